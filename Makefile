@@ -1,0 +1,74 @@
+# Everything here bootstraps itself: the first target that needs Python makes .venv from hashed pins.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+VENV := .venv
+BIN := $(VENV)/bin
+MEMBERS := crds stagekit operator runtime images/pipeline images/training images/inference
+PYTHON ?= python3
+
+.PHONY: help
+help: ## this list
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
+
+$(VENV)/.ready: requirements/bootstrap.txt requirements/dev.txt requirements/libdeepspeech.txt $(addsuffix /pyproject.toml,$(MEMBERS))
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "needs python3 >= 3.11; set PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { echo "python3 has no venv module; on Debian: apt-get install python3-venv" >&2; exit 1; }
+	$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements/bootstrap.txt
+	$(BIN)/uv pip sync -q --python $(VENV) --require-hashes requirements/dev.txt
+	$(BIN)/uv pip install -q --python $(VENV) --no-deps --no-build-isolation $(addprefix -e ./,$(MEMBERS))
+	@set -e; wheel=$$(mktemp -d); trap 'rm -rf "$$wheel"' EXIT; \
+	$(BIN)/pip download -q --disable-pip-version-check --no-deps --require-hashes --only-binary=:all: --python-version 3.9 --implementation cp \
+	  --abi cp39 --platform manylinux1_x86_64 -d "$$wheel" -r requirements/libdeepspeech.txt; \
+	$(BIN)/python -m zipfile -e "$$wheel"/*.whl "$$wheel"; \
+	cp "$$wheel"/deepspeech/lib/libdeepspeech.so $(VENV)/lib/
+	@touch $@
+
+KUBECLUSTER := cd tests/cluster && $(CURDIR)/$(BIN)/python -m kubecluster
+export KUBECLUSTER_WEED := $(CURDIR)/$(BIN)/weed
+
+.PHONY: demo
+demo: $(VENV)/.ready ## train the example on this machine, without a cluster, and hear it back
+	@$(BIN)/speechmodel run examples/espejo/speechmodel.yaml --listen examples/espejo/heard
+
+.PHONY: test
+test: $(VENV)/.ready packages ## all tests, those on a real cluster too
+	@$(BIN)/pytest $(ARGS)
+
+.PHONY: e2e
+e2e: $(VENV)/.ready packages ## the tests on a real cluster only; KUBECONFIG and E2E_CONTEXT name another one
+	@$(BIN)/pytest tests/e2e $(ARGS)
+
+.PHONY: packages
+packages: $(VENV)/.ready # the Debian packages that the cluster needs: installed for root, named for anybody else
+	@$(KUBECLUSTER) packages --install || true
+
+.PHONY: lint
+lint: $(VENV)/.ready ## ruff, mypy, import contracts, and the generated files
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/python charts/generate.py --check
+
+.PHONY: bench
+bench: $(VENV)/.ready packages ## the figures of docs/benchmarks.md
+	@$(BIN)/python tests/bench/convert_bench.py
+	@$(BIN)/python tests/bench/s3_bench.py
+	@$(BIN)/python tests/bench/job_to_job_bench.py
+
+.PHONY: crds
+crds: $(VENV)/.ready ## write the CRD from the types
+	@$(BIN)/python charts/generate.py
+
+.PHONY: images
+images: $(VENV)/.ready packages ## build the images and push them to the test cluster's registry
+	@$(KUBECLUSTER) images
+
+.PHONY: cluster-up
+cluster-up: $(VENV)/.ready packages ## a real two-node Kubernetes on this machine
+	@$(KUBECLUSTER) up
+
+.PHONY: cluster-down
+cluster-down: $(VENV)/.ready ## stop it; nothing stays but caches
+	@$(KUBECLUSTER) down
