@@ -1,0 +1,59 @@
+"""The images that all others stand on: Debian, made by debootstrap since no registry is reached, and the sandbox."""
+
+import shutil
+from pathlib import Path
+
+from . import apt, registry
+from .buildah import buildah, image_id, push
+from .host_settings import SUITE
+from .layout import PAUSE_IMAGE, Layout
+from .shell import contained
+
+IMAGE = f"docker.io/library/debian:{SUITE}-slim"
+# emptied, and for documentation kept empty, as in the image that goes by this name elsewhere
+UNWANTED = tuple(f"usr/share/{folder}" for folder in ("doc", "man", "locale", "info"))
+VOLATILE = ("var/cache/apt", "var/lib/apt/lists", "var/log")
+
+
+def ensure(layout: Layout) -> str:
+    """Make the Debian image if it is not there (about a minute); returns its ID."""
+    if found := image_id(layout, IMAGE):
+        return found
+    root = layout.cache / "rootfs"
+    shutil.rmtree(root, ignore_errors=True)
+    root.parent.mkdir(parents=True, exist_ok=True)
+    mirror = apt.mirror()
+    contained("debootstrap", "--variant=minbase", SUITE, root, *([mirror] if mirror else []))
+    _trim(root)
+    if mirror:  # where packages come from is told to each build, it is no part of an image
+        (root / "etc/apt/sources.list").unlink()
+    archive = layout.cache / "rootfs.tar"
+    outside = [f"--exclude=./{folder}/*" for folder in ("dev", "proc", "sys")]
+    contained("tar", "-C", root, "--numeric-owner", *outside, "-cf", archive, ".")
+    container = buildah(layout, "from", "scratch")
+    buildah(layout, "add", "-q", container, archive, "/")
+    buildah(layout, "config", "--cmd", "bash", container)
+    made = buildah(layout, "commit", "-q", "--rm", "--disable-compression", container, IMAGE)
+    shutil.rmtree(root)
+    archive.unlink()
+    return made
+
+
+def ensure_pause(layout: Layout) -> None:
+    """Make and push the image of the sandbox container, if the registry lacks it."""
+    if registry.manifest(layout, PAUSE_IMAGE):
+        return
+    container = buildah(layout, "from", "scratch")
+    buildah(layout, "copy", "-q", container, (layout.bin / "pause").resolve(), "/pause")
+    buildah(layout, "config", "--entrypoint", '["/pause"]', container)
+    buildah(layout, "commit", "-q", "--rm", container, PAUSE_IMAGE)
+    push(layout, PAUSE_IMAGE)
+
+
+def _trim(root: Path) -> None:
+    for folder in (*UNWANTED, *VOLATILE):
+        shutil.rmtree(root / folder, ignore_errors=True)
+        (root / folder).mkdir(parents=True)
+    excluded = "".join(f"path-exclude /{folder}/*\n" for folder in UNWANTED)
+    (root / "etc/dpkg/dpkg.cfg.d/slim").write_text(excluded)
+    (root / "etc/resolv.conf").unlink(missing_ok=True)

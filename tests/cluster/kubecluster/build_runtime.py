@@ -1,0 +1,41 @@
+"""An OCI runtime for image builds: runc, with settings of this machine given to RUN steps and kept out of the image.
+
+`python -m kubecluster.build_runtime SETTINGS CGROUP <runc's arguments>`. buildah has no way of its own to give a RUN step
+an environment variable or a file that leaves no trace in the image: a runtime can, since what it adds to the bundle's
+config.json is known to this one container only. Below /dev the container has a tmpfs, so that not even an empty mount
+point stays.
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+from . import host_settings
+
+RUNC = "runc"
+
+
+def main() -> None:
+    """Add the settings when runc is told to create a container; then become runc."""
+    folder, cgroup, arguments = Path(sys.argv[1]), sys.argv[2], sys.argv[3:]
+    if "create" in arguments:
+        bundle = Path(arguments[arguments.index("--bundle") + 1])
+        _add(host_settings.once(folder), bundle / "config.json", f"/{cgroup}/{arguments[-1]}")
+    os.execvp(RUNC, [RUNC, *arguments])
+
+
+def _add(settings: host_settings.Settings, config: Path, cgroup: str) -> None:
+    document = json.loads(config.read_text())
+    present = {entry.split("=", 1)[0] for entry in document["process"]["env"]}  # the Dockerfile's ENV wins
+    document["process"]["env"] += [f"{k}={v}" for k, v in settings.environment.items() if k not in present]
+    document["mounts"] += [
+        {"destination": target, "type": "bind", "source": source, "options": ["rbind", "ro"]}
+        for target, source in settings.mounts.items()
+    ]
+    document["linux"]["cgroupsPath"] = cgroup
+    config.write_text(json.dumps(document))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,88 @@
+"""Running buildah: its storage in the cache, its RUN steps under a runtime of ours, nothing of it left afterwards."""
+
+import json
+import os
+import shlex
+import shutil
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from . import cgroups
+from .layout import REGISTRY, SOURCE, Layout
+from .shell import contained
+
+# of gzip and zstd at several levels, what a 1.6 GB image is pushed and unpacked fastest with
+COMPRESSION = ("--compression-format=zstd", "--compression-level=1")
+
+
+def buildah(layout: Layout, *argv: str | Path) -> str:
+    """Run one buildah command; returns what it prints, stripped. Raises CommandFailed."""
+    temporary = _folder(layout) / "tmp"  # also holds what RUN --mount=type=cache keeps
+    temporary.mkdir(parents=True, exist_ok=True)
+    storage = ("--root", _storage(layout), "--runroot", _folder(layout) / "run", "--storage-driver", "overlay")
+    env = os.environ | {"TMPDIR": str(temporary), "BUILDAH_ISOLATION": "oci"}
+    return contained("buildah", *storage, *argv, env=env).strip()
+
+
+def push(layout: Layout, image: str) -> None:
+    """docker.io/library/x:1 goes to <registry>/library/x:1."""
+    path = image.split("/", 1)[1]
+    buildah(layout, "push", "-q", "--tls-verify=false", *COMPRESSION, image, f"docker://{REGISTRY}/{path}")
+
+
+def image_id(layout: Layout, image: str) -> str | None:
+    """The ID of a local image, or None; read off buildah's index, which is faster than asking it."""
+    return next((entry["id"] for entry in _index(layout, "images") if image in entry.get("names", [])), None)
+
+
+def remove_image(layout: Layout, image_id: str) -> None:
+    """Remove an image, if it is there, with those that only it stands on; layers that others use stay."""
+    if any(entry["id"] == image_id for entry in _index(layout, "images")):
+        buildah(layout, "rmi", "--force", image_id)
+
+
+def prune(layout: Layout, unused_for: timedelta) -> None:
+    """Remove intermediate images made longer ago than that."""
+    oldest = datetime.now(UTC) - unused_for
+    unnamed = [entry for entry in _index(layout, "images") if not entry.get("names")]
+    for entry in unnamed:
+        if datetime.fromisoformat(entry["created"]) < oldest:
+            remove_image(layout, entry["id"])
+
+
+def runtime(layout: Layout) -> Path:
+    """The program for RUN steps: runc, given this machine's settings for package downloads as they are now."""
+    folder = layout.cache / "build"
+    settings = folder / "settings"
+    shutil.rmtree(settings, ignore_errors=True)
+    program = folder / "runtime"
+    command = shlex.join([sys.executable, "-m", "kubecluster.build_runtime", str(settings), layout.build_cgroup])
+    program.write_text(f'#!/bin/sh\nPYTHONPATH={shlex.quote(str(SOURCE))} exec {command} "$@"\n')
+    program.chmod(0o755)
+    return program
+
+
+def clean(layout: Layout) -> None:
+    """Remove what a killed build left: working containers, temporary folders, cgroups."""
+    if _index(layout, "containers"):
+        buildah(layout, "rm", "--all")
+    for folder in (_folder(layout) / "tmp").glob("buildah[0-9]*"):
+        shutil.rmtree(folder)
+    cgroups.remove(layout.build_cgroup)
+
+
+def _index(layout: Layout, what: str) -> list[dict[str, Any]]:
+    """buildah's list of images or containers, as it keeps it."""
+    path = _storage(layout) / f"overlay-{what}" / f"{what}.json"
+    found: list[dict[str, Any]] = json.loads(path.read_text()) if path.exists() else []
+    return found
+
+
+def _folder(layout: Layout) -> Path:
+    return layout.cache / "buildah"
+
+
+def _storage(layout: Layout) -> Path:
+    return _folder(layout) / "storage"

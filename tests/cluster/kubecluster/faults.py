@@ -1,0 +1,46 @@
+"""Faults on purpose: kill, freeze and thaw a service; lose a node and start it again."""
+
+import signal
+
+from . import cluster, group, node
+from .errors import ClusterError
+from .layout import NODES, Layout, Node
+
+
+def kill_service(layout: Layout, group_name: str, service: str) -> None:
+    """SIGKILL; the group's init starts it again after a second. Raises NotRunning when it is not there."""
+    group.signal_service(layout, group_name, service, signal.SIGKILL)
+
+
+def freeze_service(layout: Layout, group_name: str, service: str) -> None:
+    """Stop it where it is, so that it keeps its connections and answers nobody, until `thaw_service`."""
+    group.signal_service(layout, group_name, service, signal.SIGSTOP)
+
+
+def thaw_service(layout: Layout, group_name: str, service: str) -> None:
+    """Let a frozen service go on."""
+    group.signal_service(layout, group_name, service, signal.SIGCONT)
+
+
+def lose_node(layout: Layout, name: str) -> None:
+    """End a node as if its power went: nothing is drained, nobody is told, its image store is lost."""
+    lost = find_node(name)
+    with cluster.exclusive(layout):
+        group.stop(layout, [lost.group], kill=True)
+
+
+def start_node(layout: Layout, name: str) -> None:
+    """Start a lost node again; it is Ready some seconds later (`cluster.wait_ready`)."""
+    found = find_node(name)
+    with cluster.exclusive(layout):
+        cluster.require_up(layout)
+        if group.find(layout, found.group) is None:
+            node.start(layout, found)
+
+
+def find_node(name: str) -> Node:
+    """The node of that name; raises ClusterError when there is none."""
+    for found in NODES:
+        if found.name == name:
+            return found
+    raise ClusterError(f"there is no node {name}, only {', '.join(n.name for n in NODES)}")

@@ -1,0 +1,52 @@
+"""The wires: a bridge on the host, a cable into each node, and the routes to pods and Services."""
+
+from .layout import BRIDGE, HOST_IP, NODES, SERVICE_CIDR, Node
+from .shell import run
+
+
+def make_bridge() -> None:
+    """The bridge that the nodes hang on, with the host's address."""
+    if run("ip", "link", "show", BRIDGE, check=False).returncode:
+        run("ip", "link", "add", BRIDGE, "type", "bridge")
+    run("ip", "address", "replace", f"{HOST_IP}/24", "dev", BRIDGE)
+    run("ip", "link", "set", BRIDGE, "up")
+
+
+def connect(node: Node, pid: int) -> None:
+    """Plug a cable into the network namespace of `pid`; the kernel removes it with the namespace."""
+    run("ip", "link", "add", node.link, "type", "veth", "peer", "name", "eth0", "netns", str(pid))
+    run("ip", "link", "set", node.link, "master", BRIDGE, "up")
+    run("ip", "route", "replace", node.pod_cidr, "via", node.ip)
+    if node == NODES[0]:
+        run("ip", "route", "replace", SERVICE_CIDR, "via", node.ip)  # tests on the host reach Services through it
+
+    def inside(*argv: str) -> None:
+        run("nsenter", f"--net=/proc/{pid}/ns/net", *argv)
+
+    inside("ip", "link", "set", "lo", "up")
+    inside("ip", "address", "add", f"{node.ip}/24", "dev", "eth0")
+    inside("ip", "link", "set", "eth0", "up")
+    inside("ip", "route", "add", SERVICE_CIDR, "via", HOST_IP)  # lets the node itself use Services
+    inside("ip", "route", "add", "unreachable", "default")  # offline fails at once instead of hanging
+    for other in NODES:
+        if other != node:
+            inside("ip", "route", "add", other.pod_cidr, "via", other.ip)
+    inside("sysctl", "-qw", "net.ipv4.ip_forward=1")
+
+
+def remove() -> None:
+    """Remove the bridge and the host's ends of the cables; their routes go with them."""
+    for link in links():
+        run("ip", "link", "delete", link, check=False)  # a cable may go with its node's last process
+
+
+def links() -> list[str]:
+    """Which of the cluster's network interfaces exist."""
+    ours = {BRIDGE, *(n.link for n in NODES)}
+    names = [line.split(": ")[1].split("@")[0] for line in run("ip", "-o", "link").stdout.splitlines()]
+    return [name for name in names if name in ours]
+
+
+def routes() -> list[str]:
+    """Which routes lead over the bridge."""
+    return [line.strip() for line in run("ip", "route").stdout.splitlines() if f"dev {BRIDGE}" in line]

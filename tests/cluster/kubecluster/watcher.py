@@ -1,0 +1,10 @@
+"""Take the cluster down once standard input ends, which the kernel sees to when its writer dies: `cluster.running`."""
+
+import sys
+
+from . import cluster
+from .layout import Layout
+
+if __name__ == "__main__":
+    sys.stdin.read()
+    cluster.down(Layout.default())

@@ -1,0 +1,61 @@
+"""What a node is told to be."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from kubecluster import faults, group, images, node
+from kubecluster.errors import ClusterError, ImageError, NotRunning
+from kubecluster.group import Group
+from kubecluster.images import Image
+from kubecluster.layout import NODES, Layout
+
+
+def test_nodes_do_not_share_addresses() -> None:
+    for field in ("ip", "pod_cidr", "link"):
+        assert len({getattr(n, field) for n in NODES}) == len(NODES)
+
+
+def test_a_gpu_node_runs_a_device_plugin_and_its_taint_reaches_the_kubelet(layout: Layout) -> None:
+    gpu = faults.find_node("gpu")
+    services = [service.name for service in node.spec(layout, gpu).services]
+    assert services == ["containerd", "kubelet", "kube-proxy", "device-plugin"]
+    config = json.loads((layout.node(gpu) / "kubelet.json").read_text())
+    assert config["registerWithTaints"] == [{"key": "nvidia.com/gpu", "value": "present", "effect": "NoSchedule"}]
+
+
+def test_an_unknown_node_is_told_with_those_that_exist() -> None:
+    with pytest.raises(ClusterError, match="no node moon, only serving, gpu"):
+        faults.find_node("moon")
+
+
+def test_a_group_is_read_as_it_was_written(layout: Layout, tmp_path: Path) -> None:
+    written = node.spec(layout, NODES[0])
+    written.save(tmp_path / "group.json", layout.logs)
+    assert Group.load(tmp_path / "group.json") == (written, layout.logs)
+
+
+def test_nothing_runs_for_an_unused_state_directory(layout: Layout) -> None:
+    assert group.inits(layout) == {}
+
+
+@pytest.mark.parametrize("name", ["app", "app:dev", "docker.io/library/app", "quay.io/a/b:c"])
+def test_image_names_are_written_whole(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match="write the whole name"):
+        Image(name, tmp_path / "Dockerfile", tmp_path)
+
+
+def test_an_image_cannot_be_built_without_the_cluster(layout: Layout, tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM scratch\n")
+    with pytest.raises(NotRunning, match="python -m kubecluster up"):
+        images.build(layout, Image("docker.io/library/app:dev", tmp_path / "Dockerfile", tmp_path))
+
+
+def test_the_command_line_shows_its_commands() -> None:
+    source = Path(__file__).resolve().parent.parent
+    done = subprocess.run([sys.executable, "-m", "kubecluster", "--help"], cwd=source, capture_output=True, text=True)
+    assert done.returncode == 0
+    for command in ("up", "down", "images", "packages", "run", "env", "fault", "node", "writes"):
+        assert command in done.stdout
