@@ -1,0 +1,195 @@
+"""Keys: what decides whether a stage must run.
+
+A key is the first 8 hexadecimal digits of sha256 over the canonical JSON of the stage's KeyInput: content digests,
+hyperparameters and choices of meaning. Never credentials, images, pod settings, deadlines, retention, replicas or timings: an
+edit of those retrains nobody, and neither does an upgrade of the operator. tests/unit/api/golden_keys.json only ever grows.
+
+Only prepare's key says where the data lies, since its content is not known before; all that follows is keyed by the dataset
+digest that prepare reports, so the same data from elsewhere retrains nothing.
+"""
+
+import hashlib
+import json
+import math
+import unicodedata
+from typing import Any, ClassVar, Self
+
+from pydantic import BaseModel, ConfigDict, model_validator
+
+from speechmodel_api.spec import DatasetFormat, InvalidSamplePolicy, SpeechModelSpec
+from speechmodel_api.stages import Decoding, PrepareOutput, TrainOutput
+
+
+class KeyInput(BaseModel):
+    """What a key is made of. A field added later gets an entry in `as_before` and is left out of the JSON when equal to it, so that
+    keys made before the field existed stay what they were."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    as_before: ClassVar[dict[str, Any]] = {}
+
+    @model_validator(mode="after")
+    def _known_fields(self) -> Self:
+        assert set(self.as_before) <= set(type(self).model_fields)
+        return self
+
+    def canonical_json(self) -> str:
+        """Sorted keys, NFC, no white space; floats as Python's shortest repr; fields equal to their `as_before` left out."""
+        fields = self.model_dump(mode="python")
+        kept = {k: v for k, v in fields.items() if not (k in self.as_before and self.as_before[k] == v)}
+        return json.dumps(_canonical(kept), sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+    def key(self) -> str:
+        """8 hexadecimal digits."""
+        return hashlib.sha256(f"{type(self).__name__}:{self.canonical_json()}".encode()).hexdigest()[:8]
+
+
+class PrepareKey(KeyInput):
+    """Where the dataset lies and how it is read."""
+
+    claim: str
+    path: str
+    revision: str
+    format: DatasetFormat
+    language: str
+    dev_percent: int
+    test_percent: int
+    split_seed: int
+    alphabet: tuple[str, ...]
+    invalid_sample_policy: InvalidSamplePolicy
+
+
+class LineageKey(KeyInput):
+    """What checkpoints must share to continue each other."""
+
+    dataset_digest: str
+    alphabet_digest: str
+    hidden_units: int
+    optimizer: str
+    seed: int
+    restart_token: str
+
+
+class TrainKey(KeyInput):
+    """A lineage, how far it is to go and how it learns on the way."""
+
+    lineage: str
+    max_epochs: int
+    batch_size: int
+    learning_rate: float
+    dropout: float
+    language: str
+
+
+class ConvertKey(KeyInput):
+    """The graph."""
+
+    graph_sha256: str
+
+
+class EvaluateKey(KeyInput):
+    """A model, the clips it is measured on, and how it decodes."""
+
+    model_sha256: str
+    dataset_digest: str
+    beam_width: int
+
+
+class VersionKey(KeyInput):
+    """What a version is: a model and how it decodes."""
+
+    model_sha256: str
+    beam_width: int
+
+
+class PublishKey(KeyInput):
+    """A version and where it goes."""
+
+    version: str
+    bucket: str
+    endpoint: str
+    base: str
+
+
+def prepare_key(spec: SpeechModelSpec) -> str:
+    """Key of the prepare stage."""
+    dataset = spec.dataset
+    claim = dataset.source.persistent_volume_claim
+    return PrepareKey(
+        claim=claim.claim_name,
+        path=claim.path,
+        revision=dataset.revision,
+        format=dataset.format,
+        language=spec.language,
+        dev_percent=dataset.split.dev_percent,
+        test_percent=dataset.split.test_percent,
+        split_seed=dataset.split.seed,
+        alphabet=dataset.alphabet,
+        invalid_sample_policy=dataset.invalid_sample_policy,
+    ).key()
+
+
+def lineage_key(spec: SpeechModelSpec, data: PrepareOutput) -> str:
+    """Names the checkpoint folder. maxEpochs, learning rate, dropout and batch size are not in it: they hold from the next step on."""
+    hyperparameters = spec.training.hyperparameters
+    return LineageKey(
+        dataset_digest=data.dataset_digest,
+        alphabet_digest=data.alphabet_digest,
+        hidden_units=hyperparameters.hidden_units,
+        optimizer="adam",
+        seed=hyperparameters.seed,
+        restart_token=spec.training.restart_token,
+    ).key()
+
+
+def train_key(spec: SpeechModelSpec, data: PrepareOutput) -> str:
+    """Key of the train stage."""
+    hyperparameters = spec.training.hyperparameters
+    return TrainKey(
+        lineage=lineage_key(spec, data),
+        max_epochs=spec.training.max_epochs,
+        batch_size=hyperparameters.batch_size,
+        learning_rate=hyperparameters.learning_rate,
+        dropout=hyperparameters.dropout,
+        language=spec.language,
+    ).key()
+
+
+def convert_key(trained: TrainOutput) -> str:
+    """Key of the convert stage."""
+    return ConvertKey(graph_sha256=trained.graph_sha256).key()
+
+
+def evaluate_key(model_sha256: str, data: PrepareOutput, decoding: Decoding) -> str:
+    """Key of the evaluate stage."""
+    return EvaluateKey(
+        model_sha256=model_sha256, dataset_digest=data.dataset_digest, beam_width=decoding.beam_width
+    ).key()
+
+
+def version_key(model_sha256: str, decoding: Decoding) -> str:
+    """Names a version: what `kubectl get speechmodels` shows."""
+    return VersionKey(model_sha256=model_sha256, beam_width=decoding.beam_width).key()
+
+
+def publish_key(spec: SpeechModelSpec, version: str, base: str) -> str:
+    """Key of the publish stage."""
+    s3 = spec.publish.s3
+    return PublishKey(version=version, bucket=s3.bucket, endpoint=s3.endpoint or "", base=base).key()
+
+
+def publish_base(spec: SpeechModelSpec, namespace: str, name: str, uid: str) -> str:
+    """`<prefix>/<namespace>/<name>/<uid>`: below it lies all that one SpeechModel ever published, and nothing else."""
+    return "/".join(part for part in (spec.publish.s3.prefix, namespace, name, uid) if part)
+
+
+def _canonical(value: Any) -> Any:
+    if isinstance(value, str):
+        return unicodedata.normalize("NFC", value)
+    if isinstance(value, dict):
+        return {_canonical(k): _canonical(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_canonical(v) for v in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("a key cannot hold NaN or infinity")
+    return value
