@@ -1,0 +1,63 @@
+"""How a stage fails. The frame (program.py) turns each into an exit code and a StageError.
+
+StageFailure                  reason, message, exit code
++-- BadInput           64     the input document cannot be understood
++-- BadData            65     the user's data cannot be used
++-- ArtefactMissing    66     a file of an earlier stage is gone or damaged
++-- TryAgain           75     may heal by itself
++-- BadConfiguration   78     these settings cannot work
++-- Stopped           143     SIGTERM, everything saved
+"""
+
+from typing import ClassVar
+
+from speechmodel_api.exit_codes import ExitCode
+
+
+class StageFailure(Exception):
+    """Ends a stage; `reason` is CamelCase for a condition, the message says what happened and what to do."""
+
+    code: ClassVar[ExitCode] = ExitCode.TRY_AGAIN
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class BadInput(StageFailure):
+    """The input document cannot be understood."""
+
+    code = ExitCode.BAD_INPUT
+
+
+class BadData(StageFailure):
+    """The user's data cannot be used."""
+
+    code = ExitCode.BAD_DATA
+
+
+class ArtefactMissing(StageFailure):
+    """A file of an earlier stage is gone or damaged."""
+
+    code = ExitCode.ARTEFACT_MISSING
+
+
+class TryAgain(StageFailure):
+    """Something that may heal by itself."""
+
+    code = ExitCode.TRY_AGAIN
+
+
+class BadConfiguration(StageFailure):
+    """These settings cannot work."""
+
+    code = ExitCode.BAD_CONFIGURATION
+
+
+class Stopped(StageFailure):
+    """SIGTERM arrived and everything is saved."""
+
+    code = ExitCode.STOPPED
+
+    def __init__(self, message: str) -> None:
+        super().__init__("Stopped", message)

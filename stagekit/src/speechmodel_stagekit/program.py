@@ -1,0 +1,129 @@
+"""A stage program from start to exit: reads the input document, runs the stage, writes the result, exits with the right code.
+
+if __name__ == "__main__":
+    run_stage(ConvertInput, convert)
+"""
+
+import errno
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn, TypeVar
+
+from pydantic import ValidationError
+from speechmodel_api.base import Document
+from speechmodel_api.exit_codes import ExitCode
+from speechmodel_api.progress import StepProgress, TrainProgress
+from speechmodel_api.stages import INPUT_VARIABLE, RESULT_LIMIT, RESULT_VARIABLE, StageError, StageResult
+
+from speechmodel_stagekit.errors import BadInput, StageFailure, Stopped, TryAgain
+
+log = logging.getLogger(__name__)
+
+Input = TypeVar("Input", bound=Document)
+Output = TypeVar("Output", bound=Document)
+
+_CUT = " ..."
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+stop_requested = threading.Event()
+"""Set by SIGTERM and SIGINT. A stage that can save its work looks at it; for the others the frame ends the process at once."""
+
+
+def run_stage(input_type: type[Input], stage: Callable[[Input], Document], *, handles_stop: bool = False) -> NoReturn:
+    """Run `stage` on the document in STAGE_INPUT and exit.
+
+    With `handles_stop` the stage watches `stop_requested` and raises Stopped once its work is saved; otherwise SIGTERM ends it
+    at once with 143, which is safe because a stage's folder only appears when it is complete.
+    """
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    _listen_for_stop(leave_at_once=not handles_stop)
+    result, code = _attempt(input_type, stage)
+    _write(result)
+    sys.stdout.flush()
+    logging.shutdown()
+    os._exit(code)  # native threads (BLAS, S3 transfers) must not hold up or change the exit code
+
+
+def report(progress: TrainProgress | StepProgress) -> None:
+    """Write one progress record."""
+    print(progress.model_dump_json(by_alias=True, exclude_none=True), flush=True)
+
+
+def _attempt(input_type: type[Input], stage: Callable[[Input], Document]) -> tuple[StageResult[Document], ExitCode]:
+    try:
+        return StageResult(output=stage(_read(input_type))), ExitCode.DONE
+    except StageFailure as failure:
+        log.log(logging.INFO if isinstance(failure, Stopped) else logging.ERROR, "%s: %s", failure.reason, failure)
+        return _failed(failure.reason, str(failure)), failure.code
+    except OSError as error:
+        log.exception("system error")
+        reason = "DiskFull" if error.errno in _FULL else "SystemError"
+        advice = "; enlarge the workspace claim (training.storage)" if reason == "DiskFull" else ""
+        return _failed(reason, f"{error}{advice}"), ExitCode.TRY_AGAIN
+    except MemoryError:
+        log.exception("out of memory")
+        return _failed("OutOfMemory", "the process ran out of memory; raise the memory limit"), ExitCode.TRY_AGAIN
+    except Exception as error:
+        log.exception("unexpected error")
+        return _failed("InternalError", f"{type(error).__name__}: {error}"), ExitCode.TRY_AGAIN
+
+
+def _read(input_type: type[Input]) -> Input:
+    text = os.environ.get(INPUT_VARIABLE)
+    if text is None:
+        raise BadInput("BadInput", f"the environment variable {INPUT_VARIABLE} with the input document is missing")
+    try:
+        return input_type.model_validate_json(text)
+    except ValidationError as error:
+        raise BadInput("BadInput", f"{INPUT_VARIABLE} is no {input_type.__name__}: {error}") from error
+
+
+def _failed(reason: str, message: str) -> StageResult[Document]:
+    return StageResult(error=StageError(reason=reason, message=message))
+
+
+def encode_result(result: StageResult[Document]) -> bytes:
+    """The result as UTF-8 JSON of at most RESULT_LIMIT bytes; a message that is too long loses its end, never its beginning."""
+    raw = _json(result)
+    if len(raw) <= RESULT_LIMIT:
+        return raw
+    if result.error is None:
+        raise ValueError(f"the output document has {len(raw)} bytes, more than {RESULT_LIMIT}")
+    kept = result.error.message
+    while len(raw) > RESULT_LIMIT:
+        kept = kept[: max(0, len(kept) * RESULT_LIMIT // len(raw) - len(_CUT))]
+        raw = _json(_failed(result.error.reason, kept + _CUT))
+    return raw
+
+
+def _json(result: StageResult[Document]) -> bytes:
+    # outputs are typed by their stage: serialise what is there, not what the envelope declares
+    return result.model_dump_json(by_alias=True, exclude_none=True, serialize_as_any=True).encode()
+
+
+def _write(result: StageResult[Document]) -> None:
+    raw = encode_result(result)
+    if target := os.environ.get(RESULT_VARIABLE):
+        try:
+            Path(target).write_bytes(raw)
+        except OSError as error:
+            log.error("cannot write the result to %s: %s", target, error)
+            os._exit(TryAgain.code)
+    else:
+        log.info("result: %s", raw.decode())
+
+
+def _listen_for_stop(*, leave_at_once: bool) -> None:
+    def stop(number: int, frame: FrameType | None) -> None:
+        del number, frame
+        stop_requested.set()
+        if leave_at_once:
+            os._exit(ExitCode.STOPPED)
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
