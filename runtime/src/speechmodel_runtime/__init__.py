@@ -1,0 +1,30 @@
+"""The DeepSpeech 0.9.3 runtime and the audio that it takes: what serves and what measures is the same code.
+
+Shortest use:
+
+    from speechmodel_runtime import Model, load
+
+    with Model("output_graph.pbmm", beam_width=500) as model:
+        print(model.transcribe(load("clip.wav")).text)
+"""
+
+from speechmodel_runtime.audio import AudioInfo, Pcm, load, probe, runtime_frames, save, seconds
+from speechmodel_runtime.graph import GraphInfo, read_graph
+from speechmodel_runtime.model import Model, Stream
+from speechmodel_runtime.transcript import Token, Transcript
+
+__all__ = [
+    "AudioInfo",
+    "GraphInfo",
+    "Model",
+    "Pcm",
+    "Stream",
+    "Token",
+    "Transcript",
+    "load",
+    "probe",
+    "read_graph",
+    "runtime_frames",
+    "save",
+    "seconds",
+]

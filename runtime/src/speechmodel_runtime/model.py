@@ -1,0 +1,231 @@
+"""A loaded model: audio in, transcripts out. Safe for any number of threads.
+
+Shortest use:
+
+    with Model("output_graph.pbmm") as model:
+        print(model.transcribe(load("clip.wav")).text)
+
+What would crash the runtime is refused before it is called: a beam width of 0, an alphabet that is larger than the
+output layer, a model or stream used after it was freed. So is audio shorter than one window, of which it would make up
+words. What cannot be guarded here: a model file that is cut *while* it is mapped (SIGBUS). Replace model files by rename
+only; the old mapping then stays whole.
+"""
+
+import ctypes
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from os import PathLike, fspath
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+
+from speechmodel_runtime.audio import Pcm
+from speechmodel_runtime.errors import (
+    AudioTooShort,
+    DecodingFailed,
+    ModelClosed,
+    ModelIncompatible,
+    ModelUnreadable,
+    StreamFinished,
+)
+from speechmodel_runtime.graph import GraphInfo, read_graph
+from speechmodel_runtime.library import Library, load_library
+from speechmodel_runtime.transcript import Transcript, take_transcript
+
+WIDEST_BEAM = 10_000
+"""Bound of the API's spec.decoding.beamWidth; far beyond what helps."""
+_INCOMPATIBLE = range(0x2000, 0x3000)
+
+
+class Model:
+    """A DeepSpeech 0.9.3 model, `.pbmm` (mapped: loads in milliseconds, its pages are shared by processes) or `.pb`."""
+
+    def __init__(self, path: str | PathLike[str], *, beam_width: int | None = None) -> None:
+        """Check and load the model at `path`; `beam_width` beams are kept while decoding, the graph's own default unless given.
+
+        Raises ValueError for an impossible beam width, LibraryError or ModelError.
+        """
+        self.path = fspath(path)
+        self.info: GraphInfo = read_graph(path)
+        self.beam_width = self.info.beam_width if beam_width is None else beam_width
+        if not 1 <= self.beam_width <= WIDEST_BEAM:
+            raise ValueError(f"{self.path}: beam width {self.beam_width} is not within 1 and {WIDEST_BEAM}")
+        self._library = load_library()
+        self._users = 0
+        self._closed = False
+        self._lock = threading.Lock()
+        self._handle = self._load()
+
+    def transcribe(self, pcm: Pcm, *, alternatives: int = 1, name: str = "audio") -> Transcript:
+        """What is said in `pcm`, int16 `[samples]` of one channel at `info.sample_rate`.
+
+        With `alternatives` > 1, up to that many readings in all: the best and, in its `alternatives`, the others. `name` is what
+        errors call the audio. Raises AudioTooShort, DecodingFailed, ModelClosed.
+        """
+        _check_alternatives(alternatives)
+        samples = _samples(pcm)
+        self.require_window(len(samples), name)
+        speech_to_text = self._library.calls.DS_SpeechToTextWithMetadata
+        with self._in_use() as handle:
+            metadata = speech_to_text(handle, samples.ctypes.data, len(samples), alternatives)
+        return take_transcript(self._library, metadata)
+
+    def require_window(self, samples: int, name: str) -> None:
+        """Raise AudioTooShort unless `samples` fill at least one window."""
+        if samples < self.info.window:
+            problem = f"is too short: {samples} samples, and the model needs at least {self.info.window}"
+            raise AudioTooShort(name, f"{problem} ({self.info.window * 1000 // self.info.sample_rate} ms)")
+
+    def stream(self) -> "Stream":
+        """A new stream: audio in pieces, text on the way. Raises DecodingFailed, ModelClosed."""
+        return Stream(self)
+
+    def close(self) -> None:
+        """No new calls; the memory is freed as soon as the last running call and the last open stream are done."""
+        with self._lock:
+            self._closed = True
+        self._free_if_unused()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if getattr(self, "_handle", None):
+            self.close()
+
+    def _load(self) -> ctypes.c_void_p | None:
+        handle = ctypes.c_void_p()
+        code = self._library.calls.DS_CreateModel(os.fsencode(self.path), ctypes.byref(handle))
+        if code:
+            kind = ModelIncompatible if code in _INCOMPATIBLE else ModelUnreadable
+            raise kind(self.path, f"is refused by the runtime: {self._library.explain(code)}; export it again")
+        code = self._library.calls.DS_SetModelBeamWidth(handle, self.beam_width)
+        if code:
+            self._library.calls.DS_FreeModel(handle)
+            problem = f"does not take beam width {self.beam_width}: {self._library.explain(code)}"
+            raise ModelIncompatible(self.path, problem)
+        return handle
+
+    @contextmanager
+    def _in_use(self) -> Iterator[ctypes.c_void_p]:
+        handle = self._hold()
+        try:
+            yield handle
+        finally:
+            self._release()
+
+    def _hold(self) -> ctypes.c_void_p:
+        with self._lock:
+            if self._closed or self._handle is None:
+                raise ModelClosed(self.path, "was closed; open it again")
+            self._users += 1
+            return self._handle
+
+    def _release(self) -> None:
+        with self._lock:
+            self._users -= 1
+        self._free_if_unused()
+
+    def _free_if_unused(self) -> None:
+        with self._lock:
+            if self._users or not self._closed:
+                return
+            handle, self._handle = self._handle, None
+        if handle is not None:
+            self._library.calls.DS_FreeModel(handle)
+
+
+class Stream:
+    """Audio in pieces. Calls from several threads are taken one after another; the model lives at least as long."""
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+        self._library: Library = model._library
+        self._lock = threading.Lock()
+        self._handle: ctypes.c_void_p | None = None
+        self._fed = 0
+        handle = ctypes.c_void_p()
+        code = self._library.calls.DS_CreateStream(model._hold(), ctypes.byref(handle))
+        if code:
+            model._release()
+            raise DecodingFailed(f"{model.path}: no stream: {self._library.explain(code)}", code)
+        self._handle = handle
+
+    def feed(self, pcm: Pcm) -> None:
+        """Take the next int16 `[samples]`, any number of them. Raises StreamFinished."""
+        samples = _samples(pcm)
+        with self._lock:
+            self._library.calls.DS_FeedAudioContent(self._open(), samples.ctypes.data, len(samples))
+            self._fed += len(samples)
+
+    def intermediate(self) -> Transcript:
+        """What was heard so far. It costs a sort of all beams and changes every 16 frames (0.32 s) at most: call it sparingly.
+
+        Raises StreamFinished, DecodingFailed.
+        """
+        with self._lock:
+            metadata = self._library.calls.DS_IntermediateDecodeWithMetadata(self._open(), 1)
+        return take_transcript(self._library, metadata)
+
+    def finish(self, *, alternatives: int = 1, name: str = "audio") -> Transcript:
+        """The transcript of all that was fed; the stream is then gone.
+
+        Raises AudioTooShort (the stream is dropped), StreamFinished, DecodingFailed.
+        """
+        _check_alternatives(alternatives)
+        with self._lock:
+            self._open()
+            try:
+                self._model.require_window(self._fed, name)
+            except AudioTooShort:
+                self._drop()
+                raise
+            handle, self._handle = self._handle, None
+            try:
+                metadata = self._library.calls.DS_FinishStreamWithMetadata(handle, alternatives)
+            finally:
+                self._model._release()
+        return take_transcript(self._library, metadata)
+
+    def close(self) -> None:
+        """Throw the stream away; nothing happens if it is finished."""
+        with self._lock:
+            self._drop()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if getattr(self, "_handle", None):
+            self.close()
+
+    def _open(self) -> ctypes.c_void_p:
+        if self._handle is None:
+            raise StreamFinished(self._model.path, "this stream is finished; make a new one")
+        return self._handle
+
+    def _drop(self) -> None:
+        if self._handle is not None:
+            handle, self._handle = self._handle, None
+            self._library.calls.DS_FreeStream(handle)
+            self._model._release()
+
+
+def _samples(pcm: Pcm) -> np.ndarray[Any, np.dtype[np.int16]]:
+    if pcm.dtype != np.int16 or pcm.ndim != 1:
+        raise ValueError(f"audio must be int16 [samples], not {pcm.dtype} {list(pcm.shape)}")
+    return np.ascontiguousarray(pcm)
+
+
+def _check_alternatives(alternatives: int) -> None:
+    if not 1 <= alternatives <= WIDEST_BEAM:
+        raise ValueError(f"alternatives must be within 1 and {WIDEST_BEAM}, not {alternatives}")
