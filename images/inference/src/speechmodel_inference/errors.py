@@ -1,0 +1,118 @@
+"""What the server answers when it does not answer with a transcript.
+
+Every error knows its HTTP status and the fields of OpenAI's error object:
+
+    RequestError                   status, type, code, param
+    +-- BadRequest            400  a field or the audio cannot be used
+    +-- ModelNotFound         404  neither the served model's name nor its version
+    +-- UploadTooSlow         408  the body did not arrive in time
+    +-- UploadTooLarge        413  more bytes than the server takes
+    +-- QueueFull             429  all places are taken; Retry-After says when to come back
+    +-- NotReady              503  the model is still loading, or failed its self-test
+    ClientLeft                     nobody is there to answer
+
+    ModelFolderError               the fetched version cannot be served; told by /readyz and the log
+
+Errors of the runtime (speechmodel_runtime.errors) become RequestErrors in `of_runtime`.
+"""
+
+from typing import ClassVar
+
+from speechmodel_runtime.errors import (
+    AudioEmpty,
+    AudioError,
+    AudioTooLong,
+    AudioTooShort,
+    SpeechRuntimeError,
+)
+
+
+class RequestError(Exception):
+    """A request that fails; `message` is a sentence for the person who sent it."""
+
+    status: ClassVar[int] = 500
+    type: ClassVar[str] = "server_error"
+
+    def __init__(self, message: str, *, code: str | None = None, param: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code
+        self.param = param
+        self.headers: dict[str, str] = {}
+
+
+class BadRequest(RequestError):
+    """A field or the audio cannot be used."""
+
+    status = 400
+    type = "invalid_request_error"
+
+
+class ModelNotFound(RequestError):
+    """Neither the served model's name nor its version."""
+
+    status = 404
+    type = "invalid_request_error"
+
+    def __init__(self, model: str, served: str) -> None:
+        message = f"The model '{model}' does not exist here; this server has '{served}'."
+        super().__init__(message, code="model_not_found", param="model")
+
+
+class UploadTooSlow(RequestError):
+    """The body did not arrive in time."""
+
+    status = 408
+    type = "invalid_request_error"
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"The upload took longer than {seconds:g} s; send less at once.", code="upload_too_slow")
+
+
+class UploadTooLarge(RequestError):
+    """More bytes than the server takes."""
+
+    status = 413
+    type = "invalid_request_error"
+
+    def __init__(self, limit: int) -> None:
+        message = f"The upload is larger than {limit} bytes; send a shorter recording, or flac or ogg instead of wav."
+        super().__init__(message, code="upload_too_large", param="file")
+
+
+class QueueFull(RequestError):
+    """All places are taken."""
+
+    status = 429
+    type = "rate_limit_error"
+
+    def __init__(self, retry_after: int) -> None:
+        super().__init__(f"The server is busy; try again in {retry_after} s.", code="queue_full")
+        self.headers = {"Retry-After": str(retry_after)}
+
+
+class NotReady(RequestError):
+    """The model is still loading, or failed its self-test."""
+
+    status = 503
+    type = "server_error"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"The model is not ready: {reason}", code="model_not_ready")
+        self.headers = {"Retry-After": "1"}
+
+
+class ClientLeft(Exception):
+    """The connection was closed before the answer was known."""
+
+
+class ModelFolderError(Exception):
+    """The fetched version cannot be served."""
+
+
+def of_runtime(error: SpeechRuntimeError) -> RequestError:
+    """The answer to a request whose audio the runtime refused, or failed on."""
+    if isinstance(error, AudioError):
+        codes = {AudioEmpty: "audio_empty", AudioTooShort: "audio_too_short", AudioTooLong: "audio_too_long"}
+        return BadRequest(f"{error}.", code=codes.get(type(error), "audio_unreadable"), param="file")
+    return RequestError(f"The audio could not be decoded: {error}", code="decoding_failed")

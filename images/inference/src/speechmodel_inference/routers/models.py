@@ -1,0 +1,39 @@
+"""/v1/models: the one that is served."""
+
+from fastapi import APIRouter
+
+from speechmodel_inference.errors import ModelNotFound
+from speechmodel_inference.openai_types import ModelList, ModelObject
+from speechmodel_inference.services import Injected, Services
+
+router = APIRouter(prefix="/v1/models")
+
+
+@router.get("")
+async def list_models(services: Injected) -> ModelList:
+    """The served model."""
+    return ModelList(data=[_served(services)])
+
+
+@router.get("/{model:path}")
+async def get_model(model: str, services: Injected) -> ModelObject:
+    """The served model by its name or its version."""
+    require_served(services, model)
+    return _served(services)
+
+
+def require_served(services: Services, model: str) -> None:
+    """Raise ModelNotFound unless `model` is the served model's name or version; NotReady while none is served."""
+    if model not in (services.settings.name, services.lifecycle.version.manifest.version):
+        raise ModelNotFound(model, services.settings.name)
+
+
+def _served(services: Services) -> ModelObject:
+    version = services.lifecycle.version
+    return ModelObject(
+        id=services.settings.name,
+        created=version.fetched_at,
+        version=version.manifest.version,
+        language=version.manifest.language,
+        wer=version.manifest.wer,
+    )

@@ -1,0 +1,33 @@
+"""From the environment to a running server and its exit code."""
+
+import logging
+import sys
+from collections.abc import Mapping
+
+from pydantic import ValidationError
+from speechmodel_api.exit_codes import ExitCode
+
+from speechmodel_inference.server import serve
+from speechmodel_inference.settings import PREFIX, Settings
+
+log = logging.getLogger(__name__)
+
+
+def run(environment: Mapping[str, str]) -> ExitCode:
+    """Serve until SIGTERM (0); 78 with a sentence on stderr when the settings cannot work."""
+    try:
+        settings = Settings.from_environment(environment)
+    except ValidationError as error:
+        for problem in error.errors():
+            variable = f"{PREFIX}{str(problem['loc'][0]).upper()}"
+            sys.stderr.write(f"{variable}: {problem['msg']}, not {problem['input']!r}\n")
+        return ExitCode.BAD_CONFIGURATION
+    logging.basicConfig(
+        stream=sys.stderr, level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    try:
+        serve(settings)
+    except OSError as error:
+        log.error("cannot listen on %s: %s", settings.listen, error.strerror)
+        return ExitCode.BAD_CONFIGURATION
+    return ExitCode.DONE

@@ -1,0 +1,73 @@
+"""uvicorn with an end in three steps, and the socket that it listens on.
+
+SIGTERM -> not ready, but serving (lame duck) -> no new connections, requests in flight end (drain) -> exit 0
+"""
+
+import asyncio
+import logging
+import signal
+import socket
+from types import FrameType
+
+import uvicorn
+
+from speechmodel_inference.app import create_app
+from speechmodel_inference.lifecycle import Lifecycle
+from speechmodel_inference.services import Services
+from speechmodel_inference.settings import Settings
+
+log = logging.getLogger(__name__)
+
+BACKLOG = 1024
+
+
+class DrainingServer(uvicorn.Server):
+    """Goes on serving for a while after SIGTERM, since load balancers learn late that it is not ready any more."""
+
+    def __init__(self, config: uvicorn.Config, lifecycle: Lifecycle, lame_duck_seconds: float) -> None:
+        super().__init__(config)
+        self._lifecycle = lifecycle
+        self._lame_duck_seconds = lame_duck_seconds
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """The first SIGTERM starts the lame-duck time; a second one, or Ctrl-C, ends it."""
+        del frame
+        if sig == signal.SIGTERM and self._lifecycle.loaded and not self._lifecycle.draining:
+            self._lifecycle.drain()
+            loop = asyncio.get_running_loop()
+            loop.call_soon_threadsafe(loop.call_later, self._lame_duck_seconds, self._stop)
+            log.info("SIGTERM: not ready, serving for another %g s", self._lame_duck_seconds)
+        else:
+            self._lifecycle.drain()
+            self._stop()
+
+    def _stop(self) -> None:
+        self.should_exit = True
+
+
+def serve(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT. OSError when the address is taken."""
+    app = create_app(settings)
+    services: Services = app.state.services
+    config = uvicorn.Config(
+        app,
+        http="h11",
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=settings.drain_seconds,
+    )
+    server = DrainingServer(config, services.lifecycle, settings.lame_duck_seconds)
+    server.run(sockets=[listening_socket(settings.listen)])
+
+
+def listening_socket(listen: str) -> socket.socket:
+    """A socket on `address:port`; without an address on all of them, of IPv6 and IPv4 if the machine has both."""
+    address, _, port = listen.rpartition(":")
+    address = address.strip("[]")
+    if ":" in address or (not address and socket.has_dualstack_ipv6()):
+        family, dual = socket.AF_INET6, not address
+    else:
+        family, dual = socket.AF_INET, False
+    return socket.create_server((address, int(port)), family=family, backlog=BACKLOG, dualstack_ipv6=dual)

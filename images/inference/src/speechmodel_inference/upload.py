@@ -1,0 +1,74 @@
+"""A multipart body with a recording in it, read into bounded memory and never onto a disk: the root is read-only."""
+
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from types import TracebackType
+from typing import BinaryIO, Self
+
+from fastapi import Request
+from starlette.datastructures import FormData, UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+
+from speechmodel_inference.errors import BadRequest, UploadTooLarge
+
+MAX_FIELDS = 64
+"""Form fields beside the file; OpenAI's endpoint has about a dozen."""
+
+
+@dataclass(frozen=True)
+class Upload:
+    """The parts of the body. A context: the file is closed at its end."""
+
+    file: BinaryIO
+    name: str
+    """The file's name as the client gave it."""
+    fields: dict[str, str]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        self.file.close()
+
+
+def require_size(request: Request, limit: int) -> None:
+    """Raise UploadTooLarge when the headers announce more than `limit` bytes, before anything is read."""
+    announced = request.headers.get("content-length", "")
+    if announced.isdecimal() and int(announced) > limit:
+        raise UploadTooLarge(limit)
+
+
+async def read_upload(request: Request, limit: int) -> Upload:
+    """The body's one file, in the field `file`, and its other fields.
+
+    Raises BadRequest, UploadTooLarge beyond `limit` bytes, and Starlette's ClientDisconnect.
+    """
+    if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
+        raise BadRequest("Send the recording as multipart/form-data, in the field 'file'.", code="not_multipart")
+    parser = MultiPartParser(request.headers, _bounded(request, limit), max_files=1, max_fields=MAX_FIELDS)
+    parser.spool_max_size = limit + 1
+    try:
+        form = await parser.parse()
+    except MultiPartException as error:
+        raise BadRequest(f"The multipart body cannot be read: {error.message}", code="bad_multipart") from error
+    return _upload(form)
+
+
+async def _bounded(request: Request, limit: int) -> AsyncGenerator[bytes, None]:
+    received = 0
+    async for chunk in request.stream():
+        received += len(chunk)
+        if received > limit:
+            raise UploadTooLarge(limit)
+        yield chunk
+
+
+def _upload(form: FormData) -> Upload:
+    file = form.get("file")
+    if not isinstance(file, UploadFile):
+        for part in form.values():
+            if isinstance(part, UploadFile):
+                part.file.close()
+        raise BadRequest("The field 'file' with the recording is missing.", code="missing_file", param="file")
+    fields = {name: value for name, value in form.items() if isinstance(value, str)}
+    return Upload(file.file, file.filename or "file", fields)

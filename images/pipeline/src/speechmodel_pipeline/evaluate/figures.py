@@ -1,0 +1,51 @@
+"""Word and character errors, as jiwer counts them."""
+
+from collections.abc import Sequence
+
+import jiwer
+
+from speechmodel_pipeline.evaluate.report import ClipResult, Errors
+
+WORST = 20
+"""Clips that the report names first."""
+
+
+def clip_result(clip: str, seconds: float, reference: str, hypothesis: str, confidence: float) -> ClipResult:
+    """The figures of one clip; `reference` is not empty."""
+    return ClipResult(
+        clip=clip,
+        seconds=round(seconds, 3),
+        reference=reference,
+        hypothesis=hypothesis,
+        wer=round(jiwer.wer(reference, hypothesis), 6),
+        cer=round(jiwer.cer(reference, hypothesis), 6),
+        confidence=round(confidence, 6),
+    )
+
+
+def word_errors(results: Sequence[ClipResult]) -> Errors:
+    """Over all clips."""
+    return _errors(jiwer.process_words(*_texts(results)))
+
+
+def character_errors(results: Sequence[ClipResult]) -> Errors:
+    """Over all clips, spaces counted."""
+    return _errors(jiwer.process_characters(*_texts(results)))
+
+
+def worst(results: Sequence[ClipResult]) -> tuple[ClipResult, ...]:
+    """The clips with the most word errors per word, worst first."""
+    wrong = sorted(
+        (result for result in results if result.wer), key=lambda result: (-result.wer, -result.cer, result.clip)
+    )
+    return tuple(wrong[:WORST])
+
+
+def _texts(results: Sequence[ClipResult]) -> tuple[list[str], list[str]]:
+    return [result.reference for result in results], [result.hypothesis for result in results]
+
+
+def _errors(output: jiwer.WordOutput | jiwer.CharacterOutput) -> Errors:
+    return Errors(
+        substitutions=output.substitutions, deletions=output.deletions, insertions=output.insertions, hits=output.hits
+    )

@@ -1,0 +1,212 @@
+"""A frozen graph (.pb) as TensorFlow's memory-mapped package (.pbmm), which the DeepSpeech 0.9.3 runtime loads in milliseconds.
+
+    [weights, each at a multiple of 64 bytes] [GraphDef] [directory] [u64, little endian: offset of the directory]
+
+Constants of at least `min_bytes` leave the graph: the node becomes an `ImmutableConst` that names a region of the file. The
+directory is repeated field 1 {1: offset, 2: name, 3: length}, in ascending order of offsets. Weights go from file to file in
+blocks, so memory depends neither on their size nor on the model's.
+"""
+
+import hashlib
+import os
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from speechmodel_runtime.wire import Span, WireError, WireReader
+
+from speechmodel_pipeline.graphdef.encode import bytes_field, bytes_head, number_field
+from speechmodel_pipeline.graphdef.errors import GraphDamaged
+from speechmodel_pipeline.graphdef.tensors import Tensor, read_tensor
+
+MIN_BYTES = 10_000
+"""Smallest constant that is mapped: the default of TensorFlow's own tool."""
+ALIGNMENT = 64
+"""Bytes: Allocator::kAllocatorAlignment."""
+REGION = "memmapped_package://"
+CHUNK = 1 << 20
+
+
+@dataclass(frozen=True)
+class MappedFile:
+    """What was written."""
+
+    sha256: str
+    size_bytes: int
+    mapped_constants: int
+    mapped_bytes: int
+
+
+def memory_map(source: Path, target: Path, *, min_bytes: int = MIN_BYTES) -> MappedFile:
+    """Write the graph in `source` to `target` as a memory-mapped package.
+
+    Raises GraphDamaged, naming file and byte, when `source` is no whole GraphDef. `target` is then incomplete: write to a
+    temporary name.
+    """
+    with source.open("rb") as file, target.open("wb") as out:
+        try:
+            return _Package(WireReader(file), file, out, min_bytes).write()
+        except WireError as error:
+            raise GraphDamaged(source, str(error)) from error
+
+
+@dataclass(frozen=True)
+class _Region:
+    offset: int
+    name: str
+    length: int
+
+
+@dataclass(frozen=True)
+class _Node:
+    """A NodeDef as far as the conversion needs it."""
+
+    name: bytes
+    op: bytes
+    kept: tuple[bytes, ...]
+    """Its fields beside name, op and attributes, as they stand in the file."""
+    tensor: Tensor | None
+
+
+_NAME, _OP, _ATTRIBUTE = 1, 2, 5
+
+
+class _Package:
+    def __init__(self, reader: WireReader, source: BinaryIO, target: BinaryIO, min_bytes: int) -> None:
+        self._reader = reader
+        self._source = source.fileno()
+        self._target = target
+        self._min_bytes = max(1, min_bytes)
+        self._digest = hashlib.sha256()
+        self._offset = 0
+        self._buffer = memoryview(bytearray(CHUNK))
+        self._regions: list[_Region] = []
+        self._names = {"", "."}  # "." is the graph's own
+
+    def write(self) -> MappedFile:
+        graph = list(self._graph())
+        weights = tuple(self._regions)
+        start = self._offset
+        for piece in graph:
+            self._write(piece)
+        self._regions.append(_Region(start, REGION + ".", self._offset - start))
+        directory = self._offset
+        for region in self._regions:
+            self._write(_directory_element(region))
+        self._write(struct.pack("<Q", directory))
+        self._target.flush()
+        return MappedFile(
+            self._digest.hexdigest(), self._offset, len(weights), sum(region.length for region in weights)
+        )
+
+    def _graph(self) -> Iterator[bytes | Span]:
+        """The rewritten GraphDef in pieces; the weights are written on the way."""
+        nodes = 0
+        for number, value in self._reader.fields(Span(0, self._reader.size)):
+            if not isinstance(value, Span):
+                yield number_field(number, value)
+            elif number == 1:
+                nodes += 1
+                yield from self._rewritten(value)
+            else:
+                yield bytes_head(number, value.length)
+                yield value
+        if not nodes:
+            raise WireError("it has no nodes, so it is no GraphDef")
+
+    def _rewritten(self, message: Span) -> Iterator[bytes | Span]:
+        node = _read_node(self._reader, message)
+        if node.tensor is None or node.op != b"Const" or node.tensor.nbytes < self._min_bytes:
+            yield bytes_head(1, message.length)
+            yield message
+            return
+        region = self._map(node.name.decode(errors="replace"), node.tensor)
+        yield bytes_field(1, _immutable_const(node, node.tensor, region))
+
+    def _map(self, name: str, tensor: Tensor) -> _Region:
+        self._write(bytes(-self._offset % ALIGNMENT))
+        region = _Region(self._offset, REGION + self._unique(name), tensor.nbytes)
+        self._regions.append(region)
+        for piece in tensor.pieces(self._reader):
+            self._write(piece)
+        return region
+
+    def _unique(self, name: str) -> str:
+        plain = "".join(c if c.isascii() and (c.isalnum() or c in "_.") else "_" for c in name)
+        while plain in self._names:
+            plain += "_"
+        self._names.add(plain)
+        return plain
+
+    def _write(self, piece: bytes | Span) -> None:
+        if isinstance(piece, bytes):
+            self._append(memoryview(piece))
+            return
+        at = piece.start
+        while at < piece.end:
+            count = os.preadv(self._source, [self._buffer[: min(CHUNK, piece.end - at)]], at)
+            if not count:
+                raise WireError(f"the file ended at byte {at} while it was read")
+            self._append(self._buffer[:count])
+            at += count
+
+    def _append(self, data: memoryview) -> None:
+        self._digest.update(data)
+        self._target.write(data)
+        self._offset += len(data)
+
+
+def _read_node(reader: WireReader, message: Span) -> _Node:
+    name, op, tensor, kept = b"", b"", None, []
+    for number, value in reader.fields(message):
+        if not isinstance(value, Span):
+            kept.append(number_field(number, value))
+        elif number == _NAME:
+            name = reader.read(value)
+        elif number == _OP:
+            op = reader.read(value)
+        elif number == _ATTRIBUTE:
+            tensor = _constant(reader, value) or tensor
+        else:
+            kept.append(bytes_field(number, reader.read(value)))
+    return _Node(name, op, tuple(kept), tensor)
+
+
+def _constant(reader: WireReader, attribute: Span) -> Tensor | None:
+    """The numeric tensor in a node's attribute `value`; None for any other attribute."""
+    key, attr_value = b"", None
+    for number, value in reader.fields(attribute):
+        if number == 1 and isinstance(value, Span):
+            key = reader.read(value)
+        elif number == 2 and isinstance(value, Span):
+            attr_value = value
+    if key != b"value" or attr_value is None:
+        return None
+    for number, value in reader.fields(attr_value):
+        if number == 8 and isinstance(value, Span):
+            return read_tensor(reader, value)
+    return None
+
+
+def _immutable_const(node: _Node, tensor: Tensor, region: _Region) -> bytes:
+    return b"".join(
+        (
+            bytes_field(_NAME, node.name),
+            bytes_field(_OP, b"ImmutableConst"),
+            *node.kept,
+            _attribute(b"dtype", number_field(6, tensor.dtype)),
+            _attribute(b"shape", bytes_field(7, tensor.shape)),
+            _attribute(b"memory_region_name", bytes_field(2, region.name.encode())),
+        )
+    )
+
+
+def _attribute(key: bytes, value: bytes) -> bytes:
+    return bytes_field(_ATTRIBUTE, bytes_field(1, key) + bytes_field(2, value))
+
+
+def _directory_element(region: _Region) -> bytes:
+    offset = number_field(1, region.offset) if region.offset else b""  # proto3 leaves zeros out
+    return bytes_field(1, offset + bytes_field(2, region.name.encode()) + number_field(3, region.length))

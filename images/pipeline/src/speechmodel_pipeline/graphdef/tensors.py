@@ -1,0 +1,141 @@
+"""TensorProto: a constant's value, as raw bytes (`tensor_content`) or as typed values of which the last one repeats."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import prod
+
+from speechmodel_runtime.wire import Span, WireError, WireReader
+
+BLOCK = 1 << 16
+"""Bytes; the size of pieces in which typed values are decoded."""
+_DTYPE, _SHAPE, _CONTENT = 1, 2, 4
+
+
+@dataclass(frozen=True)
+class NumericType:
+    """One of TensorFlow's numeric types."""
+
+    item_size: int
+    """Bytes per element."""
+    field: int
+    """TensorProto's field of typed values."""
+    fixed: bool
+    """Whether that field holds little-endian elements; otherwise varints."""
+
+
+NUMERIC = {
+    1: NumericType(4, 5, fixed=True),  # float32
+    2: NumericType(8, 6, fixed=True),  # float64
+    3: NumericType(4, 7, fixed=False),  # int32
+    4: NumericType(1, 7, fixed=False),  # uint8
+    5: NumericType(2, 7, fixed=False),  # int16
+    6: NumericType(1, 7, fixed=False),  # int8
+    8: NumericType(8, 9, fixed=True),  # complex64
+    9: NumericType(8, 10, fixed=False),  # int64
+    10: NumericType(1, 11, fixed=False),  # bool
+    14: NumericType(2, 13, fixed=False),  # bfloat16
+    17: NumericType(2, 7, fixed=False),  # uint16
+    18: NumericType(16, 12, fixed=True),  # complex128
+    19: NumericType(2, 13, fixed=False),  # float16
+    22: NumericType(4, 16, fixed=False),  # uint32
+    23: NumericType(8, 17, fixed=False),  # uint64
+}
+"""By DataType number: the types that TensorFlow maps (its macro TF_CALL_POD_TYPES); strings and quantised types are not."""
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """A constant of a numeric type, still in its file."""
+
+    dtype: int
+    shape: bytes
+    """TensorShapeProto, as it stands in the file."""
+    elements: int
+    content: Span | None
+    typed: tuple[int | Span, ...]
+    """Typed values: single varints, or places of fixed-size elements or of packed varints."""
+
+    @property
+    def type(self) -> NumericType:
+        """How its elements look."""
+        return NUMERIC[self.dtype]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all elements."""
+        return self.elements * self.type.item_size
+
+    def pieces(self, reader: WireReader) -> Iterator[bytes | Span]:
+        """All elements in order, little endian: `nbytes` bytes as blocks of at most BLOCK, or as places in the file.
+
+        Raises WireError when the value does not fit the shape.
+        """
+        if self.content is not None and self.content.length:
+            if self.content.length != self.nbytes:
+                raise WireError(
+                    f"the constant at byte {self.content.start} has {self.content.length} bytes, its shape needs {self.nbytes}"
+                )
+            yield self.content
+            return
+        size, done, last = self.type.item_size, 0, bytes(self.type.item_size)
+        for block in self._fixed(reader) if self.type.fixed else self._blocks_of_varints(reader):
+            done += len(block)
+            if done > self.nbytes:
+                raise WireError(f"a constant has more values than the {self.elements} of its shape")
+            last = block[-size:]
+            yield block
+        repeated = last * (BLOCK // size)
+        for start in range(done, self.nbytes, len(repeated)):
+            yield repeated[: self.nbytes - start]
+
+    def _fixed(self, reader: WireReader) -> Iterator[bytes]:
+        for values in self.typed:
+            if not isinstance(values, Span) or values.length % self.type.item_size:
+                raise WireError(f"a constant of type {self.dtype} holds values of another type")
+            for start in range(values.start, values.end, BLOCK):
+                yield reader.read(Span(start, min(start + BLOCK, values.end)))
+
+    def _blocks_of_varints(self, reader: WireReader) -> Iterator[bytes]:
+        size = self.type.item_size
+        mask, block = (1 << 8 * size) - 1, bytearray()
+        for values in self.typed:
+            for value in (values,) if isinstance(values, int) else reader.varints(values):
+                block += (value & mask).to_bytes(size, "little")
+                if len(block) >= BLOCK:
+                    yield bytes(block)
+                    block.clear()
+        if block:
+            yield bytes(block)
+
+
+def read_tensor(reader: WireReader, message: Span) -> Tensor | None:
+    """The numeric constant in the TensorProto at `message`; None for any other type.
+
+    Raises WireError for a value without a definite shape, or when the bytes are no message.
+    """
+    dtype, shape, content = 0, Span(0, 0), None
+    values: dict[int, list[int | Span]] = {}
+    for number, value in reader.fields(message):
+        if number == _DTYPE and isinstance(value, int):
+            dtype = value
+        elif number == _SHAPE and isinstance(value, Span):
+            shape = value
+        elif number == _CONTENT and isinstance(value, Span):
+            content = value
+        else:
+            values.setdefault(number, []).append(value)
+    if dtype not in NUMERIC:
+        return None
+    typed = tuple(values.get(NUMERIC[dtype].field, ()))
+    return Tensor(dtype, reader.read(shape), prod(_dimensions(reader, shape)), content, typed)
+
+
+def _dimensions(reader: WireReader, shape: Span) -> Iterator[int]:
+    for number, value in reader.fields(shape):
+        if number == 2 and isinstance(value, Span):
+            size = next((size for key, size in reader.fields(value) if key == 1 and isinstance(size, int)), 0)
+            if size >= 1 << 63:
+                raise WireError(f"the constant at byte {shape.start} has a dimension of unknown size")
+            yield size
+        elif number == 3 and value:
+            raise WireError(f"the constant at byte {shape.start} has a shape of unknown rank")

@@ -1,0 +1,36 @@
+"""Progress records of the stages that go through a number of things."""
+
+import threading
+import time
+from datetime import UTC, datetime
+
+from speechmodel_api.progress import StepProgress
+from speechmodel_stagekit.program import report
+
+INTERVAL = 1.0
+"""Seconds between two records at least."""
+
+
+class Steps:
+    """Counts what is done and reports it: at the start, at most once a second, and at the end. Any thread may count."""
+
+    def __init__(self, total: int, unit: str) -> None:
+        self._total = total
+        self._unit = unit
+        self._done = 0
+        self._lock = threading.Lock()
+        self._reported_at = time.monotonic()
+        self._report()
+
+    def advance(self, count: int = 1) -> None:
+        """`count` more are done."""
+        with self._lock:
+            self._done += count
+            now = time.monotonic()
+            if now - self._reported_at >= INTERVAL or self._done == self._total:
+                self._reported_at = now
+                self._report()
+
+    def _report(self) -> None:
+        now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+        report(StepProgress(done=min(self._done, self._total), total=self._total, unit=self._unit, time=now))

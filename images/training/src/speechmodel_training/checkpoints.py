@@ -1,0 +1,220 @@
+"""Checkpoints of a lineage: folders that appear in one rename.
+
+checkpoints/<lineage>/
+    owner, lock                                   see ownership.py
+    step-000001200-attempt-0003/
+        model.index, model.data-00000-of-00001    the 40 tensors by upstream's names
+        checkpoint                                upstream's pointer file: `--load_checkpoint_dir <this folder> --load_train last`
+        state.json                                TrainingState
+
+A folder is written under a name that begins with a dot, fsynced, renamed. The newest is that of the highest step. Kept are the newest
+few, and the one with the lowest dev loss until a better one is there.
+
+Without folders of that kind, upstream's own files (`train-<step>.index`) in the lineage's folder are read: weights, Adam's moments and
+step go on, epochs are counted from 0.
+"""
+
+import logging
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import tensorflow as tf
+from pydantic import ValidationError
+
+from speechmodel_training.durable import sync, sync_folder
+from speechmodel_training.errors import CheckpointMismatch, CheckpointsDamaged
+from speechmodel_training.learner import Tensors, tensor_shapes
+from speechmodel_training.ownership import Ownership
+from speechmodel_training.state import LineageFacts, TrainingState
+
+log = logging.getLogger(__name__)
+
+_NAME = re.compile(r"step-(\d{9,})-attempt-(\d{4,})")
+_UPSTREAM = re.compile(r"(.+-(\d+))\.index")
+_PREFIX = "model"
+_UPSTREAM_POINTER = f'model_checkpoint_path: "{_PREFIX}"\nall_model_checkpoint_paths: "{_PREFIX}"\n'
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A state and its tensors."""
+
+    state: TrainingState
+    tensors: Tensors
+
+
+class UnreadableCheckpoint(Exception):
+    """A checkpoint is damaged; says which file and how."""
+
+
+class CheckpointStore:
+    """The checkpoints in a lineage's folder."""
+
+    def __init__(self, ownership: Ownership, facts: LineageFacts, keep: int) -> None:
+        self._folder = ownership.folder
+        self._ownership = ownership
+        self._facts = facts
+        self._keep = keep
+        self._damaged: set[Path] = set()
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Write a checkpoint and remove those that are not kept any more. Superseded when somebody newer owns the folder."""
+        state = checkpoint.state
+        target = self._folder / f"step-{state.step:09d}-attempt-{state.attempt:04d}"
+        with self._partial(target) as partial:
+            write_tensors(partial / _PREFIX, checkpoint.tensors)
+            (partial / "checkpoint").write_text(_UPSTREAM_POINTER, encoding="utf-8")
+            (partial / "state.json").write_text(state.model_dump_json(by_alias=True, indent=1), encoding="utf-8")
+            sync_folder(partial)
+            self._ownership.check()
+            if target.exists():  # the same step of the same attempt, after a fall-back from a damaged checkpoint
+                shutil.rmtree(target)
+            partial.rename(target)
+            sync(self._folder)
+        self._damaged.discard(target)
+        self._prune()
+
+    def check_ownership(self) -> None:
+        """Superseded when somebody newer owns the folder."""
+        self._ownership.check()
+
+    def newest(self) -> Checkpoint | None:
+        """The newest that can be read, None when nothing was saved yet.
+
+        CheckpointsDamaged when there are some and none can be read; CheckpointMismatch when it is of another network or dataset.
+        """
+        folders = self._newest_first()
+        if not folders:
+            return self._upstream()
+        return self._first_readable(folders)
+
+    def best(self) -> Checkpoint | None:
+        """The readable one with the lowest dev loss, of equal ones the earliest; without dev losses the newest; None when there is none."""
+        states = self._states()
+        if not states:
+            return self.newest()
+        rated = [(state.dev_loss, state.step, folder) for folder, state in states.items() if state.dev_loss is not None]
+        return self._first_readable([folder for _, _, folder in sorted(rated)] or self._newest_first())
+
+    def _first_readable(self, folders: list[Path]) -> Checkpoint:
+        reasons = []
+        for folder in folders:
+            try:
+                checkpoint = self._read(folder)
+            except UnreadableCheckpoint as error:
+                log.warning("%s; falling back to the checkpoint before", error)
+                reasons.append(str(error))
+                self._damaged.add(folder)
+            else:
+                log.info("read %s: epoch %d, step %d", folder, checkpoint.state.epoch, checkpoint.state.step)
+                return checkpoint
+        raise CheckpointsDamaged(self._folder, reasons)
+
+    def _read(self, folder: Path) -> Checkpoint:
+        state = read_state(folder)
+        if differences := self._facts.differences(state.facts):
+            raise CheckpointMismatch(folder, differences)
+        return Checkpoint(state, read_tensors(folder / _PREFIX, tensor_shapes(self._facts.geometry)))
+
+    def _upstream(self) -> Checkpoint | None:
+        found = [
+            (int(match[2]), match[1])
+            for path in self._folder.glob("*.index")
+            if (match := _UPSTREAM.fullmatch(path.name))
+        ]
+        if not found:
+            return None
+        step, name = max(found)
+        prefix = self._folder / name
+        try:
+            tensors = read_tensors(prefix, tensor_shapes(self._facts.geometry))
+        except UnreadableCheckpoint as error:
+            raise CheckpointsDamaged(self._folder, [str(error)]) from error
+        log.info("going on from upstream's checkpoint %s: step %d; epochs are counted from 0", prefix, step)
+        attempt = self._ownership.owner.attempt
+        state = TrainingState(facts=self._facts, attempt=attempt, target="", step=int(tensors["global_step"]))
+        return Checkpoint(state, tensors)
+
+    def _prune(self) -> None:
+        states = self._states()
+        good = [folder for folder in self._newest_first() if folder in states]
+        kept = set(good[: self._keep])
+        if rated := [
+            (state.dev_loss, state.step, folder) for folder, state in states.items() if state.dev_loss is not None
+        ]:
+            kept.add(min(rated)[2])
+        for folder in self._newest_first():
+            if folder not in kept:
+                shutil.rmtree(folder)
+
+    def _states(self) -> dict[Path, TrainingState]:
+        """Of every checkpoint that is not known to be damaged."""
+        states = {}
+        for folder in self._newest_first():
+            if folder in self._damaged:
+                continue
+            try:
+                states[folder] = read_state(folder)
+            except UnreadableCheckpoint as error:
+                log.warning("%s", error)
+                self._damaged.add(folder)
+        return states
+
+    def _newest_first(self) -> list[Path]:
+        names = [(match, path) for path in self._folder.iterdir() if (match := _NAME.fullmatch(path.name))]
+        return [path for _, path in sorted(names, key=lambda item: (int(item[0][1]), int(item[0][2])), reverse=True)]
+
+    @contextmanager
+    def _partial(self, target: Path) -> Iterator[Path]:
+        for left_over in self._folder.glob(".step-*.partial"):  # of a process that was killed: we hold the lock
+            shutil.rmtree(left_over)
+        partial = target.with_name(f".{target.name}.partial")
+        partial.mkdir()
+        try:
+            yield partial
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+def read_state(folder: Path) -> TrainingState:
+    """UnreadableCheckpoint when it is missing or damaged."""
+    path = folder / "state.json"
+    try:
+        return TrainingState.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise UnreadableCheckpoint(f"{path} is damaged: {error}") from error
+
+
+def write_tensors(prefix: Path, tensors: Tensors) -> None:
+    """Files `<prefix>.index` and `<prefix>.data-00000-of-00001`."""
+    names = sorted(tensors)
+    with tf.device("CPU:0"):
+        tf.raw_ops.SaveV2(
+            prefix=str(prefix),
+            tensor_names=names,
+            shape_and_slices=[""] * len(names),
+            tensors=[tf.constant(tensors[name]) for name in names],
+        )
+
+
+def read_tensors(prefix: Path, shapes: dict[str, tuple[int, ...]]) -> Tensors:
+    """The tensors of these names. UnreadableCheckpoint when one is missing or damaged, CheckpointMismatch when a shape is another."""
+    try:
+        reader = tf.train.load_checkpoint(str(prefix))
+        found = reader.get_variable_to_shape_map()
+        if missing := sorted(set(shapes) - set(found)):
+            raise UnreadableCheckpoint(f"{prefix} lacks {', '.join(missing)}")
+        differences = [
+            f"{name} has the shape {found[name]} instead of {list(shape)}"
+            for name, shape in shapes.items()
+            if list(shape) != found[name]
+        ]
+        if differences:
+            raise CheckpointMismatch(prefix, differences)
+        return {name: reader.get_tensor(name) for name in shapes}
+    except (tf.errors.OpError, IndexError, ValueError, RuntimeError) as error:  # the reader raises all of them
+        raise UnreadableCheckpoint(f"{prefix} is damaged: {error}") from error

@@ -1,0 +1,25 @@
+"""TensorFlow, set up once before its first operation."""
+
+import logging
+
+import tensorflow as tf
+from speechmodel_stagekit.cpus import available_cpus
+
+log = logging.getLogger(__name__)
+
+
+def prepare_device() -> None:
+    """Deterministic kernels, as many threads as CPUs may be used, GPU memory taken as it is needed.
+
+    Runs are equal to the last bit on the same kind of processor with the same number of CPUs. With other vector instructions, or other
+    numbers of threads, sums are rounded in another order, and the weights drift apart step by step.
+    """
+    cpus = available_cpus()
+    tf.config.threading.set_intra_op_parallelism_threads(cpus)
+    tf.config.threading.set_inter_op_parallelism_threads(cpus)
+    tf.config.experimental.enable_op_determinism()
+    gpus = tf.config.list_physical_devices("GPU")
+    for gpu in gpus:
+        tf.config.experimental.set_memory_growth(gpu, True)
+    names = [tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name) for gpu in gpus]
+    log.info("TensorFlow %s on %s", tf.__version__, ", ".join(names) or f"{cpus} CPUs")

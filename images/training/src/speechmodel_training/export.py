@@ -1,0 +1,60 @@
+"""The exported graph of a lineage: `python -m speechmodel_training.export` exports what is there, without training.
+
+Its input is that of train.
+"""
+
+import logging
+from pathlib import Path
+
+from speechmodel_api.stages import TrainInput, TrainOutput
+from speechmodel_stagekit.artefacts import file_digest, once
+from speechmodel_stagekit.program import run_stage
+
+from speechmodel_training.device import prepare_device
+from speechmodel_training.errors import NothingToExport
+from speechmodel_training.graph import frozen_graph
+from speechmodel_training.history import write_history
+from speechmodel_training.lineage import Lineage, open_lineage
+
+log = logging.getLogger(__name__)
+
+GRAPH = "output_graph.pb"
+HISTORY = "training.csv"
+
+
+def export(document: TrainInput) -> TrainOutput:
+    """Fill `exports/<key>/` from the checkpoints of the lineage; NothingToExport when there are none."""
+    prepare_device()
+
+    def make(folder: Path) -> TrainOutput:
+        with open_lineage(document) as lineage:
+            return export_graph(lineage, document.key, folder)
+
+    return once(Path(document.workspace) / "exports" / document.key, TrainOutput, make)
+
+
+def export_graph(lineage: Lineage, key: str, folder: Path) -> TrainOutput:
+    """Write output_graph.pb and training.csv: the best dev epoch's weights, the last ones without dev clips."""
+    newest, chosen = lineage.store.newest(), lineage.store.best()
+    if newest is None or chosen is None or not newest.state.history:
+        raise NothingToExport(lineage.folder)
+    log.info("exporting epoch %d, step %d", chosen.state.epoch, chosen.state.step)
+    graph = folder / GRAPH
+    graph.write_bytes(frozen_graph(chosen.tensors, lineage.dataset.alphabet, lineage.language))
+    write_history(folder / HISTORY, newest.state.history)
+    lineage.ownership.check()
+    last = newest.state.history[-1]
+    return TrainOutput(
+        epoch=newest.state.epoch,
+        step=newest.state.step,
+        loss=last.loss,
+        dev_loss=last.dev_loss,
+        exported_epoch=chosen.state.epoch,
+        trained_epochs=newest.state.trained_for(key),
+        graph_sha256=file_digest(graph),
+        graph_bytes=graph.stat().st_size,
+    )
+
+
+if __name__ == "__main__":
+    run_stage(TrainInput, export)

@@ -1,0 +1,153 @@
+"""Weights -> the frozen graph that the DeepSpeech 0.9.3 runtime loads.
+
+Weights are constants with exactly the names of a checkpoint. What the runtime's TensorFlow 2.3 may not know is stripped: it would load
+the graph without a word and hear nothing.
+"""
+
+import struct
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+from tensorflow.core.framework.graph_pb2 import GraphDef
+from tensorflow.python.framework import op_def_registry
+
+from speechmodel_training.audio import COEFFICIENTS, PATCH, SAMPLE_RATE, SPAN, STRIDE, WINDOW
+from speechmodel_training.features import spectral_features
+from speechmodel_training.network import CEILING, CELL, Geometry
+
+CHUNK = 16
+"""Frames that the runtime feeds at a time."""
+BEAM_WIDTH = 500
+"""What the runtime uses until it is told otherwise."""
+GRAPH_VERSION = 6
+"""The runtime refuses less."""
+PRODUCER = 440
+"""Of the graph's version stamp: TensorFlow 2.3's."""
+KERNELS = frozenset(
+    {
+        *(
+            "AudioSpectrogram",
+            "BiasAdd",
+            "BlockLSTM",
+            "Cast",
+            "ConcatV2",
+            "Const",
+            "ExpandDims",
+            "GatherNd",
+            "Identity",
+        ),
+        *("MatMul", "Max", "Mfcc", "Minimum", "Pack", "Placeholder", "Relu", "Reshape", "Softmax", "Transpose"),
+    }
+)
+"""Ops of the exported graph, all of them in the list that the runtime 0.9.3 was built with (native_client/BUILD upstream)."""
+
+
+def frozen_graph(weights: Mapping[str, npt.NDArray[np.generic]], alphabet: Sequence[str], language: str) -> bytes:
+    """A serialised GraphDef; equal arguments give equal bytes.
+
+    ValueError when the output layer does not fit the alphabet: the runtime would crash or talk nonsense.
+    """
+    units, classes = weights["layer_6/weights"].shape
+    geometry = Geometry(units, len(alphabet))
+    if classes != geometry.classes:
+        raise ValueError(f"{len(alphabet)} labels need {geometry.classes} output classes, the weights have {classes}")
+    with tf.Graph().as_default() as graph:
+        _features()
+        _acoustic_model(
+            {name: tf.constant(weights[name], name=name) for name in geometry.weight_shapes()}, units, classes
+        )
+        _metadata(alphabet, language)
+        definition = graph.as_graph_def()
+    _strip(definition)
+    unknown = {node.op for node in definition.node} - KERNELS
+    assert not unknown, f"the runtime has no kernel for {unknown}"
+    serialised: bytes = definition.SerializeToString(deterministic=True)
+    return serialised
+
+
+def pack_alphabet(alphabet: Sequence[str]) -> bytes:
+    """u16 count, then per label: u16 index, u16 length, UTF-8; little endian."""
+    encoded = [label.encode() for label in alphabet]
+    packed = [struct.pack("<HH", index, len(label)) + label for index, label in enumerate(encoded)]
+    return struct.pack("<H", len(encoded)) + b"".join(packed)
+
+
+def _features() -> None:
+    """`input_samples` [512] -> `mfccs` [1, 26]"""
+    window = tf.compat.v1.placeholder(tf.float32, [WINDOW], "input_samples")
+    tf.raw_ops.Identity(input=spectral_features(tf.raw_ops.ExpandDims(input=window, axis=-1)), name="mfccs")
+
+
+def _acoustic_model(weights: Mapping[str, tf.Tensor], units: int, classes: int) -> None:
+    """`input_node` [1, 16, 19, 26] and the state before -> `logits` [16, 1, classes] and the state after `input_lengths` frames.
+
+    `logits` are probabilities: the name is upstream's.
+    """
+    ops = tf.raw_ops
+    patches = tf.compat.v1.placeholder(tf.float32, [1, CHUNK, SPAN, COEFFICIENTS], "input_node")
+    used = tf.compat.v1.placeholder(tf.int32, [1], "input_lengths")
+    previous_c = tf.compat.v1.placeholder(tf.float32, [1, units], "previous_state_c")
+    previous_h = tf.compat.v1.placeholder(tf.float32, [1, units], "previous_state_h")
+
+    def affine(values: tf.Tensor, layer: str) -> tf.Tensor:
+        return ops.BiasAdd(value=ops.MatMul(a=values, b=weights[f"{layer}/weights"]), bias=weights[f"{layer}/bias"])
+
+    def dense(values: tf.Tensor, layer: str) -> tf.Tensor:
+        return ops.Minimum(x=ops.Relu(features=affine(values, layer)), y=CEILING)
+
+    values = ops.Reshape(tensor=ops.Transpose(x=patches, perm=[1, 0, 2, 3]), shape=[-1, PATCH])
+    for layer in ("layer_1", "layer_2", "layer_3"):
+        values = dense(values, layer)
+    no_peephole = np.zeros(units, np.float32)
+    lstm = ops.BlockLSTM(
+        seq_len_max=ops.Cast(x=ops.Max(input=used, axis=[0]), DstT=tf.int64),
+        x=ops.Reshape(tensor=values, shape=[-1, 1, units]),
+        cs_prev=previous_c,
+        h_prev=previous_h,
+        w=weights[f"{CELL}/kernel"],
+        wci=no_peephole,
+        wcf=no_peephole,
+        wco=no_peephole,
+        b=weights[f"{CELL}/bias"],
+        forget_bias=0.0,
+        cell_clip=-1.0,
+        use_peephole=False,
+    )
+    after_used = ops.Pack(values=[used, [0]], axis=1)
+    for name, first, steps in (("new_state_c", previous_c, lstm.cs), ("new_state_h", previous_h, lstm.h)):
+        states = ops.ConcatV2(values=[ops.ExpandDims(input=first, axis=0), steps], axis=0)
+        ops.Identity(input=ops.GatherNd(params=states, indices=after_used), name=name)
+    values = affine(dense(ops.Reshape(tensor=lstm.h, shape=[-1, units]), "layer_5"), "layer_6")
+    ops.Softmax(logits=ops.Reshape(tensor=values, shape=[-1, 1, classes]), name="logits")
+
+
+def _metadata(alphabet: Sequence[str], language: str) -> None:
+    numbers = {
+        "version": GRAPH_VERSION,
+        "sample_rate": SAMPLE_RATE,
+        "feature_win_len": 1000 * WINDOW // SAMPLE_RATE,
+        "feature_win_step": 1000 * STRIDE // SAMPLE_RATE,
+        "beam_width": BEAM_WIDTH,
+    }
+    for name, number in numbers.items():
+        tf.constant([number], tf.int32, name=f"metadata_{name}")
+    tf.constant([pack_alphabet(alphabet)], name="metadata_alphabet")
+    tf.constant([language.encode()], name="metadata_language")
+
+
+def _strip(definition: GraphDef) -> None:
+    """Remove attributes that say nothing or that only newer versions of TensorFlow know."""
+    for node in definition.node:
+        defaults = {
+            attribute.name: attribute.default_value
+            for attribute in op_def_registry.get(node.op).attr
+            if attribute.HasField("default_value")
+        }
+        for name in list(node.attr):
+            if name.startswith("_") or (name in defaults and node.attr[name] == defaults[name]):
+                del node.attr[name]
+    definition.ClearField("library")
+    definition.versions.Clear()
+    definition.versions.producer = PRODUCER

@@ -1,0 +1,143 @@
+"""Weights that learn: Adam, the compiled training step, and the 40 named tensors of an upstream checkpoint."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from speechmodel_training.audio import COEFFICIENTS
+from speechmodel_training.network import Dropout, Geometry, fresh_weights, logits
+
+BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8
+"""Adam's, in the form of TensorFlow 1: epsilon is added outside of the bias correction."""
+
+Tensors = dict[str, npt.NDArray[np.generic]]
+"""A checkpoint's content by name: 12 weights, `<weight>/Adam` and `<weight>/Adam_1`, and 4 scalars."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Clips, padded to the longest."""
+
+    features: tf.Tensor
+    """float32 [batch, time, 26], zeros after a clip's end"""
+    frames: tf.Tensor
+    """int32 [batch]"""
+    labels: tf.SparseTensor
+    """int32 [batch, labels]: alphabet indexes"""
+    clips: int
+
+
+class Learner:
+    """Weights, Adam's moments and the sum of losses since it was last cleared."""
+
+    def __init__(self, geometry: Geometry, *, seed: int, learning_rate: float, dropout: float) -> None:
+        self.geometry = geometry
+        self._weights = {name: tf.Variable(value) for name, value in fresh_weights(geometry, seed).items()}
+        self._first = {name: tf.Variable(tf.zeros(shape)) for name, shape in geometry.weight_shapes().items()}
+        self._second = {name: tf.Variable(tf.zeros(shape)) for name, shape in geometry.weight_shapes().items()}
+        self._power_1, self._power_2 = tf.Variable(BETA_1), tf.Variable(BETA_2)
+        self._learning_rate = tf.Variable(learning_rate, dtype=tf.float32)
+        self._step = tf.Variable(0, dtype=tf.int64)
+        self._loss_sum = tf.Variable(0.0, dtype=tf.float64)
+        self._dropout = Dropout(dropout, seed, self._step)
+        batch = [
+            tf.TensorSpec([None, None, COEFFICIENTS], tf.float32),
+            tf.TensorSpec([None], tf.int32),
+            tf.SparseTensorSpec([None, None], tf.int32),
+        ]
+        self._train = tf.function(self._train_eagerly, input_signature=batch)
+        self._losses = tf.function(
+            lambda *batch: tf.reduce_sum(self._clip_losses(*batch, dropout=None)), input_signature=batch
+        )
+
+    def train(self, batch: Batch) -> None:
+        """One step of Adam on the mean loss of the batch; adds the clips' losses to `loss_sum`."""
+        self._train(batch.features, batch.frames, batch.labels)
+
+    def loss_of(self, batch: Batch) -> float:
+        """Sum of the clips' losses, without dropout and without learning."""
+        return float(self._losses(batch.features, batch.frames, batch.labels))
+
+    @property
+    def step(self) -> int:
+        """Optimizer steps so far."""
+        return int(self._step)
+
+    @property
+    def loss_sum(self) -> float:
+        """Sum of the losses of the clips trained on since it was last set. NaN, once there, stays."""
+        return float(self._loss_sum)
+
+    @loss_sum.setter
+    def loss_sum(self, value: float) -> None:
+        self._loss_sum.assign(value)
+
+    def sum_of_magnitudes(self) -> float:
+        """Of all weights and moments: infinite or NaN as soon as one of them is."""
+        tensors = (*self._weights.values(), *self._first.values(), *self._second.values())
+        return float(tf.add_n([tf.reduce_sum(tf.abs(tensor)) for tensor in tensors]))
+
+    def tensors(self) -> Tensors:
+        """A copy of all that a checkpoint holds."""
+        return {name: np.asarray(variable.numpy()) for name, variable in self._named().items()}
+
+    def load(self, tensors: Mapping[str, npt.NDArray[np.generic]]) -> None:
+        """Go on from a checkpoint's content; the learning rate stays the one given to this run."""
+        for name, variable in self._named().items():
+            if variable is not self._learning_rate:
+                variable.assign(tensors[name])
+
+    def _named(self) -> dict[str, tf.Variable]:
+        named = {
+            "beta1_power": self._power_1,
+            "beta2_power": self._power_2,
+            "global_step": self._step,
+            "learning_rate": self._learning_rate,
+        }
+        for name, weight in self._weights.items():
+            named |= {name: weight, f"{name}/Adam": self._first[name], f"{name}/Adam_1": self._second[name]}
+        return named
+
+    def _train_eagerly(self, features: tf.Tensor, frames: tf.Tensor, labels: tf.SparseTensor) -> None:
+        with tf.GradientTape() as tape:
+            losses = self._clip_losses(features, frames, labels, dropout=self._dropout)
+            loss = tf.reduce_mean(losses)
+        gradients = tape.gradient(loss, self._weights)
+        for name, weight in self._weights.items():
+            tf.raw_ops.ResourceApplyAdam(
+                var=weight.handle,
+                m=self._first[name].handle,
+                v=self._second[name].handle,
+                beta1_power=self._power_1,
+                beta2_power=self._power_2,
+                lr=self._learning_rate,
+                beta1=BETA_1,
+                beta2=BETA_2,
+                epsilon=EPSILON,
+                grad=gradients[name],
+            )
+        self._power_1.assign(self._power_1 * BETA_1)
+        self._power_2.assign(self._power_2 * BETA_2)
+        self._step.assign_add(1)
+        self._loss_sum.assign_add(tf.reduce_sum(tf.cast(losses, tf.float64)))
+
+    def _clip_losses(
+        self, features: tf.Tensor, frames: tf.Tensor, labels: tf.SparseTensor, *, dropout: Dropout | None
+    ) -> tf.Tensor:
+        """CTC loss per clip; the blank is the last class, repeated labels are merged in the path, not in the target."""
+        return tf.compat.v1.nn.ctc_loss(
+            labels=labels, inputs=logits(self._weights, features, dropout), sequence_length=frames
+        )
+
+
+def tensor_shapes(geometry: Geometry) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of all that a checkpoint holds."""
+    shapes: dict[str, tuple[int, ...]] = dict.fromkeys(
+        ("beta1_power", "beta2_power", "global_step", "learning_rate"), ()
+    )
+    for name, shape in geometry.weight_shapes().items():
+        shapes |= {name: shape, f"{name}/Adam": shape, f"{name}/Adam_1": shape}
+    return shapes

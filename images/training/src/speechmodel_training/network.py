@@ -1,0 +1,112 @@
+"""The acoustic model: weights by the names of an upstream checkpoint, and the forward pass for training.
+
+layer_1 -> layer_2 -> layer_3 -> LSTM -> layer_5 -> layer_6; there is no layer_4. Dense layers but the last: min(relu(x W + b), 20).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from speechmodel_training.audio import CONTEXT, PATCH, SPAN
+from speechmodel_training.lstm import lstm
+
+Array = npt.NDArray[np.float32]
+
+CELL = "cudnn_lstm/rnn/multi_rnn_cell/cell_0/cudnn_compatible_lstm_cell"
+DENSE = ("layer_1", "layer_2", "layer_3", "layer_5")
+"""Layers with a clipped rectifier, and dropout after it in training."""
+CEILING = 20.0
+"""Of the clipped rectifier."""
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """The width of the network."""
+
+    hidden_units: int
+    labels: int
+    """Labels of the alphabet; the output layer has one class more, the CTC blank, which is the last."""
+
+    @property
+    def classes(self) -> int:
+        """Outputs per frame."""
+        return self.labels + 1
+
+    def weight_shapes(self) -> dict[str, tuple[int, ...]]:
+        """The 12 weights of the network, in the order of the layers."""
+        n = self.hidden_units
+        dense = {
+            "layer_1": (PATCH, n),
+            "layer_2": (n, n),
+            "layer_3": (n, n),
+            "layer_5": (n, n),
+            "layer_6": (n, self.classes),
+        }
+        shapes: dict[str, tuple[int, ...]] = {}
+        for name, shape in dense.items():
+            shapes |= {f"{name}/weights": shape, f"{name}/bias": shape[1:]}
+        return shapes | {f"{CELL}/kernel": (2 * n, 4 * n), f"{CELL}/bias": (4 * n,)}
+
+
+@dataclass(frozen=True)
+class Dropout:
+    """Inverted dropout whose mask depends on nothing but the seed, the optimizer step and the layer."""
+
+    rate: float
+    seed: int
+    step: tf.Tensor
+    """int64 scalar"""
+
+    def __call__(self, values: tf.Tensor, layer: str) -> tf.Tensor:
+        """`values` with a share of `rate` set to zero and the rest scaled up."""
+        if self.rate == 0:
+            return values
+        # one stream per layer: seeds are below 2^31 and there are fewer than 8 layers, so the two halves never collide
+        seed = tf.stack([tf.constant(self.seed * 8 + DENSE.index(layer), tf.int64), self.step])
+        return tf.nn.experimental.stateless_dropout(values, self.rate, seed, rng_alg="philox")
+
+
+def fresh_weights(geometry: Geometry, seed: int) -> dict[str, Array]:
+    """Kernels uniform by Glorot, biases zero. A stateless generator: the same on every device and in every version of TensorFlow."""
+    weights = {}
+    for index, (name, shape) in enumerate(geometry.weight_shapes().items()):
+        edge = float(np.sqrt(6 / sum(shape))) if len(shape) == 2 else 0.0
+        with tf.device("CPU:0"):
+            drawn = (
+                tf.random.stateless_uniform(shape, [seed, index], -edge, edge, alg="philox")
+                if edge
+                else tf.zeros(shape)
+            )
+        weights[name] = np.asarray(drawn)
+    return weights
+
+
+def logits(weights: Mapping[str, tf.Tensor], features: tf.Tensor, dropout: Dropout | None = None) -> tf.Tensor:
+    """Features [batch, time, 26] -> unnormalised log probabilities [time, batch, labels + 1]."""
+    batch, time = tf.shape(features)[0], tf.shape(features)[1]
+    units, classes = weights["layer_6/weights"].shape
+
+    def dense(values: tf.Tensor, layer: str) -> tf.Tensor:
+        values = tf.minimum(tf.nn.relu(_affine(values, weights, layer)), CEILING)
+        return dropout(values, layer) if dropout else values
+
+    values = tf.reshape(patches(features), [-1, PATCH])
+    for layer in ("layer_1", "layer_2", "layer_3"):
+        values = dense(values, layer)
+    values = lstm(tf.reshape(values, [time, batch, units]), weights[f"{CELL}/kernel"], weights[f"{CELL}/bias"])
+    values = _affine(dense(tf.reshape(values, [-1, units]), "layer_5"), weights, "layer_6")
+    return tf.reshape(values, [time, batch, classes])
+
+
+def patches(features: tf.Tensor) -> tf.Tensor:
+    """[batch, time, 26] -> [time, batch, 494]: each frame between its 9 predecessors and 9 successors, zeros outside of the clip."""
+    time = tf.shape(features)[1]
+    padded = tf.pad(tf.transpose(features, [1, 0, 2]), [[CONTEXT, CONTEXT], [0, 0], [0, 0]])
+    return tf.concat([padded[k : k + time] for k in range(SPAN)], axis=2)
+
+
+def _affine(values: tf.Tensor, weights: Mapping[str, tf.Tensor], layer: str) -> tf.Tensor:
+    return tf.nn.bias_add(tf.matmul(values, weights[f"{layer}/weights"]), weights[f"{layer}/bias"])

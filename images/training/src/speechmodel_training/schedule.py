@@ -1,0 +1,62 @@
+"""Which clips an epoch has left, and in which batches: the same answer after every restart.
+
+An epoch sees every clip once. Clips of about the same length share a batch, since the shorter ones are padded to the longest. Who
+sits with whom and the order of the batches depend on seed and epoch only.
+
+A running epoch's past is a list of segments, one per batch size that was used: (batch size, batches done). Replaying them gives the
+clips that are left; when the batch size changed between two runs these are cut anew, so no clip is seen twice or left out.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from itertools import pairwise
+
+from pydantic import Field
+from speechmodel_api.base import Document
+
+Clips = tuple[int, ...]
+"""Indexes of clips."""
+
+JITTER = 0.1
+"""Lengths are stretched by up to this share before clips are grouped, so that batches differ from epoch to epoch."""
+
+
+class Segment(Document):
+    """A part of an epoch that was trained with one batch size."""
+
+    batch_size: int = Field(ge=1)
+    batches_done: int = Field(ge=0)
+
+
+def batches_left(lengths: Sequence[int], segments: Sequence[Segment], *, seed: int, epoch: int) -> list[Clips]:
+    """The batches that the last of `segments` has left, in order; `lengths` are the frames of every clip of the train part."""
+    left: Sequence[int] = range(len(lengths))
+    batches: list[Clips] = []
+    for segment in segments:
+        batches = _cut(left, lengths, segment.batch_size, f"{seed}/{epoch}")[segment.batches_done :]
+        left = [clip for batch in batches for clip in batch]
+    return batches
+
+
+def in_order_of_length(lengths: Sequence[int], batch_size: int) -> list[Clips]:
+    """Batches for measuring, where order does not matter: least padding, always the same."""
+    return _groups(sorted(range(len(lengths)), key=lambda clip: (lengths[clip], clip)), batch_size)
+
+
+def _cut(clips: Sequence[int], lengths: Sequence[int], batch_size: int, salt: str) -> list[Clips]:
+    by_length = sorted(clips, key=lambda clip: (lengths[clip] * (1 + JITTER * _uniform(f"{salt}/clip/{clip}")), clip))
+    batches = _groups(by_length, batch_size)
+    order = sorted(range(len(batches)), key=lambda batch: _uniform(f"{salt}/batch/{batch}"))
+    return [batches[batch] for batch in order]
+
+
+def _groups(clips: Sequence[int], batch_size: int) -> list[Clips]:
+    """As few groups as `batch_size` allows, of sizes that differ by one at most: no rest of a single noisy clip."""
+    count = -(-len(clips) // batch_size)
+    edges = [len(clips) * group // count for group in range(count)] + [len(clips)]
+    return [tuple(clips[start:end]) for start, end in pairwise(edges)]
+
+
+def _uniform(text: str) -> float:
+    """0...1 by sha256: the same in every version of Python, unlike `random`."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) / 2**64

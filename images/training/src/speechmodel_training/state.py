@@ -1,0 +1,137 @@
+"""Where training stands: what a checkpoint's `state.json` says beside the tensors."""
+
+from typing import Literal, Self
+
+from pydantic import Field
+from speechmodel_api.base import Document
+
+from speechmodel_training.network import Geometry
+from speechmodel_training.schedule import Segment
+
+
+class LineageFacts(Document):
+    """What makes checkpoints continue each other; a difference means that a folder was mixed up."""
+
+    hidden_units: int
+    alphabet: tuple[str, ...]
+    seed: int
+    dataset_digest: str
+
+    @property
+    def geometry(self) -> Geometry:
+        """The network's."""
+        return Geometry(self.hidden_units, len(self.alphabet))
+
+    def differences(self, other: "LineageFacts") -> list[str]:
+        """`field: other's value in the checkpoint, now this one's` for every field that differs."""
+        return [
+            f"{field} was {theirs} and is now {ours}"
+            for field in type(self).model_fields
+            if (ours := getattr(self, field)) != (theirs := getattr(other, field))
+        ]
+
+
+class EpochRecord(Document):
+    """A finished epoch of the lineage; a row of training.csv."""
+
+    epoch: int
+    """1 for the first."""
+    step: int
+    """Optimizer steps of the lineage at its end."""
+    loss: float
+    """Mean CTC loss per clip, with dropout, while the weights moved."""
+    dev_loss: float | None
+    """Mean CTC loss per dev clip at its end; None without dev clips."""
+    seconds: float
+    """Time spent on training it, interruptions left out."""
+    clips_per_second: float
+
+
+class RunningEpoch(Document):
+    """The part of an epoch that was trained since the last one was finished."""
+
+    segments: tuple[Segment, ...] = ()
+    clips: int = 0
+    """Clips seen."""
+    loss_sum: float = 0.0
+    """Sum of their losses."""
+    seconds: float = 0.0
+
+
+class TrainingState(Document):
+    """Where training stands. Immutable: every step gives a new one."""
+
+    version: Literal[1] = 1
+    facts: LineageFacts
+    attempt: int
+    """The attempt that wrote it."""
+    target: str
+    """Key of the train stage that it was trained for last."""
+    target_began: int = 0
+    """Finished epochs when training for that key began."""
+    epoch: int = Field(default=0, ge=0)
+    """Finished epochs."""
+    step: int = Field(default=0, ge=0)
+    """Optimizer steps."""
+    running: RunningEpoch = RunningEpoch()
+    history: tuple[EpochRecord, ...] = ()
+    """Epochs that are known: those before an upstream checkpoint was taken over are not."""
+
+    @property
+    def dev_loss(self) -> float | None:
+        """Of exactly these weights: None in mid-epoch and without dev clips."""
+        at_epoch_end = bool(self.history) and self.history[-1].step == self.step and not self.running.clips
+        return self.history[-1].dev_loss if at_epoch_end else None
+
+    @property
+    def best_dev_loss(self) -> float | None:
+        """Lowest of all epochs."""
+        return min((record.dev_loss for record in self.history if record.dev_loss is not None), default=None)
+
+    def towards(self, target: str, attempt: int) -> Self:
+        """When `attempt` goes on for the train key `target`."""
+        state = self.model_copy(update={"attempt": attempt})
+        return (
+            state if target == self.target else state.model_copy(update={"target": target, "target_began": self.epoch})
+        )
+
+    def trained_for(self, target: str) -> int:
+        """Epochs that were trained for the train key `target`, by all attempts together."""
+        return self.epoch - self.target_began if target == self.target else 0
+
+    def with_batch_size(self, batch_size: int) -> Self:
+        """Before the next batch: what follows in this epoch is cut into batches of this size."""
+        segments = self.running.segments
+        if segments and segments[-1].batch_size == batch_size:
+            return self
+        begun = tuple(segment for segment in segments if segment.batches_done)
+        return self._running(segments=(*begun, Segment(batch_size=batch_size, batches_done=0)))
+
+    def after_batch(self, clips: int) -> Self:
+        """One optimizer step later."""
+        *before, last = self.running.segments
+        last = last.model_copy(update={"batches_done": last.batches_done + 1})
+        state = self._running(segments=(*before, last), clips=self.running.clips + clips)
+        return state.model_copy(update={"step": self.step + 1})
+
+    def after_epoch(self, *, dev_loss: float | None) -> Self:
+        """The running epoch becomes history."""
+        running = self.running
+        record = EpochRecord(
+            epoch=self.epoch + 1,
+            step=self.step,
+            loss=running.loss_sum / running.clips,
+            dev_loss=dev_loss,
+            seconds=round(running.seconds, 3),
+            clips_per_second=round(running.clips / max(running.seconds, 1e-3), 1),
+        )
+        return self.model_copy(
+            update={"epoch": record.epoch, "running": RunningEpoch(), "history": (*self.history, record)}
+        )
+
+    def measured(self, *, loss_sum: float, seconds: float) -> Self:
+        """With the running epoch's loss and time so far, which are read from the trainer only when somebody asks."""
+        return self._running(loss_sum=loss_sum, seconds=seconds)
+
+    def _running(self, **changes: object) -> Self:
+        return self.model_copy(update={"running": self.running.model_copy(update=changes)})

@@ -1,0 +1,35 @@
+"""`python -m speechmodel_training.train`: trains a lineage up to its target, then exports the graph."""
+
+from pathlib import Path
+
+from speechmodel_api.stages import TrainInput, TrainOutput
+from speechmodel_stagekit.artefacts import once
+from speechmodel_stagekit.program import run_stage
+
+from speechmodel_training.device import prepare_device
+from speechmodel_training.export import export_graph
+from speechmodel_training.lineage import open_lineage
+from speechmodel_training.trainer import Target, Trainer
+
+
+def train(document: TrainInput) -> TrainOutput:
+    """Fill `exports/<key>/`, continuing from the newest checkpoint of the lineage; Stopped after SIGTERM, with everything saved."""
+    prepare_device()
+    target = Target(
+        key=document.key,
+        attempt=document.attempt,
+        max_epochs=document.max_epochs,
+        hyperparameters=document.hyperparameters,
+        every_seconds=document.checkpoints.every_seconds,
+    )
+
+    def make(folder: Path) -> TrainOutput:
+        with open_lineage(document) as lineage:
+            Trainer(lineage.dataset, lineage.facts, target, lineage.store).run()
+            return export_graph(lineage, document.key, folder)
+
+    return once(Path(document.workspace) / "exports" / document.key, TrainOutput, make)
+
+
+if __name__ == "__main__":
+    run_stage(TrainInput, train, handles_stop=True)

@@ -1,0 +1,207 @@
+"""Epochs and steps: from wherever the lineage stands to the target, stoppable after every step."""
+
+import logging
+import math
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from speechmodel_api.progress import TrainProgress
+from speechmodel_api.spec import Hyperparameters
+from speechmodel_stagekit.errors import Stopped
+from speechmodel_stagekit.program import report, stop_requested
+
+from speechmodel_training.batches import BatchMaker
+from speechmodel_training.checkpoints import Checkpoint, CheckpointStore
+from speechmodel_training.dataset import Dataset
+from speechmodel_training.errors import LossDiverged
+from speechmodel_training.learner import Learner
+from speechmodel_training.saving import SaveTimer
+from speechmodel_training.schedule import batches_left, in_order_of_length
+from speechmodel_training.state import LineageFacts, TrainingState
+
+log = logging.getLogger(__name__)
+
+REPORT_SECONDS = 1.0
+"""Shortest time between two progress records within an epoch."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """What this run is to reach, and how."""
+
+    key: str
+    """Of the train stage."""
+    attempt: int
+    max_epochs: int
+    hyperparameters: Hyperparameters
+    every_seconds: float
+    """See saving.py."""
+
+
+class Trainer:
+    """Trains a lineage on a dataset."""
+
+    def __init__(self, dataset: Dataset, facts: LineageFacts, target: Target, store: CheckpointStore) -> None:
+        self._dataset = dataset
+        self._target = target
+        self._store = store
+        chosen = target.hyperparameters
+        self._batch_size = min(chosen.batch_size, len(dataset.train))
+        if self._batch_size < chosen.batch_size:
+            log.warning("batchSize %d is lowered to the %d training clips", chosen.batch_size, self._batch_size)
+        self._learner = Learner(
+            facts.geometry, seed=facts.seed, learning_rate=chosen.learning_rate, dropout=chosen.dropout
+        )
+        self._train_batches = BatchMaker(dataset.train, dataset.alphabet)
+        self._dev_batches = BatchMaker(dataset.dev, dataset.alphabet)
+        self._timer = SaveTimer(target.every_seconds)
+        self._unsaved_best: Checkpoint | None = None
+        self._state = TrainingState(facts=facts, target=target.key, attempt=target.attempt)
+        if checkpoint := store.newest():
+            self._learner.load(checkpoint.tensors)
+            self._learner.loss_sum = checkpoint.state.running.loss_sum
+            self._state = checkpoint.state.towards(target.key, target.attempt)
+        self._saved_at = (self._state.epoch, self._state.step)
+        self._clock = _Clock(self._state.running.seconds)
+        self._reported = 0.0
+
+    def run(self) -> None:
+        """Train until the target is reached and everything is saved.
+
+        Stopped after SIGTERM, with everything saved; LossDiverged when the loss does.
+        """
+        self._report()
+        while self._state.epoch < self._target.max_epochs:
+            self._train_epoch()
+            self._finish_epoch()
+        self._save()
+
+    def _train_epoch(self) -> None:
+        """The batches that the running epoch has left."""
+        self._state = self._state.with_batch_size(self._batch_size)
+        lengths = [clip.frames for clip in self._dataset.train]
+        left = batches_left(lengths, self._state.running.segments, seed=self._state.facts.seed, epoch=self._state.epoch)
+        self._clock.start()
+        for batch in self._train_batches.stream(left):
+            self._leave_if_stopped()
+            self._learner.train(batch)
+            self._state = self._state.after_batch(batch.clips)
+            if time.monotonic() - self._reported >= REPORT_SECONDS:
+                self._store.check_ownership()  # whoever took over waits for our lock, and saves may be far apart
+                self._report()
+            if self._timer.due():
+                self._save()
+        self._clock.stop()
+
+    def _finish_epoch(self) -> None:
+        self._leave_if_stopped()
+        state, best = self._measured(), self._state.best_dev_loss
+        self._require_finite(state.running.loss_sum, "the training loss")
+        dev_loss = self._dev_loss()
+        self._state = state.after_epoch(dev_loss=dev_loss)
+        self._learner.loss_sum = 0.0
+        self._clock = _Clock(0.0)
+        record = self._state.history[-1]
+        log.info(
+            "epoch %d of %d: loss %.4f, dev loss %s, %.1f s, %.0f clips/s",
+            record.epoch,
+            self._target.max_epochs,
+            record.loss,
+            "-" if dev_loss is None else f"{dev_loss:.4f}",
+            record.seconds,
+            record.clips_per_second,
+        )
+        if dev_loss is not None and (best is None or dev_loss < best):
+            self._unsaved_best = self._checkpoint()
+        if self._timer.due_at_epoch_end():
+            self._save()
+        self._report()
+
+    def _dev_loss(self) -> float | None:
+        """Mean loss per dev clip; None without dev clips."""
+        clips = self._dataset.dev
+        if not clips:
+            return None
+        total = 0.0
+        for batch in self._dev_batches.stream(in_order_of_length([clip.frames for clip in clips], self._batch_size)):
+            self._leave_if_stopped()
+            total += self._learner.loss_of(batch)
+        self._require_finite(total, "the dev loss")
+        return total / len(clips)
+
+    def _leave_if_stopped(self) -> None:
+        if stop_requested.is_set():
+            self._save()
+            raise Stopped(
+                f"stopped with everything saved: {self._state.epoch} epochs finished, step {self._state.step}"
+            )
+
+    def _save(self) -> None:
+        """What is not on disk yet: the best weights, and where training stands."""
+        if (self._state.epoch, self._state.step) == self._saved_at:
+            return
+        began = time.monotonic()
+        best, self._unsaved_best = self._unsaved_best, None
+        if best and best.state.step != self._state.step:
+            self._store.save(best)
+            best = None
+        here = best or self._checkpoint()
+        self._store.save(here)
+        self._saved_at = (here.state.epoch, here.state.step)
+        cost = time.monotonic() - began
+        self._timer.saved(cost)
+        log.info("saved step %d in %.2f s", here.state.step, cost)
+
+    def _checkpoint(self) -> Checkpoint:
+        """Where training stands, never with weights that are lost to NaN."""
+        state = self._measured()
+        self._require_finite(state.running.loss_sum, "the training loss")
+        self._require_finite(self._learner.sum_of_magnitudes(), "a weight")
+        return Checkpoint(state, self._learner.tensors())
+
+    def _require_finite(self, value: float, what: str) -> None:
+        if not math.isfinite(value):
+            raise LossDiverged(self._state.epoch, what, self._target.hyperparameters.learning_rate)
+
+    def _measured(self) -> TrainingState:
+        return self._state.measured(loss_sum=self._learner.loss_sum, seconds=self._clock.seconds)
+
+    def _report(self) -> None:
+        state = self._measured()
+        running = state.running
+        self._require_finite(running.loss_sum, "the training loss")
+        last = state.history[-1] if state.history else None
+        loss = running.loss_sum / running.clips if running.clips else None
+        speed = running.clips / running.seconds if running.seconds else None
+        report(
+            TrainProgress(
+                epoch=state.epoch,
+                max_epochs=self._target.max_epochs,
+                step=state.step,
+                fraction=running.clips / len(self._dataset.train),
+                loss=last.loss if last else loss,
+                dev_loss=last.dev_loss if last else None,
+                clips_per_second=speed or (last.clips_per_second if last else None),
+                time=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+            )
+        )
+        self._reported = time.monotonic()
+
+
+class _Clock:
+    """Seconds of a running epoch, over interruptions."""
+
+    def __init__(self, seconds: float) -> None:
+        self._before = seconds
+        self._since: float | None = None
+
+    def start(self) -> None:
+        self._since = time.monotonic()
+
+    def stop(self) -> None:
+        self._before, self._since = self.seconds, None
+
+    @property
+    def seconds(self) -> float:
+        return self._before + (time.monotonic() - self._since if self._since is not None else 0.0)
