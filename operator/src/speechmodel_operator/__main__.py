@@ -1,0 +1,67 @@
+"""`python -m speechmodel_operator` starts the operator."""
+
+import asyncio
+import logging
+import sys
+
+import kopf
+from kubernetes.aio import client
+
+from speechmodel_operator import handlers
+from speechmodel_operator.cluster.api import Api
+from speechmodel_operator.cluster.connection import load_configuration, wait_until_served
+from speechmodel_operator.cluster.engine import ClusterEngine
+from speechmodel_operator.resources.jobs import Images
+from speechmodel_operator.settings import Settings, SettingsError
+from speechmodel_operator.supervisor import Supervisor
+
+log = logging.getLogger("speechmodel_operator")
+
+
+async def operate(settings: Settings) -> None:
+    """Run until SIGTERM or SIGINT."""
+    images = Images(
+        settings.image_pipeline, settings.image_training, settings.image_inference, settings.image_pull_policy
+    )
+    async with client.ApiClient(await load_configuration()) as connection:
+        api = Api(connection)
+        await wait_until_served(api)
+
+        def make_engine(namespace: str, name: str, uid: str) -> ClusterEngine:
+            return ClusterEngine(api, images, namespace, name, uid, progress_seconds=settings.progress_seconds)
+
+        supervisor = Supervisor(make_engine)
+        registry = kopf.OperatorRegistry()
+        handlers.register(registry, supervisor)
+        log.info("watching %s", ", ".join(settings.namespaces) or "all namespaces")
+        try:
+            await kopf.operator(
+                registry=registry,
+                settings=handlers.settings(),
+                standalone=True,
+                clusterwide=not settings.namespaces,
+                namespaces=settings.namespaces,
+                liveness_endpoint=f"http://0.0.0.0:{settings.liveness_port}/healthz"
+                if settings.liveness_port
+                else None,
+            )
+        finally:
+            await supervisor.stop()
+
+
+def main() -> int:
+    """Start; a wrong setting ends it with a sentence and code 78."""
+    try:
+        settings = Settings.from_environment()
+    except SettingsError as error:
+        print(f"speechmodel-operator: {error}", file=sys.stderr)
+        return 78
+    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("kopf").setLevel(logging.DEBUG if settings.log_level == "DEBUG" else logging.WARNING)
+    logging.getLogger("aiohttp.access").setLevel(logging.WARNING)  # probes
+    asyncio.run(operate(settings))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

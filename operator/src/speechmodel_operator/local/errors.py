@@ -1,0 +1,43 @@
+"""What can go wrong on this machine. Every message names the file, folder or program, and says what to do.
+
+LocalError
++-- StateBusy            another process works on the same state
++-- StateDamaged         a file of the state cannot be read
++-- DatasetMissing       the folder of a dataset claim is not there
++-- CredentialsMissing   the environment lacks what secretRef stands for
++-- ProgramMissing       a stage program or the S3 server is not installed
++-- ObjectStoreFailed    the embedded S3 server did not start or ended
++-- FetchFailed          a published version could not be fetched
+"""
+
+
+class LocalError(Exception):
+    """The base of every error of this package."""
+
+
+class StateBusy(LocalError):
+    """Another process works on the same state."""
+
+
+class StateDamaged(LocalError):
+    """A file of the state cannot be read."""
+
+
+class DatasetMissing(LocalError):
+    """The folder of a dataset claim is not there."""
+
+
+class CredentialsMissing(LocalError):
+    """The environment lacks what secretRef stands for."""
+
+
+class ProgramMissing(LocalError):
+    """A stage program or the S3 server is not installed."""
+
+
+class ObjectStoreFailed(LocalError):
+    """The embedded S3 server did not start or ended."""
+
+
+class FetchFailed(LocalError):
+    """A published version could not be fetched."""

@@ -1,0 +1,159 @@
+"""The status, computed whole by one function: nothing edits it in place."""
+
+from datetime import datetime, timedelta
+
+from speechmodel_api.progress import TrainProgress
+from speechmodel_api.stages import Stage
+from speechmodel_api.status import (
+    HISTORY_LENGTH,
+    ConditionType,
+    ModelStatus,
+    Phase,
+    ServingStatus,
+    SpeechModelStatus,
+    StageState,
+    TrainingStatus,
+)
+
+from speechmodel_operator.plan.conditions import DOING, Verdict, conditions, stamp
+from speechmodel_operator.plan.observed import Observed
+from speechmodel_operator.plan.pipeline import Pipeline
+from speechmodel_operator.plan.timestamps import parse_time, timestamp
+
+PROGRESS_EVERY = timedelta(seconds=15)
+"""Within an epoch, progress is written no more often than this."""
+
+
+def compute_status(seen: Observed, pipeline: Pipeline, url: str | None) -> SpeechModelStatus:
+    """Everything that the operator has to say."""
+    model = published_model(seen, pipeline)
+    found = conditions(seen, pipeline, model)
+    training = _training(seen, pipeline)
+    history = seen.status.history
+    if model is not None and all(model.version != old.version for old in history):
+        history = (model, *history)[:HISTORY_LENGTH]
+    ready = next(c for c in found if c.type == ConditionType.READY)
+    return SpeechModelStatus(
+        observed_generation=seen.generation,
+        phase=_phase(seen, pipeline, ready=ready.status == "True"),
+        progress=f"{training.epoch}/{seen.spec.training.max_epochs}" if training else None,
+        conditions=found,
+        training=training,
+        stages=pipeline.stages,
+        latest_version=model.version if model else None,
+        model=model,
+        serving=_serving(seen),
+        url=url if seen.spec.serving and seen.server else None,
+        history=history,
+    )
+
+
+def published_model(seen: Observed, pipeline: Pipeline) -> ModelStatus | None:
+    """The version that is to be served: that of the present spec once it is published, the one before until then."""
+    if pipeline.target is not None:
+        return seen.status.model
+    published, converted, evaluated = pipeline.done.publish, pipeline.done.convert, pipeline.done.evaluate
+    known = [m for m in (seen.status.model, *seen.status.history) if m and m.version_uri == published.version_uri]
+    return ModelStatus(
+        version=published.version,
+        wer=_rounded(evaluated.wer),
+        cer=_rounded(evaluated.cer),
+        uri=published.uri,
+        sha256=converted.model_sha256,
+        size_bytes=converted.size_bytes,
+        version_uri=published.version_uri,
+        version_sha256=published.version_sha256,
+        endpoint=seen.spec.publish.s3.endpoint,
+        region=seen.spec.publish.s3.region,
+        published_at=known[0].published_at if known else timestamp(seen.now),
+    )
+
+
+def failure_status(
+    before: SpeechModelStatus, generation: int, reason: str, message: str, now: datetime
+) -> SpeechModelStatus:
+    """The status after a reconciliation that raised: everything as it was, and Ready says why."""
+    verdicts = [
+        (c.type, Verdict(c.status == "True", c.reason, c.message))
+        for c in before.conditions
+        if c.type != ConditionType.READY
+    ]
+    verdicts.append((ConditionType.READY, Verdict(False, reason, message)))
+    stamped = stamp(verdicts, before.conditions, generation, now)
+    return before.model_copy(update={"conditions": stamped})
+
+
+def deleting_status(seen: Observed, message: str) -> SpeechModelStatus:
+    """The status of a SpeechModel that is on its way out."""
+    verdict = [(ConditionType.READY, Verdict(False, "Deleting", message))]
+    return seen.status.model_copy(
+        update={
+            "phase": Phase.DELETING,
+            "conditions": stamp(verdict, seen.status.conditions, seen.generation, seen.now),
+        }
+    )
+
+
+def _training(seen: Observed, pipeline: Pipeline) -> TrainingStatus | None:
+    """The newest progress; the old one again when the new one says little more."""
+    before = seen.status.training
+    entry = next((e for e in pipeline.stages if e.name is Stage.TRAIN), None)
+    if entry and entry.state is StageState.SUCCEEDED and pipeline.target not in (Stage.PREPARE, Stage.TRAIN):
+        trained = pipeline.done.train
+        return TrainingStatus(
+            epoch=trained.epoch,
+            loss=_rounded(trained.loss),
+            dev_loss=_rounded(trained.dev_loss),
+            progress_time=entry.finished_at,
+        )
+    run = seen.run(entry.job) if entry else None
+    if run is None or not isinstance(run.progress, TrainProgress):
+        return before
+    now = _from_record(run.progress, before)
+    if before is None or now.epoch != before.epoch:
+        return now
+    if before.progress_time and seen.now - parse_time(before.progress_time) < PROGRESS_EVERY:
+        return before
+    return now
+
+
+def _from_record(record: TrainProgress, before: TrainingStatus | None) -> TrainingStatus:
+    left = record.max_epochs - record.epoch - record.fraction
+    completion = None
+    if before and before.progress_time and record.epoch > before.epoch:
+        took = (parse_time(record.time) - parse_time(before.progress_time)) / (record.epoch - before.epoch)
+        completion = timestamp(parse_time(record.time) + took * left)
+    elif before:
+        completion = before.estimated_completion_time
+    return TrainingStatus(
+        epoch=record.epoch,
+        loss=_rounded(record.loss),
+        dev_loss=_rounded(record.dev_loss),
+        progress_time=timestamp(parse_time(record.time)),
+        estimated_completion_time=completion,
+    )
+
+
+def _serving(seen: Observed) -> ServingStatus | None:
+    server = seen.server
+    if server is None:
+        return None
+    before = seen.status.serving.version if seen.status.serving else None
+    return ServingStatus(version=server.version if server.settled else before, ready_replicas=server.ready_replicas)
+
+
+def _phase(seen: Observed, pipeline: Pipeline, *, ready: bool) -> Phase:
+    if ready:
+        return Phase.READY
+    if pipeline.target is None:
+        return Phase.DEPLOYING
+    if seen.spec.suspend:
+        return Phase.SUSPENDED
+    entry = next((e for e in pipeline.stages if e.name is pipeline.target), None)
+    if entry is None:
+        return Phase.PENDING
+    return Phase.FAILED if entry.state is StageState.FAILED else Phase(DOING[pipeline.target])
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else float(f"{value:.6g}")
