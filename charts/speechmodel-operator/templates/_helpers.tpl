@@ -1,0 +1,104 @@
+{{- define "speechmodel-operator.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
+{{- end }}
+
+{{/* <release>-<chart>, or the release alone when it says the chart's name already. */}}
+{{- define "speechmodel-operator.fullname" -}}
+{{- $name := include "speechmodel-operator.name" . }}
+{{- $full := ternary .Release.Name (printf "%s-%s" .Release.Name $name) (contains $name .Release.Name) }}
+{{- default $full .Values.fullnameOverride | trunc 58 | trimSuffix "-" }}
+{{- end }}
+
+{{- define "speechmodel-operator.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "speechmodel-operator.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "speechmodel-operator.labels" -}}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+{{ include "speechmodel-operator.selectorLabels" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- end }}
+
+{{- define "speechmodel-operator.serviceAccountName" -}}
+{{- if and (not .Values.serviceAccount.create) (not .Values.serviceAccount.name) }}
+{{- fail "serviceAccount.name: name the ServiceAccount that exists, since serviceAccount.create is false" }}
+{{- end }}
+{{- default (include "speechmodel-operator.fullname" .) .Values.serviceAccount.name }}
+{{- end }}
+
+{{/* The full name of an image. Arguments: the root, and the image's key in .Values.images. */}}
+{{- define "speechmodel-operator.image" -}}
+{{- $root := index . 0 }}
+{{- $images := $root.Values.images }}
+{{- $image := index $images (index . 1) }}
+{{- $name := printf "%s/%s" (default $images.registry $image.registry) $image.repository }}
+{{- if $image.digest }}
+{{- printf "%s@%s" $name $image.digest }}
+{{- else }}
+{{- printf "%s:%s" $name (coalesce $image.tag $images.tag $root.Chart.AppVersion) }}
+{{- end }}
+{{- end }}
+
+{{/* What both the operator's container and the test's are held to: the "restricted" pod security standard and a read-only root. */}}
+{{- define "speechmodel-operator.containerSecurityContext" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities:
+  drop: [ALL]
+{{- end }}
+
+{{- define "speechmodel-operator.podSecurityContext" -}}
+runAsNonRoot: true
+seccompProfile:
+  type: RuntimeDefault
+{{- end }}
+
+{{/* All that the operator may do, in every namespace that it looks after. Secrets and pods/exec are not in it. */}}
+{{- define "speechmodel-operator.rules" -}}
+- apiGroups: [speechops.dev]
+  resources: [speechmodels]
+  verbs: [get, list, watch, patch]
+- apiGroups: [speechops.dev]
+  resources: [speechmodels/status]
+  verbs: [patch]
+# To be named as owner of what it makes, where OwnerReferencesPermissionEnforcement is on.
+- apiGroups: [speechops.dev]
+  resources: [speechmodels/finalizers]
+  verbs: [update]
+- apiGroups: [batch]
+  resources: [jobs]
+  verbs: [get, list, watch, create, delete]
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [list, watch]
+- apiGroups: [""]
+  resources: [pods/log]
+  verbs: [get]
+- apiGroups: [""]
+  resources: [persistentvolumeclaims]
+  verbs: [get, create, patch]
+- apiGroups: [apps]
+  resources: [deployments]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [""]
+  resources: [services]
+  verbs: [get, list, create, patch, delete]
+- apiGroups: [""]
+  resources: [events]
+  verbs: [create]
+{{- end }}
+
+{{/* Where a pod of this chart runs, and what it may pull; empty when nothing is said of it. */}}
+{{- define "speechmodel-operator.scheduling" -}}
+{{- $said := dict }}
+{{- range $key := list "imagePullSecrets" "nodeSelector" "tolerations" "affinity" "priorityClassName" }}
+{{- with index $.Values $key }}
+{{- $_ := set $said $key . }}
+{{- end }}
+{{- end }}
+{{- with $said }}
+{{- toYaml . }}
+{{- end }}
+{{- end }}
