@@ -1,0 +1,62 @@
+"""How long from the end of one Job to the next: the API server's audit log says when the Job controller reported Complete, and when
+the operator's POST arrived. The alternative in the same run: an operator without watches that polls each 10 s, whose mean is 5 s.
+
+    python tests/bench/job_to_job_bench.py [models]
+"""
+
+import statistics
+import sys
+import tempfile
+from datetime import timedelta
+from itertools import pairwise
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE.parent / "cluster"), str(HERE.parent / "e2e")]
+
+import recordings  # noqa: E402 - after the path is set
+from kubecluster import audit  # noqa: E402
+from spaces import install, make_space, remove_space  # noqa: E402
+from target import own  # noqa: E402
+
+POLL_SECONDS = 10.0
+"""What the alternative would wait between two looks."""
+
+
+def gaps(models: int) -> list[timedelta]:
+    """One gap for each pair of stages of each model."""
+    with own() as target, tempfile.TemporaryDirectory() as folder:
+        install(target)
+        space = make_space(target, "bench")
+        began = audit.now()
+        space.dataset(recordings.small(Path(folder) / "data"))
+        for number in range(models):
+            space.apply(space.manifest(f"bench-{number}", maxEpochs=1)).until_ready()
+        assert target.layout
+        writes = audit.writes(target.layout, began, namespace=space.kubectl.namespace)
+        remove_space(space)
+    found = []
+    for number in range(models):
+        mine = [w for w in writes if w.resource == "jobs" and w.name.startswith(f"bench-{number}-")]
+        created = [w for w in mine if w.verb == "create"]
+        for job, following in pairwise(created):
+            # the Job controller's last status update before the next Job is the one that says Complete
+            said = [w.at for w in mine if w.subresource == "status" and w.name == job.name and w.at < following.at]
+            found.append(following.at - max(said))
+    return found
+
+
+def main() -> None:
+    """Print the table."""
+    models = int(sys.argv[1]) if len(sys.argv) > 1 else 4
+    seconds = sorted(gap.total_seconds() for gap in gaps(models))
+    median, p95 = statistics.median(seconds), seconds[min(len(seconds) - 1, round(0.95 * len(seconds)))]
+    print("Job end to next Job")
+    print(f"  {len(seconds)} pairs: median {median:.3f} s, p95 {p95:.3f} s, most {seconds[-1]:.3f} s")
+    print(
+        f"  polling each {POLL_SECONDS:g} s would take {POLL_SECONDS / 2:g} s in the mean: {POLL_SECONDS / 2 / median:.0f} times that"
+    )
+
+
+if __name__ == "__main__":
+    main()

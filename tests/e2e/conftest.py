@@ -1,0 +1,44 @@
+"""The operator, installed by helm as a user would, and a namespace with a bucket for each test."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import recordings
+from kube import Kubectl
+from spaces import Space, make_space, remove_space
+from target import Target
+
+
+@pytest.fixture
+def space(target: Target, operator: Kubectl, request: pytest.FixtureRequest) -> Iterator[Space]:
+    """A namespace for one test."""
+    made = make_space(target, "e2e")
+    yield made
+    if request.node.stash.get(FAILED, False):
+        return  # kept for a look; the cluster goes with the session
+    remove_space(made)
+
+
+@pytest.fixture(scope="session")
+def small_dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A few clips of the example: enough to train something, not to understand anybody."""
+    return recordings.small(tmp_path_factory.mktemp("small"))
+
+
+FAILED = pytest.StashKey[bool]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Any:
+    report = yield
+    if report.when == "call" and report.failed:
+        item.stash[FAILED] = True
+    return report
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.cluster)

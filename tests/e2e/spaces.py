@@ -1,0 +1,120 @@
+"""Where a test works: the operator installed by helm, and a namespace with a bucket and a dataset of its own."""
+
+import subprocess
+import uuid
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import boto3
+import recordings
+from kube import Kubectl, Model, Object, eventually
+from kubecluster import images
+from target import ROOT, Target
+
+OPERATOR_NAMESPACE = "speechops"
+PROGRESS_SECONDS = 1
+"""The models of these tests train for seconds."""
+
+
+@dataclass
+class Space:
+    """A namespace of one's own."""
+
+    kubectl: Kubectl
+    target: Target
+    bucket: str
+    models: list[str] = field(default_factory=list)
+
+    @property
+    def s3(self) -> Any:
+        """boto3, from this machine."""
+        return boto3.client(
+            "s3",
+            endpoint_url=self.target.s3_local_endpoint,
+            aws_access_key_id=self.target.access_key,
+            aws_secret_access_key=self.target.secret_key,
+            region_name="us-east-1",
+        )
+
+    def secret(self, name: str = "s3", *, secret_key: str | None = None) -> None:
+        """Make or change the Secret that opens the bucket."""
+        keys = {
+            "AWS_ACCESS_KEY_ID": self.target.access_key,
+            "AWS_SECRET_ACCESS_KEY": secret_key or self.target.secret_key,
+        }
+        self.kubectl.apply({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": keys})
+
+    def dataset(self, folder: Path, claim: str = "recordings", pod: Object | None = None) -> None:
+        """Put a folder on a claim, by a pod that mounts it and `tar` through `kubectl exec`."""
+        image = f"{self.target.registry}/speechops/pipeline:{self.target.tag}"
+        self.kubectl.apply(recordings.claim(claim), recordings.loader(claim, image, pod or {}))
+        loader = f"load-{claim}"
+        self.kubectl("wait", "--for=condition=Ready", f"pod/{loader}", "--timeout=180s")
+        unpack = ("tar", "-C", "/dataset", "--no-same-owner", "-xf", "-")
+        self.kubectl("exec", "-i", loader, "--", *unpack, stdin=recordings.archive(folder))
+
+    def manifest(self, name: str = "espejo", **training: Any) -> Object:
+        """A small SpeechModel: seconds to train."""
+        hyperparameters = {"hiddenUnits": 32, "batchSize": 8, "learningRate": 0.002} | training.pop(
+            "hyperparameters", {}
+        )
+        return {
+            "apiVersion": "speechops.dev/v1alpha1",
+            "kind": "SpeechModel",
+            "metadata": {"name": name},
+            "spec": {
+                "language": "es",
+                "dataset": {"source": {"persistentVolumeClaim": {"claimName": "recordings"}}},
+                "training": {"maxEpochs": 3, "hyperparameters": hyperparameters} | training,
+                "publish": {
+                    "s3": {
+                        "bucket": self.bucket,
+                        "endpoint": self.target.s3_endpoint,
+                        "secretRef": {"name": "s3"},
+                    }
+                },
+            },
+        }
+
+    def apply(self, manifest: Object) -> Model:
+        """kubectl apply."""
+        self.kubectl.apply(manifest)
+        return Model(self.kubectl, manifest["metadata"]["name"])
+
+    def objects(self, prefix: str = "") -> list[str]:
+        """What lies in the bucket."""
+        found = self.s3.list_objects_v2(Bucket=self.bucket, Prefix=prefix).get("Contents", [])
+        return [item["Key"] for item in found]
+
+
+def make_space(target: Target, name: str) -> Space:
+    """A namespace under restricted pod security, with a bucket and its Secret."""
+    unique = f"{name}-{uuid.uuid4().hex[:6]}"
+    kubectl = Kubectl(target.kubectl, target.kubeconfig, target.context, unique)
+    labels = {"pod-security.kubernetes.io/enforce": "restricted", "speechops.dev/test": "e2e"}
+    kubectl.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": unique, "labels": labels}})
+    space = Space(kubectl, target, bucket=unique)
+    space.s3.create_bucket(Bucket=unique)
+    space.secret()
+    eventually(lambda: kubectl.get("serviceaccount", "default"), 30, "the default ServiceAccount")
+    return space
+
+
+def remove_space(space: Space) -> None:
+    """Models first, while their Secret is there; the rest goes with the namespace."""
+    space.kubectl("delete", "speechmodels", "--all", "--wait=true", "--timeout=180s", check=False)
+    space.kubectl("delete", "namespace", space.kubectl.namespace, "--wait=false")
+
+
+def install(target: Target) -> Kubectl:
+    """The project's images, and helm install; gives kubectl on the operator's namespace."""
+    if target.layout:
+        images.build_all(target.layout, ROOT)
+    context = ["--kube-context", target.context] if target.context else []
+    chart = str(ROOT / "charts" / "speechmodel-operator")
+    values = f"images.registry={target.registry},images.tag={target.tag},progressSeconds={PROGRESS_SECONDS}"
+    where = ["--namespace", OPERATOR_NAMESPACE, "--create-namespace", "--wait", "--timeout", "180s"]
+    command = ["upgrade", "--install", "speechmodel-operator", chart, *where, "--set", values]
+    subprocess.run([target.helm, "--kubeconfig", target.kubeconfig, *context, *command], check=True)
+    return Kubectl(target.kubectl, target.kubeconfig, target.context, OPERATOR_NAMESPACE)

@@ -1,0 +1,114 @@
+"""Training that is suspended, killed or starved goes on where it was."""
+
+from pathlib import Path
+
+from kube import Model, eventually
+from spaces import Space
+from speechmodel_api.progress import TrainProgress, parse_progress
+
+EPOCHS = 60
+SLOW = {"hiddenUnits": 256}
+"""Long enough for something to happen meanwhile."""
+
+
+def graph(model: Model) -> str:
+    """sha256 of the exported graph: equal digests are equal weights, bit by bit."""
+    digest: str = model.stage("train")["output"]["graphSha256"]
+    return digest
+
+
+def began_at(model: Model, besides: str) -> int:
+    """The epoch at which the training pod began that is not `besides`."""
+
+    def look() -> int | None:
+        for pod in model.pods("train"):
+            name = pod["metadata"]["name"]
+            if name != besides and pod["status"]["phase"] in ("Running", "Succeeded"):
+                for line in model.kubectl("logs", name, check=False).splitlines():
+                    record = parse_progress(line)
+                    if isinstance(record, TrainProgress):
+                        return record.epoch + 1  # + 1, for the sake of epoch 0
+        return None
+
+    return eventually(look, 90, "another training pod began") - 1
+
+
+def test_a_suspended_training_goes_on_where_it_was_and_ends_with_the_same_weights(
+    space: Space, small_dataset: Path
+) -> None:
+    space.dataset(small_dataset)
+    model = space.apply(space.manifest("stopped", maxEpochs=EPOCHS, hyperparameters=SLOW))
+    reached = model.until_epoch(3)
+    (pod,) = model.pods("train")
+    space.kubectl.patch(model.name, {"suspend": True})
+    eventually(lambda: not model.pods("train"), 60, "the training pod ended")
+    assert model.status["phase"] == "Suspended"
+    assert reached < EPOCHS - 5, "it was suspended too late to show anything"
+    space.kubectl.patch(model.name, {"suspend": False})
+    assert began_at(model, pod["metadata"]["name"]) >= reached
+    model.until_ready()
+    assert model.stage("train")["output"]["epoch"] == EPOCHS
+
+    uninterrupted = space.apply(space.manifest("steady", maxEpochs=EPOCHS, hyperparameters=SLOW))
+    uninterrupted.until_ready()
+    assert graph(uninterrupted) == graph(model)
+
+
+def test_a_killed_training_pod_costs_at_most_the_steps_since_the_last_checkpoint(
+    space: Space, small_dataset: Path
+) -> None:
+    space.dataset(small_dataset)
+    manifest = space.manifest(maxEpochs=EPOCHS, hyperparameters=SLOW, checkpoints={"everySeconds": 1})
+    model = space.apply(manifest)
+    reached = model.until_epoch(6)
+    (pod,) = model.pods("train")
+    space.kubectl("delete", "pod", pod["metadata"]["name"], "--grace-period=0", "--force")
+    assert began_at(model, pod["metadata"]["name"]) >= reached - 3, "more was lost than a checkpoint's interval"
+    model.until_ready()
+    assert model.stage("train")["output"]["epoch"] == EPOCHS
+
+
+def test_what_no_node_can_run_says_so_in_the_schedulers_words_and_starts_once_a_node_can(
+    space: Space, small_dataset: Path
+) -> None:
+    space.dataset(small_dataset)
+    label = f"speechops.dev/{space.kubectl.namespace}"
+    manifest = space.manifest(podTemplate={"nodeSelector": {label: "here"}})
+    model = space.apply(manifest)
+    condition = model.until_condition("Ready", status="False", reason="Unschedulable", seconds=60)
+    assert "nodes are available" in condition["message"]
+    (loader,) = [p for p in space.kubectl.find("pods") if p["metadata"]["name"].startswith("load-")]
+    node = loader["spec"]["nodeName"]
+    space.kubectl("label", "node", node, f"{label}=here")
+    try:
+        model.until_ready()
+    finally:
+        space.kubectl("label", "node", node, f"{label}-")
+
+
+def test_dataset_workspace_and_gpus_meet_on_the_node_that_has_them(space: Space, small_dataset: Path) -> None:
+    gpu = {
+        "nodeSelector": {"nvidia.com/gpu.present": "true"},
+        "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}],
+    }
+    space.dataset(small_dataset, pod=gpu)
+    template = gpu | {"resources": {"limits": {"nvidia.com/gpu": "1"}}, "runtimeClassName": "nvidia"}
+    model = space.apply(space.manifest(podTemplate=template))
+    pod = model.until_running("train")
+    assert pod["spec"]["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == "1"
+    model.until_ready()
+    nodes = {
+        p["spec"]["nodeName"]
+        for stage in ("prepare", "train", "convert", "evaluate", "publish")
+        for p in model.pods(stage)
+    }
+    gpu_nodes = {n["metadata"]["name"] for n in space.kubectl.find("nodes", "nvidia.com/gpu.present=true")}
+    assert nodes <= gpu_nodes
+    assert len(nodes) == 1
+
+
+def test_a_gpu_request_that_no_node_can_fill_quotes_the_scheduler(space: Space, small_dataset: Path) -> None:
+    space.dataset(small_dataset)
+    model = space.apply(space.manifest(podTemplate={"resources": {"limits": {"nvidia.com/gpu": "64"}}}))
+    condition = model.until_condition("Trained", status="False", reason="Unschedulable", seconds=90)
+    assert "Insufficient nvidia.com/gpu" in condition["message"]

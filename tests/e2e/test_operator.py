@@ -1,0 +1,114 @@
+"""The operator dies, comes back, and has nothing to do."""
+
+import json
+import time
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+from kube import Kubectl, Model, Object, eventually
+from kubecluster import audit
+from spaces import OPERATOR_NAMESPACE, Space
+from speechmodel_api import keys
+from speechmodel_api.spec import SpeechModelSpec
+from speechmodel_api.stages import Decoding, PrepareOutput
+
+MODELS = 20
+IDLE_SECONDS = 120
+STAGES = ("prepare", "train", "convert", "evaluate", "publish")
+
+
+def kill(operator: Kubectl) -> None:
+    """SIGKILL to the operator: its pod goes without a grace period, another one comes."""
+    operator("delete", "pods", "-l", "app.kubernetes.io/name=speechmodel-operator", "--grace-period=0", "--force")
+
+
+def running(operator: Kubectl) -> None:
+    """Until the operator is up again."""
+    operator("rollout", "status", "deployment/speechmodel-operator", "--timeout=90s")
+
+
+def test_killed_in_every_stage_no_job_runs_twice_and_none_is_lost(
+    space: Space, operator: Kubectl, small_dataset: Path
+) -> None:
+    space.dataset(small_dataset)
+    made: set[str] = set()
+    model = space.apply(space.manifest() | {})
+    killed = []
+    for stage in STAGES:
+        eventually(lambda stage=stage: model.stage(stage) or model.pods(stage), 120, f"{stage} begins", every=0.1)
+        kill(operator)
+        killed.append(stage)
+        made |= set(model.jobs())
+    model.until_ready()
+    made |= set(model.jobs())
+    assert killed == list(STAGES)
+    attempts = {stage: model.stage(stage)["attempt"] for stage in STAGES}
+    assert attempts == dict.fromkeys(STAGES, 1)
+    assert len(made) == len(STAGES), sorted(made)
+    running(operator)
+
+
+def test_twenty_finished_models_cost_no_write_at_a_start_and_none_in_two_idle_minutes(
+    space: Space, operator: Kubectl, small_dataset: Path
+) -> None:
+    if space.target.layout is None:
+        pytest.skip("writes are counted in the audit log of the cluster that the tests bring up")
+    space.dataset(small_dataset)
+    first = space.apply(space.manifest("model-0", maxEpochs=1))
+    first.until_ready()
+    for number in range(1, MODELS):
+        copy_finished(space, first.object, f"model-{number}")
+    rows = space.kubectl("get", "speechmodels", "--no-headers").splitlines()
+    assert len(rows) == MODELS
+    time.sleep(3)  # what the creation of the copies woke is over
+
+    restarted = audit.now()
+    kill(operator)
+    running(operator)
+    time.sleep(10)
+    at_start = writes(space, restarted)
+    assert at_start == [], "the start of the operator wrote"
+    idle_since = audit.now()
+    time.sleep(IDLE_SECONDS)
+    assert writes(space, idle_since) == [], "an idle operator wrote"
+    # the count can fail: an edit is seen in it
+    space.kubectl.patch("model-7", {"training": {"maxAttempts": 3}})
+    eventually(lambda: writes(space, idle_since), 20, "the write that follows an edit")
+
+
+def writes(space: Space, since: datetime) -> list[audit.Write]:
+    """What the operator wrote anywhere."""
+    layout = space.target.layout
+    assert layout
+    return audit.writes(layout, since, user=f"system:serviceaccount:{OPERATOR_NAMESPACE}:")
+
+
+def copy_finished(space: Space, finished: Object, name: str) -> None:
+    """A model that the operator has finished: another name, and the status that the operator itself would have written.
+
+    Only the publish key differs, since it holds the uid. If this were wrong, the operator would run a Job and write.
+    """
+    manifest = {k: finished[k] for k in ("apiVersion", "kind")} | {
+        "metadata": {"name": name},
+        "spec": finished["spec"] | {"suspend": True},
+    }
+    model = space.apply(manifest)
+    uid = model.object["metadata"]["uid"]
+    status = json.loads(json.dumps(finished["status"]))
+    status["observedGeneration"] = 2
+    for condition in status["conditions"]:
+        condition["observedGeneration"] = 2
+    spec = SpeechModelSpec.model_validate(finished["spec"])
+    data = PrepareOutput.model_validate(next(s for s in status["stages"] if s["name"] == "prepare")["output"])
+    assert keys.prepare_key(spec) and data
+    version = keys.version_key(status["model"]["sha256"], Decoding(beam_width=spec.decoding.beam_width))
+    base = keys.publish_base(spec, space.kubectl.namespace, name, uid)
+    for stage in status["stages"]:
+        stage["job"] = stage["job"].replace(finished["metadata"]["name"], name, 1)
+        if stage["name"] == "publish":
+            stage["key"] = keys.publish_key(spec, version, base)
+    patch = ("--subresource=status", "--type=merge", "-p", json.dumps({"status": status}))
+    space.kubectl("patch", "speechmodel", name, *patch)
+    space.kubectl.patch(name, {"suspend": False})
+    Model(space.kubectl, name).until_ready(seconds=30)

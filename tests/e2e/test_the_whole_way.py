@@ -1,0 +1,187 @@
+"""The example, as a stranger would run it: applied, trained, published, served, heard; and then edited."""
+
+import hashlib
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import recordings
+import stock_deepspeech
+import yaml
+from kube import Kubectl, Model, eventually, transcribe
+from spaces import Space, make_space, remove_space
+from target import Target
+
+
+@pytest.fixture(scope="module")
+def space(target: Target, operator: Kubectl) -> Iterator[Space]:
+    made = make_space(target, "whole-way")
+    yield made
+    remove_space(made)
+
+
+@pytest.fixture(scope="module")
+def epochs_seen() -> list[str]:
+    """The EPOCH column, each time that it changed."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def model(space: Space, epochs_seen: list[str]) -> Model:
+    """The example, ready."""
+    space.dataset(recordings.DATASET, claim="espejo-dataset")
+    manifest = yaml.safe_load((recordings.EXAMPLE / "speechmodel.yaml").read_text(encoding="utf-8"))
+    s3 = manifest["spec"]["publish"]["s3"]
+    s3 |= {"bucket": space.bucket, "endpoint": space.target.s3_endpoint, "secretRef": {"name": "s3"}}
+    manifest["spec"]["serving"]["replicas"] = 1
+    found = space.apply(manifest)
+
+    def watch() -> bool:
+        row = space.kubectl("get", "speechmodels", found.name, "--no-headers").split()
+        if len(row) > 2 and "/" in row[2] and row[2] not in epochs_seen:
+            epochs_seen.append(row[2])
+        return found.condition("Ready").get("status") == "True"
+
+    try:
+        eventually(watch, 420, "Ready", every=0.7)
+    except AssertionError as error:
+        raise AssertionError(f"{error}\n{found.story()}") from None
+    return found
+
+
+def test_the_served_model_understands_a_voice_that_training_never_heard(model: Model) -> None:
+    with model.kubectl.forward(f"service/{model.name}", 80) as url:
+        assert transcribe(url, recordings.heard("ok espejo")) == "ok espejo"
+
+
+def test_kubectl_get_shows_the_epoch_move(model: Model, epochs_seen: list[str]) -> None:
+    finished = [int(epoch.split("/")[0]) for epoch in epochs_seen]
+    assert len(finished) >= 4, epochs_seen
+    assert finished == sorted(finished)
+    header, row = model.kubectl("get", "speechmodels").splitlines()
+    assert header.split() == ["NAME", "PHASE", "EPOCH", "WER", "VERSION", "READY", "AGE"]
+    wanted = model.object["spec"]["training"]["maxEpochs"]
+    assert row.split()[1:3] == ["Ready", f"{wanted}/{wanted}"]
+
+
+def test_the_published_file_has_the_sha256_of_the_status_and_the_stock_command_reads_it(
+    model: Model, space: Space, tmp_path: Path
+) -> None:
+    published = model.status["model"]
+    key = published["uri"].removeprefix(f"s3://{space.bucket}/")
+    target = tmp_path / "espejo.pbmm"
+    space.s3.download_file(space.bucket, key, str(target))
+    assert hashlib.sha256(target.read_bytes()).hexdigest() == published["sha256"]
+    assert target.stat().st_size == published["sizeBytes"]
+    assert stock_deepspeech.transcribe(target, recordings.heard("ok espejo"), tmp_path) == "ok espejo"
+
+
+def test_changing_the_replicas_runs_no_job(model: Model) -> None:
+    before = model.jobs()
+    model.kubectl.patch(model.name, {"serving": {"replicas": 2}})
+    model.until_ready()
+    assert model.status["serving"]["readyReplicas"] == 2
+    assert model.jobs() == before
+    model.kubectl.patch(model.name, {"serving": {"replicas": 1}})
+    model.until_ready()
+
+
+def test_a_finished_job_deleted_by_hand_is_not_run_again(model: Model) -> None:
+    for job in model.jobs():
+        model.kubectl("delete", "job", job)
+    time.sleep(5)
+    model.kubectl("annotate", "speechmodel", model.name, "test/wake=1")
+    time.sleep(3)
+    assert model.jobs() == []
+    assert model.condition("Ready")["status"] == "True"
+
+
+class Caller:
+    """Somebody who asks the Service for a transcript again and again, from inside the cluster."""
+
+    def __init__(self, model: Model, image: str) -> None:
+        self._kubectl, self._name = model.kubectl, f"caller-{model.name}"
+        program = (
+            "import time, urllib.request as r\n"
+            "bad = good = 0\n"
+            "while True:\n"
+            "    try:\n"
+            f"        r.urlopen('http://{model.name}/v1/models', timeout=10).read(); good += 1\n"
+            "    except Exception as error:\n"
+            "        bad += 1; print('FAILED', error, flush=True)\n"
+            "    print('good', good, 'bad', bad, flush=True)\n"
+            "    time.sleep(0.05)\n"
+        )
+        pod = recordings.loader("unused", image, {})
+        pod["metadata"]["name"] = self._name
+        pod["spec"]["containers"][0] |= {"command": ["python", "-u", "-c", program], "volumeMounts": []}
+        pod["spec"]["volumes"] = []
+        self._kubectl.apply(pod)
+        self._kubectl("wait", "--for=condition=Ready", f"pod/{self._name}", "--timeout=60s")
+
+    def stop(self) -> tuple[int, list[str]]:
+        """Good answers, and what failed."""
+        log = self._kubectl("logs", self._name).splitlines()
+        self._kubectl("delete", "pod", self._name, "--wait=false")
+        good = max((int(line.split()[1]) for line in log if line.startswith("good")), default=0)
+        return good, [line for line in log if line.startswith("FAILED")]
+
+
+def test_edits_of_a_served_model(model: Model, space: Space, small_dataset: Path) -> None:
+    """More epochs continue, a restart token starts anew, new data is a new lineage; and no request fails meanwhile."""
+    caller = Caller(model, f"{space.target.registry}/speechops/pipeline:{space.target.tag}")
+    first = model.status["model"]["version"]
+    epochs = model.object["spec"]["training"]["maxEpochs"]
+
+    model.kubectl.patch(model.name, {"training": {"maxEpochs": epochs + 2}})
+    model.until_ready()
+    continued = model.stage("train")["output"]
+    assert (continued["epoch"], continued["trainedEpochs"]) == (epochs + 2, 2)
+    assert model.status["progress"] == f"{epochs + 2}/{epochs + 2}"
+
+    model.kubectl.patch(model.name, {"training": {"maxEpochs": 3, "restartToken": "anew"}})
+    model.until_ready()
+    restarted = model.stage("train")["output"]
+    assert (restarted["epoch"], restarted["trainedEpochs"]) == (3, 3)
+
+    space.kubectl("exec", "load-espejo-dataset", "--", "sh", "-c", "rm -rf /dataset/original /dataset/commands.csv")
+    unpack = ("tar", "-C", "/dataset", "--no-same-owner", "-xf", "-")
+    space.kubectl("exec", "-i", "load-espejo-dataset", "--", *unpack, stdin=recordings.archive(small_dataset))
+    before = model.status["model"]["version"]
+    data = model.stage("prepare")["output"]["datasetDigest"]
+    model.kubectl.patch(model.name, {"dataset": {"revision": "2"}})
+    model.until_running("train")
+    assert model.status["serving"]["version"] == before
+    assert model.condition("Serving")["status"] == "True"
+    model.until_ready()
+    assert model.stage("prepare")["output"]["datasetDigest"] != data
+    assert model.stage("train")["output"]["trainedEpochs"] == 3
+    assert model.status["serving"]["version"] == model.status["model"]["version"] not in (first, before)
+    versions = [entry["version"] for entry in model.status["history"]]
+    # two more epochs make no new version when an earlier epoch stays the best on dev: the same weights are the same version
+    assert len(versions) == len(set(versions)) >= 3
+
+    good, failed = caller.stop()
+    assert failed == []
+    assert good > 100
+
+
+def test_deleting_a_ready_model_keeps_its_objects_and_its_claim_by_default(model: Model, space: Space) -> None:
+    published = space.objects()
+    assert any(key.endswith(".pbmm") for key in published)
+    model.kubectl("delete", "speechmodel", model.name, "--timeout=60s")
+    selector = f"speechops.dev/model={model.name}"
+
+    def gone() -> bool:
+        left: list[Any] = [
+            thing
+            for kind in ("jobs", "pods", "deployments", "services")
+            for thing in space.kubectl.find(kind, selector)
+        ]
+        return not left
+
+    eventually(gone, 60, "all children gone")
+    assert space.objects() == published
+    assert space.kubectl.get("pvc", f"{model.name}-workspace")

@@ -1,0 +1,123 @@
+"""What the chart makes of values: pods that may do nothing, roles that allow little, settings that the operator knows."""
+
+import pytest
+from helm_chart import NAME, NAMESPACE, Helm, Object, of_kind, operator_pod, rules
+from speechmodel_operator.settings import PREFIX, Settings
+
+CLUSTER_SCOPED = {"ClusterRole", "ClusterRoleBinding", "Namespace", "PriorityClass", "CustomResourceDefinition"}
+SCHEDULING: Object = {
+    "imagePullSecrets": [{"name": "regcred"}],
+    "nodeSelector": {"pool": "serving"},
+    "tolerations": [{"key": "dedicated", "operator": "Exists", "effect": "NoSchedule"}],
+    "affinity": {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": []}},
+    "priorityClassName": "high",
+}
+
+
+# The calls of speechmodel_operator.cluster, and list and watch for what its handlers watch. No Secrets, no pods made, no exec.
+ALLOWED = {
+    ("speechops.dev", "speechmodels"): "get list watch patch",
+    ("speechops.dev", "speechmodels/status"): "patch",
+    ("speechops.dev", "speechmodels/finalizers"): "update",
+    ("batch", "jobs"): "get list watch create delete",
+    ("", "pods"): "list watch",
+    ("", "pods/log"): "get",
+    ("", "persistentvolumeclaims"): "get create patch",
+    ("apps", "deployments"): "get list watch create patch delete",
+    ("", "services"): "get list create patch delete",
+    ("", "events"): "create",
+}
+
+
+def pods(manifests: list[Object]) -> list[Object]:
+    """The specs of all pods: the operator's and the test's."""
+    found = [operator_pod(manifests)["spec"], *(p["spec"] for p in of_kind(manifests, "Pod"))]
+    assert len(found) == 2
+    return found
+
+
+def test_every_pod_keeps_the_restricted_standard_and_a_read_only_root(helm: Helm) -> None:
+    for pod in pods(helm.manifests()):
+        assert pod["securityContext"] == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+        assert not pod.keys() & {"hostNetwork", "hostPID", "hostIPC", "volumes", "initContainers"}
+        for container in pod["containers"]:
+            assert container["securityContext"] == {
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            }
+
+
+def test_one_operator_at_a_time(helm: Helm) -> None:
+    (deployment,) = of_kind(helm.manifests(), "Deployment")
+    assert deployment["spec"]["replicas"] == 1
+    assert deployment["spec"]["strategy"] == {"type": "Recreate"}
+
+
+def test_scheduling_holds_for_every_pod(helm: Helm) -> None:
+    for pod in pods(helm.manifests(SCHEDULING)):
+        assert {key: pod[key] for key in SCHEDULING} == SCHEDULING
+    assert not any(pod.keys() & SCHEDULING.keys() for pod in pods(helm.manifests()))
+
+
+def test_a_pods_own_labels_and_annotations_do_not_replace_those_that_find_it(helm: Helm) -> None:
+    values = {"podLabels": {"team": "speech", "app.kubernetes.io/name": "mine"}, "podAnnotations": {"a/b": "true"}}
+    manifests = helm.manifests(values)
+    (deployment,) = of_kind(manifests, "Deployment")
+    metadata = operator_pod(manifests)["metadata"]
+    assert metadata["annotations"] == {"a/b": "true"}
+    assert metadata["labels"] == {"team": "speech"} | deployment["spec"]["selector"]["matchLabels"]
+    assert metadata["labels"]["app.kubernetes.io/name"] == NAME
+
+
+def test_the_operators_settings_are_all_set_and_all_known(helm: Helm) -> None:
+    values = {"watchNamespaces": ["a", "b"], "logLevel": "DEBUG", "progressSeconds": 2.5}
+    (container,) = operator_pod(helm.manifests(values))["spec"]["containers"]
+    environment = {entry["name"]: entry["value"] for entry in container["env"]}
+    assert set(environment) == {PREFIX + name.upper() for name in Settings.model_fields}
+    settings = Settings.from_environment(environment)
+    assert settings.namespaces == ("a", "b")
+    assert settings.progress_seconds == 2.5
+    (port,) = container["ports"]
+    assert settings.liveness_port == port["containerPort"]
+
+
+def test_the_operator_may_do_what_its_code_does_and_nothing_else(helm: Helm) -> None:
+    for values in ({}, {"watchNamespaces": ["a"]}):
+        assert rules(helm.manifests(values)) == {key: set(verbs.split()) for key, verbs in ALLOWED.items()}
+
+
+def test_with_namespaces_given_nothing_reaches_further(helm: Helm) -> None:
+    everywhere, here = helm.manifests(), helm.manifests({"watchNamespaces": ["team-a", "team-b"]})
+    assert {m["kind"] for m in here} & CLUSTER_SCOPED == {"CustomResourceDefinition"}
+    assert {
+        m["kind"] for m in helm.manifests({"watchNamespaces": ["a"], "crds": {"enabled": False}})
+    } & CLUSTER_SCOPED == set()
+    assert rules(here) == rules(everywhere)
+    for kind in ("Role", "RoleBinding"):
+        assert [m["metadata"]["namespace"] for m in of_kind(here, kind)] == ["team-a", "team-b"]
+    for binding in of_kind(here, "RoleBinding"):
+        assert binding["subjects"] == [{"kind": "ServiceAccount", "name": NAME, "namespace": NAMESPACE}]
+
+
+def test_roles_and_account_can_be_somebody_elses(helm: Helm) -> None:
+    values = {"rbac": {"create": False}, "serviceAccount": {"create": False, "name": "given"}}
+    manifests = helm.manifests(values)
+    kinds = {m["kind"] for m in manifests}
+    assert not kinds & {"Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding", "ServiceAccount"}
+    assert all(pod["serviceAccountName"] == "given" for pod in pods(manifests))
+
+
+def test_the_account_gives_its_token_to_these_pods_only(helm: Helm) -> None:
+    manifests = helm.manifests()
+    (account,) = of_kind(manifests, "ServiceAccount")
+    assert account["automountServiceAccountToken"] is False
+    assert all(pod["automountServiceAccountToken"] is True for pod in pods(manifests))
+
+
+@pytest.mark.parametrize("release", ["a" * 53, "x"])
+def test_long_names_stay_valid(helm: Helm, release: str) -> None:
+    text = helm.render(release)
+    names = [line.split()[1] for line in text.splitlines() if line.startswith("  name: ")]
+    assert names
+    assert max(map(len, names)) <= 63

@@ -1,0 +1,126 @@
+"""What a person may say to the chart, and what it answers to nonsense."""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import yaml
+from helm_chart import CHART, Helm, Object, operator_pod
+
+VALUES = (CHART / "values.yaml").read_text(encoding="utf-8")
+SCHEMA: Object = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
+DIGEST = "sha256:" + "a" * 64
+
+# values, what the refusal must say
+BAD: list[tuple[Object, str]] = [
+    ({"replicas": 2}, "additional properties 'replicas' not allowed"),
+    ({"env": [{"name": "A"}]}, "additional properties 'env' not allowed"),
+    ({"crds": {"keep": False}}, "at '/crds': additional properties 'keep' not allowed"),
+    ({"crds": {"enabled": "yes"}}, "at '/crds/enabled': got string, want boolean"),
+    ({"watchNamespaces": "a,b"}, "at '/watchNamespaces': got string, want array"),
+    ({"watchNamespaces": ["Team_A"]}, "at '/watchNamespaces/0': 'Team_A' does not match pattern"),
+    ({"watchNamespaces": ["a", "a"]}, "at '/watchNamespaces': items at 0 and 1 are equal"),
+    ({"images": {"opertor": {}}}, "at '/images': additional properties 'opertor' not allowed"),
+    ({"images": {"pullPolicy": "Sometimes"}}, "at '/images/pullPolicy': value must be one of"),
+    ({"images": {"operator": {"digest": "abc"}}}, "at '/images/operator/digest': 'abc' does not match pattern"),
+    ({"images": {"tag": 1.0}}, "at '/images/tag': got number, want string"),
+    ({"images": {"operator": {"repository": "Speech/Op"}}}, "at '/images/operator/repository'"),
+    ({"imagePullSecrets": ["regcred"]}, "at '/imagePullSecrets/0': got string, want object"),
+    ({"logLevel": "debug"}, "at '/logLevel': value must be one of 'DEBUG', 'INFO', 'WARNING', 'ERROR'"),
+    ({"progressSeconds": 0}, "at '/progressSeconds': minimum: got 0, want 1"),
+    ({"serviceAccount": {"create": False}}, "at '/serviceAccount/name'"),
+    ({"resources": {"limits": {"memory": "512 MB"}}}, "at '/resources/limits/memory'"),
+    ({"nodeSelector": {"gpu": True}}, "at '/nodeSelector/gpu': got boolean, want string"),
+    ({"tolerations": [{"operator": "Equals"}]}, "at '/tolerations/0/operator': value must be one of"),
+    ({"affinity": {"nodeAffinities": {}}}, "at '/affinity': additional properties 'nodeAffinities' not allowed"),
+]
+
+
+@pytest.mark.parametrize("values, message", BAD, ids=[json.dumps(v) for v, _ in BAD])
+def test_wrong_values_are_refused_with_the_place_and_the_reason(helm: Helm, values: Object, message: str) -> None:
+    assert message in helm.refusal(values)
+
+
+def test_helm_lint_finds_nothing(helm: Helm) -> None:
+    assert "0 chart(s) failed" in helm("lint", "--strict", str(CHART))
+
+
+def test_an_older_kubernetes_is_refused(helm: Helm) -> None:
+    done = helm.run("template", "x", str(CHART), "--kube-version", "1.28.15")
+    assert "chart requires kubeVersion: >=1.29.0-0" in done.stderr
+
+
+def test_what_helm_gives_to_the_parts_of_a_bigger_chart_is_taken(helm: Helm) -> None:
+    assert helm.manifests({"global": {"imageRegistry": "example.com"}})
+
+
+def test_every_value_has_its_sentence() -> None:
+    told = {path for path, sentence in sentences() if re.match(r"[A-Z].*[.]$", sentence)}
+    assert {path for path, _ in sentences()} == told, "a sentence begins with a capital and ends with a full stop"
+    wordless = [
+        path for path in leaves(yaml.safe_load(VALUES)) if not any(path == t or path.startswith(f"{t}.") for t in told)
+    ]
+    assert wordless == []
+
+
+def sentences() -> Iterator[tuple[str, str]]:
+    """Path of a value, and what the comment `# -- ...` above it says."""
+    parents: list[tuple[int, str]] = []
+    comment: list[str] = []
+    for line in VALUES.splitlines():
+        if found := re.match(r"^ *# (.*)", line):
+            comment.append(found[1])
+        elif found := re.match(r"^( *)([A-Za-z]+):", line):
+            parents = [*(p for p in parents if p[0] < len(found[1])), (len(found[1]), found[2])]
+            if comment:
+                yield ".".join(name for _, name in parents), " ".join(comment).removeprefix("-- ")
+            comment = []
+
+
+def leaves(values: Object, prefix: str = "") -> Iterator[str]:
+    """Paths of all values that are no groups of values."""
+    for name, value in values.items():
+        if isinstance(value, dict) and value:
+            yield from leaves(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name
+
+
+def test_the_schema_knows_exactly_the_values_there_are() -> None:
+    assert list(unlike(yaml.safe_load(VALUES), SCHEMA)) == []
+
+
+def unlike(values: Any, schema: Object, path: str = "") -> Iterator[str]:
+    """Names that only one of both knows; what is empty in values.yaml goes to Kubernetes as it is."""
+    if "$ref" in schema:
+        schema = SCHEMA["definitions"][schema["$ref"].rsplit("/", 1)[1]]
+    if schema.get("additionalProperties") is False and values:
+        known = set(schema["properties"]) - {"global", "claims"}
+        for name in known ^ set(values):
+            yield path + name
+        for name in known & set(values):
+            yield from unlike(values[name], schema["properties"][name], f"{path}{name}.")
+
+
+def test_an_image_is_named_by_registry_tag_and_digest(helm: Helm) -> None:
+    images = {
+        "registry": "mirror.example.com:5000/speech",
+        "tag": "1.2.3",
+        "training": {"tag": "1.2.3-cuda"},
+        "inference": {"registry": "other.example.com", "repository": "me/server"},
+        "operator": {"digest": DIGEST, "tag": "ignored"},
+    }
+    (container,) = operator_pod(helm.manifests({"images": images}))["spec"]["containers"]
+    settings = {entry["name"]: entry["value"] for entry in container["env"]}
+    assert container["image"] == f"mirror.example.com:5000/speech/speechops/operator@{DIGEST}"
+    assert settings["SPEECHMODEL_IMAGE_PIPELINE"] == "mirror.example.com:5000/speech/speechops/pipeline:1.2.3"
+    assert settings["SPEECHMODEL_IMAGE_TRAINING"] == "mirror.example.com:5000/speech/speechops/training:1.2.3-cuda"
+    assert settings["SPEECHMODEL_IMAGE_INFERENCE"] == "other.example.com/me/server:1.2.3"
+
+
+def test_without_a_tag_it_is_the_charts_app_version(helm: Helm) -> None:
+    version = yaml.safe_load((CHART / "Chart.yaml").read_text(encoding="utf-8"))["appVersion"]
+    (container,) = operator_pod(helm.manifests())["spec"]["containers"]
+    assert container["image"] == f"docker.io/speechops/operator:{version}"

@@ -1,0 +1,142 @@
+"""What the real API server makes of manifests: examples are taken, bad ones are refused with a sentence that helps."""
+
+import copy
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from kube import Kubectl
+from speechmodel_api import crd
+from speechmodel_api.spec import SpeechModelSpec
+from target import ROOT, Target
+
+pytestmark = pytest.mark.cluster
+
+GOOD: dict[str, Any] = {
+    "apiVersion": "speechops.dev/v1alpha1",
+    "kind": "SpeechModel",
+    "metadata": {"name": "espejo"},
+    "spec": {
+        "language": "es",
+        "dataset": {"source": {"persistentVolumeClaim": {"claimName": "clips"}}},
+        "publish": {"s3": {"bucket": "speech-models"}},
+    },
+}
+# path, value (None removes), what the message must say
+BAD: list[tuple[str, Any, str]] = [
+    ("metadata.name", "x" * 37, "metadata.name: at most 36 characters"),
+    ("metadata.name", "7seven", "metadata.name: at most 36 characters"),
+    ("spec.language", None, "spec.language: Required value"),
+    ("spec.language", "spanish please", "spec.language"),
+    ("spec.suspend", "no", "spec.suspend"),
+    ("spec.dataset", None, "spec.dataset: Required value"),
+    ("spec.dataset.source", {}, "spec.dataset.source.persistentVolumeClaim: Required value"),
+    ("spec.dataset.source.persistentVolumeClaim.path", "../other", "spec.dataset.source.persistentVolumeClaim.path"),
+    ("spec.dataset.source.persistentVolumeClaim.path", "/abs", "spec.dataset.source.persistentVolumeClaim.path"),
+    ("spec.dataset.format", "Kaldi", 'supported values: "Commands", "DeepSpeechCSV"'),
+    ("spec.dataset.alphabet", ["ab"], "spec.dataset.alphabet[0]"),
+    ("spec.dataset.alphabet", ["a", "a"], "spec.dataset.alphabet[1]: Duplicate value"),
+    ("spec.dataset.alphabet", [chr(0x400 + i) for i in range(256)], "spec.dataset.alphabet"),
+    ("spec.dataset.split", {"devPercent": 51}, "spec.dataset.split.devPercent"),
+    ("spec.dataset.split", {"devPercent": 50, "testPercent": 50}, "split: devPercent and testPercent"),
+    ("spec.training", {"maxEpochs": 0}, "spec.training.maxEpochs"),
+    ("spec.training", {"maxEpochs": "75"}, "spec.training.maxEpochs"),
+    ("spec.training", {"hyperparameters": {"learningRate": 0}}, "spec.training.hyperparameters.learningRate"),
+    ("spec.training", {"hyperparameters": {"learningRate": "0.001"}}, "spec.training.hyperparameters.learningRate"),
+    ("spec.training", {"hyperparameters": {"hiddenUnits": 8}}, "spec.training.hyperparameters.hiddenUnits"),
+    ("spec.training", {"hyperparameters": {"dropout": 1}}, "spec.training.hyperparameters.dropout"),
+    (
+        "spec.training",
+        {"storage": {"claimName": "a", "volumeClaimTemplate": {}}},
+        "give claimName or volumeClaimTemplate, not both",
+    ),
+    ("spec.training", {"storage": {"volumeClaimTemplate": {"storage": "ten"}}}, "volumeClaimTemplate.storage"),
+    ("spec.training", {"podTemplate": {"tolerations": [{"operator": "Maybe"}]}}, "tolerations[0].operator"),
+    ("spec.publish", None, "spec.publish: Required value"),
+    ("spec.publish.s3.bucket", "No_Bucket", "spec.publish.s3.bucket"),
+    ("spec.publish.s3.prefix", "/a/", "spec.publish.s3.prefix"),
+    ("spec.publish.s3.endpoint", "s3:8333", "spec.publish.s3.endpoint"),
+    ("spec.publish.deletionPolicy", "Keep", 'supported values: "Retain", "Delete"'),
+    ("spec.serving", {"replicas": -1}, "spec.serving.replicas"),
+    ("spec.serving", {"service": {"name": "Upper"}}, "spec.serving.service.name"),
+    ("spec.decoding", {"beamWidth": 0}, "spec.decoding.beamWidth"),
+    ("spec.evaluation", {"gate": {}}, "unknown field"),
+    ("spec.training", {"podTemplate": {"serviceAccountName": "admin"}}, "unknown field"),
+    ("spec.training", {"podTemplate": {"volumes": []}}, "unknown field"),
+]
+
+
+@pytest.fixture(scope="module")
+def kubectl(target: Target, operator: Kubectl) -> Kubectl:
+    """kubectl; the chart brought the CRD."""
+    del operator
+    return Kubectl(target.kubectl, target.kubeconfig, target.context, "default")
+
+
+def create(kubectl: Kubectl, manifest: dict[str, Any]) -> str:
+    """What the API server says, without keeping it."""
+    argv = kubectl.argv("create", "--dry-run=server", "--validate=strict", "-o", "yaml", "-f", "-")
+    done = subprocess.run(argv, input=yaml.safe_dump(manifest), text=True, capture_output=True)
+    return done.stdout if done.returncode == 0 else f"refused: {done.stderr}"
+
+
+def changed(path: str, value: Any) -> dict[str, Any]:
+    """GOOD with one thing changed."""
+    manifest = copy.deepcopy(GOOD)
+    at = manifest
+    *parents, last = path.split(".")
+    for part in parents:
+        at = at.setdefault(part, {})
+    if value is None:
+        del at[last]
+    else:
+        at[last] = value
+    return manifest
+
+
+@pytest.mark.parametrize("path, value, message", BAD, ids=[f"{p}={v}"[:60] for p, v, _ in BAD])
+def test_a_bad_manifest_is_refused_with_a_sentence_that_names_the_field(
+    kubectl: Kubectl, path: str, value: Any, message: str
+) -> None:
+    answer = create(kubectl, changed(path, value))
+    assert answer.startswith("refused:")
+    assert message in answer
+
+
+def test_the_least_manifest_gets_the_defaults_of_the_types(kubectl: Kubectl) -> None:
+    stored = yaml.safe_load(create(kubectl, GOOD))
+    assert SpeechModelSpec.of(stored) == SpeechModelSpec.of(GOOD)
+    assert stored["spec"]["training"]["maxEpochs"] == 75
+    assert stored["spec"]["training"]["hyperparameters"]["hiddenUnits"] == 2048
+    assert "serving" not in stored["spec"], "nothing is served unless asked for"
+    assert "claimName" not in stored["spec"]["training"]["storage"]
+
+
+@pytest.mark.parametrize("example", sorted((ROOT / "examples").glob("*/*.yaml")), ids=lambda p: p.parent.name)
+def test_every_example_is_taken(kubectl: Kubectl, example: Path) -> None:
+    for document in yaml.safe_load_all(example.read_text(encoding="utf-8")):
+        if document["kind"] == "SpeechModel":
+            assert not create(kubectl, document).startswith("refused")
+
+
+def test_kubectl_explain_describes_every_field(kubectl: Kubectl) -> None:
+    text = kubectl("explain", "speechmodel.spec.training", "--recursive=false")
+    assert "Raise it on a finished model and training continues" in text
+
+    def undescribed(node: dict[str, Any], path: str) -> list[str]:
+        found = []
+        for name, child in node.get("properties", {}).items():
+            if not child.get("description"):
+                found.append(f"{path}.{name}")
+            found += undescribed(child, f"{path}.{name}")
+            found += undescribed(child.get("items", {}), f"{path}.{name}[]")
+        return found
+
+    properties = crd.schema()["properties"]
+    assert undescribed(properties["spec"], "spec") + undescribed(properties["status"], "status") == []
+
+
+def test_the_short_name_is_sm(kubectl: Kubectl) -> None:
+    kubectl("get", "sm")

@@ -1,0 +1,100 @@
+import socket
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import openai
+import pytest
+
+from .conftest import OK_ESPEJO, Server, Start, wait_for
+
+
+def in_flight(server: Server) -> float:
+    return server.metric("speechmodel_requests_in_flight")
+
+
+def test_beyond_its_places_it_answers_429_and_says_when_to_come_back(start: Start, minute: Path) -> None:
+    server = start(decoders=1, waiting=2).wait_until_ready()
+    with ThreadPoolExecutor(3) as pool:
+        taken = [pool.submit(server.transcribe, minute) for _ in range(3)]
+        wait_for(lambda: in_flight(server) == 3)
+        refused = server.transcribe(OK_ESPEJO)
+        with pytest.raises(openai.RateLimitError) as limited:
+            server.openai().audio.transcriptions.create(file=OK_ESPEJO, model="espejo")
+        assert [future.result().status_code for future in taken] == [200] * 3
+    assert refused.status_code == 429
+    assert int(refused.headers["retry-after"]) >= 1
+    assert refused.json()["error"]["code"] == limited.value.code == "queue_full"
+    assert server.transcribe(OK_ESPEJO).status_code == 200
+
+
+def test_without_a_waiting_line_only_decoders_are_places(start: Start, minute: Path) -> None:
+    server = start(decoders=1, waiting=0).wait_until_ready()
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(server.transcribe, minute)
+        wait_for(lambda: in_flight(server) == 1)
+        assert server.transcribe(OK_ESPEJO).status_code == 429
+        assert first.result().status_code == 200
+
+
+def test_no_more_than_the_decoders_decode_at_once(start: Start, minute: Path) -> None:
+    server = start(decoders=2, waiting=5).wait_until_ready()
+    with ThreadPoolExecutor(3) as pool:
+        answers = [pool.submit(server.transcribe, minute) for _ in range(3)]
+        most = 0.0
+        while not all(future.done() for future in answers):
+            most = max(most, server.metric("speechmodel_requests_decoding"))
+    assert most == 2
+
+
+def test_the_client_that_leaves_gives_its_place_and_its_decoder_back(start: Start, five_minutes: bytes) -> None:
+    server = start(decoders=1, waiting=1).wait_until_ready()
+    for _ in range(5):
+        with pytest.raises(httpx.ReadTimeout):
+            httpx.post(f"{server.url}/v1/audio/transcriptions", files={"file": five_minutes}, timeout=0.4)
+    wait_for(lambda: in_flight(server) == 0, seconds=2)
+    assert server.transcribe(OK_ESPEJO).status_code == 200
+    path = "/v1/audio/transcriptions"
+    wait_for(lambda: server.metric("speechmodel_http_requests_total", method="POST", path=path, status="499") == 5)
+
+
+def test_the_client_that_leaves_while_it_waits_costs_no_decoding(start: Start, minute: Path) -> None:
+    server = start(decoders=1, waiting=8).wait_until_ready()
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(server.transcribe, minute)
+        wait_for(lambda: server.metric("speechmodel_requests_decoding") == 1)
+        for _ in range(3):
+            with pytest.raises(httpx.ReadTimeout):
+                httpx.post(f"{server.url}/v1/audio/transcriptions", files={"file": minute.read_bytes()}, timeout=0.2)
+        wait_for(lambda: in_flight(server) == 1, seconds=1)
+        assert first.result().status_code == 200
+    assert server.metric("speechmodel_decoding_seconds_count") == 1
+
+
+def test_a_client_that_dies_while_it_uploads_gives_its_place_back(start: Start) -> None:
+    server = start(decoders=1, waiting=0).wait_until_ready()
+    connection = begin_upload(server)
+    wait_for(lambda: in_flight(server) == 1)
+    assert server.transcribe(OK_ESPEJO).status_code == 429
+    connection.close()
+    wait_for(lambda: in_flight(server) == 0, seconds=2)
+    assert server.transcribe(OK_ESPEJO).status_code == 200
+
+
+def test_an_upload_that_does_not_arrive_in_time_gives_its_place_back(start: Start) -> None:
+    server = start(decoders=1, waiting=0, upload_seconds=0.5).wait_until_ready()
+    with begin_upload(server) as connection:
+        connection.settimeout(5)
+        answer = b"".join(iter(lambda: connection.recv(65536), b"")).decode()
+    assert answer.startswith("HTTP/1.1 408")
+    assert '"code":"upload_too_slow"' in answer
+    assert in_flight(server) == 0
+
+
+def begin_upload(server: Server) -> socket.socket:
+    connection = socket.create_connection(("127.0.0.1", server.port))
+    connection.sendall(
+        b"POST /v1/audio/transcriptions HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n"
+        b"Content-Type: multipart/form-data; boundary=b\r\n\r\n--b\r\n"
+    )
+    return connection

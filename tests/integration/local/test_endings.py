@@ -1,0 +1,129 @@
+"""How a run ends before its time: Ctrl-C, SIGTERM, SIGKILL, a reader that goes away; and how it goes on."""
+
+import re
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+from workplace import PATIENCE, Workplace, eventually, interrupt, read_until
+
+pytestmark = pytest.mark.training
+
+
+@pytest.fixture
+def long(tmp_path: Path) -> Workplace:
+    """A training that does not end by itself."""
+    return Workplace.make(tmp_path, maxEpochs=100_000)
+
+
+def training(line: str) -> bool:
+    """An epoch is done."""
+    return bool(re.match(r"train: epoch [1-9]", line))
+
+
+def epochs(place: Workplace) -> int:
+    """Epochs that are done."""
+    return int(place.status["progress"].split("/")[0])
+
+
+def test_ctrl_c_saves_and_the_same_call_goes_on_where_it_was(long: Workplace):
+    process = long.start()
+    read_until(process, training)
+    code, output = interrupt(process)
+    assert code == 130
+    saved = epochs(long)
+    assert saved >= 1
+    assert "stopping: what runs saves its work; once more kills it\n" in output
+    assert (
+        f"interrupted: training is saved after {saved}/100000 epochs; `speechmodel run voz.yaml` goes on from there\n"
+        in output
+    )
+    (run,) = (long.state / "runs").glob("voz-train-*")
+    assert (run / "exit_code").read_text() == "143\n"
+    assert long.processes() == []
+
+    long.train(maxEpochs=saved + 2)
+    done = long.run()
+    assert done.returncode == 0, done.stdout + done.stderr
+    trained = long.stage("train")["output"]
+    assert trained["epoch"] == saved + 2
+    assert trained["trainedEpochs"] == 2
+    assert "prepare: started" not in done.stdout
+
+
+def test_sigterm_saves_as_well(long: Workplace):
+    process = long.start()
+    read_until(process, training)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=PATIENCE)
+    assert process.returncode == 143
+    (run,) = (long.state / "runs").glob("voz-train-*")
+    assert (run / "exit_code").read_text() == "143\n"
+
+
+def test_a_second_ctrl_c_kills(long: Workplace):
+    process = long.start()
+    read_until(process, training)
+    (run,) = (long.state / "runs").glob("voz-train-*")
+    (stage,) = [pid for pid, line in long.running().items() if "speechmodel_training.train" in line]
+    subprocess.run(["kill", "-STOP", str(stage)], check=True)  # it cannot save now
+    process.send_signal(signal.SIGINT)
+    read_until(process, lambda line: line.startswith("stopping"))
+    code, output = interrupt(process)
+    assert code == 130
+    assert "killing what runs\n" in output
+    assert (run / "exit_code").read_text() == "137\n"
+    eventually(lambda: long.processes() == [])
+
+
+def test_a_killed_command_leaves_no_process_and_the_next_call_goes_on(long: Workplace):
+    process = long.start()
+    read_until(process, training)
+    process.kill()
+    process.wait()
+    eventually(lambda: long.processes() == [])
+    (run,) = (long.state / "runs").glob("voz-train-*")
+    assert not (run / "exit_code").exists()
+    assert "Training (stopped)" in long.call("status").stdout
+
+    saved = max(1, epochs(long))
+    long.train(maxEpochs=saved + 1)
+    done = long.run()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "prepare: started" not in done.stdout
+    assert long.stage("train")["output"]["epoch"] == saved + 1
+
+
+def test_a_run_that_was_lost_is_tried_again_by_the_same_call_without_a_wait(long: Workplace):
+    for attempt in (1, 2, 3):
+        process = long.start()
+        lines = read_until(process, lambda line: line.startswith("train: started"))
+        assert lines[-1] == ("train: started\n" if attempt == 1 else "train: started again\n")
+        process.kill()
+        process.wait()
+        eventually(lambda: long.processes() == [])
+    process = long.start()
+    read_until(process, training)
+    assert long.stage("train")["attempt"] == 4
+    interrupt(process)
+
+
+def test_two_calls_at_once_are_refused_with_the_pid_of_the_first(long: Workplace):
+    process = long.start()
+    read_until(process, lambda line: line.startswith("prepare: started"))
+    second = long.run()
+    assert second.returncode == 1
+    assert f"process {process.pid} works on the model voz ({long.state})" in second.stderr
+    assert "Traceback" not in second.stderr
+    interrupt(process)
+
+
+def test_a_reader_that_goes_away_counts_as_a_hang_up(long: Workplace):
+    process = long.start()
+    read_until(process, training)
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.wait(timeout=PATIENCE) == 128 + signal.SIGHUP
+    (run,) = (long.state / "runs").glob("voz-train-*")
+    assert (run / "exit_code").read_text() == "143\n"

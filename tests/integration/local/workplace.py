@@ -1,0 +1,186 @@
+"""A folder with a small dataset and a manifest, and the real command in it."""
+
+import csv
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+FIXTURES = Path(__file__).parents[2] / "fixtures" / "deepspeech"
+COMMAND = [str(Path(sys.prefix) / "bin" / "speechmodel")]
+PATH = {"PATH": f"{Path(sys.prefix) / 'bin'}{os.pathsep}{os.environ['PATH']}"}
+"""As where the command was installed: it then calls itself by its name."""
+PATIENCE = 240
+"""Seconds; TensorFlow alone takes 4 s to start on an idle machine."""
+PARTS = {"train": slice(0, 12), "dev": slice(12, 15), "test": slice(15, 18)}
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """Where a user works."""
+
+    folder: Path
+
+    @classmethod
+    def make(cls, folder: Path, **training: Any) -> "Workplace":
+        """With 12 clips to train on, 3 dev and 3 test clips, and a network that learns an epoch in a moment."""
+        data = folder / "voices"
+        shutil.copytree(FIXTURES / "clips", data / "clips")
+        with (FIXTURES / "clips.csv").open(encoding="utf-8", newline="") as file:
+            header, *rows = csv.reader(file)
+        for part, chosen in PARTS.items():
+            with (data / f"{part}.csv").open("w", encoding="utf-8", newline="") as file:
+                csv.writer(file).writerows([header, *rows[chosen]])
+        place = cls(folder)
+        place.write(training={"maxEpochs": 3, "hyperparameters": {"hiddenUnits": 32, "batchSize": 4}, **training})
+        return place
+
+    def copy(self, folder: Path) -> "Workplace":
+        """The same, finished stages and published objects included."""
+        shutil.copytree(self.folder, folder, dirs_exist_ok=True)
+        return Workplace(folder)
+
+    def write(self, **spec: Any) -> None:
+        """The manifest with other fields in its spec."""
+        base: dict[str, Any] = {
+            "language": "es",
+            "dataset": {"source": {"persistentVolumeClaim": {"claimName": "voices"}}, "format": "DeepSpeechCSV"},
+            "publish": {"s3": {"bucket": "models"}},
+        }
+        old = yaml.safe_load(self.manifest.read_text()) if self.manifest.exists() else {"spec": {}}
+        document = {
+            "apiVersion": "speechops.dev/v1alpha1",
+            "kind": "SpeechModel",
+            "metadata": {"name": "voz"},
+            "spec": {**base, **old["spec"], **spec},
+        }
+        self.manifest.write_text(yaml.safe_dump(document))
+
+    def train(self, **training: Any) -> None:
+        """The manifest with other fields in spec.training."""
+        old = yaml.safe_load(self.manifest.read_text())["spec"]["training"]
+        self.write(training={**old, **training})
+
+    @property
+    def manifest(self) -> Path:
+        """The file."""
+        return self.folder / "voz.yaml"
+
+    @property
+    def state(self) -> Path:
+        """Of the model."""
+        return self.folder / ".speechmodel" / "voz"
+
+    @property
+    def status(self) -> dict[str, Any]:
+        """status.json."""
+        found: dict[str, Any] = json.loads((self.state / "status.json").read_bytes())
+        return found
+
+    def stage(self, name: str) -> dict[str, Any]:
+        """The record of a stage."""
+        found: dict[str, Any] = next(stage for stage in self.status["stages"] if stage["name"] == name)
+        return found
+
+    def condition(self, name: str) -> dict[str, Any]:
+        """A condition."""
+        found: dict[str, Any] = next(c for c in self.status["conditions"] if c["type"] == name)
+        return found
+
+    def runs(self) -> set[str]:
+        """Names of the run folders."""
+        return {path.name for path in (self.state / "runs").glob("*")}
+
+    def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """`speechmodel run voz.yaml ...` to its end."""
+        return self.call("run", "voz.yaml", *arguments, **environment)
+
+    def call(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """`speechmodel ...` to its end."""
+        return subprocess.run(
+            [*COMMAND, *arguments],
+            cwd=self.folder,
+            env={**os.environ, **PATH, **environment},
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+
+    def run_in_terminal(self) -> str:
+        """`speechmodel run voz.yaml` in a terminal of 120 columns; what it wrote, without colours and cursor movements."""
+        ours, theirs = os.openpty()
+        environment = {**os.environ, **PATH, "TERM": "xterm-256color", "COLUMNS": "120"}
+        command = [*COMMAND, "run", "voz.yaml"]
+        with subprocess.Popen(command, cwd=self.folder, env=environment, stdout=theirs) as process:
+            os.close(theirs)
+            written = b""
+            with suppress(OSError):  # EIO: the other end is closed
+                while piece := os.read(ours, 4096):
+                    written += piece
+            os.close(ours)
+        assert process.returncode == 0
+        return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", written.decode())
+
+    def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+        """`speechmodel run voz.yaml ...`, left running."""
+        return subprocess.Popen(
+            [*COMMAND, "run", "voz.yaml", *arguments],
+            cwd=self.folder,
+            env={**os.environ, **PATH, **environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def processes(self) -> list[str]:
+        """Command lines of every process that works in this folder."""
+        return list(self.running().values())
+
+    def running(self) -> dict[int, str]:
+        """The same by pid."""
+        found = {}
+        for entry in Path("/proc").glob("[0-9]*"):
+            try:
+                if (entry / "cwd").readlink().is_relative_to(self.folder):
+                    found[int(entry.name)] = (entry / "cmdline").read_text().replace("\0", " ")
+            except OSError:
+                continue  # it ended, or its memory is being given back
+        return found
+
+
+def read_until(process: subprocess.Popen[str], wanted: Callable[[str], bool]) -> list[str]:
+    """Lines of a running command up to the first that is wanted."""
+    assert process.stdout is not None
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if wanted(line):
+            return lines
+    raise AssertionError("the command ended before that:\n" + "".join(lines))
+
+
+def eventually(holds: Callable[[], bool], seconds: float = 10) -> None:
+    """Wait for something to become true."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.05)
+
+
+def interrupt(process: subprocess.Popen[str]) -> tuple[int, str]:
+    """Ctrl-C: its exit code and what it said after."""
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=PATIENCE)
+    return process.returncode, output

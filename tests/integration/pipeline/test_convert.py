@@ -1,0 +1,181 @@
+"""convert with the real runtime: what comes out is served, what the runtime cannot run never comes out."""
+
+import hashlib
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from speechmodel_api.spec import Split
+from speechmodel_pipeline.convert.trial import try_model
+from speechmodel_pipeline.graphdef.pbmm import memory_map
+from speechmodel_runtime import Model, load
+from speechmodel_stagekit.errors import BadData
+
+from .graphs import Edit, as_older_tensorflow_writes, deaf, edited, with_alphabet, with_unknown_attribute, without
+from .programs import run_program
+from .workspaces import CONVERT, Workspace, make_workspace
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, deepspeech: Path) -> Workspace:
+    return make_workspace(tmp_path, deepspeech, Split())
+
+
+def heard(model: Path, clips: Path) -> dict[str, tuple[str, list[int], float]]:
+    """Text, timesteps and confidence by clip."""
+    with Model(model) as loaded:
+        transcripts = {path.name: loaded.transcribe(load(path)) for path in sorted(clips.glob("*.wav"))}
+    return {
+        name: (transcript.text, [token.timestep for token in transcript.tokens], transcript.confidence)
+        for name, transcript in transcripts.items()
+    }
+
+
+def expected(deepspeech: Path) -> dict[str, tuple[str, list[int], float]]:
+    raw = json.loads((deepspeech / "tf2_128.expected.json").read_text(encoding="utf-8"))
+    return {
+        name: (said["text"], said["timesteps"], pytest.approx(said["confidence"], abs=1e-5))
+        for name, said in raw.items()
+    }
+
+
+def test_the_converted_model_hears_what_the_graph_was_known_to_hear(
+    workspace: Workspace, deepspeech: Path, tmp_path: Path
+) -> None:
+    ended = run_program("convert", workspace.convert_input(), tmp_path)
+    assert ended.code == 0, ended.log
+    model = workspace.root / "exports" / CONVERT / "output_graph.pbmm"
+    raw = model.read_bytes()
+    assert ended.output == {"modelSha256": hashlib.sha256(raw).hexdigest(), "sizeBytes": len(raw)}
+    assert len(expected(deepspeech)) == 18
+    assert heard(model, deepspeech / "clips") == expected(deepspeech)
+
+
+def test_a_graph_as_upstreams_trainer_exports_it_hears_the_same(deepspeech: Path, tmp_path: Path) -> None:
+    source = edited(deepspeech / "tf2_128.pb", tmp_path / "upstream.pb", as_older_tensorflow_writes)
+    target = tmp_path / "upstream.pbmm"
+    assert memory_map(source, target).mapped_constants == 5
+    assert heard(target, deepspeech / "clips") == expected(deepspeech)
+
+
+@pytest.mark.parametrize(
+    ("edit", "problem"),
+    [
+        (with_unknown_attribute, "loads, but the runtime cannot run its graph: Invalid argument: .*bad_indices_policy"),
+        (without("mfccs"), "lacks the nodes mfccs"),
+        (
+            with_alphabet(*"abcdefghijklmnopqrstuvwxyz"),
+            "alphabet has 26 labels, so layer_6/bias must have the shape .27., not .17.",
+        ),
+        (with_alphabet(*"abc"), "alphabet has 3 labels"),
+    ],
+)
+def test_a_graph_that_the_runtime_cannot_run_is_refused_with_the_reason(
+    edit: Edit, problem: str, workspace: Workspace, tmp_path: Path
+) -> None:
+    edited(workspace.graph, workspace.graph, edit)
+    ended = run_program("convert", workspace.convert_input(), tmp_path)
+    assert (ended.code, ended.reason) == (65, "ModelUnusable"), ended.log
+    assert re.search(problem, ended.message)
+    assert not (workspace.root / "exports" / CONVERT).exists()
+
+
+def test_a_model_that_honestly_hears_nothing_passes(workspace: Workspace, tmp_path: Path) -> None:
+    edited(workspace.graph, workspace.graph, deaf)
+    assert run_program("convert", workspace.convert_input(), tmp_path).code == 0
+    model = workspace.root / "exports" / CONVERT / "output_graph.pbmm"
+    clips = sorted((workspace.root / "data").rglob("*.wav"))[:2]
+    assert [(said.text, said.confidence) for said in try_model(model, clips)] == [("", 0.0)] * 2
+
+
+def test_a_crash_of_the_runtime_becomes_an_error_that_names_it(
+    deepspeech: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crashing = tmp_path / "sitecustomize.py"
+    crashing.write_text("import faulthandler, sys\nif sys.argv[0] == '-m': faulthandler._sigsegv()\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(BadData, match=r"output_graph.pbmm crashes the runtime \(SIGSEGV\)"):
+        try_model(tmp_path / "output_graph.pbmm", [])
+
+
+def test_a_graph_that_is_not_the_one_that_was_trained_is_made_again(workspace: Workspace, tmp_path: Path) -> None:
+    task = workspace.convert_input()
+    raw = bytearray(workspace.graph.read_bytes())
+    raw[len(raw) // 2] ^= 1
+    workspace.graph.write_bytes(raw)
+    ended = run_program("convert", task, tmp_path)
+    assert (ended.code, ended.reason) == (66, "ArtefactDamaged")
+    workspace.graph.write_bytes(raw[:-5000])
+    ended = run_program("convert", task, tmp_path)
+    assert (ended.code, ended.reason) == (66, "ArtefactDamaged")
+    workspace.graph.unlink()
+    assert run_program("convert", task, tmp_path).code == 66
+
+
+def test_a_graph_that_was_exported_damaged_is_refused_by_name_and_place(workspace: Workspace, tmp_path: Path) -> None:
+    workspace.graph.write_bytes(workspace.graph.read_bytes()[:500_000])
+    ended = run_program("convert", workspace.convert_input(), tmp_path)
+    assert (ended.code, ended.reason) == (65, "ModelUnusable")
+    assert "output_graph.pb: is cut, damaged or no model (the field at byte" in ended.message
+
+
+def test_without_the_dataset_it_is_prepared_again(workspace: Workspace, tmp_path: Path) -> None:
+    task = workspace.convert_input()
+    (workspace.root / "data").rename(tmp_path / "away")
+    ended = run_program("convert", task, tmp_path)
+    assert (ended.code, ended.reason) == (66, "ArtefactMissing")
+
+
+def test_a_finished_model_is_not_made_again(workspace: Workspace, tmp_path: Path) -> None:
+    first = run_program("convert", workspace.convert_input(), tmp_path)
+    task = workspace.convert_input()
+    workspace.graph.unlink()  # not needed any more
+    assert run_program("convert", task, tmp_path).output == first.output
+
+
+def by_hand(*arguments: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "speechmodel_pipeline.convert", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_by_hand_it_converts_a_file_and_leaves_nothing_when_it_fails(deepspeech: Path, tmp_path: Path) -> None:
+    done = by_hand(deepspeech / "tf2_128.pb", tmp_path / "model.pbmm")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(hashlib.sha256((tmp_path / "model.pbmm").read_bytes()).hexdigest())
+    broken = edited(deepspeech / "tf2_128.pb", tmp_path / "broken.pb", with_unknown_attribute)
+    done = by_hand(broken, tmp_path / "broken.pbmm")
+    assert done.returncode == 65 and "broken.pbmm loads, but the runtime cannot run its graph" in done.stderr
+    assert by_hand(tmp_path / "none.pb", tmp_path / "none.pbmm").returncode == 66
+    assert by_hand(deepspeech / "tf2_128.pb", tmp_path / "model.bin").returncode == 2
+    assert {path.name for path in tmp_path.iterdir()} == {"model.pbmm", "broken.pb"}
+
+
+def test_memory_does_not_grow_with_the_model(tmp_path: Path) -> None:
+    script = r"""
+import re, sys
+from pathlib import Path
+from speechmodel_pipeline.graphdef.encode import bytes_field, bytes_head, number_field
+from speechmodel_pipeline.graphdef.pbmm import memory_map
+folder, size = Path(sys.argv[1]), 128 << 20
+shape = bytes_field(2, bytes_field(2, number_field(1, size // 4)))
+tensor = number_field(1, 1) + shape + bytes_head(4, size)
+value = bytes_field(1, b"value") + bytes_head(2, len(bytes_head(8, len(tensor) + size)) + len(tensor) + size)
+value += bytes_head(8, len(tensor) + size) + tensor
+node = bytes_field(1, b"w") + bytes_field(2, b"Const") + bytes_head(5, len(value) + size) + value
+with (folder / "large.pb").open("wb") as file:
+    file.write(bytes_head(1, len(node) + size) + node)
+    file.truncate(file.tell() + size)
+def kilobytes(line):
+    return int(re.search(line + r":\s+(\d+) kB", Path("/proc/self/status").read_text()).group(1))
+Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
+before = kilobytes("VmRSS")
+made = memory_map(folder / "large.pb", folder / "large.pbmm")
+print(made.mapped_bytes, kilobytes("VmHWM") - before)
+"""
+    done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=True)
+    mapped, grown_kb = map(int, done.stdout.split())
+    assert mapped == 128 << 20
+    assert 0 < grown_kb < 14_000

@@ -1,0 +1,120 @@
+"""evaluate with the real runtime: the figures of the file that is served."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import jiwer
+import pytest
+from speechmodel_api.spec import Split
+from speechmodel_pipeline.convert.stage import convert
+from speechmodel_runtime import Model, load
+
+from .graphs import deaf, edited
+from .programs import run_program
+from .workspaces import EVALUATE, Workspace, make_workspace
+
+HALF = Split(dev_percent=0, test_percent=50)
+
+
+def report(workspace: Workspace) -> dict[str, Any]:
+    read: dict[str, Any] = json.loads(
+        (workspace.root / "reports" / EVALUATE / "report.json").read_text(encoding="utf-8")
+    )
+    return read
+
+
+def test_every_test_clip_is_heard_by_the_runtime_that_serves(tmp_path: Path, deepspeech: Path) -> None:
+    workspace = make_workspace(tmp_path, deepspeech, HALF)
+    converted = convert(workspace.convert_input())
+    ended = run_program("evaluate", workspace.evaluate_input(converted), tmp_path)
+    assert ended.code == 0, ended.log
+    found = report(workspace)
+    assert ended.output["clips"] == workspace.dataset.test_clips == len(found["results"]) > 3
+    assert (ended.output["wer"], ended.output["cer"]) == (0.0, 0.0)  # it knows these clips by heart
+    folder = workspace.root / "reports" / EVALUATE
+    assert ended.output["reportSha256"] == hashlib.sha256((folder / "report.json").read_bytes()).hexdigest()
+    assert ended.output["selftestSha256"] == hashlib.sha256((folder / "selftest.wav").read_bytes()).hexdigest()
+    with Model(workspace.root / "exports" / "0000000c" / "output_graph.pbmm", beam_width=500) as model:
+        assert model.transcribe(load(folder / "selftest.wav")).text == found["selftest"]["text"] != ""
+    assert (ended.progress[0].done, ended.progress[-1].done, ended.progress[-1].unit) == (
+        0,
+        len(found["results"]),
+        "clips",
+    )
+
+
+def test_errors_are_counted_over_all_words_and_the_worst_clips_are_named(tmp_path: Path, deepspeech: Path) -> None:
+    workspace = make_workspace(tmp_path, deepspeech, HALF)
+    converted = convert(workspace.convert_input())
+    run_program("evaluate", workspace.evaluate_input(converted, beam_width=1), tmp_path)
+    _misquote(workspace, "llama a mi hija", "llama a tu hija mañana")
+    (workspace.root / "reports" / EVALUATE).rename(tmp_path / "before")
+    ended = run_program("evaluate", workspace.evaluate_input(converted, beam_width=1), tmp_path)
+    found = report(workspace)
+    references = [result["reference"] for result in found["results"]]
+    hypotheses = [result["hypothesis"] for result in found["results"]]
+    assert "llama a tu hija mañana" in references
+    assert ended.output["wer"] == pytest.approx(jiwer.wer(references, hypotheses), abs=1e-6)
+    assert ended.output["cer"] == pytest.approx(jiwer.cer(references, hypotheses), abs=1e-6)
+    assert ended.output["wer"] > 0
+    assert {result["reference"] for result in found["worst"]} == {"llama a tu hija mañana"}
+    assert found["selftest"]["reference"] == found["selftest"]["text"]
+
+
+def _misquote(workspace: Workspace, said: str, written: str) -> None:
+    table = workspace.root / "data" / "0000000a" / "test.csv"
+    table.write_text(table.read_text(encoding="utf-8").replace(said, written), encoding="utf-8")
+
+
+def test_a_rerun_writes_the_same_bytes(tmp_path: Path, deepspeech: Path) -> None:
+    workspace = make_workspace(tmp_path, deepspeech, HALF)
+    task = workspace.evaluate_input(convert(workspace.convert_input()))
+    first = run_program("evaluate", task, tmp_path)
+    again = run_program("evaluate", task, tmp_path)
+    assert again.output == first.output and not again.progress
+    (workspace.root / "reports" / EVALUATE / "report.json").unlink()
+    assert run_program("evaluate", task, tmp_path).output == first.output
+
+
+@pytest.mark.parametrize(
+    ("split", "part"), [(Split(dev_percent=30, test_percent=0), "dev"), (Split(dev_percent=0, test_percent=0), "train")]
+)
+def test_without_test_clips_there_is_no_wer_but_a_self_test(
+    split: Split, part: str, tmp_path: Path, deepspeech: Path
+) -> None:
+    workspace = make_workspace(tmp_path, deepspeech, split)
+    ended = run_program("evaluate", workspace.evaluate_input(convert(workspace.convert_input())), tmp_path)
+    assert ended.output["clips"] == 0 and "wer" not in ended.output
+    found = report(workspace)
+    assert "no test clips" in found["note"] and found["selftest"]["part"] == part
+    assert found["selftest"]["text"] == found["selftest"]["reference"] != ""
+
+
+def test_a_model_that_hears_nothing_has_a_wer_of_1(tmp_path: Path, deepspeech: Path) -> None:
+    workspace = make_workspace(tmp_path, deepspeech, HALF)
+    edited(workspace.graph, workspace.graph, deaf)
+    ended = run_program("evaluate", workspace.evaluate_input(convert(workspace.convert_input())), tmp_path)
+    assert (ended.output["wer"], ended.output["cer"]) == (1.0, 1.0)
+    assert report(workspace)["selftest"]["text"] == ""
+
+
+@pytest.mark.parametrize("gone", ["model", "dataset", "clip", "other samples", "another dataset"])
+def test_what_an_earlier_stage_made_and_is_gone_is_made_again(gone: str, tmp_path: Path, deepspeech: Path) -> None:
+    workspace = make_workspace(tmp_path, deepspeech, HALF)
+    task = workspace.evaluate_input(convert(workspace.convert_input()))
+    if gone == "model":
+        model = workspace.root / "exports" / "0000000c" / "output_graph.pbmm"
+        model.write_bytes(model.read_bytes()[:-1])
+    elif gone == "dataset":
+        (workspace.root / "data").rename(tmp_path / "away")
+    elif gone == "clip":
+        for clip in (workspace.root / "data" / "0000000a" / "clips").iterdir():
+            clip.unlink()
+    elif gone == "other samples":
+        for clip in (workspace.root / "data" / "0000000a" / "clips").iterdir():
+            clip.write_bytes(clip.read_bytes()[:-2] + b"\x01\x00")
+    else:
+        task = task.model_copy(update={"dataset_digest": "0" * 64})
+    assert run_program("evaluate", task, tmp_path).code == 66

@@ -1,0 +1,319 @@
+"""prepare as the operator runs it: a folder of recordings in, a dataset or a report of what is wrong out."""
+
+import csv
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from speechmodel_api.spec import DatasetFormat, InvalidSamplePolicy, Split
+from speechmodel_api.stages import PrepareInput, PrepareOutput
+from speechmodel_pipeline.prepare.stage import prepare
+from speechmodel_runtime import load
+from speechmodel_stagekit.alphabet import read_alphabet
+from speechmodel_stagekit.errors import BadData
+
+from .programs import run_program
+from .recordings import loudest_hertz, tone
+
+KEY = "0000000a"
+
+
+def task(source: Path, workspace: Path, **more: Any) -> PrepareInput:
+    given: dict[str, Any] = {"format": DatasetFormat.COMMANDS, "language": "es", "split": Split(), **more}
+    return PrepareInput(key=KEY, attempt=1, workspace=PurePosixPath(workspace), source=PurePosixPath(source), **given)
+
+
+def commands(source: Path, transcripts: Mapping[str, str], language: str = "es") -> Path:
+    source.mkdir(parents=True, exist_ok=True)
+    with (source / "commands.csv").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([("id", language), *transcripts.items()])
+    return source
+
+
+def tones(source: Path, count: int, language: str = "es") -> Path:
+    for number in range(count):
+        tone(source / "original" / language / f"{number}.wav", 300 + 10 * number)
+    return commands(
+        source, {str(number): f"Frase de {'abcdefghij'[number % 10]}." for number in range(count)}, language
+    )
+
+
+def dataset(workspace: Path) -> Path:
+    return workspace / "data" / KEY
+
+
+def report(workspace: Path) -> dict[str, Any]:
+    read: dict[str, Any] = json.loads((dataset(workspace) / "report.json").read_text(encoding="utf-8"))
+    return read
+
+
+def table(workspace: Path, name: str) -> list[dict[str, str]]:
+    with (dataset(workspace) / name).open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_messy_dataset_gives_a_report_by_row_and_uses_the_good_rows(tmp_path: Path) -> None:
+    folder = tmp_path / "source" / "original" / "es"
+    tone(folder / "1.wav", 400)
+    tone(folder / "3.flac", 500, rate=44_100, channels=2, subtype="PCM_24")
+    tone(folder / "4.wav", 600)
+    (folder / "5.wav").write_bytes(b"")
+    (folder / "6.wav").write_text("this is no recording")
+    tone(folder / "8.wav", 800)
+    tone(folder / "stray.wav", 900)
+    (tmp_path / "source" / "commands.csv").write_text(
+        "id,es\n1,Ok Espejo\n2,hola espejo\n3,¿Qué hora es?\n4,\n5,hola\n6,hola\nthis is no csv\n8,llama al 112\n",
+        encoding="utf-8",
+    )
+    ended = run_program("prepare", task(tmp_path / "source", tmp_path / "work"), tmp_path)
+    assert ended.code == 0, ended.log
+    assert sum(ended.output[f"{part}Clips"] for part in ("train", "dev", "test")) == 2
+    assert (ended.output["rejected"], ended.output["normalised"]) == (6, 2)
+    assert ended.output["note"].startswith("6 rejected; first: commands.csv row 3: no recording of 2")
+    found = report(tmp_path / "work")
+    assert [(left["row"], left["reason"]) for left in found["rejected"]] == [
+        (3, "NoRecording"),
+        (5, "EmptyTranscript"),
+        (6, "EmptyAudio"),
+        (7, "NotAudio"),
+        (8, "MalformedRow"),
+        (9, "NotSpelledOut"),
+    ]
+    assert [(change["given"], change["used"]) for change in found["normalised"]] == [
+        ("Ok Espejo", "ok espejo"),
+        ("¿Qué hora es?", "qué hora es"),
+    ]
+    assert found["unnamedFiles"] == ["original/es/stray.wav"]
+    assert {(kind["sampleRate"], kind["channels"], kind["format"]) for kind in found["audio"]} == {
+        (16_000, 1, "WAV PCM_16"),
+        (44_100, 2, "FLAC PCM_24"),
+    }
+    registry = table(tmp_path / "work", "registry.csv")
+    assert [(row["row"], row["rejected"], row["transcript"]) for row in registry] == [
+        ("2", "", "ok espejo"),
+        ("3", "NoRecording", ""),
+        ("4", "", "qué hora es"),
+        ("5", "EmptyTranscript", ""),
+        ("6", "EmptyAudio", ""),
+        ("7", "NotAudio", ""),
+        ("8", "MalformedRow", ""),
+        ("9", "NotSpelledOut", ""),
+    ]
+    assert (ended.progress[0].done, ended.progress[-1].done) == (0, ended.progress[-1].total)
+
+
+def test_a_dataset_without_a_good_row_is_invalid_and_not_retried(tmp_path: Path) -> None:
+    source = commands(tmp_path / "source", {"1": "hola", "2": "llama al 112"})
+    tone(source / "original" / "es" / "2.wav")
+    ended = run_program("prepare", task(source, tmp_path / "work"), tmp_path)
+    assert (ended.code, ended.reason) == (65, "InvalidDataset")
+    assert ended.message.startswith("no good row is left: 2 rejected of 2 rows; commands.csv row 2: no recording of 1")
+    assert not dataset(tmp_path / "work").exists()
+
+
+def test_with_policy_fail_one_bad_row_is_enough_and_is_named(tmp_path: Path) -> None:
+    source = tones(tmp_path / "source", 3)
+    (source / "original" / "es" / "1.wav").unlink()
+    with pytest.raises(BadData, match=r"1 rejected of 3 rows and invalidSamplePolicy is Fail; commands.csv row 3"):
+        prepare(task(source, tmp_path / "work", invalid_sample_policy=InvalidSamplePolicy.FAIL))
+
+
+@pytest.mark.parametrize(
+    ("name", "rate", "channels", "subtype"),
+    [
+        ("telephone.wav", 8_000, 1, "ULAW"),
+        ("old.wav", 8_000, 1, "PCM_U8"),
+        ("studio.wav", 96_000, 2, "FLOAT"),
+        ("phone.mp3", 44_100, 1, "MPEG_LAYER_III"),
+        ("phone.ogg", 48_000, 2, "VORBIS"),
+        ("six.flac", 48_000, 6, "PCM_16"),
+        ("plain.wav", 16_000, 1, "PCM_16"),
+    ],
+)
+def test_any_recording_becomes_a_clip_of_16_khz_mono_16_bit(
+    name: str, rate: int, channels: int, subtype: str, tmp_path: Path
+) -> None:
+    source = commands(tmp_path / "source", {name: "hola"})
+    tone(source / "original" / "es" / name, 1_000, seconds=2, rate=rate, channels=channels, subtype=subtype)
+    assert prepare(task(source, tmp_path / "work")).train_clips == 1
+    clip = dataset(tmp_path / "work") / table(tmp_path / "work", "train.csv")[0]["wav_filename"]
+    info, pcm = soundfile.info(clip), load(clip)
+    assert (info.samplerate, info.channels, info.subtype) == (16_000, 1, "PCM_16")
+    assert abs(len(pcm) / 16_000 - 2) < 0.1
+    assert abs(loudest_hertz(pcm) - 1_000) < 5
+    assert 10_000 < pcm.max() < 15_000  # 0.4 of full scale: neither clipped nor lost
+
+
+def test_equal_content_has_an_equal_digest_whatever_names_order_and_place(tmp_path: Path) -> None:
+    first = tones(tmp_path / "first", 8)
+    second = tmp_path / "elsewhere" / "second"
+    names = {str(number): f"voice_{9 - number}" for number in range(8)}
+    for old, new in names.items():
+        target = second / "original" / "es" / f"{new}.wav"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(first / "original" / "es" / f"{old}.wav", target)
+    commands(second, {new: f"frase de {'abcdefghij'[int(old)]}" for old, new in reversed(names.items())})
+    digests = {prepare(task(source, tmp_path / source.name)).dataset_digest for source in (first, second)}
+    assert len(digests) == 1
+
+
+@pytest.mark.parametrize("change", ["transcript", "audio", "seed", "alphabet"])
+def test_other_content_has_another_digest(change: str, tmp_path: Path) -> None:
+    source = tones(tmp_path / "source", 8)
+    before = prepare(task(source, tmp_path / "before"))
+    more: dict[str, Any] = {}
+    if change == "transcript":
+        commands(source, {str(number): "otra frase" for number in range(8)})
+    elif change == "audio":
+        tone(source / "original" / "es" / "3.wav", 2_000)
+    elif change == "seed":
+        more["split"] = Split(seed=7)
+    else:
+        more["alphabet"] = tuple(" .abcdefghijklmnopqrstuvwxyzF")
+    assert prepare(task(source, tmp_path / "after", **more)).dataset_digest != before.dataset_digest
+
+
+def test_clips_keep_their_part_when_others_are_added(tmp_path: Path) -> None:
+    source = tones(tmp_path / "source", 10)
+    prepare(task(source, tmp_path / "few"))
+    tones(source, 40)
+    prepare(task(source, tmp_path / "many"))
+    few, many = (
+        {row["sha256"]: row["part"] for row in table(tmp_path / name, "registry.csv")} for name in ("few", "many")
+    )
+    assert len(few) == 10 and len(many) == 40
+    assert few.items() <= many.items()
+    assert set(many.values()) == {"train", "dev", "test"}
+
+
+def test_a_recording_counts_once_and_contradictions_are_named(tmp_path: Path) -> None:
+    source = commands(tmp_path / "source", {"1": "hola", "2": "hola", "3": "adiós"})
+    for name in ("1.wav", "2.wav", "3.wav"):
+        tone(source / "original" / "es" / name)
+    assert prepare(task(source, tmp_path / "work")).train_clips == 1
+    first, second = report(tmp_path / "work")["rejected"]
+    assert (first["reason"], first["row"], second["row"]) == ("DuplicateRecording", 3, 4)
+    assert "2.wav is the same recording as original/es/1.wav (commands.csv row 2); delete one" in first["message"]
+    assert "but another transcript ('hola')" in second["message"]
+
+
+def test_several_recordings_of_a_row_are_all_used(tmp_path: Path) -> None:
+    source = commands(tmp_path / "source", {"1": "Hola."})
+    for number, name in enumerate(("1.wav", "1_b.wav", "1/c.wav")):
+        tone(source / "original" / "es" / name, 400 + 50 * number)
+    output = prepare(task(source, tmp_path / "work"))
+    assert output.train_clips + output.dev_clips + output.test_clips == 3
+    assert output.normalised == 1
+
+
+def test_what_cannot_be_trained_is_rejected_with_its_numbers(tmp_path: Path) -> None:
+    folder = tmp_path / "source" / "original" / "es"
+    tone(folder / "good.wav")
+    tone(folder / "short.wav", 500, seconds=0.3)
+    tone(folder / "click.wav", 500, seconds=0.02)
+    tone(folder / "long.wav", 500, seconds=31, rate=8_000)
+    soundfile.write(folder / "silent.wav", np.full(8_000, 0.0002), 8_000, subtype="ALAW")
+    source = commands(
+        tmp_path / "source",
+        {"good": "hola", "short": "llama a mi hija", "click": "a", "long": "hola", "silent": "hola"},
+    )
+    prepare(task(source, tmp_path / "work"))
+    messages = {left["id"]: (left["reason"], left["message"]) for left in report(tmp_path / "work")["rejected"]}
+    assert {name: reason for name, (reason, _) in messages.items()} == {
+        "short": "TooShort",
+        "click": "TooShort",
+        "long": "TooLong",
+        "silent": "Silent",
+    }
+    assert "0.30 s are 15 frames, 'llama a mi hija' needs 16" in messages["short"][1]
+    assert "longer than 30 s" in messages["long"][1]
+
+
+@pytest.mark.parametrize(
+    ("language", "written", "labels"),
+    [
+        ("es", ["¿Qué hora es?", "¡Mañana!"], " aehmnoqrsuéñ"),
+        ("ru", ["Привет, Зеркало!", "Ещё раз."], " авезиклопртщё"),
+        ("ca", ["L'Anna", "Col·lecció"], "'aceilno·ó"),
+    ],
+)
+def test_the_alphabet_is_derived_sorted_by_code_point(
+    language: str, written: list[str], labels: str, tmp_path: Path
+) -> None:
+    source = commands(tmp_path / "source", {str(number): text for number, text in enumerate(written)}, language)
+    for number in range(len(written)):
+        tone(source / "original" / language / f"{number}.wav", 400 + 100 * number)
+    output = prepare(task(source, tmp_path / "work", language=language))
+    assert "".join(read_alphabet(dataset(tmp_path / "work") / "alphabet.txt")) == labels
+    assert output.labels == len(labels)
+
+
+def test_a_given_alphabet_is_used_in_its_order_and_decides_what_is_rejected(tmp_path: Path) -> None:
+    source = commands(tmp_path / "source", {"1": "Ok", "2": "niña"})
+    for name in ("1.wav", "2.wav"):
+        tone(source / "original" / "es" / name, 400 if name == "1.wav" else 500)
+    prepare(task(source, tmp_path / "work", alphabet=tuple("kOan #")))
+    assert read_alphabet(dataset(tmp_path / "work") / "alphabet.txt") == tuple("kOan #")
+    assert table(tmp_path / "work", "train.csv")[0]["transcript"] == "Ok"
+    (left,) = report(tmp_path / "work")["rejected"]
+    assert left["reason"] == "OutsideAlphabet" and "'i', 'ñ' are not in the given alphabet" in left["message"]
+
+
+def test_ready_made_parts_are_kept_and_none_is_measured_with_what_it_was_trained_on(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    for number in range(4):
+        tone(source / f"{number}.wav", 400 + 100 * number)
+    header = "wav_filename,wav_filesize,transcript\n"
+    (source / "train.csv").write_text(header + "0.wav,,Hola\n1.wav,,adiós\n", encoding="utf-8")
+    (source / "dev.csv").write_text(header + "2.wav,,hola\n", encoding="utf-8")
+    (source / "test.csv").write_text(header + "3.wav,,hola\n1.wav,,adiós\n", encoding="utf-8")
+    output = prepare(task(source, tmp_path / "work", format=DatasetFormat.DEEPSPEECH_CSV))
+    assert (output.train_clips, output.dev_clips, output.test_clips, output.rejected) == (2, 1, 1, 1)
+    assert (
+        output.note
+        == "1 rejected; first: test.csv row 3: 1.wav is the same recording as 1.wav (train.csv row 3); delete one of the two"
+    )
+
+
+def test_the_output_lists_clips_by_size_with_paths_relative_to_it(tmp_path: Path) -> None:
+    source = tones(tmp_path / "source", 6)
+    tone(source / "original" / "es" / "2.wav", 700, seconds=0.8)
+    prepare(task(source, tmp_path / "work"))
+    for part in ("train", "dev", "test"):
+        rows = table(tmp_path / "work", f"{part}.csv")
+        sizes = [int(row["wav_filesize"]) for row in rows]
+        assert sizes == sorted(sizes)
+        assert sizes == [(dataset(tmp_path / "work") / row["wav_filename"]).stat().st_size for row in rows]
+
+
+def test_a_finished_dataset_is_not_made_again_and_a_damaged_one_is(tmp_path: Path) -> None:
+    source = tones(tmp_path / "source", 3)
+    first = run_program("prepare", task(source, tmp_path / "work"), tmp_path)
+    again = run_program("prepare", task(source, tmp_path / "work"), tmp_path)
+    assert again.output == first.output and not again.progress
+    next((dataset(tmp_path / "work") / "clips").iterdir()).unlink()
+    mended = run_program("prepare", task(source, tmp_path / "work"), tmp_path)
+    assert mended.output == first.output and mended.progress
+
+
+def test_the_result_fits_the_termination_log_also_in_cyrillic(tmp_path: Path) -> None:
+    name = "ж" * 120
+    source = commands(tmp_path / "source", {name: "Ж" * 5000, "2": "да"}, "ru")
+    tone(source / "original" / "ru" / "2.wav")
+    tone(source / "original" / "ru" / f"{name}.wav", 500)
+    ended = run_program("prepare", task(source, tmp_path / "work", language="ru"), tmp_path)
+    assert ended.code == 0 and ended.output["note"].startswith("1 rejected; first: commands.csv row 2: ")
+    failed = run_program(
+        "prepare", task(source, tmp_path / "fail", language="ru", invalid_sample_policy="Fail"), tmp_path
+    )
+    assert failed.code == 65 and "invalidSamplePolicy is Fail" in failed.message
+
+
+def test_the_recorded_output_has_the_contracts_type(tmp_path: Path) -> None:
+    ended = run_program("prepare", task(tones(tmp_path / "source", 3), tmp_path / "work"), tmp_path)
+    assert PrepareOutput.model_validate(ended.output).audio_seconds == 4.5

@@ -1,0 +1,333 @@
+"""publish, fetch and purge against a real S3."""
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+import pytest
+from speechmodel_api.spec import S3Location, Split
+from speechmodel_api.stages import (
+    ConvertOutput,
+    EvaluateOutput,
+    FetchInput,
+    PublishInput,
+    PurgeInput,
+    VersionManifest,
+)
+from speechmodel_pipeline import fetch as fetch_module
+from speechmodel_pipeline.fetch import fetch
+from speechmodel_pipeline.publish import publish
+from speechmodel_pipeline.purge import purge
+from speechmodel_pipeline.s3.objects import Bucket
+from speechmodel_stagekit.errors import ArtefactMissing, BadInput, TryAgain
+
+from .conftest import BUCKET
+from .programs import run_program
+from .seaweed import READER, WRITER, Key, Seaweed, _free_ports
+from .workspaces import BASE, VERSION, Workspace, make_workspace
+
+
+@pytest.fixture(scope="module")
+def finished(
+    tmp_path_factory: pytest.TempPathFactory, deepspeech: Path
+) -> tuple[Workspace, ConvertOutput, EvaluateOutput]:
+    workspace = make_workspace(tmp_path_factory.mktemp("finished"), deepspeech, Split())
+    return workspace, *workspace.finish()
+
+
+@pytest.fixture(autouse=True)
+def _as_the_writer(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    act_as(WRITER, monkeypatch)
+
+
+def act_as(key: Key, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in key.environment.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.fixture
+def target(s3: Seaweed) -> S3Location:
+    return S3Location(bucket=BUCKET, endpoint=s3.endpoint)
+
+
+@pytest.fixture
+def base(s3: Seaweed, request: pytest.FixtureRequest) -> Iterator[str]:
+    """A model's prefix of its own; what lies below it is removed afterwards."""
+    prefix = f"team/{request.node.name[:60]}/espejo/uid-1"
+    yield prefix
+    for key in s3.keys(BUCKET):
+        if key.startswith(prefix):
+            s3.client().delete_object(Bucket=BUCKET, Key=key)
+
+
+@pytest.fixture
+def publishing(
+    finished: tuple[Workspace, ConvertOutput, EvaluateOutput], target: S3Location, base: str
+) -> PublishInput:
+    workspace, converted, evaluated = finished
+    return workspace.publish_input(converted, evaluated, target, base)
+
+
+def written_at(s3: Seaweed, prefix: str) -> dict[str, object]:
+    listed = s3.client().list_objects_v2(Bucket=BUCKET, Prefix=prefix)
+    return {entry["Key"]: entry["LastModified"] for entry in listed.get("Contents", ())}
+
+
+def raw(s3: Seaweed, uri: str) -> bytes:
+    key = uri.removeprefix(f"s3://{BUCKET}/")
+    content: bytes = s3.client().get_object(Bucket=BUCKET, Key=key)["Body"].read()
+    return content
+
+
+def test_a_version_lies_where_its_content_says_and_names_all_that_a_server_needs(
+    publishing: PublishInput, s3: Seaweed
+) -> None:
+    output = publish(publishing)
+    folder = f"{publishing.base}/{publishing.model_sha256}"
+    assert set(written_at(s3, publishing.base)) == {
+        f"{folder}/output_graph.pbmm",
+        f"{folder}/{VERSION}/report.json",
+        f"{folder}/{VERSION}/selftest.wav",
+        f"{folder}/{VERSION}/version.json",
+    }
+    assert output.uri == f"s3://{BUCKET}/{folder}/output_graph.pbmm"
+    assert hashlib.sha256(raw(s3, output.uri)).hexdigest() == publishing.model_sha256
+    version = raw(s3, output.version_uri)
+    assert hashlib.sha256(version).hexdigest() == output.version_sha256
+    manifest = VersionManifest.model_validate_json(version)
+    assert (manifest.model_sha256, manifest.language, manifest.wer) == (publishing.model_sha256, "es", 0.0)
+    assert hashlib.sha256(raw(s3, manifest.selftest_uri)).hexdigest() == manifest.selftest_sha256
+    assert manifest.selftest_text == json.loads(raw(s3, manifest.report_uri))["selftest"]["text"]
+    head = s3.client().head_object(Bucket=BUCKET, Key=f"{folder}/output_graph.pbmm")
+    assert head["Metadata"] == {"sha256": publishing.model_sha256}
+
+
+def test_what_is_there_is_not_sent_again(publishing: PublishInput, s3: Seaweed, tmp_path: Path) -> None:
+    first, before = publish(publishing), written_at(s3, publishing.base)
+    time.sleep(1.1)  # S3 tells times in seconds
+    assert publish(publishing) == first
+    assert written_at(s3, publishing.base) == before
+
+
+@pytest.mark.parametrize("name", ["output_graph.pbmm", "selftest.wav", "report.json", "version.json"])
+@pytest.mark.parametrize("damage", ["gone", "other bytes of the same size"])
+def test_what_is_gone_or_damaged_is_sent_again(name: str, damage: str, publishing: PublishInput, s3: Seaweed) -> None:
+    first = publish(publishing)
+    (key,) = (key for key in written_at(s3, publishing.base) if key.endswith(name))
+    content = raw(s3, f"s3://{BUCKET}/{key}")
+    if damage == "gone":
+        s3.client().delete_object(Bucket=BUCKET, Key=key)
+    else:
+        metadata = s3.client().head_object(Bucket=BUCKET, Key=key)["Metadata"]
+        s3.client().put_object(Bucket=BUCKET, Key=key, Body=b"x" * len(content), Metadata=metadata)
+    assert publish(publishing) == first
+    assert raw(s3, f"s3://{BUCKET}/{key}") == content
+
+
+def test_a_version_that_is_served_never_changes(publishing: PublishInput, s3: Seaweed, tmp_path: Path) -> None:
+    first = publish(publishing)
+    version_key = first.version_uri.removeprefix(f"s3://{BUCKET}/")
+    older = VersionManifest.model_validate_json(raw(s3, first.version_uri)).model_copy(update={"wer": 0.25})
+    content = older.model_dump_json(by_alias=True).encode()
+    s3.client().put_object(Bucket=BUCKET, Key=version_key, Body=content)
+    assert publish(publishing).version_sha256 == hashlib.sha256(content).hexdigest()
+    assert raw(s3, first.version_uri) == content
+
+
+@pytest.mark.parametrize(
+    ("key", "bucket", "said", "advice"),
+    [
+        (
+            Key(WRITER.id, "wrong"),
+            BUCKET,
+            "SignatureDoesNotMatch: The request signature",
+            "correct AWS_SECRET_ACCESS_KEY",
+        ),
+        (Key("nobody", "wrong"), BUCKET, "InvalidAccessKeyId: The access key ID", "correct AWS_ACCESS_KEY_ID"),
+        (READER, BUCKET, "AccessDenied: Access Denied", "allow this access key"),
+        (WRITER, "no-such-bucket", "NoSuchBucket: The specified bucket does not exist", "create the bucket"),
+    ],
+)
+def test_a_refusal_is_told_in_s3s_own_words_with_what_to_do(
+    key: Key,
+    bucket: str,
+    said: str,
+    advice: str,
+    publishing: PublishInput,
+    s3: Seaweed,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    act_as(key, monkeypatch)
+    task = publishing.model_copy(update={"target": publishing.target.model_copy(update={"bucket": bucket})})
+    with pytest.raises(TryAgain) as refused:
+        publish(task)
+    assert refused.value.reason == "UploadFailed"
+    assert f"bucket {bucket} at {s3.endpoint}: {said}" in str(refused.value) and advice in str(refused.value)
+    assert not written_at(s3, publishing.base)
+
+
+def test_as_a_program_it_ends_with_75_and_goes_on_after_the_secret_is_mended(
+    publishing: PublishInput, tmp_path: Path
+) -> None:
+    ended = run_program("publish", publishing, tmp_path, Key(WRITER.id, "wrong").environment)
+    assert (ended.code, ended.reason) == (75, "UploadFailed")
+    assert "SignatureDoesNotMatch" in ended.message
+    ended = run_program("publish", publishing, tmp_path, WRITER.environment)
+    assert ended.code == 0 and ended.output["version"] == VERSION
+    assert ended.progress[-1].done == ended.progress[-1].total > 0
+
+
+def test_without_credentials_the_error_names_the_variables(
+    publishing: PublishInput, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"AWS_EC2_METADATA_DISABLED": "true", "HOME": str(tmp_path)}.items():
+        monkeypatch.setenv(name, value)
+    for name in WRITER.environment:
+        monkeypatch.delenv(name)
+    with pytest.raises(TryAgain, match="locate credentials; give AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"):
+        publish(publishing)
+
+
+def test_an_unreachable_endpoint_ends_within_bounds(publishing: PublishInput) -> None:
+    endpoint = f"http://127.0.0.1:{_free_ports(1)[0]}"
+    task = publishing.model_copy(update={"target": publishing.target.model_copy(update={"endpoint": endpoint})})
+    started = time.monotonic()
+    with pytest.raises(TryAgain, match=f"at {endpoint} cannot be reached: ") as refused:
+        publish(task)
+    assert time.monotonic() - started < 60
+    assert refused.value.reason == "UploadFailed"
+
+
+def test_large_objects_go_in_parts_and_are_read_back(s3: Seaweed, tmp_path: Path) -> None:
+    path = tmp_path / "large"
+    path.write_bytes(bytes(range(256)) * (40 << 12))  # 40 MiB: three parts
+    digest, counted = hashlib.sha256(path.read_bytes()).hexdigest(), []
+    bucket = Bucket.connect(S3Location(bucket=BUCKET, endpoint=s3.endpoint))
+    assert bucket.ensure("large/object", path, digest, counted.append)
+    assert sum(counted) == 2 * path.stat().st_size
+    assert s3.client().head_object(Bucket=BUCKET, Key="large/object")["ETag"].endswith('-3"')
+    assert not bucket.ensure("large/object", path, digest)
+
+
+def test_without_its_report_the_model_is_evaluated_again(publishing: PublishInput) -> None:
+    with pytest.raises(ArtefactMissing, match="is missing or damaged; the model is evaluated again"):
+        publish(publishing.model_copy(update={"report_sha256": "0" * 64}))
+
+
+class TestFetch:
+    @pytest.fixture(autouse=True)
+    def _as_the_reader(self, publishing: PublishInput, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.output = publish(publishing)
+        act_as(READER, monkeypatch)
+        monkeypatch.setattr(fetch_module, "PAUSES", (0, 0))
+
+    def task(self, publishing: PublishInput, folder: Path) -> FetchInput:
+        return FetchInput(
+            target=publishing.target,
+            version_uri=self.output.version_uri,
+            version_sha256=self.output.version_sha256,
+            folder=PurePosixPath(folder),
+        )
+
+    def test_a_version_is_fetched_whole_and_only_what_is_missing_again(
+        self, publishing: PublishInput, tmp_path: Path
+    ) -> None:
+        folder = tmp_path / "model"
+        ended = run_program("fetch", self.task(publishing, folder), tmp_path, READER.environment)
+        assert ended.code == 0 and ended.output["modelSha256"] == publishing.model_sha256
+        assert {path.name for path in folder.iterdir()} == {"output_graph.pbmm", "selftest.wav", "version.json"}
+        model = folder / "output_graph.pbmm"
+        assert hashlib.sha256(model.read_bytes()).hexdigest() == publishing.model_sha256
+        before = model.stat().st_mtime_ns
+        (folder / "selftest.wav").write_bytes(b"damaged")
+        fetch(self.task(publishing, folder))
+        assert model.stat().st_mtime_ns == before
+        assert (folder / "selftest.wav").stat().st_size > 1000
+
+    @pytest.mark.parametrize("damaged", [False, True])
+    def test_an_interrupted_download_goes_on_and_is_verified(
+        self, damaged: bool, publishing: PublishInput, s3: Seaweed, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        folder, content = tmp_path / "model", raw(s3, self.output.uri)
+        folder.mkdir()
+        (folder / ".output_graph.pbmm.partial").write_bytes(b"x" * 500_000 if damaged else content[:500_000])
+        fetch(self.task(publishing, folder))
+        assert (folder / "output_graph.pbmm").read_bytes() == content
+        assert ("it is fetched again" in caplog.text) == damaged
+
+    def test_a_version_with_another_digest_is_never_used(self, publishing: PublishInput, tmp_path: Path) -> None:
+        task = self.task(publishing, tmp_path / "model").model_copy(update={"version_sha256": "0" * 64})
+        with pytest.raises(TryAgain, match="has the sha256") as refused:
+            fetch(task)
+        assert refused.value.reason == "DownloadFailed"
+        assert not list((tmp_path / "model").iterdir())
+
+    def test_a_refusal_is_told_in_s3s_own_words(
+        self, publishing: PublishInput, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        act_as(Key(READER.id, "wrong"), monkeypatch)
+        with pytest.raises(TryAgain, match="SignatureDoesNotMatch") as refused:
+            fetch(self.task(publishing, tmp_path / "model"))
+        assert refused.value.reason == "DownloadFailed"
+
+
+class TestPurge:
+    def test_everything_below_the_base_goes_and_nothing_else(
+        self, publishing: PublishInput, s3: Seaweed, tmp_path: Path
+    ) -> None:
+        publish(publishing)
+        client, neighbour = s3.client(), f"{publishing.base}0/object"
+        client.put_object(Bucket=BUCKET, Key=neighbour, Body=b"stays")
+        client.create_multipart_upload(Bucket=BUCKET, Key=f"{publishing.base}/unfinished")
+        client.create_multipart_upload(Bucket=BUCKET, Key=f"{publishing.base}0/unfinished")
+        task = PurgeInput(target=publishing.target, base=publishing.base)
+        ended = run_program("purge", task, tmp_path, WRITER.environment)
+        assert (ended.code, ended.output) == (0, {"objects": 4}), ended.log
+        assert [key for key in s3.keys(BUCKET) if key.startswith(publishing.base)] == [neighbour]
+        uploads = client.list_multipart_uploads(Bucket=BUCKET, Prefix=publishing.base)["Uploads"]
+        assert [upload["Key"] for upload in uploads] == [f"{publishing.base}0/unfinished"]
+        assert purge(task).objects == 0
+
+    def test_every_version_goes_where_the_bucket_keeps_versions(self, s3: Seaweed, target: S3Location) -> None:
+        client = s3.client()
+        client.create_bucket(Bucket="versioned")
+        client.put_bucket_versioning(Bucket="versioned", VersioningConfiguration={"Status": "Enabled"})
+        for body in (b"1", b"2", b"3"):
+            client.put_object(Bucket="versioned", Key=f"{BASE}/object", Body=body)
+        client.delete_object(Bucket="versioned", Key=f"{BASE}/object")
+        task = PurgeInput(target=target.model_copy(update={"bucket": "versioned"}), base=BASE)
+        assert purge(task).objects == 4
+        left = client.list_object_versions(Bucket="versioned")
+        assert not left.get("Versions") and not left.get("DeleteMarkers")
+
+    @pytest.mark.parametrize(
+        "base", ["", "/", "team", "team/espejo", "team//uid", "team/../espejo", "team/espejo/uid/"]
+    )
+    def test_a_base_that_is_not_one_models_is_refused(self, base: str, s3: Seaweed, target: S3Location) -> None:
+        s3.client().put_object(Bucket=BUCKET, Key="team/espejo/uid/object", Body=b"stays")
+        with pytest.raises(BadInput, match="nothing was removed"):
+            purge(PurgeInput(target=target, base=base))
+        assert "team/espejo/uid/object" in s3.keys(BUCKET)
+
+    def test_more_objects_than_one_request_takes_all_go(self, s3: Seaweed, target: S3Location, base: str) -> None:
+        client = s3.client()
+        for number in range(1010):
+            client.put_object(Bucket=BUCKET, Key=f"{base}/{number}", Body=b"")
+        assert purge(PurgeInput(target=target, base=base)).objects == 1010
+        assert not [key for key in s3.keys(BUCKET) if key.startswith(base)]
+
+    def test_a_bucket_that_is_gone_holds_nothing(self, target: S3Location) -> None:
+        task = PurgeInput(target=target.model_copy(update={"bucket": "long-gone"}), base=BASE)
+        assert purge(task).objects == 0
+
+    def test_who_may_not_delete_is_told_so(self, publishing: PublishInput, monkeypatch: pytest.MonkeyPatch) -> None:
+        publish(publishing)
+        act_as(READER, monkeypatch)
+        with pytest.raises(TryAgain, match="AccessDenied") as refused:
+            purge(PurgeInput(target=publishing.target, base=publishing.base))
+        assert refused.value.reason == "PurgeFailed"

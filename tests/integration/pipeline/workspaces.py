@@ -1,0 +1,116 @@
+"""Workspaces of a model that is trained: a dataset of the fixture's clips and an exported graph."""
+
+import csv
+import hashlib
+import shutil
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from speechmodel_api.spec import DatasetFormat, S3Location, Split
+from speechmodel_api.stages import (
+    ConvertInput,
+    ConvertOutput,
+    Decoding,
+    EvaluateInput,
+    EvaluateOutput,
+    PrepareInput,
+    PrepareOutput,
+    PublishInput,
+)
+from speechmodel_pipeline.convert.stage import convert
+from speechmodel_pipeline.evaluate.stage import evaluate
+from speechmodel_pipeline.prepare.stage import prepare
+
+DATA, TRAIN, CONVERT, EVALUATE, VERSION = "0000000a", "0000000b", "0000000c", "0000000d", "0000000e"
+BASE = "team/speechops/espejo/uid-1"
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A model's folder on the claim."""
+
+    root: Path
+    dataset: PrepareOutput
+
+    @property
+    def graph(self) -> Path:
+        """Where the trainer exports to."""
+        return self.root / "exports" / TRAIN / "output_graph.pb"
+
+    def convert_input(self) -> ConvertInput:
+        """For the graph as it lies there."""
+        digest = hashlib.sha256(self.graph.read_bytes()).hexdigest()
+        return ConvertInput(
+            key=CONVERT,
+            attempt=1,
+            workspace=PurePosixPath(self.root),
+            train_key=TRAIN,
+            graph_sha256=digest,
+            data_key=DATA,
+        )
+
+    def evaluate_input(self, converted: ConvertOutput, beam_width: int = 500) -> EvaluateInput:
+        """For the converted model."""
+        return EvaluateInput(
+            key=EVALUATE,
+            attempt=1,
+            workspace=PurePosixPath(self.root),
+            convert_key=CONVERT,
+            model_sha256=converted.model_sha256,
+            data_key=DATA,
+            dataset_digest=self.dataset.dataset_digest,
+            decoding=Decoding(beam_width=beam_width),
+        )
+
+    def publish_input(
+        self, converted: ConvertOutput, evaluated: EvaluateOutput, target: S3Location, base: str = BASE
+    ) -> PublishInput:
+        """For the evaluated model."""
+        return PublishInput(
+            key="0000000f",
+            attempt=1,
+            workspace=PurePosixPath(self.root),
+            convert_key=CONVERT,
+            model_sha256=converted.model_sha256,
+            evaluate_key=EVALUATE,
+            report_sha256=evaluated.report_sha256,
+            version=VERSION,
+            decoding=Decoding(),
+            language="es",
+            target=target,
+            base=base,
+        )
+
+    def finish(self) -> tuple[ConvertOutput, EvaluateOutput]:
+        """Convert and evaluate."""
+        converted = convert(self.convert_input())
+        return converted, evaluate(self.evaluate_input(converted))
+
+
+def make_workspace(root: Path, fixtures: Path, split: Split) -> Workspace:
+    """A dataset of the fixture's clips, divided by `split`, and the fixture's graph as the export."""
+    source = root / "source"
+    recordings = source / "original" / "es"
+    recordings.mkdir(parents=True)
+    with (fixtures / "clips.csv").open(encoding="utf-8", newline="") as file:
+        rows = [(Path(row["wav_filename"]), row["transcript"]) for row in csv.DictReader(file)]
+    for path, _ in rows:
+        shutil.copy(fixtures / path, recordings)
+    with (source / "commands.csv").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([("id", "es"), *((path.stem, transcript) for path, transcript in rows)])
+    workspace = root / "workspace"
+    dataset = prepare(
+        PrepareInput(
+            key=DATA,
+            attempt=1,
+            workspace=PurePosixPath(workspace),
+            source=PurePosixPath(source),
+            format=DatasetFormat.COMMANDS,
+            language="es",
+            split=split,
+        )
+    )
+    made = Workspace(workspace, dataset)
+    made.graph.parent.mkdir(parents=True)
+    shutil.copy(fixtures / "tf2_128.pb", made.graph)
+    return made

@@ -1,0 +1,43 @@
+import pytest
+from pydantic import ValidationError
+from speechmodel_inference.server import listening_socket
+from speechmodel_inference.settings import Settings
+
+
+def test_an_empty_environment_gives_a_server_that_works() -> None:
+    settings = Settings.from_environment({})
+    assert (str(settings.folder), settings.listen, settings.name) == ("/models", ":8080", "speechmodel")
+    assert settings.decoders >= 1
+
+
+def test_every_setting_comes_from_its_variable_and_empty_ones_do_not_count() -> None:
+    environment = {"SPEECHMODEL_DECODERS": "3", "SPEECHMODEL_MAX_AUDIO_SECONDS": "12.5", "SPEECHMODEL_NAME": ""}
+    settings = Settings.from_environment(environment)
+    assert (settings.decoders, settings.max_audio_seconds, settings.name) == (3, 12.5, "speechmodel")
+
+
+def test_the_variables_of_a_service_called_speechmodel_do_no_harm() -> None:
+    service = {
+        "SPEECHMODEL_PORT": "tcp://10.0.0.1:80",
+        "SPEECHMODEL_SERVICE_HOST": "10.0.0.1",
+        "SPEECHMODEL_SERVICE_PORT": "80",
+        "SPEECHMODEL_SERVICE_PORT_HTTP": "80",
+        "SPEECHMODEL_PORT_80_TCP": "tcp://10.0.0.1:80",
+        "SPEECHMODEL_PORT_80_TCP_ADDR": "10.0.0.1",
+    }
+    assert Settings.from_environment(service) == Settings.from_environment({})
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [("DECODERS", "0"), ("DECODERS", "two"), ("LISTEN", "8080"), ("LOG_LEVEL", "loud"), ("MAX_AUDIO_SECONDS", "0")],
+)
+def test_an_impossible_value_is_refused_by_name(variable: str, value: str) -> None:
+    with pytest.raises(ValidationError, match=variable.lower()):
+        Settings.from_environment({f"SPEECHMODEL_{variable}": value})
+
+
+@pytest.mark.parametrize("listen", [":0", "127.0.0.1:0", "localhost:0", "0.0.0.0:0"])
+def test_every_form_of_an_address_can_be_listened_on(listen: str) -> None:
+    with listening_socket(listen) as listening:
+        assert listening.getsockname()[1] > 0

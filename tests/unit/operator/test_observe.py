@@ -1,0 +1,152 @@
+"""What the operator understands of Jobs, pods and Deployments, as a real API server shows them."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from speechmodel_operator.cluster import observe
+from speechmodel_operator.plan.observed import RunState
+
+NOW = datetime(2026, 1, 1, 0, 10, tzinfo=UTC)
+Object = dict[str, Any]
+
+
+def job(*conditions: str, deleted: bool = False) -> Object:
+    metadata: Object = {
+        "name": "espejo-train-0badcafe-2",
+        "uid": "job-uid",
+        "creationTimestamp": "2026-01-01T00:00:00Z",
+        "labels": {
+            "speechops.dev/model": "espejo",
+            "speechops.dev/stage": "train",
+            "speechops.dev/key": "0badcafe",
+            "speechops.dev/attempt": "2",
+        },
+        "annotations": {"speechops.dev/settings": "abc"},
+    }
+    if deleted:
+        metadata["deletionTimestamp"] = "2026-01-01T00:09:00Z"
+    said = [{"type": c, "status": "True", "lastTransitionTime": "2026-01-01T00:05:00Z"} for c in conditions]
+    return {"metadata": metadata, "spec": {}, "status": {"conditions": said}}
+
+
+def pod(phase: str = "Running", *, deleted: str | None = None, **status: Any) -> Object:
+    metadata: Object = {
+        "name": "espejo-train-0badcafe-2-x",
+        "creationTimestamp": "2026-01-01T00:00:01Z",
+        "labels": job()["metadata"]["labels"] | {"batch.kubernetes.io/job-name": "espejo-train-0badcafe-2"},
+    }
+    if deleted:
+        metadata["deletionTimestamp"] = deleted
+    containers = [{"name": "stage", "resources": {"limits": {"memory": "1Gi"}}}]
+    return {
+        "metadata": metadata,
+        "spec": {"nodeName": "gpu", "containers": containers},
+        "status": {"phase": phase} | status,
+    }
+
+
+def ended(code: int, message: str = "", reason: str = "Error") -> Object:
+    state = {"exitCode": code, "reason": reason, "message": message, "finishedAt": "2026-01-01T00:04:00Z"}
+    return {"containerStatuses": [{"name": "stage", "state": {"terminated": state}}]}
+
+
+def waiting(reason: str, message: str = "") -> Object:
+    return {"containerStatuses": [{"name": "stage", "state": {"waiting": {"reason": reason, "message": message}}}]}
+
+
+UNSCHEDULABLE = {
+    "conditions": [
+        {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/2 nodes are available"}
+    ]
+}
+
+
+@pytest.mark.parametrize(
+    "jobs, pods, state, exit_code, trouble",
+    [
+        ([job()], [pod()], RunState.RUNNING, None, None),
+        ([job()], [pod("Pending")], RunState.PENDING, None, None),
+        ([job()], [pod("Pending", **UNSCHEDULABLE)], RunState.PENDING, None, "Unschedulable"),
+        ([job()], [pod("Pending", **waiting("ImagePullBackOff"))], RunState.PENDING, None, "ImagePullBackOff"),
+        ([job()], [pod("Pending", **waiting("ContainerCreating"))], RunState.PENDING, None, None),
+        ([job()], [], RunState.PENDING, None, "NoPod"),
+        ([job("Complete")], [pod("Succeeded", **ended(0, "{}"))], RunState.SUCCEEDED, 0, None),
+        ([job("FailureTarget")], [pod()], RunState.RUNNING, None, None),
+        ([job("Failed")], [pod("Failed", **ended(65, "{}"))], RunState.FAILED, 65, None),
+        ([job("Failed")], [pod("Failed", **ended(137, "", "OOMKilled"))], RunState.FAILED, 137, "OOMKilled"),
+        ([job("Failed")], [], RunState.FAILED, None, None),
+        ([job(deleted=True)], [pod()], RunState.ENDING, None, None),
+        ([], [pod()], RunState.ENDING, None, None),
+        ([], [pod(deleted="2026-01-01T00:09:30Z")], RunState.ENDING, None, None),
+        ([], [pod(deleted="2026-01-01T00:08:30Z")], RunState.ENDING, None, "PodStuck"),
+    ],
+)  # fmt: skip
+def test_a_run_is_what_its_job_and_its_pods_say(
+    jobs: list[Object], pods: list[Object], state: RunState, exit_code: int | None, trouble: str | None
+) -> None:
+    (run,) = observe.stage_runs(jobs, pods, {}, NOW)
+    assert (run.name, run.attempt, run.key) == ("espejo-train-0badcafe-2", 2, "0badcafe")
+    assert (run.state, run.exit_code) == (state, exit_code)
+    assert (run.trouble.reason if run.trouble else None) == trouble
+
+
+def test_the_pod_of_a_deleted_job_that_has_ended_is_no_run() -> None:
+    assert observe.stage_runs([], [pod("Failed", **ended(143))], {}, NOW) == ()
+
+
+def test_out_of_memory_names_the_limit_and_is_final() -> None:
+    (run,) = observe.stage_runs([job("Failed")], [pod("Failed", **ended(137, "", "OOMKilled"))], {}, NOW)
+    assert run.trouble
+    assert run.trouble.final
+    assert "1Gi" in run.trouble.message
+
+
+def test_a_stuck_pod_names_node_and_pod_and_the_ways_out() -> None:
+    (run,) = observe.stage_runs([], [pod(deleted="2026-01-01T00:00:00Z")], {}, NOW)
+    assert run.trouble
+    assert all(word in run.trouble.message for word in ("espejo-train-0badcafe-2-x", "node gpu", "kubectl delete node"))
+
+
+@pytest.mark.parametrize(
+    "status, settled",
+    [
+        ({"observedGeneration": 2, "replicas": 2, "updatedReplicas": 2, "readyReplicas": 2}, True),
+        ({"observedGeneration": 1, "replicas": 2, "updatedReplicas": 2, "readyReplicas": 2}, False),
+        ({"observedGeneration": 2, "replicas": 3, "updatedReplicas": 2, "readyReplicas": 3}, False),
+        ({"observedGeneration": 2, "replicas": 2, "updatedReplicas": 2, "readyReplicas": 1}, False),
+        ({}, False),
+    ],
+)
+def test_a_deployment_is_settled_when_every_replica_is_new_and_ready(status: Object, settled: bool) -> None:
+    deployment = {
+        "metadata": {"name": "espejo", "generation": 2},
+        "spec": {"replicas": 2, "template": {"metadata": {"labels": {"speechops.dev/version": "v1"}}}},
+        "status": status,
+    }
+    server = observe.server_of(deployment, [], NOW)
+    assert server
+    assert (server.version, server.settled) == ("v1", settled)
+
+
+@pytest.mark.parametrize("wanted, settled", [("abc", True), ("def", False), (None, True)])
+def test_a_deployment_that_was_made_from_another_spec_is_not_settled(wanted: str | None, settled: bool) -> None:
+    deployment = {
+        "metadata": {"name": "espejo", "generation": 2, "annotations": {"speechops.dev/applied": "abc"}},
+        "spec": {"replicas": 1, "template": {"metadata": {"labels": {"speechops.dev/version": "v1"}}}},
+        "status": {"observedGeneration": 2, "replicas": 1, "updatedReplicas": 1, "readyReplicas": 1},
+    }
+    server = observe.server_of(deployment, [], NOW, wanted)
+    assert server
+    assert server.settled is settled
+
+
+def test_a_purge_without_its_secret_will_not_heal() -> None:
+    purge = job() | {}
+    purge["metadata"]["labels"]["speechops.dev/stage"] = "purge"
+    stuck = pod("Pending", **waiting("CreateContainerConfigError", 'secret "s3" not found'))
+    found = observe.purge_of(purge, [stuck], NOW)
+    assert found
+    assert found.failure
+    assert found.failure.final
+    assert 'secret "s3" not found' in found.failure.message

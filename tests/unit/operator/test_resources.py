@@ -1,0 +1,209 @@
+"""What the builders promise whatever the spec says."""
+
+import json
+from pathlib import PurePosixPath
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+from speechmodel_api.spec import SpeechModelSpec
+from speechmodel_api.stages import PublishInput, PurgeInput, Stage
+from speechmodel_api.status import ModelStatus
+from speechmodel_operator.plan.chain import stage_input
+from speechmodel_operator.plan.observed import Claim
+from speechmodel_operator.resources import jobs, labels, names, serving
+from speechmodel_operator.resources.jobs import Images
+from speechmodel_operator.resources.pod import settings_hash
+from world import World
+
+IMAGES = Images("pipeline:1", "training:1", "inference:1", "IfNotPresent")
+MODEL = ModelStatus(
+    version="0badcafe",
+    uri="s3://models/x",
+    sha256="0" * 64,
+    size_bytes=1,
+    version_uri="s3://models/v",
+    version_sha256="1" * 64,
+    region="us-east-1",
+    published_at="2026-01-01T00:00:00Z",
+)
+GPU: dict[str, Any] = {
+    "resources": {"limits": {"nvidia.com/gpu": "1", "memory": "8Gi"}},
+    "nodeSelector": {"pool": "gpu"},
+    "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists"}],
+    "runtimeClassName": "nvidia",
+}
+
+GOLDEN_SETTINGS = {
+    "prepare": "7f127b9b",
+    "train": "4366e9f1",
+    "convert": "7f127b9b",
+    "evaluate": "7f127b9b",
+    "publish": "83a1f592",
+    "gpu": "2bd26659",
+}
+
+
+def all_jobs(world: World) -> dict[Stage, dict[str, Any]]:
+    world.to_ready()
+    seen = world.observe()
+    return {
+        document.stage: jobs.stage_job(
+            IMAGES, "speech", "espejo", "uid-1", seen.spec, name, document, document.stage, "s"
+        )  # type: ignore[attr-defined]
+        for name, document in world.documents.items()
+    }
+
+
+def pods(world: World) -> list[dict[str, Any]]:
+    spec = SpeechModelSpec.model_validate(world.spec)
+    purge = PurgeInput(target=spec.publish.s3, base="a/b")
+    found = [job["spec"]["template"]["spec"] for job in all_jobs(world).values()]
+    found.append(serving.deployment(IMAGES, "speech", "espejo", "uid-1", spec, MODEL)["spec"]["template"]["spec"])
+    found.append(jobs.purge_job(IMAGES, "speech", "espejo", "uid-1", spec, purge)["spec"]["template"]["spec"])
+    return found
+
+
+@given(
+    st.from_regex(r"[a-z]([-a-z0-9]{0,34}[a-z0-9])?", fullmatch=True),
+    st.sampled_from(list(Stage)),
+    st.integers(1, 99_999_999),
+)
+def test_no_name_is_longer_than_63_characters(model: str, stage: Stage, attempt: int) -> None:
+    assert len(names.run_name(model, stage, "0badcafe", attempt)) <= 63
+    assert len(names.purge_name(model, "0" * 36)) <= 63
+    assert len(names.claim_name(model)) <= 63
+
+
+def test_every_pod_is_restricted_and_has_no_kubernetes_credentials() -> None:
+    for pod in pods(World()):
+        assert pod["automountServiceAccountToken"] is False
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert "serviceAccountName" not in pod
+        for container in [*pod["containers"], *pod.get("initContainers", [])]:
+            context = container["securityContext"]
+            assert (context["allowPrivilegeEscalation"], context["readOnlyRootFilesystem"]) == (False, True)
+            assert context["capabilities"] == {"drop": ["ALL"]}
+        assert all("hostPath" not in volume for volume in pod["volumes"])
+
+
+def test_every_pod_on_the_workspace_is_placed_where_training_can_run_and_only_training_gets_gpus() -> None:
+    world = World()
+    world.edit(training__podTemplate=GPU)
+    for stage, job in all_jobs(world).items():
+        pod = job["spec"]["template"]["spec"]
+        assert pod["nodeSelector"] == {"pool": "gpu"}
+        assert pod["tolerations"] == [{"key": "nvidia.com/gpu", "operator": "Exists"}]
+        assert pod["runtimeClassName"] == "nvidia"
+        limits = pod["containers"][0]["resources"].get("limits", {})
+        assert ("nvidia.com/gpu" in limits) == (stage is Stage.TRAIN)
+
+
+def test_only_publish_and_serving_see_the_secret() -> None:
+    found = all_jobs(World())
+    holders = {stage for stage, job in found.items() if "secretKeyRef" in json.dumps(job)}
+    assert holders == {Stage.PUBLISH}
+    spec = SpeechModelSpec.model_validate(World().spec)
+    pod = serving.deployment(IMAGES, "speech", "espejo", "uid-1", spec, MODEL)["spec"]["template"]["spec"]
+    assert "secretKeyRef" in json.dumps(pod["initContainers"])
+    assert "secretKeyRef" not in json.dumps(pod["containers"])
+
+
+def test_the_failure_policy_stands_in_the_order_that_matters() -> None:
+    job = all_jobs(World())[Stage.TRAIN]
+    rules = job["spec"]["podFailurePolicy"]["rules"]
+    assert [rule["action"] for rule in rules] == ["FailJob", "Ignore", "Ignore"]
+    assert rules[0]["onExitCodes"]["values"] == [64, 65, 66, 78]
+    assert rules[1]["onPodConditions"][0]["type"] == "DisruptionTarget"
+    assert rules[2]["onExitCodes"]["values"] == [143]
+    assert job["spec"]["podReplacementPolicy"] == "Failed"
+
+
+def test_the_input_document_survives_kubernetes_variable_expansion() -> None:
+    world = World()
+    world.edit(dataset__alphabet=["$", "(", ")", "a"])
+    job = all_jobs(world)[Stage.PREPARE]
+    value = next(
+        e["value"] for e in job["spec"]["template"]["spec"]["containers"][0]["env"] if e["name"] == "STAGE_INPUT"
+    )
+    assert "$(" not in value.replace("$$(", "")
+    assert json.loads(value.replace("$$(", "$("))["alphabet"] == ["$", "(", ")", "a"]
+
+
+def test_a_dataset_on_the_workspace_claim_is_mounted_once() -> None:
+    world = World(claim=Claim("clips", "claim-uid", owned=False))
+    world.edit(training__storage={"claimName": "clips"})
+    pod = all_jobs(world)[Stage.PREPARE]["spec"]["template"]["spec"]
+    assert len([v for v in pod["volumes"] if "persistentVolumeClaim" in v]) == 1
+    assert {m["mountPath"] for m in pod["containers"][0]["volumeMounts"]} == {"/tmp", "/workspace", "/dataset"}
+
+
+def test_the_publish_folder_holds_one_model_only() -> None:
+    world = World()
+    world.edit(publish__s3__prefix="team/asr")
+    world.to_ready()
+    publish = next(d for d in world.documents.values() if isinstance(d, PublishInput))
+    assert publish.base == "team/asr/speech/espejo/uid-1"
+    assert publish.workspace == PurePosixPath("/workspace/espejo")
+
+
+def test_what_is_applied_carries_a_hash_that_changes_with_it() -> None:
+    spec = SpeechModelSpec.model_validate(World().spec)
+    one = serving.deployment(IMAGES, "speech", "espejo", "uid-1", spec, MODEL)
+    two = serving.deployment(
+        IMAGES, "speech", "espejo", "uid-1", spec, MODEL.model_copy(update={"version": "1badcafe"})
+    )
+    hashes = {manifest["metadata"]["annotations"][labels.APPLIED] for manifest in (one, two, one)}
+    assert len(hashes) == 2
+
+
+def test_stage_input_is_the_same_whenever_it_is_asked_for() -> None:
+    world = World()
+    world.until(Stage.TRAIN)
+    name, document = next((n, d) for n, d in world.documents.items() if n.startswith("espejo-train"))
+    assert world.plan
+    again = stage_input(Stage.TRAIN, document.attempt, world.observe(), _done(world))
+    assert again == document
+    assert name.endswith("-1")
+
+
+def _done(world: World) -> Any:
+    from speechmodel_operator.plan.chain import Outputs, parse_output
+
+    done = Outputs()
+    for entry in world.status.stages:
+        if output := parse_output(entry):
+            done = done.plus(entry.name, output)
+    return done
+
+
+def test_a_server_fetches_from_where_its_version_was_published() -> None:
+    world = World()
+    world.to_ready()
+    served = world.status.model
+    assert served
+    world.edit(publish__s3={"bucket": "other", "endpoint": "http://elsewhere:9000"})
+    spec = SpeechModelSpec.model_validate(world.spec)
+    pod = serving.deployment(IMAGES, "speech", "espejo", "uid-1", spec, served)["spec"]["template"]["spec"]
+    fetch = next(json.loads(e["value"]) for e in pod["initContainers"][0]["env"] if e["name"] == "STAGE_INPUT")
+    assert fetch["target"] == {"bucket": "models", "prefix": "", "region": "us-east-1"}
+
+
+def test_the_purge_does_not_need_the_nodes_of_training() -> None:
+    world = World()
+    world.edit(training__podTemplate=GPU)
+    spec = SpeechModelSpec.model_validate(world.spec)
+    document = PurgeInput(target=spec.publish.s3, base="a/b/c")
+    pod = jobs.purge_job(IMAGES, "speech", "espejo", "uid-1", spec, document)["spec"]["template"]["spec"]
+    assert "nodeSelector" not in pod
+    assert "runtimeClassName" not in pod
+    assert pod["tolerations"]
+
+
+def test_the_hash_of_the_pod_settings_never_changes_by_itself() -> None:
+    world = World()
+    golden = {stage.value: settings_hash(stage, SpeechModelSpec.model_validate(world.spec)) for stage in Stage}
+    world.edit(training__podTemplate=GPU)
+    golden["gpu"] = settings_hash(Stage.TRAIN, SpeechModelSpec.model_validate(world.spec))
+    assert golden == GOLDEN_SETTINGS, "an upgrade would stop running trainings"

@@ -1,0 +1,127 @@
+"""Tasks that never end by accident: one per model, restarted after every error, woken by events."""
+
+import asyncio
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import PurePosixPath
+from typing import Any
+
+import pytest
+from speechmodel_api.spec import SpeechModelSpec
+from speechmodel_api.status import SpeechModelStatus
+from speechmodel_operator import supervisor as module
+from speechmodel_operator.cluster.errors import Conflict
+from speechmodel_operator.plan.observed import Identity, Observed
+from speechmodel_operator.plan.plan import Plan
+from speechmodel_operator.supervisor import Supervisor
+from world import SPEC
+
+
+@dataclass
+class Engine:
+    """An engine whose model is suspended, so that nothing is ever on its way; each step may be told to fail."""
+
+    errors: list[Exception] = field(default_factory=list)
+    gone: bool = False
+    steps: int = 0
+    failures: list[tuple[str, str]] = field(default_factory=list)
+
+    async def observe(self) -> Observed | None:
+        self.steps += 1
+        if self.errors:
+            raise self.errors.pop(0)
+        if self.gone:
+            return None
+        spec = SpeechModelSpec.model_validate(SPEC | {"suspend": True})
+        return Observed(
+            Identity("ns", "espejo", "uid"),
+            1,
+            spec,
+            SpeechModelStatus(),
+            datetime.now(UTC),
+            PurePosixPath("/w"),
+            PurePosixPath("/d"),
+        )
+
+    async def apply(self, plan: Plan) -> None: ...
+
+    async def report(self, plan: Plan) -> None: ...
+
+    async def report_failure(self, reason: str, message: str) -> None:
+        self.failures.append((reason, message))
+
+
+@pytest.fixture(autouse=True)
+def fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SHORTEST_BREAK", 0.01)
+    monkeypatch.setattr(module, "FIRST_BACKOFF", 0.02)
+
+
+def supervise(engine: Engine) -> Supervisor:
+    found = Supervisor(lambda *_: engine)
+    found.notice("ns", "espejo", "uid")
+    return found
+
+
+async def until(look: Any) -> None:
+    async with asyncio.timeout(5):
+        while not look():
+            await asyncio.sleep(0.005)
+
+
+async def test_one_task_per_uid_sleeps_until_something_happens() -> None:
+    engine = Engine()
+    found = supervise(engine)
+    found.notice("ns", "espejo", "uid")
+    await until(lambda: engine.steps >= 1)
+    await asyncio.sleep(0.1)
+    steps = engine.steps
+    await asyncio.sleep(0.1)
+    assert engine.steps == steps, "an idle model is left alone"
+    found.wake("uid")
+    await until(lambda: engine.steps == steps + 1)
+    found.wake_named("ns", "espejo")
+    await until(lambda: engine.steps == steps + 2)
+    await found.stop()
+
+
+async def test_an_error_is_told_and_the_step_is_tried_again() -> None:
+    engine = Engine(errors=[RuntimeError("boom"), RuntimeError("boom again")])
+    found = supervise(engine)
+    await until(lambda: engine.steps >= 3)
+    assert engine.failures == [("ReconcileError", "boom"), ("ReconcileError", "boom again")]
+    await found.stop()
+
+
+async def test_a_conflict_is_read_again_and_told_to_nobody() -> None:
+    engine = Engine(errors=[Conflict(409, "the object has been modified")])
+    found = supervise(engine)
+    await until(lambda: engine.steps >= 2)
+    assert engine.failures == []
+    await found.stop()
+
+
+async def test_a_model_that_is_gone_ends_its_task() -> None:
+    engine = Engine(gone=True)
+    found = supervise(engine)
+    await until(lambda: engine.steps == 1)
+    await asyncio.sleep(0.05)
+    found.wake("uid")
+    await asyncio.sleep(0.05)
+    assert engine.steps == 1
+
+
+async def test_a_step_that_hangs_fails_the_liveness_probe(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "STANDSTILL_SECONDS", 0.05)
+
+    class Hanging(Engine):
+        async def observe(self) -> Observed | None:
+            await asyncio.sleep(3600)
+            return None
+
+    found = supervise(Hanging())
+    await asyncio.sleep(0.02)
+    assert found.standing_still() == []
+    await asyncio.sleep(0.1)
+    assert found.standing_still() == ["ns/espejo"]
+    await found.stop()

@@ -1,0 +1,118 @@
+"""The format Commands: which recordings belong to which row."""
+
+import unicodedata
+from pathlib import Path
+
+import pytest
+from speechmodel_pipeline.prepare.commands_csv import read_commands
+from speechmodel_pipeline.prepare.samples import Listing
+from speechmodel_stagekit.errors import BadData
+
+
+def dataset(folder: Path, table: str, *recordings: str, language: str = "es") -> Path:
+    (folder / "commands.csv").write_text(table, encoding="utf-8")
+    for name in recordings:
+        path = folder / "original" / language / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"RIFF")
+    (folder / "original" / language).mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def recordings(listing: Listing) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for sample in listing.samples:
+        found.setdefault(sample.id, []).append(sample.name.removeprefix("original/es/"))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("row", "files", "owned"),
+    [
+        ("7", ["7.wav"], ["7.wav"]),
+        ("7", ["7.WAV"], ["7.WAV"]),
+        ("7", ["7.flac"], ["7.flac"]),
+        ("7.wav", ["7.wav", "7_2.wav"], ["7.wav"]),
+        ("7", ["7_1.wav", "7-b.ogg", "7.mp3"], ["7-b.ogg", "7.mp3", "7_1.wav"]),
+        ("7", ["7/anna.wav", "7/deep/otto.wav"], ["7/anna.wav", "7/deep/otto.wav"]),
+        ("set/7", ["set/7.wav"], ["set/7.wav"]),
+    ],
+)
+def test_a_row_owns_its_recordings(row: str, files: list[str], owned: list[str], tmp_path: Path) -> None:
+    listing = read_commands(dataset(tmp_path, f"id,es\n{row},hola\n", *files), "es")
+    assert recordings(listing) == {row: owned}
+
+
+def test_a_file_that_fits_several_ids_belongs_to_the_longest(tmp_path: Path) -> None:
+    source = dataset(
+        tmp_path, "id,es\nok,ok\nok_espejo,ok espejo\n1,uno\n", "ok_espejo_2.wav", "ok_2.wav", "12.wav", "1.wav"
+    )
+    listing = read_commands(source, "es")
+    assert recordings(listing) == {"ok": ["ok_2.wav"], "ok_espejo": ["ok_espejo_2.wav"], "1": ["1.wav"]}
+    assert listing.unnamed_files == ("original/es/12.wav",)
+
+
+def test_files_that_no_row_names_are_reported_and_hidden_ones_left_alone(tmp_path: Path) -> None:
+    source = dataset(tmp_path, "id,es\n1,hola\n", "1.wav", "stray.wav", "._1.wav", "notes.txt")
+    assert read_commands(source, "es").unnamed_files == ("original/es/stray.wav",)
+
+
+def test_names_are_compared_after_unicode_normalisation(tmp_path: Path) -> None:
+    source = dataset(tmp_path, "id,es\ncanción,canción\n", unicodedata.normalize("NFD", "canción") + ".wav")
+    assert len(read_commands(source, "es").samples) == 1
+
+
+@pytest.mark.parametrize(
+    ("header", "language", "folder"),
+    [("ID,ES", "es", "es"), ("note,es_CL,id", "es-CL", "es-cl"), ("id,es,de", "es-CL", "es")],
+)
+def test_column_and_folder_of_a_language_are_found_as_people_write_them(
+    header: str, language: str, folder: str, tmp_path: Path
+) -> None:
+    columns = header.split(",")
+    row = ",".join({"id": "1", "note": "x", "de": "hallo"}.get(column.lower(), "hola") for column in columns)
+    source = dataset(tmp_path, f"{header}\n{row}\n", "1.wav", language=folder)
+    assert [sample.transcript for sample in read_commands(source, language).samples] == ["hola"]
+
+
+def test_rows_without_a_recording_are_rejected_by_row_with_what_was_looked_for(tmp_path: Path) -> None:
+    listing = read_commands(dataset(tmp_path, "id,es\n1,hola\n2,adiós\n3.wav,bien\n", "1.wav"), "es")
+    assert [(rejection.row, rejection.reason) for rejection in listing.rejected] == [
+        (3, "NoRecording"),
+        (4, "NoRecording"),
+    ]
+    assert "no recording of 2: looked in original/es for 2.wav, 2_*.wav, 2-*.wav, 2/" in listing.rejected[0].message
+    assert "original/es/3.wav is missing" in listing.rejected[1].message
+
+
+def test_an_id_given_twice_counts_once(tmp_path: Path) -> None:
+    listing = read_commands(dataset(tmp_path, "id,es\n1,hola\n1,adiós\n,nada\n", "1.wav"), "es")
+    assert [sample.transcript for sample in listing.samples] == ["hola"]
+    assert [(rejection.row, rejection.reason) for rejection in listing.rejected] == [
+        (3, "DuplicateRow"),
+        (4, "MalformedRow"),
+    ]
+    assert "the id 1 is already in row 2" in listing.rejected[0].message
+
+
+def test_without_its_table_the_dataset_is_invalid_and_the_error_says_what_is_there(tmp_path: Path) -> None:
+    (tmp_path / "comandos.csv").touch()
+    with pytest.raises(BadData, match=r"commands.csv is missing; in .* there is comandos.csv") as refused:
+        read_commands(tmp_path, "es")
+    assert refused.value.reason == "InvalidDataset"
+
+
+def test_without_the_languages_folder_the_dataset_is_invalid(tmp_path: Path) -> None:
+    source = dataset(tmp_path, "id,es\n1,hola\n", "1.wav", language="en")
+    with pytest.raises(BadData, match=r"the folder original/es is missing; in .*original there is en"):
+        read_commands(source, "es")
+
+
+def test_without_the_languages_column_the_dataset_is_invalid(tmp_path: Path) -> None:
+    with pytest.raises(BadData, match=r"commands.csv has no column es-CL or es; its first line names: id, en"):
+        read_commands(dataset(tmp_path, "id,en\n1,hello\n"), "es-CL")
+
+
+def test_a_source_that_is_no_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BadData, match=r"nowhere, which is no folder; correct dataset.source"):
+        read_commands(tmp_path / "nowhere", "es")

@@ -1,0 +1,45 @@
+"""The format DeepSpeechCSV: parts as their files say."""
+
+from pathlib import Path
+
+import pytest
+from speechmodel_pipeline.prepare.deepspeech_csv import read_deepspeech
+from speechmodel_stagekit.errors import BadData
+
+
+def test_parts_are_what_the_files_say_and_paths_are_relative_to_them(tmp_path: Path) -> None:
+    (tmp_path / "clips").mkdir()
+    for name in ("a", "b"):
+        (tmp_path / "clips" / f"{name}.wav").touch()
+    (tmp_path / "train.csv").write_text("wav_filename,wav_filesize,transcript\nclips/a.wav,1,hola\n")
+    (tmp_path / "test.csv").write_text(f"transcript,wav_filename\nadiós,{tmp_path}/clips/b.wav\n")
+    listing = read_deepspeech(tmp_path)
+    assert [(sample.part, sample.name, sample.transcript) for sample in listing.samples] == [
+        ("train", "clips/a.wav", "hola"),
+        ("test", "clips/b.wav", "adiós"),
+    ]
+
+
+def test_a_missing_recording_is_rejected_by_file_and_row(tmp_path: Path) -> None:
+    long_name = "x" * 5000 + ".wav"
+    (tmp_path / "train.csv").write_text(
+        f"wav_filename,transcript\ngone.wav,hola\n/gone.wav,hola\n{long_name},hola\n,hola\n"
+    )
+    listing = read_deepspeech(tmp_path)
+    assert [(rejection.file, rejection.row, rejection.reason) for rejection in listing.rejected] == [
+        ("train.csv", row, "NoRecording") for row in (2, 3, 4, 5)
+    ]
+    assert "paths are relative to the CSV file" in listing.rejected[0].message
+    assert "paths relative to the CSV file travel with it" in listing.rejected[1].message
+
+
+def test_without_train_csv_the_dataset_is_invalid(tmp_path: Path) -> None:
+    (tmp_path / "dev.csv").touch()
+    with pytest.raises(BadData, match=r"train.csv is missing; in .* there is dev.csv"):
+        read_deepspeech(tmp_path)
+
+
+def test_without_a_column_the_dataset_is_invalid(tmp_path: Path) -> None:
+    (tmp_path / "train.csv").write_text("path,sentence\n")
+    with pytest.raises(BadData, match=r"train.csv has no column wav_filename; its first line names: path, sentence"):
+        read_deepspeech(tmp_path)

@@ -1,0 +1,100 @@
+"""CSV files as people and spreadsheets write them."""
+
+import contextlib
+import csv
+import io
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from speechmodel_pipeline.prepare.table import Table, read_table
+from speechmodel_stagekit.errors import BadData
+
+
+def table_of(content: str | bytes, folder: Path) -> Table:
+    path = folder / "commands.csv"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return read_table(path, "commands.csv")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "id,es\n1,hola espejo\n",
+        "\ufeffid,es\n1,hola espejo\n",
+        "id;es\r\n1;hola espejo\r\n",
+        "id\tes\r1\thola espejo\r",
+        ' id , es \n 1 , "hola espejo"\n',
+        "id,es\n\n1,hola espejo\n,\n\n",
+        "id,es\n1,hola espejo,,\n",
+        "id,es\n1,hola espejo",
+    ],
+    ids=["plain", "BOM", "semicolons", "tabs and CR", "spaces", "blank rows", "trailing commas", "no newline"],
+)
+def test_however_a_spreadsheet_writes_it_the_row_is_the_same(content: str, tmp_path: Path) -> None:
+    table = table_of(content, tmp_path)
+    assert [dict(row.cells) for row in table.rows] == [{"id": "1", "es": "hola espejo"}]
+    assert not table.malformed
+
+
+def test_the_delimiter_is_the_headers_and_transcripts_may_hold_the_others(tmp_path: Path) -> None:
+    assert table_of("id;es\n1;hola, espejo\n", tmp_path).rows[0].cells["es"] == "hola, espejo"
+
+
+def test_rows_are_named_by_their_line_in_the_file(tmp_path: Path) -> None:
+    table = table_of('id,es\n\n1,"two\nlines"\n2,b\n', tmp_path)
+    assert [(row.line, row.cells["id"]) for row in table.rows] == [(3, "1"), (5, "2")]
+
+
+@pytest.mark.parametrize(
+    ("row", "problem"),
+    [
+        ("1,hola, espejo", "has 3 cells, the header has 2; put a transcript with the delimiter in it in double quotes"),
+        ("this is no csv", "has 1 cells, the header has 2"),
+        ('1,"hola', "is no CSV"),
+        ('1,"hola" espejo', "is no CSV"),
+    ],
+)
+def test_a_malformed_row_costs_only_itself(row: str, problem: str, tmp_path: Path) -> None:
+    table = table_of(f'id,es\n{row}\n2,adiós\n3,"bien"\n', tmp_path)
+    assert [row.cells["id"] for row in table.rows] == ["2", "3"]
+    assert [(rejection.row, rejection.reason) for rejection in table.malformed] == [(2, "MalformedRow")]
+    assert table.malformed[0].message.startswith(problem)
+
+
+def test_a_file_that_is_not_utf8_is_refused_with_the_line(tmp_path: Path) -> None:
+    with pytest.raises(BadData, match=r"commands.csv is not UTF-8 \(line 3\); save it as CSV UTF-8"):
+        table_of("id,es\n1,hola\n2,niña\n".encode("latin-1"), tmp_path)
+
+
+@pytest.mark.parametrize("content", ["", "\n1,hola\n"])
+def test_a_file_without_a_header_is_refused(content: str, tmp_path: Path) -> None:
+    with pytest.raises(BadData, match="does not begin with a header line"):
+        table_of(content, tmp_path)
+
+
+def test_a_column_given_twice_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadData, match="has the column 'es' twice"):
+        table_of("id,es,es\n", tmp_path)
+
+
+CELLS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\x00"), max_size=20)
+
+
+@given(rows=st.lists(st.tuples(CELLS, CELLS), max_size=8), delimiter=st.sampled_from(",;\t"))
+def test_what_a_csv_writer_writes_is_read_back(
+    rows: list[tuple[str, str]], delimiter: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    text = io.StringIO()
+    csv.writer(text, delimiter=delimiter, quoting=csv.QUOTE_ALL).writerows([("id", "es"), *rows])
+    table = table_of(text.getvalue(), tmp_path_factory.mktemp("table"))
+    wanted = [(left.strip(), right.strip()) for left, right in rows if left.strip() or right.strip()]
+    assert [(row.cells["id"], row.cells["es"]) for row in table.rows] == wanted
+    assert not table.malformed
+
+
+@given(raw=st.binary(max_size=200))
+def test_no_bytes_make_it_fail_in_another_way(raw: bytes, tmp_path_factory: pytest.TempPathFactory) -> None:
+    with contextlib.suppress(BadData):
+        table_of(b"id,es\n" + raw, tmp_path_factory.mktemp("table"))

@@ -1,0 +1,119 @@
+"""From what was written to what is trained."""
+
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from speechmodel_pipeline.prepare.report import Reason
+from speechmodel_pipeline.prepare.transcripts import TranscriptUnusable, normalise
+
+WORDS = [
+    ("Ok Espejo", "ok espejo"),
+    ("¿Qué hora es?", "qué hora es"),
+    ("¡Llama a mi hija!", "llama a mi hija"),
+    ("«Hola», dijo… y se fue.", "hola dijo y se fue"),
+    ("buenos-días", "buenos días"),
+    ("sube — baja – para", "sube baja para"),
+    ("uno,dos", "uno dos"),
+    ("y/o", "y o"),
+    ("  dos\t espacios\u00a0duros \n", "dos espacios duros"),
+    ("pengu\u0308ino", "pengüino"),
+    ("L'Hospitalet", "l'hospitalet"),
+    ("l’hospitalet", "l'hospitalet"),
+    ("'hola'", "hola"),
+    ("‘hola’", "hola"),
+    ("rock 'n' roll", "rock n roll"),
+    ("col·lecció", "col·lecció"),
+    ("Привет, Зеркало!", "привет зеркало"),
+    ("Ёлка — это ёлка", "ёлка это ёлка"),
+    ("П’ять", "п'ять"),
+    ("Straße", "straße"),
+    ("ΟΔΟΣ", "οδος"),
+    ("soft\u00adhyphen zero\u200bwidth", "softhyphen zerowidth"),
+    ("\ufeffhola", "hola"),
+]
+
+
+@pytest.mark.parametrize(("written", "trained"), WORDS)
+def test_transcripts_are_normalised_by_rule(written: str, trained: str) -> None:
+    assert normalise(written).text == trained
+
+
+def test_the_rules_that_changed_a_transcript_are_named_in_their_order() -> None:
+    assert normalise("¿Que\u0301  L’Hora?").rules == ("Unicode", "LowerCase", "Apostrophe", "Punctuation", "WhiteSpace")
+    assert normalise("hola espejo").rules == ()
+
+
+def test_turkish_capitals_are_turkish() -> None:
+    assert normalise("ISPARTA İzmir", language="tr-TR").text == "ısparta izmir"
+
+
+@pytest.mark.parametrize(
+    ("written", "reason", "named"),
+    [
+        ("llama al 112", Reason.NOT_SPELLED_OUT, "'1', '2'"),
+        ("sube un 5 %", Reason.NOT_SPELLED_OUT, "'%', '5'"),
+        ("una ½ hora", Reason.NOT_SPELLED_OUT, "'½'"),
+        ("20 €", Reason.NOT_SPELLED_OUT, "'€'"),
+        ("", Reason.EMPTY_TRANSCRIPT, "is empty"),
+        (" \t", Reason.EMPTY_TRANSCRIPT, "is empty"),
+        ("…?!", Reason.EMPTY_TRANSCRIPT, "nothing but punctuation"),
+    ],
+)
+def test_what_only_a_person_can_spell_out_is_refused_with_a_reason(written: str, reason: Reason, named: str) -> None:
+    with pytest.raises(TranscriptUnusable, match=named) as refused:
+        normalise(written)
+    assert refused.value.reason is reason
+
+
+class TestAGivenAlphabet:
+    def test_keeps_its_capitals_marks_and_digits(self) -> None:
+        alphabet = set(" Eabcdehjlops'-?7")
+        assert normalise("'Espejo'-d? 7", alphabet=alphabet).text == "'Espejo'-d? 7"
+
+    def test_keeps_a_typographic_apostrophe_that_it_has(self) -> None:
+        assert normalise("l’oca", alphabet=set("loca’")).text == "l’oca"
+
+    def test_decides_what_is_refused(self) -> None:
+        with pytest.raises(TranscriptUnusable, match="'é', 'ñ' are not in the given alphabet") as refused:
+            normalise("Qué niña", alphabet=set("abcdefghijklmnopqrstuvwxyz "))
+        assert refused.value.reason is Reason.OUTSIDE_ALPHABET
+
+    def test_without_the_space_refuses_two_words(self) -> None:
+        with pytest.raises(TranscriptUnusable, match="the space is not in the given alphabet"):
+            normalise("a b", alphabet=set("ab"))
+
+    def test_that_has_accents_as_characters_of_their_own_gets_them_so(self) -> None:
+        assert normalise("мой", alphabet=set("мои\u0306")).text == "мои\u0306"
+
+
+@given(st.text(max_size=60))
+def test_normalising_twice_changes_nothing_more(written: str) -> None:
+    try:
+        once = normalise(written)
+    except TranscriptUnusable:
+        return
+    again = normalise(once.text)
+    assert again.text == once.text
+    assert again.rules == ()
+
+
+@given(st.text(max_size=60))
+def test_what_comes_out_is_lower_case_nfc_and_single_spaced(written: str) -> None:
+    try:
+        text = normalise(written).text
+    except TranscriptUnusable:
+        return
+    assert text == " ".join(text.split())
+    assert text == unicodedata.normalize("NFC", text)
+    assert {unicodedata.category(character)[0] for character in text if character not in " '·"} <= {"L", "M"}
+
+
+@given(st.text(max_size=40), st.sets(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=30))
+def test_nothing_outside_of_a_given_alphabet_comes_out(written: str, alphabet: set[str]) -> None:
+    try:
+        text = normalise(written, alphabet=alphabet).text
+    except TranscriptUnusable:
+        return
+    assert set(text) <= alphabet

@@ -1,0 +1,112 @@
+"""How a stage program begins and ends: shown on real processes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from speechmodel_api.stages import RESULT_LIMIT, PurgeInput, StageError, StageResult
+from speechmodel_stagekit.program import encode_result
+
+DOCUMENT = json.dumps({"target": {"bucket": "models"}, "base": "a/b"})
+
+
+def run(tmp_path: Path, body: str, document: str | None = DOCUMENT) -> tuple[int, dict[str, object], str]:
+    """A stage whose function has this body -> exit code, result, stderr."""
+    process = start(tmp_path, body, document)
+    _, stderr = process.communicate(timeout=30)
+    result = tmp_path / "result.json"
+    return process.returncode, json.loads(result.read_text()) if result.exists() else {}, stderr
+
+
+def start(tmp_path: Path, body: str, document: str | None = DOCUMENT, more: str = "") -> "subprocess.Popen[str]":
+    program = textwrap.dedent(
+        """
+        import errno, time
+        from speechmodel_api.stages import PurgeInput, PurgeOutput
+        from speechmodel_stagekit.errors import *
+        from speechmodel_stagekit.program import run_stage, stop_requested
+        def stage(given):
+        {body}
+        run_stage(PurgeInput, stage{more})
+        """
+    ).format(body=textwrap.indent(textwrap.dedent(body), "    "), more=more)
+    environment = os.environ | {"STAGE_RESULT": str(tmp_path / "result.json")}
+    if document is not None:
+        environment["STAGE_INPUT"] = document
+    return subprocess.Popen(
+        [sys.executable, "-c", program], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def test_the_output_lies_in_the_result_file(tmp_path: Path) -> None:
+    code, result, _ = run(tmp_path, "return PurgeOutput(objects=3)")
+    assert (code, result) == (0, {"output": {"objects": 3}})
+
+
+@pytest.mark.parametrize(
+    "error, code",
+    [("BadInput", 64), ("BadData", 65), ("ArtefactMissing", 66), ("TryAgain", 75), ("BadConfiguration", 78)],
+)
+def test_each_failure_has_its_exit_code_and_its_words(tmp_path: Path, error: str, code: int) -> None:
+    found, result, stderr = run(tmp_path, f"raise {error}('SomeReason', 'the file x is broken; mend it')")
+    assert found == code
+    assert result == {"error": {"reason": "SomeReason", "message": "the file x is broken; mend it"}}
+    assert "Traceback" not in stderr
+
+
+def test_an_unforeseen_error_may_heal_and_leaves_its_traceback_in_the_log(tmp_path: Path) -> None:
+    code, result, stderr = run(tmp_path, "raise KeyError('surprise')")
+    assert code == 75
+    assert result["error"] == {"reason": "InternalError", "message": "KeyError: 'surprise'"}
+    assert "Traceback" in stderr
+
+
+def test_a_full_disk_says_which_setting_helps(tmp_path: Path) -> None:
+    code, result, _ = run(tmp_path, "raise OSError(errno.ENOSPC, 'No space left on device', '/workspace/x')")
+    assert code == 75
+    assert result["error"]["reason"] == "DiskFull"  # type: ignore[index]
+    assert "training.storage" in result["error"]["message"]  # type: ignore[index]
+
+
+@pytest.mark.parametrize("document", [None, "no json", '{"base": "x"}'])
+def test_a_document_that_cannot_be_understood_is_code_64(tmp_path: Path, document: str | None) -> None:
+    code, result, _ = run(tmp_path, "return PurgeOutput(objects=0)", document)
+    assert code == 64
+    assert "STAGE_INPUT" in result["error"]["message"]  # type: ignore[index]
+
+
+def test_sigterm_ends_a_stage_at_once_with_143(tmp_path: Path) -> None:
+    process = start(tmp_path, "print('begun', flush=True); time.sleep(60)")
+    assert process.stdout
+    process.stdout.readline()
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(5) == 143
+
+
+def test_a_stage_that_handles_stop_saves_first(tmp_path: Path) -> None:
+    body = "print('begun', flush=True)\nstop_requested.wait(30)\ntime.sleep(0.3)\nraise Stopped('saved')"
+    process = start(tmp_path, body, more=", handles_stop=True")
+    assert process.stdout
+    process.stdout.readline()
+    began = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(5) == 143
+    assert time.monotonic() - began >= 0.3
+    assert json.loads((tmp_path / "result.json").read_text())["error"]["reason"] == "Stopped"
+
+
+@given(st.text(st.characters(codec="utf-8"), max_size=6000) | st.integers(1000, 90000).map("й".__mul__))
+def test_a_result_never_exceeds_its_limit_and_keeps_its_beginning(message: str) -> None:
+    raw = encode_result(StageResult[PurgeInput](error=StageError(reason="Reason", message=message)))  # type: ignore[arg-type]
+    assert len(raw) <= RESULT_LIMIT
+    kept = json.loads(raw)["error"]["message"]
+    assert message.startswith(kept.removesuffix(" ..."))
+    assert len(kept) >= min(len(message), 250), "no more is cut than must be"

@@ -1,0 +1,23 @@
+"""The stage program train, which sends itself a signal after a given optimizer step: `interrupted_training.py TERM|KILL step`."""
+
+import os
+import signal
+import sys
+
+from speechmodel_api.stages import TrainInput
+from speechmodel_stagekit.program import run_stage
+from speechmodel_training.learner import Batch, Learner
+from speechmodel_training.train import train
+
+SIGNAL, STEP = signal.Signals[f"SIG{sys.argv[1]}"], int(sys.argv[2])
+train_undisturbed = Learner.train
+
+
+def train_and_signal(self: Learner, batch: Batch) -> None:
+    train_undisturbed(self, batch)
+    if self.step == STEP:
+        os.kill(os.getpid(), SIGNAL)
+
+
+Learner.train = train_and_signal  # type: ignore[method-assign] # a fault at a known place
+run_stage(TrainInput, train, handles_stop=True)

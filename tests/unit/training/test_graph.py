@@ -1,0 +1,76 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from speechmodel_runtime import Model, load
+from speechmodel_training.batches import BatchMaker
+from speechmodel_training.dataset import Clip
+from speechmodel_training.graph import KERNELS, PRODUCER, frozen_graph, pack_alphabet
+from speechmodel_training.learner import Tensors
+from speechmodel_training.network import Geometry, fresh_weights, logits
+from tensorflow.core.framework.graph_pb2 import GraphDef
+
+from .conftest import ALPHABET, Row
+
+
+@pytest.fixture(scope="module")
+def weights(fixtures: Path) -> Tensors:
+    """Read from the constants of a graph that the runtime is known to understand."""
+    definition = GraphDef.FromString((fixtures / "tf2_128.pb").read_bytes())
+    constants = {
+        node.name: tf.make_ndarray(node.attr["value"].tensor) for node in definition.node if node.op == "Const"
+    }
+    return {name: constants[name] for name in Geometry(128, 16).weight_shapes()}
+
+
+def test_the_runtime_hears_what_it_hears_with_the_reference_graph(
+    fixtures: Path, tmp_path: Path, weights: Tensors
+) -> None:
+    expected = json.loads((fixtures / "tf2_128.expected.json").read_text())
+    graph = tmp_path / "output_graph.pb"
+    graph.write_bytes(frozen_graph(weights, ALPHABET, "es"))
+    with Model(graph) as model:
+        for name, heard in expected.items():
+            transcript = model.transcribe(load(fixtures / "clips" / name))
+            assert transcript.text == heard["text"]
+            assert [token.timestep for token in transcript.tokens] == heard["timesteps"]
+            assert transcript.confidence == pytest.approx(heard["confidence"], abs=1e-5)
+
+
+def test_training_computes_what_the_runtime_computes(
+    fixtures: Path, rows: list[Row], tmp_path: Path, weights: Tensors
+) -> None:
+    """The most likely class of every frame, blanks and repeats removed, is what the runtime heard."""
+    batch = BatchMaker([Clip(fixtures / name, text, 0) for name, text in rows], ALPHABET).make(tuple(range(len(rows))))
+    classes = np.argmax(logits(weights, batch.features), axis=2).T
+    for (_, transcript), frames, path in zip(rows, np.asarray(batch.frames), classes, strict=True):
+        kept = [c for before, c in zip([-1, *path[:frames]], path[:frames], strict=False) if c not in (before, 16)]
+        assert "".join(ALPHABET[c] for c in kept) == transcript
+
+
+def test_equal_weights_give_equal_bytes(weights: Tensors) -> None:
+    assert frozen_graph(weights, ALPHABET, "es") == frozen_graph(dict(reversed(weights.items())), ALPHABET, "es")
+
+
+def test_the_graph_says_nothing_that_the_runtime_cannot_know(weights: Tensors) -> None:
+    definition = GraphDef.FromString(frozen_graph(weights, ALPHABET, "es"))
+    assert {node.op for node in definition.node} == KERNELS
+    attributes = {(node.op, name) for node in definition.node for name in node.attr}
+    assert not [name for _, name in attributes if name.startswith("_")]
+    assert ("GatherNd", "bad_indices_policy") not in attributes
+    assert ("MatMul", "grad_a") not in attributes
+    assert definition.versions.producer == PRODUCER
+    assert not definition.library.function
+
+
+def test_an_alphabet_that_does_not_fit_the_output_layer_is_refused() -> None:
+    weights = fresh_weights(Geometry(16, 5), 1)
+    with pytest.raises(ValueError, match="6 labels need 7 output classes, the weights have 6"):
+        frozen_graph(weights, "abcdef", "es")
+
+
+def test_the_alphabet_is_packed_as_the_runtime_reads_it() -> None:
+    assert pack_alphabet(ALPHABET)[:12] == bytes.fromhex("1000 0000 0100 20 0100 0100 61")
+    assert pack_alphabet("ñ") == bytes.fromhex("0100 0000 0200 c3b1")

@@ -1,0 +1,81 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+from speechmodel_training.lstm import lstm
+
+TIME, BATCH, UNITS = 7, 3, 5
+
+
+@pytest.fixture
+def tensors() -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Inputs, kernel, bias, and what the outputs are multiplied with to make a loss."""
+    random = np.random.default_rng(0)
+    shapes = ((TIME, BATCH, UNITS), (2 * UNITS, 4 * UNITS), (4 * UNITS,), (TIME, BATCH, UNITS))
+    inputs, kernel, bias, direction = (tf.constant(random.normal(size=shape), tf.float32) for shape in shapes)
+    return inputs, kernel, bias, direction
+
+
+def upstream_lstm(inputs: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
+    nothing, none = tf.zeros([BATCH, UNITS]), tf.zeros([UNITS])
+    return tf.raw_ops.BlockLSTM(
+        seq_len_max=TIME,
+        x=inputs,
+        cs_prev=nothing,
+        h_prev=nothing,
+        w=kernel,
+        wci=none,
+        wcf=none,
+        wco=none,
+        b=bias,
+        forget_bias=0.0,
+        cell_clip=-1.0,
+    ).h
+
+
+def by_the_formulas(inputs: np.ndarray, kernel: np.ndarray, bias: np.ndarray) -> np.ndarray:
+    def sigmoid(z: np.ndarray) -> np.ndarray:
+        return 1 / (1 + np.exp(-z))
+
+    h = c = np.zeros((BATCH, UNITS))
+    outputs = []
+    for x in inputs:
+        i, g, f, o = np.split(np.concatenate([x, h], 1) @ kernel + bias, 4, axis=1)
+        c = sigmoid(i) * np.tanh(g) + sigmoid(f) * c
+        h = sigmoid(o) * np.tanh(c)
+        outputs.append(h)
+    return np.stack(outputs)
+
+
+def test_outputs_follow_the_formulas(tensors: tuple[tf.Tensor, ...]) -> None:
+    inputs, kernel, bias, _ = (np.asarray(tensor, np.float64) for tensor in tensors)
+    np.testing.assert_allclose(lstm(*tensors[:3]), by_the_formulas(inputs, kernel, bias), atol=1e-5)
+
+
+def test_gradients_are_those_of_the_op_that_upstream_trains_with(tensors: tuple[tf.Tensor, ...]) -> None:
+    *variables, direction = tensors
+
+    def gradients(layer: object) -> list[tf.Tensor]:
+        with tf.GradientTape() as tape:
+            tape.watch(variables)
+            loss = tf.reduce_sum(layer(*variables) * direction)  # type: ignore[operator]
+        return tape.gradient(loss, variables)
+
+    for ours, theirs in zip(gradients(lstm), gradients(upstream_lstm), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-5)
+
+
+def test_gradients_are_the_slopes_of_the_loss(tensors: tuple[tf.Tensor, ...]) -> None:
+    arrays = [np.asarray(tensor, np.float64) for tensor in tensors[:3]]
+    direction = np.asarray(tensors[3], np.float64)
+    variables = list(tensors[:3])
+    with tf.GradientTape() as tape:
+        tape.watch(variables)
+        loss = tf.reduce_sum(lstm(*variables) * tensors[3])
+    gradients = tape.gradient(loss, variables)
+    random = np.random.default_rng(1)
+    for which, gradient in enumerate(gradients):
+        move = random.normal(size=arrays[which].shape)
+        ahead, behind = ([*arrays], [*arrays])
+        ahead[which], behind[which] = arrays[which] + 1e-5 * move, arrays[which] - 1e-5 * move
+        slope = ((by_the_formulas(*ahead) - by_the_formulas(*behind)) * direction).sum() / 2e-5
+        assert float(tf.reduce_sum(gradient * tf.constant(move, tf.float32))) == pytest.approx(slope, rel=1e-3)

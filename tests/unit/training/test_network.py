@@ -1,0 +1,138 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from speechmodel_stagekit.errors import ArtefactMissing
+from speechmodel_training.audio import CONTEXT
+from speechmodel_training.batches import BatchMaker
+from speechmodel_training.dataset import Clip
+from speechmodel_training.learner import Learner, tensor_shapes
+from speechmodel_training.network import Dropout, Geometry, fresh_weights, patches
+
+from .conftest import ALPHABET, Row
+
+GEOMETRY = Geometry(hidden_units=16, labels=len(ALPHABET))
+CELL = "cudnn_lstm/rnn/multi_rnn_cell/cell_0/cudnn_compatible_lstm_cell"
+UPSTREAM_WEIGHTS = {
+    "layer_1/weights": (494, 16),
+    "layer_1/bias": (16,),
+    "layer_2/weights": (16, 16),
+    "layer_2/bias": (16,),
+    "layer_3/weights": (16, 16),
+    "layer_3/bias": (16,),
+    "layer_5/weights": (16, 16),
+    "layer_5/bias": (16,),
+    "layer_6/weights": (16, 17),
+    "layer_6/bias": (17,),
+    f"{CELL}/kernel": (32, 64),
+    f"{CELL}/bias": (64,),
+}
+
+
+@pytest.fixture
+def clips(fixtures: Path, rows: list[Row]) -> list[Clip]:
+    return [Clip(fixtures / name, transcript, frames=0) for name, transcript in rows]
+
+
+def learner(dropout: float = 0.0, seed: int = 1) -> Learner:
+    return Learner(GEOMETRY, seed=seed, learning_rate=0.001, dropout=dropout)
+
+
+def test_a_checkpoint_holds_upstreams_forty_names() -> None:
+    scalars = {"beta1_power", "beta2_power", "global_step", "learning_rate"}
+    moments = {f"{name}/{moment}" for name in UPSTREAM_WEIGHTS for moment in ("Adam", "Adam_1")}
+    shapes = tensor_shapes(GEOMETRY)
+    assert set(shapes) == set(UPSTREAM_WEIGHTS) | moments | scalars
+    assert len(shapes) == 40
+    assert {name: shapes[name] for name in UPSTREAM_WEIGHTS} == UPSTREAM_WEIGHTS
+    assert {name: tensor.shape for name, tensor in learner().tensors().items()} == shapes
+    assert learner().tensors()["global_step"].dtype == np.int64
+
+
+def test_fresh_weights_depend_on_the_seed_only() -> None:
+    one, same, other = fresh_weights(GEOMETRY, 1), fresh_weights(GEOMETRY, 1), fresh_weights(GEOMETRY, 2)
+    for name, weight in one.items():
+        assert weight.tobytes() == same[name].tobytes()
+        assert name.endswith("bias") or weight.tobytes() != other[name].tobytes()
+
+
+def test_fresh_weights_are_glorot_uniform() -> None:
+    weights = fresh_weights(Geometry(256, 20), 1)["layer_2/weights"]
+    edge = np.sqrt(6 / 512)
+    assert np.abs(weights).max() <= edge
+    assert weights.std() == pytest.approx(edge / np.sqrt(3), rel=0.02)
+
+
+def test_a_patch_is_a_frame_between_its_neighbours() -> None:
+    features = tf.reshape(tf.range(1.0, 1 + 30 * 26), [1, 30, 26])
+    middle = np.asarray(patches(features))[12, 0].reshape(19, 26)
+    np.testing.assert_array_equal(middle, np.asarray(features)[0, 12 - CONTEXT : 13 + CONTEXT])
+    first = np.asarray(patches(features))[0, 0].reshape(19, 26)
+    assert not first[:CONTEXT].any()
+    np.testing.assert_array_equal(first[CONTEXT], np.asarray(features)[0, 0])
+
+
+def test_dropout_is_the_same_for_the_same_step_and_another_for_the_next() -> None:
+    def mask(step: int, layer: str = "layer_1", seed: int = 5) -> bytes:
+        dropped = Dropout(0.3, seed, tf.constant(step, tf.int64))(tf.ones([40, 16]), layer)
+        return np.asarray(dropped).tobytes()
+
+    assert mask(1) == mask(1)
+    assert len({mask(1), mask(2), mask(1, "layer_2"), mask(1, seed=6)}) == 4
+    values = np.frombuffer(mask(3), np.float32)
+    assert set(np.round(values, 5)) == {0.0, np.float32(round(1 / 0.7, 5))}
+    assert (values == 0).mean() == pytest.approx(0.3, abs=0.06)
+
+
+def test_the_company_in_a_batch_does_not_change_a_clips_loss(clips: list[Clip]) -> None:
+    batches, model = BatchMaker(clips, ALPHABET), learner()
+    alone = model.loss_of(batches.make((0,))) + model.loss_of(batches.make((17,)))
+    assert model.loss_of(batches.make((0, 17))) == pytest.approx(alone, rel=1e-5)
+
+
+def test_learning_lowers_the_loss(clips: list[Clip]) -> None:
+    batches, model = BatchMaker(clips, ALPHABET), learner()
+    batch = batches.make(tuple(range(6)))
+    before = model.loss_of(batch)
+    for _ in range(20):
+        model.train(batch)
+    assert model.step == 20
+    assert model.loss_of(batch) < 0.9 * before
+
+
+def test_two_learners_of_one_seed_stay_equal_to_the_last_bit(clips: list[Clip]) -> None:
+    batches = BatchMaker(clips, ALPHABET)
+    models = [learner(dropout=0.2), learner(dropout=0.2)]
+    for model in models:
+        for first in range(0, 12, 3):
+            model.train(batches.make((first, first + 1, first + 2)))
+    one, other = (model.tensors() for model in models)
+    assert all(one[name].tobytes() == other[name].tobytes() for name in one)
+
+
+def test_the_learning_rate_of_this_run_wins_over_the_checkpoints(clips: list[Clip]) -> None:
+    old = learner()
+    new = Learner(GEOMETRY, seed=1, learning_rate=0.25, dropout=0.0)
+    new.load(old.tensors())
+    assert new.tensors()["learning_rate"] == 0.25
+
+
+def test_features_beyond_the_cache_are_made_anew(clips: list[Clip]) -> None:
+    cached, uncached = BatchMaker(clips, ALPHABET), BatchMaker(clips, ALPHABET, cache_bytes=0)
+    for _ in range(2):
+        np.testing.assert_array_equal(cached.make((3, 4)).features, uncached.make((3, 4)).features)
+
+
+def test_a_stream_gives_the_batches_in_order(clips: list[Clip]) -> None:
+    order = [(0, 1), (2,), (3, 4, 5), (6,)]
+    batches = BatchMaker(clips, ALPHABET)
+    assert [batch.clips for batch in batches.stream(order)] == [2, 1, 3, 1]
+    for batch, chosen in zip(batches.stream(order), order, strict=True):
+        np.testing.assert_array_equal(batch.features, batches.make(chosen).features)
+
+
+def test_a_stream_passes_on_what_went_wrong(clips: list[Clip], tmp_path: Path) -> None:
+    gone = Clip(tmp_path / "gone.wav", "a", frames=0)
+    with pytest.raises(ArtefactMissing):
+        list(BatchMaker([*clips, gone], ALPHABET).stream([(0,), (18,), (1,)]))

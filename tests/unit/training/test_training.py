@@ -1,0 +1,165 @@
+"""What a user sees of training, stopping, going on and exporting."""
+
+import shutil
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from speechmodel_api.progress import TrainProgress
+from speechmodel_api.stages import TrainOutput
+from speechmodel_runtime import Model, load
+from speechmodel_stagekit.artefacts import recorded_output
+from speechmodel_stagekit.errors import Stopped
+from speechmodel_training.checkpoints import read_tensors, write_tensors
+from speechmodel_training.errors import LossDiverged, NothingToExport, UnknownCharacters
+from speechmodel_training.export import export
+from speechmodel_training.learner import tensor_shapes
+from speechmodel_training.network import Geometry
+
+from .conftest import ALPHABET, Row, Workspace
+
+Make = Callable[[str], Workspace]
+
+
+def test_training_gives_a_graph_a_history_and_progress(
+    workspace: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = workspace.train()
+    assert (output.epoch, output.trained_epochs, output.step) == (4, 4, 16)
+    assert recorded_output(workspace.graph().parent, TrainOutput) == output
+    history = workspace.history()
+    assert [row["epoch"] for row in history] == ["1", "2", "3", "4"]
+    assert output.exported_epoch == int(min(history, key=lambda row: float(row["dev_loss"]))["epoch"])
+    records = [TrainProgress.model_validate_json(line) for line in capsys.readouterr().out.splitlines()]
+    assert [record.epoch for record in records if record.fraction == 0] == [0, 1, 2, 3, 4]
+    assert records[-1].loss == output.loss == float(history[-1]["loss"])
+    assert records[-1].dev_loss == output.dev_loss
+
+
+def test_the_best_epoch_is_exported_although_few_are_saved(workspace: Workspace) -> None:
+    learning_badly = {"hiddenUnits": 32, "batchSize": 4, "learningRate": 0.05}
+    output = workspace.train(maxEpochs=12, hyperparameters=learning_badly)
+    history = workspace.history()
+    best = min(history, key=lambda row: float(row["dev_loss"]))
+    assert best is not history[-1]
+    assert output.exported_epoch == int(best["epoch"])
+    assert output.dev_loss == float(history[-1]["dev_loss"])
+
+
+def test_a_stopped_run_goes_on_as_if_nothing_had_happened(
+    make_workspace: Make, stop_at: Callable[[int], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    undisturbed, stopped = make_workspace("undisturbed"), make_workspace("stopped")
+    expected = undisturbed.train()
+    stop_at(6)
+    with pytest.raises(Stopped, match="1 epochs finished, step 6"):
+        stopped.train()
+    stop_at(0)
+    capsys.readouterr()
+    assert stopped.train(attempt=2) == expected
+    first = TrainProgress.model_validate_json(capsys.readouterr().out.splitlines()[0])
+    assert (first.epoch, first.step, first.fraction) == (1, 6, 0.5)
+    assert stopped.graph().read_bytes() == undisturbed.graph().read_bytes()
+
+
+def test_raising_max_epochs_continues_from_the_last_checkpoint(make_workspace: Make) -> None:
+    at_once, in_two = make_workspace("at-once"), make_workspace("in-two")
+    whole = at_once.train(maxEpochs=5)
+    in_two.train(maxEpochs=3)
+    more = in_two.train(maxEpochs=5, key="33333333")
+    assert more.trained_epochs == 2
+    assert more.graph_sha256 == whole.graph_sha256
+    assert [row["epoch"] for row in in_two.history("33333333")] == ["1", "2", "3", "4", "5"]
+
+
+def test_epochs_of_all_attempts_count_as_trained_for_the_target(
+    workspace: Workspace, stop_at: Callable[[int], None]
+) -> None:
+    workspace.train(maxEpochs=2)
+    stop_at(14)
+    with pytest.raises(Stopped):
+        workspace.train(maxEpochs=4, key="33333333")
+    stop_at(0)
+    assert workspace.train(maxEpochs=4, key="33333333", attempt=2).trained_epochs == 2
+
+
+def test_with_nothing_left_to_train_the_same_graph_is_exported_again(workspace: Workspace) -> None:
+    first = workspace.train(maxEpochs=3)
+    lowered = workspace.train(maxEpochs=2, key="33333333")
+    assert (lowered.trained_epochs, lowered.epoch) == (0, 3)
+    assert workspace.graph("33333333").read_bytes() == workspace.graph().read_bytes()
+    shutil.rmtree(workspace.graph().parent)
+    assert export(workspace.input(maxEpochs=3)) == first
+
+
+def test_nothing_is_exported_before_an_epoch_is_finished(workspace: Workspace) -> None:
+    with pytest.raises(NothingToExport, match="train first"):
+        export(workspace.input())
+
+
+def test_a_finished_run_is_not_run_again(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    first = workspace.train(maxEpochs=1)
+    shutil.rmtree(workspace.lineage)
+    capsys.readouterr()
+    assert workspace.train(maxEpochs=1, attempt=2) == first
+    assert not capsys.readouterr().out
+    assert not workspace.lineage.exists()
+
+
+def test_another_batch_size_goes_on_with_the_clips_not_yet_seen(
+    workspace: Workspace, stop_at: Callable[[int], None]
+) -> None:
+    stop_at(6)
+    with pytest.raises(Stopped):
+        workspace.train(maxEpochs=2)
+    stop_at(0)
+    output = workspace.train(maxEpochs=2, attempt=2, hyperparameters={"hiddenUnits": 32, "batchSize": 2})
+    # 4 steps and 2 more of the old size saw 14 + 7 clips; the 7 left are 4 batches of at most 2
+    assert output.step == 6 + 4
+    assert [row["step"] for row in workspace.history()] == ["4", "10"]
+
+
+def test_a_loss_that_diverges_ends_training_and_spares_the_last_checkpoint(workspace: Workspace) -> None:
+    workspace.train(maxEpochs=1)
+    (checkpoint,) = workspace.lineage.glob("step-*")
+    tensors = read_tensors(checkpoint / "model", tensor_shapes(Geometry(32, len(ALPHABET))))
+    write_tensors(checkpoint / "model", tensors | {"layer_6/weights": np.full((32, 17), 3e38, np.float32)})
+    wild = {"hiddenUnits": 32, "batchSize": 4, "learningRate": 0.5}
+    with pytest.raises(
+        LossDiverged, match=r"the training loss became .* lower hyperparameters.learningRate \(now 0.5\)"
+    ):
+        workspace.train(maxEpochs=3, key="33333333", hyperparameters=wild)
+    assert list(workspace.lineage.glob("step-*")) == [checkpoint]
+    assert not workspace.graph("33333333").exists()
+
+
+def test_a_batch_larger_than_the_dataset_is_lowered_and_said(
+    workspace: Workspace, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert workspace.train(maxEpochs=1, hyperparameters={"hiddenUnits": 32, "batchSize": 500}).step == 1
+    assert "batchSize 500 is lowered to the 14 training clips" in caplog.text
+
+
+def test_without_dev_clips_the_last_epoch_is_exported(workspace: Workspace, rows: list[Row]) -> None:
+    workspace.prepare(rows)
+    output = workspace.train(maxEpochs=3)
+    assert output.exported_epoch == 3
+    assert output.dev_loss is None
+    assert {row["dev_loss"] for row in workspace.history()} == {""}
+
+
+def test_unusable_data_ends_before_anything_is_written(workspace: Workspace, rows: list[Row]) -> None:
+    workspace.prepare([(rows[0][0], "çççç"), *rows[1:4]])
+    with pytest.raises(UnknownCharacters):
+        workspace.train()
+    assert not workspace.lineage.exists()
+
+
+@pytest.mark.training
+def test_a_model_that_learned_its_clips_says_them_in_the_runtime(workspace: Workspace, rows: list[Row]) -> None:
+    workspace.prepare(rows)
+    output = workspace.train(maxEpochs=250, hyperparameters={"hiddenUnits": 128, "batchSize": 6})
+    assert output.loss < 1
+    with Model(workspace.graph()) as model:
+        right = [model.transcribe(load(workspace.data / name)).text == transcript for name, transcript in rows]
+    assert sum(right) >= 17
