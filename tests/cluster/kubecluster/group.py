@@ -17,7 +17,7 @@ from pathlib import Path
 from . import processes
 from .errors import ClusterError, NotRunning, TimedOut
 from .layout import SOURCE, Layout
-from .shell import tail
+from .shell import tail, wait_for
 
 INIT_MODULE = "kubecluster.init"
 GO = b"go\n"  # what the init waits for; end of file instead means that its starter died
@@ -134,8 +134,16 @@ def signal_service(layout: Layout, group: str, service: str, number: signal.Sign
 
 
 def stop(layout: Layout, names: Iterable[str], seconds: float = 20, kill: bool = False) -> None:
-    """Stop groups together: SIGTERM (or SIGKILL at once), then SIGKILL for those that took longer than `seconds`."""
-    running = {name: pid for name, pid in inits(layout).items() if name in set(names)}
+    """Stop groups together: SIGTERM (or SIGKILL at once), then SIGKILL for those that took longer than `seconds`.
+
+    An init that was still to be forked when its starter was killed is stopped by killing its launcher.
+    """
+    names = set(names)
+    launching = [pid for spec, pid in _launchers() if spec.parent == layout.groups and spec.stem in names]
+    for pid in launching:
+        _send(pid, signal.SIGKILL)
+    wait_for("the end of launchers", lambda: not any(map(processes.alive, launching)), seconds, every=0.02)
+    running = {name: pid for name, pid in inits(layout).items() if name in names}
     for pid in running.values():
         _send(pid, signal.SIGKILL if kill else signal.SIGTERM)
     end = time.monotonic() + seconds
@@ -152,9 +160,18 @@ def stop(layout: Layout, names: Iterable[str], seconds: float = 20, kill: bool =
 
 def _all_inits() -> Iterator[tuple[Path, int]]:
     """The specification and the host PID of every init."""
+    return ((spec, pid) for spec, pid in _running_init_module() if processes.is_namespace_init(pid))
+
+
+def _launchers() -> Iterator[tuple[Path, int]]:
+    """The specification and the host PID of every process that is about to fork an init."""
+    return ((spec, pid) for spec, pid in _running_init_module() if not processes.is_namespace_init(pid))
+
+
+def _running_init_module() -> Iterator[tuple[Path, int]]:
     for pid in processes.pids():
         argv = processes.command_line(pid)
-        if len(argv) == 4 and argv[2] == INIT_MODULE and processes.is_namespace_init(pid):
+        if len(argv) == 4 and argv[2] == INIT_MODULE:
             yield Path(argv[3]), pid
 
 

@@ -85,6 +85,16 @@ def test_up_killed_half_way_leaves_nothing_after_down(down: Layout, seconds: flo
     assert traces(down) == before
 
 
+def test_a_group_that_was_about_to_start_when_its_starter_was_killed_does_not(down: Layout) -> None:
+    before = traces(down)
+    argv = [sys.executable, "-m", group.INIT_MODULE, str(down.groups / "control.json")]
+    with subprocess.Popen(argv, cwd=SOURCE, stdin=subprocess.DEVNULL) as launcher:
+        launcher.send_signal(signal.SIGSTOP)  # long before the interpreter has started, let alone forked
+        cluster.down(down)
+        assert launcher.wait(5) == -signal.SIGKILL
+    assert traces(down) == before
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_a_cluster_that_was_up_for_a_command_goes_when_that_is_killed(down: Layout, number: signal.Signals) -> None:
     before = traces(down)
