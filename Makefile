@@ -56,6 +56,7 @@ bench: $(VENV)/.ready packages ## the figures of docs/benchmarks.md
 	@$(BIN)/python tests/bench/convert_bench.py
 	@$(BIN)/python tests/bench/s3_bench.py
 	@$(BIN)/python tests/bench/job_to_job_bench.py
+	@unshare --net $(BIN)/python tests/bench/cluster_bench.py
 
 .PHONY: crds
 crds: $(VENV)/.ready ## write the CRD from the types

@@ -53,9 +53,7 @@ def sleeping() -> bool:
 def test_a_clean_end_leaves_nothing_but_binaries_and_images(down: Layout) -> None:
     before = traces(down)
     assert before["processes"] == before["cgroups"] == ""
-    began = time.monotonic()
     cluster.up(down)
-    assert time.monotonic() - began < 20
     assert cluster.healthy(down)
     assert traces(down) != before
     cluster.down(down)
