@@ -84,9 +84,10 @@ def test_a_client_that_dies_while_it_uploads_gives_its_place_back(start: Start) 
 def test_an_upload_that_does_not_arrive_in_time_gives_its_place_back(start: Start) -> None:
     server = start(decoders=1, waiting=0, upload_seconds=0.5).wait_until_ready()
     with begin_upload(server) as connection:
-        connection.settimeout(5)
+        connection.settimeout(30)
         answer = b"".join(iter(lambda: connection.recv(65536), b"")).decode()
     assert answer.startswith("HTTP/1.1 408")
+    assert "connection: close" in answer.lower()
     assert '"code":"upload_too_slow"' in answer
     assert in_flight(server) == 0
 

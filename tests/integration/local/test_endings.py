@@ -3,6 +3,7 @@
 import re
 import signal
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,11 @@ pytestmark = pytest.mark.training
 
 
 @pytest.fixture
-def long(tmp_path: Path) -> Workplace:
+def long(tmp_path: Path) -> Iterator[Workplace]:
     """A training that does not end by itself."""
-    return Workplace.make(tmp_path, maxEpochs=100_000)
+    place = Workplace.make(tmp_path, maxEpochs=100_000)
+    yield place
+    place.kill()
 
 
 def training(line: str) -> bool:

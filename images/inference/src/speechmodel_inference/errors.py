@@ -60,13 +60,14 @@ class ModelNotFound(RequestError):
 
 
 class UploadTooSlow(RequestError):
-    """The body did not arrive in time."""
+    """The body did not arrive in time, and nobody waits for the rest of it: the connection is closed (RFC 9110, 15.5.9)."""
 
     status = 408
     type = "invalid_request_error"
 
     def __init__(self, seconds: float) -> None:
         super().__init__(f"The upload took longer than {seconds:g} s; send less at once.", code="upload_too_slow")
+        self.headers = {"Connection": "close"}
 
 
 class UploadTooLarge(RequestError):
