@@ -87,9 +87,13 @@ def test_a_group_that_was_about_to_start_when_its_starter_was_killed_does_not(do
     before = traces(down)
     argv = [sys.executable, "-m", group.INIT_MODULE, str(down.groups / "control.json")]
     with subprocess.Popen(argv, cwd=SOURCE, stdin=subprocess.DEVNULL) as launcher:
-        launcher.send_signal(signal.SIGSTOP)  # long before the interpreter has started, let alone forked
-        cluster.down(down)
-        assert launcher.wait(5) == -signal.SIGKILL
+        try:
+            launcher.send_signal(signal.SIGSTOP)  # long before the interpreter has started, let alone forked
+            wait_for("its execve", lambda: processes.command_line(launcher.pid) == argv, 10, every=0.01)
+            cluster.down(down)
+            assert launcher.wait(5) == -signal.SIGKILL
+        finally:
+            launcher.kill()
     assert traces(down) == before
 
 
