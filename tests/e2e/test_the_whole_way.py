@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import recordings
 import stock_deepspeech
 import yaml
 from kube import Kubectl, Model, eventually, transcribe
 from spaces import Space, make_space, remove_space
+from speechmodel_runtime.audio import SAMPLE_RATE, load, save
 from target import Target
 
 
@@ -54,6 +56,13 @@ def model(space: Space, epochs_seen: list[str]) -> Model:
 def test_the_served_model_understands_a_voice_that_training_never_heard(model: Model) -> None:
     with model.kubectl.forward(f"service/{model.name}", 80) as url:
         assert transcribe(url, recordings.heard("ok espejo")) == "ok espejo"
+
+
+def test_it_understands_what_is_said_after_a_silence(model: Model, tmp_path: Path) -> None:
+    said = load(recordings.heard("ok espejo"))
+    save(tmp_path / "late.wav", np.pad(said, (SAMPLE_RATE // 2, SAMPLE_RATE // 2)))
+    with model.kubectl.forward(f"service/{model.name}", 80) as url:
+        assert transcribe(url, tmp_path / "late.wav") == "ok espejo"
 
 
 def test_kubectl_get_shows_the_epoch_move(model: Model, epochs_seen: list[str]) -> None:
@@ -103,20 +112,13 @@ class Caller:
 
     def __init__(self, model: Model, image: str) -> None:
         self._kubectl, self._name = model.kubectl, f"caller-{model.name}"
-        program = (
-            "import time, urllib.request as r\n"
-            "bad = good = 0\n"
-            "while True:\n"
-            "    try:\n"
-            f"        r.urlopen('http://{model.name}/v1/models', timeout=10).read(); good += 1\n"
-            "    except Exception as error:\n"
-            "        bad += 1; print('FAILED', error, flush=True)\n"
-            "    print('good', good, 'bad', bad, flush=True)\n"
-            "    time.sleep(0.05)\n"
-        )
+        program = Path(__file__).with_name("caller.py").read_text(encoding="utf-8")
         pod = recordings.loader("unused", image, {})
         pod["metadata"]["name"] = self._name
-        pod["spec"]["containers"][0] |= {"command": ["python", "-u", "-c", program], "volumeMounts": []}
+        pod["spec"]["containers"][0] |= {
+            "command": ["python", "-c", program, f"http://{model.name}"],
+            "volumeMounts": [],
+        }
         pod["spec"]["volumes"] = []
         self._kubectl.apply(pod)
         self._kubectl("wait", "--for=condition=Ready", f"pod/{self._name}", "--timeout=60s")

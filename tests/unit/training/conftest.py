@@ -18,6 +18,7 @@ from speechmodel_stagekit.artefacts import seal
 from speechmodel_stagekit.program import stop_requested
 from speechmodel_training.device import prepare_device
 from speechmodel_training.learner import Batch, Learner
+from speechmodel_training.room import Room
 from speechmodel_training.state import LineageFacts
 from speechmodel_training.train import train
 
@@ -25,6 +26,8 @@ FIXTURES = Path(__file__).parents[2] / "fixtures" / "deepspeech"
 PROGRAM = Path(__file__).with_name("interrupted_training.py")
 DATASET_DIGEST = "0" * 64
 ALPHABET = tuple(" aehijklmnoprsuv")
+STUDIO = Room(seed=1, paused=0, noisy=0)
+"""Where clips are heard as they are."""
 
 Row = tuple[str, str]
 """wav_filename, transcript"""

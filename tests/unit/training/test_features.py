@@ -46,34 +46,34 @@ def test_features_are_the_mfcc_of_the_runtime(fixtures: Path) -> None:
     samples = read_samples(path)
     full = (len(samples) - 512) // 320 + 1
     padded = np.pad(samples.astype(np.float64) / 32768, (0, 512 + 320 * full - len(samples)))
-    np.testing.assert_allclose(clip_features(path), mfcc(padded), atol=2e-3)
+    np.testing.assert_allclose(clip_features(samples), mfcc(padded), atol=2e-3)
 
 
 @settings(max_examples=30, deadline=None)
 @given(length=st.integers(0, 3000))
 def test_a_clip_has_one_frame_more_than_full_windows(tmp_path_factory: pytest.TempPathFactory, length: int) -> None:
     path = write_wav(tmp_path_factory.mktemp("clip") / "a.wav", np.arange(length))
-    assert clip_features(path).shape == (frame_count(length), 26)
+    assert clip_features(read_samples(path)).shape == (frame_count(length), 26)
     assert frame_count(length) == max((length - 512) // 320 + 1, 0) + 1
 
 
 def test_features_are_the_same_every_time(fixtures: Path) -> None:
     path = sorted((fixtures / "clips").iterdir())[0]
-    assert clip_features(path).tobytes() == clip_features(path).tobytes()
+    assert clip_features(read_samples(path)).tobytes() == clip_features(read_samples(path)).tobytes()
 
 
 def test_a_missing_clip_sends_its_producer_back_to_work(tmp_path: Path) -> None:
     with pytest.raises(ArtefactMissing, match=r"gone\.wav is missing"):
-        clip_features(tmp_path / "gone.wav")
+        read_samples(tmp_path / "gone.wav")
 
 
 def test_a_clip_that_is_no_wav_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.wav").write_bytes(b"no wav")
     with pytest.raises(ArtefactMissing, match=r"a\.wav is no wav file"):
-        clip_features(tmp_path / "a.wav")
+        read_samples(tmp_path / "a.wav")
 
 
 def test_a_clip_of_another_rate_is_named_with_its_numbers(tmp_path: Path) -> None:
     path = write_wav(tmp_path / "a.wav", np.zeros(2000), rate=44100, channels=2)
     with pytest.raises(ArtefactMissing, match=r"a\.wav has 44100 Hz, 2 channels, 16 bit"):
-        clip_features(path)
+        read_samples(path)

@@ -12,7 +12,7 @@ from speechmodel_training.learner import Tensors
 from speechmodel_training.network import Geometry, fresh_weights, logits
 from tensorflow.core.framework.graph_pb2 import GraphDef
 
-from .conftest import ALPHABET, Row
+from .conftest import ALPHABET, STUDIO, Row
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,8 @@ def test_training_computes_what_the_runtime_computes(
     fixtures: Path, rows: list[Row], tmp_path: Path, weights: Tensors
 ) -> None:
     """The most likely class of every frame, blanks and repeats removed, is what the runtime heard."""
-    batch = BatchMaker([Clip(fixtures / name, text, 0) for name, text in rows], ALPHABET).make(tuple(range(len(rows))))
+    clips = [Clip(fixtures / name, text, 0) for name, text in rows]
+    batch = BatchMaker(clips, ALPHABET, STUDIO).make(tuple(range(len(rows))))
     classes = np.argmax(logits(weights, batch.features), axis=2).T
     for (_, transcript), frames, path in zip(rows, np.asarray(batch.frames), classes, strict=True):
         kept = [c for before, c in zip([-1, *path[:frames]], path[:frames], strict=False) if c not in (before, 16)]

@@ -10,7 +10,7 @@ from speechmodel_training.dataset import Clip
 from speechmodel_training.learner import Learner, tensor_shapes
 from speechmodel_training.network import Dropout, Geometry, fresh_weights, patches
 
-from .conftest import ALPHABET, Row
+from .conftest import ALPHABET, STUDIO, Row
 
 GEOMETRY = Geometry(hidden_units=16, labels=len(ALPHABET))
 CELL = "cudnn_lstm/rnn/multi_rnn_cell/cell_0/cudnn_compatible_lstm_cell"
@@ -86,13 +86,13 @@ def test_dropout_is_the_same_for_the_same_step_and_another_for_the_next() -> Non
 
 
 def test_the_company_in_a_batch_does_not_change_a_clips_loss(clips: list[Clip]) -> None:
-    batches, model = BatchMaker(clips, ALPHABET), learner()
+    batches, model = BatchMaker(clips, ALPHABET, STUDIO), learner()
     alone = model.loss_of(batches.make((0,))) + model.loss_of(batches.make((17,)))
     assert model.loss_of(batches.make((0, 17))) == pytest.approx(alone, rel=1e-5)
 
 
 def test_learning_lowers_the_loss(clips: list[Clip]) -> None:
-    batches, model = BatchMaker(clips, ALPHABET), learner()
+    batches, model = BatchMaker(clips, ALPHABET, STUDIO), learner()
     batch = batches.make(tuple(range(6)))
     before = model.loss_of(batch)
     for _ in range(20):
@@ -102,7 +102,7 @@ def test_learning_lowers_the_loss(clips: list[Clip]) -> None:
 
 
 def test_two_learners_of_one_seed_stay_equal_to_the_last_bit(clips: list[Clip]) -> None:
-    batches = BatchMaker(clips, ALPHABET)
+    batches = BatchMaker(clips, ALPHABET, STUDIO)
     models = [learner(dropout=0.2), learner(dropout=0.2)]
     for model in models:
         for first in range(0, 12, 3):
@@ -118,15 +118,9 @@ def test_the_learning_rate_of_this_run_wins_over_the_checkpoints(clips: list[Cli
     assert new.tensors()["learning_rate"] == 0.25
 
 
-def test_features_beyond_the_cache_are_made_anew(clips: list[Clip]) -> None:
-    cached, uncached = BatchMaker(clips, ALPHABET), BatchMaker(clips, ALPHABET, cache_bytes=0)
-    for _ in range(2):
-        np.testing.assert_array_equal(cached.make((3, 4)).features, uncached.make((3, 4)).features)
-
-
 def test_a_stream_gives_the_batches_in_order(clips: list[Clip]) -> None:
     order = [(0, 1), (2,), (3, 4, 5), (6,)]
-    batches = BatchMaker(clips, ALPHABET)
+    batches = BatchMaker(clips, ALPHABET, STUDIO)
     assert [batch.clips for batch in batches.stream(order)] == [2, 1, 3, 1]
     for batch, chosen in zip(batches.stream(order), order, strict=True):
         np.testing.assert_array_equal(batch.features, batches.make(chosen).features)
@@ -135,4 +129,4 @@ def test_a_stream_gives_the_batches_in_order(clips: list[Clip]) -> None:
 def test_a_stream_passes_on_what_went_wrong(clips: list[Clip], tmp_path: Path) -> None:
     gone = Clip(tmp_path / "gone.wav", "a", frames=0)
     with pytest.raises(ArtefactMissing):
-        list(BatchMaker([*clips, gone], ALPHABET).stream([(0,), (18,), (1,)]))
+        list(BatchMaker([*clips, gone], ALPHABET, STUDIO).stream([(0,), (18,), (1,)]))

@@ -1,4 +1,4 @@
-"""A clip -> MFCC frames, exactly as the runtime computes them: the same TensorFlow ops on the same windows."""
+"""Samples -> MFCC frames, exactly as the runtime computes them: the same TensorFlow ops on the same windows."""
 
 import wave
 from pathlib import Path
@@ -21,21 +21,23 @@ from speechmodel_training.audio import (
 
 Frames = npt.NDArray[np.float32]
 """[frames, 26]"""
+Samples = npt.NDArray[np.int16]
+"""Of a 16 kHz mono clip."""
 _FULL_SCALE = 32768.0
 """The runtime's divisor for 16-bit samples."""
 
 
-def clip_features(path: Path) -> Frames:
-    """[frame_count(samples), 26] of a 16 kHz mono 16-bit wav file; ArtefactMissing when it is gone or something else."""
-    audio = read_samples(path).astype(np.float32) / _FULL_SCALE
+def clip_features(samples: Samples) -> Frames:
+    """[frame_count(len(samples)), 26]"""
+    audio = samples.astype(np.float32) / _FULL_SCALE
     padded = np.zeros(WINDOW + STRIDE * full_windows(len(audio)), np.float32)
     padded[: len(audio)] = audio
     with tf.device("CPU:0"):
         return np.asarray(spectral_features(tf.constant(padded[:, None])))
 
 
-def read_samples(path: Path) -> npt.NDArray[np.int16]:
-    """The samples of a 16 kHz mono 16-bit wav file."""
+def read_samples(path: Path) -> Samples:
+    """The samples of a 16 kHz mono 16-bit wav file; ArtefactMissing when it is gone or something else."""
     with _opened(path) as clip:
         return np.frombuffer(clip.readframes(clip.getnframes()), "<i2")
 

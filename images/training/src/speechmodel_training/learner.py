@@ -25,6 +25,8 @@ class Batch:
     """float32 [batch, time, 26], zeros after a clip's end"""
     frames: tf.Tensor
     """int32 [batch]"""
+    silent_frames: tf.Tensor
+    """int32 [batch]: before the first speech"""
     labels: tf.SparseTensor
     """int32 [batch, labels]: alphabet indexes"""
     clips: int
@@ -48,17 +50,16 @@ class Learner:
             tf.TensorSpec([None], tf.int32),
             tf.SparseTensorSpec([None, None], tf.int32),
         ]
-        self._train = tf.function(self._train_eagerly, input_signature=batch)
-        self._losses = tf.function(
-            lambda *batch: tf.reduce_sum(self._clip_losses(*batch, dropout=None)), input_signature=batch
-        )
+        silent_frames = tf.TensorSpec([None], tf.int32)
+        self._train = tf.function(self._train_eagerly, input_signature=[*batch, silent_frames])
+        self._losses = tf.function(self._losses_eagerly, input_signature=batch)
 
     def train(self, batch: Batch) -> None:
-        """One step of Adam on the mean loss of the batch; adds the clips' losses to `loss_sum`."""
-        self._train(batch.features, batch.frames, batch.labels)
+        """One step of Adam on the batch: CTC loss plus what is said in silence. Adds the clips' CTC losses to `loss_sum`."""
+        self._train(batch.features, batch.frames, batch.labels, batch.silent_frames)
 
     def loss_of(self, batch: Batch) -> float:
-        """Sum of the clips' losses, without dropout and without learning."""
+        """Sum of the clips' CTC losses, without dropout and without learning."""
         return float(self._losses(batch.features, batch.frames, batch.labels))
 
     @property
@@ -68,7 +69,7 @@ class Learner:
 
     @property
     def loss_sum(self) -> float:
-        """Sum of the losses of the clips trained on since it was last set. NaN, once there, stays."""
+        """Sum of the CTC losses of the clips trained on since it was last set. NaN, once there, stays."""
         return float(self._loss_sum)
 
     @loss_sum.setter
@@ -101,10 +102,13 @@ class Learner:
             named |= {name: weight, f"{name}/Adam": self._first[name], f"{name}/Adam_1": self._second[name]}
         return named
 
-    def _train_eagerly(self, features: tf.Tensor, frames: tf.Tensor, labels: tf.SparseTensor) -> None:
+    def _train_eagerly(
+        self, features: tf.Tensor, frames: tf.Tensor, labels: tf.SparseTensor, silent_frames: tf.Tensor
+    ) -> None:
         with tf.GradientTape() as tape:
-            losses = self._clip_losses(features, frames, labels, dropout=self._dropout)
-            loss = tf.reduce_mean(losses)
+            outputs = logits(self._weights, features, self._dropout)
+            losses = _ctc_losses(outputs, frames, labels)
+            loss = tf.reduce_mean(losses + _losses_in_silence(outputs, silent_frames))
         gradients = tape.gradient(loss, self._weights)
         for name, weight in self._weights.items():
             tf.raw_ops.ResourceApplyAdam(
@@ -124,13 +128,8 @@ class Learner:
         self._step.assign_add(1)
         self._loss_sum.assign_add(tf.reduce_sum(tf.cast(losses, tf.float64)))
 
-    def _clip_losses(
-        self, features: tf.Tensor, frames: tf.Tensor, labels: tf.SparseTensor, *, dropout: Dropout | None
-    ) -> tf.Tensor:
-        """CTC loss per clip; the blank is the last class, repeated labels are merged in the path, not in the target."""
-        return tf.compat.v1.nn.ctc_loss(
-            labels=labels, inputs=logits(self._weights, features, dropout), sequence_length=frames
-        )
+    def _losses_eagerly(self, features: tf.Tensor, frames: tf.Tensor, labels: tf.SparseTensor) -> tf.Tensor:
+        return tf.reduce_sum(_ctc_losses(logits(self._weights, features), frames, labels))
 
 
 def tensor_shapes(geometry: Geometry) -> dict[str, tuple[int, ...]]:
@@ -141,3 +140,14 @@ def tensor_shapes(geometry: Geometry) -> dict[str, tuple[int, ...]]:
     for name, shape in geometry.weight_shapes().items():
         shapes |= {name: shape, f"{name}/Adam": shape, f"{name}/Adam_1": shape}
     return shapes
+
+
+def _ctc_losses(outputs: tf.Tensor, frames: tf.Tensor, labels: tf.SparseTensor) -> tf.Tensor:
+    """[batch]; the blank is the last class, repeated labels are merged in the path, not in the target."""
+    return tf.compat.v1.nn.ctc_loss(labels=labels, inputs=outputs, sequence_length=frames)
+
+
+def _losses_in_silence(outputs: tf.Tensor, silent_frames: tf.Tensor) -> tf.Tensor:
+    """[batch]: cross entropy with the blank, summed over the frames before the first speech (silence.py says why)."""
+    silent = tf.sequence_mask(silent_frames, tf.shape(outputs)[0], tf.float32)
+    return -tf.reduce_sum(tf.transpose(silent) * tf.nn.log_softmax(outputs)[:, :, -1], axis=0)

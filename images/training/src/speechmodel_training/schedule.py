@@ -7,12 +7,13 @@ A running epoch's past is a list of segments, one per batch size that was used: 
 clips that are left; when the batch size changed between two runs these are cut anew, so no clip is seen twice or left out.
 """
 
-import hashlib
 from collections.abc import Sequence
 from itertools import pairwise
 
 from pydantic import Field
 from speechmodel_api.base import Document
+
+from speechmodel_training.draws import uniform
 
 Clips = tuple[int, ...]
 """Indexes of clips."""
@@ -44,9 +45,9 @@ def in_order_of_length(lengths: Sequence[int], batch_size: int) -> list[Clips]:
 
 
 def _cut(clips: Sequence[int], lengths: Sequence[int], batch_size: int, salt: str) -> list[Clips]:
-    by_length = sorted(clips, key=lambda clip: (lengths[clip] * (1 + JITTER * _uniform(f"{salt}/clip/{clip}")), clip))
+    by_length = sorted(clips, key=lambda clip: (lengths[clip] * (1 + JITTER * uniform(f"{salt}/clip/{clip}")), clip))
     batches = _groups(by_length, batch_size)
-    order = sorted(range(len(batches)), key=lambda batch: _uniform(f"{salt}/batch/{batch}"))
+    order = sorted(range(len(batches)), key=lambda batch: uniform(f"{salt}/batch/{batch}"))
     return [batches[batch] for batch in order]
 
 
@@ -55,8 +56,3 @@ def _groups(clips: Sequence[int], batch_size: int) -> list[Clips]:
     count = -(-len(clips) // batch_size)
     edges = [len(clips) * group // count for group in range(count)] + [len(clips)]
     return [tuple(clips[start:end]) for start, end in pairwise(edges)]
-
-
-def _uniform(text: str) -> float:
-    """0...1 by sha256: the same in every version of Python, unlike `random`."""
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) / 2**64

@@ -16,6 +16,7 @@ from speechmodel_training.checkpoints import Checkpoint, CheckpointStore
 from speechmodel_training.dataset import Dataset
 from speechmodel_training.errors import LossDiverged
 from speechmodel_training.learner import Learner
+from speechmodel_training.room import Room
 from speechmodel_training.saving import SaveTimer
 from speechmodel_training.schedule import batches_left, in_order_of_length
 from speechmodel_training.state import LineageFacts, TrainingState
@@ -53,8 +54,9 @@ class Trainer:
         self._learner = Learner(
             facts.geometry, seed=facts.seed, learning_rate=chosen.learning_rate, dropout=chosen.dropout
         )
-        self._train_batches = BatchMaker(dataset.train, dataset.alphabet)
-        self._dev_batches = BatchMaker(dataset.dev, dataset.alphabet)
+        room = Room(facts.seed)
+        self._train_batches = BatchMaker(dataset.train, dataset.alphabet, room)
+        self._dev_batches = BatchMaker(dataset.dev, dataset.alphabet, room)
         self._timer = SaveTimer(target.every_seconds)
         self._unsaved_best: Checkpoint | None = None
         self._state = TrainingState(facts=facts, target=target.key, attempt=target.attempt)
@@ -83,7 +85,7 @@ class Trainer:
         lengths = [clip.frames for clip in self._dataset.train]
         left = batches_left(lengths, self._state.running.segments, seed=self._state.facts.seed, epoch=self._state.epoch)
         self._clock.start()
-        for batch in self._train_batches.stream(left):
+        for batch in self._train_batches.stream(left, self._state.epoch):
             self._leave_if_stopped()
             self._learner.train(batch)
             self._state = self._state.after_batch(batch.clips)
@@ -119,7 +121,7 @@ class Trainer:
         self._report()
 
     def _dev_loss(self) -> float | None:
-        """Mean loss per dev clip; None without dev clips."""
+        """Mean loss per dev clip, in the same rooms after every epoch; None without dev clips."""
         clips = self._dataset.dev
         if not clips:
             return None
