@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 from speechmodel_training.checkpoints import Checkpoint, CheckpointStore, write_tensors
 from speechmodel_training.errors import CheckpointMismatch, CheckpointsDamaged, Superseded
-from speechmodel_training.learner import Learner, Tensors
+from speechmodel_training.learner import Learner, Tensors, average_of
 from speechmodel_training.network import Geometry
 from speechmodel_training.ownership import Owner, Ownership, owning
 from speechmodel_training.state import EpochRecord, LineageFacts, RunningEpoch, TrainingState
@@ -266,12 +266,15 @@ def test_a_kill_at_any_moment_leaves_the_newest_checkpoint_whole(
 def test_upstreams_files_are_read_when_there_is_nothing_else(
     store: CheckpointStore, ownership: Ownership, tensors: Tensors
 ) -> None:
+    theirs = {name: tensor for name, tensor in tensors.items() if name != average_of(name.rpartition("/")[0])}
+    assert len(theirs) == 40
     for step in (9, 15):
-        write_tensors(ownership.folder / f"train-{step}", tensors | {"global_step": np.int64(step)})
+        write_tensors(ownership.folder / f"train-{step}", theirs | {"global_step": np.int64(step)})
     checkpoint = store.newest()
     assert checkpoint is not None
     assert (checkpoint.state.step, checkpoint.state.epoch) == (15, 0)
     assert checkpoint.tensors["layer_1/weights"].tobytes() == tensors["layer_1/weights"].tobytes()
+    assert checkpoint.tensors[average_of("layer_1/weights")].tobytes() == tensors["layer_1/weights"].tobytes()
 
 
 def test_upstreams_files_of_another_width_are_refused_by_name(

@@ -7,7 +7,7 @@ from speechmodel_stagekit.errors import ArtefactMissing
 from speechmodel_training.audio import CONTEXT
 from speechmodel_training.batches import BatchMaker
 from speechmodel_training.dataset import Clip
-from speechmodel_training.learner import Learner, tensor_shapes
+from speechmodel_training.learner import Learner, average_of, tensor_shapes, upstream_shapes
 from speechmodel_training.network import Dropout, Geometry, fresh_weights, patches
 
 from .conftest import ALPHABET, STUDIO, Row
@@ -39,14 +39,16 @@ def learner(dropout: float = 0.0, seed: int = 1) -> Learner:
     return Learner(GEOMETRY, seed=seed, learning_rate=0.001, dropout=dropout)
 
 
-def test_a_checkpoint_holds_upstreams_forty_names() -> None:
+def test_a_checkpoint_holds_upstreams_forty_names_and_the_averages() -> None:
     scalars = {"beta1_power", "beta2_power", "global_step", "learning_rate"}
     moments = {f"{name}/{moment}" for name in UPSTREAM_WEIGHTS for moment in ("Adam", "Adam_1")}
-    shapes = tensor_shapes(GEOMETRY)
+    shapes = upstream_shapes(GEOMETRY)
     assert set(shapes) == set(UPSTREAM_WEIGHTS) | moments | scalars
     assert len(shapes) == 40
     assert {name: shapes[name] for name in UPSTREAM_WEIGHTS} == UPSTREAM_WEIGHTS
-    assert {name: tensor.shape for name, tensor in learner().tensors().items()} == shapes
+    averages = {f"{name}/ExponentialMovingAverage": shape for name, shape in UPSTREAM_WEIGHTS.items()}
+    assert tensor_shapes(GEOMETRY) == shapes | averages
+    assert {name: tensor.shape for name, tensor in learner().tensors().items()} == shapes | averages
     assert learner().tensors()["global_step"].dtype == np.int64
 
 
@@ -99,6 +101,22 @@ def test_learning_lowers_the_loss(clips: list[Clip]) -> None:
         model.train(batch)
     assert model.step == 20
     assert model.loss_of(batch) < 0.9 * before
+
+
+def test_the_average_follows_the_weights_and_is_what_is_measured(clips: list[Clip]) -> None:
+    batches, model = BatchMaker(clips, ALPHABET, STUDIO), learner()
+    batch = batches.make(tuple(range(6)))
+    average = model.tensors()["layer_6/weights"]
+    for step in range(1, 31):
+        model.train(batch)
+        tensors = model.tensors()
+        decay = (1 + step) / (10 + step)
+        average = decay * average + (1 - decay) * tensors["layer_6/weights"]
+        np.testing.assert_allclose(tensors[average_of("layer_6/weights")], average, atol=1e-6)
+    assert not np.allclose(average, tensors["layer_6/weights"], atol=1e-4)
+    measured = learner()
+    measured.load(tensors | {name: np.zeros_like(tensors[name]) for name in UPSTREAM_WEIGHTS})
+    assert measured.loss_of(batch) == model.loss_of(batch)
 
 
 def test_two_learners_of_one_seed_stay_equal_to_the_last_bit(clips: list[Clip]) -> None:

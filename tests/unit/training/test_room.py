@@ -1,5 +1,7 @@
 """Pauses and noise: what a clip sounds like in training, and what training asks of the silence before speech."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -113,8 +115,13 @@ def test_a_batch_holds_clips_as_their_rooms_sound() -> None:
     batch = batches.make((5,), epoch=2)
     np.testing.assert_array_equal(batch.features[0], clip_features(heard.samples))
     assert int(batch.silent_frames[0]) == heard.silent_frames > 0
+    assert batches.lengths(epoch=2)[5] == sum(PAUSES.pauses(5, epoch=2)) == len(batch.features[0]) - clip_frames(path)
     (streamed,) = batches.stream([(5,)], epoch=2)
     np.testing.assert_array_equal(streamed.features, batch.features)
+
+
+def clip_frames(path: Path) -> int:
+    return frame_count(len(read_samples(path)))
 
 
 def test_a_studio_changes_nothing() -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from speechmodel_api.progress import TrainProgress
 from speechmodel_api.stages import TrainOutput
 from speechmodel_runtime import Model, load
@@ -15,6 +16,7 @@ from speechmodel_training.errors import LossDiverged, NothingToExport, UnknownCh
 from speechmodel_training.export import export
 from speechmodel_training.learner import tensor_shapes
 from speechmodel_training.network import Geometry
+from tensorflow.core.framework.graph_pb2 import GraphDef
 
 from .conftest import ALPHABET, Row, Workspace
 
@@ -138,6 +140,16 @@ def test_a_batch_larger_than_the_dataset_is_lowered_and_said(
 ) -> None:
     assert workspace.train(maxEpochs=1, hyperparameters={"hiddenUnits": 32, "batchSize": 500}).step == 1
     assert "batchSize 500 is lowered to the 14 training clips" in caplog.text
+
+
+def test_what_is_exported_is_the_average_of_the_weights(workspace: Workspace) -> None:
+    workspace.train(maxEpochs=1)
+    (checkpoint,) = workspace.lineage.glob("step-*")
+    tensors = read_tensors(checkpoint / "model", tensor_shapes(Geometry(32, len(ALPHABET))))
+    graph = GraphDef.FromString(workspace.graph().read_bytes())
+    (bias,) = [node.attr["value"].tensor for node in graph.node if node.name == "layer_6/bias"]
+    np.testing.assert_array_equal(tf.make_ndarray(bias), tensors["layer_6/bias/ExponentialMovingAverage"])
+    assert not np.array_equal(tf.make_ndarray(bias), tensors["layer_6/bias"])
 
 
 def test_without_dev_clips_the_last_epoch_is_exported(workspace: Workspace, rows: list[Row]) -> None:

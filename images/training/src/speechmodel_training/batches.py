@@ -20,7 +20,7 @@ _AHEAD = 2
 class BatchMaker:
     """Makes batches of the clips of one part, each clip heard in a room of its own.
 
-    Nothing is kept in memory: a core makes features at about 1000 times the speed of speech.
+    Nothing is kept in memory: a core makes features at about 1200 times the speed of speech.
     """
 
     def __init__(self, clips: Sequence[Clip], alphabet: Sequence[str], room: Room) -> None:
@@ -46,6 +46,10 @@ class BatchMaker:
                 _sparse(labels),
                 len(clips),
             )
+
+    def lengths(self, epoch: int = 0) -> list[int]:
+        """Frames of every clip, as they are heard in this epoch."""
+        return [clip.frames + sum(self._room.pauses(index, epoch)) for index, clip in enumerate(self._clips)]
 
     def stream(self, batches: Iterable[Clips], epoch: int = 0) -> Iterator[Batch]:
         """The batches in order, each made while the ones before it are used."""

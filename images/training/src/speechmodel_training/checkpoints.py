@@ -3,7 +3,7 @@
 checkpoints/<lineage>/
     owner, lock                                   see ownership.py
     step-000001200-attempt-0003/
-        model.index, model.data-00000-of-00001    the 40 tensors by upstream's names
+        model.index, model.data-00000-of-00001    upstream's 40 tensors by its names, and the averages
         checkpoint                                upstream's pointer file: `--load_checkpoint_dir <this folder> --load_train last`
         state.json                                TrainingState
 
@@ -27,7 +27,7 @@ from pydantic import ValidationError
 
 from speechmodel_training.durable import sync, sync_folder
 from speechmodel_training.errors import CheckpointMismatch, CheckpointsDamaged
-from speechmodel_training.learner import Tensors, tensor_shapes
+from speechmodel_training.learner import Tensors, average_of, tensor_shapes, upstream_shapes
 from speechmodel_training.ownership import Ownership
 from speechmodel_training.state import LineageFacts, TrainingState
 
@@ -45,6 +45,7 @@ class Checkpoint:
 
     state: TrainingState
     tensors: Tensors
+    """Those of learner.tensor_shapes."""
 
 
 class UnreadableCheckpoint(Exception):
@@ -131,9 +132,10 @@ class CheckpointStore:
         step, name = max(found)
         prefix = self._folder / name
         try:
-            tensors = read_tensors(prefix, tensor_shapes(self._facts.geometry))
+            tensors = read_tensors(prefix, upstream_shapes(self._facts.geometry))
         except UnreadableCheckpoint as error:
             raise CheckpointsDamaged(self._folder, [str(error)]) from error
+        tensors |= {average_of(name): tensors[name] for name in self._facts.geometry.weight_shapes()}
         log.info("going on from upstream's checkpoint %s: step %d; epochs are counted from 0", prefix, step)
         attempt = self._ownership.owner.attempt
         state = TrainingState(facts=self._facts, attempt=attempt, target="", step=int(tensors["global_step"]))

@@ -14,6 +14,7 @@ from speechmodel_training.device import prepare_device
 from speechmodel_training.errors import NothingToExport
 from speechmodel_training.graph import frozen_graph
 from speechmodel_training.history import write_history
+from speechmodel_training.learner import average_of
 from speechmodel_training.lineage import Lineage, open_lineage
 
 log = logging.getLogger(__name__)
@@ -34,13 +35,14 @@ def export(document: TrainInput) -> TrainOutput:
 
 
 def export_graph(lineage: Lineage, key: str, folder: Path) -> TrainOutput:
-    """Write output_graph.pb and training.csv: the best dev epoch's weights, the last ones without dev clips."""
+    """Write output_graph.pb and training.csv: the averaged weights of the best dev epoch, of the last one without dev clips."""
     newest, chosen = lineage.store.newest(), lineage.store.best()
     if newest is None or chosen is None or not newest.state.history:
         raise NothingToExport(lineage.folder)
     log.info("exporting epoch %d, step %d", chosen.state.epoch, chosen.state.step)
     graph = folder / GRAPH
-    graph.write_bytes(frozen_graph(chosen.tensors, lineage.dataset.alphabet, lineage.language))
+    weights = {name: chosen.tensors[average_of(name)] for name in lineage.facts.geometry.weight_shapes()}
+    graph.write_bytes(frozen_graph(weights, lineage.dataset.alphabet, lineage.language))
     write_history(folder / HISTORY, newest.state.history)
     lineage.ownership.check()
     last = newest.state.history[-1]

@@ -1,4 +1,4 @@
-"""Weights that learn: Adam, the compiled training step, and the 40 named tensors of an upstream checkpoint."""
+"""Weights that learn: Adam, the compiled training step, the average of the weights, and the named tensors of a checkpoint."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +14,11 @@ BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8
 """Adam's, in the form of TensorFlow 1: epsilon is added outside of the bias correction."""
 
 Tensors = dict[str, npt.NDArray[np.generic]]
-"""A checkpoint's content by name: 12 weights, `<weight>/Adam` and `<weight>/Adam_1`, and 4 scalars."""
+"""A checkpoint's content by name: 12 weights, `<weight>/Adam`, `<weight>/Adam_1` and `<weight>/ExponentialMovingAverage`, and 4 scalars."""
+
+AVERAGE_DECAY = 0.99
+"""Of the moving average of the weights, which is what dev clips measure and what is exported: at a constant learning rate the weights
+themselves go up and down around it (decision 4). Lower in the first 890 steps, as tf.train.ExponentialMovingAverage has it."""
 
 
 @dataclass(frozen=True)
@@ -33,11 +37,12 @@ class Batch:
 
 
 class Learner:
-    """Weights, Adam's moments and the sum of losses since it was last cleared."""
+    """Weights, their averages, Adam's moments and the sum of losses since it was last cleared."""
 
     def __init__(self, geometry: Geometry, *, seed: int, learning_rate: float, dropout: float) -> None:
         self.geometry = geometry
         self._weights = {name: tf.Variable(value) for name, value in fresh_weights(geometry, seed).items()}
+        self._averages = {name: tf.Variable(weight) for name, weight in self._weights.items()}
         self._first = {name: tf.Variable(tf.zeros(shape)) for name, shape in geometry.weight_shapes().items()}
         self._second = {name: tf.Variable(tf.zeros(shape)) for name, shape in geometry.weight_shapes().items()}
         self._power_1, self._power_2 = tf.Variable(BETA_1), tf.Variable(BETA_2)
@@ -59,7 +64,7 @@ class Learner:
         self._train(batch.features, batch.frames, batch.labels, batch.silent_frames)
 
     def loss_of(self, batch: Batch) -> float:
-        """Sum of the clips' CTC losses, without dropout and without learning."""
+        """Sum of the clips' CTC losses with the averaged weights, without dropout and without learning."""
         return float(self._losses(batch.features, batch.frames, batch.labels))
 
     @property
@@ -100,6 +105,7 @@ class Learner:
         }
         for name, weight in self._weights.items():
             named |= {name: weight, f"{name}/Adam": self._first[name], f"{name}/Adam_1": self._second[name]}
+            named[average_of(name)] = self._averages[name]
         return named
 
     def _train_eagerly(
@@ -126,20 +132,35 @@ class Learner:
         self._power_1.assign(self._power_1 * BETA_1)
         self._power_2.assign(self._power_2 * BETA_2)
         self._step.assign_add(1)
+        steps = tf.cast(self._step, tf.float32)
+        decay = tf.minimum(AVERAGE_DECAY, (1 + steps) / (10 + steps))
+        for name, weight in self._weights.items():
+            self._averages[name].assign(decay * self._averages[name] + (1 - decay) * weight)
         self._loss_sum.assign_add(tf.reduce_sum(tf.cast(losses, tf.float64)))
 
     def _losses_eagerly(self, features: tf.Tensor, frames: tf.Tensor, labels: tf.SparseTensor) -> tf.Tensor:
-        return tf.reduce_sum(_ctc_losses(logits(self._weights, features), frames, labels))
+        return tf.reduce_sum(_ctc_losses(logits(self._averages, features), frames, labels))
 
 
 def tensor_shapes(geometry: Geometry) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of all that a checkpoint holds."""
+    """Names and shapes of all that a checkpoint of ours holds: upstream's, and the averages."""
+    averages = {average_of(name): shape for name, shape in geometry.weight_shapes().items()}
+    return upstream_shapes(geometry) | averages
+
+
+def upstream_shapes(geometry: Geometry) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of all that a checkpoint of upstream's holds."""
     shapes: dict[str, tuple[int, ...]] = dict.fromkeys(
         ("beta1_power", "beta2_power", "global_step", "learning_rate"), ()
     )
     for name, shape in geometry.weight_shapes().items():
         shapes |= {name: shape, f"{name}/Adam": shape, f"{name}/Adam_1": shape}
     return shapes
+
+
+def average_of(weight: str) -> str:
+    """The name of a weight's average in a checkpoint, as tf.train.ExponentialMovingAverage has it."""
+    return f"{weight}/ExponentialMovingAverage"
 
 
 def _ctc_losses(outputs: tf.Tensor, frames: tf.Tensor, labels: tf.SparseTensor) -> tf.Tensor:

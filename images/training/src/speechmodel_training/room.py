@@ -7,7 +7,6 @@ phrase there, and then not what is said. Decision 4 has the figures.
 from dataclasses import dataclass
 
 import numpy as np
-import tensorflow as tf
 
 from speechmodel_training.audio import STRIDE
 from speechmodel_training.draws import number, uniform
@@ -39,25 +38,29 @@ class Room:
     noisy: float = 0.7
     """Share of the clips that get noise."""
 
+    def pauses(self, clip: int, epoch: int) -> tuple[int, int]:
+        """Frames of the pauses before and after the clip with this index."""
+        draw = self._draw(clip, epoch)
+        return self._pause(f"{draw}/before"), self._pause(f"{draw}/after")
+
     def around(self, samples: Samples, *, clip: int, epoch: int) -> Heard:
         """The clip with this index as it is heard in this epoch."""
-        draw = f"{self.seed}/{epoch}/{clip}"
-        before, after = self._pause(f"{draw}/before"), self._pause(f"{draw}/after")
+        draw = self._draw(clip, epoch)
+        before, after = self.pauses(clip, epoch)
         speech = find_speech(samples)
         heard = np.pad(samples.astype(np.float32), (before * STRIDE, after * STRIDE))
         if uniform(f"{draw}/noisy") < self.noisy:
             below = LOUDEST_NOISE + uniform(f"{draw}/below") * (FAINTEST_NOISE - LOUDEST_NOISE)
-            heard += 10 ** ((speech.loudness - below) / 20) * _white_noise(f"{draw}/noise", len(heard))
+            noise = np.random.Generator(np.random.Philox(number(f"{draw}/noise"))).standard_normal(
+                len(heard), np.float32
+            )
+            heard += np.float32(10 ** ((speech.loudness - below) / 20)) * noise
         return Heard(np.clip(np.rint(heard), -(2**15), 2**15 - 1).astype(np.int16), before + speech.silent_frames)
 
+    def _draw(self, clip: int, epoch: int) -> str:
+        return f"{self.seed}/{epoch}/{clip}"
+
     def _pause(self, draw: str) -> int:
-        """Frames: none, or 1...LONGEST_PAUSE."""
+        """None, or 1...LONGEST_PAUSE."""
         drawn = uniform(draw)
         return 1 + int(drawn / self.paused * LONGEST_PAUSE) if drawn < self.paused else 0
-
-
-def _white_noise(draw: str, samples: int) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
-    """Root mean square 1; the same on every device and in every version of TensorFlow."""
-    with tf.device("CPU:0"):
-        seed = [number(f"{draw}/0"), number(f"{draw}/1")]
-        return np.asarray(tf.random.stateless_normal([samples], seed, alg="philox"))

@@ -82,10 +82,11 @@ class Trainer:
     def _train_epoch(self) -> None:
         """The batches that the running epoch has left."""
         self._state = self._state.with_batch_size(self._batch_size)
-        lengths = [clip.frames for clip in self._dataset.train]
-        left = batches_left(lengths, self._state.running.segments, seed=self._state.facts.seed, epoch=self._state.epoch)
+        seed, epoch = self._state.facts.seed, self._state.epoch
+        lengths = self._train_batches.lengths(epoch)
+        left = batches_left(lengths, self._state.running.segments, seed=seed, epoch=epoch)
         self._clock.start()
-        for batch in self._train_batches.stream(left, self._state.epoch):
+        for batch in self._train_batches.stream(left, epoch):
             self._leave_if_stopped()
             self._learner.train(batch)
             self._state = self._state.after_batch(batch.clips)
@@ -126,7 +127,7 @@ class Trainer:
         if not clips:
             return None
         total = 0.0
-        for batch in self._dev_batches.stream(in_order_of_length([clip.frames for clip in clips], self._batch_size)):
+        for batch in self._dev_batches.stream(in_order_of_length(self._dev_batches.lengths(), self._batch_size)):
             self._leave_if_stopped()
             total += self._learner.loss_of(batch)
         self._require_finite(total, "the dev loss")
