@@ -62,32 +62,6 @@ def deaf(graph: graph_pb2.GraphDef) -> None:
     _set_content(weights, bytes(4 * weights.tensor_shape.dim[0].size * weights.tensor_shape.dim[1].size))
 
 
-def as_older_tensorflow_writes(graph: graph_pb2.GraphDef) -> None:
-    """What freezing adds in TensorFlow 1.15: typed values, reads of variables, colocation, shapes, devices, versions."""
-    weights = [node for node in graph.node if node.op == "Const" and node.attr["dtype"].type == 1]
-    for const in weights:
-        tensor = const.attr["value"].tensor
-        values = np.frombuffer(tensor.tensor_content, np.float32)
-        if 0 < len(values) <= 5000:  # layer_6 and the biases as typed values, the large ones as content
-            tensor.ClearField("tensor_content")
-            tensor.float_val.extend(values.tolist())
-        const.attr["_class"].list.s.append(f"loc:@{const.name}".encode())
-        const.attr["_output_shapes"].list.shape.add().CopyFrom(tensor.tensor_shape)
-        const.device = "/device:CPU:0"
-    _read_through_identities(graph, {const.name for const in weights})
-    graph.versions.producer = 134
-    graph.versions.min_consumer = 12
-
-
-def _read_through_identities(graph: graph_pb2.GraphDef, names: set[str]) -> None:
-    for reader in graph.node:
-        reader.input[:] = [f"{name}/read" if name in names else name for name in reader.input]
-    for name in sorted(names):
-        read = graph.node.add(name=f"{name}/read", op="Identity", input=[name])
-        read.attr["T"].type = 1
-        read.attr["_class"].list.s.append(f"loc:@{name}".encode())
-
-
 def _set_content(tensor: "attr_value_pb2.AttrValue", raw: bytes) -> None:
     tensor.ClearField("float_val")
     tensor.tensor_content = raw
