@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import recordings
-from kube import Model
+from kube import Model, eventually
 from spaces import Space
 
 
@@ -88,10 +88,9 @@ def test_a_wrong_secret_says_what_s3_said_and_once_mended_nothing_is_trained_aga
     model = space.apply(space.manifest())
     condition = model.until_condition("Published", status="False", reason="UploadFailed", seconds=180)
     assert "SignatureDoesNotMatch" in condition["message"]
-    events = space.kubectl("get", "events", "--field-selector=type=Warning", "-o", "jsonpath={.items[*].reason}")
-    assert "UploadFailed" in events
+    warnings = ("get", "events", "--field-selector=type=Warning", "-o", "jsonpath={.items[*].reason}")
+    eventually(lambda: "UploadFailed" in space.kubectl(*warnings), 20, "an Event that says so")
     space.secret()
-    space.kubectl("annotate", "speechmodel", model.name, "speechops.dev/retry=mended")
-    model.until_ready()
+    model.until_ready()  # nobody asks for another try
     assert model.stage("train")["attempt"] == 1
-    assert model.stage("publish")["attempt"] == 2
+    assert model.stage("publish")["attempt"] >= 2

@@ -9,6 +9,10 @@ from speechmodel_api.progress import TrainProgress, parse_progress
 EPOCHS = 60
 SLOW = {"hiddenUnits": 256}
 """Long enough for something to happen meanwhile."""
+GPU_POD = {
+    "nodeSelector": {"nvidia.com/gpu.present": "true"},
+    "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}],
+}
 
 
 def graph(model: Model) -> str:
@@ -71,10 +75,10 @@ def test_a_killed_training_pod_costs_at_most_the_steps_since_the_last_checkpoint
 def test_what_no_node_can_run_says_so_in_the_schedulers_words_and_starts_once_a_node_can(
     space: Space, small_dataset: Path
 ) -> None:
-    space.dataset(small_dataset)
+    space.dataset(small_dataset, pod=GPU_POD)
     label = f"speechops.dev/{space.kubectl.namespace}"
-    manifest = space.manifest(podTemplate={"nodeSelector": {label: "here"}})
-    model = space.apply(manifest)
+    template = GPU_POD | {"nodeSelector": {label: "here"}, "resources": {"limits": {"nvidia.com/gpu": "1"}}}
+    model = space.apply(space.manifest(podTemplate=template))
     condition = model.until_condition("Ready", status="False", reason="Unschedulable", seconds=60)
     assert "nodes are available" in condition["message"]
     (loader,) = [p for p in space.kubectl.find("pods") if p["metadata"]["name"].startswith("load-")]
@@ -87,21 +91,15 @@ def test_what_no_node_can_run_says_so_in_the_schedulers_words_and_starts_once_a_
 
 
 def test_dataset_workspace_and_gpus_meet_on_the_node_that_has_them(space: Space, small_dataset: Path) -> None:
-    gpu = {
-        "nodeSelector": {"nvidia.com/gpu.present": "true"},
-        "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}],
-    }
-    space.dataset(small_dataset, pod=gpu)
-    template = gpu | {"resources": {"limits": {"nvidia.com/gpu": "1"}}, "runtimeClassName": "nvidia"}
+    space.dataset(small_dataset, pod=GPU_POD)
+    template = GPU_POD | {"resources": {"limits": {"nvidia.com/gpu": "1"}}, "runtimeClassName": "nvidia"}
     model = space.apply(space.manifest(podTemplate=template))
     pod = model.until_running("train")
     assert pod["spec"]["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == "1"
     model.until_ready()
-    nodes = {
-        p["spec"]["nodeName"]
-        for stage in ("prepare", "train", "convert", "evaluate", "publish")
-        for p in model.pods(stage)
-    }
+    pods = [p for stage in ("prepare", "train", "convert", "evaluate", "publish") for p in model.pods(stage)]
+    assert all(p["spec"]["nodeSelector"] == GPU_POD["nodeSelector"] for p in pods)
+    nodes = {p["spec"]["nodeName"] for p in pods}
     gpu_nodes = {n["metadata"]["name"] for n in space.kubectl.find("nodes", "nvidia.com/gpu.present=true")}
     assert nodes <= gpu_nodes
     assert len(nodes) == 1

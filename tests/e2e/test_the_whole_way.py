@@ -1,7 +1,6 @@
 """The example, as a stranger would run it: applied, trained, published, served, heard; and then edited."""
 
 import hashlib
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -100,11 +99,14 @@ def test_changing_the_replicas_runs_no_job(model: Model) -> None:
 def test_a_finished_job_deleted_by_hand_is_not_run_again(model: Model) -> None:
     for job in model.jobs():
         model.kubectl("delete", "job", job)
-    time.sleep(5)
-    model.kubectl("annotate", "speechmodel", model.name, "test/wake=1")
-    time.sleep(3)
+    model.kubectl.patch(model.name, {"training": {"maxAttempts": 7}})
+    model.until_ready()  # for the new generation: the operator has looked at what is there
     assert model.jobs() == []
-    assert model.condition("Ready")["status"] == "True"
+
+
+def test_a_service_deleted_by_hand_comes_back(model: Model) -> None:
+    model.kubectl("delete", "service", model.name)
+    eventually(lambda: model.kubectl.get("service", model.name), 20, "the Service")
 
 
 class Caller:
@@ -168,6 +170,32 @@ def test_edits_of_a_served_model(model: Model, space: Space, small_dataset: Path
     good, failed = caller.stop()
     assert failed == []
     assert good > 100
+
+
+def test_a_service_can_be_renamed_and_the_server_taken_away(model: Model) -> None:
+    model.kubectl.patch(model.name, {"serving": {"service": {"name": "voice"}}})
+    eventually(lambda: model.kubectl.get("service", "voice"), 30, "the Service by its new name")
+    eventually(lambda: not model.kubectl.get("service", model.name), 30, "the Service by its old name is gone")
+    assert model.status["url"] == f"http://voice.{model.kubectl.namespace}.svc"
+    jobs = model.jobs()
+    model.kubectl.patch(model.name, {"serving": None})
+    assert model.until_ready()["reason"] == "Published"
+    selector = f"speechops.dev/model={model.name}"
+    eventually(lambda: not model.kubectl.find("deployments,services", selector), 30, "the server is gone")
+    assert model.jobs() == jobs
+    assert "url" not in model.status
+
+
+def test_the_claim_goes_with_the_model_as_long_as_the_policy_says_so(model: Model) -> None:
+    def owners() -> list[Any]:
+        claim = model.kubectl.get("pvc", f"{model.name}-workspace")
+        assert claim
+        return claim["metadata"].get("ownerReferences", [])
+
+    model.kubectl.patch(model.name, {"training": {"storage": {"retentionPolicy": "Delete"}}})
+    eventually(lambda: len(owners()) == 1, 30, "the claim has an owner")
+    model.kubectl.patch(model.name, {"training": {"storage": {"retentionPolicy": "Retain"}}})
+    eventually(lambda: owners() == [], 30, "the claim has none")
 
 
 def test_deleting_a_ready_model_keeps_its_objects_and_its_claim_by_default(model: Model, space: Space) -> None:

@@ -263,8 +263,8 @@ class Training(ApiModel):
     pod_template: PodTemplate = PodTemplate()
     """Where training runs. Its nodeSelector, affinity, tolerations and runtimeClassName hold for every pod that mounts the workspace;
     its resources for the training container only."""
-    max_attempts: Annotated[int, Field(ge=1, le=100)] = 6
-    """Failures in a row after which a stage waits for an edit or the annotation speechops.dev/retry.
+    max_attempts: Annotated[int, Field(ge=1, le=100)] = 12
+    """Failures in a row after which a stage waits for an edit or the annotation speechops.dev/retry: 12 last three hours.
     An epoch gained starts the count anew."""
     active_deadline_seconds: Annotated[int, Field(ge=60)] | None = None
     """Longest time that training may run, all attempts together, suspension not counted."""

@@ -150,6 +150,8 @@ class ModelStatus(ApiModel):
     """S3 service that it was published to; AWS unless given."""
     region: Short
     """Its region."""
+    secret_name: Annotated[str, Field(max_length=253)] | None = None
+    """Secret that opens its bucket, from which servers read."""
     published_at: Time
     """When publish ended."""
 

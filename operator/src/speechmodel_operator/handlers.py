@@ -68,6 +68,7 @@ def register(registry: kopf.OperatorRegistry, supervisor: Supervisor) -> None:
     kopf.on.event("batch", "v1", "jobs", registry=registry, labels=selector)(child_changed)
     kopf.on.event("apps", "v1", "deployments", registry=registry, labels=selector)(child_changed)
     kopf.on.event("", "v1", "pods", registry=registry, labels=selector)(child_changed)
+    kopf.on.event("", "v1", "services", registry=registry, labels=selector)(child_changed)
 
     @kopf.on.probe(registry=registry, id="standing-still", errors=kopf.ErrorsMode.PERMANENT, retries=1)
     async def standing_still(**_: Any) -> list[str]:
@@ -82,7 +83,7 @@ def settings() -> kopf.OperatorSettings:
     found.posting.enabled = False
     found.scanning.disabled = True
     found.persistence.finalizer = f"{GROUP}/kopf"
-    for plural in ("jobs", "deployments", "pods"):
+    for plural in ("jobs", "deployments", "pods", "services"):
         found.watching.label_selectors[plural] = labels.MODEL
     found.watching.server_timeout = 300
     found.watching.client_timeout = 330

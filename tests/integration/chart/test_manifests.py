@@ -24,7 +24,7 @@ ALLOWED = {
     ("", "pods/log"): "get",
     ("", "persistentvolumeclaims"): "get create patch",
     ("apps", "deployments"): "get list watch create patch delete",
-    ("", "services"): "get list create patch delete",
+    ("", "services"): "get list watch create patch delete",
     ("", "events"): "create",
 }
 

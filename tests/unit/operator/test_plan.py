@@ -6,7 +6,9 @@ from datetime import timedelta
 import pytest
 from speechmodel_api.stages import Stage, TrainInput
 from speechmodel_api.status import Phase, StageState
-from speechmodel_operator.plan.observed import Claim, RunState, Trouble
+from speechmodel_operator.plan.observed import STUCK, Claim, RunState, Trouble
+from speechmodel_operator.plan.plan import RESYNC
+from speechmodel_operator.plan.status import without_run
 from world import World
 
 
@@ -39,7 +41,8 @@ def test_stages_run_one_after_another_and_the_model_is_served(world: World) -> N
 def test_a_ready_model_asks_for_nothing_and_writes_nothing(ready: World) -> None:
     writes = ready.writes
     plan = ready.step(3600)
-    assert (plan.start, plan.stop, plan.look_again, plan.events) == (None, (), None, ())
+    assert (plan.start, plan.stop, plan.events) == (None, (), ())
+    assert plan.look_again == RESYNC
     assert ready.writes == writes
 
 
@@ -218,7 +221,7 @@ def test_the_retry_annotation_asks_once_more(world: World) -> None:
 def test_what_may_heal_is_retried_with_growing_pauses_and_then_given_up(world: World) -> None:
     world.until(Stage.PUBLISH)
     pauses = []
-    for attempt in range(1, 6):
+    for attempt in range(1, 12):
         world.fail(75, "UploadFailed", "AccessDenied")
         began = world.now
         world.step()
@@ -230,7 +233,7 @@ def test_what_may_heal_is_retried_with_growing_pauses_and_then_given_up(world: W
         pauses.append((world.now - began).total_seconds())
     world.fail(75, "UploadFailed", "AccessDenied")
     world.step()
-    assert pauses == [30, 60, 120, 240, 480]
+    assert pauses == [30, 60, 120, 240, 480, 960, 1800, 1800, 1800, 1800, 1800]
     assert world.stage(Stage.PUBLISH).state is StageState.FAILED
     assert "speechops.dev/retry" in world.condition("Published").message
 
@@ -402,3 +405,76 @@ def test_looking_again_never_stops_while_something_is_on_its_way(world: World) -
         elif world.server and not world.server.settled:
             assert plan.look_again is not None
             world.settle()
+
+
+@pytest.mark.parametrize("edit", [{"suspend": True}, {"training__podTemplate": {"nodeSelector": {"pool": "gpu"}}}])
+def test_a_run_that_was_stopped_without_being_recorded_is_no_failure(world: World, edit: dict[str, object]) -> None:
+    world.until(Stage.TRAIN)
+    world.edit(**edit)
+    world.step(forget_status=True)
+    world.bury()
+    world.step()
+    assert world.stage(Stage.TRAIN).failures == 0
+    world.edit(suspend=False)
+    world.step()
+    assert world.started[-1] == "train-2"
+
+
+def test_a_run_that_somebody_deleted_is_a_failure(world: World) -> None:
+    world.until(Stage.TRAIN)
+    world.runs.clear()
+    world.step()
+    assert world.stage(Stage.TRAIN).failures == 1
+
+
+def test_a_run_that_cannot_be_made_keeps_its_attempt(world: World) -> None:
+    world.until(Stage.PREPARE)
+    world.finish()
+    plan = world.step()
+    assert plan.start
+    assert plan.start.stage is Stage.TRAIN
+    world.runs.pop(plan.start.name)
+    world.status = without_run(plan.status, plan.start)
+    assert world.status.stage(Stage.TRAIN) is None
+    assert world.stage(Stage.PREPARE).state is StageState.SUCCEEDED
+    again = world.step()
+    assert again.start == plan.start
+
+
+def test_a_pod_on_a_lost_node_is_told_with_the_ways_out_while_its_successor_waits(world: World) -> None:
+    world.until(Stage.TRAIN)
+    world.edit(training__restartToken="again")
+    world.step()
+    (name,) = [name for name, run in world.runs.items() if run.state is RunState.ENDING]
+    stuck = Trouble(STUCK, "pod x on node gpu does not end; bring the node back")
+    world.runs[name] = replace(world.runs[name], trouble=stuck)
+    world.step()
+    assert (world.condition("Trained").reason, world.condition("Trained").message) == (stuck.reason, stuck.message)
+
+
+def test_a_long_message_is_cut_to_what_the_schema_takes(world: World) -> None:
+    world.until(Stage.TRAIN)
+    (name,) = [name for name, run in world.runs.items() if run.state is RunState.RUNNING]
+    world.runs[name] = replace(world.runs[name], trouble=Trouble("Unschedulable", "taint " * 1000))
+    world.step()
+    assert len(world.stage(Stage.TRAIN).message or "") == len(world.condition("Trained").message) == 4000
+
+
+@pytest.mark.parametrize("edit", [{"training__restartToken": "again"}, {"training__maxEpochs": 3}])
+def test_the_epochs_of_an_earlier_training_are_not_shown_for_the_next(ready: World, edit: dict[str, object]) -> None:
+    assert ready.status.progress == "10/10"
+    ready.edit(**edit)
+    ready.until(Stage.TRAIN)
+    assert ready.status.progress is None
+    ready.progress(2)
+    ready.step()
+    assert ready.status.progress is not None
+    assert ready.status.progress.startswith("2/")
+
+
+def test_what_was_published_at_each_place_is_in_the_history(ready: World) -> None:
+    ready.edit(publish__s3__endpoint="http://elsewhere")
+    ready.to_ready()
+    ready.edit(publish__s3__endpoint=None)
+    ready.to_ready()
+    assert [model.endpoint for model in ready.status.history] == ["http://elsewhere", None]

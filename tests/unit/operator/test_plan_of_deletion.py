@@ -92,10 +92,11 @@ def test_a_pod_on_a_lost_node_is_not_waited_for(world: World) -> None:
     assert world.step().purge
 
 
-def test_versions_published_elsewhere_before_are_named(ready: World) -> None:
+@pytest.mark.parametrize("edit", [{"publish__s3__prefix": "new"}, {"publish__s3__endpoint": "http://elsewhere"}])
+def test_versions_published_elsewhere_before_are_named(ready: World, edit: dict[str, object]) -> None:
     old = ready.status.model
     assert old
-    ready.edit(publish__s3__prefix="new")
+    ready.edit(**edit)
     ready.to_ready()
     deleted(ready)
     ready.purge = Purge(finished=True)

@@ -183,11 +183,17 @@ def test_a_server_fetches_from_where_its_version_was_published() -> None:
     world.to_ready()
     served = world.status.model
     assert served
-    world.edit(publish__s3={"bucket": "other", "endpoint": "http://elsewhere:9000"})
+    secret = {"secretRef": {"name": "other"}}
+    world.edit(publish__s3=secret | {"bucket": "other", "endpoint": "http://elsewhere:9000"})
     spec = SpeechModelSpec.model_validate(world.spec)
     pod = serving.deployment(IMAGES, "speech", "espejo", "uid-1", spec, served)["spec"]["template"]["spec"]
     fetch = next(json.loads(e["value"]) for e in pod["initContainers"][0]["env"] if e["name"] == "STAGE_INPUT")
     assert fetch["target"] == {"bucket": "models", "prefix": "", "region": "us-east-1"}
+    assert '"secretKeyRef": {"name": "s3"' in json.dumps(pod)
+    world.edit(publish__s3=secret | {"bucket": "models"})  # another Secret for the same place counts at once
+    spec = SpeechModelSpec.model_validate(world.spec)
+    pod = serving.deployment(IMAGES, "speech", "espejo", "uid-1", spec, served)
+    assert '"secretKeyRef": {"name": "other"' in json.dumps(pod)
 
 
 def test_the_purge_does_not_need_the_nodes_of_training() -> None:

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
+from kubernetes.utils import parse_quantity
 from speechmodel_api.progress import StepProgress, TrainProgress, last_progress
 from speechmodel_api.spec import SpeechModelSpec
 from speechmodel_api.stages import Stage
@@ -15,13 +16,13 @@ from speechmodel_api.status import SpeechModelStatus
 
 from speechmodel_operator.cluster import observe, pods
 from speechmodel_operator.cluster.api import CLAIMS, DEPLOYMENTS, JOBS, MODELS, PODS, SERVICES, Api, Object, Resource
-from speechmodel_operator.cluster.errors import AlreadyExists, Conflict, NameConflict, Refused
+from speechmodel_operator.cluster.errors import AlreadyExists, ClusterError, Conflict, NameConflict, Refused
 from speechmodel_operator.cluster.status import post_events, write_status
 from speechmodel_operator.plan.events import Event
 from speechmodel_operator.plan.observed import Observed, Purge, Trouble
 from speechmodel_operator.plan.pipeline import StageRun
-from speechmodel_operator.plan.plan import ClaimIntent, Plan, ServingIntent
-from speechmodel_operator.plan.status import failure_status
+from speechmodel_operator.plan.plan import PURGE_LIMIT, ClaimIntent, Plan, ServingIntent
+from speechmodel_operator.plan.status import failure_status, without_run
 from speechmodel_operator.resources import claim, jobs, labels, names, serving
 from speechmodel_operator.resources.jobs import Images
 from speechmodel_operator.resources.pod import STAGE_CONTAINER
@@ -54,6 +55,8 @@ class ClusterEngine:
         """When the log of a pod was read last; infinity: after its end."""
         self._refused: Trouble | None = None
         self._problem: Refused | NameConflict | None = None
+        self._not_started: StageRun | None = None
+        self._purge_failing_since: datetime | None = None
         self._model: Object = {}
         self._jobs: dict[str, Object] = {}
         self._claim: Object | None = None
@@ -91,7 +94,7 @@ class ClusterEngine:
         return observe.observed(
             model,
             observe.stage_runs(list(self._jobs.values()), found_pods, self._progress, now),
-            observe.claim_of(self._claim, self._uid),
+            observe.claim_of(self._claim, self._uid, None if spec.training.storage.claim_name else self._name),
             observe.server_of(self._deployment, _with_stage(found_pods, labels.SERVER), now, self._wanted_server()),
             Purge(finished=False, failure=self._refused) if self._refused else purge,
             now,
@@ -100,7 +103,7 @@ class ClusterEngine:
 
     async def apply(self, plan: Plan) -> None:
         """Make it true: our finalizer first, so that nothing is published that nobody would remove."""
-        self._problem = None
+        self._problem, self._not_started = None, None
         if plan.finalizer and not self._has_finalizer():
             await self._set_finalizer(present=True)
         for run in (*plan.stop, *plan.discard):
@@ -127,6 +130,8 @@ class ClusterEngine:
             before = SpeechModelStatus.model_validate(self._model.get("status") or {})
             generation = self._model["metadata"]["generation"]
             status = failure_status(status, generation, problem.reason, str(problem), self._now())
+            if self._not_started is not None:
+                status = without_run(status, self._not_started)
             if all(condition.reason != problem.reason for condition in before.conditions):
                 events = (*events, Event("Warning", problem.reason, str(problem)))
         self._model = await write_status(self._api, self._model, status) or self._model
@@ -166,7 +171,11 @@ class ClusterEngine:
         except AlreadyExists:
             there = await self._api.get(JOBS, self._namespace, run.name)
             if there is not None and not observe.owned_by(there, self._uid):
+                self._not_started = run
                 raise NameConflict("Job", run.name) from None
+        except Refused:
+            self._not_started = run
+            raise
 
     async def _ensure_claim(self, intent: ClaimIntent) -> None:
         spec = SpeechModelSpec.of(self._model)
@@ -177,14 +186,18 @@ class ClusterEngine:
             except AlreadyExists:
                 log.info("%s/%s: claim %s is being deleted; waiting", self._namespace, self._name, intent.name)
             return
-        if self._claim["metadata"].get("labels", {}).get(labels.MODEL) != self._name:
+        if not observe.made_for(self._claim, self._name):
             raise NameConflict("PersistentVolumeClaim", intent.name)
-        if observe.owned_by(self._claim, self._uid) != intent.owned and not self._claim["metadata"].get(
-            "deletionTimestamp"
-        ):
-            metadata = self._claim["metadata"]
+        if self._claim["metadata"].get("deletionTimestamp"):
+            return
+        metadata = self._claim["metadata"]
+        patch: Object = {}
+        if observe.owned_by(self._claim, self._uid) != intent.owned:
             owners = [labels.owner_reference(self._name, self._uid)] if intent.owned else None
-            patch = {"metadata": {"ownerReferences": owners, "resourceVersion": metadata["resourceVersion"]}}
+            patch |= {"metadata": {"ownerReferences": owners, "resourceVersion": metadata["resourceVersion"]}}
+        if _grows(self._claim, manifest):
+            patch |= {"spec": {"resources": manifest["spec"]["resources"]}}
+        if patch:
             await self._api.merge_patch(CLAIMS, self._namespace, intent.name, patch)
 
     async def _ensure_serving(self, intent: ServingIntent | None) -> None:
@@ -241,8 +254,13 @@ class ClusterEngine:
             await self._api.create(JOBS, self._namespace, manifest)
         except AlreadyExists:
             pass
-        except Refused as refused:  # the namespace is on its way out, or a policy forbids the Job
-            self._refused = Trouble("Refused", str(refused), final=True)
+        except ClusterError as error:
+            self._purge_failing_since = self._purge_failing_since or self._now()
+            late = self._now() - self._purge_failing_since >= PURGE_LIMIT
+            if not (late or isinstance(error, Refused)):
+                raise
+            # the namespace is on its way out, a policy forbids the Job, or a webhook does not answer
+            self._refused = Trouble(error.reason, str(error), final=True)
 
     async def _delete(self, resource: Resource, thing: Object | None) -> None:
         if thing is not None and not thing["metadata"].get("deletionTimestamp"):
@@ -289,6 +307,12 @@ class ClusterEngine:
         if due:
             self._read[name] = now
         return due
+
+
+def _grows(claim: Object, wanted: Object) -> bool:
+    """Whether more is asked for than the claim asks for; claims never shrink."""
+    now, then = (parse_quantity(each["spec"]["resources"]["requests"]["storage"]) for each in (claim, wanted))  # type: ignore[no-untyped-call] # the client has no types
+    return bool(then > now)
 
 
 def _differs(there: Object, wanted: Object) -> bool:

@@ -77,9 +77,11 @@ def stage_runs(
     return tuple(runs)
 
 
-def claim_of(claim: Object | None, uid: str) -> Claim | None:
-    """The workspace claim; one that is being deleted is not there."""
+def claim_of(claim: Object | None, uid: str, maker: str | None) -> Claim | None:
+    """The workspace claim; one that is being deleted is not there, nor one that was not made for `maker`, if that is given."""
     if claim is None or claim["metadata"].get("deletionTimestamp"):
+        return None
+    if maker is not None and not made_for(claim, maker):
         return None
     return Claim(claim["metadata"]["name"], claim["metadata"]["uid"], owned_by(claim, uid))
 
@@ -122,6 +124,11 @@ def purge_of(job: Object | None, job_pods: list[Object], now: datetime) -> Purge
     return Purge(finished=False, failure=found, created_at=created)
 
 
+def made_for(thing: Object, model: str) -> bool:
+    """Whether we made it for the SpeechModel of that name, this one or one before it."""
+    return bool(thing["metadata"].get("labels", {}).get(labels.MODEL) == model)
+
+
 def owned_by(thing: Object, uid: str) -> bool:
     """Whether an ownerReference names that uid."""
     return any(owner["uid"] == uid for owner in thing["metadata"].get("ownerReferences", []))
@@ -147,7 +154,7 @@ def _job_run(
         settings=metadata.get("annotations", {}).get(labels.SETTINGS, ""),
         state=state,
         created_at=parse_time(metadata["creationTimestamp"]),
-        started_at=pods.started_at(pod, STAGE_CONTAINER) if pod else None,
+        started_at=min((at for each in job_pods if (at := pods.started_at(each, STAGE_CONTAINER))), default=None),
         finished_at=parse_time(finished) if finished and state in (RunState.SUCCEEDED, RunState.FAILED) else None,
         exit_code=(ended or {}).get("exitCode"),
         result=(ended or {}).get("message"),

@@ -19,6 +19,9 @@ DOING = {
     Stage.PUBLISH: "Publishing",
 }
 
+LONGEST_MESSAGE = 4000
+"""Characters; the schema takes 4096."""
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -61,7 +64,7 @@ def stamp(
                 observed_generation=generation,
                 last_transition_time=previous.last_transition_time if previous and unchanged else timestamp(now),
                 reason=verdict.reason,
-                message=verdict.message[:4000],
+                message=verdict.message[:LONGEST_MESSAGE],
             )
         )
     return tuple(stamped)

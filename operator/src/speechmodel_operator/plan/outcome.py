@@ -130,10 +130,8 @@ def _again(
     gained = epoch is not None and epoch > (entry.epoch or 0)
     failures = 1 if gained else entry.failures + 1
     if failures >= max_attempts:
-        advice = f"{trouble.message} "
-        advice += (
-            f"(given up after {failures} attempts; mend it, then set the annotation speechops.dev/retry to a new value)"
-        )
+        todo = "mend it, then set the annotation speechops.dev/retry to a new value (`kubectl annotate --overwrite`)"
+        advice = f"{trouble.message} (given up after {failures} attempts; {todo})"
         return given_up(entry, run, now, Trouble(trouble.reason, advice)).model_copy(update={"failures": failures})
     return entry.model_copy(
         update={

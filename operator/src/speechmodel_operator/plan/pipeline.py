@@ -27,6 +27,8 @@ class StageRun:
     stage: Stage
     settings: str
     document: StageInput
+    before: StageStatus | None = None
+    """The stage's record without this run: what is said when it cannot be made."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,7 @@ def plan_pipeline(seen: Observed) -> Pipeline:
             stage=target,
             settings=entries[target].settings or "",
             document=stage_input(target, entries[target].attempt, seen, done),
+            before=entry,
         )
     return Pipeline(_ordered(entries), done, target, finding, start, tuple(stop), _discard(seen, entries))
 
@@ -96,10 +99,18 @@ def _fold_all(seen: Observed) -> dict[Stage, StageStatus]:
     for stage, entry in entries.items():
         if entry.state is StageState.RUNNING:
             run = seen.run(entry.job)
+            if run is None and _stopped_on_purpose(entry, seen):
+                entries[stage] = stopped(entry, None, seen.now, "Stopped", f"{entry.job} was stopped")
+                continue
             entries[stage] = fold(entry, run, seen.now, claim_uid, seen.spec.training.max_attempts)
             if run and run.state is RunState.FAILED and run.exit_code == ExitCode.ARTEFACT_MISSING:
                 _forget_producers(entries, stage)
     return entries
+
+
+def _stopped_on_purpose(entry: StageStatus, seen: Observed) -> bool:
+    """A run that is gone was stopped by us, if there is a reason to: the operator may have ended before it could say so."""
+    return seen.spec.suspend or entry.settings != seen.settings.get(entry.name)
 
 
 def _adopt(entry: StageStatus, seen: Observed) -> StageStatus:

@@ -16,6 +16,8 @@ from speechmodel_operator.resources import names
 
 LOOK_AGAIN = timedelta(seconds=60)
 """While anything is on its way: watches may lose an event."""
+RESYNC = timedelta(minutes=10)
+"""While something is served: a watch that lost an event costs this long at most."""
 PURGE_LIMIT = timedelta(seconds=120)
 """How long the Job that removes the published objects may take."""
 
@@ -119,7 +121,12 @@ def _never_published(seen: Observed) -> bool:
 
 def _left_elsewhere(seen: Observed, address: str) -> tuple[Event, ...]:
     """Versions that were published before `publish.s3` was edited are not below the present address."""
-    elsewhere = [model.uri for model in seen.status.history if not model.uri.startswith(address)]
+    endpoint = seen.spec.publish.s3.endpoint
+    elsewhere = [
+        f"{model.uri} at {model.endpoint}" if model.endpoint else model.uri
+        for model in seen.status.history
+        if model.endpoint != endpoint or not model.uri.startswith(address)
+    ]
     if not elsewhere:
         return ()
     message = f"published before publish.s3 was edited, and not removed: {', '.join(elsewhere)}"
@@ -154,7 +161,9 @@ def _look_again(seen: Observed, pipeline: Pipeline, status: SpeechModelStatus) -
     if pipeline.target is None:
         version = status.model.version if status.model else None
         settled = seen.server is not None and seen.server.settled and seen.server.version == version
-        return None if (settled or seen.spec.serving is None) and not pipeline.discard else LOOK_AGAIN
+        if pipeline.discard or not (settled or seen.spec.serving is None):
+            return LOOK_AGAIN
+        return RESYNC if settled else None
     entry = status.stage(pipeline.target)
     if pipeline.target is Stage.TRAIN and entry and entry.state is StageState.RUNNING:
         return seen.training_clock

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from speechmodel_api.stages import Stage
 from speechmodel_api.status import StageState, StageStatus
 
-from speechmodel_operator.plan.observed import ALIVE, Observed, Run, RunState
+from speechmodel_operator.plan.observed import ALIVE, STUCK, Observed, Run, RunState
 from speechmodel_operator.plan.outcome import active_seconds
 from speechmodel_operator.plan.timestamps import parse_time
 
@@ -126,17 +126,21 @@ def backing_off(at: Situation) -> Finding | None:
 
 def predecessor_alive(at: Situation) -> Finding | None:
     """One writer: whatever still executes, of this stage or another, must be gone first."""
-    alive = [run.name for run in at.seen.runs if run.state in ALIVE]
+    alive = [run for run in at.seen.runs if run.state in ALIVE]
     if not alive:
         return None
-    return Finding("WaitingForPods", f"waits for {', '.join(sorted(alive))} to end", at.seen.now + timedelta(seconds=5))
+    until = at.seen.now + timedelta(seconds=5)
+    if stuck := next((run.trouble for run in alive if run.trouble and run.trouble.reason == STUCK), None):
+        return Finding(stuck.reason, stuck.message, until)
+    return Finding("WaitingForPods", f"waits for {', '.join(sorted(run.name for run in alive))} to end", until)
 
 
 def claim_missing(at: Situation) -> Finding | None:
     """The workspace claim is made first."""
     if at.seen.claim is None:
         name = at.seen.spec.training.storage.claim_name
-        message = f"PersistentVolumeClaim {name} is not there; make it" if name else "the workspace claim is being made"
+        made = "the workspace claim is being made, or one of its name is still being deleted"
+        message = f"PersistentVolumeClaim {name} is not there; make it" if name else made
         return Finding("WaitingForClaim", message, at.seen.now + timedelta(seconds=10 if name else 1))
     return None
 

@@ -12,12 +12,13 @@ from speechmodel_api.status import (
     ServingStatus,
     SpeechModelStatus,
     StageState,
+    StageStatus,
     TrainingStatus,
 )
 
-from speechmodel_operator.plan.conditions import DOING, Verdict, conditions, stamp
+from speechmodel_operator.plan.conditions import DOING, LONGEST_MESSAGE, Verdict, conditions, stamp
 from speechmodel_operator.plan.observed import Observed
-from speechmodel_operator.plan.pipeline import Pipeline
+from speechmodel_operator.plan.pipeline import Pipeline, StageRun
 from speechmodel_operator.plan.timestamps import parse_time, timestamp
 
 PROGRESS_EVERY = timedelta(seconds=15)
@@ -30,7 +31,7 @@ def compute_status(seen: Observed, pipeline: Pipeline, url: str | None) -> Speec
     found = conditions(seen, pipeline, model)
     training = _training(seen, pipeline)
     history = seen.status.history
-    if model is not None and all(model.version != old.version for old in history):
+    if model is not None and all(_place(model) != _place(old) for old in history):
         history = (model, *history)[:HISTORY_LENGTH]
     ready = next(c for c in found if c.type == ConditionType.READY)
     return SpeechModelStatus(
@@ -39,7 +40,7 @@ def compute_status(seen: Observed, pipeline: Pipeline, url: str | None) -> Speec
         progress=f"{training.epoch}/{seen.spec.training.max_epochs}" if training else None,
         conditions=found,
         training=training,
-        stages=pipeline.stages,
+        stages=tuple(_bounded(entry) for entry in pipeline.stages),
         latest_version=model.version if model else None,
         model=model,
         serving=_serving(seen),
@@ -53,7 +54,9 @@ def published_model(seen: Observed, pipeline: Pipeline) -> ModelStatus | None:
     if pipeline.target is not None:
         return seen.status.model
     published, converted, evaluated = pipeline.done.publish, pipeline.done.convert, pipeline.done.evaluate
-    known = [m for m in (seen.status.model, *seen.status.history) if m and m.version_uri == published.version_uri]
+    s3 = seen.spec.publish.s3
+    place = (published.version_uri, s3.endpoint)
+    known = [m for m in (seen.status.model, *seen.status.history) if m and _place(m) == place]
     return ModelStatus(
         version=published.version,
         wer=_rounded(evaluated.wer),
@@ -63,8 +66,9 @@ def published_model(seen: Observed, pipeline: Pipeline) -> ModelStatus | None:
         size_bytes=converted.size_bytes,
         version_uri=published.version_uri,
         version_sha256=published.version_sha256,
-        endpoint=seen.spec.publish.s3.endpoint,
-        region=seen.spec.publish.s3.region,
+        endpoint=s3.endpoint,
+        region=s3.region,
+        secret_name=s3.secret_ref.name if s3.secret_ref else None,
         published_at=known[0].published_at if known else timestamp(seen.now),
     )
 
@@ -83,6 +87,12 @@ def failure_status(
     return before.model_copy(update={"conditions": stamped})
 
 
+def without_run(status: SpeechModelStatus, run: StageRun) -> SpeechModelStatus:
+    """The status when that run could not be made: its attempt is still to come."""
+    entries = (run.before if entry.name is run.stage else entry for entry in status.stages)
+    return status.model_copy(update={"stages": tuple(entry for entry in entries if entry is not None)})
+
+
 def deleting_status(seen: Observed, message: str) -> SpeechModelStatus:
     """The status of a SpeechModel that is on its way out."""
     verdict = [(ConditionType.READY, Verdict(False, "Deleting", message))]
@@ -96,8 +106,9 @@ def deleting_status(seen: Observed, message: str) -> SpeechModelStatus:
 
 def _training(seen: Observed, pipeline: Pipeline) -> TrainingStatus | None:
     """The newest progress; the old one again when the new one says little more."""
-    before = seen.status.training
     entry = next((e for e in pipeline.stages if e.name is Stage.TRAIN), None)
+    recorded = seen.status.stage(Stage.TRAIN)
+    before = seen.status.training if entry and recorded and entry.key == recorded.key else None
     if entry and entry.state is StageState.SUCCEEDED and pipeline.target not in (Stage.PREPARE, Stage.TRAIN):
         trained = pipeline.done.train
         return TrainingStatus(
@@ -153,6 +164,18 @@ def _phase(seen: Observed, pipeline: Pipeline, *, ready: bool) -> Phase:
     if entry is None:
         return Phase.PENDING
     return Phase.FAILED if entry.state is StageState.FAILED else Phase(DOING[pipeline.target])
+
+
+def _place(model: ModelStatus) -> tuple[str, str | None]:
+    """The same version may be published at several places."""
+    return model.version_uri, model.endpoint
+
+
+def _bounded(entry: StageStatus) -> StageStatus:
+    """Schedulers and kubelets say as much as they like."""
+    if entry.message is None or len(entry.message) <= LONGEST_MESSAGE:
+        return entry
+    return entry.model_copy(update={"message": entry.message[:LONGEST_MESSAGE]})
 
 
 def _rounded(value: float | None) -> float | None:

@@ -4,7 +4,7 @@ import hashlib
 import json
 from pathlib import PurePosixPath
 
-from speechmodel_api.spec import S3Location, Serving, SpeechModelSpec
+from speechmodel_api.spec import LocalObjectReference, S3Location, Serving, SpeechModelSpec
 from speechmodel_api.stages import FetchInput
 from speechmodel_api.status import ModelStatus
 
@@ -37,7 +37,7 @@ def deployment(
         images.pipeline,
         images.pull_policy,
         ["python", "-m", "speechmodel_pipeline.fetch"],
-        env=program_env(fetch) + credentials(spec.publish.s3.secret_ref),
+        env=program_env(fetch) + credentials(_secret(spec, served)),
         volumeMounts=models,
         resources=LIGHT,
     )
@@ -118,6 +118,14 @@ def _where(served: ModelStatus) -> S3Location:
     """Where the version lies: `publish.s3` may have been edited since."""
     bucket = served.version_uri.removeprefix("s3://").split("/")[0]
     return S3Location(bucket=bucket, endpoint=served.endpoint, region=served.region)
+
+
+def _secret(spec: SpeechModelSpec, served: ModelStatus) -> LocalObjectReference | None:
+    """The Secret that opens the version's bucket: an edit counts at once, unless it is about another place."""
+    where, now = _where(served), spec.publish.s3
+    if (now.bucket, now.endpoint) == (where.bucket, where.endpoint):
+        return now.secret_ref
+    return LocalObjectReference(name=served.secret_name) if served.secret_name else None
 
 
 def _serving(spec: SpeechModelSpec) -> Serving:

@@ -1,0 +1,45 @@
+"""What stands in the way is said in the API server's words, costs no attempt, and is never taken over."""
+
+from pathlib import Path
+
+import recordings
+from kube import eventually
+from spaces import Space
+
+
+def test_somebody_elses_claim_is_never_used(space: Space, small_dataset: Path) -> None:
+    space.dataset(small_dataset)
+    space.kubectl.apply(recordings.claim("espejo-workspace"))
+    model = space.apply(space.manifest())
+    condition = model.until_condition("Ready", status="False", reason="NameConflict", seconds=60)
+    assert "PersistentVolumeClaim espejo-workspace exists and belongs to somebody else" in condition["message"]
+    assert model.jobs() == []
+    space.kubectl("delete", "pvc", "espejo-workspace")
+    model.until_ready()
+
+
+def test_a_job_that_is_refused_is_told_and_made_once_it_may_be(space: Space, small_dataset: Path) -> None:
+    space.dataset(small_dataset)
+    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "none"}}
+    space.kubectl.apply(quota | {"spec": {"hard": {"count/jobs.batch": "0"}}})
+    eventually(
+        lambda: (space.kubectl.get("resourcequota", "none") or {}).get("status", {}).get("hard"), 30, "the quota"
+    )
+    model = space.apply(space.manifest())
+    condition = model.until_condition("Ready", status="False", reason="Refused", seconds=60)
+    assert "exceeded quota: none" in condition["message"]
+    assert model.status.get("stages", []) == []
+    space.kubectl("delete", "resourcequota", "none")
+    model.until_ready()
+    assert {stage["attempt"] for stage in model.status["stages"]} == {1}
+
+
+def test_a_workspace_that_cannot_grow_says_so(space: Space, small_dataset: Path) -> None:
+    space.dataset(small_dataset)
+    model = space.apply(space.manifest(storage={"volumeClaimTemplate": {"storage": "1Gi"}}))
+    model.until_ready()
+    space.kubectl.patch(model.name, {"training": {"storage": {"volumeClaimTemplate": {"storage": "2Gi"}}}})
+    condition = model.until_condition("Ready", status="False", reason="Refused", seconds=60)
+    assert "espejo-workspace" in condition["message"]
+    space.kubectl.patch(model.name, {"training": {"storage": {"volumeClaimTemplate": {"storage": "1Gi"}}}})
+    model.until_ready()
