@@ -5,7 +5,8 @@
     LowerCase    capitals become small letters
     Apostrophe   typographic apostrophes with a letter on both sides become ' (d'or, п'ять)
     Separator    dashes, underscores and slashes become spaces
-    Punctuation  the rest is dropped; between two letters it parts words (uno,dos). What stays: ' between letters, l·l
+    Punctuation  the rest is dropped; marks between two letters, however many, part words (uno,dos; hola...adiós). What stays:
+                 a single ' between letters, l·l
     WhiteSpace   any white space becomes one space, none at the ends
 
 Digits and signs (5, %, &, €) are not dropped: they are spoken as words that only a person knows, so the row is rejected.
@@ -18,6 +19,7 @@ import unicodedata
 from collections.abc import Callable, Iterable, Set
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import groupby
 
 from speechmodel_pipeline.prepare.report import Reason, quoted
 
@@ -112,7 +114,7 @@ def _lower(text: str, keep: Set[str], *, turkic: bool) -> str:
 
 def _apostrophes(text: str, keep: Set[str]) -> str:
     return "".join(
-        APOSTROPHE if c in TYPOGRAPHIC_APOSTROPHES and c not in keep and _between_letters(text, at) else c
+        APOSTROPHE if c in TYPOGRAPHIC_APOSTROPHES and c not in keep and _between_letters(text, at, at + 1) else c
         for at, c in enumerate(text)
     )
 
@@ -122,7 +124,13 @@ def _separates(character: str) -> bool:
 
 
 def _punctuation(text: str, keep: Set[str]) -> str:
-    return "".join(c if c in keep or not _punctuates(c) else _remainder(text, at) for at, c in enumerate(text))
+    remains = []
+    at = 0
+    for marks, run in groupby(text, lambda c: c not in keep and _punctuates(c)):
+        length = len(list(run))
+        remains.append(_remainder(text, at, at + length) if marks else text[at : at + length])
+        at += length
+    return "".join(remains)
 
 
 def _punctuates(character: str) -> bool:
@@ -132,15 +140,16 @@ def _punctuates(character: str) -> bool:
     return (category.startswith("P") and character not in SPOKEN_SIGNS) or category == "Sk"
 
 
-def _remainder(text: str, at: int) -> str:
-    """What is left of the punctuation mark at `at`."""
-    if not _between_letters(text, at):
+def _remainder(text: str, start: int, end: int) -> str:
+    """What is left of the punctuation marks from `start` to `end`."""
+    if not _between_letters(text, start, end):
         return ""
-    return text[at] if text[at] == APOSTROPHE or text[at - 1 : at + 2] == "l·l" else " "
+    marks = text[start:end]
+    return marks if marks == APOSTROPHE or text[start - 1 : end + 1] == "l·l" else " "
 
 
-def _between_letters(text: str, at: int) -> bool:
-    return 0 < at < len(text) - 1 and _letter(text[at - 1]) and _letter(text[at + 1])
+def _between_letters(text: str, start: int, end: int) -> bool:
+    return start > 0 and end < len(text) and _letter(text[start - 1]) and _letter(text[end])
 
 
 def _letter(character: str) -> bool:
