@@ -57,6 +57,31 @@ def test_turkish_capitals_are_turkish() -> None:
     assert normalise("ISPARTA İzmir", language="tr-TR").text == "ısparta izmir"
 
 
+STRESSED = [
+    ("ru", "за\u0301мок", "замок"),
+    ("ru", "ЗАМО\u0301К", "замок"),
+    ("ru", "де\u0300ла", "дела"),
+    ("ru", "све\u0300жемороженый", "свежемороженый"),
+    ("ru", "чё\u0301рный йод", "чёрный йод"),
+    ("uk", "украї\u0301нська", "українська"),
+    ("uk", "твоє\u0301 и\u0300", "твоє и"),
+    ("bg", "па\u0300ра и ѝ", "пара и ѝ"),
+    ("bg-BG", "е\u0300то Ѝ", "ето ѝ"),
+    ("mk", "сѐ ѝ не\u0300 ѓон ќе", "сѐ ѝ нѐ ѓон ќе"),
+    ("sr-ME", "с\u0301утра из\u0301ести ра\u0301нац", "с\u0301утра из\u0301ести ранац"),
+    ("yo", "ọ\u0301jọ\u0301", "ọ\u0301jọ\u0301"),
+]
+
+
+@pytest.mark.parametrize(("language", "written", "trained"), STRESSED)
+def test_stress_is_no_letter_and_letters_with_an_accent_of_their_own_stay(
+    language: str, written: str, trained: str
+) -> None:
+    normalised = normalise(written, language=language)
+    assert normalised.text == trained
+    assert ("Stress" in normalised.rules) == (unicodedata.normalize("NFC", written.lower()) != trained)
+
+
 @pytest.mark.parametrize(
     ("written", "reason", "named"),
     [
@@ -95,19 +120,30 @@ class TestAGivenAlphabet:
     def test_that_has_accents_as_characters_of_their_own_gets_them_so(self) -> None:
         assert normalise("мой", alphabet=set("мои\u0306")).text == "мои\u0306"
 
+    def test_that_has_the_stress_keeps_it(self) -> None:
+        assert normalise("за\u0301мок", language="ru", alphabet=set("замок\u0301")).text == "за\u0301мок"
+        assert normalise("дѐла", language="ru", alphabet=set("делаѐ")).text == "дѐла"
 
-@given(st.text(max_size=60))
-def test_normalising_twice_changes_nothing_more(written: str) -> None:
+    def test_that_lacks_the_stress_is_no_reason_to_refuse_it(self) -> None:
+        assert normalise("за\u0301мок", language="ru", alphabet=set("замок")).text == "замок"
+
+
+ACCENTED = st.text(st.sampled_from("аеиёйгсАЕИ\u0300\u0301\u0306\u0308\u0316.'e "), max_size=12)
+LANGUAGES = st.sampled_from(["", "ru", "bg", "mk", "sr"])
+
+
+@given(st.text(max_size=60) | ACCENTED, LANGUAGES)
+def test_normalising_twice_changes_nothing_more(written: str, language: str) -> None:
     try:
-        once = normalise(written)
+        once = normalise(written, language=language)
     except TranscriptUnusable:
         return
-    again = normalise(once.text)
+    again = normalise(once.text, language=language)
     assert again.text == once.text
     assert again.rules == ()
 
 
-@given(st.text(max_size=60))
+@given(st.text(max_size=60) | ACCENTED)
 def test_what_comes_out_is_lower_case_nfc_and_single_spaced(written: str) -> None:
     try:
         text = normalise(written).text

@@ -2,6 +2,7 @@
 
     Unicode      NFC: a letter and its accent are one character
     Invisible    control and format characters, zero-width spaces and soft hyphens among them, are dropped
+    Stress       acute and grave accents on Cyrillic letters are dropped (за́мок, дѐла), but for those of ACCENTED_LETTERS
     LowerCase    capitals become small letters
     Apostrophe   typographic apostrophes with a letter on both sides become ' (d'or, п'ять)
     Separator    dashes, underscores and slashes become spaces
@@ -29,6 +30,16 @@ SEPARATORS = frozenset("_/\\")
 """Besides all of Unicode's dashes (Pd)."""
 SPOKEN_SIGNS = frozenset("%&@#‰§")
 """Punctuation by Unicode's lights, words by a speaker's."""
+STRESS = frozenset("\u0300\u0301")
+"""Grave and acute accent, by which dictionaries and readers mark the stress of a Cyrillic word: nobody writes a text so."""
+ACCENTED_LETTERS = {
+    "bg": frozenset({"ѝ"}),
+    "mk": frozenset({"ѐ", "ѝ"}),
+    "cnr": frozenset({"с\u0301", "з\u0301"}),
+    "sr": frozenset({"с\u0301", "з\u0301"}),
+}
+"""By language, Cyrillic letters whose accent its orthography asks for: ѝ (her) is another word than и (and), and Montenegrin, also
+written sr-ME, has two consonants with an acute. Everywhere else ѐ and ѝ are е and и under stress. Unicode's ѓ and ќ hold no mark."""
 TURKIC = frozenset({"tr", "az"})
 """Languages in which I is the capital of ı and İ that of i."""
 
@@ -38,6 +49,7 @@ class Rule(StrEnum):
 
     UNICODE = "Unicode"
     INVISIBLE = "Invisible"
+    STRESS = "Stress"
     LOWER_CASE = "LowerCase"
     APOSTROPHE = "Apostrophe"
     SEPARATOR = "Separator"
@@ -67,10 +79,12 @@ def normalise(given: str, *, language: str = "", alphabet: Set[str] = frozenset(
 
     Raises TranscriptUnusable for what holds digits or signs, characters outside of a given alphabet, or nothing to learn.
     """
+    primary = language.split("-")[0].lower()
     steps: tuple[tuple[Rule, Callable[[str], str]], ...] = (
         (Rule.UNICODE, lambda text: _unicode(text, alphabet)),
         (Rule.INVISIBLE, lambda text: _without(text, alphabet, _invisible)),
-        (Rule.LOWER_CASE, lambda text: _lower(text, alphabet, turkic=language.split("-")[0].lower() in TURKIC)),
+        (Rule.STRESS, lambda text: _unstressed(text, alphabet, ACCENTED_LETTERS.get(primary, frozenset()))),
+        (Rule.LOWER_CASE, lambda text: _lower(text, alphabet, turkic=primary in TURKIC)),
         (Rule.APOSTROPHE, lambda text: _apostrophes(text, alphabet)),
         (Rule.SEPARATOR, lambda text: "".join(" " if _separates(c) and c not in alphabet else c for c in text)),
         (Rule.PUNCTUATION, lambda text: _punctuation(text, alphabet)),
@@ -101,6 +115,28 @@ def _invisible(character: str) -> bool:
 
 def _without(text: str, keep: Set[str], unwanted: Callable[[str], bool]) -> str:
     return "".join(c for c in text if c in keep or not unwanted(c))
+
+
+def _unstressed(text: str, keep: Set[str], accented: Set[str]) -> str:
+    plain, letter = [], ""
+    for c in text:
+        if c in STRESS:
+            stress = c not in keep and _cyrillic(letter) and letter.lower() + c not in accented
+            plain.append("" if stress else c)
+            continue
+        if not _mark(c):
+            letter = c
+        stressed = c in "ѐѝЀЍ" and not {c, c.lower()} & (keep | accented)
+        plain.append(unicodedata.normalize("NFD", c)[0] if stressed else c)
+    return _unicode("".join(plain), keep)
+
+
+def _mark(character: str) -> bool:
+    return unicodedata.category(character).startswith("M")
+
+
+def _cyrillic(letter: str) -> bool:
+    return unicodedata.name(letter, "").startswith("CYRILLIC") if letter else False
 
 
 def _lower(text: str, keep: Set[str], *, turkic: bool) -> str:
