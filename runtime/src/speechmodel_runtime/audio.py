@@ -31,6 +31,8 @@ STEP = 320
 """Samples from one window to the next: 20 ms."""
 LOWEST_RATE = 4_000
 """Hz. Below it there is no speech to recognise, and resampling would multiply the data without bound."""
+HIGHEST_RATE = 768_000
+"""Hz. No recorder samples faster; a header that says so is damaged or made up, and resampling from it takes memory without bound."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class AudioInfo:
 def load(
     source: Source, *, name: str | None = None, max_seconds: float | None = None, sample_rate: int = SAMPLE_RATE
 ) -> Pcm:
-    """The recording as int16 `[samples]` at `sample_rate`, its channels averaged.
+    """The recording as int16 `[samples]` at `sample_rate`, its channels averaged; never without samples.
 
     `source` is a path or a seekable binary file; `name` is what errors call it. Reading stops with AudioTooLong as soon
     as more than `max_seconds` were decoded, whatever the header promised, so memory is bounded. Samples of 16-bit mono
@@ -81,6 +83,8 @@ def load(
         if resampler is not None:
             parts.append(_to_int16(resampler.resample_chunk(np.zeros(0, np.float32), last=True)))
     pcm: Pcm = np.concatenate(parts)
+    if not len(pcm):
+        raise AudioEmpty(called, f"holds too little sound to resample ({frames} samples at {rate} Hz); record it again")
     return pcm
 
 
@@ -139,6 +143,10 @@ def _sound_file(opened: BinaryIO, called: str) -> soundfile.SoundFile:
     if file.samplerate < LOWEST_RATE:
         file.close()
         raise AudioUnreadable(called, f"has a sample rate of {file.samplerate} Hz; at least {LOWEST_RATE} are needed")
+    if file.samplerate > HIGHEST_RATE:
+        told = f"says that its sample rate is {file.samplerate} Hz; at most {HIGHEST_RATE} are read; record or copy it again"
+        file.close()
+        raise AudioUnreadable(called, told)
     return file
 
 

@@ -5,8 +5,8 @@ Every message names the file and says what to do next:
     SpeechRuntimeError
     +-- AudioError
     |   +-- AudioMissing        there is no such file, or it may not be read
-    |   +-- AudioUnreadable     not audio that libsndfile reads, or damaged
-    |   +-- AudioEmpty          no bytes or no samples
+    |   +-- AudioUnreadable     not audio that libsndfile reads, damaged, or of an impossible sample rate
+    |   +-- AudioEmpty          no bytes, no samples, or too few to resample
     |   +-- AudioTooShort       less than one window of the model
     |   +-- AudioTooLong        more than the caller allows
     +-- LibraryError
@@ -40,11 +40,11 @@ class AudioMissing(AudioError):
 
 
 class AudioUnreadable(AudioError):
-    """Not audio that libsndfile reads, or damaged."""
+    """Not audio that libsndfile reads, damaged, or of an impossible sample rate."""
 
 
 class AudioEmpty(AudioError):
-    """The file has no bytes, or audio of no samples."""
+    """The file has no bytes, or audio of no samples or too few to resample."""
 
 
 class AudioTooShort(AudioError):

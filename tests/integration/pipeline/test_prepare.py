@@ -234,6 +234,21 @@ def test_what_cannot_be_trained_is_rejected_with_its_numbers(tmp_path: Path) -> 
     assert "longer than 30 s" in messages["long"][1]
 
 
+def test_one_broken_recording_never_costs_the_others(tmp_path: Path) -> None:
+    folder = tmp_path / "source" / "original" / "es"
+    tone(folder / "good.wav")
+    soundfile.write(folder / "click.wav", np.full(1, 9000, np.int16), 44_100)
+    soundfile.write(folder / "absurd.wav", np.full(100, 9000, np.int16), 1_000_000_000)
+    source = commands(tmp_path / "source", {"click": "hola", "absurd": "hola", "good": "hola"})
+    ended = run_program("prepare", task(source, tmp_path / "work"), tmp_path)
+    assert ended.code == 0, ended.log
+    assert (ended.output["trainClips"], ended.output["rejected"]) == (1, 2)
+    assert [(left["id"], left["reason"]) for left in report(tmp_path / "work")["rejected"]] == [
+        ("click", "EmptyAudio"),
+        ("absurd", "NotAudio"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("language", "written", "labels"),
     [
