@@ -102,8 +102,13 @@ def probe(source: Source, *, name: str | None = None) -> AudioInfo:
 
 
 def save(path: Path, pcm: Pcm, *, sample_rate: int = SAMPLE_RATE) -> None:
-    """Write `pcm` as a 16-bit mono wav file; equal samples give equal bytes."""
-    soundfile.write(path, pcm, sample_rate, subtype="PCM_16", format="WAV")
+    """Write `pcm` as a 16-bit mono wav file; equal samples give equal bytes.
+
+    Raises OSError, such as that of a full disk: encoded in memory, since libsndfile would only say "System error.".
+    """
+    encoded = io.BytesIO()
+    soundfile.write(encoded, pcm, sample_rate, subtype="PCM_16", format="WAV")
+    path.write_bytes(encoded.getbuffer())
 
 
 def seconds(samples: int, *, sample_rate: int = SAMPLE_RATE) -> float:

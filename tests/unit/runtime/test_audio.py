@@ -1,3 +1,4 @@
+import errno
 import io
 import struct
 from pathlib import Path
@@ -178,6 +179,13 @@ def test_saved_audio_is_read_back_unchanged_and_written_the_same_each_time(tmp_p
     save(tmp_path / "b.wav", pcm)
     assert np.array_equal(load(tmp_path / "a.wav"), pcm)
     assert (tmp_path / "a.wav").read_bytes() == (tmp_path / "b.wav").read_bytes()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a disk that is always full")
+def test_a_full_disk_is_told_as_such() -> None:
+    with pytest.raises(OSError) as full:
+        save(Path("/dev/full"), np.zeros(16000, np.int16))
+    assert full.value.errno == errno.ENOSPC
 
 
 @pytest.mark.parametrize(("samples", "frames"), [(0, 1), (511, 1), (512, 2), (831, 2), (832, 3), (16000, 50)])
