@@ -1,10 +1,16 @@
 """Fixtures that every kind of test may ask for."""
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# no time limits, since machines are busy; and where nobody is there to look at a new find, the same examples every time
+hypothesis.settings.register_profile("project", deadline=None, derandomize="CI" in os.environ)
+hypothesis.settings.load_profile("project")
 
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE / "cluster"), str(HERE / "e2e")]

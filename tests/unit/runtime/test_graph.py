@@ -105,7 +105,7 @@ def test_weights_at_another_place_or_of_another_size_are_noticed(shift: int, gro
 
 
 @given(position=st.integers(0, 993_534), value=st.integers(0, 255))
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_damaged_byte_makes_it_fail_otherwise_than_by_a_model_error(
     position: int, value: int, own_copy: Path
 ) -> None:
@@ -121,7 +121,6 @@ def test_no_damaged_byte_makes_it_fail_otherwise_than_by_a_model_error(
 
 
 @given(st.binary(max_size=300))
-@settings(deadline=None)
 def test_any_bytes_are_either_a_message_or_a_wire_error(raw: bytes) -> None:
     with _File(raw) as file:
         reader = WireReader(file)

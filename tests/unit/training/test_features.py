@@ -49,7 +49,7 @@ def test_features_are_the_mfcc_of_the_runtime(fixtures: Path) -> None:
     np.testing.assert_allclose(clip_features(samples), mfcc(padded), atol=2e-3)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(length=st.integers(0, 3000))
 def test_a_clip_has_one_frame_more_than_full_windows(tmp_path_factory: pytest.TempPathFactory, length: int) -> None:
     path = write_wav(tmp_path_factory.mktemp("clip") / "a.wav", np.arange(length))

@@ -54,7 +54,7 @@ def test_a_clip_in_which_nothing_stands_out_is_not_called_silent(level: int) -> 
     assert find_speech(np.full(SAMPLE_RATE, level, np.int16)).silent_frames == 0
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(length=st.integers(WINDOW, 3000), seed=st.integers(0, 2**31))
 def test_any_clip_has_fewer_silent_frames_than_frames(length: int, seed: int) -> None:
     samples = np.random.default_rng(seed).integers(-(2**15), 2**15, length).astype(np.int16)
