@@ -329,6 +329,18 @@ def test_the_result_fits_the_termination_log_also_in_cyrillic(tmp_path: Path) ->
     assert failed.code == 65 and "invalidSamplePolicy is Fail" in failed.message
 
 
+@pytest.mark.parametrize("character", ["\u0001", '"', "\\", "ж", "😀"])
+def test_the_result_fits_the_termination_log_whatever_json_makes_of_an_id(character: str, tmp_path: Path) -> None:
+    source = commands(tmp_path / "source", {character * 480: "hola", f"{character * 479}a": "hola", "good": "hola"})
+    tone(source / "original" / "es" / "good.wav")
+    ended = run_program("prepare", task(source, tmp_path / "work"), tmp_path)
+    assert ended.code == 0, ended.log
+    assert ended.output["note"].startswith(f"2 rejected; first: commands.csv row 2: no recording of {character}")
+    policy = {"invalid_sample_policy": InvalidSamplePolicy.FAIL}
+    failed = run_program("prepare", task(source, tmp_path / "fail", **policy), tmp_path)
+    assert failed.code == 65 and failed.message.endswith(" ...; and 1 more")
+
+
 def test_the_recorded_output_has_the_contracts_type(tmp_path: Path) -> None:
     ended = run_program("prepare", task(tones(tmp_path / "source", 3), tmp_path / "work"), tmp_path)
     assert PrepareOutput.model_validate(ended.output).audio_seconds == 4.5

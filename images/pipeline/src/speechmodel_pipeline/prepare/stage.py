@@ -6,11 +6,13 @@
 Every row that is left out is reported by file and row; with `invalidSamplePolicy: Fail` one of them is enough to fail.
 """
 
+import json
 import logging
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
 
 from speechmodel_api.spec import DatasetFormat, InvalidSamplePolicy
@@ -33,7 +35,7 @@ from speechmodel_pipeline.progress import Steps
 log = logging.getLogger(__name__)
 
 NOTE_BYTES, ERROR_BYTES = 500, 1200
-"""What is told of rejections must fit RESULT_LIMIT, also in Cyrillic; report.json and the log have all of it."""
+"""What is told of rejections must fit RESULT_LIMIT, as JSON writes it; report.json and the log have all of it."""
 
 
 def prepare(task: PrepareInput) -> PrepareOutput:
@@ -209,11 +211,23 @@ def _divide(kept: Sequence[tuple[Sample, str, Clip]], task: PrepareInput) -> lis
 
 
 def _told(rejected: Sequence[Rejection], most_bytes: int) -> str:
-    """As many of the rejections as fit, and how many more there are."""
+    """As many of the rejections as fit, the first cut where it must be, and how many more there are."""
     told = ""
     for count, rejection in enumerate(rejected):
-        sentence = f"; {rejection}" if told else str(rejection)
-        if told and len((told + sentence).encode()) > most_bytes:
+        sentence = f"; {rejection}" if told else _beginning(str(rejection), most_bytes)
+        if told and _json_bytes(told + sentence) > most_bytes:
             return f"{told}; and {len(rejected) - count} more"
         told += sentence
-    return told if len(told.encode()) <= most_bytes else told.encode()[:most_bytes].decode(errors="ignore") + " ..."
+    return told
+
+
+def _beginning(text: str, most_bytes: int) -> str:
+    if _json_bytes(text) <= most_bytes:
+        return text
+    fitting = sum(end <= most_bytes for end in accumulate(map(_json_bytes, text)))
+    return f"{text[:fitting]} ..."
+
+
+def _json_bytes(text: str) -> int:
+    """What it takes in the result: JSON writes a control character in six bytes."""
+    return len(json.dumps(text, ensure_ascii=False).encode()) - len('""')
