@@ -1,9 +1,11 @@
 """Finished folders: written under a temporary name, fsynced, renamed, and recognised by their manifest."""
 
+import fcntl
 import hashlib
 import logging
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +21,7 @@ log = logging.getLogger(__name__)
 
 MANIFEST = "manifest.json"
 CHUNK = 1 << 20
+_TEMPORARY, _LOCK = ".partial", "lock"
 Output = TypeVar("Output", bound=Document)
 
 
@@ -31,7 +34,8 @@ def file_digest(path: Path) -> str:
 def once(folder: Path, output_type: type[Output], make: Callable[[Path], Output]) -> Output:
     """The recorded output of a complete `folder`, or that of `make(temporary folder)`, which then becomes `folder`.
 
-    A stage's rerun is cheap and safe this way. An incomplete or damaged folder is replaced.
+    A stage's rerun is cheap and safe this way. An incomplete or damaged folder is replaced. The temporary folder lies below the
+    parent of `folder` and goes whatever happens; that of a process that was killed goes when the next folder is made there.
     """
     if recorded := recorded_output(folder, output_type):
         log.info("%s is complete: nothing to do", folder)
@@ -88,20 +92,44 @@ def seal(folder: Path, output: Document) -> None:
 
 @contextmanager
 def _replacing(folder: Path) -> Iterator[Path]:
+    """A new folder, which takes the place of `folder` when the context ends well."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir()
-    try:
-        yield partial
-        old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
+    _sweep(folder.parent)
+    with _temporary_folder(folder) as temporary:
+        new = temporary / "new"
+        new.mkdir()  # with the mode that the umask gives: mkdtemp's own would keep everybody else out
+        yield new
         if folder.exists():
-            folder.rename(old)
-        partial.rename(folder)
+            folder.rename(temporary / "old")
+        new.rename(folder)
         _sync(folder.parent)
-        shutil.rmtree(old, ignore_errors=True)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
+def _temporary_folder(folder: Path) -> Iterator[Path]:
+    """A folder beside `folder`, locked as long as this process lives: the PID says nothing, it is 1 in every pod."""
+    unlocked = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    with (unlocked / _LOCK).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        temporary = unlocked.rename(f"{unlocked}{_TEMPORARY}")  # only from here on _sweep sees it
+        try:
+            yield temporary
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _sweep(parent: Path) -> None:
+    """Remove temporary folders whose process is gone, so that their lock is free."""
+    for temporary in parent.glob(f".*{_TEMPORARY}"):
+        try:
+            with (temporary / _LOCK).open("r+") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):
+            continue  # somebody is at work in it, or it is another user's
+        except FileNotFoundError:
+            pass  # its removal was cut short, or goes on at this moment
+        log.info("%s was left by a process that was killed: removed", temporary)
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _sync(path: Path) -> None:

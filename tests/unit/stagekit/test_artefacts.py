@@ -1,6 +1,10 @@
 """Finished folders appear whole or not at all, and are recognised."""
 
 import json
+import os
+import subprocess
+import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -18,8 +22,38 @@ def make(folder: Path) -> PurgeOutput:
     return PurgeOutput(objects=7)
 
 
+def fail(folder: Path) -> PurgeOutput:
+    make(folder)
+    raise RuntimeError
+
+
 def never(folder: Path) -> PurgeOutput:
     raise AssertionError("made again")
+
+
+def killed(folder: Path, moment: str) -> None:
+    """A process that makes `folder` and is gone at this moment, with no time to tidy up."""
+    program = textwrap.dedent(
+        """
+        import os, sys
+        from pathlib import Path
+        from speechmodel_api.stages import PurgeOutput
+        from speechmodel_stagekit.artefacts import once
+        folder, moment, rename = Path(sys.argv[1]), sys.argv[2], Path.rename
+        def renamed(path, target):
+            if moment == "between the renames" and target == folder:
+                os._exit(137)
+            return rename(path, target)
+        def make(partial):
+            (partial / "half").write_text("x")
+            if moment == "while it makes":
+                os._exit(137)
+            return PurgeOutput(objects=1)
+        Path.rename = renamed
+        once(folder, PurgeOutput, make)
+        """
+    )
+    assert subprocess.run([sys.executable, "-c", program, str(folder), moment], check=False).returncode == 137
 
 
 def test_a_complete_folder_is_not_made_again(tmp_path: Path) -> None:
@@ -51,13 +85,42 @@ def test_a_damaged_folder_is_made_again(tmp_path: Path, damage: str) -> None:
 
 
 def test_a_stage_that_fails_leaves_nothing(tmp_path: Path) -> None:
-    def fail(folder: Path) -> PurgeOutput:
-        make(folder)
-        raise RuntimeError
-
     with pytest.raises(RuntimeError):
         once(tmp_path / "x", PurgeOutput, fail)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_process_that_fails_leaves_alone_what_another_makes(tmp_path: Path) -> None:
+    def make_while_another_fails(folder: Path) -> PurgeOutput:
+        with pytest.raises(RuntimeError):
+            once(tmp_path / "x", PurgeOutput, fail)
+        return make(folder)
+
+    assert once(tmp_path / "x", PurgeOutput, make_while_another_fails).objects == 7
+    assert recorded_output(tmp_path / "x", PurgeOutput) is not None
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]
+
+
+@pytest.mark.parametrize("moment", ["while it makes", "between the renames"])
+def test_what_a_killed_process_left_is_gone_after_the_next(tmp_path: Path, moment: str) -> None:
+    folder = tmp_path / "x"
+    folder.mkdir()
+    (folder / "damaged").touch()
+    killed(folder, moment)
+    assert any(path.name.startswith(".x.") for path in tmp_path.iterdir())
+    assert once(tmp_path / "y", PurgeOutput, make).objects == 7
+    assert {path.name for path in tmp_path.iterdir()} <= {"x", "y"}
+    assert once(folder, PurgeOutput, make).objects == 7
+    assert not (folder / "damaged").exists()
+
+
+def test_who_may_read_the_parent_may_read_the_folder(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        once(tmp_path / "x", PurgeOutput, make)
+    finally:
+        os.umask(before)
+    assert (tmp_path / "x").stat().st_mode & 0o777 == 0o750
 
 
 def test_the_manifest_names_every_file_with_size_and_digest(tmp_path: Path) -> None:
