@@ -54,9 +54,10 @@ def report(progress: TrainProgress | StepProgress) -> None:
     print(progress.model_dump_json(by_alias=True, exclude_none=True), flush=True)
 
 
-def _attempt(input_type: type[Input], stage: Callable[[Input], Document]) -> tuple[StageResult[Document], ExitCode]:
+def _attempt(input_type: type[Input], stage: Callable[[Input], Document]) -> tuple[bytes, ExitCode]:
+    """The encoded result and the exit code."""
     try:
-        return StageResult(output=stage(_read(input_type))), ExitCode.DONE
+        return encode_result(StageResult(output=stage(_read(input_type)))), ExitCode.DONE
     except StageFailure as failure:
         log.log(logging.INFO if isinstance(failure, Stopped) else logging.ERROR, "%s: %s", failure.reason, failure)
         return _failed(failure.reason, str(failure)), failure.code
@@ -83,21 +84,26 @@ def _read(input_type: type[Input]) -> Input:
         raise BadInput("BadInput", f"{INPUT_VARIABLE} is no {input_type.__name__}: {error}") from error
 
 
-def _failed(reason: str, message: str) -> StageResult[Document]:
-    return StageResult(error=StageError(reason=reason, message=message))
+def _failed(reason: str, message: str) -> bytes:
+    return encode_result(StageResult(error=StageError(reason=reason, message=message)))
 
 
 def encode_result(result: StageResult[Document]) -> bytes:
-    """The result as UTF-8 JSON of at most RESULT_LIMIT bytes; a message that is too long loses its end, never its beginning."""
+    """The result as UTF-8 JSON of at most RESULT_LIMIT bytes; a message that is too long loses its end, never its beginning.
+
+    Raises TryAgain("OutputTooLarge"): half an output would be none.
+    """
     raw = _json(result)
     if len(raw) <= RESULT_LIMIT:
         return raw
     if result.error is None:
-        raise ValueError(f"the output document has {len(raw)} bytes, more than {RESULT_LIMIT}")
-    kept = result.error.message
+        raise TryAgain(
+            "OutputTooLarge", f"the stage is done, but its output has {len(raw)} bytes, more than {RESULT_LIMIT}"
+        )
+    reason, kept = result.error.reason, result.error.message
     while len(raw) > RESULT_LIMIT:
         kept = kept[: max(0, len(kept) * RESULT_LIMIT // len(raw) - len(_CUT))]
-        raw = _json(_failed(result.error.reason, kept + _CUT))
+        raw = _json(StageResult(error=StageError(reason=reason, message=kept + _CUT)))
     return raw
 
 
@@ -106,16 +112,15 @@ def _json(result: StageResult[Document]) -> bytes:
     return result.model_dump_json(by_alias=True, exclude_none=True, serialize_as_any=True).encode()
 
 
-def _write(result: StageResult[Document]) -> None:
-    raw = encode_result(result)
+def _write(result: bytes) -> None:
     if target := os.environ.get(RESULT_VARIABLE):
         try:
-            Path(target).write_bytes(raw)
+            Path(target).write_bytes(result)
         except OSError as error:
             log.error("cannot write the result to %s: %s", target, error)
             os._exit(TryAgain.code)
     else:
-        log.info("result: %s", raw.decode())
+        log.info("result: %s", result.decode())
 
 
 def _listen_for_stop(*, leave_at_once: bool) -> None:

@@ -76,6 +76,13 @@ def test_a_full_disk_says_which_setting_helps(tmp_path: Path) -> None:
     assert "training.storage" in result["error"]["message"]  # type: ignore[index]
 
 
+def test_an_output_that_does_not_fit_the_result_is_an_error_that_says_so(tmp_path: Path) -> None:
+    code, result, _ = run(tmp_path, "return PurgeInput(target={'bucket': 'models'}, base='a' * 3000)")
+    assert code == 75
+    assert result["error"]["reason"] == "OutputTooLarge"  # type: ignore[index]
+    assert "more than 2000" in result["error"]["message"]  # type: ignore[index]
+
+
 @pytest.mark.parametrize("document", [None, "no json", '{"base": "x"}'])
 def test_a_document_that_cannot_be_understood_is_code_64(tmp_path: Path, document: str | None) -> None:
     code, result, _ = run(tmp_path, "return PurgeOutput(objects=0)", document)
