@@ -9,6 +9,9 @@ from speechmodel_inference.version import Heard
 SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 """Bucket bounds: a command takes a small model tens of milliseconds, a long recording a large one a minute."""
 
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"})
+"""Counted by their names; a client may send any word, and each would be a series for ever."""
+
 
 class Telemetry:
     """The server's metrics, in a registry of their own."""
@@ -19,7 +22,7 @@ class Telemetry:
         self._lifecycle, self._name = lifecycle, name
         self._requests = Counter(
             "speechmodel_http_requests",
-            "Requests by path and status.",
+            "Requests by method, path and status.",
             ["method", "path", "status"],
             registry=self.registry,
         )
@@ -61,8 +64,8 @@ class Telemetry:
             Gauge(metric, text, registry=self.registry).set_function(value)
 
     def answered(self, method: str, path: str, status: int, seconds: float) -> None:
-        """Count a request; `path` is the route's pattern, so that its number stays bounded."""
-        self._requests.labels(method, path, str(status)).inc()
+        """Count a request; `path` is the route's pattern, so that its number stays bounded, and methods not in METHODS are "other"."""
+        self._requests.labels(method if method in METHODS else "other", path, str(status)).inc()
         self._latency.labels(path).observe(seconds)
 
     def transcribed(self, decoded: Decoded[Heard]) -> None:
