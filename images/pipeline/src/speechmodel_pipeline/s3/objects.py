@@ -137,12 +137,15 @@ class Bucket:
     def fetch(self, key: str, path: Path, sha256: str, size: int | None = None) -> bool:
         """The object as the file `path`, which appears when it is complete. True when it was not there yet.
 
-        With its `size` an interrupted download goes on where it was. Raises TryAgain when what came is not what it should be.
+        With its `size` an interrupted download goes on where it was, unless it has more bytes than the object. Raises TryAgain when
+        what came is not what it should be.
         """
         if path.is_file() and file_digest(path) == sha256:
             return False
         partial = path.with_name(f".{path.name}.partial")
         done = partial.stat().st_size if size is not None and partial.is_file() else 0
+        if size is not None and done > size:
+            done = 0  # another object's; S3 refuses a range past the end
         with partial.open("ab" if done else "wb") as file:
             if done != size:
                 for chunk in self._chunks(key, done):

@@ -1,0 +1,45 @@
+"""How the server's init container takes up a download that was interrupted."""
+
+import hashlib
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+from botocore.exceptions import ClientError
+from botocore.response import StreamingBody
+from speechmodel_pipeline.s3.objects import Bucket
+
+CONTENT = b"a model" * 1000
+
+
+class Store:
+    """S3 with one object, as far as ranges go."""
+
+    def __init__(self) -> None:
+        self.sent = 0
+
+    def get_object(self, *, Bucket: str, Key: str, Range: str = "bytes=0-") -> dict[str, StreamingBody]:  # noqa: N803 - S3's names
+        start = int(Range.removeprefix("bytes=").removesuffix("-"))
+        if start >= len(CONTENT):
+            raise ClientError({"Error": {"Code": "InvalidRange", "Message": "not satisfiable"}}, "GetObject")
+        rest = CONTENT[start:]
+        self.sent += len(rest)
+        return {"Body": StreamingBody(BytesIO(rest), len(rest))}
+
+
+@pytest.mark.parametrize(
+    ("partial", "asked_for"),
+    [
+        (b"", len(CONTENT)),
+        (CONTENT[:3000], len(CONTENT) - 3000),
+        (CONTENT, 0),
+        (CONTENT + b"more", len(CONTENT)),  # of an object that was longer: a range past the end is refused for ever
+    ],
+)
+def test_only_what_a_partial_download_lacks_is_asked_for(partial: bytes, asked_for: int, tmp_path: Path) -> None:
+    path, store = tmp_path / "model", Store()
+    (tmp_path / ".model.partial").write_bytes(partial)
+    digest = hashlib.sha256(CONTENT).hexdigest()
+    assert Bucket(store, "models").fetch("key", path, digest, len(CONTENT))
+    assert path.read_bytes() == CONTENT
+    assert store.sent == asked_for
