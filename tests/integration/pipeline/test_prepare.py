@@ -211,6 +211,32 @@ def test_several_recordings_of_a_row_are_all_used(tmp_path: Path) -> None:
     assert output.normalised == 1
 
 
+def test_a_refused_transcript_is_told_once_for_all_recordings_of_its_row(tmp_path: Path) -> None:
+    source = commands(tmp_path / "source", {"1": "llama al 112", "2": "hola"})
+    names = [f"original/es/1_{number}.wav" for number in range(4)]
+    for number, name in enumerate(names):
+        tone(source / name, 400 + 50 * number)
+    tone(source / "original" / "es" / "2.wav", 900)
+    ended = run_program("prepare", task(source, tmp_path / "work"), tmp_path)
+    assert ended.output["rejected"] == 1
+    (left,) = report(tmp_path / "work")["rejected"]
+    assert (left["row"], left["recordings"]) == (2, names)
+    assert left["message"].endswith("write numbers and signs as the words that are spoken (4 recordings)")
+    registry = table(tmp_path / "work", "registry.csv")
+    assert [(row["recording"], row["rejected"]) for row in registry] == [
+        *((name, "NotSpelledOut") for name in names),
+        ("original/es/2.wav", ""),
+    ]
+
+
+def test_no_more_rows_are_counted_as_rejected_than_there_are(tmp_path: Path) -> None:
+    source = commands(tmp_path / "source", {"1": "hola"})
+    for number in range(3):
+        tone(source / "original" / "es" / f"1_{number}.wav").write_bytes(b"")
+    with pytest.raises(BadData, match=r"no good row is left: 1 rejected of 1 rows; .*1_0\.wav.*1_2\.wav"):
+        prepare(task(source, tmp_path / "work"))
+
+
 def test_what_cannot_be_trained_is_rejected_with_its_numbers(tmp_path: Path) -> None:
     folder = tmp_path / "source" / "original" / "es"
     tone(folder / "good.wav")

@@ -3,14 +3,14 @@
 clips/<audio digest>.wav            16 kHz, mono, 16 bit
 train.csv  dev.csv  test.csv        as DeepSpeech has them, shortest clip first; paths relative to the folder
 alphabet.txt                        as DeepSpeech has it
-registry.csv                        what became of every row of the source
+registry.csv                        what became of every row of the source, and of every recording of it
 report.json                         PrepareReport
 """
 
 import csv
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,7 +67,7 @@ def _write_part(path: Path, clips: Sequence[PreparedClip]) -> None:
 
 
 def _write_registry(path: Path, clips: Sequence[PreparedClip], rejected: Sequence[Rejection]) -> None:
-    rows = [_used(clip) for clip in clips] + [_rejected(rejection) for rejection in rejected]
+    rows = [_used(clip) for clip in clips] + [row for rejection in rejected for row in _rejected(rejection)]
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, REGISTRY_COLUMNS, lineterminator="\n")
         writer.writeheader()
@@ -89,12 +89,13 @@ def _used(clip: PreparedClip) -> dict[str, str | int]:
     }
 
 
-def _rejected(rejection: Rejection) -> dict[str, str | int]:
-    return {
-        "source": rejection.file,
-        "row": rejection.row,
-        "id": rejection.id or "",
-        "recording": rejection.recording or "",
-        "transcript_given": rejection.transcript or "",
-        "rejected": rejection.reason.value,
-    }
+def _rejected(rejection: Rejection) -> Iterator[dict[str, str | int]]:
+    for recording in rejection.recordings or ("",):
+        yield {
+            "source": rejection.file,
+            "row": rejection.row,
+            "id": rejection.id or "",
+            "recording": recording,
+            "transcript_given": rejection.transcript or "",
+            "rejected": rejection.reason.value,
+        }

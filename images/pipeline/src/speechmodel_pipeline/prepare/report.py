@@ -35,7 +35,7 @@ class Reason(StrEnum):
 
 
 class Rejection(Document):
-    """A row, or one recording of it, that is left out."""
+    """A row, or one recording of it, that is left out: a transcript that is refused counts once, with all its recordings."""
 
     file: str
     """Relative to the dataset's folder."""
@@ -43,8 +43,8 @@ class Rejection(Document):
     """Line in the file; the header is 1."""
     id: str | None = None
     """What the row calls it; None when the row cannot be read."""
-    recording: str | None = None
-    """Relative to the dataset's folder; None when the row has none."""
+    recordings: tuple[str, ...] = ()
+    """Those that are left out, relative to the dataset's folder; empty when the row has none."""
     transcript: str | None = None
     """As written; None when the row cannot be read."""
     reason: Reason

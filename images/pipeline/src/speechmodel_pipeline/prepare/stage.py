@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import accumulate
+from itertools import accumulate, groupby
 from pathlib import Path
 
 from speechmodel_api.spec import DatasetFormat, InvalidSamplePolicy
@@ -55,13 +55,15 @@ class _Rows:
     audio: Counter[tuple[int, int, str]] = field(default_factory=Counter)
     """Recordings by rate, channels and format."""
 
-    def reject(self, sample: Sample, reason: Reason, message: str) -> None:
+    def reject(self, reason: Reason, message: str, *recordings: Sample) -> None:
+        """Leave out these recordings of one row."""
+        sample = recordings[0]
         self.rejected.append(
             Rejection(
                 file=sample.file,
                 row=sample.row,
                 id=sample.id,
-                recording=sample.name,
+                recordings=tuple(recording.name for recording in recordings),
                 transcript=sample.transcript,
                 reason=reason,
                 message=message,
@@ -75,7 +77,7 @@ def _make(task: PrepareInput, folder: Path) -> PrepareOutput:
     texts = _normalise(listing.samples, task, rows)
     made = _make_clips(texts, folder, rows)
     kept = _leave_out_duplicates(made, rows)
-    rows.rejected.sort(key=lambda rejection: (rejection.file, rejection.row, rejection.recording or ""))
+    rows.rejected.sort(key=lambda rejection: (rejection.file, rejection.row, rejection.recordings))
     for rejection in rows.rejected:
         log.warning("left out: %s", rejection)
     _require_good_rows(listing, kept, rows, task.invalid_sample_policy)
@@ -123,17 +125,18 @@ def _list(task: PrepareInput) -> Listing:
 
 def _normalise(samples: Sequence[Sample], task: PrepareInput, rows: _Rows) -> list[tuple[Sample, str]]:
     alphabet = frozenset(task.alphabet)
-    texts, told = [], set()
-    for sample in samples:
+    texts: list[tuple[Sample, str]] = []
+    for _, of_row in groupby(samples, lambda sample: (sample.file, sample.row)):  # a row may have several recordings
+        recordings = list(of_row)
         try:
-            normalised = normalise(sample.transcript, language=task.language, alphabet=alphabet)
+            normalised = normalise(recordings[0].transcript, language=task.language, alphabet=alphabet)
         except TranscriptUnusable as problem:
-            rows.reject(sample, problem.reason, str(problem))
+            several = f" ({len(recordings)} recordings)" if len(recordings) > 1 else ""
+            rows.reject(problem.reason, f"{problem}{several}", *recordings)
             continue
-        texts.append((sample, normalised.text))
-        if normalised.rules and (sample.file, sample.row) not in told:  # a row may have several recordings
-            told.add((sample.file, sample.row))
-            rows.changes.append(_change(sample, normalised))
+        texts += [(sample, normalised.text) for sample in recordings]
+        if normalised.rules:
+            rows.changes.append(_change(recordings[0], normalised))
     return texts
 
 
@@ -164,7 +167,7 @@ def _make_clips(texts: Sequence[tuple[Sample, str]], folder: Path, rows: _Rows) 
     with ThreadPoolExecutor(available_cpus(), thread_name_prefix="clip") as pool:
         for (sample, text), result in zip(texts, pool.map(attempt, texts), strict=True):
             if isinstance(result, RecordingUnusable):
-                rows.reject(sample, result.reason, str(result))
+                rows.reject(result.reason, str(result), sample)
                 continue
             rows.audio[result.source.sample_rate, result.source.channels, result.source.format] += 1
             made.append((sample, text, result))
@@ -182,7 +185,7 @@ def _leave_out_duplicates(made: Sequence[tuple[Sample, str, Clip]], rows: _Rows)
             continue
         but = "" if said == text else f" but another transcript ({quoted(said)})"
         problem = f"{sample.name} is the same recording as {earlier.name} ({earlier.file} row {earlier.row}){but}; delete one of the two"
-        rows.reject(sample, Reason.DUPLICATE_RECORDING, problem)
+        rows.reject(Reason.DUPLICATE_RECORDING, problem, sample)
     return kept
 
 
@@ -191,7 +194,8 @@ def _require_good_rows(
 ) -> None:
     if listing.rows == 0:
         raise BadData("InvalidDataset", "the dataset has no rows below its header")
-    counted = f"{len(rows.rejected)} rejected of {listing.rows} rows"
+    with_rejections = {(rejection.file, rejection.row) for rejection in rows.rejected}
+    counted = f"{len(with_rejections)} rejected of {listing.rows} rows"
     if not kept:
         raise BadData("InvalidDataset", f"no good row is left: {counted}; {_told(rows.rejected, ERROR_BYTES)}")
     if rows.rejected and policy is InvalidSamplePolicy.FAIL:
