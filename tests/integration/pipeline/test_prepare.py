@@ -237,6 +237,21 @@ def test_no_more_rows_are_counted_as_rejected_than_there_are(tmp_path: Path) -> 
         prepare(task(source, tmp_path / "work"))
 
 
+def test_the_registry_says_of_every_clip_how_it_was_recorded(tmp_path: Path) -> None:
+    source = commands(tmp_path / "source", {"1": "hola", "2": "hola", "3": "hola", "4": ""})
+    tone(source / "original" / "es" / "1.wav", 400)
+    tone(source / "original" / "es" / "2.wav", 500, rate=44_100, channels=2)
+    tone(source / "original" / "es" / "3.flac", 600, rate=48_000, subtype="PCM_24")
+    tone(source / "original" / "es" / "4.wav", 700)
+    prepare(task(source, tmp_path / "work"))
+    assert [row["recorded_as"] for row in table(tmp_path / "work", "registry.csv")] == [
+        "16000 Hz, 1 channel, WAV PCM_16",
+        "44100 Hz, 2 channels, WAV PCM_16",
+        "48000 Hz, 1 channel, FLAC PCM_24",
+        "",
+    ]
+
+
 def test_what_cannot_be_trained_is_rejected_with_its_numbers(tmp_path: Path) -> None:
     folder = tmp_path / "source" / "original" / "es"
     tone(folder / "good.wav")

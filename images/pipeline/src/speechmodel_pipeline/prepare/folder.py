@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from speechmodel_runtime import AudioInfo
 from speechmodel_stagekit.alphabet import write_alphabet
 
 from speechmodel_pipeline.prepare.clips import Clip
@@ -22,9 +23,10 @@ from speechmodel_pipeline.prepare.samples import Part, Sample
 
 DEEPSPEECH_COLUMNS = ("wav_filename", "wav_filesize", "transcript")
 REGISTRY_COLUMNS = (
-    "source", "row", "id", "recording", "clip", "part", "sha256", "seconds", "transcript_given", "transcript", "rejected"
+    "source", "row", "id", "recording", "recorded_as", "clip", "part", "sha256", "seconds", "transcript_given", "transcript", "rejected"
 )  # fmt: skip
-"""`sha256` is over the clip's samples; `rejected` is the reason, and clip to seconds are then empty."""
+"""`recorded_as` is what the recording was before it became a clip, `sha256` is over the clip's samples; `rejected` is the reason,
+and recorded_as to seconds are then empty, transcript too."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,7 @@ def _used(clip: PreparedClip) -> dict[str, str | int]:
         "row": clip.sample.row,
         "id": clip.sample.id,
         "recording": clip.sample.name,
+        "recorded_as": _recorded_as(clip.clip.source),
         "clip": clip.clip.name,
         "part": clip.part.value,
         "sha256": clip.clip.digest,
@@ -87,6 +90,11 @@ def _used(clip: PreparedClip) -> dict[str, str | int]:
         "transcript_given": clip.sample.transcript,
         "transcript": clip.transcript,
     }
+
+
+def _recorded_as(source: AudioInfo) -> str:
+    channels = "1 channel" if source.channels == 1 else f"{source.channels} channels"
+    return f"{source.sample_rate} Hz, {channels}, {source.format}"
 
 
 def _rejected(rejection: Rejection) -> Iterator[dict[str, str | int]]:
