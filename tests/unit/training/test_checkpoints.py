@@ -92,10 +92,34 @@ def test_the_highest_step_is_the_newest(store: CheckpointStore, save: Save) -> N
     assert (checkpoint.state.step, checkpoint.state.attempt) == (100, 2)
 
 
+def test_an_epoch_that_is_measured_after_its_last_step_was_saved_replaces_nothing_before_it_is_there(
+    facts: LineageFacts, ownership: Ownership, tensors: Tensors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = CheckpointStore(ownership, facts, keep=1)
+    weights = tensors | {"global_step": np.int64(10)}
+    trained = TrainingState(facts=facts, attempt=1, target="1", step=10, running=RunningEpoch(clips=5, loss_sum=2.5))
+    measured = trained.model_copy(update={"epoch": 1, "running": RunningEpoch()})
+    store.save(Checkpoint(trained, weights))
+    with monkeypatch.context() as killed:
+        killed.setattr(Path, "rename", lambda *_: (_ for _ in ()).throw(OSError("killed here")))
+        with pytest.raises(OSError, match="killed here"):
+            store.save(Checkpoint(measured, weights))
+    before = store.newest()
+    assert before is not None
+    assert before.state == trained
+    store.save(Checkpoint(measured, weights))
+    after = store.newest()
+    assert after is not None
+    assert after.state == measured
+
+
 def test_the_newest_few_are_kept(store: CheckpointStore, save: Save, ownership: Ownership) -> None:
     for step in (1, 2, 3, 4):
         save(step)
-    assert folders(store, ownership) == ["step-000000003-attempt-0001", "step-000000004-attempt-0001"]
+    assert folders(store, ownership) == [
+        "step-000000003-epoch-000000-attempt-0001",
+        "step-000000004-epoch-000000-attempt-0001",
+    ]
 
 
 def test_the_best_on_dev_is_kept_until_a_better_one_is_there(
@@ -111,7 +135,7 @@ def test_the_best_on_dev_is_kept_until_a_better_one_is_there(
     best = store.best()
     assert best is not None
     assert best.state.step == 60
-    assert "step-000000020-attempt-0001" not in folders(store, ownership)
+    assert "step-000000020-epoch-000002-attempt-0001" not in folders(store, ownership)
 
 
 def test_mid_epoch_weights_are_never_the_best(store: CheckpointStore, save: Save) -> None:
@@ -164,9 +188,9 @@ def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(
 ) -> None:
     save(1)
     save(2)
-    damage(ownership.folder / "step-000000002-attempt-0001" / name)
+    damage(ownership.folder / "step-000000002-epoch-000000-attempt-0001" / name)
     assert newest_step(store) == 1
-    assert "step-000000002-attempt-0001" in caplog.text
+    assert "step-000000002-epoch-000000-attempt-0001" in caplog.text
     assert "falling back to the checkpoint before" in caplog.text
 
 
@@ -175,16 +199,19 @@ def test_a_damaged_checkpoint_is_not_counted_among_those_kept(
 ) -> None:
     save(1)
     save(3)
-    cut(ownership.folder / "step-000000003-attempt-0001" / "model.data-00000-of-00001")
+    cut(ownership.folder / "step-000000003-epoch-000000-attempt-0001" / "model.data-00000-of-00001")
     assert newest_step(store) == 1
     save(2)
-    assert folders(store, ownership) == ["step-000000001-attempt-0001", "step-000000002-attempt-0001"]
+    assert folders(store, ownership) == [
+        "step-000000001-epoch-000000-attempt-0001",
+        "step-000000002-epoch-000000-attempt-0001",
+    ]
 
 
 def test_a_damaged_best_gives_way_to_the_next_best(store: CheckpointStore, save: Save, ownership: Ownership) -> None:
     save(10, dev_loss=1.0)
     save(20, dev_loss=2.0)
-    flip(ownership.folder / "step-000000010-attempt-0001" / "model.data-00000-of-00001")
+    flip(ownership.folder / "step-000000010-epoch-000001-attempt-0001" / "model.data-00000-of-00001")
     best = store.best()
     assert best is not None
     assert best.state.step == 20
@@ -194,7 +221,7 @@ def test_training_does_not_start_over_silently_when_all_are_damaged(
     store: CheckpointStore, save: Save, ownership: Ownership
 ) -> None:
     save(1)
-    cut(ownership.folder / "step-000000001-attempt-0001" / "model.index")
+    cut(ownership.folder / "step-000000001-epoch-000000-attempt-0001" / "model.index")
     with pytest.raises(CheckpointsDamaged, match="restartToken"):
         store.newest()
 
@@ -211,15 +238,15 @@ def test_who_was_superseded_saves_nothing(store: CheckpointStore, save: Save, ow
     Ownership(ownership.folder, Owner(owner="a", attempt=2)).claim()
     with pytest.raises(Superseded):
         save(2)
-    assert folders(store, ownership) == ["step-000000001-attempt-0001"]
+    assert folders(store, ownership) == ["step-000000001-epoch-000000-attempt-0001"]
 
 
 def test_what_a_killed_process_left_half_written_is_ignored_and_removed(
     store: CheckpointStore, save: Save, ownership: Ownership
 ) -> None:
     save(1)
-    whole = ownership.folder / "step-000000001-attempt-0001"
-    shutil.copytree(whole, ownership.folder / ".step-000000009-attempt-0001.partial")
+    whole = ownership.folder / "step-000000001-epoch-000000-attempt-0001"
+    shutil.copytree(whole, ownership.folder / ".step-000000009-epoch-000000-attempt-0001.partial")
     assert newest_step(store) == 1
     save(2)
     assert all(name.startswith("step-") for name in folders(store, ownership))
@@ -290,5 +317,5 @@ def test_a_checkpoint_is_a_folder_that_upstream_can_load(
     store: CheckpointStore, save: Save, ownership: Ownership
 ) -> None:
     save(15)
-    prefix = tf.train.latest_checkpoint(str(ownership.folder / "step-000000015-attempt-0001"))
+    prefix = tf.train.latest_checkpoint(str(ownership.folder / "step-000000015-epoch-000001-attempt-0001"))
     assert tf.train.load_checkpoint(prefix).get_tensor("global_step") == 15

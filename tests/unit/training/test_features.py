@@ -1,4 +1,5 @@
 import wave
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from speechmodel_stagekit.errors import ArtefactMissing
 from speechmodel_training.audio import frame_count
-from speechmodel_training.features import clip_features, read_samples
+from speechmodel_training.features import clip_features, read_samples, sample_count
 
 
 def write_wav(path: Path, samples: np.ndarray, rate: int = 16000, channels: int = 1) -> Path:
@@ -71,6 +72,15 @@ def test_a_clip_that_is_no_wav_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.wav").write_bytes(b"no wav")
     with pytest.raises(ArtefactMissing, match=r"a\.wav is no wav file"):
         read_samples(tmp_path / "a.wav")
+
+
+@pytest.mark.parametrize("missing", [1, 2, 2001, 4000])
+@pytest.mark.parametrize("look", [read_samples, sample_count])
+def test_a_cut_clip_is_named(tmp_path: Path, missing: int, look: Callable[[Path], object]) -> None:
+    path = write_wav(tmp_path / "a.wav", np.zeros(2000))
+    path.write_bytes(path.read_bytes()[:-missing])
+    with pytest.raises(ArtefactMissing, match=r"a\.wav is cut: its header promises 2000 samples"):
+        look(path)
 
 
 def test_a_clip_of_another_rate_is_named_with_its_numbers(tmp_path: Path) -> None:

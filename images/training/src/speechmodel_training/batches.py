@@ -32,8 +32,8 @@ class BatchMaker:
         """The batch of the clips with these indexes, as they are heard in this epoch."""
         heard = [self._heard(clip, epoch) for clip in clips]
         features = [clip_features(each.samples) for each in heard]
-        silent = [each.silent_frames for each in heard]
         frames = [len(each) for each in features]
+        silent = [self._silent(each, clip, total) for each, clip, total in zip(heard, clips, frames, strict=True)]
         padded = np.zeros((len(clips), max(frames), COEFFICIENTS), np.float32)
         for row, each in zip(padded, features, strict=True):
             row[: len(each)] = each
@@ -64,6 +64,10 @@ class BatchMaker:
             finally:
                 for future in ahead:
                     future.cancel()
+
+    def _silent(self, heard: Heard, clip: int, frames: int) -> int:
+        """Frames before the first speech; whatever their loudness says, room is left for what is said."""
+        return max(0, min(heard.silent_frames, frames - 2 * self._clips[clip].frames_needed))
 
     def _heard(self, clip: int, epoch: int) -> Heard:
         return self._room.around(read_samples(self._clips[clip].path), clip=clip, epoch=epoch)

@@ -2,12 +2,13 @@
 
 checkpoints/<lineage>/
     owner, lock                                   see ownership.py
-    step-000001200-attempt-0003/
+    step-000001200-epoch-000015-attempt-0003/     15 finished epochs
         model.index, model.data-00000-of-00001    upstream's 40 tensors by its names, and the averages
         checkpoint                                upstream's pointer file: `--load_checkpoint_dir <this folder> --load_train last`
         state.json                                TrainingState
 
-A folder is written under a name that begins with a dot, fsynced, renamed. The newest is that of the highest step. Kept are the newest
+A folder is written under a name that begins with a dot, fsynced, renamed. The newest is that of the highest step, and of the highest
+epoch among those: the last step of an epoch may be saved before and after the epoch was measured. Kept are the newest
 few, and the one with the lowest dev loss until a better one is there.
 
 Without folders of that kind, upstream's own files (`train-<step>.index`) in the lineage's folder are read: weights, Adam's moments and
@@ -33,7 +34,7 @@ from speechmodel_training.state import LineageFacts, TrainingState
 
 log = logging.getLogger(__name__)
 
-_NAME = re.compile(r"step-(\d{9,})-attempt-(\d{4,})")
+_NAME = re.compile(r"step-(\d{9,})-epoch-(\d{6,})-attempt-(\d{4,})")
 _UPSTREAM = re.compile(r"(.+-(\d+))\.index")
 _PREFIX = "model"
 _UPSTREAM_POINTER = f'model_checkpoint_path: "{_PREFIX}"\nall_model_checkpoint_paths: "{_PREFIX}"\n'
@@ -65,7 +66,7 @@ class CheckpointStore:
     def save(self, checkpoint: Checkpoint) -> None:
         """Write a checkpoint and remove those that are not kept any more. Superseded when somebody newer owns the folder."""
         state = checkpoint.state
-        target = self._folder / f"step-{state.step:09d}-attempt-{state.attempt:04d}"
+        target = self._folder / f"step-{state.step:09d}-epoch-{state.epoch:06d}-attempt-{state.attempt:04d}"
         with self._partial(target) as partial:
             write_tensors(partial / _PREFIX, checkpoint.tensors)
             (partial / "checkpoint").write_text(_UPSTREAM_POINTER, encoding="utf-8")
@@ -168,7 +169,7 @@ class CheckpointStore:
 
     def _newest_first(self) -> list[Path]:
         names = [(match, path) for path in self._folder.iterdir() if (match := _NAME.fullmatch(path.name))]
-        return [path for _, path in sorted(names, key=lambda item: (int(item[0][1]), int(item[0][2])), reverse=True)]
+        return [path for _, path in sorted(names, key=lambda item: tuple(map(int, item[0].groups())), reverse=True)]
 
     @contextmanager
     def _partial(self, target: Path) -> Iterator[Path]:

@@ -25,6 +25,8 @@ Samples = npt.NDArray[np.int16]
 """Of a 16 kHz mono clip."""
 _FULL_SCALE = 32768.0
 """The runtime's divisor for 16-bit samples."""
+_HEADER_BYTES = 44
+"""Least that a wav file has before its samples."""
 
 
 def clip_features(samples: Samples) -> Frames:
@@ -39,12 +41,17 @@ def clip_features(samples: Samples) -> Frames:
 def read_samples(path: Path) -> Samples:
     """The samples of a 16 kHz mono 16-bit wav file; ArtefactMissing when it is gone or something else."""
     with _opened(path) as clip:
-        return np.frombuffer(clip.readframes(clip.getnframes()), "<i2")
+        raw = clip.readframes(clip.getnframes())
+        if len(raw) != 2 * clip.getnframes():
+            raise _cut(path, clip)
+        return np.frombuffer(raw, "<i2")
 
 
 def sample_count(path: Path) -> int:
-    """Samples by the header of a 16 kHz mono 16-bit wav file."""
+    """Samples by the header of a 16 kHz mono 16-bit wav file; ArtefactMissing also when the file is too short to hold them."""
     with _opened(path) as clip:
+        if _HEADER_BYTES + 2 * clip.getnframes() > path.stat().st_size:
+            raise _cut(path, clip)
         return clip.getnframes()
 
 
@@ -60,6 +67,11 @@ def spectral_features(audio: tf.Tensor) -> tf.Tensor:
         dct_coefficient_count=COEFFICIENTS,
     )
     return tf.raw_ops.Reshape(tensor=coefficients, shape=[-1, COEFFICIENTS])
+
+
+def _cut(path: Path, clip: wave.Wave_read) -> ArtefactMissing:
+    problem = f"{path} is cut: its header promises {clip.getnframes()} samples; prepare makes the dataset again"
+    return ArtefactMissing("ArtefactDamaged", problem)
 
 
 def _opened(path: Path) -> wave.Wave_read:

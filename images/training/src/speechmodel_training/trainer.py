@@ -90,9 +90,7 @@ class Trainer:
             self._leave_if_stopped()
             self._learner.train(batch)
             self._state = self._state.after_batch(batch.clips)
-            if time.monotonic() - self._reported >= REPORT_SECONDS:
-                self._store.check_ownership()  # whoever took over waits for our lock, and saves may be far apart
-                self._report()
+            self._report_at_times()
             if self._timer.due():
                 self._save()
         self._clock.stop()
@@ -130,6 +128,7 @@ class Trainer:
         for batch in self._dev_batches.stream(in_order_of_length(self._dev_batches.lengths(), self._batch_size)):
             self._leave_if_stopped()
             total += self._learner.loss_of(batch)
+            self._report_at_times()
         self._require_finite(total, "the dev loss")
         return total / len(clips)
 
@@ -169,6 +168,11 @@ class Trainer:
 
     def _measured(self) -> TrainingState:
         return self._state.measured(loss_sum=self._learner.loss_sum, seconds=self._clock.seconds)
+
+    def _report_at_times(self) -> None:
+        if time.monotonic() - self._reported >= REPORT_SECONDS:
+            self._store.check_ownership()  # whoever took over waits for our lock, and saves may be far apart
+            self._report()
 
     def _report(self) -> None:
         state = self._measured()
