@@ -6,6 +6,9 @@ import pytest
 from speechmodel_inference.decoding_queue import DecodingQueue
 from speechmodel_inference.errors import ClientLeft, QueueFull
 
+LONG = 10
+"""Seconds that pass only when something is broken."""
+
 
 async def forever() -> None:
     await asyncio.Event().wait()
@@ -35,56 +38,67 @@ async def test_a_failing_work_raises_and_is_over() -> None:
 
 async def test_the_times_of_waiting_and_decoding_are_told_apart() -> None:
     queue = DecodingQueue(decoders=1, waiting=1)
+    begun, release = threading.Event(), threading.Event()
 
     def work(abandoned: threading.Event) -> str:
-        time.sleep(0.1)
+        begun.set()
+        release.wait(LONG)
         return "done"
 
-    first, second = await asyncio.gather(queue.run(work, forever()), queue.run(work, forever()))
+    both = asyncio.gather(queue.run(work, forever()), queue.run(work, forever()))
+    assert await asyncio.to_thread(begun.wait, LONG)
+    began = time.monotonic()
+    await asyncio.sleep(1)
+    held = time.monotonic() - began
+    release.set()
+    first, second = await both
     assert (first.result, second.result) == ("done", "done")
-    assert first.waited_seconds < 0.05 < 0.09 < second.waited_seconds
-    assert second.decoding_seconds == pytest.approx(0.1, abs=0.05)
+    assert first.waited_seconds < held <= first.decoding_seconds
+    assert second.decoding_seconds < held <= second.waited_seconds
 
 
 async def test_who_leaves_while_working_stops_the_work_before_the_next_begins() -> None:
     queue = DecodingQueue(decoders=1, waiting=1)
-    ended = threading.Event()
+    begun, ended = threading.Event(), threading.Event()
 
     def work(abandoned: threading.Event) -> None:
-        abandoned.wait(5)
+        begun.set()
+        assert abandoned.wait(LONG)
         time.sleep(0.05)
         ended.set()
         raise ClientLeft
 
     with pytest.raises(ClientLeft):
-        await queue.run(work, asyncio.sleep(0.05))
+        await queue.run(work, asyncio.to_thread(begun.wait, LONG))
     assert ended.is_set()
 
 
 async def test_who_leaves_while_waiting_never_begins() -> None:
     queue = DecodingQueue(decoders=1, waiting=1)
     release = threading.Event()
-    first = asyncio.create_task(queue.run(lambda _: release.wait(5), forever()))
-    await asyncio.sleep(0.05)
+    first = asyncio.create_task(queue.run(lambda _: release.wait(LONG), forever()))
+    await asyncio.sleep(0)  # the first is in line
     begun = threading.Event()
     with pytest.raises(ClientLeft):
-        await queue.run(lambda _: begun.set(), asyncio.sleep(0.01))
+        await queue.run(lambda _: begun.set(), asyncio.sleep(0))
     release.set()
     await first
+    await queue.run(lambda _: None, forever())  # whoever waited had their turn
     assert not begun.is_set()
 
 
 async def test_a_cancelled_request_tells_its_work() -> None:
     queue = DecodingQueue(decoders=1, waiting=0)
-    told = threading.Event()
+    begun, told = threading.Event(), threading.Event()
 
     def work(abandoned: threading.Event) -> None:
-        if abandoned.wait(5):
+        begun.set()
+        if abandoned.wait(LONG):
             told.set()
 
     request = asyncio.create_task(queue.run(work, forever()))
-    await asyncio.sleep(0.05)
+    assert await asyncio.to_thread(begun.wait, LONG)
     request.cancel()
     with pytest.raises(asyncio.CancelledError):
         await request
-    assert await asyncio.to_thread(told.wait, 2)
+    assert await asyncio.to_thread(told.wait, LONG)
