@@ -112,16 +112,17 @@ async def test_a_model_that_is_gone_ends_its_task() -> None:
 
 
 async def test_a_step_that_hangs_fails_the_liveness_probe(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "STANDSTILL_SECONDS", 0.05)
-
     class Hanging(Engine):
         async def observe(self) -> Observed | None:
+            self.steps += 1
             await asyncio.sleep(3600)
             return None
 
-    found = supervise(Hanging())
-    await asyncio.sleep(0.02)
+    engine = Hanging()
+    found = supervise(engine)
+    await until(lambda: engine.steps == 1)
     assert found.standing_still() == []
+    monkeypatch.setattr(module, "STANDSTILL_SECONDS", 0.05)
     await asyncio.sleep(0.1)
     assert found.standing_still() == ["ns/espejo"]
     await found.stop()
