@@ -23,6 +23,9 @@ from speechmodel_runtime import Pcm, load, save
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "deepspeech"
 OK_ESPEJO = FIXTURES / "clips" / "shapes_c20ad4d7_2_3_000000_1_002.wav"
 
+HANGS = 600
+"""Seconds without an answer after which it will never come, however busy the machine is."""
+
 
 @pytest.fixture(scope="session")
 def mapped(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -88,7 +91,7 @@ class Server:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "speechmodel_inference"], env=environment, stdout=log, stderr=log
             )
-        self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=60)
+        self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=HANGS)
 
     @property
     def url(self) -> str:
@@ -100,7 +103,7 @@ class Server:
     def transcribe(self, audio: Path | bytes, **fields: str) -> httpx.Response:
         raw = audio if isinstance(audio, bytes) else audio.read_bytes()
         name = "clip.wav" if isinstance(audio, bytes) else audio.name
-        return httpx.post(f"{self.url}/v1/audio/transcriptions", files={"file": (name, raw)}, data=fields, timeout=60)
+        return httpx.post(f"{self.url}/v1/audio/transcriptions", files={"file": (name, raw)}, data=fields, timeout=HANGS)
 
     def openai(self) -> openai.OpenAI:
         return openai.OpenAI(base_url=f"{self.url}/v1", api_key="none", max_retries=0)

@@ -71,11 +71,11 @@ def test_a_model_that_hears_something_else_in_the_selftest_never_gets_ready(
     wait_for(lambda: "heard 'ok espejo', but 'hola espejo'" in server.get("/readyz").json()["reason"])
 
 
-def test_requests_in_flight_end_and_new_ones_are_served_while_it_drains(start: Start, five_minutes: bytes) -> None:
+def test_requests_in_flight_end_and_new_ones_are_served_while_it_drains(start: Start, minute: Path) -> None:
     server = start(lame_duck_seconds=600, drain_seconds=600, decoders=2).wait_until_ready()
     with ThreadPoolExecutor(1) as pool, httpx.Client(base_url=server.url) as kept_open:
         assert "connection" not in kept_open.get("/readyz").headers
-        in_flight: Future[httpx.Response] = pool.submit(server.transcribe, five_minutes)
+        in_flight: Future[httpx.Response] = pool.submit(server.transcribe, minute)
         wait_for(lambda: server.metric("speechmodel_requests_decoding") == 1)
         server.terminate()
         wait_for(lambda: server.get("/readyz").status_code == 503)
