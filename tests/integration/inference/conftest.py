@@ -103,7 +103,9 @@ class Server:
     def transcribe(self, audio: Path | bytes, **fields: str) -> httpx.Response:
         raw = audio if isinstance(audio, bytes) else audio.read_bytes()
         name = "clip.wav" if isinstance(audio, bytes) else audio.name
-        return httpx.post(f"{self.url}/v1/audio/transcriptions", files={"file": (name, raw)}, data=fields, timeout=HANGS)
+        return httpx.post(
+            f"{self.url}/v1/audio/transcriptions", files={"file": (name, raw)}, data=fields, timeout=HANGS
+        )
 
     def openai(self) -> openai.OpenAI:
         return openai.OpenAI(base_url=f"{self.url}/v1", api_key="none", max_retries=0)
