@@ -65,6 +65,7 @@ def build(layout: Layout, image: Image) -> Built:
     """
     began = time.monotonic()
     outcome = _build(layout, image)
+    forget(layout, image.name, but=registry.manifest(layout, image.name))
     return Built(image, outcome, round(time.monotonic() - began, 2))
 
 
@@ -97,7 +98,6 @@ def _build(layout: Layout, image: Image) -> str:
         changed = before is None or (before.image_id, before.manifest) != (made, pushed)
         if changed:
             push(layout, image.name)
-            forget(layout, image.name)
         if before and before.image_id != made:
             remove_image(layout, before.image_id)
         path.write_text(json.dumps(asdict(_Record(digest, made, registry.manifest(layout, image.name)))))
@@ -132,14 +132,18 @@ def _run_buildah(layout: Layout, image: Image) -> str:
     return id_file.read_text().removeprefix("sha256:")
 
 
-def forget(layout: Layout, image: str) -> None:
-    """Make running nodes forget an image, which with IfNotPresent they would keep; layers that others use stay."""
+def forget(layout: Layout, image: str, but: str | None) -> None:
+    """Make running nodes forget an image, which with IfNotPresent they would keep, unless it is the one with the manifest `but`.
+
+    A node keeps its images while its cluster is down; meanwhile another cluster may have pushed a newer one to the registry that both
+    use. Layers that others use stay.
+    """
     inits = group.inits(layout)
     for node in NODES:
         if pid := inits.get(node.group):
             inside = ("nsenter", f"--mount=/proc/{pid}/ns/mnt", f"--pid=/proc/{pid}/ns/pid")
             rows = [line.split() for line in run(*inside, *CTR, "list").stdout.splitlines()[1:]]
-            targets = {row[2] for row in rows if row[0] == image}
+            targets = {row[2] for row in rows if row[0] == image} - {but}
             # the tag, the digest and the ID are three names of one image
             if names := [row[0] for row in rows if row[2] in targets]:
                 run(*inside, *CTR, "rm", *names)
