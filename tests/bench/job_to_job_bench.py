@@ -51,7 +51,7 @@ def gaps(models: int) -> list[timedelta]:
 
 def main() -> None:
     """Print the table."""
-    models = int(sys.argv[1]) if len(sys.argv) > 1 else 4
+    models = int(sys.argv[1]) if len(sys.argv) > 1 else 10
     seconds = sorted(gap.total_seconds() for gap in gaps(models))
     median = statistics.median(seconds)
     print("Job end to next Job")
