@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Protocol
 
-from speechmodel_operator.cluster.errors import ClusterError, Conflict, NameConflict
+from speechmodel_operator.cluster.errors import ClusterError, Conflict, NameConflict, Refused
 from speechmodel_operator.reconcile import Engine, Gone, reconcile
 
 log = logging.getLogger(__name__)
@@ -108,7 +108,7 @@ class Supervisor:
             log.warning("%s/%s: %s: %s (again in %g s)", namespace, name, error.reason, error, backoff)
         else:
             log.exception("%s/%s: reconciling failed (again in %g s)", namespace, name, backoff)
-        reason = error.reason if isinstance(error, NameConflict) else "ReconcileError"
+        reason = error.reason if isinstance(error, NameConflict | Refused) else "ReconcileError"
         await engine.report_failure(reason, str(error) or type(error).__name__)
 
 

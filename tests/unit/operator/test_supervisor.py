@@ -10,7 +10,7 @@ import pytest
 from speechmodel_api.spec import SpeechModelSpec
 from speechmodel_api.status import SpeechModelStatus
 from speechmodel_operator import supervisor as module
-from speechmodel_operator.cluster.errors import Conflict
+from speechmodel_operator.cluster.errors import ClusterError, Conflict, NameConflict, Refused
 from speechmodel_operator.plan.observed import Identity, Observed
 from speechmodel_operator.plan.plan import Plan
 from speechmodel_operator.supervisor import Supervisor
@@ -90,6 +90,22 @@ async def test_an_error_is_told_and_the_step_is_tried_again() -> None:
     found = supervise(engine)
     await until(lambda: engine.steps >= 3)
     assert engine.failures == [("ReconcileError", "boom"), ("ReconcileError", "boom again")]
+    await found.stop()
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (Refused(403, "exceeded quota"), "Refused"),
+        (NameConflict("Job", "x"), "NameConflict"),
+        (ClusterError(500, "a webhook does not answer"), "ReconcileError"),
+    ],
+)
+async def test_what_the_api_server_will_not_take_keeps_its_reason(error: Exception, reason: str) -> None:
+    engine = Engine(errors=[error])
+    found = supervise(engine)
+    await until(lambda: engine.failures)
+    assert engine.failures == [(reason, str(error))]
     await found.stop()
 
 
