@@ -4,27 +4,27 @@ SHELL := bash
 .DEFAULT_GOAL := help
 VENV := .venv
 BIN := $(VENV)/bin
-MEMBERS := crds stagekit operator runtime images/pipeline images/training images/inference
+MEMBERS := $(addprefix packages/,api plan stagekit runtime pipeline training inference cli) operator tools/kubecluster
 PYTHON ?= python3
 
 .PHONY: help
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
 
-$(VENV)/.ready: requirements/bootstrap.txt requirements/dev.txt requirements/libdeepspeech.txt $(addsuffix /pyproject.toml,$(MEMBERS))
+$(VENV)/.ready: images/requirements/bootstrap.txt images/requirements/dev.txt images/requirements/libdeepspeech.txt $(addsuffix /pyproject.toml,$(MEMBERS))
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "needs python3 >= 3.11; set PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || { echo "python3 has no venv module; on Debian: apt-get install python3-venv" >&2; exit 1; }
-	$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements/bootstrap.txt
-	$(BIN)/uv pip sync -q --python $(VENV) --require-hashes requirements/dev.txt
+	$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r images/requirements/bootstrap.txt
+	$(BIN)/uv pip sync -q --python $(VENV) --require-hashes images/requirements/dev.txt
 	$(BIN)/uv pip install -q --python $(VENV) --no-deps --no-build-isolation $(addprefix -e ./,$(MEMBERS))
 	@set -e; wheel=$$(mktemp -d); trap 'rm -rf "$$wheel"' EXIT; \
 	$(BIN)/pip download -q --disable-pip-version-check --no-deps --require-hashes --only-binary=:all: --python-version 3.9 --implementation cp \
-	  --abi cp39 --platform manylinux1_x86_64 -d "$$wheel" -r requirements/libdeepspeech.txt; \
+	  --abi cp39 --platform manylinux1_x86_64 -d "$$wheel" -r images/requirements/libdeepspeech.txt; \
 	$(BIN)/python -m zipfile -e "$$wheel"/*.whl "$$wheel"; \
 	cp "$$wheel"/deepspeech/lib/libdeepspeech.so $(VENV)/lib/
 	@touch $@
 
-KUBECLUSTER := cd tests/cluster && $(CURDIR)/$(BIN)/python -m kubecluster
+KUBECLUSTER := $(BIN)/python -m kubecluster
 export KUBECLUSTER_WEED := $(CURDIR)/$(BIN)/weed
 
 .PHONY: demo
@@ -49,7 +49,7 @@ lint: $(VENV)/.ready ## ruff, mypy, import contracts, and the generated files
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
-	@$(BIN)/python charts/generate.py --check
+	@$(BIN)/python tools/generate.py --check
 
 .PHONY: bench
 bench: $(VENV)/.ready packages ## the figures of docs/benchmarks.md
@@ -60,7 +60,21 @@ bench: $(VENV)/.ready packages ## the figures of docs/benchmarks.md
 
 .PHONY: crds
 crds: $(VENV)/.ready ## write the CRD from the types
-	@$(BIN)/python charts/generate.py
+	@$(BIN)/python tools/generate.py
+
+# Existing pins are kept; `make lock ARGS=--upgrade` renews all of them.
+LOCK := $(BIN)/uv pip compile -q --generate-hashes --no-emit-index-url --custom-compile-command 'make lock' \
+  $(addprefix --no-emit-package speechmodel-,api plan stagekit runtime pipeline training inference operator) \
+  --no-emit-package speechmodel --no-emit-package kubecluster
+LOCKS := images/requirements
+IN_IMAGES := --python-version 3.13 --python-platform x86_64-manylinux_2_28
+
+.PHONY: lock
+lock: $(VENV)/.ready ## lock the requirements of the images and of this environment from the pyproject files
+	@$(LOCK) --universal --python-version 3.11 --group pyproject.toml:dev $(addsuffix /pyproject.toml,$(MEMBERS)) -o $(LOCKS)/dev.txt $(ARGS)
+	@for name in pipeline inference; do $(LOCK) $(IN_IMAGES) packages/$$name/pyproject.toml -o $(LOCKS)/$$name.txt $(ARGS); done
+	@for extra in cpu cuda; do $(LOCK) $(IN_IMAGES) --extra $$extra packages/training/pyproject.toml -o $(LOCKS)/training-$$extra.txt $(ARGS); done
+	@$(LOCK) $(IN_IMAGES) operator/pyproject.toml -o $(LOCKS)/operator.txt $(ARGS)
 
 .PHONY: images
 images: $(VENV)/.ready packages ## build the images and push them to the test cluster's registry

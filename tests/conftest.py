@@ -13,7 +13,7 @@ hypothesis.settings.register_profile("project", deadline=None, derandomize="CI" 
 hypothesis.settings.load_profile("project")
 
 HERE = Path(__file__).parent
-sys.path[:0] = [str(HERE / "cluster"), str(HERE / "e2e")]
+sys.path[:0] = [str(HERE / "e2e")]
 
 from kube import Kubectl  # noqa: E402 - after the path is set
 from kubecluster import cluster, toolchain  # noqa: E402

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent / "cluster"))
 
 from kubecluster import base, cluster, toolchain  # noqa: E402 - after the path is set
 from kubecluster.layout import Layout  # noqa: E402

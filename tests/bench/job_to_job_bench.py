@@ -13,7 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE.parent / "cluster"), str(HERE.parent / "e2e")]
+sys.path[:0] = [str(HERE.parent / "e2e"), str(HERE.parent)]
 
 import recordings  # noqa: E402 - after the path is set
 from kubecluster import audit  # noqa: E402

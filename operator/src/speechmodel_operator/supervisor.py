@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Protocol
 
+from speechmodel_plan.reconcile import Engine, Gone, reconcile
+
 from speechmodel_operator.cluster.errors import ClusterError, Conflict, NameConflict, Refused
-from speechmodel_operator.reconcile import Engine, Gone, reconcile
 
 log = logging.getLogger(__name__)
 

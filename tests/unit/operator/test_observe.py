@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from speechmodel_operator.cluster import observe
-from speechmodel_operator.plan.observed import RunState
+from speechmodel_plan.observed import RunState
 
 NOW = datetime(2026, 1, 1, 0, 10, tzinfo=UTC)
 Object = dict[str, Any]

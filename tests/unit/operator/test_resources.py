@@ -9,12 +9,13 @@ from hypothesis import strategies as st
 from speechmodel_api.spec import SpeechModelSpec
 from speechmodel_api.stages import PublishInput, PurgeInput, Stage
 from speechmodel_api.status import ModelStatus
-from speechmodel_operator.plan.chain import stage_input
-from speechmodel_operator.plan.observed import Claim
-from speechmodel_operator.resources import jobs, labels, names, serving
+from speechmodel_operator.resources import jobs, labels, serving
 from speechmodel_operator.resources.jobs import Images
 from speechmodel_operator.resources.pod import settings_hash
-from world import World
+from speechmodel_plan import names
+from speechmodel_plan.chain import stage_input
+from speechmodel_plan.observed import Claim
+from support.world import World
 
 IMAGES = Images("pipeline:1", "training:1", "inference:1", "IfNotPresent")
 MODEL = ModelStatus(
@@ -169,7 +170,7 @@ def test_stage_input_is_the_same_whenever_it_is_asked_for() -> None:
 
 
 def _done(world: World) -> Any:
-    from speechmodel_operator.plan.chain import Outputs, parse_output
+    from speechmodel_plan.chain import Outputs, parse_output
 
     done = Outputs()
     for entry in world.status.stages:

@@ -11,10 +11,10 @@ from speechmodel_api.spec import SpeechModelSpec
 from speechmodel_api.status import SpeechModelStatus
 from speechmodel_operator import supervisor as module
 from speechmodel_operator.cluster.errors import ClusterError, Conflict, NameConflict, Refused
-from speechmodel_operator.plan.observed import Identity, Observed
-from speechmodel_operator.plan.plan import Plan
 from speechmodel_operator.supervisor import Supervisor
-from world import SPEC
+from speechmodel_plan.observed import Identity, Observed
+from speechmodel_plan.plan import Plan
+from support.world import SPEC
 
 
 @dataclass

@@ -13,17 +13,18 @@ from speechmodel_api.progress import StepProgress, TrainProgress, last_progress
 from speechmodel_api.spec import SpeechModelSpec
 from speechmodel_api.stages import Stage
 from speechmodel_api.status import SpeechModelStatus
+from speechmodel_plan import names
+from speechmodel_plan.events import Event
+from speechmodel_plan.observed import Observed, Purge, Trouble
+from speechmodel_plan.pipeline import StageRun
+from speechmodel_plan.plan import PURGE_LIMIT, ClaimIntent, Plan, ServingIntent
+from speechmodel_plan.status import failure_status, without_run
 
 from speechmodel_operator.cluster import observe, pods
 from speechmodel_operator.cluster.api import CLAIMS, DEPLOYMENTS, JOBS, MODELS, PODS, SERVICES, Api, Object, Resource
 from speechmodel_operator.cluster.errors import AlreadyExists, ClusterError, Conflict, NameConflict, Refused
 from speechmodel_operator.cluster.status import post_events, write_status
-from speechmodel_operator.plan.events import Event
-from speechmodel_operator.plan.observed import Observed, Purge, Trouble
-from speechmodel_operator.plan.pipeline import StageRun
-from speechmodel_operator.plan.plan import PURGE_LIMIT, ClaimIntent, Plan, ServingIntent
-from speechmodel_operator.plan.status import failure_status, without_run
-from speechmodel_operator.resources import claim, jobs, labels, names, serving
+from speechmodel_operator.resources import claim, jobs, labels, serving
 from speechmodel_operator.resources.jobs import Images
 from speechmodel_operator.resources.pod import STAGE_CONTAINER
 

@@ -9,10 +9,10 @@ from speechmodel_api.progress import StepProgress, TrainProgress
 from speechmodel_api.spec import SpeechModelSpec
 from speechmodel_api.stages import Stage
 from speechmodel_api.status import SpeechModelStatus
+from speechmodel_plan.observed import Claim, Identity, Observed, Purge, Run, RunState, Server, Trouble
+from speechmodel_plan.timestamps import parse_time
 
 from speechmodel_operator.cluster import pods
-from speechmodel_operator.plan.observed import Claim, Identity, Observed, Purge, Run, RunState, Server, Trouble
-from speechmodel_operator.plan.timestamps import parse_time
 from speechmodel_operator.resources import labels
 from speechmodel_operator.resources.pod import DATASET_MOUNT, STAGE_CONTAINER, WORKSPACE_MOUNT, settings_hash
 

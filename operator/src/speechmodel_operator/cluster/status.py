@@ -8,11 +8,11 @@ from typing import Any
 
 from speechmodel_api.crd import GROUP, KIND, VERSION
 from speechmodel_api.status import SpeechModelStatus
+from speechmodel_plan.events import Event
+from speechmodel_plan.timestamps import timestamp
 
 from speechmodel_operator.cluster.api import EVENTS, FIELD_MANAGER, MODELS, Api, Object
 from speechmodel_operator.cluster.errors import ClusterError
-from speechmodel_operator.plan.events import Event
-from speechmodel_operator.plan.timestamps import timestamp
 
 log = logging.getLogger(__name__)
 

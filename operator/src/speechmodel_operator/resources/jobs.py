@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from speechmodel_api.exit_codes import ExitCode
 from speechmodel_api.spec import SpeechModelSpec
 from speechmodel_api.stages import PurgeInput, Stage, StageInput
+from speechmodel_plan import names
+from speechmodel_plan.programs import PROGRAMS
 
-from speechmodel_operator.resources import labels, names
+from speechmodel_operator.resources import labels
 from speechmodel_operator.resources.pod import (
     DATASET_MOUNT,
     LIGHT,
-    PROGRAMS,
     STAGE_CONTAINER,
     WORKSPACE_MOUNT,
     Manifest,

@@ -5,6 +5,7 @@ import json
 from typing import Any
 
 from speechmodel_api.base import Document
+from speechmodel_api.credentials import CREDENTIALS
 from speechmodel_api.spec import LocalObjectReference, PodTemplate, Resources, SpeechModelSpec
 from speechmodel_api.stages import INPUT_VARIABLE, RESULT_VARIABLE, Stage
 
@@ -14,17 +15,8 @@ USER = 65532
 WORKSPACE_MOUNT = "/workspace"
 DATASET_MOUNT = "/dataset"
 STAGE_CONTAINER = "stage"
-CREDENTIALS = {"AWS_ACCESS_KEY_ID": False, "AWS_SECRET_ACCESS_KEY": False, "AWS_SESSION_TOKEN": True}
-"""Keys of a Secret that opens a bucket -> whether they may be missing."""
 LIGHT = {"requests": {"cpu": "100m", "memory": "256Mi"}}
 """What every stage but train asks for; nothing is limited, they stream."""
-PROGRAMS = {
-    Stage.PREPARE: "speechmodel_pipeline.prepare",
-    Stage.TRAIN: "speechmodel_training.train",
-    Stage.CONVERT: "speechmodel_pipeline.convert",
-    Stage.EVALUATE: "speechmodel_pipeline.evaluate",
-    Stage.PUBLISH: "speechmodel_pipeline.publish",
-}
 
 
 def pod_spec(template: PodTemplate, containers: list[Manifest], volumes: list[Manifest], **more: object) -> Manifest:

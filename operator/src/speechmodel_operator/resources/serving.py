@@ -7,8 +7,9 @@ from pathlib import PurePosixPath
 from speechmodel_api.spec import LocalObjectReference, S3Location, Serving, SpeechModelSpec
 from speechmodel_api.stages import FetchInput
 from speechmodel_api.status import ModelStatus
+from speechmodel_plan import names
 
-from speechmodel_operator.resources import labels, names
+from speechmodel_operator.resources import labels
 from speechmodel_operator.resources.jobs import Images
 from speechmodel_operator.resources.pod import LIGHT, Manifest, container, credentials, pod_spec, program_env, resources
 

@@ -1,0 +1,77 @@
+"""A manifest on this machine: which of its fields mean something else here, and which mean nothing."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pydantic import BaseModel
+from speechmodel_api.spec import Serving, SpeechModelSpec, Storage
+
+from speechmodel_cli.local.errors import DatasetMissing
+from speechmodel_cli.local.object_store import ObjectStore
+
+WITHOUT_EFFECT = (
+    ("training", "storage"),
+    ("training", "podTemplate"),
+    ("serving", "replicas"),
+    ("serving", "podTemplate"),
+    ("serving", "service"),
+    ("publish", "deletionPolicy"),
+)
+"""Fields of the spec that only a cluster can make true."""
+
+
+@dataclass(frozen=True)
+class LocalModel:
+    """A SpeechModel and where its dataset claims lie."""
+
+    name: str
+    namespace: str
+    spec: SpeechModelSpec
+    folder: Path
+    """Of the manifest: claims are looked for beside it."""
+    claims: Mapping[str, Path] = field(default_factory=dict)
+    """Claim name -> folder, for those that lie elsewhere."""
+
+    @property
+    def dataset(self) -> Path:
+        """The folder that prepare reads."""
+        source = self.spec.dataset.source.persistent_volume_claim
+        return (self._claim(source.claim_name) / source.path).absolute()
+
+    def require_dataset(self) -> None:
+        """DatasetMissing when the folder is not there."""
+        if self.dataset.is_dir():
+            return
+        name = self.spec.dataset.source.persistent_volume_claim.claim_name
+        advice = f"make it, or name another folder with --claim {name}=FOLDER"
+        raise DatasetMissing(
+            f"the dataset claim {name} is the folder {self.dataset} here, which does not exist; {advice}"
+        )
+
+    def local_spec(self, store: ObjectStore, *, serve: bool) -> SpeechModelSpec:
+        """The spec with the fields that mean something else here: storage, the bucket, and one server or none."""
+        training = self.spec.training.model_copy(update={"storage": Storage()})
+        publish = self.spec.publish.model_copy(update={"s3": store.target(self.spec.publish.s3)})
+        serving = Serving() if serve else None
+        return self.spec.model_copy(update={"training": training, "publish": publish, "serving": serving})
+
+    def without_effect(self, store: ObjectStore) -> tuple[str, ...]:
+        """Fields that the manifest sets and that do nothing here."""
+        candidates = (*WITHOUT_EFFECT, *(("publish", "s3", name) for name in store.replaces))
+        return tuple(".".join(path) for path in candidates if _is_set(self.spec, path))
+
+    def _claim(self, name: str) -> Path:
+        return self.claims.get(name, self.folder / name)
+
+
+def _is_set(spec: SpeechModelSpec, path: tuple[str, ...]) -> bool:
+    node: object = spec
+    for name in path:
+        if not isinstance(node, BaseModel):
+            return False
+        by_alias = {info.alias or key: key for key, info in type(node).model_fields.items()}
+        if by_alias[name] not in node.model_fields_set:
+            return False
+        node = getattr(node, by_alias[name])
+    return True

@@ -1,0 +1,41 @@
+"""How a stage program is started here: as the image starts it, with what a pod would be given."""
+
+import importlib.util
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from speechmodel_api.base import Document
+from speechmodel_api.stages import INPUT_VARIABLE, RESULT_VARIABLE, FetchInput, PublishInput
+
+from speechmodel_cli.local.errors import ProgramMissing
+from speechmodel_cli.local.object_store import Access
+
+FETCH = "speechmodel_pipeline.fetch"
+SERVER = "speechmodel_inference"
+
+
+def command(module: str) -> list[str]:
+    """The command that runs a program's module; ProgramMissing when its package is not installed."""
+    package = module.partition(".")[0]
+    if importlib.util.find_spec(package) is None:
+        name = package.replace("_", "-")
+        raise ProgramMissing(
+            f"the program {module} is missing: install {name}, or speechmodel-operator[local] for all of them"
+        )
+    return [sys.executable, "-P", "-m", module]
+
+
+def environment(document: Document, result: Path, access: Access | None = None) -> dict[str, str]:
+    """The environment of a stage program: ours, its documents, and the way to the bucket for those that need it."""
+    if isinstance(document, PublishInput | FetchInput) and access is not None:
+        target = document.target.model_copy(update={"endpoint": access.endpoint})
+        document = document.model_copy(update={"target": target})
+    text = document.model_dump_json(by_alias=True, exclude_none=True)
+    return inherited(access.environment if access else {}) | {INPUT_VARIABLE: text, RESULT_VARIABLE: str(result)}
+
+
+def inherited(more: Mapping[str, str]) -> dict[str, str]:
+    """Our environment without AWS's variables, which would lead elsewhere, and with `more`."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("AWS_")} | dict(more)

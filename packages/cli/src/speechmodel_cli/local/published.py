@@ -1,0 +1,83 @@
+"""A published version on this machine: fetched by the same program as in a server's pod, verified, and kept."""
+
+import asyncio
+import hashlib
+from pathlib import Path, PurePosixPath
+
+from pydantic import ValidationError
+from speechmodel_api.spec import S3Location, S3Target
+from speechmodel_api.stages import FetchInput, StageError, StageResult, VersionManifest
+from speechmodel_api.status import ModelStatus
+
+from speechmodel_cli.local.child import Child
+from speechmodel_cli.local.errors import FetchFailed
+from speechmodel_cli.local.object_store import ObjectStore
+from speechmodel_cli.local.programs import FETCH, command, environment
+from speechmodel_cli.local.state import ModelState
+
+MODEL_FILE, SELFTEST_FILE, VERSION_FILE = "output_graph.pbmm", "selftest.wav", "version.json"
+
+
+async def fetched(state: ModelState, model: ModelStatus, store: ObjectStore, s3: S3Target) -> Path:
+    """The folder of a version, fetched unless it is here whole. Raises FetchFailed or another LocalError."""
+    folder = state.published / model.version
+    if not await asyncio.to_thread(is_whole, folder, model):
+        await _fetch(folder, model, store, s3)
+        if not await asyncio.to_thread(is_whole, folder, model):
+            raise FetchFailed(f"{folder} is not version {model.version} after it was fetched; remove it and try again")
+    return folder
+
+
+def is_whole(folder: Path, model: ModelStatus) -> bool:
+    """Whether every file of the version is there with the digest that was published."""
+    try:
+        raw = (folder / VERSION_FILE).read_bytes()
+        manifest = VersionManifest.model_validate_json(raw)
+        return (
+            hashlib.sha256(raw).hexdigest() == model.version_sha256
+            and _digest(folder / MODEL_FILE) == manifest.model_sha256
+            and _digest(folder / SELFTEST_FILE) == manifest.selftest_sha256
+        )
+    except (FileNotFoundError, ValidationError):
+        return False
+
+
+def read_manifest(folder: Path) -> VersionManifest:
+    """What a fetched version says of itself."""
+    return VersionManifest.model_validate_json((folder / VERSION_FILE).read_bytes())
+
+
+async def _fetch(folder: Path, model: ModelStatus, store: ObjectStore, s3: S3Target) -> None:
+    target = store.target(s3)
+    document = FetchInput(
+        target=S3Location.model_validate(target.model_dump(exclude={"secret_ref"})),
+        version_uri=model.version_uri,
+        version_sha256=model.version_sha256,
+        folder=PurePosixPath(folder),
+    )
+    program = command(FETCH)
+    access = await store.open()
+    result, log = folder.parent / f"{model.version}.result.json", folder.parent / f"{model.version}.log"
+    await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
+    child = await Child.start(program, environment=environment(document, result, access), folder=folder, log=log)
+    try:
+        code = await child.wait()
+    except asyncio.CancelledError:
+        child.kill()
+        await child.wait()
+        raise
+    if code != 0:
+        raise FetchFailed(f"{model.version_uri} could not be fetched: {_reason(result)}; the log is {log}")
+
+
+def _reason(result: Path) -> str:
+    try:
+        error = StageResult[StageError].model_validate_json(result.read_bytes()).error
+    except (FileNotFoundError, ValidationError):
+        error = None
+    return error.message if error else "fetch said nothing"
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,139 @@
+"""The state of one model on this machine: `<state folder>/<name>/`, by default below `.speechmodel` in the current folder.
+
+lock              held while a process works on it
+model.json        uid, generation, creation: what an API server would keep in metadata
+status.json       the same status that a cluster shows, replaced whole
+workspace/        the claim: data, checkpoints, exports, reports; uid in `.claim`
+runs/<run>/       one folder for each attempt of a stage, see runs.py
+targets.json      published version -> the bucket that it lies in
+published/        versions fetched from S3 and verified, by version
+"""
+
+import hashlib
+import json
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+from speechmodel_api.base import Document
+from speechmodel_api.spec import S3Location, SpeechModelSpec
+from speechmodel_api.status import SpeechModelStatus
+from speechmodel_plan.timestamps import timestamp
+
+from speechmodel_cli.local.errors import StateDamaged
+from speechmodel_cli.local.files import owned, replace_file
+
+Read = TypeVar("Read", bound=BaseModel)
+
+
+class ModelRecord(Document):
+    """What an API server would keep in metadata."""
+
+    uid: str
+    """Made once: below it lies all that this model publishes."""
+    generation: int
+    """Grows with every edit of the spec."""
+    spec_sha256: str
+    """Of the spec that the generation stands for."""
+    created_at: str
+
+
+class Targets(Document):
+    """Which bucket each published version lies in."""
+
+    versions: dict[str, S3Location]
+
+
+class ModelState:
+    """The folder of one model."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder.absolute()
+        self.workspace = self.folder / "workspace"
+        self.runs = self.folder / "runs"
+        self.published = self.folder / "published"
+        self.status_file = self.folder / "status.json"
+        self._targets_file = self.folder / "targets.json"
+        self._record_file = self.folder / "model.json"
+        self._claim_file = self.workspace / ".claim"
+
+    @property
+    def name(self) -> str:
+        """The model's."""
+        return self.folder.name
+
+    @contextmanager
+    def owned(self) -> Iterator[None]:
+        """One process at a time; StateBusy names the other."""
+        with owned(self.folder / "lock", f"the model {self.name}"):
+            yield
+
+    def record(self, spec: SpeechModelSpec) -> ModelRecord:
+        """The metadata, made at the first call; `spec` counts as an edit when it differs from the last one."""
+        canonical = json.dumps(spec.model_dump(mode="json", by_alias=True), sort_keys=True)
+        digest = hashlib.sha256(canonical.encode()).hexdigest()
+        known = self.known_record()
+        if known is None:
+            now = timestamp(datetime.now(UTC))
+            known = ModelRecord(uid=str(uuid.uuid4()), generation=1, spec_sha256=digest, created_at=now)
+        elif known.spec_sha256 == digest:
+            return known
+        else:
+            known = known.model_copy(update={"generation": known.generation + 1, "spec_sha256": digest})
+        replace_file(self._record_file, known.model_dump_json(by_alias=True, indent=1))
+        return known
+
+    def known_record(self) -> ModelRecord | None:
+        """The metadata; None for a model that never ran here."""
+        return _read(self._record_file, ModelRecord)
+
+    def read_status(self) -> SpeechModelStatus:
+        """The status; an empty one for a model that never ran here."""
+        return _read(self.status_file, SpeechModelStatus) or SpeechModelStatus()
+
+    def write_status(self, status: SpeechModelStatus) -> None:
+        """Replace the status."""
+        replace_file(self.status_file, status.model_dump_json(by_alias=True, exclude_none=True, indent=1))
+
+    def targets(self) -> dict[str, S3Location]:
+        """Which bucket each published version lies in."""
+        known = _read(self._targets_file, Targets)
+        return dict(known.versions) if known else {}
+
+    def note_target(self, version: str, target: S3Location) -> None:
+        """Keep which bucket a version lies in."""
+        known = self.targets()
+        if known.get(version) != target:
+            versions = Targets(versions={**known, version: target})
+            replace_file(self._targets_file, versions.model_dump_json(by_alias=True, exclude_none=True, indent=1))
+
+    def claim_uid(self) -> str | None:
+        """Of the workspace; None when it was never made or is gone."""
+        try:
+            return self._claim_file.read_text(encoding="ascii").strip() or None
+        except FileNotFoundError:
+            return None
+
+    def make_claim(self) -> None:
+        """Make the workspace with a uid that none had before. Files that are found there are used again where they are complete."""
+        self.workspace.mkdir(parents=True, exist_ok=True)
+        replace_file(self._claim_file, str(uuid.uuid4()))
+
+
+def known_models(folder: Path) -> tuple[ModelState, ...]:
+    """Every model that ran in this state folder, by name."""
+    return tuple(ModelState(path.parent) for path in sorted(folder.glob("*/model.json")))
+
+
+def _read(path: Path, document: type[Read]) -> Read | None:
+    try:
+        return document.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except ValidationError as error:
+        problem = error.errors()[0]["msg"]
+        raise StateDamaged(f"{path} cannot be read: {problem}; remove {path.parent} to start anew") from error

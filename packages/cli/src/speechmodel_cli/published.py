@@ -1,0 +1,41 @@
+"""The version of a model that was published from here, ready to be used."""
+
+from pathlib import Path
+
+from speechmodel_api.spec import S3Location, S3Target
+
+from speechmodel_cli.errors import CommandError
+from speechmodel_cli.local.embedded_s3 import ENDPOINT, EmbeddedStore
+from speechmodel_cli.local.object_store import ManifestStore, ObjectStore
+from speechmodel_cli.local.published import fetched
+from speechmodel_cli.local.state import ModelState
+
+EMBEDDED_FOLDER = ".s3"
+"""Of the embedded server, beside the models' folders; no model's name begins with a dot."""
+
+
+def open_store(state_folder: Path, s3: S3Target, kind: str) -> ObjectStore:
+    """`embedded` or `manifest`."""
+    return EmbeddedStore(state_folder / EMBEDDED_FOLDER, s3.bucket) if kind == "embedded" else ManifestStore(s3)
+
+
+async def published_folder(state: ModelState) -> Path:
+    """The folder of the version published last, fetched from where it was published to. Raises CommandError or a LocalError."""
+    model = state.read_status().model
+    if model is None:
+        raise CommandError(f"{state.name} has published nothing yet; `speechmodel run MANIFEST` does")
+    target = state.targets().get(model.version)
+    if target is None:
+        raise CommandError(
+            f"{state.folder} does not say where version {model.version} lies; call `speechmodel run` again"
+        )
+    s3 = S3Target.model_validate(target.model_dump())
+    store = open_store(state.folder.parent, s3, _kind(target))
+    try:
+        return await fetched(state, model, store, s3)
+    finally:
+        await store.close()
+
+
+def _kind(target: S3Location) -> str:
+    return "embedded" if target.endpoint == ENDPOINT else "manifest"

@@ -1,0 +1,199 @@
+"""`speechmodel run`: from a manifest to a published and, if asked for, served model, on this machine."""
+
+import asyncio
+import shlex
+import shutil
+import signal
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+from speechmodel_api.stages import Stage
+from speechmodel_api.status import ConditionType, SpeechModelStatus, StageState
+
+from speechmodel_cli import DEFAULT_STATE
+from speechmodel_cli.display import Display, Terminal, board_for
+from speechmodel_cli.drive import drive
+from speechmodel_cli.errors import CommandError
+from speechmodel_cli.listen import listen
+from speechmodel_cli.local.engine import LocalEngine
+from speechmodel_cli.local.errors import LocalError
+from speechmodel_cli.local.model import LocalModel
+from speechmodel_cli.local.object_store import ObjectStore
+from speechmodel_cli.local.published import SELFTEST_FILE, fetched
+from speechmodel_cli.local.server import LocalServer
+from speechmodel_cli.local.state import ModelState
+from speechmodel_cli.manifest.problems import ManifestInvalid
+from speechmodel_cli.manifest.reading import read_manifests
+from speechmodel_cli.published import open_store
+from speechmodel_cli.summary import show_summary, show_table
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """The command line of run."""
+
+    manifest: Path
+    state: Path
+    claims: Mapping[str, Path] = field(default_factory=dict)
+    s3: str = "embedded"
+    serve: bool = False
+    port: int = 8080
+    listen: Path | None = None
+
+
+def run(options: RunOptions) -> int:
+    """Do what the manifest asks for; gives the exit code."""
+    console = Terminal()
+    try:
+        model = _read_model(options)
+        state = ModelState(options.state / model.name)
+        with state.owned():
+            return asyncio.run(_Run(options, model, state, console).run())
+    except (ManifestInvalid, CommandError, LocalError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+
+
+def _read_model(options: RunOptions) -> LocalModel:
+    manifests = read_manifests(options.manifest)
+    if len(manifests) != 1:
+        names = ", ".join(manifest.name for manifest in manifests)
+        raise CommandError(f"{options.manifest} holds several SpeechModels ({names}); run takes a file with one")
+    (manifest,) = manifests
+    folder = options.manifest.absolute().parent
+    return LocalModel(manifest.name, manifest.namespace, manifest.spec, folder, options.claims)
+
+
+class _Run:
+    """One call of the command."""
+
+    def __init__(self, options: RunOptions, model: LocalModel, state: ModelState, console: Console) -> None:
+        self._options, self._model, self._state, self._console = options, model, state, console
+        self._signal: int | None = None
+        self._taken: list[signal.Signals] = []
+
+    async def run(self) -> int:
+        store = open_store(self._options.state, self._model.spec.publish.s3, self._options.s3)
+        self._say_what_has_no_effect(store)
+        board = board_for(self._console)
+        display = Display(board)
+        server = LocalServer(self._state, store, self._model.spec.publish.s3, self._options.port)
+        async with LocalEngine(
+            self._model, self._state, store, display, server if self._options.serve else None
+        ) as engine:
+            self._take_signals(engine)
+            with board:
+                driving = asyncio.create_task(drive(engine))
+                ready = asyncio.create_task(display.ready.wait())
+                await asyncio.wait({driving, ready}, return_when=asyncio.FIRST_COMPLETED)
+                ready.cancel()
+            if display.ready.is_set():
+                if not self._options.serve:
+                    self._leave_signals()
+                await self._conclude(engine, display, store)
+            await driving
+        return 0 if _ready(engine.status) else self._unfinished(engine)
+
+    async def _conclude(self, engine: LocalEngine, display: Display, store: ObjectStore) -> None:
+        """The model is as the manifest wants it."""
+        status, server = engine.status, engine.server
+        if display.began == 0:
+            version = status.model.version if status.model else ""
+            self._say(f"nothing had to be done: version {version} of {self._model.name} is what the manifest asks for")
+        show_summary(self._console, self._state, status)
+        if self._options.listen is not None and status.model is not None:
+            folder = await fetched(self._state, status.model, store, self._model.spec.publish.s3)
+            clips = await asyncio.to_thread(listen, folder, self._options.listen)
+            show_table(self._console, f"unseen voices in {self._options.listen}", clips)
+        if server is not None and status.model is not None:
+            clip = self._state.published / status.model.version / SELFTEST_FILE
+            self._say(f"serving on {server.url}, Ctrl-C ends; try")
+            self._say(f"  curl -F file=@{shown(clip)} {server.url}/v1/audio/transcriptions")
+        else:
+            self._say(f"serve it with   {self._again('--serve')}")
+
+    def _unfinished(self, engine: LocalEngine) -> int:
+        status = engine.status
+        if self._signal is not None:
+            self._say(f"interrupted: {_saved(status)}; `{self._again()}` goes on from there")
+            return 128 + self._signal
+        if engine.suspended:
+            self._say("suspended by the manifest (spec.suspend): no stage runs, and what was saved is kept")
+            return 0
+        raise CommandError(_failure(self._state, status))
+
+    def _take_signals(self, engine: LocalEngine) -> None:
+        """Ctrl-C, SIGTERM and a closed terminal let a stage save its work; the second of them kills it.
+
+        A signal that whoever called us had switched off, as nohup does, stays off.
+        """
+
+        def interrupt(number: int) -> None:
+            self._signal = number
+            if engine.interrupted:
+                self._say("killing what runs")
+            elif engine.busy:
+                serving = engine.server is not None and engine.server.running
+                self._say("ending the server" if serving else "stopping: what runs saves its work; once more kills it")
+            engine.interrupt()
+
+        self._taken = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+        for number in self._taken:
+            asyncio.get_running_loop().add_signal_handler(number, interrupt, number)
+
+    def _leave_signals(self) -> None:
+        for number in self._taken:
+            asyncio.get_running_loop().remove_signal_handler(number)
+
+    def _say_what_has_no_effect(self, store: ObjectStore) -> None:
+        if fields := self._model.without_effect(store):
+            self._console.print(
+                Text(f"without effect on this machine: {', '.join(fields)}", style="dim"), soft_wrap=True
+            )
+
+    def _again(self, *more: str) -> str:
+        """The command line that continues this run."""
+        state = () if self._options.state == DEFAULT_STATE else ("--state", str(self._options.state))
+        s3 = () if self._options.s3 == "embedded" else ("--s3", self._options.s3)
+        claims = (part for name, folder in self._options.claims.items() for part in ("--claim", f"{name}={folder}"))
+        return shlex.join((_program(), "run", str(self._options.manifest), *claims, *state, *s3, *more))
+
+    def _say(self, text: str) -> None:
+        self._console.print(text, markup=False, soft_wrap=True)
+
+
+def _ready(status: SpeechModelStatus) -> bool:
+    return any(c.type == ConditionType.READY and c.status == "True" for c in status.conditions)
+
+
+def _saved(status: SpeechModelStatus) -> str:
+    entry = next((e for e in reversed(status.stages) if e.state is StageState.WAITING), None)
+    if entry is None:
+        return "nothing ran"
+    if entry.name is Stage.TRAIN and status.training is not None:
+        return f"training is saved after {status.progress} epochs"
+    return f"{entry.name.value} was stopped"
+
+
+def _failure(state: ModelState, status: SpeechModelStatus) -> str:
+    """Why the model is not ready, and where to read more."""
+    ready = next((c for c in status.conditions if c.type == ConditionType.READY), None)
+    text = f"{state.name}: {ready.reason}: {ready.message}" if ready else f"{state.name} is not ready"
+    failed = next((e for e in status.stages if e.state is StageState.FAILED), None)
+    return f"{text}\nlog: {shown(state.runs / failed.job / 'log')}" if failed and failed.job else text
+
+
+def shown(path: Path) -> Path:
+    """Relative to the current folder where it lies below it."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
+def _program() -> str:
+    """How this command is typed where it was typed: by its name when that is in PATH."""
+    return "speechmodel" if shutil.which("speechmodel") else str(shown(Path(sys.argv[0]).absolute()))

@@ -1,0 +1,77 @@
+"""What the stages did, in words."""
+
+from datetime import datetime, timedelta
+
+from speechmodel_api.progress import StepProgress, TrainProgress
+from speechmodel_api.stages import ConvertOutput, EvaluateOutput, PrepareOutput, PublishOutput, TrainOutput
+from speechmodel_api.status import StageStatus
+from speechmodel_plan.chain import parse_output
+
+
+def outcome(entry: StageStatus) -> str:
+    """What a stage that succeeded came to."""
+    match parse_output(entry):
+        case PrepareOutput() as data:
+            text = f"{data.train_clips} train, {data.dev_clips} dev and {data.test_clips} test clips"
+            return f"{text}, {data.audio_seconds / 60:.1f} minutes" + (f"; {data.note}" if data.note else "")
+        case TrainOutput() as trained:
+            if trained.trained_epochs == 0:
+                return f"nothing left to train: {trained.epoch} epochs were done"
+            return f"{trained.epoch} epochs, {losses(trained.loss, trained.dev_loss)}; epoch {trained.exported_epoch} exported"
+        case ConvertOutput() as converted:
+            return f"{size(converted.size_bytes)}"
+        case EvaluateOutput() as evaluated:
+            return rates(evaluated.wer, evaluated.cer, evaluated.clips)
+        case PublishOutput() as published:
+            return f"version {published.version}"
+        case _:
+            return ""
+
+
+def progress(record: TrainProgress | StepProgress) -> str:
+    """Where a running stage stands."""
+    if isinstance(record, TrainProgress):
+        return f"epoch {record.epoch}/{record.max_epochs}  {losses(record.loss, record.dev_loss)}"
+    if record.unit == "bytes":
+        return f"{size(record.done)} of {size(record.total)}"
+    return f"{record.done}/{record.total} {record.unit}"
+
+
+def losses(loss: float | None, dev_loss: float | None) -> str:
+    """`loss 12.3  dev 14.5`, as far as they are known."""
+    known = (("loss", loss), ("dev", dev_loss))
+    return "  ".join(f"{name} {value:.4g}" for name, value in known if value is not None)
+
+
+def rates(wer: float | None, cer: float | None, clips: int) -> str:
+    """Error rates with what they were measured on."""
+    if wer is None or cer is None:
+        return "not measured: the split left no test clips"
+    return f"WER {wer:.1%}, CER {cer:.1%} on {clips} test clip{'' if clips == 1 else 's'}"
+
+
+def size(count: int) -> str:
+    """Bytes for people, in powers of 1000."""
+    for unit, factor in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if count >= factor:
+            return f"{count / factor:.1f} {unit}"
+    return f"{count} bytes"
+
+
+def age(since: datetime, now: datetime) -> str:
+    """As kubectl shows ages: two units at most, fewer the older it is."""
+    seconds = max(0, int((now - since) / timedelta(seconds=1)))
+    minutes, hours, days = seconds // 60, seconds // 3600, seconds // 86400
+    if seconds < 120:
+        return f"{seconds}s"
+    if minutes < 10:
+        return f"{minutes}m{seconds % 60}s" if seconds % 60 else f"{minutes}m"
+    if hours < 3:
+        return f"{minutes}m"
+    if hours < 8:
+        return f"{hours}h{minutes % 60}m" if minutes % 60 else f"{hours}h"
+    if hours < 48:
+        return f"{hours}h"
+    if days < 8:
+        return f"{days}d{hours % 24}h" if hours % 24 else f"{days}d"
+    return f"{days}d" if days < 730 else f"{days // 365}y{days % 365}d"

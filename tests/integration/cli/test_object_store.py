@@ -1,0 +1,42 @@
+"""Publishing to an S3 service of the user's, and the embedded one by itself."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from speechmodel_cli.local.embedded_s3 import EmbeddedStore
+from speechmodel_cli.local.errors import StateBusy
+from workplace import Workplace
+
+
+async def test_the_manifests_bucket_is_used_with_the_environments_credentials(finished: Workplace, tmp_path: Path):
+    service = EmbeddedStore(tmp_path / "service", "their-bucket")
+    access = await service.open()
+    try:
+        s3 = {"bucket": "their-bucket", "prefix": "speech", "endpoint": access.endpoint, "secretRef": {"name": "key"}}
+        finished.write(publish={"s3": s3})
+        done = await asyncio.to_thread(finished.run, "--s3", "manifest", **access.environment)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert [line for line in done.stdout.splitlines() if line.endswith("started")] == ["publish: started"]
+        assert finished.status["model"]["uri"].startswith("s3://their-bucket/speech/default/voz/")
+        clip = str(next(finished.folder.glob("voices/clips/*.wav")))
+        heard = await asyncio.to_thread(finished.call, "transcribe", clip, **access.environment)
+        assert heard.returncode == 0, heard.stderr
+    finally:
+        await service.close()
+    assert not finished.processes()
+
+
+async def test_the_embedded_server_serves_one_run_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("speechmodel_cli.local.embedded_s3.BUSY_SECONDS", 0.1)
+    first, second = EmbeddedStore(tmp_path, "models"), EmbeddedStore(tmp_path, "models")
+    await first.open()
+    try:
+        with pytest.raises(StateBusy, match="works on the embedded S3 server"):
+            await second.open()
+    finally:
+        await first.close()
+    access = await second.open()
+    assert access.endpoint is not None
+    await second.close()
+    assert await asyncio.to_thread(lambda: list(tmp_path.glob("*.sock"))) == []

@@ -1,0 +1,232 @@
+"""A world without a cluster: it keeps what a plan asks for, and tests say what becomes of it."""
+
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import PurePosixPath
+from typing import Any
+
+from speechmodel_api.base import Document
+from speechmodel_api.progress import TrainProgress
+from speechmodel_api.spec import SpeechModelSpec
+from speechmodel_api.stages import (
+    ConvertOutput,
+    EvaluateOutput,
+    PrepareOutput,
+    PublishInput,
+    PublishOutput,
+    Stage,
+    StageError,
+    StageInput,
+    StageResult,
+    TrainOutput,
+)
+from speechmodel_api.status import Condition, SpeechModelStatus, StageStatus
+from speechmodel_operator.resources.pod import settings_hash
+from speechmodel_plan.observed import ALIVE, Claim, Identity, Observed, Purge, Run, RunState, Server
+from speechmodel_plan.plan import Plan, make_plan
+
+SPEC: dict[str, Any] = {
+    "language": "es",
+    "dataset": {"source": {"persistentVolumeClaim": {"claimName": "clips"}}},
+    "training": {"maxEpochs": 10},
+    "publish": {"s3": {"bucket": "models", "secretRef": {"name": "s3"}}},
+    "serving": {},
+}
+
+
+def digest(text: str) -> str:
+    """A sha256-like value."""
+    return text.encode().hex().ljust(64, "0")[:64]
+
+
+def output_of(document: StageInput, data: str) -> Document:
+    """What a stage would give."""
+    match document.stage:  # type: ignore[attr-defined]
+        case Stage.PREPARE:
+            return PrepareOutput(
+                dataset_digest=digest(data),
+                alphabet_digest=digest("abc"),
+                labels=3,
+                train_clips=8,
+                dev_clips=1,
+                test_clips=1,
+                audio_seconds=12,
+            )
+        case Stage.TRAIN:
+            epochs = document.max_epochs  # type: ignore[attr-defined]
+            return TrainOutput(
+                epoch=epochs,
+                step=80,
+                loss=0.5,
+                exported_epoch=epochs,
+                trained_epochs=epochs,
+                graph_sha256=digest(f"{data}{epochs}"),
+                graph_bytes=99,
+            )
+        case Stage.CONVERT:
+            return ConvertOutput(model_sha256=digest("m" + document.graph_sha256[:20]), size_bytes=100)  # type: ignore[attr-defined]
+        case Stage.EVALUATE:
+            return EvaluateOutput(clips=1, wer=0.1, cer=0.05, report_sha256=digest("r"), selftest_sha256=digest("s"))
+        case _:
+            assert isinstance(document, PublishInput)
+            uri = f"s3://models/{document.base}/{document.model_sha256}"
+            return PublishOutput(
+                version=document.version,
+                uri=f"{uri}/output_graph.pbmm",
+                version_uri=f"{uri}/{document.version}/version.json",
+                version_sha256=digest("v"),
+            )
+
+
+@dataclass
+class World:
+    """One SpeechModel and everything around it."""
+
+    spec: dict[str, Any] = field(default_factory=lambda: _copy(SPEC))
+    status: SpeechModelStatus = field(default_factory=SpeechModelStatus)
+    now: datetime = datetime(2026, 1, 1, tzinfo=UTC)
+    runs: dict[str, Run] = field(default_factory=dict)
+    documents: dict[str, StageInput] = field(default_factory=dict)
+    claim: Claim | None = None
+    server: Server | None = None
+    purge: Purge | None = None
+    annotations: dict[str, str] = field(default_factory=dict)
+    generation: int = 1
+    deleted_at: datetime | None = None
+    finalizer: bool = False
+    started: list[str] = field(default_factory=list)
+    data: str = "data"
+    writes: int = 0
+    plan: Plan | None = None
+
+    def observe(self) -> Observed:
+        spec = SpeechModelSpec.model_validate(self.spec)
+        return Observed(
+            identity=Identity("speech", "espejo", "uid-1"),
+            generation=self.generation,
+            spec=spec,
+            status=self.status,
+            now=self.now,
+            workspace=PurePosixPath("/workspace/espejo"),
+            dataset=PurePosixPath("/dataset"),
+            settings={stage: settings_hash(stage, spec) for stage in Stage},
+            runs=tuple(self.runs.values()),
+            claim=self.claim,
+            server=self.server,
+            purge=self.purge,
+            annotations=self.annotations,
+            deleted_at=self.deleted_at,
+            finalizer=self.finalizer,
+        )
+
+    def step(self, seconds: float = 1, *, forget_status: bool = False) -> Plan:
+        """One reconciliation; with `forget_status` the operator ends before it could write the status."""
+        self.now += timedelta(seconds=seconds)
+        plan = self.plan = make_plan(self.observe())
+        self.finalizer = plan.finalizer
+        for run in plan.stop:
+            self.runs[run.name] = replace(run, state=RunState.ENDING)
+        for run in plan.discard:
+            del self.runs[run.name]
+        if plan.claim and self.claim is None:
+            self.claim = Claim(plan.claim.name, f"claim-{self.now.timestamp()}", plan.claim.owned)
+        if plan.start:
+            assert not [r for r in self.runs.values() if r.state in ALIVE], "two writers"
+            document = plan.start.document
+            assert plan.start.name not in self.runs
+            self.started.append(f"{plan.start.stage.value}-{document.attempt}")
+            self.documents[plan.start.name] = document
+            self.runs[plan.start.name] = Run(
+                plan.start.name,
+                plan.start.stage,
+                document.key,
+                document.attempt,
+                plan.start.settings,
+                RunState.RUNNING,
+                self.now,
+            )
+        if plan.serving is None:
+            self.server = None
+        elif self.server is None or self.server.version != plan.serving.model.version:
+            self.server = Server(plan.serving.model.version, plan.serving.replicas, 0, settled=False)
+        if not forget_status and plan.status != self.status:
+            self.status = plan.status
+            self.writes += 1
+        return plan
+
+    def finish(self, **change: Any) -> None:
+        """The running stage succeeds, or ends as `change` says."""
+        name, run = next((n, r) for n, r in self.runs.items() if r.state is RunState.RUNNING)
+        result = StageResult[Document](output=output_of(self.documents[name], self.data))
+        done = {
+            "state": RunState.SUCCEEDED,
+            "finished_at": self.now,
+            "exit_code": 0,
+            "result": result.model_dump_json(by_alias=True, serialize_as_any=True),
+        }
+        self.runs[name] = replace(run, **(done | change))
+
+    def fail(self, code: int, reason: str = "Broken", message: str = "it broke", **change: Any) -> None:
+        result = StageResult[Document](error=StageError(reason=reason, message=message)).model_dump_json()
+        self.finish(**({"state": RunState.FAILED, "exit_code": code, "result": result} | change))
+
+    def progress(self, epoch: int) -> None:
+        name, run = next((n, r) for n, r in self.runs.items() if r.stage is Stage.TRAIN and r.state in ALIVE)
+        record = TrainProgress(epoch=epoch, max_epochs=10, step=epoch, fraction=0, time=self.now.isoformat())
+        self.runs[name] = replace(run, progress=record)
+
+    def bury(self) -> None:
+        """The pods of deleted Jobs are gone."""
+        self.runs = {n: r for n, r in self.runs.items() if r.state is not RunState.ENDING}
+
+    def settle(self) -> None:
+        """All replicas are ready."""
+        assert self.server is not None
+        self.server = replace(self.server, ready_replicas=self.server.replicas, settled=True)
+
+    def until(self, stage: Stage) -> None:
+        """Succeed every stage before this one; it is started."""
+        for _ in range(40):
+            self.step()
+            running = [r for r in self.runs.values() if r.state is RunState.RUNNING]
+            if running and running[0].stage is stage:
+                return
+            if running:
+                self.finish()
+        raise AssertionError(f"{stage} was never started: {self.condition('Ready')}")
+
+    def to_ready(self) -> None:
+        """Everything succeeds."""
+        for _ in range(40):
+            self.step()
+            if any(r.state is RunState.RUNNING for r in self.runs.values()):
+                self.finish()
+            elif self.server is not None and not self.server.settled:
+                self.settle()
+            elif self.status.conditions and self.condition("Ready").status == "True":
+                return
+        raise AssertionError(f"never ready: {self.condition('Ready')}")
+
+    def edit(self, **spec: Any) -> None:
+        """Edit the spec by dotted path, written with __."""
+        for path, value in spec.items():
+            at = self.spec
+            *parents, last = path.split("__")
+            for part in parents:
+                at = at.setdefault(part, {})
+            at[last] = value
+        self.generation += 1
+
+    def condition(self, name: str) -> Condition:
+        return next(c for c in self.status.conditions if c.type == name)
+
+    def stage(self, stage: Stage) -> StageStatus:
+        found = self.status.stage(stage)
+        assert found is not None
+        return found
+
+
+def _copy(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _copy(v) for k, v in value.items()}
+    return value

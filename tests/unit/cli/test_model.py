@@ -1,0 +1,83 @@
+"""What a manifest means on this machine."""
+
+from pathlib import Path
+
+import pytest
+from speechmodel_api.keys import publish_key
+from speechmodel_api.spec import SpeechModelSpec
+from speechmodel_cli.local.embedded_s3 import ENDPOINT, EmbeddedStore
+from speechmodel_cli.local.errors import CredentialsMissing, DatasetMissing
+from speechmodel_cli.local.model import LocalModel
+from speechmodel_cli.local.object_store import ManifestStore
+
+SPEC = {
+    "language": "es",
+    "dataset": {"source": {"persistentVolumeClaim": {"claimName": "voices", "path": "2026/spring"}}},
+    "publish": {
+        "s3": {"bucket": "models", "prefix": "speech", "endpoint": "http://s3:9000", "secretRef": {"name": "key"}}
+    },
+}
+
+
+def local(tmp_path: Path, **more: object) -> LocalModel:
+    return LocalModel("espejo", "default", SpeechModelSpec.model_validate({**SPEC, **more}), tmp_path)
+
+
+def test_a_claim_is_the_folder_of_its_name_beside_the_manifest(tmp_path: Path):
+    model = local(tmp_path)
+    assert model.dataset == tmp_path / "voices/2026/spring"
+    with pytest.raises(DatasetMissing, match=r"voices/2026/spring here, which does not exist; .*--claim voices=FOLDER"):
+        model.require_dataset()
+    model.dataset.mkdir(parents=True)
+    model.require_dataset()
+
+
+def test_a_claim_may_lie_elsewhere(tmp_path: Path):
+    model = LocalModel("e", "default", SpeechModelSpec.model_validate(SPEC), tmp_path, {"voices": tmp_path / "there"})
+    assert model.dataset == tmp_path / "there/2026/spring"
+
+
+def test_fields_that_only_a_cluster_can_make_true_are_named_when_they_are_given(tmp_path: Path):
+    model = local(
+        tmp_path,
+        training={"podTemplate": {"nodeSelector": {"gpu": "yes"}}, "storage": {"claimName": "fast"}, "maxEpochs": 3},
+        serving={"replicas": 1},
+    )
+    embedded = EmbeddedStore(tmp_path, "models")
+    assert model.without_effect(embedded) == (
+        "training.storage",
+        "training.podTemplate",
+        "serving.replicas",
+        "publish.s3.endpoint",
+        "publish.s3.secretRef",
+    )
+    assert "publish.s3.endpoint" not in model.without_effect(ManifestStore(model.spec.publish.s3))
+    assert local(tmp_path).without_effect(ManifestStore(model.spec.publish.s3)) == ()
+
+
+def test_the_embedded_server_has_one_name_in_keys_whatever_its_port(tmp_path: Path):
+    model = local(tmp_path)
+    specs = [model.local_spec(EmbeddedStore(tmp_path / str(call), "models"), serve=False) for call in range(2)]
+    assert specs[0].publish.s3.endpoint == ENDPOINT
+    assert specs[0].publish.s3.bucket == "models"
+    assert specs[0].publish.s3.prefix == "speech"
+    assert len({publish_key(spec, "aaaaaaaa", "base") for spec in specs}) == 1
+
+
+def test_nothing_is_served_unless_asked_for_here(tmp_path: Path):
+    model = local(tmp_path, serving={"replicas": 3})
+    store = ManifestStore(model.spec.publish.s3)
+    assert model.local_spec(store, serve=False).serving is None
+    serving = model.local_spec(store, serve=True).serving
+    assert serving is not None
+    assert serving.replicas == 1
+
+
+def test_a_secret_stands_for_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    store = ManifestStore(local(tmp_path).spec.publish.s3)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "id")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY", raising=False)
+    with pytest.raises(CredentialsMissing, match=r"secretRef key stands for .* AWS_SECRET_ACCESS_KEY must be set"):
+        store.require(local(tmp_path).spec.publish.s3)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    store.require(local(tmp_path).spec.publish.s3)

@@ -1,0 +1,53 @@
+"""Which process is meant, beyond its pid."""
+
+import os
+import subprocess
+import sys
+import time
+
+from speechmodel_cli.local.processes import ProcessIdentity, identify, is_alive, kill_group
+
+SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
+
+
+def test_a_running_process_is_alive_and_an_ended_one_is_not():
+    process = subprocess.Popen(SLEEP, start_new_session=True)
+    known = identify(process.pid)
+    assert known is not None
+    assert is_alive(known)
+    kill_group(known)
+    assert process.wait() == -9
+    assert not is_alive(known)
+
+
+def test_a_zombie_is_not_alive():
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    known = identify(process.pid)
+    assert known is not None
+    deadline = time.monotonic() + 10
+    while is_alive(known) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not is_alive(known)
+    process.wait()
+
+
+def test_a_pid_that_was_used_again_is_another_process_and_is_left_alone():
+    process = subprocess.Popen(SLEEP, start_new_session=True)
+    try:
+        now = identify(process.pid)
+        assert now is not None
+        for before in (
+            ProcessIdentity(pid=now.pid, started=now.started - 1, boot=now.boot),
+            ProcessIdentity(pid=now.pid, started=now.started, boot="00000000-0000-0000-0000-000000000000"),
+        ):
+            assert not is_alive(before)
+            kill_group(before)
+        assert process.poll() is None
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_nobody_has_a_pid_beyond_the_kernels_limit():
+    assert identify(2**22 + 1) is None
+    assert identify(os.getpid()) is not None

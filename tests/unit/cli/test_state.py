@@ -1,0 +1,78 @@
+"""What is kept of a model between calls."""
+
+from pathlib import Path
+
+import pytest
+from speechmodel_api.spec import S3Location, SpeechModelSpec
+from speechmodel_api.status import Phase, SpeechModelStatus
+from speechmodel_cli.local.errors import StateDamaged
+from speechmodel_cli.local.state import ModelState, known_models
+
+SPEC = SpeechModelSpec.model_validate(
+    {
+        "language": "es",
+        "dataset": {"source": {"persistentVolumeClaim": {"claimName": "data"}}},
+        "publish": {"s3": {"bucket": "models"}},
+    }
+)
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> ModelState:
+    state = ModelState(tmp_path / "espejo")
+    with state.owned():
+        pass
+    return state
+
+
+def test_the_uid_is_made_once(state: ModelState):
+    uid = state.record(SPEC).uid
+    assert state.record(SPEC).uid == uid
+    assert state.record(SPEC.model_copy(update={"language": "en"})).uid == uid
+    assert ModelState(state.folder.parent / "other").known_record() is None
+
+
+def test_the_generation_grows_with_edits_and_only_then(state: ModelState):
+    edited = SPEC.model_copy(update={"suspend": True})
+    assert [state.record(spec).generation for spec in (SPEC, SPEC, edited, edited, SPEC)] == [1, 1, 2, 2, 3]
+
+
+def test_a_removed_workspace_comes_back_with_another_uid(state: ModelState):
+    assert state.claim_uid() is None
+    state.make_claim()
+    first = state.claim_uid()
+    assert first == state.claim_uid() is not None
+    for path in state.workspace.iterdir():
+        path.unlink()
+    state.workspace.rmdir()
+    assert state.claim_uid() is None
+    state.make_claim()
+    assert state.claim_uid() not in (None, first)
+
+
+def test_the_status_is_read_back_as_it_was_written(state: ModelState):
+    assert state.read_status() == SpeechModelStatus()
+    status = SpeechModelStatus(phase=Phase.TRAINING, progress="3/75")
+    state.write_status(status)
+    assert ModelState(state.folder).read_status() == status
+
+
+def test_a_damaged_status_names_the_file_and_the_way_out(state: ModelState):
+    state.status_file.write_text('{"phase": "Nonsense"')
+    with pytest.raises(StateDamaged, match=r"status\.json cannot be read: .*remove .*espejo to start anew"):
+        state.read_status()
+
+
+def test_each_version_remembers_its_bucket(state: ModelState):
+    here, there = S3Location(bucket="here"), S3Location(bucket="there", endpoint="http://s3:9000")
+    state.note_target("aaaaaaaa", here)
+    state.note_target("bbbbbbbb", there)
+    state.note_target("aaaaaaaa", there)
+    assert state.targets() == {"aaaaaaaa": there, "bbbbbbbb": there}
+
+
+def test_models_are_found_by_what_ran_and_not_by_folders(state: ModelState):
+    state.record(SPEC)
+    (state.folder.parent / "empty").mkdir()
+    (state.folder.parent / ".s3").mkdir()
+    assert [model.name for model in known_models(state.folder.parent)] == ["espejo"]

@@ -1,0 +1,179 @@
+"""What `speechmodel validate` says of bad manifests: the table."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from speechmodel_cli.command_line import main
+
+GOOD: dict[str, Any] = {
+    "apiVersion": "speechops.dev/v1alpha1",
+    "kind": "SpeechModel",
+    "metadata": {"name": "espejo", "namespace": "speech"},
+    "spec": {
+        "language": "es",
+        "dataset": {"source": {"persistentVolumeClaim": {"claimName": "voices"}}},
+        "publish": {"s3": {"bucket": "models"}},
+    },
+}
+TEXT = """\
+apiVersion: speechops.dev/v1alpha1
+kind: SpeechModel
+metadata: {name: espejo}
+spec:
+  language: es
+  dataset: {source: {persistentVolumeClaim: {claimName: voices}}}
+  publish: {s3: {bucket: models}}
+"""
+
+
+def said(tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str) -> tuple[int, str]:
+    path = tmp_path / "model.yaml"
+    path.write_text(text, encoding="utf-8")
+    code = main(["validate", str(path)])
+    return code, capsys.readouterr().out.replace(f"{path}:", "")
+
+
+def with_spec(**fields: Any) -> str:
+    return yaml.safe_dump({**GOOD, "spec": {**GOOD["spec"], **fields}})
+
+
+def test_a_good_manifest_is_valid_also_among_other_resources(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: key}\nstringData: {whatever: x}\n---\n"
+    assert said(tmp_path, capsys, secret + TEXT) == (0, " espejo valid\n")
+
+
+BAD = {
+    "unknown field, its nearest name": (
+        TEXT + "  training: {maxEpoch: 5}\n",
+        "8: spec.training.maxEpoch: unknown field; did you mean maxEpochs?",
+    ),
+    "unknown field that lives elsewhere": (
+        TEXT + "  beamWidth: 100\n",
+        "8: spec.beamWidth: unknown field; there is spec.decoding.beamWidth",
+    ),
+    "unknown field without a like": (
+        TEXT + "  decoding: {zzz: 1}\n",
+        "8: spec.decoding.zzz: unknown field; known here: beamWidth",
+    ),
+    "a language that YAML takes for a boolean": (
+        TEXT.replace("language: es", "language: no"),
+        '5: spec.language: must be a string: YAML reads no as the boolean false; write "no"',
+    ),
+    "a revision that YAML takes for a number": (
+        TEXT.replace("dataset: {", "dataset: {revision: 2, "),
+        '6: spec.dataset.revision: must be a string: YAML reads 2 as a number; write "2"',
+    ),
+    "a number in quotes": (
+        TEXT + '  training: {hyperparameters: {learningRate: "1e-4"}}\n',
+        '8: spec.training.hyperparameters.learningRate: must be a number: "1e-4" in quotes is a string; write 0.0001',
+    ),
+    "a boolean in quotes": (
+        TEXT + '  suspend: "yes"\n',
+        '8: spec.suspend: must be true or false: "yes" in quotes is a string; write true',
+    ),
+    "text for a number": (
+        TEXT + "  training: {maxEpochs: many}\n",
+        "8: spec.training.maxEpochs: must be an integer, not 'many'",
+    ),
+    "a list for a mapping": (TEXT + "  training: []\n", "8: spec.training: must be a mapping, not a list"),
+    "a fraction for an integer": (
+        TEXT + "  training: {maxEpochs: 7.5}\n",
+        "8: spec.training.maxEpochs: must be an integer, not 7.5",
+    ),
+    "a duplicate key": (
+        TEXT + "  suspend: true\n  suspend: false\n",
+        "9: spec.suspend: is given twice, in line 8 already; remove one",
+    ),
+    "too small": (
+        TEXT + "  training: {maxEpochs: 0}\n",
+        "8: spec.training.maxEpochs: must be at least 1, not 0",
+    ),
+    "not greater": (
+        TEXT + "  training: {hyperparameters: {learningRate: 0}}\n",
+        "8: spec.training.hyperparameters.learningRate: must be more than 0, not 0",
+    ),
+    "too large": (
+        TEXT + "  training: {hyperparameters: {dropout: 1}}\n",
+        "8: spec.training.hyperparameters.dropout: must be less than 1, not 1",
+    ),
+    "another case of an enum": (
+        TEXT.replace("dataset: {", "dataset: {format: commands, "),
+        "6: spec.dataset.format: 'commands' is not one of Commands, DeepSpeechCSV; did you mean Commands?",
+    ),
+    "a rule between fields": (
+        TEXT + "  training: {storage: {claimName: a, volumeClaimTemplate: {}}}\n",
+        "8: spec.training.storage: give claimName or volumeClaimTemplate, not both",
+    ),
+    "labels twice": (
+        TEXT.replace("dataset: {", "dataset: {alphabet: [a, b, a], "),
+        "6: spec.dataset.alphabet: every label once",
+    ),
+    "a missing field": (TEXT.replace("{bucket: models}", "{}"), "7: spec.publish.s3: the field bucket is missing"),
+    "an endpoint with a path": (
+        TEXT.replace("bucket: models", "bucket: models, endpoint: 's3.local'"),
+        r"7: spec.publish.s3.endpoint: 's3.local' does not match ^https?://[^/\s]+$",
+    ),
+    "nothing behind a field": (
+        TEXT + "  serving:\n",
+        "8: spec.serving: nothing stands behind it, which means that it is absent; write `serving: {}` for all defaults, or remove it",
+    ),
+    "a name that is too long": (
+        TEXT.replace("name: espejo", f"name: {'e' * 37}"),
+        "3: metadata.name: at most 36 characters, lower case letters, digits and '-', a letter first",
+    ),
+    "a name that is a number": (
+        TEXT.replace("name: espejo", "name: 2026"),
+        "3: metadata.name: at most 36 characters, lower case letters, digits and '-', a letter first",
+    ),
+    "no name": (TEXT.replace("{name: espejo}", "{}"), "3: metadata.name: the field name is missing"),
+    "another API version": (
+        TEXT.replace("v1alpha1", "v1"),
+        "1: apiVersion: must be speechops.dev/v1alpha1",
+    ),
+    "a kind in another case": (TEXT.replace("kind: SpeechModel", "kind: Speechmodel"), "2: kind: must be SpeechModel"),
+    "no SpeechModel at all": ("kind: Secret\n", "1: holds no document of kind SpeechModel"),
+    "no YAML": ("spec: [1, 2\n", "2: is no YAML: expected ',' or ']', but got '<stream end>'"),
+    "a tab": ("spec:\n\tlanguage: es\n", "2: is no YAML: found character '\\t' that cannot start any token"),
+}
+
+
+@pytest.mark.parametrize(("text", "expected"), BAD.values(), ids=BAD.keys())
+def test_a_bad_manifest_is_told_its_line_field_and_way_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, expected: str
+):
+    assert said(tmp_path, capsys, text) == (1, f"{expected}\n")
+
+
+def test_all_problems_are_told_at_once_in_the_order_of_their_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    text = TEXT.replace("name: espejo", "name: E").replace("language: es", "language: no") + "  suspend: 1\n  wer: 2\n"
+    code, output = said(tmp_path, capsys, text)
+    assert code == 1
+    assert [line.split(":")[0] for line in output.splitlines()] == ["3", "5", "8", "9"]
+
+
+def test_several_files_are_all_looked_at(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    (tmp_path / "good.yaml").write_text(TEXT)
+    (tmp_path / "latin1.yaml").write_bytes(b"a: \xe9")
+    code = main(["validate", str(tmp_path / "good.yaml"), str(tmp_path / "none.yaml"), str(tmp_path / "latin1.yaml")])
+    output = capsys.readouterr().out.replace(f"{tmp_path}/", "").splitlines()
+    assert code == 1
+    assert output == [
+        "good.yaml: espejo valid",
+        "none.yaml:1: cannot be read: No such file or directory",
+        "latin1.yaml:1: is not UTF-8: unexpected end of data",
+    ]
+
+
+def test_what_the_api_server_prunes_is_pruned_here(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    code, _ = said(
+        tmp_path, capsys, with_spec(serving=None, training={"maxEpochs": 1e1, "activeDeadlineSeconds": None})
+    )
+    assert code == 0
+
+
+def test_every_example_is_valid(capsys: pytest.CaptureFixture[str]):
+    examples = sorted((Path(__file__).parents[3] / "examples").glob("*/speechmodel.yaml"))
+    assert examples
+    assert main(["validate", *map(str, examples)]) == 0, capsys.readouterr().out

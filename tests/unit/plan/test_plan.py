@@ -1,0 +1,480 @@
+"""What the plan decides, told as the life of one SpeechModel."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from speechmodel_api.stages import Stage, TrainInput
+from speechmodel_api.status import Phase, StageState
+from speechmodel_plan.observed import STUCK, Claim, RunState, Trouble
+from speechmodel_plan.plan import RESYNC
+from speechmodel_plan.status import without_run
+from support.world import World
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+@pytest.fixture
+def ready() -> World:
+    world = World()
+    world.to_ready()
+    world.started.clear()
+    return world
+
+
+def test_stages_run_one_after_another_and_the_model_is_served(world: World) -> None:
+    world.to_ready()
+    assert world.started == ["prepare-1", "train-1", "convert-1", "evaluate-1", "publish-1"]
+    assert world.status.phase is Phase.READY
+    assert world.status.progress == "10/10"
+    assert world.status.model is not None
+    assert world.status.serving is not None
+    assert world.status.serving.version == world.status.model.version == world.status.latest_version
+    assert {c.type: c.status for c in world.status.conditions} == dict.fromkeys(
+        ("DatasetReady", "Trained", "Published", "Promoted", "Serving", "Ready"), "True"
+    )
+
+
+def test_a_ready_model_asks_for_nothing_and_writes_nothing(ready: World) -> None:
+    writes = ready.writes
+    plan = ready.step(3600)
+    assert (plan.start, plan.stop, plan.events) == (None, (), ())
+    assert plan.look_again == RESYNC
+    assert ready.writes == writes
+
+
+def test_a_job_whose_making_was_not_recorded_is_found_by_its_name(world: World) -> None:
+    world.step()  # makes the claim
+    world.step(forget_status=True)
+    assert world.started == ["prepare-1"]
+    world.step()
+    assert world.started == ["prepare-1"], "no second Job for the same attempt"
+    assert world.stage(Stage.PREPARE).state is StageState.RUNNING
+
+
+@pytest.mark.parametrize("stage", list(Stage))
+def test_a_run_that_finished_unseen_is_recorded_at_the_next_look(world: World, stage: Stage) -> None:
+    world.until(stage)
+    world.status = world.status.model_copy(update={"stages": tuple(s for s in world.status.stages if s.name != stage)})
+    world.finish()
+    world.step()
+    assert world.stage(stage).state is StageState.SUCCEEDED
+    assert world.started.count(f"{stage.value}-1") == 1
+
+
+def test_a_finished_job_that_somebody_deleted_is_not_run_again(ready: World) -> None:
+    ready.runs.clear()
+    ready.step()
+    assert ready.started == []
+
+
+def test_raising_max_epochs_runs_training_again_in_the_same_lineage(ready: World) -> None:
+    before = next(d for d in ready.documents.values() if isinstance(d, TrainInput))
+    ready.edit(training__maxEpochs=20)
+    ready.to_ready()
+    assert ready.started == ["train-2", "convert-2", "evaluate-2", "publish-2"]
+    after = max((d for d in ready.documents.values() if isinstance(d, TrainInput)), key=lambda d: d.attempt)
+    assert after.lineage == before.lineage
+    assert (after.max_epochs, after.attempt) == (20, 2)
+    assert len(ready.status.history) == 2
+
+
+def test_a_restart_token_starts_another_lineage_on_the_same_data(ready: World) -> None:
+    before = {d.lineage for d in ready.documents.values() if isinstance(d, TrainInput)}
+    ready.edit(training__restartToken="again")
+    ready.until(Stage.TRAIN)
+    after = {d.lineage for d in ready.documents.values() if isinstance(d, TrainInput)}
+    assert ready.started == ["train-2"]
+    assert len(after - before) == 1
+
+
+def test_a_new_revision_with_other_data_trains_anew_while_the_old_model_serves(ready: World) -> None:
+    old = ready.status.model
+    assert old
+    ready.edit(dataset__revision="2")
+    ready.data = "other data"
+    ready.until(Stage.PUBLISH)
+    assert ready.status.model == old
+    assert ready.server
+    assert ready.server.version == old.version
+    assert ready.condition("Serving").status == "True"
+    assert ready.condition("Ready").status == "False"
+
+
+def test_a_new_revision_with_the_same_data_trains_nothing(ready: World) -> None:
+    ready.edit(dataset__revision="2")
+    ready.to_ready()
+    assert ready.started == ["prepare-2"]
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        {"serving__replicas": 3},
+        {"serving__service": {"name": "voice"}},
+        {"training__podTemplate": {"resources": {"limits": {"memory": "8Gi"}}}},
+        {"training__maxAttempts": 2},
+        {"training__activeDeadlineSeconds": 60},
+        {"publish__deletionPolicy": "Delete"},
+        {"publish__s3__secretRef": {"name": "other"}},
+    ],
+    ids=str,
+)
+def test_edits_that_change_no_content_run_no_job(ready: World, edit: dict[str, object]) -> None:
+    ready.edit(**edit)
+    ready.step()
+    ready.step()
+    assert ready.started == []
+
+
+def test_another_beam_width_is_measured_and_published_but_not_trained(ready: World) -> None:
+    ready.edit(decoding={"beamWidth": 50})
+    ready.to_ready()
+    assert ready.started == ["evaluate-2", "publish-2"]
+
+
+def test_suspend_ends_the_run_and_resume_goes_on_in_the_same_lineage(world: World) -> None:
+    world.until(Stage.TRAIN)
+    world.edit(suspend=True)
+    plan = world.step()
+    assert [run.stage for run in plan.stop] == [Stage.TRAIN]
+    assert world.status.phase is Phase.SUSPENDED
+    assert world.condition("Ready").reason == "Suspended"
+    world.edit(suspend=False)
+    world.step()
+    assert world.condition("Ready").reason == "WaitingForPods", "the old pod may still write"
+    world.bury()
+    world.step()
+    assert world.started[-2:] == ["train-1", "train-2"]
+    assert world.stage(Stage.TRAIN).failures == 0
+
+
+def test_suspending_a_ready_model_leaves_it_served(ready: World) -> None:
+    ready.edit(suspend=True)
+    ready.step()
+    assert ready.condition("Ready").status == "True"
+    assert ready.server
+
+
+def test_an_edit_in_mid_training_replaces_the_run_by_one_of_the_new_key(world: World) -> None:
+    world.until(Stage.TRAIN)
+    world.edit(training__maxEpochs=30)
+    assert world.step().stop
+    assert world.stage(Stage.TRAIN).reason == "Superseded"
+    world.bury()
+    world.step()
+    (document,) = [d for d in world.documents.values() if isinstance(d, TrainInput) and d.attempt == 2]
+    assert document.max_epochs == 30
+
+
+def test_other_pod_settings_in_mid_training_replace_the_pod(world: World) -> None:
+    world.until(Stage.TRAIN)
+    world.edit(training__podTemplate={"nodeSelector": {"pool": "gpu"}})
+    assert world.step().stop
+    world.bury()
+    world.step()
+    assert world.started[-1] == "train-2"
+
+
+def test_a_new_revision_in_mid_training_stops_it_first(world: World) -> None:
+    world.until(Stage.TRAIN)
+    world.edit(dataset__revision="2")
+    plan = world.step()
+    assert [run.stage for run in plan.stop] == [Stage.TRAIN]
+    assert plan.start is None
+    world.bury()
+    world.step()
+    assert world.started[-1] == "prepare-2"
+
+
+@pytest.mark.parametrize("code", [64, 65, 78])
+def test_failures_that_the_same_spec_would_meet_again_wait_for_an_edit(world: World, code: int) -> None:
+    world.until(Stage.PREPARE)
+    world.fail(code, "InvalidDataset", "no usable row in commands.csv")
+    world.step()
+    assert world.status.phase is Phase.FAILED
+    assert world.condition("DatasetReady").reason == "InvalidDataset"
+    assert world.condition("Ready").message == "no usable row in commands.csv"
+    world.step(7200)
+    assert world.started == ["prepare-1"]
+    world.edit(dataset__revision="2")
+    world.step()
+    assert world.started == ["prepare-1", "prepare-2"]
+
+
+def test_the_retry_annotation_asks_once_more(world: World) -> None:
+    world.until(Stage.PREPARE)
+    world.fail(65)
+    world.step()
+    world.annotations["speechops.dev/retry"] = "1"
+    world.step()
+    assert world.started == ["prepare-1", "prepare-2"]
+    world.fail(65)
+    world.step()
+    world.step(7200)
+    assert world.started == ["prepare-1", "prepare-2"], "each value asks once"
+
+
+def test_what_may_heal_is_retried_with_growing_pauses_and_then_given_up(world: World) -> None:
+    world.until(Stage.PUBLISH)
+    pauses = []
+    for attempt in range(1, 12):
+        world.fail(75, "UploadFailed", "AccessDenied")
+        began = world.now
+        world.step()
+        assert world.condition("Published").reason == "UploadFailed"
+        while world.started[-1] == f"publish-{attempt}":
+            assert world.plan
+            assert world.plan.look_again
+            world.step(world.plan.look_again.total_seconds())
+        pauses.append((world.now - began).total_seconds())
+    world.fail(75, "UploadFailed", "AccessDenied")
+    world.step()
+    assert pauses == [30, 60, 120, 240, 480, 960, 1800, 1800, 1800, 1800, 1800]
+    assert world.stage(Stage.PUBLISH).state is StageState.FAILED
+    assert "speechops.dev/retry" in world.condition("Published").message
+
+
+def test_a_mended_secret_goes_on_with_publish_alone(world: World) -> None:
+    world.until(Stage.PUBLISH)
+    world.fail(75, "UploadFailed", "InvalidAccessKeyId")
+    world.step()
+    world.step(31)
+    world.to_ready()
+    assert world.started[-1] == "publish-2"
+    assert world.started.count("train-1") == 1
+
+
+def test_a_killed_pod_is_replaced_at_once_and_epochs_gained_reset_the_count(world: World) -> None:
+    world.until(Stage.TRAIN)
+    for attempt in range(1, 12):
+        world.progress(epoch=attempt)
+        world.fail(137, result=None)
+        world.step()
+        world.step()
+        assert world.started[-1] == f"train-{attempt + 1}"
+    assert world.stage(Stage.TRAIN).failures == 1
+
+
+def test_out_of_memory_waits_for_other_pod_settings(world: World) -> None:
+    world.until(Stage.TRAIN)
+    world.fail(137, result=None, trouble=Trouble("OOMKilled", "the memory limit 1Gi was not enough", final=True))
+    world.step()
+    world.step(7200)
+    assert world.condition("Trained").reason == "OOMKilled"
+    assert world.started[-1] == "train-1"
+    world.edit(training__podTemplate={"resources": {"limits": {"memory": "2Gi"}}})
+    world.step()
+    assert world.started[-1] == "train-2"
+
+
+def test_a_missing_artefact_makes_its_producers_run_again(world: World) -> None:
+    world.until(Stage.EVALUATE)
+    world.fail(66, "ArtefactMissing", "exports/x is missing")
+    world.step()
+    world.to_ready()
+    again = world.started[world.started.index("evaluate-1") + 1 :]
+    assert again == ["prepare-2", "convert-2", "evaluate-2", "publish-1"]
+
+
+def test_a_lost_claim_retrains_nothing_until_an_edit_needs_it(ready: World) -> None:
+    ready.claim = None
+    ready.step()
+    assert ready.condition("Ready").status == "True"
+    assert ready.started == []
+    assert ready.claim is None
+    ready.edit(training__maxEpochs=20)
+    ready.to_ready()
+    assert ready.started[:2] == ["prepare-2", "train-2"]
+
+
+def test_a_recreated_claim_counts_as_empty(ready: World) -> None:
+    ready.claim = Claim("espejo-workspace", "another uid", owned=False)
+    ready.edit(decoding={"beamWidth": 9})
+    ready.to_ready()
+    assert ready.started == ["prepare-2", "train-2", "convert-2", "evaluate-2", "publish-2"]
+
+
+def test_the_deadline_counts_over_attempts(world: World) -> None:
+    world.edit(training__activeDeadlineSeconds=100)
+    world.until(Stage.TRAIN)
+    world.step(60)
+    world.fail(137, result=None)
+    world.step(1)
+    world.step(1)
+    assert world.started[-1] == "train-2"
+    world.step(45)
+    assert world.condition("Trained").reason == "DeadlineExceeded"
+    assert world.plan
+    assert world.plan.stop
+    world.bury()
+    world.edit(training__activeDeadlineSeconds=1000)
+    world.step()
+    assert world.started[-1] == "train-3"
+
+
+def test_why_a_pod_waits_is_told_in_the_schedulers_words(world: World) -> None:
+    world.until(Stage.TRAIN)
+    name = next(n for n, r in world.runs.items() if r.stage is Stage.TRAIN)
+    said = "0/2 nodes are available: 2 Insufficient nvidia.com/gpu."
+    world.finish(
+        state=RunState.PENDING, finished_at=None, exit_code=None, result=None, trouble=Trouble("Unschedulable", said)
+    )
+    plan = world.step()
+    assert (world.condition("Trained").reason, world.condition("Trained").message) == ("Unschedulable", said)
+    assert [(e.type, e.reason) for e in plan.events] == [("Warning", "Unschedulable")]
+    assert world.runs[name].state is RunState.PENDING
+
+
+def test_the_served_version_changes_only_when_every_replica_is_ready(ready: World) -> None:
+    old = ready.status.serving
+    assert old
+    ready.edit(training__maxEpochs=20)
+    ready.until(Stage.PUBLISH)
+    ready.finish()
+    ready.step()
+    ready.step()
+    assert ready.status.serving
+    assert ready.status.serving.version == old.version
+    assert ready.condition("Promoted").reason == "RollingOut"
+    ready.settle()
+    ready.step()
+    assert ready.status.serving.version == ready.status.latest_version != old.version
+
+
+def test_progress_is_written_at_an_epoch_or_each_15_seconds(world: World) -> None:
+    world.until(Stage.TRAIN)
+    world.progress(3)
+    world.step(1)
+    assert world.status.progress == "3/10"
+    writes = world.writes
+    for _ in range(5):
+        world.progress(3)
+        world.step(2)
+    assert world.writes == writes
+    world.progress(4)
+    world.step(2)
+    assert world.status.progress == "4/10"
+
+
+def test_a_condition_keeps_its_transition_time_until_its_status_changes(world: World) -> None:
+    world.until(Stage.TRAIN)
+    before = world.condition("Ready").last_transition_time
+    world.finish()
+    world.step(100)
+    assert world.condition("Ready").last_transition_time == before
+    assert world.condition("Trained").last_transition_time > before
+
+
+def test_waiting_for_a_node_does_not_count_towards_the_deadline(world: World) -> None:
+    world.edit(training__activeDeadlineSeconds=100)
+    world.until(Stage.TRAIN)
+    name = next(n for n, r in world.runs.items() if r.stage is Stage.TRAIN)
+    world.runs[name] = replace(world.runs[name], state=RunState.PENDING, trouble=Trouble("Unschedulable", "0/2 nodes"))
+    world.step(7200)
+    assert world.condition("Trained").reason == "Unschedulable"
+    world.runs[name] = replace(world.runs[name], state=RunState.RUNNING, trouble=None, started_at=world.now)
+    world.step(50)
+    assert world.condition("Trained").reason == "Training"
+    world.step(60)
+    assert world.condition("Trained").reason == "DeadlineExceeded"
+
+
+def test_an_image_that_cannot_be_pulled_is_tried_again_with_the_present_one(world: World) -> None:
+    world.until(Stage.PREPARE)
+    name = next(iter(world.runs))
+    stuck = replace(world.runs[name], state=RunState.PENDING, trouble=Trouble("ImagePullBackOff", "not found"))
+    world.runs[name] = stuck
+    assert not world.step(60).stop
+    assert [run.name for run in world.step(300).stop] == [name]
+    world.bury()
+    world.step()
+    assert world.started == ["prepare-1", "prepare-2"]
+
+
+def test_looking_again_never_stops_while_something_is_on_its_way(world: World) -> None:
+    for _ in range(60):
+        plan = world.step()
+        if any(r.state is RunState.RUNNING for r in world.runs.values()):
+            assert plan.look_again is not None
+            assert plan.look_again <= timedelta(seconds=60)
+            world.finish()
+        elif world.server and not world.server.settled:
+            assert plan.look_again is not None
+            world.settle()
+
+
+@pytest.mark.parametrize("edit", [{"suspend": True}, {"training__podTemplate": {"nodeSelector": {"pool": "gpu"}}}])
+def test_a_run_that_was_stopped_without_being_recorded_is_no_failure(world: World, edit: dict[str, object]) -> None:
+    world.until(Stage.TRAIN)
+    world.edit(**edit)
+    world.step(forget_status=True)
+    world.bury()
+    world.step()
+    assert world.stage(Stage.TRAIN).failures == 0
+    world.edit(suspend=False)
+    world.step()
+    assert world.started[-1] == "train-2"
+
+
+def test_a_run_that_somebody_deleted_is_a_failure(world: World) -> None:
+    world.until(Stage.TRAIN)
+    world.runs.clear()
+    world.step()
+    assert world.stage(Stage.TRAIN).failures == 1
+
+
+def test_a_run_that_cannot_be_made_keeps_its_attempt(world: World) -> None:
+    world.until(Stage.PREPARE)
+    world.finish()
+    plan = world.step()
+    assert plan.start
+    assert plan.start.stage is Stage.TRAIN
+    world.runs.pop(plan.start.name)
+    world.status = without_run(plan.status, plan.start)
+    assert world.status.stage(Stage.TRAIN) is None
+    assert world.stage(Stage.PREPARE).state is StageState.SUCCEEDED
+    again = world.step()
+    assert again.start == plan.start
+
+
+def test_a_pod_on_a_lost_node_is_told_with_the_ways_out_while_its_successor_waits(world: World) -> None:
+    world.until(Stage.TRAIN)
+    world.edit(training__restartToken="again")
+    world.step()
+    (name,) = [name for name, run in world.runs.items() if run.state is RunState.ENDING]
+    stuck = Trouble(STUCK, "pod x on node gpu does not end; bring the node back")
+    world.runs[name] = replace(world.runs[name], trouble=stuck)
+    world.step()
+    assert (world.condition("Trained").reason, world.condition("Trained").message) == (stuck.reason, stuck.message)
+
+
+def test_a_long_message_is_cut_to_what_the_schema_takes(world: World) -> None:
+    world.until(Stage.TRAIN)
+    (name,) = [name for name, run in world.runs.items() if run.state is RunState.RUNNING]
+    world.runs[name] = replace(world.runs[name], trouble=Trouble("Unschedulable", "taint " * 1000))
+    world.step()
+    assert len(world.stage(Stage.TRAIN).message or "") == len(world.condition("Trained").message) == 4000
+
+
+@pytest.mark.parametrize("edit", [{"training__restartToken": "again"}, {"training__maxEpochs": 3}])
+def test_the_epochs_of_an_earlier_training_are_not_shown_for_the_next(ready: World, edit: dict[str, object]) -> None:
+    assert ready.status.progress == "10/10"
+    ready.edit(**edit)
+    ready.until(Stage.TRAIN)
+    assert ready.status.progress is None
+    ready.progress(2)
+    ready.step()
+    assert ready.status.progress is not None
+    assert ready.status.progress.startswith("2/")
+
+
+def test_what_was_published_at_each_place_is_in_the_history(ready: World) -> None:
+    ready.edit(publish__s3__endpoint="http://elsewhere")
+    ready.to_ready()
+    ready.edit(publish__s3__endpoint=None)
+    ready.to_ready()
+    assert [model.endpoint for model in ready.status.history] == ["http://elsewhere", None]

@@ -1,0 +1,110 @@
+"""What the plan decides of a SpeechModel that is deleted: nothing is lost without a word, and nothing hangs."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+from speechmodel_api.stages import Stage
+from speechmodel_plan.observed import Purge, RunState, Trouble
+from support.world import World
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+@pytest.fixture
+def ready() -> World:
+    world = World()
+    world.to_ready()
+    return world
+
+
+def deleted(world: World) -> World:
+    """With the policy Delete, and told to go."""
+    world.edit(publish__deletionPolicy="Delete")
+    world.step()
+    assert world.finalizer
+    world.deleted_at = world.now
+    return world
+
+
+def test_without_the_policy_there_is_no_finalizer(ready: World) -> None:
+    assert not ready.finalizer
+
+
+def test_published_objects_are_purged_once_the_writers_are_gone(world: World) -> None:
+    world.until(Stage.PUBLISH)
+    deleted(world)
+    plan = world.step()
+    assert plan.stop
+    assert plan.purge is None
+    world.step()
+    assert world.plan
+    assert world.plan.purge is None, "the pod that uploads is still there"
+    world.bury()
+    plan = world.step()
+    assert plan.purge
+    assert plan.purge.base == "speech/espejo/uid-1"
+    assert plan.finalizer
+    world.purge = Purge(finished=True)
+    assert not world.step().finalizer
+
+
+@pytest.mark.parametrize(
+    "seconds, purge",
+    [
+        (
+            1,
+            Purge(finished=False, failure=Trouble("CreateContainerConfigError", "secret s3 not found", final=True)),
+        ),
+        (1, Purge(finished=True, failure=Trouble("PurgeFailed", "no route to host", final=True))),
+        (121, Purge(finished=False, created_at=datetime(2026, 1, 1, tzinfo=UTC))),
+    ],
+    ids=["secret gone", "job failed", "too slow"],
+)
+def test_a_purge_that_cannot_be_done_is_told_and_lets_go(ready: World, seconds: int, purge: Purge) -> None:
+    deleted(ready)
+    ready.purge = purge
+    plan = ready.step(seconds)
+    assert not plan.finalizer
+    assert [(e.type, e.reason) for e in plan.events] == [("Warning", "PurgeFailed")]
+    assert "s3://models/speech/espejo/uid-1/" in plan.events[0].message
+
+
+def test_a_purge_gets_its_time_however_long_the_operator_was_down(ready: World) -> None:
+    deleted(ready)
+    plan = ready.step(7200)
+    assert plan.purge
+    assert plan.finalizer
+    ready.purge = Purge(finished=False, created_at=ready.now)
+    assert ready.step(60).finalizer
+    assert not ready.step(61).finalizer
+
+
+def test_a_pod_on_a_lost_node_is_not_waited_for(world: World) -> None:
+    world.until(Stage.PUBLISH)
+    deleted(world)
+    world.step()
+    name = next(n for n, r in world.runs.items() if r.state is RunState.ENDING)
+    world.runs[name] = replace(world.runs[name], trouble=Trouble("PodStuck", "node gpu does not answer"))
+    assert world.step().purge
+
+
+@pytest.mark.parametrize("edit", [{"publish__s3__prefix": "new"}, {"publish__s3__endpoint": "http://elsewhere"}])
+def test_versions_published_elsewhere_before_are_named(ready: World, edit: dict[str, object]) -> None:
+    old = ready.status.model
+    assert old
+    ready.edit(**edit)
+    ready.to_ready()
+    deleted(ready)
+    ready.purge = Purge(finished=True)
+    plan = ready.step()
+    assert [(e.reason, old.uri in e.message) for e in plan.events] == [("PurgeIncomplete", True)]
+
+
+def test_a_model_that_never_published_goes_at_once(world: World) -> None:
+    world.until(Stage.TRAIN)
+    deleted(world)
+    assert not world.step().finalizer

@@ -1,0 +1,117 @@
+"""The Go programs, built once for each state of their go.mod, go.sum, sources and recipe."""
+
+import hashlib
+import os
+import re
+import shutil
+import time
+from pathlib import Path
+
+from .errors import MissingPrerequisite
+from .layout import TOOL, Layout
+from .shell import contained, run
+
+# module directory -> program -> Go package
+PROGRAMS = {
+    "kube": {"kube": ".", "pause": "./pause", "device-plugin": "./deviceplugin"},
+    "addons": {
+        "coredns": "./coredns",
+        "provisioner": "./provisioner",
+        "metrics-server": "sigs.k8s.io/metrics-server/cmd/metrics-server",
+        "kwok": "sigs.k8s.io/kwok/cmd/kwok",
+        "kubeconform": "github.com/yannh/kubeconform/cmd/kubeconform",
+    },
+    "helm": {"helm": "helm.sh/helm/v4/cmd/helm"},
+}
+# the names that the one Kubernetes binary goes by
+KUBE_NAMES = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl")
+# without CGO_ENABLED=0 every package would be compiled a second time
+ENVIRONMENT = {"CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly"}
+FLAGS = ("-trimpath", "-buildvcs=false")
+STAMPED = ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version")
+# how kwok's fake nodes and pods behave: it has no built-in default, but brings these in its module
+KWOK_STAGES = ("node/fast", "node/heartbeat-with-lease", "pod/fast")
+GO_NEEDED = (1, 26)
+KEPT = 2  # sets of binaries of each module, newest first
+
+
+def build(layout: Layout) -> dict[str, float]:
+    """Build what the cache lacks and link all into the state directory; returns the seconds each module took."""
+    took = {}
+    for name, programs in PROGRAMS.items():
+        module = TOOL / "go" / name
+        target = layout.cache / "bin" / f"{name}-{digest(module, programs)}"
+        if not target.exists():
+            require_go()
+            began = time.monotonic()
+            _build_module(module, programs, target)
+            took[name] = round(time.monotonic() - began, 1)
+        os.utime(target)
+        _prune(layout.cache / "bin", name)
+        _link(layout, target)
+    return took
+
+
+def digest(module: Path, programs: dict[str, str]) -> str:
+    """16 hex digits over the module's sources and how they are built."""
+    recipe = repr((programs, ENVIRONMENT, FLAGS, _linker_flags(module), KWOK_STAGES))
+    total = hashlib.sha256(recipe.encode())
+    sources = sorted(p for p in module.rglob("*") if p.suffix == ".go" or p.name in ("go.mod", "go.sum"))
+    for path in sources:
+        total.update(f"{path.relative_to(module)}\0".encode() + path.read_bytes())
+    return total.hexdigest()[:16]
+
+
+def require_go() -> None:
+    """Raise MissingPrerequisite unless PATH has a Go that is new enough."""
+    needed = ".".join(map(str, GO_NEEDED))
+    if not shutil.which("go"):
+        raise MissingPrerequisite(f"missing: the Go toolchain, {needed} or newer, as `go` in PATH")
+    said = run("go", "env", "GOVERSION", env=os.environ | {"GOTOOLCHAIN": "local"}).stdout.strip()
+    found = re.match(r"go(\d+)\.(\d+)", said)
+    if not found or tuple(map(int, found.groups())) < GO_NEEDED:
+        raise MissingPrerequisite(f"`go` in PATH is {said or 'of no known version'}, needed is {needed} or newer")
+
+
+def _linker_flags(module: Path) -> str:
+    """Kubernetes built outside its own Makefile calls itself v0.0.0-master: tell it its version."""
+    found = re.search(r"k8s\.io/kubernetes (v(\d+)\.(\d+)\.\S+)", (module / "go.mod").read_text())
+    if not found:
+        return "-s -w"
+    version, major, minor = found.groups()
+    fields = {"gitVersion": version, "gitMajor": major, "gitMinor": minor, "gitTreeState": "clean"}
+    return " ".join(["-s", "-w", *(f"-X {package}.{k}={v}" for package in STAMPED for k, v in fields.items())])
+
+
+def _build_module(module: Path, programs: dict[str, str], target: Path) -> None:
+    partial = target.with_name(f"{target.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    env = os.environ | ENVIRONMENT
+    ldflags = f"-ldflags={_linker_flags(module)}"
+    for program, package in programs.items():
+        contained("go", "build", *FLAGS, ldflags, "-o", partial / program, package, cwd=module, env=env)
+    if "kwok" in programs:
+        kwok = run("go", "list", "-m", "-f", "{{.Dir}}", "sigs.k8s.io/kwok", cwd=module, env=env).stdout.strip()
+        folders = [Path(kwok) / "kustomize" / "stage" / stage for stage in KWOK_STAGES]
+        stages = [path for folder in folders for path in sorted(folder.glob("*.yaml")) if path.stem != "kustomization"]
+        (partial / "kwok-stages.yaml").write_text("\n---\n".join(path.read_text() for path in stages))
+    partial.rename(target)
+
+
+def _prune(folder: Path, name: str) -> None:
+    """Remove all but the newest sets of a module's binaries."""
+    sets = sorted(folder.glob(f"{name}-*"), key=lambda path: path.stat().st_mtime, reverse=True)
+    for old in sets[KEPT:]:
+        shutil.rmtree(old)
+
+
+def _link(layout: Layout, target: Path) -> None:
+    layout.bin.mkdir(parents=True, exist_ok=True)
+    for program in target.iterdir():
+        for name in KUBE_NAMES if program.name == "kube" else (program.name,):
+            link = layout.bin / name
+            if link.is_symlink() and link.readlink() == program:
+                continue
+            link.unlink(missing_ok=True)
+            link.symlink_to(program)

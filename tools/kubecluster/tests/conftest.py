@@ -1,0 +1,48 @@
+"""What the harness's own tests share: a layout to play with, and a network of their own."""
+
+import ctypes
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from kubecluster import base, cluster, toolchain
+from kubecluster.layout import Layout
+from kubecluster.shell import run
+
+NEWNET = 0x40000000
+STATE = Path("/var/lib/kubecluster-test")
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    """Empty directories: no cluster."""
+    return Layout(tmp_path.resolve() / "state", tmp_path.resolve() / "cache")
+
+
+@pytest.fixture(scope="module")
+def own_network() -> Iterator[Layout]:
+    """A network namespace for one file's tests, so that a cluster that is up already is not disturbed.
+
+    Gives a layout with a state directory of its own and the usual cache, in which all that must be downloaded is.
+    """
+    layout = Layout(STATE, Layout.default().cache)
+    cluster.require(layout)
+    toolchain.build(layout)
+    base.ensure(layout)
+    home = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+    _call("unshare", NEWNET)
+    try:
+        run("ip", "link", "set", "lo", "up")
+        cluster.down(layout)  # what a killed run may have left
+        yield layout
+        cluster.reset(layout)
+    finally:
+        _call("setns", home, NEWNET)
+        os.close(home)
+
+
+def _call(name: str, *arguments: int) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if getattr(libc, name)(*arguments):
+        raise OSError(ctypes.get_errno(), name)
