@@ -14,9 +14,9 @@ from speechmodel_api.stages import (
     PrepareOutput,
     PublishInput,
     PublishOutput,
-    Stage,
     StageError,
     StageInput,
+    StageName,
     StageResult,
     TrainOutput,
 )
@@ -42,7 +42,7 @@ def digest(text: str) -> str:
 def output_of(document: StageInput, data: str) -> Document:
     """What a stage would give."""
     match document.stage:  # type: ignore[attr-defined]
-        case Stage.PREPARE:
+        case StageName.PREPARE:
             return PrepareOutput(
                 dataset_digest=digest(data),
                 alphabet_digest=digest("abc"),
@@ -52,7 +52,7 @@ def output_of(document: StageInput, data: str) -> Document:
                 test_clips=1,
                 audio_seconds=12,
             )
-        case Stage.TRAIN:
+        case StageName.TRAIN:
             epochs = document.max_epochs  # type: ignore[attr-defined]
             return TrainOutput(
                 epoch=epochs,
@@ -63,9 +63,9 @@ def output_of(document: StageInput, data: str) -> Document:
                 graph_sha256=digest(f"{data}{epochs}"),
                 graph_bytes=99,
             )
-        case Stage.CONVERT:
+        case StageName.CONVERT:
             return ConvertOutput(model_sha256=digest("m" + document.graph_sha256[:20]), size_bytes=100)  # type: ignore[attr-defined]
-        case Stage.EVALUATE:
+        case StageName.EVALUATE:
             return EvaluateOutput(clips=1, wer=0.1, cer=0.05, report_sha256=digest("r"), selftest_sha256=digest("s"))
         case _:
             assert isinstance(document, PublishInput)
@@ -109,7 +109,7 @@ class World:
             now=self.now,
             workspace=PurePosixPath("/workspace/espejo"),
             dataset=PurePosixPath("/dataset"),
-            settings={stage: settings_hash(stage, spec) for stage in Stage},
+            settings={stage: settings_hash(stage, spec) for stage in StageName},
             runs=tuple(self.runs.values()),
             claim=self.claim,
             server=self.server,
@@ -171,8 +171,8 @@ class World:
         self.finish(**({"state": RunState.FAILED, "exit_code": code, "result": result} | change))
 
     def progress(self, epoch: int) -> None:
-        name, run = next((n, r) for n, r in self.runs.items() if r.stage is Stage.TRAIN and r.state in ALIVE)
-        record = TrainProgress(epoch=epoch, max_epochs=10, step=epoch, fraction=0, time=self.now.isoformat())
+        name, run = next((n, r) for n, r in self.runs.items() if r.stage is StageName.TRAIN and r.state in ALIVE)
+        record = TrainProgress(epoch=epoch, max_epochs=10, step=epoch, fraction=0, time=self.now)
         self.runs[name] = replace(run, progress=record)
 
     def bury(self) -> None:
@@ -184,7 +184,7 @@ class World:
         assert self.server is not None
         self.server = replace(self.server, ready_replicas=self.server.replicas, settled=True)
 
-    def until(self, stage: Stage) -> None:
+    def until(self, stage: StageName) -> None:
         """Succeed every stage before this one; it is started."""
         for _ in range(40):
             self.step()
@@ -220,7 +220,7 @@ class World:
     def condition(self, name: str) -> Condition:
         return next(c for c in self.status.conditions if c.type == name)
 
-    def stage(self, stage: Stage) -> StageStatus:
+    def stage(self, stage: StageName) -> StageStatus:
         found = self.status.stage(stage)
         assert found is not None
         return found

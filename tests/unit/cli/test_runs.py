@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 from speechmodel_api.progress import TrainProgress
 from speechmodel_api.spec import Checkpoints, Hyperparameters
-from speechmodel_api.stages import Stage, TrainInput
+from speechmodel_api.stages import StageName, TrainInput
 from speechmodel_cli.local.runs import RunFolder
 from speechmodel_plan.observed import RunState
 from speechmodel_plan.pipeline import StageRun
@@ -14,7 +14,7 @@ from speechmodel_plan.pipeline import StageRun
 NOW = datetime.now(UTC).replace(microsecond=0)
 START = StageRun(
     name="espejo-train-0123abcd-4",
-    stage=Stage.TRAIN,
+    stage=StageName.TRAIN,
     settings="local",
     document=TrainInput(
         key="0123abcd",
@@ -48,7 +48,7 @@ def test_a_run_says_what_it_was_made_for(folder: RunFolder):
     run = observe(folder, alive=True)
     assert (run.name, run.stage, run.key, run.attempt, run.settings) == (
         START.name,
-        Stage.TRAIN,
+        StageName.TRAIN,
         "0123abcd",
         4,
         "local",

@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 from speechmodel_api.spec import SpeechModelSpec
-from speechmodel_api.stages import PublishInput, PurgeInput, Stage
+from speechmodel_api.stages import PublishInput, PurgeInput, StageName
 from speechmodel_api.status import ModelStatus
 from speechmodel_operator.resources import jobs, labels, serving
 from speechmodel_operator.resources.jobs import Images
@@ -45,7 +45,7 @@ GOLDEN_SETTINGS = {
 }
 
 
-def all_jobs(world: World) -> dict[Stage, dict[str, Any]]:
+def all_jobs(world: World) -> dict[StageName, dict[str, Any]]:
     world.to_ready()
     seen = world.observe()
     return {
@@ -67,10 +67,10 @@ def pods(world: World) -> list[dict[str, Any]]:
 
 @given(
     st.from_regex(r"[a-z]([-a-z0-9]{0,34}[a-z0-9])?", fullmatch=True),
-    st.sampled_from(list(Stage)),
+    st.sampled_from(list(StageName)),
     st.integers(1, 99_999_999),
 )
-def test_no_name_is_longer_than_63_characters(model: str, stage: Stage, attempt: int) -> None:
+def test_no_name_is_longer_than_63_characters(model: str, stage: StageName, attempt: int) -> None:
     assert len(names.run_name(model, stage, "0badcafe", attempt)) <= 63
     assert len(names.purge_name(model, "0" * 36)) <= 63
     assert len(names.claim_name(model)) <= 63
@@ -98,13 +98,13 @@ def test_every_pod_on_the_workspace_is_placed_where_training_can_run_and_only_tr
         assert pod["tolerations"] == [{"key": "nvidia.com/gpu", "operator": "Exists"}]
         assert pod["runtimeClassName"] == "nvidia"
         limits = pod["containers"][0]["resources"].get("limits", {})
-        assert ("nvidia.com/gpu" in limits) == (stage is Stage.TRAIN)
+        assert ("nvidia.com/gpu" in limits) == (stage is StageName.TRAIN)
 
 
 def test_only_publish_and_serving_see_the_secret() -> None:
     found = all_jobs(World())
     holders = {stage for stage, job in found.items() if "secretKeyRef" in json.dumps(job)}
-    assert holders == {Stage.PUBLISH}
+    assert holders == {StageName.PUBLISH}
     spec = SpeechModelSpec.model_validate(World().spec)
     pod = serving.deployment(IMAGES, "speech", "espejo", "uid-1", spec, MODEL)["spec"]["template"]["spec"]
     assert "secretKeyRef" in json.dumps(pod["initContainers"])
@@ -112,7 +112,7 @@ def test_only_publish_and_serving_see_the_secret() -> None:
 
 
 def test_the_failure_policy_stands_in_the_order_that_matters() -> None:
-    job = all_jobs(World())[Stage.TRAIN]
+    job = all_jobs(World())[StageName.TRAIN]
     rules = job["spec"]["podFailurePolicy"]["rules"]
     assert [rule["action"] for rule in rules] == ["FailJob", "Ignore", "Ignore"]
     assert rules[0]["onExitCodes"]["values"] == [64, 65, 66, 78]
@@ -124,7 +124,7 @@ def test_the_failure_policy_stands_in_the_order_that_matters() -> None:
 def test_the_input_document_survives_kubernetes_variable_expansion() -> None:
     world = World()
     world.edit(dataset__alphabet=["$", "(", ")", "a"])
-    job = all_jobs(world)[Stage.PREPARE]
+    job = all_jobs(world)[StageName.PREPARE]
     value = next(
         e["value"] for e in job["spec"]["template"]["spec"]["containers"][0]["env"] if e["name"] == "STAGE_INPUT"
     )
@@ -135,7 +135,7 @@ def test_the_input_document_survives_kubernetes_variable_expansion() -> None:
 def test_a_dataset_on_the_workspace_claim_is_mounted_once() -> None:
     world = World(claim=Claim("clips", "claim-uid", owned=False))
     world.edit(training__storage={"claimName": "clips"})
-    pod = all_jobs(world)[Stage.PREPARE]["spec"]["template"]["spec"]
+    pod = all_jobs(world)[StageName.PREPARE]["spec"]["template"]["spec"]
     assert len([v for v in pod["volumes"] if "persistentVolumeClaim" in v]) == 1
     assert {m["mountPath"] for m in pod["containers"][0]["volumeMounts"]} == {"/tmp", "/workspace", "/dataset"}
 
@@ -161,10 +161,10 @@ def test_what_is_applied_carries_a_hash_that_changes_with_it() -> None:
 
 def test_stage_input_is_the_same_whenever_it_is_asked_for() -> None:
     world = World()
-    world.until(Stage.TRAIN)
+    world.until(StageName.TRAIN)
     name, document = next((n, d) for n, d in world.documents.items() if n.startswith("espejo-train"))
     assert world.plan
-    again = stage_input(Stage.TRAIN, document.attempt, world.observe(), _done(world))
+    again = stage_input(StageName.TRAIN, document.attempt, world.observe(), _done(world))
     assert again == document
     assert name.endswith("-1")
 
@@ -210,7 +210,7 @@ def test_the_purge_does_not_need_the_nodes_of_training() -> None:
 
 def test_the_hash_of_the_pod_settings_never_changes_by_itself() -> None:
     world = World()
-    golden = {stage.value: settings_hash(stage, SpeechModelSpec.model_validate(world.spec)) for stage in Stage}
+    golden = {stage.value: settings_hash(stage, SpeechModelSpec.model_validate(world.spec)) for stage in StageName}
     world.edit(training__podTemplate=GPU)
-    golden["gpu"] = settings_hash(Stage.TRAIN, SpeechModelSpec.model_validate(world.spec))
+    golden["gpu"] = settings_hash(StageName.TRAIN, SpeechModelSpec.model_validate(world.spec))
     assert golden == GOLDEN_SETTINGS, "an upgrade would stop running trainings"

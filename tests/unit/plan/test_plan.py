@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from speechmodel_api.stages import Stage, TrainInput
+from speechmodel_api.stages import StageName, TrainInput
 from speechmodel_api.status import Phase, StageState
 from speechmodel_plan.observed import STUCK, Claim, RunState, Trouble
 from speechmodel_plan.plan import RESYNC
@@ -52,11 +52,11 @@ def test_a_job_whose_making_was_not_recorded_is_found_by_its_name(world: World) 
     assert world.started == ["prepare-1"]
     world.step()
     assert world.started == ["prepare-1"], "no second Job for the same attempt"
-    assert world.stage(Stage.PREPARE).state is StageState.RUNNING
+    assert world.stage(StageName.PREPARE).state is StageState.RUNNING
 
 
-@pytest.mark.parametrize("stage", list(Stage))
-def test_a_run_that_finished_unseen_is_recorded_at_the_next_look(world: World, stage: Stage) -> None:
+@pytest.mark.parametrize("stage", list(StageName))
+def test_a_run_that_finished_unseen_is_recorded_at_the_next_look(world: World, stage: StageName) -> None:
     world.until(stage)
     world.status = world.status.model_copy(update={"stages": tuple(s for s in world.status.stages if s.name != stage)})
     world.finish()
@@ -85,7 +85,7 @@ def test_raising_max_epochs_runs_training_again_in_the_same_lineage(ready: World
 def test_a_restart_token_starts_another_lineage_on_the_same_data(ready: World) -> None:
     before = {d.lineage for d in ready.documents.values() if isinstance(d, TrainInput)}
     ready.edit(training__restartToken="again")
-    ready.until(Stage.TRAIN)
+    ready.until(StageName.TRAIN)
     after = {d.lineage for d in ready.documents.values() if isinstance(d, TrainInput)}
     assert ready.started == ["train-2"]
     assert len(after - before) == 1
@@ -96,7 +96,7 @@ def test_a_new_revision_with_other_data_trains_anew_while_the_old_model_serves(r
     assert old
     ready.edit(dataset__revision="2")
     ready.data = "other data"
-    ready.until(Stage.PUBLISH)
+    ready.until(StageName.PUBLISH)
     assert ready.status.model == old
     assert ready.server
     assert ready.server.version == old.version
@@ -137,10 +137,10 @@ def test_another_beam_width_is_measured_and_published_but_not_trained(ready: Wor
 
 
 def test_suspend_ends_the_run_and_resume_goes_on_in_the_same_lineage(world: World) -> None:
-    world.until(Stage.TRAIN)
+    world.until(StageName.TRAIN)
     world.edit(suspend=True)
     plan = world.step()
-    assert [run.stage for run in plan.stop] == [Stage.TRAIN]
+    assert [run.stage for run in plan.stop] == [StageName.TRAIN]
     assert world.status.phase is Phase.SUSPENDED
     assert world.condition("Ready").reason == "Suspended"
     world.edit(suspend=False)
@@ -149,7 +149,7 @@ def test_suspend_ends_the_run_and_resume_goes_on_in_the_same_lineage(world: Worl
     world.bury()
     world.step()
     assert world.started[-2:] == ["train-1", "train-2"]
-    assert world.stage(Stage.TRAIN).failures == 0
+    assert world.stage(StageName.TRAIN).failures == 0
 
 
 def test_suspending_a_ready_model_leaves_it_served(ready: World) -> None:
@@ -160,10 +160,10 @@ def test_suspending_a_ready_model_leaves_it_served(ready: World) -> None:
 
 
 def test_an_edit_in_mid_training_replaces_the_run_by_one_of_the_new_key(world: World) -> None:
-    world.until(Stage.TRAIN)
+    world.until(StageName.TRAIN)
     world.edit(training__maxEpochs=30)
     assert world.step().stop
-    assert world.stage(Stage.TRAIN).reason == "Superseded"
+    assert world.stage(StageName.TRAIN).reason == "Superseded"
     world.bury()
     world.step()
     (document,) = [d for d in world.documents.values() if isinstance(d, TrainInput) and d.attempt == 2]
@@ -171,7 +171,7 @@ def test_an_edit_in_mid_training_replaces_the_run_by_one_of_the_new_key(world: W
 
 
 def test_other_pod_settings_in_mid_training_replace_the_pod(world: World) -> None:
-    world.until(Stage.TRAIN)
+    world.until(StageName.TRAIN)
     world.edit(training__podTemplate={"nodeSelector": {"pool": "gpu"}})
     assert world.step().stop
     world.bury()
@@ -180,10 +180,10 @@ def test_other_pod_settings_in_mid_training_replace_the_pod(world: World) -> Non
 
 
 def test_a_new_revision_in_mid_training_stops_it_first(world: World) -> None:
-    world.until(Stage.TRAIN)
+    world.until(StageName.TRAIN)
     world.edit(dataset__revision="2")
     plan = world.step()
-    assert [run.stage for run in plan.stop] == [Stage.TRAIN]
+    assert [run.stage for run in plan.stop] == [StageName.TRAIN]
     assert plan.start is None
     world.bury()
     world.step()
@@ -192,7 +192,7 @@ def test_a_new_revision_in_mid_training_stops_it_first(world: World) -> None:
 
 @pytest.mark.parametrize("code", [64, 65, 78])
 def test_failures_that_the_same_spec_would_meet_again_wait_for_an_edit(world: World, code: int) -> None:
-    world.until(Stage.PREPARE)
+    world.until(StageName.PREPARE)
     world.fail(code, "InvalidDataset", "no usable row in commands.csv")
     world.step()
     assert world.status.phase is Phase.FAILED
@@ -206,7 +206,7 @@ def test_failures_that_the_same_spec_would_meet_again_wait_for_an_edit(world: Wo
 
 
 def test_the_retry_annotation_asks_once_more(world: World) -> None:
-    world.until(Stage.PREPARE)
+    world.until(StageName.PREPARE)
     world.fail(65)
     world.step()
     world.annotations["speechops.dev/retry"] = "1"
@@ -219,7 +219,7 @@ def test_the_retry_annotation_asks_once_more(world: World) -> None:
 
 
 def test_what_may_heal_is_retried_with_growing_pauses_and_then_given_up(world: World) -> None:
-    world.until(Stage.PUBLISH)
+    world.until(StageName.PUBLISH)
     pauses = []
     for attempt in range(1, 12):
         world.fail(75, "UploadFailed", "AccessDenied")
@@ -234,12 +234,12 @@ def test_what_may_heal_is_retried_with_growing_pauses_and_then_given_up(world: W
     world.fail(75, "UploadFailed", "AccessDenied")
     world.step()
     assert pauses == [30, 60, 120, 240, 480, 960, 1800, 1800, 1800, 1800, 1800]
-    assert world.stage(Stage.PUBLISH).state is StageState.FAILED
+    assert world.stage(StageName.PUBLISH).state is StageState.FAILED
     assert "speechops.dev/retry" in world.condition("Published").message
 
 
 def test_a_mended_secret_goes_on_with_publish_alone(world: World) -> None:
-    world.until(Stage.PUBLISH)
+    world.until(StageName.PUBLISH)
     world.fail(75, "UploadFailed", "InvalidAccessKeyId")
     world.step()
     world.step(31)
@@ -249,18 +249,18 @@ def test_a_mended_secret_goes_on_with_publish_alone(world: World) -> None:
 
 
 def test_a_killed_pod_is_replaced_at_once_and_epochs_gained_reset_the_count(world: World) -> None:
-    world.until(Stage.TRAIN)
+    world.until(StageName.TRAIN)
     for attempt in range(1, 12):
         world.progress(epoch=attempt)
         world.fail(137, result=None)
         world.step()
         world.step()
         assert world.started[-1] == f"train-{attempt + 1}"
-    assert world.stage(Stage.TRAIN).failures == 1
+    assert world.stage(StageName.TRAIN).failures == 1
 
 
 def test_out_of_memory_waits_for_other_pod_settings(world: World) -> None:
-    world.until(Stage.TRAIN)
+    world.until(StageName.TRAIN)
     world.fail(137, result=None, trouble=Trouble("OOMKilled", "the memory limit 1Gi was not enough", final=True))
     world.step()
     world.step(7200)
@@ -272,7 +272,7 @@ def test_out_of_memory_waits_for_other_pod_settings(world: World) -> None:
 
 
 def test_a_missing_artefact_makes_its_producers_run_again(world: World) -> None:
-    world.until(Stage.EVALUATE)
+    world.until(StageName.EVALUATE)
     world.fail(66, "ArtefactMissing", "exports/x is missing")
     world.step()
     world.to_ready()
@@ -300,7 +300,7 @@ def test_a_recreated_claim_counts_as_empty(ready: World) -> None:
 
 def test_the_deadline_counts_over_attempts(world: World) -> None:
     world.edit(training__activeDeadlineSeconds=100)
-    world.until(Stage.TRAIN)
+    world.until(StageName.TRAIN)
     world.step(60)
     world.fail(137, result=None)
     world.step(1)
@@ -317,8 +317,8 @@ def test_the_deadline_counts_over_attempts(world: World) -> None:
 
 
 def test_why_a_pod_waits_is_told_in_the_schedulers_words(world: World) -> None:
-    world.until(Stage.TRAIN)
-    name = next(n for n, r in world.runs.items() if r.stage is Stage.TRAIN)
+    world.until(StageName.TRAIN)
+    name = next(n for n, r in world.runs.items() if r.stage is StageName.TRAIN)
     said = "0/2 nodes are available: 2 Insufficient nvidia.com/gpu."
     world.finish(
         state=RunState.PENDING, finished_at=None, exit_code=None, result=None, trouble=Trouble("Unschedulable", said)
@@ -333,7 +333,7 @@ def test_the_served_version_changes_only_when_every_replica_is_ready(ready: Worl
     old = ready.status.serving
     assert old
     ready.edit(training__maxEpochs=20)
-    ready.until(Stage.PUBLISH)
+    ready.until(StageName.PUBLISH)
     ready.finish()
     ready.step()
     ready.step()
@@ -346,7 +346,7 @@ def test_the_served_version_changes_only_when_every_replica_is_ready(ready: Worl
 
 
 def test_progress_is_written_at_an_epoch_or_each_15_seconds(world: World) -> None:
-    world.until(Stage.TRAIN)
+    world.until(StageName.TRAIN)
     world.progress(3)
     world.step(1)
     assert world.status.progress == "3/10"
@@ -361,7 +361,7 @@ def test_progress_is_written_at_an_epoch_or_each_15_seconds(world: World) -> Non
 
 
 def test_a_condition_keeps_its_transition_time_until_its_status_changes(world: World) -> None:
-    world.until(Stage.TRAIN)
+    world.until(StageName.TRAIN)
     before = world.condition("Ready").last_transition_time
     world.finish()
     world.step(100)
@@ -371,8 +371,8 @@ def test_a_condition_keeps_its_transition_time_until_its_status_changes(world: W
 
 def test_waiting_for_a_node_does_not_count_towards_the_deadline(world: World) -> None:
     world.edit(training__activeDeadlineSeconds=100)
-    world.until(Stage.TRAIN)
-    name = next(n for n, r in world.runs.items() if r.stage is Stage.TRAIN)
+    world.until(StageName.TRAIN)
+    name = next(n for n, r in world.runs.items() if r.stage is StageName.TRAIN)
     world.runs[name] = replace(world.runs[name], state=RunState.PENDING, trouble=Trouble("Unschedulable", "0/2 nodes"))
     world.step(7200)
     assert world.condition("Trained").reason == "Unschedulable"
@@ -384,7 +384,7 @@ def test_waiting_for_a_node_does_not_count_towards_the_deadline(world: World) ->
 
 
 def test_an_image_that_cannot_be_pulled_is_tried_again_with_the_present_one(world: World) -> None:
-    world.until(Stage.PREPARE)
+    world.until(StageName.PREPARE)
     name = next(iter(world.runs))
     stuck = replace(world.runs[name], state=RunState.PENDING, trouble=Trouble("ImagePullBackOff", "not found"))
     world.runs[name] = stuck
@@ -409,40 +409,40 @@ def test_looking_again_never_stops_while_something_is_on_its_way(world: World) -
 
 @pytest.mark.parametrize("edit", [{"suspend": True}, {"training__podTemplate": {"nodeSelector": {"pool": "gpu"}}}])
 def test_a_run_that_was_stopped_without_being_recorded_is_no_failure(world: World, edit: dict[str, object]) -> None:
-    world.until(Stage.TRAIN)
+    world.until(StageName.TRAIN)
     world.edit(**edit)
     world.step(forget_status=True)
     world.bury()
     world.step()
-    assert world.stage(Stage.TRAIN).failures == 0
+    assert world.stage(StageName.TRAIN).failures == 0
     world.edit(suspend=False)
     world.step()
     assert world.started[-1] == "train-2"
 
 
 def test_a_run_that_somebody_deleted_is_a_failure(world: World) -> None:
-    world.until(Stage.TRAIN)
+    world.until(StageName.TRAIN)
     world.runs.clear()
     world.step()
-    assert world.stage(Stage.TRAIN).failures == 1
+    assert world.stage(StageName.TRAIN).failures == 1
 
 
 def test_a_run_that_cannot_be_made_keeps_its_attempt(world: World) -> None:
-    world.until(Stage.PREPARE)
+    world.until(StageName.PREPARE)
     world.finish()
     plan = world.step()
     assert plan.start
-    assert plan.start.stage is Stage.TRAIN
+    assert plan.start.stage is StageName.TRAIN
     world.runs.pop(plan.start.name)
     world.status = without_run(plan.status, plan.start)
-    assert world.status.stage(Stage.TRAIN) is None
-    assert world.stage(Stage.PREPARE).state is StageState.SUCCEEDED
+    assert world.status.stage(StageName.TRAIN) is None
+    assert world.stage(StageName.PREPARE).state is StageState.SUCCEEDED
     again = world.step()
     assert again.start == plan.start
 
 
 def test_a_pod_on_a_lost_node_is_told_with_the_ways_out_while_its_successor_waits(world: World) -> None:
-    world.until(Stage.TRAIN)
+    world.until(StageName.TRAIN)
     world.edit(training__restartToken="again")
     world.step()
     (name,) = [name for name, run in world.runs.items() if run.state is RunState.ENDING]
@@ -453,18 +453,18 @@ def test_a_pod_on_a_lost_node_is_told_with_the_ways_out_while_its_successor_wait
 
 
 def test_a_long_message_is_cut_to_what_the_schema_takes(world: World) -> None:
-    world.until(Stage.TRAIN)
+    world.until(StageName.TRAIN)
     (name,) = [name for name, run in world.runs.items() if run.state is RunState.RUNNING]
     world.runs[name] = replace(world.runs[name], trouble=Trouble("Unschedulable", "taint " * 1000))
     world.step()
-    assert len(world.stage(Stage.TRAIN).message or "") == len(world.condition("Trained").message) == 4000
+    assert len(world.stage(StageName.TRAIN).message or "") == len(world.condition("Trained").message) == 4000
 
 
 @pytest.mark.parametrize("edit", [{"training__restartToken": "again"}, {"training__maxEpochs": 3}])
 def test_the_epochs_of_an_earlier_training_are_not_shown_for_the_next(ready: World, edit: dict[str, object]) -> None:
     assert ready.status.progress == "10/10"
     ready.edit(**edit)
-    ready.until(Stage.TRAIN)
+    ready.until(StageName.TRAIN)
     assert ready.status.progress is None
     ready.progress(2)
     ready.step()

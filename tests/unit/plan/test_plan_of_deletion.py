@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
-from speechmodel_api.stages import Stage
+from speechmodel_api.stages import StageName
 from speechmodel_plan.observed import Purge, RunState, Trouble
 from support.world import World
 
@@ -35,7 +35,7 @@ def test_without_the_policy_there_is_no_finalizer(ready: World) -> None:
 
 
 def test_published_objects_are_purged_once_the_writers_are_gone(world: World) -> None:
-    world.until(Stage.PUBLISH)
+    world.until(StageName.PUBLISH)
     deleted(world)
     plan = world.step()
     assert plan.stop
@@ -84,7 +84,7 @@ def test_a_purge_gets_its_time_however_long_the_operator_was_down(ready: World) 
 
 
 def test_a_pod_on_a_lost_node_is_not_waited_for(world: World) -> None:
-    world.until(Stage.PUBLISH)
+    world.until(StageName.PUBLISH)
     deleted(world)
     world.step()
     name = next(n for n, r in world.runs.items() if r.state is RunState.ENDING)
@@ -105,6 +105,6 @@ def test_versions_published_elsewhere_before_are_named(ready: World, edit: dict[
 
 
 def test_a_model_that_never_published_goes_at_once(world: World) -> None:
-    world.until(Stage.TRAIN)
+    world.until(StageName.TRAIN)
     deleted(world)
     assert not world.step().finalizer

@@ -11,7 +11,7 @@ from functools import partial
 from kubernetes.utils import parse_quantity
 from speechmodel_api.progress import StepProgress, TrainProgress, last_progress
 from speechmodel_api.spec import SpeechModelSpec
-from speechmodel_api.stages import Stage
+from speechmodel_api.stages import StageName
 from speechmodel_api.status import SpeechModelStatus
 from speechmodel_plan import names
 from speechmodel_plan.events import Event
@@ -284,7 +284,7 @@ class ClusterEngine:
 
     async def _read_progress(self, found_pods: list[Object]) -> None:
         """The trainer's newest record, on its own clock, and once more when its pod has ended."""
-        for pod in _with_stage(found_pods, Stage.TRAIN.value):
+        for pod in _with_stage(found_pods, StageName.TRAIN.value):
             job = pod["metadata"]["labels"].get(observe.JOB_NAME, "")
             if job not in self._jobs or not self._worth_reading(pod):
                 continue

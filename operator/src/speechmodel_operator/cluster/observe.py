@@ -7,17 +7,17 @@ from typing import Any
 
 from speechmodel_api.progress import StepProgress, TrainProgress
 from speechmodel_api.spec import SpeechModelSpec
-from speechmodel_api.stages import Stage
+from speechmodel_api.stages import StageName
 from speechmodel_api.status import SpeechModelStatus
+from speechmodel_api.times import parse_time
 from speechmodel_plan.observed import Claim, Identity, Observed, Purge, Run, RunState, Server, Trouble
-from speechmodel_plan.timestamps import parse_time
 
 from speechmodel_operator.cluster import pods
 from speechmodel_operator.resources import labels
 from speechmodel_operator.resources.pod import DATASET_MOUNT, STAGE_CONTAINER, WORKSPACE_MOUNT, settings_hash
 
 Object = dict[str, Any]
-STAGES = {stage.value for stage in Stage}
+STAGES = {stage.value for stage in StageName}
 JOB_NAME = "batch.kubernetes.io/job-name"
 NO_POD_AFTER_SECONDS = 20
 
@@ -44,7 +44,7 @@ def observed(
         now=now,
         workspace=PurePosixPath(WORKSPACE_MOUNT, metadata["name"]),
         dataset=PurePosixPath(DATASET_MOUNT, path),
-        settings={stage: settings_hash(stage, spec) for stage in Stage},
+        settings={stage: settings_hash(stage, spec) for stage in StageName},
         runs=runs,
         claim=claim,
         server=server,
@@ -148,7 +148,7 @@ def _job_run(
     finished = (ended or {}).get("finishedAt") or _condition(job, _finished(job) or "").get("lastTransitionTime")
     return Run(
         name=name,
-        stage=Stage(metadata["labels"][labels.STAGE]),
+        stage=StageName(metadata["labels"][labels.STAGE]),
         key=metadata["labels"][labels.KEY],
         attempt=int(metadata["labels"][labels.ATTEMPT]),
         settings=metadata.get("annotations", {}).get(labels.SETTINGS, ""),
@@ -167,7 +167,7 @@ def _orphan_run(name: str, left: list[Object], now: datetime) -> Run:
     metadata = left[0]["metadata"]
     return Run(
         name=name,
-        stage=Stage(metadata["labels"][labels.STAGE]),
+        stage=StageName(metadata["labels"][labels.STAGE]),
         key=metadata["labels"].get(labels.KEY, ""),
         attempt=int(metadata["labels"].get(labels.ATTEMPT, 0)),
         settings="",

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
+from speechmodel_api.times import parse_time
 from speechmodel_plan.observed import STUCK, Trouble
-from speechmodel_plan.timestamps import parse_time
 
 Object = dict[str, Any]
 

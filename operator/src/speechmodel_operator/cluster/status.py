@@ -8,8 +8,8 @@ from typing import Any
 
 from speechmodel_api.crd import GROUP, KIND, VERSION
 from speechmodel_api.status import SpeechModelStatus
+from speechmodel_api.times import format_time
 from speechmodel_plan.events import Event
-from speechmodel_plan.timestamps import timestamp
 
 from speechmodel_operator.cluster.api import EVENTS, FIELD_MANAGER, MODELS, Api, Object
 from speechmodel_operator.cluster.errors import ClusterError
@@ -33,7 +33,7 @@ async def post_events(api: Api, model: Object, events: Iterable[Event], now: dat
     """What `kubectl describe` shows. An Event that is refused, as all are in a namespace that is on its way out, is only logged."""
     metadata = model["metadata"]
     for event in events:
-        time = timestamp(now)
+        time = format_time(now)
         body = {
             "metadata": {"name": f"{metadata['name']}.{uuid.uuid4().hex[:16]}", "namespace": metadata["namespace"]},
             "involvedObject": {

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from speechmodel_api.exit_codes import ExitCode
 from speechmodel_api.spec import SpeechModelSpec
-from speechmodel_api.stages import PurgeInput, Stage, StageInput
+from speechmodel_api.stages import PurgeInput, StageInput, StageName
 from speechmodel_plan import names
 from speechmodel_plan.programs import PROGRAMS
 
@@ -46,7 +46,7 @@ def stage_job(
     spec: SpeechModelSpec,
     name: str,
     document: StageInput,
-    stage: Stage,
+    stage: StageName,
     settings: str,
 ) -> Manifest:
     """The Job of one attempt of a stage."""
@@ -54,7 +54,7 @@ def stage_job(
     claim = training.storage.claim_name or names.claim_name(model)
     mounts: list[Manifest] = [{"name": "workspace", "mountPath": WORKSPACE_MOUNT}]
     volumes: list[Manifest] = [{"name": "workspace", "persistentVolumeClaim": {"claimName": claim}}]
-    if stage is Stage.PREPARE:
+    if stage is StageName.PREPARE:
         source = spec.dataset.source.persistent_volume_claim.claim_name
         if source == claim:
             mounts.append({"name": "workspace", "mountPath": DATASET_MOUNT, "readOnly": True})
@@ -62,11 +62,11 @@ def stage_job(
             mounts.append({"name": "dataset", "mountPath": DATASET_MOUNT, "readOnly": True})
             volumes.append({"name": "dataset", "persistentVolumeClaim": {"claimName": source, "readOnly": True}})
     env = program_env(document)
-    if stage is Stage.PUBLISH:
+    if stage is StageName.PUBLISH:
         env += credentials(spec.publish.s3.secret_ref)
     program = container(
         STAGE_CONTAINER,
-        images.training if stage is Stage.TRAIN else images.pipeline,
+        images.training if stage is StageName.TRAIN else images.pipeline,
         images.pull_policy,
         ["python", "-m", PROGRAMS[stage]],
         env=env,

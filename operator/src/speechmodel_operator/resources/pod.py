@@ -7,7 +7,7 @@ from typing import Any
 from speechmodel_api.base import Document
 from speechmodel_api.credentials import CREDENTIALS
 from speechmodel_api.spec import LocalObjectReference, PodTemplate, Resources, SpeechModelSpec
-from speechmodel_api.stages import INPUT_VARIABLE, RESULT_VARIABLE, Stage
+from speechmodel_api.stages import INPUT_VARIABLE, RESULT_VARIABLE, StageName
 
 Manifest = dict[str, Any]
 
@@ -86,12 +86,12 @@ def resources(given: Resources) -> Manifest:
     return given.model_dump(by_alias=True, exclude_defaults=True)
 
 
-def stage_resources(stage: Stage, spec: SpeechModelSpec) -> Manifest:
+def stage_resources(stage: StageName, spec: SpeechModelSpec) -> Manifest:
     """The template's for train, with its GPUs; little for the others."""
-    return resources(spec.training.pod_template.resources) if stage is Stage.TRAIN else LIGHT
+    return resources(spec.training.pod_template.resources) if stage is StageName.TRAIN else LIGHT
 
 
-def settings_hash(stage: Stage, spec: SpeechModelSpec) -> str:
+def settings_hash(stage: StageName, spec: SpeechModelSpec) -> str:
     """Of all that shapes a stage's pod besides its key and the images: an unfinished Job made with others is replaced.
 
     Images are left out, and so are fields at their defaults: an upgrade of the operator does not stop a training.
@@ -99,14 +99,14 @@ def settings_hash(stage: Stage, spec: SpeechModelSpec) -> str:
     training = spec.training
     parts: dict[str, Any] = {
         "template": training.pod_template.model_dump(
-            mode="json", exclude_defaults=True, exclude=set() if stage is Stage.TRAIN else {"resources"}
+            mode="json", exclude_defaults=True, exclude=set() if stage is StageName.TRAIN else {"resources"}
         ),
         "claim": training.storage.claim_name,
         "grace": training.termination_grace_period_seconds,
     }
-    if stage is Stage.TRAIN:
+    if stage is StageName.TRAIN:
         parts["checkpoints"] = training.checkpoints.model_dump(mode="json", exclude_defaults=True)
-    if stage is Stage.PUBLISH:
+    if stage is StageName.PUBLISH:
         s3 = spec.publish.s3
         parts["s3"] = [s3.region, s3.secret_ref.name if s3.secret_ref else None]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:8]

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field, TypeAdapter, ValidationError
 
 from speechmodel_api.base import Document
+from speechmodel_api.times import Time
 
 
 class TrainProgress(Document):
@@ -23,8 +24,8 @@ class TrainProgress(Document):
     """Mean CTC loss per clip: of the last finished epoch; before the first one is finished, of the steps so far."""
     dev_loss: float | None = None
     clips_per_second: float | None = None
-    time: str
-    """RFC 3339, UTC."""
+    time: Time
+    """When the record was written."""
 
 
 class StepProgress(Document):
@@ -35,8 +36,8 @@ class StepProgress(Document):
     total: Annotated[int, Field(ge=0)]
     unit: str
     """clips, bytes, ..."""
-    time: str
-    """RFC 3339, UTC."""
+    time: Time
+    """When the record was written."""
 
 
 Progress = Annotated[TrainProgress | StepProgress, Field(discriminator="record")]

@@ -36,7 +36,7 @@ Key = Annotated[str, Field(pattern="^[0-9a-f]{8}$")]
 """See keys.py."""
 
 
-class Stage(StrEnum):
+class StageName(StrEnum):
     """The stages in the order in which they run."""
 
     PREPARE = "prepare"
@@ -69,7 +69,7 @@ class Decoding(Document):
 class PrepareInput(StageInput):
     """prepare: a folder of recordings and transcripts -> a dataset of 16 kHz mono 16-bit clips in three parts."""
 
-    stage: Literal[Stage.PREPARE] = Stage.PREPARE
+    stage: Literal[StageName.PREPARE] = StageName.PREPARE
     source: PurePosixPath
     """Folder that holds the dataset; read only."""
     format: DatasetFormat
@@ -104,7 +104,7 @@ class PrepareOutput(Document):
 class TrainInput(StageInput):
     """train: a dataset -> checkpoints of a lineage, and the exported graph."""
 
-    stage: Literal[Stage.TRAIN] = Stage.TRAIN
+    stage: Literal[StageName.TRAIN] = StageName.TRAIN
     data_key: Key
     dataset_digest: Digest
     lineage: Key
@@ -136,7 +136,7 @@ class TrainOutput(Document):
 class ConvertInput(StageInput):
     """convert: a frozen graph (.pb) -> a memory-mapped one (.pbmm)."""
 
-    stage: Literal[Stage.CONVERT] = Stage.CONVERT
+    stage: Literal[StageName.CONVERT] = StageName.CONVERT
     train_key: Key
     graph_sha256: Digest
     data_key: Key
@@ -153,7 +153,7 @@ class ConvertOutput(Document):
 class EvaluateInput(StageInput):
     """evaluate: WER and CER of the converted file on the test clips, with the runtime that serves it."""
 
-    stage: Literal[Stage.EVALUATE] = Stage.EVALUATE
+    stage: Literal[StageName.EVALUATE] = StageName.EVALUATE
     convert_key: Key
     model_sha256: Digest
     data_key: Key
@@ -178,7 +178,7 @@ class EvaluateOutput(Document):
 class PublishInput(StageInput):
     """publish: model and report -> S3, content-addressed and read back."""
 
-    stage: Literal[Stage.PUBLISH] = Stage.PUBLISH
+    stage: Literal[StageName.PUBLISH] = StageName.PUBLISH
     convert_key: Key
     model_sha256: Digest
     evaluate_key: Key

@@ -6,10 +6,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from speechmodel_api.base import ApiModel
-from speechmodel_api.stages import Stage
+from speechmodel_api.stages import StageName
+from speechmodel_api.times import Time
 
-Time = Annotated[str, Field(max_length=32, json_schema_extra={"format": "date-time"})]
-"""RFC 3339, UTC, whole seconds."""
 Message = Annotated[str, Field(max_length=4096)]
 Short = Annotated[str, Field(max_length=256)]
 
@@ -74,7 +73,7 @@ class StageState(StrEnum):
 class StageStatus(ApiModel):
     """The newest run of a stage. `state` Succeeded with the key that the spec asks for is what keeps a stage from running again."""
 
-    name: Stage
+    name: StageName
     """prepare, train, convert, evaluate or publish."""
     key: Short
     """What it ran for: see docs/architecture.md, Keys."""
@@ -201,6 +200,10 @@ class SpeechModelStatus(ApiModel):
     history: Annotated[tuple[ModelStatus, ...], Field(max_length=HISTORY_LENGTH)] = ()
     """Published versions, newest first."""
 
-    def stage(self, name: Stage) -> StageStatus | None:
+    def condition(self, type: ConditionType) -> Condition | None:  # noqa: A002 - the field's name in every Kubernetes API
+        """Return the condition of a type, or None before it is first reported."""
+        return next((condition for condition in self.conditions if condition.type == type), None)
+
+    def stage(self, name: StageName) -> StageStatus | None:
         """The newest run of a stage."""
         return next((stage for stage in self.stages if stage.name == name), None)

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from speechmodel_api.progress import StepProgress, TrainProgress
-from speechmodel_api.stages import Stage
+from speechmodel_api.stages import StageName
 from speechmodel_api.status import ConditionType, SpeechModelStatus, StageState, StageStatus
 from speechmodel_plan.plan import Plan
 
@@ -28,7 +28,7 @@ class Board(Protocol):
     def begin(self, entry: StageStatus, *, again: bool) -> None:
         """A run was started; `again`: after one for the same key that came to nothing."""
 
-    def progressed(self, stage: Stage, record: TrainProgress | StepProgress) -> None:
+    def progressed(self, stage: StageName, record: TrainProgress | StepProgress) -> None:
         """It got further."""
 
     def end(self, entry: StageStatus) -> None:
@@ -51,7 +51,7 @@ class Display:
         self.ready = asyncio.Event()
         """Set once the model is as the manifest wants it."""
 
-    def progressed(self, stage: Stage, record: TrainProgress | StepProgress) -> None:
+    def progressed(self, stage: StageName, record: TrainProgress | StepProgress) -> None:
         """As it comes."""
         self._board.progressed(stage, record)
 
@@ -75,7 +75,7 @@ class Bars:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._tasks: dict[Stage, TaskID] = {}
+        self._tasks: dict[StageName, TaskID] = {}
         self._progress = Progress(
             TextColumn("{task.fields[mark]} {task.description:<9}"),
             BarColumn(bar_width=24),
@@ -90,7 +90,7 @@ class Bars:
         text = "starting again" if again else "starting"
         self._tasks[entry.name] = self._progress.add_task(entry.name.value, total=None, mark=" ", text=text)
 
-    def progressed(self, stage: Stage, record: TrainProgress | StepProgress) -> None:
+    def progressed(self, stage: StageName, record: TrainProgress | StepProgress) -> None:
         """The bar moves."""
         if (task := self._tasks.get(stage)) is None:
             return
@@ -132,7 +132,7 @@ class Lines:
         self._epoch = 0
         self._say(f"{entry.name.value}: started{' again' if again else ''}")
 
-    def progressed(self, stage: Stage, record: TrainProgress | StepProgress) -> None:
+    def progressed(self, stage: StageName, record: TrainProgress | StepProgress) -> None:
         """`train: epoch 12/75  loss 34.2`."""
         now = time.monotonic()
         if isinstance(record, TrainProgress) and record.epoch > self._epoch and now - self._said >= LINE_SECONDS:

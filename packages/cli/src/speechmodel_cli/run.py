@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
-from speechmodel_api.stages import Stage
+from speechmodel_api.stages import StageName
 from speechmodel_api.status import ConditionType, SpeechModelStatus, StageState
 
 from speechmodel_cli import DEFAULT_STATE
@@ -176,7 +176,7 @@ def _saved(status: SpeechModelStatus) -> str:
     entry = next((e for e in reversed(status.stages) if e.state is StageState.WAITING), None)
     if entry is None:
         return "nothing ran"
-    if entry.name is Stage.TRAIN and status.training is not None:
+    if entry.name is StageName.TRAIN and status.training is not None:
         return f"training is saved after {status.progress} epochs"
     return f"{entry.name.value} was stopped"
 

@@ -9,7 +9,6 @@ from rich.table import Table
 from rich.text import Text
 from speechmodel_api.crd import COLUMNS
 from speechmodel_api.status import ConditionType, SpeechModelStatus, StageState
-from speechmodel_plan.timestamps import parse_time
 
 from speechmodel_cli import wording
 from speechmodel_cli.local.errors import LocalError, StateBusy
@@ -43,7 +42,7 @@ def row(state: ModelState, now: datetime) -> list[str]:
     ready = next((c.status for c in found.conditions if c.type == ConditionType.READY), "")
     version = (found.serving.version if found.serving else None) or found.latest_version or ""
     wer = f"{found.model.wer:g}" if found.model and found.model.wer is not None else ""
-    created = wording.age(parse_time(record.created_at), now) if record else ""
+    created = wording.age(record.created_at, now) if record else ""
     return [state.name, _phase(state, found), found.progress or "", wer, version, ready, created]
 
 

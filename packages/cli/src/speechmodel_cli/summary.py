@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 from speechmodel_api.base import Document
-from speechmodel_api.stages import Stage
+from speechmodel_api.stages import StageName
 from speechmodel_api.status import SpeechModelStatus
 
 from speechmodel_cli import wording
@@ -80,7 +80,7 @@ def show_table(console: Console, title: str, clips: Sequence[Spoken]) -> None:
 
 def report_file(state: ModelState, status: SpeechModelStatus) -> Path | None:
     """evaluate's report on the workspace."""
-    entry = status.stage(Stage.EVALUATE)
+    entry = status.stage(StageName.EVALUATE)
     return state.workspace / "reports" / entry.key / "report.json" if entry else None
 
 

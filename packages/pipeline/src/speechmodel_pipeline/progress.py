@@ -32,5 +32,6 @@ class Steps:
                 self._report()
 
     def _report(self) -> None:
-        now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-        report(StepProgress(done=min(self._done, self._total), total=self._total, unit=self._unit, time=now))
+        report(
+            StepProgress(done=min(self._done, self._total), total=self._total, unit=self._unit, time=datetime.now(UTC))
+        )

@@ -17,8 +17,8 @@ from speechmodel_api.stages import (
     PrepareOutput,
     PublishInput,
     PublishOutput,
-    Stage,
     StageInput,
+    StageName,
     TrainInput,
     TrainOutput,
 )
@@ -28,60 +28,60 @@ from speechmodel_plan.observed import Observed
 
 T = TypeVar("T", bound=Document)
 
-PRODUCERS: dict[Stage, tuple[Stage, ...]] = {
-    Stage.PREPARE: (),
-    Stage.TRAIN: (Stage.PREPARE,),
-    Stage.CONVERT: (Stage.PREPARE, Stage.TRAIN),
-    Stage.EVALUATE: (Stage.PREPARE, Stage.CONVERT),
-    Stage.PUBLISH: (Stage.CONVERT, Stage.EVALUATE),
+PRODUCERS: dict[StageName, tuple[StageName, ...]] = {
+    StageName.PREPARE: (),
+    StageName.TRAIN: (StageName.PREPARE,),
+    StageName.CONVERT: (StageName.PREPARE, StageName.TRAIN),
+    StageName.EVALUATE: (StageName.PREPARE, StageName.CONVERT),
+    StageName.PUBLISH: (StageName.CONVERT, StageName.EVALUATE),
 }
 """Whose files on the workspace a stage reads, in the order in which they are made."""
 
-OUTPUTS: dict[Stage, type[Document]] = {
-    Stage.PREPARE: PrepareOutput,
-    Stage.TRAIN: TrainOutput,
-    Stage.CONVERT: ConvertOutput,
-    Stage.EVALUATE: EvaluateOutput,
-    Stage.PUBLISH: PublishOutput,
+OUTPUTS: dict[StageName, type[Document]] = {
+    StageName.PREPARE: PrepareOutput,
+    StageName.TRAIN: TrainOutput,
+    StageName.CONVERT: ConvertOutput,
+    StageName.EVALUATE: EvaluateOutput,
+    StageName.PUBLISH: PublishOutput,
 }
 
 
 class Outputs:
     """What the finished stages of the present spec gave; a stage may look at those before it."""
 
-    def __init__(self, by_stage: Mapping[Stage, Document] | None = None) -> None:
+    def __init__(self, by_stage: Mapping[StageName, Document] | None = None) -> None:
         self._by_stage = dict(by_stage or {})
 
-    def plus(self, stage: Stage, output: Document) -> "Outputs":
+    def plus(self, stage: StageName, output: Document) -> "Outputs":
         """With one more."""
         return Outputs({**self._by_stage, stage: output})
 
     @property
     def prepare(self) -> PrepareOutput:
         """Of prepare; LookupError when it is not finished, and so for the others."""
-        return self._get(Stage.PREPARE, PrepareOutput)
+        return self._get(StageName.PREPARE, PrepareOutput)
 
     @property
     def train(self) -> TrainOutput:
         """Of train."""
-        return self._get(Stage.TRAIN, TrainOutput)
+        return self._get(StageName.TRAIN, TrainOutput)
 
     @property
     def convert(self) -> ConvertOutput:
         """Of convert."""
-        return self._get(Stage.CONVERT, ConvertOutput)
+        return self._get(StageName.CONVERT, ConvertOutput)
 
     @property
     def evaluate(self) -> EvaluateOutput:
         """Of evaluate."""
-        return self._get(Stage.EVALUATE, EvaluateOutput)
+        return self._get(StageName.EVALUATE, EvaluateOutput)
 
     @property
     def publish(self) -> PublishOutput:
         """Of publish."""
-        return self._get(Stage.PUBLISH, PublishOutput)
+        return self._get(StageName.PUBLISH, PublishOutput)
 
-    def _get(self, stage: Stage, output_type: type[T]) -> T:
+    def _get(self, stage: StageName, output_type: type[T]) -> T:
         if stage not in self._by_stage:
             raise LookupError(f"asked for the output of {stage}, which is not finished")
         output = self._by_stage[stage]
@@ -99,28 +99,28 @@ def parse_output(entry: StageStatus) -> Document | None:
         return None
 
 
-def stage_key(stage: Stage, seen: Observed, done: Outputs) -> str:
+def stage_key(stage: StageName, seen: Observed, done: Outputs) -> str:
     """The key that the present spec asks a stage for; the stages before it are finished."""
     match stage:
-        case Stage.PREPARE:
+        case StageName.PREPARE:
             return keys.prepare_key(seen.spec)
-        case Stage.TRAIN:
+        case StageName.TRAIN:
             return keys.train_key(seen.spec, done.prepare)
-        case Stage.CONVERT:
+        case StageName.CONVERT:
             return keys.convert_key(done.train)
-        case Stage.EVALUATE:
+        case StageName.EVALUATE:
             return keys.evaluate_key(done.convert.model_sha256, done.prepare, decoding(seen))
-        case Stage.PUBLISH:
+        case StageName.PUBLISH:
             return keys.publish_key(seen.spec, version(seen, done), base(seen))
 
 
-def stage_input(stage: Stage, attempt: int, seen: Observed, done: Outputs) -> StageInput:
+def stage_input(stage: StageName, attempt: int, seen: Observed, done: Outputs) -> StageInput:
     """The input document of a stage; the stages before it are finished."""
     key = stage_key(stage, seen, done)
     spec = seen.spec
     common = {"key": key, "attempt": attempt, "owner": seen.identity.uid, "workspace": seen.workspace}
     match stage:
-        case Stage.PREPARE:
+        case StageName.PREPARE:
             return PrepareInput(
                 **common,
                 source=seen.dataset,
@@ -130,7 +130,7 @@ def stage_input(stage: Stage, attempt: int, seen: Observed, done: Outputs) -> St
                 alphabet=spec.dataset.alphabet,
                 invalid_sample_policy=spec.dataset.invalid_sample_policy,
             )
-        case Stage.TRAIN:
+        case StageName.TRAIN:
             return TrainInput(
                 **common,
                 data_key=keys.prepare_key(spec),
@@ -141,14 +141,14 @@ def stage_input(stage: Stage, attempt: int, seen: Observed, done: Outputs) -> St
                 hyperparameters=spec.training.hyperparameters,
                 checkpoints=spec.training.checkpoints,
             )
-        case Stage.CONVERT:
+        case StageName.CONVERT:
             return ConvertInput(
                 **common,
                 train_key=keys.train_key(spec, done.prepare),
                 graph_sha256=done.train.graph_sha256,
                 data_key=keys.prepare_key(spec),
             )
-        case Stage.EVALUATE:
+        case StageName.EVALUATE:
             return EvaluateInput(
                 **common,
                 convert_key=keys.convert_key(done.train),
@@ -157,7 +157,7 @@ def stage_input(stage: Stage, attempt: int, seen: Observed, done: Outputs) -> St
                 dataset_digest=done.prepare.dataset_digest,
                 decoding=decoding(seen),
             )
-        case Stage.PUBLISH:
+        case StageName.PUBLISH:
             return PublishInput(
                 **common,
                 convert_key=keys.convert_key(done.train),

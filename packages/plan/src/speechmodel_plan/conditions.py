@@ -4,19 +4,19 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from speechmodel_api.stages import Stage
+from speechmodel_api.stages import StageName
 from speechmodel_api.status import Condition, ConditionType, ModelStatus, StageState, StageStatus
+from speechmodel_api.times import whole_seconds
 
 from speechmodel_plan.observed import Observed
 from speechmodel_plan.pipeline import Pipeline
-from speechmodel_plan.timestamps import timestamp
 
 DOING = {
-    Stage.PREPARE: "Preparing",
-    Stage.TRAIN: "Training",
-    Stage.CONVERT: "Converting",
-    Stage.EVALUATE: "Evaluating",
-    Stage.PUBLISH: "Publishing",
+    StageName.PREPARE: "Preparing",
+    StageName.TRAIN: "Training",
+    StageName.CONVERT: "Converting",
+    StageName.EVALUATE: "Evaluating",
+    StageName.PUBLISH: "Publishing",
 }
 
 LONGEST_MESSAGE = 4000
@@ -37,9 +37,11 @@ def conditions(seen: Observed, pipeline: Pipeline, model: ModelStatus | None) ->
     serving = _serving(seen, model)
     promoted = _promoted(seen, model)
     verdicts = {
-        ConditionType.DATASET_READY: _stages(pipeline, (Stage.PREPARE,), _dataset_message),
-        ConditionType.TRAINED: _stages(pipeline, (Stage.TRAIN,), _trained_message),
-        ConditionType.PUBLISHED: _stages(pipeline, (Stage.CONVERT, Stage.EVALUATE, Stage.PUBLISH), _published_message),
+        ConditionType.DATASET_READY: _stages(pipeline, (StageName.PREPARE,), _dataset_message),
+        ConditionType.TRAINED: _stages(pipeline, (StageName.TRAIN,), _trained_message),
+        ConditionType.PUBLISHED: _stages(
+            pipeline, (StageName.CONVERT, StageName.EVALUATE, StageName.PUBLISH), _published_message
+        ),
         ConditionType.PROMOTED: promoted,
         ConditionType.SERVING: serving,
         ConditionType.READY: _ready(seen, pipeline, promoted, serving),
@@ -62,7 +64,7 @@ def stamp(
                 type=str(name),
                 status="True" if verdict.holds else "False",
                 observed_generation=generation,
-                last_transition_time=previous.last_transition_time if previous and unchanged else timestamp(now),
+                last_transition_time=previous.last_transition_time if previous and unchanged else whole_seconds(now),
                 reason=verdict.reason,
                 message=verdict.message[:LONGEST_MESSAGE],
             )
@@ -70,7 +72,7 @@ def stamp(
     return tuple(stamped)
 
 
-def waiting_reason(pipeline: Pipeline, stage: Stage) -> Verdict:
+def waiting_reason(pipeline: Pipeline, stage: StageName) -> Verdict:
     """Why a stage that is wanted has not succeeded."""
     entry = next((e for e in pipeline.stages if e.name is stage), None)
     if stage is pipeline.target and pipeline.finding:
@@ -80,14 +82,14 @@ def waiting_reason(pipeline: Pipeline, stage: Stage) -> Verdict:
     return Verdict(False, DOING[stage], _doing_message(entry, stage))
 
 
-def _doing_message(entry: StageStatus | None, stage: Stage) -> str:
+def _doing_message(entry: StageStatus | None, stage: StageName) -> str:
     job = f" (Job {entry.job})" if entry and entry.job else ""
     return f"{stage.value} runs{job}"
 
 
-def _stages(pipeline: Pipeline, group: tuple[Stage, ...], success: Callable[[Pipeline], Verdict]) -> Verdict:
+def _stages(pipeline: Pipeline, group: tuple[StageName, ...], success: Callable[[Pipeline], Verdict]) -> Verdict:
     """True once every stage of the group succeeded for the present spec."""
-    order = list(Stage)
+    order = list(StageName)
     target = pipeline.target
     if target is None or order.index(target) > order.index(group[-1]):
         return success(pipeline)
@@ -96,7 +98,7 @@ def _stages(pipeline: Pipeline, group: tuple[Stage, ...], success: Callable[[Pip
     return Verdict(False, f"WaitingFor{_title(target)}", f"waits for {target.value}")
 
 
-def _title(stage: Stage) -> str:
+def _title(stage: StageName) -> str:
     return stage.value.capitalize()
 
 

@@ -3,10 +3,10 @@
 With a SpeechModel's name of at most 36 characters none is longer than 63; tests/unit/operator shows it.
 """
 
-from speechmodel_api.stages import Stage
+from speechmodel_api.stages import StageName
 
 
-def run_name(model: str, stage: Stage, key: str, attempt: int) -> str:
+def run_name(model: str, stage: StageName, key: str, attempt: int) -> str:
     """Of a stage's Job."""
     return f"{model}-{stage.value}-{key}-{attempt}"
 

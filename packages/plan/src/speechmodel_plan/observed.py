@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 
 from speechmodel_api.progress import StepProgress, TrainProgress
 from speechmodel_api.spec import SpeechModelSpec
-from speechmodel_api.stages import Stage
+from speechmodel_api.stages import StageName
 from speechmodel_api.status import SpeechModelStatus
 
 STUCK = "PodStuck"
@@ -46,7 +46,7 @@ class Run:
     """One run of a stage: a Job with its pods, or a subprocess."""
 
     name: str
-    stage: Stage
+    stage: StageName
     key: str
     attempt: int
     settings: str
@@ -119,7 +119,7 @@ class Observed:
     """Where stages find the model's folder."""
     dataset: PurePosixPath
     """Where prepare finds the dataset."""
-    settings: Mapping[Stage, str] = field(default_factory=dict)
+    settings: Mapping[StageName, str] = field(default_factory=dict)
     """Hash of the pod settings that each stage would be run with now."""
     runs: tuple[Run, ...] = ()
     claim: Claim | None = None

@@ -9,10 +9,10 @@ from speechmodel_api.exit_codes import ExitCode
 from speechmodel_api.progress import TrainProgress
 from speechmodel_api.stages import StageError
 from speechmodel_api.status import StageState, StageStatus
+from speechmodel_api.times import whole_seconds
 
 from speechmodel_plan.chain import OUTPUTS
 from speechmodel_plan.observed import Run, RunState, Trouble
-from speechmodel_plan.timestamps import parse_time, timestamp
 
 FIRST_DELAY = timedelta(seconds=30)
 LONGEST_DELAY = timedelta(minutes=30)
@@ -45,7 +45,7 @@ def stopped(entry: StageStatus, run: Run | None, now: datetime, reason: str, mes
             "reason": reason,
             "message": message,
             "retry_at": None,
-            "finished_at": timestamp(now),
+            "finished_at": whole_seconds(now),
             "active_seconds": active_seconds(entry, run, now),
             "epoch": _epoch(run) or entry.epoch,
         }
@@ -60,7 +60,7 @@ def given_up(entry: StageStatus, run: Run | None, now: datetime, trouble: Troubl
             "reason": trouble.reason,
             "message": trouble.message,
             "retry_at": None,
-            "finished_at": timestamp(now),
+            "finished_at": whole_seconds(now),
             "active_seconds": active_seconds(entry, run, now),
         }
     )
@@ -71,7 +71,7 @@ def active_seconds(entry: StageStatus, run: Run | None, now: datetime) -> int:
     before = entry.active_seconds or 0
     if entry.state is not StageState.RUNNING or entry.started_at is None:
         return before
-    began: datetime | None = parse_time(entry.started_at)
+    began: datetime | None = entry.started_at
     if run is not None:  # waiting for a node is not running
         began = run.started_at or (None if run.state is RunState.PENDING else run.created_at)
     if began is None:
@@ -95,7 +95,7 @@ def _succeeded(entry: StageStatus, run: Run, now: datetime, claim_uid: str | Non
             "state": StageState.SUCCEEDED,
             "output": output.model_dump(by_alias=True, exclude_none=True, mode="json"),
             "claim_uid": claim_uid,
-            "finished_at": timestamp(run.finished_at or now),
+            "finished_at": whole_seconds(run.finished_at or now),
             "failures": 0,
             "retry_at": None,
             "reason": None,
@@ -139,8 +139,8 @@ def _again(
             "failures": failures,
             "reason": trouble.reason,
             "message": trouble.message,
-            "finished_at": timestamp(finished),
-            "retry_at": timestamp(now + _delay(failures, killed=run is None or run.result is None)),
+            "finished_at": whole_seconds(finished),
+            "retry_at": whole_seconds(now + _delay(failures, killed=run is None or run.result is None)),
             "active_seconds": active_seconds(entry, run, now),
             "epoch": epoch if gained else entry.epoch,
         }

@@ -8,15 +8,15 @@ needs it, an edit of `serving` runs nothing, and the same spec after a restart o
 from dataclasses import dataclass
 
 from speechmodel_api.exit_codes import ExitCode
-from speechmodel_api.stages import Stage, StageInput
+from speechmodel_api.stages import StageInput, StageName
 from speechmodel_api.status import StageState, StageStatus
+from speechmodel_api.times import whole_seconds
 
 from speechmodel_plan import names
 from speechmodel_plan.chain import PRODUCERS, Outputs, parse_output, stage_input, stage_key
 from speechmodel_plan.observed import ALIVE, Observed, Run, RunState, Trouble
 from speechmodel_plan.outcome import fold, given_up, stopped
 from speechmodel_plan.policies import WHY_NOT_START, WHY_STOP, Finding, Situation, first
-from speechmodel_plan.timestamps import timestamp
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class StageRun:
     """A run that is to be made."""
 
     name: str
-    stage: Stage
+    stage: StageName
     settings: str
     document: StageInput
     before: StageStatus | None = None
@@ -37,7 +37,7 @@ class Pipeline:
 
     stages: tuple[StageStatus, ...]
     done: Outputs
-    target: Stage | None
+    target: StageName | None
     """The first stage without a recorded success; None when there is nothing to do."""
     finding: Finding | None
     """Why the target does not run."""
@@ -88,12 +88,12 @@ def plan_pipeline(seen: Observed) -> Pipeline:
     return Pipeline(_ordered(entries), done, target, finding, start, tuple(stop), _discard(seen, entries))
 
 
-def _fold_all(seen: Observed) -> dict[Stage, StageStatus]:
+def _fold_all(seen: Observed) -> dict[StageName, StageStatus]:
     """Records after a look at their runs. A run whose making was not recorded any more, since the operator ended in between, is
     found by its name: names are deterministic."""
     claim_uid = seen.claim.uid if seen.claim else None
     entries = {entry.name: _adopt(entry, seen) for entry in seen.status.stages}
-    for stage in Stage:
+    for stage in StageName:
         if stage not in entries and (run := _newest(seen, stage)):
             entries[stage] = _adopted(run)
     for stage, entry in entries.items():
@@ -128,7 +128,7 @@ def _adopted(run: Run, entry: StageStatus | None = None) -> StageStatus:
         attempt=run.attempt,
         failures=entry.failures if entry and entry.key == run.key else 0,
         job=run.name,
-        started_at=timestamp(run.created_at),
+        started_at=whole_seconds(run.created_at),
         settings=run.settings,
         epoch=entry.epoch if entry and entry.key == run.key else None,
         active_seconds=entry.active_seconds if entry and entry.key == run.key else None,
@@ -136,23 +136,23 @@ def _adopted(run: Run, entry: StageStatus | None = None) -> StageStatus:
     )
 
 
-def _newest(seen: Observed, stage: Stage) -> Run | None:
+def _newest(seen: Observed, stage: StageName) -> Run | None:
     runs = [run for run in seen.runs if run.stage == stage and run.state is not RunState.ENDING]
     return max(runs, key=lambda run: run.attempt, default=None)
 
 
-def _forget_producers(entries: dict[Stage, StageStatus], stage: Stage) -> None:
+def _forget_producers(entries: dict[StageName, StageStatus], stage: StageName) -> None:
     """Exit code 66: whoever makes what this stage reads runs again; that is cheap where nothing is missing."""
     for producer in PRODUCERS[stage]:
         if producer in entries:
             entries[producer] = entries[producer].model_copy(update={"claim_uid": None})
 
 
-def _target(seen: Observed, entries: dict[Stage, StageStatus]) -> tuple[Stage | None, Outputs]:
+def _target(seen: Observed, entries: dict[StageName, StageStatus]) -> tuple[StageName | None, Outputs]:
     """The stage to run, and the outputs of those before it."""
     done = Outputs()
-    before: dict[Stage, Outputs] = {}
-    for stage in Stage:
+    before: dict[StageName, Outputs] = {}
+    for stage in StageName:
         before[stage] = done
         entry = entries.get(stage)
         output = parse_output(entry) if entry else None
@@ -163,7 +163,7 @@ def _target(seen: Observed, entries: dict[Stage, StageStatus]) -> tuple[Stage | 
     return None, done
 
 
-def _first_needed(stage: Stage, seen: Observed, entries: dict[Stage, StageStatus]) -> Stage:
+def _first_needed(stage: StageName, seen: Observed, entries: dict[StageName, StageStatus]) -> StageName:
     """The stage itself, or the first of those whose lost files it needs."""
     for producer in PRODUCERS[stage]:
         if _files_lost(seen, entries[producer]):
@@ -186,7 +186,7 @@ def _started(at: Situation) -> StageStatus:
         attempt=attempt,
         failures=0,
         job=names.run_name(at.seen.identity.name, at.stage, at.key, attempt),
-        started_at=timestamp(at.seen.now),
+        started_at=whole_seconds(at.seen.now),
         settings=at.seen.settings.get(at.stage, ""),
         retry_token=at.seen.retry_token,
     )
@@ -208,25 +208,25 @@ def _end(entry: StageStatus, at: Situation, finding: Finding) -> StageStatus:
     return stopped(entry, at.run, at.seen.now, finding.reason, finding.message)
 
 
-def _stop_others(seen: Observed, entries: dict[Stage, StageStatus], target: Stage | None) -> tuple[Run, ...]:
+def _stop_others(seen: Observed, entries: dict[StageName, StageStatus], target: StageName | None) -> tuple[Run, ...]:
     """Runs of every stage but the target: the spec does not ask for them now."""
     for stage, entry in entries.items():
         if stage != target and entry.state is StageState.RUNNING:
             message = "the spec was edited: this attempt is stopped"
             entries[stage] = stopped(entry, seen.run(entry.job), seen.now, "Superseded", message)
-    return tuple(run for stage in Stage if stage != target for run in _killable(seen, stage))
+    return tuple(run for stage in StageName if stage != target for run in _killable(seen, stage))
 
 
-def _killable(seen: Observed, stage: Stage) -> tuple[Run, ...]:
+def _killable(seen: Observed, stage: StageName) -> tuple[Run, ...]:
     return tuple(
         run for run in seen.runs if run.stage == stage and run.state in ALIVE and run.state is not RunState.ENDING
     )
 
 
-def _discard(seen: Observed, entries: dict[Stage, StageStatus]) -> tuple[Run, ...]:
+def _discard(seen: Observed, entries: dict[StageName, StageStatus]) -> tuple[Run, ...]:
     kept = {entry.job for entry in entries.values()}
     return tuple(run for run in seen.runs if run.state not in ALIVE and run.name not in kept)
 
 
-def _ordered(entries: dict[Stage, StageStatus]) -> tuple[StageStatus, ...]:
-    return tuple(entries[stage] for stage in Stage if stage in entries)
+def _ordered(entries: dict[StageName, StageStatus]) -> tuple[StageStatus, ...]:
+    return tuple(entries[stage] for stage in StageName if stage in entries)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from speechmodel_api.spec import DeletionPolicy, RetentionPolicy
-from speechmodel_api.stages import PurgeInput, Stage
+from speechmodel_api.stages import PurgeInput, StageName
 from speechmodel_api.status import ModelStatus, SpeechModelStatus, StageState
 
 from speechmodel_plan import chain, names
@@ -115,7 +115,7 @@ def _on_a_lost_node(run: Run) -> bool:
 
 def _never_published(seen: Observed) -> bool:
     """publish follows evaluate; a publish Job may have been made without being recorded."""
-    return seen.status.stage(Stage.EVALUATE) is None and not seen.status.history
+    return seen.status.stage(StageName.EVALUATE) is None and not seen.status.history
 
 
 def _left_elsewhere(seen: Observed, address: str) -> tuple[Event, ...]:
@@ -164,6 +164,6 @@ def _look_again(seen: Observed, pipeline: Pipeline, status: SpeechModelStatus) -
             return LOOK_AGAIN
         return RESYNC if settled else None
     entry = status.stage(pipeline.target)
-    if pipeline.target is Stage.TRAIN and entry and entry.state is StageState.RUNNING:
+    if pipeline.target is StageName.TRAIN and entry and entry.state is StageState.RUNNING:
         return seen.training_clock
     return LOOK_AGAIN if not seen.spec.suspend or pipeline.stop or seen.runs else None

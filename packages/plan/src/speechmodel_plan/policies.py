@@ -7,12 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from speechmodel_api.stages import Stage
+from speechmodel_api.stages import StageName
 from speechmodel_api.status import StageState, StageStatus
+from speechmodel_api.times import format_time
 
 from speechmodel_plan.observed import ALIVE, STUCK, Observed, Run, RunState
 from speechmodel_plan.outcome import active_seconds
-from speechmodel_plan.timestamps import parse_time
 
 IMAGE_REASONS = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"}
 IMAGE_PATIENCE = timedelta(minutes=5)
@@ -24,7 +24,7 @@ class Situation:
     """A stage that is to run, its record, and the runs that there are."""
 
     seen: Observed
-    stage: Stage
+    stage: StageName
     key: str
     entry: StageStatus | None
 
@@ -78,7 +78,7 @@ def superseded(at: Situation) -> Finding | None:
 def over_deadline(at: Situation) -> Finding | None:
     """training.activeDeadlineSeconds, over all attempts."""
     limit = at.seen.spec.training.active_deadline_seconds
-    if limit is None or at.stage is not Stage.TRAIN or at.entry is None or at.entry.key != at.key:
+    if limit is None or at.stage is not StageName.TRAIN or at.entry is None or at.entry.key != at.key:
         return None
     if active_seconds(at.entry, at.run, at.seen.now) < limit:
         return None
@@ -118,10 +118,12 @@ def backing_off(at: Situation) -> Finding | None:
     entry = at.entry
     if entry is None or entry.state is not StageState.WAITING or entry.retry_at is None or entry.key != at.key:
         return None
-    until = parse_time(entry.retry_at)
+    until = entry.retry_at
     if until <= at.seen.now or _asked_again(at):
         return None
-    return Finding(entry.reason or "Waiting", f"{entry.message or 'failed'} (tried again at {entry.retry_at})", until)
+    return Finding(
+        entry.reason or "Waiting", f"{entry.message or 'failed'} (tried again at {format_time(entry.retry_at)})", until
+    )
 
 
 def predecessor_alive(at: Situation) -> Finding | None:

@@ -1,11 +1,11 @@
 """Stage programs."""
 
-from speechmodel_api.stages import Stage
+from speechmodel_api.stages import StageName
 
 PROGRAMS = {
-    Stage.PREPARE: "speechmodel_pipeline.prepare",
-    Stage.TRAIN: "speechmodel_training.train",
-    Stage.CONVERT: "speechmodel_pipeline.convert",
-    Stage.EVALUATE: "speechmodel_pipeline.evaluate",
-    Stage.PUBLISH: "speechmodel_pipeline.publish",
+    StageName.PREPARE: "speechmodel_pipeline.prepare",
+    StageName.TRAIN: "speechmodel_training.train",
+    StageName.CONVERT: "speechmodel_pipeline.convert",
+    StageName.EVALUATE: "speechmodel_pipeline.evaluate",
+    StageName.PUBLISH: "speechmodel_pipeline.publish",
 }

@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 
 from speechmodel_api.progress import TrainProgress
-from speechmodel_api.stages import Stage
+from speechmodel_api.stages import StageName
 from speechmodel_api.status import (
     HISTORY_LENGTH,
     ConditionType,
@@ -15,11 +15,11 @@ from speechmodel_api.status import (
     StageStatus,
     TrainingStatus,
 )
+from speechmodel_api.times import whole_seconds
 
 from speechmodel_plan.conditions import DOING, LONGEST_MESSAGE, Verdict, conditions, stamp
 from speechmodel_plan.observed import Observed
 from speechmodel_plan.pipeline import Pipeline, StageRun
-from speechmodel_plan.timestamps import parse_time, timestamp
 
 PROGRESS_EVERY = timedelta(seconds=15)
 """Within an epoch, progress is written no more often than this."""
@@ -69,7 +69,7 @@ def published_model(seen: Observed, pipeline: Pipeline) -> ModelStatus | None:
         endpoint=s3.endpoint,
         region=s3.region,
         secret_name=s3.secret_ref.name if s3.secret_ref else None,
-        published_at=known[0].published_at if known else timestamp(seen.now),
+        published_at=known[0].published_at if known else whole_seconds(seen.now),
     )
 
 
@@ -106,10 +106,10 @@ def deleting_status(seen: Observed, message: str) -> SpeechModelStatus:
 
 def _training(seen: Observed, pipeline: Pipeline) -> TrainingStatus | None:
     """The newest progress; the old one again when the new one says little more."""
-    entry = next((e for e in pipeline.stages if e.name is Stage.TRAIN), None)
-    recorded = seen.status.stage(Stage.TRAIN)
+    entry = next((e for e in pipeline.stages if e.name is StageName.TRAIN), None)
+    recorded = seen.status.stage(StageName.TRAIN)
     before = seen.status.training if entry and recorded and entry.key == recorded.key else None
-    if entry and entry.state is StageState.SUCCEEDED and pipeline.target not in (Stage.PREPARE, Stage.TRAIN):
+    if entry and entry.state is StageState.SUCCEEDED and pipeline.target not in (StageName.PREPARE, StageName.TRAIN):
         trained = pipeline.done.train
         return TrainingStatus(
             epoch=trained.epoch,
@@ -123,7 +123,7 @@ def _training(seen: Observed, pipeline: Pipeline) -> TrainingStatus | None:
     now = _from_record(run.progress, before)
     if before is None or now.epoch != before.epoch:
         return now
-    if before.progress_time and seen.now - parse_time(before.progress_time) < PROGRESS_EVERY:
+    if before.progress_time and seen.now - before.progress_time < PROGRESS_EVERY:
         return before
     return now
 
@@ -132,15 +132,15 @@ def _from_record(record: TrainProgress, before: TrainingStatus | None) -> Traini
     left = record.max_epochs - record.epoch - record.fraction
     completion = None
     if before and before.progress_time and record.epoch > before.epoch:
-        took = (parse_time(record.time) - parse_time(before.progress_time)) / (record.epoch - before.epoch)
-        completion = timestamp(parse_time(record.time) + took * left)
+        took = (record.time - before.progress_time) / (record.epoch - before.epoch)
+        completion = whole_seconds(record.time + took * left)
     elif before:
         completion = before.estimated_completion_time
     return TrainingStatus(
         epoch=record.epoch,
         loss=_rounded(record.loss),
         dev_loss=_rounded(record.dev_loss),
-        progress_time=timestamp(parse_time(record.time)),
+        progress_time=whole_seconds(record.time),
         estimated_completion_time=completion,
     )
 

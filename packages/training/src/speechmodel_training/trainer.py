@@ -190,7 +190,7 @@ class Trainer:
                 loss=last.loss if last else loss,
                 dev_loss=last.dev_loss if last else None,
                 clips_per_second=speed or (last.clips_per_second if last else None),
-                time=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+                time=datetime.now(UTC),
             )
         )
         self._reported = time.monotonic()

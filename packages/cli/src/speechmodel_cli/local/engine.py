@@ -11,7 +11,7 @@ from typing import Protocol, Self
 
 from speechmodel_api.progress import StepProgress, TrainProgress, parse_progress
 from speechmodel_api.spec import S3Location
-from speechmodel_api.stages import PublishInput, Stage
+from speechmodel_api.stages import PublishInput, StageName
 from speechmodel_api.status import ConditionType, SpeechModelStatus
 from speechmodel_plan.observed import RETRY_ANNOTATION, Claim, Identity, Observed, Run
 from speechmodel_plan.pipeline import StageRun
@@ -36,7 +36,7 @@ LOOK_SECONDS = 1.0
 class Watcher(Protocol):
     """Who is told what happens."""
 
-    def progressed(self, stage: Stage, record: TrainProgress | StepProgress) -> None:
+    def progressed(self, stage: StageName, record: TrainProgress | StepProgress) -> None:
         """A stage wrote a progress record."""
 
     def reported(self, before: SpeechModelStatus, plan: Plan) -> None:
@@ -131,7 +131,7 @@ class LocalEngine:
             now=datetime.now(UTC),
             workspace=PurePosixPath(self._state.workspace),
             dataset=PurePosixPath(self._model.dataset),
-            settings=dict.fromkeys(Stage, SETTINGS),
+            settings=dict.fromkeys(StageName, SETTINGS),
             runs=tuple(run for folder in self._run_folders() if (run := self._observe(folder))),
             claim=Claim("workspace", claim_uid, owned=True) if claim_uid else None,
             server=self.server.observe() if self.server and serving else None,
@@ -170,7 +170,7 @@ class LocalEngine:
         if start.name in self._children:
             return
         self._store.require(self._model.spec.publish.s3)
-        if start.stage is Stage.PREPARE:
+        if start.stage is StageName.PREPARE:
             self._model.require_dataset()
         program = programs.command(PROGRAMS[start.stage])
         access = await self._store.open() if isinstance(start.document, PublishInput) else None

@@ -16,10 +16,10 @@ from pydantic import BaseModel, ValidationError
 from speechmodel_api.base import Document
 from speechmodel_api.exit_codes import ExitCode
 from speechmodel_api.progress import StepProgress, TrainProgress, last_progress
-from speechmodel_api.stages import Stage
+from speechmodel_api.stages import StageName
+from speechmodel_api.times import Time
 from speechmodel_plan.observed import Run, RunState, Trouble
 from speechmodel_plan.pipeline import StageRun
-from speechmodel_plan.timestamps import parse_time, timestamp
 
 from speechmodel_cli.local.files import replace_file
 from speechmodel_cli.local.processes import ProcessIdentity
@@ -32,11 +32,11 @@ Read = TypeVar("Read", bound=BaseModel)
 class RunRecord(Document):
     """What a run was made for."""
 
-    stage: Stage
+    stage: StageName
     key: str
     attempt: int
     settings: str
-    created_at: str
+    created_at: Time
 
 
 class RunFolder:
@@ -62,7 +62,7 @@ class RunFolder:
             key=document.key,
             attempt=document.attempt,
             settings=start.settings,
-            created_at=timestamp(now),
+            created_at=now,
         )
         replace_file(made._record, record.model_dump_json(by_alias=True, indent=1))
         return made
@@ -103,7 +103,7 @@ class RunFolder:
             attempt=record.attempt,
             settings=record.settings,
             state=RunState.ENDING if stopping else RunState.RUNNING,
-            created_at=parse_time(record.created_at),
+            created_at=record.created_at,
             progress=progress or self._logged_progress(),
         )
         return run if alive else self._ended(run)

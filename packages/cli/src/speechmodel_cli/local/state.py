@@ -22,7 +22,7 @@ from pydantic import BaseModel, ValidationError
 from speechmodel_api.base import Document
 from speechmodel_api.spec import S3Location, SpeechModelSpec
 from speechmodel_api.status import SpeechModelStatus
-from speechmodel_plan.timestamps import timestamp
+from speechmodel_api.times import Time
 
 from speechmodel_cli.local.errors import StateDamaged
 from speechmodel_cli.local.files import owned, replace_file
@@ -39,7 +39,7 @@ class ModelRecord(Document):
     """Grows with every edit of the spec."""
     spec_sha256: str
     """Of the spec that the generation stands for."""
-    created_at: str
+    created_at: Time
 
 
 class Targets(Document):
@@ -78,7 +78,7 @@ class ModelState:
         digest = hashlib.sha256(canonical.encode()).hexdigest()
         known = self.known_record()
         if known is None:
-            now = timestamp(datetime.now(UTC))
+            now = datetime.now(UTC)
             known = ModelRecord(uid=str(uuid.uuid4()), generation=1, spec_sha256=digest, created_at=now)
         elif known.spec_sha256 == digest:
             return known

@@ -1,0 +1,356 @@
+"""Reasons: the one CamelCase word by which a condition, an Event, a stage or a stage program says why.
+
+`make generate` writes docs/reasons.md from this file. A reason that a stage program of another release reports may be missing
+here, so documents carry reasons as strings, and `severity_of` treats an unknown one as a warning.
+"""
+
+from enum import StrEnum
+from typing import Self
+
+
+class Severity(StrEnum):
+    """How much attention a reason deserves."""
+
+    ROUTINE = "routine"
+    """Part of every normal day. It is shown in conditions and posts no Event."""
+    NORMAL = "normal"
+    """Progress worth an Event of type Normal."""
+    WARNING = "warning"
+    """Something went wrong and may recover without help. It posts an Event of type Warning."""
+    ERROR = "error"
+    """Something went wrong and waits for a person. It posts an Event of type Warning."""
+
+
+class Reason(StrEnum):
+    """Every reason that this release reports, with its severity, its meaning and what to do about it."""
+
+    severity: Severity
+    remedy: str
+    """Advice for people; empty where there is nothing to do."""
+
+    def __new__(cls, word: str, severity: Severity, meaning: str, remedy: str = "") -> Self:
+        """Make a member whose docstring is its meaning."""
+        member = str.__new__(cls, word)
+        member._value_ = word
+        member.severity = severity
+        member.__doc__ = meaning
+        member.remedy = remedy
+        return member
+
+    # Progress of the stages
+    PREPARING = "Preparing", Severity.NORMAL, "The recordings are being checked and converted."
+    TRAINING = "Training", Severity.NORMAL, "The model is being trained."
+    CONVERTING = "Converting", Severity.NORMAL, "The graph is being converted to a memory-mapped file."
+    EVALUATING = "Evaluating", Severity.NORMAL, "The word error rate is being measured on the test clips."
+    PUBLISHING = "Publishing", Severity.NORMAL, "The model and its report are being uploaded."
+    PREPARED = "Prepared", Severity.NORMAL, "The dataset is ready."
+    TRAINED = "Trained", Severity.NORMAL, "The model is trained for the current spec."
+    NOTHING_TO_TRAIN = (
+        "NothingToTrain",
+        Severity.NORMAL,
+        "The checkpoints had already reached training.maxEpochs, so no epoch was trained.",
+        "Raise training.maxEpochs to train longer, or change training.restartToken to train from scratch.",
+    )
+    PUBLISHED = "Published", Severity.NORMAL, "The version is in the bucket and was read back."
+    WAITING_FOR_PREPARE = "WaitingForPrepare", Severity.ROUTINE, "The stage waits for prepare."
+    WAITING_FOR_TRAIN = "WaitingForTrain", Severity.ROUTINE, "The stage waits for train."
+    WAITING_FOR_CONVERT = "WaitingForConvert", Severity.ROUTINE, "The stage waits for convert."
+    WAITING_FOR_EVALUATE = "WaitingForEvaluate", Severity.ROUTINE, "The stage waits for evaluate."
+    WAITING_FOR_PUBLISH = "WaitingForPublish", Severity.ROUTINE, "The stage waits for publish."
+    WAITING = "Waiting", Severity.ROUTINE, "The stage waits for its next attempt."
+    FAILED = "Failed", Severity.ERROR, "The stage failed and gave no reason.", "Read the log of its pod."
+
+    # Holds
+    SUSPENDED = (
+        "Suspended",
+        Severity.NORMAL,
+        "spec.suspend is true: no stage runs, and everything that was saved is kept.",
+        "Set spec.suspend to false to continue.",
+    )
+    INTERRUPTED = (
+        "Interrupted",
+        Severity.NORMAL,
+        "`speechmodel run` was interrupted, and everything that was saved is kept.",
+        "Run the same command to continue.",
+    )
+    SUPERSEDED = (
+        "Superseded",
+        Severity.NORMAL,
+        "The spec or the pod settings were edited, so the running attempt is stopped and another follows. A trainer also reports "
+        "it when a newer attempt has taken over its checkpoints.",
+    )
+    STOPPED = "Stopped", Severity.NORMAL, "The attempt was stopped on purpose, with everything saved."
+    WAITING_FOR_PODS = "WaitingForPods", Severity.ROUTINE, "The pods of an earlier attempt are still terminating."
+    WAITING_FOR_CLAIM = (
+        "WaitingForClaim",
+        Severity.ROUTINE,
+        "The workspace claim does not exist yet.",
+        "Create the PersistentVolumeClaim that training.storage.claimName names, if that field is set.",
+    )
+    DEADLINE_EXCEEDED = (
+        "DeadlineExceeded",
+        Severity.ERROR,
+        "Training ran longer than training.activeDeadlineSeconds, counted over all attempts.",
+        "Raise training.activeDeadlineSeconds. Training continues from its last checkpoint.",
+    )
+
+    # Pods and Jobs
+    UNSCHEDULABLE = (
+        "Unschedulable",
+        Severity.WARNING,
+        "The scheduler finds no node for the pod. The message quotes the scheduler.",
+        "Correct training.podTemplate or serving.podTemplate, or add a node that fits. The pod starts by itself.",
+    )
+    NO_POD = (
+        "NoPod",
+        Severity.WARNING,
+        "A Job has had no pod for 20 seconds, because of a quota or an admission policy.",
+        "`kubectl describe job` shows what rejected the pod.",
+    )
+    POD_STUCK = (
+        "PodStuck",
+        Severity.WARNING,
+        "A pod is still terminating a minute after its grace period, usually because its node is lost.",
+        "Bring the node back, remove it with `kubectl delete node`, or force-delete the pod once the node is known to be off.",
+    )
+    POD_LOST = "PodLost", Severity.WARNING, "The pod was deleted or its node was lost. Another attempt follows."
+    RUN_VANISHED = "RunVanished", Severity.WARNING, "A Job was deleted while it ran. Another attempt follows."
+    OOM_KILLED = (
+        "OOMKilled",
+        Severity.ERROR,
+        "The kernel ended the container at its memory limit.",
+        "Raise podTemplate.resources.limits.memory, or lower batchSize or hiddenUnits.",
+    )
+    ERR_IMAGE_PULL = (
+        "ErrImagePull",
+        Severity.WARNING,
+        "The kubelet cannot pull the image.",
+        "Check the image name and imagePullSecrets.",
+    )
+    IMAGE_PULL_BACK_OFF = (
+        "ImagePullBackOff",
+        Severity.WARNING,
+        "The kubelet could not pull the image and waits before the next try.",
+        "Check the image name and imagePullSecrets. A new attempt after five minutes uses the operator's current images.",
+    )
+    INVALID_IMAGE_NAME = (
+        "InvalidImageName",
+        Severity.WARNING,
+        "The image name is not valid.",
+        "Correct the operator's image settings.",
+    )
+    ERR_IMAGE_NEVER_PULL = (
+        "ErrImageNeverPull",
+        Severity.WARNING,
+        "The pull policy is Never and the node does not have the image.",
+        "Load the image on the node, or change the pull policy.",
+    )
+    CREATE_CONTAINER_CONFIG_ERROR = (
+        "CreateContainerConfigError",
+        Severity.WARNING,
+        "The container refers to a Secret or a key that does not exist.",
+        "Create the Secret that publish.s3.secretRef names. The pod starts by itself.",
+    )
+    CREATE_CONTAINER_ERROR = (
+        "CreateContainerError",
+        Severity.WARNING,
+        "The container runtime cannot create the container.",
+    )
+    RUN_CONTAINER_ERROR = "RunContainerError", Severity.WARNING, "The container runtime cannot start the container."
+    CRASH_LOOP_BACK_OFF = (
+        "CrashLoopBackOff",
+        Severity.WARNING,
+        "The container ends again and again.",
+        "Read its last message in the condition, and `kubectl logs --previous`.",
+    )
+
+    # How a stage program ends
+    STAGE_CRASHED = (
+        "StageCrashed",
+        Severity.WARNING,
+        "The program ended without a result.",
+        "Read its log. It is tried again up to training.maxAttempts times.",
+    )
+    OUTPUT_UNREADABLE = (
+        "OutputUnreadable",
+        Severity.WARNING,
+        "The program succeeded but its result cannot be read; it runs again.",
+    )
+    OUTPUT_TOO_LARGE = (
+        "OutputTooLarge",
+        Severity.WARNING,
+        "The result exceeds what a termination log holds. Please report this.",
+    )
+    BAD_INPUT = (
+        "BadInput",
+        Severity.ERROR,
+        "The program cannot read its input document.",
+        "Use images of the operator's release.",
+    )
+    INTERNAL_ERROR = (
+        "InternalError",
+        Severity.WARNING,
+        "The program met an unexpected error.",
+        "Read its log, and please report it.",
+    )
+    SYSTEM_ERROR = "SystemError", Severity.WARNING, "The operating system refused a call. The message quotes it."
+    DISK_FULL = "DiskFull", Severity.WARNING, "A volume is full.", "Enlarge the workspace claim (training.storage)."
+    OUT_OF_MEMORY = "OutOfMemory", Severity.WARNING, "The program ran out of memory.", "Raise its memory limit."
+    ARTEFACT_MISSING = (
+        "ArtefactMissing",
+        Severity.WARNING,
+        "A file of an earlier stage is gone. The stage that makes it runs again.",
+    )
+    ARTEFACT_DAMAGED = (
+        "ArtefactDamaged",
+        Severity.WARNING,
+        "A file of an earlier stage has changed. The stage that makes it runs again.",
+    )
+
+    # Prepare
+    INVALID_DATASET = (
+        "InvalidDataset",
+        Severity.ERROR,
+        "The dataset cannot be used. The message names the file and the row.",
+        "Correct the files and change dataset.revision.",
+    )
+
+    # Train
+    NO_TRAINING_CLIPS = (
+        "NoTrainingClips",
+        Severity.ERROR,
+        "No clip is left to train on.",
+        "Add recordings, or lower dataset.split.devPercent and testPercent.",
+    )
+    UNKNOWN_CHARACTERS = (
+        "UnknownCharacters",
+        Severity.ERROR,
+        "Transcripts contain characters that the alphabet does not have.",
+        "Add them to dataset.alphabet, or correct the transcripts.",
+    )
+    TRANSCRIPTS_TOO_LONG = (
+        "TranscriptsTooLong",
+        Severity.ERROR,
+        "Clips are too short for their transcripts.",
+        "Correct or remove the clips that the message names.",
+    )
+    NOTHING_TO_EXPORT = (
+        "NothingToExport",
+        Severity.WARNING,
+        "The lineage has no finished epoch to export.",
+        "Train first.",
+    )
+    LINEAGE_BUSY = (
+        "LineageBusy",
+        Severity.WARNING,
+        "Another process holds the lock of the checkpoints. Another attempt follows.",
+    )
+    LOSS_DIVERGED = (
+        "LossDiverged",
+        Severity.ERROR,
+        "The loss became infinite or not a number. The last good checkpoint is kept.",
+        "Lower hyperparameters.learningRate. Training continues from the checkpoint.",
+    )
+    CHECKPOINTS_DAMAGED = (
+        "CheckpointsDamaged",
+        Severity.ERROR,
+        "No checkpoint of the lineage can be read.",
+        "Restore the folder from a backup, or change training.restartToken to train from scratch.",
+    )
+    CHECKPOINT_MISMATCH = (
+        "CheckpointMismatch",
+        Severity.ERROR,
+        "The checkpoint belongs to another network or dataset. The message names each difference.",
+        "Restore the old value, or change training.restartToken to train from scratch.",
+    )
+
+    # Convert, evaluate, publish, fetch, purge
+    MODEL_UNUSABLE = "ModelUnusable", Severity.WARNING, "The runtime cannot load the model, or cannot decode with it."
+    RUNTIME_MISSING = (
+        "RuntimeMissing",
+        Severity.WARNING,
+        "The image has no libdeepspeech.",
+        "Use an image of this release.",
+    )
+    TRIAL_TIMED_OUT = (
+        "TrialTimedOut",
+        Severity.WARNING,
+        "The converted model did not transcribe its trial clips in time.",
+    )
+    UPLOAD_FAILED = (
+        "UploadFailed",
+        Severity.WARNING,
+        "The S3 service refused the upload or cannot be reached. The message quotes it.",
+        "Correct publish.s3 or its Secret. Nothing is trained again.",
+    )
+    DOWNLOAD_FAILED = (
+        "DownloadFailed",
+        Severity.WARNING,
+        "The published version cannot be downloaded. The message quotes the S3 service.",
+        "Correct publish.s3 or its Secret. The server starts by itself.",
+    )
+    VERIFICATION_FAILED = (
+        "VerificationFailed",
+        Severity.WARNING,
+        "An object in the bucket has another size or digest than the file that was uploaded.",
+        "Find out what else writes below this prefix.",
+    )
+    PURGE_FAILED = (
+        "PurgeFailed",
+        Severity.ERROR,
+        "The published objects of a deleted SpeechModel were not removed.",
+        "Remove the prefix in the message by hand.",
+    )
+    PURGE_INCOMPLETE = (
+        "PurgeIncomplete",
+        Severity.ERROR,
+        "Versions that were published before publish.s3 was edited are elsewhere and were not removed.",
+        "Remove the objects in the message by hand.",
+    )
+
+    # Serving
+    NOT_REQUESTED = "NotRequested", Severity.ROUTINE, "spec.serving is absent, so nothing is served."
+    NOTHING_PUBLISHED = "NothingPublished", Severity.ROUTINE, "No version is published yet."
+    DEPLOYING = "Deploying", Severity.ROUTINE, "The server's pods are starting."
+    ROLLING_OUT = "RollingOut", Severity.ROUTINE, "The new version replaces the old one, which still answers."
+    PROMOTED = "Promoted", Severity.NORMAL, "Every replica serves the newest version."
+    SERVING = "Serving", Severity.NORMAL, "At least one replica answers."
+    SCALED_TO_ZERO = "ScaledToZero", Severity.NORMAL, "serving.replicas is 0."
+    READY = "Ready", Severity.NORMAL, "The model is trained, published and served as the spec asks."
+    SERVER_NOT_READY = (
+        "ServerNotReady",
+        Severity.WARNING,
+        "The local server did not become ready in time.",
+        "Read its log.",
+    )
+    SERVER_ENDED = "ServerEnded", Severity.WARNING, "The local server ended.", "Read its log."
+    PROCESS_LOST = "ProcessLost", Severity.WARNING, "A local stage program was killed. Another attempt follows."
+
+    # The API server
+    DELETING = "Deleting", Severity.NORMAL, "The SpeechModel is being deleted."
+    NAME_CONFLICT = (
+        "NameConflict",
+        Severity.ERROR,
+        "An object that belongs to something else has a name that this SpeechModel needs. It is never adopted.",
+        "Rename the SpeechModel, or remove that object.",
+    )
+    REFUSED = (
+        "Refused",
+        Severity.ERROR,
+        "The API server rejected an object (403 or 422). The message quotes it.",
+        "Correct the field, the quota or the policy that the message names.",
+    )
+    API_ERROR = "ApiError", Severity.WARNING, "The API server answered with an error. The step is repeated."
+    CONFLICT = "Conflict", Severity.WARNING, "An object changed while it was being edited. It is read again."
+    ALREADY_EXISTS = "AlreadyExists", Severity.WARNING, "An object of that name already exists."
+    RECONCILE_ERROR = (
+        "ReconcileError",
+        Severity.WARNING,
+        "A reconciliation failed unexpectedly and is repeated with a growing delay.",
+        "Read the operator's log, and please report it.",
+    )
+
+
+def severity_of(reason: str) -> Severity:
+    """Return the severity of a reason; a warning for one that this release does not know."""
+    return next((known.severity for known in Reason if known == reason), Severity.WARNING)

@@ -1,0 +1,57 @@
+"""The workspace: where each artefact of a model is on the claim, and what its file is called.
+
+data/<prepare key>/          the prepared dataset
+checkpoints/<lineage>/       checkpoints, owner and lock of a lineage
+exports/<train key>/         the frozen graph and the training history
+exports/<convert key>/       the memory-mapped graph
+reports/<evaluate key>/      the evaluation report and the self-test clip
+"""
+
+from pathlib import Path, PurePath
+
+ALPHABET = "alphabet.txt"
+"""The labels of a prepared dataset, as DeepSpeech 0.9.3 reads them."""
+CLIPS = "clips"
+"""Folder of a prepared dataset with its clips: 16 kHz, mono, 16-bit WAV, named by their sha256."""
+REGISTRY = "registry.csv"
+"""Every clip of a prepared dataset with its origin and every row that was rejected."""
+GRAPH = "output_graph.pb"
+"""The frozen TensorFlow graph that train exports."""
+HISTORY = "training.csv"
+"""Loss by epoch, beside the frozen graph."""
+MODEL = "output_graph.pbmm"
+"""The memory-mapped graph that the runtime loads, on the workspace, in S3 and in a server's folder."""
+REPORT = "report.json"
+"""The report of prepare or of evaluate, each in its own folder."""
+SELFTEST = "selftest.wav"
+"""The clip that a server transcribes before it reports ready."""
+VERSION = "version.json"
+"""A VersionManifest: the description of a published version."""
+
+
+def part_table(part: str) -> str:
+    """Return the file name of a dataset part: train.csv, dev.csv or test.csv."""
+    return f"{part}.csv"
+
+
+class Workspace:
+    """The folder of one SpeechModel on its workspace claim."""
+
+    def __init__(self, root: PurePath) -> None:
+        self.root = Path(root)
+
+    def data(self, key: str) -> Path:
+        """Return the folder of the dataset that prepare made for `key`."""
+        return self.root / "data" / key
+
+    def checkpoints(self, lineage: str) -> Path:
+        """Return the checkpoint folder of a lineage."""
+        return self.root / "checkpoints" / lineage
+
+    def export(self, key: str) -> Path:
+        """Return the folder of the graph that train (frozen) or convert (memory-mapped) made for `key`."""
+        return self.root / "exports" / key
+
+    def report(self, key: str) -> Path:
+        """Return the folder of the report that evaluate made for `key`."""
+        return self.root / "reports" / key
