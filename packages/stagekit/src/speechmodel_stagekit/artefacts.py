@@ -3,7 +3,6 @@
 import fcntl
 import hashlib
 import logging
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -15,6 +14,7 @@ from pydantic import ValidationError
 from speechmodel_api.base import Document
 from speechmodel_api.stages import Manifest, ManifestFile
 
+from speechmodel_stagekit.durable import sync
 from speechmodel_stagekit.errors import ArtefactMissing
 
 log = logging.getLogger(__name__)
@@ -79,15 +79,15 @@ def seal(folder: Path, output: Document) -> None:
     """Write the manifest of everything in `folder` and fsync it all."""
     files = {}
     for path in sorted(p for p in folder.rglob("*") if p.is_file() and p.name != MANIFEST):
-        _sync(path)
+        sync(path)
         files[path.relative_to(folder).as_posix()] = ManifestFile(
             size_bytes=path.stat().st_size, sha256=file_digest(path)
         )
     manifest: Manifest[Document] = Manifest(files=files, output=output)
     path = folder / MANIFEST
     path.write_text(manifest.model_dump_json(by_alias=True, indent=1, serialize_as_any=True), encoding="utf-8")
-    _sync(path)
-    _sync(folder)
+    sync(path)
+    sync(folder)
 
 
 @contextmanager
@@ -102,7 +102,7 @@ def _replacing(folder: Path) -> Iterator[Path]:
         if folder.exists():
             folder.rename(temporary / "old")
         new.rename(folder)
-        _sync(folder.parent)
+        sync(folder.parent)
 
 
 @contextmanager
@@ -130,11 +130,3 @@ def _sweep(parent: Path) -> None:
             pass  # its removal was cut short, or goes on at this moment
         log.info("%s was left by a process that was killed: removed", temporary)
         shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

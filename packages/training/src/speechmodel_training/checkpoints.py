@@ -25,8 +25,8 @@ from pathlib import Path
 
 import tensorflow as tf
 from pydantic import ValidationError
+from speechmodel_stagekit.durable import sync, sync_folder
 
-from speechmodel_training.durable import sync, sync_folder
 from speechmodel_training.errors import CheckpointMismatch, CheckpointsDamaged
 from speechmodel_training.learner import Tensors, average_of, tensor_shapes, upstream_shapes
 from speechmodel_training.ownership import Ownership

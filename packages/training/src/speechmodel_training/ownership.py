@@ -17,10 +17,10 @@ from pathlib import Path
 
 from pydantic import ValidationError
 from speechmodel_api.base import Document
+from speechmodel_stagekit.durable import replace_file
 from speechmodel_stagekit.errors import Stopped
 from speechmodel_stagekit.program import stop_requested
 
-from speechmodel_training.durable import replace_file
 from speechmodel_training.errors import LineageBusy, Superseded
 
 log = logging.getLogger(__name__)
