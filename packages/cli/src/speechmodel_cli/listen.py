@@ -9,9 +9,9 @@ from pathlib import Path
 
 from pydantic import ValidationError
 from speechmodel_api.base import Document
+from speechmodel_stagekit.durable import replace_file
 
 from speechmodel_cli.errors import CommandError
-from speechmodel_cli.local.files import replace_file
 from speechmodel_cli.summary import Spoken
 
 FILE_COLUMNS = ("file", "wav_filename")

@@ -3,13 +3,12 @@
 import asyncio
 import os
 import signal
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
-from speechmodel_cli.local import leash
+from speechmodel_cli.local.leash import leashed
 
 LONGEST_LINE = 1 << 20
 """Bytes. A stage's stdout carries progress records of a few hundred."""
@@ -43,7 +42,7 @@ class Child:
         """
         with log.open("ab") as file:
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-I", "-S", leash.__file__, str(os.getpid()), *program),
+                *leashed(program),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=file,

@@ -20,8 +20,8 @@ from speechmodel_api.stages import StageName
 from speechmodel_api.times import Time
 from speechmodel_plan.observed import Run, RunState, Trouble
 from speechmodel_plan.pipeline import StageRun
+from speechmodel_stagekit.durable import replace_file
 
-from speechmodel_cli.local.files import replace_file
 from speechmodel_cli.local.processes import ProcessIdentity
 
 LOG_TAIL = 64 * 1024

@@ -23,9 +23,10 @@ from speechmodel_api.base import Document
 from speechmodel_api.spec import S3Location, SpeechModelSpec
 from speechmodel_api.status import SpeechModelStatus
 from speechmodel_api.times import Time
+from speechmodel_stagekit.durable import replace_file
 
 from speechmodel_cli.local.errors import StateDamaged
-from speechmodel_cli.local.files import owned, replace_file
+from speechmodel_cli.local.lock import owned
 
 Read = TypeVar("Read", bound=BaseModel)
 

@@ -1,4 +1,4 @@
-"""Files that are replaced whole, and folders that one process owns."""
+"""Folders that one process works on at a time."""
 
 import subprocess
 import sys
@@ -7,24 +7,16 @@ from pathlib import Path
 
 import pytest
 from speechmodel_cli.local.errors import StateBusy
-from speechmodel_cli.local.files import owned, replace_file
+from speechmodel_cli.local.lock import owned
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from speechmodel_cli.local.files import owned
+from speechmodel_cli.local.lock import owned
 with owned(Path(sys.argv[1]), "the model espejo"):
     print("held", flush=True)
     time.sleep(60)
 """
-
-
-def test_a_file_is_replaced_whole_and_nothing_else_is_left(tmp_path: Path):
-    path = tmp_path / "status.json"
-    replace_file(path, "old")
-    replace_file(path, "new")
-    assert path.read_text() == "new"
-    assert [entry.name for entry in tmp_path.iterdir()] == ["status.json"]
 
 
 def test_the_second_process_is_refused_and_told_the_pid_of_the_first(tmp_path: Path):
