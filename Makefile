@@ -52,11 +52,12 @@ lint: $(VENV)/.ready ## ruff, mypy, import contracts, and the generated files
 	@$(BIN)/python tools/generate.py --check
 
 .PHONY: bench
+bench: export PYTHONPATH := tests
 bench: $(VENV)/.ready packages ## the figures of docs/benchmarks.md
-	@$(BIN)/python tests/bench/convert_bench.py
-	@$(BIN)/python tests/bench/s3_bench.py
-	@$(BIN)/python tests/bench/job_to_job_bench.py
-	@unshare --net $(BIN)/python tests/bench/cluster_bench.py
+	@$(BIN)/python -m bench.convert_bench
+	@$(BIN)/python -m bench.s3_bench
+	@$(BIN)/python -m bench.job_to_job_bench
+	@unshare --net $(BIN)/python -m bench.cluster_bench
 
 .PHONY: crds
 crds: $(VENV)/.ready ## write the CRD from the types

@@ -1,33 +1,31 @@
-"""Fixtures that every kind of test may ask for."""
+"""Fixtures that every kind of test may use."""
 
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
 import pytest
+from kubecluster import cluster, toolchain
+from kubecluster.errors import ClusterError
+from kubecluster.layout import Layout
+from support.kube import Kubectl
+from support.spaces import install
+from support.target import Target, foreign, own
 
-# no time limits, since machines are busy; and where nobody is there to look at a new find, the same examples every time
+# No deadlines, since machines are busy. In CI nobody looks at a new counterexample, so it tries the same examples every time.
 hypothesis.settings.register_profile("project", deadline=None, derandomize="CI" in os.environ)
 hypothesis.settings.load_profile("project")
 
-HERE = Path(__file__).parent
-sys.path[:0] = [str(HERE / "e2e")]
-
-from kube import Kubectl  # noqa: E402 - after the path is set
-from kubecluster import cluster, toolchain  # noqa: E402
-from kubecluster.errors import ClusterError  # noqa: E402
-from kubecluster.layout import Layout  # noqa: E402
-from spaces import install  # noqa: E402
-from target import Target, foreign, own  # noqa: E402
+E2E = Path(__file__).parent / "e2e"
+LEFT_OUT = pytest.StashKey[tuple[int, str]]()
 
 
 @pytest.fixture(scope="session")
 def target() -> Iterator[Target]:
-    """A real cluster."""
-    if found := foreign():
-        yield found
+    """Give a real cluster: the one that the environment names, or one brought up for the tests."""
+    if named := foreign():
+        yield named
         return
     with own() as brought_up:
         yield brought_up
@@ -35,25 +33,25 @@ def target() -> Iterator[Target]:
 
 @pytest.fixture(scope="session")
 def operator(target: Target) -> Kubectl:
-    """The operator, installed by helm as a user would; gives kubectl on its namespace."""
+    """Install the operator with helm, as a user would, and return kubectl on its namespace."""
     return install(target)
 
 
-LEFT_OUT = pytest.StashKey[tuple[int, str]]()
-
-
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Where this machine cannot carry a cluster, the tests that need one are left out, and the summary says so loudly."""
-    why = _no_cluster()
-    mine = [item for item in items if item.get_closest_marker("cluster") or HERE / "e2e" in item.path.parents]
-    if why and mine:
+    """Leave out the tests that need a cluster where none can run; the summary reports it in red."""
+    for item in items:
+        if E2E in item.path.parents:
+            item.add_marker(pytest.mark.cluster)
+    mine = [item for item in items if item.get_closest_marker("cluster")]
+    if mine and (why := _no_cluster()):
         config.stash[LEFT_OUT] = (len(mine), why)
         config.hook.pytest_deselected(items=mine)
-        left = set(mine)
-        items[:] = [item for item in items if item not in left]
+        left_out = set(mine)
+        items[:] = [item for item in items if item not in left_out]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Report the tests that were left out."""
     if config.stash.get(LEFT_OUT, None):
         count, why = config.stash[LEFT_OUT]
         terminalreporter.section("LEFT OUT", sep="!", red=True, bold=True)
@@ -61,7 +59,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 
 def _no_cluster() -> str | None:
-    """Why there is no cluster to be had."""
+    """Return the reason why no cluster can run here, or None."""
     try:
         if foreign() is None:
             cluster.require(Layout.default())

@@ -1,7 +1,7 @@
 """How long the test cluster takes to come up and to go down, warm, against coming up without a state directory: new
 certificates, no image on the nodes. It runs in a network namespace of its own, so that a cluster that is up stays up.
 
-    unshare --net python tests/bench/cluster_bench.py [rounds]
+    unshare --net env PYTHONPATH=tests python -m bench.cluster_bench [rounds]
 """
 
 import statistics
@@ -10,11 +10,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-
-from kubecluster import base, cluster, toolchain  # noqa: E402 - after the path is set
-from kubecluster.layout import Layout  # noqa: E402
-from kubecluster.shell import run  # noqa: E402
+from kubecluster import base, cluster, toolchain
+from kubecluster.layout import Layout
+from kubecluster.shell import run
 
 
 def seconds(act: Callable[[Layout], object], layout: Layout) -> float:

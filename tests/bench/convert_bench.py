@@ -1,6 +1,6 @@
 """Convert a model of 190 MB against `cp` of the same file, in the same run.
 
-    python tests/bench/convert_bench.py [runs]
+    PYTHONPATH=tests python -m bench.convert_bench [runs]
 
 The conversion runs in a process of its own: its seconds are those of the work, digest of the result included; its memory is what the
 process grew by while it worked.
@@ -12,8 +12,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from figures import print_table
-from large_graph import write_large_graph
+from bench.figures import print_table
+from bench.large_graph import write_large_graph
 
 CONVERT = """
 import re, sys, time

@@ -1,7 +1,7 @@
 """How long from the end of one Job to the next: the API server's audit log says when the Job controller reported Complete, and when
 the operator's POST arrived. The alternative in the same run: an operator without watches that polls each 10 s, whose mean is 5 s.
 
-    python tests/bench/job_to_job_bench.py [models]
+    PYTHONPATH=tests python -m bench.job_to_job_bench [models]
 """
 
 import math
@@ -12,13 +12,10 @@ from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE.parent / "e2e"), str(HERE.parent)]
-
-import recordings  # noqa: E402 - after the path is set
-from kubecluster import audit  # noqa: E402
-from spaces import install, make_space, remove_space  # noqa: E402
-from target import own  # noqa: E402
+from kubecluster import audit
+from support import recordings
+from support.spaces import install, make_space, remove_space
+from support.target import own
 
 POLL_SECONDS = 10.0
 """What the alternative would wait between two looks."""

@@ -1,6 +1,6 @@
 """Upload a model of 190 MB and read it back, against a plain boto3 upload of the same file, in the same run.
 
-python tests/bench/s3_bench.py [runs]
+PYTHONPATH=tests python -m bench.s3_bench [runs]
 """
 
 import hashlib
@@ -11,14 +11,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from figures import print_table
-from large_graph import write_large_graph
+from bench.figures import print_table
+from bench.large_graph import write_large_graph
 from speechmodel_api.spec import S3Location
 from speechmodel_pipeline.s3.objects import Bucket
-
-sys.path.append(str(Path(__file__).parents[1] / "integration" / "pipeline"))
-
-from seaweed import WRITER, Seaweed
+from support.seaweed import WRITER, Seaweed
 
 BUCKET = "bench"
 

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import recordings
-from kube import Kubectl
-from spaces import Space, make_space, remove_space
-from target import Target
+from support import recordings
+from support.kube import Kubectl
+from support.spaces import Space, make_space, remove_space
+from support.target import Target
 
 
 @pytest.fixture
@@ -36,9 +36,3 @@ def pytest_runtest_makereport(item: pytest.Item) -> Any:
     if report.when == "call" and report.failed:
         item.stash[FAILED] = True
     return report
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.cluster)

@@ -5,9 +5,9 @@ import wave
 from pathlib import Path
 
 import pytest
-import recordings
-from kube import Model, eventually
-from spaces import Space
+from support import recordings
+from support.kube import Model, eventually
+from support.spaces import Space
 
 
 @pytest.fixture

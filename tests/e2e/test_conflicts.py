@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-import recordings
-from kube import eventually
-from spaces import Space
+from support import recordings
+from support.kube import eventually
+from support.spaces import Space
 
 
 def test_somebody_elses_claim_is_never_used(space: Space, small_dataset: Path) -> None:

@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kube import Kubectl, Model, Object, eventually
 from kubecluster import faults
-from spaces import Space
+from support.kube import Kubectl, Model, Object, eventually
+from support.spaces import Space
 
 DELETE_ALL = {"deletionPolicy": "Delete"}
 

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from kube import Model, eventually
-from spaces import Space
 from speechmodel_api.progress import TrainProgress, parse_progress
+from support.kube import Model, eventually
+from support.spaces import Space
 
 EPOCHS = 60
 SLOW = {"hiddenUnits": 256}

@@ -6,12 +6,12 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
-from kube import Kubectl, Model, Object, eventually
 from kubecluster import audit
-from spaces import OPERATOR_NAMESPACE, Space
 from speechmodel_api import keys
 from speechmodel_api.spec import SpeechModelSpec
 from speechmodel_api.stages import Decoding, PrepareOutput
+from support.kube import Kubectl, Model, Object, eventually
+from support.spaces import OPERATOR_NAMESPACE, Space
 
 MODELS = 20
 IDLE_SECONDS = 120

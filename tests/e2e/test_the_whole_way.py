@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-import recordings
-import stock_deepspeech
 import yaml
-from kube import Kubectl, Model, eventually, transcribe
-from spaces import Space, make_space, remove_space
 from speechmodel_runtime.audio import SAMPLE_RATE, load, save
-from target import Target
+from support import recordings, stock_deepspeech
+from support.kube import Kubectl, Model, eventually, transcribe
+from support.places import EXAMPLE, ROOT
+from support.spaces import Space, make_space, remove_space
+from support.target import Target
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def epochs_seen() -> list[str]:
 def model(space: Space, epochs_seen: list[str]) -> Model:
     """The example, ready."""
     space.dataset(recordings.DATASET, claim="espejo-dataset")
-    manifest = yaml.safe_load((recordings.EXAMPLE / "speechmodel.yaml").read_text(encoding="utf-8"))
+    manifest = yaml.safe_load((EXAMPLE / "speechmodel.yaml").read_text(encoding="utf-8"))
     s3 = manifest["spec"]["publish"]["s3"]
     s3 |= {"bucket": space.bucket, "endpoint": space.target.s3_endpoint, "secretRef": {"name": "s3"}}
     manifest["spec"]["serving"]["replicas"] = 1
@@ -114,7 +114,7 @@ class Caller:
 
     def __init__(self, model: Model, image: str) -> None:
         self._kubectl, self._name = model.kubectl, f"caller-{model.name}"
-        program = Path(__file__).with_name("caller.py").read_text(encoding="utf-8")
+        program = (ROOT / "tests" / "support" / "caller.py").read_text(encoding="utf-8")
         pod = recordings.loader("unused", image, {})
         pod["metadata"]["name"] = self._name
         pod["spec"]["containers"][0] |= {

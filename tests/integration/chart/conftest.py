@@ -2,17 +2,12 @@
 
 import os
 import shutil
-import sys
-from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from helm_chart import Helm
-from kubecluster import lock, toolchain
+from kubecluster import toolchain
 from kubecluster.errors import MissingPrerequisite
 from kubecluster.layout import Layout
+from support.helm_chart import Helm
 
 
 @pytest.fixture(scope="session")
@@ -28,8 +23,7 @@ def built() -> str:
         if os.geteuid() != 0:
             pytest.skip("no helm in PATH, and only root can build the one of the test cluster")
         try:
-            with lock.held(layout.cache / "bin" / "lock"):
-                toolchain.build(layout)
+            toolchain.build(layout)
         except MissingPrerequisite as error:
             pytest.skip(f"no helm in PATH, and none can be built: {error}")
     return str(program)

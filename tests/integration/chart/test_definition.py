@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from helm_chart import CHART, Helm, of_kind
 from speechmodel_api.crd import crd
+from support.helm_chart import Helm, of_kind
+from support.places import CHART
 
 GENERATE = CHART.parent / "generate.py"
 KEEP = {"helm.sh/resource-policy": "keep"}

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 import yaml
-from helm_chart import CHART, Helm, Object, operator_pod, rules
-from kube import Kubectl, eventually
 from kubecluster import images
 from speechmodel_api.crd import crd
-from target import ROOT, Target
+from support.helm_chart import Helm, Object, operator_pod, rules
+from support.kube import Kubectl, eventually
+from support.places import CHART, ROOT
+from support.target import Target
 
 pytestmark = pytest.mark.cluster
 

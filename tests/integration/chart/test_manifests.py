@@ -1,8 +1,8 @@
 """What the chart makes of values: pods that may do nothing, roles that allow little, settings that the operator knows."""
 
 import pytest
-from helm_chart import NAME, NAMESPACE, Helm, Object, of_kind, operator_pod, rules
 from speechmodel_operator.settings import PREFIX, Settings
+from support.helm_chart import NAME, NAMESPACE, Helm, Object, of_kind, operator_pod, rules
 
 CLUSTER_SCOPED = {"ClusterRole", "ClusterRoleBinding", "Namespace", "PriorityClass", "CustomResourceDefinition"}
 SCHEDULING: Object = {

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 import yaml
-from helm_chart import CHART, Helm, Object, operator_pod
+from support.helm_chart import Helm, Object, operator_pod
+from support.places import CHART
 
 VALUES = (CHART / "values.yaml").read_text(encoding="utf-8")
 SCHEMA: Object = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))

@@ -1,13 +1,9 @@
 """Folders to work in."""
 
-import sys
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from workplace import Workplace
+from support.workplace import Workplace
 
 
 @pytest.fixture

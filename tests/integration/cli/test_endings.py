@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from workplace import PATIENCE, Workplace, eventually, interrupt, read_until
+from support.workplace import PATIENCE, Workplace, eventually, interrupt, read_until
 
 pytestmark = pytest.mark.training
 

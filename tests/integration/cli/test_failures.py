@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from speechmodel_cli.local.processes import identify
-from workplace import Workplace, interrupt, read_until
+from support.workplace import Workplace, interrupt, read_until
 
 
 def test_a_bad_manifest_is_told_and_nothing_is_made(place: Workplace):

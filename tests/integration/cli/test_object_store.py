@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from speechmodel_cli.local.embedded_s3 import EmbeddedStore
 from speechmodel_cli.local.errors import StateBusy
-from workplace import Workplace
+from support.workplace import Workplace
 
 
 async def test_the_manifests_bucket_is_used_with_the_environments_credentials(finished: Workplace, tmp_path: Path):

@@ -6,7 +6,8 @@ import time
 from pathlib import Path
 
 import pytest
-from workplace import FIXTURES, Workplace
+from support.places import FIXTURES
+from support.workplace import Workplace
 
 STAGES = ["prepare", "train", "convert", "evaluate", "publish"]
 

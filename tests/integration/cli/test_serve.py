@@ -7,7 +7,7 @@ import socket
 import subprocess
 from pathlib import Path
 
-from workplace import PATIENCE, Workplace, interrupt, read_until
+from support.workplace import PATIENCE, Workplace, interrupt, read_until
 
 
 def free_port() -> int:

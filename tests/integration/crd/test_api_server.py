@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 import yaml
-from kube import Kubectl
 from speechmodel_api import crd
 from speechmodel_api.spec import SpeechModelSpec
-from target import ROOT, Target
+from support.kube import Kubectl
+from support.places import ROOT
+from support.target import Target
 
 pytestmark = pytest.mark.cluster
 

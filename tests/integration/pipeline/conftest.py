@@ -4,16 +4,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-from .seaweed import Seaweed
+from support.places import FIXTURES
+from support.seaweed import Seaweed
 
 BUCKET = "models"
 
 
 @pytest.fixture(scope="session")
 def deepspeech() -> Path:
-    """tests/fixtures/deepspeech."""
-    return Path(__file__).parents[2] / "fixtures" / "deepspeech"
+    """Return the folder tests/fixtures/deepspeech."""
+    return FIXTURES
 
 
 @pytest.fixture(scope="session")

@@ -13,10 +13,9 @@ from speechmodel_api.spec import Split
 from speechmodel_pipeline.convert.trial import try_model
 from speechmodel_runtime import Model, load
 from speechmodel_stagekit.errors import BadData
-
-from .graphs import Edit, deaf, edited, with_alphabet, with_unknown_attribute, without
-from .programs import run_program
-from .workspaces import CONVERT, Workspace, make_workspace
+from support.graphs import Edit, deaf, edited, with_alphabet, with_unknown_attribute, without
+from support.programs import run_program
+from support.workspaces import CONVERT, Workspace, make_workspace
 
 
 @pytest.fixture

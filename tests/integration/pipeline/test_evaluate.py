@@ -10,10 +10,9 @@ import pytest
 from speechmodel_api.spec import Split
 from speechmodel_pipeline.convert.stage import convert
 from speechmodel_runtime import Model, load
-
-from .graphs import deaf, edited
-from .programs import run_program
-from .workspaces import EVALUATE, Workspace, make_workspace
+from support.graphs import deaf, edited
+from support.programs import run_program
+from support.workspaces import EVALUATE, Workspace, make_workspace
 
 HALF = Split(dev_percent=0, test_percent=50)
 

@@ -16,9 +16,8 @@ from speechmodel_pipeline.prepare.stage import prepare
 from speechmodel_runtime import load
 from speechmodel_stagekit.alphabet import read_alphabet
 from speechmodel_stagekit.errors import BadData
-
-from .programs import run_program
-from .recordings import loudest_hertz, tone
+from support.programs import run_program
+from support.tones import loudest_hertz, tone
 
 KEY = "0000000a"
 

@@ -23,11 +23,11 @@ from speechmodel_pipeline.publish import publish
 from speechmodel_pipeline.purge import purge
 from speechmodel_pipeline.s3.objects import Bucket
 from speechmodel_stagekit.errors import ArtefactMissing, BadInput, TryAgain
+from support.programs import run_program
+from support.seaweed import READER, WRITER, Key, Seaweed, _free_ports
+from support.workspaces import BASE, VERSION, Workspace, make_workspace
 
 from .conftest import BUCKET
-from .programs import run_program
-from .seaweed import READER, WRITER, Key, Seaweed, _free_ports
-from .workspaces import BASE, VERSION, Workspace, make_workspace
 
 
 @pytest.fixture(scope="module")

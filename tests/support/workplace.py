@@ -17,7 +17,8 @@ from typing import Any
 
 import yaml
 
-FIXTURES = Path(__file__).parents[2] / "fixtures" / "deepspeech"
+from support.places import FIXTURES
+
 COMMAND = [str(Path(sys.prefix) / "bin" / "speechmodel")]
 PATH = {"PATH": f"{Path(sys.prefix) / 'bin'}{os.pathsep}{os.environ['PATH']}"}
 """As where the command was installed: it then calls itself by its name."""

@@ -8,9 +8,10 @@ from typing import Any
 
 import yaml
 
+from support.places import CHART
+
 Object = dict[str, Any]
 
-CHART = Path(__file__).resolve().parents[3] / "charts" / "speechmodel-operator"
 NAMESPACE = "speechops"
 NAME = "speechmodel-operator"
 OLDEST = "1.29.0"

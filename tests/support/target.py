@@ -14,12 +14,9 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 from kubecluster import cluster, s3
 from kubecluster.layout import Layout
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True)
@@ -47,7 +44,7 @@ def foreign() -> Target | None:
         return None
     names = ("KUBECONFIG", "E2E_S3_ENDPOINT", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
     if missing := [name for name in names if not os.environ.get(name)]:
-        raise RuntimeError(f"E2E_CONTEXT is set, and {', '.join(missing)} must be too (see tests/e2e/target.py)")
+        raise RuntimeError(f"E2E_CONTEXT is set, and {', '.join(missing)} must be too (see tests/support/target.py)")
     return Target(
         kubeconfig=os.environ["KUBECONFIG"],
         context=context,

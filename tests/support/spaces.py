@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import boto3
-import recordings
-from kube import Kubectl, Model, Object, eventually
 from kubecluster import images
-from target import ROOT, Target
+
+from support import recordings
+from support.kube import Kubectl, Model, Object, eventually
+from support.places import CHART, ROOT
+from support.target import Target
 
 OPERATOR_NAMESPACE = "speechops"
 PROGRESS_SECONDS = 1
@@ -112,9 +114,8 @@ def install(target: Target) -> Kubectl:
     if target.layout:
         images.build_all(target.layout, ROOT)
     context = ["--kube-context", target.context] if target.context else []
-    chart = str(ROOT / "charts" / "speechmodel-operator")
     values = f"images.registry={target.registry},images.tag={target.tag},progressSeconds={PROGRESS_SECONDS}"
     where = ["--namespace", OPERATOR_NAMESPACE, "--create-namespace", "--wait", "--timeout", "180s"]
-    command = ["upgrade", "--install", "speechmodel-operator", chart, *where, "--set", values]
+    command = ["upgrade", "--install", "speechmodel-operator", str(CHART), *where, "--set", values]
     subprocess.run([target.helm, "--kubeconfig", target.kubeconfig, *context, *command], check=True)
     return Kubectl(target.kubectl, target.kubeconfig, target.context, OPERATOR_NAMESPACE)

@@ -6,9 +6,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from target import ROOT
+from support.places import EXAMPLE
 
-EXAMPLE = ROOT / "examples" / "espejo"
 DATASET = EXAMPLE / "espejo-dataset"
 HEARD = EXAMPLE / "heard"
 USER = 65532
