@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import yaml
+from speechmodel_api.spec import NAME_RULE
 from speechmodel_cli.command_line import main
 
 GOOD: dict[str, Any] = {
@@ -104,28 +105,28 @@ BAD = {
     ),
     "a rule between fields": (
         TEXT + "  training: {storage: {claimName: a, volumeClaimTemplate: {}}}\n",
-        "8: spec.training.storage: give claimName or volumeClaimTemplate, not both",
+        "8: spec.training.storage: set either claimName or volumeClaimTemplate, not both",
     ),
     "labels twice": (
         TEXT.replace("dataset: {", "dataset: {alphabet: [a, b, a], "),
-        "6: spec.dataset.alphabet: every label once",
+        "6: spec.dataset.alphabet: every label must appear only once; remove the repeated 'a'",
     ),
     "a missing field": (TEXT.replace("{bucket: models}", "{}"), "7: spec.publish.s3: the field bucket is missing"),
     "an endpoint with a path": (
         TEXT.replace("bucket: models", "bucket: models, endpoint: 's3.local'"),
         r"7: spec.publish.s3.endpoint: 's3.local' does not match ^https?://[^/\s]+$",
     ),
-    "nothing behind a field": (
+    "a field without a value": (
         TEXT + "  serving:\n",
-        "8: spec.serving: nothing stands behind it, which means that it is absent; write `serving: {}` for all defaults, or remove it",
+        "8: spec.serving: has no value, so it is treated as absent; write `serving: {}` for all defaults, or remove it",
     ),
     "a name that is too long": (
         TEXT.replace("name: espejo", f"name: {'e' * 37}"),
-        "3: metadata.name: at most 36 characters, lower case letters, digits and '-', a letter first",
+        "3: metadata.name: must be at most 36 lowercase letters, digits or '-', start with a letter, and end with a letter or digit",
     ),
     "a name that is a number": (
         TEXT.replace("name: espejo", "name: 2026"),
-        "3: metadata.name: at most 36 characters, lower case letters, digits and '-', a letter first",
+        "3: metadata.name: must be at most 36 lowercase letters, digits or '-', start with a letter, and end with a letter or digit",
     ),
     "no name": (TEXT.replace("{name: espejo}", "{}"), "3: metadata.name: the field name is missing"),
     "another API version": (
@@ -134,8 +135,8 @@ BAD = {
     ),
     "a kind in another case": (TEXT.replace("kind: SpeechModel", "kind: Speechmodel"), "2: kind: must be SpeechModel"),
     "no SpeechModel at all": ("kind: Secret\n", "1: holds no document of kind SpeechModel"),
-    "no YAML": ("spec: [1, 2\n", "2: is no YAML: expected ',' or ']', but got '<stream end>'"),
-    "a tab": ("spec:\n\tlanguage: es\n", "2: is no YAML: found character '\\t' that cannot start any token"),
+    "not YAML": ("spec: [1, 2\n", "2: is not valid YAML: expected ',' or ']', but got '<stream end>'"),
+    "a tab": ("spec:\n\tlanguage: es\n", "2: is not valid YAML: found character '\\t' that cannot start any token"),
 }
 
 

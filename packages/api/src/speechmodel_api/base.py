@@ -1,4 +1,4 @@
-"""The base of every type of this package: camelCase on the wire, snake_case in Python, immutable."""
+"""Base classes of every type in this package: camelCase in JSON, snake_case in Python, immutable."""
 
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
@@ -7,8 +7,8 @@ from pydantic.alias_generators import to_camel
 class ApiModel(BaseModel):
     """A part of the SpeechModel resource.
 
-    Unknown fields are dropped, as the API server does: an older operator must be able to read what a newer CRD lets in.
-    Attribute docstrings become the descriptions that `kubectl explain` shows.
+    Unknown fields are dropped, as the API server does, so that an older operator can read an object
+    that a newer CRD accepts. Attribute docstrings become the descriptions that `kubectl explain` shows.
     """
 
     model_config = ConfigDict(
@@ -21,7 +21,8 @@ class ApiModel(BaseModel):
 
 
 class Document(ApiModel):
-    """What programs say to each other: stage inputs and outputs, progress records, manifests.
+    """A JSON document that programs exchange: stage input and output, progress record or manifest.
 
-    Jobs outlive operator upgrades, so readers ignore what they do not know and documents only ever gain optional fields.
+    Jobs outlive operator upgrades, so readers ignore unknown fields, and documents only ever gain
+    optional ones.
     """

@@ -1,10 +1,10 @@
-"""The CustomResourceDefinition, generated from the types; `make crds` writes it where it is needed (charts/generate.py)."""
+"""The CustomResourceDefinition, generated from the types. `make generate` writes it to crds/ and to the chart."""
 
 from typing import Any
 
 from pydantic import BaseModel
 
-from speechmodel_api.spec import NAME_LENGTH, NAME_PATTERN, SpeechModelSpec
+from speechmodel_api.spec import NAME_LENGTH, NAME_PATTERN, NAME_RULE, SpeechModelSpec, cel
 from speechmodel_api.status import SpeechModelStatus
 
 GROUP = "speechops.dev"
@@ -20,11 +20,13 @@ COLUMNS = [
     ("Ready", "string", '.status.conditions[?(@.type=="Ready")].status'),
     ("Age", "date", ".metadata.creationTimestamp"),
 ]
+"""Columns of `kubectl get`: name, type and path."""
 WIDE = [("Reason", "string", '.status.conditions[?(@.type=="Ready")].reason'), ("URL", "string", ".status.url")]
+"""Columns that `kubectl get --output wide` adds."""
 
 
 def crd() -> dict[str, Any]:
-    """The manifest. The schema of `spec` and `status` is structural, as the API server demands."""
+    """Return the manifest of the CustomResourceDefinition."""
     columns: list[dict[str, Any]] = [{"name": n, "type": t, "jsonPath": p} for n, t, p in COLUMNS]
     columns += [{"name": n, "type": t, "jsonPath": p, "priority": 1} for n, t, p in WIDE]
     return {
@@ -57,21 +59,27 @@ def crd() -> dict[str, Any]:
 
 
 def schema() -> dict[str, Any]:
-    """The OpenAPI v3 schema of a SpeechModel."""
+    """Return the OpenAPI v3 schema of a SpeechModel, structural as the API server requires."""
     return {
         "type": "object",
-        "description": "A speech recogniser: trained, converted, measured, published and served.",
+        "description": "SpeechModel describes a speech recogniser. The operator trains it on recordings, converts it to "
+        "a DeepSpeech 0.9.3 model file, measures its error rates, publishes it to S3 and serves it.",
         "required": ["spec"],
-        "x-kubernetes-validations": [
-            {
-                "rule": f"self.metadata.name.matches('{NAME_PATTERN}') && size(self.metadata.name) <= {NAME_LENGTH}",
-                "message": f"metadata.name: at most {NAME_LENGTH} characters, lower case letters, digits and '-', a letter first",
-            }
-        ],
+        **cel(
+            f"self.metadata.name.matches('{NAME_PATTERN}') && size(self.metadata.name) <= {NAME_LENGTH}",
+            f"metadata.name {NAME_RULE}",
+        ),
         "properties": {
-            "apiVersion": {"type": "string"},
-            "kind": {"type": "string"},
-            "metadata": {"type": "object"},
+            "apiVersion": {
+                "type": "string",
+                "description": f"Versioned schema of this object, which is {GROUP}/{VERSION}. The API server rejects "
+                "versions that it does not serve.",
+            },
+            "kind": {
+                "type": "string",
+                "description": f"Type of this object, which is {KIND}. It is in CamelCase and cannot be changed.",
+            },
+            "metadata": {"type": "object"},  # the API server describes it, and rejects a description of ours
             "spec": structural(SpeechModelSpec),
             "status": structural(SpeechModelStatus),
         },
@@ -79,7 +87,7 @@ def schema() -> dict[str, Any]:
 
 
 def structural(model: type[BaseModel]) -> dict[str, Any]:
-    """pydantic's JSON Schema 2020-12 as a structural schema: references inlined, Optional folded, titles dropped."""
+    """Return the structural schema of a type: references inlined, Optional folded, titles dropped."""
     raw = model.model_json_schema(by_alias=True)
     definitions = raw.pop("$defs", {})
     folded: dict[str, Any] = _fold(raw, definitions)
@@ -93,13 +101,11 @@ def _fold(node: Any, definitions: dict[str, Any]) -> Any:
         return node
     node = _resolve(dict(node), definitions)
     if (options := node.pop("anyOf", None)) is not None:
-        (only,) = (
-            o for o in options if o.get("type") != "null"
-        )  # unions of shapes are not structural: none may be declared
+        (only,) = (o for o in options if o.get("type") != "null")  # a structural schema has no other unions
         if node.get("default", ...) is None:
             del node["default"]
         node = _resolve({**only, **node}, definitions)
-    for word in ("exclusiveMinimum", "exclusiveMaximum"):  # OpenAPI v3.0 wants a bound and a flag
+    for word in ("exclusiveMinimum", "exclusiveMaximum"):  # OpenAPI v3.0 has a bound and a flag
         if not isinstance(node.get(word, True), bool):
             node[word.replace("exclusiveM", "m")] = node[word]
             node[word] = True
@@ -108,7 +114,7 @@ def _fold(node: Any, definitions: dict[str, Any]) -> Any:
     if node.get("default") == []:
         del node["default"]
     if isinstance(node.get("default"), dict):
-        node["default"] = {}  # the properties' own defaults do the rest
+        node["default"] = {}  # the API server then fills in the defaults of the properties
     for word in ("title", "propertyNames"):
         node.pop(word, None)
     if node.get("additionalProperties") is True:

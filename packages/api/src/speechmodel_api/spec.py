@@ -1,35 +1,47 @@
-"""`SpeechModel.spec`: what a user wants.
+"""`SpeechModel.spec`: the desired state of a speech recogniser.
 
-Every list, map and string has a bound: the API server refuses CEL rules over unbounded ones. Schemas only ever loosen and names
-never change (docs/architecture.md). A field that has no behaviour yet is not here.
+Attribute docstrings are the descriptions that `kubectl explain` shows. Every list, map and string
+has a bound, because the API server rejects CEL rules over unbounded ones. Schemas only ever loosen,
+names never change, and a field is added together with its behaviour.
 """
 
 from enum import StrEnum
 from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, Field
+from pydantic.config import JsonDict
 
 from speechmodel_api.base import ApiModel
 
 NAME_PATTERN = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"
 NAME_LENGTH = 36
-"""So that `<model>-<stage>-<key>-<attempt>` stays below 63 characters."""
-
-MOST_HELD_OUT_PERCENT = 90
-"""Of the clips, for dev and test together."""
-_HELD_OUT_RULE = (  # the API server checks a rule against the default {} before it fills in the fields' own defaults
-    f"!has(self.devPercent) || !has(self.testPercent) || self.devPercent + self.testPercent <= {MOST_HELD_OUT_PERCENT}"
+"""Longest name of a SpeechModel, so that `<model>-<stage>-<key>-<attempt>` stays within 63 characters."""
+NAME_RULE = (
+    f"must be at most {NAME_LENGTH} lowercase letters, digits or '-', "
+    "start with a letter, and end with a letter or digit"
 )
 
+MOST_HELD_OUT_PERCENT = 90
+"""Largest share of the clips that dev and test may take together."""
+# the API server checks a rule against the default {} before it fills in the fields' own defaults
+_HELD_OUT_RULE = (
+    f"!has(self.devPercent) || !has(self.testPercent) || self.devPercent + self.testPercent <= {MOST_HELD_OUT_PERCENT}"
+)
+_HELD_OUT_MESSAGE = (
+    f"devPercent and testPercent must add up to at most {MOST_HELD_OUT_PERCENT}, so that clips are left for training"
+)
+_ONE_CLAIM_RULE = "!(has(self.claimName) && has(self.volumeClaimTemplate))"
+_ONE_CLAIM_MESSAGE = "set either claimName or volumeClaimTemplate, not both"
 
-def cel(rule: str, message: str) -> dict[str, Any]:
-    """A validation rule that the API server runs: for `json_schema_extra`."""
+
+def cel(rule: str, message: str) -> JsonDict:
+    """Return a validation rule that the API server evaluates, for `json_schema_extra`."""
     return {"x-kubernetes-validations": [{"rule": rule, "message": message}]}
 
 
 def _each_once(labels: tuple[str, ...]) -> tuple[str, ...]:
-    if len(set(labels)) != len(labels):
-        raise ValueError("alphabet: every label once")
+    if repeated := sorted({label for label in labels if labels.count(label) > 1}):
+        raise ValueError(f"every label must appear only once; remove the repeated {', '.join(map(repr, repeated))}")
     return labels
 
 
@@ -41,154 +53,180 @@ LabelKey = Annotated[str, Field(max_length=317)]
 
 
 class LocalObjectReference(ApiModel):
-    """An object in the SpeechModel's own namespace."""
+    """Refers to an object in the namespace of the SpeechModel."""
 
     name: ObjectName
-    """Name of the object."""
+    """Name of the object, which must be in the namespace of the SpeechModel."""
 
 
 class DatasetFormat(StrEnum):
-    """How a dataset folder is laid out."""
+    """Layout of a dataset folder."""
 
     COMMANDS = "Commands"
     DEEPSPEECH_CSV = "DeepSpeechCSV"
 
 
 class InvalidSamplePolicy(StrEnum):
-    """What happens to rows that cannot be used."""
+    """Treatment of dataset rows that cannot be used."""
 
     REJECT = "Reject"
     FAIL = "Fail"
 
 
 class ClaimSource(ApiModel):
-    """A folder on a PersistentVolumeClaim; it is mounted read-only."""
+    """A folder on a PersistentVolumeClaim. It is mounted read-only."""
 
     claim_name: ObjectName
-    """PersistentVolumeClaim in the same namespace."""
+    """Name of a PersistentVolumeClaim in the namespace of the SpeechModel. It may be the workspace
+    claim itself. Until the claim exists, the prepare pod stays unscheduled."""
     path: Annotated[str, Field(max_length=1024, pattern=r"^([^/.][^/]*(/[^/.][^/]*)*)?$")] = ""
-    """Folder on the claim, without a leading slash; empty: its root."""
+    """Path of the dataset folder on the claim, without a leading slash. No part of it may begin
+    with a dot. Defaults to the root of the volume."""
 
 
 class DatasetSource(ApiModel):
-    """Where the recordings are."""
+    """The place where the recordings are stored."""
 
     persistent_volume_claim: ClaimSource
-    """A folder on a PersistentVolumeClaim."""
+    """Folder on a PersistentVolumeClaim that holds the dataset. It is mounted read-only, and only
+    by the prepare stage."""
 
 
-class Split(
-    ApiModel, json_schema_extra=cel(_HELD_OUT_RULE, "split: devPercent and testPercent leave too little to train on")
-):
-    """How clips are divided when the dataset does not say: by hash(seed, audio), so a clip never moves when others are added."""
+class Split(ApiModel, json_schema_extra=cel(_HELD_OUT_RULE, _HELD_OUT_MESSAGE)):
+    """Division of the clips into train, dev and test. A clip's part follows from the seed and its
+    own audio, so it never changes when other clips are added."""
 
     dev_percent: Annotated[int, Field(ge=0, le=50)] = 10
-    """Share of the clips that chooses the best checkpoint."""
+    """Percentage of the clips that is held out to choose the best epoch. With 0, the last epoch is
+    exported. Together with testPercent at most 90. Defaults to 10."""
     test_percent: Annotated[int, Field(ge=0, le=50)] = 10
-    """Share of the clips that WER and CER are measured on."""
+    """Percentage of the clips that is held out to measure the word and character error rates. With
+    0, the model is published without error rates. Together with devPercent at most 90. Defaults
+    to 10."""
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
-    """Another seed gives another division."""
+    """Seed of the division. Another seed divides the same clips differently, which makes a new
+    dataset and trains a new model. Defaults to 0."""
 
     def model_post_init(self, context: Any, /) -> None:
-        """Says what the CEL rule says, for manifests that no API server has seen."""
+        """Apply the CEL rule to manifests that do not pass through an API server."""
         del context
         if self.dev_percent + self.test_percent > MOST_HELD_OUT_PERCENT:
-            raise ValueError("split: devPercent and testPercent leave too little to train on")
+            raise ValueError(_HELD_OUT_MESSAGE)
 
 
 class Dataset(ApiModel):
-    """The recordings and what to do with them."""
+    """The recordings with their transcripts, and how they are turned into clips."""
 
     source: DatasetSource
-    """Where the recordings are."""
+    """Place where the recordings and their transcripts are stored."""
     format: DatasetFormat = DatasetFormat.COMMANDS
-    """Commands: `original/<language>/*.wav` and `commands.csv` with the columns `id,<language>`.
-    DeepSpeechCSV: ready-made `train.csv`, `dev.csv` and `test.csv`."""
+    """Layout of the dataset folder. Commands expects recordings in `original/<language>/` and a
+    table `commands.csv` with the columns `id` and `<language>`. DeepSpeechCSV expects `train.csv`,
+    and optionally `dev.csv` and `test.csv`, with the columns `wav_filename` and `transcript`.
+    Defaults to Commands."""
     revision: Annotated[str, Field(max_length=64)] = "1"
-    """Change it when the files changed: the dataset is read anew and a new model is trained if its content differs."""
+    """Arbitrary text that names the state of the files. The operator does not watch the files:
+    change the revision after you change them, and the dataset is prepared again. A new model is
+    trained only if the resulting clips differ. Defaults to "1"."""
     split: Split = Split()
-    """How clips are divided into train, dev and test (Commands only)."""
+    """Division of the clips into train, dev and test. It applies to the format Commands; with
+    DeepSpeechCSV the three tables decide."""
     alphabet: Annotated[
         tuple[Annotated[str, Field(min_length=1, max_length=1)], ...],
         Field(max_length=255, json_schema_extra={"x-kubernetes-list-type": "set"}),
         AfterValidator(_each_once),
     ] = ()
-    """The characters that the model can write, in order; derived from the transcripts unless given."""
+    """Characters that the model can write, each once, in the order of the network's outputs. Rows
+    with other characters are invalid samples. If empty, the alphabet is every character of the
+    normalised transcripts, sorted."""
     invalid_sample_policy: InvalidSamplePolicy = InvalidSamplePolicy.REJECT
-    """Reject: rows that cannot be used are reported and left out. Fail: one such row fails the stage."""
+    """Treatment of rows that cannot be used, such as an unreadable recording or an empty
+    transcript. Reject leaves them out and reports their number in the condition DatasetReady. Fail
+    stops at the prepare stage when there is at least one. Defaults to Reject."""
 
 
 class Hyperparameters(ApiModel):
-    """The network and how it learns. Names and defaults are DeepSpeech 0.9.3's where it has them."""
+    """The network and how it learns. Names and defaults follow DeepSpeech 0.9.3 where it has them."""
 
     hidden_units: Annotated[int, Field(ge=16, le=4096)] = 2048
-    """Width of the dense layers and of the LSTM (`n_hidden`). 2048 wants hundreds of hours; 128 to 256 suit a few hundred clips."""
+    """Number of units in each dense layer and in the LSTM (`n_hidden` in DeepSpeech). The default
+    of 2048 needs hundreds of hours of speech; 128 to 256 suit a few hundred clips. A change trains
+    from scratch."""
     batch_size: Annotated[int, Field(ge=1, le=1024)] = 16
-    """Clips per optimizer step; lowered to the number of training clips when there are fewer."""
+    """Number of clips in each optimizer step. It is lowered to the number of training clips when
+    there are fewer. A change takes effect from the last checkpoint on. Defaults to 16."""
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 0.001
-    """Adam's learning rate."""
+    """Learning rate of the Adam optimizer. Lower it when the loss diverges. A change takes effect
+    from the last checkpoint on. Defaults to 0.001."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.05
-    """Dropout rate after dense layers 1, 2, 3 and 5."""
+    """Fraction of activations that is dropped after the dense layers 1, 2, 3 and 5 during training.
+    0 turns dropout off. A change takes effect from the last checkpoint on. Defaults to 0.05."""
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 4568
-    """Seed of the weights, the order of clips and dropout."""
+    """Seed of the initial weights, the order of the clips, augmentation and dropout. A change
+    trains from scratch. Defaults to 4568, as in DeepSpeech."""
 
 
 class Checkpoints(ApiModel):
-    """When the trainer saves what it can resume from; it also saves at the end of an epoch when that is cheap, and when it is stopped."""
+    """When the trainer saves a checkpoint to resume from, and how many it keeps."""
 
     every_seconds: Annotated[int, Field(ge=1, le=86400)] = 600
-    """Longest time between two checkpoints: what a lost node costs at most."""
+    """Longest time between two checkpoints, in seconds, and so the most training that a lost node
+    can cost. The trainer also saves at the end of an epoch when that is cheap, and when it is
+    stopped. Defaults to 600."""
     keep: Annotated[int, Field(ge=1, le=100)] = 3
-    """Checkpoints kept besides the best one."""
+    """Number of most recent checkpoints to keep. The checkpoint with the lowest dev loss is kept in
+    addition. Defaults to 3."""
 
 
 class RetentionPolicy(StrEnum):
-    """What happens to the workspace claim when the SpeechModel is deleted."""
+    """Fate of the workspace claim when the SpeechModel is deleted."""
 
     RETAIN = "Retain"
     DELETE = "Delete"
 
 
 class VolumeClaimTemplate(ApiModel):
-    """The claim that the operator makes for the workspace."""
+    """The PersistentVolumeClaim that the operator creates for the workspace."""
 
     storage: Quantity = "10Gi"
-    """Size; dataset, checkpoints and exports lie here."""
+    """Size of the volume, as a Kubernetes quantity. It must hold the prepared clips, the
+    checkpoints and the exported models. Raising it expands the claim if its StorageClass allows
+    that; lowering it has no effect. Defaults to 10Gi."""
     storage_class_name: ObjectName | None = None
-    """StorageClass; the cluster's default unless given."""
+    """Name of the StorageClass. It is used when the claim is created, and later changes have no
+    effect. Defaults to the default StorageClass of the cluster."""
 
 
-class Storage(
-    ApiModel,
-    json_schema_extra=cel(
-        "!(has(self.claimName) && has(self.volumeClaimTemplate))", "give claimName or volumeClaimTemplate, not both"
-    ),
-):
-    """The workspace: a PersistentVolumeClaim that every stage before serving works on."""
+class Storage(ApiModel, json_schema_extra=cel(_ONE_CLAIM_RULE, _ONE_CLAIM_MESSAGE)):
+    """The workspace: the PersistentVolumeClaim that every stage before serving reads and writes."""
 
     volume_claim_template: VolumeClaimTemplate | None = None
-    """The claim to make; all its defaults unless given."""
+    """Claim that the operator creates as `<name>-workspace`, with the access mode ReadWriteOnce.
+    Mutually exclusive with claimName. If neither is set, a claim with all defaults is created."""
     claim_name: ObjectName | None = None
-    """A claim that exists already; it is never deleted by the operator."""
+    """Name of an existing PersistentVolumeClaim to use instead. Stages wait until it exists, and
+    the operator never changes or deletes it. Mutually exclusive with volumeClaimTemplate."""
     retention_policy: RetentionPolicy = RetentionPolicy.RETAIN
-    """Retain: the claim made by the operator outlives the SpeechModel, and a new one of the same name continues from it."""
+    """Fate of the claim that the operator created when the SpeechModel is deleted. With Retain the
+    claim stays, and a new SpeechModel of the same name continues from it. With Delete the claim and
+    its data are deleted. Defaults to Retain."""
 
     def model_post_init(self, context: Any, /) -> None:
-        """Says what the CEL rule says, for manifests that no API server has seen."""
+        """Apply the CEL rule to manifests that do not pass through an API server."""
         del context
         if self.claim_name is not None and self.volume_claim_template is not None:
-            raise ValueError("storage: give claimName or volumeClaimTemplate, not both")
+            raise ValueError(_ONE_CLAIM_MESSAGE)
 
 
 class TolerationOperator(StrEnum):
-    """How a toleration's value is compared."""
+    """Comparison of a toleration with the value of a taint."""
 
     EXISTS = "Exists"
     EQUAL = "Equal"
 
 
 class TaintEffect(StrEnum):
-    """Which taints a toleration is for."""
+    """Effect of a taint on pods that do not tolerate it."""
 
     NO_SCHEDULE = "NoSchedule"
     PREFER_NO_SCHEDULE = "PreferNoSchedule"
@@ -196,162 +234,207 @@ class TaintEffect(StrEnum):
 
 
 class Toleration(ApiModel):
-    """As in a pod."""
+    """A taint that the pods tolerate. A taint is tolerated when its key, value and effect match."""
 
     key: LabelKey | None = None
-    """Taint key; empty with operator Exists: every taint."""
+    """Key of the taint that the toleration applies to. If empty, the operator must be Exists, and
+    every taint is tolerated."""
     operator: TolerationOperator = TolerationOperator.EQUAL
-    """How the value is compared."""
+    """Comparison with the value of the taint. Equal requires the same value, and Exists accepts any
+    value. Defaults to Equal."""
     value: LabelValue | None = None
-    """Taint value."""
+    """Value of the taint that the toleration applies to. Leave it empty when the operator is
+    Exists."""
     effect: TaintEffect | None = None
-    """Taint effect; empty: every effect."""
+    """Effect of the taint that the toleration applies to: NoSchedule, PreferNoSchedule or
+    NoExecute. If empty, every effect is tolerated."""
     toleration_seconds: Annotated[int, Field(ge=0)] | None = None
-    """For NoExecute: how long the pod stays."""
+    """Time in seconds that a pod stays on a node after a taint with the effect NoExecute appears.
+    0 evicts the pod at once. If not set, the pod stays."""
 
 
 ResourceMap = Annotated[dict[Annotated[str, Field(max_length=253)], Quantity], Field(max_length=16)]
 
 
 class Resources(ApiModel):
-    """As in a container."""
+    """Compute resources of a container, as in a pod."""
 
     requests: ResourceMap = {}
-    """What the scheduler reserves."""
+    """Resources that the scheduler reserves for the container, by name, such as cpu and memory. A
+    resource that has only a limit is requested in that amount."""
     limits: ResourceMap = {}
-    """What the container may not exceed; GPUs are given here, as nvidia.com/gpu."""
+    """Largest amounts that the container may use, by resource name. A container that exceeds its
+    memory limit is killed. Request GPUs here, such as nvidia.com/gpu: "1"."""
 
 
 class PodTemplate(ApiModel):
-    """What may be set on the pods: where they run and what they get, never what they may do."""
+    """Scheduling, resources and metadata of pods. Security settings, volumes and service accounts
+    cannot be changed."""
 
     resources: Resources = Resources()
-    """Of the stage's or the server's container."""
+    """Compute resources of the trainer's container (training) or of the server's container
+    (serving). If empty, a server requests 100m CPU and 256Mi memory, and a trainer nothing."""
     node_selector: Annotated[dict[LabelKey, LabelValue], Field(max_length=16)] = {}
-    """Labels that the node must have."""
+    """Labels that a node must have for the pods to be scheduled on it. If empty, any node is
+    eligible."""
     tolerations: Annotated[tuple[Toleration, ...], Field(max_length=16)] = ()
-    """Taints that the pods bear."""
+    """Node taints that the pods tolerate. If empty, the pods are not scheduled on tainted nodes."""
     affinity: Annotated[
         dict[str, Any] | None, Field(json_schema_extra={"x-kubernetes-preserve-unknown-fields": True})
     ] = None
-    """As in a pod."""
+    """Node affinity, pod affinity and pod anti-affinity, in the format of a pod's `spec.affinity`.
+    The API server checks it when the pods are created, not here."""
     runtime_class_name: ObjectName | None = None
-    """RuntimeClass, such as nvidia."""
+    """Name of the RuntimeClass that runs the pods, such as nvidia. It must exist in the cluster.
+    Defaults to the container runtime's default."""
     priority_class_name: ObjectName | None = None
-    """PriorityClass."""
+    """Name of the PriorityClass of the pods. It must exist in the cluster. Defaults to the default
+    priority of the cluster."""
     image_pull_secrets: Annotated[tuple[LocalObjectReference, ...], Field(max_length=8)] = ()
-    """Secrets of the registries that the images come from."""
+    """Secrets in the namespace of the SpeechModel that grant access to the registries of the
+    images. Not needed for public registries."""
     labels: Annotated[dict[LabelKey, LabelValue], Field(max_length=16)] = {}
-    """More labels for the pods."""
+    """Labels to add to the pods. They cannot replace the labels that the operator sets."""
     annotations: Annotated[dict[LabelKey, Annotated[str, Field(max_length=1024)]], Field(max_length=16)] = {}
-    """More annotations for the pods."""
+    """Annotations to add to the pods, such as those that a service mesh reads."""
 
 
 class Training(ApiModel):
-    """How the model is trained."""
+    """How the model is trained, where it is trained, and where checkpoints are stored."""
 
     max_epochs: Annotated[int, Field(ge=1, le=100000)] = 75
-    """Raise it on a finished model and training continues from the last checkpoint."""
+    """Number of epochs to train in all. Raise it on a finished model and training continues from
+    the last checkpoint. If the checkpoints have already reached it, no epoch is trained. Defaults
+    to 75, as in DeepSpeech."""
     restart_token: Annotated[str, Field(max_length=64)] = ""
-    """Change it to train from scratch on the same data."""
+    """Arbitrary text. Change it to train from scratch on the same data; earlier checkpoints stay on
+    the workspace. Restoring an earlier value continues from the checkpoints of that value."""
     hyperparameters: Hyperparameters = Hyperparameters()
-    """The network and how it learns."""
+    """Size of the network, and how it learns. If not set, all hyperparameters have their defaults."""
     checkpoints: Checkpoints = Checkpoints()
-    """When the trainer saves what it can resume from."""
+    """When the trainer saves a checkpoint to resume from, and how many it keeps. A change restarts
+    a running trainer from its last checkpoint."""
     storage: Storage = Storage()
-    """The workspace claim."""
+    """Workspace claim, which holds the prepared clips, the checkpoints and the exported models. If
+    not set, a claim of 10Gi is created."""
     pod_template: PodTemplate = PodTemplate()
-    """Where training runs. Its nodeSelector, affinity, tolerations and runtimeClassName hold for every pod that mounts the workspace;
-    its resources for the training container only."""
+    """Settings of the stage pods. All of them share one workspace volume, so nodeSelector,
+    tolerations, affinity and runtimeClassName apply to every stage. The resources apply to training
+    only. A change replaces a running stage pod."""
     max_attempts: Annotated[int, Field(ge=1, le=100)] = 12
-    """Failures in a row after which a stage waits for an edit or the annotation speechops.dev/retry: 12 last three hours.
-    An epoch gained starts the count anew."""
+    """Number of consecutive failures after which a stage stops retrying. It then waits for an edit
+    of the spec or a new value of the annotation speechops.dev/retry. The delay grows from 30
+    seconds to 30 minutes, so that the default of 12 spans about three hours. A finished epoch
+    resets the count."""
     active_deadline_seconds: Annotated[int, Field(ge=60)] | None = None
-    """Longest time that training may run, all attempts together, suspension not counted."""
+    """Longest time in seconds that training may run, summed over all attempts. Time spent suspended
+    or waiting for a node does not count. Raise it to let training continue. If not set, there is no
+    limit."""
     termination_grace_period_seconds: Annotated[int, Field(ge=5, le=3600)] = 120
-    """Time to save a checkpoint after SIGTERM."""
+    """Time in seconds that a stage pod has to exit after SIGTERM, before it is killed. The trainer
+    uses it to save a checkpoint, so allow more for a large network on slow storage. Defaults to
+    120."""
 
 
 class DecodingSpec(ApiModel):
-    """How audio becomes text: what evaluation measures is what serving does."""
+    """How audio becomes text. Evaluation and serving use the same settings."""
 
     beam_width: Annotated[int, Field(ge=1, le=10000)] = 500
-    """Beams kept by the decoder; more is slower and rarely better."""
+    """Number of beams that the decoder keeps. A larger width is slower and rarely more accurate. A
+    change evaluates and publishes the model again without training. Defaults to 500, as in
+    DeepSpeech."""
 
 
 class S3Location(ApiModel):
-    """A bucket of an S3-compatible service."""
+    """A bucket of an S3-compatible service, and a key prefix in it."""
 
     bucket: Annotated[str, Field(min_length=3, max_length=63, pattern=r"^[a-z0-9][a-z0-9.-]*[a-z0-9]$")]
-    """Bucket; it must exist."""
+    """Name of the bucket. It must exist: the operator does not create buckets."""
     prefix: Annotated[str, Field(max_length=512, pattern=r"^([A-Za-z0-9!_.*'()-]+(/[A-Za-z0-9!_.*'()-]+)*)?$")] = ""
-    """Key prefix, without slashes at its ends; of the characters that S3 calls safe."""
+    """Key prefix of the published objects, without a slash at either end. Only characters that are
+    safe in S3 keys are allowed. Objects are written below
+    `<prefix>/<namespace>/<name>/<uid>/`. Defaults to the root of the bucket."""
     endpoint: Annotated[str, Field(max_length=1024, pattern=r"^https?://[^/\s]+$")] | None = None
-    """URL of the service; AWS unless given."""
+    """URL of the S3 service, without a path, such as https://s3.example.com:9000. It must be
+    reachable from the pods. Defaults to AWS."""
     region: Annotated[str, Field(min_length=1, max_length=64)] = "us-east-1"
-    """Region."""
+    """Region of the bucket. Most services other than AWS accept any value. Defaults to us-east-1."""
 
 
 class S3Target(S3Location):
-    """A bucket and the Secret that opens it."""
+    """A bucket, and the Secret that grants access to it."""
 
     secret_ref: LocalObjectReference | None = None
-    """Secret with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and AWS_SESSION_TOKEN where one is needed."""
+    """Secret that holds AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and optionally
+    AWS_SESSION_TOKEN. Pods receive the keys as environment variables; the operator does not read
+    the Secret. If not set, pods use the credentials of their environment, such as an instance
+    profile."""
 
 
 class DeletionPolicy(StrEnum):
-    """What happens to the published objects when the SpeechModel is deleted."""
+    """Fate of the published objects when the SpeechModel is deleted."""
 
     RETAIN = "Retain"
     DELETE = "Delete"
 
 
 class Publish(ApiModel):
-    """Where finished models go."""
+    """Where finished models are published."""
 
     s3: S3Target
-    """The bucket."""
+    """Bucket that finished models are uploaded to and served from. After an edit of the bucket, the
+    prefix or the endpoint, the model is published again; earlier objects stay where they are."""
     deletion_policy: DeletionPolicy = DeletionPolicy.RETAIN
-    """Delete: the objects that this SpeechModel published are removed with it."""
+    """Fate of the published objects when the SpeechModel is deleted. Retain keeps them. Delete
+    removes everything below the prefix of this SpeechModel before the SpeechModel goes; if that
+    takes longer than 120 seconds, an Event names what was left. Defaults to Retain."""
 
 
 class ServiceSpec(ApiModel):
-    """The Service in front of the server."""
+    """The Service in front of the server pods."""
 
     name: Annotated[str, Field(max_length=63, pattern=NAME_PATTERN)] | None = None
-    """Its name; the SpeechModel's unless given."""
+    """Name of the Service, which listens on port 80. A Service that belongs to something else is
+    never taken over. Defaults to the name of the SpeechModel."""
 
 
 class Serving(ApiModel):
-    """The server."""
+    """The server that transcribes audio with the published model."""
 
     replicas: Annotated[int, Field(ge=0, le=1000)] = 1
-    """Pods."""
+    """Number of server pods. 0 keeps the Deployment and serves nothing. Defaults to 1."""
     pod_template: PodTemplate = PodTemplate()
-    """Where they run."""
+    """Settings of the server pods. They do not mount the workspace and are independent of
+    training.podTemplate. A change rolls out new pods while the old ones still serve."""
     service: ServiceSpec = ServiceSpec()
-    """The Service in front of them."""
+    """Service in front of the server pods. It sends requests only to pods that are ready."""
 
 
 class SpeechModelSpec(ApiModel):
-    """A speech recogniser: trained, converted, measured, published and served."""
+    """Desired state of a speech recogniser. An edit runs again only the stages that it affects."""
 
     language: Annotated[str, Field(min_length=2, max_length=35, pattern=r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$")]
-    """BCP 47 language tag, such as es or es-CL."""
+    """Language of the recordings as a BCP 47 tag, such as es or es-CL. It selects the folder and
+    the column of a Commands dataset, and the rules that normalise transcripts."""
     suspend: bool = False
-    """True: no stage runs; the training pod saves a checkpoint and ends. Serving is untouched."""
+    """If true, no stage runs. A running trainer saves a checkpoint and its pod ends; serving
+    continues. Set it to false to continue from that checkpoint. Defaults to false."""
     dataset: Dataset
-    """The recordings."""
+    """Recordings with their transcripts, and how they are turned into clips."""
     training: Training = Training()
-    """How the model is trained."""
+    """How the model is trained, where it is trained, and where checkpoints are stored. If not set,
+    every field has its default."""
     decoding: DecodingSpec = DecodingSpec()
-    """How audio becomes text."""
+    """How audio becomes text. Evaluation and serving use the same settings, so the measured error
+    rate is the one that users get."""
     publish: Publish
-    """Where finished models go."""
+    """Where finished models are published. Serving loads models from there."""
     serving: Serving | None = None
-    """The server; absent: nothing is served."""
+    """Server that transcribes audio with the published model. If not set, the model is published
+    but not served; `{}` serves it with one pod. Removing it deletes the Deployment and the
+    Service."""
 
     @classmethod
     def of(cls, model: dict[str, Any]) -> Self:
-        """The spec of a SpeechModel as the API server gives it."""
+        """Return the spec of a SpeechModel object from the API server."""
         return cls.model_validate(model["spec"])

@@ -1,4 +1,8 @@
-"""`SpeechModel.status`: what the operator observed and did. Nothing has a default: what is not known is not there."""
+"""`SpeechModel.status`: the observed state of a speech recogniser.
+
+Attribute docstrings are the descriptions that `kubectl explain` shows. No field has a default: a
+field that is not known yet is absent.
+"""
 
 from enum import StrEnum
 from typing import Annotated, Any, Literal
@@ -13,10 +17,11 @@ Message = Annotated[str, Field(max_length=4096)]
 Short = Annotated[str, Field(max_length=256)]
 
 HISTORY_LENGTH = 20
+"""Number of published versions that the status remembers."""
 
 
 class Phase(StrEnum):
-    """For people: no code reads it."""
+    """Summary of the conditions for people. No code reads it."""
 
     PENDING = "Pending"
     PREPARING = "Preparing"
@@ -32,7 +37,7 @@ class Phase(StrEnum):
 
 
 class ConditionType(StrEnum):
-    """Positive polarity: True is good."""
+    """Types of conditions. All have positive polarity: True is the desired state."""
 
     DATASET_READY = "DatasetReady"
     TRAINED = "Trained"
@@ -43,167 +48,191 @@ class ConditionType(StrEnum):
 
 
 class Condition(ApiModel):
-    """As in every Kubernetes API."""
+    """One aspect of the current state of the SpeechModel, as in every Kubernetes API."""
 
     type: Annotated[str, Field(max_length=64)]
-    """DatasetReady, Trained, Published, Promoted, Serving or Ready."""
+    """Type of the condition: DatasetReady, Trained, Published, Promoted, Serving or Ready."""
     status: Literal["True", "False", "Unknown"]
-    """Whether it holds."""
+    """Status of the condition: True, False or Unknown. True is the desired state for every type."""
     observed_generation: int | None = None
-    """The generation of the spec that this was said of."""
+    """Value of metadata.generation that the condition was computed for. If it is lower than the
+    current one, the condition does not reflect the latest edit yet."""
     last_transition_time: Time
-    """When status last changed."""
+    """Last time at which the status changed. Changes of the reason or the message do not count."""
     reason: Annotated[str, Field(max_length=256, pattern="^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$")]
-    """Why, in one CamelCase word."""
+    """Reason for the current status, as one CamelCase word that programs can compare."""
     message: Message
-    """Why, for people, and what to do."""
+    """Human-readable explanation of the reason. It says what to do where something is to be done."""
 
 
 class StageState(StrEnum):
-    """Where a stage stands."""
+    """State of the newest run of a stage."""
 
     RUNNING = "Running"
     SUCCEEDED = "Succeeded"
     WAITING = "Waiting"
-    """Failed and to be tried again at retryAt, or stopped by suspend or by an edit."""
+    """The run failed and is retried at retryAt, or it was stopped by a suspension or an edit."""
     FAILED = "Failed"
-    """Failed for good: waits for an edit or the annotation speechops.dev/retry."""
+    """The run failed and is not retried until the spec or speechops.dev/retry changes."""
 
 
 class StageStatus(ApiModel):
-    """The newest run of a stage. `state` Succeeded with the key that the spec asks for is what keeps a stage from running again."""
+    """The newest run of a stage. A stage runs again only when the spec asks for a key that has not
+    succeeded."""
 
     name: StageName
-    """prepare, train, convert, evaluate or publish."""
+    """Name of the stage: prepare, train, convert, evaluate or publish."""
     key: Short
-    """What it ran for: see docs/architecture.md, Keys."""
+    """Hash of everything that determines the result of the run. A stage that succeeded for a key
+    does not run for it again."""
     state: StageState
-    """Where it stands."""
+    """State of the run: Running, Succeeded, Waiting or Failed. Waiting ends by itself. Failed needs
+    an edit of the spec or a new value of the annotation speechops.dev/retry."""
     attempt: int
-    """Number of its newest Job; also the fencing number of the trainer."""
+    """Number of the newest attempt, which is also the last part of its Job's name. It only grows,
+    and tells an old trainer from a new one."""
     failures: int
-    """Failures in a row without an epoch gained."""
+    """Number of consecutive failures. A success or a finished epoch resets the count. The stage
+    fails when it reaches spec.training.maxAttempts."""
     job: Short | None = None
-    """Its newest Job."""
+    """Name of the Job of the newest attempt."""
     claim_uid: Short | None = Field(default=None, alias="claimUID")
-    """The workspace claim that its files lie on."""
+    """UID of the workspace claim that holds the files of the run. If the workspace is another
+    claim, the files are made again when a later stage needs them."""
     started_at: Time | None = None
-    """When its newest Job was created."""
+    """Time at which the newest Job was created."""
     finished_at: Time | None = None
-    """When it succeeded or failed."""
+    """Time at which the run succeeded, failed or was stopped. Absent before the first attempt
+    ends."""
     retry_at: Time | None = None
-    """When it is tried again."""
+    """Earliest time of the next attempt. Absent unless the stage waits after a failure."""
     active_seconds: int | None = None
-    """How long finished attempts for this key ran in all."""
+    """Time in seconds that finished attempts for this key ran, in all. It is compared with
+    spec.training.activeDeadlineSeconds."""
     epoch: int | None = None
-    """train: finished epochs when the failures were last counted anew."""
+    """Number of finished epochs when failures was last reset. Set for the stage train only."""
     settings: Short | None = None
-    """Hash of the pod settings that its newest Job was made with; a failure waits for an edit of them too."""
+    """Hash of the pod settings of the newest Job. An unfinished Job is replaced when they are
+    edited, and a failed stage tries again."""
     retry_token: Short | None = None
-    """The value of the annotation speechops.dev/retry that was last obeyed."""
+    """Value of the annotation speechops.dev/retry that was last acted on. Another value retries a
+    failed stage."""
     reason: Short | None = None
-    """Why it failed or waits."""
+    """Reason why the stage waits or failed, as one CamelCase word. Absent after a success."""
     message: Message | None = None
-    """The same in a sentence."""
+    """Human-readable explanation of the reason. Absent after a success."""
     output: Annotated[
         dict[str, Any] | None, Field(json_schema_extra={"x-kubernetes-preserve-unknown-fields": True})
     ] = None
-    """What it gave: a stage output document."""
+    """Result of the newest success, such as digests, numbers of clips and error rates. Its fields
+    depend on the stage."""
 
 
 class TrainingStatus(ApiModel):
-    """The newest progress of training."""
+    """Progress of training. It is updated after every epoch, and within long epochs too."""
 
     epoch: int
-    """Finished epochs."""
+    """Number of finished epochs of the current weights."""
     loss: float | None = None
-    """Mean CTC loss per training clip of the last finished epoch."""
+    """Mean CTC loss per training clip in the last finished epoch. During the first epoch, the mean
+    over the steps so far."""
     dev_loss: float | None = None
-    """The same on the dev clips."""
+    """Mean CTC loss per dev clip after the last finished epoch. Absent without dev clips."""
     progress_time: Time | None = None
-    """When the trainer said so."""
+    """Time at which the trainer reported this progress."""
     estimated_completion_time: Time | None = None
-    """When maxEpochs will be reached at the present speed."""
+    """Estimated time at which spec.training.maxEpochs is reached at the current speed. Absent until
+    an epoch has been observed, and after training."""
 
 
 class ModelStatus(ApiModel):
-    """A published version."""
+    """A published version of the model."""
 
     version: Short
-    """Names the pair of a model and its decoding settings."""
+    """Identifies the model file together with its decoding settings, as 8 hexadecimal digits."""
     wer: float | None = None
-    """Word error rate on the test clips, 0 is best."""
+    """Word error rate on the test clips: word errors divided by reference words. 0 is best, and
+    values above 1 are possible. Absent without test clips."""
     cer: float | None = None
-    """Character error rate on the test clips."""
+    """Character error rate on the test clips: character errors divided by reference characters. 0
+    is best. Absent without test clips."""
     uri: Annotated[str, Field(max_length=2048)]
-    """s3:// address of the .pbmm."""
+    """Address of the model file (.pbmm), as s3://bucket/key."""
     sha256: Short
-    """Of the .pbmm."""
+    """SHA-256 digest of the model file, in hexadecimal."""
     size_bytes: int
-    """Of the .pbmm."""
+    """Size of the model file, in bytes."""
     version_uri: Annotated[str, Field(max_length=2048)]
-    """s3:// address of version.json, which servers start from."""
+    """Address of version.json, as s3://bucket/key. It describes the version, and servers start from
+    it."""
     version_sha256: Short
-    """Of version.json."""
+    """SHA-256 digest of version.json, in hexadecimal. Servers verify it."""
     endpoint: Annotated[str, Field(max_length=1024)] | None = None
-    """S3 service that it was published to; AWS unless given."""
+    """URL of the S3 service that holds the version. Absent for AWS."""
     region: Short
-    """Its region."""
+    """Region of the bucket that holds the version."""
     secret_name: Annotated[str, Field(max_length=253)] | None = None
-    """Secret that opens its bucket, from which servers read."""
+    """Name of the Secret that servers use to read the version. Absent if it was published without a
+    Secret."""
     published_at: Time
-    """When publish ended."""
+    """Time at which the version was published."""
 
 
 class ServingStatus(ApiModel):
-    """What the Deployment serves."""
+    """The state of the server pods."""
 
     version: Short | None = None
-    """The version that every replica serves; changes only when all are updated and ready."""
+    """Version that every replica serves. It changes only when all replicas are updated and ready,
+    so during a rollout it names the previous version."""
     ready_replicas: int
-    """Pods that answer."""
+    """Number of server pods that are ready to transcribe."""
 
 
 class SpeechModelStatus(ApiModel):
-    """What the operator observed and did."""
+    """Observed state of a speech recogniser. The operator writes it; edits are overwritten."""
 
     observed_generation: int | None = None
-    """The generation of the spec that this status is about."""
+    """Value of metadata.generation that the status was computed for. If it is lower than the
+    current one, the status does not reflect the latest edit yet."""
     phase: Phase | None = None
-    """One word for people."""
+    """Summary of the conditions in one word, for people. Programs should read the conditions."""
     progress: Short | None = None
-    """Epochs: finished/wanted."""
+    """Finished epochs and spec.training.maxEpochs, such as 12/75. Absent before training starts."""
     conditions: Annotated[
         tuple[Condition, ...],
         Field(
             max_length=16, json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}
         ),
     ] = ()
-    """DatasetReady, Trained, Published, Promoted, Serving and Ready."""
+    """Current conditions. DatasetReady, Trained and Published follow the stages. Promoted is True
+    when every replica serves the newest version, Serving when at least one replica answers, and
+    Ready when the whole spec is in effect."""
     training: TrainingStatus | None = None
-    """The newest progress of training."""
+    """Newest progress of training. Absent before the trainer first reports."""
     stages: Annotated[
         tuple[StageStatus, ...],
         Field(
             max_length=8, json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}
         ),
     ] = ()
-    """The newest run of each stage."""
+    """Newest run of each stage, for every stage that has run."""
     latest_version: Short | None = None
-    """The version published last."""
+    """Version that was published last. Servers may still serve an earlier one."""
     model: ModelStatus | None = None
-    """The version that is to be served."""
+    """Version to be served. While an edit is being trained, this is the previous version. Absent
+    before the first version is published."""
     serving: ServingStatus | None = None
-    """What is served now."""
+    """State of the server pods. Absent unless there is a Deployment."""
     url: Annotated[str, Field(max_length=2048)] | None = None
-    """Where the server is reached inside the cluster."""
+    """Address of the server inside the cluster. Absent unless there is a Deployment."""
     history: Annotated[tuple[ModelStatus, ...], Field(max_length=HISTORY_LENGTH)] = ()
-    """Published versions, newest first."""
+    """Published versions, newest first. At most 20 are kept in the status; the objects of older
+    ones stay in the bucket."""
 
     def condition(self, type: ConditionType) -> Condition | None:  # noqa: A002 - the field's name in every Kubernetes API
         """Return the condition of a type, or None before it is first reported."""
         return next((condition for condition in self.conditions if condition.type == type), None)
 
     def stage(self, name: StageName) -> StageStatus | None:
-        """The newest run of a stage."""
+        """Return the newest run of a stage, or None before its first one."""
         return next((stage for stage in self.stages if stage.name == name), None)
