@@ -59,8 +59,8 @@ bench: $(VENV)/.ready packages ## the figures of docs/benchmarks.md
 	@$(BIN)/python -m bench.job_to_job_bench
 	@unshare --net $(BIN)/python -m bench.cluster_bench
 
-.PHONY: crds
-crds: $(VENV)/.ready ## write the CRD from the types
+.PHONY: generate
+generate: $(VENV)/.ready ## write the CRD, its chart template and docs/reasons.md from packages/api
 	@$(BIN)/python tools/generate.py
 
 # Existing pins are kept; `make lock ARGS=--upgrade` renews all of them.
