@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 from speechmodel_api.base import Document
-from speechmodel_api.credentials import CREDENTIALS
+from speechmodel_api.credentials import OPTIONAL_KEYS, REQUIRED_KEYS
 from speechmodel_api.spec import LocalObjectReference, PodTemplate, Resources, SpeechModelSpec
 from speechmodel_api.stages import INPUT_VARIABLE, RESULT_VARIABLE, StageName
 
@@ -76,8 +76,8 @@ def credentials(secret: LocalObjectReference | None) -> list[Manifest]:
     if secret is None:
         return []
     return [
-        {"name": key, "valueFrom": {"secretKeyRef": {"name": secret.name, "key": key, "optional": optional}}}
-        for key, optional in CREDENTIALS.items()
+        {"name": key, "valueFrom": {"secretKeyRef": {"name": secret.name, "key": key, "optional": key in OPTIONAL_KEYS}}}
+        for key in (*REQUIRED_KEYS, *OPTIONAL_KEYS)
     ]
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
-from speechmodel_api.credentials import CREDENTIALS
+from speechmodel_api.credentials import REQUIRED_KEYS
 from speechmodel_api.spec import S3Target
 
 from speechmodel_cli.local.errors import CredentialsMissing
@@ -56,7 +56,7 @@ class ManifestStore:
         """CredentialsMissing when the manifest names a Secret and the environment lacks one of its keys."""
         if wanted.secret_ref is None:
             return
-        missing = [name for name, optional in CREDENTIALS.items() if not optional and not os.environ.get(name)]
+        missing = [name for name in REQUIRED_KEYS if not os.environ.get(name)]
         if missing:
             stands = f"publish.s3.secretRef {wanted.secret_ref.name} stands for variables of the environment here"
             raise CredentialsMissing(
