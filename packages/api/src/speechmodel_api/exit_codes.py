@@ -1,27 +1,27 @@
-"""How a stage program ends: the codes that the Jobs' podFailurePolicy and the operator's retries go by."""
+"""Exit codes of the stage programs. The podFailurePolicy of Jobs and the retries of the operator depend on them."""
 
 from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """Exit codes of the stage programs, after sysexits.h where it has a fitting one."""
+    """Exit code of a stage program. The values follow sysexits.h where it has a fitting one."""
 
     DONE = 0
-    """The output document lies in the termination log."""
+    """The stage succeeded, and its output document is in the termination log."""
     BAD_INPUT = 64
-    """The input document could not be understood: retrying cannot help."""
+    """The input document cannot be read. A retry cannot help."""
     BAD_DATA = 65
-    """The user's data cannot be used: retrying cannot help until the data or the spec changes."""
+    """The dataset cannot be used. A retry cannot help until the data or the spec changes."""
     ARTEFACT_MISSING = 66
-    """A file of an earlier stage is gone or damaged: that stage's success is forgotten and it runs again."""
+    """A file of an earlier stage is missing or damaged. That stage runs again."""
     TRY_AGAIN = 75
-    """Something that may heal by itself: S3 unreachable or refusing, disk full, a newer attempt took over."""
+    """A failure that may pass, such as an unreachable S3 service, a full disk or a newer attempt."""
     BAD_CONFIGURATION = 78
-    """The combination of settings cannot work: retrying cannot help until the spec changes."""
+    """The combination of settings cannot work. A retry cannot help until the spec changes."""
     STOPPED = 143
-    """Stopped by SIGTERM with everything saved."""
+    """The program was stopped by SIGTERM and saved its progress."""
 
     @property
     def final(self) -> bool:
-        """Whether the same key would end the same way again."""
+        """True if another run with the same key would end the same way."""
         return self in (ExitCode.BAD_INPUT, ExitCode.BAD_DATA, ExitCode.BAD_CONFIGURATION)

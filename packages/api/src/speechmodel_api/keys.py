@@ -1,11 +1,13 @@
-"""Keys: what decides whether a stage must run.
+"""Keys: hashes that decide whether a stage must run again.
 
-A key is the first 8 hexadecimal digits of sha256 over the canonical JSON of the stage's KeyInput: content digests,
-hyperparameters and choices of meaning. Never credentials, images, pod settings, deadlines, retention, replicas or timings: an
-edit of those retrains nobody, and neither does an upgrade of the operator. tests/unit/api/golden_keys.json only ever grows.
+A key is the first 8 hexadecimal digits of the SHA-256 of the canonical JSON of the stage's KeyInput.
+A KeyInput holds what determines the result: content digests, hyperparameters and choices of meaning.
+It never holds credentials, images, pod settings, deadlines, retention, replicas or timings, so an
+edit of those trains nothing again, and neither does an upgrade of the operator. Entries of
+tests/unit/api/golden_keys.json are only ever added.
 
-Only prepare's key says where the data lies, since its content is not known before; all that follows is keyed by the dataset
-digest that prepare reports, so the same data from elsewhere retrains nothing.
+Only the key of prepare names the place of the data, because the content is not known before. Later
+keys use the dataset digest that prepare reports, so the same data in another place trains nothing.
 """
 
 import hashlib
@@ -21,8 +23,11 @@ from speechmodel_api.stages import Decoding, PrepareOutput, TrainOutput
 
 
 class KeyInput(BaseModel):
-    """What a key is made of. A field added later gets an entry in `as_before` and is left out of the JSON when equal to it, so that
-    keys made before the field existed stay what they were."""
+    """Everything that determines a key.
+
+    A field that is added later gets an entry in `as_before`, and is left out of the JSON when it has
+    that value. Keys from before the field existed then stay the same.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
@@ -34,18 +39,18 @@ class KeyInput(BaseModel):
         return self
 
     def canonical_json(self) -> str:
-        """Sorted keys, NFC, no white space; floats as Python's shortest repr; fields equal to their `as_before` left out."""
+        """Return the fields that differ from `as_before` as JSON: sorted, NFC, without white space."""
         fields = self.model_dump(mode="python")
         kept = {k: v for k, v in fields.items() if not (k in self.as_before and self.as_before[k] == v)}
         return json.dumps(_canonical(kept), sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
     def key(self) -> str:
-        """8 hexadecimal digits."""
+        """Return the key: 8 hexadecimal digits."""
         return hashlib.sha256(f"{type(self).__name__}:{self.canonical_json()}".encode()).hexdigest()[:8]
 
 
 class PrepareKey(KeyInput):
-    """Where the dataset lies and how it is read."""
+    """Determines a prepared dataset: its place, its revision and how it is read."""
 
     claim: str
     path: str
@@ -60,7 +65,7 @@ class PrepareKey(KeyInput):
 
 
 class LineageKey(KeyInput):
-    """What checkpoints must share to continue each other."""
+    """Determines a lineage: checkpoints with the same values continue each other."""
 
     dataset_digest: str
     alphabet_digest: str
@@ -71,7 +76,7 @@ class LineageKey(KeyInput):
 
 
 class TrainKey(KeyInput):
-    """A lineage, how far it is to go and how it learns on the way."""
+    """Determines an exported graph: its lineage, its number of epochs and how it learns."""
 
     lineage: str
     max_epochs: int
@@ -82,13 +87,13 @@ class TrainKey(KeyInput):
 
 
 class ConvertKey(KeyInput):
-    """The graph."""
+    """Determines a memory-mapped graph: the frozen graph."""
 
     graph_sha256: str
 
 
 class EvaluateKey(KeyInput):
-    """A model, the clips it is measured on, and how it decodes."""
+    """Determines an evaluation: the model, the dataset and the decoding settings."""
 
     model_sha256: str
     dataset_digest: str
@@ -96,14 +101,14 @@ class EvaluateKey(KeyInput):
 
 
 class VersionKey(KeyInput):
-    """What a version is: a model and how it decodes."""
+    """Determines a version: the model and its decoding settings."""
 
     model_sha256: str
     beam_width: int
 
 
 class PublishKey(KeyInput):
-    """A version and where it goes."""
+    """Determines a publication: the version and its place in S3."""
 
     version: str
     bucket: str
@@ -112,7 +117,7 @@ class PublishKey(KeyInput):
 
 
 def prepare_key(spec: SpeechModelSpec) -> str:
-    """Key of the prepare stage."""
+    """Return the key of the stage prepare."""
     dataset = spec.dataset
     claim = dataset.source.persistent_volume_claim
     return PrepareKey(
@@ -130,7 +135,11 @@ def prepare_key(spec: SpeechModelSpec) -> str:
 
 
 def lineage_key(spec: SpeechModelSpec, data: PrepareOutput) -> str:
-    """Names the checkpoint folder. maxEpochs, learning rate, dropout and batch size are not in it: they hold from the next step on."""
+    """Return the key of the lineage, which names the checkpoint folder.
+
+    maxEpochs, learning rate, dropout and batch size are not part of it: a change applies from the
+    last checkpoint on.
+    """
     hyperparameters = spec.training.hyperparameters
     return LineageKey(
         dataset_digest=data.dataset_digest,
@@ -143,7 +152,7 @@ def lineage_key(spec: SpeechModelSpec, data: PrepareOutput) -> str:
 
 
 def train_key(spec: SpeechModelSpec, data: PrepareOutput) -> str:
-    """Key of the train stage."""
+    """Return the key of the stage train."""
     hyperparameters = spec.training.hyperparameters
     return TrainKey(
         lineage=lineage_key(spec, data),
@@ -156,30 +165,30 @@ def train_key(spec: SpeechModelSpec, data: PrepareOutput) -> str:
 
 
 def convert_key(trained: TrainOutput) -> str:
-    """Key of the convert stage."""
+    """Return the key of the stage convert."""
     return ConvertKey(graph_sha256=trained.graph_sha256).key()
 
 
 def evaluate_key(model_sha256: str, data: PrepareOutput, decoding: Decoding) -> str:
-    """Key of the evaluate stage."""
+    """Return the key of the stage evaluate."""
     return EvaluateKey(
         model_sha256=model_sha256, dataset_digest=data.dataset_digest, beam_width=decoding.beam_width
     ).key()
 
 
 def version_key(model_sha256: str, decoding: Decoding) -> str:
-    """Names a version: what `kubectl get speechmodels` shows."""
+    """Return the name of a version, which `kubectl get speechmodels` shows."""
     return VersionKey(model_sha256=model_sha256, beam_width=decoding.beam_width).key()
 
 
 def publish_key(spec: SpeechModelSpec, version: str, base: str) -> str:
-    """Key of the publish stage."""
+    """Return the key of the stage publish."""
     s3 = spec.publish.s3
     return PublishKey(version=version, bucket=s3.bucket, endpoint=s3.endpoint or "", base=base).key()
 
 
 def publish_base(spec: SpeechModelSpec, namespace: str, name: str, uid: str) -> str:
-    """`<prefix>/<namespace>/<name>/<uid>`: below it lies all that one SpeechModel ever published, and nothing else."""
+    """Return `<prefix>/<namespace>/<name>/<uid>`, the S3 prefix that one SpeechModel alone publishes below."""
     return "/".join(part for part in (spec.publish.s3.prefix, namespace, name, uid) if part)
 
 

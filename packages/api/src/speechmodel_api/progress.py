@@ -1,5 +1,7 @@
-"""Progress records: single lines of JSON on a stage's stdout, read from the pod's log by the operator and from the pipe by
-the local engine."""
+"""Progress records: single lines of JSON that a stage program writes to stdout.
+
+The operator reads them from the pod's log, and the local engine from a pipe.
+"""
 
 from typing import Annotated, Literal
 
@@ -10,34 +12,39 @@ from speechmodel_api.times import Time
 
 
 class TrainProgress(Document):
-    """Where training stands."""
+    """Progress of the stage train."""
 
     record: Literal["train"] = "train"
     epoch: Annotated[int, Field(ge=0)]
     """Finished epochs of the lineage."""
     max_epochs: Annotated[int, Field(ge=1)]
+    """Epochs to train in all."""
     step: Annotated[int, Field(ge=0)]
-    """Optimizer steps of the lineage."""
+    """Finished optimizer steps of the lineage."""
     fraction: Annotated[float, Field(ge=0, le=1)]
-    """Of the running epoch, by clips."""
+    """Finished fraction of the current epoch, by number of clips."""
     loss: float | None = None
-    """Mean CTC loss per clip: of the last finished epoch; before the first one is finished, of the steps so far."""
+    """Mean CTC loss per training clip in the last finished epoch, or over the steps so far in the first."""
     dev_loss: float | None = None
+    """Mean CTC loss per dev clip after the last finished epoch."""
     clips_per_second: float | None = None
+    """Training speed in the current epoch, or in the last one at the start of an epoch."""
     time: Time
-    """When the record was written."""
+    """Time at which the record was written."""
 
 
 class StepProgress(Document):
-    """Where any other stage stands."""
+    """Progress of any other stage."""
 
     record: Literal["step"] = "step"
     done: Annotated[int, Field(ge=0)]
+    """Number of finished units."""
     total: Annotated[int, Field(ge=0)]
+    """Number of units in all."""
     unit: str
-    """clips, bytes, ..."""
+    """Name of the unit in the plural, such as clips or bytes."""
     time: Time
-    """When the record was written."""
+    """Time at which the record was written."""
 
 
 Progress = Annotated[TrainProgress | StepProgress, Field(discriminator="record")]
@@ -46,7 +53,7 @@ _ADAPTER: TypeAdapter[TrainProgress | StepProgress] = TypeAdapter(Progress)
 
 
 def parse_progress(line: str) -> TrainProgress | StepProgress | None:
-    """The record in a line of log, or None for a line that is something else."""
+    """Return the record in a line of a log, or None for any other line."""
     if not line.startswith("{"):
         return None
     try:
@@ -56,7 +63,7 @@ def parse_progress(line: str) -> TrainProgress | StepProgress | None:
 
 
 def last_progress(log: str) -> TrainProgress | StepProgress | None:
-    """The newest record in a piece of log whose first line may be cut."""
+    """Return the newest record in the end of a log, whose first line may be incomplete."""
     for line in reversed(log.splitlines()):
         if record := parse_progress(line.strip()):
             return record

@@ -1,19 +1,13 @@
-"""What each stage program is given and what it gives back.
+"""Input and output documents of the stage programs.
 
-A stage program reads one input document (JSON) from the environment variable `STAGE_INPUT`, writes progress records
-(progress.py) to stdout, logs for people to stderr, and one `StageResult` (JSON, at most `RESULT_LIMIT` bytes) to the file named
-by `STAGE_RESULT`, in Kubernetes the container's termination log. It ends with one of exit_codes.py.
+A stage program reads one input document (JSON) from the environment variable `STAGE_INPUT`. It
+writes progress records (progress.py) to stdout and its log to stderr. It writes one `StageResult`
+(JSON, at most `RESULT_LIMIT` bytes) to the file that `STAGE_RESULT` names, which is the termination
+log of the container in Kubernetes. It exits with one of the codes in exit_codes.py.
 
-The workspace is a folder on the claim; below it every stage owns folders named after keys:
-
-    data/<prepare key>/          clips/*.wav, train.csv, dev.csv, test.csv, alphabet.txt, registry.csv, report.json
-    checkpoints/<lineage>/       what the trainer resumes from
-    exports/<train key>/         output_graph.pb, training.csv
-    exports/<convert key>/       output_graph.pbmm
-    reports/<evaluate key>/      report.json, selftest.wav
-
-A finished folder holds a `manifest.json` (Manifest), written last: a stage that finds its own complete one gives the recorded
-output again and exits 0.
+Every stage owns folders of the workspace that are named after keys (workspace.py). A finished
+folder holds a `manifest.json` (Manifest), which is written last. A stage that finds a complete
+folder of its own key reports the recorded output and exits 0.
 """
 
 from enum import StrEnum
@@ -28,12 +22,13 @@ from speechmodel_api.spec import Checkpoints, DatasetFormat, Hyperparameters, In
 INPUT_VARIABLE = "STAGE_INPUT"
 RESULT_VARIABLE = "STAGE_RESULT"
 RESULT_LIMIT = 2000
-"""Bytes of UTF-8; the kubelet cuts termination logs at 4096 and shares 12 kB among a pod's containers."""
+"""Largest size of a StageResult in bytes of UTF-8. The kubelet cuts a termination log at 4096 bytes,
+and those of a pod's containers at 12 kB together."""
 
 Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
-"""A sha256 in hexadecimal."""
+"""A SHA-256 digest in hexadecimal."""
 Key = Annotated[str, Field(pattern="^[0-9a-f]{8}$")]
-"""See keys.py."""
+"""A key as keys.py computes it."""
 
 
 class StageName(StrEnum):
@@ -47,68 +42,69 @@ class StageName(StrEnum):
 
 
 class StageInput(Document):
-    """What every stage on the workspace is told."""
+    """Input of a stage that works on the workspace."""
 
     key: Key
-    """The stage's own key: names its folder."""
+    """Key of the stage, which names its folder."""
     attempt: Annotated[int, Field(ge=1)]
-    """Fencing number: of two writers of one owner the one with the higher attempt is right."""
+    """Fencing number: of two writers with the same owner, the one with the higher attempt wins."""
     owner: str = ""
-    """uid of the SpeechModel; another owner takes over whatever the attempt, since its predecessor was deleted."""
+    """UID of the SpeechModel. A new owner always takes over, because its predecessor was deleted."""
     workspace: PurePosixPath
-    """The model's folder on the claim; absolute."""
+    """Absolute path of the folder of this model on the claim."""
 
 
 class Decoding(Document):
-    """How the runtime's beam search decodes: part of what is measured and of what is served."""
+    """Settings of the beam search, which are measured and served together with the model."""
 
     beam_width: Annotated[int, Field(ge=1)] = 500
-    """Beams kept; 500 is the DeepSpeech 0.9.3 default."""
+    """Number of beams to keep. 500 is the default of DeepSpeech 0.9.3."""
 
 
 class PrepareInput(StageInput):
-    """prepare: a folder of recordings and transcripts -> a dataset of 16 kHz mono 16-bit clips in three parts."""
+    """prepare: turn recordings with transcripts into 16 kHz mono 16-bit clips in three parts."""
 
     stage: Literal[StageName.PREPARE] = StageName.PREPARE
     source: PurePosixPath
-    """Folder that holds the dataset; read only."""
+    """Folder that holds the dataset, mounted read-only."""
     format: DatasetFormat
     language: str
-    """Sub-folder of `original/` and language tag."""
+    """BCP 47 tag, which also names the folder below `original/`."""
     split: Split
     alphabet: tuple[str, ...] = ()
-    """Given labels; empty: derived from the transcripts."""
+    """Labels in order. If empty, they are derived from the transcripts."""
     invalid_sample_policy: InvalidSamplePolicy = InvalidSamplePolicy.REJECT
 
 
 class PrepareOutput(Document):
-    """What prepare found."""
+    """Digests and sizes of the prepared dataset."""
 
     dataset_digest: Digest
-    """Over every clip's audio digest, transcript and part, and the alphabet: two equal digests train the same."""
+    """Digest of the audio, transcript and part of every clip, and of the alphabet. Equal digests train equal models."""
     alphabet_digest: Digest
     labels: int
-    """Labels in the alphabet, the blank not counted."""
+    """Number of labels in the alphabet, without the CTC blank."""
     train_clips: int
     dev_clips: int
     test_clips: int
     audio_seconds: float
+    """Length of all clips together, in seconds."""
     rejected: int = 0
-    """Rows left out; report.json says which and why."""
+    """Number of rejected rows. report.json lists each with its reason."""
     normalised: int = 0
-    """Transcripts that a rule changed; report.json says which and how."""
+    """Number of transcripts that a rule changed. report.json lists each with its rules."""
     note: str = ""
-    """One sentence for people when rows were rejected: how many, and the first of them by name."""
+    """Sentence for people that counts the rejected rows and quotes the first. Empty without any."""
 
 
 class TrainInput(StageInput):
-    """train: a dataset -> checkpoints of a lineage, and the exported graph."""
+    """train: train on a prepared dataset, save checkpoints of a lineage and export the frozen graph."""
 
     stage: Literal[StageName.TRAIN] = StageName.TRAIN
     data_key: Key
     dataset_digest: Digest
     lineage: Key
-    """Names the checkpoint folder; equal lineages continue each other."""
+    """Key that names the checkpoint folder. Runs with the same lineage continue each other."""
     language: str
     max_epochs: Annotated[int, Field(ge=1)]
     hyperparameters: Hyperparameters
@@ -116,42 +112,43 @@ class TrainInput(StageInput):
 
 
 class TrainOutput(Document):
-    """What training came to."""
+    """Result of training, and the digest of the exported graph."""
 
     epoch: int
-    """Epochs that the exported weights' lineage has finished."""
+    """Finished epochs of the lineage."""
     step: int
+    """Finished optimizer steps of the lineage."""
     loss: float
-    """Mean CTC loss per clip over the last epoch."""
+    """Mean CTC loss per training clip in the last epoch."""
     dev_loss: float | None = None
-    """None without dev clips."""
+    """Mean CTC loss per dev clip after the last epoch. None without dev clips."""
     exported_epoch: int
-    """The epoch whose weights were exported: the best on dev, or the last without dev clips."""
+    """Epoch whose weights were exported: the one with the lowest dev loss, or the last without dev clips."""
     trained_epochs: int
-    """Epochs that were trained towards this target; 0 means that there was nothing left to train."""
+    """Number of epochs trained for this key. 0 means that maxEpochs had already been reached."""
     graph_sha256: Digest
     graph_bytes: int
 
 
 class ConvertInput(StageInput):
-    """convert: a frozen graph (.pb) -> a memory-mapped one (.pbmm)."""
+    """convert: convert the frozen graph (.pb) to a memory-mapped one (.pbmm)."""
 
     stage: Literal[StageName.CONVERT] = StageName.CONVERT
     train_key: Key
     graph_sha256: Digest
     data_key: Key
-    """Whose clips the converted model is tried on."""
+    """Key of the dataset whose clips the converted model is tried on."""
 
 
 class ConvertOutput(Document):
-    """The converted file."""
+    """Digest and size of the memory-mapped graph."""
 
     model_sha256: Digest
     size_bytes: int
 
 
 class EvaluateInput(StageInput):
-    """evaluate: WER and CER of the converted file on the test clips, with the runtime that serves it."""
+    """evaluate: measure WER and CER on the test clips, with the runtime that also serves the model."""
 
     stage: Literal[StageName.EVALUATE] = StageName.EVALUATE
     convert_key: Key
@@ -162,21 +159,21 @@ class EvaluateInput(StageInput):
 
 
 class EvaluateOutput(Document):
-    """The figures; the transcript of every clip lies in report.json."""
+    """Error rates on the test clips. report.json holds the transcript of every clip."""
 
     clips: int
-    """Test clips; 0 when the split left none."""
+    """Number of test clips. 0 when the split left none."""
     wer: float | None = None
-    """Word errors / reference words over all clips; None without test clips."""
+    """Word errors divided by reference words over all clips. None without test clips."""
     cer: float | None = None
-    """Character errors / reference characters over all clips; None without test clips."""
+    """Character errors divided by reference characters over all clips. None without test clips."""
     report_sha256: Digest
     selftest_sha256: Digest
-    """Of selftest.wav, the clip that a server must transcribe before it calls itself ready."""
+    """Digest of selftest.wav, the clip that a server transcribes before it reports ready."""
 
 
 class PublishInput(StageInput):
-    """publish: model and report -> S3, content-addressed and read back."""
+    """publish: upload the model and its report to S3 by content, and read them back."""
 
     stage: Literal[StageName.PUBLISH] = StageName.PUBLISH
     convert_key: Key
@@ -188,23 +185,23 @@ class PublishInput(StageInput):
     language: str
     target: S3Location
     base: str
-    """Key prefix of this model: `<prefix>/<namespace>/<name>/<uid>`, without a slash at the end."""
+    """S3 prefix of this SpeechModel: `<prefix>/<namespace>/<name>/<uid>`, without a slash at the end."""
 
 
 class PublishOutput(Document):
-    """Where the version lies."""
+    """Addresses of the published version."""
 
     version: Key
     uri: str
     """`s3://<bucket>/<base>/<model sha256>/output_graph.pbmm`."""
     version_uri: str
-    """`s3://<bucket>/<base>/<model sha256>/<version>/version.json`: a VersionManifest."""
+    """`s3://<bucket>/<base>/<model sha256>/<version>/version.json`, a VersionManifest."""
     version_sha256: Digest
-    """Of version.json."""
+    """Digest of version.json."""
 
 
 class VersionManifest(Document):
-    """`version.json` beside a published model: all that a server needs to know. Immutable."""
+    """`version.json`: the description of a published version that servers start from. It never changes."""
 
     version: Key
     language: str
@@ -215,16 +212,17 @@ class VersionManifest(Document):
     selftest_uri: str
     selftest_sha256: Digest
     selftest_text: str
-    """What the runtime heard in the self-test clip when it was evaluated; may be empty for a model that learned nothing yet."""
+    """Transcript of the self-test clip at evaluation. It may be empty for a model that has learned nothing yet."""
     report_uri: str
     wer: float | None = None
     cer: float | None = None
 
 
 class FetchInput(Document):
-    """fetch: a published version -> a local folder, verified. Runs as the inference pod's init container.
+    """fetch: download a published version to a local folder and verify it.
 
-    The folder then holds `output_graph.pbmm`, `selftest.wav` and, written last, `version.json`.
+    It runs as the init container of server pods. The folder then holds `output_graph.pbmm`,
+    `selftest.wav` and `version.json`, which is written last.
     """
 
     stage: Literal["fetch"] = "fetch"
@@ -235,34 +233,35 @@ class FetchInput(Document):
 
 
 class PurgeInput(Document):
-    """purge: removes every object below a prefix. Runs when a SpeechModel with deletionPolicy Delete goes."""
+    """purge: delete every object below a prefix. It runs when a SpeechModel with deletionPolicy Delete is deleted."""
 
     stage: Literal["purge"] = "purge"
     target: S3Location
     base: str
-    """The deleted model's `<prefix>/<namespace>/<name>/<uid>`; only keys below `<base>/` are touched."""
+    """S3 prefix of the deleted SpeechModel. Only keys below `<base>/` are deleted."""
 
 
 class PurgeOutput(Document):
-    """What was removed."""
+    """Result of purge."""
 
     objects: int
+    """Number of deleted objects."""
 
 
 class StageError(Document):
-    """Why a stage failed."""
+    """Reason and explanation of a failure."""
 
     reason: Annotated[str, Field(pattern="^[A-Z][A-Za-z0-9]*$")]
-    """CamelCase, fit for a condition: InvalidDataset, UploadFailed, ..."""
+    """One CamelCase word for a condition, such as InvalidDataset (reasons.py)."""
     message: str
-    """One sentence: what happened, to which file or field, and what to do."""
+    """One sentence that says what happened, to which file or field, and what to do."""
 
 
 Output = TypeVar("Output", bound=Document)
 
 
 class StageResult(Document, Generic[Output]):
-    """The termination log: either an output or an error."""
+    """Content of the termination log: either an output or an error."""
 
     output: Output | None = None
     error: StageError | None = None
@@ -276,8 +275,8 @@ class ManifestFile(Document):
 
 
 class Manifest(Document, Generic[Output]):
-    """`manifest.json`: what a finished folder must hold, and the output that its stage gave."""
+    """`manifest.json`: the files that a finished folder holds, and the output of its stage."""
 
     files: dict[str, ManifestFile]
-    """By path relative to the folder."""
+    """Files by path relative to the folder."""
     output: Output
