@@ -64,7 +64,7 @@ class Reason(StrEnum):
     SUSPENDED = (
         "Suspended",
         Severity.NORMAL,
-        "spec.suspend is true: no stage runs, and everything that was saved is kept.",
+        "The field spec.suspend is true, so no stage runs. Everything that was saved is kept.",
         "Set spec.suspend to false to continue.",
     )
     INTERRUPTED = (
@@ -309,13 +309,13 @@ class Reason(StrEnum):
     )
 
     # Serving
-    NOT_REQUESTED = "NotRequested", Severity.ROUTINE, "spec.serving is absent, so nothing is served."
+    NOT_REQUESTED = "NotRequested", Severity.ROUTINE, "The field spec.serving is absent, so nothing is served."
     NOTHING_PUBLISHED = "NothingPublished", Severity.ROUTINE, "No version is published yet."
     DEPLOYING = "Deploying", Severity.ROUTINE, "The server's pods are starting."
     ROLLING_OUT = "RollingOut", Severity.ROUTINE, "The new version replaces the old one, which still answers."
     PROMOTED = "Promoted", Severity.NORMAL, "Every replica serves the newest version."
     SERVING = "Serving", Severity.NORMAL, "At least one replica answers."
-    SCALED_TO_ZERO = "ScaledToZero", Severity.NORMAL, "serving.replicas is 0."
+    SCALED_TO_ZERO = "ScaledToZero", Severity.NORMAL, "The field serving.replicas is 0, so no server runs."
     READY = "Ready", Severity.NORMAL, "The model is trained, published and served as the spec asks."
     SERVER_NOT_READY = (
         "ServerNotReady",
