@@ -1,56 +1,68 @@
-"""What `helm test` runs: in the operator's image, as the operator's ServiceAccount.
+"""Check an installation of the operator. `helm test` runs this program as the operator's ServiceAccount.
 
-It asks three things and prints an answer to each: does the API server serve every field that this operator knows; may the
-ServiceAccount do what the operator has to do; does the running operator say that it is well. It writes nothing but
-access reviews, which any ServiceAccount may ask for and which leave no trace. Exit code 1 when an answer is no.
+It checks that the API server serves every field that this operator knows, that the ServiceAccount has
+the permissions that the operator needs, and that the running operator is healthy. It prints one
+result for each, and exits with 1 if a check failed. It creates nothing but access reviews, which every
+ServiceAccount may create and which are not stored.
 
-Environment: CHECK_HEALTH is the URL of the operator's /healthz; CHECK_RULES the rules of its roles, as JSON; CHECK_NAMESPACES
-where they hold, separated by commas, empty for the whole cluster.
+Environment variables:
+
+    CHECK_HEALTH      URL of the operator's /healthz
+    CHECK_RULES       rules of the operator's roles, as JSON
+    CHECK_NAMESPACES  namespaces that the roles are in, separated by commas; empty for the whole cluster
 """
 
+import asyncio
 import json
 import os
-import ssl
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
+import aiohttp
+from kubernetes.aio import client
 from speechmodel_api.crd import GROUP, KIND, VERSION, schema
+from speechmodel_operator.cluster.connection import load_configuration
 
-ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 HEALTH_SECONDS = 60
-"""How long the operator may take to be well: it may just have been started."""
+"""Time that the operator has to become healthy, because it may just have started."""
+REQUEST_SECONDS = 30.0
 
 
-def main() -> int:
-    """Print what is well and what is not; returns the exit code."""
-    failed = False
-    for title, check in (("schema", unserved_fields), ("permissions", missing_permissions), ("health", ill_health)):
-        problems = list(check())
-        print(f"{title}: {'ok' if not problems else ''}", *problems, sep="\n  " if problems else "", flush=True)
-        failed |= bool(problems)
+async def main() -> int:
+    """Print the result of every check and return the exit code."""
+    async with client.ApiClient(await load_configuration()) as api:
+        failed = report("schema", await unserved_fields(api))
+        failed |= report("permissions", await missing_permissions(client.AuthorizationV1Api(api)))
+        failed |= report("health", await ill_health(os.environ["CHECK_HEALTH"]))
     return int(failed)
 
 
-def unserved_fields() -> Iterator[str]:
-    """Fields that the operator knows and the API server would drop."""
-    try:
-        document = api(f"/openapi/v3/apis/{GROUP}/{VERSION}")
-    except urllib.error.HTTPError as error:
-        error.close()
-        yield f"the API server does not serve {GROUP}/{VERSION} ({error}): install the CustomResourceDefinition"
-        return
-    served = next(s for name, s in document["components"]["schemas"].items() if name.endswith(f".{VERSION}.{KIND}"))
-    if missing := sorted(set(fields(schema())) - set(fields(served))):
-        yield f"the CustomResourceDefinition is older than the operator and lacks {', '.join(missing)}: upgrade it"
+def report(title: str, problems: list[str]) -> bool:
+    """Print the result of a check and return True if it failed."""
+    print(f"{title}: {'ok' if not problems else ''}", *problems, sep="\n  " if problems else "", flush=True)
+    return bool(problems)
+
+
+async def unserved_fields(api: client.ApiClient) -> list[str]:
+    """Return a problem if the API server would drop fields that the operator knows."""
+    request = await api.param_serialize("GET", f"/openapi/v3/apis/{GROUP}/{VERSION}", auth_settings=["BearerToken"])
+    response = await api.call_api(*request, _request_timeout=REQUEST_SECONDS)
+    body: bytes = await response.read()  # type: ignore[no-untyped-call] # the client is generated without types
+    if response.status != 200:
+        status = f"{response.status} {response.reason}"
+        return [f"the API server does not serve {GROUP}/{VERSION} ({status}): install the CustomResourceDefinition"]
+    schemas = json.loads(body)["components"]["schemas"]
+    served = next(schema for name, schema in schemas.items() if name.endswith(f".{VERSION}.{KIND}"))
+    missing = sorted(set(fields(schema())) - set(fields(served)))
+    if not missing:
+        return []
+    return [f"the CustomResourceDefinition is older than the operator and lacks {', '.join(missing)}: upgrade it"]
 
 
 def fields(node: dict[str, Any], path: str = "") -> Iterator[str]:
-    """The paths of all properties below a schema."""
+    """Yield the path of every property below `spec` and `status` of a schema."""
     for name, child in node.get("properties", {}).items():
         if path or name in ("spec", "status"):
             yield path + name
@@ -59,50 +71,47 @@ def fields(node: dict[str, Any], path: str = "") -> Iterator[str]:
         yield from fields(node["items"], path)
 
 
-def missing_permissions() -> Iterator[str]:
-    """What the ServiceAccount should be allowed to do, and is not."""
+async def missing_permissions(api: client.AuthorizationV1Api) -> list[str]:
+    """Return a problem for every verb that the operator's rules contain and the ServiceAccount lacks."""
+    problems = []
     for namespace in os.environ["CHECK_NAMESPACES"].split(","):
         for rule in json.loads(os.environ["CHECK_RULES"]):
             resource, _, subresource = rule["resources"][0].partition("/")
-            attributes = {"namespace": namespace, "group": rule["apiGroups"][0], "resource": resource}
             for verb in rule["verbs"]:
-                asked = attributes | {"subresource": subresource, "verb": verb}
-                review = api("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", {"resourceAttributes": asked})
-                if not review["status"]["allowed"]:
-                    yield f"may not {verb} {rule['resources'][0]} in {namespace or 'all namespaces'}"
+                attributes = client.V1ResourceAttributes(
+                    namespace=namespace,
+                    group=rule["apiGroups"][0],
+                    resource=resource,
+                    subresource=subresource,
+                    verb=verb,
+                )
+                spec = client.V1SelfSubjectAccessReviewSpec(resource_attributes=attributes)
+                review = await api.create_self_subject_access_review(
+                    client.V1SelfSubjectAccessReview(spec=spec), _request_timeout=REQUEST_SECONDS
+                )
+                if not (review.status and review.status.allowed):
+                    where = namespace or "all namespaces"
+                    problems.append(f"the ServiceAccount may not {verb} {rule['resources'][0]} in {where}")
+    return problems
 
 
-def ill_health() -> Iterator[str]:
-    """Why the operator is not well, asked for a while."""
-    url = os.environ["CHECK_HEALTH"]
+async def ill_health(url: str) -> list[str]:
+    """Return a problem if the operator does not become healthy in time."""
     deadline = time.monotonic() + HEALTH_SECONDS
-    while True:
-        try:
-            with urllib.request.urlopen(url, timeout=5):  # noqa: S310 - the chart says http://
-                return
-        except urllib.error.HTTPError as error:
-            with error:
-                problem = f"{url} says {error}: {error.read(1000).decode(errors='replace')}"
-        except OSError as error:
-            problem = f"{url}: {error}; is the operator's pod running?"
-        if time.monotonic() > deadline:
-            yield problem
-            return
-        time.sleep(1)
-
-
-def api(path: str, spec: dict[str, Any] | None = None) -> Any:
-    """What the API server answers to a GET, or to a POST of an object with this spec; raises HTTPError."""
-    host, port = os.environ["KUBERNETES_SERVICE_HOST"], os.environ["KUBERNETES_SERVICE_PORT"]
-    host = f"[{host}]" if ":" in host else host
-    headers = {"Authorization": f"Bearer {(ACCOUNT / 'token').read_text()}", "Content-Type": "application/json"}
-    body = None if spec is None else json.dumps({"spec": spec}).encode()
-    request = urllib.request.Request(f"https://{host}:{port}{path}", body, headers)
-    context = ssl.create_default_context(cafile=str(ACCOUNT / "ca.crt"))
-    context.verify_flags &= ~ssl.VERIFY_X509_STRICT  # new in Python 3.13; many clusters' authorities lack a key usage
-    with urllib.request.urlopen(request, timeout=30, context=context) as response:  # noqa: S310 - https:// above
-        return json.load(response)
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session:
+        while True:
+            try:
+                async with session.get(url) as response:
+                    if response.ok:
+                        return []
+                    answer = (await response.text(errors="replace"))[:1000]
+                    problem = f"{url} answered {response.status} {response.reason}: {answer}"
+            except (aiohttp.ClientError, TimeoutError) as error:
+                problem = f"{url} cannot be reached ({error}): check that the operator's pod is running"
+            if time.monotonic() > deadline:
+                return [problem]
+            await asyncio.sleep(1)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(asyncio.run(main()))

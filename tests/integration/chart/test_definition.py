@@ -10,9 +10,9 @@ import pytest
 import yaml
 from speechmodel_api.crd import crd
 from support.helm_chart import Helm, of_kind
-from support.places import CHART
+from support.places import CHART, ROOT
 
-GENERATE = CHART.parent / "generate.py"
+GENERATE = ROOT / "tools" / "generate.py"
 KEEP = {"helm.sh/resource-policy": "keep"}
 
 
