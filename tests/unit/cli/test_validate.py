@@ -1,11 +1,10 @@
-"""What `speechmodel validate` says of bad manifests: the table."""
+"""A table of bad manifests, and what `speechmodel validate` reports."""
 
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from speechmodel_api.spec import NAME_RULE
 from speechmodel_cli.command_line import main
 
 GOOD: dict[str, Any] = {
@@ -29,7 +28,7 @@ spec:
 """
 
 
-def said(tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str) -> tuple[int, str]:
+def validated(tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str) -> tuple[int, str]:
     path = tmp_path / "model.yaml"
     path.write_text(text, encoding="utf-8")
     code = main(["validate", str(path)])
@@ -40,9 +39,11 @@ def with_spec(**fields: Any) -> str:
     return yaml.safe_dump({**GOOD, "spec": {**GOOD["spec"], **fields}})
 
 
-def test_a_good_manifest_is_valid_also_among_other_resources(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_a_good_manifest_is_valid_also_among_other_resources(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: key}\nstringData: {whatever: x}\n---\n"
-    assert said(tmp_path, capsys, secret + TEXT) == (0, " espejo valid\n")
+    assert validated(tmp_path, capsys, secret + TEXT) == (0, " espejo valid\n")
 
 
 BAD = {
@@ -116,6 +117,26 @@ BAD = {
         TEXT.replace("bucket: models", "bucket: models, endpoint: 's3.local'"),
         r"7: spec.publish.s3.endpoint: 's3.local' does not match ^https?://[^/\s]+$",
     ),
+    "a newline at the end of a name, where one problem is enough": (
+        TEXT.replace("claimName: voices", 'claimName: "Voices\\n"'),
+        "6: spec.dataset.source.persistentVolumeClaim.claimName: 'Voices\\n' does not match ^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$",
+    ),
+    "another type for an enum": (
+        TEXT.replace("dataset: {", "dataset: {format: 5, "),
+        '6: spec.dataset.format: must be a string: YAML reads 5 as a number; write "5"',
+    ),
+    "a name as Python writes it": (
+        TEXT + "  training: {max_epochs: 5}\n",
+        "8: spec.training.max_epochs: unknown field; did you mean maxEpochs?",
+    ),
+    "a label with a value that is not a string": (
+        TEXT + "  serving: {podTemplate: {labels: {tier: 1}}}\n",
+        '8: spec.serving.podTemplate.labels.tier: must be a string: YAML reads 1 as a number; write "1"',
+    ),
+    "a label whose name is too long": (
+        TEXT + f"  serving: {{podTemplate: {{labels: {{{'k' * 318}: a}}}}}}\n",
+        f"8: spec.serving.podTemplate.labels.{'k' * 318}: '{'k' * 318}' is longer than 317 characters",
+    ),
     "a field without a value": (
         TEXT + "  serving:\n",
         "8: spec.serving: has no value, so it is treated as absent; write `serving: {}` for all defaults, or remove it",
@@ -141,20 +162,22 @@ BAD = {
 
 
 @pytest.mark.parametrize(("text", "expected"), BAD.values(), ids=BAD.keys())
-def test_a_bad_manifest_is_told_its_line_field_and_way_out(
+def test_a_bad_manifest_is_reported_with_line_field_and_way_out(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, expected: str
-):
-    assert said(tmp_path, capsys, text) == (1, f"{expected}\n")
+) -> None:
+    assert validated(tmp_path, capsys, text) == (1, f"{expected}\n")
 
 
-def test_all_problems_are_told_at_once_in_the_order_of_their_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_all_problems_are_reported_at_once_in_the_order_of_their_lines(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     text = TEXT.replace("name: espejo", "name: E").replace("language: es", "language: no") + "  suspend: 1\n  wer: 2\n"
-    code, output = said(tmp_path, capsys, text)
+    code, output = validated(tmp_path, capsys, text)
     assert code == 1
     assert [line.split(":")[0] for line in output.splitlines()] == ["3", "5", "8", "9"]
 
 
-def test_several_files_are_all_looked_at(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_several_files_are_all_checked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "good.yaml").write_text(TEXT)
     (tmp_path / "latin1.yaml").write_bytes(b"a: \xe9")
     code = main(["validate", str(tmp_path / "good.yaml"), str(tmp_path / "none.yaml"), str(tmp_path / "latin1.yaml")])
@@ -167,14 +190,14 @@ def test_several_files_are_all_looked_at(tmp_path: Path, capsys: pytest.CaptureF
     ]
 
 
-def test_what_the_api_server_prunes_is_pruned_here(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    code, _ = said(
+def test_what_the_api_server_prunes_is_pruned_here(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, _ = validated(
         tmp_path, capsys, with_spec(serving=None, training={"maxEpochs": 1e1, "activeDeadlineSeconds": None})
     )
     assert code == 0
 
 
-def test_every_example_is_valid(capsys: pytest.CaptureFixture[str]):
+def test_every_example_is_valid(capsys: pytest.CaptureFixture[str]) -> None:
     examples = sorted((Path(__file__).parents[3] / "examples").glob("*/speechmodel.yaml"))
     assert examples
     assert main(["validate", *map(str, examples)]) == 0, capsys.readouterr().out
