@@ -11,8 +11,10 @@ import httpx
 import numpy as np
 import pytest
 from speechmodel_runtime import Model, load
+from support.servers import OK_ESPEJO, Server, Start, VersionFolder
 
-from .conftest import OK_ESPEJO, Start, VersionFolder, wait_for
+HOUR = 3600
+"""Longer than any test: a server that ends earlier did not wait for it."""
 
 
 def test_it_is_ready_only_after_it_heard_its_selftest(folder: VersionFolder, start: Start) -> None:
@@ -20,15 +22,21 @@ def test_it_is_ready_only_after_it_heard_its_selftest(folder: VersionFolder, sta
     with Model(folder.path / "output_graph.pbmm", beam_width=100) as model:
         folder.selftest(long, model.transcribe(long).text)
     server = start()
-    server.wait_until_answering()
+    server.until_answering()
     before = server.get("/readyz")
     assert (before.status_code, before.json()["reason"]) == (503, "loading the model")
     early = server.transcribe(OK_ESPEJO)
     assert (early.status_code, early.json()["error"]["code"]) == (503, "model_not_ready")
     assert server.get("/v1/models").status_code == 503
     assert server.metric("speechmodel_ready") == 0
-    server.wait_until_ready()
+    server.until_ready()
     assert server.transcribe(OK_ESPEJO).json() == {"text": "ok espejo"}
+
+
+def reason(server: Server) -> str:
+    """Return the reason why the server is not ready."""
+    text: str = server.get("/readyz").json()["reason"]
+    return text
 
 
 def damage(path: Path) -> None:
@@ -41,7 +49,7 @@ def damage(path: Path) -> None:
     ("harm", "says"),
     [
         (lambda folder: (folder / "version.json").unlink(), "fetch did not finish"),
-        (lambda folder: (folder / "version.json").write_text('{"version": 7}'), "is no version manifest"),
+        (lambda folder: (folder / "version.json").write_text('{"version": 7}'), "is not a valid version manifest"),
         (lambda folder: (folder / "output_graph.pbmm").unlink(), "No such file"),
         (lambda folder: damage(folder / "output_graph.pbmm"), "has the sha256"),
         (lambda folder: damage(folder / "selftest.wav"), "has the sha256"),
@@ -53,8 +61,8 @@ def test_a_version_that_is_not_whole_never_gets_ready_and_says_why(
     assert callable(harm)
     harm(folder.path)
     server = start()
-    server.wait_until_answering()
-    wait_for(lambda: server.get("/readyz").json()["reason"] != "loading the model")
+    server.until_answering()
+    server.until(lambda: reason(server) != "loading the model", "it gives up")
     answer = server.get("/readyz")
     assert answer.status_code == 503
     assert says in answer.json()["reason"]
@@ -67,18 +75,18 @@ def test_a_model_that_hears_something_else_in_the_selftest_never_gets_ready(
 ) -> None:
     folder.selftest(load(OK_ESPEJO), "hola espejo")
     server = start()
-    server.wait_until_answering()
-    wait_for(lambda: "heard 'ok espejo', but 'hola espejo'" in server.get("/readyz").json()["reason"])
+    server.until_answering()
+    server.until(lambda: "heard 'ok espejo', but 'hola espejo'" in reason(server), "the self-test fails")
 
 
 def test_requests_in_flight_end_and_new_ones_are_served_while_it_drains(start: Start, minute: Path) -> None:
-    server = start(lame_duck_seconds=600, drain_seconds=600, decoders=2).wait_until_ready()
+    server = start(lame_duck_seconds=HOUR, drain_seconds=HOUR, decoders=2).until_ready()
     with ThreadPoolExecutor(1) as pool, httpx.Client(base_url=server.url) as kept_open:
         assert "connection" not in kept_open.get("/readyz").headers
         in_flight: Future[httpx.Response] = pool.submit(server.transcribe, minute)
-        wait_for(lambda: server.metric("speechmodel_requests_decoding") == 1)
+        server.until_metric("speechmodel_requests_decoding", 1)
         server.terminate()
-        wait_for(lambda: server.get("/readyz").status_code == 503)
+        server.until_draining()
         time.sleep(0.5)  # for a server that ends too soon to do so
         draining = kept_open.get("/readyz")
         assert "draining" in draining.json()["reason"]
@@ -89,24 +97,24 @@ def test_requests_in_flight_end_and_new_ones_are_served_while_it_drains(start: S
         answer = in_flight.result()
     assert answer.status_code == 200
     assert "ok espejo" in answer.json()["text"]
-    assert server.process.wait(timeout=30) == 0
+    assert server.until_ended() == 0
 
 
 def test_who_waits_in_line_is_served_before_it_ends(start: Start, minute: Path) -> None:
-    server = start(lame_duck_seconds=0, decoders=1).wait_until_ready()
+    server = start(lame_duck_seconds=0, decoders=1).until_ready()
     with ThreadPoolExecutor(4) as pool:
         first = pool.submit(server.transcribe, minute)
-        wait_for(lambda: server.metric("speechmodel_requests_decoding") == 1)
+        server.until_metric("speechmodel_requests_decoding", 1)
         waiting = [pool.submit(server.transcribe, OK_ESPEJO) for _ in range(3)]
-        wait_for(lambda: server.metric("speechmodel_requests_in_flight") == 4)
+        server.until_metric("speechmodel_requests_in_flight", 4)
         server.terminate()
         assert first.result().status_code == 200
         assert [future.result().json() for future in waiting] == [{"text": "ok espejo"}] * 3
-    assert server.process.wait(timeout=10) == 0
+    assert server.until_ended() == 0
 
 
 def test_no_request_fails_when_clients_follow_the_connection_headers(start: Start) -> None:
-    server = start(lame_duck_seconds=30).wait_until_ready()
+    server = start(lame_duck_seconds=HOUR).until_ready()
     failures: list[str] = []
     served = 0
 
@@ -128,81 +136,74 @@ def test_no_request_fails_when_clients_follow_the_connection_headers(start: Star
     threads = [threading.Thread(target=ask_until_draining) for _ in range(4)]
     for thread in threads:
         thread.start()
-    wait_for(lambda: served > 8)
+    server.until(lambda: served > 8 or bool(failures), "nine answers")
     server.terminate()
     for thread in threads:
         thread.join()
     assert failures == []
     server.terminate()  # ends the lame-duck time
-    assert server.process.wait(timeout=30) == 0
+    assert server.until_ended() == 0
 
 
 def test_work_that_outlasts_the_drain_time_is_given_up(start: Start, five_minutes: bytes) -> None:
-    server = start(lame_duck_seconds=0, drain_seconds=1, decoders=1).wait_until_ready()
+    server = start(lame_duck_seconds=0, drain_seconds=1, decoders=1).until_ready()
     with ThreadPoolExecutor(3) as pool:
         answers = [pool.submit(server.transcribe, five_minutes) for _ in range(3)]
-        wait_for(lambda: server.metric("speechmodel_requests_in_flight") == 3)
+        server.until_metric("speechmodel_requests_in_flight", 3)
         server.terminate()
-        assert server.process.wait(timeout=10) == 0
+        assert server.until_ended() == 0
         for future in answers:
             assert isinstance(future.exception(), httpx.TransportError) or future.result().status_code == 500
 
 
 def test_a_second_sigterm_or_ctrl_c_cuts_the_lame_duck_time_short(start: Start) -> None:
     for second in (signal.SIGTERM, signal.SIGINT):
-        server = start(lame_duck_seconds=60).wait_until_ready()
+        server = start(lame_duck_seconds=HOUR).until_ready()
         server.terminate()
-        wait_for(lambda server=server: server.get("/readyz").status_code == 503)  # type: ignore[misc] # bound per turn
+        server.until_draining()
         server.process.send_signal(second)
-        assert server.process.wait(timeout=5) == 0
+        assert server.until_ended() == 0
 
 
 def test_sigterm_while_it_loads_ends_it_at_once(folder: VersionFolder, start: Start) -> None:
     (folder.path / "version.json").unlink()
-    server = start(lame_duck_seconds=60)
-    server.wait_until_answering()
+    server = start(lame_duck_seconds=HOUR)
+    server.until_answering()
     server.terminate()
-    assert server.process.wait(timeout=5) == 0
+    assert server.until_ended() == 0
 
 
 def test_sigterm_while_it_starts_ends_it_at_once(start: Start) -> None:
     server = start()
-    status = Path(f"/proc/{server.process.pid}/status")
-    wait_for(lambda: _handles(signal.SIGTERM, status.read_text()))
     server.terminate()
-    assert server.process.wait(timeout=5) == 0
+    assert server.until_ended() == -signal.SIGTERM
     assert server.log.read_text() == ""
-
-
-def _handles(number: int, status: str) -> bool:
-    caught = next(line for line in status.splitlines() if line.startswith("SigCgt:"))
-    return bool(int(caught.split()[1], 16) >> (number - 1) & 1)
 
 
 def test_impossible_settings_end_it_with_a_sentence_about_each(start: Start) -> None:
     server = start(decoders=0, waiting="many")
-    assert server.process.wait(timeout=10) == 78
+    assert server.until_ended() == 78
     log = server.log.read_text()
     assert "SPEECHMODEL_DECODERS: Input should be greater than or equal to 1, not '0'" in log
     assert "SPEECHMODEL_WAITING: Input should be a valid integer" in log
 
 
 def test_an_address_that_is_taken_ends_it_with_a_sentence(start: Start) -> None:
-    first = start().wait_until_ready()
+    first = start().until_ready()
     second = start(listen=f"127.0.0.1:{first.port}")
-    assert second.process.wait(timeout=10) == 78
+    assert second.until_ended() == 78
     assert f"cannot listen on 127.0.0.1:{first.port}: Address already in use" in second.log.read_text()
 
 
 @pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no IPv6")
 def test_without_an_address_it_listens_on_ipv4_and_ipv6(start: Start) -> None:
-    server = start(address="").wait_until_ready()
+    server = start(address="").until_ready()
     assert httpx.get(f"http://127.0.0.1:{server.port}/readyz").status_code == 200
     assert httpx.get(f"http://[::1]:{server.port}/readyz").status_code == 200
 
 
 def test_an_upload_is_never_written_to_disk(start: Start) -> None:
-    server = start().wait_until_ready()
+    server = start().until_ready()
     opened = Path(f"/proc/{server.process.pid}/fd")
     large = b"RIFF" + bytes(20_000_000)
     with ThreadPoolExecutor(1) as pool:

@@ -5,19 +5,16 @@ from pathlib import Path
 import httpx
 import openai
 import pytest
+from support.servers import HANGS, OK_ESPEJO, Server, Start
 
-from .conftest import OK_ESPEJO, Server, Start, wait_for
-
-
-def in_flight(server: Server) -> float:
-    return server.metric("speechmodel_requests_in_flight")
+IN_FLIGHT = "speechmodel_requests_in_flight"
 
 
 def test_beyond_its_places_it_answers_429_and_says_when_to_come_back(start: Start, minute: Path) -> None:
-    server = start(decoders=1, waiting=2).wait_until_ready()
+    server = start(decoders=1, waiting=2).until_ready()
     with ThreadPoolExecutor(3) as pool:
         taken = [pool.submit(server.transcribe, minute) for _ in range(3)]
-        wait_for(lambda: in_flight(server) == 3)
+        server.until_metric(IN_FLIGHT, 3)
         refused = server.transcribe(OK_ESPEJO)
         with pytest.raises(openai.RateLimitError) as limited:
             server.openai().audio.transcriptions.create(file=OK_ESPEJO, model="espejo")
@@ -29,16 +26,16 @@ def test_beyond_its_places_it_answers_429_and_says_when_to_come_back(start: Star
 
 
 def test_without_a_waiting_line_only_decoders_are_places(start: Start, minute: Path) -> None:
-    server = start(decoders=1, waiting=0).wait_until_ready()
+    server = start(decoders=1, waiting=0).until_ready()
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(server.transcribe, minute)
-        wait_for(lambda: in_flight(server) == 1)
+        server.until_metric(IN_FLIGHT, 1)
         assert server.transcribe(OK_ESPEJO).status_code == 429
         assert first.result().status_code == 200
 
 
 def test_no_more_than_the_decoders_decode_at_once(start: Start, minute: Path) -> None:
-    server = start(decoders=2, waiting=5).wait_until_ready()
+    server = start(decoders=2, waiting=5).until_ready()
     with ThreadPoolExecutor(3) as pool:
         answers = [pool.submit(server.transcribe, minute) for _ in range(3)]
         most = 0.0
@@ -48,50 +45,50 @@ def test_no_more_than_the_decoders_decode_at_once(start: Start, minute: Path) ->
 
 
 def test_the_client_that_leaves_gives_its_place_and_its_decoder_back(start: Start, five_minutes: bytes) -> None:
-    server = start(decoders=1, waiting=0).wait_until_ready()
+    server = start(decoders=1, waiting=0).until_ready()
     for _ in range(5):
         with ask(server, five_minutes):
-            wait_for(lambda: server.metric("speechmodel_requests_decoding") == 1)
+            server.until_metric("speechmodel_requests_decoding", 1)
         left = process_seconds(server)
-        wait_for(lambda: in_flight(server) == 0)
+        server.until_metric(IN_FLIGHT, 0)
         assert process_seconds(server) - left < 3, "five minutes take several times as long"
     assert server.transcribe(OK_ESPEJO).status_code == 200
     path = "/v1/audio/transcriptions"
-    wait_for(lambda: server.metric("speechmodel_http_requests_total", method="POST", path=path, status="499") == 5)
+    server.until_metric("speechmodel_http_requests_total", 5, method="POST", path=path, status="499")
 
 
 def test_the_client_that_leaves_while_it_waits_costs_no_decoding(start: Start, five_minutes: bytes) -> None:
-    server = start(decoders=1, waiting=8).wait_until_ready()
+    server = start(decoders=1, waiting=8).until_ready()
     with ask(server, five_minutes):
-        wait_for(lambda: server.metric("speechmodel_requests_decoding") == 1)
+        server.until_metric("speechmodel_requests_decoding", 1)
         for _ in range(3):
             with ask(server, OK_ESPEJO.read_bytes()):
-                wait_for(lambda: in_flight(server) == 2)
-            wait_for(lambda: in_flight(server) == 1)
+                server.until_metric(IN_FLIGHT, 2)
+            server.until_metric(IN_FLIGHT, 1)
         assert server.metric("speechmodel_requests_decoding") == 1, "nobody's place was held until the first had ended"
     assert server.transcribe(OK_ESPEJO).status_code == 200
     assert server.metric("speechmodel_decoding_seconds_count") == 1
 
 
 def test_a_client_that_dies_while_it_uploads_gives_its_place_back(start: Start) -> None:
-    server = start(decoders=1, waiting=0).wait_until_ready()
+    server = start(decoders=1, waiting=0, upload_seconds=3600).until_ready()
     connection = begin_upload(server)
-    wait_for(lambda: in_flight(server) == 1)
+    server.until_metric(IN_FLIGHT, 1)
     assert server.transcribe(OK_ESPEJO).status_code == 429
     connection.close()
-    wait_for(lambda: in_flight(server) == 0, seconds=2)
+    server.until_metric(IN_FLIGHT, 0)
     assert server.transcribe(OK_ESPEJO).status_code == 200
 
 
 def test_an_upload_that_does_not_arrive_in_time_gives_its_place_back(start: Start) -> None:
-    server = start(decoders=1, waiting=0, upload_seconds=0.5).wait_until_ready()
+    server = start(decoders=1, waiting=0, upload_seconds=0.5).until_ready()
     with begin_upload(server) as connection:
-        connection.settimeout(30)
+        connection.settimeout(HANGS)
         answer = b"".join(iter(lambda: connection.recv(65536), b"")).decode()
     assert answer.startswith("HTTP/1.1 408")
     assert "connection: close" in answer.lower()
     assert '"code":"upload_too_slow"' in answer
-    assert in_flight(server) == 0
+    assert server.metric(IN_FLIGHT) == 0
 
 
 def process_seconds(server: Server) -> float:

@@ -10,8 +10,8 @@ import openai
 import pytest
 import soundfile
 from speechmodel_runtime import load
-
-from .conftest import FIXTURES, OK_ESPEJO, Server
+from support.places import FIXTURES
+from support.servers import OK_ESPEJO, Server
 
 
 def encoded(container: str, rate: int = 16000, samples: np.ndarray | None = None) -> bytes:
@@ -99,8 +99,8 @@ def test_a_field_that_cannot_be_met_is_named(
     ("audio", "code", "says"),
     [
         (b"", "audio_empty", "is empty (0 bytes)"),
-        (b"this is a letter, not a recording" * 10, "audio_unreadable", "is no audio that can be read here"),
-        (encoded("WAV", samples=np.zeros(0, np.int16)), "audio_empty", "holds no samples"),
+        (b"this is a letter, not a recording" * 10, "audio_unreadable", "is not audio that can be read"),
+        (encoded("WAV", samples=np.zeros(0, np.int16)), "audio_empty", "has no samples"),
         (
             encoded("WAV", samples=np.zeros(511, np.int16)),
             "audio_too_short",

@@ -1,22 +1,34 @@
+import os
+
 import pytest
 from pydantic import ValidationError
 from speechmodel_inference.server import listening_socket
-from speechmodel_inference.settings import Settings
+from speechmodel_inference.settings import PREFIX, Settings
+
+
+@pytest.fixture(autouse=True)
+def _clean(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Remove the settings of the person who runs the tests."""
+    for name in [name for name in os.environ if name.startswith(PREFIX)]:
+        monkeypatch.delenv(name)
 
 
 def test_an_empty_environment_gives_a_server_that_works() -> None:
-    settings = Settings.from_environment({})
+    settings = Settings()
     assert (str(settings.folder), settings.listen, settings.name) == ("/models", ":8080", "speechmodel")
     assert settings.decoders >= 1
 
 
-def test_every_setting_comes_from_its_variable_and_empty_ones_do_not_count() -> None:
-    environment = {"SPEECHMODEL_DECODERS": "3", "SPEECHMODEL_MAX_AUDIO_SECONDS": "12.5", "SPEECHMODEL_NAME": ""}
-    settings = Settings.from_environment(environment)
+def test_every_setting_comes_from_its_variable_and_empty_ones_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPEECHMODEL_DECODERS", "3")
+    monkeypatch.setenv("SPEECHMODEL_MAX_AUDIO_SECONDS", "12.5")
+    monkeypatch.setenv("SPEECHMODEL_NAME", "")
+    settings = Settings()
     assert (settings.decoders, settings.max_audio_seconds, settings.name) == (3, 12.5, "speechmodel")
 
 
-def test_the_variables_of_a_service_called_speechmodel_do_no_harm() -> None:
+def test_the_variables_of_a_service_called_speechmodel_do_no_harm(monkeypatch: pytest.MonkeyPatch) -> None:
+    without = Settings()
     service = {
         "SPEECHMODEL_PORT": "tcp://10.0.0.1:80",
         "SPEECHMODEL_SERVICE_HOST": "10.0.0.1",
@@ -25,16 +37,19 @@ def test_the_variables_of_a_service_called_speechmodel_do_no_harm() -> None:
         "SPEECHMODEL_PORT_80_TCP": "tcp://10.0.0.1:80",
         "SPEECHMODEL_PORT_80_TCP_ADDR": "10.0.0.1",
     }
-    assert Settings.from_environment(service) == Settings.from_environment({})
+    for name, value in service.items():
+        monkeypatch.setenv(name, value)
+    assert Settings() == without
 
 
 @pytest.mark.parametrize(
     ("variable", "value"),
     [("DECODERS", "0"), ("DECODERS", "two"), ("LISTEN", "8080"), ("LOG_LEVEL", "loud"), ("MAX_AUDIO_SECONDS", "0")],
 )
-def test_an_impossible_value_is_refused_by_name(variable: str, value: str) -> None:
+def test_an_impossible_value_is_refused_by_name(variable: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(f"SPEECHMODEL_{variable}", value)
     with pytest.raises(ValidationError, match=variable.lower()):
-        Settings.from_environment({f"SPEECHMODEL_{variable}": value})
+        Settings()
 
 
 @pytest.mark.parametrize("listen", [":0", "127.0.0.1:0", "localhost:0", "0.0.0.0:0"])

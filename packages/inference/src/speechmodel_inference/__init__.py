@@ -1,1 +1,1 @@
-"""The transcription server: one published version, OpenAI's wire format, ready only when it heard its self-test clip."""
+"""The transcription server: it serves one published version in OpenAI's wire format."""

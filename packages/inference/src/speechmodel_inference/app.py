@@ -1,4 +1,4 @@
-"""The application: routers, errors and what surrounds every request."""
+"""The FastAPI application: routers, error handlers and middleware."""
 
 import asyncio
 import logging
@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.status import HTTP_405_METHOD_NOT_ALLOWED
 
 from speechmodel_inference.errors import ClientLeft, RequestError
-from speechmodel_inference.middleware import CountRequests, SendClientsElsewhere
+from speechmodel_inference.middleware import CloseWhileDraining, CountRequests
 from speechmodel_inference.openai_types import ErrorObject, ErrorResponse
 from speechmodel_inference.routers import health, metrics, models, transcriptions
 from speechmodel_inference.services import Services
@@ -20,11 +20,11 @@ from speechmodel_inference.settings import Settings
 log = logging.getLogger(__name__)
 
 CLIENT_LEFT = 499
-"""Nobody reads it; it tells the metrics why there was no answer (a number of nginx's)."""
+"""Status for the metrics when the client left before the answer, as in nginx."""
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """A server for the version in `settings.folder`; it loads when the app starts up."""
+    """Return an app that serves the version in `settings.folder` and loads it at startup."""
     services = Services.make(settings)
 
     @asynccontextmanager
@@ -43,7 +43,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_exception_handler(ClientLeft, _client_left)
     app.add_exception_handler(HTTPException, _http_exception)
     app.add_exception_handler(Exception, _unexpected)
-    app.add_middleware(SendClientsElsewhere, lifecycle=services.lifecycle)
+    app.add_middleware(CloseWhileDraining, lifecycle=services.lifecycle)
     app.add_middleware(CountRequests, telemetry=services.telemetry)
     return app
 
@@ -63,16 +63,15 @@ async def _client_left(*_: object) -> Response:
 
 
 async def _http_exception(request: Request, error: Exception) -> Response:
-    """Starlette's own: no such path, or not with this method."""
+    """Answer Starlette's own errors: an unknown path, or a path that has no such method."""
     assert isinstance(error, HTTPException)
-    known = error.status_code == HTTP_405_METHOD_NOT_ALLOWED
-    message = f"{request.method} {request.url.path}: " + (
-        "the path takes other methods." if known else f"{error.detail}."
-    )
+    wrong_method = error.status_code == HTTP_405_METHOD_NOT_ALLOWED
+    problem = "the path takes other methods" if wrong_method else error.detail
+    message = f"{request.method} {request.url.path}: {problem}."
     headers = dict(error.headers or {})
     return _body(error.status_code, ErrorObject(message=message, type="invalid_request_error"), headers)
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:
     log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-    return _body(500, ErrorObject(message="The server failed; its log says why.", type="server_error"))
+    return _body(500, ErrorObject(message="The server failed; its log has the details.", type="server_error"))

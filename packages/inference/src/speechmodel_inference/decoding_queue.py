@@ -1,6 +1,7 @@
-"""Who may decode: a bounded number at once, a bounded line behind them, and nobody beyond.
+"""The queue of requests: a bounded number is decoded at once and a bounded number waits.
 
-A request takes a place before its body is read and gives it back when it was answered, so places bound the memory too.
+A request takes a place before its body is read and returns it after its answer, so places bound
+the memory too.
 """
 
 import asyncio
@@ -22,7 +23,7 @@ SMOOTHING = 0.2
 
 @dataclass(frozen=True)
 class Decoded(Generic[T]):
-    """A result and what it took."""
+    """A result, and the time that it waited and took."""
 
     result: T
     waited_seconds: float
@@ -30,7 +31,7 @@ class Decoded(Generic[T]):
 
 
 class DecodingQueue:
-    """`decoders` threads and `waiting` more places. All methods but the work itself run on the event loop."""
+    """`decoders` threads and `waiting` more places. Every method runs on the event loop."""
 
     def __init__(self, *, decoders: int, waiting: int) -> None:
         self.decoders = decoders
@@ -38,14 +39,14 @@ class DecodingQueue:
         self.taken = 0
         """Places of requests that upload, wait or decode."""
         self.decoding = 0
-        """Recordings that are being decoded."""
+        """Recordings that are decoded now."""
         self._threads = ThreadPoolExecutor(decoders, thread_name_prefix="decoder")
         self._counting = threading.Lock()
         self._mean_seconds = 1.0
 
     @contextmanager
     def place(self) -> Iterator[None]:
-        """A place as long as the context lasts; QueueFull when all are taken."""
+        """Hold a place while the context lasts. Raises QueueFull when all are taken."""
         if self.taken >= self.places:
             raise QueueFull(max(1, ceil(self.taken * self._mean_seconds / self.decoders)))
         self.taken += 1
@@ -55,10 +56,10 @@ class DecodingQueue:
             self.taken -= 1
 
     async def run(self, work: Callable[[threading.Event], T], left: Awaitable[object]) -> Decoded[T]:
-        """`work` in a decoder thread, in the order of arrival; whoever calls holds a place.
+        """Run `work` in a decoder thread, in the order of arrival. The caller holds a place.
 
-        `left` ends when the client goes away: the event that `work` is given is then set, and ClientLeft raised once the thread is
-        free again. What `work` raises is raised.
+        `left` completes when the client leaves. Then the event given to `work` is set, and ClientLeft is
+        raised once the thread is free again. An exception of `work` is raised as it is.
         """
         abandoned, arrived = threading.Event(), time.monotonic()
         future = self._threads.submit(self._timed, work, abandoned, arrived)
@@ -79,7 +80,7 @@ class DecodingQueue:
             leaving.cancel()
 
     def close(self) -> None:
-        """No more work; what waits is dropped."""
+        """Accept no more work and drop the work that waits."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _timed(self, work: Callable[[threading.Event], T], abandoned: threading.Event, arrived: float) -> Decoded[T]:

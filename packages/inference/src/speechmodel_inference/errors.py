@@ -1,19 +1,17 @@
-"""What the server answers when it does not answer with a transcript.
-
-Every error knows its HTTP status and the fields of OpenAI's error object:
+"""Errors of the server. Each knows its HTTP status and the fields of OpenAI's error object.
 
     RequestError                   status, type, code, param
     +-- BadRequest            400  a field or the audio cannot be used
-    +-- ModelNotFound         404  neither the served model's name nor its version
+    +-- ModelNotFound         404  not the served model's name or version
     +-- UploadTooSlow         408  the body did not arrive in time
-    +-- UploadTooLarge        413  more bytes than the server takes
-    +-- QueueFull             429  all places are taken; Retry-After says when to come back
+    +-- UploadTooLarge        413  more bytes than the server accepts
+    +-- QueueFull             429  all places are taken; Retry-After gives the seconds to wait
     +-- NotReady              503  the model is still loading, or failed its self-test
-    ClientLeft                     nobody is there to answer
+    ClientLeft                     the connection was closed before the answer
 
-    ModelFolderError               the fetched version cannot be served; told by /readyz and the log
+    ModelFolderError               the fetched version cannot be served; /readyz and the log report it
 
-Errors of the runtime (speechmodel_runtime.errors) become RequestErrors in `of_runtime`.
+`of_runtime` turns errors of speechmodel_runtime into RequestErrors.
 """
 
 from typing import ClassVar
@@ -28,7 +26,7 @@ from speechmodel_runtime.errors import (
 
 
 class RequestError(Exception):
-    """A request that fails; `message` is a sentence for the person who sent it."""
+    """A request failed. `message` is a sentence for the person who sent it."""
 
     status: ClassVar[int] = 500
     type: ClassVar[str] = "server_error"
@@ -49,7 +47,7 @@ class BadRequest(RequestError):
 
 
 class ModelNotFound(RequestError):
-    """Neither the served model's name nor its version."""
+    """The request asks for another model than the served one."""
 
     status = 404
     type = "invalid_request_error"
@@ -60,7 +58,7 @@ class ModelNotFound(RequestError):
 
 
 class UploadTooSlow(RequestError):
-    """The body did not arrive in time, and nobody waits for the rest of it: the connection is closed (RFC 9110, 15.5.9)."""
+    """The body did not arrive in time, so the connection is closed (RFC 9110, 15.5.9)."""
 
     status = 408
     type = "invalid_request_error"
@@ -71,7 +69,7 @@ class UploadTooSlow(RequestError):
 
 
 class UploadTooLarge(RequestError):
-    """More bytes than the server takes."""
+    """The body has more bytes than the server accepts."""
 
     status = 413
     type = "invalid_request_error"
@@ -112,7 +110,7 @@ class ModelFolderError(Exception):
 
 
 def of_runtime(error: SpeechRuntimeError) -> RequestError:
-    """The answer to a request whose audio the runtime refused, or failed on."""
+    """Return the answer to a request whose audio the runtime rejected or could not decode."""
     if isinstance(error, AudioError):
         codes = {AudioEmpty: "audio_empty", AudioTooShort: "audio_too_short", AudioTooLong: "audio_too_long"}
         return BadRequest(f"{error}.", code=codes.get(type(error), "audio_unreadable"), param="file")

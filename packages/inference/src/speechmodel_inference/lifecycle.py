@@ -1,4 +1,4 @@
-"""Where the server is between its start and its end, and why it does not take requests, if it does not."""
+"""The state of the server: loading, ready, failed or draining."""
 
 import asyncio
 import logging
@@ -11,7 +11,7 @@ log = logging.getLogger(__name__)
 
 
 class Lifecycle:
-    """Loading, ready or failed; and draining, once SIGTERM came."""
+    """Holds the loaded version, or the reason why there is none."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -20,7 +20,7 @@ class Lifecycle:
         self._draining = False
 
     async def load(self) -> None:
-        """Load the version in a thread, so that probes are answered meanwhile. A failure is kept for /readyz."""
+        """Load the version in a thread, so that probes are answered meanwhile."""
         try:
             self._version = await asyncio.to_thread(load_version, self._folder)
         except ModelFolderError as error:
@@ -33,33 +33,33 @@ class Lifecycle:
 
     @property
     def version(self) -> ServedVersion:
-        """The served version; NotReady while there is none."""
+        """The served version. Raises NotReady while there is none."""
         if self._version is None:
             raise NotReady(self._problem)
         return self._version
 
     @property
     def loaded(self) -> bool:
-        """Whether requests can be served, draining or not."""
+        """True once requests can be served, and while draining."""
         return self._version is not None
 
     @property
     def draining(self) -> bool:
-        """Whether SIGTERM came: still serving, but no longer ready."""
+        """True after SIGTERM: the server still serves, but is not ready."""
         return self._draining
 
     def drain(self) -> None:
-        """From now on not ready."""
+        """Report not ready from now on."""
         self._draining = True
 
     @property
     def problem(self) -> str | None:
-        """Why the server is not ready; None when it is."""
+        """The reason why the server is not ready, or None."""
         if self._draining:
             return "draining: this server is about to end"
         return None if self.loaded else self._problem
 
     def close(self) -> None:
-        """Give the model's memory back once nothing uses it."""
+        """Release the model's memory. Nothing may use the model any more."""
         if self._version is not None:
             self._version.model.close()

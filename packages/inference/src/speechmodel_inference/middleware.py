@@ -1,4 +1,4 @@
-"""What surrounds every request."""
+"""Middleware: count requests, and close connections while draining."""
 
 import time
 
@@ -16,7 +16,7 @@ class CountRequests:
         self._app, self._telemetry = app, telemetry
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request."""
+        """Handle one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -35,14 +35,17 @@ class CountRequests:
             self._telemetry.answered(scope["method"], path, status, time.monotonic() - began)
 
 
-class SendClientsElsewhere:
-    """While draining, every answer closes its connection: a client that keeps one open would never be led to another server."""
+class CloseWhileDraining:
+    """Closes the connection after every answer while draining.
+
+    A client that keeps its connection would never reach another server.
+    """
 
     def __init__(self, app: ASGIApp, lifecycle: Lifecycle) -> None:
         self._app, self._lifecycle = app, lifecycle
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request."""
+        """Handle one request."""
 
         async def closing(message: Message) -> None:
             if message["type"] == "http.response.start" and self._lifecycle.draining:

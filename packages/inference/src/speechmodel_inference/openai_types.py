@@ -1,4 +1,7 @@
-"""OpenAI's wire types, as far as this server speaks them: https://platform.openai.com/docs/api-reference/audio and /models."""
+"""OpenAI's wire types that this server supports.
+
+See https://platform.openai.com/docs/api-reference/audio and /models.
+"""
 
 from enum import StrEnum
 from typing import Annotated, Literal
@@ -7,34 +10,34 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 
 class ResponseFormat(StrEnum):
-    """The formats that a transcription can be had in."""
+    """The formats of an answer."""
 
     JSON = "json"
     TEXT = "text"
 
 
-def _whole(stream: bool) -> bool:
+def _not_streamed(stream: bool) -> bool:
     if stream:
         raise ValueError("answers are not streamed here; leave it out")
     return stream
 
 
 class TranscriptionFields(BaseModel):
-    """The multipart form of POST /v1/audio/transcriptions, its `file` aside. Unknown fields are ignored."""
+    """The form of POST /v1/audio/transcriptions without `file`. Unknown fields are ignored."""
 
     model_config = ConfigDict(extra="ignore")
 
     model: str = ""
-    """The served model's name or version; empty: the served one."""
+    """The served model's name or version. Empty means the served model."""
     language: str = ""
-    """A language tag; another language than the model's is refused."""
+    """A language tag. Another language than the model's is rejected."""
     response_format: ResponseFormat = ResponseFormat.JSON
     prompt: str = ""
-    """Accepted, and without influence: this kind of model takes no prompt."""
+    """Accepted and ignored: this kind of model has no prompt."""
     temperature: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """Accepted, and without influence: the beam search always takes the best."""
-    stream: Annotated[bool, AfterValidator(_whole)] = False
-    """Only false: an answer comes when the recording was heard to its end."""
+    """Accepted and ignored: the beam search always returns the best transcript."""
+    stream: Annotated[bool, AfterValidator(_not_streamed)] = False
+    """Only false is valid: the answer is sent when the whole recording is decoded."""
 
 
 class Transcription(BaseModel):
@@ -44,12 +47,12 @@ class Transcription(BaseModel):
 
 
 class ModelObject(BaseModel):
-    """A model; `version`, `language` and `wer` are this server's own."""
+    """A model. `version`, `language` and `wer` are additions of this server."""
 
     id: str
     object: Literal["model"] = "model"
     created: int
-    """Unix seconds: when this version was fetched."""
+    """Time when this version was fetched, in Unix seconds."""
     owned_by: str = "speechmodel"
     version: str
     language: str
@@ -57,14 +60,14 @@ class ModelObject(BaseModel):
 
 
 class ModelList(BaseModel):
-    """Every model that is served: one."""
+    """The list of served models, which has one entry."""
 
     object: Literal["list"] = "list"
     data: list[ModelObject]
 
 
 class ErrorObject(BaseModel):
-    """What went wrong."""
+    """The error in OpenAI's form."""
 
     message: str
     type: str
@@ -73,6 +76,6 @@ class ErrorObject(BaseModel):
 
 
 class ErrorResponse(BaseModel):
-    """The body of every answer that is no success."""
+    """The body of every answer that reports an error."""
 
     error: ErrorObject

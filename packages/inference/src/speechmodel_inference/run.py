@@ -1,8 +1,7 @@
-"""From the environment to a running server and its exit code."""
+"""Read the settings, run the server and return its exit code."""
 
 import logging
 import sys
-from collections.abc import Mapping
 
 from pydantic import ValidationError
 from speechmodel_api.exit_codes import ExitCode
@@ -13,10 +12,13 @@ from speechmodel_inference.settings import PREFIX, Settings
 log = logging.getLogger(__name__)
 
 
-def run(environment: Mapping[str, str]) -> ExitCode:
-    """Serve until SIGTERM (0); 78 with a sentence on stderr when the settings cannot work."""
+def run() -> ExitCode:
+    """Serve until SIGTERM and return 0.
+
+    Returns 78, with a sentence on stderr for each, when settings cannot work.
+    """
     try:
-        settings = Settings.from_environment(environment)
+        settings = Settings()
     except ValidationError as error:
         for problem in error.errors():
             variable = f"{PREFIX}{str(problem['loc'][0]).upper()}"

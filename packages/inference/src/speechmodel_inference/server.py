@@ -1,6 +1,6 @@
-"""uvicorn with an end in three steps, and the socket that it listens on.
+"""uvicorn with a shutdown in three steps, and the socket that it listens on.
 
-SIGTERM -> not ready, but serving (lame duck) -> no new connections, requests in flight end (drain) -> exit 0
+SIGTERM -> not ready but serving (lame duck) -> no new connections, requests finish (drain) -> exit 0
 """
 
 import asyncio
@@ -22,7 +22,7 @@ BACKLOG = 1024
 
 
 class DrainingServer(uvicorn.Server):
-    """Goes on serving for a while after SIGTERM, since load balancers learn late that it is not ready any more."""
+    """Serves for a while after SIGTERM, because load balancers notice it late."""
 
     def __init__(self, config: uvicorn.Config, lifecycle: Lifecycle, lame_duck_seconds: float) -> None:
         super().__init__(config)
@@ -30,13 +30,13 @@ class DrainingServer(uvicorn.Server):
         self._lame_duck_seconds = lame_duck_seconds
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """The first SIGTERM starts the lame-duck time; a second one, or Ctrl-C, ends it."""
+        """Start the lame-duck time at the first SIGTERM, and end it at the second or at Ctrl-C."""
         del frame
         if sig == signal.SIGTERM and self._lifecycle.loaded and not self._lifecycle.draining:
             self._lifecycle.drain()
             loop = asyncio.get_running_loop()
             loop.call_soon_threadsafe(loop.call_later, self._lame_duck_seconds, self._stop)
-            log.info("SIGTERM: not ready, serving for another %g s", self._lame_duck_seconds)
+            log.info("SIGTERM: not ready any more, serving for another %g s", self._lame_duck_seconds)
         else:
             self._lifecycle.drain()
             self._stop()
@@ -46,7 +46,7 @@ class DrainingServer(uvicorn.Server):
 
 
 def serve(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT. OSError when the address is taken."""
+    """Serve until SIGTERM or SIGINT. Raises OSError when the address is taken."""
     app = create_app(settings)
     services: Services = app.state.services
     config = uvicorn.Config(
@@ -63,7 +63,10 @@ def serve(settings: Settings) -> None:
 
 
 def listening_socket(listen: str) -> socket.socket:
-    """A socket on `address:port`; without an address on all of them, of IPv6 and IPv4 if the machine has both."""
+    """Return a socket that listens on `address:port`.
+
+    Without an address it listens on every IPv4 address, and on every IPv6 address if there is any.
+    """
     address, _, port = listen.rpartition(":")
     address = address.strip("[]")
     if ":" in address or (not address and socket.has_dualstack_ipv6()):

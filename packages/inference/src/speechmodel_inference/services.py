@@ -1,4 +1,4 @@
-"""What the routers work with, made once per app and injected into each request."""
+"""The parts of a running server, made once per app and injected into each request."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -13,7 +13,7 @@ from speechmodel_inference.telemetry import Telemetry
 
 @dataclass(frozen=True)
 class Services:
-    """The parts of a running server."""
+    """The parts that routers use."""
 
     settings: Settings
     lifecycle: Lifecycle
@@ -22,7 +22,7 @@ class Services:
 
     @classmethod
     def make(cls, settings: Settings) -> "Services":
-        """The parts as `settings` want them; nothing is loaded yet."""
+        """Return the parts for `settings`. Nothing is loaded yet."""
         lifecycle = Lifecycle(settings.folder)
         queue = DecodingQueue(decoders=settings.decoders, waiting=settings.waiting)
         return cls(settings, lifecycle, queue, Telemetry(queue, lifecycle, settings.name))
@@ -34,4 +34,4 @@ def _of_request(request: Request) -> Services:
 
 
 Injected = Annotated[Services, Depends(_of_request)]
-"""The type of a router function's parameter that gets the services."""
+"""The type of a router function's parameter that receives the services."""

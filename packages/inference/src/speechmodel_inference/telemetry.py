@@ -1,16 +1,16 @@
-"""What /metrics shows."""
+"""The metrics that /metrics exports."""
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
 from speechmodel_inference.decoding_queue import Decoded, DecodingQueue
 from speechmodel_inference.lifecycle import Lifecycle
-from speechmodel_inference.version import Heard
+from speechmodel_inference.version import Transcript
 
 SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
-"""Bucket bounds: a command takes a small model tens of milliseconds, a long recording a large one a minute."""
+"""Bucket bounds: from a command on a small model to a long recording on a large one."""
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"})
-"""Counted by their names; a client may send any word, and each would be a series for ever."""
+"""Methods with a series of their own. A client may send any word, and a series is never removed."""
 
 
 class Telemetry:
@@ -28,16 +28,22 @@ class Telemetry:
         )
         self._latency = Histogram(
             "speechmodel_http_request_seconds",
-            "From the first byte to the last.",
+            "Time from the first byte of a request to the last byte of its answer.",
             ["path"],
             buckets=SECONDS,
             registry=self.registry,
         )
         self._waited = Histogram(
-            "speechmodel_queue_seconds", "Wait for a decoder.", buckets=SECONDS, registry=self.registry
+            "speechmodel_queue_seconds",
+            "Time that a recording waited for a decoder.",
+            buckets=SECONDS,
+            registry=self.registry,
         )
         self._decoded = Histogram(
-            "speechmodel_decoding_seconds", "Reading and decoding a recording.", buckets=SECONDS, registry=self.registry
+            "speechmodel_decoding_seconds",
+            "Time to read and decode a recording.",
+            buckets=SECONDS,
+            registry=self.registry,
         )
         self._audio = Counter("speechmodel_audio_seconds", "Seconds of audio transcribed.", registry=self.registry)
         self._info = Gauge(
@@ -47,7 +53,11 @@ class Telemetry:
             registry=self.registry,
         )
         for metric, text, value in (
-            ("speechmodel_ready", "1 when /readyz says so.", lambda: float(lifecycle.problem is None)),
+            (
+                "speechmodel_ready",
+                "1 when the server is ready, as in /readyz; else 0.",
+                lambda: float(lifecycle.problem is None),
+            ),
             (
                 "speechmodel_requests_in_flight",
                 "Transcriptions that upload, wait or decode.",
@@ -57,25 +67,25 @@ class Telemetry:
             ("speechmodel_decoders", "Recordings that can be decoded at once.", lambda: float(queue.decoders)),
             (
                 "speechmodel_places",
-                "Transcriptions in flight beyond which 429 is answered.",
+                "Transcriptions that may be in flight; one more is answered with 429.",
                 lambda: float(queue.places),
             ),
         ):
             Gauge(metric, text, registry=self.registry).set_function(value)
 
     def answered(self, method: str, path: str, status: int, seconds: float) -> None:
-        """Count a request; `path` is the route's pattern, so that its number stays bounded, and methods not in METHODS are "other"."""
+        """Count a request by the pattern of its route. A method that is not in METHODS is "other"."""
         self._requests.labels(method if method in METHODS else "other", path, str(status)).inc()
         self._latency.labels(path).observe(seconds)
 
-    def transcribed(self, decoded: Decoded[Heard]) -> None:
+    def transcribed(self, decoded: Decoded[Transcript]) -> None:
         """Count a transcription."""
         self._waited.observe(decoded.waited_seconds)
         self._decoded.observe(decoded.decoding_seconds)
         self._audio.inc(decoded.result.audio_seconds)
 
     def refresh(self) -> None:
-        """Before a scrape: the model's labels, once they are known."""
+        """Set the labels of the model once it is loaded. Call it before a scrape."""
         if self._lifecycle.loaded:
             manifest = self._lifecycle.version.manifest
             self._info.labels(self._name, manifest.version, manifest.language, manifest.model_sha256).set(1)

@@ -1,4 +1,8 @@
-"""A multipart body with a recording in it, read into bounded memory and never onto a disk: the root is read-only."""
+"""Read a multipart body with a recording into bounded memory.
+
+FastAPI's own File and Form parameters do not fit: they spool a file beyond 1 MB to a disk, and the
+root is read-only; and they turn every error of the body, such as UploadTooLarge, into a bare 400.
+"""
 
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
@@ -12,16 +16,16 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from speechmodel_inference.errors import BadRequest, UploadTooLarge
 
 MAX_FIELDS = 64
-"""Form fields beside the file; OpenAI's endpoint has about a dozen."""
+"""Most form fields beside the file. OpenAI's endpoint has about a dozen."""
 
 
 @dataclass(frozen=True)
 class Upload:
-    """The parts of the body. A context: the file is closed at its end."""
+    """The parts of the body. Use it as a context manager, which closes the file."""
 
     file: BinaryIO
     name: str
-    """The file's name as the client gave it."""
+    """The file's name as the client sent it."""
     fields: dict[str, str]
 
     def __enter__(self) -> Self:
@@ -32,14 +36,14 @@ class Upload:
 
 
 def require_size(request: Request, limit: int) -> None:
-    """Raise UploadTooLarge when the headers announce more than `limit` bytes, before anything is read."""
+    """Raise UploadTooLarge when the headers announce more than `limit` bytes."""
     announced = request.headers.get("content-length", "")
     if announced.isdecimal() and int(announced) > limit:
         raise UploadTooLarge(limit)
 
 
 async def read_upload(request: Request, limit: int) -> Upload:
-    """The body's one file, in the field `file`, and its other fields.
+    """Return the file in the field `file`, and the other fields.
 
     Raises BadRequest, UploadTooLarge beyond `limit` bytes, and Starlette's ClientDisconnect.
     """

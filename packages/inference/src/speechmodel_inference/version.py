@@ -1,4 +1,4 @@
-"""The published version in the model folder: read, verified and loaded, and tried on its self-test clip."""
+"""Load the published version, and verify it with its digests and its self-test clip."""
 
 import hashlib
 import logging
@@ -10,6 +10,7 @@ from typing import BinaryIO
 
 from pydantic import ValidationError
 from speechmodel_api.stages import VersionManifest
+from speechmodel_api.workspace import MODEL, SELFTEST, VERSION
 from speechmodel_runtime import Model, Pcm, load, seconds
 from speechmodel_runtime.errors import SpeechRuntimeError
 
@@ -18,12 +19,12 @@ from speechmodel_inference.errors import ClientLeft, ModelFolderError
 log = logging.getLogger(__name__)
 
 PIECE = 16_000
-"""Samples fed to the decoder at once: after each it looks whether the client is still there."""
+"""Samples fed to the decoder at once. Between two pieces a client that left is noticed."""
 
 
 @dataclass(frozen=True)
-class Heard:
-    """What was said in a recording."""
+class Transcript:
+    """The words of a recording and its length."""
 
     text: str
     audio_seconds: float
@@ -31,25 +32,25 @@ class Heard:
 
 @dataclass(frozen=True)
 class ServedVersion:
-    """A version that heard its self-test clip."""
+    """A version that passed its self-test."""
 
     manifest: VersionManifest
     model: Model
     fetched_at: int
-    """Unix seconds."""
+    """Time of the fetch, in Unix seconds."""
 
-    def transcribe(self, file: BinaryIO, *, name: str, max_seconds: float, abandoned: threading.Event) -> Heard:
-        """The words in an audio file of any format that libsndfile reads.
+    def transcribe(self, file: BinaryIO, *, name: str, max_seconds: float, abandoned: threading.Event) -> Transcript:
+        """Return the words in an audio file of any format that libsndfile reads.
 
         Raises AudioError or DecodingFailed of the runtime, and ClientLeft soon after `abandoned` is set.
         """
         pcm = load(file, name=name, max_seconds=max_seconds, sample_rate=self.model.info.sample_rate)
-        text = hear(self.model, pcm, name=name, abandoned=abandoned)
-        return Heard(text, seconds(len(pcm), sample_rate=self.model.info.sample_rate))
+        text = decode(self.model, pcm, name=name, abandoned=abandoned)
+        return Transcript(text, seconds(len(pcm), sample_rate=self.model.info.sample_rate))
 
 
-def hear(model: Model, pcm: Pcm, *, name: str, abandoned: threading.Event) -> str:
-    """The words in `pcm`; the same as Model.transcribe, but it can be given up on the way (ClientLeft)."""
+def decode(model: Model, pcm: Pcm, *, name: str, abandoned: threading.Event) -> str:
+    """Return the words as Model.transcribe does, or raise ClientLeft once `abandoned` is set."""
     model.require_window(len(pcm), name)
     with model.stream() as stream:
         for start in range(0, len(pcm), PIECE):
@@ -60,18 +61,18 @@ def hear(model: Model, pcm: Pcm, *, name: str, abandoned: threading.Event) -> st
 
 
 def load_version(folder: Path) -> ServedVersion:
-    """The version that fetch left in `folder`, its digests verified and its self-test clip heard as when it was evaluated.
+    """Return the version that fetch left in `folder`.
 
-    Raises ModelFolderError.
+    Raises ModelFolderError when a digest or the self-test differs from the evaluation.
     """
     began = time.monotonic()
-    manifest = _manifest(folder / "version.json")
-    model_path, selftest = folder / "output_graph.pbmm", folder / "selftest.wav"
+    manifest = _manifest(folder / VERSION)
+    model_path, selftest = folder / MODEL, folder / SELFTEST
     _verify(model_path, manifest.model_sha256)
     _verify(selftest, manifest.selftest_sha256)
     try:
         model = Model(model_path, beam_width=manifest.decoding.beam_width)
-        heard = hear(
+        heard = decode(
             model, load(selftest, sample_rate=model.info.sample_rate), name=str(selftest), abandoned=threading.Event()
         )
     except SpeechRuntimeError as error:
@@ -79,10 +80,10 @@ def load_version(folder: Path) -> ServedVersion:
     if heard != manifest.selftest_text:
         raise ModelFolderError(
             f"the self-test failed: in {selftest} the model heard {heard!r}, but {manifest.selftest_text!r} when it was evaluated; "
-            f"the server's image and the one that evaluated differ, or this machine's CPU computes otherwise"
+            f"use the image that evaluated the model, or another kind of CPU"
         )
-    log.info("version %s is ready after %.2f s: it heard %r", manifest.version, time.monotonic() - began, heard)
-    return ServedVersion(manifest, model, int((folder / "version.json").stat().st_mtime))
+    log.info("version %s is ready after %.2f s; self-test: %r", manifest.version, time.monotonic() - began, heard)
+    return ServedVersion(manifest, model, int((folder / VERSION).stat().st_mtime))
 
 
 def _manifest(path: Path) -> VersionManifest:
@@ -93,11 +94,11 @@ def _manifest(path: Path) -> VersionManifest:
             f"{path} cannot be read ({error.strerror}); fetch writes it last, so fetch did not finish"
         ) from error
     except ValidationError as error:
-        raise ModelFolderError(f"{path} is no version manifest: {error}") from error
+        raise ModelFolderError(f"{path} is not a valid version manifest: {error}") from error
 
 
 def _verify(path: Path, sha256: str) -> None:
-    """The runtime loads a model with a damaged weight without a word, so the bytes must be those that were published."""
+    """Check the digest: the runtime loads a model with a damaged weight without an error."""
     try:
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,1 +1,1 @@
-"""One router per concern."""
+"""The routers: transcriptions, models, health and metrics."""

@@ -1,4 +1,4 @@
-"""/livez and /readyz: whether to restart this server, and whether to send it requests."""
+"""The probes: /livez decides about a restart, /readyz about new requests."""
 
 from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
@@ -10,13 +10,13 @@ router = APIRouter()
 
 @router.get("/livez")
 async def livez() -> Response:
-    """200 as long as the event loop turns."""
+    """Return 200 as long as the event loop runs."""
     return JSONResponse({"status": "ok"})
 
 
 @router.get("/readyz")
 async def readyz(services: Injected) -> Response:
-    """200 once the model heard its self-test clip, until SIGTERM; else 503 and why."""
+    """Return 200 from the passed self-test until SIGTERM, and else 503 with the reason."""
     problem = services.lifecycle.problem
     if problem is None:
         return JSONResponse({"status": "ok"})

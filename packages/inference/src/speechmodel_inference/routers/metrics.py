@@ -1,4 +1,4 @@
-"""/metrics for Prometheus."""
+"""GET /metrics for Prometheus."""
 
 from fastapi import APIRouter, Request, Response
 from prometheus_client.exposition import choose_encoder
@@ -10,7 +10,7 @@ router = APIRouter()
 
 @router.get("/metrics")
 async def metrics(request: Request, services: Injected) -> Response:
-    """Everything that telemetry.py counts, in the format that the scraper accepts."""
+    """Return all metrics in the format that the scraper accepts."""
     encode, content_type = choose_encoder(request.headers.get("accept", ""))
     services.telemetry.refresh()
     return Response(encode(services.telemetry.registry), media_type=content_type)

@@ -1,4 +1,4 @@
-"""/v1/models: the one that is served."""
+"""GET /v1/models."""
 
 from fastapi import APIRouter
 
@@ -11,19 +11,22 @@ router = APIRouter(prefix="/v1/models")
 
 @router.get("")
 async def list_models(services: Injected) -> ModelList:
-    """The served model."""
+    """Return the served model as a list of one."""
     return ModelList(data=[_served(services)])
 
 
 @router.get("/{model:path}")
 async def get_model(model: str, services: Injected) -> ModelObject:
-    """The served model by its name or its version."""
+    """Return the served model by its name or version."""
     require_served(services, model)
     return _served(services)
 
 
 def require_served(services: Services, model: str) -> None:
-    """Raise ModelNotFound unless `model` is the served model's name or version; NotReady while none is served."""
+    """Raise ModelNotFound unless `model` is the served model's name or version.
+
+    Raises NotReady while no model is served.
+    """
     if model not in (services.settings.name, services.lifecycle.version.manifest.version):
         raise ModelNotFound(model, services.settings.name)
 

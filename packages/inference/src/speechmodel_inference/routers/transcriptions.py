@@ -1,4 +1,4 @@
-"""POST /v1/audio/transcriptions: a recording in, its words out."""
+"""POST /v1/audio/transcriptions."""
 
 import asyncio
 import logging
@@ -16,7 +16,7 @@ from speechmodel_inference.openai_types import ResponseFormat, Transcription, Tr
 from speechmodel_inference.routers.models import require_served
 from speechmodel_inference.services import Injected, Services
 from speechmodel_inference.upload import Upload, read_upload, require_size
-from speechmodel_inference.version import Heard, ServedVersion
+from speechmodel_inference.version import ServedVersion, Transcript
 
 log = logging.getLogger(__name__)
 router = APIRouter(prefix="/v1/audio")
@@ -40,17 +40,17 @@ _DOCUMENTED: dict[str, Any] = {
 
 @router.post("/transcriptions", response_model=Transcription, openapi_extra=_DOCUMENTED)
 async def transcribe(request: Request, services: Injected) -> Response:
-    """The words in a wav, flac, ogg or mp3 file, as OpenAI's endpoint of this name gives them."""
+    """Return the words in a wav, flac, ogg or mp3 file, as OpenAI's endpoint of this name does."""
     version = services.lifecycle.version
     require_size(request, services.settings.max_upload_bytes)
     with services.queue.place():
         upload = await _upload(request, services)
         with upload:
             fields = _fields(upload, services, version)
-            heard = await _heard(request, services, version, upload)
+            transcript = await _transcribed(request, services, version, upload)
     if fields.response_format is ResponseFormat.TEXT:
-        return PlainTextResponse(heard.text + "\n")
-    return JSONResponse(Transcription(text=heard.text).model_dump())
+        return PlainTextResponse(transcript.text + "\n")
+    return JSONResponse(Transcription(text=transcript.text).model_dump())
 
 
 async def _upload(request: Request, services: Services) -> Upload:
@@ -86,15 +86,14 @@ def _primary(tag: str) -> str:
     return tag.lower().partition("-")[0]
 
 
-async def _heard(request: Request, services: Services, version: ServedVersion, upload: Upload) -> Heard:
-    def work(abandoned: threading.Event) -> Heard:
+async def _transcribed(request: Request, services: Services, version: ServedVersion, upload: Upload) -> Transcript:
+    def work(abandoned: threading.Event) -> Transcript:
         seconds = services.settings.max_audio_seconds
         return version.transcribe(upload.file, name=upload.name, max_seconds=seconds, abandoned=abandoned)
 
     try:
-        decoded = await services.queue.run(
-            work, request.receive()
-        )  # after the body, only the client's leaving is received
+        # After the body, receive() returns only when the client leaves.
+        decoded = await services.queue.run(work, request.receive())
     except SpeechRuntimeError as error:
         raise of_runtime(error) from error
     services.telemetry.transcribed(decoded)

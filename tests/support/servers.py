@@ -1,0 +1,147 @@
+"""A fetched version on disk, and real server processes that serve it."""
+
+import hashlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+import httpx
+import openai
+from speechmodel_api.stages import Decoding, VersionManifest
+from speechmodel_api.workspace import MODEL, SELFTEST, VERSION
+from speechmodel_runtime import Pcm, load, save
+
+from support.places import FIXTURES
+from support.ports import free_port
+from support.waiting import until, until_ended
+
+OK_ESPEJO = FIXTURES / "clips" / "shapes_c20ad4d7_2_3_000000_1_002.wav"
+
+HANGS = 600
+"""Seconds without an answer after which it will never come, however busy the machine is."""
+
+
+class VersionFolder:
+    """A model folder as fetch leaves it."""
+
+    def __init__(self, path: Path, mapped: Path) -> None:
+        self.path = path
+        path.mkdir()
+        shutil.copy(mapped, path / MODEL)
+        self.selftest(load(OK_ESPEJO), "ok espejo")
+
+    def selftest(self, pcm: Pcm, text: str) -> None:
+        save(self.path / SELFTEST, pcm)
+        manifest = VersionManifest(
+            version="0123abcd",
+            language="es-CL",
+            decoding=Decoding(beam_width=100),
+            model_uri="s3://models/home/espejo/output_graph.pbmm",
+            model_sha256=self._digest(MODEL),
+            model_bytes=(self.path / MODEL).stat().st_size,
+            selftest_uri="s3://models/home/espejo/selftest.wav",
+            selftest_sha256=self._digest(SELFTEST),
+            selftest_text=text,
+            report_uri="s3://models/home/espejo/report.json",
+            wer=0.125,
+        )
+        (self.path / VERSION).write_text(manifest.model_dump_json(by_alias=True), encoding="utf-8")
+
+    def _digest(self, name: str) -> str:
+        return hashlib.sha256((self.path / name).read_bytes()).hexdigest()
+
+
+@dataclass
+class Server:
+    """`python -m speechmodel_inference` in a process of its own."""
+
+    folder: Path
+    log: Path
+    settings: dict[str, str]
+    address: str = "127.0.0.1"
+    port: int = field(default_factory=free_port)
+
+    def __post_init__(self) -> None:
+        environment = {
+            "PATH": os.environ["PATH"],
+            "SPEECHMODEL_FOLDER": str(self.folder),
+            "SPEECHMODEL_NAME": "espejo",
+            "SPEECHMODEL_LISTEN": f"{self.address}:{self.port}",
+            **{f"SPEECHMODEL_{name.upper()}": value for name, value in self.settings.items()},
+        }
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "speechmodel_inference"], env=environment, stdout=log, stderr=log
+            )
+        self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=HANGS)
+
+    @property
+    def url(self) -> str:
+        return str(self.client.base_url)
+
+    def get(self, path: str) -> httpx.Response:
+        return self.client.get(path)
+
+    def transcribe(self, audio: Path | bytes, **fields: str) -> httpx.Response:
+        raw = audio if isinstance(audio, bytes) else audio.read_bytes()
+        name = "clip.wav" if isinstance(audio, bytes) else audio.name
+        return httpx.post(
+            f"{self.url}/v1/audio/transcriptions", files={"file": (name, raw)}, data=fields, timeout=HANGS
+        )
+
+    def openai(self) -> openai.OpenAI:
+        return openai.OpenAI(base_url=f"{self.url}/v1", api_key="none", max_retries=0)
+
+    def metric(self, name: str, **labels: str) -> float:
+        inside = "{" + ",".join(f'{key}="{value}"' for key, value in labels.items()) + "}" if labels else ""
+        for line in self.get("/metrics").text.splitlines():
+            if line.startswith(f"{name}{inside} "):
+                return float(line.split()[-1])
+        return 0.0
+
+    def until(self, look: Callable[[], bool], what: str) -> None:
+        """Wait until `look()` is true. A longer log of the server is progress."""
+        until(look, what, moved=lambda: self.log.stat().st_size, explain=self.log.read_text, every=0.02)
+
+    def until_answering(self) -> None:
+        self.until(lambda: self._answers("/livez"), "/livez answers")
+
+    def until_ready(self) -> Self:
+        self.until(lambda: self._answers("/readyz"), "the server is ready")
+        return self
+
+    def until_draining(self) -> None:
+        self.until(lambda: self.get("/readyz").status_code == 503, "the server drains")
+
+    def until_metric(self, name: str, value: float, **labels: str) -> None:
+        self.until(lambda: self.metric(name, **labels) == value, f"{name} is {value:g}")
+
+    def until_ended(self) -> int:
+        """Return the exit code."""
+        return until_ended(self.process)
+
+    def _answers(self, path: str) -> bool:
+        assert self.process.poll() is None, self.log.read_text()
+        try:
+            return self.get(path).status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def terminate(self) -> None:
+        self.process.send_signal(signal.SIGTERM)
+
+    def stop(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        self.client.close()
+
+
+Start = Callable[..., Server]
+"""Starts a server with the given settings."""

@@ -1,0 +1,96 @@
+"""Wait by progress: a wait fails when nothing moved for a while, however long the whole takes."""
+
+import subprocess
+import time
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import TypeVar
+
+import psutil
+
+T = TypeVar("T")
+
+STALLED_SECONDS = 180.0
+"""Time without progress after which a wait fails. A step that takes seconds alone may take a minute on a busy machine."""
+
+
+def until(
+    look: Callable[[], T | None],
+    what: str,
+    *,
+    moved: Callable[[], Hashable] = lambda: None,
+    explain: Callable[[], str] = lambda: "",
+    stalled: float = STALLED_SECONDS,
+    every: float = 0.2,
+) -> T:
+    """Return the first true value of `look()`, asked every `every` seconds.
+
+    `moved` observes the work that is waited for: an epoch, phases, the length of a log. A value that was
+    never seen before is progress. After `stalled` seconds without progress, raise an AssertionError that
+    names `what` and adds `explain()`.
+    """
+    seen = {moved()}
+    progressed = observed = time.monotonic()
+    while not (value := look()):
+        now = time.monotonic()
+        if now - observed > stalled / 30:  # observing may cost more than looking
+            observed = now
+            if (state := moved()) not in seen:
+                seen.add(state)
+                progressed = now
+        if now - progressed > stalled:
+            raise AssertionError(f"nothing moved for {stalled:g} s while waiting: {what}\n{explain()}")
+        time.sleep(every)
+    return value
+
+
+def until_ended(
+    process: subprocess.Popen[str] | subprocess.Popen[bytes],
+    *,
+    moved: Callable[[], Hashable] | None = None,
+    stalled: float = STALLED_SECONDS,
+) -> int:
+    """Return the exit code of a process whose output goes to a file or is read elsewhere.
+
+    Unless `moved` observes something else, a second of CPU time of the process and its children is progress.
+    """
+    cpu = moved or (lambda: int(cpu_seconds(process.pid)))
+    until(lambda: process.poll() is not None, f"{process.args!r} ends", moved=cpu, stalled=stalled, every=0.05)
+    return process.returncode
+
+
+def run(
+    command: Sequence[str],
+    *,
+    moved: Callable[[], Hashable] | None = None,
+    stdin: bytes = b"",
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end, as subprocess.run does, and kill it when it makes no progress. See `until_ended`."""
+    with TemporaryFile() as given, TemporaryFile() as out, TemporaryFile() as err:
+        given.write(stdin)
+        given.seek(0)
+        with subprocess.Popen(command, stdin=given, stdout=out, stderr=err, cwd=cwd, env=env) as process:
+            try:
+                until_ended(process, moved=moved)
+            except BaseException:
+                process.kill()
+                raise
+        for file in (out, err):
+            file.seek(0)
+        return subprocess.CompletedProcess(command, process.returncode, out.read().decode(), err.read().decode())
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return the CPU time of a process and its children."""
+    seconds = 0.0
+    with suppress(psutil.NoSuchProcess):
+        root = psutil.Process(pid)
+        for process in (root, *root.children(recursive=True)):
+            with suppress(psutil.NoSuchProcess):
+                times = process.cpu_times()
+                seconds += times.user + times.system + times.children_user + times.children_system
+    return seconds
