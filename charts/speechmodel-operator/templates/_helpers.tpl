@@ -2,7 +2,7 @@
 {{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
 {{- end }}
 
-{{/* <release>-<chart>, or the release alone when it says the chart's name already. */}}
+{{/* <release>-<chart>, or the name of the release alone if it contains the chart's name. */}}
 {{- define "speechmodel-operator.fullname" -}}
 {{- $name := include "speechmodel-operator.name" . }}
 {{- $full := ternary .Release.Name (printf "%s-%s" .Release.Name $name) (contains $name .Release.Name) }}
@@ -41,7 +41,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 {{- end }}
 
-{{/* What both the operator's container and the test's are held to: the "restricted" pod security standard and a read-only root. */}}
+{{/* Security context of all containers of the chart: the "restricted" Pod Security Standard and a read-only root. */}}
 {{- define "speechmodel-operator.containerSecurityContext" -}}
 allowPrivilegeEscalation: false
 readOnlyRootFilesystem: true
@@ -55,7 +55,7 @@ seccompProfile:
   type: RuntimeDefault
 {{- end }}
 
-{{/* All that the operator may do, in every namespace that it looks after. Secrets and pods/exec are not in it. */}}
+{{/* Permissions of the operator in every namespace that it manages. Secrets and pods/exec are not among them. */}}
 {{- define "speechmodel-operator.rules" -}}
 - apiGroups: [speechops.dev]
   resources: [speechmodels]
@@ -63,7 +63,7 @@ seccompProfile:
 - apiGroups: [speechops.dev]
   resources: [speechmodels/status]
   verbs: [patch]
-# To be named as owner of what it makes, where OwnerReferencesPermissionEnforcement is on.
+# For owner references, if the admission plugin OwnerReferencesPermissionEnforcement is enabled.
 - apiGroups: [speechops.dev]
   resources: [speechmodels/finalizers]
   verbs: [update]
@@ -90,15 +90,15 @@ seccompProfile:
   verbs: [create]
 {{- end }}
 
-{{/* Where a pod of this chart runs, and what it may pull; empty when nothing is said of it. */}}
+{{/* Scheduling and pull secrets of all pods of the chart; empty if none of these values is set. */}}
 {{- define "speechmodel-operator.scheduling" -}}
-{{- $said := dict }}
+{{- $fields := dict }}
 {{- range $key := list "imagePullSecrets" "nodeSelector" "tolerations" "affinity" "priorityClassName" }}
 {{- with index $.Values $key }}
-{{- $_ := set $said $key . }}
+{{- $_ := set $fields $key . }}
 {{- end }}
 {{- end }}
-{{- with $said }}
+{{- with $fields }}
 {{- toYaml . }}
 {{- end }}
 {{- end }}

@@ -1,4 +1,4 @@
-"""The CustomResourceDefinition in the chart is the one of the types."""
+"""The CustomResourceDefinition in the chart matches the types."""
 
 import runpy
 import shutil
@@ -16,7 +16,7 @@ GENERATE = ROOT / "tools" / "generate.py"
 KEEP = {"helm.sh/resource-policy": "keep"}
 
 
-def test_the_generated_files_are_what_the_types_say() -> None:
+def test_the_generated_files_match_the_types() -> None:
     done = subprocess.run([sys.executable, str(GENERATE), "--check"], text=True, capture_output=True)
     assert done.returncode == 0, done.stderr
 
@@ -33,7 +33,7 @@ def test_it_can_be_left_to_somebody_else(helm: Helm) -> None:
 
 def test_braces_in_a_description_are_no_template(helm: Helm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     manifest = crd()
-    manifest["metadata"]["labels"] = {"said": "{{ .Release.Name }}"}
+    manifest["metadata"]["labels"] = {"braces": "{{ .Release.Name }}"}
     monkeypatch.setattr("speechmodel_api.crd.crd", lambda: manifest)
     chart = shutil.copytree(CHART, tmp_path / "chart")
     (chart / "templates" / "crd.yaml").write_text(runpy.run_path(str(GENERATE))["template"](), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""What the chart makes of values: pods that may do nothing, roles that allow little, settings that the operator knows."""
+"""The manifests of the chart: restricted pods, small roles, and settings that the operator knows."""
 
 import pytest
 from speechmodel_operator.settings import PREFIX, Settings
@@ -14,7 +14,7 @@ SCHEDULING: Object = {
 }
 
 
-# The calls of speechmodel_operator.cluster, and list and watch for what its handlers watch. No Secrets, no pods made, no exec.
+# The calls of speechmodel_operator.cluster, and list and watch for the kinds that its handlers watch.
 ALLOWED = {
     ("speechops.dev", "speechmodels"): "get list watch patch",
     ("speechops.dev", "speechmodels/status"): "patch",
@@ -30,7 +30,7 @@ ALLOWED = {
 
 
 def pods(manifests: list[Object]) -> list[Object]:
-    """The specs of all pods: the operator's and the test's."""
+    """Return the specs of all pods: the operator's and the one of `helm test`."""
     found = [operator_pod(manifests)["spec"], *(p["spec"] for p in of_kind(manifests, "Pod"))]
     assert len(found) == 2
     return found
@@ -70,12 +70,14 @@ def test_a_pods_own_labels_and_annotations_do_not_replace_those_that_find_it(hel
     assert metadata["labels"]["app.kubernetes.io/name"] == NAME
 
 
-def test_the_operators_settings_are_all_set_and_all_known(helm: Helm) -> None:
+def test_the_operators_settings_are_all_set_and_all_known(helm: Helm, monkeypatch: pytest.MonkeyPatch) -> None:
     values = {"watchNamespaces": ["a", "b"], "logLevel": "DEBUG", "progressSeconds": 2.5}
     (container,) = operator_pod(helm.manifests(values))["spec"]["containers"]
     environment = {entry["name"]: entry["value"] for entry in container["env"]}
     assert set(environment) == {PREFIX + name.upper() for name in Settings.model_fields}
-    settings = Settings.from_environment(environment)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    settings = Settings.from_environment()
     assert settings.namespaces == ("a", "b")
     assert settings.progress_seconds == 2.5
     (port,) = container["ports"]

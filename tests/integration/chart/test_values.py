@@ -1,4 +1,4 @@
-"""What a person may say to the chart, and what it answers to nonsense."""
+"""The values that the chart accepts, and its messages for the others."""
 
 import json
 import re
@@ -14,7 +14,7 @@ VALUES = (CHART / "values.yaml").read_text(encoding="utf-8")
 SCHEMA: Object = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
 DIGEST = "sha256:" + "a" * 64
 
-# values, what the refusal must say
+# values, part of the message
 BAD: list[tuple[Object, str]] = [
     ({"replicas": 2}, "additional properties 'replicas' not allowed"),
     ({"env": [{"name": "A"}]}, "additional properties 'env' not allowed"),
@@ -58,16 +58,38 @@ def test_what_helm_gives_to_the_parts_of_a_bigger_chart_is_taken(helm: Helm) -> 
 
 
 def test_every_value_has_its_sentence() -> None:
-    told = {path for path, sentence in sentences() if re.match(r"[A-Z].*[.]$", sentence)}
-    assert {path for path, _ in sentences()} == told, "a sentence begins with a capital and ends with a full stop"
+    described = {path for path, sentence in sentences() if re.match(r"[A-Z].*[.]$", sentence)}
+    assert {path for path, _ in sentences()} == described, "a sentence begins with a capital and ends with a full stop"
     wordless = [
-        path for path in leaves(yaml.safe_load(VALUES)) if not any(path == t or path.startswith(f"{t}.") for t in told)
+        path
+        for path in leaves(yaml.safe_load(VALUES))
+        if not any(path == parent or path.startswith(f"{parent}.") for parent in described)
     ]
     assert wordless == []
 
 
+def test_the_schema_describes_a_value_with_the_same_sentence() -> None:
+    schemas = dict(described_properties(SCHEMA))
+    for path, sentence in sentences():
+        if path in schemas:  # the four images share one definition
+            assert schemas[path] == sentence
+
+
+def test_the_schema_describes_every_property() -> None:
+    found = dict(described_properties(SCHEMA)) | dict(described_properties(SCHEMA["definitions"]["image"]))
+    assert {"images.tag", "resources.limits", "digest"} < found.keys()
+    assert [path for path, sentence in found.items() if not re.fullmatch(r"[A-Z].*[.]", sentence)] == []
+
+
+def described_properties(schema: Object, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Yield the path and the description of every property of a schema."""
+    for name, child in {**schema.get("properties", {}), **schema.get("items", {}).get("properties", {})}.items():
+        yield prefix + name, child.get("description", "")
+        yield from described_properties(child, f"{prefix}{name}.")
+
+
 def sentences() -> Iterator[tuple[str, str]]:
-    """Path of a value, and what the comment `# -- ...` above it says."""
+    """Yield the path of every value that has a comment `# -- ...` above it, and the comment."""
     parents: list[tuple[int, str]] = []
     comment: list[str] = []
     for line in VALUES.splitlines():
@@ -81,7 +103,7 @@ def sentences() -> Iterator[tuple[str, str]]:
 
 
 def leaves(values: Object, prefix: str = "") -> Iterator[str]:
-    """Paths of all values that are no groups of values."""
+    """Yield the path of every value that does not hold other values."""
     for name, value in values.items():
         if isinstance(value, dict) and value:
             yield from leaves(value, f"{prefix}{name}.")
@@ -94,7 +116,7 @@ def test_the_schema_knows_exactly_the_values_there_are() -> None:
 
 
 def unlike(values: Any, schema: Object, path: str = "") -> Iterator[str]:
-    """Names that only one of both knows; what is empty in values.yaml goes to Kubernetes as it is."""
+    """Yield the names that only one of them has. Values that are empty by default go to Kubernetes unchanged."""
     if "$ref" in schema:
         schema = SCHEMA["definitions"][schema["$ref"].rsplit("/", 1)[1]]
     if schema.get("additionalProperties") is False and values:

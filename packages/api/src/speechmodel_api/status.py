@@ -77,8 +77,8 @@ class StageState(StrEnum):
 
 
 class StageStatus(ApiModel):
-    """The newest run of a stage. A stage runs again only when the spec asks for a key that has not
-    succeeded."""
+    """Record of the newest run of a stage. The stage runs again only when the spec asks for a key
+    that has not succeeded."""
 
     name: StageName
     """Name of the stage: prepare, train, convert, evaluate or publish."""
