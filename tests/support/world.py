@@ -22,8 +22,11 @@ from speechmodel_api.stages import (
 )
 from speechmodel_api.status import Condition, SpeechModelStatus, StageStatus
 from speechmodel_operator.resources.pod import settings_hash
-from speechmodel_plan.observed import ALIVE, Claim, Identity, Observed, Purge, Run, RunState, Server
-from speechmodel_plan.plan import Plan, make_plan
+from speechmodel_plan.observed import ALIVE, Claim, Observed, Purge, Run, RunState, Server
+from speechmodel_plan.plan import Done, Plan, Report
+from speechmodel_plan.reconcile import make_plan
+from speechmodel_plan.stages import STAGES
+from speechmodel_plan.task import Owner
 
 SPEC: dict[str, Any] = {
     "language": "es",
@@ -98,18 +101,19 @@ class World:
     data: str = "data"
     writes: int = 0
     plan: Plan | None = None
+    report: Report | None = None
 
     def observe(self) -> Observed:
         spec = SpeechModelSpec.model_validate(self.spec)
         return Observed(
-            identity=Identity("speech", "espejo", "uid-1"),
+            owner=Owner("speech", "espejo", "uid-1"),
             generation=self.generation,
             spec=spec,
             status=self.status,
             now=self.now,
             workspace=PurePosixPath("/workspace/espejo"),
             dataset=PurePosixPath("/dataset"),
-            settings={stage: settings_hash(stage, spec) for stage in StageName},
+            settings={stage.name: settings_hash(stage, spec) for stage in STAGES},
             runs=tuple(self.runs.values()),
             claim=self.claim,
             server=self.server,
@@ -123,7 +127,8 @@ class World:
         """One reconciliation; with `forget_status` the operator ends before it could write the status."""
         self.now += timedelta(seconds=seconds)
         plan = self.plan = make_plan(self.observe())
-        self.finalizer = plan.finalizer
+        report = self.report = plan.after(Done())
+        self.finalizer = report.finalizer
         for run in plan.stop:
             self.runs[run.name] = replace(run, state=RunState.ENDING)
         for run in plan.discard:
@@ -149,8 +154,8 @@ class World:
             self.server = None
         elif self.server is None or self.server.version != plan.serving.model.version:
             self.server = Server(plan.serving.model.version, plan.serving.replicas, 0, settled=False)
-        if not forget_status and plan.status != self.status:
-            self.status = plan.status
+        if not forget_status and report.status != self.status:
+            self.status = report.status
             self.writes += 1
         return plan
 
@@ -158,7 +163,7 @@ class World:
         """The running stage succeeds, or ends as `change` says."""
         name, run = next((n, r) for n, r in self.runs.items() if r.state is RunState.RUNNING)
         result = StageResult[Document](output=output_of(self.documents[name], self.data))
-        done = {
+        done: dict[str, Any] = {
             "state": RunState.SUCCEEDED,
             "finished_at": self.now,
             "exit_code": 0,

@@ -3,9 +3,11 @@
 import asyncio
 import logging
 import sys
+from datetime import timedelta
 
 import kopf
 from kubernetes.aio import client
+from speechmodel_plan.task import Owner
 
 from speechmodel_operator import handlers
 from speechmodel_operator.cluster.api import Api
@@ -27,8 +29,8 @@ async def operate(settings: Settings) -> None:
         api = Api(connection)
         await wait_until_served(api)
 
-        def make_engine(namespace: str, name: str, uid: str) -> ClusterEngine:
-            return ClusterEngine(api, images, namespace, name, uid, progress_seconds=settings.progress_seconds)
+        def make_engine(owner: Owner) -> ClusterEngine:
+            return ClusterEngine(api, images, owner, progress_interval=timedelta(seconds=settings.progress_seconds))
 
         supervisor = Supervisor(make_engine)
         registry = kopf.OperatorRegistry()
@@ -50,7 +52,7 @@ async def operate(settings: Settings) -> None:
 
 
 def main() -> int:
-    """Start; a wrong setting ends it with a sentence and code 78."""
+    """Start the operator. A setting that is not valid ends it with a message and exit code 78."""
     try:
         settings = Settings.from_environment()
     except SettingsError as error:

@@ -1,4 +1,4 @@
-"""What kopf tells us, and what we make of it: events wake the supervisor, nothing more."""
+"""The handlers that kopf calls: events wake the supervisor and do nothing else."""
 
 import logging
 import ssl
@@ -7,6 +7,7 @@ from typing import Any
 
 import kopf
 from speechmodel_api.crd import GROUP, KIND, PLURAL, VERSION
+from speechmodel_plan.task import Owner
 
 from speechmodel_operator.resources import labels
 from speechmodel_operator.supervisor import Supervisor
@@ -18,17 +19,17 @@ Signature = tuple[object, ...]
 
 @dataclass(frozen=True, kw_only=True)
 class Connection(kopf.ConnectionInfo):
-    """kopf's, without what cluster/connection.py leaves out too: Python 3.13 refuses a CA without key usage."""
+    """kopf's connection without strict verification: Python 3.13 rejects a CA without key usage (see cluster/connection.py)."""
 
     def as_ssl_context(self) -> ssl.SSLContext:
-        """What is checked of the API server's certificate."""
+        """Return the context that checks the API server's certificate."""
         context = super().as_ssl_context()
         context.verify_flags &= ~ssl.VERIFY_X509_STRICT
         return context
 
 
 def register(registry: kopf.OperatorRegistry, supervisor: Supervisor) -> None:
-    """Watch SpeechModels and their children. All handlers are `async def`: others would run in threads, without the loop."""
+    """Watch SpeechModels and their children. All handlers are `async def`: others would run in threads without the loop."""
     seen: dict[str, Signature] = {}
 
     @kopf.on.login(registry=registry)
@@ -48,9 +49,9 @@ def register(registry: kopf.OperatorRegistry, supervisor: Supervisor) -> None:
         if event["type"] == "DELETED":
             seen.pop(uid, None)
             supervisor.wake(uid)
-        elif seen.get(uid) != signature:  # our own status patches do not wake us
+        elif seen.get(uid) != signature:  # a status patch of ours does not wake us
             seen[uid] = signature
-            supervisor.notice(namespace, name, uid)
+            supervisor.notice(Owner(namespace, name, uid))
 
     async def child_changed(meta: kopf.Meta, **_: Any) -> None:
         for owner in meta.get("ownerReferences") or []:
@@ -59,7 +60,7 @@ def register(registry: kopf.OperatorRegistry, supervisor: Supervisor) -> None:
         wake_by_name(meta)
 
     def wake_by_name(meta: kopf.Meta) -> None:
-        """Pods belong to a Job or a ReplicaSet, and the purge Job to nobody: they name the model by label."""
+        """Wake by label: pods belong to a Job or a ReplicaSet, and the purge Job has no owner."""
         name = (meta.get("labels") or {}).get(labels.MODEL)
         if name and not any(o.get("kind") == KIND for o in meta.get("ownerReferences") or []):
             supervisor.wake_named(str(meta["namespace"]), name)
@@ -70,15 +71,15 @@ def register(registry: kopf.OperatorRegistry, supervisor: Supervisor) -> None:
     kopf.on.event("", "v1", "pods", registry=registry, labels=selector)(child_changed)
     kopf.on.event("", "v1", "services", registry=registry, labels=selector)(child_changed)
 
-    @kopf.on.probe(registry=registry, id="standing-still", errors=kopf.ErrorsMode.PERMANENT, retries=1)
-    async def standing_still(**_: Any) -> list[str]:
-        if hanging := supervisor.standing_still():
-            raise kopf.PermanentError(f"reconciling hangs: {', '.join(hanging)}")
+    @kopf.on.probe(registry=registry, id="stalled", errors=kopf.ErrorsMode.PERMANENT, retries=1)
+    async def stalled(**_: Any) -> list[str]:
+        if models := supervisor.stalled():
+            raise kopf.PermanentError(f"reconciling has stalled: {', '.join(models)}")
         return []
 
 
 def settings() -> kopf.OperatorSettings:
-    """kopf only watches for us: it posts nothing, writes no annotation and sets no finalizer."""
+    """Return settings with which kopf only watches: it posts nothing, writes no annotation and sets no finalizer."""
     found = kopf.OperatorSettings()
     found.posting.enabled = False
     found.scanning.disabled = True

@@ -1,22 +1,21 @@
-"""The operator's settings, each from an environment variable SPEECHMODEL_<NAME>; the chart's values set them."""
+"""The operator's settings. Each is an environment variable SPEECHMODEL_<NAME>; the chart's values set them."""
 
-import os
-from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 PREFIX = "SPEECHMODEL_"
 
 
 class SettingsError(Exception):
-    """A setting is missing or wrong; the message names the variable."""
+    """A setting is missing or not valid; the message names the variable."""
 
 
-class Settings(BaseModel):
-    """What the person who installs the operator decides."""
+class Settings(BaseSettings):
+    """The choices of the person who installs the operator."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore", use_attribute_docstrings=True)
 
     image_pipeline: str = "docker.io/speechops/pipeline:0.1.0"
     """Image of prepare, convert, evaluate, publish, fetch and purge. Change it for a mirror or a private registry."""
@@ -25,28 +24,28 @@ class Settings(BaseModel):
     image_inference: str = "docker.io/speechops/inference:0.1.0"
     """Image of the server."""
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
-    """Always only makes sense with tags that move."""
-    namespaces: tuple[str, ...] = ()
-    """Namespaces to watch, separated by commas; empty: all. With namespaces given, Roles there are enough."""
+    """Pull policy of these images. Always is useful only with tags that move."""
+    namespaces: Annotated[tuple[str, ...], NoDecode] = ()
+    """Namespaces to watch, separated by commas; empty means all. With namespaces given, Roles in them are enough."""
     progress_seconds: Annotated[float, Field(ge=1, le=300)] = 10
-    """How often the log of a training pod is read. Shorten it to watch small models, lengthen it for hundreds of models."""
+    """Seconds between two readings of a training pod's log. Raise it for hundreds of models."""
     liveness_port: Annotated[int, Field(ge=0, le=65535)] = 8080
-    """Port of /healthz, which fails when the reconcile loop stands still; 0: none."""
+    """Port of /healthz, which fails when a reconciliation has stalled; 0 disables it."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
-    """DEBUG also shows what kopf does."""
+    """Least severity that is logged. DEBUG includes kopf's own messages."""
+
+    @field_validator("namespaces", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
 
     @classmethod
-    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
-        """Read them all; SettingsError names the first wrong variable."""
-        given: dict[str, object] = {
-            name: environment[PREFIX + name.upper()]
-            for name in cls.model_fields
-            if PREFIX + name.upper() in environment
-        }
-        if isinstance(namespaces := given.get("namespaces"), str):
-            given["namespaces"] = tuple(part.strip() for part in namespaces.split(",") if part.strip())
+    def from_environment(cls) -> "Settings":
+        """Return the settings; raise SettingsError with the name of the first variable that is not valid."""
         try:
-            return cls.model_validate(given)
+            return cls()
         except ValidationError as error:
             first = error.errors()[0]
             name = PREFIX + str(first["loc"][0]).upper()

@@ -9,7 +9,7 @@ from speechmodel_api.spec import Checkpoints, Hyperparameters
 from speechmodel_api.stages import StageName, TrainInput
 from speechmodel_cli.local.runs import RunFolder
 from speechmodel_plan.observed import RunState
-from speechmodel_plan.pipeline import StageRun
+from speechmodel_plan.plan import StageRun
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 START = StageRun(

@@ -40,11 +40,6 @@ def test_progress_tells_epochs_and_the_losses_that_are_known():
     assert wording.progress(sent) == "95.0 MB of 190.0 MB"
 
 
-def test_rates_say_what_they_were_measured_on():
-    assert wording.rates(0.125, 0.0321, 1) == "WER 12.5%, CER 3.2% on 1 test clip"
-    assert wording.rates(None, None, 0) == "not measured: the split left no test clips"
-
-
 @pytest.mark.parametrize(("count", "shown"), [(999, "999 bytes"), (318_600, "318.6 kB"), (189_000_000, "189.0 MB")])
 def test_sizes_have_their_unit(count: int, shown: str):
     assert wording.size(count) == shown

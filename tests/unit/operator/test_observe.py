@@ -5,13 +5,14 @@ from typing import Any
 
 import pytest
 from speechmodel_operator.cluster import observe
+from speechmodel_operator.cluster.views import Deployment, Job, Pod
 from speechmodel_plan.observed import RunState
 
 NOW = datetime(2026, 1, 1, 0, 10, tzinfo=UTC)
 Object = dict[str, Any]
 
 
-def job(*conditions: str, deleted: bool = False) -> Object:
+def job_manifest(*conditions: str, deleted: bool = False) -> Object:
     metadata: Object = {
         "name": "espejo-train-0badcafe-2",
         "uid": "job-uid",
@@ -26,24 +27,29 @@ def job(*conditions: str, deleted: bool = False) -> Object:
     }
     if deleted:
         metadata["deletionTimestamp"] = "2026-01-01T00:09:00Z"
-    said = [{"type": c, "status": "True", "lastTransitionTime": "2026-01-01T00:05:00Z"} for c in conditions]
-    return {"metadata": metadata, "spec": {}, "status": {"conditions": said}}
+    found = [{"type": c, "status": "True", "lastTransitionTime": "2026-01-01T00:05:00Z"} for c in conditions]
+    return {"metadata": metadata, "spec": {}, "status": {"conditions": found}}
 
 
-def pod(phase: str = "Running", *, deleted: str | None = None, **status: Any) -> Object:
+def job(*conditions: str, deleted: bool = False) -> Job:
+    return Job.model_validate(job_manifest(*conditions, deleted=deleted))
+
+
+def pod(phase: str = "Running", *, deleted: str | None = None, **status: Any) -> Pod:
     metadata: Object = {
         "name": "espejo-train-0badcafe-2-x",
         "creationTimestamp": "2026-01-01T00:00:01Z",
-        "labels": job()["metadata"]["labels"] | {"batch.kubernetes.io/job-name": "espejo-train-0badcafe-2"},
+        "labels": job_manifest()["metadata"]["labels"] | {"batch.kubernetes.io/job-name": "espejo-train-0badcafe-2"},
     }
     if deleted:
         metadata["deletionTimestamp"] = deleted
     containers = [{"name": "stage", "resources": {"limits": {"memory": "1Gi"}}}]
-    return {
+    manifest = {
         "metadata": metadata,
         "spec": {"nodeName": "gpu", "containers": containers},
         "status": {"phase": phase} | status,
     }
+    return Pod.model_validate(manifest)
 
 
 def ended(code: int, message: str = "", reason: str = "Error") -> Object:
@@ -55,7 +61,7 @@ def waiting(reason: str, message: str = "") -> Object:
     return {"containerStatuses": [{"name": "stage", "state": {"waiting": {"reason": reason, "message": message}}}]}
 
 
-UNSCHEDULABLE = {
+UNSCHEDULABLE: Object = {
     "conditions": [
         {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/2 nodes are available"}
     ]
@@ -83,7 +89,7 @@ UNSCHEDULABLE = {
     ],
 )  # fmt: skip
 def test_a_run_is_what_its_job_and_its_pods_say(
-    jobs: list[Object], pods: list[Object], state: RunState, exit_code: int | None, trouble: str | None
+    jobs: list[Job], pods: list[Pod], state: RunState, exit_code: int | None, trouble: str | None
 ) -> None:
     (run,) = observe.stage_runs(jobs, pods, {}, NOW)
     assert (run.name, run.attempt, run.key) == ("espejo-train-0badcafe-2", 2, "0badcafe")
@@ -124,7 +130,7 @@ def test_a_deployment_is_settled_when_every_replica_is_new_and_ready(status: Obj
         "spec": {"replicas": 2, "template": {"metadata": {"labels": {"speechops.dev/version": "v1"}}}},
         "status": status,
     }
-    server = observe.server_of(deployment, [], NOW)
+    server = observe.server_of(Deployment.model_validate(deployment), [], NOW)
     assert server
     assert (server.version, server.settled) == ("v1", settled)
 
@@ -136,14 +142,15 @@ def test_a_deployment_that_was_made_from_another_spec_is_not_settled(wanted: str
         "spec": {"replicas": 1, "template": {"metadata": {"labels": {"speechops.dev/version": "v1"}}}},
         "status": {"observedGeneration": 2, "replicas": 1, "updatedReplicas": 1, "readyReplicas": 1},
     }
-    server = observe.server_of(deployment, [], NOW, wanted)
+    server = observe.server_of(Deployment.model_validate(deployment), [], NOW, wanted)
     assert server
     assert server.settled is settled
 
 
 def test_a_purge_without_its_secret_will_not_heal() -> None:
-    purge = job() | {}
-    purge["metadata"]["labels"]["speechops.dev/stage"] = "purge"
+    manifest = job_manifest()
+    manifest["metadata"]["labels"]["speechops.dev/stage"] = "purge"
+    purge = Job.model_validate(manifest)
     stuck = pod("Pending", **waiting("CreateContainerConfigError", 'secret "s3" not found'))
     found = observe.purge_of(purge, [stuck], NOW)
     assert found

@@ -13,10 +13,15 @@ from speechmodel_operator.resources import jobs, labels, serving
 from speechmodel_operator.resources.jobs import Images
 from speechmodel_operator.resources.pod import settings_hash
 from speechmodel_plan import names
-from speechmodel_plan.chain import stage_input
 from speechmodel_plan.observed import Claim
+from speechmodel_plan.plan import StageRun
+from speechmodel_plan.records import Records
+from speechmodel_plan.stages import STAGES, stage_named
+from speechmodel_plan.stages.stage import Outputs
+from speechmodel_plan.task import Owner
 from support.world import World
 
+OWNER = Owner("speech", "espejo", "uid-1")
 IMAGES = Images("pipeline:1", "training:1", "inference:1", "IfNotPresent")
 MODEL = ModelStatus(
     version="0badcafe",
@@ -49,10 +54,9 @@ def all_jobs(world: World) -> dict[StageName, dict[str, Any]]:
     world.to_ready()
     seen = world.observe()
     return {
-        document.stage: jobs.stage_job(
-            IMAGES, "speech", "espejo", "uid-1", seen.spec, name, document, document.stage, "s"
-        )  # type: ignore[attr-defined]
+        stage: jobs.stage_job(IMAGES, OWNER, seen.spec, StageRun(name, stage, "s", document))
         for name, document in world.documents.items()
+        for stage in [StageName(name.split("-")[1])]
     }
 
 
@@ -60,8 +64,8 @@ def pods(world: World) -> list[dict[str, Any]]:
     spec = SpeechModelSpec.model_validate(world.spec)
     purge = PurgeInput(target=spec.publish.s3, base="a/b")
     found = [job["spec"]["template"]["spec"] for job in all_jobs(world).values()]
-    found.append(serving.deployment(IMAGES, "speech", "espejo", "uid-1", spec, MODEL)["spec"]["template"]["spec"])
-    found.append(jobs.purge_job(IMAGES, "speech", "espejo", "uid-1", spec, purge)["spec"]["template"]["spec"])
+    found.append(serving.deployment(IMAGES, OWNER, spec, MODEL)["spec"]["template"]["spec"])
+    found.append(jobs.purge_job(IMAGES, OWNER, spec, purge)["spec"]["template"]["spec"])
     return found
 
 
@@ -106,7 +110,7 @@ def test_only_publish_and_serving_see_the_secret() -> None:
     holders = {stage for stage, job in found.items() if "secretKeyRef" in json.dumps(job)}
     assert holders == {StageName.PUBLISH}
     spec = SpeechModelSpec.model_validate(World().spec)
-    pod = serving.deployment(IMAGES, "speech", "espejo", "uid-1", spec, MODEL)["spec"]["template"]["spec"]
+    pod = serving.deployment(IMAGES, OWNER, spec, MODEL)["spec"]["template"]["spec"]
     assert "secretKeyRef" in json.dumps(pod["initContainers"])
     assert "secretKeyRef" not in json.dumps(pod["containers"])
 
@@ -151,10 +155,8 @@ def test_the_publish_folder_holds_one_model_only() -> None:
 
 def test_what_is_applied_carries_a_hash_that_changes_with_it() -> None:
     spec = SpeechModelSpec.model_validate(World().spec)
-    one = serving.deployment(IMAGES, "speech", "espejo", "uid-1", spec, MODEL)
-    two = serving.deployment(
-        IMAGES, "speech", "espejo", "uid-1", spec, MODEL.model_copy(update={"version": "1badcafe"})
-    )
+    one = serving.deployment(IMAGES, OWNER, spec, MODEL)
+    two = serving.deployment(IMAGES, OWNER, spec, MODEL.model_copy(update={"version": "1badcafe"}))
     hashes = {manifest["metadata"]["annotations"][labels.APPLIED] for manifest in (one, two, one)}
     assert len(hashes) == 2
 
@@ -164,18 +166,17 @@ def test_stage_input_is_the_same_whenever_it_is_asked_for() -> None:
     world.until(StageName.TRAIN)
     name, document = next((n, d) for n, d in world.documents.items() if n.startswith("espejo-train"))
     assert world.plan
-    again = stage_input(StageName.TRAIN, document.attempt, world.observe(), _done(world))
+    again = stage_named(StageName.TRAIN).document(world.observe().task, document.attempt, _done(world))
     assert again == document
     assert name.endswith("-1")
 
 
-def _done(world: World) -> Any:
-    from speechmodel_plan.chain import Outputs, parse_output
-
-    done = Outputs()
-    for entry in world.status.stages:
-        if output := parse_output(entry):
-            done = done.plus(entry.name, output)
+def _done(world: World) -> Outputs:
+    records, done = Records.from_status(world.status), Outputs()
+    for stage in STAGES:
+        record = records.get(stage.name)
+        if record and (output := stage.parse(record.output)):
+            done = done.plus(stage, output)
     return done
 
 
@@ -187,13 +188,13 @@ def test_a_server_fetches_from_where_its_version_was_published() -> None:
     secret = {"secretRef": {"name": "other"}}
     world.edit(publish__s3=secret | {"bucket": "other", "endpoint": "http://elsewhere:9000"})
     spec = SpeechModelSpec.model_validate(world.spec)
-    pod = serving.deployment(IMAGES, "speech", "espejo", "uid-1", spec, served)["spec"]["template"]["spec"]
+    pod = serving.deployment(IMAGES, OWNER, spec, served)["spec"]["template"]["spec"]
     fetch = next(json.loads(e["value"]) for e in pod["initContainers"][0]["env"] if e["name"] == "STAGE_INPUT")
     assert fetch["target"] == {"bucket": "models", "prefix": "", "region": "us-east-1"}
     assert '"secretKeyRef": {"name": "s3"' in json.dumps(pod)
     world.edit(publish__s3=secret | {"bucket": "models"})  # another Secret for the same place counts at once
     spec = SpeechModelSpec.model_validate(world.spec)
-    pod = serving.deployment(IMAGES, "speech", "espejo", "uid-1", spec, served)
+    pod = serving.deployment(IMAGES, OWNER, spec, served)
     assert '"secretKeyRef": {"name": "other"' in json.dumps(pod)
 
 
@@ -202,7 +203,7 @@ def test_the_purge_does_not_need_the_nodes_of_training() -> None:
     world.edit(training__podTemplate=GPU)
     spec = SpeechModelSpec.model_validate(world.spec)
     document = PurgeInput(target=spec.publish.s3, base="a/b/c")
-    pod = jobs.purge_job(IMAGES, "speech", "espejo", "uid-1", spec, document)["spec"]["template"]["spec"]
+    pod = jobs.purge_job(IMAGES, OWNER, spec, document)["spec"]["template"]["spec"]
     assert "nodeSelector" not in pod
     assert "runtimeClassName" not in pod
     assert pod["tolerations"]
@@ -210,7 +211,7 @@ def test_the_purge_does_not_need_the_nodes_of_training() -> None:
 
 def test_the_hash_of_the_pod_settings_never_changes_by_itself() -> None:
     world = World()
-    golden = {stage.value: settings_hash(stage, SpeechModelSpec.model_validate(world.spec)) for stage in StageName}
+    golden = {stage.name.value: settings_hash(stage, SpeechModelSpec.model_validate(world.spec)) for stage in STAGES}
     world.edit(training__podTemplate=GPU)
-    golden["gpu"] = settings_hash(StageName.TRAIN, SpeechModelSpec.model_validate(world.spec))
+    golden["gpu"] = settings_hash(stage_named(StageName.TRAIN), SpeechModelSpec.model_validate(world.spec))
     assert golden == GOLDEN_SETTINGS, "an upgrade would stop running trainings"

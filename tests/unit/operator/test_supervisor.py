@@ -1,10 +1,10 @@
 """Tasks that never end by accident: one per model, restarted after every error, woken by events."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
-from typing import Any
 
 import pytest
 from speechmodel_api.spec import SpeechModelSpec
@@ -12,9 +12,12 @@ from speechmodel_api.status import SpeechModelStatus
 from speechmodel_operator import supervisor as module
 from speechmodel_operator.cluster.errors import ClusterError, Conflict, NameConflict, Refused
 from speechmodel_operator.supervisor import Supervisor
-from speechmodel_plan.observed import Identity, Observed
-from speechmodel_plan.plan import Plan
+from speechmodel_plan.observed import Observed, Trouble
+from speechmodel_plan.plan import Done, Plan, Report
+from speechmodel_plan.task import Owner
 from support.world import SPEC
+
+OWNER = Owner("ns", "espejo", "uid")
 
 
 @dataclass
@@ -24,6 +27,8 @@ class Engine:
     errors: list[Exception] = field(default_factory=list)
     gone: bool = False
     steps: int = 0
+    done: Done = field(default_factory=Done)
+    reports: list[Report] = field(default_factory=list)
     failures: list[tuple[str, str]] = field(default_factory=list)
 
     async def observe(self) -> Observed | None:
@@ -34,7 +39,7 @@ class Engine:
             return None
         spec = SpeechModelSpec.model_validate(SPEC | {"suspend": True})
         return Observed(
-            Identity("ns", "espejo", "uid"),
+            OWNER,
             1,
             spec,
             SpeechModelStatus(),
@@ -43,12 +48,15 @@ class Engine:
             PurePosixPath("/d"),
         )
 
-    async def apply(self, plan: Plan) -> None: ...
+    async def apply(self, plan: Plan) -> Done:
+        done, self.done = self.done, Done()
+        return done
 
-    async def report(self, plan: Plan) -> None: ...
+    async def report(self, report: Report) -> None:
+        self.reports.append(report)
 
-    async def report_failure(self, reason: str, message: str) -> None:
-        self.failures.append((reason, message))
+    async def report_failure(self, failure: Trouble) -> None:
+        self.failures.append((failure.reason, failure.message))
 
 
 @pytest.fixture(autouse=True)
@@ -59,11 +67,11 @@ def fast(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def supervise(engine: Engine) -> Supervisor:
     found = Supervisor(lambda *_: engine)
-    found.notice("ns", "espejo", "uid")
+    found.notice(OWNER)
     return found
 
 
-async def until(look: Any) -> None:
+async def until(look: Callable[[], object]) -> None:
     async with asyncio.timeout(5):
         while not look():
             await asyncio.sleep(0.005)
@@ -72,7 +80,7 @@ async def until(look: Any) -> None:
 async def test_one_task_per_uid_sleeps_until_something_happens() -> None:
     engine = Engine()
     found = supervise(engine)
-    found.notice("ns", "espejo", "uid")
+    found.notice(OWNER)
     await until(lambda: engine.steps >= 1)
     await asyncio.sleep(0.1)
     steps = engine.steps
@@ -109,6 +117,16 @@ async def test_what_the_api_server_will_not_take_keeps_its_reason(error: Excepti
     await found.stop()
 
 
+async def test_a_part_that_could_not_be_applied_is_reported_once_and_the_step_is_repeated() -> None:
+    engine = Engine(done=Done(failure=Trouble("NameConflict", "Job x exists")))
+    found = supervise(engine)
+    await until(lambda: engine.steps >= 2)
+    ready = next(c for c in engine.reports[0].status.conditions if c.type == "Ready")
+    assert (ready.reason, ready.message) == ("NameConflict", "Job x exists")
+    assert engine.failures == []
+    await found.stop()
+
+
 async def test_a_conflict_is_read_again_and_told_to_nobody() -> None:
     engine = Engine(errors=[Conflict(409, "the object has been modified")])
     found = supervise(engine)
@@ -137,8 +155,8 @@ async def test_a_step_that_hangs_fails_the_liveness_probe(monkeypatch: pytest.Mo
     engine = Hanging()
     found = supervise(engine)
     await until(lambda: engine.steps == 1)
-    assert found.standing_still() == []
-    monkeypatch.setattr(module, "STANDSTILL_SECONDS", 0.05)
+    assert found.stalled() == []
+    monkeypatch.setattr(module, "STALLED_SECONDS", 0.05)
     await asyncio.sleep(0.1)
-    assert found.standing_still() == ["ns/espejo"]
+    assert found.stalled() == ["ns/espejo"]
     await found.stop()

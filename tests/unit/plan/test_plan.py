@@ -4,11 +4,11 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from speechmodel_api.reasons import Reason
 from speechmodel_api.stages import StageName, TrainInput
 from speechmodel_api.status import Phase, StageState
-from speechmodel_plan.observed import STUCK, Claim, RunState, Trouble
-from speechmodel_plan.plan import RESYNC
-from speechmodel_plan.status import without_run
+from speechmodel_plan.observed import Claim, RunState, Trouble
+from speechmodel_plan.plan import RESYNC, Done
 from support.world import World
 
 
@@ -41,7 +41,8 @@ def test_stages_run_one_after_another_and_the_model_is_served(world: World) -> N
 def test_a_ready_model_asks_for_nothing_and_writes_nothing(ready: World) -> None:
     writes = ready.writes
     plan = ready.step(3600)
-    assert (plan.start, plan.stop, plan.events) == (None, (), ())
+    assert ready.report
+    assert (plan.start, plan.stop, ready.report.events) == (None, (), ())
     assert plan.look_again == RESYNC
     assert ready.writes == writes
 
@@ -323,9 +324,10 @@ def test_why_a_pod_waits_is_told_in_the_schedulers_words(world: World) -> None:
     world.finish(
         state=RunState.PENDING, finished_at=None, exit_code=None, result=None, trouble=Trouble("Unschedulable", said)
     )
-    plan = world.step()
+    world.step()
+    assert world.report
     assert (world.condition("Trained").reason, world.condition("Trained").message) == ("Unschedulable", said)
-    assert [(e.type, e.reason) for e in plan.events] == [("Warning", "Unschedulable")]
+    assert [(e.type, e.reason) for e in world.report.events] == [("Warning", "Unschedulable")]
     assert world.runs[name].state is RunState.PENDING
 
 
@@ -434,7 +436,8 @@ def test_a_run_that_cannot_be_made_keeps_its_attempt(world: World) -> None:
     assert plan.start
     assert plan.start.stage is StageName.TRAIN
     world.runs.pop(plan.start.name)
-    world.status = without_run(plan.status, plan.start)
+    world.status = plan.after(Done(failure=Trouble("Refused", "a quota"), not_started=True)).status
+    assert world.condition("Ready").reason == "Refused"
     assert world.status.stage(StageName.TRAIN) is None
     assert world.stage(StageName.PREPARE).state is StageState.SUCCEEDED
     again = world.step()
@@ -446,7 +449,7 @@ def test_a_pod_on_a_lost_node_is_told_with_the_ways_out_while_its_successor_wait
     world.edit(training__restartToken="again")
     world.step()
     (name,) = [name for name, run in world.runs.items() if run.state is RunState.ENDING]
-    stuck = Trouble(STUCK, "pod x on node gpu does not end; bring the node back")
+    stuck = Trouble(Reason.POD_STUCK, "pod x on node gpu does not end; bring the node back")
     world.runs[name] = replace(world.runs[name], trouble=stuck)
     world.step()
     assert (world.condition("Trained").reason, world.condition("Trained").message) == (stuck.reason, stuck.message)

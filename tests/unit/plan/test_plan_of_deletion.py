@@ -6,7 +6,10 @@ from datetime import UTC, datetime
 import pytest
 from speechmodel_api.stages import StageName
 from speechmodel_plan.observed import Purge, RunState, Trouble
+from speechmodel_plan.plan import Done
 from support.world import World
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -48,7 +51,7 @@ def test_published_objects_are_purged_once_the_writers_are_gone(world: World) ->
     assert plan.purge
     assert plan.purge.base == "speech/espejo/uid-1"
     assert plan.finalizer
-    world.purge = Purge(finished=True)
+    world.purge = Purge(finished=True, created_at=START)
     assert not world.step().finalizer
 
 
@@ -57,10 +60,14 @@ def test_published_objects_are_purged_once_the_writers_are_gone(world: World) ->
     [
         (
             1,
-            Purge(finished=False, failure=Trouble("CreateContainerConfigError", "secret s3 not found", final=True)),
+            Purge(
+                finished=False,
+                created_at=START,
+                failure=Trouble("CreateContainerConfigError", "secret s3 not found", final=True),
+            ),
         ),
-        (1, Purge(finished=True, failure=Trouble("PurgeFailed", "no route to host", final=True))),
-        (121, Purge(finished=False, created_at=datetime(2026, 1, 1, tzinfo=UTC))),
+        (1, Purge(finished=True, created_at=START, failure=Trouble("PurgeFailed", "no route to host", final=True))),
+        (121, Purge(finished=False, created_at=START)),
     ],
     ids=["secret gone", "job failed", "too slow"],
 )
@@ -69,8 +76,9 @@ def test_a_purge_that_cannot_be_done_is_told_and_lets_go(ready: World, seconds: 
     ready.purge = purge
     plan = ready.step(seconds)
     assert not plan.finalizer
-    assert [(e.type, e.reason) for e in plan.events] == [("Warning", "PurgeFailed")]
-    assert "s3://models/speech/espejo/uid-1/" in plan.events[0].message
+    assert ready.report
+    assert [(e.type, e.reason) for e in ready.report.events] == [("Warning", "PurgeFailed")]
+    assert "s3://models/speech/espejo/uid-1/" in ready.report.events[0].message
 
 
 def test_a_purge_gets_its_time_however_long_the_operator_was_down(ready: World) -> None:
@@ -99,12 +107,23 @@ def test_versions_published_elsewhere_before_are_named(ready: World, edit: dict[
     ready.edit(**edit)
     ready.to_ready()
     deleted(ready)
-    ready.purge = Purge(finished=True)
-    plan = ready.step()
-    assert [(e.reason, old.uri in e.message) for e in plan.events] == [("PurgeIncomplete", True)]
+    ready.purge = Purge(finished=True, created_at=START)
+    ready.step()
+    assert ready.report
+    assert [(e.reason, old.uri in e.message) for e in ready.report.events] == [("PurgeIncomplete", True)]
 
 
 def test_a_model_that_never_published_goes_at_once(world: World) -> None:
     world.until(StageName.TRAIN)
     deleted(world)
     assert not world.step().finalizer
+
+
+def test_a_purge_that_the_api_server_rejects_is_reported_and_lets_go(ready: World) -> None:
+    deleted(ready)
+    plan = ready.step()
+    assert plan.purge
+    report = plan.after(Done(purge_refused=Trouble("Refused", "the namespace is terminating")))
+    assert not report.finalizer
+    assert [(e.type, e.reason) for e in report.events] == [("Warning", "PurgeFailed")]
+    assert "the namespace is terminating" in report.events[0].message

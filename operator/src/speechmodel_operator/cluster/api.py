@@ -1,16 +1,20 @@
-"""The handful of calls that the operator makes, with plain dictionaries: what the API server says, nothing added or lost."""
+"""The few calls that the operator makes to the API server."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import aiohttp
 from kubernetes.aio import client
 from speechmodel_api.crd import GROUP, PLURAL, VERSION
 
 from speechmodel_operator.cluster.errors import cluster_error
+from speechmodel_operator.cluster.views import Claim, Deployment, Job, Model, ObjectView, Pod, Service
 
-Object = dict[str, Any]
+Manifest = Mapping[str, Any]
+"""An object, or a patch of one, as it is sent."""
+ViewT = TypeVar("ViewT", bound=ObjectView)
 
 FIELD_MANAGER = "speechmodel-operator"
 TIMEOUT_SECONDS = 30.0
@@ -18,85 +22,88 @@ LOG_TIMEOUT_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
-class Resource:
-    """A kind, as the API server addresses it."""
+class Resource(Generic[ViewT]):
+    """A kind: how the API server addresses it and how it is read."""
 
     prefix: str
     plural: str
     kind: str
+    view: type[ViewT]
 
 
-MODELS = Resource(f"/apis/{GROUP}/{VERSION}", PLURAL, "SpeechModel")
-JOBS = Resource("/apis/batch/v1", "jobs", "Job")
-PODS = Resource("/api/v1", "pods", "Pod")
-CLAIMS = Resource("/api/v1", "persistentvolumeclaims", "PersistentVolumeClaim")
-SERVICES = Resource("/api/v1", "services", "Service")
-DEPLOYMENTS = Resource("/apis/apps/v1", "deployments", "Deployment")
-EVENTS = Resource("/api/v1", "events", "Event")
+MODELS = Resource(f"/apis/{GROUP}/{VERSION}", PLURAL, "SpeechModel", Model)
+JOBS = Resource("/apis/batch/v1", "jobs", "Job", Job)
+PODS = Resource("/api/v1", "pods", "Pod", Pod)
+CLAIMS = Resource("/api/v1", "persistentvolumeclaims", "PersistentVolumeClaim", Claim)
+SERVICES = Resource("/api/v1", "services", "Service", Service)
+DEPLOYMENTS = Resource("/apis/apps/v1", "deployments", "Deployment", Deployment)
+EVENTS = Resource("/api/v1", "events", "Event", ObjectView)
 
 
 class Api:
-    """Namespaced get, list, create, patch, apply, delete, and a pod's log. Raises ClusterError and its kin."""
+    """Namespaced get, list, create, patch, apply, delete, and a pod's log. Raises ClusterError and its subclasses."""
 
     def __init__(self, api_client: client.ApiClient) -> None:
         self._client = api_client
         self._client.user_agent = f"{FIELD_MANAGER}/0.1.0"
 
     async def serves(self, group: str, version: str, plural: str) -> bool:
-        """Whether the API server has this kind."""
+        """Return True when the API server has this kind."""
         status, body = await self._call("GET", f"/apis/{group}/{version}")
-        return status != 404 and any(found["name"] == plural for found in _object(status, body)["resources"])
+        return status != 404 and any(kind["name"] == plural for kind in _checked(status, body)["resources"])
 
-    async def get(self, resource: Resource, namespace: str, name: str) -> Object | None:
-        """The object, or None when there is none."""
+    async def get(self, resource: Resource[ViewT], namespace: str, name: str) -> ViewT | None:
+        """Return the object, or None when it does not exist."""
         status, body = await self._call("GET", _path(resource, namespace, name))
-        if status == 404:
-            return None
-        return _object(status, body)
+        return None if status == 404 else resource.view.model_validate(_checked(status, body))
 
-    async def find(self, resource: Resource, namespace: str, selector: str) -> list[Object]:
-        """Objects by label."""
+    async def find(self, resource: Resource[ViewT], namespace: str, selector: str) -> tuple[ViewT, ...]:
+        """Return the objects that a label selector matches."""
         status, body = await self._call("GET", _path(resource, namespace), query=[("labelSelector", selector)])
-        items: list[Object] = _object(status, body)["items"]
-        return items
+        return tuple(resource.view.model_validate(item) for item in _checked(status, body)["items"])
 
-    async def create(self, resource: Resource, namespace: str, manifest: Object) -> Object:
-        """POST; AlreadyExists when the name is taken."""
+    async def create(self, resource: Resource[ViewT], namespace: str, manifest: Manifest) -> None:
+        """Create an object. Raises AlreadyExists when the name is taken."""
         query = [("fieldManager", FIELD_MANAGER)]
-        return _object(*await self._call("POST", _path(resource, namespace), manifest, query=query))
+        _checked(*await self._call("POST", _path(resource, namespace), manifest, query=query))
 
-    async def apply(self, resource: Resource, namespace: str, manifest: Object, *, force: bool) -> Object:
-        """Server-side apply: fields that we set before and leave out now go. Conflict when not forced and others own them."""
+    async def apply(self, resource: Resource[ViewT], namespace: str, manifest: Manifest, *, force: bool) -> None:
+        """Apply an object server-side: fields that were set before and are left out now are removed.
+
+        Raises Conflict when others own a field and `force` is false.
+        """
         query = [("fieldManager", FIELD_MANAGER), ("force", str(force).lower())]
         path = _path(resource, namespace, manifest["metadata"]["name"])
-        return _object(*await self._call("PATCH", path, manifest, query=query, content="application/apply-patch+yaml"))
+        _checked(*await self._call("PATCH", path, manifest, query=query, content="application/apply-patch+yaml"))
 
     async def merge_patch(
-        self, resource: Resource, namespace: str, name: str, patch: Object, part: str = ""
-    ) -> Object | None:
-        """JSON merge patch of an object or of its `/status`; None when the object is gone."""
+        self, resource: Resource[ViewT], namespace: str, name: str, patch: Manifest, part: str = ""
+    ) -> ViewT | None:
+        """Send a JSON merge patch of an object or of its `/status`; return None when the object is gone."""
         path = _path(resource, namespace, name) + part
         query = [("fieldManager", FIELD_MANAGER)]
         status, body = await self._call("PATCH", path, patch, query=query, content="application/merge-patch+json")
-        return None if status == 404 else _object(status, body)
+        return None if status == 404 else resource.view.model_validate(_checked(status, body))
 
-    async def delete(self, resource: Resource, namespace: str, name: str, uid: str) -> None:
-        """Delete this very object; its dependents go in the background. No error when it is gone or another has its name.
+    async def delete(self, resource: Resource[ViewT], thing: ViewT) -> None:
+        """Delete this very object, and its dependents in the background.
 
-        The propagation policy is always said: the default of batch/v1 leaves the pods of a Job running.
+        It is not an error when the object is gone or another one has its name. The propagation policy is always sent, because
+        the default of batch/v1 leaves the pods of a Job running.
         """
-        options = {"propagationPolicy": "Background", "preconditions": {"uid": uid}}
-        status, body = await self._call("DELETE", _path(resource, namespace, name), options)
+        metadata = thing.metadata
+        options = {"propagationPolicy": "Background", "preconditions": {"uid": metadata.uid}}
+        status, body = await self._call("DELETE", _path(resource, metadata.namespace, metadata.name), options)
         if status not in (404, 409):
-            _object(status, body)
+            _checked(status, body)
 
-    async def log(self, namespace: str, pod: str, container: str, *, lines: int, limit: int) -> str:
-        """The last lines of a container's log, at most `limit` bytes; empty when it cannot be had: that is never a failure."""
+    async def log(self, pod: Pod, container: str, *, lines: int, limit: int) -> str:
+        """Return the last lines of a container's log, at most `limit` bytes; nothing when the kubelet cannot be reached."""
         query = [("container", container), ("tailLines", str(lines)), ("limitBytes", str(limit))]
-        path = f"{_path(PODS, namespace, pod)}/log"
+        path = f"{_path(PODS, pod.metadata.namespace, pod.metadata.name)}/log"
         try:
             status, body = await self._call("GET", path, query=query, seconds=LOG_TIMEOUT_SECONDS)
-        except (TimeoutError, aiohttp.ClientError):  # the node is lost, or on its way
+        except (TimeoutError, aiohttp.ClientError):
             return ""
         return body if status == 200 else ""
 
@@ -104,7 +111,7 @@ class Api:
         self,
         method: str,
         path: str,
-        body: Object | None = None,
+        body: Manifest | None = None,
         *,
         query: list[tuple[str, str]] | None = None,
         content: str = "application/json",
@@ -119,12 +126,12 @@ class Api:
         return response.status, raw.decode(errors="replace")
 
 
-def _path(resource: Resource, namespace: str, name: str = "") -> str:
+def _path(resource: Resource[ViewT], namespace: str, name: str = "") -> str:
     return f"{resource.prefix}/namespaces/{namespace}/{resource.plural}" + (f"/{name}" if name else "")
 
 
-def _object(status: int, body: str) -> Object:
+def _checked(status: int, body: str) -> dict[str, Any]:
     if status >= 400:
         raise cluster_error(status, body)
-    found: Object = json.loads(body)
+    found: dict[str, Any] = json.loads(body)
     return found

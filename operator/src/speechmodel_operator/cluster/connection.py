@@ -1,4 +1,4 @@
-"""How to reach the API server: from inside a pod, else by kubeconfig."""
+"""The connection to the API server: the service account in a pod, or else the kubeconfig."""
 
 import asyncio
 import logging
@@ -14,9 +14,9 @@ LOOK_AGAIN_SECONDS = 5.0
 
 
 async def load_configuration() -> client.Configuration:
-    """The service account's, or the present context's.
+    """Return the service account's configuration, or that of the kubeconfig's current context.
 
-    Python 3.13 refuses a CA without key usage, which many clusters still have; what it checked before it goes on checking.
+    Python 3.13 rejects a CA without key usage, which many clusters still have. Everything that earlier versions check is checked.
     """
     configuration = client.Configuration()
     try:
@@ -28,10 +28,12 @@ async def load_configuration() -> client.Configuration:
 
 
 async def wait_until_served(api: Api) -> None:
-    """Until the API server knows SpeechModels. An API server that cannot be reached is an error, and ends the operator: Kubernetes
-    starts it again, and `helm install --wait` does not take a blind operator for a ready one."""
+    """Wait until the API server knows SpeechModels.
+
+    An API server that cannot be reached ends the operator: Kubernetes restarts it, and `helm install --wait` keeps waiting.
+    """
     while not await api.serves(GROUP, VERSION, PLURAL):
         log.warning(
-            "the CustomResourceDefinition %s.%s is not there; install it (crds.enabled of the chart)", PLURAL, GROUP
+            "the CustomResourceDefinition %s.%s is not installed; install it (crds.enabled of the chart)", PLURAL, GROUP
         )
         await asyncio.sleep(LOOK_AGAIN_SECONDS)

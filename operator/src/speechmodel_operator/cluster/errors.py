@@ -1,19 +1,21 @@
-"""What the API server can answer besides yes.
+"""The answers of the API server that are errors.
 
-ClusterError           status code and the API server's own message
-+-- Conflict           409: the object changed meanwhile, or its uid is another; read again
+ClusterError           the status code and the API server's own message
++-- Conflict           409: the object changed, or its uid is another; read it again
 +-- AlreadyExists      409 on create
-+-- Refused            403 and 422: it will not take this object; the message says why
-NameConflict           somebody else's object has a name that we need
++-- Refused            403 and 422: the API server rejected the object
+NameConflict           an object that belongs to something else has a name that we need
 """
 
 import json
+
+from speechmodel_api.reasons import Reason
 
 
 class ClusterError(Exception):
     """An answer of 400 or more."""
 
-    reason = "ApiError"
+    reason = Reason.API_ERROR
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -21,36 +23,36 @@ class ClusterError(Exception):
 
 
 class Conflict(ClusterError):
-    """The object changed meanwhile."""
+    """The object changed since it was read."""
 
-    reason = "Conflict"
+    reason = Reason.CONFLICT
 
 
 class AlreadyExists(ClusterError):
-    """An object of that name is there."""
+    """An object of that name exists."""
 
-    reason = "AlreadyExists"
+    reason = Reason.ALREADY_EXISTS
 
 
 class Refused(ClusterError):
-    """The API server will not take this object."""
+    """The API server rejected the object (403 or 422)."""
 
-    reason = "Refused"
+    reason = Reason.REFUSED
 
 
 class NameConflict(Exception):
-    """Somebody else's object has a name that we need; it is never adopted."""
+    """An object that belongs to something else has a name that we need; it is never adopted."""
 
-    reason = "NameConflict"
+    reason = Reason.NAME_CONFLICT
 
     def __init__(self, kind: str, name: str) -> None:
         super().__init__(
-            f"{kind} {name} exists and belongs to somebody else; rename the SpeechModel or remove that object"
+            f"{kind} {name} exists and does not belong to this SpeechModel; rename the SpeechModel or remove that object"
         )
 
 
 def cluster_error(status: int, body: str) -> ClusterError:
-    """The error for an answer, with the API server's own words."""
+    """Return the error for an answer, with the API server's own words."""
     try:
         answer = json.loads(body)
         message, reason = str(answer.get("message") or body), answer.get("reason")

@@ -1,101 +1,82 @@
-"""What the pods of a Job or a Deployment say: exit codes, results, and why something stands still. Pure."""
+"""The state of pods: why one does not make progress, and which ran last. Pure."""
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
-from typing import Any
 
-from speechmodel_api.times import parse_time
-from speechmodel_plan.observed import STUCK, Trouble
+from speechmodel_api.reasons import Reason
+from speechmodel_plan.observed import Trouble
 
-Object = dict[str, Any]
+from speechmodel_operator.cluster.views import ContainerStatus, Pod
 
 FATAL_WAITING = {
-    "ErrImagePull",
-    "ImagePullBackOff",
-    "InvalidImageName",
-    "ErrImageNeverPull",
-    "CreateContainerConfigError",
-    "CreateContainerError",
-    "RunContainerError",
-    "CrashLoopBackOff",
+    Reason.ERR_IMAGE_PULL,
+    Reason.IMAGE_PULL_BACK_OFF,
+    Reason.INVALID_IMAGE_NAME,
+    Reason.ERR_IMAGE_NEVER_PULL,
+    Reason.CREATE_CONTAINER_CONFIG_ERROR,
+    Reason.CREATE_CONTAINER_ERROR,
+    Reason.RUN_CONTAINER_ERROR,
+    Reason.CRASH_LOOP_BACK_OFF,
 }
 """Reasons of a waiting container that do not pass by themselves."""
 STUCK_AFTER = timedelta(seconds=60)
-"""How long a pod may stay Terminating beyond its grace period before somebody is told."""
+"""Time beyond its grace period that a pod may stay Terminating before it is reported."""
 
 
-def newest(pods: Iterable[Object]) -> Object | None:
-    """The pod made last."""
-    return max(pods, key=lambda pod: str(pod["metadata"]["creationTimestamp"]), default=None)
+def newest(pods: Iterable[Pod]) -> Pod | None:
+    """Return the pod that was created last."""
+    dated = [(pod.metadata.creation_timestamp, pod) for pod in pods if pod.metadata.creation_timestamp]
+    return max(dated, key=lambda each: each[0])[1] if dated else None
 
 
-def executing(pod: Object) -> bool:
-    """Whether something of the pod may still run."""
-    return pod.get("status", {}).get("phase") not in ("Succeeded", "Failed")
+def executing(pod: Pod) -> bool:
+    """Return True while something of the pod may still run."""
+    return pod.status.phase not in ("Succeeded", "Failed")
 
 
-def running(pod: Object) -> bool:
-    """Whether a container of it runs."""
-    return bool(pod.get("status", {}).get("phase") == "Running")
+def started_at(pod: Pod, container: str) -> datetime | None:
+    """Return when a container of the pod began."""
+    state = pod.state(container)
+    began = state.running or state.terminated
+    return began.started_at if began else None
 
 
-def started_at(pod: Object, container: str) -> datetime | None:
-    """When a container of it began."""
-    for status in pod.get("status", {}).get("containerStatuses", []):
-        if status["name"] == container:
-            state = status.get("state", {})
-            began = (state.get("running") or state.get("terminated") or {}).get("startedAt")
-            return parse_time(began) if began else None
-    return None
-
-
-def terminated(pod: Object, container: str) -> Object | None:
-    """The terminated state of a container: exitCode, reason, message, finishedAt."""
-    for status in pod.get("status", {}).get("containerStatuses", []):
-        if status["name"] == container:
-            found: Object | None = status.get("state", {}).get("terminated")
-            return found
-    return None
-
-
-def trouble(pod: Object, now: datetime) -> Trouble | None:
-    """Why a pod does not get on."""
-    status = pod.get("status", {})
+def trouble(pod: Pod, now: datetime) -> Trouble | None:
+    """Return why a pod does not make progress."""
     if stuck := _stuck(pod, now):
         return stuck
-    for condition in status.get("conditions", []):
-        if condition["type"] == "PodScheduled" and condition["status"] == "False":
-            return Trouble(condition.get("reason") or "Unschedulable", condition.get("message") or "no node was found")
-    for container in (*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])):
-        waiting = container.get("state", {}).get("waiting") or {}
-        if waiting.get("reason") in FATAL_WAITING:
-            return Trouble(waiting["reason"], _waiting_message(container, waiting))
+    for condition in pod.status.conditions:
+        if condition.type == "PodScheduled" and condition.status == "False":
+            reason = condition.reason or Reason.UNSCHEDULABLE
+            return Trouble(reason, condition.message or "no node was found")
+    for container in (*pod.status.init_container_statuses, *pod.status.container_statuses):
+        waiting = container.state.waiting
+        if waiting and waiting.reason in FATAL_WAITING:
+            return Trouble(waiting.reason, _waiting_message(container))
     return None
 
 
-def out_of_memory(pod: Object, container: str) -> Trouble | None:
-    """The kernel ended the container at its memory limit: another try would meet the same end."""
-    ended = terminated(pod, container)
-    if ended is None or ended.get("reason") != "OOMKilled":
+def out_of_memory(pod: Pod, container: str) -> Trouble | None:
+    """Return the trouble of a container that the kernel ended at its memory limit: another attempt would end the same way."""
+    ended = pod.state(container).terminated
+    if ended is None or ended.reason != Reason.OOM_KILLED:
         return None
-    limits: Object = next(
-        (c.get("resources", {}).get("limits", {}) for c in pod["spec"]["containers"] if c["name"] == container), {}
-    )
-    limit = limits.get("memory", "of the node")
+    limits = (each.resources.limits for each in pod.spec.containers if each.name == container)
+    limit = next(limits, {}).get("memory", "of the node")
     advice = "raise resources.limits.memory, or lower batchSize or hiddenUnits"
-    return Trouble("OOMKilled", f"the memory limit {limit} was not enough; {advice}", final=True)
+    return Trouble(Reason.OOM_KILLED, f"the memory limit {limit} was not enough; {advice}", final=True)
 
 
-def _waiting_message(container: Object, waiting: Object) -> str:
-    last = (container.get("lastState", {}).get("terminated") or {}).get("message")
-    said = last or waiting.get("message") or "the kubelet gave no message"
-    return f"container {container['name']}: {said}"
+def _waiting_message(container: ContainerStatus) -> str:
+    last = container.last_state.terminated
+    waiting = container.state.waiting
+    message = (last.message if last else None) or (waiting.message if waiting else "")
+    return f"container {container.name}: {message or 'the kubelet gave no message'}"
 
 
-def _stuck(pod: Object, now: datetime) -> Trouble | None:
-    deleted = pod["metadata"].get("deletionTimestamp")
-    if deleted is None or now - parse_time(deleted) < STUCK_AFTER:  # deletionTimestamp includes the grace period
+def _stuck(pod: Pod, now: datetime) -> Trouble | None:
+    deleted = pod.metadata.deletion_timestamp  # includes the grace period
+    if deleted is None or now - deleted < STUCK_AFTER:
         return None
-    node, name = pod["spec"].get("nodeName", "?"), pod["metadata"]["name"]
-    ways = "bring the node back, or remove it with `kubectl delete node`, or force-delete the pod once you know that it is off"
-    return Trouble(STUCK, f"pod {name} on node {node} does not end; {ways}")
+    ways = "bring the node back, remove it with `kubectl delete node`, or force-delete the pod once you know that the node is off"
+    return Trouble(Reason.POD_STUCK, f"pod {pod.metadata.name} on node {pod.spec.node_name} does not end; {ways}")

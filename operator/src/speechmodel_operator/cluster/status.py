@@ -11,61 +11,60 @@ from speechmodel_api.status import SpeechModelStatus
 from speechmodel_api.times import format_time
 from speechmodel_plan.events import Event
 
-from speechmodel_operator.cluster.api import EVENTS, FIELD_MANAGER, MODELS, Api, Object
+from speechmodel_operator.cluster.api import EVENTS, FIELD_MANAGER, MODELS, Api
 from speechmodel_operator.cluster.errors import ClusterError
+from speechmodel_operator.cluster.views import Model
 
 log = logging.getLogger(__name__)
 
+LONGEST_EVENT = 1024
+"""Characters of an Event's message that the API server accepts."""
 
-async def write_status(api: Api, model: Object, status: SpeechModelStatus) -> Object | None:
-    """PATCH what differs from the model's own copy; Conflict when the model changed since it was read. None: nothing was written,
-    or the model is gone."""
-    before = _document(SpeechModelStatus.model_validate(model.get("status") or {}))
-    patch = merge_patch(before, _document(status))
+
+async def write_status(api: Api, model: Model, status: SpeechModelStatus) -> Model | None:
+    """Patch what differs from the model's own copy; return None when nothing was written or the model is gone.
+
+    Raises Conflict when the model changed since it was read.
+    """
+    patch = merge_patch(_document(model.status), _document(status))
     if not patch:
         return None
-    metadata = model["metadata"]
-    body = {"metadata": {"resourceVersion": metadata["resourceVersion"]}, "status": patch}
-    return await api.merge_patch(MODELS, metadata["namespace"], metadata["name"], body, "/status")
+    metadata = model.metadata
+    body = {"metadata": {"resourceVersion": metadata.resource_version}, "status": patch}
+    return await api.merge_patch(MODELS, metadata.namespace, metadata.name, body, "/status")
 
 
-async def post_events(api: Api, model: Object, events: Iterable[Event], now: datetime) -> None:
-    """What `kubectl describe` shows. An Event that is refused, as all are in a namespace that is on its way out, is only logged."""
-    metadata = model["metadata"]
+async def post_events(api: Api, model: Model, events: Iterable[Event], now: datetime) -> None:
+    """Post Events. One that is rejected, as all are in a namespace that is being deleted, is only logged."""
+    metadata = model.metadata
+    time = format_time(now)
     for event in events:
-        time = format_time(now)
         body = {
-            "metadata": {"name": f"{metadata['name']}.{uuid.uuid4().hex[:16]}", "namespace": metadata["namespace"]},
+            "metadata": {"name": f"{metadata.name}.{uuid.uuid4().hex[:16]}", "namespace": metadata.namespace},
             "involvedObject": {
                 "apiVersion": f"{GROUP}/{VERSION}",
                 "kind": KIND,
-                "name": metadata["name"],
-                "namespace": metadata["namespace"],
-                "uid": metadata["uid"],
+                "name": metadata.name,
+                "namespace": metadata.namespace,
+                "uid": metadata.uid,
             },
             "type": event.type,
             "reason": event.reason,
-            "message": event.message[:1024],
+            "message": event.message[:LONGEST_EVENT],
             "source": {"component": FIELD_MANAGER},
             "firstTimestamp": time,
             "lastTimestamp": time,
             "count": 1,
         }
         try:
-            await api.create(EVENTS, metadata["namespace"], body)
+            await api.create(EVENTS, metadata.namespace, body)
         except ClusterError as error:
-            log.warning(
-                "%s/%s: %s: %s (no Event: %s)",
-                metadata["namespace"],
-                metadata["name"],
-                event.reason,
-                event.message,
-                error,
-            )
+            place = f"{metadata.namespace}/{metadata.name}"
+            log.warning("%s: %s: %s (no Event: %s)", place, event.reason, event.message, error)
 
 
 def merge_patch(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
-    """The JSON merge patch that turns one into the other: removed fields are null, lists are replaced whole."""
+    """Return the JSON merge patch from one document to another: removed fields are null, lists are replaced whole."""
     patch: dict[str, Any] = {name: None for name in before if name not in after}
     for name, value in after.items():
         old = before.get(name)

@@ -1,21 +1,20 @@
 """The workspace claim."""
 
 from speechmodel_api.spec import SpeechModelSpec, VolumeClaimTemplate
+from speechmodel_plan.task import Owner
 
 from speechmodel_operator.resources import labels
 from speechmodel_operator.resources.pod import Manifest
 
 
-def workspace_claim(namespace: str, model: str, uid: str, spec: SpeechModelSpec, name: str, *, owned: bool) -> Manifest:
-    """The claim that dataset, checkpoints and exports lie on. Without an owner it outlives the SpeechModel."""
+def workspace_claim(owner: Owner, spec: SpeechModelSpec, name: str, *, owned: bool) -> Manifest:
+    """Return the claim for dataset, checkpoints and exports. Unless it is `owned`, it outlives the SpeechModel."""
     template = spec.training.storage.volume_claim_template or VolumeClaimTemplate()
-    metadata: Manifest = {"name": name, "namespace": namespace, "labels": labels.common(model, "workspace")}
-    if owned:
-        metadata["ownerReferences"] = [labels.owner_reference(model, uid)]
-    wanted: Manifest = {
+    metadata = labels.metadata(owner, name, "workspace", owned=owned)
+    request: Manifest = {
         "accessModes": ["ReadWriteOnce"],
         "resources": {"requests": {"storage": template.storage}},
     }
     if template.storage_class_name is not None:
-        wanted["storageClassName"] = template.storage_class_name
-    return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": wanted}
+        request["storageClassName"] = template.storage_class_name
+    return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": request}

@@ -1,12 +1,15 @@
-"""Jobs: one for each attempt of a stage, and the one that removes what was published."""
+"""Jobs: one for each attempt of a stage, and the one that removes published objects."""
 
 from dataclasses import dataclass
 
 from speechmodel_api.exit_codes import ExitCode
 from speechmodel_api.spec import SpeechModelSpec
-from speechmodel_api.stages import PurgeInput, StageInput, StageName
+from speechmodel_api.stages import PurgeInput
 from speechmodel_plan import names
-from speechmodel_plan.programs import PROGRAMS
+from speechmodel_plan.plan import StageRun
+from speechmodel_plan.stages import stage_named
+from speechmodel_plan.stages.stage import Image
+from speechmodel_plan.task import Owner
 
 from speechmodel_operator.resources import labels
 from speechmodel_operator.resources.pod import (
@@ -18,12 +21,15 @@ from speechmodel_operator.resources.pod import (
     container,
     credentials,
     pod_spec,
+    program,
     program_env,
-    stage_resources,
+    resources,
 )
 
 PURGE_KEPT_SECONDS = 600
-"""How long a finished purge Job stays for its log."""
+"""Time that a finished purge Job stays, for its log."""
+PURGE_DEADLINE_SECONDS = 110
+"""Slightly less than the planner waits for it (speechmodel_plan.deletion.PURGE_LIMIT)."""
 MODEL_UID = f"{labels.MODEL}-uid"
 """Annotation of the purge Job, which has no owner."""
 
@@ -37,60 +43,48 @@ class Images:
     inference: str
     pull_policy: str
 
+    def of(self, image: Image) -> str:
+        """Return the image of a stage."""
+        return {Image.PIPELINE: self.pipeline, Image.TRAINING: self.training}[image]
 
-def stage_job(
-    images: Images,
-    namespace: str,
-    model: str,
-    uid: str,
-    spec: SpeechModelSpec,
-    name: str,
-    document: StageInput,
-    stage: StageName,
-    settings: str,
-) -> Manifest:
-    """The Job of one attempt of a stage."""
-    training = spec.training
-    claim = training.storage.claim_name or names.claim_name(model)
+
+def stage_job(images: Images, owner: Owner, spec: SpeechModelSpec, run: StageRun) -> Manifest:
+    """Return the Job of one attempt of a stage."""
+    training, stage, document = spec.training, stage_named(run.stage), run.document
+    claim = training.storage.claim_name or names.claim_name(owner.name)
     mounts: list[Manifest] = [{"name": "workspace", "mountPath": WORKSPACE_MOUNT}]
     volumes: list[Manifest] = [{"name": "workspace", "persistentVolumeClaim": {"claimName": claim}}]
-    if stage is StageName.PREPARE:
+    if stage.needs.dataset:
         source = spec.dataset.source.persistent_volume_claim.claim_name
         if source == claim:
             mounts.append({"name": "workspace", "mountPath": DATASET_MOUNT, "readOnly": True})
         else:
             mounts.append({"name": "dataset", "mountPath": DATASET_MOUNT, "readOnly": True})
             volumes.append({"name": "dataset", "persistentVolumeClaim": {"claimName": source, "readOnly": True}})
-    env = program_env(document)
-    if stage is StageName.PUBLISH:
-        env += credentials(spec.publish.s3.secret_ref)
-    program = container(
+    secret = credentials(spec.publish.s3.secret_ref) if stage.needs.credentials else []
+    stage_container = container(
         STAGE_CONTAINER,
-        images.training if stage is StageName.TRAIN else images.pipeline,
+        images.of(stage.image),
         images.pull_policy,
-        ["python", "-m", PROGRAMS[stage]],
-        env=env,
-        volumeMounts=mounts,
-        resources=stage_resources(stage, spec),
+        program(stage.program),
+        env=program_env(document) + secret,
+        mounts=mounts,
+        resources=resources(training.pod_template.resources) if stage.needs.accelerator else LIGHT,
     )
     pod = pod_spec(
         training.pod_template,
-        [program],
+        [stage_container],
         volumes,
         restartPolicy="Never",
         terminationGracePeriodSeconds=training.termination_grace_period_seconds,
     )
-    found = labels.common(model, stage.value) | {labels.KEY: document.key, labels.ATTEMPT: str(document.attempt)}
+    found = labels.common(owner, run.stage.value)
+    found |= {labels.KEY: document.key, labels.ATTEMPT: str(document.attempt)}
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": {
-            "name": name,
-            "namespace": namespace,
-            "labels": found,
-            "annotations": {labels.SETTINGS: settings},
-            "ownerReferences": [labels.owner_reference(model, uid)],
-        },
+        "metadata": labels.metadata(owner, run.name, run.stage.value)
+        | {"labels": found, "annotations": {labels.SETTINGS: run.settings}},
         "spec": {
             "backoffLimit": 0,
             "podReplacementPolicy": "Failed",
@@ -106,36 +100,30 @@ def stage_job(
     }
 
 
-def purge_job(
-    images: Images, namespace: str, model: str, uid: str, spec: SpeechModelSpec, document: PurgeInput
-) -> Manifest:
-    """The Job that removes what a deleted SpeechModel published; it has no owner, or it would go with it."""
-    found = labels.common(model, labels.PURGE)
-    program = container(
+def purge_job(images: Images, owner: Owner, spec: SpeechModelSpec, document: PurgeInput) -> Manifest:
+    """Return the Job that removes what a deleted SpeechModel published. It has no owner, or it would be deleted as well."""
+    purge_container = container(
         STAGE_CONTAINER,
         images.pipeline,
         images.pull_policy,
-        ["python", "-m", "speechmodel_pipeline.purge"],
+        program("speechmodel_pipeline.purge"),
         env=program_env(document) + credentials(spec.publish.s3.secret_ref),
         resources=LIGHT,
     )
-    # it mounts no volume: it may run on any node, also when those for training are gone
+    # it mounts no volume: it may run on any node, even when those for training are gone
     anywhere: Manifest = {"affinity": None, "node_selector": {}, "runtime_class_name": None}
-    pod = pod_spec(spec.training.pod_template.model_copy(update=anywhere), [program], [], restartPolicy="Never")
+    template = spec.training.pod_template.model_copy(update=anywhere)
+    pod = pod_spec(template, [purge_container], [], restartPolicy="Never")
+    metadata = labels.metadata(owner, names.purge_name(owner.name, owner.uid), labels.PURGE, owned=False)
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": {
-            "name": names.purge_name(model, uid),
-            "namespace": namespace,
-            "labels": found,
-            "annotations": {MODEL_UID: uid},
-        },
+        "metadata": metadata | {"annotations": {MODEL_UID: owner.uid}},
         "spec": {
             "backoffLimit": 0,
-            "activeDeadlineSeconds": 110,
+            "activeDeadlineSeconds": PURGE_DEADLINE_SECONDS,
             "ttlSecondsAfterFinished": PURGE_KEPT_SECONDS,
-            "template": {"metadata": {"labels": found}, "spec": pod},
+            "template": {"metadata": {"labels": metadata["labels"]}, "spec": pod},
         },
     }
 

@@ -1,43 +1,52 @@
-"""Labels and annotations: how objects are found again, and what they were made from."""
+"""Labels, annotations and owner references: how objects are found again, and what they were created from."""
+
+from typing import Any
 
 from speechmodel_api.crd import GROUP, KIND, VERSION
+from speechmodel_plan.task import Owner
 
 MODEL = f"{GROUP}/model"
-"""Name of the SpeechModel; every object has it, and watches select by it."""
+"""Name of the SpeechModel. Every object has it, and watches select by it."""
 STAGE = f"{GROUP}/stage"
 """prepare ... publish, purge; server for the inference pods."""
 KEY = f"{GROUP}/key"
 ATTEMPT = f"{GROUP}/attempt"
 SETTINGS = f"{GROUP}/settings"
-"""Annotation: hash of the pod settings that a Job was made with."""
+"""Annotation: hash of the settings that a Job was created with."""
 VERSION_SERVED = f"{GROUP}/version"
-"""Of the Deployment's pod template: the published version."""
+"""Label of the server's pods: the published version."""
 APPLIED = f"{GROUP}/applied"
-"""Annotation: hash of what was applied, so that nothing is written twice."""
+"""Annotation: hash of the object that was applied last, so that nothing is written twice."""
 FINALIZER = f"{GROUP}/cleanup"
 SERVER = "server"
 PURGE = "purge"
 
 
-def common(model: str, component: str) -> dict[str, str]:
-    """The labels of every object."""
+def common(owner: Owner, component: str) -> dict[str, str]:
+    """Return the labels of every object."""
     return {
-        MODEL: model,
+        MODEL: owner.name,
         STAGE: component,
         "app.kubernetes.io/name": "speechmodel",
-        "app.kubernetes.io/instance": model,
+        "app.kubernetes.io/instance": owner.name,
         "app.kubernetes.io/component": component,
         "app.kubernetes.io/managed-by": "speechmodel-operator",
     }
 
 
-def owner_reference(name: str, uid: str) -> dict[str, object]:
-    """Makes an object go when the SpeechModel goes."""
+def owner_reference(owner: Owner) -> dict[str, object]:
+    """Return the reference that deletes an object together with its SpeechModel."""
     return {
         "apiVersion": f"{GROUP}/{VERSION}",
         "kind": KIND,
-        "name": name,
-        "uid": uid,
+        "name": owner.name,
+        "uid": owner.uid,
         "controller": True,
         "blockOwnerDeletion": True,
     }
+
+
+def metadata(owner: Owner, name: str, component: str, *, owned: bool = True) -> dict[str, Any]:
+    """Return the metadata of an object that belongs to a SpeechModel."""
+    found: dict[str, Any] = {"name": name, "namespace": owner.namespace, "labels": common(owner, component)}
+    return found | {"ownerReferences": [owner_reference(owner)]} if owned else found

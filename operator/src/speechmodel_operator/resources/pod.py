@@ -2,12 +2,14 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from speechmodel_api.base import Document
 from speechmodel_api.credentials import OPTIONAL_KEYS, REQUIRED_KEYS
 from speechmodel_api.spec import LocalObjectReference, PodTemplate, Resources, SpeechModelSpec
-from speechmodel_api.stages import INPUT_VARIABLE, RESULT_VARIABLE, StageName
+from speechmodel_api.stages import INPUT_VARIABLE, RESULT_VARIABLE
+from speechmodel_plan.stages.stage import Stage
 
 Manifest = dict[str, Any]
 
@@ -16,11 +18,11 @@ WORKSPACE_MOUNT = "/workspace"
 DATASET_MOUNT = "/dataset"
 STAGE_CONTAINER = "stage"
 LIGHT = {"requests": {"cpu": "100m", "memory": "256Mi"}}
-"""What every stage but train asks for; nothing is limited, they stream."""
+"""Requests of every program that streams; it needs no limits."""
 
 
 def pod_spec(template: PodTemplate, containers: list[Manifest], volumes: list[Manifest], **more: object) -> Manifest:
-    """A restricted pod with the scheduling that the template asks for."""
+    """Return a restricted pod with the scheduling that the template asks for."""
     return {
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
@@ -39,17 +41,27 @@ def pod_spec(template: PodTemplate, containers: list[Manifest], volumes: list[Ma
     }
 
 
-def container(name: str, image: str, pull_policy: str, command: list[str], **more: object) -> Manifest:
-    """A restricted container; /tmp is writable."""
-    mounts = more.pop("volumeMounts", [])
-    env = more.pop("env", [])
-    assert isinstance(mounts, list)
-    assert isinstance(env, list)
+def program(module: str) -> list[str]:
+    """Return the arguments that start a program's module. The image's entry point, tini, forwards signals to it."""
+    return ["python", "-m", module]
+
+
+def container(
+    name: str,
+    image: str,
+    pull_policy: str,
+    arguments: list[str],
+    *,
+    env: Sequence[Manifest] = (),
+    mounts: Sequence[Manifest] = (),
+    **more: object,
+) -> Manifest:
+    """Return a restricted container in which only /tmp is writable."""
     return {
         "name": name,
         "image": image,
         "imagePullPolicy": pull_policy,
-        "command": command,
+        "args": arguments,
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "readOnlyRootFilesystem": True,
@@ -63,7 +75,7 @@ def container(name: str, image: str, pull_policy: str, command: list[str], **mor
 
 
 def program_env(document: Document) -> list[Manifest]:
-    """How a stage program gets its input and where it puts its result."""
+    """Return the variables by which a program receives its input and learns where to write its result."""
     text = document.model_dump_json(by_alias=True, exclude_none=True)
     return [
         {"name": INPUT_VARIABLE, "value": text.replace("$(", "$$(")},
@@ -72,49 +84,45 @@ def program_env(document: Document) -> list[Manifest]:
 
 
 def credentials(secret: LocalObjectReference | None) -> list[Manifest]:
-    """The Secret's keys as environment variables; the operator itself never reads them."""
+    """Return the Secret's keys as environment variables. The operator itself never reads them."""
     if secret is None:
         return []
     return [
-        {"name": key, "valueFrom": {"secretKeyRef": {"name": secret.name, "key": key, "optional": key in OPTIONAL_KEYS}}}
+        {
+            "name": key,
+            "valueFrom": {"secretKeyRef": {"name": secret.name, "key": key, "optional": key in OPTIONAL_KEYS}},
+        }
         for key in (*REQUIRED_KEYS, *OPTIONAL_KEYS)
     ]
 
 
 def resources(given: Resources) -> Manifest:
-    """As in a container."""
+    """Return the resources of a container."""
     return given.model_dump(by_alias=True, exclude_defaults=True)
 
 
-def stage_resources(stage: StageName, spec: SpeechModelSpec) -> Manifest:
-    """The template's for train, with its GPUs; little for the others."""
-    return resources(spec.training.pod_template.resources) if stage is StageName.TRAIN else LIGHT
+def settings_hash(stage: Stage[Any], spec: SpeechModelSpec) -> str:
+    """Return a hash of the pod settings. An unfinished Job whose hash differs is replaced.
 
-
-def settings_hash(stage: StageName, spec: SpeechModelSpec) -> str:
-    """Of all that shapes a stage's pod besides its key and the images: an unfinished Job made with others is replaced.
-
-    Images are left out, and so are fields at their defaults: an upgrade of the operator does not stop a training.
+    Images and keys are excluded, and so are fields at their defaults: an upgrade of the operator does not stop a training.
     """
     training = spec.training
+    excluded = set() if stage.needs.accelerator else {"resources"}
     parts: dict[str, Any] = {
-        "template": training.pod_template.model_dump(
-            mode="json", exclude_defaults=True, exclude=set() if stage is StageName.TRAIN else {"resources"}
-        ),
+        "template": training.pod_template.model_dump(mode="json", exclude_defaults=True, exclude=excluded),
         "claim": training.storage.claim_name,
         "grace": training.termination_grace_period_seconds,
+        **stage.settings(spec),
     }
-    if stage is StageName.TRAIN:
-        parts["checkpoints"] = training.checkpoints.model_dump(mode="json", exclude_defaults=True)
-    if stage is StageName.PUBLISH:
-        s3 = spec.publish.s3
-        parts["s3"] = [s3.region, s3.secret_ref.name if s3.secret_ref else None]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:8]
 
 
 def _scheduling(template: PodTemplate) -> Manifest:
-    """Where a pod may run. Every pod that mounts the workspace carries training's: the volume binds where the first of them lands,
-    and must land where training can run."""
+    """Return where a pod may run.
+
+    Every pod that mounts the workspace carries training's settings: the volume binds where the first of them is scheduled, and
+    training must be able to run there.
+    """
     fields = template.model_dump(
         by_alias=True,
         exclude_defaults=True,

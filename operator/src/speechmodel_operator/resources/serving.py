@@ -1,31 +1,41 @@
-"""The server: a Deployment that fetches one published version from S3, and the Service in front of it."""
+"""The server: a Deployment that downloads one published version from S3, and the Service in front of it."""
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import PurePosixPath
+from typing import Any
 
 from speechmodel_api.spec import LocalObjectReference, S3Location, Serving, SpeechModelSpec
 from speechmodel_api.stages import FetchInput
 from speechmodel_api.status import ModelStatus
 from speechmodel_plan import names
+from speechmodel_plan.task import Owner
 
 from speechmodel_operator.resources import labels
 from speechmodel_operator.resources.jobs import Images
-from speechmodel_operator.resources.pod import LIGHT, Manifest, container, credentials, pod_spec, program_env, resources
+from speechmodel_operator.resources.pod import (
+    LIGHT,
+    Manifest,
+    container,
+    credentials,
+    pod_spec,
+    program,
+    program_env,
+    resources,
+)
 
 FOLDER = "/models"
 PORT = 8080
 LAME_DUCK_SECONDS = 5
-"""How long a server that was told to end still takes requests: endpoints need a moment to drain."""
+"""Time that a server goes on accepting requests after SIGTERM, while its endpoint is removed."""
 GRACE_SECONDS = 60
 
 
-def deployment(
-    images: Images, namespace: str, model: str, uid: str, spec: SpeechModelSpec, served: ModelStatus
-) -> Manifest:
-    """Replicas that serve one version; a roll-out keeps the old ones until the new ones transcribed their self-test clip."""
+def deployment(images: Images, owner: Owner, spec: SpeechModelSpec, served: ModelStatus) -> Manifest:
+    """Return the Deployment of one version. A roll-out keeps the old replicas until the new ones have transcribed their clip."""
     serving = _serving(spec)
-    found = labels.common(model, labels.SERVER)
+    found = labels.common(owner, labels.SERVER)
     fetch = FetchInput(
         target=_where(served),
         version_uri=served.version_uri,
@@ -37,23 +47,23 @@ def deployment(
         "fetch",
         images.pipeline,
         images.pull_policy,
-        ["python", "-m", "speechmodel_pipeline.fetch"],
+        program("speechmodel_pipeline.fetch"),
         env=program_env(fetch) + credentials(_secret(spec, served)),
-        volumeMounts=models,
+        mounts=models,
         resources=LIGHT,
     )
     server = container(
         labels.SERVER,
         images.inference,
         images.pull_policy,
-        ["python", "-m", "speechmodel_inference"],
+        program("speechmodel_inference"),
         env=[
-            {"name": "SPEECHMODEL_NAME", "value": model},
+            {"name": "SPEECHMODEL_NAME", "value": owner.name},
             {"name": "SPEECHMODEL_FOLDER", "value": FOLDER},
             {"name": "SPEECHMODEL_LISTEN", "value": f":{PORT}"},
             {"name": "SPEECHMODEL_LAME_DUCK_SECONDS", "value": str(LAME_DUCK_SECONDS)},
         ],
-        volumeMounts=[{**mount, "readOnly": True} for mount in models],
+        mounts=[{**mount, "readOnly": True} for mount in models],
         ports=[{"name": "http", "containerPort": PORT}],
         resources=resources(serving.pod_template.resources) or LIGHT,
         startupProbe={"httpGet": {"path": "/readyz", "port": "http"}, "periodSeconds": 1, "failureThreshold": 300},
@@ -78,15 +88,10 @@ def deployment(
         {
             "apiVersion": "apps/v1",
             "kind": "Deployment",
-            "metadata": {
-                "name": names.deployment_name(model),
-                "namespace": namespace,
-                "labels": found,
-                "ownerReferences": [labels.owner_reference(model, uid)],
-            },
+            "metadata": labels.metadata(owner, names.deployment_name(owner.name), labels.SERVER),
             "spec": {
                 "replicas": serving.replicas,
-                "selector": {"matchLabels": {labels.MODEL: model, labels.STAGE: labels.SERVER}},
+                "selector": {"matchLabels": {labels.MODEL: owner.name, labels.STAGE: labels.SERVER}},
                 "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
                 "template": template,
             },
@@ -94,35 +99,35 @@ def deployment(
     )
 
 
-def service(namespace: str, model: str, uid: str, spec: SpeechModelSpec) -> Manifest:
-    """Port 80, to the replicas that are ready."""
-    found = labels.common(model, labels.SERVER)
+def service(owner: Owner, spec: SpeechModelSpec) -> Manifest:
+    """Return the Service that forwards port 80 to the replicas that are ready."""
     return _signed(
         {
             "apiVersion": "v1",
             "kind": "Service",
-            "metadata": {
-                "name": _serving(spec).service.name or model,
-                "namespace": namespace,
-                "labels": found,
-                "ownerReferences": [labels.owner_reference(model, uid)],
-            },
+            "metadata": labels.metadata(owner, _serving(spec).service.name or owner.name, labels.SERVER),
             "spec": {
-                "selector": {labels.MODEL: model, labels.STAGE: labels.SERVER},
+                "selector": {labels.MODEL: owner.name, labels.STAGE: labels.SERVER},
                 "ports": [{"name": "http", "port": 80, "targetPort": "http", "protocol": "TCP"}],
             },
         }
     )
 
 
+def applied_hash(manifest: Mapping[str, Any]) -> str:
+    """Return the hash that an object of this file carries."""
+    digest: str = manifest["metadata"]["annotations"][labels.APPLIED]
+    return digest
+
+
 def _where(served: ModelStatus) -> S3Location:
-    """Where the version lies: `publish.s3` may have been edited since."""
+    """Return the bucket of the version: `publish.s3` may have been edited since."""
     bucket = served.version_uri.removeprefix("s3://").split("/")[0]
     return S3Location(bucket=bucket, endpoint=served.endpoint, region=served.region)
 
 
 def _secret(spec: SpeechModelSpec, served: ModelStatus) -> LocalObjectReference | None:
-    """The Secret that opens the version's bucket: an edit counts at once, unless it is about another place."""
+    """Return the Secret for the version's bucket: an edit counts at once, unless it is about another bucket."""
     where, now = _where(served), spec.publish.s3
     if (now.bucket, now.endpoint) == (where.bucket, where.endpoint):
         return now.secret_ref

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from speechmodel_api.progress import StepProgress, TrainProgress
 from speechmodel_api.stages import StageName
 from speechmodel_api.status import ConditionType, SpeechModelStatus, StageState, StageStatus
-from speechmodel_plan.plan import Plan
+from speechmodel_plan.plan import Report
 
 from speechmodel_cli import wording
 
@@ -55,18 +55,19 @@ class Display:
         """As it comes."""
         self._board.progressed(stage, record)
 
-    def reported(self, before: SpeechModelStatus, plan: Plan) -> None:
-        """Runs that began or ended with this plan."""
-        for entry in plan.status.stages:
+    def reported(self, before: SpeechModelStatus, report: Report) -> None:
+        """Show the runs that began or ended in this step."""
+        for entry in report.status.stages:
             old = before.stage(entry.name)
             was_running = old is not None and old.state is StageState.RUNNING
             if was_running and entry.state is not StageState.RUNNING:
                 self._board.end(entry)
-            if plan.start is not None and plan.start.stage is entry.name:
+            if report.started is entry.name:
                 self.began += 1
                 again = old is not None and old.key == entry.key and old.state is not StageState.SUCCEEDED
                 self._board.begin(entry, again=again)
-        if any(c.type == ConditionType.READY and c.status == "True" for c in plan.status.conditions):
+        ready = report.status.condition(ConditionType.READY)
+        if ready is not None and ready.status == "True":
             self.ready.set()
 
 

@@ -1,4 +1,4 @@
-"""The loop around reconcile() on this machine: one model, until nothing is on its way."""
+"""The loop around reconcile() on this machine: one model, until nothing is due."""
 
 import asyncio
 from contextlib import suppress
@@ -9,9 +9,9 @@ from speechmodel_cli.local.engine import LocalEngine
 
 
 async def drive(engine: LocalEngine) -> None:
-    """Reconcile until the model is as the manifest wants it, stands still, or was interrupted and everything ended.
+    """Reconcile until the model is as the manifest asks, cannot progress, or was interrupted and everything has ended.
 
-    A server that was asked for runs until interrupt(). Raises a LocalError.
+    A server that was requested runs until interrupt(). Raises a LocalError.
     """
     while True:
         engine.changed.clear()

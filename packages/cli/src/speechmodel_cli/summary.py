@@ -38,9 +38,6 @@ class ReportedClip(Document):
 class Report(Document):
     """What is shown of report.json."""
 
-    clips: int
-    wer: float | None = None
-    cer: float | None = None
     results: tuple[ReportedClip, ...] = ()
 
 
@@ -52,7 +49,8 @@ def show_summary(console: Console, state: ModelState, status: SpeechModelStatus)
     if report := _report(state, status):
         clips = [Spoken(clip.reference, clip.hypothesis) for clip in report.results]
         show_table(console, "test clips", clips)
-        _line(console, "", wording.rates(report.wer, report.cer, report.clips))
+    if measured := status.stage(StageName.EVALUATE):
+        _line(console, "", wording.outcome(measured))
     _line(console, "model", model.uri)
     _line(console, "sha256", f"{model.sha256}  ({wording.size(model.size_bytes)})")
 

@@ -3,29 +3,15 @@
 from datetime import datetime, timedelta
 
 from speechmodel_api.progress import StepProgress, TrainProgress
-from speechmodel_api.stages import ConvertOutput, EvaluateOutput, PrepareOutput, PublishOutput, TrainOutput
 from speechmodel_api.status import StageStatus
-from speechmodel_plan.chain import parse_output
+from speechmodel_plan.stages import stage_named
 
 
 def outcome(entry: StageStatus) -> str:
-    """What a stage that succeeded came to."""
-    match parse_output(entry):
-        case PrepareOutput() as data:
-            text = f"{data.train_clips} train, {data.dev_clips} dev and {data.test_clips} test clips"
-            return f"{text}, {data.audio_seconds / 60:.1f} minutes" + (f"; {data.note}" if data.note else "")
-        case TrainOutput() as trained:
-            if trained.trained_epochs == 0:
-                return f"nothing left to train: {trained.epoch} epochs were done"
-            return f"{trained.epoch} epochs, {losses(trained.loss, trained.dev_loss)}; epoch {trained.exported_epoch} exported"
-        case ConvertOutput() as converted:
-            return f"{size(converted.size_bytes)}"
-        case EvaluateOutput() as evaluated:
-            return rates(evaluated.wer, evaluated.cer, evaluated.clips)
-        case PublishOutput() as published:
-            return f"version {published.version}"
-        case _:
-            return ""
+    """Return the summary of a stage that succeeded."""
+    stage = stage_named(entry.name)
+    output = stage.parse(entry.output)
+    return stage.summary(output) if output is not None else ""
 
 
 def progress(record: TrainProgress | StepProgress) -> str:
@@ -41,13 +27,6 @@ def losses(loss: float | None, dev_loss: float | None) -> str:
     """`loss 12.3  dev 14.5`, as far as they are known."""
     known = (("loss", loss), ("dev", dev_loss))
     return "  ".join(f"{name} {value:.4g}" for name, value in known if value is not None)
-
-
-def rates(wer: float | None, cer: float | None, clips: int) -> str:
-    """Error rates with what they were measured on."""
-    if wer is None or cer is None:
-        return "not measured: the split left no test clips"
-    return f"WER {wer:.1%}, CER {cer:.1%} on {clips} test clip{'' if clips == 1 else 's'}"
 
 
 def size(count: int) -> str:

@@ -1,1 +1,4 @@
-"""Pure: what was observed -> what is to be done and said. No clock, no network, no file; the same for cluster and laptop."""
+"""The decisions that the operator and the `speechmodel` command share: from an observed SpeechModel to a plan.
+
+Pure: no clock, no network and no file. `reconcile.py` shows how an engine uses it.
+"""

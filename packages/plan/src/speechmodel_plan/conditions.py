@@ -1,26 +1,19 @@
-"""The six conditions, each computed from what was observed and planned; positive polarity, a reason, and what to do."""
+"""The six conditions, with positive polarity, a reason, and what to do."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import takewhile
 
-from speechmodel_api.stages import StageName
-from speechmodel_api.status import Condition, ConditionType, ModelStatus, StageState, StageStatus
-from speechmodel_api.times import whole_seconds
+from speechmodel_api.reasons import Reason
+from speechmodel_api.spec import Serving
+from speechmodel_api.status import Condition, ConditionType, ModelStatus, StageState
 
-from speechmodel_plan.observed import Observed
-from speechmodel_plan.pipeline import Pipeline
-
-DOING = {
-    StageName.PREPARE: "Preparing",
-    StageName.TRAIN: "Training",
-    StageName.CONVERT: "Converting",
-    StageName.EVALUATE: "Evaluating",
-    StageName.PUBLISH: "Publishing",
-}
-
-LONGEST_MESSAGE = 4000
-"""Characters; the schema takes 4096."""
+from speechmodel_plan.decision import Decision, Hold, Idle, Stop
+from speechmodel_plan.observed import Server
+from speechmodel_plan.records import LONGEST_MESSAGE, Records
+from speechmodel_plan.stages import STAGES
+from speechmodel_plan.stages.publish import PUBLISH
 
 
 @dataclass(frozen=True)
@@ -32,39 +25,37 @@ class Verdict:
     message: str
 
 
-def conditions(seen: Observed, pipeline: Pipeline, model: ModelStatus | None) -> tuple[Condition, ...]:
-    """All six, lastTransitionTime changed only where the status changed."""
-    serving = _serving(seen, model)
-    promoted = _promoted(seen, model)
-    verdicts = {
-        ConditionType.DATASET_READY: _stages(pipeline, (StageName.PREPARE,), _dataset_message),
-        ConditionType.TRAINED: _stages(pipeline, (StageName.TRAIN,), _trained_message),
-        ConditionType.PUBLISHED: _stages(
-            pipeline, (StageName.CONVERT, StageName.EVALUATE, StageName.PUBLISH), _published_message
-        ),
+Verdicts = dict[ConditionType, Verdict]
+
+
+def verdicts(
+    decision: Decision, records: Records, serving: Serving | None, server: Server | None, model: ModelStatus | None
+) -> Verdicts:
+    """Return the verdict on every condition."""
+    in_order = dict.fromkeys(stage.condition for stage in STAGES)
+    promoted, served = _promoted(serving, server, model), _served(serving, server, model)
+    return {
+        **{condition: _stages(condition, decision, records) for condition in in_order},
         ConditionType.PROMOTED: promoted,
-        ConditionType.SERVING: serving,
-        ConditionType.READY: _ready(seen, pipeline, promoted, serving),
+        ConditionType.SERVING: served,
+        ConditionType.READY: _ready(decision, records, serving, promoted, served),
     }
-    return stamp(verdicts.items(), seen.status.conditions, seen.generation, seen.now)
 
 
-def stamp(
-    verdicts: Iterable[tuple[str, Verdict]], before: Iterable[Condition], generation: int, now: datetime
-) -> tuple[Condition, ...]:
-    """Verdicts as conditions that remember since when they hold."""
+def stamp(verdicts: Verdicts, before: Iterable[Condition], generation: int, now: datetime) -> tuple[Condition, ...]:
+    """Return verdicts as conditions. lastTransitionTime changes only where the status changed."""
     old = {condition.type: condition for condition in before}
     stamped = []
-    for name, verdict in verdicts:
+    for name, verdict in verdicts.items():
         status = "True" if verdict.holds else "False"
-        previous = old.get(str(name))
+        previous = old.get(name.value)
         unchanged = previous is not None and previous.status == status
         stamped.append(
             Condition(
-                type=str(name),
+                type=name.value,
                 status="True" if verdict.holds else "False",
                 observed_generation=generation,
-                last_transition_time=previous.last_transition_time if previous and unchanged else whole_seconds(now),
+                last_transition_time=previous.last_transition_time if previous and unchanged else now,
                 reason=verdict.reason,
                 message=verdict.message[:LONGEST_MESSAGE],
             )
@@ -72,100 +63,71 @@ def stamp(
     return tuple(stamped)
 
 
-def waiting_reason(pipeline: Pipeline, stage: StageName) -> Verdict:
-    """Why a stage that is wanted has not succeeded."""
-    entry = next((e for e in pipeline.stages if e.name is stage), None)
-    if stage is pipeline.target and pipeline.finding:
-        return Verdict(False, pipeline.finding.reason, pipeline.finding.message)
-    if entry and entry.state is StageState.RUNNING and entry.reason:
-        return Verdict(False, entry.reason, entry.message or "")
-    return Verdict(False, DOING[stage], _doing_message(entry, stage))
+def _stages(condition: ConditionType, decision: Decision, records: Records) -> Verdict:
+    """A stage condition holds once every stage that belongs to it has succeeded for the current spec."""
+    group = [stage for stage in STAGES if stage.condition is condition]
+    if not isinstance(decision, Idle):
+        finished = list(takewhile(lambda stage: stage is not decision.stage, STAGES))
+        if decision.stage in group:
+            return _unfinished(decision, records)
+        if group[-1] not in finished:
+            return Verdict(False, decision.stage.awaited, f"waiting for {decision.stage.name.value}")
+    outputs = [decision.done.of(stage) for stage in group]
+    summaries = [stage.summary(output) for stage, output in zip(group, outputs, strict=True)]
+    return Verdict(True, group[-1].succeeded(outputs[-1]), "; ".join(reversed(summaries)))
 
 
-def _doing_message(entry: StageStatus | None, stage: StageName) -> str:
-    job = f" (Job {entry.job})" if entry and entry.job else ""
-    return f"{stage.value} runs{job}"
+def _unfinished(decision: Decision, records: Records) -> Verdict:
+    """Return why the stage that is due has not succeeded."""
+    assert not isinstance(decision, Idle)
+    if isinstance(decision, Hold | Stop):
+        return Verdict(False, decision.finding.reason, decision.finding.message)
+    stage = decision.stage
+    record = records.get(stage.name)
+    if record is not None and record.state is StageState.RUNNING and record.trouble is not None:
+        return Verdict(False, record.trouble.reason, record.trouble.message)
+    job = f" in Job {record.run}" if record and record.run else ""
+    return Verdict(False, stage.running, f"{stage.name.value} is running{job}")
 
 
-def _stages(pipeline: Pipeline, group: tuple[StageName, ...], success: Callable[[Pipeline], Verdict]) -> Verdict:
-    """True once every stage of the group succeeded for the present spec."""
-    order = list(StageName)
-    target = pipeline.target
-    if target is None or order.index(target) > order.index(group[-1]):
-        return success(pipeline)
-    if target in group:
-        return waiting_reason(pipeline, target)
-    return Verdict(False, f"WaitingFor{_title(target)}", f"waits for {target.value}")
-
-
-def _title(stage: StageName) -> str:
-    return stage.value.capitalize()
-
-
-def _dataset_message(pipeline: Pipeline) -> Verdict:
-    data = pipeline.done.prepare
-    minutes = data.audio_seconds / 60
-    text = f"{data.train_clips} train, {data.dev_clips} dev and {data.test_clips} test clips, {minutes:.1f} minutes"
-    if data.normalised:
-        text += f"; {data.normalised} transcripts normalised"
-    if data.note:
-        text += f"; {data.note}"
-    return Verdict(True, "Prepared", text)
-
-
-def _trained_message(pipeline: Pipeline) -> Verdict:
-    trained = pipeline.done.train
-    text = f"{trained.epoch} epochs, loss {trained.loss:.4g}"
-    if trained.dev_loss is not None:
-        text += f", dev loss {trained.dev_loss:.4g}; exported epoch {trained.exported_epoch}"
-    if trained.trained_epochs == 0:
-        return Verdict(True, "NothingToTrain", f"the checkpoints had reached maxEpochs already: {text}")
-    return Verdict(True, "Trained", text)
-
-
-def _published_message(pipeline: Pipeline) -> Verdict:
-    published = pipeline.done.publish
-    wer = pipeline.done.evaluate.wer
-    figure = "not measured: no test clips" if wer is None else f"{wer:.4f}"
-    return Verdict(True, "Published", f"version {published.version}, WER {figure}, {published.uri}")
-
-
-def _promoted(seen: Observed, model: ModelStatus | None) -> Verdict:
-    if seen.spec.serving is None:
-        return Verdict(False, "NotRequested", "spec.serving is absent: nothing is served")
+def _promoted(serving: Serving | None, server: Server | None, model: ModelStatus | None) -> Verdict:
+    if serving is None:
+        return Verdict(False, Reason.NOT_REQUESTED, "spec.serving is absent, so nothing is served")
     if model is None:
-        return Verdict(False, "NothingPublished", "no version is published yet")
-    if seen.server and seen.server.version == model.version and seen.server.settled:
-        return Verdict(True, "Promoted", f"every replica serves version {model.version}")
-    if seen.server and seen.server.trouble and seen.server.version == model.version:
-        return Verdict(False, seen.server.trouble.reason, seen.server.trouble.message)
-    return Verdict(False, "RollingOut", f"version {model.version} is being rolled out")
+        return Verdict(False, Reason.NOTHING_PUBLISHED, "no version is published yet")
+    if server and server.version == model.version and server.settled:
+        return Verdict(True, Reason.PROMOTED, f"every replica serves version {model.version}")
+    if server and server.trouble and server.version == model.version:
+        return Verdict(False, server.trouble.reason, server.trouble.message)
+    return Verdict(False, Reason.ROLLING_OUT, f"version {model.version} is being rolled out")
 
 
-def _serving(seen: Observed, model: ModelStatus | None) -> Verdict:
-    if seen.spec.serving is None:
-        return Verdict(False, "NotRequested", "spec.serving is absent: nothing is served")
-    server = seen.server
+def _served(serving: Serving | None, server: Server | None, model: ModelStatus | None) -> Verdict:
+    if serving is None:
+        return Verdict(False, Reason.NOT_REQUESTED, "spec.serving is absent, so nothing is served")
     if server is None:
-        return Verdict(False, "NothingPublished" if model is None else "Deploying", "there is no server yet")
+        reason = Reason.NOTHING_PUBLISHED if model is None else Reason.DEPLOYING
+        return Verdict(False, reason, "there is no server yet")
     if server.ready_replicas > 0:
-        return Verdict(True, "Serving", f"{server.ready_replicas} of {server.replicas} replicas answer")
+        return Verdict(True, Reason.SERVING, f"{server.ready_replicas} of {server.replicas} replicas answer")
     if server.replicas == 0:
-        return Verdict(False, "ScaledToZero", "serving.replicas is 0")
+        return Verdict(False, Reason.SCALED_TO_ZERO, "serving.replicas is 0")
     if server.trouble:
         return Verdict(False, server.trouble.reason, server.trouble.message)
-    return Verdict(False, "Deploying", f"0 of {server.replicas} replicas answer")
+    return Verdict(False, Reason.DEPLOYING, f"0 of {server.replicas} replicas answer")
 
 
-def _ready(seen: Observed, pipeline: Pipeline, promoted: Verdict, serving: Verdict) -> Verdict:
-    """The spec is what is there: the last stage succeeded for it and every replica serves it."""
-    if pipeline.target is not None:
-        return waiting_reason(pipeline, pipeline.target)
-    version = pipeline.done.publish.version
-    if seen.spec.serving is None:
-        return Verdict(True, "Published", f"version {version} is published; serving is not asked for")
+def _ready(
+    decision: Decision, records: Records, serving: Serving | None, promoted: Verdict, served: Verdict
+) -> Verdict:
+    """Ready holds when the spec is fulfilled: the last stage succeeded for it and every replica serves it."""
+    if not isinstance(decision, Idle):
+        return _unfinished(decision, records)
+    version = decision.done.of(PUBLISH).version
+    if serving is None:
+        return Verdict(True, Reason.PUBLISHED, f"version {version} is published; serving is not requested")
     if not promoted.holds:
         return promoted
-    if seen.spec.serving.replicas > 0 and not serving.holds:
-        return serving
-    return Verdict(True, "Ready", f"version {version} is trained, published and served")
+    if serving.replicas > 0 and not served.holds:
+        return served
+    return Verdict(True, Reason.READY, f"version {version} is trained, published and served")

@@ -1,21 +1,10 @@
-"""Events: what changed in the conditions, as `kubectl describe` shows it."""
+"""Events: the changes of the conditions, as `kubectl describe` shows them."""
 
 from dataclasses import dataclass
 from typing import Literal
 
+from speechmodel_api.reasons import Severity, severity_of
 from speechmodel_api.status import ConditionType, SpeechModelStatus
-
-QUIET = {"NotRequested", "NothingPublished", "RollingOut", "Deploying"}
-WARNINGS = {
-    "InvalidDataset",
-    "UploadFailed",
-    "OOMKilled",
-    "Unschedulable",
-    "DeadlineExceeded",
-    "PodLost",
-    "RunVanished",
-}
-"""Reasons that people should look at although the stage may be tried again."""
 
 
 @dataclass(frozen=True)
@@ -28,19 +17,13 @@ class Event:
 
 
 def events(before: SpeechModelStatus, after: SpeechModelStatus) -> tuple[Event, ...]:
-    """One for each condition but Ready whose reason changed; Ready repeats the others."""
-    old = {condition.type: condition for condition in before.conditions}
+    """Return one Event for each condition whose reason or status changed, except Ready, which repeats the others."""
+    old = {condition.type: (condition.reason, condition.status) for condition in before.conditions}
     found = []
-    failed = {stage.reason for stage in after.stages if stage.retry_at or stage.state == "Failed"}
     for condition in after.conditions:
-        previous = old.get(condition.type)
-        if (
-            condition.type == ConditionType.READY
-            or condition.reason in QUIET
-            or condition.reason.startswith("WaitingFor")
-        ):
-            continue
-        if previous is None or (previous.reason, previous.status) != (condition.reason, condition.status):
-            warning = condition.reason in WARNINGS or condition.reason in failed
-            found.append(Event("Warning" if warning else "Normal", condition.reason, condition.message))
+        severity = severity_of(condition.reason)
+        changed = old.get(condition.type) != (condition.reason, condition.status)
+        if changed and condition.type != ConditionType.READY and severity is not Severity.ROUTINE:
+            normal = severity is Severity.NORMAL
+            found.append(Event("Normal" if normal else "Warning", condition.reason, condition.message))
     return tuple(found)

@@ -1,26 +1,26 @@
-"""Deterministic names: the same spec after a crash asks for the same objects, and the API server refuses the second of a kind.
+"""Deterministic names: after a crash the same spec asks for the same objects, and the API server rejects duplicates.
 
-With a SpeechModel's name of at most 36 characters none is longer than 63; tests/unit/operator shows it.
+With a SpeechModel name of at most 36 characters none exceeds 63 (tests/unit/operator/test_resources.py).
 """
 
 from speechmodel_api.stages import StageName
 
 
 def run_name(model: str, stage: StageName, key: str, attempt: int) -> str:
-    """Of a stage's Job."""
+    """Return the name of a stage's Job or local run."""
     return f"{model}-{stage.value}-{key}-{attempt}"
 
 
 def purge_name(model: str, uid: str) -> str:
-    """Of the Job that removes what was published."""
+    """Return the name of the Job that removes published objects."""
     return f"{model}-purge-{uid[:8]}"
 
 
 def claim_name(model: str) -> str:
-    """Of the workspace claim that the operator makes."""
+    """Return the name of the workspace claim that the operator creates."""
     return f"{model}-workspace"
 
 
 def deployment_name(model: str) -> str:
-    """Of the server's Deployment."""
+    """Return the name of the server's Deployment."""
     return model

@@ -1,4 +1,4 @@
-"""What an engine saw: the only input of a plan."""
+"""The observed state: the only input of a plan."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,21 +11,22 @@ from speechmodel_api.spec import SpeechModelSpec
 from speechmodel_api.stages import StageName
 from speechmodel_api.status import SpeechModelStatus
 
-STUCK = "PodStuck"
-"""Reason of a pod that does not end although its grace period is over: its node is lost."""
+from speechmodel_plan.task import Owner, Task
+
 RETRY_ANNOTATION = "speechops.dev/retry"
+"""A new value of this annotation asks for another attempt of a stage that has failed."""
 
 
 class RunState(Enum):
-    """Where one run of a stage program stands."""
+    """The state of one run of a stage program."""
 
     PENDING = "pending"
-    """Made, and not executing yet."""
+    """Created, and not executing yet."""
     RUNNING = "running"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     ENDING = "ending"
-    """Deleted, and something of it may still execute: neither usable nor absent."""
+    """Deleted, while something of it may still execute: it can neither be used nor ignored."""
 
 
 ALIVE = frozenset({RunState.PENDING, RunState.RUNNING, RunState.ENDING})
@@ -33,12 +34,13 @@ ALIVE = frozenset({RunState.PENDING, RunState.RUNNING, RunState.ENDING})
 
 @dataclass(frozen=True)
 class Trouble:
-    """Why something stands still: what the scheduler, the kubelet or the kernel said."""
+    """A problem that the scheduler, the kubelet, the kernel or a stage program reported."""
 
     reason: str
+    """A Reason, or one that another release of a stage program or the kubelet reported."""
     message: str
     final: bool = False
-    """Whether it stays so until somebody edits something."""
+    """True when it stays until a person edits something."""
 
 
 @dataclass(frozen=True)
@@ -50,18 +52,23 @@ class Run:
     key: str
     attempt: int
     settings: str
-    """Hash of the pod settings that it was made with."""
+    """Hash of the settings that it was created with."""
     state: RunState
     created_at: datetime
     started_at: datetime | None = None
-    """When its program began; None before, and where nobody can tell."""
+    """When its program began; None before that, and where it is unknown."""
     finished_at: datetime | None = None
     exit_code: int | None = None
-    """None while it runs, and when the pod vanished before anybody could read it."""
+    """None while it runs, and when the pod vanished before the code was read."""
     result: str | None = None
     """The termination log."""
     trouble: Trouble | None = None
     progress: TrainProgress | StepProgress | None = None
+
+    @property
+    def stoppable(self) -> bool:
+        """True when it executes, or may begin to, and was not told to end."""
+        return self.state in (RunState.PENDING, RunState.RUNNING)
 
 
 @dataclass(frozen=True)
@@ -71,74 +78,69 @@ class Claim:
     name: str
     uid: str
     owned: bool
-    """Whether it goes when the SpeechModel goes."""
+    """True when it is deleted together with the SpeechModel."""
 
 
 @dataclass(frozen=True)
 class Server:
-    """The Deployment."""
+    """The Deployment, or the local server."""
 
     version: str
-    """Of its pod template."""
+    """Published version that its newest pods serve."""
     replicas: int
     ready_replicas: int
     settled: bool
-    """Every replica is of the newest template and ready."""
+    """True when every replica has the newest pod template and is ready."""
     trouble: Trouble | None = None
 
 
 @dataclass(frozen=True)
 class Purge:
-    """The Job that removes what was published."""
+    """The Job that removes published objects."""
 
     finished: bool
+    created_at: datetime
     failure: Trouble | None = None
-    created_at: datetime | None = None
-    """None when it could not even be made."""
-
-
-@dataclass(frozen=True)
-class Identity:
-    """Which SpeechModel."""
-
-    namespace: str
-    name: str
-    uid: str
 
 
 @dataclass(frozen=True)
 class Observed:
     """Everything that a plan is made from."""
 
-    identity: Identity
+    owner: Owner
     generation: int
     spec: SpeechModelSpec
     status: SpeechModelStatus
     now: datetime
     workspace: PurePosixPath
-    """Where stages find the model's folder."""
+    """The model's workspace folder, as stage programs see it."""
     dataset: PurePosixPath
-    """Where prepare finds the dataset."""
+    """The dataset's folder, as prepare sees it."""
     settings: Mapping[StageName, str] = field(default_factory=dict)
-    """Hash of the pod settings that each stage would be run with now."""
+    """Hash of the settings that a run of each stage would be created with now."""
     runs: tuple[Run, ...] = ()
     claim: Claim | None = None
     server: Server | None = None
     purge: Purge | None = None
     annotations: Mapping[str, str] = field(default_factory=dict)
     deleted_at: datetime | None = None
-    training_clock: timedelta = timedelta(seconds=10)
-    """How often the trainer's progress is looked at."""
+    progress_interval: timedelta = timedelta(seconds=10)
+    """Time between two looks at the trainer's progress."""
     finalizer: bool = False
-    """Whether ours is set."""
+    """True while our finalizer is set."""
     interrupted: bool = False
-    """Whether somebody is ending the engine, so that nothing more may be started."""
+    """True while the local command is being interrupted, so that nothing more may start."""
 
     def run(self, name: str | None) -> Run | None:
-        """The run of that name."""
+        """Return the run of that name."""
         return next((run for run in self.runs if run.name == name), None)
 
     @property
+    def task(self) -> Task:
+        """The part that keys and input documents are made from."""
+        return Task(self.owner, self.spec, self.workspace, self.dataset)
+
+    @property
     def retry_token(self) -> str | None:
-        """The value of the annotation that asks for another try."""
+        """The value of the retry annotation."""
         return self.annotations.get(RETRY_ANNOTATION)

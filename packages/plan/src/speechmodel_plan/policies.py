@@ -1,154 +1,175 @@
-"""Why a stage may not run: each policy looks at one thing, the chains are the documentation.
+"""Policies: why a stage may not run. Each looks at one thing, and the chains are the documentation.
 
-A policy is `Situation -> Finding or None`; the first Finding of a chain is what the user reads.
+A policy maps a Situation to a Finding or None. The first Finding of a chain is what the user reads.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from speechmodel_api.reasons import Reason
 from speechmodel_api.stages import StageName
-from speechmodel_api.status import StageState, StageStatus
+from speechmodel_api.status import StageState
 from speechmodel_api.times import format_time
 
-from speechmodel_plan.observed import ALIVE, STUCK, Observed, Run, RunState
-from speechmodel_plan.outcome import active_seconds
+from speechmodel_plan.observed import ALIVE, Observed, Run, RunState, Trouble
+from speechmodel_plan.records import StageRecord
 
-IMAGE_REASONS = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"}
+IMAGE_REASONS = {
+    Reason.ERR_IMAGE_PULL,
+    Reason.IMAGE_PULL_BACK_OFF,
+    Reason.INVALID_IMAGE_NAME,
+    Reason.ERR_IMAGE_NEVER_PULL,
+}
 IMAGE_PATIENCE = timedelta(minutes=5)
-"""How long an image may fail to be pulled before a new attempt is made."""
+"""Time that an image may fail to be pulled before a new attempt is made."""
 
 
 @dataclass(frozen=True)
 class Situation:
-    """A stage that is to run, its record, and the runs that there are."""
+    """A stage that is due, its record, and the runs that exist."""
 
     seen: Observed
     stage: StageName
     key: str
-    entry: StageStatus | None
+    record: StageRecord | None
 
     @property
     def run(self) -> Run | None:
         """The run of the record."""
-        return self.seen.run(self.entry.job) if self.entry else None
+        return self.seen.run(self.record.run) if self.record else None
+
+    @property
+    def same_key(self) -> bool:
+        """True when the record is about the key that is due."""
+        return self.record is not None and self.record.key == self.key
 
     @property
     def same(self) -> bool:
-        """Whether the record is about the key and pod settings that are asked for now."""
+        """True when the record is about the key and the settings that are due."""
         return (
-            self.entry is not None
-            and self.entry.key == self.key
-            and self.entry.settings == self.seen.settings.get(self.stage)
+            self.record is not None and self.same_key and self.record.settings == self.seen.settings.get(self.stage, "")
         )
+
+    @property
+    def retry_requested(self) -> bool:
+        """True when the retry annotation has a value that the record's run did not have."""
+        token = self.seen.retry_token
+        return token is not None and self.record is not None and token != self.record.retry_token
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Why not."""
+    """The answer of a policy that objects."""
 
     reason: str
     message: str
     until: datetime | None = None
-    """When to look again, if it is known."""
+    """When to look again, if that is known."""
     final: bool = False
-    """Whether the run, if there is one, must not go on and the stage waits for somebody."""
+    """True when a run must not continue and the stage waits for a person."""
+
+    @property
+    def trouble(self) -> Trouble:
+        """The finding as a record keeps it."""
+        return Trouble(self.reason, self.message)
 
 
 Policy = Callable[[Situation], Finding | None]
 
 
 def suspended(at: Situation) -> Finding | None:
-    """spec.suspend: no stage runs; nor while the local command is being interrupted."""
+    """No stage runs while spec.suspend is true, or while the local command is being interrupted."""
     if at.seen.interrupted:
-        return Finding("Interrupted", "interrupted: what was saved is kept; call the command again to go on")
+        message = "interrupted: everything that was saved is kept; run the same command to continue"
+        return Finding(Reason.INTERRUPTED, message)
     if at.seen.spec.suspend:
-        return Finding("Suspended", "spec.suspend is true: no stage runs; what was saved is kept")
+        message = "spec.suspend is true: no stage runs, and everything that was saved is kept"
+        return Finding(Reason.SUSPENDED, message)
     return None
 
 
 def superseded(at: Situation) -> Finding | None:
-    """The run was made for another key or with other pod settings."""
-    if at.entry is None or at.entry.state is not StageState.RUNNING or at.same:
+    """A run that was created for another key or with other settings is stopped."""
+    if at.record is None or at.record.state is not StageState.RUNNING or at.same:
         return None
-    what = "the pod settings were" if at.entry.key == at.key else "the spec was"
-    return Finding("Superseded", f"{what} edited: the running attempt is stopped, and a new one follows")
+    edited = "the pod settings were" if at.same_key else "the spec was"
+    message = f"{edited} edited: the running attempt is stopped, and a new one follows"
+    return Finding(Reason.SUPERSEDED, message)
 
 
 def over_deadline(at: Situation) -> Finding | None:
-    """training.activeDeadlineSeconds, over all attempts."""
+    """training.activeDeadlineSeconds limits all attempts together."""
     limit = at.seen.spec.training.active_deadline_seconds
-    if limit is None or at.stage is not StageName.TRAIN or at.entry is None or at.entry.key != at.key:
+    if limit is None or at.stage is not StageName.TRAIN or at.record is None or not at.same_key:
         return None
-    if active_seconds(at.entry, at.run, at.seen.now) < limit:
+    if at.record.run_time(at.run, at.seen.now) < limit:
         return None
-    advice = "raise training.activeDeadlineSeconds; training then continues from its last checkpoint"
-    return Finding("DeadlineExceeded", f"training ran for {limit} s, all attempts together; {advice}", final=True)
+    advice = "raise training.activeDeadlineSeconds, and training continues from its last checkpoint"
+    message = f"training ran for {limit} s over all attempts; {advice}"
+    return Finding(Reason.DEADLINE_EXCEEDED, message, final=True)
 
 
 def image_unavailable(at: Situation) -> Finding | None:
-    """A Job keeps the image that it was made with: a new attempt takes the one that the operator has now."""
+    """A Job keeps its image for life, so after a while a new attempt uses the one that the operator has now."""
     run = at.run
-    if (
-        run is None
-        or run.state is not RunState.PENDING
-        or run.trouble is None
-        or run.trouble.reason not in IMAGE_REASONS
-    ):
+    if run is None or run.state is not RunState.PENDING or run.trouble is None:
         return None
-    if at.seen.now - run.created_at < IMAGE_PATIENCE:
+    if run.trouble.reason not in IMAGE_REASONS or at.seen.now - run.created_at < IMAGE_PATIENCE:
         return None
-    return Finding(
-        run.trouble.reason, f"{run.trouble.message} (a new attempt is made with the operator's present images)"
-    )
+    message = f"{run.trouble.message} (a new attempt is made with the operator's current images)"
+    return Finding(run.trouble.reason, message)
 
 
 def failed_for_good(at: Situation) -> Finding | None:
-    """A failure that the same spec would meet again."""
-    entry = at.entry
-    if entry is None or entry.state is not StageState.FAILED or not at.same or _asked_again(at):
+    """A failure that the same spec would meet again waits for a person."""
+    record = at.record
+    if record is None or record.state is not StageState.FAILED or not at.same or at.retry_requested:
         return None
-    if entry.reason == "DeadlineExceeded":
+    trouble = record.trouble or Trouble(Reason.FAILED, "the stage failed and gave no reason")
+    if trouble.reason == Reason.DEADLINE_EXCEEDED:
         return None  # over_deadline decides: a higher limit is enough
-    return Finding(entry.reason or "Failed", entry.message or "failed", final=True)
+    return Finding(trouble.reason, trouble.message, final=True)
 
 
 def backing_off(at: Situation) -> Finding | None:
-    """A failure that may heal: not before retryAt."""
-    entry = at.entry
-    if entry is None or entry.state is not StageState.WAITING or entry.retry_at is None or entry.key != at.key:
+    """A failure that may recover is not tried again before retryAt."""
+    record = at.record
+    if record is None or record.state is not StageState.WAITING or record.retry_at is None or not at.same_key:
         return None
-    until = entry.retry_at
-    if until <= at.seen.now or _asked_again(at):
+    if record.retry_at <= at.seen.now or at.retry_requested:
         return None
-    return Finding(
-        entry.reason or "Waiting", f"{entry.message or 'failed'} (tried again at {format_time(entry.retry_at)})", until
-    )
+    trouble = record.trouble or Trouble(Reason.WAITING, "the last attempt failed")
+    message = f"{trouble.message} (next attempt at {format_time(record.retry_at)})"
+    return Finding(trouble.reason, message, record.retry_at)
 
 
 def predecessor_alive(at: Situation) -> Finding | None:
-    """One writer: whatever still executes, of this stage or another, must be gone first."""
+    """One writer: a run of any stage that may still execute must end first."""
     alive = [run for run in at.seen.runs if run.state in ALIVE]
     if not alive:
         return None
     until = at.seen.now + timedelta(seconds=5)
-    if stuck := next((run.trouble for run in alive if run.trouble and run.trouble.reason == STUCK), None):
+    troubles = (run.trouble for run in alive if run.trouble)
+    if stuck := next((trouble for trouble in troubles if trouble.reason == Reason.POD_STUCK), None):
         return Finding(stuck.reason, stuck.message, until)
-    return Finding("WaitingForPods", f"waits for {', '.join(sorted(run.name for run in alive))} to end", until)
+    names = ", ".join(sorted(run.name for run in alive))
+    return Finding(Reason.WAITING_FOR_PODS, f"waiting for {names} to end", until)
 
 
 def claim_missing(at: Situation) -> Finding | None:
-    """The workspace claim is made first."""
-    if at.seen.claim is None:
-        name = at.seen.spec.training.storage.claim_name
-        made = "the workspace claim is being made, or one of its name is still being deleted"
-        message = f"PersistentVolumeClaim {name} is not there; make it" if name else made
-        return Finding("WaitingForClaim", message, at.seen.now + timedelta(seconds=10 if name else 1))
-    return None
+    """The workspace claim comes first."""
+    if at.seen.claim is not None:
+        return None
+    if name := at.seen.spec.training.storage.claim_name:
+        until = at.seen.now + timedelta(seconds=10)
+        return Finding(Reason.WAITING_FOR_CLAIM, f"PersistentVolumeClaim {name} does not exist; create it", until)
+    message = "the workspace claim is being created, or an earlier one of its name is still being deleted"
+    return Finding(Reason.WAITING_FOR_CLAIM, message, at.seen.now + timedelta(seconds=1))
 
 
 WHY_STOP: tuple[Policy, ...] = (suspended, superseded, over_deadline, image_unavailable)
-"""Why a run must not go on."""
+"""Why a run must not continue."""
 WHY_NOT_START: tuple[Policy, ...] = (
     suspended,
     over_deadline,
@@ -161,10 +182,5 @@ WHY_NOT_START: tuple[Policy, ...] = (
 
 
 def first(chain: tuple[Policy, ...], situation: Situation) -> Finding | None:
-    """The first finding of a chain."""
+    """Return the first finding of a chain."""
     return next((finding for policy in chain if (finding := policy(situation))), None)
-
-
-def _asked_again(at: Situation) -> bool:
-    token = at.seen.retry_token
-    return token is not None and at.entry is not None and token != at.entry.retry_token

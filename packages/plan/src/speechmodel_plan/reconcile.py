@@ -1,38 +1,55 @@
-"""One step: look, decide, do, say. Whoever reads this function sees all that the operator and the local engine do."""
+"""One step: observe, plan, apply, report. This function is all that the operator and the local engine do."""
 
 from datetime import timedelta
 from typing import Protocol
 
-from speechmodel_plan.observed import Observed
-from speechmodel_plan.plan import Plan, make_plan
+from speechmodel_plan.deletion import plan_deletion
+from speechmodel_plan.observed import Observed, Trouble
+from speechmodel_plan.plan import Done, Plan, Report, plan_step
 
 
 class Engine(Protocol):
-    """What makes a plan true: a cluster, or subprocesses on this machine."""
+    """Makes plans true: on a cluster, or with subprocesses on this machine."""
 
     async def observe(self) -> Observed | None:
-        """Everything that a plan is made from, read live; None when the SpeechModel is gone."""
+        """Return everything that a plan is made from, read live; None when the SpeechModel is gone."""
 
-    async def apply(self, plan: Plan) -> None:
-        """Make it true. Doing it twice does no harm."""
+    async def apply(self, plan: Plan) -> Done:
+        """Make the plan true. Applying it twice does no harm."""
 
-    async def report(self, plan: Plan) -> None:
-        """Write the status if it changed, and post the events."""
+    async def report(self, report: Report) -> None:
+        """Write the status if it changed, and post the Events."""
 
 
 class Gone(Exception):
     """The SpeechModel does not exist any more."""
 
 
-async def reconcile(engine: Engine) -> timedelta | None:
-    """One step towards the spec; gives when to look again at the latest, None for not before something happens.
+class StepFailed(Exception):
+    """A part of the plan could not be applied. It is reported already; the step is repeated after a delay."""
 
-    What is done comes before what is said: if this ends in between, the next step finds by name what was made.
+    def __init__(self, failure: Trouble) -> None:
+        super().__init__(failure.message)
+        self.reason = failure.reason
+
+
+async def reconcile(engine: Engine) -> timedelta | None:
+    """Take one step towards the spec; return the time until the next one, None when an event has to come first.
+
+    What is done precedes what is reported: if the process ends in between, the next step finds by name what was created.
     """
     seen = await engine.observe()
     if seen is None:
         raise Gone
     plan = make_plan(seen)
-    await engine.apply(plan)
-    await engine.report(plan)
+    done = await engine.apply(plan)
+    report = plan.after(done)
+    await engine.report(report)
+    if report.failure is not None:
+        raise StepFailed(report.failure)
     return plan.look_again
+
+
+def make_plan(seen: Observed) -> Plan:
+    """Return the plan: a step of a deletion, or a step towards the spec."""
+    return plan_deletion(seen) if seen.deleted_at is not None else plan_step(seen)

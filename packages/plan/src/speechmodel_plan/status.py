@@ -1,8 +1,9 @@
-"""The status, computed whole by one function: nothing edits it in place."""
+"""The status, computed whole by one function; nothing edits it afterwards."""
 
 from datetime import datetime, timedelta
 
 from speechmodel_api.progress import TrainProgress
+from speechmodel_api.reasons import Reason
 from speechmodel_api.stages import StageName
 from speechmodel_api.status import (
     HISTORY_LENGTH,
@@ -12,51 +13,59 @@ from speechmodel_api.status import (
     ServingStatus,
     SpeechModelStatus,
     StageState,
-    StageStatus,
     TrainingStatus,
 )
-from speechmodel_api.times import whole_seconds
 
-from speechmodel_plan.conditions import DOING, LONGEST_MESSAGE, Verdict, conditions, stamp
-from speechmodel_plan.observed import Observed
-from speechmodel_plan.pipeline import Pipeline, StageRun
+from speechmodel_plan.conditions import Verdict, stamp, verdicts
+from speechmodel_plan.decision import Decision, Idle
+from speechmodel_plan.observed import Observed, Trouble
+from speechmodel_plan.records import Records, StageRecord
+from speechmodel_plan.stages.convert import CONVERT
+from speechmodel_plan.stages.evaluate import EVALUATE
+from speechmodel_plan.stages.publish import PUBLISH
+from speechmodel_plan.stages.stage import Outputs
+from speechmodel_plan.stages.train import TRAIN
 
-PROGRESS_EVERY = timedelta(seconds=15)
-"""Within an epoch, progress is written no more often than this."""
+PROGRESS_INTERVAL = timedelta(seconds=15)
+"""Least time between two progress writes within an epoch."""
 
 
-def compute_status(seen: Observed, pipeline: Pipeline, url: str | None) -> SpeechModelStatus:
-    """Everything that the operator has to say."""
-    model = published_model(seen, pipeline)
-    found = conditions(seen, pipeline, model)
-    training = _training(seen, pipeline)
-    history = seen.status.history
+def compute_status(
+    seen: Observed, records: Records, decision: Decision, failure: Trouble | None = None
+) -> SpeechModelStatus:
+    """Return the whole status. A `failure` of the engine to apply the plan becomes the reason of Ready."""
+    before, model = seen.status, published_model(seen, decision)
+    found = verdicts(decision, records, seen.spec.serving, seen.server, model)
+    if failure is not None:
+        found[ConditionType.READY] = Verdict(False, failure.reason, failure.message)
+    training = _training(seen, records.get(StageName.TRAIN), decision.done)
+    history = before.history
     if model is not None and all(_place(model) != _place(old) for old in history):
         history = (model, *history)[:HISTORY_LENGTH]
-    ready = next(c for c in found if c.type == ConditionType.READY)
     return SpeechModelStatus(
         observed_generation=seen.generation,
-        phase=_phase(seen, pipeline, ready=ready.status == "True"),
+        phase=_phase(decision, records, suspend=seen.spec.suspend, ready=found[ConditionType.READY].holds),
         progress=f"{training.epoch}/{seen.spec.training.max_epochs}" if training else None,
-        conditions=found,
+        conditions=stamp(found, before.conditions, seen.generation, seen.now),
         training=training,
-        stages=tuple(_bounded(entry) for entry in pipeline.stages),
+        stages=tuple(record.to_status() for record in records),
         latest_version=model.version if model else None,
         model=model,
         serving=_serving(seen),
-        url=url if seen.spec.serving and seen.server else None,
+        url=_url(seen) if seen.spec.serving and seen.server else None,
         history=history,
     )
 
 
-def published_model(seen: Observed, pipeline: Pipeline) -> ModelStatus | None:
-    """The version that is to be served: that of the present spec once it is published, the one before until then."""
-    if pipeline.target is not None:
+def published_model(seen: Observed, decision: Decision) -> ModelStatus | None:
+    """Return the version to serve: that of the current spec once it is published, and the one before until then."""
+    if not isinstance(decision, Idle):
         return seen.status.model
-    published, converted, evaluated = pipeline.done.publish, pipeline.done.convert, pipeline.done.evaluate
+    done = decision.done
+    published, converted, evaluated = done.of(PUBLISH), done.of(CONVERT), done.of(EVALUATE)
     s3 = seen.spec.publish.s3
     place = (published.version_uri, s3.endpoint)
-    known = [m for m in (seen.status.model, *seen.status.history) if m and _place(m) == place]
+    known = [model for model in (seen.status.model, *seen.status.history) if model and _place(model) == place]
     return ModelStatus(
         version=published.version,
         wer=_rounded(evaluated.wer),
@@ -69,78 +78,57 @@ def published_model(seen: Observed, pipeline: Pipeline) -> ModelStatus | None:
         endpoint=s3.endpoint,
         region=s3.region,
         secret_name=s3.secret_ref.name if s3.secret_ref else None,
-        published_at=known[0].published_at if known else whole_seconds(seen.now),
+        published_at=known[0].published_at if known else seen.now,
     )
 
 
-def failure_status(
-    before: SpeechModelStatus, generation: int, reason: str, message: str, now: datetime
-) -> SpeechModelStatus:
-    """The status after a reconciliation that raised: everything as it was, and Ready says why."""
-    verdicts = [
-        (c.type, Verdict(c.status == "True", c.reason, c.message))
-        for c in before.conditions
-        if c.type != ConditionType.READY
-    ]
-    verdicts.append((ConditionType.READY, Verdict(False, reason, message)))
-    stamped = stamp(verdicts, before.conditions, generation, now)
-    return before.model_copy(update={"conditions": stamped})
-
-
-def without_run(status: SpeechModelStatus, run: StageRun) -> SpeechModelStatus:
-    """The status when that run could not be made: its attempt is still to come."""
-    entries = (run.before if entry.name is run.stage else entry for entry in status.stages)
-    return status.model_copy(update={"stages": tuple(entry for entry in entries if entry is not None)})
+def failed_status(before: SpeechModelStatus, generation: int, failure: Trouble, now: datetime) -> SpeechModelStatus:
+    """Return the status after a step that failed unexpectedly: as it was, with the failure as the reason of Ready."""
+    ready = {ConditionType.READY: Verdict(False, failure.reason, failure.message)}
+    others = tuple(condition for condition in before.conditions if condition.type != ConditionType.READY)
+    return before.model_copy(update={"conditions": (*others, *stamp(ready, before.conditions, generation, now))})
 
 
 def deleting_status(seen: Observed, message: str) -> SpeechModelStatus:
-    """The status of a SpeechModel that is on its way out."""
-    verdict = [(ConditionType.READY, Verdict(False, "Deleting", message))]
-    return seen.status.model_copy(
-        update={
-            "phase": Phase.DELETING,
-            "conditions": stamp(verdict, seen.status.conditions, seen.generation, seen.now),
-        }
-    )
+    """Return the status of a SpeechModel that is being deleted."""
+    ready = {ConditionType.READY: Verdict(False, Reason.DELETING, message)}
+    conditions = stamp(ready, seen.status.conditions, seen.generation, seen.now)
+    return seen.status.model_copy(update={"phase": Phase.DELETING, "conditions": conditions})
 
 
-def _training(seen: Observed, pipeline: Pipeline) -> TrainingStatus | None:
-    """The newest progress; the old one again when the new one says little more."""
-    entry = next((e for e in pipeline.stages if e.name is StageName.TRAIN), None)
+def _training(seen: Observed, record: StageRecord | None, done: Outputs) -> TrainingStatus | None:
+    """Return the newest progress, or the old one while the new one adds little."""
     recorded = seen.status.stage(StageName.TRAIN)
-    before = seen.status.training if entry and recorded and entry.key == recorded.key else None
-    if entry and entry.state is StageState.SUCCEEDED and pipeline.target not in (StageName.PREPARE, StageName.TRAIN):
-        trained = pipeline.done.train
+    before = seen.status.training if record and recorded and record.key == recorded.key else None
+    if record is None:
+        return before
+    if TRAIN in done and record.state is StageState.SUCCEEDED:
+        trained = done.of(TRAIN)
         return TrainingStatus(
             epoch=trained.epoch,
             loss=_rounded(trained.loss),
             dev_loss=_rounded(trained.dev_loss),
-            progress_time=entry.finished_at,
+            progress_time=record.finished_at,
         )
-    run = seen.run(entry.job) if entry else None
+    run = seen.run(record.run)
     if run is None or not isinstance(run.progress, TrainProgress):
         return before
-    now = _from_record(run.progress, before)
-    if before is None or now.epoch != before.epoch:
-        return now
-    if before.progress_time and seen.now - before.progress_time < PROGRESS_EVERY:
-        return before
-    return now
+    newest = _from_progress(run.progress, before)
+    recent = before and before.progress_time and seen.now - before.progress_time < PROGRESS_INTERVAL
+    return before if before and newest.epoch == before.epoch and recent else newest
 
 
-def _from_record(record: TrainProgress, before: TrainingStatus | None) -> TrainingStatus:
-    left = record.max_epochs - record.epoch - record.fraction
-    completion = None
-    if before and before.progress_time and record.epoch > before.epoch:
-        took = (record.time - before.progress_time) / (record.epoch - before.epoch)
-        completion = whole_seconds(record.time + took * left)
-    elif before:
-        completion = before.estimated_completion_time
+def _from_progress(progress: TrainProgress, before: TrainingStatus | None) -> TrainingStatus:
+    epochs_left = progress.max_epochs - progress.epoch - progress.fraction
+    completion = before.estimated_completion_time if before else None
+    if before and before.progress_time and progress.epoch > before.epoch:
+        per_epoch = (progress.time - before.progress_time) / (progress.epoch - before.epoch)
+        completion = progress.time + per_epoch * epochs_left
     return TrainingStatus(
-        epoch=record.epoch,
-        loss=_rounded(record.loss),
-        dev_loss=_rounded(record.dev_loss),
-        progress_time=whole_seconds(record.time),
+        epoch=progress.epoch,
+        loss=_rounded(progress.loss),
+        dev_loss=_rounded(progress.dev_loss),
+        progress_time=progress.time,
         estimated_completion_time=completion,
     )
 
@@ -153,29 +141,28 @@ def _serving(seen: Observed) -> ServingStatus | None:
     return ServingStatus(version=server.version if server.settled else before, ready_replicas=server.ready_replicas)
 
 
-def _phase(seen: Observed, pipeline: Pipeline, *, ready: bool) -> Phase:
+def _url(seen: Observed) -> str | None:
+    if seen.spec.serving is None:
+        return None
+    return f"http://{seen.spec.serving.service.name or seen.owner.name}.{seen.owner.namespace}.svc"
+
+
+def _phase(decision: Decision, records: Records, *, suspend: bool, ready: bool) -> Phase:
     if ready:
         return Phase.READY
-    if pipeline.target is None:
+    if isinstance(decision, Idle):
         return Phase.DEPLOYING
-    if seen.spec.suspend:
+    if suspend:
         return Phase.SUSPENDED
-    entry = next((e for e in pipeline.stages if e.name is pipeline.target), None)
-    if entry is None:
+    record = records.get(decision.stage.name)
+    if record is None:
         return Phase.PENDING
-    return Phase.FAILED if entry.state is StageState.FAILED else Phase(DOING[pipeline.target])
+    return Phase.FAILED if record.state is StageState.FAILED else Phase(decision.stage.running.value)
 
 
 def _place(model: ModelStatus) -> tuple[str, str | None]:
-    """The same version may be published at several places."""
+    """Return what tells two publications apart: one version may be published at several places."""
     return model.version_uri, model.endpoint
-
-
-def _bounded(entry: StageStatus) -> StageStatus:
-    """Schedulers and kubelets say as much as they like."""
-    if entry.message is None or len(entry.message) <= LONGEST_MESSAGE:
-        return entry
-    return entry.model_copy(update={"message": entry.message[:LONGEST_MESSAGE]})
 
 
 def _rounded(value: float | None) -> float | None:

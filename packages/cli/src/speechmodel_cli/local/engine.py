@@ -1,4 +1,4 @@
-"""The engine that makes a plan true with subprocesses: one model, one state folder, one process at a time."""
+"""The engine that makes plans true with subprocesses: one model, one state folder, one run at a time."""
 
 import asyncio
 import shutil
@@ -10,13 +10,13 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from speechmodel_api.progress import StepProgress, TrainProgress, parse_progress
-from speechmodel_api.spec import S3Location
-from speechmodel_api.stages import PublishInput, StageName
+from speechmodel_api.stages import StageName
 from speechmodel_api.status import ConditionType, SpeechModelStatus
-from speechmodel_plan.observed import RETRY_ANNOTATION, Claim, Identity, Observed, Run
-from speechmodel_plan.pipeline import StageRun
-from speechmodel_plan.plan import Plan
-from speechmodel_plan.programs import PROGRAMS
+from speechmodel_plan.observed import RETRY_ANNOTATION, Claim, Observed, Run
+from speechmodel_plan.plan import Done, Plan, Report, StageRun
+from speechmodel_plan.stages import STAGES, stage_named
+from speechmodel_plan.stages.publish import bucket
+from speechmodel_plan.task import Owner
 
 from speechmodel_cli.local import programs
 from speechmodel_cli.local.child import Child
@@ -28,26 +28,26 @@ from speechmodel_cli.local.server import LocalServer
 from speechmodel_cli.local.state import ModelState
 
 SETTINGS = "local"
-"""Stands for the hash of the pod settings, which are the same for every run here."""
+"""In place of the hash of the pod settings: they are the same for every run here."""
 LOOK_SECONDS = 1.0
-"""Within an epoch, progress makes the plan anew no more often than this."""
+"""Least time between two steps that progress within an epoch causes."""
 
 
 class Watcher(Protocol):
-    """Who is told what happens."""
+    """Receives what happens."""
 
     def progressed(self, stage: StageName, record: TrainProgress | StepProgress) -> None:
-        """A stage wrote a progress record."""
+        """Take a progress record of a stage."""
 
-    def reported(self, before: SpeechModelStatus, plan: Plan) -> None:
-        """A plan was made and done; `before` is the status that it began from."""
+    def reported(self, before: SpeechModelStatus, report: Report) -> None:
+        """Take the report of a step; `before` is the status that the step began with."""
 
 
 class LocalEngine:
     """Observes, applies and reports for one model. The caller holds the state's lock.
 
-    Each engine asks once more for what had failed, as the annotation speechops.dev/retry does on a cluster: calling the
-    command again *is* the wish to try again.
+    Running the command again is a request to retry what failed, as a new value of the annotation
+    speechops.dev/retry is on a cluster.
     """
 
     def __init__(
@@ -68,10 +68,10 @@ class LocalEngine:
         self.status = state.read_status()
         self.interrupted = False
         self.changed = asyncio.Event()
-        """Set when it is worth making a plan."""
+        """Set when another step is due."""
 
     async def __aenter__(self) -> Self:
-        """Processes of a predecessor that was killed are ended, should the kernel not have done so."""
+        """End the processes of a predecessor that was killed, in case the kernel did not."""
         for folder in self._run_folders():
             if not folder.ended() and (process := folder.process()):
                 kill_group(process)
@@ -80,7 +80,7 @@ class LocalEngine:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
-        """Nothing that was started is left."""
+        """End everything that was started."""
         self.kill()
         await asyncio.gather(*(child.wait() for child in self._children.values()))
         if self.server is not None:
@@ -89,22 +89,22 @@ class LocalEngine:
 
     @property
     def busy(self) -> bool:
-        """Whether a program runs that was started for the plan."""
+        """True while a program runs that the engine started."""
         serving = self.server is not None and self.server.running
         return serving or any(child.running for child in self._children.values())
 
     @property
     def suspended(self) -> bool:
-        """Whether nothing may be started, by the manifest or by interrupt()."""
+        """True while nothing may start, because of the manifest or of interrupt()."""
         return self.interrupted or self._spec.suspend
 
     def settled(self, look_again: timedelta | None) -> bool:
-        """Whether nothing more will happen, when a plan asks to look again after `look_again`."""
+        """Return True when nothing more will happen, given the time until the next step that the plan asked for."""
         ended = self.server is not None and self.server.failed
         return not self.busy and (look_again is None or self.suspended or ended)
 
     def interrupt(self) -> None:
-        """The first time, what runs is to save its work and end; the second time it is killed."""
+        """Let every program save its work and end; called again, kill them."""
         if self.interrupted:
             self.kill()
         self.interrupted = True
@@ -120,18 +120,18 @@ class LocalEngine:
             self.server.kill()
 
     async def observe(self) -> Observed:
-        """Everything that a plan is made from, read from the state folder."""
+        """Return everything that a plan is made from, read from the state folder."""
         claim_uid = self._state.claim_uid()
         serving = None if self.interrupted else self._spec.serving
         return Observed(
-            identity=Identity(self._model.namespace, self._model.name, self._record.uid),
+            owner=Owner(self._model.namespace, self._model.name, self._record.uid),
             generation=self._record.generation,
             spec=self._spec.model_copy(update={"suspend": self.suspended, "serving": serving}),
             status=self.status,
             now=datetime.now(UTC),
             workspace=PurePosixPath(self._state.workspace),
             dataset=PurePosixPath(self._model.dataset),
-            settings=dict.fromkeys(StageName, SETTINGS),
+            settings={stage.name: SETTINGS for stage in STAGES},
             runs=tuple(run for folder in self._run_folders() if (run := self._observe(folder))),
             claim=Claim("workspace", claim_uid, owned=True) if claim_uid else None,
             server=self.server.observe() if self.server and serving else None,
@@ -139,8 +139,8 @@ class LocalEngine:
             interrupted=self.interrupted,
         )
 
-    async def apply(self, plan: Plan) -> None:
-        """Make it true."""
+    async def apply(self, plan: Plan) -> Done:
+        """Make the plan true. Anything that cannot be done raises a LocalError, which ends the command."""
         if plan.claim is not None and self._state.claim_uid() is None:
             self._state.make_claim()
             self.changed.set()
@@ -154,26 +154,27 @@ class LocalEngine:
             await self._start(plan.start)
         if self.server is not None and not self.interrupted:
             await self.server.serve(plan.serving, self.changed.set)
+        return Done()
 
-    async def report(self, plan: Plan) -> None:
-        """Write the status if it changed, and tell the watcher."""
-        before, self.status = self.status, plan.status
+    async def report(self, report: Report) -> None:
+        """Write the status if it changed, and pass the report to the watcher."""
+        before, self.status = self.status, report.status
         if self.status != before:
             self._state.write_status(self.status)
-        published = any(c.type == ConditionType.PUBLISHED and c.status == "True" for c in self.status.conditions)
-        if published and self.status.model is not None:
-            target = S3Location.model_validate(self._spec.publish.s3.model_dump(exclude={"secret_ref"}))
-            self._state.note_target(self.status.model.version, target)
-        self._watcher.reported(before, plan)
+        published = self.status.condition(ConditionType.PUBLISHED)
+        if published and published.status == "True" and self.status.model is not None:
+            self._state.note_target(self.status.model.version, bucket(self._spec))
+        self._watcher.reported(before, report)
 
     async def _start(self, start: StageRun) -> None:
         if start.name in self._children:
             return
+        stage = stage_named(start.stage)
         self._store.require(self._model.spec.publish.s3)
-        if start.stage is StageName.PREPARE:
+        if stage.needs.dataset:
             self._model.require_dataset()
-        program = programs.command(PROGRAMS[start.stage])
-        access = await self._store.open() if isinstance(start.document, PublishInput) else None
+        program = programs.command(stage.program)
+        access = await self._store.open() if stage.needs.credentials else None
         folder = RunFolder.make(self._state.runs, start, datetime.now(UTC))
         child = await Child.start(
             program,

@@ -1,13 +1,14 @@
-"""Runs of stage programs on disk: `runs/<run>/`, what a cluster keeps as a Job.
+"""Runs of stage programs on disk: `runs/<run>/`, the local counterpart of a Job.
 
-run.json        what it was made for
+run.json        stage, key, attempt and settings of the run
 input.json      the input document
-process.json    which process executes it
+process.json    the process that executes it
 log             stdout and stderr
 result.json     the StageResult
 exit_code       written last; its time is the end of the run
 """
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
@@ -16,21 +17,22 @@ from pydantic import BaseModel, ValidationError
 from speechmodel_api.base import Document
 from speechmodel_api.exit_codes import ExitCode
 from speechmodel_api.progress import StepProgress, TrainProgress, last_progress
+from speechmodel_api.reasons import Reason
 from speechmodel_api.stages import StageName
 from speechmodel_api.times import Time
 from speechmodel_plan.observed import Run, RunState, Trouble
-from speechmodel_plan.pipeline import StageRun
+from speechmodel_plan.plan import StageRun
 from speechmodel_stagekit.durable import replace_file
 
 from speechmodel_cli.local.processes import ProcessIdentity
 
 LOG_TAIL = 64 * 1024
-"""Bytes of a log that are searched for the newest progress record."""
+"""Bytes at the end of a log that are searched for the newest progress record."""
 Read = TypeVar("Read", bound=BaseModel)
 
 
 class RunRecord(Document):
-    """What a run was made for."""
+    """The stage, key, attempt and settings of a run."""
 
     stage: StageName
     key: str
@@ -52,7 +54,7 @@ class RunFolder:
 
     @classmethod
     def make(cls, runs: Path, start: StageRun, now: datetime) -> "RunFolder":
-        """The folder of a run that is about to start."""
+        """Make the folder of a run that is about to start."""
         made = cls(runs / start.name)
         made.folder.mkdir(parents=True, exist_ok=True)
         document = start.document
@@ -69,29 +71,29 @@ class RunFolder:
 
     @property
     def name(self) -> str:
-        """The run's."""
+        """The name of the run."""
         return self.folder.name
 
     def note_process(self, process: ProcessIdentity) -> None:
-        """Keep which process executes it."""
+        """Record the process that executes it."""
         replace_file(self._process, process.model_dump_json(by_alias=True))
 
     def process(self) -> ProcessIdentity | None:
-        """Which process executes or executed it; None when it ended before that was written."""
+        """Return the process that executes or executed it; None when it ended before that was recorded."""
         return _read(self._process, ProcessIdentity)
 
     def note_exit(self, code: int) -> None:
-        """Keep how it ended."""
+        """Record the exit code."""
         replace_file(self._exit_code, f"{code}\n")
 
     def ended(self) -> bool:
-        """Whether its exit code was written."""
+        """Return True when the exit code was recorded."""
         return self._exit_code.exists()
 
     def observe(self, *, alive: bool, stopping: bool, progress: TrainProgress | StepProgress | None) -> Run | None:
-        """The run as a plan sees it; None when it was never completely made.
+        """Return the run as a plan sees it; None when its folder is incomplete.
 
-        `progress` is the newest record of a run that we follow; of others it is looked for in the log.
+        `progress` is the newest record of a run that this process follows. For others the log is searched.
         """
         record = _read(self._record, RunRecord)
         if record is None:
@@ -112,26 +114,20 @@ class RunFolder:
         code = _exit_code(self._exit_code)
         last_sign = self._exit_code if code is not None else self.log if self.log.exists() else self._record
         lost = f"{run.name} ended without an exit code: it, or this machine, was killed; see {self.log}"
-        return Run(
-            name=run.name,
-            stage=run.stage,
-            key=run.key,
-            attempt=run.attempt,
-            settings=run.settings,
+        return replace(
+            run,
             state=RunState.SUCCEEDED if code == ExitCode.DONE else RunState.FAILED,
-            created_at=run.created_at,
             finished_at=datetime.fromtimestamp(last_sign.stat().st_mtime, UTC),
             exit_code=code,
             result=None if code is None else _text(self.result),
-            trouble=Trouble("ProcessLost", lost) if code is None else self._crash(code),
-            progress=run.progress,
+            trouble=Trouble(Reason.PROCESS_LOST, lost) if code is None else self._crash(code),
         )
 
     def _crash(self, code: int) -> Trouble | None:
-        """What to say of an end that the program itself said nothing about."""
+        """Return the trouble of a program that ended without a result."""
         if code == ExitCode.DONE or _text(self.result):
             return None
-        return Trouble("StageCrashed", f"{self.name} ended with exit code {code} and no result; see {self.log}")
+        return Trouble(Reason.STAGE_CRASHED, f"{self.name} ended with exit code {code} and no result; see {self.log}")
 
     def _logged_progress(self) -> TrainProgress | StepProgress | None:
         try:

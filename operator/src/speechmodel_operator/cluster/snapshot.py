@@ -1,0 +1,112 @@
+"""Snapshot: everything that one step reads of a SpeechModel and its children, parsed once and frozen."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import PurePosixPath
+
+from speechmodel_api.progress import StepProgress, TrainProgress
+from speechmodel_api.spec import SpeechModelSpec
+from speechmodel_plan import names
+from speechmodel_plan.observed import Observed
+from speechmodel_plan.stages import STAGES
+from speechmodel_plan.task import Owner
+
+from speechmodel_operator.cluster import observe
+from speechmodel_operator.cluster.api import CLAIMS, DEPLOYMENTS, JOBS, MODELS, PODS, SERVICES, Api
+from speechmodel_operator.cluster.views import Claim, Deployment, Job, Model, Pod, Service
+from speechmodel_operator.resources import labels, serving
+from speechmodel_operator.resources.jobs import Images
+from speechmodel_operator.resources.pod import DATASET_MOUNT, WORKSPACE_MOUNT, settings_hash
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The objects of one step. Jobs, Deployment and Services are the SpeechModel's own; the claim may be another's."""
+
+    owner: Owner
+    model: Model
+    spec: SpeechModelSpec
+    jobs: Mapping[str, Job]
+    """By name."""
+    pods: tuple[Pod, ...]
+    claim: Claim | None
+    deployment: Deployment | None
+    services: Mapping[str, Service]
+    """By name."""
+
+    @property
+    def has_finalizer(self) -> bool:
+        """True while our finalizer is set."""
+        return labels.FINALIZER in self.model.metadata.finalizers
+
+    @property
+    def purge(self) -> Job | None:
+        """The Job that removes published objects."""
+        return self.jobs.get(names.purge_name(self.owner.name, self.owner.uid))
+
+    def observed(
+        self,
+        images: Images,
+        progress: Mapping[str, TrainProgress | StepProgress],
+        progress_interval: timedelta,
+        now: datetime,
+    ) -> Observed:
+        """Return the snapshot as a plan sees it."""
+        metadata, spec = self.model.metadata, self.spec
+        server_pods = observe.with_stage(self.pods, labels.SERVER)
+        maker = None if spec.training.storage.claim_name else self.owner.name
+        return Observed(
+            owner=self.owner,
+            generation=metadata.generation,
+            spec=spec,
+            status=self.model.status,
+            now=now,
+            workspace=PurePosixPath(WORKSPACE_MOUNT, self.owner.name),
+            dataset=PurePosixPath(DATASET_MOUNT, spec.dataset.source.persistent_volume_claim.path),
+            settings={stage.name: settings_hash(stage, spec) for stage in STAGES},
+            runs=observe.stage_runs(self.jobs.values(), self.pods, progress, now),
+            claim=observe.claim_of(self.claim, self.owner.uid, maker),
+            server=observe.server_of(self.deployment, server_pods, now, self._wanted_deployment(images)),
+            purge=observe.purge_of(self.purge, self.pods, now),
+            annotations=metadata.annotations,
+            deleted_at=metadata.deletion_timestamp,
+            progress_interval=progress_interval,
+            finalizer=self.has_finalizer,
+        )
+
+    def _wanted_deployment(self, images: Images) -> str | None:
+        """Return the hash of the Deployment that the current spec asks for, for the version that is to be served now."""
+        if self.spec.serving is None or self.model.status.model is None:
+            return None
+        wanted = serving.deployment(images, self.owner, self.spec, self.model.status.model)
+        return serving.applied_hash(wanted)
+
+
+async def read_snapshot(api: Api, owner: Owner) -> Snapshot | None:
+    """Read the SpeechModel, and its children by label, filtered by owner; None when it is gone."""
+    model = await api.get(MODELS, owner.namespace, owner.name)
+    if model is None or model.metadata.uid != owner.uid:
+        return None
+    spec = SpeechModelSpec.model_validate(model.spec)
+    selector = f"{labels.MODEL}={owner.name}"
+    claim_name = spec.training.storage.claim_name or names.claim_name(owner.name)
+    jobs, pods, claim, deployment, services = await asyncio.gather(
+        api.find(JOBS, owner.namespace, selector),
+        api.find(PODS, owner.namespace, selector),
+        api.get(CLAIMS, owner.namespace, claim_name),
+        api.get(DEPLOYMENTS, owner.namespace, names.deployment_name(owner.name)),
+        api.find(SERVICES, owner.namespace, selector),
+    )
+    purge = names.purge_name(owner.name, owner.uid)
+    return Snapshot(
+        owner=owner,
+        model=model,
+        spec=spec,
+        jobs={j.metadata.name: j for j in jobs if j.metadata.owned_by(owner.uid) or j.metadata.name == purge},
+        pods=pods,
+        claim=claim,
+        deployment=deployment if deployment and deployment.metadata.owned_by(owner.uid) else None,
+        services={s.metadata.name: s for s in services if s.metadata.owned_by(owner.uid)},
+    )

@@ -1,0 +1,242 @@
+"""Typed views of Kubernetes objects: the fields that the operator reads, parsed once at the border."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, model_validator
+from pydantic.alias_generators import to_camel
+from speechmodel_api.status import SpeechModelStatus
+
+
+class View(BaseModel):
+    """A part of an object as the API server returns it. A null field counts as absent."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="ignore", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nulls(cls, value: Any) -> Any:
+        return {k: v for k, v in value.items() if v is not None} if isinstance(value, dict) else value
+
+
+class OwnerReference(View):
+    """The owner of an object."""
+
+    uid: str
+
+
+class Metadata(View):
+    """The metadata of every object."""
+
+    name: str
+    namespace: str = ""
+    uid: str = ""
+    resource_version: str = ""
+    generation: int = 0
+    creation_timestamp: AwareDatetime | None = None
+    deletion_timestamp: AwareDatetime | None = None
+    labels: Mapping[str, str] = {}
+    annotations: Mapping[str, str] = {}
+    finalizers: tuple[str, ...] = ()
+    owner_references: tuple[OwnerReference, ...] = ()
+
+    def owned_by(self, uid: str) -> bool:
+        """Return True when an owner reference has that uid."""
+        return any(owner.uid == uid for owner in self.owner_references)
+
+
+class ObjectView(View):
+    """An object with metadata."""
+
+    metadata: Metadata
+
+    @property
+    def deleting(self) -> bool:
+        """True once the object was deleted, while finalizers or a grace period keep it."""
+        return self.metadata.deletion_timestamp is not None
+
+
+class Condition(View):
+    """A condition of any object."""
+
+    type: str
+    status: str
+    reason: str = ""
+    message: str = ""
+    last_transition_time: AwareDatetime | None = None
+
+
+class Model(ObjectView):
+    """A SpeechModel. Its spec is parsed by the caller, because one of a newer release may be invalid here."""
+
+    spec: Mapping[str, Any]
+    status: SpeechModelStatus = SpeechModelStatus()
+
+
+class JobStatus(View):
+    """The status of a Job."""
+
+    conditions: tuple[Condition, ...] = ()
+
+
+class Job(ObjectView):
+    """A Job."""
+
+    status: JobStatus = JobStatus()
+
+    @property
+    def finished(self) -> Condition | None:
+        """The condition Complete or Failed once it is true."""
+        ends = (c for c in self.status.conditions if c.type in ("Complete", "Failed") and c.status == "True")
+        return next(ends, None)
+
+
+class Waiting(View):
+    """Why a container is not running."""
+
+    reason: str = ""
+    message: str = ""
+
+
+class Running(View):
+    """A running container."""
+
+    started_at: AwareDatetime | None = None
+
+
+class Terminated(View):
+    """How a container ended."""
+
+    exit_code: int
+    reason: str = ""
+    message: str | None = None
+    started_at: AwareDatetime | None = None
+    finished_at: AwareDatetime | None = None
+
+
+class ContainerState(View):
+    """At most one of these is set."""
+
+    waiting: Waiting | None = None
+    running: Running | None = None
+    terminated: Terminated | None = None
+
+
+class ContainerStatus(View):
+    """The state of a container and of the one before its last restart."""
+
+    name: str
+    state: ContainerState = ContainerState()
+    last_state: ContainerState = ContainerState()
+
+
+class ContainerResources(View):
+    """The limits of a container, by resource name."""
+
+    limits: Mapping[str, str] = {}
+
+
+class Container(View):
+    """A container as it was asked for."""
+
+    name: str
+    resources: ContainerResources = ContainerResources()
+
+
+class PodSpec(View):
+    """The node and the containers of a pod."""
+
+    node_name: str = "?"
+    containers: tuple[Container, ...] = ()
+
+
+class PodStatus(View):
+    """The status of a pod."""
+
+    phase: str = "Unknown"
+    conditions: tuple[Condition, ...] = ()
+    init_container_statuses: tuple[ContainerStatus, ...] = ()
+    container_statuses: tuple[ContainerStatus, ...] = ()
+
+
+class Pod(ObjectView):
+    """A pod."""
+
+    spec: PodSpec = PodSpec()
+    status: PodStatus = PodStatus()
+
+    def state(self, container: str) -> ContainerState:
+        """Return the state of a container; an empty one before the kubelet has reported it."""
+        found = (status.state for status in self.status.container_statuses if status.name == container)
+        return next(found, ContainerState())
+
+
+class TemplateMetadata(View):
+    """The labels of the pods."""
+
+    labels: Mapping[str, str] = {}
+
+
+class Template(View):
+    """The pod template of a Deployment."""
+
+    metadata: TemplateMetadata
+
+
+class DeploymentSpec(View):
+    """The spec of a Deployment."""
+
+    replicas: int = 1
+    template: Template
+
+
+class DeploymentStatus(View):
+    """The status of a Deployment."""
+
+    observed_generation: int = 0
+    replicas: int = 0
+    updated_replicas: int = 0
+    ready_replicas: int = 0
+
+
+class Deployment(ObjectView):
+    """A Deployment."""
+
+    spec: DeploymentSpec
+    status: DeploymentStatus = DeploymentStatus()
+
+
+class ServiceSpec(View):
+    """The pods that a Service selects."""
+
+    selector: Mapping[str, str] = {}
+
+
+class Service(ObjectView):
+    """A Service."""
+
+    spec: ServiceSpec
+
+
+class StorageRequest(View):
+    """The size that a claim asks for."""
+
+    storage: str
+
+
+class ClaimResources(View):
+    """The resources that a claim asks for."""
+
+    requests: StorageRequest
+
+
+class ClaimSpec(View):
+    """The spec of a claim."""
+
+    resources: ClaimResources
+
+
+class Claim(ObjectView):
+    """A PersistentVolumeClaim."""
+
+    spec: ClaimSpec

@@ -1,0 +1,159 @@
+"""The decision: which stage runs next, or why none does.
+
+A stage runs if and only if no success for its key is recorded. Only then are its inputs looked for, as make does: a stage whose
+files were on a claim that is gone runs first. So a Ready model whose claim was lost retrains nothing until an edit needs it, an
+edit of `serving` runs nothing, and the same spec after a restart of the operator runs nothing.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+from speechmodel_api.reasons import Reason
+from speechmodel_api.stages import StageInput, StageName
+from speechmodel_api.status import StageState
+
+from speechmodel_plan import names
+from speechmodel_plan.observed import Claim, Observed, Trouble
+from speechmodel_plan.outcome import given_up, stopped
+from speechmodel_plan.policies import WHY_NOT_START, WHY_STOP, Finding, Situation, first
+from speechmodel_plan.records import Records, StageRecord
+from speechmodel_plan.stages import STAGES, stage_named
+from speechmodel_plan.stages.stage import Outputs, Stage
+from speechmodel_plan.task import Task
+
+
+@dataclass(frozen=True)
+class Idle:
+    """Every stage has succeeded for this spec."""
+
+    done: Outputs
+
+
+@dataclass(frozen=True)
+class Start:
+    """Create a run."""
+
+    stage: Stage[Any]
+    done: Outputs
+    record: StageRecord
+    document: StageInput
+
+
+@dataclass(frozen=True)
+class Follow:
+    """Let the run continue."""
+
+    stage: Stage[Any]
+    done: Outputs
+
+
+@dataclass(frozen=True)
+class Stop:
+    """End the run."""
+
+    stage: Stage[Any]
+    done: Outputs
+    finding: Finding
+    record: StageRecord
+
+
+@dataclass(frozen=True)
+class Hold:
+    """Start nothing."""
+
+    stage: Stage[Any]
+    done: Outputs
+    finding: Finding
+    record: StageRecord | None
+
+
+Decision: TypeAlias = Start | Follow | Stop | Hold | Idle
+
+
+def decide(seen: Observed, records: Records) -> Decision:
+    """Return the one thing to do about the stages."""
+    stage, done = _due(seen.task, seen.claim, records)
+    if stage is None:
+        return Idle(done)
+    record = records.get(stage.name)
+    situation = Situation(seen, stage.name, stage.key(seen.task, done), record)
+    if record is not None and record.state is StageState.RUNNING:
+        if finding := first(WHY_STOP, situation):
+            end = given_up if finding.final else stopped
+            return Stop(stage, done, finding, end(record, situation.run, seen.now, finding.trouble))
+        return Follow(stage, done)
+    if finding := first(WHY_NOT_START, situation):
+        return Hold(stage, done, finding, _held(situation, finding))
+    started = _started(situation)
+    return Start(stage, done, started, stage.document(seen.task, started.attempt, done))
+
+
+def settle(seen: Observed, records: Records, decision: Decision) -> Records:
+    """Return the records after a decision: only its own stage may go on running."""
+    stage = None if isinstance(decision, Idle) else decision.stage.name
+    superseded = Trouble(Reason.SUPERSEDED, "the spec was edited, so this attempt is stopped")
+    ended = [
+        stopped(record, seen.run(record.run), seen.now, superseded)
+        for record in records
+        if record.stage is not stage and record.state is StageState.RUNNING
+    ]
+    match decision:
+        case Start(record=record) | Stop(record=record) | Hold(record=StageRecord() as record):
+            return records.plus(*ended, record)
+    return records.plus(*ended)
+
+
+def _due(task: Task, claim: Claim | None, records: Records) -> tuple[Stage[Any] | None, Outputs]:
+    """Return the stage that is due, None when all are finished, and the outputs of those before it."""
+    done = Outputs()
+    before: dict[StageName, Outputs] = {}
+    for stage in STAGES:
+        before[stage.name] = done
+        record = records.get(stage.name)
+        succeeded = record is not None and record.state is StageState.SUCCEEDED
+        output = stage.parse(record.output) if record and succeeded else None
+        if record is None or output is None or record.key != stage.key(task, done):
+            due = _first_with_lost_files(stage, claim, records)
+            return due, before[due.name]
+        done = done.plus(stage, output)
+    return None, done
+
+
+def _first_with_lost_files(stage: Stage[Any], claim: Claim | None, records: Records) -> Stage[Any]:
+    """Return the first stage whose files `stage` needs and that are lost; `stage` itself when none are."""
+    for name in stage.reads:
+        record = records.get(name)
+        if claim is None or record is None or record.claim_uid != claim.uid:
+            return _first_with_lost_files(stage_named(name), claim, records)
+    return stage
+
+
+def _held(at: Situation, finding: Finding) -> StageRecord | None:
+    """Return the record of a stage that waits for a person; None when its record stays."""
+    if at.record is None or at.record.state is StageState.SUCCEEDED or not at.same_key or not finding.final:
+        return None
+    return replace(given_up(at.record, None, at.seen.now, finding.trouble), finished_at=at.record.finished_at)
+
+
+def _started(at: Situation) -> StageRecord:
+    previous = at.record
+    attempt = (previous.attempt if previous else 0) + 1
+    fresh = StageRecord(
+        stage=at.stage,
+        key=at.key,
+        state=StageState.RUNNING,
+        attempt=attempt,
+        run=names.run_name(at.seen.owner.name, at.stage, at.key, attempt),
+        settings=at.seen.settings.get(at.stage, ""),
+        started_at=at.seen.now,
+        retry_token=at.seen.retry_token,
+    )
+    if previous is None or not at.same_key or previous.state is StageState.SUCCEEDED:
+        return fresh
+    asked = previous.retry_token != at.seen.retry_token or previous.state is StageState.FAILED
+    return replace(
+        fresh,
+        failures=0 if asked else previous.failures,
+        epoch=previous.epoch,
+        active_seconds=previous.active_seconds,
+    )

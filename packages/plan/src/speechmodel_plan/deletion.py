@@ -1,0 +1,98 @@
+"""The deletion of a SpeechModel: writers end first, then the published objects are removed, then the finalizer goes.
+
+All of it is bounded in time. Without our finalizer the garbage collector removes everything that is owned.
+"""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from speechmodel_api.reasons import Reason
+from speechmodel_api.spec import DeletionPolicy
+from speechmodel_api.stages import PurgeInput, StageName
+from speechmodel_api.status import SpeechModelStatus
+
+from speechmodel_plan.events import Event
+from speechmodel_plan.observed import ALIVE, Observed, Run, RunState, Trouble
+from speechmodel_plan.plan import Done, Plan, Report
+from speechmodel_plan.stages.publish import base, bucket
+from speechmodel_plan.status import deleting_status
+
+PURGE_LIMIT = timedelta(seconds=120)
+"""Time that the Job that removes the published objects may take."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeletionPlan(Plan):
+    """One step of a deletion."""
+
+    status: SpeechModelStatus
+    events: tuple[Event, ...] = ()
+    deleting: bool = True
+
+    def after(self, done: Done) -> Report:
+        """Return the status and the Events. A purge that cannot even start is given up."""
+        if done.purge_refused is not None:
+            message, posted = _given_up(self.seen, done.purge_refused)
+            return Report(deleting_status(self.seen, message), posted, finalizer=False)
+        return Report(self.status, self.events, self.finalizer)
+
+
+def plan_deletion(seen: Observed) -> Plan:
+    """Return one step of the deletion."""
+    stop = tuple(run for run in seen.runs if run.state in ALIVE)
+    retained = seen.spec.publish.deletion_policy is DeletionPolicy.RETAIN
+    if not seen.finalizer or retained or _never_published(seen.status):
+        return DeletionPlan(seen=seen, finalizer=False, stop=stop, status=seen.status)
+    purge, failure = seen.purge, seen.purge.failure if seen.purge else None
+    if purge and purge.finished and failure is None:
+        status = deleting_status(seen, "the published objects are removed")
+        return DeletionPlan(seen=seen, finalizer=False, stop=stop, status=status, events=_left_elsewhere(seen))
+    late = Trouble(Reason.DEADLINE_EXCEEDED, f"it took longer than {PURGE_LIMIT.total_seconds():.0f} s")
+    if purge and ((failure and failure.final) or seen.now - purge.created_at >= PURGE_LIMIT):
+        message, posted = _given_up(seen, failure or late)
+        return DeletionPlan(seen=seen, finalizer=False, stop=stop, status=deleting_status(seen, message), events=posted)
+    writing = any(not _on_a_lost_node(run) for run in stop)
+    message = "waiting for running stages to end" if writing else f"removing {_address(seen)}"
+    return DeletionPlan(
+        seen=seen,
+        finalizer=True,
+        stop=stop,
+        purge=None if writing else PurgeInput(target=bucket(seen.spec), base=base(seen.spec, seen.owner)),
+        look_again=timedelta(seconds=2),
+        status=deleting_status(seen, message),
+    )
+
+
+def _address(seen: Observed) -> str:
+    return f"s3://{seen.spec.publish.s3.bucket}/{base(seen.spec, seen.owner)}/"
+
+
+def _on_a_lost_node(run: Run) -> bool:
+    """Return True when a pod is past its grace period: nothing waits for it."""
+    return run.state is RunState.ENDING and run.trouble is not None and run.trouble.reason == Reason.POD_STUCK
+
+
+def _never_published(status: SpeechModelStatus) -> bool:
+    """Return True when no publish Job can exist: publish follows evaluate, and a Job may exist unrecorded."""
+    return status.stage(StageName.EVALUATE) is None and not status.history
+
+
+def _given_up(seen: Observed, why: Trouble) -> tuple[str, tuple[Event, ...]]:
+    """Return the message and the Events that name what was left in the bucket."""
+    reason = why.message if why.reason == Reason.DEADLINE_EXCEEDED else f"{why.reason}: {why.message}"
+    message = f"{_address(seen)} was not removed ({reason}); remove it by hand"
+    return message, (Event("Warning", Reason.PURGE_FAILED, message), *_left_elsewhere(seen))
+
+
+def _left_elsewhere(seen: Observed) -> tuple[Event, ...]:
+    """Return an Event that names the versions published before `publish.s3` was edited."""
+    address, endpoint = _address(seen), seen.spec.publish.s3.endpoint
+    elsewhere = [
+        f"{model.uri} at {model.endpoint}" if model.endpoint else model.uri
+        for model in seen.status.history
+        if model.endpoint != endpoint or not model.uri.startswith(address)
+    ]
+    if not elsewhere:
+        return ()
+    message = f"published before publish.s3 was edited, and not removed: {', '.join(elsewhere)}"
+    return (Event("Warning", Reason.PURGE_INCOMPLETE, message),)

@@ -1,0 +1,138 @@
+"""Records: the newest run of each stage, in the form that planning works with.
+
+StageStatus is the same on the wire. Records are never edited: a step makes new ones with `dataclasses.replace`.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Self
+
+from speechmodel_api.stages import StageName
+from speechmodel_api.status import SpeechModelStatus, StageState, StageStatus
+
+from speechmodel_plan.observed import Run, RunState, Trouble
+
+LONGEST_MESSAGE = 4000
+"""Characters of a message in the status; the schema accepts 4096."""
+
+
+@dataclass(frozen=True)
+class StageRecord:
+    """The newest run of a stage."""
+
+    stage: StageName
+    key: str
+    state: StageState
+    attempt: int
+    run: str | None
+    """Name of the Job or local run."""
+    settings: str
+    """Hash of the settings that the run was created with."""
+    failures: int = 0
+    """Failures in a row without an epoch gained."""
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    retry_at: datetime | None = None
+    retry_token: str | None = None
+    """The retry annotation's value when the run was created."""
+    active_seconds: int | None = None
+    """Running time of all finished attempts for this key."""
+    epoch: int | None = None
+    """Finished epochs when the failures were last counted from zero."""
+    trouble: Trouble | None = None
+    claim_uid: str | None = None
+    """The workspace claim that holds the output's files."""
+    output: Mapping[str, Any] | None = None
+    """The output document as the stage program wrote it."""
+
+    @classmethod
+    def from_status(cls, status: StageStatus) -> Self:
+        """Return the record of a stage's status."""
+        return cls(
+            stage=status.name,
+            key=status.key,
+            state=status.state,
+            attempt=status.attempt,
+            run=status.job,
+            settings=status.settings or "",
+            failures=status.failures,
+            started_at=status.started_at,
+            finished_at=status.finished_at,
+            retry_at=status.retry_at,
+            retry_token=status.retry_token,
+            active_seconds=status.active_seconds,
+            epoch=status.epoch,
+            trouble=Trouble(status.reason, status.message or "") if status.reason else None,
+            claim_uid=status.claim_uid,
+            output=status.output,
+        )
+
+    def to_status(self) -> StageStatus:
+        """Return the record as the status shows it, its message cut to what the schema accepts."""
+        return StageStatus(
+            name=self.stage,
+            key=self.key,
+            state=self.state,
+            attempt=self.attempt,
+            job=self.run,
+            settings=self.settings,
+            failures=self.failures,
+            started_at=self.started_at,
+            finished_at=self.finished_at,
+            retry_at=self.retry_at,
+            retry_token=self.retry_token,
+            active_seconds=self.active_seconds,
+            epoch=self.epoch,
+            reason=self.trouble.reason if self.trouble else None,
+            message=self.trouble.message[:LONGEST_MESSAGE] if self.trouble else None,
+            claim_uid=self.claim_uid,
+            output=dict(self.output) if self.output is not None else None,
+        )
+
+    def run_time(self, run: Run | None, now: datetime) -> int:
+        """Return the running time in seconds of all attempts for this key, the current one included.
+
+        Waiting for a node is not running.
+        """
+        before = self.active_seconds or 0
+        began = self.started_at
+        if run is not None:
+            began = run.started_at or (None if run.state is RunState.PENDING else run.created_at)
+        if self.state is not StageState.RUNNING or self.started_at is None or began is None:
+            return before
+        end = run.finished_at if run and run.finished_at else now
+        return before + max(0, int((end - began).total_seconds()))
+
+
+@dataclass(frozen=True)
+class Records:
+    """At most one record for each stage."""
+
+    by_stage: Mapping[StageName, StageRecord]
+
+    @classmethod
+    def of(cls, records: Iterable[StageRecord]) -> Self:
+        """Return these records, in the order in which stages run."""
+        found = {record.stage: record for record in records}
+        return cls({stage: found[stage] for stage in StageName if stage in found})
+
+    @classmethod
+    def from_status(cls, status: SpeechModelStatus) -> Self:
+        """Return the records of a SpeechModel's status."""
+        return cls.of(StageRecord.from_status(stage) for stage in status.stages)
+
+    def __iter__(self) -> Iterator[StageRecord]:
+        return iter(self.by_stage.values())
+
+    def get(self, stage: StageName) -> StageRecord | None:
+        """Return a stage's record, or None when it never ran."""
+        return self.by_stage.get(stage)
+
+    def plus(self, *records: StageRecord) -> "Records":
+        """Return the records with these in place of the stages' earlier ones."""
+        return Records.of((*self, *records))
+
+    def without(self, stage: StageName) -> "Records":
+        """Return the records of the other stages."""
+        return Records.of(record for record in self if record.stage is not stage)

@@ -1,0 +1,21 @@
+"""The stages, one object in one file each, in the order in which they run."""
+
+from typing import Any
+
+from speechmodel_api.stages import StageName
+
+from speechmodel_plan.stages.convert import CONVERT
+from speechmodel_plan.stages.evaluate import EVALUATE
+from speechmodel_plan.stages.prepare import PREPARE
+from speechmodel_plan.stages.publish import PUBLISH
+from speechmodel_plan.stages.stage import Stage
+from speechmodel_plan.stages.train import TRAIN
+
+STAGES: tuple[Stage[Any], ...] = (PREPARE, TRAIN, CONVERT, EVALUATE, PUBLISH)
+
+_BY_NAME = {stage.name: stage for stage in STAGES}
+
+
+def stage_named(name: StageName) -> Stage[Any]:
+    """Return the stage of that name."""
+    return _BY_NAME[name]

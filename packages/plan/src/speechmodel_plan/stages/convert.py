@@ -1,0 +1,48 @@
+"""convert: the frozen graph becomes a memory-mapped one."""
+
+from typing import final
+
+from speechmodel_api import keys
+from speechmodel_api.reasons import Reason
+from speechmodel_api.stages import ConvertInput, ConvertOutput, StageName
+from speechmodel_api.status import ConditionType
+
+from speechmodel_plan.stages.prepare import PREPARE
+from speechmodel_plan.stages.stage import Outputs, Stage
+from speechmodel_plan.stages.train import TRAIN
+from speechmodel_plan.task import Task
+
+
+@final
+class Convert(Stage[ConvertOutput]):
+    """Convert the graph and try it on a few clips."""
+
+    name = StageName.CONVERT
+    reads = (StageName.PREPARE, StageName.TRAIN)
+    program = "speechmodel_pipeline.convert"
+    running = Reason.CONVERTING
+    awaited = Reason.WAITING_FOR_CONVERT
+    condition = ConditionType.PUBLISHED
+    complete = Reason.PUBLISHED
+    output_type = ConvertOutput
+
+    def key(self, task: Task, done: Outputs) -> str:
+        """Return the key: the graph's digest."""
+        del task
+        return keys.convert_key(done.of(TRAIN))
+
+    def document(self, task: Task, attempt: int, done: Outputs) -> ConvertInput:
+        """Return the input document."""
+        return ConvertInput(
+            **task.common(self.key(task, done), attempt),
+            train_key=TRAIN.key(task, done),
+            graph_sha256=done.of(TRAIN).graph_sha256,
+            data_key=PREPARE.key(task, done),
+        )
+
+    def summary(self, output: ConvertOutput) -> str:
+        """Return the size of the file."""
+        return f"memory-mapped model of {output.size_bytes / 1e6:.1f} MB"
+
+
+CONVERT = Convert()

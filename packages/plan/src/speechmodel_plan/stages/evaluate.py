@@ -1,0 +1,58 @@
+"""evaluate: the converted model is measured on the test clips."""
+
+from typing import final
+
+from speechmodel_api import keys
+from speechmodel_api.reasons import Reason
+from speechmodel_api.spec import SpeechModelSpec
+from speechmodel_api.stages import Decoding, EvaluateInput, EvaluateOutput, StageName
+from speechmodel_api.status import ConditionType
+
+from speechmodel_plan.stages.convert import CONVERT
+from speechmodel_plan.stages.prepare import PREPARE
+from speechmodel_plan.stages.stage import Outputs, Stage
+from speechmodel_plan.task import Task
+
+
+def decoding(spec: SpeechModelSpec) -> Decoding:
+    """Return how audio becomes text, in evaluation and in serving."""
+    return Decoding(beam_width=spec.decoding.beam_width)
+
+
+@final
+class Evaluate(Stage[EvaluateOutput]):
+    """Measure word and character error rates with the runtime that serves."""
+
+    name = StageName.EVALUATE
+    reads = (StageName.PREPARE, StageName.CONVERT)
+    program = "speechmodel_pipeline.evaluate"
+    running = Reason.EVALUATING
+    awaited = Reason.WAITING_FOR_EVALUATE
+    condition = ConditionType.PUBLISHED
+    complete = Reason.PUBLISHED
+    output_type = EvaluateOutput
+
+    def key(self, task: Task, done: Outputs) -> str:
+        """Return the key: a model, the clips that it is measured on, and how it decodes."""
+        return keys.evaluate_key(done.of(CONVERT).model_sha256, done.of(PREPARE), decoding(task.spec))
+
+    def document(self, task: Task, attempt: int, done: Outputs) -> EvaluateInput:
+        """Return the input document."""
+        return EvaluateInput(
+            **task.common(self.key(task, done), attempt),
+            convert_key=CONVERT.key(task, done),
+            model_sha256=done.of(CONVERT).model_sha256,
+            data_key=PREPARE.key(task, done),
+            dataset_digest=done.of(PREPARE).dataset_digest,
+            decoding=decoding(task.spec),
+        )
+
+    def summary(self, output: EvaluateOutput) -> str:
+        """Return the error rates and the number of clips behind them."""
+        if output.wer is None or output.cer is None:
+            return "WER not measured: the split left no test clips"
+        clips = f"{output.clips} test clip{'' if output.clips == 1 else 's'}"
+        return f"WER {output.wer:.1%}, CER {output.cer:.1%} on {clips}"
+
+
+EVALUATE = Evaluate()

@@ -1,0 +1,56 @@
+"""prepare: a folder of recordings becomes a dataset of clips."""
+
+from typing import final
+
+from speechmodel_api import keys
+from speechmodel_api.reasons import Reason
+from speechmodel_api.stages import PrepareInput, PrepareOutput, StageName
+from speechmodel_api.status import ConditionType
+
+from speechmodel_plan.stages.stage import Needs, Outputs, Stage
+from speechmodel_plan.task import Task
+
+
+@final
+class Prepare(Stage[PrepareOutput]):
+    """Check, convert and split the recordings."""
+
+    name = StageName.PREPARE
+    program = "speechmodel_pipeline.prepare"
+    needs = Needs(dataset=True)
+    running = Reason.PREPARING
+    awaited = Reason.WAITING_FOR_PREPARE
+    condition = ConditionType.DATASET_READY
+    complete = Reason.PREPARED
+    output_type = PrepareOutput
+
+    def key(self, task: Task, done: Outputs) -> str:
+        """Return the key: the dataset's place and how it is read."""
+        del done
+        return keys.prepare_key(task.spec)
+
+    def document(self, task: Task, attempt: int, done: Outputs) -> PrepareInput:
+        """Return the input document."""
+        dataset = task.spec.dataset
+        return PrepareInput(
+            **task.common(self.key(task, done), attempt),
+            source=task.dataset,
+            format=dataset.format,
+            language=task.spec.language,
+            split=dataset.split,
+            alphabet=dataset.alphabet,
+            invalid_sample_policy=dataset.invalid_sample_policy,
+        )
+
+    def summary(self, output: PrepareOutput) -> str:
+        """Return the numbers of clips, their length and what was left out."""
+        text = (
+            f"{output.train_clips} train, {output.dev_clips} dev and {output.test_clips} test clips, "
+            f"{output.audio_seconds / 60:.1f} minutes"
+        )
+        if output.normalised:
+            text += f"; {output.normalised} transcripts normalised"
+        return f"{text}; {output.note}" if output.note else text
+
+
+PREPARE = Prepare()

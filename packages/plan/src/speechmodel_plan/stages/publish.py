@@ -1,0 +1,74 @@
+"""publish: model and report are uploaded to S3 and read back."""
+
+from typing import Any, final
+
+from speechmodel_api import keys
+from speechmodel_api.reasons import Reason
+from speechmodel_api.spec import S3Location, SpeechModelSpec
+from speechmodel_api.stages import PublishInput, PublishOutput, StageName
+from speechmodel_api.status import ConditionType
+
+from speechmodel_plan.stages.convert import CONVERT
+from speechmodel_plan.stages.evaluate import EVALUATE, decoding
+from speechmodel_plan.stages.stage import Needs, Outputs, Stage
+from speechmodel_plan.task import Owner, Task
+
+
+def bucket(spec: SpeechModelSpec) -> S3Location:
+    """Return the bucket without the Secret that grants access to it."""
+    return S3Location.model_validate(spec.publish.s3.model_dump(exclude={"secret_ref"}))
+
+
+def base(spec: SpeechModelSpec, owner: Owner) -> str:
+    """Return the key prefix of everything that a SpeechModel publishes."""
+    return keys.publish_base(spec, owner.namespace, owner.name, owner.uid)
+
+
+@final
+class Publish(Stage[PublishOutput]):
+    """Upload a version."""
+
+    name = StageName.PUBLISH
+    reads = (StageName.CONVERT, StageName.EVALUATE)
+    program = "speechmodel_pipeline.publish"
+    needs = Needs(credentials=True)
+    running = Reason.PUBLISHING
+    awaited = Reason.WAITING_FOR_PUBLISH
+    condition = ConditionType.PUBLISHED
+    complete = Reason.PUBLISHED
+    output_type = PublishOutput
+
+    def key(self, task: Task, done: Outputs) -> str:
+        """Return the key: a version and its destination."""
+        return keys.publish_key(task.spec, _version(task.spec, done), base(task.spec, task.owner))
+
+    def document(self, task: Task, attempt: int, done: Outputs) -> PublishInput:
+        """Return the input document."""
+        return PublishInput(
+            **task.common(self.key(task, done), attempt),
+            convert_key=CONVERT.key(task, done),
+            model_sha256=done.of(CONVERT).model_sha256,
+            evaluate_key=EVALUATE.key(task, done),
+            report_sha256=done.of(EVALUATE).report_sha256,
+            version=_version(task.spec, done),
+            decoding=decoding(task.spec),
+            language=task.spec.language,
+            target=bucket(task.spec),
+            base=base(task.spec, task.owner),
+        )
+
+    def summary(self, output: PublishOutput) -> str:
+        """Return the version and its address."""
+        return f"version {output.version} at {output.uri}"
+
+    def settings(self, spec: SpeechModelSpec) -> dict[str, Any]:
+        """Return the region and the Secret, which grant access to the bucket."""
+        s3 = spec.publish.s3
+        return {"s3": [s3.region, s3.secret_ref.name if s3.secret_ref else None]}
+
+
+def _version(spec: SpeechModelSpec, done: Outputs) -> str:
+    return keys.version_key(done.of(CONVERT).model_sha256, decoding(spec))
+
+
+PUBLISH = Publish()

@@ -1,0 +1,109 @@
+"""Stage: everything that planning, the operator and the command know about one stage."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, ClassVar, Generic, TypeVar
+
+from pydantic import ValidationError
+from speechmodel_api.base import Document
+from speechmodel_api.reasons import Reason
+from speechmodel_api.spec import SpeechModelSpec
+from speechmodel_api.stages import StageInput, StageName
+from speechmodel_api.status import ConditionType
+
+from speechmodel_plan.task import Task
+
+OutputT = TypeVar("OutputT", bound=Document)
+
+
+class Image(Enum):
+    """The image that a stage program runs in."""
+
+    PIPELINE = "pipeline"
+    TRAINING = "training"
+
+
+@dataclass(frozen=True)
+class Needs:
+    """Resources of a stage's pod beyond the workspace, which every stage mounts."""
+
+    dataset: bool = False
+    """The user's recordings, read-only."""
+    credentials: bool = False
+    """The keys of the bucket's Secret, as environment variables."""
+    accelerator: bool = False
+    """The CPUs, memory and GPUs of training.podTemplate.resources."""
+
+
+class Stage(ABC, Generic[OutputT]):
+    """One stage."""
+
+    name: ClassVar[StageName]
+    reads: ClassVar[tuple[StageName, ...]] = ()
+    """Stages whose files on the workspace it reads, in the order in which they run."""
+    program: ClassVar[str]
+    """Module of its program."""
+    image: ClassVar[Image] = Image.PIPELINE
+    needs: ClassVar[Needs] = Needs()
+    running: ClassVar[Reason]
+    """The reason and the phase while it runs."""
+    awaited: ClassVar[Reason]
+    """The reason of a later stage's condition while it is unfinished."""
+    condition: ClassVar[ConditionType]
+    """The condition that it belongs to."""
+    complete: ClassVar[Reason]
+    """The condition's reason once all of its stages have succeeded."""
+    output_type: type[OutputT]
+
+    @abstractmethod
+    def key(self, task: Task, done: "Outputs") -> str:
+        """Return the key that the spec asks for, once the stages before it have finished."""
+
+    @abstractmethod
+    def document(self, task: Task, attempt: int, done: "Outputs") -> StageInput:
+        """Return the input document, once the stages before it have finished."""
+
+    @abstractmethod
+    def summary(self, output: OutputT) -> str:
+        """Return one sentence about the output, for the condition and the terminal."""
+
+    def succeeded(self, output: OutputT) -> Reason:
+        """Return the condition's reason when this is the last of its stages and it gave `output`."""
+        del output
+        return self.complete
+
+    def settings(self, spec: SpeechModelSpec) -> dict[str, Any]:
+        """Return the fields outside the key that a running attempt is restarted for, by name."""
+        del spec
+        return {}
+
+    def parse(self, output: Mapping[str, Any] | None) -> OutputT | None:
+        """Return a recorded output, or None when there is none or it cannot be read."""
+        try:
+            return self.output_type.model_validate(output) if output is not None else None
+        except ValidationError:
+            return None
+
+
+class Outputs:
+    """The outputs of the stages that have finished for the current spec."""
+
+    def __init__(self, by_stage: Mapping[StageName, Document] | None = None) -> None:
+        self._by_stage = dict(by_stage or {})
+
+    def plus(self, stage: Stage[Any], output: Document) -> "Outputs":
+        """Return the outputs with one more."""
+        return Outputs({**self._by_stage, stage.name: output})
+
+    def __contains__(self, stage: Stage[Any]) -> bool:
+        return stage.name in self._by_stage
+
+    def of(self, stage: Stage[OutputT]) -> OutputT:
+        """Return the output of a finished stage. Raises LookupError when it has not finished."""
+        if stage not in self:
+            raise LookupError(f"the stage {stage.name} has not finished")
+        output = self._by_stage[stage.name]
+        assert isinstance(output, stage.output_type)
+        return output

@@ -1,0 +1,67 @@
+"""train: a dataset becomes checkpoints of a lineage and a frozen graph."""
+
+from typing import Any, final
+
+from speechmodel_api import keys
+from speechmodel_api.reasons import Reason
+from speechmodel_api.spec import SpeechModelSpec
+from speechmodel_api.stages import StageName, TrainInput, TrainOutput
+from speechmodel_api.status import ConditionType
+
+from speechmodel_plan.stages.prepare import PREPARE
+from speechmodel_plan.stages.stage import Image, Needs, Outputs, Stage
+from speechmodel_plan.task import Task
+
+
+@final
+class Train(Stage[TrainOutput]):
+    """Train and export the graph."""
+
+    name = StageName.TRAIN
+    reads = (StageName.PREPARE,)
+    program = "speechmodel_training.train"
+    image = Image.TRAINING
+    needs = Needs(accelerator=True)
+    running = Reason.TRAINING
+    awaited = Reason.WAITING_FOR_TRAIN
+    condition = ConditionType.TRAINED
+    complete = Reason.TRAINED
+    output_type = TrainOutput
+
+    def key(self, task: Task, done: Outputs) -> str:
+        """Return the key: the lineage, its target and how it learns."""
+        return keys.train_key(task.spec, done.of(PREPARE))
+
+    def document(self, task: Task, attempt: int, done: Outputs) -> TrainInput:
+        """Return the input document."""
+        training, data = task.spec.training, done.of(PREPARE)
+        return TrainInput(
+            **task.common(self.key(task, done), attempt),
+            data_key=PREPARE.key(task, done),
+            dataset_digest=data.dataset_digest,
+            lineage=keys.lineage_key(task.spec, data),
+            language=task.spec.language,
+            max_epochs=training.max_epochs,
+            hyperparameters=training.hyperparameters,
+            checkpoints=training.checkpoints,
+        )
+
+    def summary(self, output: TrainOutput) -> str:
+        """Return the epochs and losses."""
+        text = f"{output.epoch} epochs, loss {output.loss:.4g}"
+        if output.dev_loss is not None:
+            text += f", dev loss {output.dev_loss:.4g}; epoch {output.exported_epoch} exported"
+        if output.trained_epochs == 0:
+            return f"the checkpoints had already reached maxEpochs: {text}"
+        return text
+
+    def succeeded(self, output: TrainOutput) -> Reason:
+        """Return Trained, or NothingToTrain when no epoch was due."""
+        return Reason.TRAINED if output.trained_epochs else Reason.NOTHING_TO_TRAIN
+
+    def settings(self, spec: SpeechModelSpec) -> dict[str, Any]:
+        """Return how often checkpoints are saved."""
+        return {"checkpoints": spec.training.checkpoints.model_dump(mode="json", exclude_defaults=True)}
+
+
+TRAIN = Train()

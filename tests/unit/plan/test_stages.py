@@ -1,0 +1,70 @@
+"""The stages: one object each, in order, with one summary for the condition and the terminal."""
+
+from typing import Any
+
+import pytest
+from speechmodel_api.base import Document
+from speechmodel_api.stages import EvaluateOutput, PrepareOutput, StageName, TrainOutput
+from speechmodel_plan.stages import STAGES, stage_named
+from speechmodel_plan.stages.stage import Stage
+
+SHA = "0" * 64
+
+
+def trained(epochs: int, dev_loss: float | None = None) -> TrainOutput:
+    return TrainOutput(
+        epoch=75,
+        step=900,
+        loss=12.345678,
+        dev_loss=dev_loss,
+        exported_epoch=70,
+        trained_epochs=epochs,
+        graph_sha256=SHA,
+        graph_bytes=1,
+    )
+
+
+def measured(wer: float | None, cer: float | None, clips: int) -> EvaluateOutput:
+    return EvaluateOutput(clips=clips, wer=wer, cer=cer, report_sha256=SHA, selftest_sha256=SHA)
+
+
+PREPARED = PrepareOutput(
+    dataset_digest=SHA,
+    alphabet_digest=SHA,
+    labels=20,
+    train_clips=8,
+    dev_clips=1,
+    test_clips=1,
+    audio_seconds=90,
+    normalised=2,
+    note="1 row was left out",
+)
+
+
+def test_there_is_one_stage_for_each_name_in_the_order_of_the_names() -> None:
+    assert [stage.name for stage in STAGES] == list(StageName)
+
+
+@pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
+def test_a_stage_reads_from_earlier_stages_only(stage: Stage[Any]) -> None:
+    order = list(StageName)
+    assert all(order.index(name) < order.index(stage.name) for name in stage.reads)
+
+
+@pytest.mark.parametrize(
+    ("name", "output", "summary"),
+    [
+        (
+            StageName.PREPARE,
+            PREPARED,
+            "8 train, 1 dev and 1 test clips, 1.5 minutes; 2 transcripts normalised; 1 row was left out",
+        ),
+        (StageName.TRAIN, trained(75), "75 epochs, loss 12.35"),
+        (StageName.TRAIN, trained(75, 14.0), "75 epochs, loss 12.35, dev loss 14; epoch 70 exported"),
+        (StageName.TRAIN, trained(0), "the checkpoints had already reached maxEpochs: 75 epochs, loss 12.35"),
+        (StageName.EVALUATE, measured(0.125, 0.0321, 1), "WER 12.5%, CER 3.2% on 1 test clip"),
+        (StageName.EVALUATE, measured(None, None, 0), "WER not measured: the split left no test clips"),
+    ],
+)
+def test_a_summary_says_what_a_stage_came_to(name: StageName, output: Document, summary: str) -> None:
+    assert stage_named(name).summary(output) == summary
