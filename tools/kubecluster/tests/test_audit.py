@@ -57,7 +57,7 @@ def test_writes_are_found_in_their_window_also_in_rotated_logs(log: Layout) -> N
     ],
 )
 def test_writes_are_told_apart_by_who_and_what(log: Layout, wanted: dict[str, str], count: int) -> None:
-    assert len(audit.writes(log, NOON, **wanted)) == count
+    assert len(audit.writes(log, NOON, None, **wanted)) == count
 
 
 def test_dry_runs_questions_and_half_written_lines_are_no_writes(log: Layout) -> None:

@@ -25,7 +25,7 @@ def clean(layout: Layout) -> Iterator[Layout]:
 
 
 def sleepers(layout: Layout) -> set[int]:
-    return set(group.service_pids(layout, "g", "sleep"))
+    return {process.pid for process in group.service_processes(layout, "g", "sleep")}
 
 
 def wait_for_sleeper(layout: Layout) -> None:
@@ -74,7 +74,6 @@ def test_a_failing_setup_ends_the_group_and_is_in_its_log(clean: Layout) -> None
 
 
 def test_a_group_whose_starter_died_before_wiring_it_up_ends(clean: Layout) -> None:
-    source = Path(__file__).resolve().parent.parent
     script = """
 import os, signal, sys
 from pathlib import Path
@@ -84,7 +83,7 @@ start(Layout(Path(sys.argv[1]), Path(sys.argv[2])), Group("g", [Service("sleep",
       connect=lambda pid: os.kill(os.getpid(), signal.SIGKILL))
 """
     argv = [sys.executable, "-c", script, str(clean.state), str(clean.cache)]
-    died = subprocess.run(argv, env=os.environ | {"PYTHONPATH": str(source)})
+    died = subprocess.run(argv)
     assert died.returncode == -signal.SIGKILL
     wait_for("its end", lambda: not group.inits(clean), 5)
     assert "died before" in (clean.logs / "g.log").read_text()

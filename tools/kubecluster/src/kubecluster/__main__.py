@@ -1,6 +1,5 @@
 """The command line: python -m kubecluster COMMAND, see --help."""
 
-import argparse
 import os
 import shlex
 import subprocess
@@ -9,94 +8,45 @@ import time
 from collections import Counter
 from datetime import timedelta
 
-from . import audit, cluster, faults, group, images, packages, remains, s3, toolchain
-from .errors import ClusterError
-from .layout import GROUPS, NODES, REGISTRY, REPOSITORY, Layout
+import click
 
-FAULTS = {"kill": faults.kill_service, "freeze": faults.freeze_service, "thaw": faults.thaw_service}
+from kubecluster import audit, cluster, faults, group, images, packages, remains, s3, toolchain
+from kubecluster.errors import ClusterError
+from kubecluster.layout import GROUPS, NODES, REGISTRY, REPOSITORY, Layout
+
+SERVICE_FAULTS = {"kill": faults.kill_service, "freeze": faults.freeze_service, "thaw": faults.thaw_service}
 NODE_FAULTS = {"lose": faults.lose_node, "start": faults.start_node}
 
 
-def main() -> int:
-    """Run one command; returns the exit code."""
+@click.group()
+@click.pass_context
+def main(context: click.Context) -> None:
+    """Run a real Kubernetes cluster on this machine."""
     os.umask(0o022)
-    try:
-        return _run(Layout.default(), _parser().parse_args())
-    except ClusterError as error:
-        print(f"kubecluster: {error}", file=sys.stderr)
-        return 1
+    context.obj = Layout.default()
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="kubecluster", description="A real Kubernetes cluster on this machine.")
-    sub = parser.add_subparsers(dest="command", required=True)
-    needed = sub.add_parser("packages", help="name the Debian packages that are missing")
-    needed.add_argument("--install", action="store_true", help="install them with apt-get")
-    sub.add_parser("build", help="build the Go programs into the cache (minutes, once)")
-    sub.add_parser("up", help="start the cluster, or find it running")
-    sub.add_parser("down", help="stop it and forget its objects; binaries and images stay")
-    sub.add_parser("reset", help="down, and remove the state directory")
-    sub.add_parser("status", help="what runs; exits 1 unless all of it does")
-    sub.add_parser("env", help="shell lines that set PATH, KUBECONFIG and the S3 credentials")
-    image = sub.add_parser("images", help="build and push the project's images that changed")
-    image.add_argument("names", nargs="*", choices=[*images.NAMES, []], metavar="name", help=", ".join(images.NAMES))
-    command = sub.add_parser("run", help="run a command while the cluster is up; take it down after if it was down")
-    command.add_argument("argv", nargs=argparse.REMAINDER, metavar="-- command")
-    fault = sub.add_parser("fault", help="kill, freeze or thaw a service, such as: fault kill control kube-apiserver")
-    fault.add_argument("what", choices=FAULTS)
-    fault.add_argument("group", choices=GROUPS)
-    fault.add_argument("service")
-    node = sub.add_parser("node", help="lose a node as if its power went, or start it again")
-    node.add_argument("what", choices=NODE_FAULTS)
-    node.add_argument("name", choices=[n.name for n in NODES])
-    writes = sub.add_parser("writes", help="who wrote to the API server lately")
-    writes.add_argument("seconds", type=float, nargs="?", default=60.0)
-    return parser
-
-
-def _run(layout: Layout, args: argparse.Namespace) -> int:
-    match args.command:
-        case "packages":
-            _packages(install=args.install)
-        case "build":
-            print("built:", *(f"{name} in {s} s" for name, s in toolchain.build(layout).items()))
-        case "up":
-            _up(layout)
-        case "down":
-            began = time.monotonic()
-            cluster.down(layout)
-            print(f"down in {time.monotonic() - began:.1f} s")
-        case "reset":
-            cluster.reset(layout)
-        case "status":
-            return _status(layout)
-        case "env":
-            _env(layout)
-        case "images":
-            for image in images.project(REPOSITORY, args.names or images.NAMES):
-                built = images.build(layout, image)
-                print(f"{built.image.name}: {built.outcome} ({built.seconds:.1f} s)", flush=True)
-        case "run":
-            return _run_command(layout, args.argv)
-        case "fault":
-            FAULTS[args.what](layout, args.group, args.service)
-        case "node":
-            NODE_FAULTS[args.what](layout, args.name)
-        case "writes":
-            found = audit.writes(layout, audit.now() - timedelta(seconds=args.seconds))
-            for (user, verb, resource), count in Counter((w.user, w.verb, w.resource) for w in found).most_common():
-                print(f"{count:6} {verb:8} {resource:30} {user}")
-    return 0
-
-
-def _packages(install: bool) -> None:
+@main.command("packages")
+@click.option("--install", is_flag=True, help="Install them with apt-get.")
+def packages_command(install: bool) -> None:
+    """Name the Debian packages that are missing."""
     if install and (installed := packages.install()):
         print("installed:", *installed)
     packages.require()
-    print("all Debian packages are there")
+    print("all Debian packages are installed")
 
 
-def _up(layout: Layout) -> None:
+@main.command()
+@click.pass_obj
+def build(layout: Layout) -> None:
+    """Build the Go programs into the cache; takes minutes, once."""
+    print("built:", *(f"{name} in {seconds} s" for name, seconds in toolchain.build(layout).items()))
+
+
+@main.command()
+@click.pass_obj
+def up(layout: Layout) -> None:
+    """Start the cluster unless it is up."""
     began = time.monotonic()
     laps = cluster.up(layout)
     print(f"up in {time.monotonic() - began:.1f} s ({', '.join(f'{k} {v} s' for k, v in laps.items())})")
@@ -108,15 +58,26 @@ def _up(layout: Layout) -> None:
     print('your shell  eval "$(python -m kubecluster env)"')
 
 
-def _run_command(layout: Layout, argv: list[str]) -> int:
-    argv = argv[1:] if argv[:1] == ["--"] else argv
-    with cluster.running(layout):
-        # the command ends with this process, however that ends
-        ends_with_us = ["setpriv", "--pdeathsig", "TERM", "--", *argv]
-        return subprocess.run(ends_with_us, env=os.environ | _environment(layout), check=False).returncode
+@main.command()
+@click.pass_obj
+def down(layout: Layout) -> None:
+    """Stop the cluster and delete its objects; binaries and images stay."""
+    began = time.monotonic()
+    cluster.down(layout)
+    print(f"down in {time.monotonic() - began:.1f} s")
 
 
-def _status(layout: Layout) -> int:
+@main.command()
+@click.pass_obj
+def reset(layout: Layout) -> None:
+    """Stop the cluster and remove the state directory."""
+    cluster.reset(layout)
+
+
+@main.command()
+@click.pass_obj
+def status(layout: Layout) -> None:
+    """Show what runs; exit with 1 unless the cluster is healthy."""
     running = group.inits(layout)
     for name in GROUPS:
         print(f"{name:14} {f'runs, init is PID {running[name]}' if name in running else 'is down'}")
@@ -124,7 +85,67 @@ def _status(layout: Layout) -> int:
     print(f"{'cluster':14} {'is healthy' if healthy else 'is not healthy'}")
     if not running and (left := remains.leftovers(layout)):
         print("left behind:", *left, sep="\n  ")
-    return 0 if healthy else 1
+    sys.exit(0 if healthy else 1)
+
+
+@main.command()
+@click.pass_obj
+def env(layout: Layout) -> None:
+    """Print shell lines that set PATH, KUBECONFIG and the S3 credentials."""
+    settings = _environment(layout) | {"PATH": f"{layout.bin}:$PATH"}
+    for name, value in settings.items():
+        print(f'export {name}="{value}"' if name == "PATH" else f"export {name}={shlex.quote(value)}")
+
+
+@main.command("images")
+@click.argument("names", nargs=-1, type=click.Choice(images.NAMES))
+@click.pass_obj
+def images_command(layout: Layout, names: tuple[str, ...]) -> None:
+    """Build the project's images, all or those named, and push what changed."""
+    for image in images.project(REPOSITORY, names or images.NAMES):
+        built = images.build(layout, image)
+        print(f"{built.image.name}: {built.outcome} ({built.seconds:.1f} s)", flush=True)
+
+
+@main.command(context_settings={"ignore_unknown_options": True})
+@click.argument("argv", nargs=-1, required=True, type=click.UNPROCESSED)
+@click.pass_obj
+def run(layout: Layout, argv: tuple[str, ...]) -> None:
+    """Run a command while the cluster is up; if it was down before, take it down afterwards."""
+    with cluster.running(layout):
+        # the command ends with this process, however that ends
+        ends_with_us = ["setpriv", "--pdeathsig", "TERM", "--", *argv]
+        done = subprocess.run(ends_with_us, env=os.environ | _environment(layout), check=False)
+    sys.exit(done.returncode)
+
+
+@main.command()
+@click.argument("what", type=click.Choice(list(SERVICE_FAULTS)))
+@click.argument("group_name", metavar="GROUP", type=click.Choice(GROUPS))
+@click.argument("service")
+@click.pass_obj
+def fault(layout: Layout, what: str, group_name: str, service: str) -> None:
+    """Kill, freeze or thaw a service, such as: fault kill control kube-apiserver."""
+    SERVICE_FAULTS[what](layout, group_name, service)
+
+
+@main.command()
+@click.argument("what", type=click.Choice(list(NODE_FAULTS)))
+@click.argument("name", type=click.Choice([node.name for node in NODES]))
+@click.pass_obj
+def node(layout: Layout, what: str, name: str) -> None:
+    """Lose a node as if its power went, or start it again."""
+    NODE_FAULTS[what](layout, name)
+
+
+@main.command()
+@click.argument("seconds", type=float, default=60.0)
+@click.pass_obj
+def writes(layout: Layout, seconds: float) -> None:
+    """Count the writes that each user made to the API server in the last seconds."""
+    found = audit.writes(layout, audit.now() - timedelta(seconds=seconds))
+    for (user, verb, resource), count in Counter((w.user, w.verb, w.resource) for w in found).most_common():
+        print(f"{count:6} {verb:8} {resource:30} {user}")
 
 
 def _environment(layout: Layout) -> dict[str, str]:
@@ -132,11 +153,8 @@ def _environment(layout: Layout) -> dict[str, str]:
     return {"PATH": path, "KUBECONFIG": str(layout.kubeconfig()), **s3.CREDENTIALS.environment()}
 
 
-def _env(layout: Layout) -> None:
-    settings = _environment(layout) | {"PATH": f"{layout.bin}:$PATH"}
-    for name, value in settings.items():
-        print(f'export {name}="{value}"' if name == "PATH" else f"export {name}={shlex.quote(value)}")
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        main(prog_name="kubecluster")
+    except ClusterError as error:
+        sys.exit(f"kubecluster: {error}")

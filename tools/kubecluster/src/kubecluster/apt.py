@@ -2,7 +2,7 @@
 
 import platform
 
-from .shell import run
+from kubecluster.shell import run
 
 POCKETS = ("", "-updates", "-security")
 KEPT = ("Acquire::http::", "Acquire::https::", "Acquire::Check-", "Acquire::Retries", "Acquire::ForceIPv")

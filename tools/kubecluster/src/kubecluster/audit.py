@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from .layout import Layout
-from .shell import Options
+from kubecluster.layout import Layout
+from kubecluster.shell import Options
 
 POLICY = {
     "apiVersion": "audit.k8s.io/v1",

@@ -3,11 +3,11 @@
 import shutil
 from pathlib import Path
 
-from . import apt, registry
-from .buildah import buildah, image_id, push
-from .host_settings import SUITE
-from .layout import PAUSE_IMAGE, Layout
-from .shell import contained
+from kubecluster import apt, registry
+from kubecluster.buildah import buildah, image_id, push
+from kubecluster.host_settings import SUITE
+from kubecluster.layout import PAUSE_IMAGE, Layout
+from kubecluster.shell import contained
 
 IMAGE = f"docker.io/library/debian:{SUITE}-slim"
 # emptied, and for documentation kept empty, as in the image that goes by this name elsewhere

@@ -9,9 +9,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from . import cgroups
-from .layout import REGISTRY, SOURCE, Layout
-from .shell import contained
+from kubecluster import cgroups
+from kubecluster.layout import REGISTRY, Layout
+from kubecluster.shell import contained
 
 # of gzip and zstd at several levels, what a 1.6 GB image is pushed and unpacked fastest with
 COMPRESSION = ("--compression-format=zstd", "--compression-level=1")
@@ -44,11 +44,18 @@ def remove_image(layout: Layout, image_id: str) -> None:
 
 
 def prune(layout: Layout, unused_for: timedelta) -> None:
-    """Remove intermediate images made longer ago than that."""
+    """Remove the intermediate images of that age that no named image is built on."""
+    images = _index(layout, "images")
+    parents = {layer["id"]: layer.get("parent") for layer in _index(layout, "layers")}
+    used: set[str] = set()
+    for layer in [entry.get("layer") for entry in images if entry.get("names")]:
+        while layer:
+            used.add(layer)
+            layer = parents.get(layer)
     oldest = datetime.now(UTC) - unused_for
-    unnamed = [entry for entry in _index(layout, "images") if not entry.get("names")]
-    for entry in unnamed:
-        if datetime.fromisoformat(entry["created"]) < oldest:
+    for entry in images:
+        named_or_used = entry.get("names") or entry.get("layer") in used
+        if not named_or_used and datetime.fromisoformat(entry["created"]) < oldest:
             remove_image(layout, entry["id"])
 
 
@@ -59,7 +66,7 @@ def runtime(layout: Layout) -> Path:
     shutil.rmtree(settings, ignore_errors=True)
     program = folder / "runtime"
     command = shlex.join([sys.executable, "-m", "kubecluster.build_runtime", str(settings), layout.build_cgroup])
-    program.write_text(f'#!/bin/sh\nPYTHONPATH={shlex.quote(str(SOURCE))} exec {command} "$@"\n')
+    program.write_text(f'#!/bin/sh\nexec {command} "$@"\n')
     program.chmod(0o755)
     return program
 

@@ -3,7 +3,7 @@
 import time
 from pathlib import Path
 
-from .errors import MissingPrerequisite
+from kubecluster.errors import MissingPrerequisite
 
 MOUNT = Path("/sys/fs/cgroup")
 

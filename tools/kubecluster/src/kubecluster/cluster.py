@@ -8,16 +8,17 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
-from . import (
+from filelock import BaseFileLock
+
+from kubecluster import (
     base,
     cgroups,
     control,
     controllers,
     group,
-    lock,
     network,
     node,
     packages,
@@ -27,9 +28,9 @@ from . import (
     s3,
     toolchain,
 )
-from .errors import ClusterError, LeftBehind, MissingPrerequisite, NotRunning
-from .layout import CONTROL, CONTROLLERS, GROUPS, NODES, SOURCE, TOOL, Layout
-from .shell import run, tail, wait_for
+from kubecluster.errors import ClusterError, LeftBehind, MissingPrerequisite, NotRunning
+from kubecluster.layout import CONTROL, CONTROLLERS, GROUPS, NODES, TOOL, Layout
+from kubecluster.shell import locked, run, tail, wait_for
 
 
 def up(layout: Layout) -> dict[str, float]:
@@ -40,8 +41,7 @@ def up(layout: Layout) -> dict[str, float]:
     require(layout)
     with exclusive(layout):
         clock = _Clock()
-        with lock.held(layout.cache / "bin" / "lock"):
-            toolchain.build(layout)
+        toolchain.build(layout)
         clock.lap("build")
         if healthy(layout):
             return clock.laps
@@ -166,9 +166,9 @@ def require_up(layout: Layout) -> None:
         raise NotRunning("the cluster is not up: python -m kubecluster up")
 
 
-def exclusive(layout: Layout) -> AbstractContextManager[None]:
-    """One at a time may change the cluster."""
-    return lock.held(layout.state / "lock")
+def exclusive(layout: Layout) -> BaseFileLock:
+    """Return the lock that lets one process at a time change the cluster."""
+    return locked(layout.state / "lock")
 
 
 def _down(layout: Layout) -> None:
@@ -186,8 +186,7 @@ def _down_after(layout: Layout) -> Iterator[None]:
         [sys.executable, "-m", "kubecluster.watcher"],
         stdin=subprocess.PIPE,
         start_new_session=True,
-        env=os.environ
-        | {"PYTHONPATH": str(SOURCE), "KUBECLUSTER_STATE": str(layout.state), "KUBECLUSTER_CACHE": str(layout.cache)},
+        env=os.environ | {"KUBECLUSTER_STATE": str(layout.state), "KUBECLUSTER_CACHE": str(layout.cache)},
     )
     assert watcher.stdin is not None
     try:

@@ -1,9 +1,9 @@
 """The group `control`: etcd, the API server and the registries, what everything else needs first."""
 
-from . import audit, registry
-from .group import Group, Service
-from .layout import API_PORT, CONTROL, HOST_IP, SERVICE_CIDR, Layout
-from .shell import Options, flags
+from kubecluster import audit, registry
+from kubecluster.group import Group, Service
+from kubecluster.layout import API_PORT, CONTROL, HOST_IP, SERVICE_CIDR, Layout
+from kubecluster.shell import Options, flags
 
 ETCD = "http://127.0.0.1:2379"
 # pods leave a lost node after this many seconds, not after the default 300
@@ -34,7 +34,7 @@ def _apiserver(layout: Layout) -> Options:
     pki = layout.pki
     return {
         "etcd-servers": ETCD,
-        "bind-address": "0.0.0.0",
+        "bind-address": "0.0.0.0",  # noqa: S104
         "advertise-address": HOST_IP,
         "secure-port": API_PORT,
         "tls-cert-file": pki / "apiserver.crt",

@@ -1,9 +1,9 @@
 """The group `controllers`: controller-manager, scheduler, DNS, volumes, metrics, fake nodes and S3, on the host."""
 
-from . import s3
-from .group import Group, Service
-from .layout import CONTROLLERS, FAKE_POD_CIDR, HOST_IP, Layout
-from .shell import Options, flags
+from kubecluster import s3
+from kubecluster.group import Group, Service
+from kubecluster.layout import CONTROLLERS, FAKE_POD_CIDR, HOST_IP, Layout
+from kubecluster.shell import Options, flags
 
 # the defaults of 20 and 50 requests a second make a 500-pod Job take 50 s instead of 9
 CLIENT_RATE: Options = {"kube-api-qps": 300, "kube-api-burst": 600}

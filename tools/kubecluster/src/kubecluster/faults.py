@@ -2,9 +2,9 @@
 
 import signal
 
-from . import cluster, group, node
-from .errors import ClusterError
-from .layout import NODES, Layout, Node
+from kubecluster import cluster, group, node
+from kubecluster.errors import ClusterError
+from kubecluster.layout import NODES, Layout, Node
 
 
 def kill_service(layout: Layout, group_name: str, service: str) -> None:

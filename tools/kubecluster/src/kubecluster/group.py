@@ -5,19 +5,21 @@ mount and network namespaces, so mounts, veth pairs, nft and iptables rules need
 """
 
 import json
-import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from . import processes
-from .errors import ClusterError, NotRunning, TimedOut
-from .layout import SOURCE, Layout
-from .shell import tail, wait_for
+import psutil
+
+from kubecluster import processes
+from kubecluster.errors import ClusterError, NotRunning, TimedOut
+from kubecluster.layout import Layout
+from kubecluster.shell import tail
 
 INIT_MODULE = "kubecluster.init"
 GO = b"go\n"  # what the init waits for; end of file instead means that its starter died
@@ -71,7 +73,6 @@ def start(layout: Layout, group: Group, connect: Callable[[int], None] | None = 
             [sys.executable, "-m", INIT_MODULE, str(spec)],
             start_new_session=True,
             cwd="/",
-            env=os.environ | {"PYTHONPATH": str(SOURCE)},
             stdin=subprocess.PIPE,
             stdout=out,
             stderr=out,
@@ -89,94 +90,90 @@ def start(layout: Layout, group: Group, connect: Callable[[int], None] | None = 
 
 
 def inits(layout: Layout) -> dict[str, int]:
-    """Names and host PIDs of this cluster's running inits, found by what they run, not by PID files."""
-    return {spec.stem: pid for spec, pid in _all_inits() if spec.parent == layout.groups}
+    """Return the names and host PIDs of this cluster's running inits, found by their command lines."""
+    return {spec.stem: init.pid for spec, init in _all_inits() if spec.parent == layout.groups}
 
 
 def neighbours(layout: Layout) -> set[Path]:
-    """State directories of other clusters that use this network namespace, and so the same addresses."""
+    """Return the state directories of other clusters that use this network namespace, and so the same addresses."""
     here = processes.namespace("thread-self", "net")
-    found = {spec.parent.parent for spec, pid in _all_inits() if processes.namespace(pid, "net") == here}
+    found = {spec.parent.parent for spec, init in _all_inits() if processes.namespace(init.pid, "net") == here}
     return found - {layout.state}
 
 
 def any_init() -> bool:
-    """Whether a group of any cluster, of whichever state directory, runs on this machine."""
+    """Return whether a group of any cluster runs on this machine."""
     return any(_all_inits())
 
 
 def find(layout: Layout, name: str) -> int | None:
-    """The host PID of the group's init, if it runs."""
+    """Return the host PID of the group's init, if it runs."""
     return inits(layout).get(name)
 
 
-def members(init: int) -> list[int]:
-    """Host PIDs of every process in the init's PID namespace."""
+def members(init: int) -> list[psutil.Process]:
+    """Return every process in the init's PID namespace."""
     space = processes.namespace(init, "pid")
-    return [pid for pid in processes.pids() if space and processes.namespace(pid, "pid") == space]
+    return [p for p in psutil.process_iter(["cmdline"]) if space and processes.namespace(p.pid, "pid") == space]
 
 
-def service_pids(layout: Layout, group: str, service: str) -> list[int]:
-    """Host PIDs of the processes that run a service's program."""
+def service_processes(layout: Layout, group: str, service: str) -> list[psutil.Process]:
+    """Return the processes that run a service's program."""
     init = find(layout, group)
     if init is None:
         return []
-    return [pid for pid in members(init) if Path((processes.command_line(pid) or [""])[0]).name == service]
+    return [member for member in members(init) if Path((member.info["cmdline"] or [""])[0]).name == service]
 
 
 def signal_service(layout: Layout, group: str, service: str, number: signal.Signals) -> None:
-    """Send a signal to a service; raises NotRunning when it is not there."""
-    hit = service_pids(layout, group, service)
-    if not hit:
+    """Send a signal to a service; raises NotRunning when it does not run."""
+    found = service_processes(layout, group, service)
+    if not found:
         raise NotRunning(f"no {service} runs in group {group}. {tail(layout.logs / f'{group}.log')}")
-    for pid in hit:
-        os.kill(pid, number)
+    for process in found:
+        process.send_signal(number)
 
 
 def stop(layout: Layout, names: Iterable[str], seconds: float = 20, kill: bool = False) -> None:
     """Stop groups together: SIGTERM (or SIGKILL at once), then SIGKILL for those that took longer than `seconds`.
 
-    An init that was still to be forked when its starter was killed is stopped by killing its launcher.
+    A launcher that has not forked its init yet, because its starter was killed, is killed too.
     """
     names = set(names)
-    launching = [pid for spec, pid in _launchers() if spec.parent == layout.groups and spec.stem in names]
-    for pid in launching:
-        _send(pid, signal.SIGKILL)
-    wait_for("the end of launchers", lambda: not any(map(processes.alive, launching)), seconds, every=0.02)
-    running = {name: pid for name, pid in inits(layout).items() if name in names}
-    for pid in running.values():
-        _send(pid, signal.SIGKILL if kill else signal.SIGTERM)
-    end = time.monotonic() + seconds
-    killed = kill
-    while left := {name: pid for name, pid in running.items() if processes.alive(pid)}:
-        if time.monotonic() > end:
-            if killed:
-                raise TimedOut(f"groups {', '.join(left)} are still there {seconds:g} s after SIGKILL")
-            for pid in left.values():
-                _send(pid, signal.SIGKILL)
-            end, killed = time.monotonic() + seconds, True
-        time.sleep(0.05)
+    launching = [launcher for spec, launcher in _launchers() if spec.parent == layout.groups and spec.stem in names]
+    left = _end(launching, signal.SIGKILL, seconds)
+    running = [init for spec, init in _all_inits() if spec.parent == layout.groups and spec.stem in names]
+    if not kill:
+        running = _end(running, signal.SIGTERM, seconds)
+    left += _end(running, signal.SIGKILL, seconds)
+    if left:
+        pids = ", ".join(str(process.pid) for process in left)
+        raise TimedOut(f"processes of groups {', '.join(sorted(names))} still run {seconds:g} s after SIGKILL: {pids}")
 
 
-def _all_inits() -> Iterator[tuple[Path, int]]:
-    """The specification and the host PID of every init."""
-    return ((spec, pid) for spec, pid in _running_init_module() if processes.is_namespace_init(pid))
+def _all_inits() -> Iterator[tuple[Path, psutil.Process]]:
+    """Yield the specification and the process of every init."""
+    return ((spec, found) for spec, found in _running_init_module() if processes.is_namespace_init(found.pid))
 
 
-def _launchers() -> Iterator[tuple[Path, int]]:
-    """The specification and the host PID of every process that is about to fork an init."""
-    return ((spec, pid) for spec, pid in _running_init_module() if not processes.is_namespace_init(pid))
+def _launchers() -> Iterator[tuple[Path, psutil.Process]]:
+    """Yield the specification and the process of every launcher, which has yet to fork its init."""
+    return ((spec, found) for spec, found in _running_init_module() if not processes.is_namespace_init(found.pid))
 
 
-def _running_init_module() -> Iterator[tuple[Path, int]]:
-    for pid in processes.pids():
-        argv = processes.command_line(pid)
+def _running_init_module() -> Iterator[tuple[Path, psutil.Process]]:
+    for process in psutil.process_iter(["cmdline"]):
+        argv = process.info["cmdline"] or []
         if len(argv) == 4 and argv[2] == INIT_MODULE:
-            yield Path(argv[3]), pid
+            yield Path(argv[3]), process
 
 
-def _send(pid: int, number: signal.Signals) -> None:
-    try:
-        os.kill(pid, number)
-    except ProcessLookupError:
-        return  # it ended by itself meanwhile, which is what was asked for
+def _end(ending: list[psutil.Process], number: signal.Signals, seconds: float) -> list[psutil.Process]:
+    """Send the signal and return the processes that still run after `seconds`."""
+    for process in ending:
+        with suppress(psutil.NoSuchProcess):
+            process.send_signal(number)
+    end = time.monotonic() + seconds
+    while (left := [process for process in ending if processes.alive(process)]) and time.monotonic() < end:
+        time.sleep(0.02)
+    return left

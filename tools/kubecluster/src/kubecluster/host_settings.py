@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from . import apt
+from kubecluster import apt
 
 TARGET = "/dev/kubecluster"
 SUITE = "trixie"  # of the images, not of this machine

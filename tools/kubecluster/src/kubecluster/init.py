@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from .group import GO, Group, Service
+from kubecluster.group import GO, Group, Service
 
 NEWNS, NEWUTS, NEWIPC, NEWPID, NEWNET = 0x00020000, 0x04000000, 0x08000000, 0x20000000, 0x40000000
 RESTART_AFTER = 1.0  # seconds, so that a service that cannot start does not spin

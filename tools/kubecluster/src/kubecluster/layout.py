@@ -4,8 +4,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-SOURCE = Path(__file__).resolve().parent.parent
-TOOL = SOURCE.parent  # holds the Go modules and the manifests
+TOOL = Path(__file__).resolve().parents[2]  # holds the Go modules and the manifests
 REPOSITORY = TOOL.parents[1]
 
 BRIDGE = "kc0"

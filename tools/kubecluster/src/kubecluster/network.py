@@ -1,7 +1,7 @@
 """The wires: a bridge on the host, a cable into each node, and the routes to pods and Services."""
 
-from .layout import BRIDGE, HOST_IP, NODES, SERVICE_CIDR, Node
-from .shell import run
+from kubecluster.layout import BRIDGE, HOST_IP, NODES, SERVICE_CIDR, Node
+from kubecluster.shell import run
 
 
 def make_bridge() -> None:

@@ -4,10 +4,10 @@ import shutil
 import sys
 from pathlib import Path
 
-from . import cgroups, group, network, node_config
-from .group import Group, Service
-from .layout import POD_CIDR, SOURCE, Layout, Node
-from .shell import Options, flags
+from kubecluster import cgroups, group, network, node_config
+from kubecluster.group import Group, Service
+from kubecluster.layout import POD_CIDR, Layout, Node
+from kubecluster.shell import Options, flags
 
 # the node sees its own directories at the usual places, in its own mount namespace
 PRIVATE = {
@@ -66,5 +66,5 @@ def spec(layout: Layout, node: Node) -> Group:
     ]
     if node.gpus:
         services.append(Service("device-plugin", [str(layout.bin / "device-plugin"), f"--count={node.gpus}"]))
-    drain = [sys.executable, str(SOURCE / "kubecluster" / "drain.py"), str(home / CLEAN)]
+    drain = [sys.executable, "-m", "kubecluster.drain", str(home / CLEAN)]
     return Group(node.group, services, isolated=True, setup=setup, drain=drain)

@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from .layout import DNS_IP, HOST_IP, PAUSE_IMAGE, PRIVATE_REGISTRY, REGISTRY, Layout, Node
+from kubecluster.layout import DNS_IP, HOST_IP, PAUSE_IMAGE, PRIVATE_REGISTRY, REGISTRY, Layout, Node
 
 SOCKET = "/run/containerd/containerd.sock"
 

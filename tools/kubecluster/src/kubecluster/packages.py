@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from .errors import CommandFailed, MissingPrerequisite
-from .shell import run
+from kubecluster.errors import CommandFailed, MissingPrerequisite
+from kubecluster.shell import run
 
 # program -> Debian package
 REQUIRED = {

@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
-from .layout import API_PORT, API_SERVICE_IP, HOST_IP, NODES, Layout
-from .shell import run
+from kubecluster.layout import API_PORT, API_SERVICE_IP, HOST_IP, NODES, Layout
+from kubecluster.shell import run
 
 CONTEXT = "kubecluster"
 EC = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")

@@ -1,33 +1,20 @@
-"""What runs on this machine, read from /proc."""
+"""Processes on this machine and their namespaces; psutil knows the processes but not the namespaces."""
 
-import os
-from collections.abc import Iterator
 from pathlib import Path
 
-
-def pids() -> Iterator[int]:
-    """Every process ID."""
-    return (int(entry.name) for entry in os.scandir("/proc") if entry.name.isdigit())
+import psutil
 
 
-def command_line(pid: int) -> list[str]:
-    """The process's arguments; empty when it is gone or a kernel thread."""
+def alive(process: psutil.Process) -> bool:
+    """Return whether the process still runs. A zombie does not, even if nobody reaps it."""
     try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")[:-1]
-    except OSError:
-        return []
-
-
-def alive(pid: int) -> bool:
-    """Whether the process exists and is no zombie."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] not in "ZX"
-    except OSError:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
         return False
 
 
 def is_namespace_init(pid: int) -> bool:
-    """Whether the process is PID 1 of a namespace below this one."""
+    """Return whether the process is PID 1 of a namespace below this one."""
     try:
         status = Path(f"/proc/{pid}/status").read_text()
     except OSError:
@@ -37,7 +24,7 @@ def is_namespace_init(pid: int) -> bool:
 
 
 def namespace(pid: int | str, kind: str) -> str:
-    """An identity for the process's namespace of that kind (pid, net, ...); empty when the process is gone."""
+    """Return an identity for the process's namespace of that kind (pid, net, ...); empty when it has ended."""
     try:
         return str(Path(f"/proc/{pid}/ns/{kind}").readlink())
     except OSError:

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from .group import Service
-from .layout import PRIVATE_REGISTRY, REGISTRY, Layout
-from .shell import run
+from kubecluster.group import Service
+from kubecluster.layout import PRIVATE_REGISTRY, REGISTRY, Layout
+from kubecluster.shell import run
 
 HTPASSWD = "test:$2b$05$/nO90tEBAMkXPZ3j2bYHbec1ZHI0uwN8389eBnrmVKeisYLVeGPee\n"  # user "test", password "test"
 LINK = "current/link"  # below a tag: the digest of the manifest that it names

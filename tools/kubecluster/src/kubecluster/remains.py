@@ -3,9 +3,9 @@
 import shutil
 from pathlib import Path
 
-from . import cgroups, group, network
-from .layout import Layout
-from .node import PRIVATE
+from kubecluster import cgroups, group, network
+from kubecluster.layout import Layout
+from kubecluster.node import PRIVATE
 
 KEPT = ("bin", "pki", "nodes", "logs", "lock")  # of the state directory
 

@@ -13,10 +13,10 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from .errors import MissingPrerequisite
-from .group import Service
-from .layout import HOST_IP, REPOSITORY, Layout
-from .shell import Options, flags
+from kubecluster.errors import MissingPrerequisite
+from kubecluster.group import Service
+from kubecluster.layout import HOST_IP, REPOSITORY, Layout
+from kubecluster.shell import Options, flags
 
 PORT = 8333
 ENDPOINT = f"http://{HOST_IP}:{PORT}"

@@ -5,7 +5,9 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from .errors import CommandFailed, TimedOut
+from filelock import BaseFileLock, FileLock
+
+from kubecluster.errors import CommandFailed, TimedOut
 
 Options = Mapping[str, str | int | Path]  # of a program: a name without dashes -> its value
 
@@ -49,6 +51,12 @@ def contained(*argv: str | Path, env: Mapping[str, str] | None = None, cwd: Path
     It gets its own PID and mount namespaces, whose init the kernel kills when this process dies.
     """
     return run(*CONTAINED, *argv, env=env, cwd=cwd).stdout
+
+
+def locked(path: Path) -> BaseFileLock:
+    """Return the lock between processes at `path`; the kernel releases it when its holder ends."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return FileLock(path)
 
 
 def wait_for(

@@ -7,9 +7,9 @@ import shutil
 import time
 from pathlib import Path
 
-from .errors import MissingPrerequisite
-from .layout import TOOL, Layout
-from .shell import contained, run
+from kubecluster.errors import MissingPrerequisite
+from kubecluster.layout import TOOL, Layout
+from kubecluster.shell import contained, locked, run
 
 # module directory -> program -> Go package
 PROGRAMS = {
@@ -38,17 +38,19 @@ KEPT = 2  # sets of binaries of each module, newest first
 def build(layout: Layout) -> dict[str, float]:
     """Build what the cache lacks and link all into the state directory; returns the seconds each module took."""
     took = {}
-    for name, programs in PROGRAMS.items():
-        module = TOOL / "go" / name
-        target = layout.cache / "bin" / f"{name}-{digest(module, programs)}"
-        if not target.exists():
-            require_go()
-            began = time.monotonic()
-            _build_module(module, programs, target)
-            took[name] = round(time.monotonic() - began, 1)
-        os.utime(target)
-        _prune(layout.cache / "bin", name)
-        _link(layout, target)
+    folder = layout.cache / "bin"
+    with locked(folder / "lock"):
+        for name, programs in PROGRAMS.items():
+            module = TOOL / "go" / name
+            target = folder / f"{name}-{digest(module, programs)}"
+            if not target.exists():
+                require_go()
+                began = time.monotonic()
+                _build_module(module, programs, target)
+                took[name] = round(time.monotonic() - began, 1)
+            os.utime(target)
+            _prune(folder, name)
+            _link(layout, target)
     return took
 
 

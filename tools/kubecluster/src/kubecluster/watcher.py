@@ -2,8 +2,8 @@
 
 import sys
 
-from . import cluster
-from .layout import Layout
+from kubecluster import cluster
+from kubecluster.layout import Layout
 
 if __name__ == "__main__":
     sys.stdin.read()
