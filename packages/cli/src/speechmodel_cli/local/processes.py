@@ -1,46 +1,45 @@
-"""Which process is meant, beyond its pid: pids are used again, also by the next boot."""
+"""Processes that are identified beyond their pid, because pids are used again, also by the next boot."""
 
 import os
 import signal
 from contextlib import suppress
 from pathlib import Path
 
+import psutil
 from speechmodel_api.base import Document
-
-_START_TIME = 19
-"""Index of `starttime` in /proc/<pid>/stat after the command's name, see proc(5)."""
 
 
 class ProcessIdentity(Document):
-    """One process, for ever."""
+    """Identifies one process among all that this machine ever runs."""
 
     pid: int
-    started: int
-    """Clock ticks from boot to its start."""
+    started: float
+    """Seconds from boot to its start. They do not change with the clock of the machine."""
     boot: str
-    """Of /proc/sys/kernel/random/boot_id."""
+    """Random id of the boot, from /proc/sys/kernel/random/boot_id."""
 
 
 def identify(pid: int) -> ProcessIdentity | None:
-    """The process that has this pid now; None when there is none or only its zombie."""
+    """Return the process that has this pid now; None when there is none or only its zombie."""
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    except (FileNotFoundError, ProcessLookupError):
+        process = psutil.Process(pid)
+        with process.oneshot():
+            started = round(process.create_time() - psutil.boot_time(), 2)
+            if process.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD):
+                return None
+    except psutil.NoSuchProcess:
         return None
-    fields = stat.rpartition(")")[2].split()
-    if fields[0] in "ZX":
-        return None
-    return ProcessIdentity(pid=pid, started=int(fields[_START_TIME]), boot=boot)
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    return ProcessIdentity(pid=pid, started=started, boot=boot)
 
 
 def is_alive(process: ProcessIdentity) -> bool:
-    """Whether that very process still executes."""
+    """Return True while that very process executes."""
     return identify(process.pid) == process
 
 
 def kill_group(process: ProcessIdentity) -> None:
-    """Kill a process that leads a group, with its group; nothing happens when it ended already."""
+    """Kill a process that leads a group, with its group. Do nothing when it has ended."""
     if is_alive(process):
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
