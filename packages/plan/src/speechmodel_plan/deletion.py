@@ -25,16 +25,18 @@ PURGE_LIMIT = timedelta(seconds=120)
 class DeletionPlan(Plan):
     """One step of a deletion."""
 
-    status: SpeechModelStatus
+    message: str | None = None
+    """The state of the deletion; None leaves the status as it is."""
     events: tuple[Event, ...] = ()
     deleting: bool = True
 
     def after(self, done: Done) -> Report:
         """Return the status and the Events. A purge that cannot even start is given up."""
         if done.purge_refused is not None:
-            message, posted = _given_up(self.seen, done.purge_refused)
-            return Report(deleting_status(self.seen, message), posted, finalizer=False)
-        return Report(self.status, self.events, self.finalizer)
+            events = _given_up(self.seen, done.purge_refused)
+            return Report(deleting_status(self.seen, events[0].message), events, finalizer=False)
+        status = self.seen.status if self.message is None else deleting_status(self.seen, self.message)
+        return Report(status, self.events, self.finalizer)
 
 
 def plan_deletion(seen: Observed) -> Plan:
@@ -42,24 +44,23 @@ def plan_deletion(seen: Observed) -> Plan:
     stop = tuple(run for run in seen.runs if run.state in ALIVE)
     retained = seen.spec.publish.deletion_policy is DeletionPolicy.RETAIN
     if not seen.finalizer or retained or _never_published(seen.status):
-        return DeletionPlan(seen=seen, finalizer=False, stop=stop, status=seen.status)
+        return DeletionPlan(seen=seen, finalizer=False, stop=stop)
     purge, failure = seen.purge, seen.purge.failure if seen.purge else None
     if purge and purge.finished and failure is None:
-        status = deleting_status(seen, "the published objects are removed")
-        return DeletionPlan(seen=seen, finalizer=False, stop=stop, status=status, events=_left_elsewhere(seen))
+        message = "the published objects are removed"
+        return DeletionPlan(seen=seen, finalizer=False, stop=stop, message=message, events=_left_elsewhere(seen))
     late = Trouble(Reason.DEADLINE_EXCEEDED, f"it took longer than {PURGE_LIMIT.total_seconds():.0f} s")
     if purge and ((failure and failure.final) or seen.now - purge.created_at >= PURGE_LIMIT):
-        message, posted = _given_up(seen, failure or late)
-        return DeletionPlan(seen=seen, finalizer=False, stop=stop, status=deleting_status(seen, message), events=posted)
+        events = _given_up(seen, failure or late)
+        return DeletionPlan(seen=seen, finalizer=False, stop=stop, message=events[0].message, events=events)
     writing = any(not _on_a_lost_node(run) for run in stop)
-    message = "waiting for running stages to end" if writing else f"removing {_address(seen)}"
     return DeletionPlan(
         seen=seen,
         finalizer=True,
         stop=stop,
         purge=None if writing else PurgeInput(target=bucket(seen.spec), base=base(seen.spec, seen.owner)),
         look_again=timedelta(seconds=2),
-        status=deleting_status(seen, message),
+        message="waiting for running stages to end" if writing else f"removing {_address(seen)}",
     )
 
 
@@ -77,11 +78,11 @@ def _never_published(status: SpeechModelStatus) -> bool:
     return status.stage(StageName.EVALUATE) is None and not status.history
 
 
-def _given_up(seen: Observed, why: Trouble) -> tuple[str, tuple[Event, ...]]:
-    """Return the message and the Events that name what was left in the bucket."""
+def _given_up(seen: Observed, why: Trouble) -> tuple[Event, ...]:
+    """Return the Events that name what was left in the bucket."""
     reason = why.message if why.reason == Reason.DEADLINE_EXCEEDED else f"{why.reason}: {why.message}"
     message = f"{_address(seen)} was not removed ({reason}); remove it by hand"
-    return message, (Event("Warning", Reason.PURGE_FAILED, message), *_left_elsewhere(seen))
+    return (Event("Warning", Reason.PURGE_FAILED, message), *_left_elsewhere(seen))
 
 
 def _left_elsewhere(seen: Observed) -> tuple[Event, ...]:

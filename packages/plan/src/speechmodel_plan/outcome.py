@@ -42,7 +42,7 @@ def stopped(record: StageRecord, run: Run | None, now: datetime, trouble: Troubl
         trouble=trouble,
         retry_at=None,
         finished_at=now,
-        active_seconds=record.run_time(run, now),
+        active_seconds=run_time(record, run, now),
         epoch=_epoch(run) or record.epoch,
     )
 
@@ -55,8 +55,23 @@ def given_up(record: StageRecord, run: Run | None, now: datetime, trouble: Troub
         trouble=trouble,
         retry_at=None,
         finished_at=now,
-        active_seconds=record.run_time(run, now),
+        active_seconds=run_time(record, run, now),
     )
+
+
+def run_time(record: StageRecord, run: Run | None, now: datetime) -> int:
+    """Return the running time in seconds of all attempts for a record's key, the current one included.
+
+    Waiting for a node is not running.
+    """
+    before = record.active_seconds or 0
+    began = record.started_at
+    if run is not None:
+        began = run.started_at or (None if run.state is RunState.PENDING else run.created_at)
+    if record.state is not StageState.RUNNING or record.started_at is None or began is None:
+        return before
+    end = run.finished_at if run and run.finished_at else now
+    return before + max(0, int((end - began).total_seconds()))
 
 
 def _succeeded(record: StageRecord, run: Run, now: datetime, claim_uid: str | None, max_attempts: int) -> StageRecord:
@@ -75,7 +90,7 @@ def _succeeded(record: StageRecord, run: Run, now: datetime, claim_uid: str | No
         retry_at=None,
         trouble=None,
         epoch=None,
-        active_seconds=record.run_time(run, now),
+        active_seconds=run_time(record, run, now),
     )
 
 
@@ -112,7 +127,7 @@ def _failed_once(
         trouble=trouble,
         finished_at=finished,
         retry_at=finished + _delay(failures, killed=run is None or run.result is None),
-        active_seconds=record.run_time(run, now),
+        active_seconds=run_time(record, run, now),
         epoch=epoch if gained else record.epoch,
     )
 

@@ -13,6 +13,7 @@ from speechmodel_api.status import StageState
 from speechmodel_api.times import format_time
 
 from speechmodel_plan.observed import ALIVE, Observed, Run, RunState, Trouble
+from speechmodel_plan.outcome import run_time
 from speechmodel_plan.records import StageRecord
 
 IMAGE_REASONS = {
@@ -103,7 +104,7 @@ def over_deadline(at: Situation) -> Finding | None:
     limit = at.seen.spec.training.active_deadline_seconds
     if limit is None or at.stage is not StageName.TRAIN or at.record is None or not at.same_key:
         return None
-    if at.record.run_time(at.run, at.seen.now) < limit:
+    if run_time(at.record, at.run, at.seen.now) < limit:
         return None
     advice = "raise training.activeDeadlineSeconds, and training continues from its last checkpoint"
     message = f"training ran for {limit} s over all attempts; {advice}"

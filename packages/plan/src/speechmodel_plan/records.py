@@ -11,7 +11,7 @@ from typing import Any, Self
 from speechmodel_api.stages import StageName
 from speechmodel_api.status import SpeechModelStatus, StageState, StageStatus
 
-from speechmodel_plan.observed import Run, RunState, Trouble
+from speechmodel_plan.observed import Trouble
 
 LONGEST_MESSAGE = 4000
 """Characters of a message in the status; the schema accepts 4096."""
@@ -89,20 +89,6 @@ class StageRecord:
             claim_uid=self.claim_uid,
             output=dict(self.output) if self.output is not None else None,
         )
-
-    def run_time(self, run: Run | None, now: datetime) -> int:
-        """Return the running time in seconds of all attempts for this key, the current one included.
-
-        Waiting for a node is not running.
-        """
-        before = self.active_seconds or 0
-        began = self.started_at
-        if run is not None:
-            began = run.started_at or (None if run.state is RunState.PENDING else run.created_at)
-        if self.state is not StageState.RUNNING or self.started_at is None or began is None:
-            return before
-        end = run.finished_at if run and run.finished_at else now
-        return before + max(0, int((end - began).total_seconds()))
 
 
 @dataclass(frozen=True)
