@@ -1,4 +1,4 @@
-"""Write the files that are generated from packages/api: the CRD, its chart template and docs/reasons.md.
+"""Write what is generated from packages/api: the CRD, its chart template and docs/reasons.md.
 
 `make generate` runs this program. With `--check` it writes nothing, and fails if a file is stale. The
 chart holds the CRD as a template, because Helm never upgrades files in a chart's own `crds/` folder.

@@ -1,9 +1,10 @@
-"""Check an installation of the operator. `helm test` runs this program as the operator's ServiceAccount.
+"""Check an installation of the operator.
 
-It checks that the API server serves every field that this operator knows, that the ServiceAccount has
-the permissions that the operator needs, and that the running operator is healthy. It prints one
-result for each, and exits with 1 if a check failed. It creates nothing but access reviews, which every
-ServiceAccount may create and which are not stored.
+`helm test` runs this program as the operator's ServiceAccount. It checks that the API server serves
+every field that this operator knows, that the ServiceAccount has the permissions that the operator
+needs, and that the running operator is healthy. It prints one result for each, and exits with 1 if a
+check failed. It creates nothing but access reviews, which every ServiceAccount may create and which
+are not stored.
 
 Environment variables:
 
@@ -72,7 +73,7 @@ def fields(node: dict[str, Any], path: str = "") -> Iterator[str]:
 
 
 async def missing_permissions(api: client.AuthorizationV1Api) -> list[str]:
-    """Return a problem for every verb that the operator's rules contain and the ServiceAccount lacks."""
+    """Return a problem for every verb that the operator needs and the ServiceAccount lacks."""
     problems = []
     for namespace in os.environ["CHECK_NAMESPACES"].split(","):
         for rule in json.loads(os.environ["CHECK_RULES"]):

@@ -1,4 +1,4 @@
-"""Base classes of every type in this package: camelCase in JSON, snake_case in Python, immutable."""
+"""Base classes of every type in this package: immutable, snake_case, and camelCase in JSON."""
 
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel

@@ -1,4 +1,4 @@
-"""The CustomResourceDefinition, generated from the types. `make generate` writes it to crds/ and to the chart."""
+"""The CustomResourceDefinition, generated from the types. `make generate` writes it to files."""
 
 from typing import Any
 
@@ -87,7 +87,7 @@ def schema() -> dict[str, Any]:
 
 
 def structural(model: type[BaseModel]) -> dict[str, Any]:
-    """Return the structural schema of a type: references inlined, Optional folded, titles dropped."""
+    """Return the structural schema of a type: no references, no unions, no titles."""
     raw = model.model_json_schema(by_alias=True)
     definitions = raw.pop("$defs", {})
     folded: dict[str, Any] = _fold(raw, definitions)

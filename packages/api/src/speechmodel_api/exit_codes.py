@@ -1,4 +1,4 @@
-"""Exit codes of the stage programs. The podFailurePolicy of Jobs and the retries of the operator depend on them."""
+"""Exit codes of the stage programs, which the podFailurePolicy and the retries depend on."""
 
 from enum import IntEnum
 
@@ -15,7 +15,8 @@ class ExitCode(IntEnum):
     ARTEFACT_MISSING = 66
     """A file of an earlier stage is missing or damaged. That stage runs again."""
     TRY_AGAIN = 75
-    """A failure that may pass, such as an unreachable S3 service, a full disk or a newer attempt."""
+    """A failure that may pass, such as an unreachable S3 service, a full disk or a newer
+    attempt."""
     BAD_CONFIGURATION = 78
     """The combination of settings cannot work. A retry cannot help until the spec changes."""
     STOPPED = 143

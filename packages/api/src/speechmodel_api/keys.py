@@ -39,7 +39,7 @@ class KeyInput(BaseModel):
         return self
 
     def canonical_json(self) -> str:
-        """Return the fields that differ from `as_before` as JSON: sorted, NFC, without white space."""
+        """Return the fields that differ from `as_before` as JSON: sorted, NFC, no white space."""
         fields = self.model_dump(mode="python")
         kept = {k: v for k, v in fields.items() if not (k in self.as_before and self.as_before[k] == v)}
         return json.dumps(_canonical(kept), sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
@@ -188,7 +188,7 @@ def publish_key(spec: SpeechModelSpec, version: str, base: str) -> str:
 
 
 def publish_base(spec: SpeechModelSpec, namespace: str, name: str, uid: str) -> str:
-    """Return `<prefix>/<namespace>/<name>/<uid>`, the S3 prefix that one SpeechModel alone publishes below."""
+    """Return the S3 prefix of a SpeechModel: `<prefix>/<namespace>/<name>/<uid>`."""
     return "/".join(part for part in (spec.publish.s3.prefix, namespace, name, uid) if part)
 
 

@@ -24,7 +24,8 @@ class TrainProgress(Document):
     fraction: Annotated[float, Field(ge=0, le=1)]
     """Finished fraction of the current epoch, by number of clips."""
     loss: float | None = None
-    """Mean CTC loss per training clip in the last finished epoch, or over the steps so far in the first."""
+    """Mean CTC loss per training clip in the last finished epoch, or over the steps so far in the
+    first."""
     dev_loss: float | None = None
     """Mean CTC loss per dev clip after the last finished epoch."""
     clips_per_second: float | None = None

@@ -15,7 +15,8 @@ from speechmodel_api.base import ApiModel
 
 NAME_PATTERN = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"
 NAME_LENGTH = 36
-"""Longest name of a SpeechModel, so that `<model>-<stage>-<key>-<attempt>` stays within 63 characters."""
+"""Longest name of a SpeechModel, so that `<model>-<stage>-<key>-<attempt>` stays within 63
+characters."""
 NAME_RULE = (
     f"must be at most {NAME_LENGTH} lowercase letters, digits or '-', "
     "start with a letter, and end with a letter or digit"
@@ -146,7 +147,7 @@ class Dataset(ApiModel):
 
 
 class Hyperparameters(ApiModel):
-    """The network and how it learns. Names and defaults follow DeepSpeech 0.9.3 where it has them."""
+    """The network and how it learns. Names and defaults follow DeepSpeech 0.9.3."""
 
     hidden_units: Annotated[int, Field(ge=16, le=4096)] = 2048
     """Number of units in each dense layer and in the LSTM (`n_hidden` in DeepSpeech). The default
@@ -310,7 +311,8 @@ class Training(ApiModel):
     """Arbitrary text. Change it to train from scratch on the same data; earlier checkpoints stay on
     the workspace. Restoring an earlier value continues from the checkpoints of that value."""
     hyperparameters: Hyperparameters = Hyperparameters()
-    """Size of the network, and how it learns. If not set, all hyperparameters have their defaults."""
+    """Size of the network, and how it learns. If not set, all hyperparameters have their
+    defaults."""
     checkpoints: Checkpoints = Checkpoints()
     """When the trainer saves a checkpoint to resume from, and how many it keeps. A change restarts
     a running trainer from its last checkpoint."""
@@ -358,7 +360,8 @@ class S3Location(ApiModel):
     """URL of the S3 service, without a path, such as https://s3.example.com:9000. It must be
     reachable from the pods. Defaults to AWS."""
     region: Annotated[str, Field(min_length=1, max_length=64)] = "us-east-1"
-    """Region of the bucket. Most services other than AWS accept any value. Defaults to us-east-1."""
+    """Region of the bucket. Most services other than AWS accept any value. Defaults to
+    us-east-1."""
 
 
 class S3Target(S3Location):

@@ -22,8 +22,8 @@ from speechmodel_api.spec import Checkpoints, DatasetFormat, Hyperparameters, In
 INPUT_VARIABLE = "STAGE_INPUT"
 RESULT_VARIABLE = "STAGE_RESULT"
 RESULT_LIMIT = 2000
-"""Largest size of a StageResult in bytes of UTF-8. The kubelet cuts a termination log at 4096 bytes,
-and those of a pod's containers at 12 kB together."""
+"""Largest size of a StageResult in bytes of UTF-8. The kubelet cuts a termination log at 4096
+bytes, and those of a pod's containers at 12 kB together."""
 
 Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 """A SHA-256 digest in hexadecimal."""
@@ -49,7 +49,8 @@ class StageInput(Document):
     attempt: Annotated[int, Field(ge=1)]
     """Fencing number: of two writers with the same owner, the one with the higher attempt wins."""
     owner: str = ""
-    """UID of the SpeechModel. A new owner always takes over, because its predecessor was deleted."""
+    """UID of the SpeechModel. A new owner always takes over, because its predecessor was
+    deleted."""
     workspace: PurePosixPath
     """Absolute path of the folder of this model on the claim."""
 
@@ -80,7 +81,8 @@ class PrepareOutput(Document):
     """Digests and sizes of the prepared dataset."""
 
     dataset_digest: Digest
-    """Digest of the audio, transcript and part of every clip, and of the alphabet. Equal digests train equal models."""
+    """Digest of the audio, transcript and part of every clip, and of the alphabet. Equal digests
+    train equal models."""
     alphabet_digest: Digest
     labels: int
     """Number of labels in the alphabet, without the CTC blank."""
@@ -98,7 +100,7 @@ class PrepareOutput(Document):
 
 
 class TrainInput(StageInput):
-    """train: train on a prepared dataset, save checkpoints of a lineage and export the frozen graph."""
+    """train: train on a prepared dataset, save checkpoints and export the frozen graph."""
 
     stage: Literal[StageName.TRAIN] = StageName.TRAIN
     data_key: Key
@@ -123,7 +125,8 @@ class TrainOutput(Document):
     dev_loss: float | None = None
     """Mean CTC loss per dev clip after the last epoch. None without dev clips."""
     exported_epoch: int
-    """Epoch whose weights were exported: the one with the lowest dev loss, or the last without dev clips."""
+    """Epoch whose weights were exported: the one with the lowest dev loss, or the last without dev
+    clips."""
     trained_epochs: int
     """Number of epochs trained for this key. 0 means that maxEpochs had already been reached."""
     graph_sha256: Digest
@@ -148,7 +151,7 @@ class ConvertOutput(Document):
 
 
 class EvaluateInput(StageInput):
-    """evaluate: measure WER and CER on the test clips, with the runtime that also serves the model."""
+    """evaluate: measure WER and CER on the test clips, with the runtime of the server."""
 
     stage: Literal[StageName.EVALUATE] = StageName.EVALUATE
     convert_key: Key
@@ -185,7 +188,8 @@ class PublishInput(StageInput):
     language: str
     target: S3Location
     base: str
-    """S3 prefix of this SpeechModel: `<prefix>/<namespace>/<name>/<uid>`, without a slash at the end."""
+    """S3 prefix of this SpeechModel: `<prefix>/<namespace>/<name>/<uid>`, without a slash at the
+    end."""
 
 
 class PublishOutput(Document):
@@ -201,7 +205,7 @@ class PublishOutput(Document):
 
 
 class VersionManifest(Document):
-    """`version.json`: the description of a published version that servers start from. It never changes."""
+    """`version.json`: the description of a published version. It never changes."""
 
     version: Key
     language: str
@@ -212,7 +216,8 @@ class VersionManifest(Document):
     selftest_uri: str
     selftest_sha256: Digest
     selftest_text: str
-    """Transcript of the self-test clip at evaluation. It may be empty for a model that has learned nothing yet."""
+    """Transcript of the self-test clip at evaluation. It may be empty for a model that has learned
+    nothing yet."""
     report_uri: str
     wer: float | None = None
     cer: float | None = None
@@ -233,7 +238,7 @@ class FetchInput(Document):
 
 
 class PurgeInput(Document):
-    """purge: delete every object below a prefix. It runs when a SpeechModel with deletionPolicy Delete is deleted."""
+    """purge: delete every object below a prefix, after a deletion with deletionPolicy Delete."""
 
     stage: Literal["purge"] = "purge"
     target: S3Location

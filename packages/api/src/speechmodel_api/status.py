@@ -62,7 +62,8 @@ class Condition(ApiModel):
     reason: Annotated[str, Field(max_length=256, pattern="^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$")]
     """Reason for the current status, as one CamelCase word that programs can compare."""
     message: Message
-    """Human-readable explanation of the reason. It says what to do where something is to be done."""
+    """Human-readable explanation of the reason. It says what to do where something is to be
+    done."""
 
 
 class StageState(StrEnum):
