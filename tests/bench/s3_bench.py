@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from bench.figures import print_table
@@ -31,8 +32,8 @@ def main(runs: int) -> None:
         plain, bucket = server.client(), Bucket.connect(S3Location(bucket=BUCKET, endpoint=server.endpoint))
         for run in range(runs):
             seconds["boto3 upload_file"].append(_timed(lambda: plain.upload_file(str(path), BUCKET, "plain")))
-            seconds["upload and verify"].append(_timed(lambda key=f"ours/{run}": bucket.ensure(key, path, digest)))
-            seconds["verify what is there"].append(_timed(lambda key=f"ours/{run}": bucket.ensure(key, path, digest)))
+            seconds["upload and verify"].append(_timed(partial(bucket.ensure, f"ours/{run}", path, digest)))
+            seconds["verify what is there"].append(_timed(partial(bucket.ensure, f"ours/{run}", path, digest)))
             plain.delete_object(Bucket=BUCKET, Key="plain")
             plain.delete_object(Bucket=BUCKET, Key=f"ours/{run}")
     print_table("S3 upload, SeaweedFS on this machine", size / 1e6, seconds, against="boto3 upload_file")

@@ -1,8 +1,7 @@
 """The operator, installed by helm as a user would, and a namespace with a bucket for each test."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from support import recordings
@@ -17,7 +16,7 @@ def space(target: Target, operator: Kubectl, request: pytest.FixtureRequest) -> 
     made = make_space(target, "e2e")
     yield made
     if request.node.stash.get(FAILED, False):
-        return  # kept for a look; the cluster goes with the session
+        return  # kept for inspection; the cluster goes with the session
     remove_space(made)
 
 
@@ -31,7 +30,9 @@ FAILED = pytest.StashKey[bool]()
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Any:
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
     if report.when == "call" and report.failed:
         item.stash[FAILED] = True

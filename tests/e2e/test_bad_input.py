@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from support import recordings
-from support.kube import Model, eventually
+from support.kube import Model
 from support.spaces import Space
 
 
@@ -42,7 +42,7 @@ def report(space: Space, model: Model) -> str:
     claim = f"{model.name}-workspace"
     pod = recordings.loader(claim, f"{space.target.registry}/speechops/pipeline:{space.target.tag}", {})
     space.kubectl.apply(pod)
-    space.kubectl("wait", "--for=condition=Ready", f"pod/load-{claim}", "--timeout=60s")
+    space.kubectl.until_ready(f"load-{claim}")
     return space.kubectl("exec", f"load-{claim}", "--", "cat", f"/dataset/{model.name}/data/{key}/report.json")
 
 
@@ -71,7 +71,7 @@ def test_a_dataset_without_a_usable_row_is_invalid_and_not_tried_again(space: Sp
     (folder / "commands.csv").write_text("id,es\na,hola\nb,adios\n", encoding="utf-8")
     space.dataset(folder)
     model = space.apply(space.manifest())
-    condition = model.until_condition("Ready", status="False", reason="InvalidDataset", seconds=90)
+    condition = model.until_condition("Ready", status="False", reason="InvalidDataset")
     assert "a.wav" in condition["message"] or "row" in condition["message"], condition["message"]
     assert model.status["phase"] == "Failed"
     stage = model.stage("prepare")
@@ -86,10 +86,10 @@ def test_a_wrong_secret_says_what_s3_said_and_once_mended_nothing_is_trained_aga
     space.dataset(small_dataset)
     space.secret(secret_key="wrong")
     model = space.apply(space.manifest())
-    condition = model.until_condition("Published", status="False", reason="UploadFailed", seconds=180)
+    condition = model.until_condition("Published", status="False", reason="UploadFailed")
     assert "SignatureDoesNotMatch" in condition["message"]
     warnings = ("get", "events", "--field-selector=type=Warning", "-o", "jsonpath={.items[*].reason}")
-    eventually(lambda: "UploadFailed" in space.kubectl(*warnings), 20, "an Event that says so")
+    space.kubectl.until(lambda: "UploadFailed" in space.kubectl(*warnings), "an Event reports UploadFailed")
     space.secret()
     model.until_ready()  # nobody asks for another try
     assert model.stage("train")["attempt"] == 1

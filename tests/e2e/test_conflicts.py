@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from support import recordings
-from support.kube import eventually
 from support.spaces import Space
 
 
@@ -11,7 +10,7 @@ def test_somebody_elses_claim_is_never_used(space: Space, small_dataset: Path) -
     space.dataset(small_dataset)
     space.kubectl.apply(recordings.claim("espejo-workspace"))
     model = space.apply(space.manifest())
-    condition = model.until_condition("Ready", status="False", reason="NameConflict", seconds=60)
+    condition = model.until_condition("Ready", status="False", reason="NameConflict")
     assert "PersistentVolumeClaim espejo-workspace exists and belongs to somebody else" in condition["message"]
     assert model.jobs() == []
     space.kubectl("delete", "pvc", "espejo-workspace")
@@ -22,11 +21,11 @@ def test_a_job_that_is_refused_is_told_and_made_once_it_may_be(space: Space, sma
     space.dataset(small_dataset)
     quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "none"}}
     space.kubectl.apply(quota | {"spec": {"hard": {"count/jobs.batch": "0"}}})
-    eventually(
-        lambda: (space.kubectl.get("resourcequota", "none") or {}).get("status", {}).get("hard"), 30, "the quota"
+    space.kubectl.until(
+        lambda: (space.kubectl.get("resourcequota", "none") or {}).get("status", {}).get("hard"), "the quota holds"
     )
     model = space.apply(space.manifest())
-    condition = model.until_condition("Ready", status="False", reason="Refused", seconds=60)
+    condition = model.until_condition("Ready", status="False", reason="Refused")
     assert "exceeded quota: none" in condition["message"]
     assert model.status.get("stages", []) == []
     space.kubectl("delete", "resourcequota", "none")
@@ -39,7 +38,7 @@ def test_a_workspace_that_cannot_grow_says_so(space: Space, small_dataset: Path)
     model = space.apply(space.manifest(storage={"volumeClaimTemplate": {"storage": "1Gi"}}))
     model.until_ready()
     space.kubectl.patch(model.name, {"training": {"storage": {"volumeClaimTemplate": {"storage": "2Gi"}}}})
-    condition = model.until_condition("Ready", status="False", reason="Refused", seconds=60)
+    condition = model.until_condition("Ready", status="False", reason="Refused")
     assert "espejo-workspace" in condition["message"]
     space.kubectl.patch(model.name, {"training": {"storage": {"volumeClaimTemplate": {"storage": "1Gi"}}}})
     model.until_ready()

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from kubecluster import faults
-from support.kube import Kubectl, Model, Object, eventually
+from support.kube import Kubectl, Model, Object
 from support.spaces import Space
 
 DELETE_ALL = {"deletionPolicy": "Delete"}
@@ -18,17 +18,17 @@ def deleting(space: Space, name: str = "espejo", **training: Any) -> Object:
     return manifest
 
 
-def gone(space: Space, model: Model, seconds: float = 90) -> None:
-    """Until the model and everything that it owned is gone."""
+def gone(space: Space, model: Model) -> None:
+    """Wait until the model and everything that it owned is gone."""
     selector = f"speechops.dev/model={model.name}"
-    eventually(lambda: space.kubectl.get("speechmodel", model.name) is None, seconds, f"{model.name} is gone")
+    space.kubectl.until(lambda: space.kubectl.get("speechmodel", model.name) is None, f"{model.name} is gone")
 
     def left() -> list[str]:
         kinds = ("jobs", "pods", "deployments", "services", "pvc")
         things = [(kind, t["metadata"]) for kind in kinds for t in space.kubectl.find(kind, selector)]
         return [f"{kind}/{m['name']}" for kind, m in things if "-purge-" not in m["name"]]
 
-    eventually(lambda: not left(), 60, f"children gone: {left()}")
+    space.kubectl.until(lambda: not left(), "its children are gone")
 
 
 def warnings(space: Space) -> list[str]:
@@ -43,7 +43,7 @@ def test_deleted_in_mid_training_nothing_stays(space: Space, small_dataset: Path
     space.dataset(small_dataset)
     model = space.apply(deleting(space, maxEpochs=500))
     model.until_epoch(1)
-    space.kubectl("delete", "speechmodel", model.name, "--timeout=90s")
+    space.kubectl("delete", "speechmodel", model.name, "--wait=false")
     gone(space, model)
     assert warnings(space) == []
 
@@ -56,7 +56,7 @@ def test_deleted_when_ready_the_published_objects_go_too(space: Space, small_dat
     model.until_ready()
     assert any(key.endswith(".pbmm") for key in space.objects())
     space.s3.put_object(Bucket=space.bucket, Key=f"{space.kubectl.namespace}/{model.name}-other/keep", Body=b"x")
-    space.kubectl("delete", "speechmodel", model.name, "--timeout=90s")
+    space.kubectl("delete", "speechmodel", model.name, "--wait=false")
     gone(space, model)
     assert space.objects() == [f"{space.kubectl.namespace}/{model.name}-other/keep"]
     assert warnings(space) == []
@@ -70,8 +70,8 @@ def test_deleted_while_the_operator_is_down_it_is_cleaned_up_at_its_next_start(
     model.until_ready()
     operator("scale", "deployment/speechmodel-operator", "--replicas=0")
     try:
-        eventually(
-            lambda: not operator.find("pods", "app.kubernetes.io/name=speechmodel-operator"), 60, "the operator ended"
+        operator.until(
+            lambda: not operator.find("pods", "app.kubernetes.io/name=speechmodel-operator"), "the operator ended"
         )
         space.kubectl("delete", "speechmodel", model.name, "--wait=false")
         assert space.kubectl.get("speechmodel", model.name)
@@ -116,8 +116,9 @@ def test_a_retained_claim_is_taken_up_again_by_a_model_of_the_same_name(space: S
     first = space.apply(space.manifest())
     first.until_ready()
     graph = first.stage("train")["output"]["graphSha256"]
-    space.kubectl("delete", "speechmodel", first.name, "--timeout=60s")
-    eventually(lambda: not space.kubectl.find("pods", f"speechops.dev/model={first.name}"), 60, "pods gone")
+    space.kubectl("delete", "speechmodel", first.name, "--wait=false")
+    space.kubectl.until(lambda: space.kubectl.get("speechmodel", first.name) is None, "the model is gone")
+    space.kubectl.until(lambda: not space.kubectl.find("pods", f"speechops.dev/model={first.name}"), "no pod is left")
     claim = space.kubectl.get("pvc", f"{first.name}-workspace")
     assert claim
     again = space.apply(space.manifest())

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from speechmodel_api.progress import TrainProgress, parse_progress
-from support.kube import Model, eventually
+from support.kube import Model
 from support.spaces import Space
 
 EPOCHS = 60
@@ -22,7 +22,7 @@ def graph(model: Model) -> str:
 
 
 def began_at(model: Model, besides: str) -> int:
-    """The epoch at which the training pod began that is not `besides`."""
+    """Return the epoch at which the training pod began that is not `besides`."""
 
     def look() -> int | None:
         for pod in model.pods("train"):
@@ -34,7 +34,7 @@ def began_at(model: Model, besides: str) -> int:
                         return record.epoch + 1  # + 1, for the sake of epoch 0
         return None
 
-    return eventually(look, 90, "another training pod began") - 1
+    return model.kubectl.until(look, "another training pod begins") - 1
 
 
 def test_a_suspended_training_goes_on_where_it_was_and_ends_with_the_same_weights(
@@ -45,7 +45,7 @@ def test_a_suspended_training_goes_on_where_it_was_and_ends_with_the_same_weight
     reached = model.until_epoch(3)
     (pod,) = model.pods("train")
     space.kubectl.patch(model.name, {"suspend": True})
-    eventually(lambda: not model.pods("train"), 60, "the training pod ended")
+    space.kubectl.until(lambda: not model.pods("train"), "the training pod ends")
     assert model.status["phase"] == "Suspended"
     assert reached < EPOCHS - 5, "it was suspended too late to show anything"
     space.kubectl.patch(model.name, {"suspend": False})
@@ -79,7 +79,7 @@ def test_what_no_node_can_run_says_so_in_the_schedulers_words_and_starts_once_a_
     label = f"speechops.dev/{space.kubectl.namespace}"
     template = GPU_POD | {"nodeSelector": {label: "here"}, "resources": {"limits": {"nvidia.com/gpu": "1"}}}
     model = space.apply(space.manifest(podTemplate=template))
-    condition = model.until_condition("Ready", status="False", reason="Unschedulable", seconds=60)
+    condition = model.until_condition("Ready", status="False", reason="Unschedulable")
     assert "nodes are available" in condition["message"]
     (loader,) = [p for p in space.kubectl.find("pods") if p["metadata"]["name"].startswith("load-")]
     node = loader["spec"]["nodeName"]
@@ -108,5 +108,5 @@ def test_dataset_workspace_and_gpus_meet_on_the_node_that_has_them(space: Space,
 def test_a_gpu_request_that_no_node_can_fill_quotes_the_scheduler(space: Space, small_dataset: Path) -> None:
     space.dataset(small_dataset)
     model = space.apply(space.manifest(podTemplate={"resources": {"limits": {"nvidia.com/gpu": "64"}}}))
-    condition = model.until_condition("Trained", status="False", reason="Unschedulable", seconds=90)
+    condition = model.until_condition("Trained", status="False", reason="Unschedulable")
     assert "Insufficient nvidia.com/gpu" in condition["message"]

@@ -3,6 +3,7 @@
 import json
 import time
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from kubecluster import audit
 from speechmodel_api import keys
 from speechmodel_api.spec import SpeechModelSpec
 from speechmodel_api.stages import Decoding, PrepareOutput
-from support.kube import Kubectl, Model, Object, eventually
+from support.kube import Kubectl, Model, Object
 from support.spaces import OPERATOR_NAMESPACE, Space
 
 MODELS = 20
@@ -23,9 +24,8 @@ def kill(operator: Kubectl) -> None:
     operator("delete", "pods", "-l", "app.kubernetes.io/name=speechmodel-operator", "--grace-period=0", "--force")
 
 
-def running(operator: Kubectl) -> None:
-    """Until the operator is up again."""
-    operator("rollout", "status", "deployment/speechmodel-operator", "--timeout=90s")
+def begun(model: Model, stage: str) -> bool:
+    return bool(model.stage(stage) or model.pods(stage))
 
 
 def test_killed_in_every_stage_no_job_runs_twice_and_none_is_lost(
@@ -36,7 +36,7 @@ def test_killed_in_every_stage_no_job_runs_twice_and_none_is_lost(
     model = space.apply(space.manifest() | {})
     killed = []
     for stage in STAGES:
-        eventually(lambda stage=stage: model.stage(stage) or model.pods(stage), 120, f"{stage} begins", every=0.1)
+        space.kubectl.until(partial(begun, model, stage), f"{stage} begins", every=0.1)
         kill(operator)
         killed.append(stage)
         made |= set(model.jobs())
@@ -46,7 +46,7 @@ def test_killed_in_every_stage_no_job_runs_twice_and_none_is_lost(
     attempts = {stage: model.stage(stage)["attempt"] for stage in STAGES}
     assert attempts == dict.fromkeys(STAGES, 1)
     assert len(made) == len(STAGES), sorted(made)
-    running(operator)
+    operator.until_rolled_out("speechmodel-operator")
 
 
 def test_twenty_finished_models_cost_no_write_at_a_start_and_none_in_two_idle_minutes(
@@ -68,7 +68,7 @@ def test_twenty_finished_models_cost_no_write_at_a_start_and_none_in_two_idle_mi
 
     restarted = audit.now()
     kill(operator)
-    running(operator)
+    operator.until_rolled_out("speechmodel-operator")
     time.sleep(10)
     at_start = writes(space, restarted)
     assert at_start == [], "the start of the operator wrote"
@@ -77,7 +77,7 @@ def test_twenty_finished_models_cost_no_write_at_a_start_and_none_in_two_idle_mi
     assert writes(space, idle_since) == [], "an idle operator wrote"
     # the count can fail: an edit is seen in it
     space.kubectl.patch("model-7", {"training": {"maxAttempts": 3}})
-    eventually(lambda: writes(space, idle_since), 20, "the write that follows an edit")
+    space.kubectl.until(lambda: writes(space, idle_since), "the write that follows an edit")
 
 
 def writes(space: Space, since: datetime) -> list[audit.Write]:
@@ -114,4 +114,4 @@ def copy_finished(space: Space, finished: Object, name: str) -> None:
     patch = ("--subresource=status", "--type=merge", "-p", json.dumps({"status": status}))
     space.kubectl("patch", "speechmodel", name, *patch)
     space.kubectl.patch(name, {"suspend": False})
-    Model(space.kubectl, name).until_ready(seconds=30)
+    Model(space.kubectl, name).until_ready()

@@ -1,16 +1,16 @@
-"""The example, as a stranger would run it: applied, trained, published, served, heard; and then edited."""
+"""The example as a new user would run it: applied, trained, published, served, queried, and then edited."""
 
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import yaml
-from speechmodel_runtime.audio import SAMPLE_RATE, load, save
+from speechmodel_api.audio import SAMPLE_RATE
+from speechmodel_runtime.audio import load, save
 from support import recordings, stock_deepspeech
-from support.kube import Kubectl, Model, eventually, transcribe
+from support.kube import Kubectl, Model, Object, transcribe
 from support.places import EXAMPLE, ROOT
 from support.spaces import Space, make_space, remove_space
 from support.target import Target
@@ -25,7 +25,7 @@ def space(target: Target, operator: Kubectl) -> Iterator[Space]:
 
 @pytest.fixture(scope="module")
 def epochs_seen() -> list[str]:
-    """The EPOCH column, each time that it changed."""
+    """The values of the EPOCH column, in order."""
     return []
 
 
@@ -45,10 +45,7 @@ def model(space: Space, epochs_seen: list[str]) -> Model:
             epochs_seen.append(row[2])
         return found.condition("Ready").get("status") == "True"
 
-    try:
-        eventually(watch, 420, "Ready", every=0.7)
-    except AssertionError as error:
-        raise AssertionError(f"{error}\n{found.story()}") from None
+    space.kubectl.until(watch, "the example is Ready", every=0.7)
     return found
 
 
@@ -106,7 +103,7 @@ def test_a_finished_job_deleted_by_hand_is_not_run_again(model: Model) -> None:
 
 def test_a_service_deleted_by_hand_comes_back(model: Model) -> None:
     model.kubectl("delete", "service", model.name)
-    eventually(lambda: model.kubectl.get("service", model.name), 20, "the Service")
+    model.kubectl.until(lambda: model.kubectl.get("service", model.name), "the Service is back")
 
 
 class Caller:
@@ -123,7 +120,7 @@ class Caller:
         }
         pod["spec"]["volumes"] = []
         self._kubectl.apply(pod)
-        self._kubectl("wait", "--for=condition=Ready", f"pod/{self._name}", "--timeout=60s")
+        self._kubectl.until_ready(self._name)
 
     def stop(self) -> tuple[int, list[str]]:
         """Good answers, and what failed."""
@@ -174,44 +171,40 @@ def test_edits_of_a_served_model(model: Model, space: Space, small_dataset: Path
 
 def test_a_service_can_be_renamed_and_the_server_taken_away(model: Model) -> None:
     model.kubectl.patch(model.name, {"serving": {"service": {"name": "voice"}}})
-    eventually(lambda: model.kubectl.get("service", "voice"), 30, "the Service by its new name")
-    eventually(lambda: not model.kubectl.get("service", model.name), 30, "the Service by its old name is gone")
+    model.kubectl.until(lambda: model.kubectl.get("service", "voice"), "the Service has its new name")
+    model.kubectl.until(lambda: not model.kubectl.get("service", model.name), "the old Service is gone")
     assert model.status["url"] == f"http://voice.{model.kubectl.namespace}.svc"
     jobs = model.jobs()
     model.kubectl.patch(model.name, {"serving": None})
     assert model.until_ready()["reason"] == "Published"
     selector = f"speechops.dev/model={model.name}"
-    eventually(lambda: not model.kubectl.find("deployments,services", selector), 30, "the server is gone")
+    model.kubectl.until(lambda: not model.kubectl.find("deployments,services", selector), "the server is gone")
     assert model.jobs() == jobs
     assert "url" not in model.status
 
 
 def test_the_claim_goes_with_the_model_as_long_as_the_policy_says_so(model: Model) -> None:
-    def owners() -> list[Any]:
+    def owners() -> list[Object]:
         claim = model.kubectl.get("pvc", f"{model.name}-workspace")
         assert claim
-        return claim["metadata"].get("ownerReferences", [])
+        found: list[Object] = claim["metadata"].get("ownerReferences", [])
+        return found
 
     model.kubectl.patch(model.name, {"training": {"storage": {"retentionPolicy": "Delete"}}})
-    eventually(lambda: len(owners()) == 1, 30, "the claim has an owner")
+    model.kubectl.until(lambda: len(owners()) == 1, "the claim has an owner")
     model.kubectl.patch(model.name, {"training": {"storage": {"retentionPolicy": "Retain"}}})
-    eventually(lambda: owners() == [], 30, "the claim has none")
+    model.kubectl.until(lambda: owners() == [], "the claim has no owner")
 
 
 def test_deleting_a_ready_model_keeps_its_objects_and_its_claim_by_default(model: Model, space: Space) -> None:
     published = space.objects()
     assert any(key.endswith(".pbmm") for key in published)
-    model.kubectl("delete", "speechmodel", model.name, "--timeout=60s")
+    model.kubectl("delete", "speechmodel", model.name, "--wait=false")
     selector = f"speechops.dev/model={model.name}"
 
-    def gone() -> bool:
-        left: list[Any] = [
-            thing
-            for kind in ("jobs", "pods", "deployments", "services")
-            for thing in space.kubectl.find(kind, selector)
-        ]
-        return not left
-
-    eventually(gone, 60, "all children gone")
+    space.kubectl.until(lambda: space.kubectl.get("speechmodel", model.name) is None, "the model is gone")
+    space.kubectl.until(
+        lambda: not space.kubectl.find("jobs,pods,deployments,services", selector), "its children are gone"
+    )
     assert space.objects() == published
     assert space.kubectl.get("pvc", f"{model.name}-workspace")

@@ -1,13 +1,15 @@
-"""The chart as helm sees it."""
+"""The chart as helm renders it."""
 
 import json
 import subprocess
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from support import waiting
 from support.places import CHART
 
 Object = dict[str, Any]
@@ -15,58 +17,60 @@ Object = dict[str, Any]
 NAMESPACE = "speechops"
 NAME = "speechmodel-operator"
 OLDEST = "1.29.0"
-"""Of Kubernetes: kubeVersion in Chart.yaml."""
+"""The oldest Kubernetes version, which is kubeVersion in Chart.yaml."""
 
 
 @dataclass(frozen=True)
 class Helm:
-    """helm, on no cluster unless the arguments say one."""
+    """helm. Without arguments it uses no cluster."""
 
     program: str
     arguments: tuple[str, ...] = ()
 
-    def run(self, *argv: str, values: Object | None = None) -> subprocess.CompletedProcess[str]:
-        """One command; values are given as a file would."""
+    def run(
+        self, *argv: str, values: Object | None = None, moved: Callable[[], Hashable] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run one command with `values` as a values file, as long as something moves (see waiting.run)."""
         given = ["--values", "-"] if values is not None else []
         command = [self.program, *self.arguments, *argv, *given]
-        return subprocess.run(command, input=json.dumps(values or {}), text=True, capture_output=True)
+        return waiting.run(command, stdin=json.dumps(values or {}).encode(), moved=moved)
 
-    def __call__(self, *argv: str, values: Object | None = None) -> str:
-        """What it prints; an AssertionError with what it says when it fails."""
-        done = self.run(*argv, values=values)
+    def __call__(self, *argv: str, values: Object | None = None, moved: Callable[[], Hashable] | None = None) -> str:
+        """Return the output of a command. Raises AssertionError with the error output when it fails."""
+        done = self.run(*argv, values=values, moved=moved)
         assert done.returncode == 0, f"helm {' '.join(argv)}: {done.stderr}{done.stdout}"
         return done.stdout
 
     def render(self, release: str, *argv: str, values: Object | None = None, chart: Path = CHART) -> str:
-        """helm template, for the oldest Kubernetes that the chart is for."""
+        """Run helm template for the oldest Kubernetes that the chart supports."""
         return self("template", release, str(chart), "--kube-version", OLDEST, *argv, values=values)
 
     def manifests(self, values: Object | None = None) -> list[Object]:
-        """Of the release that is named as the chart, hooks included."""
+        """Return the manifests of a release named as the chart, its hooks included."""
         text = self.render(NAME, "--namespace", NAMESPACE, values=values)
         return [found for found in yaml.safe_load_all(text) if found]
 
     def refusal(self, values: Object) -> str:
-        """What helm says of values that it refuses."""
+        """Return helm's error for values that it rejects."""
         done = self.run("template", NAME, str(CHART), "--kube-version", OLDEST, values=values)
         assert done.returncode != 0, "helm took these values"
         return done.stderr
 
 
 def of_kind(manifests: list[Object], kind: str) -> list[Object]:
-    """Those of one kind."""
+    """Return the manifests of one kind."""
     return [found for found in manifests if found["kind"] == kind]
 
 
 def operator_pod(manifests: list[Object]) -> Object:
-    """The template of the operator's pod."""
+    """Return the template of the operator's pod."""
     (deployment,) = of_kind(manifests, "Deployment")
     template: Object = deployment["spec"]["template"]
     return template
 
 
 def rules(manifests: list[Object]) -> dict[tuple[str, str], set[str]]:
-    """What the operator's roles allow: (group, resource) -> verbs."""
+    """Return the verbs that the operator's roles allow by (group, resource)."""
     found: dict[tuple[str, str], set[str]] = {}
     for role in of_kind(manifests, "ClusterRole") + of_kind(manifests, "Role"):
         if role["metadata"]["name"] == NAME:

@@ -1,9 +1,7 @@
-"""A cluster as its users see it: kubectl and curl, nothing else."""
+"""A cluster as its users see it: through kubectl and curl."""
 
 import json
-import socket
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,8 +10,30 @@ from typing import Any, TypeVar
 
 import yaml
 
+from support import waiting
+from support.ports import free_port
+
 Object = dict[str, Any]
 T = TypeVar("T")
+
+STATE = " ".join(
+    f"{{{field}}}"
+    for field in (
+        ".kind",
+        ".metadata.name",
+        ".metadata.deletionTimestamp",
+        ".status.phase",
+        ".status.progress",
+        ".status.readyReplicas",
+        ".status.stages[*].state",
+        ".status.stages[*].attempt",
+        ".status.conditions[*].status",
+        ".status.conditions[*].reason",
+        ".status.containerStatuses[*].ready",
+    )
+)
+"""The fields that show progress. They hold no times and no restart counts: a pod that restarts forever does not progress."""
+STAGES = ("prepare", "train", "convert", "evaluate", "publish", "server", "purge")
 
 
 @dataclass(frozen=True)
@@ -41,7 +61,8 @@ class Kubectl:
 
     def get(self, kind: str, name: str) -> Object | None:
         text = self("get", kind, name, "--ignore-not-found", "-o", "json")
-        return json.loads(text) if text else None
+        found: Object | None = json.loads(text) if text else None
+        return found
 
     def find(self, kind: str, selector: str = "") -> list[Object]:
         found: list[Object] = json.loads(self("get", kind, "-l", selector, "-o", "json"))["items"]
@@ -51,12 +72,52 @@ class Kubectl:
         """Merge-patch the spec of a SpeechModel."""
         self("patch", "speechmodel", name, "--type=merge", "-p", json.dumps({"spec": spec}))
 
+    def state(self) -> str:
+        """Return phases, conditions and the epoch of everything in the namespace: a wait's progress."""
+        kinds = "speechmodels,jobs,pods,deployments,persistentvolumeclaims"
+        return self("get", kinds, "-o", f"jsonpath={{range .items[*]}}{STATE}{{'\\n'}}{{end}}", check=False)
+
+    def until(self, look: Callable[[], T | None], what: str, every: float = 0.5) -> T:
+        """Return the first true value of `look()`. Fail when the namespace stalls."""
+        return waiting.until(look, what, moved=self.state, explain=self.story, every=every)
+
+    def until_ready(self, pod: str) -> None:
+        """Wait until a pod is ready."""
+
+        def look() -> bool:
+            conditions = (self.get("pod", pod) or {}).get("status", {}).get("conditions", [])
+            return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+
+        self.until(look, f"pod {pod} is ready")
+
+    def until_rolled_out(self, deployment: str) -> None:
+        """Wait until every replica of a Deployment is of its newest revision and available."""
+
+        def look() -> bool:
+            found = self.get("deployment", deployment) or {"metadata": {"generation": -1}}
+            status, wanted = found.get("status", {}), found.get("spec", {}).get("replicas")
+            counts = [status.get(name, 0) for name in ("replicas", "updatedReplicas", "availableReplicas")]
+            return status.get("observedGeneration") == found["metadata"]["generation"] and counts == [wanted] * 3
+
+        self.until(look, f"deployment {deployment} is rolled out")
+
+    def story(self) -> str:
+        """Return what a person would look at: objects, events and the ends of logs."""
+        look = [
+            ("get", "speechmodels", "-o", "yaml"),
+            ("get", "jobs,pods,pvc", "-o", "wide"),
+            ("get", "events", "--sort-by=.lastTimestamp"),
+        ]
+        parts = [self(*args, check=False) for args in look]
+        for stage in STAGES:
+            logs = self("logs", "-l", f"speechops.dev/stage={stage}", "--tail=15", "--all-containers", check=False)
+            parts.append(f"--- {stage}\n{logs}")
+        return "\n".join(parts)
+
     @contextmanager
     def forward(self, target: str, port: int) -> Iterator[str]:
         """`kubectl port-forward` while the block runs; gives the URL."""
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            local = probe.getsockname()[1]
+        local = free_port()
         process = subprocess.Popen(
             self.argv("port-forward", target, f"{local}:{port}"), stdout=subprocess.PIPE, text=True
         )
@@ -68,18 +129,6 @@ class Kubectl:
         finally:
             process.terminate()
             process.wait(10)
-
-
-def eventually(look: Callable[[], T | None], seconds: float, what: str, every: float = 0.5) -> T:
-    """The first thing that is there; an error with `what` after that time."""
-    end = time.monotonic() + seconds
-    while True:
-        found = look()
-        if found:
-            return found
-        if time.monotonic() > end:
-            raise AssertionError(f"not within {seconds:g} s: {what}")
-        time.sleep(every)
 
 
 class Model:
@@ -100,10 +149,10 @@ class Model:
         return found
 
     def condition(self, name: str) -> Object:
-        return next((c for c in self.status.get("conditions", []) if c["type"] == name), {})
+        return _entry(self.status, "conditions", type=name)
 
     def stage(self, name: str) -> Object:
-        return next((s for s in self.status.get("stages", []) if s["name"] == name), {})
+        return _entry(self.status, "stages", name=name)
 
     def jobs(self) -> list[str]:
         """Names of its Jobs, those of earlier attempts included while they are there."""
@@ -112,68 +161,48 @@ class Model:
     def pods(self, stage: str) -> list[Object]:
         return self.kubectl.find("pods", f"speechops.dev/model={self.name},speechops.dev/stage={stage}")
 
-    def until_condition(
-        self, name: str, *, status: str = "True", reason: str | None = None, seconds: float = 240
-    ) -> Object:
+    def until_condition(self, name: str, *, status: str = "True", reason: str | None = None) -> Object:
+        """Return the condition once it has that status and reason for the newest generation."""
+
         def look() -> Object | None:
-            found = self.object
-            seen = found.get("status", {})
-            if seen.get("observedGeneration") != found["metadata"]["generation"]:
+            model = self.object
+            current: Object = model.get("status", {})
+            if current.get("observedGeneration") != model["metadata"]["generation"]:
                 return None
-            condition = next((c for c in seen.get("conditions", []) if c["type"] == name), None)
-            if condition and condition["status"] == status and reason in (None, condition["reason"]):
-                return condition
-            return None
+            condition = _entry(current, "conditions", type=name)
+            matches = condition.get("status") == status and reason in (None, condition["reason"])
+            return condition if matches else None
 
-        try:
-            return eventually(look, seconds, f"{name}={status} {reason or ''}")
-        except AssertionError as error:
-            raise AssertionError(f"{error}\n{self.story()}") from None
+        return self.kubectl.until(look, f"{self.name} has {name}={status} {reason or ''}")
 
-    def until_ready(self, seconds: float = 300) -> Object:
-        return self.until_condition("Ready", seconds=seconds)
+    def until_ready(self) -> Object:
+        return self.until_condition("Ready")
 
-    def until_epoch(self, epoch: int, seconds: float = 120) -> int:
-        """Until so many epochs are finished while it trains."""
+    def until_epoch(self, epoch: int) -> int:
+        """Return the number of finished epochs once it is at least `epoch`."""
 
         def look() -> int | None:
             training = self.status.get("training") or {}
             return training["epoch"] if training.get("epoch", -1) >= epoch else None
 
-        try:
-            return eventually(look, seconds, f"epoch {epoch}", every=0.2)
-        except AssertionError as error:
-            raise AssertionError(f"{error}\n{self.story()}") from None
+        return self.kubectl.until(look, f"{self.name} reaches epoch {epoch}", every=0.2)
 
-    def until_running(self, stage: str, seconds: float = 120) -> Object:
-        """Until a pod of that stage runs."""
+    def until_running(self, stage: str) -> Object:
+        """Return a pod of that stage once it runs."""
 
         def look() -> Object | None:
             return next((p for p in self.pods(stage) if p["status"]["phase"] == "Running"), None)
 
-        try:
-            return eventually(look, seconds, f"a running pod of {stage}", every=0.2)
-        except AssertionError as error:
-            raise AssertionError(f"{error}\n{self.story()}") from None
+        return self.kubectl.until(look, f"a pod of {stage} runs", every=0.2)
 
-    def story(self) -> str:
-        """What a person would look at."""
-        look = [
-            ("get", "speechmodel", self.name, "-o", "yaml"),
-            ("get", "jobs,pods,pvc", "-o", "wide"),
-            ("get", "events", "--sort-by=.lastTimestamp"),
-        ]
-        parts = [self.kubectl(*args, check=False) for args in look]
-        for stage in ("prepare", "train", "convert", "evaluate", "publish", "server", "purge"):
-            selector = f"speechops.dev/model={self.name},speechops.dev/stage={stage}"
-            parts.append(
-                f"--- {stage}\n" + self.kubectl("logs", "-l", selector, "--tail=15", "--all-containers", check=False)
-            )
-        return "\n".join(parts)
+
+def _entry(status: Object, field: str, **wanted: str) -> Object:
+    """Return the entry of a list in the status, or {} when there is none."""
+    return next((entry for entry in status.get(field, []) if wanted.items() <= entry.items()), {})
 
 
 def curl(url: str, *args: str) -> tuple[int, str]:
-    """Status code and body."""
+    """Return the status code and the body."""
     done = subprocess.run(
         ["curl", "-sS", "--max-time", "30", "-w", "\n%{http_code}", *args, url], capture_output=True, text=True
     )
@@ -182,7 +211,7 @@ def curl(url: str, *args: str) -> tuple[int, str]:
 
 
 def transcribe(url: str, clip: Path) -> str:
-    """What the server hears."""
+    """Return the server's transcript of a clip."""
     code, body = curl(f"{url}/v1/audio/transcriptions", "-F", f"file=@{clip}")
     assert code == 200, body
     text: str = json.loads(body)["text"]

@@ -1,4 +1,4 @@
-"""Where a test works: the operator installed by helm, and a namespace with a bucket and a dataset of its own."""
+"""The operator installed by helm, and for each test a namespace with a bucket and a dataset."""
 
 import subprocess
 import uuid
@@ -8,9 +8,10 @@ from typing import Any
 
 import boto3
 from kubecluster import images
+from types_boto3_s3 import S3Client
 
 from support import recordings
-from support.kube import Kubectl, Model, Object, eventually
+from support.kube import Kubectl, Model, Object
 from support.places import CHART, ROOT
 from support.target import Target
 
@@ -21,7 +22,7 @@ PROGRESS_SECONDS = 1
 
 @dataclass
 class Space:
-    """A namespace of one's own."""
+    """A namespace with a bucket."""
 
     kubectl: Kubectl
     target: Target
@@ -29,8 +30,8 @@ class Space:
     models: list[str] = field(default_factory=list)
 
     @property
-    def s3(self) -> Any:
-        """boto3, from this machine."""
+    def s3(self) -> S3Client:
+        """A boto3 client for this machine."""
         return boto3.client(
             "s3",
             endpoint_url=self.target.s3_local_endpoint,
@@ -40,7 +41,7 @@ class Space:
         )
 
     def secret(self, name: str = "s3", *, secret_key: str | None = None) -> None:
-        """Make or change the Secret that opens the bucket."""
+        """Create or change the Secret with the bucket's credentials."""
         keys = {
             "AWS_ACCESS_KEY_ID": self.target.access_key,
             "AWS_SECRET_ACCESS_KEY": secret_key or self.target.secret_key,
@@ -48,16 +49,16 @@ class Space:
         self.kubectl.apply({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": keys})
 
     def dataset(self, folder: Path, claim: str = "recordings", pod: Object | None = None) -> None:
-        """Put a folder on a claim, by a pod that mounts it and `tar` through `kubectl exec`."""
+        """Copy a folder to a claim: a pod mounts it, and `kubectl exec` runs `tar` there."""
         image = f"{self.target.registry}/speechops/pipeline:{self.target.tag}"
         self.kubectl.apply(recordings.claim(claim), recordings.loader(claim, image, pod or {}))
         loader = f"load-{claim}"
-        self.kubectl("wait", "--for=condition=Ready", f"pod/{loader}", "--timeout=180s")
+        self.kubectl.until_ready(loader)
         unpack = ("tar", "-C", "/dataset", "--no-same-owner", "-xf", "-")
         self.kubectl("exec", "-i", loader, "--", *unpack, stdin=recordings.archive(folder))
 
     def manifest(self, name: str = "espejo", **training: Any) -> Object:
-        """A small SpeechModel: seconds to train."""
+        """Return a small SpeechModel, which trains in seconds."""
         hyperparameters = {"hiddenUnits": 32, "batchSize": 8, "learningRate": 0.002} | training.pop(
             "hyperparameters", {}
         )
@@ -80,18 +81,18 @@ class Space:
         }
 
     def apply(self, manifest: Object) -> Model:
-        """kubectl apply."""
+        """Run `kubectl apply`."""
         self.kubectl.apply(manifest)
         return Model(self.kubectl, manifest["metadata"]["name"])
 
     def objects(self, prefix: str = "") -> list[str]:
-        """What lies in the bucket."""
+        """Return the keys in the bucket."""
         found = self.s3.list_objects_v2(Bucket=self.bucket, Prefix=prefix).get("Contents", [])
         return [item["Key"] for item in found]
 
 
 def make_space(target: Target, name: str) -> Space:
-    """A namespace under restricted pod security, with a bucket and its Secret."""
+    """Create a namespace under restricted pod security, with a bucket and its Secret."""
     unique = f"{name}-{uuid.uuid4().hex[:6]}"
     kubectl = Kubectl(target.kubectl, target.kubeconfig, target.context, unique)
     labels = {"pod-security.kubernetes.io/enforce": "restricted", "speechops.dev/test": "e2e"}
@@ -99,23 +100,25 @@ def make_space(target: Target, name: str) -> Space:
     space = Space(kubectl, target, bucket=unique)
     space.s3.create_bucket(Bucket=unique)
     space.secret()
-    eventually(lambda: kubectl.get("serviceaccount", "default"), 30, "the default ServiceAccount")
+    kubectl.until(lambda: kubectl.get("serviceaccount", "default"), "the default ServiceAccount exists")
     return space
 
 
 def remove_space(space: Space) -> None:
-    """Models first, while their Secret is there; the rest goes with the namespace."""
+    """Delete the models while their Secret exists, and then the namespace with the rest."""
     space.kubectl("delete", "speechmodels", "--all", "--wait=true", "--timeout=180s", check=False)
     space.kubectl("delete", "namespace", space.kubectl.namespace, "--wait=false")
 
 
 def install(target: Target) -> Kubectl:
-    """The project's images, and helm install; gives kubectl on the operator's namespace."""
+    """Build the images, install the operator with helm and return kubectl on its namespace."""
     if target.layout:
         images.build_all(target.layout, ROOT)
     context = ["--kube-context", target.context] if target.context else []
     values = f"images.registry={target.registry},images.tag={target.tag},progressSeconds={PROGRESS_SECONDS}"
-    where = ["--namespace", OPERATOR_NAMESPACE, "--create-namespace", "--wait", "--timeout", "180s"]
+    where = ["--namespace", OPERATOR_NAMESPACE, "--create-namespace"]
     command = ["upgrade", "--install", "speechmodel-operator", str(CHART), *where, "--set", values]
     subprocess.run([target.helm, "--kubeconfig", target.kubeconfig, *context, *command], check=True)
-    return Kubectl(target.kubectl, target.kubeconfig, target.context, OPERATOR_NAMESPACE)
+    kubectl = Kubectl(target.kubectl, target.kubeconfig, target.context, OPERATOR_NAMESPACE)
+    kubectl.until_rolled_out("speechmodel-operator")
+    return kubectl

@@ -1,4 +1,4 @@
-"""A folder with a small dataset and a manifest, and the real command in it."""
+"""A folder with a small dataset and a manifest, and the real command that runs in it."""
 
 import csv
 import json
@@ -8,8 +8,8 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,25 +17,24 @@ from typing import Any
 
 import yaml
 
+from support import waiting
 from support.places import FIXTURES
 
 COMMAND = [str(Path(sys.prefix) / "bin" / "speechmodel")]
 PATH = {"PATH": f"{Path(sys.prefix) / 'bin'}{os.pathsep}{os.environ['PATH']}"}
-"""As where the command was installed: it then calls itself by its name."""
-PATIENCE = 240
-"""Seconds; TensorFlow alone takes 4 s to start on an idle machine."""
+"""PATH of a user who installed the command: it then calls itself by its name."""
 PARTS = {"train": slice(0, 12), "dev": slice(12, 15), "test": slice(15, 18)}
 
 
 @dataclass(frozen=True)
 class Workplace:
-    """Where a user works."""
+    """The folder where a user works."""
 
     folder: Path
 
     @classmethod
     def make(cls, folder: Path, **training: Any) -> "Workplace":
-        """With 12 clips to train on, 3 dev and 3 test clips, and a network that learns an epoch in a moment."""
+        """Make one with 12 train, 3 dev and 3 test clips, and a network that learns an epoch in a moment."""
         data = folder / "voices"
         shutil.copytree(FIXTURES / "clips", data / "clips")
         with (FIXTURES / "clips.csv").open(encoding="utf-8", newline="") as file:
@@ -48,12 +47,12 @@ class Workplace:
         return place
 
     def copy(self, folder: Path) -> "Workplace":
-        """The same, finished stages and published objects included."""
+        """Return a copy, finished stages and published objects included."""
         shutil.copytree(self.folder, folder, dirs_exist_ok=True)
         return Workplace(folder)
 
     def write(self, **spec: Any) -> None:
-        """The manifest with other fields in its spec."""
+        """Write the manifest with other fields in its spec."""
         base: dict[str, Any] = {
             "language": "es",
             "dataset": {"source": {"persistentVolumeClaim": {"claimName": "voices"}}, "format": "DeepSpeechCSV"},
@@ -69,58 +68,50 @@ class Workplace:
         self.manifest.write_text(yaml.safe_dump(document))
 
     def train(self, **training: Any) -> None:
-        """The manifest with other fields in spec.training."""
+        """Write the manifest with other fields in spec.training."""
         old = yaml.safe_load(self.manifest.read_text())["spec"]["training"]
         self.write(training={**old, **training})
 
     @property
     def manifest(self) -> Path:
-        """The file."""
+        """Path of the manifest."""
         return self.folder / "voz.yaml"
 
     @property
     def state(self) -> Path:
-        """Of the model."""
+        """Folder of the model's state."""
         return self.folder / ".speechmodel" / "voz"
 
     @property
     def status(self) -> dict[str, Any]:
-        """status.json."""
+        """Content of status.json."""
         found: dict[str, Any] = json.loads((self.state / "status.json").read_bytes())
         return found
 
     def stage(self, name: str) -> dict[str, Any]:
-        """The record of a stage."""
+        """Return the record of a stage."""
         found: dict[str, Any] = next(stage for stage in self.status["stages"] if stage["name"] == name)
         return found
 
     def condition(self, name: str) -> dict[str, Any]:
-        """A condition."""
+        """Return a condition."""
         found: dict[str, Any] = next(c for c in self.status["conditions"] if c["type"] == name)
         return found
 
     def runs(self) -> set[str]:
-        """Names of the run folders."""
+        """Return the names of the run folders."""
         return {path.name for path in (self.state / "runs").glob("*")}
 
     def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        """`speechmodel run voz.yaml ...` to its end."""
+        """Run `speechmodel run voz.yaml ...` to its end."""
         return self.call("run", "voz.yaml", *arguments, **environment)
 
     def call(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        """`speechmodel ...` to its end."""
-        return subprocess.run(
-            [*COMMAND, *arguments],
-            cwd=self.folder,
-            env={**os.environ, **PATH, **environment},
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE,
-            check=False,
-        )
+        """Run `speechmodel ...` to its end."""
+        return waiting.run([*COMMAND, *arguments], cwd=self.folder, env={**os.environ, **PATH, **environment})
 
     def run_in_terminal(self) -> str:
-        """`speechmodel run voz.yaml` in a terminal of 120 columns; what it wrote, without colours and cursor movements."""
+        """Run `speechmodel run voz.yaml` in a terminal of 120 columns, and return its plain text."""
         ours, theirs = os.openpty()
         environment = {**os.environ, **PATH, "TERM": "xterm-256color", "COLUMNS": "120"}
         command = [*COMMAND, "run", "voz.yaml"]
@@ -135,7 +126,7 @@ class Workplace:
         return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", written.decode())
 
     def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
-        """`speechmodel run voz.yaml ...`, left running."""
+        """Start `speechmodel run voz.yaml ...`."""
         return subprocess.Popen(
             [*COMMAND, "run", "voz.yaml", *arguments],
             cwd=self.folder,
@@ -143,7 +134,7 @@ class Workplace:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            # who runs the tests in the background of a shell has it ignored, and children inherit that
+            # Ignored when the tests run in the background of a shell, and children inherit that.
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
 
@@ -154,23 +145,27 @@ class Workplace:
                 os.kill(pid, signal.SIGKILL)
 
     def processes(self) -> list[str]:
-        """Command lines of every process that works in this folder."""
+        """Return the command lines of every process that works in this folder."""
         return list(self.running().values())
 
+    def until_deserted(self) -> None:
+        """Wait until no process works in this folder."""
+        waiting.until(lambda: not self.processes(), "no process is left", explain=lambda: str(self.processes()))
+
     def running(self) -> dict[int, str]:
-        """The same by pid."""
+        """Return the same by pid."""
         found = {}
         for entry in Path("/proc").glob("[0-9]*"):
             try:
                 if (entry / "cwd").readlink().is_relative_to(self.folder):
                     found[int(entry.name)] = (entry / "cmdline").read_text().replace("\0", " ")
             except OSError:
-                continue  # it ended, or its memory is being given back
+                continue  # it has ended or is ending
         return found
 
 
 def read_until(process: subprocess.Popen[str], wanted: Callable[[str], bool]) -> list[str]:
-    """Lines of a running command up to the first that is wanted."""
+    """Return the lines of a running command up to the first that is wanted."""
     assert process.stdout is not None
     lines = []
     for line in process.stdout:
@@ -180,16 +175,19 @@ def read_until(process: subprocess.Popen[str], wanted: Callable[[str], bool]) ->
     raise AssertionError("the command ended before that:\n" + "".join(lines))
 
 
-def eventually(holds: Callable[[], bool], seconds: float = 10) -> None:
-    """Wait for something to become true."""
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.05)
-
-
 def interrupt(process: subprocess.Popen[str]) -> tuple[int, str]:
-    """Ctrl-C: its exit code and what it said after."""
+    """Press Ctrl-C, and return the exit code and the output that followed."""
     process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=PATIENCE)
-    return process.returncode, output
+    return rest(process)
+
+
+def rest(process: subprocess.Popen[str]) -> tuple[int, str]:
+    """Return the exit code of a running command and the rest of its output."""
+    with ThreadPoolExecutor(1) as pool:
+        output = pool.submit(process.communicate)
+        try:
+            waiting.until_ended(process)
+        except AssertionError:
+            process.kill()
+            raise
+        return process.returncode, output.result()[0]

@@ -14,7 +14,7 @@ import yaml
 from kubecluster import images
 from speechmodel_api.crd import crd
 from support.helm_chart import Helm, Object, operator_pod, rules
-from support.kube import Kubectl, eventually
+from support.kube import Kubectl
 from support.places import CHART, ROOT
 from support.target import Target
 
@@ -23,6 +23,8 @@ pytestmark = pytest.mark.cluster
 DEFINITION = "speechmodels.speechops.dev"
 RELEASE = "speech"
 OPERATOR = f"{RELEASE}-speechmodel-operator"
+UNLIMITED = ("--timeout", "24h")
+"""The test itself notices when nothing moves."""
 RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
 
 
@@ -36,12 +38,12 @@ class Release:
 
     def __call__(self, verb: str, *argv: str, chart: Path = CHART) -> str:
         """helm install or upgrade, until all is ready."""
-        wait = ("--wait", "--timeout", "120s")
-        return self.helm(verb, RELEASE, str(chart), *wait, *argv, values=self.values)
+        command = (verb, RELEASE, str(chart), "--wait", *UNLIMITED, *argv)
+        return self.helm(*command, values=self.values, moved=self.kubectl.state)
 
     def test(self) -> subprocess.CompletedProcess[str]:
         """helm test."""
-        return self.helm.run("test", RELEASE, "--logs", "--timeout", "120s")
+        return self.helm.run("test", RELEASE, "--logs", *UNLIMITED, moved=self.kubectl.state)
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +134,7 @@ def test_the_pod_security_standard_restricted_admits_the_operator(kubectl: Kubec
     template = operator_pod(helm.manifests())
     spec = template["spec"] | {"serviceAccountName": "default"}
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "operator"}, "spec": spec}
-    eventually(lambda: kubectl.get("serviceaccount", "default"), 30, "the default ServiceAccount")
+    kubectl.until(lambda: kubectl.get("serviceaccount", "default"), "the default ServiceAccount exists")
     kubectl("apply", "--dry-run=server", "-f", "-", stdin=yaml.safe_dump(pod))
     del pod["spec"]["securityContext"]
     with pytest.raises(AssertionError, match="violates PodSecurity"):
@@ -153,9 +155,11 @@ def test_helm_test_names_what_an_old_definition_lacks_and_an_upgrade_mends_it(re
     del spec["properties"]["serving"]["properties"]["service"]["properties"]["name"]
     (chart / "templates" / "crd.yaml").write_text(yaml.safe_dump(older), encoding="utf-8")
     release("upgrade", chart=chart)
-    eventually(lambda: "lacks spec.serving.service.name" in release.test().stdout, 60, "helm test says what is missing")
+    release.kubectl.until(
+        lambda: "lacks spec.serving.service.name" in release.test().stdout, "helm test names the field"
+    )
     release("upgrade")
-    eventually(lambda: release.test().returncode == 0, 60, "helm test is content")
+    release.kubectl.until(lambda: release.test().returncode == 0, "helm test succeeds")
 
 
 def test_helm_test_names_a_missing_permission(release: Release) -> None:
@@ -217,11 +221,11 @@ def test_with_roles_in_one_namespace_the_operator_does_its_work(release: Release
     model = yaml.safe_load(notes(release).split("<<'EOF'\n")[1].split("\nEOF")[0])
     release.kubectl.apply(model | {"metadata": {"name": "second"}})
 
-    def said() -> Object | None:
-        found = release.kubectl.get("speechmodel", "second")
-        return (found or {}).get("status", {}).get("phase")
+    def phase() -> bool:
+        found = release.kubectl.get("speechmodel", "second") or {}
+        return bool(found.get("status", {}).get("phase"))
 
-    eventually(said, 60, "the operator writes a status")
+    release.kubectl.until(phase, "the operator writes a status")
     log = release.kubectl("logs", f"deployment/{OPERATOR}")
     assert "watching chart-install" in log
     assert "forbidden" not in log.lower()
@@ -250,8 +254,8 @@ def test_cluster_wide_people_with_view_see_models_and_people_with_edit_change_th
         def can(user: str, verb: str) -> bool:
             return may(kubectl, user, verb, DEFINITION, kubectl.namespace)
 
-        eventually(lambda: can("view", "list"), 30, "the roles are aggregated")
-        eventually(lambda: can("admin", "delete"), 30, "the roles are aggregated")
+        kubectl.until(lambda: can("view", "list"), "the roles are aggregated")
+        kubectl.until(lambda: can("admin", "delete"), "the roles are aggregated")
         assert can("edit", "create")
         assert can("edit", "get")
         assert not can("view", "patch")

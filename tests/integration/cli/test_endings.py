@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.workplace import PATIENCE, Workplace, eventually, interrupt, read_until
+from support.waiting import until_ended
+from support.workplace import Workplace, interrupt, read_until, rest
 
 pytestmark = pytest.mark.training
 
@@ -30,7 +31,7 @@ def epochs(place: Workplace) -> int:
     return int(place.status["progress"].split("/")[0])
 
 
-def test_ctrl_c_saves_and_the_same_call_goes_on_where_it_was(long: Workplace):
+def test_ctrl_c_saves_and_the_same_call_goes_on_where_it_was(long: Workplace) -> None:
     process = long.start()
     read_until(process, training)
     code, output = interrupt(process)
@@ -55,17 +56,16 @@ def test_ctrl_c_saves_and_the_same_call_goes_on_where_it_was(long: Workplace):
     assert "prepare: started" not in done.stdout
 
 
-def test_sigterm_saves_as_well(long: Workplace):
+def test_sigterm_saves_as_well(long: Workplace) -> None:
     process = long.start()
     read_until(process, training)
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=PATIENCE)
-    assert process.returncode == 143
+    assert rest(process)[0] == 143
     (run,) = (long.state / "runs").glob("voz-train-*")
     assert (run / "exit_code").read_text() == "143\n"
 
 
-def test_a_second_ctrl_c_kills(long: Workplace):
+def test_a_second_ctrl_c_kills(long: Workplace) -> None:
     process = long.start()
     read_until(process, training)
     (run,) = (long.state / "runs").glob("voz-train-*")
@@ -77,15 +77,15 @@ def test_a_second_ctrl_c_kills(long: Workplace):
     assert code == 130
     assert "killing what runs\n" in output
     assert (run / "exit_code").read_text() == "137\n"
-    eventually(lambda: long.processes() == [])
+    long.until_deserted()
 
 
-def test_a_killed_command_leaves_no_process_and_the_next_call_goes_on(long: Workplace):
+def test_a_killed_command_leaves_no_process_and_the_next_call_goes_on(long: Workplace) -> None:
     process = long.start()
     read_until(process, training)
     process.kill()
     process.wait()
-    eventually(lambda: long.processes() == [])
+    long.until_deserted()
     (run,) = (long.state / "runs").glob("voz-train-*")
     assert not (run / "exit_code").exists()
     assert "Training (stopped)" in long.call("status").stdout
@@ -98,21 +98,21 @@ def test_a_killed_command_leaves_no_process_and_the_next_call_goes_on(long: Work
     assert long.stage("train")["output"]["epoch"] == saved + 1
 
 
-def test_a_run_that_was_lost_is_tried_again_by_the_same_call_without_a_wait(long: Workplace):
+def test_a_run_that_was_lost_is_tried_again_by_the_same_call_without_a_wait(long: Workplace) -> None:
     for attempt in (1, 2, 3):
         process = long.start()
         lines = read_until(process, lambda line: line.startswith("train: started"))
         assert lines[-1] == ("train: started\n" if attempt == 1 else "train: started again\n")
         process.kill()
         process.wait()
-        eventually(lambda: long.processes() == [])
+        long.until_deserted()
     process = long.start()
     read_until(process, training)
     assert long.stage("train")["attempt"] == 4
     interrupt(process)
 
 
-def test_two_calls_at_once_are_refused_with_the_pid_of_the_first(long: Workplace):
+def test_two_calls_at_once_are_refused_with_the_pid_of_the_first(long: Workplace) -> None:
     process = long.start()
     read_until(process, lambda line: line.startswith("prepare: started"))
     second = long.run()
@@ -122,11 +122,11 @@ def test_two_calls_at_once_are_refused_with_the_pid_of_the_first(long: Workplace
     interrupt(process)
 
 
-def test_a_reader_that_goes_away_counts_as_a_hang_up(long: Workplace):
+def test_a_reader_that_goes_away_counts_as_a_hang_up(long: Workplace) -> None:
     process = long.start()
     read_until(process, training)
     assert process.stdout is not None
     process.stdout.close()
-    assert process.wait(timeout=PATIENCE) == 128 + signal.SIGHUP
+    assert until_ended(process) == 128 + signal.SIGHUP
     (run,) = (long.state / "runs").glob("voz-train-*")
     assert (run / "exit_code").read_text() == "143\n"

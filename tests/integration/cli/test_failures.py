@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 from speechmodel_cli.local.processes import identify
+from support.waiting import until_ended
 from support.workplace import Workplace, interrupt, read_until
 
 
-def test_a_bad_manifest_is_told_and_nothing_is_made(place: Workplace):
+def test_a_bad_manifest_is_told_and_nothing_is_made(place: Workplace) -> None:
     place.train(maxEpoch=5)
     done = place.run()
     assert done.returncode == 1
@@ -19,7 +20,7 @@ def test_a_bad_manifest_is_told_and_nothing_is_made(place: Workplace):
     assert not place.state.exists()
 
 
-def test_a_missing_dataset_folder_is_named_with_the_option_that_helps(place: Workplace):
+def test_a_missing_dataset_folder_is_named_with_the_option_that_helps(place: Workplace) -> None:
     (place.folder / "voices").rename(place.folder / "elsewhere")
     done = place.run()
     assert done.returncode == 1
@@ -32,7 +33,9 @@ def test_a_missing_dataset_folder_is_named_with_the_option_that_helps(place: Wor
     assert place.run("--claim", "voices=elsewhere").returncode == 0
 
 
-def test_data_that_cannot_be_used_fails_with_its_reason_and_is_looked_at_again_by_the_next_call(place: Workplace):
+def test_data_that_cannot_be_used_fails_with_its_reason_and_is_looked_at_again_by_the_next_call(
+    place: Workplace,
+) -> None:
     table = place.folder / "voices/train.csv"
     good = table.read_text()
     table.write_text(good.splitlines()[0] + "\n")
@@ -50,7 +53,7 @@ def test_data_that_cannot_be_used_fails_with_its_reason_and_is_looked_at_again_b
     interrupt(process)
 
 
-def test_a_secret_that_the_environment_lacks_is_told_before_any_work(place: Workplace):
+def test_a_secret_that_the_environment_lacks_is_told_before_any_work(place: Workplace) -> None:
     place.write(publish={"s3": {"bucket": "models", "secretRef": {"name": "bucket-key"}}})
     done = place.run("--s3", "manifest", AWS_ACCESS_KEY_ID="", AWS_SECRET_ACCESS_KEY="")
     assert done.returncode == 1
@@ -84,7 +87,7 @@ def refusing() -> Iterator[str]:
         server.shutdown()
 
 
-def test_a_bucket_that_refuses_is_told_and_waits_and_ctrl_c_ends_at_once(finished: Workplace, refusing: str):
+def test_a_bucket_that_refuses_is_told_and_waits_and_ctrl_c_ends_at_once(finished: Workplace, refusing: str) -> None:
     finished.write(publish={"s3": {"bucket": "models", "endpoint": refusing}})
     process = finished.start("--s3", "manifest", AWS_ACCESS_KEY_ID="a", AWS_SECRET_ACCESS_KEY="b")
     lines = read_until(process, lambda line: "UploadFailed" in line)
@@ -98,7 +101,7 @@ def test_a_bucket_that_refuses_is_told_and_waits_and_ctrl_c_ends_at_once(finishe
     assert "train: started" not in done.stdout
 
 
-def test_a_stage_that_outlived_its_command_is_ended_by_the_next(place: Workplace):
+def test_a_stage_that_outlived_its_command_is_ended_by_the_next(place: Workplace) -> None:
     """The kernel ends stages with their command; this is for a kernel that did not."""
     run = place.state / "runs/voz-train-0123abcd-1"
     run.mkdir(parents=True)
@@ -108,10 +111,10 @@ def test_a_stage_that_outlived_its_command_is_ended_by_the_next(place: Workplace
         (run / "process.json").write_text(known.model_dump_json(by_alias=True))
         place.write(suspend=True)
         assert place.run().returncode == 0
-        assert survivor.wait(timeout=10) == -9
+        assert until_ended(survivor) == -9
 
 
-def test_a_program_that_is_not_installed_is_named(place: Workplace, tmp_path: Path):
+def test_a_program_that_is_not_installed_is_named(place: Workplace, tmp_path: Path) -> None:
     hidden = tmp_path / "hide"
     hidden.mkdir()
     (hidden / "sitecustomize.py").write_text(

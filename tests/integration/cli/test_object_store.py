@@ -9,7 +9,9 @@ from speechmodel_cli.local.errors import StateBusy
 from support.workplace import Workplace
 
 
-async def test_the_manifests_bucket_is_used_with_the_environments_credentials(finished: Workplace, tmp_path: Path):
+async def test_the_manifests_bucket_is_used_with_the_environments_credentials(
+    finished: Workplace, tmp_path: Path
+) -> None:
     service = EmbeddedStore(tmp_path / "service", "their-bucket")
     access = await service.open()
     try:
@@ -27,7 +29,7 @@ async def test_the_manifests_bucket_is_used_with_the_environments_credentials(fi
     assert not finished.processes()
 
 
-async def test_the_embedded_server_serves_one_run_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+async def test_the_embedded_server_serves_one_run_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("speechmodel_cli.local.embedded_s3.BUSY_SECONDS", 0.1)
     first, second = EmbeddedStore(tmp_path, "models"), EmbeddedStore(tmp_path, "models")
     await first.open()

@@ -12,7 +12,7 @@ from support.workplace import Workplace
 STAGES = ["prepare", "train", "convert", "evaluate", "publish"]
 
 
-def test_one_call_trains_publishes_and_says_what_was_heard(first_run: tuple[Workplace, str]):
+def test_one_call_trains_publishes_and_says_what_was_heard(first_run: tuple[Workplace, str]) -> None:
     place, output = first_run
     for stage in STAGES:
         assert f"{stage}: started\n" in output
@@ -29,7 +29,7 @@ def test_one_call_trains_publishes_and_says_what_was_heard(first_run: tuple[Work
     assert place.processes() == []
 
 
-def test_the_workspace_is_laid_out_as_on_a_claim(first_run: tuple[Workplace, str]):
+def test_the_workspace_is_laid_out_as_on_a_claim(first_run: tuple[Workplace, str]) -> None:
     place, _ = first_run
     converted = place.stage("convert")
     exported = place.state / "workspace/exports" / converted["key"] / "output_graph.pbmm"
@@ -40,7 +40,7 @@ def test_the_workspace_is_laid_out_as_on_a_claim(first_run: tuple[Workplace, str
         assert (folder / "exit_code").read_text() == "0\n"
 
 
-def test_a_second_call_does_nothing_and_says_so(finished: Workplace):
+def test_a_second_call_does_nothing_and_says_so(finished: Workplace) -> None:
     before, runs = (finished.state / "status.json").read_bytes(), finished.runs()
     store_log = finished.folder / ".speechmodel/.s3/log"
     last_started = store_log.stat().st_mtime
@@ -57,12 +57,12 @@ def test_a_second_call_does_nothing_and_says_so(finished: Workplace):
     assert took < 15  # under 1 s on an idle machine
 
 
-def test_a_second_call_needs_no_dataset(finished: Workplace):
+def test_a_second_call_needs_no_dataset(finished: Workplace) -> None:
     (finished.folder / "voices").rename(finished.folder / "elsewhere")
     assert finished.run().returncode == 0
 
 
-def test_an_edit_runs_only_what_it_is_about(finished: Workplace):
+def test_an_edit_runs_only_what_it_is_about(finished: Workplace) -> None:
     before = {stage: finished.stage(stage)["job"] for stage in STAGES}
     finished.write(decoding={"beamWidth": 20})
     done = finished.run()
@@ -74,7 +74,7 @@ def test_an_edit_runs_only_what_it_is_about(finished: Workplace):
     assert finished.status["observedGeneration"] == 2
 
 
-def test_an_edit_of_what_has_no_effect_here_runs_nothing(finished: Workplace):
+def test_an_edit_of_what_has_no_effect_here_runs_nothing(finished: Workplace) -> None:
     finished.write(serving={"replicas": 3})
     finished.train(podTemplate={"nodeSelector": {"gpu": "a100"}})
     done = finished.run()
@@ -84,7 +84,7 @@ def test_an_edit_of_what_has_no_effect_here_runs_nothing(finished: Workplace):
 
 
 @pytest.mark.training
-def test_more_epochs_continue_from_the_last_checkpoint(finished: Workplace):
+def test_more_epochs_continue_from_the_last_checkpoint(finished: Workplace) -> None:
     finished.train(maxEpochs=5)
     done = finished.run()
     assert done.returncode == 0, done.stdout + done.stderr
@@ -94,7 +94,7 @@ def test_more_epochs_continue_from_the_last_checkpoint(finished: Workplace):
 
 
 @pytest.mark.training
-def test_a_lost_workspace_is_made_again_when_an_edit_needs_it(finished: Workplace):
+def test_a_lost_workspace_is_made_again_when_an_edit_needs_it(finished: Workplace) -> None:
     (finished.state / "workspace").rename(finished.folder / "lost")
     assert "nothing had to be done" in finished.run().stdout
     finished.write(decoding={"beamWidth": 20})
@@ -104,7 +104,7 @@ def test_a_lost_workspace_is_made_again_when_an_edit_needs_it(finished: Workplac
     assert "nothing had to be done" in finished.run().stdout
 
 
-def test_suspend_runs_nothing(place: Workplace):
+def test_suspend_runs_nothing(place: Workplace) -> None:
     place.write(suspend=True)
     done = place.run()
     assert done.returncode == 0
@@ -113,7 +113,7 @@ def test_suspend_runs_nothing(place: Workplace):
     assert place.status["phase"] == "Suspended"
 
 
-def test_recordings_of_unseen_voices_are_shown_spoken_and_heard(finished: Workplace):
+def test_recordings_of_unseen_voices_are_shown_spoken_and_heard(finished: Workplace) -> None:
     clip = next((FIXTURES / "clips").glob("*.wav"))
     heard = finished.folder / "heard"
     heard.mkdir()
@@ -129,7 +129,7 @@ def test_recordings_of_unseen_voices_are_shown_spoken_and_heard(finished: Workpl
     assert hashlib.sha256(clip.read_bytes()).hexdigest() in remembered.read_text()
 
 
-def test_the_state_folder_may_lie_elsewhere(finished: Workplace, tmp_path_factory: pytest.TempPathFactory):
+def test_the_state_folder_may_lie_elsewhere(finished: Workplace, tmp_path_factory: pytest.TempPathFactory) -> None:
     other = tmp_path_factory.mktemp("state") / "deep" / "er"
     other.parent.mkdir()
     (finished.folder / ".speechmodel").rename(other)
@@ -139,14 +139,14 @@ def test_the_state_folder_may_lie_elsewhere(finished: Workplace, tmp_path_factor
     assert f"serve it with   speechmodel run voz.yaml --state {other} --serve\n" in done.stdout
 
 
-def test_a_terminal_shows_bars(finished: Workplace):
+def test_a_terminal_shows_bars(finished: Workplace) -> None:
     finished.write(decoding={"beamWidth": 20})
     shown = finished.run_in_terminal()
     assert re.search(r"✔ evaluate +━+ 0:00:\d\d WER [0-9.]+%", shown)
     assert re.search(r"✔ publish +━+ 0:00:\d\d version [0-9a-f]{8}", shown)
 
 
-def test_status_shows_the_columns_of_kubectl_and_the_conditions(finished: Workplace):
+def test_status_shows_the_columns_of_kubectl_and_the_conditions(finished: Workplace) -> None:
     done = finished.call("status", "voz")
     assert done.returncode == 0
     header, row, blank, *conditions = done.stdout.splitlines()
@@ -168,13 +168,13 @@ def test_status_shows_the_columns_of_kubectl_and_the_conditions(finished: Workpl
     assert [line.split()[:-1] for line in all_models] == [header.split()[:-1], row.split()[:-1]]
 
 
-def test_status_of_an_unknown_model_says_what_to_do(place: Workplace):
+def test_status_of_an_unknown_model_says_what_to_do(place: Workplace) -> None:
     done = place.call("status", "nobody")
     assert done.returncode == 1
     assert f"no model nobody in {place.folder}/.speechmodel; `speechmodel run MANIFEST` makes one" in done.stderr
 
 
-def test_transcribe_prints_the_words_after_fetching_the_published_version(finished: Workplace):
+def test_transcribe_prints_the_words_after_fetching_the_published_version(finished: Workplace) -> None:
     clips = sorted((FIXTURES / "clips").glob("*.wav"))[:2]
     done = finished.call("transcribe", *map(str, clips))
     assert done.returncode == 0, done.stderr
@@ -186,7 +186,7 @@ def test_transcribe_prints_the_words_after_fetching_the_published_version(finish
     assert finished.processes() == []
 
 
-def test_transcribe_fetches_again_what_was_damaged(finished: Workplace):
+def test_transcribe_fetches_again_what_was_damaged(finished: Workplace) -> None:
     clip = str(next((FIXTURES / "clips").glob("*.wav")))
     first = finished.call("transcribe", "--model", "voz", clip)
     version = finished.status["model"]["version"]
@@ -199,7 +199,7 @@ def test_transcribe_fetches_again_what_was_damaged(finished: Workplace):
     assert hashlib.sha256(fetched.read_bytes()).hexdigest() == finished.status["model"]["sha256"]
 
 
-def test_transcribe_names_the_file_that_is_no_audio(finished: Workplace):
+def test_transcribe_names_the_file_that_is_no_audio(finished: Workplace) -> None:
     (finished.folder / "notes.wav").write_text("no audio")
     done = finished.call("transcribe", "notes.wav", str(Path("nowhere.wav")))
     assert done.returncode == 1

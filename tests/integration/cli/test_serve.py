@@ -7,17 +7,11 @@ import socket
 import subprocess
 from pathlib import Path
 
-from support.workplace import PATIENCE, Workplace, interrupt, read_until
+from support.ports import free_port
+from support.workplace import Workplace, interrupt, read_until, rest
 
 
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port: int = one.getsockname()[1]
-    return port
-
-
-def test_the_published_version_is_served_until_ctrl_c(finished: Workplace):
+def test_the_published_version_is_served_until_ctrl_c(finished: Workplace) -> None:
     port = free_port()
     process = finished.start("--serve", "--port", str(port))
     lines = read_until(process, lambda line: "curl -F" in line)
@@ -40,17 +34,17 @@ def test_the_published_version_is_served_until_ctrl_c(finished: Workplace):
     assert finished.condition("Ready")["status"] == "True"
 
 
-def test_a_server_that_ends_by_itself_ends_the_command_with_its_words(finished: Workplace):
+def test_a_server_that_ends_by_itself_ends_the_command_with_its_words(finished: Workplace) -> None:
     process = finished.start("--serve", "--port", str(free_port()))
     read_until(process, lambda line: "curl -F" in line)
     (server,) = [pid for pid, line in finished.running().items() if "speechmodel_inference" in line]
     os.kill(server, signal.SIGKILL)
-    output, _ = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 1
+    code, output = rest(process)
+    assert code == 1
     assert "voz: ServerEnded: the server ended" in output
 
 
-def test_nohup_keeps_a_closed_terminal_from_ending_it(finished: Workplace):
+def test_nohup_keeps_a_closed_terminal_from_ending_it(finished: Workplace) -> None:
     ignored = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # inherited by the command, as from nohup
     try:
         process = finished.start("--serve", "--port", str(free_port()))
@@ -61,7 +55,7 @@ def test_nohup_keeps_a_closed_terminal_from_ending_it(finished: Workplace):
     assert interrupt(process) == (0, "ending the server\n")
 
 
-def test_a_port_that_is_taken_is_told(finished: Workplace):
+def test_a_port_that_is_taken_is_told(finished: Workplace) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -72,7 +66,7 @@ def test_a_port_that_is_taken_is_told(finished: Workplace):
     assert finished.processes() == []
 
 
-def test_a_server_that_is_not_there_is_told(finished: Workplace):
+def test_a_server_that_is_not_there_is_told(finished: Workplace) -> None:
     clip = str(next(finished.folder.glob("voices/clips/*.wav")))
     done = finished.call("transcribe", "--url", f"http://127.0.0.1:{free_port()}", clip)
     assert done.returncode == 1
@@ -80,19 +74,15 @@ def test_a_server_that_is_not_there_is_told(finished: Workplace):
     assert "does the server run?" in done.stderr
 
 
-def test_a_killed_command_takes_its_server_with_it(finished: Workplace):
+def test_a_killed_command_takes_its_server_with_it(finished: Workplace) -> None:
     process = finished.start("--serve", "--port", str(free_port()))
     read_until(process, lambda line: "curl -F" in line)
     process.kill()
-    process.wait(timeout=PATIENCE)
-    for _ in range(100):
-        if not finished.processes():
-            return
-        subprocess.run(["sleep", "0.1"], check=True)
-    raise AssertionError(finished.processes())
+    process.wait()
+    finished.until_deserted()
 
 
-def test_the_embedded_server_keeps_what_was_published(finished: Workplace, tmp_path: Path):
+def test_the_embedded_server_keeps_what_was_published(finished: Workplace, tmp_path: Path) -> None:
     """Its objects outlive it: a version is fetched by a later process on other ports."""
     (finished.folder / ".speechmodel/.s3/ports.json").unlink()
     done = finished.call("transcribe", str(next(finished.folder.glob("voices/clips/*.wav"))))

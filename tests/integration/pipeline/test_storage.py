@@ -17,14 +17,16 @@ from speechmodel_api.stages import (
     PurgeInput,
     VersionManifest,
 )
+from speechmodel_cli.local.seaweedfs import Identity
 from speechmodel_pipeline import fetch as fetch_module
 from speechmodel_pipeline.fetch import fetch
 from speechmodel_pipeline.publish import publish
 from speechmodel_pipeline.purge import purge
 from speechmodel_pipeline.s3.objects import Bucket
 from speechmodel_stagekit.errors import ArtefactMissing, BadInput, TryAgain
+from support.ports import free_port
 from support.programs import run_program
-from support.seaweed import READER, WRITER, Key, Seaweed, _free_ports
+from support.seaweed import READER, WRITER, Seaweed
 from support.workspaces import BASE, VERSION, Workspace, make_workspace
 
 from .conftest import BUCKET
@@ -45,7 +47,7 @@ def _as_the_writer(monkeypatch: pytest.MonkeyPatch) -> None:
     act_as(WRITER, monkeypatch)
 
 
-def act_as(key: Key, monkeypatch: pytest.MonkeyPatch) -> None:
+def act_as(key: Identity, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in key.environment.items():
         monkeypatch.setenv(name, value)
 
@@ -143,18 +145,18 @@ def test_a_version_that_is_served_never_changes(publishing: PublishInput, s3: Se
     ("key", "bucket", "said", "advice"),
     [
         (
-            Key(WRITER.id, "wrong"),
+            Identity(WRITER.access_key, "wrong"),
             BUCKET,
             "SignatureDoesNotMatch: The request signature",
             "correct AWS_SECRET_ACCESS_KEY",
         ),
-        (Key("nobody", "wrong"), BUCKET, "InvalidAccessKeyId: The access key ID", "correct AWS_ACCESS_KEY_ID"),
+        (Identity("nobody", "wrong"), BUCKET, "InvalidAccessKeyId: The access key ID", "correct AWS_ACCESS_KEY_ID"),
         (READER, BUCKET, "AccessDenied: Access Denied", "allow this access key"),
         (WRITER, "no-such-bucket", "NoSuchBucket: The specified bucket does not exist", "create the bucket"),
     ],
 )
 def test_a_refusal_is_told_in_s3s_own_words_with_what_to_do(
-    key: Key,
+    key: Identity,
     bucket: str,
     said: str,
     advice: str,
@@ -174,7 +176,7 @@ def test_a_refusal_is_told_in_s3s_own_words_with_what_to_do(
 def test_as_a_program_it_ends_with_75_and_goes_on_after_the_secret_is_mended(
     publishing: PublishInput, tmp_path: Path
 ) -> None:
-    ended = run_program("publish", publishing, tmp_path, Key(WRITER.id, "wrong").environment)
+    ended = run_program("publish", publishing, tmp_path, Identity(WRITER.access_key, "wrong").environment)
     assert (ended.code, ended.reason) == (75, "UploadFailed")
     assert "SignatureDoesNotMatch" in ended.message
     ended = run_program("publish", publishing, tmp_path, WRITER.environment)
@@ -194,7 +196,7 @@ def test_without_credentials_the_error_names_the_variables(
 
 
 def test_an_unreachable_endpoint_ends_within_bounds(publishing: PublishInput) -> None:
-    endpoint = f"http://127.0.0.1:{_free_ports(1)[0]}"
+    endpoint = f"http://127.0.0.1:{free_port()}"
     task = publishing.model_copy(update={"target": publishing.target.model_copy(update={"endpoint": endpoint})})
     started = time.monotonic()
     with pytest.raises(TryAgain, match=f"at {endpoint} cannot be reached: ") as refused:
@@ -206,7 +208,8 @@ def test_an_unreachable_endpoint_ends_within_bounds(publishing: PublishInput) ->
 def test_large_objects_go_in_parts_and_are_read_back(s3: Seaweed, tmp_path: Path) -> None:
     path = tmp_path / "large"
     path.write_bytes(bytes(range(256)) * (40 << 12))  # 40 MiB: three parts
-    digest, counted = hashlib.sha256(path.read_bytes()).hexdigest(), []
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    counted: list[int] = []
     bucket = Bucket.connect(S3Location(bucket=BUCKET, endpoint=s3.endpoint))
     assert bucket.ensure("large/object", path, digest, counted.append)
     assert sum(counted) == 2 * path.stat().st_size
@@ -270,7 +273,7 @@ class TestFetch:
     def test_a_refusal_is_told_in_s3s_own_words(
         self, publishing: PublishInput, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        act_as(Key(READER.id, "wrong"), monkeypatch)
+        act_as(Identity(READER.access_key, "wrong"), monkeypatch)
         with pytest.raises(TryAgain, match="SignatureDoesNotMatch") as refused:
             fetch(self.task(publishing, tmp_path / "model"))
         assert refused.value.reason == "DownloadFailed"
