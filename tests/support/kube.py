@@ -74,8 +74,10 @@ class Kubectl:
 
     def state(self) -> str:
         """Return phases, conditions and the epoch of everything in the namespace: a wait's progress."""
-        kinds = "speechmodels,jobs,pods,deployments,persistentvolumeclaims"
-        return self("get", kinds, "-o", f"jsonpath={{range .items[*]}}{STATE}{{'\\n'}}{{end}}", check=False)
+        template = f"jsonpath={{range .items[*]}}{STATE}{{'\\n'}}{{end}}"
+        # Two commands: one kind that is not installed yet makes kubectl print nothing.
+        kinds = ("jobs,pods,deployments,persistentvolumeclaims", "speechmodels")
+        return "".join(self("get", kind, "-o", template, check=False) for kind in kinds)
 
     def until(self, look: Callable[[], T | None], what: str, every: float = 0.5) -> T:
         """Return the first true value of `look()`. Fail when the namespace stalls."""
