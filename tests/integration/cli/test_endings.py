@@ -38,9 +38,9 @@ def test_ctrl_c_saves_and_the_same_call_goes_on_where_it_was(long: Workplace) ->
     assert code == 130
     saved = epochs(long)
     assert saved >= 1
-    assert "stopping: what runs saves its work; once more kills it\n" in output
+    assert "stopping: the running stage saves its work; once more kills it\n" in output
     assert (
-        f"interrupted: training is saved after {saved}/100000 epochs; `speechmodel run voz.yaml` goes on from there\n"
+        f"interrupted: training is saved after {saved}/100000 epochs; `speechmodel run voz.yaml` continues from there\n"
         in output
     )
     (run,) = (long.state / "runs").glob("voz-train-*")
@@ -75,7 +75,7 @@ def test_a_second_ctrl_c_kills(long: Workplace) -> None:
     read_until(process, lambda line: line.startswith("stopping"))
     code, output = interrupt(process)
     assert code == 130
-    assert "killing what runs\n" in output
+    assert "killing the running stage\n" in output
     assert (run / "exit_code").read_text() == "137\n"
     long.until_deserted()
 

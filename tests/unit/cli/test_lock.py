@@ -19,7 +19,7 @@ with owned(Path(sys.argv[1]), "the model espejo"):
 """
 
 
-def test_the_second_process_is_refused_and_told_the_pid_of_the_first(tmp_path: Path):
+def test_the_second_process_is_refused_and_told_the_pid_of_the_first(tmp_path: Path) -> None:
     lock = tmp_path / "espejo" / "lock"
     with subprocess.Popen([sys.executable, "-c", HOLD, str(lock)], stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout is not None
@@ -34,7 +34,7 @@ def test_the_second_process_is_refused_and_told_the_pid_of_the_first(tmp_path: P
         pass
 
 
-def test_a_lock_goes_with_its_process_however_that_ends(tmp_path: Path):
+def test_a_lock_goes_with_its_process_however_that_ends(tmp_path: Path) -> None:
     lock = tmp_path / "lock"
     with subprocess.Popen([sys.executable, "-c", HOLD, str(lock)], stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout is not None

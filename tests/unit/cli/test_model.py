@@ -23,7 +23,7 @@ def local(tmp_path: Path, **more: object) -> LocalModel:
     return LocalModel("espejo", "default", SpeechModelSpec.model_validate({**SPEC, **more}), tmp_path)
 
 
-def test_a_claim_is_the_folder_of_its_name_beside_the_manifest(tmp_path: Path):
+def test_a_claim_is_the_folder_of_its_name_beside_the_manifest(tmp_path: Path) -> None:
     model = local(tmp_path)
     assert model.dataset == tmp_path / "voices/2026/spring"
     with pytest.raises(DatasetMissing, match=r"voices/2026/spring here, which does not exist; .*--claim voices=FOLDER"):
@@ -32,12 +32,12 @@ def test_a_claim_is_the_folder_of_its_name_beside_the_manifest(tmp_path: Path):
     model.require_dataset()
 
 
-def test_a_claim_may_lie_elsewhere(tmp_path: Path):
+def test_a_claim_may_lie_elsewhere(tmp_path: Path) -> None:
     model = LocalModel("e", "default", SpeechModelSpec.model_validate(SPEC), tmp_path, {"voices": tmp_path / "there"})
     assert model.dataset == tmp_path / "there/2026/spring"
 
 
-def test_fields_that_only_a_cluster_can_make_true_are_named_when_they_are_given(tmp_path: Path):
+def test_fields_that_only_a_cluster_can_make_true_are_named_when_they_are_given(tmp_path: Path) -> None:
     model = local(
         tmp_path,
         training={"podTemplate": {"nodeSelector": {"gpu": "yes"}}, "storage": {"claimName": "fast"}, "maxEpochs": 3},
@@ -55,7 +55,7 @@ def test_fields_that_only_a_cluster_can_make_true_are_named_when_they_are_given(
     assert local(tmp_path).without_effect(ManifestStore(model.spec.publish.s3)) == ()
 
 
-def test_the_embedded_server_has_one_name_in_keys_whatever_its_port(tmp_path: Path):
+def test_the_embedded_server_has_one_name_in_keys_whatever_its_port(tmp_path: Path) -> None:
     model = local(tmp_path)
     specs = [model.local_spec(EmbeddedStore(tmp_path / str(call), "models"), serve=False) for call in range(2)]
     assert specs[0].publish.s3.endpoint == ENDPOINT
@@ -64,7 +64,7 @@ def test_the_embedded_server_has_one_name_in_keys_whatever_its_port(tmp_path: Pa
     assert len({publish_key(spec, "aaaaaaaa", "base") for spec in specs}) == 1
 
 
-def test_nothing_is_served_unless_asked_for_here(tmp_path: Path):
+def test_nothing_is_served_unless_asked_for_here(tmp_path: Path) -> None:
     model = local(tmp_path, serving={"replicas": 3})
     store = ManifestStore(model.spec.publish.s3)
     assert model.local_spec(store, serve=False).serving is None
@@ -73,11 +73,11 @@ def test_nothing_is_served_unless_asked_for_here(tmp_path: Path):
     assert serving.replicas == 1
 
 
-def test_a_secret_stands_for_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_secret_stands_for_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = ManifestStore(local(tmp_path).spec.publish.s3)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "id")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY", raising=False)
-    with pytest.raises(CredentialsMissing, match=r"secretRef key stands for .* AWS_SECRET_ACCESS_KEY must be set"):
+    with pytest.raises(CredentialsMissing, match=r"the Secret key .* lacks AWS_SECRET_ACCESS_KEY: set them"):
         store.require(local(tmp_path).spec.publish.s3)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     store.require(local(tmp_path).spec.publish.s3)

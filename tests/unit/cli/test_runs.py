@@ -8,7 +8,7 @@ from speechmodel_api.progress import TrainProgress
 from speechmodel_api.spec import Checkpoints, Hyperparameters
 from speechmodel_api.stages import StageName, TrainInput
 from speechmodel_cli.local.runs import RunFolder
-from speechmodel_plan.observed import RunState
+from speechmodel_plan.observed import Run, RunState
 from speechmodel_plan.plan import StageRun
 
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -37,14 +37,14 @@ def folder(tmp_path: Path) -> RunFolder:
     return RunFolder.make(tmp_path, START, NOW)
 
 
-def observe(folder: RunFolder, **given: object):
+def observe(folder: RunFolder, **given: object) -> Run:
     defaults: dict[str, object] = {"alive": False, "stopping": False, "progress": None}
     run = folder.observe(**{**defaults, **given})  # type: ignore[arg-type] # a table of cases
     assert run is not None
     return run
 
 
-def test_a_run_says_what_it_was_made_for(folder: RunFolder):
+def test_a_run_says_what_it_was_made_for(folder: RunFolder) -> None:
     run = observe(folder, alive=True)
     assert (run.name, run.stage, run.key, run.attempt, run.settings) == (
         START.name,
@@ -68,7 +68,9 @@ def test_a_run_says_what_it_was_made_for(folder: RunFolder):
         (137, None, RunState.FAILED, "StageCrashed"),
     ],
 )
-def test_an_exit_code_decides(folder: RunFolder, code: int, result: str | None, state: RunState, reason: str | None):
+def test_an_exit_code_decides(
+    folder: RunFolder, code: int, result: str | None, state: RunState, reason: str | None
+) -> None:
     if result:
         folder.result.write_text(result)
     folder.note_exit(code)
@@ -79,7 +81,7 @@ def test_an_exit_code_decides(folder: RunFolder, code: int, result: str | None, 
     assert abs(run.finished_at - datetime.now(UTC)) < timedelta(minutes=1)
 
 
-def test_an_end_without_an_exit_code_is_a_failure_without_one(folder: RunFolder):
+def test_an_end_without_an_exit_code_is_a_failure_without_one(folder: RunFolder) -> None:
     folder.log.write_text("working\n")
     run = observe(folder)
     assert (run.state, run.exit_code, run.result) == (RunState.FAILED, None, None)
@@ -88,16 +90,16 @@ def test_an_end_without_an_exit_code_is_a_failure_without_one(folder: RunFolder)
     assert not run.trouble.final
 
 
-def test_a_run_that_was_told_to_end_is_neither_usable_nor_absent(folder: RunFolder):
+def test_a_run_that_was_told_to_end_is_neither_usable_nor_absent(folder: RunFolder) -> None:
     assert observe(folder, alive=True, stopping=True).state is RunState.ENDING
 
 
-def test_progress_of_an_earlier_process_is_found_in_the_log(folder: RunFolder):
+def test_progress_of_an_earlier_process_is_found_in_the_log(folder: RunFolder) -> None:
     line = RECORD.model_dump_json(by_alias=True, exclude_none=True)
     folder.log.write_text("x" * 200_000 + f"\n{line}\n2026 INFO saved\n" + '{"record": "train", "epo')
     assert observe(folder).progress == RECORD
 
 
-def test_a_folder_without_a_record_is_no_run(tmp_path: Path):
+def test_a_folder_without_a_record_is_no_run(tmp_path: Path) -> None:
     (tmp_path / "espejo-train-0123abcd-5").mkdir()
     assert RunFolder(tmp_path / "espejo-train-0123abcd-5").observe(alive=False, stopping=False, progress=None) is None

@@ -48,40 +48,40 @@ def read(text: str) -> Source:
         ("e5", "e5"),
     ],
 )
-def test_scalars_mean_what_kubectl_reads(text: str, meant: Any):
+def test_scalars_mean_what_kubectl_reads(text: str, meant: Any) -> None:
     found = resolve(text)
     assert found == meant
     assert type(found) is type(meant)
 
 
-def test_quotes_make_strings():
+def test_quotes_make_strings() -> None:
     assert read("a: '1e-4'\nb: \"no\"\nc: |-\n  75\n").value == {"a": "1e-4", "b": "no", "c": "75"}
 
 
-def test_every_value_has_its_line():
+def test_every_value_has_its_line() -> None:
     source = read("# comment\nspec:\n  a: 1\n  list:\n    - x\n    - y: 2\n")
     assert source.lines[("spec", "a")] == 3
     assert source.lines[("spec", "list", 1, "y")] == 6
     assert source.line_of(("spec", "list", 1, "missing")) == 6
 
 
-def test_a_key_that_is_given_twice_is_a_problem():
+def test_a_key_that_is_given_twice_is_a_problem() -> None:
     source = read("a: 1\nb: 2\na: 3\n")
     (problem,) = source.problems
     assert problem.line == 3
     assert "given twice, in line 1 already" in str(problem)
 
 
-def test_anchors_and_merges_are_followed():
+def test_anchors_and_merges_are_followed() -> None:
     text = "base: &base {x: 1, y: 2}\nuse:\n  <<: *base\n  y: 3\n"
     assert read(text).value == {"base": {"x": 1, "y": 2}, "use": {"x": 1, "y": 3}}
 
 
-def test_a_document_that_refers_to_itself_is_a_problem_and_no_endless_loop():
+def test_a_document_that_refers_to_itself_is_a_problem_and_no_endless_loop() -> None:
     assert [str(problem) for problem in read("a: &a\n  b: *a\n").problems] == ["a.b: refers to itself"]
 
 
-def test_empty_documents_are_skipped():
+def test_empty_documents_are_skipped() -> None:
     assert [source.value for source in read_documents("---\n---\na: 1\n---\n")] == [{"a": 1}]
 
 
@@ -95,7 +95,7 @@ JSON = st.recursive(
 
 
 @given(JSON.filter(lambda value: value is not None))
-def test_json_is_yaml_and_means_the_same(value: Any):
+def test_json_is_yaml_and_means_the_same(value: Any) -> None:
     try:
         (source,) = read_documents(json.dumps(value, ensure_ascii=False))
     except yaml.YAMLError:

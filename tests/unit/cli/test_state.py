@@ -25,19 +25,19 @@ def state(tmp_path: Path) -> ModelState:
     return state
 
 
-def test_the_uid_is_made_once(state: ModelState):
+def test_the_uid_is_made_once(state: ModelState) -> None:
     uid = state.record(SPEC).uid
     assert state.record(SPEC).uid == uid
     assert state.record(SPEC.model_copy(update={"language": "en"})).uid == uid
     assert ModelState(state.folder.parent / "other").known_record() is None
 
 
-def test_the_generation_grows_with_edits_and_only_then(state: ModelState):
+def test_the_generation_grows_with_edits_and_only_then(state: ModelState) -> None:
     edited = SPEC.model_copy(update={"suspend": True})
     assert [state.record(spec).generation for spec in (SPEC, SPEC, edited, edited, SPEC)] == [1, 1, 2, 2, 3]
 
 
-def test_a_removed_workspace_comes_back_with_another_uid(state: ModelState):
+def test_a_removed_workspace_comes_back_with_another_uid(state: ModelState) -> None:
     assert state.claim_uid() is None
     state.make_claim()
     first = state.claim_uid()
@@ -50,20 +50,20 @@ def test_a_removed_workspace_comes_back_with_another_uid(state: ModelState):
     assert state.claim_uid() not in (None, first)
 
 
-def test_the_status_is_read_back_as_it_was_written(state: ModelState):
+def test_the_status_is_read_back_as_it_was_written(state: ModelState) -> None:
     assert state.read_status() == SpeechModelStatus()
     status = SpeechModelStatus(phase=Phase.TRAINING, progress="3/75")
     state.write_status(status)
     assert ModelState(state.folder).read_status() == status
 
 
-def test_a_damaged_status_names_the_file_and_the_way_out(state: ModelState):
+def test_a_damaged_status_names_the_file_and_the_way_out(state: ModelState) -> None:
     state.status_file.write_text('{"phase": "Nonsense"')
-    with pytest.raises(StateDamaged, match=r"status\.json cannot be read: .*remove .*espejo to start anew"):
+    with pytest.raises(StateDamaged, match=r"status\.json cannot be read: .*remove .*espejo to start from scratch"):
         state.read_status()
 
 
-def test_each_version_remembers_its_bucket(state: ModelState):
+def test_each_version_remembers_its_bucket(state: ModelState) -> None:
     here, there = S3Location(bucket="here"), S3Location(bucket="there", endpoint="http://s3:9000")
     state.note_target("aaaaaaaa", here)
     state.note_target("bbbbbbbb", there)
@@ -71,7 +71,7 @@ def test_each_version_remembers_its_bucket(state: ModelState):
     assert state.targets() == {"aaaaaaaa": there, "bbbbbbbb": there}
 
 
-def test_models_are_found_by_what_ran_and_not_by_folders(state: ModelState):
+def test_models_are_found_by_what_ran_and_not_by_folders(state: ModelState) -> None:
     state.record(SPEC)
     (state.folder.parent / "empty").mkdir()
     (state.folder.parent / ".s3").mkdir()

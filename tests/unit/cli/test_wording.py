@@ -1,4 +1,4 @@
-"""Words and figures for people."""
+"""Progress and ages in words."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -26,11 +26,11 @@ NOW = datetime(2026, 1, 31, tzinfo=UTC)
         (timedelta(days=800), "2y70d"),
     ],
 )
-def test_ages_are_those_of_kubectl(passed: timedelta, shown: str):
+def test_ages_are_those_of_kubectl(passed: timedelta, shown: str) -> None:
     assert wording.age(NOW - passed, NOW) == shown
 
 
-def test_progress_tells_epochs_and_the_losses_that_are_known():
+def test_progress_tells_epochs_and_the_losses_that_are_known() -> None:
     record = TrainProgress(epoch=0, max_epochs=75, step=1, fraction=0.1, time="2026-01-01T00:00:00Z")
     assert wording.progress(record) == "epoch 0/75  "
     known = record.model_copy(update={"epoch": 3, "loss": 12.3456, "dev_loss": 14.0})
@@ -38,8 +38,3 @@ def test_progress_tells_epochs_and_the_losses_that_are_known():
     assert wording.progress(StepProgress(done=2, total=9, unit="clips", time="2026-01-01T00:00:00Z")) == "2/9 clips"
     sent = StepProgress(done=95_000_000, total=190_000_000, unit="bytes", time="2026-01-01T00:00:00Z")
     assert wording.progress(sent) == "95.0 MB of 190.0 MB"
-
-
-@pytest.mark.parametrize(("count", "shown"), [(999, "999 bytes"), (318_600, "318.6 kB"), (189_000_000, "189.0 MB")])
-def test_sizes_have_their_unit(count: int, shown: str):
-    assert wording.size(count) == shown

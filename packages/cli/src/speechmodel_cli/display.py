@@ -1,4 +1,4 @@
-"""What `speechmodel run` shows while it works: bars on a terminal, plain lines elsewhere."""
+"""The progress of `speechmodel run`: bars on a terminal, plain lines elsewhere."""
 
 import asyncio
 import os
@@ -14,45 +14,46 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from speechmodel_api.progress import StepProgress, TrainProgress
 from speechmodel_api.stages import StageName
 from speechmodel_api.status import ConditionType, SpeechModelStatus, StageState, StageStatus
+from speechmodel_api.times import format_time
 from speechmodel_plan.plan import Report
 
 from speechmodel_cli import wording
 
 LINE_SECONDS = 1.0
-"""Least time between two lines about epochs."""
+"""Shortest time between two lines about epochs."""
 
 
 class Board(Protocol):
-    """Where stages are shown."""
+    """Shows the runs of stages."""
 
     def begin(self, entry: StageStatus, *, again: bool) -> None:
-        """A run was started; `again`: after one for the same key that came to nothing."""
+        """Show that a run started; `again` is true after one for the same key that did not succeed."""
 
     def progressed(self, stage: StageName, record: TrainProgress | StepProgress) -> None:
-        """It got further."""
+        """Show how far the run has come."""
 
     def end(self, entry: StageStatus) -> None:
-        """It succeeded, failed or was stopped."""
+        """Show that the run succeeded, failed or was stopped."""
 
     def __enter__(self) -> Self:
-        """From now on it shows."""
+        """Begin to show."""
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        """What is shown stays, and nothing is added."""
+        """Keep what is shown and add nothing."""
 
 
 class Display:
-    """Watches an engine and tells a board which runs begin and end."""
+    """Watches an engine and shows on a board which runs begin and end."""
 
     def __init__(self, board: Board) -> None:
         self._board = board
         self.began = 0
-        """Runs that were started."""
+        """Number of runs that were started."""
         self.ready = asyncio.Event()
         """Set once the model is as the manifest wants it."""
 
     def progressed(self, stage: StageName, record: TrainProgress | StepProgress) -> None:
-        """As it comes."""
+        """Show a progress record."""
         self._board.progressed(stage, record)
 
     def reported(self, before: SpeechModelStatus, report: Report) -> None:
@@ -72,7 +73,7 @@ class Display:
 
 
 class Bars:
-    """A line for each run, the running one with a bar."""
+    """Shows a line for each run, with a bar while it runs."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -87,12 +88,12 @@ class Bars:
         )
 
     def begin(self, entry: StageStatus, *, again: bool) -> None:
-        """A new line."""
+        """Add a line."""
         text = "starting again" if again else "starting"
         self._tasks[entry.name] = self._progress.add_task(entry.name.value, total=None, mark=" ", text=text)
 
     def progressed(self, stage: StageName, record: TrainProgress | StepProgress) -> None:
-        """The bar moves."""
+        """Move the bar."""
         if (task := self._tasks.get(stage)) is None:
             return
         if isinstance(record, TrainProgress):
@@ -102,7 +103,7 @@ class Bars:
         self._progress.update(task, completed=min(done, total), total=total or None, text=wording.progress(record))
 
     def end(self, entry: StageStatus) -> None:
-        """The bar is full, or the line says why not."""
+        """Fill the bar, or show why the run did not succeed."""
         if (task := self._tasks.pop(entry.name, None)) is None:
             task = self._progress.add_task(entry.name.value, total=1, mark=" ", text="")
         self._progress.stop_task(task)
@@ -121,31 +122,31 @@ class Bars:
 
 
 class Lines:
-    """A line when something begins or ends, and for epochs, one each second at most."""
+    """Writes a line when a run begins or ends, and at most once a second for an epoch."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self._epoch = 0
-        self._said = 0.0
+        self._written_at = 0.0
 
     def begin(self, entry: StageStatus, *, again: bool) -> None:
-        """`train: started`."""
+        """Write `train: started`."""
         self._epoch = 0
-        self._say(f"{entry.name.value}: started{' again' if again else ''}")
+        self._write(f"{entry.name.value}: started{' again' if again else ''}")
 
     def progressed(self, stage: StageName, record: TrainProgress | StepProgress) -> None:
-        """`train: epoch 12/75  loss 34.2`."""
+        """Write `train: epoch 12/75  loss 34.2`."""
         now = time.monotonic()
-        if isinstance(record, TrainProgress) and record.epoch > self._epoch and now - self._said >= LINE_SECONDS:
-            self._say(f"{stage.value}: {wording.progress(record)}")
-            self._epoch, self._said = record.epoch, now
+        if isinstance(record, TrainProgress) and record.epoch > self._epoch and now - self._written_at >= LINE_SECONDS:
+            self._write(f"{stage.value}: {wording.progress(record)}")
+            self._epoch, self._written_at = record.epoch, now
 
     def end(self, entry: StageStatus) -> None:
-        """`train: done, ...`."""
+        """Write `train: done, ...`."""
         done = entry.state is StageState.SUCCEEDED
-        self._say(f"{entry.name.value}: " + (f"done, {wording.outcome(entry)}" if done else _why(entry)))
+        self._write(f"{entry.name.value}: " + (f"done, {wording.outcome(entry)}" if done else _why(entry)))
 
-    def _say(self, text: str) -> None:
+    def _write(self, text: str) -> None:
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def __enter__(self) -> Self:
@@ -156,13 +157,13 @@ class Lines:
 
 
 class Terminal(Console):
-    """A console whose reader may go away: that counts as a hang-up, so that what runs saves its work."""
+    """A console that treats a closed pipe as a hang-up, so that the running stage saves its work."""
 
     def __init__(self) -> None:
         super().__init__(highlight=False)
 
     def on_broken_pipe(self) -> None:
-        """Say nothing more and end as when a terminal is closed."""
+        """Write nothing more, and end as when a terminal is closed."""
         self.quiet = True
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
@@ -171,12 +172,12 @@ class Terminal(Console):
 
 
 def board_for(console: Console) -> Board:
-    """Bars where somebody looks, lines where a file does."""
+    """Return bars for a terminal and lines for everything else."""
     return Bars(console) if console.is_terminal else Lines(console)
 
 
 def _why(entry: StageStatus) -> str:
     if entry.state is StageState.WAITING and entry.retry_at is None:
         return "stopped, with everything saved"
-    again = f"; tried again at {entry.retry_at}, Ctrl-C ends" if entry.retry_at else ""
+    again = f"; tried again at {format_time(entry.retry_at)}, Ctrl-C ends" if entry.retry_at else ""
     return f"{entry.reason}: {entry.message}{again}"

@@ -1,8 +1,8 @@
-"""What the command line says instead of a traceback.
+"""Errors that the command line prints instead of a traceback.
 
 CommandError     the message is for the user; the exit code is 1
 """
 
 
 class CommandError(Exception):
-    """What happened, to which file or model, and what to do."""
+    """The command cannot do what was asked. The message says what happened and what to do."""

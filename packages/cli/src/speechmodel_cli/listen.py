@@ -1,6 +1,6 @@
-"""`speechmodel run --listen DIR`: recordings that training never saw, spoken against heard.
+"""`speechmodel run --listen DIR`: what was spoken in recordings that training never saw, against their transcriptions.
 
-What a version heard in a recording never changes, so it is kept beside the version: calling again costs nothing.
+A version always transcribes a recording alike, so transcriptions are kept beside the version and a second call costs nothing.
 """
 
 import csv
@@ -12,41 +12,40 @@ from speechmodel_api.base import Document
 from speechmodel_stagekit.durable import replace_file
 
 from speechmodel_cli.errors import CommandError
-from speechmodel_cli.summary import Spoken
+from speechmodel_cli.summary import Comparison
+from speechmodel_cli.transcriptions import transcribe_here
 
 FILE_COLUMNS = ("file", "wav_filename")
 TEXT_COLUMNS = ("transcript", "text")
 
 
-class Memory(Document):
-    """What a version heard."""
+class KnownTranscriptions(Document):
+    """The transcriptions that a version has made already."""
 
     texts: dict[str, str] = {}
-    """By the sha256 of the recording's file."""
+    """Words by the sha256 of the recording's file."""
 
 
-def listen(version_folder: Path, recordings: Path) -> list[Spoken]:
-    """Spoken and heard for every row of the folder's table. Raises CommandError."""
+def listen(version_folder: Path, recordings: Path) -> list[Comparison]:
+    """Return a comparison for every row of the folder's table. Raises CommandError."""
     rows = read_table(recordings)
-    memory_file = version_folder.with_name(f"{version_folder.name}.heard.json")
-    texts = dict(_remembered(memory_file).texts)
+    known_file = version_folder.with_name(f"{version_folder.name}.heard.json")
+    texts = dict(_known(known_file).texts)
     digests = {file: _digest(file) for file, _ in rows}
     errors: dict[Path, str] = {}
     new = [file for file, digest in digests.items() if digest not in texts]
     if new:
-        from speechmodel_cli.hearing import hear  # numpy and the runtime: only for what is new
-
-        for heard in hear(version_folder, new):
-            if heard.error is not None:
-                errors[heard.file] = heard.error
+        for one in transcribe_here(version_folder, new):
+            if one.error is not None:
+                errors[one.file] = one.error
             else:
-                texts[digests[heard.file]] = heard.text
-        replace_file(memory_file, Memory(texts=texts).model_dump_json(indent=1))
-    return [Spoken(words, errors.get(file) or texts[digests[file]]) for file, words in rows]
+                texts[digests[one.file]] = one.text
+        replace_file(known_file, KnownTranscriptions(texts=texts).model_dump_json(indent=1))
+    return [Comparison(reference=words, hypothesis=errors.get(file) or texts[digests[file]]) for file, words in rows]
 
 
 def read_table(recordings: Path) -> list[tuple[Path, str]]:
-    """Recording and words of each row of the one .csv in the folder."""
+    """Return the recording and the words of each row of the one .csv in the folder. Raises CommandError."""
     tables = sorted(recordings.glob("*.csv"))
     if len(tables) != 1:
         found = ", ".join(path.name for path in tables) or "none"
@@ -61,15 +60,15 @@ def read_table(recordings: Path) -> list[tuple[Path, str]]:
         return [(recordings / row[file_column], row[text_column] or "") for row in reader if row[file_column]]
 
 
-def _remembered(file: Path) -> Memory:
+def _known(file: Path) -> KnownTranscriptions:
     try:
-        return Memory.model_validate_json(file.read_bytes())
+        return KnownTranscriptions.model_validate_json(file.read_bytes())
     except (FileNotFoundError, ValidationError):
-        return Memory()
+        return KnownTranscriptions()
 
 
 def _digest(file: Path) -> str:
-    """Empty for a file that is not there, which no digest is."""
+    """Return the sha256 of a file; the empty string, which no file has, for one that cannot be read."""
     try:
         return hashlib.sha256(file.read_bytes()).hexdigest()
     except OSError:

@@ -1,4 +1,4 @@
-"""The version of a model that was published from here, ready to be used."""
+"""The version of a model that was published from this machine, ready to be used."""
 
 from pathlib import Path
 
@@ -11,23 +11,23 @@ from speechmodel_cli.local.published import fetched
 from speechmodel_cli.local.state import ModelState
 
 EMBEDDED_FOLDER = ".s3"
-"""Of the embedded server, beside the models' folders; no model's name begins with a dot."""
+"""Folder of the embedded server, beside the folders of the models. No model's name begins with a dot."""
 
 
 def open_store(state_folder: Path, s3: S3Target, kind: str) -> ObjectStore:
-    """`embedded` or `manifest`."""
+    """Return the store that publish and fetch use; `kind` is `embedded` or `manifest`."""
     return EmbeddedStore(state_folder / EMBEDDED_FOLDER, s3.bucket) if kind == "embedded" else ManifestStore(s3)
 
 
 async def published_folder(state: ModelState) -> Path:
-    """The folder of the version published last, fetched from where it was published to. Raises CommandError or a LocalError."""
+    """Return the folder of the version published last, after fetching it. Raises CommandError or a LocalError."""
     model = state.read_status().model
     if model is None:
         raise CommandError(f"{state.name} has published nothing yet; `speechmodel run MANIFEST` does")
     target = state.targets().get(model.version)
     if target is None:
         raise CommandError(
-            f"{state.folder} does not say where version {model.version} lies; call `speechmodel run` again"
+            f"{state.folder} does not record the bucket of version {model.version}; call `speechmodel run` again"
         )
     s3 = S3Target.model_validate(target.model_dump())
     store = open_store(state.folder.parent, s3, _kind(target))

@@ -1,4 +1,4 @@
-"""`speechmodel run`: from a manifest to a published and, if asked for, served model, on this machine."""
+"""`speechmodel run`: from a manifest to a model that is published and, with --serve, served on this machine."""
 
 import asyncio
 import shlex
@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.text import Text
 from speechmodel_api.stages import StageName
 from speechmodel_api.status import ConditionType, SpeechModelStatus, StageState
+from speechmodel_api.workspace import SELFTEST
 
 from speechmodel_cli import DEFAULT_STATE
 from speechmodel_cli.display import Display, Terminal, board_for
@@ -23,7 +24,7 @@ from speechmodel_cli.local.engine import LocalEngine
 from speechmodel_cli.local.errors import LocalError
 from speechmodel_cli.local.model import LocalModel
 from speechmodel_cli.local.object_store import ObjectStore
-from speechmodel_cli.local.published import SELFTEST_FILE, fetched
+from speechmodel_cli.local.published import fetched
 from speechmodel_cli.local.server import LocalServer
 from speechmodel_cli.local.state import ModelState
 from speechmodel_cli.manifest.problems import ManifestInvalid
@@ -36,7 +37,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 @dataclass(frozen=True)
 class RunOptions:
-    """The command line of run."""
+    """The arguments of run."""
 
     manifest: Path
     state: Path
@@ -48,7 +49,7 @@ class RunOptions:
 
 
 def run(options: RunOptions) -> int:
-    """Do what the manifest asks for; gives the exit code."""
+    """Do what the manifest asks for and return the exit code."""
     console = Terminal()
     try:
         model = _read_model(options)
@@ -64,14 +65,14 @@ def _read_model(options: RunOptions) -> LocalModel:
     manifests = read_manifests(options.manifest)
     if len(manifests) != 1:
         names = ", ".join(manifest.name for manifest in manifests)
-        raise CommandError(f"{options.manifest} holds several SpeechModels ({names}); run takes a file with one")
+        raise CommandError(f"{options.manifest} holds several SpeechModels ({names}); run a file that holds one")
     (manifest,) = manifests
     folder = options.manifest.absolute().parent
     return LocalModel(manifest.name, manifest.namespace, manifest.spec, folder, options.claims)
 
 
 class _Run:
-    """One call of the command."""
+    """Runs the command once."""
 
     def __init__(self, options: RunOptions, model: LocalModel, state: ModelState, console: Console) -> None:
         self._options, self._model, self._state, self._console = options, model, state, console
@@ -80,7 +81,7 @@ class _Run:
 
     async def run(self) -> int:
         store = open_store(self._options.state, self._model.spec.publish.s3, self._options.s3)
-        self._say_what_has_no_effect(store)
+        self._list_fields_without_effect(store)
         board = board_for(self._console)
         display = Display(board)
         server = LocalServer(self._state, store, self._model.spec.publish.s3, self._options.port)
@@ -101,46 +102,50 @@ class _Run:
         return 0 if _ready(engine.status) else self._unfinished(engine)
 
     async def _conclude(self, engine: LocalEngine, display: Display, store: ObjectStore) -> None:
-        """The model is as the manifest wants it."""
+        """Show what was published, now that the model is as the manifest asks."""
         status, server = engine.status, engine.server
         if display.began == 0:
             version = status.model.version if status.model else ""
-            self._say(f"nothing had to be done: version {version} of {self._model.name} is what the manifest asks for")
+            self._print(
+                f"nothing had to be done: version {version} of {self._model.name} is what the manifest asks for"
+            )
         show_summary(self._console, self._state, status)
         if self._options.listen is not None and status.model is not None:
             folder = await fetched(self._state, status.model, store, self._model.spec.publish.s3)
             clips = await asyncio.to_thread(listen, folder, self._options.listen)
             show_table(self._console, f"unseen voices in {self._options.listen}", clips)
         if server is not None and status.model is not None:
-            clip = self._state.published / status.model.version / SELFTEST_FILE
-            self._say(f"serving on {server.url}, Ctrl-C ends; try")
-            self._say(f"  curl -F file=@{shown(clip)} {server.url}/v1/audio/transcriptions")
+            clip = self._state.published / status.model.version / SELFTEST
+            self._print(f"serving on {server.url}, Ctrl-C ends; try")
+            self._print(f"  curl -F file=@{shown(clip)} {server.url}/v1/audio/transcriptions")
         else:
-            self._say(f"serve it with   {self._again('--serve')}")
+            self._print(f"serve it with   {self._again('--serve')}")
 
     def _unfinished(self, engine: LocalEngine) -> int:
         status = engine.status
         if self._signal is not None:
-            self._say(f"interrupted: {_saved(status)}; `{self._again()}` goes on from there")
+            self._print(f"interrupted: {_saved(status)}; `{self._again()}` continues from there")
             return 128 + self._signal
         if engine.suspended:
-            self._say("suspended by the manifest (spec.suspend): no stage runs, and what was saved is kept")
+            self._print("suspended by the manifest (spec.suspend): no stage runs, and what was saved is kept")
             return 0
         raise CommandError(_failure(self._state, status))
 
     def _take_signals(self, engine: LocalEngine) -> None:
-        """Ctrl-C, SIGTERM and a closed terminal let a stage save its work; the second of them kills it.
+        """Let a stage save its work on Ctrl-C, SIGTERM and a closed terminal, and kill it on the second of them.
 
-        A signal that whoever called us had switched off, as nohup does, stays off.
+        A signal that the caller had switched off, as nohup does, stays off.
         """
 
         def interrupt(number: int) -> None:
             self._signal = number
             if engine.interrupted:
-                self._say("killing what runs")
+                self._print("killing the running stage")
             elif engine.busy:
                 serving = engine.server is not None and engine.server.running
-                self._say("ending the server" if serving else "stopping: what runs saves its work; once more kills it")
+                self._print(
+                    "ending the server" if serving else "stopping: the running stage saves its work; once more kills it"
+                )
             engine.interrupt()
 
         self._taken = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
@@ -151,25 +156,26 @@ class _Run:
         for number in self._taken:
             asyncio.get_running_loop().remove_signal_handler(number)
 
-    def _say_what_has_no_effect(self, store: ObjectStore) -> None:
+    def _list_fields_without_effect(self, store: ObjectStore) -> None:
         if fields := self._model.without_effect(store):
             self._console.print(
                 Text(f"without effect on this machine: {', '.join(fields)}", style="dim"), soft_wrap=True
             )
 
     def _again(self, *more: str) -> str:
-        """The command line that continues this run."""
+        """Return the command line that continues this run."""
         state = () if self._options.state == DEFAULT_STATE else ("--state", str(self._options.state))
         s3 = () if self._options.s3 == "embedded" else ("--s3", self._options.s3)
         claims = (part for name, folder in self._options.claims.items() for part in ("--claim", f"{name}={folder}"))
         return shlex.join((_program(), "run", str(self._options.manifest), *claims, *state, *s3, *more))
 
-    def _say(self, text: str) -> None:
+    def _print(self, text: str) -> None:
         self._console.print(text, markup=False, soft_wrap=True)
 
 
 def _ready(status: SpeechModelStatus) -> bool:
-    return any(c.type == ConditionType.READY and c.status == "True" for c in status.conditions)
+    ready = status.condition(ConditionType.READY)
+    return ready is not None and ready.status == "True"
 
 
 def _saved(status: SpeechModelStatus) -> str:
@@ -182,18 +188,18 @@ def _saved(status: SpeechModelStatus) -> str:
 
 
 def _failure(state: ModelState, status: SpeechModelStatus) -> str:
-    """Why the model is not ready, and where to read more."""
-    ready = next((c for c in status.conditions if c.type == ConditionType.READY), None)
+    """Return why the model is not ready, and where to read more."""
+    ready = status.condition(ConditionType.READY)
     text = f"{state.name}: {ready.reason}: {ready.message}" if ready else f"{state.name} is not ready"
     failed = next((e for e in status.stages if e.state is StageState.FAILED), None)
     return f"{text}\nlog: {shown(state.runs / failed.job / 'log')}" if failed and failed.job else text
 
 
 def shown(path: Path) -> Path:
-    """Relative to the current folder where it lies below it."""
+    """Return the path relative to the current folder if it is below it."""
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def _program() -> str:
-    """How this command is typed where it was typed: by its name when that is in PATH."""
+    """Return how this command was typed: its name if that is in PATH."""
     return "speechmodel" if shutil.which("speechmodel") else str(shown(Path(sys.argv[0]).absolute()))

@@ -16,7 +16,7 @@ from speechmodel_cli.local.state import ModelState, known_models
 
 
 def status(folder: Path, name: str | None) -> int:
-    """Print the table, and with a name the model's conditions; 1 when there is nothing to show."""
+    """Print the table, and with a name the model's conditions. Return 1 when there is nothing to show."""
     models = [state for state in known_models(folder) if name in (None, state.name)]
     if not models:
         what = f"no model {name}" if name else "no models"
@@ -36,14 +36,22 @@ def status(folder: Path, name: str | None) -> int:
 
 
 def row(state: ModelState, now: datetime) -> list[str]:
-    """One model's cells. VERSION is what is served and, where nothing is, what was published last."""
-    found = state.read_status()
+    """Return one model's cells. VERSION is the version that is served, or the last published one when none is."""
+    recorded = state.read_status()
     record = state.known_record()
-    ready = next((c.status for c in found.conditions if c.type == ConditionType.READY), "")
-    version = (found.serving.version if found.serving else None) or found.latest_version or ""
-    wer = f"{found.model.wer:g}" if found.model and found.model.wer is not None else ""
+    ready = recorded.condition(ConditionType.READY)
+    version = (recorded.serving.version if recorded.serving else None) or recorded.latest_version or ""
+    wer = f"{recorded.model.wer:g}" if recorded.model and recorded.model.wer is not None else ""
     created = wording.age(record.created_at, now) if record else ""
-    return [state.name, _phase(state, found), found.progress or "", wer, version, ready, created]
+    return [
+        state.name,
+        _phase(state, recorded),
+        recorded.progress or "",
+        wer,
+        version,
+        ready.status if ready else "",
+        created,
+    ]
 
 
 def _show_table(console: Console, models: list[ModelState]) -> None:
@@ -56,16 +64,16 @@ def _show_table(console: Console, models: list[ModelState]) -> None:
     console.print(table)
 
 
-def _show_conditions(console: Console, found: SpeechModelStatus) -> None:
+def _show_conditions(console: Console, recorded: SpeechModelStatus) -> None:
     console.print()
-    for condition in found.conditions:
+    for condition in recorded.conditions:
         console.print(Text(f"{condition.type:<13} {condition.status:<6} {condition.reason:<20} {condition.message}"))
 
 
-def _phase(state: ModelState, found: SpeechModelStatus) -> str:
-    """As recorded; `(stopped)` when the process that recorded a running stage is gone."""
-    running = any(stage.state is StageState.RUNNING for stage in found.stages)
-    return f"{found.phase or ''}" + (" (stopped)" if running and not _busy(state) else "")
+def _phase(state: ModelState, recorded: SpeechModelStatus) -> str:
+    """Return the recorded phase, with `(stopped)` when the process that ran the stage has ended."""
+    running = any(stage.state is StageState.RUNNING for stage in recorded.stages)
+    return f"{recorded.phase or ''}" + (" (stopped)" if running and not _busy(state) else "")
 
 
 def _busy(state: ModelState) -> bool:

@@ -1,32 +1,40 @@
 """`speechmodel transcribe`: the words of recordings, by a model that was published here or by a server."""
 
 import asyncio
-import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from speechmodel_cli.errors import CommandError
 from speechmodel_cli.local.errors import LocalError
 from speechmodel_cli.local.state import ModelState, known_models
+from speechmodel_cli.transcriptions import transcribe_by_server, transcribe_here
 
 
 def transcribe(files: Sequence[Path], *, state: Path, model: str | None, url: str | None) -> int:
-    """Print the words of each file, after its name when there are several; 1 when one of them failed."""
+    """Print the words of each file, after its name when there are several. Return 1 when one of them failed."""
+    failed = False
     try:
-        heard = _by_server(files, url) if url else _here(files, _choose(state, model))
-        failed = False
-        for file, text, error in heard:
-            if error is not None:
+        transcriptions = (
+            transcribe_by_server(url, files) if url else transcribe_here(_version_folder(state, model), files)
+        )
+        for one in transcriptions:
+            if one.error is not None:
                 failed = True
-                sys.stderr.write(f"{error}\n")
+                sys.stderr.write(f"{one.error}\n")
             else:
-                sys.stdout.write(f"{file}: {text}\n" if len(files) > 1 else f"{text}\n")
+                sys.stdout.write(f"{one.file}: {one.text}\n" if len(files) > 1 else f"{one.text}\n")
                 sys.stdout.flush()
     except (CommandError, LocalError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
     return int(failed)
+
+
+def _version_folder(folder: Path, name: str | None) -> Path:
+    from speechmodel_cli.published import published_folder
+
+    return asyncio.run(published_folder(_choose(folder, name)))
 
 
 def _choose(folder: Path, name: str | None) -> ModelState:
@@ -40,44 +48,3 @@ def _choose(folder: Path, name: str | None) -> ModelState:
             f"{missing} in {folder.absolute()} (known: {known or 'none'}); `speechmodel run MANIFEST` makes one"
         )
     raise CommandError(f"several models in {folder.absolute()}: choose one with --model ({known})")
-
-
-def _here(files: Sequence[Path], state: ModelState) -> Iterator[tuple[Path, str, str | None]]:
-    from speechmodel_cli.hearing import hear
-    from speechmodel_cli.published import published_folder
-
-    folder = asyncio.run(published_folder(state))
-    for item in hear(folder, files):
-        yield item.file, item.text, item.error
-
-
-def _by_server(files: Sequence[Path], url: str) -> Iterator[tuple[Path, str, str | None]]:
-    import httpx  # only this way needs it
-
-    address = f"{url.rstrip('/')}/v1/audio/transcriptions"
-    with httpx.Client(timeout=httpx.Timeout(300, connect=10)) as client:
-        for file in files:
-            try:
-                with file.open("rb") as content:
-                    answer = client.post(
-                        address, files={"file": (file.name, content)}, data={"response_format": "text"}
-                    )
-            except OSError as error:
-                yield file, "", f"{file}: cannot be read: {error.strerror}"
-                continue
-            except (httpx.HTTPError, httpx.InvalidURL) as error:
-                raise CommandError(f"{address} does not answer: {error}; does the server run?") from error
-            text = answer.text.strip()
-            yield (
-                file,
-                text,
-                None if answer.is_success else f"{file}: {address} said {answer.status_code}: {_said(text)}",
-            )
-
-
-def _said(text: str) -> str:
-    """The message of OpenAI's error document, or what came instead."""
-    try:
-        return str(json.loads(text)["error"]["message"])
-    except (ValueError, KeyError, TypeError):
-        return text[:300]

@@ -1,4 +1,4 @@
-"""`speechmodel validate`: what the API server would say, and more, without one."""
+"""`speechmodel validate`: the checks of the API server, and more, without one."""
 
 import sys
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from speechmodel_cli.manifest.reading import read_manifests
 
 
 def validate(paths: Sequence[Path]) -> int:
-    """Print every problem of every file; 0 when there is none, else 1."""
+    """Print every problem of every file. Return 0 when there is none, else 1."""
     count = 0
     for path in paths:
         try:

@@ -1,7 +1,8 @@
-"""What the stages did, in words."""
+"""Stages, sizes and ages in words."""
 
 from datetime import datetime, timedelta
 
+from rich import filesize
 from speechmodel_api.progress import StepProgress, TrainProgress
 from speechmodel_api.status import StageStatus
 from speechmodel_plan.stages import stage_named
@@ -15,30 +16,16 @@ def outcome(entry: StageStatus) -> str:
 
 
 def progress(record: TrainProgress | StepProgress) -> str:
-    """Where a running stage stands."""
+    """Return how far a running stage has come."""
     if isinstance(record, TrainProgress):
-        return f"epoch {record.epoch}/{record.max_epochs}  {losses(record.loss, record.dev_loss)}"
+        return f"epoch {record.epoch}/{record.max_epochs}  {_losses(record)}"
     if record.unit == "bytes":
-        return f"{size(record.done)} of {size(record.total)}"
+        return f"{filesize.decimal(record.done)} of {filesize.decimal(record.total)}"
     return f"{record.done}/{record.total} {record.unit}"
 
 
-def losses(loss: float | None, dev_loss: float | None) -> str:
-    """`loss 12.3  dev 14.5`, as far as they are known."""
-    known = (("loss", loss), ("dev", dev_loss))
-    return "  ".join(f"{name} {value:.4g}" for name, value in known if value is not None)
-
-
-def size(count: int) -> str:
-    """Bytes for people, in powers of 1000."""
-    for unit, factor in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
-        if count >= factor:
-            return f"{count / factor:.1f} {unit}"
-    return f"{count} bytes"
-
-
 def age(since: datetime, now: datetime) -> str:
-    """As kubectl shows ages: two units at most, fewer the older it is."""
+    """Return an age as kubectl shows it: in at most two units, and in one when it is long."""
     seconds = max(0, int((now - since) / timedelta(seconds=1)))
     minutes, hours, days = seconds // 60, seconds // 3600, seconds // 86400
     if seconds < 120:
@@ -54,3 +41,8 @@ def age(since: datetime, now: datetime) -> str:
     if days < 8:
         return f"{days}d{hours % 24}h" if hours % 24 else f"{days}d"
     return f"{days}d" if days < 730 else f"{days // 365}y{days % 365}d"
+
+
+def _losses(record: TrainProgress) -> str:
+    known = (("loss", record.loss), ("dev", record.dev_loss))
+    return "  ".join(f"{name} {value:.4g}" for name, value in known if value is not None)

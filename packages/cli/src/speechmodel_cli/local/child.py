@@ -1,4 +1,4 @@
-"""A subprocess that cannot outlive us: its stdout is read line by line, its stderr goes to a file."""
+"""A subprocess that ends with this process. Its stdout is read line by line, and its stderr goes to a file."""
 
 import asyncio
 import os
@@ -15,14 +15,14 @@ LONGEST_LINE = 1 << 20
 
 
 class Child:
-    """A running program in a session of its own, so that the terminal's Ctrl-C reaches only us."""
+    """A running program in a session of its own, so that Ctrl-C in the terminal does not reach it."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
         self._ended: asyncio.Task[int] | None = None
         self._killer: asyncio.TimerHandle | None = None
         self.stopping = False
-        """Whether it was told to end."""
+        """True once stop() or kill() was called."""
 
     @classmethod
     async def start(
@@ -37,7 +37,7 @@ class Child:
     ) -> Self:
         """Start `program` in `folder`; stdout and stderr are appended to `log`.
 
-        `on_line` is called with each line of stdout, `on_end` with the exit code once everything was read. Call it in the
+        `on_line` is called with each line of stdout, and `on_end` with the exit code after the last line. Call it in the
         main thread: the kernel ends the program with the thread that started it.
         """
         with log.open("ab") as file:
@@ -57,21 +57,21 @@ class Child:
 
     @property
     def pid(self) -> int:
-        """Also of its process group."""
+        """Id of the process and of its group."""
         return self._process.pid
 
     @property
     def running(self) -> bool:
-        """Whether it has not ended, or not all that it said was read."""
+        """True until it has ended and all its output was read."""
         return self._ended is not None and not self._ended.done()
 
     async def wait(self) -> int:
-        """Its exit code, 128 + signal for one that was killed; all that it said was read."""
+        """Return the exit code, or 128 + signal when it was killed, after all its output was read."""
         assert self._ended is not None
         return await asyncio.shield(self._ended)
 
     def stop(self, grace_seconds: float) -> None:
-        """SIGTERM, once; SIGKILL to its group when it has not ended `grace_seconds` later."""
+        """Send SIGTERM once, and SIGKILL to its group when it has not ended `grace_seconds` later."""
         if self.stopping or self._process.returncode is not None:
             return
         self.stopping = True
@@ -80,7 +80,7 @@ class Child:
         self._killer = asyncio.get_running_loop().call_later(grace_seconds, self.kill)
 
     def kill(self) -> None:
-        """SIGKILL to its group."""
+        """Send SIGKILL to its group."""
         self.stopping = True
         if self._process.returncode is None:
             with suppress(ProcessLookupError):
@@ -106,9 +106,9 @@ class Child:
 
 
 async def _line(stdout: asyncio.StreamReader) -> bytes:
-    """The next line; a longer one than LONGEST_LINE is skipped."""
+    """Return the next line. A line longer than LONGEST_LINE is skipped."""
     while True:
         try:
             return await stdout.readline()
-        except ValueError:  # what StreamReader.readline says of a line beyond its limit, which it drops
+        except ValueError:  # a line beyond the limit, which StreamReader has dropped
             continue

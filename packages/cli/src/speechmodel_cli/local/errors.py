@@ -1,12 +1,12 @@
-"""What can go wrong on this machine. Every message names the file, folder or program, and says what to do.
+"""Errors on this machine. Every message names the file, folder or program, and says what to do.
 
 LocalError
 +-- StateBusy            another process works on the same state
 +-- StateDamaged         a file of the state cannot be read
-+-- DatasetMissing       the folder of a dataset claim is not there
-+-- CredentialsMissing   the environment lacks what secretRef stands for
++-- DatasetMissing       the folder of a dataset claim does not exist
++-- CredentialsMissing   the environment lacks a key of the Secret in secretRef
 +-- ProgramMissing       a stage program or the S3 server is not installed
-+-- ObjectStoreFailed    the embedded S3 server did not start or ended
++-- ObjectStoreFailed    the S3 server did not start
 +-- FetchFailed          a published version could not be fetched
 """
 
@@ -24,11 +24,11 @@ class StateDamaged(LocalError):
 
 
 class DatasetMissing(LocalError):
-    """The folder of a dataset claim is not there."""
+    """The folder of a dataset claim does not exist."""
 
 
 class CredentialsMissing(LocalError):
-    """The environment lacks what secretRef stands for."""
+    """The environment lacks a key of the Secret in secretRef."""
 
 
 class ProgramMissing(LocalError):
@@ -36,7 +36,7 @@ class ProgramMissing(LocalError):
 
 
 class ObjectStoreFailed(LocalError):
-    """The embedded S3 server did not start or ended."""
+    """The S3 server did not start."""
 
 
 class FetchFailed(LocalError):

@@ -1,4 +1,4 @@
-"""A manifest on this machine: which of its fields mean something else here, and which mean nothing."""
+"""A manifest on this machine: some of its fields mean something else here, and some have no effect."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,29 +18,29 @@ WITHOUT_EFFECT = (
     ("serving", "service"),
     ("publish", "deletionPolicy"),
 )
-"""Fields of the spec that only a cluster can make true."""
+"""Fields of the spec that only have an effect on a cluster."""
 
 
 @dataclass(frozen=True)
 class LocalModel:
-    """A SpeechModel and where its dataset claims lie."""
+    """A SpeechModel and the folders of its dataset claims."""
 
     name: str
     namespace: str
     spec: SpeechModelSpec
     folder: Path
-    """Of the manifest: claims are looked for beside it."""
+    """Folder of the manifest. By default a claim is a folder beside it."""
     claims: Mapping[str, Path] = field(default_factory=dict)
-    """Claim name -> folder, for those that lie elsewhere."""
+    """Folder by claim name, for claims that are elsewhere."""
 
     @property
     def dataset(self) -> Path:
-        """The folder that prepare reads."""
+        """Folder that prepare reads."""
         source = self.spec.dataset.source.persistent_volume_claim
         return (self._claim(source.claim_name) / source.path).absolute()
 
     def require_dataset(self) -> None:
-        """DatasetMissing when the folder is not there."""
+        """Raise DatasetMissing when the folder does not exist."""
         if self.dataset.is_dir():
             return
         name = self.spec.dataset.source.persistent_volume_claim.claim_name
@@ -50,14 +50,14 @@ class LocalModel:
         )
 
     def local_spec(self, store: ObjectStore, *, serve: bool) -> SpeechModelSpec:
-        """The spec with the fields that mean something else here: storage, the bucket, and one server or none."""
+        """Return the spec for this machine, with its own storage and bucket, and one server or none."""
         training = self.spec.training.model_copy(update={"storage": Storage()})
         publish = self.spec.publish.model_copy(update={"s3": store.target(self.spec.publish.s3)})
         serving = Serving() if serve else None
         return self.spec.model_copy(update={"training": training, "publish": publish, "serving": serving})
 
     def without_effect(self, store: ObjectStore) -> tuple[str, ...]:
-        """Fields that the manifest sets and that do nothing here."""
+        """Return the fields that the manifest sets and that have no effect here."""
         candidates = (*WITHOUT_EFFECT, *(("publish", "s3", name) for name in store.replaces))
         return tuple(".".join(path) for path in candidates if _is_set(self.spec, path))
 

@@ -1,4 +1,4 @@
-"""Where publish puts and fetch finds: a bucket of the manifest, or the embedded server's."""
+"""Stores that publish and fetch use: the manifest's bucket, or a bucket of the embedded server."""
 
 import os
 from collections.abc import Mapping
@@ -13,35 +13,35 @@ from speechmodel_cli.local.errors import CredentialsMissing
 
 @dataclass(frozen=True)
 class Access:
-    """How a stage program reaches the bucket now."""
+    """The endpoint and credentials with which a stage program reaches the bucket."""
 
     endpoint: str | None
-    """URL; None: AWS."""
+    """URL of the service; None for AWS."""
     environment: Mapping[str, str]
-    """Credentials, as AWS's SDKs read them."""
+    """Credentials as AWS SDKs read them."""
 
 
 class ObjectStore(Protocol):
-    """A bucket and the way to it."""
+    """A bucket and the access to it."""
 
     replaces: ClassVar[tuple[str, ...]]
-    """Fields of publish.s3 that this store does not look at."""
+    """Fields of publish.s3 that this store ignores."""
 
     def target(self, wanted: S3Target) -> S3Target:
-        """The bucket as plans and keys name it: the same at every call."""
+        """Return the bucket as plans and keys name it, which is the same in every call of the command."""
 
     def require(self, wanted: S3Target) -> None:
-        """Raise before any work is done if publishing could not succeed."""
+        """Raise a LocalError before any work is done, when publishing could not succeed."""
 
     async def open(self) -> Access:
-        """Make it reachable. Raises a LocalError."""
+        """Make the bucket reachable. Raises a LocalError."""
 
     async def close(self) -> None:
-        """End what open() started."""
+        """End the server that open() started."""
 
 
 class ManifestStore:
-    """The manifest's own bucket; the environment stands for its Secret."""
+    """The manifest's own bucket, with the credentials of the environment in place of its Secret."""
 
     replaces: ClassVar[tuple[str, ...]] = ()
 
@@ -49,24 +49,24 @@ class ManifestStore:
         self._s3 = s3
 
     def target(self, wanted: S3Target) -> S3Target:
-        """As it is."""
+        """Return it unchanged."""
         return wanted
 
     def require(self, wanted: S3Target) -> None:
-        """CredentialsMissing when the manifest names a Secret and the environment lacks one of its keys."""
+        """Raise CredentialsMissing when the manifest names a Secret and the environment lacks one of its keys."""
         if wanted.secret_ref is None:
             return
         missing = [name for name in REQUIRED_KEYS if not os.environ.get(name)]
         if missing:
-            stands = f"publish.s3.secretRef {wanted.secret_ref.name} stands for variables of the environment here"
             raise CredentialsMissing(
-                f"{stands}, and {' and '.join(missing)} must be set; or publish with --s3 embedded"
+                f"the Secret {wanted.secret_ref.name} (publish.s3.secretRef) is read from the environment here, which lacks "
+                f"{' and '.join(missing)}: set them, or publish with --s3 embedded"
             )
 
     async def open(self) -> Access:
-        """The manifest's endpoint, and every AWS_* variable of the environment."""
+        """Return the manifest's endpoint, and every AWS_* variable of the environment."""
         environment = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
         return Access(self._s3.endpoint, environment)
 
     async def close(self) -> None:
-        """Nothing was started."""
+        """Do nothing, because nothing was started."""

@@ -1,4 +1,4 @@
-"""How a stage program is started here: as the image starts it, with what a pod would be given."""
+"""Command lines and environments of stage programs, which start here as they do in a pod."""
 
 import importlib.util
 import os
@@ -17,18 +17,16 @@ SERVER = "speechmodel_inference"
 
 
 def command(module: str) -> list[str]:
-    """The command that runs a program's module; ProgramMissing when its package is not installed."""
+    """Return the command that runs a program's module. Raises ProgramMissing when its package is not installed."""
     package = module.partition(".")[0]
     if importlib.util.find_spec(package) is None:
         name = package.replace("_", "-")
-        raise ProgramMissing(
-            f"the program {module} is missing: install {name}, or speechmodel-operator[local] for all of them"
-        )
+        raise ProgramMissing(f"the program {module} is missing: install {name}, or speechmodel for all of them")
     return [sys.executable, "-P", "-m", module]
 
 
 def environment(document: Document, result: Path, access: Access | None = None) -> dict[str, str]:
-    """The environment of a stage program: ours, its documents, and the way to the bucket for those that need it."""
+    """Return the environment of a stage program: ours, its document, and the endpoint and keys of the bucket if it needs them."""
     if isinstance(document, PublishInput | FetchInput) and access is not None:
         target = document.target.model_copy(update={"endpoint": access.endpoint})
         document = document.model_copy(update={"target": target})
@@ -37,5 +35,5 @@ def environment(document: Document, result: Path, access: Access | None = None) 
 
 
 def inherited(more: Mapping[str, str]) -> dict[str, str]:
-    """Our environment without AWS's variables, which would lead elsewhere, and with `more`."""
+    """Return our environment with `more`, and without AWS variables, which may belong to another service."""
     return {name: value for name, value in os.environ.items() if not name.startswith("AWS_")} | dict(more)

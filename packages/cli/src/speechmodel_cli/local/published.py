@@ -1,4 +1,4 @@
-"""A published version on this machine: fetched by the same program as in a server's pod, verified, and kept."""
+"""Published versions on this machine, fetched by the same program as in a server's pod, verified, and kept."""
 
 import asyncio
 import hashlib
@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from speechmodel_api.spec import S3Location, S3Target
 from speechmodel_api.stages import FetchInput, StageError, StageResult, VersionManifest
 from speechmodel_api.status import ModelStatus
+from speechmodel_api.workspace import MODEL, SELFTEST, VERSION
 
 from speechmodel_cli.local.child import Child
 from speechmodel_cli.local.errors import FetchFailed
@@ -15,36 +16,34 @@ from speechmodel_cli.local.object_store import ObjectStore
 from speechmodel_cli.local.programs import FETCH, command, environment
 from speechmodel_cli.local.state import ModelState
 
-MODEL_FILE, SELFTEST_FILE, VERSION_FILE = "output_graph.pbmm", "selftest.wav", "version.json"
-
 
 async def fetched(state: ModelState, model: ModelStatus, store: ObjectStore, s3: S3Target) -> Path:
-    """The folder of a version, fetched unless it is here whole. Raises FetchFailed or another LocalError."""
+    """Return the folder of a version, fetched unless it is complete. Raises FetchFailed or another LocalError."""
     folder = state.published / model.version
-    if not await asyncio.to_thread(is_whole, folder, model):
+    if not await asyncio.to_thread(is_complete, folder, model):
         await _fetch(folder, model, store, s3)
-        if not await asyncio.to_thread(is_whole, folder, model):
+        if not await asyncio.to_thread(is_complete, folder, model):
             raise FetchFailed(f"{folder} is not version {model.version} after it was fetched; remove it and try again")
     return folder
 
 
-def is_whole(folder: Path, model: ModelStatus) -> bool:
-    """Whether every file of the version is there with the digest that was published."""
+def is_complete(folder: Path, model: ModelStatus) -> bool:
+    """Return True when every file of the version has the digest that was published."""
     try:
-        raw = (folder / VERSION_FILE).read_bytes()
+        raw = (folder / VERSION).read_bytes()
         manifest = VersionManifest.model_validate_json(raw)
         return (
             hashlib.sha256(raw).hexdigest() == model.version_sha256
-            and _digest(folder / MODEL_FILE) == manifest.model_sha256
-            and _digest(folder / SELFTEST_FILE) == manifest.selftest_sha256
+            and _digest(folder / MODEL) == manifest.model_sha256
+            and _digest(folder / SELFTEST) == manifest.selftest_sha256
         )
     except (FileNotFoundError, ValidationError):
         return False
 
 
 def read_manifest(folder: Path) -> VersionManifest:
-    """What a fetched version says of itself."""
-    return VersionManifest.model_validate_json((folder / VERSION_FILE).read_bytes())
+    """Return the description of a fetched version."""
+    return VersionManifest.model_validate_json((folder / VERSION).read_bytes())
 
 
 async def _fetch(folder: Path, model: ModelStatus, store: ObjectStore, s3: S3Target) -> None:
@@ -75,7 +74,7 @@ def _reason(result: Path) -> str:
         error = StageResult[StageError].model_validate_json(result.read_bytes()).error
     except (FileNotFoundError, ValidationError):
         error = None
-    return error.message if error else "fetch said nothing"
+    return error.message if error else "fetch reported no error"
 
 
 def _digest(path: Path) -> str:

@@ -1,11 +1,11 @@
 """The state of one model on this machine: `<state folder>/<name>/`, by default below `.speechmodel` in the current folder.
 
 lock              held while a process works on it
-model.json        uid, generation, creation: what an API server would keep in metadata
-status.json       the same status that a cluster shows, replaced whole
+model.json        uid, generation and creation time, which an API server would keep in metadata
+status.json       the status that a cluster would show
 workspace/        the claim: data, checkpoints, exports, reports; uid in `.claim`
 runs/<run>/       one folder for each attempt of a stage, see runs.py
-targets.json      published version -> the bucket that it lies in
+targets.json      the bucket of each published version
 published/        versions fetched from S3 and verified, by version
 """
 
@@ -32,19 +32,19 @@ Read = TypeVar("Read", bound=BaseModel)
 
 
 class ModelRecord(Document):
-    """What an API server would keep in metadata."""
+    """The metadata that an API server would keep."""
 
     uid: str
-    """Made once: below it lies all that this model publishes."""
+    """Made once. Everything that this model publishes is below it."""
     generation: int
     """Grows with every edit of the spec."""
     spec_sha256: str
-    """Of the spec that the generation stands for."""
+    """Hash of the spec of this generation."""
     created_at: Time
 
 
 class Targets(Document):
-    """Which bucket each published version lies in."""
+    """The bucket of each published version."""
 
     versions: dict[str, S3Location]
 
@@ -64,17 +64,17 @@ class ModelState:
 
     @property
     def name(self) -> str:
-        """The model's."""
+        """Name of the model."""
         return self.folder.name
 
     @contextmanager
     def owned(self) -> Iterator[None]:
-        """One process at a time; StateBusy names the other."""
+        """Hold the lock of this model. Raises StateBusy when another process holds it."""
         with owned(self.folder / "lock", f"the model {self.name}"):
             yield
 
     def record(self, spec: SpeechModelSpec) -> ModelRecord:
-        """The metadata, made at the first call; `spec` counts as an edit when it differs from the last one."""
+        """Return the metadata, made at the first call. A spec that differs from the last one counts as an edit."""
         canonical = json.dumps(spec.model_dump(mode="json", by_alias=True), sort_keys=True)
         digest = hashlib.sha256(canonical.encode()).hexdigest()
         known = self.known_record()
@@ -89,11 +89,11 @@ class ModelState:
         return known
 
     def known_record(self) -> ModelRecord | None:
-        """The metadata; None for a model that never ran here."""
+        """Return the metadata; None for a model that never ran here."""
         return _read(self._record_file, ModelRecord)
 
     def read_status(self) -> SpeechModelStatus:
-        """The status; an empty one for a model that never ran here."""
+        """Return the status; an empty one for a model that never ran here."""
         return _read(self.status_file, SpeechModelStatus) or SpeechModelStatus()
 
     def write_status(self, status: SpeechModelStatus) -> None:
@@ -101,32 +101,32 @@ class ModelState:
         replace_file(self.status_file, status.model_dump_json(by_alias=True, exclude_none=True, indent=1))
 
     def targets(self) -> dict[str, S3Location]:
-        """Which bucket each published version lies in."""
+        """Return the bucket of each published version."""
         known = _read(self._targets_file, Targets)
         return dict(known.versions) if known else {}
 
     def note_target(self, version: str, target: S3Location) -> None:
-        """Keep which bucket a version lies in."""
+        """Keep the bucket of a version."""
         known = self.targets()
         if known.get(version) != target:
             versions = Targets(versions={**known, version: target})
             replace_file(self._targets_file, versions.model_dump_json(by_alias=True, exclude_none=True, indent=1))
 
     def claim_uid(self) -> str | None:
-        """Of the workspace; None when it was never made or is gone."""
+        """Return the uid of the workspace; None when it does not exist."""
         try:
             return self._claim_file.read_text(encoding="ascii").strip() or None
         except FileNotFoundError:
             return None
 
     def make_claim(self) -> None:
-        """Make the workspace with a uid that none had before. Files that are found there are used again where they are complete."""
+        """Make the workspace with a new uid. Complete artefacts that are already there are used again."""
         self.workspace.mkdir(parents=True, exist_ok=True)
         replace_file(self._claim_file, str(uuid.uuid4()))
 
 
 def known_models(folder: Path) -> tuple[ModelState, ...]:
-    """Every model that ran in this state folder, by name."""
+    """Return every model that ran in this state folder, by name."""
     return tuple(ModelState(path.parent) for path in sorted(folder.glob("*/model.json")))
 
 
@@ -137,4 +137,4 @@ def _read(path: Path, document: type[Read]) -> Read | None:
         return None
     except ValidationError as error:
         problem = error.errors()[0]["msg"]
-        raise StateDamaged(f"{path} cannot be read: {problem}; remove {path.parent} to start anew") from error
+        raise StateDamaged(f"{path} cannot be read: {problem}; remove {path.parent} to start from scratch") from error

@@ -1,4 +1,4 @@
-"""What is wrong with a manifest, and where."""
+"""Problems of a manifest, with their places."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,11 +10,11 @@ Location: TypeAlias = tuple[str | int, ...]
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong."""
+    """One problem of a manifest."""
 
     location: Location
     line: int
-    """In the file, from 1."""
+    """Line of the file, from 1."""
     message: str
 
     def __str__(self) -> str:
@@ -22,7 +22,7 @@ class Problem:
 
 
 class ManifestInvalid(Exception):
-    """A manifest that cannot be used; the message lists every problem as `file:line: field: what is wrong`."""
+    """A manifest cannot be used. The message lists every problem as `file:line: field: problem`."""
 
     def __init__(self, path: Path, problems: tuple[Problem, ...]) -> None:
         ordered = sorted(problems, key=lambda problem: problem.line)
@@ -32,6 +32,6 @@ class ManifestInvalid(Exception):
 
 
 def dotted(location: Location) -> str:
-    """`spec.training.podTemplate.tolerations[0].key`."""
+    """Return a location as `spec.training.podTemplate.tolerations[0].key`."""
     text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
     return text.removeprefix(".")

@@ -1,8 +1,8 @@
 """YAML as kubectl reads it, with the line of every value.
 
-kubectl reads YAML 1.1 with sigs.k8s.io/yaml (go-yaml v2, resolve.go), PyYAML reads it by the letter: `1e-4` is a number there and
-a string here, `1:30` a string there and 90 here. So scalars are resolved here, by go-yaml's rules. What both have in common is
-that `no`, `yes`, `on`, `off`, `y` and `n` are booleans.
+kubectl reads YAML 1.1 with sigs.k8s.io/yaml (go-yaml v2, resolve.go), and PyYAML follows the letter of YAML 1.1. To kubectl
+`1e-4` is a number and `1:30` a string; to PyYAML `1e-4` is a string and `1:30` is 90. Therefore scalars are resolved here, by
+the rules of go-yaml. For both, `no`, `yes`, `on`, `off`, `y` and `n` are booleans.
 """
 
 import re
@@ -30,23 +30,23 @@ class Source:
 
     value: Value
     line: int
-    """Where it begins."""
+    """Line where it begins."""
     lines: dict[Location, int] = field(default_factory=dict)
-    """Of every value."""
+    """Line of every value."""
     written: dict[Location, str] = field(default_factory=dict)
-    """Scalars without quotes as they stand in the file."""
+    """Scalars without quotes, as written in the file."""
     problems: list[Problem] = field(default_factory=list)
-    """What YAML lets pass and a manifest must not have: duplicate keys, cycles."""
+    """Duplicate keys and cycles, which YAML allows and a manifest must not have."""
 
     def line_of(self, location: Location) -> int:
-        """The line of a value, or of the nearest one around it."""
+        """Return the line of a value, or of the nearest value around it."""
         while location and location not in self.lines:
             location = location[:-1]
         return self.lines.get(location, self.line)
 
 
 def read_documents(text: str) -> Iterator[Source]:
-    """Every document that is not empty. Raises yaml.YAMLError where the text is no YAML."""
+    """Yield every document that is not empty. Raises yaml.YAMLError when the text is not valid YAML."""
     for node in yaml.compose_all(text, Loader=yaml.BaseLoader):
         source = Source(None, node.start_mark.line + 1)
         source.value = _read(node, (), source, ())
@@ -55,7 +55,7 @@ def read_documents(text: str) -> Iterator[Source]:
 
 
 def resolve(text: str) -> Value:
-    """What a scalar without quotes means."""
+    """Return the value of a scalar without quotes."""
     if text in NULL:
         return None
     if text in TRUE or text in FALSE:
