@@ -62,11 +62,11 @@ def test_a_messy_dataset_gives_a_report_by_row_and_uses_the_good_rows(tmp_path: 
     tone(folder / "3.flac", 500, rate=44_100, channels=2, subtype="PCM_24")
     tone(folder / "4.wav", 600)
     (folder / "5.wav").write_bytes(b"")
-    (folder / "6.wav").write_text("this is no recording")
+    (folder / "6.wav").write_text("this is not a recording")
     tone(folder / "8.wav", 800)
     tone(folder / "stray.wav", 900)
     (tmp_path / "source" / "commands.csv").write_text(
-        "id,es\n1,Ok Espejo\n2,hola espejo\n3,¿Qué hora es?\n4,\n5,hola\n6,hola\nthis is no csv\n8,llama al 112\n",
+        "id,es\n1,Ok Espejo\n2,hola espejo\n3,¿Qué hora es?\n4,\n5,hola\n6,hola\nthis is not csv\n8,llama al 112\n",
         encoding="utf-8",
     )
     ended = run_program("prepare", task(tmp_path / "source", tmp_path / "work"), tmp_path)
@@ -210,7 +210,7 @@ def test_several_recordings_of_a_row_are_all_used(tmp_path: Path) -> None:
     assert output.normalised == 1
 
 
-def test_a_refused_transcript_is_told_once_for_all_recordings_of_its_row(tmp_path: Path) -> None:
+def test_a_refused_transcript_is_reported_once_for_all_recordings_of_its_row(tmp_path: Path) -> None:
     source = commands(tmp_path / "source", {"1": "llama al 112", "2": "hola"})
     names = [f"original/es/1_{number}.wav" for number in range(4)]
     for number, name in enumerate(names):
@@ -352,8 +352,8 @@ def test_a_finished_dataset_is_not_made_again_and_a_damaged_one_is(tmp_path: Pat
     again = run_program("prepare", task(source, tmp_path / "work"), tmp_path)
     assert again.output == first.output and not again.progress
     next((dataset(tmp_path / "work") / "clips").iterdir()).unlink()
-    mended = run_program("prepare", task(source, tmp_path / "work"), tmp_path)
-    assert mended.output == first.output and mended.progress
+    again = run_program("prepare", task(source, tmp_path / "work"), tmp_path)
+    assert again.output == first.output and again.progress
 
 
 def test_the_result_fits_the_termination_log_also_in_cyrillic(tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def target(s3: Seaweed) -> S3Location:
 
 @pytest.fixture
 def base(s3: Seaweed, request: pytest.FixtureRequest) -> Iterator[str]:
-    """A model's prefix of its own; what lies below it is removed afterwards."""
+    """A model's own prefix. Its objects are removed afterwards."""
     prefix = f"team/{request.node.name[:60]}/espejo/uid-1"
     yield prefix
     for key in s3.keys(BUCKET):
@@ -86,7 +86,7 @@ def raw(s3: Seaweed, uri: str) -> bytes:
     return content
 
 
-def test_a_version_lies_where_its_content_says_and_names_all_that_a_server_needs(
+def test_a_version_is_named_by_its_content_and_names_all_that_a_server_needs(
     publishing: PublishInput, s3: Seaweed
 ) -> None:
     output = publish(publishing)
@@ -111,7 +111,7 @@ def test_a_version_lies_where_its_content_says_and_names_all_that_a_server_needs
 
 def test_what_is_there_is_not_sent_again(publishing: PublishInput, s3: Seaweed, tmp_path: Path) -> None:
     first, before = publish(publishing), written_at(s3, publishing.base)
-    time.sleep(1.1)  # S3 tells times in seconds
+    time.sleep(1.1)  # S3 gives times in seconds
     assert publish(publishing) == first
     assert written_at(s3, publishing.base) == before
 
@@ -155,7 +155,7 @@ def test_a_version_that_is_served_never_changes(publishing: PublishInput, s3: Se
         (WRITER, "no-such-bucket", "NoSuchBucket: The specified bucket does not exist", "create the bucket"),
     ],
 )
-def test_a_refusal_is_told_in_s3s_own_words_with_what_to_do(
+def test_a_refusal_is_reported_in_s3s_own_words_with_what_to_do(
     key: Identity,
     bucket: str,
     said: str,
@@ -173,7 +173,7 @@ def test_a_refusal_is_told_in_s3s_own_words_with_what_to_do(
     assert not written_at(s3, publishing.base)
 
 
-def test_as_a_program_it_ends_with_75_and_goes_on_after_the_secret_is_mended(
+def test_as_a_program_it_ends_with_75_and_continues_after_the_secret_is_corrected(
     publishing: PublishInput, tmp_path: Path
 ) -> None:
     ended = run_program("publish", publishing, tmp_path, Identity(WRITER.access_key, "wrong").environment)
@@ -270,7 +270,7 @@ class TestFetch:
         assert refused.value.reason == "DownloadFailed"
         assert not list((tmp_path / "model").iterdir())
 
-    def test_a_refusal_is_told_in_s3s_own_words(
+    def test_a_refusal_is_reported_in_s3s_own_words(
         self, publishing: PublishInput, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         act_as(Identity(READER.access_key, "wrong"), monkeypatch)
@@ -328,7 +328,9 @@ class TestPurge:
         task = PurgeInput(target=target.model_copy(update={"bucket": "long-gone"}), base=BASE)
         assert purge(task).objects == 0
 
-    def test_who_may_not_delete_is_told_so(self, publishing: PublishInput, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_an_access_key_that_may_not_delete_is_reported(
+        self, publishing: PublishInput, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         publish(publishing)
         act_as(READER, monkeypatch)
         with pytest.raises(TryAgain, match="AccessDenied") as refused:

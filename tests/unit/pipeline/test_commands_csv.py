@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from speechmodel_pipeline.prepare.commands_csv import read_commands
-from speechmodel_pipeline.prepare.samples import Listing
+from speechmodel_pipeline.prepare.recordings import Listing
 from speechmodel_stagekit.errors import BadData
 
 
@@ -21,8 +21,8 @@ def dataset(folder: Path, table: str, *recordings: str, language: str = "es") ->
 
 def recordings(listing: Listing) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
-    for sample in listing.samples:
-        found.setdefault(sample.id, []).append(sample.name.removeprefix("original/es/"))
+    for recording in listing.recordings:
+        found.setdefault(recording.id, []).append(recording.name.removeprefix("original/es/"))
     return found
 
 
@@ -52,14 +52,14 @@ def test_a_file_that_fits_several_ids_belongs_to_the_longest(tmp_path: Path) -> 
     assert listing.unnamed_files == ("original/es/12.wav",)
 
 
-def test_files_that_no_row_names_are_reported_and_hidden_ones_left_alone(tmp_path: Path) -> None:
+def test_files_that_no_row_names_are_reported_and_hidden_ones_ignored(tmp_path: Path) -> None:
     source = dataset(tmp_path, "id,es\n1,hola\n", "1.wav", "stray.wav", "._1.wav", "notes.txt")
     assert read_commands(source, "es").unnamed_files == ("original/es/stray.wav",)
 
 
 def test_names_are_compared_after_unicode_normalisation(tmp_path: Path) -> None:
     source = dataset(tmp_path, "id,es\ncanción,canción\n", unicodedata.normalize("NFD", "canción") + ".wav")
-    assert len(read_commands(source, "es").samples) == 1
+    assert len(read_commands(source, "es").recordings) == 1
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_column_and_folder_of_a_language_are_found_as_people_write_them(
     columns = header.split(",")
     row = ",".join({"id": "1", "note": "x", "de": "hallo"}.get(column.lower(), "hola") for column in columns)
     source = dataset(tmp_path, f"{header}\n{row}\n", "1.wav", language=folder)
-    assert [sample.transcript for sample in read_commands(source, language).samples] == ["hola"]
+    assert [recording.transcript for recording in read_commands(source, language).recordings] == ["hola"]
 
 
 def test_rows_without_a_recording_are_rejected_by_row_with_what_was_looked_for(tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ def test_rows_without_a_recording_are_rejected_by_row_with_what_was_looked_for(t
 
 def test_an_id_given_twice_counts_once(tmp_path: Path) -> None:
     listing = read_commands(dataset(tmp_path, "id,es\n1,hola\n1,adiós\n,nada\n", "1.wav"), "es")
-    assert [sample.transcript for sample in listing.samples] == ["hola"]
+    assert [recording.transcript for recording in listing.recordings] == ["hola"]
     assert [(rejection.row, rejection.reason) for rejection in listing.rejected] == [
         (3, "DuplicateRow"),
         (4, "MalformedRow"),
@@ -113,6 +113,6 @@ def test_without_the_languages_column_the_dataset_is_invalid(tmp_path: Path) -> 
         read_commands(dataset(tmp_path, "id,en\n1,hello\n"), "es-CL")
 
 
-def test_a_source_that_is_no_folder_is_named(tmp_path: Path) -> None:
-    with pytest.raises(BadData, match=r"nowhere, which is no folder; correct dataset.source"):
+def test_a_source_that_is_not_a_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BadData, match=r"nowhere is not a folder; correct dataset.source"):
         read_commands(tmp_path / "nowhere", "es")

@@ -14,7 +14,7 @@ def test_parts_are_what_the_files_say_and_paths_are_relative_to_them(tmp_path: P
     (tmp_path / "train.csv").write_text("wav_filename,wav_filesize,transcript\nclips/a.wav,1,hola\n")
     (tmp_path / "test.csv").write_text(f"transcript,wav_filename\nadiós,{tmp_path}/clips/b.wav\n")
     listing = read_deepspeech(tmp_path)
-    assert [(sample.part, sample.name, sample.transcript) for sample in listing.samples] == [
+    assert [(recording.part, recording.name, recording.transcript) for recording in listing.recordings] == [
         ("train", "clips/a.wav", "hola"),
         ("test", "clips/b.wav", "adiós"),
     ]
@@ -30,7 +30,7 @@ def test_a_missing_recording_is_rejected_by_file_and_row(tmp_path: Path) -> None
         ("train.csv", row, "NoRecording") for row in (2, 3, 4, 5)
     ]
     assert "paths are relative to the CSV file" in listing.rejected[0].message
-    assert "paths relative to the CSV file travel with it" in listing.rejected[1].message
+    assert "use a path relative to the CSV file" in listing.rejected[1].message
 
 
 def test_without_train_csv_the_dataset_is_invalid(tmp_path: Path) -> None:

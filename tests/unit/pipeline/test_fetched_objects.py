@@ -1,13 +1,17 @@
-"""How the server's init container takes up a download that was interrupted."""
+"""The server's init container continues a download that was interrupted."""
 
 import hashlib
 from io import BytesIO
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import pytest
 from botocore.exceptions import ClientError
 from botocore.response import StreamingBody
 from speechmodel_pipeline.s3.objects import Bucket
+
+if TYPE_CHECKING:
+    from types_boto3_s3 import S3Client
 
 CONTENT = b"a model" * 1000
 
@@ -40,6 +44,7 @@ def test_only_what_a_partial_download_lacks_is_asked_for(partial: bytes, asked_f
     path, store = tmp_path / "model", Store()
     (tmp_path / ".model.partial").write_bytes(partial)
     digest = hashlib.sha256(CONTENT).hexdigest()
-    assert Bucket(store, "models").fetch("key", path, digest, len(CONTENT))
+    bucket = Bucket(cast("S3Client", store), "models")
+    assert bucket.fetch("key", path, digest, len(CONTENT))
     assert path.read_bytes() == CONTENT
     assert store.sent == asked_for

@@ -44,21 +44,26 @@ def converted(graph: bytes, folder: Path, min_bytes: int = 8) -> bytes:
 
 
 def regions(raw: bytes, folder: Path) -> Mapping[str, bytes]:
-    """The directory of a package, read as the runtime reads it: in ascending order, every region inside of the file."""
+    """Return the regions by name, after checking what the runtime needs: ascending order, aligned,
+    and inside the file.
+    """
     path = folder / "read.pbmm"
     path.write_bytes(raw)
     (start,) = struct.unpack("<Q", raw[-8:])
-    found, last = {}, -1
+    found: dict[str, bytes] = {}
+    last = -1
     with path.open("rb") as file:
         reader = WireReader(file)
         for number, element in reader.fields(Span(start, len(raw) - 8)):
             assert number == 1 and isinstance(element, Span)
             fields = dict(reader.fields(element))
-            name, offset = reader.read(fields[2]).decode(), fields.get(1, 0)
-            assert last < offset <= offset + fields[3] <= start
+            offset, place, length = fields.get(1, 0), fields[2], fields[3]
+            assert isinstance(offset, int) and isinstance(place, Span) and isinstance(length, int)
+            name = reader.read(place).decode()
+            assert last < offset <= offset + length <= start
             assert name == "memmapped_package://." or offset % 64 == 0
             assert name not in found
-            found[name], last = raw[offset : offset + fields[3]], offset
+            found[name], last = raw[offset : offset + length], offset
     return found
 
 
@@ -152,7 +157,7 @@ def test_scalars_and_empty_constants_are_handled(tmp_path: Path) -> None:
         (constant("w", FLOAT, [4], content(bytes(16)))[:-1], "runs past the end of its message at"),
         (constant("w", FLOAT, [4], content(bytes(15))), "has 15 bytes, its shape needs 16"),
         (constant("w", INT32, [4], bytes_field(7, bytes(5))), "more values than the 4 of its shape"),
-        (constant("w", FLOAT, [4], number_field(5, 1)), "holds values of another type"),
+        (constant("w", FLOAT, [4], number_field(5, 1)), "has values of another type"),
         (constant("w", FLOAT, [-1], b""), "a dimension of unknown size"),
         (bytes_field(1, bytes_field(1, b"w") + b"\x0f"), "wire type 7 before byte"),
     ],

@@ -9,7 +9,7 @@ def records(printed: str) -> list[StepProgress]:
     return [record for line in printed.splitlines() if isinstance(record := parse_progress(line), StepProgress)]
 
 
-def test_many_steps_within_a_second_are_told_by_the_first_and_the_last(capsys: pytest.CaptureFixture[str]) -> None:
+def test_many_steps_within_a_second_are_reported_by_the_first_and_the_last(capsys: pytest.CaptureFixture[str]) -> None:
     steps = Steps(5000, "clips")
     for _ in range(5000):
         steps.advance()
@@ -19,7 +19,9 @@ def test_many_steps_within_a_second_are_told_by_the_first_and_the_last(capsys: p
     ]
 
 
-def test_slow_steps_are_told_in_between(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slow_steps_are_reported_in_between(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     clock = iter(range(0, 100, 1))
     monkeypatch.setattr("speechmodel_pipeline.progress.time.monotonic", lambda: next(clock) * 0.6)
     steps = Steps(6, "clips")

@@ -6,8 +6,8 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 from speechmodel_api.spec import Split
-from speechmodel_pipeline.prepare.samples import Part
 from speechmodel_pipeline.prepare.split import divide
+from speechmodel_stagekit.dataset import Part
 
 DIGESTS = [hashlib.sha256(str(number).encode()).hexdigest() for number in range(2000)]
 

@@ -50,10 +50,10 @@ def test_rows_are_named_by_their_line_in_the_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("row", "problem"),
     [
-        ("1,hola, espejo", "has 3 cells, the header has 2; put a transcript with the delimiter in it in double quotes"),
-        ("this is no csv", "has 1 cells, the header has 2"),
-        ('1,"hola', "is no CSV"),
-        ('1,"hola" espejo', "is no CSV"),
+        ("1,hola, espejo", "has 3 cells, the header has 2: quote a transcript with the delimiter in it"),
+        ("this is not csv", "has 1 cells, the header has 2"),
+        ('1,"hola', "is not valid CSV"),
+        ('1,"hola" espejo', "is not valid CSV"),
     ],
 )
 def test_a_malformed_row_costs_only_itself(row: str, problem: str, tmp_path: Path) -> None:

@@ -230,7 +230,7 @@ def test_the_library_is_the_one_that_was_measured() -> None:
 
 def test_a_missing_library_is_named_with_where_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, str(tmp_path / "libdeepspeech.so"))
-    with pytest.raises(LibraryMissing, match=r"libdeepspeech\.so: there is no such file; take .* wheel"):
+    with pytest.raises(LibraryMissing, match=r"libdeepspeech\.so: the file does not exist; take .* wheel"):
         load_library()
 
 

@@ -30,6 +30,7 @@ def start(tmp_path: Path, body: str, document: str | None = DOCUMENT, more: str 
     program = textwrap.dedent(
         """
         import errno, time
+        from speechmodel_api.reasons import Reason
         from speechmodel_api.stages import PurgeInput, PurgeOutput
         from speechmodel_stagekit.errors import *
         from speechmodel_stagekit.program import run_stage, stop_requested
@@ -56,9 +57,9 @@ def test_the_output_lies_in_the_result_file(tmp_path: Path) -> None:
     [("BadInput", 64), ("BadData", 65), ("ArtefactMissing", 66), ("TryAgain", 75), ("BadConfiguration", 78)],
 )
 def test_each_failure_has_its_exit_code_and_its_words(tmp_path: Path, error: str, code: int) -> None:
-    found, result, stderr = run(tmp_path, f"raise {error}('SomeReason', 'the file x is broken; mend it')")
+    found, result, stderr = run(tmp_path, f"raise {error}(Reason.MODEL_UNUSABLE, 'the file x is broken; correct it')")
     assert found == code
-    assert result == {"error": {"reason": "SomeReason", "message": "the file x is broken; mend it"}}
+    assert result == {"error": {"reason": "ModelUnusable", "message": "the file x is broken; correct it"}}
     assert "Traceback" not in stderr
 
 
@@ -88,6 +89,15 @@ def test_a_document_that_cannot_be_understood_is_code_64(tmp_path: Path, documen
     code, result, _ = run(tmp_path, "return PurgeOutput(objects=0)", document)
     assert code == 64
     assert "STAGE_INPUT" in result["error"]["message"]  # type: ignore[index]
+
+
+def test_sigterm_ends_a_program_that_is_not_ready_for_it(tmp_path: Path) -> None:
+    importing = "import speechmodel_pipeline, time; print('imported', flush=True); time.sleep(30)"
+    process = subprocess.Popen([sys.executable, "-c", importing], stdout=subprocess.PIPE, text=True)
+    assert process.stdout
+    assert process.stdout.readline() == "imported\n"
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(5) == -signal.SIGTERM
 
 
 def test_sigterm_ends_a_stage_at_once_with_143(tmp_path: Path) -> None:

@@ -1,4 +1,6 @@
-"""A workspace with the fixture clips as its dataset, and the trainer run on it as a program of its own."""
+"""A workspace with the fixture clips as its dataset, and the trainer run on it as a program of its
+own.
+"""
 
 import csv
 import json
@@ -16,9 +18,9 @@ import pytest
 from speechmodel_api.stages import PrepareOutput, TrainInput, TrainOutput
 from speechmodel_stagekit.artefacts import seal
 from speechmodel_stagekit.program import stop_requested
+from speechmodel_training.augmentation import Augmentation
 from speechmodel_training.device import prepare_device
 from speechmodel_training.learner import Batch, Learner
-from speechmodel_training.room import Room
 from speechmodel_training.state import LineageFacts
 from speechmodel_training.train import train
 
@@ -26,8 +28,8 @@ FIXTURES = Path(__file__).parents[2] / "fixtures" / "deepspeech"
 PROGRAM = Path(__file__).with_name("interrupted_training.py")
 DATASET_DIGEST = "0" * 64
 ALPHABET = tuple(" aehijklmnoprsuv")
-STUDIO = Room(seed=1, paused=0, noisy=0)
-"""Where clips are heard as they are."""
+UNCHANGED = Augmentation(seed=1, paused=0, noisy=0)
+"""Leaves every clip as it is."""
 
 Row = tuple[str, str]
 """wav_filename, transcript"""
@@ -124,7 +126,9 @@ class Workspace:
         return train(self.input(**changes))
 
     def start(self, *, term_at: int = 0, kill_at: int = 0, **changes: Any) -> "subprocess.Popen[bytes]":
-        """The stage as a program, which sends itself a signal after the optimizer step `term_at` or `kill_at`."""
+        """The stage as a program, which sends itself a signal after the optimizer step `term_at` or
+        `kill_at`.
+        """
         attempt = changes.get("attempt", 1)
         environment = os.environ | {
             "STAGE_INPUT": json.dumps(self.document | changes),

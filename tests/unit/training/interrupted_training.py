@@ -1,4 +1,6 @@
-"""The stage program train, which sends itself a signal after a given optimizer step: `interrupted_training.py TERM|KILL step`."""
+"""The stage program train, which sends itself a signal after a given optimizer step:
+`interrupted_training.py TERM|KILL step`.
+"""
 
 import os
 import signal

@@ -52,7 +52,7 @@ def save(store: CheckpointStore, facts: LineageFacts, tensors: Tensors) -> Save:
             running=RunningEpoch() if dev_loss is not None else RunningEpoch(clips=5, loss_sum=2.5),
             history=(record,),
         )
-        store.save(Checkpoint(state, tensors | {"global_step": np.int64(step)}))
+        store.save(Checkpoint(state, tensors | {"global_step": np.array(step, np.int64)}))
 
     return save
 
@@ -96,7 +96,7 @@ def test_an_epoch_that_is_measured_after_its_last_step_was_saved_replaces_nothin
     facts: LineageFacts, ownership: Ownership, tensors: Tensors, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = CheckpointStore(ownership, facts, keep=1)
-    weights = tensors | {"global_step": np.int64(10)}
+    weights = tensors | {"global_step": np.array(10, np.int64)}
     trained = TrainingState(facts=facts, attempt=1, target="1", step=10, running=RunningEpoch(clips=5, loss_sum=2.5))
     measured = trained.model_copy(update={"epoch": 1, "running": RunningEpoch()})
     store.save(Checkpoint(trained, weights))
@@ -296,7 +296,7 @@ def test_upstreams_files_are_read_when_there_is_nothing_else(
     theirs = {name: tensor for name, tensor in tensors.items() if name != average_of(name.rpartition("/")[0])}
     assert len(theirs) == 40
     for step in (9, 15):
-        write_tensors(ownership.folder / f"train-{step}", theirs | {"global_step": np.int64(step)})
+        write_tensors(ownership.folder / f"train-{step}", theirs | {"global_step": np.array(step, np.int64)})
     checkpoint = store.newest()
     assert checkpoint is not None
     assert (checkpoint.state.step, checkpoint.state.epoch) == (15, 0)

@@ -3,15 +3,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from speechmodel_api.audio import frame_count
 from speechmodel_stagekit.errors import ArtefactMissing
-from speechmodel_training.audio import frame_count
-from speechmodel_training.features import clip_features, read_samples, sample_count
+from speechmodel_stagekit.wav import sample_count
+from speechmodel_training.features import clip_features, read_samples
 
 
-def write_wav(path: Path, samples: np.ndarray, rate: int = 16000, channels: int = 1) -> Path:
+def write_wav(path: Path, samples: npt.NDArray[np.generic], rate: int = 16000, channels: int = 1) -> Path:
     with wave.open(str(path), "wb") as file:
         file.setnchannels(channels)
         file.setsampwidth(2)
@@ -20,14 +22,16 @@ def write_wav(path: Path, samples: np.ndarray, rate: int = 16000, channels: int 
     return path
 
 
-def mfcc(audio: np.ndarray) -> np.ndarray:
-    """[samples] in -1...1 -> [full windows, 26], after the published formulas of the two TensorFlow ops."""
+def mfcc(audio: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """[samples] in -1...1 -> [full windows, 26], after the published formulas of the two TensorFlow
+    ops.
+    """
     hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(512) / 512)
     windows = np.lib.stride_tricks.sliding_window_view(audio, 512)[::320] * hann
     magnitude = np.abs(np.fft.rfft(windows, axis=1))
 
-    def mel(hertz: float | np.ndarray) -> np.ndarray:
-        return 1127.0 * np.log1p(np.asarray(hertz) / 700.0)
+    def mel(hertz: float | npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        return np.asarray(1127.0 * np.log1p(np.asarray(hertz) / 700.0))
 
     edges = mel(20) + (mel(8000) - mel(20)) / 41 * np.arange(42)
     bins = mel(np.arange(257) * 16000 / 512)
@@ -39,7 +43,7 @@ def mfcc(audio: np.ndarray) -> np.ndarray:
     bank[:2] = 0  # the op begins at bin round(20 Hz / 31.25 Hz) + 1
     energies = np.log(np.maximum(magnitude @ bank, 1e-12))
     basis = np.sqrt(2 / 40) * np.cos(np.pi / 40 * np.outer(np.arange(26), np.arange(40) + 0.5))
-    return energies @ basis.T
+    return np.asarray(energies @ basis.T)
 
 
 def test_features_are_the_mfcc_of_the_runtime(fixtures: Path) -> None:
@@ -68,9 +72,9 @@ def test_a_missing_clip_sends_its_producer_back_to_work(tmp_path: Path) -> None:
         read_samples(tmp_path / "gone.wav")
 
 
-def test_a_clip_that_is_no_wav_is_named(tmp_path: Path) -> None:
-    (tmp_path / "a.wav").write_bytes(b"no wav")
-    with pytest.raises(ArtefactMissing, match=r"a\.wav is no wav file"):
+def test_a_clip_that_is_not_a_wav_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.wav").write_bytes(b"not a wav file")
+    with pytest.raises(ArtefactMissing, match=r"a\.wav is not a valid wav file"):
         read_samples(tmp_path / "a.wav")
 
 

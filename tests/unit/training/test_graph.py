@@ -5,14 +5,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from speechmodel_runtime import Model, load
+from speechmodel_stagekit.dataset import Clip, Part
 from speechmodel_training.batches import BatchMaker
-from speechmodel_training.dataset import Clip
 from speechmodel_training.graph import KERNELS, PRODUCER, frozen_graph, pack_alphabet
 from speechmodel_training.learner import Tensors
 from speechmodel_training.network import Geometry, fresh_weights, logits
 from tensorflow.core.framework.graph_pb2 import GraphDef
 
-from .conftest import ALPHABET, STUDIO, Row
+from .conftest import ALPHABET, UNCHANGED, Row
 
 
 @pytest.fixture(scope="module")
@@ -42,9 +42,9 @@ def test_the_runtime_hears_what_it_hears_with_the_reference_graph(
 def test_training_computes_what_the_runtime_computes(
     fixtures: Path, rows: list[Row], tmp_path: Path, weights: Tensors
 ) -> None:
-    """The most likely class of every frame, blanks and repeats removed, is what the runtime heard."""
-    clips = [Clip(fixtures / name, text, 0) for name, text in rows]
-    batch = BatchMaker(clips, ALPHABET, STUDIO).make(tuple(range(len(rows))))
+    """The best class of every frame, without blanks and repeats, gives the runtime's text."""
+    clips = [Clip(fixtures / name, text, Part.TRAIN) for name, text in rows]
+    batch = BatchMaker(clips, ALPHABET, UNCHANGED).make(tuple(range(len(rows))))
     classes = np.argmax(logits(weights, batch.features), axis=2).T
     for (_, transcript), frames, path in zip(rows, np.asarray(batch.frames), classes, strict=True):
         kept = [c for before, c in zip([-1, *path[:frames]], path[:frames], strict=False) if c not in (before, 16)]

@@ -1,9 +1,13 @@
+from collections.abc import Callable
+
 import numpy as np
+import numpy.typing as npt
 import pytest
 import tensorflow as tf
 from speechmodel_training.lstm import lstm
 
 TIME, BATCH, UNITS = 7, 3, 5
+Array = npt.NDArray[np.float64]
 
 
 @pytest.fixture
@@ -32,9 +36,9 @@ def upstream_lstm(inputs: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> tf.T
     ).h
 
 
-def by_the_formulas(inputs: np.ndarray, kernel: np.ndarray, bias: np.ndarray) -> np.ndarray:
-    def sigmoid(z: np.ndarray) -> np.ndarray:
-        return 1 / (1 + np.exp(-z))
+def by_the_formulas(inputs: Array, kernel: Array, bias: Array) -> Array:
+    def sigmoid(z: Array) -> Array:
+        return np.asarray(1 / (1 + np.exp(-z)))
 
     h = c = np.zeros((BATCH, UNITS))
     outputs = []
@@ -54,11 +58,11 @@ def test_outputs_follow_the_formulas(tensors: tuple[tf.Tensor, ...]) -> None:
 def test_gradients_are_those_of_the_op_that_upstream_trains_with(tensors: tuple[tf.Tensor, ...]) -> None:
     *variables, direction = tensors
 
-    def gradients(layer: object) -> list[tf.Tensor]:
+    def gradients(layer: Callable[..., tf.Tensor]) -> list[tf.Tensor]:
         with tf.GradientTape() as tape:
             tape.watch(variables)
-            loss = tf.reduce_sum(layer(*variables) * direction)  # type: ignore[operator]
-        return tape.gradient(loss, variables)
+            loss = tf.reduce_sum(layer(*variables) * direction)
+        return list(tape.gradient(loss, variables))
 
     for ours, theirs in zip(gradients(lstm), gradients(upstream_lstm), strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-5)

@@ -1,8 +1,5 @@
 """The stage programs that need no TensorFlow: prepare, convert, evaluate, publish, fetch and purge.
 
-Each is a module that is a program, `python -m speechmodel_pipeline.<stage>`, and says in its docstring what it promises.
+Each is run by `python -m speechmodel_pipeline.<stage>`. They share the modules beside them and do
+not import each other.
 """
-
-from speechmodel_stagekit.early import end_on_sigterm
-
-end_on_sigterm()

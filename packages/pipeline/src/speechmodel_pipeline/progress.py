@@ -1,4 +1,4 @@
-"""Progress records of the stages that go through a number of things."""
+"""Progress records of the stages that count clips, recordings or bytes."""
 
 import threading
 import time
@@ -8,11 +8,14 @@ from speechmodel_api.progress import StepProgress
 from speechmodel_stagekit.program import report
 
 INTERVAL = 1.0
-"""Seconds between two records at least."""
+"""Shortest time between two records, in seconds."""
 
 
 class Steps:
-    """Counts what is done and reports it: at the start, at most once a second, and at the end. Any thread may count."""
+    """Counts and reports steps: at the start, at most once a second, and at the end.
+
+    Any thread may count.
+    """
 
     def __init__(self, total: int, unit: str) -> None:
         self._total = total
@@ -23,7 +26,7 @@ class Steps:
         self._report()
 
     def advance(self, count: int = 1) -> None:
-        """`count` more are done."""
+        """Count `count` more steps as done."""
         with self._lock:
             self._done += count
             now = time.monotonic()

@@ -1,12 +1,12 @@
-"""publish: model, report and self-test clip -> S3, every object read back before it counts.
+"""publish: model, report and self-test clip -> S3, every object read back and verified.
 
     <base>/<model sha256>/output_graph.pbmm
     <base>/<model sha256>/<version>/report.json
     <base>/<model sha256>/<version>/selftest.wav
     <base>/<model sha256>/<version>/version.json       VersionManifest, written last
 
-What is there already is not sent again. A version.json never changes: one that was written by an earlier run stays, as long as
-everything that it names is whole, because servers are started with its digest.
+Whole objects are not sent again. A version.json never changes, because servers are started with its
+digest: that of an earlier run stays, as long as everything that it names is whole.
 """
 
 import hashlib
@@ -14,13 +14,14 @@ import logging
 from pathlib import Path
 
 from pydantic import ValidationError
+from speechmodel_api.reasons import Reason
 from speechmodel_api.stages import EvaluateOutput, PublishInput, PublishOutput, VersionManifest
+from speechmodel_api.workspace import MODEL, REPORT, SELFTEST, VERSION, Workspace
 from speechmodel_stagekit.artefacts import recorded_output, require_file
 from speechmodel_stagekit.errors import ArtefactMissing
 from speechmodel_stagekit.program import run_stage
 
-from speechmodel_pipeline.evaluate.report import EvaluationReport
-from speechmodel_pipeline.files import MODEL, REPORT, SELFTEST, VERSION
+from speechmodel_pipeline.evaluation_report import EvaluationReport
 from speechmodel_pipeline.progress import Steps
 from speechmodel_pipeline.s3.errors import storage_errors
 from speechmodel_pipeline.s3.objects import Bucket, split_uri
@@ -29,19 +30,23 @@ log = logging.getLogger(__name__)
 
 
 def publish(task: PublishInput) -> PublishOutput:
-    """The version in S3, sent as far as it is not there.
+    """Upload the objects of the version that are missing or damaged.
 
-    Raises ArtefactMissing when model or report are gone, TryAgain("UploadFailed") with S3's own words when it refuses.
+    Raises ArtefactMissing when model or report are gone, and TryAgain (UploadFailed) with the
+    message of S3.
     """
-    workspace = Path(task.workspace)
-    model = require_file(workspace / "exports" / task.convert_key / MODEL, task.model_sha256)
-    reports = workspace / "reports" / task.evaluate_key
-    evaluation = recorded_output(reports, EvaluateOutput)
+    workspace = Workspace(task.workspace)
+    model = require_file(workspace.export(task.convert_key) / MODEL, task.model_sha256)
+    report_folder = workspace.report(task.evaluate_key)
+    evaluation = recorded_output(report_folder, EvaluateOutput)
     if evaluation is None or evaluation.report_sha256 != task.report_sha256:
-        raise ArtefactMissing("ArtefactMissing", f"{reports} is missing or damaged; the model is evaluated again")
-    manifest = _manifest(task, model, evaluation, EvaluationReport.model_validate_json((reports / REPORT).read_bytes()))
-    with storage_errors("UploadFailed", task.target):
-        written = _send(Bucket.connect(task.target), task, model, reports, manifest)
+        raise ArtefactMissing(
+            Reason.ARTEFACT_MISSING, f"{report_folder} is missing or damaged; the model is evaluated again"
+        )
+    report = EvaluationReport.model_validate_json((report_folder / REPORT).read_bytes())
+    manifest = _manifest(task, model, evaluation, report)
+    with storage_errors(Reason.UPLOAD_FAILED, task.target):
+        written = _send(Bucket.connect(task.target), task, model, report_folder, manifest)
     return PublishOutput(
         version=task.version,
         uri=manifest.model_uri,
@@ -50,20 +55,20 @@ def publish(task: PublishInput) -> PublishOutput:
     )
 
 
-def _send(bucket: Bucket, task: PublishInput, model: Path, reports: Path, manifest: VersionManifest) -> bytes:
-    """version.json as it lies in S3 in the end."""
+def _send(bucket: Bucket, task: PublishInput, model: Path, report_folder: Path, manifest: VersionManifest) -> bytes:
+    """Upload the objects and return version.json as it is in S3 afterwards."""
     progress = Steps(2 * manifest.model_bytes, "bytes")
     sent = bucket.ensure(_key(manifest.model_uri), model, manifest.model_sha256, progress.advance)
-    log.info("%s %s", manifest.model_uri, "sent and verified" if sent else "was there, verified")
+    log.info("%s %s", manifest.model_uri, "sent and verified" if sent else "unchanged and verified")
     version_key, report_key = _key(_uri(task, VERSION)), _key(manifest.report_uri)
     earlier = bucket.read_if_there(version_key)
-    if earlier is not None and _stands(bucket, earlier, manifest):
-        log.info("%s was there, verified", _uri(task, VERSION))
+    if earlier is not None and _is_valid(bucket, earlier, manifest):
+        log.info("%s unchanged and verified", _uri(task, VERSION))
         if not bucket.is_whole(report_key):
-            bucket.ensure(report_key, reports / REPORT, task.report_sha256)
+            bucket.ensure(report_key, report_folder / REPORT, task.report_sha256)
         return earlier
-    bucket.ensure(report_key, reports / REPORT, task.report_sha256)
-    bucket.ensure(_key(manifest.selftest_uri), reports / SELFTEST, manifest.selftest_sha256)
+    bucket.ensure(report_key, report_folder / REPORT, task.report_sha256)
+    bucket.ensure(_key(manifest.selftest_uri), report_folder / SELFTEST, manifest.selftest_sha256)
     content = manifest.model_dump_json(by_alias=True, exclude_none=True, indent=1).encode()
     if earlier is not None:
         log.warning("%s was damaged and is replaced", _uri(task, VERSION))
@@ -73,8 +78,10 @@ def _send(bucket: Bucket, task: PublishInput, model: Path, reports: Path, manife
     return content
 
 
-def _stands(bucket: Bucket, earlier: bytes, manifest: VersionManifest) -> bool:
-    """Whether an earlier run's version.json is for the same model and version, and the self-test clip that it names is whole."""
+def _is_valid(bucket: Bucket, earlier: bytes, manifest: VersionManifest) -> bool:
+    """Return True when version.json of an earlier run is for the same model and version, and its
+    self-test clip is whole.
+    """
     try:
         written = VersionManifest.model_validate_json(earlier)
     except ValidationError:

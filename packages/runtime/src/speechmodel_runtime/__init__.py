@@ -1,4 +1,5 @@
-"""The DeepSpeech 0.9.3 runtime and the audio that it takes: what serves and what measures is the same code.
+"""The DeepSpeech 0.9.3 runtime and the audio that it takes. Serving and evaluation use the same
+code.
 
 Shortest use:
 
@@ -8,7 +9,7 @@ Shortest use:
         print(model.transcribe(load("clip.wav")).text)
 """
 
-from speechmodel_runtime.audio import AudioInfo, Pcm, load, probe, runtime_frames, save, seconds
+from speechmodel_runtime.audio import AudioInfo, Pcm, load, probe, save, seconds
 from speechmodel_runtime.graph import GraphInfo, read_graph
 from speechmodel_runtime.model import Model, Stream
 from speechmodel_runtime.transcript import Token, Transcript
@@ -24,7 +25,6 @@ __all__ = [
     "load",
     "probe",
     "read_graph",
-    "runtime_frames",
     "save",
     "seconds",
 ]

@@ -1,7 +1,5 @@
-"""Recordings as the runtime takes them: 16-bit samples of one channel at 16 kHz, from anything that libsndfile reads.
-
-The numbers of windows and frames are those of DeepSpeech 0.9.3: windows of 32 ms every 20 ms, and one more, filled up
-with zeros, at the end of every stream.
+"""Recordings as the runtime takes them: 16-bit samples of one channel at 16 kHz, from any file that
+libsndfile reads.
 """
 
 import io
@@ -16,28 +14,25 @@ import numpy as np
 import soundfile
 import soxr
 from numpy.typing import NDArray
+from speechmodel_api.audio import SAMPLE_RATE
 
 from speechmodel_runtime.errors import AudioEmpty, AudioMissing, AudioTooLong, AudioUnreadable
 
 Pcm: TypeAlias = NDArray[np.int16]
-"""Samples of one channel, `[samples]`."""
+"""Samples of one channel, int16 `[samples]`."""
 Source: TypeAlias = str | PathLike[str] | BinaryIO
+"""A path, or a seekable binary file."""
 
-SAMPLE_RATE = 16_000
-"""Hz."""
-WINDOW = 512
-"""Samples per feature window: 32 ms."""
-STEP = 320
-"""Samples from one window to the next: 20 ms."""
 LOWEST_RATE = 4_000
-"""Hz. Below it there is no speech to recognise, and resampling would multiply the data without bound."""
+"""Hz. Lower rates hold no speech, and resampling from them multiplies the data without bound."""
 HIGHEST_RATE = 768_000
-"""Hz. No recorder samples faster; a header that says so is damaged or made up, and resampling from it takes memory without bound."""
+"""Hz. No recorder samples faster. A header with more is damaged or forged, and resampling from it
+takes memory without bound."""
 
 
 @dataclass(frozen=True)
 class AudioInfo:
-    """What a file's header says."""
+    """The header of an audio file."""
 
     sample_rate: int
     """Hz."""
@@ -49,23 +44,24 @@ class AudioInfo:
 
     @property
     def seconds(self) -> float:
-        """Duration."""
+        """Duration of the audio."""
         return self.frames / self.sample_rate
 
     @property
     def native(self) -> bool:
-        """Whether load() takes the samples as they are."""
+        """True when load() takes the samples as they are."""
         return (self.sample_rate, self.channels) == (SAMPLE_RATE, 1) and self.format.endswith("PCM_16")
 
 
 def load(
     source: Source, *, name: str | None = None, max_seconds: float | None = None, sample_rate: int = SAMPLE_RATE
 ) -> Pcm:
-    """The recording as int16 `[samples]` at `sample_rate`, its channels averaged; never without samples.
+    """Return the recording as int16 `[samples]` at `sample_rate`, with at least one sample. Its
+    channels are averaged.
 
-    `source` is a path or a seekable binary file; `name` is what errors call it. Reading stops with AudioTooLong as soon
-    as more than `max_seconds` were decoded, whatever the header promised, so memory is bounded. Samples of 16-bit mono
-    files at `sample_rate` come out unchanged.
+    Errors name it `name`. Reading stops with AudioTooLong as soon as more than `max_seconds` were
+    decoded, whatever the header promises, so memory is bounded. Samples of 16-bit mono files at
+    `sample_rate` are returned unchanged.
 
     Raises AudioMissing, AudioUnreadable, AudioEmpty or AudioTooLong.
     """
@@ -79,17 +75,17 @@ def load(
                 raise AudioTooLong(called, f"is longer than {max_seconds:g} s; split it into shorter parts")
             parts.append(_to_int16(block if resampler is None else resampler.resample_chunk(block)))
         if frames == 0:
-            raise AudioEmpty(called, "holds no samples; record it again")
+            raise AudioEmpty(called, "has no samples; record it again")
         if resampler is not None:
             parts.append(_to_int16(resampler.resample_chunk(np.zeros(0, np.float32), last=True)))
     pcm: Pcm = np.concatenate(parts)
     if not len(pcm):
-        raise AudioEmpty(called, f"holds too little sound to resample ({frames} samples at {rate} Hz); record it again")
+        raise AudioEmpty(called, f"is too short to resample ({frames} samples at {rate} Hz); record it again")
     return pcm
 
 
 def probe(source: Source, *, name: str | None = None) -> AudioInfo:
-    """What the header says, without decoding; the source's position is kept.
+    """Return the header without decoding the audio. The position of a binary file is kept.
 
     Raises AudioMissing, AudioUnreadable or AudioEmpty.
     """
@@ -104,7 +100,8 @@ def probe(source: Source, *, name: str | None = None) -> AudioInfo:
 def save(path: Path, pcm: Pcm, *, sample_rate: int = SAMPLE_RATE) -> None:
     """Write `pcm` as a 16-bit mono wav file; equal samples give equal bytes.
 
-    Raises OSError, such as that of a full disk: encoded in memory, since libsndfile would only say "System error.".
+    It is encoded in memory, since libsndfile reports a full disk only as "System error.". Raises
+    OSError.
     """
     encoded = io.BytesIO()
     soundfile.write(encoded, pcm, sample_rate, subtype="PCM_16", format="WAV")
@@ -112,13 +109,8 @@ def save(path: Path, pcm: Pcm, *, sample_rate: int = SAMPLE_RATE) -> None:
 
 
 def seconds(samples: int, *, sample_rate: int = SAMPLE_RATE) -> float:
-    """Duration of that many samples."""
+    """Return the duration of `samples` samples in seconds."""
     return samples / sample_rate
-
-
-def runtime_frames(samples: int) -> int:
-    """Feature frames that the runtime makes of a clip: every full window, and the last one filled up with zeros."""
-    return max((samples - WINDOW) // STEP + 1, 0) + 1
 
 
 @contextmanager
@@ -143,15 +135,17 @@ def _sound_file(opened: BinaryIO, called: str) -> soundfile.SoundFile:
     opened.seek(start)
     try:
         file = soundfile.SoundFile(opened)
-    except (soundfile.LibsndfileError, TypeError) as error:  # TypeError: headerless data would need its parameters told
-        raise AudioUnreadable(called, "is no audio that can be read here; wav, flac, ogg and mp3 are") from error
+    except (soundfile.LibsndfileError, TypeError) as error:  # TypeError: headerless data
+        raise AudioUnreadable(called, "is not audio that can be read; use wav, flac, ogg or mp3") from error
     if file.samplerate < LOWEST_RATE:
         file.close()
-        raise AudioUnreadable(called, f"has a sample rate of {file.samplerate} Hz; at least {LOWEST_RATE} are needed")
+        raise AudioUnreadable(
+            called, f"has a sample rate of {file.samplerate} Hz; record it at {LOWEST_RATE} Hz or more"
+        )
     if file.samplerate > HIGHEST_RATE:
-        told = f"says that its sample rate is {file.samplerate} Hz; at most {HIGHEST_RATE} are read; record or copy it again"
+        problem = f"has a sample rate of {file.samplerate} Hz in its header; at most {HIGHEST_RATE} are read"
         file.close()
-        raise AudioUnreadable(called, told)
+        raise AudioUnreadable(called, f"{problem}; record or copy it again")
     return file
 
 
@@ -166,7 +160,7 @@ def _mono_blocks(file: soundfile.SoundFile, called: str) -> Iterator[NDArray[np.
             return
         mono = block[:, 0] if block.shape[1] == 1 else block.mean(axis=1, dtype=np.float32)
         if not np.isfinite(mono).all():
-            raise AudioUnreadable(called, "holds samples that are not numbers; export it again as 16-bit wav")
+            raise AudioUnreadable(called, "has samples that are not numbers; export it again as 16-bit wav")
         yield mono
 
 

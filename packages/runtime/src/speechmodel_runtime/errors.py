@@ -1,24 +1,22 @@
-"""What can go wrong with audio, library and model.
+"""The errors of audio, library and model. Every message names the file and says what to do next:
 
-Every message names the file and says what to do next:
-
-    SpeechRuntimeError
-    +-- AudioError
-    |   +-- AudioMissing        there is no such file, or it may not be read
-    |   +-- AudioUnreadable     not audio that libsndfile reads, damaged, or of an impossible sample rate
-    |   +-- AudioEmpty          no bytes, no samples, or too few to resample
-    |   +-- AudioTooShort       less than one window of the model
-    |   +-- AudioTooLong        more than the caller allows
-    +-- LibraryError
-    |   +-- LibraryMissing      libdeepspeech.so is not where it should be
-    |   +-- LibraryUnusable     it is there, but this machine cannot load it or it is another version
-    +-- ModelError
-    |   +-- ModelMissing        there is no such file, or it may not be read
-    |   +-- ModelUnreadable     cut, damaged, misnamed or no model at all
-    |   +-- ModelIncompatible   a sound graph that this runtime cannot run, or that would crash it
-    |   +-- ModelClosed         used after close()
-    |   +-- StreamFinished      a stream was used after finish() or close()
-    +-- DecodingFailed          the runtime gave up on audio that it should have taken
+SpeechRuntimeError
++-- AudioError
+|   +-- AudioMissing        the file does not exist or cannot be read
+|   +-- AudioUnreadable     libsndfile cannot read it, it is damaged, or its sample rate is impossible
+|   +-- AudioEmpty          no bytes, no samples, or too few to resample
+|   +-- AudioTooShort       shorter than one window of the model
+|   +-- AudioTooLong        longer than the caller allows
++-- LibraryError
+|   +-- LibraryMissing      libdeepspeech.so is not at its path
+|   +-- LibraryUnusable     this machine cannot load it, or it is another version
++-- ModelError
+|   +-- ModelMissing        the file does not exist or cannot be read
+|   +-- ModelUnreadable     cut, damaged, misnamed, or not a model
+|   +-- ModelIncompatible   a whole graph that this runtime cannot run, or that would crash it
+|   +-- ModelClosed         used after close()
+|   +-- StreamFinished      a stream was used after finish() or close()
++-- DecodingFailed          the runtime failed on valid audio
 """
 
 
@@ -27,7 +25,7 @@ class SpeechRuntimeError(Exception):
 
 
 class AudioError(SpeechRuntimeError):
-    """Something about one recording; `name` is the file's name as the caller gave it."""
+    """An error of one recording. `name` is its name as the caller gave it."""
 
     def __init__(self, name: str, problem: str) -> None:
         super().__init__(f"{name}: {problem}")
@@ -36,11 +34,11 @@ class AudioError(SpeechRuntimeError):
 
 
 class AudioMissing(AudioError):
-    """There is no such file, or it may not be read."""
+    """The file does not exist or cannot be read."""
 
 
 class AudioUnreadable(AudioError):
-    """Not audio that libsndfile reads, damaged, or of an impossible sample rate."""
+    """libsndfile cannot read the file, it is damaged, or its sample rate is impossible."""
 
 
 class AudioEmpty(AudioError):
@@ -48,27 +46,27 @@ class AudioEmpty(AudioError):
 
 
 class AudioTooShort(AudioError):
-    """Shorter than one window of the model: the runtime would make words up from silence."""
+    """The audio is shorter than one window, for which the runtime would invent words."""
 
 
 class AudioTooLong(AudioError):
-    """Longer than the caller allows."""
+    """The audio is longer than the caller allows."""
 
 
 class LibraryError(SpeechRuntimeError):
-    """Something about libdeepspeech.so."""
+    """An error of libdeepspeech.so."""
 
 
 class LibraryMissing(LibraryError):
-    """The library is not where it should be."""
+    """The library is not at its path."""
 
 
 class LibraryUnusable(LibraryError):
-    """The library is there, but cannot be loaded here or is not 0.9.x."""
+    """The library cannot be loaded on this machine, or is not 0.9.x."""
 
 
 class ModelError(SpeechRuntimeError):
-    """Something about one model file; `path` as the caller gave it."""
+    """An error of one model file. `path` is as the caller gave it."""
 
     def __init__(self, path: str, problem: str) -> None:
         super().__init__(f"{path}: {problem}")
@@ -77,15 +75,15 @@ class ModelError(SpeechRuntimeError):
 
 
 class ModelMissing(ModelError):
-    """There is no such file, or it may not be read."""
+    """The file does not exist or cannot be read."""
 
 
 class ModelUnreadable(ModelError):
-    """Cut, damaged, misnamed or no model at all."""
+    """The file is cut, damaged, misnamed, or not a model."""
 
 
 class ModelIncompatible(ModelError):
-    """A sound graph that this runtime cannot run, or that would crash it."""
+    """The graph is whole, but this runtime cannot run it or would crash."""
 
 
 class ModelClosed(ModelError):
@@ -97,7 +95,7 @@ class StreamFinished(ModelError):
 
 
 class DecodingFailed(SpeechRuntimeError):
-    """The runtime gave no result; `code` is its own error code where it gave one."""
+    """The runtime gave no result. `code` is its error code, if it gave one."""
 
     def __init__(self, message: str, code: int | None = None) -> None:
         super().__init__(message)

@@ -1,12 +1,12 @@
-"""What a DeepSpeech 0.9.3 model file says about itself, read without TensorFlow.
+"""The metadata of a DeepSpeech 0.9.3 model file, read without TensorFlow.
 
-The runtime trusts a model file too much: an alphabet with more labels than the network has classes kills the process,
-weights that are missing or cut load without a word and give empty transcripts. So the file is read first, in
-milliseconds whatever its size, and refused with a reason.
+The runtime trusts a model file too much. An alphabet with more labels than the network has classes
+kills the process; missing or cut weights load without an error and give empty transcripts. So the
+file is checked first, in milliseconds whatever its size, and rejected with a reason.
 
-A `.pb` is a GraphDef. A `.pbmm` is `[tensors][GraphDef][directory][u64 little-endian: offset of the directory]`, where
-the directory is repeated field 1 {1: offset, 2: name, 3: length}. The runtime takes every path with `.pbmm` in it for
-the latter.
+A `.pb` is a GraphDef. A `.pbmm` is `[tensors][GraphDef][directory][u64 little-endian: offset of the
+directory]`, where the directory is repeated field 1 {1: offset, 2: name, 3: length}. The runtime
+takes every path with `.pbmm` in it for the latter.
 """
 
 import struct
@@ -23,27 +23,28 @@ from speechmodel_runtime.wire import Span, WireError, WireReader
 MAPPED = ".pbmm"
 REGION_PREFIX = b"memmapped_package://"
 ALIGNMENT = 64
-"""Bytes; the runtime reads a region that starts elsewhere as zeros."""
+"""Bytes. The runtime reads a region that is not aligned as zeros."""
 LOWEST_VERSION = 6
-"""Of `metadata_version`: DeepSpeech 0.9's."""
+"""Lowest `metadata_version`: that of DeepSpeech 0.9."""
 ITEM_SIZES = {1: 4, 2: 8, 3: 4, 4: 1, 5: 2, 6: 1, 9: 8, 10: 1, 14: 2, 17: 2, 19: 2, 22: 4, 23: 8}
 """Bytes per element by TensorFlow's DataType numbers."""
 LARGEST_METADATA = 1 << 20
-"""Bytes; longer values are weights and are not read."""
+"""Bytes. Longer values are weights and are not read."""
 NEEDED = (
     "input_samples", "mfccs", "input_node", "input_lengths", "previous_state_c", "previous_state_h", "logits", "new_state_c",
     "new_state_h", "metadata_version", "metadata_sample_rate", "metadata_feature_win_len", "metadata_feature_win_step",
     "metadata_beam_width", "metadata_alphabet",
 )  # fmt: skip
-"""Nodes that the runtime feeds, fetches or reads; it reports the absence of some and gives empty text for others."""
+"""Nodes that the runtime feeds, fetches or reads. Without some of them it gives empty text and no
+error."""
 
 
 @dataclass(frozen=True)
 class GraphInfo:
-    """What is known of a model before it is loaded."""
+    """The metadata of a model, known before it is loaded."""
 
     labels: tuple[bytes, ...]
-    """The alphabet in order, UTF-8; the blank is not among them."""
+    """The alphabet in order, UTF-8, without the blank."""
     classes: int
     """Width of the output layer: labels + 1."""
     sample_rate: int
@@ -57,10 +58,10 @@ class GraphInfo:
 
 
 def read_graph(path: str | PathLike[str]) -> GraphInfo:
-    """Check the model file at `path` and say what it is.
+    """Check the model file at `path` and return its metadata.
 
-    Raises ModelMissing, ModelUnreadable or ModelIncompatible; a file that passes neither crashes the runtime nor loads
-    with weights missing.
+    Raises ModelMissing, ModelUnreadable or ModelIncompatible. A file that passes does not crash the
+    runtime, and loads with all its weights.
     """
     name = fspath(path)
     try:
@@ -69,7 +70,7 @@ def read_graph(path: str | PathLike[str]) -> GraphInfo:
     except OSError as error:
         raise ModelMissing(name, f"cannot be read ({error.strerror})") from error
     except WireError as error:
-        raise ModelUnreadable(name, f"is cut, damaged or no model ({error}); fetch or convert it again") from error
+        raise ModelUnreadable(name, f"is cut, damaged or not a model ({error}); fetch or convert it again") from error
     return _info(nodes, name)
 
 
@@ -92,10 +93,10 @@ def _nodes(file: BinaryIO, name: str) -> Mapping[str, _Node]:
     reader = WireReader(file)
     regions = _directory(reader)
     if (MAPPED in name) != (regions is not None):
-        found = "is a memory-mapped model" if regions is not None else "is no whole memory-mapped model"
+        found = "is a memory-mapped model" if regions is not None else "is not a whole memory-mapped model"
         raise ModelUnreadable(
             name,
-            f"{found}, and the runtime takes exactly paths with {MAPPED} in them for such; "
+            f"{found}, and the runtime takes a path for one if and only if {MAPPED} is in it; "
             "rename it, or fetch or convert it again",
         )
     graph = regions[REGION_PREFIX + b"."] if regions is not None else Span(0, reader.size)
@@ -109,7 +110,9 @@ def _nodes(file: BinaryIO, name: str) -> Mapping[str, _Node]:
 
 
 def _directory(reader: WireReader) -> Mapping[bytes, Span] | None:
-    """Regions by name; None when the file does not end with a directory that holds a graph."""
+    """Return the regions by name, or None when the file does not end with a directory that has a
+    graph.
+    """
     try:
         (offset,) = struct.unpack("<Q", reader.read(Span(reader.size - 8, reader.size)))
         regions = {}
@@ -123,7 +126,7 @@ def _directory(reader: WireReader) -> Mapping[bytes, Span] | None:
                 elif number == 3 and isinstance(value, int):
                     length = value
             if start + length > offset:
-                raise WireError(f"region {region!r} lies beyond the data")
+                raise WireError(f"region {region!r} is beyond the data")
             regions[region] = Span(start, start + length)
     except WireError:
         return None
@@ -214,7 +217,7 @@ def _info(nodes: Mapping[str, _Node], name: str) -> GraphInfo:
         raise ModelIncompatible(
             name,
             f"its alphabet has {len(labels)} labels, so layer_6/bias must have the shape [{len(labels) + 1}], not "
-            f"{list(classes)}: it was exported with another alphabet than it was trained with; export it with that one",
+            f"{list(classes)}: it was trained with another alphabet; export it with that one",
         )
     rate = _integer(nodes, "metadata_sample_rate", name)
     info = GraphInfo(
@@ -242,7 +245,9 @@ def _integer(nodes: Mapping[str, _Node], node: str, name: str) -> int:
 
 
 def _alphabet(nodes: Mapping[str, _Node], name: str) -> tuple[bytes, ...]:
-    """u16 count, then per label u16 index, u16 length and UTF-8 bytes, in any order."""
+    """Return the labels of u16 count, then per label u16 index, u16 length and UTF-8 bytes, in any
+    order.
+    """
     match nodes["metadata_alphabet"].tensor.values:
         case [bytes(raw)]:
             pass

@@ -1,8 +1,9 @@
-"""libdeepspeech.so 0.9.3 through ctypes: the C API with its types and the rules of ownership, nothing more.
+"""libdeepspeech.so 0.9.3 through ctypes: the C API with its types and its rules of ownership.
 
-The library lies in the wheel deepspeech-0.9.3-cp39 on PyPI and needs x86-64, glibc >= 2.17 and libstdc++; the version
-of Python does not matter. ctypes releases the GIL during every call. Strings come back as `void *`, or ctypes would copy
-them and lose the pointer that DS_FreeString wants.
+The library is in the wheel deepspeech-0.9.3-cp39 on PyPI. It needs x86-64, glibc >= 2.17 and
+libstdc++, and any version of Python. ctypes releases the GIL during every call. Strings are
+returned as `void *`: as `char *`, ctypes would copy them and lose the pointer that DS_FreeString
+needs.
 """
 
 import ctypes
@@ -16,9 +17,9 @@ from typing import Any
 from speechmodel_runtime.errors import LibraryMissing, LibraryUnusable
 
 VARIABLE = "SPEECHMODEL_LIBDEEPSPEECH"
-"""Environment variable: the path of the library, for those who keep it elsewhere."""
+"""Environment variable with the path of the library, if it is not in the default place."""
 SHA256 = "2c54da65e8eb87c45afd1db34a112f40b2db7ca29352e057f65134ddbbde27a3"
-"""Of libdeepspeech.so 0.9.3 as it lies in the wheel."""
+"""sha256 of libdeepspeech.so 0.9.3 in the wheel."""
 VERSION_SERIES = "0.9."
 
 
@@ -29,7 +30,7 @@ class TokenMetadata(ctypes.Structure):
 
 
 class CandidateTranscript(ctypes.Structure):
-    """One reading of the audio."""
+    """A candidate transcript of the audio."""
 
     _fields_ = [
         ("tokens", ctypes.POINTER(TokenMetadata)),
@@ -39,7 +40,7 @@ class CandidateTranscript(ctypes.Structure):
 
 
 class Metadata(ctypes.Structure):
-    """The readings, best first; given back by DS_FreeMetadata."""
+    """The candidates, best first. DS_FreeMetadata frees it."""
 
     _fields_ = [("transcripts", ctypes.POINTER(CandidateTranscript)), ("num_transcripts", ctypes.c_uint)]
 
@@ -65,13 +66,13 @@ _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
 
 @dataclass(frozen=True)
 class Library:
-    """The loaded library. `calls` has the C functions as attributes, typed as the C header says."""
+    """The loaded library. `calls` has the C functions as attributes, typed as in the C header."""
 
     calls: ctypes.CDLL
     path: Path
 
     def text(self, pointer: int | None) -> str:
-        """The string at `pointer`, which is freed."""
+        """Return the string at `pointer`, which is freed."""
         if not pointer:
             return ""
         try:
@@ -80,17 +81,18 @@ class Library:
             self.calls.DS_FreeString(pointer)
 
     def explain(self, code: int) -> str:
-        """The runtime's sentence for one of its error codes."""
+        """Return the runtime's sentence for one of its error codes."""
         return f"{self.text(self.calls.DS_ErrorCodeToErrorMessage(code))} (code {code:#06x})"
 
     @property
     def version(self) -> str:
-        """Such as `0.9.3`."""
+        """Version of the library, such as `0.9.3`."""
         return self.text(self.calls.DS_Version())
 
 
 def load_library() -> Library:
-    """The library, loaded once per process: `$SPEECHMODEL_LIBDEEPSPEECH`, else `<sys.prefix>/lib/libdeepspeech.so`.
+    """Return the library, loaded once per process from $SPEECHMODEL_LIBDEEPSPEECH or
+    <sys.prefix>/lib/libdeepspeech.so.
 
     Raises LibraryMissing or LibraryUnusable.
     """
@@ -101,8 +103,8 @@ def load_library() -> Library:
 def _load(path: Path) -> Library:
     if not path.is_file():
         raise LibraryMissing(
-            f"{path}: there is no such file; take deepspeech/lib/libdeepspeech.so (sha256 {SHA256}) out of the wheel "
-            f"deepspeech-0.9.3-cp39-cp39-manylinux1_x86_64.whl and put it there, or name another place in {VARIABLE}"
+            f"{path}: the file does not exist; take deepspeech/lib/libdeepspeech.so (sha256 {SHA256}) out of the wheel "
+            f"deepspeech-0.9.3-cp39-cp39-manylinux1_x86_64.whl and put it there, or give another path in {VARIABLE}"
         )
     try:
         calls = ctypes.CDLL(os.fspath(path))

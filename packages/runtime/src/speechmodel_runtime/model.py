@@ -5,10 +5,11 @@ Shortest use:
     with Model("output_graph.pbmm") as model:
         print(model.transcribe(load("clip.wav")).text)
 
-What would crash the runtime is refused before it is called: a beam width of 0, an alphabet that is larger than the
-output layer, a model or stream used after it was freed. So is audio shorter than one window, of which it would make up
-words. What cannot be guarded here: a model file that is cut *while* it is mapped (SIGBUS). Replace model files by rename
-only; the old mapping then stays whole.
+Calls that would crash the runtime are rejected before they reach it: a beam width of 0, an alphabet
+larger than the output layer, a model or stream used after it was freed. So is audio shorter than
+one window, for which the runtime would invent words. A model file that is cut while it is mapped
+still kills the process (SIGBUS): replace model files by rename only, which keeps the old mapping
+whole.
 """
 
 import ctypes
@@ -36,15 +37,18 @@ from speechmodel_runtime.library import Library, load_library
 from speechmodel_runtime.transcript import Transcript, take_transcript
 
 WIDEST_BEAM = 10_000
-"""Bound of the API's spec.decoding.beamWidth; far beyond what helps."""
+"""Largest spec.decoding.beamWidth, far beyond what improves a transcript."""
 _INCOMPATIBLE = range(0x2000, 0x3000)
+"""Error codes of the runtime for a graph that it cannot run."""
 
 
 class Model:
-    """A DeepSpeech 0.9.3 model, `.pbmm` (mapped: loads in milliseconds, its pages are shared by processes) or `.pb`."""
+    """A DeepSpeech 0.9.3 model: `.pbmm`, which loads in milliseconds and shares its pages among
+    processes, or `.pb`.
+    """
 
     def __init__(self, path: str | PathLike[str], *, beam_width: int | None = None) -> None:
-        """Check and load the model at `path`; `beam_width` beams are kept while decoding, the graph's own default unless given.
+        """Check and load the model at `path`. `beam_width` is the graph's own default unless given.
 
         Raises ValueError for an impossible beam width, LibraryError or ModelError.
         """
@@ -52,7 +56,7 @@ class Model:
         self.info: GraphInfo = read_graph(path)
         self.beam_width = self.info.beam_width if beam_width is None else beam_width
         if not 1 <= self.beam_width <= WIDEST_BEAM:
-            raise ValueError(f"{self.path}: beam width {self.beam_width} is not within 1 and {WIDEST_BEAM}")
+            raise ValueError(f"{self.path}: beam width {self.beam_width} is not from 1 to {WIDEST_BEAM}")
         self._library = load_library()
         self._users = 0
         self._closed = False
@@ -60,10 +64,11 @@ class Model:
         self._handle = self._load()
 
     def transcribe(self, pcm: Pcm, *, alternatives: int = 1, name: str = "audio") -> Transcript:
-        """What is said in `pcm`, int16 `[samples]` of one channel at `info.sample_rate`.
+        """Return the transcript of `pcm`, int16 `[samples]` of one channel at `info.sample_rate`.
 
-        With `alternatives` > 1, up to that many readings in all: the best and, in its `alternatives`, the others. `name` is what
-        errors call the audio. Raises AudioTooShort, DecodingFailed, ModelClosed.
+        With `alternatives` > 1 the result has up to that many candidates: the best one, and the
+        others in its `alternatives`. Errors name the audio `name`. Raises AudioTooShort,
+        DecodingFailed, ModelClosed.
         """
         _check_alternatives(alternatives)
         samples = _samples(pcm)
@@ -80,11 +85,14 @@ class Model:
             raise AudioTooShort(name, f"{problem} ({self.info.window * 1000 // self.info.sample_rate} ms)")
 
     def stream(self) -> "Stream":
-        """A new stream: audio in pieces, text on the way. Raises DecodingFailed, ModelClosed."""
+        """Return a new stream. Raises DecodingFailed, ModelClosed."""
         return Stream(self)
 
     def close(self) -> None:
-        """No new calls; the memory is freed as soon as the last running call and the last open stream are done."""
+        """Reject new calls.
+
+        The memory is freed when the last running call and the last open stream are done.
+        """
         with self._lock:
             self._closed = True
         self._free_if_unused()
@@ -104,11 +112,11 @@ class Model:
         code = self._library.calls.DS_CreateModel(os.fsencode(self.path), ctypes.byref(handle))
         if code:
             kind = ModelIncompatible if code in _INCOMPATIBLE else ModelUnreadable
-            raise kind(self.path, f"is refused by the runtime: {self._library.explain(code)}; export it again")
+            raise kind(self.path, f"is rejected by the runtime: {self._library.explain(code)}; export it again")
         code = self._library.calls.DS_SetModelBeamWidth(handle, self.beam_width)
         if code:
             self._library.calls.DS_FreeModel(handle)
-            problem = f"does not take beam width {self.beam_width}: {self._library.explain(code)}"
+            problem = f"does not accept beam width {self.beam_width}: {self._library.explain(code)}"
             raise ModelIncompatible(self.path, problem)
         return handle
 
@@ -142,7 +150,10 @@ class Model:
 
 
 class Stream:
-    """Audio in pieces. Calls from several threads are taken one after another; the model lives at least as long."""
+    """Transcribes audio in pieces.
+
+    Calls from several threads run one after another. An open stream keeps its model loaded.
+    """
 
     def __init__(self, model: Model) -> None:
         self._model = model
@@ -158,14 +169,15 @@ class Stream:
         self._handle = handle
 
     def feed(self, pcm: Pcm) -> None:
-        """Take the next int16 `[samples]`, any number of them. Raises StreamFinished."""
+        """Take the next samples, int16 `[samples]` of any length. Raises StreamFinished."""
         samples = _samples(pcm)
         with self._lock:
             self._library.calls.DS_FeedAudioContent(self._open(), samples.ctypes.data, len(samples))
             self._fed += len(samples)
 
     def intermediate(self) -> Transcript:
-        """What was heard so far. It costs a sort of all beams and changes every 16 frames (0.32 s) at most: call it sparingly.
+        """Return the transcript so far. It sorts all beams and changes every 16 frames (0.32 s) at
+        most, so call it sparingly.
 
         Raises StreamFinished, DecodingFailed.
         """
@@ -174,9 +186,9 @@ class Stream:
         return take_transcript(self._library, metadata)
 
     def finish(self, *, alternatives: int = 1, name: str = "audio") -> Transcript:
-        """The transcript of all that was fed; the stream is then gone.
+        """Return the transcript of all audio that was fed, and free the stream.
 
-        Raises AudioTooShort (the stream is dropped), StreamFinished, DecodingFailed.
+        Raises AudioTooShort (which also frees the stream), StreamFinished, DecodingFailed.
         """
         _check_alternatives(alternatives)
         with self._lock:
@@ -194,7 +206,7 @@ class Stream:
         return take_transcript(self._library, metadata)
 
     def close(self) -> None:
-        """Throw the stream away; nothing happens if it is finished."""
+        """Free the stream. A finished stream stays as it is."""
         with self._lock:
             self._drop()
 
@@ -228,4 +240,4 @@ def _samples(pcm: Pcm) -> np.ndarray[Any, np.dtype[np.int16]]:
 
 def _check_alternatives(alternatives: int) -> None:
     if not 1 <= alternatives <= WIDEST_BEAM:
-        raise ValueError(f"alternatives must be within 1 and {WIDEST_BEAM}, not {alternatives}")
+        raise ValueError(f"alternatives must be from 1 to {WIDEST_BEAM}, not {alternatives}")

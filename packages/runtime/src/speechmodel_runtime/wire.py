@@ -1,4 +1,7 @@
-"""Protocol buffers' wire format, read field by field from a file: the length of a field is enough to skip it."""
+"""Protocol buffers' wire format, read field by field from a file.
+
+Fields are skipped by their length.
+"""
 
 import io
 import os
@@ -6,11 +9,11 @@ from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
 CACHE = 1 << 16
-"""Bytes read at once; a field of a few bytes costs no system call of its own."""
+"""Bytes read at once, so that a field of a few bytes costs no system call of its own."""
 
 
 class WireError(ValueError):
-    """The bytes are no message."""
+    """The bytes are not a valid message."""
 
 
 class Span(NamedTuple):
@@ -21,7 +24,7 @@ class Span(NamedTuple):
 
     @property
     def length(self) -> int:
-        """Bytes."""
+        """Length in bytes."""
         return self.end - self.start
 
 
@@ -34,9 +37,10 @@ class WireReader:
         self._cached, self._cache = 0, b""
 
     def fields(self, message: Span) -> Iterator[tuple[int, int | Span]]:
-        """(field number, value) of each field: an int for varints, the bytes' place for all others.
+        """Yield (field number, value) of each field: an int for varints, the span of the bytes for
+        all others.
 
-        Raises WireError when the bytes are no message.
+        Raises WireError when the bytes are not a valid message.
         """
         offset = message.start
         while offset < message.end:
@@ -60,16 +64,16 @@ class WireReader:
             offset += length
 
     def varints(self, packed: Span) -> Iterator[int]:
-        """The values of a packed repeated field."""
+        """Yield the values of a packed repeated field."""
         offset = packed.start
         while offset < packed.end:
             value, offset = self._varint(offset, packed.end)
             yield value
 
     def read(self, span: Span) -> bytes:
-        """The bytes of `span`; WireError when the file does not have them all."""
+        """Return the bytes of `span`. Raises WireError when the file ends before."""
         if not 0 <= span.start <= span.end <= self.size:
-            raise WireError(f"bytes {span.start} to {span.end} are wanted, the file has {self.size}")
+            raise WireError(f"bytes {span.start} to {span.end} are needed, the file has {self.size}")
         begin = span.start - self._cached
         if begin < 0 or begin + span.length > len(self._cache):
             self._cache = os.pread(self._descriptor, max(span.length, CACHE), span.start)
@@ -85,4 +89,4 @@ class WireReader:
             value |= (byte & 0x7F) << 7 * index
             if byte < 0x80:
                 return value, offset + index + 1
-        raise WireError(f"no varint at byte {offset}")
+        raise WireError(f"invalid varint at byte {offset}")

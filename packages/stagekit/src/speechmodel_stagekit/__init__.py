@@ -1,4 +1,5 @@
-"""The frame of every stage program: input, result, exit codes, artefact folders, the alphabet.
+"""The frame of every stage program: input, result, exit codes, finished folders, the prepared
+dataset.
 
-Standard library and speechmodel_api only, so that it costs an image nothing.
+It needs the standard library and speechmodel_api only, so every image can have it.
 """

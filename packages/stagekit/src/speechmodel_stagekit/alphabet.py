@@ -1,7 +1,7 @@
-"""alphabet.txt as DeepSpeech 0.9.3 reads it, and the digest that names an alphabet.
+"""alphabet.txt as DeepSpeech 0.9.3 reads it, and the digest of an alphabet.
 
-One label per line, UTF-8; a line that starts with `#` is a comment, a line of exactly `\\#` is the label `#`, a line of one
-space is the space label. The index of a label is its order.
+One label per line, UTF-8; a line that starts with `#` is a comment, a line of exactly `\\#` is the
+label `#`, a line of one space is the space label. The index of a label is its order.
 """
 
 import hashlib
@@ -11,19 +11,22 @@ from pathlib import Path
 
 
 def read_alphabet(path: Path) -> tuple[str, ...]:
-    """Labels in order; ValueError for an alphabet without labels or with one twice."""
+    """Return the labels in order.
+
+    Raises ValueError for an alphabet without labels or with a label twice.
+    """
     lines = [line.rstrip("\r\n") for line in path.read_text(encoding="utf-8").split("\n")]
     labels = tuple("#" if line == "\\#" else line for line in lines if line and not line.startswith("#"))
     if not labels or len(set(labels)) != len(labels):
-        raise ValueError(f"{path}: needs at least one label, and every label once")
+        raise ValueError(f"{path}: has no labels or a label twice; give every label once")
     return labels
 
 
 def write_alphabet(path: Path, labels: Sequence[str]) -> None:
-    """The file that read_alphabet and the upstream tools read back as `labels`."""
+    """Write the file that read_alphabet and the upstream tools read back as `labels`."""
     path.write_text("".join(("\\#" if label == "#" else label) + "\n" for label in labels), encoding="utf-8")
 
 
 def alphabet_digest(labels: Sequence[str]) -> str:
-    """sha256 over the labels in order."""
+    """Return the sha256 over the labels in order."""
     return hashlib.sha256(json.dumps(list(labels), ensure_ascii=False).encode()).hexdigest()

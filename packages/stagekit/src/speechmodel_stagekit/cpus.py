@@ -1,6 +1,7 @@
-"""How many CPUs this process may use: its affinity and the quotas of its cgroups, version 1 or 2.
+"""The number of CPUs that this process may use, by its affinity and the quotas of its cgroups
+(version 1 or 2).
 
-The cores that the kernel shows to a container are the node's; decoding on all of them under a quota of one only gets throttled.
+A container sees all cores of its node. Threads beyond its quota are throttled.
 """
 
 import os
@@ -12,15 +13,18 @@ V1_MOUNTS = ("cpu,cpuacct", "cpu", "cpuacct,cpu")
 
 
 def available_cpus(root: Path = Path("/")) -> int:
-    """CPUs, at least 1: the affinity mask, bounded by the smallest CPU quota (rounded up) of the cgroups around us.
+    """Return the CPUs of the affinity mask, at most the smallest CPU quota (rounded up) of the
+    enclosing cgroups, at least 1.
 
-    `root` is where `proc` and `sys` are.
+    `root` holds `proc` and `sys`.
     """
     return max(1, min([len(os.sched_getaffinity(0)), *(ceil(quota) for quota in _quotas(root))]))
 
 
 def _quotas(root: Path) -> Iterator[float]:
-    """CPUs granted by each cgroup from ours up to the root; unlimited ones are left out."""
+    """Yield the CPUs that each cgroup grants, from ours up to the root; unlimited cgroups are left
+    out.
+    """
     mounts = root / "sys/fs/cgroup"
     for line in _read(root / "proc/self/cgroup").splitlines():
         _, controllers, path = line.split(":", 2)

@@ -5,9 +5,11 @@ from pathlib import Path
 
 
 def replace_file(path: Path, content: bytes | str) -> None:
-    """Write `content` to `path` in one step, text as UTF-8: a reader sees the old file or the new one.
+    """Write `content` to `path` in one step, text as UTF-8: a reader sees the old file or the new
+    one.
 
-    The content is on the disk before it takes the place of the old file. Raises OSError, and then leaves `path` as it was.
+    The content is on the disk before it takes the place of the old file. Raises OSError, and then
+    leaves `path` as it was.
     """
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:

@@ -1,10 +1,10 @@
-"""How a stage fails. The frame (program.py) turns each into an exit code and a StageError.
+"""The ways in which a stage fails. program.py turns each into an exit code and a StageError.
 
 StageFailure                  reason, message, exit code
-+-- BadInput           64     the input document cannot be understood
++-- BadInput           64     the input document cannot be read
 +-- BadData            65     the user's data cannot be used
 +-- ArtefactMissing    66     a file of an earlier stage is gone or damaged
-+-- TryAgain           75     may heal by itself
++-- TryAgain           75     may recover without help
 +-- BadConfiguration   78     these settings cannot work
 +-- Stopped           143     SIGTERM, everything saved
 """
@@ -12,20 +12,21 @@ StageFailure                  reason, message, exit code
 from typing import ClassVar
 
 from speechmodel_api.exit_codes import ExitCode
+from speechmodel_api.reasons import Reason
 
 
 class StageFailure(Exception):
-    """Ends a stage; `reason` is CamelCase for a condition, the message says what happened and what to do."""
+    """Ends a stage. The message says what happened, to which file or field, and what to do next."""
 
     code: ClassVar[ExitCode] = ExitCode.TRY_AGAIN
 
-    def __init__(self, reason: str, message: str) -> None:
+    def __init__(self, reason: Reason, message: str) -> None:
         super().__init__(message)
         self.reason = reason
 
 
 class BadInput(StageFailure):
-    """The input document cannot be understood."""
+    """The input document cannot be read."""
 
     code = ExitCode.BAD_INPUT
 
@@ -37,13 +38,13 @@ class BadData(StageFailure):
 
 
 class ArtefactMissing(StageFailure):
-    """A file of an earlier stage is gone or damaged."""
+    """A file of an earlier stage is gone or damaged. That stage runs again."""
 
     code = ExitCode.ARTEFACT_MISSING
 
 
 class TryAgain(StageFailure):
-    """Something that may heal by itself."""
+    """The problem may go away without an edit of the spec."""
 
     code = ExitCode.TRY_AGAIN
 
@@ -60,4 +61,4 @@ class Stopped(StageFailure):
     code = ExitCode.STOPPED
 
     def __init__(self, message: str) -> None:
-        super().__init__("Stopped", message)
+        super().__init__(Reason.STOPPED, message)

@@ -1,4 +1,5 @@
-"""A stage program from start to exit: reads the input document, runs the stage, writes the result, exits with the right code.
+"""A stage program from start to exit: read the input document, run the stage, write the result,
+exit with its code.
 
 if __name__ == "__main__":
     run_stage(ConvertInput, convert)
@@ -19,6 +20,7 @@ from pydantic import ValidationError
 from speechmodel_api.base import Document
 from speechmodel_api.exit_codes import ExitCode
 from speechmodel_api.progress import StepProgress, TrainProgress
+from speechmodel_api.reasons import Reason
 from speechmodel_api.stages import INPUT_VARIABLE, RESULT_LIMIT, RESULT_VARIABLE, StageError, StageResult
 
 from speechmodel_stagekit.errors import BadInput, StageFailure, Stopped, TryAgain
@@ -30,15 +32,17 @@ Output = TypeVar("Output", bound=Document)
 
 _CUT = " ..."
 _FULL = {errno.ENOSPC, errno.EDQUOT}
+
 stop_requested = threading.Event()
-"""Set by SIGTERM and SIGINT. A stage that can save its work looks at it; for the others the frame ends the process at once."""
+"""Set by SIGTERM and SIGINT. A stage with `handles_stop` watches it; any other ends at once."""
 
 
 def run_stage(input_type: type[Input], stage: Callable[[Input], Document], *, handles_stop: bool = False) -> NoReturn:
     """Run `stage` on the document in STAGE_INPUT and exit.
 
-    With `handles_stop` the stage watches `stop_requested` and raises Stopped once its work is saved; otherwise SIGTERM ends it
-    at once with 143, which is safe because a stage's folder only appears when it is complete.
+    With `handles_stop` the stage watches `stop_requested` and raises Stopped once its work is
+    saved. Otherwise SIGTERM ends it at once with 143, which is safe: a stage's folder appears only
+    when it is complete.
     """
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     _listen_for_stop(leave_at_once=not handles_stop)
@@ -46,7 +50,7 @@ def run_stage(input_type: type[Input], stage: Callable[[Input], Document], *, ha
     _write(result)
     sys.stdout.flush()
     logging.shutdown()
-    os._exit(code)  # native threads (BLAS, S3 transfers) must not hold up or change the exit code
+    os._exit(code)  # native threads (BLAS, S3 transfers) must not delay the exit or change its code
 
 
 def report(progress: TrainProgress | StepProgress) -> None:
@@ -55,7 +59,7 @@ def report(progress: TrainProgress | StepProgress) -> None:
 
 
 def _attempt(input_type: type[Input], stage: Callable[[Input], Document]) -> tuple[bytes, ExitCode]:
-    """The encoded result and the exit code."""
+    """Return the encoded result and the exit code."""
     try:
         return encode_result(StageResult(output=stage(_read(input_type)))), ExitCode.DONE
     except StageFailure as failure:
@@ -63,42 +67,50 @@ def _attempt(input_type: type[Input], stage: Callable[[Input], Document]) -> tup
         return _failed(failure.reason, str(failure)), failure.code
     except OSError as error:
         log.exception("system error")
-        reason = "DiskFull" if error.errno in _FULL else "SystemError"
-        advice = "; enlarge the workspace claim (training.storage)" if reason == "DiskFull" else ""
-        return _failed(reason, f"{error}{advice}"), ExitCode.TRY_AGAIN
+        if error.errno in _FULL:
+            return _failed(
+                Reason.DISK_FULL, f"{error}; enlarge the workspace claim (training.storage)"
+            ), ExitCode.TRY_AGAIN
+        return _failed(Reason.SYSTEM_ERROR, str(error)), ExitCode.TRY_AGAIN
     except MemoryError:
         log.exception("out of memory")
-        return _failed("OutOfMemory", "the process ran out of memory; raise the memory limit"), ExitCode.TRY_AGAIN
+        return _failed(
+            Reason.OUT_OF_MEMORY, "the process ran out of memory; raise the memory limit"
+        ), ExitCode.TRY_AGAIN
     except Exception as error:
         log.exception("unexpected error")
-        return _failed("InternalError", f"{type(error).__name__}: {error}"), ExitCode.TRY_AGAIN
+        return _failed(Reason.INTERNAL_ERROR, f"{type(error).__name__}: {error}"), ExitCode.TRY_AGAIN
 
 
 def _read(input_type: type[Input]) -> Input:
     text = os.environ.get(INPUT_VARIABLE)
     if text is None:
-        raise BadInput("BadInput", f"the environment variable {INPUT_VARIABLE} with the input document is missing")
+        raise BadInput(
+            Reason.BAD_INPUT, f"the environment variable {INPUT_VARIABLE} is missing; it holds the input document"
+        )
     try:
         return input_type.model_validate_json(text)
     except ValidationError as error:
-        raise BadInput("BadInput", f"{INPUT_VARIABLE} is no {input_type.__name__}: {error}") from error
+        raise BadInput(Reason.BAD_INPUT, f"{INPUT_VARIABLE} is not a valid {input_type.__name__}: {error}") from error
 
 
-def _failed(reason: str, message: str) -> bytes:
+def _failed(reason: Reason, message: str) -> bytes:
     return encode_result(StageResult(error=StageError(reason=reason, message=message)))
 
 
 def encode_result(result: StageResult[Document]) -> bytes:
-    """The result as UTF-8 JSON of at most RESULT_LIMIT bytes; a message that is too long loses its end, never its beginning.
+    """Return the result as UTF-8 JSON of at most RESULT_LIMIT bytes. A message that is too long
+    loses its end.
 
-    Raises TryAgain("OutputTooLarge"): half an output would be none.
+    Raises TryAgain (OutputTooLarge) for an output that is too long, since it cannot be cut.
     """
     raw = _json(result)
     if len(raw) <= RESULT_LIMIT:
         return raw
     if result.error is None:
         raise TryAgain(
-            "OutputTooLarge", f"the stage is done, but its output has {len(raw)} bytes, more than {RESULT_LIMIT}"
+            Reason.OUTPUT_TOO_LARGE,
+            f"the stage is done, but its output has {len(raw)} bytes, more than {RESULT_LIMIT}; please report this",
         )
     reason, kept = result.error.reason, result.error.message
     while len(raw) > RESULT_LIMIT:
@@ -108,7 +120,7 @@ def encode_result(result: StageResult[Document]) -> bytes:
 
 
 def _json(result: StageResult[Document]) -> bytes:
-    # outputs are typed by their stage: serialise what is there, not what the envelope declares
+    # an output has the fields of its stage, which the envelope does not declare
     return result.model_dump_json(by_alias=True, exclude_none=True, serialize_as_any=True).encode()
 
 

@@ -1,4 +1,4 @@
-"""Clips -> padded tensors, made ahead of the network by a thread."""
+"""Clips -> padded tensors, made by a thread ahead of the network."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -6,34 +6,38 @@ from itertools import islice
 
 import numpy as np
 import tensorflow as tf
+from speechmodel_stagekit.dataset import Clip
 
-from speechmodel_training.audio import COEFFICIENTS
-from speechmodel_training.dataset import Clip
-from speechmodel_training.features import clip_features, read_samples
+from speechmodel_training.augmentation import Augmentation, AugmentedClip
+from speechmodel_training.features import COEFFICIENTS, clip_features, read_samples
 from speechmodel_training.learner import Batch
-from speechmodel_training.room import Heard, Room
-from speechmodel_training.schedule import Clips
+from speechmodel_training.schedule import ClipIndexes
 
 _AHEAD = 2
+"""Batches that wait for the network."""
 
 
 class BatchMaker:
-    """Makes batches of the clips of one part, each clip heard in a room of its own.
+    """Makes batches of the clips of one part, each clip augmented on its own.
 
-    Nothing is kept in memory: a core makes features at about 1200 times the speed of speech.
+    Features are computed again in every epoch: one core makes them about 1200 times faster than
+    speech.
     """
 
-    def __init__(self, clips: Sequence[Clip], alphabet: Sequence[str], room: Room) -> None:
+    def __init__(self, clips: Sequence[Clip], alphabet: Sequence[str], augmentation: Augmentation) -> None:
         self._clips = clips
         self._index = {label: index for index, label in enumerate(alphabet)}
-        self._room = room
+        self._augmentation = augmentation
 
-    def make(self, clips: Clips, epoch: int = 0) -> Batch:
-        """The batch of the clips with these indexes, as they are heard in this epoch."""
-        heard = [self._heard(clip, epoch) for clip in clips]
-        features = [clip_features(each.samples) for each in heard]
+    def make(self, clips: ClipIndexes, epoch: int = 0) -> Batch:
+        """Return the batch of the clips with these indexes, as they are in this epoch.
+
+        Raises ArtefactMissing.
+        """
+        augmented = [self._augmented(clip, epoch) for clip in clips]
+        features = [clip_features(each.samples) for each in augmented]
         frames = [len(each) for each in features]
-        silent = [self._silent(each, clip, total) for each, clip, total in zip(heard, clips, frames, strict=True)]
+        silence = [self._silence(each, clip, total) for each, clip, total in zip(augmented, clips, frames, strict=True)]
         padded = np.zeros((len(clips), max(frames), COEFFICIENTS), np.float32)
         for row, each in zip(padded, features, strict=True):
             row[: len(each)] = each
@@ -42,17 +46,17 @@ class BatchMaker:
             return Batch(
                 tf.constant(padded),
                 tf.constant(frames, tf.int32),
-                tf.constant(silent, tf.int32),
+                tf.constant(silence, tf.int32),
                 _sparse(labels),
                 len(clips),
             )
 
     def lengths(self, epoch: int = 0) -> list[int]:
-        """Frames of every clip, as they are heard in this epoch."""
-        return [clip.frames + sum(self._room.pauses(index, epoch)) for index, clip in enumerate(self._clips)]
+        """Return the frames of every clip in this epoch, its pauses included."""
+        return [clip.frames + sum(self._augmentation.pauses(index, epoch)) for index, clip in enumerate(self._clips)]
 
-    def stream(self, batches: Iterable[Clips], epoch: int = 0) -> Iterator[Batch]:
-        """The batches in order, each made while the ones before it are used."""
+    def stream(self, batches: Iterable[ClipIndexes], epoch: int = 0) -> Iterator[Batch]:
+        """Yield the batches in order, each made while the ones before it are used."""
         waiting = iter(batches)
         with ThreadPoolExecutor(max_workers=1, thread_name_prefix="batches") as thread:
             ahead: list[Future[Batch]] = [thread.submit(self.make, clips, epoch) for clips in islice(waiting, _AHEAD)]
@@ -65,12 +69,14 @@ class BatchMaker:
                 for future in ahead:
                     future.cancel()
 
-    def _silent(self, heard: Heard, clip: int, frames: int) -> int:
-        """Frames before the first speech; whatever their loudness says, room is left for what is said."""
-        return max(0, min(heard.silent_frames, frames - 2 * self._clips[clip].frames_needed))
+    def _silence(self, augmented: AugmentedClip, clip: int, frames: int) -> int:
+        """Return the frames before the speech, but never so many that the transcript has too few
+        frames left.
+        """
+        return max(0, min(augmented.leading_silence, frames - 2 * self._clips[clip].frames_needed))
 
-    def _heard(self, clip: int, epoch: int) -> Heard:
-        return self._room.around(read_samples(self._clips[clip].path), clip=clip, epoch=epoch)
+    def _augmented(self, clip: int, epoch: int) -> AugmentedClip:
+        return self._augmentation.augment(read_samples(self._clips[clip].path), clip=clip, epoch=epoch)
 
 
 def _sparse(labels: Sequence[Sequence[int]]) -> tf.SparseTensor:

@@ -4,15 +4,16 @@ checkpoints/<lineage>/
     owner, lock                                   see ownership.py
     step-000001200-epoch-000015-attempt-0003/     15 finished epochs
         model.index, model.data-00000-of-00001    upstream's 40 tensors by its names, and the averages
-        checkpoint                                upstream's pointer file: `--load_checkpoint_dir <this folder> --load_train last`
+        checkpoint                                upstream's pointer file, for its --load_checkpoint_dir
         state.json                                TrainingState
 
-A folder is written under a name that begins with a dot, fsynced, renamed. The newest is that of the highest step, and of the highest
-epoch among those: the last step of an epoch may be saved before and after the epoch was measured. Kept are the newest
-few, and the one with the lowest dev loss until a better one is there.
+A folder is written under a name that begins with a dot, fsynced and renamed. The newest has the
+highest step, and among equal steps the highest epoch: the last step of an epoch may be saved before
+and after the epoch was measured. The newest few are kept, and the one with the lowest dev loss
+until there is a better one.
 
-Without folders of that kind, upstream's own files (`train-<step>.index`) in the lineage's folder are read: weights, Adam's moments and
-step go on, epochs are counted from 0.
+Without folders of that kind, upstream's own files (`train-<step>.index`) in the lineage's folder
+are read: weights, Adam's moments and step continue, and epochs are counted from 0.
 """
 
 import logging
@@ -42,15 +43,15 @@ _UPSTREAM_POINTER = f'model_checkpoint_path: "{_PREFIX}"\nall_model_checkpoint_p
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A state and its tensors."""
+    """A training state and its tensors."""
 
     state: TrainingState
     tensors: Tensors
-    """Those of learner.tensor_shapes."""
+    """Named and shaped as in learner.tensor_shapes."""
 
 
 class UnreadableCheckpoint(Exception):
-    """A checkpoint is damaged; says which file and how."""
+    """A checkpoint is damaged. The message names the file."""
 
 
 class CheckpointStore:
@@ -64,7 +65,7 @@ class CheckpointStore:
         self._damaged: set[Path] = set()
 
     def save(self, checkpoint: Checkpoint) -> None:
-        """Write a checkpoint and remove those that are not kept any more. Superseded when somebody newer owns the folder."""
+        """Write a checkpoint, then remove those that need not be kept. Raises Superseded."""
         state = checkpoint.state
         target = self._folder / f"step-{state.step:09d}-epoch-{state.epoch:06d}-attempt-{state.attempt:04d}"
         with self._partial(target) as partial:
@@ -73,7 +74,7 @@ class CheckpointStore:
             (partial / "state.json").write_text(state.model_dump_json(by_alias=True, indent=1), encoding="utf-8")
             sync_folder(partial)
             self._ownership.check()
-            if target.exists():  # the same step of the same attempt, after a fall-back from a damaged checkpoint
+            if target.exists():  # the same step, after falling back from a damaged checkpoint
                 shutil.rmtree(target)
             partial.rename(target)
             sync(self._folder)
@@ -81,13 +82,14 @@ class CheckpointStore:
         self._prune()
 
     def check_ownership(self) -> None:
-        """Superseded when somebody newer owns the folder."""
+        """Raise Superseded when a newer attempt owns the folder."""
         self._ownership.check()
 
     def newest(self) -> Checkpoint | None:
-        """The newest that can be read, None when nothing was saved yet.
+        """Return the newest checkpoint that can be read, or None when nothing was saved yet.
 
-        CheckpointsDamaged when there are some and none can be read; CheckpointMismatch when it is of another network or dataset.
+        Raises CheckpointsDamaged when none can be read, CheckpointMismatch when it is of another
+        network or dataset.
         """
         folders = self._newest_first()
         if not folders:
@@ -95,7 +97,10 @@ class CheckpointStore:
         return self._first_readable(folders)
 
     def best(self) -> Checkpoint | None:
-        """The readable one with the lowest dev loss, of equal ones the earliest; without dev losses the newest; None when there is none."""
+        """Return the readable checkpoint with the lowest dev loss, the earliest of equal ones.
+
+        Without dev losses it is the newest. Raises what newest() raises.
+        """
         states = self._states()
         if not states:
             return self.newest()
@@ -137,7 +142,7 @@ class CheckpointStore:
         except UnreadableCheckpoint as error:
             raise CheckpointsDamaged(self._folder, [str(error)]) from error
         tensors |= {average_of(name): tensors[name] for name in self._facts.geometry.weight_shapes()}
-        log.info("going on from upstream's checkpoint %s: step %d; epochs are counted from 0", prefix, step)
+        log.info("continuing from upstream's checkpoint %s: step %d; epochs are counted from 0", prefix, step)
         attempt = self._ownership.owner.attempt
         state = TrainingState(facts=self._facts, attempt=attempt, target="", step=int(tensors["global_step"]))
         return Checkpoint(state, tensors)
@@ -155,7 +160,7 @@ class CheckpointStore:
                 shutil.rmtree(folder)
 
     def _states(self) -> dict[Path, TrainingState]:
-        """Of every checkpoint that is not known to be damaged."""
+        """Return the state of every checkpoint that is not known to be damaged."""
         states = {}
         for folder in self._newest_first():
             if folder in self._damaged:
@@ -173,7 +178,7 @@ class CheckpointStore:
 
     @contextmanager
     def _partial(self, target: Path) -> Iterator[Path]:
-        for left_over in self._folder.glob(".step-*.partial"):  # of a process that was killed: we hold the lock
+        for left_over in self._folder.glob(".step-*.partial"):  # of a killed process: we hold the lock
             shutil.rmtree(left_over)
         partial = target.with_name(f".{target.name}.partial")
         partial.mkdir()
@@ -184,7 +189,7 @@ class CheckpointStore:
 
 
 def read_state(folder: Path) -> TrainingState:
-    """UnreadableCheckpoint when it is missing or damaged."""
+    """Return the state in a checkpoint folder. Raises UnreadableCheckpoint."""
     path = folder / "state.json"
     try:
         return TrainingState.model_validate_json(path.read_bytes())
@@ -193,7 +198,7 @@ def read_state(folder: Path) -> TrainingState:
 
 
 def write_tensors(prefix: Path, tensors: Tensors) -> None:
-    """Files `<prefix>.index` and `<prefix>.data-00000-of-00001`."""
+    """Write the files `<prefix>.index` and `<prefix>.data-00000-of-00001`."""
     names = sorted(tensors)
     with tf.device("CPU:0"):
         tf.raw_ops.SaveV2(
@@ -205,7 +210,11 @@ def write_tensors(prefix: Path, tensors: Tensors) -> None:
 
 
 def read_tensors(prefix: Path, shapes: dict[str, tuple[int, ...]]) -> Tensors:
-    """The tensors of these names. UnreadableCheckpoint when one is missing or damaged, CheckpointMismatch when a shape is another."""
+    """Return the tensors of these names.
+
+    Raises UnreadableCheckpoint when one is missing or damaged, CheckpointMismatch when one has
+    another shape.
+    """
     try:
         reader = tf.train.load_checkpoint(str(prefix))
         found = reader.get_variable_to_shape_map()

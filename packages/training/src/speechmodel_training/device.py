@@ -1,4 +1,4 @@
-"""TensorFlow, set up once before its first operation."""
+"""The set-up of TensorFlow before its first operation."""
 
 import logging
 
@@ -9,10 +9,12 @@ log = logging.getLogger(__name__)
 
 
 def prepare_device() -> None:
-    """Deterministic kernels, as many threads as CPUs may be used, GPU memory taken as it is needed.
+    """Choose deterministic kernels, one thread per available CPU, and GPU memory that grows with
+    the need.
 
-    Runs are equal to the last bit on the same kind of processor with the same number of CPUs. With other vector instructions, or other
-    numbers of threads, sums are rounded in another order, and the weights drift apart step by step.
+    Runs are equal to the last bit on the same kind of processor with the same number of CPUs. Other
+    vector instructions or another number of threads change the order of rounding, and the weights
+    drift apart step by step.
     """
     cpus = available_cpus()
     tf.config.threading.set_intra_op_parallelism_threads(cpus)

@@ -1,12 +1,14 @@
-"""The exported graph of a lineage: `python -m speechmodel_training.export` exports what is there, without training.
+"""The exported graph of a lineage: `python -m speechmodel_training.export` exports it without
+training.
 
-Its input is that of train.
+It takes the input document of train.
 """
 
 import logging
 from pathlib import Path
 
 from speechmodel_api.stages import TrainInput, TrainOutput
+from speechmodel_api.workspace import GRAPH, HISTORY, Workspace
 from speechmodel_stagekit.artefacts import file_digest, once
 from speechmodel_stagekit.program import run_stage
 
@@ -19,30 +21,34 @@ from speechmodel_training.lineage import Lineage, open_lineage
 
 log = logging.getLogger(__name__)
 
-GRAPH = "output_graph.pb"
-HISTORY = "training.csv"
-
 
 def export(document: TrainInput) -> TrainOutput:
-    """Fill `exports/<key>/` from the checkpoints of the lineage; NothingToExport when there are none."""
+    """Fill `exports/<key>/` from the checkpoints of the lineage.
+
+    Raises NothingToExport when there are none.
+    """
     prepare_device()
 
     def make(folder: Path) -> TrainOutput:
         with open_lineage(document) as lineage:
             return export_graph(lineage, document.key, folder)
 
-    return once(Path(document.workspace) / "exports" / document.key, TrainOutput, make)
+    return once(Workspace(document.workspace).export(document.key), TrainOutput, make)
 
 
 def export_graph(lineage: Lineage, key: str, folder: Path) -> TrainOutput:
-    """Write output_graph.pb and training.csv: the averaged weights of the best dev epoch, of the last one without dev clips."""
+    """Write the graph and the history to `folder`.
+
+    The graph has the averaged weights of the epoch with the lowest dev loss, or of the last epoch
+    without dev clips.
+    """
     newest, chosen = lineage.store.newest(), lineage.store.best()
     if newest is None or chosen is None or not newest.state.history:
         raise NothingToExport(lineage.folder)
     log.info("exporting epoch %d, step %d", chosen.state.epoch, chosen.state.step)
     graph = folder / GRAPH
     weights = {name: chosen.tensors[average_of(name)] for name in lineage.facts.geometry.weight_shapes()}
-    graph.write_bytes(frozen_graph(weights, lineage.dataset.alphabet, lineage.language))
+    graph.write_bytes(frozen_graph(weights, lineage.training_set.alphabet, lineage.language))
     write_history(folder / HISTORY, newest.state.history)
     lineage.ownership.check()
     last = newest.state.history[-1]

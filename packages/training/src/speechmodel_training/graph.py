@@ -1,7 +1,8 @@
 """Weights -> the frozen graph that the DeepSpeech 0.9.3 runtime loads.
 
-Weights are constants with exactly the names of a checkpoint. What the runtime's TensorFlow 2.3 may not know is stripped: it would load
-the graph without a word and hear nothing.
+Weights are constants with exactly the names of a checkpoint. Attributes that the runtime's
+TensorFlow 2.3 does not know are removed: with them it would load the graph without an error and
+give empty transcripts.
 """
 
 import struct
@@ -10,21 +11,21 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
+from speechmodel_api.audio import SAMPLE_RATE, STRIDE, WINDOW
 from tensorflow.core.framework.graph_pb2 import GraphDef
 from tensorflow.python.framework import op_def_registry
 
-from speechmodel_training.audio import COEFFICIENTS, PATCH, SAMPLE_RATE, SPAN, STRIDE, WINDOW
-from speechmodel_training.features import spectral_features
-from speechmodel_training.network import CEILING, CELL, Geometry
+from speechmodel_training.features import COEFFICIENTS, spectral_features
+from speechmodel_training.network import CEILING, CELL, PATCH, SPAN, Geometry
 
 CHUNK = 16
-"""Frames that the runtime feeds at a time."""
+"""Frames that the runtime feeds at once."""
 BEAM_WIDTH = 500
-"""What the runtime uses until it is told otherwise."""
+"""The runtime's default for this graph."""
 GRAPH_VERSION = 6
-"""The runtime refuses less."""
+"""The lowest version that the runtime accepts."""
 PRODUCER = 440
-"""Of the graph's version stamp: TensorFlow 2.3's."""
+"""Version stamp of the graph: that of TensorFlow 2.3."""
 KERNELS = frozenset(
     {
         *(
@@ -41,13 +42,15 @@ KERNELS = frozenset(
         *("MatMul", "Max", "Mfcc", "Minimum", "Pack", "Placeholder", "Relu", "Reshape", "Softmax", "Transpose"),
     }
 )
-"""Ops of the exported graph, all of them in the list that the runtime 0.9.3 was built with (native_client/BUILD upstream)."""
+"""Ops of the exported graph. Runtime 0.9.3 was built with all of them (native_client/BUILD
+upstream)."""
 
 
 def frozen_graph(weights: Mapping[str, npt.NDArray[np.generic]], alphabet: Sequence[str], language: str) -> bytes:
-    """A serialised GraphDef; equal arguments give equal bytes.
+    """Return a serialised GraphDef; equal arguments give equal bytes.
 
-    ValueError when the output layer does not fit the alphabet: the runtime would crash or talk nonsense.
+    Raises ValueError when the output layer does not fit the alphabet, since such a graph crashes
+    the runtime.
     """
     units, classes = weights["layer_6/weights"].shape
     geometry = Geometry(units, len(alphabet))
@@ -68,22 +71,25 @@ def frozen_graph(weights: Mapping[str, npt.NDArray[np.generic]], alphabet: Seque
 
 
 def pack_alphabet(alphabet: Sequence[str]) -> bytes:
-    """u16 count, then per label: u16 index, u16 length, UTF-8; little endian."""
+    """Return the alphabet as the runtime reads it: u16 count, then per label u16 index, u16 length
+    and UTF-8; little endian.
+    """
     encoded = [label.encode() for label in alphabet]
     packed = [struct.pack("<HH", index, len(label)) + label for index, label in enumerate(encoded)]
     return struct.pack("<H", len(encoded)) + b"".join(packed)
 
 
 def _features() -> None:
-    """`input_samples` [512] -> `mfccs` [1, 26]"""
+    """Add `input_samples` [512] -> `mfccs` [1, 26]."""
     window = tf.compat.v1.placeholder(tf.float32, [WINDOW], "input_samples")
     tf.raw_ops.Identity(input=spectral_features(tf.raw_ops.ExpandDims(input=window, axis=-1)), name="mfccs")
 
 
 def _acoustic_model(weights: Mapping[str, tf.Tensor], units: int, classes: int) -> None:
-    """`input_node` [1, 16, 19, 26] and the state before -> `logits` [16, 1, classes] and the state after `input_lengths` frames.
+    """Add `input_node` [1, 16, 19, 26] and the old state -> `logits` [16, 1, classes] and the state
+    after `input_lengths` frames.
 
-    `logits` are probabilities: the name is upstream's.
+    `logits` holds probabilities; the name is upstream's.
     """
     ops = tf.raw_ops
     patches = tf.compat.v1.placeholder(tf.float32, [1, CHUNK, SPAN, COEFFICIENTS], "input_node")
@@ -138,7 +144,9 @@ def _metadata(alphabet: Sequence[str], language: str) -> None:
 
 
 def _strip(definition: GraphDef) -> None:
-    """Remove attributes that say nothing or that only newer versions of TensorFlow know."""
+    """Remove attributes with default values, which newer versions of TensorFlow may have added, and
+    internal ones.
+    """
     for node in definition.node:
         defaults = {
             attribute.name: attribute.default_value

@@ -8,7 +8,9 @@ from speechmodel_training.state import EpochRecord
 
 
 def write_history(path: Path, history: Iterable[EpochRecord]) -> None:
-    """One row per epoch that the lineage knows, earlier runs included; `dev_loss` is empty without dev clips."""
+    """Write one row per epoch of the lineage, earlier runs included. `dev_loss` is empty without
+    dev clips.
+    """
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=list(EpochRecord.model_fields), lineterminator="\n")
         writer.writeheader()

@@ -1,4 +1,4 @@
-"""Weights that learn: Adam, the compiled training step, the average of the weights, and the named tensors of a checkpoint."""
+"""Adam, the compiled training step, the averaged weights, and the tensors of a checkpoint."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,33 +7,36 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from speechmodel_training.audio import COEFFICIENTS
+from speechmodel_training.features import COEFFICIENTS
 from speechmodel_training.network import Dropout, Geometry, fresh_weights, logits
 
 BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8
-"""Adam's, in the form of TensorFlow 1: epsilon is added outside of the bias correction."""
+"""Constants of Adam in the form of TensorFlow 1, which adds epsilon outside of the bias correction."""
 
 Tensors = dict[str, npt.NDArray[np.generic]]
-"""A checkpoint's content by name: 12 weights, `<weight>/Adam`, `<weight>/Adam_1` and `<weight>/ExponentialMovingAverage`, and 4 scalars."""
+"""The tensors of a checkpoint by name: 12 weights, of each also `<weight>/Adam`, `<weight>/Adam_1`
+and `<weight>/ExponentialMovingAverage`, and 4 scalars."""
 
 AVERAGE_DECAY = 0.99
-"""Of the moving average of the weights, which is what dev clips measure and what is exported: at a constant learning rate the weights
-themselves go up and down around it (decision 4). Lower in the first 890 steps, as tf.train.ExponentialMovingAverage has it."""
+"""Decay of the moving average of the weights, which dev clips measure and which is exported: at a
+constant learning rate the weights themselves oscillate around it (decision 4). It is lower in
+the first 890 steps, as in tf.train.ExponentialMovingAverage."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Clips, padded to the longest."""
+    """Clips, padded to the longest one."""
 
     features: tf.Tensor
-    """float32 [batch, time, 26], zeros after a clip's end"""
+    """float32 [batch, time, 26], zeros after the end of a clip"""
     frames: tf.Tensor
-    """int32 [batch]"""
-    silent_frames: tf.Tensor
-    """int32 [batch]: before the first speech"""
+    """int32 [batch], frames of each clip"""
+    leading_silence: tf.Tensor
+    """int32 [batch], frames before the speech"""
     labels: tf.SparseTensor
-    """int32 [batch, labels]: alphabet indexes"""
+    """int32 [batch, labels], alphabet indexes"""
     clips: int
+    """Clips in the batch."""
 
 
 class Learner:
@@ -55,16 +58,22 @@ class Learner:
             tf.TensorSpec([None], tf.int32),
             tf.SparseTensorSpec([None, None], tf.int32),
         ]
-        silent_frames = tf.TensorSpec([None], tf.int32)
-        self._train = tf.function(self._train_eagerly, input_signature=[*batch, silent_frames])
+        leading_silence = tf.TensorSpec([None], tf.int32)
+        self._train = tf.function(self._train_eagerly, input_signature=[*batch, leading_silence])
         self._losses = tf.function(self._losses_eagerly, input_signature=batch)
 
     def train(self, batch: Batch) -> None:
-        """One step of Adam on the batch: CTC loss plus what is said in silence. Adds the clips' CTC losses to `loss_sum`."""
-        self._train(batch.features, batch.frames, batch.labels, batch.silent_frames)
+        """Make one step of Adam on CTC loss plus the loss in leading silence.
+
+        Adds the clips' CTC losses to `loss_sum`.
+        """
+        self._train(batch.features, batch.frames, batch.labels, batch.leading_silence)
 
     def loss_of(self, batch: Batch) -> float:
-        """Sum of the clips' CTC losses with the averaged weights, without dropout and without learning."""
+        """Return the sum of the clips' CTC losses with the averaged weights and without dropout.
+
+        Nothing is learned.
+        """
         return float(self._losses(batch.features, batch.frames, batch.labels))
 
     @property
@@ -74,7 +83,10 @@ class Learner:
 
     @property
     def loss_sum(self) -> float:
-        """Sum of the CTC losses of the clips trained on since it was last set. NaN, once there, stays."""
+        """Sum of the CTC losses of the clips trained on since it was last set.
+
+        It stays NaN once it is NaN.
+        """
         return float(self._loss_sum)
 
     @loss_sum.setter
@@ -82,16 +94,18 @@ class Learner:
         self._loss_sum.assign(value)
 
     def sum_of_magnitudes(self) -> float:
-        """Of all weights and moments: infinite or NaN as soon as one of them is."""
+        """Return the sum over all weights and moments, which is infinite or NaN as soon as one of
+        them is.
+        """
         tensors = (*self._weights.values(), *self._first.values(), *self._second.values())
         return float(tf.add_n([tf.reduce_sum(tf.abs(tensor)) for tensor in tensors]))
 
     def tensors(self) -> Tensors:
-        """A copy of all that a checkpoint holds."""
+        """Return a copy of the tensors of a checkpoint."""
         return {name: np.asarray(variable.numpy()) for name, variable in self._named().items()}
 
     def load(self, tensors: Mapping[str, npt.NDArray[np.generic]]) -> None:
-        """Go on from a checkpoint's content; the learning rate stays the one given to this run."""
+        """Continue from the tensors of a checkpoint. The learning rate stays that of this run."""
         for name, variable in self._named().items():
             if variable is not self._learning_rate:
                 variable.assign(tensors[name])
@@ -109,12 +123,12 @@ class Learner:
         return named
 
     def _train_eagerly(
-        self, features: tf.Tensor, frames: tf.Tensor, labels: tf.SparseTensor, silent_frames: tf.Tensor
+        self, features: tf.Tensor, frames: tf.Tensor, labels: tf.SparseTensor, leading_silence: tf.Tensor
     ) -> None:
         with tf.GradientTape() as tape:
             outputs = logits(self._weights, features, self._dropout)
             losses = _ctc_losses(outputs, frames, labels)
-            loss = tf.reduce_mean(losses + _losses_in_silence(outputs, silent_frames))
+            loss = tf.reduce_mean(losses + _silence_losses(outputs, leading_silence))
         gradients = tape.gradient(loss, self._weights)
         for name, weight in self._weights.items():
             tf.raw_ops.ResourceApplyAdam(
@@ -143,13 +157,13 @@ class Learner:
 
 
 def tensor_shapes(geometry: Geometry) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of all that a checkpoint of ours holds: upstream's, and the averages."""
+    """Return the names and shapes in our checkpoints: those of upstream, and the averages."""
     averages = {average_of(name): shape for name, shape in geometry.weight_shapes().items()}
     return upstream_shapes(geometry) | averages
 
 
 def upstream_shapes(geometry: Geometry) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of all that a checkpoint of upstream's holds."""
+    """Return the names and shapes in a checkpoint of upstream."""
     shapes: dict[str, tuple[int, ...]] = dict.fromkeys(
         ("beta1_power", "beta2_power", "global_step", "learning_rate"), ()
     )
@@ -159,16 +173,23 @@ def upstream_shapes(geometry: Geometry) -> dict[str, tuple[int, ...]]:
 
 
 def average_of(weight: str) -> str:
-    """The name of a weight's average in a checkpoint, as tf.train.ExponentialMovingAverage has it."""
+    """Return the name of a weight's average in a checkpoint, as tf.train.ExponentialMovingAverage
+    gives it.
+    """
     return f"{weight}/ExponentialMovingAverage"
 
 
 def _ctc_losses(outputs: tf.Tensor, frames: tf.Tensor, labels: tf.SparseTensor) -> tf.Tensor:
-    """[batch]; the blank is the last class, repeated labels are merged in the path, not in the target."""
+    """Return the losses, [batch].
+
+    The blank is the last class; repeats are merged in the path, not in the labels.
+    """
     return tf.compat.v1.nn.ctc_loss(labels=labels, inputs=outputs, sequence_length=frames)
 
 
-def _losses_in_silence(outputs: tf.Tensor, silent_frames: tf.Tensor) -> tf.Tensor:
-    """[batch]: cross entropy with the blank, summed over the frames before the first speech (silence.py says why)."""
-    silent = tf.sequence_mask(silent_frames, tf.shape(outputs)[0], tf.float32)
-    return -tf.reduce_sum(tf.transpose(silent) * tf.nn.log_softmax(outputs)[:, :, -1], axis=0)
+def _silence_losses(outputs: tf.Tensor, leading_silence: tf.Tensor) -> tf.Tensor:
+    """Return the cross entropy with the blank, summed over the frames before the speech, [batch]
+    (see augmentation.py).
+    """
+    mask = tf.sequence_mask(leading_silence, tf.shape(outputs)[0], tf.float32)
+    return -tf.reduce_sum(tf.transpose(mask) * tf.nn.log_softmax(outputs)[:, :, -1], axis=0)

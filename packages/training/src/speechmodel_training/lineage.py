@@ -1,4 +1,4 @@
-"""All that belongs to a lineage, opened for one attempt: dataset, facts, the right to write, checkpoints."""
+"""A lineage opened for one attempt: training set, facts, ownership and checkpoints."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from speechmodel_api.stages import TrainInput
+from speechmodel_api.workspace import Workspace
 
 from speechmodel_training.checkpoints import CheckpointStore
-from speechmodel_training.dataset import Dataset, read_dataset
+from speechmodel_training.dataset import TrainingSet, read_training_set
 from speechmodel_training.ownership import Owner, Ownership, owning
 from speechmodel_training.state import LineageFacts
 
@@ -17,7 +18,7 @@ from speechmodel_training.state import LineageFacts
 class Lineage:
     """A lineage that this process owns."""
 
-    dataset: Dataset
+    training_set: TrainingSet
     language: str
     facts: LineageFacts
     ownership: Ownership
@@ -31,16 +32,19 @@ class Lineage:
 
 @contextmanager
 def open_lineage(document: TrainInput) -> Iterator[Lineage]:
-    """Read and check the dataset, then take the lineage over. Errors are those of read_dataset and owning."""
-    workspace, hyperparameters = Path(document.workspace), document.hyperparameters
-    dataset = read_dataset(workspace / "data" / document.data_key, document.dataset_digest)
+    """Read and check the training set, then own the lineage.
+
+    Raises what read_training_set and owning raise.
+    """
+    workspace, hyperparameters = Workspace(document.workspace), document.hyperparameters
+    training_set = read_training_set(workspace.data(document.data_key), document.dataset_digest)
     facts = LineageFacts(
         hidden_units=hyperparameters.hidden_units,
-        alphabet=dataset.alphabet,
+        alphabet=training_set.alphabet,
         seed=hyperparameters.seed,
-        dataset_digest=dataset.digest,
+        dataset_digest=training_set.digest,
     )
     owner = Owner(owner=document.owner, attempt=document.attempt)
-    with owning(workspace / "checkpoints" / document.lineage, owner) as ownership:
+    with owning(workspace.checkpoints(document.lineage), owner) as ownership:
         store = CheckpointStore(ownership, facts, document.checkpoints.keep)
-        yield Lineage(dataset, document.language, facts, ownership, store)
+        yield Lineage(training_set, document.language, facts, ownership, store)

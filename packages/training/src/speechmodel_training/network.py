@@ -1,6 +1,8 @@
-"""The acoustic model: weights by the names of an upstream checkpoint, and the forward pass for training.
+"""The acoustic model: weights with the names of an upstream checkpoint, and the forward pass for
+training.
 
-layer_1 -> layer_2 -> layer_3 -> LSTM -> layer_5 -> layer_6; there is no layer_4. Dense layers but the last: min(relu(x W + b), 20).
+layer_1 -> layer_2 -> layer_3 -> LSTM -> layer_5 -> layer_6; there is no layer_4. All dense layers
+but the last compute min(relu(x W + b), 20).
 """
 
 from collections.abc import Mapping
@@ -10,16 +12,23 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from speechmodel_training.audio import CONTEXT, PATCH, SPAN
+from speechmodel_training.features import COEFFICIENTS
 from speechmodel_training.lstm import lstm
 
 Array = npt.NDArray[np.float32]
 
+CONTEXT = 9
+"""Frames that the network sees before and after the one that it classifies."""
+SPAN = 2 * CONTEXT + 1
+"""Frames of a patch."""
+PATCH = SPAN * COEFFICIENTS
+"""Inputs of the network per frame: 494, the oldest frame first."""
+
 CELL = "cudnn_lstm/rnn/multi_rnn_cell/cell_0/cudnn_compatible_lstm_cell"
 DENSE = ("layer_1", "layer_2", "layer_3", "layer_5")
-"""Layers with a clipped rectifier, and dropout after it in training."""
+"""Layers with a clipped rectifier, which dropout follows in training."""
 CEILING = 20.0
-"""Of the clipped rectifier."""
+"""Largest output of the clipped rectifier."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +37,8 @@ class Geometry:
 
     hidden_units: int
     labels: int
-    """Labels of the alphabet; the output layer has one class more, the CTC blank, which is the last."""
+    """Labels of the alphabet. The output layer has one class more: the CTC blank, which is the
+    last."""
 
     @property
     def classes(self) -> int:
@@ -36,7 +46,7 @@ class Geometry:
         return self.labels + 1
 
     def weight_shapes(self) -> dict[str, tuple[int, ...]]:
-        """The 12 weights of the network, in the order of the layers."""
+        """Return the names and shapes of the 12 weights, in the order of the layers."""
         n = self.hidden_units
         dense = {
             "layer_1": (PATCH, n),
@@ -53,7 +63,7 @@ class Geometry:
 
 @dataclass(frozen=True)
 class Dropout:
-    """Inverted dropout whose mask depends on nothing but the seed, the optimizer step and the layer."""
+    """Inverted dropout whose mask depends only on the seed, the optimizer step and the layer."""
 
     rate: float
     seed: int
@@ -61,16 +71,20 @@ class Dropout:
     """int64 scalar"""
 
     def __call__(self, values: tf.Tensor, layer: str) -> tf.Tensor:
-        """`values` with a share of `rate` set to zero and the rest scaled up."""
+        """Return `values` with a share of `rate` set to zero and the rest scaled up."""
         if self.rate == 0:
             return values
-        # one stream per layer: seeds are below 2^31 and there are fewer than 8 layers, so the two halves never collide
+        # one stream per layer: seeds are below 2^31 and there are fewer than 8 layers
         seed = tf.stack([tf.constant(self.seed * 8 + DENSE.index(layer), tf.int64), self.step])
         return tf.nn.experimental.stateless_dropout(values, self.rate, seed, rng_alg="philox")
 
 
 def fresh_weights(geometry: Geometry, seed: int) -> dict[str, Array]:
-    """Kernels uniform by Glorot, biases zero. A stateless generator: the same on every device and in every version of TensorFlow."""
+    """Return new weights: kernels uniform by Glorot, biases zero.
+
+    The generator is stateless, so they are the same on every device and in every version of
+    TensorFlow.
+    """
     weights = {}
     for index, (name, shape) in enumerate(geometry.weight_shapes().items()):
         edge = float(np.sqrt(6 / sum(shape))) if len(shape) == 2 else 0.0
@@ -85,7 +99,9 @@ def fresh_weights(geometry: Geometry, seed: int) -> dict[str, Array]:
 
 
 def logits(weights: Mapping[str, tf.Tensor], features: tf.Tensor, dropout: Dropout | None = None) -> tf.Tensor:
-    """Features [batch, time, 26] -> unnormalised log probabilities [time, batch, labels + 1]."""
+    """Return unnormalised log probabilities, [time, batch, labels + 1], for features [batch, time,
+    26].
+    """
     batch, time = tf.shape(features)[0], tf.shape(features)[1]
     units, classes = weights["layer_6/weights"].shape
 
@@ -102,7 +118,11 @@ def logits(weights: Mapping[str, tf.Tensor], features: tf.Tensor, dropout: Dropo
 
 
 def patches(features: tf.Tensor) -> tf.Tensor:
-    """[batch, time, 26] -> [time, batch, 494]: each frame between its 9 predecessors and 9 successors, zeros outside of the clip."""
+    """Return each frame between its 9 predecessors and 9 successors, [time, batch, 494], for
+    features [batch, time, 26].
+
+    Frames outside of the clip are zeros.
+    """
     time = tf.shape(features)[1]
     padded = tf.pad(tf.transpose(features, [1, 0, 2]), [[CONTEXT, CONTEXT], [0, 0], [0, 0]])
     return tf.concat([padded[k : k + time] for k in range(SPAN)], axis=2)

@@ -1,20 +1,21 @@
 """One writer per lineage.
 
-Fencing: the file `owner` names the SpeechModel (uid) and the attempt that may write. An attempt writes its name there when it starts and
-reads it again before every rename and once a second; who finds somebody else's name there has been superseded and ends without writing.
+Fencing: the file `owner` names the SpeechModel (uid) and the attempt that may write. An attempt
+writes its name there when it starts, and reads it again before every rename and once a second. An
+attempt that finds another name there is superseded and ends without writing.
 
-The lock on the file `lock` is a second belt, for two processes of the same attempt and for the moment between reading and renaming. It
-is waited for: a superseded process needs its time to notice and to save nothing.
+The lock on the file `lock` is a second protection, for two processes of the same attempt and for
+the moment between reading and renaming. A new attempt waits for it, since a superseded process
+needs time to notice. The kernel frees it when its process ends.
 """
 
-import fcntl
 import logging
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from filelock import FileLock, Timeout
 from pydantic import ValidationError
 from speechmodel_api.base import Document
 from speechmodel_stagekit.durable import replace_file
@@ -26,15 +27,17 @@ from speechmodel_training.errors import LineageBusy, Superseded
 log = logging.getLogger(__name__)
 
 LOCK_WAIT = 60.0
-"""Seconds."""
+"""Seconds to wait for the lock."""
 _POLL = 0.2
+"""Seconds between two tries."""
 
 
 class Owner(Document):
-    """Who may write."""
+    """The SpeechModel and the attempt that may write."""
 
     owner: str
-    """uid of the SpeechModel; another one takes over whatever the attempt, since its predecessor was deleted."""
+    """uid of the SpeechModel. Another uid takes over whatever the attempt, since its predecessor
+    was deleted."""
     attempt: int
 
     def __str__(self) -> str:
@@ -43,49 +46,58 @@ class Owner(Document):
 
 @dataclass(frozen=True)
 class Ownership:
-    """The right to write to a lineage's folder, until somebody newer takes it."""
+    """The right to write to a lineage's folder, until a newer attempt takes it."""
 
     folder: Path
     owner: Owner
 
     def check(self) -> None:
-        """Superseded when somebody newer has taken the folder over."""
+        """Raise Superseded when the folder has another owner."""
         found = _read(self.folder / "owner")
         if found is None or found.owner != self.owner.owner or found.attempt > self.owner.attempt:
-            raise Superseded(self.folder, self.owner.attempt, str(found or "somebody who removed the owner file"))
+            raise Superseded(self.folder, self.owner.attempt, str(found or "a process that removed the owner file"))
 
     def claim(self) -> None:
-        """Write our name; Superseded when a newer attempt of the same owner is there."""
+        """Write our name.
+
+        Raises Superseded when the folder belongs to a newer attempt of the same owner.
+        """
         path = self.folder / "owner"
         found = _read(path)
         if found and found.owner == self.owner.owner and found.attempt > self.owner.attempt:
             raise Superseded(self.folder, self.owner.attempt, str(found))
         if found != self.owner:
-            replace_file(path, self.owner.model_dump_json(by_alias=True).encode() + b"\n")
+            replace_file(path, self.owner.model_dump_json(by_alias=True) + "\n")
 
 
 @contextmanager
 def owning(folder: Path, owner: Owner, lock_wait: float = LOCK_WAIT) -> Iterator[Ownership]:
-    """Own `folder`, which is made when absent. Superseded, or LineageBusy after `lock_wait` seconds."""
+    """Own `folder`, which is made when absent.
+
+    Raises Superseded, LineageBusy after `lock_wait` seconds, or Stopped.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     ownership = Ownership(folder, owner)
-    ownership.claim()  # first, so that a superseded process that still holds the lock sees it and goes
-    with (folder / "lock").open("a") as lock:
-        _wait_for(lock.fileno(), folder / "lock", lock_wait)
-        ownership.claim()  # again: two that started together may both have written
+    ownership.claim()  # first, so that a superseded process with the lock sees it and ends
+    with _locked(folder / "lock", lock_wait):
+        ownership.claim()  # again, since two that started together may both have written
         yield ownership
 
 
-def _wait_for(lock: int, path: Path, seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            return fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                raise LineageBusy(path, seconds) from None
-        if stop_requested.wait(_POLL):
-            raise Stopped(f"stopped while waiting for {path}; nothing was trained")
+@contextmanager
+def _locked(path: Path, seconds: float) -> Iterator[None]:
+    # a soft lock, filelock's replacement where flock is missing, would outlive a killed process
+    lock = FileLock(path, poll_interval=_POLL, fallback_to_soft=False)
+    try:
+        lock.acquire(seconds, cancel_check=stop_requested.is_set)
+    except Timeout:
+        if stop_requested.is_set():
+            raise Stopped(f"stopped while waiting for {path}; nothing was trained") from None
+        raise LineageBusy(path, seconds) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _read(path: Path) -> Owner | None:

@@ -1,4 +1,4 @@
-"""Where training stands: what a checkpoint's `state.json` says beside the tensors."""
+"""The progress of a lineage: `state.json` of a checkpoint, beside its tensors."""
 
 from typing import Literal, Self
 
@@ -10,7 +10,10 @@ from speechmodel_training.schedule import Segment
 
 
 class LineageFacts(Document):
-    """What makes checkpoints continue each other; a difference means that a folder was mixed up."""
+    """The facts that checkpoints must share to continue each other.
+
+    A difference means that folders were mixed up.
+    """
 
     hidden_units: int
     alphabet: tuple[str, ...]
@@ -19,11 +22,13 @@ class LineageFacts(Document):
 
     @property
     def geometry(self) -> Geometry:
-        """The network's."""
+        """Geometry of the network."""
         return Geometry(self.hidden_units, len(self.alphabet))
 
     def differences(self, other: "LineageFacts") -> list[str]:
-        """`field: other's value in the checkpoint, now this one's` for every field that differs."""
+        """Return a sentence for every field that differs, with the value of `other` (the
+        checkpoint) and this one.
+        """
         return [
             f"{field} was {theirs} and is now {ours}"
             for field in type(self).model_fields
@@ -37,13 +42,13 @@ class EpochRecord(Document):
     epoch: int
     """1 for the first."""
     step: int
-    """Optimizer steps of the lineage at its end."""
+    """Optimizer steps of the lineage at the end of the epoch."""
     loss: float
-    """Mean CTC loss per clip, with dropout, while the weights moved."""
+    """Mean CTC loss per clip over the epoch, with dropout."""
     dev_loss: float | None
-    """Mean CTC loss per dev clip at its end; None without dev clips."""
+    """Mean CTC loss per dev clip at the end of the epoch; None without dev clips."""
     seconds: float
-    """Time spent on training it, interruptions left out."""
+    """Time spent on training, interruptions left out."""
     clips_per_second: float
 
 
@@ -52,55 +57,55 @@ class RunningEpoch(Document):
 
     segments: tuple[Segment, ...] = ()
     clips: int = 0
-    """Clips seen."""
+    """Clips trained on."""
     loss_sum: float = 0.0
     """Sum of their losses."""
     seconds: float = 0.0
 
 
 class TrainingState(Document):
-    """Where training stands. Immutable: every step gives a new one."""
+    """The progress of a lineage. It is immutable: every step gives a new one."""
 
     version: Literal[1] = 1
     facts: LineageFacts
     attempt: int
     """The attempt that wrote it."""
     target: str
-    """Key of the train stage that it was trained for last."""
+    """Key of the train stage that it was last trained for."""
     target_began: int = 0
-    """Finished epochs when training for that key began."""
+    """Finished epochs at the start of the training for that key."""
     epoch: int = Field(default=0, ge=0)
     """Finished epochs."""
     step: int = Field(default=0, ge=0)
     """Optimizer steps."""
     running: RunningEpoch = RunningEpoch()
     history: tuple[EpochRecord, ...] = ()
-    """Epochs that are known: those before an upstream checkpoint was taken over are not."""
+    """Known epochs. Those before an upstream checkpoint was taken over are missing."""
 
     @property
     def dev_loss(self) -> float | None:
-        """Of exactly these weights: None in mid-epoch and without dev clips."""
+        """Dev loss of exactly these weights; None within an epoch and without dev clips."""
         at_epoch_end = bool(self.history) and self.history[-1].step == self.step and not self.running.clips
         return self.history[-1].dev_loss if at_epoch_end else None
 
     @property
     def best_dev_loss(self) -> float | None:
-        """Lowest of all epochs."""
+        """Lowest dev loss of all epochs; None without dev clips."""
         return min((record.dev_loss for record in self.history if record.dev_loss is not None), default=None)
 
     def towards(self, target: str, attempt: int) -> Self:
-        """When `attempt` goes on for the train key `target`."""
+        """Return the state in which `attempt` continues for the train key `target`."""
         state = self.model_copy(update={"attempt": attempt})
         return (
             state if target == self.target else state.model_copy(update={"target": target, "target_began": self.epoch})
         )
 
     def trained_for(self, target: str) -> int:
-        """Epochs that were trained for the train key `target`, by all attempts together."""
+        """Return the epochs that all attempts together trained for the train key `target`."""
         return self.epoch - self.target_began if target == self.target else 0
 
     def with_batch_size(self, batch_size: int) -> Self:
-        """Before the next batch: what follows in this epoch is cut into batches of this size."""
+        """Return the state in which the rest of this epoch is divided into batches of this size."""
         segments = self.running.segments
         if segments and segments[-1].batch_size == batch_size:
             return self
@@ -108,14 +113,14 @@ class TrainingState(Document):
         return self._running(segments=(*begun, Segment(batch_size=batch_size, batches_done=0)))
 
     def after_batch(self, clips: int) -> Self:
-        """One optimizer step later."""
+        """Return the state after one more optimizer step on `clips` clips."""
         *before, last = self.running.segments
         last = last.model_copy(update={"batches_done": last.batches_done + 1})
         state = self._running(segments=(*before, last), clips=self.running.clips + clips)
         return state.model_copy(update={"step": self.step + 1})
 
     def after_epoch(self, *, dev_loss: float | None) -> Self:
-        """The running epoch becomes history."""
+        """Return the state in which the running epoch is finished and part of the history."""
         running = self.running
         record = EpochRecord(
             epoch=self.epoch + 1,
@@ -130,7 +135,9 @@ class TrainingState(Document):
         )
 
     def measured(self, *, loss_sum: float, seconds: float) -> Self:
-        """With the running epoch's loss and time so far, which are read from the trainer only when somebody asks."""
+        """Return the state with the loss and the seconds of the running epoch, which only the
+        trainer knows.
+        """
         return self._running(loss_sum=loss_sum, seconds=seconds)
 
     def _running(self, **changes: object) -> Self:

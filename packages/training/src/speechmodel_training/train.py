@@ -1,8 +1,9 @@
-"""`python -m speechmodel_training.train`: trains a lineage up to its target, then exports the graph."""
+"""train: trains a lineage up to its target, then exports the graph."""
 
 from pathlib import Path
 
 from speechmodel_api.stages import TrainInput, TrainOutput
+from speechmodel_api.workspace import Workspace
 from speechmodel_stagekit.artefacts import once
 from speechmodel_stagekit.program import run_stage
 
@@ -13,7 +14,10 @@ from speechmodel_training.trainer import Target, Trainer
 
 
 def train(document: TrainInput) -> TrainOutput:
-    """Fill `exports/<key>/`, continuing from the newest checkpoint of the lineage; Stopped after SIGTERM, with everything saved."""
+    """Fill `exports/<key>/`, continuing from the newest checkpoint of the lineage.
+
+    Raises Stopped after SIGTERM, with everything saved.
+    """
     prepare_device()
     target = Target(
         key=document.key,
@@ -25,10 +29,10 @@ def train(document: TrainInput) -> TrainOutput:
 
     def make(folder: Path) -> TrainOutput:
         with open_lineage(document) as lineage:
-            Trainer(lineage.dataset, lineage.facts, target, lineage.store).run()
+            Trainer(lineage.training_set, lineage.facts, target, lineage.store).run()
             return export_graph(lineage, document.key, folder)
 
-    return once(Path(document.workspace) / "exports" / document.key, TrainOutput, make)
+    return once(Workspace(document.workspace).export(document.key), TrainOutput, make)
 
 
 if __name__ == "__main__":

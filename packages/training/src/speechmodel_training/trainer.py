@@ -1,4 +1,7 @@
-"""Epochs and steps: from wherever the lineage stands to the target, stoppable after every step."""
+"""Epochs and steps, from the newest checkpoint of the lineage to the target.
+
+Training can stop after every step.
+"""
 
 import logging
 import math
@@ -11,12 +14,12 @@ from speechmodel_api.spec import Hyperparameters
 from speechmodel_stagekit.errors import Stopped
 from speechmodel_stagekit.program import report, stop_requested
 
+from speechmodel_training.augmentation import Augmentation
 from speechmodel_training.batches import BatchMaker
 from speechmodel_training.checkpoints import Checkpoint, CheckpointStore
-from speechmodel_training.dataset import Dataset
+from speechmodel_training.dataset import TrainingSet
 from speechmodel_training.errors import LossDiverged
 from speechmodel_training.learner import Learner
-from speechmodel_training.room import Room
 from speechmodel_training.saving import SaveTimer
 from speechmodel_training.schedule import batches_left, in_order_of_length
 from speechmodel_training.state import LineageFacts, TrainingState
@@ -29,34 +32,34 @@ REPORT_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class Target:
-    """What this run is to reach, and how."""
+    """The goal of this run, and its settings."""
 
     key: str
-    """Of the train stage."""
+    """Key of the train stage."""
     attempt: int
     max_epochs: int
     hyperparameters: Hyperparameters
     every_seconds: float
-    """See saving.py."""
+    """Seconds between saves at most; see saving.py."""
 
 
 class Trainer:
-    """Trains a lineage on a dataset."""
+    """Trains a lineage on a training set."""
 
-    def __init__(self, dataset: Dataset, facts: LineageFacts, target: Target, store: CheckpointStore) -> None:
-        self._dataset = dataset
+    def __init__(self, training_set: TrainingSet, facts: LineageFacts, target: Target, store: CheckpointStore) -> None:
+        self._training_set = training_set
         self._target = target
         self._store = store
         chosen = target.hyperparameters
-        self._batch_size = min(chosen.batch_size, len(dataset.train))
+        self._batch_size = min(chosen.batch_size, len(training_set.train))
         if self._batch_size < chosen.batch_size:
             log.warning("batchSize %d is lowered to the %d training clips", chosen.batch_size, self._batch_size)
         self._learner = Learner(
             facts.geometry, seed=facts.seed, learning_rate=chosen.learning_rate, dropout=chosen.dropout
         )
-        room = Room(facts.seed)
-        self._train_batches = BatchMaker(dataset.train, dataset.alphabet, room)
-        self._dev_batches = BatchMaker(dataset.dev, dataset.alphabet, room)
+        augmentation = Augmentation(facts.seed)
+        self._train_batches = BatchMaker(training_set.train, training_set.alphabet, augmentation)
+        self._dev_batches = BatchMaker(training_set.dev, training_set.alphabet, augmentation)
         self._timer = SaveTimer(target.every_seconds)
         self._unsaved_best: Checkpoint | None = None
         self._state = TrainingState(facts=facts, target=target.key, attempt=target.attempt)
@@ -71,7 +74,7 @@ class Trainer:
     def run(self) -> None:
         """Train until the target is reached and everything is saved.
 
-        Stopped after SIGTERM, with everything saved; LossDiverged when the loss does.
+        Raises Stopped after SIGTERM, with everything saved, and LossDiverged.
         """
         self._report()
         while self._state.epoch < self._target.max_epochs:
@@ -80,7 +83,7 @@ class Trainer:
         self._save()
 
     def _train_epoch(self) -> None:
-        """The batches that the running epoch has left."""
+        """Train on the batches that the running epoch has left."""
         self._state = self._state.with_batch_size(self._batch_size)
         seed, epoch = self._state.facts.seed, self._state.epoch
         lengths = self._train_batches.lengths(epoch)
@@ -120,8 +123,10 @@ class Trainer:
         self._report()
 
     def _dev_loss(self) -> float | None:
-        """Mean loss per dev clip, in the same rooms after every epoch; None without dev clips."""
-        clips = self._dataset.dev
+        """Return the mean loss per dev clip, with the same augmentation after every epoch; None
+        without dev clips.
+        """
+        clips = self._training_set.dev
         if not clips:
             return None
         total = 0.0
@@ -140,7 +145,7 @@ class Trainer:
             )
 
     def _save(self) -> None:
-        """What is not on disk yet: the best weights, and where training stands."""
+        """Save the best weights and the current ones, unless they are on disk."""
         if (self._state.epoch, self._state.step) == self._saved_at:
             return
         began = time.monotonic()
@@ -148,30 +153,34 @@ class Trainer:
         if best and best.state.step != self._state.step:
             self._store.save(best)
             best = None
-        here = best or self._checkpoint()
-        self._store.save(here)
-        self._saved_at = (here.state.epoch, here.state.step)
+        newest = best or self._checkpoint()
+        self._store.save(newest)
+        self._saved_at = (newest.state.epoch, newest.state.step)
         cost = time.monotonic() - began
         self._timer.saved(cost)
-        log.info("saved step %d in %.2f s", here.state.step, cost)
+        log.info("saved step %d in %.2f s", newest.state.step, cost)
 
     def _checkpoint(self) -> Checkpoint:
-        """Where training stands, never with weights that are lost to NaN."""
+        """Return the current state and weights.
+
+        Raises LossDiverged when a weight is infinite or NaN.
+        """
         state = self._measured()
         self._require_finite(state.running.loss_sum, "the training loss")
         self._require_finite(self._learner.sum_of_magnitudes(), "a weight")
         return Checkpoint(state, self._learner.tensors())
 
-    def _require_finite(self, value: float, what: str) -> None:
+    def _require_finite(self, value: float, name: str) -> None:
         if not math.isfinite(value):
-            raise LossDiverged(self._state.epoch, what, self._target.hyperparameters.learning_rate)
+            raise LossDiverged(self._state.epoch, name, self._target.hyperparameters.learning_rate)
 
     def _measured(self) -> TrainingState:
         return self._state.measured(loss_sum=self._learner.loss_sum, seconds=self._clock.seconds)
 
     def _report_at_times(self) -> None:
         if time.monotonic() - self._reported >= REPORT_SECONDS:
-            self._store.check_ownership()  # whoever took over waits for our lock, and saves may be far apart
+            # a newer attempt waits for our lock, and the next save may be far off
+            self._store.check_ownership()
             self._report()
 
     def _report(self) -> None:
@@ -186,7 +195,7 @@ class Trainer:
                 epoch=state.epoch,
                 max_epochs=self._target.max_epochs,
                 step=state.step,
-                fraction=running.clips / len(self._dataset.train),
+                fraction=running.clips / len(self._training_set.train),
                 loss=last.loss if last else loss,
                 dev_loss=last.dev_loss if last else None,
                 clips_per_second=speed or (last.clips_per_second if last else None),
@@ -197,7 +206,7 @@ class Trainer:
 
 
 class _Clock:
-    """Seconds of a running epoch, over interruptions."""
+    """Seconds of a running epoch, interruptions left out."""
 
     def __init__(self, seconds: float) -> None:
         self._before = seconds

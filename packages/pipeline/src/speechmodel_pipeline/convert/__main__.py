@@ -12,15 +12,17 @@ from speechmodel_pipeline.convert.stage import convert, convert_file
 
 
 def main(arguments: list[str]) -> int:
-    """Convert by hand; the exit code is the stage's."""
+    """Convert by hand and return the exit code of the stage."""
     parser = argparse.ArgumentParser(
         prog="python -m speechmodel_pipeline.convert", description="Frozen graph to .pbmm."
     )
     parser.add_argument("source", type=Path, metavar="IN.pb", help="frozen TensorFlow graph")
-    parser.add_argument("target", type=Path, metavar="OUT.pbmm", help="what the DeepSpeech 0.9.3 runtime loads")
+    parser.add_argument(
+        "target", type=Path, metavar="OUT.pbmm", help="memory-mapped graph for the DeepSpeech 0.9.3 runtime"
+    )
     given = parser.parse_args(arguments)
     if ".pbmm" not in given.target.name:
-        parser.error(f"{given.target}: the runtime takes only names with .pbmm in them for memory-mapped models")
+        parser.error(f"{given.target}: name it *.pbmm, or the runtime does not take it for a memory-mapped model")
     try:
         made = convert_file(given.source, given.target)
     except StageFailure as failure:

@@ -2,45 +2,48 @@
 
     check the graph -> map it, while its digest is computed -> check the file -> let the runtime transcribe clips
 
-A graph that the runtime loads is not yet one that it can run: only inference shows it (trial.py).
+The runtime loads graphs that it cannot run. Only a trial shows the difference (trial.py).
 """
 
 import tempfile
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 
+from speechmodel_api.reasons import Reason
 from speechmodel_api.stages import ConvertInput, ConvertOutput
+from speechmodel_api.workspace import GRAPH, MODEL, Workspace
 from speechmodel_runtime import read_graph
 from speechmodel_runtime.errors import ModelError, ModelMissing
 from speechmodel_stagekit.artefacts import file_digest, once, require_file
+from speechmodel_stagekit.dataset import Part, PreparedDataset, open_dataset
 from speechmodel_stagekit.errors import ArtefactMissing, BadData
 
 from speechmodel_pipeline.convert.trial import try_model
-from speechmodel_pipeline.dataset import Dataset, open_dataset
-from speechmodel_pipeline.files import GRAPH, MODEL
 from speechmodel_pipeline.graphdef.errors import GraphDamaged
 from speechmodel_pipeline.graphdef.pbmm import MappedFile, memory_map
-from speechmodel_pipeline.prepare.samples import Part
 
 TRIAL_CLIPS = 3
-"""Enough to see whether the graph runs at all; how well it hears is for evaluate to measure."""
+"""Clips that show that the graph runs; evaluate measures how well."""
 
 
 def convert(task: ConvertInput) -> ConvertOutput:
-    """The model in `exports/<key>/`, made unless it is there already.
+    """Make the model in `exports/<key>/`, unless it is complete.
 
-    Raises ArtefactMissing when graph or clips are gone or not the ones that were meant, BadData("ModelUnusable") when the graph
-    is damaged, was exported with another alphabet, crashes the runtime or cannot be run by it.
+    Raises ArtefactMissing when the graph or the clips are gone or changed, and BadData
+    (ModelUnusable) when the graph is damaged, was exported with another alphabet, crashes the
+    runtime or cannot be run by it.
     """
-    exports = Path(task.workspace) / "exports"
-    return once(exports / task.key, ConvertOutput, lambda folder: _make(task, folder))
+    return once(Workspace(task.workspace).export(task.key), ConvertOutput, lambda folder: _make(task, folder))
 
 
 def convert_file(source: Path, target: Path) -> MappedFile:
-    """Convert by hand: `target` appears when it is complete and tried, on a second of noise. Raises as convert does."""
+    """Convert by hand. `target` appears when it is complete and was tried on a second of noise.
+
+    Raises as convert does.
+    """
     if not source.is_file():
-        raise ArtefactMissing("ArtefactMissing", f"{source} is missing")
+        raise ArtefactMissing(Reason.ARTEFACT_MISSING, f"{source} is missing; correct the path")
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".convert-") as folder:
         partial = Path(folder) / target.name
         made = _map(source, partial)
@@ -50,17 +53,16 @@ def convert_file(source: Path, target: Path) -> MappedFile:
 
 
 def _make(task: ConvertInput, folder: Path) -> ConvertOutput:
-    workspace = Path(task.workspace)
-    source = require_file(workspace / "exports" / task.train_key / GRAPH)
-    clips = _trial_clips(open_dataset(workspace / "data" / task.data_key))
+    workspace = Workspace(task.workspace)
+    source = require_file(workspace.export(task.train_key) / GRAPH)
+    clips = _trial_clips(open_dataset(workspace.data(task.data_key)))
     with ThreadPoolExecutor(1) as pool:
         digest = pool.submit(file_digest, source)  # beside the conversion: hashing releases the GIL
         try:
             made = _map(source, folder / MODEL)
         except BadData:
-            _require_digest(
-                source, digest.result(), task.graph_sha256
-            )  # a damaged file is its producer's to make again
+            # a graph that was damaged after its export is exported again
+            _require_digest(source, digest.result(), task.graph_sha256)
             raise
         _require_digest(source, digest.result(), task.graph_sha256)
     try_model(folder / MODEL, clips)
@@ -73,17 +75,19 @@ def _map(source: Path, target: Path) -> MappedFile:
         made = memory_map(source, target)
         read_graph(target)
     except ModelMissing as error:
-        raise ArtefactMissing("ArtefactMissing", str(error)) from error
+        raise ArtefactMissing(Reason.ARTEFACT_MISSING, str(error)) from error
     except (ModelError, GraphDamaged) as error:
-        raise BadData("ModelUnusable", str(error)) from error
+        raise BadData(Reason.MODEL_UNUSABLE, str(error)) from error
     return made
 
 
 def _require_digest(source: Path, found: str, wanted: str) -> None:
     if found != wanted:
-        raise ArtefactMissing("ArtefactDamaged", f"{source} has the sha256 {found}, not {wanted}; it is exported again")
+        raise ArtefactMissing(
+            Reason.ARTEFACT_DAMAGED, f"{source} has the sha256 {found}, not {wanted}; it is exported again"
+        )
 
 
-def _trial_clips(dataset: Dataset) -> Sequence[Path]:
-    every = (clip.path for part in (Part.TEST, Part.DEV, Part.TRAIN) for clip in dataset.clips(part))
-    return [require_file(path) for path, _ in zip(every, range(TRIAL_CLIPS), strict=False)]
+def _trial_clips(dataset: PreparedDataset) -> list[Path]:
+    clips = (clip for part in (Part.TEST, Part.DEV, Part.TRAIN) for clip in dataset.clips(part))
+    return [require_file(clip.path) for clip in islice(clips, TRIAL_CLIPS)]

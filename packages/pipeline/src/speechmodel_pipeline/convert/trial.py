@@ -1,7 +1,9 @@
-"""The runtime transcribes with a new model, in a process of its own: what crashes there becomes a clear error here.
+"""A trial of a new model: the runtime transcribes with it in a process of its own, so that a crash
+becomes a clear error.
 
-The runtime loads graphs that it cannot run, and then gives empty text with code 0. So does a weak model that heard nothing, with
-the same confidence of 0. What tells them apart is the runtime's own line on standard error for every step that failed.
+The runtime loads graphs that it cannot run, and then gives empty text with code 0 and confidence 0.
+A weak model that recognises nothing gives the same. Only the runtime's line on standard error for
+every failed step tells them apart.
 """
 
 import json
@@ -13,88 +15,94 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from speechmodel_api.audio import SAMPLE_RATE
+from speechmodel_api.reasons import Reason
 from speechmodel_runtime import Model, Pcm, load
-from speechmodel_runtime.audio import SAMPLE_RATE
 from speechmodel_runtime.errors import LibraryError, SpeechRuntimeError
 from speechmodel_stagekit.errors import BadConfiguration, BadData, TryAgain
 
 SECONDS = 300
-"""A model of 2048 units needs some 5 s for its first clip on a busy machine (deepspeech-facts: 5.3 s)."""
+"""Longest trial. A model of 2048 units needed 5.3 s for its first clip on a busy machine."""
 FAILED_STEP = "Error running session: "
-"""How the runtime begins its line about a step that failed (native_client/tfmodelstate.cc of 0.9.3)."""
+"""Start of the runtime's line about a failed step (native_client/tfmodelstate.cc of 0.9.3)."""
 QUOTED = 400
-"""Characters of the runtime's own words in an error."""
+"""Characters of the runtime's own message that an error quotes at most."""
 
 
 @dataclass(frozen=True)
-class Heard:
-    """What the model heard in one clip."""
+class TrialTranscript:
+    """The transcript of one clip of the trial."""
 
     clip: str
     text: str
     confidence: float
 
 
-def try_model(model: Path, clips: Sequence[Path]) -> list[Heard]:
-    """What `model` hears in `clips`, or in a second of noise when there are none.
+def try_model(model: Path, clips: Sequence[Path]) -> list[TrialTranscript]:
+    """Return the transcripts of `clips`, or of a second of noise without clips.
 
-    Raises BadData("ModelUnusable") when the runtime refuses the model, crashes, or cannot run its graph; TryAgain when it was killed
-    or took longer than SECONDS; BadConfiguration when there is no runtime here.
+    Raises BadData (ModelUnusable) when the runtime rejects the model, crashes or cannot run its
+    graph, TryAgain when the trial was killed or took longer than SECONDS, and BadConfiguration when
+    libdeepspeech is missing.
     """
     command = [sys.executable, "-m", __spec__.name, str(model), *map(str, clips)]
     try:
         done = subprocess.run(command, capture_output=True, timeout=SECONDS, check=False)
     except subprocess.TimeoutExpired as error:
         raise TryAgain(
-            "TrialTimedOut", f"{model.name}: the runtime did not finish {len(clips)} clips in {SECONDS} s"
+            Reason.TRIAL_TIMED_OUT,
+            f"{model.name}: the runtime did not finish {len(clips)} clips in {SECONDS} s; it is tried again",
         ) from error
-    said = done.stderr.decode(errors="replace")
+    log = done.stderr.decode(errors="replace")
     if done.returncode == -signal.SIGKILL:
         raise TryAgain(
-            "OutOfMemory", f"the trial of {model.name} was killed; raise the memory limit of the convert pod"
+            Reason.OUT_OF_MEMORY, f"the trial of {model.name} was killed; raise the memory limit of the convert pod"
         )
     if done.returncode < 0:
         crash = signal.Signals(-done.returncode).name
-        raise BadData("ModelUnusable", f"{model.name} crashes the runtime ({crash}); export it again{_quoted(said)}")
+        raise BadData(
+            Reason.MODEL_UNUSABLE, f"{model.name} crashes the runtime ({crash}); export it again{_quoted(log)}"
+        )
     if done.returncode == _NO_LIBRARY:
-        raise BadConfiguration("RuntimeMissing", done.stdout.decode(errors="replace").strip())
+        raise BadConfiguration(Reason.RUNTIME_MISSING, done.stdout.decode(errors="replace").strip())
     if done.returncode:
         problem = done.stdout.decode(errors="replace").strip() or f"ended with {done.returncode}"
-        raise BadData("ModelUnusable", f"the runtime cannot use {model.name}: {problem}{_quoted(said)}")
-    if FAILED_STEP in said:
-        failed = said.split(FAILED_STEP, 1)[1].splitlines()[0]
+        raise BadData(Reason.MODEL_UNUSABLE, f"the runtime cannot use {model.name}: {problem}{_quoted(log)}")
+    if FAILED_STEP in log:
+        failed = log.split(FAILED_STEP, 1)[1].splitlines()[0]
         raise BadData(
-            "ModelUnusable",
+            Reason.MODEL_UNUSABLE,
             f"{model.name} loads, but the runtime cannot run its graph: {failed[:QUOTED]}; export it for TensorFlow 2.3",
         )
-    return [Heard(**heard) for heard in json.loads(done.stdout)]
+    return [TrialTranscript(**transcript) for transcript in json.loads(done.stdout)]
 
 
 _NO_LIBRARY = 3
 _REFUSED = 4
 
 
-def _quoted(said: str) -> str:
-    """The end of what the runtime wrote: where the reason is, if it gave one."""
-    words = " ".join(said.split())[-QUOTED:]
-    return f"; it said: {words}" if words else ""
+def _quoted(log: str) -> str:
+    """Return the end of the runtime's log for a message, which has the reason if it gave one."""
+    words = " ".join(log.split())[-QUOTED:]
+    return f"; its log ends with: {words}" if words else ""
 
 
 def _main(model: str, clips: Sequence[str]) -> int:
     try:
         with Model(model) as loaded:
-            heard = [_hear(loaded, Path(clip).name, load(clip)) for clip in clips] or [_hear(loaded, "noise", _noise())]
+            transcripts = [_transcribe(loaded, Path(clip).name, load(clip)) for clip in clips]
+            transcripts = transcripts or [_transcribe(loaded, "noise", _noise())]
     except LibraryError as error:
         print(error)
         return _NO_LIBRARY
     except SpeechRuntimeError as error:
         print(error)
         return _REFUSED
-    print(json.dumps(heard))
+    print(json.dumps(transcripts))
     return 0
 
 
-def _hear(model: Model, name: str, pcm: Pcm) -> dict[str, str | float]:
+def _transcribe(model: Model, name: str, pcm: Pcm) -> dict[str, str | float]:
     transcript = model.transcribe(pcm)
     return {"clip": name, "text": transcript.text, "confidence": transcript.confidence}
 

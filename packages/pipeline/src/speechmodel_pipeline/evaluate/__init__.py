@@ -1,1 +1,3 @@
-"""evaluate: word and character errors of the converted model on the test clips, heard by the runtime that serves it."""
+"""evaluate: word and character errors of the converted model on the test clips, by the runtime that
+serves it.
+"""

@@ -1,17 +1,17 @@
-"""Word and character errors, as jiwer counts them."""
+"""Word and character errors, counted by jiwer."""
 
 from collections.abc import Sequence
 
 import jiwer
 
-from speechmodel_pipeline.evaluate.report import ClipResult, Errors
+from speechmodel_pipeline.evaluation_report import ClipResult, Errors
 
 WORST = 20
-"""Clips that the report names first."""
+"""Clips in the report's list of the worst."""
 
 
 def clip_result(clip: str, seconds: float, reference: str, hypothesis: str, confidence: float) -> ClipResult:
-    """The figures of one clip; `reference` is not empty."""
+    """Return the figures of one clip. `reference` must not be empty."""
     return ClipResult(
         clip=clip,
         seconds=round(seconds, 3),
@@ -24,17 +24,17 @@ def clip_result(clip: str, seconds: float, reference: str, hypothesis: str, conf
 
 
 def word_errors(results: Sequence[ClipResult]) -> Errors:
-    """Over all clips."""
+    """Return the word errors over all clips."""
     return _errors(jiwer.process_words(*_texts(results)))
 
 
 def character_errors(results: Sequence[ClipResult]) -> Errors:
-    """Over all clips, spaces counted."""
+    """Return the character errors over all clips, spaces included."""
     return _errors(jiwer.process_characters(*_texts(results)))
 
 
 def worst(results: Sequence[ClipResult]) -> tuple[ClipResult, ...]:
-    """The clips with the most word errors per word, worst first."""
+    """Return the clips with the most word errors per word, the worst first."""
     wrong = sorted(
         (result for result in results if result.wer), key=lambda result: (-result.wer, -result.cer, result.clip)
     )

@@ -7,47 +7,44 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from speechmodel_api.reasons import Reason
 from speechmodel_api.stages import EvaluateInput, EvaluateOutput
+from speechmodel_api.workspace import MODEL, REPORT, SELFTEST, Workspace
 from speechmodel_runtime import Model, seconds
 from speechmodel_runtime.errors import AudioTooShort, LibraryError, ModelError
 from speechmodel_stagekit.artefacts import file_digest, once, require_file
 from speechmodel_stagekit.cpus import available_cpus
+from speechmodel_stagekit.dataset import Clip, Part, PreparedDataset, open_dataset
 from speechmodel_stagekit.errors import ArtefactMissing, BadConfiguration, BadData
 
-from speechmodel_pipeline.dataset import Dataset, DatasetClip, open_dataset
+from speechmodel_pipeline.clip_audio import read_clip
 from speechmodel_pipeline.evaluate.figures import character_errors, clip_result, word_errors, worst
-from speechmodel_pipeline.evaluate.report import ClipResult, EvaluationReport, SelfTest
-from speechmodel_pipeline.files import MODEL, REPORT, SELFTEST
-from speechmodel_pipeline.prepare.samples import Part
+from speechmodel_pipeline.evaluation_report import ClipResult, EvaluationReport, SelfTest
 from speechmodel_pipeline.progress import Steps
 
 log = logging.getLogger(__name__)
 
 SELFTEST_CANDIDATES = 20
-"""Clips that are tried for the self-test when there are no test clips."""
+"""Clips that are transcribed to choose the self-test when there are no test clips."""
 
 
 def evaluate(task: EvaluateInput) -> EvaluateOutput:
-    """The report in `reports/<key>/`, made unless it is there already.
+    """Make the report in `reports/<key>/`, unless it is complete.
 
-    Raises ArtefactMissing when the model or the dataset is gone or not the one that was meant.
+    Raises ArtefactMissing when the model or the dataset is gone or changed.
     """
-    return once(Path(task.workspace) / "reports" / task.key, EvaluateOutput, lambda folder: _make(task, folder))
+    return once(Workspace(task.workspace).report(task.key), EvaluateOutput, lambda folder: _make(task, folder))
 
 
 def _make(task: EvaluateInput, folder: Path) -> EvaluateOutput:
-    workspace = Path(task.workspace)
-    path = require_file(workspace / "exports" / task.convert_key / MODEL, task.model_sha256)
-    dataset = open_dataset(workspace / "data" / task.data_key)
-    if dataset.digest != task.dataset_digest:
-        raise ArtefactMissing(
-            "ArtefactDamaged", f"{dataset.folder} holds another dataset than was trained on; it is prepared again"
-        )
+    workspace = Workspace(task.workspace)
+    path = require_file(workspace.export(task.convert_key) / MODEL, task.model_sha256)
+    dataset = open_dataset(workspace.data(task.data_key), task.dataset_digest)
     test = dataset.clips(Part.TEST)
     chosen = test or _substitutes(dataset)
-    heard = _hear(path, task.decoding.beam_width, chosen)
-    results = heard if test else []
-    selftest = _write_selftest(chosen, heard, folder / SELFTEST)
+    transcribed = _transcribe(path, task.decoding.beam_width, chosen)
+    results = transcribed if test else []
+    selftest = _write_selftest(chosen, transcribed, folder / SELFTEST)
     report = _report(task, results, selftest)
     text = report.model_dump_json(by_alias=True, exclude_none=True, indent=1)
     (folder / REPORT).write_text(text, encoding="utf-8")
@@ -60,43 +57,43 @@ def _make(task: EvaluateInput, folder: Path) -> EvaluateOutput:
     )
 
 
-def _substitutes(dataset: Dataset) -> list[DatasetClip]:
-    """Clips for the self-test of a dataset without test clips."""
+def _substitutes(dataset: PreparedDataset) -> tuple[Clip, ...]:
+    """Return clips for the self-test of a dataset without test clips."""
     clips = dataset.clips(Part.DEV) or dataset.clips(Part.TRAIN)
     if not clips:
-        raise ArtefactMissing("ArtefactDamaged", f"{dataset.folder} holds no clips; it is prepared again")
+        raise ArtefactMissing(Reason.ARTEFACT_DAMAGED, f"{dataset.folder} has no clips; it is prepared again")
     return clips[:SELFTEST_CANDIDATES]
 
 
-def _hear(path: Path, beam_width: int, clips: Sequence[DatasetClip]) -> list[ClipResult]:
-    """What the runtime hears in each clip, on as many threads as there are CPUs: its calls release the GIL."""
+def _transcribe(path: Path, beam_width: int, clips: Sequence[Clip]) -> list[ClipResult]:
+    """Return the result of each clip, on one thread per CPU: its calls release the GIL."""
     started = time.monotonic()
     steps = Steps(len(clips), "clips")
 
-    def hear(clip: DatasetClip) -> ClipResult:
-        pcm = clip.read()
+    def transcribe(clip: Clip) -> ClipResult:
+        pcm = read_clip(clip)
         transcript = model.transcribe(pcm, name=clip.name)
         steps.advance()
         return clip_result(clip.name, seconds(len(pcm)), clip.transcript, transcript.text, transcript.confidence)
 
     try:
         with Model(path, beam_width=beam_width) as model, ThreadPoolExecutor(available_cpus()) as pool:
-            results = list(pool.map(hear, clips))
+            results = list(pool.map(transcribe, clips))
     except LibraryError as error:
-        raise BadConfiguration("RuntimeMissing", str(error)) from error
+        raise BadConfiguration(Reason.RUNTIME_MISSING, str(error)) from error
     except ModelError as error:
-        raise BadData("ModelUnusable", str(error)) from error
+        raise BadData(Reason.MODEL_UNUSABLE, str(error)) from error
     except AudioTooShort as error:
-        raise ArtefactMissing("ArtefactDamaged", f"{error}; the dataset is prepared again") from error
+        raise ArtefactMissing(Reason.ARTEFACT_DAMAGED, f"{error}; the dataset is prepared again") from error
     took, audio = time.monotonic() - started, sum(result.seconds for result in results)
     log.info("%d clips, %.1f s of audio, took %.1f s (%.2f x real time)", len(clips), audio, took, took / audio)
     return results
 
 
-def _write_selftest(clips: Sequence[DatasetClip], heard: Sequence[ClipResult], path: Path) -> SelfTest:
-    """Choose the best-heard clip, of these the shortest, and copy it to `path`."""
+def _write_selftest(clips: Sequence[Clip], results: Sequence[ClipResult], path: Path) -> SelfTest:
+    """Copy the clip with the fewest errors to `path`, the shortest of equal ones."""
     clip, result = min(
-        zip(clips, heard, strict=True), key=lambda pair: (pair[1].wer, pair[1].cer, pair[1].seconds, pair[1].clip)
+        zip(clips, results, strict=True), key=lambda pair: (pair[1].wer, pair[1].cer, pair[1].seconds, pair[1].clip)
     )
     shutil.copyfile(clip.path, path)
     return SelfTest(

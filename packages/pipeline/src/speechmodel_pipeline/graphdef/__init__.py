@@ -1,1 +1,1 @@
-"""TensorFlow's graph files, read and written without TensorFlow: `.pb` in, memory-mapped `.pbmm` out."""
+"""TensorFlow's graph files without TensorFlow: `.pb` is read, memory-mapped `.pbmm` is written."""

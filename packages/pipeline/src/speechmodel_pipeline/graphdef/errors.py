@@ -1,10 +1,10 @@
-"""What can be wrong with a graph file."""
+"""The error of a graph file."""
 
 from pathlib import Path
 
 
 class GraphDamaged(Exception):
-    """`path` is no whole GraphDef; the message names the file and, where known, the byte."""
+    """`path` is not a whole GraphDef. The message names the file and, where known, the byte."""
 
     def __init__(self, path: Path, problem: str) -> None:
         super().__init__(f"{path.name} is damaged: {problem}")

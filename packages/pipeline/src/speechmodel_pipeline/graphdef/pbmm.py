@@ -1,10 +1,13 @@
-"""A frozen graph (.pb) as TensorFlow's memory-mapped package (.pbmm), which the DeepSpeech 0.9.3 runtime loads in milliseconds.
+"""A frozen graph (.pb) -> the memory-mapped package (.pbmm) that the runtime loads in milliseconds.
 
-    [weights, each at a multiple of 64 bytes] [GraphDef] [directory] [u64, little endian: offset of the directory]
+    [weights, each at a multiple of 64 bytes] [GraphDef] [directory] [u64: offset of the directory]
 
-Constants of at least `min_bytes` leave the graph: the node becomes an `ImmutableConst` that names a region of the file. The
-directory is repeated field 1 {1: offset, 2: name, 3: length}, in ascending order of offsets. Weights go from file to file in
-blocks, so memory depends neither on their size nor on the model's.
+Numbers are little endian.
+
+Constants of at least `min_bytes` leave the graph: the node becomes an `ImmutableConst` that names a
+region of the file. The directory is repeated field 1 {1: offset, 2: name, 3: length}, in ascending
+order of offsets. Weights are copied in blocks, so the memory needed does not depend on the size of
+the model.
 """
 
 import hashlib
@@ -22,16 +25,18 @@ from speechmodel_pipeline.graphdef.errors import GraphDamaged
 from speechmodel_pipeline.graphdef.tensors import Tensor, read_tensor
 
 MIN_BYTES = 10_000
-"""Smallest constant that is mapped: the default of TensorFlow's own tool."""
+"""Bytes of the smallest constant that is mapped: the default of TensorFlow's own tool."""
 ALIGNMENT = 64
-"""Bytes: Allocator::kAllocatorAlignment."""
+"""Bytes: TensorFlow's Allocator::kAllocatorAlignment."""
 REGION = "memmapped_package://"
+"""Prefix of the name of a region."""
 CHUNK = 1 << 20
+"""Bytes copied at once."""
 
 
 @dataclass(frozen=True)
 class MappedFile:
-    """What was written."""
+    """The file that was written."""
 
     sha256: str
     size_bytes: int
@@ -42,8 +47,8 @@ class MappedFile:
 def memory_map(source: Path, target: Path, *, min_bytes: int = MIN_BYTES) -> MappedFile:
     """Write the graph in `source` to `target` as a memory-mapped package.
 
-    Raises GraphDamaged, naming file and byte, when `source` is no whole GraphDef. `target` is then incomplete: write to a
-    temporary name.
+    Raises GraphDamaged, which names file and byte, when `source` is not a whole GraphDef. `target`
+    is then incomplete, so write to a temporary name.
     """
     with source.open("rb") as file, target.open("wb") as out:
         try:
@@ -61,12 +66,12 @@ class _Region:
 
 @dataclass(frozen=True)
 class _Node:
-    """A NodeDef as far as the conversion needs it."""
+    """The parts of a NodeDef that the conversion needs."""
 
     name: bytes
     op: bytes
     kept: tuple[bytes, ...]
-    """Its fields beside name, op and attributes, as they stand in the file."""
+    """Its fields beside name, op and attributes, as they are in the file."""
     tensor: Tensor | None
 
 
@@ -83,7 +88,7 @@ class _Package:
         self._offset = 0
         self._buffer = memoryview(bytearray(CHUNK))
         self._regions: list[_Region] = []
-        self._names = {"", "."}  # "." is the graph's own
+        self._names = {"", "."}  # "." is the name of the graph itself
 
     def write(self) -> MappedFile:
         graph = list(self._graph())
@@ -102,7 +107,7 @@ class _Package:
         )
 
     def _graph(self) -> Iterator[bytes | Span]:
-        """The rewritten GraphDef in pieces; the weights are written on the way."""
+        """Yield the rewritten GraphDef in pieces, and write the weights meanwhile."""
         nodes = 0
         for number, value in self._reader.fields(Span(0, self._reader.size)):
             if not isinstance(value, Span):
@@ -114,7 +119,7 @@ class _Package:
                 yield bytes_head(number, value.length)
                 yield value
         if not nodes:
-            raise WireError("it has no nodes, so it is no GraphDef")
+            raise WireError("it has no nodes, so it is not a GraphDef")
 
     def _rewritten(self, message: Span) -> Iterator[bytes | Span]:
         node = _read_node(self._reader, message)
@@ -144,13 +149,13 @@ class _Package:
         if isinstance(piece, bytes):
             self._append(memoryview(piece))
             return
-        at = piece.start
-        while at < piece.end:
-            count = os.preadv(self._source, [self._buffer[: min(CHUNK, piece.end - at)]], at)
+        offset = piece.start
+        while offset < piece.end:
+            count = os.preadv(self._source, [self._buffer[: min(CHUNK, piece.end - offset)]], offset)
             if not count:
-                raise WireError(f"the file ended at byte {at} while it was read")
+                raise WireError(f"the file ended at byte {offset} while it was read")
             self._append(self._buffer[:count])
-            at += count
+            offset += count
 
     def _append(self, data: memoryview) -> None:
         self._digest.update(data)
@@ -175,7 +180,7 @@ def _read_node(reader: WireReader, message: Span) -> _Node:
 
 
 def _constant(reader: WireReader, attribute: Span) -> Tensor | None:
-    """The numeric tensor in a node's attribute `value`; None for any other attribute."""
+    """Return the numeric tensor in a node's attribute `value`, or None for any other attribute."""
     key, attr_value = b"", None
     for number, value in reader.fields(attribute):
         if number == 1 and isinstance(value, Span):

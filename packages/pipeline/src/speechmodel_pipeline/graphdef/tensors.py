@@ -1,4 +1,6 @@
-"""TensorProto: a constant's value, as raw bytes (`tensor_content`) or as typed values of which the last one repeats."""
+"""TensorProto: the value of a constant, as raw bytes (`tensor_content`) or as typed values of which
+the last one repeats.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,7 +9,7 @@ from math import prod
 from speechmodel_runtime.wire import Span, WireError, WireReader
 
 BLOCK = 1 << 16
-"""Bytes; the size of pieces in which typed values are decoded."""
+"""Bytes of the pieces in which typed values are decoded."""
 _DTYPE, _SHAPE, _CONTENT = 1, 2, 4
 
 
@@ -18,9 +20,9 @@ class NumericType:
     item_size: int
     """Bytes per element."""
     field: int
-    """TensorProto's field of typed values."""
+    """Number of the TensorProto field with its typed values."""
     fixed: bool
-    """Whether that field holds little-endian elements; otherwise varints."""
+    """True when that field has little-endian elements, False when it has varints."""
 
 
 NUMERIC = {
@@ -40,24 +42,27 @@ NUMERIC = {
     22: NumericType(4, 16, fixed=False),  # uint32
     23: NumericType(8, 17, fixed=False),  # uint64
 }
-"""By DataType number: the types that TensorFlow maps (its macro TF_CALL_POD_TYPES); strings and quantised types are not."""
+"""The types that TensorFlow maps (its macro TF_CALL_POD_TYPES) by DataType number, without strings
+and quantised types."""
 
 
 @dataclass(frozen=True)
 class Tensor:
-    """A constant of a numeric type, still in its file."""
+    """A constant of a numeric type, not yet read from its file."""
 
     dtype: int
     shape: bytes
-    """TensorShapeProto, as it stands in the file."""
+    """TensorShapeProto, as it is in the file."""
     elements: int
+    """Number of elements in the shape."""
     content: Span | None
+    """Span of the raw bytes, if it has them."""
     typed: tuple[int | Span, ...]
-    """Typed values: single varints, or places of fixed-size elements or of packed varints."""
+    """Typed values: single varints, or spans of fixed-size elements or of packed varints."""
 
     @property
     def type(self) -> NumericType:
-        """How its elements look."""
+        """Its numeric type."""
         return NUMERIC[self.dtype]
 
     @property
@@ -66,7 +71,8 @@ class Tensor:
         return self.elements * self.type.item_size
 
     def pieces(self, reader: WireReader) -> Iterator[bytes | Span]:
-        """All elements in order, little endian: `nbytes` bytes as blocks of at most BLOCK, or as places in the file.
+        """Yield all elements in order, little endian: `nbytes` bytes in blocks of at most BLOCK, or
+        as spans of the file.
 
         Raises WireError when the value does not fit the shape.
         """
@@ -91,7 +97,7 @@ class Tensor:
     def _fixed(self, reader: WireReader) -> Iterator[bytes]:
         for values in self.typed:
             if not isinstance(values, Span) or values.length % self.type.item_size:
-                raise WireError(f"a constant of type {self.dtype} holds values of another type")
+                raise WireError(f"a constant of type {self.dtype} has values of another type")
             for start in range(values.start, values.end, BLOCK):
                 yield reader.read(Span(start, min(start + BLOCK, values.end)))
 
@@ -109,9 +115,10 @@ class Tensor:
 
 
 def read_tensor(reader: WireReader, message: Span) -> Tensor | None:
-    """The numeric constant in the TensorProto at `message`; None for any other type.
+    """Return the numeric constant in the TensorProto at `message`, or None for any other type.
 
-    Raises WireError for a value without a definite shape, or when the bytes are no message.
+    Raises WireError for a value without a definite shape, or when the bytes are not a valid
+    message.
     """
     dtype, shape, content = 0, Span(0, 0), None
     values: dict[int, list[int | Span]] = {}

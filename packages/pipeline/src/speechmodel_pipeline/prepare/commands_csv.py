@@ -1,14 +1,19 @@
-"""The format `Commands`: recordings in `original/<language>/` and `commands.csv` at the dataset's root.
+"""The format `Commands`: recordings in `original/<language>/`, and `commands.csv` beside it.
 
-    id,es                     columns in any order, more of them are ignored; the language's column is named after its tag (es-CL,
-    ok-espejo,Ok espejo       es_CL), else after the tag's language (es); so is the folder below original/
+    id,es
+    ok-espejo,Ok espejo
 
-Which recordings belong to a row:
+The columns are in any order, and others are ignored. The column of the language has the name of its
+tag (es-CL, es_CL) or else of the tag's language (es), and so has the folder below original/.
 
-- an id that ends like an audio file (`7.wav`) means that one file;
-- any other id means `<id>.<ext>`, every `<id>_*.<ext>` and `<id>-*.<ext>`, and every file in the folder `<id>/`;
-- a file that fits several ids belongs to the longest of them: `ok_espejo_2.wav` to `ok_espejo`, not to `ok`;
-- names are compared after Unicode normalisation (NFC), their case as written; hidden files are left alone.
+The recordings of a row:
+
+- an id with the ending of an audio file (`7.wav`) means that one file;
+- any other id means `<id>.<ext>`, every `<id>_*.<ext>` and `<id>-*.<ext>`, and every file in the
+  folder `<id>/`;
+- a file that fits several ids belongs to the longest of them: `ok_espejo_2.wav` to `ok_espejo`,
+  not to `ok`;
+- names are compared after Unicode normalisation (NFC) and by case; hidden files are ignored.
 
 Files that no row names are reported.
 """
@@ -17,10 +22,11 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
+from speechmodel_api.reasons import Reason
 from speechmodel_stagekit.errors import BadData
 
-from speechmodel_pipeline.prepare.report import Reason, Rejection
-from speechmodel_pipeline.prepare.samples import Listing, Sample, missing, printable
+from speechmodel_pipeline.prepare.recordings import Listing, Recording, missing, printable
+from speechmodel_pipeline.prepare.report import Rejection, RejectionReason
 from speechmodel_pipeline.prepare.table import Row, Table, read_table
 
 TABLE = "commands.csv"
@@ -42,13 +48,16 @@ READ = {
     ".w64",
     ".rf64",
 }
-"""Endings of what libsndfile reads."""
+"""Endings of files that libsndfile reads."""
 AUDIO = READ | {".m4a", ".mp4", ".aac", ".wma", ".amr", ".3gp", ".webm"}
-"""And of recordings that must be rejected by name, not overlooked."""
+"""Also endings of recordings that are rejected by name instead of overlooked."""
 
 
 def read_commands(source: Path, language: str) -> Listing:
-    """The dataset in `source`; BadData when it lacks `commands.csv`, a column or the folder of recordings."""
+    """Return the dataset in `source`.
+
+    Raises BadData when it lacks `commands.csv`, a column or the folder of recordings.
+    """
     if not (source / TABLE).is_file():
         raise missing(TABLE, source)
     table = read_table(source / TABLE, TABLE)
@@ -57,25 +66,25 @@ def read_commands(source: Path, language: str) -> Listing:
     rows, rejected = _first_of_each_id(table.rows, id_column, text_column)
     files = sorted(_audio_files(folder))
     owned = _owners({_nfc(path.relative_to(folder).as_posix()): path for path in files}, set(rows))
-    samples = []
+    recordings = []
     for name, row in rows.items():
         if not owned[name]:
             rejected.append(_no_recording(row, name, row.cells[text_column], printable(folder, source)))
-        samples += [
-            Sample(TABLE, row.line, name, path, printable(path, source), row.cells[text_column], None)
+        recordings += [
+            Recording(TABLE, row.line, name, path, printable(path, source), row.cells[text_column], None)
             for path in owned[name]
         ]
     taken = {path for paths in owned.values() for path in paths}
     return Listing(
         rows=len(table.rows) + len(table.malformed),
-        samples=tuple(samples),
+        recordings=tuple(recordings),
         rejected=tuple(sorted((*table.malformed, *rejected), key=lambda rejection: rejection.row)),
         unnamed_files=tuple(printable(path, source) for path in files if path not in taken),
     )
 
 
 def _tags(language: str) -> list[str]:
-    """The tag and, less exact, its language: es-CL, es."""
+    """Return the tag and, less exact, its language: es-CL, es."""
     return list(dict.fromkeys((language, language.split("-")[0])))
 
 
@@ -86,7 +95,9 @@ def _column(table: Table, names: Iterable[str]) -> str:
         if column := by_key.get(_key(name)):
             return column
     header = ", ".join(column or "(empty)" for column in table.columns)
-    raise BadData("InvalidDataset", f"{table.name} has no column {' or '.join(wanted)}; its first line names: {header}")
+    raise BadData(
+        Reason.INVALID_DATASET, f"{table.name} has no column {' or '.join(wanted)}; its first line names: {header}"
+    )
 
 
 def _folder(source: Path, language: str) -> Path:
@@ -110,11 +121,11 @@ def _first_of_each_id(rows: Iterable[Row], id_column: str, text_column: str) -> 
     for row in rows:
         name = _nfc(row.cells[id_column])
         if not name:
-            problem, reason = "has no id; write the recording's file name", Reason.MALFORMED_ROW
+            problem, reason = "has no id; give the file name of the recording", RejectionReason.MALFORMED_ROW
         elif name in first:
             problem, reason = (
                 f"the id {name} is already in row {first[name].line}; give each id once",
-                Reason.DUPLICATE_ROW,
+                RejectionReason.DUPLICATE_ROW,
             )
         else:
             first[name] = row
@@ -143,7 +154,7 @@ def _owners(files: Mapping[str, Path], ids: set[str]) -> dict[str, list[Path]]:
 
 
 def _possible_ids(stem: str) -> Iterator[str]:
-    """`a/b_1-2` -> `a/b_1-2`, `a/b_1`, `a/b`, `a`: the longest first."""
+    """Yield the ids that a file may have, the longest first: `a/b_1-2`, `a/b_1`, `a/b`, `a`."""
     yield stem
     for index in range(len(stem) - 1, 0, -1):
         if stem[index] in "_-/":
@@ -157,7 +168,7 @@ def _no_recording(row: Row, name: str, transcript: str, folder: str) -> Rejectio
     if exact:
         message = f"the recording {folder}/{name} is missing; copy it there or correct the id"
     return Rejection(
-        file=TABLE, row=row.line, id=name, transcript=transcript, reason=Reason.NO_RECORDING, message=message
+        file=TABLE, row=row.line, id=name, transcript=transcript, reason=RejectionReason.NO_RECORDING, message=message
     )
 
 

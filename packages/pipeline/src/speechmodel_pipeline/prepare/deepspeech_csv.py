@@ -1,29 +1,34 @@
-"""The format `DeepSpeechCSV`: ready-made `train.csv`, `dev.csv` and `test.csv` at the dataset's root; the last two may be absent.
+"""The format `DeepSpeechCSV`: ready-made `train.csv`, `dev.csv` and `test.csv` at the dataset's
+root; the last two may be absent.
 
-Columns `wav_filename` and `transcript`, found by name; others, `wav_filesize` too, are ignored. Paths are relative to the CSV's
-folder, as upstream has it. Which part a clip belongs to is what its file says.
+The columns `wav_filename` and `transcript` are found by name; others, also `wav_filesize`, are
+ignored. Paths are relative to the folder of the CSV file, as in upstream. The part of a clip is
+that of its CSV file.
 """
 
 from pathlib import Path
 
+from speechmodel_api.reasons import Reason
+from speechmodel_api.workspace import part_table
+from speechmodel_stagekit.dataset import Part
 from speechmodel_stagekit.errors import BadData
 
-from speechmodel_pipeline.prepare.report import Reason, Rejection
-from speechmodel_pipeline.prepare.samples import Listing, Part, Sample, is_file, missing, printable
+from speechmodel_pipeline.prepare.recordings import Listing, Recording, is_file, missing, printable
+from speechmodel_pipeline.prepare.report import Rejection, RejectionReason
 from speechmodel_pipeline.prepare.table import Row, Table, read_table
 
 FILENAME, TRANSCRIPT = "wav_filename", "transcript"
 
 
 def read_deepspeech(source: Path) -> Listing:
-    """The dataset in `source`; BadData when it lacks `train.csv` or a column."""
-    if not (source / f"{Part.TRAIN}.csv").is_file():
-        raise missing(f"{Part.TRAIN}.csv", source)
+    """Return the dataset in `source`. Raises BadData when it lacks `train.csv` or a column."""
+    if not (source / part_table(Part.TRAIN)).is_file():
+        raise missing(part_table(Part.TRAIN), source)
     rows = 0
-    samples: list[Sample] = []
+    recordings: list[Recording] = []
     rejected: list[Rejection] = []
     for part in Part:
-        path = source / f"{part}.csv"
+        path = source / part_table(part)
         if not path.is_file():
             continue
         table = read_table(path, path.name)
@@ -31,39 +36,39 @@ def read_deepspeech(source: Path) -> Listing:
         rows += len(table.rows) + len(table.malformed)
         rejected += table.malformed
         for row in table.rows:
-            match _sample(source, table, row, part):
-                case Sample() as sample:
-                    samples.append(sample)
+            match _recording(source, table, row, part):
+                case Recording() as recording:
+                    recordings.append(recording)
                 case Rejection() as rejection:
                     rejected.append(rejection)
-    return Listing(rows, tuple(samples), tuple(rejected))
+    return Listing(rows, tuple(recordings), tuple(rejected))
 
 
 def _require_columns(table: Table) -> None:
     if absent := [column for column in (FILENAME, TRANSCRIPT) if column not in table.columns]:
         header = ", ".join(table.columns)
-        raise BadData("InvalidDataset", f"{table.name} has no column {absent[0]}; its first line names: {header}")
+        raise BadData(Reason.INVALID_DATASET, f"{table.name} has no column {absent[0]}; its first line names: {header}")
 
 
-def _sample(source: Path, table: Table, row: Row, part: Part) -> Sample | Rejection:
+def _recording(source: Path, table: Table, row: Row, part: Part) -> Recording | Rejection:
     name = row.cells[FILENAME]
     path = source / name
     if not name:
-        problem = f"{FILENAME} is empty"
+        problem = f"{FILENAME} is empty; give the path of the recording"
     elif not is_file(path):
         advice = (
-            "paths relative to the CSV file travel with it"
+            "use a path relative to the CSV file, which moves with it"
             if Path(name).is_absolute()
             else "paths are relative to the CSV file"
         )
         problem = f"the recording {name} is missing; {advice}"
     else:
-        return Sample(table.name, row.line, name, path, printable(path, source), row.cells[TRANSCRIPT], part)
+        return Recording(table.name, row.line, name, path, printable(path, source), row.cells[TRANSCRIPT], part)
     return Rejection(
         file=table.name,
         row=row.line,
         id=name,
         transcript=row.cells[TRANSCRIPT],
-        reason=Reason.NO_RECORDING,
+        reason=RejectionReason.NO_RECORDING,
         message=problem,
     )

@@ -1,9 +1,9 @@
-"""The files of a prepared dataset, and the digest that names its content.
+"""The files of a prepared dataset, and the digest of its content.
 
 clips/<audio digest>.wav            16 kHz, mono, 16 bit
-train.csv  dev.csv  test.csv        as DeepSpeech has them, shortest clip first; paths relative to the folder
-alphabet.txt                        as DeepSpeech has it
-registry.csv                        what became of every row of the source, and of every recording of it
+train.csv  dev.csv  test.csv        in DeepSpeech's format, the shortest clip first; relative paths
+alphabet.txt                        in DeepSpeech's format
+registry.csv                        every clip with its origin, and every row that was rejected
 report.json                         PrepareReport
 """
 
@@ -14,54 +14,54 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from speechmodel_api.workspace import ALPHABET, REGISTRY, REPORT, part_table
 from speechmodel_runtime import AudioInfo
 from speechmodel_stagekit.alphabet import write_alphabet
+from speechmodel_stagekit.dataset import Part
 
-from speechmodel_pipeline.prepare.clips import Clip
+from speechmodel_pipeline.prepare.clips import ClipFile
+from speechmodel_pipeline.prepare.recordings import Recording
 from speechmodel_pipeline.prepare.report import PrepareReport, Rejection
-from speechmodel_pipeline.prepare.samples import Part, Sample
 
 DEEPSPEECH_COLUMNS = ("wav_filename", "wav_filesize", "transcript")
 REGISTRY_COLUMNS = (
     "source", "row", "id", "recording", "recorded_as", "clip", "part", "sha256", "seconds", "transcript_given", "transcript", "rejected"
 )  # fmt: skip
-"""`recorded_as` is what the recording was before it became a clip, `sha256` is over the clip's samples; `rejected` is the reason,
-and recorded_as to seconds are then empty, transcript too."""
+"""`recorded_as` is the kind of the recording, `sha256` is over the samples of the clip. `rejected`
+is the reason; the columns from recorded_as to seconds, and transcript, are then empty."""
 
 
 @dataclass(frozen=True)
 class PreparedClip:
-    """A clip of the dataset."""
+    """A clip of the dataset with its origin."""
 
-    sample: Sample
+    recording: Recording
     transcript: str
     """As it is trained."""
-    clip: Clip
+    file: ClipFile
     part: Part
 
 
 def dataset_digest(clips: Iterable[PreparedClip], alphabet: Sequence[str]) -> str:
-    """sha256 over every clip's audio digest, transcript and part, and the alphabet.
+    """Return the sha256 over every clip's audio digest, transcript and part, and the alphabet.
 
-    Neither names nor order nor the place of the files count: equal digests train the same.
+    Names, order and folders of the files do not count: equal digests give equal models.
     """
-    content = sorted([clip.clip.digest, clip.transcript, clip.part.value] for clip in clips)
+    content = sorted([clip.file.digest, clip.transcript, clip.part.value] for clip in clips)
     return hashlib.sha256(json.dumps([content, list(alphabet)], ensure_ascii=False).encode()).hexdigest()
 
 
 def write_dataset(folder: Path, clips: Sequence[PreparedClip], alphabet: Sequence[str], report: PrepareReport) -> None:
-    """Write all files but the clips, which are there."""
+    """Write all files but the clips, which are written already."""
     for part in Part:
-        _write_part(folder / f"{part}.csv", [clip for clip in clips if clip.part is part])
-    write_alphabet(folder / "alphabet.txt", alphabet)
-    _write_registry(folder / "registry.csv", clips, report.rejected)
-    (folder / "report.json").write_text(
-        report.model_dump_json(by_alias=True, exclude_none=True, indent=1), encoding="utf-8"
-    )
+        _write_part(folder / part_table(part), [clip for clip in clips if clip.part is part])
+    write_alphabet(folder / ALPHABET, alphabet)
+    _write_registry(folder / REGISTRY, clips, report.rejected)
+    (folder / REPORT).write_text(report.model_dump_json(by_alias=True, exclude_none=True, indent=1), encoding="utf-8")
 
 
 def _write_part(path: Path, clips: Sequence[PreparedClip]) -> None:
-    rows = sorted((clip.clip.size_bytes, clip.clip.name, clip.transcript) for clip in clips)
+    rows = sorted((clip.file.size_bytes, clip.file.name, clip.transcript) for clip in clips)
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(DEEPSPEECH_COLUMNS)
@@ -78,16 +78,16 @@ def _write_registry(path: Path, clips: Sequence[PreparedClip], rejected: Sequenc
 
 def _used(clip: PreparedClip) -> dict[str, str | int]:
     return {
-        "source": clip.sample.file,
-        "row": clip.sample.row,
-        "id": clip.sample.id,
-        "recording": clip.sample.name,
-        "recorded_as": _recorded_as(clip.clip.source),
-        "clip": clip.clip.name,
+        "source": clip.recording.file,
+        "row": clip.recording.row,
+        "id": clip.recording.id,
+        "recording": clip.recording.name,
+        "recorded_as": _recorded_as(clip.file.source),
+        "clip": clip.file.name,
         "part": clip.part.value,
-        "sha256": clip.clip.digest,
-        "seconds": f"{clip.clip.seconds:.3f}",
-        "transcript_given": clip.sample.transcript,
+        "sha256": clip.file.digest,
+        "seconds": f"{clip.file.seconds:.3f}",
+        "transcript_given": clip.recording.transcript,
         "transcript": clip.transcript,
     }
 

@@ -1,55 +1,61 @@
-"""report.json: what was left out and why, what was changed and how. Everything is named by file and row."""
+"""report.json of prepare: the rows that were left out or changed, by file and row, with the reason
+or the rules.
+"""
 
 from enum import StrEnum
 
 from speechmodel_api.base import Document
 
 
-class Reason(StrEnum):
-    """Why a row, or one recording of it, is left out."""
+class RejectionReason(StrEnum):
+    """The reasons for leaving out a row, or one recording of it."""
 
     MALFORMED_ROW = "MalformedRow"
-    """The row is no CSV, or has too few or too many cells."""
+    """The row is not valid CSV, or has too few or too many cells."""
     DUPLICATE_ROW = "DuplicateRow"
     """An earlier row has the same id."""
     NO_RECORDING = "NoRecording"
     """No file belongs to the row."""
     EMPTY_AUDIO = "EmptyAudio"
-    """0 bytes, no samples, or too few to make one at 16 kHz."""
+    """The file has 0 bytes, no samples, or too few for one sample at 16 kHz."""
     NOT_AUDIO = "NotAudio"
-    """Nothing that libsndfile reads, damaged, or of an impossible sample rate."""
+    """libsndfile cannot read the file, it is damaged, or its sample rate is impossible."""
     SILENT = "Silent"
-    """Nothing but silence (SILENCE in clips.py)."""
+    """The recording is silent (SILENCE in clips.py)."""
     TOO_SHORT = "TooShort"
-    """Not enough frames for the transcript, or less than one window."""
+    """The recording has too few frames for its transcript, or is shorter than one window."""
     TOO_LONG = "TooLong"
-    """Longer than LONGEST_SECONDS (clips.py)."""
+    """The recording is longer than LONGEST_SECONDS (clips.py)."""
     DUPLICATE_RECORDING = "DuplicateRecording"
     """An earlier row has the same samples."""
     EMPTY_TRANSCRIPT = "EmptyTranscript"
-    """Nothing to learn, or nothing but punctuation."""
+    """The transcript is empty or has only punctuation."""
     NOT_SPELLED_OUT = "NotSpelledOut"
-    """Digits and signs such as % are spoken as words that only a person knows."""
+    """The transcript has digits or signs such as %. Only a person knows the words that are spoken
+    for them."""
     OUTSIDE_ALPHABET = "OutsideAlphabet"
-    """Characters that `dataset.alphabet` does not have."""
+    """The transcript has characters that `dataset.alphabet` does not have."""
 
 
 class Rejection(Document):
-    """A row, or one recording of it, that is left out: a transcript that is refused counts once, with all its recordings."""
+    """A row, or one recording of it, that is left out.
+
+    A rejected transcript counts once, with all its recordings.
+    """
 
     file: str
     """Relative to the dataset's folder."""
     row: int
     """Line in the file; the header is 1."""
     id: str | None = None
-    """What the row calls it; None when the row cannot be read."""
+    """Id in the row; None when the row cannot be read."""
     recordings: tuple[str, ...] = ()
-    """Those that are left out, relative to the dataset's folder; empty when the row has none."""
+    """Recordings that are left out, relative to the dataset's folder; may be empty."""
     transcript: str | None = None
-    """As written; None when the row cannot be read."""
-    reason: Reason
+    """Transcript as given; None when the row cannot be read."""
+    reason: RejectionReason
     message: str
-    """One sentence: what is wrong and what to do."""
+    """One sentence about the problem and its correction."""
 
     def __str__(self) -> str:
         return f"{self.file} row {self.row}: {self.message}"
@@ -63,11 +69,11 @@ class Change(Document):
     given: str
     used: str
     rules: tuple[str, ...]
-    """Names of the rules (transcripts.py), in the order in which they were applied."""
+    """Names of the rules (transcripts.py) in the order of their application."""
 
 
 class AudioKind(Document):
-    """Recordings of one kind; every other than 16 kHz, 1 channel, PCM_16 was converted."""
+    """Recordings of one kind. All but those of 16 kHz, 1 channel and PCM_16 were converted."""
 
     sample_rate: int
     """Hz."""
@@ -75,22 +81,23 @@ class AudioKind(Document):
     format: str
     """libsndfile's names of container and encoding."""
     recordings: int
+    """Number of recordings of this kind."""
 
 
 class PrepareReport(Document):
     """report.json."""
 
     rows: int
-    """Rows of the CSV files, blank ones not counted."""
+    """Rows of the CSV files, without blank ones."""
     recordings: int
     """Recordings that the rows name."""
     clips: int
-    """Of them, those that are used."""
+    """Recordings that are used."""
     parts: dict[str, int]
     """Clips by part."""
     alphabet: tuple[str, ...]
     audio: tuple[AudioKind, ...]
-    """What the recordings were, most frequent first."""
+    """Kinds of recordings, the most frequent first."""
     rejected: tuple[Rejection, ...]
     normalised: tuple[Change, ...]
     unnamed_files: tuple[str, ...]
@@ -98,5 +105,5 @@ class PrepareReport(Document):
 
 
 def quoted(transcript: str, most: int = 60) -> str:
-    """A transcript in quotation marks, as messages name it: its beginning when it is long."""
+    """Return a transcript in quotation marks for a message, cut to `most` characters."""
     return repr(transcript if len(transcript) <= most else transcript[:most] + " ...")

@@ -1,9 +1,10 @@
 """prepare, from the input document to the finished folder `data/<key>/`.
 
-    list the samples -> normalise the transcripts -> make the clips (in parallel) -> leave out what cannot be used
+    list the recordings -> normalise the transcripts -> make the clips (in parallel) -> leave out what cannot be used
     -> divide -> write
 
-Every row that is left out is reported by file and row; with `invalidSamplePolicy: Fail` one of them is enough to fail.
+Every row that is left out is reported by file and row. With `invalidSamplePolicy: Fail` one of them
+fails the stage.
 """
 
 import json
@@ -15,19 +16,22 @@ from dataclasses import dataclass, field
 from itertools import accumulate, groupby
 from pathlib import Path
 
+from speechmodel_api.reasons import Reason
 from speechmodel_api.spec import DatasetFormat, InvalidSamplePolicy
 from speechmodel_api.stages import PrepareInput, PrepareOutput
+from speechmodel_api.workspace import CLIPS, Workspace
 from speechmodel_stagekit.alphabet import alphabet_digest
 from speechmodel_stagekit.artefacts import once
 from speechmodel_stagekit.cpus import available_cpus
+from speechmodel_stagekit.dataset import Part
 from speechmodel_stagekit.errors import BadData
 
-from speechmodel_pipeline.prepare.clips import Clip, RecordingUnusable, make_clip
+from speechmodel_pipeline.prepare.clips import ClipFile, RecordingUnusable, make_clip
 from speechmodel_pipeline.prepare.commands_csv import read_commands
 from speechmodel_pipeline.prepare.deepspeech_csv import read_deepspeech
 from speechmodel_pipeline.prepare.folder import PreparedClip, dataset_digest, write_dataset
-from speechmodel_pipeline.prepare.report import AudioKind, Change, PrepareReport, Reason, Rejection, quoted
-from speechmodel_pipeline.prepare.samples import Listing, Part, Sample
+from speechmodel_pipeline.prepare.recordings import Listing, Recording
+from speechmodel_pipeline.prepare.report import AudioKind, Change, PrepareReport, Rejection, RejectionReason, quoted
 from speechmodel_pipeline.prepare.split import divide
 from speechmodel_pipeline.prepare.transcripts import Normalised, TranscriptUnusable, normalise
 from speechmodel_pipeline.progress import Steps
@@ -35,36 +39,41 @@ from speechmodel_pipeline.progress import Steps
 log = logging.getLogger(__name__)
 
 NOTE_BYTES, ERROR_BYTES = 500, 1200
-"""What is told of rejections must fit RESULT_LIMIT, as JSON writes it; report.json and the log have all of it."""
+"""Bytes of JSON for rejections in a note and in an error, so that the result fits RESULT_LIMIT.
+report.json and the log have all of them."""
+
+Made = tuple[Recording, str, ClipFile]
+"""A recording, its transcript as it is trained, and its clip."""
 
 
 def prepare(task: PrepareInput) -> PrepareOutput:
-    """The dataset in `data/<key>/`, made unless it is there already.
+    """Make the dataset in `data/<key>/`, unless it is complete.
 
-    Raises BadData("InvalidDataset") when the source cannot be read as a dataset or no good row is left.
+    Raises BadData (InvalidDataset) when the source cannot be read as a dataset or no good row is
+    left.
     """
-    return once(Path(task.workspace) / "data" / task.key, PrepareOutput, lambda folder: _make(task, folder))
+    return once(Workspace(task.workspace).data(task.key), PrepareOutput, lambda folder: _make(task, folder))
 
 
 @dataclass
 class _Rows:
-    """What becomes of the samples on their way."""
+    """The rejections, changes and kinds of audio of the rows so far."""
 
     rejected: list[Rejection]
     changes: list[Change] = field(default_factory=list)
     audio: Counter[tuple[int, int, str]] = field(default_factory=Counter)
     """Recordings by rate, channels and format."""
 
-    def reject(self, reason: Reason, message: str, *recordings: Sample) -> None:
+    def reject(self, reason: RejectionReason, message: str, *recordings: Recording) -> None:
         """Leave out these recordings of one row."""
-        sample = recordings[0]
+        first = recordings[0]
         self.rejected.append(
             Rejection(
-                file=sample.file,
-                row=sample.row,
-                id=sample.id,
+                file=first.file,
+                row=first.row,
+                id=first.id,
                 recordings=tuple(recording.name for recording in recordings),
-                transcript=sample.transcript,
+                transcript=first.transcript,
                 reason=reason,
                 message=message,
             )
@@ -74,7 +83,7 @@ class _Rows:
 def _make(task: PrepareInput, folder: Path) -> PrepareOutput:
     listing = _list(task)
     rows = _Rows(list(listing.rejected))
-    texts = _normalise(listing.samples, task, rows)
+    texts = _normalise(listing.recordings, task, rows)
     made = _make_clips(texts, folder, rows)
     kept = _leave_out_duplicates(made, rows)
     rows.rejected.sort(key=lambda rejection: (rejection.file, rejection.row, rejection.recordings))
@@ -86,7 +95,7 @@ def _make(task: PrepareInput, folder: Path) -> PrepareOutput:
     parts = Counter(clip.part for clip in clips)
     report = PrepareReport(
         rows=listing.rows,
-        recordings=len(listing.samples),
+        recordings=len(listing.recordings),
         clips=len(clips),
         parts={part: parts[part] for part in Part},
         alphabet=alphabet,
@@ -99,7 +108,7 @@ def _make(task: PrepareInput, folder: Path) -> PrepareOutput:
         unnamed_files=listing.unnamed_files,
     )
     write_dataset(folder, clips, alphabet, report)
-    note = f"{len(rows.rejected)} rejected; first: {_told(rows.rejected[:1], NOTE_BYTES)}" if rows.rejected else ""
+    note = f"{len(rows.rejected)} rejected; first: {_sentences(rows.rejected[:1], NOTE_BYTES)}" if rows.rejected else ""
     return PrepareOutput(
         dataset_digest=dataset_digest(clips, alphabet),
         alphabet_digest=alphabet_digest(alphabet),
@@ -107,7 +116,7 @@ def _make(task: PrepareInput, folder: Path) -> PrepareOutput:
         train_clips=parts[Part.TRAIN],
         dev_clips=parts[Part.DEV],
         test_clips=parts[Part.TEST],
-        audio_seconds=round(sum(clip.clip.seconds for clip in clips), 3),
+        audio_seconds=round(sum(clip.file.seconds for clip in clips), 3),
         rejected=len(rows.rejected),
         normalised=len(rows.changes),
         note=note,
@@ -123,41 +132,41 @@ def _list(task: PrepareInput) -> Listing:
             return read_deepspeech(source)
 
 
-def _normalise(samples: Sequence[Sample], task: PrepareInput, rows: _Rows) -> list[tuple[Sample, str]]:
+def _normalise(recordings: Sequence[Recording], task: PrepareInput, rows: _Rows) -> list[tuple[Recording, str]]:
     alphabet = frozenset(task.alphabet)
-    texts: list[tuple[Sample, str]] = []
-    for _, of_row in groupby(samples, lambda sample: (sample.file, sample.row)):  # a row may have several recordings
-        recordings = list(of_row)
+    texts: list[tuple[Recording, str]] = []
+    for _, group in groupby(recordings, lambda recording: (recording.file, recording.row)):
+        of_row = list(group)  # a row may have several recordings
         try:
-            normalised = normalise(recordings[0].transcript, language=task.language, alphabet=alphabet)
+            normalised = normalise(of_row[0].transcript, language=task.language, alphabet=alphabet)
         except TranscriptUnusable as problem:
-            several = f" ({len(recordings)} recordings)" if len(recordings) > 1 else ""
-            rows.reject(problem.reason, f"{problem}{several}", *recordings)
+            several = f" ({len(of_row)} recordings)" if len(of_row) > 1 else ""
+            rows.reject(problem.reason, f"{problem}{several}", *of_row)
             continue
-        texts += [(sample, normalised.text) for sample in recordings]
+        texts += [(recording, normalised.text) for recording in of_row]
         if normalised.rules:
-            rows.changes.append(_change(recordings[0], normalised))
+            rows.changes.append(_change(of_row[0], normalised))
     return texts
 
 
-def _change(sample: Sample, normalised: Normalised) -> Change:
+def _change(recording: Recording, normalised: Normalised) -> Change:
     return Change(
-        file=sample.file,
-        row=sample.row,
-        given=sample.transcript,
+        file=recording.file,
+        row=recording.row,
+        given=recording.transcript,
         used=normalised.text,
         rules=tuple(rule.value for rule in normalised.rules),
     )
 
 
-def _make_clips(texts: Sequence[tuple[Sample, str]], folder: Path, rows: _Rows) -> list[tuple[Sample, str, Clip]]:
-    (folder / "clips").mkdir()
+def _make_clips(texts: Sequence[tuple[Recording, str]], folder: Path, rows: _Rows) -> list[Made]:
+    (folder / CLIPS).mkdir()
     steps = Steps(len(texts), "recordings")
 
-    def attempt(pair: tuple[Sample, str]) -> Clip | RecordingUnusable:
-        sample, text = pair
+    def attempt(pair: tuple[Recording, str]) -> ClipFile | RecordingUnusable:
+        recording, text = pair
         try:
-            return make_clip(sample, text, folder)
+            return make_clip(recording, text, folder)
         except RecordingUnusable as problem:
             return problem
         finally:
@@ -165,64 +174,71 @@ def _make_clips(texts: Sequence[tuple[Sample, str]], folder: Path, rows: _Rows) 
 
     made = []
     with ThreadPoolExecutor(available_cpus(), thread_name_prefix="clip") as pool:
-        for (sample, text), result in zip(texts, pool.map(attempt, texts), strict=True):
+        for (recording, text), result in zip(texts, pool.map(attempt, texts), strict=True):
             if isinstance(result, RecordingUnusable):
-                rows.reject(result.reason, str(result), sample)
+                rows.reject(result.reason, str(result), recording)
                 continue
             rows.audio[result.source.sample_rate, result.source.channels, result.source.format] += 1
-            made.append((sample, text, result))
+            made.append((recording, text, result))
     return made
 
 
-def _leave_out_duplicates(made: Sequence[tuple[Sample, str, Clip]], rows: _Rows) -> list[tuple[Sample, str, Clip]]:
-    """Every recording once: of equal samples the first row counts, so that none is trained on and measured with."""
-    first: dict[str, tuple[Sample, str]] = {}
+def _leave_out_duplicates(made: Sequence[Made], rows: _Rows) -> list[Made]:
+    """Keep the first of recordings with equal samples, so that no clip is in two parts."""
+    first: dict[str, tuple[Recording, str]] = {}
     kept = []
-    for sample, text, clip in made:
-        earlier, said = first.setdefault(clip.digest, (sample, text))
-        if earlier is sample:
-            kept.append((sample, text, clip))
+    for recording, text, clip in made:
+        earlier, earlier_text = first.setdefault(clip.digest, (recording, text))
+        if earlier is recording:
+            kept.append((recording, text, clip))
             continue
-        but = "" if said == text else f" but another transcript ({quoted(said)})"
-        problem = f"{sample.name} is the same recording as {earlier.name} ({earlier.file} row {earlier.row}){but}; delete one of the two"
-        rows.reject(Reason.DUPLICATE_RECORDING, problem, sample)
+        but = "" if earlier_text == text else f" but another transcript ({quoted(earlier_text)})"
+        same = f"{recording.name} is the same recording as {earlier.name} ({earlier.file} row {earlier.row}){but}"
+        rows.reject(RejectionReason.DUPLICATE_RECORDING, f"{same}; delete one of the two", recording)
     return kept
 
 
-def _require_good_rows(
-    listing: Listing, kept: Sequence[tuple[Sample, str, Clip]], rows: _Rows, policy: InvalidSamplePolicy
-) -> None:
+def _require_good_rows(listing: Listing, kept: Sequence[Made], rows: _Rows, policy: InvalidSamplePolicy) -> None:
     if listing.rows == 0:
-        raise BadData("InvalidDataset", "the dataset has no rows below its header")
+        raise BadData(Reason.INVALID_DATASET, "the dataset has no rows below its header; add rows")
     with_rejections = {(rejection.file, rejection.row) for rejection in rows.rejected}
     counted = f"{len(with_rejections)} rejected of {listing.rows} rows"
     if not kept:
-        raise BadData("InvalidDataset", f"no good row is left: {counted}; {_told(rows.rejected, ERROR_BYTES)}")
+        raise BadData(
+            Reason.INVALID_DATASET, f"no good row is left: {counted}; {_sentences(rows.rejected, ERROR_BYTES)}"
+        )
     if rows.rejected and policy is InvalidSamplePolicy.FAIL:
         raise BadData(
-            "InvalidDataset", f"{counted} and invalidSamplePolicy is Fail; {_told(rows.rejected, ERROR_BYTES)}"
+            Reason.INVALID_DATASET,
+            f"{counted} and invalidSamplePolicy is Fail; {_sentences(rows.rejected, ERROR_BYTES)}",
         )
 
 
-def _divide(kept: Sequence[tuple[Sample, str, Clip]], task: PrepareInput) -> list[PreparedClip]:
-    drawn = divide((clip.digest for sample, _, clip in kept if sample.part is None), task.split)
-    clips = [PreparedClip(sample, text, clip, sample.part or drawn[clip.digest]) for sample, text, clip in kept]
+def _divide(kept: Sequence[Made], task: PrepareInput) -> list[PreparedClip]:
+    drawn = divide((clip.digest for recording, _, clip in kept if recording.part is None), task.split)
+    clips = [
+        PreparedClip(recording, text, clip, recording.part or drawn[clip.digest]) for recording, text, clip in kept
+    ]
     if not any(clip.part is Part.TRAIN for clip in clips):
         raise BadData(
-            "InvalidDataset", "no clip is left to train on: every row of train.csv was rejected; the log says why"
+            Reason.INVALID_DATASET,
+            "no clip is left to train on: every row of train.csv was rejected; the log has the reasons",
         )
     return clips
 
 
-def _told(rejected: Sequence[Rejection], most_bytes: int) -> str:
-    """As many of the rejections as fit, the first cut where it must be, and how many more there are."""
-    told = ""
+def _sentences(rejected: Sequence[Rejection], most_bytes: int) -> str:
+    """Return as many of the rejections as fit, and how many more there are.
+
+    The first one is cut if it is too long.
+    """
+    text = ""
     for count, rejection in enumerate(rejected):
-        sentence = f"; {rejection}" if told else _beginning(str(rejection), most_bytes)
-        if told and _json_bytes(told + sentence) > most_bytes:
-            return f"{told}; and {len(rejected) - count} more"
-        told += sentence
-    return told
+        sentence = f"; {rejection}" if text else _beginning(str(rejection), most_bytes)
+        if text and _json_bytes(text + sentence) > most_bytes:
+            return f"{text}; and {len(rejected) - count} more"
+        text += sentence
+    return text
 
 
 def _beginning(text: str, most_bytes: int) -> str:
@@ -233,5 +249,5 @@ def _beginning(text: str, most_bytes: int) -> str:
 
 
 def _json_bytes(text: str) -> int:
-    """What it takes in the result: JSON writes a control character in six bytes."""
+    """Return the bytes of `text` in JSON, where a control character takes six."""
     return len(json.dumps(text, ensure_ascii=False).encode()) - len('""')

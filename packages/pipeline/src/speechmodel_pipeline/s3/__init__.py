@@ -1,1 +1,1 @@
-"""S3, as publish, fetch and purge use it: a connection, objects that are verified, and errors that say what to do."""
+"""S3 for publish, fetch and purge: a connection, verified objects, and errors with advice."""

@@ -1,6 +1,7 @@
-"""What S3 says when it refuses, and what a person should do about it.
+"""Errors of S3, with advice for each.
 
-Everything here may heal by itself or by an edit elsewhere (a Secret mended, a bucket made), so all of it is TryAgain: exit code 75.
+All of them are TryAgain (exit code 75): they may pass, or an edit elsewhere corrects them, such as
+one of the Secret.
 """
 
 from collections.abc import Iterator
@@ -15,14 +16,15 @@ from botocore.exceptions import (
     PartialCredentialsError,
 )
 from botocore.exceptions import ConnectionError as BotoConnectionError
+from speechmodel_api.reasons import Reason
 from speechmodel_api.spec import S3Location
 from speechmodel_stagekit.errors import TryAgain
 
 _SECRET = "in the Secret that publish.s3.secretRef names"  # noqa: S105 - a sentence, no secret
 _ADVICE = {
     "NoSuchBucket": "create the bucket or correct publish.s3.bucket",
-    "AccessDenied": f"allow this access key to list, read, write and delete there, or give another one {_SECRET}",
-    "403": f"allow this access key to list, read, write and delete there, or give another one {_SECRET}",
+    "AccessDenied": f"allow this access key to list, read, write and delete there, or use another one {_SECRET}",
+    "403": f"allow this access key to list, read, write and delete there, or use another one {_SECRET}",
     "InvalidAccessKeyId": f"correct AWS_ACCESS_KEY_ID {_SECRET}",
     "SignatureDoesNotMatch": f"correct AWS_SECRET_ACCESS_KEY {_SECRET}",
     "InvalidToken": f"correct AWS_SESSION_TOKEN {_SECRET}",
@@ -32,12 +34,14 @@ _ADVICE = {
     "PermanentRedirect": "correct publish.s3.region or publish.s3.endpoint",
 }
 """By S3's error code."""
-_OTHERWISE = "if it does not pass by itself, look at the S3 service"
+_OTHERWISE = "if it does not pass, check the S3 service"
 
 
 @contextmanager
-def storage_errors(reason: str, location: S3Location) -> Iterator[None]:
-    """Turn what boto3 raises into TryAgain(`reason`) with S3's own code and message."""
+def storage_errors(reason: Reason, location: S3Location) -> Iterator[None]:
+    """Turn the errors of boto3 into TryAgain with `reason`, and with the code and the message of
+    S3.
+    """
     try:
         yield
     except (NoCredentialsError, PartialCredentialsError) as error:
@@ -48,7 +52,7 @@ def storage_errors(reason: str, location: S3Location) -> Iterator[None]:
 
 
 def error_code(error: ClientError) -> str:
-    """S3's code, such as NoSuchKey; the HTTP status for answers without a body."""
+    """Return S3's code, such as NoSuchKey, or the HTTP status of a response without a body."""
     return str(error.response.get("Error", {}).get("Code", ""))
 
 
@@ -56,15 +60,15 @@ def _explain(error: BaseException, location: S3Location) -> str:
     where = _where(location)
     if isinstance(error, ClientError):
         code = error_code(error)
-        said = str(error.response.get("Error", {}).get("Message", "")).strip().rstrip(".")
-        return f"{where}: {code}: {said or 'no message'}; {_ADVICE.get(code, _OTHERWISE)}"
+        message = str(error.response.get("Error", {}).get("Message", "")).strip().rstrip(".")
+        return f"{where}: {code}: {message or 'no message'}; {_ADVICE.get(code, _OTHERWISE)}"
     if isinstance(error, (BotoConnectionError, HTTPClientError)):
         return f"{where} cannot be reached: {_plain(error)}; correct publish.s3.endpoint, or start the service"
     return f"{where}: {_plain(error)}; {_OTHERWISE}"
 
 
 def _root(error: BaseException) -> BaseException:
-    """The S3 answer inside of what the transfer manager wrapped around it."""
+    """Return the error of S3 inside of the error of the transfer manager."""
     inner = error.__cause__ or error.__context__
     return inner if isinstance(error, Boto3Error) and isinstance(inner, Exception) else error
 

@@ -1,63 +1,80 @@
-"""Objects with a sha256: sent, found again, read back and fetched, never held in memory whole."""
+"""Objects with a sha256: sent, verified by reading them back, and fetched.
+
+They are never whole in memory.
+"""
 
 import hashlib
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import boto3
 from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
 from botocore.exceptions import ClientError
+from speechmodel_api.reasons import Reason
 from speechmodel_api.spec import S3Location
 from speechmodel_stagekit.artefacts import file_digest
 from speechmodel_stagekit.errors import TryAgain
 
 from speechmodel_pipeline.s3.errors import error_code
 
-Client: TypeAlias = Any
-"""boto3 makes its clients' types at run time."""
+if TYPE_CHECKING:
+    from types_boto3_s3 import S3Client
+    from types_boto3_s3.type_defs import GetObjectRequestTypeDef, PutObjectRequestTypeDef
+
 Advance: TypeAlias = Callable[[int], None]
-"""Called with the bytes that were sent or read since the last call, from several threads."""
+"""A callback with the number of bytes sent or read since the last call. Several threads call it."""
 
 CHUNK = 1 << 20
+"""Bytes read at once."""
 TRANSFER = TransferConfig(multipart_threshold=16 << 20, multipart_chunksize=16 << 20, max_concurrency=4)
 CONFIG = Config(
     connect_timeout=5,
     read_timeout=60,
     retries={"mode": "standard", "total_max_attempts": 4},
-    # every request is signed over its sha256, and what counts is read back: the newer checksums would only keep older services out
+    # every request is signed over its sha256 and every object is read back, and older services
+    # reject the newer checksums
     request_checksum_calculation="when_required",
     response_checksum_validation="when_required",
 )
 SHA256 = "sha256"
-"""Name of the objects' metadata entry."""
+"""Name of the metadata entry with the digest."""
 _NO_SUCH_KEY = frozenset({"NoSuchKey", "404", "NotFound"})
 _HIDDEN = frozenset({"403", "AccessDenied"})
-"""What AWS answers for an absent key to those who may not list."""
+"""Codes of AWS for an absent key when the access key may not list."""
 _RACED = frozenset({"PreconditionFailed", "412", "ConditionalRequestConflict", "409"})
+"""Codes for a conditional write of an object that exists."""
 
 
 def split_uri(uri: str) -> tuple[str, str]:
-    """Bucket and key of `s3://<bucket>/<key>`."""
+    """Return bucket and key of `s3://<bucket>/<key>`."""
     bucket, _, key = uri.removeprefix("s3://").partition("/")
     return bucket, key
 
 
 @dataclass(frozen=True)
 class Bucket:
-    """A bucket; its methods raise what boto3 raises (see storage_errors) and TryAgain for content that is not what it should be."""
+    """A bucket.
 
-    client: Client
+    Its methods raise the errors of boto3 (see storage_errors), and TryAgain for an object with
+    another digest.
+    """
+
+    client: "S3Client"
     name: str
 
     @classmethod
     def connect(cls, location: S3Location) -> "Bucket":
-        """With the credentials that boto3 finds, first of all AWS_* in the environment. Nothing is sent yet."""
-        style = "path" if location.endpoint else "auto"  # own services seldom have a name per bucket
-        client = boto3.session.Session().client(  # boto3's shared session would remember credentials
+        """Return the bucket, with the credentials that boto3 finds: first AWS_* in the environment.
+
+        Nothing is sent yet.
+        """
+        # services other than AWS seldom have a host name per bucket
+        style: Literal["path", "auto"] = "path" if location.endpoint else "auto"
+        client = boto3.session.Session().client(  # boto3's shared session caches credentials
             "s3",
             endpoint_url=location.endpoint,
             region_name=location.region,
@@ -66,16 +83,17 @@ class Bucket:
         return cls(client, location.bucket)
 
     def uri(self, key: str) -> str:
-        """`s3://<bucket>/<key>`."""
+        """Return `s3://<bucket>/<key>`."""
         return f"s3://{self.name}/{key}"
 
     def read(self, key: str) -> bytes:
-        """A small object."""
-        raw: bytes = self.client.get_object(Bucket=self.name, Key=key)["Body"].read()
-        return raw
+        """Return the content of a small object."""
+        return self.client.get_object(Bucket=self.name, Key=key)["Body"].read()
 
     def read_if_there(self, key: str) -> bytes | None:
-        """A small object; None when there is none, or S3 hides from those who may not list whether there is one."""
+        """Return the content of a small object, or None when it is absent or hidden from an access
+        key that may not list.
+        """
         try:
             return self.read(key)
         except ClientError as error:
@@ -84,9 +102,9 @@ class Bucket:
             raise
 
     def ensure(self, key: str, path: Path, sha256: str, advance: Advance = lambda _: None) -> bool:
-        """Send the file unless the object is there already; then read it back. True when it was sent.
+        """Send the file unless the object is whole, and read it back. Return True when it was sent.
 
-        `advance` hears of every byte twice: sent (or found), and read back.
+        `advance` counts every byte twice: when it is sent (or found), and when it is read back.
         """
         size = path.stat().st_size
         present = self._claims_to_be(key, sha256, size)
@@ -101,23 +119,28 @@ class Bucket:
         return True
 
     def put_once(self, key: str, content: bytes) -> bool:
-        """Write a small object unless there is one; False when there is, also when it came in between."""
-        return self._put(key, content, IfNoneMatch="*")
+        """Write a small object unless it exists.
+
+        Return False when it does, even if it was written meanwhile.
+        """
+        return self._put(key, content, once=True)
 
     def put(self, key: str, content: bytes) -> None:
-        """Write a small object, over whatever is there."""
+        """Write or replace a small object."""
         self._put(key, content)
 
     def require(self, key: str, sha256: str, advance: Advance = lambda _: None) -> None:
-        """Read the object back; TryAgain when it is not what it should be."""
+        """Read the object back. Raises TryAgain when it has another digest."""
         if (found := self.digest(key, advance)) != sha256:
             raise TryAgain(
-                "VerificationFailed",
+                Reason.VERIFICATION_FAILED,
                 f"{self.uri(key)} reads back with the sha256 {found}, not {sha256}; it is sent again",
             )
 
     def is_whole(self, key: str, sha256: str | None = None) -> bool:
-        """Whether the object is there and reads back with `sha256`, or with what its own metadata says."""
+        """Return True when the object reads back with `sha256`, or with the digest in its own
+        metadata.
+        """
         try:
             wanted = sha256 or self.client.head_object(Bucket=self.name, Key=key)["Metadata"].get(SHA256)
             return self.digest(key) == wanted
@@ -127,7 +150,7 @@ class Bucket:
             raise
 
     def digest(self, key: str, advance: Advance = lambda _: None) -> str:
-        """sha256 of the object as S3 gives it now."""
+        """Return the sha256 of the object as S3 gives it now."""
         digest = hashlib.sha256()
         for chunk in self._chunks(key, 0):
             digest.update(chunk)
@@ -135,17 +158,18 @@ class Bucket:
         return digest.hexdigest()
 
     def fetch(self, key: str, path: Path, sha256: str, size: int | None = None) -> bool:
-        """The object as the file `path`, which appears when it is complete. True when it was not there yet.
+        """Fetch the object to `path`, which appears when it is complete. Return False when it was
+        there already.
 
-        With its `size` an interrupted download goes on where it was, unless it has more bytes than the object. Raises TryAgain when
-        what came is not what it should be.
+        With its `size` an interrupted download continues where it was, unless it has more bytes
+        than the object. Raises TryAgain when the object has another digest.
         """
         if path.is_file() and file_digest(path) == sha256:
             return False
         partial = path.with_name(f".{path.name}.partial")
         done = partial.stat().st_size if size is not None and partial.is_file() else 0
         if size is not None and done > size:
-            done = 0  # another object's; S3 refuses a range past the end
+            done = 0  # of another object, since S3 rejects a range past the end
         with partial.open("ab" if done else "wb") as file:
             if done != size:
                 for chunk in self._chunks(key, done):
@@ -155,7 +179,8 @@ class Bucket:
         if (found := file_digest(partial)) != sha256:
             partial.unlink()
             raise TryAgain(
-                "DownloadFailed", f"{self.uri(key)} came with the sha256 {found}, not {sha256}; it is fetched again"
+                Reason.DOWNLOAD_FAILED,
+                f"{self.uri(key)} arrived with the sha256 {found}, not {sha256}; it is fetched again",
             )
         partial.replace(path)
         return True
@@ -167,31 +192,35 @@ class Bucket:
             if error_code(error) in _NO_SUCH_KEY | _HIDDEN:
                 return False
             raise
-        return bool(head["Metadata"].get(SHA256) == sha256 and head["ContentLength"] == size)
+        return head["Metadata"].get(SHA256) == sha256 and head["ContentLength"] == size
 
-    def _put(self, key: str, content: bytes, **condition: str) -> bool:
+    def _put(self, key: str, content: bytes, *, once: bool = False) -> bool:
         sha256 = hashlib.sha256(content).hexdigest()
+        request: PutObjectRequestTypeDef = {
+            "Bucket": self.name,
+            "Key": key,
+            "Body": content,
+            "ContentType": "application/json",
+            "Metadata": {SHA256: sha256},
+        }
+        if once:
+            request["IfNoneMatch"] = "*"
         try:
-            self.client.put_object(
-                Bucket=self.name,
-                Key=key,
-                Body=content,
-                ContentType="application/json",
-                Metadata={SHA256: sha256},
-                **condition,
-            )
+            self.client.put_object(**request)
         except ClientError as error:
-            if condition and error_code(error) in _RACED:
+            if once and error_code(error) in _RACED:
                 return False
-            if condition and error_code(error) == "NotImplemented":  # a service that has no conditional writes
+            if once and error_code(error) == "NotImplemented":  # a service without conditional writes
                 return self._put(key, content)
             raise
         self.require(key, sha256)
         return True
 
     def _chunks(self, key: str, start: int) -> Iterator[bytes]:
-        byte_range = {"Range": f"bytes={start}-"} if start else {}
-        body = self.client.get_object(Bucket=self.name, Key=key, **byte_range)["Body"]
+        request: GetObjectRequestTypeDef = {"Bucket": self.name, "Key": key}
+        if start:
+            request["Range"] = f"bytes={start}-"
+        body = self.client.get_object(**request)["Body"]
         try:
             yield from body.iter_chunks(CHUNK)
         finally:

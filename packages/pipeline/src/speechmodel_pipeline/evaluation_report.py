@@ -1,28 +1,30 @@
-"""report.json of evaluate. It holds nothing that changes from run to run, so a rerun gives the same bytes and digest."""
+"""report.json of evaluate. It has no times, so a second run gives the same bytes and digest."""
 
 from speechmodel_api.base import Document
 from speechmodel_api.stages import Decoding, Digest
 
 
 class ClipResult(Document):
-    """One clip."""
+    """The result of one clip."""
 
     clip: str
     """Its name in the dataset: the digest of its samples."""
     seconds: float
-    """Duration of the clip."""
+    """Duration of the clip in seconds."""
     reference: str
+    """The transcript in the dataset."""
     hypothesis: str
+    """The transcript of the model."""
     wer: float
-    """Word errors / reference words; may exceed 1."""
+    """Word errors / reference words. It may exceed 1."""
     cer: float
     """Character errors / reference characters."""
     confidence: float
-    """The runtime's log score of the beam."""
+    """Log score of the beam, from the runtime."""
 
 
 class Errors(Document):
-    """Errors over all clips, as the shortest way from references to hypotheses counts them."""
+    """Errors over all clips, by the shortest edit from references to hypotheses."""
 
     substitutions: int
     deletions: int
@@ -38,13 +40,13 @@ class Errors(Document):
 
 
 class SelfTest(Document):
-    """The clip that a server must transcribe before it calls itself ready: selftest.wav."""
+    """selftest.wav, the clip that a server must transcribe before it reports ready."""
 
     clip: str
     part: str
     reference: str
     text: str
-    """What the runtime heard."""
+    """The runtime's transcript."""
     confidence: float
 
 
@@ -56,14 +58,14 @@ class EvaluationReport(Document):
     decoding: Decoding
     clips: int
     seconds: float
-    """Duration of all clips."""
+    """Duration of all clips in seconds."""
     wer: float | None = None
     cer: float | None = None
     words: Errors | None = None
     characters: Errors | None = None
     note: str | None = None
-    """Why there are no figures, when there are none."""
+    """The reason why there are no figures, if there are none."""
     selftest: SelfTest
     worst: tuple[ClipResult, ...]
-    """The clips with the most word errors per word, worst first; clips that are right are not among them."""
+    """The clips with the most word errors per word, the worst first. Correct clips are left out."""
     results: tuple[ClipResult, ...]

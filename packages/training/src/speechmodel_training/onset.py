@@ -1,33 +1,34 @@
-"""Where speech begins in a clip, and how loud it is."""
+"""The onset of speech in a clip, and its loudness."""
 
 from dataclasses import dataclass
 
 import numpy as np
+from speechmodel_api.audio import STRIDE, WINDOW, frame_count
 
-from speechmodel_training.audio import STRIDE, WINDOW, frame_count
 from speechmodel_training.features import Samples
 
 QUIET, LOUD = 10, 80
-"""Percentiles of a clip's frames by loudness: the one is background even in a clip that is mostly speech; the other is speech, even in
-one that ends with the clunk of a handset. Where less is spoken it is lower, which finds speech earlier and makes noise fainter."""
+"""Percentiles of a clip's frames by loudness. The quiet one is background even in a clip that is
+mostly speech; the loud one is speech even in a clip that ends with the clunk of a handset. With
+little speech in a clip it is lower, which gives an earlier onset and fainter noise."""
 SPEECH_LOUDNESS = 0.3
-"""Of the way from quiet to loud, in decibels."""
+"""Threshold of speech, as a share of the way from quiet to loud in decibels."""
 SPEECH_FRAMES = 3
-"""60 ms in a row: a click is shorter."""
+"""Frames in a row that must be loud: 60 ms, longer than a click."""
 
 
 @dataclass(frozen=True)
 class Speech:
-    """What is known of the speech in a clip without understanding it."""
+    """Speech in a clip, detected by loudness alone."""
 
-    silent_frames: int
-    """Frames before it: 0 when it begins at once, or when nothing in the clip stands out."""
+    onset: int
+    """Frames before it: 0 when it begins at once, or when no part of the clip stands out."""
     loudness: float
     """Root mean square of a loud frame, in decibels over a step of 16 bit: 90 is full scale."""
 
 
-def find_speech(samples: Samples) -> Speech:
-    """Where speech begins and how loud it is."""
+def detect_speech(samples: Samples) -> Speech:
+    """Return the onset and the loudness of the speech in `samples`."""
     frames = frame_count(len(samples))
     padded = np.zeros(WINDOW + STRIDE * (frames - 1), np.float32)
     padded[: len(samples)] = samples

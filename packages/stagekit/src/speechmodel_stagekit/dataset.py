@@ -1,0 +1,96 @@
+"""A prepared dataset, as the stages after prepare read it."""
+
+import csv
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+from pathlib import Path
+
+from pydantic import ValidationError
+from speechmodel_api.audio import frame_count, frames_needed
+from speechmodel_api.reasons import Reason
+from speechmodel_api.stages import Manifest, PrepareOutput
+from speechmodel_api.workspace import ALPHABET, part_table
+
+from speechmodel_stagekit.alphabet import read_alphabet
+from speechmodel_stagekit.artefacts import MANIFEST, require_file
+from speechmodel_stagekit.errors import ArtefactMissing
+from speechmodel_stagekit.wav import sample_count
+
+
+class Part(StrEnum):
+    """The use that a dataset makes of a clip."""
+
+    TRAIN = "train"
+    DEV = "dev"
+    TEST = "test"
+
+
+@dataclass(frozen=True)
+class Clip:
+    """Prepared audio (16 kHz, one channel, 16-bit wav) with its transcript."""
+
+    path: Path
+    transcript: str
+    part: Part
+
+    @property
+    def name(self) -> str:
+        """Its name in the dataset: the sha256 of its samples."""
+        return self.path.stem
+
+    @cached_property
+    def frames(self) -> int:
+        """Feature frames of the audio, read once from the file's header. Raises ArtefactMissing."""
+        return frame_count(sample_count(self.path))
+
+    @property
+    def frames_needed(self) -> int:
+        """Fewest frames that CTC can align with the transcript."""
+        return frames_needed(self.transcript)
+
+
+@dataclass(frozen=True)
+class PreparedDataset:
+    """A finished folder `data/<key>/`.
+
+    Its methods raise ArtefactMissing when prepare must make it again.
+    """
+
+    folder: Path
+    digest: str
+    """See PrepareOutput.dataset_digest."""
+
+    def alphabet(self) -> tuple[str, ...]:
+        """Return the labels in order."""
+        return read_alphabet(require_file(self.folder / ALPHABET))
+
+    def clips(self, part: Part) -> tuple[Clip, ...]:
+        """Return the clips of a part, the shortest first."""
+        path = require_file(self.folder / part_table(part))
+        with path.open(encoding="utf-8", newline="") as file:
+            try:
+                return tuple(
+                    Clip(self.folder / row["wav_filename"], row["transcript"], part) for row in csv.DictReader(file)
+                )
+            except KeyError as error:
+                raise _damaged(f"{path} has no column {error}") from error
+
+
+def open_dataset(folder: Path, digest: str | None = None) -> PreparedDataset:
+    """Return the dataset in `folder`.
+
+    Raises ArtefactMissing when it is gone, damaged or has another digest than `digest`.
+    """
+    path = require_file(folder / MANIFEST)
+    try:
+        found = Manifest[PrepareOutput].model_validate_json(path.read_bytes()).output.dataset_digest
+    except ValidationError as error:
+        raise _damaged(f"{path} is damaged ({error})") from error
+    if digest is not None and found != digest:
+        raise _damaged(f"{folder} holds the dataset {found} instead of {digest}")
+    return PreparedDataset(folder, found)
+
+
+def _damaged(problem: str) -> ArtefactMissing:
+    return ArtefactMissing(Reason.ARTEFACT_DAMAGED, f"{problem}; the dataset is prepared again")
