@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 import soundfile
 import soxr
-from speechmodel_runtime.audio import SAMPLE_RATE, Pcm, load, save
+from speechmodel_api.audio import SAMPLE_RATE
+from speechmodel_runtime.audio import Pcm, load, save
 
 HERE = Path(__file__).parent
 DATASET = HERE / "espejo-dataset"
