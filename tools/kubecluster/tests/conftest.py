@@ -1,4 +1,4 @@
-"""What the harness's own tests share: a layout to play with, and a network of their own."""
+"""Layouts for the tests: an empty one, and one with a network of its own."""
 
 import ctypes
 import os

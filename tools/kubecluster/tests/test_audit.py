@@ -56,11 +56,11 @@ def test_writes_are_found_in_their_window_also_in_rotated_logs(log: Layout) -> N
         ({"namespace": "b", "user": "operator"}, 0),
     ],
 )
-def test_writes_are_told_apart_by_who_and_what(log: Layout, wanted: dict[str, str], count: int) -> None:
+def test_writes_are_filtered_by_who_and_what(log: Layout, wanted: dict[str, str], count: int) -> None:
     assert len(audit.writes(log, NOON, None, **wanted)) == count
 
 
-def test_dry_runs_questions_and_half_written_lines_are_no_writes(log: Layout) -> None:
+def test_dry_runs_questions_and_half_written_lines_do_not_count(log: Layout) -> None:
     before = len(audit.writes(log, NOON))
     review = {"resource": "selfsubjectaccessreviews", "apiGroup": "authorization.k8s.io"}
     with log.audit_log.open("a") as out:

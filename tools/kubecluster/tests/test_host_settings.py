@@ -1,4 +1,4 @@
-"""Where a machine's packages come from, as RUN steps are told."""
+"""The package indexes that RUN steps get from this machine."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The cluster's life: nothing of it is left when it ends, however it ends."""
+"""Nothing of a cluster is left when it ends, however it ends."""
 
 import os
 import signal
@@ -27,7 +27,7 @@ def down(own_network: Layout) -> Iterator[Layout]:
 
 
 def traces(layout: Layout) -> dict[str, str]:
-    """What of a cluster can be seen on this machine, found without the harness's own code."""
+    """Return every trace of a cluster on this machine, found without kubecluster's own code."""
     running = [argv for argv in command_lines() if str(layout.state) in " ".join(argv)]
     mounts = Path("/proc/self/mountinfo").read_text().splitlines()
     return {

@@ -1,4 +1,4 @@
-"""What a node is told to be."""
+"""How nodes and process groups are specified."""
 
 import json
 import subprocess
@@ -25,7 +25,7 @@ def test_a_gpu_node_runs_a_device_plugin_and_its_taint_reaches_the_kubelet(layou
     assert config["registerWithTaints"] == [{"key": "nvidia.com/gpu", "value": "present", "effect": "NoSchedule"}]
 
 
-def test_an_unknown_node_is_told_with_those_that_exist() -> None:
+def test_an_unknown_node_is_an_error_that_names_the_others() -> None:
     with pytest.raises(ClusterError, match="no node moon, only serving, gpu"):
         faults.find_node("moon")
 

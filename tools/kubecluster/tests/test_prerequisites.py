@@ -1,4 +1,4 @@
-"""What the machine must have, and what is said when it has not."""
+"""Errors name what the machine lacks, and how to get it."""
 
 import os
 import shutil
@@ -20,18 +20,18 @@ def test_a_missing_program_names_its_package_and_how_to_install_it(monkeypatch: 
         packages.require()
 
 
-def test_a_machine_without_go_is_told_which_is_needed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_without_go_the_error_names_the_version_that_is_needed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(MissingPrerequisite, match=r"Go toolchain, 1.26 or newer"):
         toolchain.require_go()
 
 
-def test_an_old_go_is_told_apart(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_an_old_go_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     go = tmp_path / "go"
     go.write_text("#!/bin/sh\necho go1.9.7\n")
     go.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    with pytest.raises(MissingPrerequisite, match=r"go1\.9\.7, needed is 1\.26"):
+    with pytest.raises(MissingPrerequisite, match=r"go1\.9\.7; install 1\.26"):
         toolchain.require_go()
 
 
@@ -42,10 +42,10 @@ def test_cgroup_v2_is_refused_with_the_ways_out(monkeypatch: pytest.MonkeyPatch,
         cgroups.require_v1()
 
 
-def test_seaweedfs_is_where_the_variable_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_variable_names_the_seaweedfs_program(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     program = tmp_path / "weed"
     monkeypatch.setenv(s3.VARIABLE, str(program))
-    with pytest.raises(MissingPrerequisite, match="which is no file"):
+    with pytest.raises(MissingPrerequisite, match="does not exist or is not a file"):
         s3.weed()
     program.touch()
     assert s3.weed() == program

@@ -1,4 +1,4 @@
-"""How this machine's apt reaches Debian, for a system of another release."""
+"""Find how this machine's apt reaches Debian, so that another release can be installed from the same place."""
 
 import platform
 
@@ -10,24 +10,24 @@ OF_THIS_MACHINE = ("CaInfo", "CaPath", "SslCert", "SslKey", "Detect")  # they na
 
 
 def mirror() -> str | None:
-    """The address of the Debian archive that this machine uses; None when it is no Debian."""
+    """Return the address of the Debian archive that this machine uses; None when it does not run Debian."""
     return _archives().get("")
 
 
 def sources(suite: str) -> str | None:
-    """A sources.list for `suite` from the archives that this machine uses; None when it is no Debian."""
+    """Return a sources.list for `suite` with this machine's archives; None when it does not run Debian."""
     found = _archives()
     return "".join(f"deb {uri} {suite}{pocket} main\n" for pocket, uri in found.items()) or None
 
 
 def options() -> str:
-    """This machine's apt options for proxies, retries and checks, as an apt.conf."""
+    """Return this machine's apt options for proxies, retries and checks, as an apt.conf."""
     dumped = run("apt-config", "dump").stdout.splitlines(keepends=True)
     return "".join(line for line in dumped if line.startswith(KEPT) and not any(w in line for w in OF_THIS_MACHINE))
 
 
 def _archives() -> dict[str, str]:
-    """Pocket -> address."""
+    """Return the address of each pocket."""
     release = platform.freedesktop_os_release()
     if release["ID"] != "debian":
         return {}

@@ -1,4 +1,4 @@
-"""Who wrote what: the API server's audit log, read back.
+"""Read from the API server's audit log who wrote what.
 
 The policy records every request that may change something, at level Metadata, once it is answered; reads
 (get, list, watch) are left out. A line is written when its request is answered, within milliseconds of it.
@@ -27,7 +27,7 @@ ROTATE_AT_MB = 1000
 
 @dataclass(frozen=True)
 class Write:
-    """One request that changed something, or tried to."""
+    """A request that changed something, or tried to."""
 
     at: datetime  # when the API server received it, UTC
     user: str  # such as system:serviceaccount:speechops:operator
@@ -51,11 +51,11 @@ def writes(
     resource: str = "",
     namespace: str = "",
 ) -> list[Write]:
-    """The writes received in [since, until), oldest first.
+    """Return the writes received in [since, until), oldest first.
 
     `user` and `user_agent` match when they occur anywhere in the request's; `resource` (plural, with
     /subresource if wanted, such as speechmodels/status) and `namespace` match whole; empty ones match all.
-    Dry runs and access reviews are no writes. Times must be timezone-aware.
+    Dry runs and access reviews do not count. Times must be timezone-aware.
     """
     found = [
         write
@@ -72,7 +72,7 @@ def writes(
 
 
 def now() -> datetime:
-    """The present, as a bound for `writes`."""
+    """Return the current time, as a bound for `writes`."""
     return datetime.now(UTC)
 
 

@@ -1,4 +1,4 @@
-"""The images that all others stand on: Debian, made by debootstrap since no registry is reached, and the sandbox."""
+"""Make the images that others need: Debian, by debootstrap because no registry can be reached, and the sandbox."""
 
 import shutil
 from pathlib import Path
@@ -25,7 +25,7 @@ def ensure(layout: Layout) -> str:
     mirror = apt.mirror()
     contained("debootstrap", "--variant=minbase", SUITE, root, *([mirror] if mirror else []))
     _trim(root)
-    if mirror:  # where packages come from is told to each build, it is no part of an image
+    if mirror:  # each build gets its package sources from this machine, no image keeps them
         (root / "etc/apt/sources.list").unlink()
     archive = layout.cache / "rootfs.tar"
     outside = [f"--exclude=./{folder}/*" for folder in ("dev", "proc", "sys")]

@@ -1,9 +1,9 @@
-"""An OCI runtime for image builds: runc, with settings of this machine given to RUN steps and kept out of the image.
+"""Give RUN steps of an image build this machine's settings, as an OCI runtime in front of runc.
 
-`python -m kubecluster.build_runtime SETTINGS CGROUP <runc's arguments>`. buildah has no way of its own to give a RUN step
-an environment variable or a file that leaves no trace in the image: a runtime can, since what it adds to the bundle's
-config.json is known to this one container only. Below /dev the container has a tmpfs, so that not even an empty mount
-point stays.
+`python -m kubecluster.build_runtime SETTINGS CGROUP <runc's arguments>`. buildah itself cannot give a RUN step an
+environment variable or a file without a trace in the image. A runtime can, because what it adds to the bundle's
+config.json is seen by this one container only. The files are below /dev, a tmpfs in the container, so that not even
+an empty mount point stays.
 """
 
 import json
@@ -17,7 +17,7 @@ RUNC = "runc"
 
 
 def main() -> None:
-    """Add the settings when runc is told to create a container; then become runc."""
+    """Add the settings if runc is to create a container, then become runc."""
     folder, cgroup, arguments = Path(sys.argv[1]), sys.argv[2], sys.argv[3:]
     if "create" in arguments:
         bundle = Path(arguments[arguments.index("--bundle") + 1])

@@ -1,4 +1,4 @@
-"""Running buildah: its storage in the cache, its RUN steps under a runtime of ours, nothing of it left afterwards."""
+"""Run buildah with its storage in the cache and RUN steps under `build_runtime`, and clean up after it."""
 
 import json
 import os
@@ -18,7 +18,7 @@ COMPRESSION = ("--compression-format=zstd", "--compression-level=1")
 
 
 def buildah(layout: Layout, *argv: str | Path) -> str:
-    """Run one buildah command; returns what it prints, stripped. Raises CommandFailed."""
+    """Run one buildah command and return its output, stripped. Raises CommandFailed."""
     temporary = _folder(layout) / "tmp"  # also holds what RUN --mount=type=cache keeps
     temporary.mkdir(parents=True, exist_ok=True)
     storage = ("--root", _storage(layout), "--runroot", _folder(layout) / "run", "--storage-driver", "overlay")
@@ -27,18 +27,18 @@ def buildah(layout: Layout, *argv: str | Path) -> str:
 
 
 def push(layout: Layout, image: str) -> None:
-    """docker.io/library/x:1 goes to <registry>/library/x:1."""
+    """Push docker.io/library/x:1 to <registry>/library/x:1."""
     path = image.split("/", 1)[1]
     buildah(layout, "push", "-q", "--tls-verify=false", *COMPRESSION, image, f"docker://{REGISTRY}/{path}")
 
 
 def image_id(layout: Layout, image: str) -> str | None:
-    """The ID of a local image, or None; read off buildah's index, which is faster than asking it."""
+    """Return the ID of a local image, or None. It is read from buildah's index, which is faster than to run buildah."""
     return next((entry["id"] for entry in _index(layout, "images") if image in entry.get("names", [])), None)
 
 
 def remove_image(layout: Layout, image_id: str) -> None:
-    """Remove an image, if it is there, with those that only it stands on; layers that others use stay."""
+    """Remove an image, if it exists, with the images that only it is built on; layers that others use stay."""
     if any(entry["id"] == image_id for entry in _index(layout, "images")):
         buildah(layout, "rmi", "--force", image_id)
 
@@ -60,7 +60,7 @@ def prune(layout: Layout, unused_for: timedelta) -> None:
 
 
 def runtime(layout: Layout) -> Path:
-    """The program for RUN steps: runc, given this machine's settings for package downloads as they are now."""
+    """Write the runtime for RUN steps, which collects this machine's settings for package downloads once."""
     folder = layout.cache / "build"
     settings = folder / "settings"
     shutil.rmtree(settings, ignore_errors=True)
@@ -81,7 +81,7 @@ def clean(layout: Layout) -> None:
 
 
 def _index(layout: Layout, what: str) -> list[dict[str, Any]]:
-    """buildah's list of images or containers, as it keeps it."""
+    """Return buildah's own list of images, layers or containers."""
     path = _storage(layout) / f"overlay-{what}" / f"{what}.json"
     found: list[dict[str, Any]] = json.loads(path.read_text()) if path.exists() else []
     return found

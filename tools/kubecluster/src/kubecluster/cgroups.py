@@ -1,4 +1,4 @@
-"""cgroup v1 directories: one below every controller for each node, and for image builds."""
+"""Make and remove cgroup v1 directories, for each node and for image builds."""
 
 import time
 from pathlib import Path
@@ -43,7 +43,7 @@ def remove(top: str, seconds: float = 5) -> None:
 
 
 def found(top: str) -> list[Path]:
-    """The directories called `top`, one for each controller that has it."""
+    """Return the directories called `top`, one for each controller that has it."""
     return sorted(MOUNT.glob(f"*/{top}"))
 
 

@@ -1,4 +1,4 @@
-"""The whole cluster: up, down, reset, and for as long as a test run lasts."""
+"""Bring the whole cluster up and down, or keep it up while a test runs."""
 
 import json
 import os
@@ -34,7 +34,7 @@ from kubecluster.shell import locked, run, tail, wait_for
 
 
 def up(layout: Layout) -> dict[str, float]:
-    """Bring the cluster up, or find it up; returns the seconds of each phase.
+    """Bring the cluster up unless it is up, and return the seconds of each phase.
 
     Raises MissingPrerequisite when the machine cannot carry it, TimedOut with a log when a part does not come up.
     """
@@ -82,7 +82,7 @@ def down(layout: Layout) -> None:
 
 
 def reset(layout: Layout) -> None:
-    """Down, and remove the state directory."""
+    """Stop everything and remove the state directory."""
     with exclusive(layout):
         _down(layout)
         shutil.rmtree(layout.state)
@@ -90,10 +90,10 @@ def reset(layout: Layout) -> None:
 
 @contextmanager
 def running(layout: Layout) -> Iterator[None]:
-    """The cluster for as long as the block runs.
+    """Keep the cluster up while the block runs.
 
-    One that is already up is used and left up. One that this brought up goes down again with the block, or with
-    this process, even if it is killed: a process of its own waits for that.
+    A cluster that is already up is used and left up. One that this function started goes down with the block, or
+    with this process even if it is killed, because a separate process waits for its end.
     """
     require(layout)
     if healthy(layout):
@@ -105,17 +105,17 @@ def running(layout: Layout) -> Iterator[None]:
 
 
 def kubectl(layout: Layout, *argv: str | Path, check: bool = True, stdin: str | None = None) -> str:
-    """Run kubectl as the cluster's admin and return what it prints; CommandFailed quotes its stderr."""
+    """Run kubectl as the cluster's admin and return its output; CommandFailed quotes its stderr."""
     return run(layout.bin / "kubectl", "--kubeconfig", layout.kubeconfig(), *argv, check=check, stdin=stdin).stdout
 
 
 def healthy(layout: Layout) -> bool:
-    """Whether all groups run, the nodes are Ready and S3 answers."""
+    """Return whether all groups run, the nodes are Ready and S3 answers."""
     return set(group.inits(layout)) == set(GROUPS) and all(nodes_ready(layout).values()) and s3.answers()
 
 
 def nodes_ready(layout: Layout) -> dict[str, bool]:
-    """For each real node, whether the API server says it is Ready."""
+    """Return for each real node whether it is Ready."""
     found = dict.fromkeys((n.name for n in NODES), False)
     text = kubectl(layout, "get", "nodes", "-o", "json", check=False)
     for item in json.loads(text)["items"] if text else []:
@@ -126,7 +126,7 @@ def nodes_ready(layout: Layout) -> dict[str, bool]:
 
 
 def api_ready(layout: Layout) -> bool:
-    """Whether the API server says so."""
+    """Return whether the API server is ready."""
     return kubectl(layout, "get", "--raw", "/readyz", check=False) == "ok"
 
 

@@ -1,4 +1,4 @@
-"""The group `control`: etcd, the API server and the registries, what everything else needs first."""
+"""Define the group `control`: etcd, the API server and the registries, which all else needs first."""
 
 from kubecluster import audit, registry
 from kubecluster.group import Group, Service

@@ -1,4 +1,4 @@
-"""The group `controllers`: controller-manager, scheduler, DNS, volumes, metrics, fake nodes and S3, on the host."""
+"""Define the group `controllers`: controller-manager, scheduler, DNS, volumes, metrics, fake nodes and S3."""
 
 from kubecluster import s3
 from kubecluster.group import Group, Service

@@ -1,6 +1,6 @@
-"""Run inside a node when only its containerd is left: remove every container, then say the store is clean.
+"""Remove every container of a node when only its containerd is left, then mark the image store as clean.
 
-Without the mark (a crash, a lost node) the next start throws the node's image store away.
+Without the mark, after a crash or a lost node, the next start throws the node's image store away.
 """
 
 import subprocess
@@ -13,7 +13,7 @@ TRIES = 5  # a task that ends by itself meanwhile makes ctr fail: look again
 
 
 def main() -> None:
-    """Touch the path given as first argument once no container is left."""
+    """Touch the path in the first argument when no container is left."""
     for _ in range(TRIES):
         if _remove_all():
             Path(sys.argv[1]).touch()

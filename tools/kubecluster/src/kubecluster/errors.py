@@ -1,17 +1,17 @@
-"""Everything that can go wrong, as one tree; the command line shows the text of each without a traceback.
+"""All errors, as one tree. The command line shows their texts without a traceback.
 
 ClusterError
-├── MissingPrerequisite   the machine lacks a package, a program, a right or a kernel feature; says how to get it
-├── CommandFailed         a program that the harness ran exited with an error; quotes its command line and stderr
-├── TimedOut              a condition did not come true in time; quotes the log of what was waited for
-├── NotRunning            the cluster, group or service that was asked for does not run
-├── LeftBehind            something outlived a stopped cluster
-└── ImageError            an image's name, Dockerfile or .dockerignore cannot be used
+├── MissingPrerequisite   the machine lacks a package, a program, a right or a kernel feature; the text says how to get it
+├── CommandFailed         a program exited with an error; the text quotes its command line and stderr
+├── TimedOut              a condition did not come true in time; the text quotes the log
+├── NotRunning            the cluster, a group or a service does not run
+├── LeftBehind            something of a stopped cluster is still there
+└── ImageError            an image's name cannot be used
 """
 
 
 class ClusterError(Exception):
-    """Something the user can act on."""
+    """A failure that the user can act on."""
 
 
 class MissingPrerequisite(ClusterError):
@@ -19,7 +19,7 @@ class MissingPrerequisite(ClusterError):
 
 
 class CommandFailed(ClusterError):
-    """A program that the harness ran exited with an error."""
+    """A program exited with an error."""
 
 
 class TimedOut(ClusterError):
@@ -27,12 +27,12 @@ class TimedOut(ClusterError):
 
 
 class NotRunning(ClusterError):
-    """The cluster, group or service that was asked for does not run."""
+    """The cluster, a group or a service does not run."""
 
 
 class LeftBehind(ClusterError):
-    """Something outlived a stopped cluster."""
+    """Something of a stopped cluster is still there."""
 
 
 class ImageError(ClusterError):
-    """An image's name, Dockerfile or .dockerignore cannot be used."""
+    """An image's name cannot be used."""

@@ -1,4 +1,4 @@
-"""Faults on purpose: kill, freeze and thaw a service; lose a node and start it again."""
+"""Cause faults on purpose: kill or freeze a service, lose a node."""
 
 import signal
 
@@ -8,22 +8,22 @@ from kubecluster.layout import NODES, Layout, Node
 
 
 def kill_service(layout: Layout, group_name: str, service: str) -> None:
-    """SIGKILL; the group's init starts it again after a second. Raises NotRunning when it is not there."""
+    """Kill a service; the group's init starts it again after a second. Raises NotRunning when it does not run."""
     group.signal_service(layout, group_name, service, signal.SIGKILL)
 
 
 def freeze_service(layout: Layout, group_name: str, service: str) -> None:
-    """Stop it where it is, so that it keeps its connections and answers nobody, until `thaw_service`."""
+    """Stop a service until `thaw_service`; it keeps its connections but does not answer."""
     group.signal_service(layout, group_name, service, signal.SIGSTOP)
 
 
 def thaw_service(layout: Layout, group_name: str, service: str) -> None:
-    """Let a frozen service go on."""
+    """Let a frozen service continue."""
     group.signal_service(layout, group_name, service, signal.SIGCONT)
 
 
 def lose_node(layout: Layout, name: str) -> None:
-    """End a node as if its power went: nothing is drained, nobody is told, its image store is lost."""
+    """End a node as if its power went: nothing is drained, and its image store is lost."""
     lost = find_node(name)
     with cluster.exclusive(layout):
         group.stop(layout, [lost.group], kill=True)
@@ -39,7 +39,7 @@ def start_node(layout: Layout, name: str) -> None:
 
 
 def find_node(name: str) -> Node:
-    """The node of that name; raises ClusterError when there is none."""
+    """Return the node of that name; raises ClusterError when there is none."""
     for found in NODES:
         if found.name == name:
             return found

@@ -1,4 +1,4 @@
-"""Process groups that cannot leak: each is a PID namespace under an init that restarts its services.
+"""Run process groups that cannot leak: each is a PID namespace under an init that restarts its services.
 
 Killing the init makes the kernel kill every process in the namespace; with the last process go its
 mount and network namespaces, so mounts, veth pairs, nft and iptables rules need no clean-up code.
@@ -27,7 +27,7 @@ GO = b"go\n"  # what the init waits for; end of file instead means that its star
 
 @dataclass(frozen=True)
 class Service:
-    """One program of a group, restarted when it ends."""
+    """A program of a group, which is restarted when it ends."""
 
     name: str
     argv: list[str]
@@ -37,7 +37,7 @@ class Service:
 
 @dataclass(frozen=True)
 class Group:
-    """Services that live and die together."""
+    """Services that start and end together."""
 
     name: str
     services: list[Service]
@@ -51,7 +51,7 @@ class Group:
 
     @classmethod
     def load(cls, path: Path) -> tuple["Group", Path]:
-        """The group and its log directory, as `save` wrote them."""
+        """Return the group and its log directory, as `save` wrote them."""
         fields = json.loads(path.read_text())
         logs = Path(fields.pop("logs"))
         services = [Service(**s) for s in fields.pop("services")]

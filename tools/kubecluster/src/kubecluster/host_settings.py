@@ -1,4 +1,4 @@
-"""How this machine downloads packages, for the RUN steps of an image build: pip, uv, apt and their certificates.
+"""Collect how pip, uv and apt download packages on this machine, for the RUN steps of an image build.
 
 Package indexes and their certificates belong to the machine that builds, never to the image: a RUN step sees
 them as environment variables and as files below TARGET, both for the length of the step (`build_runtime`).
@@ -29,7 +29,7 @@ UV_FROM_PIP = {"DEFAULT_INDEX": "INDEX_URL", "EXTRA_INDEX_URL": "EXTRA_INDEX_URL
 
 @dataclass(frozen=True)
 class Settings:
-    """What a RUN step is given."""
+    """The environment variables and files that a RUN step gets."""
 
     environment: dict[str, str]
     mounts: dict[str, str]  # path in the container -> path on this machine
@@ -45,7 +45,7 @@ def once(folder: Path) -> Settings:
 
 
 def package_indexes(env: Mapping[str, str], home: Path) -> dict[str, str]:
-    """This machine's PIP_* and UV_* settings, from its configuration files and, over them, its environment.
+    """Return this machine's PIP_* and UV_* settings; the environment wins over configuration files.
 
     uv gets pip's indexes where it has none of its own, since a Dockerfile may use either.
     """
@@ -76,7 +76,7 @@ def _collect(folder: Path) -> Settings:
 
 
 def _pip_files(env: Mapping[str, str], home: Path) -> dict[str, str]:
-    """pip's settings of [global] and [install], later files over earlier ones, several values on one line."""
+    """Return pip's settings of [global] and [install]; later files win, and several values share one line."""
     files = [Path("/etc/xdg/pip/pip.conf"), Path("/etc/pip.conf")]
     files += [home / ".pip" / "pip.conf", home / ".config" / "pip" / "pip.conf"]
     if given := env.get("PIP_CONFIG_FILE"):
@@ -88,7 +88,7 @@ def _pip_files(env: Mapping[str, str], home: Path) -> dict[str, str]:
 
 
 def _uv_files(home: Path) -> dict[str, str]:
-    """uv's index settings, the user's over the system's."""
+    """Return uv's index settings; the user's win over the system's."""
     found: dict[str, str] = {}
     for path in (Path("/etc/uv/uv.toml"), home / ".config/uv/uv.toml"):
         if not path.exists():
@@ -106,7 +106,7 @@ def _uv_files(home: Path) -> dict[str, str]:
 
 
 def _mounted(link: str, mounts: dict[str, str]) -> str:
-    """A directory of wheels on this machine gets a mount; an address stays what it is."""
+    """Return the link as the container sees it: a directory of this machine is mounted, an address stays."""
     if not Path(link).is_dir():
         return link
     target = f"{TARGET}-wheels-{len(mounts)}"
@@ -115,6 +115,6 @@ def _mounted(link: str, mounts: dict[str, str]) -> str:
 
 
 def _certificates(env: Mapping[str, str], home: Path) -> Path | None:
-    """The bundle that this machine's downloads trust."""
+    """Return the certificates that this machine's downloads trust."""
     settings = (env.get("PIP_CERT"), env.get("SSL_CERT_FILE"), _pip_files(env, home).get("cert"), SYSTEM_CERTIFICATES)
     return next((Path(found) for found in settings if found and Path(found).is_file()), None)

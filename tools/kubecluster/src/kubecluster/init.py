@@ -1,4 +1,4 @@
-"""PID 1 of a group: `python -m kubecluster.init SPEC` unshares, forks, and the child supervises."""
+"""Be PID 1 of a group: `python -m kubecluster.init SPEC` unshares and forks, and the child supervises."""
 
 import ctypes
 import os
@@ -94,14 +94,14 @@ class Supervisor:
 
 
 def main() -> None:
-    """Become PID 1 of new namespaces, wait for the starter's word, set up, supervise."""
+    """Become PID 1 of new namespaces, wait until the starter has connected them, set up and supervise."""
     group, logs = Group.load(Path(sys.argv[1]))
     _unshare(NEWPID | (NEWNS | NEWNET | NEWIPC | NEWUTS if group.isolated else NEWNS))
     if os.fork():
         os._exit(0)
     signal.pthread_sigmask(signal.SIG_BLOCK, WATCHED)
     if sys.stdin.buffer.readline() != GO:
-        sys.exit(f"group {group.name}: whoever started it died before it was wired up")
+        sys.exit(f"group {group.name}: its starter died before it connected the group")
     os.chdir("/")
     for argv in [["mount", "--make-rprivate", "/"], ["mount", "-t", "proc", "proc", "/proc"], *group.setup]:
         subprocess.run(argv, check=True, stdin=subprocess.DEVNULL)

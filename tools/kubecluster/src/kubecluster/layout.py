@@ -1,4 +1,4 @@
-"""Where things are: directories, addresses, and which nodes there are."""
+"""Directories, addresses and nodes of the cluster."""
 
 import os
 from dataclasses import dataclass, field
@@ -23,7 +23,7 @@ PAUSE_IMAGE = "localhost/pause:1"
 
 @dataclass(frozen=True)
 class Node:
-    """One node: its own PID, mount, network, IPC and UTS namespaces, containerd and kubelet."""
+    """A node, with its own PID, mount, network, IPC and UTS namespaces, containerd and kubelet."""
 
     index: int
     name: str
@@ -33,17 +33,17 @@ class Node:
 
     @property
     def ip(self) -> str:
-        """Its address on the bridge."""
+        """The node's address on the bridge."""
         return f"10.89.0.{10 + self.index}"
 
     @property
     def pod_cidr(self) -> str:
-        """Where its pods' addresses come from."""
+        """The range of the pods' addresses."""
         return f"10.244.{self.index}.0/24"
 
     @property
     def link(self) -> str:
-        """The host's end of its network cable; the kernel allows 15 characters."""
+        """The host's end of the node's network link; the kernel allows 15 characters."""
         return f"kc-{self.name}"[:15]
 
     @property
@@ -68,14 +68,14 @@ GROUPS = (CONTROL, CONTROLLERS, *(n.group for n in NODES))
 
 @dataclass(frozen=True)
 class Layout:
-    """`state` dies with the cluster; `cache` (binaries, image layers, package caches) outlives it."""
+    """The directories: `state` ends with the cluster, `cache` (binaries, image layers, packages) stays."""
 
     state: Path
     cache: Path
 
     @classmethod
     def default(cls) -> "Layout":
-        """The directories that KUBECLUSTER_STATE and KUBECLUSTER_CACHE name, or the usual ones."""
+        """Return the directories that KUBECLUSTER_STATE and KUBECLUSTER_CACHE name, or the defaults."""
         state = os.environ.get("KUBECLUSTER_STATE", "/var/lib/kubecluster")
         cache = os.environ.get("KUBECLUSTER_CACHE", str(Path.home() / ".cache" / "kubecluster"))
         return cls(Path(state).resolve(), Path(cache).resolve())
@@ -112,7 +112,7 @@ class Layout:
 
     @property
     def groups(self) -> Path:
-        """What each process group was told to run."""
+        """The specification of each process group."""
         return self.state / "groups"
 
     @property

@@ -1,11 +1,11 @@
-"""The wires: a bridge on the host, a cable into each node, and the routes to pods and Services."""
+"""Connect the nodes: a bridge on the host, a link into each node, and routes to pods and Services."""
 
 from kubecluster.layout import BRIDGE, HOST_IP, NODES, SERVICE_CIDR, Node
 from kubecluster.shell import run
 
 
 def make_bridge() -> None:
-    """The bridge that the nodes hang on, with the host's address."""
+    """Make the bridge that connects the nodes, with the host's address."""
     if run("ip", "link", "show", BRIDGE, check=False).returncode:
         run("ip", "link", "add", BRIDGE, "type", "bridge")
     run("ip", "address", "replace", f"{HOST_IP}/24", "dev", BRIDGE)
@@ -13,7 +13,7 @@ def make_bridge() -> None:
 
 
 def connect(node: Node, pid: int) -> None:
-    """Plug a cable into the network namespace of `pid`; the kernel removes it with the namespace."""
+    """Link the network namespace of `pid` to the bridge; the kernel removes the link with the namespace."""
     run("ip", "link", "add", node.link, "type", "veth", "peer", "name", "eth0", "netns", str(pid))
     run("ip", "link", "set", node.link, "master", BRIDGE, "up")
     run("ip", "route", "replace", node.pod_cidr, "via", node.ip)
@@ -35,18 +35,18 @@ def connect(node: Node, pid: int) -> None:
 
 
 def remove() -> None:
-    """Remove the bridge and the host's ends of the cables; their routes go with them."""
+    """Remove the bridge and the host's ends of the links; their routes go with them."""
     for link in links():
-        run("ip", "link", "delete", link, check=False)  # a cable may go with its node's last process
+        run("ip", "link", "delete", link, check=False)  # a link may go with its node's last process
 
 
 def links() -> list[str]:
-    """Which of the cluster's network interfaces exist."""
+    """Return the cluster's network interfaces that exist."""
     ours = {BRIDGE, *(n.link for n in NODES)}
     names = [line.split(": ")[1].split("@")[0] for line in run("ip", "-o", "link").stdout.splitlines()]
     return [name for name in names if name in ours]
 
 
 def routes() -> list[str]:
-    """Which routes lead over the bridge."""
+    """Return the routes over the bridge."""
     return [line.strip() for line in run("ip", "route").stdout.splitlines() if f"dev {BRIDGE}" in line]

@@ -1,4 +1,4 @@
-"""A node: its directories and the command lines of its containerd, kubelet and kube-proxy."""
+"""Start a node, with its directories and the command lines of its containerd, kubelet and kube-proxy."""
 
 import shutil
 import sys

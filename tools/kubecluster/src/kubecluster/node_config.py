@@ -1,4 +1,4 @@
-"""The configuration files of a node: containerd, its registries, the pod network, the kubelet."""
+"""Write the configuration files of a node: containerd, its registries, the pod network, the kubelet."""
 
 import json
 from dataclasses import dataclass
@@ -11,14 +11,14 @@ SOCKET = "/run/containerd/containerd.sock"
 
 @dataclass(frozen=True)
 class Files:
-    """Where the main files were written."""
+    """The paths of the files that the services read."""
 
     containerd: Path
     kubelet: Path
 
 
 def write(layout: Layout, node: Node, home: Path) -> Files:
-    """Write everything below `home`."""
+    """Write the files below `home` and return the main ones."""
     certs, cni = home / "certs.d", home / "net.d"
     # every registry name resolves to the host's registry: docker.io/library/x works offline
     for name, address in (("_default", REGISTRY), (PRIVATE_REGISTRY, PRIVATE_REGISTRY)):

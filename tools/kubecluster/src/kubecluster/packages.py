@@ -1,4 +1,4 @@
-"""The Debian packages that must be there."""
+"""Find and install the Debian packages that the cluster needs."""
 
 import os
 import shutil
@@ -34,7 +34,7 @@ INSTALL = ("apt-get", "install", "--yes", "--no-install-recommends")
 
 
 def missing() -> list[str]:
-    """Debian packages of which a program is not there, sorted."""
+    """Return the Debian packages that lack a program, sorted."""
     return sorted({package for program, package in REQUIRED.items() if not shutil.which(program)})
 
 
@@ -68,7 +68,7 @@ def install() -> list[str]:
 
 @contextmanager
 def _services_stay_off() -> Iterator[None]:
-    """Debian starts a package's daemons when it installs it: not these, the harness runs its own."""
+    """Keep Debian from starting the daemons of the packages, because the cluster runs its own."""
     if POLICY.exists():
         yield
         return

@@ -1,4 +1,4 @@
-"""Certificates and kubeconfigs, made once per state directory with openssl."""
+"""Make certificates and kubeconfigs with openssl, once for each state directory."""
 
 import json
 from pathlib import Path
@@ -19,12 +19,12 @@ CLIENTS = {
 } | {f"kubelet-{n.name}": (f"system:node:{n.name}", "system:nodes") for n in NODES}
 DOMAINS = ("", ".default", ".default.svc", ".default.svc.cluster.local")
 API_NAMES = ("localhost", *(f"kubernetes{domain}" for domain in DOMAINS))
-DONE = "done-2"  # marks a complete set; counts up when certificates must be made anew
+DONE = "done-2"  # marks a complete set; counts up when all certificates must be renewed
 API_SANS = ",".join([f"DNS:{n}" for n in API_NAMES] + [f"IP:{ip}" for ip in ("127.0.0.1", HOST_IP, API_SERVICE_IP)])
 
 
 def ensure(layout: Layout) -> None:
-    """Make what is missing of the certificates, and every kubeconfig."""
+    """Make the certificates unless they exist, and every kubeconfig."""
     pki = layout.pki
     if not (pki / DONE).exists():
         pki.mkdir(parents=True, exist_ok=True)
@@ -40,7 +40,7 @@ def ensure(layout: Layout) -> None:
             _issue(pki, name, common, organisation)
         (pki / DONE).touch()
     for name in CLIENTS:
-        # the admin works on this machine, everyone else may live in a node's network namespace
+        # the admin works on this machine, all others may run in a node's network namespace
         _kubeconfig(layout.kubeconfig(name), pki, name, "127.0.0.1" if name == "admin" else HOST_IP)
 
 

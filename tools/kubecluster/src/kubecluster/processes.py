@@ -6,7 +6,7 @@ import psutil
 
 
 def alive(process: psutil.Process) -> bool:
-    """Return whether the process still runs. A zombie does not, even if nobody reaps it."""
+    """Return whether the process still runs. A zombie does not, even if it is never reaped."""
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:

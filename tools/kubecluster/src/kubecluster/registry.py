@@ -1,4 +1,4 @@
-"""Two container registries over the same images: one open, one that asks for a password."""
+"""Run two container registries over the same images: an open one, and one with a password."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ LINK = "current/link"  # below a tag: the digest of the manifest that it names
 
 
 def services(layout: Layout) -> list[Service]:
-    """The registries' services; nodes know the open one for every registry's name."""
+    """Return the registries' services; nodes use the open one for every registry's name."""
     passwords = layout.state / "htpasswd"
     passwords.write_text(HTPASSWD)
     auth = f"auth: {{htpasswd: {{realm: test, path: {passwords}}}}}\n"
@@ -22,14 +22,14 @@ def services(layout: Layout) -> list[Service]:
 
 
 def manifest(layout: Layout, image: str) -> str | None:
-    """The digest that the registry holds for docker.io/<repository>:<tag>, or None; read off its files."""
+    """Return the registry's digest of docker.io/<repository>:<tag>, or None; it is read from the registry's files."""
     repository, tag = image.split("/", 1)[1].rsplit(":", 1)
     link = layout.registry / "docker/registry/v2/repositories" / repository / "_manifests/tags" / tag / LINK
     return link.read_text() if link.exists() else None
 
 
 def collect_garbage(layout: Layout) -> None:
-    """Remove what no tag leads to any more; only while no registry runs on this data."""
+    """Remove images without a tag; call this only while no registry runs on this data."""
     if layout.registry.exists():
         config = _config(layout, "docker-registry", REGISTRY, "")
         run("docker-registry", "garbage-collect", "--delete-untagged", config)

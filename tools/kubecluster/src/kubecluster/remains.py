@@ -1,4 +1,4 @@
-"""What a stopped cluster must not leave, and its removal."""
+"""Remove and list what a stopped cluster must not leave."""
 
 import shutil
 from pathlib import Path
@@ -25,7 +25,7 @@ def sweep(layout: Layout) -> None:
 
 
 def leftovers(layout: Layout) -> list[str]:
-    """Processes, mounts, links, routes and cgroups of the cluster that exist now, each in words."""
+    """Return the cluster's processes, mounts, links, routes and cgroups that exist now, each in words."""
     return [
         *(f"process group {name}" for name in group.inits(layout)),
         *(f"mount {path}" for path in _mounts(layout)),

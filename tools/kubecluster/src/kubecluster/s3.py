@@ -1,8 +1,8 @@
-"""S3 for the tests: SeaweedFS on the host, its own authentication switched on.
+"""Run S3 for the tests: SeaweedFS on the host, with its own authentication.
 
 Pods and the host reach it at ENDPOINT; in the cluster its Service is called IN_CLUSTER_ENDPOINT. A wrong
 secret gets SignatureDoesNotMatch, an unknown key InvalidAccessKeyId, no signature AccessDenied, as with AWS.
-Its data lies below the state directory and is gone with the cluster.
+Its data is in the state directory and goes with the cluster.
 """
 
 import json
@@ -31,14 +31,14 @@ MOST_VOLUMES, VOLUME_MB = 2000, 256
 
 @dataclass(frozen=True)
 class Credentials:
-    """What a client signs its requests with."""
+    """The keys that a client signs its requests with."""
 
     access_key: str
     secret_key: str
     region: str = "us-east-1"
 
     def environment(self, endpoint: str = ENDPOINT) -> dict[str, str]:
-        """The variables that AWS's SDKs and command line read."""
+        """Return the variables that AWS's SDKs and command line read."""
         return {
             "AWS_ENDPOINT_URL": endpoint,
             "AWS_ACCESS_KEY_ID": self.access_key,
@@ -51,14 +51,14 @@ CREDENTIALS = Credentials("kubecluster", "kubecluster-secret")
 
 
 def weed() -> Path:
-    """SeaweedFS's program: $KUBECLUSTER_WEED, else of this Python environment, the project's, or PATH.
+    """Return SeaweedFS's program: $KUBECLUSTER_WEED, or from this Python environment, the project's, or PATH.
 
     Raises MissingPrerequisite when there is none.
     """
     if given := os.environ.get(VARIABLE):
         if Path(given).is_file():
             return Path(given)
-        raise MissingPrerequisite(f"{VARIABLE} is {given}, which is no file")
+        raise MissingPrerequisite(f"{VARIABLE} is {given}, which does not exist or is not a file; correct or unset it")
     for folder in (Path(sys.prefix) / "bin", REPOSITORY / ".venv" / "bin"):
         if (folder / "weed").is_file():
             return folder / "weed"
@@ -104,7 +104,7 @@ def service(layout: Layout) -> Service:
 
 
 def answers() -> bool:
-    """Whether the S3 port takes connections."""
+    """Return whether the S3 port takes connections."""
     try:
         socket.create_connection((HOST_IP, PORT), timeout=1).close()
     except OSError:

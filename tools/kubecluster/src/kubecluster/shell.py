@@ -1,4 +1,4 @@
-"""Running programs and waiting for conditions."""
+"""Run programs, lock files and wait for conditions."""
 
 import subprocess
 import time
@@ -40,13 +40,13 @@ def run(
         check=False,
     )
     if check and done.returncode:
-        said = (done.stderr or done.stdout).strip()[-QUOTED:]
-        raise CommandFailed(f"{' '.join(map(str, argv))} exited {done.returncode}: {said}")
+        output = (done.stderr or done.stdout).strip()[-QUOTED:]
+        raise CommandFailed(f"{' '.join(map(str, argv))} exited {done.returncode}: {output}")
     return done
 
 
 def contained(*argv: str | Path, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> str:
-    """Run a long program that cannot outlive this one, nor leave a process or a mount behind; returns its stdout.
+    """Run a long program that cannot outlive this one, nor leave a process or a mount; return its stdout.
 
     It gets its own PID and mount namespaces, whose init the kernel kills when this process dies.
     """
@@ -66,7 +66,7 @@ def wait_for(
     every: float = 0.1,
     diagnose: Callable[[], str] = lambda: "",
 ) -> None:
-    """Poll `ready` each `every` seconds; raises TimedOut with what `diagnose` says after `seconds`."""
+    """Poll `ready` each `every` seconds; raises TimedOut with the text of `diagnose` after `seconds`."""
     end = time.monotonic() + seconds
     while not ready():
         if time.monotonic() > end:
@@ -75,7 +75,7 @@ def wait_for(
 
 
 def tail(log: Path, lines: int = 8) -> str:
-    """The last lines of a log, below its path."""
+    """Return the last lines of a log, below its path."""
     if not log.exists():
         return f"{log}: no such log"
     return f"{log}:\n  " + "\n  ".join(log.read_text(errors="replace").splitlines()[-lines:])

@@ -1,4 +1,4 @@
-"""The Go programs, built once for each state of their go.mod, go.sum, sources and recipe."""
+"""Build the Go programs, once for each state of their go.mod, go.sum, sources and recipe."""
 
 import hashlib
 import os
@@ -55,7 +55,7 @@ def build(layout: Layout) -> dict[str, float]:
 
 
 def digest(module: Path, programs: dict[str, str]) -> str:
-    """16 hex digits over the module's sources and how they are built."""
+    """Return 16 hex digits of the hash over the module's sources and how they are built."""
     recipe = repr((programs, ENVIRONMENT, FLAGS, _linker_flags(module), KWOK_STAGES))
     total = hashlib.sha256(recipe.encode())
     sources = sorted(p for p in module.rglob("*") if p.suffix == ".go" or p.name in ("go.mod", "go.sum"))
@@ -69,14 +69,14 @@ def require_go() -> None:
     needed = ".".join(map(str, GO_NEEDED))
     if not shutil.which("go"):
         raise MissingPrerequisite(f"missing: the Go toolchain, {needed} or newer, as `go` in PATH")
-    said = run("go", "env", "GOVERSION", env=os.environ | {"GOTOOLCHAIN": "local"}).stdout.strip()
-    found = re.match(r"go(\d+)\.(\d+)", said)
+    version = run("go", "env", "GOVERSION", env=os.environ | {"GOTOOLCHAIN": "local"}).stdout.strip()
+    found = re.match(r"go(\d+)\.(\d+)", version)
     if not found or tuple(map(int, found.groups())) < GO_NEEDED:
-        raise MissingPrerequisite(f"`go` in PATH is {said or 'of no known version'}, needed is {needed} or newer")
+        raise MissingPrerequisite(f"`go` in PATH is {version or 'of an unknown version'}; install {needed} or newer")
 
 
 def _linker_flags(module: Path) -> str:
-    """Kubernetes built outside its own Makefile calls itself v0.0.0-master: tell it its version."""
+    """Return the flags that give Kubernetes its version; without its own Makefile it would be v0.0.0-master."""
     found = re.search(r"k8s\.io/kubernetes (v(\d+)\.(\d+)\.\S+)", (module / "go.mod").read_text())
     if not found:
         return "-s -w"

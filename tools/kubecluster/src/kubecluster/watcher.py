@@ -1,4 +1,4 @@
-"""Take the cluster down once standard input ends, which the kernel sees to when its writer dies: `cluster.running`."""
+"""Take the cluster down when standard input ends, as it does when the writer in `cluster.running` dies."""
 
 import sys
 
