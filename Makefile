@@ -4,14 +4,15 @@ SHELL := bash
 .DEFAULT_GOAL := help
 VENV := .venv
 BIN := $(VENV)/bin
-MEMBERS := $(addprefix packages/,api plan stagekit runtime pipeline training inference cli) operator tools/kubecluster
+PROJECTS := $(wildcard packages/*/pyproject.toml operator/pyproject.toml tools/*/pyproject.toml)
+MEMBERS := $(PROJECTS:/pyproject.toml=)
 PYTHON ?= python3
 
 .PHONY: help
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
 
-$(VENV)/.ready: images/requirements/bootstrap.txt images/requirements/dev.txt images/requirements/libdeepspeech.txt $(addsuffix /pyproject.toml,$(MEMBERS))
+$(VENV)/.ready: images/requirements/bootstrap.txt images/requirements/dev.txt images/requirements/libdeepspeech.txt $(PROJECTS)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "needs python3 >= 3.11; set PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || { echo "python3 has no venv module; on Debian: apt-get install python3-venv" >&2; exit 1; }
 	$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r images/requirements/bootstrap.txt
@@ -69,17 +70,19 @@ generate: $(VENV)/.ready ## write the CRD, its chart template and docs/reasons.m
 
 # Existing pins are kept; `make lock ARGS=--upgrade` renews all of them.
 LOCK := $(BIN)/uv pip compile -q --generate-hashes --no-emit-index-url --custom-compile-command 'make lock' \
-  $(addprefix --no-emit-package speechmodel-,api plan stagekit runtime pipeline training inference operator) \
-  --no-emit-package speechmodel --no-emit-package kubecluster
+  $(shell sed -n 's/^name = "\(.*\)"/--no-emit-package \1/p' $(PROJECTS))
 LOCKS := images/requirements
+HERE := --universal --python-version 3.11
 IN_IMAGES := --python-version 3.13 --python-platform x86_64-manylinux_2_28
 
 .PHONY: lock
 lock: $(VENV)/.ready ## lock the requirements of the images and of this environment from the pyproject files
-	@$(LOCK) --universal --python-version 3.11 --group pyproject.toml:dev $(addsuffix /pyproject.toml,$(MEMBERS)) -o $(LOCKS)/dev.txt $(ARGS)
-	@for name in pipeline inference; do $(LOCK) $(IN_IMAGES) packages/$$name/pyproject.toml -o $(LOCKS)/$$name.txt $(ARGS); done
-	@for extra in cpu cuda; do $(LOCK) $(IN_IMAGES) --extra $$extra packages/training/pyproject.toml -o $(LOCKS)/training-$$extra.txt $(ARGS); done
-	@$(LOCK) $(IN_IMAGES) operator/pyproject.toml -o $(LOCKS)/operator.txt $(ARGS)
+	@$(LOCK) $(HERE) $(LOCKS)/bootstrap.in -o $(LOCKS)/bootstrap.txt $(ARGS)
+	@$(LOCK) $(HERE) --group pyproject.toml:dev $(PROJECTS) -o $(LOCKS)/dev.txt $(ARGS)
+	@for project in operator packages/pipeline packages/inference; do \
+	  $(LOCK) $(IN_IMAGES) $$project/pyproject.toml -o $(LOCKS)/$${project##*/}.txt $(ARGS); done
+	@for extra in cpu cuda; do \
+	  $(LOCK) $(IN_IMAGES) --extra $$extra packages/training/pyproject.toml -o $(LOCKS)/training-$$extra.txt $(ARGS); done
 
 .PHONY: images
 images: $(VENV)/.ready packages ## build the images and push them to the test cluster's registry
@@ -90,5 +93,5 @@ cluster-up: $(VENV)/.ready packages ## a real two-node Kubernetes on this machin
 	@$(KUBECLUSTER) up
 
 .PHONY: cluster-down
-cluster-down: $(VENV)/.ready ## stop it; nothing stays but caches
+cluster-down: $(VENV)/.ready ## stop it; only caches stay
 	@$(KUBECLUSTER) down
