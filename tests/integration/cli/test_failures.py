@@ -13,7 +13,7 @@ from support.waiting import until_ended
 from support.workplace import Workplace, interrupt, read_until
 
 
-def test_a_bad_manifest_is_told_and_nothing_is_made(place: Workplace) -> None:
+def test_a_bad_manifest_is_reported_and_nothing_is_made(place: Workplace) -> None:
     place.train(maxEpoch=5)
     done = place.run()
     assert done.returncode == 1
@@ -54,7 +54,7 @@ def test_data_that_cannot_be_used_fails_with_its_reason_and_is_looked_at_again_b
     interrupt(process)
 
 
-def test_a_secret_that_the_environment_lacks_is_told_before_any_work(place: Workplace) -> None:
+def test_a_secret_that_the_environment_lacks_is_reported_before_any_work(place: Workplace) -> None:
     place.write(publish={"s3": {"bucket": "models", "secretRef": {"name": "bucket-key"}}})
     done = place.run("--s3", "manifest", AWS_ACCESS_KEY_ID="", AWS_SECRET_ACCESS_KEY="")
     assert done.returncode == 1
@@ -88,7 +88,9 @@ def refusing() -> Iterator[str]:
         server.shutdown()
 
 
-def test_a_bucket_that_refuses_is_told_and_waits_and_ctrl_c_ends_at_once(finished: Workplace, refusing: str) -> None:
+def test_a_bucket_that_refuses_is_reported_and_waits_and_ctrl_c_ends_at_once(
+    finished: Workplace, refusing: str
+) -> None:
     finished.write(publish={"s3": {"bucket": "models", "endpoint": refusing}})
     process = finished.start("--s3", "manifest", AWS_ACCESS_KEY_ID="a", AWS_SECRET_ACCESS_KEY="b")
     lines = read_until(process, lambda line: "UploadFailed" in line)

@@ -22,9 +22,9 @@ def test_the_published_version_is_served_until_ctrl_c(finished: Workplace) -> No
     answer = subprocess.run(lines[-1].split(), cwd=finished.folder, capture_output=True, text=True, check=True)
     assert re.match(r'\{"text":".*"', answer.stdout)
     clip = next(finished.state.glob("published/*/selftest.wav"))
-    told = finished.call("transcribe", "--url", f"http://127.0.0.1:{port}/", str(clip))
+    served = finished.call("transcribe", "--url", f"http://127.0.0.1:{port}/", str(clip))
     here = finished.call("transcribe", str(clip))
-    assert (told.returncode, told.stdout) == (0, here.stdout)
+    assert (served.returncode, served.stdout) == (0, here.stdout)
 
     assert not [line for line in finished.processes() if "weed" in line], "S3 is only needed for the fetch"
     code, output = interrupt(process)
@@ -55,7 +55,7 @@ def test_nohup_keeps_a_closed_terminal_from_ending_it(finished: Workplace) -> No
     assert interrupt(process) == (0, "ending the server\n")
 
 
-def test_a_port_that_is_taken_is_told(finished: Workplace) -> None:
+def test_a_port_that_is_taken_is_reported(finished: Workplace) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -66,7 +66,7 @@ def test_a_port_that_is_taken_is_told(finished: Workplace) -> None:
     assert finished.processes() == []
 
 
-def test_a_server_that_is_not_there_is_told(finished: Workplace) -> None:
+def test_a_server_that_is_not_there_is_reported(finished: Workplace) -> None:
     clip = str(next(finished.folder.glob("voices/clips/*.wav")))
     done = finished.call("transcribe", "--url", f"http://127.0.0.1:{free_port()}", clip)
     assert done.returncode == 1

@@ -19,7 +19,7 @@ with owned(Path(sys.argv[1]), "the model espejo"):
 """
 
 
-def test_the_second_process_is_refused_and_told_the_pid_of_the_first(tmp_path: Path) -> None:
+def test_the_second_process_is_refused_and_given_the_pid_of_the_first(tmp_path: Path) -> None:
     lock = tmp_path / "espejo" / "lock"
     with subprocess.Popen([sys.executable, "-c", HOLD, str(lock)], stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout is not None

@@ -90,7 +90,7 @@ def test_an_end_without_an_exit_code_is_a_failure_without_one(folder: RunFolder)
     assert not run.trouble.final
 
 
-def test_a_run_that_was_told_to_end_is_neither_usable_nor_absent(folder: RunFolder) -> None:
+def test_a_run_that_was_asked_to_end_is_neither_usable_nor_absent(folder: RunFolder) -> None:
     assert observe(folder, alive=True, stopping=True).state is RunState.ENDING
 
 
