@@ -144,6 +144,7 @@ def test_without_pauses_and_noise_a_clip_stays_as_it_is() -> None:
     np.testing.assert_array_equal(UNCHANGED.augment(clip, clip=0, epoch=0).samples, clip)
 
 
+@pytest.mark.training
 def test_training_leaves_silence_before_speech_silent() -> None:
     """Compares the share of the blank in half a second of silence with training that ignores the
     silence.

@@ -25,6 +25,7 @@ def weights(fixtures: Path) -> Tensors:
     return {name: constants[name] for name in Geometry(128, 16).weight_shapes()}
 
 
+@pytest.mark.training
 def test_the_runtime_hears_what_it_hears_with_the_reference_graph(
     fixtures: Path, tmp_path: Path, weights: Tensors
 ) -> None:

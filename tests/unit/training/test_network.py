@@ -102,6 +102,7 @@ def test_learning_lowers_the_loss(clips: list[Clip]) -> None:
     assert model.loss_of(batch) < 0.9 * before
 
 
+@pytest.mark.training
 def test_the_average_follows_the_weights_and_is_what_is_measured(clips: list[Clip]) -> None:
     batches, model = BatchMaker(clips, ALPHABET, UNCHANGED), learner()
     batch = batches.make(tuple(range(6)))
@@ -118,6 +119,7 @@ def test_the_average_follows_the_weights_and_is_what_is_measured(clips: list[Cli
     assert measured.loss_of(batch) == model.loss_of(batch)
 
 
+@pytest.mark.training
 def test_two_learners_of_one_seed_stay_equal_to_the_last_bit(clips: list[Clip]) -> None:
     batches = BatchMaker(clips, ALPHABET, UNCHANGED)
     models = [learner(dropout=0.2), learner(dropout=0.2)]

@@ -21,7 +21,11 @@ from tensorflow.core.framework.graph_pb2 import GraphDef
 
 from .conftest import ALPHABET, Row, Workspace
 
+pytestmark = pytest.mark.training
+
 Make = Callable[[str], Workspace]
+
+pytestmark = pytest.mark.training
 
 
 def test_training_gives_a_graph_a_history_and_progress(
@@ -136,7 +140,7 @@ def test_a_loss_that_diverges_ends_training_and_spares_the_last_checkpoint(works
     assert not workspace.graph("33333333").exists()
 
 
-def test_a_batch_larger_than_the_dataset_is_lowered_and_said(
+def test_a_batch_larger_than_the_dataset_is_lowered_and_reported(
     workspace: Workspace, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert workspace.train(maxEpochs=1, hyperparameters={"hiddenUnits": 32, "batchSize": 500}).step == 1
@@ -168,9 +172,8 @@ def test_unusable_data_ends_before_anything_is_written(workspace: Workspace, row
     assert not workspace.lineage.exists()
 
 
-@pytest.mark.training
 def test_a_model_that_learned_its_clips_says_them_in_the_runtime(workspace: Workspace, rows: list[Row]) -> None:
-    """In Cyrillic, so that labels of more than a byte go the whole way."""
+    """In Cyrillic, so that labels of more than one byte are covered."""
     cyrillic = str.maketrans("aehijklmnoprsuv", "аехийклмнопрсув")
     rows = [(name, transcript.translate(cyrillic)) for name, transcript in rows]
     workspace.prepare(rows)

@@ -132,7 +132,7 @@ def _unstressed(text: str, keep: Set[str], accented: Set[str]) -> str:
         letter, marks = match[1], match[2]
         return letter + "".join(c for c in marks if c not in _STRESS or c in keep or letter.lower() + c in accented)
 
-    text = regex.sub(r"([\p{Cyrillic}--\p{M}])(\p{M}+)", plain, text, flags=_FLAGS)
+    text = regex.sub(r"([\p{Cyrillic}--[\p{M}\p{Lm}]])(\p{M}+)", plain, text, flags=_FLAGS)
     stressed = (c for c in "ѐѝЀЍ" if not {c, c.lower()} & (keep | accented))
     return _unicode(text.translate({ord(c): unicodedata.normalize("NFD", c)[0] for c in stressed}), keep)
 
