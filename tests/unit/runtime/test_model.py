@@ -89,6 +89,7 @@ def test_samples_that_lie_apart_in_memory_are_heard_right(model: Model, clip: np
     assert model.transcribe(interleaved).text == "ok espejo"
 
 
+@pytest.mark.slow
 def test_many_threads_on_one_model_hear_what_one_hears(
     model: Model, fixtures: Path, expected: dict[str, dict[str, object]]
 ) -> None:
@@ -172,6 +173,7 @@ def test_a_closed_model_refuses_and_its_stream_may_finish(mapped: Path, clip: np
     assert stream.finish().text == "ok espejo"
 
 
+@pytest.mark.slow
 def test_closing_while_others_decode_harms_nobody(mapped: Path, clip: np.ndarray) -> None:
     for _ in range(5):
         model = Model(mapped)
@@ -205,6 +207,7 @@ def test_forgotten_models_and_streams_are_freed(mapped: Path, clip: np.ndarray) 
     assert gone() is None
 
 
+@pytest.mark.slow
 def test_transcribing_does_not_leak(model: Model, clip: np.ndarray) -> None:
     for _ in range(5):
         model.transcribe(clip, alternatives=500)
