@@ -11,6 +11,7 @@ from typing import Protocol, Self
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Column
 from speechmodel_api.progress import StepProgress, TrainProgress
 from speechmodel_api.stages import StageName
 from speechmodel_api.status import ConditionType, SpeechModelStatus, StageState, StageStatus
@@ -73,16 +74,16 @@ class Display:
 
 
 class Bars:
-    """Shows a line for each run, with a bar while it runs."""
+    """Shows a line for each run, with a bar while it runs. Only the text wraps in a narrow terminal."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self._tasks: dict[StageName, TaskID] = {}
         self._progress = Progress(
             TextColumn("{task.fields[mark]} {task.description:<9}"),
-            BarColumn(bar_width=24),
-            TimeElapsedColumn(),
-            TextColumn("{task.fields[text]}"),
+            BarColumn(bar_width=24, table_column=Column(no_wrap=True)),
+            TimeElapsedColumn(table_column=Column(no_wrap=True)),
+            TextColumn("{task.fields[text]}", table_column=Column(overflow="fold")),
             console=console,
             refresh_per_second=5,
         )
