@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from speechmodel_api.base import Document
-from speechmodel_api.stages import EvaluateOutput, PrepareOutput, StageName, TrainOutput
+from speechmodel_api.stages import EvaluateOutput, PrepareOutput, PublishOutput, StageName, TrainOutput
 from speechmodel_plan.stages import STAGES, stage_named
 from speechmodel_plan.stages.stage import Stage
 
@@ -39,6 +39,9 @@ PREPARED = PrepareOutput(
     normalised=2,
     note="1 row was left out",
 )
+PUBLISHED = PublishOutput(
+    version="0badcafe", uri="s3://models/a/b/output_graph.pbmm", version_uri="s3://models/a", version_sha256=SHA
+)
 
 
 def test_there_is_one_stage_for_each_name_in_the_order_of_the_names() -> None:
@@ -63,6 +66,7 @@ def test_a_stage_reads_from_earlier_stages_only(stage: Stage[Any]) -> None:
         (StageName.TRAIN, trained(75, 14.0), "75 epochs, loss 12.35, dev loss 14; epoch 70 exported"),
         (StageName.TRAIN, trained(0), "the checkpoints had already reached maxEpochs: 75 epochs, loss 12.35"),
         (StageName.EVALUATE, measured(0.125, 0.0321, 1), "WER 12.5%, CER 3.2% on 1 test clip"),
+        (StageName.PUBLISH, PUBLISHED, "version 0badcafe in bucket models"),
         (StageName.EVALUATE, measured(None, None, 0), "WER not measured: the split left no test clips"),
     ],
 )

@@ -58,8 +58,9 @@ class Publish(Stage[PublishOutput]):
         )
 
     def summary(self, output: PublishOutput) -> str:
-        """Return the version and its address."""
-        return f"version {output.version} at {output.uri}"
+        """Return the version and its bucket."""
+        bucket_name = output.uri.removeprefix("s3://").partition("/")[0]
+        return f"version {output.version} in bucket {bucket_name}"
 
     def settings(self, spec: SpeechModelSpec) -> dict[str, Any]:
         """Return the region and the Secret, which grant access to the bucket."""
