@@ -11,7 +11,9 @@ def test_somebody_elses_claim_is_never_used(space: Space, small_dataset: Path) -
     space.kubectl.apply(recordings.claim("espejo-workspace"))
     model = space.apply(space.manifest())
     condition = model.until_condition("Ready", status="False", reason="NameConflict")
-    assert "PersistentVolumeClaim espejo-workspace exists and belongs to somebody else" in condition["message"]
+    assert (
+        "PersistentVolumeClaim espejo-workspace exists and does not belong to this SpeechModel" in condition["message"]
+    )
     assert model.jobs() == []
     space.kubectl("delete", "pvc", "espejo-workspace")
     model.until_ready()
