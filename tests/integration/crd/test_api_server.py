@@ -130,7 +130,7 @@ def test_kubectl_explain_describes_the_kind_and_its_fields(kubectl: Kubectl) -> 
     assert "SpeechModel describes a speech recogniser." in kind
     assert "Standard object's metadata." in kind, "the API server adds its own"
     training = _unwrapped(kubectl("explain", "speechmodel.spec.training"))
-    assert "Raise it on a finished model and training continues from the last checkpoint." in training
+    assert "Raise it on a finished model to continue training from the last checkpoint." in training
 
 
 def _unwrapped(text: str) -> str:

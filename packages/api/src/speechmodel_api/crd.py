@@ -87,7 +87,7 @@ def schema() -> dict[str, Any]:
 
 
 def structural(model: type[BaseModel]) -> dict[str, Any]:
-    """Return the structural schema of a type: no references, no unions, no titles."""
+    """Return the structural schema of a type, without references, unions or titles."""
     raw = model.model_json_schema(by_alias=True)
     definitions = raw.pop("$defs", {})
     folded: dict[str, Any] = _fold(raw, definitions)

@@ -1,4 +1,4 @@
-"""Reasons: the one CamelCase word by which a condition, an Event, a stage or a stage program says why.
+"""Reasons: the CamelCase words that conditions, Events, stages and stage programs report.
 
 `make generate` writes docs/reasons.md from this file. A reason that a stage program of another release reports may be missing
 here, so documents carry reasons as strings, and `severity_of` treats an unknown one as a warning.
@@ -9,16 +9,16 @@ from typing import Self
 
 
 class Severity(StrEnum):
-    """How much attention a reason deserves."""
+    """The attention that a reason needs from a user."""
 
     ROUTINE = "routine"
-    """Part of every normal day. It is shown in conditions and posts no Event."""
+    """Expected in normal operation. It appears in conditions and posts no Event."""
     NORMAL = "normal"
     """Progress worth an Event of type Normal."""
     WARNING = "warning"
     """Something went wrong and may recover without help. It posts an Event of type Warning."""
     ERROR = "error"
-    """Something went wrong and waits for a person. It posts an Event of type Warning."""
+    """Something went wrong and a user must act. It posts an Event of type Warning."""
 
 
 class Reason(StrEnum):
@@ -26,10 +26,10 @@ class Reason(StrEnum):
 
     severity: Severity
     remedy: str
-    """Advice for people; empty where there is nothing to do."""
+    """Advice for the user. It is empty when there is nothing to do."""
 
     def __new__(cls, word: str, severity: Severity, meaning: str, remedy: str = "") -> Self:
-        """Make a member whose docstring is its meaning."""
+        """Create a member whose docstring is its meaning."""
         member = str.__new__(cls, word)
         member._value_ = word
         member.severity = severity
@@ -58,25 +58,25 @@ class Reason(StrEnum):
     WAITING_FOR_EVALUATE = "WaitingForEvaluate", Severity.ROUTINE, "The stage waits for evaluate."
     WAITING_FOR_PUBLISH = "WaitingForPublish", Severity.ROUTINE, "The stage waits for publish."
     WAITING = "Waiting", Severity.ROUTINE, "The stage waits for its next attempt."
-    FAILED = "Failed", Severity.ERROR, "The stage failed and gave no reason.", "Read the log of its pod."
+    FAILED = "Failed", Severity.ERROR, "The stage failed without reporting a reason.", "Read the log of its pod."
 
     # Holds
     SUSPENDED = (
         "Suspended",
         Severity.NORMAL,
-        "The field spec.suspend is true, so no stage runs. Everything that was saved is kept.",
+        "The field spec.suspend is true, so no stage runs. All saved work is kept.",
         "Set spec.suspend to false to continue.",
     )
     INTERRUPTED = (
         "Interrupted",
         Severity.NORMAL,
-        "`speechmodel run` was interrupted, and everything that was saved is kept.",
+        "`speechmodel run` was interrupted. All saved work is kept.",
         "Run the same command to continue.",
     )
     SUPERSEDED = (
         "Superseded",
         Severity.NORMAL,
-        "The spec or the pod settings were edited, so the running attempt is stopped and another follows. A trainer also reports "
+        "The spec or the pod settings were edited, so the running attempt is stopped and a new one follows. A trainer also reports "
         "it when a newer attempt has taken over its checkpoints.",
     )
     STOPPED = "Stopped", Severity.NORMAL, "The attempt was stopped on purpose, with everything saved."
@@ -98,8 +98,8 @@ class Reason(StrEnum):
     UNSCHEDULABLE = (
         "Unschedulable",
         Severity.WARNING,
-        "The scheduler finds no node for the pod. The message quotes the scheduler.",
-        "Correct training.podTemplate or serving.podTemplate, or add a node that fits. The pod starts by itself.",
+        "The scheduler cannot find a node for the pod. The message quotes the scheduler.",
+        "Correct training.podTemplate or serving.podTemplate, or add a node that fits. The pod then starts automatically.",
     )
     NO_POD = (
         "NoPod",
@@ -113,12 +113,12 @@ class Reason(StrEnum):
         "A pod is still terminating a minute after its grace period, usually because its node is lost.",
         "Bring the node back, remove it with `kubectl delete node`, or force-delete the pod once the node is known to be off.",
     )
-    POD_LOST = "PodLost", Severity.WARNING, "The pod was deleted or its node was lost. Another attempt follows."
-    RUN_VANISHED = "RunVanished", Severity.WARNING, "A Job was deleted while it ran. Another attempt follows."
+    POD_LOST = "PodLost", Severity.WARNING, "The pod was deleted or its node was lost. The stage is retried."
+    RUN_VANISHED = "RunVanished", Severity.WARNING, "A Job was deleted while it ran. The stage is retried."
     OOM_KILLED = (
         "OOMKilled",
         Severity.ERROR,
-        "The kernel ended the container at its memory limit.",
+        "The container exceeded its memory limit and was killed.",
         "Raise podTemplate.resources.limits.memory, or lower batchSize or hiddenUnits.",
     )
     ERR_IMAGE_PULL = (
@@ -130,7 +130,7 @@ class Reason(StrEnum):
     IMAGE_PULL_BACK_OFF = (
         "ImagePullBackOff",
         Severity.WARNING,
-        "The kubelet could not pull the image and waits before the next try.",
+        "The kubelet could not pull the image and waits before it tries again.",
         "Check the image name and imagePullSecrets. A new attempt after five minutes uses the operator's current images.",
     )
     INVALID_IMAGE_NAME = (
@@ -149,7 +149,7 @@ class Reason(StrEnum):
         "CreateContainerConfigError",
         Severity.WARNING,
         "The container refers to a Secret or a key that does not exist.",
-        "Create the Secret that publish.s3.secretRef names. The pod starts by itself.",
+        "Create the Secret that publish.s3.secretRef names. The pod then starts automatically.",
     )
     CREATE_CONTAINER_ERROR = (
         "CreateContainerError",
@@ -160,51 +160,51 @@ class Reason(StrEnum):
     CRASH_LOOP_BACK_OFF = (
         "CrashLoopBackOff",
         Severity.WARNING,
-        "The container ends again and again.",
-        "Read its last message in the condition, and `kubectl logs --previous`.",
+        "The container exits repeatedly.",
+        "Read its last message in the condition and the output of `kubectl logs --previous`.",
     )
 
     # How a stage program ends
     STAGE_CRASHED = (
         "StageCrashed",
         Severity.WARNING,
-        "The program ended without a result.",
-        "Read its log. It is tried again up to training.maxAttempts times.",
+        "The program exited without a result.",
+        "Read its log. The stage is retried up to training.maxAttempts times.",
     )
     OUTPUT_UNREADABLE = (
         "OutputUnreadable",
         Severity.WARNING,
-        "The program succeeded but its result cannot be read; it runs again.",
+        "The program succeeded, but its result cannot be read. The stage runs again.",
     )
     OUTPUT_TOO_LARGE = (
         "OutputTooLarge",
         Severity.WARNING,
-        "The result exceeds what a termination log holds. Please report this.",
+        "The result is larger than a termination log may be. Please report this.",
     )
     BAD_INPUT = (
         "BadInput",
         Severity.ERROR,
         "The program cannot read its input document.",
-        "Use images of the operator's release.",
+        "Use the images of the operator's release.",
     )
     INTERNAL_ERROR = (
         "InternalError",
         Severity.WARNING,
-        "The program met an unexpected error.",
+        "The program failed with an unexpected error.",
         "Read its log, and please report it.",
     )
-    SYSTEM_ERROR = "SystemError", Severity.WARNING, "The operating system refused a call. The message quotes it."
+    SYSTEM_ERROR = "SystemError", Severity.WARNING, "A system call failed. The message quotes the operating system."
     DISK_FULL = "DiskFull", Severity.WARNING, "A volume is full.", "Enlarge the workspace claim (training.storage)."
     OUT_OF_MEMORY = "OutOfMemory", Severity.WARNING, "The program ran out of memory.", "Raise its memory limit."
     ARTEFACT_MISSING = (
         "ArtefactMissing",
         Severity.WARNING,
-        "A file of an earlier stage is gone. The stage that makes it runs again.",
+        "A file of an earlier stage is missing. The stage that creates it runs again.",
     )
     ARTEFACT_DAMAGED = (
         "ArtefactDamaged",
         Severity.WARNING,
-        "A file of an earlier stage has changed. The stage that makes it runs again.",
+        "A file of an earlier stage has changed. The stage that creates it runs again.",
     )
 
     # Prepare
@@ -225,7 +225,7 @@ class Reason(StrEnum):
     UNKNOWN_CHARACTERS = (
         "UnknownCharacters",
         Severity.ERROR,
-        "Transcripts contain characters that the alphabet does not have.",
+        "Transcripts contain characters that are not in the alphabet.",
         "Add them to dataset.alphabet, or correct the transcripts.",
     )
     TRANSCRIPTS_TOO_LONG = (
@@ -243,7 +243,7 @@ class Reason(StrEnum):
     LINEAGE_BUSY = (
         "LineageBusy",
         Severity.WARNING,
-        "Another process holds the lock of the checkpoints. Another attempt follows.",
+        "Another process holds the lock of the checkpoints. The stage is retried.",
     )
     LOSS_DIVERGED = (
         "LossDiverged",
@@ -280,20 +280,20 @@ class Reason(StrEnum):
     UPLOAD_FAILED = (
         "UploadFailed",
         Severity.WARNING,
-        "The S3 service refused the upload or cannot be reached. The message quotes it.",
-        "Correct publish.s3 or its Secret. Nothing is trained again.",
+        "The S3 service rejected the upload or cannot be reached. The message quotes the error.",
+        "Correct publish.s3 or its Secret. The model is not trained again.",
     )
     DOWNLOAD_FAILED = (
         "DownloadFailed",
         Severity.WARNING,
         "The published version cannot be downloaded. The message quotes the S3 service.",
-        "Correct publish.s3 or its Secret. The server starts by itself.",
+        "Correct publish.s3 or its Secret. The server then starts automatically.",
     )
     VERIFICATION_FAILED = (
         "VerificationFailed",
         Severity.WARNING,
         "An object in the bucket has another size or digest than the file that was uploaded.",
-        "Find out what else writes below this prefix.",
+        "Find and stop the other program that writes below this prefix.",
     )
     PURGE_FAILED = (
         "PurgeFailed",
@@ -304,43 +304,43 @@ class Reason(StrEnum):
     PURGE_INCOMPLETE = (
         "PurgeIncomplete",
         Severity.ERROR,
-        "Versions that were published before publish.s3 was edited are elsewhere and were not removed.",
+        "Versions that were published before publish.s3 was edited are stored elsewhere and were not removed.",
         "Remove the objects in the message by hand.",
     )
 
     # Serving
-    NOT_REQUESTED = "NotRequested", Severity.ROUTINE, "The field spec.serving is absent, so nothing is served."
+    NOT_REQUESTED = "NotRequested", Severity.ROUTINE, "The field spec.serving is not set, so nothing is served."
     NOTHING_PUBLISHED = "NothingPublished", Severity.ROUTINE, "No version is published yet."
     DEPLOYING = "Deploying", Severity.ROUTINE, "The server's pods are starting."
-    ROLLING_OUT = "RollingOut", Severity.ROUTINE, "The new version replaces the old one, which still answers."
+    ROLLING_OUT = "RollingOut", Severity.ROUTINE, "The new version is replacing the old one, which still serves."
     PROMOTED = "Promoted", Severity.NORMAL, "Every replica serves the newest version."
-    SERVING = "Serving", Severity.NORMAL, "At least one replica answers."
+    SERVING = "Serving", Severity.NORMAL, "At least one replica is ready."
     SCALED_TO_ZERO = "ScaledToZero", Severity.NORMAL, "The field serving.replicas is 0, so no server runs."
-    READY = "Ready", Severity.NORMAL, "The model is trained, published and served as the spec asks."
+    READY = "Ready", Severity.NORMAL, "The model is trained, published and served as the spec requires."
     SERVER_NOT_READY = (
         "ServerNotReady",
         Severity.WARNING,
         "The local server did not become ready in time.",
         "Read its log.",
     )
-    SERVER_ENDED = "ServerEnded", Severity.WARNING, "The local server ended.", "Read its log."
-    PROCESS_LOST = "ProcessLost", Severity.WARNING, "A local stage program was killed. Another attempt follows."
+    SERVER_ENDED = "ServerEnded", Severity.WARNING, "The local server exited.", "Read its log."
+    PROCESS_LOST = "ProcessLost", Severity.WARNING, "A local stage program was killed. The stage is retried."
 
     # The API server
     DELETING = "Deleting", Severity.NORMAL, "The SpeechModel is being deleted."
     NAME_CONFLICT = (
         "NameConflict",
         Severity.ERROR,
-        "An object that belongs to something else has a name that this SpeechModel needs. It is never adopted.",
+        "An object that does not belong to this SpeechModel has a name that it needs. The operator never adopts that object.",
         "Rename the SpeechModel, or remove that object.",
     )
     REFUSED = (
         "Refused",
         Severity.ERROR,
-        "The API server rejected an object (403 or 422). The message quotes it.",
+        "The API server rejected an object (403 or 422). The message quotes the error.",
         "Correct the field, the quota or the policy that the message names.",
     )
-    API_ERROR = "ApiError", Severity.WARNING, "The API server answered with an error. The step is repeated."
+    API_ERROR = "ApiError", Severity.WARNING, "The API server returned an error. The step is repeated."
     CONFLICT = "Conflict", Severity.WARNING, "An object changed while it was being edited. It is read again."
     ALREADY_EXISTS = "AlreadyExists", Severity.WARNING, "An object of that name already exists."
     RECONCILE_ERROR = (

@@ -1,8 +1,8 @@
 """`SpeechModel.spec`: the desired state of a speech recogniser.
 
 Attribute docstrings are the descriptions that `kubectl explain` shows. Every list, map and string
-has a bound, because the API server rejects CEL rules over unbounded ones. Schemas only ever loosen,
-names never change, and a field is added together with its behaviour.
+has a bound, because the API server rejects CEL rules over unbounded ones. A schema may become less
+strict but never stricter, names never change, and a field is added together with its behaviour.
 """
 
 from enum import StrEnum
@@ -68,7 +68,7 @@ class DatasetFormat(StrEnum):
 
 
 class InvalidSamplePolicy(StrEnum):
-    """Treatment of dataset rows that cannot be used."""
+    """Defines what happens to dataset rows that cannot be used."""
 
     REJECT = "Reject"
     FAIL = "Fail"
@@ -94,19 +94,19 @@ class DatasetSource(ApiModel):
 
 
 class Split(ApiModel, json_schema_extra=cel(_HELD_OUT_RULE, _HELD_OUT_MESSAGE)):
-    """Division of the clips into train, dev and test. A clip's part follows from the seed and its
-    own audio, so it never changes when other clips are added."""
+    """Division of the clips into train, dev and test. The part of a clip depends only on the seed
+    and its own audio, so it never changes when other clips are added."""
 
     dev_percent: Annotated[int, Field(ge=0, le=50)] = 10
     """Percentage of the clips that is held out to choose the best epoch. With 0, the last epoch is
-    exported. Together with testPercent at most 90. Defaults to 10."""
+    exported. The sum with testPercent must be at most 90. Defaults to 10."""
     test_percent: Annotated[int, Field(ge=0, le=50)] = 10
     """Percentage of the clips that is held out to measure the word and character error rates. With
-    0, the model is published without error rates. Together with devPercent at most 90. Defaults
-    to 10."""
+    0, the model is published without error rates. The sum with devPercent must be at most 90.
+    Defaults to 10."""
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
-    """Seed of the division. Another seed divides the same clips differently, which makes a new
-    dataset and trains a new model. Defaults to 0."""
+    """Seed of the division. Another seed divides the same clips differently, so a new model is
+    trained. Defaults to 0."""
 
     def model_post_init(self, context: Any, /) -> None:
         """Apply the CEL rule to manifests that do not pass through an API server."""
@@ -116,7 +116,7 @@ class Split(ApiModel, json_schema_extra=cel(_HELD_OUT_RULE, _HELD_OUT_MESSAGE)):
 
 
 class Dataset(ApiModel):
-    """The recordings with their transcripts, and how they are turned into clips."""
+    """The recordings with their transcripts, and the settings that turn them into clips."""
 
     source: DatasetSource
     """Place where the recordings and their transcripts are stored."""
@@ -126,28 +126,29 @@ class Dataset(ApiModel):
     and optionally `dev.csv` and `test.csv`, with the columns `wav_filename` and `transcript`.
     Defaults to Commands."""
     revision: Annotated[str, Field(max_length=64)] = "1"
-    """Arbitrary text that names the state of the files. The operator does not watch the files:
-    change the revision after you change them, and the dataset is prepared again. A new model is
-    trained only if the resulting clips differ. Defaults to "1"."""
+    """Arbitrary text that identifies the state of the files. The operator does not watch the files.
+    After you change them, change the revision to prepare the dataset again. A new model is trained
+    only if the resulting clips differ. Defaults to "1"."""
     split: Split = Split()
-    """Division of the clips into train, dev and test. It applies to the format Commands; with
-    DeepSpeechCSV the three tables decide."""
+    """Division of the clips into train, dev and test. It applies to the format Commands only. With
+    DeepSpeechCSV, the three tables define the parts."""
     alphabet: Annotated[
         tuple[Annotated[str, Field(min_length=1, max_length=1)], ...],
         Field(max_length=255, json_schema_extra={"x-kubernetes-list-type": "set"}),
         AfterValidator(_each_once),
     ] = ()
-    """Characters that the model can write, each once, in the order of the network's outputs. Rows
-    with other characters are invalid samples. If empty, the alphabet is every character of the
-    normalised transcripts, sorted."""
+    """Characters that the model can output, each listed once, in the order of the network's
+    outputs. Rows with other characters are invalid samples. If empty, the alphabet is every
+    character of the normalised transcripts, sorted."""
     invalid_sample_policy: InvalidSamplePolicy = InvalidSamplePolicy.REJECT
-    """Treatment of rows that cannot be used, such as an unreadable recording or an empty
+    """Defines what happens to rows that cannot be used, such as an unreadable recording or an empty
     transcript. Reject leaves them out and reports their number in the condition DatasetReady. Fail
-    stops at the prepare stage when there is at least one. Defaults to Reject."""
+    makes the prepare stage fail if there is at least one. Defaults to Reject."""
 
 
 class Hyperparameters(ApiModel):
-    """The network and how it learns. Names and defaults follow DeepSpeech 0.9.3."""
+    """Size of the network and settings of the optimizer. Names and defaults follow DeepSpeech
+    0.9.3."""
 
     hidden_units: Annotated[int, Field(ge=16, le=4096)] = 2048
     """Number of units in each dense layer and in the LSTM (`n_hidden` in DeepSpeech). The default
@@ -160,27 +161,28 @@ class Hyperparameters(ApiModel):
     """Learning rate of the Adam optimizer. Lower it when the loss diverges. A change takes effect
     from the last checkpoint on. Defaults to 0.001."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.05
-    """Fraction of activations that is dropped after the dense layers 1, 2, 3 and 5 during training.
-    0 turns dropout off. A change takes effect from the last checkpoint on. Defaults to 0.05."""
+    """Fraction of activations that are dropped after the dense layers 1, 2, 3 and 5 during
+    training. 0 turns dropout off. A change takes effect from the last checkpoint on. Defaults to
+    0.05."""
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 4568
     """Seed of the initial weights, the order of the clips, augmentation and dropout. A change
     trains from scratch. Defaults to 4568, as in DeepSpeech."""
 
 
 class Checkpoints(ApiModel):
-    """When the trainer saves a checkpoint to resume from, and how many it keeps."""
+    """Interval and number of the checkpoints from which training resumes."""
 
     every_seconds: Annotated[int, Field(ge=1, le=86400)] = 600
-    """Longest time between two checkpoints, in seconds, and so the most training that a lost node
-    can cost. The trainer also saves at the end of an epoch when that is cheap, and when it is
-    stopped. Defaults to 600."""
+    """Longest time between two checkpoints, in seconds. If a node is lost, at most this much
+    training is lost. The trainer also saves a checkpoint when it is stopped, and at the end of an
+    epoch if saving is fast. Defaults to 600."""
     keep: Annotated[int, Field(ge=1, le=100)] = 3
-    """Number of most recent checkpoints to keep. The checkpoint with the lowest dev loss is kept in
-    addition. Defaults to 3."""
+    """Number of most recent checkpoints to keep. The checkpoint with the lowest dev loss is always
+    kept as well. Defaults to 3."""
 
 
 class RetentionPolicy(StrEnum):
-    """Fate of the workspace claim when the SpeechModel is deleted."""
+    """Defines what happens to the workspace claim when the SpeechModel is deleted."""
 
     RETAIN = "Retain"
     DELETE = "Delete"
@@ -208,9 +210,9 @@ class Storage(ApiModel, json_schema_extra=cel(_ONE_CLAIM_RULE, _ONE_CLAIM_MESSAG
     """Name of an existing PersistentVolumeClaim to use instead. Stages wait until it exists, and
     the operator never changes or deletes it. Mutually exclusive with volumeClaimTemplate."""
     retention_policy: RetentionPolicy = RetentionPolicy.RETAIN
-    """Fate of the claim that the operator created when the SpeechModel is deleted. With Retain the
-    claim stays, and a new SpeechModel of the same name continues from it. With Delete the claim and
-    its data are deleted. Defaults to Retain."""
+    """Defines what happens to the claim that the operator created when the SpeechModel is deleted.
+    Retain keeps it, and a new SpeechModel of the same name continues from it. Delete removes the
+    claim and its data. Defaults to Retain."""
 
     def model_post_init(self, context: Any, /) -> None:
         """Apply the CEL rule to manifests that do not pass through an API server."""
@@ -220,7 +222,7 @@ class Storage(ApiModel, json_schema_extra=cel(_ONE_CLAIM_RULE, _ONE_CLAIM_MESSAG
 
 
 class TolerationOperator(StrEnum):
-    """Comparison of a toleration with the value of a taint."""
+    """Defines how a toleration is compared with the value of a taint."""
 
     EXISTS = "Exists"
     EQUAL = "Equal"
@@ -261,8 +263,8 @@ class Resources(ApiModel):
     """Compute resources of a container, as in a pod."""
 
     requests: ResourceMap = {}
-    """Resources that the scheduler reserves for the container, by name, such as cpu and memory. A
-    resource that has only a limit is requested in that amount."""
+    """Resources that the scheduler reserves for the container, by name, such as cpu and memory. If
+    a resource has only a limit, the request equals the limit."""
     limits: ResourceMap = {}
     """Largest amounts that the container may use, by resource name. A container that exceeds its
     memory limit is killed. Request GPUs here, such as nvidia.com/gpu: "1"."""
@@ -274,7 +276,8 @@ class PodTemplate(ApiModel):
 
     resources: Resources = Resources()
     """Compute resources of the trainer's container (training) or of the server's container
-    (serving). If empty, a server requests 100m CPU and 256Mi memory, and a trainer nothing."""
+    (serving). If empty, a server requests 100m CPU and 256Mi memory, and a trainer requests
+    nothing."""
     node_selector: Annotated[dict[LabelKey, LabelValue], Field(max_length=16)] = {}
     """Labels that a node must have for the pods to be scheduled on it. If empty, any node is
     eligible."""
@@ -301,24 +304,24 @@ class PodTemplate(ApiModel):
 
 
 class Training(ApiModel):
-    """How the model is trained, where it is trained, and where checkpoints are stored."""
+    """Settings of training, of its pods and of the workspace that holds the checkpoints."""
 
     max_epochs: Annotated[int, Field(ge=1, le=100000)] = 75
-    """Number of epochs to train in all. Raise it on a finished model and training continues from
-    the last checkpoint. If the checkpoints have already reached it, no epoch is trained. Defaults
-    to 75, as in DeepSpeech."""
+    """Total number of epochs to train. Raise it on a finished model to continue training from the
+    last checkpoint. If the checkpoints have already reached it, no epoch is trained. Defaults to
+    75, as in DeepSpeech."""
     restart_token: Annotated[str, Field(max_length=64)] = ""
     """Arbitrary text. Change it to train from scratch on the same data; earlier checkpoints stay on
     the workspace. Restoring an earlier value continues from the checkpoints of that value."""
     hyperparameters: Hyperparameters = Hyperparameters()
-    """Size of the network, and how it learns. If not set, all hyperparameters have their
+    """Size of the network and settings of the optimizer. If not set, all hyperparameters have their
     defaults."""
     checkpoints: Checkpoints = Checkpoints()
-    """When the trainer saves a checkpoint to resume from, and how many it keeps. A change restarts
-    a running trainer from its last checkpoint."""
+    """Interval and number of the checkpoints from which training resumes. A change restarts a
+    running trainer from its last checkpoint."""
     storage: Storage = Storage()
-    """Workspace claim, which holds the prepared clips, the checkpoints and the exported models. If
-    not set, a claim of 10Gi is created."""
+    """PersistentVolumeClaim for the workspace, which holds the prepared clips, the checkpoints and
+    the exported models. If not set, a claim of 10Gi is created."""
     pod_template: PodTemplate = PodTemplate()
     """Settings of the stage pods. All of them share one workspace volume, so nodeSelector,
     tolerations, affinity and runtimeClassName apply to every stage. The resources apply to training
@@ -339,12 +342,12 @@ class Training(ApiModel):
 
 
 class DecodingSpec(ApiModel):
-    """How audio becomes text. Evaluation and serving use the same settings."""
+    """Settings of the decoder, which turns audio into text. Evaluation and serving share them."""
 
     beam_width: Annotated[int, Field(ge=1, le=10000)] = 500
-    """Number of beams that the decoder keeps. A larger width is slower and rarely more accurate. A
-    change evaluates and publishes the model again without training. Defaults to 500, as in
-    DeepSpeech."""
+    """Number of beams that the decoder keeps. A larger width is slower and rarely more accurate.
+    After a change, the model is evaluated and published again but not trained. Defaults to 500, as
+    in DeepSpeech."""
 
 
 class S3Location(ApiModel):
@@ -375,22 +378,23 @@ class S3Target(S3Location):
 
 
 class DeletionPolicy(StrEnum):
-    """Fate of the published objects when the SpeechModel is deleted."""
+    """Defines what happens to the published objects when the SpeechModel is deleted."""
 
     RETAIN = "Retain"
     DELETE = "Delete"
 
 
 class Publish(ApiModel):
-    """Where finished models are published."""
+    """Destination of finished models."""
 
     s3: S3Target
-    """Bucket that finished models are uploaded to and served from. After an edit of the bucket, the
-    prefix or the endpoint, the model is published again; earlier objects stay where they are."""
+    """Bucket that finished models are uploaded to and served from. If the bucket, the prefix or the
+    endpoint changes, the model is published again, and earlier objects stay where they are."""
     deletion_policy: DeletionPolicy = DeletionPolicy.RETAIN
-    """Fate of the published objects when the SpeechModel is deleted. Retain keeps them. Delete
-    removes everything below the prefix of this SpeechModel before the SpeechModel goes; if that
-    takes longer than 120 seconds, an Event names what was left. Defaults to Retain."""
+    """Defines what happens to the published objects when the SpeechModel is deleted. Retain keeps
+    them. Delete removes every object below the prefix of this SpeechModel before the SpeechModel
+    itself. If that takes longer than 120 seconds, an Event names the prefix, which must then be
+    removed by hand. Defaults to Retain."""
 
 
 class ServiceSpec(ApiModel):
@@ -414,24 +418,24 @@ class Serving(ApiModel):
 
 
 class SpeechModelSpec(ApiModel):
-    """Desired state of a speech recogniser. An edit runs again only the stages that it affects."""
+    """Desired state of a speech recogniser. An edit reruns only the stages that it affects."""
 
     language: Annotated[str, Field(min_length=2, max_length=35, pattern=r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$")]
     """Language of the recordings as a BCP 47 tag, such as es or es-CL. It selects the folder and
     the column of a Commands dataset, and the rules that normalise transcripts."""
     suspend: bool = False
-    """If true, no stage runs. A running trainer saves a checkpoint and its pod ends; serving
+    """If true, no stage runs. A running trainer saves a checkpoint and exits, and serving
     continues. Set it to false to continue from that checkpoint. Defaults to false."""
     dataset: Dataset
-    """Recordings with their transcripts, and how they are turned into clips."""
+    """Recordings with their transcripts, and the settings that turn them into clips."""
     training: Training = Training()
-    """How the model is trained, where it is trained, and where checkpoints are stored. If not set,
-    every field has its default."""
+    """Settings of training, of its pods and of the workspace that holds the checkpoints. If not
+    set, every field has its default."""
     decoding: DecodingSpec = DecodingSpec()
-    """How audio becomes text. Evaluation and serving use the same settings, so the measured error
-    rate is the one that users get."""
+    """Settings of the decoder, which turns audio into text. Evaluation and serving share them, so
+    the measured error rate is the one that users get."""
     publish: Publish
-    """Where finished models are published. Serving loads models from there."""
+    """Destination of finished models. The servers load models from there."""
     serving: Serving | None = None
     """Server that transcribes audio with the published model. If not set, the model is published
     but not served; `{}` serves it with one pod. Removing it deletes the Deployment and the

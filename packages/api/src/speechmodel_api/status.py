@@ -17,7 +17,7 @@ Message = Annotated[str, Field(max_length=4096)]
 Short = Annotated[str, Field(max_length=256)]
 
 HISTORY_LENGTH = 20
-"""Number of published versions that the status remembers."""
+"""Number of published versions that the status keeps."""
 
 
 class Phase(StrEnum):
@@ -62,8 +62,7 @@ class Condition(ApiModel):
     reason: Annotated[str, Field(max_length=256, pattern="^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$")]
     """Reason for the current status, as one CamelCase word that programs can compare."""
     message: Message
-    """Human-readable explanation of the reason. It says what to do where something is to be
-    done."""
+    """Human-readable explanation of the reason. If the user must act, it says what to do."""
 
 
 class StageState(StrEnum):
@@ -87,19 +86,20 @@ class StageStatus(ApiModel):
     """Hash of everything that determines the result of the run. A stage that succeeded for a key
     does not run for it again."""
     state: StageState
-    """State of the run: Running, Succeeded, Waiting or Failed. Waiting ends by itself. Failed needs
-    an edit of the spec or a new value of the annotation speechops.dev/retry."""
+    """State of the run: Running, Succeeded, Waiting or Failed. A waiting stage is retried at
+    retryAt, or was stopped by a suspension or an edit. A failed stage is retried after an edit of
+    the spec or a new value of the annotation speechops.dev/retry."""
     attempt: int
-    """Number of the newest attempt, which is also the last part of its Job's name. It only grows,
-    and tells an old trainer from a new one."""
+    """Number of the newest attempt, which is also the last part of its Job's name. It only
+    increases, and distinguishes an old trainer from a new one."""
     failures: int
     """Number of consecutive failures. A success or a finished epoch resets the count. The stage
     fails when it reaches spec.training.maxAttempts."""
     job: Short | None = None
     """Name of the Job of the newest attempt."""
     claim_uid: Short | None = Field(default=None, alias="claimUID")
-    """UID of the workspace claim that holds the files of the run. If the workspace is another
-    claim, the files are made again when a later stage needs them."""
+    """UID of the workspace claim that holds the files of the run. If the workspace is now another
+    claim, the files are created again when a later stage needs them."""
     started_at: Time | None = None
     """Time at which the newest Job was created."""
     finished_at: Time | None = None
@@ -108,15 +108,15 @@ class StageStatus(ApiModel):
     retry_at: Time | None = None
     """Earliest time of the next attempt. Absent unless the stage waits after a failure."""
     active_seconds: int | None = None
-    """Time in seconds that finished attempts for this key ran, in all. It is compared with
+    """Total running time of the finished attempts for this key, in seconds. It is compared with
     spec.training.activeDeadlineSeconds."""
     epoch: int | None = None
     """Number of finished epochs when failures was last reset. Set for the stage train only."""
     settings: Short | None = None
-    """Hash of the pod settings of the newest Job. An unfinished Job is replaced when they are
-    edited, and a failed stage tries again."""
+    """Hash of the pod settings of the newest Job. When they are edited, an unfinished Job is
+    replaced and a failed stage is retried."""
     retry_token: Short | None = None
-    """Value of the annotation speechops.dev/retry that was last acted on. Another value retries a
+    """Value of the annotation speechops.dev/retry at the newest attempt. Another value retries a
     failed stage."""
     reason: Short | None = None
     """Reason why the stage waits or failed, as one CamelCase word. Absent after a success."""
@@ -164,8 +164,8 @@ class ModelStatus(ApiModel):
     size_bytes: int
     """Size of the model file, in bytes."""
     version_uri: Annotated[str, Field(max_length=2048)]
-    """Address of version.json, as s3://bucket/key. It describes the version, and servers start from
-    it."""
+    """Address of version.json, as s3://bucket/key. Servers read this description of the version
+    when they start."""
     version_sha256: Short
     """SHA-256 digest of version.json, in hexadecimal. Servers verify it."""
     endpoint: Annotated[str, Field(max_length=1024)] | None = None
@@ -206,7 +206,7 @@ class SpeechModelStatus(ApiModel):
         ),
     ] = ()
     """Current conditions. DatasetReady, Trained and Published follow the stages. Promoted is True
-    when every replica serves the newest version, Serving when at least one replica answers, and
+    when every replica serves the newest version, Serving when at least one replica is ready, and
     Ready when the whole spec is in effect."""
     training: TrainingStatus | None = None
     """Newest progress of training. Absent before the trainer first reports."""
@@ -218,7 +218,7 @@ class SpeechModelStatus(ApiModel):
     ] = ()
     """Newest run of each stage, for every stage that has run."""
     latest_version: Short | None = None
-    """Version that was published last. Servers may still serve an earlier one."""
+    """Version that was published last. The servers may still use an earlier one."""
     model: ModelStatus | None = None
     """Version to be served. While an edit is being trained, this is the previous version. Absent
     before the first version is published."""
@@ -227,8 +227,8 @@ class SpeechModelStatus(ApiModel):
     url: Annotated[str, Field(max_length=2048)] | None = None
     """Address of the server inside the cluster. Absent unless there is a Deployment."""
     history: Annotated[tuple[ModelStatus, ...], Field(max_length=HISTORY_LENGTH)] = ()
-    """Published versions, newest first. At most 20 are kept in the status; the objects of older
-    ones stay in the bucket."""
+    """Published versions, newest first. The status keeps at most 20. The objects of older versions
+    stay in the bucket."""
 
     def condition(self, type: ConditionType) -> Condition | None:  # noqa: A002 - the field's name in every Kubernetes API
         """Return the condition of a type, or None before it is first reported."""
