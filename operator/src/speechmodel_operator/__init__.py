@@ -1,1 +1,1 @@
-"""The SpeechModel operator, its local engine and its command line: see docs/architecture.md."""
+"""The SpeechModel operator. See docs/architecture.md."""

@@ -52,7 +52,7 @@ async def operate(settings: Settings) -> None:
 
 
 def main() -> int:
-    """Start the operator. A setting that is not valid ends it with a message and exit code 78."""
+    """Start the operator. An invalid setting ends it with a message and exit code 78."""
     try:
         settings = Settings.from_environment()
     except SettingsError as error:

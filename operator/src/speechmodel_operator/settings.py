@@ -32,7 +32,7 @@ class Settings(BaseSettings):
     liveness_port: Annotated[int, Field(ge=0, le=65535)] = 8080
     """Port of /healthz, which fails when a reconciliation has stalled; 0 disables it."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
-    """Least severity that is logged. DEBUG includes kopf's own messages."""
+    """Lowest severity that is logged. DEBUG includes kopf's own messages."""
 
     @field_validator("namespaces", mode="before")
     @classmethod

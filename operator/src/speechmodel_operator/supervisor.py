@@ -47,19 +47,19 @@ class Supervisor:
         self._models: dict[str, _Model] = {}
 
     def notice(self, owner: Owner) -> None:
-        """Wake a model after something happened to it; its first notice starts its task."""
+        """Wake a model after an event about it. The first event starts its task."""
         if owner.uid not in self._models:
             model = self._models[owner.uid] = _Model(owner)
             model.task = asyncio.create_task(self._supervise(model), name=str(owner))
         self._models[owner.uid].wake.set()
 
     def wake(self, uid: str) -> None:
-        """Wake a model after something happened to a child of it. A model without a task is not started."""
+        """Wake a model after an event about one of its children. A model without a task is not started."""
         if model := self._models.get(uid):
             model.wake.set()
 
     def wake_named(self, namespace: str, name: str) -> None:
-        """Wake a model after something happened to a child that knows it by name only."""
+        """Wake a model after an event about a child that refers to it by name only."""
         for model in self._models.values():
             if (model.owner.namespace, model.owner.name) == (namespace, name):
                 model.wake.set()
@@ -96,7 +96,7 @@ class Supervisor:
                 except Conflict:
                     log.info("%s changed during the step: reading it again", model.owner)
                     pause = timedelta(0)
-                except Exception as error:  # noqa: BLE001 - whatever it was, this model must not stop for ever
+                except Exception as error:  # noqa: BLE001 - one failure must not stop this model for ever
                     pause = timedelta(seconds=backoff)
                     await _report(engine, model.owner, error, backoff)
                     backoff = min(backoff * 2, LONGEST_BACKOFF)
@@ -121,7 +121,7 @@ async def _report(engine: FailureReporter, owner: Owner, error: Exception, backo
 
 
 async def _sleep(wake: asyncio.Event, pause: timedelta | None) -> None:
-    """Sleep until woken, at the latest after `pause`, and never less than the shortest break."""
+    """Sleep until woken, for at most `pause` and at least the shortest break."""
     await asyncio.sleep(SHORTEST_BREAK)
     try:
         await asyncio.wait_for(wake.wait(), None if pause is None else max(0.0, pause.total_seconds() - SHORTEST_BREAK))

@@ -262,7 +262,9 @@ def test_a_killed_pod_is_replaced_at_once_and_epochs_gained_reset_the_count(worl
 
 def test_out_of_memory_waits_for_other_pod_settings(world: World) -> None:
     world.until(StageName.TRAIN)
-    world.fail(137, result=None, trouble=Trouble("OOMKilled", "the memory limit 1Gi was not enough", final=True))
+    world.fail(
+        137, result=None, trouble=Trouble("OOMKilled", "the container exceeded the memory limit 1Gi", final=True)
+    )
     world.step()
     world.step(7200)
     assert world.condition("Trained").reason == "OOMKilled"
@@ -449,7 +451,7 @@ def test_a_pod_on_a_lost_node_is_told_with_the_ways_out_while_its_successor_wait
     world.edit(training__restartToken="again")
     world.step()
     (name,) = [name for name, run in world.runs.items() if run.state is RunState.ENDING]
-    stuck = Trouble(Reason.POD_STUCK, "pod x on node gpu does not end; bring the node back")
+    stuck = Trouble(Reason.POD_STUCK, "pod x on node gpu is still terminating; bring the node back")
     world.runs[name] = replace(world.runs[name], trouble=stuck)
     world.step()
     assert (world.condition("Trained").reason, world.condition("Trained").message) == (stuck.reason, stuck.message)

@@ -67,7 +67,7 @@ def test_a_stage_reads_from_earlier_stages_only(stage: Stage[Any]) -> None:
         (StageName.TRAIN, trained(0), "the checkpoints had already reached maxEpochs: 75 epochs, loss 12.35"),
         (StageName.EVALUATE, measured(0.125, 0.0321, 1), "WER 12.5%, CER 3.2% on 1 test clip"),
         (StageName.PUBLISH, PUBLISHED, "version 0badcafe in bucket models"),
-        (StageName.EVALUATE, measured(None, None, 0), "WER not measured: the split left no test clips"),
+        (StageName.EVALUATE, measured(None, None, 0), "WER not measured, because the split left no test clips"),
     ],
 )
 def test_a_summary_says_what_a_stage_came_to(name: StageName, output: Document, summary: str) -> None:

@@ -86,7 +86,7 @@ class Api:
         return None if status == 404 else resource.view.model_validate(_checked(status, body))
 
     async def delete(self, resource: Resource[ViewT], thing: ViewT) -> None:
-        """Delete this very object, and its dependents in the background.
+        """Delete exactly this object, and its dependents in the background.
 
         It is not an error when the object is gone or another one has its name. The propagation policy is always sent, because
         the default of batch/v1 leaves the pods of a Job running.

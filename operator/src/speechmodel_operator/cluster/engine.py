@@ -47,7 +47,7 @@ class ClusterEngine:
         self._purge_failing_since: datetime | None = None
 
     async def observe(self) -> Observed | None:
-        """Read the model and its children; watches only wake us."""
+        """Read the model and its children. Watches only start a step."""
         self._snapshot = await read_snapshot(self._api, self._owner)
         if self._snapshot is None:
             return None
@@ -55,7 +55,7 @@ class ClusterEngine:
         return self._snapshot.observed(self._images, progress, self._progress.interval, self._now())
 
     async def apply(self, plan: Plan) -> Done:
-        """Make the plan true: our finalizer first, so that nothing is published that nothing would remove."""
+        """Apply the plan, starting with our finalizer, so that every published object can be removed later."""
         here = self._current()
         if plan.finalizer and not here.has_finalizer:
             here = await self._set_finalizer(here, present=True)
@@ -72,7 +72,7 @@ class ClusterEngine:
         return Done(failure=failure, not_started=start_failure is not None)
 
     async def report(self, report: Report) -> None:
-        """Write the status and post the Events; our finalizer goes last."""
+        """Write the status and post the Events, then remove our finalizer if it is no longer needed."""
         here = self._current()
         model = await write_status(self._api, here.model, report.status) or here.model
         await post_events(self._api, model, report.events, self._now())
@@ -165,7 +165,7 @@ class ClusterEngine:
             await self._api.apply(resource, namespace, same, force=True)
 
     async def _purge(self, here: Snapshot, plan: Plan) -> Trouble | None:
-        """Create the Job that removes published objects; return why it cannot be created at all."""
+        """Create the Job that removes published objects. Return the reason if the API server rejects it."""
         if plan.purge is None or here.purge is not None:
             return None
         manifest = jobs.purge_job(self._images, self._owner, here.spec, plan.purge)
@@ -197,7 +197,7 @@ class ClusterEngine:
 
 
 async def _attempt(part: Awaitable[None]) -> Trouble | None:
-    """Return why a part of a plan could not be applied."""
+    """Return the reason why a part of a plan could not be applied."""
     try:
         await part
     except (Refused, NameConflict) as problem:

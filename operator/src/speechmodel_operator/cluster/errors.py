@@ -52,7 +52,7 @@ class NameConflict(Exception):
 
 
 def cluster_error(status: int, body: str) -> ClusterError:
-    """Return the error for an answer, with the API server's own words."""
+    """Return the error for an answer, with the API server's message."""
     try:
         answer = json.loads(body)
         message, reason = str(answer.get("message") or body), answer.get("reason")

@@ -1,4 +1,4 @@
-"""From Kubernetes objects to the values that a plan is made from. Pure: the engine reads, this interprets."""
+"""Turn Kubernetes objects into the values that a plan is made from. Pure: the engine does the reading."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
@@ -24,7 +24,7 @@ def stage_runs(
     progress: Mapping[str, TrainProgress | StepProgress],
     now: datetime,
 ) -> tuple[Run, ...]:
-    """Return a run for each Job of a stage, and an ending one for each Job that is gone while its pods are not."""
+    """Return a run for each stage Job, and an ending run for each deleted Job whose pods still exist."""
     by_job: dict[str, list[Pod]] = {}
     for pod in job_pods:
         if job_name := pod.metadata.labels.get(JOB_NAME):
@@ -55,9 +55,9 @@ def claim_of(claim: views.Claim | None, uid: str, maker: str | None) -> Claim | 
 def server_of(
     deployment: Deployment | None, server_pods: Sequence[Pod], now: datetime, wanted: str | None = None
 ) -> Server | None:
-    """Return the Deployment, and what keeps its pods from answering.
+    """Return the Deployment, and the reason why its pods are not ready.
 
-    `wanted` is the hash of the Deployment that the current spec asks for. One that was applied from another is not settled.
+    `wanted` is the hash of the Deployment that the current spec asks for. A Deployment that was applied with another hash is not settled.
     """
     if deployment is None or deployment.deleting:
         return None
@@ -162,7 +162,9 @@ def _no_pod(job: Job, state: RunState, now: datetime) -> Trouble | None:
     if state is not RunState.PENDING or age < NO_POD_AFTER_SECONDS:
         return None
     name = job.metadata.name
-    message = f"Job {name} has had no pod for {age:.0f} s: `kubectl describe job {name}` shows why (quota, admission)"
+    message = (
+        f"Job {name} has had no pod for {age:.0f} s: `kubectl describe job {name}` shows the reason, such as a quota"
+    )
     return Trouble(Reason.NO_POD, message)
 
 

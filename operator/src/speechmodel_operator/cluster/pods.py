@@ -1,4 +1,4 @@
-"""The state of pods: why one does not make progress, and which ran last. Pure."""
+"""The state of pods: the newest one, and the reason why one makes no progress. Pure."""
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
@@ -18,7 +18,7 @@ FATAL_WAITING = {
     Reason.RUN_CONTAINER_ERROR,
     Reason.CRASH_LOOP_BACK_OFF,
 }
-"""Reasons of a waiting container that do not pass by themselves."""
+"""Reasons of a waiting container that need a change by a user."""
 STUCK_AFTER = timedelta(seconds=60)
 """Time beyond its grace period that a pod may stay Terminating before it is reported."""
 
@@ -30,25 +30,25 @@ def newest(pods: Iterable[Pod]) -> Pod | None:
 
 
 def executing(pod: Pod) -> bool:
-    """Return True while something of the pod may still run."""
+    """Return True while a container of the pod may still run."""
     return pod.status.phase not in ("Succeeded", "Failed")
 
 
 def started_at(pod: Pod, container: str) -> datetime | None:
-    """Return when a container of the pod began."""
+    """Return the time at which a container of the pod started."""
     state = pod.state(container)
     began = state.running or state.terminated
     return began.started_at if began else None
 
 
 def trouble(pod: Pod, now: datetime) -> Trouble | None:
-    """Return why a pod does not make progress."""
+    """Return the reason why a pod makes no progress."""
     if stuck := _stuck(pod, now):
         return stuck
     for condition in pod.status.conditions:
         if condition.type == "PodScheduled" and condition.status == "False":
             reason = condition.reason or Reason.UNSCHEDULABLE
-            return Trouble(reason, condition.message or "no node was found")
+            return Trouble(reason, condition.message or "the scheduler found no node")
     for container in (*pod.status.init_container_statuses, *pod.status.container_statuses):
         waiting = container.state.waiting
         if waiting and waiting.reason in FATAL_WAITING:
@@ -57,21 +57,21 @@ def trouble(pod: Pod, now: datetime) -> Trouble | None:
 
 
 def out_of_memory(pod: Pod, container: str) -> Trouble | None:
-    """Return the trouble of a container that the kernel ended at its memory limit: another attempt would end the same way."""
+    """Return the trouble of a container that exceeded its memory limit. Another attempt would fail in the same way."""
     ended = pod.state(container).terminated
     if ended is None or ended.reason != Reason.OOM_KILLED:
         return None
     limits = (each.resources.limits for each in pod.spec.containers if each.name == container)
     limit = next(limits, {}).get("memory", "of the node")
     advice = "raise resources.limits.memory, or lower batchSize or hiddenUnits"
-    return Trouble(Reason.OOM_KILLED, f"the memory limit {limit} was not enough; {advice}", final=True)
+    return Trouble(Reason.OOM_KILLED, f"the container exceeded the memory limit {limit}; {advice}", final=True)
 
 
 def _waiting_message(container: ContainerStatus) -> str:
     last = container.last_state.terminated
     waiting = container.state.waiting
     message = (last.message if last else None) or (waiting.message if waiting else "")
-    return f"container {container.name}: {message or 'the kubelet gave no message'}"
+    return f"container {container.name}: {message or 'the kubelet reported no message'}"
 
 
 def _stuck(pod: Pod, now: datetime) -> Trouble | None:
@@ -79,4 +79,6 @@ def _stuck(pod: Pod, now: datetime) -> Trouble | None:
     if deleted is None or now - deleted < STUCK_AFTER:
         return None
     ways = "bring the node back, remove it with `kubectl delete node`, or force-delete the pod once you know that the node is off"
-    return Trouble(Reason.POD_STUCK, f"pod {pod.metadata.name} on node {pod.spec.node_name} does not end; {ways}")
+    return Trouble(
+        Reason.POD_STUCK, f"pod {pod.metadata.name} on node {pod.spec.node_name} is still terminating; {ways}"
+    )

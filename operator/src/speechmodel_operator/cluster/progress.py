@@ -1,4 +1,4 @@
-"""Reading the trainer's progress from the log of its pod, at an interval of its own."""
+"""Read the trainer's progress from the log of its pod, at an interval of its own."""
 
 import math
 import time

@@ -1,4 +1,4 @@
-"""Snapshot: everything that one step reads of a SpeechModel and its children, parsed once and frozen."""
+"""The snapshot of a SpeechModel and its children that one step reads, parsed once and frozen."""
 
 import asyncio
 from collections.abc import Mapping
@@ -77,7 +77,7 @@ class Snapshot:
         )
 
     def _wanted_deployment(self, images: Images) -> str | None:
-        """Return the hash of the Deployment that the current spec asks for, for the version that is to be served now."""
+        """Return the hash of the Deployment that the current spec asks for, for the version to serve."""
         if self.spec.serving is None or self.model.status.model is None:
             return None
         wanted = serving.deployment(images, self.owner, self.spec, self.model.status.model)

@@ -1,4 +1,4 @@
-"""Writing the status and posting Events: only what changed, and never over a newer copy."""
+"""Write the changes of the status, never over a newer copy, and post Events."""
 
 import logging
 import uuid

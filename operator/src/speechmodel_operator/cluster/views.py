@@ -92,7 +92,7 @@ class Job(ObjectView):
 
 
 class Waiting(View):
-    """Why a container is not running."""
+    """The reason why a container is not running."""
 
     reason: str = ""
     message: str = ""
@@ -105,7 +105,7 @@ class Running(View):
 
 
 class Terminated(View):
-    """How a container ended."""
+    """The exit of a container."""
 
     exit_code: int
     reason: str = ""
@@ -115,7 +115,7 @@ class Terminated(View):
 
 
 class ContainerState(View):
-    """At most one of these is set."""
+    """The state of a container. At most one field is set."""
 
     waiting: Waiting | None = None
     running: Running | None = None
@@ -137,7 +137,7 @@ class ContainerResources(View):
 
 
 class Container(View):
-    """A container as it was asked for."""
+    """A container of a pod's spec."""
 
     name: str
     resources: ContainerResources = ContainerResources()

@@ -27,7 +27,7 @@ from speechmodel_operator.resources.pod import (
 )
 
 PURGE_KEPT_SECONDS = 600
-"""Time that a finished purge Job stays, for its log."""
+"""Time for which a finished purge Job is kept for its log."""
 PURGE_DEADLINE_SECONDS = 110
 """Slightly less than the planner waits for it (speechmodel_plan.deletion.PURGE_LIMIT)."""
 MODEL_UID = f"{labels.MODEL}-uid"
@@ -129,7 +129,7 @@ def purge_job(images: Images, owner: Owner, spec: SpeechModelSpec, document: Pur
 
 
 def _failure_policy() -> Manifest:
-    """In this order: failures that the same key would meet again; disruptions; a stop with everything saved."""
+    """Rules in this order: failures that would recur with the same key, disruptions, and stops with everything saved."""
     final = [code.value for code in ExitCode if code.final or code is ExitCode.ARTEFACT_MISSING]
     return {
         "rules": [

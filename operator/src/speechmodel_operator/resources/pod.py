@@ -18,7 +18,7 @@ WORKSPACE_MOUNT = "/workspace"
 DATASET_MOUNT = "/dataset"
 STAGE_CONTAINER = "stage"
 LIGHT = {"requests": {"cpu": "100m", "memory": "256Mi"}}
-"""Requests of every program that streams; it needs no limits."""
+"""Requests of every program that streams its data, which needs no limits."""
 
 
 def pod_spec(template: PodTemplate, containers: list[Manifest], volumes: list[Manifest], **more: object) -> Manifest:

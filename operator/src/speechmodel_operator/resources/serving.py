@@ -28,7 +28,7 @@ from speechmodel_operator.resources.pod import (
 FOLDER = "/models"
 PORT = 8080
 LAME_DUCK_SECONDS = 5
-"""Time that a server goes on accepting requests after SIGTERM, while its endpoint is removed."""
+"""Time for which a server accepts requests after SIGTERM, while its endpoint is removed."""
 GRACE_SECONDS = 60
 
 
@@ -136,7 +136,7 @@ def _secret(spec: SpeechModelSpec, served: ModelStatus) -> LocalObjectReference 
 
 def _serving(spec: SpeechModelSpec) -> Serving:
     if spec.serving is None:
-        raise ValueError("spec.serving is absent: there is no server to build")
+        raise ValueError("spec.serving is not set, so there is no server to build")
     return spec.serving
 
 

@@ -1,4 +1,4 @@
-"""The six conditions, with positive polarity, a reason, and what to do."""
+"""The six conditions. Each has positive polarity, a reason and a message that says what to do."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -92,7 +92,7 @@ def _unfinished(decision: Decision, records: Records) -> Verdict:
 
 def _promoted(serving: Serving | None, server: Server | None, model: ModelStatus | None) -> Verdict:
     if serving is None:
-        return Verdict(False, Reason.NOT_REQUESTED, "spec.serving is absent, so nothing is served")
+        return Verdict(False, Reason.NOT_REQUESTED, "spec.serving is not set, so nothing is served")
     if model is None:
         return Verdict(False, Reason.NOTHING_PUBLISHED, "no version is published yet")
     if server and server.version == model.version and server.settled:
@@ -104,17 +104,17 @@ def _promoted(serving: Serving | None, server: Server | None, model: ModelStatus
 
 def _served(serving: Serving | None, server: Server | None, model: ModelStatus | None) -> Verdict:
     if serving is None:
-        return Verdict(False, Reason.NOT_REQUESTED, "spec.serving is absent, so nothing is served")
+        return Verdict(False, Reason.NOT_REQUESTED, "spec.serving is not set, so nothing is served")
     if server is None:
         reason = Reason.NOTHING_PUBLISHED if model is None else Reason.DEPLOYING
-        return Verdict(False, reason, "there is no server yet")
+        return Verdict(False, reason, "no server is running yet")
     if server.ready_replicas > 0:
-        return Verdict(True, Reason.SERVING, f"{server.ready_replicas} of {server.replicas} replicas answer")
+        return Verdict(True, Reason.SERVING, f"{server.ready_replicas} of {server.replicas} replicas are ready")
     if server.replicas == 0:
         return Verdict(False, Reason.SCALED_TO_ZERO, "serving.replicas is 0")
     if server.trouble:
         return Verdict(False, server.trouble.reason, server.trouble.message)
-    return Verdict(False, Reason.DEPLOYING, f"0 of {server.replicas} replicas answer")
+    return Verdict(False, Reason.DEPLOYING, f"0 of {server.replicas} replicas are ready")
 
 
 def _ready(

@@ -1,7 +1,7 @@
-"""The decision: which stage runs next, or why none does.
+"""The decision: the stage that runs next, or the reason why none does.
 
-A stage runs if and only if no success for its key is recorded. Only then are its inputs looked for, as make does: a stage whose
-files were on a claim that is gone runs first. So a Ready model whose claim was lost retrains nothing until an edit needs it, an
+A stage runs if and only if no success for its key is recorded. Only then are its inputs checked, as make does: a stage whose
+files were on a claim that no longer exists runs first. So a Ready model whose claim was lost retrains nothing until an edit needs it, an
 edit of `serving` runs nothing, and the same spec after a restart of the operator runs nothing.
 """
 
@@ -89,7 +89,7 @@ def decide(seen: Observed, records: Records) -> Decision:
 
 
 def settle(seen: Observed, records: Records, decision: Decision) -> Records:
-    """Return the records after a decision: only its own stage may go on running."""
+    """Return the records after a decision: only its own stage may keep running."""
     stage = None if isinstance(decision, Idle) else decision.stage.name
     superseded = Trouble(Reason.SUPERSEDED, "the spec was edited, so this attempt is stopped")
     ended = [
@@ -129,7 +129,7 @@ def _first_with_lost_files(stage: Stage[Any], claim: Claim | None, records: Reco
 
 
 def _held(at: Situation, finding: Finding) -> StageRecord | None:
-    """Return the record of a stage that waits for a person; None when its record stays."""
+    """Return the record of a stage that waits for a user to act; None when its record does not change."""
     if at.record is None or at.record.state is StageState.SUCCEEDED or not at.same_key or not finding.final:
         return None
     return replace(given_up(at.record, None, at.seen.now, finding.trouble), finished_at=at.record.finished_at)

@@ -1,6 +1,6 @@
 """The deletion of a SpeechModel: writers end first, then the published objects are removed, then the finalizer goes.
 
-All of it is bounded in time. Without our finalizer the garbage collector removes everything that is owned.
+Every step is bounded in time. Without our finalizer the garbage collector removes everything that is owned.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from speechmodel_plan.stages.publish import base, bucket
 from speechmodel_plan.status import deleting_status
 
 PURGE_LIMIT = timedelta(seconds=120)
-"""Time that the Job that removes the published objects may take."""
+"""Longest time that the Job may take to remove the published objects."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +31,7 @@ class DeletionPlan(Plan):
     deleting: bool = True
 
     def after(self, done: Done) -> Report:
-        """Return the status and the Events. A purge that cannot even start is given up."""
+        """Return the status and the Events. If the purge Job cannot be created, the purge is abandoned."""
         if done.purge_refused is not None:
             events = _given_up(self.seen, done.purge_refused)
             return Report(deleting_status(self.seen, events[0].message), events, finalizer=False)
@@ -47,9 +47,9 @@ def plan_deletion(seen: Observed) -> Plan:
         return DeletionPlan(seen=seen, finalizer=False, stop=stop)
     purge, failure = seen.purge, seen.purge.failure if seen.purge else None
     if purge and purge.finished and failure is None:
-        message = "the published objects are removed"
+        message = "the published objects have been removed"
         return DeletionPlan(seen=seen, finalizer=False, stop=stop, message=message, events=_left_elsewhere(seen))
-    late = Trouble(Reason.DEADLINE_EXCEEDED, f"it took longer than {PURGE_LIMIT.total_seconds():.0f} s")
+    late = Trouble(Reason.DEADLINE_EXCEEDED, f"the removal took longer than {PURGE_LIMIT.total_seconds():.0f} s")
     if purge and ((failure and failure.final) or seen.now - purge.created_at >= PURGE_LIMIT):
         events = _given_up(seen, failure or late)
         return DeletionPlan(seen=seen, finalizer=False, stop=stop, message=events[0].message, events=events)
@@ -69,12 +69,12 @@ def _address(seen: Observed) -> str:
 
 
 def _on_a_lost_node(run: Run) -> bool:
-    """Return True when a pod is past its grace period: nothing waits for it."""
+    """Return True when a pod is past its grace period, so that nothing waits for it."""
     return run.state is RunState.ENDING and run.trouble is not None and run.trouble.reason == Reason.POD_STUCK
 
 
 def _never_published(status: SpeechModelStatus) -> bool:
-    """Return True when no publish Job can exist: publish follows evaluate, and a Job may exist unrecorded."""
+    """Return True when no publish Job can exist, recorded or not, because evaluate never ran."""
     return status.stage(StageName.EVALUATE) is None and not status.history
 
 
@@ -95,5 +95,7 @@ def _left_elsewhere(seen: Observed) -> tuple[Event, ...]:
     ]
     if not elsewhere:
         return ()
-    message = f"published before publish.s3 was edited, and not removed: {', '.join(elsewhere)}"
+    message = (
+        f"objects published before publish.s3 was edited were not removed: {', '.join(elsewhere)}; remove them by hand"
+    )
     return (Event("Warning", Reason.PURGE_INCOMPLETE, message),)

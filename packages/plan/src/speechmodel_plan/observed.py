@@ -26,7 +26,7 @@ class RunState(Enum):
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     ENDING = "ending"
-    """Deleted, while something of it may still execute: it can neither be used nor ignored."""
+    """The run was deleted, but its processes may still execute. It can neither be used nor ignored."""
 
 
 ALIVE = frozenset({RunState.PENDING, RunState.RUNNING, RunState.ENDING})
@@ -56,7 +56,7 @@ class Run:
     state: RunState
     created_at: datetime
     started_at: datetime | None = None
-    """When its program began; None before that, and where it is unknown."""
+    """Time at which its program began; None before that, or if it is unknown."""
     finished_at: datetime | None = None
     exit_code: int | None = None
     """None while it runs, and when the pod vanished before the code was read."""
@@ -67,7 +67,7 @@ class Run:
 
     @property
     def stoppable(self) -> bool:
-        """True when it executes, or may begin to, and was not told to end."""
+        """True when the run executes or may begin to, and was not asked to stop."""
         return self.state in (RunState.PENDING, RunState.RUNNING)
 
 
@@ -125,7 +125,7 @@ class Observed:
     annotations: Mapping[str, str] = field(default_factory=dict)
     deleted_at: datetime | None = None
     progress_interval: timedelta = timedelta(seconds=10)
-    """Time between two looks at the trainer's progress."""
+    """Time between two readings of the trainer's progress."""
     finalizer: bool = False
     """True while our finalizer is set."""
     interrupted: bool = False

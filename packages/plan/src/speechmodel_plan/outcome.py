@@ -1,4 +1,4 @@
-"""The outcome of a run: folds an observed run into the record of its stage."""
+"""The outcome of a run, folded into the record of its stage."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -21,7 +21,7 @@ LONGEST_DELAY = timedelta(minutes=30)
 
 
 def fold(record: StageRecord, run: Run | None, now: datetime, claim_uid: str | None, max_attempts: int) -> StageRecord:
-    """Return the record of a running stage after a look at its run."""
+    """Return the record of a running stage, updated from its run."""
     if run is None:
         gone = Trouble(Reason.RUN_VANISHED, f"{record.run} was deleted while it ran")
         return _failed_once(record, None, gone, now, max_attempts)
@@ -35,7 +35,7 @@ def fold(record: StageRecord, run: Run | None, now: datetime, claim_uid: str | N
 
 
 def stopped(record: StageRecord, run: Run | None, now: datetime, trouble: Trouble) -> StageRecord:
-    """Return the record of a running stage that is stopped on purpose: not a failure, and no delay before it continues."""
+    """Return the record of a stage that is stopped on purpose, which is no failure and delays nothing."""
     return replace(
         record,
         state=StageState.WAITING,
@@ -48,7 +48,7 @@ def stopped(record: StageRecord, run: Run | None, now: datetime, trouble: Troubl
 
 
 def given_up(record: StageRecord, run: Run | None, now: datetime, trouble: Trouble) -> StageRecord:
-    """Return the record of a stage that waits for a person."""
+    """Return the record of a stage that waits for a user to act."""
     return replace(
         record,
         state=StageState.FAILED,
@@ -62,7 +62,7 @@ def given_up(record: StageRecord, run: Run | None, now: datetime, trouble: Troub
 def run_time(record: StageRecord, run: Run | None, now: datetime) -> int:
     """Return the running time in seconds of all attempts for a record's key, the current one included.
 
-    Waiting for a node is not running.
+    Time spent waiting for a node does not count.
     """
     before = record.active_seconds or 0
     began = record.started_at
@@ -78,7 +78,7 @@ def _succeeded(record: StageRecord, run: Run, now: datetime, claim_uid: str | No
     result = _result(run)
     output = stage_named(record.stage).parse(result.output) if result else None
     if output is None:
-        message = f"{run.name} succeeded, but its result cannot be read; it runs again"
+        message = f"{run.name} succeeded, but its result cannot be read; the stage runs again"
         return _failed_once(record, None, Trouble(Reason.OUTPUT_UNREADABLE, message), now, max_attempts)
     return replace(
         record,
@@ -108,7 +108,7 @@ def _failed_once(
 ) -> StageRecord:
     """Return the record after one more failure.
 
-    The stage is tried again after a delay, or given up after `max_attempts` failures in a row without an epoch gained.
+    The stage is retried after a delay, until `max_attempts` failures in a row have gained no epoch.
     """
     epoch = _epoch(run)
     gained = epoch is not None and epoch > (record.epoch or 0)
@@ -133,7 +133,7 @@ def _failed_once(
 
 
 def _delay(failures: int, *, killed: bool) -> timedelta:
-    """Return 30 s doubling to 30 min, and none when a run was killed from outside for the first time."""
+    """Return 30 s doubling to 30 min, but no delay when a run was killed from outside for the first time."""
     if killed and failures <= 1:
         return timedelta()
     doublings: int = min(failures - 1, 10)
@@ -159,12 +159,12 @@ def _result(run: Run) -> _RawResult | None:
 
 
 def _reported(run: Run) -> Trouble:
-    """Return the error that a failed run reported, or what was observed of it when it reported none."""
+    """Return the error that a failed run reported, or else the trouble that was observed."""
     result = _result(run)
     if result and result.error:
         return Trouble(result.error.reason, result.error.message)
     if run.trouble:
         return run.trouble
     if run.exit_code is None:
-        return Trouble(Reason.POD_LOST, f"{run.name}: its pod was deleted or its node was lost")
-    return Trouble(Reason.STAGE_CRASHED, f"{run.name} ended with exit code {run.exit_code} and no result")
+        return Trouble(Reason.POD_LOST, f"the pod of {run.name} was deleted or its node was lost")
+    return Trouble(Reason.STAGE_CRASHED, f"{run.name} exited with code {run.exit_code} and no result")

@@ -1,4 +1,4 @@
-"""The plan: a value that says what an engine has to make true, and what is reported once it has done so."""
+"""The plan: a value that describes the changes an engine has to make, and the report that follows."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -17,9 +17,9 @@ from speechmodel_plan.runs import look_at_runs
 from speechmodel_plan.status import compute_status, published_model
 
 LOOK_AGAIN = timedelta(seconds=60)
-"""While anything is due: a watch may lose an event."""
+"""Longest time between two steps while a stage is due, because a watch may lose an event."""
 RESYNC = timedelta(minutes=10)
-"""While something is served: the longest time that a lost event costs."""
+"""Longest time between two steps while a model is served, because a watch may lose an event."""
 
 
 @dataclass(frozen=True)
@@ -63,37 +63,37 @@ class Done:
 
 @dataclass(frozen=True)
 class Report:
-    """What is written once a plan was applied."""
+    """The status and the Events to write once a plan was applied."""
 
     status: SpeechModelStatus
     events: tuple[Event, ...]
     finalizer: bool
-    """False when our finalizer has to go, after everything else is written."""
+    """False when our finalizer must be removed, after everything else is written."""
     failure: Trouble | None = None
     started: StageName | None = None
-    """The stage of which a run was created."""
+    """Stage whose run was created."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan(ABC):
-    """What has to be made true."""
+    """The changes that an engine has to make in one step."""
 
     seen: Observed
     finalizer: bool
-    """True when our finalizer has to be set first."""
+    """True when our finalizer must be set first."""
     stop: tuple[Run, ...] = ()
     """Runs to end; they save their work."""
     discard: tuple[Run, ...] = ()
     """Finished runs that are recorded and older than their stage's newest."""
     start: StageRun | None = None
     claim: ClaimIntent | None = None
-    """None: leave the claim as it is."""
+    """None leaves the claim as it is."""
     serving: ServingIntent | None = None
-    """None: no Deployment and no Service."""
+    """None removes the Deployment and the Service."""
     purge: PurgeInput | None = None
     deleting: bool = False
     look_again: timedelta | None = None
-    """Time until the next step at the latest. None: an event or an edit wakes the loop."""
+    """Longest time until the next step. With None, only an event or an edit causes one."""
 
     @abstractmethod
     def after(self, done: Done) -> Report:

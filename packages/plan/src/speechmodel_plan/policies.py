@@ -1,6 +1,6 @@
-"""Policies: why a stage may not run. Each looks at one thing, and the chains are the documentation.
+"""Policies decide whether a stage may run. Each checks one condition, and the chains define their order.
 
-A policy maps a Situation to a Finding or None. The first Finding of a chain is what the user reads.
+A policy maps a Situation to a Finding or None. The user reads the first Finding of a chain.
 """
 
 from collections.abc import Callable
@@ -23,7 +23,7 @@ IMAGE_REASONS = {
     Reason.ERR_IMAGE_NEVER_PULL,
 }
 IMAGE_PATIENCE = timedelta(minutes=5)
-"""Time that an image may fail to be pulled before a new attempt is made."""
+"""Time for which pulling an image may fail before a new attempt is made."""
 
 
 @dataclass(frozen=True)
@@ -61,14 +61,14 @@ class Situation:
 
 @dataclass(frozen=True)
 class Finding:
-    """The answer of a policy that objects."""
+    """The reason why a policy does not let a stage run."""
 
     reason: str
     message: str
     until: datetime | None = None
-    """When to look again, if that is known."""
+    """Time of the next check, if it is known."""
     final: bool = False
-    """True when a run must not continue and the stage waits for a person."""
+    """True when a run must not continue and the stage waits for a user to act."""
 
     @property
     def trouble(self) -> Trouble:
@@ -106,13 +106,13 @@ def over_deadline(at: Situation) -> Finding | None:
         return None
     if run_time(at.record, at.run, at.seen.now) < limit:
         return None
-    advice = "raise training.activeDeadlineSeconds, and training continues from its last checkpoint"
+    advice = "raise training.activeDeadlineSeconds to continue from the last checkpoint"
     message = f"training ran for {limit} s over all attempts; {advice}"
     return Finding(Reason.DEADLINE_EXCEEDED, message, final=True)
 
 
 def image_unavailable(at: Situation) -> Finding | None:
-    """A Job keeps its image for life, so after a while a new attempt uses the one that the operator has now."""
+    """The image of a Job cannot change, so after a while a new attempt uses the operator's current image."""
     run = at.run
     if run is None or run.state is not RunState.PENDING or run.trouble is None:
         return None
@@ -123,18 +123,18 @@ def image_unavailable(at: Situation) -> Finding | None:
 
 
 def failed_for_good(at: Situation) -> Finding | None:
-    """A failure that the same spec would meet again waits for a person."""
+    """A failure that would recur with the same spec waits for an edit or a retry."""
     record = at.record
     if record is None or record.state is not StageState.FAILED or not at.same or at.retry_requested:
         return None
-    trouble = record.trouble or Trouble(Reason.FAILED, "the stage failed and gave no reason")
+    trouble = record.trouble or Trouble(Reason.FAILED, "the stage failed without reporting a reason")
     if trouble.reason == Reason.DEADLINE_EXCEEDED:
         return None  # over_deadline decides: a higher limit is enough
     return Finding(trouble.reason, trouble.message, final=True)
 
 
 def backing_off(at: Situation) -> Finding | None:
-    """A failure that may recover is not tried again before retryAt."""
+    """A stage whose failure may recover is not retried before retryAt."""
     record = at.record
     if record is None or record.state is not StageState.WAITING or record.retry_at is None or not at.same_key:
         return None
@@ -146,7 +146,7 @@ def backing_off(at: Situation) -> Finding | None:
 
 
 def predecessor_alive(at: Situation) -> Finding | None:
-    """One writer: a run of any stage that may still execute must end first."""
+    """Only one run may write to the workspace, so runs of any stage must end first."""
     alive = [run for run in at.seen.runs if run.state in ALIVE]
     if not alive:
         return None
@@ -159,7 +159,7 @@ def predecessor_alive(at: Situation) -> Finding | None:
 
 
 def claim_missing(at: Situation) -> Finding | None:
-    """The workspace claim comes first."""
+    """No stage starts before the workspace claim exists."""
     if at.seen.claim is not None:
         return None
     if name := at.seen.spec.training.storage.claim_name:
@@ -170,7 +170,7 @@ def claim_missing(at: Situation) -> Finding | None:
 
 
 WHY_STOP: tuple[Policy, ...] = (suspended, superseded, over_deadline, image_unavailable)
-"""Why a run must not continue."""
+"""Policies that end a running attempt, in order."""
 WHY_NOT_START: tuple[Policy, ...] = (
     suspended,
     over_deadline,
@@ -179,7 +179,7 @@ WHY_NOT_START: tuple[Policy, ...] = (
     predecessor_alive,
     claim_missing,
 )
-"""Why no run is started."""
+"""Policies that keep an attempt from starting, in order."""
 
 
 def first(chain: tuple[Policy, ...], situation: Situation) -> Finding | None:

@@ -22,7 +22,7 @@ class Engine(Protocol):
 
 
 class Gone(Exception):
-    """The SpeechModel does not exist any more."""
+    """The SpeechModel no longer exists."""
 
 
 class StepFailed(Exception):
@@ -34,9 +34,9 @@ class StepFailed(Exception):
 
 
 async def reconcile(engine: Engine) -> timedelta | None:
-    """Take one step towards the spec; return the time until the next one, None when an event has to come first.
+    """Take one step towards the spec and return the time until the next one, or None to wait for an event.
 
-    What is done precedes what is reported: if the process ends in between, the next step finds by name what was created.
+    Changes are made before they are reported. If the process ends in between, the next step finds the created objects by name.
     """
     seen = await engine.observe()
     if seen is None:

@@ -161,7 +161,7 @@ def _phase(decision: Decision, records: Records, *, suspend: bool, ready: bool) 
 
 
 def _place(model: ModelStatus) -> tuple[str, str | None]:
-    """Return what tells two publications apart: one version may be published at several places."""
+    """Return the location that identifies a publication. One version may be published in several places."""
     return model.version_uri, model.endpoint
 
 

@@ -1,4 +1,4 @@
-"""convert: the frozen graph becomes a memory-mapped one."""
+"""convert: turns the frozen graph into a memory-mapped one."""
 
 from typing import final
 

@@ -1,4 +1,4 @@
-"""evaluate: the converted model is measured on the test clips."""
+"""evaluate: measures the converted model on the test clips."""
 
 from typing import final
 
@@ -15,7 +15,7 @@ from speechmodel_plan.task import Task
 
 
 def decoding(spec: SpeechModelSpec) -> Decoding:
-    """Return how audio becomes text, in evaluation and in serving."""
+    """Return the decoding settings, which evaluation and serving share."""
     return Decoding(beam_width=spec.decoding.beam_width)
 
 
@@ -33,7 +33,7 @@ class Evaluate(Stage[EvaluateOutput]):
     output_type = EvaluateOutput
 
     def key(self, task: Task, done: Outputs) -> str:
-        """Return the key: a model, the clips that it is measured on, and how it decodes."""
+        """Return the key: the model, the dataset and the decoding settings."""
         return keys.evaluate_key(done.of(CONVERT).model_sha256, done.of(PREPARE), decoding(task.spec))
 
     def document(self, task: Task, attempt: int, done: Outputs) -> EvaluateInput:
@@ -50,7 +50,7 @@ class Evaluate(Stage[EvaluateOutput]):
     def summary(self, output: EvaluateOutput) -> str:
         """Return the error rates and the number of clips behind them."""
         if output.wer is None or output.cer is None:
-            return "WER not measured: the split left no test clips"
+            return "WER not measured, because the split left no test clips"
         clips = f"{output.clips} test clip{'' if output.clips == 1 else 's'}"
         return f"WER {output.wer:.1%}, CER {output.cer:.1%} on {clips}"
 

@@ -1,4 +1,4 @@
-"""prepare: a folder of recordings becomes a dataset of clips."""
+"""prepare: turns a folder of recordings into a dataset of clips."""
 
 from typing import final
 
@@ -25,7 +25,7 @@ class Prepare(Stage[PrepareOutput]):
     output_type = PrepareOutput
 
     def key(self, task: Task, done: Outputs) -> str:
-        """Return the key: the dataset's place and how it is read."""
+        """Return the key: the location of the dataset and the settings for reading it."""
         del done
         return keys.prepare_key(task.spec)
 
@@ -43,7 +43,7 @@ class Prepare(Stage[PrepareOutput]):
         )
 
     def summary(self, output: PrepareOutput) -> str:
-        """Return the numbers of clips, their length and what was left out."""
+        """Return the numbers of clips, their length and the rejected rows."""
         text = (
             f"{output.train_clips} train, {output.dev_clips} dev and {output.test_clips} test clips, "
             f"{output.audio_seconds / 60:.1f} minutes"

@@ -1,4 +1,4 @@
-"""publish: model and report are uploaded to S3 and read back."""
+"""publish: uploads the model and its report to S3 and reads them back."""
 
 from typing import Any, final
 

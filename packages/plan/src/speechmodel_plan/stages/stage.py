@@ -1,4 +1,4 @@
-"""Stage: everything that planning, the operator and the command know about one stage."""
+"""Everything that planning, the operator and the command know about one stage."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -42,17 +42,17 @@ class Stage(ABC, Generic[OutputT]):
 
     name: ClassVar[StageName]
     reads: ClassVar[tuple[StageName, ...]] = ()
-    """Stages whose files on the workspace it reads, in the order in which they run."""
+    """Stages whose workspace files this stage reads, in the order in which they run."""
     program: ClassVar[str]
-    """Module of its program."""
+    """Module of the stage program."""
     image: ClassVar[Image] = Image.PIPELINE
     needs: ClassVar[Needs] = Needs()
     running: ClassVar[Reason]
-    """The reason and the phase while it runs."""
+    """Reason and phase while the stage runs."""
     awaited: ClassVar[Reason]
-    """The reason of a later stage's condition while it is unfinished."""
+    """Reason of a later stage's condition while this stage is unfinished."""
     condition: ClassVar[ConditionType]
-    """The condition that it belongs to."""
+    """Condition that the stage belongs to."""
     complete: ClassVar[Reason]
     """The condition's reason once all of its stages have succeeded."""
     output_type: type[OutputT]

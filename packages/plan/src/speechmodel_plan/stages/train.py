@@ -1,4 +1,4 @@
-"""train: a dataset becomes checkpoints of a lineage and a frozen graph."""
+"""train: turns a dataset into checkpoints of a lineage and a frozen graph."""
 
 from typing import Any, final
 
@@ -29,7 +29,7 @@ class Train(Stage[TrainOutput]):
     output_type = TrainOutput
 
     def key(self, task: Task, done: Outputs) -> str:
-        """Return the key: the lineage, its target and how it learns."""
+        """Return the key: the lineage, the number of epochs and the learning settings."""
         return keys.train_key(task.spec, done.of(PREPARE))
 
     def document(self, task: Task, attempt: int, done: Outputs) -> TrainInput:
@@ -60,7 +60,7 @@ class Train(Stage[TrainOutput]):
         return Reason.TRAINED if output.trained_epochs else Reason.NOTHING_TO_TRAIN
 
     def settings(self, spec: SpeechModelSpec) -> dict[str, Any]:
-        """Return how often checkpoints are saved."""
+        """Return the checkpoint settings."""
         return {"checkpoints": spec.training.checkpoints.model_dump(mode="json", exclude_defaults=True)}
 
 
