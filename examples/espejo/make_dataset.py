@@ -59,7 +59,7 @@ MARGIN = SAMPLE_RATE // 20
 
 
 def main() -> None:
-    """Write everything anew."""
+    """Write all recordings and tables again."""
     _require_voices()
     _train()
     _heard()

@@ -38,9 +38,9 @@ def test_ctrl_c_saves_and_the_same_call_goes_on_where_it_was(long: Workplace) ->
     assert code == 130
     saved = epochs(long)
     assert saved >= 1
-    assert "stopping: the running stage saves its work; once more kills it\n" in output
+    assert "stopping: the running stage saves its work; interrupt again to kill it\n" in output
     assert (
-        f"interrupted: training is saved after {saved}/100000 epochs; `speechmodel run voz.yaml` continues from there\n"
+        f"interrupted: training is saved after {saved}/100000 epochs; run `speechmodel run voz.yaml` to continue\n"
         in output
     )
     (run,) = (long.state / "runs").glob("voz-train-*")
@@ -117,7 +117,7 @@ def test_two_calls_at_once_are_refused_with_the_pid_of_the_first(long: Workplace
     read_until(process, lambda line: line.startswith("prepare: started"))
     second = long.run()
     assert second.returncode == 1
-    assert f"process {process.pid} works on the model voz ({long.state})" in second.stderr
+    assert f"process {process.pid} is using the model voz ({long.state})" in second.stderr
     assert "Traceback" not in second.stderr
     interrupt(process)
 

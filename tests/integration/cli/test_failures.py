@@ -25,7 +25,7 @@ def test_a_missing_dataset_folder_is_named_with_the_option_that_helps(place: Wor
     (place.folder / "voices").rename(place.folder / "elsewhere")
     done = place.run()
     assert done.returncode == 1
-    expected = f"the dataset claim voices is the folder {place.folder}/voices here, which does not exist"
+    expected = f"the folder {place.folder}/voices of the dataset claim voices does not exist"
     assert expected in done.stderr
     assert "--claim voices=FOLDER" in done.stderr
     assert "Traceback" not in done.stderr
@@ -95,7 +95,7 @@ def test_a_bucket_that_refuses_is_reported_and_waits_and_ctrl_c_ends_at_once(
     process = finished.start("--s3", "manifest", AWS_ACCESS_KEY_ID="a", AWS_SECRET_ACCESS_KEY="b")
     lines = read_until(process, lambda line: "UploadFailed" in line)
     assert [line for line in lines if "started" in line] == ["publish: started\n"]
-    assert re.search(r"tried again at \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ, Ctrl-C ends", lines[-1])
+    assert re.search(r"retrying at \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ, press Ctrl-C to stop", lines[-1])
     code, _ = interrupt(process)
     assert code == 130
     assert finished.status["model"]["version"], "what was published before still counts"

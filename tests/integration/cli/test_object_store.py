@@ -34,7 +34,7 @@ async def test_the_embedded_server_serves_one_run_at_a_time(tmp_path: Path, monk
     first, second = EmbeddedStore(tmp_path, "models"), EmbeddedStore(tmp_path, "models")
     await first.open()
     try:
-        with pytest.raises(StateBusy, match="works on the embedded S3 server"):
+        with pytest.raises(StateBusy, match="is using the embedded S3 server"):
             await second.open()
     finally:
         await first.close()

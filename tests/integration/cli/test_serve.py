@@ -15,7 +15,7 @@ def test_the_published_version_is_served_until_ctrl_c(finished: Workplace) -> No
     port = free_port()
     process = finished.start("--serve", "--port", str(port))
     lines = read_until(process, lambda line: "curl -F" in line)
-    assert f"serving on http://127.0.0.1:{port}, Ctrl-C ends; try\n" in lines
+    assert f"serving on http://127.0.0.1:{port} (press Ctrl-C to stop); try\n" in lines
     assert finished.condition("Promoted")["status"] == "True"
     assert finished.status["serving"] == {"version": finished.status["model"]["version"], "readyReplicas": 1}
 
@@ -28,7 +28,7 @@ def test_the_published_version_is_served_until_ctrl_c(finished: Workplace) -> No
 
     assert not [line for line in finished.processes() if "weed" in line], "S3 is only needed for the fetch"
     code, output = interrupt(process)
-    assert (code, output) == (0, "ending the server\n")
+    assert (code, output) == (0, "stopping the server\n")
     assert finished.processes() == []
     assert "serving" not in finished.status
     assert finished.condition("Ready")["status"] == "True"
@@ -52,7 +52,7 @@ def test_nohup_keeps_a_closed_terminal_from_ending_it(finished: Workplace) -> No
         signal.signal(signal.SIGHUP, ignored)
     read_until(process, lambda line: "curl -F" in line)
     process.send_signal(signal.SIGHUP)
-    assert interrupt(process) == (0, "ending the server\n")
+    assert interrupt(process) == (0, "stopping the server\n")
 
 
 def test_a_port_that_is_taken_is_reported(finished: Workplace) -> None:
@@ -71,7 +71,7 @@ def test_a_server_that_is_not_there_is_reported(finished: Workplace) -> None:
     done = finished.call("transcribe", "--url", f"http://127.0.0.1:{free_port()}", clip)
     assert done.returncode == 1
     assert "does not answer" in done.stderr
-    assert "does the server run?" in done.stderr
+    assert "check that the server is running" in done.stderr
 
 
 def test_a_killed_command_takes_its_server_with_it(finished: Workplace) -> None:

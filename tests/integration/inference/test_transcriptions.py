@@ -80,8 +80,8 @@ def test_what_clients_send_along_is_taken(fields: dict[str, str], server: Server
     [
         ({"response_format": "srt"}, 400, "response_format", "'json' or 'text', not 'srt'"),
         ({"temperature": "hot"}, 400, "temperature", "number"),
-        ({"stream": "true"}, 400, "stream", "answers are not streamed here"),
-        ({"language": "en"}, 400, "language", "this model understands es-CL, not 'en'"),
+        ({"stream": "true"}, 400, "stream", "this server does not stream answers"),
+        ({"language": "en"}, 400, "language", "this model recognises es-CL, not 'en'"),
         ({"model": "whisper-1"}, 404, "model", "'whisper-1' does not exist here; this server has 'espejo'"),
     ],
 )
@@ -99,7 +99,7 @@ def test_a_field_that_cannot_be_met_is_named(
     ("audio", "code", "says"),
     [
         (b"", "audio_empty", "is empty (0 bytes)"),
-        (b"this is a letter, not a recording" * 10, "audio_unreadable", "is not audio that can be read"),
+        (b"this is a letter, not a recording" * 10, "audio_unreadable", "is not readable audio"),
         (encoded("WAV", samples=np.zeros(0, np.int16)), "audio_empty", "has no samples"),
         (
             encoded("WAV", samples=np.zeros(511, np.int16)),

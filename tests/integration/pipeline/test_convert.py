@@ -120,7 +120,7 @@ def test_a_graph_that_was_exported_damaged_is_refused_by_name_and_place(workspac
     workspace.graph.write_bytes(workspace.graph.read_bytes()[:500_000])
     ended = run_program("convert", workspace.convert_input(), tmp_path)
     assert (ended.code, ended.reason) == (65, "ModelUnusable")
-    assert "output_graph.pb: is cut, damaged or not a model (the field at byte" in ended.message
+    assert "output_graph.pb: is truncated, damaged or not a model (the field at byte" in ended.message
 
 
 def test_without_the_dataset_it_is_prepared_again(workspace: Workspace, tmp_path: Path) -> None:

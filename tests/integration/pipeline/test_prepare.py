@@ -111,7 +111,9 @@ def test_a_dataset_without_a_good_row_is_invalid_and_not_retried(tmp_path: Path)
     tone(source / "original" / "es" / "2.wav")
     ended = run_program("prepare", task(source, tmp_path / "work"), tmp_path)
     assert (ended.code, ended.reason) == (65, "InvalidDataset")
-    assert ended.message.startswith("no good row is left: 2 rejected of 2 rows; commands.csv row 2: no recording of 1")
+    assert ended.message.startswith(
+        "no usable row is left: 2 rejected of 2 rows; commands.csv row 2: no recording of 1"
+    )
     assert not dataset(tmp_path / "work").exists()
 
 
@@ -220,7 +222,7 @@ def test_a_refused_transcript_is_reported_once_for_all_recordings_of_its_row(tmp
     assert ended.output["rejected"] == 1
     (left,) = report(tmp_path / "work")["rejected"]
     assert (left["row"], left["recordings"]) == (2, names)
-    assert left["message"].endswith("write numbers and signs as the words that are spoken (4 recordings)")
+    assert left["message"].endswith("write numbers and signs as spoken words (4 recordings)")
     registry = table(tmp_path / "work", "registry.csv")
     assert [(row["recording"], row["rejected"]) for row in registry] == [
         *((name, "NotSpelledOut") for name in names),
@@ -232,7 +234,7 @@ def test_no_more_rows_are_counted_as_rejected_than_there_are(tmp_path: Path) -> 
     source = commands(tmp_path / "source", {"1": "hola"})
     for number in range(3):
         tone(source / "original" / "es" / f"1_{number}.wav").write_bytes(b"")
-    with pytest.raises(BadData, match=r"no good row is left: 1 rejected of 1 rows; .*1_0\.wav.*1_2\.wav"):
+    with pytest.raises(BadData, match=r"no usable row is left: 1 rejected of 1 rows; .*1_0\.wav.*1_2\.wav"):
         prepare(task(source, tmp_path / "work"))
 
 
@@ -316,7 +318,7 @@ def test_a_given_alphabet_is_used_in_its_order_and_decides_what_is_rejected(tmp_
     assert read_alphabet(dataset(tmp_path / "work") / "alphabet.txt") == tuple("kOan #")
     assert table(tmp_path / "work", "train.csv")[0]["transcript"] == "Ok"
     (left,) = report(tmp_path / "work")["rejected"]
-    assert left["reason"] == "OutsideAlphabet" and "'i', 'ñ' are not in the given alphabet" in left["message"]
+    assert left["reason"] == "OutsideAlphabet" and "'i', 'ñ' are not in dataset.alphabet" in left["message"]
 
 
 def test_ready_made_parts_are_kept_and_none_is_measured_with_what_it_was_trained_on(tmp_path: Path) -> None:

@@ -20,12 +20,12 @@ def test_files_and_words_are_found_by_their_columns(tmp_path: Path, header: str)
 
 def test_a_table_without_the_columns_is_named_with_those_it_has(tmp_path: Path) -> None:
     (tmp_path / "heard.csv").write_text("a,b\n1,2\n")
-    with pytest.raises(CommandError, match=r"heard\.csv: no column file or wav_filename; its columns are a, b"):
+    with pytest.raises(CommandError, match=r"heard\.csv has no column file or wav_filename; its columns are a, b"):
         read_table(tmp_path)
 
 
 def test_a_folder_without_one_table_says_what_it_found(tmp_path: Path) -> None:
-    with pytest.raises(CommandError, match=r"must hold one \.csv .*found: none"):
+    with pytest.raises(CommandError, match=r"must contain one \.csv .*found: none"):
         read_table(tmp_path)
     for name in ("a.csv", "b.csv"):
         (tmp_path / name).write_text("file,text\n")

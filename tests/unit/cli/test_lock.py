@@ -1,4 +1,4 @@
-"""Folders that one process works on at a time."""
+"""Folders that one process uses at a time."""
 
 import subprocess
 import sys
@@ -25,7 +25,7 @@ def test_the_second_process_is_refused_and_given_the_pid_of_the_first(tmp_path: 
         assert other.stdout is not None
         assert other.stdout.readline() == "held\n"
         with (
-            pytest.raises(StateBusy, match=f"process {other.pid} works on the model espejo .*kill {other.pid}"),
+            pytest.raises(StateBusy, match=f"process {other.pid} is using the model espejo .*kill {other.pid}"),
             owned(lock, "the model espejo"),
         ):
             pass

@@ -26,7 +26,9 @@ def local(tmp_path: Path, **more: object) -> LocalModel:
 def test_a_claim_is_the_folder_of_its_name_beside_the_manifest(tmp_path: Path) -> None:
     model = local(tmp_path)
     assert model.dataset == tmp_path / "voices/2026/spring"
-    with pytest.raises(DatasetMissing, match=r"voices/2026/spring here, which does not exist; .*--claim voices=FOLDER"):
+    with pytest.raises(
+        DatasetMissing, match=r"voices/2026/spring of the dataset claim voices does not exist; .*--claim voices=FOLDER"
+    ):
         model.require_dataset()
     model.dataset.mkdir(parents=True)
     model.require_dataset()

@@ -112,12 +112,12 @@ class TestAGivenAlphabet:
         assert normalise("l’oca", alphabet=set("loca’")).text == "l’oca"
 
     def test_decides_what_is_refused(self) -> None:
-        with pytest.raises(TranscriptUnusable, match="'é', 'ñ' are not in the given alphabet") as refused:
+        with pytest.raises(TranscriptUnusable, match=r"'é', 'ñ' are not in dataset.alphabet") as refused:
             normalise("Qué niña", alphabet=set("abcdefghijklmnopqrstuvwxyz "))
         assert refused.value.reason is RejectionReason.OUTSIDE_ALPHABET
 
     def test_without_the_space_refuses_two_words(self) -> None:
-        with pytest.raises(TranscriptUnusable, match="the space is not in the given alphabet"):
+        with pytest.raises(TranscriptUnusable, match=r"the space is not in dataset.alphabet"):
             normalise("a b", alphabet=set("ab"))
 
     def test_that_has_accents_as_characters_of_their_own_gets_them_so(self) -> None:

@@ -83,7 +83,7 @@ def test_a_clip_that_is_not_a_wav_file_is_named(tmp_path: Path) -> None:
 def test_a_cut_clip_is_named(tmp_path: Path, missing: int, look: Callable[[Path], object]) -> None:
     path = write_wav(tmp_path / "a.wav", np.zeros(2000))
     path.write_bytes(path.read_bytes()[:-missing])
-    with pytest.raises(ArtefactMissing, match=r"a\.wav is cut: its header promises 2000 samples"):
+    with pytest.raises(ArtefactMissing, match=r"a\.wav is truncated: its header announces 2000 samples"):
         look(path)
 
 

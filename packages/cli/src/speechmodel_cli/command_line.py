@@ -1,7 +1,7 @@
-"""The command line: `speechmodel run|validate|status|transcribe`. What a command needs is imported when it is called.
+"""The command line: `speechmodel run|validate|status|transcribe`. Each command imports its modules when it is called.
 
 Exit codes: 0 done (for run: published, or suspended by the manifest); 1 something failed, and the message says what; 2 the
-command line was wrong; 130 interrupted by Ctrl-C and 143 by SIGTERM, with everything saved: the same call continues.
+command line was wrong; 130 interrupted by Ctrl-C and 143 by SIGTERM, with everything saved: the same command continues.
 """
 
 from collections.abc import Sequence
@@ -40,7 +40,7 @@ _state = click.option(
     type=_PATH,
     default=DEFAULT_STATE,
     show_default=True,
-    help="Folder with the state of models.",
+    help="Folder that holds the state of the models.",
 )
 
 
@@ -57,22 +57,24 @@ def speechmodel() -> None:
     metavar="NAME=DIR",
     type=_claim,
     multiple=True,
-    help="Folder to use as a dataset claim. By default it is the folder NAME beside the manifest.",
+    help="Folder to use as the dataset claim NAME. Defaults to the folder NAME beside the manifest.",
 )
 @click.option(
     "--s3",
     type=click.Choice(["embedded", "manifest"]),
     default="embedded",
     show_default=True,
-    help="Publish to a server on this machine, or where the manifest says with AWS_* from the environment.",
+    help="Publish to an S3 server on this machine, or to the manifest's bucket with the AWS_* environment variables.",
 )
-@click.option("--serve", is_flag=True, help="Serve the model in the foreground afterwards.")
-@click.option("--port", type=click.IntRange(1, 65535), default=8080, show_default=True, help="Port of --serve.")
+@click.option("--serve", is_flag=True, help="Then serve the model in the foreground.")
+@click.option(
+    "--port", type=click.IntRange(1, 65535), default=8080, show_default=True, help="Port that --serve listens on."
+)
 @click.option(
     "--listen",
     metavar="DIR",
     type=_PATH,
-    help="Compare the transcripts of the recordings in DIR with what was spoken: *.wav, and a .csv with file and words.",
+    help="Transcribe the recordings in DIR and compare them with its .csv file of file names and words.",
 )
 @_state
 def run(
@@ -84,7 +86,7 @@ def run(
     listen: Path | None,
     state: Path,
 ) -> int:
-    """Do what the SpeechModel in MANIFEST asks for. The same call continues an interrupted run."""
+    """Train and publish the SpeechModel in MANIFEST. The same command continues an interrupted run."""
     from speechmodel_cli.run import RunOptions, run
 
     return run(RunOptions(manifest, state, dict(claims), s3, serve, port, listen))
@@ -93,7 +95,7 @@ def run(
 @speechmodel.command(epilog=EPILOG)
 @click.argument("manifests", metavar="MANIFEST...", type=_PATH, nargs=-1, required=True)
 def validate(manifests: tuple[Path, ...]) -> int:
-    """Report everything that is wrong with manifests."""
+    """Check manifests and report every problem."""
     from speechmodel_cli.validate import validate
 
     return validate(manifests)
@@ -111,11 +113,11 @@ def status(name: str | None, state: Path) -> int:
 
 @speechmodel.command(epilog=EPILOG)
 @click.argument("files", metavar="FILE...", type=_PATH, nargs=-1, required=True)
-@click.option("--model", metavar="NAME", help="A model that was published here. By default it is the only one.")
-@click.option("--url", help="A server to use instead, such as http://127.0.0.1:8080.")
+@click.option("--model", metavar="NAME", help="Name of a published model. Only needed if there are several.")
+@click.option("--url", help="URL of a server to use instead, such as http://127.0.0.1:8080.")
 @_state
 def transcribe(files: tuple[Path, ...], model: str | None, url: str | None, state: Path) -> int:
-    """Print the words of recordings: wav, flac, ogg or mp3."""
+    """Transcribe recordings (wav, flac, ogg or mp3) and print the text."""
     if model and url:
         raise click.UsageError("--model and --url cannot be used together; leave one out")
     from speechmodel_cli.transcribe import transcribe

@@ -31,27 +31,27 @@ class Board(Protocol):
         """Show that a run started; `again` is true after one for the same key that did not succeed."""
 
     def progressed(self, stage: StageName, record: TrainProgress | StepProgress) -> None:
-        """Show how far the run has come."""
+        """Show the progress of the run."""
 
     def end(self, entry: StageStatus) -> None:
         """Show that the run succeeded, failed or was stopped."""
 
     def __enter__(self) -> Self:
-        """Begin to show."""
+        """Start the display."""
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        """Keep what is shown and add nothing."""
+        """End the display and leave its text in place."""
 
 
 class Display:
-    """Watches an engine and shows on a board which runs begin and end."""
+    """Watches an engine, and shows on a board the runs that begin and end."""
 
     def __init__(self, board: Board) -> None:
         self._board = board
         self.began = 0
         """Number of runs that were started."""
         self.ready = asyncio.Event()
-        """Set once the model is as the manifest wants it."""
+        """Set once the model matches the manifest."""
 
     def progressed(self, stage: StageName, record: TrainProgress | StepProgress) -> None:
         """Show a progress record."""
@@ -164,7 +164,7 @@ class Terminal(Console):
         super().__init__(highlight=False)
 
     def on_broken_pipe(self) -> None:
-        """Write nothing more, and end as when a terminal is closed."""
+        """Discard further output, and end as if a terminal had been closed."""
         self.quiet = True
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
@@ -180,5 +180,5 @@ def board_for(console: Console) -> Board:
 def _why(entry: StageStatus) -> str:
     if entry.state is StageState.WAITING and entry.retry_at is None:
         return "stopped, with everything saved"
-    again = f"; tried again at {format_time(entry.retry_at)}, Ctrl-C ends" if entry.retry_at else ""
+    again = f"; retrying at {format_time(entry.retry_at)}, press Ctrl-C to stop" if entry.retry_at else ""
     return f"{entry.reason}: {entry.message}{again}"

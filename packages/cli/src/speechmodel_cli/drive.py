@@ -9,7 +9,7 @@ from speechmodel_cli.local.engine import LocalEngine
 
 
 async def drive(engine: LocalEngine) -> None:
-    """Reconcile until the model is as the manifest asks, cannot progress, or was interrupted and everything has ended.
+    """Reconcile until the model matches the manifest, cannot progress, or was interrupted and everything has ended.
 
     A server that was requested runs until interrupt(). Raises a LocalError.
     """

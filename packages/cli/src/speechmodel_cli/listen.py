@@ -1,6 +1,6 @@
-"""`speechmodel run --listen DIR`: what was spoken in recordings that training never saw, against their transcriptions.
+"""`speechmodel run --listen DIR`: compare the words of recordings that training never saw with their transcriptions.
 
-A version always transcribes a recording alike, so transcriptions are kept beside the version and a second call costs nothing.
+A version always transcribes a recording in the same way, so transcriptions are kept beside the version and a second call costs nothing.
 """
 
 import csv
@@ -50,7 +50,7 @@ def read_table(recordings: Path) -> list[tuple[Path, str]]:
     if len(tables) != 1:
         found = ", ".join(path.name for path in tables) or "none"
         raise CommandError(
-            f"{recordings} must hold one .csv that names file and words of each recording; found: {found}"
+            f"{recordings} must contain one .csv with the file and the words of each recording; found: {found}"
         )
     (table,) = tables
     with table.open(encoding="utf-8-sig", newline="") as file:
@@ -80,4 +80,4 @@ def _column(table: Path, columns: object, wanted: tuple[str, ...]) -> str:
     for name in wanted:
         if name in known:
             return name
-    raise CommandError(f"{table}: no column {' or '.join(wanted)}; its columns are {', '.join(known) or 'none'}")
+    raise CommandError(f"{table} has no column {' or '.join(wanted)}; its columns are {', '.join(known) or 'none'}")

@@ -1,4 +1,4 @@
-"""The version of a model that was published from this machine, ready to be used."""
+"""The published version of a model, fetched to this machine."""
 
 from pathlib import Path
 
@@ -23,11 +23,11 @@ async def published_folder(state: ModelState) -> Path:
     """Return the folder of the version published last, after fetching it. Raises CommandError or a LocalError."""
     model = state.read_status().model
     if model is None:
-        raise CommandError(f"{state.name} has published nothing yet; `speechmodel run MANIFEST` does")
+        raise CommandError(f"{state.name} has no published version yet; run `speechmodel run MANIFEST`")
     target = state.targets().get(model.version)
     if target is None:
         raise CommandError(
-            f"{state.folder} does not record the bucket of version {model.version}; call `speechmodel run` again"
+            f"{state.folder} does not record the bucket of version {model.version}; run `speechmodel run` again"
         )
     s3 = S3Target.model_validate(target.model_dump())
     store = open_store(state.folder.parent, s3, _kind(target))

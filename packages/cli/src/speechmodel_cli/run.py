@@ -49,7 +49,7 @@ class RunOptions:
 
 
 def run(options: RunOptions) -> int:
-    """Do what the manifest asks for and return the exit code."""
+    """Carry out the manifest and return the exit code."""
     console = Terminal()
     try:
         model = _read_model(options)
@@ -102,13 +102,11 @@ class _Run:
         return 0 if _ready(engine.status) else self._unfinished(engine)
 
     async def _conclude(self, engine: LocalEngine, display: Display, store: ObjectStore) -> None:
-        """Show what was published, now that the model is as the manifest asks."""
+        """Show the published model once it matches the manifest."""
         status, server = engine.status, engine.server
         if display.began == 0:
             version = status.model.version if status.model else ""
-            self._print(
-                f"nothing had to be done: version {version} of {self._model.name} is what the manifest asks for"
-            )
+            self._print(f"nothing to do: version {version} of {self._model.name} already matches the manifest")
         show_summary(self._console, self._state, status)
         if self._options.listen is not None and status.model is not None:
             folder = await fetched(self._state, status.model, store, self._model.spec.publish.s3)
@@ -116,7 +114,7 @@ class _Run:
             show_table(self._console, f"unseen voices in {self._options.listen}", clips)
         if server is not None and status.model is not None:
             clip = self._state.published / status.model.version / SELFTEST
-            self._print(f"serving on {server.url}, Ctrl-C ends; try")
+            self._print(f"serving on {server.url} (press Ctrl-C to stop); try")
             self._print(f"  curl -F file=@{shown(clip)} {server.url}/v1/audio/transcriptions")
         else:
             self._print(f"serve it with   {self._again('--serve')}")
@@ -124,10 +122,10 @@ class _Run:
     def _unfinished(self, engine: LocalEngine) -> int:
         status = engine.status
         if self._signal is not None:
-            self._print(f"interrupted: {_saved(status)}; `{self._again()}` continues from there")
+            self._print(f"interrupted: {_saved(status)}; run `{self._again()}` to continue")
             return 128 + self._signal
         if engine.suspended:
-            self._print("suspended by the manifest (spec.suspend): no stage runs, and what was saved is kept")
+            self._print("suspended by the manifest (spec.suspend): no stage runs, and all saved work is kept")
             return 0
         raise CommandError(_failure(self._state, status))
 
@@ -144,7 +142,9 @@ class _Run:
             elif engine.busy:
                 serving = engine.server is not None and engine.server.running
                 self._print(
-                    "ending the server" if serving else "stopping: the running stage saves its work; once more kills it"
+                    "stopping the server"
+                    if serving
+                    else "stopping: the running stage saves its work; interrupt again to kill it"
                 )
             engine.interrupt()
 
@@ -159,7 +159,7 @@ class _Run:
     def _list_fields_without_effect(self, store: ObjectStore) -> None:
         if fields := self._model.without_effect(store):
             self._console.print(
-                Text(f"without effect on this machine: {', '.join(fields)}", style="dim"), soft_wrap=True
+                Text(f"fields without effect on this machine: {', '.join(fields)}", style="dim"), soft_wrap=True
             )
 
     def _again(self, *more: str) -> str:
@@ -181,14 +181,14 @@ def _ready(status: SpeechModelStatus) -> bool:
 def _saved(status: SpeechModelStatus) -> str:
     entry = next((e for e in reversed(status.stages) if e.state is StageState.WAITING), None)
     if entry is None:
-        return "nothing ran"
+        return "no stage ran"
     if entry.name is StageName.TRAIN and status.training is not None:
         return f"training is saved after {status.progress} epochs"
     return f"{entry.name.value} was stopped"
 
 
 def _failure(state: ModelState, status: SpeechModelStatus) -> str:
-    """Return why the model is not ready, and where to read more."""
+    """Return the reason why the model is not ready, and the path of the log."""
     ready = status.condition(ConditionType.READY)
     text = f"{state.name}: {ready.reason}: {ready.message}" if ready else f"{state.name} is not ready"
     failed = next((e for e in status.stages if e.state is StageState.FAILED), None)
@@ -201,5 +201,5 @@ def shown(path: Path) -> Path:
 
 
 def _program() -> str:
-    """Return how this command was typed: its name if that is in PATH."""
+    """Return the command's name if it is in PATH, or else the path of the program."""
     return "speechmodel" if shutil.which("speechmodel") else str(shown(Path(sys.argv[0]).absolute()))

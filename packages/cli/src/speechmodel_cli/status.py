@@ -1,4 +1,4 @@
-"""`speechmodel status`: the columns of `kubectl get speechmodels`, for the models that were run here."""
+"""`speechmodel status`: the columns of `kubectl get speechmodels`, for the models that ran here."""
 
 import sys
 from datetime import UTC, datetime
@@ -21,7 +21,7 @@ def status(folder: Path, name: str | None) -> int:
     if not models:
         what = f"no model {name}" if name else "no models"
         sys.stderr.write(
-            f"{what} in {folder.absolute()}; `speechmodel run MANIFEST` makes one, --state names another folder\n"
+            f"{what} in {folder.absolute()}; run `speechmodel run MANIFEST` to create one, or give another folder with --state\n"
         )
         return 1
     console = Console(soft_wrap=True, highlight=False)

@@ -21,7 +21,7 @@ ROWS = 48
 
 
 class Comparison(Document):
-    """What was spoken in a recording, and how the model transcribed it. Clips in report.json have these fields."""
+    """The words of a recording and their transcription. Clips in report.json have these fields."""
 
     reference: str
     hypothesis: str
@@ -47,7 +47,7 @@ def show_summary(console: Console, state: ModelState, status: SpeechModelStatus)
 
 
 def show_table(console: Console, title: str, clips: Sequence[Comparison]) -> None:
-    """Show what was spoken against what was heard, each pair once. Errors are red."""
+    """Show each pair of spoken words and transcription once. Errors are red."""
     if not clips:
         return
     _line(console, "", title)

@@ -45,6 +45,6 @@ def _choose(folder: Path, name: str | None) -> ModelState:
     if not models:
         missing = f"no model {name}" if name else "no model"
         raise CommandError(
-            f"{missing} in {folder.absolute()} (known: {known or 'none'}); `speechmodel run MANIFEST` makes one"
+            f"{missing} in {folder.absolute()} (known: {known or 'none'}); run `speechmodel run MANIFEST` to create one"
         )
-    raise CommandError(f"several models in {folder.absolute()}: choose one with --model ({known})")
+    raise CommandError(f"there are several models in {folder.absolute()}; choose one with --model ({known})")

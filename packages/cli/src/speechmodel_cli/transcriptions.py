@@ -19,13 +19,13 @@ STDERR = 2
 
 @dataclass(frozen=True)
 class Transcription:
-    """What a model wrote for one recording."""
+    """The transcription of one recording, or the reason for its absence."""
 
     file: Path
     text: str = ""
-    """The words. They are empty for silence, and after an error."""
+    """The words. Empty for silence and after an error."""
     error: str | None = None
-    """Why there is no transcription."""
+    """The reason why there is no transcription."""
 
 
 def transcribe_here(version_folder: Path, files: Sequence[Path]) -> Iterator[Transcription]:
@@ -69,7 +69,7 @@ def transcribe_by_server(url: str, files: Sequence[Path]) -> Iterator[Transcript
             except OSError as error:
                 yield Transcription(file, error=f"{file}: cannot be read: {error.strerror}")
             except (httpx.HTTPError, httpx.InvalidURL) as error:
-                raise CommandError(f"{address} does not answer: {error}; does the server run?") from error
+                raise CommandError(f"{address} does not answer: {error}; check that the server is running") from error
             else:
                 text = answer.text.strip()
                 refusal = f"{file}: {address} answered {answer.status_code}: {_message(text)}"

@@ -1,4 +1,4 @@
-"""`speechmodel validate`: the checks of the API server, and more, without one."""
+"""`speechmodel validate`: the checks of an API server and more, without a cluster."""
 
 import sys
 from collections.abc import Sequence

@@ -16,7 +16,7 @@ def outcome(entry: StageStatus) -> str:
 
 
 def progress(record: TrainProgress | StepProgress) -> str:
-    """Return how far a running stage has come."""
+    """Return the progress of a running stage."""
     if isinstance(record, TrainProgress):
         return f"epoch {record.epoch}/{record.max_epochs}  {_losses(record)}"
     if record.unit == "bytes":

@@ -66,7 +66,7 @@ async def _http_exception(request: Request, error: Exception) -> Response:
     """Answer Starlette's own errors: an unknown path, or a path that has no such method."""
     assert isinstance(error, HTTPException)
     wrong_method = error.status_code == HTTP_405_METHOD_NOT_ALLOWED
-    problem = "the path takes other methods" if wrong_method else error.detail
+    problem = "the path does not allow this method" if wrong_method else error.detail
     message = f"{request.method} {request.url.path}: {problem}."
     headers = dict(error.headers or {})
     return _body(error.status_code, ErrorObject(message=message, type="invalid_request_error"), headers)

@@ -47,7 +47,7 @@ class BadRequest(RequestError):
 
 
 class ModelNotFound(RequestError):
-    """The request asks for another model than the served one."""
+    """The request names another model than the served one."""
 
     status = 404
     type = "invalid_request_error"

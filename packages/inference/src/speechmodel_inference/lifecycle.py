@@ -20,7 +20,7 @@ class Lifecycle:
         self._draining = False
 
     async def load(self) -> None:
-        """Load the version in a thread, so that probes are answered meanwhile."""
+        """Load the version in a thread, so that the server keeps answering probes."""
         try:
             self._version = await asyncio.to_thread(load_version, self._folder)
         except ModelFolderError as error:
@@ -56,7 +56,7 @@ class Lifecycle:
     def problem(self) -> str | None:
         """The reason why the server is not ready, or None."""
         if self._draining:
-            return "draining: this server is about to end"
+            return "draining: this server is shutting down"
         return None if self.loaded else self._problem
 
     def close(self) -> None:

@@ -18,7 +18,7 @@ class ResponseFormat(StrEnum):
 
 def _not_streamed(stream: bool) -> bool:
     if stream:
-        raise ValueError("answers are not streamed here; leave it out")
+        raise ValueError("this server does not stream answers; leave the field out")
     return stream
 
 

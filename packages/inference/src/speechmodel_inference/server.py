@@ -36,7 +36,7 @@ class DrainingServer(uvicorn.Server):
             self._lifecycle.drain()
             loop = asyncio.get_running_loop()
             loop.call_soon_threadsafe(loop.call_later, self._lame_duck_seconds, self._stop)
-            log.info("SIGTERM: not ready any more, serving for another %g s", self._lame_duck_seconds)
+            log.info("SIGTERM: no longer ready, serving for another %g s", self._lame_duck_seconds)
         else:
             self._lifecycle.drain()
             self._stop()

@@ -46,4 +46,4 @@ class Settings(BaseSettings):
     drain_seconds: Annotated[int, Field(ge=0)] = 20
     """Time after that in which requests in flight may finish."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
-    """Least severe messages that are logged."""
+    """Lowest severity that is logged."""

@@ -79,7 +79,7 @@ def load_version(folder: Path) -> ServedVersion:
         raise ModelFolderError(f"the model does not run: {error}") from error
     if heard != manifest.selftest_text:
         raise ModelFolderError(
-            f"the self-test failed: in {selftest} the model heard {heard!r}, but {manifest.selftest_text!r} when it was evaluated; "
+            f"the self-test failed: in {selftest} the model recognised {heard!r}, but {manifest.selftest_text!r} when it was evaluated; "
             f"use the image that evaluated the model, or another kind of CPU"
         )
     log.info("version %s is ready after %.2f s; self-test: %r", manifest.version, time.monotonic() - began, heard)

@@ -64,7 +64,7 @@ class EvaluationReport(Document):
     words: Errors | None = None
     characters: Errors | None = None
     note: str | None = None
-    """The reason why there are no figures, if there are none."""
+    """The reason why there are no error rates. None if there are some."""
     selftest: SelfTest
     worst: tuple[ClipResult, ...]
     """The clips with the most word errors per word, the worst first. Correct clips are left out."""

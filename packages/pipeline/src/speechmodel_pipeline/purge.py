@@ -65,7 +65,8 @@ def _purge(bucket: Bucket, prefix: str) -> int:
         removed += len(batch)
     if left := next(_versions(bucket, prefix), None):
         raise TryAgain(
-            Reason.PURGE_FAILED, f"{bucket.uri(left['Key'])} was written meanwhile; stop what writes below {prefix}"
+            Reason.PURGE_FAILED,
+            f"{bucket.uri(left['Key'])} was written during the removal; stop the program that writes below {prefix}",
         )
     log.info("%d object versions removed below %s", removed, bucket.uri(prefix))
     return removed

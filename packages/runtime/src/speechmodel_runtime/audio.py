@@ -26,8 +26,8 @@ Source: TypeAlias = str | PathLike[str] | BinaryIO
 LOWEST_RATE = 4_000
 """Hz. Lower rates hold no speech, and resampling from them multiplies the data without bound."""
 HIGHEST_RATE = 768_000
-"""Hz. No recorder samples faster. A header with more is damaged or forged, and resampling from it
-takes memory without bound."""
+"""Hz. No recorder samples faster. A header with a higher rate is damaged or forged, and resampling
+from it takes memory without bound."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def load(
     channels are averaged.
 
     Errors name it `name`. Reading stops with AudioTooLong as soon as more than `max_seconds` were
-    decoded, whatever the header promises, so memory is bounded. Samples of 16-bit mono files at
+    decoded, regardless of the header, so memory is bounded. Samples of 16-bit mono files at
     `sample_rate` are returned unchanged.
 
     Raises AudioMissing, AudioUnreadable, AudioEmpty or AudioTooLong.
@@ -136,14 +136,14 @@ def _sound_file(opened: BinaryIO, called: str) -> soundfile.SoundFile:
     try:
         file = soundfile.SoundFile(opened)
     except (soundfile.LibsndfileError, TypeError) as error:  # TypeError: headerless data
-        raise AudioUnreadable(called, "is not audio that can be read; use wav, flac, ogg or mp3") from error
+        raise AudioUnreadable(called, "is not readable audio; use wav, flac, ogg or mp3") from error
     if file.samplerate < LOWEST_RATE:
         file.close()
         raise AudioUnreadable(
             called, f"has a sample rate of {file.samplerate} Hz; record it at {LOWEST_RATE} Hz or more"
         )
     if file.samplerate > HIGHEST_RATE:
-        problem = f"has a sample rate of {file.samplerate} Hz in its header; at most {HIGHEST_RATE} are read"
+        problem = f"has a sample rate of {file.samplerate} Hz in its header, but at most {HIGHEST_RATE} Hz is supported"
         file.close()
         raise AudioUnreadable(called, f"{problem}; record or copy it again")
     return file

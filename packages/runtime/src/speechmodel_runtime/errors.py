@@ -3,7 +3,7 @@
 SpeechRuntimeError
 +-- AudioError
 |   +-- AudioMissing        the file does not exist or cannot be read
-|   +-- AudioUnreadable     libsndfile cannot read it, it is damaged, or its sample rate is impossible
+|   +-- AudioUnreadable     libsndfile cannot read it, it is damaged, or its sample rate is out of range
 |   +-- AudioEmpty          no bytes, no samples, or too few to resample
 |   +-- AudioTooShort       shorter than one window of the model
 |   +-- AudioTooLong        longer than the caller allows
@@ -12,7 +12,7 @@ SpeechRuntimeError
 |   +-- LibraryUnusable     this machine cannot load it, or it is another version
 +-- ModelError
 |   +-- ModelMissing        the file does not exist or cannot be read
-|   +-- ModelUnreadable     cut, damaged, misnamed, or not a model
+|   +-- ModelUnreadable     truncated, damaged, misnamed, or not a model
 |   +-- ModelIncompatible   a whole graph that this runtime cannot run, or that would crash it
 |   +-- ModelClosed         used after close()
 |   +-- StreamFinished      a stream was used after finish() or close()
@@ -38,7 +38,7 @@ class AudioMissing(AudioError):
 
 
 class AudioUnreadable(AudioError):
-    """libsndfile cannot read the file, it is damaged, or its sample rate is impossible."""
+    """libsndfile cannot read the file, it is damaged, or its sample rate is out of range."""
 
 
 class AudioEmpty(AudioError):
@@ -79,7 +79,7 @@ class ModelMissing(ModelError):
 
 
 class ModelUnreadable(ModelError):
-    """The file is cut, damaged, misnamed, or not a model."""
+    """The file is truncated, damaged, misnamed, or not a model."""
 
 
 class ModelIncompatible(ModelError):

@@ -1,8 +1,8 @@
 """The metadata of a DeepSpeech 0.9.3 model file, read without TensorFlow.
 
 The runtime trusts a model file too much. An alphabet with more labels than the network has classes
-kills the process; missing or cut weights load without an error and give empty transcripts. So the
-file is checked first, in milliseconds whatever its size, and rejected with a reason.
+kills the process; missing or truncated weights load without an error and give empty transcripts. So
+the file is checked first, in milliseconds regardless of its size, and rejected with a reason.
 
 A `.pb` is a GraphDef. A `.pbmm` is `[tensors][GraphDef][directory][u64 little-endian: offset of the
 directory]`, where the directory is repeated field 1 {1: offset, 2: name, 3: length}. The runtime
@@ -70,7 +70,9 @@ def read_graph(path: str | PathLike[str]) -> GraphInfo:
     except OSError as error:
         raise ModelMissing(name, f"cannot be read ({error.strerror})") from error
     except WireError as error:
-        raise ModelUnreadable(name, f"is cut, damaged or not a model ({error}); fetch or convert it again") from error
+        raise ModelUnreadable(
+            name, f"is truncated, damaged or not a model ({error}); fetch or convert it again"
+        ) from error
     return _info(nodes, name)
 
 
@@ -137,7 +139,7 @@ def _check_region(node: _Node, regions: Mapping[bytes, Span], name: str) -> None
     span = regions.get(node.region or b"")
     needed = prod(node.tensor.shape) * ITEM_SIZES.get(node.tensor.dtype, 1)
     if span is None or span.length < needed or span.start % ALIGNMENT:
-        raise ModelUnreadable(name, f"the weights of {node.name} are missing, cut or misplaced; convert it again")
+        raise ModelUnreadable(name, f"the weights of {node.name} are missing, truncated or misplaced; convert it again")
 
 
 def _node(reader: WireReader, span: Span) -> _Node:
@@ -229,7 +231,7 @@ def _info(nodes: Mapping[str, _Node], name: str) -> GraphInfo:
         beam_width=_integer(nodes, "metadata_beam_width", name),
     )
     if min(info.sample_rate, info.window, info.step) < 1:
-        problem = f"has impossible settings ({info.sample_rate} Hz, window {info.window}, step {info.step} samples)"
+        problem = f"has invalid settings ({info.sample_rate} Hz, window {info.window}, step {info.step} samples)"
         raise ModelIncompatible(name, f"{problem}; export it again")
     return info
 
@@ -261,7 +263,7 @@ def _alphabet(nodes: Mapping[str, _Node], name: str) -> tuple[bytes, ...]:
             offset += 4 + length
             labels[index] = raw[offset - length : offset]
     except struct.error:
-        raise ModelIncompatible(name, "metadata_alphabet is cut; export it again") from None
+        raise ModelIncompatible(name, "metadata_alphabet is truncated; export it again") from None
     if offset != len(raw) or sorted(labels) != list(range(count)) or not count:
         raise ModelIncompatible(name, "metadata_alphabet is damaged; export it again")
     return tuple(labels[index] for index in range(count))

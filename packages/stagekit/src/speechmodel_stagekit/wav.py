@@ -48,7 +48,7 @@ def _opened(path: Path) -> wave.Wave_read:
 
 
 def _cut(path: Path, clip: wave.Wave_read) -> ArtefactMissing:
-    return _damaged(f"{path} is cut: its header promises {clip.getnframes()} samples")
+    return _damaged(f"{path} is truncated: its header announces {clip.getnframes()} samples")
 
 
 def _damaged(problem: str) -> ArtefactMissing:

@@ -22,7 +22,7 @@ from speechmodel_api.reasons import Reason
 from speechmodel_stagekit.errors import ArtefactMissing, BadConfiguration, BadData, TryAgain
 
 _NAMED = 5
-"""Items that a message names at most; the log has all of them."""
+"""Largest number of items that a message names. The log names all of them."""
 
 
 class NoTrainingClips(BadData):
@@ -30,7 +30,7 @@ class NoTrainingClips(BadData):
 
     def __init__(self, csv: Path) -> None:
         super().__init__(
-            Reason.NO_TRAINING_CLIPS, f"{csv} has no clips: add recordings, or lower the split's dev and test percent"
+            Reason.NO_TRAINING_CLIPS, f"{csv} has no clips; add recordings, or lower the split's dev and test percent"
         )
 
 

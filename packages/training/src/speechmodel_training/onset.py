@@ -22,7 +22,8 @@ class Speech:
     """Speech in a clip, detected by loudness alone."""
 
     onset: int
-    """Frames before it: 0 when it begins at once, or when no part of the clip stands out."""
+    """Frames before the speech. 0 when it begins at once, or when no part of the clip is clearly
+    louder."""
     loudness: float
     """Root mean square of a loud frame, in decibels over a step of 16 bit: 90 is full scale."""
 

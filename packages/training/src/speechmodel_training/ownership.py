@@ -29,15 +29,15 @@ log = logging.getLogger(__name__)
 LOCK_WAIT = 60.0
 """Seconds to wait for the lock."""
 _POLL = 0.2
-"""Seconds between two tries."""
+"""Seconds between two attempts to lock."""
 
 
 class Owner(Document):
     """The SpeechModel and the attempt that may write."""
 
     owner: str
-    """uid of the SpeechModel. Another uid takes over whatever the attempt, since its predecessor
-    was deleted."""
+    """uid of the SpeechModel. Another uid takes over regardless of the attempt, since its
+    predecessor was deleted."""
     attempt: int
 
     def __str__(self) -> str:

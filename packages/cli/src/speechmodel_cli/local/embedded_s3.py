@@ -1,7 +1,7 @@
 """The embedded S3 server, which keeps its data in the state folder and is started when it is needed.
 
 Its port changes from call to call, so plans and keys name a fixed endpoint, and a stage gets the real one when it starts.
-The key pair is no secret: every program on this machine may read what is published here.
+The key pair is not secret: every program on this machine may read the published models.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ ENDPOINT = "http://s3.embedded"
 """The endpoint in plans and keys. No server has this name."""
 IDENTITY = Identity("speechmodel", "speechmodel")
 BUSY_SECONDS = 60
-"""Another run needs the server for seconds only, so this run waits for it."""
+"""Seconds to wait for another run, which needs the server only briefly."""
 
 
 class EmbeddedStore:

@@ -1,4 +1,4 @@
-"""The engine that makes plans true with subprocesses: one model, one state folder, one run at a time."""
+"""The engine that applies plans with subprocesses: one model, one state folder, one run at a time."""
 
 import asyncio
 import shutil
@@ -28,13 +28,13 @@ from speechmodel_cli.local.server import LocalServer
 from speechmodel_cli.local.state import ModelState
 
 SETTINGS = "local"
-"""In place of the hash of the pod settings: they are the same for every run here."""
+"""Stands for the hash of the pod settings, which are the same for every run here."""
 LOOK_SECONDS = 1.0
-"""Least time between two steps that progress within an epoch causes."""
+"""Shortest time between two steps that are caused by progress within an epoch."""
 
 
 class Watcher(Protocol):
-    """Receives what happens."""
+    """Receives progress records and reports."""
 
     def progressed(self, stage: StageName, record: TrainProgress | StepProgress) -> None:
         """Take a progress record of a stage."""
@@ -71,7 +71,7 @@ class LocalEngine:
         """Set when another step is due."""
 
     async def __aenter__(self) -> Self:
-        """End the processes of a predecessor that was killed, in case the kernel did not."""
+        """End processes that a killed predecessor left behind, in case the kernel did not."""
         for folder in self._run_folders():
             if not folder.ended() and (process := folder.process()):
                 kill_group(process)
@@ -104,7 +104,7 @@ class LocalEngine:
         return not self.busy and (look_again is None or self.suspended or ended)
 
     def interrupt(self) -> None:
-        """Let every program save its work and end; called again, kill them."""
+        """Let every program save its work and end. Kill them when called again."""
         if self.interrupted:
             self.kill()
         self.interrupted = True
@@ -140,7 +140,7 @@ class LocalEngine:
         )
 
     async def apply(self, plan: Plan) -> Done:
-        """Make the plan true. Anything that cannot be done raises a LocalError, which ends the command."""
+        """Apply the plan. Raises a LocalError, which ends the command, if a part cannot be applied."""
         if plan.claim is not None and self._state.claim_uid() is None:
             self._state.make_claim()
             self.changed.set()

@@ -1,7 +1,7 @@
 """Errors on this machine. Every message names the file, folder or program, and says what to do.
 
 LocalError
-+-- StateBusy            another process works on the same state
++-- StateBusy            another process uses the same state
 +-- StateDamaged         a file of the state cannot be read
 +-- DatasetMissing       the folder of a dataset claim does not exist
 +-- CredentialsMissing   the environment lacks a key of the Secret in secretRef
@@ -16,7 +16,7 @@ class LocalError(Exception):
 
 
 class StateBusy(LocalError):
-    """Another process works on the same state."""
+    """Another process uses the same state."""
 
 
 class StateDamaged(LocalError):

@@ -1,4 +1,4 @@
-"""Folders that one process works on at a time."""
+"""Locks for folders that one process uses at a time."""
 
 import os
 from collections.abc import Iterator
@@ -16,8 +16,8 @@ POLL_SECONDS = 0.1
 def owned(path: Path, what: str, *, wait_seconds: float = 0) -> Iterator[None]:
     """Hold the lock file at `path`. The kernel releases it when this process ends, however it ends.
 
-    Raises StateBusy when another process still holds it after `wait_seconds`. The message calls the locked thing `what` and
-    names that process.
+    Raises StateBusy when another process still holds it after `wait_seconds`. The message calls the locked
+    folder `what` and names that process.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(
@@ -32,8 +32,8 @@ def owned(path: Path, what: str, *, wait_seconds: float = 0) -> Iterator[None]:
         lock.acquire()
     except Timeout as error:
         holder = path.read_text(encoding="ascii", errors="replace").strip() or "unknown"
-        advice = f"wait until it is done, or end it with `kill {holder}`"
-        raise StateBusy(f"process {holder} works on {what} ({path.parent}): {advice}") from error
+        advice = f"wait until it has ended, or end it with `kill {holder}`"
+        raise StateBusy(f"process {holder} is using {what} ({path.parent}); {advice}") from error
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""A manifest on this machine: some of its fields mean something else here, and some have no effect."""
+"""A manifest on this machine, where some of its fields have another meaning and some have no effect."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -29,7 +29,7 @@ class LocalModel:
     namespace: str
     spec: SpeechModelSpec
     folder: Path
-    """Folder of the manifest. By default a claim is a folder beside it."""
+    """Folder of the manifest. By default, a claim is a folder in it."""
     claims: Mapping[str, Path] = field(default_factory=dict)
     """Folder by claim name, for claims that are elsewhere."""
 
@@ -44,10 +44,8 @@ class LocalModel:
         if self.dataset.is_dir():
             return
         name = self.spec.dataset.source.persistent_volume_claim.claim_name
-        advice = f"make it, or name another folder with --claim {name}=FOLDER"
-        raise DatasetMissing(
-            f"the dataset claim {name} is the folder {self.dataset} here, which does not exist; {advice}"
-        )
+        advice = f"create it, or give another folder with --claim {name}=FOLDER"
+        raise DatasetMissing(f"the folder {self.dataset} of the dataset claim {name} does not exist; {advice}")
 
     def local_spec(self, store: ObjectStore, *, serve: bool) -> SpeechModelSpec:
         """Return the spec for this machine, with its own storage and bucket, and one server or none."""

@@ -23,7 +23,9 @@ async def fetched(state: ModelState, model: ModelStatus, store: ObjectStore, s3:
     if not await asyncio.to_thread(is_complete, folder, model):
         await _fetch(folder, model, store, s3)
         if not await asyncio.to_thread(is_complete, folder, model):
-            raise FetchFailed(f"{folder} is not version {model.version} after it was fetched; remove it and try again")
+            raise FetchFailed(
+                f"{folder} does not contain version {model.version} after it was fetched; remove it and try again"
+            )
     return folder
 
 

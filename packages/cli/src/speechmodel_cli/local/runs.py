@@ -127,7 +127,7 @@ class RunFolder:
         """Return the trouble of a program that ended without a result."""
         if code == ExitCode.DONE or _text(self.result):
             return None
-        return Trouble(Reason.STAGE_CRASHED, f"{self.name} ended with exit code {code} and no result; see {self.log}")
+        return Trouble(Reason.STAGE_CRASHED, f"{self.name} exited with code {code} and no result; see {self.log}")
 
     def _logged_progress(self) -> TrainProgress | StepProgress | None:
         try:

@@ -29,7 +29,7 @@ SOCKETS = ("s3.sock", "filer.sock")
 """Relative, because the path of a socket has at most 107 bytes. `weed` does not remove them."""
 POLL_SECONDS = 0.05
 STALL_SECONDS = 60
-"""A start that makes no progress for this long has failed. The whole start takes 2 s on an idle machine."""
+"""A start without progress for this time has failed. The whole start takes 2 s on an idle machine."""
 GRACE_SECONDS = 10
 
 

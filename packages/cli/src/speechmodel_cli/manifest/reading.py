@@ -1,4 +1,4 @@
-"""From a file to the SpeechModels in it, or to everything that is wrong with it."""
+"""Read the SpeechModels in a file, or report every problem of the file."""
 
 import re
 from collections.abc import Iterator
@@ -63,7 +63,7 @@ def _is_ours(source: Source) -> bool:
 
 
 def _read(source: Source, problems: list[Problem]) -> Manifest | None:
-    """Return the manifest, and add what is wrong with it to `problems`."""
+    """Return the manifest, and add its problems to `problems`."""
     assert isinstance(source.value, dict)
     spec, of_spec = validate_spec(source)
     problems += (*source.problems, *_identity_problems(source, source.value), *of_spec)

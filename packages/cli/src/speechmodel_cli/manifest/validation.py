@@ -1,4 +1,4 @@
-"""A manifest against the API types, with the nearest known name and the traps of YAML explained.
+"""Check a manifest against the API types, suggest the nearest known name and explain the traps of YAML.
 
 The types ignore unknown fields, because an older operator must read what a newer CRD allows. A manifest is written by a person,
 so here unknown fields are problems, as they are for `kubectl apply`.
@@ -176,7 +176,7 @@ def _kind(value: Value) -> str:
 
 
 def _empty_mappings(source: Source) -> Iterator[Problem]:
-    """Find fields such as `serving:` without a value: they are null, so absent, which is hardly what was meant."""
+    """Find fields such as `serving:` without a value. They are null and so absent, which is rarely intended."""
     for at, text in source.written.items():
         if text == "" and at and at[0] == "spec" and (node := _node(at)) and node.get("type") == "object":
             advice = f"write `{at[-1]}: {{}}` for all defaults, or remove it"

@@ -77,7 +77,7 @@ def _fields(upload: Upload, services: Services, version: ServedVersion) -> Trans
         require_served(services, fields.model)
     language = version.manifest.language
     if fields.language and _primary(fields.language) != _primary(language):
-        message = f"language: this model understands {language}, not {fields.language!r}."
+        message = f"language: this model recognises {language}, not {fields.language!r}."
         raise BadRequest(message, code="unsupported_language", param="language")
     return fields
 

@@ -22,7 +22,7 @@ def main(arguments: list[str]) -> int:
     )
     given = parser.parse_args(arguments)
     if ".pbmm" not in given.target.name:
-        parser.error(f"{given.target}: name it *.pbmm, or the runtime does not take it for a memory-mapped model")
+        parser.error(f"{given.target}: the name must contain .pbmm, or the runtime does not map the file")
     try:
         made = convert_file(given.source, given.target)
     except StageFailure as failure:

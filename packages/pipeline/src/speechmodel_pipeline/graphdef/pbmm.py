@@ -107,7 +107,7 @@ class _Package:
         )
 
     def _graph(self) -> Iterator[bytes | Span]:
-        """Yield the rewritten GraphDef in pieces, and write the weights meanwhile."""
+        """Yield the rewritten GraphDef in pieces, and write the weights in between."""
         nodes = 0
         for number, value in self._reader.fields(Span(0, self._reader.size)):
             if not isinstance(value, Span):

@@ -57,9 +57,7 @@ def _recording(source: Path, table: Table, row: Row, part: Part) -> Recording | 
         problem = f"{FILENAME} is empty; give the path of the recording"
     elif not is_file(path):
         advice = (
-            "use a path relative to the CSV file, which moves with it"
-            if Path(name).is_absolute()
-            else "paths are relative to the CSV file"
+            "use a path relative to the CSV file" if Path(name).is_absolute() else "paths are relative to the CSV file"
         )
         problem = f"the recording {name} is missing; {advice}"
     else:

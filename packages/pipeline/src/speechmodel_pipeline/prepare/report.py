@@ -8,7 +8,7 @@ from speechmodel_api.base import Document
 
 
 class RejectionReason(StrEnum):
-    """The reasons for leaving out a row, or one recording of it."""
+    """The reasons for leaving out a row or one of its recordings."""
 
     MALFORMED_ROW = "MalformedRow"
     """The row is not valid CSV, or has too few or too many cells."""
@@ -19,7 +19,7 @@ class RejectionReason(StrEnum):
     EMPTY_AUDIO = "EmptyAudio"
     """The file has 0 bytes, no samples, or too few for one sample at 16 kHz."""
     NOT_AUDIO = "NotAudio"
-    """libsndfile cannot read the file, it is damaged, or its sample rate is impossible."""
+    """libsndfile cannot read the file, it is damaged, or its sample rate is out of range."""
     SILENT = "Silent"
     """The recording is silent (SILENCE in clips.py)."""
     TOO_SHORT = "TooShort"
@@ -31,14 +31,13 @@ class RejectionReason(StrEnum):
     EMPTY_TRANSCRIPT = "EmptyTranscript"
     """The transcript is empty or has only punctuation."""
     NOT_SPELLED_OUT = "NotSpelledOut"
-    """The transcript has digits or signs such as %. Only a person knows the words that are spoken
-    for them."""
+    """The transcript has digits or signs such as %. Only a person knows how they are spoken."""
     OUTSIDE_ALPHABET = "OutsideAlphabet"
     """The transcript has characters that `dataset.alphabet` does not have."""
 
 
 class Rejection(Document):
-    """A row, or one recording of it, that is left out.
+    """A row, or one of its recordings, that is left out.
 
     A rejected transcript counts once, with all its recordings.
     """

@@ -205,7 +205,7 @@ def _require_good_rows(listing: Listing, kept: Sequence[Made], rows: _Rows, poli
     counted = f"{len(with_rejections)} rejected of {listing.rows} rows"
     if not kept:
         raise BadData(
-            Reason.INVALID_DATASET, f"no good row is left: {counted}; {_sentences(rows.rejected, ERROR_BYTES)}"
+            Reason.INVALID_DATASET, f"no usable row is left: {counted}; {_sentences(rows.rejected, ERROR_BYTES)}"
         )
     if rows.rejected and policy is InvalidSamplePolicy.FAIL:
         raise BadData(

@@ -17,7 +17,7 @@ from speechmodel_pipeline.prepare.report import Rejection, RejectionReason
 
 DELIMITERS = (",", ";", "\t")
 LONGEST_ROW = 50
-"""Lines of a quoted cell with line breaks at most; a longer one counts as not closed."""
+"""Largest number of lines in a quoted cell. A longer cell counts as not closed."""
 
 
 @dataclass(frozen=True)

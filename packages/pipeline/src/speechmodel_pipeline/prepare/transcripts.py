@@ -11,8 +11,8 @@
                  hola...adiós), except a single ' between letters, and l·l
     WhiteSpace   any white space becomes one space, with none at the ends
 
-A row with digits or signs (5, %, &, €) is rejected: only a person knows the words that are spoken
-for them.
+A row with digits or signs (5, %, &, €) is rejected, because only a person knows how they are
+spoken.
 
 No rule but WhiteSpace changes or drops a character of a given alphabet. A character that the
 alphabet has only in parts (й as и and a breve) is written in these parts.
@@ -168,12 +168,12 @@ def _require_usable(text: str, given: str, alphabet: Set[str]) -> None:
     if spoken := sorted(set(_sub(silent, "", text, frozenset())) - alphabet):
         raise TranscriptUnusable(
             RejectionReason.NOT_SPELLED_OUT,
-            f"{_listed(spoken)} not spelled out in {quoted(given)}; write numbers and signs as the words that are spoken",
+            f"{_listed(spoken)} not spelled out in {quoted(given)}; write numbers and signs as spoken words",
         )
     if outside := sorted(set(text) - alphabet) if alphabet else []:
         raise TranscriptUnusable(
             RejectionReason.OUTSIDE_ALPHABET,
-            f"{_listed(outside)} not in the given alphabet; write {quoted(text)} without, or add to dataset.alphabet",
+            f"{_listed(outside)} not in dataset.alphabet; rewrite {quoted(text)} or extend dataset.alphabet",
         )
 
 

@@ -1,7 +1,7 @@
 """Errors of S3, with advice for each.
 
-All of them are TryAgain (exit code 75): they may pass, or an edit elsewhere corrects them, such as
-one of the Secret.
+All of them are TryAgain (exit code 75): they may recover, or be corrected without an edit of the
+spec, such as in the Secret.
 """
 
 from collections.abc import Iterator
@@ -29,12 +29,12 @@ _ADVICE = {
     "SignatureDoesNotMatch": f"correct AWS_SECRET_ACCESS_KEY {_SECRET}",
     "InvalidToken": f"correct AWS_SESSION_TOKEN {_SECRET}",
     "ExpiredToken": f"renew AWS_SESSION_TOKEN {_SECRET}",
-    "RequestTimeTooSkewed": "set the clock of the node or of the S3 service",
+    "RequestTimeTooSkewed": "correct the clock of the node or of the S3 service",
     "AuthorizationHeaderMalformed": "correct publish.s3.region",
     "PermanentRedirect": "correct publish.s3.region or publish.s3.endpoint",
 }
 """By S3's error code."""
-_OTHERWISE = "if it does not pass, check the S3 service"
+_OTHERWISE = "if the error persists, check the S3 service"
 
 
 @contextmanager

@@ -121,7 +121,7 @@ class Bucket:
     def put_once(self, key: str, content: bytes) -> bool:
         """Write a small object unless it exists.
 
-        Return False when it does, even if it was written meanwhile.
+        Return False when it exists, even if it was written during the call.
         """
         return self._put(key, content, once=True)
 
@@ -180,7 +180,7 @@ class Bucket:
             partial.unlink()
             raise TryAgain(
                 Reason.DOWNLOAD_FAILED,
-                f"{self.uri(key)} arrived with the sha256 {found}, not {sha256}; it is fetched again",
+                f"{self.uri(key)} was downloaded with the sha256 {found}, not {sha256}; it is fetched again",
             )
         partial.replace(path)
         return True
