@@ -58,31 +58,31 @@ def test_no_key_ever_changes() -> None:
 @pytest.mark.parametrize(
     "path, value, changed",
     [
-        ("dataset.revision", "2", {"prepare"}),
-        ("dataset.alphabet", ["a", "b"], {"prepare"}),
-        ("language", "es-CL", {"prepare", "train"}),
-        ("training.maxEpochs", 76, {"train"}),
-        ("training.hyperparameters", {"learningRate": 0.01}, {"train"}),
-        ("training.hyperparameters", {"seed": 1}, {"lineage", "train"}),
-        ("training.hyperparameters", {"hiddenUnits": 128}, {"lineage", "train"}),
-        ("training.restartToken", "x", {"lineage", "train"}),
-        ("decoding.beamWidth", 10, {"evaluate", "version", "publish"}),
-        ("publish.s3.bucket", "other", {"publish"}),
-        ("publish.s3.secretRef", {"name": "x"}, set()),
-        ("publish.deletionPolicy", "Delete", set()),
-        ("training.podTemplate", {"nodeSelector": {"a": "b"}}, set()),
-        ("training.maxAttempts", 2, set()),
-        ("training.checkpoints", {"keep": 9}, set()),
-        ("training.storage", {"claimName": "other"}, set()),
-        ("serving", {"replicas": 9}, set()),
-        ("suspend", True, set()),
+        ("dataset.revision", "2", "prepare"),
+        ("dataset.alphabet", ["a", "b"], "prepare"),
+        ("language", "es-CL", "prepare train"),
+        ("training.maxEpochs", 76, "train"),
+        ("training.hyperparameters", {"learningRate": 0.01}, "train"),
+        ("training.hyperparameters", {"seed": 1}, "lineage train"),
+        ("training.hyperparameters", {"hiddenUnits": 128}, "lineage train"),
+        ("training.restartToken", "x", "lineage train"),
+        ("decoding.beamWidth", 10, "evaluate publish version"),
+        ("publish.s3.bucket", "other", "publish"),
+        ("publish.s3.secretRef", {"name": "x"}, ""),
+        ("publish.deletionPolicy", "Delete", ""),
+        ("training.podTemplate", {"nodeSelector": {"a": "b"}}, ""),
+        ("training.maxAttempts", 2, ""),
+        ("training.checkpoints", {"keep": 9}, ""),
+        ("training.storage", {"claimName": "other"}, ""),
+        ("serving", {"replicas": 9}, ""),
+        ("suspend", True, ""),
     ],
     ids=str,
 )
-def test_an_edit_changes_these_keys_and_no_other(path: str, value: Any, changed: set[str]) -> None:
+def test_an_edit_changes_these_keys_and_no_other(path: str, value: Any, changed: str) -> None:
     before = keys_of(BASE)
     after = keys_of(_with(BASE, path, value))
-    assert {name for name in before if before[name] != after[name]} == changed
+    assert {name for name in before if before[name] != after[name]} == set(changed.split())
 
 
 def test_a_default_written_out_changes_no_key() -> None:

@@ -86,7 +86,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 def test_a_file_that_is_not_audio_is_named(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "notes.wav"
     path.write_bytes(content)
-    with pytest.raises(AudioUnreadable, match=r"notes\.wav: is not audio"):
+    with pytest.raises(AudioUnreadable, match=r"notes\.wav: is not readable audio"):
         load(path)
 
 

@@ -36,6 +36,7 @@ def clip(fixtures: Path) -> np.ndarray:
     return load(fixtures / "clips" / "shapes_c20ad4d7_2_3_000000_1_002.wav")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["pb", "pbmm"])
 def test_every_clip_is_heard_as_the_reference_heard_it(
     form: str, fixtures: Path, mapped: Path, expected: dict[str, dict[str, object]]

@@ -1,4 +1,4 @@
-"""When an image is built and pushed, and when it is left alone: root, buildah, no cluster."""
+"""When an image is built and pushed, and when it is left alone: by buildah, before any cluster."""
 
 import os
 from collections.abc import Callable
@@ -12,7 +12,6 @@ from kubecluster.errors import ImageError, NotRunning
 from kubecluster.images import Image
 from kubecluster.layout import REPOSITORY, Layout
 
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: it runs buildah")
 NAME = "docker.io/library/app:dev"
 Build = Callable[[], str]
 
@@ -44,12 +43,12 @@ def build(project: Path, layout: Layout, monkeypatch: pytest.MonkeyPatch) -> Bui
     return lambda: images.build(layout, Image(NAME, project / "Dockerfile", project)).outcome
 
 
-@needs_root
+@pytest.mark.cluster
 def test_an_image_is_pushed_once(build: Build) -> None:
     assert [build(), build(), build()] == ["pushed", "unchanged", "unchanged"]
 
 
-@needs_root
+@pytest.mark.cluster
 def test_files_that_the_image_does_not_copy_and_times_do_not_count(build: Build, project: Path) -> None:
     build()
     (project / "docs" / "a.md").write_text("other")
@@ -59,7 +58,7 @@ def test_files_that_the_image_does_not_copy_and_times_do_not_count(build: Build,
     assert build() == "unchanged"
 
 
-@needs_root
+@pytest.mark.cluster
 @pytest.mark.parametrize("path", ["src/main.py", "src/deep/er.py", "keep/yes.txt"])
 def test_a_changed_file_counts(build: Build, project: Path, path: str) -> None:
     build()
@@ -67,7 +66,7 @@ def test_a_changed_file_counts(build: Build, project: Path, path: str) -> None:
     assert [build(), build()] == ["pushed", "unchanged"]
 
 
-@needs_root
+@pytest.mark.cluster
 def test_a_new_mode_and_a_new_dockerfile_count(build: Build, project: Path) -> None:
     build()
     (project / "src" / "main.py").chmod(0o755)
@@ -76,7 +75,7 @@ def test_a_new_mode_and_a_new_dockerfile_count(build: Build, project: Path) -> N
     assert build() == "pushed"
 
 
-@needs_root
+@pytest.mark.cluster
 def test_a_change_that_is_taken_back_is_pushed_again(build: Build, project: Path) -> None:
     build()
     (project / "src" / "main.py").write_text("other")
@@ -85,14 +84,14 @@ def test_a_change_that_is_taken_back_is_pushed_again(build: Build, project: Path
     assert [build(), build()] == ["pushed", "unchanged"]
 
 
-@needs_root
+@pytest.mark.cluster
 def test_an_image_that_the_registry_lost_is_pushed_again(build: Build, layout: Layout) -> None:
     build()
     next(layout.registry.rglob("link")).unlink()
     assert [build(), build()] == ["pushed", "unchanged"]
 
 
-@needs_root
+@pytest.mark.cluster
 def test_pruning_leaves_named_images_and_the_layers_that_they_are_built_on(project: Path, layout: Layout) -> None:
     def build(*options: str) -> None:
         buildah(layout, "build", "-q", "--layers", *options, "-f", project / "Dockerfile", project)
