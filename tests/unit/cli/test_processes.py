@@ -37,8 +37,10 @@ def test_a_pid_that_was_used_again_is_another_process_and_is_left_alone() -> Non
         now = identify(process.pid)
         assert now is not None
         for before in (
-            ProcessIdentity(pid=now.pid, started=now.started - 0.01, boot=now.boot),
-            ProcessIdentity(pid=now.pid, started=now.started, boot="00000000-0000-0000-0000-000000000000"),
+            ProcessIdentity(pid=now.pid, started_seconds=now.started_seconds - 0.01, boot=now.boot),
+            ProcessIdentity(
+                pid=now.pid, started_seconds=now.started_seconds, boot="00000000-0000-0000-0000-000000000000"
+            ),
         ):
             assert not is_alive(before)
             kill_group(before)

@@ -233,7 +233,9 @@ def test_what_may_heal_is_retried_with_growing_pauses_and_then_given_up(world: W
             world.step(world.plan.look_again.total_seconds())
         pauses.append((world.now - began).total_seconds())
     world.fail(75, "UploadFailed", "AccessDenied")
-    world.step()
+    ended = world.now
+    world.step(3600)  # nobody looked for an hour
+    assert world.stage(StageName.PUBLISH).finished_at == ended
     assert pauses == [30, 60, 120, 240, 480, 960, 1800, 1800, 1800, 1800, 1800]
     assert world.stage(StageName.PUBLISH).state is StageState.FAILED
     assert "speechops.dev/retry" in world.condition("Published").message

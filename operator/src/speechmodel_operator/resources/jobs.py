@@ -6,6 +6,7 @@ from speechmodel_api.exit_codes import ExitCode
 from speechmodel_api.spec import SpeechModelSpec
 from speechmodel_api.stages import PurgeInput
 from speechmodel_plan import names
+from speechmodel_plan.deletion import PURGE_LIMIT
 from speechmodel_plan.plan import StageRun
 from speechmodel_plan.stages import stage_named
 from speechmodel_plan.stages.stage import Image
@@ -28,8 +29,8 @@ from speechmodel_operator.resources.pod import (
 
 PURGE_KEPT_SECONDS = 600
 """Time for which a finished purge Job is kept for its log."""
-PURGE_DEADLINE_SECONDS = 110
-"""Slightly less than the planner waits for it (speechmodel_plan.deletion.PURGE_LIMIT)."""
+PURGE_DEADLINE_SECONDS = int(PURGE_LIMIT.total_seconds()) - 10
+"""Slightly less than the planner waits for the purge."""
 MODEL_UID = f"{labels.MODEL}-uid"
 """Annotation of the purge Job, which has no owner."""
 

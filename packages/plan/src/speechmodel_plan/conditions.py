@@ -4,12 +4,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import takewhile
+from typing import Literal
 
 from speechmodel_api.reasons import Reason
 from speechmodel_api.spec import Serving
 from speechmodel_api.status import Condition, ConditionType, ModelStatus, StageState
 
-from speechmodel_plan.decision import Decision, Hold, Idle, Stop
+from speechmodel_plan.decision import Decision, Follow, Hold, Idle, Start, Stop
 from speechmodel_plan.observed import Server
 from speechmodel_plan.records import LONGEST_MESSAGE, Records
 from speechmodel_plan.stages import STAGES
@@ -47,13 +48,13 @@ def stamp(verdicts: Verdicts, before: Iterable[Condition], generation: int, now:
     old = {condition.type: condition for condition in before}
     stamped = []
     for name, verdict in verdicts.items():
-        status = "True" if verdict.holds else "False"
+        status: Literal["True", "False"] = "True" if verdict.holds else "False"
         previous = old.get(name.value)
         unchanged = previous is not None and previous.status == status
         stamped.append(
             Condition(
                 type=name.value,
-                status="True" if verdict.holds else "False",
+                status=status,
                 observed_generation=generation,
                 last_transition_time=previous.last_transition_time if previous and unchanged else now,
                 reason=verdict.reason,
@@ -77,9 +78,8 @@ def _stages(condition: ConditionType, decision: Decision, records: Records) -> V
     return Verdict(True, group[-1].succeeded(outputs[-1]), "; ".join(reversed(summaries)))
 
 
-def _unfinished(decision: Decision, records: Records) -> Verdict:
+def _unfinished(decision: Start | Follow | Stop | Hold, records: Records) -> Verdict:
     """Return why the stage that is due has not succeeded."""
-    assert not isinstance(decision, Idle)
     if isinstance(decision, Hold | Stop):
         return Verdict(False, decision.finding.reason, decision.finding.message)
     stage = decision.stage

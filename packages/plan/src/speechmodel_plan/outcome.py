@@ -11,6 +11,7 @@ from speechmodel_api.progress import TrainProgress
 from speechmodel_api.reasons import Reason
 from speechmodel_api.stages import StageError
 from speechmodel_api.status import StageState
+from speechmodel_api.times import whole_seconds
 
 from speechmodel_plan.observed import Run, RunState, Trouble
 from speechmodel_plan.records import StageRecord
@@ -79,7 +80,9 @@ def _succeeded(record: StageRecord, run: Run, now: datetime, claim_uid: str | No
     output = stage_named(record.stage).parse(result.output) if result else None
     if output is None:
         message = f"{run.name} succeeded, but its result cannot be read; the stage runs again"
-        return _failed_once(record, None, Trouble(Reason.OUTPUT_UNREADABLE, message), now, max_attempts)
+        return _failed_once(
+            record, None, Trouble(Reason.OUTPUT_UNREADABLE, message), run.finished_at or now, max_attempts
+        )
     return replace(
         record,
         state=StageState.SUCCEEDED,
@@ -110,6 +113,7 @@ def _failed_once(
 
     The stage is retried after a delay, until `max_attempts` failures in a row have gained no epoch.
     """
+    finished = whole_seconds(run.finished_at if run and run.finished_at else now)
     epoch = _epoch(run)
     gained = epoch is not None and epoch > (record.epoch or 0)
     failures = 1 if gained else record.failures + 1
@@ -118,8 +122,7 @@ def _failed_once(
             f"{trouble.message} (given up after {failures} attempts; fix the cause, then set the annotation "
             "speechops.dev/retry to a new value with `kubectl annotate --overwrite`)"
         )
-        return replace(given_up(record, run, now, Trouble(trouble.reason, advice)), failures=failures)
-    finished = run.finished_at if run and run.finished_at else now
+        return replace(given_up(record, run, finished, Trouble(trouble.reason, advice)), failures=failures)
     return replace(
         record,
         state=StageState.WAITING,

@@ -52,7 +52,7 @@ def compute_status(
         latest_version=model.version if model else None,
         model=model,
         serving=_serving(seen),
-        url=_url(seen) if seen.spec.serving and seen.server else None,
+        url=_url(seen),
         history=history,
     )
 
@@ -142,7 +142,7 @@ def _serving(seen: Observed) -> ServingStatus | None:
 
 
 def _url(seen: Observed) -> str | None:
-    if seen.spec.serving is None:
+    if seen.spec.serving is None or seen.server is None:
         return None
     return f"http://{seen.spec.serving.service.name or seen.owner.name}.{seen.owner.namespace}.svc"
 

@@ -13,7 +13,7 @@ class ProcessIdentity(Document):
     """Identifies one process among all that this machine ever runs."""
 
     pid: int
-    started: float
+    started_seconds: float
     """Seconds from boot to its start. They do not change with the clock of the machine."""
     boot: str
     """Random id of the boot, from /proc/sys/kernel/random/boot_id."""
@@ -30,7 +30,7 @@ def identify(pid: int) -> ProcessIdentity | None:
     except psutil.NoSuchProcess:
         return None
     boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    return ProcessIdentity(pid=pid, started=started, boot=boot)
+    return ProcessIdentity(pid=pid, started_seconds=started, boot=boot)
 
 
 def is_alive(process: ProcessIdentity) -> bool:
