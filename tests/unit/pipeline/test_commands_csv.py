@@ -36,6 +36,8 @@ def recordings(listing: Listing) -> dict[str, list[str]]:
         ("7", ["7_1.wav", "7-b.ogg", "7.mp3"], ["7-b.ogg", "7.mp3", "7_1.wav"]),
         ("7", ["7/anna.wav", "7/deep/otto.wav"], ["7/anna.wav", "7/deep/otto.wav"]),
         ("set/7", ["set/7.wav"], ["set/7.wav"]),
+        ("7", ["shapes_06d3_2_3_000000_7_001.wav"], ["shapes_06d3_2_3_000000_7_001.wav"]),
+        ("7", ["anna/7.wav", "otto/7_2.wav"], ["anna/7.wav", "otto/7_2.wav"]),
     ],
 )
 def test_a_row_owns_its_recordings(row: str, files: list[str], owned: list[str], tmp_path: Path) -> None:

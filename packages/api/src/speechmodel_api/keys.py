@@ -52,6 +52,8 @@ class KeyInput(BaseModel):
 class PrepareKey(KeyInput):
     """Determines a prepared dataset: its place, its revision and how it is read."""
 
+    as_before = {"name_pattern": ""}
+
     claim: str
     path: str
     revision: str
@@ -62,6 +64,7 @@ class PrepareKey(KeyInput):
     split_seed: int
     alphabet: tuple[str, ...]
     invalid_sample_policy: InvalidSamplePolicy
+    name_pattern: str
 
 
 class LineageKey(KeyInput):
@@ -131,6 +134,7 @@ def prepare_key(spec: SpeechModelSpec) -> str:
         split_seed=dataset.split.seed,
         alphabet=dataset.alphabet,
         invalid_sample_policy=dataset.invalid_sample_policy,
+        name_pattern=dataset.recordings.name_pattern,
     ).key()
 
 

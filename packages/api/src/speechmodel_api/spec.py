@@ -115,6 +115,18 @@ class Split(ApiModel, json_schema_extra=cel(_HELD_OUT_RULE, _HELD_OUT_MESSAGE)):
             raise ValueError(_HELD_OUT_MESSAGE)
 
 
+class Recordings(ApiModel):
+    """The way in which the file names of recordings are read."""
+
+    name_pattern: Annotated[str, Field(max_length=256, pattern=r"^$|\{id\}")] = ""
+    """Pattern of the file names without their endings, such as `{speaker}_{}_{id}_{take}`, in the
+    syntax of the Python library parse. `{id}` is the id in commands.csv, `{speaker}` and `{take}`
+    are optional, and `{}` stands for any other part. A pattern with a slash applies to the path
+    below `original/<language>/`, such as `{speaker}/{id}`. If empty, the layout is found from the
+    names of all files together, and is reported when it is ambiguous. It applies to the format
+    Commands only."""
+
+
 class Dataset(ApiModel):
     """The recordings with their transcripts, and the settings that turn them into clips."""
 
@@ -125,6 +137,8 @@ class Dataset(ApiModel):
     table `commands.csv` with the columns `id` and `<language>`. DeepSpeechCSV expects `train.csv`,
     and optionally `dev.csv` and `test.csv`, with the columns `wav_filename` and `transcript`.
     Defaults to Commands."""
+    recordings: Recordings = Recordings()
+    """The way in which the file names of recordings are read."""
     revision: Annotated[str, Field(max_length=64)] = "1"
     """Arbitrary text that identifies the state of the files. The operator does not watch the files.
     After you change them, change the revision to prepare the dataset again. A new model is trained

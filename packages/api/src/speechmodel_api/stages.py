@@ -75,6 +75,8 @@ class PrepareInput(StageInput):
     alphabet: tuple[str, ...] = ()
     """Labels in order. If empty, they are derived from the transcripts."""
     invalid_sample_policy: InvalidSamplePolicy = InvalidSamplePolicy.REJECT
+    name_pattern: str = ""
+    """Pattern of the file names. If empty, the layout is found."""
 
 
 class PrepareOutput(Document):
@@ -96,7 +98,8 @@ class PrepareOutput(Document):
     normalised: int = 0
     """Number of transcripts that a rule changed. report.json lists each with its rules."""
     note: str = ""
-    """Sentence for people that counts the rejected rows and quotes the first. Empty without any."""
+    """Sentence for people that counts the rejected rows and the recordings without a row, and
+    quotes the first of each. Empty without any."""
 
 
 class TrainInput(StageInput):

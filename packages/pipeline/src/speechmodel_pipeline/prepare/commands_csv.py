@@ -6,25 +6,18 @@
 The columns are in any order, and others are ignored. The column of the language has the name of its
 tag (es-CL, es_CL) or else of the tag's language (es), and so has the folder below original/.
 
-The recordings of a row:
-
-- an id with the ending of an audio file (`7.wav`) means that one file;
-- any other id means `<id>.<ext>`, every `<id>_*.<ext>` and `<id>-*.<ext>`, and every file in the
-  folder `<id>/`;
-- a file that fits several ids belongs to the longest of them: `ok_espejo_2.wav` to `ok_espejo`,
-  not to `ok`;
-- names are compared after Unicode normalisation (NFC) and by case; hidden files are ignored.
-
-Files that no row names are reported.
+An id with the ending of an audio file (`7.wav`) means that one file. Which files belong to another
+id is decided by the layout of the whole folder (layout.py). Hidden files are ignored, and files
+that no row names are reported.
 """
 
-import unicodedata
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from speechmodel_api.reasons import Reason
 from speechmodel_stagekit.errors import BadData
 
+from speechmodel_pipeline.prepare.layout import assign, near_misses, nfc
 from speechmodel_pipeline.prepare.recordings import Listing, Recording, missing, printable
 from speechmodel_pipeline.prepare.report import Rejection, RejectionReason
 from speechmodel_pipeline.prepare.table import Row, Table, read_table
@@ -53,10 +46,12 @@ AUDIO = READ | {".m4a", ".mp4", ".aac", ".wma", ".amr", ".3gp", ".webm"}
 """Also endings of recordings that are rejected by name instead of overlooked."""
 
 
-def read_commands(source: Path, language: str) -> Listing:
+def read_commands(source: Path, language: str, name_pattern: str = "") -> Listing:
     """Return the dataset in `source`.
 
-    Raises BadData when it lacks `commands.csv`, a column or the folder of recordings.
+    `name_pattern` is `dataset.recordings.namePattern`, or empty to find the layout. Raises BadData
+    when the dataset lacks `commands.csv`, a column or the folder of recordings, or when the layout
+    of the recordings is ambiguous.
     """
     if not (source / TABLE).is_file():
         raise missing(TABLE, source)
@@ -64,22 +59,27 @@ def read_commands(source: Path, language: str) -> Listing:
     id_column, text_column = _column(table, ["id"]), _column(table, _tags(language))
     folder = _folder(source, language)
     rows, rejected = _first_of_each_id(table.rows, id_column, text_column)
-    files = sorted(_audio_files(folder))
-    owned = _owners({_nfc(path.relative_to(folder).as_posix()): path for path in files}, set(rows))
+    files = {nfc(path.relative_to(folder).as_posix()): path for path in sorted(_audio_files(folder))}
+    assignment = assign(list(files), rows.keys(), name_pattern)
+    owned: dict[str, list[str]] = {id_: [] for id_ in rows}
+    for name, reading in assignment.readings.items():
+        owned[reading.id].append(name)
+    unnamed = [name for name in files if name not in assignment.readings]
+    nearly = near_misses((id_ for id_ in rows if not owned[id_]), unnamed)
     recordings = []
-    for name, row in rows.items():
-        if not owned[name]:
-            rejected.append(_no_recording(row, name, row.cells[text_column], printable(folder, source)))
+    for id_, row in rows.items():
+        if not owned[id_]:
+            rejected.append(_no_recording(row, id_, row.cells[text_column], printable(folder, source), nearly.get(id_)))
         recordings += [
-            Recording(TABLE, row.line, name, path, printable(path, source), row.cells[text_column], None)
-            for path in owned[name]
+            Recording(TABLE, row.line, id_, files[name], printable(files[name], source), row.cells[text_column], None)
+            for name in sorted(owned[id_])
         ]
-    taken = {path for paths in owned.values() for path in paths}
     return Listing(
         rows=len(table.rows) + len(table.malformed),
         recordings=tuple(recordings),
         rejected=tuple(sorted((*table.malformed, *rejected), key=lambda rejection: rejection.row)),
-        unnamed_files=tuple(printable(path, source) for path in files if path not in taken),
+        unnamed_files=tuple(printable(files[name], source) for name in unnamed),
+        layout=assignment.layout.pattern,
     )
 
 
@@ -119,7 +119,7 @@ def _first_of_each_id(rows: Iterable[Row], id_column: str, text_column: str) -> 
     first: dict[str, Row] = {}
     rejected = []
     for row in rows:
-        name = _nfc(row.cells[id_column])
+        name = nfc(row.cells[id_column])
         if not name:
             problem, reason = "has no id; give the file name of the recording", RejectionReason.MALFORMED_ROW
         elif name in first:
@@ -144,33 +144,14 @@ def _audio_files(folder: Path) -> Iterator[Path]:
             yield path
 
 
-def _owners(files: Mapping[str, Path], ids: set[str]) -> dict[str, list[Path]]:
-    owned: dict[str, list[Path]] = {name: [] for name in ids}
-    for relative, path in files.items():
-        candidates = (relative, *_possible_ids(str(PurePosixPath(relative).with_suffix(""))))
-        if owner := next((name for name in candidates if name in ids), None):
-            owned[owner].append(path)
-    return owned
-
-
-def _possible_ids(stem: str) -> Iterator[str]:
-    """Yield the ids that a file may have, the longest first: `a/b_1-2`, `a/b_1`, `a/b`, `a`."""
-    yield stem
-    for index in range(len(stem) - 1, 0, -1):
-        if stem[index] in "_-/":
-            yield stem[:index]
-
-
-def _no_recording(row: Row, name: str, transcript: str, folder: str) -> Rejection:
-    exact = PurePosixPath(name).suffix.lower() in AUDIO
-    looked_for: Sequence[str] = [name] if exact else [f"{name}.wav", f"{name}_*.wav", f"{name}-*.wav", f"{name}/"]
-    message = f"no recording of {name}: looked in {folder} for {', '.join(looked_for)} (flac, ogg and mp3 too)"
+def _no_recording(row: Row, id_: str, transcript: str, folder: str, nearly: str | None) -> Rejection:
+    exact = PurePosixPath(id_).suffix.lower() in AUDIO
+    looked_for: Sequence[str] = [id_] if exact else [f"{id_}.wav", f"{id_}_*.wav", f"{id_}-*.wav", f"{id_}/"]
+    message = f"no recording of {id_}: looked in {folder} for {', '.join(looked_for)} (flac, ogg and mp3 too)"
     if exact:
-        message = f"the recording {folder}/{name} is missing; copy it there or correct the id"
+        message = f"the recording {folder}/{id_} is missing; copy it there or correct the id"
+    if nearly:
+        message += f"; did you mean {nearly}? Make the id and the file name equal"
     return Rejection(
-        file=TABLE, row=row.line, id=name, transcript=transcript, reason=RejectionReason.NO_RECORDING, message=message
+        file=TABLE, row=row.line, id=id_, transcript=transcript, reason=RejectionReason.NO_RECORDING, message=message
     )
-
-
-def _nfc(text: str) -> str:
-    return unicodedata.normalize("NFC", text)

@@ -32,6 +32,8 @@ class Recording:
     """As given."""
     part: Part | None
     """The part that the dataset chooses, or None, which leaves it to the split."""
+    speaker: str | None = None
+    """The speaker, as far as the dataset tells."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,8 @@ class Listing:
     rejected: tuple[Rejection, ...] = ()
     unnamed_files: tuple[str, ...] = ()
     """Recordings that no row names."""
+    layout: str | None = None
+    """The pattern by which file names were read, if they were."""
 
 
 def is_file(path: Path) -> bool:

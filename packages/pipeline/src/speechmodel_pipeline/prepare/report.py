@@ -101,6 +101,8 @@ class PrepareReport(Document):
     normalised: tuple[Change, ...]
     unnamed_files: tuple[str, ...]
     """Recordings in the language's folder that no row names."""
+    layout: str | None
+    """The pattern by which the file names were read. None for tables that name each file."""
 
 
 def quoted(transcript: str, most: int = 60) -> str:

@@ -42,6 +42,9 @@ NOTE_BYTES, ERROR_BYTES = 500, 1200
 """Bytes of JSON for rejections in a note and in an error, so that the result fits RESULT_LIMIT.
 report.json and the log have all of them."""
 
+LONGEST_NAME = 200
+"""Characters of a file name in a note."""
+
 Made = tuple[Recording, str, ClipFile]
 """A recording, its transcript as it is trained, and its clip."""
 
@@ -82,6 +85,10 @@ class _Rows:
 
 def _make(task: PrepareInput, folder: Path) -> PrepareOutput:
     listing = _list(task)
+    if listing.layout:
+        log.info("layout of the recordings: %s", listing.layout)
+    for name in listing.unnamed_files:
+        log.warning("belongs to no row: %s", name)
     rows = _Rows(list(listing.rejected))
     texts = _normalise(listing.recordings, task, rows)
     made = _make_clips(texts, folder, rows)
@@ -106,9 +113,9 @@ def _make(task: PrepareInput, folder: Path) -> PrepareOutput:
         rejected=tuple(rows.rejected),
         normalised=tuple(rows.changes),
         unnamed_files=listing.unnamed_files,
+        layout=listing.layout,
     )
     write_dataset(folder, clips, alphabet, report)
-    note = f"{len(rows.rejected)} rejected; first: {_sentences(rows.rejected[:1], NOTE_BYTES)}" if rows.rejected else ""
     return PrepareOutput(
         dataset_digest=dataset_digest(clips, alphabet),
         alphabet_digest=alphabet_digest(alphabet),
@@ -119,15 +126,26 @@ def _make(task: PrepareInput, folder: Path) -> PrepareOutput:
         audio_seconds=round(sum(clip.file.seconds for clip in clips), 3),
         rejected=len(rows.rejected),
         normalised=len(rows.changes),
-        note=note,
+        note=_note(listing, rows.rejected),
     )
+
+
+def _note(listing: Listing, rejected: Sequence[Rejection]) -> str:
+    notes = []
+    if listing.unnamed_files:
+        count = len(listing.unnamed_files)
+        files = "recordings belong to no row" if count > 1 else "recording belongs to no row"
+        notes.append(f"{count} {files}; first: {listing.unnamed_files[0][:LONGEST_NAME]}")
+    if rejected:
+        notes.append(f"{len(rejected)} rejected; first: {_sentences(rejected[:1], NOTE_BYTES)}")
+    return "; ".join(notes)
 
 
 def _list(task: PrepareInput) -> Listing:
     source = Path(task.source)
     match task.format:
         case DatasetFormat.COMMANDS:
-            return read_commands(source, task.language)
+            return read_commands(source, task.language, task.name_pattern)
         case DatasetFormat.DEEPSPEECH_CSV:
             return read_deepspeech(source)
 

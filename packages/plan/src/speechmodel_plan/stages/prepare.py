@@ -40,6 +40,7 @@ class Prepare(Stage[PrepareOutput]):
             split=dataset.split,
             alphabet=dataset.alphabet,
             invalid_sample_policy=dataset.invalid_sample_policy,
+            name_pattern=dataset.recordings.name_pattern,
         )
 
     def summary(self, output: PrepareOutput) -> str:
