@@ -56,6 +56,24 @@ def table(workspace: Path, name: str) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+def test_whole_speakers_are_held_out_and_the_report_says_where_their_names_are_from(tmp_path: Path) -> None:
+    for number, (phrase, who) in enumerate((phrase, who) for phrase in "abc" for who in ("an", "bo", "cy", "di")):
+        tone(tmp_path / "source/original/es" / f"{phrase}_{who}.wav", 300 + 10 * number)
+    source = commands(tmp_path / "source", {phrase: f"frase {phrase}" for phrase in "abc"})
+    output = prepare(task(source, tmp_path / "w"))
+    assert (output.speakers, output.unseen_test_speakers) == (4, 1)
+    assert (output.train_clips, output.dev_clips, output.test_clips) == (6, 3, 3)
+    parts: dict[str, set[str]] = {}
+    for row in table(tmp_path / "w", "registry.csv"):
+        parts.setdefault(row["speaker"], set()).add(row["part"])
+        assert row["recording"].endswith(f"_{row['speaker']}.wav")
+    assert sorted(parts.values(), key=str) == [{"dev"}, {"test"}, {"train"}, {"train"}]
+    found = report(tmp_path / "w")
+    assert found["speakersFrom"] == "Guessed"
+    assert [speaker["speaker"] for speaker in found["speakers"]] == ["an", "bo", "cy", "di"]
+    assert sum(speaker["parts"]["test"] for speaker in found["speakers"]) == 3
+
+
 def test_a_messy_dataset_gives_a_report_by_row_and_uses_the_good_rows(tmp_path: Path) -> None:
     folder = tmp_path / "source" / "original" / "es"
     tone(folder / "1.wav", 400)

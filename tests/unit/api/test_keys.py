@@ -60,6 +60,7 @@ def test_no_key_ever_changes() -> None:
     [
         ("dataset.revision", "2", "prepare"),
         ("dataset.alphabet", ["a", "b"], "prepare"),
+        ("dataset.split", {"by": "Clip"}, "prepare"),
         ("dataset.recordings.namePattern", "{speaker}_{id}", "prepare"),
         ("language", "es-CL", "prepare train"),
         ("training.maxEpochs", 76, "train"),

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from speechmodel_api.base import Document
+from speechmodel_api.measures import ErrorRate
 from speechmodel_api.stages import EvaluateOutput, PrepareOutput, PublishOutput, StageName, TrainOutput
 from speechmodel_plan.stages import STAGES, stage_named
 from speechmodel_plan.stages.stage import Stage
@@ -62,10 +63,29 @@ def test_a_stage_reads_from_earlier_stages_only(stage: Stage[Any]) -> None:
             PREPARED,
             "8 train, 1 dev and 1 test clips, 1.5 minutes; 2 transcripts normalised; 1 row was left out",
         ),
+        (
+            StageName.PREPARE,
+            PREPARED.model_copy(update={"speakers": 12, "unseen_test_speakers": 1, "seen_clips": 3, "normalised": 0}),
+            "8 train, 1 dev and 1 test clips, 1.5 minutes; 3 more clips measure known voices; 12 speakers, the test "
+            "clips are of 1 unseen voice; 1 row was left out",
+        ),
+        (
+            StageName.PREPARE,
+            PREPARED.model_copy(update={"speakers": 0, "unseen_test_speakers": 0, "normalised": 0}),
+            "8 train, 1 dev and 1 test clips, 1.5 minutes; the WER will be for known voices (no speaker is known); "
+            "1 row was left out",
+        ),
         (StageName.TRAIN, trained(75), "75 epochs, loss 12.35"),
         (StageName.TRAIN, trained(75, 14.0), "75 epochs, loss 12.35, dev loss 14; epoch 70 exported"),
         (StageName.TRAIN, trained(0), "the checkpoints had already reached maxEpochs: 75 epochs, loss 12.35"),
         (StageName.EVALUATE, measured(0.125, 0.0321, 1), "WER 12.5%, CER 3.2% on 1 test clip"),
+        (
+            StageName.EVALUATE,
+            measured(0.125, 0.0321, 1).model_copy(
+                update={"wer_unseen_speakers": ErrorRate(rate=0.25, low=0.1, high=0.404, clips=40)}
+            ),
+            "WER 12.5%, CER 3.2% on 1 test clip; 25.0% for unseen voices (10.0% to 40.4%, 40 clips)",
+        ),
         (StageName.PUBLISH, PUBLISHED, "version 0badcafe in bucket models"),
         (StageName.EVALUATE, measured(None, None, 0), "WER not measured, because the split left no test clips"),
     ],

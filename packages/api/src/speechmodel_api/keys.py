@@ -18,7 +18,7 @@ from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from speechmodel_api.spec import DatasetFormat, InvalidSamplePolicy, SpeechModelSpec
+from speechmodel_api.spec import DatasetFormat, InvalidSamplePolicy, SpeechModelSpec, SplitBy
 from speechmodel_api.stages import Decoding, PrepareOutput, TrainOutput
 
 
@@ -52,7 +52,7 @@ class KeyInput(BaseModel):
 class PrepareKey(KeyInput):
     """Determines a prepared dataset: its place, its revision and how it is read."""
 
-    as_before = {"name_pattern": ""}
+    as_before = {"name_pattern": "", "split_by": SplitBy.CLIP}
 
     claim: str
     path: str
@@ -65,6 +65,7 @@ class PrepareKey(KeyInput):
     alphabet: tuple[str, ...]
     invalid_sample_policy: InvalidSamplePolicy
     name_pattern: str
+    split_by: SplitBy
 
 
 class LineageKey(KeyInput):
@@ -135,6 +136,7 @@ def prepare_key(spec: SpeechModelSpec) -> str:
         alphabet=dataset.alphabet,
         invalid_sample_policy=dataset.invalid_sample_policy,
         name_pattern=dataset.recordings.name_pattern,
+        split_by=dataset.split.by,
     ).key()
 
 

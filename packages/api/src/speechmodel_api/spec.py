@@ -93,10 +93,23 @@ class DatasetSource(ApiModel):
     by the prepare stage."""
 
 
-class Split(ApiModel, json_schema_extra=cel(_HELD_OUT_RULE, _HELD_OUT_MESSAGE)):
-    """Division of the clips into train, dev and test. The part of a clip depends only on the seed
-    and its own audio, so it never changes when other clips are added."""
+class SplitBy(StrEnum):
+    """The unit that the division into train, dev and test keeps together."""
 
+    SPEAKER = "Speaker"
+    CLIP = "Clip"
+
+
+class Split(ApiModel, json_schema_extra=cel(_HELD_OUT_RULE, _HELD_OUT_MESSAGE)):
+    """Division of the clips into train, dev and test. Adding clips of other speakers or phrases
+    rarely moves a clip to another part."""
+
+    by: SplitBy = SplitBy.SPEAKER
+    """Unit that is kept together. Speaker gives whole speakers to dev and test, so that the error
+    rates are those of voices that training never hears. It needs at least three speakers who are
+    known from a column `speaker`, a folder or the file names; otherwise single clips are drawn, and
+    the error rates are those of known voices. Clip always draws single clips. Defaults to
+    Speaker."""
     dev_percent: Annotated[int, Field(ge=0, le=50)] = 10
     """Percentage of the clips that is held out to choose the best epoch. With 0, the last epoch is
     exported. The sum with testPercent must be at most 90. Defaults to 10."""
@@ -144,8 +157,9 @@ class Dataset(ApiModel):
     After you change them, change the revision to prepare the dataset again. A new model is trained
     only if the resulting clips differ. Defaults to "1"."""
     split: Split = Split()
-    """Division of the clips into train, dev and test. It applies to the format Commands only. With
-    DeepSpeechCSV, the three tables define the parts."""
+    """Division of the clips into train, dev and test. It applies to the format Commands only, and to
+    rows without a value in the column `split`. With DeepSpeechCSV, the three tables define the
+    parts."""
     alphabet: Annotated[
         tuple[Annotated[str, Field(min_length=1, max_length=1)], ...],
         Field(max_length=255, json_schema_extra={"x-kubernetes-list-type": "set"}),

@@ -17,6 +17,7 @@ from typing import Annotated, Generic, Literal, TypeVar
 from pydantic import Field
 
 from speechmodel_api.base import Document
+from speechmodel_api.measures import ErrorRate
 from speechmodel_api.spec import Checkpoints, DatasetFormat, Hyperparameters, InvalidSamplePolicy, S3Location, Split
 
 INPUT_VARIABLE = "STAGE_INPUT"
@@ -91,12 +92,18 @@ class PrepareOutput(Document):
     train_clips: int
     dev_clips: int
     test_clips: int
+    seen_clips: int = 0
+    """Number of clips that are held out of speakers in training, to measure known voices."""
     audio_seconds: float
     """Length of all clips together, in seconds."""
     rejected: int = 0
     """Number of rejected rows. report.json lists each with its reason."""
     normalised: int = 0
     """Number of transcripts that a rule changed. report.json lists each with its rules."""
+    speakers: int | None = None
+    """Number of known speakers. 0 when nothing names them, None before they were counted."""
+    unseen_test_speakers: int | None = None
+    """Number of speakers in the test part who are not in the training part."""
     note: str = ""
     """Sentence for people that counts the rejected rows and the recordings without a row, and
     quotes the first of each. Empty without any."""
@@ -173,6 +180,10 @@ class EvaluateOutput(Document):
     """Word errors divided by reference words over all clips. None without test clips."""
     cer: float | None = None
     """Character errors divided by reference characters over all clips. None without test clips."""
+    wer_unseen_speakers: ErrorRate | None = None
+    """Word error rate on test clips of speakers who are not in training. None without any."""
+    wer_seen_speakers: ErrorRate | None = None
+    """Word error rate on held-out clips of speakers who are in training. None without any."""
     report_sha256: Digest
     selftest_sha256: Digest
     """Digest of selftest.wav, the clip that a server transcribes before it reports ready."""

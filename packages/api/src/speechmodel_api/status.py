@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from speechmodel_api.base import ApiModel
+from speechmodel_api.measures import ErrorRate
 from speechmodel_api.stages import StageName
 from speechmodel_api.times import Time
 
@@ -157,6 +158,12 @@ class ModelStatus(ApiModel):
     cer: float | None = None
     """Character error rate on the test clips: character errors divided by reference characters. 0
     is best. Absent without test clips."""
+    wer_unseen_speakers: ErrorRate | None = None
+    """Word error rate on clips of speakers who are not in training: what strangers can expect.
+    Absent when no speaker is known or all of them are in training."""
+    wer_seen_speakers: ErrorRate | None = None
+    """Word error rate on held-out clips of speakers who are in training. Absent when no speaker is
+    known."""
     uri: Annotated[str, Field(max_length=2048)]
     """Address of the model file (.pbmm), as s3://bucket/key."""
     sha256: Short

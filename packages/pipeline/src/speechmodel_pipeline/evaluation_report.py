@@ -1,6 +1,7 @@
 """report.json of evaluate. It has no times, so a second run gives the same bytes and digest."""
 
 from speechmodel_api.base import Document
+from speechmodel_api.measures import ErrorRate
 from speechmodel_api.stages import Decoding, Digest
 
 
@@ -21,6 +22,8 @@ class ClipResult(Document):
     """Character errors / reference characters."""
     confidence: float
     """Log score of the beam, from the runtime."""
+    unseen_speaker: bool | None = None
+    """True when training never hears the speaker. None when the speaker is unknown."""
 
 
 class Errors(Document):
@@ -61,6 +64,8 @@ class EvaluationReport(Document):
     """Duration of all clips in seconds."""
     wer: float | None = None
     cer: float | None = None
+    wer_unseen_speakers: ErrorRate | None = None
+    wer_seen_speakers: ErrorRate | None = None
     words: Errors | None = None
     characters: Errors | None = None
     note: str | None = None

@@ -70,6 +70,8 @@ def published_model(seen: Observed, decision: Decision) -> ModelStatus | None:
         version=published.version,
         wer=_rounded(evaluated.wer),
         cer=_rounded(evaluated.cer),
+        wer_unseen_speakers=evaluated.wer_unseen_speakers,
+        wer_seen_speakers=evaluated.wer_seen_speakers,
         uri=published.uri,
         sha256=converted.model_sha256,
         size_bytes=converted.size_bytes,

@@ -1,6 +1,7 @@
 """A prepared dataset, as the stages after prepare read it."""
 
 import csv
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
@@ -10,7 +11,7 @@ from pydantic import ValidationError
 from speechmodel_api.audio import frame_count, frames_needed
 from speechmodel_api.reasons import Reason
 from speechmodel_api.stages import Manifest, PrepareOutput
-from speechmodel_api.workspace import ALPHABET, part_table
+from speechmodel_api.workspace import ALPHABET, REGISTRY, part_table
 
 from speechmodel_stagekit.alphabet import read_alphabet
 from speechmodel_stagekit.artefacts import MANIFEST, require_file
@@ -24,6 +25,8 @@ class Part(StrEnum):
     TRAIN = "train"
     DEV = "dev"
     TEST = "test"
+    SEEN = "seen"
+    """Held out of speakers that are in training, to measure known voices beside unseen ones."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,21 @@ class Clip:
 
 
 @dataclass(frozen=True)
+class Speakers:
+    """The speakers of a dataset."""
+
+    of: Mapping[str, str]
+    """By the name of the clip."""
+    trained: frozenset[str]
+    """Speakers with at least one training clip."""
+
+    def is_unseen(self, clip: Clip) -> bool | None:
+        """Return True when training never hears the clip's speaker, and None when nobody knows it."""
+        speaker = self.of.get(clip.name)
+        return None if speaker is None else speaker not in self.trained
+
+
+@dataclass(frozen=True)
 class PreparedDataset:
     """A finished folder `data/<key>/`.
 
@@ -67,6 +85,8 @@ class PreparedDataset:
 
     def clips(self, part: Part) -> tuple[Clip, ...]:
         """Return the clips of a part, the shortest first."""
+        if part is Part.SEEN and not (self.folder / part_table(part)).exists():
+            return ()  # prepared before this part existed
         path = require_file(self.folder / part_table(part))
         with path.open(encoding="utf-8", newline="") as file:
             try:
@@ -75,6 +95,16 @@ class PreparedDataset:
                 )
             except KeyError as error:
                 raise _damaged(f"{path} has no column {error}") from error
+
+    def speakers(self) -> Speakers:
+        """Return the speakers of the clips. A dataset of before they were recorded has none."""
+        path = require_file(self.folder / REGISTRY)
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = [row for row in csv.DictReader(file) if row.get("speaker") and row["clip"]]
+        return Speakers(
+            of={Path(row["clip"]).stem: row["speaker"] for row in rows},
+            trained=frozenset(row["speaker"] for row in rows if row["part"] == Part.TRAIN),
+        )
 
 
 def open_dataset(folder: Path, digest: str | None = None) -> PreparedDataset:

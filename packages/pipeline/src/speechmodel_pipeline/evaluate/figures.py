@@ -3,14 +3,20 @@
 from collections.abc import Sequence
 
 import jiwer
+import numpy as np
+from speechmodel_api.measures import ErrorRate
 
 from speechmodel_pipeline.evaluation_report import ClipResult, Errors
 
+RESAMPLES = 2000
+"""Resamples of the bootstrap. More change the ends of the interval by less than a percent of it."""
 WORST = 20
 """Clips in the report's list of the worst."""
 
 
-def clip_result(clip: str, seconds: float, reference: str, hypothesis: str, confidence: float) -> ClipResult:
+def clip_result(
+    clip: str, seconds: float, reference: str, hypothesis: str, confidence: float, unseen: bool | None
+) -> ClipResult:
     """Return the figures of one clip. `reference` must not be empty."""
     return ClipResult(
         clip=clip,
@@ -20,12 +26,33 @@ def clip_result(clip: str, seconds: float, reference: str, hypothesis: str, conf
         wer=round(jiwer.wer(reference, hypothesis), 6),
         cer=round(jiwer.cer(reference, hypothesis), 6),
         confidence=round(confidence, 6),
+        unseen_speaker=unseen,
     )
 
 
 def word_errors(results: Sequence[ClipResult]) -> Errors:
     """Return the word errors over all clips."""
     return _errors(jiwer.process_words(*_texts(results)))
+
+
+def word_error_rate(results: Sequence[ClipResult]) -> ErrorRate | None:
+    """Return the word error rate with its 95 % interval, or None without clips.
+
+    The interval is the percentile bootstrap over clips (Efron 1979).
+    """
+    if not results:
+        return None
+    counted = [jiwer.process_words(result.reference, result.hypothesis) for result in results]
+    words = np.array([clip.hits + clip.substitutions + clip.deletions for clip in counted])
+    errors = np.array([clip.substitutions + clip.deletions + clip.insertions for clip in counted])
+    drawn = np.random.default_rng(0).integers(len(results), size=(RESAMPLES, len(results)))
+    low, high = np.percentile(errors[drawn].sum(axis=1) / words[drawn].sum(axis=1), (2.5, 97.5))
+    return ErrorRate(
+        rate=round(float(errors.sum() / words.sum()), 6),
+        low=round(float(low), 6),
+        high=round(float(high), 6),
+        clips=len(results),
+    )
 
 
 def character_errors(results: Sequence[ClipResult]) -> Errors:

@@ -14,11 +14,11 @@ from speechmodel_runtime import Model, seconds
 from speechmodel_runtime.errors import AudioTooShort, LibraryError, ModelError
 from speechmodel_stagekit.artefacts import file_digest, once, require_file
 from speechmodel_stagekit.cpus import available_cpus
-from speechmodel_stagekit.dataset import Clip, Part, PreparedDataset, open_dataset
+from speechmodel_stagekit.dataset import Clip, Part, PreparedDataset, Speakers, open_dataset
 from speechmodel_stagekit.errors import ArtefactMissing, BadConfiguration, BadData
 
 from speechmodel_pipeline.clip_audio import read_clip
-from speechmodel_pipeline.evaluate.figures import character_errors, clip_result, word_errors, worst
+from speechmodel_pipeline.evaluate.figures import character_errors, clip_result, word_error_rate, word_errors, worst
 from speechmodel_pipeline.evaluation_report import ClipResult, EvaluationReport, SelfTest
 from speechmodel_pipeline.progress import Steps
 
@@ -40,18 +40,20 @@ def _make(task: EvaluateInput, folder: Path) -> EvaluateOutput:
     workspace = Workspace(task.workspace)
     path = require_file(workspace.export(task.convert_key) / MODEL, task.model_sha256)
     dataset = open_dataset(workspace.data(task.data_key), task.dataset_digest)
-    test = dataset.clips(Part.TEST)
-    chosen = test or _substitutes(dataset)
-    transcribed = _transcribe(path, task.decoding.beam_width, chosen)
-    results = transcribed if test else []
+    test, seen = dataset.clips(Part.TEST), dataset.clips(Part.SEEN)
+    chosen = (*test, *seen) or _substitutes(dataset)
+    transcribed = _transcribe(path, task.decoding.beam_width, chosen, dataset.speakers())
+    results, of_seen = transcribed[: len(test)], transcribed[len(test) :] if seen else []
     selftest = _write_selftest(chosen, transcribed, folder / SELFTEST)
-    report = _report(task, results, selftest)
+    report = _report(task, results, of_seen, selftest)
     text = report.model_dump_json(by_alias=True, exclude_none=True, indent=1)
     (folder / REPORT).write_text(text, encoding="utf-8")
     return EvaluateOutput(
         clips=len(results),
         wer=report.wer,
         cer=report.cer,
+        wer_unseen_speakers=report.wer_unseen_speakers,
+        wer_seen_speakers=report.wer_seen_speakers,
         report_sha256=file_digest(folder / REPORT),
         selftest_sha256=file_digest(folder / SELFTEST),
     )
@@ -65,7 +67,7 @@ def _substitutes(dataset: PreparedDataset) -> tuple[Clip, ...]:
     return clips[:SELFTEST_CANDIDATES]
 
 
-def _transcribe(path: Path, beam_width: int, clips: Sequence[Clip]) -> list[ClipResult]:
+def _transcribe(path: Path, beam_width: int, clips: Sequence[Clip], speakers: Speakers) -> list[ClipResult]:
     """Return the result of each clip, on one thread per CPU: its calls release the GIL."""
     started = time.monotonic()
     steps = Steps(len(clips), "clips")
@@ -74,7 +76,14 @@ def _transcribe(path: Path, beam_width: int, clips: Sequence[Clip]) -> list[Clip
         pcm = read_clip(clip)
         transcript = model.transcribe(pcm, name=clip.name)
         steps.advance()
-        return clip_result(clip.name, seconds(len(pcm)), clip.transcript, transcript.text, transcript.confidence)
+        return clip_result(
+            clip.name,
+            seconds(len(pcm)),
+            clip.transcript,
+            transcript.text,
+            transcript.confidence,
+            speakers.is_unseen(clip),
+        )
 
     try:
         with Model(path, beam_width=beam_width) as model, ThreadPoolExecutor(available_cpus()) as pool:
@@ -105,7 +114,10 @@ def _write_selftest(clips: Sequence[Clip], results: Sequence[ClipResult], path: 
     )
 
 
-def _report(task: EvaluateInput, results: Sequence[ClipResult], selftest: SelfTest) -> EvaluationReport:
+def _report(
+    task: EvaluateInput, results: Sequence[ClipResult], of_seen: Sequence[ClipResult], selftest: SelfTest
+) -> EvaluationReport:
+    everything = (*results, *of_seen)
     words, characters = (word_errors(results), character_errors(results)) if results else (None, None)
     return EvaluationReport(
         model_sha256=task.model_sha256,
@@ -115,10 +127,12 @@ def _report(task: EvaluateInput, results: Sequence[ClipResult], selftest: SelfTe
         seconds=round(sum(result.seconds for result in results), 3),
         wer=round(words.rate, 6) if words else None,
         cer=round(characters.rate, 6) if characters else None,
+        wer_unseen_speakers=word_error_rate([result for result in everything if result.unseen_speaker is True]),
+        wer_seen_speakers=word_error_rate([result for result in everything if result.unseen_speaker is False]),
         words=words,
         characters=characters,
         note=None if results else "the split left no test clips; raise dataset.split.testPercent or add recordings",
         selftest=selftest,
         worst=worst(results),
-        results=tuple(results),
+        results=everything,
     )

@@ -4,25 +4,37 @@
     ok-espejo,Ok espejo
 
 The columns are in any order, and others are ignored. The column of the language has the name of its
-tag (es-CL, es_CL) or else of the tag's language (es), and so has the folder below original/.
+tag (es-CL, es_CL) or else of the tag's language (es), and so has the folder below original/. The
+columns `speaker` (or `client_id`) and `split` (train, dev or test) are optional, and so are their
+cells.
 
 An id with the ending of an audio file (`7.wav`) means that one file. Which files belong to another
 id is decided by the layout of the whole folder (layout.py). Hidden files are ignored, and files
 that no row names are reported.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from speechmodel_api.reasons import Reason
+from speechmodel_stagekit.dataset import Part
 from speechmodel_stagekit.errors import BadData
 
-from speechmodel_pipeline.prepare.layout import assign, near_misses, nfc
+from speechmodel_pipeline.prepare.layout import Reading, assign, near_misses, nfc
 from speechmodel_pipeline.prepare.recordings import Listing, Recording, missing, printable
 from speechmodel_pipeline.prepare.report import Rejection, RejectionReason
+from speechmodel_pipeline.prepare.speakers import SPEAKER_COLUMNS, SpeakerSource, guess_speakers
 from speechmodel_pipeline.prepare.table import Row, Table, read_table
 
 TABLE = "commands.csv"
+SPLITS = {
+    "train": Part.TRAIN,
+    "dev": Part.DEV,
+    "valid": Part.DEV,
+    "validation": Part.DEV,
+    "test": Part.TEST,
+}
+"""Values of the column `split`, case ignored."""
 RECORDINGS = "original"
 READ = {
     ".wav",
@@ -58,7 +70,8 @@ def read_commands(source: Path, language: str, name_pattern: str = "") -> Listin
     table = read_table(source / TABLE, TABLE)
     id_column, text_column = _column(table, ["id"]), _column(table, _tags(language))
     folder = _folder(source, language)
-    rows, rejected = _first_of_each_id(table.rows, id_column, text_column)
+    speaker_column, split_column = _optional_column(table, SPEAKER_COLUMNS), _optional_column(table, ["split"])
+    rows, rejected = _first_of_each_id(table.rows, id_column, text_column, split_column)
     files = {nfc(path.relative_to(folder).as_posix()): path for path in sorted(_audio_files(folder))}
     assignment = assign(list(files), rows.keys(), name_pattern)
     owned: dict[str, list[str]] = {id_: [] for id_ in rows}
@@ -66,12 +79,22 @@ def read_commands(source: Path, language: str, name_pattern: str = "") -> Listin
         owned[reading.id].append(name)
     unnamed = [name for name in files if name not in assignment.readings]
     nearly = near_misses((id_ for id_ in rows if not owned[id_]), unnamed)
+    speakers, speakers_from = _speakers(assignment.readings, rows, speaker_column)
     recordings = []
     for id_, row in rows.items():
         if not owned[id_]:
             rejected.append(_no_recording(row, id_, row.cells[text_column], printable(folder, source), nearly.get(id_)))
         recordings += [
-            Recording(TABLE, row.line, id_, files[name], printable(files[name], source), row.cells[text_column], None)
+            Recording(
+                TABLE,
+                row.line,
+                id_,
+                files[name],
+                printable(files[name], source),
+                row.cells[text_column],
+                SPLITS.get(row.cells[split_column].casefold()) if split_column else None,
+                speakers.get(name),
+            )
             for name in sorted(owned[id_])
         ]
     return Listing(
@@ -79,6 +102,7 @@ def read_commands(source: Path, language: str, name_pattern: str = "") -> Listin
         recordings=tuple(recordings),
         rejected=tuple(sorted((*table.malformed, *rejected), key=lambda rejection: rejection.row)),
         unnamed_files=tuple(printable(files[name], source) for name in unnamed),
+        speakers_from=speakers_from,
         layout=assignment.layout.pattern,
     )
 
@@ -88,12 +112,32 @@ def _tags(language: str) -> list[str]:
     return list(dict.fromkeys((language, language.split("-")[0])))
 
 
-def _column(table: Table, names: Iterable[str]) -> str:
+def _speakers(
+    readings: Mapping[str, Reading], rows: Mapping[str, Row], column: str | None
+) -> tuple[dict[str, str], SpeakerSource | None]:
+    """Return the speaker of each file that has one, and where the speakers were found."""
+    if column:
+        named = {
+            name: nfc(speaker) for name, reading in readings.items() if (speaker := rows[reading.id].cells[column])
+        }
+        if named:
+            return named, SpeakerSource.COLUMN
+    in_names = {name: reading.speaker for name, reading in readings.items() if reading.speaker}
+    if in_names:
+        return in_names, SpeakerSource.LAYOUT
+    guessed = guess_speakers(readings)
+    return guessed, SpeakerSource.GUESSED if guessed else None
+
+
+def _optional_column(table: Table, names: Iterable[str]) -> str | None:
     by_key = {_key(column): column for column in table.columns}
+    return next((by_key[_key(name)] for name in names if _key(name) in by_key), None)
+
+
+def _column(table: Table, names: Iterable[str]) -> str:
     wanted = list(names)
-    for name in wanted:
-        if column := by_key.get(_key(name)):
-            return column
+    if column := _optional_column(table, wanted):
+        return column
     header = ", ".join(column or "(empty)" for column in table.columns)
     raise BadData(
         Reason.INVALID_DATASET, f"{table.name} has no column {' or '.join(wanted)}; its first line names: {header}"
@@ -115,7 +159,9 @@ def _key(name: str) -> str:
     return name.strip().casefold().replace("_", "-")
 
 
-def _first_of_each_id(rows: Iterable[Row], id_column: str, text_column: str) -> tuple[dict[str, Row], list[Rejection]]:
+def _first_of_each_id(
+    rows: Iterable[Row], id_column: str, text_column: str, split_column: str | None
+) -> tuple[dict[str, Row], list[Rejection]]:
     first: dict[str, Row] = {}
     rejected = []
     for row in rows:
@@ -126,6 +172,11 @@ def _first_of_each_id(rows: Iterable[Row], id_column: str, text_column: str) -> 
             problem, reason = (
                 f"the id {name} is already in row {first[name].line}; give each id once",
                 RejectionReason.DUPLICATE_ROW,
+            )
+        elif split_column and (split := row.cells[split_column]) and split.casefold() not in SPLITS:
+            problem, reason = (
+                f"the split {split!r} is unknown; use train, dev or test, or leave the cell empty",
+                RejectionReason.MALFORMED_ROW,
             )
         else:
             first[name] = row

@@ -1,9 +1,9 @@
 """The format `DeepSpeechCSV`: ready-made `train.csv`, `dev.csv` and `test.csv` at the dataset's
 root; the last two may be absent.
 
-The columns `wav_filename` and `transcript` are found by name; others, also `wav_filesize`, are
-ignored. Paths are relative to the folder of the CSV file, as in upstream. The part of a clip is
-that of its CSV file.
+The columns `wav_filename` and `transcript` are found by name, and so is `speaker` or `client_id` if
+there is one; others, also `wav_filesize`, are ignored. Paths are relative to the folder of the CSV
+file, as in upstream. The part of a clip is that of its CSV file.
 """
 
 from pathlib import Path
@@ -15,6 +15,7 @@ from speechmodel_stagekit.errors import BadData
 
 from speechmodel_pipeline.prepare.recordings import Listing, Recording, is_file, missing, printable
 from speechmodel_pipeline.prepare.report import Rejection, RejectionReason
+from speechmodel_pipeline.prepare.speakers import SPEAKER_COLUMNS, SpeakerSource
 from speechmodel_pipeline.prepare.table import Row, Table, read_table
 
 FILENAME, TRANSCRIPT = "wav_filename", "transcript"
@@ -27,7 +28,7 @@ def read_deepspeech(source: Path) -> Listing:
     rows = 0
     recordings: list[Recording] = []
     rejected: list[Rejection] = []
-    for part in Part:
+    for part in (Part.TRAIN, Part.DEV, Part.TEST):
         path = source / part_table(part)
         if not path.is_file():
             continue
@@ -41,7 +42,8 @@ def read_deepspeech(source: Path) -> Listing:
                     recordings.append(recording)
                 case Rejection() as rejection:
                     rejected.append(rejection)
-    return Listing(rows, tuple(recordings), tuple(rejected))
+    named = any(recording.speaker for recording in recordings)
+    return Listing(rows, tuple(recordings), tuple(rejected), speakers_from=SpeakerSource.COLUMN if named else None)
 
 
 def _require_columns(table: Table) -> None:
@@ -61,7 +63,10 @@ def _recording(source: Path, table: Table, row: Row, part: Part) -> Recording | 
         )
         problem = f"the recording {name} is missing; {advice}"
     else:
-        return Recording(table.name, row.line, name, path, printable(path, source), row.cells[TRANSCRIPT], part)
+        speaker = next((row.cells[column] for column in SPEAKER_COLUMNS if row.cells.get(column)), None)
+        return Recording(
+            table.name, row.line, name, path, printable(path, source), row.cells[TRANSCRIPT], part, speaker
+        )
     return Rejection(
         file=table.name,
         row=row.line,

@@ -13,6 +13,7 @@ from speechmodel_stagekit.dataset import Part
 from speechmodel_stagekit.errors import BadData
 
 from speechmodel_pipeline.prepare.report import Rejection
+from speechmodel_pipeline.prepare.speakers import SpeakerSource
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,8 @@ class Listing:
     rejected: tuple[Rejection, ...] = ()
     unnamed_files: tuple[str, ...] = ()
     """Recordings that no row names."""
+    speakers_from: SpeakerSource | None = None
+    """The place that names the speakers, if any does."""
     layout: str | None = None
     """The pattern by which file names were read, if they were."""
 

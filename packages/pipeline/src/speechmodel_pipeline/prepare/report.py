@@ -6,6 +6,8 @@ from enum import StrEnum
 
 from speechmodel_api.base import Document
 
+from speechmodel_pipeline.prepare.speakers import SpeakerSource
+
 
 class RejectionReason(StrEnum):
     """The reasons for leaving out a row or one of its recordings."""
@@ -83,6 +85,13 @@ class AudioKind(Document):
     """Number of recordings of this kind."""
 
 
+class SpeakerClips(Document):
+    """The clips of a speaker by part."""
+
+    speaker: str
+    parts: dict[str, int]
+
+
 class PrepareReport(Document):
     """report.json."""
 
@@ -101,6 +110,11 @@ class PrepareReport(Document):
     normalised: tuple[Change, ...]
     unnamed_files: tuple[str, ...]
     """Recordings in the language's folder that no row names."""
+    speakers_from: SpeakerSource | None
+    """The place that names the speakers. None when they are unknown."""
+    speakers: tuple[SpeakerClips, ...]
+    """The speakers by name. Those in dev and test are in no other part when the split is by
+    speaker."""
     layout: str | None
     """The pattern by which the file names were read. None for tables that name each file."""
 

@@ -27,12 +27,21 @@ from speechmodel_stagekit.dataset import Part
 from speechmodel_stagekit.errors import BadData
 
 from speechmodel_pipeline.prepare.clips import ClipFile, RecordingUnusable, make_clip
-from speechmodel_pipeline.prepare.commands_csv import read_commands
+from speechmodel_pipeline.prepare.commands_csv import TABLE, read_commands
 from speechmodel_pipeline.prepare.deepspeech_csv import read_deepspeech
 from speechmodel_pipeline.prepare.folder import PreparedClip, dataset_digest, write_dataset
 from speechmodel_pipeline.prepare.recordings import Listing, Recording
-from speechmodel_pipeline.prepare.report import AudioKind, Change, PrepareReport, Rejection, RejectionReason, quoted
-from speechmodel_pipeline.prepare.split import divide
+from speechmodel_pipeline.prepare.report import (
+    AudioKind,
+    Change,
+    PrepareReport,
+    Rejection,
+    RejectionReason,
+    SpeakerClips,
+    quoted,
+)
+from speechmodel_pipeline.prepare.speakers import SpeakerSource
+from speechmodel_pipeline.prepare.split import Candidate, divide
 from speechmodel_pipeline.prepare.transcripts import Normalised, TranscriptUnusable, normalise
 from speechmodel_pipeline.progress import Steps
 
@@ -87,6 +96,8 @@ def _make(task: PrepareInput, folder: Path) -> PrepareOutput:
     listing = _list(task)
     if listing.layout:
         log.info("layout of the recordings: %s", listing.layout)
+    if listing.speakers_from is SpeakerSource.GUESSED:
+        log.info("the speakers are guessed from the file names; a column speaker in %s names them", TABLE)
     for name in listing.unnamed_files:
         log.warning("belongs to no row: %s", name)
     rows = _Rows(list(listing.rejected))
@@ -113,6 +124,8 @@ def _make(task: PrepareInput, folder: Path) -> PrepareOutput:
         rejected=tuple(rows.rejected),
         normalised=tuple(rows.changes),
         unnamed_files=listing.unnamed_files,
+        speakers_from=listing.speakers_from,
+        speakers=_speakers(clips),
         layout=listing.layout,
     )
     write_dataset(folder, clips, alphabet, report)
@@ -123,21 +136,26 @@ def _make(task: PrepareInput, folder: Path) -> PrepareOutput:
         train_clips=parts[Part.TRAIN],
         dev_clips=parts[Part.DEV],
         test_clips=parts[Part.TEST],
+        seen_clips=parts[Part.SEEN],
         audio_seconds=round(sum(clip.file.seconds for clip in clips), 3),
         rejected=len(rows.rejected),
         normalised=len(rows.changes),
+        speakers=len(report.speakers),
+        unseen_test_speakers=sum(
+            bool(speaker.parts[Part.TEST]) and not speaker.parts[Part.TRAIN] for speaker in report.speakers
+        ),
         note=_note(listing, rows.rejected),
     )
 
 
 def _note(listing: Listing, rejected: Sequence[Rejection]) -> str:
     notes = []
+    if rejected:
+        notes.append(f"{len(rejected)} rejected; first: {_sentences(rejected[:1], NOTE_BYTES)}")
     if listing.unnamed_files:
         count = len(listing.unnamed_files)
         files = "recordings belong to no row" if count > 1 else "recording belongs to no row"
         notes.append(f"{count} {files}; first: {listing.unnamed_files[0][:LONGEST_NAME]}")
-    if rejected:
-        notes.append(f"{len(rejected)} rejected; first: {_sentences(rejected[:1], NOTE_BYTES)}")
     return "; ".join(notes)
 
 
@@ -233,7 +251,10 @@ def _require_good_rows(listing: Listing, kept: Sequence[Made], rows: _Rows, poli
 
 
 def _divide(kept: Sequence[Made], task: PrepareInput) -> list[PreparedClip]:
-    drawn = divide((clip.digest for recording, _, clip in kept if recording.part is None), task.split)
+    drawn = divide(
+        [Candidate(clip.digest, text, recording.speaker) for recording, text, clip in kept if recording.part is None],
+        task.split,
+    )
     clips = [
         PreparedClip(recording, text, clip, recording.part or drawn[clip.digest]) for recording, text, clip in kept
     ]
@@ -243,6 +264,17 @@ def _divide(kept: Sequence[Made], task: PrepareInput) -> list[PreparedClip]:
             "no clip is left to train on: every row of train.csv was rejected; the log has the reasons",
         )
     return clips
+
+
+def _speakers(clips: Sequence[PreparedClip]) -> tuple[SpeakerClips, ...]:
+    counted: dict[str, Counter[Part]] = {}
+    for clip in clips:
+        if speaker := clip.recording.speaker:
+            counted.setdefault(speaker, Counter())[clip.part] += 1
+    return tuple(
+        SpeakerClips(speaker=speaker, parts={part: parts[part] for part in Part})
+        for speaker, parts in sorted(counted.items())
+    )
 
 
 def _sentences(rejected: Sequence[Rejection], most_bytes: int) -> str:

@@ -52,7 +52,13 @@ class Evaluate(Stage[EvaluateOutput]):
         if output.wer is None or output.cer is None:
             return "WER not measured, because the split left no test clips"
         clips = f"{output.clips} test clip{'' if output.clips == 1 else 's'}"
-        return f"WER {output.wer:.1%}, CER {output.cer:.1%} on {clips}"
+        text = f"WER {output.wer:.1%}, CER {output.cer:.1%} on {clips}"
+        measured = (("unseen", output.wer_unseen_speakers), ("known", output.wer_seen_speakers))
+        return text + "".join(
+            f"; {rate.rate:.1%} for {voices} voices ({rate.low:.1%} to {rate.high:.1%}, {rate.clips} clips)"
+            for voices, rate in measured
+            if rate
+        )
 
 
 EVALUATE = Evaluate()

@@ -49,6 +49,14 @@ class Prepare(Stage[PrepareOutput]):
             f"{output.train_clips} train, {output.dev_clips} dev and {output.test_clips} test clips, "
             f"{output.audio_seconds / 60:.1f} minutes"
         )
+        if output.seen_clips:
+            text += f"; {output.seen_clips} more clips measure known voices"
+        if output.unseen_test_speakers:
+            voices = "voice" if output.unseen_test_speakers == 1 else "voices"
+            text += f"; {output.speakers} speakers, the test clips are of {output.unseen_test_speakers} unseen {voices}"
+        elif output.speakers is not None:
+            known = f"only {output.speakers} known" if output.speakers else "no speaker is known"
+            text += f"; the WER will be for known voices ({known})" if output.test_clips else ""
         if output.normalised:
             text += f"; {output.normalised} transcripts normalised"
         return f"{text}; {output.note}" if output.note else text
