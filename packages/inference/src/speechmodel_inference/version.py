@@ -40,7 +40,7 @@ class ServedVersion:
     """Time of the fetch, in Unix seconds."""
 
     def transcribe(self, file: BinaryIO, *, name: str, max_seconds: float, abandoned: threading.Event) -> Transcript:
-        """Return the words in an audio file of any format that libsndfile reads.
+        """Return the words in an audio file of any format that the runtime reads.
 
         Raises AudioError or DecodingFailed of the runtime, and ClientLeft soon after `abandoned` is set.
         """

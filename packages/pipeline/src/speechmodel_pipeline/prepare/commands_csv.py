@@ -25,32 +25,13 @@ from pathlib import Path, PurePosixPath
 from speechmodel_api.reasons import Reason
 from speechmodel_stagekit.errors import BadData
 
+from speechmodel_pipeline.prepare.audio_files import AUDIO, audio_files
 from speechmodel_pipeline.prepare.recordings import Listing, Recording, missing, printable
 from speechmodel_pipeline.prepare.report import Rejection, RejectionReason
 from speechmodel_pipeline.prepare.table import Row, Table, read_table
 
 TABLE = "commands.csv"
 RECORDINGS = "original"
-READ = {
-    ".wav",
-    ".wave",
-    ".flac",
-    ".ogg",
-    ".oga",
-    ".opus",
-    ".mp3",
-    ".aif",
-    ".aiff",
-    ".aifc",
-    ".au",
-    ".snd",
-    ".caf",
-    ".w64",
-    ".rf64",
-}
-"""Endings of files that libsndfile reads."""
-AUDIO = READ | {".m4a", ".mp4", ".aac", ".wma", ".amr", ".3gp", ".webm"}
-"""Also endings of recordings that are rejected by name instead of overlooked."""
 
 
 def read_commands(source: Path, language: str) -> Listing:
@@ -64,7 +45,7 @@ def read_commands(source: Path, language: str) -> Listing:
     id_column, text_column = _column(table, ["id"]), _column(table, _tags(language))
     folder = _folder(source, language)
     rows, rejected = _first_of_each_id(table.rows, id_column, text_column)
-    files = sorted(_audio_files(folder))
+    files = audio_files(folder)
     owned = _owners({_nfc(path.relative_to(folder).as_posix()): path for path in files}, set(rows))
     recordings = []
     for name, row in rows.items():
@@ -135,13 +116,6 @@ def _first_of_each_id(rows: Iterable[Row], id_column: str, text_column: str) -> 
             Rejection(file=TABLE, row=row.line, id=name, transcript=transcript, reason=reason, message=problem)
         )
     return first, rejected
-
-
-def _audio_files(folder: Path) -> Iterator[Path]:
-    for path in folder.rglob("*"):
-        inside = path.relative_to(folder)
-        if path.suffix.lower() in AUDIO and path.is_file() and not any(part.startswith(".") for part in inside.parts):
-            yield path
 
 
 def _owners(files: Mapping[str, Path], ids: set[str]) -> dict[str, list[Path]]:

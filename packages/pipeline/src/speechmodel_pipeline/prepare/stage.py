@@ -9,6 +9,7 @@ fails the stage.
 
 import json
 import logging
+import os
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -31,7 +32,15 @@ from speechmodel_pipeline.prepare.commands_csv import read_commands
 from speechmodel_pipeline.prepare.deepspeech_csv import read_deepspeech
 from speechmodel_pipeline.prepare.folder import PreparedClip, dataset_digest, write_dataset
 from speechmodel_pipeline.prepare.recordings import Listing, Recording
-from speechmodel_pipeline.prepare.report import AudioKind, Change, PrepareReport, Rejection, RejectionReason, quoted
+from speechmodel_pipeline.prepare.report import (
+    AudioKind,
+    Change,
+    Doubt,
+    PrepareReport,
+    Rejection,
+    RejectionReason,
+    quoted,
+)
 from speechmodel_pipeline.prepare.split import divide
 from speechmodel_pipeline.prepare.transcripts import Normalised, TranscriptUnusable, normalise
 from speechmodel_pipeline.progress import Steps
@@ -57,10 +66,11 @@ def prepare(task: PrepareInput) -> PrepareOutput:
 
 @dataclass
 class _Rows:
-    """The rejections, changes and kinds of audio of the rows so far."""
+    """The rejections, changes, doubts and kinds of audio of the rows so far."""
 
     rejected: list[Rejection]
     changes: list[Change] = field(default_factory=list)
+    doubts: list[Doubt] = field(default_factory=list)
     audio: Counter[tuple[int, int, str]] = field(default_factory=Counter)
     """Recordings by rate, channels and format."""
 
@@ -89,6 +99,8 @@ def _make(task: PrepareInput, folder: Path) -> PrepareOutput:
     rows.rejected.sort(key=lambda rejection: (rejection.file, rejection.row, rejection.recordings))
     for rejection in rows.rejected:
         log.warning("left out: %s", rejection)
+    for doubt in rows.doubts:
+        log.warning("check: %s", doubt)
     _require_good_rows(listing, kept, rows, task.invalid_sample_policy)
     clips = _divide(kept, task)
     alphabet = task.alphabet or tuple(sorted({character for clip in clips for character in clip.transcript}))
@@ -104,6 +116,7 @@ def _make(task: PrepareInput, folder: Path) -> PrepareOutput:
             for (rate, channels, kind), count in sorted(rows.audio.items(), key=lambda item: (-item[1], item[0]))
         ),
         rejected=tuple(rows.rejected),
+        doubts=tuple(rows.doubts),
         normalised=tuple(rows.changes),
         unnamed_files=listing.unnamed_files,
     )
@@ -125,11 +138,15 @@ def _make(task: PrepareInput, folder: Path) -> PrepareOutput:
 
 def _list(task: PrepareInput) -> Listing:
     source = Path(task.source)
-    match task.format:
-        case DatasetFormat.COMMANDS:
-            return read_commands(source, task.language)
-        case DatasetFormat.DEEPSPEECH_CSV:
-            return read_deepspeech(source)
+    try:
+        match task.format:
+            case DatasetFormat.COMMANDS:
+                return read_commands(source, task.language)
+            case DatasetFormat.DEEPSPEECH_CSV:
+                return read_deepspeech(source)
+    except PermissionError as error:
+        denied = f"{error.filename} cannot be read (permission denied for user {os.getuid()})"
+        raise BadData(Reason.INVALID_DATASET, f"{denied}; make it readable, as with `chmod -R a+rX`") from error
 
 
 def _normalise(recordings: Sequence[Recording], task: PrepareInput, rows: _Rows) -> list[tuple[Recording, str]]:
@@ -179,8 +196,16 @@ def _make_clips(texts: Sequence[tuple[Recording, str]], folder: Path, rows: _Row
                 rows.reject(result.reason, str(result), recording)
                 continue
             rows.audio[result.source.sample_rate, result.source.channels, result.source.format] += 1
+            rows.doubts += _doubts(recording, result)
             made.append((recording, text, result))
     return made
+
+
+def _doubts(recording: Recording, clip: ClipFile) -> list[Doubt]:
+    return [
+        Doubt(file=recording.file, row=recording.row, recording=recording.name, kind=w.kind, message=w.message)
+        for w in clip.warnings
+    ]
 
 
 def _leave_out_duplicates(made: Sequence[Made], rows: _Rows) -> list[Made]:
@@ -222,7 +247,7 @@ def _divide(kept: Sequence[Made], task: PrepareInput) -> list[PreparedClip]:
     if not any(clip.part is Part.TRAIN for clip in clips):
         raise BadData(
             Reason.INVALID_DATASET,
-            "no clip is left to train on: every row of train.csv was rejected; the log has the reasons",
+            "no clip is left to train on: train.csv has no rows, or every one was rejected; the log has the reasons",
         )
     return clips
 
