@@ -13,7 +13,7 @@ import soundfile
 from speechmodel_api.spec import DatasetFormat, InvalidSamplePolicy, Split
 from speechmodel_api.stages import PrepareInput, PrepareOutput
 from speechmodel_pipeline.prepare.stage import prepare
-from speechmodel_runtime import load
+from speechmodel_runtime import load, loudness
 from speechmodel_stagekit.alphabet import read_alphabet
 from speechmodel_stagekit.errors import BadData
 from support.programs import run_program
@@ -382,6 +382,18 @@ def test_the_result_fits_the_termination_log_whatever_json_makes_of_an_id(charac
     policy = {"invalid_sample_policy": InvalidSamplePolicy.FAIL}
     failed = run_program("prepare", task(source, tmp_path / "fail", **policy), tmp_path)
     assert failed.code == 65 and failed.message.endswith(" ...; and 1 more")
+
+
+def test_clips_have_the_level_that_is_asked_for_and_the_output_says_so(tmp_path: Path) -> None:
+    source = tones(tmp_path / "source", 3)
+    quiet = source / "original" / "es" / "1.wav"
+    samples, rate = soundfile.read(quiet)
+    soundfile.write(quiet, 0.05 * samples, rate)
+    assert prepare(task(source, tmp_path / "work", speech_level=-22.0)).speech_level == -22
+    clips = sorted((dataset(tmp_path / "work") / "clips").iterdir())
+    assert [loudness(load(clip)) for clip in clips] == pytest.approx(3 * [-22], abs=0.1)
+    assert prepare(task(source, tmp_path / "before")).speech_level is None
+    assert min(loudness(load(clip)) or 0 for clip in (dataset(tmp_path / "before") / "clips").iterdir()) < -36
 
 
 def test_the_recorded_output_has_the_contracts_type(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
+from speechmodel_api.audio import SPEECH_LEVEL
 from speechmodel_api.spec import DatasetFormat, InvalidSamplePolicy, SpeechModelSpec
 from speechmodel_api.stages import Decoding, PrepareOutput, TrainOutput
 
@@ -62,6 +63,9 @@ class PrepareKey(KeyInput):
     split_seed: int
     alphabet: tuple[str, ...]
     invalid_sample_policy: InvalidSamplePolicy
+    speech_level: float | None
+
+    as_before: ClassVar[dict[str, Any]] = {"speech_level": None}
 
 
 class LineageKey(KeyInput):
@@ -131,6 +135,7 @@ def prepare_key(spec: SpeechModelSpec) -> str:
         split_seed=dataset.split.seed,
         alphabet=dataset.alphabet,
         invalid_sample_policy=dataset.invalid_sample_policy,
+        speech_level=SPEECH_LEVEL,
     ).key()
 
 

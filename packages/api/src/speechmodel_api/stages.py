@@ -75,6 +75,9 @@ class PrepareInput(StageInput):
     alphabet: tuple[str, ...] = ()
     """Labels in order. If empty, they are derived from the transcripts."""
     invalid_sample_policy: InvalidSamplePolicy = InvalidSamplePolicy.REJECT
+    speech_level: float | None = None
+    """Loudness that the speech of every clip is brought to, in dBFS. None leaves clips as they
+    are."""
 
 
 class PrepareOutput(Document):
@@ -95,6 +98,8 @@ class PrepareOutput(Document):
     """Number of rejected rows. report.json lists each with its reason."""
     normalised: int = 0
     """Number of transcripts that a rule changed. report.json lists each with its rules."""
+    speech_level: float | None = None
+    """Loudness of the speech in every clip, in dBFS. None for recordings as they are."""
     note: str = ""
     """Sentence for people that counts the rejected rows and quotes the first. Empty without any."""
 
@@ -219,6 +224,9 @@ class VersionManifest(Document):
     """Transcript of the self-test clip at evaluation. It may be empty for a model that has learned
     nothing yet."""
     report_uri: str
+    speech_level: float | None = None
+    """Loudness that a recording is brought to before it is decoded, in dBFS. None decodes it as it
+    is, as for versions that were published before the field existed."""
     wer: float | None = None
     cer: float | None = None
 

@@ -12,6 +12,7 @@ Shortest use:
 from speechmodel_runtime.audio import AudioInfo, DecodedAudio, Pcm, decode, load, save, seconds
 from speechmodel_runtime.audio_warnings import AudioWarning, WarningKind
 from speechmodel_runtime.graph import GraphInfo, read_graph
+from speechmodel_runtime.level import level, loudness
 from speechmodel_runtime.model import Model, Stream
 from speechmodel_runtime.transcript import Token, Transcript
 
@@ -27,7 +28,9 @@ __all__ = [
     "Transcript",
     "WarningKind",
     "decode",
+    "level",
     "load",
+    "loudness",
     "read_graph",
     "save",
     "seconds",

@@ -45,7 +45,7 @@ def _make(task: EvaluateInput, folder: Path) -> EvaluateOutput:
     transcribed = _transcribe(path, task.decoding.beam_width, chosen)
     results = transcribed if test else []
     selftest = _write_selftest(chosen, transcribed, folder / SELFTEST)
-    report = _report(task, results, selftest)
+    report = _report(task, dataset, results, selftest)
     text = report.model_dump_json(by_alias=True, exclude_none=True, indent=1)
     (folder / REPORT).write_text(text, encoding="utf-8")
     return EvaluateOutput(
@@ -105,12 +105,15 @@ def _write_selftest(clips: Sequence[Clip], results: Sequence[ClipResult], path: 
     )
 
 
-def _report(task: EvaluateInput, results: Sequence[ClipResult], selftest: SelfTest) -> EvaluationReport:
+def _report(
+    task: EvaluateInput, dataset: PreparedDataset, results: Sequence[ClipResult], selftest: SelfTest
+) -> EvaluationReport:
     words, characters = (word_errors(results), character_errors(results)) if results else (None, None)
     return EvaluationReport(
         model_sha256=task.model_sha256,
         dataset_digest=task.dataset_digest,
         decoding=task.decoding,
+        speech_level=dataset.speech_level,
         clips=len(results),
         seconds=round(sum(result.seconds for result in results), 3),
         wer=round(words.rate, 6) if words else None,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from speechmodel_api.audio import WINDOW, frame_count, frames_needed
 from speechmodel_api.workspace import CLIPS
-from speechmodel_runtime import AudioInfo, AudioWarning, DecodedAudio, WarningKind, decode, save, seconds
+from speechmodel_runtime import AudioInfo, AudioWarning, DecodedAudio, WarningKind, decode, level, save, seconds
 from speechmodel_runtime.errors import AudioEmpty, AudioError, AudioMissing, AudioTooLong, AudioUnreadable
 
 from speechmodel_pipeline.clip_audio import audio_digest
@@ -53,9 +53,9 @@ class RecordingUnusable(Exception):
         self.reason = reason
 
 
-def make_clip(recording: Recording, transcript: str, folder: Path) -> ClipFile:
-    """Write the clip of `recording` below `folder`. Several threads may write at once, even the
-    same clip.
+def make_clip(recording: Recording, transcript: str, folder: Path, speech_level: float | None) -> ClipFile:
+    """Write the clip of `recording` below `folder`, with its speech at `speech_level` in dBFS unless
+    it is None. Several threads may write at once, even the same clip.
 
     Raises RecordingUnusable.
     """
@@ -64,7 +64,7 @@ def make_clip(recording: Recording, transcript: str, folder: Path) -> ClipFile:
     except AudioError as error:
         raise RecordingUnusable(_REASONS[type(error)], str(error)) from error
     _require_usable(audio, recording.name, transcript)
-    pcm = audio.pcm
+    pcm = level(audio.pcm, speech_level)
     digest = audio_digest(pcm)
     path = folder / CLIPS / f"{digest}.wav"
     partial = path.with_suffix(f".{threading.get_ident()}.partial")

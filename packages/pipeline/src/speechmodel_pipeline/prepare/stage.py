@@ -94,7 +94,7 @@ def _make(task: PrepareInput, folder: Path) -> PrepareOutput:
     listing = _list(task)
     rows = _Rows(list(listing.rejected))
     texts = _normalise(listing.recordings, task, rows)
-    made = _make_clips(texts, folder, rows)
+    made = _make_clips(texts, task, folder, rows)
     kept = _leave_out_duplicates(made, rows)
     rows.rejected.sort(key=lambda rejection: (rejection.file, rejection.row, rejection.recordings))
     for rejection in rows.rejected:
@@ -132,6 +132,7 @@ def _make(task: PrepareInput, folder: Path) -> PrepareOutput:
         audio_seconds=round(sum(clip.file.seconds for clip in clips), 3),
         rejected=len(rows.rejected),
         normalised=len(rows.changes),
+        speech_level=task.speech_level,
         note=note,
     )
 
@@ -176,14 +177,14 @@ def _change(recording: Recording, normalised: Normalised) -> Change:
     )
 
 
-def _make_clips(texts: Sequence[tuple[Recording, str]], folder: Path, rows: _Rows) -> list[Made]:
+def _make_clips(texts: Sequence[tuple[Recording, str]], task: PrepareInput, folder: Path, rows: _Rows) -> list[Made]:
     (folder / CLIPS).mkdir()
     steps = Steps(len(texts), "recordings")
 
     def attempt(pair: tuple[Recording, str]) -> ClipFile | RecordingUnusable:
         recording, text = pair
         try:
-            return make_clip(recording, text, folder)
+            return make_clip(recording, text, folder, task.speech_level)
         except RecordingUnusable as problem:
             return problem
         finally:

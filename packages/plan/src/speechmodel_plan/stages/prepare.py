@@ -3,6 +3,7 @@
 from typing import final
 
 from speechmodel_api import keys
+from speechmodel_api.audio import SPEECH_LEVEL
 from speechmodel_api.reasons import Reason
 from speechmodel_api.stages import PrepareInput, PrepareOutput, StageName
 from speechmodel_api.status import ConditionType
@@ -40,6 +41,7 @@ class Prepare(Stage[PrepareOutput]):
             split=dataset.split,
             alphabet=dataset.alphabet,
             invalid_sample_policy=dataset.invalid_sample_policy,
+            speech_level=SPEECH_LEVEL,
         )
 
     def summary(self, output: PrepareOutput) -> str:
