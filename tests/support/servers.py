@@ -30,8 +30,9 @@ HANGS = 600
 class VersionFolder:
     """A model folder as fetch leaves it."""
 
-    def __init__(self, path: Path, mapped: Path) -> None:
+    def __init__(self, path: Path, mapped: Path, speech_level: float | None = None) -> None:
         self.path = path
+        self._speech_level = speech_level
         path.mkdir()
         shutil.copy(mapped, path / MODEL)
         self.selftest(load(OK_ESPEJO), "ok espejo")
@@ -49,6 +50,7 @@ class VersionFolder:
             selftest_sha256=self._digest(SELFTEST),
             selftest_text=text,
             report_uri="s3://models/home/espejo/report.json",
+            speech_level=self._speech_level,
             wer=0.125,
         )
         (self.path / VERSION).write_text(manifest.model_dump_json(by_alias=True), encoding="utf-8")

@@ -87,7 +87,7 @@ class Workspace:
         return converted, evaluate(self.evaluate_input(converted))
 
 
-def make_workspace(root: Path, fixtures: Path, split: Split) -> Workspace:
+def make_workspace(root: Path, fixtures: Path, split: Split, speech_level: float | None = None) -> Workspace:
     """A dataset of the fixture's clips, divided by `split`, and the fixture's graph as the export."""
     source = root / "source"
     recordings = source / "original" / "es"
@@ -108,6 +108,7 @@ def make_workspace(root: Path, fixtures: Path, split: Split) -> Workspace:
             format=DatasetFormat.COMMANDS,
             language="es",
             split=split,
+            speech_level=speech_level,
         )
     )
     made = Workspace(workspace, dataset)

@@ -103,10 +103,19 @@ def test_a_version_is_named_by_its_content_and_names_all_that_a_server_needs(
     assert hashlib.sha256(version).hexdigest() == output.version_sha256
     manifest = VersionManifest.model_validate_json(version)
     assert (manifest.model_sha256, manifest.language, manifest.wer) == (publishing.model_sha256, "es", 0.0)
+    assert manifest.speech_level is None
     assert hashlib.sha256(raw(s3, manifest.selftest_uri)).hexdigest() == manifest.selftest_sha256
     assert manifest.selftest_text == json.loads(raw(s3, manifest.report_uri))["selftest"]["text"]
     head = s3.client().head_object(Bucket=BUCKET, Key=f"{folder}/output_graph.pbmm")
     assert head["Metadata"] == {"sha256": publishing.model_sha256}
+
+
+def test_the_level_of_the_clips_is_published_for_servers(
+    tmp_path: Path, deepspeech: Path, target: S3Location, base: str, s3: Seaweed
+) -> None:
+    workspace = make_workspace(tmp_path, deepspeech, Split(), speech_level=-20.0)
+    output = publish(workspace.publish_input(*workspace.finish(), target, base))
+    assert VersionManifest.model_validate_json(raw(s3, output.version_uri)).speech_level == -20
 
 
 def test_what_is_there_is_not_sent_again(publishing: PublishInput, s3: Seaweed, tmp_path: Path) -> None:

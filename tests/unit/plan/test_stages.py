@@ -1,15 +1,26 @@
 """The stages: one object each, in order, with one summary for the condition and the terminal."""
 
+from pathlib import PurePosixPath
 from typing import Any
 
 import pytest
+from speechmodel_api.audio import SPEECH_LEVEL
 from speechmodel_api.base import Document
 from speechmodel_api.measures import ErrorRate
-from speechmodel_api.stages import EvaluateOutput, PrepareOutput, PublishOutput, StageName, TrainOutput
+from speechmodel_api.spec import SpeechModelSpec
+from speechmodel_api.stages import EvaluateOutput, PrepareInput, PrepareOutput, PublishOutput, StageName, TrainOutput
 from speechmodel_plan.stages import STAGES, stage_named
-from speechmodel_plan.stages.stage import Stage
+from speechmodel_plan.stages.stage import Outputs, Stage
+from speechmodel_plan.task import Owner, Task
 
 SHA = "0" * 64
+SPEC = SpeechModelSpec.model_validate(
+    {
+        "language": "es",
+        "dataset": {"source": {"persistentVolumeClaim": {"claimName": "clips"}}},
+        "publish": {"s3": {"bucket": "models"}},
+    }
+)
 
 
 def trained(epochs: int, dev_loss: float | None = None) -> TrainOutput:
@@ -53,6 +64,14 @@ def test_there_is_one_stage_for_each_name_in_the_order_of_the_names() -> None:
 def test_a_stage_reads_from_earlier_stages_only(stage: Stage[Any]) -> None:
     order = list(StageName)
     assert all(order.index(name) < order.index(stage.name) for name in stage.reads)
+
+
+def test_clips_are_prepared_at_the_level_that_is_in_the_key() -> None:
+    task = Task(Owner("ns", "espejo", "uid"), SPEC, PurePosixPath("/work"), PurePosixPath("/dataset"))
+    stage = stage_named(StageName.PREPARE)
+    document = stage.document(task, 1, Outputs({}))
+    assert isinstance(document, PrepareInput)
+    assert document.speech_level == SPEECH_LEVEL == -22
 
 
 @pytest.mark.parametrize(

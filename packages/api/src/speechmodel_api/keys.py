@@ -18,6 +18,7 @@ from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
+from speechmodel_api.audio import SPEECH_LEVEL
 from speechmodel_api.spec import DatasetFormat, InvalidSamplePolicy, SpeechModelSpec, SplitBy
 from speechmodel_api.stages import Decoding, PrepareOutput, TrainOutput
 
@@ -52,7 +53,7 @@ class KeyInput(BaseModel):
 class PrepareKey(KeyInput):
     """Determines a prepared dataset: its place, its revision and how it is read."""
 
-    as_before = {"name_pattern": "", "split_by": SplitBy.CLIP}
+    as_before = {"name_pattern": "", "split_by": SplitBy.CLIP, "speech_level": None}
 
     claim: str
     path: str
@@ -66,6 +67,7 @@ class PrepareKey(KeyInput):
     invalid_sample_policy: InvalidSamplePolicy
     name_pattern: str
     split_by: SplitBy
+    speech_level: float | None
 
 
 class LineageKey(KeyInput):
@@ -137,6 +139,7 @@ def prepare_key(spec: SpeechModelSpec) -> str:
         invalid_sample_policy=dataset.invalid_sample_policy,
         name_pattern=dataset.recordings.name_pattern,
         split_by=dataset.split.by,
+        speech_level=SPEECH_LEVEL,
     ).key()
 
 

@@ -78,6 +78,9 @@ class PrepareInput(StageInput):
     invalid_sample_policy: InvalidSamplePolicy = InvalidSamplePolicy.REJECT
     name_pattern: str = ""
     """Pattern of the file names. If empty, the layout is found."""
+    speech_level: float | None = None
+    """Loudness that the speech of every clip is brought to, in dBFS. None leaves clips as they
+    are."""
 
 
 class PrepareOutput(Document):
@@ -104,6 +107,8 @@ class PrepareOutput(Document):
     """Number of known speakers. 0 when nothing names them, None before they were counted."""
     unseen_test_speakers: int | None = None
     """Number of speakers in the test part who are not in the training part."""
+    speech_level: float | None = None
+    """Loudness of the speech in every clip, in dBFS. None for recordings as they are."""
     note: str = ""
     """Sentence for people that counts the rejected rows and the recordings without a row, and
     quotes the first of each. Empty without any."""
@@ -233,6 +238,9 @@ class VersionManifest(Document):
     """Transcript of the self-test clip at evaluation. It may be empty for a model that has learned
     nothing yet."""
     report_uri: str
+    speech_level: float | None = None
+    """Loudness that a recording is brought to before it is decoded, in dBFS. None decodes it as it
+    is, as for versions that were published before the field existed."""
     wer: float | None = None
     cer: float | None = None
 

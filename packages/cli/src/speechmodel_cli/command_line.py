@@ -117,7 +117,7 @@ def status(name: str | None, state: Path) -> int:
 @click.option("--url", help="URL of a server to use instead, such as http://127.0.0.1:8080.")
 @_state
 def transcribe(files: tuple[Path, ...], model: str | None, url: str | None, state: Path) -> int:
-    """Transcribe recordings (wav, flac, ogg or mp3) and print the text."""
+    """Transcribe recordings in any usual format and print the text."""
     if model and url:
         raise click.UsageError("--model and --url cannot be used together; leave one out")
     from speechmodel_cli.transcribe import transcribe

@@ -33,20 +33,21 @@ def transcribe_here(version_folder: Path, files: Sequence[Path]) -> Iterator[Tra
 
     Raises CommandError when the model or the runtime's library cannot be loaded.
     """
-    from speechmodel_runtime import Model, load
+    from speechmodel_runtime import Model, level, load
     from speechmodel_runtime.errors import AudioError, DecodingFailed, SpeechRuntimeError
 
-    beam_width = read_manifest(version_folder).decoding.beam_width
+    manifest = read_manifest(version_folder)
     try:
         with _without_banner():
-            model = Model(version_folder / MODEL, beam_width=beam_width)
+            model = Model(version_folder / MODEL, beam_width=manifest.decoding.beam_width)
     except SpeechRuntimeError as error:
         raise CommandError(str(error)) from error
 
     def transcribe(file: Path) -> Transcription:
         try:
             pcm = load(file, sample_rate=model.info.sample_rate)
-            return Transcription(file, model.transcribe(pcm, name=str(file)).text)
+            levelled = level(pcm, manifest.speech_level)
+            return Transcription(file, model.transcribe(levelled, name=str(file)).text)
         except (AudioError, DecodingFailed) as error:
             return Transcription(file, error=str(error))
 

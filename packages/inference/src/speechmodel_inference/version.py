@@ -11,7 +11,7 @@ from typing import BinaryIO
 from pydantic import ValidationError
 from speechmodel_api.stages import VersionManifest
 from speechmodel_api.workspace import MODEL, SELFTEST, VERSION
-from speechmodel_runtime import Model, Pcm, load, seconds
+from speechmodel_runtime import Model, Pcm, level, load, seconds
 from speechmodel_runtime.errors import SpeechRuntimeError
 
 from speechmodel_inference.errors import ClientLeft, ModelFolderError
@@ -40,12 +40,12 @@ class ServedVersion:
     """Time of the fetch, in Unix seconds."""
 
     def transcribe(self, file: BinaryIO, *, name: str, max_seconds: float, abandoned: threading.Event) -> Transcript:
-        """Return the words in an audio file of any format that libsndfile reads.
+        """Return the words in an audio file of any format that the runtime reads.
 
         Raises AudioError or DecodingFailed of the runtime, and ClientLeft soon after `abandoned` is set.
         """
         pcm = load(file, name=name, max_seconds=max_seconds, sample_rate=self.model.info.sample_rate)
-        text = decode(self.model, pcm, name=name, abandoned=abandoned)
+        text = decode(self.model, level(pcm, self.manifest.speech_level), name=name, abandoned=abandoned)
         return Transcript(text, seconds(len(pcm), sample_rate=self.model.info.sample_rate))
 
 

@@ -59,6 +59,8 @@ class EvaluationReport(Document):
     model_sha256: Digest
     dataset_digest: Digest
     decoding: Decoding
+    speech_level: float | None = None
+    """Loudness of the speech in the clips, in dBFS (PrepareOutput.speech_level)."""
     clips: int
     seconds: float
     """Duration of all clips in seconds."""

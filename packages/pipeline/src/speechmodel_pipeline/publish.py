@@ -95,6 +95,7 @@ def _is_valid(bucket: Bucket, earlier: bytes, manifest: VersionManifest) -> bool
         "model_bytes",
         "selftest_uri",
         "report_uri",
+        "speech_level",
     }
     same = written.model_dump(include=identity) == manifest.model_dump(include=identity)
     return same and bucket.is_whole(_key(written.selftest_uri), written.selftest_sha256)
@@ -112,6 +113,7 @@ def _manifest(task: PublishInput, model: Path, evaluation: EvaluateOutput, repor
         selftest_sha256=evaluation.selftest_sha256,
         selftest_text=report.selftest.text,
         report_uri=_uri(task, REPORT),
+        speech_level=report.speech_level,
         wer=evaluation.wer,
         cer=evaluation.cer,
     )

@@ -78,6 +78,8 @@ class PreparedDataset:
     folder: Path
     digest: str
     """See PrepareOutput.dataset_digest."""
+    speech_level: float | None
+    """See PrepareOutput.speech_level."""
 
     def alphabet(self) -> tuple[str, ...]:
         """Return the labels in order."""
@@ -114,12 +116,12 @@ def open_dataset(folder: Path, digest: str | None = None) -> PreparedDataset:
     """
     path = require_file(folder / MANIFEST)
     try:
-        found = Manifest[PrepareOutput].model_validate_json(path.read_bytes()).output.dataset_digest
+        found = Manifest[PrepareOutput].model_validate_json(path.read_bytes()).output
     except ValidationError as error:
         raise _damaged(f"{path} is damaged ({error})") from error
-    if digest is not None and found != digest:
-        raise _damaged(f"{folder} holds the dataset {found} instead of {digest}")
-    return PreparedDataset(folder, found)
+    if digest is not None and found.dataset_digest != digest:
+        raise _damaged(f"{folder} holds the dataset {found.dataset_digest} instead of {digest}")
+    return PreparedDataset(folder, found.dataset_digest, found.speech_level)
 
 
 def _damaged(problem: str) -> ArtefactMissing:

@@ -40,7 +40,7 @@ _DOCUMENTED: dict[str, Any] = {
 
 @router.post("/transcriptions", response_model=Transcription, openapi_extra=_DOCUMENTED)
 async def transcribe(request: Request, services: Injected) -> Response:
-    """Return the words in a wav, flac, ogg or mp3 file, as OpenAI's endpoint of this name does."""
+    """Return the words in a recording of any usual format, as OpenAI's endpoint of this name does."""
     version = services.lifecycle.version
     require_size(request, services.settings.max_upload_bytes)
     with services.queue.place():

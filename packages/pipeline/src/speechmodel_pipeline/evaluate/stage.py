@@ -45,7 +45,7 @@ def _make(task: EvaluateInput, folder: Path) -> EvaluateOutput:
     transcribed = _transcribe(path, task.decoding.beam_width, chosen, dataset.speakers())
     results, of_seen = transcribed[: len(test)], transcribed[len(test) :] if seen else []
     selftest = _write_selftest(chosen, transcribed, folder / SELFTEST)
-    report = _report(task, results, of_seen, selftest)
+    report = _report(task, dataset, results, of_seen, selftest)
     text = report.model_dump_json(by_alias=True, exclude_none=True, indent=1)
     (folder / REPORT).write_text(text, encoding="utf-8")
     return EvaluateOutput(
@@ -115,7 +115,11 @@ def _write_selftest(clips: Sequence[Clip], results: Sequence[ClipResult], path: 
 
 
 def _report(
-    task: EvaluateInput, results: Sequence[ClipResult], of_seen: Sequence[ClipResult], selftest: SelfTest
+    task: EvaluateInput,
+    dataset: PreparedDataset,
+    results: Sequence[ClipResult],
+    of_seen: Sequence[ClipResult],
+    selftest: SelfTest,
 ) -> EvaluationReport:
     everything = (*results, *of_seen)
     words, characters = (word_errors(results), character_errors(results)) if results else (None, None)
@@ -123,6 +127,7 @@ def _report(
         model_sha256=task.model_sha256,
         dataset_digest=task.dataset_digest,
         decoding=task.decoding,
+        speech_level=dataset.speech_level,
         clips=len(results),
         seconds=round(sum(result.seconds for result in results), 3),
         wer=round(words.rate, 6) if words else None,

@@ -13,13 +13,14 @@ id is decided by the layout of the whole folder (layout.py). Hidden files are ig
 that no row names are reported.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from speechmodel_api.reasons import Reason
 from speechmodel_stagekit.dataset import Part
 from speechmodel_stagekit.errors import BadData
 
+from speechmodel_pipeline.prepare.audio_files import AUDIO, audio_files
 from speechmodel_pipeline.prepare.layout import Reading, assign, near_misses, nfc
 from speechmodel_pipeline.prepare.recordings import Listing, Recording, missing, printable
 from speechmodel_pipeline.prepare.report import Rejection, RejectionReason
@@ -36,26 +37,6 @@ SPLITS = {
 }
 """Values of the column `split`, case ignored."""
 RECORDINGS = "original"
-READ = {
-    ".wav",
-    ".wave",
-    ".flac",
-    ".ogg",
-    ".oga",
-    ".opus",
-    ".mp3",
-    ".aif",
-    ".aiff",
-    ".aifc",
-    ".au",
-    ".snd",
-    ".caf",
-    ".w64",
-    ".rf64",
-}
-"""Endings of files that libsndfile reads."""
-AUDIO = READ | {".m4a", ".mp4", ".aac", ".wma", ".amr", ".3gp", ".webm"}
-"""Also endings of recordings that are rejected by name instead of overlooked."""
 
 
 def read_commands(source: Path, language: str, name_pattern: str = "") -> Listing:
@@ -72,7 +53,7 @@ def read_commands(source: Path, language: str, name_pattern: str = "") -> Listin
     folder = _folder(source, language)
     speaker_column, split_column = _optional_column(table, SPEAKER_COLUMNS), _optional_column(table, ["split"])
     rows, rejected = _first_of_each_id(table.rows, id_column, text_column, split_column)
-    files = {nfc(path.relative_to(folder).as_posix()): path for path in sorted(_audio_files(folder))}
+    files = {nfc(path.relative_to(folder).as_posix()): path for path in audio_files(folder)}
     assignment = assign(list(files), rows.keys(), name_pattern)
     owned: dict[str, list[str]] = {id_: [] for id_ in rows}
     for name, reading in assignment.readings.items():
@@ -186,13 +167,6 @@ def _first_of_each_id(
             Rejection(file=TABLE, row=row.line, id=name, transcript=transcript, reason=reason, message=problem)
         )
     return first, rejected
-
-
-def _audio_files(folder: Path) -> Iterator[Path]:
-    for path in folder.rglob("*"):
-        inside = path.relative_to(folder)
-        if path.suffix.lower() in AUDIO and path.is_file() and not any(part.startswith(".") for part in inside.parts):
-            yield path
 
 
 def _no_recording(row: Row, id_: str, transcript: str, folder: str, nearly: str | None) -> Rejection:

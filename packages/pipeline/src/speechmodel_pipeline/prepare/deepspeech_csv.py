@@ -3,10 +3,10 @@ root; the last two may be absent.
 
 The columns `wav_filename` and `transcript` are found by name, and so is `speaker` or `client_id` if
 there is one; others, also `wav_filesize`, are ignored. Paths are relative to the folder of the CSV
-file, as in upstream. The part of a clip is that of its CSV file.
+file, as in upstream, with slashes or backslashes. The part of a clip is that of its CSV file.
 """
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from speechmodel_api.reasons import Reason
 from speechmodel_api.workspace import part_table
@@ -54,13 +54,12 @@ def _require_columns(table: Table) -> None:
 
 def _recording(source: Path, table: Table, row: Row, part: Part) -> Recording | Rejection:
     name = row.cells[FILENAME]
-    path = source / name
+    path = _path(source, name)
     if not name:
         problem = f"{FILENAME} is empty; give the path of the recording"
     elif not is_file(path):
-        advice = (
-            "use a path relative to the CSV file" if Path(name).is_absolute() else "paths are relative to the CSV file"
-        )
+        absolute = PurePosixPath(name).is_absolute() or PureWindowsPath(name).is_absolute()
+        advice = "use a path relative to the CSV file" if absolute else "paths are relative to the CSV file"
         problem = f"the recording {name} is missing; {advice}"
     else:
         speaker = next((row.cells[column] for column in SPEAKER_COLUMNS if row.cells.get(column)), None)
@@ -75,3 +74,9 @@ def _recording(source: Path, table: Table, row: Row, part: Part) -> Recording | 
         reason=RejectionReason.NO_RECORDING,
         message=problem,
     )
+
+
+def _path(source: Path, name: str) -> Path:
+    """Return the path of a recording. A backslash separates folders unless it is part of a name."""
+    path = source / name
+    return path if is_file(path) else source / name.replace("\\", "/")

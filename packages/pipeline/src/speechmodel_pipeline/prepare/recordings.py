@@ -3,7 +3,7 @@
 No audio is read yet.
 """
 
-import os
+import stat
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,11 +55,16 @@ class Listing:
 
 
 def is_file(path: Path) -> bool:
-    """Return True when `path` is a file.
+    """Return True when `path` is a file, and False also for an impossible name.
 
-    It is False for impossible names, for which Path.is_file() raises.
+    Raises PermissionError when a folder on the way cannot be searched.
     """
-    return os.path.isfile(path)  # noqa: PTH113
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except PermissionError:
+        raise
+    except (OSError, ValueError):
+        return False
 
 
 def printable(path: Path, root: Path) -> str:

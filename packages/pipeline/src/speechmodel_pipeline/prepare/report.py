@@ -5,6 +5,7 @@ or the rules.
 from enum import StrEnum
 
 from speechmodel_api.base import Document
+from speechmodel_runtime import WarningKind
 
 from speechmodel_pipeline.prepare.speakers import SpeakerSource
 
@@ -17,13 +18,13 @@ class RejectionReason(StrEnum):
     DUPLICATE_ROW = "DuplicateRow"
     """An earlier row has the same id."""
     NO_RECORDING = "NoRecording"
-    """No file belongs to the row."""
+    """No file belongs to the row, or it cannot be opened."""
     EMPTY_AUDIO = "EmptyAudio"
     """The file has 0 bytes, no samples, or too few for one sample at 16 kHz."""
     NOT_AUDIO = "NotAudio"
-    """libsndfile cannot read the file, it is damaged, or its sample rate is out of range."""
+    """The file is in no format that is read, it is damaged, or its sample rate is out of range."""
     SILENT = "Silent"
-    """The recording is silent (SILENCE in clips.py)."""
+    """The recording has nothing but silence."""
     TOO_SHORT = "TooShort"
     """The recording has too few frames for its transcript, or is shorter than one window."""
     TOO_LONG = "TooLong"
@@ -73,6 +74,21 @@ class Change(Document):
     """Names of the rules (transcripts.py) in the order of their application."""
 
 
+class Doubt(Document):
+    """A recording that is used although something about it is doubtful."""
+
+    file: str
+    row: int
+    recording: str
+    """Relative to the dataset's folder."""
+    kind: WarningKind
+    message: str
+    """One sentence about the doubt and its correction."""
+
+    def __str__(self) -> str:
+        return f"{self.file} row {self.row}: {self.recording}: {self.message}"
+
+
 class AudioKind(Document):
     """Recordings of one kind. All but those of 16 kHz, 1 channel and PCM_16 were converted."""
 
@@ -80,7 +96,7 @@ class AudioKind(Document):
     """Hz."""
     channels: int
     format: str
-    """libsndfile's names of container and encoding."""
+    """Container and encoding, in the names of libsndfile or FFmpeg."""
     recordings: int
     """Number of recordings of this kind."""
 
@@ -107,6 +123,7 @@ class PrepareReport(Document):
     audio: tuple[AudioKind, ...]
     """Kinds of recordings, the most frequent first."""
     rejected: tuple[Rejection, ...]
+    doubts: tuple[Doubt, ...]
     normalised: tuple[Change, ...]
     unnamed_files: tuple[str, ...]
     """Recordings in the language's folder that no row names."""

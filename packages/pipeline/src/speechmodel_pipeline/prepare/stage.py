@@ -9,6 +9,7 @@ fails the stage.
 
 import json
 import logging
+import os
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -34,6 +35,7 @@ from speechmodel_pipeline.prepare.recordings import Listing, Recording
 from speechmodel_pipeline.prepare.report import (
     AudioKind,
     Change,
+    Doubt,
     PrepareReport,
     Rejection,
     RejectionReason,
@@ -69,10 +71,11 @@ def prepare(task: PrepareInput) -> PrepareOutput:
 
 @dataclass
 class _Rows:
-    """The rejections, changes and kinds of audio of the rows so far."""
+    """The rejections, changes, doubts and kinds of audio of the rows so far."""
 
     rejected: list[Rejection]
     changes: list[Change] = field(default_factory=list)
+    doubts: list[Doubt] = field(default_factory=list)
     audio: Counter[tuple[int, int, str]] = field(default_factory=Counter)
     """Recordings by rate, channels and format."""
 
@@ -102,11 +105,13 @@ def _make(task: PrepareInput, folder: Path) -> PrepareOutput:
         log.warning("belongs to no row: %s", name)
     rows = _Rows(list(listing.rejected))
     texts = _normalise(listing.recordings, task, rows)
-    made = _make_clips(texts, folder, rows)
+    made = _make_clips(texts, task, folder, rows)
     kept = _leave_out_duplicates(made, rows)
     rows.rejected.sort(key=lambda rejection: (rejection.file, rejection.row, rejection.recordings))
     for rejection in rows.rejected:
         log.warning("left out: %s", rejection)
+    for doubt in rows.doubts:
+        log.warning("check: %s", doubt)
     _require_good_rows(listing, kept, rows, task.invalid_sample_policy)
     clips = _divide(kept, task)
     alphabet = task.alphabet or tuple(sorted({character for clip in clips for character in clip.transcript}))
@@ -122,6 +127,7 @@ def _make(task: PrepareInput, folder: Path) -> PrepareOutput:
             for (rate, channels, kind), count in sorted(rows.audio.items(), key=lambda item: (-item[1], item[0]))
         ),
         rejected=tuple(rows.rejected),
+        doubts=tuple(rows.doubts),
         normalised=tuple(rows.changes),
         unnamed_files=listing.unnamed_files,
         speakers_from=listing.speakers_from,
@@ -144,6 +150,7 @@ def _make(task: PrepareInput, folder: Path) -> PrepareOutput:
         unseen_test_speakers=sum(
             bool(speaker.parts[Part.TEST]) and not speaker.parts[Part.TRAIN] for speaker in report.speakers
         ),
+        speech_level=task.speech_level,
         note=_note(listing, rows.rejected),
     )
 
@@ -161,11 +168,15 @@ def _note(listing: Listing, rejected: Sequence[Rejection]) -> str:
 
 def _list(task: PrepareInput) -> Listing:
     source = Path(task.source)
-    match task.format:
-        case DatasetFormat.COMMANDS:
-            return read_commands(source, task.language, task.name_pattern)
-        case DatasetFormat.DEEPSPEECH_CSV:
-            return read_deepspeech(source)
+    try:
+        match task.format:
+            case DatasetFormat.COMMANDS:
+                return read_commands(source, task.language, task.name_pattern)
+            case DatasetFormat.DEEPSPEECH_CSV:
+                return read_deepspeech(source)
+    except PermissionError as error:
+        denied = f"{error.filename} cannot be read (permission denied for user {os.getuid()})"
+        raise BadData(Reason.INVALID_DATASET, f"{denied}; make it readable, as with `chmod -R a+rX`") from error
 
 
 def _normalise(recordings: Sequence[Recording], task: PrepareInput, rows: _Rows) -> list[tuple[Recording, str]]:
@@ -195,14 +206,14 @@ def _change(recording: Recording, normalised: Normalised) -> Change:
     )
 
 
-def _make_clips(texts: Sequence[tuple[Recording, str]], folder: Path, rows: _Rows) -> list[Made]:
+def _make_clips(texts: Sequence[tuple[Recording, str]], task: PrepareInput, folder: Path, rows: _Rows) -> list[Made]:
     (folder / CLIPS).mkdir()
     steps = Steps(len(texts), "recordings")
 
     def attempt(pair: tuple[Recording, str]) -> ClipFile | RecordingUnusable:
         recording, text = pair
         try:
-            return make_clip(recording, text, folder)
+            return make_clip(recording, text, folder, task.speech_level)
         except RecordingUnusable as problem:
             return problem
         finally:
@@ -215,8 +226,16 @@ def _make_clips(texts: Sequence[tuple[Recording, str]], folder: Path, rows: _Row
                 rows.reject(result.reason, str(result), recording)
                 continue
             rows.audio[result.source.sample_rate, result.source.channels, result.source.format] += 1
+            rows.doubts += _doubts(recording, result)
             made.append((recording, text, result))
     return made
+
+
+def _doubts(recording: Recording, clip: ClipFile) -> list[Doubt]:
+    return [
+        Doubt(file=recording.file, row=recording.row, recording=recording.name, kind=w.kind, message=w.message)
+        for w in clip.warnings
+    ]
 
 
 def _leave_out_duplicates(made: Sequence[Made], rows: _Rows) -> list[Made]:
@@ -261,7 +280,7 @@ def _divide(kept: Sequence[Made], task: PrepareInput) -> list[PreparedClip]:
     if not any(clip.part is Part.TRAIN for clip in clips):
         raise BadData(
             Reason.INVALID_DATASET,
-            "no clip is left to train on: every row of train.csv was rejected; the log has the reasons",
+            "no clip is left to train on: train.csv has no rows, or every one was rejected; the log has the reasons",
         )
     return clips
 

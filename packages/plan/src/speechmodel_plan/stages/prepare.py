@@ -3,6 +3,7 @@
 from typing import final
 
 from speechmodel_api import keys
+from speechmodel_api.audio import SPEECH_LEVEL
 from speechmodel_api.reasons import Reason
 from speechmodel_api.stages import PrepareInput, PrepareOutput, StageName
 from speechmodel_api.status import ConditionType
@@ -41,6 +42,7 @@ class Prepare(Stage[PrepareOutput]):
             alphabet=dataset.alphabet,
             invalid_sample_policy=dataset.invalid_sample_policy,
             name_pattern=dataset.recordings.name_pattern,
+            speech_level=SPEECH_LEVEL,
         )
 
     def summary(self, output: PrepareOutput) -> str:
