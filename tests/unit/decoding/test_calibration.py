@@ -18,7 +18,12 @@ def test_of_a_few_right_answers_none_is_lost() -> None:
     assert threshold_of([-0.5, -0.1, -0.2]) == -0.5
 
 
-@given(st.lists(scores, min_size=1, max_size=30), st.lists(scores, max_size=30), scores, scores)
+def test_a_model_that_is_never_right_accepts_nothing() -> None:
+    assert threshold_of([]) == 0
+    assert calibrate([], [-1.0]).threshold == 0
+
+
+@given(st.lists(scores, max_size=30), st.lists(scores, max_size=30), scores, scores)
 def test_confidence_is_from_zero_to_one_and_never_falls_when_the_score_rises(
     right: list[float], wrong: list[float], one: float, two: float
 ) -> None:

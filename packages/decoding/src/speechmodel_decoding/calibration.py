@@ -23,13 +23,17 @@ _RIDGE = 1e-3
 
 
 def threshold_of(right: Sequence[float]) -> float:
-    """Return the score below which 1 % of the scores of right answers are."""
+    """Return the score below which 1 % of the scores of right answers are. Without right answers it
+    is 0, which no score reaches.
+    """
+    if not right:
+        return 0.0
     return float(np.quantile(np.asarray(right), LOST, method="lower"))
 
 
 def calibrate(right: Sequence[float], wrong: Sequence[float]) -> Calibration:
-    """Return the calibration for scores of right answers, of which there must be some, and wrong ones."""
-    scores = np.array([*right, *wrong])
+    """Return the calibration for the scores of right and of wrong answers."""
+    scores = np.array([*right, *wrong], np.float64)
     target = np.where(np.arange(len(scores)) < len(right), (len(right) + 1) / (len(right) + 2), 1 / (len(wrong) + 2))
     inputs = np.stack([np.ones(len(scores)), -np.log(LEAST - scores)], axis=1)
     weights = np.zeros(2)
