@@ -60,6 +60,7 @@ lint: $(VENV)/.ready ## ruff, mypy, import contracts, and the generated files
 bench: export PYTHONPATH := tests
 bench: $(VENV)/.ready packages ## the figures of docs/benchmarks.md
 	@$(BIN)/python -m bench.convert_bench
+	@$(BIN)/python -m bench.grammar_bench
 	@$(BIN)/python -m bench.s3_bench
 	@$(BIN)/python -m bench.job_to_job_bench
 	@unshare --net $(BIN)/python -m bench.cluster_bench

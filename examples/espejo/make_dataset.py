@@ -41,6 +41,12 @@ TRAINING_VOICES = (
 )  # fmt: skip
 HEARD_VOICES = ("f4", "m6", "linda")
 """Two women and a man whom training never hears."""
+OTHER_SENTENCES = {
+    "manana-va-a-llover": ("es", "mañana va a llover toda la tarde"),
+    "donde-esta-la-biblioteca": ("es", "dónde está la biblioteca"),
+    "how-are-you": ("en", "how are you today"),
+}
+"""Sentences that are no phrase of the mirror, with their languages: it must answer with nothing."""
 WAKING = "ok-espejo"
 SPEEDS = (150, 170, 185, 160)
 """Words a minute."""
@@ -81,6 +87,10 @@ def _heard() -> None:
             pcm = say(phrase, f"{ACCENTS[number % 2]}+{voice}", speed=155, pitch=50)
             save(folder / file, pcm)
             rows.append((file, voice.lower(), phrase))
+    for voice, (name, (language, sentence)) in zip(HEARD_VOICES, OTHER_SENTENCES.items(), strict=True):
+        file = f"{name}_{voice.lower()}.wav"
+        save(folder / file, say(sentence, f"{language}+{voice}", speed=155, pitch=50))
+        rows.append((file, voice.lower(), ""))
     write_table(folder / "heard.csv", ("file", "voice", "transcript"), rows)
 
 

@@ -22,7 +22,7 @@ def version(folder: Path, speech_level: float | None) -> Path:
 def by_server(folder: Path, recording: Path) -> str:
     with recording.open("rb") as file:
         served = load_version(folder)
-        return served.transcribe(file, name="x", max_seconds=9, abandoned=threading.Event()).text
+        return served.transcribe(file, name="x", max_seconds=9, alternatives=1, abandoned=threading.Event()).text
 
 
 def by_command(folder: Path, recording: Path) -> str:

@@ -4,12 +4,22 @@ from pathlib import PurePosixPath
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 from speechmodel_api.audio import SPEECH_LEVEL
 from speechmodel_api.base import Document
 from speechmodel_api.measures import ErrorRate
-from speechmodel_api.spec import SpeechModelSpec
-from speechmodel_api.stages import EvaluateOutput, PrepareInput, PrepareOutput, PublishOutput, StageName, TrainOutput
+from speechmodel_api.spec import DatasetFormat, DecodingSpec, GrammarSource, SpeechModelSpec
+from speechmodel_api.stages import (
+    EvaluateOutput,
+    GrammarFigures,
+    PrepareInput,
+    PrepareOutput,
+    PublishOutput,
+    StageName,
+    TrainOutput,
+)
 from speechmodel_plan.stages import STAGES, stage_named
+from speechmodel_plan.stages.evaluate import decoding
 from speechmodel_plan.stages.stage import Outputs, Stage
 from speechmodel_plan.task import Owner, Task
 
@@ -38,6 +48,11 @@ def trained(epochs: int, dev_loss: float | None = None) -> TrainOutput:
 
 def measured(wer: float | None, cer: float | None, clips: int) -> EvaluateOutput:
     return EvaluateOutput(clips=clips, wer=wer, cer=cer, report_sha256=SHA, selftest_sha256=SHA)
+
+
+def decoded_by_grammar(foreign: int, accepted: int) -> EvaluateOutput:
+    figures = GrammarFigures(right=18, wrong=1, rejected=1, foreign=foreign, accepted=accepted)
+    return measured(0.1, 0.05, 20).model_copy(update={"free_text_wer": 0.3, "figures": figures})
 
 
 PREPARED = PrepareOutput(
@@ -105,9 +120,58 @@ def test_clips_are_prepared_at_the_level_that_is_in_the_key() -> None:
             ),
             "WER 12.5%, CER 3.2% on 1 test clip; 25.0% for unseen voices (10.0% to 40.4%, 40 clips)",
         ),
+        (
+            StageName.EVALUATE,
+            decoded_by_grammar(foreign=0, accepted=0),
+            "WER 10.0%, CER 5.0% on 20 test clips with the grammar, WER 30.0% in free text; 18 right, 1 wrong, 1 rejected",
+        ),
+        (
+            StageName.EVALUATE,
+            decoded_by_grammar(foreign=9, accepted=2),
+            "WER 10.0%, CER 5.0% on 20 test clips with the grammar, WER 30.0% in free text; 18 right, 1 wrong, 1 rejected, "
+            "2 of 9 foreign clips accepted",
+        ),
         (StageName.PUBLISH, PUBLISHED, "version 0badcafe in bucket models"),
         (StageName.EVALUATE, measured(None, None, 0), "WER not measured, because the split left no test clips"),
     ],
 )
 def test_a_summary_says_what_a_stage_came_to(name: StageName, output: Document, summary: str) -> None:
     assert stage_named(name).summary(output) == summary
+
+
+@pytest.mark.parametrize(
+    ("layout", "given", "source"),
+    [
+        (DatasetFormat.COMMANDS, {}, GrammarSource.DATASET),
+        (DatasetFormat.DEEPSPEECH_CSV, {}, GrammarSource.FREE_TEXT),
+        (DatasetFormat.DEEPSPEECH_CSV, {"grammar": "Dataset"}, GrammarSource.DATASET),
+        (DatasetFormat.COMMANDS, {"grammar": "FreeText"}, GrammarSource.FREE_TEXT),
+        (DatasetFormat.COMMANDS, {"phrases": ["ok"]}, GrammarSource.PHRASES),
+    ],
+)
+def test_commands_are_decoded_by_a_grammar_unless_the_spec_says_otherwise(
+    layout: DatasetFormat, given: dict[str, Any], source: GrammarSource
+) -> None:
+    spec = SpeechModelSpec.model_validate(
+        {
+            "language": "es",
+            "dataset": {"source": {"persistentVolumeClaim": {"claimName": "clips"}}, "format": layout},
+            "decoding": given,
+            "publish": {"s3": {"bucket": "models"}},
+        }
+    )
+    assert decoding(spec).grammar is source
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"grammar": "Phrases"}, "set phrases if grammar is Phrases"),
+        ({"grammar": "Dataset", "phrases": ["ok"]}, "leave them out if grammar is Dataset or FreeText"),
+        ({"phrases": ["a" * 500] * 132}, "phrases and lists have 66000 bytes, more than 65536"),
+        ({"phrases": ["{a}"], "lists": {"a": ["ñ" * 200] * 200}}, "have 80003 bytes, more than 65536"),
+    ],
+)
+def test_decoding_that_contradicts_itself_is_refused(given: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValidationError, match=words):
+        DecodingSpec.model_validate(given)

@@ -19,8 +19,8 @@ from typing import Any, ClassVar, Self
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from speechmodel_api.audio import SPEECH_LEVEL
-from speechmodel_api.spec import DatasetFormat, InvalidSamplePolicy, SpeechModelSpec, SplitBy
-from speechmodel_api.stages import Decoding, PrepareOutput, TrainOutput
+from speechmodel_api.spec import DatasetFormat, GrammarSource, InvalidSamplePolicy, SpeechModelSpec, SplitBy
+from speechmodel_api.stages import Decoding, GrammarDecoder, PrepareOutput, TrainOutput
 
 
 class KeyInput(BaseModel):
@@ -93,24 +93,39 @@ class TrainKey(KeyInput):
 
 
 class ConvertKey(KeyInput):
-    """Determines a memory-mapped graph: the frozen graph."""
+    """Determines a memory-mapped graph and an acoustic model: the frozen graph."""
+
+    as_before = {"acoustic_model": False}
 
     graph_sha256: str
+    acoustic_model: bool = True
+    """False for conversions from before there was one."""
 
 
 class EvaluateKey(KeyInput):
     """Determines an evaluation: the model, the dataset and the decoding settings."""
 
+    as_before = {"grammar": GrammarSource.FREE_TEXT, "phrases": (), "lists": {}}
+
     model_sha256: str
     dataset_digest: str
     beam_width: int
+    grammar: GrammarSource = GrammarSource.FREE_TEXT
+    phrases: tuple[str, ...] = ()
+    lists: dict[str, tuple[str, ...]] = {}
 
 
 class VersionKey(KeyInput):
     """Determines a version: the model and its decoding settings."""
 
+    as_before = {"grammar_sha256": "", "calibration": ()}
+
     model_sha256: str
     beam_width: int
+    grammar_sha256: str = ""
+    """Digest of the compiled grammar. Empty for free text."""
+    calibration: tuple[float, ...] = ()
+    """Threshold, offset and slope of the confidences. Empty for free text."""
 
 
 class PublishKey(KeyInput):
@@ -181,13 +196,26 @@ def convert_key(trained: TrainOutput) -> str:
 def evaluate_key(model_sha256: str, data: PrepareOutput, decoding: Decoding) -> str:
     """Return the key of the stage evaluate."""
     return EvaluateKey(
-        model_sha256=model_sha256, dataset_digest=data.dataset_digest, beam_width=decoding.beam_width
+        model_sha256=model_sha256,
+        dataset_digest=data.dataset_digest,
+        beam_width=decoding.beam_width,
+        grammar=decoding.grammar,
+        phrases=decoding.phrases,
+        lists=decoding.lists,
     ).key()
 
 
-def version_key(model_sha256: str, decoding: Decoding) -> str:
+def version_key(model_sha256: str, decoding: Decoding, grammar: GrammarDecoder | None) -> str:
     """Return the name of a version, which `kubectl get speechmodels` shows."""
-    return VersionKey(model_sha256=model_sha256, beam_width=decoding.beam_width).key()
+    if grammar is None:
+        return VersionKey(model_sha256=model_sha256, beam_width=decoding.beam_width).key()
+    calibration = grammar.calibration
+    return VersionKey(
+        model_sha256=model_sha256,
+        beam_width=decoding.beam_width,
+        grammar_sha256=grammar.grammar_sha256,
+        calibration=(calibration.threshold, calibration.offset, calibration.slope),
+    ).key()
 
 
 def publish_key(spec: SpeechModelSpec, version: str, base: str) -> str:

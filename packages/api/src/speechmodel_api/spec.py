@@ -33,6 +33,14 @@ _HELD_OUT_MESSAGE = (
 )
 _ONE_CLAIM_RULE = "!(has(self.claimName) && has(self.volumeClaimTemplate))"
 _ONE_CLAIM_MESSAGE = "set either claimName or volumeClaimTemplate, not both"
+MOST_GRAMMAR_BYTES = 65_536
+"""Largest size of all phrases and lists in UTF-8. Stage programs receive them in an environment variable, which
+Linux limits to 128 KiB."""
+_PHRASES_RULE = (
+    "has(self.phrases) && size(self.phrases) > 0 ? !has(self.grammar) || self.grammar == 'Phrases' "
+    ": !has(self.grammar) || self.grammar != 'Phrases'"
+)
+_PHRASES_MESSAGE = "set phrases if grammar is Phrases, and leave them out if grammar is Dataset or FreeText"
 
 
 def cel(rule: str, message: str) -> JsonDict:
@@ -369,13 +377,63 @@ class Training(ApiModel):
     120."""
 
 
-class DecodingSpec(ApiModel):
+class GrammarSource(StrEnum):
+    """Origin of the phrases that a model may answer with."""
+
+    DATASET = "Dataset"
+    PHRASES = "Phrases"
+    FREE_TEXT = "FreeText"
+
+
+class DecodingSpec(ApiModel, json_schema_extra=cel(_PHRASES_RULE, _PHRASES_MESSAGE)):
     """Settings of the decoder, which turns audio into text. Evaluation and serving share them."""
 
     beam_width: Annotated[int, Field(ge=1, le=10000)] = 500
-    """Number of beams that the decoder keeps. A larger width is slower and rarely more accurate.
-    After a change, the model is evaluated and published again but not trained. Defaults to 500, as
-    in DeepSpeech."""
+    """Number of beams that the decoder keeps in free text. A larger width is slower and rarely more
+    accurate. After a change, the model is evaluated and published again but not trained. Defaults to
+    500, as in DeepSpeech."""
+    grammar: GrammarSource | None = None
+    """Origin of the phrases that the model may answer with. Dataset is every transcript of the
+    dataset. Phrases is the field phrases. With both, a recording of anything else gives an empty
+    text. FreeText is any sequence of characters. After a change, the model is evaluated and
+    published again but not trained. Defaults to Phrases if there are phrases, else to Dataset for
+    the dataset format Commands, and to FreeText for the others."""
+    phrases: Annotated[tuple[Annotated[str, Field(min_length=1, max_length=500)], ...], Field(max_length=1000)] = ()
+    """Phrases that the model may answer with, and templates in the syntax of hassil: `(a|b)` is one
+    of them, `[a]` is optional, `(a;b)` is both in any order, `{name}` is a value of the list of that
+    name, and `{list:slot}` gives its slot another name. Every character must be in the alphabet of
+    the model; a backslash takes the next character as it is. Needed if grammar is Phrases. Phrases
+    and lists together may have 64 KiB; larger sets belong into the transcripts of the dataset."""
+    lists: Annotated[
+        dict[
+            Annotated[str, Field(min_length=1, max_length=63)],
+            Annotated[tuple[Annotated[str, Field(min_length=1, max_length=200)], ...], Field(max_length=1000)],
+        ],
+        Field(max_length=32),
+    ] = {}
+    """Values of the lists that the phrases refer to, by the name of the list. A value may be a
+    template without lists. Answers report which value was said."""
+
+    def model_post_init(self, context: Any, /) -> None:
+        """Apply the CEL rule to manifests that do not pass through an API server."""
+        del context
+        needed = self.grammar is GrammarSource.PHRASES
+        if bool(self.phrases) != needed and not (self.phrases and self.grammar is None):
+            raise ValueError(_PHRASES_MESSAGE)
+        size = sum(len(text.encode()) for texts in (self.phrases, *self.lists.values()) for text in texts)
+        if size > MOST_GRAMMAR_BYTES:
+            raise ValueError(
+                f"phrases and lists have {size} bytes, more than {MOST_GRAMMAR_BYTES}; "
+                "remove some, or use the grammar Dataset and put them into the transcripts"
+            )
+
+    def source(self, format: DatasetFormat) -> GrammarSource:  # noqa: A002 - the field's name in the spec
+        """Return the origin of the phrases for a dataset of this format."""
+        if self.grammar is not None:
+            return self.grammar
+        if self.phrases:
+            return GrammarSource.PHRASES
+        return GrammarSource.DATASET if format is DatasetFormat.COMMANDS else GrammarSource.FREE_TEXT
 
 
 class S3Location(ApiModel):

@@ -115,11 +115,14 @@ def status(name: str | None, state: Path) -> int:
 @click.argument("files", metavar="FILE...", type=_PATH, nargs=-1, required=True)
 @click.option("--model", metavar="NAME", help="Name of a published model. Only needed if there are several.")
 @click.option("--url", help="URL of a server to use instead, such as http://127.0.0.1:8080.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print a line of JSON for each file, with confidences, words and slots."
+)
 @_state
-def transcribe(files: tuple[Path, ...], model: str | None, url: str | None, state: Path) -> int:
+def transcribe(files: tuple[Path, ...], model: str | None, url: str | None, as_json: bool, state: Path) -> int:
     """Transcribe recordings in any usual format and print the text."""
     if model and url:
         raise click.UsageError("--model and --url cannot be used together; leave one out")
     from speechmodel_cli.transcribe import transcribe
 
-    return transcribe(files, state=state, model=model, url=url)
+    return transcribe(files, state=state, model=model, url=url, as_json=as_json)

@@ -19,29 +19,43 @@ FILE_COLUMNS = ("file", "wav_filename")
 TEXT_COLUMNS = ("transcript", "text")
 
 
+class Heard(Document):
+    """The transcription of a recording, without the rest of the answer."""
+
+    text: str
+    confidence: float | None = None
+    """Probability from 0 to 1. None in free text, and when nothing was recognised."""
+
+
 class KnownTranscriptions(Document):
     """The transcriptions that a version has made already."""
 
-    texts: dict[str, str] = {}
-    """Words by the sha256 of the recording's file."""
+    heard: dict[str, Heard] = {}
+    """Transcriptions by the sha256 of the recording's file."""
 
 
 def listen(version_folder: Path, recordings: Path) -> list[Comparison]:
     """Return a comparison for every row of the folder's table. Raises CommandError."""
     rows = read_table(recordings)
     known_file = version_folder.with_name(f"{version_folder.name}.heard.json")
-    texts = dict(_known(known_file).texts)
-    digests = {file: _digest(file) for file, _ in rows}
     errors: dict[Path, str] = {}
-    new = [file for file, digest in digests.items() if digest not in texts]
+    heard = dict(_known(known_file).heard)
+    digests = {file: _digest(file) for file, _ in rows}
+    new = [file for file, digest in digests.items() if digest not in heard]
     if new:
         for one in transcribe_here(version_folder, new):
-            if one.error is not None:
-                errors[one.file] = one.error
+            if one.answer is not None:
+                heard[digests[one.file]] = Heard(text=one.answer.text, confidence=one.answer.confidence)
             else:
-                texts[digests[one.file]] = one.text
-        replace_file(known_file, KnownTranscriptions(texts=texts).model_dump_json(indent=1))
-    return [Comparison(reference=words, hypothesis=errors.get(file) or texts[digests[file]]) for file, words in rows]
+                errors[one.file] = one.error or ""
+        replace_file(known_file, KnownTranscriptions(heard=heard).model_dump_json(indent=1))
+    return [_comparison(words, errors.get(file), heard.get(digests[file])) for file, words in rows]
+
+
+def _comparison(words: str, error: str | None, heard: Heard | None) -> Comparison:
+    if error is not None or heard is None:
+        return Comparison(reference=words, hypothesis=error or "")
+    return Comparison(reference=words, hypothesis=heard.text, confidence=heard.confidence)
 
 
 def read_table(recordings: Path) -> list[tuple[Path, str]]:

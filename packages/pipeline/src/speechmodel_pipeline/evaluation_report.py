@@ -2,7 +2,7 @@
 
 from speechmodel_api.base import Document
 from speechmodel_api.measures import ErrorRate
-from speechmodel_api.stages import Decoding, Digest
+from speechmodel_api.stages import Calibration, Decoding, Digest, GrammarFigures
 
 
 class ClipResult(Document):
@@ -15,15 +15,23 @@ class ClipResult(Document):
     reference: str
     """The transcript in the dataset."""
     hypothesis: str
-    """The transcript of the model."""
+    """The transcript of the model, as it is served: with a grammar, a phrase of it, or empty."""
     wer: float
     """Word errors / reference words. It may exceed 1."""
     cer: float
     """Character errors / reference characters."""
     confidence: float
-    """Log score of the beam, from the runtime."""
+    """With a grammar, the probability of the phrase from 0 to 1, also of a rejected one. In free text,
+    the log score of the beam, from the runtime."""
     unseen_speaker: bool | None = None
     """True when training never hears the speaker. None when the speaker is unknown."""
+    free_text: str | None = None
+    """The transcript without the grammar. None for a model without one."""
+    phrase: str | None = None
+    """The phrase that fits best, also when it was rejected. None when no phrase fits, and in free
+    text."""
+    score: float | None = None
+    """Log probability of that phrase for each of its characters."""
 
 
 class Errors(Document):
@@ -42,6 +50,33 @@ class Errors(Document):
         )
 
 
+class ForeignClips(Document):
+    """Clips of one kind that the grammar must reject."""
+
+    clips: int
+    accepted: int
+    """Clips that were taken for a phrase."""
+
+
+class GrammarReport(Document):
+    """What the grammar makes of the test clips, and what its threshold was set on."""
+
+    calibration: Calibration
+    calibrated_on: str
+    """Part of the dataset that threshold and confidences were set on: dev, or train without dev clips."""
+    calibration_clips: int
+    calibration_copies: int
+    """Copies of these clips that are quieter, in hiss, and among other voices."""
+    calibration_right: int
+    """Clips and copies whose phrase was recognised before rejection. 1 % of them are below the
+    threshold."""
+    figures: GrammarFigures | None = None
+    """None without test clips."""
+    foreign: dict[str, ForeignClips] = {}
+    """Test clips that the grammar must reject, by kind."""
+    free_text_wer: float | None = None
+
+
 class SelfTest(Document):
     """selftest.wav, the clip that a server must transcribe before it reports ready."""
 
@@ -49,8 +84,9 @@ class SelfTest(Document):
     part: str
     reference: str
     text: str
-    """The runtime's transcript."""
+    """The transcript of the model, as it is served."""
     confidence: float
+    """As in ClipResult."""
 
 
 class EvaluationReport(Document):
@@ -72,6 +108,8 @@ class EvaluationReport(Document):
     characters: Errors | None = None
     note: str | None = None
     """The reason why there are no error rates. None if there are some."""
+    grammar: GrammarReport | None = None
+    """None for free text."""
     selftest: SelfTest
     worst: tuple[ClipResult, ...]
     """The clips with the most word errors per word, the worst first. Correct clips are left out."""

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import jiwer
 import numpy as np
 from speechmodel_api.measures import ErrorRate
+from speechmodel_api.stages import GrammarFigures
+from speechmodel_decoding import Decision, expected_calibration_error
 
 from speechmodel_pipeline.evaluation_report import ClipResult, Errors
 
@@ -27,6 +29,44 @@ def clip_result(
         cer=round(jiwer.cer(reference, hypothesis), 6),
         confidence=round(confidence, 6),
         unseen_speaker=unseen,
+    )
+
+
+def with_grammar(free: ClipResult, decision: Decision) -> ClipResult:
+    """Return the figures of a clip that was decoded as free text, as the grammar decides it."""
+    best = decision.candidates[0] if decision.candidates else None
+    decided = clip_result(
+        free.clip, free.seconds, free.reference, decision.text, best.confidence if best else 0.0, free.unseen_speaker
+    )
+    return decided.model_copy(
+        update={
+            "free_text": free.hypothesis,
+            "phrase": best.text if best else None,
+            "score": round(best.score, 6) if best else None,
+        }
+    )
+
+
+def grammar_figures(phrases: Sequence[ClipResult], foreign: Sequence[ClipResult]) -> GrammarFigures:
+    """Return the counts for clips of phrases, and for clips of anything else."""
+    right = sum(result.hypothesis == result.reference for result in phrases)
+    rejected = sum(not result.hypothesis for result in phrases)
+    fitting = [result for result in (*phrases, *foreign) if result.phrase is not None]
+    error = (
+        expected_calibration_error(
+            [result.confidence for result in fitting],
+            [result.phrase == result.reference for result in fitting],
+        )
+        if fitting
+        else None
+    )
+    return GrammarFigures(
+        right=right,
+        wrong=len(phrases) - right - rejected,
+        rejected=rejected,
+        foreign=len(foreign),
+        accepted=sum(bool(result.hypothesis) for result in foreign),
+        calibration_error=None if error is None else round(error, 6),
     )
 
 
