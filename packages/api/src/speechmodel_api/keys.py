@@ -18,6 +18,7 @@ from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
+from speechmodel_api.augmentation import AS_BEFORE
 from speechmodel_api.spec import DatasetFormat, InvalidSamplePolicy, SpeechModelSpec
 from speechmodel_api.stages import Decoding, PrepareOutput, TrainOutput
 
@@ -84,6 +85,10 @@ class TrainKey(KeyInput):
     learning_rate: float
     dropout: float
     language: str
+    augmentation: tuple[str, ...]
+    """The entries, or Auto alone: a later version may tune Auto without training anything again."""
+
+    as_before = {"augmentation": AS_BEFORE}
 
 
 class ConvertKey(KeyInput):
@@ -153,7 +158,7 @@ def lineage_key(spec: SpeechModelSpec, data: PrepareOutput) -> str:
 
 def train_key(spec: SpeechModelSpec, data: PrepareOutput) -> str:
     """Return the key of the stage train."""
-    hyperparameters = spec.training.hyperparameters
+    hyperparameters, augmentation = spec.training.hyperparameters, spec.training.augmentation
     return TrainKey(
         lineage=lineage_key(spec, data),
         max_epochs=spec.training.max_epochs,
@@ -161,6 +166,7 @@ def train_key(spec: SpeechModelSpec, data: PrepareOutput) -> str:
         learning_rate=hyperparameters.learning_rate,
         dropout=hyperparameters.dropout,
         language=spec.language,
+        augmentation=(augmentation,) if isinstance(augmentation, str) else augmentation,
     ).key()
 
 

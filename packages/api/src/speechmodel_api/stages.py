@@ -16,8 +16,17 @@ from typing import Annotated, Generic, Literal, TypeVar
 
 from pydantic import Field
 
+from speechmodel_api.augmentation import AS_BEFORE
 from speechmodel_api.base import Document
-from speechmodel_api.spec import Checkpoints, DatasetFormat, Hyperparameters, InvalidSamplePolicy, S3Location, Split
+from speechmodel_api.spec import (
+    Augmentations,
+    Checkpoints,
+    DatasetFormat,
+    Hyperparameters,
+    InvalidSamplePolicy,
+    S3Location,
+    Split,
+)
 
 INPUT_VARIABLE = "STAGE_INPUT"
 RESULT_VARIABLE = "STAGE_RESULT"
@@ -110,6 +119,9 @@ class TrainInput(StageInput):
     language: str
     max_epochs: Annotated[int, Field(ge=1)]
     hyperparameters: Hyperparameters
+    augmentation: Augmentations = AS_BEFORE
+    """Auto, or the entries of `training.augmentation`. A document without it is from before the
+    field existed."""
     checkpoints: Checkpoints
 
 
