@@ -75,6 +75,7 @@ def test_no_key_ever_changes() -> None:
         ("training.hyperparameters", {"learningRate": 0.01}, "train"),
         ("training.hyperparameters", {"seed": 1}, "lineage train"),
         ("training.hyperparameters", {"hiddenUnits": 128}, "lineage train"),
+        ("training.augmentation", [], "train"),
         ("training.restartToken", "x", "lineage train"),
         ("decoding.beamWidth", 10, "evaluate publish version"),
         ("decoding", {"grammar": "FreeText"}, "evaluate publish version"),

@@ -19,6 +19,7 @@ from typing import Any, ClassVar, Self
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from speechmodel_api.audio import SPEECH_LEVEL
+from speechmodel_api.augmentation import AS_BEFORE
 from speechmodel_api.spec import DatasetFormat, GrammarSource, InvalidSamplePolicy, SpeechModelSpec, SplitBy
 from speechmodel_api.stages import Decoding, GrammarDecoder, PrepareOutput, TrainOutput
 
@@ -90,6 +91,10 @@ class TrainKey(KeyInput):
     learning_rate: float
     dropout: float
     language: str
+    augmentation: tuple[str, ...]
+    """The entries, or Auto alone: a later version may tune Auto without training anything again."""
+
+    as_before = {"augmentation": AS_BEFORE}
 
 
 class ConvertKey(KeyInput):
@@ -177,7 +182,7 @@ def lineage_key(spec: SpeechModelSpec, data: PrepareOutput) -> str:
 
 def train_key(spec: SpeechModelSpec, data: PrepareOutput) -> str:
     """Return the key of the stage train."""
-    hyperparameters = spec.training.hyperparameters
+    hyperparameters, augmentation = spec.training.hyperparameters, spec.training.augmentation
     return TrainKey(
         lineage=lineage_key(spec, data),
         max_epochs=spec.training.max_epochs,
@@ -185,6 +190,7 @@ def train_key(spec: SpeechModelSpec, data: PrepareOutput) -> str:
         learning_rate=hyperparameters.learning_rate,
         dropout=hyperparameters.dropout,
         language=spec.language,
+        augmentation=(augmentation,) if isinstance(augmentation, str) else augmentation,
     ).key()
 
 

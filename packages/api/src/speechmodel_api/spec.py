@@ -6,11 +6,12 @@ strict but never stricter, names never change, and a field is added together wit
 """
 
 from enum import StrEnum
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, WithJsonSchema
 from pydantic.config import JsonDict
 
+from speechmodel_api import augmentation
 from speechmodel_api.base import ApiModel
 
 NAME_PATTERN = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"
@@ -54,6 +55,27 @@ def _each_once(labels: tuple[str, ...]) -> tuple[str, ...]:
     return labels
 
 
+def _each_parsed(entries: "str | tuple[str, ...]") -> "str | tuple[str, ...]":
+    for entry in () if isinstance(entries, str) else entries:
+        augmentation.parse(entry)
+    return entries
+
+
+AUTO: Final = "Auto"
+Augmentations = Annotated[
+    Literal["Auto"] | Annotated[tuple[str, ...], Field(max_length=32)],
+    AfterValidator(_each_parsed),
+    WithJsonSchema(
+        {
+            # a structural schema has no unions; these bounds hold for a string and for a list
+            "x-kubernetes-preserve-unknown-fields": True,
+            "pattern": f"^{AUTO}$",
+            "maxItems": 32,
+            "items": {"type": "string", "maxLength": augmentation.LONGEST, "pattern": augmentation.PATTERN},
+        }
+    ),
+]
+"""Auto, or entries that augmentation.py reads."""
 ObjectName = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
 Quantity = Annotated[str, Field(max_length=32, pattern=r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$")]
 """A Kubernetes quantity such as 500m or 16Gi."""
@@ -349,6 +371,13 @@ class Training(ApiModel):
     restart_token: Annotated[str, Field(max_length=64)] = ""
     """Arbitrary text. Change it to train from scratch on the same data; earlier checkpoints stay on
     the workspace. Restoring an earlier value continues from the checkpoints of that value."""
+    augmentation: Augmentations = AUTO
+    """Changes that every clip goes through in every epoch, so that the model also understands other
+    voices, rooms, levels and lines than those of the recordings. Auto is a tuned set: speed, pitch,
+    equaliser, reverberation, babble of other clips, hiss, hum, level, telephone, mp3 and pauses.
+    Otherwise, a list of up to 32 entries such as `reverb[p=0.1,delay=50~30]`, with the names and
+    parameters of `--augment` in DeepSpeech; docs/augmentation.md describes them. An empty list
+    leaves the clips as they are. A change takes effect from the next epoch on. Defaults to Auto."""
     hyperparameters: Hyperparameters = Hyperparameters()
     """Size of the network and settings of the optimizer. If not set, all hyperparameters have their
     defaults."""

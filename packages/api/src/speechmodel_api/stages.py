@@ -16,9 +16,11 @@ from typing import Annotated, Generic, Literal, TypeVar
 
 from pydantic import Field
 
+from speechmodel_api.augmentation import AS_BEFORE
 from speechmodel_api.base import Document
 from speechmodel_api.measures import ErrorRate
 from speechmodel_api.spec import (
+    Augmentations,
     Checkpoints,
     DatasetFormat,
     GrammarSource,
@@ -161,6 +163,9 @@ class TrainInput(StageInput):
     language: str
     max_epochs: Annotated[int, Field(ge=1)]
     hyperparameters: Hyperparameters
+    augmentation: Augmentations = AS_BEFORE
+    """Auto, or the entries of `training.augmentation`. A document without it is from before the
+    field existed."""
     checkpoints: Checkpoints
 
 

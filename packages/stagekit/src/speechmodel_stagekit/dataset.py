@@ -43,9 +43,14 @@ class Clip:
         return self.path.stem
 
     @cached_property
+    def samples(self) -> int:
+        """Samples of the audio, read once from the file's header. Raises ArtefactMissing."""
+        return sample_count(self.path)
+
+    @property
     def frames(self) -> int:
-        """Feature frames of the audio, read once from the file's header. Raises ArtefactMissing."""
-        return frame_count(sample_count(self.path))
+        """Feature frames of the audio. Raises ArtefactMissing."""
+        return frame_count(self.samples)
 
     @property
     def frames_needed(self) -> int:
