@@ -60,6 +60,8 @@ def test_no_key_ever_changes() -> None:
     [
         ("dataset.revision", "2", "prepare"),
         ("dataset.alphabet", ["a", "b"], "prepare"),
+        ("dataset.annotations", "Strip", "prepare"),
+        ("dataset.numbers", "Spell", "prepare"),
         ("language", "es-CL", "prepare train"),
         ("training.maxEpochs", 76, "train"),
         ("training.hyperparameters", {"learningRate": 0.01}, "train"),

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from speechmodel_api.audio import SPEECH_LEVEL
 from speechmodel_api.base import Document
-from speechmodel_api.spec import SpeechModelSpec
+from speechmodel_api.spec import Annotations, Numbers, SpeechModelSpec
 from speechmodel_api.stages import EvaluateOutput, PrepareInput, PrepareOutput, PublishOutput, StageName, TrainOutput
 from speechmodel_plan.stages import STAGES, stage_named
 from speechmodel_plan.stages.stage import Outputs, Stage
@@ -16,7 +16,11 @@ SHA = "0" * 64
 SPEC = SpeechModelSpec.model_validate(
     {
         "language": "es",
-        "dataset": {"source": {"persistentVolumeClaim": {"claimName": "clips"}}},
+        "dataset": {
+            "source": {"persistentVolumeClaim": {"claimName": "clips"}},
+            "annotations": "Strip",
+            "numbers": "Spell",
+        },
         "publish": {"s3": {"bucket": "models"}},
     }
 )
@@ -65,12 +69,13 @@ def test_a_stage_reads_from_earlier_stages_only(stage: Stage[Any]) -> None:
     assert all(order.index(name) < order.index(stage.name) for name in stage.reads)
 
 
-def test_clips_are_prepared_at_the_level_that_is_in_the_key() -> None:
+def test_prepare_gets_the_settings_that_are_in_its_key() -> None:
     task = Task(Owner("ns", "espejo", "uid"), SPEC, PurePosixPath("/work"), PurePosixPath("/dataset"))
     stage = stage_named(StageName.PREPARE)
     document = stage.document(task, 1, Outputs({}))
     assert isinstance(document, PrepareInput)
     assert document.speech_level == SPEECH_LEVEL == -22
+    assert (document.annotations, document.numbers) == (Annotations.STRIP, Numbers.SPELL)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from typing import Any, ClassVar, Self
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from speechmodel_api.audio import SPEECH_LEVEL
-from speechmodel_api.spec import DatasetFormat, InvalidSamplePolicy, SpeechModelSpec
+from speechmodel_api.spec import Annotations, DatasetFormat, InvalidSamplePolicy, Numbers, SpeechModelSpec
 from speechmodel_api.stages import Decoding, PrepareOutput, TrainOutput
 
 
@@ -64,8 +64,14 @@ class PrepareKey(KeyInput):
     alphabet: tuple[str, ...]
     invalid_sample_policy: InvalidSamplePolicy
     speech_level: float | None
+    annotations: Annotations
+    numbers: Numbers
 
-    as_before: ClassVar[dict[str, Any]] = {"speech_level": None}
+    as_before: ClassVar[dict[str, Any]] = {
+        "speech_level": None,
+        "annotations": Annotations.REJECT,
+        "numbers": Numbers.REJECT,
+    }
 
 
 class LineageKey(KeyInput):
@@ -136,6 +142,8 @@ def prepare_key(spec: SpeechModelSpec) -> str:
         alphabet=dataset.alphabet,
         invalid_sample_policy=dataset.invalid_sample_policy,
         speech_level=SPEECH_LEVEL,
+        annotations=dataset.annotations,
+        numbers=dataset.numbers,
     ).key()
 
 

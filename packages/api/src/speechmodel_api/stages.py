@@ -17,7 +17,16 @@ from typing import Annotated, Generic, Literal, TypeVar
 from pydantic import Field
 
 from speechmodel_api.base import Document
-from speechmodel_api.spec import Checkpoints, DatasetFormat, Hyperparameters, InvalidSamplePolicy, S3Location, Split
+from speechmodel_api.spec import (
+    Annotations,
+    Checkpoints,
+    DatasetFormat,
+    Hyperparameters,
+    InvalidSamplePolicy,
+    Numbers,
+    S3Location,
+    Split,
+)
 
 INPUT_VARIABLE = "STAGE_INPUT"
 RESULT_VARIABLE = "STAGE_RESULT"
@@ -75,6 +84,8 @@ class PrepareInput(StageInput):
     alphabet: tuple[str, ...] = ()
     """Labels in order. If empty, they are derived from the transcripts."""
     invalid_sample_policy: InvalidSamplePolicy = InvalidSamplePolicy.REJECT
+    annotations: Annotations = Annotations.REJECT
+    numbers: Numbers = Numbers.REJECT
     speech_level: float | None = None
     """Loudness that the speech of every clip is brought to, in dBFS. None leaves clips as they
     are."""

@@ -41,6 +41,8 @@ class Prepare(Stage[PrepareOutput]):
             split=dataset.split,
             alphabet=dataset.alphabet,
             invalid_sample_policy=dataset.invalid_sample_policy,
+            annotations=dataset.annotations,
+            numbers=dataset.numbers,
             speech_level=SPEECH_LEVEL,
         )
 
