@@ -11,6 +11,7 @@ from rich.text import Text
 from speechmodel_api.base import Document
 from speechmodel_api.stages import StageName
 from speechmodel_api.status import SpeechModelStatus
+from speechmodel_api.words import folded
 from speechmodel_api.workspace import REPORT, Workspace
 
 from speechmodel_cli import wording
@@ -25,6 +26,11 @@ class Comparison(Document):
 
     reference: str
     hypothesis: str
+
+    @property
+    def right(self) -> bool:
+        """True when both have the same words."""
+        return folded(self.reference) == folded(self.hypothesis)
 
 
 class EvaluationReport(Document):
@@ -57,10 +63,10 @@ def show_table(console: Console, title: str, clips: Sequence[Comparison]) -> Non
     table.add_column("")
     pairs = Counter(clips)
     for clip, times in list(pairs.items())[:ROWS]:
-        heard = Text(clip.hypothesis or "(nothing)", style="green" if clip.reference == clip.hypothesis else "red")
+        heard = Text(clip.hypothesis or "(nothing)", style="green" if clip.right else "red")
         table.add_row(Text(clip.reference), heard, f"{times} times" if times > 1 else "")
     console.print(table)
-    right = sum(clip.reference == clip.hypothesis for clip in clips)
+    right = sum(clip.right for clip in clips)
     more = f"; {len(pairs) - ROWS} more rows not shown" if len(pairs) > ROWS else ""
     _line(console, "", f"{right} of {len(clips)} word for word{more}")
 

@@ -22,13 +22,10 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
-from speechmodel_api.reasons import Reason
-from speechmodel_stagekit.errors import BadData
-
 from speechmodel_pipeline.prepare.audio_files import AUDIO, audio_files
 from speechmodel_pipeline.prepare.recordings import Listing, Recording, missing, printable
 from speechmodel_pipeline.prepare.report import Rejection, RejectionReason
-from speechmodel_pipeline.prepare.table import Row, Table, read_table
+from speechmodel_pipeline.prepare.table import Row, read_table
 
 TABLE = "commands.csv"
 RECORDINGS = "original"
@@ -42,7 +39,7 @@ def read_commands(source: Path, language: str) -> Listing:
     if not (source / TABLE).is_file():
         raise missing(TABLE, source)
     table = read_table(source / TABLE, TABLE)
-    id_column, text_column = _column(table, ["id"]), _column(table, _tags(language))
+    id_column, text_column = table.column("id"), table.column(*_tags(language))
     folder = _folder(source, language)
     rows, rejected = _first_of_each_id(table.rows, id_column, text_column)
     files = audio_files(folder)
@@ -67,18 +64,6 @@ def read_commands(source: Path, language: str) -> Listing:
 def _tags(language: str) -> list[str]:
     """Return the tag and, less exact, its language: es-CL, es."""
     return list(dict.fromkeys((language, language.split("-")[0])))
-
-
-def _column(table: Table, names: Iterable[str]) -> str:
-    by_key = {_key(column): column for column in table.columns}
-    wanted = list(names)
-    for name in wanted:
-        if column := by_key.get(_key(name)):
-            return column
-    header = ", ".join(column or "(empty)" for column in table.columns)
-    raise BadData(
-        Reason.INVALID_DATASET, f"{table.name} has no column {' or '.join(wanted)}; its first line names: {header}"
-    )
 
 
 def _folder(source: Path, language: str) -> Path:

@@ -8,10 +8,8 @@ backslashes. The part of a clip is that of its CSV file.
 
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from speechmodel_api.reasons import Reason
 from speechmodel_api.workspace import part_table
 from speechmodel_stagekit.dataset import Part
-from speechmodel_stagekit.errors import BadData
 
 from speechmodel_pipeline.prepare.recordings import Listing, Recording, is_file, missing, printable
 from speechmodel_pipeline.prepare.report import Rejection, RejectionReason
@@ -32,11 +30,11 @@ def read_deepspeech(source: Path) -> Listing:
         if not path.is_file():
             continue
         table = read_table(path, path.name)
-        _require_columns(table)
+        columns = table.column(FILENAME), table.column(TRANSCRIPT)
         rows += len(table.rows) + len(table.malformed)
         rejected += table.malformed
         for row in table.rows:
-            match _recording(source, table, row, part):
+            match _recording(source, table, row, columns, part):
                 case Recording() as recording:
                     recordings.append(recording)
                 case Rejection() as rejection:
@@ -44,14 +42,8 @@ def read_deepspeech(source: Path) -> Listing:
     return Listing(rows, tuple(recordings), tuple(rejected))
 
 
-def _require_columns(table: Table) -> None:
-    if absent := [column for column in (FILENAME, TRANSCRIPT) if column not in table.columns]:
-        header = ", ".join(table.columns)
-        raise BadData(Reason.INVALID_DATASET, f"{table.name} has no column {absent[0]}; its first line names: {header}")
-
-
-def _recording(source: Path, table: Table, row: Row, part: Part) -> Recording | Rejection:
-    name = row.cells[FILENAME]
+def _recording(source: Path, table: Table, row: Row, columns: tuple[str, str], part: Part) -> Recording | Rejection:
+    name, transcript = (row.cells[column] for column in columns)
     path = _path(source, name)
     if not name:
         problem = f"{FILENAME} is empty; give the path of the recording"
@@ -60,12 +52,12 @@ def _recording(source: Path, table: Table, row: Row, part: Part) -> Recording | 
         advice = "use a path relative to the CSV file" if absolute else "paths are relative to the CSV file"
         problem = f"the recording {name} is missing; {advice}"
     else:
-        return Recording(table.name, row.line, name, path, printable(path, source), row.cells[TRANSCRIPT], part)
+        return Recording(table.name, row.line, name, path, printable(path, source), transcript, part)
     return Rejection(
         file=table.name,
         row=row.line,
         id=name,
-        transcript=row.cells[TRANSCRIPT],
+        transcript=transcript,
         reason=RejectionReason.NO_RECORDING,
         message=problem,
     )
