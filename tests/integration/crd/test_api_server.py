@@ -58,6 +58,8 @@ BAD: list[tuple[str, Any, str]] = [
     ),
     ("spec.training", {"storage": {"volumeClaimTemplate": {"storage": "ten"}}}, "volumeClaimTemplate.storage"),
     ("spec.training", {"podTemplate": {"tolerations": [{"operator": "Maybe"}]}}, "tolerations[0].operator"),
+    ("spec.dataset.annotations", "Drop", 'supported values: "Reject", "Strip"'),
+    ("spec.dataset.numbers", "Drop", 'supported values: "Reject", "Spell"'),
     ("spec.publish", None, "spec.publish: Required value"),
     ("spec.publish.s3.bucket", "No_Bucket", "spec.publish.s3.bucket"),
     ("spec.publish.s3.prefix", "/a/", "spec.publish.s3.prefix"),

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from speechmodel_api.spec import DatasetFormat, InvalidSamplePolicy, Split
+from speechmodel_api.spec import Annotations, DatasetFormat, InvalidSamplePolicy, Numbers, Split
 from speechmodel_api.stages import PrepareInput, PrepareOutput
 from speechmodel_pipeline.prepare.stage import prepare
 from speechmodel_runtime import load, loudness
@@ -315,10 +315,10 @@ def test_one_broken_recording_never_costs_the_others(tmp_path: Path) -> None:
     [
         ("es", ["¿Qué hora es?", "¡Mañana!"], " aehmnoqrsuéñ"),
         ("ru", ["Привет, Зеркало!", "Ещё раз."], " авезиклопртщё"),
-        ("ca", ["L'Anna", "Col·lecció"], "'aceilno·ó"),
+        ("ca", ["L'Anna", "Col·lecció"], " 'aceilno·ó"),
     ],
 )
-def test_the_alphabet_is_derived_sorted_by_code_point(
+def test_the_alphabet_is_derived_with_the_space_and_sorted_by_code_point(
     language: str, written: list[str], labels: str, tmp_path: Path
 ) -> None:
     source = commands(tmp_path / "source", {str(number): text for number, text in enumerate(written)}, language)
@@ -327,6 +327,21 @@ def test_the_alphabet_is_derived_sorted_by_code_point(
     output = prepare(task(source, tmp_path / "work", language=language))
     assert "".join(read_alphabet(dataset(tmp_path / "work") / "alphabet.txt")) == labels
     assert output.labels == len(labels)
+
+
+def test_annotations_are_stripped_and_numbers_spelled_if_that_is_asked_for(tmp_path: Path) -> None:
+    source = commands(tmp_path / "source", {"0": "[risas] Hola.", "1": "pon 5 minutos", "2": "привeт"})
+    for number in range(3):
+        tone(source / "original" / "es" / f"{number}.wav", 400 + 100 * number)
+    prepare(task(source, tmp_path / "work"))
+    assert [left["reason"] for left in report(tmp_path / "work")["rejected"]] == ["Annotation", "NotSpelledOut"]
+    prepare(task(source, tmp_path / "more", annotations=Annotations.STRIP, numbers=Numbers.SPELL))
+    found = report(tmp_path / "more")
+    assert [(change["used"], change["rules"]) for change in found["normalised"]] == [
+        ("hola", ["Annotation", "LowerCase", "Punctuation", "WhiteSpace"]),
+        ("pon cinco minutos", ["Numbers"]),
+        ("привет", ["Script"]),
+    ]
 
 
 def test_a_given_alphabet_is_used_in_its_order_and_decides_what_is_rejected(tmp_path: Path) -> None:

@@ -70,6 +70,8 @@ def test_no_key_ever_changes() -> None:
         ("dataset.alphabet", ["a", "b"], "prepare"),
         ("dataset.split", {"by": "Clip"}, "prepare"),
         ("dataset.recordings.namePattern", "{speaker}_{id}", "prepare"),
+        ("dataset.annotations", "Strip", "prepare"),
+        ("dataset.numbers", "Spell", "prepare"),
         ("language", "es-CL", "prepare train"),
         ("training.maxEpochs", 76, "train"),
         ("training.hyperparameters", {"learningRate": 0.01}, "train"),

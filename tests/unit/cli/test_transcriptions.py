@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from speechmodel_cli.errors import CommandError
-from speechmodel_cli.listen import listen
+from speechmodel_cli.listen import listen, read_spoken
 from speechmodel_cli.transcribe import transcribe
 from speechmodel_cli.transcriptions import transcribe_here
 from speechmodel_pipeline.graphdef.pbmm import memory_map
@@ -67,10 +67,10 @@ def test_what_was_listened_to_is_kept_with_its_confidence(
     (heard / "ok.wav").write_bytes(OK_ESPEJO.read_bytes())
     (heard / "hola.wav").write_bytes(HOLA.read_bytes())
     (heard / "heard.csv").write_text("file,transcript\nok.wav,ok espejo\nhola.wav,\nnone.wav,ok\n")
-    first = listen(version.path, heard)
+    first = listen(version.path, read_spoken(heard))
     assert [(each.reference, each.hypothesis) for each in first[:2]] == [("ok espejo", "ok espejo"), ("", "")]
     assert first[0].confidence is not None and first[0].confidence > 0.9
     assert "none.wav" in first[2].hypothesis
     (heard / "none.wav").write_bytes(HOLA.read_bytes())
     (version.path / "grammar.zip").unlink()
-    assert listen(version.path, heard)[:2] == first[:2], "nothing was decoded again"
+    assert listen(version.path, read_spoken(heard))[:2] == first[:2], "nothing was decoded again"

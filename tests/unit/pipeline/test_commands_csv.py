@@ -111,7 +111,7 @@ def test_without_the_languages_folder_the_dataset_is_invalid(tmp_path: Path) -> 
 
 
 def test_without_the_languages_column_the_dataset_is_invalid(tmp_path: Path) -> None:
-    with pytest.raises(BadData, match=r"commands.csv has no column es-CL or es; its first line names: id, en"):
+    with pytest.raises(BadData, match=r"commands.csv has no column es-CL or es; its header has: id, en"):
         read_commands(dataset(tmp_path, "id,en\n1,hello\n"), "es-CL")
 
 

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from speechmodel_api.audio import SPEECH_LEVEL
 from speechmodel_api.base import Document
 from speechmodel_api.measures import ErrorRate
-from speechmodel_api.spec import DatasetFormat, DecodingSpec, GrammarSource, SpeechModelSpec
+from speechmodel_api.spec import Annotations, DatasetFormat, DecodingSpec, GrammarSource, Numbers, SpeechModelSpec
 from speechmodel_api.stages import (
     EvaluateOutput,
     GrammarFigures,
@@ -27,7 +27,11 @@ SHA = "0" * 64
 SPEC = SpeechModelSpec.model_validate(
     {
         "language": "es",
-        "dataset": {"source": {"persistentVolumeClaim": {"claimName": "clips"}}},
+        "dataset": {
+            "source": {"persistentVolumeClaim": {"claimName": "clips"}},
+            "annotations": "Strip",
+            "numbers": "Spell",
+        },
         "publish": {"s3": {"bucket": "models"}},
     }
 )
@@ -81,12 +85,13 @@ def test_a_stage_reads_from_earlier_stages_only(stage: Stage[Any]) -> None:
     assert all(order.index(name) < order.index(stage.name) for name in stage.reads)
 
 
-def test_clips_are_prepared_at_the_level_that_is_in_the_key() -> None:
+def test_prepare_gets_the_settings_that_are_in_its_key() -> None:
     task = Task(Owner("ns", "espejo", "uid"), SPEC, PurePosixPath("/work"), PurePosixPath("/dataset"))
     stage = stage_named(StageName.PREPARE)
     document = stage.document(task, 1, Outputs({}))
     assert isinstance(document, PrepareInput)
     assert document.speech_level == SPEECH_LEVEL == -22
+    assert (document.annotations, document.numbers) == (Annotations.STRIP, Numbers.SPELL)
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,15 @@ from pydantic import BaseModel, ConfigDict, model_validator
 
 from speechmodel_api.audio import SPEECH_LEVEL
 from speechmodel_api.augmentation import AS_BEFORE
-from speechmodel_api.spec import DatasetFormat, GrammarSource, InvalidSamplePolicy, SpeechModelSpec, SplitBy
+from speechmodel_api.spec import (
+    Annotations,
+    DatasetFormat,
+    GrammarSource,
+    InvalidSamplePolicy,
+    Numbers,
+    SpeechModelSpec,
+    SplitBy,
+)
 from speechmodel_api.stages import Decoding, GrammarDecoder, PrepareOutput, TrainOutput
 
 
@@ -54,7 +62,13 @@ class KeyInput(BaseModel):
 class PrepareKey(KeyInput):
     """Determines a prepared dataset: its place, its revision and how it is read."""
 
-    as_before = {"name_pattern": "", "split_by": SplitBy.CLIP, "speech_level": None}
+    as_before = {
+        "name_pattern": "",
+        "split_by": SplitBy.CLIP,
+        "speech_level": None,
+        "annotations": Annotations.REJECT,
+        "numbers": Numbers.REJECT,
+    }
 
     claim: str
     path: str
@@ -69,6 +83,8 @@ class PrepareKey(KeyInput):
     name_pattern: str
     split_by: SplitBy
     speech_level: float | None
+    annotations: Annotations
+    numbers: Numbers
 
 
 class LineageKey(KeyInput):
@@ -160,6 +176,8 @@ def prepare_key(spec: SpeechModelSpec) -> str:
         name_pattern=dataset.recordings.name_pattern,
         split_by=dataset.split.by,
         speech_level=SPEECH_LEVEL,
+        annotations=dataset.annotations,
+        numbers=dataset.numbers,
     ).key()
 
 

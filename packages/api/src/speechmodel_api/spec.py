@@ -104,6 +104,20 @@ class InvalidSamplePolicy(StrEnum):
     FAIL = "Fail"
 
 
+class Annotations(StrEnum):
+    """Defines what happens to text in brackets in a transcript."""
+
+    REJECT = "Reject"
+    STRIP = "Strip"
+
+
+class Numbers(StrEnum):
+    """Defines what happens to digits in a transcript."""
+
+    REJECT = "Reject"
+    SPELL = "Spell"
+
+
 class ClaimSource(ApiModel):
     """A folder on a PersistentVolumeClaim. It is mounted read-only."""
 
@@ -196,8 +210,17 @@ class Dataset(ApiModel):
         AfterValidator(_each_once),
     ] = ()
     """Characters that the model can output, each listed once, in the order of the network's
-    outputs. Rows with other characters are invalid samples. If empty, the alphabet is every
-    character of the normalised transcripts, sorted."""
+    outputs. Rows with other characters are invalid samples. If empty, the alphabet is the space and
+    every character of the normalised transcripts, sorted."""
+    annotations: Annotations = Annotations.REJECT
+    """Defines what happens to text in brackets or asterisks, such as `[laughs]` or `(inaudible)`,
+    which may not be spoken. Reject makes the row an invalid sample. Strip drops the text and keeps
+    the rest of the transcript. Defaults to Reject."""
+    numbers: Numbers = Numbers.REJECT
+    """Defines what happens to digits in transcripts. Reject makes the row an invalid sample. Spell
+    replaces whole numbers by words of the language, for the languages that num2words knows. Dates,
+    times, decimals, ordinals, telephone numbers and amounts of money are invalid samples in both
+    cases. Defaults to Reject."""
     invalid_sample_policy: InvalidSamplePolicy = InvalidSamplePolicy.REJECT
     """Defines what happens to rows that cannot be used, such as an unreadable recording or an empty
     transcript. Reject leaves them out and reports their number in the condition DatasetReady. Fail

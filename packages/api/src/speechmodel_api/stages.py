@@ -20,12 +20,14 @@ from speechmodel_api.augmentation import AS_BEFORE
 from speechmodel_api.base import Document
 from speechmodel_api.measures import ErrorRate
 from speechmodel_api.spec import (
+    Annotations,
     Augmentations,
     Checkpoints,
     DatasetFormat,
     GrammarSource,
     Hyperparameters,
     InvalidSamplePolicy,
+    Numbers,
     S3Location,
     Split,
 )
@@ -116,6 +118,8 @@ class PrepareInput(StageInput):
     invalid_sample_policy: InvalidSamplePolicy = InvalidSamplePolicy.REJECT
     name_pattern: str = ""
     """Pattern of the file names. If empty, the layout is found."""
+    annotations: Annotations = Annotations.REJECT
+    numbers: Numbers = Numbers.REJECT
     speech_level: float | None = None
     """Loudness that the speech of every clip is brought to, in dBFS. None leaves clips as they
     are."""

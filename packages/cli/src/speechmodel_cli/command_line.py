@@ -74,7 +74,8 @@ def speechmodel() -> None:
     "--listen",
     metavar="DIR",
     type=_PATH,
-    help="Transcribe the recordings in DIR and compare them with its .csv file of file names and words.",
+    help="Transcribe the recordings in DIR and compare them with the words in its .csv or .tsv file. "
+    "Its columns are file (or wav_filename, path) and words (or text, transcript, sentence).",
 )
 @_state
 def run(

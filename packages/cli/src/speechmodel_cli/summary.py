@@ -11,6 +11,7 @@ from speechmodel_api.alphabet import CATCH_ALL
 from speechmodel_api.base import Document
 from speechmodel_api.stages import StageName
 from speechmodel_api.status import SpeechModelStatus
+from speechmodel_api.words import folded
 from speechmodel_api.workspace import REPORT, Workspace
 
 from speechmodel_cli import wording
@@ -29,6 +30,11 @@ class Comparison(Document):
     confidence: float | None = None
     """Probability from 0 to 1 that the hypothesis was said. In free text, and without a hypothesis,
     it has no such meaning and is not shown."""
+
+    @property
+    def right(self) -> bool:
+        """True when both have the same words."""
+        return folded(self.reference) == folded(self.hypothesis)
 
 
 class EvaluationReport(Document):
@@ -74,13 +80,13 @@ def show_table(console: Console, title: str, clips: Sequence[Comparison]) -> Non
     for clip in clips:
         pairs.setdefault((clip.reference, clip.hypothesis), []).append(clip)
     for (reference, hypothesis), same in list(pairs.items())[:ROWS]:
-        heard = Text(hypothesis or "(nothing)", style="green" if reference == hypothesis else "red")
+        heard = Text(hypothesis or "(nothing)", style="green" if same[0].right else "red")
         times = f"{len(same)} times" if len(same) > 1 else ""
         table.add_row(Text(reference or "(something else)"), heard, _confidence(same), times)
     console.print(table)
     more = f"; {len(pairs) - ROWS} more rows not shown" if len(pairs) > ROWS else ""
     words = [clip for clip in clips if clip.reference]
-    right = sum(clip.reference == clip.hypothesis for clip in words)
+    right = sum(clip.right for clip in words)
     others = [clip for clip in clips if not clip.reference]
     rejected = f"; {sum(not clip.hypothesis for clip in others)} of {len(others)} others rejected" if others else ""
     _line(console, "", f"{right} of {len(words)} word for word{rejected}{more}")

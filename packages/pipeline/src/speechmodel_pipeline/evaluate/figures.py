@@ -1,4 +1,4 @@
-"""Word and character errors, counted by jiwer."""
+"""Word and character errors, counted by jiwer. Case does not count."""
 
 from collections.abc import Sequence
 
@@ -6,6 +6,7 @@ import jiwer
 import numpy as np
 from speechmodel_api.measures import ErrorRate
 from speechmodel_api.stages import GrammarFigures
+from speechmodel_api.words import folded
 from speechmodel_decoding import Decision, expected_calibration_error
 
 from speechmodel_pipeline.evaluation_report import ClipResult, Errors
@@ -25,8 +26,8 @@ def clip_result(
         seconds=round(seconds, 3),
         reference=reference,
         hypothesis=hypothesis,
-        wer=round(jiwer.wer(reference, hypothesis), 6),
-        cer=round(jiwer.cer(reference, hypothesis), 6),
+        wer=round(jiwer.wer(folded(reference), folded(hypothesis)), 6),
+        cer=round(jiwer.cer(folded(reference), folded(hypothesis)), 6),
         confidence=round(confidence, 6),
         unseen_speaker=unseen,
     )
@@ -109,7 +110,7 @@ def worst(results: Sequence[ClipResult]) -> tuple[ClipResult, ...]:
 
 
 def _texts(results: Sequence[ClipResult]) -> tuple[list[str], list[str]]:
-    return [result.reference for result in results], [result.hypothesis for result in results]
+    return [folded(result.reference) for result in results], [folded(result.hypothesis) for result in results]
 
 
 def _errors(output: jiwer.WordOutput | jiwer.CharacterOutput) -> Errors:

@@ -16,16 +16,14 @@ that no row names are reported.
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
-from speechmodel_api.reasons import Reason
 from speechmodel_stagekit.dataset import Part
-from speechmodel_stagekit.errors import BadData
 
 from speechmodel_pipeline.prepare.audio_files import AUDIO, audio_files
 from speechmodel_pipeline.prepare.layout import Reading, assign, near_misses, nfc
 from speechmodel_pipeline.prepare.recordings import Listing, Recording, missing, printable
 from speechmodel_pipeline.prepare.report import Rejection, RejectionReason
 from speechmodel_pipeline.prepare.speakers import SPEAKER_COLUMNS, SpeakerSource, guess_speakers
-from speechmodel_pipeline.prepare.table import Row, Table, read_table
+from speechmodel_pipeline.prepare.table import Row, read_table
 
 TABLE = "commands.csv"
 SPLITS = {
@@ -49,9 +47,9 @@ def read_commands(source: Path, language: str, name_pattern: str = "") -> Listin
     if not (source / TABLE).is_file():
         raise missing(TABLE, source)
     table = read_table(source / TABLE, TABLE)
-    id_column, text_column = _column(table, ["id"]), _column(table, _tags(language))
+    id_column, text_column = table.column("id"), table.column(*_tags(language))
     folder = _folder(source, language)
-    speaker_column, split_column = _optional_column(table, SPEAKER_COLUMNS), _optional_column(table, ["split"])
+    speaker_column, split_column = table.find(*SPEAKER_COLUMNS), table.find("split")
     rows, rejected = _first_of_each_id(table.rows, id_column, text_column, split_column)
     files = {nfc(path.relative_to(folder).as_posix()): path for path in audio_files(folder)}
     assignment = assign(list(files), rows.keys(), name_pattern)
@@ -108,21 +106,6 @@ def _speakers(
         return in_names, SpeakerSource.LAYOUT
     guessed = guess_speakers(readings)
     return guessed, SpeakerSource.GUESSED if guessed else None
-
-
-def _optional_column(table: Table, names: Iterable[str]) -> str | None:
-    by_key = {_key(column): column for column in table.columns}
-    return next((by_key[_key(name)] for name in names if _key(name) in by_key), None)
-
-
-def _column(table: Table, names: Iterable[str]) -> str:
-    wanted = list(names)
-    if column := _optional_column(table, wanted):
-        return column
-    header = ", ".join(column or "(empty)" for column in table.columns)
-    raise BadData(
-        Reason.INVALID_DATASET, f"{table.name} has no column {' or '.join(wanted)}; its first line names: {header}"
-    )
 
 
 def _folder(source: Path, language: str) -> Path:

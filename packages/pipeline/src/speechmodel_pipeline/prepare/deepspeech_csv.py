@@ -8,10 +8,8 @@ file, as in upstream, with slashes or backslashes. The part of a clip is that of
 
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from speechmodel_api.reasons import Reason
 from speechmodel_api.workspace import part_table
 from speechmodel_stagekit.dataset import Part
-from speechmodel_stagekit.errors import BadData
 
 from speechmodel_pipeline.prepare.recordings import Listing, Recording, is_file, missing, printable
 from speechmodel_pipeline.prepare.report import Rejection, RejectionReason
@@ -33,11 +31,11 @@ def read_deepspeech(source: Path) -> Listing:
         if not path.is_file():
             continue
         table = read_table(path, path.name)
-        _require_columns(table)
+        columns = table.column(FILENAME), table.column(TRANSCRIPT), table.find(*SPEAKER_COLUMNS)
         rows += len(table.rows) + len(table.malformed)
         rejected += table.malformed
         for row in table.rows:
-            match _recording(source, table, row, part):
+            match _recording(source, table, row, columns, part):
                 case Recording() as recording:
                     recordings.append(recording)
                 case Rejection() as rejection:
@@ -46,14 +44,12 @@ def read_deepspeech(source: Path) -> Listing:
     return Listing(rows, tuple(recordings), tuple(rejected), speakers_from=SpeakerSource.COLUMN if named else None)
 
 
-def _require_columns(table: Table) -> None:
-    if absent := [column for column in (FILENAME, TRANSCRIPT) if column not in table.columns]:
-        header = ", ".join(table.columns)
-        raise BadData(Reason.INVALID_DATASET, f"{table.name} has no column {absent[0]}; its first line names: {header}")
-
-
-def _recording(source: Path, table: Table, row: Row, part: Part) -> Recording | Rejection:
-    name = row.cells[FILENAME]
+def _recording(
+    source: Path, table: Table, row: Row, columns: tuple[str, str, str | None], part: Part
+) -> Recording | Rejection:
+    filename, text, speaker_column = columns
+    name, transcript = row.cells[filename], row.cells[text]
+    speaker = row.cells[speaker_column] or None if speaker_column else None
     path = _path(source, name)
     if not name:
         problem = f"{FILENAME} is empty; give the path of the recording"
@@ -62,15 +58,12 @@ def _recording(source: Path, table: Table, row: Row, part: Part) -> Recording | 
         advice = "use a path relative to the CSV file" if absolute else "paths are relative to the CSV file"
         problem = f"the recording {name} is missing; {advice}"
     else:
-        speaker = next((row.cells[column] for column in SPEAKER_COLUMNS if row.cells.get(column)), None)
-        return Recording(
-            table.name, row.line, name, path, printable(path, source), row.cells[TRANSCRIPT], part, speaker
-        )
+        return Recording(table.name, row.line, name, path, printable(path, source), transcript, part, speaker)
     return Rejection(
         file=table.name,
         row=row.line,
         id=name,
-        transcript=row.cells[TRANSCRIPT],
+        transcript=transcript,
         reason=RejectionReason.NO_RECORDING,
         message=problem,
     )

@@ -35,6 +35,10 @@ class RejectionReason(StrEnum):
     """The transcript is empty or has only punctuation."""
     NOT_SPELLED_OUT = "NotSpelledOut"
     """The transcript has digits or signs such as %. Only a person knows how they are spoken."""
+    ANNOTATION = "Annotation"
+    """The transcript has text in brackets or asterisks, which may not be spoken."""
+    MIXED_SCRIPTS = "MixedScripts"
+    """A word has letters of several scripts that do not look alike."""
     OUTSIDE_ALPHABET = "OutsideAlphabet"
     """The transcript has characters that `dataset.alphabet` does not have."""
 

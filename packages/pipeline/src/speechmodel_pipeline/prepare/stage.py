@@ -114,7 +114,7 @@ def _make(task: PrepareInput, folder: Path) -> PrepareOutput:
         log.warning("check: %s", doubt)
     _require_good_rows(listing, kept, rows, task.invalid_sample_policy)
     clips = _divide(kept, task)
-    alphabet = task.alphabet or tuple(sorted({character for clip in clips for character in clip.transcript}))
+    alphabet = task.alphabet or tuple(sorted({" ", *(character for clip in clips for character in clip.transcript)}))
     parts = Counter(clip.part for clip in clips)
     report = PrepareReport(
         rows=listing.rows,
@@ -185,7 +185,13 @@ def _normalise(recordings: Sequence[Recording], task: PrepareInput, rows: _Rows)
     for _, group in groupby(recordings, lambda recording: (recording.file, recording.row)):
         of_row = list(group)  # a row may have several recordings
         try:
-            normalised = normalise(of_row[0].transcript, language=task.language, alphabet=alphabet)
+            normalised = normalise(
+                of_row[0].transcript,
+                language=task.language,
+                alphabet=alphabet,
+                annotations=task.annotations,
+                numbers=task.numbers,
+            )
         except TranscriptUnusable as problem:
             several = f" ({len(of_row)} recordings)" if len(of_row) > 1 else ""
             rows.reject(problem.reason, f"{problem}{several}", *of_row)

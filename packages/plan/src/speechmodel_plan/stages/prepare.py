@@ -42,6 +42,8 @@ class Prepare(Stage[PrepareOutput]):
             alphabet=dataset.alphabet,
             invalid_sample_policy=dataset.invalid_sample_policy,
             name_pattern=dataset.recordings.name_pattern,
+            annotations=dataset.annotations,
+            numbers=dataset.numbers,
             speech_level=SPEECH_LEVEL,
         )
 
