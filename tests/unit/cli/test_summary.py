@@ -38,6 +38,16 @@ def test_a_rejected_phrase_is_an_error_and_a_rejected_sentence_is_not() -> None:
     assert lines[-1] == "0 of 1 word for word; 1 of 2 others rejected"
 
 
+def test_a_transcript_that_is_no_phrase_must_give_nothing() -> None:
+    lines = table(Comparison(reference="qué hora es", hypothesis="", foreign=True))
+    assert "qué hora es (nothing)" in lines
+    assert lines[-1] == "0 of 0 word for word; 1 of 1 others rejected"
+    console = Console(file=io.StringIO(), width=100, force_terminal=True)
+    show_table(console, "", [Comparison(reference="qué hora es", hypothesis="", foreign=True)])
+    assert isinstance(console.file, io.StringIO)
+    assert "\x1b[32m(nothing)" in console.file.getvalue(), "it is green"
+
+
 def test_free_text_has_no_confidences() -> None:
     results = (Comparison(reference="ok", hypothesis="ok", confidence=-0.25),)
     assert EvaluationReport(results=results).comparisons()[0].confidence is None

@@ -26,9 +26,16 @@ class Comparison(Document):
     reference: str
     """The spoken words. Empty for a recording of something else, which must give nothing."""
     hypothesis: str
+    foreign: bool = False
+    """True when the spoken words are no phrase of the grammar, and must give nothing."""
     confidence: float | None = None
     """Probability from 0 to 1 that the hypothesis was said. In free text, and without a hypothesis,
     it has no such meaning and is not shown."""
+
+    @property
+    def expected(self) -> str:
+        """The right hypothesis."""
+        return "" if self.foreign else self.reference
 
 
 class EvaluationReport(Document):
@@ -43,6 +50,7 @@ class EvaluationReport(Document):
             Comparison(
                 reference="" if CATCH_ALL in clip.reference else clip.reference,
                 hypothesis=clip.hypothesis,
+                foreign=clip.foreign,
                 confidence=clip.confidence if self.grammar is not None else None,
             )
             for clip in self.results
@@ -74,14 +82,14 @@ def show_table(console: Console, title: str, clips: Sequence[Comparison]) -> Non
     for clip in clips:
         pairs.setdefault((clip.reference, clip.hypothesis), []).append(clip)
     for (reference, hypothesis), same in list(pairs.items())[:ROWS]:
-        heard = Text(hypothesis or "(nothing)", style="green" if reference == hypothesis else "red")
+        heard = Text(hypothesis or "(nothing)", style="green" if same[0].expected == hypothesis else "red")
         times = f"{len(same)} times" if len(same) > 1 else ""
         table.add_row(Text(reference or "(something else)"), heard, _confidence(same), times)
     console.print(table)
     more = f"; {len(pairs) - ROWS} more rows not shown" if len(pairs) > ROWS else ""
-    words = [clip for clip in clips if clip.reference]
-    right = sum(clip.reference == clip.hypothesis for clip in words)
-    others = [clip for clip in clips if not clip.reference]
+    words = [clip for clip in clips if clip.expected]
+    right = sum(clip.expected == clip.hypothesis for clip in words)
+    others = [clip for clip in clips if not clip.expected]
     rejected = f"; {sum(not clip.hypothesis for clip in others)} of {len(others)} others rejected" if others else ""
     _line(console, "", f"{right} of {len(words)} word for word{rejected}{more}")
 

@@ -22,6 +22,8 @@ class ClipResult(Document):
     confidence: float
     """With a grammar, the probability of the phrase from 0 to 1, also of a rejected one. In free text,
     the log score of the beam, from the runtime."""
+    foreign: bool = False
+    """True for a clip whose reference is no phrase of the grammar. The right answer is nothing."""
     free_text: str | None = None
     """The transcript without the grammar. None for a model without one."""
     phrase: str | None = None

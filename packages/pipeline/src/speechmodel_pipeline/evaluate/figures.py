@@ -25,12 +25,13 @@ def clip_result(clip: str, seconds: float, reference: str, hypothesis: str, conf
     )
 
 
-def with_grammar(free: ClipResult, decision: Decision) -> ClipResult:
+def with_grammar(free: ClipResult, decision: Decision, *, foreign: bool) -> ClipResult:
     """Return the figures of a clip that was decoded as free text, as the grammar decides it."""
     best = decision.candidates[0] if decision.candidates else None
     decided = clip_result(free.clip, free.seconds, free.reference, decision.text, best.confidence if best else 0.0)
     return decided.model_copy(
         update={
+            "foreign": foreign,
             "free_text": free.hypothesis,
             "phrase": best.text if best else None,
             "score": round(best.score, 6) if best else None,
