@@ -21,6 +21,7 @@ def test_phrases_are_shown_with_their_confidences() -> None:
         Comparison(reference="ok espejo", hypothesis="ok espejo", confidence=0.715),
         Comparison(reference="pon música", hypothesis="pon música", confidence=1.0),
     )
+    assert "spoken heard confidence" in lines
     assert "ok espejo ok espejo 72% to 98% 2 times" in lines
     assert "pon música pon música 100%" in lines
     assert lines[-1] == "3 of 3 word for word"
@@ -52,7 +53,9 @@ def test_free_text_has_no_confidences() -> None:
     results = (Comparison(reference="ok", hypothesis="ok", confidence=-0.25),)
     assert EvaluationReport(results=results).comparisons()[0].confidence is None
     assert EvaluationReport(results=results, grammar={"figures": {}}).comparisons()[0].confidence == -0.25
-    assert "ok ok" in table(*EvaluationReport(results=results).comparisons())
+    lines = table(*EvaluationReport(results=results).comparisons())
+    assert "spoken heard" in lines
+    assert "ok ok" in lines
 
 
 def test_a_negative_of_the_dataset_is_something_else() -> None:

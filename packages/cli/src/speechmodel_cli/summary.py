@@ -76,7 +76,8 @@ def show_table(console: Console, title: str, clips: Sequence[Comparison]) -> Non
         return
     _line(console, "", title)
     table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
-    for column in ("spoken", "heard", "confidence", ""):
+    confident = any(clip.confidence is not None for clip in clips)
+    for column in ("spoken", "heard", *(["confidence"] if confident else []), ""):
         table.add_column(column)
     pairs: dict[tuple[str, str], list[Comparison]] = {}
     for clip in clips:
@@ -84,7 +85,8 @@ def show_table(console: Console, title: str, clips: Sequence[Comparison]) -> Non
     for (reference, hypothesis), same in list(pairs.items())[:ROWS]:
         heard = Text(hypothesis or "(nothing)", style="green" if same[0].expected == hypothesis else "red")
         times = f"{len(same)} times" if len(same) > 1 else ""
-        table.add_row(Text(reference or "(something else)"), heard, _confidence(same), times)
+        confidence = [_confidence(same)] if confident else []
+        table.add_row(Text(reference or "(something else)"), heard, *confidence, times)
     console.print(table)
     more = f"; {len(pairs) - ROWS} more rows not shown" if len(pairs) > ROWS else ""
     words = [clip for clip in clips if clip.expected]
