@@ -68,6 +68,7 @@ def test_clips_of_other_phrases_are_foreign_and_no_word_errors(tmp_path: Path, d
     assert ended.code == 0, ended.log
     foreign = [each for each in report(workspace)["results"] if "llama" not in each["reference"]]
     assert ended.output["figures"]["foreign"] == len(foreign) > 0
+    assert all(each["foreign"] for each in foreign)
     assert ended.output["figures"]["accepted"] == sum(bool(each["hypothesis"]) for each in foreign) == 0
     assert ended.output["clips"] == workspace.dataset.test_clips - len(foreign)
     assert report(workspace)["grammar"]["foreign"] == {

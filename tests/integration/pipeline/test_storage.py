@@ -263,7 +263,9 @@ class TestFetch:
         folder = tmp_path / "model"
         ended = run_program("fetch", self.task(publishing, folder), tmp_path, READER.environment)
         assert ended.code == 0 and ended.output["modelSha256"] == publishing.model_sha256
-        assert {path.name for path in folder.iterdir()} == {"output_graph.pbmm", "selftest.wav", "version.json"}
+        assert {path.name for path in folder.iterdir()} == {
+            *("output_graph.pbmm", "acoustic.onnx", "grammar.zip", "selftest.wav", "version.json")
+        }
         model = folder / "output_graph.pbmm"
         assert hashlib.sha256(model.read_bytes()).hexdigest() == publishing.model_sha256
         before = model.stat().st_mtime_ns
@@ -310,7 +312,7 @@ class TestPurge:
         client.create_multipart_upload(Bucket=BUCKET, Key=f"{publishing.base}0/unfinished")
         task = PurgeInput(target=publishing.target, base=publishing.base)
         ended = run_program("purge", task, tmp_path, WRITER.environment)
-        assert (ended.code, ended.output) == (0, {"objects": 4}), ended.log
+        assert (ended.code, ended.output) == (0, {"objects": 6}), ended.log
         assert [key for key in s3.keys(BUCKET) if key.startswith(publishing.base)] == [neighbour]
         uploads = client.list_multipart_uploads(Bucket=BUCKET, Prefix=publishing.base)["Uploads"]
         assert [upload["Key"] for upload in uploads] == [f"{publishing.base}0/unfinished"]

@@ -27,14 +27,21 @@ class Comparison(Document):
     reference: str
     """The spoken words. Empty for a recording of something else, which must give nothing."""
     hypothesis: str
+    foreign: bool = False
+    """True when the spoken words are no phrase of the grammar, and must give nothing."""
     confidence: float | None = None
     """Probability from 0 to 1 that the hypothesis was said. In free text, and without a hypothesis,
     it has no such meaning and is not shown."""
 
     @property
+    def expected(self) -> str:
+        """The right hypothesis."""
+        return "" if self.foreign else self.reference
+
+    @property
     def right(self) -> bool:
-        """True when both have the same words."""
-        return folded(self.reference) == folded(self.hypothesis)
+        """True when the hypothesis has the expected words."""
+        return folded(self.expected) == folded(self.hypothesis)
 
 
 class EvaluationReport(Document):
@@ -49,6 +56,7 @@ class EvaluationReport(Document):
             Comparison(
                 reference="" if CATCH_ALL in clip.reference else clip.reference,
                 hypothesis=clip.hypothesis,
+                foreign=clip.foreign,
                 confidence=clip.confidence if self.grammar is not None else None,
             )
             for clip in self.results
@@ -74,7 +82,8 @@ def show_table(console: Console, title: str, clips: Sequence[Comparison]) -> Non
         return
     _line(console, "", title)
     table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
-    for column in ("spoken", "heard", "confidence", ""):
+    confident = any(clip.confidence is not None for clip in clips)
+    for column in ("spoken", "heard", *(["confidence"] if confident else []), ""):
         table.add_column(column)
     pairs: dict[tuple[str, str], list[Comparison]] = {}
     for clip in clips:
@@ -82,12 +91,13 @@ def show_table(console: Console, title: str, clips: Sequence[Comparison]) -> Non
     for (reference, hypothesis), same in list(pairs.items())[:ROWS]:
         heard = Text(hypothesis or "(nothing)", style="green" if same[0].right else "red")
         times = f"{len(same)} times" if len(same) > 1 else ""
-        table.add_row(Text(reference or "(something else)"), heard, _confidence(same), times)
+        confidence = [_confidence(same)] if confident else []
+        table.add_row(Text(reference or "(something else)"), heard, *confidence, times)
     console.print(table)
     more = f"; {len(pairs) - ROWS} more rows not shown" if len(pairs) > ROWS else ""
-    words = [clip for clip in clips if clip.reference]
+    words = [clip for clip in clips if clip.expected]
     right = sum(clip.right for clip in words)
-    others = [clip for clip in clips if not clip.reference]
+    others = [clip for clip in clips if not clip.expected]
     rejected = f"; {sum(not clip.hypothesis for clip in others)} of {len(others)} others rejected" if others else ""
     _line(console, "", f"{right} of {len(words)} word for word{rejected}{more}")
 

@@ -40,7 +40,7 @@ class Transcription:
 
 
 def transcribe_here(version_folder: Path, files: Sequence[Path]) -> Iterator[Transcription]:
-    """Transcribe files in their order with a fetched version, on all CPUs because the decoders release the GIL.
+    """Transcribe files in their order with a fetched version, on all CPUs: libdeepspeech and ONNX Runtime release the GIL.
 
     Raises CommandError when the model or the runtime's library cannot be loaded.
     """

@@ -9,6 +9,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 
 import kaldifst
 import numpy as np
@@ -56,9 +57,7 @@ def trie(phrases: Sequence[Sequence[int]]) -> Acceptor:
     """Return the trie of `phrases`, each a sequence of Kaldi's labels of at least one label."""
     lengths = np.array([len(phrase) for phrase in phrases])
     table = np.zeros((len(phrases), lengths.max()), ">u2")
-    table[np.arange(lengths.max()) < lengths[:, None]] = np.fromiter(
-        (label for phrase in phrases for label in phrase), ">u2", lengths.sum()
-    )
+    table[np.arange(lengths.max()) < lengths[:, None]] = np.fromiter(chain.from_iterable(phrases), ">u2", lengths.sum())
     # big-endian rows compare as bytes like the sequences of labels that they hold
     rows = np.unique(table.view(f"S{table.shape[1] * 2}").ravel())
     table = rows.view(">u2").reshape(len(rows), -1)

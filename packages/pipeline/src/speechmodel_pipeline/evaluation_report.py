@@ -25,6 +25,8 @@ class ClipResult(Document):
     the log score of the beam, from the runtime."""
     unseen_speaker: bool | None = None
     """True when training never hears the speaker. None when the speaker is unknown."""
+    foreign: bool = False
+    """True for a clip whose reference is no phrase of the grammar. The right answer is nothing."""
     free_text: str | None = None
     """The transcript without the grammar. None for a model without one."""
     phrase: str | None = None

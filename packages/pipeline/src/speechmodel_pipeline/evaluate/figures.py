@@ -33,7 +33,7 @@ def clip_result(
     )
 
 
-def with_grammar(free: ClipResult, decision: Decision) -> ClipResult:
+def with_grammar(free: ClipResult, decision: Decision, *, foreign: bool) -> ClipResult:
     """Return the figures of a clip that was decoded as free text, as the grammar decides it."""
     best = decision.candidates[0] if decision.candidates else None
     decided = clip_result(
@@ -41,6 +41,7 @@ def with_grammar(free: ClipResult, decision: Decision) -> ClipResult:
     )
     return decided.model_copy(
         update={
+            "foreign": foreign,
             "free_text": free.hypothesis,
             "phrase": best.text if best else None,
             "score": round(best.score, 6) if best else None,

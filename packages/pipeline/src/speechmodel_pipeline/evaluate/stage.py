@@ -13,7 +13,7 @@ from speechmodel_api.reasons import Reason
 from speechmodel_api.spec import GrammarSource
 from speechmodel_api.stages import EvaluateInput, EvaluateOutput, GrammarDecoder
 from speechmodel_api.workspace import ACOUSTIC, GRAMMAR, MODEL, REPORT, SELFTEST, Workspace
-from speechmodel_decoding import Grammar, Recogniser
+from speechmodel_decoding import Recogniser
 from speechmodel_runtime import Model, read_graph, seconds
 from speechmodel_runtime.errors import AudioTooShort, LibraryError, ModelError
 from speechmodel_stagekit.artefacts import file_digest, once, require_file
@@ -93,7 +93,6 @@ class _Decided:
 
     decoder: GrammarDecoder
     calibrated_on: CalibratedOn
-    grammar: Grammar
     results: list[ClipResult]
 
 
@@ -111,11 +110,14 @@ def _decide(
     recogniser = Recogniser(model, grammar, calibration)
     with ThreadPoolExecutor(available_cpus()) as pool:
         decisions = pool.map(lambda clip: decide(recogniser, read_clip(clip)), clips)
-        results = [with_grammar(result, decision) for result, decision in zip(free, decisions, strict=True)]
+        results = [
+            with_grammar(result, decision, foreign=not grammar.accepts(result.reference))
+            for result, decision in zip(free, decisions, strict=True)
+        ]
     decoder = GrammarDecoder(
         acoustic_sha256=file_digest(acoustic), grammar_sha256=file_digest(folder / GRAMMAR), calibration=calibration
     )
-    return _Decided(decoder, calibrated_on, grammar, results)
+    return _Decided(decoder, calibrated_on, results)
 
 
 def _substitutes(dataset: PreparedDataset) -> tuple[Clip, ...]:
@@ -186,9 +188,9 @@ def _report(
 
     The error rates are those of clips with phrases, if there is a grammar.
     """
-    phrases = [result for result in results if not decided or decided.grammar.accepts(result.reference)]
-    foreign = [result for result in results if result not in phrases]
-    counted = [result for result in results[:test_clips] if result in phrases]
+    phrases = [result for result in results if not result.foreign]
+    foreign = [result for result in results if result.foreign]
+    counted = [result for result in results[:test_clips] if not result.foreign]
     words, characters = (word_errors(counted), character_errors(counted)) if counted else (None, None)
     return EvaluationReport(
         model_sha256=task.model_sha256,
