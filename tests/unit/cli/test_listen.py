@@ -6,9 +6,10 @@ import pytest
 from speechmodel_cli.command_line import speechmodel
 from speechmodel_cli.errors import CommandError
 from speechmodel_cli.listen import FILE_COLUMNS, TEXT_COLUMNS, Spoken, listen, read_spoken
+from speechmodel_cli.run import RunOptions, run
 from speechmodel_cli.summary import Comparison
 from speechmodel_pipeline.graphdef.pbmm import memory_map
-from support.places import FIXTURES
+from support.places import EXAMPLE, FIXTURES
 from support.servers import OK_ESPEJO, VersionFolder
 
 
@@ -80,3 +81,12 @@ def test_the_help_names_columns_that_are_read() -> None:
     named = str(getattr(option, "help", ""))
     for name in (*FILE_COLUMNS[:3], *TEXT_COLUMNS[:3], "sentence"):
         assert name in named
+
+
+def test_a_table_that_cannot_be_read_is_reported_before_anything_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = RunOptions(EXAMPLE / "speechmodel.yaml", tmp_path / "state", listen=table(tmp_path, "a,b\n1,2\n"))
+    assert run(options) == 1
+    assert "heard.csv has no column file" in capsys.readouterr().err
+    assert not (tmp_path / "state" / "espejo" / "runs").exists()
