@@ -6,8 +6,8 @@ from speechmodel_decoding.errors import GrammarFileError
 
 from .conftest import Heard
 
-CALIBRATION = Calibration(threshold=-0.05, offset=-2.0, slope=1.5)
-STRICT = Calibration(threshold=-1e-9, offset=-2.0, slope=1.5)
+CALIBRATION = Calibration(threshold=-0.05, offset=-2.0, slope=1.5, word_offset=-2.0, word_slope=1.5)
+STRICT = Calibration(threshold=-1e-9, offset=-2.0, slope=1.5, word_offset=-2.0, word_slope=1.5)
 
 
 def recogniser(
