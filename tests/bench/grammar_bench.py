@@ -47,7 +47,7 @@ def _chains(folder: Path) -> dict[str, Callable[[Pcm], object]]:
     export_acoustic_model(FIXTURES / "tf2_128.pb", folder / "acoustic.onnx")
     alphabet = [label.decode() for label in read_graph(FIXTURES / "tf2_128.pb").labels]
     grammar = compile_grammar([], alphabet, templates=PHRASES)
-    calibration = Calibration(threshold=-0.05, offset=-2.0, slope=1.5)
+    calibration = Calibration(threshold=-0.05, offset=-2.0, slope=1.5, word_offset=-2.0, word_slope=1.5)
     recogniser = Recogniser(AcousticModel(folder / "acoustic.onnx"), grammar, calibration)
     return {"libdeepspeech": Model(folder / "output_graph.pbmm").transcribe, "grammar": recogniser.recognise}
 

@@ -54,7 +54,7 @@ class VersionFolder:
             grammar_uri="s3://models/home/espejo/grammar.zip",
             grammar_sha256=self._digest(GRAMMAR),
             grammar_bytes=(self.path / GRAMMAR).stat().st_size,
-            calibration=Calibration(threshold=-0.05, offset=-2.0, slope=1.5),
+            calibration=Calibration(threshold=-0.05, offset=-2.0, slope=1.5, word_offset=-2.0, word_slope=1.5),
         )
         self.selftest(load(OK_ESPEJO), "ok espejo")
 

@@ -42,7 +42,7 @@ def keys_of(manifest: dict[str, Any]) -> dict[str, str]:
     )
     # evaluate compiles another grammar for other phrases
     compiled = hashlib.sha256(repr((source, decoding.phrases, decoding.lists)).encode()).hexdigest()
-    calibration = Calibration(threshold=-0.5, offset=-1.0, slope=2.0)
+    calibration = Calibration(threshold=-0.5, offset=-1.0, slope=2.0, word_offset=-1.0, word_slope=2.0)
     grammar = GrammarDecoder(acoustic_sha256="c" * 64, grammar_sha256=compiled, calibration=calibration)
     version = keys.version_key("e" * 64, decoding, None if source is GrammarSource.FREE_TEXT else grammar)
     return {
@@ -112,7 +112,7 @@ def test_another_list_changes_the_grammar_and_trains_nothing() -> None:
 
 def test_a_version_is_another_one_with_another_threshold() -> None:
     def version(threshold: float) -> str:
-        calibration = Calibration(threshold=threshold, offset=-1.0, slope=2.0)
+        calibration = Calibration(threshold=threshold, offset=-1.0, slope=2.0, word_offset=-1.0, word_slope=2.0)
         grammar = GrammarDecoder(acoustic_sha256="c" * 64, grammar_sha256="d" * 64, calibration=calibration)
         return keys.version_key("e" * 64, Decoding(), grammar)
 

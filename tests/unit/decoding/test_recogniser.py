@@ -1,3 +1,5 @@
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from speechmodel_api.stages import Calibration
@@ -6,8 +8,8 @@ from speechmodel_decoding.errors import GrammarFileError
 
 from .conftest import Heard
 
-CALIBRATION = Calibration(threshold=-0.05, offset=-2.0, slope=1.5)
-STRICT = Calibration(threshold=-1e-9, offset=-2.0, slope=1.5)
+CALIBRATION = Calibration(threshold=-0.05, offset=-2.0, slope=1.5, word_offset=-2.0, word_slope=1.5)
+STRICT = Calibration(threshold=-1e-9, offset=-2.0, slope=1.5, word_offset=-2.0, word_slope=1.5)
 
 
 def recogniser(
@@ -78,3 +80,13 @@ def test_a_phrase_that_was_said_is_surer_than_its_alternatives(
 def test_a_grammar_for_another_number_of_classes_is_refused(acoustic: AcousticModel) -> None:
     with pytest.raises(GrammarFileError, match="needs a model with 3 classes, and this one has 17"):
         Recogniser(acoustic, compile_grammar(["a"], ("a", "b")), CALIBRATION)
+
+
+def test_threads_that_share_a_recogniser_get_the_same_answers(
+    acoustic: AcousticModel, alphabet: tuple[str, ...], heard: list[Heard]
+) -> None:
+    shared = recogniser(acoustic, alphabet, *{each.text for each in heard}, "espejo llama a mi {quien}")
+    alone = [shared.recognise(each.pcm, alternatives=3) for each in heard]
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(lambda each: shared.recognise(each.pcm, alternatives=3), heard * 4))
+    assert together == alone * 4

@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from speechmodel_api.alphabet import CATCH_ALL
+from speechmodel_decoding import AcousticModel, forward_score
 from speechmodel_pipeline.convert import acoustic
 from speechmodel_pipeline.convert.acoustic import export_acoustic_model
 from speechmodel_pipeline.convert.agreement import require_agreement
 from speechmodel_pipeline.convert.trial import TrialTranscript
-from speechmodel_runtime import GraphInfo, read_graph
+from speechmodel_runtime import GraphInfo, load, read_graph
 from speechmodel_stagekit.errors import BadData
 from support.places import FIXTURES
 
@@ -56,6 +57,23 @@ def test_one_clip_that_differs_is_enough_unless_a_label_is_hidden(exported: Path
     spoken = [each for each in one_off if graph.labels[-1].decode() not in each.text]
     clips = [path for path, each in zip(CLIPS, one_off, strict=True) if each in spoken]
     require_agreement(exported, hidden, clips, spoken)
+
+
+def test_what_the_runtime_lost_in_its_beam_is_no_difference(exported: Path, graph: GraphInfo) -> None:
+    weak = [replace(each, text="espejo llama") for each in TRANSCRIPTS]
+    model = AcousticModel(exported)
+    labels = [label.decode() for label in graph.labels]
+    exact = [
+        forward_score(model.log_probabilities(load(path)), [labels.index(c) for c in "espejo llama"]) for path in CLIPS
+    ]
+    assert max(exact) < -20, "these clips say something else"
+    for part, agrees in ((1.05, True), (1.2, False), (0.9, False)):
+        transcripts = [replace(each, confidence=score * part) for each, score in zip(weak, exact, strict=True)]
+        if agrees:
+            require_agreement(exported, graph, CLIPS, transcripts)
+        else:
+            with pytest.raises(BadData):
+                require_agreement(exported, graph, CLIPS, transcripts)
 
 
 def test_clips_without_words_are_not_compared(

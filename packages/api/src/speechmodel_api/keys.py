@@ -146,7 +146,7 @@ class VersionKey(KeyInput):
     grammar_sha256: str = ""
     """Digest of the compiled grammar. Empty for free text."""
     calibration: tuple[float, ...] = ()
-    """Threshold, offset and slope of the confidences. Empty for free text."""
+    """Threshold, and offset and slope of the confidences of phrases and of words. Empty for free text."""
 
 
 class PublishKey(KeyInput):
@@ -238,7 +238,13 @@ def version_key(model_sha256: str, decoding: Decoding, grammar: GrammarDecoder |
         model_sha256=model_sha256,
         beam_width=decoding.beam_width,
         grammar_sha256=grammar.grammar_sha256,
-        calibration=(calibration.threshold, calibration.offset, calibration.slope),
+        calibration=(
+            calibration.threshold,
+            calibration.offset,
+            calibration.slope,
+            calibration.word_offset,
+            calibration.word_slope,
+        ),
     ).key()
 
 

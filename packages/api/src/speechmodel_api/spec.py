@@ -446,7 +446,7 @@ class DecodingSpec(ApiModel, json_schema_extra=cel(_PHRASES_RULE, _PHRASES_MESSA
     500, as in DeepSpeech."""
     grammar: GrammarSource | None = None
     """Origin of the phrases that the model may answer with. Dataset is every transcript of the
-    dataset. Phrases is the field phrases. With both, a recording of anything else gives an empty
+    dataset. Phrases is the field phrases. With either, a recording of anything else gives an empty
     text. FreeText is any sequence of characters. After a change, the model is evaluated and
     published again but not trained. Defaults to Phrases if there are phrases, else to Dataset for
     the dataset format Commands, and to FreeText for the others."""
@@ -455,7 +455,7 @@ class DecodingSpec(ApiModel, json_schema_extra=cel(_PHRASES_RULE, _PHRASES_MESSA
     of them, `[a]` is optional, `(a;b)` is both in any order, `{name}` is a value of the list of that
     name, and `{list:slot}` gives its slot another name. Every character must be in the alphabet of
     the model; a backslash takes the next character as it is. Needed if grammar is Phrases. Phrases
-    and lists together may have 64 KiB; larger sets belong into the transcripts of the dataset."""
+    and lists together may have 64 KiB; larger sets belong in the transcripts of the dataset."""
     lists: Annotated[
         dict[
             Annotated[str, Field(min_length=1, max_length=63)],

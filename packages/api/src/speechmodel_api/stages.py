@@ -89,8 +89,11 @@ class Calibration(Document):
     threshold: float
     """Scores below it are rejected: 1 % of the right answers of the dev clips are there."""
     offset: float
-    """Logit of the confidence is offset - slope * log(0.001 - score)."""
+    """Logit of the confidence of a phrase is offset - slope * log(0.001 - score)."""
     slope: float
+    word_offset: float
+    """The same for a word and its own score."""
+    word_slope: float
 
 
 class GrammarDecoder(Document):

@@ -10,8 +10,14 @@ Shortest use:
 
 from speechmodel_decoding.acoustic import AcousticModel, LogProbabilities
 from speechmodel_decoding.alignment import forward_score
-from speechmodel_decoding.calibration import calibrate, confidence_of, expected_calibration_error
-from speechmodel_decoding.decoder import Decoder, Phrase
+from speechmodel_decoding.calibration import (
+    Examples,
+    calibrate,
+    expected_calibration_error,
+    phrase_confidence,
+    word_confidence,
+)
+from speechmodel_decoding.decoder import Decoder, Phrase, word_score
 from speechmodel_decoding.grammar import Grammar, compile_grammar
 from speechmodel_decoding.recogniser import Candidate, Decision, Recogniser, Word
 
@@ -20,6 +26,7 @@ __all__ = [
     "Candidate",
     "Decision",
     "Decoder",
+    "Examples",
     "Grammar",
     "LogProbabilities",
     "Phrase",
@@ -27,7 +34,9 @@ __all__ = [
     "Word",
     "calibrate",
     "compile_grammar",
-    "confidence_of",
     "expected_calibration_error",
     "forward_score",
+    "phrase_confidence",
+    "word_confidence",
+    "word_score",
 ]

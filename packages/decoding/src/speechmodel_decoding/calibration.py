@@ -1,11 +1,12 @@
 """From scores to decisions: the threshold below which nothing was said, and confidences from 0 to 1.
 
-The confidence of a score s is the logistic function of `offset - slope * log(LEAST - s)`, fitted by
-maximum likelihood with the smoothed targets of Platt (1999), so that few examples do not give
+The confidence of a score s, of a phrase or of a word, is the logistic function of `offset - slope * log(LEAST - s)`, fitted
+by maximum likelihood with the smoothed targets of Platt (1999), so that few examples do not give
 confidences of exactly 0 or 1.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from math import exp, log
 
 import numpy as np
@@ -31,28 +32,35 @@ def threshold_of(right: Sequence[float]) -> float:
     return float(np.quantile(np.asarray(right), LOST, method="lower"))
 
 
-def calibrate(right: Sequence[float], wrong: Sequence[float]) -> Calibration:
-    """Return the calibration for the scores of right and of wrong answers."""
-    scores = np.array([*right, *wrong], np.float64)
-    target = np.where(np.arange(len(scores)) < len(right), (len(right) + 1) / (len(right) + 2), 1 / (len(wrong) + 2))
-    inputs = np.stack([np.ones(len(scores)), -np.log(LEAST - scores)], axis=1)
-    weights = np.zeros(2)
-    for _ in range(_STEPS):  # Newton's method
-        probability = _logistic(inputs @ weights)
-        gradient = inputs.T @ (target - probability) - _RIDGE * weights
-        curvature = (inputs * (probability * (1 - probability))[:, None]).T @ inputs + _RIDGE * np.eye(2)
-        step = np.linalg.solve(curvature, gradient)
-        weights += step / max(1.0, float(np.abs(step).max()))
-    offset, slope = weights
+@dataclass(frozen=True)
+class Examples:
+    """Scores of right and of wrong answers."""
+
+    right: Sequence[float]
+    wrong: Sequence[float]
+
+
+def calibrate(phrases: Examples, words: Examples) -> Calibration:
+    """Return the calibration for the scores of phrases and of words."""
+    offset, slope = _fitted(phrases)
+    word_offset, word_slope = _fitted(words)
     return Calibration(
-        threshold=round(threshold_of(right), 6), offset=round(offset, 6), slope=round(max(slope, 0.0), 6)
+        threshold=round(threshold_of(phrases.right), 6),
+        offset=offset,
+        slope=slope,
+        word_offset=word_offset,
+        word_slope=word_slope,
     )
 
 
-def confidence_of(score: float, calibration: Calibration) -> float:
-    """Return the probability that a phrase or a word with this score is right."""
-    value = calibration.offset - calibration.slope * log(LEAST - min(score, 0.0))
-    return 1 / (1 + exp(-value)) if value >= 0 else exp(value) / (1 + exp(value))
+def phrase_confidence(score: float, calibration: Calibration) -> float:
+    """Return the probability that a phrase with this score is right."""
+    return _confidence(score, calibration.offset, calibration.slope)
+
+
+def word_confidence(score: float, calibration: Calibration) -> float:
+    """Return the probability that a word with this score is right."""
+    return _confidence(score, calibration.word_offset, calibration.word_slope)
 
 
 def expected_calibration_error(confidences: Sequence[float], right: Sequence[bool]) -> float:
@@ -68,3 +76,24 @@ def expected_calibration_error(confidences: Sequence[float], right: Sequence[boo
 
 def _logistic(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return 1 / (1 + np.exp(-np.clip(values, -500, 500)))
+
+
+def _confidence(score: float, offset: float, slope: float) -> float:
+    value = offset - slope * log(LEAST - min(score, 0.0))
+    return 1 / (1 + exp(-value)) if value >= 0 else exp(value) / (1 + exp(value))
+
+
+def _fitted(examples: Examples) -> tuple[float, float]:
+    """Return offset and slope of the logistic function of most likelihood. The slope is not negative."""
+    scores = np.array([*examples.right, *examples.wrong], np.float64)
+    high, low = (len(examples.right) + 1) / (len(examples.right) + 2), 1 / (len(examples.wrong) + 2)
+    target = np.where(np.arange(len(scores)) < len(examples.right), high, low)
+    inputs = np.stack([np.ones(len(scores)), -np.log(LEAST - np.minimum(scores, 0.0))], axis=1)
+    weights = np.zeros(2)
+    for _ in range(_STEPS):  # Newton's method
+        probability = _logistic(inputs @ weights)
+        gradient = inputs.T @ (target - probability) - _RIDGE * weights
+        curvature = (inputs * (probability * (1 - probability))[:, None]).T @ inputs + _RIDGE * np.eye(2)
+        step = np.linalg.solve(curvature, gradient)
+        weights += step / max(1.0, float(np.abs(step).max()))
+    return round(float(weights[0]), 6), round(max(float(weights[1]), 0.0), 6)

@@ -16,6 +16,7 @@ from speechmodel_decoding.acceptor import read_const
 from speechmodel_decoding.acoustic import LogProbabilities
 from speechmodel_decoding.alignment import Span, align, forward_score
 from speechmodel_decoding.grammar import Grammar
+from speechmodel_decoding.labels import SPACE
 
 BEAM = 16.0
 """Natural log probability that a path may be behind the best one. At 10 the search already found
@@ -33,6 +34,19 @@ class Phrase:
     """Log probability of the phrase for each of its characters. 0 is best."""
     spans: tuple[Span, ...]
     """The frames of each character of the text."""
+
+    def words(self) -> list[tuple[str, tuple[Span, ...]]]:
+        """Return each word with the spans of its characters."""
+        words, begin = [], 0
+        for word in self.text.split(SPACE):
+            words.append((word, self.spans[begin : begin + len(word)]))
+            begin += len(word) + 1
+        return words
+
+
+def word_score(spans: Sequence[Span]) -> float:
+    """Return the mean log probability of the characters of a word."""
+    return float(np.mean([span.score for span in spans]))
 
 
 class Decoder:
@@ -56,6 +70,10 @@ class Decoder:
         if not found or found[0] not in phrases:
             return []
         return [self._scored(frames, labels) for labels in phrases]
+
+    def score(self, frames: LogProbabilities, text: str) -> Phrase:
+        """Return a phrase with its score, whether or not it fits best."""
+        return self._scored(frames, self._grammar.labels.encode(text, text))
 
     def _best(self, frames: LogProbabilities) -> list[int]:
         """Return the output labels of the best path, none when no path ends a phrase."""

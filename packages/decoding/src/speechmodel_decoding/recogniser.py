@@ -10,18 +10,16 @@ Shortest use:
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 from speechmodel_api.audio import SAMPLE_RATE, STRIDE
 from speechmodel_api.stages import Calibration
 
 from speechmodel_decoding.acoustic import AcousticModel, LogProbabilities
 from speechmodel_decoding.alignment import Span
-from speechmodel_decoding.calibration import confidence_of
-from speechmodel_decoding.decoder import Decoder, Phrase
+from speechmodel_decoding.calibration import phrase_confidence, word_confidence
+from speechmodel_decoding.decoder import Decoder, Phrase, word_score
 from speechmodel_decoding.errors import GrammarFileError
 from speechmodel_decoding.features import Pcm
 from speechmodel_decoding.grammar import Grammar
-from speechmodel_decoding.labels import SPACE
 
 _FRAME_SECONDS = STRIDE / SAMPLE_RATE
 
@@ -100,24 +98,15 @@ class Recogniser:
         return Candidate(
             text=phrase.text,
             score=phrase.score,
-            confidence=confidence_of(phrase.score, self._calibration),
-            words=tuple(self._words(phrase)),
+            confidence=phrase_confidence(phrase.score, self._calibration),
+            words=tuple(self._word(text, spans) for text, spans in phrase.words()),
             slots=self._grammar.filled_slots(phrase.text),
         )
 
-    def _words(self, phrase: Phrase) -> list[Word]:
-        words, begin = [], 0
-        for word in phrase.text.split(SPACE):
-            end = begin + len(word)
-            words.append(self._word(word, phrase.spans[begin:end]))
-            begin = end + 1
-        return words
-
     def _word(self, text: str, spans: Sequence[Span]) -> Word:
-        score = float(np.mean([span.score for span in spans]))
         return Word(
             text=text,
-            confidence=confidence_of(score, self._calibration),
+            confidence=word_confidence(word_score(spans), self._calibration),
             start_seconds=round(spans[0].first * _FRAME_SECONDS, 2),
             end_seconds=round((spans[-1].last + 1) * _FRAME_SECONDS, 2),
         )

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from speechmodel_api.alphabet import CATCH_ALL
+from speechmodel_api.audio import frames_needed
 from speechmodel_api.reasons import Reason
 from speechmodel_api.spec import GrammarSource
 from speechmodel_api.stages import Calibration, Decoding
@@ -17,12 +18,14 @@ from speechmodel_decoding import (
     AcousticModel,
     Decision,
     Decoder,
+    Examples,
     Grammar,
     LogProbabilities,
+    Phrase,
     Recogniser,
     calibrate,
     compile_grammar,
-    forward_score,
+    word_score,
 )
 from speechmodel_decoding.errors import AcousticModelError, GrammarError
 from speechmodel_runtime import Pcm
@@ -82,26 +85,40 @@ def calibrated(model: AcousticModel, grammar: Grammar, dataset: PreparedDataset)
     texts = sorted({clip.transcript for clip in clips})
     decoder = Decoder(grammar)
 
-    def score(index: int) -> _Scores:
+    def examples(index: int) -> _Examples:
         clip, others = clips[index], recordings[:index] + recordings[index + 1 :]
         copies = rough_copies(recordings[index], others, seed=int(clip.name[:8], 16))
         frames = [model.log_probabilities(pcm) for pcm in (recordings[index], *copies)]
         found = [phrase for each in frames for phrase in decoder.decode(each)]
         steps.advance()
-        return _Scores(
-            right=[phrase.score for phrase in found if phrase.text == clip.transcript],
-            wrong=[phrase.score for phrase in found if phrase.text != clip.transcript]
-            + _impostors(frames[0], clip, texts, grammar),
+        return _Examples(
+            right=[phrase for phrase in found if phrase.text == clip.transcript],
+            wrong=[phrase for phrase in found if phrase.text != clip.transcript]
+            + _impostor(frames[0], clip, texts, decoder),
             copies=len(copies),
         )
 
     with ThreadPoolExecutor(available_cpus()) as pool:
-        scores = list(pool.map(score, range(len(clips))))
-    right = [score for each in scores for score in each.right]
+        found = list(pool.map(examples, range(len(clips))))
+    right = sum(len(each.right) for each in found)
     if not right:
         log.warning("the model recognises none of %d %s clips, so it will accept nothing", len(clips), part.value)
-    calibration = calibrate(right, [score for each in scores for score in each.wrong])
-    return calibration, CalibratedOn(part, len(clips), sum(each.copies for each in scores), len(right))
+    calibration = calibrate(
+        Examples(
+            right=[phrase.score for each in found for phrase in each.right],
+            wrong=[phrase.score for each in found for phrase in each.wrong],
+        ),
+        Examples(
+            right=[score for each in found for phrase in each.right for score in _word_scores(phrase)],
+            wrong=[
+                score
+                for each, clip in zip(found, clips, strict=True)
+                for phrase in each.wrong
+                for score in _word_scores(phrase, without=clip.transcript.split())
+            ],
+        ),
+    )
+    return calibration, CalibratedOn(part, len(clips), sum(each.copies for each in found), right)
 
 
 def decide(recogniser: Recogniser, pcm: Pcm) -> Decision:
@@ -130,15 +147,21 @@ def _known(clips: Sequence[Clip], grammar: Grammar) -> list[Clip]:
 
 
 @dataclass(frozen=True)
-class _Scores:
-    right: list[float]
-    wrong: list[float]
+class _Examples:
+    """Phrases that were recognised in a clip and its copies."""
+
+    right: list[Phrase]
+    wrong: list[Phrase]
     copies: int
 
 
-def _impostors(frames: LogProbabilities, clip: Clip, texts: Sequence[str], grammar: Grammar) -> list[float]:
-    """Return the best score of some other phrases, as a list of one, or of none without other phrases."""
-    others = [text for text in texts if text != clip.transcript]
+def _impostor(frames: LogProbabilities, clip: Clip, texts: Sequence[str], decoder: Decoder) -> list[Phrase]:
+    """Return the best of some other phrases that fit into the clip; none when there is none."""
+    others = [text for text in texts if text != clip.transcript and frames_needed(text) <= len(frames)]
     chosen = np.random.default_rng(int(clip.name[:8], 16)).permutation(len(others))[:IMPOSTORS]
-    classes = [[label - 1 for label in grammar.labels.encode(others[at], others[at])] for at in chosen]
-    return [max(forward_score(frames, each) / len(each) for each in classes)] if classes else []
+    phrases = [decoder.score(frames, others[at]) for at in chosen]
+    return [max(phrases, key=lambda phrase: phrase.score)] if phrases else []
+
+
+def _word_scores(phrase: Phrase, without: Sequence[str] = ()) -> list[float]:
+    return [word_score(spans) for word, spans in phrase.words() if word not in without]
