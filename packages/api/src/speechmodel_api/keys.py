@@ -63,6 +63,10 @@ class PrepareKey(KeyInput):
     split_seed: int
     alphabet: tuple[str, ...]
     invalid_sample_policy: InvalidSamplePolicy
+    negatives_built_in: bool
+    negatives_path: str
+
+    as_before = {"negatives_built_in": False, "negatives_path": ""}
 
 
 class LineageKey(KeyInput):
@@ -136,6 +140,8 @@ def prepare_key(spec: SpeechModelSpec) -> str:
         split_seed=dataset.split.seed,
         alphabet=dataset.alphabet,
         invalid_sample_policy=dataset.invalid_sample_policy,
+        negatives_built_in=dataset.negatives.built_in,
+        negatives_path=dataset.negatives.path,
     ).key()
 
 

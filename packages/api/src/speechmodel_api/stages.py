@@ -24,6 +24,7 @@ from speechmodel_api.spec import (
     DatasetFormat,
     Hyperparameters,
     InvalidSamplePolicy,
+    Negatives,
     S3Location,
     Split,
 )
@@ -84,6 +85,8 @@ class PrepareInput(StageInput):
     alphabet: tuple[str, ...] = ()
     """Labels in order. If empty, they are derived from the transcripts."""
     invalid_sample_policy: InvalidSamplePolicy = InvalidSamplePolicy.REJECT
+    negatives: Negatives = Negatives(built_in=False)
+    """A document without it is from before negatives existed."""
 
 
 class PrepareOutput(Document):
@@ -100,6 +103,8 @@ class PrepareOutput(Document):
     test_clips: int
     audio_seconds: float
     """Length of all clips together, in seconds."""
+    negatives: int = 0
+    """Number of negatives, in training and in their own part. The clips do not include them."""
     rejected: int = 0
     """Number of rejected rows. report.json lists each with its reason."""
     normalised: int = 0

@@ -24,6 +24,9 @@ class Part(StrEnum):
     TRAIN = "train"
     DEV = "dev"
     TEST = "test"
+    NEGATIVES = "negatives"
+    """Speech that is no transcript, to measure how much of it is recognised. Its transcript is the
+    catch-all label, as that of the negatives in the train part."""
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from speechmodel_api.alphabet import CATCH_ALL
 from speechmodel_api.reasons import Reason
 from speechmodel_api.stages import EvaluateInput, EvaluateOutput
 from speechmodel_api.workspace import MODEL, REPORT, SELFTEST, Workspace
@@ -59,7 +60,7 @@ def _make(task: EvaluateInput, folder: Path) -> EvaluateOutput:
 
 def _substitutes(dataset: PreparedDataset) -> tuple[Clip, ...]:
     """Return clips for the self-test of a dataset without test clips."""
-    clips = dataset.clips(Part.DEV) or dataset.clips(Part.TRAIN)
+    clips = dataset.clips(Part.DEV) or tuple(clip for clip in dataset.clips(Part.TRAIN) if clip.transcript != CATCH_ALL)
     if not clips:
         raise ArtefactMissing(Reason.ARTEFACT_DAMAGED, f"{dataset.folder} has no clips; it is prepared again")
     return clips[:SELFTEST_CANDIDATES]

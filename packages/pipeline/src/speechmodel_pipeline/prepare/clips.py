@@ -67,6 +67,11 @@ def make_clip(recording: Recording, transcript: str, folder: Path) -> ClipFile:
     except AudioError as error:
         raise RecordingUnusable(_REASONS[type(error)], str(error)) from error
     _require_usable(pcm, recording.name, transcript)
+    return write_clip(pcm, folder, source)
+
+
+def write_clip(pcm: Pcm, folder: Path, source: AudioInfo) -> ClipFile:
+    """Write a clip with these samples below `folder`. Several threads may write at once."""
     digest = audio_digest(pcm)
     path = folder / CLIPS / f"{digest}.wav"
     partial = path.with_suffix(f".{threading.get_ident()}.partial")

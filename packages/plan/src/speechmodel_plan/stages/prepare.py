@@ -40,6 +40,7 @@ class Prepare(Stage[PrepareOutput]):
             split=dataset.split,
             alphabet=dataset.alphabet,
             invalid_sample_policy=dataset.invalid_sample_policy,
+            negatives=dataset.negatives,
         )
 
     def summary(self, output: PrepareOutput) -> str:
@@ -48,6 +49,8 @@ class Prepare(Stage[PrepareOutput]):
             f"{output.train_clips} train, {output.dev_clips} dev and {output.test_clips} test clips, "
             f"{output.audio_seconds / 60:.1f} minutes"
         )
+        if output.negatives:
+            text += f"; {output.negatives} negatives"
         if output.normalised:
             text += f"; {output.normalised} transcripts normalised"
         return f"{text}; {output.note}" if output.note else text
