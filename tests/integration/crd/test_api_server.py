@@ -51,6 +51,10 @@ BAD: list[tuple[str, Any, str]] = [
     ("spec.training", {"hyperparameters": {"learningRate": "0.001"}}, "spec.training.hyperparameters.learningRate"),
     ("spec.training", {"hyperparameters": {"hiddenUnits": 8}}, "spec.training.hyperparameters.hiddenUnits"),
     ("spec.training", {"hyperparameters": {"dropout": 1}}, "spec.training.hyperparameters.dropout"),
+    ("spec.training", {"augmentation": "Always"}, "spec.training.augmentation"),
+    ("spec.training", {"augmentation": ["reverb[p=0.1"]}, "spec.training.augmentation[0]"),
+    ("spec.training", {"augmentation": ["reverb"] * 33}, "spec.training.augmentation"),
+    ("spec.dataset.negatives", {"path": "../other"}, "spec.dataset.negatives.path"),
     (
         "spec.training",
         {"storage": {"claimName": "a", "volumeClaimTemplate": {}}},

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from speechmodel_api.spec import Annotations, DatasetFormat, InvalidSamplePolicy, Numbers, Split
+from speechmodel_api.alphabet import CATCH_ALL
+from speechmodel_api.spec import Annotations, DatasetFormat, InvalidSamplePolicy, Negatives, Numbers, Split
 from speechmodel_api.stages import PrepareInput, PrepareOutput
 from speechmodel_pipeline.prepare.stage import prepare
 from speechmodel_runtime import load, loudness
@@ -353,6 +354,20 @@ def test_a_given_alphabet_is_used_in_its_order_and_decides_what_is_rejected(tmp_
     assert table(tmp_path / "work", "train.csv")[0]["transcript"] == "Ok"
     (left,) = report(tmp_path / "work")["rejected"]
     assert left["reason"] == "OutsideAlphabet" and "'i', 'ñ' are not in dataset.alphabet" in left["message"]
+
+
+def test_negatives_are_trained_as_a_label_of_their_own_and_are_no_clips_of_the_dataset(tmp_path: Path) -> None:
+    source = tones(tmp_path / "source", 40)
+    output = prepare(task(source, tmp_path, negatives=Negatives()))
+    assert (output.train_clips + output.dev_clips + output.test_clips, report(tmp_path)["clips"]) == (40, 40)
+    alphabet = read_alphabet(dataset(tmp_path) / "alphabet.txt")
+    assert alphabet == (*sorted(set("frase de abcdefghij")), CATCH_ALL)
+    assert output.labels == len(alphabet)
+    trained, apart = (
+        sum(row["transcript"] == CATCH_ALL for row in table(tmp_path, name)) for name in ("train.csv", "negatives.csv")
+    )
+    assert trained == output.train_clips // 4
+    assert trained + apart == output.negatives == report(tmp_path)["negatives"]
 
 
 def test_ready_made_parts_are_kept_and_none_is_measured_with_what_it_was_trained_on(tmp_path: Path) -> None:

@@ -68,6 +68,8 @@ class PrepareKey(KeyInput):
         "speech_level": None,
         "annotations": Annotations.REJECT,
         "numbers": Numbers.REJECT,
+        "negatives_built_in": False,
+        "negatives_path": "",
     }
 
     claim: str
@@ -85,6 +87,8 @@ class PrepareKey(KeyInput):
     speech_level: float | None
     annotations: Annotations
     numbers: Numbers
+    negatives_built_in: bool
+    negatives_path: str
 
 
 class LineageKey(KeyInput):
@@ -178,6 +182,8 @@ def prepare_key(spec: SpeechModelSpec) -> str:
         speech_level=SPEECH_LEVEL,
         annotations=dataset.annotations,
         numbers=dataset.numbers,
+        negatives_built_in=dataset.negatives.built_in,
+        negatives_path=dataset.negatives.path,
     ).key()
 
 

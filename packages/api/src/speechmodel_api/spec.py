@@ -184,6 +184,19 @@ class Recordings(ApiModel):
     Commands only."""
 
 
+class Negatives(ApiModel):
+    """Speech that is no transcript of the dataset. Training learns it as a label of its own, so that
+    other people's speech is not taken for a command."""
+
+    built_in: bool = True
+    """If true, words of no language that were synthesized with many voices are used. Defaults to
+    true."""
+    path: Annotated[str, Field(max_length=1024, pattern=r"^([^/.][^/]*(/[^/.][^/]*)*)?$")] = ""
+    """Folder with recordings of your own, relative to the folder of the dataset: speech in which no
+    transcript is spoken, at most 30 seconds each. Subfolders are included. If empty, there are no
+    recordings of your own."""
+
+
 class Dataset(ApiModel):
     """The recordings with their transcripts, and the settings that turn them into clips."""
 
@@ -221,6 +234,10 @@ class Dataset(ApiModel):
     replaces whole numbers by words of the language, for the languages that num2words knows. Dates,
     times, decimals, ordinals, telephone numbers and amounts of money are invalid samples in both
     cases. Defaults to Reject."""
+    negatives: Negatives = Negatives()
+    """Speech that is no transcript of the dataset. Negatives are at most a quarter of the training
+    clips, and cut to their length, bandwidth and level. If `builtIn` is false and `path` is empty,
+    there are none. A change prepares the dataset again and trains from scratch."""
     invalid_sample_policy: InvalidSamplePolicy = InvalidSamplePolicy.REJECT
     """Defines what happens to rows that cannot be used, such as an unreadable recording or an empty
     transcript. Reject leaves them out and reports their number in the condition DatasetReady. Fail

@@ -27,6 +27,7 @@ from speechmodel_api.spec import (
     GrammarSource,
     Hyperparameters,
     InvalidSamplePolicy,
+    Negatives,
     Numbers,
     S3Location,
     Split,
@@ -126,6 +127,8 @@ class PrepareInput(StageInput):
     speech_level: float | None = None
     """Loudness that the speech of every clip is brought to, in dBFS. None leaves clips as they
     are."""
+    negatives: Negatives = Negatives(built_in=False)
+    """A document without it is from before negatives existed."""
 
 
 class PrepareOutput(Document):
@@ -144,6 +147,8 @@ class PrepareOutput(Document):
     """Number of clips that are held out of speakers in training, to measure known voices."""
     audio_seconds: float
     """Length of all clips together, in seconds."""
+    negatives: int = 0
+    """Number of negatives, in training and in their own part. The clips do not include them."""
     rejected: int = 0
     """Number of rejected rows. report.json lists each with its reason."""
     normalised: int = 0

@@ -34,7 +34,7 @@ VERSION = "version.json"
 
 
 def part_table(part: str) -> str:
-    """Return the file name of a dataset part: train.csv, dev.csv or test.csv."""
+    """Return the file name of a dataset part: train.csv, dev.csv, test.csv or negatives.csv."""
     return f"{part}.csv"
 
 

@@ -27,6 +27,9 @@ class Part(StrEnum):
     TEST = "test"
     SEEN = "seen"
     """Held out of speakers that are in training, to measure known voices beside unseen ones."""
+    NEGATIVES = "negatives"
+    """Speech that is no transcript, to measure how much of it is recognised. Its transcript is the
+    catch-all label, as that of the negatives in the train part."""
 
 
 @dataclass(frozen=True)
@@ -92,8 +95,8 @@ class PreparedDataset:
 
     def clips(self, part: Part) -> tuple[Clip, ...]:
         """Return the clips of a part, the shortest first."""
-        if part is Part.SEEN and not (self.folder / part_table(part)).exists():
-            return ()  # prepared before this part existed
+        if part in (Part.SEEN, Part.NEGATIVES) and not (self.folder / part_table(part)).exists():
+            return ()  # prepared before these parts existed
         path = require_file(self.folder / part_table(part))
         with path.open(encoding="utf-8", newline="") as file:
             try:

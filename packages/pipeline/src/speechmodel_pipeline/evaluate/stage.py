@@ -64,12 +64,14 @@ def _make(task: EvaluateInput, folder: Path) -> EvaluateOutput:
     path = require_file(workspace.export(task.convert_key) / MODEL, task.model_sha256)
     dataset = open_dataset(workspace.data(task.data_key), task.dataset_digest)
     test, seen = dataset.clips(Part.TEST), dataset.clips(Part.SEEN)
-    chosen = (*test, *seen) or _substitutes(dataset)
+    others = () if task.decoding.grammar is FREE_TEXT else dataset.clips(Part.NEGATIVES)
+    spoken = (*test, *seen) or _substitutes(dataset)
+    chosen = (*spoken, *others)
     free = _transcribe(path, task.decoding.beam_width, chosen, dataset.speakers())
     decided = _decide(task, dataset, chosen, free, folder) if task.decoding.grammar is not FREE_TEXT else None
     transcribed = decided.results if decided else free
-    selftest = _write_selftest(chosen, transcribed, folder / SELFTEST)
-    measured = transcribed if test or seen else []
+    selftest = _write_selftest(spoken, transcribed[: len(spoken)], folder / SELFTEST)
+    measured = transcribed if test or seen else transcribed[len(spoken) :]
     report = _report(task, dataset, measured, len(test), free, decided, selftest)
     text = report.model_dump_json(by_alias=True, exclude_none=True, indent=1)
     (folder / REPORT).write_text(text, encoding="utf-8")
@@ -122,7 +124,7 @@ def _decide(
 
 def _substitutes(dataset: PreparedDataset) -> tuple[Clip, ...]:
     """Return clips for the self-test of a dataset without test clips."""
-    clips = dataset.clips(Part.DEV) or dataset.clips(Part.TRAIN)
+    clips = dataset.clips(Part.DEV) or tuple(clip for clip in dataset.clips(Part.TRAIN) if clip.transcript != CATCH_ALL)
     if not clips:
         raise ArtefactMissing(Reason.ARTEFACT_DAMAGED, f"{dataset.folder} has no clips; it is prepared again")
     return clips[:SELFTEST_CANDIDATES]

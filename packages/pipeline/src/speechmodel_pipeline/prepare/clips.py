@@ -6,7 +6,7 @@ from pathlib import Path
 
 from speechmodel_api.audio import WINDOW, frame_count, frames_needed
 from speechmodel_api.workspace import CLIPS
-from speechmodel_runtime import AudioInfo, AudioWarning, DecodedAudio, WarningKind, decode, level, save, seconds
+from speechmodel_runtime import AudioInfo, AudioWarning, DecodedAudio, Pcm, WarningKind, decode, level, save, seconds
 from speechmodel_runtime.errors import AudioEmpty, AudioError, AudioMissing, AudioTooLong, AudioUnreadable
 
 from speechmodel_pipeline.clip_audio import audio_digest
@@ -64,14 +64,18 @@ def make_clip(recording: Recording, transcript: str, folder: Path, speech_level:
     except AudioError as error:
         raise RecordingUnusable(_REASONS[type(error)], str(error)) from error
     _require_usable(audio, recording.name, transcript)
-    pcm = level(audio.pcm, speech_level)
+    return write_clip(level(audio.pcm, speech_level), folder, audio.info, audio.warnings)
+
+
+def write_clip(pcm: Pcm, folder: Path, source: AudioInfo, warnings: tuple[AudioWarning, ...] = ()) -> ClipFile:
+    """Write a clip with these samples below `folder`. Several threads may write at once."""
     digest = audio_digest(pcm)
     path = folder / CLIPS / f"{digest}.wav"
     partial = path.with_suffix(f".{threading.get_ident()}.partial")
     save(partial, pcm)
     size = partial.stat().st_size
     partial.replace(path)
-    return ClipFile(digest, seconds(len(pcm)), size, audio.info, audio.warnings)
+    return ClipFile(digest, seconds(len(pcm)), size, source, warnings)
 
 
 def _require_usable(audio: DecodedAudio, name: str, transcript: str) -> None:

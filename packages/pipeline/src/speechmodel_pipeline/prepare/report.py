@@ -121,6 +121,8 @@ class PrepareReport(Document):
     """Recordings that the rows name."""
     clips: int
     """Recordings that are used."""
+    negatives: int = 0
+    """Clips of other speech, which training learns as the catch-all label."""
     parts: dict[str, int]
     """Clips by part."""
     alphabet: tuple[str, ...]

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from itertools import accumulate, groupby
 from pathlib import Path
 
+from speechmodel_api.alphabet import CATCH_ALL
 from speechmodel_api.reasons import Reason
 from speechmodel_api.spec import DatasetFormat, InvalidSamplePolicy
 from speechmodel_api.stages import PrepareInput, PrepareOutput
@@ -31,6 +32,7 @@ from speechmodel_pipeline.prepare.clips import ClipFile, RecordingUnusable, make
 from speechmodel_pipeline.prepare.commands_csv import TABLE, read_commands
 from speechmodel_pipeline.prepare.deepspeech_csv import read_deepspeech
 from speechmodel_pipeline.prepare.folder import PreparedClip, dataset_digest, write_dataset
+from speechmodel_pipeline.prepare.negatives import make_negatives
 from speechmodel_pipeline.prepare.recordings import Listing, Recording
 from speechmodel_pipeline.prepare.report import (
     AudioKind,
@@ -113,14 +115,17 @@ def _make(task: PrepareInput, folder: Path) -> PrepareOutput:
     for doubt in rows.doubts:
         log.warning("check: %s", doubt)
     _require_good_rows(listing, kept, rows, task.invalid_sample_policy)
-    clips = _divide(kept, task)
-    alphabet = task.alphabet or tuple(sorted({" ", *(character for clip in clips for character in clip.transcript)}))
-    parts = Counter(clip.part for clip in clips)
+    spoken = _divide(kept, task)
+    alphabet = task.alphabet or tuple(sorted({" ", *(character for clip in spoken for character in clip.transcript)}))
+    if negatives := make_negatives(spoken, folder, task.negatives, Path(task.source)):
+        alphabet = (*(label for label in alphabet if label != CATCH_ALL), CATCH_ALL)
+    clips, parts = [*spoken, *negatives], Counter(clip.part for clip in spoken)
     report = PrepareReport(
         rows=listing.rows,
         recordings=len(listing.recordings),
-        clips=len(clips),
-        parts={part: parts[part] for part in Part},
+        clips=len(spoken),
+        negatives=len(negatives),
+        parts={part: parts[part] for part in Part if part is not Part.NEGATIVES},
         alphabet=alphabet,
         audio=tuple(
             AudioKind(sample_rate=rate, channels=channels, format=kind, recordings=count)
@@ -143,7 +148,8 @@ def _make(task: PrepareInput, folder: Path) -> PrepareOutput:
         dev_clips=parts[Part.DEV],
         test_clips=parts[Part.TEST],
         seen_clips=parts[Part.SEEN],
-        audio_seconds=round(sum(clip.file.seconds for clip in clips), 3),
+        audio_seconds=round(sum(clip.file.seconds for clip in spoken), 3),
+        negatives=len(negatives),
         rejected=len(rows.rejected),
         normalised=len(rows.changes),
         speakers=len(report.speakers),

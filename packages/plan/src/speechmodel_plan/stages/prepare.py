@@ -45,6 +45,7 @@ class Prepare(Stage[PrepareOutput]):
             annotations=dataset.annotations,
             numbers=dataset.numbers,
             speech_level=SPEECH_LEVEL,
+            negatives=dataset.negatives,
         )
 
     def summary(self, output: PrepareOutput) -> str:
@@ -53,6 +54,8 @@ class Prepare(Stage[PrepareOutput]):
             f"{output.train_clips} train, {output.dev_clips} dev and {output.test_clips} test clips, "
             f"{output.audio_seconds / 60:.1f} minutes"
         )
+        if output.negatives:
+            text += f"; {output.negatives} negatives"
         if output.seen_clips:
             text += f"; {output.seen_clips} more clips measure known voices"
         if output.unseen_test_speakers:
