@@ -64,6 +64,11 @@ bench: $(VENV)/.ready packages ## the figures of docs/benchmarks.md
 	@$(BIN)/python -m bench.job_to_job_bench
 	@unshare --net $(BIN)/python -m bench.cluster_bench
 
+.PHONY: quality
+quality: export PYTHONPATH := tests
+quality: $(VENV)/.ready ## what speakers that were never heard say: right, wrong, rejected; RECORDINGS=folder, see docs/quality.md
+	@$(BIN)/python -m bench.quality $(RECORDINGS) $(ARGS)
+
 .PHONY: generate
 generate: $(VENV)/.ready ## write the CRD, its chart template and docs/reasons.md from packages/api
 	@$(BIN)/python tools/generate.py
