@@ -81,10 +81,11 @@ def main() -> None:
         heard = [take for take in takes if take.speaker == speaker]
         words = sorted({take.words for take in takes})
         with tempfile.TemporaryDirectory() as folder:
+            voices = write_voices(others[:: max(len(others) // 50, 1)], Path(folder) / "voices")
             model = train(others, Path(folder), arguments)
-            measure(speaker, "SpeechModel", model.recognise, heard, foreign, others, words)
+            measure(speaker, "SpeechModel", model.recognise, heard, foreign, voices, words)
             if find_spec("pocketsphinx"):
-                measure(speaker, "PocketSphinx", pocketsphinx(words), heard, foreign, others, words)
+                measure(speaker, "PocketSphinx", pocketsphinx(words), heard, foreign, voices, words)
 
 
 def measure(
@@ -93,11 +94,13 @@ def measure(
     recognise: Recogniser,
     heard: Sequence[Take],
     foreign: Sequence[Path],
-    others: Sequence[Take],
+    voices: Sequence[Path],
     words: Sequence[str],
 ) -> None:
-    """Print a row for every condition, and one for the foreign clips, of which none is right."""
-    voices = write_voices(others[:: max(len(others) // 50, 1)])
+    """Print a row for every condition, and one for the foreign clips, of which none is right.
+
+    Babble is made of the clips `voices`.
+    """
     for condition, entries in CONDITIONS.items():
         augmenter = Augmenter([parse(entry) for entry in entries], seed=0, voices=voices)
         counts: Counter[str] = Counter()
@@ -190,9 +193,9 @@ def train(takes: Sequence[Take], folder: Path, arguments: argparse.Namespace) ->
     return Model(folder / "exports" / "eeeeeeee" / "output_graph.pb", alphabet)
 
 
-def write_voices(takes: Sequence[Take]) -> list[Path]:
-    """Write takes as clips for babble, to a folder that lasts as long as the program."""
-    folder = Path(tempfile.mkdtemp(prefix="quality-"))
+def write_voices(takes: Sequence[Take], folder: Path) -> list[Path]:
+    """Write takes as clips for babble."""
+    folder.mkdir()
     for index, take in enumerate(takes):
         save(folder / f"{index}.wav", load(take.path))
     return sorted(folder.iterdir())
