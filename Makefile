@@ -79,7 +79,8 @@ LOCK := $(BIN)/uv pip compile -q --generate-hashes --no-emit-index-url --custom-
   $(shell sed -n 's/^name = "\(.*\)"/--no-emit-package \1/p' $(PROJECTS))
 LOCKS := images/requirements
 HERE := --universal --python-version 3.11
-IN_IMAGES := --python-version 3.13 --python-platform x86_64-manylinux_2_28
+# docopt has no wheel, and only num2words' own command needs it.
+IN_IMAGES := --no-emit-package docopt --python-version 3.13 --python-platform x86_64-manylinux_2_28
 
 .PHONY: lock
 lock: $(VENV)/.ready ## lock the requirements of the images and of this environment from the pyproject files
