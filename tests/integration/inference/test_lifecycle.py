@@ -76,7 +76,7 @@ def test_a_model_that_hears_something_else_in_the_selftest_never_gets_ready(
     folder.selftest(load(OK_ESPEJO), "hola espejo")
     server = start()
     server.until_answering()
-    server.until(lambda: "heard 'ok espejo', but 'hola espejo'" in reason(server), "the self-test fails")
+    server.until(lambda: "recognised 'ok espejo', but 'hola espejo'" in reason(server), "the self-test fails")
 
 
 def test_requests_in_flight_end_and_new_ones_are_served_while_it_drains(start: Start, minute: Path) -> None:
