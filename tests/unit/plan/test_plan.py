@@ -92,7 +92,7 @@ def test_a_restart_token_starts_another_lineage_on_the_same_data(ready: World) -
     assert len(after - before) == 1
 
 
-def test_a_new_revision_with_other_data_trains_anew_while_the_old_model_serves(ready: World) -> None:
+def test_a_new_revision_with_other_data_trains_again_while_the_old_model_serves(ready: World) -> None:
     old = ready.status.model
     assert old
     ready.edit(dataset__revision="2")
@@ -195,7 +195,9 @@ def test_a_new_revision_in_mid_training_stops_it_first(world: World) -> None:
 def test_failures_that_the_same_spec_would_meet_again_wait_for_an_edit(world: World, code: int) -> None:
     world.until(StageName.PREPARE)
     world.fail(code, "InvalidDataset", "no usable row in commands.csv")
-    world.step()
+    ended = world.now
+    world.step(3600)  # nobody looked for an hour
+    assert world.stage(StageName.PREPARE).finished_at == ended
     assert world.status.phase is Phase.FAILED
     assert world.condition("DatasetReady").reason == "InvalidDataset"
     assert world.condition("Ready").message == "no usable row in commands.csv"
@@ -241,7 +243,7 @@ def test_what_may_heal_is_retried_with_growing_pauses_and_then_given_up(world: W
     assert "speechops.dev/retry" in world.condition("Published").message
 
 
-def test_a_mended_secret_goes_on_with_publish_alone(world: World) -> None:
+def test_a_corrected_secret_goes_on_with_publish_alone(world: World) -> None:
     world.until(StageName.PUBLISH)
     world.fail(75, "UploadFailed", "InvalidAccessKeyId")
     world.step()
@@ -321,7 +323,7 @@ def test_the_deadline_counts_over_attempts(world: World) -> None:
     assert world.started[-1] == "train-3"
 
 
-def test_why_a_pod_waits_is_told_in_the_schedulers_words(world: World) -> None:
+def test_why_a_pod_waits_is_reported_in_the_schedulers_words(world: World) -> None:
     world.until(StageName.TRAIN)
     name = next(n for n, r in world.runs.items() if r.stage is StageName.TRAIN)
     said = "0/2 nodes are available: 2 Insufficient nvidia.com/gpu."
@@ -401,7 +403,7 @@ def test_an_image_that_cannot_be_pulled_is_tried_again_with_the_present_one(worl
     assert world.started == ["prepare-1", "prepare-2"]
 
 
-def test_looking_again_never_stops_while_something_is_on_its_way(world: World) -> None:
+def test_looking_again_never_stops_while_something_is_due(world: World) -> None:
     for _ in range(60):
         plan = world.step()
         if any(r.state is RunState.RUNNING for r in world.runs.values()):
@@ -448,7 +450,7 @@ def test_a_run_that_cannot_be_made_keeps_its_attempt(world: World) -> None:
     assert again.start == plan.start
 
 
-def test_a_pod_on_a_lost_node_is_told_with_the_ways_out_while_its_successor_waits(world: World) -> None:
+def test_a_pod_on_a_lost_node_is_reported_with_the_ways_out_while_its_successor_waits(world: World) -> None:
     world.until(StageName.TRAIN)
     world.edit(training__restartToken="again")
     world.step()

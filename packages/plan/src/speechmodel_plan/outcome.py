@@ -55,7 +55,7 @@ def given_up(record: StageRecord, run: Run | None, now: datetime, trouble: Troub
         state=StageState.FAILED,
         trouble=trouble,
         retry_at=None,
-        finished_at=now,
+        finished_at=_ended(run, now),
         active_seconds=run_time(record, run, now),
     )
 
@@ -71,8 +71,7 @@ def run_time(record: StageRecord, run: Run | None, now: datetime) -> int:
         began = run.started_at or (None if run.state is RunState.PENDING else run.created_at)
     if record.state is not StageState.RUNNING or record.started_at is None or began is None:
         return before
-    end = run.finished_at if run and run.finished_at else now
-    return before + max(0, int((end - began).total_seconds()))
+    return before + max(0, int((_ended(run, now) - began).total_seconds()))
 
 
 def _succeeded(record: StageRecord, run: Run, now: datetime, claim_uid: str | None, max_attempts: int) -> StageRecord:
@@ -80,15 +79,13 @@ def _succeeded(record: StageRecord, run: Run, now: datetime, claim_uid: str | No
     output = stage_named(record.stage).parse(result.output) if result else None
     if output is None:
         message = f"{run.name} succeeded, but its result cannot be read; the stage runs again"
-        return _failed_once(
-            record, None, Trouble(Reason.OUTPUT_UNREADABLE, message), run.finished_at or now, max_attempts
-        )
+        return _failed_once(record, None, Trouble(Reason.OUTPUT_UNREADABLE, message), _ended(run, now), max_attempts)
     return replace(
         record,
         state=StageState.SUCCEEDED,
         output=output.model_dump(by_alias=True, exclude_none=True, mode="json"),
         claim_uid=claim_uid,
-        finished_at=run.finished_at or now,
+        finished_at=_ended(run, now),
         failures=0,
         retry_at=None,
         trouble=None,
@@ -113,7 +110,7 @@ def _failed_once(
 
     The stage is retried after a delay, until `max_attempts` failures in a row have gained no epoch.
     """
-    finished = whole_seconds(run.finished_at if run and run.finished_at else now)
+    finished = _ended(run, now)
     epoch = _epoch(run)
     gained = epoch is not None and epoch > (record.epoch or 0)
     failures = 1 if gained else record.failures + 1
@@ -122,14 +119,14 @@ def _failed_once(
             f"{trouble.message} (given up after {failures} attempts; fix the cause, then set the annotation "
             "speechops.dev/retry to a new value with `kubectl annotate --overwrite`)"
         )
-        return replace(given_up(record, run, finished, Trouble(trouble.reason, advice)), failures=failures)
+        return replace(given_up(record, run, now, Trouble(trouble.reason, advice)), failures=failures)
     return replace(
         record,
         state=StageState.WAITING,
         failures=failures,
         trouble=trouble,
         finished_at=finished,
-        retry_at=finished + _delay(failures, killed=run is None or run.result is None),
+        retry_at=whole_seconds(finished + _delay(failures, killed=run is None or run.result is None)),
         active_seconds=run_time(record, run, now),
         epoch=epoch if gained else record.epoch,
     )
@@ -141,6 +138,11 @@ def _delay(failures: int, *, killed: bool) -> timedelta:
         return timedelta()
     doublings: int = min(failures - 1, 10)
     return min(FIRST_DELAY * (1 << doublings), LONGEST_DELAY)
+
+
+def _ended(run: Run | None, now: datetime) -> datetime:
+    """Return the end of a run, or the time of its observation where the end is unknown."""
+    return run.finished_at if run and run.finished_at else now
 
 
 def _epoch(run: Run | None) -> int | None:
