@@ -80,7 +80,7 @@ def test_a_dataset_without_a_usable_row_is_invalid_and_not_tried_again(space: Sp
     assert len(model.jobs()) == 1
 
 
-def test_a_wrong_secret_says_what_s3_said_and_once_mended_nothing_is_trained_again(
+def test_a_wrong_secret_says_what_s3_said_and_once_corrected_nothing_is_trained_again(
     space: Space, small_dataset: Path
 ) -> None:
     space.dataset(small_dataset)

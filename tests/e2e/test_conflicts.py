@@ -19,7 +19,7 @@ def test_somebody_elses_claim_is_never_used(space: Space, small_dataset: Path) -
     model.until_ready()
 
 
-def test_a_job_that_is_refused_is_told_and_made_once_it_may_be(space: Space, small_dataset: Path) -> None:
+def test_a_job_that_is_refused_is_reported_and_made_once_it_may_be(space: Space, small_dataset: Path) -> None:
     space.dataset(small_dataset)
     quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "none"}}
     space.kubectl.apply(quota | {"spec": {"hard": {"count/jobs.batch": "0"}}})

@@ -147,7 +147,7 @@ def test_helm_test_proves_the_installation(release: Release) -> None:
     assert "schema: ok\npermissions: ok\nhealth: ok" in done.stdout
 
 
-def test_helm_test_names_what_an_old_definition_lacks_and_an_upgrade_mends_it(release: Release, tmp_path: Path) -> None:
+def test_helm_test_names_what_an_old_definition_lacks_and_an_upgrade_fixes_it(release: Release, tmp_path: Path) -> None:
     chart = shutil.copytree(CHART, tmp_path / "chart")
     older = crd()
     older["metadata"]["annotations"] = {"helm.sh/resource-policy": "keep"}

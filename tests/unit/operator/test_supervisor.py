@@ -93,7 +93,7 @@ async def test_one_task_per_uid_sleeps_until_something_happens() -> None:
     await found.stop()
 
 
-async def test_an_error_is_told_and_the_step_is_tried_again() -> None:
+async def test_an_error_is_reported_and_the_step_is_tried_again() -> None:
     engine = Engine(errors=[RuntimeError("boom"), RuntimeError("boom again")])
     found = supervise(engine)
     await until(lambda: engine.steps >= 3)
@@ -127,7 +127,7 @@ async def test_a_part_that_could_not_be_applied_is_reported_once_and_the_step_is
     await found.stop()
 
 
-async def test_a_conflict_is_read_again_and_told_to_nobody() -> None:
+async def test_a_conflict_is_read_again_and_reported_to_nobody() -> None:
     engine = Engine(errors=[Conflict(409, "the object has been modified")])
     found = supervise(engine)
     await until(lambda: engine.steps >= 2)

@@ -71,7 +71,7 @@ def test_published_objects_are_purged_once_the_writers_are_gone(world: World) ->
     ],
     ids=["secret gone", "job failed", "too slow"],
 )
-def test_a_purge_that_cannot_be_done_is_told_and_lets_go(ready: World, seconds: int, purge: Purge) -> None:
+def test_a_purge_that_cannot_be_done_is_reported_and_lets_go(ready: World, seconds: int, purge: Purge) -> None:
     deleted(ready)
     ready.purge = purge
     plan = ready.step(seconds)

@@ -66,7 +66,7 @@ def test_a_stop_takes_seconds(workspace: Workspace) -> None:
     assert process.wait(timeout=5) == ExitCode.STOPPED
 
 
-def test_unusable_data_is_told_by_exit_code_and_reason(workspace: Workspace, rows: list[Row]) -> None:
+def test_unusable_data_is_reported_by_exit_code_and_reason(workspace: Workspace, rows: list[Row]) -> None:
     workspace.prepare([(rows[0][0], "çççç"), *rows[1:4]])
     run = workspace.run()
     assert run.code == ExitCode.BAD_DATA
