@@ -60,9 +60,15 @@ lint: $(VENV)/.ready ## ruff, mypy, import contracts, and the generated files
 bench: export PYTHONPATH := tests
 bench: $(VENV)/.ready packages ## the figures of docs/benchmarks.md
 	@$(BIN)/python -m bench.convert_bench
+	@$(BIN)/python -m bench.grammar_bench
 	@$(BIN)/python -m bench.s3_bench
 	@$(BIN)/python -m bench.job_to_job_bench
 	@unshare --net $(BIN)/python -m bench.cluster_bench
+
+.PHONY: quality
+quality: export PYTHONPATH := tests
+quality: $(VENV)/.ready ## what speakers that were never heard say: right, wrong, rejected; RECORDINGS=folder, see docs/quality.md
+	@$(BIN)/python -m bench.quality $(RECORDINGS) $(ARGS)
 
 .PHONY: generate
 generate: $(VENV)/.ready ## write the CRD, its chart template and docs/reasons.md from packages/api
@@ -73,7 +79,8 @@ LOCK := $(BIN)/uv pip compile -q --generate-hashes --no-emit-index-url --custom-
   $(shell sed -n 's/^name = "\(.*\)"/--no-emit-package \1/p' $(PROJECTS))
 LOCKS := images/requirements
 HERE := --universal --python-version 3.11
-IN_IMAGES := --python-version 3.13 --python-platform x86_64-manylinux_2_28
+# docopt has no wheel, and only num2words' own command needs it.
+IN_IMAGES := --no-emit-package docopt --python-version 3.13 --python-platform x86_64-manylinux_2_28
 
 .PHONY: lock
 lock: $(VENV)/.ready ## lock the requirements of the images and of this environment from the pyproject files

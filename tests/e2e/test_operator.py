@@ -10,7 +10,7 @@ import pytest
 from kubecluster import audit
 from speechmodel_api import keys
 from speechmodel_api.spec import SpeechModelSpec
-from speechmodel_api.stages import Decoding, PrepareOutput
+from speechmodel_api.stages import Decoding, EvaluateOutput, PrepareOutput
 from support.kube import Kubectl, Model, Object
 from support.spaces import OPERATOR_NAMESPACE, Space
 
@@ -105,7 +105,9 @@ def copy_finished(space: Space, finished: Object, name: str) -> None:
     spec = SpeechModelSpec.model_validate(finished["spec"])
     data = PrepareOutput.model_validate(next(s for s in status["stages"] if s["name"] == "prepare")["output"])
     assert keys.prepare_key(spec) and data
-    version = keys.version_key(status["model"]["sha256"], Decoding(beam_width=spec.decoding.beam_width))
+    evaluated = next(stage for stage in status["stages"] if stage["name"] == "evaluate")["output"]
+    grammar = EvaluateOutput.model_validate(evaluated).grammar
+    version = keys.version_key(status["model"]["sha256"], Decoding(beam_width=spec.decoding.beam_width), grammar)
     base = keys.publish_base(spec, space.kubectl.namespace, name, uid)
     for stage in status["stages"]:
         stage["job"] = stage["job"].replace(finished["metadata"]["name"], name, 1)

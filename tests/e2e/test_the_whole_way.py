@@ -66,7 +66,7 @@ def test_kubectl_get_shows_the_epoch_move(model: Model, epochs_seen: list[str]) 
     assert len(finished) >= 4, epochs_seen
     assert finished == sorted(finished)
     header, row = model.kubectl("get", "speechmodels").splitlines()
-    assert header.split() == ["NAME", "PHASE", "EPOCH", "WER", "VERSION", "READY", "AGE"]
+    assert header.split() == ["NAME", "PHASE", "EPOCH", "WER", "WER-UNSEEN", "VERSION", "READY", "AGE"]
     wanted = model.object["spec"]["training"]["maxEpochs"]
     assert row.split()[1:3] == ["Ready", f"{wanted}/{wanted}"]
 

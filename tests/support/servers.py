@@ -13,9 +13,11 @@ from typing import Self
 
 import httpx
 import openai
-from speechmodel_api.stages import Decoding, VersionManifest
-from speechmodel_api.workspace import MODEL, SELFTEST, VERSION
-from speechmodel_runtime import Pcm, load, save
+from speechmodel_api.stages import Calibration, Decoding, PublishedGrammar, VersionManifest
+from speechmodel_api.workspace import ACOUSTIC, GRAMMAR, MODEL, SELFTEST, VERSION
+from speechmodel_decoding import compile_grammar
+from speechmodel_pipeline.convert.acoustic import export_acoustic_model
+from speechmodel_runtime import Pcm, load, read_graph, save
 
 from support.places import FIXTURES
 from support.ports import free_port
@@ -30,10 +32,30 @@ HANGS = 600
 class VersionFolder:
     """A model folder as fetch leaves it."""
 
-    def __init__(self, path: Path, mapped: Path) -> None:
+    def __init__(self, path: Path, mapped: Path, speech_level: float | None = None) -> None:
         self.path = path
+        self._speech_level = speech_level
+        self._grammar: PublishedGrammar | None = None
         path.mkdir()
         shutil.copy(mapped, path / MODEL)
+        self.selftest(load(OK_ESPEJO), "ok espejo")
+
+    def decode_by_grammar(self, *phrases: str, **lists: tuple[str, ...]) -> None:
+        """Add the files of a grammar, as a version that was published with one has them."""
+        graph = FIXTURES / "tf2_128.pb"
+        export_acoustic_model(graph, self.path / ACOUSTIC)
+        alphabet = [label.decode() for label in read_graph(graph).labels]
+        grammar = compile_grammar([], alphabet, templates=phrases, lists=lists)
+        (self.path / GRAMMAR).write_bytes(grammar.to_bytes())
+        self._grammar = PublishedGrammar(
+            acoustic_uri="s3://models/home/espejo/acoustic.onnx",
+            acoustic_sha256=self._digest(ACOUSTIC),
+            acoustic_bytes=(self.path / ACOUSTIC).stat().st_size,
+            grammar_uri="s3://models/home/espejo/grammar.zip",
+            grammar_sha256=self._digest(GRAMMAR),
+            grammar_bytes=(self.path / GRAMMAR).stat().st_size,
+            calibration=Calibration(threshold=-0.05, offset=-2.0, slope=1.5, word_offset=-2.0, word_slope=1.5),
+        )
         self.selftest(load(OK_ESPEJO), "ok espejo")
 
     def selftest(self, pcm: Pcm, text: str) -> None:
@@ -42,6 +64,7 @@ class VersionFolder:
             version="0123abcd",
             language="es-CL",
             decoding=Decoding(beam_width=100),
+            grammar=self._grammar,
             model_uri="s3://models/home/espejo/output_graph.pbmm",
             model_sha256=self._digest(MODEL),
             model_bytes=(self.path / MODEL).stat().st_size,
@@ -49,6 +72,7 @@ class VersionFolder:
             selftest_sha256=self._digest(SELFTEST),
             selftest_text=text,
             report_uri="s3://models/home/espejo/report.json",
+            speech_level=self._speech_level,
             wer=0.125,
         )
         (self.path / VERSION).write_text(manifest.model_dump_json(by_alias=True), encoding="utf-8")

@@ -49,17 +49,20 @@ class Workspace:
             data_key=DATA,
         )
 
-    def evaluate_input(self, converted: ConvertOutput, beam_width: int = 500) -> EvaluateInput:
-        """For the converted model."""
+    def evaluate_input(
+        self, converted: ConvertOutput, beam_width: int = 500, decoding: Decoding | None = None
+    ) -> EvaluateInput:
+        """For the converted model, in free text unless `decoding` says otherwise."""
         return EvaluateInput(
             key=EVALUATE,
             attempt=1,
             workspace=PurePosixPath(self.root),
             convert_key=CONVERT,
             model_sha256=converted.model_sha256,
+            acoustic_sha256=converted.acoustic_sha256,
             data_key=DATA,
             dataset_digest=self.dataset.dataset_digest,
-            decoding=Decoding(beam_width=beam_width),
+            decoding=decoding or Decoding(beam_width=beam_width),
         )
 
     def publish_input(
@@ -76,18 +79,19 @@ class Workspace:
             report_sha256=evaluated.report_sha256,
             version=VERSION,
             decoding=Decoding(),
+            grammar=evaluated.grammar,
             language="es",
             target=target,
             base=base,
         )
 
-    def finish(self) -> tuple[ConvertOutput, EvaluateOutput]:
+    def finish(self, decoding: Decoding | None = None) -> tuple[ConvertOutput, EvaluateOutput]:
         """Convert and evaluate."""
         converted = convert(self.convert_input())
-        return converted, evaluate(self.evaluate_input(converted))
+        return converted, evaluate(self.evaluate_input(converted, decoding=decoding))
 
 
-def make_workspace(root: Path, fixtures: Path, split: Split) -> Workspace:
+def make_workspace(root: Path, fixtures: Path, split: Split, speech_level: float | None = None) -> Workspace:
     """A dataset of the fixture's clips, divided by `split`, and the fixture's graph as the export."""
     source = root / "source"
     recordings = source / "original" / "es"
@@ -108,6 +112,7 @@ def make_workspace(root: Path, fixtures: Path, split: Split) -> Workspace:
             format=DatasetFormat.COMMANDS,
             language="es",
             split=split,
+            speech_level=speech_level,
         )
     )
     made = Workspace(workspace, dataset)

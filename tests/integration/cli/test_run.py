@@ -150,7 +150,7 @@ def test_status_shows_the_columns_of_kubectl_and_the_conditions(finished: Workpl
     done = finished.call("status", "voz")
     assert done.returncode == 0
     header, row, blank, *conditions = done.stdout.splitlines()
-    assert header.split() == ["NAME", "PHASE", "EPOCH", "WER", "VERSION", "READY", "AGE"]
+    assert header.split() == ["NAME", "PHASE", "EPOCH", "WER", "WER-UNSEEN", "VERSION", "READY", "AGE"]
     version = finished.status["model"]["version"]
     assert row.split()[:3] == ["voz", "Ready", "3/3"]
     assert row.split()[4:6] == [version, "True"]

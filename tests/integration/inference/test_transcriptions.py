@@ -78,7 +78,7 @@ def test_what_clients_send_along_is_taken(fields: dict[str, str], server: Server
 @pytest.mark.parametrize(
     ("fields", "status", "param", "says"),
     [
-        ({"response_format": "srt"}, 400, "response_format", "'json' or 'text', not 'srt'"),
+        ({"response_format": "srt"}, 400, "response_format", "'json', 'text' or 'verbose_json', not 'srt'"),
         ({"temperature": "hot"}, 400, "temperature", "number"),
         ({"stream": "true"}, 400, "stream", "this server does not stream answers"),
         ({"language": "en"}, 400, "language", "this model recognises es-CL, not 'en'"),

@@ -1,7 +1,9 @@
 """evaluate with the real runtime: the figures of the file that is served."""
 
+import csv
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +67,39 @@ def test_errors_are_counted_over_all_words_and_the_worst_clips_are_named(tmp_pat
 def _misquote(workspace: Workspace, said: str, written: str) -> None:
     table = workspace.root / "data" / "0000000a" / "test.csv"
     table.write_text(table.read_text(encoding="utf-8").replace(said, written), encoding="utf-8")
+
+
+def test_voices_that_training_never_hears_are_measured_apart(tmp_path: Path, deepspeech: Path) -> None:
+    workspace = make_workspace(tmp_path, deepspeech, HALF)
+    converted = convert(workspace.convert_input())
+    _misquote(workspace, "llama a mi hija", "llama a tu hija")
+    misquoted = _name_speakers(workspace, lambda row: "otto" if row["transcript"] == "llama a mi hija" else "anna")
+    evaluated = run_program("evaluate", workspace.evaluate_input(converted), tmp_path).output
+    unseen, seen = evaluated["werUnseenSpeakers"], evaluated["werSeenSpeakers"]
+    assert unseen == {"rate": 0.25, "low": 0.25, "high": 0.25, "clips": misquoted}
+    assert (seen["rate"], seen["clips"]) == (0, evaluated["clips"] - misquoted)
+    assert {result["unseenSpeaker"] for result in report(workspace)["results"]} == {True, False}
+
+
+def test_without_speakers_there_is_one_error_rate(tmp_path: Path, deepspeech: Path) -> None:
+    workspace = make_workspace(tmp_path, deepspeech, HALF)
+    evaluated = run_program("evaluate", workspace.evaluate_input(convert(workspace.convert_input())), tmp_path).output
+    assert evaluated["wer"] == 0
+    assert not {"werUnseenSpeakers", "werSeenSpeakers"} & evaluated.keys()
+
+
+def _name_speakers(workspace: Workspace, speaker: Callable[[dict[str, str]], str]) -> int:
+    """Write speakers into the registry, the one of test clips only by `speaker`; return the clips of otto."""
+    path = workspace.root / "data" / "0000000a" / "registry.csv"
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:
+        row["speaker"] = speaker(row) if row["part"] == "test" else "anna"
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    return sum(row["speaker"] == "otto" for row in rows)
 
 
 def test_a_rerun_writes_the_same_bytes(tmp_path: Path, deepspeech: Path) -> None:

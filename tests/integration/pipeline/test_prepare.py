@@ -10,14 +10,16 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from speechmodel_api.spec import DatasetFormat, InvalidSamplePolicy, Split
+from speechmodel_api.alphabet import CATCH_ALL
+from speechmodel_api.spec import Annotations, DatasetFormat, InvalidSamplePolicy, Negatives, Numbers, Split
 from speechmodel_api.stages import PrepareInput, PrepareOutput
 from speechmodel_pipeline.prepare.stage import prepare
-from speechmodel_runtime import load
+from speechmodel_runtime import load, loudness
 from speechmodel_stagekit.alphabet import read_alphabet
 from speechmodel_stagekit.errors import BadData
 from support.programs import run_program
 from support.tones import loudest_hertz, tone
+from support.users import unprivileged_folder
 
 KEY = "0000000a"
 
@@ -54,6 +56,24 @@ def report(workspace: Path) -> dict[str, Any]:
 def table(workspace: Path, name: str) -> list[dict[str, str]]:
     with (dataset(workspace) / name).open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
+
+
+def test_whole_speakers_are_held_out_and_the_report_says_where_their_names_are_from(tmp_path: Path) -> None:
+    for number, (phrase, who) in enumerate((phrase, who) for phrase in "abc" for who in ("an", "bo", "cy", "di")):
+        tone(tmp_path / "source/original/es" / f"{phrase}_{who}.wav", 300 + 10 * number)
+    source = commands(tmp_path / "source", {phrase: f"frase {phrase}" for phrase in "abc"})
+    output = prepare(task(source, tmp_path / "w"))
+    assert (output.speakers, output.unseen_test_speakers) == (4, 1)
+    assert (output.train_clips, output.dev_clips, output.test_clips) == (6, 3, 3)
+    parts: dict[str, set[str]] = {}
+    for row in table(tmp_path / "w", "registry.csv"):
+        parts.setdefault(row["speaker"], set()).add(row["part"])
+        assert row["recording"].endswith(f"_{row['speaker']}.wav")
+    assert sorted(parts.values(), key=str) == [{"dev"}, {"test"}, {"train"}, {"train"}]
+    found = report(tmp_path / "w")
+    assert found["speakersFrom"] == "Guessed"
+    assert [speaker["speaker"] for speaker in found["speakers"]] == ["an", "bo", "cy", "di"]
+    assert sum(speaker["parts"]["test"] for speaker in found["speakers"]) == 3
 
 
 def test_a_messy_dataset_gives_a_report_by_row_and_uses_the_good_rows(tmp_path: Path) -> None:
@@ -296,10 +316,10 @@ def test_one_broken_recording_never_costs_the_others(tmp_path: Path) -> None:
     [
         ("es", ["¿Qué hora es?", "¡Mañana!"], " aehmnoqrsuéñ"),
         ("ru", ["Привет, Зеркало!", "Ещё раз."], " авезиклопртщё"),
-        ("ca", ["L'Anna", "Col·lecció"], "'aceilno·ó"),
+        ("ca", ["L'Anna", "Col·lecció"], " 'aceilno·ó"),
     ],
 )
-def test_the_alphabet_is_derived_sorted_by_code_point(
+def test_the_alphabet_is_derived_with_the_space_and_sorted_by_code_point(
     language: str, written: list[str], labels: str, tmp_path: Path
 ) -> None:
     source = commands(tmp_path / "source", {str(number): text for number, text in enumerate(written)}, language)
@@ -308,6 +328,21 @@ def test_the_alphabet_is_derived_sorted_by_code_point(
     output = prepare(task(source, tmp_path / "work", language=language))
     assert "".join(read_alphabet(dataset(tmp_path / "work") / "alphabet.txt")) == labels
     assert output.labels == len(labels)
+
+
+def test_annotations_are_stripped_and_numbers_spelled_if_that_is_asked_for(tmp_path: Path) -> None:
+    source = commands(tmp_path / "source", {"0": "[risas] Hola.", "1": "pon 5 minutos", "2": "привeт"})
+    for number in range(3):
+        tone(source / "original" / "es" / f"{number}.wav", 400 + 100 * number)
+    prepare(task(source, tmp_path / "work"))
+    assert [left["reason"] for left in report(tmp_path / "work")["rejected"]] == ["Annotation", "NotSpelledOut"]
+    prepare(task(source, tmp_path / "more", annotations=Annotations.STRIP, numbers=Numbers.SPELL))
+    found = report(tmp_path / "more")
+    assert [(change["used"], change["rules"]) for change in found["normalised"]] == [
+        ("hola", ["Annotation", "LowerCase", "Punctuation", "WhiteSpace"]),
+        ("pon cinco minutos", ["Numbers"]),
+        ("привет", ["Script"]),
+    ]
 
 
 def test_a_given_alphabet_is_used_in_its_order_and_decides_what_is_rejected(tmp_path: Path) -> None:
@@ -319,6 +354,20 @@ def test_a_given_alphabet_is_used_in_its_order_and_decides_what_is_rejected(tmp_
     assert table(tmp_path / "work", "train.csv")[0]["transcript"] == "Ok"
     (left,) = report(tmp_path / "work")["rejected"]
     assert left["reason"] == "OutsideAlphabet" and "'i', 'ñ' are not in dataset.alphabet" in left["message"]
+
+
+def test_negatives_are_trained_as_a_label_of_their_own_and_are_no_clips_of_the_dataset(tmp_path: Path) -> None:
+    source = tones(tmp_path / "source", 40)
+    output = prepare(task(source, tmp_path, negatives=Negatives()))
+    assert (output.train_clips + output.dev_clips + output.test_clips, report(tmp_path)["clips"]) == (40, 40)
+    alphabet = read_alphabet(dataset(tmp_path) / "alphabet.txt")
+    assert alphabet == (*sorted(set("frase de abcdefghij")), CATCH_ALL)
+    assert output.labels == len(alphabet)
+    trained, apart = (
+        sum(row["transcript"] == CATCH_ALL for row in table(tmp_path, name)) for name in ("train.csv", "negatives.csv")
+    )
+    assert trained == output.train_clips // 4
+    assert trained + apart == output.negatives == report(tmp_path)["negatives"]
 
 
 def test_ready_made_parts_are_kept_and_none_is_measured_with_what_it_was_trained_on(tmp_path: Path) -> None:
@@ -383,6 +432,92 @@ def test_the_result_fits_the_termination_log_whatever_json_makes_of_an_id(charac
     assert failed.code == 65 and failed.message.endswith(" ...; and 1 more")
 
 
+def test_clips_have_the_level_that_is_asked_for_and_the_output_says_so(tmp_path: Path) -> None:
+    source = tones(tmp_path / "source", 3)
+    quiet = source / "original" / "es" / "1.wav"
+    samples, rate = soundfile.read(quiet)
+    soundfile.write(quiet, 0.05 * samples, rate)
+    assert prepare(task(source, tmp_path / "work", speech_level=-22.0)).speech_level == -22
+    clips = sorted((dataset(tmp_path / "work") / "clips").iterdir())
+    assert [loudness(load(clip)) for clip in clips] == pytest.approx(3 * [-22], abs=0.1)
+    assert prepare(task(source, tmp_path / "before")).speech_level is None
+    assert min(loudness(load(clip)) or 0 for clip in (dataset(tmp_path / "before") / "clips").iterdir()) < -36
+
+
 def test_the_recorded_output_has_the_contracts_type(tmp_path: Path) -> None:
     ended = run_program("prepare", task(tones(tmp_path / "source", 3), tmp_path / "work"), tmp_path)
     assert PrepareOutput.model_validate(ended.output).audio_seconds == 4.5
+
+
+def test_what_is_doubtful_about_a_recording_is_in_the_report_and_in_the_log(tmp_path: Path) -> None:
+    folder = tmp_path / "source" / "original" / "es"
+    tone(folder / "good.wav", 400)
+    cut = tone(folder / "cut.wav", 500)
+    cut.write_bytes(cut.read_bytes()[: 44 + 16_000])
+    short = tone(folder / "short.wav", 600)
+    short.write_bytes(short.read_bytes()[: 44 + 4_000])
+    source = commands(tmp_path / "source", {"good": "hola", "cut": "adiós", "short": "buenos días"})
+    ended = run_program("prepare", task(source, tmp_path / "work"), tmp_path)
+    found = report(tmp_path / "work")
+    announced = "its header announces 1.50 s, but only {} s are there; copy it again"
+    assert found["doubts"] == [
+        {
+            "file": "commands.csv",
+            "row": 3,
+            "recording": "original/es/cut.wav",
+            "kind": "CutShort",
+            "message": announced.format("0.50"),
+        }
+    ]
+    assert f"check: commands.csv row 3: original/es/cut.wav: {announced.format('0.50')}" in ended.log
+    (left,) = found["rejected"]
+    assert left["reason"] == "TooShort" and left["message"].endswith(announced.format("0.12"))
+
+
+def test_recordings_behind_a_link_to_a_folder_are_used(tmp_path: Path) -> None:
+    source = commands(tmp_path / "source", {"a": "hola", "b": "adiós"})
+    tone(source / "original" / "es" / "a.wav", 400)
+    tone(tmp_path / "elsewhere" / "1.wav", 500)
+    (source / "original" / "es" / "b").symlink_to(tmp_path / "elsewhere")
+    prepare(task(source, tmp_path / "work"))
+    assert report(tmp_path / "work")["clips"] == 2
+
+
+@pytest.mark.parametrize("locked", ["original/es", "original", "commands.csv", "."])
+def test_a_file_or_folder_that_may_not_be_read_is_named(locked: str) -> None:
+    with unprivileged_folder() as folder:
+        source = commands(folder / "source", {"a": "hola"})
+        tone(source / "original" / "es" / "a.wav")
+        (source / locked).chmod(0)
+        with pytest.raises(BadData, match=r"cannot be read \(permission denied for user \d+\); make it readable"):
+            prepare(task(source, folder / "work"))
+        (source / locked).chmod(0o700)
+
+
+def test_a_recording_that_may_not_be_read_costs_only_itself() -> None:
+    with unprivileged_folder() as folder:
+        source = commands(folder / "source", {"a": "hola", "b": "adiós"})
+        tone(source / "original" / "es" / "a.wav", 400).chmod(0)
+        tone(source / "original" / "es" / "b.wav", 500)
+        assert prepare(task(source, folder / "work")).rejected == 1
+        assert "a.wav: cannot be read (Permission denied)" in report(folder / "work")["rejected"][0]["message"]
+
+
+def test_paths_may_have_backslashes(tmp_path: Path) -> None:
+    tone(tmp_path / "clips" / "a.wav", 400)
+    tone(tmp_path / "clips" / "b\\c.wav", 500)
+    rows = "wav_filename,transcript\nclips\\a.wav,hola\nclips/b\\c.wav,adiós\nclips\\d.wav,uno\nC:\\e.wav,dos\n"
+    (tmp_path / "train.csv").write_text(rows, encoding="utf-8")
+    assert prepare(task(tmp_path, tmp_path / "work", format=DatasetFormat.DEEPSPEECH_CSV)).train_clips == 2
+    assert [left["message"] for left in report(tmp_path / "work")["rejected"]] == [
+        r"the recording clips\d.wav is missing; paths are relative to the CSV file",
+        r"the recording C:\e.wav is missing; use a path relative to the CSV file",
+    ]
+
+
+def test_a_dataset_with_nothing_but_a_test_part_says_that_train_is_empty(tmp_path: Path) -> None:
+    tone(tmp_path / "a.wav", 400)
+    (tmp_path / "train.csv").write_text("wav_filename,transcript\n", encoding="utf-8")
+    (tmp_path / "test.csv").write_text("wav_filename,transcript\na.wav,hola\n", encoding="utf-8")
+    with pytest.raises(BadData, match=r"train\.csv has no rows"):
+        prepare(task(tmp_path, tmp_path / "work", format=DatasetFormat.DEEPSPEECH_CSV))

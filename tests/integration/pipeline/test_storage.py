@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 import pytest
-from speechmodel_api.spec import S3Location, Split
+from speechmodel_api.spec import GrammarSource, S3Location, Split
 from speechmodel_api.stages import (
     ConvertOutput,
+    Decoding,
     EvaluateOutput,
     FetchInput,
     PublishInput,
@@ -37,7 +38,7 @@ def finished(
     tmp_path_factory: pytest.TempPathFactory, deepspeech: Path
 ) -> tuple[Workspace, ConvertOutput, EvaluateOutput]:
     workspace = make_workspace(tmp_path_factory.mktemp("finished"), deepspeech, Split())
-    return workspace, *workspace.finish()
+    return workspace, *workspace.finish(Decoding(grammar=GrammarSource.DATASET))
 
 
 @pytest.fixture(autouse=True)
@@ -93,6 +94,8 @@ def test_a_version_is_named_by_its_content_and_names_all_that_a_server_needs(
     folder = f"{publishing.base}/{publishing.model_sha256}"
     assert set(written_at(s3, publishing.base)) == {
         f"{folder}/output_graph.pbmm",
+        f"{folder}/acoustic.onnx",
+        f"{folder}/{VERSION}/grammar.zip",
         f"{folder}/{VERSION}/report.json",
         f"{folder}/{VERSION}/selftest.wav",
         f"{folder}/{VERSION}/version.json",
@@ -103,10 +106,25 @@ def test_a_version_is_named_by_its_content_and_names_all_that_a_server_needs(
     assert hashlib.sha256(version).hexdigest() == output.version_sha256
     manifest = VersionManifest.model_validate_json(version)
     assert (manifest.model_sha256, manifest.language, manifest.wer) == (publishing.model_sha256, "es", 0.0)
+    assert manifest.speech_level is None
+    assert manifest.grammar is not None
+    for uri, size, sha256 in (
+        (manifest.grammar.acoustic_uri, manifest.grammar.acoustic_bytes, manifest.grammar.acoustic_sha256),
+        (manifest.grammar.grammar_uri, manifest.grammar.grammar_bytes, manifest.grammar.grammar_sha256),
+    ):
+        assert (len(raw(s3, uri)), hashlib.sha256(raw(s3, uri)).hexdigest()) == (size, sha256)
     assert hashlib.sha256(raw(s3, manifest.selftest_uri)).hexdigest() == manifest.selftest_sha256
     assert manifest.selftest_text == json.loads(raw(s3, manifest.report_uri))["selftest"]["text"]
     head = s3.client().head_object(Bucket=BUCKET, Key=f"{folder}/output_graph.pbmm")
     assert head["Metadata"] == {"sha256": publishing.model_sha256}
+
+
+def test_the_level_of_the_clips_is_published_for_servers(
+    tmp_path: Path, deepspeech: Path, target: S3Location, base: str, s3: Seaweed
+) -> None:
+    workspace = make_workspace(tmp_path, deepspeech, Split(), speech_level=-20.0)
+    output = publish(workspace.publish_input(*workspace.finish(), target, base))
+    assert VersionManifest.model_validate_json(raw(s3, output.version_uri)).speech_level == -20
 
 
 def test_what_is_there_is_not_sent_again(publishing: PublishInput, s3: Seaweed, tmp_path: Path) -> None:
@@ -116,7 +134,9 @@ def test_what_is_there_is_not_sent_again(publishing: PublishInput, s3: Seaweed, 
     assert written_at(s3, publishing.base) == before
 
 
-@pytest.mark.parametrize("name", ["output_graph.pbmm", "selftest.wav", "report.json", "version.json"])
+@pytest.mark.parametrize(
+    "name", ["output_graph.pbmm", "acoustic.onnx", "grammar.zip", "selftest.wav", "report.json", "version.json"]
+)
 @pytest.mark.parametrize("damage", ["gone", "other bytes of the same size"])
 def test_what_is_gone_or_damaged_is_sent_again(name: str, damage: str, publishing: PublishInput, s3: Seaweed) -> None:
     first = publish(publishing)
@@ -243,7 +263,9 @@ class TestFetch:
         folder = tmp_path / "model"
         ended = run_program("fetch", self.task(publishing, folder), tmp_path, READER.environment)
         assert ended.code == 0 and ended.output["modelSha256"] == publishing.model_sha256
-        assert {path.name for path in folder.iterdir()} == {"output_graph.pbmm", "selftest.wav", "version.json"}
+        assert {path.name for path in folder.iterdir()} == {
+            *("output_graph.pbmm", "acoustic.onnx", "grammar.zip", "selftest.wav", "version.json")
+        }
         model = folder / "output_graph.pbmm"
         assert hashlib.sha256(model.read_bytes()).hexdigest() == publishing.model_sha256
         before = model.stat().st_mtime_ns
@@ -290,7 +312,7 @@ class TestPurge:
         client.create_multipart_upload(Bucket=BUCKET, Key=f"{publishing.base}0/unfinished")
         task = PurgeInput(target=publishing.target, base=publishing.base)
         ended = run_program("purge", task, tmp_path, WRITER.environment)
-        assert (ended.code, ended.output) == (0, {"objects": 4}), ended.log
+        assert (ended.code, ended.output) == (0, {"objects": 6}), ended.log
         assert [key for key in s3.keys(BUCKET) if key.startswith(publishing.base)] == [neighbour]
         uploads = client.list_multipart_uploads(Bucket=BUCKET, Prefix=publishing.base)["Uploads"]
         assert [upload["Key"] for upload in uploads] == [f"{publishing.base}0/unfinished"]

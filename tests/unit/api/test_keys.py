@@ -1,5 +1,6 @@
 """Keys are promises: a changed line of the golden file means that somebody's model is trained again for nothing."""
 
+import hashlib
 import json
 import unicodedata
 from pathlib import Path
@@ -9,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from speechmodel_api import keys
-from speechmodel_api.spec import SpeechModelSpec
-from speechmodel_api.stages import Decoding, PrepareOutput, TrainOutput
+from speechmodel_api.spec import GrammarSource, SpeechModelSpec
+from speechmodel_api.stages import Calibration, Decoding, GrammarDecoder, PrepareOutput, TrainOutput
 
 GOLDEN = Path(__file__).parent / "golden_keys.json"
 BASE: dict[str, Any] = {
@@ -35,8 +36,15 @@ def keys_of(manifest: dict[str, Any]) -> dict[str, str]:
     trained = TrainOutput(
         epoch=75, step=1, loss=1, exported_epoch=75, trained_epochs=75, graph_sha256="9" * 64, graph_bytes=1
     )
-    decoding = Decoding(beam_width=spec.decoding.beam_width)
-    version = keys.version_key("e" * 64, decoding)
+    source = spec.decoding.source(spec.dataset.format)
+    decoding = Decoding(
+        beam_width=spec.decoding.beam_width, grammar=source, phrases=spec.decoding.phrases, lists=spec.decoding.lists
+    )
+    # evaluate compiles another grammar for other phrases
+    compiled = hashlib.sha256(repr((source, decoding.phrases, decoding.lists)).encode()).hexdigest()
+    calibration = Calibration(threshold=-0.5, offset=-1.0, slope=2.0, word_offset=-1.0, word_slope=2.0)
+    grammar = GrammarDecoder(acoustic_sha256="c" * 64, grammar_sha256=compiled, calibration=calibration)
+    version = keys.version_key("e" * 64, decoding, None if source is GrammarSource.FREE_TEXT else grammar)
     return {
         "prepare": keys.prepare_key(spec),
         "lineage": keys.lineage_key(spec, data),
@@ -60,13 +68,22 @@ def test_no_key_ever_changes() -> None:
     [
         ("dataset.revision", "2", "prepare"),
         ("dataset.alphabet", ["a", "b"], "prepare"),
+        ("dataset.split", {"by": "Clip"}, "prepare"),
+        ("dataset.recordings.namePattern", "{speaker}_{id}", "prepare"),
+        ("dataset.annotations", "Strip", "prepare"),
+        ("dataset.numbers", "Spell", "prepare"),
         ("language", "es-CL", "prepare train"),
         ("training.maxEpochs", 76, "train"),
         ("training.hyperparameters", {"learningRate": 0.01}, "train"),
         ("training.hyperparameters", {"seed": 1}, "lineage train"),
         ("training.hyperparameters", {"hiddenUnits": 128}, "lineage train"),
+        ("training.augmentation", [], "train"),
         ("training.restartToken", "x", "lineage train"),
         ("decoding.beamWidth", 10, "evaluate publish version"),
+        ("decoding", {"grammar": "FreeText"}, "evaluate publish version"),
+        ("decoding", {"phrases": ["ok"]}, "evaluate publish version"),
+        ("decoding", {"grammar": "Dataset"}, ""),
+        ("dataset.format", "DeepSpeechCSV", "prepare evaluate publish version"),
         ("publish.s3.bucket", "other", "publish"),
         ("publish.s3.secretRef", {"name": "x"}, ""),
         ("publish.deletionPolicy", "Delete", ""),
@@ -83,6 +100,28 @@ def test_an_edit_changes_these_keys_and_no_other(path: str, value: Any, changed:
     before = keys_of(BASE)
     after = keys_of(_with(BASE, path, value))
     assert {name for name in before if before[name] != after[name]} == set(changed.split())
+
+
+def test_another_list_changes_the_grammar_and_trains_nothing() -> None:
+    def with_rooms(*rooms: str) -> dict[str, str]:
+        return keys_of(_with(BASE, "decoding", {"phrases": ["luz de {sala}"], "lists": {"sala": rooms}}))
+
+    one, two = with_rooms("cocina"), with_rooms("cocina", "living")
+    assert {name for name in one if one[name] != two[name]} == {"evaluate", "publish", "version"}
+
+
+def test_a_version_is_another_one_with_another_threshold() -> None:
+    def version(threshold: float) -> str:
+        calibration = Calibration(threshold=threshold, offset=-1.0, slope=2.0, word_offset=-1.0, word_slope=2.0)
+        grammar = GrammarDecoder(acoustic_sha256="c" * 64, grammar_sha256="d" * 64, calibration=calibration)
+        return keys.version_key("e" * 64, Decoding(), grammar)
+
+    assert version(-0.5) == version(-0.5) != version(-0.4)
+
+
+def test_free_text_has_the_keys_from_before_there_were_grammars() -> None:
+    free = keys_of(_with(BASE, "decoding", {"grammar": "FreeText"}))
+    assert (free["evaluate"], free["version"], free["publish"]) == ("1e4f80b2", "a16dfee6", "c6d1da34")
 
 
 def test_a_default_written_out_changes_no_key() -> None:

@@ -36,6 +36,8 @@ def recordings(listing: Listing) -> dict[str, list[str]]:
         ("7", ["7_1.wav", "7-b.ogg", "7.mp3"], ["7-b.ogg", "7.mp3", "7_1.wav"]),
         ("7", ["7/anna.wav", "7/deep/otto.wav"], ["7/anna.wav", "7/deep/otto.wav"]),
         ("set/7", ["set/7.wav"], ["set/7.wav"]),
+        ("7", ["shapes_06d3_2_3_000000_7_001.wav"], ["shapes_06d3_2_3_000000_7_001.wav"]),
+        ("7", ["anna/7.wav", "otto/7_2.wav"], ["anna/7.wav", "otto/7_2.wav"]),
     ],
 )
 def test_a_row_owns_its_recordings(row: str, files: list[str], owned: list[str], tmp_path: Path) -> None:
@@ -109,7 +111,7 @@ def test_without_the_languages_folder_the_dataset_is_invalid(tmp_path: Path) -> 
 
 
 def test_without_the_languages_column_the_dataset_is_invalid(tmp_path: Path) -> None:
-    with pytest.raises(BadData, match=r"commands.csv has no column es-CL or es; its first line names: id, en"):
+    with pytest.raises(BadData, match=r"commands.csv has no column es-CL or es; its header has: id, en"):
         read_commands(dataset(tmp_path, "id,en\n1,hello\n"), "es-CL")
 
 

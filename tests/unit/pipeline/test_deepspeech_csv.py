@@ -41,5 +41,12 @@ def test_without_train_csv_the_dataset_is_invalid(tmp_path: Path) -> None:
 
 def test_without_a_column_the_dataset_is_invalid(tmp_path: Path) -> None:
     (tmp_path / "train.csv").write_text("path,sentence\n")
-    with pytest.raises(BadData, match=r"train.csv has no column wav_filename; its first line names: path, sentence"):
+    with pytest.raises(BadData, match=r"train.csv has no column wav_filename; its header has: path, sentence"):
         read_deepspeech(tmp_path)
+
+
+def test_columns_are_found_in_any_case_and_behind_any_delimiter(tmp_path: Path) -> None:
+    (tmp_path / "a.wav").touch()
+    (tmp_path / "train.csv").write_text("sep=;\nTranscript;WAV_FILENAME\nhola, espejo;a.wav\n", encoding="utf-8")
+    (recording,) = read_deepspeech(tmp_path).recordings
+    assert (recording.transcript, recording.id, recording.row) == ("hola, espejo", "a.wav", 3)

@@ -29,8 +29,23 @@ def table_of(content: str | bytes, folder: Path) -> Table:
         "id,es\n\n1,hola espejo\n,\n\n",
         "id,es\n1,hola espejo,,\n",
         "id,es\n1,hola espejo",
+        "id|es\n1|hola espejo\n",
+        "sep=;\nid;es\n1;hola espejo\n",
+        '"sep=|"\r\nid|es\r\n1|hola espejo\r\n',
     ],
-    ids=["plain", "BOM", "semicolons", "tabs and CR", "spaces", "blank rows", "trailing commas", "no newline"],
+    ids=[
+        "plain",
+        "BOM",
+        "semicolons",
+        "tabs and CR",
+        "spaces",
+        "blank rows",
+        "trailing commas",
+        "no newline",
+        "pipes",
+        "sep",
+        "quoted sep",
+    ],
 )
 def test_however_a_spreadsheet_writes_it_the_row_is_the_same(content: str, tmp_path: Path) -> None:
     table = table_of(content, tmp_path)
@@ -40,6 +55,31 @@ def test_however_a_spreadsheet_writes_it_the_row_is_the_same(content: str, tmp_p
 
 def test_the_delimiter_is_the_headers_and_transcripts_may_hold_the_others(tmp_path: Path) -> None:
     assert table_of("id;es\n1;hola, espejo\n", tmp_path).rows[0].cells["es"] == "hola, espejo"
+
+
+def test_a_header_with_other_delimiters_in_it_does_not_deceive(tmp_path: Path) -> None:
+    table = table_of("id,es (a;b;c;d)\n1,hola\n2,adiós\n", tmp_path)
+    assert table.columns == ("id", "es (a;b;c;d)")
+    assert [row.cells["id"] for row in table.rows] == ["1", "2"]
+
+
+def test_columns_are_found_without_case_and_the_first_name_wins(tmp_path: Path) -> None:
+    table = table_of("Wav_Filename,ES,es-CL\n1,a,b\n", tmp_path)
+    assert table.column("wav-filename") == "Wav_Filename"
+    assert (table.column("es_cl", "es"), table.column("es-AR", "es")) == ("es-CL", "ES")
+    with pytest.raises(BadData, match="has no column ru or en; its header has: Wav_Filename, ES, es-CL"):
+        table.column("ru", "en")
+
+
+def test_columns_that_differ_in_case_alone_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadData, match="has the column 'es' twice"):
+        table_of("id,es,ES\n", tmp_path)
+
+
+def test_below_a_line_with_the_delimiter_rows_keep_their_lines(tmp_path: Path) -> None:
+    assert [row.line for row in table_of("sep=,\nid,es\n1,hola\n", tmp_path).rows] == [3]
+    with pytest.raises(BadData, match="does not begin with a header"):
+        table_of("sep=,\n", tmp_path)
 
 
 def test_rows_are_named_by_their_line_in_the_file(tmp_path: Path) -> None:
@@ -82,7 +122,7 @@ def test_a_column_given_twice_is_refused(tmp_path: Path) -> None:
 CELLS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\x00"), max_size=20)
 
 
-@given(rows=st.lists(st.tuples(CELLS, CELLS), max_size=8), delimiter=st.sampled_from(",;\t"))
+@given(rows=st.lists(st.tuples(CELLS, CELLS), max_size=8), delimiter=st.sampled_from(",;\t|"))
 def test_what_a_csv_writer_writes_is_read_back(
     rows: list[tuple[str, str]], delimiter: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -6,6 +6,7 @@ import pytest
 import regex
 from hypothesis import given
 from hypothesis import strategies as st
+from speechmodel_api.spec import Annotations, Numbers
 from speechmodel_pipeline.prepare.report import RejectionReason
 from speechmodel_pipeline.prepare.transcripts import TranscriptUnusable, normalise
 
@@ -17,7 +18,10 @@ WORDS = [
     ("buenos-días", "buenos días"),
     ("sube — baja – para", "sube baja para"),
     ("uno,dos", "uno dos"),
-    ("uno,(dos)", "uno dos"),
+    ("uno,«dos»", "uno dos"),
+    ("hola :)", "hola"),
+    ("a) hola", "a hola"),
+    ("hola (...)", "hola"),
     ("hola...adios", "hola adios"),
     ("¿Qué?¡Sí!", "qué sí"),
     ("Hola!¿Cómo estás?", "hola cómo estás"),
@@ -83,6 +87,139 @@ def test_stress_is_not_a_letter_and_letters_with_an_accent_of_their_own_stay(
     assert ("Stress" in normalised.rules) == (unicodedata.normalize("NFC", written.lower()) != trained)
 
 
+SCRIPTS = [
+    ("fa", "می‌روم خانه.", "می‌روم خانه"),
+    ("fa", "‌سلام‌ دنیا‍", "سلام دنیا"),
+    ("ar", "ﻣﺮﺣﺒﺎ", "مرحبا"),
+    ("hi", "नमस्ते, क्‍षमा कीजिए।", "नमस्ते क्‍षमा कीजिए"),
+    ("hi", "hello‍world", "helloworld"),
+    ("th", "สวัสดีครับ น้ำ ๆ", "สวัสดีครับ น้ำ ๆ"),
+    ("ko", "안녕하세요, 거울!", "안녕하세요 거울"),
+    ("ko", unicodedata.normalize("NFD", "거울"), "거울"),
+    ("ko", "ㅋㅋ", "ㅋㅋ"),
+    ("ja", "ﾃﾚﾋﾞ Tシャツ", "テレビ tシャツ"),
+    ("he", "צה\"ל ג'ירפה", "צה״ל ג׳ירפה"),
+    ("he", "צה״ל ר׳ ג׳ירפה", "צה״ל ר׳ ג׳ירפה"),
+    ("he", '"שלום" אמר', "שלום אמר"),
+    ("haw", "ʻĀina, Hawaiʻi.", "ʻāina hawaiʻi"),
+    ("haw", "Hawai‘i Hawai'i ‘ohana’", "hawaiʻi hawaiʻi ohana"),
+    ("es", "ʻholaʻ", "hola"),
+    ("el", "ΚΑΛΗΜΈΡΑ ΚΌΣΜΟΣ.", "καλημέρα κόσμος"),
+    ("hy", "Եւ և", "եւ և"),
+    ("es", "ﬁn Ａｄｉóｓ！ 𝐇ola", "fin adiós hola"),
+    ("ca", "coŀlecció", "col·lecció"),
+    ("hr", "ǅep", "džep"),
+]
+
+
+@pytest.mark.parametrize(("language", "written", "trained"), SCRIPTS)
+def test_every_script_keeps_its_letters_and_joiners(language: str, written: str, trained: str) -> None:
+    assert normalise(written, language=language).text == trained
+
+
+def test_a_final_sigma_is_final_with_an_alphabet_that_has_capitals_too() -> None:
+    assert normalise("ΟΔΟΣ A", language="el", alphabet=set("οδσςA ")).text == "οδος A"
+
+
+MIXED = [
+    ("ru", "привeт мир", "привет мир"),
+    ("ru", "Hет", "нет"),
+    ("ru", "ok это a не то", "ok это а не то"),
+    ("ru", "cop", "cop"),
+    ("es", "саsa", "casa"),
+    ("es", "la cаsа а сор", "la casa a cop"),
+    ("el", "καλoς", "καλος"),
+    ("", "зеркалo", "зеркало"),
+    ("sr", "zdрavo здрaво", "zdpavo здраво"),
+]
+
+
+@pytest.mark.parametrize(("language", "written", "trained"), MIXED)
+def test_a_letter_of_another_script_becomes_the_one_that_it_looks_like(
+    language: str, written: str, trained: str
+) -> None:
+    normalised = normalise(written, language=language)
+    assert normalised.text == trained
+    assert ("Script" in normalised.rules) == (written.lower() != trained)
+
+
+@pytest.mark.parametrize(("language", "word"), [("ru", "iPhoneом"), ("", "сa"), ("ru", "ΩкΩ")])
+def test_a_word_of_scripts_that_do_not_look_alike_is_refused(language: str, word: str) -> None:
+    with pytest.raises(TranscriptUnusable, match="has letters of several scripts; write it in one") as refused:
+        normalise(f"это {word}", language=language)
+    assert refused.value.reason is RejectionReason.MIXED_SCRIPTS
+    assert normalise(word, language=language, alphabet=set(word)).text == word
+
+
+ANNOTATED = [
+    ("[risas] hola", "hola"),
+    ("hola (inaudible) espejo", "hola espejo"),
+    ("hola <noise> {cough} *ríe* espejo", "hola espejo"),
+    ("uno ([dos] tres) cuatro", "uno cuatro"),
+    ("hola（笑）", "hola"),
+]
+
+
+@pytest.mark.parametrize(("written", "stripped"), ANNOTATED)
+def test_an_annotation_is_refused_or_stripped(written: str, stripped: str) -> None:
+    with pytest.raises(TranscriptUnusable, match=r"may not be spoken; .* dataset\.annotations to Strip") as refused:
+        normalise(written)
+    assert refused.value.reason is RejectionReason.ANNOTATION
+    normalised = normalise(written, annotations=Annotations.STRIP)
+    assert normalised.text == stripped
+    assert "Annotation" in normalised.rules
+
+
+@pytest.mark.parametrize("annotations", Annotations)
+def test_a_bracket_that_is_not_closed_is_refused(annotations: Annotations) -> None:
+    with pytest.raises(TranscriptUnusable, match="not closed") as refused:
+        normalise("hola [risas", annotations=annotations)
+    assert refused.value.reason is RejectionReason.ANNOTATION
+
+
+def test_nothing_is_left_of_a_transcript_that_is_an_annotation() -> None:
+    with pytest.raises(TranscriptUnusable) as refused:
+        normalise("[silencio]", annotations=Annotations.STRIP)
+    assert refused.value.reason is RejectionReason.EMPTY_TRANSCRIPT
+
+
+SPELLED = [
+    ("es", "llama al 112", "llama al ciento doce"),
+    ("es-CL", "pon 3 minutos.", "pon tres minutos"),
+    ("en", "Twenty-one is 21!", "twenty one is twenty one"),
+    ("ru", "5 минут", "пять минут"),
+    ("fa", "۵ دقیقه", "پنج دقیقه"),
+]
+
+
+@pytest.mark.parametrize(("language", "written", "trained"), SPELLED)
+def test_whole_numbers_are_spelled_if_that_is_asked_for(language: str, written: str, trained: str) -> None:
+    normalised = normalise(written, language=language, numbers=Numbers.SPELL)
+    assert normalised.text == trained
+    assert "Numbers" in normalised.rules
+    with pytest.raises(TranscriptUnusable):
+        normalise(written, language=language)
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["3,5", "1.000", "10:30", "007", "600 12 34", "5 %", "20€", "$20", "2º", "B2B", "-5", "1/2", "1234567890123", "½"],
+)
+def test_numbers_that_are_read_in_several_ways_are_not_spelled(written: str) -> None:
+    with pytest.raises(TranscriptUnusable) as refused:
+        normalise(f"pon {written} ya", language="es", numbers=Numbers.SPELL)
+    assert refused.value.reason is RejectionReason.NOT_SPELLED_OUT
+
+
+def test_numbers_of_a_language_that_is_not_known_are_refused() -> None:
+    with pytest.raises(TranscriptUnusable, match="'5' is not spelled out"):
+        normalise("5 hola", language="haw", numbers=Numbers.SPELL)
+
+
+def test_digits_of_a_given_alphabet_are_kept() -> None:
+    assert normalise("pon 5", language="es", alphabet=set("pon 0123456789"), numbers=Numbers.SPELL).text == "pon 5"
+
+
 @pytest.mark.parametrize(
     ("written", "reason", "named"),
     [
@@ -131,8 +268,10 @@ class TestAGivenAlphabet:
         assert normalise("за\u0301мок", language="ru", alphabet=set("замок")).text == "замок"
 
 
-ACCENTED = st.text(st.sampled_from("аеиёйгсАЕИ\u0300\u0301\u0306\u0308\u0316.'e "), max_size=12)
-LANGUAGES = st.sampled_from(["", "ru", "bg", "mk", "sr"])
+ACCENTED = st.text(st.sampled_from("аеиёйгсАЕИ\u0300\u0301\u0306\u0308\u0316.'e "), max_size=12) | st.text(
+    st.sampled_from("אבצ׳״'\"می\u200c\u200dक्षʻ‘hoＡﬁΣς[]() *αoоο"), max_size=12
+)
+LANGUAGES = st.sampled_from(["", "ru", "bg", "mk", "sr", "haw", "he", "fa", "el"])
 
 
 @given(st.text(max_size=60) | ACCENTED, LANGUAGES)
@@ -154,7 +293,7 @@ def test_what_comes_out_is_lower_case_nfc_and_single_spaced(written: str) -> Non
         return
     assert text == " ".join(text.split())
     assert text == unicodedata.normalize("NFC", text)
-    assert regex.fullmatch(r"[\p{L}\p{M} '·]*", text)
+    assert regex.fullmatch(r"[\p{L}\p{M} '·׳״\u200c\u200d]*", text)
 
 
 @given(st.text(max_size=40), st.sets(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=30))

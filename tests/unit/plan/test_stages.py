@@ -1,14 +1,40 @@
 """The stages: one object each, in order, with one summary for the condition and the terminal."""
 
+from pathlib import PurePosixPath
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
+from speechmodel_api.audio import SPEECH_LEVEL
 from speechmodel_api.base import Document
-from speechmodel_api.stages import EvaluateOutput, PrepareOutput, PublishOutput, StageName, TrainOutput
+from speechmodel_api.measures import ErrorRate
+from speechmodel_api.spec import Annotations, DatasetFormat, DecodingSpec, GrammarSource, Numbers, SpeechModelSpec
+from speechmodel_api.stages import (
+    EvaluateOutput,
+    GrammarFigures,
+    PrepareInput,
+    PrepareOutput,
+    PublishOutput,
+    StageName,
+    TrainOutput,
+)
 from speechmodel_plan.stages import STAGES, stage_named
-from speechmodel_plan.stages.stage import Stage
+from speechmodel_plan.stages.evaluate import decoding
+from speechmodel_plan.stages.stage import Outputs, Stage
+from speechmodel_plan.task import Owner, Task
 
 SHA = "0" * 64
+SPEC = SpeechModelSpec.model_validate(
+    {
+        "language": "es",
+        "dataset": {
+            "source": {"persistentVolumeClaim": {"claimName": "clips"}},
+            "annotations": "Strip",
+            "numbers": "Spell",
+        },
+        "publish": {"s3": {"bucket": "models"}},
+    }
+)
 
 
 def trained(epochs: int, dev_loss: float | None = None) -> TrainOutput:
@@ -26,6 +52,11 @@ def trained(epochs: int, dev_loss: float | None = None) -> TrainOutput:
 
 def measured(wer: float | None, cer: float | None, clips: int) -> EvaluateOutput:
     return EvaluateOutput(clips=clips, wer=wer, cer=cer, report_sha256=SHA, selftest_sha256=SHA)
+
+
+def decoded_by_grammar(foreign: int, accepted: int) -> EvaluateOutput:
+    figures = GrammarFigures(right=18, wrong=1, rejected=1, foreign=foreign, accepted=accepted)
+    return measured(0.1, 0.05, 20).model_copy(update={"free_text_wer": 0.3, "figures": figures})
 
 
 PREPARED = PrepareOutput(
@@ -54,6 +85,15 @@ def test_a_stage_reads_from_earlier_stages_only(stage: Stage[Any]) -> None:
     assert all(order.index(name) < order.index(stage.name) for name in stage.reads)
 
 
+def test_prepare_gets_the_settings_that_are_in_its_key() -> None:
+    task = Task(Owner("ns", "espejo", "uid"), SPEC, PurePosixPath("/work"), PurePosixPath("/dataset"))
+    stage = stage_named(StageName.PREPARE)
+    document = stage.document(task, 1, Outputs({}))
+    assert isinstance(document, PrepareInput)
+    assert document.speech_level == SPEECH_LEVEL == -22
+    assert (document.annotations, document.numbers) == (Annotations.STRIP, Numbers.SPELL)
+
+
 @pytest.mark.parametrize(
     ("name", "output", "summary"),
     [
@@ -62,13 +102,81 @@ def test_a_stage_reads_from_earlier_stages_only(stage: Stage[Any]) -> None:
             PREPARED,
             "8 train, 1 dev and 1 test clips, 1.5 minutes; 2 transcripts normalised; 1 row was left out",
         ),
+        (
+            StageName.PREPARE,
+            PREPARED.model_copy(update={"speakers": 12, "unseen_test_speakers": 1, "seen_clips": 3, "normalised": 0}),
+            "8 train, 1 dev and 1 test clips, 1.5 minutes; 3 more clips measure known voices; 12 speakers, the test "
+            "clips are of 1 unseen voice; 1 row was left out",
+        ),
+        (
+            StageName.PREPARE,
+            PREPARED.model_copy(update={"speakers": 0, "unseen_test_speakers": 0, "normalised": 0}),
+            "8 train, 1 dev and 1 test clips, 1.5 minutes; the WER will be for known voices (no speaker is known); "
+            "1 row was left out",
+        ),
         (StageName.TRAIN, trained(75), "75 epochs, loss 12.35"),
         (StageName.TRAIN, trained(75, 14.0), "75 epochs, loss 12.35, dev loss 14; epoch 70 exported"),
         (StageName.TRAIN, trained(0), "the checkpoints had already reached maxEpochs: 75 epochs, loss 12.35"),
         (StageName.EVALUATE, measured(0.125, 0.0321, 1), "WER 12.5%, CER 3.2% on 1 test clip"),
+        (
+            StageName.EVALUATE,
+            measured(0.125, 0.0321, 1).model_copy(
+                update={"wer_unseen_speakers": ErrorRate(rate=0.25, low=0.1, high=0.404, clips=40)}
+            ),
+            "WER 12.5%, CER 3.2% on 1 test clip; 25.0% for unseen voices (10.0% to 40.4%, 40 clips)",
+        ),
+        (
+            StageName.EVALUATE,
+            decoded_by_grammar(foreign=0, accepted=0),
+            "WER 10.0%, CER 5.0% on 20 test clips with the grammar, WER 30.0% in free text; 18 right, 1 wrong, 1 rejected",
+        ),
+        (
+            StageName.EVALUATE,
+            decoded_by_grammar(foreign=9, accepted=2),
+            "WER 10.0%, CER 5.0% on 20 test clips with the grammar, WER 30.0% in free text; 18 right, 1 wrong, 1 rejected, "
+            "2 of 9 foreign clips accepted",
+        ),
         (StageName.PUBLISH, PUBLISHED, "version 0badcafe in bucket models"),
         (StageName.EVALUATE, measured(None, None, 0), "WER not measured, because the split left no test clips"),
     ],
 )
 def test_a_summary_says_what_a_stage_came_to(name: StageName, output: Document, summary: str) -> None:
     assert stage_named(name).summary(output) == summary
+
+
+@pytest.mark.parametrize(
+    ("layout", "given", "source"),
+    [
+        (DatasetFormat.COMMANDS, {}, GrammarSource.DATASET),
+        (DatasetFormat.DEEPSPEECH_CSV, {}, GrammarSource.FREE_TEXT),
+        (DatasetFormat.DEEPSPEECH_CSV, {"grammar": "Dataset"}, GrammarSource.DATASET),
+        (DatasetFormat.COMMANDS, {"grammar": "FreeText"}, GrammarSource.FREE_TEXT),
+        (DatasetFormat.COMMANDS, {"phrases": ["ok"]}, GrammarSource.PHRASES),
+    ],
+)
+def test_commands_are_decoded_by_a_grammar_unless_the_spec_says_otherwise(
+    layout: DatasetFormat, given: dict[str, Any], source: GrammarSource
+) -> None:
+    spec = SpeechModelSpec.model_validate(
+        {
+            "language": "es",
+            "dataset": {"source": {"persistentVolumeClaim": {"claimName": "clips"}}, "format": layout},
+            "decoding": given,
+            "publish": {"s3": {"bucket": "models"}},
+        }
+    )
+    assert decoding(spec).grammar is source
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"grammar": "Phrases"}, "set phrases if grammar is Phrases"),
+        ({"grammar": "Dataset", "phrases": ["ok"]}, "leave them out if grammar is Dataset or FreeText"),
+        ({"phrases": ["a" * 500] * 132}, "phrases and lists have 66000 bytes, more than 65536"),
+        ({"phrases": ["{a}"], "lists": {"a": ["ñ" * 200] * 200}}, "have 80003 bytes, more than 65536"),
+    ],
+)
+def test_decoding_that_contradicts_itself_is_refused(given: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValidationError, match=words):
+        DecodingSpec.model_validate(given)

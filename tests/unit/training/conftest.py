@@ -18,7 +18,7 @@ import pytest
 from speechmodel_api.stages import PrepareOutput, TrainInput, TrainOutput
 from speechmodel_stagekit.artefacts import seal
 from speechmodel_stagekit.program import stop_requested
-from speechmodel_training.augmentation import Augmentation
+from speechmodel_training.augmentation import Augmenter
 from speechmodel_training.device import prepare_device
 from speechmodel_training.learner import Batch, Learner
 from speechmodel_training.state import LineageFacts
@@ -28,7 +28,7 @@ FIXTURES = Path(__file__).parents[2] / "fixtures" / "deepspeech"
 PROGRAM = Path(__file__).with_name("interrupted_training.py")
 DATASET_DIGEST = "0" * 64
 ALPHABET = tuple(" aehijklmnoprsuv")
-UNCHANGED = Augmentation(seed=1, paused=0, noisy=0)
+UNCHANGED = Augmenter((), seed=1)
 """Leaves every clip as it is."""
 
 Row = tuple[str, str]
@@ -85,6 +85,7 @@ class Workspace:
             "language": "es",
             "maxEpochs": 4,
             "hyperparameters": {"hiddenUnits": 32, "batchSize": 4},
+            "augmentation": "Auto",
             "checkpoints": {"everySeconds": 600, "keep": 3},
         }
 

@@ -11,6 +11,9 @@ WINDOW = 512
 """Samples per feature window: 32 ms."""
 STRIDE = 320
 """Samples from the start of one window to the start of the next: 20 ms."""
+SPEECH_LEVEL = -22.0
+"""Loudness of the speech in a prepared clip, in decibels relative to full scale. It is usual for
+recordings, and leaves their peaks room."""
 
 
 def full_windows(samples: int) -> int:

@@ -16,6 +16,7 @@ COLUMNS = [
     ("Phase", "string", ".status.phase"),
     ("Epoch", "string", ".status.progress"),
     ("WER", "number", ".status.model.wer"),
+    ("WER-Unseen", "number", ".status.model.werUnseenSpeakers.rate"),
     ("Version", "string", ".status.serving.version"),
     ("Ready", "string", '.status.conditions[?(@.type=="Ready")].status'),
     ("Age", "date", ".metadata.creationTimestamp"),

@@ -18,8 +18,18 @@ from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from speechmodel_api.spec import DatasetFormat, InvalidSamplePolicy, SpeechModelSpec
-from speechmodel_api.stages import Decoding, PrepareOutput, TrainOutput
+from speechmodel_api.audio import SPEECH_LEVEL
+from speechmodel_api.augmentation import AS_BEFORE
+from speechmodel_api.spec import (
+    Annotations,
+    DatasetFormat,
+    GrammarSource,
+    InvalidSamplePolicy,
+    Numbers,
+    SpeechModelSpec,
+    SplitBy,
+)
+from speechmodel_api.stages import Decoding, GrammarDecoder, PrepareOutput, TrainOutput
 
 
 class KeyInput(BaseModel):
@@ -52,6 +62,16 @@ class KeyInput(BaseModel):
 class PrepareKey(KeyInput):
     """Determines a prepared dataset: its place, its revision and how it is read."""
 
+    as_before = {
+        "name_pattern": "",
+        "split_by": SplitBy.CLIP,
+        "speech_level": None,
+        "annotations": Annotations.REJECT,
+        "numbers": Numbers.REJECT,
+        "negatives_built_in": False,
+        "negatives_path": "",
+    }
+
     claim: str
     path: str
     revision: str
@@ -62,6 +82,13 @@ class PrepareKey(KeyInput):
     split_seed: int
     alphabet: tuple[str, ...]
     invalid_sample_policy: InvalidSamplePolicy
+    name_pattern: str
+    split_by: SplitBy
+    speech_level: float | None
+    annotations: Annotations
+    numbers: Numbers
+    negatives_built_in: bool
+    negatives_path: str
 
 
 class LineageKey(KeyInput):
@@ -84,27 +111,46 @@ class TrainKey(KeyInput):
     learning_rate: float
     dropout: float
     language: str
+    augmentation: tuple[str, ...]
+    """The entries, or Auto alone: a later version may tune Auto without training anything again."""
+
+    as_before = {"augmentation": AS_BEFORE}
 
 
 class ConvertKey(KeyInput):
-    """Determines a memory-mapped graph: the frozen graph."""
+    """Determines a memory-mapped graph and an acoustic model: the frozen graph."""
+
+    as_before = {"acoustic_model": False}
 
     graph_sha256: str
+    acoustic_model: bool = True
+    """False for conversions from before there was one."""
 
 
 class EvaluateKey(KeyInput):
     """Determines an evaluation: the model, the dataset and the decoding settings."""
 
+    as_before = {"grammar": GrammarSource.FREE_TEXT, "phrases": (), "lists": {}}
+
     model_sha256: str
     dataset_digest: str
     beam_width: int
+    grammar: GrammarSource = GrammarSource.FREE_TEXT
+    phrases: tuple[str, ...] = ()
+    lists: dict[str, tuple[str, ...]] = {}
 
 
 class VersionKey(KeyInput):
     """Determines a version: the model and its decoding settings."""
 
+    as_before = {"grammar_sha256": "", "calibration": ()}
+
     model_sha256: str
     beam_width: int
+    grammar_sha256: str = ""
+    """Digest of the compiled grammar. Empty for free text."""
+    calibration: tuple[float, ...] = ()
+    """Threshold, and offset and slope of the confidences of phrases and of words. Empty for free text."""
 
 
 class PublishKey(KeyInput):
@@ -131,6 +177,13 @@ def prepare_key(spec: SpeechModelSpec) -> str:
         split_seed=dataset.split.seed,
         alphabet=dataset.alphabet,
         invalid_sample_policy=dataset.invalid_sample_policy,
+        name_pattern=dataset.recordings.name_pattern,
+        split_by=dataset.split.by,
+        speech_level=SPEECH_LEVEL,
+        annotations=dataset.annotations,
+        numbers=dataset.numbers,
+        negatives_built_in=dataset.negatives.built_in,
+        negatives_path=dataset.negatives.path,
     ).key()
 
 
@@ -153,7 +206,7 @@ def lineage_key(spec: SpeechModelSpec, data: PrepareOutput) -> str:
 
 def train_key(spec: SpeechModelSpec, data: PrepareOutput) -> str:
     """Return the key of the stage train."""
-    hyperparameters = spec.training.hyperparameters
+    hyperparameters, augmentation = spec.training.hyperparameters, spec.training.augmentation
     return TrainKey(
         lineage=lineage_key(spec, data),
         max_epochs=spec.training.max_epochs,
@@ -161,6 +214,7 @@ def train_key(spec: SpeechModelSpec, data: PrepareOutput) -> str:
         learning_rate=hyperparameters.learning_rate,
         dropout=hyperparameters.dropout,
         language=spec.language,
+        augmentation=(augmentation,) if isinstance(augmentation, str) else augmentation,
     ).key()
 
 
@@ -172,13 +226,32 @@ def convert_key(trained: TrainOutput) -> str:
 def evaluate_key(model_sha256: str, data: PrepareOutput, decoding: Decoding) -> str:
     """Return the key of the stage evaluate."""
     return EvaluateKey(
-        model_sha256=model_sha256, dataset_digest=data.dataset_digest, beam_width=decoding.beam_width
+        model_sha256=model_sha256,
+        dataset_digest=data.dataset_digest,
+        beam_width=decoding.beam_width,
+        grammar=decoding.grammar,
+        phrases=decoding.phrases,
+        lists=decoding.lists,
     ).key()
 
 
-def version_key(model_sha256: str, decoding: Decoding) -> str:
+def version_key(model_sha256: str, decoding: Decoding, grammar: GrammarDecoder | None) -> str:
     """Return the name of a version, which `kubectl get speechmodels` shows."""
-    return VersionKey(model_sha256=model_sha256, beam_width=decoding.beam_width).key()
+    if grammar is None:
+        return VersionKey(model_sha256=model_sha256, beam_width=decoding.beam_width).key()
+    calibration = grammar.calibration
+    return VersionKey(
+        model_sha256=model_sha256,
+        beam_width=decoding.beam_width,
+        grammar_sha256=grammar.grammar_sha256,
+        calibration=(
+            calibration.threshold,
+            calibration.offset,
+            calibration.slope,
+            calibration.word_offset,
+            calibration.word_slope,
+        ),
+    ).key()
 
 
 def publish_key(spec: SpeechModelSpec, version: str, base: str) -> str:

@@ -265,6 +265,12 @@ class Reason(StrEnum):
     )
 
     # Convert, evaluate, publish, fetch, purge
+    INVALID_GRAMMAR = (
+        "InvalidGrammar",
+        Severity.ERROR,
+        "A phrase or a list of decoding cannot be used. The message names it.",
+        "Correct decoding.phrases or decoding.lists.",
+    )
     MODEL_UNUSABLE = "ModelUnusable", Severity.WARNING, "The runtime cannot load the model, or cannot decode with it."
     RUNTIME_MISSING = (
         "RuntimeMissing",

@@ -6,11 +6,12 @@ strict but never stricter, names never change, and a field is added together wit
 """
 
 from enum import StrEnum
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, WithJsonSchema
 from pydantic.config import JsonDict
 
+from speechmodel_api import augmentation
 from speechmodel_api.base import ApiModel
 
 NAME_PATTERN = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"
@@ -33,6 +34,14 @@ _HELD_OUT_MESSAGE = (
 )
 _ONE_CLAIM_RULE = "!(has(self.claimName) && has(self.volumeClaimTemplate))"
 _ONE_CLAIM_MESSAGE = "set either claimName or volumeClaimTemplate, not both"
+MOST_GRAMMAR_BYTES = 65_536
+"""Largest size of all phrases and lists in UTF-8. Stage programs receive them in an environment variable, which
+Linux limits to 128 KiB."""
+_PHRASES_RULE = (
+    "has(self.phrases) && size(self.phrases) > 0 ? !has(self.grammar) || self.grammar == 'Phrases' "
+    ": !has(self.grammar) || self.grammar != 'Phrases'"
+)
+_PHRASES_MESSAGE = "set phrases if grammar is Phrases, and leave them out if grammar is Dataset or FreeText"
 
 
 def cel(rule: str, message: str) -> JsonDict:
@@ -46,6 +55,27 @@ def _each_once(labels: tuple[str, ...]) -> tuple[str, ...]:
     return labels
 
 
+def _each_parsed(entries: "str | tuple[str, ...]") -> "str | tuple[str, ...]":
+    for entry in () if isinstance(entries, str) else entries:
+        augmentation.parse(entry)
+    return entries
+
+
+AUTO: Final = "Auto"
+Augmentations = Annotated[
+    Literal["Auto"] | Annotated[tuple[str, ...], Field(max_length=32)],
+    AfterValidator(_each_parsed),
+    WithJsonSchema(
+        {
+            # a structural schema has no unions; these bounds hold for a string and for a list
+            "x-kubernetes-preserve-unknown-fields": True,
+            "pattern": f"^{AUTO}$",
+            "maxItems": 32,
+            "items": {"type": "string", "maxLength": augmentation.LONGEST, "pattern": augmentation.PATTERN},
+        }
+    ),
+]
+"""Auto, or entries that augmentation.py reads."""
 ObjectName = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
 Quantity = Annotated[str, Field(max_length=32, pattern=r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$")]
 """A Kubernetes quantity such as 500m or 16Gi."""
@@ -74,6 +104,20 @@ class InvalidSamplePolicy(StrEnum):
     FAIL = "Fail"
 
 
+class Annotations(StrEnum):
+    """Defines what happens to text in brackets in a transcript."""
+
+    REJECT = "Reject"
+    STRIP = "Strip"
+
+
+class Numbers(StrEnum):
+    """Defines what happens to digits in a transcript."""
+
+    REJECT = "Reject"
+    SPELL = "Spell"
+
+
 class ClaimSource(ApiModel):
     """A folder on a PersistentVolumeClaim. It is mounted read-only."""
 
@@ -93,10 +137,23 @@ class DatasetSource(ApiModel):
     by the prepare stage."""
 
 
-class Split(ApiModel, json_schema_extra=cel(_HELD_OUT_RULE, _HELD_OUT_MESSAGE)):
-    """Division of the clips into train, dev and test. The part of a clip depends only on the seed
-    and its own audio, so it never changes when other clips are added."""
+class SplitBy(StrEnum):
+    """The unit that the division into train, dev and test keeps together."""
 
+    SPEAKER = "Speaker"
+    CLIP = "Clip"
+
+
+class Split(ApiModel, json_schema_extra=cel(_HELD_OUT_RULE, _HELD_OUT_MESSAGE)):
+    """Division of the clips into train, dev and test. Adding clips of other speakers or phrases
+    rarely moves a clip to another part."""
+
+    by: SplitBy = SplitBy.SPEAKER
+    """Unit that is kept together. Speaker gives whole speakers to dev and test, so that the error
+    rates are those of voices that training never hears. It needs at least three speakers who are
+    known from a column `speaker`, a folder or the file names; otherwise single clips are drawn, and
+    the error rates are those of known voices. Clip always draws single clips. Defaults to
+    Speaker."""
     dev_percent: Annotated[int, Field(ge=0, le=50)] = 10
     """Percentage of the clips that is held out to choose the best epoch. With 0, the last epoch is
     exported. The sum with testPercent must be at most 90. Defaults to 10."""
@@ -115,6 +172,31 @@ class Split(ApiModel, json_schema_extra=cel(_HELD_OUT_RULE, _HELD_OUT_MESSAGE)):
             raise ValueError(_HELD_OUT_MESSAGE)
 
 
+class Recordings(ApiModel):
+    """The way in which the file names of recordings are read."""
+
+    name_pattern: Annotated[str, Field(max_length=256, pattern=r"^$|\{id\}")] = ""
+    """Pattern of the file names without their endings, such as `{speaker}_{}_{id}_{take}`, in the
+    syntax of the Python library parse. `{id}` is the id in commands.csv, `{speaker}` and `{take}`
+    are optional, and `{}` stands for any other part. A pattern with a slash applies to the path
+    below `original/<language>/`, such as `{speaker}/{id}`. If empty, the layout is found from the
+    names of all files together, and is reported when it is ambiguous. It applies to the format
+    Commands only."""
+
+
+class Negatives(ApiModel):
+    """Speech that is no transcript of the dataset. Training learns it as a label of its own, so that
+    other people's speech is not taken for a command."""
+
+    built_in: bool = True
+    """If true, words of no language that were synthesized with many voices are used. Defaults to
+    true."""
+    path: Annotated[str, Field(max_length=1024, pattern=r"^([^/.][^/]*(/[^/.][^/]*)*)?$")] = ""
+    """Folder with recordings of your own, relative to the folder of the dataset: speech in which no
+    transcript is spoken, at most 30 seconds each. Subfolders are included. If empty, there are no
+    recordings of your own."""
+
+
 class Dataset(ApiModel):
     """The recordings with their transcripts, and the settings that turn them into clips."""
 
@@ -125,21 +207,37 @@ class Dataset(ApiModel):
     table `commands.csv` with the columns `id` and `<language>`. DeepSpeechCSV expects `train.csv`,
     and optionally `dev.csv` and `test.csv`, with the columns `wav_filename` and `transcript`.
     Defaults to Commands."""
+    recordings: Recordings = Recordings()
+    """The way in which the file names of recordings are read."""
     revision: Annotated[str, Field(max_length=64)] = "1"
     """Arbitrary text that identifies the state of the files. The operator does not watch the files.
     After you change them, change the revision to prepare the dataset again. A new model is trained
     only if the resulting clips differ. Defaults to "1"."""
     split: Split = Split()
-    """Division of the clips into train, dev and test. It applies to the format Commands only. With
-    DeepSpeechCSV, the three tables define the parts."""
+    """Division of the clips into train, dev and test. It applies to the format Commands only, and to
+    rows without a value in the column `split`. With DeepSpeechCSV, the three tables define the
+    parts."""
     alphabet: Annotated[
         tuple[Annotated[str, Field(min_length=1, max_length=1)], ...],
         Field(max_length=255, json_schema_extra={"x-kubernetes-list-type": "set"}),
         AfterValidator(_each_once),
     ] = ()
     """Characters that the model can output, each listed once, in the order of the network's
-    outputs. Rows with other characters are invalid samples. If empty, the alphabet is every
-    character of the normalised transcripts, sorted."""
+    outputs. Rows with other characters are invalid samples. If empty, the alphabet is the space and
+    every character of the normalised transcripts, sorted."""
+    annotations: Annotations = Annotations.REJECT
+    """Defines what happens to text in brackets or asterisks, such as `[laughs]` or `(inaudible)`,
+    which may not be spoken. Reject makes the row an invalid sample. Strip drops the text and keeps
+    the rest of the transcript. Defaults to Reject."""
+    numbers: Numbers = Numbers.REJECT
+    """Defines what happens to digits in transcripts. Reject makes the row an invalid sample. Spell
+    replaces whole numbers by words of the language, for the languages that num2words knows. Dates,
+    times, decimals, ordinals, telephone numbers and amounts of money are invalid samples in both
+    cases. Defaults to Reject."""
+    negatives: Negatives = Negatives()
+    """Speech that is no transcript of the dataset. Negatives are at most a quarter of the training
+    clips, and cut to their length, bandwidth and level. If `builtIn` is false and `path` is empty,
+    there are none. A change prepares the dataset again and trains from scratch."""
     invalid_sample_policy: InvalidSamplePolicy = InvalidSamplePolicy.REJECT
     """Defines what happens to rows that cannot be used, such as an unreadable recording or an empty
     transcript. Reject leaves them out and reports their number in the condition DatasetReady. Fail
@@ -313,6 +411,13 @@ class Training(ApiModel):
     restart_token: Annotated[str, Field(max_length=64)] = ""
     """Arbitrary text. Change it to train from scratch on the same data; earlier checkpoints stay on
     the workspace. Restoring an earlier value continues from the checkpoints of that value."""
+    augmentation: Augmentations = AUTO
+    """Changes that every clip goes through in every epoch, so that the model also understands other
+    voices, rooms, levels and lines than those of the recordings. Auto is a tuned set: speed, pitch,
+    equaliser, reverberation, babble of other clips, hiss, hum, level, telephone, mp3 and pauses.
+    Otherwise, a list of up to 32 entries such as `reverb[p=0.1,delay=50~30]`, with the names and
+    parameters of `--augment` in DeepSpeech; docs/augmentation.md describes them. An empty list
+    leaves the clips as they are. A change takes effect from the next epoch on. Defaults to Auto."""
     hyperparameters: Hyperparameters = Hyperparameters()
     """Size of the network and settings of the optimizer. If not set, all hyperparameters have their
     defaults."""
@@ -341,13 +446,63 @@ class Training(ApiModel):
     120."""
 
 
-class DecodingSpec(ApiModel):
+class GrammarSource(StrEnum):
+    """Origin of the phrases that a model may answer with."""
+
+    DATASET = "Dataset"
+    PHRASES = "Phrases"
+    FREE_TEXT = "FreeText"
+
+
+class DecodingSpec(ApiModel, json_schema_extra=cel(_PHRASES_RULE, _PHRASES_MESSAGE)):
     """Settings of the decoder, which turns audio into text. Evaluation and serving share them."""
 
     beam_width: Annotated[int, Field(ge=1, le=10000)] = 500
-    """Number of beams that the decoder keeps. A larger width is slower and rarely more accurate.
-    After a change, the model is evaluated and published again but not trained. Defaults to 500, as
-    in DeepSpeech."""
+    """Number of beams that the decoder keeps in free text. A larger width is slower and rarely more
+    accurate. After a change, the model is evaluated and published again but not trained. Defaults to
+    500, as in DeepSpeech."""
+    grammar: GrammarSource | None = None
+    """Origin of the phrases that the model may answer with. Dataset is every transcript of the
+    dataset. Phrases is the field phrases. With either, a recording of anything else gives an empty
+    text. FreeText is any sequence of characters. After a change, the model is evaluated and
+    published again but not trained. Defaults to Phrases if there are phrases, else to Dataset for
+    the dataset format Commands, and to FreeText for the others."""
+    phrases: Annotated[tuple[Annotated[str, Field(min_length=1, max_length=500)], ...], Field(max_length=1000)] = ()
+    """Phrases that the model may answer with, and templates in the syntax of hassil: `(a|b)` is one
+    of them, `[a]` is optional, `(a;b)` is both in any order, `{name}` is a value of the list of that
+    name, and `{list:slot}` gives its slot another name. Every character must be in the alphabet of
+    the model; a backslash takes the next character as it is. Needed if grammar is Phrases. Phrases
+    and lists together may have 64 KiB; larger sets belong in the transcripts of the dataset."""
+    lists: Annotated[
+        dict[
+            Annotated[str, Field(min_length=1, max_length=63)],
+            Annotated[tuple[Annotated[str, Field(min_length=1, max_length=200)], ...], Field(max_length=1000)],
+        ],
+        Field(max_length=32),
+    ] = {}
+    """Values of the lists that the phrases refer to, by the name of the list. A value may be a
+    template without lists. Answers report which value was said."""
+
+    def model_post_init(self, context: Any, /) -> None:
+        """Apply the CEL rule to manifests that do not pass through an API server."""
+        del context
+        needed = self.grammar is GrammarSource.PHRASES
+        if bool(self.phrases) != needed and not (self.phrases and self.grammar is None):
+            raise ValueError(_PHRASES_MESSAGE)
+        size = sum(len(text.encode()) for texts in (self.phrases, *self.lists.values()) for text in texts)
+        if size > MOST_GRAMMAR_BYTES:
+            raise ValueError(
+                f"phrases and lists have {size} bytes, more than {MOST_GRAMMAR_BYTES}; "
+                "remove some, or use the grammar Dataset and put them into the transcripts"
+            )
+
+    def source(self, format: DatasetFormat) -> GrammarSource:  # noqa: A002 - the field's name in the spec
+        """Return the origin of the phrases for a dataset of this format."""
+        if self.grammar is not None:
+            return self.grammar
+        if self.phrases:
+            return GrammarSource.PHRASES
+        return GrammarSource.DATASET if format is DatasetFormat.COMMANDS else GrammarSource.FREE_TEXT
 
 
 class S3Location(ApiModel):

@@ -16,8 +16,22 @@ from typing import Annotated, Generic, Literal, TypeVar
 
 from pydantic import Field
 
+from speechmodel_api.augmentation import AS_BEFORE
 from speechmodel_api.base import Document
-from speechmodel_api.spec import Checkpoints, DatasetFormat, Hyperparameters, InvalidSamplePolicy, S3Location, Split
+from speechmodel_api.measures import ErrorRate
+from speechmodel_api.spec import (
+    Annotations,
+    Augmentations,
+    Checkpoints,
+    DatasetFormat,
+    GrammarSource,
+    Hyperparameters,
+    InvalidSamplePolicy,
+    Negatives,
+    Numbers,
+    S3Location,
+    Split,
+)
 
 INPUT_VARIABLE = "STAGE_INPUT"
 RESULT_VARIABLE = "STAGE_RESULT"
@@ -56,10 +70,41 @@ class StageInput(Document):
 
 
 class Decoding(Document):
-    """Settings of the beam search, which are measured and served together with the model."""
+    """Settings of the decoder, which are measured and served together with the model."""
 
     beam_width: Annotated[int, Field(ge=1)] = 500
-    """Number of beams to keep. 500 is the default of DeepSpeech 0.9.3."""
+    """Number of beams to keep in free text. 500 is the default of DeepSpeech 0.9.3."""
+    grammar: GrammarSource = GrammarSource.FREE_TEXT
+    """Origin of the phrases that the model may answer with."""
+    phrases: tuple[str, ...] = ()
+    """Phrases and templates, for a grammar of phrases."""
+    lists: dict[str, tuple[str, ...]] = {}
+    """Values of the lists that the templates refer to, by name."""
+
+
+class Calibration(Document):
+    """How the score of a phrase becomes a decision and a confidence. A score is a log probability for
+    each character, and 0 is best.
+    """
+
+    threshold: float
+    """Scores below it are rejected: 1 % of the right answers of the dev clips are there."""
+    offset: float
+    """Logit of the confidence of a phrase is offset - slope * log(0.001 - score)."""
+    slope: float
+    word_offset: float
+    """The same for a word and its own score."""
+    word_slope: float
+
+
+class GrammarDecoder(Document):
+    """The files and numbers by which a model is decoded with a grammar, as evaluate measured them."""
+
+    acoustic_sha256: Digest
+    """Digest of acoustic.onnx, which convert made."""
+    grammar_sha256: Digest
+    """Digest of grammar.zip, the compiled grammar."""
+    calibration: Calibration
 
 
 class PrepareInput(StageInput):
@@ -75,6 +120,15 @@ class PrepareInput(StageInput):
     alphabet: tuple[str, ...] = ()
     """Labels in order. If empty, they are derived from the transcripts."""
     invalid_sample_policy: InvalidSamplePolicy = InvalidSamplePolicy.REJECT
+    name_pattern: str = ""
+    """Pattern of the file names. If empty, the layout is found."""
+    annotations: Annotations = Annotations.REJECT
+    numbers: Numbers = Numbers.REJECT
+    speech_level: float | None = None
+    """Loudness that the speech of every clip is brought to, in dBFS. None leaves clips as they
+    are."""
+    negatives: Negatives = Negatives(built_in=False)
+    """A document without it is from before negatives existed."""
 
 
 class PrepareOutput(Document):
@@ -89,14 +143,25 @@ class PrepareOutput(Document):
     train_clips: int
     dev_clips: int
     test_clips: int
+    seen_clips: int = 0
+    """Number of clips that are held out of speakers in training, to measure known voices."""
     audio_seconds: float
     """Length of all clips together, in seconds."""
+    negatives: int = 0
+    """Number of negatives, in training and in their own part. The clips do not include them."""
     rejected: int = 0
     """Number of rejected rows. report.json lists each with its reason."""
     normalised: int = 0
     """Number of transcripts that a rule changed. report.json lists each with its rules."""
+    speakers: int | None = None
+    """Number of known speakers. 0 when nothing names them, None before they were counted."""
+    unseen_test_speakers: int | None = None
+    """Number of speakers in the test part who are not in the training part."""
+    speech_level: float | None = None
+    """Loudness of the speech in every clip, in dBFS. None for recordings as they are."""
     note: str = ""
-    """Sentence for people that counts the rejected rows and quotes the first. Empty without any."""
+    """Sentence for people that counts the rejected rows and the recordings without a row, and
+    quotes the first of each. Empty without any."""
 
 
 class TrainInput(StageInput):
@@ -110,6 +175,9 @@ class TrainInput(StageInput):
     language: str
     max_epochs: Annotated[int, Field(ge=1)]
     hyperparameters: Hyperparameters
+    augmentation: Augmentations = AS_BEFORE
+    """Auto, or the entries of `training.augmentation`. A document without it is from before the
+    field existed."""
     checkpoints: Checkpoints
 
 
@@ -134,7 +202,9 @@ class TrainOutput(Document):
 
 
 class ConvertInput(StageInput):
-    """convert: convert the frozen graph (.pb) to a memory-mapped one (.pbmm)."""
+    """convert: convert the frozen graph (.pb) to a memory-mapped one (.pbmm), and to an acoustic
+    model for ONNX Runtime.
+    """
 
     stage: Literal[StageName.CONVERT] = StageName.CONVERT
     train_key: Key
@@ -144,21 +214,51 @@ class ConvertInput(StageInput):
 
 
 class ConvertOutput(Document):
-    """Digest and size of the memory-mapped graph."""
+    """Digests and size of the memory-mapped graph and of the acoustic model."""
 
     model_sha256: Digest
     size_bytes: int
+    acoustic_sha256: Digest | None = None
+    """Digest of acoustic.onnx, the same network for decoding by a grammar. None for conversions from
+    before there was one."""
 
 
 class EvaluateInput(StageInput):
-    """evaluate: measure WER and CER on the test clips, with the runtime of the server."""
+    """evaluate: measure WER and CER on the test clips, with the runtime of the server, and what its
+    grammar accepts and rejects.
+    """
 
     stage: Literal[StageName.EVALUATE] = StageName.EVALUATE
     convert_key: Key
     model_sha256: Digest
+    acoustic_sha256: Digest | None = None
+    """Needed unless the model is decoded as free text."""
     data_key: Key
     dataset_digest: Digest
     decoding: Decoding
+
+
+class GrammarFigures(Document):
+    """What a grammar makes of the test clips, as counts of clips."""
+
+    right: int
+    """Phrases of the grammar that were recognised."""
+    wrong: int
+    """Phrases of the grammar that were taken for another one."""
+    rejected: int
+    """Phrases of the grammar for which the answer was nothing."""
+    foreign: int = 0
+    """Clips of anything but the grammar's phrases: negatives, and transcripts outside of it."""
+    accepted: int = 0
+    """Foreign clips that were taken for a phrase."""
+    calibration_error: float | None = None
+    """Expected calibration error of the confidences, from 0 to 1. None without clips that fit a
+    phrase."""
+
+    @property
+    def phrases(self) -> int:
+        """Clips of phrases of the grammar."""
+        return self.right + self.wrong + self.rejected
 
 
 class EvaluateOutput(Document):
@@ -167,9 +267,21 @@ class EvaluateOutput(Document):
     clips: int
     """Number of test clips. 0 when the split left none."""
     wer: float | None = None
-    """Word errors divided by reference words over all clips. None without test clips."""
+    """Word errors divided by reference words over all clips of phrases, as the model is served: with
+    its grammar if it has one. None without test clips."""
     cer: float | None = None
-    """Character errors divided by reference characters over all clips. None without test clips."""
+    """Character errors divided by reference characters over the same clips. None without test
+    clips."""
+    wer_unseen_speakers: ErrorRate | None = None
+    """Word error rate on test clips of speakers who are not in training. None without any."""
+    wer_seen_speakers: ErrorRate | None = None
+    """Word error rate on held-out clips of speakers who are in training. None without any."""
+    free_text_wer: float | None = None
+    """Word error rate without the grammar. None for a model without one, and without test clips."""
+    grammar: GrammarDecoder | None = None
+    """The files and numbers that decode with the grammar. None for free text."""
+    figures: GrammarFigures | None = None
+    """What the grammar makes of the test clips. None for free text, and without test clips."""
     report_sha256: Digest
     selftest_sha256: Digest
     """Digest of selftest.wav, the clip that a server transcribes before it reports ready."""
@@ -185,6 +297,8 @@ class PublishInput(StageInput):
     report_sha256: Digest
     version: Key
     decoding: Decoding
+    grammar: GrammarDecoder | None = None
+    """How evaluate decoded with the grammar. None for free text."""
     language: str
     target: S3Location
     base: str
@@ -204,12 +318,23 @@ class PublishOutput(Document):
     """Digest of version.json."""
 
 
+class PublishedGrammar(GrammarDecoder):
+    """The files of a version that is decoded with a grammar, and where they are."""
+
+    acoustic_uri: str
+    acoustic_bytes: int
+    grammar_uri: str
+    grammar_bytes: int
+
+
 class VersionManifest(Document):
     """`version.json`: the description of a published version. It never changes."""
 
     version: Key
     language: str
     decoding: Decoding
+    grammar: PublishedGrammar | None = None
+    """None for free text, as for every version from before there were grammars."""
     model_uri: str
     model_sha256: Digest
     model_bytes: int
@@ -219,6 +344,9 @@ class VersionManifest(Document):
     """Transcript of the self-test clip at evaluation. It may be empty for a model that has learned
     nothing yet."""
     report_uri: str
+    speech_level: float | None = None
+    """Loudness that a recording is brought to before it is decoded, in dBFS. None decodes it as it
+    is, as for versions that were published before the field existed."""
     wer: float | None = None
     cer: float | None = None
 
@@ -227,7 +355,8 @@ class FetchInput(Document):
     """fetch: download a published version to a local folder and verify it.
 
     It runs as the init container of server pods. The folder then holds `output_graph.pbmm`,
-    `selftest.wav` and `version.json`, which is written last.
+    `selftest.wav` and `version.json`, which is written last, and for a version with a grammar
+    `acoustic.onnx` and `grammar.zip`.
     """
 
     stage: Literal["fetch"] = "fetch"

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from speechmodel_api.base import ApiModel
+from speechmodel_api.measures import ErrorRate
 from speechmodel_api.stages import StageName
 from speechmodel_api.times import Time
 
@@ -152,11 +153,28 @@ class ModelStatus(ApiModel):
     version: Short
     """Identifies the model file together with its decoding settings, as 8 hexadecimal digits."""
     wer: float | None = None
-    """Word error rate on the test clips: word errors divided by reference words. 0 is best, and
-    values above 1 are possible. Absent without test clips."""
+    """Word error rate on the test clips, as the model is served: word errors divided by reference
+    words. 0 is best, and values above 1 are possible. Absent without test clips."""
     cer: float | None = None
     """Character error rate on the test clips: character errors divided by reference characters. 0
     is best. Absent without test clips."""
+    wer_unseen_speakers: ErrorRate | None = None
+    """Word error rate on clips of speakers who are not in training: what strangers can expect.
+    Absent when no speaker is known or all of them are in training."""
+    wer_seen_speakers: ErrorRate | None = None
+    """Word error rate on held-out clips of speakers who are in training. Absent when no speaker is
+    known."""
+    free_text_wer: float | None = None
+    """Word error rate on the test clips without the grammar. Absent for a model without one."""
+    rejected: float | None = None
+    """Part of the test clips with a phrase of the grammar, from 0 to 1, for which the answer is
+    nothing. Absent for a model without a grammar."""
+    false_accepts: float | None = None
+    """Part of the test clips of anything else, from 0 to 1, that is taken for a phrase of the
+    grammar. Absent without such clips."""
+    calibration_error: float | None = None
+    """Mean distance of the confidence from the part of right answers on the test clips, from 0 to 1.
+    Absent for a model without a grammar."""
     uri: Annotated[str, Field(max_length=2048)]
     """Address of the model file (.pbmm), as s3://bucket/key."""
     sha256: Short

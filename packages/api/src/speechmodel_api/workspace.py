@@ -3,8 +3,8 @@
 data/<prepare key>/          the prepared dataset
 checkpoints/<lineage>/       checkpoints, owner and lock of a lineage
 exports/<train key>/         the frozen graph and the training history
-exports/<convert key>/       the memory-mapped graph
-reports/<evaluate key>/      the evaluation report and the self-test clip
+exports/<convert key>/       the memory-mapped graph and the acoustic model
+reports/<evaluate key>/      the evaluation report, the self-test clip and the compiled grammar
 """
 
 from pathlib import Path, PurePath
@@ -21,6 +21,10 @@ HISTORY = "training.csv"
 """Loss by epoch, beside the frozen graph."""
 MODEL = "output_graph.pbmm"
 """The memory-mapped graph that the runtime loads, on the workspace, in S3 and in a server's folder."""
+ACOUSTIC = "acoustic.onnx"
+"""The network for ONNX Runtime, which decodes with a grammar."""
+GRAMMAR = "grammar.zip"
+"""The compiled grammar."""
 REPORT = "report.json"
 """The report of prepare or of evaluate, each in its own folder."""
 SELFTEST = "selftest.wav"
@@ -30,7 +34,7 @@ VERSION = "version.json"
 
 
 def part_table(part: str) -> str:
-    """Return the file name of a dataset part: train.csv, dev.csv or test.csv."""
+    """Return the file name of a dataset part: train.csv, dev.csv, test.csv or negatives.csv."""
     return f"{part}.csv"
 
 

@@ -74,7 +74,8 @@ def speechmodel() -> None:
     "--listen",
     metavar="DIR",
     type=_PATH,
-    help="Transcribe the recordings in DIR and compare them with its .csv file of file names and words.",
+    help="Transcribe the recordings in DIR and compare them with the words in its .csv or .tsv file. "
+    "Its columns are file (or wav_filename, path) and words (or text, transcript, sentence).",
 )
 @_state
 def run(
@@ -115,11 +116,14 @@ def status(name: str | None, state: Path) -> int:
 @click.argument("files", metavar="FILE...", type=_PATH, nargs=-1, required=True)
 @click.option("--model", metavar="NAME", help="Name of a published model. Only needed if there are several.")
 @click.option("--url", help="URL of a server to use instead, such as http://127.0.0.1:8080.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print a line of JSON for each file, with confidences, words and slots."
+)
 @_state
-def transcribe(files: tuple[Path, ...], model: str | None, url: str | None, state: Path) -> int:
-    """Transcribe recordings (wav, flac, ogg or mp3) and print the text."""
+def transcribe(files: tuple[Path, ...], model: str | None, url: str | None, as_json: bool, state: Path) -> int:
+    """Transcribe recordings in any usual format and print the text."""
     if model and url:
         raise click.UsageError("--model and --url cannot be used together; leave one out")
     from speechmodel_cli.transcribe import transcribe
 
-    return transcribe(files, state=state, model=model, url=url)
+    return transcribe(files, state=state, model=model, url=url, as_json=as_json)

@@ -3,61 +3,119 @@
 A version always transcribes a recording in the same way, so transcriptions are kept beside the version and a second call costs nothing.
 """
 
-import csv
 import hashlib
+from collections.abc import Sequence, Set
+from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import ValidationError
 from speechmodel_api.base import Document
+from speechmodel_api.workspace import MODEL
 from speechmodel_stagekit.durable import replace_file
+from speechmodel_stagekit.errors import BadData
 
 from speechmodel_cli.errors import CommandError
+from speechmodel_cli.local.published import read_manifest
 from speechmodel_cli.summary import Comparison
 from speechmodel_cli.transcriptions import transcribe_here
 
-FILE_COLUMNS = ("file", "wav_filename")
-TEXT_COLUMNS = ("transcript", "text")
+FILE_COLUMNS = ("file", "wav_filename", "path", "filename", "file_name", "recording", "audio", "wav")
+TEXT_COLUMNS = ("words", "text", "transcript", "transcription", "sentence")
+SHOWN_ROWS = 5
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """A recording and the words that are spoken in it."""
+
+    file: Path
+    words: str
+
+
+class Heard(Document):
+    """The transcription of a recording, without the rest of the answer."""
+
+    text: str
+    confidence: float | None = None
+    """Probability from 0 to 1. None in free text, and when nothing was recognised."""
 
 
 class KnownTranscriptions(Document):
     """The transcriptions that a version has made already."""
 
-    texts: dict[str, str] = {}
-    """Words by the sha256 of the recording's file."""
+    heard: dict[str, Heard] = {}
+    """Transcriptions by the sha256 of the recording's file."""
 
 
-def listen(version_folder: Path, recordings: Path) -> list[Comparison]:
-    """Return a comparison for every row of the folder's table. Raises CommandError."""
-    rows = read_table(recordings)
+def listen(version_folder: Path, spoken: Sequence[Spoken]) -> list[Comparison]:
+    """Return a comparison for every recording. Its words are normalised as those of a dataset."""
+    from speechmodel_runtime import read_graph
+
     known_file = version_folder.with_name(f"{version_folder.name}.heard.json")
-    texts = dict(_known(known_file).texts)
-    digests = {file: _digest(file) for file, _ in rows}
     errors: dict[Path, str] = {}
-    new = [file for file, digest in digests.items() if digest not in texts]
+    heard = dict(_known(known_file).heard)
+    digests = {one.file: _digest(one.file) for one in spoken}
+    new = [file for file, digest in digests.items() if digest not in heard]
     if new:
         for one in transcribe_here(version_folder, new):
-            if one.error is not None:
-                errors[one.file] = one.error
+            if one.answer is not None:
+                heard[digests[one.file]] = Heard(text=one.answer.text, confidence=one.answer.confidence)
             else:
-                texts[digests[one.file]] = one.text
-        replace_file(known_file, KnownTranscriptions(texts=texts).model_dump_json(indent=1))
-    return [Comparison(reference=words, hypothesis=errors.get(file) or texts[digests[file]]) for file, words in rows]
+                errors[one.file] = one.error or ""
+        replace_file(known_file, KnownTranscriptions(heard=heard).model_dump_json(indent=1))
+    language = read_manifest(version_folder).language
+    alphabet = frozenset(label.decode(errors="replace") for label in read_graph(version_folder / MODEL).labels)
+    return [
+        _comparison(_normalised(one.words, language, alphabet), errors.get(one.file), heard.get(digests[one.file]))
+        for one in spoken
+    ]
 
 
-def read_table(recordings: Path) -> list[tuple[Path, str]]:
-    """Return the recording and the words of each row of the one .csv in the folder. Raises CommandError."""
-    tables = sorted(recordings.glob("*.csv"))
-    if len(tables) != 1:
-        found = ", ".join(path.name for path in tables) or "none"
+def _comparison(words: str, error: str | None, heard: Heard | None) -> Comparison:
+    if error is not None or heard is None:
+        return Comparison(reference=words, hypothesis=error or "")
+    return Comparison(reference=words, hypothesis=heard.text, confidence=heard.confidence)
+
+
+def read_spoken(folder: Path) -> list[Spoken]:
+    """Return the recording and the words of each row of the one .csv or .tsv in the folder.
+
+    Raises CommandError for a row that cannot be read, and when there is not one such file.
+    """
+    from speechmodel_pipeline.prepare.table import read_table
+
+    files = sorted(path for path in folder.glob("*.[ct]sv"))
+    if len(files) != 1:
+        found = ", ".join(path.name for path in files) or "none"
         raise CommandError(
-            f"{recordings} must contain one .csv with the file and the words of each recording; found: {found}"
+            f"{folder} must contain one .csv or .tsv with the file and the words of each recording; found: {found}"
         )
-    (table,) = tables
-    with table.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file)
-        file_column = _column(table, reader.fieldnames, FILE_COLUMNS)
-        text_column = _column(table, reader.fieldnames, TEXT_COLUMNS)
-        return [(recordings / row[file_column], row[text_column] or "") for row in reader if row[file_column]]
+    (file,) = files
+    try:
+        table = read_table(file, str(file))
+        columns = table.column(*FILE_COLUMNS), table.column(*TEXT_COLUMNS)
+    except OSError as error:
+        raise CommandError(f"{file} cannot be read ({error.strerror}); make it readable") from error
+    except BadData as error:
+        raise CommandError(str(error)) from error
+    if table.malformed:
+        rows = [f"row {left.row} {left.message}" for left in table.malformed]
+        more = f"; and {len(rows) - SHOWN_ROWS} more" if len(rows) > SHOWN_ROWS else ""
+        raise CommandError(f"{file}: {'; '.join(rows[:SHOWN_ROWS])}{more}")
+    cells = [tuple(row.cells[column] for column in columns) for row in table.rows]
+    return [Spoken(folder / name, words) for name, words in cells if name]
+
+
+def _normalised(words: str, language: str, alphabet: Set[str]) -> str:
+    """Return the words as they are trained, or as they are given when no rule can read them."""
+    from speechmodel_pipeline.prepare.transcripts import TranscriptUnusable, normalise
+
+    for known in (alphabet, frozenset[str]()):
+        try:
+            return normalise(words, language=language, alphabet=known).text
+        except TranscriptUnusable:
+            continue
+    return words
 
 
 def _known(file: Path) -> KnownTranscriptions:
@@ -73,11 +131,3 @@ def _digest(file: Path) -> str:
         return hashlib.sha256(file.read_bytes()).hexdigest()
     except OSError:
         return ""
-
-
-def _column(table: Path, columns: object, wanted: tuple[str, ...]) -> str:
-    known = columns if isinstance(columns, list) else []
-    for name in wanted:
-        if name in known:
-            return name
-    raise CommandError(f"{table} has no column {' or '.join(wanted)}; its columns are {', '.join(known) or 'none'}")

@@ -19,7 +19,7 @@ from speechmodel_cli import DEFAULT_STATE
 from speechmodel_cli.display import Display, Terminal, board_for
 from speechmodel_cli.drive import drive
 from speechmodel_cli.errors import CommandError
-from speechmodel_cli.listen import listen
+from speechmodel_cli.listen import listen, read_spoken
 from speechmodel_cli.local.engine import LocalEngine
 from speechmodel_cli.local.errors import LocalError
 from speechmodel_cli.local.model import LocalModel
@@ -76,6 +76,7 @@ class _Run:
 
     def __init__(self, options: RunOptions, model: LocalModel, state: ModelState, console: Console) -> None:
         self._options, self._model, self._state, self._console = options, model, state, console
+        self._spoken = read_spoken(options.listen) if options.listen else []
         self._signal: int | None = None
         self._taken: list[signal.Signals] = []
 
@@ -110,7 +111,7 @@ class _Run:
         show_summary(self._console, self._state, status)
         if self._options.listen is not None and status.model is not None:
             folder = await fetched(self._state, status.model, store, self._model.spec.publish.s3)
-            clips = await asyncio.to_thread(listen, folder, self._options.listen)
+            clips = await asyncio.to_thread(listen, folder, self._spoken)
             show_table(self._console, f"unseen voices in {self._options.listen}", clips)
         if server is not None and status.model is not None:
             clip = self._state.published / status.model.version / SELFTEST

@@ -41,13 +41,15 @@ def row(state: ModelState, now: datetime) -> list[str]:
     record = state.known_record()
     ready = recorded.condition(ConditionType.READY)
     version = (recorded.serving.version if recorded.serving else None) or recorded.latest_version or ""
-    wer = f"{recorded.model.wer:g}" if recorded.model and recorded.model.wer is not None else ""
+    model = recorded.model
+    unseen = model.wer_unseen_speakers if model else None
     created = wording.age(record.created_at, now) if record else ""
     return [
         state.name,
         _phase(state, recorded),
         recorded.progress or "",
-        wer,
+        f"{model.wer:g}" if model and model.wer is not None else "",
+        f"{unseen.rate:g}" if unseen else "",
         version,
         ready.status if ready else "",
         created,

@@ -1,18 +1,26 @@
 """`speechmodel transcribe`: the words of recordings, by a model that was published here or by a server."""
 
 import asyncio
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from speechmodel_cli.errors import CommandError
 from speechmodel_cli.local.errors import LocalError
 from speechmodel_cli.local.state import ModelState, known_models
 from speechmodel_cli.transcriptions import transcribe_by_server, transcribe_here
 
+if TYPE_CHECKING:
+    from speechmodel_inference.openai_types import VerboseTranscription
 
-def transcribe(files: Sequence[Path], *, state: Path, model: str | None, url: str | None) -> int:
-    """Print the words of each file, after its name when there are several. Return 1 when one of them failed."""
+
+def transcribe(files: Sequence[Path], *, state: Path, model: str | None, url: str | None, as_json: bool) -> int:
+    """Print the words of each file, after its name when there are several, or a line of JSON for each.
+
+    Return 1 when one of them failed.
+    """
     failed = False
     try:
         transcriptions = (
@@ -22,13 +30,19 @@ def transcribe(files: Sequence[Path], *, state: Path, model: str | None, url: st
             if one.error is not None:
                 failed = True
                 sys.stderr.write(f"{one.error}\n")
-            else:
-                sys.stdout.write(f"{one.file}: {one.text}\n" if len(files) > 1 else f"{one.text}\n")
+            elif one.answer is not None:
+                sys.stdout.write(_line(one.file, one.answer, as_json=as_json, several=len(files) > 1) + "\n")
                 sys.stdout.flush()
     except (CommandError, LocalError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
     return int(failed)
+
+
+def _line(file: Path, answer: "VerboseTranscription", *, as_json: bool, several: bool) -> str:
+    if as_json:
+        return json.dumps({"file": str(file), **answer.model_dump()}, ensure_ascii=False)
+    return f"{file}: {answer.text}" if several else answer.text
 
 
 def _version_folder(folder: Path, name: str | None) -> Path:

@@ -8,13 +8,19 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from speechmodel_api.workspace import MODEL
+from pydantic import ValidationError
 
 from speechmodel_cli.errors import CommandError
 from speechmodel_cli.local.published import read_manifest
 
+if TYPE_CHECKING:
+    from speechmodel_inference.openai_types import VerboseTranscription
+
 STDERR = 2
+ALTERNATIVES = 3
+"""Most candidates of a transcription with a grammar."""
 
 
 @dataclass(frozen=True)
@@ -22,58 +28,74 @@ class Transcription:
     """The transcription of one recording, or the reason for its absence."""
 
     file: Path
-    text: str = ""
-    """The words. Empty for silence and after an error."""
+    answer: "VerboseTranscription | None" = None
+    """The transcription as a server answers it. None after an error."""
     error: str | None = None
     """The reason why there is no transcription."""
 
+    @property
+    def text(self) -> str:
+        """The words. Empty for silence, for anything that is not in the grammar, and after an error."""
+        return self.answer.text if self.answer else ""
+
 
 def transcribe_here(version_folder: Path, files: Sequence[Path]) -> Iterator[Transcription]:
-    """Transcribe files in their order with a fetched version, on all CPUs because the runtime releases the GIL.
+    """Transcribe files in their order with a fetched version, on all CPUs: libdeepspeech and ONNX Runtime release the GIL.
 
     Raises CommandError when the model or the runtime's library cannot be loaded.
     """
-    from speechmodel_runtime import Model, load
-    from speechmodel_runtime.errors import AudioError, DecodingFailed, SpeechRuntimeError
+    from speechmodel_decoding.errors import DecodingError
+    from speechmodel_inference.decoders import open_decoder
+    from speechmodel_inference.openai_types import VerboseTranscription
+    from speechmodel_runtime import level, load
+    from speechmodel_runtime.errors import SpeechRuntimeError
 
-    beam_width = read_manifest(version_folder).decoding.beam_width
+    manifest = read_manifest(version_folder)
     try:
         with _without_banner():
-            model = Model(version_folder / MODEL, beam_width=beam_width)
-    except SpeechRuntimeError as error:
+            decoder = open_decoder(version_folder, manifest)
+    except (SpeechRuntimeError, DecodingError) as error:
         raise CommandError(str(error)) from error
 
     def transcribe(file: Path) -> Transcription:
         try:
-            pcm = load(file, sample_rate=model.info.sample_rate)
-            return Transcription(file, model.transcribe(pcm, name=str(file)).text)
-        except (AudioError, DecodingFailed) as error:
+            pcm = level(load(file, sample_rate=decoder.sample_rate), manifest.speech_level)
+            transcript = decoder.transcribe(pcm, name=str(file), alternatives=ALTERNATIVES)
+            return Transcription(file, VerboseTranscription.of(transcript, manifest.language))
+        except (SpeechRuntimeError, DecodingError) as error:
             return Transcription(file, error=str(error))
 
-    with model, ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+    with decoder, ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         yield from pool.map(transcribe, files)
 
 
 def transcribe_by_server(url: str, files: Sequence[Path]) -> Iterator[Transcription]:
     """Transcribe files in their order with a server. Raises CommandError when it does not answer."""
     import httpx
+    from speechmodel_inference.openai_types import VerboseTranscription
 
     address = f"{url.rstrip('/')}/v1/audio/transcriptions"
+    form = {"response_format": "verbose_json", "alternatives": str(ALTERNATIVES)}
     with httpx.Client(timeout=httpx.Timeout(300, connect=10)) as client:
         for file in files:
             try:
                 with file.open("rb") as content:
-                    answer = client.post(
-                        address, files={"file": (file.name, content)}, data={"response_format": "text"}
-                    )
+                    answer = client.post(address, files={"file": (file.name, content)}, data=form)
             except OSError as error:
                 yield Transcription(file, error=f"{file}: cannot be read: {error.strerror}")
             except (httpx.HTTPError, httpx.InvalidURL) as error:
                 raise CommandError(f"{address} does not answer: {error}; check that the server is running") from error
             else:
-                text = answer.text.strip()
-                refusal = f"{file}: {address} answered {answer.status_code}: {_message(text)}"
-                yield Transcription(file, text) if answer.is_success else Transcription(file, error=refusal)
+                if not answer.is_success:
+                    refusal = f"{file}: {address} answered {answer.status_code}: {_message(answer.text.strip())}"
+                    yield Transcription(file, error=refusal)
+                    continue
+                try:
+                    yield Transcription(file, VerboseTranscription.model_validate_json(answer.content))
+                except ValidationError as error:
+                    raise CommandError(
+                        f"{address} is not a server of this release: {_message(answer.text)}; check the URL"
+                    ) from error
 
 
 def _message(text: str) -> str:

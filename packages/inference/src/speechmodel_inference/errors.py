@@ -11,11 +11,12 @@
 
     ModelFolderError               the fetched version cannot be served; /readyz and the log report it
 
-`of_runtime` turns errors of speechmodel_runtime into RequestErrors.
+`of_runtime` turns errors of speechmodel_runtime and speechmodel_decoding into RequestErrors.
 """
 
 from typing import ClassVar
 
+from speechmodel_decoding.errors import DecodingError
 from speechmodel_runtime.errors import (
     AudioEmpty,
     AudioError,
@@ -109,7 +110,7 @@ class ModelFolderError(Exception):
     """The fetched version cannot be served."""
 
 
-def of_runtime(error: SpeechRuntimeError) -> RequestError:
+def of_runtime(error: SpeechRuntimeError | DecodingError) -> RequestError:
     """Return the answer to a request whose audio the runtime rejected or could not decode."""
     if isinstance(error, AudioError):
         codes = {AudioEmpty: "audio_empty", AudioTooShort: "audio_too_short", AudioTooLong: "audio_too_long"}

@@ -62,4 +62,4 @@ class Lifecycle:
     def close(self) -> None:
         """Release the model's memory. Nothing may use the model any more."""
         if self._version is not None:
-            self._version.model.close()
+            self._version.decoder.close()

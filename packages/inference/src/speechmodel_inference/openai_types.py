@@ -4,9 +4,11 @@ See https://platform.openai.com/docs/api-reference/audio and /models.
 """
 
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from speechmodel_inference.decoders import Transcript
 
 
 class ResponseFormat(StrEnum):
@@ -14,6 +16,7 @@ class ResponseFormat(StrEnum):
 
     JSON = "json"
     TEXT = "text"
+    VERBOSE_JSON = "verbose_json"
 
 
 def _not_streamed(stream: bool) -> bool:
@@ -32,6 +35,8 @@ class TranscriptionFields(BaseModel):
     language: str = ""
     """A language tag. Another language than the model's is rejected."""
     response_format: ResponseFormat = ResponseFormat.JSON
+    alternatives: Annotated[int, Field(ge=1, le=20)] = 3
+    """Most candidates in the format verbose_json, with a grammar. An addition of this server."""
     prompt: str = ""
     """Accepted and ignored: this kind of model has no prompt."""
     temperature: Annotated[float, Field(ge=0, le=1)] = 0.0
@@ -44,6 +49,70 @@ class Transcription(BaseModel):
     """The answer in the format json."""
 
     text: str
+
+
+class TimedWord(BaseModel):
+    """A word with its time in seconds. `confidence` is an addition of this server."""
+
+    word: str
+    start: float
+    end: float
+    confidence: float
+    """Probability from 0 to 1 that the word was said."""
+
+
+class PhraseCandidate(BaseModel):
+    """A phrase of the grammar that fits the recording."""
+
+    text: str
+    confidence: float
+    """Probability from 0 to 1 that the phrase was said."""
+    slots: dict[str, str]
+    """The words in each slot of the phrase, by the slot's name."""
+
+
+class VerboseTranscription(BaseModel):
+    """The answer in the format verbose_json. `confidence`, `slots` and `candidates` are additions of
+    this server. In free text, all but the first four fields are empty.
+    """
+
+    task: Literal["transcribe"] = "transcribe"
+    language: str
+    duration: float
+    """Length of the recording in seconds."""
+    text: str
+    words: list[TimedWord]
+    confidence: float | None
+    """Probability from 0 to 1 that `text` was said. null in free text, and when nothing of the
+    grammar was recognised."""
+    slots: dict[str, str]
+    candidates: list[PhraseCandidate]
+    """Phrases of the grammar that fit, the best first, also when it was rejected."""
+
+    @classmethod
+    def of(cls, transcript: Transcript, language: str) -> Self:
+        """Return the answer for a transcript."""
+        accepted = transcript.accepted
+        return cls(
+            language=language,
+            duration=round(transcript.audio_seconds, 3),
+            text=transcript.text,
+            words=[
+                TimedWord(
+                    word=word.text,
+                    start=word.start_seconds,
+                    end=word.end_seconds,
+                    confidence=round(word.confidence, 4),
+                )
+                for word in (accepted.words if accepted else ())
+            ],
+            confidence=round(accepted.confidence, 4) if accepted else None,
+            slots=accepted.slots if accepted else {},
+            candidates=[
+                PhraseCandidate(text=each.text, confidence=round(each.confidence, 4), slots=each.slots)
+                for each in transcript.candidates
+            ],
+        )
 
 
 class ModelObject(BaseModel):

@@ -23,7 +23,8 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True)
 
     folder: Path = Path("/models")
-    """Folder with output_graph.pbmm, selftest.wav and version.json, as fetch leaves it."""
+    """Folder with output_graph.pbmm, selftest.wav and version.json, as fetch leaves it, and for a
+    version with a grammar acoustic.onnx and grammar.zip."""
     name: Annotated[str, Field(min_length=1, max_length=253)] = "speechmodel"
     """The model's id in /v1/models."""
     listen: Annotated[str, Field(pattern=r"^.*:[0-9]{1,5}$")] = ":8080"

@@ -10,24 +10,15 @@ from typing import BinaryIO
 
 from pydantic import ValidationError
 from speechmodel_api.stages import VersionManifest
-from speechmodel_api.workspace import MODEL, SELFTEST, VERSION
-from speechmodel_runtime import Model, Pcm, load, seconds
+from speechmodel_api.workspace import ACOUSTIC, GRAMMAR, MODEL, SELFTEST, VERSION
+from speechmodel_decoding.errors import DecodingError
+from speechmodel_runtime import level, load
 from speechmodel_runtime.errors import SpeechRuntimeError
 
-from speechmodel_inference.errors import ClientLeft, ModelFolderError
+from speechmodel_inference.decoders import Transcript, VersionDecoder, open_decoder
+from speechmodel_inference.errors import ModelFolderError
 
 log = logging.getLogger(__name__)
-
-PIECE = 16_000
-"""Samples fed to the decoder at once. Between two pieces a client that left is noticed."""
-
-
-@dataclass(frozen=True)
-class Transcript:
-    """The words of a recording and its length."""
-
-    text: str
-    audio_seconds: float
 
 
 @dataclass(frozen=True)
@@ -35,29 +26,21 @@ class ServedVersion:
     """A version that passed its self-test."""
 
     manifest: VersionManifest
-    model: Model
+    decoder: VersionDecoder
     fetched_at: int
     """Time of the fetch, in Unix seconds."""
 
-    def transcribe(self, file: BinaryIO, *, name: str, max_seconds: float, abandoned: threading.Event) -> Transcript:
-        """Return the words in an audio file of any format that libsndfile reads.
+    def transcribe(
+        self, file: BinaryIO, *, name: str, max_seconds: float, alternatives: int, abandoned: threading.Event
+    ) -> Transcript:
+        """Return the words in an audio file of any format that the runtime reads.
 
-        Raises AudioError or DecodingFailed of the runtime, and ClientLeft soon after `abandoned` is set.
+        Raises AudioError or DecodingFailed of the runtime, AcousticModelError, and ClientLeft soon after
+        `abandoned` is set.
         """
-        pcm = load(file, name=name, max_seconds=max_seconds, sample_rate=self.model.info.sample_rate)
-        text = decode(self.model, pcm, name=name, abandoned=abandoned)
-        return Transcript(text, seconds(len(pcm), sample_rate=self.model.info.sample_rate))
-
-
-def decode(model: Model, pcm: Pcm, *, name: str, abandoned: threading.Event) -> str:
-    """Return the words as Model.transcribe does, or raise ClientLeft once `abandoned` is set."""
-    model.require_window(len(pcm), name)
-    with model.stream() as stream:
-        for start in range(0, len(pcm), PIECE):
-            if abandoned.is_set():
-                raise ClientLeft
-            stream.feed(pcm[start : start + PIECE])
-        return stream.finish(name=name).text
+        pcm = load(file, name=name, max_seconds=max_seconds, sample_rate=self.decoder.sample_rate)
+        levelled = level(pcm, self.manifest.speech_level)
+        return self.decoder.transcribe(levelled, name=name, alternatives=alternatives, abandoned=abandoned)
 
 
 def load_version(folder: Path) -> ServedVersion:
@@ -70,12 +53,13 @@ def load_version(folder: Path) -> ServedVersion:
     model_path, selftest = folder / MODEL, folder / SELFTEST
     _verify(model_path, manifest.model_sha256)
     _verify(selftest, manifest.selftest_sha256)
+    if manifest.grammar is not None:
+        _verify(folder / ACOUSTIC, manifest.grammar.acoustic_sha256)
+        _verify(folder / GRAMMAR, manifest.grammar.grammar_sha256)
     try:
-        model = Model(model_path, beam_width=manifest.decoding.beam_width)
-        heard = decode(
-            model, load(selftest, sample_rate=model.info.sample_rate), name=str(selftest), abandoned=threading.Event()
-        )
-    except SpeechRuntimeError as error:
+        decoder = open_decoder(folder, manifest)
+        heard = decoder.transcribe(load(selftest, sample_rate=decoder.sample_rate), name=str(selftest)).text
+    except (SpeechRuntimeError, DecodingError) as error:
         raise ModelFolderError(f"the model does not run: {error}") from error
     if heard != manifest.selftest_text:
         raise ModelFolderError(
@@ -83,7 +67,7 @@ def load_version(folder: Path) -> ServedVersion:
             f"use the image that evaluated the model, or another kind of CPU"
         )
     log.info("version %s is ready after %.2f s; self-test: %r", manifest.version, time.monotonic() - began, heard)
-    return ServedVersion(manifest, model, int((folder / VERSION).stat().st_mtime))
+    return ServedVersion(manifest, decoder, int((folder / VERSION).stat().st_mtime))
 
 
 def _manifest(path: Path) -> VersionManifest:

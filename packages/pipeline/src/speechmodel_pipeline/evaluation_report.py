@@ -1,7 +1,8 @@
 """report.json of evaluate. It has no times, so a second run gives the same bytes and digest."""
 
 from speechmodel_api.base import Document
-from speechmodel_api.stages import Decoding, Digest
+from speechmodel_api.measures import ErrorRate
+from speechmodel_api.stages import Calibration, Decoding, Digest, GrammarFigures
 
 
 class ClipResult(Document):
@@ -14,13 +15,25 @@ class ClipResult(Document):
     reference: str
     """The transcript in the dataset."""
     hypothesis: str
-    """The transcript of the model."""
+    """The transcript of the model, as it is served: with a grammar, a phrase of it, or empty."""
     wer: float
     """Word errors / reference words. It may exceed 1."""
     cer: float
     """Character errors / reference characters."""
     confidence: float
-    """Log score of the beam, from the runtime."""
+    """With a grammar, the probability of the phrase from 0 to 1, also of a rejected one. In free text,
+    the log score of the beam, from the runtime."""
+    unseen_speaker: bool | None = None
+    """True when training never hears the speaker. None when the speaker is unknown."""
+    foreign: bool = False
+    """True for a clip whose reference is no phrase of the grammar. The right answer is nothing."""
+    free_text: str | None = None
+    """The transcript without the grammar. None for a model without one."""
+    phrase: str | None = None
+    """The phrase that fits best, also when it was rejected. None when no phrase fits, and in free
+    text."""
+    score: float | None = None
+    """Log probability of that phrase for each of its characters."""
 
 
 class Errors(Document):
@@ -39,6 +52,33 @@ class Errors(Document):
         )
 
 
+class ForeignClips(Document):
+    """Clips of one kind that the grammar must reject."""
+
+    clips: int
+    accepted: int
+    """Clips that were taken for a phrase."""
+
+
+class GrammarReport(Document):
+    """What the grammar makes of the test clips, and what its threshold was set on."""
+
+    calibration: Calibration
+    calibrated_on: str
+    """Part of the dataset that threshold and confidences were set on: dev, or train without dev clips."""
+    calibration_clips: int
+    calibration_copies: int
+    """Copies of these clips that are quieter, in hiss, and among other voices."""
+    calibration_right: int
+    """Clips and copies whose phrase was recognised before rejection. 1 % of them are below the
+    threshold."""
+    figures: GrammarFigures | None = None
+    """None without test clips."""
+    foreign: dict[str, ForeignClips] = {}
+    """Test clips that the grammar must reject, by kind."""
+    free_text_wer: float | None = None
+
+
 class SelfTest(Document):
     """selftest.wav, the clip that a server must transcribe before it reports ready."""
 
@@ -46,8 +86,9 @@ class SelfTest(Document):
     part: str
     reference: str
     text: str
-    """The runtime's transcript."""
+    """The transcript of the model, as it is served."""
     confidence: float
+    """As in ClipResult."""
 
 
 class EvaluationReport(Document):
@@ -56,15 +97,21 @@ class EvaluationReport(Document):
     model_sha256: Digest
     dataset_digest: Digest
     decoding: Decoding
+    speech_level: float | None = None
+    """Loudness of the speech in the clips, in dBFS (PrepareOutput.speech_level)."""
     clips: int
     seconds: float
     """Duration of all clips in seconds."""
     wer: float | None = None
     cer: float | None = None
+    wer_unseen_speakers: ErrorRate | None = None
+    wer_seen_speakers: ErrorRate | None = None
     words: Errors | None = None
     characters: Errors | None = None
     note: str | None = None
     """The reason why there are no error rates. None if there are some."""
+    grammar: GrammarReport | None = None
+    """None for free text."""
     selftest: SelfTest
     worst: tuple[ClipResult, ...]
     """The clips with the most word errors per word, the worst first. Correct clips are left out."""

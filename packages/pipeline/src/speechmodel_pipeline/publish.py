@@ -1,6 +1,8 @@
 """publish: model, report and self-test clip -> S3, every object read back and verified.
 
     <base>/<model sha256>/output_graph.pbmm
+    <base>/<model sha256>/acoustic.onnx                with a grammar
+    <base>/<model sha256>/<version>/grammar.zip        with a grammar
     <base>/<model sha256>/<version>/report.json
     <base>/<model sha256>/<version>/selftest.wav
     <base>/<model sha256>/<version>/version.json       VersionManifest, written last
@@ -15,8 +17,8 @@ from pathlib import Path
 
 from pydantic import ValidationError
 from speechmodel_api.reasons import Reason
-from speechmodel_api.stages import EvaluateOutput, PublishInput, PublishOutput, VersionManifest
-from speechmodel_api.workspace import MODEL, REPORT, SELFTEST, VERSION, Workspace
+from speechmodel_api.stages import EvaluateOutput, PublishedGrammar, PublishInput, PublishOutput, VersionManifest
+from speechmodel_api.workspace import ACOUSTIC, GRAMMAR, MODEL, REPORT, SELFTEST, VERSION, Workspace
 from speechmodel_stagekit.artefacts import recorded_output, require_file
 from speechmodel_stagekit.errors import ArtefactMissing
 from speechmodel_stagekit.program import run_stage
@@ -44,7 +46,7 @@ def publish(task: PublishInput) -> PublishOutput:
             Reason.ARTEFACT_MISSING, f"{report_folder} is missing or damaged; the model is evaluated again"
         )
     report = EvaluationReport.model_validate_json((report_folder / REPORT).read_bytes())
-    manifest = _manifest(task, model, evaluation, report)
+    manifest = _manifest(task, model, report_folder, evaluation, report)
     with storage_errors(Reason.UPLOAD_FAILED, task.target):
         written = _send(Bucket.connect(task.target), task, model, report_folder, manifest)
     return PublishOutput(
@@ -60,6 +62,9 @@ def _send(bucket: Bucket, task: PublishInput, model: Path, report_folder: Path, 
     progress = Steps(2 * manifest.model_bytes, "bytes")
     sent = bucket.ensure(_key(manifest.model_uri), model, manifest.model_sha256, progress.advance)
     log.info("%s %s", manifest.model_uri, "sent and verified" if sent else "unchanged and verified")
+    if (grammar := manifest.grammar) is not None:
+        bucket.ensure(_key(grammar.acoustic_uri), model.with_name(ACOUSTIC), grammar.acoustic_sha256)
+        bucket.ensure(_key(grammar.grammar_uri), report_folder / GRAMMAR, grammar.grammar_sha256)
     version_key, report_key = _key(_uri(task, VERSION)), _key(manifest.report_uri)
     earlier = bucket.read_if_there(version_key)
     if earlier is not None and _is_valid(bucket, earlier, manifest):
@@ -90,21 +95,26 @@ def _is_valid(bucket: Bucket, earlier: bytes, manifest: VersionManifest) -> bool
         "version",
         "language",
         "decoding",
+        "grammar",
         "model_uri",
         "model_sha256",
         "model_bytes",
         "selftest_uri",
         "report_uri",
+        "speech_level",
     }
     same = written.model_dump(include=identity) == manifest.model_dump(include=identity)
     return same and bucket.is_whole(_key(written.selftest_uri), written.selftest_sha256)
 
 
-def _manifest(task: PublishInput, model: Path, evaluation: EvaluateOutput, report: EvaluationReport) -> VersionManifest:
+def _manifest(
+    task: PublishInput, model: Path, report_folder: Path, evaluation: EvaluateOutput, report: EvaluationReport
+) -> VersionManifest:
     return VersionManifest(
         version=task.version,
         language=task.language,
         decoding=task.decoding,
+        grammar=_grammar(task, model.with_name(ACOUSTIC), report_folder / GRAMMAR),
         model_uri=f"s3://{task.target.bucket}/{task.base}/{task.model_sha256}/{MODEL}",
         model_sha256=task.model_sha256,
         model_bytes=model.stat().st_size,
@@ -112,8 +122,24 @@ def _manifest(task: PublishInput, model: Path, evaluation: EvaluateOutput, repor
         selftest_sha256=evaluation.selftest_sha256,
         selftest_text=report.selftest.text,
         report_uri=_uri(task, REPORT),
+        speech_level=report.speech_level,
         wer=evaluation.wer,
         cer=evaluation.cer,
+    )
+
+
+def _grammar(task: PublishInput, acoustic: Path, grammar: Path) -> PublishedGrammar | None:
+    """Return the description of the grammar's files. Raises ArtefactMissing when one is gone or changed."""
+    if task.grammar is None:
+        return None
+    require_file(acoustic, task.grammar.acoustic_sha256)
+    require_file(grammar, task.grammar.grammar_sha256)
+    return PublishedGrammar(
+        **task.grammar.model_dump(),
+        acoustic_uri=f"s3://{task.target.bucket}/{task.base}/{task.model_sha256}/{ACOUSTIC}",
+        acoustic_bytes=acoustic.stat().st_size,
+        grammar_uri=_uri(task, GRAMMAR),
+        grammar_bytes=grammar.stat().st_size,
     )
 
 

@@ -70,6 +70,12 @@ def published_model(seen: Observed, decision: Decision) -> ModelStatus | None:
         version=published.version,
         wer=_rounded(evaluated.wer),
         cer=_rounded(evaluated.cer),
+        wer_unseen_speakers=evaluated.wer_unseen_speakers,
+        wer_seen_speakers=evaluated.wer_seen_speakers,
+        free_text_wer=_rounded(evaluated.free_text_wer),
+        rejected=_share(evaluated.figures.rejected, evaluated.figures.phrases) if evaluated.figures else None,
+        false_accepts=_share(evaluated.figures.accepted, evaluated.figures.foreign) if evaluated.figures else None,
+        calibration_error=_rounded(evaluated.figures.calibration_error) if evaluated.figures else None,
         uri=published.uri,
         sha256=converted.model_sha256,
         size_bytes=converted.size_bytes,
@@ -167,3 +173,7 @@ def _place(model: ModelStatus) -> tuple[str, str | None]:
 
 def _rounded(value: float | None) -> float | None:
     return None if value is None else float(f"{value:.6g}")
+
+
+def _share(part: int, whole: int) -> float | None:
+    return _rounded(part / whole) if whole else None

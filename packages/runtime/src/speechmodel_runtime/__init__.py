@@ -9,21 +9,28 @@ Shortest use:
         print(model.transcribe(load("clip.wav")).text)
 """
 
-from speechmodel_runtime.audio import AudioInfo, Pcm, load, probe, save, seconds
+from speechmodel_runtime.audio import AudioInfo, DecodedAudio, Pcm, decode, load, save, seconds
+from speechmodel_runtime.audio_warnings import AudioWarning, WarningKind
 from speechmodel_runtime.graph import GraphInfo, read_graph
+from speechmodel_runtime.level import level, loudness
 from speechmodel_runtime.model import Model, Stream
 from speechmodel_runtime.transcript import Token, Transcript
 
 __all__ = [
     "AudioInfo",
+    "AudioWarning",
+    "DecodedAudio",
     "GraphInfo",
     "Model",
     "Pcm",
     "Stream",
     "Token",
     "Transcript",
+    "WarningKind",
+    "decode",
+    "level",
     "load",
-    "probe",
+    "loudness",
     "read_graph",
     "save",
     "seconds",

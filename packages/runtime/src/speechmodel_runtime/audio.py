@@ -1,8 +1,10 @@
 """Recordings as the runtime takes them: 16-bit samples of one channel at 16 kHz, from any file that
-libsndfile reads.
+libsndfile or FFmpeg reads.
 """
 
 import io
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -16,12 +18,15 @@ import soxr
 from numpy.typing import NDArray
 from speechmodel_api.audio import SAMPLE_RATE
 
+from speechmodel_runtime.audio_warnings import AudioWarning, ClippedSamples, cut_short, length_unknown, silent
 from speechmodel_runtime.errors import AudioEmpty, AudioMissing, AudioTooLong, AudioUnreadable
+from speechmodel_runtime.mixing import Mix, choose_mix
+from speechmodel_runtime.readers import Block, Header, Reader, open_reader
 
 Pcm: TypeAlias = NDArray[np.int16]
 """Samples of one channel, int16 `[samples]`."""
 Source: TypeAlias = str | PathLike[str] | BinaryIO
-"""A path, or a seekable binary file."""
+"""A path, or a binary file."""
 
 LOWEST_RATE = 4_000
 """Hz. Lower rates hold no speech, and resampling from them multiplies the data without bound."""
@@ -32,69 +37,56 @@ from it takes memory without bound."""
 
 @dataclass(frozen=True)
 class AudioInfo:
-    """The header of an audio file."""
+    """The properties of an audio file."""
 
     sample_rate: int
     """Hz."""
     channels: int
     frames: int
-    """Samples per channel."""
+    """Samples per channel that were decoded."""
     format: str
-    """libsndfile's names of container and encoding, such as `WAV PCM_16`."""
+    """Container and encoding, in the names of libsndfile (`WAV PCM_16`) or FFmpeg (`mov aac`)."""
 
     @property
     def seconds(self) -> float:
         """Duration of the audio."""
         return self.frames / self.sample_rate
 
-    @property
-    def native(self) -> bool:
-        """True when load() takes the samples as they are."""
-        return (self.sample_rate, self.channels) == (SAMPLE_RATE, 1) and self.format.endswith("PCM_16")
+
+@dataclass(frozen=True)
+class DecodedAudio:
+    """A recording as the runtime takes it."""
+
+    pcm: Pcm
+    info: AudioInfo
+    warnings: tuple[AudioWarning, ...]
+    """The reasons to doubt the recording, which is used nevertheless."""
 
 
-def load(
+def decode(
     source: Source, *, name: str | None = None, max_seconds: float | None = None, sample_rate: int = SAMPLE_RATE
-) -> Pcm:
-    """Return the recording as int16 `[samples]` at `sample_rate`, with at least one sample. Its
-    channels are averaged.
+) -> DecodedAudio:
+    """Return the recording as int16 `[samples]` at `sample_rate`, with at least one sample, and what
+    is doubtful about it. Its channels are averaged, unless they cancel each other.
 
-    Errors name it `name`. Reading stops with AudioTooLong as soon as more than `max_seconds` were
-    decoded, regardless of the header, so memory is bounded. Samples of 16-bit mono files at
+    Errors name it `name`. Decoding stops with AudioTooLong as soon as there are more than
+    `max_seconds`, regardless of the header, so memory is bounded. Samples of 16-bit mono files at
     `sample_rate` are returned unchanged.
 
     Raises AudioMissing, AudioUnreadable, AudioEmpty or AudioTooLong.
     """
     with _opened(source, name) as (file, called):
-        rate = file.samplerate
-        resampler = None if rate == sample_rate else soxr.ResampleStream(rate, sample_rate, 1, dtype="float32")
-        parts, frames = [], 0
-        for block in _mono_blocks(file, called):
-            frames += len(block)
-            if max_seconds is not None and frames > max_seconds * rate:
-                raise AudioTooLong(called, f"is longer than {max_seconds:g} s; split it into shorter parts")
-            parts.append(_to_int16(block if resampler is None else resampler.resample_chunk(block)))
-        if frames == 0:
-            raise AudioEmpty(called, "has no samples; record it again")
-        if resampler is not None:
-            parts.append(_to_int16(resampler.resample_chunk(np.zeros(0, np.float32), last=True)))
-    pcm: Pcm = np.concatenate(parts)
-    if not len(pcm):
-        raise AudioEmpty(called, f"is too short to resample ({frames} samples at {rate} Hz); record it again")
-    return pcm
+        reader = open_reader(file, called)
+        _require_rate(reader.header, called)
+        mix = choose_mix(reader.header, lambda: _bounded(reader, max_seconds, called))
+        return _decoded(reader, mix, called, max_seconds, sample_rate)
 
 
-def probe(source: Source, *, name: str | None = None) -> AudioInfo:
-    """Return the header without decoding the audio. The position of a binary file is kept.
-
-    Raises AudioMissing, AudioUnreadable or AudioEmpty.
-    """
-    position = None if isinstance(source, (str, PathLike)) else source.tell()
-    with _opened(source, name) as (file, _):
-        info = AudioInfo(file.samplerate, file.channels, file.frames, f"{file.format} {file.subtype}")
-    if position is not None and not isinstance(source, (str, PathLike)):
-        source.seek(position)
-    return info
+def load(
+    source: Source, *, name: str | None = None, max_seconds: float | None = None, sample_rate: int = SAMPLE_RATE
+) -> Pcm:
+    """Return the samples of decode(), for callers that report no warnings. Raises as decode()."""
+    return decode(source, name=name, max_seconds=max_seconds, sample_rate=sample_rate).pcm
 
 
 def save(path: Path, pcm: Pcm, *, sample_rate: int = SAMPLE_RATE) -> None:
@@ -114,54 +106,81 @@ def seconds(samples: int, *, sample_rate: int = SAMPLE_RATE) -> float:
 
 
 @contextmanager
-def _opened(source: Source, name: str | None) -> Iterator[tuple[soundfile.SoundFile, str]]:
+def _opened(source: Source, name: str | None) -> Iterator[tuple[BinaryIO, str]]:
+    """Yield a seekable file that begins where `source` does, and its name in errors."""
     with ExitStack() as stack:
         if isinstance(source, (str, PathLike)):
             called = name or fspath(source)
             try:
-                opened: BinaryIO = stack.enter_context(Path(source).open("rb"))
+                file: BinaryIO = stack.enter_context(Path(source).open("rb"))
+                if not file.seekable():
+                    file = stack.enter_context(_copied(file))
             except OSError as error:
                 raise AudioMissing(called, f"cannot be read ({error.strerror})") from error
         else:
-            opened, called = source, name or str(getattr(source, "name", "audio"))
-        file = stack.enter_context(_sound_file(opened, called))
+            file, called = source, name or str(getattr(source, "name", "audio"))
+        if file.seek(0, io.SEEK_END) == 0:
+            raise AudioEmpty(called, "is empty (0 bytes); record it again")
         yield file, called
 
 
-def _sound_file(opened: BinaryIO, called: str) -> soundfile.SoundFile:
-    start = opened.tell()
-    if opened.seek(0, io.SEEK_END) == start:
-        raise AudioEmpty(called, "is empty (0 bytes); record it again")
-    opened.seek(start)
-    try:
-        file = soundfile.SoundFile(opened)
-    except (soundfile.LibsndfileError, TypeError) as error:  # TypeError: headerless data
-        raise AudioUnreadable(called, "is not readable audio; use wav, flac, ogg or mp3") from error
-    if file.samplerate < LOWEST_RATE:
-        file.close()
+def _copied(pipe: BinaryIO) -> BinaryIO:
+    """Return a temporary file with everything that comes from a pipe."""
+    copy: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
+    shutil.copyfileobj(pipe, copy)
+    return copy
+
+
+def _require_rate(header: Header, called: str) -> None:
+    if header.sample_rate < LOWEST_RATE:
         raise AudioUnreadable(
-            called, f"has a sample rate of {file.samplerate} Hz; record it at {LOWEST_RATE} Hz or more"
+            called, f"has a sample rate of {header.sample_rate} Hz; record it at {LOWEST_RATE} Hz or more"
         )
-    if file.samplerate > HIGHEST_RATE:
-        problem = f"has a sample rate of {file.samplerate} Hz in its header, but at most {HIGHEST_RATE} Hz is supported"
-        file.close()
-        raise AudioUnreadable(called, f"{problem}; record or copy it again")
-    return file
+    if header.sample_rate > HIGHEST_RATE:
+        problem = f"has a sample rate of {header.sample_rate} Hz in its header"
+        raise AudioUnreadable(called, f"{problem}, but at most {HIGHEST_RATE} Hz is supported; record or copy it again")
 
 
-def _mono_blocks(file: soundfile.SoundFile, called: str) -> Iterator[NDArray[np.float32]]:
-    while True:
-        try:
-            block: NDArray[np.float32] = file.read(file.samplerate, dtype="float32", always_2d=True)
-        except soundfile.LibsndfileError as error:
-            where = f"{file.tell() / file.samplerate:.2f} s"
-            raise AudioUnreadable(called, f"is damaged after {where}; record or copy it again") from error
-        if not len(block):
-            return
-        mono = block[:, 0] if block.shape[1] == 1 else block.mean(axis=1, dtype=np.float32)
+def _decoded(reader: Reader, mix: Mix, called: str, max_seconds: float | None, sample_rate: int) -> DecodedAudio:
+    header = reader.header
+    rate = header.sample_rate
+    resampler = None if rate == sample_rate else soxr.ResampleStream(rate, sample_rate, 1, dtype="float32")
+    parts, frames, clipped = [], 0, ClippedSamples()
+    for block in _bounded(reader, max_seconds, called):
+        frames += len(block)
+        mono = mix.apply(block)
         if not np.isfinite(mono).all():
             raise AudioUnreadable(called, "has samples that are not numbers; export it again as 16-bit wav")
-        yield mono
+        clipped.count(mono)
+        parts.append(_to_int16(mono if resampler is None else resampler.resample_chunk(mono)))
+    if frames == 0:
+        raise AudioEmpty(called, "has no samples; record it again")
+    if resampler is not None:
+        parts.append(_to_int16(resampler.resample_chunk(np.zeros(0, np.float32), last=True)))
+    pcm: Pcm = np.concatenate(parts)
+    if not len(pcm):
+        raise AudioEmpty(called, f"is too short to resample ({frames} samples at {rate} Hz); record it again")
+    found = (
+        *mix.warnings,
+        length_unknown(header, frames),
+        cut_short(header, frames),
+        clipped.warning(),
+        silent(pcm),
+    )
+    return DecodedAudio(
+        pcm=pcm,
+        info=AudioInfo(rate, header.channels, frames, header.format),
+        warnings=tuple(warning for warning in found if warning is not None),
+    )
+
+
+def _bounded(reader: Reader, max_seconds: float | None, called: str) -> Iterator[Block]:
+    frames = 0
+    for block in reader.blocks():
+        frames += len(block)
+        if max_seconds is not None and frames > max_seconds * reader.header.sample_rate:
+            raise AudioTooLong(called, f"is longer than {max_seconds:g} s; split it into shorter parts")
+        yield block
 
 
 def _to_int16(samples: NDArray[np.float32]) -> Pcm:

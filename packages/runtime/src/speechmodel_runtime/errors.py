@@ -3,7 +3,7 @@
 SpeechRuntimeError
 +-- AudioError
 |   +-- AudioMissing        the file does not exist or cannot be read
-|   +-- AudioUnreadable     libsndfile cannot read it, it is damaged, or its sample rate is out of range
+|   +-- AudioUnreadable     in no format that is read, damaged, or its sample rate is out of range
 |   +-- AudioEmpty          no bytes, no samples, or too few to resample
 |   +-- AudioTooShort       shorter than one window of the model
 |   +-- AudioTooLong        longer than the caller allows
@@ -38,7 +38,7 @@ class AudioMissing(AudioError):
 
 
 class AudioUnreadable(AudioError):
-    """libsndfile cannot read the file, it is damaged, or its sample rate is out of range."""
+    """The file is in no format that is read, it is damaged, or its sample rate is out of range."""
 
 
 class AudioEmpty(AudioError):

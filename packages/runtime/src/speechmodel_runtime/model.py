@@ -80,9 +80,7 @@ class Model:
 
     def require_window(self, samples: int, name: str) -> None:
         """Raise AudioTooShort unless `samples` fill at least one window."""
-        if samples < self.info.window:
-            problem = f"is too short: {samples} samples, and the model needs at least {self.info.window}"
-            raise AudioTooShort(name, f"{problem} ({self.info.window * 1000 // self.info.sample_rate} ms)")
+        require_window(samples, name, window=self.info.window, sample_rate=self.info.sample_rate)
 
     def stream(self) -> "Stream":
         """Return a new stream. Raises DecodingFailed, ModelClosed."""
@@ -236,6 +234,13 @@ def _samples(pcm: Pcm) -> np.ndarray[Any, np.dtype[np.int16]]:
     if pcm.dtype != np.int16 or pcm.ndim != 1:
         raise ValueError(f"audio must be int16 [samples], not {pcm.dtype} {list(pcm.shape)}")
     return np.ascontiguousarray(pcm)
+
+
+def require_window(samples: int, name: str, *, window: int, sample_rate: int) -> None:
+    """Raise AudioTooShort unless `samples` fill at least one window of so many samples."""
+    if samples < window:
+        problem = f"is too short: {samples} samples, and the model needs at least {window}"
+        raise AudioTooShort(name, f"{problem} ({window * 1000 // sample_rate} ms)")
 
 
 def _check_alternatives(alternatives: int) -> None:

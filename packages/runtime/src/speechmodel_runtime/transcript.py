@@ -3,8 +3,10 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
+from speechmodel_api.alphabet import CATCH_ALL
+
 from speechmodel_runtime.errors import DecodingFailed
-from speechmodel_runtime.library import CandidateTranscript, Library
+from speechmodel_runtime.library import CandidateTranscript, Library, TokenMetadata
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,7 @@ class Transcript:
     """A candidate transcript of the audio."""
 
     text: str
+    """Never contains the catch-all label. It is empty for audio in which only that was recognised."""
     confidence: float
     """Log score of the beam. About 0 is best; only candidates of the same audio are comparable."""
     tokens: tuple[Token, ...]
@@ -41,7 +44,7 @@ def take_transcript(library: Library, metadata: Any) -> Transcript:
         raise DecodingFailed("the runtime gave no result; read its message on standard error")
     try:
         contents = metadata.contents
-        candidates = [_transcript(contents.transcripts[index]) for index in range(contents.num_transcripts)]
+        candidates = [take_candidate(contents.transcripts[index]) for index in range(contents.num_transcripts)]
     finally:
         library.calls.DS_FreeMetadata(metadata)
     if not candidates:
@@ -49,10 +52,33 @@ def take_transcript(library: Library, metadata: Any) -> Transcript:
     return replace(candidates[0], alternatives=tuple(candidates[1:]))
 
 
-def _transcript(candidate: CandidateTranscript) -> Transcript:
-    tokens = [candidate.tokens[index] for index in range(candidate.num_tokens)]
+def take_candidate(candidate: CandidateTranscript) -> Transcript:
+    """Copy a candidate of the runtime, without the catch-all label."""
+    tokens = _spoken([_token(candidate.tokens[index]) for index in range(candidate.num_tokens)])
     return Transcript(
-        text=b"".join(token.text for token in tokens).decode(errors="replace"),
+        text=b"".join(text for text, _ in tokens).decode(errors="replace"),
         confidence=candidate.confidence,
-        tokens=tuple(Token(token.text.decode(errors="replace"), token.timestep, token.start_time) for token in tokens),
+        tokens=tuple(token for _, token in tokens),
     )
+
+
+RawToken = tuple[bytes, Token]
+"""The bytes of a label, and the token of which they are the text."""
+
+
+def _token(token: TokenMetadata) -> RawToken:
+    return token.text, Token(token.text.decode(errors="replace"), token.timestep, token.start_time)
+
+
+def _spoken(tokens: list[RawToken]) -> list[RawToken]:
+    """Return the tokens without the catch-all label, and without the spaces that it leaves behind:
+    at either end, or two in a row.
+    """
+    if not any(token.text == CATCH_ALL for _, token in tokens):
+        return tokens
+    kept: list[RawToken] = []
+    for raw in tokens:
+        text = raw[1].text
+        if text != CATCH_ALL and not (text == " " and (not kept or kept[-1][1].text == " ")):
+            kept.append(raw)
+    return kept[:-1] if kept and kept[-1][1].text == " " else kept

@@ -1,6 +1,7 @@
 """A prepared dataset, as the stages after prepare read it."""
 
 import csv
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
@@ -10,7 +11,7 @@ from pydantic import ValidationError
 from speechmodel_api.audio import frame_count, frames_needed
 from speechmodel_api.reasons import Reason
 from speechmodel_api.stages import Manifest, PrepareOutput
-from speechmodel_api.workspace import ALPHABET, part_table
+from speechmodel_api.workspace import ALPHABET, REGISTRY, part_table
 
 from speechmodel_stagekit.alphabet import read_alphabet
 from speechmodel_stagekit.artefacts import MANIFEST, require_file
@@ -24,6 +25,11 @@ class Part(StrEnum):
     TRAIN = "train"
     DEV = "dev"
     TEST = "test"
+    SEEN = "seen"
+    """Held out of speakers that are in training, to measure known voices beside unseen ones."""
+    NEGATIVES = "negatives"
+    """Speech that is no transcript, to measure how much of it is recognised. Its transcript is the
+    catch-all label, as that of the negatives in the train part."""
 
 
 @dataclass(frozen=True)
@@ -40,14 +46,34 @@ class Clip:
         return self.path.stem
 
     @cached_property
+    def samples(self) -> int:
+        """Samples of the audio, read once from the file's header. Raises ArtefactMissing."""
+        return sample_count(self.path)
+
+    @property
     def frames(self) -> int:
-        """Feature frames of the audio, read once from the file's header. Raises ArtefactMissing."""
-        return frame_count(sample_count(self.path))
+        """Feature frames of the audio. Raises ArtefactMissing."""
+        return frame_count(self.samples)
 
     @property
     def frames_needed(self) -> int:
         """Fewest frames that CTC can align with the transcript."""
         return frames_needed(self.transcript)
+
+
+@dataclass(frozen=True)
+class Speakers:
+    """The speakers of a dataset."""
+
+    of: Mapping[str, str]
+    """By the name of the clip."""
+    trained: frozenset[str]
+    """Speakers with at least one training clip."""
+
+    def is_unseen(self, clip: Clip) -> bool | None:
+        """Return True when training never hears the clip's speaker, and None when nobody knows it."""
+        speaker = self.of.get(clip.name)
+        return None if speaker is None else speaker not in self.trained
 
 
 @dataclass(frozen=True)
@@ -60,6 +86,8 @@ class PreparedDataset:
     folder: Path
     digest: str
     """See PrepareOutput.dataset_digest."""
+    speech_level: float | None
+    """See PrepareOutput.speech_level."""
 
     def alphabet(self) -> tuple[str, ...]:
         """Return the labels in order."""
@@ -67,6 +95,8 @@ class PreparedDataset:
 
     def clips(self, part: Part) -> tuple[Clip, ...]:
         """Return the clips of a part, the shortest first."""
+        if part in (Part.SEEN, Part.NEGATIVES) and not (self.folder / part_table(part)).exists():
+            return ()  # prepared before these parts existed
         path = require_file(self.folder / part_table(part))
         with path.open(encoding="utf-8", newline="") as file:
             try:
@@ -76,6 +106,16 @@ class PreparedDataset:
             except KeyError as error:
                 raise _damaged(f"{path} has no column {error}") from error
 
+    def speakers(self) -> Speakers:
+        """Return the speakers of the clips. A dataset of before they were recorded has none."""
+        path = require_file(self.folder / REGISTRY)
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = [row for row in csv.DictReader(file) if row.get("speaker") and row["clip"]]
+        return Speakers(
+            of={Path(row["clip"]).stem: row["speaker"] for row in rows},
+            trained=frozenset(row["speaker"] for row in rows if row["part"] == Part.TRAIN),
+        )
+
 
 def open_dataset(folder: Path, digest: str | None = None) -> PreparedDataset:
     """Return the dataset in `folder`.
@@ -84,12 +124,12 @@ def open_dataset(folder: Path, digest: str | None = None) -> PreparedDataset:
     """
     path = require_file(folder / MANIFEST)
     try:
-        found = Manifest[PrepareOutput].model_validate_json(path.read_bytes()).output.dataset_digest
+        found = Manifest[PrepareOutput].model_validate_json(path.read_bytes()).output
     except ValidationError as error:
         raise _damaged(f"{path} is damaged ({error})") from error
-    if digest is not None and found != digest:
-        raise _damaged(f"{folder} holds the dataset {found} instead of {digest}")
-    return PreparedDataset(folder, found)
+    if digest is not None and found.dataset_digest != digest:
+        raise _damaged(f"{folder} holds the dataset {found.dataset_digest} instead of {digest}")
+    return PreparedDataset(folder, found.dataset_digest, found.speech_level)
 
 
 def _damaged(problem: str) -> ArtefactMissing:

@@ -9,7 +9,7 @@ learner.py       Adam, the training step, the named tensors of a checkpoint
 dataset.py       the prepared dataset, checked
 draws.py         random draws that a restart repeats
 onset.py         where speech begins in a clip
-augmentation.py  pauses and noise
+augmentation/    changes of a clip in every epoch
 schedule.py      the batches that an epoch has left, and their order
 batches.py       clips -> padded tensors, made ahead of the network
 state.py         the progress of a lineage

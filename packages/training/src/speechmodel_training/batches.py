@@ -8,8 +8,8 @@ import numpy as np
 import tensorflow as tf
 from speechmodel_stagekit.dataset import Clip
 
-from speechmodel_training.augmentation import Augmentation, AugmentedClip
-from speechmodel_training.features import COEFFICIENTS, clip_features, read_samples
+from speechmodel_training.augmentation import Augmenter
+from speechmodel_training.features import COEFFICIENTS, Frames, read_samples
 from speechmodel_training.learner import Batch
 from speechmodel_training.schedule import ClipIndexes
 
@@ -24,20 +24,27 @@ class BatchMaker:
     speech.
     """
 
-    def __init__(self, clips: Sequence[Clip], alphabet: Sequence[str], augmentation: Augmentation) -> None:
+    def __init__(self, clips: Sequence[Clip], alphabet: Sequence[str], augmenter: Augmenter) -> None:
         self._clips = clips
         self._index = {label: index for index, label in enumerate(alphabet)}
-        self._augmentation = augmentation
+        self._augmenter = augmenter
 
     def make(self, clips: ClipIndexes, epoch: int = 0) -> Batch:
         """Return the batch of the clips with these indexes, as they are in this epoch.
 
         Raises ArtefactMissing.
         """
-        augmented = [self._augmented(clip, epoch) for clip in clips]
-        features = [clip_features(each.samples) for each in augmented]
+        augmented = [
+            self._augmenter.augment(read_samples(self._clips[clip].path), clip=clip, epoch=epoch) for clip in clips
+        ]
+        needed = [self._clips[clip].frames_needed for clip in clips]
+        features = [_lengthened(each.features, most) for each, most in zip(augmented, needed, strict=True)]
         frames = [len(each) for each in features]
-        silence = [self._silence(each, clip, total) for each, clip, total in zip(augmented, clips, frames, strict=True)]
+        silence = [
+            # the transcript must have enough frames left
+            max(0, min(each.leading_silence, total - 2 * most))
+            for each, total, most in zip(augmented, frames, needed, strict=True)
+        ]
         padded = np.zeros((len(clips), max(frames), COEFFICIENTS), np.float32)
         for row, each in zip(padded, features, strict=True):
             row[: len(each)] = each
@@ -52,8 +59,11 @@ class BatchMaker:
             )
 
     def lengths(self, epoch: int = 0) -> list[int]:
-        """Return the frames of every clip in this epoch, its pauses included."""
-        return [clip.frames + sum(self._augmentation.pauses(index, epoch)) for index, clip in enumerate(self._clips)]
+        """Return the frames of every clip in this epoch, pauses and changes of speed included."""
+        return [
+            max(self._augmenter.frames(clip.samples, clip=index, epoch=epoch), clip.frames_needed)
+            for index, clip in enumerate(self._clips)
+        ]
 
     def stream(self, batches: Iterable[ClipIndexes], epoch: int = 0) -> Iterator[Batch]:
         """Yield the batches in order, each made while the ones before it are used."""
@@ -69,14 +79,12 @@ class BatchMaker:
                 for future in ahead:
                     future.cancel()
 
-    def _silence(self, augmented: AugmentedClip, clip: int, frames: int) -> int:
-        """Return the frames before the speech, but never so many that the transcript has too few
-        frames left.
-        """
-        return max(0, min(augmented.leading_silence, frames - 2 * self._clips[clip].frames_needed))
 
-    def _augmented(self, clip: int, epoch: int) -> AugmentedClip:
-        return self._augmentation.augment(read_samples(self._clips[clip].path), clip=clip, epoch=epoch)
+def _lengthened(features: Frames, fewest: int) -> Frames:
+    """Return the features with at least `fewest` frames, the last one repeated: faster speech may
+    leave fewer frames than CTC needs.
+    """
+    return np.pad(features, ((0, max(fewest - len(features), 0)), (0, 0)), mode="edge")
 
 
 def _sparse(labels: Sequence[Sequence[int]]) -> tf.SparseTensor:

@@ -17,7 +17,7 @@ MEL_CHANNELS = 40
 LOWEST_HZ, HIGHEST_HZ = 20.0, SAMPLE_RATE / 2
 
 Frames = npt.NDArray[np.float32]
-"""[frames, 26]"""
+"""Numbers over time, such as the features [frames, 26]."""
 Samples = npt.NDArray[np.int16]
 """[samples] of a 16 kHz mono clip."""
 _FULL_SCALE = 32768.0
@@ -26,11 +26,23 @@ _FULL_SCALE = 32768.0
 
 def clip_features(samples: Samples) -> Frames:
     """Return the features of a whole clip, [frame_count(len(samples)), 26]."""
-    audio = samples.astype(np.float32) / _FULL_SCALE
+    return coefficients(power_spectrogram(samples.astype(np.float32) / _FULL_SCALE))
+
+
+def power_spectrogram(audio: Frames) -> Frames:
+    """Return the power of `audio`, [samples] in -1...1, in [frame_count(samples), 257] frames and
+    frequency bins.
+    """
     padded = np.zeros(WINDOW + STRIDE * full_windows(len(audio)), np.float32)
     padded[: len(audio)] = audio
     with tf.device("CPU:0"):
-        return np.asarray(spectral_features(tf.constant(padded[:, None])))
+        return np.asarray(_power(tf.constant(padded[:, None]))[0])
+
+
+def coefficients(power: Frames) -> Frames:
+    """Return the features of a power spectrogram, [frames, 26]."""
+    with tf.device("CPU:0"):
+        return np.asarray(_mfcc(tf.constant(power[None])))
 
 
 def read_samples(path: Path) -> Samples:
@@ -46,8 +58,15 @@ def spectral_features(audio: tf.Tensor) -> tf.Tensor:
 
     The exported graph uses it too.
     """
-    power = tf.raw_ops.AudioSpectrogram(input=audio, window_size=WINDOW, stride=STRIDE, magnitude_squared=True)
-    coefficients = tf.raw_ops.Mfcc(
+    return _mfcc(_power(audio))
+
+
+def _power(audio: tf.Tensor) -> tf.Tensor:
+    return tf.raw_ops.AudioSpectrogram(input=audio, window_size=WINDOW, stride=STRIDE, magnitude_squared=True)
+
+
+def _mfcc(power: tf.Tensor) -> tf.Tensor:
+    features = tf.raw_ops.Mfcc(
         spectrogram=power,
         sample_rate=SAMPLE_RATE,
         lower_frequency_limit=LOWEST_HZ,
@@ -55,4 +74,4 @@ def spectral_features(audio: tf.Tensor) -> tf.Tensor:
         filterbank_channel_count=MEL_CHANNELS,
         dct_coefficient_count=COEFFICIENTS,
     )
-    return tf.raw_ops.Reshape(tensor=coefficients, shape=[-1, COEFFICIENTS])
+    return tf.raw_ops.Reshape(tensor=features, shape=[-1, COEFFICIENTS])

@@ -189,7 +189,7 @@ def _ctc_losses(outputs: tf.Tensor, frames: tf.Tensor, labels: tf.SparseTensor) 
 
 def _silence_losses(outputs: tf.Tensor, leading_silence: tf.Tensor) -> tf.Tensor:
     """Return the cross entropy with the blank, summed over the frames before the speech, [batch]
-    (see augmentation.py).
+    (see onset.py).
     """
     mask = tf.sequence_mask(leading_silence, tf.shape(outputs)[0], tf.float32)
     return -tf.reduce_sum(tf.transpose(mask) * tf.nn.log_softmax(outputs)[:, :, -1], axis=0)

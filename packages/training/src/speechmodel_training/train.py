@@ -7,6 +7,7 @@ from speechmodel_api.workspace import Workspace
 from speechmodel_stagekit.artefacts import once
 from speechmodel_stagekit.program import run_stage
 
+from speechmodel_training.augmentation.automatic import chosen
 from speechmodel_training.device import prepare_device
 from speechmodel_training.export import export_graph
 from speechmodel_training.lineage import open_lineage
@@ -24,6 +25,7 @@ def train(document: TrainInput) -> TrainOutput:
         attempt=document.attempt,
         max_epochs=document.max_epochs,
         hyperparameters=document.hyperparameters,
+        augmentation=chosen(document.augmentation),
         every_seconds=document.checkpoints.every_seconds,
     )
 

@@ -9,12 +9,13 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from speechmodel_api.augmentation import Augmentation
 from speechmodel_api.progress import TrainProgress
 from speechmodel_api.spec import Hyperparameters
 from speechmodel_stagekit.errors import Stopped
 from speechmodel_stagekit.program import report, stop_requested
 
-from speechmodel_training.augmentation import Augmentation
+from speechmodel_training.augmentation import Augmenter
 from speechmodel_training.batches import BatchMaker
 from speechmodel_training.checkpoints import Checkpoint, CheckpointStore
 from speechmodel_training.dataset import TrainingSet
@@ -39,6 +40,7 @@ class Target:
     attempt: int
     max_epochs: int
     hyperparameters: Hyperparameters
+    augmentation: tuple[Augmentation, ...]
     every_seconds: float
     """Seconds between saves at most; see saving.py."""
 
@@ -57,9 +59,13 @@ class Trainer:
         self._learner = Learner(
             facts.geometry, seed=facts.seed, learning_rate=chosen.learning_rate, dropout=chosen.dropout
         )
-        augmentation = Augmentation(facts.seed)
-        self._train_batches = BatchMaker(training_set.train, training_set.alphabet, augmentation)
-        self._dev_batches = BatchMaker(training_set.dev, training_set.alphabet, augmentation)
+        voices = [clip.path for clip in training_set.train]
+        train_augmenter, dev_augmenter = (
+            Augmenter(target.augmentation, seed=facts.seed, max_epochs=epochs, voices=voices)
+            for epochs in (target.max_epochs, 1)
+        )
+        self._train_batches = BatchMaker(training_set.train, training_set.alphabet, train_augmenter)
+        self._dev_batches = BatchMaker(training_set.dev, training_set.alphabet, dev_augmenter)
         self._timer = SaveTimer(target.every_seconds)
         self._unsaved_best: Checkpoint | None = None
         self._state = TrainingState(facts=facts, target=target.key, attempt=target.attempt)

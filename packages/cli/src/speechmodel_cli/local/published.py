@@ -6,9 +6,9 @@ from pathlib import Path, PurePosixPath
 
 from pydantic import ValidationError
 from speechmodel_api.spec import S3Location, S3Target
-from speechmodel_api.stages import FetchInput, StageError, StageResult, VersionManifest
+from speechmodel_api.stages import FetchInput, PublishedGrammar, StageError, StageResult, VersionManifest
 from speechmodel_api.status import ModelStatus
-from speechmodel_api.workspace import MODEL, SELFTEST, VERSION
+from speechmodel_api.workspace import ACOUSTIC, GRAMMAR, MODEL, SELFTEST, VERSION
 
 from speechmodel_cli.local.child import Child
 from speechmodel_cli.local.errors import FetchFailed
@@ -38,9 +38,14 @@ def is_complete(folder: Path, model: ModelStatus) -> bool:
             hashlib.sha256(raw).hexdigest() == model.version_sha256
             and _digest(folder / MODEL) == manifest.model_sha256
             and _digest(folder / SELFTEST) == manifest.selftest_sha256
+            and (manifest.grammar is None or _has_grammar(folder, manifest.grammar))
         )
     except (FileNotFoundError, ValidationError):
         return False
+
+
+def _has_grammar(folder: Path, grammar: PublishedGrammar) -> bool:
+    return _digest(folder / ACOUSTIC) == grammar.acoustic_sha256 and _digest(folder / GRAMMAR) == grammar.grammar_sha256
 
 
 def read_manifest(folder: Path) -> VersionManifest:

@@ -8,15 +8,17 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 from pydantic import ValidationError
+from speechmodel_decoding.errors import DecodingError
 from speechmodel_runtime.errors import SpeechRuntimeError
 from starlette.requests import ClientDisconnect
 
+from speechmodel_inference.decoders import Transcript
 from speechmodel_inference.errors import BadRequest, ClientLeft, UploadTooSlow, of_runtime
-from speechmodel_inference.openai_types import ResponseFormat, Transcription, TranscriptionFields
+from speechmodel_inference.openai_types import ResponseFormat, Transcription, TranscriptionFields, VerboseTranscription
 from speechmodel_inference.routers.models import require_served
 from speechmodel_inference.services import Injected, Services
 from speechmodel_inference.upload import Upload, read_upload, require_size
-from speechmodel_inference.version import ServedVersion, Transcript
+from speechmodel_inference.version import ServedVersion
 
 log = logging.getLogger(__name__)
 router = APIRouter(prefix="/v1/audio")
@@ -40,16 +42,20 @@ _DOCUMENTED: dict[str, Any] = {
 
 @router.post("/transcriptions", response_model=Transcription, openapi_extra=_DOCUMENTED)
 async def transcribe(request: Request, services: Injected) -> Response:
-    """Return the words in a wav, flac, ogg or mp3 file, as OpenAI's endpoint of this name does."""
+    """Return the words in a recording of any usual format, as OpenAI's endpoint of this name does."""
     version = services.lifecycle.version
     require_size(request, services.settings.max_upload_bytes)
     with services.queue.place():
         upload = await _upload(request, services)
         with upload:
             fields = _fields(upload, services, version)
-            transcript = await _transcribed(request, services, version, upload)
+            verbose = fields.response_format is ResponseFormat.VERBOSE_JSON
+            alternatives = fields.alternatives if verbose else 1
+            transcript = await _transcribed(request, services, version, upload, alternatives)
     if fields.response_format is ResponseFormat.TEXT:
         return PlainTextResponse(transcript.text + "\n")
+    if verbose:
+        return JSONResponse(VerboseTranscription.of(transcript, version.manifest.language).model_dump())
     return JSONResponse(Transcription(text=transcript.text).model_dump())
 
 
@@ -86,15 +92,19 @@ def _primary(tag: str) -> str:
     return tag.lower().partition("-")[0]
 
 
-async def _transcribed(request: Request, services: Services, version: ServedVersion, upload: Upload) -> Transcript:
+async def _transcribed(
+    request: Request, services: Services, version: ServedVersion, upload: Upload, alternatives: int
+) -> Transcript:
     def work(abandoned: threading.Event) -> Transcript:
         seconds = services.settings.max_audio_seconds
-        return version.transcribe(upload.file, name=upload.name, max_seconds=seconds, abandoned=abandoned)
+        return version.transcribe(
+            upload.file, name=upload.name, max_seconds=seconds, alternatives=alternatives, abandoned=abandoned
+        )
 
     try:
         # After the body, receive() returns only when the client leaves.
         decoded = await services.queue.run(work, request.receive())
-    except SpeechRuntimeError as error:
+    except (SpeechRuntimeError, DecodingError) as error:
         raise of_runtime(error) from error
     services.telemetry.transcribed(decoded)
     log.info(

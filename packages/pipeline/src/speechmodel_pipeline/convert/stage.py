@@ -1,6 +1,7 @@
 """convert, from the input document to the finished folder `exports/<key>/`.
 
     check the graph -> map it, while its digest is computed -> check the file -> let the runtime transcribe clips
+                    -> export the acoustic model -> compare its scores with the runtime's
 
 The runtime loads graphs that it cannot run. Only a trial shows the difference (trial.py).
 """
@@ -12,13 +13,15 @@ from pathlib import Path
 
 from speechmodel_api.reasons import Reason
 from speechmodel_api.stages import ConvertInput, ConvertOutput
-from speechmodel_api.workspace import GRAPH, MODEL, Workspace
+from speechmodel_api.workspace import ACOUSTIC, GRAPH, MODEL, Workspace
 from speechmodel_runtime import read_graph
 from speechmodel_runtime.errors import ModelError, ModelMissing
 from speechmodel_stagekit.artefacts import file_digest, once, require_file
 from speechmodel_stagekit.dataset import Part, PreparedDataset, open_dataset
 from speechmodel_stagekit.errors import ArtefactMissing, BadData
 
+from speechmodel_pipeline.convert.acoustic import export_acoustic_model
+from speechmodel_pipeline.convert.agreement import require_agreement
 from speechmodel_pipeline.convert.trial import try_model
 from speechmodel_pipeline.graphdef.errors import GraphDamaged
 from speechmodel_pipeline.graphdef.pbmm import MappedFile, memory_map
@@ -65,8 +68,12 @@ def _make(task: ConvertInput, folder: Path) -> ConvertOutput:
             _require_digest(source, digest.result(), task.graph_sha256)
             raise
         _require_digest(source, digest.result(), task.graph_sha256)
-    try_model(folder / MODEL, clips)
-    return ConvertOutput(model_sha256=made.sha256, size_bytes=made.size_bytes)
+    transcripts = try_model(folder / MODEL, clips)
+    _export(source, folder / ACOUSTIC)
+    require_agreement(folder / ACOUSTIC, read_graph(source), clips, transcripts)
+    return ConvertOutput(
+        model_sha256=made.sha256, size_bytes=made.size_bytes, acoustic_sha256=file_digest(folder / ACOUSTIC)
+    )
 
 
 def _map(source: Path, target: Path) -> MappedFile:
@@ -79,6 +86,13 @@ def _map(source: Path, target: Path) -> MappedFile:
     except (ModelError, GraphDamaged) as error:
         raise BadData(Reason.MODEL_UNUSABLE, str(error)) from error
     return made
+
+
+def _export(source: Path, target: Path) -> None:
+    try:
+        export_acoustic_model(source, target)
+    except GraphDamaged as error:
+        raise BadData(Reason.MODEL_UNUSABLE, str(error)) from error
 
 
 def _require_digest(source: Path, found: str, wanted: str) -> None:

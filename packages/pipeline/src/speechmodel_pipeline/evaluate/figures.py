@@ -1,31 +1,100 @@
-"""Word and character errors, counted by jiwer."""
+"""Word and character errors, counted by jiwer. Case does not count."""
 
 from collections.abc import Sequence
 
 import jiwer
+import numpy as np
+from speechmodel_api.measures import ErrorRate
+from speechmodel_api.stages import GrammarFigures
+from speechmodel_api.words import folded
+from speechmodel_decoding import Decision, expected_calibration_error
 
 from speechmodel_pipeline.evaluation_report import ClipResult, Errors
 
+RESAMPLES = 2000
+"""Resamples of the bootstrap. More change the ends of the interval by less than a percent of it."""
 WORST = 20
 """Clips in the report's list of the worst."""
 
 
-def clip_result(clip: str, seconds: float, reference: str, hypothesis: str, confidence: float) -> ClipResult:
+def clip_result(
+    clip: str, seconds: float, reference: str, hypothesis: str, confidence: float, unseen: bool | None
+) -> ClipResult:
     """Return the figures of one clip. `reference` must not be empty."""
     return ClipResult(
         clip=clip,
         seconds=round(seconds, 3),
         reference=reference,
         hypothesis=hypothesis,
-        wer=round(jiwer.wer(reference, hypothesis), 6),
-        cer=round(jiwer.cer(reference, hypothesis), 6),
+        wer=round(jiwer.wer(folded(reference), folded(hypothesis)), 6),
+        cer=round(jiwer.cer(folded(reference), folded(hypothesis)), 6),
         confidence=round(confidence, 6),
+        unseen_speaker=unseen,
+    )
+
+
+def with_grammar(free: ClipResult, decision: Decision, *, foreign: bool) -> ClipResult:
+    """Return the figures of a clip that was decoded as free text, as the grammar decides it."""
+    best = decision.candidates[0] if decision.candidates else None
+    decided = clip_result(
+        free.clip, free.seconds, free.reference, decision.text, best.confidence if best else 0.0, free.unseen_speaker
+    )
+    return decided.model_copy(
+        update={
+            "foreign": foreign,
+            "free_text": free.hypothesis,
+            "phrase": best.text if best else None,
+            "score": round(best.score, 6) if best else None,
+        }
+    )
+
+
+def grammar_figures(phrases: Sequence[ClipResult], foreign: Sequence[ClipResult]) -> GrammarFigures:
+    """Return the counts for clips of phrases, and for clips of anything else."""
+    right = sum(result.hypothesis == result.reference for result in phrases)
+    rejected = sum(not result.hypothesis for result in phrases)
+    fitting = [result for result in (*phrases, *foreign) if result.phrase is not None]
+    error = (
+        expected_calibration_error(
+            [result.confidence for result in fitting],
+            [result.phrase == result.reference for result in fitting],
+        )
+        if fitting
+        else None
+    )
+    return GrammarFigures(
+        right=right,
+        wrong=len(phrases) - right - rejected,
+        rejected=rejected,
+        foreign=len(foreign),
+        accepted=sum(bool(result.hypothesis) for result in foreign),
+        calibration_error=None if error is None else round(error, 6),
     )
 
 
 def word_errors(results: Sequence[ClipResult]) -> Errors:
     """Return the word errors over all clips."""
     return _errors(jiwer.process_words(*_texts(results)))
+
+
+def word_error_rate(results: Sequence[ClipResult]) -> ErrorRate | None:
+    """Return the word error rate with its 95 % interval, or None without clips.
+
+    The interval is the percentile bootstrap over clips (Efron 1979).
+    """
+    if not results:
+        return None
+    counted = [jiwer.process_words(result.reference, result.hypothesis) for result in results]
+    words = np.array([clip.hits + clip.substitutions + clip.deletions for clip in counted])
+    errors = np.array([clip.substitutions + clip.deletions + clip.insertions for clip in counted])
+    drawn = np.random.default_rng(0).integers(len(results), size=(RESAMPLES, len(results)))
+    low, high = np.percentile(errors[drawn].sum(axis=1) / words[drawn].sum(axis=1), (2.5, 97.5))
+    return ErrorRate(
+        rate=round(float(errors.sum() / words.sum()), 6),
+        low=round(float(low), 6),
+        high=round(float(high), 6),
+        clips=len(results),
+    )
 
 
 def character_errors(results: Sequence[ClipResult]) -> Errors:
@@ -42,7 +111,7 @@ def worst(results: Sequence[ClipResult]) -> tuple[ClipResult, ...]:
 
 
 def _texts(results: Sequence[ClipResult]) -> tuple[list[str], list[str]]:
-    return [result.reference for result in results], [result.hypothesis for result in results]
+    return [folded(result.reference) for result in results], [folded(result.hypothesis) for result in results]
 
 
 def _errors(output: jiwer.WordOutput | jiwer.CharacterOutput) -> Errors:

@@ -5,25 +5,47 @@ import shutil
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
+from speechmodel_api.alphabet import CATCH_ALL
 from speechmodel_api.reasons import Reason
-from speechmodel_api.stages import EvaluateInput, EvaluateOutput
-from speechmodel_api.workspace import MODEL, REPORT, SELFTEST, Workspace
-from speechmodel_runtime import Model, seconds
+from speechmodel_api.spec import GrammarSource
+from speechmodel_api.stages import EvaluateInput, EvaluateOutput, GrammarDecoder
+from speechmodel_api.workspace import ACOUSTIC, GRAMMAR, MODEL, REPORT, SELFTEST, Workspace
+from speechmodel_decoding import Recogniser
+from speechmodel_runtime import Model, read_graph, seconds
 from speechmodel_runtime.errors import AudioTooShort, LibraryError, ModelError
 from speechmodel_stagekit.artefacts import file_digest, once, require_file
 from speechmodel_stagekit.cpus import available_cpus
-from speechmodel_stagekit.dataset import Clip, Part, PreparedDataset, open_dataset
+from speechmodel_stagekit.dataset import Clip, Part, PreparedDataset, Speakers, open_dataset
 from speechmodel_stagekit.errors import ArtefactMissing, BadConfiguration, BadData
 
 from speechmodel_pipeline.clip_audio import read_clip
-from speechmodel_pipeline.evaluate.figures import character_errors, clip_result, word_errors, worst
-from speechmodel_pipeline.evaluation_report import ClipResult, EvaluationReport, SelfTest
+from speechmodel_pipeline.evaluate.figures import (
+    character_errors,
+    clip_result,
+    grammar_figures,
+    with_grammar,
+    word_error_rate,
+    word_errors,
+    worst,
+)
+from speechmodel_pipeline.evaluate.grammar import CalibratedOn, calibrated, compile_for, decide, load_acoustic_model
+from speechmodel_pipeline.evaluation_report import (
+    ClipResult,
+    EvaluationReport,
+    ForeignClips,
+    GrammarReport,
+    SelfTest,
+)
 from speechmodel_pipeline.progress import Steps
 
 log = logging.getLogger(__name__)
 
+FREE_TEXT = GrammarSource.FREE_TEXT
+NEGATIVES, OTHER_TRANSCRIPTS = "negatives", "transcripts outside of the grammar"
+"""Kinds of clips that the grammar must reject."""
 SELFTEST_CANDIDATES = 20
 """Clips that are transcribed to choose the self-test when there are no test clips."""
 
@@ -31,7 +53,8 @@ SELFTEST_CANDIDATES = 20
 def evaluate(task: EvaluateInput) -> EvaluateOutput:
     """Make the report in `reports/<key>/`, unless it is complete.
 
-    Raises ArtefactMissing when the model or the dataset is gone or changed.
+    Raises ArtefactMissing when the model or the dataset is gone or changed, and BadConfiguration
+    (InvalidGrammar) when the phrases of the spec cannot be compiled for the model.
     """
     return once(Workspace(task.workspace).report(task.key), EvaluateOutput, lambda folder: _make(task, folder))
 
@@ -40,32 +63,74 @@ def _make(task: EvaluateInput, folder: Path) -> EvaluateOutput:
     workspace = Workspace(task.workspace)
     path = require_file(workspace.export(task.convert_key) / MODEL, task.model_sha256)
     dataset = open_dataset(workspace.data(task.data_key), task.dataset_digest)
-    test = dataset.clips(Part.TEST)
-    chosen = test or _substitutes(dataset)
-    transcribed = _transcribe(path, task.decoding.beam_width, chosen)
-    results = transcribed if test else []
-    selftest = _write_selftest(chosen, transcribed, folder / SELFTEST)
-    report = _report(task, results, selftest)
+    test, seen = dataset.clips(Part.TEST), dataset.clips(Part.SEEN)
+    others = () if task.decoding.grammar is FREE_TEXT else dataset.clips(Part.NEGATIVES)
+    spoken = (*test, *seen) or _substitutes(dataset)
+    chosen = (*spoken, *others)
+    free = _transcribe(path, task.decoding.beam_width, chosen, dataset.speakers())
+    decided = _decide(task, dataset, chosen, free, folder) if task.decoding.grammar is not FREE_TEXT else None
+    transcribed = decided.results if decided else free
+    selftest = _write_selftest(spoken, transcribed[: len(spoken)], folder / SELFTEST)
+    measured = transcribed if test or seen else transcribed[len(spoken) :]
+    report = _report(task, dataset, measured, len(test), free, decided, selftest)
     text = report.model_dump_json(by_alias=True, exclude_none=True, indent=1)
     (folder / REPORT).write_text(text, encoding="utf-8")
     return EvaluateOutput(
-        clips=len(results),
+        clips=report.clips,
         wer=report.wer,
         cer=report.cer,
+        wer_unseen_speakers=report.wer_unseen_speakers,
+        wer_seen_speakers=report.wer_seen_speakers,
+        free_text_wer=report.grammar.free_text_wer if report.grammar else None,
+        grammar=decided.decoder if decided else None,
+        figures=report.grammar.figures if report.grammar else None,
         report_sha256=file_digest(folder / REPORT),
         selftest_sha256=file_digest(folder / SELFTEST),
     )
 
 
+@dataclass(frozen=True)
+class _Decided:
+    """The clips as the grammar decides them."""
+
+    decoder: GrammarDecoder
+    calibrated_on: CalibratedOn
+    results: list[ClipResult]
+
+
+def _decide(
+    task: EvaluateInput, dataset: PreparedDataset, clips: Sequence[Clip], free: Sequence[ClipResult], folder: Path
+) -> _Decided:
+    """Write the compiled grammar into `folder` and return what it makes of `clips`."""
+    export = Workspace(task.workspace).export(task.convert_key)
+    acoustic = require_file(export / ACOUSTIC, task.acoustic_sha256)
+    graph = read_graph(export / MODEL)
+    grammar = compile_for(task.decoding, dataset, [label.decode() for label in graph.labels])
+    (folder / GRAMMAR).write_bytes(grammar.to_bytes())
+    model = load_acoustic_model(acoustic)
+    calibration, calibrated_on = calibrated(model, grammar, dataset)
+    recogniser = Recogniser(model, grammar, calibration)
+    with ThreadPoolExecutor(available_cpus()) as pool:
+        decisions = pool.map(lambda clip: decide(recogniser, read_clip(clip)), clips)
+        results = [
+            with_grammar(result, decision, foreign=not grammar.accepts(result.reference))
+            for result, decision in zip(free, decisions, strict=True)
+        ]
+    decoder = GrammarDecoder(
+        acoustic_sha256=file_digest(acoustic), grammar_sha256=file_digest(folder / GRAMMAR), calibration=calibration
+    )
+    return _Decided(decoder, calibrated_on, results)
+
+
 def _substitutes(dataset: PreparedDataset) -> tuple[Clip, ...]:
     """Return clips for the self-test of a dataset without test clips."""
-    clips = dataset.clips(Part.DEV) or dataset.clips(Part.TRAIN)
+    clips = dataset.clips(Part.DEV) or tuple(clip for clip in dataset.clips(Part.TRAIN) if clip.transcript != CATCH_ALL)
     if not clips:
         raise ArtefactMissing(Reason.ARTEFACT_DAMAGED, f"{dataset.folder} has no clips; it is prepared again")
     return clips[:SELFTEST_CANDIDATES]
 
 
-def _transcribe(path: Path, beam_width: int, clips: Sequence[Clip]) -> list[ClipResult]:
+def _transcribe(path: Path, beam_width: int, clips: Sequence[Clip], speakers: Speakers) -> list[ClipResult]:
     """Return the result of each clip, on one thread per CPU: its calls release the GIL."""
     started = time.monotonic()
     steps = Steps(len(clips), "clips")
@@ -74,7 +139,14 @@ def _transcribe(path: Path, beam_width: int, clips: Sequence[Clip]) -> list[Clip
         pcm = read_clip(clip)
         transcript = model.transcribe(pcm, name=clip.name)
         steps.advance()
-        return clip_result(clip.name, seconds(len(pcm)), clip.transcript, transcript.text, transcript.confidence)
+        return clip_result(
+            clip.name,
+            seconds(len(pcm)),
+            clip.transcript,
+            transcript.text,
+            transcript.confidence,
+            speakers.is_unseen(clip),
+        )
 
     try:
         with Model(path, beam_width=beam_width) as model, ThreadPoolExecutor(available_cpus()) as pool:
@@ -105,20 +177,67 @@ def _write_selftest(clips: Sequence[Clip], results: Sequence[ClipResult], path: 
     )
 
 
-def _report(task: EvaluateInput, results: Sequence[ClipResult], selftest: SelfTest) -> EvaluationReport:
-    words, characters = (word_errors(results), character_errors(results)) if results else (None, None)
+def _report(
+    task: EvaluateInput,
+    dataset: PreparedDataset,
+    results: Sequence[ClipResult],
+    test_clips: int,
+    free: Sequence[ClipResult],
+    decided: _Decided | None,
+    selftest: SelfTest,
+) -> EvaluationReport:
+    """Return the report on the test clips, which are first in `results`, and those of seen speakers.
+
+    The error rates are those of clips with phrases, if there is a grammar.
+    """
+    phrases = [result for result in results if not result.foreign]
+    foreign = [result for result in results if result.foreign]
+    counted = [result for result in results[:test_clips] if not result.foreign]
+    words, characters = (word_errors(counted), character_errors(counted)) if counted else (None, None)
     return EvaluationReport(
         model_sha256=task.model_sha256,
         dataset_digest=task.dataset_digest,
         decoding=task.decoding,
-        clips=len(results),
+        speech_level=dataset.speech_level,
+        clips=len(counted),
         seconds=round(sum(result.seconds for result in results), 3),
         wer=round(words.rate, 6) if words else None,
         cer=round(characters.rate, 6) if characters else None,
+        wer_unseen_speakers=word_error_rate([result for result in phrases if result.unseen_speaker is True]),
+        wer_seen_speakers=word_error_rate([result for result in phrases if result.unseen_speaker is False]),
         words=words,
         characters=characters,
-        note=None if results else "the split left no test clips; raise dataset.split.testPercent or add recordings",
+        note=None if counted else "the split left no test clips; raise dataset.split.testPercent or add recordings",
+        grammar=_grammar_report(decided, counted, foreign, free) if decided else None,
         selftest=selftest,
-        worst=worst(results),
+        worst=worst(counted),
         results=tuple(results),
     )
+
+
+def _grammar_report(
+    decided: _Decided, phrases: Sequence[ClipResult], foreign: Sequence[ClipResult], free: Sequence[ClipResult]
+) -> GrammarReport:
+    names = {result.clip for result in phrases}
+    as_free_text = [result for result in free if result.clip in names]
+    kinds = {
+        kind: [each for each in foreign if _kind(each) == kind] for kind in sorted({_kind(each) for each in foreign})
+    }
+    on = decided.calibrated_on
+    return GrammarReport(
+        calibration=decided.decoder.calibration,
+        calibrated_on=on.part.value,
+        calibration_clips=on.clips,
+        calibration_copies=on.copies,
+        calibration_right=on.right,
+        figures=grammar_figures(phrases, foreign) if phrases or foreign else None,
+        foreign={
+            kind: ForeignClips(clips=len(each), accepted=sum(bool(result.hypothesis) for result in each))
+            for kind, each in kinds.items()
+        },
+        free_text_wer=round(word_errors(as_free_text).rate, 6) if as_free_text else None,
+    )
+
+
+def _kind(result: ClipResult) -> str:
+    return NEGATIVES if CATCH_ALL in result.reference else OTHER_TRANSCRIPTS

@@ -22,7 +22,8 @@ from speechmodel_runtime.wire import Span, WireError, WireReader
 
 from speechmodel_pipeline.graphdef.encode import bytes_field, bytes_head, number_field
 from speechmodel_pipeline.graphdef.errors import GraphDamaged
-from speechmodel_pipeline.graphdef.tensors import Tensor, read_tensor
+from speechmodel_pipeline.graphdef.nodes import ATTRIBUTE, NAME, OP, Node, read_node
+from speechmodel_pipeline.graphdef.tensors import Tensor
 
 MIN_BYTES = 10_000
 """Bytes of the smallest constant that is mapped: the default of TensorFlow's own tool."""
@@ -62,20 +63,6 @@ class _Region:
     offset: int
     name: str
     length: int
-
-
-@dataclass(frozen=True)
-class _Node:
-    """The parts of a NodeDef that the conversion needs."""
-
-    name: bytes
-    op: bytes
-    kept: tuple[bytes, ...]
-    """Its fields beside name, op and attributes, as they are in the file."""
-    tensor: Tensor | None
-
-
-_NAME, _OP, _ATTRIBUTE = 1, 2, 5
 
 
 class _Package:
@@ -122,7 +109,7 @@ class _Package:
             raise WireError("it has no nodes, so it is not a GraphDef")
 
     def _rewritten(self, message: Span) -> Iterator[bytes | Span]:
-        node = _read_node(self._reader, message)
+        node = read_node(self._reader, message)
         if node.tensor is None or node.op != b"Const" or node.tensor.nbytes < self._min_bytes:
             yield bytes_head(1, message.length)
             yield message
@@ -163,43 +150,11 @@ class _Package:
         self._offset += len(data)
 
 
-def _read_node(reader: WireReader, message: Span) -> _Node:
-    name, op, tensor, kept = b"", b"", None, []
-    for number, value in reader.fields(message):
-        if not isinstance(value, Span):
-            kept.append(number_field(number, value))
-        elif number == _NAME:
-            name = reader.read(value)
-        elif number == _OP:
-            op = reader.read(value)
-        elif number == _ATTRIBUTE:
-            tensor = _constant(reader, value) or tensor
-        else:
-            kept.append(bytes_field(number, reader.read(value)))
-    return _Node(name, op, tuple(kept), tensor)
-
-
-def _constant(reader: WireReader, attribute: Span) -> Tensor | None:
-    """Return the numeric tensor in a node's attribute `value`, or None for any other attribute."""
-    key, attr_value = b"", None
-    for number, value in reader.fields(attribute):
-        if number == 1 and isinstance(value, Span):
-            key = reader.read(value)
-        elif number == 2 and isinstance(value, Span):
-            attr_value = value
-    if key != b"value" or attr_value is None:
-        return None
-    for number, value in reader.fields(attr_value):
-        if number == 8 and isinstance(value, Span):
-            return read_tensor(reader, value)
-    return None
-
-
-def _immutable_const(node: _Node, tensor: Tensor, region: _Region) -> bytes:
+def _immutable_const(node: Node, tensor: Tensor, region: _Region) -> bytes:
     return b"".join(
         (
-            bytes_field(_NAME, node.name),
-            bytes_field(_OP, b"ImmutableConst"),
+            bytes_field(NAME, node.name),
+            bytes_field(OP, b"ImmutableConst"),
             *node.kept,
             _attribute(b"dtype", number_field(6, tensor.dtype)),
             _attribute(b"shape", bytes_field(7, tensor.shape)),
@@ -209,7 +164,7 @@ def _immutable_const(node: _Node, tensor: Tensor, region: _Region) -> bytes:
 
 
 def _attribute(key: bytes, value: bytes) -> bytes:
-    return bytes_field(_ATTRIBUTE, bytes_field(1, key) + bytes_field(2, value))
+    return bytes_field(ATTRIBUTE, bytes_field(1, key) + bytes_field(2, value))
 
 
 def _directory_element(region: _Region) -> bytes:

@@ -53,8 +53,8 @@ class Tensor:
     dtype: int
     shape: bytes
     """TensorShapeProto, as it is in the file."""
-    elements: int
-    """Number of elements in the shape."""
+    dimensions: tuple[int, ...]
+    """Size of each dimension of the shape."""
     content: Span | None
     """Span of the raw bytes, if it has them."""
     typed: tuple[int | Span, ...]
@@ -64,6 +64,11 @@ class Tensor:
     def type(self) -> NumericType:
         """Its numeric type."""
         return NUMERIC[self.dtype]
+
+    @property
+    def elements(self) -> int:
+        """Number of elements in the shape."""
+        return prod(self.dimensions)
 
     @property
     def nbytes(self) -> int:
@@ -134,7 +139,7 @@ def read_tensor(reader: WireReader, message: Span) -> Tensor | None:
     if dtype not in NUMERIC:
         return None
     typed = tuple(values.get(NUMERIC[dtype].field, ()))
-    return Tensor(dtype, reader.read(shape), prod(_dimensions(reader, shape)), content, typed)
+    return Tensor(dtype, reader.read(shape), tuple(_dimensions(reader, shape)), content, typed)
 
 
 def _dimensions(reader: WireReader, shape: Span) -> Iterator[int]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from speechmodel_api.audio import WINDOW, frame_count, frames_needed
 from speechmodel_api.workspace import CLIPS
-from speechmodel_runtime import AudioInfo, Pcm, load, probe, save, seconds
+from speechmodel_runtime import AudioInfo, AudioWarning, DecodedAudio, Pcm, WarningKind, decode, level, save, seconds
 from speechmodel_runtime.errors import AudioEmpty, AudioError, AudioMissing, AudioTooLong, AudioUnreadable
 
 from speechmodel_pipeline.clip_audio import audio_digest
@@ -17,10 +17,6 @@ LONGEST_SECONDS = 30
 """Longest clip. Clips are sentences and commands; upstream's importers cut at 10 or 15 s. A batch
 is padded to its longest clip, and a batch of 16 clips of 30 s with 2048 units needs about 2 GB
 of activations (1500 frames x 16 x 2048 x 4 bytes x 10 layers)."""
-
-SILENCE = 16
-"""Largest range of a silent recording, in steps of 16 bit: 72 dB below full scale, less than the
-noise of a telephone line."""
 
 _REASONS = {
     AudioMissing: RejectionReason.NO_RECORDING,
@@ -39,7 +35,9 @@ class ClipFile:
     seconds: float
     size_bytes: int
     source: AudioInfo
-    """Header of the recording."""
+    """Kind of the recording."""
+    warnings: tuple[AudioWarning, ...]
+    """The reasons to doubt the recording."""
 
     @property
     def name(self) -> str:
@@ -55,34 +53,41 @@ class RecordingUnusable(Exception):
         self.reason = reason
 
 
-def make_clip(recording: Recording, transcript: str, folder: Path) -> ClipFile:
-    """Write the clip of `recording` below `folder`. Several threads may write at once, even the
-    same clip.
+def make_clip(recording: Recording, transcript: str, folder: Path, speech_level: float | None) -> ClipFile:
+    """Write the clip of `recording` below `folder`, with its speech at `speech_level` in dBFS unless
+    it is None. Several threads may write at once, even the same clip.
 
     Raises RecordingUnusable.
     """
     try:
-        source = probe(recording.path, name=recording.name)
-        pcm = load(recording.path, name=recording.name, max_seconds=LONGEST_SECONDS)
+        audio = decode(recording.path, name=recording.name, max_seconds=LONGEST_SECONDS)
     except AudioError as error:
         raise RecordingUnusable(_REASONS[type(error)], str(error)) from error
-    _require_usable(pcm, recording.name, transcript)
+    _require_usable(audio, recording.name, transcript)
+    return write_clip(level(audio.pcm, speech_level), folder, audio.info, audio.warnings)
+
+
+def write_clip(pcm: Pcm, folder: Path, source: AudioInfo, warnings: tuple[AudioWarning, ...] = ()) -> ClipFile:
+    """Write a clip with these samples below `folder`. Several threads may write at once."""
     digest = audio_digest(pcm)
     path = folder / CLIPS / f"{digest}.wav"
     partial = path.with_suffix(f".{threading.get_ident()}.partial")
     save(partial, pcm)
     size = partial.stat().st_size
     partial.replace(path)
-    return ClipFile(digest, seconds(len(pcm)), size, source)
+    return ClipFile(digest, seconds(len(pcm)), size, source, warnings)
 
 
-def _require_usable(pcm: Pcm, name: str, transcript: str) -> None:
-    if int(pcm.max()) - int(pcm.min()) <= SILENCE:
-        raise RecordingUnusable(RejectionReason.SILENT, f"{name} is silent; record it again")
+def _require_usable(audio: DecodedAudio, name: str, transcript: str) -> None:
+    for warning in audio.warnings:
+        if warning.kind is WarningKind.SILENT:
+            raise RecordingUnusable(RejectionReason.SILENT, f"{name}: {warning.message}")
+    said = "".join(f"; {warning.message}" for warning in audio.warnings)
+    pcm = audio.pcm
     frames, needed = frame_count(len(pcm)), frames_needed(transcript)
     if len(pcm) < WINDOW or frames < needed:
         raise RecordingUnusable(
             RejectionReason.TOO_SHORT,
             f"{name} is too short for its transcript: {seconds(len(pcm)):.2f} s are {frames} frames, {quoted(transcript)} needs {needed}; "
-            "check that recording and transcript belong together",
+            f"check that recording and transcript belong together{said}",
         )

@@ -4,82 +4,85 @@
     ok-espejo,Ok espejo
 
 The columns are in any order, and others are ignored. The column of the language has the name of its
-tag (es-CL, es_CL) or else of the tag's language (es), and so has the folder below original/.
+tag (es-CL, es_CL) or else of the tag's language (es), and so has the folder below original/. The
+columns `speaker` (or `client_id`) and `split` (train, dev or test) are optional, and so are their
+cells.
 
-The recordings of a row:
-
-- an id with the ending of an audio file (`7.wav`) means that one file;
-- any other id means `<id>.<ext>`, every `<id>_*.<ext>` and `<id>-*.<ext>`, and every file in the
-  folder `<id>/`;
-- a file that fits several ids belongs to the longest of them: `ok_espejo_2.wav` to `ok_espejo`,
-  not to `ok`;
-- names are compared after Unicode normalisation (NFC) and by case; hidden files are ignored.
-
-Files that no row names are reported.
+An id with the ending of an audio file (`7.wav`) means that one file. Which files belong to another
+id is decided by the layout of the whole folder (layout.py). Hidden files are ignored, and files
+that no row names are reported.
 """
 
-import unicodedata
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
-from speechmodel_api.reasons import Reason
-from speechmodel_stagekit.errors import BadData
+from speechmodel_stagekit.dataset import Part
 
+from speechmodel_pipeline.prepare.audio_files import AUDIO, audio_files
+from speechmodel_pipeline.prepare.layout import Reading, assign, near_misses, nfc
 from speechmodel_pipeline.prepare.recordings import Listing, Recording, missing, printable
 from speechmodel_pipeline.prepare.report import Rejection, RejectionReason
-from speechmodel_pipeline.prepare.table import Row, Table, read_table
+from speechmodel_pipeline.prepare.speakers import SPEAKER_COLUMNS, SpeakerSource, guess_speakers
+from speechmodel_pipeline.prepare.table import Row, read_table
 
 TABLE = "commands.csv"
-RECORDINGS = "original"
-READ = {
-    ".wav",
-    ".wave",
-    ".flac",
-    ".ogg",
-    ".oga",
-    ".opus",
-    ".mp3",
-    ".aif",
-    ".aiff",
-    ".aifc",
-    ".au",
-    ".snd",
-    ".caf",
-    ".w64",
-    ".rf64",
+SPLITS = {
+    "train": Part.TRAIN,
+    "dev": Part.DEV,
+    "valid": Part.DEV,
+    "validation": Part.DEV,
+    "test": Part.TEST,
 }
-"""Endings of files that libsndfile reads."""
-AUDIO = READ | {".m4a", ".mp4", ".aac", ".wma", ".amr", ".3gp", ".webm"}
-"""Also endings of recordings that are rejected by name instead of overlooked."""
+"""Values of the column `split`, case ignored."""
+RECORDINGS = "original"
 
 
-def read_commands(source: Path, language: str) -> Listing:
+def read_commands(source: Path, language: str, name_pattern: str = "") -> Listing:
     """Return the dataset in `source`.
 
-    Raises BadData when it lacks `commands.csv`, a column or the folder of recordings.
+    `name_pattern` is `dataset.recordings.namePattern`, or empty to find the layout. Raises BadData
+    when the dataset lacks `commands.csv`, a column or the folder of recordings, or when the layout
+    of the recordings is ambiguous.
     """
     if not (source / TABLE).is_file():
         raise missing(TABLE, source)
     table = read_table(source / TABLE, TABLE)
-    id_column, text_column = _column(table, ["id"]), _column(table, _tags(language))
+    id_column, text_column = table.column("id"), table.column(*_tags(language))
     folder = _folder(source, language)
-    rows, rejected = _first_of_each_id(table.rows, id_column, text_column)
-    files = sorted(_audio_files(folder))
-    owned = _owners({_nfc(path.relative_to(folder).as_posix()): path for path in files}, set(rows))
+    speaker_column, split_column = table.find(*SPEAKER_COLUMNS), table.find("split")
+    rows, rejected = _first_of_each_id(table.rows, id_column, text_column, split_column)
+    files = {nfc(path.relative_to(folder).as_posix()): path for path in audio_files(folder)}
+    assignment = assign(list(files), rows.keys(), name_pattern)
+    owned: dict[str, list[str]] = {id_: [] for id_ in rows}
+    for name, reading in assignment.readings.items():
+        owned[reading.id].append(name)
+    unnamed = [name for name in files if name not in assignment.readings]
+    nearly = near_misses((id_ for id_ in rows if not owned[id_]), unnamed)
+    speakers, speakers_from = _speakers(assignment.readings, rows, speaker_column)
     recordings = []
-    for name, row in rows.items():
-        if not owned[name]:
-            rejected.append(_no_recording(row, name, row.cells[text_column], printable(folder, source)))
+    for id_, row in rows.items():
+        if not owned[id_]:
+            rejected.append(_no_recording(row, id_, row.cells[text_column], printable(folder, source), nearly.get(id_)))
         recordings += [
-            Recording(TABLE, row.line, name, path, printable(path, source), row.cells[text_column], None)
-            for path in owned[name]
+            Recording(
+                TABLE,
+                row.line,
+                id_,
+                files[name],
+                printable(files[name], source),
+                row.cells[text_column],
+                SPLITS.get(row.cells[split_column].casefold()) if split_column else None,
+                speakers.get(name),
+            )
+            for name in sorted(owned[id_])
         ]
-    taken = {path for paths in owned.values() for path in paths}
     return Listing(
         rows=len(table.rows) + len(table.malformed),
         recordings=tuple(recordings),
         rejected=tuple(sorted((*table.malformed, *rejected), key=lambda rejection: rejection.row)),
-        unnamed_files=tuple(printable(path, source) for path in files if path not in taken),
+        unnamed_files=tuple(printable(files[name], source) for name in unnamed),
+        speakers_from=speakers_from,
+        layout=assignment.layout.pattern,
     )
 
 
@@ -88,16 +91,21 @@ def _tags(language: str) -> list[str]:
     return list(dict.fromkeys((language, language.split("-")[0])))
 
 
-def _column(table: Table, names: Iterable[str]) -> str:
-    by_key = {_key(column): column for column in table.columns}
-    wanted = list(names)
-    for name in wanted:
-        if column := by_key.get(_key(name)):
-            return column
-    header = ", ".join(column or "(empty)" for column in table.columns)
-    raise BadData(
-        Reason.INVALID_DATASET, f"{table.name} has no column {' or '.join(wanted)}; its first line names: {header}"
-    )
+def _speakers(
+    readings: Mapping[str, Reading], rows: Mapping[str, Row], column: str | None
+) -> tuple[dict[str, str], SpeakerSource | None]:
+    """Return the speaker of each file that has one, and where the speakers were found."""
+    if column:
+        named = {
+            name: nfc(speaker) for name, reading in readings.items() if (speaker := rows[reading.id].cells[column])
+        }
+        if named:
+            return named, SpeakerSource.COLUMN
+    in_names = {name: reading.speaker for name, reading in readings.items() if reading.speaker}
+    if in_names:
+        return in_names, SpeakerSource.LAYOUT
+    guessed = guess_speakers(readings)
+    return guessed, SpeakerSource.GUESSED if guessed else None
 
 
 def _folder(source: Path, language: str) -> Path:
@@ -115,17 +123,24 @@ def _key(name: str) -> str:
     return name.strip().casefold().replace("_", "-")
 
 
-def _first_of_each_id(rows: Iterable[Row], id_column: str, text_column: str) -> tuple[dict[str, Row], list[Rejection]]:
+def _first_of_each_id(
+    rows: Iterable[Row], id_column: str, text_column: str, split_column: str | None
+) -> tuple[dict[str, Row], list[Rejection]]:
     first: dict[str, Row] = {}
     rejected = []
     for row in rows:
-        name = _nfc(row.cells[id_column])
+        name = nfc(row.cells[id_column])
         if not name:
             problem, reason = "has no id; give the file name of the recording", RejectionReason.MALFORMED_ROW
         elif name in first:
             problem, reason = (
                 f"the id {name} is already in row {first[name].line}; give each id once",
                 RejectionReason.DUPLICATE_ROW,
+            )
+        elif split_column and (split := row.cells[split_column]) and split.casefold() not in SPLITS:
+            problem, reason = (
+                f"the split {split!r} is unknown; use train, dev or test, or leave the cell empty",
+                RejectionReason.MALFORMED_ROW,
             )
         else:
             first[name] = row
@@ -137,40 +152,14 @@ def _first_of_each_id(rows: Iterable[Row], id_column: str, text_column: str) -> 
     return first, rejected
 
 
-def _audio_files(folder: Path) -> Iterator[Path]:
-    for path in folder.rglob("*"):
-        inside = path.relative_to(folder)
-        if path.suffix.lower() in AUDIO and path.is_file() and not any(part.startswith(".") for part in inside.parts):
-            yield path
-
-
-def _owners(files: Mapping[str, Path], ids: set[str]) -> dict[str, list[Path]]:
-    owned: dict[str, list[Path]] = {name: [] for name in ids}
-    for relative, path in files.items():
-        candidates = (relative, *_possible_ids(str(PurePosixPath(relative).with_suffix(""))))
-        if owner := next((name for name in candidates if name in ids), None):
-            owned[owner].append(path)
-    return owned
-
-
-def _possible_ids(stem: str) -> Iterator[str]:
-    """Yield the ids that a file may have, the longest first: `a/b_1-2`, `a/b_1`, `a/b`, `a`."""
-    yield stem
-    for index in range(len(stem) - 1, 0, -1):
-        if stem[index] in "_-/":
-            yield stem[:index]
-
-
-def _no_recording(row: Row, name: str, transcript: str, folder: str) -> Rejection:
-    exact = PurePosixPath(name).suffix.lower() in AUDIO
-    looked_for: Sequence[str] = [name] if exact else [f"{name}.wav", f"{name}_*.wav", f"{name}-*.wav", f"{name}/"]
-    message = f"no recording of {name}: looked in {folder} for {', '.join(looked_for)} (flac, ogg and mp3 too)"
+def _no_recording(row: Row, id_: str, transcript: str, folder: str, nearly: str | None) -> Rejection:
+    exact = PurePosixPath(id_).suffix.lower() in AUDIO
+    looked_for: Sequence[str] = [id_] if exact else [f"{id_}.wav", f"{id_}_*.wav", f"{id_}-*.wav", f"{id_}/"]
+    message = f"no recording of {id_}: looked in {folder} for {', '.join(looked_for)} (flac, ogg and mp3 too)"
     if exact:
-        message = f"the recording {folder}/{name} is missing; copy it there or correct the id"
+        message = f"the recording {folder}/{id_} is missing; copy it there or correct the id"
+    if nearly:
+        message += f"; did you mean {nearly}? Make the id and the file name equal"
     return Rejection(
-        file=TABLE, row=row.line, id=name, transcript=transcript, reason=RejectionReason.NO_RECORDING, message=message
+        file=TABLE, row=row.line, id=id_, transcript=transcript, reason=RejectionReason.NO_RECORDING, message=message
     )
-
-
-def _nfc(text: str) -> str:
-    return unicodedata.normalize("NFC", text)

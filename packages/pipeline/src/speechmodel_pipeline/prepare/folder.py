@@ -1,7 +1,7 @@
 """The files of a prepared dataset, and the digest of its content.
 
 clips/<audio digest>.wav            16 kHz, mono, 16 bit
-train.csv  dev.csv  test.csv        in DeepSpeech's format, the shortest clip first; relative paths
+train.csv  dev.csv  test.csv  seen.csv   in DeepSpeech's format, the shortest clip first; relative paths
 alphabet.txt                        in DeepSpeech's format
 registry.csv                        every clip with its origin, and every row that was rejected
 report.json                         PrepareReport
@@ -25,10 +25,11 @@ from speechmodel_pipeline.prepare.report import PrepareReport, Rejection
 
 DEEPSPEECH_COLUMNS = ("wav_filename", "wav_filesize", "transcript")
 REGISTRY_COLUMNS = (
-    "source", "row", "id", "recording", "recorded_as", "clip", "part", "sha256", "seconds", "transcript_given", "transcript", "rejected"
+    "source", "row", "id", "recording", "speaker", "recorded_as", "clip", "part", "sha256", "seconds",
+    "transcript_given", "transcript", "rejected"
 )  # fmt: skip
 """`recorded_as` is the kind of the recording, `sha256` is over the samples of the clip. `rejected`
-is the reason; the columns from recorded_as to seconds, and transcript, are then empty."""
+is the reason; the columns from speaker to seconds, and transcript, are then empty."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,7 @@ def _used(clip: PreparedClip) -> dict[str, str | int]:
         "row": clip.recording.row,
         "id": clip.recording.id,
         "recording": clip.recording.name,
+        "speaker": clip.recording.speaker or "",
         "recorded_as": _recorded_as(clip.file.source),
         "clip": clip.file.name,
         "part": clip.part.value,

@@ -3,7 +3,7 @@
 No audio is read yet.
 """
 
-import os
+import stat
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,7 @@ from speechmodel_stagekit.dataset import Part
 from speechmodel_stagekit.errors import BadData
 
 from speechmodel_pipeline.prepare.report import Rejection
+from speechmodel_pipeline.prepare.speakers import SpeakerSource
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,8 @@ class Recording:
     """As given."""
     part: Part | None
     """The part that the dataset chooses, or None, which leaves it to the split."""
+    speaker: str | None = None
+    """The speaker, as far as the dataset tells."""
 
 
 @dataclass(frozen=True)
@@ -45,14 +48,23 @@ class Listing:
     rejected: tuple[Rejection, ...] = ()
     unnamed_files: tuple[str, ...] = ()
     """Recordings that no row names."""
+    speakers_from: SpeakerSource | None = None
+    """The place that names the speakers, if any does."""
+    layout: str | None = None
+    """The pattern by which file names were read, if they were."""
 
 
 def is_file(path: Path) -> bool:
-    """Return True when `path` is a file.
+    """Return True when `path` is a file, and False also for an impossible name.
 
-    It is False for impossible names, for which Path.is_file() raises.
+    Raises PermissionError when a folder on the way cannot be searched.
     """
-    return os.path.isfile(path)  # noqa: PTH113
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except PermissionError:
+        raise
+    except (OSError, ValueError):
+        return False
 
 
 def printable(path: Path, root: Path) -> str:

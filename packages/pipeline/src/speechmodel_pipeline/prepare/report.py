@@ -5,6 +5,9 @@ or the rules.
 from enum import StrEnum
 
 from speechmodel_api.base import Document
+from speechmodel_runtime import WarningKind
+
+from speechmodel_pipeline.prepare.speakers import SpeakerSource
 
 
 class RejectionReason(StrEnum):
@@ -15,13 +18,13 @@ class RejectionReason(StrEnum):
     DUPLICATE_ROW = "DuplicateRow"
     """An earlier row has the same id."""
     NO_RECORDING = "NoRecording"
-    """No file belongs to the row."""
+    """No file belongs to the row, or it cannot be opened."""
     EMPTY_AUDIO = "EmptyAudio"
     """The file has 0 bytes, no samples, or too few for one sample at 16 kHz."""
     NOT_AUDIO = "NotAudio"
-    """libsndfile cannot read the file, it is damaged, or its sample rate is out of range."""
+    """The file is in no format that is read, it is damaged, or its sample rate is out of range."""
     SILENT = "Silent"
-    """The recording is silent (SILENCE in clips.py)."""
+    """The recording has nothing but silence."""
     TOO_SHORT = "TooShort"
     """The recording has too few frames for its transcript, or is shorter than one window."""
     TOO_LONG = "TooLong"
@@ -32,6 +35,10 @@ class RejectionReason(StrEnum):
     """The transcript is empty or has only punctuation."""
     NOT_SPELLED_OUT = "NotSpelledOut"
     """The transcript has digits or signs such as %. Only a person knows how they are spoken."""
+    ANNOTATION = "Annotation"
+    """The transcript has text in brackets or asterisks, which may not be spoken."""
+    MIXED_SCRIPTS = "MixedScripts"
+    """A word has letters of several scripts that do not look alike."""
     OUTSIDE_ALPHABET = "OutsideAlphabet"
     """The transcript has characters that `dataset.alphabet` does not have."""
 
@@ -71,6 +78,21 @@ class Change(Document):
     """Names of the rules (transcripts.py) in the order of their application."""
 
 
+class Doubt(Document):
+    """A recording that is used although something about it is doubtful."""
+
+    file: str
+    row: int
+    recording: str
+    """Relative to the dataset's folder."""
+    kind: WarningKind
+    message: str
+    """One sentence about the doubt and its correction."""
+
+    def __str__(self) -> str:
+        return f"{self.file} row {self.row}: {self.recording}: {self.message}"
+
+
 class AudioKind(Document):
     """Recordings of one kind. All but those of 16 kHz, 1 channel and PCM_16 were converted."""
 
@@ -78,9 +100,16 @@ class AudioKind(Document):
     """Hz."""
     channels: int
     format: str
-    """libsndfile's names of container and encoding."""
+    """Container and encoding, in the names of libsndfile or FFmpeg."""
     recordings: int
     """Number of recordings of this kind."""
+
+
+class SpeakerClips(Document):
+    """The clips of a speaker by part."""
+
+    speaker: str
+    parts: dict[str, int]
 
 
 class PrepareReport(Document):
@@ -92,15 +121,25 @@ class PrepareReport(Document):
     """Recordings that the rows name."""
     clips: int
     """Recordings that are used."""
+    negatives: int = 0
+    """Clips of other speech, which training learns as the catch-all label."""
     parts: dict[str, int]
     """Clips by part."""
     alphabet: tuple[str, ...]
     audio: tuple[AudioKind, ...]
     """Kinds of recordings, the most frequent first."""
     rejected: tuple[Rejection, ...]
+    doubts: tuple[Doubt, ...]
     normalised: tuple[Change, ...]
     unnamed_files: tuple[str, ...]
     """Recordings in the language's folder that no row names."""
+    speakers_from: SpeakerSource | None
+    """The place that names the speakers. None when they are unknown."""
+    speakers: tuple[SpeakerClips, ...]
+    """The speakers by name. Those in dev and test are in no other part when the split is by
+    speaker."""
+    layout: str | None
+    """The pattern by which the file names were read. None for tables that name each file."""
 
 
 def quoted(transcript: str, most: int = 60) -> str:

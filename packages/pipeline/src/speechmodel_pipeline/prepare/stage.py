@@ -9,6 +9,7 @@ fails the stage.
 
 import json
 import logging
+import os
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +17,7 @@ from dataclasses import dataclass, field
 from itertools import accumulate, groupby
 from pathlib import Path
 
+from speechmodel_api.alphabet import CATCH_ALL
 from speechmodel_api.reasons import Reason
 from speechmodel_api.spec import DatasetFormat, InvalidSamplePolicy
 from speechmodel_api.stages import PrepareInput, PrepareOutput
@@ -27,12 +29,23 @@ from speechmodel_stagekit.dataset import Part
 from speechmodel_stagekit.errors import BadData
 
 from speechmodel_pipeline.prepare.clips import ClipFile, RecordingUnusable, make_clip
-from speechmodel_pipeline.prepare.commands_csv import read_commands
+from speechmodel_pipeline.prepare.commands_csv import TABLE, read_commands
 from speechmodel_pipeline.prepare.deepspeech_csv import read_deepspeech
 from speechmodel_pipeline.prepare.folder import PreparedClip, dataset_digest, write_dataset
+from speechmodel_pipeline.prepare.negatives import make_negatives
 from speechmodel_pipeline.prepare.recordings import Listing, Recording
-from speechmodel_pipeline.prepare.report import AudioKind, Change, PrepareReport, Rejection, RejectionReason, quoted
-from speechmodel_pipeline.prepare.split import divide
+from speechmodel_pipeline.prepare.report import (
+    AudioKind,
+    Change,
+    Doubt,
+    PrepareReport,
+    Rejection,
+    RejectionReason,
+    SpeakerClips,
+    quoted,
+)
+from speechmodel_pipeline.prepare.speakers import SpeakerSource
+from speechmodel_pipeline.prepare.split import Candidate, divide
 from speechmodel_pipeline.prepare.transcripts import Normalised, TranscriptUnusable, normalise
 from speechmodel_pipeline.progress import Steps
 
@@ -41,6 +54,9 @@ log = logging.getLogger(__name__)
 NOTE_BYTES, ERROR_BYTES = 500, 1200
 """Bytes of JSON for rejections in a note and in an error, so that the result fits RESULT_LIMIT.
 report.json and the log have all of them."""
+
+LONGEST_NAME = 200
+"""Characters of a file name in a note."""
 
 Made = tuple[Recording, str, ClipFile]
 """A recording, its transcript as it is trained, and its clip."""
@@ -57,10 +73,11 @@ def prepare(task: PrepareInput) -> PrepareOutput:
 
 @dataclass
 class _Rows:
-    """The rejections, changes and kinds of audio of the rows so far."""
+    """The rejections, changes, doubts and kinds of audio of the rows so far."""
 
     rejected: list[Rejection]
     changes: list[Change] = field(default_factory=list)
+    doubts: list[Doubt] = field(default_factory=list)
     audio: Counter[tuple[int, int, str]] = field(default_factory=Counter)
     """Recordings by rate, channels and format."""
 
@@ -82,33 +99,47 @@ class _Rows:
 
 def _make(task: PrepareInput, folder: Path) -> PrepareOutput:
     listing = _list(task)
+    if listing.layout:
+        log.info("layout of the recordings: %s", listing.layout)
+    if listing.speakers_from is SpeakerSource.GUESSED:
+        log.info("the speakers are guessed from the file names; a column speaker in %s names them", TABLE)
+    for name in listing.unnamed_files:
+        log.warning("belongs to no row: %s", name)
     rows = _Rows(list(listing.rejected))
     texts = _normalise(listing.recordings, task, rows)
-    made = _make_clips(texts, folder, rows)
+    made = _make_clips(texts, task, folder, rows)
     kept = _leave_out_duplicates(made, rows)
     rows.rejected.sort(key=lambda rejection: (rejection.file, rejection.row, rejection.recordings))
     for rejection in rows.rejected:
         log.warning("left out: %s", rejection)
+    for doubt in rows.doubts:
+        log.warning("check: %s", doubt)
     _require_good_rows(listing, kept, rows, task.invalid_sample_policy)
-    clips = _divide(kept, task)
-    alphabet = task.alphabet or tuple(sorted({character for clip in clips for character in clip.transcript}))
-    parts = Counter(clip.part for clip in clips)
+    spoken = _divide(kept, task)
+    alphabet = task.alphabet or tuple(sorted({" ", *(character for clip in spoken for character in clip.transcript)}))
+    if negatives := make_negatives(spoken, folder, task.negatives, Path(task.source)):
+        alphabet = (*(label for label in alphabet if label != CATCH_ALL), CATCH_ALL)
+    clips, parts = [*spoken, *negatives], Counter(clip.part for clip in spoken)
     report = PrepareReport(
         rows=listing.rows,
         recordings=len(listing.recordings),
-        clips=len(clips),
-        parts={part: parts[part] for part in Part},
+        clips=len(spoken),
+        negatives=len(negatives),
+        parts={part: parts[part] for part in Part if part is not Part.NEGATIVES},
         alphabet=alphabet,
         audio=tuple(
             AudioKind(sample_rate=rate, channels=channels, format=kind, recordings=count)
             for (rate, channels, kind), count in sorted(rows.audio.items(), key=lambda item: (-item[1], item[0]))
         ),
         rejected=tuple(rows.rejected),
+        doubts=tuple(rows.doubts),
         normalised=tuple(rows.changes),
         unnamed_files=listing.unnamed_files,
+        speakers_from=listing.speakers_from,
+        speakers=_speakers(clips),
+        layout=listing.layout,
     )
     write_dataset(folder, clips, alphabet, report)
-    note = f"{len(rows.rejected)} rejected; first: {_sentences(rows.rejected[:1], NOTE_BYTES)}" if rows.rejected else ""
     return PrepareOutput(
         dataset_digest=dataset_digest(clips, alphabet),
         alphabet_digest=alphabet_digest(alphabet),
@@ -116,20 +147,42 @@ def _make(task: PrepareInput, folder: Path) -> PrepareOutput:
         train_clips=parts[Part.TRAIN],
         dev_clips=parts[Part.DEV],
         test_clips=parts[Part.TEST],
-        audio_seconds=round(sum(clip.file.seconds for clip in clips), 3),
+        seen_clips=parts[Part.SEEN],
+        audio_seconds=round(sum(clip.file.seconds for clip in spoken), 3),
+        negatives=len(negatives),
         rejected=len(rows.rejected),
         normalised=len(rows.changes),
-        note=note,
+        speakers=len(report.speakers),
+        unseen_test_speakers=sum(
+            bool(speaker.parts[Part.TEST]) and not speaker.parts[Part.TRAIN] for speaker in report.speakers
+        ),
+        speech_level=task.speech_level,
+        note=_note(listing, rows.rejected),
     )
+
+
+def _note(listing: Listing, rejected: Sequence[Rejection]) -> str:
+    notes = []
+    if rejected:
+        notes.append(f"{len(rejected)} rejected; first: {_sentences(rejected[:1], NOTE_BYTES)}")
+    if listing.unnamed_files:
+        count = len(listing.unnamed_files)
+        files = "recordings belong to no row" if count > 1 else "recording belongs to no row"
+        notes.append(f"{count} {files}; first: {listing.unnamed_files[0][:LONGEST_NAME]}")
+    return "; ".join(notes)
 
 
 def _list(task: PrepareInput) -> Listing:
     source = Path(task.source)
-    match task.format:
-        case DatasetFormat.COMMANDS:
-            return read_commands(source, task.language)
-        case DatasetFormat.DEEPSPEECH_CSV:
-            return read_deepspeech(source)
+    try:
+        match task.format:
+            case DatasetFormat.COMMANDS:
+                return read_commands(source, task.language, task.name_pattern)
+            case DatasetFormat.DEEPSPEECH_CSV:
+                return read_deepspeech(source)
+    except PermissionError as error:
+        denied = f"{error.filename} cannot be read (permission denied for user {os.getuid()})"
+        raise BadData(Reason.INVALID_DATASET, f"{denied}; make it readable, as with `chmod -R a+rX`") from error
 
 
 def _normalise(recordings: Sequence[Recording], task: PrepareInput, rows: _Rows) -> list[tuple[Recording, str]]:
@@ -138,7 +191,13 @@ def _normalise(recordings: Sequence[Recording], task: PrepareInput, rows: _Rows)
     for _, group in groupby(recordings, lambda recording: (recording.file, recording.row)):
         of_row = list(group)  # a row may have several recordings
         try:
-            normalised = normalise(of_row[0].transcript, language=task.language, alphabet=alphabet)
+            normalised = normalise(
+                of_row[0].transcript,
+                language=task.language,
+                alphabet=alphabet,
+                annotations=task.annotations,
+                numbers=task.numbers,
+            )
         except TranscriptUnusable as problem:
             several = f" ({len(of_row)} recordings)" if len(of_row) > 1 else ""
             rows.reject(problem.reason, f"{problem}{several}", *of_row)
@@ -159,14 +218,14 @@ def _change(recording: Recording, normalised: Normalised) -> Change:
     )
 
 
-def _make_clips(texts: Sequence[tuple[Recording, str]], folder: Path, rows: _Rows) -> list[Made]:
+def _make_clips(texts: Sequence[tuple[Recording, str]], task: PrepareInput, folder: Path, rows: _Rows) -> list[Made]:
     (folder / CLIPS).mkdir()
     steps = Steps(len(texts), "recordings")
 
     def attempt(pair: tuple[Recording, str]) -> ClipFile | RecordingUnusable:
         recording, text = pair
         try:
-            return make_clip(recording, text, folder)
+            return make_clip(recording, text, folder, task.speech_level)
         except RecordingUnusable as problem:
             return problem
         finally:
@@ -179,8 +238,16 @@ def _make_clips(texts: Sequence[tuple[Recording, str]], folder: Path, rows: _Row
                 rows.reject(result.reason, str(result), recording)
                 continue
             rows.audio[result.source.sample_rate, result.source.channels, result.source.format] += 1
+            rows.doubts += _doubts(recording, result)
             made.append((recording, text, result))
     return made
+
+
+def _doubts(recording: Recording, clip: ClipFile) -> list[Doubt]:
+    return [
+        Doubt(file=recording.file, row=recording.row, recording=recording.name, kind=w.kind, message=w.message)
+        for w in clip.warnings
+    ]
 
 
 def _leave_out_duplicates(made: Sequence[Made], rows: _Rows) -> list[Made]:
@@ -215,16 +282,30 @@ def _require_good_rows(listing: Listing, kept: Sequence[Made], rows: _Rows, poli
 
 
 def _divide(kept: Sequence[Made], task: PrepareInput) -> list[PreparedClip]:
-    drawn = divide((clip.digest for recording, _, clip in kept if recording.part is None), task.split)
+    drawn = divide(
+        [Candidate(clip.digest, text, recording.speaker) for recording, text, clip in kept if recording.part is None],
+        task.split,
+    )
     clips = [
         PreparedClip(recording, text, clip, recording.part or drawn[clip.digest]) for recording, text, clip in kept
     ]
     if not any(clip.part is Part.TRAIN for clip in clips):
         raise BadData(
             Reason.INVALID_DATASET,
-            "no clip is left to train on: every row of train.csv was rejected; the log has the reasons",
+            "no clip is left to train on: train.csv has no rows, or every one was rejected; the log has the reasons",
         )
     return clips
+
+
+def _speakers(clips: Sequence[PreparedClip]) -> tuple[SpeakerClips, ...]:
+    counted: dict[str, Counter[Part]] = {}
+    for clip in clips:
+        if speaker := clip.recording.speaker:
+            counted.setdefault(speaker, Counter())[clip.part] += 1
+    return tuple(
+        SpeakerClips(speaker=speaker, parts={part: parts[part] for part in Part})
+        for speaker, parts in sorted(counted.items())
+    )
 
 
 def _sentences(rejected: Sequence[Rejection], most_bytes: int) -> str:

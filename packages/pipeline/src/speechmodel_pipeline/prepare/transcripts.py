@@ -1,18 +1,26 @@
 """A transcript as given -> as it is trained, by rules. report.json names those that changed it:
 
-    Unicode      NFC: a letter and its accent become one character
-    Invisible    control and format characters are dropped, also zero-width spaces and soft hyphens
+    Unicode      NFC: a letter and its accent become one character. Ligatures, full-width letters and
+                 other presentation forms become the letters that they show (NFKC)
+    Annotation   with `dataset.annotations: Strip`, text in brackets or asterisks is dropped
+    Invisible    control and format characters are dropped, also zero-width spaces and soft hyphens,
+                 except the joiners inside words of scripts that need them (می‌روم, क्‍ष)
+    Script       a letter of another script that looks like those around it becomes one of theirs
+    Numbers      with `dataset.numbers: Spell`, whole numbers become words
     Stress       acute and grave accents on Cyrillic letters are dropped (за́мок, дѐла), except
                  those of ACCENTED_LETTERS
     LowerCase    capitals become small letters
-    Apostrophe   typographic apostrophes between two letters become ' (d'or, п'ять)
+    Apostrophe   typographic apostrophes between two letters become ' (d'or, п'ять), quotation marks
+                 between two Hebrew letters geresh and gershayim, and those between letters of
+                 OKINA_LANGUAGES the okina
     Separator    dashes, underscores and slashes become spaces
     Punctuation  the rest is dropped; one or more marks between two letters become a space (uno,dos;
-                 hola...adiós), except a single ' between letters, and l·l
+                 hola...adiós), except a single ' between letters, l·l, geresh, gershayim and okina
     WhiteSpace   any white space becomes one space, with none at the ends
 
-A row with digits or signs (5, %, &, €) is rejected, because only a person knows how they are
-spoken.
+A row with other digits or signs (5, %, &, €) is rejected, because only a person knows how they are
+spoken. So is one with an annotation such as [laughs], and one with a word of two scripts that do not
+look alike.
 
 No rule but WhiteSpace changes or drops a character of a given alphabet. A character that the
 alphabet has only in parts (й as и and a breve) is written in these parts.
@@ -24,8 +32,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 import regex
+from speechmodel_api.spec import Annotations, Numbers
 
+from speechmodel_pipeline.prepare.numbers import spelled
 from speechmodel_pipeline.prepare.report import RejectionReason, quoted
+from speechmodel_pipeline.prepare.scripts import MixedScripts, in_one_script
 
 APOSTROPHE = "'"
 MIDDLE_DOT = "·"
@@ -40,14 +51,32 @@ Montenegrin, also written sr-ME, has two consonants with an acute. In all other 
 are е and и under stress. ѓ and ќ are letters of their own in Unicode."""
 TURKIC = frozenset({"tr", "az"})
 """Languages in which I is the capital of ı and İ that of i."""
+OKINA = "ʻ"
+OKINA_LANGUAGES = frozenset({"haw", "sm", "to", "ty", "uz"})
+"""Languages in which the okina, which looks like a quotation mark, is a letter."""
+GERESH, GERSHAYIM = "׳", "״"
+JOINERS = "\u200c\u200d"
+"""Zero-width non-joiner and joiner."""
 
+_PRESENTATION = frozenset({"<wide>", "<narrow>", "<font>", "<initial>", "<medial>", "<final>", "<isolated>"})
+"""Kinds of compatibility characters that only show another character in another way."""
+_LIGATURES = frozenset("ﬀﬁﬂﬃﬄﬅﬆﬓﬔﬕﬖﬗﭏĲĳĿŀǄǅǆǇǈǉǊǋǌǱǲǳſ")
+"""Compatibility characters of other kinds that are safe to replace. Most are not: Thai am and the
+Armenian ev are letters, and ½ and ² would become digits."""
 _TYPOGRAPHIC = "’‘ʼʻ`´′＇"
+_DIGITS = frozenset("0123456789")
 _SPOKEN = "%&@#‰§"
 """Signs that Unicode counts as punctuation and that are spoken as words."""
 _STRESS = "\u0300\u0301"
 """Grave and acute accent, by which dictionaries mark the stress of a Cyrillic word."""
 _LETTER = rf"[[\p{{L}}\p{{M}}]--[{_TYPOGRAPHIC}]]"
 _MARK = rf"[\p{{P}}\p{{Sk}}{_TYPOGRAPHIC}]--[{_SPOKEN}]"
+_JOINING_SCRIPTS = (
+    "Arabic", "Syriac", "Mongolian", "Devanagari", "Bengali", "Gurmukhi", "Gujarati", "Oriya", "Tamil", "Telugu",
+    "Kannada", "Malayalam", "Sinhala",
+)  # fmt: skip
+_JOINING = "[" + "".join(rf"\p{{{script}}}" for script in _JOINING_SCRIPTS) + "]"
+_PAIRS = r"\[[^\[\]]*\]|\([^()]*\)|\{[^{}]*\}|<[^<>]*>|\*[^*]*\*"
 _FLAGS = regex.VERSION1  # set difference in character classes
 
 
@@ -55,7 +84,10 @@ class Rule(StrEnum):
     """The rules in the order of their application."""
 
     UNICODE = "Unicode"
+    ANNOTATION = "Annotation"
     INVISIBLE = "Invisible"
+    SCRIPT = "Script"
+    NUMBERS = "Numbers"
     STRESS = "Stress"
     LOWER_CASE = "LowerCase"
     APOSTROPHE = "Apostrophe"
@@ -81,22 +113,36 @@ class TranscriptUnusable(Exception):
         self.reason = reason
 
 
-def normalise(given: str, *, language: str = "", alphabet: Set[str] = frozenset()) -> Normalised:
+def normalise(
+    given: str,
+    *,
+    language: str = "",
+    alphabet: Set[str] = frozenset(),
+    annotations: Annotations = Annotations.REJECT,
+    numbers: Numbers = Numbers.REJECT,
+) -> Normalised:
     """Apply the rules to `given`. An empty `alphabet` means that it is derived from the
     transcripts.
 
-    Raises TranscriptUnusable for digits or signs, for characters outside of a given alphabet, and
-    for an empty result.
+    Raises TranscriptUnusable for digits or signs, for annotations, for a word of several scripts,
+    for characters outside of a given alphabet, and for an empty result.
     """
     primary = language.split("-")[0].lower()
+    kept = alphabet | {OKINA} if primary in OKINA_LANGUAGES else alphabet
     steps: tuple[tuple[Rule, Callable[[str], str]], ...] = (
-        (Rule.UNICODE, lambda text: _unicode(text, alphabet)),
-        (Rule.INVISIBLE, lambda text: _sub(r"[\p{Cc}\p{Cf}]--[\s\x1c-\x1f]", "", text, alphabet)),
+        (Rule.UNICODE, lambda text: _unicode(_unpresented(text, alphabet), alphabet)),
+        (Rule.ANNOTATION, lambda text: _unannotated(text, alphabet, strip=annotations is Annotations.STRIP)),
+        (Rule.INVISIBLE, lambda text: _visible(text, alphabet)),
+        (Rule.SCRIPT, lambda text: _in_one_script(text, primary, alphabet)),
+        (
+            Rule.NUMBERS,
+            lambda text: spelled(text, language) if numbers is Numbers.SPELL and not alphabet & _DIGITS else text,
+        ),
         (Rule.STRESS, lambda text: _unstressed(text, alphabet, ACCENTED_LETTERS.get(primary, frozenset()))),
         (Rule.LOWER_CASE, lambda text: _lower(text, alphabet, turkic=primary in TURKIC)),
-        (Rule.APOSTROPHE, lambda text: _apostrophes(text, alphabet)),
+        (Rule.APOSTROPHE, lambda text: _apostrophes(text, kept, OKINA if OKINA in kept else APOSTROPHE)),
         (Rule.SEPARATOR, lambda text: _sub(r"[\p{Pd}_/\\]", " ", text, alphabet)),
-        (Rule.PUNCTUATION, lambda text: _punctuation(text, alphabet)),
+        (Rule.PUNCTUATION, lambda text: _punctuation(text, kept)),
         (Rule.WHITE_SPACE, lambda text: " ".join(text.split())),
     )
     text, rules = given, []
@@ -105,8 +151,57 @@ def normalise(given: str, *, language: str = "", alphabet: Set[str] = frozenset(
         if changed != text:
             rules.append(rule)
         text = changed
-    _require_usable(text, given, alphabet)
+    _require_usable(text, given, alphabet, kept)
     return Normalised(text, tuple(rules))
+
+
+def _unpresented(text: str, keep: Set[str]) -> str:
+    """Return `text` with the letters that ligatures and presentation forms show."""
+
+    def shown(character: str) -> str:
+        kind = unicodedata.decomposition(character).partition(" ")[0]
+        safe = kind in _PRESENTATION or character in _LIGATURES
+        return unicodedata.normalize("NFKC", character) if safe and character not in keep else character
+
+    return "".join(map(shown, text))
+
+
+def _unannotated(text: str, keep: Set[str], *, strip: bool) -> str:
+    """Return `text` without annotations, or raise TranscriptUnusable for the first one unless they
+    are to be stripped.
+    """
+    left = text
+    while found := next((m for m in regex.finditer(_PAIRS, left) if m[0][0] not in keep), None):
+        if not regex.search(r"\p{L}", found[0]):
+            left = f"{left[: found.start()]} {left[found.end() :]}"
+            continue
+        if not strip:
+            raise TranscriptUnusable(
+                RejectionReason.ANNOTATION,
+                f"{quoted(found[0])} may not be spoken; write the spoken words only, "
+                "or set dataset.annotations to Strip to drop such text",
+            )
+        left = text = f"{left[: found.start()]} {left[found.end() :]}"
+    if unclosed := sorted(set(left) & set("[]{}") - keep):
+        raise TranscriptUnusable(
+            RejectionReason.ANNOTATION, f"{_listed(unclosed)} not closed in {quoted(text)}; write the spoken words only"
+        )
+    return text
+
+
+def _visible(text: str, keep: Set[str]) -> str:
+    joiner = f"(?<=({_JOINING}|\\p{{M}}))[{JOINERS}](?={_JOINING})"
+    dropped = _without(r"[\p{Cc}\p{Cf}]--[\s\x1c-\x1f]", keep)
+    return regex.sub(f"({joiner})|{dropped}", lambda match: match[1] or "", text, flags=_FLAGS)
+
+
+def _in_one_script(text: str, primary: str, keep: Set[str]) -> str:
+    try:
+        return in_one_script(text, primary, keep)
+    except MixedScripts as mixed:
+        raise TranscriptUnusable(
+            RejectionReason.MIXED_SCRIPTS, f"{quoted(mixed.word)} has letters of several scripts; write it in one"
+        ) from mixed
 
 
 def _unicode(text: str, keep: Set[str]) -> str:
@@ -142,30 +237,37 @@ def _lower(text: str, keep: Set[str], *, turkic: bool) -> str:
         text = "".join(c if c in keep else {"I": "ı", "İ": "i"}.get(c, c) for c in text)
     kept_capitals = any(c in keep and c != c.lower() for c in text)
     # the whole text at once where possible, since Σ becomes ς at the end of a word
+    if kept_capitals and "Σ" not in keep:
+        text = regex.sub(r"(?<=[\p{L}\p{M}])Σ(?![\p{L}\p{M}])", "ς", text)
     lowered = "".join(c if c in keep else c.lower() for c in text) if kept_capitals else text.lower()
     return _unicode(lowered, keep)
 
 
-def _apostrophes(text: str, keep: Set[str]) -> str:
-    pattern = f"(?<={_LETTER}){_without(f'[{_TYPOGRAPHIC}]', keep)}(?={_LETTER})"
-    return regex.sub(pattern, APOSTROPHE, text, flags=_FLAGS)
+def _apostrophes(text: str, keep: Set[str], apostrophe: str) -> str:
+    for marks, hebrew in (("'" + _TYPOGRAPHIC, GERESH), ('"”“„', GERSHAYIM)):
+        pattern = rf"(?<=\p{{Hebrew}}){_without(f'[{marks}]', keep)}(?=\p{{Hebrew}})"
+        text = regex.sub(pattern, hebrew, text, flags=_FLAGS)
+    marks = _TYPOGRAPHIC if apostrophe == APOSTROPHE else APOSTROPHE + _TYPOGRAPHIC
+    pattern = f"(?<={_LETTER}){_without(f'[{marks}]', keep)}(?={_LETTER})"
+    return regex.sub(pattern, apostrophe, text, flags=_FLAGS)
 
 
 def _punctuation(text: str, keep: Set[str]) -> str:
     marks = f"{_without(_MARK, keep)}++"
+    hebrew = rf"(?<=\p{{Hebrew}}){GERESH}|(?<=\p{{Hebrew}}){GERSHAYIM}(?=\p{{Hebrew}})"
     kept = f"{APOSTROPHE}|(?<=l){MIDDLE_DOT}(?=l)"
-    pattern = f"(?<={_LETTER})(?:({kept})|({marks}))(?={_LETTER})|{marks}"
-    return regex.sub(pattern, lambda match: match[1] or (" " if match[2] else ""), text, flags=_FLAGS)
+    pattern = f"({hebrew})|(?<={_LETTER})(?:({kept})|({marks}))(?={_LETTER})|{marks}"
+    return regex.sub(pattern, lambda match: match[1] or match[2] or (" " if match[3] else ""), text, flags=_FLAGS)
 
 
-def _require_usable(text: str, given: str, alphabet: Set[str]) -> None:
+def _require_usable(text: str, given: str, alphabet: Set[str], kept: Set[str]) -> None:
     if not text:
         problem = "the transcript has only punctuation" if given.strip() else "the transcript is empty"
         raise TranscriptUnusable(
             RejectionReason.EMPTY_TRANSCRIPT, f"{problem}; write the spoken words, or delete the row"
         )
-    silent = rf"[\p{{L}}\p{{M}} {APOSTROPHE}{MIDDLE_DOT}]--[{_TYPOGRAPHIC}]"
-    if spoken := sorted(set(_sub(silent, "", text, frozenset())) - alphabet):
+    silent = rf"[\p{{L}}\p{{M}} {APOSTROPHE}{MIDDLE_DOT}{GERESH}{GERSHAYIM}{JOINERS}]--[{_TYPOGRAPHIC}]"
+    if spoken := sorted(set(_sub(silent, "", text, frozenset())) - kept):
         raise TranscriptUnusable(
             RejectionReason.NOT_SPELLED_OUT,
             f"{_listed(spoken)} not spelled out in {quoted(given)}; write numbers and signs as spoken words",

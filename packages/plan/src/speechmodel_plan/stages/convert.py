@@ -1,4 +1,4 @@
-"""convert: turns the frozen graph into a memory-mapped one."""
+"""convert: turns the frozen graph into a memory-mapped one, and into an acoustic model."""
 
 from typing import final
 

@@ -4,7 +4,7 @@ from typing import final
 
 from speechmodel_api import keys
 from speechmodel_api.reasons import Reason
-from speechmodel_api.spec import SpeechModelSpec
+from speechmodel_api.spec import GrammarSource, SpeechModelSpec
 from speechmodel_api.stages import Decoding, EvaluateInput, EvaluateOutput, StageName
 from speechmodel_api.status import ConditionType
 
@@ -16,7 +16,13 @@ from speechmodel_plan.task import Task
 
 def decoding(spec: SpeechModelSpec) -> Decoding:
     """Return the decoding settings, which evaluation and serving share."""
-    return Decoding(beam_width=spec.decoding.beam_width)
+    source = spec.decoding.source(spec.dataset.format)
+    return Decoding(
+        beam_width=spec.decoding.beam_width,
+        grammar=source,
+        phrases=spec.decoding.phrases,
+        lists=spec.decoding.lists if source is GrammarSource.PHRASES else {},
+    )
 
 
 @final
@@ -42,6 +48,7 @@ class Evaluate(Stage[EvaluateOutput]):
             **task.common(self.key(task, done), attempt),
             convert_key=CONVERT.key(task, done),
             model_sha256=done.of(CONVERT).model_sha256,
+            acoustic_sha256=done.of(CONVERT).acoustic_sha256,
             data_key=PREPARE.key(task, done),
             dataset_digest=done.of(PREPARE).dataset_digest,
             decoding=decoding(task.spec),
@@ -52,7 +59,19 @@ class Evaluate(Stage[EvaluateOutput]):
         if output.wer is None or output.cer is None:
             return "WER not measured, because the split left no test clips"
         clips = f"{output.clips} test clip{'' if output.clips == 1 else 's'}"
-        return f"WER {output.wer:.1%}, CER {output.cer:.1%} on {clips}"
+        text = f"WER {output.wer:.1%}, CER {output.cer:.1%} on {clips}"
+        if output.free_text_wer is not None:
+            text += f" with the grammar, WER {output.free_text_wer:.1%} in free text"
+        if (figures := output.figures) is not None:
+            text += f"; {figures.right} right, {figures.wrong} wrong, {figures.rejected} rejected"
+            if figures.foreign:
+                text += f", {figures.accepted} of {figures.foreign} foreign clips accepted"
+        measured = (("unseen", output.wer_unseen_speakers), ("known", output.wer_seen_speakers))
+        return text + "".join(
+            f"; {rate.rate:.1%} for {voices} voices ({rate.low:.1%} to {rate.high:.1%}, {rate.clips} clips)"
+            for voices, rate in measured
+            if rate
+        )
 
 
 EVALUATE = Evaluate()

@@ -3,6 +3,7 @@
 from typing import final
 
 from speechmodel_api import keys
+from speechmodel_api.audio import SPEECH_LEVEL
 from speechmodel_api.reasons import Reason
 from speechmodel_api.stages import PrepareInput, PrepareOutput, StageName
 from speechmodel_api.status import ConditionType
@@ -40,6 +41,11 @@ class Prepare(Stage[PrepareOutput]):
             split=dataset.split,
             alphabet=dataset.alphabet,
             invalid_sample_policy=dataset.invalid_sample_policy,
+            name_pattern=dataset.recordings.name_pattern,
+            annotations=dataset.annotations,
+            numbers=dataset.numbers,
+            speech_level=SPEECH_LEVEL,
+            negatives=dataset.negatives,
         )
 
     def summary(self, output: PrepareOutput) -> str:
@@ -48,6 +54,16 @@ class Prepare(Stage[PrepareOutput]):
             f"{output.train_clips} train, {output.dev_clips} dev and {output.test_clips} test clips, "
             f"{output.audio_seconds / 60:.1f} minutes"
         )
+        if output.negatives:
+            text += f"; {output.negatives} negatives"
+        if output.seen_clips:
+            text += f"; {output.seen_clips} more clips measure known voices"
+        if output.unseen_test_speakers:
+            voices = "voice" if output.unseen_test_speakers == 1 else "voices"
+            text += f"; {output.speakers} speakers, the test clips are of {output.unseen_test_speakers} unseen {voices}"
+        elif output.speakers is not None:
+            known = f"only {output.speakers} known" if output.speakers else "no speaker is known"
+            text += f"; the WER will be for known voices ({known})" if output.test_clips else ""
         if output.normalised:
             text += f"; {output.normalised} transcripts normalised"
         return f"{text}; {output.note}" if output.note else text

@@ -52,6 +52,7 @@ class Publish(Stage[PublishOutput]):
             report_sha256=done.of(EVALUATE).report_sha256,
             version=_version(task.spec, done),
             decoding=decoding(task.spec),
+            grammar=done.of(EVALUATE).grammar,
             language=task.spec.language,
             target=bucket(task.spec),
             base=base(task.spec, task.owner),
@@ -69,7 +70,7 @@ class Publish(Stage[PublishOutput]):
 
 
 def _version(spec: SpeechModelSpec, done: Outputs) -> str:
-    return keys.version_key(done.of(CONVERT).model_sha256, decoding(spec))
+    return keys.version_key(done.of(CONVERT).model_sha256, decoding(spec), done.of(EVALUATE).grammar)
 
 
 PUBLISH = Publish()

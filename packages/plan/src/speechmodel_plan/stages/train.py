@@ -43,6 +43,7 @@ class Train(Stage[TrainOutput]):
             language=task.spec.language,
             max_epochs=training.max_epochs,
             hyperparameters=training.hyperparameters,
+            augmentation=training.augmentation,
             checkpoints=training.checkpoints,
         )
 

@@ -1,0 +1,17 @@
+"""Measured quantities with their uncertainty."""
+
+from speechmodel_api.base import ApiModel
+
+
+class ErrorRate(ApiModel):
+    """An error rate with a confidence interval."""
+
+    rate: float
+    """Errors divided by the reference's length. 0 is best, and values above 1 are possible."""
+    low: float
+    """Lower end of the 95 % confidence interval, by bootstrap over the clips."""
+    high: float
+    """Upper end of the 95 % confidence interval, by bootstrap over the clips."""
+    clips: int
+    """Number of clips that were measured. With few clips the interval is wide, and it cannot be
+    trusted when there are no errors at all."""

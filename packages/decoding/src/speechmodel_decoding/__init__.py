@@ -1,0 +1,42 @@
+"""Decoding by a grammar: a phrase of a closed set, or nothing.
+
+Shortest use:
+
+    model = AcousticModel(Path("acoustic.onnx"))
+    grammar = compile_grammar(["ok espejo"], alphabet, templates=["pon [la] música"])
+    decision = Recogniser(model, grammar, calibration).recognise(pcm)
+    print(decision.text or "nothing of the set")
+"""
+
+from speechmodel_decoding.acoustic import AcousticModel, LogProbabilities
+from speechmodel_decoding.alignment import forward_score
+from speechmodel_decoding.calibration import (
+    Examples,
+    calibrate,
+    expected_calibration_error,
+    phrase_confidence,
+    word_confidence,
+)
+from speechmodel_decoding.decoder import Decoder, Phrase, word_score
+from speechmodel_decoding.grammar import Grammar, compile_grammar
+from speechmodel_decoding.recogniser import Candidate, Decision, Recogniser, Word
+
+__all__ = [
+    "AcousticModel",
+    "Candidate",
+    "Decision",
+    "Decoder",
+    "Examples",
+    "Grammar",
+    "LogProbabilities",
+    "Phrase",
+    "Recogniser",
+    "Word",
+    "calibrate",
+    "compile_grammar",
+    "expected_calibration_error",
+    "forward_score",
+    "phrase_confidence",
+    "word_confidence",
+    "word_score",
+]

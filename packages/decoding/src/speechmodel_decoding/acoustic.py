@@ -1,0 +1,81 @@
+"""The acoustic model by ONNX Runtime: samples in, log probabilities of each frame out.
+
+The file is made by convert from the weights of the graph that libdeepspeech runs. Its inputs are
+`patches` [frames, 1, 494] and the states `h` and `c` [1, 1, units]; its outputs are
+`log_probabilities` [frames, 1, labels + 1] and the states `h_after` and `c_after`.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+from speechmodel_decoding.errors import AcousticModelError
+from speechmodel_decoding.features import Pcm, features, patches
+
+BLOCK = 500
+"""Frames that the network is run on at once, 10 s: its memory does not depend on the recording's length."""
+
+LogProbabilities = npt.NDArray[np.float32]
+"""Log probability of each label and of the blank, which is last: `[frames, labels + 1]`."""
+
+_UNUSABLE = (
+    state.Fail,
+    state.InvalidArgument,
+    state.InvalidGraph,
+    state.InvalidProtobuf,
+    state.NoModel,
+    state.NotImplemented,
+)
+"""Errors of ONNX Runtime for a file that it cannot run."""
+
+
+class AcousticModel:
+    """A loaded acoustic model. Safe for any number of threads."""
+
+    def __init__(self, path: Path) -> None:
+        """Load the model at `path`, for one thread of each caller. Raises AcousticModelError."""
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        self._path = path
+        try:
+            self._session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
+        except OSError as error:
+            raise AcousticModelError(f"{path} cannot be read ({error.strerror}); fetch or convert it again") from error
+        except _UNUSABLE as error:
+            raise AcousticModelError(
+                f"{path} is not a valid ONNX model ({error}); fetch or convert it again"
+            ) from error
+        shapes = {value.name: value.shape for value in (*self._session.get_inputs(), *self._session.get_outputs())}
+        try:
+            self._units = shapes["h"][2]
+            self.classes: int = shapes["log_probabilities"][2]
+            """Number of labels, and the blank."""
+        except KeyError as error:
+            raise AcousticModelError(
+                f"{path} has no {error}, so it is not an acoustic model; convert it again"
+            ) from error
+
+    def blocks(self, pcm: Pcm) -> Iterator[LogProbabilities]:
+        """Yield the log probabilities of a recording, at most BLOCK frames at a time.
+
+        `pcm` is int16 `[samples]` of one channel at 16 kHz. Raises AcousticModelError.
+        """
+        inputs = patches(features(pcm))
+        h = c = np.zeros((1, 1, self._units), np.float32)
+        for start in range(0, len(inputs), BLOCK):
+            block = inputs[start : start + BLOCK, None]
+            frames, h, c = self._session.run(
+                ["log_probabilities", "h_after", "c_after"], {"patches": block, "h": h, "c": c}
+            )
+            if not np.isfinite(frames).all():
+                raise AcousticModelError(f"{self._path} gives frames that are not numbers; train the model again")
+            yield frames[:, 0]
+
+    def log_probabilities(self, pcm: Pcm) -> LogProbabilities:
+        """Return the log probabilities of a recording, `[frames, labels + 1]`. Raises as blocks does."""
+        return np.concatenate(list(self.blocks(pcm)))

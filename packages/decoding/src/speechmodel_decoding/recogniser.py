@@ -1,0 +1,112 @@
+"""Samples in, a phrase of the grammar or nothing out.
+
+Shortest use:
+
+    recogniser = Recogniser(AcousticModel(path), grammar, calibration)
+    decision = recogniser.recognise(pcm)
+    print(decision.text)
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from speechmodel_api.audio import SAMPLE_RATE, STRIDE
+from speechmodel_api.stages import Calibration
+
+from speechmodel_decoding.acoustic import AcousticModel, LogProbabilities
+from speechmodel_decoding.alignment import Span
+from speechmodel_decoding.calibration import phrase_confidence, word_confidence
+from speechmodel_decoding.decoder import Decoder, Phrase, word_score
+from speechmodel_decoding.errors import GrammarFileError
+from speechmodel_decoding.features import Pcm
+from speechmodel_decoding.grammar import Grammar
+
+_FRAME_SECONDS = STRIDE / SAMPLE_RATE
+
+
+@dataclass(frozen=True)
+class Word:
+    """A word of a phrase."""
+
+    text: str
+    confidence: float
+    """Probability from 0 to 1 that the word was said."""
+    start_seconds: float
+    end_seconds: float
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A phrase of the grammar that fits the recording."""
+
+    text: str
+    score: float
+    """Log probability of the phrase for each of its characters."""
+    confidence: float
+    """Probability from 0 to 1 that the phrase was said."""
+    words: tuple[Word, ...]
+    slots: dict[str, str]
+    """The words in each slot of the phrase, by the slot's name."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The answer to a recording."""
+
+    text: str
+    """The phrase that was said. Empty when it was none of the grammar's."""
+    candidates: tuple[Candidate, ...]
+    """Phrases that fit the recording, the best first, also when the best was rejected."""
+
+    @property
+    def accepted(self) -> Candidate | None:
+        """The phrase that was said, or None."""
+        return self.candidates[0] if self.text else None
+
+
+class Recogniser:
+    """Recognises the phrases of a grammar. Safe for any number of threads."""
+
+    def __init__(self, model: AcousticModel, grammar: Grammar, calibration: Calibration) -> None:
+        """Join a model, a grammar and a calibration. Raises GrammarFileError when they do not fit."""
+        classes = len(grammar.about.alphabet) + 1
+        if model.classes != classes:
+            raise GrammarFileError(
+                f"the grammar needs a model with {classes} classes, and this one has {model.classes}; evaluate it again"
+            )
+        self.model = model
+        self._grammar = grammar
+        self._calibration = calibration
+        self._decoder = Decoder(grammar)
+
+    def recognise(self, pcm: Pcm, *, alternatives: int = 1) -> Decision:
+        """Return the decision on a recording, int16 `[samples]` of one channel at 16 kHz.
+
+        Up to `alternatives` phrases are candidates. Raises AcousticModelError.
+        """
+        return self.decide(self.model.log_probabilities(pcm), alternatives=alternatives)
+
+    def decide(self, frames: LogProbabilities, *, alternatives: int = 1) -> Decision:
+        """Return the decision on the frames of a recording."""
+        candidates = tuple(
+            self._candidate(phrase) for phrase in self._decoder.decode(frames, alternatives=alternatives)
+        )
+        accepted = candidates and candidates[0].score >= self._calibration.threshold
+        return Decision(candidates[0].text if accepted else "", candidates)
+
+    def _candidate(self, phrase: Phrase) -> Candidate:
+        return Candidate(
+            text=phrase.text,
+            score=phrase.score,
+            confidence=phrase_confidence(phrase.score, self._calibration),
+            words=tuple(self._word(text, spans) for text, spans in phrase.words()),
+            slots=self._grammar.filled_slots(phrase.text),
+        )
+
+    def _word(self, text: str, spans: Sequence[Span]) -> Word:
+        return Word(
+            text=text,
+            confidence=word_confidence(word_score(spans), self._calibration),
+            start_seconds=round(spans[0].first * _FRAME_SECONDS, 2),
+            end_seconds=round((spans[-1].last + 1) * _FRAME_SECONDS, 2),
+        )

@@ -1,0 +1,231 @@
+"""Templates in hassil's syntax, as automata that are never multiplied out.
+
+    (enciende|prende) [la] luz [de {habitacion}]
+
+`(a|b)` is one of them, `[a]` is optional, `(a;b)` is both in any order, `{list}` is a value of a
+list, and `{list:slot}` is one whose slot has another name. A backslash takes the next character as
+it is. Parts are joined by single spaces, however many are left when an optional part is not said.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+import kaldifst
+from hassil import expression
+from hassil.parse_expression import parse_sentence
+from hassil.parser import ParseError
+
+from speechmodel_decoding.errors import GrammarError
+from speechmodel_decoding.labels import SPACE, Labels
+
+SYNTAX = frozenset("()[]{}<>|;\\")
+"""Characters that make a phrase a template."""
+MOST_PERMUTED = 5
+"""Parts of a permutation. Each more multiplies its size."""
+LONGEST = 500
+"""Characters of the longest phrase: about 40 s of speech."""
+EPSILON = 0
+
+
+@dataclass
+class Automaton:
+    """A transducer from Kaldi's labels to marks of slots, with epsilons. State 0 is the start."""
+
+    arcs: list[list[tuple[int, int, int]]] = field(default_factory=lambda: [[]])
+    """For each state (input label, output mark, target) of each arc; 0 is none."""
+    final: set[int] = field(default_factory=set)
+
+    def state(self) -> int:
+        """Return a new state."""
+        self.arcs.append([])
+        return len(self.arcs) - 1
+
+    def link(self, source: int, target: int, label: int = EPSILON, mark: int = EPSILON) -> None:
+        """Add an arc."""
+        self.arcs[source].append((label, mark, target))
+
+    def to_openfst(self) -> kaldifst.StdVectorFst:
+        """Return it as OpenFst's mutable type, arcs sorted by input label."""
+        fst = kaldifst.StdVectorFst()
+        for _ in self.arcs:
+            fst.add_state()
+        fst.start = 0
+        for source, arcs in enumerate(self.arcs):
+            for label, mark, target in sorted(arcs):
+                fst.add_arc(source, kaldifst.StdArc(label, mark, 0.0, target))
+        for state in self.final:
+            fst.set_final(state, 0.0)
+        return fst
+
+
+class Templates:
+    """Adds templates to one automaton. Slots are numbered in the order of their first use."""
+
+    def __init__(self, labels: Labels, lists: Mapping[str, Sequence[str]]) -> None:
+        self._labels = labels
+        self._lists = lists
+        self._automaton = Automaton()
+        self.slots: list[str] = []
+        """Names of the slots. The mark 2 i + 1 opens slot i, and 2 i + 2 closes it."""
+
+    def add(self, template: str) -> None:
+        """Add a template. Raises GrammarError, which names it, when it cannot be used."""
+        tree = _parsed(template, f"the phrase {template!r}")
+        origin = f"the phrase {template!r}"
+        shortest, longest = self._extent(tree, origin)
+        if not shortest:
+            raise GrammarError(f"{origin} may be empty; put at least one word outside of the square brackets")
+        if longest > LONGEST:
+            raise GrammarError(f"{origin} has up to {longest} characters, more than {LONGEST}; split it")
+        self._automaton.final.add(self._walk(tree, 0, origin))
+
+    def automaton(self) -> Automaton:
+        """Return the automaton of all templates, with single spaces between words and none at the ends."""
+        return _squeezed(self._automaton, self._labels.of.get(SPACE))
+
+    def _extent(self, item: expression.Expression, origin: str) -> tuple[int, int]:
+        """Return the smallest and the largest number of characters, spaces left out and counted."""
+        match item:
+            case expression.TextChunk():
+                return len(item.original_text.replace(SPACE, "")), len(item.original_text)
+            case expression.Alternative():
+                extents = [self._extent(each, origin) for each in item.items]
+                return min(low for low, _ in extents), max(high for _, high in extents)
+            case expression.Group():  # a sequence, or a permutation
+                extents = [self._extent(each, origin) for each in item.items]
+                return sum(low for low, _ in extents), sum(high for _, high in extents)
+            case expression.ListReference():
+                extents = [self._extent(_value(value, item.list_name), origin) for value in self._values(item, origin)]
+                if empty := [
+                    value for value, (low, _) in zip(self._lists[item.list_name], extents, strict=True) if not low
+                ]:
+                    raise GrammarError(f"the value {empty[0]!r} of the list {item.list_name!r} may be empty; remove it")
+                return min(low for low, _ in extents), max(high for _, high in extents)
+            case expression.RuleReference():
+                raise GrammarError(
+                    f"{origin} refers to a rule <{item.rule_name}>, and there are only lists; write {{{item.rule_name}}}"
+                )
+            case _:
+                raise GrammarError(f"{origin} has a part that is not supported ({type(item).__name__})")
+
+    def _values(self, reference: expression.ListReference, origin: str) -> Sequence[str]:
+        if reference.is_inline_range or reference.is_capture:
+            raise GrammarError(
+                f"{origin}: {{{reference.list_name}}} is not a list; write the numbers as the words of a list"
+            )
+        values = self._lists.get(reference.list_name)
+        if not values:
+            known = ", ".join(sorted(self._lists)) or "none"
+            problem = "is empty" if values is not None else f"does not exist (lists: {known})"
+            raise GrammarError(
+                f"{origin}: the list {reference.list_name!r} {problem}; add its values to decoding.lists"
+            )
+        return values
+
+    def _walk(self, item: expression.Expression, state: int, origin: str) -> int:
+        """Add `item` after a state and return the state in which it ends."""
+        automaton = self._automaton
+        match item:
+            case expression.TextChunk():
+                for label in self._labels.encode(item.original_text, origin):
+                    after = automaton.state()
+                    automaton.link(state, after, label)
+                    state = after
+                return state
+            case expression.Permutation():
+                return self._permuted(item.items, state, origin)
+            case expression.Alternative():
+                return self._joined([partial(self._walk, each, origin=origin) for each in item.items], state)
+            case expression.Group():
+                for part in item.items:
+                    state = self._walk(part, state, origin)
+                return state
+            case expression.ListReference():
+                return self._listed(item, state, origin)
+            case _:
+                raise AssertionError(item)  # _extent has refused it
+
+    def _joined(self, branches: Sequence[Callable[[int], int]], state: int) -> int:
+        end = self._automaton.state()
+        for branch in branches:
+            self._automaton.link(branch(state), end)
+        return end
+
+    def _permuted(self, items: Sequence[expression.Expression], state: int, origin: str) -> int:
+        if len(items) > MOST_PERMUTED:
+            raise GrammarError(
+                f"{origin} has {len(items)} parts in any order, more than {MOST_PERMUTED}; write it as several phrases"
+            )
+        if not items:
+            return state
+
+        def branch(state: int, first: int) -> int:
+            rest = [*items[:first], *items[first + 1 :]]
+            return self._permuted(rest, self._walk(items[first], state, origin), origin)
+
+        return self._joined([partial(branch, first=index) for index in range(len(items))], state)
+
+    def _listed(self, reference: expression.ListReference, state: int, origin: str) -> int:
+        name = reference.slot_name
+        if name not in self.slots:
+            self.slots.append(name)
+        number = self.slots.index(name)
+        opened, closed = self._automaton.state(), self._automaton.state()
+        self._automaton.link(state, opened, mark=2 * number + 1)
+        for value in self._values(reference, origin):
+            of_value = f"the value {value!r} of the list {reference.list_name!r}"
+            end = self._walk(_value(value, reference.list_name), opened, of_value)
+            self._automaton.link(end, closed, mark=2 * number + 2)
+        return closed
+
+
+def _parsed(template: str, origin: str) -> expression.Expression:
+    try:
+        return parse_sentence(template).expression
+    except (ParseError, AssertionError, ValueError, IndexError) as error:
+        # hassil asserts what it expects of a group
+        raise GrammarError(f"{origin} cannot be read; check that every bracket is closed, and not empty") from error
+
+
+def _value(value: str, list_name: str) -> expression.Expression:
+    origin = f"the value {value!r} of the list {list_name!r}"
+    tree = _parsed(value, origin)
+    assert isinstance(tree, expression.Group)
+    if any(True for _ in tree.list_references()):
+        raise GrammarError(f"{origin} refers to a list; write the words of that list into it")
+    return tree
+
+
+_BEGIN, _WORD, _GAP = range(3)
+"""Nothing was said yet; the last character belongs to a word; a space is due before the next word."""
+
+
+def _squeezed(automaton: Automaton, space: int | None) -> Automaton:
+    """Return the automaton with one space for several, and none at the ends."""
+    squeezed = Automaton()
+    place = {(0, _BEGIN): 0}
+    queue = [(0, _BEGIN)]
+
+    def at(state: int, mode: int) -> int:
+        if (state, mode) not in place:
+            place[state, mode] = squeezed.state()
+            queue.append((state, mode))
+        return place[state, mode]
+
+    for state, mode in queue:
+        here = place[state, mode]
+        if state in automaton.final and mode != _BEGIN:
+            squeezed.final.add(here)
+        for label, mark, target in automaton.arcs[state]:
+            if label == EPSILON:
+                squeezed.link(here, at(target, mode), mark=mark)
+            elif label == space:
+                squeezed.link(here, at(target, mode if mode == _BEGIN else _GAP))
+            elif mode == _GAP and space is not None:
+                between = squeezed.state()
+                squeezed.link(here, between, space)
+                squeezed.link(between, at(target, _WORD), label)
+            else:
+                squeezed.link(here, at(target, _WORD), label)
+    return squeezed

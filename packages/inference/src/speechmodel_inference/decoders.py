@@ -1,0 +1,144 @@
+"""The decoder of a version: with its grammar by Kaldi and ONNX Runtime, or as free text by libdeepspeech.
+
+Shortest use:
+
+    with open_decoder(folder, manifest) as decoder:
+        print(decoder.transcribe(pcm, name="clip.wav").text)
+"""
+
+import threading
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self
+
+import numpy as np
+from speechmodel_api.audio import SAMPLE_RATE, WINDOW
+from speechmodel_api.stages import PublishedGrammar, VersionManifest
+from speechmodel_api.workspace import ACOUSTIC, GRAMMAR, MODEL
+from speechmodel_decoding import AcousticModel, Candidate, Grammar, Recogniser
+from speechmodel_runtime import Model, Pcm, read_graph, seconds
+from speechmodel_runtime.model import require_window
+
+from speechmodel_inference.errors import ClientLeft
+
+PIECE = 16_000
+"""Samples fed to libdeepspeech at once. Between two pieces a client that left is noticed."""
+
+
+@dataclass(frozen=True)
+class Transcript:
+    """The words of a recording and its length."""
+
+    text: str
+    """With a grammar, a phrase of it, or empty for anything else."""
+    audio_seconds: float
+    candidates: tuple[Candidate, ...] = ()
+    """Phrases of the grammar that fit, the best first, also when it was rejected. Empty in free
+    text."""
+
+    @property
+    def accepted(self) -> Candidate | None:
+        """The phrase that was recognised. None for anything else, and in free text."""
+        return self.candidates[0] if self.candidates and self.text else None
+
+
+class VersionDecoder(AbstractContextManager["VersionDecoder"], Protocol):
+    """Decodes recordings. Safe for any number of threads."""
+
+    sample_rate: int
+    """Hz of the recordings that it takes."""
+
+    def transcribe(
+        self, pcm: Pcm, *, name: str, alternatives: int = 1, abandoned: threading.Event | None = None
+    ) -> Transcript:
+        """Return the words of a recording, and up to `alternatives` candidates with a grammar.
+
+        Errors call the recording `name`. Raises AudioTooShort, DecodingFailed or AcousticModelError,
+        and ClientLeft soon after `abandoned` is set.
+        """
+
+    def close(self) -> None:
+        """Release the model's memory. Nothing may use the decoder any more."""
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        self.close()
+
+
+def open_decoder(folder: Path, manifest: VersionManifest) -> VersionDecoder:
+    """Return the decoder of the version in `folder`.
+
+    Raises SpeechRuntimeError or DecodingError when its files cannot be used.
+    """
+    if manifest.grammar is None:
+        return FreeText(Model(folder / MODEL, beam_width=manifest.decoding.beam_width))
+    return WithGrammar(_recogniser(folder, manifest.grammar))
+
+
+def _recogniser(folder: Path, published: PublishedGrammar) -> Recogniser:
+    alphabet = [label.decode() for label in read_graph(folder / MODEL).labels]
+    grammar = Grammar.from_bytes((folder / GRAMMAR).read_bytes(), alphabet)
+    return Recogniser(AcousticModel(folder / ACOUSTIC), grammar, published.calibration)
+
+
+@dataclass
+class FreeText(VersionDecoder):
+    """Any sequence of characters, by libdeepspeech."""
+
+    model: Model
+    sample_rate: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.sample_rate = self.model.info.sample_rate
+
+    def __enter__(self) -> Self:
+        return self
+
+    def transcribe(
+        self, pcm: Pcm, *, name: str, alternatives: int = 1, abandoned: threading.Event | None = None
+    ) -> Transcript:
+        """Return the words of a recording."""
+        del alternatives
+        self.model.require_window(len(pcm), name)
+        with self.model.stream() as stream:
+            for start in range(0, len(pcm), PIECE):
+                _require_client(abandoned)
+                stream.feed(pcm[start : start + PIECE])
+            text = stream.finish(name=name).text
+        return Transcript(text, seconds(len(pcm), sample_rate=self.sample_rate))
+
+    def close(self) -> None:
+        """Release the model's memory."""
+        self.model.close()
+
+
+@dataclass
+class WithGrammar(VersionDecoder):
+    """A phrase of the grammar, or nothing."""
+
+    recogniser: Recogniser
+    sample_rate: int = SAMPLE_RATE
+
+    def __enter__(self) -> Self:
+        return self
+
+    def transcribe(
+        self, pcm: Pcm, *, name: str, alternatives: int = 1, abandoned: threading.Event | None = None
+    ) -> Transcript:
+        """Return the phrase of a recording."""
+        require_window(len(pcm), name, window=WINDOW, sample_rate=SAMPLE_RATE)
+        blocks = []
+        for block in self.recogniser.model.blocks(pcm):
+            _require_client(abandoned)
+            blocks.append(block)
+        decision = self.recogniser.decide(np.concatenate(blocks), alternatives=alternatives)
+        return Transcript(decision.text, seconds(len(pcm)), decision.candidates)
+
+    def close(self) -> None:
+        """Do nothing: the memory is freed with the object."""
+
+
+def _require_client(abandoned: threading.Event | None) -> None:
+    if abandoned is not None and abandoned.is_set():
+        raise ClientLeft

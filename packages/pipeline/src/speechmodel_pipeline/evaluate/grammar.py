@@ -1,0 +1,167 @@
+"""Decoding with the grammar, as the server does it: compile it, calibrate it on the dev clips, and
+decode the clips that are measured.
+"""
+
+import logging
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from speechmodel_api.alphabet import CATCH_ALL
+from speechmodel_api.audio import frames_needed
+from speechmodel_api.reasons import Reason
+from speechmodel_api.spec import GrammarSource
+from speechmodel_api.stages import Calibration, Decoding
+from speechmodel_decoding import (
+    AcousticModel,
+    Decision,
+    Decoder,
+    Examples,
+    Grammar,
+    LogProbabilities,
+    Phrase,
+    Recogniser,
+    calibrate,
+    compile_grammar,
+    word_score,
+)
+from speechmodel_decoding.errors import AcousticModelError, GrammarError
+from speechmodel_runtime import Pcm
+from speechmodel_stagekit.cpus import available_cpus
+from speechmodel_stagekit.dataset import Clip, Part, PreparedDataset
+from speechmodel_stagekit.errors import BadConfiguration, BadData
+
+from speechmodel_pipeline.clip_audio import read_clip
+from speechmodel_pipeline.evaluate.rough import rough_copies
+from speechmodel_pipeline.progress import Steps
+
+log = logging.getLogger(__name__)
+
+CALIBRATION_CLIPS = 200
+"""Most clips that the threshold and the confidences are set on, besides their rough copies."""
+IMPOSTORS = 20
+"""Phrases that a clip is scored against besides its own."""
+
+
+@dataclass(frozen=True)
+class CalibratedOn:
+    """The clips that threshold and confidences were set on."""
+
+    part: Part
+    clips: int
+    copies: int
+    right: int
+    """Clips and copies whose phrase was recognised, before rejection."""
+
+
+def compile_for(decoding: Decoding, dataset: PreparedDataset, alphabet: Sequence[str]) -> Grammar:
+    """Return the grammar of a model with this alphabet.
+
+    Raises BadConfiguration (InvalidGrammar) when a phrase or a list cannot be used.
+    """
+    try:
+        if decoding.grammar is GrammarSource.DATASET:
+            return _of_transcripts(dataset, alphabet)
+        return compile_grammar([], alphabet, templates=decoding.phrases, lists=decoding.lists)
+    except GrammarError as error:
+        raise BadConfiguration(Reason.INVALID_GRAMMAR, f"decoding: {error}") from error
+
+
+def calibrated(model: AcousticModel, grammar: Grammar, dataset: PreparedDataset) -> tuple[Calibration, CalibratedOn]:
+    """Return the threshold and the confidences for the dev clips of the dataset, or its training clips
+    if it has no dev clips. If none has a phrase of the grammar, their own transcripts are the phrases.
+
+    Wrong answers are rare on few clips, so that each clip is also scored against other phrases of
+    the dataset: the best of them is a wrong answer.
+    """
+    if not any(_known(dataset.clips(part), grammar) for part in (Part.DEV, Part.TRAIN)):
+        grammar = _of_transcripts(dataset, grammar.about.alphabet)
+    part = Part.DEV if _known(dataset.clips(Part.DEV), grammar) else Part.TRAIN
+    clips = _known(dataset.clips(part), grammar)[:CALIBRATION_CLIPS]
+    steps = Steps(len(clips), "dev clips" if part is Part.DEV else "training clips")
+    recordings = [read_clip(clip) for clip in clips]
+    texts = sorted({clip.transcript for clip in clips})
+    decoder = Decoder(grammar)
+
+    def examples(index: int) -> _Examples:
+        clip, others = clips[index], recordings[:index] + recordings[index + 1 :]
+        copies = rough_copies(recordings[index], others, seed=int(clip.name[:8], 16))
+        frames = [model.log_probabilities(pcm) for pcm in (recordings[index], *copies)]
+        found = [phrase for each in frames for phrase in decoder.decode(each)]
+        steps.advance()
+        return _Examples(
+            right=[phrase for phrase in found if phrase.text == clip.transcript],
+            wrong=[phrase for phrase in found if phrase.text != clip.transcript]
+            + _impostor(frames[0], clip, texts, decoder),
+            copies=len(copies),
+        )
+
+    with ThreadPoolExecutor(available_cpus()) as pool:
+        found = list(pool.map(examples, range(len(clips))))
+    right = sum(len(each.right) for each in found)
+    if not right:
+        log.warning("the model recognises none of %d %s clips, so it will accept nothing", len(clips), part.value)
+    calibration = calibrate(
+        Examples(
+            right=[phrase.score for each in found for phrase in each.right],
+            wrong=[phrase.score for each in found for phrase in each.wrong],
+        ),
+        Examples(
+            right=[score for each in found for phrase in each.right for score in _word_scores(phrase)],
+            wrong=[
+                score
+                for each, clip in zip(found, clips, strict=True)
+                for phrase in each.wrong
+                for score in _word_scores(phrase, without=clip.transcript.split())
+            ],
+        ),
+    )
+    return calibration, CalibratedOn(part, len(clips), sum(each.copies for each in found), right)
+
+
+def decide(recogniser: Recogniser, pcm: Pcm) -> Decision:
+    """Return the decision on a recording. Raises BadData (ModelUnusable) when the model does not run."""
+    try:
+        return recogniser.recognise(pcm)
+    except AcousticModelError as error:
+        raise BadData(Reason.MODEL_UNUSABLE, str(error)) from error
+
+
+def load_acoustic_model(path: Path) -> AcousticModel:
+    """Return the acoustic model. Raises BadData (ModelUnusable) when it cannot be loaded."""
+    try:
+        return AcousticModel(path)
+    except AcousticModelError as error:
+        raise BadData(Reason.MODEL_UNUSABLE, str(error)) from error
+
+
+def _of_transcripts(dataset: PreparedDataset, alphabet: Sequence[str]) -> Grammar:
+    every = {clip.transcript for part in Part for clip in dataset.clips(part)}
+    return compile_grammar(sorted(text for text in every if CATCH_ALL not in text), alphabet)
+
+
+def _known(clips: Sequence[Clip], grammar: Grammar) -> list[Clip]:
+    return [clip for clip in clips if grammar.accepts(clip.transcript)]
+
+
+@dataclass(frozen=True)
+class _Examples:
+    """Phrases that were recognised in a clip and its copies."""
+
+    right: list[Phrase]
+    wrong: list[Phrase]
+    copies: int
+
+
+def _impostor(frames: LogProbabilities, clip: Clip, texts: Sequence[str], decoder: Decoder) -> list[Phrase]:
+    """Return the best of some other phrases that fit into the clip; none when there is none."""
+    others = [text for text in texts if text != clip.transcript and frames_needed(text) <= len(frames)]
+    chosen = np.random.default_rng(int(clip.name[:8], 16)).permutation(len(others))[:IMPOSTORS]
+    phrases = [decoder.score(frames, others[at]) for at in chosen]
+    return [max(phrases, key=lambda phrase: phrase.score)] if phrases else []
+
+
+def _word_scores(phrase: Phrase, without: Sequence[str] = ()) -> list[float]:
+    return [word_score(spans) for word, spans in phrase.words() if word not in without]

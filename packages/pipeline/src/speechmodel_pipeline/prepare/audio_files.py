@@ -1,0 +1,53 @@
+"""The recordings in a folder, by the endings of their names."""
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+AUDIO = frozenset(
+    {
+        ".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf",
+        ".w64", ".rf64", ".m4a", ".mp4", ".mov", ".aac", ".wma", ".amr", ".3gp", ".webm", ".mka", ".mkv", ".ac3",
+    }
+)  # fmt: skip
+"""Endings of files that the runtime reads (readers.py)."""
+
+
+def audio_files(folder: Path) -> list[Path]:
+    """Return the recordings in `folder` and the folders below it, sorted by path.
+
+    Symbolic links are followed, except to a folder that contains the link. Hidden files and folders
+    are ignored. Raises OSError for a folder that cannot be read.
+    """
+    return sorted(path for path in _files(folder, ()) if path.suffix.lower() in AUDIO)
+
+
+def _files(folder: Path, above: tuple[tuple[int, int], ...]) -> Iterator[Path]:
+    identity = _identity(folder)
+    if identity in above:
+        return
+    with os.scandir(folder) as entries:
+        shown = [entry for entry in entries if not entry.name.startswith(".")]
+    for entry in shown:
+        mode = _mode(entry)
+        if stat.S_ISDIR(mode):
+            yield from _files(folder / entry.name, (*above, identity))
+        elif stat.S_ISREG(mode):
+            yield folder / entry.name
+
+
+def _mode(entry: os.DirEntry[str]) -> int:
+    """Return the mode of what `entry` is or links to, or 0 for a link to nothing or to itself."""
+    try:
+        return entry.stat().st_mode
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ELOOP):
+            return 0
+        raise
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    status = folder.stat()
+    return status.st_dev, status.st_ino

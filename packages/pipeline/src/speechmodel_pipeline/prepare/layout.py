@@ -1,0 +1,265 @@
+"""The layout of the recordings: which part of a file's name is the id, the speaker and the take.
+
+The layout is decided for the folder as a whole, never file by file. Each candidate reads every
+name, and the one that gives recordings to the most ids wins; of equal ones, the one that explains
+the most files. Two that explain the files equally well but read them differently are an error, and
+so is a layout that gives nearly every file to one id. `dataset.recordings.namePattern` decides it
+by hand.
+
+Ids are compared by case after Unicode normalisation (NFC).
+"""
+
+import re
+import unicodedata
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from pathlib import PurePosixPath
+
+import parse
+from speechmodel_api.reasons import Reason
+from speechmodel_stagekit.errors import BadData
+
+SEPARATORS = "_-"
+"""Characters between the parts of a file name."""
+DOMINANT_SHARE = 0.8
+"""Share of the files that one id may take before a layout is doubted."""
+FEWEST_IDS = 3
+"""Ids below which the shares say nothing."""
+EXAMPLES = 3
+"""File names that an error shows."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The parts of a file name."""
+
+    id: str
+    speaker: str | None = None
+    rest: str = ""
+    """The name without the id: `anna_2` of `ok_anna_2`, from which a speaker may be guessed."""
+    certain: bool = False
+    """The id is the whole name or a folder, so no other reading is plausible."""
+
+
+class Layout(ABC):
+    """A way to read the names of recordings."""
+
+    pattern: str
+    """Description for reports and errors."""
+
+    @abstractmethod
+    def read(self, stem: str, ids: Collection[str]) -> Reading | None:
+        """Return the parts of a name, or None if it does not fit.
+
+        `stem` is the path below the language's folder without its ending.
+        """
+
+
+@dataclass(frozen=True)
+class IdFirst(Layout):
+    """`ok.wav`, `ok_anna.wav`, `ok-2.wav`, `ok/anna.wav`. The longest possible id counts."""
+
+    pattern: str = "<id>, <id>_<take> or <id>/<file>"
+
+    def read(self, stem: str, ids: Collection[str]) -> Reading | None:
+        """Return the longest id that begins the name."""
+        for end in _ends(stem, SEPARATORS + "/"):
+            if stem[:end] in ids:
+                return Reading(stem[:end], rest=stem[end + 1 :], certain=stem[end : end + 1] in ("", "/"))
+        return None
+
+
+@dataclass(frozen=True)
+class IdBeforeTake(Layout):
+    """`anna_ok_001.wav`: anything, an id and a number. The longest possible id counts."""
+
+    pattern: str = "<anything>_<id>_<take>"
+
+    def read(self, stem: str, ids: Collection[str]) -> Reading | None:
+        """Return the longest id before the number at the end of the name."""
+        folder, _, name = stem.rpartition("/")
+        if not (take := re.fullmatch(rf"(.+)[{SEPARATORS}]\d+", name)):
+            return None
+        before = take[1]
+        for start in sorted(match.end() for match in re.finditer(rf"[{SEPARATORS}]", before)):
+            if before[start:] in ids and before[: start - 1]:
+                return Reading(before[start:], rest=f"{folder}/{before[: start - 1]}".lstrip("/"))
+        return None
+
+
+@dataclass(frozen=True)
+class SpeakerFolder(Layout):
+    """`anna/ok.wav`, `anna/ok_2.wav`, `anna/ok/2.wav`: a folder for each speaker. A folder whose name
+    is an id is that id's own.
+    """
+
+    pattern: str = "<speaker>/<id>, <speaker>/<id>_<take> or <speaker>/<id>/<file>"
+
+    def read(self, stem: str, ids: Collection[str]) -> Reading | None:
+        """Return the first folder as the speaker, and the longest id that begins the rest."""
+        speaker, _, rest = stem.partition("/")
+        reading = IdFirst().read(rest, ids) if rest and speaker not in ids else None
+        return replace(reading, speaker=speaker) if reading else None
+
+
+@dataclass(frozen=True)
+class NamePattern(Layout):
+    """A pattern of `dataset.recordings.namePattern`, in the syntax of the library parse.
+
+    With a slash it is compared with the path below the language's folder, and without one with the
+    file's name. Where several readings fit, the first one whose id has a row counts.
+    """
+
+    pattern: str
+
+    def __post_init__(self) -> None:
+        """Raise BadData (InvalidDataset) when it is not a pattern with the field id."""
+        if re.search(r"[{}]", re.sub(r"\{[^{}]*\}", "", self.pattern)):
+            raise _invalid(
+                f"{_FIELD} {self.pattern!r} has a brace without its partner; close every field, as in {{id}}"
+            )
+        try:
+            names = set(parse.compile(self.pattern).named_fields)
+        except (ValueError, NotImplementedError, parse.RepeatedNameError, re.error) as error:
+            raise _invalid(f"{_FIELD} {self.pattern!r} is not a valid pattern ({error})") from error
+        if "id" not in names:
+            raise _invalid(f"{_FIELD} {self.pattern!r} has no field {{id}}; add it where the id is in the file names")
+        if unknown := sorted(names - {"id", "speaker", "take"}):
+            raise _invalid(
+                f"{_FIELD} {self.pattern!r} has the unknown field {{{unknown[0]}}}; "
+                "use {id}, {speaker} and {take}, and {} for the other parts"
+            )
+
+    def read(self, stem: str, ids: Collection[str]) -> Reading | None:
+        """Return the parts that the pattern names."""
+        found = _compiled(self.pattern, frozenset(ids)).parse(stem if "/" in self.pattern else stem.rpartition("/")[2])
+        return Reading(found["id"], found.named.get("speaker")) if found else None
+
+
+CANDIDATES: tuple[Layout, ...] = (IdFirst(), IdBeforeTake(), SpeakerFolder())
+_FIELD = "dataset.recordings.namePattern"
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """The files of each id by one layout."""
+
+    layout: Layout
+    readings: dict[str, Reading] = field(default_factory=dict)
+    """By file name, relative to the language's folder."""
+
+    @property
+    def ids(self) -> frozenset[str]:
+        """Ids that have at least one file."""
+        return frozenset(reading.id for reading in self.readings.values())
+
+    @property
+    def score(self) -> tuple[int, int]:
+        """Numbers of ids with a file and of files with an id: more is better."""
+        return len(self.ids), len(self.readings)
+
+
+def assign(names: Sequence[str], ids: Collection[str], name_pattern: str = "") -> Assignment:
+    """Return the layout of the files `names` and the id of each file that has one.
+
+    An id with an ending (`7.wav`) is the file of this name in every layout. Raises BadData
+    (InvalidDataset) when the layout is ambiguous or one id takes nearly every file.
+    """
+    exact = {name: Reading(name, certain=True) for name in names if name in ids}
+    others = [name for name in names if name not in exact]
+    if name_pattern:
+        return _assigned(NamePattern(name_pattern), exact, others, ids)
+    candidates = [_assigned(layout, exact, others, ids) for layout in CANDIDATES]
+    best = max(candidates, key=lambda candidate: candidate.score)
+    for other in candidates:
+        if other.score == best.score and _disagree(best, other):
+            raise _invalid(
+                f"the names of the recordings can be read in two ways: {_shown(best, other)}; set {_FIELD}, "
+                "such as {speaker}_{id}_{take}"
+            )
+    _require_spread(best, ids)
+    return best
+
+
+def near_misses(ids: Iterable[str], names: Iterable[str]) -> dict[str, str]:
+    """Return, for ids without a file, the name of a file that nearly is theirs.
+
+    Nearly means: but for case, leading zeros, `.0` of a spreadsheet, or ` (2)` of a copy.
+    """
+    by_form: dict[str, str] = {}
+    for name in sorted(names):
+        stem = str(PurePosixPath(name).with_suffix(""))
+        for end in _ends(stem, SEPARATORS + "/"):
+            by_form.setdefault(_form(stem[:end]), name)
+    return {id_: by_form[form] for id_ in ids if (form := _form(id_)) in by_form}
+
+
+def nfc(text: str) -> str:
+    """Return the text in Unicode's composed form, in which ids and file names are compared."""
+    return unicodedata.normalize("NFC", text)
+
+
+@lru_cache(maxsize=1)
+def _compiled(pattern: str, ids: frozenset[str]) -> parse.Parser:
+    """Return the parser of a pattern whose field id matches one of `ids` only."""
+    known = parse.with_pattern("|".join(re.escape(id_) for id_ in sorted(ids, key=len, reverse=True)))(lambda id_: id_)
+    return parse.compile(pattern.replace("{id}", "{id:Known}"), {"Known": known}, case_sensitive=True)
+
+
+def _ends(stem: str, separators: str) -> Iterator[int]:
+    """Yield the ends of possible ids at the beginning of a name, the last first."""
+    yield len(stem)
+    yield from (index for index in range(len(stem) - 1, 0, -1) if stem[index] in separators)
+
+
+def _assigned(layout: Layout, exact: dict[str, Reading], names: Iterable[str], ids: Collection[str]) -> Assignment:
+    readings = {name: layout.read(str(PurePosixPath(name).with_suffix("")), ids) for name in names}
+    return Assignment(layout, exact | {name: reading for name, reading in readings.items() if reading})
+
+
+def _disagree(one: Assignment, other: Assignment) -> bool:
+    return any(other.readings[name].id != one.readings[name].id for name in one.readings if name in other.readings)
+
+
+def _require_spread(assignment: Assignment, ids: Collection[str]) -> None:
+    files = Counter(reading.id for reading in assignment.readings.values())
+    without = len(ids) - len(files)
+    if len(ids) < FEWEST_IDS or 2 * without <= len(ids):
+        return
+    for id_, count in Counter(reading.id for reading in assignment.readings.values() if not reading.certain).items():
+        if count < DOMINANT_SHARE * files.total():
+            continue
+        raise _invalid(
+            f"{count} of {files.total()} recordings would belong to the id {id_}, and {without} of {len(ids)} ids would "
+            f"have none: {_shown(assignment)}; set {_FIELD}, such as {{speaker}}_{{id}}_{{take}}, "
+            "or remove the rows that have no recordings yet"
+        )
+
+
+def _shown(*assignments: Assignment) -> str:
+    """Return how each layout reads three of the files."""
+    first = assignments[0].readings
+    differing = [name for name in first if len({_id_of(assignment, name) for assignment in assignments}) > 1]
+    names = (differing or list(first))[:EXAMPLES]
+    return " or ".join(
+        f"{assignment.layout.pattern} ({', '.join(f'{name}: id {_id_of(assignment, name)}' for name in names)})"
+        for assignment in assignments
+    )
+
+
+def _id_of(assignment: Assignment, name: str) -> str | None:
+    reading = assignment.readings.get(name)
+    return reading.id if reading else None
+
+
+def _form(name: str) -> str:
+    name = re.sub(r"\s*(\(\w+\)|- \w+)$", "", nfc(name).casefold().strip())
+    name = re.sub(r"\.0+$", "", name)
+    return re.sub(r"(?<!\d)0+(?=\d)", "", name)
+
+
+def _invalid(problem: str) -> BadData:
+    return BadData(Reason.INVALID_DATASET, problem)

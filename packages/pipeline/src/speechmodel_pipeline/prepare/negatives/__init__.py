@@ -1,0 +1,132 @@
+"""Negatives: speech that is no transcript of the dataset, which training learns as the catch-all
+label.
+
+Length, bandwidth and level of a negative are those of a training clip that is drawn for it, so that
+nothing but its words tells it from a command. Words are joined until they fill the length, and cut
+there.
+"""
+
+import csv
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from itertools import cycle
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import soundfile
+import soxr
+from speechmodel_api.alphabet import CATCH_ALL
+from speechmodel_api.audio import SAMPLE_RATE
+from speechmodel_api.reasons import Reason
+from speechmodel_api.spec import Negatives
+from speechmodel_runtime import AudioInfo, Pcm, load
+from speechmodel_runtime.errors import AudioError
+from speechmodel_stagekit.dataset import Part
+from speechmodel_stagekit.errors import BadData
+
+from speechmodel_pipeline.prepare.clips import LONGEST_SECONDS, write_clip
+from speechmodel_pipeline.prepare.folder import PreparedClip
+from speechmodel_pipeline.prepare.recordings import Recording
+
+TRAINING_SHARE = 4
+"""Training clips for each negative in training: enough to learn the label, and an epoch takes a
+quarter longer at most."""
+HELD_OUT_SHARE = 5
+"""One of so many words is never trained on and makes the part `negatives`."""
+
+
+@dataclass(frozen=True)
+class _Word:
+    name: str
+    samples: npt.NDArray[np.float32]
+
+
+def make_negatives(clips: Sequence[PreparedClip], folder: Path, chosen: Negatives, source: Path) -> list[PreparedClip]:
+    """Return the negatives for these clips, written below `folder`: to be trained on, or in a part
+    of their own. There are none for fewer than TRAINING_SHARE training clips.
+
+    `source` is the folder of the dataset. Raises BadData (InvalidDataset) when its negatives cannot
+    be read.
+    """
+    chance = random.Random(0)  # noqa: S311 - no secret
+    words = _own(source, chosen.path) if chosen.path else []
+    words += _built_in({word for clip in clips for word in clip.transcript.split()}) if chosen.built_in else []
+    models = [clip for clip in clips if clip.part is Part.TRAIN]
+    count = len(models) // TRAINING_SHARE
+    if not words or not count:
+        return []
+    chance.shuffle(words)
+    held_out = max(len(words) // HELD_OUT_SHARE, 1)
+    made = []
+    for part, pool, number in (
+        (Part.TRAIN, words[held_out:], count),
+        (Part.NEGATIVES, words[:held_out], -(-count // HELD_OUT_SHARE)),
+    ):
+        stream = cycle(pool)
+        made += [_negative(stream, chance.choice(models), folder, part) for _ in range(number if pool else 0)]
+    return list({clip.file.digest: clip for clip in made}.values())
+
+
+def _negative(words: Iterator[_Word], model: PreparedClip, folder: Path, part: Part) -> PreparedClip:
+    """Return a negative with the length, the bandwidth and the level of `model`."""
+    like = load(folder / model.file.name).astype(np.float32)
+    taken = [next(words)]
+    while sum(len(word.samples) for word in taken) < len(like):
+        taken.append(next(words))
+    samples = np.concatenate([word.samples / np.float32(_rms(word.samples)) for word in taken])[: len(like)]
+    rate = min(model.file.source.sample_rate, SAMPLE_RATE)
+    if rate < SAMPLE_RATE:
+        narrow = soxr.resample(samples, SAMPLE_RATE, rate)
+        samples = np.resize(soxr.resample(narrow, rate, SAMPLE_RATE), len(like))
+    samples *= np.float32(_rms(like) / _rms(samples))
+    pcm: Pcm = np.clip(np.rint(samples), -(2**15), 2**15 - 1).astype(np.int16)
+    name = " ".join(word.name for word in taken)
+    recording = Recording("negatives", 0, "", folder, name, CATCH_ALL, part)
+    return PreparedClip(recording, CATCH_ALL, write_clip(pcm, folder, AudioInfo(rate, 1, len(pcm), "negative")), part)
+
+
+def _rms(samples: npt.NDArray[np.float32]) -> float:
+    return max(float(np.sqrt(np.mean(np.square(samples, dtype=np.float64)))), 1e-9)
+
+
+def _built_in(transcripts: set[str]) -> list[_Word]:
+    """Return the words of the package that are in no transcript."""
+    return [word for word in _package_words() if word.name.split("/")[1] not in transcripts]
+
+
+@cache
+def _package_words() -> tuple[_Word, ...]:
+    package = files(__name__)
+    with package.joinpath("negatives.ogg").open("rb") as file:
+        audio, _ = soundfile.read(file, dtype="float32")
+    with package.joinpath("negatives.csv").open(encoding="utf-8") as table:
+        rows = list(csv.DictReader(table))
+    return tuple(
+        _Word(f"{row['voice']}/{row['text']}", audio[int(row["start"]) : int(row["start"]) + int(row["samples"])])
+        for row in rows
+    )
+
+
+def _own(source: Path, path: str) -> list[_Word]:
+    """Return the recordings in a folder of the dataset, hidden ones left out."""
+    folder = source / path
+    paths = sorted(each for each in folder.rglob("*") if each.is_file() and not each.name.startswith("."))
+    if not paths:
+        raise BadData(
+            Reason.INVALID_DATASET,
+            f"dataset.negatives.path: {path} has no recordings; copy speech that is no command there, or remove the field",
+        )
+    try:
+        return [
+            _Word(
+                str(each.relative_to(source)),
+                load(each, name=str(each.relative_to(source)), max_seconds=LONGEST_SECONDS).astype(np.float32),
+            )
+            for each in paths
+        ]
+    except AudioError as error:
+        raise BadData(Reason.INVALID_DATASET, f"dataset.negatives.path: {error}") from error

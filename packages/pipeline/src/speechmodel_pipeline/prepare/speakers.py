@@ -1,0 +1,46 @@
+"""The speakers of recordings, guessed from file names where the dataset does not name them.
+
+`ok_anna_2.wav` and `no_anna.wav` share `anna` after their ids. A word that is shared like this is
+taken for a speaker if nearly every recording has one, and most are shared by several ids. A room
+or a microphone that is named in the same place is taken for a speaker too, so the report says that
+the speakers are guessed.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from enum import StrEnum
+
+from speechmodel_pipeline.prepare.layout import SEPARATORS, Reading
+
+SPEAKER_COLUMNS = ("speaker", "client_id")
+"""Columns of a table that may name the speaker. The second is Common Voice's."""
+SHARED = 0.8
+"""Least share of the recordings whose word is shared."""
+
+
+class SpeakerSource(StrEnum):
+    """The place where the names of the speakers were found."""
+
+    COLUMN = "Column"
+    """A column of the table, such as `speaker` or `client_id`."""
+    LAYOUT = "Layout"
+    """A folder for each speaker, or `{speaker}` of the name pattern."""
+    GUESSED = "Guessed"
+    """A word that file names share after their ids."""
+
+
+def guess_speakers(readings: Mapping[str, Reading]) -> dict[str, str]:
+    """Return the speaker of each recording, or nothing when the names do not tell."""
+    words = {name: word for name, reading in readings.items() if (word := _first_word(reading.rest))}
+    ids_of = Counter(word for word, _ in {(word, readings[name].id) for name, word in words.items()})
+    files_of = Counter(words.values())
+    several_ids = len({reading.id for reading in readings.values()}) > 1
+    shared = sum(count for word, count in files_of.items() if (ids_of if several_ids else files_of)[word] > 1)
+    return words if len(files_of) > 1 and shared >= SHARED * len(readings) else {}
+
+
+def _first_word(rest: str) -> str | None:
+    """Return the first word of a name without its id, unless it is the number of the take."""
+    words = [word for word in re.split(rf"[/ {SEPARATORS}]+", rest) if word]
+    return words[0] if words and not (len(words) == 1 and words[0].isdigit()) else None

@@ -1,0 +1,95 @@
+"""The reasons to doubt a recording that can be read."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from speechmodel_runtime.readers import Header
+
+MISSING_SECONDS = 0.05
+"""Seconds that may be missing at the end without a word: encoders round to whole packets."""
+FULL_SCALE = 0.98
+"""The largest sample of an A-law or mu-law recording, as a share of full scale."""
+CLIPPED_SHARE = 0.001
+"""Share of clipped samples from which a recording is called clipped. Speech that is merely loud has
+a few samples at full scale, and no two equal ones beside each other."""
+SILENCE = 16
+"""Largest range of a silent recording, in steps of 16 bit: 72 dB below full scale, less than the
+noise of a telephone line."""
+
+
+class WarningKind(StrEnum):
+    """The kinds of doubt."""
+
+    LENGTH_UNKNOWN = "LengthUnknown"
+    """The header does not say how long the audio is, so it is read to the end of the file."""
+    CUT_SHORT = "CutShort"
+    """The file ends before the audio that its header announces."""
+    OPPOSITE_PHASE = "OppositePhase"
+    """The channels cancel each other, so only one is used."""
+    INTEGER_SCALE = "IntegerScale"
+    """Floating point samples have the values of integers, and are divided by their full scale."""
+    CLIPPED = "Clipped"
+    """The recording was too loud for the recorder."""
+    SILENT = "Silent"
+    """The recording has nothing but silence."""
+
+
+@dataclass(frozen=True)
+class AudioWarning:
+    """One reason to doubt a recording."""
+
+    kind: WarningKind
+    message: str
+    """A sentence without the name of the recording: what was found, and what to do."""
+
+
+def length_unknown(header: Header, frames: int) -> AudioWarning | None:
+    """Return the warning when a wav file does not announce how many frames it has.
+
+    Formats of FFmpeg that are written while they are recorded never do.
+    """
+    if header.announced_frames is not None or not header.format.startswith("WAV"):
+        return None
+    found = f"its header announces no length, so all {frames / header.sample_rate:.2f} s up to its end are used"
+    return AudioWarning(WarningKind.LENGTH_UNKNOWN, f"{found}; check that the recorder had finished")
+
+
+def cut_short(header: Header, frames: int) -> AudioWarning | None:
+    """Return the warning when fewer than the announced frames were decoded."""
+    announced, rate = header.announced_frames, header.sample_rate
+    if announced is None or announced - frames <= MISSING_SECONDS * rate:
+        return None
+    found = f"its header announces {announced / rate:.2f} s, but only {frames / rate:.2f} s are there"
+    return AudioWarning(WarningKind.CUT_SHORT, f"{found}; copy it again")
+
+
+def silent(pcm: NDArray[np.int16]) -> AudioWarning | None:
+    """Return the warning when `pcm` is silent."""
+    if int(pcm.max()) - int(pcm.min()) > SILENCE:
+        return None
+    return AudioWarning(WarningKind.SILENT, "it is silent; record it again")
+
+
+class ClippedSamples:
+    """Counts neighbours with the same value at full scale, block by block."""
+
+    def __init__(self) -> None:
+        self._clipped = self._samples = 0
+
+    def count(self, mono: NDArray[np.float32]) -> None:
+        """Count the next block."""
+        limited = np.clip(mono, -1, 1)
+        flat = (np.abs(limited[1:]) >= FULL_SCALE) & (limited[1:] == limited[:-1])
+        self._clipped += int(flat.sum())
+        self._samples += len(mono)
+
+    def warning(self) -> AudioWarning | None:
+        """Return the warning when a share of CLIPPED_SHARE is clipped."""
+        share = self._clipped / max(self._samples, 1)
+        if share < CLIPPED_SHARE:
+            return None
+        found = f"it is clipped: {100 * share:.1f} % of its samples stay at full scale"
+        return AudioWarning(WarningKind.CLIPPED, f"{found}; lower the gain and record it again")

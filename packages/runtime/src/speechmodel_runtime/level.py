@@ -1,0 +1,145 @@
+"""The level of speech: every recording is brought to one loudness before it is trained or decoded.
+
+The features of DeepSpeech 0.9.3 contain the loudness, so a model recognises little at another
+distance from the microphone than that of its recordings. Loudness is measured where the speech is:
+a pause, a click and hum count little.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+from speechmodel_api.audio import SAMPLE_RATE, STRIDE, WINDOW, frame_count
+
+from speechmodel_runtime.audio import Pcm
+
+LOWEST_HERTZ, HIGHEST_HERTZ = 200, 4_000
+"""The band in which speech is measured. Hum and rumble are below it, and telephones transmit nothing
+above it."""
+LOUD_SECONDS, LOUD_SHARE = 0.2, 0.2
+"""The loudest frames are those of 0.2 s, or of a fifth of a shorter recording. A click or the clunk
+of a handset is shorter."""
+SPEECH_RANGE = 32.0
+"""Decibels below the loudest frames at which a frame counts as background at most."""
+LOUD = 80
+"""Percentile of the frames of speech that is their loudness, as in the training program."""
+LEAST_CONTRAST = 5.0
+"""Decibels from the background to the loudest frames of a recording with speech. White noise has 1 to
+2 and pink noise 2 to 3; of 600 spoken digits that were cut tightly, the least had 6.6."""
+FAINTEST = -70.0
+"""dBFS. Fainter recordings have no speech that could be recognised, and are left alone."""
+TOLERANCE = 0.1
+"""Decibels by which a recording may differ from the level and is still returned unchanged."""
+LIMITER_SECONDS = 0.005
+"""Length of the parts of a recording that are turned down together where a click would be clipped."""
+LIMITER_ROUNDS = 4
+"""Attempts to reach the level beside turned down clicks. If none does, the loudest peak limits the
+gain of the whole recording."""
+
+_PEAK = 32_767
+_FAINT = 1e-3
+_FRAMES_AT_ONCE = 2_000
+
+
+def level(pcm: Pcm, dbfs: float | None) -> Pcm:
+    """Return `pcm`, samples at 16 kHz, with its speech at the loudness `dbfs`: decibels relative to
+    full scale. None stands for models whose recordings were not brought to one level.
+
+    No sample is clipped, and digital silence becomes one step of noise. A recording without speech
+    is returned unchanged, and so is the result of this function.
+    """
+    measured = None if dbfs is None else loudness(pcm)
+    if dbfs is None or measured is None:
+        return pcm
+    if abs(dbfs - measured) <= TOLERANCE:
+        return _dithered(pcm)
+    samples = pcm.astype(np.float32)
+    peak = float(np.abs(samples).max())
+    gain = dbfs - measured
+    for _ in range(LIMITER_ROUNDS):
+        levelled = _rounded(_limited(samples * _factor(gain)))
+        reached = loudness(levelled)
+        if reached is None:
+            break
+        if abs(dbfs - reached) <= TOLERANCE:
+            return _dithered(levelled)
+        gain += dbfs - reached
+    return _dithered(_rounded(samples * min(_factor(dbfs - measured), max(1.0, _PEAK / peak))))
+
+
+def loudness(pcm: Pcm) -> float | None:
+    """Return the loudness of the speech in `pcm`, samples at 16 kHz, in dBFS. None means that no
+    part of it is speech.
+    """
+    frames = _frame_loudness(pcm)
+    loudest = np.sort(frames)[-_loud_frames(len(frames))]
+    background = max(np.percentile(frames, 10), loudest - SPEECH_RANGE)
+    if loudest - background < LEAST_CONTRAST:
+        return None
+    speech = frames[frames >= (loudest + background) / 2]
+    found = float(np.percentile(speech, LOUD))
+    return found if found >= FAINTEST else None
+
+
+def _factor(decibels: float) -> float:
+    return float(10 ** (decibels / 20))
+
+
+def _loud_frames(frames: int) -> int:
+    return max(1, min(round(LOUD_SECONDS * SAMPLE_RATE / STRIDE), round(LOUD_SHARE * frames)))
+
+
+def _frame_loudness(pcm: Pcm) -> NDArray[np.float64]:
+    """Return the power of each frame between LOWEST_HERTZ and HIGHEST_HERTZ, in dBFS `[frames]`.
+
+    A sine is as loud as its root mean square.
+    """
+    frames = frame_count(len(pcm))
+    padded = np.zeros(WINDOW + STRIDE * (frames - 1), np.float32)
+    padded[: len(pcm)] = pcm[: len(padded)] / np.float32(32_768)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[::STRIDE]
+    hann = np.hanning(WINDOW + 1)[:-1].astype(np.float32)
+    first, last = (round(hertz * WINDOW / SAMPLE_RATE) for hertz in (LOWEST_HERTZ, HIGHEST_HERTZ))
+    power = np.concatenate(
+        [
+            np.square(np.abs(np.fft.rfft(windows[start : start + _FRAMES_AT_ONCE] * hann)[:, first : last + 1])).sum(
+                axis=1
+            )
+            for start in range(0, frames, _FRAMES_AT_ONCE)
+        ]
+    )
+    power = 2 * power / (WINDOW * np.square(hann).sum())
+    loud: NDArray[np.float64] = 10 * np.log10(np.maximum(power.astype(np.float64), (_FAINT / 32_768) ** 2))
+    return loud
+
+
+def _limited(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return `samples` turned down around those beyond full scale, and unchanged elsewhere.
+
+    The factor of a part is the smallest of its own and its neighbours', and changes linearly from
+    the middle of a part to the next, so it is small enough everywhere.
+    """
+    if np.abs(samples).max() <= _PEAK:
+        return samples
+    part = round(LIMITER_SECONDS * SAMPLE_RATE)
+    padded = np.pad(np.abs(samples), (0, -len(samples) % part)).reshape(-1, part)
+    needed = np.minimum(1, _PEAK / np.maximum(padded.max(axis=1), 1))
+    around = np.pad(needed, 1, mode="edge")
+    factors = np.minimum(np.minimum(around[:-2], around[2:]), needed)
+    middles = part * (np.arange(len(factors)) + 0.5)
+    limited: NDArray[np.float32] = samples * np.interp(np.arange(len(samples)), middles, factors).astype(np.float32)
+    return limited
+
+
+def _dithered(pcm: Pcm) -> Pcm:
+    """Return `pcm` with a pseudo-random 1 or -1 for each sample that is 0.
+
+    Features are logarithms, so digital silence is as far from a quiet room as the room from speech.
+    A faint recording has much of it, and a louder one of the same words none. The numbers are those
+    of a generator that numpy keeps as it is.
+    """
+    noise = 2 * np.random.RandomState(0).randint(0, 2, len(pcm)) - 1
+    return np.where(pcm == 0, noise, pcm).astype(np.int16)
+
+
+def _rounded(samples: NDArray[np.float32]) -> Pcm:
+    pcm: Pcm = np.clip(np.rint(samples), -_PEAK, _PEAK).astype(np.int16)
+    return pcm

@@ -1,0 +1,141 @@
+"""Readers of audio files: libsndfile for what it reads, FFmpeg by PyAV for the rest.
+
+A reader decodes a file in blocks, so that a long recording needs little memory, and as often as it
+is asked to.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import BinaryIO, Protocol, TypeAlias
+
+import av
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+from speechmodel_runtime.errors import AudioUnreadable
+from speechmodel_runtime.riff import RegularWav, WavChunks, wav_chunks
+
+Block: TypeAlias = NDArray[np.float32]
+"""Samples `[frames, channels]`, where 1 is full scale."""
+
+FORMATS = "aac,ac3,amr,amrnb,amrwb,asf,avi,caf,flv,matroska,webm,mov,mp4,mpegts,ogg,wav"
+"""FFmpeg's names of the formats that it may read. A playlist is not among them, because it makes
+FFmpeg open the files and addresses that it names."""
+READABLE = "wav, flac, ogg, mp3, m4a, mp4, webm, aac, amr or wma"
+
+
+@dataclass(frozen=True)
+class Header:
+    """The properties of an audio file before it is decoded."""
+
+    sample_rate: int
+    """Hz."""
+    channels: int
+    announced_frames: int | None
+    """Samples per channel by the header. None when it does not say."""
+    format: str
+    """Container and encoding, in the names of libsndfile (`WAV PCM_16`) or FFmpeg (`mov aac`)."""
+
+
+class Reader(Protocol):
+    """An audio file that can be decoded."""
+
+    header: Header
+
+    def blocks(self) -> Iterator[Block]:
+        """Decode the file from its beginning. Raises AudioUnreadable where it is damaged."""
+
+
+def open_reader(file: BinaryIO, called: str) -> Reader:
+    """Return a reader of the seekable `file`, which errors name `called`.
+
+    Raises AudioUnreadable when neither library reads it.
+    """
+    chunks = wav_chunks(file)
+    if chunks is not None and chunks.second_header is not None:
+        problem = f"holds two wav files, the second from byte {chunks.second_header} on"
+        raise AudioUnreadable(called, f"{problem}; save them as two files")
+    file.seek(0)
+    try:
+        return _Libsndfile(file, called, chunks)
+    except (soundfile.LibsndfileError, TypeError):  # TypeError: a name that means headerless data
+        pass
+    try:
+        return _FFmpeg(file, called)
+    except (av.FFmpegError, StopIteration) as error:
+        raise AudioUnreadable(called, f"is not readable audio; use {READABLE}") from error
+
+
+class _Libsndfile:
+    def __init__(self, file: BinaryIO, called: str, chunks: WavChunks | None) -> None:
+        self._file: BinaryIO | RegularWav = file if chunks is None or chunks.regular else RegularWav(file, chunks)
+        self._called = called
+        with soundfile.SoundFile(self._file) as opened:
+            frames = _announced(opened.frames, chunks)
+            self.header = Header(opened.samplerate, opened.channels, frames, f"{opened.format} {opened.subtype}")
+
+    def blocks(self) -> Iterator[Block]:
+        self._file.seek(0)
+        with soundfile.SoundFile(self._file) as opened:
+            while True:
+                try:
+                    block: Block = opened.read(opened.samplerate, dtype="float32", always_2d=True)
+                except soundfile.LibsndfileError as error:
+                    raise _damaged(self._called, opened.tell() / opened.samplerate) from error
+                if not len(block):
+                    return
+                yield block
+
+
+class _FFmpeg:
+    def __init__(self, file: BinaryIO, called: str) -> None:
+        self._file, self._called = file, called
+        with _container(file) as container:
+            stream = _audio(container)
+            first = next(container.decode(stream))
+            rate = first.sample_rate
+            duration = stream.duration and stream.time_base and float(stream.duration * stream.time_base)
+            frames = round(duration * rate) if duration else None
+            name = container.format.name.split(",")[0]
+            self.header = Header(rate, first.layout.nb_channels, frames, f"{name} {stream.codec_context.name}")
+
+    def blocks(self) -> Iterator[Block]:
+        frames, rate = 0, self.header.sample_rate
+        try:
+            with _container(self._file) as container:
+                convert = None
+                for decoded in container.decode(_audio(container)):
+                    convert = convert or av.AudioResampler("fltp", decoded.layout, rate)
+                    for frame in convert.resample(decoded):
+                        frames += frame.samples
+                        yield frame.to_ndarray().T.astype(np.float32, copy=False)
+        except (av.FFmpegError, ValueError) as error:  # ValueError: the channels change on the way
+            raise _damaged(self._called, frames / rate) from error
+
+
+class _Bytes:
+    """The file without its name, which PyAV takes only as a str."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.read, self.seek, self.tell = file.read, file.seek, file.tell
+
+
+def _container(file: BinaryIO) -> "av.container.InputContainer":
+    file.seek(0)
+    return av.open(_Bytes(file), "r", options={"format_whitelist": FORMATS}, metadata_errors="ignore")
+
+
+def _audio(container: "av.container.InputContainer") -> "av.AudioStream":
+    return next(iter(container.streams.audio))
+
+
+def _announced(frames: int, chunks: WavChunks | None) -> int | None:
+    """Return the frames by the header. Of a wav file, libsndfile reports those that are there."""
+    if chunks is None:
+        return frames
+    return None if chunks.announced is None else round(frames * chunks.announced / chunks.present)
+
+
+def _damaged(called: str, seconds: float) -> AudioUnreadable:
+    return AudioUnreadable(called, f"is damaged after {seconds:.2f} s; record or copy it again")

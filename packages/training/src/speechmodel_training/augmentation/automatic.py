@@ -1,0 +1,30 @@
+"""The tuned entries of `training.augmentation: Auto`. Decision 8 has the figures."""
+
+from typing import Final
+
+from speechmodel_api.augmentation import Augmentation, parse
+from speechmodel_api.spec import AUTO as NAME
+from speechmodel_api.spec import Augmentations
+
+AUTO: Final = (
+    # voices: vocal tracts of other lengths, faster and slower speech, other microphones and rooms
+    "speed[factor=1~0.15]",
+    "pitch[pitch=1~0.15]",
+    "tilt[slope=0~2]",
+    "reverb[p=0.1,delay=20~15,decay=6~3]",
+    # places: silence around the speech, other people, hiss, hum
+    "pause_before[p=0.5]",
+    "pause_after[p=0.5]",
+    "overlay[p=0.25,snr=20~12,layers=3]",
+    "noise[p=0.5,snr=40~32]",
+    "hum[p=0.1]",
+    # lines and levels
+    "telephone[p=0.1,lowest=150~150]",
+    "codec[p=0.05,bitrate=28000~12000]",
+    "gain[p=0.5,db=-9.25~10.75]",
+)
+
+
+def chosen(augmentation: Augmentations) -> tuple[Augmentation, ...]:
+    """Return the augmentations of a training, those of Auto included."""
+    return tuple(parse(entry) for entry in (AUTO if augmentation == NAME else augmentation))

@@ -1,0 +1,254 @@
+"""How many words of people that a model never heard are right, wrong or rejected.
+
+    make quality RECORDINGS=recordings ARGS="--speaker anna --foreign other-speech"
+
+The recordings are `<id>_<speaker>_<take>.wav`, or `<speaker>/<id>_<take>.wav`. The ids are the
+transcripts, or `--words 0=zero,1=one` names them. One speaker after the other is left out: the
+stage programs prepare and train on the others, and the speaker's clips are measured as they are and
+changed by the augmentations of CONDITIONS. A clip is the transcript with the highest CTC forward
+probability, and rejected when the catch-all label is likelier than every transcript.
+
+PocketSphinx with a grammar of the same words is measured beside it when it is installed and the
+recordings are English: `.venv/bin/pip install pocketsphinx`.
+"""
+
+import argparse
+import csv
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+from speechmodel_api.alphabet import CATCH_ALL
+from speechmodel_api.augmentation import parse
+from speechmodel_api.spec import SpeechModelSpec
+from speechmodel_api.stages import PrepareOutput
+from speechmodel_runtime import Pcm, load, save
+from speechmodel_stagekit.alphabet import read_alphabet
+from speechmodel_training.augmentation import Augmenter
+from speechmodel_training.features import Frames
+from speechmodel_training.network import Geometry, logits
+from tensorflow.core.framework.graph_pb2 import GraphDef
+
+CONDITIONS = {
+    "as recorded": (),
+    "-12 dB": ("gain[db=-12]",),
+    "-20 dB": ("gain[db=-20]",),
+    "babble 20 dB": ("overlay[snr=20,layers=3]",),
+    "babble 10 dB": ("overlay[snr=10,layers=3]",),
+    "8 kHz mu-law": ("telephone[lowest=0]",),
+    "mp3 32 kbit/s": ("codec[bitrate=32000]",),
+}
+SPEECH = (".wav", ".flac", ".ogg", ".mp3")
+DEV_EVERY = 10
+"""One of so many clips of the speakers in training chooses the epoch."""
+MARGIN = 4800
+"""Samples of silence around a measured clip: 0.3 s."""
+
+Recogniser = Callable[[Pcm, Sequence[str]], str]
+"""Clip and augmentations -> a transcript of the set, or nothing."""
+
+
+@dataclass(frozen=True)
+class Take:
+    """A recording of a speaker."""
+
+    path: Path
+    speaker: str
+    words: str
+
+
+def main() -> None:
+    """Measure every speaker, or those of --speaker."""
+    arguments = _arguments()
+    names = dict(pair.split("=", 1) for pair in arguments.words.split(",")) if arguments.words else {}
+    takes = read_takes(arguments.recordings, names)[:: arguments.every]
+    speakers = sorted({take.speaker for take in takes})
+    if len(speakers) < 2:
+        sys.exit(f"{arguments.recordings}: has {len(speakers)} speakers; leaving one out needs at least two")
+    foreign = sorted(p for p in arguments.foreign.rglob("*") if p.suffix in SPEECH) if arguments.foreign else []
+    print("| speaker | engine | condition | clips | right | wrong | rejected |\n|---|---|---|---|---|---|---|")
+    for speaker in arguments.speaker or speakers:
+        others = [take for take in takes if take.speaker != speaker]
+        heard = [take for take in takes if take.speaker == speaker]
+        words = sorted({take.words for take in takes})
+        with tempfile.TemporaryDirectory() as folder:
+            voices = write_voices(others[:: max(len(others) // 50, 1)], Path(folder) / "voices")
+            model = train(others, Path(folder), arguments)
+            measure(speaker, "SpeechModel", model.recognise, heard, foreign, voices, words)
+            if find_spec("pocketsphinx"):
+                measure(speaker, "PocketSphinx", pocketsphinx(words), heard, foreign, voices, words)
+
+
+def measure(
+    speaker: str,
+    engine: str,
+    recognise: Recogniser,
+    heard: Sequence[Take],
+    foreign: Sequence[Path],
+    voices: Sequence[Path],
+    words: Sequence[str],
+) -> None:
+    """Print a row for every condition, and one for the foreign clips, of which none is right.
+
+    Babble is made of the clips `voices`.
+    """
+    for condition, entries in CONDITIONS.items():
+        augmenter = Augmenter([parse(entry) for entry in entries], seed=0, voices=voices)
+        counts: Counter[str] = Counter()
+        for index, take in enumerate(heard):
+            changed = augmenter.sound(load(take.path), clip=len(voices) + index, epoch=0).samples
+            text = recognise(np.pad((changed * 2**15).astype(np.int16), MARGIN), words)
+            counts["right" if text == take.words else "wrong" if text else "rejected"] += 1
+        row(speaker, engine, condition, counts)
+    if foreign:
+        texts = [recognise(np.pad(load(path), MARGIN), words) for path in foreign]
+        row(speaker, engine, "foreign", Counter("wrong" if text else "rejected" for text in texts))
+
+
+def row(speaker: str, engine: str, condition: str, counts: Counter[str]) -> None:
+    """Print a row of the table."""
+    total = counts.total()
+    shares = " | ".join(f"{100 * counts[kind] / total:.1f} %" for kind in ("right", "wrong", "rejected"))
+    print(f"| {speaker} | {engine} | {condition} | {total} | {shares} |", flush=True)
+
+
+def read_takes(folder: Path, names: dict[str, str]) -> list[Take]:
+    """Return the recordings of a folder in one of the two layouts."""
+    takes = []
+    for path in sorted(path for path in folder.rglob("*") if path.suffix in SPEECH):
+        parts = path.stem.split("_")
+        if path.parent == folder and len(parts) < 3:
+            sys.exit(f"{path}: is not named <id>_<speaker>_<take>, and not in the folder of a speaker")
+        speaker = parts[-2] if path.parent == folder else path.relative_to(folder).parts[0]
+        identity = "_".join(parts[:-2] if path.parent == folder else parts[:-1] or parts)
+        takes.append(Take(path, speaker, names.get(identity, identity.replace("-", " "))))
+    return takes
+
+
+class Model:
+    """The network of a frozen graph, and the probabilities that it gives to transcripts."""
+
+    def __init__(self, graph: Path, alphabet: Sequence[str]) -> None:
+        nodes = {node.name: node for node in GraphDef.FromString(graph.read_bytes()).node}
+        units = nodes["layer_1/bias"].attr["value"].tensor.tensor_shape.dim[0].size
+        shapes = Geometry(units, len(alphabet)).weight_shapes()
+        self._weights = {name: tf.constant(tf.make_ndarray(nodes[name].attr["value"].tensor)) for name in shapes}
+        self._index = {label: index for index, label in enumerate(alphabet)}
+
+    def recognise(self, pcm: Pcm, words: Sequence[str]) -> str:
+        """Return the likeliest of `words`, or nothing when the catch-all label is likelier."""
+        features = Augmenter((), seed=0).augment(pcm, clip=0, epoch=0).features
+        candidates = [*words, CATCH_ALL] if CATCH_ALL in self._index else list(words)
+        scores = self._losses(features, candidates)
+        best = candidates[int(scores.argmin())]
+        return "" if best == CATCH_ALL else best
+
+    def _losses(self, features: Frames, texts: Sequence[str]) -> Frames:
+        """Return the negative log probabilities of `texts`, `[texts]`."""
+        labels = _sparse([[self._index[character] for character in text] for text in texts])
+        outputs = tf.repeat(logits(self._weights, tf.constant(features[None])), len(texts), axis=1)
+        frames = tf.fill([len(texts)], len(features))
+        return np.asarray(tf.compat.v1.nn.ctc_loss(labels=labels, inputs=outputs, sequence_length=frames))
+
+
+def train(takes: Sequence[Take], folder: Path, arguments: argparse.Namespace) -> Model:
+    """Return a model of these takes, made by the stage programs."""
+    source = folder / "recordings"
+    source.mkdir()
+    for part, chosen in (
+        ("train", [take for index, take in enumerate(takes) if index % DEV_EVERY]),
+        ("dev", takes[::DEV_EVERY]),
+    ):
+        with (source / f"{part}.csv").open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(["wav_filename", "wav_filesize", "transcript"])
+            writer.writerows([take.path.resolve(), take.path.stat().st_size, take.words] for take in chosen)
+    spec = SpeechModelSpec.model_validate(
+        {
+            "language": arguments.language,
+            "dataset": {"source": {"persistentVolumeClaim": {"claimName": "recordings"}}, "format": "DeepSpeechCSV"},
+            "training": {
+                "maxEpochs": arguments.epochs,
+                "hyperparameters": {"hiddenUnits": arguments.units, "dropout": arguments.dropout},
+            },
+            "publish": {"s3": {"bucket": "unused"}},
+        }
+    )
+    common = {"attempt": 1, "workspace": str(folder), "language": spec.language}
+    dataset, training = (part.model_dump(mode="json", by_alias=True) for part in (spec.dataset, spec.training))
+    document = common | dataset | {"key": "dddddddd", "source": str(source)}
+    prepared = PrepareOutput.model_validate(_stage("speechmodel_pipeline.prepare", document, folder))
+    document = common | training | {"key": "eeeeeeee", "lineage": "cccccccc", "dataKey": "dddddddd"}
+    _stage("speechmodel_training.train", document | {"datasetDigest": prepared.dataset_digest}, folder)
+    alphabet = read_alphabet(folder / "data" / "dddddddd" / "alphabet.txt")
+    return Model(folder / "exports" / "eeeeeeee" / "output_graph.pb", alphabet)
+
+
+def write_voices(takes: Sequence[Take], folder: Path) -> list[Path]:
+    """Write takes as clips for babble."""
+    folder.mkdir()
+    for index, take in enumerate(takes):
+        save(folder / f"{index}.wav", load(take.path))
+    return sorted(folder.iterdir())
+
+
+def pocketsphinx(words: Sequence[str]) -> Recogniser:
+    """Return PocketSphinx with its English model and a grammar of `words`."""
+    from pocketsphinx import Decoder
+
+    decoder = Decoder(samprate=16000, lm=None, loglevel="FATAL")
+    decoder.add_jsgf_string("words", f"#JSGF V1.0; grammar g; public <words> = {' | '.join(words)};")
+    decoder.activate_search("words")
+
+    def recognise(pcm: Pcm, words: Sequence[str]) -> str:
+        decoder.start_utt()
+        decoder.process_raw(pcm.tobytes(), full_utt=True)
+        decoder.end_utt()
+        hypothesis = decoder.hyp()
+        return hypothesis.hypstr if hypothesis and hypothesis.hypstr in words else ""
+
+    return recognise
+
+
+def _stage(program: str, document: dict[str, object], folder: Path) -> object:
+    """Return the output of a stage program, or end with its error."""
+    result, log = folder / "result.json", folder / f"{program}.log"
+    environment = os.environ | {"STAGE_INPUT": json.dumps(document), "STAGE_RESULT": str(result)}
+    with log.open("wb") as file:
+        code = subprocess.run([sys.executable, "-m", program], env=environment, stdout=file, stderr=file).returncode
+    if code:
+        sys.exit(f"{program} ended with {code}:\n{log.read_text(errors='replace')[-2000:]}")
+    return json.loads(result.read_text())["output"]
+
+
+def _sparse(rows: Sequence[Sequence[int]]) -> tf.SparseTensor:
+    places = [(row, column) for row, labels in enumerate(rows) for column in range(len(labels))]
+    values = [label for labels in rows for label in labels]
+    return tf.SparseTensor(places, np.array(values, np.int32), [len(rows), max(map(len, rows))])
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Leave one speaker out, and count what is right.")
+    parser.add_argument("recordings", type=Path)
+    parser.add_argument("--speaker", action="append", help="leave out only this one; may be repeated")
+    parser.add_argument("--foreign", type=Path, help="folder of speech that is none of the words")
+    parser.add_argument("--words", help="transcripts of the ids, such as 0=zero,1=one")
+    parser.add_argument("--language", default="en")
+    parser.add_argument("--epochs", type=int, default=40)
+    parser.add_argument("--units", type=int, default=192)
+    parser.add_argument("--dropout", type=float, default=0.15)
+    parser.add_argument("--every", type=int, default=1, help="use one of so many recordings")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,117 @@
+"""evaluate with a grammar: what it compiles, what its threshold is set on, and what it counts."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from speechmodel_api.spec import GrammarSource, Split
+from speechmodel_api.stages import Calibration, Decoding
+from speechmodel_decoding import AcousticModel, Grammar, Recogniser
+from speechmodel_pipeline.convert.stage import convert
+from speechmodel_runtime import load, read_graph
+from support.graphs import deaf, edited
+from support.programs import Ended, run_program
+from support.workspaces import CONVERT, EVALUATE, Workspace, make_workspace
+
+DATASET = Decoding(grammar=GrammarSource.DATASET)
+THIRDS = Split(dev_percent=30, test_percent=40)
+
+
+def of_phrases(*phrases: str, **lists: tuple[str, ...]) -> Decoding:
+    return Decoding(grammar=GrammarSource.PHRASES, phrases=phrases, lists=lists)
+
+
+def evaluated(workspace: Workspace, decoding: Decoding, folder: Path) -> Ended:
+    converted = convert(workspace.convert_input())
+    return run_program("evaluate", workspace.evaluate_input(converted, decoding=decoding), folder)
+
+
+def report(workspace: Workspace) -> dict[str, Any]:
+    read: dict[str, Any] = json.loads((workspace.root / "reports" / EVALUATE / "report.json").read_bytes())
+    return read
+
+
+def served(workspace: Workspace, ended: Ended) -> Recogniser:
+    """The recogniser that a server makes of the files."""
+    model = workspace.root / "exports" / CONVERT
+    alphabet = [label.decode() for label in read_graph(model / "output_graph.pbmm").labels]
+    content = (workspace.root / "reports" / EVALUATE / "grammar.zip").read_bytes()
+    assert hashlib.sha256(content).hexdigest() == ended.output["grammar"]["grammarSha256"]
+    calibration = Calibration.model_validate(ended.output["grammar"]["calibration"])
+    return Recogniser(AcousticModel(model / "acoustic.onnx"), Grammar.from_bytes(content, alphabet), calibration)
+
+
+def test_the_transcripts_are_the_phrases_of_the_grammar_dataset(tmp_path: Path, deepspeech: Path) -> None:
+    workspace = make_workspace(tmp_path, deepspeech, THIRDS)
+    ended = evaluated(workspace, DATASET, tmp_path)
+    assert ended.code == 0, ended.log
+    figures = ended.output["figures"]
+    assert figures["right"] + figures["rejected"] == ended.output["clips"] == workspace.dataset.test_clips
+    assert figures["wrong"] == figures["foreign"] == 0
+    assert figures["right"] > figures["rejected"]
+    assert ended.output["freeTextWer"] == 0, "the model knows these clips by heart"
+    assert 0 <= figures["calibrationError"] < 0.5
+    found = report(workspace)
+    assert found["grammar"]["calibratedOn"] == "dev"
+    assert found["grammar"]["calibrationClips"] == workspace.dataset.dev_clips
+    assert found["grammar"]["calibrationCopies"] >= 2 * workspace.dataset.dev_clips
+    recogniser = served(workspace, ended)
+    selftest = load(workspace.root / "reports" / EVALUATE / "selftest.wav")
+    assert recogniser.recognise(selftest).text == found["selftest"]["text"] == found["selftest"]["reference"]
+
+
+def test_clips_of_other_phrases_are_foreign_and_no_word_errors(tmp_path: Path, deepspeech: Path) -> None:
+    workspace = make_workspace(tmp_path, deepspeech, THIRDS)
+    ended = evaluated(workspace, of_phrases("[espejo] llama a mi {quien}", quien=("hija", "hijo", "nuera")), tmp_path)
+    assert ended.code == 0, ended.log
+    foreign = [each for each in report(workspace)["results"] if "llama" not in each["reference"]]
+    assert ended.output["figures"]["foreign"] == len(foreign) > 0
+    assert all(each["foreign"] for each in foreign)
+    assert ended.output["figures"]["accepted"] == sum(bool(each["hypothesis"]) for each in foreign) == 0
+    assert ended.output["clips"] == workspace.dataset.test_clips - len(foreign)
+    assert report(workspace)["grammar"]["foreign"] == {
+        "transcripts outside of the grammar": {"clips": len(foreign), "accepted": 0}
+    }
+
+
+def test_a_grammar_of_phrases_that_nobody_recorded_is_calibrated_on_the_transcripts(
+    tmp_path: Path, deepspeech: Path
+) -> None:
+    workspace = make_workspace(tmp_path, deepspeech, THIRDS)
+    ended = evaluated(workspace, of_phrases("mi espejo"), tmp_path)
+    assert ended.code == 0, ended.log
+    assert ended.output["grammar"]["calibration"]["threshold"] < 0
+    assert ended.output["clips"] == 0
+    assert ended.output["figures"]["foreign"] == workspace.dataset.test_clips
+
+
+def test_a_dataset_without_dev_clips_is_calibrated_on_its_training_clips(tmp_path: Path, deepspeech: Path) -> None:
+    workspace = make_workspace(tmp_path, deepspeech, Split(dev_percent=0, test_percent=50))
+    assert evaluated(workspace, DATASET, tmp_path).code == 0
+    assert report(workspace)["grammar"]["calibratedOn"] == "train"
+
+
+@pytest.mark.parametrize(
+    "decoding, words",
+    [
+        (of_phrases("¡ok!"), "decoding: the phrase '¡ok!': the model's alphabet does not contain '!', '¡'"),
+        (of_phrases("luz de {sala}"), "decoding: the phrase 'luz de {sala}': the list 'sala' does not exist"),
+    ],
+)
+def test_a_phrase_that_the_model_cannot_say_is_named(
+    decoding: Decoding, words: str, tmp_path: Path, deepspeech: Path
+) -> None:
+    ended = evaluated(make_workspace(tmp_path, deepspeech, THIRDS), decoding, tmp_path)
+    assert (ended.code, ended.reason) == (78, "InvalidGrammar")
+    assert words in ended.message
+
+
+def test_a_model_that_hears_nothing_accepts_nothing(tmp_path: Path, deepspeech: Path) -> None:
+    workspace = make_workspace(tmp_path, deepspeech, THIRDS)
+    edited(deepspeech / "tf2_128.pb", workspace.graph, deaf)
+    ended = evaluated(workspace, DATASET, tmp_path)
+    assert ended.code == 0, ended.log
+    assert ended.output["figures"]["rejected"] == workspace.dataset.test_clips
+    assert ended.output["wer"] == 1

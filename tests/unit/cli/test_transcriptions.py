@@ -1,0 +1,76 @@
+"""Transcriptions by a version on this machine, with a grammar and in free text."""
+
+import json
+from pathlib import Path
+
+import pytest
+from speechmodel_cli.errors import CommandError
+from speechmodel_cli.listen import listen, read_spoken
+from speechmodel_cli.transcribe import transcribe
+from speechmodel_cli.transcriptions import transcribe_here
+from speechmodel_pipeline.graphdef.pbmm import memory_map
+from support.places import FIXTURES
+from support.servers import OK_ESPEJO, VersionFolder
+
+HOLA = FIXTURES / "clips" / "shapes_3c59dc04_2_3_000000_2_001.wav"
+
+
+@pytest.fixture
+def version(tmp_path: Path) -> VersionFolder:
+    memory_map(FIXTURES / "tf2_128.pb", tmp_path / "output_graph.pbmm")
+    return VersionFolder(tmp_path / "version", tmp_path / "output_graph.pbmm")
+
+
+def test_a_version_with_a_grammar_answers_with_its_phrases_or_nothing(version: VersionFolder, tmp_path: Path) -> None:
+    version.decode_by_grammar("ok {quien}", quien=("espejo", "hija"))
+    (tmp_path / "no.wav").write_text("no audio")
+    ok, hola, broken = transcribe_here(version.path, [OK_ESPEJO, HOLA, tmp_path / "no.wav"])
+    assert ok.answer is not None and hola.answer is not None
+    assert (ok.text, ok.answer.slots, ok.error) == ("ok espejo", {"quien": "espejo"}, None)
+    assert ok.answer.confidence is not None and ok.answer.confidence > 0.9
+    assert (hola.text, hola.answer.confidence) == ("", None)
+    assert broken.answer is None and "no.wav" in str(broken.error)
+
+
+def test_a_version_without_a_grammar_answers_with_free_text(version: VersionFolder) -> None:
+    (hola,) = transcribe_here(version.path, [HOLA])
+    assert hola.answer is not None
+    assert (hola.text, hola.answer.confidence, hola.answer.candidates) == ("hola espejo", None, [])
+
+
+def test_a_damaged_grammar_is_named(version: VersionFolder) -> None:
+    version.decode_by_grammar("ok espejo")
+    (version.path / "grammar.zip").write_bytes(b"PK")
+    with pytest.raises(CommandError, match="the grammar is damaged"):
+        list(transcribe_here(version.path, [OK_ESPEJO]))
+
+
+def test_json_is_a_line_for_each_file(
+    version: VersionFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    version.decode_by_grammar("ok espejo")
+    monkeypatch.setattr("speechmodel_cli.transcribe._version_folder", lambda state, model: version.path)
+    assert transcribe([OK_ESPEJO, HOLA], state=tmp_path, model=None, url=None, as_json=True) == 0
+    first, second = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert (first["file"], first["text"], first["candidates"][0]["text"]) == (str(OK_ESPEJO), "ok espejo", "ok espejo")
+    assert (second["file"], second["text"]) == (str(HOLA), "")
+    assert transcribe([OK_ESPEJO, HOLA], state=tmp_path, model=None, url=None, as_json=False) == 0
+    assert capsys.readouterr().out == f"{OK_ESPEJO}: ok espejo\n{HOLA}: \n"
+
+
+def test_what_was_listened_to_is_kept_with_its_confidence(
+    version: VersionFolder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    version.decode_by_grammar("ok espejo")
+    heard = tmp_path / "heard"
+    heard.mkdir()
+    (heard / "ok.wav").write_bytes(OK_ESPEJO.read_bytes())
+    (heard / "hola.wav").write_bytes(HOLA.read_bytes())
+    (heard / "heard.csv").write_text("file,transcript\nok.wav,ok espejo\nhola.wav,\nnone.wav,ok\n")
+    first = listen(version.path, read_spoken(heard))
+    assert [(each.reference, each.hypothesis) for each in first[:2]] == [("ok espejo", "ok espejo"), ("", "")]
+    assert first[0].confidence is not None and first[0].confidence > 0.9
+    assert "none.wav" in first[2].hypothesis
+    (heard / "none.wav").write_bytes(HOLA.read_bytes())
+    (version.path / "grammar.zip").unlink()
+    assert listen(version.path, read_spoken(heard))[:2] == first[:2], "nothing was decoded again"

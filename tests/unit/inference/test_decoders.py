@@ -1,0 +1,47 @@
+"""The decoder of a version, with and without a grammar."""
+
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from speechmodel_api.stages import VersionManifest
+from speechmodel_inference.decoders import VersionDecoder, open_decoder
+from speechmodel_inference.errors import ClientLeft
+from speechmodel_pipeline.graphdef.pbmm import memory_map
+from speechmodel_runtime import load
+from speechmodel_runtime.errors import AudioTooShort
+from support.places import FIXTURES
+from support.servers import OK_ESPEJO, VersionFolder
+
+
+@pytest.fixture(params=["grammar", "free text"])
+def decoder(request: pytest.FixtureRequest, tmp_path: Path) -> VersionDecoder:
+    memory_map(FIXTURES / "tf2_128.pb", tmp_path / "output_graph.pbmm")
+    folder = VersionFolder(tmp_path / "version", tmp_path / "output_graph.pbmm")
+    if request.param == "grammar":
+        folder.decode_by_grammar("ok espejo", "hola espejo")
+    return open_decoder(folder.path, VersionManifest.model_validate_json((folder.path / "version.json").read_bytes()))
+
+
+def test_a_recording_longer_than_a_block_is_decoded_as_one(decoder: VersionDecoder) -> None:
+    long = np.concatenate([load(OK_ESPEJO), np.zeros(16_000 * 12, np.int16)])
+    with decoder:
+        transcript = decoder.transcribe(long, name="long.wav")
+    assert transcript.text == "ok espejo"
+    assert transcript.audio_seconds == pytest.approx(len(long) / 16_000)
+
+
+def test_a_client_that_left_ends_the_work(decoder: VersionDecoder) -> None:
+    abandoned = threading.Event()
+    abandoned.set()
+    with decoder, pytest.raises(ClientLeft):
+        decoder.transcribe(load(OK_ESPEJO), name="clip.wav", abandoned=abandoned)
+
+
+def test_audio_shorter_than_a_window_is_refused(decoder: VersionDecoder) -> None:
+    with (
+        decoder,
+        pytest.raises(AudioTooShort, match=r"short\.wav: is too short: 511 samples, and the model needs at least 512"),
+    ):
+        decoder.transcribe(np.zeros(511, np.int16), name="short.wav")

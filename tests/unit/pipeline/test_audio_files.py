@@ -1,0 +1,41 @@
+"""The recordings in a folder, with the links that people make."""
+
+from pathlib import Path
+
+from speechmodel_pipeline.prepare.audio_files import audio_files
+
+
+def touched(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+    return path
+
+
+def names(folder: Path) -> list[str]:
+    return [path.relative_to(folder).as_posix() for path in audio_files(folder)]
+
+
+def test_recordings_are_known_by_their_endings_in_any_case(tmp_path: Path) -> None:
+    for name in ("a.WAV", "b/c.m4a", "b/d.webm", "notes.txt", ".hidden.wav", ".git/e.wav", "f.wav.bak"):
+        touched(tmp_path / name)
+    (tmp_path / "folder.wav").mkdir()
+    assert names(tmp_path) == ["a.WAV", "b/c.m4a", "b/d.webm"]
+
+
+def test_links_to_files_and_folders_are_followed(tmp_path: Path) -> None:
+    touched(tmp_path / "elsewhere" / "1.wav")
+    folder = tmp_path / "es"
+    folder.mkdir()
+    (folder / "a.wav").symlink_to(tmp_path / "elsewhere" / "1.wav")
+    for name in ("b", "c"):
+        (folder / name).symlink_to(tmp_path / "elsewhere")
+    (folder / "gone.wav").symlink_to(tmp_path / "nowhere")
+    assert names(folder) == ["a.wav", "b/1.wav", "c/1.wav"]
+
+
+def test_a_link_to_a_folder_that_contains_it_ends(tmp_path: Path) -> None:
+    touched(tmp_path / "a" / "1.wav")
+    (tmp_path / "a" / "up").symlink_to(tmp_path)
+    (tmp_path / "a" / "here").symlink_to(tmp_path / "a")
+    (tmp_path / "b").symlink_to(tmp_path / "b")
+    assert names(tmp_path) == ["a/1.wav"]

@@ -1,0 +1,77 @@
+"""The figures of an evaluation, in free text and with a grammar."""
+
+import pytest
+from speechmodel_api.alphabet import CATCH_ALL
+from speechmodel_decoding import Candidate, Decision
+from speechmodel_pipeline.evaluate.figures import (
+    character_errors,
+    clip_result,
+    grammar_figures,
+    with_grammar,
+    word_error_rate,
+    word_errors,
+)
+from speechmodel_pipeline.evaluation_report import ClipResult
+
+
+def test_case_is_not_an_error() -> None:
+    same = clip_result("a", 1.0, "Ok Espejo", "ok espejo", 0.0, None)
+    other = clip_result("b", 1.0, "ΟΔΟΣ", "οδοί", 0.0, None)
+    assert (same.wer, same.cer, same.reference) == (0, 0, "Ok Espejo")
+    assert (other.wer, other.cer) == (1, 0.25)
+    assert (word_errors([same, other]).hits, character_errors([same, other]).substitutions) == (2, 1)
+
+
+def test_an_error_rate_has_an_interval_around_it_that_more_clips_make_smaller() -> None:
+    right = clip_result("a", 1.0, "pon música", "pon música", 0.0, None)
+    wrong = clip_result("b", 1.0, "pon música", "pon la", 0.0, None)
+    few, many = word_error_rate([right, wrong] * 5), word_error_rate([right, wrong] * 50)
+    assert few and many
+    assert (few.rate, few.clips, many.rate, many.clips) == (0.25, 10, 0.25, 100)
+    assert 0 <= few.low < many.low < 0.25 < many.high < few.high <= 0.5
+    assert word_error_rate([]) is None
+
+
+def decided(
+    reference: str, text: str, phrase: str | None, confidence: float = 0.9, *, foreign: bool = False
+) -> ClipResult:
+    """A clip that the grammar decided, and that was letters in free text."""
+    candidates = () if phrase is None else (Candidate(phrase, -0.1, confidence, (), {}),)
+    free = clip_result("clip", 1.0, reference, "leters", -3.0, None)
+    return with_grammar(free, Decision(text, candidates), foreign=foreign)
+
+
+def test_a_clip_is_right_wrong_or_rejected() -> None:
+    phrases = [
+        decided("pon música", "pon música", "pon música"),
+        decided("pon música", "pon música", "pon música"),
+        decided("pon música", "para música", "para música"),
+        decided("pon música", "", "pon música"),
+        decided("pon música", "", None),
+    ]
+    figures = grammar_figures(phrases, [])
+    assert (figures.right, figures.wrong, figures.rejected, figures.phrases) == (2, 1, 2, 5)
+    assert (figures.foreign, figures.accepted) == (0, 0)
+    assert figures.calibration_error == pytest.approx(0.15), "3 of 4 phrases that fit are right, with 0.9 each"
+
+
+def test_a_foreign_clip_is_accepted_or_not_and_never_right() -> None:
+    foreign = [
+        decided(CATCH_ALL, "", None, foreign=True),
+        decided(CATCH_ALL, "", "pon música", 0.1, foreign=True),
+        decided("otra cosa", "pon música", "pon música", 0.8, foreign=True),
+    ]
+    figures = grammar_figures([], foreign)
+    assert (figures.phrases, figures.foreign, figures.accepted) == (0, 3, 1)
+    assert figures.calibration_error == pytest.approx((0.1 + 0.8) / 2)
+
+
+def test_without_a_phrase_that_fits_there_is_no_calibration_error() -> None:
+    assert grammar_figures([decided("pon música", "", None)], []).calibration_error is None
+
+
+def test_a_result_keeps_the_free_text_and_the_rejected_phrase() -> None:
+    result = decided("pon música", "", "pon música", 0.3)
+    assert (result.hypothesis, result.free_text, result.phrase, result.score) == ("", "leters", "pon música", -0.1)
+    assert (result.wer, result.confidence) == (1.0, 0.3)
+    assert decided("pon música", "", None).confidence == 0

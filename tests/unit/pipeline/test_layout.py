@@ -1,0 +1,167 @@
+"""Which id a recording belongs to: decided for the folder as a whole."""
+
+import hashlib
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from speechmodel_pipeline.prepare.layout import assign, near_misses
+from speechmodel_stagekit.errors import BadData
+
+SEVEN = tuple("1234567")
+
+
+def ids_of(names: list[str], ids: tuple[str, ...], pattern: str = "") -> dict[str, str]:
+    return {name: reading.id for name, reading in assign(names, ids, pattern).readings.items()}
+
+
+def recipe(prefix: str = "shapes_", takes: int = 2) -> dict[str, str]:
+    """Return file names as the recipe has them, with their ids."""
+    return {
+        f"{prefix}{hashlib.md5(id_.encode()).hexdigest()}_2_3_000000_{id_}_{take:03}.wav": id_
+        for id_ in SEVEN
+        for take in range(1, takes + 1)
+    }
+
+
+@pytest.mark.parametrize(
+    ("names", "ids", "pattern"),
+    [
+        ({"ok.wav": "ok", "ok_2.wav": "ok", "no-anna.flac": "no", "no/3.wav": "no"}, ("ok", "no"), "<id>, <id>_<take>"),
+        ({"ok_espejo_2.wav": "ok_espejo", "ok_2.wav": "ok", "espejo.wav": "espejo"}, ("ok", "ok_espejo", "espejo"), "<id>,"),
+        (recipe(), SEVEN, "<anything>_<id>_<take>"),
+        ({f"2_3_000000_{id_}_001.wav": id_ for id_ in SEVEN}, SEVEN, "<anything>_<id>_<take>"),
+        ({f"anna_{id_}_1.wav": id_ for id_ in ("luz", "luz_roja")}, ("luz", "luz_roja", "roja"), "<anything>_<id>"),
+        ({f"{digit}_george_{take}.wav": digit for digit in SEVEN for take in range(9)}, SEVEN, "<id>,"),
+        ({f"{who}/{id_}.wav": id_ for id_ in SEVEN for who in ("anna", "otto")}, SEVEN, "<speaker>/<id>"),
+        ({f"{who}/{id_}/1.wav": id_ for id_ in SEVEN for who in ("anna", "otto")}, SEVEN, "<speaker>/<id>"),
+        ({f"{id_}/{take}.wav": id_ for id_ in SEVEN for take in range(1, 10)}, SEVEN, "<id>,"),
+    ],
+)  # fmt: skip
+def test_the_layout_that_explains_the_folder_is_found(
+    names: dict[str, str], ids: tuple[str, ...], pattern: str
+) -> None:
+    assignment = assign(list(names), ids)
+    assert {name: reading.id for name, reading in assignment.readings.items()} == names
+    assert assignment.layout.pattern.startswith(pattern)
+
+
+def test_a_folder_of_the_speaker_names_the_speaker() -> None:
+    readings = assign(["anna/ok.wav", "otto/ok_2.wav"], ("ok",)).readings
+    assert {name: reading.speaker for name, reading in readings.items()} == {
+        "anna/ok.wav": "anna",
+        "otto/ok_2.wav": "otto",
+    }
+
+
+def test_two_layouts_that_explain_the_files_equally_well_are_shown_with_file_names() -> None:
+    names = [f"{first}_x_{second}_1.wav" for first, second in ("12", "21", "33", "44")]
+    with pytest.raises(BadData) as refused:
+        assign(names, ("1", "2", "3", "4"))
+    assert refused.value.reason == "InvalidDataset"
+    for part in (
+        "<id>, <id>_<take> or <id>/<file> (1_x_2_1.wav: id 1, 2_x_1_1.wav: id 2)",
+        "<anything>_<id>_<take> (1_x_2_1.wav: id 2, 2_x_1_1.wav: id 1)",
+        "dataset.recordings.namePattern",
+    ):
+        assert part in str(refused.value)
+
+
+def test_layouts_that_agree_are_no_tie() -> None:
+    assert ids_of(["1_1_1.wav", "2_2_1.wav"], ("1", "2")) == {"1_1_1.wav": "1", "2_2_1.wav": "2"}
+
+
+def test_an_id_that_takes_nearly_every_file_is_doubted() -> None:
+    names = [f"2_3_000000_x{id_}_001.wav" for id_ in SEVEN]
+    with pytest.raises(BadData) as refused:
+        assign(names, SEVEN)
+    assert "7 of 7 recordings would belong to the id 2, and 6 of 7 ids would have none" in str(refused.value)
+    assert "2_3_000000_x1_001.wav: id 2, 2_3_000000_x2_001.wav: id 2, 2_3_000000_x3_001.wav: id 2" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("names", "ids"),
+    [
+        (["1_1.wav", "1_2.wav", "1_3.wav"], ("1", "2")),  # two ids
+        (["1_1.wav", "1_2.wav", "2_1.wav"], ("1", "2", "3", "4", "5")),  # two thirds
+        ([f"1/{take}.wav" for take in range(9)], SEVEN),  # a folder of its own
+        (["1.wav"], SEVEN),
+        ([f"1_{take}.wav" for take in range(9)] + ["2_1.wav"], ("1", "2", "3")),  # only one id without
+    ],
+)
+def test_ids_without_recordings_alone_are_no_error(names: list[str], ids: tuple[str, ...]) -> None:
+    assert len(ids_of(names, ids)) == len(names)
+
+
+class TestANamePattern:
+    def test_settles_the_recipe_by_hand(self) -> None:
+        names = recipe("")
+        readings = assign(list(names), SEVEN, "{speaker}_{}_{}_{}_{id}_{take}").readings
+        assert {name: reading.id for name, reading in readings.items()} == names
+        assert {reading.speaker for reading in readings.values()} == {name.partition("_")[0] for name in names}
+
+    def test_takes_a_reading_whose_id_has_a_row(self) -> None:
+        assert ids_of(list(recipe()), SEVEN, "{speaker}_{}_{}_{}_{id}_{take}") == recipe()
+
+    def test_settles_a_tie(self) -> None:
+        assert ids_of(["1_x_2_1.wav", "2_x_1_1.wav"], ("1", "2"), "{}_{}_{id}_{take}") == {
+            "1_x_2_1.wav": "2",
+            "2_x_1_1.wav": "1",
+        }
+
+    def test_with_a_slash_reads_the_folders(self) -> None:
+        reading = assign(["sala/anna/ok_1.wav"], ("ok",), "{}/{speaker}/{id}_{take}").readings["sala/anna/ok_1.wav"]
+        assert (reading.id, reading.speaker) == ("ok", "anna")
+
+    def test_leaves_other_names_without_an_id(self) -> None:
+        assert ids_of(["anna_ok.wav", "OK.wav", "anna_OK.wav"], ("ok",), "{speaker}_{id}") == {"anna_ok.wav": "ok"}
+
+    @pytest.mark.parametrize(
+        ("pattern", "problem"),
+        [
+            ("{speaker}_{take}", "has no field {id}"),
+            ("{id}_{name}", "has the unknown field {name}; use {id}, {speaker} and {take}"),
+            ("{id}_{", "has a brace without its partner"),
+            ("{id}_{id:d}", "is not a valid pattern"),
+        ],
+    )
+    def test_that_cannot_be_used_is_an_error_that_says_why(self, pattern: str, problem: str) -> None:
+        with pytest.raises(BadData) as refused:
+            assign(["ok.wav"], ("ok",), pattern)
+        assert f"dataset.recordings.namePattern {pattern!r} {problem}" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("id_", "name"),
+    [
+        ("1", "001.wav"),
+        ("1", "001_2.wav"),
+        ("2.0", "2.wav"),
+        ("ok-espejo", "OK-Espejo.wav"),
+        ("ok", "ok (copia).wav"),
+        ("ok", "ok (2).wav"),
+        ("ok", "ok - copia.wav"),
+        ("canción", unicodedata.normalize("NFD", "Canción") + ".wav"),
+    ],
+)
+def test_a_file_name_that_is_nearly_an_id_is_suggested(id_: str, name: str) -> None:
+    assert near_misses([id_], [name]) == {id_: name}
+
+
+def test_other_names_are_not_suggested() -> None:
+    assert near_misses(["1", "ok"], ["10.wav", "okay.wav", "100_1.wav"]) == {}
+
+
+@given(st.dictionaries(st.text("ab_-/1", min_size=1, max_size=6), st.none(), min_size=1, max_size=5), st.data())
+def test_every_reading_has_a_known_id_that_is_in_the_name(ids: dict[str, None], data: st.DataObject) -> None:
+    names = data.draw(
+        st.lists(st.from_regex(r"[ab_1-]{1,6}(/[ab_1-]{1,6})?\.wav", fullmatch=True), max_size=8, unique=True)
+    )
+    try:
+        readings = assign(names, list(ids)).readings
+    except BadData:
+        return
+    for name, reading in readings.items():
+        assert reading.id in ids
+        assert reading.id in name

@@ -1,0 +1,80 @@
+"""The speakers of recordings: from a column, from the layout, or guessed from what file names share."""
+
+from pathlib import Path
+
+import pytest
+from speechmodel_pipeline.prepare.commands_csv import read_commands
+from speechmodel_pipeline.prepare.deepspeech_csv import read_deepspeech
+from speechmodel_pipeline.prepare.layout import assign
+from speechmodel_pipeline.prepare.speakers import guess_speakers
+
+DIGITS = [f"{digit}_{who}_{take}.wav" for digit in "0123" for who in ("jackson", "lucas") for take in "01"]
+
+
+def guessed(names: list[str], ids: tuple[str, ...]) -> set[str]:
+    return set(guess_speakers(assign(names, ids).readings).values())
+
+
+@pytest.mark.parametrize(
+    ("names", "ids", "speakers"),
+    [
+        (DIGITS, tuple("0123"), {"jackson", "lucas"}),
+        (["ok_f1-again.wav", "ok_f1.wav", "no_f1.wav", "ok_m2.wav", "no_m2.wav"], ("ok", "no"), {"f1", "m2"}),
+        (["ok/a1b2_nohash_0.wav", "no/a1b2_nohash_0.wav", "ok/c3d4_nohash_1.wav", "no/c3d4_nohash_0.wav"],
+         ("ok", "no"), {"a1b2", "c3d4"}),
+        (["anna_ok_1.wav", "anna_no_1.wav", "otto_ok_1.wav", "otto_no_1.wav"], ("ok", "no"), {"anna", "otto"}),
+        (["hey_anna_1.wav", "hey_anna_2.wav", "hey_otto_1.wav", "hey_otto_2.wav"], ("hey",), {"anna", "otto"}),
+        (["ok_1.wav", "ok_2.wav", "no_1.wav", "no_2.wav"], ("ok", "no"), set()),  # takes
+        (["ok.wav", "no.wav"], ("ok", "no"), set()),
+        (["ok_a.wav", "ok_b.wav", "no_c.wav", "no_d.wav"], ("ok", "no"), set()),  # shared by nothing
+        (["ok_mirror.wav", "no_mirror.wav"], ("ok", "no"), set()),  # one word for all
+        ([f"shapes_{n}a_2_3_{id_}_001.wav" for n, id_ in enumerate(("ok", "no"))], ("ok", "no"), set()),
+    ],
+)  # fmt: skip
+def test_a_word_that_file_names_share_after_their_ids_is_the_speaker(
+    names: list[str], ids: tuple[str, ...], speakers: set[str]
+) -> None:
+    assert guessed(names, ids) == speakers
+
+
+def dataset(folder: Path, table: str, *names: str) -> Path:
+    (folder / "commands.csv").write_text(table, encoding="utf-8")
+    for name in names:
+        path = folder / "original/es" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("table", "names", "source", "speakers"),
+    [
+        ("id,es,speaker\nok,ok,Anna\nno,no,\n", ("ok.wav", "no.wav"), "Column", ["Anna", None]),
+        ("id,es,Client_ID\nok,ok,77\nno,no,78\n", ("x/ok.wav", "y/no.wav"), "Column", ["77", "78"]),
+        ("id,es,speaker\nok,ok,\nno,no,\n", ("anna/ok.wav", "otto/no.wav"), "Layout", ["anna", "otto"]),
+        ("id,es\nok,ok\nno,no\n", ("ok_an.wav", "ok_bo.wav", "no_an.wav", "no_bo.wav"), "Guessed", ["an", "bo"] * 2),
+        ("id,es\nok,ok\nno,no\n", ("ok_1.wav", "no_1.wav"), None, [None, None]),
+    ],
+)
+def test_a_column_is_believed_before_the_layout_and_the_layout_before_a_guess(
+    table: str, names: tuple[str, ...], source: str | None, speakers: list[str | None], tmp_path: Path
+) -> None:
+    listing = read_commands(dataset(tmp_path, table, *names), "es")
+    assert listing.speakers_from == source
+    assert [recording.speaker for recording in listing.recordings] == speakers
+
+
+def test_deepspeechs_tables_may_have_a_column_for_the_speaker(tmp_path: Path) -> None:
+    (tmp_path / "a.wav").touch()
+    (tmp_path / "train.csv").write_text("wav_filename,client_id,transcript\na.wav,7f3a,hola\n")
+    listing = read_deepspeech(tmp_path)
+    assert (listing.recordings[0].speaker, listing.speakers_from) == ("7f3a", "Column")
+
+
+def test_the_column_split_decides_the_part(tmp_path: Path) -> None:
+    table = "id,es,Split\na,a,train\nb,b,Validation\nc,c,TEST\nd,d,\ne,e,later\n"
+    listing = read_commands(dataset(tmp_path, table, *(f"{id_}.wav" for id_ in "abcde")), "es")
+    assert [recording.part for recording in listing.recordings] == ["train", "dev", "test", None]
+    (rejection,) = listing.rejected
+    assert (rejection.row, rejection.reason) == (6, "MalformedRow")
+    assert "the split 'later' is unknown; use train, dev or test, or leave the cell empty" in rejection.message

@@ -1,0 +1,109 @@
+"""Recordings of phones and browsers, which libsndfile does not read."""
+
+import io
+import os
+import threading
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from speechmodel_runtime import decode, load
+from speechmodel_runtime.errors import AudioEmpty, AudioTooLong, AudioUnreadable
+
+FORMATS = [
+    ("mp4", "aac", 44_100, "mov aac"),
+    ("ipod", "alac", 44_100, "mov alac"),
+    ("webm", "libopus", 48_000, "matroska opus"),
+    ("adts", "aac", 22_050, "aac aac"),
+    ("amr", "libopencore_amrnb", 8_000, "amr amrnb"),
+    ("3gp", "aac", 16_000, "mov aac"),
+    ("asf", "wmav2", 44_100, "asf wmav2"),
+]
+
+
+def encoded(container: str, codec: str, rate: int, seconds: float = 1.0, channels: int = 1) -> bytes:
+    """A tone of 440 Hz as FFmpeg writes it, on a pipe as a browser does if the format allows it."""
+    file = io.BytesIO()
+    samples = 0.5 * np.sin(2 * np.pi * 440 * np.arange(int(rate * seconds)) / rate)
+    with av.open(file, "w", format=container) as out:
+        stream = out.add_stream(codec, rate=rate, layout="mono" if channels == 1 else "stereo")
+        assert isinstance(stream, av.AudioStream)
+        stream.bit_rate = 12_200 if codec == "libopencore_amrnb" else 64_000
+        frame = av.AudioFrame.from_ndarray(
+            np.repeat(samples[None].astype(np.float32), channels, axis=0), "fltp", stream.layout.name
+        )
+        frame.sample_rate = rate
+        sizes = av.AudioResampler(stream.format, stream.layout, rate, frame_size=stream.codec_context.frame_size)
+        for part in (*sizes.resample(frame), *sizes.resample(None)):
+            out.mux(stream.encode(part))
+        out.mux(stream.encode(None))
+    return file.getvalue()
+
+
+def loudest_frequency(pcm: np.ndarray) -> float:
+    return float(np.argmax(np.abs(np.fft.rfft(pcm * np.hanning(len(pcm)))))) * 16_000 / len(pcm)
+
+
+@pytest.mark.parametrize(("container", "codec", "rate", "called"), FORMATS)
+def test_recordings_of_phones_and_browsers_are_read_whatever_their_name(
+    container: str, codec: str, rate: int, called: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "recording.wav"
+    path.write_bytes(encoded(container, codec, rate))
+    audio = decode(path)
+    assert loudest_frequency(audio.pcm) == pytest.approx(440, abs=2)
+    assert len(audio.pcm) == pytest.approx(16_000, abs=2_000)
+    assert np.abs(audio.pcm[4_000:12_000].astype(int)).max() == pytest.approx(16_384, rel=0.2)
+    assert (audio.info.format, audio.info.sample_rate, audio.warnings) == (called, rate, ())
+
+
+def test_stereo_of_a_phone_is_averaged(tmp_path: Path) -> None:
+    audio = decode(io.BytesIO(encoded("mp4", "aac", 44_100, channels=2)))
+    assert audio.info.channels == 2
+    assert loudest_frequency(audio.pcm) == pytest.approx(440, abs=2)
+
+
+def test_a_long_recording_of_a_browser_stops_at_the_limit() -> None:
+    content = encoded("webm", "libopus", 48_000, seconds=4)
+    assert len(load(io.BytesIO(content), max_seconds=5)) == pytest.approx(64_000, abs=1_000)
+    with pytest.raises(AudioTooLong, match="longer than 2 s"):
+        load(io.BytesIO(content), max_seconds=2)
+
+
+def test_a_recording_of_a_phone_that_was_cut_is_refused_with_the_place() -> None:
+    content = encoded("adts", "aac", 44_100, seconds=4)
+    with pytest.raises(AudioUnreadable, match=r"cut\.aac: is damaged after 2\.\d\d s"):
+        load(io.BytesIO(content[: len(content) // 2]), name="cut.aac")
+    with pytest.raises(AudioUnreadable, match=r"cut\.mp4: is not readable audio"):
+        load(io.BytesIO(encoded("mp4", "aac", 44_100)[:200]), name="cut.mp4")
+
+
+def test_a_playlist_opens_no_other_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("secret.ts").write_bytes(encoded("mpegts", "aac", 44_100))
+    assert len(load("secret.ts"))
+    with pytest.raises(AudioUnreadable, match="is not readable audio"):
+        load(io.BytesIO(b"ffconcat version 1.0\nfile secret.ts\n"))
+
+
+def test_a_recording_comes_through_a_pipe(tmp_path: Path) -> None:
+    pipe, content = tmp_path / "pipe", encoded("mp4", "aac", 44_100)
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_bytes, args=(content,))
+    writer.start()
+    pcm = load(pipe)
+    writer.join()
+    assert np.array_equal(pcm, load(io.BytesIO(content)))
+
+
+@given(cut=st.integers(0, 6000), junk=st.binary(max_size=64))
+@settings(max_examples=60, deadline=None)
+def test_no_bytes_make_it_fail_otherwise_than_by_an_audio_error(cut: int, junk: bytes) -> None:
+    raw = encoded("webm", "libopus", 48_000, 0.2)
+    try:
+        assert load(io.BytesIO(raw[:cut] + junk + raw[cut + len(junk) :]), name="x").dtype == np.int16
+    except (AudioUnreadable, AudioEmpty) as error:
+        assert error.name == "x"

@@ -1,0 +1,118 @@
+"""What is doubtful about a recording that can be used."""
+
+import io
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from speechmodel_runtime import decode
+from speechmodel_runtime.errors import AudioEmpty, AudioUnreadable
+
+RATE = 16_000
+TONE = 0.5 * np.sin(2 * np.pi * 440 * np.arange(RATE) / RATE)
+SAMPLES = np.rint(TONE * 32_768).astype("<i2")
+
+
+def wav(announced: int | None = None, samples: np.ndarray = SAMPLES, before: bytes = b"", behind: bytes = b"") -> bytes:
+    """A wav file with any length in its header, and chunks before and bytes behind the samples."""
+    data = samples.tobytes()
+    chunks = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, 1, RATE, 2 * RATE, 2, 16) + before
+    chunks += struct.pack("<4sI", b"data", len(data) if announced is None else announced) + data + behind
+    return struct.pack("<4sI4s", b"RIFF", 4 + len(chunks), b"WAVE") + chunks
+
+
+def kinds(content: bytes) -> list[str]:
+    return [warning.kind for warning in decode(io.BytesIO(content), name="x.wav").warnings]
+
+
+def stored(samples: np.ndarray, subtype: str = "PCM_16") -> bytes:
+    file = io.BytesIO()
+    soundfile.write(file, samples, RATE, format="WAV", subtype=subtype)
+    return file.getvalue()
+
+
+def test_a_good_recording_raises_no_doubt() -> None:
+    assert kinds(wav()) == []
+
+
+@pytest.mark.parametrize("announced", [0, 0xFFFFFFFF, 0x7FFFF000, 0x7FFFFFFF])
+def test_a_wav_file_whose_length_is_unknown_is_read_to_its_end(announced: int) -> None:
+    audio = decode(io.BytesIO(wav(announced)))
+    assert np.array_equal(audio.pcm, SAMPLES)
+    assert [warning.kind for warning in audio.warnings] == ["LengthUnknown"]
+    assert "all 1.00 s" in audio.warnings[0].message
+
+
+def test_a_wav_file_with_nothing_but_a_note_behind_an_empty_recording_is_empty() -> None:
+    note = struct.pack("<4sI4s", b"LIST", 4, b"INFO")
+    for content in (wav(0, SAMPLES[:0]), wav(0, SAMPLES[:0], behind=note)):
+        with pytest.raises(AudioEmpty, match="no samples"):
+            decode(io.BytesIO(content))
+
+
+def test_a_chunk_that_is_not_padded_costs_nothing() -> None:
+    odd = struct.pack("<4sI", b"LIST", 17) + b"INFOISFT\x05\x00\x00\x00Lavf\x00"
+    for before in (odd, odd + b"\x00"):
+        assert np.array_equal(decode(io.BytesIO(wav(before=before))).pcm, SAMPLES)
+
+
+def test_a_file_that_is_shorter_than_its_header_says_is_reported_with_both_lengths() -> None:
+    (warning,) = decode(io.BytesIO(wav(2 * RATE * 3))).warnings
+    assert warning.kind == "CutShort"
+    assert warning.message == "its header announces 3.00 s, but only 1.00 s are there; copy it again"
+    assert kinds(wav(2 * RATE + 100)) == []
+
+
+def test_two_wav_files_in_one_are_refused_with_the_place_of_the_second() -> None:
+    with pytest.raises(AudioUnreadable, match=r"x\.wav: holds two wav files, the second from byte 32044 on"):
+        decode(io.BytesIO(wav() + wav()), name="x.wav")
+
+
+@pytest.mark.parametrize(("scale", "divisor"), [(2.0**15, 32_768), (2.0**23, 8_388_608), (2.0**31, 2_147_483_648)])
+@pytest.mark.parametrize("subtype", ["FLOAT", "DOUBLE"])
+def test_floating_point_samples_with_the_values_of_integers_are_divided(
+    scale: float, divisor: int, subtype: str
+) -> None:
+    audio = decode(io.BytesIO(stored(TONE * scale, subtype)))
+    assert np.abs(audio.pcm - SAMPLES.astype(int)).max() <= 1
+    assert [warning.kind for warning in audio.warnings] == ["IntegerScale"]
+    assert f"divided by {divisor}" in audio.warnings[0].message
+
+
+def test_floating_point_samples_that_are_only_loud_are_not_divided() -> None:
+    assert kinds(stored(TONE * 4, "FLOAT")) == ["Clipped"]
+
+
+@pytest.mark.parametrize("gain", [-1.0, -0.6])
+def test_of_channels_that_cancel_each_other_the_louder_is_used(gain: float) -> None:
+    for first, second, channel in ((TONE, gain * TONE, 1), (-gain * 0.9 * TONE, -TONE, 2)):
+        audio = decode(io.BytesIO(stored(np.stack([first, second], axis=1))))
+        assert np.abs(audio.pcm).max() == np.abs(SAMPLES).max()
+        assert [warning.kind for warning in audio.warnings] == ["OppositePhase"]
+        assert f"only channel {channel} is used" in audio.warnings[0].message
+
+
+def test_channels_that_have_little_in_common_are_averaged_without_a_word() -> None:
+    noise = np.random.default_rng(0).normal(0, 0.1, (RATE, 2))
+    for stereo in (noise, np.stack([TONE, 0 * TONE], axis=1), np.stack([TONE, TONE], axis=1)):
+        assert kinds(stored(stereo)) == []
+
+
+@pytest.mark.parametrize("subtype", ["PCM_16", "ULAW", "ALAW", "FLOAT"])
+def test_a_recording_that_was_too_loud_is_called_clipped(subtype: str) -> None:
+    loud = stored(np.clip(3 * TONE, -1, 1), subtype)
+    assert kinds(loud) == ["Clipped"]
+    assert kinds(stored(1.9 * TONE, subtype)) == []
+
+
+def test_a_recording_of_nothing_is_called_silent() -> None:
+    assert kinds(stored(np.full(RATE, 0.0001))) == ["Silent"]
+    assert kinds(stored(0.002 * TONE)) == []
+
+
+def test_a_doubt_about_a_file_says_nothing_about_the_next(tmp_path: Path) -> None:
+    (tmp_path / "a.wav").write_bytes(wav(0))
+    (tmp_path / "b.wav").write_bytes(wav())
+    assert decode(tmp_path / "a.wav").warnings and not decode(tmp_path / "b.wav").warnings
