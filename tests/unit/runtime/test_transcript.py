@@ -40,6 +40,7 @@ def test_text_is_what_is_left_without_the_catch_all_label_and_its_spaces(labels:
     heard = transcript(labels.replace("*", CATCH_ALL))
     assert heard.text == text
     assert "".join(token.text for token in heard.tokens) == text
+    assert heard.emitted == labels.replace("*", CATCH_ALL)
 
 
 @given(st.text(alphabet=f"ab {CATCH_ALL}"))

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import tensorflow as tf
+from speechmodel_api.augmentation import AS_BEFORE
 from speechmodel_api.progress import TrainProgress
 from speechmodel_api.stages import TrainOutput
 from speechmodel_runtime import Model, load
@@ -24,8 +25,6 @@ from .conftest import ALPHABET, Row, Workspace
 pytestmark = pytest.mark.training
 
 Make = Callable[[str], Workspace]
-
-pytestmark = pytest.mark.training
 
 
 def test_training_gives_a_graph_a_history_and_progress(
@@ -173,12 +172,16 @@ def test_unusable_data_ends_before_anything_is_written(workspace: Workspace, row
 
 
 def test_a_model_that_learned_its_clips_says_them_in_the_runtime(workspace: Workspace, rows: list[Row]) -> None:
-    """In Cyrillic, so that labels of more than one byte are covered."""
+    """In Cyrillic, so that labels of more than one byte are covered. With the augmentation Auto, a few
+    clips are never learned by heart.
+    """
     cyrillic = str.maketrans("aehijklmnoprsuv", "аехийклмнопрсув")
     rows = [(name, transcript.translate(cyrillic)) for name, transcript in rows]
     workspace.prepare(rows)
     write_alphabet(workspace.data / "alphabet.txt", [label.translate(cyrillic) for label in ALPHABET])
-    output = workspace.train(maxEpochs=250, hyperparameters={"hiddenUnits": 128, "batchSize": 6})
+    output = workspace.train(
+        maxEpochs=250, hyperparameters={"hiddenUnits": 128, "batchSize": 6}, augmentation=AS_BEFORE
+    )
     assert output.loss < 1
     with Model(workspace.graph()) as model:
         right = [model.transcribe(load(workspace.data / name)).text == transcript for name, transcript in rows]

@@ -31,6 +31,8 @@ class Transcript:
     """Log score of the beam. About 0 is best; only candidates of the same audio are comparable."""
     tokens: tuple[Token, ...]
     """The labels of `text` in order."""
+    emitted: str
+    """What the network emitted: `text` with the catch-all labels and the spaces beside them."""
     alternatives: tuple["Transcript", ...] = ()
     """The next best candidates, best first, if they were requested."""
 
@@ -54,11 +56,13 @@ def take_transcript(library: Library, metadata: Any) -> Transcript:
 
 def take_candidate(candidate: CandidateTranscript) -> Transcript:
     """Copy a candidate of the runtime, without the catch-all label."""
-    tokens = _spoken([_token(candidate.tokens[index]) for index in range(candidate.num_tokens)])
+    emitted = [_token(candidate.tokens[index]) for index in range(candidate.num_tokens)]
+    tokens = _spoken(emitted)
     return Transcript(
-        text=b"".join(text for text, _ in tokens).decode(errors="replace"),
+        text=_joined(tokens),
         confidence=candidate.confidence,
         tokens=tuple(token for _, token in tokens),
+        emitted=_joined(emitted),
     )
 
 
@@ -68,6 +72,10 @@ RawToken = tuple[bytes, Token]
 
 def _token(token: TokenMetadata) -> RawToken:
     return token.text, Token(token.text.decode(errors="replace"), token.timestep, token.start_time)
+
+
+def _joined(tokens: list[RawToken]) -> str:
+    return b"".join(text for text, _ in tokens).decode(errors="replace")
 
 
 def _spoken(tokens: list[RawToken]) -> list[RawToken]:

@@ -8,7 +8,6 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from speechmodel_api.alphabet import CATCH_ALL
 from speechmodel_api.reasons import Reason
 from speechmodel_decoding import AcousticModel, forward_score
 from speechmodel_decoding.errors import AcousticModelError
@@ -33,12 +32,11 @@ def require_agreement(
 ) -> None:
     """Raise BadData (ModelUnusable) unless the acoustic model scores the transcripts as the runtime did.
 
-    Clips in which the runtime recognised nothing are left out. The runtime's transcripts do not show
-    the catch-all label, so with a model that has it, one transcript must agree instead of all.
+    Clips in which the runtime recognised nothing are left out.
     """
     labels = [label.decode() for label in graph.labels]
     differences: dict[str, float] = {}
-    agreeing: list[bool] = []
+    agree = True
     try:
         model = AcousticModel(acoustic)
         for path, transcript in zip(clips, transcripts, strict=True):
@@ -47,13 +45,13 @@ def require_agreement(
                 score = forward_score(model.log_probabilities(load(path)), classes)
                 difference = score - transcript.confidence
                 differences[path.name] = difference
-                agreeing.append(-TOLERANCE <= difference <= TOLERANCE + LOST_IN_BEAM * abs(transcript.confidence))
+                agree &= -TOLERANCE <= difference <= TOLERANCE + LOST_IN_BEAM * abs(transcript.confidence)
     except AcousticModelError as error:
         raise BadData(Reason.MODEL_UNUSABLE, str(error)) from error
     if not differences:
         log.info("%s was not compared: the runtime recognised nothing in the clips", acoustic.name)
         return
-    if not (any(agreeing) if CATCH_ALL in labels else all(agreeing)):
+    if not agree:
         listed = ", ".join(f"{clip}: {difference:.3g}" for clip, difference in differences.items())
         raise BadData(
             Reason.MODEL_UNUSABLE,

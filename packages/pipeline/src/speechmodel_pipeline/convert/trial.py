@@ -35,6 +35,7 @@ class TrialTranscript:
 
     clip: str
     text: str
+    """What the network emitted, catch-all labels included."""
     confidence: float
 
 
@@ -104,7 +105,7 @@ def _main(model: str, clips: Sequence[str]) -> int:
 
 def _transcribe(model: Model, name: str, pcm: Pcm) -> dict[str, str | float]:
     transcript = model.transcribe(pcm)
-    return {"clip": name, "text": transcript.text, "confidence": transcript.confidence}
+    return {"clip": name, "text": transcript.emitted, "confidence": transcript.confidence}
 
 
 def _noise() -> Pcm:
