@@ -7,10 +7,10 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from speechmodel_api.audio import frame_count
+from speechmodel_api.audio import frame_count, full_windows
 from speechmodel_stagekit.errors import ArtefactMissing
 from speechmodel_stagekit.wav import sample_count
-from speechmodel_training.features import clip_features, read_samples
+from speechmodel_training.features import clip_features, read_samples, spectral_features
 
 
 def write_wav(path: Path, samples: npt.NDArray[np.generic], rate: int = 16000, channels: int = 1) -> Path:
@@ -52,6 +52,14 @@ def test_features_are_the_mfcc_of_the_runtime(fixtures: Path) -> None:
     full = (len(samples) - 512) // 320 + 1
     padded = np.pad(samples.astype(np.float64) / 32768, (0, 512 + 320 * full - len(samples)))
     np.testing.assert_allclose(clip_features(samples), mfcc(padded), atol=2e-3)
+
+
+def test_features_are_those_of_the_exported_graph(fixtures: Path) -> None:
+    for path in sorted((fixtures / "clips").iterdir()):
+        samples = read_samples(path)
+        padded = np.zeros(512 + 320 * full_windows(len(samples)), np.float32)
+        padded[: len(samples)] = samples / np.float32(32768)
+        np.testing.assert_allclose(clip_features(samples), spectral_features(padded[:, None]), atol=2e-3)
 
 
 @settings(max_examples=30)

@@ -30,11 +30,10 @@ class Speech:
 
 def detect_speech(samples: Samples) -> Speech:
     """Return the onset and the loudness of the speech in `samples`."""
-    frames = frame_count(len(samples))
-    padded = np.zeros(WINDOW + STRIDE * (frames - 1), np.float32)
-    padded[: len(samples)] = samples
-    windows = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[::STRIDE]
-    loudness = 20 * np.log10(1 + np.sqrt(np.mean(np.square(windows), axis=1)))
+    starts = STRIDE * np.arange(frame_count(len(samples)))
+    power = np.concatenate([[0], np.cumsum(np.square(samples, dtype=np.float64))])
+    ends = np.minimum(starts + WINDOW, len(samples))
+    loudness = 20 * np.log10(1 + np.sqrt((power[ends] - power[np.minimum(starts, ends)]) / WINDOW))
     quiet, loud = np.percentile(loudness, [QUIET, LOUD])
     speech = loudness > quiet + SPEECH_LOUDNESS * (loud - quiet)
     lasting = np.convolve(speech, np.ones(SPEECH_FRAMES), "valid") == SPEECH_FRAMES

@@ -54,7 +54,7 @@ class _Draw:
         return round(self.value(parameter))
 
     def chance(self) -> np.random.Generator:
-        return np.random.Generator(np.random.Philox(number(self.name)))
+        return np.random.Generator(np.random.Philox(key=number(self.name)))
 
 
 @dataclass(frozen=True)

@@ -29,8 +29,10 @@ def hum(length: int, frequency: float, chance: np.random.Generator) -> Signal:
     seconds = np.arange(length, dtype=np.float32) / SAMPLE_RATE
     strengths = chance.uniform(0, 1, _HARMONICS) / np.arange(1, _HARMONICS + 1)
     phases = chance.uniform(0, 2 * np.pi, _HARMONICS)
-    angles = 2 * np.pi * frequency * np.outer(np.arange(1, _HARMONICS + 1), seconds) + phases[:, None]
-    return (strengths @ np.sin(angles)).astype(np.float32)
+    harmonics = 2 * np.pi * frequency * np.arange(1, _HARMONICS + 1)
+    angles = np.outer(harmonics.astype(np.float32), seconds) + phases.astype(np.float32)[:, None]
+    mixed: Signal = strengths.astype(np.float32) @ np.sin(angles)
+    return mixed
 
 
 def babble(length: int, voices: Sequence[Signal], chance: np.random.Generator) -> Signal:
