@@ -38,7 +38,7 @@ test: $(VENV)/.ready packages ## all tests, those on a real cluster too
 
 .PHONY: unit
 unit: $(VENV)/.ready ## the fast tests: under a minute, without a cluster, without trainings and other long work
-	@$(BIN)/pytest -q -n 2 --dist worksteal tests/unit tools/kubecluster/tests -m "not training and not slow and not cluster" $(ARGS)
+	@$(BIN)/pytest -q -n 2 --dist worksteal --hypothesis-profile unit tests/unit tools/kubecluster/tests -m "not training and not slow and not cluster" $(ARGS)
 
 .PHONY: e2e
 e2e: $(VENV)/.ready packages ## the tests on a real cluster only; KUBECONFIG and E2E_CONTEXT name another one

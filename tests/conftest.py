@@ -15,10 +15,21 @@ from support.target import Target, foreign, own
 
 # No deadlines, since machines are busy. In CI nobody looks at a new counterexample, so it tries the same examples every time.
 hypothesis.settings.register_profile("project", deadline=None, derandomize="CI" in os.environ)
+hypothesis.settings.register_profile("unit", hypothesis.settings.get_profile("project"), max_examples=20)
 hypothesis.settings.load_profile("project")
 
 E2E = Path(__file__).parent / "e2e"
 LEFT_OUT = pytest.StashKey[tuple[int, str]]()
+
+
+@pytest.fixture(scope="session")
+def tensorflow_device() -> None:
+    """Set TensorFlow up as the trainer does. It takes its settings only once in a process, so every test that
+    calls it needs this fixture.
+    """
+    from speechmodel_training.device import prepare_device
+
+    prepare_device()
 
 
 @pytest.fixture(scope="session")

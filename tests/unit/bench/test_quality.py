@@ -9,6 +9,8 @@ from speechmodel_api.alphabet import CATCH_ALL
 from speechmodel_runtime import load
 from support.places import FIXTURES
 
+pytestmark = pytest.mark.usefixtures("tensorflow_device")
+
 LABELS = tuple(" aehijklmnoprsuv")
 CLIP = FIXTURES / "clips" / "shapes_c20ad4d7_2_3_000000_1_002.wav"
 

@@ -12,18 +12,13 @@ from speechmodel_decoding.errors import AcousticModelError
 from speechmodel_decoding.features import features
 from speechmodel_pipeline.convert.acoustic import export_acoustic_model
 from speechmodel_runtime import Pcm, load
-from speechmodel_training.device import prepare_device
 from support.places import FIXTURES
 
 from .conftest import Heard
 
+pytestmark = pytest.mark.usefixtures("tensorflow_device")
+
 CHUNK, WINDOW, STEP = 16, 512, 320
-
-
-@pytest.fixture(scope="module", autouse=True)
-def device() -> None:
-    """Set TensorFlow up as the trainer does, since it takes its settings only once in a process."""
-    prepare_device()
 
 
 @pytest.fixture(scope="module", params=["tf2_128.pb", "upstream_64.pb"])

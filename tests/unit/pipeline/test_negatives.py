@@ -33,6 +33,7 @@ def samples(folder: Path, clip: PreparedClip) -> Pcm:
     return load(folder / clip.file.name)
 
 
+@pytest.mark.slow
 def test_the_built_in_words_are_trained_as_the_catch_all_label_and_some_are_kept_apart(tmp_path: Path) -> None:
     clips = commands(tmp_path, 40)
     made = make_negatives(clips, tmp_path, Negatives(), tmp_path)
@@ -60,6 +61,7 @@ def test_a_negative_has_the_bandwidth_of_the_recordings(tmp_path: Path, rate: in
     assert share[0] <= above < share[1]
 
 
+@pytest.mark.slow
 def test_recordings_of_ones_own_are_used_alone_or_with_the_built_in_words(tmp_path: Path) -> None:
     (tmp_path / "other" / "radio").mkdir(parents=True)
     chance = np.random.default_rng(2)

@@ -4,7 +4,7 @@ import unicodedata
 
 import pytest
 import regex
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from speechmodel_api.spec import Annotations, Numbers
 from speechmodel_pipeline.prepare.report import RejectionReason
@@ -274,6 +274,7 @@ ACCENTED = st.text(st.sampled_from("аеиёйгсАЕИ\u0300\u0301\u0306\u0308
 LANGUAGES = st.sampled_from(["", "ru", "bg", "mk", "sr", "haw", "he", "fa", "el"])
 
 
+@example("AЕ:Е", "haw")
 @given(st.text(max_size=60) | ACCENTED, LANGUAGES)
 def test_normalising_twice_changes_nothing_more(written: str, language: str) -> None:
     try:

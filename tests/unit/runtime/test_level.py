@@ -4,7 +4,7 @@ import functools
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from speechmodel_runtime import Pcm, level, loudness
 
@@ -141,7 +141,6 @@ def test_the_shortest_recordings_are_measured_too(samples: int) -> None:
     room=st.floats(0, 0.2),
     spike=st.none() | st.integers(0, 15_000),
 )
-@settings(max_examples=150, deadline=None)
 def test_levelling_again_changes_nothing_and_nothing_is_clipped(
     seed: int, gain: float, before: float, room: float, spike: int | None
 ) -> None:

@@ -65,6 +65,7 @@ def test_alternatives_come_best_first(model: Model, clip: np.ndarray) -> None:
     assert model.transcribe(clip).alternatives == ()
 
 
+@pytest.mark.slow
 def test_a_stream_hears_the_same_in_pieces_of_any_size(model: Model, clip: np.ndarray) -> None:
     whole = model.transcribe(clip)
     for size in (100, 320, 5000, 16000, len(clip)):
@@ -100,6 +101,7 @@ def test_many_threads_on_one_model_hear_what_one_hears(
     assert all(text == expected[name]["text"] for name, text in heard)
 
 
+@pytest.mark.slow
 def test_decoding_does_not_hold_up_other_threads(model: Model, clip: np.ndarray) -> None:
     ticks, done = 0, threading.Event()
 

@@ -30,6 +30,7 @@ def test_a_wait_fails_when_nothing_new_is_seen(states: "repeat[str]") -> None:
         )
 
 
+@pytest.mark.slow
 def test_a_process_that_works_is_waited_for_and_one_that_sleeps_is_not() -> None:
     working = "import time\nend = time.process_time() + 2.5\nwhile time.process_time() < end: pass"
     with subprocess.Popen([sys.executable, "-c", working]) as process:

@@ -19,7 +19,6 @@ from speechmodel_api.stages import PrepareOutput, TrainInput, TrainOutput
 from speechmodel_stagekit.artefacts import seal
 from speechmodel_stagekit.program import stop_requested
 from speechmodel_training.augmentation import Augmenter
-from speechmodel_training.device import prepare_device
 from speechmodel_training.learner import Batch, Learner
 from speechmodel_training.state import LineageFacts
 from speechmodel_training.train import train
@@ -36,9 +35,8 @@ Row = tuple[str, str]
 
 
 @pytest.fixture(scope="session", autouse=True)
-def device() -> None:
+def device(tensorflow_device: None) -> None:
     """Set up as the stage program does it, before the first operation of any test."""
-    prepare_device()
 
 
 @pytest.fixture(scope="session")

@@ -86,12 +86,14 @@ def test_dropout_is_the_same_for_the_same_step_and_another_for_the_next() -> Non
     assert (values == 0).mean() == pytest.approx(0.3, abs=0.06)
 
 
+@pytest.mark.slow
 def test_the_company_in_a_batch_does_not_change_a_clips_loss(clips: list[Clip]) -> None:
     batches, model = BatchMaker(clips, ALPHABET, UNCHANGED), learner()
     alone = model.loss_of(batches.make((0,))) + model.loss_of(batches.make((17,)))
     assert model.loss_of(batches.make((0, 17))) == pytest.approx(alone, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_learning_lowers_the_loss(clips: list[Clip]) -> None:
     batches, model = BatchMaker(clips, ALPHABET, UNCHANGED), learner()
     batch = batches.make(tuple(range(6)))

@@ -53,15 +53,12 @@ def in_one_script(text: str, language: str, keep: Set[str]) -> str:
     language's. Words whose characters are all in `keep` stay. Raises MixedScripts.
     """
     own = SCRIPT_OF.get(language)
-    certain = own is not None and any(_scripts(word) == {own} for word in _WORD.findall(text))
 
-    def convert(match: regex.Match[str]) -> str:
+    def unmixed(match: regex.Match[str]) -> str:
         word = match[0]
         scripts = _scripts(word)
-        if set(word) <= keep:
+        if set(word) <= keep or len(scripts) < 2:
             return word
-        if len(scripts) < 2:
-            return (own and certain and _converted(word, own)) or word
         fitting = {script: found for script in scripts if (found := _converted(word, script))}
         if own in fitting:
             return fitting[own]
@@ -70,7 +67,13 @@ def in_one_script(text: str, language: str, keep: Set[str]) -> str:
             raise MixedScripts(word)
         return fitting[counts[0][1]]
 
-    return str(_WORD.sub(convert, text))
+    def own_script(match: regex.Match[str]) -> str:
+        word = match[0]
+        return (own and not set(word) <= keep and _converted(word, own)) or word
+
+    text = str(_WORD.sub(unmixed, text))
+    certain = any(_scripts(word) == {own} for word in _WORD.findall(text))
+    return str(_WORD.sub(own_script, text)) if certain else text
 
 
 def _scripts(word: str) -> set[str]:
