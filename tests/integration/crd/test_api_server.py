@@ -35,7 +35,7 @@ BAD: list[tuple[str, Any, str]] = [
     ("spec.dataset.source", {}, "spec.dataset.source.persistentVolumeClaim: Required value"),
     ("spec.dataset.source.persistentVolumeClaim.path", "../other", "spec.dataset.source.persistentVolumeClaim.path"),
     ("spec.dataset.source.persistentVolumeClaim.path", "/abs", "spec.dataset.source.persistentVolumeClaim.path"),
-    ("spec.dataset.format", "Kaldi", 'supported values: "Commands", "DeepSpeechCSV"'),
+    ("spec.dataset.format", "Other", 'supported values: "Commands", "DeepSpeechCSV", "CommonVoice", "LibriSpeech"'),
     ("spec.dataset.alphabet", ["ab"], "spec.dataset.alphabet[0]"),
     ("spec.dataset.alphabet", ["a", "a"], "spec.dataset.alphabet[1]: Duplicate value"),
     ("spec.dataset.alphabet", [chr(0x400 + i) for i in range(256)], "spec.dataset.alphabet"),

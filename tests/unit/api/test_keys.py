@@ -84,6 +84,7 @@ def test_no_key_ever_changes() -> None:
         ("decoding", {"phrases": ["ok"]}, "evaluate publish version"),
         ("decoding", {"grammar": "Dataset"}, ""),
         ("dataset.format", "DeepSpeechCSV", "prepare evaluate publish version"),
+        ("dataset.format", "CommonVoice", "prepare evaluate publish version"),
         ("publish.s3.bucket", "other", "publish"),
         ("publish.s3.secretRef", {"name": "x"}, ""),
         ("publish.deletionPolicy", "Delete", ""),

@@ -102,7 +102,8 @@ BAD = {
     ),
     "another case of an enum": (
         TEXT.replace("dataset: {", "dataset: {format: commands, "),
-        "6: spec.dataset.format: 'commands' is not one of Commands, DeepSpeechCSV; did you mean Commands?",
+        "6: spec.dataset.format: 'commands' is not one of Commands, DeepSpeechCSV, CommonVoice, LibriSpeech, AudioFolder, "
+        "Kaldi; did you mean Commands?",
     ),
     "a rule between fields": (
         TEXT + "  training: {storage: {claimName: a, volumeClaimTemplate: {}}}\n",

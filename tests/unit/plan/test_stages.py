@@ -149,6 +149,8 @@ def test_a_summary_says_what_a_stage_came_to(name: StageName, output: Document, 
     [
         (DatasetFormat.COMMANDS, {}, GrammarSource.DATASET),
         (DatasetFormat.DEEPSPEECH_CSV, {}, GrammarSource.FREE_TEXT),
+        (DatasetFormat.COMMON_VOICE, {}, GrammarSource.FREE_TEXT),
+        (DatasetFormat.KALDI, {}, GrammarSource.FREE_TEXT),
         (DatasetFormat.DEEPSPEECH_CSV, {"grammar": "Dataset"}, GrammarSource.DATASET),
         (DatasetFormat.COMMANDS, {"grammar": "FreeText"}, GrammarSource.FREE_TEXT),
         (DatasetFormat.COMMANDS, {"phrases": ["ok"]}, GrammarSource.PHRASES),

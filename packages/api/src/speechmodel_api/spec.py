@@ -95,6 +95,10 @@ class DatasetFormat(StrEnum):
 
     COMMANDS = "Commands"
     DEEPSPEECH_CSV = "DeepSpeechCSV"
+    COMMON_VOICE = "CommonVoice"
+    LIBRISPEECH = "LibriSpeech"
+    AUDIO_FOLDER = "AudioFolder"
+    KALDI = "Kaldi"
 
 
 class InvalidSamplePolicy(StrEnum):
@@ -206,6 +210,10 @@ class Dataset(ApiModel):
     """Layout of the dataset folder. Commands expects recordings in `original/<language>/` and a
     table `commands.csv` with the columns `id` and `<language>`. DeepSpeechCSV expects `train.csv`,
     and optionally `dev.csv` and `test.csv`, with the columns `wav_filename` and `transcript`.
+    CommonVoice expects `clips/` and `train.tsv`, `dev.tsv` and `test.tsv`, or else `validated.tsv`.
+    LibriSpeech expects `<speaker>/<chapter>/<speaker>-<chapter>.trans.txt` with the recordings beside
+    it. AudioFolder expects `metadata.csv` or `metadata.jsonl` as Hugging Face has them, or the
+    `metadata.csv` and `wavs/` of LJSpeech. Kaldi expects `wav.scp`, `text` and optionally `utt2spk`.
     Defaults to Commands."""
     recordings: Recordings = Recordings()
     """The way in which the file names of recordings are read."""
@@ -214,9 +222,10 @@ class Dataset(ApiModel):
     After you change them, change the revision to prepare the dataset again. A new model is trained
     only if the resulting clips differ. Defaults to "1"."""
     split: Split = Split()
-    """Division of the clips into train, dev and test. It applies to the format Commands only, and to
-    rows without a value in the column `split`. With DeepSpeechCSV, the three tables define the
-    parts."""
+    """Division of the clips into train, dev and test. It applies to datasets that give no parts, and
+    to rows without a value in the column `split`. The tables of DeepSpeechCSV and the official ones
+    of CommonVoice define the parts, and so do folders such as `train` and `test` of LibriSpeech,
+    AudioFolder and Kaldi."""
     alphabet: Annotated[
         tuple[Annotated[str, Field(min_length=1, max_length=1)], ...],
         Field(max_length=255, json_schema_extra={"x-kubernetes-list-type": "set"}),

@@ -13,13 +13,13 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import accumulate, groupby
 from pathlib import Path
 
 from speechmodel_api.alphabet import CATCH_ALL
 from speechmodel_api.reasons import Reason
-from speechmodel_api.spec import DatasetFormat, InvalidSamplePolicy
+from speechmodel_api.spec import InvalidSamplePolicy
 from speechmodel_api.stages import PrepareInput, PrepareOutput
 from speechmodel_api.workspace import CLIPS, Workspace
 from speechmodel_stagekit.alphabet import alphabet_digest
@@ -29,9 +29,8 @@ from speechmodel_stagekit.dataset import Part
 from speechmodel_stagekit.errors import BadData
 
 from speechmodel_pipeline.prepare.clips import ClipFile, RecordingUnusable, make_clip
-from speechmodel_pipeline.prepare.commands_csv import TABLE, read_commands
-from speechmodel_pipeline.prepare.deepspeech_csv import read_deepspeech
 from speechmodel_pipeline.prepare.folder import PreparedClip, dataset_digest, write_dataset
+from speechmodel_pipeline.prepare.formats import list_recordings
 from speechmodel_pipeline.prepare.negatives import make_negatives
 from speechmodel_pipeline.prepare.recordings import Listing, Recording
 from speechmodel_pipeline.prepare.report import (
@@ -102,7 +101,7 @@ def _make(task: PrepareInput, folder: Path) -> PrepareOutput:
     if listing.layout:
         log.info("layout of the recordings: %s", listing.layout)
     if listing.speakers_from is SpeakerSource.GUESSED:
-        log.info("the speakers are guessed from the file names; a column speaker in %s names them", TABLE)
+        log.info("the speakers are guessed from the file names; a column speaker in the table names them")
     for name in listing.unnamed_files:
         log.warning("belongs to no row: %s", name)
     rows = _Rows(list(listing.rejected))
@@ -173,16 +172,16 @@ def _note(listing: Listing, rejected: Sequence[Rejection]) -> str:
 
 
 def _list(task: PrepareInput) -> Listing:
-    source = Path(task.source)
     try:
-        match task.format:
-            case DatasetFormat.COMMANDS:
-                return read_commands(source, task.language, task.name_pattern)
-            case DatasetFormat.DEEPSPEECH_CSV:
-                return read_deepspeech(source)
+        listing = list_recordings(Path(task.source), task.format, task.language, task.name_pattern)
+        return replace(listing, unnamed_files=_without_negatives(listing.unnamed_files, task.negatives.path))
     except PermissionError as error:
         denied = f"{error.filename} cannot be read (permission denied for user {os.getuid()})"
         raise BadData(Reason.INVALID_DATASET, f"{denied}; make it readable, as with `chmod -R a+rX`") from error
+
+
+def _without_negatives(names: Sequence[str], folder: str) -> tuple[str, ...]:
+    return tuple(name for name in names if not folder or not name.startswith(f"{folder}/"))
 
 
 def _normalise(recordings: Sequence[Recording], task: PrepareInput, rows: _Rows) -> list[tuple[Recording, str]]:
@@ -292,7 +291,7 @@ def _divide(kept: Sequence[Made], task: PrepareInput) -> list[PreparedClip]:
     if not any(clip.part is Part.TRAIN for clip in clips):
         raise BadData(
             Reason.INVALID_DATASET,
-            "no clip is left to train on: train.csv has no rows, or every one was rejected; the log has the reasons",
+            "no clip is left to train on: the part train has no rows, or every one was rejected; the log has the reasons",
         )
     return clips
 
