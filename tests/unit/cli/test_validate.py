@@ -109,6 +109,14 @@ BAD = {
         TEXT + "  training: {storage: {claimName: a, volumeClaimTemplate: {}}}\n",
         "8: spec.training.storage: set either claimName or volumeClaimTemplate, not both",
     ),
+    "no source": (
+        TEXT.replace("{persistentVolumeClaim: {claimName: voices}}", "{}"),
+        "6: spec.dataset.source: set exactly one of persistentVolumeClaim and s3",
+    ),
+    "two sources": (
+        TEXT.replace("claimName: voices}", "claimName: voices}, s3: {bucket: voices}"),
+        "6: spec.dataset.source: set exactly one of persistentVolumeClaim and s3",
+    ),
     "labels twice": (
         TEXT.replace("dataset: {", "dataset: {alphabet: [a, b, a], "),
         "6: spec.dataset.alphabet: every label must appear only once; remove the repeated 'a'",

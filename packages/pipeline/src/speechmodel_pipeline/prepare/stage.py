@@ -1,6 +1,6 @@
 """prepare, from the input document to the finished folder `data/<key>/`.
 
-    list the recordings -> normalise the transcripts -> make the clips (in parallel) -> leave out what cannot be used
+    download a bucket -> list the recordings -> normalise the transcripts -> make the clips (in parallel) -> leave out what cannot be used
     -> divide -> write
 
 Every row that is left out is reported by file and row. With `invalidSamplePolicy: Fail` one of them
@@ -28,6 +28,7 @@ from speechmodel_stagekit.cpus import available_cpus
 from speechmodel_stagekit.dataset import Part
 from speechmodel_stagekit.errors import BadData
 
+from speechmodel_pipeline.prepare.bucket_recordings import BucketRecordings
 from speechmodel_pipeline.prepare.clips import ClipFile, RecordingUnusable, make_clip
 from speechmodel_pipeline.prepare.folder import PreparedClip, dataset_digest, write_dataset
 from speechmodel_pipeline.prepare.formats import list_recordings
@@ -65,9 +66,21 @@ def prepare(task: PrepareInput) -> PrepareOutput:
     """Make the dataset in `data/<key>/`, unless it is complete.
 
     Raises BadData (InvalidDataset) when the source cannot be read as a dataset or no good row is
-    left.
+    left, and TryAgain (DownloadFailed) when a bucket cannot be read.
     """
-    return once(Workspace(task.workspace).data(task.key), PrepareOutput, lambda folder: _make(task, folder))
+    folder = Workspace(task.workspace).data(task.key)
+    if task.bucket is None:
+        return once(folder, PrepareOutput, lambda partial: _make(task, partial))
+    recordings = BucketRecordings(task.bucket)
+
+    def make(partial: Path) -> PrepareOutput:
+        recordings.download(Path(task.source))
+        return _make(task, partial).model_copy(update={"listing_digest": recordings.digest})
+
+    def is_current(output: PrepareOutput) -> bool:
+        return task.pinned or output.listing_digest == recordings.digest
+
+    return once(folder, PrepareOutput, make, is_current)
 
 
 @dataclass
