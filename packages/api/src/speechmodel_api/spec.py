@@ -358,7 +358,7 @@ class VolumeClaimTemplate(ApiModel):
 
     storage: Quantity = "10Gi"
     """Size of the volume, as a Kubernetes quantity. It must hold the prepared clips, the
-    checkpoints and the exported models. Raising it expands the claim if its StorageClass allows
+    checkpoints, the exported models and the recordings of dataset.source.s3. Raising it expands the claim if its StorageClass allows
     that; lowering it has no effect. Defaults to 10Gi."""
     storage_class_name: ObjectName | None = None
     """Name of the StorageClass. It is used when the claim is created, and later changes have no

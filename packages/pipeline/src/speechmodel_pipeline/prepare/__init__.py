@@ -1,8 +1,9 @@
 """prepare: recordings and transcripts -> a dataset of 16 kHz mono 16-bit clips in three parts.
 
-bucket_recordings.py   the recordings of a bucket -> a folder
+bucket_recordings.py  the recordings of a bucket -> a folder
 formats.py         the readers of all formats: a folder -> recordings with their transcripts
-commands_csv.py  deepspeech_csv.py  common_voice.py  librispeech.py  audio_folder.py  kaldi.py
+                   (commands_csv.py, deepspeech_csv.py, common_voice.py, librispeech.py,
+                   audio_folder.py, kaldi.py)
 named_files.py     the recordings of tables that name the file of each row
 table.py           tables as people, spreadsheets and other toolkits write them
 audio_files.py     the recordings in a folder
