@@ -1,8 +1,10 @@
 """Publishing to an S3 service of the user's, and the embedded one by itself."""
 
 import asyncio
+import shutil
 from pathlib import Path
 
+import boto3
 import pytest
 from speechmodel_cli.local.embedded_s3 import EmbeddedStore
 from speechmodel_cli.local.errors import StateBusy
@@ -27,6 +29,37 @@ async def test_the_manifests_bucket_is_used_with_the_environments_credentials(
     finally:
         await service.close()
     assert not finished.processes()
+
+
+async def test_the_same_recordings_in_a_bucket_are_downloaded_and_train_nothing(
+    finished: Workplace, tmp_path: Path
+) -> None:
+    service = EmbeddedStore(tmp_path / "service", "their-bucket")
+    access = await service.open()
+    try:
+        client = boto3.client(
+            "s3",
+            endpoint_url=access.endpoint,
+            region_name="us-east-1",
+            aws_access_key_id=access.environment["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=access.environment["AWS_SECRET_ACCESS_KEY"],
+        )
+        voices = finished.folder / "voices"
+        for path in voices.rglob("*.*"):
+            await asyncio.to_thread(
+                client.upload_file, str(path), "their-bucket", f"es/{path.relative_to(voices).as_posix()}"
+            )
+        shutil.rmtree(voices)
+        s3 = {"bucket": "their-bucket", "prefix": "es", "endpoint": access.endpoint, "secretRef": {"name": "key"}}
+        finished.write(dataset={"source": {"s3": s3}, "format": "DeepSpeechCSV"})
+        lacking = await asyncio.to_thread(finished.run, AWS_ACCESS_KEY_ID="", AWS_SECRET_ACCESS_KEY="")
+        assert "the Secret key (dataset.source.s3.secretRef) is read from the environment here" in lacking.stderr
+        done = await asyncio.to_thread(finished.run, **access.environment)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert [line for line in done.stdout.splitlines() if line.endswith("started")] == ["prepare: started"]
+        assert "bucket listing" in finished.condition("DatasetReady")["message"]
+    finally:
+        await service.close()
 
 
 async def test_the_embedded_server_serves_one_run_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

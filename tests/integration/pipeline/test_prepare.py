@@ -386,6 +386,45 @@ def test_ready_made_parts_are_kept_and_none_is_measured_with_what_it_was_trained
     )
 
 
+@pytest.mark.parametrize(
+    ("layout", "table", "row", "folder"),
+    [
+        ("CommonVoice", "validated.tsv", "{who}\t{who}{n}.wav\tfrase {n}", "clips"),
+        ("AudioFolder", "metadata.csv", "clips/{who}{n}.wav,frase {n},{who}", "clips"),
+        ("LibriSpeech", "{who}/1/{who}-1.trans.txt", "{who}{n} frase {n}", "{who}/1"),
+        ("Kaldi", "text", "{who}{n} frase {n}", ""),
+    ],
+)
+def test_every_format_without_parts_is_divided_by_speaker(
+    layout: str, table: str, row: str, folder: str, tmp_path: Path
+) -> None:
+    headers = {"CommonVoice": "client_id\tpath\tsentence\n", "AudioFolder": "file_name,text,speaker\n"}
+    source, index = tmp_path / "source", 0
+    for who in ("an", "bo", "cy", "di"):
+        for n in "abc":
+            index += 1
+            tone(source / folder.format(who=who) / f"{who}{n}.wav", 300 + 10 * index)
+            path = source / table.format(who=who)
+            before = path.read_text(encoding="utf-8") if path.exists() else headers.get(layout, "")
+            path.write_text(before + row.format(who=who, n=n) + "\n", encoding="utf-8")
+            with (source / "wav.scp").open("a") as scp, (source / "utt2spk").open("a") as speakers:
+                scp.write(f"{who}{n} {who}{n}.wav\n")
+                speakers.write(f"{who}{n} {who}\n")
+    output = prepare(task(source, tmp_path / "w", format=DatasetFormat(layout)))
+    assert (output.train_clips, output.dev_clips, output.test_clips, output.rejected) == (6, 3, 3, 0)
+    assert (output.speakers, output.unseen_test_speakers) == (4, 1)
+
+
+def test_a_folder_of_negatives_inside_the_dataset_is_no_list_of_forgotten_recordings(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    for name in ("a", "b", "other/c", "other/d"):
+        tone(source / f"{name}.wav", 300 + 50 * ord(name[-1]) % 500)
+    (source / "metadata.csv").write_text("file_name,text\na.wav,hola\n", encoding="utf-8")
+    negatives = Negatives(built_in=False, path="other")
+    output = prepare(task(source, tmp_path / "w", format=DatasetFormat.AUDIO_FOLDER, negatives=negatives))
+    assert output.note == "1 recording belongs to no row; first: b.wav"
+
+
 def test_the_output_lists_clips_by_size_with_paths_relative_to_it(tmp_path: Path) -> None:
     source = tones(tmp_path / "source", 6)
     tone(source / "original" / "es" / "2.wav", 700, seconds=0.8)
@@ -519,5 +558,5 @@ def test_a_dataset_with_nothing_but_a_test_part_says_that_train_is_empty(tmp_pat
     tone(tmp_path / "a.wav", 400)
     (tmp_path / "train.csv").write_text("wav_filename,transcript\n", encoding="utf-8")
     (tmp_path / "test.csv").write_text("wav_filename,transcript\na.wav,hola\n", encoding="utf-8")
-    with pytest.raises(BadData, match=r"train\.csv has no rows"):
+    with pytest.raises(BadData, match=r"the part train has no rows"):
         prepare(task(tmp_path, tmp_path / "work", format=DatasetFormat.DEEPSPEECH_CSV))

@@ -84,6 +84,7 @@ def test_no_key_ever_changes() -> None:
         ("decoding", {"phrases": ["ok"]}, "evaluate publish version"),
         ("decoding", {"grammar": "Dataset"}, ""),
         ("dataset.format", "DeepSpeechCSV", "prepare evaluate publish version"),
+        ("dataset.format", "CommonVoice", "prepare evaluate publish version"),
         ("publish.s3.bucket", "other", "publish"),
         ("publish.s3.secretRef", {"name": "x"}, ""),
         ("publish.deletionPolicy", "Delete", ""),
@@ -100,6 +101,15 @@ def test_an_edit_changes_these_keys_and_no_other(path: str, value: Any, changed:
     before = keys_of(BASE)
     after = keys_of(_with(BASE, path, value))
     assert {name for name in before if before[name] != after[name]} == set(changed.split())
+
+
+def test_a_bucket_is_named_by_its_place_and_not_by_its_access() -> None:
+    def prepare(**more: Any) -> str:
+        return keys_of(_with(BASE, "dataset.source", {"s3": {"bucket": "voices"} | more}))["prepare"]
+
+    assert prepare(secretRef={"name": "x"}) == prepare(region="eu-west-1") == prepare()
+    places = [prepare(), prepare(prefix="es"), prepare(endpoint="http://s3:9000"), prepare(bucket="other")]
+    assert len({*places, keys_of(BASE)["prepare"]}) == 5
 
 
 def test_another_list_changes_the_grammar_and_trains_nothing() -> None:

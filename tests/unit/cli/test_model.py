@@ -39,6 +39,26 @@ def test_a_claim_may_lie_elsewhere(tmp_path: Path) -> None:
     assert model.dataset == tmp_path / "there/2026/spring"
 
 
+def test_recordings_in_a_bucket_need_the_keys_of_its_secret_in_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def require(s3: dict[str, object]) -> None:
+        local(tmp_path, dataset={"source": {"s3": {"bucket": "voices", **s3}}}).require_dataset()
+
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    require({})
+    with pytest.raises(
+        CredentialsMissing,
+        match=r"the Secret key \(dataset.source.s3.secretRef\) is read from the environment here, which lacks "
+        r"AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY: set them",
+    ):
+        require({"secretRef": {"name": "key"}})
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "x")
+    require({"secretRef": {"name": "key"}})
+
+
 def test_fields_that_only_a_cluster_can_make_true_are_named_when_they_are_given(tmp_path: Path) -> None:
     model = local(
         tmp_path,

@@ -102,11 +102,20 @@ BAD = {
     ),
     "another case of an enum": (
         TEXT.replace("dataset: {", "dataset: {format: commands, "),
-        "6: spec.dataset.format: 'commands' is not one of Commands, DeepSpeechCSV; did you mean Commands?",
+        "6: spec.dataset.format: 'commands' is not one of Commands, DeepSpeechCSV, CommonVoice, LibriSpeech, AudioFolder, "
+        "Kaldi; did you mean Commands?",
     ),
     "a rule between fields": (
         TEXT + "  training: {storage: {claimName: a, volumeClaimTemplate: {}}}\n",
         "8: spec.training.storage: set either claimName or volumeClaimTemplate, not both",
+    ),
+    "no source": (
+        TEXT.replace("{persistentVolumeClaim: {claimName: voices}}", "{}"),
+        "6: spec.dataset.source: set exactly one of persistentVolumeClaim and s3",
+    ),
+    "two sources": (
+        TEXT.replace("claimName: voices}", "claimName: voices}, s3: {bucket: voices}"),
+        "6: spec.dataset.source: set exactly one of persistentVolumeClaim and s3",
     ),
     "labels twice": (
         TEXT.replace("dataset: {", "dataset: {alphabet: [a, b, a], "),

@@ -115,6 +115,25 @@ def test_only_publish_and_serving_see_the_secret() -> None:
     assert "secretKeyRef" not in json.dumps(pod["containers"])
 
 
+def test_recordings_in_a_bucket_come_with_their_own_secret_and_without_a_claim() -> None:
+    world = World()
+    world.edit(dataset__source={"s3": {"bucket": "voices", "prefix": "es", "secretRef": {"name": "voices-key"}}})
+    pods = {stage: job["spec"]["template"]["spec"] for stage, job in all_jobs(world).items()}
+    prepare = pods[StageName.PREPARE]
+    assert [volume["name"] for volume in prepare["volumes"]] == ["tmp", "workspace"]
+    assert {mount["mountPath"] for mount in prepare["containers"][0]["volumeMounts"]} == {"/tmp", "/workspace"}
+    assert _secrets(prepare) == {"voices-key"}
+    assert _secrets(pods[StageName.PUBLISH]) == {"s3"}
+    assert all(not _secrets(pods[stage]) for stage in (StageName.TRAIN, StageName.CONVERT, StageName.EVALUATE))
+    document = next(json.loads(e["value"]) for e in prepare["containers"][0]["env"] if e["name"] == "STAGE_INPUT")
+    assert document["bucket"] == {"bucket": "voices", "prefix": "es", "region": "us-east-1"}
+    assert document["source"].startswith("/workspace/espejo/sources/")
+
+
+def _secrets(pod: dict[str, Any]) -> set[str]:
+    return {e["valueFrom"]["secretKeyRef"]["name"] for e in pod["containers"][0]["env"] if "valueFrom" in e}
+
+
 def test_the_failure_policy_stands_in_the_order_that_matters() -> None:
     job = all_jobs(World())[StageName.TRAIN]
     rules = job["spec"]["podFailurePolicy"]["rules"]

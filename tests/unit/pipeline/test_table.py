@@ -3,12 +3,21 @@
 import contextlib
 import csv
 import io
+import json
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from speechmodel_pipeline.prepare.table import Table, read_table
+from speechmodel_pipeline.prepare.table import (
+    KEY,
+    VALUE,
+    Table,
+    read_headerless,
+    read_json_lines,
+    read_pairs,
+    read_table,
+)
 from speechmodel_stagekit.errors import BadData
 
 
@@ -138,3 +147,37 @@ def test_what_a_csv_writer_writes_is_read_back(
 def test_no_bytes_make_it_fail_in_another_way(raw: bytes, tmp_path_factory: pytest.TempPathFactory) -> None:
     with contextlib.suppress(BadData):
         table_of(b"id,es\n" + raw, tmp_path_factory.mktemp("table"))
+
+
+@given(raw=st.binary(max_size=200))
+def test_no_bytes_make_the_other_readers_fail_in_another_way(
+    raw: bytes, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.mktemp("table") / "table"
+    path.write_bytes(raw)
+    for read in (read_pairs, read_json_lines):
+        with contextlib.suppress(BadData):
+            read(path, "table")
+    with contextlib.suppress(BadData):
+        read_headerless(path, "table", ("id", "text"), 2, "|")
+
+
+@given(rows=st.lists(st.tuples(CELLS, CELLS), min_size=1, max_size=8))
+def test_what_a_json_writer_writes_is_read_back(
+    rows: list[tuple[str, str]], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.mktemp("table") / "metadata.jsonl"
+    lines = (json.dumps({"file_name": name, "text": text}, ensure_ascii=False) for name, text in rows)
+    path.write_text("\n".join(lines), encoding="utf-8")
+    table = read_json_lines(path, path.name)
+    assert [tuple(row.cells.values()) for row in table.rows] == [(name.strip(), text.strip()) for name, text in rows]
+    assert not table.malformed
+
+
+def test_pairs_keep_their_lines_and_may_lack_a_value(tmp_path: Path) -> None:
+    path = tmp_path / "text"
+    path.write_bytes("\ufeffa  hola  espejo \r\n\r\nb\n".encode())
+    assert [(row.line, row.cells[KEY], row.cells[VALUE]) for row in read_pairs(path, "text").rows] == [
+        (1, "a", "hola  espejo"),
+        (3, "b", ""),
+    ]

@@ -131,6 +131,13 @@ def test_edits_that_change_no_content_run_no_job(ready: World, edit: dict[str, o
     assert ready.started == []
 
 
+def test_another_secret_for_the_recordings_replaces_a_prepare_that_runs(world: World) -> None:
+    world.edit(dataset__source={"s3": {"bucket": "voices", "secretRef": {"name": "old"}}})
+    world.until(StageName.PREPARE)
+    world.edit(dataset__source={"s3": {"bucket": "voices", "secretRef": {"name": "new"}}})
+    assert world.step().stop
+
+
 def test_another_beam_width_is_measured_and_published_but_not_trained(ready: World) -> None:
     ready.edit(decoding={"beamWidth": 50})
     ready.to_ready()

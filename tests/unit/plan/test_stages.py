@@ -8,7 +8,15 @@ from pydantic import ValidationError
 from speechmodel_api.audio import SPEECH_LEVEL
 from speechmodel_api.base import Document
 from speechmodel_api.measures import ErrorRate
-from speechmodel_api.spec import Annotations, DatasetFormat, DecodingSpec, GrammarSource, Numbers, SpeechModelSpec
+from speechmodel_api.spec import (
+    Annotations,
+    DatasetFormat,
+    DecodingSpec,
+    GrammarSource,
+    Numbers,
+    S3Location,
+    SpeechModelSpec,
+)
 from speechmodel_api.stages import (
     EvaluateOutput,
     GrammarFigures,
@@ -94,6 +102,22 @@ def test_prepare_gets_the_settings_that_are_in_its_key() -> None:
     assert (document.annotations, document.numbers) == (Annotations.STRIP, Numbers.SPELL)
 
 
+@pytest.mark.parametrize(("revision", "pinned"), [({}, False), ({"revision": "1"}, False), ({"revision": "2"}, True)])
+def test_a_bucket_is_downloaded_to_the_workspace_and_pinned_by_a_revision(
+    revision: dict[str, str], pinned: bool
+) -> None:
+    s3 = {"bucket": "voices", "prefix": "es", "secretRef": {"name": "key"}}
+    spec = SpeechModelSpec.model_validate(
+        {"language": "es", "dataset": {"source": {"s3": s3}, **revision}, "publish": {"s3": {"bucket": "models"}}}
+    )
+    task = Task(Owner("ns", "espejo", "uid"), spec, PurePosixPath("/work"), PurePosixPath("/dataset"))
+    document = stage_named(StageName.PREPARE).document(task, 1, Outputs({}))
+    assert isinstance(document, PrepareInput)
+    assert document.bucket == S3Location(bucket="voices", prefix="es")
+    assert document.source.parent == PurePosixPath("/work/sources")
+    assert document.pinned == pinned
+
+
 @pytest.mark.parametrize(
     ("name", "output", "summary"),
     [
@@ -112,6 +136,12 @@ def test_prepare_gets_the_settings_that_are_in_its_key() -> None:
             StageName.PREPARE,
             PREPARED.model_copy(update={"speakers": 0, "unseen_test_speakers": 0, "normalised": 0}),
             "8 train, 1 dev and 1 test clips, 1.5 minutes; the WER will be for known voices (no speaker is known); "
+            "1 row was left out",
+        ),
+        (
+            StageName.PREPARE,
+            PREPARED.model_copy(update={"listing_digest": "0badcafe" * 8}),
+            "8 train, 1 dev and 1 test clips, 1.5 minutes; bucket listing 0badcafe; 2 transcripts normalised; "
             "1 row was left out",
         ),
         (StageName.TRAIN, trained(75), "75 epochs, loss 12.35"),
@@ -149,6 +179,8 @@ def test_a_summary_says_what_a_stage_came_to(name: StageName, output: Document, 
     [
         (DatasetFormat.COMMANDS, {}, GrammarSource.DATASET),
         (DatasetFormat.DEEPSPEECH_CSV, {}, GrammarSource.FREE_TEXT),
+        (DatasetFormat.COMMON_VOICE, {}, GrammarSource.FREE_TEXT),
+        (DatasetFormat.KALDI, {}, GrammarSource.FREE_TEXT),
         (DatasetFormat.DEEPSPEECH_CSV, {"grammar": "Dataset"}, GrammarSource.DATASET),
         (DatasetFormat.COMMANDS, {"grammar": "FreeText"}, GrammarSource.FREE_TEXT),
         (DatasetFormat.COMMANDS, {"phrases": ["ok"]}, GrammarSource.PHRASES),

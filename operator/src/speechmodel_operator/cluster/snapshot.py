@@ -55,6 +55,7 @@ class Snapshot:
     ) -> Observed:
         """Return the snapshot as a plan sees it."""
         metadata, spec = self.model.metadata, self.spec
+        recordings = spec.dataset.source.persistent_volume_claim
         server_pods = observe.with_stage(self.pods, labels.SERVER)
         maker = None if spec.training.storage.claim_name else self.owner.name
         return Observed(
@@ -64,7 +65,7 @@ class Snapshot:
             status=self.model.status,
             now=now,
             workspace=PurePosixPath(WORKSPACE_MOUNT, self.owner.name),
-            dataset=PurePosixPath(DATASET_MOUNT, spec.dataset.source.persistent_volume_claim.path),
+            dataset=PurePosixPath(DATASET_MOUNT, recordings.path if recordings else ""),
             settings={stage.name: settings_hash(stage, spec) for stage in STAGES},
             runs=observe.stage_runs(self.jobs.values(), self.pods, progress, now),
             claim=observe.claim_of(self.claim, self.owner.uid, maker),

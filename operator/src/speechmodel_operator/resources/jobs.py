@@ -55,14 +55,16 @@ def stage_job(images: Images, owner: Owner, spec: SpeechModelSpec, run: StageRun
     claim = training.storage.claim_name or names.claim_name(owner.name)
     mounts: list[Manifest] = [{"name": "workspace", "mountPath": WORKSPACE_MOUNT}]
     volumes: list[Manifest] = [{"name": "workspace", "persistentVolumeClaim": {"claimName": claim}}]
-    if stage.needs.dataset:
-        source = spec.dataset.source.persistent_volume_claim.claim_name
-        if source == claim:
+    if stage.needs.dataset and (source := spec.dataset.source.persistent_volume_claim) is not None:
+        if source.claim_name == claim:
             mounts.append({"name": "workspace", "mountPath": DATASET_MOUNT, "readOnly": True})
         else:
             mounts.append({"name": "dataset", "mountPath": DATASET_MOUNT, "readOnly": True})
-            volumes.append({"name": "dataset", "persistentVolumeClaim": {"claimName": source, "readOnly": True}})
-    secret = credentials(spec.publish.s3.secret_ref) if stage.needs.credentials else []
+            volumes.append(
+                {"name": "dataset", "persistentVolumeClaim": {"claimName": source.claim_name, "readOnly": True}}
+            )
+    bucket = stage.bucket(spec)
+    secret = credentials(bucket.secret_ref) if bucket else []
     stage_container = container(
         STAGE_CONTAINER,
         images.of(stage.image),

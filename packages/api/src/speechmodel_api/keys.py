@@ -26,6 +26,7 @@ from speechmodel_api.spec import (
     GrammarSource,
     InvalidSamplePolicy,
     Numbers,
+    S3Location,
     SpeechModelSpec,
     SplitBy,
 )
@@ -59,10 +60,19 @@ class KeyInput(BaseModel):
         return hashlib.sha256(f"{type(self).__name__}:{self.canonical_json()}".encode()).hexdigest()[:8]
 
 
+class SourceKey(KeyInput):
+    """Determines a folder of downloads: the bucket, the prefix and the service."""
+
+    bucket: str
+    prefix: str
+    endpoint: str
+
+
 class PrepareKey(KeyInput):
     """Determines a prepared dataset: its place, its revision and how it is read."""
 
     as_before = {
+        "source": "",
         "name_pattern": "",
         "split_by": SplitBy.CLIP,
         "speech_level": None,
@@ -73,7 +83,10 @@ class PrepareKey(KeyInput):
     }
 
     claim: str
+    """Empty for a bucket, and so is `path`."""
     path: str
+    source: str
+    """Source key of a bucket. Empty for a claim."""
     revision: str
     format: DatasetFormat
     language: str
@@ -162,13 +175,19 @@ class PublishKey(KeyInput):
     base: str
 
 
+def source_key(s3: S3Location) -> str:
+    """Return the key that names the folder of downloads from a bucket."""
+    return SourceKey(bucket=s3.bucket, prefix=s3.prefix, endpoint=s3.endpoint or "").key()
+
+
 def prepare_key(spec: SpeechModelSpec) -> str:
     """Return the key of the stage prepare."""
     dataset = spec.dataset
-    claim = dataset.source.persistent_volume_claim
+    claim, s3 = dataset.source.persistent_volume_claim, dataset.source.s3
     return PrepareKey(
-        claim=claim.claim_name,
-        path=claim.path,
+        claim=claim.claim_name if claim else "",
+        path=claim.path if claim else "",
+        source=source_key(s3) if s3 else "",
         revision=dataset.revision,
         format=dataset.format,
         language=spec.language,

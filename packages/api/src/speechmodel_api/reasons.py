@@ -149,7 +149,7 @@ class Reason(StrEnum):
         "CreateContainerConfigError",
         Severity.WARNING,
         "The container refers to a Secret or a key that does not exist.",
-        "Create the Secret that publish.s3.secretRef names. The pod then starts automatically.",
+        "Create the Secret that publish.s3.secretRef or dataset.source.s3.secretRef names. The pod then starts automatically.",
     )
     CREATE_CONTAINER_ERROR = (
         "CreateContainerError",
@@ -292,8 +292,8 @@ class Reason(StrEnum):
     DOWNLOAD_FAILED = (
         "DownloadFailed",
         Severity.WARNING,
-        "The published version cannot be downloaded. The message quotes the S3 service.",
-        "Correct publish.s3 or its Secret. The server then starts automatically.",
+        "The published version, or the recordings of dataset.source.s3, cannot be downloaded. The message quotes the S3 service.",
+        "Correct the field that the message names, or its Secret. The download is tried again automatically.",
     )
     VERIFICATION_FAILED = (
         "VerificationFailed",

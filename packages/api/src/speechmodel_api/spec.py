@@ -23,6 +23,7 @@ NAME_RULE = (
     "start with a letter, and end with a letter or digit"
 )
 
+DEFAULT_REVISION = "1"
 MOST_HELD_OUT_PERCENT = 90
 """Largest share of the clips that dev and test may take together."""
 # the API server checks a rule against the default {} before it fills in the fields' own defaults
@@ -34,6 +35,8 @@ _HELD_OUT_MESSAGE = (
 )
 _ONE_CLAIM_RULE = "!(has(self.claimName) && has(self.volumeClaimTemplate))"
 _ONE_CLAIM_MESSAGE = "set either claimName or volumeClaimTemplate, not both"
+_ONE_SOURCE_RULE = "has(self.persistentVolumeClaim) != has(self.s3)"
+_ONE_SOURCE_MESSAGE = "set exactly one of persistentVolumeClaim and s3"
 MOST_GRAMMAR_BYTES = 65_536
 """Largest size of all phrases and lists in UTF-8. Stage programs receive them in an environment variable, which
 Linux limits to 128 KiB."""
@@ -77,6 +80,8 @@ Augmentations = Annotated[
 ]
 """Auto, or entries that augmentation.py reads."""
 ObjectName = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
+S3Prefix = Annotated[str, Field(max_length=512, pattern=r"^([A-Za-z0-9!_.*'()-]+(/[A-Za-z0-9!_.*'()-]+)*)?$")]
+"""A key prefix without a slash at either end."""
 Quantity = Annotated[str, Field(max_length=32, pattern=r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$")]
 """A Kubernetes quantity such as 500m or 16Gi."""
 LabelValue = Annotated[str, Field(max_length=63)]
@@ -95,6 +100,10 @@ class DatasetFormat(StrEnum):
 
     COMMANDS = "Commands"
     DEEPSPEECH_CSV = "DeepSpeechCSV"
+    COMMON_VOICE = "CommonVoice"
+    LIBRISPEECH = "LibriSpeech"
+    AUDIO_FOLDER = "AudioFolder"
+    KALDI = "Kaldi"
 
 
 class InvalidSamplePolicy(StrEnum):
@@ -129,12 +138,63 @@ class ClaimSource(ApiModel):
     with a dot. Defaults to the root of the volume."""
 
 
-class DatasetSource(ApiModel):
-    """The place where the recordings are stored."""
+class S3Location(ApiModel):
+    """A bucket of an S3-compatible service, and a key prefix in it."""
 
-    persistent_volume_claim: ClaimSource
+    bucket: Annotated[str, Field(min_length=3, max_length=63, pattern=r"^[a-z0-9][a-z0-9.-]*[a-z0-9]$")]
+    """Name of the bucket. It must exist: the operator does not create buckets."""
+    prefix: S3Prefix = ""
+    """Key prefix of the published objects, without a slash at either end. Only characters that are
+    safe in S3 keys are allowed. Objects are written below
+    `<prefix>/<namespace>/<name>/<uid>/`. Defaults to the root of the bucket."""
+    endpoint: Annotated[str, Field(max_length=1024, pattern=r"^https?://[^/\s]+$")] | None = None
+    """URL of the S3 service, without a path, such as https://s3.example.com:9000. It must be
+    reachable from the pods. Defaults to AWS."""
+    region: Annotated[str, Field(min_length=1, max_length=64)] = "us-east-1"
+    """Region of the bucket. Most services other than AWS accept any value. Defaults to
+    us-east-1."""
+
+
+class S3Target(S3Location):
+    """A bucket, and the Secret that grants access to it."""
+
+    secret_ref: LocalObjectReference | None = None
+    """Secret that holds AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and optionally
+    AWS_SESSION_TOKEN. Pods receive the keys as environment variables; the operator does not read
+    the Secret. If not set, pods use the credentials of their environment, such as an instance
+    profile."""
+
+    @property
+    def location(self) -> S3Location:
+        """The bucket without the Secret."""
+        return S3Location.model_validate(self.model_dump(exclude={"secret_ref"}))
+
+
+class BucketSource(S3Target):
+    """Recordings in a bucket."""
+
+    prefix: S3Prefix = ""
+    """Key prefix of the dataset, without a slash at either end: the objects below `<prefix>/` are the
+    files of the dataset folder. Only characters that are safe in S3 keys are allowed. Defaults to the
+    root of the bucket."""
+
+
+class DatasetSource(ApiModel, json_schema_extra=cel(_ONE_SOURCE_RULE, _ONE_SOURCE_MESSAGE)):
+    """The place where the recordings are stored: either a claim or a bucket."""
+
+    persistent_volume_claim: ClaimSource | None = None
     """Folder on a PersistentVolumeClaim that holds the dataset. It is mounted read-only, and only
-    by the prepare stage."""
+    by the prepare stage. Mutually exclusive with s3."""
+    s3: BucketSource | None = None
+    """Bucket that holds the dataset. The prepare stage downloads it to the workspace, which must have
+    room for it, and keeps the files there: later it downloads only objects that are new or have
+    changed. The access key needs to list and to read. Mutually exclusive with persistentVolumeClaim."""
+
+    def model_post_init(self, context: Any, /) -> None:
+        """Apply the CEL rule to manifests that do not pass through an API server."""
+        del context
+        if (self.persistent_volume_claim is None) == (self.s3 is None):
+            raise ValueError(_ONE_SOURCE_MESSAGE)
 
 
 class SplitBy(StrEnum):
@@ -206,17 +266,24 @@ class Dataset(ApiModel):
     """Layout of the dataset folder. Commands expects recordings in `original/<language>/` and a
     table `commands.csv` with the columns `id` and `<language>`. DeepSpeechCSV expects `train.csv`,
     and optionally `dev.csv` and `test.csv`, with the columns `wav_filename` and `transcript`.
+    CommonVoice expects `clips/` and `train.tsv`, `dev.tsv` and `test.tsv`, or else `validated.tsv`.
+    LibriSpeech expects `<speaker>/<chapter>/<speaker>-<chapter>.trans.txt` with the recordings beside
+    it. AudioFolder expects `metadata.csv` or `metadata.jsonl` as Hugging Face has them, or the
+    `metadata.csv` and `wavs/` of LJSpeech. Kaldi expects `wav.scp`, `text` and optionally `utt2spk`.
     Defaults to Commands."""
     recordings: Recordings = Recordings()
     """The way in which the file names of recordings are read."""
-    revision: Annotated[str, Field(max_length=64)] = "1"
+    revision: Annotated[str, Field(max_length=64)] = DEFAULT_REVISION
     """Arbitrary text that identifies the state of the files. The operator does not watch the files.
     After you change them, change the revision to prepare the dataset again. A new model is trained
-    only if the resulting clips differ. Defaults to "1"."""
+    only if the resulting clips differ. If a bucket is the source and the revision is not set, every
+    run of the prepare stage lists the bucket, and prepares again when a key, a size or an ETag has
+    changed. Defaults to "1"."""
     split: Split = Split()
-    """Division of the clips into train, dev and test. It applies to the format Commands only, and to
-    rows without a value in the column `split`. With DeepSpeechCSV, the three tables define the
-    parts."""
+    """Division of the clips into train, dev and test. It applies to datasets that give no parts, and
+    to rows without a value in the column `split`. The tables of DeepSpeechCSV and the official ones
+    of CommonVoice define the parts, and so do folders such as `train` and `test` of LibriSpeech,
+    AudioFolder and Kaldi."""
     alphabet: Annotated[
         tuple[Annotated[str, Field(min_length=1, max_length=1)], ...],
         Field(max_length=255, json_schema_extra={"x-kubernetes-list-type": "set"}),
@@ -291,7 +358,7 @@ class VolumeClaimTemplate(ApiModel):
 
     storage: Quantity = "10Gi"
     """Size of the volume, as a Kubernetes quantity. It must hold the prepared clips, the
-    checkpoints and the exported models. Raising it expands the claim if its StorageClass allows
+    checkpoints, the exported models and the recordings of dataset.source.s3. Raising it expands the claim if its StorageClass allows
     that; lowering it has no effect. Defaults to 10Gi."""
     storage_class_name: ObjectName | None = None
     """Name of the StorageClass. It is used when the claim is created, and later changes have no
@@ -503,33 +570,6 @@ class DecodingSpec(ApiModel, json_schema_extra=cel(_PHRASES_RULE, _PHRASES_MESSA
         if self.phrases:
             return GrammarSource.PHRASES
         return GrammarSource.DATASET if format is DatasetFormat.COMMANDS else GrammarSource.FREE_TEXT
-
-
-class S3Location(ApiModel):
-    """A bucket of an S3-compatible service, and a key prefix in it."""
-
-    bucket: Annotated[str, Field(min_length=3, max_length=63, pattern=r"^[a-z0-9][a-z0-9.-]*[a-z0-9]$")]
-    """Name of the bucket. It must exist: the operator does not create buckets."""
-    prefix: Annotated[str, Field(max_length=512, pattern=r"^([A-Za-z0-9!_.*'()-]+(/[A-Za-z0-9!_.*'()-]+)*)?$")] = ""
-    """Key prefix of the published objects, without a slash at either end. Only characters that are
-    safe in S3 keys are allowed. Objects are written below
-    `<prefix>/<namespace>/<name>/<uid>/`. Defaults to the root of the bucket."""
-    endpoint: Annotated[str, Field(max_length=1024, pattern=r"^https?://[^/\s]+$")] | None = None
-    """URL of the S3 service, without a path, such as https://s3.example.com:9000. It must be
-    reachable from the pods. Defaults to AWS."""
-    region: Annotated[str, Field(min_length=1, max_length=64)] = "us-east-1"
-    """Region of the bucket. Most services other than AWS accept any value. Defaults to
-    us-east-1."""
-
-
-class S3Target(S3Location):
-    """A bucket, and the Secret that grants access to it."""
-
-    secret_ref: LocalObjectReference | None = None
-    """Secret that holds AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and optionally
-    AWS_SESSION_TOKEN. Pods receive the keys as environment variables; the operator does not read
-    the Secret. If not set, pods use the credentials of their environment, such as an instance
-    profile."""
 
 
 class DeletionPolicy(StrEnum):

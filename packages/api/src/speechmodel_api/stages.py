@@ -112,7 +112,13 @@ class PrepareInput(StageInput):
 
     stage: Literal[StageName.PREPARE] = StageName.PREPARE
     source: PurePosixPath
-    """Folder that holds the dataset, mounted read-only."""
+    """Folder that holds the dataset: a claim, mounted read-only, or the folder that the bucket is
+    downloaded to."""
+    bucket: S3Location | None = None
+    """Bucket that holds the dataset. None for a claim."""
+    pinned: bool = False
+    """True when `dataset.revision` names the state of the bucket. Otherwise a finished dataset is made
+    again after a change of the bucket's listing."""
     format: DatasetFormat
     language: str
     """BCP 47 tag, which also names the folder below `original/`."""
@@ -159,6 +165,8 @@ class PrepareOutput(Document):
     """Number of speakers in the test part who are not in the training part."""
     speech_level: float | None = None
     """Loudness of the speech in every clip, in dBFS. None for recordings as they are."""
+    listing_digest: Digest | None = None
+    """Digest of key, size and ETag of every object in the bucket. None for a claim."""
     note: str = ""
     """Sentence for people that counts the rejected rows and the recordings without a row, and
     quotes the first of each. Empty without any."""

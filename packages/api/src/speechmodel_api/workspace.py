@@ -1,5 +1,6 @@
 """The workspace: where each artefact of a model is on the claim, and what its file is called.
 
+sources/<source key>/        the recordings of a bucket
 data/<prepare key>/          the prepared dataset
 checkpoints/<lineage>/       checkpoints, owner and lock of a lineage
 exports/<train key>/         the frozen graph and the training history
@@ -43,6 +44,10 @@ class Workspace:
 
     def __init__(self, root: PurePath) -> None:
         self.root = Path(root)
+
+    def source(self, key: str) -> Path:
+        """Return the folder that prepare downloads the bucket of `key` to."""
+        return self.root / "sources" / key
 
     def data(self, key: str) -> Path:
         """Return the folder of the dataset that prepare made for `key`."""

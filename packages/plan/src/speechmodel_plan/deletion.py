@@ -14,7 +14,7 @@ from speechmodel_api.status import SpeechModelStatus
 from speechmodel_plan.events import Event
 from speechmodel_plan.observed import ALIVE, Observed, Run, RunState, Trouble
 from speechmodel_plan.plan import Done, Plan, Report
-from speechmodel_plan.stages.publish import base, bucket
+from speechmodel_plan.stages.publish import base
 from speechmodel_plan.status import deleting_status
 
 PURGE_LIMIT = timedelta(seconds=120)
@@ -58,7 +58,7 @@ def plan_deletion(seen: Observed) -> Plan:
         seen=seen,
         finalizer=True,
         stop=stop,
-        purge=None if writing else PurgeInput(target=bucket(seen.spec), base=base(seen.spec, seen.owner)),
+        purge=None if writing else PurgeInput(target=seen.spec.publish.s3.location, base=base(seen.spec, seen.owner)),
         look_again=timedelta(seconds=2),
         message="waiting for running stages to end" if writing else f"removing {_address(seen)}",
     )

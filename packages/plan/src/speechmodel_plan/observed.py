@@ -115,7 +115,7 @@ class Observed:
     workspace: PurePosixPath
     """The model's workspace folder, as stage programs see it."""
     dataset: PurePosixPath
-    """The dataset's folder, as prepare sees it."""
+    """The dataset's folder, as prepare sees it, if it is on a claim."""
     settings: Mapping[StageName, str] = field(default_factory=dict)
     """Hash of the settings that a run of each stage would be created with now."""
     runs: tuple[Run, ...] = ()

@@ -33,17 +33,24 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def once(folder: Path, output_type: type[Output], make: Callable[[Path], Output]) -> Output:
+def once(
+    folder: Path,
+    output_type: type[Output],
+    make: Callable[[Path], Output],
+    is_current: Callable[[Output], bool] = lambda _: True,
+) -> Output:
     """Return the recorded output of a complete `folder`, or fill it by `make(temporary folder)` and
-    return that output.
+    return that output. A folder whose output is not current is replaced.
 
     A second run of a stage is cheap and safe this way. An incomplete or damaged folder is replaced.
     The temporary folder is beside `folder` and is removed in every case; one that a killed process
     left is removed when the next folder is made there.
     """
     if recorded := recorded_output(folder, output_type):
-        log.info("%s is complete: nothing to do", folder)
-        return recorded
+        if is_current(recorded):
+            log.info("%s is complete: nothing to do", folder)
+            return recorded
+        log.info("%s is made again, because its source has changed", folder)
     with _replacing(folder) as partial:
         output = make(partial)
         seal(partial, output)

@@ -7,7 +7,7 @@ import uuid
 from datetime import UTC, datetime, timedelta
 from pathlib import PurePosixPath
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 from speechmodel_api.progress import StepProgress, TrainProgress, parse_progress
 from speechmodel_api.stages import StageName
@@ -15,13 +15,13 @@ from speechmodel_api.status import ConditionType, SpeechModelStatus
 from speechmodel_plan.observed import RETRY_ANNOTATION, Claim, Observed, Run
 from speechmodel_plan.plan import Done, Plan, Report, StageRun
 from speechmodel_plan.stages import STAGES, stage_named
-from speechmodel_plan.stages.publish import bucket
+from speechmodel_plan.stages.stage import Stage
 from speechmodel_plan.task import Owner
 
 from speechmodel_cli.local import programs
 from speechmodel_cli.local.child import Child
 from speechmodel_cli.local.model import LocalModel
-from speechmodel_cli.local.object_store import ObjectStore
+from speechmodel_cli.local.object_store import Access, ObjectStore, access_of
 from speechmodel_cli.local.processes import identify, kill_group
 from speechmodel_cli.local.runs import RunFolder
 from speechmodel_cli.local.server import LocalServer
@@ -163,7 +163,7 @@ class LocalEngine:
             self._state.write_status(self.status)
         published = self.status.condition(ConditionType.PUBLISHED)
         if published and published.status == "True" and self.status.model is not None:
-            self._state.note_target(self.status.model.version, bucket(self._spec))
+            self._state.note_target(self.status.model.version, self._spec.publish.s3.location)
         self._watcher.reported(before, report)
 
     async def _start(self, start: StageRun) -> None:
@@ -174,7 +174,7 @@ class LocalEngine:
         if stage.needs.dataset:
             self._model.require_dataset()
         program = programs.command(stage.program)
-        access = await self._store.open() if stage.needs.credentials else None
+        access = await self._access(stage)
         folder = RunFolder.make(self._state.runs, start, datetime.now(UTC))
         child = await Child.start(
             program,
@@ -187,6 +187,13 @@ class LocalEngine:
         self._children[start.name] = child
         if process := identify(child.pid):
             folder.note_process(process)
+
+    async def _access(self, stage: Stage[Any]) -> Access | None:
+        """Return the access to the bucket that a stage needs: that of the recordings, or the store's."""
+        if stage.bucket(self._spec) is None:
+            return None
+        recordings = self._spec.dataset.source.s3 if stage.needs.dataset else None
+        return access_of(recordings) if recordings else await self._store.open()
 
     def _on_line(self, start: StageRun, line: str) -> None:
         record = parse_progress(line)

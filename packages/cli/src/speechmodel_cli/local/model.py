@@ -8,7 +8,7 @@ from pydantic import BaseModel
 from speechmodel_api.spec import Serving, SpeechModelSpec, Storage
 
 from speechmodel_cli.local.errors import DatasetMissing
-from speechmodel_cli.local.object_store import ObjectStore
+from speechmodel_cli.local.object_store import ObjectStore, require_keys
 
 WITHOUT_EFFECT = (
     ("training", "storage"),
@@ -35,15 +35,20 @@ class LocalModel:
 
     @property
     def dataset(self) -> Path:
-        """Folder that prepare reads."""
+        """Folder that prepare reads. That of the manifest for a bucket, which prepare downloads to the workspace."""
         source = self.spec.dataset.source.persistent_volume_claim
-        return (self._claim(source.claim_name) / source.path).absolute()
+        return (self._claim(source.claim_name) / source.path).absolute() if source else self.folder.absolute()
 
     def require_dataset(self) -> None:
-        """Raise DatasetMissing when the folder does not exist."""
-        if self.dataset.is_dir():
+        """Raise DatasetMissing when the folder does not exist, and CredentialsMissing when the environment lacks the keys
+        of the bucket.
+        """
+        source = self.spec.dataset.source
+        if source.s3 is not None:
+            require_keys(source.s3, "dataset.source.s3", "set them")
+        if source.persistent_volume_claim is None or self.dataset.is_dir():
             return
-        name = self.spec.dataset.source.persistent_volume_claim.claim_name
+        name = source.persistent_volume_claim.claim_name
         advice = f"create it, or give another folder with --claim {name}=FOLDER"
         raise DatasetMissing(f"the folder {self.dataset} of the dataset claim {name} does not exist; {advice}")
 

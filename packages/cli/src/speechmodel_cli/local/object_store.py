@@ -1,4 +1,6 @@
-"""Stores that publish and fetch use: the manifest's bucket, or a bucket of the embedded server."""
+"""Stores that publish and fetch use: the manifest's bucket, or a bucket of the embedded server. The bucket of the
+recordings is always the manifest's.
+"""
 
 import os
 from collections.abc import Mapping
@@ -54,19 +56,26 @@ class ManifestStore:
 
     def require(self, wanted: S3Target) -> None:
         """Raise CredentialsMissing when the manifest names a Secret and the environment lacks one of its keys."""
-        if wanted.secret_ref is None:
-            return
-        missing = [name for name in REQUIRED_KEYS if not os.environ.get(name)]
-        if missing:
-            raise CredentialsMissing(
-                f"the Secret {wanted.secret_ref.name} (publish.s3.secretRef) is read from the environment here, which lacks "
-                f"{' and '.join(missing)}: set them, or publish with --s3 embedded"
-            )
+        require_keys(wanted, "publish.s3", "set them, or publish with --s3 embedded")
 
     async def open(self) -> Access:
         """Return the manifest's endpoint, and every AWS_* variable of the environment."""
-        environment = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
-        return Access(self._s3.endpoint, environment)
+        return access_of(self._s3)
 
     async def close(self) -> None:
         """Do nothing, because nothing was started."""
+
+
+def require_keys(s3: S3Target, path: str, advice: str) -> None:
+    """Raise CredentialsMissing when the field `path` names a Secret and the environment lacks one of its keys."""
+    missing = [name for name in REQUIRED_KEYS if not os.environ.get(name)]
+    if s3.secret_ref is not None and missing:
+        raise CredentialsMissing(
+            f"the Secret {s3.secret_ref.name} ({path}.secretRef) is read from the environment here, which lacks "
+            f"{' and '.join(missing)}: {advice}"
+        )
+
+
+def access_of(s3: S3Target) -> Access:
+    """Return a bucket's endpoint, and every AWS_* variable of the environment."""
+    return Access(s3.endpoint, {name: value for name, value in os.environ.items() if name.startswith("AWS_")})

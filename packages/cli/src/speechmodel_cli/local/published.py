@@ -5,7 +5,7 @@ import hashlib
 from pathlib import Path, PurePosixPath
 
 from pydantic import ValidationError
-from speechmodel_api.spec import S3Location, S3Target
+from speechmodel_api.spec import S3Target
 from speechmodel_api.stages import FetchInput, PublishedGrammar, StageError, StageResult, VersionManifest
 from speechmodel_api.status import ModelStatus
 from speechmodel_api.workspace import ACOUSTIC, GRAMMAR, MODEL, SELFTEST, VERSION
@@ -56,7 +56,7 @@ def read_manifest(folder: Path) -> VersionManifest:
 async def _fetch(folder: Path, model: ModelStatus, store: ObjectStore, s3: S3Target) -> None:
     target = store.target(s3)
     document = FetchInput(
-        target=S3Location.model_validate(target.model_dump(exclude={"secret_ref"})),
+        target=target.location,
         version_uri=model.version_uri,
         version_sha256=model.version_sha256,
         folder=PurePosixPath(folder),

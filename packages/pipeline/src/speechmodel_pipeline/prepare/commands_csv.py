@@ -16,24 +16,14 @@ that no row names are reported.
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
-from speechmodel_stagekit.dataset import Part
-
 from speechmodel_pipeline.prepare.audio_files import AUDIO, audio_files
 from speechmodel_pipeline.prepare.layout import Reading, assign, near_misses, nfc
-from speechmodel_pipeline.prepare.recordings import Listing, Recording, missing, printable
+from speechmodel_pipeline.prepare.recordings import PARTS, Listing, Recording, missing, printable
 from speechmodel_pipeline.prepare.report import Rejection, RejectionReason
 from speechmodel_pipeline.prepare.speakers import SPEAKER_COLUMNS, SpeakerSource, guess_speakers
 from speechmodel_pipeline.prepare.table import Row, read_table
 
 TABLE = "commands.csv"
-SPLITS = {
-    "train": Part.TRAIN,
-    "dev": Part.DEV,
-    "valid": Part.DEV,
-    "validation": Part.DEV,
-    "test": Part.TEST,
-}
-"""Values of the column `split`, case ignored."""
 RECORDINGS = "original"
 
 
@@ -71,7 +61,7 @@ def read_commands(source: Path, language: str, name_pattern: str = "") -> Listin
                 files[name],
                 printable(files[name], source),
                 row.cells[text_column],
-                SPLITS.get(row.cells[split_column].casefold()) if split_column else None,
+                PARTS.get(row.cells[split_column].casefold()) if split_column else None,
                 speakers.get(name),
             )
             for name in sorted(owned[id_])
@@ -137,7 +127,7 @@ def _first_of_each_id(
                 f"the id {name} is already in row {first[name].line}; give each id once",
                 RejectionReason.DUPLICATE_ROW,
             )
-        elif split_column and (split := row.cells[split_column]) and split.casefold() not in SPLITS:
+        elif split_column and (split := row.cells[split_column]) and split.casefold() not in PARTS:
             problem, reason = (
                 f"the split {split!r} is unknown; use train, dev or test, or leave the cell empty",
                 RejectionReason.MALFORMED_ROW,

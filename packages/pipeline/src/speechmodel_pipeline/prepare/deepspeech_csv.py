@@ -6,12 +6,20 @@ there is one; others, also `wav_filesize`, are ignored. Paths are relative to th
 file, as in upstream, with slashes or backslashes. The part of a clip is that of its CSV file.
 """
 
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 
 from speechmodel_api.workspace import part_table
 from speechmodel_stagekit.dataset import Part
 
-from speechmodel_pipeline.prepare.recordings import Listing, Recording, is_file, missing, printable
+from speechmodel_pipeline.prepare.recordings import (
+    Listing,
+    Recording,
+    is_absolute,
+    is_file,
+    missing,
+    path_below,
+    printable,
+)
 from speechmodel_pipeline.prepare.report import Rejection, RejectionReason
 from speechmodel_pipeline.prepare.speakers import SPEAKER_COLUMNS, SpeakerSource
 from speechmodel_pipeline.prepare.table import Row, Table, read_table
@@ -50,12 +58,11 @@ def _recording(
     filename, text, speaker_column = columns
     name, transcript = row.cells[filename], row.cells[text]
     speaker = row.cells[speaker_column] or None if speaker_column else None
-    path = _path(source, name)
+    path = path_below(source, name)
     if not name:
         problem = f"{FILENAME} is empty; give the path of the recording"
     elif not is_file(path):
-        absolute = PurePosixPath(name).is_absolute() or PureWindowsPath(name).is_absolute()
-        advice = "use a path relative to the CSV file" if absolute else "paths are relative to the CSV file"
+        advice = "use a path relative to the CSV file" if is_absolute(name) else "paths are relative to the CSV file"
         problem = f"the recording {name} is missing; {advice}"
     else:
         return Recording(table.name, row.line, name, path, printable(path, source), transcript, part, speaker)
@@ -67,9 +74,3 @@ def _recording(
         reason=RejectionReason.NO_RECORDING,
         message=problem,
     )
-
-
-def _path(source: Path, name: str) -> Path:
-    """Return the path of a recording. A backslash separates folders unless it is part of a name."""
-    path = source / name
-    return path if is_file(path) else source / name.replace("\\", "/")

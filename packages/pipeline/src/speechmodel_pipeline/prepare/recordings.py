@@ -1,4 +1,4 @@
-"""The recordings of a dataset with their transcripts, as the readers of both formats list them.
+"""The recordings of a dataset with their transcripts, as the readers of all formats list them.
 
 No audio is read yet.
 """
@@ -6,7 +6,7 @@ No audio is read yet.
 import stat
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from speechmodel_api.reasons import Reason
 from speechmodel_stagekit.dataset import Part
@@ -15,15 +15,25 @@ from speechmodel_stagekit.errors import BadData
 from speechmodel_pipeline.prepare.report import Rejection
 from speechmodel_pipeline.prepare.speakers import SpeakerSource
 
+PARTS = {
+    "train": Part.TRAIN,
+    "dev": Part.DEV,
+    "valid": Part.DEV,
+    "val": Part.DEV,
+    "validation": Part.DEV,
+    "test": Part.TEST,
+}
+"""Parts by the names that tables and folders give them, case ignored."""
+
 
 @dataclass(frozen=True)
 class Recording:
     """A recording as it was given, and its transcript."""
 
     file: str
-    """The CSV file, relative to the dataset's folder."""
+    """The table, relative to the dataset's folder."""
     row: int
-    """Line in the file; the header is 1."""
+    """Line in the table, from 1."""
     id: str
     """Its id in the row."""
     path: Path
@@ -39,7 +49,7 @@ class Recording:
 
 @dataclass(frozen=True)
 class Listing:
-    """The content of a dataset's CSV files."""
+    """The content of a dataset's tables."""
 
     rows: int
     """Number of rows, without blank ones."""
@@ -65,6 +75,19 @@ def is_file(path: Path) -> bool:
         raise
     except (OSError, ValueError):
         return False
+
+
+def path_below(folder: Path, name: str) -> Path:
+    """Return the path of the file `name` in a table. A backslash separates folders unless it is part of
+    a name.
+    """
+    path = folder / name
+    return path if is_file(path) else folder / name.replace("\\", "/")
+
+
+def is_absolute(name: str) -> bool:
+    """Return True for an absolute path of any system."""
+    return PurePosixPath(name).is_absolute() or PureWindowsPath(name).is_absolute()
 
 
 def printable(path: Path, root: Path) -> str:

@@ -8,13 +8,15 @@ the speakers are guessed.
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from enum import StrEnum
+from pathlib import PurePosixPath
 
 from speechmodel_pipeline.prepare.layout import SEPARATORS, Reading
 
-SPEAKER_COLUMNS = ("speaker", "client_id")
-"""Columns of a table that may name the speaker. The second is Common Voice's."""
+SPEAKER_COLUMNS = ("speaker", "client_id", "speaker_id")
+"""Columns of a table that may name the speaker. The second is Common Voice's, the third is usual on
+Hugging Face."""
 SHARED = 0.8
 """Least share of the recordings whose word is shared."""
 
@@ -27,7 +29,7 @@ class SpeakerSource(StrEnum):
     LAYOUT = "Layout"
     """A folder for each speaker, or `{speaker}` of the name pattern."""
     GUESSED = "Guessed"
-    """A word that file names share after their ids."""
+    """A word that file names share, or the folder."""
 
 
 def guess_speakers(readings: Mapping[str, Reading]) -> dict[str, str]:
@@ -38,6 +40,29 @@ def guess_speakers(readings: Mapping[str, Reading]) -> dict[str, str]:
     several_ids = len({reading.id for reading in readings.values()}) > 1
     shared = sum(count for word, count in files_of.items() if (ids_of if several_ids else files_of)[word] > 1)
     return words if len(files_of) > 1 and shared >= SHARED * len(readings) else {}
+
+
+def guess_from_paths(names: Collection[str]) -> dict[str, str]:
+    """Return the speaker of each file by its folder, or else by the first word of its name, or nothing
+    when most of these are not shared by files, or all files share one.
+    """
+    for word_of in (_folder, _beginning):
+        words = {name: word for name in names if (word := word_of(name))}
+        counts = Counter(words.values())
+        shared = sum(count for count in counts.values() if count > 1)
+        if len(counts) > 1 and shared >= SHARED * len(names):
+            return words
+    return {}
+
+
+def _folder(name: str) -> str:
+    return PurePosixPath(name).parent.name
+
+
+def _beginning(name: str) -> str | None:
+    """Return the first word of a name with several, unless it is a number."""
+    words = [word for word in re.split(rf"[ {SEPARATORS}]+", PurePosixPath(name).stem) if word]
+    return words[0] if len(words) > 1 and not words[0].isdigit() else None
 
 
 def _first_word(rest: str) -> str | None:

@@ -1,6 +1,6 @@
 """prepare, from the input document to the finished folder `data/<key>/`.
 
-    list the recordings -> normalise the transcripts -> make the clips (in parallel) -> leave out what cannot be used
+    download a bucket -> list the recordings -> normalise the transcripts -> make the clips (in parallel) -> leave out what cannot be used
     -> divide -> write
 
 Every row that is left out is reported by file and row. With `invalidSamplePolicy: Fail` one of them
@@ -13,13 +13,13 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import accumulate, groupby
 from pathlib import Path
 
 from speechmodel_api.alphabet import CATCH_ALL
 from speechmodel_api.reasons import Reason
-from speechmodel_api.spec import DatasetFormat, InvalidSamplePolicy
+from speechmodel_api.spec import InvalidSamplePolicy
 from speechmodel_api.stages import PrepareInput, PrepareOutput
 from speechmodel_api.workspace import CLIPS, Workspace
 from speechmodel_stagekit.alphabet import alphabet_digest
@@ -28,10 +28,10 @@ from speechmodel_stagekit.cpus import available_cpus
 from speechmodel_stagekit.dataset import Part
 from speechmodel_stagekit.errors import BadData
 
+from speechmodel_pipeline.prepare.bucket_recordings import BucketRecordings
 from speechmodel_pipeline.prepare.clips import ClipFile, RecordingUnusable, make_clip
-from speechmodel_pipeline.prepare.commands_csv import TABLE, read_commands
-from speechmodel_pipeline.prepare.deepspeech_csv import read_deepspeech
 from speechmodel_pipeline.prepare.folder import PreparedClip, dataset_digest, write_dataset
+from speechmodel_pipeline.prepare.formats import list_recordings
 from speechmodel_pipeline.prepare.negatives import make_negatives
 from speechmodel_pipeline.prepare.recordings import Listing, Recording
 from speechmodel_pipeline.prepare.report import (
@@ -66,9 +66,21 @@ def prepare(task: PrepareInput) -> PrepareOutput:
     """Make the dataset in `data/<key>/`, unless it is complete.
 
     Raises BadData (InvalidDataset) when the source cannot be read as a dataset or no good row is
-    left.
+    left, and TryAgain (DownloadFailed) when a bucket cannot be read.
     """
-    return once(Workspace(task.workspace).data(task.key), PrepareOutput, lambda folder: _make(task, folder))
+    folder = Workspace(task.workspace).data(task.key)
+    if task.bucket is None:
+        return once(folder, PrepareOutput, lambda partial: _make(task, partial))
+    recordings = BucketRecordings(task.bucket)
+
+    def make(partial: Path) -> PrepareOutput:
+        recordings.download(Path(task.source))
+        return _make(task, partial).model_copy(update={"listing_digest": recordings.digest})
+
+    def is_current(output: PrepareOutput) -> bool:
+        return task.pinned or output.listing_digest == recordings.digest
+
+    return once(folder, PrepareOutput, make, is_current)
 
 
 @dataclass
@@ -102,7 +114,7 @@ def _make(task: PrepareInput, folder: Path) -> PrepareOutput:
     if listing.layout:
         log.info("layout of the recordings: %s", listing.layout)
     if listing.speakers_from is SpeakerSource.GUESSED:
-        log.info("the speakers are guessed from the file names; a column speaker in %s names them", TABLE)
+        log.info("the speakers are guessed from the file names; a column speaker in the table names them")
     for name in listing.unnamed_files:
         log.warning("belongs to no row: %s", name)
     rows = _Rows(list(listing.rejected))
@@ -173,16 +185,16 @@ def _note(listing: Listing, rejected: Sequence[Rejection]) -> str:
 
 
 def _list(task: PrepareInput) -> Listing:
-    source = Path(task.source)
     try:
-        match task.format:
-            case DatasetFormat.COMMANDS:
-                return read_commands(source, task.language, task.name_pattern)
-            case DatasetFormat.DEEPSPEECH_CSV:
-                return read_deepspeech(source)
+        listing = list_recordings(Path(task.source), task.format, task.language, task.name_pattern)
+        return replace(listing, unnamed_files=_without_negatives(listing.unnamed_files, task.negatives.path))
     except PermissionError as error:
         denied = f"{error.filename} cannot be read (permission denied for user {os.getuid()})"
         raise BadData(Reason.INVALID_DATASET, f"{denied}; make it readable, as with `chmod -R a+rX`") from error
+
+
+def _without_negatives(names: Sequence[str], folder: str) -> tuple[str, ...]:
+    return tuple(name for name in names if not folder or not name.startswith(f"{folder}/"))
 
 
 def _normalise(recordings: Sequence[Recording], task: PrepareInput, rows: _Rows) -> list[tuple[Recording, str]]:
@@ -292,7 +304,7 @@ def _divide(kept: Sequence[Made], task: PrepareInput) -> list[PreparedClip]:
     if not any(clip.part is Part.TRAIN for clip in clips):
         raise BadData(
             Reason.INVALID_DATASET,
-            "no clip is left to train on: train.csv has no rows, or every one was rejected; the log has the reasons",
+            "no clip is left to train on: the part train has no rows, or every one was rejected; the log has the reasons",
         )
     return clips
 

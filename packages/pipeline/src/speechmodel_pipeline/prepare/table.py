@@ -1,17 +1,21 @@
-"""CSV files as people and spreadsheets write them.
+"""Tables as people, spreadsheets and other toolkits write them.
 
 UTF-8 with or without BOM. The delimiter is the one of `,`, `;`, `|` and tab that a line `sep=;` before
 the header names, or else the one that divides most rows into as many cells as the header has. A row
 that is not valid CSV costs that row only: an unclosed quotation mark does not include the rows after
 it. Names of columns are compared without case, and `_` counts as `-`.
+
+Tables of other toolkits follow the same rules, as far as they have columns with names: JSON Lines,
+tables without a header (LJSpeech), and lines of a key, white space and a value (Kaldi, LibriSpeech).
 """
 
 import csv
+import json
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice, repeat
 from pathlib import Path
 
 from speechmodel_api.reasons import Reason
@@ -25,6 +29,8 @@ LOOKED_AT = 50
 _SEPARATOR = re.compile(r'"?sep=([,;|\t])"?\s*', re.IGNORECASE)
 LONGEST_ROW = 50
 """Largest number of lines in a quoted cell. A longer cell counts as not closed."""
+KEY, VALUE = "key", "value"
+"""Columns of a table that read_pairs returns."""
 
 
 @dataclass(frozen=True)
@@ -38,13 +44,13 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """A CSV file."""
+    """A table."""
 
     name: str
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
     malformed: tuple[Rejection, ...]
-    """Rows that are not valid CSV or do not fit the header."""
+    """Rows that cannot be read or do not fit the header."""
 
     def find(self, *names: str) -> str | None:
         """Return the column with the first of `names` that there is."""
@@ -61,10 +67,11 @@ class Table:
         )
 
 
-def read_table(path: Path, name: str) -> Table:
+def read_table(path: Path, name: str, literal: str = "") -> Table:
     """Return the CSV file at `path`, which errors call `name`.
 
-    Raises BadData when it is not UTF-8, has no header, or has a column twice.
+    Quotation marks are ordinary characters if the delimiter is one of `literal`: some toolkits write
+    them so. Raises BadData when it is not UTF-8, has no header, or has a column twice.
     """
     lines = _lines(path, name)
     named = _SEPARATOR.fullmatch(lines[0])
@@ -73,19 +80,82 @@ def read_table(path: Path, name: str) -> Table:
         raise BadData(
             Reason.INVALID_DATASET, f"{name} does not begin with a header line; add one with the names of the columns"
         )
-    delimiter = named[1] if named else max(DELIMITERS, key=lambda candidate: _fit(lines, candidate))
-    columns = tuple(column.strip() for column in _cells(lines[first], delimiter))
+    delimiter = named[1] if named else max(DELIMITERS, key=lambda candidate: _fit(lines, candidate, literal))
+    columns = tuple(column.strip() for column in _cells(lines[first], delimiter, literal))
     keys = [_key(column) for column in columns]
     if twice := [column for column in columns if column and keys.count(_key(column)) > 1]:
         raise BadData(Reason.INVALID_DATASET, f"{name} has the column {twice[0]!r} twice; rename or delete one of them")
-    rows, malformed = [], []
-    for line, cells in _rows(lines, first + 1, delimiter):
-        problem = cells if isinstance(cells, str) else _misfit(cells, columns)
-        if problem is not None:
-            malformed.append(Rejection(file=name, row=line, reason=RejectionReason.MALFORMED_ROW, message=problem))
+    rows = _rows(lines, first + 1, delimiter, literal)
+    return _table(name, columns, rows, fewest=len(columns), quotes=delimiter not in literal)
+
+
+def read_headerless(path: Path, name: str, columns: tuple[str, ...], fewest: int, delimiter: str) -> Table:
+    """Return the file at `path`, whose rows have at least the first `fewest` of `columns` and no header.
+
+    Quotation marks are ordinary characters. Raises BadData when it is not UTF-8.
+    """
+    rows = _rows(_lines(path, name), 0, delimiter, delimiter)
+    return _table(name, columns, rows, fewest=fewest, quotes=False)
+
+
+def read_json_lines(path: Path, name: str) -> Table:
+    """Return the file at `path`, which has a JSON object in each line. Every field is a column, and
+    absent and null ones are empty.
+
+    Raises BadData when it is not UTF-8.
+    """
+    objects: list[tuple[int, dict[str, str]]] = []
+    malformed = []
+    for line, text in enumerate(_lines(path, name), 1):
+        if not text.strip():
+            continue
+        try:
+            read = json.loads(text)
+        except ValueError as error:
+            malformed.append(_malformed(name, line, f"is not valid JSON ({error}); write one object in each line"))
+            continue
+        if isinstance(read, dict):
+            objects.append((line, {field: _as_text(value) for field, value in read.items()}))
         else:
-            rows.append(Row(line, {column: cell.strip() for column, cell in zip(columns, cells, strict=False)}))
+            malformed.append(_malformed(name, line, "is not a JSON object; write one object in each line"))
+    columns = tuple(dict.fromkeys(field for _, fields in objects for field in fields))
+    rows = tuple(Row(line, {column: fields.get(column, "") for column in columns}) for line, fields in objects)
+    return Table(name, columns, rows, tuple(malformed))
+
+
+def read_pairs(path: Path, name: str) -> Table:
+    """Return the file at `path`, which has a key, white space and a value in each line, as the columns
+    KEY and VALUE. A value may be empty.
+
+    Raises BadData when it is not UTF-8.
+    """
+    pairs = ((line, text.split(maxsplit=1)) for line, text in enumerate(_lines(path, name), 1))
+    rows = (Row(line, {KEY: pair[0], VALUE: pair[1].strip() if len(pair) > 1 else ""}) for line, pair in pairs if pair)
+    return Table(name, (KEY, VALUE), tuple(rows), ())
+
+
+def _table(
+    name: str, columns: tuple[str, ...], read: Iterator[tuple[int, list[str] | str]], *, fewest: int, quotes: bool
+) -> Table:
+    rows, malformed = [], []
+    for line, cells in read:
+        problem = cells if isinstance(cells, str) else _misfit(cells, columns, fewest, quotes=quotes)
+        if problem is not None:
+            malformed.append(_malformed(name, line, problem))
+        else:
+            filled = chain((cell.strip() for cell in cells), repeat(""))
+            rows.append(Row(line, dict(zip(columns, filled, strict=False))))
     return Table(name, columns, tuple(rows), tuple(malformed))
+
+
+def _malformed(name: str, line: int, problem: str) -> Rejection:
+    return Rejection(file=name, row=line, reason=RejectionReason.MALFORMED_ROW, message=problem)
+
+
+def _as_text(value: object) -> str:
+    if value is None:
+        return ""
+    return value.strip() if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _lines(path: Path, name: str) -> list[str]:
@@ -94,28 +164,29 @@ def _lines(path: Path, name: str) -> list[str]:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
-        raise BadData(Reason.INVALID_DATASET, f"{name} is not UTF-8 (line {line}); save it as CSV UTF-8") from error
+        kind = "CSV UTF-8" if path.suffix == ".csv" else "UTF-8"
+        raise BadData(Reason.INVALID_DATASET, f"{name} is not UTF-8 (line {line}); save it as {kind}") from error
     return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
 
 
-def _fit(lines: Sequence[str], delimiter: str) -> tuple[int, int]:
+def _fit(lines: Sequence[str], delimiter: str, literal: str) -> tuple[int, int]:
     """Return how well `delimiter` divides the table: the rows with as many cells as the header, if it
     has several, and the cells of the header.
     """
-    header = len(_cells(lines[0], delimiter))
-    rows = islice(_rows(lines, 1, delimiter), LOOKED_AT)
+    header = len(_cells(lines[0], delimiter, literal))
+    rows = islice(_rows(lines, 1, delimiter, literal), LOOKED_AT)
     fitting = sum(len(cells) == header for _, cells in rows if isinstance(cells, list))
     return (fitting if header > 1 else 0), header
 
 
-def _rows(lines: Sequence[str], index: int, delimiter: str) -> Iterator[tuple[int, list[str] | str]]:
+def _rows(lines: Sequence[str], index: int, delimiter: str, literal: str) -> Iterator[tuple[int, list[str] | str]]:
     """Yield (line number, cells) of every row from `index` on that is not blank, or (line number, its
     problem).
     """
     while index < len(lines):
         line = index + 1
         try:
-            cells, used = _first_row(lines[index : index + LONGEST_ROW], delimiter)
+            cells, used = _first_row(lines[index : index + LONGEST_ROW], delimiter, literal)
         except csv.Error as error:
             index += 1
             yield line, f"is not valid CSV ({error}): quote the cell and double any quotes inside it"
@@ -125,11 +196,12 @@ def _rows(lines: Sequence[str], index: int, delimiter: str) -> Iterator[tuple[in
             yield line, cells
 
 
-def _misfit(cells: Sequence[str], columns: Sequence[str]) -> str | None:
-    if len(cells) < len(columns):
-        return f"has {len(cells)} cells, the header has {len(columns)}"
+def _misfit(cells: Sequence[str], columns: Sequence[str], fewest: int, *, quotes: bool) -> str | None:
+    wanted = f"the header has {fewest}" if fewest == len(columns) else f"a row has {fewest} to {len(columns)}"
+    if len(cells) < fewest:
+        return f"has {len(cells)} cells, {wanted}"
     if any(cell.strip() for cell in cells[len(columns) :]):
-        return f"has {len(cells)} cells, the header has {len(columns)}: quote a transcript with the delimiter in it"
+        return f"has {len(cells)} cells, {wanted}: {'quote' if quotes else 'correct'} a transcript with the delimiter in it"
     return None
 
 
@@ -137,18 +209,24 @@ def _key(column: str) -> str:
     return unicodedata.normalize("NFC", column).strip().casefold().replace("_", "-")
 
 
-def _cells(line: str, delimiter: str) -> list[str]:
+def _cells(line: str, delimiter: str, literal: str) -> list[str]:
     try:
-        return _first_row([line], delimiter)[0]
+        return _first_row([line], delimiter, literal)[0]
     except csv.Error:
         return []
 
 
-def _first_row(lines: Sequence[str], delimiter: str) -> tuple[list[str], int]:
+def _first_row(lines: Sequence[str], delimiter: str, literal: str) -> tuple[list[str], int]:
     """Return the cells of the row that begins with the first line, and its number of lines.
 
     Raises csv.Error.
     """
-    reader = csv.reader((line + "\n" for line in lines), delimiter=delimiter, skipinitialspace=True, strict=True)
+    reader = csv.reader(
+        (line + "\n" for line in lines),
+        delimiter=delimiter,
+        quoting=csv.QUOTE_NONE if delimiter in literal else csv.QUOTE_MINIMAL,
+        skipinitialspace=True,
+        strict=True,
+    )
     cells = next(reader)
     return cells, reader.line_num

@@ -20,35 +20,37 @@ from speechmodel_api.reasons import Reason
 from speechmodel_api.spec import S3Location
 from speechmodel_stagekit.errors import TryAgain
 
-_SECRET = "in the Secret that publish.s3.secretRef names"  # noqa: S105 - a sentence, no secret
+PUBLISH = "publish.s3"
+_SECRET = "in the Secret that {field}.secretRef names"  # noqa: S105 - a sentence, no secret
+_RIGHTS = f"allow this access key to {{rights}} there, or use another one {_SECRET}"
 _ADVICE = {
-    "NoSuchBucket": "create the bucket or correct publish.s3.bucket",
-    "AccessDenied": f"allow this access key to list, read, write and delete there, or use another one {_SECRET}",
-    "403": f"allow this access key to list, read, write and delete there, or use another one {_SECRET}",
+    "NoSuchBucket": "create the bucket or correct {field}.bucket",
+    "AccessDenied": _RIGHTS,
+    "403": _RIGHTS,
     "InvalidAccessKeyId": f"correct AWS_ACCESS_KEY_ID {_SECRET}",
     "SignatureDoesNotMatch": f"correct AWS_SECRET_ACCESS_KEY {_SECRET}",
     "InvalidToken": f"correct AWS_SESSION_TOKEN {_SECRET}",
     "ExpiredToken": f"renew AWS_SESSION_TOKEN {_SECRET}",
     "RequestTimeTooSkewed": "correct the clock of the node or of the S3 service",
-    "AuthorizationHeaderMalformed": "correct publish.s3.region",
-    "PermanentRedirect": "correct publish.s3.region or publish.s3.endpoint",
+    "AuthorizationHeaderMalformed": "correct {field}.region",
+    "PermanentRedirect": "correct {field}.region or {field}.endpoint",
 }
-"""By S3's error code."""
+"""By S3's error code. `{field}` is the field of the spec that names the bucket."""
 _OTHERWISE = "if the error persists, check the S3 service"
 
 
 @contextmanager
-def storage_errors(reason: Reason, location: S3Location) -> Iterator[None]:
+def storage_errors(reason: Reason, location: S3Location, field: str = PUBLISH) -> Iterator[None]:
     """Turn the errors of boto3 into TryAgain with `reason`, and with the code and the message of
-    S3.
+    S3. `field` of the spec names the bucket.
     """
     try:
         yield
     except (NoCredentialsError, PartialCredentialsError) as error:
-        advice = f"give AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY {_SECRET}"
-        raise TryAgain(reason, f"{_where(location)}: {_plain(error)}; {advice}") from error
+        advice = _advice(f"give AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY {_SECRET}", field)
+        raise TryAgain(reason, f"{where(location)}: {_plain(error)}; {advice}") from error
     except (ClientError, BotoCoreError, Boto3Error) as error:
-        raise TryAgain(reason, _explain(_root(error), location)) from error
+        raise TryAgain(reason, _explain(_root(error), location, field)) from error
 
 
 def error_code(error: ClientError) -> str:
@@ -56,25 +58,31 @@ def error_code(error: ClientError) -> str:
     return str(error.response.get("Error", {}).get("Code", ""))
 
 
-def _explain(error: BaseException, location: S3Location) -> str:
-    where = _where(location)
+def where(location: S3Location) -> str:
+    """Return the name of a bucket and its service, for a message."""
+    return f"bucket {location.bucket} at {location.endpoint or 'AWS ' + location.region}"
+
+
+def _explain(error: BaseException, location: S3Location, field: str) -> str:
+    place = where(location)
     if isinstance(error, ClientError):
         code = error_code(error)
         message = str(error.response.get("Error", {}).get("Message", "")).strip().rstrip(".")
-        return f"{where}: {code}: {message or 'no message'}; {_ADVICE.get(code, _OTHERWISE)}"
+        return f"{place}: {code}: {message or 'no message'}; {_advice(_ADVICE.get(code, _OTHERWISE), field)}"
     if isinstance(error, (BotoConnectionError, HTTPClientError)):
-        return f"{where} cannot be reached: {_plain(error)}; correct publish.s3.endpoint, or start the service"
-    return f"{where}: {_plain(error)}; {_OTHERWISE}"
+        return f"{place} cannot be reached: {_plain(error)}; correct {field}.endpoint, or start the service"
+    return f"{place}: {_plain(error)}; {_OTHERWISE}"
+
+
+def _advice(advice: str, field: str) -> str:
+    rights = "list, read, write and delete" if field == PUBLISH else "list and read"
+    return advice.format(field=field, rights=rights)
 
 
 def _root(error: BaseException) -> BaseException:
     """Return the error of S3 inside of the error of the transfer manager."""
     inner = error.__cause__ or error.__context__
     return inner if isinstance(error, Boto3Error) and isinstance(inner, Exception) else error
-
-
-def _where(location: S3Location) -> str:
-    return f"bucket {location.bucket} at {location.endpoint or 'AWS ' + location.region}"
 
 
 def _plain(error: BaseException) -> str:

@@ -1,12 +1,15 @@
 """prepare: turns a folder of recordings into a dataset of clips."""
 
+from pathlib import PurePosixPath
 from typing import final
 
 from speechmodel_api import keys
 from speechmodel_api.audio import SPEECH_LEVEL
 from speechmodel_api.reasons import Reason
+from speechmodel_api.spec import DEFAULT_REVISION, S3Target, SpeechModelSpec
 from speechmodel_api.stages import PrepareInput, PrepareOutput, StageName
 from speechmodel_api.status import ConditionType
+from speechmodel_api.workspace import Workspace
 
 from speechmodel_plan.stages.stage import Needs, Outputs, Stage
 from speechmodel_plan.task import Task
@@ -32,10 +35,12 @@ class Prepare(Stage[PrepareOutput]):
 
     def document(self, task: Task, attempt: int, done: Outputs) -> PrepareInput:
         """Return the input document."""
-        dataset = task.spec.dataset
+        dataset, s3 = task.spec.dataset, task.spec.dataset.source.s3
         return PrepareInput(
             **task.common(self.key(task, done), attempt),
-            source=task.dataset,
+            source=PurePosixPath(Workspace(task.workspace).source(keys.source_key(s3))) if s3 else task.dataset,
+            bucket=s3.location if s3 else None,
+            pinned=dataset.revision != DEFAULT_REVISION,
             format=dataset.format,
             language=task.spec.language,
             split=dataset.split,
@@ -47,6 +52,10 @@ class Prepare(Stage[PrepareOutput]):
             speech_level=SPEECH_LEVEL,
             negatives=dataset.negatives,
         )
+
+    def bucket(self, spec: SpeechModelSpec) -> S3Target | None:
+        """Return the bucket of the recordings, if they are in one."""
+        return spec.dataset.source.s3
 
     def summary(self, output: PrepareOutput) -> str:
         """Return the numbers of clips, their length and the rejected rows."""
@@ -64,6 +73,8 @@ class Prepare(Stage[PrepareOutput]):
         elif output.speakers is not None:
             known = f"only {output.speakers} known" if output.speakers else "no speaker is known"
             text += f"; the WER will be for known voices ({known})" if output.test_clips else ""
+        if output.listing_digest:
+            text += f"; bucket listing {output.listing_digest[:8]}"
         if output.normalised:
             text += f"; {output.normalised} transcripts normalised"
         return f"{text}; {output.note}" if output.note else text

@@ -1,22 +1,17 @@
 """publish: uploads the model and its report to S3 and reads them back."""
 
-from typing import Any, final
+from typing import final
 
 from speechmodel_api import keys
 from speechmodel_api.reasons import Reason
-from speechmodel_api.spec import S3Location, SpeechModelSpec
+from speechmodel_api.spec import S3Target, SpeechModelSpec
 from speechmodel_api.stages import PublishInput, PublishOutput, StageName
 from speechmodel_api.status import ConditionType
 
 from speechmodel_plan.stages.convert import CONVERT
 from speechmodel_plan.stages.evaluate import EVALUATE, decoding
-from speechmodel_plan.stages.stage import Needs, Outputs, Stage
+from speechmodel_plan.stages.stage import Outputs, Stage
 from speechmodel_plan.task import Owner, Task
-
-
-def bucket(spec: SpeechModelSpec) -> S3Location:
-    """Return the bucket without the Secret that grants access to it."""
-    return S3Location.model_validate(spec.publish.s3.model_dump(exclude={"secret_ref"}))
 
 
 def base(spec: SpeechModelSpec, owner: Owner) -> str:
@@ -31,7 +26,6 @@ class Publish(Stage[PublishOutput]):
     name = StageName.PUBLISH
     reads = (StageName.CONVERT, StageName.EVALUATE)
     program = "speechmodel_pipeline.publish"
-    needs = Needs(credentials=True)
     running = Reason.PUBLISHING
     awaited = Reason.WAITING_FOR_PUBLISH
     condition = ConditionType.PUBLISHED
@@ -54,7 +48,7 @@ class Publish(Stage[PublishOutput]):
             decoding=decoding(task.spec),
             grammar=done.of(EVALUATE).grammar,
             language=task.spec.language,
-            target=bucket(task.spec),
+            target=task.spec.publish.s3.location,
             base=base(task.spec, task.owner),
         )
 
@@ -63,10 +57,9 @@ class Publish(Stage[PublishOutput]):
         bucket_name = output.uri.removeprefix("s3://").partition("/")[0]
         return f"version {output.version} in bucket {bucket_name}"
 
-    def settings(self, spec: SpeechModelSpec) -> dict[str, Any]:
-        """Return the region and the Secret, which grant access to the bucket."""
-        s3 = spec.publish.s3
-        return {"s3": [s3.region, s3.secret_ref.name if s3.secret_ref else None]}
+    def bucket(self, spec: SpeechModelSpec) -> S3Target:
+        """Return the bucket of published models."""
+        return spec.publish.s3
 
 
 def _version(spec: SpeechModelSpec, done: Outputs) -> str:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 from pydantic import ValidationError
 from speechmodel_api.base import Document
 from speechmodel_api.reasons import Reason
-from speechmodel_api.spec import SpeechModelSpec
+from speechmodel_api.spec import S3Target, SpeechModelSpec
 from speechmodel_api.stages import StageInput, StageName
 from speechmodel_api.status import ConditionType
 
@@ -30,9 +30,7 @@ class Needs:
     """Resources of a stage's pod beyond the workspace, which every stage mounts."""
 
     dataset: bool = False
-    """The user's recordings, read-only."""
-    credentials: bool = False
-    """The keys of the bucket's Secret, as environment variables."""
+    """The user's recordings, read-only if they are on a claim."""
     accelerator: bool = False
     """The CPUs, memory and GPUs of training.podTemplate.resources."""
 
@@ -74,10 +72,17 @@ class Stage(ABC, Generic[OutputT]):
         del output
         return self.complete
 
-    def settings(self, spec: SpeechModelSpec) -> dict[str, Any]:
-        """Return the fields outside the key that a running attempt is restarted for, by name."""
+    def bucket(self, spec: SpeechModelSpec) -> S3Target | None:
+        """Return the bucket whose credentials the program receives as environment variables."""
         del spec
-        return {}
+        return None
+
+    def settings(self, spec: SpeechModelSpec) -> dict[str, Any]:
+        """Return the fields outside the key that a running attempt is restarted for, by name: by default the region
+        and the Secret that grant access to the bucket.
+        """
+        s3 = self.bucket(spec)
+        return {"s3": [s3.region, s3.secret_ref.name if s3.secret_ref else None]} if s3 else {}
 
     def parse(self, output: Mapping[str, Any] | None) -> OutputT | None:
         """Return a recorded output, or None when there is none or it cannot be read."""

@@ -1,0 +1,110 @@
+"""The format `AudioFolder`: recordings beside one table, as Hugging Face and LJSpeech have it.
+
+    metadata.csv        file_name,transcription            metadata.csv     LJ001-0001|As given|as spoken
+    metadata.jsonl      {"file_name": ..., "text": ...}    wavs/LJ001-0001.wav
+    clips/a.wav
+
+The first has a header with `file_name` and one of `transcription`, `text`, `sentence` and
+`transcript`, and optionally `speaker` (or `speaker_id`) and `split`. Folders train, validation and test
+are the parts, with a table in each or one for all. LJSpeech has no header, and the last of its two or
+three cells is the transcript; quotation marks are ordinary characters in it.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from speechmodel_api.reasons import Reason
+from speechmodel_stagekit.dataset import Part
+from speechmodel_stagekit.errors import BadData
+
+from speechmodel_pipeline.prepare.named_files import ANY_ENDING, NamedFiles
+from speechmodel_pipeline.prepare.recordings import PARTS, Listing, missing, printable
+from speechmodel_pipeline.prepare.report import RejectionReason
+from speechmodel_pipeline.prepare.speakers import SPEAKER_COLUMNS, SpeakerSource
+from speechmodel_pipeline.prepare.table import Table, read_headerless, read_json_lines, read_table
+
+CSV, JSON_LINES = "metadata.csv", "metadata.jsonl"
+FILE_NAME = "file_name"
+TEXT_COLUMNS = ("transcription", "text", "sentence", "transcript")
+ID, TEXT, NORMALISED = "id", "text", "normalised"
+"""Columns of LJSpeech."""
+WAVS = "wavs"
+
+
+def read_audio_folder(source: Path) -> Listing:
+    """Return the dataset in `source`. Raises BadData when it lacks a table or a column, or has two
+    tables for one folder.
+    """
+    folders = list(_folders(source))
+    if not folders:
+        raise missing(f"{CSV} or {JSON_LINES}", source)
+    files = NamedFiles(source)
+    for folder, part in folders:
+        if (folder / CSV).is_file() and (folder / JSON_LINES).is_file():
+            both = f"{printable(folder / CSV, source)} and {printable(folder / JSON_LINES, source)}"
+            raise BadData(Reason.INVALID_DATASET, f"{both} describe the same folder; remove one of them")
+        path = folder / (CSV if (folder / CSV).is_file() else JSON_LINES)
+        name = printable(path, source)
+        if path.name == JSON_LINES:
+            _add_hugging_face(files, read_json_lines(path, name), folder, part)
+        elif _is_ljspeech(path):
+            _add_ljspeech(files, read_headerless(path, name, (ID, TEXT, NORMALISED), 2, "|"), folder, part)
+        else:
+            _add_hugging_face(files, read_table(path, name), folder, part)
+    return files.listing(folders=[folder for folder, _ in folders], speakers_from=SpeakerSource.COLUMN)
+
+
+def looks_like_audio_folder(source: Path) -> bool:
+    """Return True when `source` or a folder of a part has a table."""
+    return next(_folders(source), None) is not None
+
+
+def _folders(source: Path) -> Iterator[tuple[Path, Part | None]]:
+    """Yield the folders with a table, and their parts."""
+    if _has_table(source):
+        yield source, None
+        return
+    for above in (source, source / "data"):
+        for folder in sorted(above.iterdir()) if above.is_dir() else ():
+            if (part := PARTS.get(folder.name.casefold())) and _has_table(folder):
+                yield folder, part
+
+
+def _has_table(folder: Path) -> bool:
+    return (folder / CSV).is_file() or (folder / JSON_LINES).is_file()
+
+
+def _is_ljspeech(path: Path) -> bool:
+    """Return True for a table whose first line is a row: with bars, and without the column file_name."""
+    with path.open(encoding="utf-8-sig", errors="replace") as file:
+        first = file.readline()
+    return "|" in first and FILE_NAME not in first.casefold().replace("-", "_")
+
+
+def _add_hugging_face(files: NamedFiles, table: Table, folder: Path, part: Part | None) -> None:
+    files.count(table)
+    file_name, text = table.column(FILE_NAME), table.column(*TEXT_COLUMNS)
+    speaker, split = table.find(*SPEAKER_COLUMNS), table.find("split")
+    for row in table.rows:
+        name, transcript, given = row.cells[file_name], row.cells[text], row.cells[split] if split else ""
+        if given and given.casefold() not in PARTS:
+            problem = f"the split {given!r} is unknown; use train, dev or test, or leave the cell empty"
+            files.reject(table, row, name, problem, transcript, RejectionReason.MALFORMED_ROW)
+            continue
+        files.add(
+            table,
+            row,
+            name,
+            transcript,
+            folder=folder,
+            part=PARTS.get(given.casefold()) or part or PARTS.get(name.partition("/")[0].casefold()),
+            speaker=row.cells[speaker] if speaker else None,
+        )
+
+
+def _add_ljspeech(files: NamedFiles, table: Table, folder: Path, part: Part | None) -> None:
+    files.count(table)
+    recordings = folder / WAVS if (folder / WAVS).is_dir() else folder
+    for row in table.rows:
+        transcript = row.cells[NORMALISED] or row.cells[TEXT]
+        files.add(table, row, row.cells[ID], transcript, folder=recordings, endings=(".wav", *ANY_ENDING), part=part)

@@ -1,0 +1,66 @@
+"""The formats of datasets: their readers, and what a folder looks like."""
+
+from pathlib import Path
+
+from speechmodel_api.spec import DatasetFormat
+from speechmodel_api.workspace import part_table
+from speechmodel_stagekit.dataset import Part
+from speechmodel_stagekit.errors import BadData
+
+from speechmodel_pipeline.prepare.audio_folder import looks_like_audio_folder, read_audio_folder
+from speechmodel_pipeline.prepare.commands_csv import TABLE, read_commands
+from speechmodel_pipeline.prepare.common_voice import looks_like_common_voice, read_common_voice
+from speechmodel_pipeline.prepare.deepspeech_csv import read_deepspeech
+from speechmodel_pipeline.prepare.kaldi import looks_like_kaldi, read_kaldi
+from speechmodel_pipeline.prepare.librispeech import looks_like_librispeech, read_librispeech
+from speechmodel_pipeline.prepare.recordings import Listing
+
+
+def list_recordings(source: Path, layout: DatasetFormat, language: str, name_pattern: str = "") -> Listing:
+    """Return the dataset in `source`.
+
+    `name_pattern` is `dataset.recordings.namePattern`. Raises BadData when the dataset cannot be read
+    in this format, and names the format that the folder looks like if it is another one.
+    """
+    try:
+        return _read(source, layout, language, name_pattern)
+    except BadData as error:
+        if _looks_like(source, layout, language):
+            raise
+        others = [other for other in DatasetFormat if _looks_like(source, other, language)]
+        if not others:
+            raise
+        advice = f"the folder looks like the format {others[0]}: set dataset.format: {others[0]}"
+        raise BadData(error.reason, f"{error}; {advice}") from error
+
+
+def _read(source: Path, layout: DatasetFormat, language: str, name_pattern: str) -> Listing:
+    match layout:
+        case DatasetFormat.COMMANDS:
+            return read_commands(source, language, name_pattern)
+        case DatasetFormat.DEEPSPEECH_CSV:
+            return read_deepspeech(source)
+        case DatasetFormat.COMMON_VOICE:
+            return read_common_voice(source, language)
+        case DatasetFormat.LIBRISPEECH:
+            return read_librispeech(source)
+        case DatasetFormat.AUDIO_FOLDER:
+            return read_audio_folder(source)
+        case DatasetFormat.KALDI:
+            return read_kaldi(source)
+
+
+def _looks_like(source: Path, layout: DatasetFormat, language: str) -> bool:
+    match layout:
+        case DatasetFormat.COMMANDS:
+            return (source / TABLE).is_file()
+        case DatasetFormat.DEEPSPEECH_CSV:
+            return (source / part_table(Part.TRAIN)).is_file()
+        case DatasetFormat.COMMON_VOICE:
+            return looks_like_common_voice(source, language)
+        case DatasetFormat.LIBRISPEECH:
+            return looks_like_librispeech(source)
+        case DatasetFormat.AUDIO_FOLDER:
+            return looks_like_audio_folder(source)
+        case DatasetFormat.KALDI:
+            return looks_like_kaldi(source)

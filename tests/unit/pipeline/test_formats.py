@@ -1,0 +1,384 @@
+"""Datasets as other toolkits and people keep them: what each folder gives, and what is said about a bad one."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from speechmodel_api.spec import DatasetFormat
+from speechmodel_pipeline.prepare.formats import list_recordings
+from speechmodel_pipeline.prepare.recordings import Listing
+from speechmodel_stagekit.errors import BadData
+
+Files = Mapping[str, str]
+HEADER = "client_id\tpath\tsentence\tup_votes\n"
+
+
+def folder_of(files: Files, folder: Path) -> Path:
+    """Write a folder; recordings are empty, because no audio is read here."""
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content.encode("latin-1" if "latin" in name else "utf-8"))
+    return folder
+
+
+def listing_of(layout: DatasetFormat, files: Files, folder: Path, language: str = "es") -> Listing:
+    return list_recordings(folder_of(files, folder), layout, language)
+
+
+def told(listing: Listing) -> list[tuple[str, str, str | None, str | None]]:
+    return [(each.name, each.transcript, each.speaker, each.part) for each in listing.recordings]
+
+
+def recordings(*names: str) -> dict[str, str]:
+    return dict.fromkeys(names, "")
+
+
+COMMON_VOICE = recordings("clips/a.mp3", "clips/b.mp3", "clips/c.mp3")
+
+
+def test_common_voice_without_official_parts_leaves_them_to_the_split(tmp_path: Path) -> None:
+    files = {"validated.tsv": HEADER + "x1\ta.mp3\tHola\t2\nx2\tb\tAdiós\t2\n", **COMMON_VOICE}
+    listing = listing_of(DatasetFormat.COMMON_VOICE, files, tmp_path)
+    assert told(listing) == [("clips/a.mp3", "Hola", "x1", None), ("clips/b.mp3", "Adiós", "x2", None)]
+    assert (listing.speakers_from, listing.rows) == ("Column", 2)
+
+
+def test_the_official_parts_of_common_voice_win(tmp_path: Path) -> None:
+    files = {
+        "validated.tsv": HEADER + "x1\ta.mp3\tHola\t2\n",
+        "train.tsv": HEADER + "x1\ta.mp3\tHola\t2\n",
+        "dev.tsv": HEADER + "x2\tb.mp3\tBien\t2\n",
+        "test.tsv": HEADER + "x3\tc.mp3\tMal\t2\n",
+        **COMMON_VOICE,
+    }
+    listing = listing_of(DatasetFormat.COMMON_VOICE, files, tmp_path)
+    assert [(each.file, each.speaker, each.part) for each in listing.recordings] == [
+        ("train.tsv", "x1", "train"),
+        ("dev.tsv", "x2", "dev"),
+        ("test.tsv", "x3", "test"),
+    ]
+
+
+def test_common_voice_may_be_in_the_folder_of_the_language(tmp_path: Path) -> None:
+    files = {"es/validated.tsv": HEADER + "x1\ta.mp3\tHola\t2\n", "es/clips/a.mp3": ""}
+    listing = listing_of(DatasetFormat.COMMON_VOICE, files, tmp_path, "es-CL")
+    assert told(listing) == [("es/clips/a.mp3", "Hola", "x1", None)]
+
+
+def test_quotation_marks_in_common_voice_hide_no_row(tmp_path: Path) -> None:
+    rows = 'x1\ta.mp3\t"Hola, dijo\t2\nx2\tb.mp3\tBien"\t2\nx3\tc.mp3\t"Sí" dijo\t2\n'
+    listing = listing_of(DatasetFormat.COMMON_VOICE, {"validated.tsv": HEADER + rows, **COMMON_VOICE}, tmp_path)
+    assert [each.transcript for each in listing.recordings] == ['"Hola, dijo', 'Bien"', '"Sí" dijo']
+
+
+def test_librispeech_has_the_speaker_in_the_names(tmp_path: Path) -> None:
+    files = {
+        "19/198/19-198.trans.txt": "19-198-0000 NORTHANGER ABBEY\n19-198-0001  THIS LITTLE WORK\n19-198-0002\n",
+        "26/495/26-495.trans.txt": "\ufeff26-495-0000 HE WAS\r\n",
+        **recordings("19/198/19-198-0000.flac", "19/198/19-198-0001.wav", "19/198/19-198-0002.flac"),
+        **recordings("26/495/26-495-0000.flac", "26/495/26-495-0001.flac"),
+    }
+    listing = listing_of(DatasetFormat.LIBRISPEECH, files, tmp_path)
+    assert told(listing) == [
+        ("19/198/19-198-0000.flac", "NORTHANGER ABBEY", "19", None),
+        ("19/198/19-198-0001.wav", "THIS LITTLE WORK", "19", None),
+        ("19/198/19-198-0002.flac", "", "19", None),
+        ("26/495/26-495-0000.flac", "HE WAS", "26", None),
+    ]
+    assert listing.unnamed_files == ("26/495/26-495-0001.flac",)
+    assert listing.speakers_from == "Layout"
+
+
+def test_subsets_of_librispeech_are_the_parts(tmp_path: Path) -> None:
+    files = {
+        "LibriSpeech/train-clean-100/1/2/1-2.trans.txt": "1-2-0 A\n",
+        "LibriSpeech/train-clean-100/1/2/1-2-0.flac": "",
+        "LibriSpeech/dev-clean/3/4/3-4.trans.txt": "3-4-0 B\n",
+        "LibriSpeech/dev-clean/3/4/3-4-0.flac": "",
+    }
+    parts = [each.part for each in listing_of(DatasetFormat.LIBRISPEECH, files, tmp_path).recordings]
+    assert parts == ["dev", "train"]
+
+
+def test_one_subset_alone_leaves_the_parts_to_the_split(tmp_path: Path) -> None:
+    files = {"train-clean-100/1/2/1-2.trans.txt": "1-2-0 A\n", "train-clean-100/1/2/1-2-0.flac": ""}
+    assert told(listing_of(DatasetFormat.LIBRISPEECH, files, tmp_path))[0][3] is None
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"metadata.csv": "\ufeffFile_Name;Text;Speaker_ID\na.wav;Hola, tú;ana\nx/b.wav;Bien;bo\n"},
+        {"metadata.csv": 'file_name,transcription,speaker\na.wav,"Hola, tú",ana\nx\\b.wav,Bien,bo\n'},
+        {
+            "metadata.jsonl": '{"file_name": "a.wav", "text": " Hola, tú ", "speaker_id": "ana", "n": 1}\n\n'
+            '{"file_name": "x/b.wav", "text": "Bien", "speaker_id": "bo", "n": null}\n'
+        },
+    ],
+    ids=["spreadsheet", "CSV", "JSON Lines"],
+)
+def test_an_audio_folder_has_one_table_for_its_files(files: Files, tmp_path: Path) -> None:
+    listing = listing_of(DatasetFormat.AUDIO_FOLDER, {**files, **recordings("a.wav", "x/b.wav", "x/c.wav")}, tmp_path)
+    assert told(listing) == [("a.wav", "Hola, tú", "ana", None), ("x/b.wav", "Bien", "bo", None)]
+    assert listing.unnamed_files == ("x/c.wav",)
+    assert listing.speakers_from == "Column"
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {
+            "train/metadata.csv": "file_name,text\na.wav,uno\n",
+            "validation/metadata.csv": "file_name,text\nb.wav,dos\n",
+            "test/metadata.csv": "file_name,text\nc.wav,tres\n",
+        },
+        {"metadata.csv": "file_name,text\ntrain/a.wav,uno\nvalidation/b.wav,dos\ntest/c.wav,tres\n"},
+        {
+            "metadata.csv": "file_name,text,split\ntrain/a.wav,uno,\nvalidation/b.wav,dos,validation\ntest/c.wav,tres,Test\n"
+        },
+    ],
+    ids=["a table in each", "one table", "a column"],
+)
+def test_folders_and_a_column_are_the_parts_of_an_audio_folder(files: Files, tmp_path: Path) -> None:
+    audio = recordings("train/a.wav", "validation/b.wav", "test/c.wav")
+    listing = listing_of(DatasetFormat.AUDIO_FOLDER, {**files, **audio}, tmp_path)
+    assert {each.name: each.part for each in listing.recordings} == {
+        "train/a.wav": "train",
+        "validation/b.wav": "dev",
+        "test/c.wav": "test",
+    }
+    assert listing.speakers_from is None
+
+
+def test_speakers_that_no_column_names_are_guessed_from_folders(tmp_path: Path) -> None:
+    names = ("ana/1.wav", "ana/2.wav", "bo/1.wav", "bo/2.wav")
+    rows = "".join(f"{name},hola\n" for name in names)
+    files = {"metadata.csv": f"file_name,text\n{rows}", **recordings(*names)}
+    listing = listing_of(DatasetFormat.AUDIO_FOLDER, files, tmp_path)
+    assert [each.speaker for each in listing.recordings] == ["ana", "ana", "bo", "bo"]
+    assert listing.speakers_from == "Guessed"
+
+
+def test_ljspeech_has_no_header_and_the_last_cell_is_spoken(tmp_path: Path) -> None:
+    rows = 'LJ001-0001|"Printing, in 1|"Printing, in one\nLJ001-0002|same.|same.\nLJ001-0003.wav|only\n'
+    audio = recordings("wavs/LJ001-0001.wav", "wavs/LJ001-0002.wav", "wavs/LJ001-0003.wav")
+    listing = listing_of(DatasetFormat.AUDIO_FOLDER, {"metadata.csv": rows, **audio}, tmp_path)
+    assert [(each.row, each.name, each.transcript) for each in listing.recordings] == [
+        (1, "wavs/LJ001-0001.wav", '"Printing, in one'),
+        (2, "wavs/LJ001-0002.wav", "same."),
+        (3, "wavs/LJ001-0003.wav", "only"),
+    ]
+
+
+def test_kaldi_joins_its_three_files(tmp_path: Path) -> None:
+    files = {
+        "wav.scp": f"ana-1 wavs/1.wav\nana-2\t{tmp_path}/wavs/2.wav\nbo-1 wavs/3.wav\n",
+        "text": "ana-1 hola  espejo\nana-2 adiós\nbo-1\n",
+        "utt2spk": "ana-1 ana\nana-2 ana\nbo-1 bo\n",
+        **recordings("wavs/1.wav", "wavs/2.wav", "wavs/3.wav"),
+    }
+    listing = listing_of(DatasetFormat.KALDI, files, tmp_path)
+    assert told(listing) == [
+        ("wavs/1.wav", "hola  espejo", "ana", None),
+        ("wavs/2.wav", "adiós", "ana", None),
+        ("wavs/3.wav", "", "bo", None),
+    ]
+    assert (listing.recordings[1].id, listing.recordings[1].file, listing.speakers_from) == ("ana-2", "text", "Column")
+
+
+def test_kaldi_without_speakers_guesses_them_from_the_ids(tmp_path: Path) -> None:
+    ids = ("ana-1", "ana-2", "bo-1", "bo-2")
+    files = {
+        "wav.scp": "".join(f"{id_} {id_}.wav\n" for id_ in ids),
+        "text": "".join(f"{id_} hola\n" for id_ in ids),
+        **recordings(*(f"{id_}.wav" for id_ in ids)),
+    }
+    listing = listing_of(DatasetFormat.KALDI, files, tmp_path)
+    assert [each.speaker for each in listing.recordings] == ["ana", "ana", "bo", "bo"]
+    assert listing.speakers_from == "Guessed"
+
+
+def test_data_folders_of_kaldi_are_the_parts_and_paths_may_be_those_of_the_recipe(tmp_path: Path) -> None:
+    files = {
+        **{f"{part}/wav.scp": f"{part}1 wavs/{part}.wav\n" for part in ("train", "dev", "test")},
+        **{f"{part}/text": f"{part}1 hola\n" for part in ("train", "dev", "test")},
+        **recordings("wavs/train.wav", "wavs/dev.wav", "test/wavs/test.wav"),
+    }
+    listing = listing_of(DatasetFormat.KALDI, files, tmp_path)
+    assert sorted((each.file, each.name, str(each.part)) for each in listing.recordings) == [
+        ("dev/text", "wavs/dev.wav", "dev"),
+        ("test/text", "test/wavs/test.wav", "test"),
+        ("train/text", "wavs/train.wav", "train"),
+    ]
+
+
+SCP, TEXT = {"wav.scp": "u1 a.wav\n"}, {"text": "u1 hola\n"}
+
+
+@pytest.mark.parametrize(
+    ("layout", "files", "problem"),
+    [
+        ("CommonVoice", {"other.tsv": HEADER}, r"validated.tsv or train.tsv is missing; in .* there is other.tsv"),
+        ("CommonVoice", {"validated.tsv": HEADER}, r"the folder clips is missing; in .* there is validated.tsv"),
+        (
+            "CommonVoice",
+            {"validated.tsv": "client_id\tpath\ttext\n", **COMMON_VOICE},
+            "validated.tsv has no column sentence; its header has: client_id, path, text",
+        ),
+        ("CommonVoice", {"train.tsv": "client_id\tsentence\n", **COMMON_VOICE}, "train.tsv has no column path"),
+        ("CommonVoice", {"validated.tsv": "", **COMMON_VOICE}, "validated.tsv does not begin with a header line"),
+        ("LibriSpeech", {"19/198/a.flac": ""}, r"<speaker>/<chapter>/<speaker>-<chapter>.trans.txt is missing"),
+        (
+            "LibriSpeech",
+            {"1/2/latin.trans.txt": "1-2-0 ñ\n"},
+            r"latin.trans.txt is not UTF-8 \(line 1\); save it as UTF-8",
+        ),
+        ("AudioFolder", {"a.wav": ""}, r"metadata.csv or metadata.jsonl is missing; in .* there is a.wav"),
+        (
+            "AudioFolder",
+            {"metadata.csv": "path,text\n"},
+            "metadata.csv has no column file_name; its header has: path, text",
+        ),
+        (
+            "AudioFolder",
+            {"metadata.csv": "file_name,words\n"},
+            "no column transcription or text or sentence or transcript",
+        ),
+        ("AudioFolder", {"metadata.jsonl": '{"text": "a"}\n'}, "metadata.jsonl has no column file_name"),
+        (
+            "AudioFolder",
+            {"metadata.csv": "file_name,text\n", "metadata.jsonl": ""},
+            "metadata.csv and metadata.jsonl describe the same folder; remove one of them",
+        ),
+        ("Kaldi", TEXT, r"wav.scp is missing; in .* there is text"),
+        ("Kaldi", SCP, r"text is missing; in .* there is wav.scp"),
+        ("Kaldi", {"wav.scp": "u1 sph2pipe -f wav a.sph |\n", **TEXT}, "wav.scp row 1: the entry of u1 is a command"),
+        ("Kaldi", {"wav.scp": "\nu1 a.ark:17\n", **TEXT}, "wav.scp row 2: the entry of u1 is a place in an archive"),
+        ("Kaldi", {"wav.scp": "u1 a.wav\nu1 b.wav\n", **TEXT}, "wav.scp row 2: u1 has a row already; remove one"),
+        ("Kaldi", {**SCP, **TEXT, "segments": ""}, "segments cuts recordings into utterances, which is not supported"),
+    ],
+)
+def test_a_folder_that_is_no_dataset_is_refused_by_name(
+    layout: str, files: Files, problem: str, tmp_path: Path
+) -> None:
+    with pytest.raises(BadData, match=problem) as raised:
+        listing_of(DatasetFormat(layout), files, tmp_path)
+    assert raised.value.reason == "InvalidDataset"
+
+
+@pytest.mark.parametrize(
+    ("layout", "files", "row", "reason", "problem"),
+    [
+        (
+            "CommonVoice",
+            {"validated.tsv": HEADER + "x\tgone.mp3\tHola\t2\n", **COMMON_VOICE},
+            ("validated.tsv", 2),
+            "NoRecording",
+            "the recording gone.mp3 is missing; paths are relative to clips",
+        ),
+        (
+            "CommonVoice",
+            {"validated.tsv": HEADER + "x\ta.mp3\tHola\n", **COMMON_VOICE},
+            ("validated.tsv", 2),
+            "MalformedRow",
+            "has 3 cells, the header has 4",
+        ),
+        (
+            "CommonVoice",
+            {"validated.tsv": HEADER + "x\t\tHola\t2\n", **COMMON_VOICE},
+            ("validated.tsv", 2),
+            "NoRecording",
+            "has no file name; give the path of the recording",
+        ),
+        (
+            "LibriSpeech",
+            {"1/2/1-2.trans.txt": "1-2-0 A\n1-2-0 B\n", "1/2/1-2-0.flac": ""},
+            ("1/2/1-2.trans.txt", 2),
+            "DuplicateRow",
+            "1-2-0 is already in 1/2/1-2.trans.txt row 1; give each recording once",
+        ),
+        (
+            "AudioFolder",
+            {"metadata.csv": "file_name,text\n../outside.wav,hola\n"},
+            ("metadata.csv", 2),
+            "NoRecording",
+            "the recording ../outside.wav is outside of the folder of the dataset; use a path relative to the folder of the dataset",
+        ),
+        (
+            "AudioFolder",
+            {"metadata.csv": "file_name,text,split\na.wav,hola,tets\n", "a.wav": ""},
+            ("metadata.csv", 2),
+            "MalformedRow",
+            "the split 'tets' is unknown; use train, dev or test, or leave the cell empty",
+        ),
+        (
+            "AudioFolder",
+            {"metadata.jsonl": '{"file_name": "a.wav", "text": "a"}\n{"file_name": \n', "a.wav": ""},
+            ("metadata.jsonl", 2),
+            "MalformedRow",
+            "is not valid JSON (Expecting value: line 1 column 15 (char 14)); write one object in each line",
+        ),
+        (
+            "AudioFolder",
+            {"metadata.jsonl": '{"file_name": "a.wav", "text": "a"}\n["a"]\n', "a.wav": ""},
+            ("metadata.jsonl", 2),
+            "MalformedRow",
+            "is not a JSON object; write one object in each line",
+        ),
+        (
+            "AudioFolder",
+            {"metadata.csv": "id|a|b|c\n"},
+            ("metadata.csv", 1),
+            "MalformedRow",
+            "has 4 cells, a row has 2 to 3: correct a transcript with the delimiter in it",
+        ),
+        (
+            "Kaldi",
+            {"wav.scp": "u1 /gone/a.wav\n", **TEXT},
+            ("text", 1),
+            "NoRecording",
+            "the recording /gone/a.wav is outside of the folder of the dataset; use a path relative to the folder of the dataset",
+        ),
+        ("Kaldi", {**SCP, "text": "u2 hola\n"}, ("text", 1), "NoRecording", "wav.scp has no row for u2; add one or remove this row"),
+        (
+            "Kaldi",
+            {**SCP, "text": "u1 hola\nu1 adiós\n", "a.wav": ""},
+            ("text", 2),
+            "DuplicateRow",
+            "u1 is already in row 1; give each utterance once",
+        ),
+    ],
+)  # fmt: skip
+def test_a_row_that_cannot_be_used_is_reported_by_file_and_line(
+    layout: str, files: Files, row: tuple[str, int], reason: str, problem: str, tmp_path: Path
+) -> None:
+    (tmp_path / "outside.wav").touch()
+    listing = listing_of(DatasetFormat(layout), files, tmp_path / "dataset")
+    (rejection,) = listing.rejected
+    assert (rejection.file, rejection.row, rejection.reason, rejection.message) == (*row, reason, problem)
+
+
+LOOKS: list[tuple[str, Files]] = [
+    ("Commands", {"commands.csv": "id,es\n"}),
+    ("DeepSpeechCSV", {"train.csv": "wav_filename,transcript\n"}),
+    ("CommonVoice", {"validated.tsv": HEADER}),
+    ("LibriSpeech", {"train-clean-100/1/2/1-2.trans.txt": ""}),
+    ("AudioFolder", {"train/metadata.jsonl": ""}),
+    ("Kaldi", {"wav.scp": ""}),
+]
+
+
+@pytest.mark.parametrize(("layout", "files"), LOOKS)
+def test_another_format_than_that_of_the_folder_is_named(layout: str, files: Files, tmp_path: Path) -> None:
+    given = DatasetFormat.KALDI if layout != "Kaldi" else DatasetFormat.COMMANDS
+    with pytest.raises(BadData, match=f"looks like the format {layout}: set dataset.format: {layout}"):
+        listing_of(given, files, tmp_path)
+
+
+def test_a_link_inside_the_folder_may_lead_out_of_it(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere/a.wav").touch()
+    source = folder_of({"metadata.csv": "file_name,text\nlinked/a.wav,hola\n"}, tmp_path / "dataset")
+    (source / "linked").symlink_to(tmp_path / "elsewhere")
+    listing = list_recordings(source, DatasetFormat.AUDIO_FOLDER, "es")
+    assert [each.name for each in listing.recordings] == ["linked/a.wav"]
