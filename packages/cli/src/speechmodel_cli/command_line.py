@@ -13,6 +13,8 @@ from speechmodel_cli import DEFAULT_STATE
 
 EPILOG = "Exit codes: 0 done, 1 failed, 2 wrong usage, 130 or 143 interrupted with everything saved."
 _INTERRUPTED = 130
+BESIDE = ""
+"""Value of --dataset without a folder."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -94,12 +96,30 @@ def run(
 
 
 @speechmodel.command(epilog=EPILOG)
-@click.argument("manifests", metavar="MANIFEST...", type=_PATH, nargs=-1, required=True)
-def validate(manifests: tuple[Path, ...]) -> int:
-    """Check manifests and report every problem."""
+@click.argument("manifests", metavar="MANIFEST...", type=_PATH, nargs=-1)
+@click.option(
+    "--dataset",
+    metavar="[FOLDER]",
+    is_flag=False,
+    flag_value=BESIDE,
+    help="Also check the recordings, and show what they cover and what to record next. Nothing is trained or kept. "
+    "FOLDER is the dataset claim, by default the folder of its name beside the manifest.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the report of --dataset as a line of JSON.")
+def validate(manifests: tuple[Path, ...], dataset: str | None, as_json: bool) -> int:
+    """Check manifests, and with --dataset their recordings, and report every problem."""
+    if not manifests:
+        order = "; write it before --dataset" if dataset else ""
+        raise click.UsageError(f"Missing argument 'MANIFEST...'{order}.")
+    if as_json and dataset is None:
+        raise click.UsageError("--json shows the report of --dataset; add --dataset")
     from speechmodel_cli.validate import validate
 
-    return validate(manifests)
+    if dataset is None:
+        return validate(manifests)
+    from speechmodel_cli.validate_dataset import DatasetOptions
+
+    return validate(manifests, DatasetOptions(None if dataset == BESIDE else Path(dataset), as_json))
 
 
 @speechmodel.command(epilog=EPILOG)
