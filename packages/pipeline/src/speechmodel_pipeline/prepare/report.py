@@ -39,6 +39,8 @@ class RejectionReason(StrEnum):
     """The transcript has text in brackets or asterisks, which may not be spoken."""
     MIXED_SCRIPTS = "MixedScripts"
     """A word has letters of several scripts that do not look alike."""
+    WRONG_ENCODING = "WrongEncoding"
+    """The transcript is UTF-8 that was read as Latin-1 or Windows-1252, such as niÃ±a for niña."""
     OUTSIDE_ALPHABET = "OutsideAlphabet"
     """The transcript has characters that `dataset.alphabet` does not have."""
 

@@ -114,6 +114,9 @@ class _Rows:
 
 
 def _make(task: PrepareInput, folder: Path) -> PrepareOutput:
+    if task.alphabet and " " not in task.alphabet:
+        log.info("dataset.alphabet gets the space, which separates words, as its last label")
+        task = task.model_copy(update={"alphabet": (*task.alphabet, " ")})
     listing = _list(task)
     if listing.layout:
         log.info("layout of the recordings: %s", listing.layout)
@@ -204,7 +207,7 @@ def _list(task: PrepareInput) -> Listing:
             case DatasetFormat.DEEPSPEECH_CSV:
                 return read_deepspeech(source)
     except PermissionError as error:
-        denied = f"{error.filename} cannot be read (permission denied for user {os.getuid()})"
+        denied = f"{error.filename} cannot be read (permission denied for user {os.geteuid()})"
         raise BadData(Reason.INVALID_DATASET, f"{denied}; make it readable, as with `chmod -R a+rX`") from error
 
 

@@ -127,7 +127,8 @@ def _rows(lines: Sequence[str], index: int, delimiter: str) -> Iterator[tuple[in
 
 def _misfit(cells: Sequence[str], columns: Sequence[str]) -> str | None:
     if len(cells) < len(columns):
-        return f"has {len(cells)} cells, the header has {len(columns)}"
+        has = "1 cell" if len(cells) == 1 else f"{len(cells)} cells"
+        return f"has {has}, the header has {len(columns)}: add the missing ones, or correct the delimiter"
     if any(cell.strip() for cell in cells[len(columns) :]):
         return f"has {len(cells)} cells, the header has {len(columns)}: quote a transcript with the delimiter in it"
     return None
