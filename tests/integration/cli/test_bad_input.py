@@ -576,6 +576,21 @@ MANIFESTS = {
         1,
         arguments=VALIDATE,
     ),
+    "a template that is not closed": Row(
+        manifest(MANIFEST + "  decoding:\n    phrases: ['(prende luz']\n"),
+        "m.yaml:9: spec.decoding.phrases: the phrase '(prende luz' ",
+        1,
+        arguments=VALIDATE,
+    ),
+    "a template with an unknown list": Row(
+        manifest(MANIFEST + "  decoding: {phrases: ['luz de {sala}']}\n"), "'sala'", 1, arguments=VALIDATE
+    ),
+    "a phrase with a letter that the given alphabet lacks": Row(
+        manifest(MANIFEST.replace("dataset: {", "dataset: {alphabet: [a, l], ") + "  decoding: {phrases: [sala]}\n"),
+        "the phrase 'sala': the model's alphabet does not contain 's'",
+        1,
+        arguments=VALIDATE,
+    ),
     "a folder for a manifest": Row(
         lambda folder: (folder / "m.yaml").mkdir(), "m.yaml:1: cannot be read: Is a directory", 1, arguments=VALIDATE
     ),

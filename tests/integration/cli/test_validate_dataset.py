@@ -93,6 +93,13 @@ def test_a_rejected_row_is_an_error_where_the_policy_is_fail(
     assert "1 rejected and dataset.invalidSamplePolicy is Fail" in said.err and "record next" in said.out
 
 
+def test_a_phrase_that_no_transcript_can_spell_is_named(manifest: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    manifest.write_text(MANIFEST + "  decoding: {phrases: [Hola, 'kilo']}\n", encoding="utf-8")
+    assert main(["validate", str(manifest), "--dataset"]) == 1
+    said = capsys.readouterr().err
+    assert "decoding.phrases: the phrase 'kilo': the model's alphabet does not contain 'k'" in said
+
+
 def test_a_missing_folder_is_named_and_a_bad_manifest_stops_before(
     manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -17,6 +17,7 @@ from speechmodel_cli.dataset_report import show_report
 from speechmodel_cli.local.analysis import analyse
 from speechmodel_cli.local.errors import LocalError
 from speechmodel_cli.local.model import LocalModel
+from speechmodel_cli.manifest.phrases import phrase_problem
 from speechmodel_cli.manifest.reading import Manifest
 
 
@@ -50,6 +51,9 @@ def validate_dataset(path: Path, manifest: Manifest, options: DatasetOptions) ->
         show_report(Console(highlight=False), report)
     if report.rejected and manifest.spec.dataset.invalid_sample_policy is InvalidSamplePolicy.FAIL:
         sys.stderr.write(f"{len(report.rejected)} rejected and dataset.invalidSamplePolicy is Fail; correct them\n")
+        return False
+    if problem := phrase_problem(manifest.spec.decoding, report.alphabet):
+        sys.stderr.write(f"decoding.phrases: {problem}\n")
         return False
     return True
 

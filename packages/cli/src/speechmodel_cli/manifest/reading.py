@@ -9,6 +9,7 @@ import yaml
 from speechmodel_api.crd import GROUP, KIND, VERSION
 from speechmodel_api.spec import NAME_LENGTH, NAME_PATTERN, NAME_RULE, SpeechModelSpec
 
+from speechmodel_cli.manifest.phrases import phrase_problem
 from speechmodel_cli.manifest.problems import ManifestInvalid, Problem
 from speechmodel_cli.manifest.source import DocumentTooLarge, Source, Value, read_documents
 from speechmodel_cli.manifest.validation import validate_spec
@@ -70,6 +71,9 @@ def _read(source: Source, problems: list[Problem]) -> Manifest | None:
     assert isinstance(source.value, dict)
     spec, of_spec = validate_spec(source)
     problems += (*source.problems, *_identity_problems(source, source.value), *of_spec)
+    if spec and (problem := phrase_problem(spec.decoding, spec.dataset.alphabet)):
+        at = ("spec", "decoding", "phrases")
+        problems.append(Problem(at, source.line_of(at), problem))
     metadata = source.value.get("metadata")
     if spec is None or not isinstance(metadata, dict):
         return None
