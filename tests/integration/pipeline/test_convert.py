@@ -3,15 +3,18 @@
 import csv
 import hashlib
 import json
+import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 from speechmodel_api.spec import Split
-from speechmodel_pipeline.convert.trial import try_model
-from speechmodel_runtime import Model, load
+from speechmodel_pipeline.convert.trial import trial_beam_width, try_model
+from speechmodel_runtime import Model, load, read_graph
 from speechmodel_stagekit.errors import BadData
 from support.graphs import Edit, deaf, edited, with_alphabet, with_unknown_attribute, without
 from support.programs import run_program
@@ -186,3 +189,24 @@ print(made.mapped_bytes, kilobytes("VmHWM") - before)
     mapped, grown_kb = map(int, done.stdout.split())
     assert mapped == 128 << 20
     assert 0 < grown_kb < 14_000
+
+
+@pytest.mark.parametrize(("labels", "beams"), [(28, 500), (100, 500), (1_217, 41), (60_000, 10)])
+def test_a_trial_of_a_large_alphabet_has_fewer_beams_so_that_it_ends(labels: int, beams: int, deepspeech: Path) -> None:
+    graph = replace(read_graph(deepspeech / "tf2_128.pb"), labels=(b"a",) * labels)
+    assert trial_beam_width(graph) == beams
+
+
+def test_a_trial_ends_when_convert_is_stopped(workspace: Workspace, deepspeech: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "never.wav")
+    program = (
+        "from pathlib import Path; from speechmodel_pipeline.convert.trial import try_model; "
+        f"try_model(Path({str(deepspeech / 'tf2_128.pb')!r}), [Path({str(tmp_path / 'never.wav')!r})])"
+    )
+    with subprocess.Popen([sys.executable, "-c", program]) as convert:
+        opened = os.open(tmp_path / "never.wav", os.O_WRONLY)  # returns when the trial reads it
+        (trial,) = psutil.Process(convert.pid).children()
+        convert.terminate()
+        convert.wait()
+        trial.wait(30)
+    os.close(opened)

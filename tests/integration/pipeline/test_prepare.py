@@ -560,3 +560,33 @@ def test_a_dataset_with_nothing_but_a_test_part_says_that_train_is_empty(tmp_pat
     (tmp_path / "test.csv").write_text("wav_filename,transcript\na.wav,hola\n", encoding="utf-8")
     with pytest.raises(BadData, match=r"the part train has no rows"):
         prepare(task(tmp_path, tmp_path / "work", format=DatasetFormat.DEEPSPEECH_CSV))
+
+
+def test_the_report_and_the_log_say_what_is_covered_and_what_to_record_next(tmp_path: Path) -> None:
+    folder = tmp_path / "source" / "original" / "es"
+    for number, speaker in enumerate(("ana", "bo", "cy", "di", "eva")):
+        tone(folder / speaker / "hola.wav", 300 + 10 * number, seconds=1.2)
+        tone(folder / speaker / "luz.wav", 400 + 10 * number, seconds=4 if speaker == "cy" else 1)
+    source = commands(tmp_path / "source", {"hola": "Hola", "luz": "¡Luz!", "nunca": "Nunca grabada."})
+    ended = run_program("prepare", task(source, tmp_path / "work"), tmp_path)
+    coverage = report(tmp_path / "work")["coverage"]
+    assert [(one["phrase"], one["clips"], one["speakers"]) for one in coverage["phrases"]] == [
+        ("nunca grabada", 0, 0),
+        ("hola", 5, 5),
+        ("luz", 5, 5),
+    ]
+    (clip,) = coverage["suspicious"]
+    assert (clip["recording"], clip["phrase"]) == ("original/es/cy/luz.wav", "luz")
+    assert clip["speechSeconds"] > 2 * clip["medianSeconds"]
+    assert coverage["sampleRates"] == [{"sampleRate": 16_000, "clips": 10}]
+    assert -20 < coverage["level"]["median"] < -8
+    assert coverage["recordNext"] == [
+        "5 takes of 'nunca grabada' (no usable one so far)",
+        "original/es/cy/luz.wav again, if the speech in it is not 'luz'",
+    ]
+    for said in (
+        "coverage: 10 clips (0.2 minutes), 3 phrases with 0 to 5 takes each, 5 known speakers, level -1",
+        "check: commands.csv row 3: original/es/cy/luz.wav has ",
+        "record next: 5 takes of 'nunca grabada' (no usable one so far)",
+    ):
+        assert said in ended.log

@@ -1,5 +1,6 @@
 """The command line itself."""
 
+import errno
 import subprocess
 import sys
 
@@ -63,3 +64,28 @@ def test_ctrl_c_and_a_closed_pipe_have_their_exit_codes(monkeypatch: pytest.Monk
         process.stdout.close()
         _, complaint = process.communicate(timeout=60)
     assert (process.returncode, complaint) == (1, "")
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "No space left on device; make room, or choose a folder on"),
+        (
+            OSError(errno.EACCES, "Permission denied", "/x"),
+            "/x: Permission denied; make it accessible, or choose another",
+        ),
+        (
+            OSError(errno.EIO, "Input/output error", "/x"),
+            "/x: Input/output error; correct it and run the command again",
+        ),
+    ],
+)
+def test_a_system_error_is_a_sentence_and_not_a_traceback(
+    error: OSError, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object) -> int:
+        raise error
+
+    monkeypatch.setattr("speechmodel_cli.status.status", fail)
+    assert main(["status"]) == 1
+    assert capsys.readouterr().err.startswith(said)

@@ -1,6 +1,7 @@
 """Transcriptions by a version on this machine, with a grammar and in free text."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -74,3 +75,15 @@ def test_what_was_listened_to_is_kept_with_its_confidence(
     (heard / "none.wav").write_bytes(HOLA.read_bytes())
     (version.path / "grammar.zip").unlink()
     assert listen(version.path, read_spoken(heard))[:2] == first[:2], "nothing was decoded again"
+
+
+def test_the_standard_input_is_transcribed_as_well(version: VersionFolder) -> None:
+    before = os.dup(0)
+    try:
+        with OK_ESPEJO.open("rb") as recording:
+            os.dup2(recording.fileno(), 0)
+        (ok,) = transcribe_here(version.path, [Path("-")])
+    finally:
+        os.dup2(before, 0)
+        os.close(before)
+    assert (str(ok.file), ok.text) == ("-", "ok espejo")

@@ -195,7 +195,7 @@ def test_several_files_are_all_checked(tmp_path: Path, capsys: pytest.CaptureFix
     assert output == [
         "good.yaml: espejo valid",
         "none.yaml:1: cannot be read: No such file or directory",
-        "latin1.yaml:1: is not UTF-8: unexpected end of data",
+        "latin1.yaml:1: is not UTF-8 (unexpected end of data); save it as UTF-8",
     ]
 
 

@@ -22,7 +22,7 @@ def test_recordings_are_known_by_their_endings_in_any_case(tmp_path: Path) -> No
     assert names(tmp_path) == ["a.WAV", "b/c.m4a", "b/d.webm"]
 
 
-def test_links_to_files_and_folders_are_followed(tmp_path: Path) -> None:
+def test_links_to_files_and_folders_are_followed_and_those_to_nothing_are_kept_for_the_report(tmp_path: Path) -> None:
     touched(tmp_path / "elsewhere" / "1.wav")
     folder = tmp_path / "es"
     folder.mkdir()
@@ -30,7 +30,7 @@ def test_links_to_files_and_folders_are_followed(tmp_path: Path) -> None:
     for name in ("b", "c"):
         (folder / name).symlink_to(tmp_path / "elsewhere")
     (folder / "gone.wav").symlink_to(tmp_path / "nowhere")
-    assert names(folder) == ["a.wav", "b/1.wav", "c/1.wav"]
+    assert names(folder) == ["a.wav", "b/1.wav", "c/1.wav", "gone.wav"]
 
 
 def test_a_link_to_a_folder_that_contains_it_ends(tmp_path: Path) -> None:

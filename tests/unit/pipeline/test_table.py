@@ -100,7 +100,7 @@ def test_rows_are_named_by_their_line_in_the_file(tmp_path: Path) -> None:
     ("row", "problem"),
     [
         ("1,hola, espejo", "has 3 cells, the header has 2: quote a transcript with the delimiter in it"),
-        ("this is not csv", "has 1 cells, the header has 2"),
+        ("this is not csv", "has 1 cell, the header has 2: add the missing ones, or correct the delimiter"),
         ('1,"hola', "is not valid CSV"),
         ('1,"hola" espejo', "is not valid CSV"),
     ],

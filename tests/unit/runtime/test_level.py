@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from speechmodel_runtime import Pcm, level, loudness
+from speechmodel_runtime import speech as find_speech
 
 RATE = 16_000
 LEVEL = -22.0
@@ -153,3 +154,28 @@ def test_levelling_again_changes_nothing_and_nothing_is_clipped(
     assert np.abs(level(once, LEVEL).astype(int) - once).max() <= 1
     full = np.abs(given_pcm.astype(int)) >= 32_767
     assert not (np.abs(once[~full].astype(int)) > 32_767).any()
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        (silence(0), speech(), silence(0)),
+        (silence(1), speech(), silence(2)),
+        (noise(1, 0.003), speech(), noise(1, 0.003)),
+        (silence(1), speech(), silence(0.5), np.ones(20), silence(0.5)),
+    ],
+    ids=["alone", "in silence", "in noise", "before a click"],
+)
+def test_speech_is_as_long_as_it_is_without_what_surrounds_it(parts: tuple[np.ndarray, ...]) -> None:
+    found = find_speech(pcm(*parts))
+    assert found is not None
+    assert found.seconds == pytest.approx(len(speech()) / RATE, abs=0.15)
+
+
+def test_a_pause_between_words_belongs_to_speech() -> None:
+    found = find_speech(pcm(silence(0.5), speech(), silence(1), speech(), silence(0.5)))
+    assert found is not None and found.seconds == pytest.approx(1 + 2 * len(speech()) / RATE, abs=0.15)
+
+
+def test_noise_is_no_speech() -> None:
+    assert find_speech(pcm(noise(2, 0.1))) is None

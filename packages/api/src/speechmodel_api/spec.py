@@ -290,8 +290,9 @@ class Dataset(ApiModel):
         AfterValidator(_each_once),
     ] = ()
     """Characters that the model can output, each listed once, in the order of the network's
-    outputs. Rows with other characters are invalid samples. If empty, the alphabet is the space and
-    every character of the normalised transcripts, sorted."""
+    outputs. Rows with other characters are invalid samples. The space, which separates words, is
+    added at the end if it is missing. If empty, the alphabet is the space and every character of the
+    normalised transcripts, sorted."""
     annotations: Annotations = Annotations.REJECT
     """Defines what happens to text in brackets or asterisks, such as `[laughs]` or `(inaudible)`,
     which may not be spoken. Reject makes the row an invalid sample. Strip drops the text and keeps

@@ -4,6 +4,8 @@ Exit codes: 0 done (for run: published, or suspended by the manifest); 1 somethi
 command line was wrong; 130 interrupted by Ctrl-C and 143 by SIGTERM, with everything saved: the same command continues.
 """
 
+import errno
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +15,16 @@ from speechmodel_cli import DEFAULT_STATE
 
 EPILOG = "Exit codes: 0 done, 1 failed, 2 wrong usage, 130 or 143 interrupted with everything saved."
 _INTERRUPTED = 130
+_ADVICE = {
+    errno.ENOSPC: "make room, or choose a folder on another disk",
+    errno.EDQUOT: "make room, or choose a folder on another disk",
+    errno.EROFS: "choose a folder that can be written",
+    errno.EACCES: "make it accessible, or choose another folder",
+    errno.ENOTDIR: "choose a folder, not a file",
+}
+"""What to do about system errors."""
+BESIDE = ""
+"""Value of --dataset without a folder."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -24,16 +36,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except click.ClickException as error:
         error.show()
         return error.exit_code
+    except OSError as error:
+        sys.stderr.write(f"{_sentence(error)}\n")
+        return 1
+
+
+def _sentence(error: OSError) -> str:
+    """Return the problem of a file or folder that no command expected, and what to do."""
+    advice = _ADVICE.get(error.errno or 0, "correct it and run the command again")
+    named = f"{error.filename}: " if error.filename else ""
+    return f"{named}{error.strerror or error}; {advice}"
+
+
+class _UnicodePath(click.Path):
+    """A path that programs can name to each other in JSON."""
+
+    def convert(self, value: object, parameter: click.Parameter | None, context: click.Context | None) -> Path:
+        """Return the path. Fail when its absolute form is not UTF-8."""
+        path = Path(str(value))
+        try:
+            str(path.absolute()).encode()
+        except UnicodeEncodeError:
+            self.fail(f"{str(path.absolute())!a} is not UTF-8; rename the file or folder", parameter, context)
+        return path
 
 
 def _claim(text: str) -> tuple[str, Path]:
     name, separator, folder = text.partition("=")
     if not (name and separator and folder):
         raise click.BadParameter(f"{text!r} is not NAME=DIR")
-    return name, Path(folder)
+    return name, _PATH.convert(folder, None, None)
 
 
-_PATH = click.Path(path_type=Path)
+_PATH = _UnicodePath()
 _state = click.option(
     "--state",
     metavar="DIR",
@@ -94,12 +129,32 @@ def run(
 
 
 @speechmodel.command(epilog=EPILOG)
-@click.argument("manifests", metavar="MANIFEST...", type=_PATH, nargs=-1, required=True)
-def validate(manifests: tuple[Path, ...]) -> int:
-    """Check manifests and report every problem."""
+@click.argument("manifests", metavar="MANIFEST...", type=_PATH, nargs=-1)
+@click.option(
+    "--dataset",
+    metavar="[FOLDER]",
+    is_flag=False,
+    flag_value=BESIDE,
+    help="Also check the recordings, and show what they cover and what to record next. Nothing is trained or kept. "
+    "FOLDER is the dataset claim, by default the folder of its name beside the manifest.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the report of --dataset as a line of JSON.")
+def validate(manifests: tuple[Path, ...], dataset: str | None, as_json: bool) -> int:
+    """Check manifests, and with --dataset their recordings, and report every problem."""
+    if not manifests:
+        order = "; write it before --dataset" if dataset else ""
+        raise click.UsageError(f"Missing argument 'MANIFEST...'{order}.")
+    if as_json and dataset is None:
+        raise click.UsageError("--json shows the report of --dataset; add --dataset")
     from speechmodel_cli.validate import validate
 
-    return validate(manifests)
+    if dataset is None:
+        return validate(manifests)
+    from speechmodel_cli.validate_dataset import DatasetOptions
+
+    return validate(
+        manifests, DatasetOptions(None if dataset == BESIDE else _PATH.convert(dataset, None, None), as_json)
+    )
 
 
 @speechmodel.command(epilog=EPILOG)
@@ -113,7 +168,7 @@ def status(name: str | None, state: Path) -> int:
 
 
 @speechmodel.command(epilog=EPILOG)
-@click.argument("files", metavar="FILE...", type=_PATH, nargs=-1, required=True)
+@click.argument("files", metavar="FILE...", type=click.Path(path_type=Path), nargs=-1, required=True)
 @click.option("--model", metavar="NAME", help="Name of a published model. Only needed if there are several.")
 @click.option("--url", help="URL of a server to use instead, such as http://127.0.0.1:8080.")
 @click.option(
@@ -121,7 +176,7 @@ def status(name: str | None, state: Path) -> int:
 )
 @_state
 def transcribe(files: tuple[Path, ...], model: str | None, url: str | None, as_json: bool, state: Path) -> int:
-    """Transcribe recordings in any usual format and print the text."""
+    """Transcribe recordings in any usual format and print the text. The file - is the standard input."""
     if model and url:
         raise click.UsageError("--model and --url cannot be used together; leave one out")
     from speechmodel_cli.transcribe import transcribe

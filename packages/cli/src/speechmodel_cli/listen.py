@@ -84,7 +84,12 @@ def read_spoken(folder: Path) -> list[Spoken]:
     """
     from speechmodel_pipeline.prepare.table import read_table
 
-    files = sorted(path for path in folder.glob("*.[ct]sv"))
+    try:
+        files = sorted(path for path in folder.iterdir() if path.suffix.lower() in (".csv", ".tsv"))
+    except OSError as error:
+        raise CommandError(
+            f"{folder} cannot be read as a folder of recordings ({error.strerror}); correct --listen"
+        ) from error
     if len(files) != 1:
         found = ", ".join(path.name for path in files) or "none"
         raise CommandError(

@@ -41,8 +41,13 @@ def transcribe(files: Sequence[Path], *, state: Path, model: str | None, url: st
 
 def _line(file: Path, answer: "VerboseTranscription", *, as_json: bool, several: bool) -> str:
     if as_json:
-        return json.dumps({"file": str(file), **answer.model_dump()}, ensure_ascii=False)
-    return f"{file}: {answer.text}" if several else answer.text
+        return json.dumps({"file": _printable(file), **answer.model_dump()}, ensure_ascii=False)
+    return f"{_printable(file)}: {answer.text}" if several else answer.text
+
+
+def _printable(file: Path) -> str:
+    """Return the name of a file. Bytes that are not UTF-8 are replaced."""
+    return str(file).encode(errors="surrogateescape").decode(errors="replace")
 
 
 def _version_folder(folder: Path, name: str | None) -> Path:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from speechmodel_inference.openai_types import VerboseTranscription
 
 STDERR = 2
+STANDARD_INPUT = Path("-")
 ALTERNATIVES = 3
 """Most candidates of a transcription with a grammar."""
 
@@ -59,7 +60,8 @@ def transcribe_here(version_folder: Path, files: Sequence[Path]) -> Iterator[Tra
 
     def transcribe(file: Path) -> Transcription:
         try:
-            pcm = level(load(file, sample_rate=decoder.sample_rate), manifest.speech_level)
+            recording = load(_content(file), name=str(file), sample_rate=decoder.sample_rate)
+            pcm = level(recording, manifest.speech_level)
             transcript = decoder.transcribe(pcm, name=str(file), alternatives=ALTERNATIVES)
             return Transcription(file, VerboseTranscription.of(transcript, manifest.language))
         except (SpeechRuntimeError, DecodingError) as error:
@@ -79,7 +81,7 @@ def transcribe_by_server(url: str, files: Sequence[Path]) -> Iterator[Transcript
     with httpx.Client(timeout=httpx.Timeout(300, connect=10)) as client:
         for file in files:
             try:
-                with file.open("rb") as content:
+                with _content(file).open("rb") as content:
                     answer = client.post(address, files={"file": (file.name, content)}, data=form)
             except OSError as error:
                 yield Transcription(file, error=f"{file}: cannot be read: {error.strerror}")
@@ -96,6 +98,11 @@ def transcribe_by_server(url: str, files: Sequence[Path]) -> Iterator[Transcript
                     raise CommandError(
                         f"{address} is not a server of this release: {_message(answer.text)}; check the URL"
                     ) from error
+
+
+def _content(file: Path) -> Path:
+    """Return the path to read: the standard input for `-`."""
+    return Path("/dev/stdin") if file == STANDARD_INPUT else file
 
 
 def _message(text: str) -> str:

@@ -12,7 +12,7 @@ Shortest use:
 from speechmodel_runtime.audio import AudioInfo, DecodedAudio, Pcm, decode, load, save, seconds
 from speechmodel_runtime.audio_warnings import AudioWarning, WarningKind
 from speechmodel_runtime.graph import GraphInfo, read_graph
-from speechmodel_runtime.level import level, loudness
+from speechmodel_runtime.level import Speech, level, loudness, speech
 from speechmodel_runtime.model import Model, Stream
 from speechmodel_runtime.transcript import Token, Transcript
 
@@ -23,6 +23,7 @@ __all__ = [
     "GraphInfo",
     "Model",
     "Pcm",
+    "Speech",
     "Stream",
     "Token",
     "Transcript",
@@ -34,4 +35,5 @@ __all__ = [
     "read_graph",
     "save",
     "seconds",
+    "speech",
 ]

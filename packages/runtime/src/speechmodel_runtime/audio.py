@@ -2,6 +2,7 @@
 libsndfile or FFmpeg reads.
 """
 
+import errno
 import io
 import shutil
 import tempfile
@@ -116,12 +117,22 @@ def _opened(source: Source, name: str | None) -> Iterator[tuple[BinaryIO, str]]:
                 if not file.seekable():
                     file = stack.enter_context(_copied(file))
             except OSError as error:
-                raise AudioMissing(called, f"cannot be read ({error.strerror})") from error
+                raise AudioMissing(called, f"cannot be read ({error.strerror}); {_advice(error)}") from error
         else:
             file, called = source, name or str(getattr(source, "name", "audio"))
         if file.seek(0, io.SEEK_END) == 0:
             raise AudioEmpty(called, "is empty (0 bytes); record it again")
         yield file, called
+
+
+def _advice(error: OSError) -> str:
+    match error.errno:
+        case errno.EISDIR:
+            return "name the recordings in it"
+        case errno.EACCES:
+            return "make it readable"
+        case _:
+            return "correct the name, or copy the file there"
 
 
 def _copied(pipe: BinaryIO) -> BinaryIO:

@@ -5,6 +5,8 @@ distance from the microphone than that of its recordings. Loudness is measured w
 a pause, a click and hum count little.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 from speechmodel_api.audio import SAMPLE_RATE, STRIDE, WINDOW, frame_count
@@ -28,6 +30,11 @@ FAINTEST = -70.0
 """dBFS. Fainter recordings have no speech that could be recognised, and are left alone."""
 TOLERANCE = 0.1
 """Decibels by which a recording may differ from the level and is still returned unchanged."""
+FAINT_SHARE = 0.3
+"""Least loudness at the beginning and end of speech, as a share of the way from the background to
+the loudest frames in decibels. Consonants are fainter than vowels."""
+LASTING_FRAMES = 3
+"""Frames in a row that begin or end speech: 60 ms, longer than a click."""
 LIMITER_SECONDS = 0.005
 """Length of the parts of a recording that are turned down together where a click would be clipped."""
 LIMITER_ROUNDS = 4
@@ -37,6 +44,16 @@ gain of the whole recording."""
 _PEAK = 32_767
 _FAINT = 1e-3
 _FRAMES_AT_ONCE = 2_000
+
+
+@dataclass(frozen=True)
+class Speech:
+    """The speech in a recording, found by its loudness alone."""
+
+    loudness: float
+    """dBFS of its loud frames."""
+    seconds: float
+    """Time from its beginning to its end, with the pauses in it."""
 
 
 def level(pcm: Pcm, dbfs: float | None) -> Pcm:
@@ -69,18 +86,36 @@ def loudness(pcm: Pcm) -> float | None:
     """Return the loudness of the speech in `pcm`, samples at 16 kHz, in dBFS. None means that no
     part of it is speech.
     """
+    found = speech(pcm)
+    return None if found is None else found.loudness
+
+
+def speech(pcm: Pcm) -> Speech | None:
+    """Return the speech in `pcm`, samples at 16 kHz. None means that no part of it is speech."""
     frames = _frame_loudness(pcm)
     loudest = np.sort(frames)[-_loud_frames(len(frames))]
     background = max(np.percentile(frames, 10), loudest - SPEECH_RANGE)
     if loudest - background < LEAST_CONTRAST:
         return None
-    speech = frames[frames >= (loudest + background) / 2]
-    found = float(np.percentile(speech, LOUD))
-    return found if found >= FAINTEST else None
+    loud = frames >= (loudest + background) / 2
+    found = float(np.percentile(frames[loud], LOUD))
+    faint = frames >= background + FAINT_SHARE * (loudest - background)
+    return Speech(found, _extent(faint)) if found >= FAINTEST else None
 
 
 def _factor(decibels: float) -> float:
     return float(10 ** (decibels / 20))
+
+
+def _extent(spoken: NDArray[np.bool_]) -> float:
+    """Return the seconds from the first to the last of LASTING_FRAMES spoken frames in a row, or of the
+    spoken frames if there are no such rows.
+    """
+    row = min(LASTING_FRAMES, len(spoken))
+    lasting = np.flatnonzero(np.convolve(spoken, np.ones(row), "valid") == row)
+    if not len(lasting):
+        row, lasting = 1, np.flatnonzero(spoken)
+    return float((lasting[-1] - lasting[0] + row) * STRIDE / SAMPLE_RATE)
 
 
 def _loud_frames(frames: int) -> int:

@@ -22,6 +22,7 @@ Block: TypeAlias = NDArray[np.float32]
 FORMATS = "aac,ac3,amr,amrnb,amrwb,asf,avi,caf,flv,matroska,webm,mov,mp4,mpegts,ogg,wav"
 """FFmpeg's names of the formats that it may read. A playlist is not among them, because it makes
 FFmpeg open the files and addresses that it names."""
+_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 READABLE = "wav, flac, ogg, mp3, m4a, mp4, webm, aac, amr or wma"
 
 
@@ -56,6 +57,9 @@ def open_reader(file: BinaryIO, called: str) -> Reader:
     if chunks is not None and chunks.second_header is not None:
         problem = f"holds two wav files, the second from byte {chunks.second_header} on"
         raise AudioUnreadable(called, f"{problem}; save them as two files")
+    file.seek(0)
+    if file.read(len(_LFS_POINTER)) == _LFS_POINTER:
+        raise AudioUnreadable(called, "is a pointer of Git LFS instead of a recording; run `git lfs pull`")
     file.seek(0)
     try:
         return _Libsndfile(file, called, chunks)

@@ -4,6 +4,7 @@ LocalError
 +-- StateBusy            another process uses the same state
 +-- StateDamaged         a file of the state cannot be read
 +-- DatasetMissing       the folder of a dataset claim does not exist
++-- DatasetUnusable      prepare cannot use the dataset
 +-- CredentialsMissing   the environment lacks a key of the Secret in secretRef
 +-- ProgramMissing       a stage program or the S3 server is not installed
 +-- ObjectStoreFailed    the S3 server did not start
@@ -25,6 +26,10 @@ class StateDamaged(LocalError):
 
 class DatasetMissing(LocalError):
     """The folder of a dataset claim does not exist."""
+
+
+class DatasetUnusable(LocalError):
+    """prepare cannot use the dataset, or failed."""
 
 
 class CredentialsMissing(LocalError):

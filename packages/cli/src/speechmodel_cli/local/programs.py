@@ -6,8 +6,9 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from pydantic import ValidationError
 from speechmodel_api.base import Document
-from speechmodel_api.stages import INPUT_VARIABLE, RESULT_VARIABLE, FetchInput, PublishInput
+from speechmodel_api.stages import INPUT_VARIABLE, RESULT_VARIABLE, FetchInput, PublishInput, StageError, StageResult
 
 from speechmodel_cli.local.errors import ProgramMissing
 from speechmodel_cli.local.object_store import Access
@@ -32,6 +33,14 @@ def environment(document: Document, result: Path, access: Access | None = None) 
         document = document.model_copy(update={"target": target})
     text = document.model_dump_json(by_alias=True, exclude_none=True)
     return inherited(access.environment if access else {}) | {INPUT_VARIABLE: text, RESULT_VARIABLE: str(result)}
+
+
+def reported_error(result: Path) -> StageError | None:
+    """Return the error in the result of a stage program; None when it left none."""
+    try:
+        return StageResult[StageError].model_validate_json(result.read_bytes()).error
+    except (FileNotFoundError, ValidationError):
+        return None
 
 
 def inherited(more: Mapping[str, str]) -> dict[str, str]:

@@ -6,14 +6,14 @@ from pathlib import Path, PurePosixPath
 
 from pydantic import ValidationError
 from speechmodel_api.spec import S3Target
-from speechmodel_api.stages import FetchInput, PublishedGrammar, StageError, StageResult, VersionManifest
+from speechmodel_api.stages import FetchInput, PublishedGrammar, VersionManifest
 from speechmodel_api.status import ModelStatus
 from speechmodel_api.workspace import ACOUSTIC, GRAMMAR, MODEL, SELFTEST, VERSION
 
 from speechmodel_cli.local.child import Child
 from speechmodel_cli.local.errors import FetchFailed
 from speechmodel_cli.local.object_store import ObjectStore
-from speechmodel_cli.local.programs import FETCH, command, environment
+from speechmodel_cli.local.programs import FETCH, command, environment, reported_error
 from speechmodel_cli.local.state import ModelState
 
 
@@ -73,15 +73,9 @@ async def _fetch(folder: Path, model: ModelStatus, store: ObjectStore, s3: S3Tar
         await child.wait()
         raise
     if code != 0:
-        raise FetchFailed(f"{model.version_uri} could not be fetched: {_reason(result)}; the log is {log}")
-
-
-def _reason(result: Path) -> str:
-    try:
-        error = StageResult[StageError].model_validate_json(result.read_bytes()).error
-    except (FileNotFoundError, ValidationError):
-        error = None
-    return error.message if error else "fetch reported no error"
+        error = reported_error(result)
+        reason = error.message if error else "fetch reported no error"
+        raise FetchFailed(f"{model.version_uri} could not be fetched: {reason}; the log is {log}")
 
 
 def _digest(path: Path) -> str:

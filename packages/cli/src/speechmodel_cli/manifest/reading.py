@@ -9,8 +9,9 @@ import yaml
 from speechmodel_api.crd import GROUP, KIND, VERSION
 from speechmodel_api.spec import NAME_LENGTH, NAME_PATTERN, NAME_RULE, SpeechModelSpec
 
+from speechmodel_cli.manifest.phrases import phrase_problem
 from speechmodel_cli.manifest.problems import ManifestInvalid, Problem
-from speechmodel_cli.manifest.source import Source, Value, read_documents
+from speechmodel_cli.manifest.source import DocumentTooLarge, Source, Value, read_documents
 from speechmodel_cli.manifest.validation import validate_spec
 
 API_VERSION = f"{GROUP}/{VERSION}"
@@ -46,13 +47,16 @@ def _documents(path: Path) -> list[Source]:
     except OSError as error:
         raise ManifestInvalid(path, (Problem((), 1, f"cannot be read: {error.strerror}"),)) from error
     except UnicodeDecodeError as error:
-        raise ManifestInvalid(path, (Problem((), 1, f"is not UTF-8: {error.reason}"),)) from error
+        raise ManifestInvalid(path, (Problem((), 1, f"is not UTF-8 ({error.reason}); save it as UTF-8"),)) from error
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         message = f"is not valid YAML: {error.problem or error.context}"
         raise ManifestInvalid(path, (Problem((), mark.line + 1 if mark else 1, message),)) from error
-    except yaml.YAMLError as error:
-        raise ManifestInvalid(path, (Problem((), 1, f"is not valid YAML: {error}"),)) from error
+    except yaml.reader.ReaderError as error:
+        message = f"is not valid YAML: it has the character U+{error.character:04X}, which is not allowed; remove it"
+        raise ManifestInvalid(path, (Problem((), 1, message),)) from error
+    except DocumentTooLarge as error:
+        raise ManifestInvalid(path, (Problem((), error.line, str(error)),)) from error
 
 
 def _is_ours(source: Source) -> bool:
@@ -67,6 +71,9 @@ def _read(source: Source, problems: list[Problem]) -> Manifest | None:
     assert isinstance(source.value, dict)
     spec, of_spec = validate_spec(source)
     problems += (*source.problems, *_identity_problems(source, source.value), *of_spec)
+    if spec and (problem := phrase_problem(spec.decoding, spec.dataset.alphabet)):
+        at = ("spec", "decoding", "phrases")
+        problems.append(Problem(at, source.line_of(at), problem))
     metadata = source.value.get("metadata")
     if spec is None or not isinstance(metadata, dict):
         return None

@@ -22,6 +22,8 @@ NULL = frozenset({"", "~", "null", "Null", "NULL"})
 _INTEGER = re.compile(r"[-+]?(0b[01]+|0o?[0-7]+|0x[0-9a-fA-F]+|0|[1-9][0-9]*)")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _MERGE = "<<"
+MOST_VALUES = 100_000
+"""Values of a document with its aliases written out. The API server takes objects of 1.5 MB."""
 
 
 @dataclass
@@ -37,6 +39,8 @@ class Source:
     """Scalars without quotes, as written in the file."""
     problems: list[Problem] = field(default_factory=list)
     """Duplicate keys and cycles, which YAML allows and a manifest must not have."""
+    values: int = 0
+    """Number of values that were read so far."""
 
     def line_of(self, location: Location) -> int:
         """Return the line of a value, or of the nearest value around it."""
@@ -45,13 +49,29 @@ class Source:
         return self.lines.get(location, self.line)
 
 
+class DocumentTooLarge(Exception):
+    """A document has too many values, or values inside of too many others."""
+
+    def __init__(self, line: int, problem: str) -> None:
+        super().__init__(problem)
+        self.line = line
+
+
 def read_documents(text: str) -> Iterator[Source]:
-    """Yield every document that is not empty. Raises yaml.YAMLError when the text is not valid YAML."""
-    for node in yaml.compose_all(text, Loader=yaml.BaseLoader):
-        source = Source(None, node.start_mark.line + 1)
-        source.value = _read(node, (), source, ())
-        if source.value is not None:
-            yield source
+    """Yield every document that is not empty.
+
+    Raises yaml.YAMLError when the text is not valid YAML, and DocumentTooLarge.
+    """
+    line = 1
+    try:
+        for node in yaml.compose_all(text, Loader=yaml.BaseLoader):
+            line = node.start_mark.line + 1
+            source = Source(None, line)
+            source.value = _read(node, (), source, ())
+            if source.value is not None:
+                yield source
+    except RecursionError:
+        raise DocumentTooLarge(line, "has lists or mappings inside of too many others; remove some") from None
 
 
 def resolve(text: str) -> Value:
@@ -71,6 +91,10 @@ def resolve(text: str) -> Value:
 
 def _read(node: yaml.Node, at: Location, source: Source, above: tuple[yaml.Node, ...]) -> Value:
     source.lines.setdefault(at, node.start_mark.line + 1)
+    source.values += 1
+    if source.values > MOST_VALUES:
+        problem = f"has more than {MOST_VALUES} values when its aliases are written out; use fewer aliases"
+        raise DocumentTooLarge(source.line, problem)
     if node in above:
         source.problems.append(Problem(at, node.start_mark.line + 1, "refers to itself"))
         return None
@@ -89,7 +113,11 @@ def _read_mapping(node: yaml.MappingNode, at: Location, source: Source, above: t
     found: dict[str, Value] = {}
     merged: dict[str, Value] = {}
     for key, value in node.value:
-        name, line = str(key.value), key.start_mark.line + 1
+        line = key.start_mark.line + 1
+        if not isinstance(key, yaml.ScalarNode):
+            source.problems.append(Problem(at, line, "has a list or a mapping as a key; write a name before the colon"))
+            continue
+        name = str(key.value)
         if name == _MERGE and key.style is None:
             for other in value.value if isinstance(value, yaml.SequenceNode) else [value]:
                 content = _read(other, at, source, above)

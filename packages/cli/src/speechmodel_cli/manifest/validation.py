@@ -30,6 +30,12 @@ _WRONG_TYPES = {
     "bool_type": "true or false",
 }
 """pydantic's types of errors, and what a value must be instead."""
+_RULES = {
+    "language": "use a BCP 47 tag such as es or es-CL",
+    "path": "use a path below the claim, without . or .. and without a slash at its beginning",
+    "namePattern": "write {id} where the id is in the file names",
+}
+"""Patterns in words, by the name of the field."""
 
 
 class _Document(ApiModel):
@@ -83,7 +89,8 @@ def _explain(error: ErrorDetails, at: Location, written: str | None) -> str:
             options = (_node(at) or {}).get("enum", [])
             return f"{value!r} is not one of {', '.join(options)}{_did_you_mean(value, options, cutoff=0.6)}"
         case "string_pattern_mismatch":
-            return f"{value!r} does not match {limits['pattern']}"
+            rule = next((f"; {rule}" for field, rule in _RULES.items() if field in at[-1:]), "")
+            return f"{value!r} does not match {limits['pattern']}{rule}"
         case "greater_than_equal":
             return f"must be at least {limits['ge']:.12g}, not {value}"
         case "greater_than":

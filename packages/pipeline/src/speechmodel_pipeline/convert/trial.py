@@ -6,6 +6,7 @@ A weak model that recognises nothing gives the same. Only the runtime's line on 
 every failed step tells them apart.
 """
 
+import ctypes
 import json
 import signal
 import subprocess
@@ -17,12 +18,17 @@ from pathlib import Path
 import numpy as np
 from speechmodel_api.audio import SAMPLE_RATE
 from speechmodel_api.reasons import Reason
-from speechmodel_runtime import Model, Pcm, load
+from speechmodel_runtime import GraphInfo, Model, Pcm, load, read_graph
 from speechmodel_runtime.errors import LibraryError, SpeechRuntimeError
 from speechmodel_stagekit.errors import BadConfiguration, BadData, TryAgain
 
 SECONDS = 300
 """Longest trial. A model of 2048 units needed 5.3 s for its first clip on a busy machine."""
+BEAMS_TIMES_LABELS = 50_000
+"""Largest product of beam width and labels, by which the time of the search grows: 500 beams for 100
+labels. With 1,217 labels, 50 beams took 1.9 s for each second of audio, and 500 took longer than
+SECONDS for three clips."""
+NARROWEST_BEAM = 10
 FAILED_STEP = "Error running session: "
 """Start of the runtime's line about a failed step (native_client/tfmodelstate.cc of 0.9.3)."""
 QUOTED = 400
@@ -78,6 +84,12 @@ def try_model(model: Path, clips: Sequence[Path]) -> list[TrialTranscript]:
     return [TrialTranscript(**transcript) for transcript in json.loads(done.stdout)]
 
 
+def trial_beam_width(graph: GraphInfo) -> int:
+    """Return the beam width of a trial: the graph's own, or less for a large alphabet."""
+    return max(min(graph.beam_width, BEAMS_TIMES_LABELS // len(graph.labels)), NARROWEST_BEAM)
+
+
+_PR_SET_PDEATHSIG = 1
 _NO_LIBRARY = 3
 _REFUSED = 4
 
@@ -89,8 +101,9 @@ def _quoted(log: str) -> str:
 
 
 def _main(model: str, clips: Sequence[str]) -> int:
+    _end_with_parent()
     try:
-        with Model(model) as loaded:
+        with Model(model, beam_width=trial_beam_width(read_graph(model))) as loaded:
             transcripts = [_transcribe(loaded, Path(clip).name, load(clip)) for clip in clips]
             transcripts = transcripts or [_transcribe(loaded, "noise", _noise())]
     except LibraryError as error:
@@ -101,6 +114,11 @@ def _main(model: str, clips: Sequence[str]) -> int:
         return _REFUSED
     print(json.dumps(transcripts))
     return 0
+
+
+def _end_with_parent() -> None:
+    """Let the kernel kill this process when convert ends, as on SIGTERM (PR_SET_PDEATHSIG, prctl(2))."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
 
 
 def _transcribe(model: Model, name: str, pcm: Pcm) -> dict[str, str | float]:

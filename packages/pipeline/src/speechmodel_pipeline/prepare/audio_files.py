@@ -13,13 +13,15 @@ AUDIO = frozenset(
     }
 )  # fmt: skip
 """Endings of files that the runtime reads (readers.py)."""
+BROKEN = 0
+"""Mode of a link to nothing."""
 
 
 def audio_files(folder: Path) -> list[Path]:
     """Return the recordings in `folder` and the folders below it, sorted by path.
 
-    Symbolic links are followed, except to a folder that contains the link. Hidden files and folders
-    are ignored. Raises OSError for a folder that cannot be read.
+    Symbolic links are followed, except to a folder that contains the link; one to nothing is returned,
+    so that its name is reported. Hidden files and folders are ignored. Raises OSError for a folder that cannot be read.
     """
     return sorted(path for path in _files(folder, ()) if path.suffix.lower() in AUDIO)
 
@@ -34,17 +36,17 @@ def _files(folder: Path, above: tuple[tuple[int, int], ...]) -> Iterator[Path]:
         mode = _mode(entry)
         if stat.S_ISDIR(mode):
             yield from _files(folder / entry.name, (*above, identity))
-        elif stat.S_ISREG(mode):
+        elif stat.S_ISREG(mode) or mode == BROKEN:
             yield folder / entry.name
 
 
 def _mode(entry: os.DirEntry[str]) -> int:
-    """Return the mode of what `entry` is or links to, or 0 for a link to nothing or to itself."""
+    """Return the mode of what `entry` is or links to, or BROKEN for a link to nothing or to itself."""
     try:
         return entry.stat().st_mode
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ELOOP):
-            return 0
+            return BROKEN
         raise
 
 

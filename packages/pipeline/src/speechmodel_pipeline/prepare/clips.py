@@ -1,12 +1,24 @@
 """A recording of any kind -> a clip: 16 kHz, one channel, 16 bit."""
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from speechmodel_api.audio import WINDOW, frame_count, frames_needed
 from speechmodel_api.workspace import CLIPS
-from speechmodel_runtime import AudioInfo, AudioWarning, DecodedAudio, Pcm, WarningKind, decode, level, save, seconds
+from speechmodel_runtime import (
+    AudioInfo,
+    AudioWarning,
+    DecodedAudio,
+    Pcm,
+    Speech,
+    WarningKind,
+    decode,
+    level,
+    save,
+    seconds,
+    speech,
+)
 from speechmodel_runtime.errors import AudioEmpty, AudioError, AudioMissing, AudioTooLong, AudioUnreadable
 
 from speechmodel_pipeline.clip_audio import audio_digest
@@ -36,8 +48,10 @@ class ClipFile:
     size_bytes: int
     source: AudioInfo
     """Kind of the recording."""
-    warnings: tuple[AudioWarning, ...]
+    warnings: tuple[AudioWarning, ...] = ()
     """The reasons to doubt the recording."""
+    speech: Speech | None = None
+    """The speech in the recording before it was brought to a level, if any was found."""
 
     @property
     def name(self) -> str:
@@ -64,10 +78,11 @@ def make_clip(recording: Recording, transcript: str, folder: Path, speech_level:
     except AudioError as error:
         raise RecordingUnusable(_REASONS[type(error)], str(error)) from error
     _require_usable(audio, recording.name, transcript)
-    return write_clip(level(audio.pcm, speech_level), folder, audio.info, audio.warnings)
+    clip = write_clip(level(audio.pcm, speech_level), folder, audio.info)
+    return replace(clip, warnings=audio.warnings, speech=speech(audio.pcm))
 
 
-def write_clip(pcm: Pcm, folder: Path, source: AudioInfo, warnings: tuple[AudioWarning, ...] = ()) -> ClipFile:
+def write_clip(pcm: Pcm, folder: Path, source: AudioInfo) -> ClipFile:
     """Write a clip with these samples below `folder`. Several threads may write at once."""
     digest = audio_digest(pcm)
     path = folder / CLIPS / f"{digest}.wav"
@@ -75,7 +90,7 @@ def write_clip(pcm: Pcm, folder: Path, source: AudioInfo, warnings: tuple[AudioW
     save(partial, pcm)
     size = partial.stat().st_size
     partial.replace(path)
-    return ClipFile(digest, seconds(len(pcm)), size, source, warnings)
+    return ClipFile(digest, seconds(len(pcm)), size, source)
 
 
 def _require_usable(audio: DecodedAudio, name: str, transcript: str) -> None:

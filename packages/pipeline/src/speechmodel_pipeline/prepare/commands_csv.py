@@ -52,7 +52,8 @@ def read_commands(source: Path, language: str, name_pattern: str = "") -> Listin
     recordings = []
     for id_, row in rows.items():
         if not owned[id_]:
-            rejected.append(_no_recording(row, id_, row.cells[text_column], printable(folder, source), nearly.get(id_)))
+            where = printable(folder, source)
+            rejected.append(_no_recording(row, id_, row.cells[text_column], where, nearly.get(id_), name_pattern))
         recordings += [
             Recording(
                 TABLE,
@@ -142,13 +143,15 @@ def _first_of_each_id(
     return first, rejected
 
 
-def _no_recording(row: Row, id_: str, transcript: str, folder: str, nearly: str | None) -> Rejection:
+def _no_recording(row: Row, id_: str, transcript: str, folder: str, nearly: str | None, name_pattern: str) -> Rejection:
     exact = PurePosixPath(id_).suffix.lower() in AUDIO
     looked_for: Sequence[str] = [id_] if exact else [f"{id_}.wav", f"{id_}_*.wav", f"{id_}-*.wav", f"{id_}/"]
     message = f"no recording of {id_}: looked in {folder} for {', '.join(looked_for)} (flac, ogg and mp3 too)"
     if exact:
         message = f"the recording {folder}/{id_} is missing; copy it there or correct the id"
-    if nearly:
+    elif name_pattern:
+        message = f"no recording of {id_}: no name in {folder} fits dataset.recordings.namePattern {name_pattern!r} with this id"
+    if nearly and not name_pattern:
         message += f"; did you mean {nearly}? Make the id and the file name equal"
     return Rejection(
         file=TABLE, row=row.line, id=id_, transcript=transcript, reason=RejectionReason.NO_RECORDING, message=message

@@ -105,6 +105,8 @@ def missing(wanted: str, folder: Path) -> BadData:
         return BadData(
             Reason.INVALID_DATASET, f"{wanted} is missing because {folder} is not a folder; correct dataset.source"
         )
+    if (folder / wanted).exists():
+        return BadData(Reason.INVALID_DATASET, f"{wanted} in {folder} is a folder; replace it with the table")
     present = f"there is {_some(sorted(printable(path, folder) for path in folder.iterdir()))}"
     return BadData(Reason.INVALID_DATASET, f"{wanted} is missing; in {folder} {present}")
 

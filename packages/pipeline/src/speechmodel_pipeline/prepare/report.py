@@ -1,5 +1,5 @@
 """report.json of prepare: the rows that were left out or changed, by file and row, with the reason
-or the rules.
+or the rules, and the coverage of the dataset.
 """
 
 from enum import StrEnum
@@ -39,6 +39,8 @@ class RejectionReason(StrEnum):
     """The transcript has text in brackets or asterisks, which may not be spoken."""
     MIXED_SCRIPTS = "MixedScripts"
     """A word has letters of several scripts that do not look alike."""
+    WRONG_ENCODING = "WrongEncoding"
+    """The transcript is UTF-8 that was read as Latin-1 or Windows-1252, such as niÃ±a for niña."""
     OUTSIDE_ALPHABET = "OutsideAlphabet"
     """The transcript has characters that `dataset.alphabet` does not have."""
 
@@ -112,6 +114,90 @@ class SpeakerClips(Document):
     parts: dict[str, int]
 
 
+class PhraseCoverage(Document):
+    """The clips of a phrase."""
+
+    phrase: str
+    clips: int
+    """Number of clips. 0 when no recording of the phrase can be used."""
+    speakers: int
+    """Number of known speakers."""
+    seconds: float
+    """Length of all clips together."""
+
+
+class WordCoverage(Document):
+    """A word with fewer than 5 takes."""
+
+    word: str
+    clips: int
+    """Number of clips with the word."""
+
+
+class RateCoverage(Document):
+    """The clips that were recorded at one sample rate."""
+
+    sample_rate: int
+    """Hz."""
+    clips: int
+
+
+class LevelCoverage(Document):
+    """The loudness of the speech as it was recorded, before it is brought to one level."""
+
+    lowest: float | None = None
+    """dBFS. None when no clip has speech, and so for the other two."""
+    median: float | None = None
+    """dBFS."""
+    highest: float | None = None
+    """dBFS."""
+    quiet: tuple[str, ...] = ()
+    """Recordings with speech below -45 dBFS."""
+    clipped: tuple[str, ...] = ()
+    """Recordings that were too loud for the recorder."""
+    without_speech: tuple[str, ...] = ()
+    """Recordings in which nothing is clearly louder than the background."""
+
+
+class SuspiciousClip(Document):
+    """A clip whose speech is far shorter or longer than that of others with the same phrase."""
+
+    recording: str
+    """Relative to the dataset's folder."""
+    file: str
+    row: int
+    phrase: str
+    speech_seconds: float
+    median_seconds: float
+    """Median of the phrase."""
+
+    def __str__(self) -> str:
+        length = (
+            f"{self.speech_seconds:.2f} s of speech, the median of {quoted(self.phrase)} is {self.median_seconds:.2f} s"
+        )
+        return f"{self.file} row {self.row}: {self.recording} has {length}; check that it has these words"
+
+
+class Coverage(Document):
+    """The coverage of the dataset, from the clips that are used."""
+
+    clips: int
+    seconds: float
+    """Length of all clips together."""
+    speakers: int
+    """Number of known speakers."""
+    phrases: tuple[PhraseCoverage, ...] = ()
+    """Those with the fewest clips first. Empty for free speech, where hardly a sentence is repeated."""
+    rare_words: tuple[WordCoverage, ...] = ()
+    """Words with fewer than 5 takes, the rarest first."""
+    level: LevelCoverage
+    sample_rates: tuple[RateCoverage, ...]
+    """The most frequent first."""
+    suspicious: tuple[SuspiciousClip, ...] = ()
+    record_next: tuple[str, ...] = ()
+    """At most 10 sentences, the most useful first. Empty when nothing is missing."""
+
+
 class PrepareReport(Document):
     """report.json."""
 
@@ -133,13 +219,14 @@ class PrepareReport(Document):
     normalised: tuple[Change, ...]
     unnamed_files: tuple[str, ...]
     """Recordings in the language's folder that no row names."""
-    speakers_from: SpeakerSource | None
+    speakers_from: SpeakerSource | None = None
     """The place that names the speakers. None when they are unknown."""
     speakers: tuple[SpeakerClips, ...]
     """The speakers by name. Those in dev and test are in no other part when the split is by
     speaker."""
-    layout: str | None
+    layout: str | None = None
     """The pattern by which the file names were read. None for tables that name each file."""
+    coverage: Coverage
 
 
 def quoted(transcript: str, most: int = 60) -> str:

@@ -40,6 +40,11 @@ def divide(clips: Sequence[Candidate], split: Split) -> dict[str, Part]:
     return by_speaker or _divide_by_clip(clips, split)
 
 
+def is_closed_set(phrases: int, clips: int) -> bool:
+    """Return True when phrases are said twice or more on average, unlike sentences of free speech."""
+    return 2 * phrases <= clips
+
+
 def _divide_by_clip(clips: Sequence[Candidate], split: Split) -> dict[str, Part]:
     draws = {clip.digest: _draw(split.seed, clip.digest) for clip in clips}
     parts = {digest: _part(draw, split) for digest, draw in draws.items()}
@@ -115,7 +120,7 @@ def _phrases(clips: Sequence[Candidate]) -> dict[str, list[Candidate]]:
     grouped: dict[str, list[Candidate]] = defaultdict(list)
     for clip in clips:
         grouped[clip.transcript].append(clip)
-    return grouped if 2 * len(grouped) <= len(clips) else {}
+    return grouped if is_closed_set(len(grouped), len(clips)) else {}
 
 
 def _draw(seed: int, name: str) -> float:

@@ -13,15 +13,17 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import accumulate, groupby
 from pathlib import Path
 
 from speechmodel_api.alphabet import CATCH_ALL
 from speechmodel_api.reasons import Reason
-from speechmodel_api.spec import InvalidSamplePolicy
+from speechmodel_api.spec import DatasetFormat, InvalidSamplePolicy
 from speechmodel_api.stages import PrepareInput, PrepareOutput
 from speechmodel_api.workspace import CLIPS, Workspace
+from speechmodel_runtime import WarningKind
 from speechmodel_stagekit.alphabet import alphabet_digest
 from speechmodel_stagekit.artefacts import once
 from speechmodel_stagekit.cpus import available_cpus
@@ -30,6 +32,7 @@ from speechmodel_stagekit.errors import BadData
 
 from speechmodel_pipeline.prepare.bucket_recordings import BucketRecordings
 from speechmodel_pipeline.prepare.clips import ClipFile, RecordingUnusable, make_clip
+from speechmodel_pipeline.prepare.coverage import Take, measure_coverage, summary
 from speechmodel_pipeline.prepare.folder import PreparedClip, dataset_digest, write_dataset
 from speechmodel_pipeline.prepare.formats import list_recordings
 from speechmodel_pipeline.prepare.negatives import make_negatives
@@ -37,6 +40,7 @@ from speechmodel_pipeline.prepare.recordings import Listing, Recording
 from speechmodel_pipeline.prepare.report import (
     AudioKind,
     Change,
+    Coverage,
     Doubt,
     PrepareReport,
     Rejection,
@@ -57,6 +61,18 @@ report.json and the log have all of them."""
 
 LONGEST_NAME = 200
 """Characters of a file name in a note."""
+
+WITHOUT_AUDIO = frozenset(
+    {
+        RejectionReason.NO_RECORDING,
+        RejectionReason.EMPTY_AUDIO,
+        RejectionReason.NOT_AUDIO,
+        RejectionReason.SILENT,
+        RejectionReason.TOO_SHORT,
+        RejectionReason.TOO_LONG,
+    }
+)
+"""Reasons of rows whose transcript is still to be recorded."""
 
 Made = tuple[Recording, str, ClipFile]
 """A recording, its transcript as it is trained, and its clip."""
@@ -110,6 +126,9 @@ class _Rows:
 
 
 def _make(task: PrepareInput, folder: Path) -> PrepareOutput:
+    if task.alphabet and " " not in task.alphabet:
+        log.info("dataset.alphabet gets the space, which separates words, as its last label")
+        task = task.model_copy(update={"alphabet": (*task.alphabet, " ")})
     listing = _list(task)
     if listing.layout:
         log.info("layout of the recordings: %s", listing.layout)
@@ -131,6 +150,12 @@ def _make(task: PrepareInput, folder: Path) -> PrepareOutput:
     alphabet = task.alphabet or tuple(sorted({" ", *(character for clip in spoken for character in clip.transcript)}))
     if negatives := make_negatives(spoken, folder, task.negatives, Path(task.source)):
         alphabet = (*(label for label in alphabet if label != CATCH_ALL), CATCH_ALL)
+    coverage = _cover(spoken, rows, task)
+    log.info("coverage: %s", summary(coverage))
+    for clip in coverage.suspicious:
+        log.warning("check: %s", clip)
+    for sentence in coverage.record_next:
+        log.info("record next: %s", sentence)
     clips, parts = [*spoken, *negatives], Counter(clip.part for clip in spoken)
     report = PrepareReport(
         rows=listing.rows,
@@ -150,6 +175,7 @@ def _make(task: PrepareInput, folder: Path) -> PrepareOutput:
         speakers_from=listing.speakers_from,
         speakers=_speakers(clips),
         layout=listing.layout,
+        coverage=coverage,
     )
     write_dataset(folder, clips, alphabet, report)
     return PrepareOutput(
@@ -189,7 +215,7 @@ def _list(task: PrepareInput) -> Listing:
         listing = list_recordings(Path(task.source), task.format, task.language, task.name_pattern)
         return replace(listing, unnamed_files=_without_negatives(listing.unnamed_files, task.negatives.path))
     except PermissionError as error:
-        denied = f"{error.filename} cannot be read (permission denied for user {os.getuid()})"
+        denied = f"{error.filename} cannot be read (permission denied for user {os.geteuid()})"
         raise BadData(Reason.INVALID_DATASET, f"{denied}; make it readable, as with `chmod -R a+rX`") from error
 
 
@@ -198,18 +224,11 @@ def _without_negatives(names: Sequence[str], folder: str) -> tuple[str, ...]:
 
 
 def _normalise(recordings: Sequence[Recording], task: PrepareInput, rows: _Rows) -> list[tuple[Recording, str]]:
-    alphabet = frozenset(task.alphabet)
     texts: list[tuple[Recording, str]] = []
     for _, group in groupby(recordings, lambda recording: (recording.file, recording.row)):
         of_row = list(group)  # a row may have several recordings
         try:
-            normalised = normalise(
-                of_row[0].transcript,
-                language=task.language,
-                alphabet=alphabet,
-                annotations=task.annotations,
-                numbers=task.numbers,
-            )
+            normalised = _normalised(of_row[0].transcript, task)
         except TranscriptUnusable as problem:
             several = f" ({len(of_row)} recordings)" if len(of_row) > 1 else ""
             rows.reject(problem.reason, f"{problem}{several}", *of_row)
@@ -218,6 +237,16 @@ def _normalise(recordings: Sequence[Recording], task: PrepareInput, rows: _Rows)
         if normalised.rules:
             rows.changes.append(_change(of_row[0], normalised))
     return texts
+
+
+def _normalised(transcript: str, task: PrepareInput) -> Normalised:
+    return normalise(
+        transcript,
+        language=task.language,
+        alphabet=frozenset(task.alphabet),
+        annotations=task.annotations,
+        numbers=task.numbers,
+    )
 
 
 def _change(recording: Recording, normalised: Normalised) -> Change:
@@ -307,6 +336,29 @@ def _divide(kept: Sequence[Made], task: PrepareInput) -> list[PreparedClip]:
             "no clip is left to train on: the part train has no rows, or every one was rejected; the log has the reasons",
         )
     return clips
+
+
+def _cover(clips: Sequence[PreparedClip], rows: _Rows, task: PrepareInput) -> Coverage:
+    unrecorded = []
+    for rejection in rows.rejected:
+        if rejection.transcript is not None and rejection.reason in WITHOUT_AUDIO:
+            with suppress(TranscriptUnusable):
+                unrecorded.append(_normalised(rejection.transcript, task).text)
+    takes = [
+        Take(
+            recording=clip.recording.name,
+            file=clip.recording.file,
+            row=clip.recording.row,
+            transcript=clip.transcript,
+            speaker=clip.recording.speaker,
+            seconds=clip.file.seconds,
+            sample_rate=clip.file.source.sample_rate,
+            clipped=any(warning.kind is WarningKind.CLIPPED for warning in clip.file.warnings),
+            speech=clip.file.speech,
+        )
+        for clip in clips
+    ]
+    return measure_coverage(takes, closed_set=task.format is DatasetFormat.COMMANDS, unrecorded=unrecorded)
 
 
 def _speakers(clips: Sequence[PreparedClip]) -> tuple[SpeakerClips, ...]:

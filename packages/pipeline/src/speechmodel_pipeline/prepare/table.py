@@ -199,7 +199,8 @@ def _rows(lines: Sequence[str], index: int, delimiter: str, literal: str) -> Ite
 def _misfit(cells: Sequence[str], columns: Sequence[str], fewest: int, *, quotes: bool) -> str | None:
     wanted = f"the header has {fewest}" if fewest == len(columns) else f"a row has {fewest} to {len(columns)}"
     if len(cells) < fewest:
-        return f"has {len(cells)} cells, {wanted}"
+        has = "1 cell" if len(cells) == 1 else f"{len(cells)} cells"
+        return f"has {has}, {wanted}: add the missing ones, or correct the delimiter"
     if any(cell.strip() for cell in cells[len(columns) :]):
         return f"has {len(cells)} cells, {wanted}: {'quote' if quotes else 'correct'} a transcript with the delimiter in it"
     return None

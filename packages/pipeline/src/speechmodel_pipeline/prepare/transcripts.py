@@ -19,8 +19,8 @@
     WhiteSpace   any white space becomes one space, with none at the ends
 
 A row with other digits or signs (5, %, &, €) is rejected, because only a person knows how they are
-spoken. So is one with an annotation such as [laughs], and one with a word of two scripts that do not
-look alike.
+spoken. So is one with an annotation such as [laughs], one with a word of two scripts that do not look
+alike, and one whose UTF-8 was read as another encoding (niÃ±a).
 
 No rule but WhiteSpace changes or drops a character of a given alphabet. A character that the
 alphabet has only in parts (й as и and a breve) is written in these parts.
@@ -124,7 +124,7 @@ def normalise(
     """Apply the rules to `given`. An empty `alphabet` means that it is derived from the
     transcripts.
 
-    Raises TranscriptUnusable for digits or signs, for annotations, for a word of several scripts,
+    Raises TranscriptUnusable for digits or signs, for annotations, for a wrong encoding, for a word of several scripts,
     for characters outside of a given alphabet, and for an empty result.
     """
     primary = language.split("-")[0].lower()
@@ -145,6 +145,11 @@ def normalise(
         (Rule.PUNCTUATION, lambda text: _punctuation(text, kept)),
         (Rule.WHITE_SPACE, lambda text: " ".join(text.split())),
     )
+    if meant := _misread(given):
+        raise TranscriptUnusable(
+            RejectionReason.WRONG_ENCODING,
+            f"{quoted(given)} was saved in the wrong encoding and seems to be {quoted(meant)}; save the table as UTF-8",
+        )
     text, rules = given, []
     for rule, apply in steps:
         changed = apply(text)
@@ -153,6 +158,18 @@ def normalise(
         text = changed
     _require_usable(text, given, alphabet, kept)
     return Normalised(text, tuple(rules))
+
+
+def _misread(text: str) -> str | None:
+    """Return what `text` was before its UTF-8 bytes were read as Windows-1252 or Latin-1, if they were."""
+    for encoding in ("cp1252", "latin-1"):
+        try:
+            meant = text.encode(encoding).decode()
+        except UnicodeError:
+            continue
+        if meant != text:
+            return meant
+    return None
 
 
 def _unpresented(text: str, keep: Set[str]) -> str:

@@ -28,6 +28,7 @@ from speechmodel_runtime.errors import AudioError
 from speechmodel_stagekit.dataset import Part
 from speechmodel_stagekit.errors import BadData
 
+from speechmodel_pipeline.prepare.audio_files import audio_files
 from speechmodel_pipeline.prepare.clips import LONGEST_SECONDS, write_clip
 from speechmodel_pipeline.prepare.folder import PreparedClip
 from speechmodel_pipeline.prepare.recordings import Recording
@@ -112,9 +113,9 @@ def _package_words() -> tuple[_Word, ...]:
 
 
 def _own(source: Path, path: str) -> list[_Word]:
-    """Return the recordings in a folder of the dataset, hidden ones left out."""
+    """Return the recordings in a folder of the dataset. Other files in it are ignored."""
     folder = source / path
-    paths = sorted(each for each in folder.rglob("*") if each.is_file() and not each.name.startswith("."))
+    paths = audio_files(folder) if folder.is_dir() else []
     if not paths:
         raise BadData(
             Reason.INVALID_DATASET,

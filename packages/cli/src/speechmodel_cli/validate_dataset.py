@@ -1,0 +1,84 @@
+"""`speechmodel validate --dataset`: what prepare makes of a dataset, without a workspace and without training."""
+
+import asyncio
+import signal
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+from speechmodel_api.progress import StepProgress
+from speechmodel_api.spec import InvalidSamplePolicy
+from speechmodel_pipeline.prepare.report import PrepareReport
+
+from speechmodel_cli import wording
+from speechmodel_cli.dataset_report import show_report
+from speechmodel_cli.local.analysis import analyse
+from speechmodel_cli.local.errors import LocalError
+from speechmodel_cli.local.model import LocalModel
+from speechmodel_cli.manifest.phrases import phrase_problem
+from speechmodel_cli.manifest.reading import Manifest
+
+
+@dataclass(frozen=True)
+class DatasetOptions:
+    """The options of validate that concern datasets."""
+
+    folder: Path | None = None
+    """Folder of the dataset claim. None is the one beside the manifest."""
+    as_json: bool = False
+    """Print the report as a line of JSON."""
+
+
+def validate_dataset(path: Path, manifest: Manifest, options: DatasetOptions) -> bool:
+    """Print the report on the dataset of `manifest`, which was read from `path`. Return True when it
+    can be trained on.
+    """
+    source = manifest.spec.dataset.source.persistent_volume_claim
+    if options.folder and source is None:
+        sys.stderr.write("dataset.source.s3 is read from the bucket; give --dataset without a folder\n")
+        return False
+    claims = {source.claim_name: options.folder} if options.folder and source else {}
+    model = LocalModel(manifest.name, manifest.namespace, manifest.spec, path.absolute().parent, claims)
+    try:
+        report = asyncio.run(_analyse(model))
+    except LocalError as error:
+        sys.stderr.write(f"{error}\n")
+        return False
+    except asyncio.CancelledError:
+        sys.exit(128 + signal.SIGTERM)
+    if options.as_json:
+        sys.stdout.write(report.model_dump_json(by_alias=True, exclude_none=True) + "\n")
+    else:
+        show_report(Console(highlight=False), report)
+    if report.rejected and manifest.spec.dataset.invalid_sample_policy is InvalidSamplePolicy.FAIL:
+        sys.stderr.write(f"{len(report.rejected)} rejected and dataset.invalidSamplePolicy is Fail; correct them\n")
+        return False
+    if problem := phrase_problem(manifest.spec.decoding, report.alphabet):
+        sys.stderr.write(f"decoding.phrases: {problem}\n")
+        return False
+    return True
+
+
+async def _analyse(model: LocalModel) -> PrepareReport:
+    """Analyse the dataset with a bar on a terminal. SIGTERM ends it as Ctrl-C does."""
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    terminal = Console(stderr=True)
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        TextColumn("{task.fields[text]}"),
+        console=terminal,
+        transient=True,
+        disable=not terminal.is_terminal,
+    )
+    with bar:
+        shown = bar.add_task(model.name, total=None, text="reading")
+
+        def progressed(record: StepProgress) -> None:
+            bar.update(shown, completed=record.done, total=record.total, text=wording.progress(record))
+
+        return await analyse(model, progressed)

@@ -1,0 +1,144 @@
+"""`speechmodel validate --dataset`: prepare's report on a dataset, without a workspace and without training."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from speechmodel_cli.command_line import main
+from support.tones import tone
+
+pytestmark = pytest.mark.slow
+MANIFEST = """\
+apiVersion: speechops.dev/v1alpha1
+kind: SpeechModel
+metadata: {name: espejo}
+spec:
+  language: es
+  dataset: {source: {persistentVolumeClaim: {claimName: voices}}}
+  publish: {s3: {bucket: models}}
+"""
+PHRASES = {"hola": "¡Hola!", "luz": "Enciende la luz", "nunca": "Nunca grabada"}
+
+
+@pytest.fixture
+def manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a manifest beside the folder of its claim, with a folder of its own for temporary files."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    (tmp_path / "temporary").mkdir()
+    dataset(tmp_path / "voices", PHRASES)
+    (tmp_path / "model.yaml").write_text(MANIFEST, encoding="utf-8")
+    return tmp_path / "model.yaml"
+
+
+def dataset(folder: Path, phrases: Mapping[str, str]) -> Path:
+    for number, (id_, speaker) in enumerate((id_, who) for id_ in ("hola", "luz") for who in ("ana", "bo", "cy")):
+        tone(folder / "original" / "es" / speaker / f"{id_}.wav", 300 + 10 * number)
+    rows = "".join(f"{id_},{text}\n" for id_, text in phrases.items())
+    (folder / "commands.csv").write_text(f"id,es\n{rows}", encoding="utf-8")
+    return folder
+
+
+def test_the_coverage_is_shown_and_nothing_is_left_behind(manifest: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = sorted(manifest.parent.rglob("*"))
+    assert main(["validate", str(manifest), "--dataset"]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert shown[0] == f"{manifest}: espejo valid"
+    assert shown[1].startswith("used     6 clips (0.1 minutes), 3 phrases with 0 to 3 takes each, 3 known speakers")
+    for line in (
+        "speakers 3, from folders or file names",
+        "audio    6 of 16000 Hz WAV PCM_16",
+        "nunca grabada         0          0       0.0",
+        "rows left out: 1",
+        "record next",
+        "  5 takes of 'nunca grabada' (no usable one so far)",
+        "  2 more takes of 'hola' (3 so far)",
+    ):
+        assert line in shown
+    assert any(line.startswith("  commands.csv row 4: no recording of nunca") for line in shown)
+    assert sorted(manifest.parent.rglob("*")) == before
+
+
+def test_json_is_the_report_of_prepare_and_nothing_else(manifest: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["validate", str(manifest), "--dataset", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["clips"], len(report["rejected"]), report["coverage"]["speakers"]) == (6, 1, 3)
+
+
+def test_another_folder_may_be_given(manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other = dataset(tmp_path / "other", {"hola": "Hola", "luz": "Luz"})
+    assert main(["validate", str(manifest), "--dataset", str(other)]) == 0
+    assert "2 phrases with 3 takes each" in capsys.readouterr().out
+
+
+def test_a_dataset_without_a_usable_row_is_invalid(manifest: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (manifest.parent / "voices" / "commands.csv").write_text("id,es\nnunca,Nunca\n", encoding="utf-8")
+    assert main(["validate", str(manifest), "--dataset"]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith(f"{manifest.parent}/voices: InvalidDataset: no usable row is left: 1 rejected of 1 rows; ")
+
+
+def test_a_rejected_row_is_an_error_where_the_policy_is_fail(
+    manifest: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest.write_text(MANIFEST.replace("dataset: {", "dataset: {invalidSamplePolicy: Fail, "), encoding="utf-8")
+    assert main(["validate", str(manifest), "--dataset"]) == 1
+    said = capsys.readouterr()
+    assert "1 rejected and dataset.invalidSamplePolicy is Fail" in said.err and "record next" in said.out
+
+
+def test_a_phrase_that_no_transcript_can_spell_is_named(manifest: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    manifest.write_text(MANIFEST + "  decoding: {phrases: [Hola, 'kilo']}\n", encoding="utf-8")
+    assert main(["validate", str(manifest), "--dataset"]) == 1
+    said = capsys.readouterr().err
+    assert "decoding.phrases: the phrase 'kilo': the model's alphabet does not contain 'k'" in said
+
+
+def test_a_missing_folder_is_named_and_a_bad_manifest_stops_before(
+    manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["validate", str(manifest), "--dataset", str(tmp_path / "none")]) == 1
+    assert f"the folder {tmp_path}/none of the dataset claim voices does not exist" in capsys.readouterr().err
+    (tmp_path / "bad.yaml").write_text(MANIFEST.replace("language: es", "language: no"), encoding="utf-8")
+    assert main(["validate", str(tmp_path / "bad.yaml"), "--dataset", "--json"]) == 1
+    said = capsys.readouterr()
+    assert said.out == "" and "spec.language: must be a string" in said.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["--dataset", "model.yaml"], "Missing argument 'MANIFEST...'; write it before --dataset."),
+        (["model.yaml", "--json"], "--json shows the report of --dataset; add --dataset"),
+        ([], "Missing argument 'MANIFEST...'."),
+    ],
+)
+def test_a_wrong_command_line_says_what_to_write(
+    arguments: list[str], problem: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["validate", *arguments]) == 2
+    assert problem in capsys.readouterr().err
+
+
+def test_one_folder_is_not_the_dataset_of_two_models(manifest: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["validate", str(manifest), str(manifest), "--dataset", str(manifest.parent / "voices")]) == 1
+    assert "one folder is given for the datasets of espejo, espejo; validate them one by one" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_an_interrupted_analysis_leaves_nothing_behind(number: signal.Signals, code: int, manifest: Path) -> None:
+    temporary = manifest.parent / "temporary"
+    program = [sys.executable, "-c", "import sys; from speechmodel_cli.command_line import main; sys.exit(main())"]
+    with subprocess.Popen([*program, "validate", str(manifest), "--dataset"], env={**os.environ}) as running:
+        while not any(temporary.iterdir()):
+            assert running.poll() is None
+            time.sleep(0.01)
+        running.send_signal(number)
+        assert running.wait(60) == code
+    assert not any(temporary.iterdir())
