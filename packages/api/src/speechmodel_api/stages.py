@@ -18,6 +18,7 @@ from pydantic import Field
 
 from speechmodel_api.augmentation import AS_BEFORE
 from speechmodel_api.base import Document
+from speechmodel_api.learning import LearningSettings
 from speechmodel_api.measures import ErrorRate
 from speechmodel_api.spec import (
     Annotations,
@@ -30,6 +31,8 @@ from speechmodel_api.spec import (
     Negatives,
     Numbers,
     S3Location,
+    Schedule,
+    ScheduleType,
     Split,
 )
 
@@ -173,8 +176,11 @@ class TrainInput(StageInput):
     lineage: Key
     """Key that names the checkpoint folder. Runs with the same lineage continue each other."""
     language: str
-    max_epochs: Annotated[int, Field(ge=1)]
+    max_epochs: Annotated[int, Field(ge=1)] | None
+    """None to choose it from the dataset, as every hyperparameter that is None."""
     hyperparameters: Hyperparameters
+    schedule: Schedule = Schedule(type=ScheduleType.CONSTANT)
+    """A document without it is from before schedules existed."""
     augmentation: Augmentations = AS_BEFORE
     """Auto, or the entries of `training.augmentation`. A document without it is from before the
     field existed."""
@@ -197,6 +203,8 @@ class TrainOutput(Document):
     clips."""
     trained_epochs: int
     """Number of epochs trained for this key. 0 means that maxEpochs had already been reached."""
+    settings: LearningSettings | None = None
+    """Values that training used. None from a trainer from before they were reported."""
     graph_sha256: Digest
     graph_bytes: int
 

@@ -82,6 +82,15 @@ class Learner:
         return int(self._step)
 
     @property
+    def learning_rate(self) -> float:
+        """Learning rate of the next step."""
+        return float(self._learning_rate)
+
+    @learning_rate.setter
+    def learning_rate(self, value: float) -> None:
+        self._learning_rate.assign(value)
+
+    @property
     def loss_sum(self) -> float:
         """Sum of the CTC losses of the clips trained on since it was last set.
 

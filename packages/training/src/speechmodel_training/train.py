@@ -20,17 +20,17 @@ def train(document: TrainInput) -> TrainOutput:
     Raises Stopped after SIGTERM, with everything saved.
     """
     prepare_device()
-    target = Target(
-        key=document.key,
-        attempt=document.attempt,
-        max_epochs=document.max_epochs,
-        hyperparameters=document.hyperparameters,
-        augmentation=chosen(document.augmentation),
-        every_seconds=document.checkpoints.every_seconds,
-    )
 
     def make(folder: Path) -> TrainOutput:
         with open_lineage(document) as lineage:
+            target = Target(
+                key=document.key,
+                attempt=document.attempt,
+                settings=lineage.settings,
+                schedule=document.schedule,
+                augmentation=chosen(document.augmentation),
+                every_seconds=document.checkpoints.every_seconds,
+            )
             Trainer(lineage.training_set, lineage.facts, target, lineage.store).run()
             return export_graph(lineage, document.key, folder)
 
