@@ -136,6 +136,11 @@ def test_prepare_gets_the_settings_that_are_in_its_key() -> None:
             "75 epochs, loss 12.35; trained with 192 units, batches of 16, learning rate 0.003 (Cosine), dropout 0.15, "
             "75 epochs",
         ),
+        (
+            StageName.TRAIN,
+            trained(75).model_copy(update={"stopped_early": True}),
+            "75 epochs, loss 12.35; stopped early, since the dev loss did not improve any more",
+        ),
         (StageName.TRAIN, trained(0), "the checkpoints had already reached maxEpochs: 75 epochs, loss 12.35"),
         (StageName.EVALUATE, measured(0.125, 0.0321, 1), "WER 12.5%, CER 3.2% on 1 test clip"),
         (

@@ -15,7 +15,7 @@ from speechmodel_stagekit.alphabet import write_alphabet
 from speechmodel_stagekit.artefacts import recorded_output
 from speechmodel_stagekit.errors import Stopped
 from speechmodel_training import lineage
-from speechmodel_training.checkpoints import read_tensors, write_tensors
+from speechmodel_training.checkpoints import read_state, read_tensors, write_tensors
 from speechmodel_training.errors import LossDiverged, NothingToExport, UnknownCharacters
 from speechmodel_training.export import export
 from speechmodel_training.learner import tensor_shapes
@@ -68,6 +68,46 @@ def test_a_stopped_run_goes_on_as_if_nothing_had_happened(
     first = TrainProgress.model_validate_json(capsys.readouterr().out.splitlines()[0])
     assert (first.epoch, first.step, first.fraction) == (1, 6, 0.5)
     assert stopped.graph().read_bytes() == undisturbed.graph().read_bytes()
+
+
+def test_a_stopped_run_that_stops_early_on_a_plateau_goes_on_as_if_nothing_had_happened(
+    make_workspace: Make, stop_at: Callable[[int], None]
+) -> None:
+    never_better = {"patience": 3, "minDelta": 1000}
+    settings = {
+        "maxEpochs": 9,
+        "earlyStop": never_better,
+        "reduceOnPlateau": never_better | {"patience": 1, "factor": 0.5},
+        "hyperparameters": {"hiddenUnits": 32, "batchSize": 4, "layerNorm": True, "gradientClipNorm": 5},
+    }
+    undisturbed, stopped = make_workspace("undisturbed"), make_workspace("stopped")
+    expected = undisturbed.train(**settings)
+    assert (expected.epoch, expected.stopped_early) == (4, True)
+    for attempt, step in enumerate((6, 12), start=1):
+        stop_at(step)
+        with pytest.raises(Stopped):
+            stopped.train(attempt=attempt, **settings)
+    stop_at(0)
+    assert stopped.train(attempt=3, **settings) == expected
+    assert stopped.graph().read_bytes() == undisturbed.graph().read_bytes()
+    state = read_state(max(stopped.lineage.glob("step-*")))
+    assert (state.reductions, state.early_stop.epochs) == (3, 3)
+    assert state.facts.layer_norm
+
+
+def test_gradients_are_shortened_to_the_given_norm(workspace: Workspace) -> None:
+    def moved(clip_norm: float) -> float:
+        """Second moments of Adam, which are squares of the gradients."""
+        shutil.rmtree(workspace.lineage, ignore_errors=True)
+        shutil.rmtree(workspace.graph().parent, ignore_errors=True)
+        given = {"hiddenUnits": 32, "batchSize": 14, "gradientClipNorm": clip_norm}
+        workspace.train(maxEpochs=1, hyperparameters=given)
+        shapes = tensor_shapes(Geometry(32, len(ALPHABET)))
+        tensors = read_tensors(max(workspace.lineage.glob("step-*")) / "model", shapes)
+        return float(sum(tensors[name].sum() for name in tensors if name.endswith("/Adam_1")))
+
+    assert moved(0.5) == pytest.approx(0.001 * 0.5**2, rel=1e-3)
+    assert moved(0.25) == pytest.approx(0.001 * 0.25**2, rel=1e-3)
 
 
 def test_raising_max_epochs_continues_from_the_last_checkpoint(make_workspace: Make) -> None:

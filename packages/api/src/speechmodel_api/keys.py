@@ -99,10 +99,13 @@ class PrepareKey(KeyInput):
 class LineageKey(KeyInput):
     """Determines a lineage: checkpoints with the same values continue each other."""
 
+    as_before = {"layer_norm": False}
+
     dataset_digest: str
     alphabet_digest: str
     hidden_units: int | str
     """Auto for a width that is chosen from the dataset."""
+    layer_norm: bool
     optimizer: str
     seed: int
     restart_token: str
@@ -124,12 +127,20 @@ class TrainKey(KeyInput):
     schedule: ScheduleType
     warmup_percent: int
     floor_percent: int
+    gradient_clip_norm: float | None
+    early_stop: tuple[float, ...]
+    """Patience and smallest improvement. Empty without an early stop."""
+    reduce_on_plateau: tuple[float, ...]
+    """Patience, smallest improvement and factor. Empty without a reduction."""
 
     as_before = {
         "augmentation": AS_BEFORE,
         "schedule": ScheduleType.CONSTANT,
         "warmup_percent": 5,
         "floor_percent": 1,
+        "gradient_clip_norm": None,
+        "early_stop": (),
+        "reduce_on_plateau": (),
     }
 
 
@@ -214,6 +225,7 @@ def lineage_key(spec: SpeechModelSpec, data: PrepareOutput) -> str:
         dataset_digest=data.dataset_digest,
         alphabet_digest=data.alphabet_digest,
         hidden_units=_or_auto(hyperparameters.hidden_units),
+        layer_norm=hyperparameters.layer_norm,
         optimizer="adam",
         seed=hyperparameters.seed,
         restart_token=spec.training.restart_token,
@@ -236,6 +248,13 @@ def train_key(spec: SpeechModelSpec, data: PrepareOutput) -> str:
         # a constant rate has neither
         warmup_percent=default.warmup_percent if schedule.type is ScheduleType.CONSTANT else schedule.warmup_percent,
         floor_percent=default.floor_percent if schedule.type is ScheduleType.CONSTANT else schedule.floor_percent,
+        gradient_clip_norm=hyperparameters.gradient_clip_norm,
+        early_stop=(stop.patience, stop.min_delta) if (stop := spec.training.early_stop) else (),
+        reduce_on_plateau=(
+            (plateau.patience, plateau.min_delta, plateau.factor)
+            if (plateau := spec.training.reduce_on_plateau)
+            else ()
+        ),
     ).key()
 
 

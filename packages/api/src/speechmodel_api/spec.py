@@ -269,6 +269,30 @@ class Schedule(ApiModel):
     1."""
 
 
+class EarlyStop(ApiModel):
+    """End of training when the dev loss does not improve any more. It needs dev clips."""
+
+    patience: Annotated[int, Field(ge=1, le=1000)] = 25
+    """Number of epochs in a row without an improvement after which training ends (`es_epochs` in
+    DeepSpeech). Defaults to 25."""
+    min_delta: Annotated[float, Field(ge=0, le=1000)] = 0.05
+    """Smallest decrease of the dev loss that counts as an improvement (`es_min_delta` in DeepSpeech).
+    Defaults to 0.05."""
+
+
+class ReduceOnPlateau(ApiModel):
+    """Reduction of the learning rate when the dev loss does not improve. It needs dev clips."""
+
+    patience: Annotated[int, Field(ge=1, le=1000)] = 10
+    """Number of epochs in a row without an improvement after which the rate is reduced
+    (`plateau_epochs` in DeepSpeech). Defaults to 10."""
+    min_delta: Annotated[float, Field(ge=0, le=1000)] = 0.05
+    """Smallest decrease of the dev loss that counts as an improvement. Defaults to 0.05."""
+    factor: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    """Factor that the rate of the schedule is multiplied by, once more for each plateau
+    (`plateau_reduction` in DeepSpeech). Defaults to 0.1."""
+
+
 class Hyperparameters(ApiModel):
     """Size of the network and settings of the optimizer, with the names of DeepSpeech 0.9.3. A field
     that is not set is chosen from the length of the training clips, the speakers and the labels; see
@@ -291,6 +315,13 @@ class Hyperparameters(ApiModel):
     """Fraction of activations that are dropped after the dense layers 1, 2, 3 and 5 during
     training. 0 turns dropout off. A change takes effect from the last checkpoint on. If not set, it
     is from 0.15 to 0.25."""
+    layer_norm: bool = False
+    """If true, the outputs of the dense layers 1, 2, 3 and 5 are normalised, as by `--layer_norm` in
+    DeepSpeech. A change trains from scratch. Defaults to false."""
+    gradient_clip_norm: Annotated[float, Field(gt=0, le=1e6)] | None = None
+    """Largest norm of the gradients of all weights together. Longer gradients are shortened to it,
+    which helps when the loss jumps or diverges; try 10. A change takes effect from the last checkpoint
+    on. If not set, gradients are used as they are."""
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 4568
     """Seed of the initial weights, the order of the clips, augmentation and dropout. A change
     trains from scratch. Defaults to 4568, as in DeepSpeech."""
@@ -452,6 +483,14 @@ class Training(ApiModel):
     dataset."""
     schedule: Schedule = Schedule()
     """Course of the learning rate over the epochs."""
+    early_stop: EarlyStop | None = None
+    """End of training when the dev loss does not improve any more. `{}` sets the defaults of
+    DeepSpeech. An edit of the training settings starts the count of epochs again. If not set, training
+    ends after maxEpochs."""
+    reduce_on_plateau: ReduceOnPlateau | None = None
+    """Reduction of the learning rate when the dev loss does not improve. `{}` sets the defaults of
+    DeepSpeech. It is meant for the schedule Constant. If not set, the schedule alone gives the
+    rate."""
     checkpoints: Checkpoints = Checkpoints()
     """Interval and number of the checkpoints from which training resumes. A change restarts a
     running trainer from its last checkpoint."""

@@ -25,11 +25,13 @@ from speechmodel_api.spec import (
     Augmentations,
     Checkpoints,
     DatasetFormat,
+    EarlyStop,
     GrammarSource,
     Hyperparameters,
     InvalidSamplePolicy,
     Negatives,
     Numbers,
+    ReduceOnPlateau,
     S3Location,
     Schedule,
     ScheduleType,
@@ -181,6 +183,8 @@ class TrainInput(StageInput):
     hyperparameters: Hyperparameters
     schedule: Schedule = Schedule(type=ScheduleType.CONSTANT)
     """A document without it is from before schedules existed."""
+    early_stop: EarlyStop | None = None
+    reduce_on_plateau: ReduceOnPlateau | None = None
     augmentation: Augmentations = AS_BEFORE
     """Auto, or the entries of `training.augmentation`. A document without it is from before the
     field existed."""
@@ -203,6 +207,8 @@ class TrainOutput(Document):
     clips."""
     trained_epochs: int
     """Number of epochs trained for this key. 0 means that maxEpochs had already been reached."""
+    stopped_early: bool = False
+    """True when the dev loss did not improve any more before maxEpochs was reached."""
     settings: LearningSettings | None = None
     """Values that training used. None from a trainer from before they were reported."""
     graph_sha256: Digest

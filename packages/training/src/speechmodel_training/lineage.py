@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 from speechmodel_api.learning import LearningSettings, TrainingFacts, choose_settings
+from speechmodel_api.spec import EarlyStop
 from speechmodel_api.stages import TrainInput
 from speechmodel_api.workspace import Workspace
 from speechmodel_stagekit.durable import replace_file
@@ -32,6 +33,7 @@ class Lineage:
     training_set: TrainingSet
     language: str
     settings: LearningSettings
+    early_stop: EarlyStop | None
     facts: LineageFacts
     ownership: Ownership
     store: CheckpointStore
@@ -57,12 +59,13 @@ def open_lineage(document: TrainInput) -> Iterator[Lineage]:
         log.info("training with %s", settings)
         facts = LineageFacts(
             hidden_units=settings.hidden_units,
+            layer_norm=hyperparameters.layer_norm,
             alphabet=training_set.alphabet,
             seed=hyperparameters.seed,
             dataset_digest=training_set.digest,
         )
         store = CheckpointStore(ownership, facts, document.checkpoints.keep)
-        yield Lineage(training_set, document.language, settings, facts, ownership, store)
+        yield Lineage(training_set, document.language, settings, document.early_stop, facts, ownership, store)
 
 
 def _chosen_settings(path: Path, training_set: TrainingSet) -> LearningSettings:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from speechmodel_api.augmentation import Augmentation
 from speechmodel_api.learning import LearningSettings
 from speechmodel_api.progress import TrainProgress
-from speechmodel_api.spec import Schedule
+from speechmodel_api.spec import EarlyStop, ReduceOnPlateau, Schedule
 from speechmodel_stagekit.errors import Stopped
 from speechmodel_stagekit.program import report, stop_requested
 
@@ -42,6 +42,9 @@ class Target:
     attempt: int
     settings: LearningSettings
     schedule: Schedule
+    early_stop: EarlyStop | None
+    reduce_on_plateau: ReduceOnPlateau | None
+    gradient_clip_norm: float | None
     augmentation: tuple[Augmentation, ...]
     every_seconds: float
     """Seconds between saves at most; see saving.py."""
@@ -59,8 +62,14 @@ class Trainer:
         if self._batch_size < chosen.batch_size:
             log.warning("batchSize %d is lowered to the %d training clips", chosen.batch_size, self._batch_size)
         self._learner = Learner(
-            facts.geometry, seed=facts.seed, learning_rate=chosen.learning_rate, dropout=chosen.dropout
+            facts.geometry,
+            seed=facts.seed,
+            learning_rate=chosen.learning_rate,
+            dropout=chosen.dropout,
+            clip_norm=target.gradient_clip_norm,
         )
+        if (target.early_stop or target.reduce_on_plateau) and not training_set.dev:
+            log.warning("earlyStop and reduceOnPlateau have no effect, because there are no dev clips")
         voices = [clip.path for clip in training_set.train]
         train_augmenter, dev_augmenter = (
             Augmenter(target.augmentation, seed=facts.seed, max_epochs=epochs, voices=voices)
@@ -86,6 +95,9 @@ class Trainer:
         """
         self._report()
         while self._state.epoch < self._settings.max_epochs:
+            if self._state.stops_early(self._target.early_stop):
+                log.info("stopping early: no lower dev loss for %d epochs", self._state.early_stop.epochs)
+                break
             self._train_epoch()
             self._finish_epoch()
         self._save()
@@ -112,6 +124,8 @@ class Trainer:
         epochs = self._state.epoch + (self._state.running.clips + clips) / len(self._training_set.train)
         progress = epochs / self._settings.max_epochs
         share = share_of_rate(self._target.schedule, self._settings.schedule, progress)
+        if plateau := self._target.reduce_on_plateau:
+            share *= plateau.factor**self._state.reductions
         return self._settings.learning_rate * share
 
     def _finish_epoch(self) -> None:
@@ -119,7 +133,12 @@ class Trainer:
         state, best = self._measured(), self._state.best_dev_loss
         self._require_finite(state.running.loss_sum, "the training loss")
         dev_loss = self._dev_loss()
-        self._state = state.after_epoch(dev_loss=dev_loss)
+        target = self._target
+        self._state = state.after_epoch(
+            dev_loss=dev_loss, early_stop=target.early_stop, plateau=target.reduce_on_plateau
+        )
+        if self._state.reductions > state.reductions:
+            log.info("the dev loss is on a plateau: the learning rate is reduced")
         self._learner.loss_sum = 0.0
         self._clock = _Clock(0.0)
         record = self._state.history[-1]

@@ -44,6 +44,8 @@ class Train(Stage[TrainOutput]):
             max_epochs=training.max_epochs,
             hyperparameters=training.hyperparameters,
             schedule=training.schedule,
+            early_stop=training.early_stop,
+            reduce_on_plateau=training.reduce_on_plateau,
             augmentation=training.augmentation,
             checkpoints=training.checkpoints,
         )
@@ -53,6 +55,8 @@ class Train(Stage[TrainOutput]):
         text = f"{output.epoch} epochs, loss {output.loss:.4g}"
         if output.dev_loss is not None:
             text += f", dev loss {output.dev_loss:.4g}; epoch {output.exported_epoch} exported"
+        if output.stopped_early:
+            text += "; stopped early, since the dev loss did not improve any more"
         if output.settings is not None:
             text += f"; trained with {output.settings}"
         if output.trained_epochs == 0:
