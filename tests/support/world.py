@@ -6,6 +6,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from speechmodel_api.base import Document
+from speechmodel_api.learning import LearningSettings
 from speechmodel_api.progress import TrainProgress
 from speechmodel_api.spec import SpeechModelSpec
 from speechmodel_api.stages import (
@@ -175,9 +176,9 @@ class World:
         result = StageResult[Document](error=StageError(reason=reason, message=message)).model_dump_json()
         self.finish(**({"state": RunState.FAILED, "exit_code": code, "result": result} | change))
 
-    def progress(self, epoch: int) -> None:
+    def progress(self, epoch: int, settings: LearningSettings | None = None) -> None:
         name, run = next((n, r) for n, r in self.runs.items() if r.stage is StageName.TRAIN and r.state in ALIVE)
-        record = TrainProgress(epoch=epoch, max_epochs=10, step=epoch, fraction=0, time=self.now)
+        record = TrainProgress(epoch=epoch, max_epochs=10, settings=settings, step=epoch, fraction=0, time=self.now)
         self.runs[name] = replace(run, progress=record)
 
     def bury(self) -> None:

@@ -58,6 +58,9 @@ BAD: list[tuple[str, Any, str]] = [
     ("spec.training", {"hyperparameters": {"learningRate": "0.001"}}, "spec.training.hyperparameters.learningRate"),
     ("spec.training", {"hyperparameters": {"hiddenUnits": 8}}, "spec.training.hyperparameters.hiddenUnits"),
     ("spec.training", {"hyperparameters": {"dropout": 1}}, "spec.training.hyperparameters.dropout"),
+    ("spec.training", {"hyperparameters": {"batchSize": "Auto"}}, "spec.training.hyperparameters.batchSize"),
+    ("spec.training", {"schedule": {"type": "cosine"}}, "spec.training.schedule.type"),
+    ("spec.training", {"schedule": {"warmupPercent": 51}}, "spec.training.schedule.warmupPercent"),
     ("spec.training", {"augmentation": "Always"}, "spec.training.augmentation"),
     ("spec.training", {"augmentation": ["reverb[p=0.1"]}, "spec.training.augmentation[0]"),
     ("spec.training", {"augmentation": ["reverb"] * 33}, "spec.training.augmentation"),
@@ -128,8 +131,8 @@ def test_a_bad_manifest_is_refused_with_a_sentence_that_names_the_field(
 def test_the_least_manifest_gets_the_defaults_of_the_types(kubectl: Kubectl) -> None:
     stored = yaml.safe_load(create(kubectl, GOOD))
     assert SpeechModelSpec.of(stored) == SpeechModelSpec.of(GOOD)
-    assert stored["spec"]["training"]["maxEpochs"] == 75
-    assert stored["spec"]["training"]["hyperparameters"]["hiddenUnits"] == 2048
+    assert stored["spec"]["training"]["schedule"]["type"] == "Auto"
+    assert stored["spec"]["training"]["hyperparameters"] == {"seed": 4568}, "the others are chosen from the dataset"
     assert "serving" not in stored["spec"], "nothing is served unless asked for"
     assert "claimName" not in stored["spec"]["training"]["storage"]
 

@@ -37,7 +37,7 @@ def test_a_description_is_made_of_sentences() -> None:
 
 def test_a_description_names_the_default_of_its_field() -> None:
     defaults = {path: node["default"] for path, node in NODES.items() if node.get("default")}
-    assert defaults["spec.training.maxEpochs"] == 75
+    assert defaults["spec.decoding.beamWidth"] == 500
     assert {
         path: default for path, default in defaults.items() if json.dumps(default).strip('"') not in DESCRIPTIONS[path]
     } == {}

@@ -73,7 +73,15 @@ def test_no_key_ever_changes() -> None:
         ("dataset.annotations", "Strip", "prepare"),
         ("dataset.numbers", "Spell", "prepare"),
         ("language", "es-CL", "prepare train"),
-        ("training.maxEpochs", 76, "train"),
+        ("training.maxEpochs", 75, "train"),
+        ("training.schedule", {"type": "Constant"}, "train"),
+        ("training.schedule", {"warmupPercent": 10}, "train"),
+        ("training.earlyStop", {}, "train"),
+        ("training.reduceOnPlateau", {"factor": 0.5}, "train"),
+        ("training.hyperparameters", {"gradientClipNorm": 10}, "train"),
+        ("training.hyperparameters", {"layerNorm": True}, "lineage train"),
+        ("training.hyperparameters", {"dropout": 0.15}, "train"),
+        ("training.hyperparameters", {"batchSize": 16}, "train"),
         ("training.hyperparameters", {"learningRate": 0.01}, "train"),
         ("training.hyperparameters", {"seed": 1}, "lineage train"),
         ("training.hyperparameters", {"hiddenUnits": 128}, "lineage train"),
@@ -137,6 +145,16 @@ def test_free_text_has_the_keys_from_before_there_were_grammars() -> None:
 def test_a_default_written_out_changes_no_key() -> None:
     spec = SpeechModelSpec.model_validate(BASE)
     assert keys_of(spec.model_dump(by_alias=True, mode="json")) == keys_of(BASE)
+
+
+def test_a_manifest_that_gives_every_value_has_the_keys_from_before_values_were_chosen() -> None:
+    given = {"hiddenUnits": 2048, "batchSize": 16, "learningRate": 0.001, "dropout": 0.05}
+    augmentation = ["pause_before[p=0.5]", "pause_after[p=0.5]", "noise[p=0.7]"]
+    training = {"hyperparameters": given, "maxEpochs": 75, "augmentation": augmentation}
+    before = keys_of({**BASE, "training": {**training, "schedule": {"type": "Constant"}}})
+    assert (before["lineage"], before["train"]) == ("3d79863c", "ae556268")
+    warm = keys_of({**BASE, "training": {**training, "schedule": {"type": "Constant", "warmupPercent": 9}}})
+    assert warm["train"] == before["train"], "a constant rate has no warm-up"
 
 
 def test_an_integer_where_a_float_is_meant_changes_no_key() -> None:

@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from speechmodel_api.learning import TrainingFacts, choose_settings
 from speechmodel_api.reasons import Reason
 from speechmodel_api.stages import StageName, TrainInput
 from speechmodel_api.status import Phase, StageState
@@ -373,6 +374,20 @@ def test_progress_is_written_at_an_epoch_or_each_15_seconds(world: World) -> Non
     world.progress(4)
     world.step(2)
     assert world.status.progress == "4/10"
+
+
+def test_epochs_that_are_chosen_from_the_dataset_are_shown_once_the_trainer_reports_them(world: World) -> None:
+    world.edit(training__maxEpochs=None)
+    world.until(StageName.TRAIN)
+    world.progress(3)
+    world.step(1)
+    assert world.status.progress == "3"
+    settings = choose_settings(TrainingFacts(clips=338, hours=0.15, speakers=25, labels=24))
+    world.progress(4, settings=settings)
+    world.step(1)
+    assert world.status.progress == f"4/{settings.max_epochs}"
+    assert world.status.training is not None
+    assert world.status.training.settings == settings
 
 
 def test_a_condition_keeps_its_transition_time_until_its_status_changes(world: World) -> None:

@@ -7,6 +7,7 @@ import pytest
 from pydantic import ValidationError
 from speechmodel_api.audio import SPEECH_LEVEL
 from speechmodel_api.base import Document
+from speechmodel_api.learning import LearningSettings
 from speechmodel_api.measures import ErrorRate
 from speechmodel_api.spec import (
     Annotations,
@@ -15,6 +16,7 @@ from speechmodel_api.spec import (
     GrammarSource,
     Numbers,
     S3Location,
+    ScheduleType,
     SpeechModelSpec,
 )
 from speechmodel_api.stages import (
@@ -42,6 +44,11 @@ SPEC = SpeechModelSpec.model_validate(
         },
         "publish": {"s3": {"bucket": "models"}},
     }
+)
+
+
+SETTINGS = LearningSettings(
+    hidden_units=192, batch_size=16, learning_rate=0.003, dropout=0.15, max_epochs=75, schedule=ScheduleType.COSINE
 )
 
 
@@ -146,6 +153,17 @@ def test_a_bucket_is_downloaded_to_the_workspace_and_pinned_by_a_revision(
         ),
         (StageName.TRAIN, trained(75), "75 epochs, loss 12.35"),
         (StageName.TRAIN, trained(75, 14.0), "75 epochs, loss 12.35, dev loss 14; epoch 70 exported"),
+        (
+            StageName.TRAIN,
+            trained(75).model_copy(update={"settings": SETTINGS}),
+            "75 epochs, loss 12.35; trained with 192 units, batches of 16, learning rate 0.003 (Cosine), dropout 0.15, "
+            "75 epochs",
+        ),
+        (
+            StageName.TRAIN,
+            trained(75).model_copy(update={"stopped_early": True}),
+            "75 epochs, loss 12.35; stopped early, since the dev loss did not improve any more",
+        ),
         (StageName.TRAIN, trained(0), "the checkpoints had already reached maxEpochs: 75 epochs, loss 12.35"),
         (StageName.EVALUATE, measured(0.125, 0.0321, 1), "WER 12.5%, CER 3.2% on 1 test clip"),
         (

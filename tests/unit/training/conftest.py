@@ -83,6 +83,7 @@ class Workspace:
             "language": "es",
             "maxEpochs": 4,
             "hyperparameters": {"hiddenUnits": 32, "batchSize": 4},
+            "schedule": {"type": "Auto"},
             "augmentation": "Auto",
             "checkpoints": {"everySeconds": 600, "keep": 3},
         }

@@ -4,6 +4,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+from speechmodel_decoding import AcousticModel, forward_score
+from speechmodel_pipeline.convert.acoustic import export_acoustic_model
 from speechmodel_runtime import Model, load
 from speechmodel_stagekit.dataset import Clip, Part
 from speechmodel_training.batches import BatchMaker
@@ -76,3 +78,30 @@ def test_an_alphabet_that_does_not_fit_the_output_layer_is_refused() -> None:
 def test_the_alphabet_is_packed_as_the_runtime_reads_it() -> None:
     assert pack_alphabet(ALPHABET)[:12] == bytes.fromhex("1000 0000 0100 20 0100 0100 61")
     assert pack_alphabet("ñ") == bytes.fromhex("0100 0000 0200 c3b1")
+
+
+@pytest.mark.training
+def test_layer_norm_is_the_same_in_training_in_the_runtime_and_in_onnx(
+    fixtures: Path, rows: list[Row], tmp_path: Path, weights: Tensors
+) -> None:
+    drawn = np.random.default_rng(1)
+    shapes = Geometry(128, 16, layer_norm=True).weight_shapes()
+    normed = {
+        name: weights.get(name, (name.endswith("gamma") + drawn.normal(scale=0.2, size=shape)).astype(np.float32))
+        for name, shape in shapes.items()
+    }
+    graph = tmp_path / "output_graph.pb"
+    graph.write_bytes(frozen_graph(normed, ALPHABET, "es"))
+    export_acoustic_model(graph, tmp_path / "acoustic.onnx")
+    clip = Clip(fixtures / rows[0][0], rows[0][1], Part.TRAIN)
+    batch = BatchMaker([clip], ALPHABET, UNCHANGED).make((0,))
+    trained = np.asarray(tf.nn.log_softmax(logits(normed, batch.features)))[:, 0]
+    exported = AcousticModel(tmp_path / "acoustic.onnx").log_probabilities(load(clip.path))
+    assert exported == pytest.approx(trained[: len(exported)], abs=1e-2)
+    with Model(graph) as model:
+        heard = model.transcribe(load(clip.path))
+    assert heard.text, "the runtime has kernels for every op"
+    score = forward_score(exported, [ALPHABET.index(character) for character in heard.text])
+    assert score == pytest.approx(heard.confidence, abs=0.5 + 0.1 * abs(heard.confidence))
+    plain = np.asarray(tf.nn.log_softmax(logits(weights, batch.features)))[:, 0]
+    assert not np.allclose(trained, plain, atol=1)

@@ -26,19 +26,23 @@ def test_a_stopped_and_a_killed_run_end_with_the_weights_of_an_undisturbed_one(
     workspace: Workspace, make_workspace: object
 ) -> None:
     undisturbed: Workspace = make_workspace("undisturbed")  # type: ignore[operator]
-    expected = undisturbed.train(maxEpochs=6)
+    never_better = {"patience": 4, "minDelta": 1000}
+    plateau = never_better | {"patience": 1, "factor": 0.5}
+    settings = {"maxEpochs": 6, "earlyStop": never_better, "reduceOnPlateau": plateau}
+    expected = undisturbed.train(**settings)
+    assert (expected.epoch, expected.stopped_early) == (5, True)
 
-    stopped = workspace.run(maxEpochs=6, term_at=6)
+    stopped = workspace.run(**settings, term_at=6)
     assert stopped.code == ExitCode.STOPPED
     assert "1 epochs finished, step 6" in stopped.result["error"]["message"]
     state = newest_state(workspace)
     assert (state["epoch"], state["step"], state["running"]["clips"]) == (1, 6, 7)  # type: ignore[index]
 
-    killed = workspace.run(maxEpochs=6, kill_at=15, attempt=2)
+    killed = workspace.run(**settings, kill_at=15, attempt=2)
     assert killed.code == -signal.SIGKILL
     assert 6 <= newest_state(workspace)["step"] < 15  # type: ignore[operator]
 
-    finished = workspace.run(maxEpochs=6, attempt=3)
+    finished = workspace.run(**settings, attempt=3)
     assert finished.progress[0]["epoch"] >= 1
     assert finished.output == expected
     assert workspace.graph().read_bytes() == undisturbed.graph().read_bytes()

@@ -1,5 +1,6 @@
 """What a user sees of training, stopping, going on and exporting."""
 
+import logging
 import shutil
 from collections.abc import Callable
 
@@ -7,13 +8,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from speechmodel_api.augmentation import AS_BEFORE
+from speechmodel_api.learning import TrainingFacts, choose_settings
 from speechmodel_api.progress import TrainProgress
 from speechmodel_api.stages import TrainOutput
 from speechmodel_runtime import Model, load
 from speechmodel_stagekit.alphabet import write_alphabet
 from speechmodel_stagekit.artefacts import recorded_output
 from speechmodel_stagekit.errors import Stopped
-from speechmodel_training.checkpoints import read_tensors, write_tensors
+from speechmodel_training import lineage
+from speechmodel_training.checkpoints import read_state, read_tensors, write_tensors
 from speechmodel_training.errors import LossDiverged, NothingToExport, UnknownCharacters
 from speechmodel_training.export import export
 from speechmodel_training.learner import tensor_shapes
@@ -21,8 +24,6 @@ from speechmodel_training.network import Geometry
 from tensorflow.core.framework.graph_pb2 import GraphDef
 
 from .conftest import ALPHABET, Row, Workspace
-
-pytestmark = pytest.mark.training
 
 Make = Callable[[str], Workspace]
 
@@ -68,14 +69,85 @@ def test_a_stopped_run_goes_on_as_if_nothing_had_happened(
     assert stopped.graph().read_bytes() == undisturbed.graph().read_bytes()
 
 
+def test_a_stopped_run_that_stops_early_on_a_plateau_goes_on_as_if_nothing_had_happened(
+    make_workspace: Make, stop_at: Callable[[int], None]
+) -> None:
+    never_better = {"patience": 3, "minDelta": 1000}
+    settings = {
+        "maxEpochs": 9,
+        "earlyStop": never_better,
+        "reduceOnPlateau": never_better | {"patience": 1, "factor": 0.5},
+        "hyperparameters": {"hiddenUnits": 32, "batchSize": 4, "layerNorm": True, "gradientClipNorm": 5},
+    }
+    undisturbed, stopped = make_workspace("undisturbed"), make_workspace("stopped")
+    expected = undisturbed.train(**settings)
+    assert (expected.epoch, expected.stopped_early) == (4, True)
+    for attempt, step in enumerate((6, 12), start=1):
+        stop_at(step)
+        with pytest.raises(Stopped):
+            stopped.train(attempt=attempt, **settings)
+    stop_at(0)
+    assert stopped.train(attempt=3, **settings) == expected
+    assert stopped.graph().read_bytes() == undisturbed.graph().read_bytes()
+    state = read_state(max(stopped.lineage.glob("step-*")))
+    assert (state.reductions, state.early_stop.epochs) == (3, 3)
+    assert state.facts.layer_norm
+
+
+def test_gradients_are_shortened_to_the_given_norm(workspace: Workspace) -> None:
+    def moved(clip_norm: float) -> float:
+        """Second moments of Adam, which are squares of the gradients."""
+        shutil.rmtree(workspace.lineage, ignore_errors=True)
+        shutil.rmtree(workspace.graph().parent, ignore_errors=True)
+        given = {"hiddenUnits": 32, "batchSize": 14, "gradientClipNorm": clip_norm}
+        workspace.train(maxEpochs=1, hyperparameters=given)
+        shapes = tensor_shapes(Geometry(32, len(ALPHABET)))
+        tensors = read_tensors(max(workspace.lineage.glob("step-*")) / "model", shapes)
+        return float(sum(tensors[name].sum() for name in tensors if name.endswith("/Adam_1")))
+
+    assert moved(0.5) == pytest.approx(0.001 * 0.5**2, rel=1e-3)
+    assert moved(0.25) == pytest.approx(0.001 * 0.25**2, rel=1e-3)
+
+
 def test_raising_max_epochs_continues_from_the_last_checkpoint(make_workspace: Make) -> None:
     at_once, in_two = make_workspace("at-once"), make_workspace("in-two")
-    whole = at_once.train(maxEpochs=5)
-    in_two.train(maxEpochs=3)
-    more = in_two.train(maxEpochs=5, key="33333333")
+    constant = {"type": "Constant"}
+    whole = at_once.train(maxEpochs=5, schedule=constant)
+    in_two.train(maxEpochs=3, schedule=constant)
+    more = in_two.train(maxEpochs=5, schedule=constant, key="33333333")
     assert more.trained_epochs == 2
     assert more.graph_sha256 == whole.graph_sha256
     assert [row["epoch"] for row in in_two.history("33333333")] == ["1", "2", "3", "4", "5"]
+
+
+def test_raising_max_epochs_raises_the_rate_to_the_longer_curve(workspace: Workspace) -> None:
+    def rate_in_the_end() -> float:
+        newest = max(workspace.lineage.glob("step-*"))
+        return float(read_tensors(newest / "model", {"learning_rate": ()})["learning_rate"])
+
+    curve = {"type": "Cosine", "warmupPercent": 0, "floorPercent": 1}
+    given = {"hiddenUnits": 32, "batchSize": 14, "learningRate": 0.002}
+    workspace.train(maxEpochs=2, schedule=curve, hyperparameters=given)
+    assert rate_in_the_end() == pytest.approx(0.00002)
+    workspace.train(maxEpochs=3, schedule=curve, hyperparameters=given, key="33333333")
+    assert rate_in_the_end() == pytest.approx(0.00002)
+    workspace.train(maxEpochs=4, schedule=curve | {"floorPercent": 100}, hyperparameters=given, key="44444444")
+    assert rate_in_the_end() == pytest.approx(0.002)
+
+
+def test_settings_that_are_not_given_are_chosen_once_for_a_lineage(
+    workspace: Workspace, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level(logging.INFO, "speechmodel_training")
+    first = workspace.train(maxEpochs=1, hyperparameters={"hiddenUnits": 32})
+    facts = TrainingFacts(clips=14, hours=0.01, speakers=None, labels=len(ALPHABET))
+    chosen = choose_settings(facts)
+    assert first.settings == chosen.model_copy(update={"hidden_units": 32, "max_epochs": 1})
+    assert "14 clips, 0.01 hours, unknown speakers and 16 labels" in caplog.text
+    tuned = chosen.model_copy(update={"dropout": 0.9, "hidden_units": 16})
+    monkeypatch.setattr(lineage, "choose_settings", lambda _: tuned)
+    later = workspace.train(maxEpochs=2, hyperparameters={"hiddenUnits": 32}, key="33333333")
+    assert later.settings == chosen.model_copy(update={"hidden_units": 32, "max_epochs": 2})
 
 
 def test_epochs_of_all_attempts_count_as_trained_for_the_target(

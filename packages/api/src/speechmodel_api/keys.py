@@ -14,23 +14,28 @@ import hashlib
 import json
 import math
 import unicodedata
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from speechmodel_api.audio import SPEECH_LEVEL
 from speechmodel_api.augmentation import AS_BEFORE
 from speechmodel_api.spec import (
+    AUTO,
     Annotations,
     DatasetFormat,
     GrammarSource,
     InvalidSamplePolicy,
     Numbers,
     S3Location,
+    Schedule,
+    ScheduleType,
     SpeechModelSpec,
     SplitBy,
 )
 from speechmodel_api.stages import Decoding, GrammarDecoder, PrepareOutput, TrainOutput
+
+Number = TypeVar("Number", int, float)
 
 
 class KeyInput(BaseModel):
@@ -107,9 +112,13 @@ class PrepareKey(KeyInput):
 class LineageKey(KeyInput):
     """Determines a lineage: checkpoints with the same values continue each other."""
 
+    as_before = {"layer_norm": False}
+
     dataset_digest: str
     alphabet_digest: str
-    hidden_units: int
+    hidden_units: int | str
+    """Auto for a width that is chosen from the dataset."""
+    layer_norm: bool
     optimizer: str
     seed: int
     restart_token: str
@@ -119,15 +128,33 @@ class TrainKey(KeyInput):
     """Determines an exported graph: its lineage, its number of epochs and how it learns."""
 
     lineage: str
-    max_epochs: int
-    batch_size: int
-    learning_rate: float
-    dropout: float
+    max_epochs: int | str
+    """A number, or Auto. A later version may choose another one without training anything again; so
+    it is for the fields below."""
+    batch_size: int | str
+    learning_rate: float | str
+    dropout: float | str
     language: str
     augmentation: tuple[str, ...]
-    """The entries, or Auto alone: a later version may tune Auto without training anything again."""
+    """The entries, or Auto alone."""
+    schedule: ScheduleType
+    warmup_percent: int
+    floor_percent: int
+    gradient_clip_norm: float | None
+    early_stop: tuple[float, ...]
+    """Patience and smallest improvement. Empty without an early stop."""
+    reduce_on_plateau: tuple[float, ...]
+    """Patience, smallest improvement and factor. Empty without a reduction."""
 
-    as_before = {"augmentation": AS_BEFORE}
+    as_before = {
+        "augmentation": AS_BEFORE,
+        "schedule": ScheduleType.CONSTANT,
+        "warmup_percent": 5,
+        "floor_percent": 1,
+        "gradient_clip_norm": None,
+        "early_stop": (),
+        "reduce_on_plateau": (),
+    }
 
 
 class ConvertKey(KeyInput):
@@ -216,7 +243,8 @@ def lineage_key(spec: SpeechModelSpec, data: PrepareOutput) -> str:
     return LineageKey(
         dataset_digest=data.dataset_digest,
         alphabet_digest=data.alphabet_digest,
-        hidden_units=hyperparameters.hidden_units,
+        hidden_units=_or_auto(hyperparameters.hidden_units),
+        layer_norm=hyperparameters.layer_norm,
         optimizer="adam",
         seed=hyperparameters.seed,
         restart_token=spec.training.restart_token,
@@ -226,14 +254,26 @@ def lineage_key(spec: SpeechModelSpec, data: PrepareOutput) -> str:
 def train_key(spec: SpeechModelSpec, data: PrepareOutput) -> str:
     """Return the key of the stage train."""
     hyperparameters, augmentation = spec.training.hyperparameters, spec.training.augmentation
+    schedule, default = spec.training.schedule, Schedule()
     return TrainKey(
         lineage=lineage_key(spec, data),
-        max_epochs=spec.training.max_epochs,
-        batch_size=hyperparameters.batch_size,
-        learning_rate=hyperparameters.learning_rate,
-        dropout=hyperparameters.dropout,
+        max_epochs=_or_auto(spec.training.max_epochs),
+        batch_size=_or_auto(hyperparameters.batch_size),
+        learning_rate=_or_auto(hyperparameters.learning_rate),
+        dropout=_or_auto(hyperparameters.dropout),
         language=spec.language,
         augmentation=(augmentation,) if isinstance(augmentation, str) else augmentation,
+        schedule=schedule.type,
+        # a constant rate has neither
+        warmup_percent=default.warmup_percent if schedule.type is ScheduleType.CONSTANT else schedule.warmup_percent,
+        floor_percent=default.floor_percent if schedule.type is ScheduleType.CONSTANT else schedule.floor_percent,
+        gradient_clip_norm=hyperparameters.gradient_clip_norm,
+        early_stop=(stop.patience, stop.min_delta) if (stop := spec.training.early_stop) else (),
+        reduce_on_plateau=(
+            (plateau.patience, plateau.min_delta, plateau.factor)
+            if (plateau := spec.training.reduce_on_plateau)
+            else ()
+        ),
     ).key()
 
 
@@ -282,6 +322,10 @@ def publish_key(spec: SpeechModelSpec, version: str, base: str) -> str:
 def publish_base(spec: SpeechModelSpec, namespace: str, name: str, uid: str) -> str:
     """Return the S3 prefix of a SpeechModel: `<prefix>/<namespace>/<name>/<uid>`."""
     return "/".join(part for part in (spec.publish.s3.prefix, namespace, name, uid) if part)
+
+
+def _or_auto(value: Number | None) -> Number | str:
+    return AUTO if value is None else value
 
 
 def _canonical(value: Any) -> Any:

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, TypeAdapter, ValidationError
 
 from speechmodel_api.base import Document
+from speechmodel_api.learning import LearningSettings
 from speechmodel_api.times import Time
 
 
@@ -19,6 +20,8 @@ class TrainProgress(Document):
     """Finished epochs of the lineage."""
     max_epochs: Annotated[int, Field(ge=1)]
     """Epochs to train in all."""
+    settings: LearningSettings | None = None
+    """Values that training uses. None from a trainer from before they were reported."""
     step: Annotated[int, Field(ge=0)]
     """Finished optimizer steps of the lineage."""
     fraction: Annotated[float, Field(ge=0, le=1)]

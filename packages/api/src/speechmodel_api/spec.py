@@ -312,24 +312,84 @@ class Dataset(ApiModel):
     makes the prepare stage fail if there is at least one. Defaults to Reject."""
 
 
-class Hyperparameters(ApiModel):
-    """Size of the network and settings of the optimizer. Names and defaults follow DeepSpeech
-    0.9.3."""
+class ScheduleType(StrEnum):
+    """Course of the learning rate."""
 
-    hidden_units: Annotated[int, Field(ge=16, le=4096)] = 2048
-    """Number of units in each dense layer and in the LSTM (`n_hidden` in DeepSpeech). The default
-    of 2048 needs hundreds of hours of speech; 128 to 256 suit a few hundred clips. A change trains
-    from scratch."""
-    batch_size: Annotated[int, Field(ge=1, le=1024)] = 16
+    AUTO = "Auto"
+    CONSTANT = "Constant"
+    COSINE = "Cosine"
+
+
+class Schedule(ApiModel):
+    """Course of the learning rate over the epochs."""
+
+    type: ScheduleType = ScheduleType.AUTO
+    """Shape of the course. Constant keeps hyperparameters.learningRate, as DeepSpeech does. Cosine
+    rises to it within warmupPercent, and then falls to floorPercent of it in the last of maxEpochs,
+    along half a cosine. When maxEpochs is raised later, the rate goes back to where it is on the
+    longer curve. Auto is Cosine. A change takes effect from the last checkpoint on. Defaults to
+    Auto."""
+    warmup_percent: Annotated[int, Field(ge=0, le=50)] = 5
+    """Percentage of maxEpochs in which the rate rises from 0. It applies to Cosine only. Defaults to
+    5."""
+    floor_percent: Annotated[int, Field(ge=0, le=100)] = 1
+    """Percentage of the learning rate at which it ends. It applies to Cosine only. Defaults to
+    1."""
+
+
+class EarlyStop(ApiModel):
+    """End of training when the dev loss does not improve any more. It needs dev clips."""
+
+    patience: Annotated[int, Field(ge=1, le=1000)] = 25
+    """Number of epochs in a row without an improvement after which training ends (`es_epochs` in
+    DeepSpeech). Defaults to 25."""
+    min_delta: Annotated[float, Field(ge=0, le=1000)] = 0.05
+    """Smallest decrease of the dev loss that counts as an improvement (`es_min_delta` in DeepSpeech).
+    Defaults to 0.05."""
+
+
+class ReduceOnPlateau(ApiModel):
+    """Reduction of the learning rate when the dev loss does not improve. It needs dev clips."""
+
+    patience: Annotated[int, Field(ge=1, le=1000)] = 10
+    """Number of epochs in a row without an improvement after which the rate is reduced
+    (`plateau_epochs` in DeepSpeech). Defaults to 10."""
+    min_delta: Annotated[float, Field(ge=0, le=1000)] = 0.05
+    """Smallest decrease of the dev loss that counts as an improvement. Defaults to 0.05."""
+    factor: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    """Factor that the rate of the schedule is multiplied by, once more for each plateau
+    (`plateau_reduction` in DeepSpeech). Defaults to 0.1."""
+
+
+class Hyperparameters(ApiModel):
+    """Size of the network and settings of the optimizer, with the names of DeepSpeech 0.9.3. A field
+    that is not set is chosen from the length of the training clips, the speakers and the labels; see
+    docs/training.md. `status.training.chosen` and the log show the values. They are chosen once,
+    when training from scratch begins."""
+
+    hidden_units: Annotated[int, Field(ge=16, le=4096)] | None = None
+    """Number of units in each dense layer and in the LSTM (`n_hidden` in DeepSpeech, where it is
+    2048). A change trains from scratch. If not set, it is from 192 for less than half an hour of
+    speech to 2048 for a hundred hours and more."""
+    batch_size: Annotated[int, Field(ge=1, le=1024)] | None = None
     """Number of clips in each optimizer step. It is lowered to the number of training clips when
-    there are fewer. A change takes effect from the last checkpoint on. Defaults to 16."""
-    learning_rate: Annotated[float, Field(gt=0, le=1)] = 0.001
-    """Learning rate of the Adam optimizer. Lower it when the loss diverges. A change takes effect
-    from the last checkpoint on. Defaults to 0.001."""
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    there are fewer. A change takes effect from the last checkpoint on. If not set, it is 16, and up
+    to 64 for large datasets."""
+    learning_rate: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Largest learning rate of the Adam optimizer. Lower it when the loss diverges. A change takes
+    effect from the last checkpoint on. If not set, it is from 0.001 for the smallest network to
+    0.0005 for the largest."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
     """Fraction of activations that are dropped after the dense layers 1, 2, 3 and 5 during
-    training. 0 turns dropout off. A change takes effect from the last checkpoint on. Defaults to
-    0.05."""
+    training. 0 turns dropout off. A change takes effect from the last checkpoint on. If not set, it
+    is from 0.15 to 0.25."""
+    layer_norm: bool = False
+    """If true, the outputs of the dense layers 1, 2, 3 and 5 are normalised, as by `--layer_norm` in
+    DeepSpeech. A change trains from scratch. Defaults to false."""
+    gradient_clip_norm: Annotated[float, Field(gt=0, le=1e6)] | None = None
+    """Largest norm of the gradients of all weights together. Longer gradients are shortened to it,
+    which helps when the loss jumps or diverges; try 10. A change takes effect from the last checkpoint
+    on. If not set, gradients are used as they are."""
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 4568
     """Seed of the initial weights, the order of the clips, augmentation and dropout. A change
     trains from scratch. Defaults to 4568, as in DeepSpeech."""
@@ -472,10 +532,10 @@ class PodTemplate(ApiModel):
 class Training(ApiModel):
     """Settings of training, of its pods and of the workspace that holds the checkpoints."""
 
-    max_epochs: Annotated[int, Field(ge=1, le=100000)] = 75
+    max_epochs: Annotated[int, Field(ge=1, le=100000)] | None = None
     """Total number of epochs to train. Raise it on a finished model to continue training from the
-    last checkpoint. If the checkpoints have already reached it, no epoch is trained. Defaults to
-    75, as in DeepSpeech."""
+    last checkpoint. If the checkpoints have already reached it, no epoch is trained. If not set, it
+    is chosen from the number of training clips: 30 for the example's 330, fewer for more."""
     restart_token: Annotated[str, Field(max_length=64)] = ""
     """Arbitrary text. Change it to train from scratch on the same data; earlier checkpoints stay on
     the workspace. Restoring an earlier value continues from the checkpoints of that value."""
@@ -487,8 +547,18 @@ class Training(ApiModel):
     parameters of `--augment` in DeepSpeech; docs/augmentation.md describes them. An empty list
     leaves the clips as they are. A change takes effect from the next epoch on. Defaults to Auto."""
     hyperparameters: Hyperparameters = Hyperparameters()
-    """Size of the network and settings of the optimizer. If not set, all hyperparameters have their
-    defaults."""
+    """Size of the network and settings of the optimizer. If not set, all of them are chosen from the
+    dataset."""
+    schedule: Schedule = Schedule()
+    """Course of the learning rate over the epochs."""
+    early_stop: EarlyStop | None = None
+    """End of training when the dev loss does not improve any more. `{}` sets the defaults of
+    DeepSpeech. An edit of the training settings starts the count of epochs again. If not set, training
+    ends after maxEpochs."""
+    reduce_on_plateau: ReduceOnPlateau | None = None
+    """Reduction of the learning rate when the dev loss does not improve. `{}` sets the defaults of
+    DeepSpeech. It is meant for the schedule Constant. If not set, the schedule alone gives the
+    rate."""
     checkpoints: Checkpoints = Checkpoints()
     """Interval and number of the checkpoints from which training resumes. A change restarts a
     running trainer from its last checkpoint."""

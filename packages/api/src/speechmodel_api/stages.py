@@ -18,18 +18,23 @@ from pydantic import Field
 
 from speechmodel_api.augmentation import AS_BEFORE
 from speechmodel_api.base import Document
+from speechmodel_api.learning import LearningSettings
 from speechmodel_api.measures import ErrorRate
 from speechmodel_api.spec import (
     Annotations,
     Augmentations,
     Checkpoints,
     DatasetFormat,
+    EarlyStop,
     GrammarSource,
     Hyperparameters,
     InvalidSamplePolicy,
     Negatives,
     Numbers,
+    ReduceOnPlateau,
     S3Location,
+    Schedule,
+    ScheduleType,
     Split,
 )
 
@@ -181,8 +186,13 @@ class TrainInput(StageInput):
     lineage: Key
     """Key that names the checkpoint folder. Runs with the same lineage continue each other."""
     language: str
-    max_epochs: Annotated[int, Field(ge=1)]
+    max_epochs: Annotated[int, Field(ge=1)] | None
+    """None to choose it from the dataset, as every hyperparameter that is None."""
     hyperparameters: Hyperparameters
+    schedule: Schedule = Schedule(type=ScheduleType.CONSTANT)
+    """A document without it is from before schedules existed."""
+    early_stop: EarlyStop | None = None
+    reduce_on_plateau: ReduceOnPlateau | None = None
     augmentation: Augmentations = AS_BEFORE
     """Auto, or the entries of `training.augmentation`. A document without it is from before the
     field existed."""
@@ -205,6 +215,10 @@ class TrainOutput(Document):
     clips."""
     trained_epochs: int
     """Number of epochs trained for this key. 0 means that maxEpochs had already been reached."""
+    stopped_early: bool = False
+    """True when the dev loss did not improve any more before maxEpochs was reached."""
+    settings: LearningSettings | None = None
+    """Values that training used. None from a trainer from before they were reported."""
     graph_sha256: Digest
     graph_bytes: int
 

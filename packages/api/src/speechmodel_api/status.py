@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from speechmodel_api.base import ApiModel
+from speechmodel_api.learning import LearningSettings
 from speechmodel_api.measures import ErrorRate
 from speechmodel_api.stages import StageName
 from speechmodel_api.times import Time
@@ -140,10 +141,12 @@ class TrainingStatus(ApiModel):
     over the steps so far."""
     dev_loss: float | None = None
     """Mean CTC loss per dev clip after the last finished epoch. Absent without dev clips."""
+    settings: LearningSettings | None = None
+    """Values that training uses. Those that the spec does not set were chosen from the dataset."""
     progress_time: Time | None = None
     """Time at which the trainer reported this progress."""
     estimated_completion_time: Time | None = None
-    """Estimated time at which spec.training.maxEpochs is reached at the current speed. Absent until
+    """Estimated time at which the last epoch is finished at the current speed. Absent until
     an epoch has been observed, and after training."""
 
 
@@ -216,7 +219,7 @@ class SpeechModelStatus(ApiModel):
     phase: Phase | None = None
     """Summary of the conditions in one word, for people. Programs should read the conditions."""
     progress: Short | None = None
-    """Finished epochs and spec.training.maxEpochs, such as 12/75. Absent before training starts."""
+    """Finished epochs and all epochs to train, such as 12/75. Absent before training starts."""
     conditions: Annotated[
         tuple[Condition, ...],
         Field(

@@ -45,7 +45,7 @@ def compute_status(
     return SpeechModelStatus(
         observed_generation=seen.generation,
         phase=_phase(decision, records, suspend=seen.spec.suspend, ready=found[ConditionType.READY].holds),
-        progress=f"{training.epoch}/{seen.spec.training.max_epochs}" if training else None,
+        progress=_epochs(training, seen.spec.training.max_epochs),
         conditions=stamp(found, before.conditions, seen.generation, seen.now),
         training=training,
         stages=tuple(record.to_status() for record in records),
@@ -114,6 +114,7 @@ def _training(seen: Observed, record: StageRecord | None, done: Outputs) -> Trai
             epoch=trained.epoch,
             loss=_rounded(trained.loss),
             dev_loss=_rounded(trained.dev_loss),
+            settings=trained.settings,
             progress_time=record.finished_at,
         )
     run = seen.run(record.run)
@@ -122,6 +123,15 @@ def _training(seen: Observed, record: StageRecord | None, done: Outputs) -> Trai
     newest = _from_progress(run.progress, before)
     recent = before and before.progress_time and seen.now - before.progress_time < PROGRESS_INTERVAL
     return before if before and newest.epoch == before.epoch and recent else newest
+
+
+def _epochs(training: TrainingStatus | None, given: int | None) -> str | None:
+    """Return the finished epochs and all of them, such as 12/75."""
+    if training is None:
+        return None
+    chosen = training.settings.max_epochs if training.settings else None
+    total = chosen if given is None else given
+    return str(training.epoch) if total is None else f"{training.epoch}/{total}"
 
 
 def _from_progress(progress: TrainProgress, before: TrainingStatus | None) -> TrainingStatus:
@@ -134,6 +144,7 @@ def _from_progress(progress: TrainProgress, before: TrainingStatus | None) -> Tr
         epoch=progress.epoch,
         loss=_rounded(progress.loss),
         dev_loss=_rounded(progress.dev_loss),
+        settings=progress.settings,
         progress_time=progress.time,
         estimated_completion_time=completion,
     )

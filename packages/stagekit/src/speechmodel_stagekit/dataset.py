@@ -88,6 +88,8 @@ class PreparedDataset:
     """See PrepareOutput.dataset_digest."""
     speech_level: float | None
     """See PrepareOutput.speech_level."""
+    speaker_count: int | None
+    """See PrepareOutput.speakers."""
 
     def alphabet(self) -> tuple[str, ...]:
         """Return the labels in order."""
@@ -129,7 +131,7 @@ def open_dataset(folder: Path, digest: str | None = None) -> PreparedDataset:
         raise _damaged(f"{path} is damaged ({error})") from error
     if digest is not None and found.dataset_digest != digest:
         raise _damaged(f"{folder} holds the dataset {found.dataset_digest} instead of {digest}")
-    return PreparedDataset(folder, found.dataset_digest, found.speech_level)
+    return PreparedDataset(folder, found.dataset_digest, found.speech_level, found.speakers)
 
 
 def _damaged(problem: str) -> ArtefactMissing:

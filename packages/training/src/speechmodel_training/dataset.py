@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from speechmodel_api.audio import SAMPLE_RATE
 from speechmodel_api.workspace import part_table
 from speechmodel_stagekit.dataset import Clip, Part, open_dataset
 
@@ -23,6 +24,13 @@ class TrainingSet:
     alphabet: tuple[str, ...]
     train: tuple[Clip, ...]
     dev: tuple[Clip, ...]
+    speakers: int | None = None
+    """Known speakers; see PrepareOutput."""
+
+    @property
+    def train_seconds(self) -> float:
+        """Length of the training clips together. Raises ArtefactMissing."""
+        return sum(clip.samples for clip in self.train) / SAMPLE_RATE
 
 
 def read_training_set(folder: Path, digest: str) -> TrainingSet:
@@ -38,7 +46,7 @@ def read_training_set(folder: Path, digest: str) -> TrainingSet:
         raise NoTrainingClips(folder / part_table(Part.TRAIN))
     _require_known_characters((*train, *dev), alphabet)
     _require_enough_frames((*train, *dev))
-    return TrainingSet(digest, alphabet, train, dev)
+    return TrainingSet(digest, alphabet, train, dev, dataset.speaker_count)
 
 
 def _require_known_characters(clips: Sequence[Clip], alphabet: Sequence[str]) -> None:

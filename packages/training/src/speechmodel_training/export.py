@@ -59,6 +59,8 @@ def export_graph(lineage: Lineage, key: str, folder: Path) -> TrainOutput:
         dev_loss=last.dev_loss,
         exported_epoch=chosen.state.epoch,
         trained_epochs=newest.state.trained_for(key),
+        stopped_early=newest.state.epoch < lineage.settings.max_epochs and newest.state.stops_early(lineage.early_stop),
+        settings=lineage.settings,
         graph_sha256=file_digest(graph),
         graph_bytes=graph.stat().st_size,
     )

@@ -16,7 +16,7 @@ from tensorflow.core.framework.graph_pb2 import GraphDef
 from tensorflow.python.framework import op_def_registry
 
 from speechmodel_training.features import COEFFICIENTS, spectral_features
-from speechmodel_training.network import CEILING, CELL, PATCH, SPAN, Geometry
+from speechmodel_training.network import BETA, CEILING, CELL, GAMMA, PATCH, SPAN, Geometry, normalised
 
 CHUNK = 16
 """Frames that the runtime feeds at once."""
@@ -39,6 +39,7 @@ KERNELS = frozenset(
             "GatherNd",
             "Identity",
         ),
+        *("AddV2", "Mean", "Mul", "Rsqrt", "SquaredDifference", "Sub"),  # layer norm
         *("MatMul", "Max", "Mfcc", "Minimum", "Pack", "Placeholder", "Relu", "Reshape", "Softmax", "Transpose"),
     }
 )
@@ -53,7 +54,7 @@ def frozen_graph(weights: Mapping[str, npt.NDArray[np.generic]], alphabet: Seque
     the runtime.
     """
     units, classes = weights["layer_6/weights"].shape
-    geometry = Geometry(units, len(alphabet))
+    geometry = Geometry(units, len(alphabet), layer_norm=f"layer_1/{GAMMA}" in weights)
     if classes != geometry.classes:
         raise ValueError(f"{len(alphabet)} labels need {geometry.classes} output classes, the weights have {classes}")
     with tf.Graph().as_default() as graph:
@@ -101,7 +102,10 @@ def _acoustic_model(weights: Mapping[str, tf.Tensor], units: int, classes: int) 
         return ops.BiasAdd(value=ops.MatMul(a=values, b=weights[f"{layer}/weights"]), bias=weights[f"{layer}/bias"])
 
     def dense(values: tf.Tensor, layer: str) -> tf.Tensor:
-        return ops.Minimum(x=ops.Relu(features=affine(values, layer)), y=CEILING)
+        values = ops.Minimum(x=ops.Relu(features=affine(values, layer)), y=CEILING)
+        if f"{layer}/{GAMMA}" not in weights:
+            return values
+        return normalised(values, weights[f"{layer}/{BETA}"], weights[f"{layer}/{GAMMA}"])
 
     values = ops.Reshape(tensor=ops.Transpose(x=patches, perm=[1, 0, 2, 3]), shape=[-1, PATCH])
     for layer in ("layer_1", "layer_2", "layer_3"):

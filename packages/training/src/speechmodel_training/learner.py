@@ -14,7 +14,7 @@ BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8
 """Constants of Adam in the form of TensorFlow 1, which adds epsilon outside of the bias correction."""
 
 Tensors = dict[str, npt.NDArray[np.generic]]
-"""The tensors of a checkpoint by name: 12 weights, of each also `<weight>/Adam`, `<weight>/Adam_1`
+"""The tensors of a checkpoint by name: 12 weights, or 20 with layer norm, of each also `<weight>/Adam`, `<weight>/Adam_1`
 and `<weight>/ExponentialMovingAverage`, and 4 scalars."""
 
 AVERAGE_DECAY = 0.99
@@ -42,7 +42,9 @@ class Batch:
 class Learner:
     """Weights, their averages, Adam's moments and the sum of losses since it was last cleared."""
 
-    def __init__(self, geometry: Geometry, *, seed: int, learning_rate: float, dropout: float) -> None:
+    def __init__(
+        self, geometry: Geometry, *, seed: int, learning_rate: float, dropout: float, clip_norm: float | None = None
+    ) -> None:
         self.geometry = geometry
         self._weights = {name: tf.Variable(value) for name, value in fresh_weights(geometry, seed).items()}
         self._averages = {name: tf.Variable(weight) for name, weight in self._weights.items()}
@@ -53,6 +55,7 @@ class Learner:
         self._step = tf.Variable(0, dtype=tf.int64)
         self._loss_sum = tf.Variable(0.0, dtype=tf.float64)
         self._dropout = Dropout(dropout, seed, self._step)
+        self._clip_norm = clip_norm
         batch = [
             tf.TensorSpec([None, None, COEFFICIENTS], tf.float32),
             tf.TensorSpec([None], tf.int32),
@@ -80,6 +83,15 @@ class Learner:
     def step(self) -> int:
         """Optimizer steps so far."""
         return int(self._step)
+
+    @property
+    def learning_rate(self) -> float:
+        """Learning rate of the next step."""
+        return float(self._learning_rate)
+
+    @learning_rate.setter
+    def learning_rate(self, value: float) -> None:
+        self._learning_rate.assign(value)
 
     @property
     def loss_sum(self) -> float:
@@ -130,6 +142,9 @@ class Learner:
             losses = _ctc_losses(outputs, frames, labels)
             loss = tf.reduce_mean(losses + _silence_losses(outputs, leading_silence))
         gradients = tape.gradient(loss, self._weights)
+        if self._clip_norm is not None:
+            clipped, _ = tf.clip_by_global_norm(list(gradients.values()), self._clip_norm)
+            gradients = dict(zip(gradients, clipped, strict=True))
         for name, weight in self._weights.items():
             tf.raw_ops.ResourceApplyAdam(
                 var=weight.handle,

@@ -1,17 +1,29 @@
 """A lineage opened for one attempt: training set, facts, ownership and checkpoints."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import ValidationError
+from speechmodel_api.learning import LearningSettings, TrainingFacts, choose_settings
+from speechmodel_api.spec import EarlyStop
 from speechmodel_api.stages import TrainInput
 from speechmodel_api.workspace import Workspace
+from speechmodel_stagekit.durable import replace_file
 
 from speechmodel_training.checkpoints import CheckpointStore
 from speechmodel_training.dataset import TrainingSet, read_training_set
+from speechmodel_training.errors import CheckpointsDamaged
 from speechmodel_training.ownership import Owner, Ownership, owning
 from speechmodel_training.state import LineageFacts
+
+log = logging.getLogger(__name__)
+
+CHOSEN = "chosen.json"
+"""File in the folder of a lineage with the settings that were chosen for it. They stay when a later
+version would choose others, so that its checkpoints continue."""
 
 
 @dataclass(frozen=True)
@@ -20,6 +32,8 @@ class Lineage:
 
     training_set: TrainingSet
     language: str
+    settings: LearningSettings
+    early_stop: EarlyStop | None
     facts: LineageFacts
     ownership: Ownership
     store: CheckpointStore
@@ -38,13 +52,39 @@ def open_lineage(document: TrainInput) -> Iterator[Lineage]:
     """
     workspace, hyperparameters = Workspace(document.workspace), document.hyperparameters
     training_set = read_training_set(workspace.data(document.data_key), document.dataset_digest)
-    facts = LineageFacts(
-        hidden_units=hyperparameters.hidden_units,
-        alphabet=training_set.alphabet,
-        seed=hyperparameters.seed,
-        dataset_digest=training_set.digest,
-    )
     owner = Owner(owner=document.owner, attempt=document.attempt)
     with owning(workspace.checkpoints(document.lineage), owner) as ownership:
+        chosen = _chosen_settings(ownership.folder / CHOSEN, training_set)
+        settings = chosen.with_given(hyperparameters, document.max_epochs, document.schedule.type)
+        log.info("training with %s", settings)
+        facts = LineageFacts(
+            hidden_units=settings.hidden_units,
+            layer_norm=hyperparameters.layer_norm,
+            alphabet=training_set.alphabet,
+            seed=hyperparameters.seed,
+            dataset_digest=training_set.digest,
+        )
         store = CheckpointStore(ownership, facts, document.checkpoints.keep)
-        yield Lineage(training_set, document.language, facts, ownership, store)
+        yield Lineage(training_set, document.language, settings, document.early_stop, facts, ownership, store)
+
+
+def _chosen_settings(path: Path, training_set: TrainingSet) -> LearningSettings:
+    """Return the settings that were chosen when the lineage began, which is now if there are none.
+
+    Raises CheckpointsDamaged.
+    """
+    if path.exists():
+        try:
+            return LearningSettings.model_validate_json(path.read_bytes())
+        except ValidationError as error:
+            raise CheckpointsDamaged(path.parent, [f"{path} is damaged: {error}"]) from error
+    facts = TrainingFacts(
+        clips=len(training_set.train),
+        hours=training_set.train_seconds / 3600,
+        speakers=training_set.speakers,
+        labels=len(training_set.alphabet),
+    )
+    chosen = choose_settings(facts)
+    log.info("for %s, the rule of docs/training.md chooses %s", facts, chosen)
+    replace_file(path, chosen.model_dump_json(by_alias=True, indent=1))
+    return chosen

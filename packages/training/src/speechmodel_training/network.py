@@ -2,7 +2,7 @@
 training.
 
 layer_1 -> layer_2 -> layer_3 -> LSTM -> layer_5 -> layer_6; there is no layer_4. All dense layers
-but the last compute min(relu(x W + b), 20).
+but the last compute min(relu(x W + b), 20), whose rows are then normalised if there is layer norm.
 """
 
 from collections.abc import Mapping
@@ -27,6 +27,10 @@ PATCH = SPAN * COEFFICIENTS
 CELL = "cudnn_lstm/rnn/multi_rnn_cell/cell_0/cudnn_compatible_lstm_cell"
 DENSE = ("layer_1", "layer_2", "layer_3", "layer_5")
 """Layers with a clipped rectifier, which dropout follows in training."""
+BETA, GAMMA = "LayerNorm/beta", "LayerNorm/gamma"
+"""Names of the offset and the scale of layer norm within their layer."""
+NORM_EPSILON = 1e-12
+"""Added to the variance in layer norm, as in tf.contrib.layers.layer_norm."""
 CEILING = 20.0
 """Largest output of the clipped rectifier."""
 
@@ -39,6 +43,8 @@ class Geometry:
     labels: int
     """Labels of the alphabet. The output layer has one class more: the CTC blank, which is the
     last."""
+    layer_norm: bool = False
+    """True to normalise the outputs of the dense layers but the last."""
 
     @property
     def classes(self) -> int:
@@ -46,7 +52,9 @@ class Geometry:
         return self.labels + 1
 
     def weight_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Return the names and shapes of the 12 weights, in the order of the layers."""
+        """Return the names and shapes of the 12 weights, in the order of the layers, and then of the
+        8 weights of layer norm if there is any.
+        """
         n = self.hidden_units
         dense = {
             "layer_1": (PATCH, n),
@@ -58,7 +66,10 @@ class Geometry:
         shapes: dict[str, tuple[int, ...]] = {}
         for name, shape in dense.items():
             shapes |= {f"{name}/weights": shape, f"{name}/bias": shape[1:]}
-        return shapes | {f"{CELL}/kernel": (2 * n, 4 * n), f"{CELL}/bias": (4 * n,)}
+        shapes |= {f"{CELL}/kernel": (2 * n, 4 * n), f"{CELL}/bias": (4 * n,)}
+        if self.layer_norm:
+            shapes |= {name: (n,) for layer in DENSE for name in (f"{layer}/{BETA}", f"{layer}/{GAMMA}")}
+        return shapes
 
 
 @dataclass(frozen=True)
@@ -80,7 +91,7 @@ class Dropout:
 
 
 def fresh_weights(geometry: Geometry, seed: int) -> dict[str, Array]:
-    """Return new weights: kernels uniform by Glorot, biases zero.
+    """Return new weights: kernels uniform by Glorot, biases zero, scales of layer norm one.
 
     The generator is stateless, so they are the same on every device and in every version of
     TensorFlow.
@@ -92,7 +103,7 @@ def fresh_weights(geometry: Geometry, seed: int) -> dict[str, Array]:
             drawn = (
                 tf.random.stateless_uniform(shape, [seed, index], -edge, edge, alg="philox")
                 if edge
-                else tf.zeros(shape)
+                else (tf.ones(shape) if name.endswith(GAMMA) else tf.zeros(shape))
             )
         weights[name] = np.asarray(drawn)
     return weights
@@ -107,6 +118,8 @@ def logits(weights: Mapping[str, tf.Tensor], features: tf.Tensor, dropout: Dropo
 
     def dense(values: tf.Tensor, layer: str) -> tf.Tensor:
         values = tf.minimum(tf.nn.relu(_affine(values, weights, layer)), CEILING)
+        if f"{layer}/{GAMMA}" in weights:
+            values = normalised(values, weights[f"{layer}/{BETA}"], weights[f"{layer}/{GAMMA}"])
         return dropout(values, layer) if dropout else values
 
     values = tf.reshape(patches(features), [-1, PATCH])
@@ -126,6 +139,19 @@ def patches(features: tf.Tensor) -> tf.Tensor:
     time = tf.shape(features)[1]
     padded = tf.pad(tf.transpose(features, [1, 0, 2]), [[CONTEXT, CONTEXT], [0, 0], [0, 0]])
     return tf.concat([padded[k : k + time] for k in range(SPAN)], axis=2)
+
+
+def normalised(values: tf.Tensor, beta: tf.Tensor, gamma: tf.Tensor) -> tf.Tensor:
+    """Return each row of `values` with mean 0 and variance 1, times `gamma` plus `beta`.
+
+    The exported graph uses it too, so it has only ops that the runtime knows.
+    """
+    ops = tf.raw_ops
+    mean = ops.Mean(input=values, axis=[1], keep_dims=True)
+    centred = ops.Sub(x=values, y=mean)
+    variance = ops.Mean(input=ops.SquaredDifference(x=values, y=mean), axis=[1], keep_dims=True)
+    scale = ops.Rsqrt(x=ops.AddV2(x=variance, y=NORM_EPSILON))
+    return ops.AddV2(x=ops.Mul(x=ops.Mul(x=centred, y=scale), y=gamma), y=beta)
 
 
 def _affine(values: tf.Tensor, weights: Mapping[str, tf.Tensor], layer: str) -> tf.Tensor:

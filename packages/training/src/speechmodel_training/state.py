@@ -4,8 +4,10 @@ from typing import Literal, Self
 
 from pydantic import Field
 from speechmodel_api.base import Document
+from speechmodel_api.spec import EarlyStop, ReduceOnPlateau
 
 from speechmodel_training.network import Geometry
+from speechmodel_training.patience import Patience
 from speechmodel_training.schedule import Segment
 
 
@@ -16,6 +18,7 @@ class LineageFacts(Document):
     """
 
     hidden_units: int
+    layer_norm: bool = False
     alphabet: tuple[str, ...]
     seed: int
     dataset_digest: str
@@ -23,7 +26,7 @@ class LineageFacts(Document):
     @property
     def geometry(self) -> Geometry:
         """Geometry of the network."""
-        return Geometry(self.hidden_units, len(self.alphabet))
+        return Geometry(self.hidden_units, len(self.alphabet), self.layer_norm)
 
     def differences(self, other: "LineageFacts") -> list[str]:
         """Return a sentence for every field that differs, with the value of `other` (the
@@ -79,6 +82,10 @@ class TrainingState(Document):
     step: int = Field(default=0, ge=0)
     """Optimizer steps."""
     running: RunningEpoch = RunningEpoch()
+    early_stop: Patience = Patience()
+    plateau: Patience = Patience()
+    reductions: int = 0
+    """Times that the learning rate was reduced on a plateau of the dev loss."""
     history: tuple[EpochRecord, ...] = ()
     """Known epochs. Those before an upstream checkpoint was taken over are missing."""
 
@@ -93,12 +100,20 @@ class TrainingState(Document):
         """Lowest dev loss of all epochs; None without dev clips."""
         return min((record.dev_loss for record in self.history if record.dev_loss is not None), default=None)
 
+    def stops_early(self, early_stop: EarlyStop | None) -> bool:
+        """Return True when the dev loss has not improved for as long as `early_stop` waits."""
+        return early_stop is not None and self.early_stop.epochs >= early_stop.patience
+
     def towards(self, target: str, attempt: int) -> Self:
-        """Return the state in which `attempt` continues for the train key `target`."""
+        """Return the state in which `attempt` continues for the train key `target`.
+
+        For another key, the patience of early stop and plateau begins again.
+        """
         state = self.model_copy(update={"attempt": attempt})
-        return (
-            state if target == self.target else state.model_copy(update={"target": target, "target_began": self.epoch})
-        )
+        if target == self.target:
+            return state
+        waiting = {"early_stop": self.early_stop.again(), "plateau": self.plateau.again()}
+        return state.model_copy(update={"target": target, "target_began": self.epoch, **waiting})
 
     def trained_for(self, target: str) -> int:
         """Return the epochs that all attempts together trained for the train key `target`."""
@@ -119,7 +134,9 @@ class TrainingState(Document):
         state = self._running(segments=(*before, last), clips=self.running.clips + clips)
         return state.model_copy(update={"step": self.step + 1})
 
-    def after_epoch(self, *, dev_loss: float | None) -> Self:
+    def after_epoch(
+        self, *, dev_loss: float | None, early_stop: EarlyStop | None = None, plateau: ReduceOnPlateau | None = None
+    ) -> Self:
         """Return the state in which the running epoch is finished and part of the history."""
         running = self.running
         record = EpochRecord(
@@ -130,8 +147,16 @@ class TrainingState(Document):
             seconds=round(running.seconds, 3),
             clips_per_second=round(running.clips / max(running.seconds, 1e-3), 1),
         )
+        changes: dict[str, object] = {}
+        if early_stop:
+            changes["early_stop"] = self.early_stop.after(dev_loss, early_stop.min_delta)
+        if plateau:
+            waited = self.plateau.after(dev_loss, plateau.min_delta)
+            if waited.epochs >= plateau.patience:
+                waited, changes["reductions"] = waited.again(), self.reductions + 1
+            changes["plateau"] = waited
         return self.model_copy(
-            update={"epoch": record.epoch, "running": RunningEpoch(), "history": (*self.history, record)}
+            update={"epoch": record.epoch, "running": RunningEpoch(), "history": (*self.history, record), **changes}
         )
 
     def measured(self, *, loss_sum: float, seconds: float) -> Self:

@@ -20,17 +20,20 @@ def train(document: TrainInput) -> TrainOutput:
     Raises Stopped after SIGTERM, with everything saved.
     """
     prepare_device()
-    target = Target(
-        key=document.key,
-        attempt=document.attempt,
-        max_epochs=document.max_epochs,
-        hyperparameters=document.hyperparameters,
-        augmentation=chosen(document.augmentation),
-        every_seconds=document.checkpoints.every_seconds,
-    )
 
     def make(folder: Path) -> TrainOutput:
         with open_lineage(document) as lineage:
+            target = Target(
+                key=document.key,
+                attempt=document.attempt,
+                settings=lineage.settings,
+                schedule=document.schedule,
+                early_stop=document.early_stop,
+                reduce_on_plateau=document.reduce_on_plateau,
+                gradient_clip_norm=document.hyperparameters.gradient_clip_norm,
+                augmentation=chosen(document.augmentation),
+                every_seconds=document.checkpoints.every_seconds,
+            )
             Trainer(lineage.training_set, lineage.facts, target, lineage.store).run()
             return export_graph(lineage, document.key, folder)
 

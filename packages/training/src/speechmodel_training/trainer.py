@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from speechmodel_api.augmentation import Augmentation
+from speechmodel_api.learning import LearningSettings
 from speechmodel_api.progress import TrainProgress
-from speechmodel_api.spec import Hyperparameters
+from speechmodel_api.spec import EarlyStop, ReduceOnPlateau, Schedule
 from speechmodel_stagekit.errors import Stopped
 from speechmodel_stagekit.program import report, stop_requested
 
@@ -21,6 +22,7 @@ from speechmodel_training.checkpoints import Checkpoint, CheckpointStore
 from speechmodel_training.dataset import TrainingSet
 from speechmodel_training.errors import LossDiverged
 from speechmodel_training.learner import Learner
+from speechmodel_training.rates import share_of_rate
 from speechmodel_training.saving import SaveTimer
 from speechmodel_training.schedule import batches_left, in_order_of_length
 from speechmodel_training.state import LineageFacts, TrainingState
@@ -38,8 +40,11 @@ class Target:
     key: str
     """Key of the train stage."""
     attempt: int
-    max_epochs: int
-    hyperparameters: Hyperparameters
+    settings: LearningSettings
+    schedule: Schedule
+    early_stop: EarlyStop | None
+    reduce_on_plateau: ReduceOnPlateau | None
+    gradient_clip_norm: float | None
     augmentation: tuple[Augmentation, ...]
     every_seconds: float
     """Seconds between saves at most; see saving.py."""
@@ -52,17 +57,23 @@ class Trainer:
         self._training_set = training_set
         self._target = target
         self._store = store
-        chosen = target.hyperparameters
+        chosen = self._settings = target.settings
         self._batch_size = min(chosen.batch_size, len(training_set.train))
         if self._batch_size < chosen.batch_size:
             log.warning("batchSize %d is lowered to the %d training clips", chosen.batch_size, self._batch_size)
         self._learner = Learner(
-            facts.geometry, seed=facts.seed, learning_rate=chosen.learning_rate, dropout=chosen.dropout
+            facts.geometry,
+            seed=facts.seed,
+            learning_rate=chosen.learning_rate,
+            dropout=chosen.dropout,
+            clip_norm=target.gradient_clip_norm,
         )
+        if (target.early_stop or target.reduce_on_plateau) and not training_set.dev:
+            log.warning("earlyStop and reduceOnPlateau have no effect, because there are no dev clips")
         voices = [clip.path for clip in training_set.train]
         train_augmenter, dev_augmenter = (
             Augmenter(target.augmentation, seed=facts.seed, max_epochs=epochs, voices=voices)
-            for epochs in (target.max_epochs, 1)
+            for epochs in (chosen.max_epochs, 1)
         )
         self._train_batches = BatchMaker(training_set.train, training_set.alphabet, train_augmenter)
         self._dev_batches = BatchMaker(training_set.dev, training_set.alphabet, dev_augmenter)
@@ -83,7 +94,10 @@ class Trainer:
         Raises Stopped after SIGTERM, with everything saved, and LossDiverged.
         """
         self._report()
-        while self._state.epoch < self._target.max_epochs:
+        while self._state.epoch < self._settings.max_epochs:
+            if self._state.stops_early(self._target.early_stop):
+                log.info("stopping early: no lower dev loss for %d epochs", self._state.early_stop.epochs)
+                break
             self._train_epoch()
             self._finish_epoch()
         self._save()
@@ -97,6 +111,7 @@ class Trainer:
         self._clock.start()
         for batch in self._train_batches.stream(left, epoch):
             self._leave_if_stopped()
+            self._learner.learning_rate = self._rate_after(batch.clips)
             self._learner.train(batch)
             self._state = self._state.after_batch(batch.clips)
             self._report_at_times()
@@ -104,19 +119,33 @@ class Trainer:
                 self._save()
         self._clock.stop()
 
+    def _rate_after(self, clips: int) -> float:
+        """Return the learning rate of a step on the next `clips` clips."""
+        epochs = self._state.epoch + (self._state.running.clips + clips) / len(self._training_set.train)
+        progress = epochs / self._settings.max_epochs
+        share = share_of_rate(self._target.schedule, self._settings.schedule, progress)
+        if plateau := self._target.reduce_on_plateau:
+            share *= plateau.factor**self._state.reductions
+        return self._settings.learning_rate * share
+
     def _finish_epoch(self) -> None:
         self._leave_if_stopped()
         state, best = self._measured(), self._state.best_dev_loss
         self._require_finite(state.running.loss_sum, "the training loss")
         dev_loss = self._dev_loss()
-        self._state = state.after_epoch(dev_loss=dev_loss)
+        target = self._target
+        self._state = state.after_epoch(
+            dev_loss=dev_loss, early_stop=target.early_stop, plateau=target.reduce_on_plateau
+        )
+        if self._state.reductions > state.reductions:
+            log.info("the dev loss is on a plateau: the learning rate is reduced")
         self._learner.loss_sum = 0.0
         self._clock = _Clock(0.0)
         record = self._state.history[-1]
         log.info(
             "epoch %d of %d: loss %.4f, dev loss %s, %.1f s, %.0f clips/s",
             record.epoch,
-            self._target.max_epochs,
+            self._settings.max_epochs,
             record.loss,
             "-" if dev_loss is None else f"{dev_loss:.4f}",
             record.seconds,
@@ -178,7 +207,7 @@ class Trainer:
 
     def _require_finite(self, value: float, name: str) -> None:
         if not math.isfinite(value):
-            raise LossDiverged(self._state.epoch, name, self._target.hyperparameters.learning_rate)
+            raise LossDiverged(self._state.epoch, name, self._settings.learning_rate)
 
     def _measured(self) -> TrainingState:
         return self._state.measured(loss_sum=self._learner.loss_sum, seconds=self._clock.seconds)
@@ -199,7 +228,8 @@ class Trainer:
         report(
             TrainProgress(
                 epoch=state.epoch,
-                max_epochs=self._target.max_epochs,
+                max_epochs=self._settings.max_epochs,
+                settings=self._settings,
                 step=state.step,
                 fraction=running.clips / len(self._training_set.train),
                 loss=last.loss if last else loss,

@@ -1,8 +1,9 @@
 """The weights of a frozen graph -> the same network as an ONNX model, for ONNX Runtime.
 
 The network is DeepSpeech's: three dense layers, an LSTM, a dense layer and the output layer. Dense
-layers are min(relu(x W + b), 20). The output is the logarithm of the softmax, because the
-probabilities of a sure model are 1 in float32, and their logarithms differ.
+layers are min(relu(x W + b), 20), followed by layer norm if the graph has its weights. The output is
+the logarithm of the softmax, because the probabilities of a sure model are 1 in float32, and their
+logarithms differ.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,6 +25,9 @@ CELL = "cudnn_lstm/rnn/multi_rnn_cell/cell_0/cudnn_compatible_lstm_cell"
 CEILING = np.float32(20)
 _DENSE = ("layer_1", "layer_2", "layer_3", "layer_5", "layer_6")
 _NAMES = (*(f"{layer}/{kind}" for layer in _DENSE for kind in ("weights", "bias")), f"{CELL}/kernel", f"{CELL}/bias")
+_NORMS = tuple(f"{layer}/LayerNorm/{kind}" for layer in _DENSE[:-1] for kind in ("gamma", "beta"))
+_NORM_EPSILON = 1e-12
+"""Added to the variance in layer norm, as in DeepSpeech."""
 _OPERATORS, _FORMAT = 17, 8
 """Versions of the operator set and of the file: those of ONNX 1.12 of 2022."""
 
@@ -33,7 +37,7 @@ def export_acoustic_model(graph: Path, target: Path) -> None:
 
     Raises GraphDamaged when the graph is not whole or lacks a weight.
     """
-    target.write_bytes(_model(read_weights(graph, _NAMES)).SerializeToString(deterministic=True))
+    target.write_bytes(_model(read_weights(graph, _NAMES, _NORMS)).SerializeToString(deterministic=True))
 
 
 class _Builder:
@@ -58,7 +62,12 @@ class _Builder:
         return self.node("Add", [self.node("MatMul", [values, weights], f"{layer}/product"), bias], f"{layer}/affine")
 
     def dense(self, values: str, layer: str) -> str:
-        return self.node("Clip", [self.affine(values, layer), "zero", "ceiling"], layer)
+        values = self.node("Clip", [self.affine(values, layer), "zero", "ceiling"], layer)
+        gamma, beta = f"{layer}/LayerNorm/gamma", f"{layer}/LayerNorm/beta"
+        if gamma not in self._weights:
+            return values
+        inputs = [values, self.constant(gamma, self._weights[gamma]), self.constant(beta, self._weights[beta])]
+        return self.node("LayerNormalization", inputs, f"{layer}/normalised", axis=-1, epsilon=_NORM_EPSILON)
 
 
 def _model(weights: Weights) -> onnx.ModelProto:

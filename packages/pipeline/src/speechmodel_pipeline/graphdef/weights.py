@@ -15,12 +15,16 @@ _FLOAT = 1
 """TensorFlow's DataType number of float32."""
 
 
-def read_weights(source: Path, names: Iterable[str]) -> dict[str, npt.NDArray[np.float32]]:
-    """Return the float constants of the graph in `source` that are called `names`.
+def read_weights(
+    source: Path, names: Iterable[str], optional: Iterable[str] = ()
+) -> dict[str, npt.NDArray[np.float32]]:
+    """Return the float constants of the graph in `source` that are called `names`, and those that are
+    called `optional` and exist.
 
-    Raises GraphDamaged when one of them is missing, or `source` is not a whole GraphDef.
+    Raises GraphDamaged when one of `names` is missing, or `source` is not a whole GraphDef.
     """
-    wanted = set(names)
+    needed = set(names)
+    wanted = needed | set(optional)
     weights = {}
     with source.open("rb") as file:
         reader = WireReader(file)
@@ -39,7 +43,7 @@ def read_weights(source: Path, names: Iterable[str]) -> dict[str, npt.NDArray[np
                     weights[name] = np.frombuffer(b"".join(pieces), "<f4").reshape(node.tensor.dimensions)
         except WireError as error:
             raise GraphDamaged(source, str(error)) from error
-    if missing := sorted(wanted - set(weights)):
+    if missing := sorted(needed - set(weights)):
         raise GraphDamaged(source, f"it has no weights {', '.join(missing)}")
     return weights
 

@@ -43,15 +43,22 @@ class Train(Stage[TrainOutput]):
             language=task.spec.language,
             max_epochs=training.max_epochs,
             hyperparameters=training.hyperparameters,
+            schedule=training.schedule,
+            early_stop=training.early_stop,
+            reduce_on_plateau=training.reduce_on_plateau,
             augmentation=training.augmentation,
             checkpoints=training.checkpoints,
         )
 
     def summary(self, output: TrainOutput) -> str:
-        """Return the epochs and losses."""
+        """Return the epochs, the losses and the values that training used."""
         text = f"{output.epoch} epochs, loss {output.loss:.4g}"
         if output.dev_loss is not None:
             text += f", dev loss {output.dev_loss:.4g}; epoch {output.exported_epoch} exported"
+        if output.stopped_early:
+            text += "; stopped early, since the dev loss did not improve any more"
+        if output.settings is not None:
+            text += f"; trained with {output.settings}"
         if output.trained_epochs == 0:
             return f"the checkpoints had already reached maxEpochs: {text}"
         return text

@@ -1,0 +1,112 @@
+"""The settings of training that depend on the dataset, and the rule that chooses those not given."""
+
+import math
+from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import Field
+
+from speechmodel_api.base import ApiModel
+from speechmodel_api.spec import Hyperparameters, ScheduleType
+
+MANY_LABELS = 128
+"""Alphabets with more labels, such as those of Chinese and Korean, get a wider network."""
+FEW_SPEAKERS = 5
+"""With fewer known speakers, or none known, dropout is higher."""
+FEWEST_STEPS = 600
+"""Optimizer steps that a training makes at least."""
+FEWEST_EPOCHS, MOST_EPOCHS = 20, 300
+
+
+@dataclass(frozen=True)
+class TrainingFacts:
+    """The facts about a dataset that the settings depend on."""
+
+    clips: int
+    """Training clips, negatives included."""
+    hours: float
+    """Length of the training clips together."""
+    speakers: int | None
+    """Known speakers. 0 when nothing names them, None for datasets from before they were counted."""
+    labels: int
+    """Labels of the alphabet."""
+
+    def __str__(self) -> str:
+        speakers = "unknown" if self.speakers is None else self.speakers
+        return f"{self.clips} clips, {self.hours:.2f} hours, {speakers} speakers and {self.labels} labels"
+
+
+class LearningSettings(ApiModel):
+    """Values that training uses, whether they were given or chosen from the dataset."""
+
+    hidden_units: int
+    """Number of units in each dense layer and in the LSTM."""
+    batch_size: int
+    """Number of clips in each optimizer step."""
+    learning_rate: float
+    """Largest learning rate of the Adam optimizer."""
+    dropout: float
+    """Fraction of activations that are dropped after the dense layers."""
+    max_epochs: int
+    """Number of epochs in all."""
+    schedule: Annotated[ScheduleType, Field(json_schema_extra={"enum": ["Constant", "Cosine"]})]
+    """Course of the learning rate: Constant or Cosine."""
+
+    def with_given(
+        self, hyperparameters: Hyperparameters, max_epochs: int | None, schedule: ScheduleType
+    ) -> "LearningSettings":
+        """Return the settings with the given values in place of the chosen ones."""
+        given = {
+            "hidden_units": hyperparameters.hidden_units,
+            "batch_size": hyperparameters.batch_size,
+            "learning_rate": hyperparameters.learning_rate,
+            "dropout": hyperparameters.dropout,
+            "max_epochs": max_epochs,
+            "schedule": None if schedule is ScheduleType.AUTO else schedule,
+        }
+        return self.model_copy(update={name: value for name, value in given.items() if value is not None})
+
+    def __str__(self) -> str:
+        return (
+            f"{self.hidden_units} units, batches of {self.batch_size}, learning rate {self.learning_rate:g} "
+            f"({self.schedule}), dropout {self.dropout:g}, {self.max_epochs} epochs"
+        )
+
+
+@dataclass(frozen=True)
+class _Size:
+    """The settings for datasets of one size."""
+
+    below_hours: float
+    hidden_units: int
+    batch_size: int
+    learning_rate: float
+    dropout: float
+
+
+_SIZES = (
+    _Size(0.5, 192, 16, 0.001, 0.15),
+    _Size(2, 256, 16, 0.001, 0.15),
+    _Size(10, 512, 32, 0.001, 0.15),
+    _Size(100, 1024, 32, 0.0007, 0.2),
+    _Size(math.inf, 2048, 64, 0.0005, 0.25),
+)
+
+
+def choose_settings(facts: TrainingFacts) -> LearningSettings:
+    """Return the settings for a dataset. docs/training.md has the rule as a table, and which of its
+    figures were measured.
+    """
+    place = next(place for place, size in enumerate(_SIZES) if facts.hours < size.below_hours)
+    size = _SIZES[place]
+    wider = _SIZES[min(place + 1, len(_SIZES) - 1)] if facts.labels > MANY_LABELS else size
+    few_voices = facts.speakers is not None and facts.speakers < FEW_SPEAKERS
+    steps = math.ceil(facts.clips / size.batch_size)
+    return LearningSettings(
+        hidden_units=wider.hidden_units,
+        batch_size=size.batch_size,
+        learning_rate=wider.learning_rate,
+        dropout=round(size.dropout + 0.05, 2) if few_voices else size.dropout,
+        max_epochs=min(max(math.ceil(FEWEST_STEPS / steps), FEWEST_EPOCHS), MOST_EPOCHS),
+        schedule=ScheduleType.COSINE,
+    )

@@ -1,0 +1,78 @@
+"""The rule of docs/training.md, row by row."""
+
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from speechmodel_api.learning import LearningSettings, TrainingFacts, choose_settings
+from speechmodel_api.spec import Hyperparameters, ScheduleType
+
+EXAMPLE = TrainingFacts(clips=338, hours=0.15, speakers=25, labels=24)
+DOCUMENT = Path(__file__).parents[3] / "docs" / "training.md"
+
+
+def facts(clips: int, hours: float, speakers: int | None = 100, labels: int = 30) -> TrainingFacts:
+    return TrainingFacts(clips=clips, hours=hours, speakers=speakers, labels=labels)
+
+
+@pytest.mark.parametrize(
+    "dataset, units, batch, rate, dropout, epochs",
+    [
+        (facts(20, 0.01), 192, 16, 0.001, 0.15, 300),
+        (EXAMPLE, 192, 16, 0.001, 0.15, 28),
+        (facts(1250, 0.3), 192, 16, 0.001, 0.15, 20),
+        (facts(4000, 1.5), 256, 16, 0.001, 0.15, 20),
+        (facts(8000, 5), 512, 32, 0.001, 0.15, 20),
+        (facts(30_000, 50), 1024, 32, 0.0007, 0.2, 20),
+        (facts(300_000, 400), 2048, 64, 0.0005, 0.25, 20),
+        (facts(338, 0.15, speakers=1), 192, 16, 0.001, 0.2, 28),
+        (facts(338, 0.15, speakers=None), 192, 16, 0.001, 0.15, 28),
+        (facts(4000, 1.5, labels=3000), 512, 16, 0.001, 0.15, 20),
+        (facts(300_000, 400, labels=3000), 2048, 64, 0.0005, 0.25, 20),
+    ],
+    ids=str,
+)
+def test_the_settings_follow_from_the_dataset(
+    dataset: TrainingFacts, units: int, batch: int, rate: float, dropout: float, epochs: int
+) -> None:
+    assert choose_settings(dataset) == LearningSettings(
+        hidden_units=units,
+        batch_size=batch,
+        learning_rate=rate,
+        dropout=dropout,
+        max_epochs=epochs,
+        schedule=ScheduleType.COSINE,
+    )
+
+
+@given(
+    st.integers(1, 10**7), st.floats(0.001, 10_000), st.one_of(st.none(), st.integers(0, 10**5)), st.integers(1, 255)
+)
+def test_every_choice_may_be_written_into_a_manifest(
+    clips: int, hours: float, speakers: int | None, labels: int
+) -> None:
+    chosen = choose_settings(TrainingFacts(clips, hours, speakers, labels))
+    Hyperparameters.model_validate(chosen.model_dump(exclude={"max_epochs", "schedule"}))
+    assert 1 <= chosen.max_epochs <= 100_000
+
+
+def test_a_value_of_the_manifest_wins_over_the_choice() -> None:
+    chosen = choose_settings(EXAMPLE)
+    mixed = chosen.with_given(Hyperparameters(hidden_units=64, dropout=0.0), 7, ScheduleType.CONSTANT)
+    assert (mixed.hidden_units, mixed.dropout, mixed.max_epochs, mixed.schedule) == (64, 0.0, 7, ScheduleType.CONSTANT)
+    assert (mixed.batch_size, mixed.learning_rate) == (chosen.batch_size, chosen.learning_rate)
+    assert chosen.with_given(Hyperparameters(), None, ScheduleType.AUTO) == chosen
+
+
+def test_the_documented_table_is_the_rule() -> None:
+    rows = re.findall(
+        r"^\| (?:below ([\d.]+)|more) +\| (\d+) +\| (\d+) +\| ([\d.]+) +\| ([\d.]+) +\|$", DOCUMENT.read_text(), re.M
+    )
+    assert len(rows) == 5
+    for below, *values in rows:
+        chosen = choose_settings(facts(1000, float(below or 1e6) - 0.01))
+        assert [chosen.hidden_units, chosen.batch_size, chosen.learning_rate, chosen.dropout] == list(
+            map(float, values)
+        )

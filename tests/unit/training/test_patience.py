@@ -1,0 +1,47 @@
+import pytest
+from speechmodel_api.spec import EarlyStop, ReduceOnPlateau
+from speechmodel_training.patience import Patience
+from speechmodel_training.schedule import Segment
+from speechmodel_training.state import LineageFacts, RunningEpoch, TrainingState
+
+STOP = EarlyStop(patience=3, min_delta=0.1)
+PLATEAU = ReduceOnPlateau(patience=2, min_delta=0.1, factor=0.5)
+
+
+def trained(facts: LineageFacts, *dev_losses: float | None) -> TrainingState:
+    state = TrainingState(facts=facts, attempt=1, target="11111111")
+    for loss in dev_losses:
+        running = RunningEpoch(segments=(Segment(batch_size=1, batches_done=1),), clips=1, loss_sum=1.0)
+        state = state.model_copy(update={"running": running})
+        state = state.after_epoch(dev_loss=loss, early_stop=STOP, plateau=PLATEAU)
+    return state
+
+
+@pytest.mark.parametrize(
+    "dev_losses, waited, reductions, stops",
+    [
+        ((), 0, 0, False),
+        ((5.0, 4.0, 3.0, 2.0), 0, 0, False),
+        ((5.0, 4.95, 4.85), 0, 0, False),  # small steps count together
+        ((5.0, 4.95, 4.95), 2, 1, False),
+        ((5.0, 5.0, 5.0, 5.0), 3, 1, True),
+        ((5.0, 5.0, 5.0, 4.0), 0, 1, False),
+        ((5.0, 5.0, 5.0, 5.0, 5.0), 4, 2, True),
+        ((None, None, None, None, None), 0, 0, False),
+    ],
+    ids=str,
+)
+def test_epochs_without_a_lower_dev_loss_reduce_the_rate_and_end_training(
+    facts: LineageFacts, dev_losses: tuple[float | None, ...], waited: int, reductions: int, stops: bool
+) -> None:
+    state = trained(facts, *dev_losses)
+    assert (state.early_stop.epochs, state.reductions, state.stops_early(STOP)) == (waited, reductions, stops)
+    assert not state.stops_early(None)
+
+
+def test_another_target_waits_again_for_a_loss_below_the_lowest(facts: LineageFacts) -> None:
+    state = trained(facts, 5.0, 5.0, 5.0, 5.0)
+    assert state.towards("11111111", 2).stops_early(STOP)
+    raised = state.towards("33333333", 2)
+    assert not raised.stops_early(STOP)
+    assert (raised.early_stop, raised.reductions) == (Patience(best=5.0, epochs=0), 1)
