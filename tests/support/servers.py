@@ -13,7 +13,7 @@ from typing import Self
 
 import httpx
 import openai
-from speechmodel_api.stages import Calibration, Decoding, PublishedGrammar, VersionManifest
+from speechmodel_api.stages import Calibration, Decoding, PublishedGrammar, PublishedRejection, VersionManifest
 from speechmodel_api.workspace import ACOUSTIC, GRAMMAR, MODEL, SELFTEST, VERSION
 from speechmodel_decoding import compile_grammar
 from speechmodel_pipeline.convert.acoustic import export_acoustic_model
@@ -36,6 +36,7 @@ class VersionFolder:
         self.path = path
         self._speech_level = speech_level
         self._grammar: PublishedGrammar | None = None
+        self._rejection: PublishedRejection | None = None
         path.mkdir()
         shutil.copy(mapped, path / MODEL)
         self.selftest(load(OK_ESPEJO), "ok espejo")
@@ -58,6 +59,17 @@ class VersionFolder:
         )
         self.selftest(load(OK_ESPEJO), "ok espejo")
 
+    def reject_foreign_speech(self, threshold: float) -> None:
+        """Add the acoustic model, as a version that was published with rejection in free text has it."""
+        export_acoustic_model(FIXTURES / "tf2_128.pb", self.path / ACOUSTIC)
+        self._rejection = PublishedRejection(
+            acoustic_uri="s3://models/home/espejo/acoustic.onnx",
+            acoustic_sha256=self._digest(ACOUSTIC),
+            acoustic_bytes=(self.path / ACOUSTIC).stat().st_size,
+            threshold=threshold,
+        )
+        self.selftest(load(OK_ESPEJO), "ok espejo")
+
     def selftest(self, pcm: Pcm, text: str) -> None:
         save(self.path / SELFTEST, pcm)
         manifest = VersionManifest(
@@ -65,6 +77,7 @@ class VersionFolder:
             language="es-CL",
             decoding=Decoding(beam_width=100),
             grammar=self._grammar,
+            rejection=self._rejection,
             model_uri="s3://models/home/espejo/output_graph.pbmm",
             model_sha256=self._digest(MODEL),
             model_bytes=(self.path / MODEL).stat().st_size,

@@ -6,7 +6,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from speechmodel_api.spec import DatasetFormat, S3Location, Split
+from speechmodel_api.spec import DatasetFormat, Negatives, S3Location, Split
 from speechmodel_api.stages import (
     ConvertInput,
     ConvertOutput,
@@ -80,6 +80,7 @@ class Workspace:
             version=VERSION,
             decoding=Decoding(),
             grammar=evaluated.grammar,
+            rejection=evaluated.rejection,
             language="es",
             target=target,
             base=base,
@@ -91,7 +92,13 @@ class Workspace:
         return converted, evaluate(self.evaluate_input(converted, decoding=decoding))
 
 
-def make_workspace(root: Path, fixtures: Path, split: Split, speech_level: float | None = None) -> Workspace:
+def make_workspace(
+    root: Path,
+    fixtures: Path,
+    split: Split,
+    speech_level: float | None = None,
+    negatives: Negatives = Negatives(built_in=False),  # noqa: B008 - frozen
+) -> Workspace:
     """A dataset of the fixture's clips, divided by `split`, and the fixture's graph as the export."""
     source = root / "source"
     recordings = source / "original" / "es"
@@ -113,6 +120,7 @@ def make_workspace(root: Path, fixtures: Path, split: Split, speech_level: float
             language="es",
             split=split,
             speech_level=speech_level,
+            negatives=negatives,
         )
     )
     made = Workspace(workspace, dataset)

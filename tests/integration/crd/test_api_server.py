@@ -73,6 +73,7 @@ BAD: list[tuple[str, Any, str]] = [
     ("spec.serving", {"service": {"name": "Upper"}}, "spec.serving.service.name"),
     ("spec.decoding", {"beamWidth": 0}, "spec.decoding.beamWidth"),
     ("spec.decoding", {"grammar": "Other"}, "spec.decoding.grammar"),
+    ("spec.decoding", {"foreignSpeech": "Maybe"}, 'supported values: "Transcribe", "Reject"'),
     ("spec.decoding", {"grammar": "Phrases"}, "set phrases if grammar is Phrases"),
     ("spec.decoding", {"grammar": "Dataset", "phrases": ["ok"]}, "leave them out if grammar is Dataset"),
     ("spec.evaluation", {"gate": {}}, "unknown field"),

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from speechmodel_api import keys
-from speechmodel_api.spec import GrammarSource, SpeechModelSpec
-from speechmodel_api.stages import Calibration, Decoding, GrammarDecoder, PrepareOutput, TrainOutput
+from speechmodel_api.spec import ForeignSpeech, GrammarSource, SpeechModelSpec
+from speechmodel_api.stages import Calibration, Decoding, GrammarDecoder, PrepareOutput, Rejection, TrainOutput
 
 GOLDEN = Path(__file__).parent / "golden_keys.json"
 BASE: dict[str, Any] = {
@@ -37,14 +37,21 @@ def keys_of(manifest: dict[str, Any]) -> dict[str, str]:
         epoch=75, step=1, loss=1, exported_epoch=75, trained_epochs=75, graph_sha256="9" * 64, graph_bytes=1
     )
     source = spec.decoding.source(spec.dataset.format)
+    free_text = source is GrammarSource.FREE_TEXT
     decoding = Decoding(
-        beam_width=spec.decoding.beam_width, grammar=source, phrases=spec.decoding.phrases, lists=spec.decoding.lists
+        beam_width=spec.decoding.beam_width,
+        grammar=source,
+        phrases=spec.decoding.phrases,
+        lists=spec.decoding.lists,
+        foreign_speech=spec.decoding.foreign_speech if free_text else ForeignSpeech.TRANSCRIBE,
     )
     # evaluate compiles another grammar for other phrases
     compiled = hashlib.sha256(repr((source, decoding.phrases, decoding.lists)).encode()).hexdigest()
     calibration = Calibration(threshold=-0.5, offset=-1.0, slope=2.0, word_offset=-1.0, word_slope=2.0)
     grammar = GrammarDecoder(acoustic_sha256="c" * 64, grammar_sha256=compiled, calibration=calibration)
-    version = keys.version_key("e" * 64, decoding, None if source is GrammarSource.FREE_TEXT else grammar)
+    rejects = decoding.foreign_speech is ForeignSpeech.REJECT
+    rejection = Rejection(acoustic_sha256="c" * 64, threshold=-0.3) if rejects else None
+    version = keys.version_key("e" * 64, decoding, None if free_text else grammar, rejection)
     return {
         "prepare": keys.prepare_key(spec),
         "lineage": keys.lineage_key(spec, data),
@@ -83,6 +90,7 @@ def test_no_key_ever_changes() -> None:
         ("decoding", {"grammar": "FreeText"}, "evaluate publish version"),
         ("decoding", {"phrases": ["ok"]}, "evaluate publish version"),
         ("decoding", {"grammar": "Dataset"}, ""),
+        ("decoding", {"foreignSpeech": "Reject"}, ""),
         ("dataset.format", "DeepSpeechCSV", "prepare evaluate publish version"),
         ("publish.s3.bucket", "other", "publish"),
         ("publish.s3.secretRef", {"name": "x"}, ""),
@@ -100,6 +108,12 @@ def test_an_edit_changes_these_keys_and_no_other(path: str, value: Any, changed:
     before = keys_of(BASE)
     after = keys_of(_with(BASE, path, value))
     assert {name for name in before if before[name] != after[name]} == set(changed.split())
+
+
+def test_rejection_in_free_text_trains_nothing() -> None:
+    free = keys_of(_with(BASE, "decoding", {"grammar": "FreeText"}))
+    rejecting = keys_of(_with(BASE, "decoding", {"grammar": "FreeText", "foreignSpeech": "Reject"}))
+    assert {name for name in free if free[name] != rejecting[name]} == {"evaluate", "publish", "version"}
 
 
 def test_another_list_changes_the_grammar_and_trains_nothing() -> None:

@@ -23,13 +23,14 @@ from speechmodel_api.augmentation import AS_BEFORE
 from speechmodel_api.spec import (
     Annotations,
     DatasetFormat,
+    ForeignSpeech,
     GrammarSource,
     InvalidSamplePolicy,
     Numbers,
     SpeechModelSpec,
     SplitBy,
 )
-from speechmodel_api.stages import Decoding, GrammarDecoder, PrepareOutput, TrainOutput
+from speechmodel_api.stages import Decoding, GrammarDecoder, PrepareOutput, Rejection, TrainOutput
 
 
 class KeyInput(BaseModel):
@@ -130,7 +131,12 @@ class ConvertKey(KeyInput):
 class EvaluateKey(KeyInput):
     """Determines an evaluation: the model, the dataset and the decoding settings."""
 
-    as_before = {"grammar": GrammarSource.FREE_TEXT, "phrases": (), "lists": {}}
+    as_before = {
+        "grammar": GrammarSource.FREE_TEXT,
+        "phrases": (),
+        "lists": {},
+        "foreign_speech": ForeignSpeech.TRANSCRIBE,
+    }
 
     model_sha256: str
     dataset_digest: str
@@ -138,12 +144,13 @@ class EvaluateKey(KeyInput):
     grammar: GrammarSource = GrammarSource.FREE_TEXT
     phrases: tuple[str, ...] = ()
     lists: dict[str, tuple[str, ...]] = {}
+    foreign_speech: ForeignSpeech = ForeignSpeech.TRANSCRIBE
 
 
 class VersionKey(KeyInput):
     """Determines a version: the model and its decoding settings."""
 
-    as_before = {"grammar_sha256": "", "calibration": ()}
+    as_before = {"grammar_sha256": "", "calibration": (), "rejection": ()}
 
     model_sha256: str
     beam_width: int
@@ -151,6 +158,8 @@ class VersionKey(KeyInput):
     """Digest of the compiled grammar. Empty for free text."""
     calibration: tuple[float, ...] = ()
     """Threshold, and offset and slope of the confidences of phrases and of words. Empty for free text."""
+    rejection: tuple[float, ...] = ()
+    """Threshold of free text. Empty when foreign speech is transcribed, and with a grammar."""
 
 
 class PublishKey(KeyInput):
@@ -232,13 +241,20 @@ def evaluate_key(model_sha256: str, data: PrepareOutput, decoding: Decoding) -> 
         grammar=decoding.grammar,
         phrases=decoding.phrases,
         lists=decoding.lists,
+        foreign_speech=decoding.foreign_speech,
     ).key()
 
 
-def version_key(model_sha256: str, decoding: Decoding, grammar: GrammarDecoder | None) -> str:
+def version_key(
+    model_sha256: str, decoding: Decoding, grammar: GrammarDecoder | None, rejection: Rejection | None = None
+) -> str:
     """Return the name of a version, which `kubectl get speechmodels` shows."""
     if grammar is None:
-        return VersionKey(model_sha256=model_sha256, beam_width=decoding.beam_width).key()
+        return VersionKey(
+            model_sha256=model_sha256,
+            beam_width=decoding.beam_width,
+            rejection=(rejection.threshold,) if rejection else (),
+        ).key()
     calibration = grammar.calibration
     return VersionKey(
         model_sha256=model_sha256,

@@ -454,6 +454,13 @@ class GrammarSource(StrEnum):
     FREE_TEXT = "FreeText"
 
 
+class ForeignSpeech(StrEnum):
+    """Defines what free text makes of speech that is unlike the dataset."""
+
+    TRANSCRIBE = "Transcribe"
+    REJECT = "Reject"
+
+
 class DecodingSpec(ApiModel, json_schema_extra=cel(_PHRASES_RULE, _PHRASES_MESSAGE)):
     """Settings of the decoder, which turns audio into text. Evaluation and serving share them."""
 
@@ -482,6 +489,13 @@ class DecodingSpec(ApiModel, json_schema_extra=cel(_PHRASES_RULE, _PHRASES_MESSA
     ] = {}
     """Values of the lists that the phrases refer to, by the name of the list. A value may be a
     template without lists. Answers report which value was said."""
+    foreign_speech: ForeignSpeech = ForeignSpeech.TRANSCRIBE
+    """Defines what free text makes of speech that is unlike the dataset: another language, other words,
+    noise. Transcribe writes down what it resembles. Reject gives an empty text. The threshold loses 1 %
+    of the right dev clips; the report shows how many test clips it rejects, and how many negatives it
+    accepts. After a change, the model is evaluated and published again but not trained. A grammar
+    always rejects, so the field has no effect with one. Defaults to
+    Transcribe, because a text with errors is often more useful than none."""
 
     def model_post_init(self, context: Any, /) -> None:
         """Apply the CEL rule to manifests that do not pass through an API server."""

@@ -53,8 +53,9 @@ def load_version(folder: Path) -> ServedVersion:
     model_path, selftest = folder / MODEL, folder / SELFTEST
     _verify(model_path, manifest.model_sha256)
     _verify(selftest, manifest.selftest_sha256)
+    if (scores := manifest.grammar or manifest.rejection) is not None:
+        _verify(folder / ACOUSTIC, scores.acoustic_sha256)
     if manifest.grammar is not None:
-        _verify(folder / ACOUSTIC, manifest.grammar.acoustic_sha256)
         _verify(folder / GRAMMAR, manifest.grammar.grammar_sha256)
     try:
         decoder = open_decoder(folder, manifest)

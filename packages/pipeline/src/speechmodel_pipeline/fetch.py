@@ -61,8 +61,9 @@ def _attempt(task: FetchInput) -> FetchOutput:
         manifest = _parse(task, raw)
         _fetch(client, manifest.model_uri, folder / MODEL, manifest.model_sha256, manifest.model_bytes)
         _fetch(client, manifest.selftest_uri, folder / SELFTEST, manifest.selftest_sha256, None)
+        if (scores := manifest.grammar or manifest.rejection) is not None:
+            _fetch(client, scores.acoustic_uri, folder / ACOUSTIC, scores.acoustic_sha256, scores.acoustic_bytes)
         if (grammar := manifest.grammar) is not None:
-            _fetch(client, grammar.acoustic_uri, folder / ACOUSTIC, grammar.acoustic_sha256, grammar.acoustic_bytes)
             _fetch(client, grammar.grammar_uri, folder / GRAMMAR, grammar.grammar_sha256, grammar.grammar_bytes)
     replace_file(folder / VERSION, raw)
     return FetchOutput(version=manifest.version, model_sha256=manifest.model_sha256)

@@ -39,6 +39,7 @@ def is_complete(folder: Path, model: ModelStatus) -> bool:
             and _digest(folder / MODEL) == manifest.model_sha256
             and _digest(folder / SELFTEST) == manifest.selftest_sha256
             and (manifest.grammar is None or _has_grammar(folder, manifest.grammar))
+            and (manifest.rejection is None or _digest(folder / ACOUSTIC) == manifest.rejection.acoustic_sha256)
         )
     except (FileNotFoundError, ValidationError):
         return False

@@ -4,7 +4,7 @@ from typing import final
 
 from speechmodel_api import keys
 from speechmodel_api.reasons import Reason
-from speechmodel_api.spec import GrammarSource, SpeechModelSpec
+from speechmodel_api.spec import ForeignSpeech, GrammarSource, SpeechModelSpec
 from speechmodel_api.stages import Decoding, EvaluateInput, EvaluateOutput, StageName
 from speechmodel_api.status import ConditionType
 
@@ -22,6 +22,9 @@ def decoding(spec: SpeechModelSpec) -> Decoding:
         grammar=source,
         phrases=spec.decoding.phrases,
         lists=spec.decoding.lists if source is GrammarSource.PHRASES else {},
+        foreign_speech=(
+            spec.decoding.foreign_speech if source is GrammarSource.FREE_TEXT else ForeignSpeech.TRANSCRIBE
+        ),
     )
 
 
@@ -61,7 +64,8 @@ class Evaluate(Stage[EvaluateOutput]):
         clips = f"{output.clips} test clip{'' if output.clips == 1 else 's'}"
         text = f"WER {output.wer:.1%}, CER {output.cer:.1%} on {clips}"
         if output.free_text_wer is not None:
-            text += f" with the grammar, WER {output.free_text_wer:.1%} in free text"
+            with_grammar, without = ("rejection", "without") if output.rejection else ("the grammar", "in free text")
+            text += f" with {with_grammar}, WER {output.free_text_wer:.1%} {without}"
         if (figures := output.figures) is not None:
             text += f"; {figures.right} right, {figures.wrong} wrong, {figures.rejected} rejected"
             if figures.foreign:

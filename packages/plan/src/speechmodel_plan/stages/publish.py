@@ -53,6 +53,7 @@ class Publish(Stage[PublishOutput]):
             version=_version(task.spec, done),
             decoding=decoding(task.spec),
             grammar=done.of(EVALUATE).grammar,
+            rejection=done.of(EVALUATE).rejection,
             language=task.spec.language,
             target=bucket(task.spec),
             base=base(task.spec, task.owner),
@@ -70,7 +71,8 @@ class Publish(Stage[PublishOutput]):
 
 
 def _version(spec: SpeechModelSpec, done: Outputs) -> str:
-    return keys.version_key(done.of(CONVERT).model_sha256, decoding(spec), done.of(EVALUATE).grammar)
+    evaluated = done.of(EVALUATE)
+    return keys.version_key(done.of(CONVERT).model_sha256, decoding(spec), evaluated.grammar, evaluated.rejection)
 
 
 PUBLISH = Publish()
