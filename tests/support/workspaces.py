@@ -37,6 +37,11 @@ class Workspace:
         """Where the trainer exports to."""
         return self.root / "exports" / TRAIN / "output_graph.pb"
 
+    @property
+    def source(self) -> Path:
+        """The folder of the dataset as the user gave it."""
+        return self.root.parent / "source"
+
     def convert_input(self) -> ConvertInput:
         """For the graph as it lies there."""
         digest = hashlib.sha256(self.graph.read_bytes()).hexdigest()
@@ -63,6 +68,7 @@ class Workspace:
             data_key=DATA,
             dataset_digest=self.dataset.dataset_digest,
             decoding=decoding or Decoding(beam_width=beam_width),
+            source=PurePosixPath(self.source) if decoding and decoding.scorer else None,
         )
 
     def publish_input(
@@ -81,6 +87,7 @@ class Workspace:
             decoding=Decoding(),
             grammar=evaluated.grammar,
             rejection=evaluated.rejection,
+            scorer=evaluated.scorer,
             language="es",
             target=target,
             base=base,

@@ -74,6 +74,8 @@ BAD: list[tuple[str, Any, str]] = [
     ("spec.decoding", {"beamWidth": 0}, "spec.decoding.beamWidth"),
     ("spec.decoding", {"grammar": "Other"}, "spec.decoding.grammar"),
     ("spec.decoding", {"foreignSpeech": "Maybe"}, 'supported values: "Transcribe", "Reject"'),
+    ("spec.decoding", {"scorer": {"path": "../es.scorer"}}, "spec.decoding.scorer.path"),
+    ("spec.decoding", {"scorer": {}}, "spec.decoding.scorer.path: Required value"),
     ("spec.decoding", {"grammar": "Phrases"}, "set phrases if grammar is Phrases"),
     ("spec.decoding", {"grammar": "Dataset", "phrases": ["ok"]}, "leave them out if grammar is Dataset"),
     ("spec.evaluation", {"gate": {}}, "unknown field"),

@@ -63,3 +63,12 @@ def test_free_text_rejects_foreign_speech_if_the_version_does(tmp_path: Path) ->
     with opened(folder) as decoder:
         assert decoder.transcribe(foreign, name="backwards.wav").text == ""
         assert decoder.transcribe(load(OK_ESPEJO), name="clip.wav").text == "ok espejo"
+
+
+def test_free_text_is_decoded_with_the_scorer_of_the_version(tmp_path: Path) -> None:
+    memory_map(FIXTURES / "tf2_128.pb", tmp_path / "output_graph.pbmm")
+    folder = VersionFolder(tmp_path / "version", tmp_path / "output_graph.pbmm")
+    folder.decode_with_scorer()
+    with opened(folder) as decoder:
+        assert decoder.transcribe(load(OK_ESPEJO), name="clip.wav").text == "ok espejo"
+        assert decoder.transcribe(load(OK_ESPEJO)[::-1].copy(), name="backwards.wav").text == "hola espejo"

@@ -30,7 +30,7 @@ from speechmodel_api.spec import (
     SpeechModelSpec,
     SplitBy,
 )
-from speechmodel_api.stages import Decoding, GrammarDecoder, PrepareOutput, Rejection, TrainOutput
+from speechmodel_api.stages import Decoding, GrammarDecoder, PrepareOutput, Rejection, TrainOutput, WeighedScorer
 
 
 class KeyInput(BaseModel):
@@ -136,6 +136,8 @@ class EvaluateKey(KeyInput):
         "phrases": (),
         "lists": {},
         "foreign_speech": ForeignSpeech.TRANSCRIBE,
+        "scorer": (),
+        "scorer_weights": (),
     }
 
     model_sha256: str
@@ -145,12 +147,16 @@ class EvaluateKey(KeyInput):
     phrases: tuple[str, ...] = ()
     lists: dict[str, tuple[str, ...]] = {}
     foreign_speech: ForeignSpeech = ForeignSpeech.TRANSCRIBE
+    scorer: tuple[str, ...] = ()
+    """Claim, path and revision of the dataset, and the path of the scorer in it. Empty without one."""
+    scorer_weights: tuple[float | None, ...] = ()
+    """Alpha and beta, None for one that is tuned. Empty without a scorer."""
 
 
 class VersionKey(KeyInput):
     """Determines a version: the model and its decoding settings."""
 
-    as_before = {"grammar_sha256": "", "calibration": (), "rejection": ()}
+    as_before = {"grammar_sha256": "", "calibration": (), "rejection": (), "scorer_sha256": "", "scorer_weights": ()}
 
     model_sha256: str
     beam_width: int
@@ -160,6 +166,10 @@ class VersionKey(KeyInput):
     """Threshold, and offset and slope of the confidences of phrases and of words. Empty for free text."""
     rejection: tuple[float, ...] = ()
     """Threshold of free text. Empty when foreign speech is transcribed, and with a grammar."""
+    scorer_sha256: str = ""
+    """Digest of the scorer. Empty without one."""
+    scorer_weights: tuple[float, ...] = ()
+    """Alpha and beta. Empty without a scorer."""
 
 
 class PublishKey(KeyInput):
@@ -232,8 +242,9 @@ def convert_key(trained: TrainOutput) -> str:
     return ConvertKey(graph_sha256=trained.graph_sha256).key()
 
 
-def evaluate_key(model_sha256: str, data: PrepareOutput, decoding: Decoding) -> str:
+def evaluate_key(spec: SpeechModelSpec, model_sha256: str, data: PrepareOutput, decoding: Decoding) -> str:
     """Return the key of the stage evaluate."""
+    scorer, claim = decoding.scorer, spec.dataset.source.persistent_volume_claim
     return EvaluateKey(
         model_sha256=model_sha256,
         dataset_digest=data.dataset_digest,
@@ -242,11 +253,17 @@ def evaluate_key(model_sha256: str, data: PrepareOutput, decoding: Decoding) -> 
         phrases=decoding.phrases,
         lists=decoding.lists,
         foreign_speech=decoding.foreign_speech,
+        scorer=(claim.claim_name, claim.path, spec.dataset.revision, scorer.path) if scorer else (),
+        scorer_weights=(scorer.alpha, scorer.beta) if scorer else (),
     ).key()
 
 
 def version_key(
-    model_sha256: str, decoding: Decoding, grammar: GrammarDecoder | None, rejection: Rejection | None = None
+    model_sha256: str,
+    decoding: Decoding,
+    grammar: GrammarDecoder | None,
+    rejection: Rejection | None = None,
+    scorer: WeighedScorer | None = None,
 ) -> str:
     """Return the name of a version, which `kubectl get speechmodels` shows."""
     if grammar is None:
@@ -254,6 +271,8 @@ def version_key(
             model_sha256=model_sha256,
             beam_width=decoding.beam_width,
             rejection=(rejection.threshold,) if rejection else (),
+            scorer_sha256=scorer.scorer_sha256 if scorer else "",
+            scorer_weights=(scorer.alpha, scorer.beta) if scorer else (),
         ).key()
     calibration = grammar.calibration
     return VersionKey(

@@ -461,6 +461,21 @@ class ForeignSpeech(StrEnum):
     REJECT = "Reject"
 
 
+class Scorer(ApiModel):
+    """A language model for free text, as DeepSpeech's `--scorer`. Only its words are recognised."""
+
+    path: Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^[^/.][^/]*(/[^/.][^/]*)*$")]
+    """File of DeepSpeech 0.9.3, relative to the folder of the dataset, such as `es.scorer`. It must be
+    made for the alphabet of the model, so give `dataset.alphabet` too unless it was made from the
+    alphabet of this dataset. After you change the file, change `dataset.revision`; nothing is trained if
+    the recordings are the same."""
+    alpha: Annotated[float, Field(ge=0, le=20)] | None = None
+    """Weight of the language model against the network. If not set, it is tuned on the dev clips."""
+    beta: Annotated[float, Field(ge=-20, le=20)] | None = None
+    """Reward of each word, in natural logarithms. A larger one gives more and shorter words. If not
+    set, it is tuned on the dev clips."""
+
+
 class DecodingSpec(ApiModel, json_schema_extra=cel(_PHRASES_RULE, _PHRASES_MESSAGE)):
     """Settings of the decoder, which turns audio into text. Evaluation and serving share them."""
 
@@ -496,6 +511,9 @@ class DecodingSpec(ApiModel, json_schema_extra=cel(_PHRASES_RULE, _PHRASES_MESSA
     accepts. After a change, the model is evaluated and published again but not trained. A grammar
     always rejects, so the field has no effect with one. Defaults to
     Transcribe, because a text with errors is often more useful than none."""
+    scorer: Scorer | None = None
+    """Language model for free text. After a change, the model is evaluated and published again but not
+    trained. It has no effect with a grammar. If not set, any sequence of characters is possible."""
 
     def model_post_init(self, context: Any, /) -> None:
         """Apply the CEL rule to manifests that do not pass through an API server."""

@@ -31,6 +31,7 @@ from speechmodel_api.spec import (
     Negatives,
     Numbers,
     S3Location,
+    Scorer,
     Split,
 )
 
@@ -83,6 +84,8 @@ class Decoding(Document):
     """Values of the lists that the templates refer to, by name."""
     foreign_speech: ForeignSpeech = ForeignSpeech.TRANSCRIBE
     """What free text makes of speech that is unlike the dataset. Transcribe with a grammar."""
+    scorer: Scorer | None = None
+    """Language model for free text. None with a grammar."""
 
 
 class Calibration(Document):
@@ -118,6 +121,16 @@ class Rejection(Document):
     threshold: float
     """Texts whose log probability for each character is below it are rejected: 1 % of the right texts
     of the dev clips are there."""
+
+
+class WeighedScorer(Document):
+    """A scorer with the weights that free text is decoded with."""
+
+    scorer_sha256: Digest
+    alpha: float
+    """Weight of the language model."""
+    beta: float
+    """Reward of each word."""
 
 
 class PrepareInput(StageInput):
@@ -249,6 +262,8 @@ class EvaluateInput(StageInput):
     data_key: Key
     dataset_digest: Digest
     decoding: Decoding
+    source: PurePosixPath | None = None
+    """Folder of the dataset, mounted read-only, if decoding has a scorer. None without."""
 
 
 class GrammarFigures(Document):
@@ -297,6 +312,8 @@ class EvaluateOutput(Document):
     rejection: Rejection | None = None
     """The file and the number that reject foreign speech in free text. None when it is transcribed, and
     with a grammar."""
+    scorer: WeighedScorer | None = None
+    """The scorer with its weights, given or tuned. None without one."""
     figures: GrammarFigures | None = None
     """What the grammar or the rejection makes of the test clips. None with neither, and without test
     clips."""
@@ -319,6 +336,8 @@ class PublishInput(StageInput):
     """How evaluate decoded with the grammar. None for free text."""
     rejection: Rejection | None = None
     """How evaluate rejected foreign speech in free text. None when it did not."""
+    scorer: WeighedScorer | None = None
+    """The scorer that evaluate decoded with. None without one."""
     language: str
     target: S3Location
     base: str
@@ -354,6 +373,13 @@ class PublishedRejection(Rejection):
     acoustic_bytes: int
 
 
+class PublishedScorer(WeighedScorer):
+    """The scorer of a version, and where it is."""
+
+    scorer_uri: str
+    scorer_bytes: int
+
+
 class VersionManifest(Document):
     """`version.json`: the description of a published version. It never changes."""
 
@@ -364,6 +390,8 @@ class VersionManifest(Document):
     """None for free text, as for every version from before there were grammars."""
     rejection: PublishedRejection | None = None
     """None when foreign speech is transcribed, and with a grammar."""
+    scorer: PublishedScorer | None = None
+    """None without a scorer, and with a grammar."""
     model_uri: str
     model_sha256: Digest
     model_bytes: int
@@ -385,7 +413,7 @@ class FetchInput(Document):
 
     It runs as the init container of server pods. The folder then holds `output_graph.pbmm`,
     `selftest.wav` and `version.json`, which is written last. It holds `acoustic.onnx` for a version
-    that rejects, and `grammar.zip` for one with a grammar.
+    that rejects, `grammar.zip` for one with a grammar, and `lm.scorer` for one with a scorer.
     """
 
     stage: Literal["fetch"] = "fetch"

@@ -16,9 +16,9 @@ from typing import Protocol, Self
 import numpy as np
 from speechmodel_api.audio import SAMPLE_RATE, WINDOW
 from speechmodel_api.stages import PublishedGrammar, VersionManifest
-from speechmodel_api.workspace import ACOUSTIC, GRAMMAR, MODEL
+from speechmodel_api.workspace import ACOUSTIC, GRAMMAR, MODEL, SCORER
 from speechmodel_decoding import AcousticModel, Candidate, ForeignSpeechFilter, Grammar, Recogniser, TextScorer
-from speechmodel_runtime import Model, Pcm, read_graph, seconds
+from speechmodel_runtime import Model, Pcm, Scorer, read_graph, seconds
 from speechmodel_runtime.model import require_window
 
 from speechmodel_inference.errors import ClientLeft
@@ -72,8 +72,15 @@ def open_decoder(folder: Path, manifest: VersionManifest) -> VersionDecoder:
     Raises SpeechRuntimeError or DecodingError when its files cannot be used.
     """
     if manifest.grammar is None:
-        return FreeText(Model(folder / MODEL, beam_width=manifest.decoding.beam_width), _foreign(folder, manifest))
+        model = Model(folder / MODEL, beam_width=manifest.decoding.beam_width, scorer=_scorer(folder, manifest))
+        return FreeText(model, _foreign(folder, manifest))
     return WithGrammar(_recogniser(folder, manifest.grammar))
+
+
+def _scorer(folder: Path, manifest: VersionManifest) -> Scorer | None:
+    if manifest.scorer is None:
+        return None
+    return Scorer(folder / SCORER, manifest.scorer.alpha, manifest.scorer.beta)
 
 
 def _foreign(folder: Path, manifest: VersionManifest) -> ForeignSpeechFilter | None:

@@ -102,6 +102,28 @@ class RejectionReport(Document):
     """Word error rate on the test clips without rejection."""
 
 
+class TriedWeights(Document):
+    """Weights of a scorer, and the word error rate of the tuning clips with them."""
+
+    alpha: float
+    beta: float
+    wer: float
+
+
+class ScorerReport(Document):
+    """The weights of the scorer, and what they were tuned on."""
+
+    alpha: float
+    beta: float
+    unknown_words: int
+    """Words of the transcripts that the scorer lacks, so that they are never recognised."""
+    tuned_on: str | None = None
+    """Part of the dataset: dev, or train without dev clips. None when both weights were given."""
+    clips: int
+    tried: tuple[TriedWeights, ...] = ()
+    """In the order in which they were tried. Of equal error rates, the first won."""
+
+
 class SelfTest(Document):
     """selftest.wav, the clip that a server must transcribe before it reports ready."""
 
@@ -137,6 +159,8 @@ class EvaluationReport(Document):
     """None for free text."""
     rejection: RejectionReport | None = None
     """None when foreign speech is transcribed, and with a grammar."""
+    scorer: ScorerReport | None = None
+    """None without a scorer, and with a grammar."""
     selftest: SelfTest
     worst: tuple[ClipResult, ...]
     """The clips with the most word errors per word, the worst first. Correct clips are left out."""

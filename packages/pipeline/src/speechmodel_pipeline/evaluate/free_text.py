@@ -1,47 +1,96 @@
-"""Decoding as free text, as the server does it: transcribe the clips, set the threshold for foreign
-speech on the dev clips, and reject.
+"""Decoding as free text, as the server does it: with the scorer if there is one, and with rejection of
+foreign speech if the spec asks for it.
 """
 
 import logging
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from speechmodel_api.alphabet import CATCH_ALL
 from speechmodel_api.reasons import Reason
-from speechmodel_decoding import TextScorer, threshold_of
-from speechmodel_decoding.errors import AcousticModelError
-from speechmodel_runtime import Model, Pcm, Transcript
+from speechmodel_api.spec import ForeignSpeech
+from speechmodel_api.stages import EvaluateInput, Rejection
+from speechmodel_api.workspace import ACOUSTIC
+from speechmodel_decoding import TextScorer
+from speechmodel_runtime import Model, Scorer, Transcript, read_graph, seconds
 from speechmodel_runtime.errors import AudioTooShort, LibraryError, ModelError
+from speechmodel_stagekit.artefacts import file_digest, require_file
 from speechmodel_stagekit.cpus import available_cpus
-from speechmodel_stagekit.dataset import Clip, Part, PreparedDataset
+from speechmodel_stagekit.dataset import Clip, Part, PreparedDataset, Speakers
 from speechmodel_stagekit.errors import ArtefactMissing, BadConfiguration, BadData
 
 from speechmodel_pipeline.clip_audio import read_clip
-from speechmodel_pipeline.evaluate.figures import word_error_share
-from speechmodel_pipeline.evaluate.rough import rough_copies
+from speechmodel_pipeline.evaluate.figures import clip_result, with_rejection
+from speechmodel_pipeline.evaluate.grammar import load_acoustic_model
+from speechmodel_pipeline.evaluate.rejection import Threshold, scores, threshold
+from speechmodel_pipeline.evaluate.scorer import Tuning, scorer_errors, take_scorer, tune
+from speechmodel_pipeline.evaluation_report import ClipResult
 from speechmodel_pipeline.progress import Steps
 
 log = logging.getLogger(__name__)
 
-THRESHOLD_CLIPS = 200
-"""Most clips that the threshold is set on, besides their rough copies."""
-MOST_ERRORS = 0.2
-"""Word error rate of a text that is still right enough to set the threshold on: an error in a long
-sentence, none in a command."""
+
+@dataclass(frozen=True)
+class Filtered:
+    """The clips in free text, where foreign speech is rejected."""
+
+    rejection: Rejection
+    set_on: Threshold
+    results: list[ClipResult]
+
+
+@dataclass(frozen=True)
+class FreeText:
+    """The clips in free text."""
+
+    results: list[ClipResult]
+    """Without rejection."""
+    filtered: Filtered | None
+    """None unless the spec asks for rejection."""
+    tuning: Tuning | None
+    """None without a scorer."""
+
+
+def in_free_text(
+    task: EvaluateInput, path: Path, dataset: PreparedDataset, clips: Sequence[Clip], folder: Path
+) -> FreeText:
+    """Return the clips as the model at `path` transcribes them. A scorer is copied into `folder`.
+
+    Raises BadConfiguration (InvalidScorer, RuntimeMissing), BadData (ModelUnusable), ArtefactMissing.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(scorer_errors(task.decoding.scorer))
+        taken = take_scorer(task, dataset, path, folder)
+        model = stack.enter_context(_opened(path, task.decoding.beam_width, taken.scorer if taken else None))
+        tuning = tune(model, taken, dataset) if taken else None
+        started = time.monotonic()
+        transcripts = _transcribed(model, clips)
+        speakers = dataset.speakers()
+        results = [_in_words(*each, speakers) for each in zip(clips, transcripts, strict=True)]
+        took, audio = time.monotonic() - started, sum(result.seconds for result in results)
+        log.info("%d clips, %.1f s of audio, took %.1f s (%.2f x real time)", len(clips), audio, took, took / audio)
+        if task.decoding.foreign_speech is ForeignSpeech.TRANSCRIBE:
+            return FreeText(results, None, tuning)
+        acoustic = require_file(path.with_name(ACOUSTIC), task.acoustic_sha256)
+        scorer = TextScorer(load_acoustic_model(acoustic), [label.decode() for label in read_graph(path).labels])
+        set_on = threshold(model, scorer, dataset)
+        found = scores(scorer, clips, transcripts)
+    rejected = [
+        with_rejection(result, score, set_on.value, foreign=clip.part is Part.NEGATIVES)
+        for clip, result, score in zip(clips, results, found, strict=True)
+    ]
+    rejection = Rejection(acoustic_sha256=file_digest(acoustic), threshold=set_on.value)
+    return FreeText(results, Filtered(rejection, set_on, rejected), tuning)
 
 
 @contextmanager
-def opened(path: Path, beam_width: int) -> Iterator[Model]:
-    """Give the model, and close it at the end.
-
-    Raises BadConfiguration (RuntimeMissing), BadData (ModelUnusable) and ArtefactMissing, also for
-    errors of the runtime while it is open.
-    """
+def _opened(path: Path, beam_width: int, scorer: Scorer | None) -> Iterator[Model]:
+    """Give the model, and close it at the end. Errors of the runtime while it is open are the stage's."""
     try:
-        with Model(path, beam_width=beam_width) as model:
+        with Model(path, beam_width=beam_width, scorer=scorer) as model:
             yield model
     except LibraryError as error:
         raise BadConfiguration(Reason.RUNTIME_MISSING, str(error)) from error
@@ -51,7 +100,7 @@ def opened(path: Path, beam_width: int) -> Iterator[Model]:
         raise ArtefactMissing(Reason.ARTEFACT_DAMAGED, f"{error}; the dataset is prepared again") from error
 
 
-def transcribed(model: Model, clips: Sequence[Clip]) -> list[Transcript]:
+def _transcribed(model: Model, clips: Sequence[Clip]) -> list[Transcript]:
     """Return the transcript of each clip, on one thread per CPU: its calls release the GIL."""
     steps = Steps(len(clips), "clips")
 
@@ -64,64 +113,12 @@ def transcribed(model: Model, clips: Sequence[Clip]) -> list[Transcript]:
         return list(pool.map(transcribe, clips))
 
 
-@dataclass(frozen=True)
-class Threshold:
-    """The score below which a text is rejected, and the clips that it was set on."""
-
-    value: float
-    part: Part
-    clips: int
-    copies: int
-    right: int
-    """Clips and copies whose text was right. 1 % of them are below the threshold."""
-
-
-def threshold(model: Model, scorer: TextScorer, dataset: PreparedDataset) -> Threshold:
-    """Return the threshold for the dev clips of the dataset, or its training clips if it has no dev
-    clips, and for their rough copies.
-
-    Raises BadData (ModelUnusable) when the acoustic model does not run.
-    """
-    part = Part.DEV if dataset.clips(Part.DEV) else Part.TRAIN
-    clips = [clip for clip in dataset.clips(part) if clip.transcript != CATCH_ALL][:THRESHOLD_CLIPS]
-    steps = Steps(len(clips), "dev clips" if part is Part.DEV else "training clips")
-    recordings = [read_clip(clip) for clip in clips]
-
-    def of_clip(index: int) -> tuple[list[float], int]:
-        clip, others = clips[index], recordings[:index] + recordings[index + 1 :]
-        heard = [recordings[index], *rough_copies(recordings[index], others, seed=int(clip.name[:8], 16))]
-        found = [(pcm, model.transcribe(pcm, name=clip.name)) for pcm in heard]
-        steps.advance()
-        return [
-            _score(scorer, pcm, transcript)
-            for pcm, transcript in found
-            if transcript.text and word_error_share(clip.transcript, transcript.text) <= MOST_ERRORS
-        ], len(heard) - 1
-
-    with ThreadPoolExecutor(available_cpus()) as pool:
-        scored = list(pool.map(of_clip, range(len(clips))))
-    right = [score for each, _ in scored for score in each]
-    if not right:
-        log.warning("the model transcribes none of %d %s clips, so it will accept nothing", len(clips), part.value)
-    copies = sum(count for _, count in scored)
-    return Threshold(round(threshold_of(right), 6), part, len(clips), copies, len(right))
-
-
-def scores(scorer: TextScorer, clips: Sequence[Clip], transcripts: Sequence[Transcript]) -> list[float | None]:
-    """Return the score of each clip's text, None for an empty one.
-
-    Raises BadData (ModelUnusable) when the acoustic model does not run.
-    """
-
-    def score(clip: Clip, transcript: Transcript) -> float | None:
-        return _score(scorer, read_clip(clip), transcript) if transcript.text else None
-
-    with ThreadPoolExecutor(available_cpus()) as pool:
-        return list(pool.map(score, clips, transcripts))
-
-
-def _score(scorer: TextScorer, pcm: Pcm, transcript: Transcript) -> float:
-    try:
-        return scorer.score(pcm, transcript.text, transcript.times)
-    except AcousticModelError as error:
-        raise BadData(Reason.MODEL_UNUSABLE, str(error)) from error
+def _in_words(clip: Clip, transcript: Transcript, speakers: Speakers) -> ClipResult:
+    return clip_result(
+        clip.name,
+        seconds(clip.samples),
+        clip.transcript,
+        transcript.text,
+        transcript.confidence,
+        speakers.is_unseen(clip),
+    )

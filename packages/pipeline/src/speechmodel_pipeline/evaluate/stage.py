@@ -2,7 +2,6 @@
 
 import logging
 import shutil
-import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,34 +10,34 @@ from pathlib import Path
 from speechmodel_api.alphabet import CATCH_ALL
 from speechmodel_api.reasons import Reason
 from speechmodel_api.spec import ForeignSpeech, GrammarSource
-from speechmodel_api.stages import EvaluateInput, EvaluateOutput, GrammarDecoder, Rejection
-from speechmodel_api.workspace import ACOUSTIC, GRAMMAR, MODEL, REPORT, SELFTEST, Workspace
-from speechmodel_decoding import Recogniser, TextScorer
-from speechmodel_runtime import Transcript, read_graph, seconds
+from speechmodel_api.stages import EvaluateInput, EvaluateOutput, GrammarDecoder, WeighedScorer
+from speechmodel_api.workspace import ACOUSTIC, GRAMMAR, MODEL, REPORT, SCORER, SELFTEST, Workspace
+from speechmodel_decoding import Recogniser
+from speechmodel_runtime import read_graph
 from speechmodel_stagekit.artefacts import file_digest, once, require_file
 from speechmodel_stagekit.cpus import available_cpus
-from speechmodel_stagekit.dataset import Clip, Part, PreparedDataset, Speakers, open_dataset
+from speechmodel_stagekit.dataset import Clip, Part, PreparedDataset, open_dataset
 from speechmodel_stagekit.errors import ArtefactMissing
 
 from speechmodel_pipeline.clip_audio import read_clip
 from speechmodel_pipeline.evaluate.figures import (
     character_errors,
-    clip_result,
     grammar_figures,
     with_grammar,
-    with_rejection,
     word_error_rate,
     word_errors,
     worst,
 )
-from speechmodel_pipeline.evaluate.free_text import Threshold, opened, scores, threshold, transcribed
+from speechmodel_pipeline.evaluate.free_text import Filtered, in_free_text
 from speechmodel_pipeline.evaluate.grammar import CalibratedOn, calibrated, compile_for, decide, load_acoustic_model
+from speechmodel_pipeline.evaluate.scorer import Tuning
 from speechmodel_pipeline.evaluation_report import (
     ClipResult,
     EvaluationReport,
     ForeignClips,
     GrammarReport,
     RejectionReport,
+    ScorerReport,
     SelfTest,
 )
 
@@ -68,12 +67,16 @@ def _make(task: EvaluateInput, folder: Path) -> EvaluateOutput:
     others = dataset.clips(Part.NEGATIVES) if _rejects(task) else ()
     spoken = (*test, *seen) or _substitutes(dataset)
     chosen = (*spoken, *others)
-    free, filtered = _in_free_text(task, path, dataset, chosen)
-    decided = _decide(task, dataset, chosen, free, folder) if task.decoding.grammar is not FREE_TEXT else filtered
+    free_text = in_free_text(task, path, dataset, chosen, folder)
+    free, tuning = free_text.results, free_text.tuning
+    by_grammar = task.decoding.grammar is not FREE_TEXT
+    decided = _decide(task, dataset, chosen, free, folder) if by_grammar else free_text.filtered
     results = decided.results if decided else free
     selftest = _write_selftest(spoken, results[: len(spoken)], folder / SELFTEST)
     measured = results if test or seen else results[len(spoken) :]
     report = _report(task, dataset, measured, len(test), free, decided, selftest)
+    if tuning is not None:
+        report = report.model_copy(update={"scorer": _scorer_report(tuning)})
     text = report.model_dump_json(by_alias=True, exclude_none=True, indent=1)
     (folder / REPORT).write_text(text, encoding="utf-8")
     details = report.grammar or report.rejection
@@ -85,7 +88,8 @@ def _make(task: EvaluateInput, folder: Path) -> EvaluateOutput:
         wer_seen_speakers=report.wer_seen_speakers,
         free_text_wer=details.free_text_wer if details else None,
         grammar=decided.decoder if isinstance(decided, _Decided) else None,
-        rejection=decided.rejection if isinstance(decided, _Filtered) else None,
+        rejection=decided.rejection if isinstance(decided, Filtered) else None,
+        scorer=_weighed(tuning, folder) if tuning else None,
         figures=details.figures if details else None,
         report_sha256=file_digest(folder / REPORT),
         selftest_sha256=file_digest(folder / SELFTEST),
@@ -94,50 +98,6 @@ def _make(task: EvaluateInput, folder: Path) -> EvaluateOutput:
 
 def _rejects(task: EvaluateInput) -> bool:
     return task.decoding.grammar is not FREE_TEXT or task.decoding.foreign_speech is ForeignSpeech.REJECT
-
-
-@dataclass(frozen=True)
-class _Filtered:
-    """The clips in free text, where foreign speech is rejected."""
-
-    rejection: Rejection
-    set_on: Threshold
-    results: list[ClipResult]
-
-
-def _in_free_text(
-    task: EvaluateInput, path: Path, dataset: PreparedDataset, clips: Sequence[Clip]
-) -> tuple[list[ClipResult], _Filtered | None]:
-    """Return the clips in free text, and as rejection decides them if the spec asks for it."""
-    started = time.monotonic()
-    speakers = dataset.speakers()
-    with opened(path, task.decoding.beam_width) as model:
-        transcripts = transcribed(model, clips)
-        free = [_in_words(clip, transcript, speakers) for clip, transcript in zip(clips, transcripts, strict=True)]
-        took, audio = time.monotonic() - started, sum(result.seconds for result in free)
-        log.info("%d clips, %.1f s of audio, took %.1f s (%.2f x real time)", len(clips), audio, took, took / audio)
-        if task.decoding.foreign_speech is ForeignSpeech.TRANSCRIBE:
-            return free, None
-        acoustic = require_file(path.with_name(ACOUSTIC), task.acoustic_sha256)
-        scorer = TextScorer(load_acoustic_model(acoustic), [label.decode() for label in read_graph(path).labels])
-        set_on = threshold(model, scorer, dataset)
-        found = scores(scorer, clips, transcripts)
-    results = [
-        with_rejection(result, score, set_on.value, foreign=clip.part is Part.NEGATIVES)
-        for clip, result, score in zip(clips, free, found, strict=True)
-    ]
-    return free, _Filtered(Rejection(acoustic_sha256=file_digest(acoustic), threshold=set_on.value), set_on, results)
-
-
-def _in_words(clip: Clip, transcript: Transcript, speakers: Speakers) -> ClipResult:
-    return clip_result(
-        clip.name,
-        seconds(clip.samples),
-        clip.transcript,
-        transcript.text,
-        transcript.confidence,
-        speakers.is_unseen(clip),
-    )
 
 
 @dataclass(frozen=True)
@@ -202,7 +162,7 @@ def _report(
     results: Sequence[ClipResult],
     test_clips: int,
     free: Sequence[ClipResult],
-    decided: _Decided | _Filtered | None,
+    decided: _Decided | Filtered | None,
     selftest: SelfTest,
 ) -> EvaluationReport:
     """Return the report on the test clips, which are first in `results`, and those of seen speakers.
@@ -228,7 +188,7 @@ def _report(
         characters=characters,
         note=None if counted else "the split left no test clips; raise dataset.split.testPercent or add recordings",
         grammar=_grammar_report(decided, counted, foreign, free) if isinstance(decided, _Decided) else None,
-        rejection=_rejection_report(decided, counted, foreign, free) if isinstance(decided, _Filtered) else None,
+        rejection=_rejection_report(decided, counted, foreign, free) if isinstance(decided, Filtered) else None,
         selftest=selftest,
         worst=worst(counted),
         results=tuple(results),
@@ -252,7 +212,7 @@ def _grammar_report(
 
 
 def _rejection_report(
-    filtered: _Filtered, phrases: Sequence[ClipResult], foreign: Sequence[ClipResult], free: Sequence[ClipResult]
+    filtered: Filtered, phrases: Sequence[ClipResult], foreign: Sequence[ClipResult], free: Sequence[ClipResult]
 ) -> RejectionReport:
     on = filtered.set_on
     return RejectionReport(
@@ -265,6 +225,21 @@ def _rejection_report(
         foreign=_by_kind(foreign),
         free_text_wer=_free_text_wer(phrases, free),
     )
+
+
+def _scorer_report(tuning: Tuning) -> ScorerReport:
+    return ScorerReport(
+        alpha=tuning.alpha,
+        beta=tuning.beta,
+        unknown_words=tuning.taken.unknown_words,
+        tuned_on=tuning.part.value if tuning.tried else None,
+        clips=tuning.clips,
+        tried=tuning.tried,
+    )
+
+
+def _weighed(tuning: Tuning, folder: Path) -> WeighedScorer:
+    return WeighedScorer(scorer_sha256=file_digest(folder / SCORER), alpha=tuning.alpha, beta=tuning.beta)
 
 
 def _by_kind(foreign: Sequence[ClipResult]) -> dict[str, ForeignClips]:

@@ -17,14 +17,14 @@ from speechmodel_plan.task import Task
 def decoding(spec: SpeechModelSpec) -> Decoding:
     """Return the decoding settings, which evaluation and serving share."""
     source = spec.decoding.source(spec.dataset.format)
+    free_text = source is GrammarSource.FREE_TEXT
     return Decoding(
         beam_width=spec.decoding.beam_width,
         grammar=source,
         phrases=spec.decoding.phrases,
         lists=spec.decoding.lists if source is GrammarSource.PHRASES else {},
-        foreign_speech=(
-            spec.decoding.foreign_speech if source is GrammarSource.FREE_TEXT else ForeignSpeech.TRANSCRIBE
-        ),
+        foreign_speech=spec.decoding.foreign_speech if free_text else ForeignSpeech.TRANSCRIBE,
+        scorer=spec.decoding.scorer if free_text else None,
     )
 
 
@@ -43,7 +43,7 @@ class Evaluate(Stage[EvaluateOutput]):
 
     def key(self, task: Task, done: Outputs) -> str:
         """Return the key: the model, the dataset and the decoding settings."""
-        return keys.evaluate_key(done.of(CONVERT).model_sha256, done.of(PREPARE), decoding(task.spec))
+        return keys.evaluate_key(task.spec, done.of(CONVERT).model_sha256, done.of(PREPARE), decoding(task.spec))
 
     def document(self, task: Task, attempt: int, done: Outputs) -> EvaluateInput:
         """Return the input document."""
@@ -55,7 +55,12 @@ class Evaluate(Stage[EvaluateOutput]):
             data_key=PREPARE.key(task, done),
             dataset_digest=done.of(PREPARE).dataset_digest,
             decoding=decoding(task.spec),
+            source=task.dataset if self.reads_dataset(task.spec) else None,
         )
+
+    def reads_dataset(self, spec: SpeechModelSpec) -> bool:
+        """Return True for a scorer, which is in the folder of the dataset."""
+        return decoding(spec).scorer is not None
 
     def summary(self, output: EvaluateOutput) -> str:
         """Return the error rates and the number of clips behind them."""

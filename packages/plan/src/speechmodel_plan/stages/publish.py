@@ -54,6 +54,7 @@ class Publish(Stage[PublishOutput]):
             decoding=decoding(task.spec),
             grammar=done.of(EVALUATE).grammar,
             rejection=done.of(EVALUATE).rejection,
+            scorer=done.of(EVALUATE).scorer,
             language=task.spec.language,
             target=bucket(task.spec),
             base=base(task.spec, task.owner),
@@ -72,7 +73,9 @@ class Publish(Stage[PublishOutput]):
 
 def _version(spec: SpeechModelSpec, done: Outputs) -> str:
     evaluated = done.of(EVALUATE)
-    return keys.version_key(done.of(CONVERT).model_sha256, decoding(spec), evaluated.grammar, evaluated.rejection)
+    return keys.version_key(
+        done.of(CONVERT).model_sha256, decoding(spec), evaluated.grammar, evaluated.rejection, evaluated.scorer
+    )
 
 
 PUBLISH = Publish()

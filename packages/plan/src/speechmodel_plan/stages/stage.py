@@ -74,6 +74,11 @@ class Stage(ABC, Generic[OutputT]):
         del output
         return self.complete
 
+    def reads_dataset(self, spec: SpeechModelSpec) -> bool:
+        """Return True if the stage's pod mounts the user's recordings."""
+        del spec
+        return self.needs.dataset
+
     def settings(self, spec: SpeechModelSpec) -> dict[str, Any]:
         """Return the fields outside the key that a running attempt is restarted for, by name."""
         del spec
