@@ -13,8 +13,15 @@ from typing import Self
 
 import httpx
 import openai
-from speechmodel_api.stages import Calibration, Decoding, PublishedGrammar, VersionManifest
-from speechmodel_api.workspace import ACOUSTIC, GRAMMAR, MODEL, SELFTEST, VERSION
+from speechmodel_api.stages import (
+    Calibration,
+    Decoding,
+    PublishedGrammar,
+    PublishedRejection,
+    PublishedScorer,
+    VersionManifest,
+)
+from speechmodel_api.workspace import ACOUSTIC, GRAMMAR, MODEL, SCORER, SELFTEST, VERSION
 from speechmodel_decoding import compile_grammar
 from speechmodel_pipeline.convert.acoustic import export_acoustic_model
 from speechmodel_runtime import Pcm, load, read_graph, save
@@ -36,6 +43,8 @@ class VersionFolder:
         self.path = path
         self._speech_level = speech_level
         self._grammar: PublishedGrammar | None = None
+        self._rejection: PublishedRejection | None = None
+        self._scorer: PublishedScorer | None = None
         path.mkdir()
         shutil.copy(mapped, path / MODEL)
         self.selftest(load(OK_ESPEJO), "ok espejo")
@@ -58,6 +67,29 @@ class VersionFolder:
         )
         self.selftest(load(OK_ESPEJO), "ok espejo")
 
+    def reject_foreign_speech(self, threshold: float) -> None:
+        """Add the acoustic model, as a version that was published with rejection in free text has it."""
+        export_acoustic_model(FIXTURES / "tf2_128.pb", self.path / ACOUSTIC)
+        self._rejection = PublishedRejection(
+            acoustic_uri="s3://models/home/espejo/acoustic.onnx",
+            acoustic_sha256=self._digest(ACOUSTIC),
+            acoustic_bytes=(self.path / ACOUSTIC).stat().st_size,
+            threshold=threshold,
+        )
+        self.selftest(load(OK_ESPEJO), "ok espejo")
+
+    def decode_with_scorer(self) -> None:
+        """Add the fixture's scorer, as a version that was published with one has it."""
+        shutil.copy(FIXTURES / "es.scorer", self.path / SCORER)
+        self._scorer = PublishedScorer(
+            scorer_uri="s3://models/home/espejo/lm.scorer",
+            scorer_sha256=self._digest(SCORER),
+            scorer_bytes=(self.path / SCORER).stat().st_size,
+            alpha=0.93,
+            beta=1.18,
+        )
+        self.selftest(load(OK_ESPEJO), "ok espejo")
+
     def selftest(self, pcm: Pcm, text: str) -> None:
         save(self.path / SELFTEST, pcm)
         manifest = VersionManifest(
@@ -65,6 +97,8 @@ class VersionFolder:
             language="es-CL",
             decoding=Decoding(beam_width=100),
             grammar=self._grammar,
+            rejection=self._rejection,
+            scorer=self._scorer,
             model_uri="s3://models/home/espejo/output_graph.pbmm",
             model_sha256=self._digest(MODEL),
             model_bytes=(self.path / MODEL).stat().st_size,

@@ -6,7 +6,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from speechmodel_api.spec import DatasetFormat, S3Location, Split
+from speechmodel_api.spec import DatasetFormat, Negatives, S3Location, Split
 from speechmodel_api.stages import (
     ConvertInput,
     ConvertOutput,
@@ -37,6 +37,11 @@ class Workspace:
         """Where the trainer exports to."""
         return self.root / "exports" / TRAIN / "output_graph.pb"
 
+    @property
+    def source(self) -> Path:
+        """The folder of the dataset as the user gave it."""
+        return self.root.parent / "source"
+
     def convert_input(self) -> ConvertInput:
         """For the graph as it lies there."""
         digest = hashlib.sha256(self.graph.read_bytes()).hexdigest()
@@ -63,6 +68,7 @@ class Workspace:
             data_key=DATA,
             dataset_digest=self.dataset.dataset_digest,
             decoding=decoding or Decoding(beam_width=beam_width),
+            source=PurePosixPath(self.source) if decoding and decoding.scorer else None,
         )
 
     def publish_input(
@@ -80,6 +86,8 @@ class Workspace:
             version=VERSION,
             decoding=Decoding(),
             grammar=evaluated.grammar,
+            rejection=evaluated.rejection,
+            scorer=evaluated.scorer,
             language="es",
             target=target,
             base=base,
@@ -91,7 +99,13 @@ class Workspace:
         return converted, evaluate(self.evaluate_input(converted, decoding=decoding))
 
 
-def make_workspace(root: Path, fixtures: Path, split: Split, speech_level: float | None = None) -> Workspace:
+def make_workspace(
+    root: Path,
+    fixtures: Path,
+    split: Split,
+    speech_level: float | None = None,
+    negatives: Negatives = Negatives(built_in=False),  # noqa: B008 - frozen
+) -> Workspace:
     """A dataset of the fixture's clips, divided by `split`, and the fixture's graph as the export."""
     source = root / "source"
     recordings = source / "original" / "es"
@@ -113,6 +127,7 @@ def make_workspace(root: Path, fixtures: Path, split: Split, speech_level: float
             language="es",
             split=split,
             speech_level=speech_level,
+            negatives=negatives,
         )
     )
     made = Workspace(workspace, dataset)

@@ -3,18 +3,20 @@
 import hashlib
 import json
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 import pytest
-from speechmodel_api.spec import GrammarSource, S3Location, Split
+from speechmodel_api.spec import ForeignSpeech, GrammarSource, S3Location, Scorer, Split
 from speechmodel_api.stages import (
     ConvertOutput,
     Decoding,
     EvaluateOutput,
     FetchInput,
     PublishInput,
+    PublishOutput,
     PurgeInput,
     VersionManifest,
 )
@@ -81,6 +83,15 @@ def written_at(s3: Seaweed, prefix: str) -> dict[str, object]:
     return {entry["Key"]: entry["LastModified"] for entry in listed.get("Contents", ())}
 
 
+def fetching(output: PublishOutput, target: S3Location, folder: Path) -> FetchInput:
+    return FetchInput(
+        target=target,
+        version_uri=output.version_uri,
+        version_sha256=output.version_sha256,
+        folder=PurePosixPath(folder),
+    )
+
+
 def raw(s3: Seaweed, uri: str) -> bytes:
     key = uri.removeprefix(f"s3://{BUCKET}/")
     content: bytes = s3.client().get_object(Bucket=BUCKET, Key=key)["Body"].read()
@@ -117,6 +128,35 @@ def test_a_version_is_named_by_its_content_and_names_all_that_a_server_needs(
     assert manifest.selftest_text == json.loads(raw(s3, manifest.report_uri))["selftest"]["text"]
     head = s3.client().head_object(Bucket=BUCKET, Key=f"{folder}/output_graph.pbmm")
     assert head["Metadata"] == {"sha256": publishing.model_sha256}
+
+
+def test_the_threshold_of_free_text_is_published_with_the_acoustic_model_that_it_needs(
+    tmp_path: Path, deepspeech: Path, target: S3Location, base: str, s3: Seaweed
+) -> None:
+    workspace = make_workspace(tmp_path, deepspeech, Split())
+    _, evaluated = done = workspace.finish(Decoding(foreign_speech=ForeignSpeech.REJECT))
+    output = publish(workspace.publish_input(*done, target, base))
+    manifest = VersionManifest.model_validate_json(raw(s3, output.version_uri))
+    assert manifest.grammar is None
+    assert evaluated.rejection is not None and manifest.rejection is not None
+    assert manifest.rejection.threshold == evaluated.rejection.threshold < 0
+    fetched = tmp_path / "fetched"
+    fetch(fetching(output, target, fetched))
+    assert hashlib.sha256((fetched / "acoustic.onnx").read_bytes()).hexdigest() == manifest.rejection.acoustic_sha256
+
+
+def test_a_scorer_is_published_beside_the_model(
+    tmp_path: Path, deepspeech: Path, target: S3Location, base: str, s3: Seaweed
+) -> None:
+    workspace = make_workspace(tmp_path, deepspeech, Split())
+    shutil.copy(deepspeech / "es.scorer", workspace.source)
+    done = workspace.finish(Decoding(scorer=Scorer(path="es.scorer", alpha=0.9, beta=1.2)))
+    output = publish(workspace.publish_input(*done, target, base))
+    manifest = VersionManifest.model_validate_json(raw(s3, output.version_uri))
+    assert manifest.scorer is not None
+    assert (manifest.scorer.alpha, manifest.scorer.beta) == (0.9, 1.2)
+    fetch(fetching(output, target, tmp_path / "fetched"))
+    assert (tmp_path / "fetched" / "lm.scorer").read_bytes() == (deepspeech / "es.scorer").read_bytes()
 
 
 def test_the_level_of_the_clips_is_published_for_servers(

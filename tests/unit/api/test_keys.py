@@ -3,6 +3,7 @@
 import hashlib
 import json
 import unicodedata
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from speechmodel_api import keys
-from speechmodel_api.spec import GrammarSource, SpeechModelSpec
-from speechmodel_api.stages import Calibration, Decoding, GrammarDecoder, PrepareOutput, TrainOutput
+from speechmodel_api.spec import ForeignSpeech, GrammarSource, SpeechModelSpec
+from speechmodel_api.stages import (
+    Calibration,
+    Decoding,
+    GrammarDecoder,
+    PrepareOutput,
+    Rejection,
+    TrainOutput,
+    WeighedScorer,
+)
 
 GOLDEN = Path(__file__).parent / "golden_keys.json"
 BASE: dict[str, Any] = {
@@ -37,20 +46,30 @@ def keys_of(manifest: dict[str, Any]) -> dict[str, str]:
         epoch=75, step=1, loss=1, exported_epoch=75, trained_epochs=75, graph_sha256="9" * 64, graph_bytes=1
     )
     source = spec.decoding.source(spec.dataset.format)
+    free_text = source is GrammarSource.FREE_TEXT
     decoding = Decoding(
-        beam_width=spec.decoding.beam_width, grammar=source, phrases=spec.decoding.phrases, lists=spec.decoding.lists
+        beam_width=spec.decoding.beam_width,
+        grammar=source,
+        phrases=spec.decoding.phrases,
+        lists=spec.decoding.lists,
+        foreign_speech=spec.decoding.foreign_speech if free_text else ForeignSpeech.TRANSCRIBE,
+        scorer=spec.decoding.scorer if free_text else None,
     )
     # evaluate compiles another grammar for other phrases
     compiled = hashlib.sha256(repr((source, decoding.phrases, decoding.lists)).encode()).hexdigest()
     calibration = Calibration(threshold=-0.5, offset=-1.0, slope=2.0, word_offset=-1.0, word_slope=2.0)
     grammar = GrammarDecoder(acoustic_sha256="c" * 64, grammar_sha256=compiled, calibration=calibration)
-    version = keys.version_key("e" * 64, decoding, None if source is GrammarSource.FREE_TEXT else grammar)
+    rejects = decoding.foreign_speech is ForeignSpeech.REJECT
+    rejection = Rejection(acoustic_sha256="c" * 64, threshold=-0.3) if rejects else None
+    given = decoding.scorer
+    weighed = WeighedScorer(scorer_sha256="b" * 64, alpha=given.alpha or 0.9, beta=1.2) if given else None
+    version = keys.version_key("e" * 64, decoding, None if free_text else grammar, rejection, weighed)
     return {
         "prepare": keys.prepare_key(spec),
         "lineage": keys.lineage_key(spec, data),
         "train": keys.train_key(spec, data),
         "convert": keys.convert_key(trained),
-        "evaluate": keys.evaluate_key("e" * 64, data, decoding),
+        "evaluate": keys.evaluate_key(spec, "e" * 64, data, decoding),
         "version": version,
         "publish": keys.publish_key(spec, version, keys.publish_base(spec, "ns", "espejo", "uid")),
     }
@@ -91,6 +110,8 @@ def test_no_key_ever_changes() -> None:
         ("decoding", {"grammar": "FreeText"}, "evaluate publish version"),
         ("decoding", {"phrases": ["ok"]}, "evaluate publish version"),
         ("decoding", {"grammar": "Dataset"}, ""),
+        ("decoding", {"foreignSpeech": "Reject"}, ""),
+        ("decoding", {"scorer": {"path": "es.scorer"}}, ""),
         ("dataset.format", "DeepSpeechCSV", "prepare evaluate publish version"),
         ("dataset.format", "CommonVoice", "prepare evaluate publish version"),
         ("publish.s3.bucket", "other", "publish"),
@@ -118,6 +139,23 @@ def test_a_bucket_is_named_by_its_place_and_not_by_its_access() -> None:
     assert prepare(secretRef={"name": "x"}) == prepare(region="eu-west-1") == prepare()
     places = [prepare(), prepare(prefix="es"), prepare(endpoint="http://s3:9000"), prepare(bucket="other")]
     assert len({*places, keys_of(BASE)["prepare"]}) == 5
+
+
+def test_rejection_in_free_text_trains_nothing() -> None:
+    free = keys_of(_with(BASE, "decoding", {"grammar": "FreeText"}))
+    rejecting = keys_of(_with(BASE, "decoding", {"grammar": "FreeText", "foreignSpeech": "Reject"}))
+    assert {name for name in free if free[name] != rejecting[name]} == {"evaluate", "publish", "version"}
+
+
+def test_a_scorer_its_weights_and_its_revision_train_nothing() -> None:
+    free = _with(BASE, "decoding", {"grammar": "FreeText"})
+    scored = _with(BASE, "decoding", {"grammar": "FreeText", "scorer": {"path": "es.scorer"}})
+    weighed = _with(BASE, "decoding", {"grammar": "FreeText", "scorer": {"path": "es.scorer", "alpha": 1}})
+    of = [keys_of(manifest) for manifest in (free, scored, weighed)]
+    for before, after in pairwise(of):
+        assert {name for name in before if before[name] != after[name]} == {"evaluate", "publish", "version"}
+    replaced = keys_of(_with(scored, "dataset.revision", "2"))
+    assert {name for name in of[1] if of[1][name] != replaced[name]} == {"prepare", "evaluate"}
 
 
 def test_another_list_changes_the_grammar_and_trains_nothing() -> None:

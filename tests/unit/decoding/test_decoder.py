@@ -132,3 +132,10 @@ def _topology(labels: Labels) -> kaldifst.StdVectorFst:
             fst.add_arc(state, kaldifst.StdArc(label, 0 if label == state else label, 0.0, label))
     kaldifst.arcsort(fst, sort_type="olabel")
     return fst
+
+
+def test_the_characters_of_a_long_phrase_are_aligned() -> None:
+    text = "ab a" * 40
+    logs = spelled(text, ALPHABET)
+    spans = align(logs, [ALPHABET.index(character) for character in text])
+    assert [span.first for span in spans] == [2 * index + 1 for index in range(len(text))]

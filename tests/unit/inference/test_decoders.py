@@ -15,12 +15,18 @@ from support.places import FIXTURES
 from support.servers import OK_ESPEJO, VersionFolder
 
 
-@pytest.fixture(params=["grammar", "free text"])
+@pytest.fixture(params=["grammar", "free text", "rejection"])
 def decoder(request: pytest.FixtureRequest, tmp_path: Path) -> VersionDecoder:
     memory_map(FIXTURES / "tf2_128.pb", tmp_path / "output_graph.pbmm")
     folder = VersionFolder(tmp_path / "version", tmp_path / "output_graph.pbmm")
     if request.param == "grammar":
         folder.decode_by_grammar("ok espejo", "hola espejo")
+    if request.param == "rejection":
+        folder.reject_foreign_speech(-0.5)
+    return opened(folder)
+
+
+def opened(folder: VersionFolder) -> VersionDecoder:
     return open_decoder(folder.path, VersionManifest.model_validate_json((folder.path / "version.json").read_bytes()))
 
 
@@ -45,3 +51,24 @@ def test_audio_shorter_than_a_window_is_refused(decoder: VersionDecoder) -> None
         pytest.raises(AudioTooShort, match=r"short\.wav: is too short: 511 samples, and the model needs at least 512"),
     ):
         decoder.transcribe(np.zeros(511, np.int16), name="short.wav")
+
+
+def test_free_text_rejects_foreign_speech_if_the_version_does(tmp_path: Path) -> None:
+    memory_map(FIXTURES / "tf2_128.pb", tmp_path / "output_graph.pbmm")
+    folder = VersionFolder(tmp_path / "version", tmp_path / "output_graph.pbmm")
+    foreign = load(OK_ESPEJO)[::-1].copy()
+    with opened(folder) as decoder:
+        assert decoder.transcribe(foreign, name="backwards.wav").text
+    folder.reject_foreign_speech(-0.05)
+    with opened(folder) as decoder:
+        assert decoder.transcribe(foreign, name="backwards.wav").text == ""
+        assert decoder.transcribe(load(OK_ESPEJO), name="clip.wav").text == "ok espejo"
+
+
+def test_free_text_is_decoded_with_the_scorer_of_the_version(tmp_path: Path) -> None:
+    memory_map(FIXTURES / "tf2_128.pb", tmp_path / "output_graph.pbmm")
+    folder = VersionFolder(tmp_path / "version", tmp_path / "output_graph.pbmm")
+    folder.decode_with_scorer()
+    with opened(folder) as decoder:
+        assert decoder.transcribe(load(OK_ESPEJO), name="clip.wav").text == "ok espejo"
+        assert decoder.transcribe(load(OK_ESPEJO)[::-1].copy(), name="backwards.wav").text == "hola espejo"

@@ -163,6 +163,19 @@ def test_a_dataset_on_the_workspace_claim_is_mounted_once() -> None:
     assert {m["mountPath"] for m in pod["containers"][0]["volumeMounts"]} == {"/tmp", "/workspace", "/dataset"}
 
 
+def test_only_a_scorer_makes_evaluate_mount_the_dataset() -> None:
+    def mounts(decoding: dict[str, Any]) -> set[str]:
+        world = World()
+        world.edit(decoding=decoding)
+        pod = all_jobs(world)[StageName.EVALUATE]["spec"]["template"]["spec"]
+        return {mount["mountPath"] for mount in pod["containers"][0]["volumeMounts"]}
+
+    scorer = {"path": "es.scorer"}
+    assert "/dataset" not in mounts({"grammar": "FreeText"})
+    assert "/dataset" not in mounts({"grammar": "Dataset", "scorer": scorer})
+    assert "/dataset" in mounts({"grammar": "FreeText", "scorer": scorer})
+
+
 def test_the_publish_folder_holds_one_model_only() -> None:
     world = World()
     world.edit(publish__s3__prefix="team/asr")

@@ -55,7 +55,7 @@ def stage_job(images: Images, owner: Owner, spec: SpeechModelSpec, run: StageRun
     claim = training.storage.claim_name or names.claim_name(owner.name)
     mounts: list[Manifest] = [{"name": "workspace", "mountPath": WORKSPACE_MOUNT}]
     volumes: list[Manifest] = [{"name": "workspace", "persistentVolumeClaim": {"claimName": claim}}]
-    if stage.needs.dataset and (source := spec.dataset.source.persistent_volume_claim) is not None:
+    if stage.reads_dataset(spec) and (source := spec.dataset.source.persistent_volume_claim) is not None:
         if source.claim_name == claim:
             mounts.append({"name": "workspace", "mountPath": DATASET_MOUNT, "readOnly": True})
         else:

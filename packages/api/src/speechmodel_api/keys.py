@@ -24,6 +24,7 @@ from speechmodel_api.spec import (
     AUTO,
     Annotations,
     DatasetFormat,
+    ForeignSpeech,
     GrammarSource,
     InvalidSamplePolicy,
     Numbers,
@@ -33,7 +34,7 @@ from speechmodel_api.spec import (
     SpeechModelSpec,
     SplitBy,
 )
-from speechmodel_api.stages import Decoding, GrammarDecoder, PrepareOutput, TrainOutput
+from speechmodel_api.stages import Decoding, GrammarDecoder, PrepareOutput, Rejection, TrainOutput, WeighedScorer
 
 Number = TypeVar("Number", int, float)
 
@@ -170,7 +171,14 @@ class ConvertKey(KeyInput):
 class EvaluateKey(KeyInput):
     """Determines an evaluation: the model, the dataset and the decoding settings."""
 
-    as_before = {"grammar": GrammarSource.FREE_TEXT, "phrases": (), "lists": {}}
+    as_before = {
+        "grammar": GrammarSource.FREE_TEXT,
+        "phrases": (),
+        "lists": {},
+        "foreign_speech": ForeignSpeech.TRANSCRIBE,
+        "scorer": (),
+        "scorer_weights": (),
+    }
 
     model_sha256: str
     dataset_digest: str
@@ -178,12 +186,18 @@ class EvaluateKey(KeyInput):
     grammar: GrammarSource = GrammarSource.FREE_TEXT
     phrases: tuple[str, ...] = ()
     lists: dict[str, tuple[str, ...]] = {}
+    foreign_speech: ForeignSpeech = ForeignSpeech.TRANSCRIBE
+    scorer: tuple[str, ...] = ()
+    """Claim and path of the dataset or the source key of its bucket, its revision, and the path of the scorer in
+    it. Empty without one."""
+    scorer_weights: tuple[float | None, ...] = ()
+    """Alpha and beta, None for one that is tuned. Empty without a scorer."""
 
 
 class VersionKey(KeyInput):
     """Determines a version: the model and its decoding settings."""
 
-    as_before = {"grammar_sha256": "", "calibration": ()}
+    as_before = {"grammar_sha256": "", "calibration": (), "rejection": (), "scorer_sha256": "", "scorer_weights": ()}
 
     model_sha256: str
     beam_width: int
@@ -191,6 +205,12 @@ class VersionKey(KeyInput):
     """Digest of the compiled grammar. Empty for free text."""
     calibration: tuple[float, ...] = ()
     """Threshold, and offset and slope of the confidences of phrases and of words. Empty for free text."""
+    rejection: tuple[float, ...] = ()
+    """Threshold of free text. Empty when foreign speech is transcribed, and with a grammar."""
+    scorer_sha256: str = ""
+    """Digest of the scorer. Empty without one."""
+    scorer_weights: tuple[float, ...] = ()
+    """Alpha and beta. Empty without a scorer."""
 
 
 class PublishKey(KeyInput):
@@ -282,8 +302,9 @@ def convert_key(trained: TrainOutput) -> str:
     return ConvertKey(graph_sha256=trained.graph_sha256).key()
 
 
-def evaluate_key(model_sha256: str, data: PrepareOutput, decoding: Decoding) -> str:
+def evaluate_key(spec: SpeechModelSpec, model_sha256: str, data: PrepareOutput, decoding: Decoding) -> str:
     """Return the key of the stage evaluate."""
+    scorer = decoding.scorer
     return EvaluateKey(
         model_sha256=model_sha256,
         dataset_digest=data.dataset_digest,
@@ -291,13 +312,28 @@ def evaluate_key(model_sha256: str, data: PrepareOutput, decoding: Decoding) -> 
         grammar=decoding.grammar,
         phrases=decoding.phrases,
         lists=decoding.lists,
+        foreign_speech=decoding.foreign_speech,
+        scorer=(*_place(spec), spec.dataset.revision, scorer.path) if scorer else (),
+        scorer_weights=(scorer.alpha, scorer.beta) if scorer else (),
     ).key()
 
 
-def version_key(model_sha256: str, decoding: Decoding, grammar: GrammarDecoder | None) -> str:
+def version_key(
+    model_sha256: str,
+    decoding: Decoding,
+    grammar: GrammarDecoder | None,
+    rejection: Rejection | None = None,
+    scorer: WeighedScorer | None = None,
+) -> str:
     """Return the name of a version, which `kubectl get speechmodels` shows."""
     if grammar is None:
-        return VersionKey(model_sha256=model_sha256, beam_width=decoding.beam_width).key()
+        return VersionKey(
+            model_sha256=model_sha256,
+            beam_width=decoding.beam_width,
+            rejection=(rejection.threshold,) if rejection else (),
+            scorer_sha256=scorer.scorer_sha256 if scorer else "",
+            scorer_weights=(scorer.alpha, scorer.beta) if scorer else (),
+        ).key()
     calibration = grammar.calibration
     return VersionKey(
         model_sha256=model_sha256,
@@ -322,6 +358,12 @@ def publish_key(spec: SpeechModelSpec, version: str, base: str) -> str:
 def publish_base(spec: SpeechModelSpec, namespace: str, name: str, uid: str) -> str:
     """Return the S3 prefix of a SpeechModel: `<prefix>/<namespace>/<name>/<uid>`."""
     return "/".join(part for part in (spec.publish.s3.prefix, namespace, name, uid) if part)
+
+
+def _place(spec: SpeechModelSpec) -> tuple[str, ...]:
+    """Return the claim and the path of the dataset, or the source key of its bucket."""
+    claim, s3 = spec.dataset.source.persistent_volume_claim, spec.dataset.source.s3
+    return (claim.claim_name, claim.path) if claim else (source_key(s3) if s3 else "",)
 
 
 def _or_auto(value: Number | None) -> Number | str:

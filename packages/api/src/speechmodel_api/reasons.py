@@ -271,6 +271,12 @@ class Reason(StrEnum):
         "A phrase or a list of decoding cannot be used. The message names it.",
         "Correct decoding.phrases or decoding.lists.",
     )
+    INVALID_SCORER = (
+        "InvalidScorer",
+        Severity.ERROR,
+        "The scorer of decoding cannot be used with the model. The message names the file.",
+        "Correct decoding.scorer, or replace the file and change dataset.revision.",
+    )
     MODEL_UNUSABLE = "ModelUnusable", Severity.WARNING, "The runtime cannot load the model, or cannot decode with it."
     RUNTIME_MISSING = (
         "RuntimeMissing",

@@ -592,6 +592,28 @@ class GrammarSource(StrEnum):
     FREE_TEXT = "FreeText"
 
 
+class ForeignSpeech(StrEnum):
+    """Defines what free text makes of speech that is unlike the dataset."""
+
+    TRANSCRIBE = "Transcribe"
+    REJECT = "Reject"
+
+
+class Scorer(ApiModel):
+    """A language model for free text, as DeepSpeech's `--scorer`. Only its words are recognised."""
+
+    path: Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^[^/.][^/]*(/[^/.][^/]*)*$")]
+    """File of DeepSpeech 0.9.3, relative to the folder of the dataset, such as `es.scorer`. It must be
+    made for the alphabet of the model, so give `dataset.alphabet` too unless it was made from the
+    alphabet of this dataset. After you change the file, change `dataset.revision`; nothing is trained if
+    the recordings are the same."""
+    alpha: Annotated[float, Field(ge=0, le=20)] | None = None
+    """Weight of the language model against the network. If not set, it is tuned on the dev clips."""
+    beta: Annotated[float, Field(ge=-20, le=20)] | None = None
+    """Reward of each word, in natural logarithms. A larger one gives more and shorter words. If not
+    set, it is tuned on the dev clips."""
+
+
 class DecodingSpec(ApiModel, json_schema_extra=cel(_PHRASES_RULE, _PHRASES_MESSAGE)):
     """Settings of the decoder, which turns audio into text. Evaluation and serving share them."""
 
@@ -620,6 +642,16 @@ class DecodingSpec(ApiModel, json_schema_extra=cel(_PHRASES_RULE, _PHRASES_MESSA
     ] = {}
     """Values of the lists that the phrases refer to, by the name of the list. A value may be a
     template without lists. Answers report which value was said."""
+    foreign_speech: ForeignSpeech = ForeignSpeech.TRANSCRIBE
+    """Defines what free text makes of speech that is unlike the dataset: another language, other words,
+    noise. Transcribe writes down what it resembles. Reject gives an empty text. The threshold loses 1 %
+    of the right dev clips; the report shows how many test clips it rejects, and how many negatives it
+    accepts. After a change, the model is evaluated and published again but not trained. A grammar
+    always rejects, so the field has no effect with one. Defaults to
+    Transcribe, because a text with errors is often more useful than none."""
+    scorer: Scorer | None = None
+    """Language model for free text. After a change, the model is evaluated and published again but not
+    trained. It has no effect with a grammar. If not set, any sequence of characters is possible."""
 
     def model_post_init(self, context: Any, /) -> None:
         """Apply the CEL rule to manifests that do not pass through an API server."""

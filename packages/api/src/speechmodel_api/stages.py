@@ -26,6 +26,7 @@ from speechmodel_api.spec import (
     Checkpoints,
     DatasetFormat,
     EarlyStop,
+    ForeignSpeech,
     GrammarSource,
     Hyperparameters,
     InvalidSamplePolicy,
@@ -35,6 +36,7 @@ from speechmodel_api.spec import (
     S3Location,
     Schedule,
     ScheduleType,
+    Scorer,
     Split,
 )
 
@@ -85,6 +87,10 @@ class Decoding(Document):
     """Phrases and templates, for a grammar of phrases."""
     lists: dict[str, tuple[str, ...]] = {}
     """Values of the lists that the templates refer to, by name."""
+    foreign_speech: ForeignSpeech = ForeignSpeech.TRANSCRIBE
+    """What free text makes of speech that is unlike the dataset. Transcribe with a grammar."""
+    scorer: Scorer | None = None
+    """Language model for free text. None with a grammar."""
 
 
 class Calibration(Document):
@@ -110,6 +116,26 @@ class GrammarDecoder(Document):
     grammar_sha256: Digest
     """Digest of grammar.zip, the compiled grammar."""
     calibration: Calibration
+
+
+class Rejection(Document):
+    """The file and the number by which foreign speech is rejected in free text."""
+
+    acoustic_sha256: Digest
+    """Digest of acoustic.onnx, whose frames score the text."""
+    threshold: float
+    """Texts whose log probability for each character is below it are rejected: 1 % of the right texts
+    of the dev clips are there."""
+
+
+class WeighedScorer(Document):
+    """A scorer with the weights that free text is decoded with."""
+
+    scorer_sha256: Digest
+    alpha: float
+    """Weight of the language model."""
+    beta: float
+    """Reward of each word."""
 
 
 class PrepareInput(StageInput):
@@ -258,28 +284,30 @@ class EvaluateInput(StageInput):
     data_key: Key
     dataset_digest: Digest
     decoding: Decoding
+    source: PurePosixPath | None = None
+    """Folder of the dataset, mounted read-only, if decoding has a scorer. None without."""
 
 
 class GrammarFigures(Document):
-    """What a grammar makes of the test clips, as counts of clips."""
+    """What a grammar, or rejection in free text, makes of the test clips, as counts of clips."""
 
     right: int
-    """Phrases of the grammar that were recognised."""
+    """Phrases that were recognised. Every transcript is a phrase in free text."""
     wrong: int
-    """Phrases of the grammar that were taken for another one."""
+    """Phrases that were taken for another one."""
     rejected: int
-    """Phrases of the grammar for which the answer was nothing."""
+    """Phrases for which the answer was nothing."""
     foreign: int = 0
-    """Clips of anything but the grammar's phrases: negatives, and transcripts outside of it."""
+    """Clips of anything but phrases: negatives, and transcripts outside of the grammar."""
     accepted: int = 0
-    """Foreign clips that were taken for a phrase."""
+    """Foreign clips for which the answer was a text."""
     calibration_error: float | None = None
     """Expected calibration error of the confidences, from 0 to 1. None without clips that fit a
     phrase."""
 
     @property
     def phrases(self) -> int:
-        """Clips of phrases of the grammar."""
+        """Clips of phrases."""
         return self.right + self.wrong + self.rejected
 
 
@@ -299,11 +327,18 @@ class EvaluateOutput(Document):
     wer_seen_speakers: ErrorRate | None = None
     """Word error rate on held-out clips of speakers who are in training. None without any."""
     free_text_wer: float | None = None
-    """Word error rate without the grammar. None for a model without one, and without test clips."""
+    """Word error rate without the grammar, or without rejection. None for a model with neither, and
+    without test clips."""
     grammar: GrammarDecoder | None = None
     """The files and numbers that decode with the grammar. None for free text."""
+    rejection: Rejection | None = None
+    """The file and the number that reject foreign speech in free text. None when it is transcribed, and
+    with a grammar."""
+    scorer: WeighedScorer | None = None
+    """The scorer with its weights, given or tuned. None without one."""
     figures: GrammarFigures | None = None
-    """What the grammar makes of the test clips. None for free text, and without test clips."""
+    """What the grammar or the rejection makes of the test clips. None with neither, and without test
+    clips."""
     report_sha256: Digest
     selftest_sha256: Digest
     """Digest of selftest.wav, the clip that a server transcribes before it reports ready."""
@@ -321,6 +356,10 @@ class PublishInput(StageInput):
     decoding: Decoding
     grammar: GrammarDecoder | None = None
     """How evaluate decoded with the grammar. None for free text."""
+    rejection: Rejection | None = None
+    """How evaluate rejected foreign speech in free text. None when it did not."""
+    scorer: WeighedScorer | None = None
+    """The scorer that evaluate decoded with. None without one."""
     language: str
     target: S3Location
     base: str
@@ -349,6 +388,20 @@ class PublishedGrammar(GrammarDecoder):
     grammar_bytes: int
 
 
+class PublishedRejection(Rejection):
+    """The file of a version that rejects foreign speech in free text, and where it is."""
+
+    acoustic_uri: str
+    acoustic_bytes: int
+
+
+class PublishedScorer(WeighedScorer):
+    """The scorer of a version, and where it is."""
+
+    scorer_uri: str
+    scorer_bytes: int
+
+
 class VersionManifest(Document):
     """`version.json`: the description of a published version. It never changes."""
 
@@ -357,6 +410,10 @@ class VersionManifest(Document):
     decoding: Decoding
     grammar: PublishedGrammar | None = None
     """None for free text, as for every version from before there were grammars."""
+    rejection: PublishedRejection | None = None
+    """None when foreign speech is transcribed, and with a grammar."""
+    scorer: PublishedScorer | None = None
+    """None without a scorer, and with a grammar."""
     model_uri: str
     model_sha256: Digest
     model_bytes: int
@@ -377,8 +434,8 @@ class FetchInput(Document):
     """fetch: download a published version to a local folder and verify it.
 
     It runs as the init container of server pods. The folder then holds `output_graph.pbmm`,
-    `selftest.wav` and `version.json`, which is written last, and for a version with a grammar
-    `acoustic.onnx` and `grammar.zip`.
+    `selftest.wav` and `version.json`, which is written last. It holds `acoustic.onnx` for a version
+    that rejects, `grammar.zip` for one with a grammar, and `lm.scorer` for one with a scorer.
     """
 
     stage: Literal["fetch"] = "fetch"

@@ -168,13 +168,14 @@ class ModelStatus(ApiModel):
     """Word error rate on held-out clips of speakers who are in training. Absent when no speaker is
     known."""
     free_text_wer: float | None = None
-    """Word error rate on the test clips without the grammar. Absent for a model without one."""
+    """Word error rate on the test clips without the grammar, or without rejection. Absent for a model with
+    neither."""
     rejected: float | None = None
-    """Part of the test clips with a phrase of the grammar, from 0 to 1, for which the answer is
-    nothing. Absent for a model without a grammar."""
+    """Part of the test clips, from 0 to 1, for which the answer is nothing. With a grammar, only clips
+    of its phrases count. Absent for a model without grammar and rejection."""
     false_accepts: float | None = None
-    """Part of the test clips of anything else, from 0 to 1, that is taken for a phrase of the
-    grammar. Absent without such clips."""
+    """Part of the negatives, and of test clips that are no phrase of the grammar, from 0 to 1, for
+    which the answer is a text. Absent without such clips."""
     calibration_error: float | None = None
     """Mean distance of the confidence from the part of right answers on the test clips, from 0 to 1.
     Absent for a model without a grammar."""

@@ -5,7 +5,7 @@ data/<prepare key>/          the prepared dataset
 checkpoints/<lineage>/       checkpoints, owner and lock of a lineage
 exports/<train key>/         the frozen graph and the training history
 exports/<convert key>/       the memory-mapped graph and the acoustic model
-reports/<evaluate key>/      the evaluation report, the self-test clip and the compiled grammar
+reports/<evaluate key>/      the evaluation report, the self-test clip, the compiled grammar or the scorer
 """
 
 from pathlib import Path, PurePath
@@ -26,6 +26,8 @@ ACOUSTIC = "acoustic.onnx"
 """The network for ONNX Runtime, which decodes with a grammar."""
 GRAMMAR = "grammar.zip"
 """The compiled grammar."""
+SCORER = "lm.scorer"
+"""The scorer of free text, beside the evaluation report, in S3 and in a server's folder."""
 REPORT = "report.json"
 """The report of prepare or of evaluate, each in its own folder."""
 SELFTEST = "selftest.wav"

@@ -15,9 +15,11 @@ from speechmodel_decoding.calibration import (
     calibrate,
     expected_calibration_error,
     phrase_confidence,
+    threshold_of,
     word_confidence,
 )
 from speechmodel_decoding.decoder import Decoder, Phrase, word_score
+from speechmodel_decoding.foreign import ForeignSpeechFilter, TextScorer, text_score
 from speechmodel_decoding.grammar import Grammar, compile_grammar
 from speechmodel_decoding.recogniser import Candidate, Decision, Recogniser, Word
 
@@ -27,16 +29,20 @@ __all__ = [
     "Decision",
     "Decoder",
     "Examples",
+    "ForeignSpeechFilter",
     "Grammar",
     "LogProbabilities",
     "Phrase",
     "Recogniser",
+    "TextScorer",
     "Word",
     "calibrate",
     "compile_grammar",
     "expected_calibration_error",
     "forward_score",
     "phrase_confidence",
+    "text_score",
+    "threshold_of",
     "word_confidence",
     "word_score",
 ]

@@ -44,7 +44,7 @@ def align(frames: LogProbabilities, classes: list[int]) -> list[Span]:
     states = np.empty(len(frames), np.int64)
     for time in range(len(frames) - 1, -1, -1):
         states[time] = state
-        state -= came[time, state]
+        state -= int(came[time, state])
     labels = _labels(frames, classes)
     scores = frames[np.arange(len(frames)), labels[states]]
     spans, begin = [], 0

@@ -16,9 +16,9 @@ from typing import Protocol, Self
 import numpy as np
 from speechmodel_api.audio import SAMPLE_RATE, WINDOW
 from speechmodel_api.stages import PublishedGrammar, VersionManifest
-from speechmodel_api.workspace import ACOUSTIC, GRAMMAR, MODEL
-from speechmodel_decoding import AcousticModel, Candidate, Grammar, Recogniser
-from speechmodel_runtime import Model, Pcm, read_graph, seconds
+from speechmodel_api.workspace import ACOUSTIC, GRAMMAR, MODEL, SCORER
+from speechmodel_decoding import AcousticModel, Candidate, ForeignSpeechFilter, Grammar, Recogniser, TextScorer
+from speechmodel_runtime import Model, Pcm, Scorer, read_graph, seconds
 from speechmodel_runtime.model import require_window
 
 from speechmodel_inference.errors import ClientLeft
@@ -32,7 +32,7 @@ class Transcript:
     """The words of a recording and its length."""
 
     text: str
-    """With a grammar, a phrase of it, or empty for anything else."""
+    """With a grammar, a phrase of it, or empty for anything else. Empty for speech that is rejected."""
     audio_seconds: float
     candidates: tuple[Candidate, ...] = ()
     """Phrases of the grammar that fit, the best first, also when it was rejected. Empty in free
@@ -72,14 +72,31 @@ def open_decoder(folder: Path, manifest: VersionManifest) -> VersionDecoder:
     Raises SpeechRuntimeError or DecodingError when its files cannot be used.
     """
     if manifest.grammar is None:
-        return FreeText(Model(folder / MODEL, beam_width=manifest.decoding.beam_width))
+        model = Model(folder / MODEL, beam_width=manifest.decoding.beam_width, scorer=_scorer(folder, manifest))
+        return FreeText(model, _foreign(folder, manifest))
     return WithGrammar(_recogniser(folder, manifest.grammar))
 
 
+def _scorer(folder: Path, manifest: VersionManifest) -> Scorer | None:
+    if manifest.scorer is None:
+        return None
+    return Scorer(folder / SCORER, manifest.scorer.alpha, manifest.scorer.beta)
+
+
+def _foreign(folder: Path, manifest: VersionManifest) -> ForeignSpeechFilter | None:
+    if manifest.rejection is None:
+        return None
+    scorer = TextScorer(AcousticModel(folder / ACOUSTIC), _alphabet(folder))
+    return ForeignSpeechFilter(scorer, manifest.rejection.threshold)
+
+
 def _recogniser(folder: Path, published: PublishedGrammar) -> Recogniser:
-    alphabet = [label.decode() for label in read_graph(folder / MODEL).labels]
-    grammar = Grammar.from_bytes((folder / GRAMMAR).read_bytes(), alphabet)
+    grammar = Grammar.from_bytes((folder / GRAMMAR).read_bytes(), _alphabet(folder))
     return Recogniser(AcousticModel(folder / ACOUSTIC), grammar, published.calibration)
+
+
+def _alphabet(folder: Path) -> list[str]:
+    return [label.decode() for label in read_graph(folder / MODEL).labels]
 
 
 @dataclass
@@ -87,6 +104,8 @@ class FreeText(VersionDecoder):
     """Any sequence of characters, by libdeepspeech."""
 
     model: Model
+    foreign: ForeignSpeechFilter | None = None
+    """Rejects foreign speech. None transcribes it."""
     sample_rate: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -98,15 +117,16 @@ class FreeText(VersionDecoder):
     def transcribe(
         self, pcm: Pcm, *, name: str, alternatives: int = 1, abandoned: threading.Event | None = None
     ) -> Transcript:
-        """Return the words of a recording."""
+        """Return the words of a recording, none for foreign speech that is rejected."""
         del alternatives
         self.model.require_window(len(pcm), name)
         with self.model.stream() as stream:
             for start in range(0, len(pcm), PIECE):
                 _require_client(abandoned)
                 stream.feed(pcm[start : start + PIECE])
-            text = stream.finish(name=name).text
-        return Transcript(text, seconds(len(pcm), sample_rate=self.sample_rate))
+            found = stream.finish(name=name)
+        rejected = self.foreign is not None and self.foreign.rejects(pcm, found.text, found.times)
+        return Transcript("" if rejected else found.text, seconds(len(pcm), sample_rate=self.sample_rate))
 
     def close(self) -> None:
         """Release the model's memory."""

@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 from pydantic import ValidationError
 from speechmodel_api.stages import VersionManifest
-from speechmodel_api.workspace import ACOUSTIC, GRAMMAR, MODEL, SELFTEST, VERSION
+from speechmodel_api.workspace import ACOUSTIC, GRAMMAR, MODEL, SCORER, SELFTEST, VERSION
 from speechmodel_decoding.errors import DecodingError
 from speechmodel_runtime import level, load
 from speechmodel_runtime.errors import SpeechRuntimeError
@@ -53,8 +53,11 @@ def load_version(folder: Path) -> ServedVersion:
     model_path, selftest = folder / MODEL, folder / SELFTEST
     _verify(model_path, manifest.model_sha256)
     _verify(selftest, manifest.selftest_sha256)
+    if (scores := manifest.grammar or manifest.rejection) is not None:
+        _verify(folder / ACOUSTIC, scores.acoustic_sha256)
+    if manifest.scorer is not None:
+        _verify(folder / SCORER, manifest.scorer.scorer_sha256)
     if manifest.grammar is not None:
-        _verify(folder / ACOUSTIC, manifest.grammar.acoustic_sha256)
         _verify(folder / GRAMMAR, manifest.grammar.grammar_sha256)
     try:
         decoder = open_decoder(folder, manifest)

@@ -15,7 +15,8 @@ class ClipResult(Document):
     reference: str
     """The transcript in the dataset."""
     hypothesis: str
-    """The transcript of the model, as it is served: with a grammar, a phrase of it, or empty."""
+    """The transcript of the model, as it is served: with a grammar, a phrase of it, or empty. Empty for
+    a text that is rejected."""
     wer: float
     """Word errors / reference words. It may exceed 1."""
     cer: float
@@ -26,14 +27,16 @@ class ClipResult(Document):
     unseen_speaker: bool | None = None
     """True when training never hears the speaker. None when the speaker is unknown."""
     foreign: bool = False
-    """True for a clip whose reference is no phrase of the grammar. The right answer is nothing."""
+    """True for a negative, and for a clip whose reference is no phrase of the grammar. The right
+    answer is nothing."""
     free_text: str | None = None
-    """The transcript without the grammar. None for a model without one."""
+    """The transcript without grammar or rejection. None for a model with neither."""
     phrase: str | None = None
     """The phrase that fits best, also when it was rejected. None when no phrase fits, and in free
     text."""
     score: float | None = None
-    """Log probability of that phrase for each of its characters."""
+    """Log probability of that phrase, or of the free text, for each of its characters. None for an empty
+    text, and for a model without grammar and rejection."""
 
 
 class Errors(Document):
@@ -53,11 +56,11 @@ class Errors(Document):
 
 
 class ForeignClips(Document):
-    """Clips of one kind that the grammar must reject."""
+    """Clips of one kind that must be rejected."""
 
     clips: int
     accepted: int
-    """Clips that were taken for a phrase."""
+    """Clips for which the answer was a text."""
 
 
 class GrammarReport(Document):
@@ -77,6 +80,48 @@ class GrammarReport(Document):
     foreign: dict[str, ForeignClips] = {}
     """Test clips that the grammar must reject, by kind."""
     free_text_wer: float | None = None
+
+
+class RejectionReport(Document):
+    """What rejection in free text makes of the test clips, and what its threshold was set on."""
+
+    threshold: float
+    """Score below which a text is rejected."""
+    set_on: str
+    """Part of the dataset that the threshold was set on: dev, or train without dev clips."""
+    clips: int
+    copies: int
+    """Copies of these clips that are quieter, in hiss, and among other voices."""
+    right: int
+    """Clips and copies with at most one word in five wrong. 1 % of them are below the threshold."""
+    figures: GrammarFigures | None = None
+    """None without test clips and negatives."""
+    foreign: dict[str, ForeignClips] = {}
+    """Clips that must be rejected, by kind."""
+    free_text_wer: float | None = None
+    """Word error rate on the test clips without rejection."""
+
+
+class TriedWeights(Document):
+    """Weights of a scorer, and the word error rate of the tuning clips with them."""
+
+    alpha: float
+    beta: float
+    wer: float
+
+
+class ScorerReport(Document):
+    """The weights of the scorer, and what they were tuned on."""
+
+    alpha: float
+    beta: float
+    unknown_words: int
+    """Words of the transcripts that the scorer lacks, so that they are never recognised."""
+    tuned_on: str | None = None
+    """Part of the dataset: dev, or train without dev clips. None when both weights were given."""
+    clips: int
+    tried: tuple[TriedWeights, ...] = ()
+    """In the order in which they were tried. Of equal error rates, the first won."""
 
 
 class SelfTest(Document):
@@ -112,6 +157,10 @@ class EvaluationReport(Document):
     """The reason why there are no error rates. None if there are some."""
     grammar: GrammarReport | None = None
     """None for free text."""
+    rejection: RejectionReport | None = None
+    """None when foreign speech is transcribed, and with a grammar."""
+    scorer: ScorerReport | None = None
+    """None without a scorer, and with a grammar."""
     selftest: SelfTest
     worst: tuple[ClipResult, ...]
     """The clips with the most word errors per word, the worst first. Correct clips are left out."""

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from speechmodel_api.base import Document
 from speechmodel_api.reasons import Reason
 from speechmodel_api.stages import Digest, FetchInput, Key, VersionManifest
-from speechmodel_api.workspace import ACOUSTIC, GRAMMAR, MODEL, SELFTEST, VERSION
+from speechmodel_api.workspace import ACOUSTIC, GRAMMAR, MODEL, SCORER, SELFTEST, VERSION
 from speechmodel_stagekit.durable import replace_file
 from speechmodel_stagekit.errors import TryAgain
 from speechmodel_stagekit.program import run_stage
@@ -61,8 +61,11 @@ def _attempt(task: FetchInput) -> FetchOutput:
         manifest = _parse(task, raw)
         _fetch(client, manifest.model_uri, folder / MODEL, manifest.model_sha256, manifest.model_bytes)
         _fetch(client, manifest.selftest_uri, folder / SELFTEST, manifest.selftest_sha256, None)
+        if (scores := manifest.grammar or manifest.rejection) is not None:
+            _fetch(client, scores.acoustic_uri, folder / ACOUSTIC, scores.acoustic_sha256, scores.acoustic_bytes)
+        if (scorer := manifest.scorer) is not None:
+            _fetch(client, scorer.scorer_uri, folder / SCORER, scorer.scorer_sha256, scorer.scorer_bytes)
         if (grammar := manifest.grammar) is not None:
-            _fetch(client, grammar.acoustic_uri, folder / ACOUSTIC, grammar.acoustic_sha256, grammar.acoustic_bytes)
             _fetch(client, grammar.grammar_uri, folder / GRAMMAR, grammar.grammar_sha256, grammar.grammar_bytes)
     replace_file(folder / VERSION, raw)
     return FetchOutput(version=manifest.version, model_sha256=manifest.model_sha256)

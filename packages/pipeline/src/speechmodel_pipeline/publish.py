@@ -1,7 +1,8 @@
 """publish: model, report and self-test clip -> S3, every object read back and verified.
 
     <base>/<model sha256>/output_graph.pbmm
-    <base>/<model sha256>/acoustic.onnx                with a grammar
+    <base>/<model sha256>/acoustic.onnx                with a grammar, or rejection in free text
+    <base>/<scorer sha256>/lm.scorer                   with a scorer
     <base>/<model sha256>/<version>/grammar.zip        with a grammar
     <base>/<model sha256>/<version>/report.json
     <base>/<model sha256>/<version>/selftest.wav
@@ -17,8 +18,16 @@ from pathlib import Path
 
 from pydantic import ValidationError
 from speechmodel_api.reasons import Reason
-from speechmodel_api.stages import EvaluateOutput, PublishedGrammar, PublishInput, PublishOutput, VersionManifest
-from speechmodel_api.workspace import ACOUSTIC, GRAMMAR, MODEL, REPORT, SELFTEST, VERSION, Workspace
+from speechmodel_api.stages import (
+    EvaluateOutput,
+    PublishedGrammar,
+    PublishedRejection,
+    PublishedScorer,
+    PublishInput,
+    PublishOutput,
+    VersionManifest,
+)
+from speechmodel_api.workspace import ACOUSTIC, GRAMMAR, MODEL, REPORT, SCORER, SELFTEST, VERSION, Workspace
 from speechmodel_stagekit.artefacts import recorded_output, require_file
 from speechmodel_stagekit.errors import ArtefactMissing
 from speechmodel_stagekit.program import run_stage
@@ -62,8 +71,11 @@ def _send(bucket: Bucket, task: PublishInput, model: Path, report_folder: Path, 
     progress = Steps(2 * manifest.model_bytes, "bytes")
     sent = bucket.ensure(_key(manifest.model_uri), model, manifest.model_sha256, progress.advance)
     log.info("%s %s", manifest.model_uri, "sent and verified" if sent else "unchanged and verified")
+    if (scores := manifest.grammar or manifest.rejection) is not None:
+        bucket.ensure(_key(scores.acoustic_uri), model.with_name(ACOUSTIC), scores.acoustic_sha256)
+    if (scorer := manifest.scorer) is not None:
+        bucket.ensure(_key(scorer.scorer_uri), report_folder / SCORER, scorer.scorer_sha256)
     if (grammar := manifest.grammar) is not None:
-        bucket.ensure(_key(grammar.acoustic_uri), model.with_name(ACOUSTIC), grammar.acoustic_sha256)
         bucket.ensure(_key(grammar.grammar_uri), report_folder / GRAMMAR, grammar.grammar_sha256)
     version_key, report_key = _key(_uri(task, VERSION)), _key(manifest.report_uri)
     earlier = bucket.read_if_there(version_key)
@@ -96,6 +108,8 @@ def _is_valid(bucket: Bucket, earlier: bytes, manifest: VersionManifest) -> bool
         "language",
         "decoding",
         "grammar",
+        "rejection",
+        "scorer",
         "model_uri",
         "model_sha256",
         "model_bytes",
@@ -115,6 +129,8 @@ def _manifest(
         language=task.language,
         decoding=task.decoding,
         grammar=_grammar(task, model.with_name(ACOUSTIC), report_folder / GRAMMAR),
+        rejection=_rejection(task, model.with_name(ACOUSTIC)),
+        scorer=_scorer(task, report_folder / SCORER),
         model_uri=f"s3://{task.target.bucket}/{task.base}/{task.model_sha256}/{MODEL}",
         model_sha256=task.model_sha256,
         model_bytes=model.stat().st_size,
@@ -136,11 +152,37 @@ def _grammar(task: PublishInput, acoustic: Path, grammar: Path) -> PublishedGram
     require_file(grammar, task.grammar.grammar_sha256)
     return PublishedGrammar(
         **task.grammar.model_dump(),
-        acoustic_uri=f"s3://{task.target.bucket}/{task.base}/{task.model_sha256}/{ACOUSTIC}",
+        acoustic_uri=_acoustic_uri(task),
         acoustic_bytes=acoustic.stat().st_size,
         grammar_uri=_uri(task, GRAMMAR),
         grammar_bytes=grammar.stat().st_size,
     )
+
+
+def _rejection(task: PublishInput, acoustic: Path) -> PublishedRejection | None:
+    """Return the description of the acoustic model. Raises ArtefactMissing when it is gone or changed."""
+    if task.rejection is None:
+        return None
+    require_file(acoustic, task.rejection.acoustic_sha256)
+    return PublishedRejection(
+        **task.rejection.model_dump(), acoustic_uri=_acoustic_uri(task), acoustic_bytes=acoustic.stat().st_size
+    )
+
+
+def _scorer(task: PublishInput, scorer: Path) -> PublishedScorer | None:
+    """Return the description of the scorer. Raises ArtefactMissing when it is gone or changed."""
+    if task.scorer is None:
+        return None
+    require_file(scorer, task.scorer.scorer_sha256)
+    return PublishedScorer(
+        **task.scorer.model_dump(),
+        scorer_uri=f"s3://{task.target.bucket}/{task.base}/{task.scorer.scorer_sha256}/{SCORER}",
+        scorer_bytes=scorer.stat().st_size,
+    )
+
+
+def _acoustic_uri(task: PublishInput) -> str:
+    return f"s3://{task.target.bucket}/{task.base}/{task.model_sha256}/{ACOUSTIC}"
 
 
 def _uri(task: PublishInput, name: str) -> str:

@@ -4,7 +4,9 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TypedDict
 
+from speechmodel_api import keys
 from speechmodel_api.spec import SpeechModelSpec
+from speechmodel_api.workspace import Workspace
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,15 @@ class Task:
     spec: SpeechModelSpec
     workspace: PurePosixPath
     dataset: PurePosixPath
+    """Folder of the dataset claim."""
+
+    @property
+    def recordings(self) -> PurePosixPath:
+        """Folder of the recordings and of what lies beside them: the claim's, or that of the downloads from
+        the bucket.
+        """
+        s3 = self.spec.dataset.source.s3
+        return PurePosixPath(Workspace(self.workspace).source(keys.source_key(s3))) if s3 else self.dataset
 
     def common(self, key: str, attempt: int) -> CommonInput:
         """Return the fields that every input document has."""

@@ -14,6 +14,7 @@ from speechmodel_runtime.audio_warnings import AudioWarning, WarningKind
 from speechmodel_runtime.graph import GraphInfo, read_graph
 from speechmodel_runtime.level import Speech, level, loudness, speech
 from speechmodel_runtime.model import Model, Stream
+from speechmodel_runtime.scorer import Scorer, ScorerWords
 from speechmodel_runtime.transcript import Token, Transcript
 
 __all__ = [
@@ -23,6 +24,8 @@ __all__ = [
     "GraphInfo",
     "Model",
     "Pcm",
+    "Scorer",
+    "ScorerWords",
     "Speech",
     "Stream",
     "Token",

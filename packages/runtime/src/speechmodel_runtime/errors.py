@@ -16,6 +16,9 @@ SpeechRuntimeError
 |   +-- ModelIncompatible   a whole graph that this runtime cannot run, or that would crash it
 |   +-- ModelClosed         used after close()
 |   +-- StreamFinished      a stream was used after finish() or close()
++-- ScorerError
+|   +-- ScorerUnreadable    missing, truncated, damaged, or not a scorer
+|   +-- ScorerIncompatible  made for another alphabet, or a hot word that it does not know
 +-- DecodingFailed          the runtime failed on valid audio
 """
 
@@ -92,6 +95,23 @@ class ModelClosed(ModelError):
 
 class StreamFinished(ModelError):
     """A stream was used after finish() or close()."""
+
+
+class ScorerError(SpeechRuntimeError):
+    """An error of one scorer file. `path` is as the caller gave it."""
+
+    def __init__(self, path: str, problem: str) -> None:
+        super().__init__(f"{path}: {problem}")
+        self.path = path
+        self.problem = problem
+
+
+class ScorerUnreadable(ScorerError):
+    """The file is missing, truncated, damaged, or not a scorer."""
+
+
+class ScorerIncompatible(ScorerError):
+    """The scorer was made for another alphabet, or does not know a hot word."""
 
 
 class DecodingFailed(SpeechRuntimeError):

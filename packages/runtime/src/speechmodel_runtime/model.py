@@ -30,10 +30,13 @@ from speechmodel_runtime.errors import (
     ModelClosed,
     ModelIncompatible,
     ModelUnreadable,
+    ScorerIncompatible,
+    ScorerUnreadable,
     StreamFinished,
 )
 from speechmodel_runtime.graph import GraphInfo, read_graph
 from speechmodel_runtime.library import Library, load_library
+from speechmodel_runtime.scorer import Scorer, ScorerWords
 from speechmodel_runtime.transcript import Transcript, take_transcript
 
 WIDEST_BEAM = 10_000
@@ -47,10 +50,12 @@ class Model:
     processes, or `.pb`.
     """
 
-    def __init__(self, path: str | PathLike[str], *, beam_width: int | None = None) -> None:
+    def __init__(
+        self, path: str | PathLike[str], *, beam_width: int | None = None, scorer: Scorer | None = None
+    ) -> None:
         """Check and load the model at `path`. `beam_width` is the graph's own default unless given.
 
-        Raises ValueError for an impossible beam width, LibraryError or ModelError.
+        Raises ValueError for an impossible beam width, LibraryError, ModelError or ScorerError.
         """
         self.path = fspath(path)
         self.info: GraphInfo = read_graph(path)
@@ -62,6 +67,8 @@ class Model:
         self._closed = False
         self._lock = threading.Lock()
         self._handle = self._load()
+        if scorer is not None:
+            self._enable(scorer)
 
     def transcribe(self, pcm: Pcm, *, alternatives: int = 1, name: str = "audio") -> Transcript:
         """Return the transcript of `pcm`, int16 `[samples]` of one channel at `info.sample_rate`.
@@ -85,6 +92,16 @@ class Model:
     def stream(self) -> "Stream":
         """Return a new stream. Raises DecodingFailed, ModelClosed."""
         return Stream(self)
+
+    def weigh_scorer(self, alpha: float, beta: float) -> None:
+        """Change the weights of the scorer. No other thread may use the model meanwhile.
+
+        Raises DecodingFailed for a model without a scorer, ModelClosed.
+        """
+        with self._in_use() as handle:
+            code = self._library.calls.DS_SetScorerAlphaBeta(handle, alpha, beta)
+        if code:
+            raise DecodingFailed(f"{self.path}: the scorer has no weights: {self._library.explain(code)}", code)
 
     def close(self) -> None:
         """Reject new calls.
@@ -117,6 +134,23 @@ class Model:
             problem = f"does not accept beam width {self.beam_width}: {self._library.explain(code)}"
             raise ModelIncompatible(self.path, problem)
         return handle
+
+    def _enable(self, scorer: Scorer) -> None:
+        path = fspath(scorer.path)
+        words = ScorerWords(scorer.path, self.info.labels)
+        if unknown := [word for word in scorer.hot_words if word not in words]:
+            raise ScorerIncompatible(path, f"does not contain the hot word {unknown[0]!r}; remove it")
+        with self._in_use() as handle:
+            code = self._library.calls.DS_EnableExternalScorer(handle, os.fsencode(path))
+            if code:
+                problem = f"is rejected by the runtime: {self._library.explain(code)}"
+                raise ScorerUnreadable(path, f"{problem}; build its language model with build_binary -v")
+        self.weigh_scorer(scorer.alpha, scorer.beta)
+        for word, boost in scorer.hot_words.items():
+            with self._in_use() as handle:
+                code = self._library.calls.DS_AddHotWord(handle, word.encode(), boost)
+            if code:
+                raise ScorerIncompatible(path, f"takes no hot word {word!r}: {self._library.explain(code)}")
 
     @contextmanager
     def _in_use(self) -> Iterator[ctypes.c_void_p]:

@@ -36,6 +36,11 @@ class Transcript:
     alternatives: tuple["Transcript", ...] = ()
     """The next best candidates, best first, if they were requested."""
 
+    @property
+    def times(self) -> list[int]:
+        """The frame of each label of the text, 20 ms each."""
+        return [token.timestep for token in self.tokens]
+
 
 def take_transcript(library: Library, metadata: Any) -> Transcript:
     """Copy a `Metadata *` of the runtime and free it.

@@ -171,7 +171,7 @@ class LocalEngine:
             return
         stage = stage_named(start.stage)
         self._store.require(self._model.spec.publish.s3)
-        if stage.needs.dataset:
+        if stage.reads_dataset(self._spec):
             self._model.require_dataset()
         program = programs.command(stage.program)
         access = await self._access(stage)

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from speechmodel_api.spec import S3Target
 from speechmodel_api.stages import FetchInput, PublishedGrammar, VersionManifest
 from speechmodel_api.status import ModelStatus
-from speechmodel_api.workspace import ACOUSTIC, GRAMMAR, MODEL, SELFTEST, VERSION
+from speechmodel_api.workspace import ACOUSTIC, GRAMMAR, MODEL, SCORER, SELFTEST, VERSION
 
 from speechmodel_cli.local.child import Child
 from speechmodel_cli.local.errors import FetchFailed
@@ -39,6 +39,8 @@ def is_complete(folder: Path, model: ModelStatus) -> bool:
             and _digest(folder / MODEL) == manifest.model_sha256
             and _digest(folder / SELFTEST) == manifest.selftest_sha256
             and (manifest.grammar is None or _has_grammar(folder, manifest.grammar))
+            and (manifest.scorer is None or _digest(folder / SCORER) == manifest.scorer.scorer_sha256)
+            and (manifest.rejection is None or _digest(folder / ACOUSTIC) == manifest.rejection.acoustic_sha256)
         )
     except (FileNotFoundError, ValidationError):
         return False

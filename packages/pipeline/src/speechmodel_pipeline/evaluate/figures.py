@@ -26,7 +26,7 @@ def clip_result(
         seconds=round(seconds, 3),
         reference=reference,
         hypothesis=hypothesis,
-        wer=round(jiwer.wer(folded(reference), folded(hypothesis)), 6),
+        wer=round(word_error_share(reference, hypothesis), 6),
         cer=round(jiwer.cer(folded(reference), folded(hypothesis)), 6),
         confidence=round(confidence, 6),
         unseen_speaker=unseen,
@@ -49,9 +49,29 @@ def with_grammar(free: ClipResult, decision: Decision, *, foreign: bool) -> Clip
     )
 
 
+def with_rejection(free: ClipResult, score: float | None, threshold: float, *, foreign: bool) -> ClipResult:
+    """Return the figures of a clip in free text whose text is rejected below `threshold`."""
+    rejected = score is None or score < threshold
+    decided = clip_result(
+        free.clip,
+        free.seconds,
+        free.reference,
+        "" if rejected else free.hypothesis,
+        free.confidence,
+        free.unseen_speaker,
+    )
+    return decided.model_copy(
+        update={
+            "foreign": foreign,
+            "free_text": free.hypothesis,
+            "score": None if score is None else round(score, 6),
+        }
+    )
+
+
 def grammar_figures(phrases: Sequence[ClipResult], foreign: Sequence[ClipResult]) -> GrammarFigures:
     """Return the counts for clips of phrases, and for clips of anything else."""
-    right = sum(result.hypothesis == result.reference for result in phrases)
+    right = sum(folded(result.hypothesis) == folded(result.reference) for result in phrases)
     rejected = sum(not result.hypothesis for result in phrases)
     fitting = [result for result in (*phrases, *foreign) if result.phrase is not None]
     error = (
@@ -70,6 +90,11 @@ def grammar_figures(phrases: Sequence[ClipResult], foreign: Sequence[ClipResult]
         accepted=sum(bool(result.hypothesis) for result in foreign),
         calibration_error=None if error is None else round(error, 6),
     )
+
+
+def word_error_share(reference: str, hypothesis: str) -> float:
+    """Return the word error rate of one text. `reference` must not be empty."""
+    return float(jiwer.wer(folded(reference), folded(hypothesis)))
 
 
 def word_errors(results: Sequence[ClipResult]) -> Errors:

@@ -2,7 +2,6 @@
 
 import logging
 import shutil
-import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -10,42 +9,43 @@ from pathlib import Path
 
 from speechmodel_api.alphabet import CATCH_ALL
 from speechmodel_api.reasons import Reason
-from speechmodel_api.spec import GrammarSource
-from speechmodel_api.stages import EvaluateInput, EvaluateOutput, GrammarDecoder
-from speechmodel_api.workspace import ACOUSTIC, GRAMMAR, MODEL, REPORT, SELFTEST, Workspace
+from speechmodel_api.spec import ForeignSpeech, GrammarSource
+from speechmodel_api.stages import EvaluateInput, EvaluateOutput, GrammarDecoder, WeighedScorer
+from speechmodel_api.workspace import ACOUSTIC, GRAMMAR, MODEL, REPORT, SCORER, SELFTEST, Workspace
 from speechmodel_decoding import Recogniser
-from speechmodel_runtime import Model, read_graph, seconds
-from speechmodel_runtime.errors import AudioTooShort, LibraryError, ModelError
+from speechmodel_runtime import read_graph
 from speechmodel_stagekit.artefacts import file_digest, once, require_file
 from speechmodel_stagekit.cpus import available_cpus
-from speechmodel_stagekit.dataset import Clip, Part, PreparedDataset, Speakers, open_dataset
-from speechmodel_stagekit.errors import ArtefactMissing, BadConfiguration, BadData
+from speechmodel_stagekit.dataset import Clip, Part, PreparedDataset, open_dataset
+from speechmodel_stagekit.errors import ArtefactMissing
 
 from speechmodel_pipeline.clip_audio import read_clip
 from speechmodel_pipeline.evaluate.figures import (
     character_errors,
-    clip_result,
     grammar_figures,
     with_grammar,
     word_error_rate,
     word_errors,
     worst,
 )
+from speechmodel_pipeline.evaluate.free_text import Filtered, in_free_text
 from speechmodel_pipeline.evaluate.grammar import CalibratedOn, calibrated, compile_for, decide, load_acoustic_model
+from speechmodel_pipeline.evaluate.scorer import Tuning
 from speechmodel_pipeline.evaluation_report import (
     ClipResult,
     EvaluationReport,
     ForeignClips,
     GrammarReport,
+    RejectionReport,
+    ScorerReport,
     SelfTest,
 )
-from speechmodel_pipeline.progress import Steps
 
 log = logging.getLogger(__name__)
 
 FREE_TEXT = GrammarSource.FREE_TEXT
 NEGATIVES, OTHER_TRANSCRIPTS = "negatives", "transcripts outside of the grammar"
-"""Kinds of clips that the grammar must reject."""
+"""Kinds of clips that must be rejected."""
 SELFTEST_CANDIDATES = 20
 """Clips that are transcribed to choose the self-test when there are no test clips."""
 
@@ -64,29 +64,40 @@ def _make(task: EvaluateInput, folder: Path) -> EvaluateOutput:
     path = require_file(workspace.export(task.convert_key) / MODEL, task.model_sha256)
     dataset = open_dataset(workspace.data(task.data_key), task.dataset_digest)
     test, seen = dataset.clips(Part.TEST), dataset.clips(Part.SEEN)
-    others = () if task.decoding.grammar is FREE_TEXT else dataset.clips(Part.NEGATIVES)
+    others = dataset.clips(Part.NEGATIVES) if _rejects(task) else ()
     spoken = (*test, *seen) or _substitutes(dataset)
     chosen = (*spoken, *others)
-    free = _transcribe(path, task.decoding.beam_width, chosen, dataset.speakers())
-    decided = _decide(task, dataset, chosen, free, folder) if task.decoding.grammar is not FREE_TEXT else None
-    transcribed = decided.results if decided else free
-    selftest = _write_selftest(spoken, transcribed[: len(spoken)], folder / SELFTEST)
-    measured = transcribed if test or seen else transcribed[len(spoken) :]
+    free_text = in_free_text(task, path, dataset, chosen, folder)
+    free, tuning = free_text.results, free_text.tuning
+    by_grammar = task.decoding.grammar is not FREE_TEXT
+    decided = _decide(task, dataset, chosen, free, folder) if by_grammar else free_text.filtered
+    results = decided.results if decided else free
+    selftest = _write_selftest(spoken, results[: len(spoken)], folder / SELFTEST)
+    measured = results if test or seen else results[len(spoken) :]
     report = _report(task, dataset, measured, len(test), free, decided, selftest)
+    if tuning is not None:
+        report = report.model_copy(update={"scorer": _scorer_report(tuning)})
     text = report.model_dump_json(by_alias=True, exclude_none=True, indent=1)
     (folder / REPORT).write_text(text, encoding="utf-8")
+    details = report.grammar or report.rejection
     return EvaluateOutput(
         clips=report.clips,
         wer=report.wer,
         cer=report.cer,
         wer_unseen_speakers=report.wer_unseen_speakers,
         wer_seen_speakers=report.wer_seen_speakers,
-        free_text_wer=report.grammar.free_text_wer if report.grammar else None,
-        grammar=decided.decoder if decided else None,
-        figures=report.grammar.figures if report.grammar else None,
+        free_text_wer=details.free_text_wer if details else None,
+        grammar=decided.decoder if isinstance(decided, _Decided) else None,
+        rejection=decided.rejection if isinstance(decided, Filtered) else None,
+        scorer=_weighed(tuning, folder) if tuning else None,
+        figures=details.figures if details else None,
         report_sha256=file_digest(folder / REPORT),
         selftest_sha256=file_digest(folder / SELFTEST),
     )
+
+
+def _rejects(task: EvaluateInput) -> bool:
+    return task.decoding.grammar is not FREE_TEXT or task.decoding.foreign_speech is ForeignSpeech.REJECT
 
 
 @dataclass(frozen=True)
@@ -130,38 +141,6 @@ def _substitutes(dataset: PreparedDataset) -> tuple[Clip, ...]:
     return clips[:SELFTEST_CANDIDATES]
 
 
-def _transcribe(path: Path, beam_width: int, clips: Sequence[Clip], speakers: Speakers) -> list[ClipResult]:
-    """Return the result of each clip, on one thread per CPU: its calls release the GIL."""
-    started = time.monotonic()
-    steps = Steps(len(clips), "clips")
-
-    def transcribe(clip: Clip) -> ClipResult:
-        pcm = read_clip(clip)
-        transcript = model.transcribe(pcm, name=clip.name)
-        steps.advance()
-        return clip_result(
-            clip.name,
-            seconds(len(pcm)),
-            clip.transcript,
-            transcript.text,
-            transcript.confidence,
-            speakers.is_unseen(clip),
-        )
-
-    try:
-        with Model(path, beam_width=beam_width) as model, ThreadPoolExecutor(available_cpus()) as pool:
-            results = list(pool.map(transcribe, clips))
-    except LibraryError as error:
-        raise BadConfiguration(Reason.RUNTIME_MISSING, str(error)) from error
-    except ModelError as error:
-        raise BadData(Reason.MODEL_UNUSABLE, str(error)) from error
-    except AudioTooShort as error:
-        raise ArtefactMissing(Reason.ARTEFACT_DAMAGED, f"{error}; the dataset is prepared again") from error
-    took, audio = time.monotonic() - started, sum(result.seconds for result in results)
-    log.info("%d clips, %.1f s of audio, took %.1f s (%.2f x real time)", len(clips), audio, took, took / audio)
-    return results
-
-
 def _write_selftest(clips: Sequence[Clip], results: Sequence[ClipResult], path: Path) -> SelfTest:
     """Copy the clip with the fewest errors to `path`, the shortest of equal ones."""
     clip, result = min(
@@ -183,12 +162,12 @@ def _report(
     results: Sequence[ClipResult],
     test_clips: int,
     free: Sequence[ClipResult],
-    decided: _Decided | None,
+    decided: _Decided | Filtered | None,
     selftest: SelfTest,
 ) -> EvaluationReport:
     """Return the report on the test clips, which are first in `results`, and those of seen speakers.
 
-    The error rates are those of clips with phrases, if there is a grammar.
+    The error rates are those of clips with phrases.
     """
     phrases = [result for result in results if not result.foreign]
     foreign = [result for result in results if result.foreign]
@@ -208,7 +187,8 @@ def _report(
         words=words,
         characters=characters,
         note=None if counted else "the split left no test clips; raise dataset.split.testPercent or add recordings",
-        grammar=_grammar_report(decided, counted, foreign, free) if decided else None,
+        grammar=_grammar_report(decided, counted, foreign, free) if isinstance(decided, _Decided) else None,
+        rejection=_rejection_report(decided, counted, foreign, free) if isinstance(decided, Filtered) else None,
         selftest=selftest,
         worst=worst(counted),
         results=tuple(results),
@@ -218,11 +198,6 @@ def _report(
 def _grammar_report(
     decided: _Decided, phrases: Sequence[ClipResult], foreign: Sequence[ClipResult], free: Sequence[ClipResult]
 ) -> GrammarReport:
-    names = {result.clip for result in phrases}
-    as_free_text = [result for result in free if result.clip in names]
-    kinds = {
-        kind: [each for each in foreign if _kind(each) == kind] for kind in sorted({_kind(each) for each in foreign})
-    }
     on = decided.calibrated_on
     return GrammarReport(
         calibration=decided.decoder.calibration,
@@ -231,12 +206,56 @@ def _grammar_report(
         calibration_copies=on.copies,
         calibration_right=on.right,
         figures=grammar_figures(phrases, foreign) if phrases or foreign else None,
-        foreign={
-            kind: ForeignClips(clips=len(each), accepted=sum(bool(result.hypothesis) for result in each))
-            for kind, each in kinds.items()
-        },
-        free_text_wer=round(word_errors(as_free_text).rate, 6) if as_free_text else None,
+        foreign=_by_kind(foreign),
+        free_text_wer=_free_text_wer(phrases, free),
     )
+
+
+def _rejection_report(
+    filtered: Filtered, phrases: Sequence[ClipResult], foreign: Sequence[ClipResult], free: Sequence[ClipResult]
+) -> RejectionReport:
+    on = filtered.set_on
+    return RejectionReport(
+        threshold=on.value,
+        set_on=on.part.value,
+        clips=on.clips,
+        copies=on.copies,
+        right=on.right,
+        figures=grammar_figures(phrases, foreign) if phrases or foreign else None,
+        foreign=_by_kind(foreign),
+        free_text_wer=_free_text_wer(phrases, free),
+    )
+
+
+def _scorer_report(tuning: Tuning) -> ScorerReport:
+    return ScorerReport(
+        alpha=tuning.alpha,
+        beta=tuning.beta,
+        unknown_words=tuning.taken.unknown_words,
+        tuned_on=tuning.part.value if tuning.tried else None,
+        clips=tuning.clips,
+        tried=tuning.tried,
+    )
+
+
+def _weighed(tuning: Tuning, folder: Path) -> WeighedScorer:
+    return WeighedScorer(scorer_sha256=file_digest(folder / SCORER), alpha=tuning.alpha, beta=tuning.beta)
+
+
+def _by_kind(foreign: Sequence[ClipResult]) -> dict[str, ForeignClips]:
+    kinds = {
+        kind: [each for each in foreign if _kind(each) == kind] for kind in sorted({_kind(each) for each in foreign})
+    }
+    return {
+        kind: ForeignClips(clips=len(each), accepted=sum(bool(result.hypothesis) for result in each))
+        for kind, each in kinds.items()
+    }
+
+
+def _free_text_wer(phrases: Sequence[ClipResult], free: Sequence[ClipResult]) -> float | None:
+    names = {result.clip for result in phrases}
+    as_free_text = [result for result in free if result.clip in names]
+    return round(word_errors(as_free_text).rate, 6) if as_free_text else None
 
 
 def _kind(result: ClipResult) -> str:

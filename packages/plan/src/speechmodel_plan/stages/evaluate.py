@@ -4,7 +4,7 @@ from typing import final
 
 from speechmodel_api import keys
 from speechmodel_api.reasons import Reason
-from speechmodel_api.spec import GrammarSource, SpeechModelSpec
+from speechmodel_api.spec import ForeignSpeech, GrammarSource, SpeechModelSpec
 from speechmodel_api.stages import Decoding, EvaluateInput, EvaluateOutput, StageName
 from speechmodel_api.status import ConditionType
 
@@ -17,11 +17,14 @@ from speechmodel_plan.task import Task
 def decoding(spec: SpeechModelSpec) -> Decoding:
     """Return the decoding settings, which evaluation and serving share."""
     source = spec.decoding.source(spec.dataset.format)
+    free_text = source is GrammarSource.FREE_TEXT
     return Decoding(
         beam_width=spec.decoding.beam_width,
         grammar=source,
         phrases=spec.decoding.phrases,
         lists=spec.decoding.lists if source is GrammarSource.PHRASES else {},
+        foreign_speech=spec.decoding.foreign_speech if free_text else ForeignSpeech.TRANSCRIBE,
+        scorer=spec.decoding.scorer if free_text else None,
     )
 
 
@@ -40,7 +43,7 @@ class Evaluate(Stage[EvaluateOutput]):
 
     def key(self, task: Task, done: Outputs) -> str:
         """Return the key: the model, the dataset and the decoding settings."""
-        return keys.evaluate_key(done.of(CONVERT).model_sha256, done.of(PREPARE), decoding(task.spec))
+        return keys.evaluate_key(task.spec, done.of(CONVERT).model_sha256, done.of(PREPARE), decoding(task.spec))
 
     def document(self, task: Task, attempt: int, done: Outputs) -> EvaluateInput:
         """Return the input document."""
@@ -52,7 +55,12 @@ class Evaluate(Stage[EvaluateOutput]):
             data_key=PREPARE.key(task, done),
             dataset_digest=done.of(PREPARE).dataset_digest,
             decoding=decoding(task.spec),
+            source=task.recordings if self.reads_dataset(task.spec) else None,
         )
+
+    def reads_dataset(self, spec: SpeechModelSpec) -> bool:
+        """Return True for a scorer, which is in the folder of the dataset."""
+        return decoding(spec).scorer is not None
 
     def summary(self, output: EvaluateOutput) -> str:
         """Return the error rates and the number of clips behind them."""
@@ -61,7 +69,8 @@ class Evaluate(Stage[EvaluateOutput]):
         clips = f"{output.clips} test clip{'' if output.clips == 1 else 's'}"
         text = f"WER {output.wer:.1%}, CER {output.cer:.1%} on {clips}"
         if output.free_text_wer is not None:
-            text += f" with the grammar, WER {output.free_text_wer:.1%} in free text"
+            with_grammar, without = ("rejection", "without") if output.rejection else ("the grammar", "in free text")
+            text += f" with {with_grammar}, WER {output.free_text_wer:.1%} {without}"
         if (figures := output.figures) is not None:
             text += f"; {figures.right} right, {figures.wrong} wrong, {figures.rejected} rejected"
             if figures.foreign:

@@ -1,6 +1,5 @@
 """prepare: turns a folder of recordings into a dataset of clips."""
 
-from pathlib import PurePosixPath
 from typing import final
 
 from speechmodel_api import keys
@@ -9,7 +8,6 @@ from speechmodel_api.reasons import Reason
 from speechmodel_api.spec import DEFAULT_REVISION, S3Target, SpeechModelSpec
 from speechmodel_api.stages import PrepareInput, PrepareOutput, StageName
 from speechmodel_api.status import ConditionType
-from speechmodel_api.workspace import Workspace
 
 from speechmodel_plan.stages.stage import Needs, Outputs, Stage
 from speechmodel_plan.task import Task
@@ -38,7 +36,7 @@ class Prepare(Stage[PrepareOutput]):
         dataset, s3 = task.spec.dataset, task.spec.dataset.source.s3
         return PrepareInput(
             **task.common(self.key(task, done), attempt),
-            source=PurePosixPath(Workspace(task.workspace).source(keys.source_key(s3))) if s3 else task.dataset,
+            source=task.recordings,
             bucket=s3.location if s3 else None,
             pinned=dataset.revision != DEFAULT_REVISION,
             format=dataset.format,

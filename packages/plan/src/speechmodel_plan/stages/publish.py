@@ -47,6 +47,8 @@ class Publish(Stage[PublishOutput]):
             version=_version(task.spec, done),
             decoding=decoding(task.spec),
             grammar=done.of(EVALUATE).grammar,
+            rejection=done.of(EVALUATE).rejection,
+            scorer=done.of(EVALUATE).scorer,
             language=task.spec.language,
             target=task.spec.publish.s3.location,
             base=base(task.spec, task.owner),
@@ -63,7 +65,10 @@ class Publish(Stage[PublishOutput]):
 
 
 def _version(spec: SpeechModelSpec, done: Outputs) -> str:
-    return keys.version_key(done.of(CONVERT).model_sha256, decoding(spec), done.of(EVALUATE).grammar)
+    evaluated = done.of(EVALUATE)
+    return keys.version_key(
+        done.of(CONVERT).model_sha256, decoding(spec), evaluated.grammar, evaluated.rejection, evaluated.scorer
+    )
 
 
 PUBLISH = Publish()

@@ -77,6 +77,11 @@ class Stage(ABC, Generic[OutputT]):
         del spec
         return None
 
+    def reads_dataset(self, spec: SpeechModelSpec) -> bool:
+        """Return True if the stage reads the user's recordings or what lies beside them."""
+        del spec
+        return self.needs.dataset
+
     def settings(self, spec: SpeechModelSpec) -> dict[str, Any]:
         """Return the fields outside the key that a running attempt is restarted for, by name: by default the region
         and the Secret that grant access to the bucket.

@@ -1,0 +1,124 @@
+"""Decoding as free text, as the server does it: with the scorer if there is one, and with rejection of
+foreign speech if the spec asks for it.
+"""
+
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from speechmodel_api.reasons import Reason
+from speechmodel_api.spec import ForeignSpeech
+from speechmodel_api.stages import EvaluateInput, Rejection
+from speechmodel_api.workspace import ACOUSTIC
+from speechmodel_decoding import TextScorer
+from speechmodel_runtime import Model, Scorer, Transcript, read_graph, seconds
+from speechmodel_runtime.errors import AudioTooShort, LibraryError, ModelError
+from speechmodel_stagekit.artefacts import file_digest, require_file
+from speechmodel_stagekit.cpus import available_cpus
+from speechmodel_stagekit.dataset import Clip, Part, PreparedDataset, Speakers
+from speechmodel_stagekit.errors import ArtefactMissing, BadConfiguration, BadData
+
+from speechmodel_pipeline.clip_audio import read_clip
+from speechmodel_pipeline.evaluate.figures import clip_result, with_rejection
+from speechmodel_pipeline.evaluate.grammar import load_acoustic_model
+from speechmodel_pipeline.evaluate.rejection import Threshold, scores, threshold
+from speechmodel_pipeline.evaluate.scorer import Tuning, scorer_errors, take_scorer, tune
+from speechmodel_pipeline.evaluation_report import ClipResult
+from speechmodel_pipeline.progress import Steps
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Filtered:
+    """The clips in free text, where foreign speech is rejected."""
+
+    rejection: Rejection
+    set_on: Threshold
+    results: list[ClipResult]
+
+
+@dataclass(frozen=True)
+class FreeText:
+    """The clips in free text."""
+
+    results: list[ClipResult]
+    """Without rejection."""
+    filtered: Filtered | None
+    """None unless the spec asks for rejection."""
+    tuning: Tuning | None
+    """None without a scorer."""
+
+
+def in_free_text(
+    task: EvaluateInput, path: Path, dataset: PreparedDataset, clips: Sequence[Clip], folder: Path
+) -> FreeText:
+    """Return the clips as the model at `path` transcribes them. A scorer is copied into `folder`.
+
+    Raises BadConfiguration (InvalidScorer, RuntimeMissing), BadData (ModelUnusable), ArtefactMissing.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(scorer_errors(task.decoding.scorer))
+        taken = take_scorer(task, dataset, path, folder)
+        model = stack.enter_context(_opened(path, task.decoding.beam_width, taken.scorer if taken else None))
+        tuning = tune(model, taken, dataset) if taken else None
+        started = time.monotonic()
+        transcripts = _transcribed(model, clips)
+        speakers = dataset.speakers()
+        results = [_in_words(*each, speakers) for each in zip(clips, transcripts, strict=True)]
+        took, audio = time.monotonic() - started, sum(result.seconds for result in results)
+        log.info("%d clips, %.1f s of audio, took %.1f s (%.2f x real time)", len(clips), audio, took, took / audio)
+        if task.decoding.foreign_speech is ForeignSpeech.TRANSCRIBE:
+            return FreeText(results, None, tuning)
+        acoustic = require_file(path.with_name(ACOUSTIC), task.acoustic_sha256)
+        scorer = TextScorer(load_acoustic_model(acoustic), [label.decode() for label in read_graph(path).labels])
+        set_on = threshold(model, scorer, dataset)
+        found = scores(scorer, clips, transcripts)
+    rejected = [
+        with_rejection(result, score, set_on.value, foreign=clip.part is Part.NEGATIVES)
+        for clip, result, score in zip(clips, results, found, strict=True)
+    ]
+    rejection = Rejection(acoustic_sha256=file_digest(acoustic), threshold=set_on.value)
+    return FreeText(results, Filtered(rejection, set_on, rejected), tuning)
+
+
+@contextmanager
+def _opened(path: Path, beam_width: int, scorer: Scorer | None) -> Iterator[Model]:
+    """Give the model, and close it at the end. Errors of the runtime while it is open are the stage's."""
+    try:
+        with Model(path, beam_width=beam_width, scorer=scorer) as model:
+            yield model
+    except LibraryError as error:
+        raise BadConfiguration(Reason.RUNTIME_MISSING, str(error)) from error
+    except ModelError as error:
+        raise BadData(Reason.MODEL_UNUSABLE, str(error)) from error
+    except AudioTooShort as error:
+        raise ArtefactMissing(Reason.ARTEFACT_DAMAGED, f"{error}; the dataset is prepared again") from error
+
+
+def _transcribed(model: Model, clips: Sequence[Clip]) -> list[Transcript]:
+    """Return the transcript of each clip, on one thread per CPU: its calls release the GIL."""
+    steps = Steps(len(clips), "clips")
+
+    def transcribe(clip: Clip) -> Transcript:
+        transcript = model.transcribe(read_clip(clip), name=clip.name)
+        steps.advance()
+        return transcript
+
+    with ThreadPoolExecutor(available_cpus()) as pool:
+        return list(pool.map(transcribe, clips))
+
+
+def _in_words(clip: Clip, transcript: Transcript, speakers: Speakers) -> ClipResult:
+    return clip_result(
+        clip.name,
+        seconds(clip.samples),
+        clip.transcript,
+        transcript.text,
+        transcript.confidence,
+        speakers.is_unseen(clip),
+    )

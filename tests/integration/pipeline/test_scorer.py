@@ -1,0 +1,93 @@
+"""evaluate in free text with a scorer: where it comes from, its weights, and scorers that do not fit."""
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from speechmodel_api.spec import Scorer, Split
+from speechmodel_api.stages import Decoding
+from speechmodel_pipeline.convert.stage import convert
+from speechmodel_pipeline.evaluate.scorer import ALPHAS, BETAS
+from support.graphs import edited, with_alphabet
+from support.programs import Ended, run_program
+from support.workspaces import EVALUATE, Workspace, make_workspace
+
+THIRDS = Split(dev_percent=30, test_percent=40)
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, deepspeech: Path) -> Workspace:
+    made = make_workspace(tmp_path, deepspeech, THIRDS)
+    (made.source / "lm").mkdir()
+    shutil.copy(deepspeech / "es.scorer", made.source / "lm" / "es.scorer")
+    return made
+
+
+def evaluated(workspace: Workspace, folder: Path, **scorer: Any) -> Ended:
+    decoding = Decoding(scorer=Scorer(**{"path": "lm/es.scorer", **scorer}))
+    return run_program(
+        "evaluate", workspace.evaluate_input(convert(workspace.convert_input()), decoding=decoding), folder
+    )
+
+
+def report(workspace: Workspace) -> dict[str, Any]:
+    read: dict[str, Any] = json.loads((workspace.root / "reports" / EVALUATE / "report.json").read_bytes())
+    return read
+
+
+def test_the_weights_are_tuned_on_the_dev_clips(workspace: Workspace, tmp_path: Path, deepspeech: Path) -> None:
+    ended = evaluated(workspace, tmp_path)
+    assert ended.code == 0, ended.log
+    copy = workspace.root / "reports" / EVALUATE / "lm.scorer"
+    digest = hashlib.sha256((deepspeech / "es.scorer").read_bytes()).hexdigest()
+    assert ended.output["scorer"]["scorerSha256"] == digest == hashlib.sha256(copy.read_bytes()).hexdigest()
+    found = report(workspace)["scorer"]
+    assert (found["tunedOn"], found["clips"], found["unknownWords"]) == ("dev", workspace.dataset.dev_clips, 0)
+    assert len(found["tried"]) == 1 + len(ALPHAS) + len(BETAS)
+    best = min(found["tried"], key=lambda weights: weights["wer"])
+    chosen = {name: ended.output["scorer"][name] for name in ("alpha", "beta")}
+    assert chosen == {name: best[name] for name in chosen} == {name: found[name] for name in chosen}
+    assert ended.output["wer"] == 0
+
+
+def test_given_weights_win(workspace: Workspace, tmp_path: Path) -> None:
+    ended = evaluated(workspace, tmp_path, alpha=0.5, beta=2)
+    assert (ended.output["scorer"]["alpha"], ended.output["scorer"]["beta"]) == (0.5, 2)
+    assert report(workspace)["scorer"]["tried"] == []
+
+
+def test_weights_that_silence_the_network_are_seen_in_the_error_rate(workspace: Workspace, tmp_path: Path) -> None:
+    ended = evaluated(workspace, tmp_path, alpha=0, beta=20)
+    assert ended.output["wer"] > 0.5, "so much for each word gives many words"
+
+
+@pytest.mark.parametrize(
+    "path, words",
+    [
+        ("es.scorer", "es.scorer cannot be read in the folder of the dataset (No such file or directory)"),
+        ("commands.csv", "commands.csv is not a .scorer of DeepSpeech 0.9.3; generate it again"),
+    ],
+)
+def test_a_file_that_is_no_scorer_is_named(path: str, words: str, workspace: Workspace, tmp_path: Path) -> None:
+    ended = evaluated(workspace, tmp_path, path=path)
+    assert (ended.code, ended.reason) == (78, "InvalidScorer")
+    assert f"decoding.scorer.path: {words}" in ended.message
+
+
+@pytest.mark.parametrize(
+    "labels, words",
+    [
+        ("a ehijklmnoprsuv", "ends words with the label 0, and the space of the model's alphabet is 1"),
+        (" vusrponmlkjihea", "lacks 10 of the 10 words of the transcripts (a, espejo, hija, hijo, hola), so they"),
+    ],
+)
+def test_a_scorer_for_another_alphabet_is_refused(
+    labels: str, words: str, workspace: Workspace, tmp_path: Path, deepspeech: Path
+) -> None:
+    edited(deepspeech / "tf2_128.pb", workspace.graph, with_alphabet(*labels))
+    ended = evaluated(workspace, tmp_path)
+    assert (ended.code, ended.reason) == (78, "InvalidScorer")
+    assert f"decoding.scorer.path: lm/es.scorer {words}" in ended.message

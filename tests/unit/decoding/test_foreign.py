@@ -1,0 +1,49 @@
+"""The score of free text, and the speech that it rejects."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from speechmodel_decoding import AcousticModel, ForeignSpeechFilter, TextScorer, forward_score, text_score
+from speechmodel_decoding.alignment import align
+from speechmodel_decoding.foreign import PIECE
+from speechmodel_runtime import load
+from support.frames import random_frames, spelled
+from support.places import FIXTURES
+
+from .conftest import Heard
+
+ALPHABET = tuple(" ab")
+
+
+@given(st.text("ab ", min_size=1, max_size=12), st.integers(0, 2**31))
+def test_the_score_of_a_short_text_is_exact(text: str, seed: int) -> None:
+    frames = random_frames(seed, 30, 4)
+    classes = [ALPHABET.index(character) for character in text]
+    times = list(range(len(text)))
+    assert text_score(frames, classes, times) == pytest.approx(forward_score(frames, classes) / len(text))
+
+
+def test_a_long_text_is_scored_in_pieces_that_lose_next_to_nothing() -> None:
+    text = "ab ba a" * (PIECE // 2)
+    frames = spelled(text, ALPHABET, sure=0.9)
+    classes = [ALPHABET.index(character) for character in text]
+    times = [span.first for span in align(frames, classes)]
+    exact = forward_score(frames, classes) / len(text)
+    assert exact - 0.002 < text_score(frames, classes, times) <= exact + 1e-6
+
+
+def test_the_score_without_a_scorer_is_that_of_the_runtime(
+    acoustic: AcousticModel, alphabet: tuple[str, ...], heard: list[Heard]
+) -> None:
+    scorer = TextScorer(acoustic, alphabet)
+    for each in heard:
+        expected = each.confidence / len(each.text)
+        assert scorer.score(each.pcm, each.text, range(len(each.text))) == pytest.approx(expected, abs=0.02)
+
+
+def test_a_text_that_was_not_said_is_rejected(acoustic: AcousticModel, alphabet: tuple[str, ...]) -> None:
+    pcm = load(FIXTURES / "clips" / "shapes_c20ad4d7_2_3_000000_1_002.wav")
+    gate = ForeignSpeechFilter(TextScorer(acoustic, alphabet), threshold=-0.5)
+    assert not gate.rejects(pcm, "ok espejo", range(9))
+    assert gate.rejects(pcm, "hola espejo", range(11))
+    assert not gate.rejects(pcm, "", [])
