@@ -72,6 +72,7 @@ def test_no_key_ever_changes() -> None:
         ("dataset.recordings.namePattern", "{speaker}_{id}", "prepare"),
         ("dataset.annotations", "Strip", "prepare"),
         ("dataset.numbers", "Spell", "prepare"),
+        ("dataset.synthesize", {}, "prepare"),
         ("language", "es-CL", "prepare train"),
         ("training.maxEpochs", 76, "train"),
         ("training.hyperparameters", {"learningRate": 0.01}, "train"),

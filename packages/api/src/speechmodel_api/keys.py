@@ -70,6 +70,8 @@ class PrepareKey(KeyInput):
         "numbers": Numbers.REJECT,
         "negatives_built_in": False,
         "negatives_path": "",
+        "synthesized_takes": 0,
+        "synthesized_voices": (),
     }
 
     claim: str
@@ -89,6 +91,10 @@ class PrepareKey(KeyInput):
     numbers: Numbers
     negatives_built_in: bool
     negatives_path: str
+    synthesized_takes: int
+    """Synthetic takes of each phrase, 0 for none."""
+    synthesized_voices: tuple[str, ...]
+    """Names of voices, or Auto alone. Empty for no takes."""
 
 
 class LineageKey(KeyInput):
@@ -164,7 +170,7 @@ class PublishKey(KeyInput):
 
 def prepare_key(spec: SpeechModelSpec) -> str:
     """Return the key of the stage prepare."""
-    dataset = spec.dataset
+    dataset, synthesis = spec.dataset, spec.dataset.synthesize
     claim = dataset.source.persistent_volume_claim
     return PrepareKey(
         claim=claim.claim_name,
@@ -184,6 +190,8 @@ def prepare_key(spec: SpeechModelSpec) -> str:
         numbers=dataset.numbers,
         negatives_built_in=dataset.negatives.built_in,
         negatives_path=dataset.negatives.path,
+        synthesized_takes=synthesis.takes_per_phrase if synthesis else 0,
+        synthesized_voices=_words(synthesis.voices) if synthesis else (),
     ).key()
 
 
@@ -214,7 +222,7 @@ def train_key(spec: SpeechModelSpec, data: PrepareOutput) -> str:
         learning_rate=hyperparameters.learning_rate,
         dropout=hyperparameters.dropout,
         language=spec.language,
-        augmentation=(augmentation,) if isinstance(augmentation, str) else augmentation,
+        augmentation=_words(augmentation),
     ).key()
 
 
@@ -263,6 +271,11 @@ def publish_key(spec: SpeechModelSpec, version: str, base: str) -> str:
 def publish_base(spec: SpeechModelSpec, namespace: str, name: str, uid: str) -> str:
     """Return the S3 prefix of a SpeechModel: `<prefix>/<namespace>/<name>/<uid>`."""
     return "/".join(part for part in (spec.publish.s3.prefix, namespace, name, uid) if part)
+
+
+def _words(chosen: str | tuple[str, ...]) -> tuple[str, ...]:
+    """Return a word alone, or the entries of a list."""
+    return (chosen,) if isinstance(chosen, str) else chosen
 
 
 def _canonical(value: Any) -> Any:

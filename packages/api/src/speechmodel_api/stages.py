@@ -31,6 +31,7 @@ from speechmodel_api.spec import (
     Numbers,
     S3Location,
     Split,
+    Synthesis,
 )
 
 INPUT_VARIABLE = "STAGE_INPUT"
@@ -129,6 +130,8 @@ class PrepareInput(StageInput):
     are."""
     negatives: Negatives = Negatives(built_in=False)
     """A document without it is from before negatives existed."""
+    synthesize: Synthesis | None = None
+    """Synthetic takes to add to training. None for none."""
 
 
 class PrepareOutput(Document):
@@ -149,6 +152,8 @@ class PrepareOutput(Document):
     """Length of all clips together, in seconds."""
     negatives: int = 0
     """Number of negatives, in training and in their own part. The clips do not include them."""
+    synthesized: int = 0
+    """Number of synthetic takes in training. The clips do not include them."""
     rejected: int = 0
     """Number of rejected rows. report.json lists each with its reason."""
     normalised: int = 0

@@ -46,6 +46,7 @@ class Prepare(Stage[PrepareOutput]):
             numbers=dataset.numbers,
             speech_level=SPEECH_LEVEL,
             negatives=dataset.negatives,
+            synthesize=dataset.synthesize,
         )
 
     def summary(self, output: PrepareOutput) -> str:
@@ -56,6 +57,8 @@ class Prepare(Stage[PrepareOutput]):
         )
         if output.negatives:
             text += f"; {output.negatives} negatives"
+        if output.synthesized:
+            text += f"; {output.synthesized} synthetic takes"
         if output.seen_clips:
             text += f"; {output.seen_clips} more clips measure known voices"
         if output.unseen_test_speakers:
