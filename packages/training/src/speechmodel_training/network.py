@@ -29,6 +29,9 @@ DENSE = ("layer_1", "layer_2", "layer_3", "layer_5")
 """Layers with a clipped rectifier, which dropout follows in training."""
 CEILING = 20.0
 """Largest output of the clipped rectifier."""
+FORGET_BIAS = 1.0
+"""Bias of the forget gates in new weights. With 0, a cell would forget half of its state in every frame
+before anything is learned (Jozefowicz et al., 2015)."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,7 @@ class Dropout:
 
 
 def fresh_weights(geometry: Geometry, seed: int) -> dict[str, Array]:
-    """Return new weights: kernels uniform by Glorot, biases zero.
+    """Return new weights: kernels uniform by Glorot, biases zero, but FORGET_BIAS for the forget gates.
 
     The generator is stateless, so they are the same on every device and in every version of
     TensorFlow.
@@ -95,6 +98,7 @@ def fresh_weights(geometry: Geometry, seed: int) -> dict[str, Array]:
                 else tf.zeros(shape)
             )
         weights[name] = np.asarray(drawn)
+    weights[f"{CELL}/bias"] = np.repeat(np.array([0, 0, FORGET_BIAS, 0], np.float32), geometry.hidden_units)
     return weights
 
 
