@@ -194,10 +194,19 @@ def _spec(arguments: argparse.Namespace) -> SpeechModelSpec:
     return SpeechModelSpec.model_validate(
         {
             "language": arguments.language,
-            "dataset": {"source": {"persistentVolumeClaim": {"claimName": "recordings"}}, "format": "DeepSpeechCSV"},
+            "dataset": {
+                "source": {"persistentVolumeClaim": {"claimName": "recordings"}},
+                "format": "DeepSpeechCSV",
+                "synthesize": {"takesPerPhrase": arguments.takes} if arguments.takes else None,
+            },
             "training": {
                 "maxEpochs": arguments.epochs,
-                "hyperparameters": {"hiddenUnits": arguments.units, "dropout": arguments.dropout},
+                "hyperparameters": {
+                    "hiddenUnits": arguments.units,
+                    "batchSize": arguments.batch,
+                    "learningRate": arguments.rate,
+                    "dropout": arguments.dropout,
+                },
             },
             "decoding": {"grammar": "Dataset"},
             "publish": {"s3": {"bucket": "unused"}},
@@ -253,7 +262,10 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--language", default="en")
     parser.add_argument("--epochs", type=int, default=40)
     parser.add_argument("--units", type=int, default=192)
-    parser.add_argument("--dropout", type=float, default=0.15)
+    parser.add_argument("--batch", type=int, default=16, help="clips in each step")
+    parser.add_argument("--rate", type=float, default=0.001, help="learning rate")
+    parser.add_argument("--dropout", type=float, default=0.05)
+    parser.add_argument("--takes", type=int, default=0, help="synthetic takes of each phrase in training")
     parser.add_argument("--every", type=int, default=1, help="use one of so many recordings")
     return parser.parse_args()
 
