@@ -4,9 +4,10 @@
 
 The recordings are `<id>_<speaker>_<take>.wav`, or `<speaker>/<id>_<take>.wav`. The ids are the
 transcripts, or `--words 0=zero,1=one` names them. One speaker after the other is left out: the
-stage programs prepare and train on the others, and the speaker's clips are measured as they are and
-changed by the augmentations of CONDITIONS. A clip is the transcript with the highest CTC forward
-probability, and rejected when the catch-all label is likelier than every transcript.
+stage programs prepare, train, convert and evaluate on the others, and the speaker's clips are measured
+as they are and changed by the augmentations of CONDITIONS. A clip is what a server answers with the
+transcripts as its grammar: its level is changed to that of training, and nothing is answered below
+the threshold of evaluate.
 
 PocketSphinx with a grammar of the same words is measured beside it when it is installed and the
 recordings are English: `.venv/bin/pip install pocketsphinx`.
@@ -20,23 +21,27 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
-import tensorflow as tf
-from speechmodel_api.alphabet import CATCH_ALL
 from speechmodel_api.augmentation import parse
 from speechmodel_api.spec import SpeechModelSpec
-from speechmodel_api.stages import PrepareOutput
-from speechmodel_runtime import Pcm, load, save
-from speechmodel_stagekit.alphabet import read_alphabet
+from speechmodel_api.stages import INPUT_VARIABLE, RESULT_VARIABLE, StageInput
+from speechmodel_api.workspace import ACOUSTIC, GRAMMAR, Workspace
+from speechmodel_decoding import AcousticModel, Grammar, Recogniser
+from speechmodel_plan.stages.convert import CONVERT
+from speechmodel_plan.stages.evaluate import EVALUATE
+from speechmodel_plan.stages.prepare import PREPARE
+from speechmodel_plan.stages.stage import Outputs, OutputT, Stage
+from speechmodel_plan.stages.train import TRAIN
+from speechmodel_plan.task import Owner, Task
+from speechmodel_runtime import Pcm, level, load, save
+from speechmodel_stagekit.dataset import Part, open_dataset
 from speechmodel_training.augmentation import Augmenter
-from speechmodel_training.features import Frames
-from speechmodel_training.network import Geometry, logits
-from tensorflow.core.framework.graph_pb2 import GraphDef
 
 CONDITIONS = {
     "as recorded": (),
@@ -53,7 +58,7 @@ DEV_EVERY = 10
 MARGIN = 4800
 """Samples of silence around a measured clip: 0.3 s."""
 
-Recogniser = Callable[[Pcm, Sequence[str]], str]
+Recognise = Callable[[Pcm, Sequence[str]], str]
 """Clip and augmentations -> a transcript of the set, or nothing."""
 
 
@@ -64,6 +69,22 @@ class Take:
     path: Path
     speaker: str
     words: str
+
+
+@dataclass(frozen=True)
+class Model:
+    """A trained model with its grammar and its threshold."""
+
+    recogniser: Recogniser
+    speech_level: float | None
+    """Loudness that recordings are brought to, in dBFS."""
+    negatives: tuple[Path, ...]
+    """Clips of words that training never heard, none of them a transcript."""
+
+    def recognise(self, pcm: Pcm, words: Sequence[str]) -> str:
+        """Return the phrase that a server would answer with, or nothing."""
+        del words
+        return self.recogniser.recognise(level(pcm, self.speech_level)).text
 
 
 def main() -> None:
@@ -83,21 +104,23 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             voices = write_voices(others[:: max(len(others) // 50, 1)], Path(folder) / "voices")
             model = train(others, Path(folder), arguments)
-            measure(speaker, "SpeechModel", model.recognise, heard, foreign, voices, words)
+            nothing = {"negatives": model.negatives, "foreign": foreign}
+            measure(speaker, "SpeechModel", model.recognise, heard, nothing, voices, words)
             if find_spec("pocketsphinx"):
-                measure(speaker, "PocketSphinx", pocketsphinx(words), heard, foreign, voices, words)
+                measure(speaker, "PocketSphinx", pocketsphinx(words), heard, nothing, voices, words)
 
 
 def measure(
     speaker: str,
     engine: str,
-    recognise: Recogniser,
+    recognise: Recognise,
     heard: Sequence[Take],
-    foreign: Sequence[Path],
+    nothing: Mapping[str, Sequence[Path]],
     voices: Sequence[Path],
     words: Sequence[str],
 ) -> None:
-    """Print a row for every condition, and one for the foreign clips, of which none is right.
+    """Print a row for every condition, and one for each kind of clips in `nothing`, which hold none of
+    the words.
 
     Babble is made of the clips `voices`.
     """
@@ -109,9 +132,10 @@ def measure(
             text = recognise(np.pad((changed * 2**15).astype(np.int16), MARGIN), words)
             counts["right" if text == take.words else "wrong" if text else "rejected"] += 1
         row(speaker, engine, condition, counts)
-    if foreign:
-        texts = [recognise(np.pad(load(path), MARGIN), words) for path in foreign]
-        row(speaker, engine, "foreign", Counter("wrong" if text else "rejected" for text in texts))
+    for kind, paths in nothing.items():
+        texts = [recognise(np.pad(load(path), MARGIN), words) for path in paths]
+        if texts:
+            row(speaker, engine, kind, Counter("wrong" if text else "rejected" for text in texts))
 
 
 def row(speaker: str, engine: str, condition: str, counts: Counter[str]) -> None:
@@ -134,34 +158,8 @@ def read_takes(folder: Path, names: dict[str, str]) -> list[Take]:
     return takes
 
 
-class Model:
-    """The network of a frozen graph, and the probabilities that it gives to transcripts."""
-
-    def __init__(self, graph: Path, alphabet: Sequence[str]) -> None:
-        nodes = {node.name: node for node in GraphDef.FromString(graph.read_bytes()).node}
-        units = nodes["layer_1/bias"].attr["value"].tensor.tensor_shape.dim[0].size
-        shapes = Geometry(units, len(alphabet)).weight_shapes()
-        self._weights = {name: tf.constant(tf.make_ndarray(nodes[name].attr["value"].tensor)) for name in shapes}
-        self._index = {label: index for index, label in enumerate(alphabet)}
-
-    def recognise(self, pcm: Pcm, words: Sequence[str]) -> str:
-        """Return the likeliest of `words`, or nothing when the catch-all label is likelier."""
-        features = Augmenter((), seed=0).augment(pcm, clip=0, epoch=0).features
-        candidates = [*words, CATCH_ALL] if CATCH_ALL in self._index else list(words)
-        scores = self._losses(features, candidates)
-        best = candidates[int(scores.argmin())]
-        return "" if best == CATCH_ALL else best
-
-    def _losses(self, features: Frames, texts: Sequence[str]) -> Frames:
-        """Return the negative log probabilities of `texts`, `[texts]`."""
-        labels = _sparse([[self._index[character] for character in text] for text in texts])
-        outputs = tf.repeat(logits(self._weights, tf.constant(features[None])), len(texts), axis=1)
-        frames = tf.fill([len(texts)], len(features))
-        return np.asarray(tf.compat.v1.nn.ctc_loss(labels=labels, inputs=outputs, sequence_length=frames))
-
-
 def train(takes: Sequence[Take], folder: Path, arguments: argparse.Namespace) -> Model:
-    """Return a model of these takes, made by the stage programs."""
+    """Return a model of these takes, made by the stage programs from prepare to evaluate."""
     source = folder / "recordings"
     source.mkdir()
     for part, chosen in (
@@ -172,25 +170,48 @@ def train(takes: Sequence[Take], folder: Path, arguments: argparse.Namespace) ->
             writer = csv.writer(file)
             writer.writerow(["wav_filename", "wav_filesize", "transcript"])
             writer.writerows([take.path.resolve(), take.path.stat().st_size, take.words] for take in chosen)
-    spec = SpeechModelSpec.model_validate(
+    task = Task(Owner("default", "quality", ""), _spec(arguments), PurePosixPath(folder), PurePosixPath(source))
+    done = Outputs()
+    stages: tuple[Stage[Any], ...] = (PREPARE, TRAIN, CONVERT, EVALUATE)
+    for stage in stages:
+        done = done.plus(stage, _output(stage, stage.document(task, 1, done), folder))
+    workspace, evaluated = Workspace(folder), done.of(EVALUATE)
+    assert evaluated.grammar is not None
+    data = open_dataset(workspace.data(PREPARE.key(task, done)))
+    content = (workspace.report(EVALUATE.key(task, done)) / GRAMMAR).read_bytes()
+    return Model(
+        Recogniser(
+            AcousticModel(workspace.export(CONVERT.key(task, done)) / ACOUSTIC),
+            Grammar.from_bytes(content, data.alphabet()),
+            evaluated.grammar.calibration,
+        ),
+        data.speech_level,
+        tuple(clip.path for clip in data.clips(Part.NEGATIVES)),
+    )
+
+
+def _spec(arguments: argparse.Namespace) -> SpeechModelSpec:
+    return SpeechModelSpec.model_validate(
         {
             "language": arguments.language,
-            "dataset": {"source": {"persistentVolumeClaim": {"claimName": "recordings"}}, "format": "DeepSpeechCSV"},
+            "dataset": {
+                "source": {"persistentVolumeClaim": {"claimName": "recordings"}},
+                "format": "DeepSpeechCSV",
+                "synthesize": {"takesPerPhrase": arguments.takes} if arguments.takes else None,
+            },
             "training": {
                 "maxEpochs": arguments.epochs,
-                "hyperparameters": {"hiddenUnits": arguments.units, "dropout": arguments.dropout},
+                "hyperparameters": {
+                    "hiddenUnits": arguments.units,
+                    "batchSize": arguments.batch,
+                    "learningRate": arguments.rate,
+                    "dropout": arguments.dropout,
+                },
             },
+            "decoding": {"grammar": "Dataset"},
             "publish": {"s3": {"bucket": "unused"}},
         }
     )
-    common = {"attempt": 1, "workspace": str(folder), "language": spec.language}
-    dataset, training = (part.model_dump(mode="json", by_alias=True) for part in (spec.dataset, spec.training))
-    document = common | dataset | {"key": "dddddddd", "source": str(source)}
-    prepared = PrepareOutput.model_validate(_stage("speechmodel_pipeline.prepare", document, folder))
-    document = common | training | {"key": "eeeeeeee", "lineage": "cccccccc", "dataKey": "dddddddd"}
-    _stage("speechmodel_training.train", document | {"datasetDigest": prepared.dataset_digest}, folder)
-    alphabet = read_alphabet(folder / "data" / "dddddddd" / "alphabet.txt")
-    return Model(folder / "exports" / "eeeeeeee" / "output_graph.pb", alphabet)
 
 
 def write_voices(takes: Sequence[Take], folder: Path) -> list[Path]:
@@ -201,7 +222,7 @@ def write_voices(takes: Sequence[Take], folder: Path) -> list[Path]:
     return sorted(folder.iterdir())
 
 
-def pocketsphinx(words: Sequence[str]) -> Recogniser:
+def pocketsphinx(words: Sequence[str]) -> Recognise:
     """Return PocketSphinx with its English model and a grammar of `words`."""
     from pocketsphinx import Decoder
 
@@ -219,21 +240,17 @@ def pocketsphinx(words: Sequence[str]) -> Recogniser:
     return recognise
 
 
-def _stage(program: str, document: dict[str, object], folder: Path) -> object:
+def _output(stage: Stage[OutputT], document: StageInput, folder: Path) -> OutputT:
     """Return the output of a stage program, or end with its error."""
-    result, log = folder / "result.json", folder / f"{program}.log"
-    environment = os.environ | {"STAGE_INPUT": json.dumps(document), "STAGE_RESULT": str(result)}
+    result, log = folder / "result.json", folder / f"{stage.name}.log"
+    environment = os.environ | {INPUT_VARIABLE: document.model_dump_json(by_alias=True), RESULT_VARIABLE: str(result)}
     with log.open("wb") as file:
-        code = subprocess.run([sys.executable, "-m", program], env=environment, stdout=file, stderr=file).returncode
+        code = subprocess.run(
+            [sys.executable, "-P", "-m", stage.program], env=environment, stdout=file, stderr=file
+        ).returncode
     if code:
-        sys.exit(f"{program} ended with {code}:\n{log.read_text(errors='replace')[-2000:]}")
-    return json.loads(result.read_text())["output"]
-
-
-def _sparse(rows: Sequence[Sequence[int]]) -> tf.SparseTensor:
-    places = [(row, column) for row, labels in enumerate(rows) for column in range(len(labels))]
-    values = [label for labels in rows for label in labels]
-    return tf.SparseTensor(places, np.array(values, np.int32), [len(rows), max(map(len, rows))])
+        sys.exit(f"{stage.program} ended with {code}:\n{log.read_text(errors='replace')[-2000:]}")
+    return stage.output_type.model_validate(json.loads(result.read_text())["output"])
 
 
 def _arguments() -> argparse.Namespace:
@@ -245,7 +262,10 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--language", default="en")
     parser.add_argument("--epochs", type=int, default=40)
     parser.add_argument("--units", type=int, default=192)
-    parser.add_argument("--dropout", type=float, default=0.15)
+    parser.add_argument("--batch", type=int, default=16, help="clips in each step")
+    parser.add_argument("--rate", type=float, default=0.001, help="learning rate")
+    parser.add_argument("--dropout", type=float, default=0.05)
+    parser.add_argument("--takes", type=int, default=0, help="synthetic takes of each phrase in training")
     parser.add_argument("--every", type=int, default=1, help="use one of so many recordings")
     return parser.parse_args()
 

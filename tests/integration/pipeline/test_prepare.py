@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 from speechmodel_api.alphabet import CATCH_ALL
-from speechmodel_api.spec import Annotations, DatasetFormat, InvalidSamplePolicy, Negatives, Numbers, Split
+from speechmodel_api.spec import Annotations, DatasetFormat, InvalidSamplePolicy, Negatives, Numbers, Split, Synthesis
 from speechmodel_api.stages import PrepareInput, PrepareOutput
 from speechmodel_pipeline.prepare.stage import prepare
 from speechmodel_runtime import load, loudness
@@ -368,6 +368,18 @@ def test_negatives_are_trained_as_a_label_of_their_own_and_are_no_clips_of_the_d
     )
     assert trained == output.train_clips // 4
     assert trained + apart == output.negatives == report(tmp_path)["negatives"]
+
+
+@pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="espeak-ng is not installed")
+def test_synthetic_takes_are_trained_on_and_are_no_clips_of_the_dataset(tmp_path: Path) -> None:
+    source = tones(tmp_path / "source", 40)
+    output = prepare(task(source, tmp_path, synthesize=Synthesis(takes_per_phrase=2)))
+    assert (output.train_clips + output.dev_clips + output.test_clips, report(tmp_path)["clips"]) == (40, 40)
+    assert output.synthesized == report(tmp_path)["synthesized"] == 20
+    assert len(table(tmp_path, "train.csv")) == output.train_clips + 20
+    added = [row for row in table(tmp_path, "registry.csv") if row["source"] == "synthetic takes"]
+    assert [row["part"] for row in added] == ["train"] * 20
+    assert all(row["recorded_as"] == "16000 Hz, 1 channel, espeak-ng" for row in added)
 
 
 def test_ready_made_parts_are_kept_and_none_is_measured_with_what_it_was_trained_on(tmp_path: Path) -> None:

@@ -16,13 +16,17 @@ from speechmodel_api.spec import Training
 )
 def test_values_have_the_four_forms_of_deepspeech(value: str, start: float, end: float, radius: float) -> None:
     entry = parse(f"overlay[p=0.25,snr={value}]")
-    assert (entry.name, entry.probability, entry.parameters["snr"]) == ("overlay", 0.25, ValueRange(start, end, radius))
+    assert (entry.name, entry.probability, entry.parameters["snr"]) == (
+        "overlay",
+        ValueRange(0.25, 0.25),
+        ValueRange(start, end, radius),
+    )
 
 
 def test_without_parameters_an_augmentation_has_its_defaults_and_changes_every_clip() -> None:
     for name, parameters in PARAMETERS.items():
         entry = parse(name)
-        assert entry.probability == 1
+        assert entry.probability == ValueRange(1, 1)
         assert entry.parameters == {key: parameter.default for key, parameter in parameters.items()}
 
 
@@ -56,7 +60,8 @@ def test_a_value_moves_from_start_to_end_and_stays_within_its_radius(progress: f
         ("reverb[delay=10~20]", "every value must be from 1 to 500"),
         ("reverb[delay=10~-2]", "every value must be from 1 to 500"),
         ("reverb[p=1.5]", "p is 1.5; every value must be from 0 to 1"),
-        ("reverb[p=0.1:0.5]", "p is a range; give one number"),
+        ("reverb[p=0.3~0.1]", "p is drawn from a range; write p=v or p=a:b"),
+        ("reverb[p=0.1:1.5]", "every value must be from 0 to 1"),
         ("add[domain=time]", "domain is time; use one of features, signal, spectrogram"),
     ],
 )

@@ -91,6 +91,7 @@ def test_no_key_ever_changes() -> None:
         ("dataset.recordings.namePattern", "{speaker}_{id}", "prepare"),
         ("dataset.annotations", "Strip", "prepare"),
         ("dataset.numbers", "Spell", "prepare"),
+        ("dataset.synthesize", {}, "prepare"),
         ("language", "es-CL", "prepare train"),
         ("training.maxEpochs", 75, "train"),
         ("training.schedule", {"type": "Constant"}, "train"),

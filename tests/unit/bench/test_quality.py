@@ -3,15 +3,20 @@
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
-from bench.quality import Model, Take, read_takes, row
-from speechmodel_api.alphabet import CATCH_ALL
+from bench.quality import CONDITIONS, Model, Take, measure, read_takes, row
+from speechmodel_api.stages import Calibration
+from speechmodel_decoding import AcousticModel, Recogniser, compile_grammar
+from speechmodel_pipeline.convert.acoustic import export_acoustic_model
 from speechmodel_runtime import load
 from support.places import FIXTURES
 
 pytestmark = pytest.mark.usefixtures("tensorflow_device")
 
 LABELS = tuple(" aehijklmnoprsuv")
+LEVEL = -16.6
+"""Loudness of CLIP as it was trained on, in dBFS."""
 CLIP = FIXTURES / "clips" / "shapes_c20ad4d7_2_3_000000_1_002.wav"
 
 
@@ -41,17 +46,35 @@ def test_a_file_without_a_speaker_is_named(tmp_path: Path) -> None:
         read_takes(recordings(tmp_path, "0_3.wav"), {})
 
 
-def test_a_clip_is_the_likeliest_transcript() -> None:
-    model = Model(FIXTURES / "tf2_128.pb", LABELS)
-    assert model.recognise(load(CLIP), ["ola espejo", "ok espejo", "ok espeja"]) == "ok espejo"
-    assert model.recognise(load(CLIP), ["ola", "pon"]) in {"ola", "pon"}
+def model(folder: Path, *, threshold: float) -> Model:
+    export_acoustic_model(FIXTURES / "tf2_128.pb", folder / "acoustic.onnx")
+    grammar = compile_grammar(["ola espejo", "ok espejo"], LABELS)
+    calibration = Calibration(threshold=threshold, offset=0, slope=1, word_offset=0, word_slope=1)
+    return Model(Recogniser(AcousticModel(folder / "acoustic.onnx"), grammar, calibration), LEVEL, ())
 
 
-def test_a_clip_is_rejected_when_the_catch_all_label_is_likelier() -> None:
-    labels = tuple(CATCH_ALL if label == "v" else label for label in LABELS)
-    model = Model(FIXTURES / "tf2_128.pb", labels)
-    assert model.recognise(load(CLIP), ["ok espejo"]) == "ok espejo"
-    assert model.recognise(load(CLIP), ["ok espejo ok espejo ok espejo ok espejo"]) == ""
+def test_a_clip_is_the_phrase_that_a_server_would_answer_with(tmp_path: Path) -> None:
+    assert model(tmp_path, threshold=-1).recognise(load(CLIP), []) == "ok espejo"
+
+
+def test_a_faint_clip_is_brought_to_the_level_of_training(tmp_path: Path) -> None:
+    faint = (load(CLIP) // 50).astype(np.int16)
+    assert model(tmp_path, threshold=-1).recognise(faint, []) == "ok espejo"
+
+
+def test_a_clip_below_the_threshold_is_rejected(tmp_path: Path) -> None:
+    assert model(tmp_path, threshold=0).recognise(load(CLIP), []) == ""
+
+
+def test_a_speaker_is_measured_in_every_condition_and_words_that_are_none_beside(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    takes = [Take(CLIP, "anna", "ok espejo")]
+    measure("anna", "an engine", lambda pcm, words: "ok espejo", takes, {"foreign": [CLIP]}, [CLIP], ["ok espejo"])
+    *conditions, foreign = capsys.readouterr().out.splitlines()
+    assert len(conditions) == len(CONDITIONS)
+    assert all(line.endswith("| 1 | 100.0 % | 0.0 % | 0.0 % |") for line in conditions)
+    assert foreign == "| anna | an engine | foreign | 1 | 0.0 % | 100.0 % | 0.0 % |"
 
 
 def test_a_row_has_the_shares_of_the_clips(capsys: pytest.CaptureFixture[str]) -> None:

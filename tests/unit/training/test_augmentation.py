@@ -115,6 +115,15 @@ def test_an_augmentation_changes_the_share_of_clips_that_p_says() -> None:
     assert np.mean(changed) == pytest.approx(0.3, abs=0.04)
 
 
+def test_the_share_of_changed_clips_can_grow_from_the_first_epoch_to_the_last() -> None:
+    clip, chain = recording(silence=0), augmenter("pause_before[p=0:1,duration=20]", max_epochs=3)
+    shares = [
+        np.mean([chain.frames(len(clip), clip=number, epoch=epoch) > frame_count(len(clip)) for number in range(500)])
+        for epoch in range(3)
+    ]
+    assert shares == [0, pytest.approx(0.5, abs=0.1), 1]
+
+
 def test_a_range_reaches_its_end_in_the_last_epoch_and_stays_there() -> None:
     chain = augmenter("pause_after[duration=0:800]", max_epochs=5)
     added = [chain.frames(16000, clip=0, epoch=epoch) - frame_count(16000) for epoch in (0, 1, 2, 4, 9)]

@@ -65,6 +65,13 @@ def test_fresh_weights_are_glorot_uniform() -> None:
     assert weights.std() == pytest.approx(edge / np.sqrt(3), rel=0.02)
 
 
+def test_fresh_cells_keep_their_state() -> None:
+    bias = fresh_weights(GEOMETRY, 1)[f"{CELL}/bias"]
+    gates = np.split(bias, 4)
+    assert [set(gate) for gate in gates] == [{0}, {0}, {1}, {0}]  # input, candidate, forget, output
+    assert bias.dtype == np.float32
+
+
 def test_a_patch_is_a_frame_between_its_neighbours() -> None:
     features = tf.reshape(tf.range(1.0, 1 + 30 * 26), [1, 30, 26])
     middle = np.asarray(patches(features))[12, 0].reshape(19, 26)

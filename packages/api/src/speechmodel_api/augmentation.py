@@ -4,7 +4,8 @@ checked.
     reverb[p=0.1,delay=50~30,decay=10:2~1]
 
 is applied to a clip with the probability 0.1. A value is `v`, `v~r` (drawn uniformly from v-r to
-v+r), `a:b` (a in the first epoch, b in the last, linear in between) or `a:b~r` (both).
+v+r), `a:b` (a in the first epoch, b in the last, linear in between) or `a:b~r` (both). A probability
+is `v` or `a:b`.
 """
 
 import re
@@ -65,8 +66,8 @@ class Augmentation:
     """One entry: a named change of a clip with its parameters."""
 
     name: str
-    probability: float
-    """Share of the clips that are changed, 0...1."""
+    probability: ValueRange
+    """Share of the clips that are changed, 0...1, with a radius of 0."""
     parameters: MappingProxyType[str, ValueRange]
     domain: str = ""
     """signal, spectrogram or features, for the augmentations that exist in several domains."""
@@ -146,13 +147,13 @@ def parse(text: str) -> Augmentation:
     if domains and domain not in domains:
         raise AugmentationInvalid(f"{text!r}: domain is {domain}; use one of {', '.join(domains)}")
     probability = _range(given.pop("p", "1"), text, "p", 0, 1)
-    if probability.lowest != probability.highest:
-        raise AugmentationInvalid(f"{text!r}: p is a range; give one number from 0 to 1")
+    if probability.radius:
+        raise AugmentationInvalid(f"{text!r}: p is drawn from a range; write p=v or p=a:b with numbers from 0 to 1")
     parameters = {
         key: _range(given[key], text, key, parameter.lowest, parameter.highest) if key in given else parameter.default
         for key, parameter in known.items()
     }
-    return Augmentation(name, probability.start, MappingProxyType(parameters), domain)
+    return Augmentation(name, probability, MappingProxyType(parameters), domain)
 
 
 def _range(value: str, text: str, key: str, lowest: float, highest: float) -> ValueRange:

@@ -86,6 +86,8 @@ class PrepareKey(KeyInput):
         "numbers": Numbers.REJECT,
         "negatives_built_in": False,
         "negatives_path": "",
+        "synthesized_takes": 0,
+        "synthesized_voices": (),
     }
 
     claim: str
@@ -108,6 +110,10 @@ class PrepareKey(KeyInput):
     numbers: Numbers
     negatives_built_in: bool
     negatives_path: str
+    synthesized_takes: int
+    """Synthetic takes of each phrase, 0 for none."""
+    synthesized_voices: tuple[str, ...]
+    """Names of voices, or Auto alone. Empty for no takes."""
 
 
 class LineageKey(KeyInput):
@@ -229,7 +235,7 @@ def source_key(s3: S3Location) -> str:
 
 def prepare_key(spec: SpeechModelSpec) -> str:
     """Return the key of the stage prepare."""
-    dataset = spec.dataset
+    dataset, synthesis = spec.dataset, spec.dataset.synthesize
     claim, s3 = dataset.source.persistent_volume_claim, dataset.source.s3
     return PrepareKey(
         claim=claim.claim_name if claim else "",
@@ -250,6 +256,8 @@ def prepare_key(spec: SpeechModelSpec) -> str:
         numbers=dataset.numbers,
         negatives_built_in=dataset.negatives.built_in,
         negatives_path=dataset.negatives.path,
+        synthesized_takes=synthesis.takes_per_phrase if synthesis else 0,
+        synthesized_voices=_words(synthesis.voices) if synthesis else (),
     ).key()
 
 
@@ -282,7 +290,7 @@ def train_key(spec: SpeechModelSpec, data: PrepareOutput) -> str:
         learning_rate=_or_auto(hyperparameters.learning_rate),
         dropout=_or_auto(hyperparameters.dropout),
         language=spec.language,
-        augmentation=(augmentation,) if isinstance(augmentation, str) else augmentation,
+        augmentation=_words(augmentation),
         schedule=schedule.type,
         # a constant rate has neither
         warmup_percent=default.warmup_percent if schedule.type is ScheduleType.CONSTANT else schedule.warmup_percent,
@@ -368,6 +376,11 @@ def _place(spec: SpeechModelSpec) -> tuple[str, ...]:
 
 def _or_auto(value: Number | None) -> Number | str:
     return AUTO if value is None else value
+
+
+def _words(chosen: str | tuple[str, ...]) -> tuple[str, ...]:
+    """Return a word alone, or the entries of a list."""
+    return (chosen,) if isinstance(chosen, str) else chosen
 
 
 def _canonical(value: Any) -> Any:

@@ -214,6 +214,12 @@ class Reason(StrEnum):
         "The dataset cannot be used. The message names the file and the row.",
         "Correct the files and change dataset.revision.",
     )
+    SYNTHESIS_UNAVAILABLE = (
+        "SynthesisUnavailable",
+        Severity.ERROR,
+        "The program espeak-ng is missing, or has no voice for dataset.synthesize.",
+        "Use an image of this release, name voices that it has, or remove the field.",
+    )
 
     # Train
     NO_TRAINING_CLIPS = (

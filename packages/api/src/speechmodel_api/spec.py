@@ -65,6 +65,9 @@ def _each_parsed(entries: "str | tuple[str, ...]") -> "str | tuple[str, ...]":
 
 
 AUTO: Final = "Auto"
+VOICE_PATTERN = r"^[A-Za-z][-A-Za-z0-9_]*([+][-A-Za-z0-9_ ]+)?$"
+VoiceName = Annotated[str, Field(max_length=64, pattern=VOICE_PATTERN)]
+"""A voice of espeak-ng, with or without a variant."""
 Augmentations = Annotated[
     Literal["Auto"] | Annotated[tuple[str, ...], Field(max_length=32)],
     AfterValidator(_each_parsed),
@@ -79,6 +82,19 @@ Augmentations = Annotated[
     ),
 ]
 """Auto, or entries that augmentation.py reads."""
+Voices = Annotated[
+    Literal["Auto"] | Annotated[tuple[VoiceName, ...], Field(min_length=1, max_length=256)],
+    WithJsonSchema(
+        {
+            "x-kubernetes-preserve-unknown-fields": True,
+            "pattern": f"^{AUTO}$",
+            "minItems": 1,
+            "maxItems": 256,
+            "items": {"type": "string", "maxLength": 64, "pattern": VOICE_PATTERN},
+        }
+    ),
+]
+"""Auto, or names of voices."""
 ObjectName = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
 S3Prefix = Annotated[str, Field(max_length=512, pattern=r"^([A-Za-z0-9!_.*'()-]+(/[A-Za-z0-9!_.*'()-]+)*)?$")]
 """A key prefix without a slash at either end."""
@@ -257,6 +273,17 @@ class Negatives(ApiModel):
     recordings of your own."""
 
 
+class Synthesis(ApiModel):
+    """Takes of the phrases that espeak-ng speaks."""
+
+    voices: Voices = AUTO
+    """Voices in the names of espeak-ng, such as `es-419` or `es+f2`; `espeak-ng --voices` and
+    `espeak-ng --voices=variant` list the names before and after the plus sign. Auto is every accent
+    of the language with up to 72 variants. Defaults to Auto."""
+    takes_per_phrase: Annotated[int, Field(ge=1, le=1000)] = 20
+    """Number of takes of each phrase, each with another voice, pitch and speed. Defaults to 20."""
+
+
 class Dataset(ApiModel):
     """The recordings with their transcripts, and the settings that turn them into clips."""
 
@@ -306,6 +333,10 @@ class Dataset(ApiModel):
     """Speech that is no transcript of the dataset. Negatives are at most a quarter of the training
     clips, and cut to their length, bandwidth and level. If `builtIn` is false and `path` is empty,
     there are none. A change prepares the dataset again and trains from scratch."""
+    synthesize: Synthesis | None = None
+    """Takes of every phrase by synthetic voices, which are added to training and never to dev or
+    test. They help where few people were recorded. A change prepares the dataset again and trains
+    from scratch. If not set, there are none."""
     invalid_sample_policy: InvalidSamplePolicy = InvalidSamplePolicy.REJECT
     """Defines what happens to rows that cannot be used, such as an unreadable recording or an empty
     transcript. Reject leaves them out and reports their number in the condition DatasetReady. Fail

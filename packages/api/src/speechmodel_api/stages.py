@@ -38,6 +38,7 @@ from speechmodel_api.spec import (
     ScheduleType,
     Scorer,
     Split,
+    Synthesis,
 )
 
 INPUT_VARIABLE = "STAGE_INPUT"
@@ -166,6 +167,8 @@ class PrepareInput(StageInput):
     are."""
     negatives: Negatives = Negatives(built_in=False)
     """A document without it is from before negatives existed."""
+    synthesize: Synthesis | None = None
+    """Synthetic takes to add to training. None for none."""
 
 
 class PrepareOutput(Document):
@@ -186,6 +189,8 @@ class PrepareOutput(Document):
     """Length of all clips together, in seconds."""
     negatives: int = 0
     """Number of negatives, in training and in their own part. The clips do not include them."""
+    synthesized: int = 0
+    """Number of synthetic takes in training. The clips do not include them."""
     rejected: int = 0
     """Number of rejected rows. report.json lists each with its reason."""
     normalised: int = 0

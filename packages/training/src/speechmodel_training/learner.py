@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from speechmodel_training.features import COEFFICIENTS
 from speechmodel_training.network import Dropout, Geometry, fresh_weights, logits
+from speechmodel_training.standardisation import Standardisation
 
 BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8
 """Constants of Adam in the form of TensorFlow 1, which adds epsilon outside of the bias correction."""
@@ -78,6 +79,14 @@ class Learner:
         Nothing is learned.
         """
         return float(self._losses(batch.features, batch.frames, batch.labels))
+
+    def standardise_inputs(self, standardisation: Standardisation) -> None:
+        """Let the first layer see standardised features. The weights must be fresh."""
+        names = "layer_1/weights", "layer_1/bias"
+        folded = standardisation.folded(*(self._weights[name].numpy() for name in names))
+        for name, value in zip(names, folded, strict=True):
+            self._weights[name].assign(value)
+            self._averages[name].assign(value)
 
     @property
     def step(self) -> int:

@@ -33,6 +33,9 @@ NORM_EPSILON = 1e-12
 """Added to the variance in layer norm, as in tf.contrib.layers.layer_norm."""
 CEILING = 20.0
 """Largest output of the clipped rectifier."""
+FORGET_BIAS = 1.0
+"""Bias of the forget gates in new weights. With 0, a cell would forget half of its state in every frame
+before anything is learned (Jozefowicz et al., 2015)."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +94,8 @@ class Dropout:
 
 
 def fresh_weights(geometry: Geometry, seed: int) -> dict[str, Array]:
-    """Return new weights: kernels uniform by Glorot, biases zero, scales of layer norm one.
+    """Return new weights: kernels uniform by Glorot, scales of layer norm one, forget gates FORGET_BIAS, other biases
+    zero.
 
     The generator is stateless, so they are the same on every device and in every version of
     TensorFlow.
@@ -106,6 +110,7 @@ def fresh_weights(geometry: Geometry, seed: int) -> dict[str, Array]:
                 else (tf.ones(shape) if name.endswith(GAMMA) else tf.zeros(shape))
             )
         weights[name] = np.asarray(drawn)
+    weights[f"{CELL}/bias"] = np.repeat(np.array([0, 0, FORGET_BIAS, 0], np.float32), geometry.hidden_units)
     return weights
 
 

@@ -25,6 +25,7 @@ from speechmodel_training.learner import Learner
 from speechmodel_training.rates import share_of_rate
 from speechmodel_training.saving import SaveTimer
 from speechmodel_training.schedule import batches_left, in_order_of_length
+from speechmodel_training.standardisation import Standardisation
 from speechmodel_training.state import LineageFacts, TrainingState
 
 log = logging.getLogger(__name__)
@@ -84,6 +85,8 @@ class Trainer:
             self._learner.load(checkpoint.tensors)
             self._learner.loss_sum = checkpoint.state.running.loss_sum
             self._state = checkpoint.state.towards(target.key, target.attempt)
+        else:
+            self._learner.standardise_inputs(Standardisation.of(training_set.train))
         self._saved_at = (self._state.epoch, self._state.step)
         self._clock = _Clock(self._state.running.seconds)
         self._reported = 0.0

@@ -209,6 +209,8 @@ class PrepareReport(Document):
     """Recordings that are used."""
     negatives: int = 0
     """Clips of other speech, which training learns as the catch-all label."""
+    synthesized: int = 0
+    """Takes by synthetic voices, which are in no other number."""
     parts: dict[str, int]
     """Clips by part."""
     alphabet: tuple[str, ...]

@@ -1,7 +1,7 @@
 """prepare, from the input document to the finished folder `data/<key>/`.
 
     download a bucket -> list the recordings -> normalise the transcripts -> make the clips (in parallel) -> leave out what cannot be used
-    -> divide -> write
+    -> divide -> add negatives and synthetic takes -> write
 
 Every row that is left out is reported by file and row. With `invalidSamplePolicy: Fail` one of them
 fails the stage.
@@ -50,6 +50,7 @@ from speechmodel_pipeline.prepare.report import (
 )
 from speechmodel_pipeline.prepare.speakers import SpeakerSource
 from speechmodel_pipeline.prepare.split import Candidate, divide
+from speechmodel_pipeline.prepare.synthesis import synthesize_takes
 from speechmodel_pipeline.prepare.transcripts import Normalised, TranscriptUnusable, normalise
 from speechmodel_pipeline.progress import Steps
 
@@ -156,12 +157,16 @@ def _make(task: PrepareInput, folder: Path) -> PrepareOutput:
         log.warning("check: %s", clip)
     for sentence in coverage.record_next:
         log.info("record next: %s", sentence)
-    clips, parts = [*spoken, *negatives], Counter(clip.part for clip in spoken)
+    takes = (
+        synthesize_takes(spoken, folder, task.synthesize, task.language, task.speech_level) if task.synthesize else []
+    )
+    clips, parts = [*spoken, *takes, *negatives], Counter(clip.part for clip in spoken)
     report = PrepareReport(
         rows=listing.rows,
         recordings=len(listing.recordings),
         clips=len(spoken),
         negatives=len(negatives),
+        synthesized=len(takes),
         parts={part: parts[part] for part in Part if part is not Part.NEGATIVES},
         alphabet=alphabet,
         audio=tuple(
@@ -188,6 +193,7 @@ def _make(task: PrepareInput, folder: Path) -> PrepareOutput:
         seen_clips=parts[Part.SEEN],
         audio_seconds=round(sum(clip.file.seconds for clip in spoken), 3),
         negatives=len(negatives),
+        synthesized=len(takes),
         rejected=len(rows.rejected),
         normalised=len(rows.changes),
         speakers=len(report.speakers),

@@ -49,6 +49,7 @@ class Prepare(Stage[PrepareOutput]):
             numbers=dataset.numbers,
             speech_level=SPEECH_LEVEL,
             negatives=dataset.negatives,
+            synthesize=dataset.synthesize,
         )
 
     def bucket(self, spec: SpeechModelSpec) -> S3Target | None:
@@ -63,6 +64,8 @@ class Prepare(Stage[PrepareOutput]):
         )
         if output.negatives:
             text += f"; {output.negatives} negatives"
+        if output.synthesized:
+            text += f"; {output.synthesized} synthetic takes"
         if output.seen_clips:
             text += f"; {output.seen_clips} more clips measure known voices"
         if output.unseen_test_speakers:

@@ -45,7 +45,7 @@ class _Draw:
 
     @property
     def applies(self) -> bool:
-        return uniform(f"{self.name}/p") < self.entry.probability
+        return uniform(f"{self.name}/p") < self.entry.probability.at(self.progress, 0.5)
 
     def value(self, parameter: str) -> float:
         return self.entry.parameters[parameter].at(self.progress, uniform(f"{self.name}/{parameter}"))

@@ -1,0 +1,100 @@
+"""Synthetic takes: voices of espeak-ng that differ, of the phrases, and for training only."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from speechmodel_api.spec import Synthesis
+from speechmodel_api.workspace import CLIPS
+from speechmodel_pipeline.prepare.clips import write_clip
+from speechmodel_pipeline.prepare.folder import PreparedClip
+from speechmodel_pipeline.prepare.recordings import Recording
+from speechmodel_pipeline.prepare.synthesis import synthesize_takes
+from speechmodel_runtime import AudioInfo, Pcm, load, loudness
+from speechmodel_stagekit.dataset import Part
+from speechmodel_stagekit.errors import BadConfiguration
+
+needs_espeak = pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="espeak-ng is not installed")
+LEVEL = -22.0
+
+
+def recorded(folder: Path, transcript: str, part: Part = Part.TRAIN, *, rate: int = 16000) -> PreparedClip:
+    """A clip of noise, as prepare has made it."""
+    (folder / CLIPS).mkdir(exist_ok=True)
+    pcm: Pcm = np.random.default_rng(len(transcript)).normal(0, 900, 16000).astype(np.int16)
+    file = write_clip(pcm, folder, AudioInfo(rate, 1, len(pcm), "WAV PCM_16"))
+    recording = Recording("commands.csv", 2, "1", folder, "1.wav", transcript, None)
+    return PreparedClip(recording, transcript, file, part)
+
+
+def takes(folder: Path, *clips: PreparedClip, language: str = "es", **chosen: object) -> list[PreparedClip]:
+    synthesis = Synthesis.model_validate({"takesPerPhrase": 3, **chosen})
+    return synthesize_takes(clips, folder, synthesis, language, LEVEL)
+
+
+@needs_espeak
+def test_every_phrase_gets_takes_by_different_voices_in_training_only(tmp_path: Path) -> None:
+    clips = recorded(tmp_path, "ok espejo"), recorded(tmp_path, "pon música", Part.TEST)
+    made = takes(tmp_path, *clips)
+    assert [take.transcript for take in made] == ["ok espejo"] * 3 + ["pon música"] * 3
+    assert {take.part for take in made} == {Part.TRAIN}
+    assert len({take.recording.name for take in made}) == 6
+    assert len({take.file.digest for take in made}) == 6
+    assert all((tmp_path / take.file.name).is_file() for take in made)
+
+
+@needs_espeak
+def test_a_phrase_keeps_its_takes_when_another_is_added(tmp_path: Path) -> None:
+    alone = takes(tmp_path, recorded(tmp_path, "ok espejo"))
+    both = takes(tmp_path, recorded(tmp_path, "ok espejo"), recorded(tmp_path, "hola"))
+    assert {take.recording.name for take in alone} <= {take.recording.name for take in both}
+
+
+@needs_espeak
+@pytest.mark.parametrize("rate, share", [(8000, (0, 1e-3)), (16000, (1e-3, 1))])
+def test_a_take_has_the_level_and_the_bandwidth_of_the_recordings(
+    tmp_path: Path, rate: int, share: tuple[float, float]
+) -> None:
+    made = [load(tmp_path / take.file.name) for take in takes(tmp_path, recorded(tmp_path, "sesiones", rate=rate))]
+    assert [loudness(pcm) for pcm in made] == pytest.approx([LEVEL] * 3, abs=0.2)
+    power = np.array([np.abs(np.fft.rfft(pcm, 1 << 16)) ** 2 for pcm in made])
+    assert share[0] <= float(power[:, power.shape[1] * 4200 // 8000 :].sum() / power.sum()) < share[1]
+
+
+@needs_espeak
+@pytest.mark.parametrize(
+    "language, first", [("es", {"es", "es-419"}), ("es-419", {"es-419"}), ("es-CL", {"es", "es-419"}), ("fi", {"fi"})]
+)
+def test_the_accents_are_those_of_the_language_or_of_its_region(tmp_path: Path, language: str, first: set[str]) -> None:
+    made = takes(tmp_path, recorded(tmp_path, "ok espejo"), language=language, takesPerPhrase=20)
+    assert {take.recording.name.split()[0].partition("+")[0] for take in made} == first
+
+
+@needs_espeak
+def test_voices_can_be_named(tmp_path: Path) -> None:
+    made = takes(tmp_path, recorded(tmp_path, "ok"), language="xx", voices=["pt+f2", "it"])
+    assert {take.recording.name.split()[0] for take in made} <= {"pt+f2", "it"}
+
+
+@needs_espeak
+@pytest.mark.parametrize("voice", ["xx", "es+nobody"])
+def test_a_voice_that_does_not_exist_is_refused(tmp_path: Path, voice: str) -> None:
+    with pytest.raises(BadConfiguration) as refused:
+        takes(tmp_path, recorded(tmp_path, "ok"), voices=["es", voice])
+    assert f"dataset.synthesize.voices: espeak-ng has no voice {voice}; use names that" in str(refused.value)
+
+
+@needs_espeak
+def test_a_language_without_a_voice_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadConfiguration, match="has no voice for the language xx; name voices of a similar language"):
+        takes(tmp_path, recorded(tmp_path, "ok"), language="xx")
+
+
+def test_without_the_program_the_error_says_how_to_install_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(
+        BadConfiguration, match=r"not installed; install it \(on Debian: apt-get install espeak-ng\)"
+    ) as it:
+        takes(tmp_path, recorded(tmp_path, "ok"))
+    assert it.value.reason == "SynthesisUnavailable"
