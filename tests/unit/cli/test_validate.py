@@ -57,7 +57,7 @@ BAD = {
     ),
     "unknown field without a like": (
         TEXT + "  decoding: {zzz: 1}\n",
-        "8: spec.decoding.zzz: unknown field; known here: beamWidth, grammar, lists, phrases",
+        "8: spec.decoding.zzz: unknown field; known here: beamWidth, foreignSpeech, grammar, lists, phrases, scorer",
     ),
     "a language that YAML takes for a boolean": (
         TEXT.replace("language: es", "language: no"),

@@ -281,7 +281,7 @@ def test_a_folder_that_is_no_dataset_is_refused_by_name(
             {"validated.tsv": HEADER + "x\ta.mp3\tHola\n", **COMMON_VOICE},
             ("validated.tsv", 2),
             "MalformedRow",
-            "has 3 cells, the header has 4",
+            "has 3 cells, the header has 4: add the missing ones, or correct the delimiter",
         ),
         (
             "CommonVoice",
