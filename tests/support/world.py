@@ -106,6 +106,7 @@ class World:
 
     def observe(self) -> Observed:
         spec = SpeechModelSpec.model_validate(self.spec)
+        initial = spec.training.init_from
         return Observed(
             owner=Owner("speech", "espejo", "uid-1"),
             generation=self.generation,
@@ -114,6 +115,7 @@ class World:
             now=self.now,
             workspace=PurePosixPath("/workspace/espejo"),
             dataset=PurePosixPath("/dataset"),
+            init_from=PurePosixPath("/initial", initial.persistent_volume_claim.path) if initial else None,
             settings={stage.name: settings_hash(stage, spec) for stage in STAGES},
             runs=tuple(self.runs.values()),
             claim=self.claim,

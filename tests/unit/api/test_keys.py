@@ -96,6 +96,7 @@ def test_no_key_ever_changes() -> None:
         ("training.maxEpochs", 75, "train"),
         ("training.schedule", {"type": "Constant"}, "train"),
         ("training.schedule", {"warmupPercent": 10}, "train"),
+        ("training.initFrom", {"persistentVolumeClaim": {"claimName": "old"}}, "lineage train"),
         ("training.earlyStop", {}, "train"),
         ("training.reduceOnPlateau", {"factor": 0.5}, "train"),
         ("training.hyperparameters", {"gradientClipNorm": 10}, "train"),

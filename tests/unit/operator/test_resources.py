@@ -4,10 +4,11 @@ import json
 from pathlib import PurePosixPath
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from speechmodel_api.spec import SpeechModelSpec
-from speechmodel_api.stages import PublishInput, PurgeInput, StageName
+from speechmodel_api.stages import PublishInput, PurgeInput, StageName, TrainInput
 from speechmodel_api.status import ModelStatus
 from speechmodel_operator.resources import jobs, labels, serving
 from speechmodel_operator.resources.jobs import Images
@@ -174,6 +175,23 @@ def test_only_a_scorer_makes_evaluate_mount_the_dataset() -> None:
     assert "/dataset" not in mounts({"grammar": "FreeText"})
     assert "/dataset" not in mounts({"grammar": "Dataset", "scorer": scorer})
     assert "/dataset" in mounts({"grammar": "FreeText", "scorer": scorer})
+
+
+@pytest.mark.parametrize(
+    "claim, volumes", [("pretrained", ["workspace", "initial"]), ("espejo-workspace", ["workspace"])]
+)
+def test_only_training_mounts_the_checkpoint_that_it_begins_with(claim: str, volumes: list[str]) -> None:
+    world = World()
+    source = {"claimName": claim, "path": "deepspeech/best_dev-70"}
+    world.edit(training__initFrom={"persistentVolumeClaim": source, "dropLayers": 1})
+    mounted = {}
+    for stage, job in all_jobs(world).items():
+        pod = job["spec"]["template"]["spec"]
+        if any(m["mountPath"] == "/initial" and m["readOnly"] for m in pod["containers"][0]["volumeMounts"]):
+            mounted[stage] = [v["name"] for v in pod["volumes"] if "persistentVolumeClaim" in v]
+    assert mounted == {StageName.TRAIN: volumes}
+    document = next(d for d in world.documents.values() if isinstance(d, TrainInput))
+    assert (document.init_from, document.drop_layers) == (PurePosixPath("/initial/deepspeech/best_dev-70"), 1)
 
 
 def test_the_publish_folder_holds_one_model_only() -> None:

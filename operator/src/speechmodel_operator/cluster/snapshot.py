@@ -18,7 +18,7 @@ from speechmodel_operator.cluster.api import CLAIMS, DEPLOYMENTS, JOBS, MODELS, 
 from speechmodel_operator.cluster.views import Claim, Deployment, Job, Model, Pod, Service
 from speechmodel_operator.resources import labels, serving
 from speechmodel_operator.resources.jobs import Images
-from speechmodel_operator.resources.pod import DATASET_MOUNT, WORKSPACE_MOUNT, settings_hash
+from speechmodel_operator.resources.pod import DATASET_MOUNT, INITIAL_MOUNT, WORKSPACE_MOUNT, settings_hash
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Snapshot:
     ) -> Observed:
         """Return the snapshot as a plan sees it."""
         metadata, spec = self.model.metadata, self.spec
-        recordings = spec.dataset.source.persistent_volume_claim
+        recordings, initial = spec.dataset.source.persistent_volume_claim, spec.training.init_from
         server_pods = observe.with_stage(self.pods, labels.SERVER)
         maker = None if spec.training.storage.claim_name else self.owner.name
         return Observed(
@@ -66,6 +66,7 @@ class Snapshot:
             now=now,
             workspace=PurePosixPath(WORKSPACE_MOUNT, self.owner.name),
             dataset=PurePosixPath(DATASET_MOUNT, recordings.path if recordings else ""),
+            init_from=PurePosixPath(INITIAL_MOUNT, initial.persistent_volume_claim.path) if initial else None,
             settings={stage.name: settings_hash(stage, spec) for stage in STAGES},
             runs=observe.stage_runs(self.jobs.values(), self.pods, progress, now),
             claim=observe.claim_of(self.claim, self.owner.uid, maker),

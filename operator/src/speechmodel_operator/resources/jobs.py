@@ -15,6 +15,7 @@ from speechmodel_plan.task import Owner
 from speechmodel_operator.resources import labels
 from speechmodel_operator.resources.pod import (
     DATASET_MOUNT,
+    INITIAL_MOUNT,
     LIGHT,
     STAGE_CONTAINER,
     WORKSPACE_MOUNT,
@@ -55,14 +56,17 @@ def stage_job(images: Images, owner: Owner, spec: SpeechModelSpec, run: StageRun
     claim = training.storage.claim_name or names.claim_name(owner.name)
     mounts: list[Manifest] = [{"name": "workspace", "mountPath": WORKSPACE_MOUNT}]
     volumes: list[Manifest] = [{"name": "workspace", "persistentVolumeClaim": {"claimName": claim}}]
-    if stage.reads_dataset(spec) and (source := spec.dataset.source.persistent_volume_claim) is not None:
-        if source.claim_name == claim:
-            mounts.append({"name": "workspace", "mountPath": DATASET_MOUNT, "readOnly": True})
+    sources: list[tuple[str, str, str]] = []
+    if stage.reads_dataset(spec) and (recordings := spec.dataset.source.persistent_volume_claim) is not None:
+        sources.append(("dataset", DATASET_MOUNT, recordings.claim_name))
+    if stage.needs.checkpoint and training.init_from:
+        sources.append(("initial", INITIAL_MOUNT, training.init_from.persistent_volume_claim.claim_name))
+    for volume, path, source in sources:
+        if source == claim:
+            mounts.append({"name": "workspace", "mountPath": path, "readOnly": True})
         else:
-            mounts.append({"name": "dataset", "mountPath": DATASET_MOUNT, "readOnly": True})
-            volumes.append(
-                {"name": "dataset", "persistentVolumeClaim": {"claimName": source.claim_name, "readOnly": True}}
-            )
+            mounts.append({"name": volume, "mountPath": path, "readOnly": True})
+            volumes.append({"name": volume, "persistentVolumeClaim": {"claimName": source, "readOnly": True}})
     bucket = stage.bucket(spec)
     secret = credentials(bucket.secret_ref) if bucket else []
     stage_container = container(

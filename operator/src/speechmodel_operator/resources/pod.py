@@ -16,6 +16,7 @@ Manifest = dict[str, Any]
 USER = 65532
 WORKSPACE_MOUNT = "/workspace"
 DATASET_MOUNT = "/dataset"
+INITIAL_MOUNT = "/initial"
 STAGE_CONTAINER = "stage"
 LIGHT = {"requests": {"cpu": "100m", "memory": "256Mi"}}
 """Requests of every program that streams its data, which needs no limits."""

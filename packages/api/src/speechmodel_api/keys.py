@@ -119,13 +119,15 @@ class PrepareKey(KeyInput):
 class LineageKey(KeyInput):
     """Determines a lineage: checkpoints with the same values continue each other."""
 
-    as_before = {"layer_norm": False}
+    as_before = {"layer_norm": False, "init_from": ()}
 
     dataset_digest: str
     alphabet_digest: str
     hidden_units: int | str
     """Auto for a width that is chosen from the dataset."""
     layer_norm: bool
+    init_from: tuple[str | int, ...]
+    """Claim, path and number of dropped layers. Empty for random weights."""
     optimizer: str
     seed: int
     restart_token: str
@@ -267,12 +269,14 @@ def lineage_key(spec: SpeechModelSpec, data: PrepareOutput) -> str:
     maxEpochs, learning rate, dropout and batch size are not part of it: a change applies from the
     last checkpoint on.
     """
-    hyperparameters = spec.training.hyperparameters
+    hyperparameters, init_from = spec.training.hyperparameters, spec.training.init_from
+    claim = init_from.persistent_volume_claim if init_from else None
     return LineageKey(
         dataset_digest=data.dataset_digest,
         alphabet_digest=data.alphabet_digest,
         hidden_units=_or_auto(hyperparameters.hidden_units),
         layer_norm=hyperparameters.layer_norm,
+        init_from=(claim.claim_name, claim.path, init_from.drop_layers) if init_from and claim else (),
         optimizer="adam",
         seed=hyperparameters.seed,
         restart_token=spec.training.restart_token,

@@ -270,6 +270,13 @@ class Reason(StrEnum):
         "Restore the old value, or change training.restartToken to train from scratch.",
     )
 
+    INIT_FROM_UNUSABLE = (
+        "InitFromUnusable",
+        Severity.ERROR,
+        "The checkpoint of training.initFrom cannot be read or has other sizes. The message names each one.",
+        "Correct the path, give the hiddenUnits and layerNorm of the checkpoint, or raise dropLayers.",
+    )
+
     # Convert, evaluate, publish, fetch, purge
     INVALID_GRAMMAR = (
         "InvalidGrammar",

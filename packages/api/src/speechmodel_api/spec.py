@@ -368,6 +368,22 @@ class Schedule(ApiModel):
     1."""
 
 
+class InitFrom(ApiModel):
+    """A checkpoint that training from scratch begins with, instead of random weights."""
+
+    persistent_volume_claim: ClaimSource
+    """PersistentVolumeClaim and path of the checkpoint. The path is the folder of a lineage, one
+    checkpoint in it, a folder with checkpoints of DeepSpeech, or one of those without its ending, such
+    as best_dev-1466475. Of several checkpoints, the one with the lowest dev loss is used. The claim may
+    be that of the dataset or of the workspace. A file alphabet.txt beside a checkpoint of DeepSpeech
+    names its labels; without it, they must be those of the dataset, or dropLayers at least 1."""
+    drop_layers: Annotated[int, Field(ge=0, le=5)] = 0
+    """Number of layers, counted from the output, that begin with random weights instead
+    (`drop_source_layers` in DeepSpeech): the output layer, layer 5, the LSTM, layer 3 and layer 2.
+    With 0 and another alphabet, the output layer takes over the labels that both alphabets have.
+    Defaults to 0."""
+
+
 class EarlyStop(ApiModel):
     """End of training when the dev loss does not improve any more. It needs dev clips."""
 
@@ -570,6 +586,10 @@ class Training(ApiModel):
     restart_token: Annotated[str, Field(max_length=64)] = ""
     """Arbitrary text. Change it to train from scratch on the same data; earlier checkpoints stay on
     the workspace. Restoring an earlier value continues from the checkpoints of that value."""
+    init_from: InitFrom | None = None
+    """Checkpoint that training from scratch begins with. The checkpoint decides hiddenUnits if that is
+    not set. A change trains from scratch; after the files of the checkpoint have changed, change
+    restartToken. If not set, training begins with random weights."""
     augmentation: Augmentations = AUTO
     """Changes that every clip goes through in every epoch, so that the model also understands other
     voices, rooms, levels and lines than those of the recordings. Auto is a tuned set: speed, pitch,

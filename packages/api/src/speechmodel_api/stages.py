@@ -222,6 +222,10 @@ class TrainInput(StageInput):
     hyperparameters: Hyperparameters
     schedule: Schedule = Schedule(type=ScheduleType.CONSTANT)
     """A document without it is from before schedules existed."""
+    init_from: PurePosixPath | None = None
+    """Path of the checkpoint that training begins with. None for random weights."""
+    drop_layers: int = 0
+    """Layers of that checkpoint, counted from the output, that begin with random weights."""
     early_stop: EarlyStop | None = None
     reduce_on_plateau: ReduceOnPlateau | None = None
     augmentation: Augmentations = AS_BEFORE

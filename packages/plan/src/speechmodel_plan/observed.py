@@ -116,6 +116,8 @@ class Observed:
     """The model's workspace folder, as stage programs see it."""
     dataset: PurePosixPath
     """The dataset's folder, as prepare sees it, if it is on a claim."""
+    init_from: PurePosixPath | None = None
+    """The checkpoint of training.initFrom, as train sees it."""
     settings: Mapping[StageName, str] = field(default_factory=dict)
     """Hash of the settings that a run of each stage would be created with now."""
     runs: tuple[Run, ...] = ()
@@ -138,7 +140,7 @@ class Observed:
     @property
     def task(self) -> Task:
         """The part that keys and input documents are made from."""
-        return Task(self.owner, self.spec, self.workspace, self.dataset)
+        return Task(self.owner, self.spec, self.workspace, self.dataset, self.init_from)
 
     @property
     def retry_token(self) -> str | None:

@@ -39,6 +39,8 @@ class Task:
     workspace: PurePosixPath
     dataset: PurePosixPath
     """Folder of the dataset claim."""
+    init_from: PurePosixPath | None = None
+    """The checkpoint of training.initFrom, as train sees it."""
 
     @property
     def recordings(self) -> PurePosixPath:

@@ -13,13 +13,17 @@ BadConfiguration              78
 +-- LossDiverged              the loss became NaN or infinite
 +-- CheckpointsDamaged        no checkpoint of the lineage can be read
 +-- CheckpointMismatch        the checkpoint is of another network or dataset
++-- InitialCheckpointUnusable the checkpoint of initFrom cannot be read or has other sizes
 """
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
 from speechmodel_api.reasons import Reason
 from speechmodel_stagekit.errors import ArtefactMissing, BadConfiguration, BadData, TryAgain
+
+log = logging.getLogger(__name__)
 
 _NAMED = 5
 """Largest number of items that a message names. The log names all of them."""
@@ -114,6 +118,19 @@ class CheckpointMismatch(BadConfiguration):
             Reason.CHECKPOINT_MISMATCH,
             f"{checkpoint} does not fit: {some_of(differences)}; restore the old value, or change training.restartToken to train "
             "from scratch",
+        )
+
+
+class InitialCheckpointUnusable(BadConfiguration):
+    """The checkpoint of training.initFrom cannot be read or has other sizes."""
+
+    def __init__(self, checkpoint: Path, differences: Sequence[str]) -> None:
+        for difference in differences:
+            log.error("%s: %s", checkpoint, difference)
+        super().__init__(
+            Reason.INIT_FROM_UNUSABLE,
+            f"training.initFrom: {checkpoint} cannot be used: {some_of(differences)}; correct the path, give the "
+            "hiddenUnits and layerNorm of the checkpoint, or raise dropLayers",
         )
 
 

@@ -131,6 +131,12 @@ class Learner:
             if variable is not self._learning_rate:
                 variable.assign(tensors[name])
 
+    def begin_with(self, weights: Mapping[str, npt.NDArray[np.float32]]) -> None:
+        """Replace the weights and their averages, before the first step."""
+        for name, weight in self._weights.items():
+            weight.assign(weights[name])
+            self._averages[name].assign(weights[name])
+
     def _named(self) -> dict[str, tf.Variable]:
         named = {
             "beta1_power": self._power_1,

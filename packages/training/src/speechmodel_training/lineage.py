@@ -1,7 +1,7 @@
 """A lineage opened for one attempt: training set, facts, ownership and checkpoints."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,8 @@ from speechmodel_stagekit.durable import replace_file
 from speechmodel_training.checkpoints import CheckpointStore
 from speechmodel_training.dataset import TrainingSet, read_training_set
 from speechmodel_training.errors import CheckpointsDamaged
+from speechmodel_training.initial import InitialCheckpoint, read_initial_checkpoint
+from speechmodel_training.network import Array, fresh_weights
 from speechmodel_training.ownership import Owner, Ownership, owning
 from speechmodel_training.state import LineageFacts
 
@@ -35,6 +37,8 @@ class Lineage:
     settings: LearningSettings
     early_stop: EarlyStop | None
     facts: LineageFacts
+    initial_weights: Mapping[str, Array] | None
+    """Weights that training from scratch begins with. None for random ones."""
     ownership: Ownership
     store: CheckpointStore
 
@@ -54,7 +58,8 @@ def open_lineage(document: TrainInput) -> Iterator[Lineage]:
     training_set = read_training_set(workspace.data(document.data_key), document.dataset_digest)
     owner = Owner(owner=document.owner, attempt=document.attempt)
     with owning(workspace.checkpoints(document.lineage), owner) as ownership:
-        chosen = _chosen_settings(ownership.folder / CHOSEN, training_set)
+        initial = read_initial_checkpoint(Path(document.init_from)) if document.init_from else None
+        chosen = _chosen_settings(ownership.folder / CHOSEN, training_set, initial)
         settings = chosen.with_given(hyperparameters, document.max_epochs, document.schedule.type)
         log.info("training with %s", settings)
         facts = LineageFacts(
@@ -65,10 +70,24 @@ def open_lineage(document: TrainInput) -> Iterator[Lineage]:
             dataset_digest=training_set.digest,
         )
         store = CheckpointStore(ownership, facts, document.checkpoints.keep)
-        yield Lineage(training_set, document.language, settings, document.early_stop, facts, ownership, store)
+        initial_weights = (
+            initial.weights_for(fresh_weights(facts.geometry, facts.seed), training_set.alphabet, document.drop_layers)
+            if initial
+            else None
+        )
+        yield Lineage(
+            training_set,
+            document.language,
+            settings,
+            document.early_stop,
+            facts,
+            initial_weights,
+            ownership,
+            store,
+        )
 
 
-def _chosen_settings(path: Path, training_set: TrainingSet) -> LearningSettings:
+def _chosen_settings(path: Path, training_set: TrainingSet, initial: InitialCheckpoint | None) -> LearningSettings:
     """Return the settings that were chosen when the lineage began, which is now if there are none.
 
     Raises CheckpointsDamaged.
@@ -85,6 +104,8 @@ def _chosen_settings(path: Path, training_set: TrainingSet) -> LearningSettings:
         labels=len(training_set.alphabet),
     )
     chosen = choose_settings(facts)
+    if initial is not None:
+        chosen = chosen.model_copy(update={"hidden_units": initial.hidden_units})
     log.info("for %s, the rule of docs/training.md chooses %s", facts, chosen)
     replace_file(path, chosen.model_dump_json(by_alias=True, indent=1))
     return chosen

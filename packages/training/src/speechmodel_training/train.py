@@ -34,7 +34,7 @@ def train(document: TrainInput) -> TrainOutput:
                 augmentation=chosen(document.augmentation),
                 every_seconds=document.checkpoints.every_seconds,
             )
-            Trainer(lineage.training_set, lineage.facts, target, lineage.store).run()
+            Trainer(lineage.training_set, lineage.facts, target, lineage.store, lineage.initial_weights).run()
             return export_graph(lineage, document.key, folder)
 
     return once(Workspace(document.workspace).export(document.key), TrainOutput, make)

@@ -6,6 +6,7 @@ Training can stop after every step.
 import logging
 import math
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -22,6 +23,7 @@ from speechmodel_training.checkpoints import Checkpoint, CheckpointStore
 from speechmodel_training.dataset import TrainingSet
 from speechmodel_training.errors import LossDiverged
 from speechmodel_training.learner import Learner
+from speechmodel_training.network import Array
 from speechmodel_training.rates import share_of_rate
 from speechmodel_training.saving import SaveTimer
 from speechmodel_training.schedule import batches_left, in_order_of_length
@@ -54,7 +56,14 @@ class Target:
 class Trainer:
     """Trains a lineage on a training set."""
 
-    def __init__(self, training_set: TrainingSet, facts: LineageFacts, target: Target, store: CheckpointStore) -> None:
+    def __init__(
+        self,
+        training_set: TrainingSet,
+        facts: LineageFacts,
+        target: Target,
+        store: CheckpointStore,
+        initial_weights: Mapping[str, Array] | None = None,
+    ) -> None:
         self._training_set = training_set
         self._target = target
         self._store = store
@@ -85,6 +94,8 @@ class Trainer:
             self._learner.load(checkpoint.tensors)
             self._learner.loss_sum = checkpoint.state.running.loss_sum
             self._state = checkpoint.state.towards(target.key, target.attempt)
+        elif initial_weights is not None:
+            self._learner.begin_with(initial_weights)
         else:
             self._learner.standardise_inputs(Standardisation.of(training_set.train))
         self._saved_at = (self._state.epoch, self._state.step)

@@ -131,6 +131,7 @@ class LocalEngine:
             now=datetime.now(UTC),
             workspace=PurePosixPath(self._state.workspace),
             dataset=PurePosixPath(self._model.dataset),
+            init_from=PurePosixPath(initial) if (initial := self._model.init_from) else None,
             settings={stage.name: SETTINGS for stage in STAGES},
             runs=tuple(run for folder in self._run_folders() if (run := self._observe(folder))),
             claim=Claim("workspace", claim_uid, owned=True) if claim_uid else None,

@@ -39,6 +39,14 @@ class LocalModel:
         source = self.spec.dataset.source.persistent_volume_claim
         return (self._claim(source.claim_name) / source.path).absolute() if source else self.folder.absolute()
 
+    @property
+    def init_from(self) -> Path | None:
+        """Path of the checkpoint of training.initFrom."""
+        if self.spec.training.init_from is None:
+            return None
+        source = self.spec.training.init_from.persistent_volume_claim
+        return (self._claim(source.claim_name) / source.path).absolute()
+
     def require_dataset(self) -> None:
         """Raise DatasetMissing when the folder does not exist, and CredentialsMissing when the environment lacks the keys
         of the bucket.

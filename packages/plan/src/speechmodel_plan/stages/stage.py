@@ -31,6 +31,8 @@ class Needs:
 
     dataset: bool = False
     """The user's recordings, read-only if they are on a claim."""
+    checkpoint: bool = False
+    """The checkpoint of training.initFrom, read-only."""
     accelerator: bool = False
     """The CPUs, memory and GPUs of training.podTemplate.resources."""
 

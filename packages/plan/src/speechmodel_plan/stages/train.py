@@ -21,7 +21,7 @@ class Train(Stage[TrainOutput]):
     reads = (StageName.PREPARE,)
     program = "speechmodel_training.train"
     image = Image.TRAINING
-    needs = Needs(accelerator=True)
+    needs = Needs(accelerator=True, checkpoint=True)
     running = Reason.TRAINING
     awaited = Reason.WAITING_FOR_TRAIN
     condition = ConditionType.TRAINED
@@ -44,6 +44,8 @@ class Train(Stage[TrainOutput]):
             max_epochs=training.max_epochs,
             hyperparameters=training.hyperparameters,
             schedule=training.schedule,
+            init_from=task.init_from if training.init_from else None,
+            drop_layers=training.init_from.drop_layers if training.init_from else 0,
             early_stop=training.early_stop,
             reduce_on_plateau=training.reduce_on_plateau,
             augmentation=training.augmentation,

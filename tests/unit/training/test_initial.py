@@ -1,0 +1,150 @@
+"""The checkpoint that training begins with: ours and DeepSpeech's."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from speechmodel_stagekit.alphabet import write_alphabet
+from speechmodel_training.checkpoints import read_tensors, write_tensors
+from speechmodel_training.errors import InitialCheckpointUnusable
+from speechmodel_training.initial import read_initial_checkpoint
+from speechmodel_training.learner import Learner, Tensors, average_of, upstream_shapes
+from speechmodel_training.network import CELL, Array, Geometry, fresh_weights
+
+from .conftest import ALPHABET, Workspace
+
+GEOMETRY = Geometry(16, len(ALPHABET))
+
+
+@pytest.fixture(scope="module")
+def fresh() -> dict[str, Array]:
+    return fresh_weights(GEOMETRY, 7)
+
+
+def tensors_of(geometry: Geometry, seed: int = 1) -> Tensors:
+    """The tensors of an upstream checkpoint whose biases are no zeros."""
+    drawn = np.random.default_rng(seed)
+    tensors = Learner(geometry, seed=seed, learning_rate=0.001, dropout=0.0).tensors()
+    for name in geometry.weight_shapes():
+        tensors[name] = drawn.normal(size=tensors[name].shape).astype(np.float32)
+    return {name: tensors[name] for name in upstream_shapes(geometry)}
+
+
+@pytest.fixture
+def upstream(tmp_path: Path) -> Path:
+    for number, name in enumerate(("train-90", "best_dev-40", "best_dev-70")):
+        write_tensors(tmp_path / name, tensors_of(GEOMETRY, number))
+    write_alphabet(tmp_path / "alphabet.txt", ALPHABET)
+    return tmp_path
+
+
+def test_the_newest_of_deepspeechs_best_checkpoints_is_taken(upstream: Path) -> None:
+    assert read_initial_checkpoint(upstream).place == upstream / "best_dev-70"
+    assert read_initial_checkpoint(upstream / "train-90").place == upstream / "train-90"
+
+
+def test_with_the_same_alphabet_every_weight_is_taken_over(upstream: Path, fresh: dict[str, Array]) -> None:
+    expected = tensors_of(GEOMETRY, 2)
+    weights = read_initial_checkpoint(upstream).weights_for(fresh, ALPHABET, 0)
+    assert {name: value.tobytes() for name, value in weights.items()} == {
+        name: expected[name].tobytes() for name in fresh
+    }
+
+
+@pytest.mark.parametrize(
+    "drop_layers, drawn",
+    [
+        (1, {"layer_6"}),
+        (2, {"layer_6", "layer_5"}),
+        (3, {"layer_6", "layer_5", CELL}),
+        (5, {"layer_6", "layer_5", CELL, "layer_3", "layer_2"}),
+    ],
+    ids=str,
+)
+def test_dropped_layers_are_counted_from_the_output(
+    upstream: Path, fresh: dict[str, Array], drop_layers: int, drawn: set[str]
+) -> None:
+    weights = read_initial_checkpoint(upstream).weights_for(fresh, ALPHABET, drop_layers)
+    new = {name for name in fresh if weights[name].tobytes() == fresh[name].tobytes()}
+    assert {name.rpartition("/")[0] for name in new} == drawn
+
+
+def test_for_another_alphabet_the_output_layer_keeps_the_labels_that_both_have(upstream: Path) -> None:
+    alphabet = (*reversed(ALPHABET[3:]), "ñ")
+    fresh = fresh_weights(Geometry(16, len(alphabet)), 7)
+    theirs = tensors_of(GEOMETRY, 2)
+    weights = read_initial_checkpoint(upstream).weights_for(fresh, alphabet, 0)
+    for name in ("layer_6/weights", "layer_6/bias"):
+        for label in ALPHABET[3:]:
+            np.testing.assert_array_equal(
+                weights[name][..., alphabet.index(label)], theirs[name][..., ALPHABET.index(label)]
+            )
+        np.testing.assert_array_equal(weights[name][..., alphabet.index("ñ")], fresh[name][..., alphabet.index("ñ")])
+        np.testing.assert_array_equal(weights[name][..., -1], theirs[name][..., -1])  # the blank
+
+
+def test_sizes_that_differ_are_named_one_by_one(upstream: Path) -> None:
+    (upstream / "alphabet.txt").unlink()
+    fresh = fresh_weights(Geometry(20, 3), 7)
+    with pytest.raises(InitialCheckpointUnusable) as error:
+        read_initial_checkpoint(upstream).weights_for(fresh, "abc", 0)
+    assert "layer_1/weights has the shape [494, 16] instead of [494, 20], layer_1/bias" in str(error.value)
+    assert "and 7 more" in str(error.value)
+    assert "raise dropLayers" in str(error.value)
+
+
+def test_layer_norm_of_one_network_only_is_named(upstream: Path, fresh: dict[str, Array]) -> None:
+    normed = fresh_weights(Geometry(16, len(ALPHABET), layer_norm=True), 7)
+    with pytest.raises(InitialCheckpointUnusable, match="layer_1/LayerNorm/beta is missing"):
+        read_initial_checkpoint(upstream).weights_for(normed, ALPHABET, 0)
+    write_tensors(upstream / "best_dev-99", tensors_of(Geometry(16, len(ALPHABET), layer_norm=True)))
+    with pytest.raises(InitialCheckpointUnusable, match="it has layer_1/LayerNorm/beta, "):
+        read_initial_checkpoint(upstream).weights_for(fresh, ALPHABET, 0)
+
+
+@pytest.mark.parametrize(
+    "name, message",
+    [("absent", "there is no such checkpoint and no such folder"), ("empty", "the folder has no checkpoint")],
+)
+def test_a_path_without_a_checkpoint_is_named(tmp_path: Path, name: str, message: str) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InitialCheckpointUnusable, match=f"{name} cannot be used: {message}.*correct the path"):
+        read_initial_checkpoint(tmp_path / name)
+
+
+def test_a_damaged_checkpoint_and_a_wrong_alphabet_are_named(upstream: Path) -> None:
+    write_alphabet(upstream / "alphabet.txt", ALPHABET[1:])
+    with pytest.raises(InitialCheckpointUnusable, match="layer_6 has 17 outputs, but its alphabet has 15 labels"):
+        read_initial_checkpoint(upstream)
+    (upstream / "alphabet.txt").write_text("a\na\n")
+    with pytest.raises(InitialCheckpointUnusable, match=r"alphabet\.txt: has no labels or a label twice"):
+        read_initial_checkpoint(upstream)
+    data = upstream / "best_dev-70.data-00000-of-00001"
+    data.write_bytes(data.read_bytes()[:1000])
+    with pytest.raises(InitialCheckpointUnusable, match="best_dev-70 cannot be used: it is damaged"):
+        read_initial_checkpoint(upstream)
+
+
+@pytest.mark.training
+def test_training_begins_with_the_averages_of_our_best_checkpoint_and_its_width(workspace: Workspace) -> None:
+    first = workspace.train(maxEpochs=2)
+    assert first.settings is not None
+    begun = {"initFrom": str(workspace.lineage), "lineage": "44444444", "key": "33333333"}
+    tiny = {"learningRate": 1e-9}
+    second = workspace.train(maxEpochs=1, hyperparameters=tiny, **begun)
+    assert second.settings is not None
+    assert second.settings.hidden_units == first.settings.hidden_units == 32
+    best = min(workspace.lineage.glob("step-*"), key=lambda folder: dev_loss(folder))
+    newest = max((workspace.path / "checkpoints" / "44444444").glob("step-*"))
+    for name, shape in Geometry(32, len(ALPHABET)).weight_shapes().items():
+        theirs = read_tensors(best / "model", {average_of(name): shape})[average_of(name)]
+        ours = read_tensors(newest / "model", {name: shape})[name]
+        assert np.asarray(ours, np.float32) == pytest.approx(np.asarray(theirs, np.float32), abs=1e-6)
+    assert second.step == 1, "steps are counted from 0"
+
+
+def dev_loss(folder: Path) -> float:
+    record = json.loads((folder / "state.json").read_text())["history"][-1]
+    loss: float = record["devLoss"]
+    return loss
