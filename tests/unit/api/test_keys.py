@@ -95,12 +95,13 @@ def test_no_key_ever_changes() -> None:
         ("language", "es-CL", "prepare train"),
         ("training.maxEpochs", 75, "train"),
         ("training.schedule", {"type": "Constant"}, "train"),
-        ("training.schedule", {"warmupPercent": 10}, "train"),
+        ("training.schedule", {"warmupPercent": 5}, "train"),
         ("training.initFrom", {"persistentVolumeClaim": {"claimName": "old"}}, "lineage train"),
         ("training.earlyStop", {}, "train"),
         ("training.reduceOnPlateau", {"factor": 0.5}, "train"),
         ("training.hyperparameters", {"gradientClipNorm": 10}, "train"),
         ("training.hyperparameters", {"layerNorm": True}, "lineage train"),
+        ("training.hyperparameters", {"layerNorm": False}, "lineage train"),
         ("training.hyperparameters", {"dropout": 0.15}, "train"),
         ("training.hyperparameters", {"batchSize": 16}, "train"),
         ("training.hyperparameters", {"learningRate": 0.01}, "train"),
@@ -195,6 +196,13 @@ def test_a_manifest_that_gives_every_value_has_the_keys_from_before_values_were_
     assert (before["lineage"], before["train"]) == ("3d79863c", "ae556268")
     warm = keys_of({**BASE, "training": {**training, "schedule": {"type": "Constant", "warmupPercent": 9}}})
     assert warm["train"] == before["train"], "a constant rate has no warm-up"
+
+
+def test_layer_norm_that_is_off_anyway_changes_no_key() -> None:
+    given = _with(BASE, "training.hyperparameters", {"hiddenUnits": 64})
+    off = _with(BASE, "training.hyperparameters", {"hiddenUnits": 64, "layerNorm": False})
+    assert keys_of(given) == keys_of(off)
+    assert keys_of(given) != keys_of(_with(BASE, "training.hyperparameters", {"hiddenUnits": 64, "layerNorm": True}))
 
 
 def test_an_integer_where_a_float_is_meant_changes_no_key() -> None:

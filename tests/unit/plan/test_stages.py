@@ -14,6 +14,7 @@ from speechmodel_api.spec import (
     DatasetFormat,
     DecodingSpec,
     GrammarSource,
+    Hyperparameters,
     Numbers,
     S3Location,
     ScheduleType,
@@ -26,6 +27,7 @@ from speechmodel_api.stages import (
     PrepareOutput,
     PublishOutput,
     StageName,
+    TrainInput,
     TrainOutput,
 )
 from speechmodel_plan.stages import STAGES, stage_named
@@ -123,6 +125,15 @@ def test_a_bucket_is_downloaded_to_the_workspace_and_pinned_by_a_revision(
     assert document.bucket == S3Location(bucket="voices", prefix="es")
     assert document.source.parent == PurePosixPath("/work/sources")
     assert document.pinned == pinned
+
+
+def test_the_trainer_can_read_a_document_in_which_everything_is_chosen() -> None:
+    task = Task(Owner("ns", "espejo", "uid"), SPEC, PurePosixPath("/work"), PurePosixPath("/dataset"))
+    document = stage_named(StageName.TRAIN).document(task, 1, Outputs().plus(stage_named(StageName.PREPARE), PREPARED))
+    sent = document.model_dump_json(by_alias=True, exclude_none=True)  # as programs are started
+    read = TrainInput.model_validate_json(sent)
+    assert read == document
+    assert (read.max_epochs, read.hyperparameters) == (None, Hyperparameters())
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ def test_training_gives_a_graph_a_history_and_progress(
 
 def test_the_best_epoch_is_exported_although_few_are_saved(workspace: Workspace) -> None:
     learning_badly = {"hiddenUnits": 32, "batchSize": 4, "learningRate": 0.05}
-    output = workspace.train(maxEpochs=12, hyperparameters=learning_badly)
+    output = workspace.train(maxEpochs=12, hyperparameters=learning_badly, schedule={"type": "Constant"})
     history = workspace.history()
     best = min(history, key=lambda row: float(row["dev_loss"]))
     assert best is not history[-1]
@@ -141,13 +141,20 @@ def test_settings_that_are_not_given_are_chosen_once_for_a_lineage(
     caplog.set_level(logging.INFO, "speechmodel_training")
     first = workspace.train(maxEpochs=1, hyperparameters={"hiddenUnits": 32})
     facts = TrainingFacts(clips=14, hours=0.01, speakers=None, labels=len(ALPHABET))
-    chosen = choose_settings(facts)
+    chosen = choose_settings(facts, layer_norm=False)
     assert first.settings == chosen.model_copy(update={"hidden_units": 32, "max_epochs": 1})
     assert "14 clips, 0.01 hours, unknown speakers and 16 labels" in caplog.text
     tuned = chosen.model_copy(update={"dropout": 0.9, "hidden_units": 16})
-    monkeypatch.setattr(lineage, "choose_settings", lambda _: tuned)
+    monkeypatch.setattr(lineage, "choose_settings", lambda _, *, layer_norm: tuned)
     later = workspace.train(maxEpochs=2, hyperparameters={"hiddenUnits": 32}, key="33333333")
     assert later.settings == chosen.model_copy(update={"hidden_units": 32, "max_epochs": 2})
+
+
+def test_a_network_of_chosen_size_has_layer_norm_and_clipped_gradients(workspace: Workspace) -> None:
+    chosen = workspace.train(maxEpochs=1, hyperparameters={}).settings
+    assert chosen is not None
+    assert (chosen.layer_norm, chosen.gradient_clip_norm, chosen.learning_rate) == (True, 10, 0.005)
+    assert read_state(max(workspace.lineage.glob("step-*"))).facts.layer_norm
 
 
 def test_epochs_of_all_attempts_count_as_trained_for_the_target(

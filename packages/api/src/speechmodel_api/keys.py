@@ -119,13 +119,14 @@ class PrepareKey(KeyInput):
 class LineageKey(KeyInput):
     """Determines a lineage: checkpoints with the same values continue each other."""
 
-    as_before = {"layer_norm": False, "init_from": ()}
+    as_before = {"layer_norm": None, "init_from": ()}
 
     dataset_digest: str
     alphabet_digest: str
     hidden_units: int | str
     """Auto for a width that is chosen from the dataset."""
-    layer_norm: bool
+    layer_norm: bool | None
+    """None if it follows from hidden_units: it is chosen if they are Auto, and false otherwise."""
     init_from: tuple[str | int, ...]
     """Claim, path and number of dropped layers. Empty for random weights."""
     optimizer: str
@@ -158,7 +159,7 @@ class TrainKey(KeyInput):
     as_before = {
         "augmentation": AS_BEFORE,
         "schedule": ScheduleType.CONSTANT,
-        "warmup_percent": 5,
+        "warmup_percent": 10,
         "floor_percent": 1,
         "gradient_clip_norm": None,
         "early_stop": (),
@@ -275,7 +276,7 @@ def lineage_key(spec: SpeechModelSpec, data: PrepareOutput) -> str:
         dataset_digest=data.dataset_digest,
         alphabet_digest=data.alphabet_digest,
         hidden_units=_or_auto(hyperparameters.hidden_units),
-        layer_norm=hyperparameters.layer_norm,
+        layer_norm=hyperparameters.layer_norm or (None if hyperparameters.hidden_units else hyperparameters.layer_norm),
         init_from=(claim.claim_name, claim.path, init_from.drop_layers) if init_from and claim else (),
         optimizer="adam",
         seed=hyperparameters.seed,

@@ -13,7 +13,7 @@ MANY_LABELS = 128
 """Alphabets with more labels, such as those of Chinese and Korean, get a wider network."""
 FEW_SPEAKERS = 5
 """With fewer known speakers, or none known, dropout is higher."""
-FEWEST_STEPS = 600
+FEWEST_STEPS = 800
 """Optimizer steps that a training makes at least."""
 FEWEST_EPOCHS, MOST_EPOCHS = 20, 300
 
@@ -41,8 +41,12 @@ class LearningSettings(ApiModel):
 
     hidden_units: int
     """Number of units in each dense layer and in the LSTM."""
+    layer_norm: bool = False
+    """True if the outputs of the dense layers are normalised."""
     batch_size: int
     """Number of clips in each optimizer step."""
+    gradient_clip_norm: float | None = None
+    """Largest norm of the gradients. Absent if they are used as they are."""
     learning_rate: float
     """Largest learning rate of the Adam optimizer."""
     dropout: float
@@ -58,6 +62,8 @@ class LearningSettings(ApiModel):
         """Return the settings with the given values in place of the chosen ones."""
         given = {
             "hidden_units": hyperparameters.hidden_units,
+            "layer_norm": hyperparameters.layer_norm,
+            "gradient_clip_norm": hyperparameters.gradient_clip_norm,
             "batch_size": hyperparameters.batch_size,
             "learning_rate": hyperparameters.learning_rate,
             "dropout": hyperparameters.dropout,
@@ -67,8 +73,9 @@ class LearningSettings(ApiModel):
         return self.model_copy(update={name: value for name, value in given.items() if value is not None})
 
     def __str__(self) -> str:
+        norm = " with layer norm" if self.layer_norm else ""
         return (
-            f"{self.hidden_units} units, batches of {self.batch_size}, learning rate {self.learning_rate:g} "
+            f"{self.hidden_units} units{norm}, batches of {self.batch_size}, learning rate {self.learning_rate:g} "
             f"({self.schedule}), dropout {self.dropout:g}, {self.max_epochs} epochs"
         )
 
@@ -80,22 +87,28 @@ class _Size:
     below_hours: float
     hidden_units: int
     batch_size: int
-    learning_rate: float
+    normed_rate: float
+    """Learning rate with layer norm."""
+    plain_rate: float
+    """Learning rate without."""
     dropout: float
 
 
 _SIZES = (
-    _Size(0.5, 192, 16, 0.001, 0.15),
-    _Size(2, 256, 16, 0.001, 0.15),
-    _Size(10, 512, 32, 0.001, 0.15),
-    _Size(100, 1024, 32, 0.0007, 0.2),
-    _Size(math.inf, 2048, 64, 0.0005, 0.25),
+    _Size(0.5, 192, 16, 0.005, 0.001, 0.1),
+    _Size(2, 256, 16, 0.004, 0.001, 0.15),
+    _Size(10, 512, 32, 0.003, 0.001, 0.15),
+    _Size(100, 1024, 32, 0.002, 0.0007, 0.2),
+    _Size(math.inf, 2048, 64, 0.001, 0.0005, 0.25),
 )
+_CLIP_NORM = 10.0
+"""Largest norm of the gradients with layer norm."""
 
 
-def choose_settings(facts: TrainingFacts) -> LearningSettings:
-    """Return the settings for a dataset. docs/training.md has the rule as a table, and which of its
-    figures were measured.
+def choose_settings(facts: TrainingFacts, *, layer_norm: bool = True) -> LearningSettings:
+    """Return the settings for a dataset and a network with or without layer norm.
+
+    docs/training.md has the rule as a table, and which of its figures were measured.
     """
     place = next(place for place, size in enumerate(_SIZES) if facts.hours < size.below_hours)
     size = _SIZES[place]
@@ -104,8 +117,10 @@ def choose_settings(facts: TrainingFacts) -> LearningSettings:
     steps = math.ceil(facts.clips / size.batch_size)
     return LearningSettings(
         hidden_units=wider.hidden_units,
+        layer_norm=layer_norm,
         batch_size=size.batch_size,
-        learning_rate=wider.learning_rate,
+        gradient_clip_norm=_CLIP_NORM if layer_norm else None,
+        learning_rate=wider.normed_rate if layer_norm else wider.plain_rate,
         dropout=round(size.dropout + 0.05, 2) if few_voices else size.dropout,
         max_epochs=min(max(math.ceil(FEWEST_STEPS / steps), FEWEST_EPOCHS), MOST_EPOCHS),
         schedule=ScheduleType.COSINE,

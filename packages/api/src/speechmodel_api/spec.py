@@ -360,9 +360,9 @@ class Schedule(ApiModel):
     along half a cosine. When maxEpochs is raised later, the rate goes back to where it is on the
     longer curve. Auto is Cosine. A change takes effect from the last checkpoint on. Defaults to
     Auto."""
-    warmup_percent: Annotated[int, Field(ge=0, le=50)] = 5
+    warmup_percent: Annotated[int, Field(ge=0, le=50)] = 10
     """Percentage of maxEpochs in which the rate rises from 0. It applies to Cosine only. Defaults to
-    5."""
+    10."""
     floor_percent: Annotated[int, Field(ge=0, le=100)] = 1
     """Percentage of the learning rate at which it ends. It applies to Cosine only. Defaults to
     1."""
@@ -424,19 +424,21 @@ class Hyperparameters(ApiModel):
     to 64 for large datasets."""
     learning_rate: Annotated[float, Field(gt=0, le=1)] | None = None
     """Largest learning rate of the Adam optimizer. Lower it when the loss diverges. A change takes
-    effect from the last checkpoint on. If not set, it is from 0.001 for the smallest network to
-    0.0005 for the largest."""
+    effect from the last checkpoint on. If not set, it is from 0.005 for the smallest network to
+    0.001 for the largest, and lower without layerNorm."""
     dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
     """Fraction of activations that are dropped after the dense layers 1, 2, 3 and 5 during
     training. 0 turns dropout off. A change takes effect from the last checkpoint on. If not set, it
     is from 0.15 to 0.25."""
-    layer_norm: bool = False
+    layer_norm: bool | None = None
     """If true, the outputs of the dense layers 1, 2, 3 and 5 are normalised, as by `--layer_norm` in
-    DeepSpeech. A change trains from scratch. Defaults to false."""
+    DeepSpeech. Such a network bears a higher learning rate and needs fewer epochs. A change trains from
+    scratch. If not set, it is true if hiddenUnits is not set either, and false otherwise."""
     gradient_clip_norm: Annotated[float, Field(gt=0, le=1e6)] | None = None
     """Largest norm of the gradients of all weights together. Longer gradients are shortened to it,
     which helps when the loss jumps or diverges; try 10. A change takes effect from the last checkpoint
-    on. If not set, gradients are used as they are."""
+    on. If not set, it is 10 if hiddenUnits is not set either, and gradients are used as they are
+    otherwise."""
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 4568
     """Seed of the initial weights, the order of the clips, augmentation and dropout. A change
     trains from scratch. Defaults to 4568, as in DeepSpeech."""
@@ -582,7 +584,7 @@ class Training(ApiModel):
     max_epochs: Annotated[int, Field(ge=1, le=100000)] | None = None
     """Total number of epochs to train. Raise it on a finished model to continue training from the
     last checkpoint. If the checkpoints have already reached it, no epoch is trained. If not set, it
-    is chosen from the number of training clips: 30 for the example's 330, fewer for more."""
+    is chosen from the number of training clips: 37 for 340 clips, and fewer for more."""
     restart_token: Annotated[str, Field(max_length=64)] = ""
     """Arbitrary text. Change it to train from scratch on the same data; earlier checkpoints stay on
     the workspace. Restoring an earlier value continues from the checkpoints of that value."""

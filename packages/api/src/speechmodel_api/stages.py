@@ -217,7 +217,7 @@ class TrainInput(StageInput):
     lineage: Key
     """Key that names the checkpoint folder. Runs with the same lineage continue each other."""
     language: str
-    max_epochs: Annotated[int, Field(ge=1)] | None
+    max_epochs: Annotated[int, Field(ge=1)] | None = None
     """None to choose it from the dataset, as every hyperparameter that is None."""
     hyperparameters: Hyperparameters
     schedule: Schedule = Schedule(type=ScheduleType.CONSTANT)

@@ -18,7 +18,7 @@ from speechmodel_stagekit.alphabet import read_alphabet
 from speechmodel_training.checkpoints import UnreadableCheckpoint, read_state
 from speechmodel_training.errors import InitialCheckpointUnusable
 from speechmodel_training.learner import average_of
-from speechmodel_training.network import CELL, Array, Geometry
+from speechmodel_training.network import CELL, GAMMA, Array, Geometry
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +43,11 @@ class InitialCheckpoint:
     def hidden_units(self) -> int:
         """Width of the network."""
         return len(self.weights["layer_1/bias"])
+
+    @property
+    def layer_norm(self) -> bool:
+        """True if its dense layers are normalised."""
+        return f"layer_1/{GAMMA}" in self.weights
 
     def weights_for(self, fresh: Mapping[str, Array], alphabet: Sequence[str], drop_layers: int) -> dict[str, Array]:
         """Return the weights that training begins with: those of the checkpoint, and `fresh` ones in

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 from speechmodel_api.learning import LearningSettings, TrainingFacts, choose_settings
-from speechmodel_api.spec import EarlyStop
+from speechmodel_api.spec import EarlyStop, Hyperparameters
 from speechmodel_api.stages import TrainInput
 from speechmodel_api.workspace import Workspace
 from speechmodel_stagekit.durable import replace_file
@@ -59,12 +59,12 @@ def open_lineage(document: TrainInput) -> Iterator[Lineage]:
     owner = Owner(owner=document.owner, attempt=document.attempt)
     with owning(workspace.checkpoints(document.lineage), owner) as ownership:
         initial = read_initial_checkpoint(Path(document.init_from)) if document.init_from else None
-        chosen = _chosen_settings(ownership.folder / CHOSEN, training_set, initial)
+        chosen = _chosen_settings(ownership.folder / CHOSEN, training_set, hyperparameters, initial)
         settings = chosen.with_given(hyperparameters, document.max_epochs, document.schedule.type)
         log.info("training with %s", settings)
         facts = LineageFacts(
             hidden_units=settings.hidden_units,
-            layer_norm=hyperparameters.layer_norm,
+            layer_norm=settings.layer_norm,
             alphabet=training_set.alphabet,
             seed=hyperparameters.seed,
             dataset_digest=training_set.digest,
@@ -87,7 +87,9 @@ def open_lineage(document: TrainInput) -> Iterator[Lineage]:
         )
 
 
-def _chosen_settings(path: Path, training_set: TrainingSet, initial: InitialCheckpoint | None) -> LearningSettings:
+def _chosen_settings(
+    path: Path, training_set: TrainingSet, given: Hyperparameters, initial: InitialCheckpoint | None
+) -> LearningSettings:
     """Return the settings that were chosen when the lineage began, which is now if there are none.
 
     Raises CheckpointsDamaged.
@@ -103,7 +105,10 @@ def _chosen_settings(path: Path, training_set: TrainingSet, initial: InitialChec
         speakers=training_set.speakers,
         labels=len(training_set.alphabet),
     )
-    chosen = choose_settings(facts)
+    layer_norm = given.layer_norm
+    if layer_norm is None:
+        layer_norm = given.hidden_units is None and (initial is None or initial.layer_norm)
+    chosen = choose_settings(facts, layer_norm=layer_norm)
     if initial is not None:
         chosen = chosen.model_copy(update={"hidden_units": initial.hidden_units})
     log.info("for %s, the rule of docs/training.md chooses %s", facts, chosen)

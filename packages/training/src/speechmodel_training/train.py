@@ -30,7 +30,6 @@ def train(document: TrainInput) -> TrainOutput:
                 schedule=document.schedule,
                 early_stop=document.early_stop,
                 reduce_on_plateau=document.reduce_on_plateau,
-                gradient_clip_norm=document.hyperparameters.gradient_clip_norm,
                 augmentation=chosen(document.augmentation),
                 every_seconds=document.checkpoints.every_seconds,
             )

@@ -47,7 +47,6 @@ class Target:
     schedule: Schedule
     early_stop: EarlyStop | None
     reduce_on_plateau: ReduceOnPlateau | None
-    gradient_clip_norm: float | None
     augmentation: tuple[Augmentation, ...]
     every_seconds: float
     """Seconds between saves at most; see saving.py."""
@@ -76,7 +75,7 @@ class Trainer:
             seed=facts.seed,
             learning_rate=chosen.learning_rate,
             dropout=chosen.dropout,
-            clip_norm=target.gradient_clip_norm,
+            clip_norm=chosen.gradient_clip_norm,
         )
         if (target.early_stop or target.reduce_on_plateau) and not training_set.dev:
             log.warning("earlyStop and reduceOnPlateau have no effect, because there are no dev clips")
