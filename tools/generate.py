@@ -61,7 +61,16 @@ def template() -> str:
 
 def dump(manifest: dict[str, Any]) -> str:
     """Return a manifest as YAML."""
-    return yaml.safe_dump(manifest, sort_keys=False, width=120, allow_unicode=True)
+    return yaml.dump(manifest, Dumper=_Spelled, sort_keys=False, width=120, allow_unicode=True)
+
+
+class _Spelled(yaml.SafeDumper):
+    """Writes equal parts out where each stands, since people read the file."""
+
+    def ignore_aliases(self, data: object) -> bool:
+        """Use no anchors."""
+        del data
+        return True
 
 
 def reasons() -> str:

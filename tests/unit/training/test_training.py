@@ -25,6 +25,8 @@ from tensorflow.core.framework.graph_pb2 import GraphDef
 
 from .conftest import ALPHABET, Row, Workspace
 
+pytestmark = pytest.mark.training
+
 Make = Callable[[str], Workspace]
 
 
