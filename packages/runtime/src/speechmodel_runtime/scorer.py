@@ -42,8 +42,9 @@ class Scorer:
     beta: float
     """Reward of each word."""
     hot_words: Mapping[str, float] = field(default_factory=dict)
-    """Words that are more likely than the language model says: added to the natural logarithm of their
-    probability. A negative number makes a word less likely."""
+    """Words that are more likely than the language model says. The boost is added to the natural
+    logarithm of the probability of each n-gram that contains the word, before alpha. A negative one
+    makes a word less likely. libdeepspeech leaves out the last word of a recording."""
 
 
 class ScorerWords:
