@@ -43,6 +43,7 @@ def test_a_file_that_is_no_whole_scorer_is_refused(
 @pytest.mark.parametrize(
     "labels, problem",
     [
+        ((*LABELS[:15], "\ue000".encode()), "has a label 15, and the last of the model's alphabet is 14"),
         (LABELS[:10], "has a label 15, and the last of the model's alphabet is 9"),
         (
             (LABELS[1], LABELS[0], *LABELS[2:]),
