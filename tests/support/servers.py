@@ -13,6 +13,7 @@ from typing import Self
 
 import httpx
 import openai
+from speechmodel_api.spec import Scorer
 from speechmodel_api.stages import (
     Calibration,
     Decoding,
@@ -44,6 +45,7 @@ class VersionFolder:
         self._speech_level = speech_level
         self._grammar: PublishedGrammar | None = None
         self._rejection: PublishedRejection | None = None
+        self._decoding = Decoding(beam_width=100)
         self._scorer: PublishedScorer | None = None
         path.mkdir()
         shutil.copy(mapped, path / MODEL)
@@ -78,7 +80,7 @@ class VersionFolder:
         )
         self.selftest(load(OK_ESPEJO), "ok espejo")
 
-    def decode_with_scorer(self) -> None:
+    def decode_with_scorer(self, hot_words: dict[str, float] | None = None) -> None:
         """Add the fixture's scorer, as a version that was published with one has it."""
         shutil.copy(FIXTURES / "es.scorer", self.path / SCORER)
         self._scorer = PublishedScorer(
@@ -88,6 +90,7 @@ class VersionFolder:
             alpha=0.93,
             beta=1.18,
         )
+        self._decoding = Decoding(beam_width=100, scorer=Scorer(path="es.scorer", hot_words=hot_words or {}))
         self.selftest(load(OK_ESPEJO), "ok espejo")
 
     def selftest(self, pcm: Pcm, text: str) -> None:
@@ -95,7 +98,7 @@ class VersionFolder:
         manifest = VersionManifest(
             version="0123abcd",
             language="es-CL",
-            decoding=Decoding(beam_width=100),
+            decoding=self._decoding,
             grammar=self._grammar,
             rejection=self._rejection,
             scorer=self._scorer,

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from speechmodel_cli.command_line import main
+from support.places import FIXTURES
 from support.tones import tone
 
 pytestmark = pytest.mark.slow
@@ -98,6 +99,25 @@ def test_a_phrase_that_no_transcript_can_spell_is_named(manifest: Path, capsys: 
     assert main(["validate", str(manifest), "--dataset"]) == 1
     said = capsys.readouterr().err
     assert "decoding.phrases: the phrase 'kilo': the model's alphabet does not contain 'k'" in said
+
+
+@pytest.mark.parametrize(
+    "found, problem",
+    [
+        (b"", "is empty; copy it again"),
+        (None, "cannot be read (No such file or directory); check the path"),
+        (FIXTURES / "es.scorer", "has a label 15, and the last of the model's alphabet is 11"),
+    ],
+)
+def test_a_scorer_that_does_not_fit_is_named_before_the_training(
+    found: bytes | Path | None, problem: str, manifest: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest.write_text(MANIFEST + "  decoding: {grammar: FreeText, scorer: {path: es.scorer}}\n", encoding="utf-8")
+    scorer = manifest.parent / "voices" / "es.scorer"
+    if found is not None:
+        scorer.write_bytes(found.read_bytes() if isinstance(found, Path) else found)
+    assert main(["validate", str(manifest), "--dataset"]) == 1
+    assert f"decoding.scorer.path: {scorer}: {problem}" in capsys.readouterr().err
 
 
 def test_a_missing_folder_is_named_and_a_bad_manifest_stops_before(

@@ -93,6 +93,8 @@ BAD: list[tuple[str, Any, str]] = [
     ("spec.decoding", {"grammar": "Other"}, "spec.decoding.grammar"),
     ("spec.decoding", {"foreignSpeech": "Maybe"}, 'supported values: "Transcribe", "Reject"'),
     ("spec.decoding", {"scorer": {"path": "../es.scorer"}}, "spec.decoding.scorer.path"),
+    ("spec.decoding", {"scorer": {"path": "a", "hotWords": {"ok": 101}}}, "spec.decoding.scorer.hotWords.ok"),
+    ("spec.decoding", {"hotWords": {"ok": 1}}, "unknown field"),
     ("spec.decoding", {"scorer": {}}, "spec.decoding.scorer.path: Required value"),
     ("spec.decoding", {"grammar": "Phrases"}, "set phrases if grammar is Phrases"),
     ("spec.decoding", {"grammar": "Dataset", "phrases": ["ok"]}, "leave them out if grammar is Dataset"),

@@ -91,3 +91,18 @@ def test_a_scorer_for_another_alphabet_is_refused(
     ended = evaluated(workspace, tmp_path)
     assert (ended.code, ended.reason) == (78, "InvalidScorer")
     assert f"decoding.scorer.path: lm/es.scorer {words}" in ended.message
+
+
+def test_a_hot_word_that_the_scorer_lacks_is_named(workspace: Workspace, tmp_path: Path) -> None:
+    ended = evaluated(workspace, tmp_path, hot_words={"pan": 5})
+    assert (ended.code, ended.reason) == (78, "InvalidScorer")
+    assert "lm/es.scorer does not contain the hot word 'pan'" in ended.message
+
+
+def test_hot_words_are_measured_as_they_are_served(workspace: Workspace, tmp_path: Path) -> None:
+    ended = evaluated(workspace, tmp_path, alpha=0.93, beta=1.18, hot_words={"espejo": -100})
+    assert ended.code == 0, ended.log
+    results = report(workspace)["results"]
+    assert any("espejo " in each["reference"] for each in results)
+    assert not any("espejo " in each["hypothesis"] for each in results)
+    assert any(each["hypothesis"].endswith("espejo") for each in results), "the last word is not boosted"

@@ -154,7 +154,8 @@ def test_a_scorer_its_weights_and_its_revision_train_nothing() -> None:
     free = _with(BASE, "decoding", {"grammar": "FreeText"})
     scored = _with(BASE, "decoding", {"grammar": "FreeText", "scorer": {"path": "es.scorer"}})
     weighed = _with(BASE, "decoding", {"grammar": "FreeText", "scorer": {"path": "es.scorer", "alpha": 1}})
-    of = [keys_of(manifest) for manifest in (free, scored, weighed)]
+    hot = {"grammar": "FreeText", "scorer": {"path": "es.scorer", "alpha": 1, "hotWords": {"ok": 2}}}
+    of = [keys_of(manifest) for manifest in (free, scored, weighed, _with(BASE, "decoding", hot))]
     for before, after in pairwise(of):
         assert {name for name in before if before[name] != after[name]} == {"evaluate", "publish", "version"}
     replaced = keys_of(_with(scored, "dataset.revision", "2"))

@@ -72,3 +72,6 @@ def test_free_text_is_decoded_with_the_scorer_of_the_version(tmp_path: Path) -> 
     with opened(folder) as decoder:
         assert decoder.transcribe(load(OK_ESPEJO), name="clip.wav").text == "ok espejo"
         assert decoder.transcribe(load(OK_ESPEJO)[::-1].copy(), name="backwards.wav").text == "hola espejo"
+    folder.decode_with_scorer({"hola": -20})
+    with opened(folder) as decoder:
+        assert "hola" not in decoder.transcribe(load(OK_ESPEJO)[::-1].copy(), name="backwards.wav").text

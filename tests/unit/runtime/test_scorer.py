@@ -43,6 +43,7 @@ def test_a_file_that_is_no_whole_scorer_is_refused(
 @pytest.mark.parametrize(
     "labels, problem",
     [
+        ((*LABELS[:15], "\ue000".encode()), "has a label 15, and the last of the model's alphabet is 14"),
         (LABELS[:10], "has a label 15, and the last of the model's alphabet is 9"),
         (
             (LABELS[1], LABELS[0], *LABELS[2:]),
@@ -73,3 +74,18 @@ def test_the_weights_of_a_scorer_count() -> None:
         without = model.transcribe(pcm).confidence
         model.weigh_scorer(0.0, 3.0)
         assert model.transcribe(pcm).confidence == pytest.approx(without + 6.0, abs=0.01), "two words"
+
+
+def test_a_hot_word_is_recognised_instead_of_a_likelier_one() -> None:
+    backwards = load(OK_ESPEJO)[::-1].copy()
+    with Model(GRAPH, scorer=Scorer(SCORER, 0.93, 1.18)) as model:
+        assert model.transcribe(backwards).text == "hola espejo"
+    with Model(GRAPH, scorer=Scorer(SCORER, 0.93, 1.18, {"hola": -20.0})) as model:
+        assert "hola" not in model.transcribe(backwards).text.split()
+    with Model(GRAPH, scorer=Scorer(SCORER, 0.93, 1.18, {"nuera": 0.0, "ok": 20.0})) as model:
+        assert "ok" in model.transcribe(backwards).text.split()
+
+
+def test_a_hot_word_that_the_scorer_lacks_is_refused() -> None:
+    with pytest.raises(ScorerIncompatible, match="does not contain the hot word 'pan'; remove it"):
+        Model(GRAPH, scorer=Scorer(SCORER, 0.93, 1.18, {"ok": 2.0, "pan": 5.0}))

@@ -187,6 +187,7 @@ class EvaluateKey(KeyInput):
         "foreign_speech": ForeignSpeech.TRANSCRIBE,
         "scorer": (),
         "scorer_weights": (),
+        "hot_words": {},
     }
 
     model_sha256: str
@@ -201,12 +202,20 @@ class EvaluateKey(KeyInput):
     it. Empty without one."""
     scorer_weights: tuple[float | None, ...] = ()
     """Alpha and beta, None for one that is tuned. Empty without a scorer."""
+    hot_words: dict[str, float] = {}
 
 
 class VersionKey(KeyInput):
     """Determines a version: the model and its decoding settings."""
 
-    as_before = {"grammar_sha256": "", "calibration": (), "rejection": (), "scorer_sha256": "", "scorer_weights": ()}
+    as_before = {
+        "grammar_sha256": "",
+        "calibration": (),
+        "rejection": (),
+        "scorer_sha256": "",
+        "scorer_weights": (),
+        "hot_words": {},
+    }
 
     model_sha256: str
     beam_width: int
@@ -220,6 +229,7 @@ class VersionKey(KeyInput):
     """Digest of the scorer. Empty without one."""
     scorer_weights: tuple[float, ...] = ()
     """Alpha and beta. Empty without a scorer."""
+    hot_words: dict[str, float] = {}
 
 
 class PublishKey(KeyInput):
@@ -328,6 +338,7 @@ def evaluate_key(spec: SpeechModelSpec, model_sha256: str, data: PrepareOutput, 
         foreign_speech=decoding.foreign_speech,
         scorer=(*_place(spec), spec.dataset.revision, scorer.path) if scorer else (),
         scorer_weights=(scorer.alpha, scorer.beta) if scorer else (),
+        hot_words=scorer.hot_words if scorer else {},
     ).key()
 
 
@@ -346,6 +357,7 @@ def version_key(
             rejection=(rejection.threshold,) if rejection else (),
             scorer_sha256=scorer.scorer_sha256 if scorer else "",
             scorer_weights=(scorer.alpha, scorer.beta) if scorer else (),
+            hot_words=decoding.scorer.hot_words if decoding.scorer else {},
         ).key()
     calibration = grammar.calibration
     return VersionKey(

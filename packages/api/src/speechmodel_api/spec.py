@@ -665,6 +665,14 @@ class Scorer(ApiModel):
     beta: Annotated[float, Field(ge=-20, le=20)] | None = None
     """Reward of each word, in natural logarithms. A larger one gives more and shorter words. If not
     set, it is tuned on the dev clips."""
+    hot_words: Annotated[
+        dict[Annotated[str, Field(min_length=1, max_length=63)], Annotated[float, Field(ge=-100, le=100)]],
+        Field(max_length=100),
+    ] = {}
+    """Words that are more likely than the language model says, such as names, each with its boost in
+    natural logarithms, as for DeepSpeech's `--hot_words`. A boost of some units is much; a negative one
+    makes the word less likely. Every word must be a word of the scorer, in the letters of the
+    transcripts. DeepSpeech does not boost the last word of a recording."""
 
 
 class DecodingSpec(ApiModel, json_schema_extra=cel(_PHRASES_RULE, _PHRASES_MESSAGE)):

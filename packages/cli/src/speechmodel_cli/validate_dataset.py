@@ -19,6 +19,7 @@ from speechmodel_cli.local.errors import LocalError
 from speechmodel_cli.local.model import LocalModel
 from speechmodel_cli.manifest.phrases import phrase_problem
 from speechmodel_cli.manifest.reading import Manifest
+from speechmodel_cli.manifest.scorer import scorer_problem
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,9 @@ def validate_dataset(path: Path, manifest: Manifest, options: DatasetOptions) ->
         return False
     if problem := phrase_problem(manifest.spec.decoding, report.alphabet):
         sys.stderr.write(f"decoding.phrases: {problem}\n")
+        return False
+    if source and (problem := scorer_problem(manifest.spec, model.dataset, report.alphabet)):
+        sys.stderr.write(f"decoding.scorer.path: {problem}\n")
         return False
     return True
 

@@ -80,7 +80,8 @@ def open_decoder(folder: Path, manifest: VersionManifest) -> VersionDecoder:
 def _scorer(folder: Path, manifest: VersionManifest) -> Scorer | None:
     if manifest.scorer is None:
         return None
-    return Scorer(folder / SCORER, manifest.scorer.alpha, manifest.scorer.beta)
+    hot_words = manifest.decoding.scorer.hot_words if manifest.decoding.scorer else {}
+    return Scorer(folder / SCORER, manifest.scorer.alpha, manifest.scorer.beta, hot_words)
 
 
 def _foreign(folder: Path, manifest: VersionManifest) -> ForeignSpeechFilter | None:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from speechmodel_api.alphabet import CATCH_ALL
 
 from speechmodel_runtime.errors import ScorerIncompatible, ScorerUnreadable
 
@@ -42,8 +43,9 @@ class Scorer:
     beta: float
     """Reward of each word."""
     hot_words: Mapping[str, float] = field(default_factory=dict)
-    """Words that are more likely than the language model says: added to the natural logarithm of their
-    probability. A negative number makes a word less likely."""
+    """Words that are more likely than the language model says. The boost is added to the natural
+    logarithm of the probability of each n-gram that contains the word, before alpha. A negative one
+    makes a word less likely. libdeepspeech leaves out the last word of a recording."""
 
 
 class ScorerWords:
@@ -56,6 +58,8 @@ class ScorerWords:
         made for another alphabet.
         """
         self._path = fspath(path)
+        if labels and labels[-1] == CATCH_ALL.encode():  # it is the last, and part of no word
+            labels = labels[:-1]
         self.alpha = self.beta = 0.0
         """Weight of the language model and reward of each word, as the file names them."""
         self._number = {label.decode(errors="replace"): index + 1 for index, label in enumerate(labels)}

@@ -95,6 +95,7 @@ def take_scorer(task: EvaluateInput, dataset: PreparedDataset, model: Path, fold
         folder / SCORER,
         words.alpha if wanted.alpha is None else wanted.alpha,
         words.beta if wanted.beta is None else wanted.beta,
+        wanted.hot_words,
     )
     return TakenScorer(wanted, scorer, _unknown(wanted, dataset, words))
 

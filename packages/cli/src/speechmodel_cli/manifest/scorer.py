@@ -1,0 +1,23 @@
+"""The scorer of a manifest is checked with its dataset before anything is trained, because evaluate needs it last."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from speechmodel_api.spec import GrammarSource, SpeechModelSpec
+
+
+def scorer_problem(spec: SpeechModelSpec, dataset: Path, alphabet: Sequence[str]) -> str | None:
+    """Return why the scorer in the folder `dataset` cannot be used with `alphabet`, or None when it can."""
+    scorer = spec.decoding.scorer
+    if scorer is None or spec.decoding.source(spec.dataset.format) is not GrammarSource.FREE_TEXT:
+        return None
+    from speechmodel_runtime import ScorerWords
+    from speechmodel_runtime.errors import ScorerError
+
+    try:
+        words = ScorerWords(dataset / scorer.path, [label.encode() for label in alphabet])
+    except ScorerError as error:
+        return str(error)
+    if unknown := [word for word in scorer.hot_words if word not in words]:
+        return f"{dataset / scorer.path}: does not contain the hot word {unknown[0]!r}; remove it"
+    return None
