@@ -191,6 +191,12 @@ def train(takes: Sequence[Take], folder: Path, arguments: argparse.Namespace) ->
 
 
 def _spec(arguments: argparse.Namespace) -> SpeechModelSpec:
+    given = {
+        "hiddenUnits": arguments.units,
+        "batchSize": arguments.batch,
+        "learningRate": arguments.rate,
+        "dropout": arguments.dropout,
+    }
     return SpeechModelSpec.model_validate(
         {
             "language": arguments.language,
@@ -201,12 +207,7 @@ def _spec(arguments: argparse.Namespace) -> SpeechModelSpec:
             },
             "training": {
                 "maxEpochs": arguments.epochs,
-                "hyperparameters": {
-                    "hiddenUnits": arguments.units,
-                    "batchSize": arguments.batch,
-                    "learningRate": arguments.rate,
-                    "dropout": arguments.dropout,
-                },
+                "hyperparameters": {k: v for k, v in given.items() if v is not None},
             },
             "decoding": {"grammar": "Dataset"},
             "publish": {"s3": {"bucket": "unused"}},
@@ -260,11 +261,11 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--foreign", type=Path, help="folder of speech that is none of the words")
     parser.add_argument("--words", help="transcripts of the ids, such as 0=zero,1=one")
     parser.add_argument("--language", default="en")
-    parser.add_argument("--epochs", type=int, default=40)
-    parser.add_argument("--units", type=int, default=192)
-    parser.add_argument("--batch", type=int, default=16, help="clips in each step")
-    parser.add_argument("--rate", type=float, default=0.001, help="learning rate")
-    parser.add_argument("--dropout", type=float, default=0.05)
+    parser.add_argument("--epochs", type=int, help="epochs; chosen from the dataset if left out")
+    parser.add_argument("--units", type=int, help="hidden units; chosen from the dataset if left out")
+    parser.add_argument("--batch", type=int, help="clips in each step; chosen from the dataset if left out")
+    parser.add_argument("--rate", type=float, help="learning rate; chosen from the dataset if left out")
+    parser.add_argument("--dropout", type=float, help="dropout; chosen from the dataset if left out")
     parser.add_argument("--takes", type=int, default=0, help="synthetic takes of each phrase in training")
     parser.add_argument("--every", type=int, default=1, help="use one of so many recordings")
     return parser.parse_args()

@@ -7,10 +7,11 @@ from speechmodel_api.spec import AUTO as NAME
 from speechmodel_api.spec import Augmentations
 
 AUTO: Final = (
-    # voices: vocal tracts of other lengths, faster and slower speech, other microphones and rooms
-    "speed[factor=1~0.15]",
-    "pitch[pitch=1~0.15]",
-    "tilt[slope=0~2]",
+    # voices: vocal tracts of other lengths, faster and slower speech, other microphones and rooms. Few
+    # clips are changed in the first epochs, when the network learns little from changed ones
+    "speed[p=0.2:1,factor=1~0.15]",
+    "pitch[p=0.2:1,pitch=1~0.2]",
+    "tilt[p=0.2:1,slope=0~4]",
     "reverb[p=0.1,delay=20~15,decay=6~3]",
     # places: silence around the speech, other people, hiss, hum
     "pause_before[p=0.5]",
