@@ -194,6 +194,16 @@ def train(name: str) -> Make:
     return make
 
 
+def audio_folder(name: str) -> Make:
+    """metadata.csv with a recording of this name in row 2, and a good one."""
+
+    def make(folder: Path) -> None:
+        tone(folder / "a.wav")
+        (folder / "metadata.csv").write_text(f"file_name,text\n{name},hola\na.wav,uno\n", encoding="utf-8")
+
+    return make
+
+
 def only_to_test(folder: Path) -> None:
     tone(folder / "a.wav")
     (folder / "train.csv").write_text("wav_filename,transcript\n", encoding="utf-8")
@@ -498,6 +508,30 @@ PATHS = {
     "an address": Row(
         train("https://example.org/a.wav"), "the recording https://example.org/a.wav is missing", 0, TRAIN
     ),
+    "a path that leaves the folder to nothing": Row(
+        train("../x.wav"),
+        "NoRecording: train.csv row 2: the recording ../x.wav is missing; paths are relative to the CSV file",
+        0,
+        TRAIN,
+    ),
+    "an absolute path to something else": Row(
+        train("/etc/passwd"), f"NotAudio: train.csv row 2: /etc/passwd: is not readable audio; {READABLE}", 0, TRAIN
+    ),
+    "a path that leaves an audio folder": Row(
+        audio_folder("../x.wav"),
+        "the recording ../x.wav is outside of the folder of the dataset; use a path relative to the folder",
+        0,
+        {"format": DatasetFormat.AUDIO_FOLDER},
+    ),
+    "an absolute path in an audio folder": Row(
+        audio_folder("/etc/passwd"),
+        "the recording /etc/passwd is outside of the folder of the dataset",
+        0,
+        {"format": DatasetFormat.AUDIO_FOLDER},
+    ),
+    "another format than that of the folder": Row(
+        audio_folder("a.wav"), "the folder looks like the format AudioFolder: set dataset.format: AudioFolder", 65
+    ),
     "a NUL": Row(train("a\0.wav"), "NoRecording: train.csv row 2: the recording a\0.wav is missing", 0, TRAIN),
     "no path": Row(train(" "), "NoRecording: train.csv row 2: ", 0, TRAIN),
     "a recording twice": Row(
@@ -508,6 +542,10 @@ PATHS = {
     "a recording that links to nothing": Row(
         linked("x.wav", "none.wav"),
         "NoRecording: commands.csv row 3: original/es/x.wav: cannot be read (No such file or directory)",
+    ),
+    "a folder that links to nothing": Row(
+        linked("x", "none"),
+        "NoRecording: commands.csv row 3: original/es/x: cannot be read (No such file or directory)",
     ),
     "a recording that links to itself": Row(
         linked("x.wav", "x.wav"),

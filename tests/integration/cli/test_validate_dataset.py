@@ -151,6 +151,17 @@ def test_one_folder_is_not_the_dataset_of_two_models(manifest: Path, capsys: pyt
     assert "one folder is given for the datasets of espejo, espejo; validate them one by one" in capsys.readouterr().err
 
 
+def test_a_folder_is_not_the_dataset_of_a_manifest_with_a_bucket(
+    manifest: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = "source: {s3: {bucket: recordings, prefix: es}}"
+    manifest.write_text(
+        MANIFEST.replace("source: {persistentVolumeClaim: {claimName: voices}}", source), encoding="utf-8"
+    )
+    assert main(["validate", str(manifest), "--dataset", str(manifest.parent / "voices")]) == 1
+    assert "dataset.source.s3 is read from the bucket; give --dataset without a folder" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_an_interrupted_analysis_leaves_nothing_behind(number: signal.Signals, code: int, manifest: Path) -> None:
     temporary = manifest.parent / "temporary"

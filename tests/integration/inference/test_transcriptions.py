@@ -221,3 +221,18 @@ def test_metrics_count_requests_and_audio(server: Server) -> None:
     info = next(line for line in server.get("/metrics").text.splitlines() if line.startswith("speechmodel_model_info{"))
     assert 'name="espejo"' in info
     assert 'version="0123abcd"' in info
+
+
+@pytest.mark.parametrize("order", ["<i2", ">i2"], ids=["little-endian", "big-endian"])
+def test_raw_samples_are_understood_if_their_type_says_what_they_are(order: str, server: Server) -> None:
+    raw = load(OK_ESPEJO).astype(order).tobytes()
+    answer = httpx.post(
+        f"{server.url}/v1/audio/transcriptions", files={"file": ("raw.pcm", raw, "audio/L16; rate=16000")}, timeout=60
+    )
+    assert (answer.status_code, answer.json()) == (200, {"text": "ok espejo"})
+
+
+def test_raw_samples_without_a_rate_are_refused_with_what_to_send(server: Server) -> None:
+    answer = httpx.post(f"{server.url}/v1/audio/transcriptions", files={"file": ("raw.pcm", b"00", "audio/L16")})
+    assert answer.status_code == 400
+    assert "needs a rate from 4000 to 768000, as in 'audio/L16; rate=16000'" in answer.json()["error"]["message"]

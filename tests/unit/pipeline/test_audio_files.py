@@ -38,4 +38,4 @@ def test_a_link_to_a_folder_that_contains_it_ends(tmp_path: Path) -> None:
     (tmp_path / "a" / "up").symlink_to(tmp_path)
     (tmp_path / "a" / "here").symlink_to(tmp_path / "a")
     (tmp_path / "b").symlink_to(tmp_path / "b")
-    assert names(tmp_path) == ["a/1.wav"]
+    assert names(tmp_path) == ["a/1.wav", "b"]

@@ -14,6 +14,7 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from speechmodel_inference.errors import BadRequest, UploadTooLarge
+from speechmodel_inference.raw_audio import as_wav
 
 MAX_FIELDS = 64
 """Most form fields beside the file. OpenAI's endpoint has about a dozen."""
@@ -75,4 +76,4 @@ def _upload(form: FormData) -> Upload:
                 part.file.close()
         raise BadRequest("The field 'file' with the recording is missing.", code="missing_file", param="file")
     fields = {name: value for name, value in form.items() if isinstance(value, str)}
-    return Upload(file.file, file.filename or "file", fields)
+    return Upload(as_wav(file.file, file.content_type), file.filename or "file", fields)

@@ -20,10 +20,10 @@ BROKEN = 0
 def audio_files(folder: Path) -> list[Path]:
     """Return the recordings in `folder` and the folders below it, sorted by path.
 
-    Symbolic links are followed, except to a folder that contains the link; one to nothing is returned,
-    so that its name is reported. Hidden files and folders are ignored. Raises OSError for a folder that cannot be read.
+    Symbolic links are followed, except to a folder that contains the link; one to nothing is returned
+    whatever its name, so that it is reported. Hidden files and folders are ignored. Raises OSError for a folder that cannot be read.
     """
-    return sorted(path for path in _files(folder, ()) if path.suffix.lower() in AUDIO)
+    return sorted(_files(folder, ()))
 
 
 def _files(folder: Path, above: tuple[tuple[int, int], ...]) -> Iterator[Path]:
@@ -36,7 +36,7 @@ def _files(folder: Path, above: tuple[tuple[int, int], ...]) -> Iterator[Path]:
         mode = _mode(entry)
         if stat.S_ISDIR(mode):
             yield from _files(folder / entry.name, (*above, identity))
-        elif stat.S_ISREG(mode) or mode == BROKEN:
+        elif mode == BROKEN or (stat.S_ISREG(mode) and Path(entry.name).suffix.lower() in AUDIO):
             yield folder / entry.name
 
 
