@@ -9,7 +9,7 @@ from speechmodel_pipeline.convert.acoustic import export_acoustic_model
 from speechmodel_runtime import Model, load
 from speechmodel_stagekit.dataset import Clip, Part
 from speechmodel_training.batches import BatchMaker
-from speechmodel_training.graph import KERNELS, PRODUCER, frozen_graph, pack_alphabet
+from speechmodel_training.graph import KERNELS, NORM_KERNELS, PRODUCER, frozen_graph, pack_alphabet
 from speechmodel_training.learner import Tensors
 from speechmodel_training.network import Geometry, fresh_weights, logits
 from tensorflow.core.framework.graph_pb2 import GraphDef
@@ -93,6 +93,7 @@ def test_layer_norm_is_the_same_in_training_in_the_runtime_and_in_onnx(
     }
     graph = tmp_path / "output_graph.pb"
     graph.write_bytes(frozen_graph(normed, ALPHABET, "es"))
+    assert {node.op for node in GraphDef.FromString(graph.read_bytes()).node} == KERNELS | NORM_KERNELS
     export_acoustic_model(graph, tmp_path / "acoustic.onnx")
     clip = Clip(fixtures / rows[0][0], rows[0][1], Part.TRAIN)
     batch = BatchMaker([clip], ALPHABET, UNCHANGED).make((0,))

@@ -584,7 +584,7 @@ class Training(ApiModel):
     max_epochs: Annotated[int, Field(ge=1, le=100000)] | None = None
     """Total number of epochs to train. Raise it on a finished model to continue training from the
     last checkpoint. If the checkpoints have already reached it, no epoch is trained. If not set, it
-    is chosen from the number of training clips: 37 for 340 clips, and fewer for more."""
+    is chosen from the number of training clips: 39 for 330 clips, and fewer for more."""
     restart_token: Annotated[str, Field(max_length=64)] = ""
     """Arbitrary text. Change it to train from scratch on the same data; earlier checkpoints stay on
     the workspace. Restoring an earlier value continues from the checkpoints of that value."""
