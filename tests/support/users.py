@@ -1,5 +1,6 @@
 """Another user than the one who runs the tests."""
 
+import codecs
 import os
 import shutil
 import tempfile
@@ -13,6 +14,14 @@ NOBODY = 65534
 @contextmanager
 def unprivileged_folder() -> Iterator[Path]:
     """A folder of a user who may not read everything, as whom the caller acts while the context lasts."""
+    for codec in (
+        "utf-8-sig",
+        "cp1252",
+        "latin-1",
+        "ascii",
+        "idna",
+    ):  # Python remembers a lookup that failed as another user
+        codecs.lookup(codec)
     folder = Path(tempfile.mkdtemp())
     root = os.geteuid() == 0
     if root:
