@@ -14,7 +14,8 @@ NOBODY = 65534
 @contextmanager
 def unprivileged_folder() -> Iterator[Path]:
     """A folder of a user who may not read everything, as whom the caller acts while the context lasts."""
-    for codec in ("utf-8-sig", "cp1252"):  # Python remembers a lookup that failed as another user
+    # Python remembers a lookup that failed as another user
+    for codec in ("utf-8-sig", "cp1252", "latin-1", "ascii", "idna"):
         codecs.lookup(codec)
     folder = Path(tempfile.mkdtemp())
     root = os.geteuid() == 0
