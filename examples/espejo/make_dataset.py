@@ -40,7 +40,7 @@ TRAINING_VOICES = (
     "boris", "caleb", "david", "Denis", "ed", "edward", "Gene", "Henrique",
 )  # fmt: skip
 HEARD_VOICES = ("f4", "m6", "linda")
-"""Two women and a man whom training never hears."""
+"""Two women and a man who are in no training recording."""
 OTHER_SENTENCES = {
     "manana-va-a-llover": ("es", "mañana va a llover toda la tarde"),
     "donde-esta-la-biblioteca": ("es", "dónde está la biblioteca"),

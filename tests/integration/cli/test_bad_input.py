@@ -586,7 +586,7 @@ MANIFESTS = {
     ),
     "lists without end": Row(
         manifest(f"{MANIFEST}  a: {'[' * 3_000}{']' * 3_000}\n"),
-        "m.yaml:1: has lists or mappings inside of too many",
+        "m.yaml:1: nests lists or mappings too deeply",
         1,
         arguments=VALIDATE,
     ),

@@ -50,7 +50,7 @@ def test_recordings_that_belong_to_no_row_are_counted_where_the_user_looks(recip
     recipe.run()
     assert "2 recordings belong to no row; first: original/es/shapes_" in recipe.condition("DatasetReady")["message"]
     (log,) = (recipe.state / "runs").glob("voz-prepare-*/log")
-    assert log.read_text().count("belongs to no row: original/es/shapes_") == 2
+    assert log.read_text().count("no row names the recording original/es/shapes_") == 2
 
 
 def test_a_layout_that_gives_one_id_everything_ends_the_run_with_file_names(recipe: Workplace) -> None:

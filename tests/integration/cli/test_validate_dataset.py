@@ -159,7 +159,9 @@ def test_a_folder_is_not_the_dataset_of_a_manifest_with_a_bucket(
         MANIFEST.replace("source: {persistentVolumeClaim: {claimName: voices}}", source), encoding="utf-8"
     )
     assert main(["validate", str(manifest), "--dataset", str(manifest.parent / "voices")]) == 1
-    assert "dataset.source.s3 is read from the bucket; give --dataset without a folder" in capsys.readouterr().err
+    assert (
+        "the recordings are in a bucket (dataset.source.s3); give --dataset without a folder" in capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])

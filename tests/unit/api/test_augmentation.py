@@ -60,7 +60,7 @@ def test_a_value_moves_from_start_to_end_and_stays_within_its_radius(progress: f
         ("reverb[delay=10~20]", "every value must be from 1 to 500"),
         ("reverb[delay=10~-2]", "every value must be from 1 to 500"),
         ("reverb[p=1.5]", "p is 1.5; every value must be from 0 to 1"),
-        ("reverb[p=0.3~0.1]", "p is drawn from a range; write p=v or p=a:b"),
+        ("reverb[p=0.3~0.1]", "p cannot have a range (~); write p=v or p=a:b"),
         ("reverb[p=0.1:1.5]", "every value must be from 0 to 1"),
         ("add[domain=time]", "domain is time; use one of features, signal, spectrogram"),
     ],

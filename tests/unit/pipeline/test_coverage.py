@@ -87,7 +87,7 @@ def test_speakers_that_are_unknown_or_too_few_are_asked_for(speakers: tuple[str 
 def test_speech_of_less_than_half_or_more_than_twice_the_median_is_suspicious(length: float, suspicious: bool) -> None:
     found = measure_coverage([*takes("hola"), take("hola", number=1, speech_seconds=length)], closed_set=True)
     assert [str(clip) for clip in found.suspicious] == suspicious * [
-        f"commands.csv row 2: hola_ana_1.wav has {length:.2f} s of speech, the median of 'hola' is 1.00 s; "
+        f"commands.csv row 2: hola_ana_1.wav has {length:.2f} s of speech, while the median for 'hola' is 1.00 s; "
         "check that it has these words"
     ]
     assert found.record_next == suspicious * ("hola_ana_1.wav again, if the speech in it is not 'hola'",)

@@ -87,5 +87,5 @@ def test_a_hot_word_is_recognised_instead_of_a_likelier_one() -> None:
 
 
 def test_a_hot_word_that_the_scorer_lacks_is_refused() -> None:
-    with pytest.raises(ScorerIncompatible, match="does not contain the hot word 'pan'; remove it"):
+    with pytest.raises(ScorerIncompatible, match="does not contain the hot word 'pan'; remove it from the hot words"):
         Model(GRAPH, scorer=Scorer(SCORER, 0.93, 1.18, {"ok": 2.0, "pan": 5.0}))

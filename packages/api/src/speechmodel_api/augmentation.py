@@ -148,7 +148,7 @@ def parse(text: str) -> Augmentation:
         raise AugmentationInvalid(f"{text!r}: domain is {domain}; use one of {', '.join(domains)}")
     probability = _range(given.pop("p", "1"), text, "p", 0, 1)
     if probability.radius:
-        raise AugmentationInvalid(f"{text!r}: p is drawn from a range; write p=v or p=a:b with numbers from 0 to 1")
+        raise AugmentationInvalid(f"{text!r}: p cannot have a range (~); write p=v or p=a:b with numbers from 0 to 1")
     parameters = {
         key: _range(given[key], text, key, parameter.lowest, parameter.highest) if key in given else parameter.default
         for key, parameter in known.items()

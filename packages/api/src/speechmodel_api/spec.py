@@ -227,9 +227,9 @@ class Split(ApiModel, json_schema_extra=cel(_HELD_OUT_RULE, _HELD_OUT_MESSAGE)):
     by: SplitBy = SplitBy.SPEAKER
     """Unit that is kept together. Speaker gives whole speakers to dev and test, so that the error
     rates are those of voices that training never hears. It needs at least three speakers who are
-    known from a column `speaker`, a folder or the file names; otherwise single clips are drawn, and
-    the error rates are those of known voices. Clip always draws single clips. Defaults to
-    Speaker."""
+    known from a column, a folder or the file names. With fewer, or when every such division would
+    leave a phrase without training clips, single clips are drawn, and the error rates are those of
+    known voices. Clip always draws single clips. Defaults to Speaker."""
     dev_percent: Annotated[int, Field(ge=0, le=50)] = 10
     """Percentage of the clips that is held out to choose the best epoch. With 0, the last epoch is
     exported. The sum with testPercent must be at most 90. Defaults to 10."""
@@ -330,9 +330,10 @@ class Dataset(ApiModel):
     times, decimals, ordinals, telephone numbers and amounts of money are invalid samples in both
     cases. Defaults to Reject."""
     negatives: Negatives = Negatives()
-    """Speech that is no transcript of the dataset. Negatives are at most a quarter of the training
-    clips, and cut to their length, bandwidth and level. If `builtIn` is false and `path` is empty,
-    there are none. A change prepares the dataset again and trains from scratch."""
+    """Speech that is no transcript of the dataset. There is at most one negative for every four
+    training clips. Each has the length, bandwidth and level of a training clip. If `builtIn` is
+    false and `path` is empty, there are none. A change prepares the dataset again and trains from
+    scratch."""
     synthesize: Synthesis | None = None
     """Takes of every phrase by synthetic voices, which are added to training and never to dev or
     test. They help where few people were recorded. A change prepares the dataset again and trains
@@ -356,9 +357,9 @@ class Schedule(ApiModel):
 
     type: ScheduleType = ScheduleType.AUTO
     """Shape of the course. Constant keeps hyperparameters.learningRate, as DeepSpeech does. Cosine
-    rises to it within warmupPercent, and then falls to floorPercent of it in the last of maxEpochs,
-    along half a cosine. When maxEpochs is raised later, the rate goes back to where it is on the
-    longer curve. Auto is Cosine. A change takes effect from the last checkpoint on. Defaults to
+    rises to it within warmupPercent, and then falls along half a cosine, to floorPercent of it at
+    the end of the last epoch. When maxEpochs is raised later, the rate goes back to where it is on
+    the longer curve. Auto is Cosine. A change takes effect from the last checkpoint on. Defaults to
     Auto."""
     warmup_percent: Annotated[int, Field(ge=0, le=50)] = 10
     """Percentage of maxEpochs in which the rate rises from 0. It applies to Cosine only. Defaults to
@@ -373,9 +374,10 @@ class InitFrom(ApiModel):
 
     persistent_volume_claim: ClaimSource
     """PersistentVolumeClaim and path of the checkpoint. The path is the folder of a lineage, one
-    checkpoint in it, a folder with checkpoints of DeepSpeech, or one of those without its ending, such
-    as best_dev-1466475. Of several checkpoints, the one with the lowest dev loss is used. The claim may
-    be that of the dataset or of the workspace. A file alphabet.txt beside a checkpoint of DeepSpeech
+    checkpoint in it, a folder with checkpoints of DeepSpeech, or one of those without its ending,
+    such as best_dev-1466475. Of several checkpoints, the one with the lowest dev loss is used; in a
+    folder of DeepSpeech's, that is best_dev if there is one, or else the newest. The claim may be
+    that of the dataset or of the workspace. A file alphabet.txt beside a checkpoint of DeepSpeech
     names its labels; without it, they must be those of the dataset, or dropLayers at least 1."""
     drop_layers: Annotated[int, Field(ge=0, le=5)] = 0
     """Number of layers, counted from the output, that begin with random weights instead
@@ -411,7 +413,7 @@ class ReduceOnPlateau(ApiModel):
 class Hyperparameters(ApiModel):
     """Size of the network and settings of the optimizer, with the names of DeepSpeech 0.9.3. A field
     that is not set is chosen from the length of the training clips, the speakers and the labels; see
-    docs/training.md. `status.training.chosen` and the log show the values. They are chosen once,
+    docs/training.md. `status.training.settings` and the log show the values. They are chosen once,
     when training from scratch begins."""
 
     hidden_units: Annotated[int, Field(ge=16, le=4096)] | None = None
@@ -429,16 +431,17 @@ class Hyperparameters(ApiModel):
     dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
     """Fraction of activations that are dropped after the dense layers 1, 2, 3 and 5 during
     training. 0 turns dropout off. A change takes effect from the last checkpoint on. If not set, it
-    is from 0.15 to 0.25."""
+    is from 0.1 to 0.25, and 0.05 higher with fewer than five known speakers."""
     layer_norm: bool | None = None
-    """If true, the outputs of the dense layers 1, 2, 3 and 5 are normalised, as by `--layer_norm` in
-    DeepSpeech. Such a network bears a higher learning rate and needs fewer epochs. A change trains from
-    scratch. If not set, it is true if hiddenUnits is not set either, and false otherwise."""
+    """If true, the outputs of the dense layers 1, 2, 3 and 5 are normalised, as by `--layer_norm`
+    in DeepSpeech. Such a network bears a higher learning rate and needs fewer epochs. A change
+    trains from scratch. If not set, it is true when hiddenUnits is not set, unless the checkpoint
+    of initFrom has no layer norm; otherwise it is false."""
     gradient_clip_norm: Annotated[float, Field(gt=0, le=1e6)] | None = None
     """Largest norm of the gradients of all weights together. Longer gradients are shortened to it,
-    which helps when the loss jumps or diverges; try 10. A change takes effect from the last checkpoint
-    on. If not set, it is 10 if hiddenUnits is not set either, and gradients are used as they are
-    otherwise."""
+    which helps when the loss jumps or diverges; try 10. A change takes effect from the last
+    checkpoint on. If not set, it is 10 with layer norm; without it, gradients are used as they
+    are."""
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 4568
     """Seed of the initial weights, the order of the clips, augmentation and dropout. A change
     trains from scratch. Defaults to 4568, as in DeepSpeech."""
@@ -468,8 +471,8 @@ class VolumeClaimTemplate(ApiModel):
 
     storage: Quantity = "10Gi"
     """Size of the volume, as a Kubernetes quantity. It must hold the prepared clips, the
-    checkpoints, the exported models and the recordings of dataset.source.s3. Raising it expands the claim if its StorageClass allows
-    that; lowering it has no effect. Defaults to 10Gi."""
+    checkpoints, the exported models and the recordings of dataset.source.s3. Raising it expands the
+    claim if its StorageClass allows that; lowering it has no effect. Defaults to 10Gi."""
     storage_class_name: ObjectName | None = None
     """Name of the StorageClass. It is used when the claim is created, and later changes have no
     effect. Defaults to the default StorageClass of the cluster."""
@@ -593,15 +596,16 @@ class Training(ApiModel):
     not set. A change trains from scratch; after the files of the checkpoint have changed, change
     restartToken. If not set, training begins with random weights."""
     augmentation: Augmentations = AUTO
-    """Changes that every clip goes through in every epoch, so that the model also understands other
-    voices, rooms, levels and lines than those of the recordings. Auto is a tuned set: speed, pitch,
-    equaliser, reverberation, babble of other clips, hiss, hum, level, telephone, mp3 and pauses.
-    Otherwise, a list of up to 32 entries such as `reverb[p=0.1,delay=50~30]`, with the names and
-    parameters of `--augment` in DeepSpeech; docs/augmentation.md describes them. An empty list
-    leaves the clips as they are. A change takes effect from the next epoch on. Defaults to Auto."""
+    """Random changes of the clips, drawn again in every epoch, so that the model also understands
+    other voices, rooms, levels and lines than those of the recordings. Auto is a tuned set: speed,
+    pitch, equaliser, reverberation, babble of other clips, hiss, hum, level, telephone, mp3 and
+    pauses. Otherwise, a list of up to 32 entries such as `reverb[p=0.1,delay=50~30]`, with the
+    names and parameters of `--augment` in DeepSpeech; docs/augmentation.md describes them. An empty
+    list leaves the clips as they are. A change takes effect from the next epoch on. Defaults to
+    Auto."""
     hyperparameters: Hyperparameters = Hyperparameters()
-    """Size of the network and settings of the optimizer. If not set, all of them are chosen from the
-    dataset."""
+    """Size of the network and settings of the optimizer. Fields that are not set are chosen from
+    the dataset, except the seed."""
     schedule: Schedule = Schedule()
     """Course of the learning rate over the epochs."""
     early_stop: EarlyStop | None = None
@@ -669,10 +673,10 @@ class Scorer(ApiModel):
         dict[Annotated[str, Field(min_length=1, max_length=63)], Annotated[float, Field(ge=-100, le=100)]],
         Field(max_length=100),
     ] = {}
-    """Words that are more likely than the language model says, such as names, each with its boost in
-    natural logarithms, as for DeepSpeech's `--hot_words`. A boost of some units is much; a negative one
-    makes the word less likely. Every word must be a word of the scorer, in the letters of the
-    transcripts. DeepSpeech does not boost the last word of a recording."""
+    """Words that are more likely than the language model says, such as names, each with its boost
+    in natural logarithms, as for DeepSpeech's `--hot_words`. A boost of a few units is already
+    strong; a negative one makes the word less likely. Every word must be a word of the scorer, in
+    the letters of the transcripts. DeepSpeech does not boost the last word of a recording."""
 
 
 class DecodingSpec(ApiModel, json_schema_extra=cel(_PHRASES_RULE, _PHRASES_MESSAGE)):

@@ -171,14 +171,14 @@ class ModelStatus(ApiModel):
     """Word error rate on the test clips without the grammar, or without rejection. Absent for a model with
     neither."""
     rejected: float | None = None
-    """Part of the test clips, from 0 to 1, for which the answer is nothing. With a grammar, only clips
+    """Share of the test clips, from 0 to 1, for which the answer is nothing. With a grammar, only clips
     of its phrases count. Absent for a model without grammar and rejection."""
     false_accepts: float | None = None
-    """Part of the negatives, and of test clips that are no phrase of the grammar, from 0 to 1, for
+    """Share of the negatives, and of test clips that are no phrase of the grammar, from 0 to 1, for
     which the answer is a text. Absent without such clips."""
     calibration_error: float | None = None
-    """Mean distance of the confidence from the part of right answers on the test clips, from 0 to 1.
-    Absent for a model without a grammar."""
+    """Mean difference between the confidence and the share of right answers on the test clips
+    (expected calibration error), from 0 to 1. Absent for a model without a grammar."""
     uri: Annotated[str, Field(max_length=2048)]
     """Address of the model file (.pbmm), as s3://bucket/key."""
     sha256: Short

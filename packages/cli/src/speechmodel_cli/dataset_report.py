@@ -38,7 +38,7 @@ def show_report(console: Console, report: PrepareReport) -> None:
     more = f" and {len(words) - ROWS} more" if len(words) > ROWS else ""
     _list(console, "words with few takes", [", ".join(words[:ROWS]) + more] if words else [])
     _list(console, f"rows left out: {len(report.rejected)}", [str(rejection) for rejection in report.rejected])
-    _list(console, f"files of no row: {len(report.unnamed_files)}", report.unnamed_files)
+    _list(console, f"recordings without a row: {len(report.unnamed_files)}", report.unnamed_files)
     doubts = [str(doubt) for doubt in (*report.doubts, *coverage.suspicious)]
     _list(console, f"check: {len(doubts)}", doubts)
     _list(console, "record next", coverage.record_next)

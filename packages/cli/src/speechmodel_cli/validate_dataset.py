@@ -38,7 +38,7 @@ def validate_dataset(path: Path, manifest: Manifest, options: DatasetOptions) ->
     """
     source = manifest.spec.dataset.source.persistent_volume_claim
     if options.folder and source is None:
-        sys.stderr.write("dataset.source.s3 is read from the bucket; give --dataset without a folder\n")
+        sys.stderr.write("the recordings are in a bucket (dataset.source.s3); give --dataset without a folder\n")
         return False
     claims = {source.claim_name: options.folder} if options.folder and source else {}
     model = LocalModel(manifest.name, manifest.namespace, manifest.spec, path.absolute().parent, claims)

@@ -139,7 +139,9 @@ class Model:
         path = fspath(scorer.path)
         words = ScorerWords(scorer.path, self.info.labels)
         if unknown := [word for word in scorer.hot_words if word not in words]:
-            raise ScorerIncompatible(path, f"does not contain the hot word {unknown[0]!r}; remove it")
+            raise ScorerIncompatible(
+                path, f"does not contain the hot word {unknown[0]!r}; remove it from the hot words"
+            )
         with self._in_use() as handle:
             code = self._library.calls.DS_EnableExternalScorer(handle, os.fsencode(path))
             if code:

@@ -74,10 +74,10 @@ class InitialCheckpoint:
             else:
                 mixed[name] = self.weights[name]
         if more := sorted(set(self.weights) - set(fresh)):
-            differences.append(f"it has {', '.join(more)}, which this network has not")
+            differences.append(f"it has {', '.join(more)}, which this network does not have")
         if differences:
             raise InitialCheckpointUnusable(self.place, differences)
-        log.info("beginning with %s; drawn anew: %s", self.place, ", ".join(dropped) or "nothing")
+        log.info("starting from %s; layers with random weights: %s", self.place, ", ".join(dropped) or "nothing")
         return mixed
 
     def _common_labels(self, name: str, fresh: Array, alphabet: Sequence[str]) -> Array:
@@ -161,7 +161,11 @@ def _alphabet(folder: Path) -> tuple[str, ...] | None:
             return read_alphabet(folder / ALPHABET)
         except ValueError as error:
             raise InitialCheckpointUnusable(folder, [str(error)]) from error
-    log.warning("%s has no %s: the labels of the checkpoint are taken to be the dataset's", folder, ALPHABET)
+    log.warning(
+        "%s has no %s, so the checkpoint is assumed to have the dataset's labels; add the file if it has others",
+        folder,
+        ALPHABET,
+    )
     return None
 
 

@@ -19,5 +19,5 @@ def scorer_problem(spec: SpeechModelSpec, dataset: Path, alphabet: Sequence[str]
     except ScorerError as error:
         return str(error)
     if unknown := [word for word in scorer.hot_words if word not in words]:
-        return f"{dataset / scorer.path}: does not contain the hot word {unknown[0]!r}; remove it"
+        return f"{dataset / scorer.path}: does not contain the hot word {unknown[0]!r}; remove it from decoding.scorer.hotWords"
     return None

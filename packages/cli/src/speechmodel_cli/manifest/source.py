@@ -71,7 +71,7 @@ def read_documents(text: str) -> Iterator[Source]:
             if source.value is not None:
                 yield source
     except RecursionError:
-        raise DocumentTooLarge(line, "has lists or mappings inside of too many others; remove some") from None
+        raise DocumentTooLarge(line, "nests lists or mappings too deeply; flatten it") from None
 
 
 def resolve(text: str) -> Value:

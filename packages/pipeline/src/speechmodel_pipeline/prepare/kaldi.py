@@ -61,7 +61,7 @@ def _add(files: NamedFiles, folder: Path, part: Part | None, source: Path) -> No
         raise BadData(
             Reason.INVALID_DATASET,
             f"{printable(folder / SEGMENTS, source)} cuts recordings into utterances, which is not supported; write a file for "
-            "each utterance, as with utils/data/extract_wav_segments_data_dir.sh of Kaldi, and remove it",
+            "each utterance, as with utils/data/extract_wav_segments_data_dir.sh of Kaldi, and remove the file segments",
         )
     if not (folder / TEXT).is_file():
         raise missing(TEXT, folder)
@@ -115,5 +115,5 @@ def _refused(table: Table, row: Row, problem: str) -> BadData:
     return BadData(
         Reason.INVALID_DATASET,
         f"{table.name} row {row.line}: the entry of {row.cells[KEY]} {problem}; write the audio to files, as with "
-        "`wav-copy` of Kaldi, and name them",
+        "`wav-copy` of Kaldi, and name the files in wav.scp",
     )

@@ -172,9 +172,7 @@ class SuspiciousClip(Document):
     """Median of the phrase."""
 
     def __str__(self) -> str:
-        length = (
-            f"{self.speech_seconds:.2f} s of speech, the median of {quoted(self.phrase)} is {self.median_seconds:.2f} s"
-        )
+        length = f"{self.speech_seconds:.2f} s of speech, while the median for {quoted(self.phrase)} is {self.median_seconds:.2f} s"
         return f"{self.file} row {self.row}: {self.recording} has {length}; check that it has these words"
 
 

@@ -136,7 +136,7 @@ def _make(task: PrepareInput, folder: Path) -> PrepareOutput:
     if listing.speakers_from is SpeakerSource.GUESSED:
         log.info("the speakers are guessed from the file names; a column speaker in the table names them")
     for name in listing.unnamed_files:
-        log.warning("belongs to no row: %s", name)
+        log.warning("no row names the recording %s; add a row or delete the file", name)
     rows = _Rows(list(listing.rejected))
     texts = _normalise(listing.recordings, task, rows)
     made = _make_clips(texts, task, folder, rows)

@@ -119,7 +119,7 @@ def _own(source: Path, path: str) -> list[_Word]:
     if not paths:
         raise BadData(
             Reason.INVALID_DATASET,
-            f"dataset.negatives.path: {path} has no recordings; copy speech that is no command there, or remove the field",
+            f"dataset.negatives.path: {path} has no recordings; copy recordings of other speech into that folder, or remove the field",
         )
     try:
         return [
