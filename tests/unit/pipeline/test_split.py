@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import pytest
 from hypothesis import given
@@ -31,6 +31,16 @@ def commands(speakers: int, phrases: int, takes: int = 2) -> list[Candidate]:
         for phrase in range(phrases)
         for take in range(takes)
     ]
+
+
+class CountedClips(list[Candidate]):
+    """Clips that count how often all of them are read."""
+
+    reads = 0
+
+    def __iter__(self) -> Iterator[Candidate]:
+        self.reads += 1
+        return super().__iter__()
 
 
 def voices(clips: Iterable[Candidate], parts: dict[str, Part]) -> dict[Part, set[str | None]]:
@@ -96,6 +106,12 @@ class TestBySpeaker:
         assert counted[Part.DEV] == 100
         assert counted[Part.TEST] == 200
         assert abs(counted[Part.SEEN] - 70) < 25
+
+    def test_many_speakers_do_not_make_it_read_the_clips_more_often(self) -> None:
+        few, many = CountedClips(commands(10, 4)), CountedClips(commands(200, 4))
+        divide(few, Split(test_percent=40))
+        divide(many, Split(test_percent=40))
+        assert many.reads == few.reads
 
     def test_a_speaker_with_far_too_many_clips_is_passed_over(self) -> None:
         clips = commands(10, 5) + [Candidate(digest(n), f"phrase {n % 5}", "the owner") for n in range(1000)]

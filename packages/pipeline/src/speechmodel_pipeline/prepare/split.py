@@ -78,6 +78,7 @@ def _choose(clips: Sequence[Candidate], training: Collection[str], percent: int,
     Speakers with more than twice that come last, so that the owner of most recordings is trained.
     """
     sizes = Counter(clip.speaker for clip in clips)
+    of_phrases = [frozenset(clip.speaker for clip in of_phrase) for of_phrase in _phrases(clips).values()]
     wanted = percent / 100 * len(clips)
     chosen: set[str] = set()
     size = 0
@@ -86,18 +87,18 @@ def _choose(clips: Sequence[Candidate], training: Collection[str], percent: int,
         if size >= wanted or len(training) - len(chosen) == 1:
             break
         closer = abs(size + sizes[speaker] - wanted) < abs(size - wanted)
-        if (closer or not chosen) and _covered(clips, set(training) - chosen - {speaker}):
+        if (closer or not chosen) and _covered(of_phrases, set(training) - chosen - {speaker}):
             chosen.add(speaker)
             size += sizes[speaker]
     return chosen
 
 
-def _covered(clips: Sequence[Candidate], training: Collection[str]) -> bool:
-    """Return True when these speakers, or clips without one, have every phrase."""
-    return all(
-        any(clip.speaker is None or clip.speaker in training for clip in of_phrase)
-        for of_phrase in _phrases(clips).values()
-    )
+def _covered(of_phrases: Collection[frozenset[str | None]], training: Collection[str]) -> bool:
+    """Return True when every phrase is said by one of these speakers, or in a clip without a speaker.
+
+    `of_phrases` are the speakers of each phrase.
+    """
+    return all(None in speakers or not speakers.isdisjoint(training) for speakers in of_phrases)
 
 
 def _hold_out_seen(clips: Sequence[Candidate], parts: Mapping[str, Part], split: Split) -> dict[str, Part]:
