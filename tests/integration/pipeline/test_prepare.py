@@ -427,6 +427,24 @@ def test_every_format_without_parts_is_divided_by_speaker(
     assert (output.speakers, output.unseen_test_speakers) == (4, 1)
 
 
+def test_a_negative_that_cannot_be_used_is_an_invalid_sample(tmp_path: Path) -> None:
+    source = tones(tmp_path / "source", 8)
+    for number in range(2):
+        tone(source / "other" / f"{number}.wav", 900 + 10 * number)
+    (source / "other" / "bad.wav").write_text("no audio")
+    negatives = Negatives(built_in=False, path="other")
+    output = prepare(task(source, tmp_path / "w", negatives=negatives))
+    assert (output.negatives, output.rejected) == (2, 1)
+    assert "1 rejected; first: dataset.negatives.path: other/bad.wav: is not readable audio" in output.note
+    (left,) = [row for row in table(tmp_path / "w", "registry.csv") if row["rejected"]]
+    assert (left["source"], left["recording"], left["rejected"]) == ("negatives", "other/bad.wav", "NotAudio")
+    policy = {"invalid_sample_policy": InvalidSamplePolicy.FAIL}
+    with pytest.raises(
+        BadData, match=r"1 of the negatives rejected and invalidSamplePolicy is Fail; .*other/bad.wav: "
+    ):
+        prepare(task(source, tmp_path / "fail", negatives=negatives, **policy))
+
+
 def test_a_folder_of_negatives_inside_the_dataset_is_no_list_of_forgotten_recordings(tmp_path: Path) -> None:
     source = tmp_path / "source"
     for name in ("a", "b", "other/c", "other/d"):

@@ -7,6 +7,7 @@ import pytest
 from speechmodel_api.alphabet import CATCH_ALL
 from speechmodel_api.spec import Negatives
 from speechmodel_api.workspace import CLIPS
+from speechmodel_pipeline.prepare import negatives
 from speechmodel_pipeline.prepare.clips import write_clip
 from speechmodel_pipeline.prepare.folder import PreparedClip
 from speechmodel_pipeline.prepare.negatives import make_negatives
@@ -36,7 +37,7 @@ def samples(folder: Path, clip: PreparedClip) -> Pcm:
 @pytest.mark.slow
 def test_the_built_in_words_are_trained_as_the_catch_all_label_and_some_are_kept_apart(tmp_path: Path) -> None:
     clips = commands(tmp_path, 40)
-    made = make_negatives(clips, tmp_path, Negatives(), tmp_path)
+    made = make_negatives(clips, tmp_path, Negatives(), tmp_path).clips
     assert {clip.transcript for clip in made} == {CATCH_ALL}
     trained, apart = ([clip for clip in made if clip.part is part] for part in (Part.TRAIN, Part.NEGATIVES))
     assert (len(trained), len(apart)) == (10, 2)
@@ -47,7 +48,7 @@ def test_the_built_in_words_are_trained_as_the_catch_all_label_and_some_are_kept
 def test_a_negative_has_the_length_and_the_level_of_a_command(tmp_path: Path) -> None:
     clips = commands(tmp_path, 40, level=300)
     lengths = {len(samples(tmp_path, clip)) for clip in clips}
-    for clip in make_negatives(clips, tmp_path, Negatives(), tmp_path):
+    for clip in make_negatives(clips, tmp_path, Negatives(), tmp_path).clips:
         pcm = samples(tmp_path, clip)
         assert len(pcm) in lengths
         assert np.std(pcm.astype(np.float32)) == pytest.approx(300, rel=0.1)
@@ -55,7 +56,7 @@ def test_a_negative_has_the_length_and_the_level_of_a_command(tmp_path: Path) ->
 
 @pytest.mark.parametrize("rate, share", [(8000, (0, 1e-3)), (16000, (1e-3, 1))])
 def test_a_negative_has_the_bandwidth_of_the_recordings(tmp_path: Path, rate: int, share: tuple[float, float]) -> None:
-    made = make_negatives(commands(tmp_path, 40, rate=rate), tmp_path, Negatives(), tmp_path)
+    made = make_negatives(commands(tmp_path, 40, rate=rate), tmp_path, Negatives(), tmp_path).clips
     power = np.array([np.abs(np.fft.rfft(samples(tmp_path, clip), 1 << 17)) ** 2 for clip in made])
     above = float(power[:, power.shape[1] * 4200 // 8000 :].sum() / power.sum())
     assert share[0] <= above < share[1]
@@ -68,10 +69,10 @@ def test_recordings_of_ones_own_are_used_alone_or_with_the_built_in_words(tmp_pa
     for number in range(6):
         save(tmp_path / "other" / "radio" / f"{number}.wav", chance.normal(0, 900, 16000).astype(np.int16))
     clips = commands(tmp_path, 40)
-    alone = make_negatives(clips, tmp_path, Negatives(built_in=False, path="other"), tmp_path)
+    alone = make_negatives(clips, tmp_path, Negatives(built_in=False, path="other"), tmp_path).clips
     assert alone
     assert all(word.startswith("other/radio/") for clip in alone for word in clip.recording.name.split())
-    both = make_negatives(commands(tmp_path, 400), tmp_path, Negatives(path="other"), tmp_path)
+    both = make_negatives(commands(tmp_path, 400), tmp_path, Negatives(path="other"), tmp_path).clips
     names = [word for clip in both for word in clip.recording.name.split()]
     joined = [clip for clip in both if {"other/" in word for word in clip.recording.name.split()} == {True, False}]
     for clip in joined:  # neither kind drowns the other
@@ -83,7 +84,7 @@ def test_recordings_of_ones_own_are_used_alone_or_with_the_built_in_words(tmp_pa
 
 def test_the_same_dataset_gets_the_same_negatives(tmp_path: Path) -> None:
     first, second = (
-        [clip.file.digest for clip in make_negatives(commands(tmp_path, 40), tmp_path, Negatives(), tmp_path)]
+        [clip.file.digest for clip in make_negatives(commands(tmp_path, 40), tmp_path, Negatives(), tmp_path).clips]
         for _ in range(2)
     )
     assert first == second
@@ -91,22 +92,60 @@ def test_the_same_dataset_gets_the_same_negatives(tmp_path: Path) -> None:
 
 def test_a_word_that_is_spoken_in_a_transcript_is_no_negative(tmp_path: Path) -> None:
     clips = commands(tmp_path, 40)
-    text = make_negatives(clips, tmp_path, Negatives(), tmp_path)[0].recording.name.split()[0].split("/")[1]
+    text = make_negatives(clips, tmp_path, Negatives(), tmp_path).clips[0].recording.name.split()[0].split("/")[1]
     taken = [PreparedClip(clip.recording, f"ok {text}", clip.file, clip.part) for clip in clips]
-    for clip in make_negatives(taken, tmp_path, Negatives(), tmp_path):
+    for clip in make_negatives(taken, tmp_path, Negatives(), tmp_path).clips:
         assert f"/{text}" not in clip.recording.name
 
 
 def test_there_are_none_when_they_are_turned_off_or_the_clips_are_few(tmp_path: Path) -> None:
-    assert make_negatives(commands(tmp_path, 40), tmp_path, Negatives(built_in=False), tmp_path) == []
-    assert make_negatives(commands(tmp_path, 3), tmp_path, Negatives(), tmp_path) == []
+    assert make_negatives(commands(tmp_path, 40), tmp_path, Negatives(built_in=False), tmp_path).clips == []
+    assert make_negatives(commands(tmp_path, 3), tmp_path, Negatives(), tmp_path).clips == []
 
 
-def test_a_folder_without_usable_recordings_is_named(tmp_path: Path) -> None:
-    clips, own = commands(tmp_path, 40), Negatives(path="other")
-    with pytest.raises(BadData, match=r"dataset.negatives.path: other has no recordings; copy speech"):
-        make_negatives(clips, tmp_path, own, tmp_path)
+@pytest.mark.parametrize("built_in", [True, False])
+def test_a_recording_that_cannot_be_used_is_rejected_and_the_others_are_used(tmp_path: Path, built_in: bool) -> None:
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "a.wav").write_text("no audio")
-    with pytest.raises(BadData, match=r"dataset.negatives.path: other/a.wav: is not readable audio"):
-        make_negatives(clips, tmp_path, own, tmp_path)
+    save(tmp_path / "other" / "long.wav", np.full(31 * 16000, 900, np.int16))
+    for number in range(8):
+        pcm = np.random.default_rng(number).normal(0, 900, 16000).astype(np.int16)
+        save(tmp_path / "other" / f"{number}.wav", pcm)
+    clips = commands(tmp_path, 400 if built_in else 40)
+    made = make_negatives(clips, tmp_path, Negatives(path="other", built_in=built_in), tmp_path)
+    assert {clip.part for clip in made.clips} == {Part.TRAIN, Part.NEGATIVES}
+    rejected = sorted((rejection.recordings[0], rejection.reason, str(rejection)) for rejection in made.rejected)
+    assert [(name, reason) for name, reason, _ in rejected] == [
+        ("other/a.wav", "NotAudio"),
+        ("other/long.wav", "TooLong"),
+    ]
+    assert rejected[0][2].startswith("dataset.negatives.path: other/a.wav: is not readable audio")
+
+
+def test_recordings_are_read_as_far_as_they_are_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "other").mkdir()
+    for number in range(40):
+        pcm = np.random.default_rng(number).normal(0, 900, 5 * 16000).astype(np.int16)
+        save(tmp_path / "other" / f"{number}.wav", pcm)
+    clips, read = commands(tmp_path, 16), []
+
+    def counted(path: Path, **options: object) -> Pcm:
+        read.append(path.parent.name)
+        return load(path)
+
+    monkeypatch.setattr(negatives, "load", counted)
+    made = make_negatives(clips, tmp_path, Negatives(path="other", built_in=False), tmp_path)
+    assert (len(made.clips), read.count("other")) == (5, 5)
+
+
+def test_without_usable_recordings_there_are_no_negatives(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    for number in range(5):
+        (tmp_path / "other" / f"{number}.wav").write_text("no audio")
+    made = make_negatives(commands(tmp_path, 40), tmp_path, Negatives(path="other", built_in=False), tmp_path)
+    assert (len(made.clips), len(made.rejected)) == (0, 5)
+
+
+def test_a_folder_without_recordings_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BadData, match=r"dataset.negatives.path: other has no recordings; copy recordings of other"):
+        make_negatives(commands(tmp_path, 40), tmp_path, Negatives(path="other"), tmp_path)

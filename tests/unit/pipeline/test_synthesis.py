@@ -28,9 +28,11 @@ def recorded(folder: Path, transcript: str, part: Part = Part.TRAIN, *, rate: in
     return PreparedClip(recording, transcript, file, part)
 
 
-def takes(folder: Path, *clips: PreparedClip, language: str = "es", **chosen: object) -> list[PreparedClip]:
+def takes(
+    folder: Path, *clips: PreparedClip, language: str = "es", closed_set: bool = True, **chosen: object
+) -> list[PreparedClip]:
     synthesis = Synthesis.model_validate({"takesPerPhrase": 3, **chosen})
-    return synthesize_takes(clips, folder, synthesis, language, LEVEL)
+    return synthesize_takes(clips, folder, synthesis, language, speech_level=LEVEL, closed_set=closed_set)
 
 
 @needs_espeak
@@ -42,6 +44,15 @@ def test_every_phrase_gets_takes_by_different_voices_in_training_only(tmp_path: 
     assert len({take.recording.name for take in made}) == 6
     assert len({take.file.digest for take in made}) == 6
     assert all((tmp_path / take.file.name).is_file() for take in made)
+
+
+@needs_espeak
+def test_sentences_of_free_speech_that_are_held_out_are_never_trained(tmp_path: Path) -> None:
+    trained, held_out = recorded(tmp_path, "hace frío"), recorded(tmp_path, "va a llover", Part.TEST)
+    made = takes(tmp_path, trained, held_out, closed_set=False)
+    assert {take.transcript for take in made} == {"hace frío"}
+    recurring = takes(tmp_path, *[trained, held_out] * 2, closed_set=False)
+    assert {take.transcript for take in recurring} == {"hace frío", "va a llover"}
 
 
 @needs_espeak

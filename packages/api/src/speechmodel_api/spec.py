@@ -269,7 +269,8 @@ class Negatives(ApiModel):
     true."""
     path: Annotated[str, Field(max_length=1024, pattern=r"^([^/.][^/]*(/[^/.][^/]*)*)?$")] = ""
     """Folder with recordings of your own, relative to the folder of the dataset: speech in which no
-    transcript is spoken, at most 30 seconds each. Subfolders are included. If empty, there are no
+    transcript is spoken, at most 30 seconds each. Subfolders are included. Recordings that cannot be
+    used are invalid samples; the others are read as far as they are needed. If empty, there are no
     recordings of your own."""
 
 
@@ -335,8 +336,9 @@ class Dataset(ApiModel):
     false and `path` is empty, there are none. A change prepares the dataset again and trains from
     scratch."""
     synthesize: Synthesis | None = None
-    """Takes of every phrase by synthetic voices, which are added to training and never to dev or
-    test. They help where few people were recorded. A change prepares the dataset again and trains
+    """Takes of the phrases by synthetic voices, which are added to training and never to dev or test.
+    They help where few people were recorded. In the format Commands, and where a phrase is said twice
+    or more on average, every phrase gets them; otherwise only the sentences in training do. A change prepares the dataset again and trains
     from scratch. If not set, there are none."""
     invalid_sample_policy: InvalidSamplePolicy = InvalidSamplePolicy.REJECT
     """Defines what happens to rows that cannot be used, such as an unreadable recording or an empty

@@ -30,12 +30,13 @@ LONGEST_SECONDS = 30
 is padded to its longest clip, and a batch of 16 clips of 30 s with 2048 units needs about 2 GB
 of activations (1500 frames x 16 x 2048 x 4 bytes x 10 layers)."""
 
-_REASONS = {
+REASONS = {
     AudioMissing: RejectionReason.NO_RECORDING,
     AudioEmpty: RejectionReason.EMPTY_AUDIO,
     AudioUnreadable: RejectionReason.NOT_AUDIO,
     AudioTooLong: RejectionReason.TOO_LONG,
 }
+"""Reasons for leaving out a recording that raises an AudioError."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ def make_clip(recording: Recording, transcript: str, folder: Path, speech_level:
     try:
         audio = decode(recording.path, name=recording.name, max_seconds=LONGEST_SECONDS)
     except AudioError as error:
-        raise RecordingUnusable(_REASONS[type(error)], str(error)) from error
+        raise RecordingUnusable(REASONS[type(error)], str(error)) from error
     _require_usable(audio, recording.name, transcript)
     clip = write_clip(level(audio.pcm, speech_level), folder, audio.info)
     return replace(clip, warnings=audio.warnings, speech=speech(audio.pcm))

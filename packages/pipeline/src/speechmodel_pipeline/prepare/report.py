@@ -9,6 +9,9 @@ from speechmodel_runtime import WarningKind
 
 from speechmodel_pipeline.prepare.speakers import SpeakerSource
 
+NEGATIVES = "negatives"
+"""The source of negatives in registry.csv and in rejections."""
+
 
 class RejectionReason(StrEnum):
     """The reasons for leaving out a row or one of its recordings."""
@@ -52,9 +55,9 @@ class Rejection(Document):
     """
 
     file: str
-    """Relative to the dataset's folder."""
+    """Relative to the dataset's folder, or NEGATIVES."""
     row: int
-    """Line in the file; the header is 1."""
+    """Line in the file; the header is 1. A recording in `dataset.negatives.path` has no row, and 0."""
     id: str | None = None
     """Id in the row; None when the row cannot be read."""
     recordings: tuple[str, ...] = ()
@@ -66,7 +69,7 @@ class Rejection(Document):
     """One sentence about the problem and its correction."""
 
     def __str__(self) -> str:
-        return f"{self.file} row {self.row}: {self.message}"
+        return f"{f'{self.file} row {self.row}' if self.row else 'dataset.negatives.path'}: {self.message}"
 
 
 class Change(Document):

@@ -149,7 +149,9 @@ def _make(task: PrepareInput, folder: Path) -> PrepareOutput:
     _require_good_rows(listing, kept, rows, task.invalid_sample_policy)
     spoken = _divide(kept, task)
     alphabet = task.alphabet or tuple(sorted({" ", *(character for clip in spoken for character in clip.transcript)}))
-    if negatives := make_negatives(spoken, folder, task.negatives, Path(task.source)):
+    made_negatives = make_negatives(spoken, folder, task.negatives, Path(task.source))
+    _reject_negatives(made_negatives.rejected, rows, task.invalid_sample_policy)
+    if negatives := made_negatives.clips:
         alphabet = (*(label for label in alphabet if label != CATCH_ALL), CATCH_ALL)
     coverage = _cover(spoken, rows, task)
     log.info("coverage: %s", summary(coverage))
@@ -157,9 +159,7 @@ def _make(task: PrepareInput, folder: Path) -> PrepareOutput:
         log.warning("check: %s", clip)
     for sentence in coverage.record_next:
         log.info("record next: %s", sentence)
-    takes = (
-        synthesize_takes(spoken, folder, task.synthesize, task.language, task.speech_level) if task.synthesize else []
-    )
+    takes = _synthesize(spoken, folder, task)
     clips, parts = [*spoken, *takes, *negatives], Counter(clip.part for clip in spoken)
     report = PrepareReport(
         rows=listing.rows,
@@ -328,6 +328,15 @@ def _require_good_rows(listing: Listing, kept: Sequence[Made], rows: _Rows, poli
         )
 
 
+def _reject_negatives(rejected: Sequence[Rejection], rows: _Rows, policy: InvalidSamplePolicy) -> None:
+    for rejection in rejected:
+        log.warning("left out: %s", rejection)
+    rows.rejected += rejected
+    if rejected and policy is InvalidSamplePolicy.FAIL:
+        counted = f"{len(rejected)} of the negatives rejected and invalidSamplePolicy is Fail"
+        raise BadData(Reason.INVALID_DATASET, f"{counted}; {_sentences(rejected, ERROR_BYTES)}")
+
+
 def _divide(kept: Sequence[Made], task: PrepareInput) -> list[PreparedClip]:
     drawn = divide(
         [Candidate(clip.digest, text, recording.speaker) for recording, text, clip in kept if recording.part is None],
@@ -365,6 +374,15 @@ def _cover(clips: Sequence[PreparedClip], rows: _Rows, task: PrepareInput) -> Co
         for clip in clips
     ]
     return measure_coverage(takes, closed_set=task.format is DatasetFormat.COMMANDS, unrecorded=unrecorded)
+
+
+def _synthesize(clips: Sequence[PreparedClip], folder: Path, task: PrepareInput) -> list[PreparedClip]:
+    if task.synthesize is None:
+        return []
+    closed_set = task.format is DatasetFormat.COMMANDS
+    return synthesize_takes(
+        clips, folder, task.synthesize, task.language, speech_level=task.speech_level, closed_set=closed_set
+    )
 
 
 def _speakers(clips: Sequence[PreparedClip]) -> tuple[SpeakerClips, ...]:

@@ -27,6 +27,7 @@ from speechmodel_stagekit.errors import BadConfiguration
 from speechmodel_pipeline.prepare.clips import write_clip
 from speechmodel_pipeline.prepare.folder import PreparedClip
 from speechmodel_pipeline.prepare.recordings import Recording
+from speechmodel_pipeline.prepare.split import is_closed_set
 from speechmodel_pipeline.progress import Steps
 
 PROGRAM = "espeak-ng"
@@ -51,16 +52,25 @@ ATTEMPTS = 3
 
 
 def synthesize_takes(
-    clips: Sequence[PreparedClip], folder: Path, chosen: Synthesis, language: str, speech_level: float | None
+    clips: Sequence[PreparedClip],
+    folder: Path,
+    chosen: Synthesis,
+    language: str,
+    *,
+    speech_level: float | None,
+    closed_set: bool = False,
 ) -> list[PreparedClip]:
-    """Return takes of every phrase of `clips` in the part train, written below `folder`.
+    """Return takes in the part train, written below `folder`: of every phrase of a closed set, or else
+    of the sentences in training, so that those of dev and test are never trained.
 
-    Takes that are too short for their phrase are left out. Raises BadConfiguration
+    `closed_set` is True for commands; other sets are closed when their phrases recur. Takes that are
+    too short for their phrase are left out. Raises BadConfiguration
     (SynthesisUnavailable) when espeak-ng is not installed or has no such voice.
     """
     models = [clip for clip in clips if clip.part is Part.TRAIN]
     voices = _voices(chosen, language)
-    phrases = sorted({clip.transcript for clip in clips})
+    closed = closed_set or is_closed_set(len({clip.transcript for clip in clips}), len(clips))
+    phrases = sorted({clip.transcript for clip in (clips if closed else models)})
     steps = Steps(len(phrases), "phrases")
     known = {clip.file.digest for clip in clips}
 

@@ -3,16 +3,15 @@ label.
 
 Length, bandwidth and level of a negative are those of a training clip that is drawn for it, so that
 nothing but its words tells it from a command. Words are joined until they fill the length, and cut
-there.
+there. A recording is read when it is drawn.
 """
 
 import csv
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from importlib.resources import files
-from itertools import cycle
 from pathlib import Path
 
 import numpy as np
@@ -29,9 +28,10 @@ from speechmodel_stagekit.dataset import Part
 from speechmodel_stagekit.errors import BadData
 
 from speechmodel_pipeline.prepare.audio_files import audio_files
-from speechmodel_pipeline.prepare.clips import LONGEST_SECONDS, write_clip
+from speechmodel_pipeline.prepare.clips import LONGEST_SECONDS, REASONS, write_clip
 from speechmodel_pipeline.prepare.folder import PreparedClip
-from speechmodel_pipeline.prepare.recordings import Recording
+from speechmodel_pipeline.prepare.recordings import Recording, printable
+from speechmodel_pipeline.prepare.report import NEGATIVES, Rejection
 
 TRAINING_SHARE = 4
 """Training clips for each negative in training: enough to learn the label, and an epoch takes a
@@ -40,18 +40,33 @@ HELD_OUT_SHARE = 5
 """One of so many words is never trained on and makes the part `negatives`."""
 
 
+Samples = npt.NDArray[np.float32]
+"""Audio at 16 kHz."""
+
+
 @dataclass(frozen=True)
 class _Word:
     name: str
-    samples: npt.NDArray[np.float32]
+    read: Callable[[], Samples]
+    """Return the samples. Raises AudioError."""
 
 
-def make_negatives(clips: Sequence[PreparedClip], folder: Path, chosen: Negatives, source: Path) -> list[PreparedClip]:
-    """Return the negatives for these clips, written below `folder`: to be trained on, or in a part
-    of their own. There are none for fewer than TRAINING_SHARE training clips.
+@dataclass(frozen=True)
+class Made:
+    """The negatives of a dataset."""
 
-    `source` is the folder of the dataset. Raises BadData (InvalidDataset) when its negatives cannot
-    be read.
+    clips: list[PreparedClip]
+    """To be trained on, or in a part of their own."""
+    rejected: list[Rejection]
+    """Recordings that were drawn and cannot be used."""
+
+
+def make_negatives(clips: Sequence[PreparedClip], folder: Path, chosen: Negatives, source: Path) -> Made:
+    """Return the negatives for these clips, written below `folder`. There are none for fewer than
+    TRAINING_SHARE training clips.
+
+    `source` is the folder of the dataset. Raises BadData (InvalidDataset) when its folder of negatives
+    has no recordings.
     """
     chance = random.Random(0)  # noqa: S311 - no secret
     words = _own(source, chosen.path) if chosen.path else []
@@ -59,38 +74,62 @@ def make_negatives(clips: Sequence[PreparedClip], folder: Path, chosen: Negative
     models = [clip for clip in clips if clip.part is Part.TRAIN]
     count = len(models) // TRAINING_SHARE
     if not words or not count:
-        return []
+        return Made([], [])
     chance.shuffle(words)
     held_out = max(len(words) // HELD_OUT_SHARE, 1)
-    made = []
+    made: list[PreparedClip] = []
+    rejected: list[Rejection] = []
     for part, pool, number in (
         (Part.TRAIN, words[held_out:], count),
         (Part.NEGATIVES, words[:held_out], -(-count // HELD_OUT_SHARE)),
     ):
-        stream = cycle(pool)
-        made += [_negative(stream, chance.choice(models), folder, part) for _ in range(number if pool else 0)]
-    return list({clip.file.digest: clip for clip in made}.values())
+        stream = _stream(pool, rejected)
+        drawn = (_negative(stream, chance.choice(models), folder, part) for _ in range(number))
+        made += [clip for clip in drawn if clip]
+    return Made(list({clip.file.digest: clip for clip in made}.values()), rejected)
 
 
-def _negative(words: Iterator[_Word], model: PreparedClip, folder: Path, part: Part) -> PreparedClip:
-    """Return a negative with the length, the bandwidth and the level of `model`."""
+def _stream(words: Sequence[_Word], rejected: list[Rejection]) -> Iterator[tuple[str, Samples]]:
+    """Yield name and samples of the words again and again, without those that cannot be read."""
+    while words:
+        usable = []
+        for word in words:
+            try:
+                samples = word.read()
+            except AudioError as error:
+                reason = REASONS[type(error)]
+                rejected.append(
+                    Rejection(file=NEGATIVES, row=0, recordings=(word.name,), reason=reason, message=str(error))
+                )
+                continue
+            usable.append(word)
+            yield word.name, samples
+        words = usable
+
+
+def _negative(
+    words: Iterator[tuple[str, Samples]], model: PreparedClip, folder: Path, part: Part
+) -> PreparedClip | None:
+    """Return a negative with the length, the bandwidth and the level of `model`, or None without words."""
     like = load(folder / model.file.name).astype(np.float32)
-    taken = [next(words)]
-    while sum(len(word.samples) for word in taken) < len(like):
-        taken.append(next(words))
-    samples = np.concatenate([word.samples / np.float32(_rms(word.samples)) for word in taken])[: len(like)]
+    taken: list[tuple[str, Samples]] = []
+    while sum(len(samples) for _, samples in taken) < len(like):
+        if (drawn := next(words, None)) is None:
+            return None
+        taken.append(drawn)
+    samples = np.concatenate([samples / np.float32(_rms(samples)) for _, samples in taken])[: len(like)]
     rate = min(model.file.source.sample_rate, SAMPLE_RATE)
     if rate < SAMPLE_RATE:
         narrow = soxr.resample(samples, SAMPLE_RATE, rate)
         samples = np.resize(soxr.resample(narrow, rate, SAMPLE_RATE), len(like))
     samples *= np.float32(_rms(like) / _rms(samples))
     pcm: Pcm = np.clip(np.rint(samples), -(2**15), 2**15 - 1).astype(np.int16)
-    name = " ".join(word.name for word in taken)
-    recording = Recording("negatives", 0, "", folder, name, CATCH_ALL, part)
+    name = " ".join(name for name, _ in taken)
+    recording = Recording(NEGATIVES, 0, "", folder, name, CATCH_ALL, part)
     return PreparedClip(recording, CATCH_ALL, write_clip(pcm, folder, AudioInfo(rate, 1, len(pcm), "negative")), part)
 
 
-def _rms(samples: npt.NDArray[np.float32]) -> float:
+def _rms(samples: Samples) -> float:
     return max(float(np.sqrt(np.mean(np.square(samples, dtype=np.float64)))), 1e-9)
 
 
@@ -106,10 +145,11 @@ def _package_words() -> tuple[_Word, ...]:
         audio, _ = soundfile.read(file, dtype="float32")
     with package.joinpath("negatives.csv").open(encoding="utf-8") as table:
         rows = list(csv.DictReader(table))
-    return tuple(
-        _Word(f"{row['voice']}/{row['text']}", audio[int(row["start"]) : int(row["start"]) + int(row["samples"])])
-        for row in rows
-    )
+
+    def word(name: str, start: int, samples: int) -> _Word:
+        return _Word(name, lambda: audio[start : start + samples])
+
+    return tuple(word(f"{row['voice']}/{row['text']}", int(row["start"]), int(row["samples"])) for row in rows)
 
 
 def _own(source: Path, path: str) -> list[_Word]:
@@ -121,13 +161,8 @@ def _own(source: Path, path: str) -> list[_Word]:
             Reason.INVALID_DATASET,
             f"dataset.negatives.path: {path} has no recordings; copy recordings of other speech into that folder, or remove the field",
         )
-    try:
-        return [
-            _Word(
-                str(each.relative_to(source)),
-                load(each, name=str(each.relative_to(source)), max_seconds=LONGEST_SECONDS).astype(np.float32),
-            )
-            for each in paths
-        ]
-    except AudioError as error:
-        raise BadData(Reason.INVALID_DATASET, f"dataset.negatives.path: {error}") from error
+    return [_Word(name := printable(each, source), partial(_load, each, name)) for each in paths]
+
+
+def _load(path: Path, name: str) -> Samples:
+    return load(path, name=name, max_seconds=LONGEST_SECONDS).astype(np.float32)
