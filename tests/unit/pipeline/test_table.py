@@ -174,6 +174,25 @@ def test_what_a_json_writer_writes_is_read_back(
     assert not table.malformed
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        r'{"file_name": "a.wav", "text": "\ud800"}',
+        r'{"file_name": "a.wav", "te\ud800xt": "hola"}',
+        r'{"file_name": "a.wav", "text": ["hola", "\udc00"]}',
+        "[" * 100_000,
+        '{"file_name": ' * 100_000,
+    ],
+)
+def test_a_line_that_is_no_text_or_too_deep_costs_only_itself(line: str, tmp_path: Path) -> None:
+    path = tmp_path / "metadata.jsonl"
+    path.write_text(f'{line}\n{{"file_name": "b.wav", "text": "\\ud83d\\ude00"}}\n', encoding="utf-8")
+    table = read_json_lines(path, path.name)
+    assert [dict(row.cells) for row in table.rows] == [{"file_name": "b.wav", "text": "\U0001f600"}]
+    assert [rejection.row for rejection in table.malformed] == [1]
+    assert table.malformed[0].message.startswith("is not valid JSON (")
+
+
 def test_pairs_keep_their_lines_and_may_lack_a_value(tmp_path: Path) -> None:
     path = tmp_path / "text"
     path.write_bytes("\ufeffa  hola  espejo \r\n\r\nb\n".encode())

@@ -111,7 +111,8 @@ def read_json_lines(path: Path, name: str) -> Table:
             continue
         try:
             read = json.loads(text)
-        except ValueError as error:
+            json.dumps(read, ensure_ascii=False).encode()  # half of a surrogate pair is no text
+        except (ValueError, RecursionError) as error:
             malformed.append(_malformed(name, line, f"is not valid JSON ({error}); write one object in each line"))
             continue
         if isinstance(read, dict):
