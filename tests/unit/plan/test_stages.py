@@ -21,6 +21,7 @@ from speechmodel_api.spec import (
     SpeechModelSpec,
 )
 from speechmodel_api.stages import (
+    ConvertOutput,
     EvaluateOutput,
     GrammarFigures,
     PrepareInput,
@@ -234,10 +235,35 @@ def test_commands_are_decoded_by_a_grammar_unless_the_spec_says_otherwise(
     [
         ({"grammar": "Phrases"}, "set phrases if grammar is Phrases"),
         ({"grammar": "Dataset", "phrases": ["ok"]}, "leave them out if grammar is Dataset or FreeText"),
-        ({"phrases": ["a" * 500] * 132}, "phrases and lists have 66000 bytes, more than 65536"),
-        ({"phrases": ["{a}"], "lists": {"a": ["ñ" * 200] * 200}}, "have 80003 bytes, more than 65536"),
+        ({"phrases": ["a" * 500] * 253}, "phrases and lists have 127265 bytes as JSON, more than 126976"),
+        ({"phrases": ["{a}"], "lists": {"a": ["ñ" * 200] * 400}}, "have 161217 bytes as JSON, more than 126976"),
     ],
 )
 def test_decoding_that_contradicts_itself_is_refused(given: dict[str, Any], words: str) -> None:
     with pytest.raises(ValidationError, match=words):
         DecodingSpec.model_validate(given)
+
+
+@pytest.mark.parametrize("value", ["a", "ab", '"', '"' * 200, "\\\\", "\t", "ñ" * 100])
+def test_every_grammar_that_is_accepted_fits_into_an_environment_variable(value: str) -> None:
+    outputs = {
+        StageName.PREPARE: PREPARED,
+        StageName.TRAIN: trained(1),
+        StageName.CONVERT: ConvertOutput(model_sha256=SHA, size_bytes=1, acoustic_sha256=SHA),
+    }
+    done = Outputs()
+    for name, output in outputs.items():
+        done = done.plus(stage_named(name), output)
+    sizes = []
+    for values in range(250, 32_000, 250):
+        lists = {str(first): [value] * min(1000, values - first) for first in range(0, values, 1000)}
+        try:
+            given = DecodingSpec.model_validate({"phrases": ["{0}"], "lists": lists})
+        except ValidationError:
+            continue
+        spec = SPEC.model_copy(update={"decoding": given})
+        task = Task(Owner("speech", "espejo", "u" * 36), spec, PurePosixPath("/workspace"), PurePosixPath("/dataset"))
+        document = stage_named(StageName.EVALUATE).document(task, 1, done)
+        sent = document.model_dump_json(by_alias=True, exclude_none=True)
+        sizes.append(len(f"STAGE_INPUT={sent}\0".encode()))
+    assert 100_000 < max(sizes) <= 128 * 1024

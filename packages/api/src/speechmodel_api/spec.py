@@ -5,6 +5,7 @@ has a bound, because the API server rejects CEL rules over unbounded ones. A sch
 strict but never stricter, names never change, and a field is added together with its behaviour.
 """
 
+import json
 from enum import StrEnum
 from typing import Annotated, Any, Final, Literal, Self
 
@@ -37,9 +38,9 @@ _ONE_CLAIM_RULE = "!(has(self.claimName) && has(self.volumeClaimTemplate))"
 _ONE_CLAIM_MESSAGE = "set either claimName or volumeClaimTemplate, not both"
 _ONE_SOURCE_RULE = "has(self.persistentVolumeClaim) != has(self.s3)"
 _ONE_SOURCE_MESSAGE = "set exactly one of persistentVolumeClaim and s3"
-MOST_GRAMMAR_BYTES = 65_536
-"""Largest size of all phrases and lists in UTF-8. Stage programs receive them in an environment variable, which
-Linux limits to 128 KiB."""
+MOST_GRAMMAR_BYTES = 124 * 1024
+"""Largest size of all phrases and lists as JSON in UTF-8. Stage programs receive them in an environment
+variable, which Linux limits to 128 KiB, with less than 4 KiB of keys and paths."""
 _PHRASES_RULE = (
     "has(self.phrases) && size(self.phrases) > 0 ? !has(self.grammar) || self.grammar == 'Phrases' "
     ": !has(self.grammar) || self.grammar != 'Phrases'"
@@ -699,7 +700,7 @@ class DecodingSpec(ApiModel, json_schema_extra=cel(_PHRASES_RULE, _PHRASES_MESSA
     of them, `[a]` is optional, `(a;b)` is both in any order, `{name}` is a value of the list of that
     name, and `{list:slot}` gives its slot another name. Every character must be in the alphabet of
     the model; a backslash takes the next character as it is. Needed if grammar is Phrases. Phrases
-    and lists together may have 64 KiB; larger sets belong in the transcripts of the dataset."""
+    and lists together may have 124 KiB as JSON; larger sets belong in the transcripts of the dataset."""
     lists: Annotated[
         dict[
             Annotated[str, Field(min_length=1, max_length=63)],
@@ -726,10 +727,10 @@ class DecodingSpec(ApiModel, json_schema_extra=cel(_PHRASES_RULE, _PHRASES_MESSA
         needed = self.grammar is GrammarSource.PHRASES
         if bool(self.phrases) != needed and not (self.phrases and self.grammar is None):
             raise ValueError(_PHRASES_MESSAGE)
-        size = sum(len(text.encode()) for texts in (self.phrases, *self.lists.values()) for text in texts)
-        if size > MOST_GRAMMAR_BYTES:
+        content = json.dumps([self.phrases, self.lists], ensure_ascii=False, separators=(",", ":"))
+        if (size := len(content.encode())) > MOST_GRAMMAR_BYTES:
             raise ValueError(
-                f"phrases and lists have {size} bytes, more than {MOST_GRAMMAR_BYTES}; "
+                f"phrases and lists have {size} bytes as JSON, more than {MOST_GRAMMAR_BYTES}; "
                 "remove some, or use the grammar Dataset and put them into the transcripts"
             )
 
