@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from speechmodel_api.alphabet import CATCH_ALL
-from speechmodel_decoding import Decoder, Grammar, compile_grammar
+from speechmodel_decoding import Decoder, Grammar, compile_grammar, templates
 from speechmodel_decoding.errors import GrammarError, GrammarFileError
 from support.frames import spelled
 
@@ -74,6 +74,13 @@ def test_what_cannot_be_used_is_refused_by_name(templates: list[str], words: str
     with pytest.raises(GrammarError) as refused:
         of_templates(*templates)
     assert words in str(refused.value)
+
+
+def test_phrases_with_too_many_combinations_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(templates, "MOST_STATES", 10_000)
+    assert accepted(of_templates("((a;b;c);(d;e;f);g)"), "g e f d c a b")
+    with pytest.raises(GrammarError, match=r"the phrases have too many combinations \(more than 10000 states\); use"):
+        of_templates("((a;b;c);(d;e;f);(g;h;i);(j;k;l);m)")
 
 
 def test_a_phrase_with_a_space_is_refused_by_a_model_without_one() -> None:

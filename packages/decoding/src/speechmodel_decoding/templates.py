@@ -25,6 +25,8 @@ MOST_PERMUTED = 5
 """Parts of a permutation. Each more multiplies its size."""
 LONGEST = 500
 """Characters of the longest phrase: about 40 s of speech."""
+MOST_STATES = 1_000_000
+"""States of an automaton. Each takes a few hundred bytes until the grammar is compiled."""
 EPSILON = 0
 
 
@@ -37,7 +39,12 @@ class Automaton:
     final: set[int] = field(default_factory=set)
 
     def state(self) -> int:
-        """Return a new state."""
+        """Return a new state. Raises GrammarError beyond MOST_STATES."""
+        if len(self.arcs) == MOST_STATES:
+            raise GrammarError(
+                f"the phrases have too many combinations (more than {MOST_STATES} states); "
+                "use fewer lists, or fewer parts in any order"
+            )
         self.arcs.append([])
         return len(self.arcs) - 1
 
