@@ -91,6 +91,13 @@ def test_markers_of_folders_are_no_files(tmp_path: Path) -> None:
     assert (tmp_path / "0/original/niña 1.wav").read_bytes() == CONTENT
 
 
+@pytest.mark.parametrize("character", ["\u2028", "\x85"])
+def test_a_key_with_a_line_break_is_downloaded_once(character: str, tmp_path: Path) -> None:
+    with serving(Service((f"a{character}b.wav",))) as bucket:
+        listed = list_objects(bucket, "")
+        assert [download(bucket, listed, tmp_path / "0", lambda _: None) for _ in range(2)] == [1, 0]
+
+
 def test_an_object_that_arrives_damaged_is_read_again(tmp_path: Path) -> None:
     with serving(service := Service(("a.wav",), damaged=1)) as bucket:
         download(bucket, list_objects(bucket, ""), tmp_path / "0", lambda _: None)

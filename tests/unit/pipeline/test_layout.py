@@ -2,6 +2,7 @@
 
 import hashlib
 import unicodedata
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import given
@@ -14,6 +15,16 @@ SEVEN = tuple("1234567")
 
 def ids_of(names: list[str], ids: tuple[str, ...], pattern: str = "") -> dict[str, str]:
     return {name: reading.id for name, reading in assign(names, ids, pattern).readings.items()}
+
+
+class CountedIds(tuple[str, ...]):
+    """Ids that count how often all of them are read."""
+
+    reads = 0
+
+    def __iter__(self) -> Iterator[str]:
+        self.reads += 1
+        return super().__iter__()
 
 
 def recipe(prefix: str = "shapes_", takes: int = 2) -> dict[str, str]:
@@ -116,6 +127,11 @@ class TestANamePattern:
 
     def test_leaves_other_names_without_an_id(self) -> None:
         assert ids_of(["anna_ok.wav", "OK.wav", "anna_OK.wav"], ("ok",), "{speaker}_{id}") == {"anna_ok.wav": "ok"}
+
+    def test_is_compiled_once_however_many_files_there_are(self) -> None:
+        ids = CountedIds(SEVEN)
+        assert len(assign(list(recipe()), ids, "{speaker}_{}_{}_{}_{id}_{take}").readings) == 14
+        assert ids.reads == 1
 
     @pytest.mark.parametrize(
         ("pattern", "problem"),

@@ -168,6 +168,7 @@ def assign(names: Sequence[str], ids: Collection[str], name_pattern: str = "") -
     An id with an ending (`7.wav`) is the file of this name in every layout. Raises BadData
     (InvalidDataset) when the layout is ambiguous or one id takes nearly every file.
     """
+    ids = frozenset(ids)  # a pattern is compiled for the ids, and finds those that it knows by their hash
     exact = {name: Reading(name, certain=True) for name in names if name in ids}
     others = [name for name in names if name not in exact]
     if name_pattern:

@@ -148,7 +148,7 @@ def _read(index: Path) -> Iterator[_Whole]:
     """Yield the entries of the index. The last line may be incomplete after a killed run."""
     if not index.is_file():
         return
-    for line in index.read_text(encoding="utf-8", errors="replace").splitlines():
+    for line in index.read_text(encoding="utf-8", errors="replace").split("\n"):  # keys may have U+2028
         try:
             yield _Whole.model_validate_json(line)
         except ValidationError:
