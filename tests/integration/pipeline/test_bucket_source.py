@@ -63,14 +63,20 @@ def put(s3: Seaweed, prefix: str, name: str, content: bytes) -> None:
     s3.client().put_object(Bucket=BUCKET, Key=f"{prefix}/{name}", Body=content)
 
 
-def task(workspace: Path, source: Path, bucket: S3Location | None = None, **more: Any) -> PrepareInput:
+def task(
+    workspace: Path,
+    source: Path,
+    bucket: S3Location | None = None,
+    layout: DatasetFormat = DatasetFormat.COMMANDS,
+    **more: Any,
+) -> PrepareInput:
     return PrepareInput(
         key="0000000a",
         attempt=1,
         workspace=PurePosixPath(workspace),
         source=PurePosixPath(source),
         bucket=bucket,
-        format=DatasetFormat.COMMANDS,
+        format=layout,
         language="es",
         split=Split(dev_percent=0, test_percent=0),
         negatives=Negatives(built_in=False),
@@ -90,6 +96,16 @@ def test_a_bucket_gives_the_same_dataset_as_a_folder(
     assert from_bucket.dataset_digest == from_folder.dataset_digest
     assert from_bucket.train_clips == len(WORDS)
     assert (from_folder.listing_digest, len(from_bucket.listing_digest or "")) == (None, 64)
+
+
+def test_a_table_in_a_bucket_names_no_files_outside_of_it(s3: Seaweed, prefix: str, tmp_path: Path) -> None:
+    source = tmp_path / "w/sources/0"
+    tone(tmp_path / "w/a.wav")
+    put(s3, prefix, "a.wav", (tmp_path / "w/a.wav").read_bytes())
+    put(s3, prefix, "train.csv", b"wav_filename,transcript\na.wav,hola\n../../a.wav,hola\n")
+    output = prepare(task(tmp_path / "w", source, location(s3, prefix), DatasetFormat.DEEPSPEECH_CSV))
+    assert (output.train_clips, output.rejected) == (1, 1)
+    assert "train.csv row 3: the recording ../../a.wav is outside of the folder of the dataset" in output.note
 
 
 def test_only_objects_that_are_new_changed_or_damaged_here_are_downloaded(

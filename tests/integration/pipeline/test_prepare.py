@@ -489,6 +489,17 @@ def test_the_result_fits_the_termination_log_also_in_cyrillic(tmp_path: Path) ->
     assert failed.code == 65 and "invalidSamplePolicy is Fail" in failed.message
 
 
+@pytest.mark.parametrize("character", ["\u0001", "😀"])
+def test_the_result_fits_the_termination_log_whatever_json_makes_of_a_path(character: str, tmp_path: Path) -> None:
+    source = commands(tmp_path / "source", {character * 480: "hola", "good": "hola"})
+    tone(source / "original" / "es" / "good.wav")
+    folder = character * (240 // len(character.encode()))
+    tone(source / "original" / "es" / folder / folder / "1.wav", 500)
+    ended = run_program("prepare", task(source, tmp_path / "work"), tmp_path)
+    assert ended.code == 0, ended.log
+    assert f"1 recording belongs to no row; first: original/es/{character}" in ended.output["note"]
+
+
 @pytest.mark.parametrize("character", ["\u0001", '"', "\\", "ж", "😀"])
 def test_the_result_fits_the_termination_log_whatever_json_makes_of_an_id(character: str, tmp_path: Path) -> None:
     source = commands(tmp_path / "source", {character * 480: "hola", f"{character * 479}a": "hola", "good": "hola"})

@@ -33,6 +33,22 @@ def test_a_missing_recording_is_rejected_by_file_and_row(tmp_path: Path) -> None
     assert "use a path relative to the CSV file" in listing.rejected[1].message
 
 
+@pytest.mark.parametrize("name", ["../secret.wav", "clips/../../secret.wav", "/secret.wav", "..\\\\secret.wav"])
+def test_a_bucket_names_no_files_outside_of_itself(name: str, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    (source / "clips").mkdir(parents=True)
+    for path in (tmp_path / "secret.wav", source / "clips/a.wav"):
+        path.touch()
+    name = f"{tmp_path}{name}" if name.startswith("/") else name
+    (source / "train.csv").write_text(f"wav_filename,transcript\nclips/a.wav,hola\n{name},hola\n")
+    assert len(read_deepspeech(source).recordings) == 2
+    bucket = read_deepspeech(source, only_inside=True)
+    assert [recording.name for recording in bucket.recordings] == ["clips/a.wav"]
+    (left,) = bucket.rejected
+    assert (left.row, left.reason) == (3, "NoRecording")
+    assert f"the recording {name} is outside of the folder of the dataset; use a path relative" in left.message
+
+
 def test_without_train_csv_the_dataset_is_invalid(tmp_path: Path) -> None:
     (tmp_path / "dev.csv").touch()
     with pytest.raises(BadData, match=r"train.csv is missing; in .* there is dev.csv"):

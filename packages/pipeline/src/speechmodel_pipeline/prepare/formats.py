@@ -16,14 +16,17 @@ from speechmodel_pipeline.prepare.librispeech import looks_like_librispeech, rea
 from speechmodel_pipeline.prepare.recordings import Listing
 
 
-def list_recordings(source: Path, layout: DatasetFormat, language: str, name_pattern: str = "") -> Listing:
+def list_recordings(
+    source: Path, layout: DatasetFormat, language: str, name_pattern: str = "", *, only_inside: bool = False
+) -> Listing:
     """Return the dataset in `source`.
 
-    `name_pattern` is `dataset.recordings.namePattern`. Raises BadData when the dataset cannot be read
+    `name_pattern` is `dataset.recordings.namePattern`. With `only_inside`, rows of the format
+    DeepSpeechCSV cannot name files outside of `source`; those of others never can. Raises BadData when the dataset cannot be read
     in this format, and names the format that the folder looks like if it is another one.
     """
     try:
-        return _read(source, layout, language, name_pattern)
+        return _read(source, layout, language, name_pattern, only_inside=only_inside)
     except BadData as error:
         if _looks_like(source, layout, language):
             raise
@@ -34,12 +37,12 @@ def list_recordings(source: Path, layout: DatasetFormat, language: str, name_pat
         raise BadData(error.reason, f"{error}; {advice}") from error
 
 
-def _read(source: Path, layout: DatasetFormat, language: str, name_pattern: str) -> Listing:
+def _read(source: Path, layout: DatasetFormat, language: str, name_pattern: str, *, only_inside: bool) -> Listing:
     match layout:
         case DatasetFormat.COMMANDS:
             return read_commands(source, language, name_pattern)
         case DatasetFormat.DEEPSPEECH_CSV:
-            return read_deepspeech(source)
+            return read_deepspeech(source, only_inside=only_inside)
         case DatasetFormat.COMMON_VOICE:
             return read_common_voice(source, language)
         case DatasetFormat.LIBRISPEECH:

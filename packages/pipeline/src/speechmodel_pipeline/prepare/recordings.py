@@ -3,6 +3,7 @@
 No audio is read yet.
 """
 
+import os
 import stat
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -83,6 +84,11 @@ def path_below(folder: Path, name: str) -> Path:
     """
     path = folder / name
     return path if is_file(path) else folder / name.replace("\\", "/")
+
+
+def is_inside(path: Path, folder: Path) -> bool:
+    """Return True when `path` is in `folder` or a folder below it, without following links."""
+    return Path(os.path.abspath(path)).is_relative_to(os.path.abspath(folder))  # noqa: PTH100 - links stay
 
 
 def is_absolute(name: str) -> bool:

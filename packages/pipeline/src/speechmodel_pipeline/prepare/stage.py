@@ -60,8 +60,8 @@ NOTE_BYTES, ERROR_BYTES = 500, 1200
 """Bytes of JSON for rejections in a note and in an error, so that the result fits RESULT_LIMIT.
 report.json and the log have all of them."""
 
-LONGEST_NAME = 200
-"""Characters of a file name in a note."""
+NAME_BYTES = 300
+"""Bytes of JSON for a file name in a note."""
 
 WITHOUT_AUDIO = frozenset(
     {
@@ -212,13 +212,15 @@ def _note(listing: Listing, rejected: Sequence[Rejection]) -> str:
     if listing.unnamed_files:
         count = len(listing.unnamed_files)
         files = "recordings belong to no row" if count > 1 else "recording belongs to no row"
-        notes.append(f"{count} {files}; first: {listing.unnamed_files[0][:LONGEST_NAME]}")
+        notes.append(f"{count} {files}; first: {_beginning(listing.unnamed_files[0], NAME_BYTES)}")
     return "; ".join(notes)
 
 
 def _list(task: PrepareInput) -> Listing:
     try:
-        listing = list_recordings(Path(task.source), task.format, task.language, task.name_pattern)
+        listing = list_recordings(
+            Path(task.source), task.format, task.language, task.name_pattern, only_inside=task.bucket is not None
+        )
         return replace(listing, unnamed_files=_without_negatives(listing.unnamed_files, task.negatives.path))
     except PermissionError as error:
         denied = f"{error.filename} cannot be read (permission denied for user {os.geteuid()})"
