@@ -164,7 +164,7 @@ def test_a_folder_is_not_the_dataset_of_a_manifest_with_a_bucket(
     )
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)])
 def test_an_interrupted_analysis_leaves_nothing_behind(number: signal.Signals, code: int, manifest: Path) -> None:
     temporary = manifest.parent / "temporary"
     program = [sys.executable, "-c", "import sys; from speechmodel_cli.command_line import main; sys.exit(main())"]

@@ -1,7 +1,8 @@
 """The command line: `speechmodel run|validate|status|transcribe`. Each command imports its modules when it is called.
 
 Exit codes: 0 done (for run: published, or suspended by the manifest); 1 something failed, and the message says what; 2 the
-command line was wrong; 130 interrupted by Ctrl-C and 143 by SIGTERM, with everything saved: the same command continues.
+command line was wrong; 130 interrupted by Ctrl-C, 143 by SIGTERM and
+129 by a closed terminal, with everything saved: the same command continues.
 """
 
 import errno

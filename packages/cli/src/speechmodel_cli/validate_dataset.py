@@ -47,8 +47,8 @@ def validate_dataset(path: Path, manifest: Manifest, options: DatasetOptions) ->
     except LocalError as error:
         sys.stderr.write(f"{error}\n")
         return False
-    except asyncio.CancelledError:
-        sys.exit(128 + signal.SIGTERM)
+    except asyncio.CancelledError as cancelled:
+        sys.exit(128 + int(cancelled.args[0]))
     if options.as_json:
         sys.stdout.write(report.model_dump_json(by_alias=True, exclude_none=True) + "\n")
     else:
@@ -66,10 +66,16 @@ def validate_dataset(path: Path, manifest: Manifest, options: DatasetOptions) ->
 
 
 async def _analyse(model: LocalModel) -> PrepareReport:
-    """Analyse the dataset with a bar on a terminal. SIGTERM ends it as Ctrl-C does."""
+    """Analyse the dataset with a bar on a terminal. SIGTERM and a closed terminal end it as Ctrl-C does.
+
+    Raises CancelledError with the number of the signal. A signal that the caller had switched off, as
+    nohup does, stays off.
+    """
     task = asyncio.current_task()
     assert task is not None
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            asyncio.get_running_loop().add_signal_handler(number, task.cancel, int(number))
     terminal = Console(stderr=True)
     bar = Progress(
         TextColumn("{task.description}"),
