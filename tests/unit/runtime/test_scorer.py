@@ -1,5 +1,6 @@
 """Scorers: the words that they know, files that are refused, and transcripts with one."""
 
+import struct
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -37,6 +38,32 @@ def test_a_file_that_is_no_whole_scorer_is_refused(
     damaged = tmp_path / "es.scorer"
     damaged.write_bytes(content(SCORER.read_bytes()))
     with pytest.raises(ScorerUnreadable, match=f"{damaged}: {problem}"):
+        ScorerWords(damaged, LABELS)
+
+
+START = SCORER.read_bytes().rfind(b"standard") + len(b"standard") + struct.calcsize("<iiQ")
+STATES = -(-(START + struct.calcsize("<qqq")) // 16) * 16
+
+
+@pytest.mark.parametrize(
+    "place, value",
+    [
+        (START, struct.pack("<q", -1)),
+        (START, struct.pack("<q", 10_000)),
+        (STATES + 4, struct.pack("<I", 2**32 - 1)),
+        (STATES + 8, struct.pack("<I", 10_000)),
+        (-16, struct.pack("<i", -1)),
+        (-4, struct.pack("<i", -1)),
+        (-4, struct.pack("<i", 10_000)),
+    ],
+    ids=["negative start", "start", "first arc", "number of arcs", "negative label", "negative target", "target"],
+)
+def test_a_damaged_scorer_is_refused(place: int, value: bytes, tmp_path: Path) -> None:
+    content = bytearray(SCORER.read_bytes())
+    content[place % len(content) : place % len(content) + len(value)] = value
+    damaged = tmp_path / "es.scorer"
+    damaged.write_bytes(content)
+    with pytest.raises(ScorerUnreadable, match=f"{damaged}: is damaged; copy it again"):
         ScorerWords(damaged, LABELS)
 
 

@@ -104,12 +104,22 @@ class ScorerWords:
         at = _aligned(rest + _FST_REST.size, flags)
         self._states = self._table(content, at, _STATE, states)
         self._arcs = self._table(content, _aligned(at + states * _STATE.itemsize, flags), _ARC, arcs)
+        self._require_whole(start)
         return int(start)
 
     def _table(self, content: mmap.mmap, at: int, row: np.dtype[np.void], rows: int) -> npt.NDArray[np.void]:
         if rows < 0 or len(content) < at + rows * row.itemsize:
             raise self._truncated()
         return np.frombuffer(content[at : at + rows * row.itemsize], row)
+
+    def _require_whole(self, start: int) -> None:
+        """Raise ScorerUnreadable when a state or an arc refers to one that does not exist."""
+        states, arcs = len(self._states), len(self._arcs)
+        ends = self._states["first"].astype(np.int64) + self._states["arcs"]
+        labels, targets = self._arcs["label"], self._arcs["target"]
+        least, most = targets.min(initial=0), targets.max(initial=-1)
+        if not 0 <= start < states or ends.max() > arcs or labels.min(initial=0) < 0 or least < 0 or most >= states:
+            raise ScorerUnreadable(self._path, "is damaged; copy it again")
 
     def _truncated(self) -> ScorerUnreadable:
         return ScorerUnreadable(self._path, "is truncated; copy it again")
