@@ -149,7 +149,7 @@ class ClaimSource(ApiModel):
 
     claim_name: ObjectName
     """Name of a PersistentVolumeClaim in the namespace of the SpeechModel. It may be the workspace
-    claim itself. Until the claim exists, the prepare pod stays unscheduled."""
+    claim itself. Until the claim exists, the pods that mount it stay unscheduled."""
     path: Annotated[str, Field(max_length=1024, pattern=r"^([^/.][^/]*(/[^/.][^/]*)*)?$")] = ""
     """Path of the dataset folder on the claim, without a leading slash. No part of it may begin
     with a dot. Defaults to the root of the volume."""
@@ -200,8 +200,8 @@ class DatasetSource(ApiModel, json_schema_extra=cel(_ONE_SOURCE_RULE, _ONE_SOURC
     """The place where the recordings are stored: either a claim or a bucket."""
 
     persistent_volume_claim: ClaimSource | None = None
-    """Folder on a PersistentVolumeClaim that holds the dataset. It is mounted read-only, and only
-    by the prepare stage. Mutually exclusive with s3."""
+    """Folder on a PersistentVolumeClaim that holds the dataset. It is mounted read-only by the prepare
+    stage, and by the evaluate stage if decoding has a scorer. Mutually exclusive with s3."""
     s3: BucketSource | None = None
     """Bucket that holds the dataset. The prepare stage downloads it to the workspace, which must have
     room for it, and keeps the files there: later it downloads only objects that are new or have
