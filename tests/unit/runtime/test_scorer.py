@@ -1,10 +1,12 @@
 """Scorers: the words that they know, files that are refused, and transcripts with one."""
 
+import struct
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
-from speechmodel_runtime import Model, Scorer, ScorerWords, load, read_graph
+from speechmodel_runtime import Model, Scorer, ScorerWords, load, read_graph, scorer
 from speechmodel_runtime.errors import DecodingFailed, ScorerIncompatible, ScorerUnreadable
 from support.places import FIXTURES
 
@@ -37,6 +39,37 @@ def test_a_file_that_is_no_whole_scorer_is_refused(
     damaged = tmp_path / "es.scorer"
     damaged.write_bytes(content(SCORER.read_bytes()))
     with pytest.raises(ScorerUnreadable, match=f"{damaged}: {problem}"):
+        ScorerWords(damaged, LABELS)
+
+
+@pytest.mark.parametrize(
+    "table, row, column, value",
+    [
+        ("start", 0, "start", -1),
+        ("start", 0, "start", 1_000_000),
+        ("states", 0, "first", 4_000_000_000),
+        ("states", 3, "arcs", 1_000_000),
+        ("arcs", 5, "target", 1_000_000),
+        ("arcs", 5, "target", -1),
+        ("arcs", 5, "label", -1),
+    ],
+)
+def test_numbers_that_lead_out_of_the_automaton_are_refused(
+    table: str, row: int, column: str, value: int, tmp_path: Path
+) -> None:
+    content = bytearray(SCORER.read_bytes())
+    start = content.rindex(b"standard") + len(b"standard") + 16
+    states, arcs = struct.unpack_from("<qq", content, start + 8)
+    at = -(-(start + 24) // 16) * 16
+    tables = {
+        "start": np.frombuffer(content, np.dtype([("start", "<i8")]), 1, start),
+        "states": np.frombuffer(content, scorer._STATE, states, at),
+        "arcs": np.frombuffer(content, scorer._ARC, arcs, -(-(at + states * scorer._STATE.itemsize) // 16) * 16),
+    }
+    tables[table][column][row] = value
+    damaged = tmp_path / "es.scorer"
+    damaged.write_bytes(content)
+    with pytest.raises(ScorerUnreadable, match="is damaged; copy it again"):
         ScorerWords(damaged, LABELS)
 
 

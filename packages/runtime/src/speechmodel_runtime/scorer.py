@@ -4,7 +4,7 @@
 
 The automaton accepts the words, each followed by the space. Its labels are numbers of an alphabet that
 the file does not name, so a scorer for another alphabet loads and decodes nonsense. The runtime does
-not notice a truncated file either. So both are checked here.
+not notice a truncated or damaged file either. So all of this is checked here.
 """
 
 import mmap
@@ -104,12 +104,26 @@ class ScorerWords:
         at = _aligned(rest + _FST_REST.size, flags)
         self._states = self._table(content, at, _STATE, states)
         self._arcs = self._table(content, _aligned(at + states * _STATE.itemsize, flags), _ARC, arcs)
+        self._require_whole(start)
         return int(start)
 
     def _table(self, content: mmap.mmap, at: int, row: np.dtype[np.void], rows: int) -> npt.NDArray[np.void]:
         if rows < 0 or len(content) < at + rows * row.itemsize:
             raise self._truncated()
         return np.frombuffer(content[at : at + rows * row.itemsize], row)
+
+    def _require_whole(self, start: int) -> None:
+        """Refuse numbers that lead out of the tables: the runtime would read beyond them."""
+        states, targets = self._states, self._arcs["target"]
+        ends = states["first"].astype(np.int64) + states["arcs"]
+        whole = (
+            0 <= start < len(states)
+            and ends.max(initial=0) <= len(targets)
+            and 0 <= targets.min(initial=0) <= targets.max(initial=0) < len(states)
+            and self._arcs["label"].min(initial=0) >= 0
+        )
+        if not whole:
+            raise ScorerUnreadable(self._path, "is damaged; copy it again")
 
     def _truncated(self) -> ScorerUnreadable:
         return ScorerUnreadable(self._path, "is truncated; copy it again")
