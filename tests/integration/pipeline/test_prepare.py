@@ -11,7 +11,16 @@ import numpy as np
 import pytest
 import soundfile
 from speechmodel_api.alphabet import CATCH_ALL
-from speechmodel_api.spec import Annotations, DatasetFormat, InvalidSamplePolicy, Negatives, Numbers, Split, Synthesis
+from speechmodel_api.spec import (
+    Annotations,
+    DatasetFormat,
+    InvalidSamplePolicy,
+    Negatives,
+    Numbers,
+    Split,
+    SplitBy,
+    Synthesis,
+)
 from speechmodel_api.stages import PrepareInput, PrepareOutput
 from speechmodel_pipeline.prepare.stage import prepare
 from speechmodel_runtime import load, loudness
@@ -74,6 +83,17 @@ def test_whole_speakers_are_held_out_and_the_report_says_where_their_names_are_f
     assert found["speakersFrom"] == "Guessed"
     assert [speaker["speaker"] for speaker in found["speakers"]] == ["an", "bo", "cy", "di"]
     assert sum(speaker["parts"]["test"] for speaker in found["speakers"]) == 3
+
+
+def test_speakers_that_are_named_later_change_their_digest_and_not_that_of_the_dataset(tmp_path: Path) -> None:
+    for number, (phrase, who) in enumerate((phrase, who) for phrase in "abc" for who in ("an", "bo")):
+        tone(tmp_path / "source/original/es" / f"{phrase}-{who}.wav", 300 + 10 * number)
+    source = commands(tmp_path / "source", {phrase: f"frase {phrase}" for phrase in "abc"})
+    split = Split(by=SplitBy.CLIP)
+    unnamed = prepare(task(source, tmp_path / "w", split=split, name_pattern="{id}-{}"))
+    named = prepare(task(source, tmp_path / "v", split=split, name_pattern="{id}-{speaker}"))
+    assert (unnamed.speakers, unnamed.speakers_digest, named.speakers) == (0, None, 2)
+    assert named.speakers_digest is not None and named.dataset_digest == unnamed.dataset_digest
 
 
 def test_a_messy_dataset_gives_a_report_by_row_and_uses_the_good_rows(tmp_path: Path) -> None:

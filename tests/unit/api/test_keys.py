@@ -30,7 +30,7 @@ BASE: dict[str, Any] = {
 }
 
 
-def keys_of(manifest: dict[str, Any]) -> dict[str, str]:
+def keys_of(manifest: dict[str, Any], **more: Any) -> dict[str, str]:
     """Every key of a manifest, with made-up outputs of the stages before."""
     spec = SpeechModelSpec.model_validate(manifest)
     data = PrepareOutput(
@@ -41,6 +41,7 @@ def keys_of(manifest: dict[str, Any]) -> dict[str, str]:
         dev_clips=10,
         test_clips=10,
         audio_seconds=99,
+        **more,
     )
     trained = TrainOutput(
         epoch=75, step=1, loss=1, exported_epoch=75, trained_epochs=75, graph_sha256="9" * 64, graph_bytes=1
@@ -160,6 +161,12 @@ def test_a_scorer_its_weights_and_its_revision_train_nothing() -> None:
         assert {name for name in before if before[name] != after[name]} == {"evaluate", "publish", "version"}
     replaced = keys_of(_with(scored, "dataset.revision", "2"))
     assert {name for name in of[1] if of[1][name] != replaced[name]} == {"prepare", "evaluate"}
+
+
+def test_speakers_that_are_named_later_are_measured_and_train_nothing() -> None:
+    unnamed, named, renamed = keys_of(BASE), *(keys_of(BASE, speakers_digest=digit * 64) for digit in "12")
+    for one, two in ((unnamed, named), (named, renamed)):
+        assert {name for name in one if one[name] != two[name]} == {"evaluate"}
 
 
 def test_another_list_changes_the_grammar_and_trains_nothing() -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from speechmodel_decoding import Decoder, compile_grammar, forward_score
+from speechmodel_decoding import Decoder, compile_grammar, decoder, forward_score
 from speechmodel_decoding.acceptor import const_bytes, minimise, read_const, trie
 from speechmodel_decoding.alignment import align
 from speechmodel_decoding.labels import Labels
@@ -87,6 +87,26 @@ def test_the_spans_of_a_phrase_add_up_to_its_best_path(texts: list[str], logs: F
         assert all(one.last < two.first for one, two in zip(phrase.spans, phrase.spans[1:], strict=False))
 
 
+def test_the_first_phrase_does_not_depend_on_the_number_of_phrases(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoder, "MOST_ACTIVE", 21)
+    drawn = np.random.default_rng(1)
+    search = Decoder(compile_grammar(sorted({"".join(drawn.choice(["a", "b"], 8)) for _ in range(50)}), ALPHABET))
+    for seed in range(50):
+        logs = random_frames(seed, 20, 4)
+        assert search.decode(logs, alternatives=3)[:1] == search.decode(logs)
+
+
+@pytest.mark.parametrize("bound", ["MOST_CELLS", "MOST_LATTICE_STATES"])
+def test_other_phrases_are_left_out_when_the_search_for_them_is_too_large(
+    bound: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logs = random_frames(1, 9, 4)
+    search = Decoder(compile_grammar(["ab", "ba", "bb"], ALPHABET))
+    assert len(search.decode(logs, alternatives=3)) == 3
+    monkeypatch.setattr(decoder, bound, 10)
+    assert search.decode(logs, alternatives=3) == search.decode(logs)
+
+
 def test_a_character_spans_the_frames_of_its_label() -> None:
     logs = spelled("ab", ALPHABET)
     spans = align(logs, [1, 2])
@@ -94,16 +114,16 @@ def test_a_character_spans_the_frames_of_its_label() -> None:
 
 
 def test_the_beginning_of_a_phrase_is_not_the_phrase() -> None:
-    decoder = Decoder(compile_grammar(["aba bbb"], ALPHABET))
-    assert decoder.decode(spelled("aba", ALPHABET)) == []
-    assert decoder.decode(spelled("aba", ALPHABET), alternatives=2) == []
-    assert [phrase.text for phrase in decoder.decode(spelled("aba bbb", ALPHABET))] == ["aba bbb"]
+    search = Decoder(compile_grammar(["aba bbb"], ALPHABET))
+    assert search.decode(spelled("aba", ALPHABET)) == []
+    assert search.decode(spelled("aba", ALPHABET), alternatives=2) == []
+    assert [phrase.text for phrase in search.decode(spelled("aba bbb", ALPHABET))] == ["aba bbb"]
 
 
 def test_a_recording_with_fewer_frames_than_characters_fits_no_phrase() -> None:
-    decoder = Decoder(compile_grammar(["abab"], ALPHABET))
-    assert decoder.decode(random_frames(1, 3, 4)) == []
-    assert decoder.decode(random_frames(1, 4, 4)) != []
+    search = Decoder(compile_grammar(["abab"], ALPHABET))
+    assert search.decode(random_frames(1, 3, 4)) == []
+    assert search.decode(random_frames(1, 4, 4)) != []
 
 
 @given(st.lists(st.text("ab ", min_size=1, max_size=5), min_size=1, max_size=8), frames)

@@ -1,15 +1,17 @@
 """The decoder of a version, with and without a grammar."""
 
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from speechmodel_api.stages import VersionManifest
+from speechmodel_decoding import AcousticModel, LogProbabilities
 from speechmodel_inference.decoders import VersionDecoder, open_decoder
 from speechmodel_inference.errors import ClientLeft
 from speechmodel_pipeline.graphdef.pbmm import memory_map
-from speechmodel_runtime import load
+from speechmodel_runtime import Pcm, load
 from speechmodel_runtime.errors import AudioTooShort
 from support.places import FIXTURES
 from support.servers import OK_ESPEJO, VersionFolder
@@ -42,6 +44,23 @@ def test_a_client_that_left_ends_the_work(decoder: VersionDecoder) -> None:
     abandoned = threading.Event()
     abandoned.set()
     with decoder, pytest.raises(ClientLeft):
+        decoder.transcribe(load(OK_ESPEJO), name="clip.wav", abandoned=abandoned)
+
+
+def test_a_client_that_leaves_after_the_text_was_found_ends_the_check_for_foreign_speech(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory_map(FIXTURES / "tf2_128.pb", tmp_path / "output_graph.pbmm")
+    folder = VersionFolder(tmp_path / "version", tmp_path / "output_graph.pbmm")
+    folder.reject_foreign_speech(-0.5)
+    abandoned, blocks = threading.Event(), AcousticModel.blocks
+
+    def leave(model: AcousticModel, pcm: Pcm) -> Iterator[LogProbabilities]:
+        abandoned.set()
+        yield from blocks(model, pcm)
+
+    monkeypatch.setattr(AcousticModel, "blocks", leave)
+    with opened(folder) as decoder, pytest.raises(ClientLeft):
         decoder.transcribe(load(OK_ESPEJO), name="clip.wav", abandoned=abandoned)
 
 

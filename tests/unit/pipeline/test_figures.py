@@ -32,6 +32,12 @@ def test_an_error_rate_has_an_interval_around_it_that_more_clips_make_smaller() 
     assert word_error_rate([]) is None
 
 
+def test_case_and_composition_are_no_error_in_the_rate_of_unseen_speakers_either() -> None:
+    same = clip_result("a", 1.0, "Pon Mu\u0301sica", "pon m\u00fasica", 0.0, True)
+    rate = word_error_rate([same])
+    assert rate and rate.rate == same.wer == 0
+
+
 def decided(
     reference: str, text: str, phrase: str | None, confidence: float = 0.9, *, foreign: bool = False
 ) -> ClipResult:
@@ -53,6 +59,11 @@ def test_a_clip_is_right_wrong_or_rejected() -> None:
     assert (figures.right, figures.wrong, figures.rejected, figures.phrases) == (2, 1, 2, 5)
     assert (figures.foreign, figures.accepted) == (0, 0)
     assert figures.calibration_error == pytest.approx(0.15), "3 of 4 phrases that fit are right, with 0.9 each"
+
+
+def test_a_phrase_in_small_letters_is_right_for_a_transcript_in_capitals() -> None:
+    figures = grammar_figures([decided("Pon Música", "pon música", "pon música", 1.0)], [])
+    assert (figures.right, figures.calibration_error) == (1, 0)
 
 
 def test_a_foreign_clip_is_accepted_or_not_and_never_right() -> None:

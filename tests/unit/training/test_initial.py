@@ -1,11 +1,13 @@
 """The checkpoint that training begins with: ours and DeepSpeech's."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from speechmodel_stagekit.alphabet import write_alphabet
+from speechmodel_stagekit.errors import Stopped
 from speechmodel_training.checkpoints import read_tensors, write_tensors
 from speechmodel_training.errors import InitialCheckpointUnusable
 from speechmodel_training.initial import read_initial_checkpoint
@@ -142,6 +144,33 @@ def test_training_begins_with_the_averages_of_our_best_checkpoint_and_its_width(
         ours = read_tensors(newest / "model", {name: shape})[name]
         assert np.asarray(ours, np.float32) == pytest.approx(np.asarray(theirs, np.float32), abs=1e-6)
     assert second.step == 1, "steps are counted from 0"
+
+
+@pytest.mark.training
+def test_training_continues_when_the_checkpoint_that_it_began_with_is_gone(
+    workspace: Workspace, upstream: Path, stop_at: Callable[[int], None]
+) -> None:
+    begun = {"initFrom": str(upstream), "hyperparameters": {"batchSize": 4}}
+    stop_at(2)
+    with pytest.raises(Stopped):
+        workspace.train(maxEpochs=1, **begun)
+    stop_at(0)
+    for file in upstream.glob("*-*"):
+        file.unlink()
+    output = workspace.train(maxEpochs=1, attempt=2, **begun)
+    assert output.settings is not None
+    assert (output.epoch, output.settings.hidden_units) == (1, GEOMETRY.hidden_units)
+
+
+@pytest.mark.training
+def test_a_checkpoint_that_cannot_be_used_leaves_no_choice_behind(workspace: Workspace, upstream: Path) -> None:
+    wrong = upstream.parent / "wrong"
+    wrong.mkdir()
+    write_tensors(wrong / "best_dev-1", tensors_of(Geometry(20, 3)))
+    with pytest.raises(InitialCheckpointUnusable):
+        workspace.train(maxEpochs=1, initFrom=str(wrong), hyperparameters={})
+    output = workspace.train(maxEpochs=1, initFrom=str(upstream), hyperparameters={})
+    assert output.settings is not None and output.settings.hidden_units == GEOMETRY.hidden_units
 
 
 def dev_loss(folder: Path) -> float:

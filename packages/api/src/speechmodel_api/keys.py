@@ -188,6 +188,7 @@ class EvaluateKey(KeyInput):
         "scorer": (),
         "scorer_weights": (),
         "hot_words": {},
+        "speakers_digest": "",
     }
 
     model_sha256: str
@@ -203,6 +204,9 @@ class EvaluateKey(KeyInput):
     scorer_weights: tuple[float | None, ...] = ()
     """Alpha and beta, None for one that is tuned. Empty without a scorer."""
     hot_words: dict[str, float] = {}
+    speakers_digest: str = ""
+    """Digest of the speakers, whose error rates are measured apart. Empty when none is known, and for
+    datasets from before it was recorded."""
 
 
 class VersionKey(KeyInput):
@@ -331,6 +335,7 @@ def evaluate_key(spec: SpeechModelSpec, model_sha256: str, data: PrepareOutput, 
     return EvaluateKey(
         model_sha256=model_sha256,
         dataset_digest=data.dataset_digest,
+        speakers_digest=data.speakers_digest or "",
         beam_width=decoding.beam_width,
         grammar=decoding.grammar,
         phrases=decoding.phrases,

@@ -23,6 +23,12 @@ BEAM = 16.0
 the best phrase of every one of 895 clips."""
 MOST_ACTIVE = 7000
 """Paths kept in each frame. It bounds the time for vague frames and large grammars."""
+MOST_CELLS = 2_000_000
+"""Frames times states of the grammar's graph up to which other phrases are searched. That search has no
+limit of paths: on flat frames it takes about 6 s for so many, and on clear ones less than 0.3 s."""
+MOST_LATTICE_STATES = 20_000
+"""States of a lattice up to which other phrases are read from it, in about 2 s. Clear frames give
+hundreds."""
 
 
 @dataclass(frozen=True)
@@ -60,16 +66,18 @@ class Decoder:
     def decode(self, frames: LogProbabilities, *, alternatives: int = 1) -> list[Phrase]:
         """Return up to `alternatives` different phrases, by their best paths, the best first.
 
-        The list is empty when no phrase fits within the beam, and when the model's catch-all label
-        fits better than every phrase.
+        The first does not depend on `alternatives`. The others are left out when the search for them
+        would take too long, see MOST_CELLS. The list is empty when no phrase fits within the beam, and
+        when the model's catch-all label fits better than every phrase.
         """
         frames = np.ascontiguousarray(frames, np.float32)
-        found = [self._best(frames)] if alternatives == 1 else self._several(frames, alternatives)
+        best = self._best(frames)
         catch_all = self._grammar.labels.catch_all
-        phrases = [labels for labels in found if labels and catch_all not in labels]
-        if not found or found[0] not in phrases:
+        if not best or catch_all in best:
             return []
-        return [self._scored(frames, labels) for labels in phrases]
+        found = self._several(frames, alternatives) if alternatives > 1 else []
+        others = [labels for labels in found if labels and labels != best and catch_all not in labels]
+        return [self._scored(frames, labels) for labels in (best, *others[: alternatives - 1])]
 
     def score(self, frames: LogProbabilities, text: str) -> Phrase:
         """Return a phrase with its score, whether or not it fits best."""
@@ -87,14 +95,18 @@ class Decoder:
         return list(kaldifst.get_linear_symbol_sequence(path)[2]) if complete else []
 
     def _several(self, frames: LogProbabilities, most: int) -> list[list[int]]:
-        """Return the output labels of the best paths, each sequence of labels once."""
+        """Return the output labels of the best paths, each sequence of labels once. None when the search
+        would take too long.
+        """
+        if len(frames) * self._graph.num_states > MOST_CELLS:
+            return []
         config = kaldi_decoder.LatticeSimpleDecoderConfig(beam=self._beam, lattice_beam=self._beam)
         decoder = kaldi_decoder.LatticeSimpleDecoder(self._graph, config)
         decoder.decode(kaldi_decoder.DecodableCtc(frames))
         if not np.isfinite(decoder.final_relative_cost()):
             return []
         complete, lattice = decoder.get_raw_lattice()
-        if not complete:
+        if not complete or lattice.num_states > MOST_LATTICE_STATES:
             return []
         texts = _outputs(lattice)
         kaldifst.rmepsilon(texts)

@@ -38,7 +38,7 @@ class TextScorer:
 
     def __init__(self, model: AcousticModel, alphabet: Sequence[str]) -> None:
         """Join a model and its labels in order."""
-        self._model = model
+        self.model = model
         self._labels = Labels(alphabet)
 
     def score(self, pcm: Pcm, text: str, times: Sequence[int]) -> float:
@@ -46,8 +46,12 @@ class TextScorer:
 
         `pcm` is int16 `[samples]` of one channel at 16 kHz. Raises AcousticModelError.
         """
+        return self.score_frames(self.model.log_probabilities(pcm), text, times)
+
+    def score_frames(self, frames: LogProbabilities, text: str, times: Sequence[int]) -> float:
+        """Return the score of a text for the frames of its recording."""
         classes = [label - 1 for label in self._labels.encode(text, text)]
-        return text_score(self._model.log_probabilities(pcm), classes, times)
+        return text_score(frames, classes, times)
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,6 @@ class ForeignSpeechFilter:
     threshold: float
     """Score below which a text is rejected."""
 
-    def rejects(self, pcm: Pcm, text: str, times: Sequence[int]) -> bool:
-        """Return True for a text whose score is below the threshold. Raises as the scorer does."""
-        return bool(text) and self.scorer.score(pcm, text, times) < self.threshold
+    def rejects(self, frames: LogProbabilities, text: str, times: Sequence[int]) -> bool:
+        """Return True for a text that is not empty and whose score is below the threshold."""
+        return self.scorer.score_frames(frames, text, times) < self.threshold

@@ -17,7 +17,15 @@ import numpy as np
 from speechmodel_api.audio import SAMPLE_RATE, WINDOW
 from speechmodel_api.stages import PublishedGrammar, VersionManifest
 from speechmodel_api.workspace import ACOUSTIC, GRAMMAR, MODEL, SCORER
-from speechmodel_decoding import AcousticModel, Candidate, ForeignSpeechFilter, Grammar, Recogniser, TextScorer
+from speechmodel_decoding import (
+    AcousticModel,
+    Candidate,
+    ForeignSpeechFilter,
+    Grammar,
+    LogProbabilities,
+    Recogniser,
+    TextScorer,
+)
 from speechmodel_runtime import Model, Pcm, Scorer, read_graph, seconds
 from speechmodel_runtime.model import require_window
 
@@ -126,7 +134,10 @@ class FreeText(VersionDecoder):
                 _require_client(abandoned)
                 stream.feed(pcm[start : start + PIECE])
             found = stream.finish(name=name)
-        rejected = self.foreign is not None and self.foreign.rejects(pcm, found.text, found.times)
+        rejected = False
+        if self.foreign is not None and found.text:
+            frames = _frames(self.foreign.scorer.model, pcm, abandoned)
+            rejected = self.foreign.rejects(frames, found.text, found.times)
         return Transcript("" if rejected else found.text, seconds(len(pcm), sample_rate=self.sample_rate))
 
     def close(self) -> None:
@@ -149,15 +160,20 @@ class WithGrammar(VersionDecoder):
     ) -> Transcript:
         """Return the phrase of a recording."""
         require_window(len(pcm), name, window=WINDOW, sample_rate=SAMPLE_RATE)
-        blocks = []
-        for block in self.recogniser.model.blocks(pcm):
-            _require_client(abandoned)
-            blocks.append(block)
-        decision = self.recogniser.decide(np.concatenate(blocks), alternatives=alternatives)
+        decision = self.recogniser.decide(_frames(self.recogniser.model, pcm, abandoned), alternatives=alternatives)
         return Transcript(decision.text, seconds(len(pcm)), decision.candidates)
 
     def close(self) -> None:
         """Do nothing: the memory is freed with the object."""
+
+
+def _frames(model: AcousticModel, pcm: Pcm, abandoned: threading.Event | None) -> LogProbabilities:
+    """Return the log probabilities of a recording. Between two blocks a client that left is noticed."""
+    blocks = []
+    for block in model.blocks(pcm):
+        _require_client(abandoned)
+        blocks.append(block)
+    return np.concatenate(blocks)
 
 
 def _require_client(abandoned: threading.Event | None) -> None:

@@ -36,7 +36,9 @@ class TranscriptionFields(BaseModel):
     """A language tag. Another language than the model's is rejected."""
     response_format: ResponseFormat = ResponseFormat.JSON
     alternatives: Annotated[int, Field(ge=1, le=20)] = 3
-    """Most candidates in the format verbose_json, with a grammar. An addition of this server."""
+    """Most candidates in the format verbose_json, with a grammar. There is only the best one where the
+    search for others would take too long: in unclear speech, and in long audio with a large grammar. An
+    addition of this server."""
     prompt: str = ""
     """Accepted and ignored: this kind of model has no prompt."""
     temperature: Annotated[float, Field(ge=0, le=1)] = 0.0

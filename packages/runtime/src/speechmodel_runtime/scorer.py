@@ -4,7 +4,7 @@
 
 The automaton accepts the words, each followed by the space. Its labels are numbers of an alphabet that
 the file does not name, so a scorer for another alphabet loads and decodes nonsense. The runtime does
-not notice a truncated file either. So both are checked here.
+not notice a truncated or damaged file either. So all of this is checked here.
 """
 
 import mmap
@@ -113,12 +113,16 @@ class ScorerWords:
         return np.frombuffer(content[at : at + rows * row.itemsize], row)
 
     def _require_whole(self, start: int) -> None:
-        """Raise ScorerUnreadable when a state or an arc refers to one that does not exist."""
-        states, arcs = len(self._states), len(self._arcs)
-        ends = self._states["first"].astype(np.int64) + self._states["arcs"]
-        labels, targets = self._arcs["label"], self._arcs["target"]
-        least, most = targets.min(initial=0), targets.max(initial=-1)
-        if not 0 <= start < states or ends.max() > arcs or labels.min(initial=0) < 0 or least < 0 or most >= states:
+        """Refuse numbers that lead out of the tables: the runtime would read beyond them."""
+        states, targets = self._states, self._arcs["target"]
+        ends = states["first"].astype(np.int64) + states["arcs"]
+        whole = (
+            0 <= start < len(states)
+            and ends.max(initial=0) <= len(targets)
+            and 0 <= targets.min(initial=0) <= targets.max(initial=0) < len(states)
+            and self._arcs["label"].min(initial=0) >= 0
+        )
+        if not whole:
             raise ScorerUnreadable(self._path, "is damaged; copy it again")
 
     def _truncated(self) -> ScorerUnreadable:

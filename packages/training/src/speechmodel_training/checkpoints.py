@@ -188,6 +188,11 @@ class CheckpointStore:
             shutil.rmtree(partial, ignore_errors=True)
 
 
+def has_checkpoint(folder: Path) -> bool:
+    """Return True when the folder of a lineage has a checkpoint, ours or upstream's, even a damaged one."""
+    return any(_NAME.fullmatch(path.name) or _UPSTREAM.fullmatch(path.name) for path in folder.iterdir())
+
+
 def read_state(folder: Path) -> TrainingState:
     """Return the state in a checkpoint folder. Raises UnreadableCheckpoint."""
     path = folder / "state.json"

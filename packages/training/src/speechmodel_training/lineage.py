@@ -13,7 +13,7 @@ from speechmodel_api.stages import TrainInput
 from speechmodel_api.workspace import Workspace
 from speechmodel_stagekit.durable import replace_file
 
-from speechmodel_training.checkpoints import CheckpointStore
+from speechmodel_training.checkpoints import CheckpointStore, has_checkpoint
 from speechmodel_training.dataset import TrainingSet, read_training_set
 from speechmodel_training.errors import CheckpointsDamaged
 from speechmodel_training.initial import InitialCheckpoint, read_initial_checkpoint
@@ -38,7 +38,8 @@ class Lineage:
     early_stop: EarlyStop | None
     facts: LineageFacts
     initial_weights: Mapping[str, Array] | None
-    """Weights that training from scratch begins with. None for random ones."""
+    """Weights of `initFrom` that a lineage without a checkpoint begins with. None for random ones, and
+    when there is a checkpoint."""
     ownership: Ownership
     store: CheckpointStore
 
@@ -52,14 +53,17 @@ class Lineage:
 def open_lineage(document: TrainInput) -> Iterator[Lineage]:
     """Read and check the training set, then own the lineage.
 
-    Raises what read_training_set and owning raise.
+    A checkpoint of `initFrom` is read only for the first one of the lineage, so that training
+    continues when it is gone. Raises what read_training_set, owning and read_initial_checkpoint raise.
     """
     workspace, hyperparameters = Workspace(document.workspace), document.hyperparameters
     training_set = read_training_set(workspace.data(document.data_key), document.dataset_digest)
     owner = Owner(owner=document.owner, attempt=document.attempt)
     with owning(workspace.checkpoints(document.lineage), owner) as ownership:
-        initial = read_initial_checkpoint(Path(document.init_from)) if document.init_from else None
-        chosen = _chosen_settings(ownership.folder / CHOSEN, training_set, hyperparameters, initial)
+        path = ownership.folder / CHOSEN
+        begun = path.exists() and has_checkpoint(ownership.folder)
+        initial = read_initial_checkpoint(Path(document.init_from)) if document.init_from and not begun else None
+        chosen = _chosen_settings(path, training_set, hyperparameters, initial)
         settings = chosen.with_given(hyperparameters, document.max_epochs, document.schedule.type)
         log.info("training with %s", settings)
         facts = LineageFacts(
@@ -75,6 +79,8 @@ def open_lineage(document: TrainInput) -> Iterator[Lineage]:
             if initial
             else None
         )
+        if not path.exists():
+            replace_file(path, chosen.model_dump_json(by_alias=True, indent=1))
         yield Lineage(
             training_set,
             document.language,
@@ -90,7 +96,7 @@ def open_lineage(document: TrainInput) -> Iterator[Lineage]:
 def _chosen_settings(
     path: Path, training_set: TrainingSet, given: Hyperparameters, initial: InitialCheckpoint | None
 ) -> LearningSettings:
-    """Return the settings that were chosen when the lineage began, which is now if there are none.
+    """Return the settings that were chosen when the lineage began, or choose them if there are none.
 
     Raises CheckpointsDamaged.
     """
@@ -112,5 +118,4 @@ def _chosen_settings(
     if initial is not None:
         chosen = chosen.model_copy(update={"hidden_units": initial.hidden_units})
     log.info("for %s, the rule of docs/training.md chooses %s", facts, chosen)
-    replace_file(path, chosen.model_dump_json(by_alias=True, indent=1))
     return chosen

@@ -71,13 +71,13 @@ def with_rejection(free: ClipResult, score: float | None, threshold: float, *, f
 
 def grammar_figures(phrases: Sequence[ClipResult], foreign: Sequence[ClipResult]) -> GrammarFigures:
     """Return the counts for clips of phrases, and for clips of anything else."""
-    right = sum(folded(result.hypothesis) == folded(result.reference) for result in phrases)
+    right = sum(same_text(result.hypothesis, result.reference) for result in phrases)
     rejected = sum(not result.hypothesis for result in phrases)
     fitting = [result for result in (*phrases, *foreign) if result.phrase is not None]
     error = (
         expected_calibration_error(
             [result.confidence for result in fitting],
-            [result.phrase == result.reference for result in fitting],
+            [same_text(result.phrase or "", result.reference) for result in fitting],
         )
         if fitting
         else None
@@ -90,6 +90,11 @@ def grammar_figures(phrases: Sequence[ClipResult], foreign: Sequence[ClipResult]
         accepted=sum(bool(result.hypothesis) for result in foreign),
         calibration_error=None if error is None else round(error, 6),
     )
+
+
+def same_text(one: str, other: str) -> bool:
+    """Return True for texts without differences that count: one of them is then right for the other."""
+    return folded(one) == folded(other)
 
 
 def word_error_share(reference: str, hypothesis: str) -> float:
@@ -109,7 +114,7 @@ def word_error_rate(results: Sequence[ClipResult]) -> ErrorRate | None:
     """
     if not results:
         return None
-    counted = [jiwer.process_words(result.reference, result.hypothesis) for result in results]
+    counted = [jiwer.process_words(*texts) for texts in zip(*_texts(results), strict=True)]
     words = np.array([clip.hits + clip.substitutions + clip.deletions for clip in counted])
     errors = np.array([clip.substitutions + clip.deletions + clip.insertions for clip in counted])
     drawn = np.random.default_rng(0).integers(len(results), size=(RESAMPLES, len(results)))

@@ -14,6 +14,7 @@ from speechmodel_api.audio import frames_needed
 from speechmodel_api.reasons import Reason
 from speechmodel_api.spec import GrammarSource
 from speechmodel_api.stages import Calibration, Decoding
+from speechmodel_api.words import folded
 from speechmodel_decoding import (
     AcousticModel,
     Decision,
@@ -34,7 +35,9 @@ from speechmodel_stagekit.dataset import Clip, Part, PreparedDataset
 from speechmodel_stagekit.errors import BadConfiguration, BadData
 
 from speechmodel_pipeline.clip_audio import read_clip
-from speechmodel_pipeline.evaluate.rough import rough_copies
+from speechmodel_pipeline.evaluate.figures import same_text
+from speechmodel_pipeline.evaluate.rough import as_heard
+from speechmodel_pipeline.evaluate.sampling import evenly_spaced
 from speechmodel_pipeline.progress import Steps
 
 log = logging.getLogger(__name__)
@@ -79,7 +82,7 @@ def calibrated(model: AcousticModel, grammar: Grammar, dataset: PreparedDataset)
     if not any(_known(dataset.clips(part), grammar) for part in (Part.DEV, Part.TRAIN)):
         grammar = _of_transcripts(dataset, grammar.about.alphabet)
     part = Part.DEV if _known(dataset.clips(Part.DEV), grammar) else Part.TRAIN
-    clips = _known(dataset.clips(part), grammar)[:CALIBRATION_CLIPS]
+    clips = evenly_spaced(_known(dataset.clips(part), grammar), CALIBRATION_CLIPS)
     steps = Steps(len(clips), "dev clips" if part is Part.DEV else "training clips")
     recordings = [read_clip(clip) for clip in clips]
     texts = sorted({clip.transcript for clip in clips})
@@ -87,15 +90,15 @@ def calibrated(model: AcousticModel, grammar: Grammar, dataset: PreparedDataset)
 
     def examples(index: int) -> _Examples:
         clip, others = clips[index], recordings[:index] + recordings[index + 1 :]
-        copies = rough_copies(recordings[index], others, seed=int(clip.name[:8], 16))
-        frames = [model.log_probabilities(pcm) for pcm in (recordings[index], *copies)]
+        heard = as_heard(recordings[index], others, seed=int(clip.name[:8], 16), dbfs=dataset.speech_level)
+        frames = [model.log_probabilities(pcm) for pcm in heard]
         found = [phrase for each in frames for phrase in decoder.decode(each)]
         steps.advance()
         return _Examples(
-            right=[phrase for phrase in found if phrase.text == clip.transcript],
-            wrong=[phrase for phrase in found if phrase.text != clip.transcript]
+            right=[phrase for phrase in found if same_text(phrase.text, clip.transcript)],
+            wrong=[phrase for phrase in found if not same_text(phrase.text, clip.transcript)]
             + _impostor(frames[0], clip, texts, decoder),
-            copies=len(copies),
+            copies=len(heard) - 1,
         )
 
     with ThreadPoolExecutor(available_cpus()) as pool:
@@ -114,7 +117,7 @@ def calibrated(model: AcousticModel, grammar: Grammar, dataset: PreparedDataset)
                 score
                 for each, clip in zip(found, clips, strict=True)
                 for phrase in each.wrong
-                for score in _word_scores(phrase, without=clip.transcript.split())
+                for score in _word_scores(phrase, without=folded(clip.transcript).split())
             ],
         ),
     )
@@ -157,11 +160,11 @@ class _Examples:
 
 def _impostor(frames: LogProbabilities, clip: Clip, texts: Sequence[str], decoder: Decoder) -> list[Phrase]:
     """Return the best of some other phrases that fit into the clip; none when there is none."""
-    others = [text for text in texts if text != clip.transcript and frames_needed(text) <= len(frames)]
+    others = [text for text in texts if not same_text(text, clip.transcript) and frames_needed(text) <= len(frames)]
     chosen = np.random.default_rng(int(clip.name[:8], 16)).permutation(len(others))[:IMPOSTORS]
     phrases = [decoder.score(frames, others[at]) for at in chosen]
     return [max(phrases, key=lambda phrase: phrase.score)] if phrases else []
 
 
 def _word_scores(phrase: Phrase, without: Sequence[str] = ()) -> list[float]:
-    return [word_score(spans) for word, spans in phrase.words() if word not in without]
+    return [word_score(spans) for word, spans in phrase.words() if folded(word) not in without]

@@ -18,7 +18,8 @@ from speechmodel_stagekit.errors import BadData
 
 from speechmodel_pipeline.clip_audio import read_clip
 from speechmodel_pipeline.evaluate.figures import word_error_share
-from speechmodel_pipeline.evaluate.rough import rough_copies
+from speechmodel_pipeline.evaluate.rough import as_heard
+from speechmodel_pipeline.evaluate.sampling import evenly_spaced
 from speechmodel_pipeline.progress import Steps
 
 log = logging.getLogger(__name__)
@@ -49,13 +50,14 @@ def threshold(model: Model, scorer: TextScorer, dataset: PreparedDataset) -> Thr
     Raises BadData (ModelUnusable) when the acoustic model does not run.
     """
     part = Part.DEV if dataset.clips(Part.DEV) else Part.TRAIN
-    clips = [clip for clip in dataset.clips(part) if clip.transcript != CATCH_ALL][:THRESHOLD_CLIPS]
+    spoken = [clip for clip in dataset.clips(part) if clip.transcript != CATCH_ALL]
+    clips = evenly_spaced(spoken, THRESHOLD_CLIPS)
     steps = Steps(len(clips), "dev clips" if part is Part.DEV else "training clips")
     recordings = [read_clip(clip) for clip in clips]
 
     def of_clip(index: int) -> tuple[list[float], int]:
         clip, others = clips[index], recordings[:index] + recordings[index + 1 :]
-        heard = [recordings[index], *rough_copies(recordings[index], others, seed=int(clip.name[:8], 16))]
+        heard = as_heard(recordings[index], others, seed=int(clip.name[:8], 16), dbfs=dataset.speech_level)
         found = [(pcm, model.transcribe(pcm, name=clip.name)) for pcm in heard]
         steps.advance()
         return [

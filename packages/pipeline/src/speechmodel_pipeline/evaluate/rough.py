@@ -8,13 +8,20 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from speechmodel_runtime import Pcm
+from speechmodel_runtime import Pcm, level
 
 QUIETER_DB = 12.0
 """A voice at four times the distance."""
 NOISE_DB = 20.0
 """Level of hiss and of other voices below the clip."""
 VOICES = 3
+
+
+def as_heard(pcm: Pcm, others: Sequence[Pcm], *, seed: int, dbfs: float | None) -> list[Pcm]:
+    """Return a prepared clip and its rough copies as they are decoded: the server first brings every
+    recording to the loudness `dbfs`, see level().
+    """
+    return [pcm, *(level(copy, dbfs) for copy in rough_copies(pcm, others, seed))]
 
 
 def rough_copies(pcm: Pcm, others: Sequence[Pcm], seed: int) -> list[Pcm]:
@@ -33,6 +40,6 @@ def rough_copies(pcm: Pcm, others: Sequence[Pcm], seed: int) -> list[Pcm]:
 
 
 def _with_noise(samples: npt.NDArray[np.float64], noise: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    level = np.sqrt(np.mean(samples**2)) / max(float(np.sqrt(np.mean(np.square(noise, dtype=np.float64)))), 1e-9)
-    noisy: npt.NDArray[np.float64] = samples + noise * level * 10 ** (-NOISE_DB / 20)
+    ratio = np.sqrt(np.mean(samples**2)) / max(float(np.sqrt(np.mean(np.square(noise, dtype=np.float64)))), 1e-9)
+    noisy: npt.NDArray[np.float64] = samples + noise * ratio * 10 ** (-NOISE_DB / 20)
     return noisy

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from math import ceil
 from pathlib import Path
 
 import jiwer
@@ -25,6 +24,7 @@ from speechmodel_stagekit.dataset import Clip, Part, PreparedDataset
 from speechmodel_stagekit.errors import BadConfiguration
 
 from speechmodel_pipeline.clip_audio import read_clip
+from speechmodel_pipeline.evaluate.sampling import evenly_spaced
 from speechmodel_pipeline.evaluation_report import TriedWeights
 from speechmodel_pipeline.progress import Steps
 
@@ -34,7 +34,7 @@ ALPHAS = (0.25, 0.5, 1.0, 1.5, 2.5)
 BETAS = (-1.0, 0.0, 1.0, 2.0, 4.0)
 """Weights that are tried besides those of the file. Upstream searched from 0 to 5."""
 TUNING_SECONDS = 120.0
-"""Most audio that the weights are tuned on: each pair of them decodes all of it."""
+"""About as much audio as the weights are tuned on: each pair of them decodes all of it."""
 LEAST_KNOWN = 0.5
 """Part of the words of the transcripts that a scorer must contain. One for another alphabet has next
 to none of them."""
@@ -108,7 +108,7 @@ def tune(model: Model, taken: TakenScorer, dataset: PreparedDataset) -> Tuning:
     tried first.
     """
     part = Part.DEV if dataset.clips(Part.DEV) else Part.TRAIN
-    clips = _first_seconds([clip for clip in dataset.clips(part) if clip.transcript != CATCH_ALL])
+    clips = _some_seconds([clip for clip in dataset.clips(part) if clip.transcript != CATCH_ALL])
     alphas = ALPHAS if taken.wanted.alpha is None else ()
     betas = BETAS if taken.wanted.beta is None else ()
     if not (alphas or betas):
@@ -142,10 +142,10 @@ def _error_rate(model: Model, clips: Sequence[Clip], recordings: Sequence[Pcm]) 
     return round(float(jiwer.wer([folded(clip.transcript) for clip in clips], [folded(text) for text in texts])), 6)
 
 
-def _first_seconds(clips: Sequence[Clip]) -> list[Clip]:
-    """Return every so many of the clips, from short to long, with at most TUNING_SECONDS of audio."""
-    apart = max(1, ceil(sum(seconds(clip.samples) for clip in clips) / TUNING_SECONDS))
-    return list(clips[apart - 1 :: apart] or clips[:1])
+def _some_seconds(clips: Sequence[Clip]) -> list[Clip]:
+    """Return a sample of the clips with about TUNING_SECONDS of audio, one clip at least."""
+    share = TUNING_SECONDS / sum(seconds(clip.samples) for clip in clips)
+    return evenly_spaced(clips, max(1, int(len(clips) * share)))
 
 
 def _unknown(wanted: ScorerSpec, dataset: PreparedDataset, words: ScorerWords) -> int:

@@ -52,6 +52,12 @@ def dataset_digest(clips: Iterable[PreparedClip], alphabet: Sequence[str]) -> st
     return hashlib.sha256(json.dumps([content, list(alphabet)], ensure_ascii=False).encode()).hexdigest()
 
 
+def speakers_digest(clips: Iterable[PreparedClip]) -> str | None:
+    """Return the sha256 over the speaker of every clip that has one, or None if none has."""
+    content = sorted([clip.file.digest, clip.recording.speaker] for clip in clips if clip.recording.speaker)
+    return hashlib.sha256(json.dumps(content, ensure_ascii=False).encode()).hexdigest() if content else None
+
+
 def write_dataset(folder: Path, clips: Sequence[PreparedClip], alphabet: Sequence[str], report: PrepareReport) -> None:
     """Write all files but the clips, which are written already."""
     for part in Part:

@@ -33,7 +33,7 @@ from speechmodel_stagekit.errors import BadData
 from speechmodel_pipeline.prepare.bucket_recordings import BucketRecordings
 from speechmodel_pipeline.prepare.clips import ClipFile, RecordingUnusable, make_clip
 from speechmodel_pipeline.prepare.coverage import Take, measure_coverage, summary
-from speechmodel_pipeline.prepare.folder import PreparedClip, dataset_digest, write_dataset
+from speechmodel_pipeline.prepare.folder import PreparedClip, dataset_digest, speakers_digest, write_dataset
 from speechmodel_pipeline.prepare.formats import list_recordings
 from speechmodel_pipeline.prepare.negatives import make_negatives
 from speechmodel_pipeline.prepare.recordings import Listing, Recording
@@ -197,6 +197,7 @@ def _make(task: PrepareInput, folder: Path) -> PrepareOutput:
         rejected=len(rows.rejected),
         normalised=len(rows.changes),
         speakers=len(report.speakers),
+        speakers_digest=speakers_digest(clips),
         unseen_test_speakers=sum(
             bool(speaker.parts[Part.TEST]) and not speaker.parts[Part.TRAIN] for speaker in report.speakers
         ),
