@@ -78,6 +78,24 @@ def test_a_file_that_is_no_scorer_is_named(path: str, words: str, workspace: Wor
 
 
 @pytest.mark.parametrize(
+    "bucket, advice",
+    [
+        (False, "copy it there, or correct the path"),
+        (True, "upload it to the bucket and change dataset.revision, so that it is downloaded, or correct the path"),
+    ],
+)
+def test_the_advice_for_a_missing_scorer_fits_the_source(
+    bucket: bool, advice: str, workspace: Workspace, tmp_path: Path
+) -> None:
+    task = workspace.evaluate_input(convert(workspace.convert_input()), decoding=Decoding(scorer=Scorer(path="gone")))
+    if bucket:
+        task = task.model_copy(update={"source": task.workspace / "sources" / "0badcafe"})
+    ended = run_program("evaluate", task, tmp_path)
+    assert (ended.code, ended.reason) == (78, "InvalidScorer")
+    assert ended.message.endswith(f"(No such file or directory); {advice}")
+
+
+@pytest.mark.parametrize(
     "labels, words",
     [
         ("a ehijklmnoprsuv", "ends words with the label 0, and the space of the model's alphabet is 1"),

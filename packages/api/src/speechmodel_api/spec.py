@@ -666,7 +666,8 @@ class Scorer(ApiModel):
     """File of DeepSpeech 0.9.3, relative to the folder of the dataset, such as `es.scorer`. It must be
     made for the alphabet of the model, so give `dataset.alphabet` too unless it was made from the
     alphabet of this dataset. After you change the file, change `dataset.revision`; nothing is trained if
-    the recordings are the same. Each evaluation stores a copy of the file in the workspace claim, so each
+    the recordings are the same. A file that you add to a bucket later is found with another
+    `dataset.revision` only. Each evaluation stores a copy of the file in the workspace claim, so each
     edit of the scorer, its weights or hot words needs that much space again."""
     alpha: Annotated[float, Field(ge=0, le=20)] | None = None
     """Weight of the language model against the network. If not set, it is tuned on the dev clips."""

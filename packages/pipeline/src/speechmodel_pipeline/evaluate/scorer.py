@@ -16,7 +16,7 @@ from speechmodel_api.reasons import Reason
 from speechmodel_api.spec import Scorer as ScorerSpec
 from speechmodel_api.stages import EvaluateInput
 from speechmodel_api.words import folded
-from speechmodel_api.workspace import SCORER
+from speechmodel_api.workspace import SCORER, Workspace
 from speechmodel_runtime import Model, Pcm, Scorer, ScorerWords, read_graph, seconds
 from speechmodel_runtime.errors import ScorerError
 from speechmodel_stagekit.cpus import available_cpus
@@ -88,8 +88,8 @@ def take_scorer(task: EvaluateInput, dataset: PreparedDataset, model: Path, fold
     try:
         shutil.copyfile(Path(task.source) / wanted.path, folder / SCORER)
     except OSError as error:
-        problem = f"cannot be read in the folder of the dataset ({error.strerror}); copy it there, or correct the path"
-        raise _invalid(wanted, problem) from error
+        problem = f"cannot be read in the folder of the dataset ({error.strerror})"
+        raise _invalid(wanted, f"{problem}; {_advice(task)}") from error
     words = ScorerWords(folder / SCORER, read_graph(model).labels)
     scorer = Scorer(
         folder / SCORER,
@@ -98,6 +98,13 @@ def take_scorer(task: EvaluateInput, dataset: PreparedDataset, model: Path, fold
         wanted.hot_words,
     )
     return TakenScorer(wanted, scorer, _unknown(wanted, dataset, words))
+
+
+def _advice(task: EvaluateInput) -> str:
+    assert task.source is not None
+    if Path(task.source) == Workspace(task.workspace).source(task.source.name):
+        return "upload it to the bucket and change dataset.revision, so that it is downloaded, or correct the path"
+    return "copy it there, or correct the path"
 
 
 def tune(model: Model, taken: TakenScorer, dataset: PreparedDataset) -> Tuning:
