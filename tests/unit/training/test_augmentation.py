@@ -70,7 +70,7 @@ def test_a_clip_in_which_nothing_stands_out_is_not_called_silent(level: int) -> 
 @given(length=st.integers(WINDOW, 3000), seed=st.integers(0, 2**31))
 def test_the_silence_before_speech_is_shorter_than_any_clip(length: int, seed: int) -> None:
     samples = np.random.default_rng(seed).integers(-(2**15), 2**15, length).astype(np.int16)
-    augmented = Augmenter(chosen("Auto"), seed=seed).augment(samples, clip=0, epoch=0)
+    augmented = Augmenter(tuple(map(parse, chosen("Auto"))), seed=seed).augment(samples, clip=0, epoch=0)
     assert 0 <= augmented.leading_silence < len(augmented.features)
     assert np.isfinite(augmented.features).all()
 
@@ -284,7 +284,7 @@ def test_without_augmentation_a_clip_stays_as_it_is() -> None:
 def test_auto_is_a_list_that_anybody_could_write() -> None:
     assert chosen("Auto") == chosen(AUTO)
     assert {"overlay", "noise", "hum", "gain", "telephone", "codec", "speed", "pitch", "pause_before"} <= {
-        entry.name for entry in chosen("Auto")
+        parse(entry).name for entry in chosen("Auto")
     }
     assert chosen(()) == ()
 

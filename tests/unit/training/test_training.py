@@ -2,7 +2,7 @@
 
 import logging
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
@@ -16,11 +16,13 @@ from speechmodel_stagekit.alphabet import write_alphabet
 from speechmodel_stagekit.artefacts import recorded_output
 from speechmodel_stagekit.errors import Stopped
 from speechmodel_training import lineage
+from speechmodel_training.batches import BatchMaker
 from speechmodel_training.checkpoints import read_state, read_tensors, write_tensors
 from speechmodel_training.errors import LossDiverged, NothingToExport, UnknownCharacters
 from speechmodel_training.export import export
-from speechmodel_training.learner import tensor_shapes
+from speechmodel_training.learner import Batch, tensor_shapes
 from speechmodel_training.network import Geometry
+from speechmodel_training.schedule import ClipIndexes
 from tensorflow.core.framework.graph_pb2 import GraphDef
 
 from .conftest import ALPHABET, Row, Workspace
@@ -94,6 +96,28 @@ def test_a_stopped_run_that_stops_early_on_a_plateau_goes_on_as_if_nothing_had_h
     state = read_state(max(stopped.lineage.glob("step-*")))
     assert (state.reductions, state.early_stop.epochs) == (3, 3)
     assert state.facts.layer_norm
+
+
+def test_an_epoch_in_which_augmentation_and_max_epochs_change_sees_every_clip_once(
+    workspace: Workspace, stop_at: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+    stream = BatchMaker.stream
+
+    def record(self: BatchMaker, batches: list[ClipIndexes], epoch: int = 0) -> Iterator[Batch]:
+        of_training = len(self._clips) == 14
+        for clips, batch in zip(batches, stream(self, batches, epoch), strict=True):
+            yield batch
+            seen.extend(clips if of_training else ())
+
+    monkeypatch.setattr(BatchMaker, "stream", record)
+    stop_at(2)
+    with pytest.raises(Stopped):
+        workspace.train(maxEpochs=1)
+    stop_at(4)
+    with pytest.raises(Stopped):
+        workspace.train(attempt=2, key="33333333", maxEpochs=2, augmentation=["speed[p=0.5,factor=1.3]"])
+    assert sorted(seen) == list(range(14))
 
 
 def test_gradients_are_shortened_to_the_given_norm(workspace: Workspace) -> None:

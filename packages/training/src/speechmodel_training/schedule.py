@@ -3,12 +3,12 @@
 An epoch sees every clip once. Clips of about the same length share a batch, since the shorter ones
 are padded to the longest. The batches and their order depend on seed and epoch only.
 
-The past of a running epoch is a list of segments, one per batch size that was used: (batch size,
-batches done). Replaying them gives the clips that are left. When the batch size changed between two
-runs, these are divided again, so no clip is seen twice or left out.
+The past of a running epoch is a list of segments, one per way in which it was divided into batches.
+Replaying them gives the clips that are left. When the batch size, the augmentation or maxEpochs
+changed between two runs, these are divided again, so no clip is seen twice or left out.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 from pydantic import Field
@@ -25,20 +25,31 @@ from epoch to epoch."""
 
 
 class Segment(Document):
-    """The part of an epoch that was trained with one batch size."""
+    """The part of an epoch that was divided into batches in one way."""
 
     batch_size: int = Field(ge=1)
     batches_done: int = Field(ge=0)
+    augmentation: tuple[str, ...] | None = None
+    """Entries that the lengths of the clips depend on, besides `max_epochs`. None in a state from before
+    they were recorded."""
+    max_epochs: int | None = None
+
+    def divides_as(self, other: "Segment") -> bool:
+        """Return True for a segment that differs in the batches done at most."""
+        return self.model_copy(update={"batches_done": other.batches_done}) == other
 
 
-def batches_left(lengths: Sequence[int], segments: Sequence[Segment], *, seed: int, epoch: int) -> list[ClipIndexes]:
-    """Return the batches that the last of `segments` has left, in order. `lengths` are the frames
-    of every training clip.
+def batches_left(
+    clips: int, lengths: Callable[[Segment], Sequence[int]], segments: Sequence[Segment], *, seed: int, epoch: int
+) -> list[ClipIndexes]:
+    """Return the batches that the last of `segments` has left, in order.
+
+    `clips` is the number of training clips, and `lengths` returns the frames of each in a segment.
     """
-    left: Sequence[int] = range(len(lengths))
+    left: Sequence[int] = range(clips)
     batches: list[ClipIndexes] = []
     for segment in segments:
-        batches = _cut(left, lengths, segment.batch_size, f"{seed}/{epoch}")[segment.batches_done :]
+        batches = _cut(left, lengths(segment), segment.batch_size, f"{seed}/{epoch}")[segment.batches_done :]
         left = [clip for batch in batches for clip in batch]
     return batches
 

@@ -119,13 +119,15 @@ class TrainingState(Document):
         """Return the epochs that all attempts together trained for the train key `target`."""
         return self.epoch - self.target_began if target == self.target else 0
 
-    def with_batch_size(self, batch_size: int) -> Self:
-        """Return the state in which the rest of this epoch is divided into batches of this size."""
+    def divided_as(self, segment: Segment) -> Self:
+        """Return the state in which the rest of this epoch is divided as in `segment`, which has no
+        batches done.
+        """
         segments = self.running.segments
-        if segments and segments[-1].batch_size == batch_size:
+        if segments and segments[-1].divides_as(segment):
             return self
         begun = tuple(segment for segment in segments if segment.batches_done)
-        return self._running(segments=(*begun, Segment(batch_size=batch_size, batches_done=0)))
+        return self._running(segments=(*begun, segment))
 
     def after_batch(self, clips: int) -> Self:
         """Return the state after one more optimizer step on `clips` clips."""

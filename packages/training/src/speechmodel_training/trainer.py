@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from speechmodel_api.augmentation import Augmentation
+from speechmodel_api.augmentation import parse
 from speechmodel_api.learning import LearningSettings
 from speechmodel_api.progress import TrainProgress
 from speechmodel_api.spec import EarlyStop, ReduceOnPlateau, Schedule
@@ -26,7 +26,7 @@ from speechmodel_training.learner import Learner
 from speechmodel_training.network import Array
 from speechmodel_training.rates import share_of_rate
 from speechmodel_training.saving import SaveTimer
-from speechmodel_training.schedule import batches_left, in_order_of_length
+from speechmodel_training.schedule import Segment, batches_left, in_order_of_length
 from speechmodel_training.standardisation import Standardisation
 from speechmodel_training.state import LineageFacts, TrainingState
 
@@ -47,7 +47,8 @@ class Target:
     schedule: Schedule
     early_stop: EarlyStop | None
     reduce_on_plateau: ReduceOnPlateau | None
-    augmentation: tuple[Augmentation, ...]
+    augmentation: tuple[str, ...]
+    """Entries, those of Auto included."""
     every_seconds: float
     """Seconds between saves at most; see saving.py."""
 
@@ -70,6 +71,12 @@ class Trainer:
         self._batch_size = min(chosen.batch_size, len(training_set.train))
         if self._batch_size < chosen.batch_size:
             log.warning("batchSize %d is lowered to the %d training clips", chosen.batch_size, self._batch_size)
+        self._segment = Segment(
+            batch_size=self._batch_size,
+            batches_done=0,
+            augmentation=target.augmentation,
+            max_epochs=chosen.max_epochs,
+        )
         self._learner = Learner(
             facts.geometry,
             seed=facts.seed,
@@ -81,7 +88,7 @@ class Trainer:
             log.warning("earlyStop and reduceOnPlateau have no effect, because there are no dev clips")
         voices = [clip.path for clip in training_set.train]
         train_augmenter, dev_augmenter = (
-            Augmenter(target.augmentation, seed=facts.seed, max_epochs=epochs, voices=voices)
+            Augmenter(tuple(map(parse, target.augmentation)), seed=facts.seed, max_epochs=epochs, voices=voices)
             for epochs in (chosen.max_epochs, 1)
         )
         self._train_batches = BatchMaker(training_set.train, training_set.alphabet, train_augmenter)
@@ -117,10 +124,9 @@ class Trainer:
 
     def _train_epoch(self) -> None:
         """Train on the batches that the running epoch has left."""
-        self._state = self._state.with_batch_size(self._batch_size)
-        seed, epoch = self._state.facts.seed, self._state.epoch
-        lengths = self._train_batches.lengths(epoch)
-        left = batches_left(lengths, self._state.running.segments, seed=seed, epoch=epoch)
+        self._state = self._state.divided_as(self._segment)
+        seed, epoch, segments = self._state.facts.seed, self._state.epoch, self._state.running.segments
+        left = batches_left(len(self._training_set.train), self._lengths, segments, seed=seed, epoch=epoch)
         self._clock.start()
         for batch in self._train_batches.stream(left, epoch):
             self._leave_if_stopped()
@@ -131,6 +137,16 @@ class Trainer:
             if self._timer.due():
                 self._save()
         self._clock.stop()
+
+    def _lengths(self, segment: Segment) -> list[int]:
+        """Return the frames of every training clip in this epoch, as they were in the segment."""
+        entries = self._target.augmentation if segment.augmentation is None else segment.augmentation
+        augmenter = Augmenter(
+            tuple(map(parse, entries)),
+            seed=self._state.facts.seed,
+            max_epochs=segment.max_epochs or self._settings.max_epochs,
+        )
+        return BatchMaker(self._training_set.train, self._training_set.alphabet, augmenter).lengths(self._state.epoch)
 
     def _rate_after(self, clips: int) -> float:
         """Return the learning rate of a step on the next `clips` clips."""

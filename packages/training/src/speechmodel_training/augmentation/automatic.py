@@ -2,7 +2,6 @@
 
 from typing import Final
 
-from speechmodel_api.augmentation import Augmentation, parse
 from speechmodel_api.spec import AUTO as NAME
 from speechmodel_api.spec import Augmentations
 
@@ -26,6 +25,6 @@ AUTO: Final = (
 )
 
 
-def chosen(augmentation: Augmentations) -> tuple[Augmentation, ...]:
-    """Return the augmentations of a training, those of Auto included."""
-    return tuple(parse(entry) for entry in (AUTO if augmentation == NAME else augmentation))
+def chosen(augmentation: Augmentations) -> tuple[str, ...]:
+    """Return the entries of a training, those of Auto included."""
+    return AUTO if augmentation == NAME else tuple(augmentation)
