@@ -167,7 +167,7 @@ def test_settings_that_are_not_given_are_chosen_once_for_a_lineage(
     caplog.set_level(logging.INFO, "speechmodel_training")
     first = workspace.train(maxEpochs=1, hyperparameters={"hiddenUnits": 32})
     facts = TrainingFacts(clips=14, hours=0.01, speakers=None, labels=len(ALPHABET))
-    chosen = choose_settings(facts, layer_norm=False)
+    chosen = choose_settings(facts)
     assert first.settings == chosen.model_copy(update={"hidden_units": 32, "max_epochs": 1})
     assert "14 clips, 0.01 hours, unknown speakers and 16 labels" in caplog.text
     tuned = chosen.model_copy(update={"dropout": 0.9, "hidden_units": 16})
@@ -176,8 +176,8 @@ def test_settings_that_are_not_given_are_chosen_once_for_a_lineage(
     assert later.settings == chosen.model_copy(update={"hidden_units": 32, "max_epochs": 2})
 
 
-def test_a_network_of_chosen_size_has_layer_norm_and_clipped_gradients(workspace: Workspace) -> None:
-    chosen = workspace.train(maxEpochs=1, hyperparameters={}).settings
+def test_layer_norm_brings_its_rate_and_clipped_gradients(workspace: Workspace) -> None:
+    chosen = workspace.train(maxEpochs=1, hyperparameters={"layerNorm": True}).settings
     assert chosen is not None
     assert (chosen.layer_norm, chosen.gradient_clip_norm, chosen.learning_rate) == (True, 10, 0.005)
     assert read_state(max(workspace.lineage.glob("step-*"))).facts.layer_norm

@@ -13,8 +13,8 @@ MANY_LABELS = 128
 """Alphabets with more labels, such as those of Chinese and Korean, get a wider network."""
 FEW_SPEAKERS = 5
 """With fewer known speakers, or none known, dropout is higher."""
-FEWEST_STEPS = 800
-"""Optimizer steps that a training makes at least."""
+FEWEST_STEPS, FEWEST_NORMED_STEPS = 2500, 800
+"""Optimizer steps that a training makes at least, without layer norm and with it."""
 FEWEST_EPOCHS, MOST_EPOCHS = 20, 300
 
 
@@ -95,8 +95,8 @@ class _Size:
 
 
 _SIZES = (
-    _Size(0.5, 192, 16, 0.005, 0.001, 0.1),
-    _Size(2, 256, 16, 0.004, 0.001, 0.15),
+    _Size(0.5, 192, 16, 0.005, 0.0015, 0.05),
+    _Size(2, 256, 16, 0.004, 0.001, 0.1),
     _Size(10, 512, 32, 0.003, 0.001, 0.15),
     _Size(100, 1024, 32, 0.002, 0.0007, 0.2),
     _Size(math.inf, 2048, 64, 0.001, 0.0005, 0.25),
@@ -105,7 +105,7 @@ _CLIP_NORM = 10.0
 """Largest norm of the gradients with layer norm."""
 
 
-def choose_settings(facts: TrainingFacts, *, layer_norm: bool = True) -> LearningSettings:
+def choose_settings(facts: TrainingFacts, *, layer_norm: bool = False) -> LearningSettings:
     """Return the settings for a dataset and a network with or without layer norm.
 
     docs/training.md has the rule as a table, and which of its figures were measured.
@@ -115,6 +115,7 @@ def choose_settings(facts: TrainingFacts, *, layer_norm: bool = True) -> Learnin
     wider = _SIZES[min(place + 1, len(_SIZES) - 1)] if facts.labels > MANY_LABELS else size
     few_voices = facts.speakers is not None and facts.speakers < FEW_SPEAKERS
     steps = math.ceil(facts.clips / size.batch_size)
+    fewest_steps = FEWEST_NORMED_STEPS if layer_norm else FEWEST_STEPS
     return LearningSettings(
         hidden_units=wider.hidden_units,
         layer_norm=layer_norm,
@@ -122,6 +123,6 @@ def choose_settings(facts: TrainingFacts, *, layer_norm: bool = True) -> Learnin
         gradient_clip_norm=_CLIP_NORM if layer_norm else None,
         learning_rate=wider.normed_rate if layer_norm else wider.plain_rate,
         dropout=round(size.dropout + 0.05, 2) if few_voices else size.dropout,
-        max_epochs=min(max(math.ceil(FEWEST_STEPS / steps), FEWEST_EPOCHS), MOST_EPOCHS),
+        max_epochs=min(max(math.ceil(fewest_steps / steps), FEWEST_EPOCHS), MOST_EPOCHS),
         schedule=ScheduleType.COSINE,
     )

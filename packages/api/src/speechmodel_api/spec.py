@@ -429,17 +429,17 @@ class Hyperparameters(ApiModel):
     to 64 for large datasets."""
     learning_rate: Annotated[float, Field(gt=0, le=1)] | None = None
     """Largest learning rate of the Adam optimizer. Lower it when the loss diverges. A change takes
-    effect from the last checkpoint on. If not set, it is from 0.005 for the smallest network to
-    0.001 for the largest, and lower without layerNorm."""
+    effect from the last checkpoint on. If not set, it is from 0.0015 for the smallest network to
+    0.0005 for the largest, and two to five times as high with layerNorm."""
     dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
     """Fraction of activations that are dropped after the dense layers 1, 2, 3 and 5 during
     training. 0 turns dropout off. A change takes effect from the last checkpoint on. If not set, it
-    is from 0.1 to 0.25, and 0.05 higher with fewer than five known speakers."""
+    is from 0.05 to 0.25, and 0.05 higher with fewer than five known speakers."""
     layer_norm: bool | None = None
     """If true, the outputs of the dense layers 1, 2, 3 and 5 are normalised, as by `--layer_norm`
-    in DeepSpeech. Such a network bears a higher learning rate and needs fewer epochs. A change
-    trains from scratch. If not set, it is true when hiddenUnits is not set, unless the checkpoint
-    of initFrom has no layer norm; otherwise it is false."""
+    in DeepSpeech. Such a network bears a higher learning rate and needs fewer epochs, but
+    recognised fewer words of a voice that training never heard (decision 12). A change trains from
+    scratch. If not set, it is that of the checkpoint of initFrom, or false."""
     gradient_clip_norm: Annotated[float, Field(gt=0, le=1e6)] | None = None
     """Largest norm of the gradients of all weights together. Longer gradients are shortened to it,
     which helps when the loss jumps or diverges; try 10. A change takes effect from the last

@@ -113,7 +113,7 @@ def _chosen_settings(
     )
     layer_norm = given.layer_norm
     if layer_norm is None:
-        layer_norm = given.hidden_units is None and (initial is None or initial.layer_norm)
+        layer_norm = initial is not None and initial.layer_norm
     chosen = choose_settings(facts, layer_norm=layer_norm)
     if initial is not None:
         chosen = chosen.model_copy(update={"hidden_units": initial.hidden_units})
