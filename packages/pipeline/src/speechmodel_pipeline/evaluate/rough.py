@@ -12,8 +12,8 @@ from speechmodel_runtime import Pcm, level
 
 QUIETER_DB = 12.0
 """A voice at four times the distance."""
-NOISE_DB = 20.0
-"""Level of hiss and of other voices below the clip."""
+NOISE_DB = 10.0
+"""Level of hiss and of other voices below the clip: as much as training adds at most."""
 VOICES = 3
 
 
