@@ -62,7 +62,7 @@ def test_with_the_same_alphabet_every_weight_is_taken_over(upstream: Path, fresh
         (3, {"layer_6", "layer_5", CELL}),
         (5, {"layer_6", "layer_5", CELL, "layer_3", "layer_2"}),
     ],
-    ids=str,
+    ids=["1", "2", "3", "5"],
 )
 def test_dropped_layers_are_counted_from_the_output(
     upstream: Path, fresh: dict[str, Array], drop_layers: int, drawn: set[str]

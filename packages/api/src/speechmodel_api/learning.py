@@ -13,7 +13,7 @@ MANY_LABELS = 128
 """Alphabets with more labels, such as those of Chinese and Korean, get a wider network."""
 FEW_SPEAKERS = 5
 """With fewer known speakers, or none known, dropout is higher."""
-FEWEST_STEPS, FEWEST_NORMED_STEPS = 2500, 800
+FEWEST_STEPS, FEWEST_NORMED_STEPS = 5000, 800
 """Optimizer steps that a training makes at least, without layer norm and with it."""
 FEWEST_EPOCHS, MOST_EPOCHS = 20, 300
 
