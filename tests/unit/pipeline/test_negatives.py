@@ -45,6 +45,7 @@ def test_the_built_in_words_are_trained_as_the_catch_all_label_and_some_are_kept
     assert words[0].isdisjoint(words[1])
 
 
+@pytest.mark.slow
 def test_a_negative_has_the_length_and_the_level_of_a_command(tmp_path: Path) -> None:
     clips = commands(tmp_path, 40, level=300)
     lengths = {len(samples(tmp_path, clip)) for clip in clips}
