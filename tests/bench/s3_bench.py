@@ -14,7 +14,7 @@ from pathlib import Path
 
 from bench.figures import print_table
 from bench.large_graph import write_large_graph
-from speechmodel_api.spec import S3Location
+from speechmodel_api.schema import S3Location
 from speechmodel_pipeline.s3.objects import Bucket
 from support.seaweed import WRITER, Seaweed
 

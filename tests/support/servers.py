@@ -13,7 +13,7 @@ from typing import Self
 
 import httpx
 import openai
-from speechmodel_api.spec import Scorer
+from speechmodel_api.decoding_spec import Scorer
 from speechmodel_api.stages import (
     Calibration,
     Decoding,

@@ -6,7 +6,8 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from speechmodel_api.spec import DatasetFormat, Negatives, S3Location, Split
+from speechmodel_api.dataset_spec import DatasetFormat, Negatives, Split
+from speechmodel_api.schema import S3Location
 from speechmodel_api.stages import (
     ConvertInput,
     ConvertOutput,

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from speechmodel_api.spec import Annotations, DatasetFormat, Negatives, Split
+from speechmodel_api.dataset_spec import Annotations, DatasetFormat, Negatives, Split
 from speechmodel_api.stages import PrepareInput
 from speechmodel_api.workspace import REPORT, Workspace
 from speechmodel_cli.command_line import main

@@ -6,7 +6,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
-from speechmodel_api.spec import DatasetFormat, Negatives, S3Location, Split
+from speechmodel_api.dataset_spec import DatasetFormat, Negatives, Split
+from speechmodel_api.schema import S3Location
 from speechmodel_api.stages import PrepareInput
 from speechmodel_cli.local.seaweedfs import Identity
 from speechmodel_pipeline.prepare.stage import prepare

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from speechmodel_api.spec import Split
+from speechmodel_api.dataset_spec import Split
 from speechmodel_pipeline.convert.trial import trial_beam_width, try_model
 from speechmodel_runtime import Model, load, read_graph
 from speechmodel_stagekit.errors import BadData

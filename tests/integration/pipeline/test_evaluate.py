@@ -9,7 +9,7 @@ from typing import Any
 
 import jiwer
 import pytest
-from speechmodel_api.spec import Split
+from speechmodel_api.dataset_spec import Split
 from speechmodel_pipeline.convert.stage import convert
 from speechmodel_runtime import Model, load
 from support.graphs import deaf, edited

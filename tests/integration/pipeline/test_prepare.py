@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 from speechmodel_api.alphabet import CATCH_ALL
-from speechmodel_api.spec import (
+from speechmodel_api.dataset_spec import (
     Annotations,
     DatasetFormat,
     InvalidSamplePolicy,

@@ -4,7 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from speechmodel_api.spec import ForeignSpeech, Negatives, Split
+from speechmodel_api.dataset_spec import Negatives, Split
+from speechmodel_api.decoding_spec import ForeignSpeech
 from speechmodel_api.stages import Decoding
 from speechmodel_pipeline.convert.stage import convert
 from support.graphs import deaf, edited

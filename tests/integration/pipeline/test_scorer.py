@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from speechmodel_api.spec import Scorer, Split
+from speechmodel_api.dataset_spec import Split
+from speechmodel_api.decoding_spec import Scorer
 from speechmodel_api.stages import Decoding
 from speechmodel_pipeline.convert.stage import convert
 from speechmodel_pipeline.evaluate.scorer import ALPHAS, BETAS

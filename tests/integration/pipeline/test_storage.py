@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 import pytest
-from speechmodel_api.spec import ForeignSpeech, GrammarSource, S3Location, Scorer, Split
+from speechmodel_api.dataset_spec import Split
+from speechmodel_api.decoding_spec import ForeignSpeech, GrammarSource, Scorer
+from speechmodel_api.schema import S3Location
 from speechmodel_api.stages import (
     ConvertOutput,
     Decoding,

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from speechmodel_api.augmentation import PARAMETERS, PATTERN, AugmentationInvalid, ValueRange, parse
-from speechmodel_api.spec import Training
+from speechmodel_api.training_spec import Training
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from speechmodel_api import keys
-from speechmodel_api.spec import ForeignSpeech, GrammarSource, SpeechModelSpec
+from speechmodel_api.decoding_spec import ForeignSpeech, GrammarSource
+from speechmodel_api.spec import SpeechModelSpec
 from speechmodel_api.stages import (
     Calibration,
     Decoding,

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from speechmodel_api.learning import LearningSettings, TrainingFacts, choose_settings
-from speechmodel_api.spec import Hyperparameters, ScheduleType
+from speechmodel_api.training_spec import Hyperparameters, ScheduleType
 
 EXAMPLE = TrainingFacts(clips=338, hours=0.15, speakers=25, labels=24)
 DOCUMENT = Path(__file__).parents[3] / "docs" / "training.md"

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 import pytest
-from speechmodel_api.spec import S3Location, SpeechModelSpec
+from speechmodel_api.schema import S3Location
+from speechmodel_api.spec import SpeechModelSpec
 from speechmodel_api.status import Phase, SpeechModelStatus
 from speechmodel_cli.local.errors import StateDamaged
 from speechmodel_cli.local.state import ModelState, known_models

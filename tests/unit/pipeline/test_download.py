@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import pytest
 from botocore.exceptions import FlexibleChecksumError
-from speechmodel_api.spec import S3Location
+from speechmodel_api.schema import S3Location
 from speechmodel_pipeline.s3.download import ATTEMPTS, download, list_objects
 from speechmodel_pipeline.s3.objects import Bucket
 from speechmodel_stagekit.errors import BadData

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from speechmodel_api.spec import DatasetFormat
+from speechmodel_api.dataset_spec import DatasetFormat
 from speechmodel_pipeline.prepare.formats import list_recordings
 from speechmodel_pipeline.prepare.recordings import Listing
 from speechmodel_stagekit.errors import BadData

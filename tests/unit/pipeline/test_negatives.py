@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from speechmodel_api.alphabet import CATCH_ALL
-from speechmodel_api.spec import Negatives
+from speechmodel_api.dataset_spec import Negatives
 from speechmodel_api.workspace import CLIPS
 from speechmodel_pipeline.prepare import negatives
 from speechmodel_pipeline.prepare.clips import write_clip

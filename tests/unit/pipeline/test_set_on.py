@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
-from speechmodel_api.spec import Scorer as ScorerSpec
+from speechmodel_api.decoding_spec import Scorer as ScorerSpec
 from speechmodel_decoding import AcousticModel, LogProbabilities, TextScorer, compile_grammar
 from speechmodel_pipeline.evaluate import grammar, rejection, scorer
 from speechmodel_pipeline.prepare.clips import write_clip

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from speechmodel_api.spec import Split, SplitBy
+from speechmodel_api.dataset_spec import Split, SplitBy
 from speechmodel_pipeline.prepare.split import Candidate, divide
 from speechmodel_stagekit.dataset import Part
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from speechmodel_api.spec import Synthesis
+from speechmodel_api.dataset_spec import Synthesis
 from speechmodel_api.workspace import CLIPS
 from speechmodel_pipeline.prepare.clips import write_clip
 from speechmodel_pipeline.prepare.folder import PreparedClip

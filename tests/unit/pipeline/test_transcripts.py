@@ -6,7 +6,7 @@ import pytest
 import regex
 from hypothesis import example, given
 from hypothesis import strategies as st
-from speechmodel_api.spec import Annotations, Numbers
+from speechmodel_api.dataset_spec import Annotations, Numbers
 from speechmodel_pipeline.prepare.report import RejectionReason
 from speechmodel_pipeline.prepare.transcripts import TranscriptUnusable, normalise
 

@@ -7,19 +7,12 @@ import pytest
 from pydantic import ValidationError
 from speechmodel_api.audio import SPEECH_LEVEL
 from speechmodel_api.base import Document
+from speechmodel_api.dataset_spec import Annotations, DatasetFormat, Numbers
+from speechmodel_api.decoding_spec import DecodingSpec, GrammarSource
 from speechmodel_api.learning import LearningSettings
 from speechmodel_api.measures import ErrorRate
-from speechmodel_api.spec import (
-    Annotations,
-    DatasetFormat,
-    DecodingSpec,
-    GrammarSource,
-    Hyperparameters,
-    Numbers,
-    S3Location,
-    ScheduleType,
-    SpeechModelSpec,
-)
+from speechmodel_api.schema import S3Location
+from speechmodel_api.spec import SpeechModelSpec
 from speechmodel_api.stages import (
     ConvertOutput,
     EvaluateOutput,
@@ -31,6 +24,7 @@ from speechmodel_api.stages import (
     TrainInput,
     TrainOutput,
 )
+from speechmodel_api.training_spec import Hyperparameters, ScheduleType
 from speechmodel_plan.stages import STAGES, stage_named
 from speechmodel_plan.stages.evaluate import decoding
 from speechmodel_plan.stages.stage import Outputs, Stage

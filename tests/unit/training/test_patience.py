@@ -1,5 +1,5 @@
 import pytest
-from speechmodel_api.spec import EarlyStop, ReduceOnPlateau
+from speechmodel_api.training_spec import EarlyStop, ReduceOnPlateau
 from speechmodel_training.patience import Patience
 from speechmodel_training.schedule import Segment
 from speechmodel_training.state import LineageFacts, RunningEpoch, TrainingState

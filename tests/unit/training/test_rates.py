@@ -3,7 +3,7 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from speechmodel_api.spec import Schedule, ScheduleType
+from speechmodel_api.training_spec import Schedule, ScheduleType
 from speechmodel_training.rates import share_of_rate
 
 COSINE = Schedule(type=ScheduleType.COSINE, warmup_percent=20, floor_percent=10)

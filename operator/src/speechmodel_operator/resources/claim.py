@@ -1,6 +1,7 @@
 """The workspace claim."""
 
-from speechmodel_api.spec import SpeechModelSpec, VolumeClaimTemplate
+from speechmodel_api.spec import SpeechModelSpec
+from speechmodel_api.training_spec import VolumeClaimTemplate
 from speechmodel_plan.task import Owner
 
 from speechmodel_operator.resources import labels

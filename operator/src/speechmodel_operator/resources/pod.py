@@ -7,7 +7,9 @@ from typing import Any
 
 from speechmodel_api.base import Document
 from speechmodel_api.credentials import OPTIONAL_KEYS, REQUIRED_KEYS
-from speechmodel_api.spec import LocalObjectReference, PodTemplate, Resources, SpeechModelSpec
+from speechmodel_api.pods import PodTemplate, Resources
+from speechmodel_api.schema import LocalObjectReference
+from speechmodel_api.spec import SpeechModelSpec
 from speechmodel_api.stages import INPUT_VARIABLE, RESULT_VARIABLE
 from speechmodel_plan.stages.stage import Stage
 

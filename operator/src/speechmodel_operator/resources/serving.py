@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
-from speechmodel_api.spec import LocalObjectReference, S3Location, Serving, SpeechModelSpec
+from speechmodel_api.schema import LocalObjectReference, S3Location
+from speechmodel_api.spec import Serving, SpeechModelSpec
 from speechmodel_api.stages import FetchInput
 from speechmodel_api.status import ModelStatus
 from speechmodel_plan import names

@@ -4,7 +4,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from speechmodel_api.spec import NAME_LENGTH, NAME_PATTERN, NAME_RULE, SpeechModelSpec, cel
+from speechmodel_api.schema import cel
+from speechmodel_api.spec import NAME_LENGTH, NAME_PATTERN, NAME_RULE, SpeechModelSpec
 from speechmodel_api.status import SpeechModelStatus
 
 GROUP = "speechops.dev"

@@ -20,21 +20,12 @@ from pydantic import BaseModel, ConfigDict, model_validator
 
 from speechmodel_api.audio import SPEECH_LEVEL
 from speechmodel_api.augmentation import AS_BEFORE
-from speechmodel_api.spec import (
-    AUTO,
-    Annotations,
-    DatasetFormat,
-    ForeignSpeech,
-    GrammarSource,
-    InvalidSamplePolicy,
-    Numbers,
-    S3Location,
-    Schedule,
-    ScheduleType,
-    SpeechModelSpec,
-    SplitBy,
-)
+from speechmodel_api.dataset_spec import Annotations, DatasetFormat, InvalidSamplePolicy, Numbers, SplitBy
+from speechmodel_api.decoding_spec import ForeignSpeech, GrammarSource
+from speechmodel_api.schema import AUTO, S3Location
+from speechmodel_api.spec import SpeechModelSpec
 from speechmodel_api.stages import Decoding, GrammarDecoder, PrepareOutput, Rejection, TrainOutput, WeighedScorer
+from speechmodel_api.training_spec import Schedule, ScheduleType
 
 Number = TypeVar("Number", int, float)
 

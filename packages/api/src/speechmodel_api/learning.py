@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from speechmodel_api.base import ApiModel
-from speechmodel_api.spec import Hyperparameters, ScheduleType
+from speechmodel_api.training_spec import Hyperparameters, ScheduleType
 
 MANY_LABELS = 128
 """Alphabets with more labels, such as those of Chinese and Korean, get a wider network."""

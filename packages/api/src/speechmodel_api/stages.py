@@ -18,27 +18,27 @@ from pydantic import Field
 
 from speechmodel_api.augmentation import AS_BEFORE
 from speechmodel_api.base import Document
-from speechmodel_api.learning import LearningSettings
-from speechmodel_api.measures import ErrorRate
-from speechmodel_api.spec import (
+from speechmodel_api.dataset_spec import (
     Annotations,
-    Augmentations,
-    Checkpoints,
     DatasetFormat,
-    EarlyStop,
-    ForeignSpeech,
-    GrammarSource,
-    Hyperparameters,
     InvalidSamplePolicy,
     Negatives,
     Numbers,
-    ReduceOnPlateau,
-    S3Location,
-    Schedule,
-    ScheduleType,
-    Scorer,
     Split,
     Synthesis,
+)
+from speechmodel_api.decoding_spec import ForeignSpeech, GrammarSource, Scorer
+from speechmodel_api.learning import LearningSettings
+from speechmodel_api.measures import ErrorRate
+from speechmodel_api.schema import S3Location
+from speechmodel_api.training_spec import (
+    Augmentations,
+    Checkpoints,
+    EarlyStop,
+    Hyperparameters,
+    ReduceOnPlateau,
+    Schedule,
+    ScheduleType,
 )
 
 INPUT_VARIABLE = "STAGE_INPUT"

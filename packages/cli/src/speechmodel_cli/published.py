@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from speechmodel_api.spec import S3Location, S3Target
+from speechmodel_api.schema import S3Location, S3Target
 
 from speechmodel_cli.errors import CommandError
 from speechmodel_cli.local.embedded_s3 import ENDPOINT, EmbeddedStore

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
+from speechmodel_api.dataset_spec import InvalidSamplePolicy
 from speechmodel_api.progress import StepProgress
-from speechmodel_api.spec import InvalidSamplePolicy
 from speechmodel_pipeline.prepare.report import PrepareReport
 
 from speechmodel_cli import wording

@@ -4,9 +4,10 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from datetime import timedelta
 
-from speechmodel_api.spec import DeletionPolicy, RetentionPolicy
+from speechmodel_api.spec import DeletionPolicy
 from speechmodel_api.stages import PurgeInput, StageInput, StageName
 from speechmodel_api.status import ModelStatus, SpeechModelStatus
+from speechmodel_api.training_spec import RetentionPolicy
 
 from speechmodel_plan import names
 from speechmodel_plan.decision import Decision, Follow, Hold, Idle, Start, Stop, decide, settle

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from pydantic import ValidationError
 from speechmodel_api.learning import LearningSettings, TrainingFacts, choose_settings
-from speechmodel_api.spec import EarlyStop, Hyperparameters
 from speechmodel_api.stages import TrainInput
+from speechmodel_api.training_spec import EarlyStop, Hyperparameters
 from speechmodel_api.workspace import Workspace
 from speechmodel_stagekit.durable import replace_file
 

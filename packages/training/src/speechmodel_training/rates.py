@@ -2,7 +2,7 @@
 
 import math
 
-from speechmodel_api.spec import Schedule, ScheduleType
+from speechmodel_api.training_spec import Schedule, ScheduleType
 
 
 def share_of_rate(schedule: Schedule, shape: ScheduleType, progress: float) -> float:

@@ -4,7 +4,7 @@ from typing import Literal, Self
 
 from pydantic import Field
 from speechmodel_api.base import Document
-from speechmodel_api.spec import EarlyStop, ReduceOnPlateau
+from speechmodel_api.training_spec import EarlyStop, ReduceOnPlateau
 
 from speechmodel_training.network import Geometry
 from speechmodel_training.patience import Patience

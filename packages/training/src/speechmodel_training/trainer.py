@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from speechmodel_api.augmentation import parse
 from speechmodel_api.learning import LearningSettings
 from speechmodel_api.progress import TrainProgress
-from speechmodel_api.spec import EarlyStop, ReduceOnPlateau, Schedule
+from speechmodel_api.training_spec import EarlyStop, ReduceOnPlateau, Schedule
 from speechmodel_stagekit.errors import Stopped
 from speechmodel_stagekit.program import report, stop_requested
 

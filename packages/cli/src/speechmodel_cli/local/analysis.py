@@ -4,9 +4,9 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
+from speechmodel_api.dataset_spec import InvalidSamplePolicy
 from speechmodel_api.progress import StepProgress, parse_progress
 from speechmodel_api.reasons import Reason
-from speechmodel_api.spec import InvalidSamplePolicy
 from speechmodel_api.workspace import REPORT, Workspace
 from speechmodel_pipeline.prepare.report import PrepareReport
 from speechmodel_plan.stages.prepare import PREPARE

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import ClassVar
 
-from speechmodel_api.spec import S3Target
+from speechmodel_api.schema import S3Target
 
 from speechmodel_cli.local.lock import owned
 from speechmodel_cli.local.object_store import Access

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydantic import BaseModel
-from speechmodel_api.spec import Serving, SpeechModelSpec, Storage
+from speechmodel_api.spec import Serving, SpeechModelSpec
+from speechmodel_api.training_spec import Storage
 
 from speechmodel_cli.local.errors import DatasetMissing
 from speechmodel_cli.local.object_store import ObjectStore, require_keys

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
 from speechmodel_api.credentials import REQUIRED_KEYS
-from speechmodel_api.spec import S3Target
+from speechmodel_api.schema import S3Target
 
 from speechmodel_cli.local.errors import CredentialsMissing
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from speechmodel_api.reasons import Reason
-from speechmodel_api.spec import S3Target
+from speechmodel_api.schema import S3Target
 from speechmodel_plan.observed import Server, Trouble
 from speechmodel_plan.plan import ServingIntent
 

@@ -20,7 +20,8 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 from speechmodel_api.base import Document
-from speechmodel_api.spec import S3Location, SpeechModelSpec
+from speechmodel_api.schema import S3Location
+from speechmodel_api.spec import SpeechModelSpec
 from speechmodel_api.status import SpeechModelStatus
 from speechmodel_api.times import Time
 from speechmodel_stagekit.durable import replace_file

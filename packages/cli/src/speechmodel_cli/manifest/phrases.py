@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from speechmodel_api.spec import DecodingSpec
+from speechmodel_api.decoding_spec import DecodingSpec
 
 
 def phrase_problem(decoding: DecodingSpec, alphabet: Sequence[str] = ()) -> str | None:

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from speechmodel_api.spec import GrammarSource, SpeechModelSpec
+from speechmodel_api.decoding_spec import GrammarSource
+from speechmodel_api.spec import SpeechModelSpec
 
 
 def scorer_problem(spec: SpeechModelSpec, dataset: Path, alphabet: Sequence[str]) -> str | None:

@@ -10,8 +10,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from speechmodel_api.decoding_spec import ForeignSpeech
 from speechmodel_api.reasons import Reason
-from speechmodel_api.spec import ForeignSpeech
 from speechmodel_api.stages import EvaluateInput, Rejection
 from speechmodel_api.workspace import ACOUSTIC
 from speechmodel_decoding import TextScorer

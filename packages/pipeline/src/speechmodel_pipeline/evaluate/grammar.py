@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from speechmodel_api.alphabet import CATCH_ALL
 from speechmodel_api.audio import frames_needed
+from speechmodel_api.decoding_spec import GrammarSource
 from speechmodel_api.reasons import Reason
-from speechmodel_api.spec import GrammarSource
 from speechmodel_api.stages import Calibration, Decoding
 from speechmodel_api.words import folded
 from speechmodel_decoding import (

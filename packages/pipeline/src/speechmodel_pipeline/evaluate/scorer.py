@@ -12,8 +12,8 @@ from pathlib import Path
 
 import jiwer
 from speechmodel_api.alphabet import CATCH_ALL
+from speechmodel_api.decoding_spec import Scorer as ScorerSpec
 from speechmodel_api.reasons import Reason
-from speechmodel_api.spec import Scorer as ScorerSpec
 from speechmodel_api.stages import EvaluateInput
 from speechmodel_api.words import folded
 from speechmodel_api.workspace import SCORER, Workspace

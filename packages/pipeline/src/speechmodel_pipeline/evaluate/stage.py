@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from speechmodel_api.alphabet import CATCH_ALL
+from speechmodel_api.decoding_spec import ForeignSpeech, GrammarSource
 from speechmodel_api.reasons import Reason
-from speechmodel_api.spec import ForeignSpeech, GrammarSource
 from speechmodel_api.stages import EvaluateInput, EvaluateOutput, GrammarDecoder, WeighedScorer
 from speechmodel_api.workspace import ACOUSTIC, GRAMMAR, MODEL, REPORT, SCORER, SELFTEST, Workspace
 from speechmodel_decoding import Recogniser

@@ -5,7 +5,7 @@ from functools import cached_property
 from pathlib import Path
 
 from speechmodel_api.reasons import Reason
-from speechmodel_api.spec import S3Location
+from speechmodel_api.schema import S3Location
 from speechmodel_stagekit.errors import TryAgain
 
 from speechmodel_pipeline.progress import Steps

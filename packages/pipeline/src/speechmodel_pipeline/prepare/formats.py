@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from speechmodel_api.spec import DatasetFormat
+from speechmodel_api.dataset_spec import DatasetFormat
 from speechmodel_api.workspace import part_table
 from speechmodel_stagekit.dataset import Part
 from speechmodel_stagekit.errors import BadData

@@ -15,7 +15,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from speechmodel_api.spec import Split, SplitBy
+from speechmodel_api.dataset_spec import Split, SplitBy
 from speechmodel_stagekit.dataset import Part
 
 FEWEST_SPEAKERS = 3

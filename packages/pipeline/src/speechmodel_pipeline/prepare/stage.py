@@ -19,8 +19,8 @@ from itertools import accumulate, groupby
 from pathlib import Path
 
 from speechmodel_api.alphabet import CATCH_ALL
+from speechmodel_api.dataset_spec import DatasetFormat, InvalidSamplePolicy
 from speechmodel_api.reasons import Reason
-from speechmodel_api.spec import DatasetFormat, InvalidSamplePolicy
 from speechmodel_api.stages import PrepareInput, PrepareOutput
 from speechmodel_api.workspace import CLIPS, Workspace
 from speechmodel_runtime import WarningKind

@@ -17,8 +17,9 @@ import numpy as np
 import soundfile
 import soxr
 from speechmodel_api.audio import SAMPLE_RATE, WINDOW, frame_count, frames_needed
+from speechmodel_api.dataset_spec import Synthesis
 from speechmodel_api.reasons import Reason
-from speechmodel_api.spec import AUTO, Synthesis
+from speechmodel_api.schema import AUTO
 from speechmodel_runtime import AudioInfo, Pcm, level
 from speechmodel_stagekit.cpus import available_cpus
 from speechmodel_stagekit.dataset import Part

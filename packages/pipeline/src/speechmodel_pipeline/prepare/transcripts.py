@@ -32,7 +32,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 import regex
-from speechmodel_api.spec import Annotations, Numbers
+from speechmodel_api.dataset_spec import Annotations, Numbers
 
 from speechmodel_pipeline.prepare.numbers import spelled
 from speechmodel_pipeline.prepare.report import RejectionReason, quoted

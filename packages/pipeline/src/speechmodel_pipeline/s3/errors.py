@@ -17,7 +17,7 @@ from botocore.exceptions import (
 )
 from botocore.exceptions import ConnectionError as BotoConnectionError
 from speechmodel_api.reasons import Reason
-from speechmodel_api.spec import S3Location
+from speechmodel_api.schema import S3Location
 from speechmodel_stagekit.errors import TryAgain
 
 PUBLISH = "publish.s3"

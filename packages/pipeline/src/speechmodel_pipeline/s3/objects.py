@@ -15,7 +15,7 @@ from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
 from botocore.exceptions import ClientError
 from speechmodel_api.reasons import Reason
-from speechmodel_api.spec import S3Location
+from speechmodel_api.schema import S3Location
 from speechmodel_stagekit.artefacts import file_digest
 from speechmodel_stagekit.errors import TryAgain
 

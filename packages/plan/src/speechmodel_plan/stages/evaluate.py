@@ -3,8 +3,9 @@
 from typing import final
 
 from speechmodel_api import keys
+from speechmodel_api.decoding_spec import ForeignSpeech, GrammarSource
 from speechmodel_api.reasons import Reason
-from speechmodel_api.spec import ForeignSpeech, GrammarSource, SpeechModelSpec
+from speechmodel_api.spec import SpeechModelSpec
 from speechmodel_api.stages import Decoding, EvaluateInput, EvaluateOutput, StageName
 from speechmodel_api.status import ConditionType
 

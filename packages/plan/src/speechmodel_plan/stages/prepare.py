@@ -4,8 +4,10 @@ from typing import final
 
 from speechmodel_api import keys
 from speechmodel_api.audio import SPEECH_LEVEL
+from speechmodel_api.dataset_spec import DEFAULT_REVISION
 from speechmodel_api.reasons import Reason
-from speechmodel_api.spec import DEFAULT_REVISION, S3Target, SpeechModelSpec
+from speechmodel_api.schema import S3Target
+from speechmodel_api.spec import SpeechModelSpec
 from speechmodel_api.stages import PrepareInput, PrepareOutput, StageName
 from speechmodel_api.status import ConditionType
 

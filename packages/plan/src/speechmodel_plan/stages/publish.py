@@ -4,7 +4,8 @@ from typing import final
 
 from speechmodel_api import keys
 from speechmodel_api.reasons import Reason
-from speechmodel_api.spec import S3Target, SpeechModelSpec
+from speechmodel_api.schema import S3Target
+from speechmodel_api.spec import SpeechModelSpec
 from speechmodel_api.stages import PublishInput, PublishOutput, StageName
 from speechmodel_api.status import ConditionType
 

@@ -9,7 +9,8 @@ from typing import Any, ClassVar, Generic, TypeVar
 from pydantic import ValidationError
 from speechmodel_api.base import Document
 from speechmodel_api.reasons import Reason
-from speechmodel_api.spec import S3Target, SpeechModelSpec
+from speechmodel_api.schema import S3Target
+from speechmodel_api.spec import SpeechModelSpec
 from speechmodel_api.stages import StageInput, StageName
 from speechmodel_api.status import ConditionType
 

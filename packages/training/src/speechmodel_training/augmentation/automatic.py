@@ -2,8 +2,8 @@
 
 from typing import Final
 
-from speechmodel_api.spec import AUTO as NAME
-from speechmodel_api.spec import Augmentations
+from speechmodel_api.schema import AUTO as NAME
+from speechmodel_api.training_spec import Augmentations
 
 AUTO: Final = (
     # voices: vocal tracts of other lengths, faster and slower speech, other microphones and rooms. Few

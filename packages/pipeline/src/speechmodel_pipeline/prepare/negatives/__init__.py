@@ -20,8 +20,8 @@ import soundfile
 import soxr
 from speechmodel_api.alphabet import CATCH_ALL
 from speechmodel_api.audio import SAMPLE_RATE
+from speechmodel_api.dataset_spec import Negatives
 from speechmodel_api.reasons import Reason
-from speechmodel_api.spec import Negatives
 from speechmodel_runtime import AudioInfo, Pcm, load
 from speechmodel_runtime.errors import AudioError
 from speechmodel_stagekit.dataset import Part

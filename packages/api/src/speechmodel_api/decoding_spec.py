@@ -1,0 +1,121 @@
+"""`SpeechModel.spec.decoding`: how audio becomes text."""
+
+import json
+from enum import StrEnum
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from speechmodel_api.base import ApiModel
+from speechmodel_api.dataset_spec import DatasetFormat
+from speechmodel_api.schema import cel
+
+MOST_GRAMMAR_BYTES = 124 * 1024
+"""Largest size of all phrases and lists as JSON in UTF-8. Stage programs receive them in an environment
+variable, which Linux limits to 128 KiB, with less than 4 KiB of keys and paths."""
+_PHRASES_RULE = (
+    "has(self.phrases) && size(self.phrases) > 0 ? !has(self.grammar) || self.grammar == 'Phrases' "
+    ": !has(self.grammar) || self.grammar != 'Phrases'"
+)
+_PHRASES_MESSAGE = "set phrases if grammar is Phrases, and leave them out if grammar is Dataset or FreeText"
+
+
+class GrammarSource(StrEnum):
+    """Origin of the phrases that a model may answer with."""
+
+    DATASET = "Dataset"
+    PHRASES = "Phrases"
+    FREE_TEXT = "FreeText"
+
+
+class ForeignSpeech(StrEnum):
+    """Defines what free text makes of speech that is unlike the dataset."""
+
+    TRANSCRIBE = "Transcribe"
+    REJECT = "Reject"
+
+
+class Scorer(ApiModel):
+    """A language model for free text, as DeepSpeech's `--scorer`. Only its words are recognised."""
+
+    path: Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^[^/.][^/]*(/[^/.][^/]*)*$")]
+    """File of DeepSpeech 0.9.3, relative to the folder of the dataset, such as `es.scorer`. It must be
+    made for the alphabet of the model, so give `dataset.alphabet` too unless it was made from the
+    alphabet of this dataset. After you change the file, change `dataset.revision`; nothing is trained if
+    the recordings are the same. A file that you add to a bucket later is found with another
+    `dataset.revision` only. Each evaluation stores a copy of the file in the workspace claim, so each
+    edit of the scorer, its weights or hot words needs that much space again."""
+    alpha: Annotated[float, Field(ge=0, le=20)] | None = None
+    """Weight of the language model against the network. If not set, it is tuned on the dev clips."""
+    beta: Annotated[float, Field(ge=-20, le=20)] | None = None
+    """Reward of each word, in natural logarithms. A larger one gives more and shorter words. If not
+    set, it is tuned on the dev clips."""
+    hot_words: Annotated[
+        dict[Annotated[str, Field(min_length=1, max_length=63)], Annotated[float, Field(ge=-100, le=100)]],
+        Field(max_length=100),
+    ] = {}
+    """Words that are more likely than the language model says, such as names, each with its boost
+    in natural logarithms, as for DeepSpeech's `--hot_words`. A boost of a few units is already
+    strong; a negative one makes the word less likely. Every word must be a word of the scorer, in
+    the letters of the transcripts. DeepSpeech does not boost the last word of a recording."""
+
+
+class DecodingSpec(ApiModel, json_schema_extra=cel(_PHRASES_RULE, _PHRASES_MESSAGE)):
+    """Settings of the decoder, which turns audio into text. Evaluation and serving share them."""
+
+    beam_width: Annotated[int, Field(ge=1, le=10000)] = 500
+    """Number of beams that the decoder keeps in free text. A larger width is slower and rarely more
+    accurate. After a change, the model is evaluated and published again but not trained. Defaults to
+    500, as in DeepSpeech."""
+    grammar: GrammarSource | None = None
+    """Origin of the phrases that the model may answer with. Dataset is every transcript of the
+    dataset. Phrases is the field phrases. With either, a recording of anything else gives an empty
+    text. FreeText is any sequence of characters. After a change, the model is evaluated and
+    published again but not trained. Defaults to Phrases if there are phrases, else to Dataset for
+    the dataset format Commands, and to FreeText for the others."""
+    phrases: Annotated[tuple[Annotated[str, Field(min_length=1, max_length=500)], ...], Field(max_length=1000)] = ()
+    """Phrases that the model may answer with, and templates in the syntax of hassil: `(a|b)` is one
+    of them, `[a]` is optional, `(a;b)` is both in any order, `{name}` is a value of the list of that
+    name, and `{list:slot}` gives its slot another name. Every character must be in the alphabet of
+    the model; a backslash takes the next character as it is. Needed if grammar is Phrases. Phrases
+    and lists together may have 124 KiB as JSON; larger sets belong in the transcripts of the dataset."""
+    lists: Annotated[
+        dict[
+            Annotated[str, Field(min_length=1, max_length=63)],
+            Annotated[tuple[Annotated[str, Field(min_length=1, max_length=200)], ...], Field(max_length=1000)],
+        ],
+        Field(max_length=32),
+    ] = {}
+    """Values of the lists that the phrases refer to, by the name of the list. A value may be a
+    template without lists. Answers report which value was said."""
+    foreign_speech: ForeignSpeech = ForeignSpeech.TRANSCRIBE
+    """Defines what free text makes of speech that is unlike the dataset: another language, other words,
+    noise. Transcribe writes down what it resembles. Reject gives an empty text. The threshold loses 1 %
+    of the right dev clips; the report shows how many test clips it rejects, and how many negatives it
+    accepts. After a change, the model is evaluated and published again but not trained. A grammar
+    always rejects, so the field has no effect with one. Defaults to
+    Transcribe, because a text with errors is often more useful than none."""
+    scorer: Scorer | None = None
+    """Language model for free text. After a change, the model is evaluated and published again but not
+    trained. It has no effect with a grammar. If not set, any sequence of characters is possible."""
+
+    def model_post_init(self, context: Any, /) -> None:
+        """Apply the CEL rule to manifests that do not pass through an API server."""
+        del context
+        needed = self.grammar is GrammarSource.PHRASES
+        if bool(self.phrases) != needed and not (self.phrases and self.grammar is None):
+            raise ValueError(_PHRASES_MESSAGE)
+        content = json.dumps([self.phrases, self.lists], ensure_ascii=False, separators=(",", ":"))
+        if (size := len(content.encode())) > MOST_GRAMMAR_BYTES:
+            raise ValueError(
+                f"phrases and lists have {size} bytes as JSON, more than {MOST_GRAMMAR_BYTES}; "
+                "remove some, or use the grammar Dataset and put them into the transcripts"
+            )
+
+    def source(self, format: DatasetFormat) -> GrammarSource:  # noqa: A002 - the field's name in the spec
+        """Return the origin of the phrases for a dataset of this format."""
+        if self.grammar is not None:
+            return self.grammar
+        if self.phrases:
+            return GrammarSource.PHRASES
+        return GrammarSource.DATASET if format is DatasetFormat.COMMANDS else GrammarSource.FREE_TEXT

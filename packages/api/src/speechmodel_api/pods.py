@@ -1,0 +1,91 @@
+"""Settings of pods: scheduling, resources and metadata, with the names that they have in a pod."""
+
+from enum import StrEnum
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from speechmodel_api.base import ApiModel
+from speechmodel_api.schema import LabelKey, LabelValue, LocalObjectReference, ObjectName, Quantity
+
+
+class TolerationOperator(StrEnum):
+    """Defines how a toleration is compared with the value of a taint."""
+
+    EXISTS = "Exists"
+    EQUAL = "Equal"
+
+
+class TaintEffect(StrEnum):
+    """Effect of a taint on pods that do not tolerate it."""
+
+    NO_SCHEDULE = "NoSchedule"
+    PREFER_NO_SCHEDULE = "PreferNoSchedule"
+    NO_EXECUTE = "NoExecute"
+
+
+class Toleration(ApiModel):
+    """A taint that the pods tolerate. A taint is tolerated when its key, value and effect match."""
+
+    key: LabelKey | None = None
+    """Key of the taint that the toleration applies to. If empty, the operator must be Exists, and
+    every taint is tolerated."""
+    operator: TolerationOperator = TolerationOperator.EQUAL
+    """Comparison with the value of the taint. Equal requires the same value, and Exists accepts any
+    value. Defaults to Equal."""
+    value: LabelValue | None = None
+    """Value of the taint that the toleration applies to. Leave it empty when the operator is
+    Exists."""
+    effect: TaintEffect | None = None
+    """Effect of the taint that the toleration applies to: NoSchedule, PreferNoSchedule or
+    NoExecute. If empty, every effect is tolerated."""
+    toleration_seconds: Annotated[int, Field(ge=0)] | None = None
+    """Time in seconds that a pod stays on a node after a taint with the effect NoExecute appears.
+    0 evicts the pod at once. If not set, the pod stays."""
+
+
+ResourceMap = Annotated[dict[Annotated[str, Field(max_length=253)], Quantity], Field(max_length=16)]
+
+
+class Resources(ApiModel):
+    """Compute resources of a container, as in a pod."""
+
+    requests: ResourceMap = {}
+    """Resources that the scheduler reserves for the container, by name, such as cpu and memory. If
+    a resource has only a limit, the request equals the limit."""
+    limits: ResourceMap = {}
+    """Largest amounts that the container may use, by resource name. A container that exceeds its
+    memory limit is killed. Request GPUs here, such as nvidia.com/gpu: "1"."""
+
+
+class PodTemplate(ApiModel):
+    """Scheduling, resources and metadata of pods. Security settings, volumes and service accounts
+    cannot be changed."""
+
+    resources: Resources = Resources()
+    """Compute resources of the trainer's container (training) or of the server's container
+    (serving). If empty, a server requests 100m CPU and 256Mi memory, and a trainer requests
+    nothing."""
+    node_selector: Annotated[dict[LabelKey, LabelValue], Field(max_length=16)] = {}
+    """Labels that a node must have for the pods to be scheduled on it. If empty, any node is
+    eligible."""
+    tolerations: Annotated[tuple[Toleration, ...], Field(max_length=16)] = ()
+    """Node taints that the pods tolerate. If empty, the pods are not scheduled on tainted nodes."""
+    affinity: Annotated[
+        dict[str, Any] | None, Field(json_schema_extra={"x-kubernetes-preserve-unknown-fields": True})
+    ] = None
+    """Node affinity, pod affinity and pod anti-affinity, in the format of a pod's `spec.affinity`.
+    The API server checks it when the pods are created, not here."""
+    runtime_class_name: ObjectName | None = None
+    """Name of the RuntimeClass that runs the pods, such as nvidia. It must exist in the cluster.
+    Defaults to the container runtime's default."""
+    priority_class_name: ObjectName | None = None
+    """Name of the PriorityClass of the pods. It must exist in the cluster. Defaults to the default
+    priority of the cluster."""
+    image_pull_secrets: Annotated[tuple[LocalObjectReference, ...], Field(max_length=8)] = ()
+    """Secrets in the namespace of the SpeechModel that grant access to the registries of the
+    images. Not needed for public registries."""
+    labels: Annotated[dict[LabelKey, LabelValue], Field(max_length=16)] = {}
+    """Labels to add to the pods. They cannot replace the labels that the operator sets."""
+    annotations: Annotated[dict[LabelKey, Annotated[str, Field(max_length=1024)]], Field(max_length=16)] = {}
+    """Annotations to add to the pods, such as those that a service mesh reads."""

@@ -1,0 +1,252 @@
+"""`SpeechModel.spec.training`: the network, its training, and the workspace."""
+
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, WithJsonSchema
+
+from speechmodel_api import augmentation
+from speechmodel_api.base import ApiModel
+from speechmodel_api.dataset_spec import ClaimSource
+from speechmodel_api.pods import PodTemplate
+from speechmodel_api.schema import AUTO, ObjectName, Quantity, cel
+
+_ONE_CLAIM_RULE = "!(has(self.claimName) && has(self.volumeClaimTemplate))"
+_ONE_CLAIM_MESSAGE = "set either claimName or volumeClaimTemplate, not both"
+
+
+def _each_parsed(entries: "str | tuple[str, ...]") -> "str | tuple[str, ...]":
+    for entry in () if isinstance(entries, str) else entries:
+        augmentation.parse(entry)
+    return entries
+
+
+Augmentations = Annotated[
+    Literal["Auto"] | Annotated[tuple[str, ...], Field(max_length=32)],
+    AfterValidator(_each_parsed),
+    WithJsonSchema(
+        {
+            # a structural schema has no unions; these bounds hold for a string and for a list
+            "x-kubernetes-preserve-unknown-fields": True,
+            "pattern": f"^{AUTO}$",
+            "maxItems": 32,
+            "items": {"type": "string", "maxLength": augmentation.LONGEST, "pattern": augmentation.PATTERN},
+        }
+    ),
+]
+"""Auto, or entries that augmentation.py reads."""
+
+
+class ScheduleType(StrEnum):
+    """Course of the learning rate."""
+
+    AUTO = "Auto"
+    CONSTANT = "Constant"
+    COSINE = "Cosine"
+
+
+class Schedule(ApiModel):
+    """Course of the learning rate over the epochs."""
+
+    type: ScheduleType = ScheduleType.AUTO
+    """Shape of the course. Constant keeps hyperparameters.learningRate, as DeepSpeech does. Cosine
+    rises to it within warmupPercent, and then falls along half a cosine, to floorPercent of it at
+    the end of the last epoch. When maxEpochs is raised later, the rate goes back to where it is on
+    the longer curve. Auto is Cosine. A change takes effect from the last checkpoint on. Defaults to
+    Auto."""
+    warmup_percent: Annotated[int, Field(ge=0, le=50)] = 10
+    """Percentage of maxEpochs in which the rate rises from 0. It applies to Cosine only. Defaults to
+    10."""
+    floor_percent: Annotated[int, Field(ge=0, le=100)] = 1
+    """Percentage of the learning rate at which it ends. It applies to Cosine only. Defaults to
+    1."""
+
+
+class InitFrom(ApiModel):
+    """A checkpoint that training from scratch begins with, instead of random weights."""
+
+    persistent_volume_claim: ClaimSource
+    """PersistentVolumeClaim and path of the checkpoint. The path is the folder of a lineage, one
+    checkpoint in it, a folder with checkpoints of DeepSpeech, or one of those without its ending,
+    such as best_dev-1466475. Of several checkpoints, the one with the lowest dev loss is used; in a
+    folder of DeepSpeech's, that is best_dev if there is one, or else the newest. The claim may be
+    that of the dataset or of the workspace. A file alphabet.txt beside a checkpoint of DeepSpeech
+    names its labels; without it, they must be those of the dataset, or dropLayers at least 1."""
+    drop_layers: Annotated[int, Field(ge=0, le=5)] = 0
+    """Number of layers, counted from the output, that begin with random weights instead
+    (`drop_source_layers` in DeepSpeech): the output layer, layer 5, the LSTM, layer 3 and layer 2.
+    With 0 and another alphabet, the output layer takes over the labels that both alphabets have.
+    Defaults to 0."""
+
+
+class EarlyStop(ApiModel):
+    """End of training when the dev loss does not improve any more. It needs dev clips."""
+
+    patience: Annotated[int, Field(ge=1, le=1000)] = 25
+    """Number of epochs in a row without an improvement after which training ends (`es_epochs` in
+    DeepSpeech). Defaults to 25."""
+    min_delta: Annotated[float, Field(ge=0, le=1000)] = 0.05
+    """Smallest decrease of the dev loss that counts as an improvement (`es_min_delta` in DeepSpeech).
+    Defaults to 0.05."""
+
+
+class ReduceOnPlateau(ApiModel):
+    """Reduction of the learning rate when the dev loss does not improve. It needs dev clips."""
+
+    patience: Annotated[int, Field(ge=1, le=1000)] = 10
+    """Number of epochs in a row without an improvement after which the rate is reduced
+    (`plateau_epochs` in DeepSpeech). Defaults to 10."""
+    min_delta: Annotated[float, Field(ge=0, le=1000)] = 0.05
+    """Smallest decrease of the dev loss that counts as an improvement. Defaults to 0.05."""
+    factor: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    """Factor that the rate of the schedule is multiplied by, once more for each plateau
+    (`plateau_reduction` in DeepSpeech). Defaults to 0.1."""
+
+
+class Hyperparameters(ApiModel):
+    """Size of the network and settings of the optimizer, with the names of DeepSpeech 0.9.3. A field
+    that is not set is chosen from the length of the training clips, the speakers and the labels; see
+    docs/training.md. `status.training.settings` and the log show the values. They are chosen once,
+    when training from scratch begins."""
+
+    hidden_units: Annotated[int, Field(ge=16, le=4096)] | None = None
+    """Number of units in each dense layer and in the LSTM (`n_hidden` in DeepSpeech, where it is
+    2048). A change trains from scratch. If not set, it is from 192 for less than half an hour of
+    speech to 2048 for a hundred hours and more."""
+    batch_size: Annotated[int, Field(ge=1, le=1024)] | None = None
+    """Number of clips in each optimizer step. It is lowered to the number of training clips when
+    there are fewer. A change takes effect from the last checkpoint on. If not set, it is 16, and up
+    to 64 for large datasets."""
+    learning_rate: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Largest learning rate of the Adam optimizer. Lower it when the loss diverges. A change takes
+    effect from the last checkpoint on. If not set, it is from 0.0015 for the smallest network to
+    0.0005 for the largest, and two to five times as high with layerNorm."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
+    """Fraction of activations that are dropped after the dense layers 1, 2, 3 and 5 during
+    training. 0 turns dropout off. A change takes effect from the last checkpoint on. If not set, it
+    is from 0.05 to 0.25, and 0.05 higher with fewer than five known speakers."""
+    layer_norm: bool | None = None
+    """If true, the outputs of the dense layers 1, 2, 3 and 5 are normalised, as by `--layer_norm`
+    in DeepSpeech. Such a network bears a higher learning rate and needs fewer epochs, but
+    recognised fewer words of a voice that training never heard (decision 12). A change trains from
+    scratch. If not set, it is that of the checkpoint of initFrom, or false."""
+    gradient_clip_norm: Annotated[float, Field(gt=0, le=1e6)] | None = None
+    """Largest norm of the gradients of all weights together. Longer gradients are shortened to it,
+    which helps when the loss jumps or diverges; try 10. A change takes effect from the last
+    checkpoint on. If not set, it is 10 with layer norm; without it, gradients are used as they
+    are."""
+    seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 4568
+    """Seed of the initial weights, the order of the clips, augmentation and dropout. A change
+    trains from scratch. Defaults to 4568, as in DeepSpeech."""
+
+
+class Checkpoints(ApiModel):
+    """Interval and number of the checkpoints from which training resumes."""
+
+    every_seconds: Annotated[int, Field(ge=1, le=86400)] = 600
+    """Longest time between two checkpoints, in seconds. If a node is lost, at most this much
+    training is lost. The trainer also saves a checkpoint when it is stopped, and at the end of an
+    epoch if saving is fast. Defaults to 600."""
+    keep: Annotated[int, Field(ge=1, le=100)] = 3
+    """Number of most recent checkpoints to keep. The checkpoint with the lowest dev loss is always
+    kept as well. Defaults to 3."""
+
+
+class RetentionPolicy(StrEnum):
+    """Defines what happens to the workspace claim when the SpeechModel is deleted."""
+
+    RETAIN = "Retain"
+    DELETE = "Delete"
+
+
+class VolumeClaimTemplate(ApiModel):
+    """The PersistentVolumeClaim that the operator creates for the workspace."""
+
+    storage: Quantity = "10Gi"
+    """Size of the volume, as a Kubernetes quantity. It must hold the prepared clips, the
+    checkpoints, the exported models and the recordings of dataset.source.s3. Raising it expands the
+    claim if its StorageClass allows that; lowering it has no effect. Defaults to 10Gi."""
+    storage_class_name: ObjectName | None = None
+    """Name of the StorageClass. It is used when the claim is created, and later changes have no
+    effect. Defaults to the default StorageClass of the cluster."""
+
+
+class Storage(ApiModel, json_schema_extra=cel(_ONE_CLAIM_RULE, _ONE_CLAIM_MESSAGE)):
+    """The workspace: the PersistentVolumeClaim that every stage before serving reads and writes."""
+
+    volume_claim_template: VolumeClaimTemplate | None = None
+    """Claim that the operator creates as `<name>-workspace`, with the access mode ReadWriteOnce.
+    Mutually exclusive with claimName. If neither is set, a claim with all defaults is created."""
+    claim_name: ObjectName | None = None
+    """Name of an existing PersistentVolumeClaim to use instead. Stages wait until it exists, and
+    the operator never changes or deletes it. Mutually exclusive with volumeClaimTemplate."""
+    retention_policy: RetentionPolicy = RetentionPolicy.RETAIN
+    """Defines what happens to the claim that the operator created when the SpeechModel is deleted.
+    Retain keeps it, and a new SpeechModel of the same name continues from it. Delete removes the
+    claim and its data. Defaults to Retain."""
+
+    def model_post_init(self, context: Any, /) -> None:
+        """Apply the CEL rule to manifests that do not pass through an API server."""
+        del context
+        if self.claim_name is not None and self.volume_claim_template is not None:
+            raise ValueError(_ONE_CLAIM_MESSAGE)
+
+
+class Training(ApiModel):
+    """Settings of training, of its pods and of the workspace that holds the checkpoints."""
+
+    max_epochs: Annotated[int, Field(ge=1, le=100000)] | None = None
+    """Total number of epochs to train. Raise it on a finished model to continue training from the
+    last checkpoint. If the checkpoints have already reached it, no epoch is trained. If not set, it
+    is chosen from the number of training clips: 39 for 330 clips, and fewer for more."""
+    restart_token: Annotated[str, Field(max_length=64)] = ""
+    """Arbitrary text. Change it to train from scratch on the same data; earlier checkpoints stay on
+    the workspace. Restoring an earlier value continues from the checkpoints of that value."""
+    init_from: InitFrom | None = None
+    """Checkpoint that training from scratch begins with. The checkpoint decides hiddenUnits if that is
+    not set. A change trains from scratch; after the files of the checkpoint have changed, change
+    restartToken. If not set, training begins with random weights."""
+    augmentation: Augmentations = AUTO
+    """Random changes of the clips, drawn again in every epoch, so that the model also understands
+    other voices, rooms, levels and lines than those of the recordings. Auto is a tuned set: speed,
+    pitch, equaliser, reverberation, babble of other clips, hiss, hum, level, telephone, mp3 and
+    pauses. Otherwise, a list of up to 32 entries such as `reverb[p=0.1,delay=50~30]`, with the
+    names and parameters of `--augment` in DeepSpeech; docs/augmentation.md describes them. An empty
+    list leaves the clips as they are. A change takes effect from the next epoch on. Defaults to
+    Auto."""
+    hyperparameters: Hyperparameters = Hyperparameters()
+    """Size of the network and settings of the optimizer. Fields that are not set are chosen from
+    the dataset, except the seed."""
+    schedule: Schedule = Schedule()
+    """Course of the learning rate over the epochs."""
+    early_stop: EarlyStop | None = None
+    """End of training when the dev loss does not improve any more. `{}` sets the defaults of
+    DeepSpeech. An edit of the training settings starts the count of epochs again. If not set, training
+    ends after maxEpochs."""
+    reduce_on_plateau: ReduceOnPlateau | None = None
+    """Reduction of the learning rate when the dev loss does not improve. `{}` sets the defaults of
+    DeepSpeech. It is meant for the schedule Constant. If not set, the schedule alone gives the
+    rate."""
+    checkpoints: Checkpoints = Checkpoints()
+    """Interval and number of the checkpoints from which training resumes. A change restarts a
+    running trainer from its last checkpoint."""
+    storage: Storage = Storage()
+    """PersistentVolumeClaim for the workspace, which holds the prepared clips, the checkpoints and
+    the exported models. If not set, a claim of 10Gi is created."""
+    pod_template: PodTemplate = PodTemplate()
+    """Settings of the stage pods. All of them share one workspace volume, so nodeSelector,
+    tolerations, affinity and runtimeClassName apply to every stage. The resources apply to training
+    only. A change replaces a running stage pod."""
+    max_attempts: Annotated[int, Field(ge=1, le=100)] = 12
+    """Number of consecutive failures after which a stage stops retrying. It then waits for an edit
+    of the spec or a new value of the annotation speechops.dev/retry. The delay grows from 30
+    seconds to 30 minutes, so that the default of 12 spans about three hours. A finished epoch
+    resets the count."""
+    active_deadline_seconds: Annotated[int, Field(ge=60)] | None = None
+    """Longest time in seconds that training may run, summed over all attempts. Time spent suspended
+    or waiting for a node does not count. Raise it to let training continue. If not set, there is no
+    limit."""
+    termination_grace_period_seconds: Annotated[int, Field(ge=5, le=3600)] = 120
+    """Time in seconds that a stage pod has to exit after SIGTERM, before it is killed. The trainer
+    uses it to save a checkpoint, so allow more for a large network on slow storage. Defaults to
+    120."""
