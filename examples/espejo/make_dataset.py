@@ -34,7 +34,7 @@ PHRASES = {
     "buenas-noches": "buenas noches",
 }
 ACCENTS = ("es", "es-419")
-"""Of Spain and of Latin America: voices alternate."""
+"""Languages of Spain and of Latin America: voices alternate."""
 TRAINING_VOICES = (
     "m1", "m2", "m3", "m4", "m5", "m7", "m8", "f1", "f2", "f3", "f5", "adam", "Alex", "Andy", "Annie", "aunty", "belinda",
     "boris", "caleb", "david", "Denis", "ed", "edward", "Gene", "Henrique",
@@ -51,7 +51,7 @@ WAKING = "ok-espejo"
 SPEEDS = (150, 170, 185, 160)
 """Words a minute."""
 PITCHES = (50, 38, 62)
-"""Of 99; 50 is the voice's own."""
+"""Pitches of 0 to 99; 50 is the voice's own."""
 RATES = (SAMPLE_RATE, 8_000)
 """Hz, of a microphone and of a telephone: voices alternate."""
 

@@ -18,7 +18,7 @@ from support.spaces import install, make_space, remove_space
 from support.target import own
 
 POLL_SECONDS = 10.0
-"""What the alternative would wait between two looks."""
+"""Seconds that the alternative would wait between two looks."""
 ENOUGH = 40
 """Pairs from which on a 95th percentile is told: two lie above it. Ten models have four each, and take three minutes or more."""
 

@@ -1,4 +1,4 @@
-"""What stands in the way is said in the API server's words, costs no attempt, and is never taken over."""
+"""Conflicts are told in the API server's words, cost no attempt, and take nothing over."""
 
 from pathlib import Path
 

@@ -81,7 +81,7 @@ def test_twenty_finished_models_cost_no_write_at_a_start_and_none_in_two_idle_mi
 
 
 def writes(space: Space, since: datetime) -> list[audit.Write]:
-    """What the operator wrote anywhere."""
+    """Return the writes of the operator, anywhere."""
     layout = space.target.layout
     assert layout
     return audit.writes(layout, since, user=f"system:serviceaccount:{OPERATOR_NAMESPACE}:")

@@ -26,7 +26,7 @@ def node(graph: graph_pb2.GraphDef, name: str) -> node_def_pb2.NodeDef:
 
 
 def with_unknown_attribute(graph: graph_pb2.GraphDef) -> None:
-    """What TensorFlow 2.21 writes for GatherNd and the runtime's TensorFlow does not know."""
+    """Add the attribute that TensorFlow 2.21 writes for GatherNd and the runtime's TensorFlow does not know."""
     for gather in (node for node in graph.node if node.op == "GatherNd"):
         gather.attr["bad_indices_policy"].CopyFrom(attr_value_pb2.AttrValue(s=b""))
 

@@ -13,7 +13,7 @@ REQUIREMENTS = ("deepspeech==0.9.3", "numpy==1.26.4")
 
 
 def transcribe(model: Path, clip: Path, folder: Path) -> str:
-    """What `deepspeech --model M --audio A` prints. The wheel needs Python 3.9: without one the test is skipped, and says so."""
+    """Return the output of `deepspeech --model M --audio A`. The wheel needs Python 3.9: without one the test is skipped, and says so."""
     environment = _environment()
     command = [str(environment / "bin" / "deepspeech"), "--model", str(model), "--audio", str(_wav(clip, folder))]
     done = subprocess.run(command, capture_output=True, text=True, check=True)

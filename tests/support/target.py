@@ -34,7 +34,7 @@ class Target:
     access_key: str
     secret_key: str
     layout: Layout | None
-    """Of the cluster that was brought up for the tests; None on somebody else's."""
+    """The one of the cluster that was brought up for the tests; None on somebody else's."""
 
 
 def foreign() -> Target | None:

@@ -44,7 +44,7 @@ def digest(text: str) -> str:
 
 
 def output_of(document: StageInput, data: str) -> Document:
-    """What a stage would give."""
+    """Return the output that a stage would give."""
     match document.stage:  # type: ignore[attr-defined]
         case StageName.PREPARE:
             return PrepareOutput(

@@ -175,7 +175,7 @@ def test_helm_test_names_a_missing_permission(release: Release) -> None:
 
 
 def set_rules(kubectl: Kubectl, rules: list[Object]) -> None:
-    """Of the operator's Role."""
+    """Rules of the operator's Role."""
     kubectl("patch", "role", OPERATOR, "--type=merge", "-p", json.dumps({"rules": rules}))
 
 
@@ -213,7 +213,7 @@ def test_the_commands_of_the_notes_work_as_they_are_printed(release: Release, ta
 
 
 def notes(release: Release) -> str:
-    """What helm printed at the end."""
+    """The notes that helm printed at the end."""
     return release.helm("get", "notes", RELEASE)
 
 

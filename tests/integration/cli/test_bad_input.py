@@ -26,6 +26,7 @@ from speechmodel_pipeline.graphdef.pbmm import memory_map
 from speechmodel_pipeline.prepare.report import PrepareReport
 from speechmodel_pipeline.prepare.stage import prepare
 from speechmodel_stagekit.errors import StageFailure
+from support.manifests import MANIFEST
 from support.places import FIXTURES
 from support.servers import OK_ESPEJO, VersionFolder
 from support.tones import tone
@@ -36,15 +37,6 @@ RATE = 16_000
 AT = np.arange(int(1.5 * RATE)) / RATE
 TONE = 0.4 * np.sin(2 * np.pi * 440 * AT) * np.sin(np.pi * AT / 1.5)
 READABLE = "use wav, flac, ogg, mp3, m4a, mp4, webm, aac, amr or wma"
-MANIFEST = """\
-apiVersion: speechops.dev/v1alpha1
-kind: SpeechModel
-metadata: {name: espejo}
-spec:
-  language: es
-  dataset: {source: {persistentVolumeClaim: {claimName: voices}}}
-  publish: {s3: {bucket: models}}
-"""
 
 Make = Callable[[Path], object]
 """Writes the input into a folder."""

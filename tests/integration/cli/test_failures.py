@@ -1,4 +1,4 @@
-"""What a user reads when something is wrong: no traceback, what happened, and what to do."""
+"""A user reads what happened and what to do when something is wrong, and no traceback."""
 
 import http.server
 import re

@@ -11,19 +11,11 @@ from pathlib import Path
 
 import pytest
 from speechmodel_cli.command_line import main
+from support.manifests import MANIFEST
 from support.places import FIXTURES
 from support.tones import tone
 
 pytestmark = pytest.mark.slow
-MANIFEST = """\
-apiVersion: speechops.dev/v1alpha1
-kind: SpeechModel
-metadata: {name: espejo}
-spec:
-  language: es
-  dataset: {source: {persistentVolumeClaim: {claimName: voices}}}
-  publish: {s3: {bucket: models}}
-"""
 PHRASES = {"hola": "¡Hola!", "luz": "Enciende la luz", "nunca": "Nunca grabada"}
 
 

@@ -1,4 +1,4 @@
-"""What a manifest means on this machine."""
+"""The meaning of a manifest on this machine."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What is kept of a model between calls."""
+"""The state of a model that is kept between calls."""
 
 from pathlib import Path
 

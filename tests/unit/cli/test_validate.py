@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import yaml
 from speechmodel_cli.command_line import main
+from support.manifests import MANIFEST as TEXT
 
 GOOD: dict[str, Any] = {
     "apiVersion": "speechops.dev/v1alpha1",
@@ -17,15 +18,6 @@ GOOD: dict[str, Any] = {
         "publish": {"s3": {"bucket": "models"}},
     },
 }
-TEXT = """\
-apiVersion: speechops.dev/v1alpha1
-kind: SpeechModel
-metadata: {name: espejo}
-spec:
-  language: es
-  dataset: {source: {persistentVolumeClaim: {claimName: voices}}}
-  publish: {s3: {bucket: models}}
-"""
 
 
 def validated(tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str) -> tuple[int, str]:

@@ -1,4 +1,4 @@
-"""What a client can do to /metrics."""
+"""Effects of clients on /metrics."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What the operator understands of Jobs, pods and Deployments, as a real API server shows them."""
+"""Jobs, pods and Deployments as a real API server shows them, read by the operator."""
 
 from datetime import UTC, datetime
 from typing import Any

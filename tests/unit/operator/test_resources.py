@@ -1,4 +1,4 @@
-"""What the builders promise whatever the spec says."""
+"""Promises that the builders keep whatever the spec says."""
 
 import json
 from pathlib import PurePosixPath

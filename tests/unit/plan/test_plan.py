@@ -1,4 +1,4 @@
-"""What the plan decides, told as the life of one SpeechModel."""
+"""Decisions of the plan, told as the life of one SpeechModel."""
 
 from dataclasses import replace
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""What the plan decides of a SpeechModel that is deleted: nothing is lost without a word, and nothing hangs."""
+"""Decisions of the plan on a SpeechModel that is deleted: nothing is lost without a word, and nothing hangs."""
 
 from dataclasses import replace
 from datetime import UTC, datetime

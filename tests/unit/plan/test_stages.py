@@ -98,7 +98,7 @@ def test_a_stage_reads_from_earlier_stages_only(stage: Stage[Any]) -> None:
 
 
 def test_prepare_gets_the_settings_that_are_in_its_key() -> None:
-    task = Task(Owner("ns", "espejo", "uid"), SPEC, PurePosixPath("/work"), PurePosixPath("/dataset"))
+    task = Task(Owner("ns", "espejo", "uid"), SPEC, PurePosixPath("/workspace"), PurePosixPath("/dataset"))
     stage = stage_named(StageName.PREPARE)
     document = stage.document(task, 1, Outputs({}))
     assert isinstance(document, PrepareInput)
@@ -114,16 +114,16 @@ def test_a_bucket_is_downloaded_to_the_workspace_and_pinned_by_a_revision(
     spec = SpeechModelSpec.model_validate(
         {"language": "es", "dataset": {"source": {"s3": s3}, **revision}, "publish": {"s3": {"bucket": "models"}}}
     )
-    task = Task(Owner("ns", "espejo", "uid"), spec, PurePosixPath("/work"), PurePosixPath("/dataset"))
+    task = Task(Owner("ns", "espejo", "uid"), spec, PurePosixPath("/workspace"), PurePosixPath("/dataset"))
     document = stage_named(StageName.PREPARE).document(task, 1, Outputs({}))
     assert isinstance(document, PrepareInput)
     assert document.bucket == S3Location(bucket="voices", prefix="es")
-    assert document.source.parent == PurePosixPath("/work/sources")
+    assert document.source.parent == PurePosixPath("/workspace/sources")
     assert document.pinned == pinned
 
 
 def test_the_trainer_can_read_a_document_in_which_everything_is_chosen() -> None:
-    task = Task(Owner("ns", "espejo", "uid"), SPEC, PurePosixPath("/work"), PurePosixPath("/dataset"))
+    task = Task(Owner("ns", "espejo", "uid"), SPEC, PurePosixPath("/workspace"), PurePosixPath("/dataset"))
     document = stage_named(StageName.TRAIN).document(task, 1, Outputs().plus(stage_named(StageName.PREPARE), PREPARED))
     sent = document.model_dump_json(by_alias=True, exclude_none=True)  # as programs are started
     read = TrainInput.model_validate_json(sent)

@@ -1,4 +1,4 @@
-"""What is doubtful about a recording that can be used."""
+"""Doubts about recordings that can be used."""
 
 import io
 import struct

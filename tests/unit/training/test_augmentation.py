@@ -1,4 +1,4 @@
-"""What augmentation makes of a clip, and the silence that training expects before speech."""
+"""Augmented clips, and the silence that training expects before speech."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What a user sees of training, stopping, going on and exporting."""
+"""Training, stopping, going on and exporting, as a user sees them."""
 
 import logging
 import shutil

@@ -89,7 +89,7 @@ class Decoding(Document):
     lists: dict[str, tuple[str, ...]] = {}
     """Values of the lists that the templates refer to, by name."""
     foreign_speech: ForeignSpeech = ForeignSpeech.TRANSCRIBE
-    """What free text makes of speech that is unlike the dataset. Transcribe with a grammar."""
+    """The answer to speech that is unlike the dataset, in free text. Transcribe with a grammar."""
     scorer: Scorer | None = None
     """Language model for free text. None with a grammar."""
 
@@ -300,7 +300,7 @@ class EvaluateInput(StageInput):
 
 
 class GrammarFigures(Document):
-    """What a grammar, or rejection in free text, makes of the test clips, as counts of clips."""
+    """Counts of test clips by the answer that a grammar, or rejection in free text, gives."""
 
     right: int
     """Phrases that were recognised. Every transcript is a phrase in free text."""
@@ -348,7 +348,7 @@ class EvaluateOutput(Document):
     scorer: WeighedScorer | None = None
     """The scorer with its weights, given or tuned. None without one."""
     figures: GrammarFigures | None = None
-    """What the grammar or the rejection makes of the test clips. None with neither, and without test
+    """Counts of test clips by the answer with the grammar or the rejection. None with neither, and without test
     clips."""
     report_sha256: Digest
     selftest_sha256: Digest

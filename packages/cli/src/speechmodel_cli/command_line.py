@@ -23,7 +23,7 @@ _ADVICE = {
     errno.EACCES: "make it accessible, or choose another folder",
     errno.ENOTDIR: "choose a folder, not a file",
 }
-"""What to do about system errors."""
+"""Advice for each system error."""
 BESIDE = ""
 """Value of --dataset without a folder."""
 

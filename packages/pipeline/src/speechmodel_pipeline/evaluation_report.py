@@ -64,7 +64,7 @@ class ForeignClips(Document):
 
 
 class GrammarReport(Document):
-    """What the grammar makes of the test clips, and what its threshold was set on."""
+    """Figures of the test clips with the grammar, and the clips that its threshold was set on."""
 
     calibration: Calibration
     calibrated_on: str
@@ -83,7 +83,7 @@ class GrammarReport(Document):
 
 
 class RejectionReport(Document):
-    """What rejection in free text makes of the test clips, and what its threshold was set on."""
+    """Figures of the test clips with rejection in free text, and the clips that its threshold was set on."""
 
     threshold: float
     """Score below which a text is rejected."""

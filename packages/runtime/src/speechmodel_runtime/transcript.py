@@ -32,7 +32,7 @@ class Transcript:
     tokens: tuple[Token, ...]
     """The labels of `text` in order."""
     emitted: str
-    """What the network emitted: `text` with the catch-all labels and the spaces beside them."""
+    """The labels that the network emitted: `text` with the catch-all labels and the spaces beside them."""
     alternatives: tuple["Transcript", ...] = ()
     """The next best candidates, best first, if they were requested."""
 

@@ -41,7 +41,7 @@ class TrialTranscript:
 
     clip: str
     text: str
-    """What the network emitted, catch-all labels included."""
+    """The labels that the network emitted, the catch-all label included."""
     confidence: float
 
 

@@ -1,4 +1,4 @@
-"""What a telephone line and a codec leave of a clip: float32 `[samples]`, -1...1."""
+"""Effects of a telephone line and of a codec on a clip: float32 `[samples]`, -1...1."""
 
 import io
 
