@@ -7,7 +7,6 @@ Every row that is left out is reported by file and row. With `invalidSamplePolic
 fails the stage.
 """
 
-import json
 import logging
 import os
 from collections import Counter
@@ -15,7 +14,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from itertools import accumulate, groupby
+from itertools import groupby
 from pathlib import Path
 
 from speechmodel_api.alphabet import CATCH_ALL
@@ -30,6 +29,7 @@ from speechmodel_stagekit.cpus import available_cpus
 from speechmodel_stagekit.dataset import Part
 from speechmodel_stagekit.errors import BadData
 
+from speechmodel_pipeline.prepare.bounded import ERROR_BYTES, note, sentences
 from speechmodel_pipeline.prepare.bucket_recordings import BucketRecordings
 from speechmodel_pipeline.prepare.clips import ClipFile, RecordingUnusable, make_clip
 from speechmodel_pipeline.prepare.coverage import Take, measure_coverage, summary
@@ -55,13 +55,6 @@ from speechmodel_pipeline.prepare.transcripts import Normalised, TranscriptUnusa
 from speechmodel_pipeline.progress import Steps
 
 log = logging.getLogger(__name__)
-
-NOTE_BYTES, ERROR_BYTES = 500, 1200
-"""Bytes of JSON for rejections in a note and in an error, so that the result fits RESULT_LIMIT.
-report.json and the log have all of them."""
-
-NAME_BYTES = 300
-"""Bytes of JSON for a file name in a note."""
 
 WITHOUT_AUDIO = frozenset(
     {
@@ -202,19 +195,8 @@ def _make(task: PrepareInput, folder: Path) -> PrepareOutput:
             bool(speaker.parts[Part.TEST]) and not speaker.parts[Part.TRAIN] for speaker in report.speakers
         ),
         speech_level=task.speech_level,
-        note=_note(listing, rows.rejected),
+        note=note(listing, rows.rejected),
     )
-
-
-def _note(listing: Listing, rejected: Sequence[Rejection]) -> str:
-    notes = []
-    if rejected:
-        notes.append(f"{len(rejected)} rejected; first: {_sentences(rejected[:1], NOTE_BYTES)}")
-    if listing.unnamed_files:
-        count = len(listing.unnamed_files)
-        files = "recordings belong to no row" if count > 1 else "recording belongs to no row"
-        notes.append(f"{count} {files}; first: {_beginning(listing.unnamed_files[0], NAME_BYTES)}")
-    return "; ".join(notes)
 
 
 def _list(task: PrepareInput) -> Listing:
@@ -322,12 +304,12 @@ def _require_good_rows(listing: Listing, kept: Sequence[Made], rows: _Rows, poli
     counted = f"{len(with_rejections)} rejected of {listing.rows} rows"
     if not kept:
         raise BadData(
-            Reason.INVALID_DATASET, f"no usable row is left: {counted}; {_sentences(rows.rejected, ERROR_BYTES)}"
+            Reason.INVALID_DATASET, f"no usable row is left: {counted}; {sentences(rows.rejected, ERROR_BYTES)}"
         )
     if rows.rejected and policy is InvalidSamplePolicy.FAIL:
         raise BadData(
             Reason.INVALID_DATASET,
-            f"{counted} and invalidSamplePolicy is Fail; {_sentences(rows.rejected, ERROR_BYTES)}",
+            f"{counted} and invalidSamplePolicy is Fail; {sentences(rows.rejected, ERROR_BYTES)}",
         )
 
 
@@ -337,7 +319,7 @@ def _reject_negatives(rejected: Sequence[Rejection], rows: _Rows, policy: Invali
     rows.rejected += rejected
     if rejected and policy is InvalidSamplePolicy.FAIL:
         counted = f"{len(rejected)} of the negatives rejected and invalidSamplePolicy is Fail"
-        raise BadData(Reason.INVALID_DATASET, f"{counted}; {_sentences(rejected, ERROR_BYTES)}")
+        raise BadData(Reason.INVALID_DATASET, f"{counted}; {sentences(rejected, ERROR_BYTES)}")
 
 
 def _divide(kept: Sequence[Made], task: PrepareInput) -> list[PreparedClip]:
@@ -397,29 +379,3 @@ def _speakers(clips: Sequence[PreparedClip]) -> tuple[SpeakerClips, ...]:
         SpeakerClips(speaker=speaker, parts={part: parts[part] for part in Part})
         for speaker, parts in sorted(counted.items())
     )
-
-
-def _sentences(rejected: Sequence[Rejection], most_bytes: int) -> str:
-    """Return as many of the rejections as fit, and how many more there are.
-
-    The first one is cut if it is too long.
-    """
-    text = ""
-    for count, rejection in enumerate(rejected):
-        sentence = f"; {rejection}" if text else _beginning(str(rejection), most_bytes)
-        if text and _json_bytes(text + sentence) > most_bytes:
-            return f"{text}; and {len(rejected) - count} more"
-        text += sentence
-    return text
-
-
-def _beginning(text: str, most_bytes: int) -> str:
-    if _json_bytes(text) <= most_bytes:
-        return text
-    fitting = sum(end <= most_bytes for end in accumulate(map(_json_bytes, text)))
-    return f"{text[:fitting]} ..."
-
-
-def _json_bytes(text: str) -> int:
-    """Return the bytes of `text` in JSON, where a control character takes six."""
-    return len(json.dumps(text, ensure_ascii=False).encode()) - len('""')
