@@ -7,8 +7,8 @@ import regex
 from hypothesis import example, given
 from hypothesis import strategies as st
 from speechmodel_api.dataset_spec import Annotations, Numbers
-from speechmodel_pipeline.prepare.report import RejectionReason
-from speechmodel_pipeline.prepare.transcripts import TranscriptUnusable, normalise
+from speechmodel_pipeline.text.normalise import TranscriptUnusable, normalise
+from speechmodel_pipeline.text.rejections import RejectionReason
 
 WORDS = [
     ("Ok Espejo", "ok espejo"),

@@ -7,9 +7,6 @@ formats.py         the readers of all formats: a folder -> recordings with their
 named_files.py     the recordings of tables that name the file of each row
 table.py           tables as people, spreadsheets and other toolkits write them
 audio_files.py     the recordings in a folder
-transcripts.py     a transcript as given -> as it is trained, by rule
-scripts.py         letters of another script that look alike
-numbers.py         numbers spelled as words
 clips.py           any recording -> a clip of 16 kHz, mono, 16 bit
 split.py           the part of each clip
 folder.py          the files of the dataset, and its digest

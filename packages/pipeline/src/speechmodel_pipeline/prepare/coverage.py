@@ -20,9 +20,9 @@ from speechmodel_pipeline.prepare.report import (
     RateCoverage,
     SuspiciousClip,
     WordCoverage,
-    quoted,
 )
 from speechmodel_pipeline.prepare.split import FEWEST_SPEAKERS, is_closed_set
+from speechmodel_pipeline.text.rejections import quoted
 
 FEWEST_TAKES = 5
 """Takes that a phrase or a word should have, so that some are left to measure it."""

@@ -22,9 +22,10 @@ from speechmodel_pipeline.prepare.recordings import (
     path_below,
     printable,
 )
-from speechmodel_pipeline.prepare.report import Rejection, RejectionReason
+from speechmodel_pipeline.prepare.report import Rejection
 from speechmodel_pipeline.prepare.speakers import SPEAKER_COLUMNS, SpeakerSource
 from speechmodel_pipeline.prepare.table import Row, Table, read_table
+from speechmodel_pipeline.text.rejections import RejectionReason
 
 FILENAME, TRANSCRIPT = "wav_filename", "transcript"
 

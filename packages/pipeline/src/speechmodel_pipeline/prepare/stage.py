@@ -44,15 +44,14 @@ from speechmodel_pipeline.prepare.report import (
     Doubt,
     PrepareReport,
     Rejection,
-    RejectionReason,
     SpeakerClips,
-    quoted,
 )
 from speechmodel_pipeline.prepare.speakers import SpeakerSource
 from speechmodel_pipeline.prepare.split import Candidate, divide
 from speechmodel_pipeline.prepare.synthesis import synthesize_takes
-from speechmodel_pipeline.prepare.transcripts import Normalised, TranscriptUnusable, normalise
 from speechmodel_pipeline.progress import Steps
+from speechmodel_pipeline.text.normalise import Normalised, TranscriptUnusable, normalise
+from speechmodel_pipeline.text.rejections import RejectionReason, quoted
 
 log = logging.getLogger(__name__)
 

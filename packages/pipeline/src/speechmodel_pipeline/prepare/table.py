@@ -21,7 +21,8 @@ from pathlib import Path
 from speechmodel_api.reasons import Reason
 from speechmodel_stagekit.errors import BadData
 
-from speechmodel_pipeline.prepare.report import Rejection, RejectionReason
+from speechmodel_pipeline.prepare.report import Rejection
+from speechmodel_pipeline.text.rejections import RejectionReason
 
 DELIMITERS = (",", ";", "\t", "|")
 LOOKED_AT = 50

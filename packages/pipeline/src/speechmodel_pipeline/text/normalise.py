@@ -34,9 +34,9 @@ from enum import StrEnum
 import regex
 from speechmodel_api.dataset_spec import Annotations, Numbers
 
-from speechmodel_pipeline.prepare.numbers import spelled
-from speechmodel_pipeline.prepare.report import RejectionReason, quoted
-from speechmodel_pipeline.prepare.scripts import MixedScripts, in_one_script
+from speechmodel_pipeline.text.numbers import spelled
+from speechmodel_pipeline.text.rejections import RejectionReason, quoted
+from speechmodel_pipeline.text.scripts import MixedScripts, in_one_script
 
 APOSTROPHE = "'"
 MIDDLE_DOT = "·"

@@ -1,0 +1,7 @@
+"""Written text -> text as it is trained, shared by prepare and the language model.
+
+normalise.py       a transcript as given -> as it is trained, by rule
+scripts.py         letters of another script that look alike
+numbers.py         numbers spelled as words
+rejections.py      the reasons for leaving out a transcript or a recording
+"""
