@@ -34,7 +34,7 @@ demo: $(VENV)/.ready ## train the example on this machine, without a cluster, an
 
 .PHONY: test
 test: $(VENV)/.ready packages ## all tests, those on a real cluster too
-	@$(BIN)/pytest $(ARGS)
+	@$(BIN)/pytest -n 2 --dist loadgroup $(ARGS)
 
 .PHONY: unit
 unit: $(VENV)/.ready ## the fast tests: under a minute, without a cluster, without trainings and other long work

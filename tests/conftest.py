@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -18,7 +19,7 @@ hypothesis.settings.register_profile("project", deadline=None, derandomize="CI" 
 hypothesis.settings.register_profile("unit", hypothesis.settings.get_profile("project"), max_examples=20)
 hypothesis.settings.load_profile("project")
 
-E2E = Path(__file__).parent / "e2e"
+TESTS = Path(__file__).parent
 LEFT_OUT = pytest.StashKey[tuple[int, str]]()
 
 
@@ -49,10 +50,14 @@ def operator(target: Target) -> Kubectl:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the tests that need a cluster where none can run; the summary reports it in red."""
+    """Give tests that share something costly to one process of pytest-xdist, and leave out the tests that need a
+    cluster where none can run; the summary reports it in red.
+    """
     for item in items:
-        if E2E in item.path.parents:
+        if TESTS / "e2e" in item.path.parents:
             item.add_marker(pytest.mark.cluster)
+        if group := _group(item):
+            item.add_marker(pytest.mark.xdist_group(group))
     mine = [item for item in items if item.get_closest_marker("cluster")]
     if mine and (why := _no_cluster()):
         config.stash[LEFT_OUT] = (len(mine), why)
@@ -61,12 +66,35 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if item not in left_out]
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Tell the process that prints the summary what this one left out."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["left_out"] = session.config.stash.get(LEFT_OUT, None)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take what a process of pytest-xdist left out: every one collects the same tests."""
+    if left_out := getattr(node, "workeroutput", {}).get("left_out"):
+        node.config.stash[LEFT_OUT] = tuple(left_out)
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Report the tests that were left out."""
-    if config.stash.get(LEFT_OUT, None):
-        count, why = config.stash[LEFT_OUT]
+    if left_out := config.stash.get(LEFT_OUT, None):
+        count, why = left_out
         terminalreporter.section("LEFT OUT", sep="!", red=True, bold=True)
         terminalreporter.line(f"{count} tests need a real cluster, and none can run here: {why}", red=True)
+
+
+def _group(item: pytest.Item) -> str | None:
+    """Return the name of the tests that share a cluster, a trained model or a server with this one."""
+    if item.get_closest_marker("cluster"):
+        return "cluster"
+    if TESTS / "integration" not in item.path.parents:
+        return None
+    return "cli" if item.path.parent.name == "cli" else item.path.stem
 
 
 def _no_cluster() -> str | None:
