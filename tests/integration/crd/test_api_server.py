@@ -72,6 +72,9 @@ BAD: list[tuple[str, Any, str]] = [
     ("spec.training", {"augmentation": "Always"}, "spec.training.augmentation"),
     ("spec.training", {"augmentation": ["reverb[p=0.1"]}, "spec.training.augmentation[0]"),
     ("spec.training", {"augmentation": ["reverb"] * 33}, "spec.training.augmentation"),
+    ("spec.evaluation", {"gate": {}}, "set at least one of maxWER, maxFalseAccept and notWorseThanServing"),
+    ("spec.evaluation", {"gate": {"maxWER": 15}}, "spec.evaluation.gate.maxWER"),
+    ("spec.serving", {"pinnedVersion": "latest"}, "spec.serving.pinnedVersion"),
     ("spec.dataset.negatives", {"path": "../other"}, "spec.dataset.negatives.path"),
     (
         "spec.training",

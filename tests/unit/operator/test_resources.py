@@ -47,6 +47,7 @@ GOLDEN_SETTINGS = {
     "convert": "7f127b9b",
     "evaluate": "7f127b9b",
     "publish": "83a1f592",
+    "compare": "83a1f592",
     "gpu": "2bd26659",
 }
 
@@ -55,7 +56,7 @@ def all_jobs(world: World) -> dict[StageName, dict[str, Any]]:
     world.to_ready()
     seen = world.observe()
     return {
-        stage: jobs.stage_job(IMAGES, OWNER, seen.spec, StageRun(name, stage, "s", document))
+        stage: jobs.stage_job(IMAGES, OWNER, seen.spec, StageRun(name, stage, "s", document, world.buckets[name]))
         for name, document in world.documents.items()
         for stage in [StageName(name.split("-")[1])]
     }
@@ -114,6 +115,19 @@ def test_only_publish_and_serving_see_the_secret() -> None:
     pod = serving.deployment(IMAGES, OWNER, spec, MODEL)["spec"]["template"]["spec"]
     assert "secretKeyRef" in json.dumps(pod["initContainers"])
     assert "secretKeyRef" not in json.dumps(pod["containers"])
+
+
+def test_compare_reads_the_bucket_of_the_served_version_with_its_own_secret() -> None:
+    world = World()
+    world.to_ready()
+    world.edit(
+        evaluation={"gate": {"notWorseThanServing": {}}},
+        dataset__revision="2",
+        publish__s3={"bucket": "elsewhere", "secretRef": {"name": "other"}},
+    )
+    world.data = "other data"
+    pods = {stage: job["spec"]["template"]["spec"] for stage, job in all_jobs(world).items()}
+    assert (_secrets(pods[StageName.COMPARE]), _secrets(pods[StageName.PUBLISH])) == ({"s3"}, {"other"})
 
 
 def test_recordings_in_a_bucket_come_with_their_own_secret_and_without_a_claim() -> None:

@@ -67,8 +67,7 @@ def stage_job(images: Images, owner: Owner, spec: SpeechModelSpec, run: StageRun
         else:
             mounts.append({"name": volume, "mountPath": path, "readOnly": True})
             volumes.append({"name": volume, "persistentVolumeClaim": {"claimName": source, "readOnly": True}})
-    bucket = stage.bucket(spec)
-    secret = credentials(bucket.secret_ref) if bucket else []
+    secret = credentials(run.bucket.secret_ref) if run.bucket else []
     stage_container = container(
         STAGE_CONTAINER,
         images.of(stage.image),

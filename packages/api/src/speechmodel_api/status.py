@@ -31,6 +31,7 @@ class Phase(StrEnum):
     CONVERTING = "Converting"
     EVALUATING = "Evaluating"
     PUBLISHING = "Publishing"
+    COMPARING = "Comparing"
     DEPLOYING = "Deploying"
     READY = "Ready"
     SUSPENDED = "Suspended"
@@ -83,7 +84,7 @@ class StageStatus(ApiModel):
     that has not succeeded."""
 
     name: StageName
-    """Name of the stage: prepare, train, convert, evaluate or publish."""
+    """Name of the stage: prepare, train, convert, evaluate, publish or compare."""
     key: Short
     """Hash of everything that determines the result of the run. A stage that succeeded for a key
     does not run for it again."""
@@ -150,6 +151,17 @@ class TrainingStatus(ApiModel):
     an epoch has been observed, and after training."""
 
 
+class Promotion(ApiModel):
+    """The decision whether a version is served."""
+
+    promoted: bool
+    """True when the version was chosen to be served."""
+    reason: Short
+    """Reason for the decision, as one CamelCase word, as in the condition Promoted."""
+    message: Message
+    """Human-readable explanation, with the figures that decided."""
+
+
 class ModelStatus(ApiModel):
     """A published version of the model."""
 
@@ -199,6 +211,17 @@ class ModelStatus(ApiModel):
     Secret."""
     published_at: Time
     """Time at which the version was published."""
+    data_digest: Short | None = None
+    """SHA-256 digest of the dataset that it was trained on. Absent for versions from before it was
+    recorded."""
+    test_clips: Short | None = None
+    """Hash of the test clips that the error rates are of. Versions with the same value were measured on
+    the same clips. Absent for versions from before it was recorded."""
+    epochs: int | None = None
+    """Number of epochs that were trained. Absent for versions from before it was recorded."""
+    promotion: Promotion | None = None
+    """Decision whether the version is served. Absent for versions from before it was recorded, and until
+    it is made."""
 
 
 class ServingStatus(ApiModel):
@@ -242,15 +265,15 @@ class SpeechModelStatus(ApiModel):
     latest_version: Short | None = None
     """Version that was published last. The servers may still use an earlier one."""
     model: ModelStatus | None = None
-    """Version to be served. While an edit is being trained, this is the previous version. Absent
-    before the first version is published."""
+    """Version to be served. While an edit is being trained, and after a version that was not promoted,
+    this is the previous version. Absent before the first version is promoted."""
     serving: ServingStatus | None = None
     """State of the server pods. Absent unless there is a Deployment."""
     url: Annotated[str, Field(max_length=2048)] | None = None
     """Address of the server inside the cluster. Absent unless there is a Deployment."""
     history: Annotated[tuple[ModelStatus, ...], Field(max_length=HISTORY_LENGTH)] = ()
-    """Published versions, newest first. The status keeps at most 20. The objects of older versions
-    stay in the bucket."""
+    """Published versions, newest first, and why each was or was not promoted. The status keeps at most 20,
+    the served one always among them. The objects of older versions stay in the bucket."""
 
     def condition(self, type: ConditionType) -> Condition | None:  # noqa: A002 - the field's name in every Kubernetes API
         """Return the condition of a type, or None before it is first reported."""

@@ -12,9 +12,10 @@ from speechmodel_api.status import Condition, ConditionType, ModelStatus, StageS
 
 from speechmodel_plan.decision import Decision, Follow, Hold, Idle, Start, Stop
 from speechmodel_plan.observed import Server
+from speechmodel_plan.promotion import Choice
 from speechmodel_plan.records import LONGEST_MESSAGE, Records
 from speechmodel_plan.stages import STAGES
-from speechmodel_plan.stages.publish import PUBLISH
+from speechmodel_plan.stages.compare import COMPARE
 
 
 @dataclass(frozen=True)
@@ -30,16 +31,16 @@ Verdicts = dict[ConditionType, Verdict]
 
 
 def verdicts(
-    decision: Decision, records: Records, serving: Serving | None, server: Server | None, model: ModelStatus | None
+    decision: Decision, records: Records, serving: Serving | None, server: Server | None, choice: Choice
 ) -> Verdicts:
     """Return the verdict on every condition."""
-    in_order = dict.fromkeys(stage.condition for stage in STAGES)
-    promoted, served = _promoted(serving, server, model), _served(serving, server, model)
+    of_stages = dict.fromkeys(stage.condition for stage in STAGES if stage is not COMPARE)
+    rolled_out, served = _rolled_out(serving, server, choice.model), _served(serving, server, choice.model)
     return {
-        **{condition: _stages(condition, decision, records) for condition in in_order},
-        ConditionType.PROMOTED: promoted,
+        **{condition: _stages(condition, decision, records) for condition in of_stages},
+        ConditionType.PROMOTED: _promoted(decision, records, choice, rolled_out),
         ConditionType.SERVING: served,
-        ConditionType.READY: _ready(decision, records, serving, promoted, served),
+        ConditionType.READY: _ready(decision, records, serving, choice, rolled_out, served),
     }
 
 
@@ -90,7 +91,16 @@ def _unfinished(decision: Start | Follow | Stop | Hold, records: Records) -> Ver
     return Verdict(False, stage.running, f"{stage.name.value} is running{job}")
 
 
-def _promoted(serving: Serving | None, server: Server | None, model: ModelStatus | None) -> Verdict:
+def _promoted(decision: Decision, records: Records, choice: Choice, rolled_out: Verdict) -> Verdict:
+    """Promoted holds once every replica serves the newest version."""
+    if choice.withheld is not None:
+        return Verdict(False, choice.withheld.reason, choice.withheld.message)
+    if not isinstance(decision, Idle) and decision.stage is COMPARE:
+        return _unfinished(decision, records)
+    return rolled_out
+
+
+def _rolled_out(serving: Serving | None, server: Server | None, model: ModelStatus | None) -> Verdict:
     if serving is None:
         return Verdict(False, Reason.NOT_REQUESTED, "spec.serving is not set, so nothing is served")
     if model is None:
@@ -118,16 +128,23 @@ def _served(serving: Serving | None, server: Server | None, model: ModelStatus |
 
 
 def _ready(
-    decision: Decision, records: Records, serving: Serving | None, promoted: Verdict, served: Verdict
+    decision: Decision,
+    records: Records,
+    serving: Serving | None,
+    choice: Choice,
+    rolled_out: Verdict,
+    served: Verdict,
 ) -> Verdict:
     """Ready holds when the spec is fulfilled: the last stage succeeded for it and every replica serves it."""
     if not isinstance(decision, Idle):
         return _unfinished(decision, records)
-    version = decision.done.of(PUBLISH).version
+    if choice.withheld is not None and choice.withheld.reason != Reason.PROMOTION_HELD:
+        return Verdict(False, choice.withheld.reason, choice.withheld.message)
+    version = choice.model.version if choice.model else ""
     if serving is None:
         return Verdict(True, Reason.PUBLISHED, f"version {version} is published; serving is not requested")
-    if not promoted.holds:
-        return promoted
+    if not rolled_out.holds:
+        return rolled_out
     if serving.replicas > 0 and not served.holds:
         return served
     return Verdict(True, Reason.READY, f"version {version} is trained, published and served")

@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from datetime import timedelta
 
+from speechmodel_api.schema import S3Target
 from speechmodel_api.spec import DeletionPolicy
 from speechmodel_api.stages import PurgeInput, StageInput, StageName
 from speechmodel_api.status import ModelStatus, SpeechModelStatus
@@ -13,9 +14,10 @@ from speechmodel_plan import names
 from speechmodel_plan.decision import Decision, Follow, Hold, Idle, Start, Stop, decide, settle
 from speechmodel_plan.events import Event, events
 from speechmodel_plan.observed import ALIVE, Observed, Run, Trouble
+from speechmodel_plan.promotion import choose
 from speechmodel_plan.records import Records
 from speechmodel_plan.runs import look_at_runs
-from speechmodel_plan.status import compute_status, published_model
+from speechmodel_plan.status import compute_status
 
 LOOK_AGAIN = timedelta(seconds=60)
 """Longest time between two steps while a stage is due, because a watch may lose an event."""
@@ -31,6 +33,8 @@ class StageRun:
     stage: StageName
     settings: str
     document: StageInput
+    bucket: S3Target | None
+    """Bucket whose credentials the program receives."""
 
 
 @dataclass(frozen=True)
@@ -131,14 +135,14 @@ def plan_step(seen: Observed) -> Plan:
     stop = tuple(run for run in seen.runs if run.stoppable and not _goes_on(run, decision))
     newest = {record.run for record in records}
     discard = tuple(run for run in seen.runs if run.state not in ALIVE and run.name not in newest)
-    model = published_model(seen, decision)
+    model = choose(seen, decision).model
     serving = seen.spec.serving
     return StepPlan(
         seen=seen,
         finalizer=seen.spec.publish.deletion_policy is DeletionPolicy.DELETE,
         stop=stop,
         discard=discard,
-        start=_stage_run(decision) if isinstance(decision, Start) else None,
+        start=_stage_run(seen, decision) if isinstance(decision, Start) else None,
         claim=_claim(seen, decision),
         serving=ServingIntent(model, serving.replicas) if serving and model else None,
         look_again=_look_again(seen, decision, model, stopping=bool(stop), discarding=bool(discard)),
@@ -152,9 +156,9 @@ def _goes_on(run: Run, decision: Decision) -> bool:
     return isinstance(decision, Follow | Start) and run.stage is decision.stage.name
 
 
-def _stage_run(decision: Start) -> StageRun:
-    record = decision.record
-    return StageRun(record.run or "", record.stage, record.settings, decision.document)
+def _stage_run(seen: Observed, decision: Start) -> StageRun:
+    record, bucket = decision.record, decision.stage.bucket(seen.spec, seen.status.model)
+    return StageRun(record.run or "", record.stage, record.settings, decision.document, bucket)
 
 
 def _claim(seen: Observed, decision: Decision) -> ClaimIntent | None:
@@ -177,7 +181,7 @@ def _look_again(
         case Idle():
             version = model.version if model else None
             settled = seen.server is not None and seen.server.settled and seen.server.version == version
-            if discarding or not (settled or seen.spec.serving is None):
+            if discarding or not (settled or seen.spec.serving is None or model is None):
                 return LOOK_AGAIN
             return RESYNC if settled else None
     return LOOK_AGAIN if not seen.spec.suspend or stopping or seen.runs else None
