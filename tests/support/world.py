@@ -229,7 +229,7 @@ class World:
                 self.finish()
             elif self.server is not None and not self.server.settled:
                 self.settle()
-            elif self.status.conditions and self.condition("Ready").status == "True":
+            elif self.status.in_effect:
                 return
         raise AssertionError(f"never ready: {self.condition('Ready')}")
 

@@ -56,7 +56,7 @@ def all_jobs(world: World) -> dict[StageName, dict[str, Any]]:
     world.to_ready()
     seen = world.observe()
     return {
-        stage: jobs.stage_job(IMAGES, OWNER, seen.spec, StageRun(name, stage, "s", document, world.buckets[name]))
+        stage: jobs.stage_job(IMAGES, OWNER, seen.spec, StageRun(name, stage, "s", document, world.buckets[name]), {})
         for name, document in world.documents.items()
         for stage in [StageName(name.split("-")[1])]
     }
@@ -147,6 +147,20 @@ def test_recordings_in_a_bucket_come_with_their_own_secret_and_without_a_claim()
 
 def _secrets(pod: dict[str, Any]) -> set[str]:
     return {e["valueFrom"]["secretKeyRef"]["name"] for e in pod["containers"][0]["env"] if "valueFrom" in e}
+
+
+def test_only_the_labels_of_a_queue_are_copied_from_the_model_and_only_to_its_jobs() -> None:
+    world = World()
+    world.until(StageName.PREPARE)
+    (name,) = world.documents
+    run = StageRun(name, StageName.PREPARE, "s", world.documents[name], None)
+    queue = {"kueue.x-k8s.io/queue-name": "gpus"}
+    given = queue | {"argocd.argoproj.io/instance": "models", "speechops.dev/model": "other"}
+    job = jobs.stage_job(IMAGES, OWNER, world.observe().spec, run, labels.inherited(given))
+    assert job["metadata"]["labels"].items() >= queue.items()
+    assert job["metadata"]["labels"]["speechops.dev/model"] == "espejo"
+    assert "argocd.argoproj.io/instance" not in job["metadata"]["labels"]
+    assert "kueue.x-k8s.io/queue-name" not in job["spec"]["template"]["metadata"]["labels"]
 
 
 def test_the_failure_policy_stands_in_the_order_that_matters() -> None:

@@ -40,7 +40,7 @@ class Phase(StrEnum):
 
 
 class ConditionType(StrEnum):
-    """Types of conditions. All have positive polarity: True is the desired state."""
+    """Types of conditions. All but the last two have positive polarity: True is the desired state."""
 
     DATASET_READY = "DatasetReady"
     TRAINED = "Trained"
@@ -48,15 +48,21 @@ class ConditionType(StrEnum):
     PROMOTED = "Promoted"
     SERVING = "Serving"
     READY = "Ready"
+    RECONCILING = "Reconciling"
+    """Present and True while the operator works towards the spec (kstatus)."""
+    STALLED = "Stalled"
+    """Present and True while the operator cannot go on before a person acts (kstatus)."""
 
 
 class Condition(ApiModel):
     """One aspect of the current state of the SpeechModel, as in every Kubernetes API."""
 
     type: Annotated[str, Field(max_length=64)]
-    """Type of the condition: DatasetReady, Trained, Published, Promoted, Serving or Ready."""
+    """Type of the condition: DatasetReady, Trained, Published, Promoted, Serving, Ready, Reconciling or
+    Stalled."""
     status: Literal["True", "False", "Unknown"]
-    """Status of the condition: True, False or Unknown. True is the desired state for every type."""
+    """Status of the condition: True, False or Unknown. True is the desired state, except for Reconciling
+    and Stalled, which are absent in the desired state."""
     observed_generation: int | None = None
     """Value of metadata.generation that the condition was computed for. If it is lower than the
     current one, the condition does not reflect the latest edit yet."""
@@ -251,8 +257,9 @@ class SpeechModelStatus(ApiModel):
         ),
     ] = ()
     """Current conditions. DatasetReady, Trained and Published follow the stages. Promoted is True
-    when every replica serves the newest version, Serving when at least one replica is ready, and
-    Ready when the whole spec is in effect."""
+    when every replica serves the newest version, and Serving when at least one replica is ready. Ready
+    is True when a version is served, also while a newer one is made, or is published if serving is not
+    requested. While the spec is not in effect, Reconciling is present, or Stalled if a person must act."""
     training: TrainingStatus | None = None
     """Newest progress of training. Absent before the trainer first reports."""
     stages: Annotated[
@@ -278,6 +285,12 @@ class SpeechModelStatus(ApiModel):
     def condition(self, type: ConditionType) -> Condition | None:  # noqa: A002 - the field's name in every Kubernetes API
         """Return the condition of a type, or None before it is first reported."""
         return next((condition for condition in self.conditions if condition.type == type), None)
+
+    @property
+    def in_effect(self) -> bool:
+        """True once the spec is in effect: Ready, and neither Reconciling nor Stalled."""
+        true = {condition.type for condition in self.conditions if condition.status == "True"}
+        return ConditionType.READY in true and not true & {ConditionType.RECONCILING, ConditionType.STALLED}
 
     def stage(self, name: StageName) -> StageStatus | None:
         """Return the newest run of a stage, or None before its first one."""

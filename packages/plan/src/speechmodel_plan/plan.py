@@ -11,6 +11,7 @@ from speechmodel_api.status import ModelStatus, SpeechModelStatus
 from speechmodel_api.training_spec import RetentionPolicy
 
 from speechmodel_plan import names
+from speechmodel_plan.conditions import NO_FAILURES, Failures
 from speechmodel_plan.decision import Decision, Follow, Hold, Idle, Start, Stop, decide, settle
 from speechmodel_plan.events import Event, events
 from speechmodel_plan.observed import ALIVE, Observed, Run, Trouble
@@ -58,8 +59,8 @@ class ClaimIntent:
 class Done:
     """The part of a plan that an engine could not do."""
 
-    failure: Trouble | None = None
-    """The first problem; the other parts of the plan were applied nevertheless."""
+    failures: Failures = NO_FAILURES
+    """Problems; the other parts of the plan were applied nevertheless."""
     not_started: bool = False
     """True when the run in `Plan.start` could not be created."""
     purge_refused: Trouble | None = None
@@ -118,13 +119,13 @@ class StepPlan(Plan):
     def after(self, done: Done) -> Report:
         """Return the status and the Events. A run that could not be created keeps its attempt."""
         records = self.recorded if done.not_started else self.records
-        status = compute_status(self.seen, records, self.decision, done.failure)
+        status, failure = compute_status(self.seen, records, self.decision, done.failures), done.failures.first
         posted = events(self.seen.status, status)
-        known = {condition.reason for condition in self.seen.status.conditions}
-        if done.failure is not None and done.failure.reason not in known:
-            posted = (*posted, Event("Warning", done.failure.reason, done.failure.message))
+        known = {condition.reason for condition in self.seen.status.conditions} | {event.reason for event in posted}
+        if failure is not None and failure.reason not in known:
+            posted = (*posted, Event("Warning", failure.reason, failure.message))
         started = self.start.stage if self.start and not done.not_started else None
-        return Report(status, posted, self.finalizer, done.failure, started)
+        return Report(status, posted, self.finalizer, failure, started)
 
 
 def plan_step(seen: Observed) -> Plan:

@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 
 from speechmodel_api.progress import TrainProgress
-from speechmodel_api.reasons import Reason
+from speechmodel_api.reasons import Reason, Severity, severity_of
 from speechmodel_api.stages import StageName
 from speechmodel_api.status import (
     ConditionType,
@@ -14,7 +14,7 @@ from speechmodel_api.status import (
     TrainingStatus,
 )
 
-from speechmodel_plan.conditions import Verdict, stamp, verdicts
+from speechmodel_plan.conditions import Failures, Pending, Verdict, judge, stamp
 from speechmodel_plan.decision import Decision, Idle
 from speechmodel_plan.observed import Observed, Trouble
 from speechmodel_plan.promotion import choose, extended, rounded
@@ -26,20 +26,17 @@ PROGRESS_INTERVAL = timedelta(seconds=15)
 """Least time between two progress writes within an epoch."""
 
 
-def compute_status(
-    seen: Observed, records: Records, decision: Decision, failure: Trouble | None = None
-) -> SpeechModelStatus:
-    """Return the whole status. A `failure` of the engine to apply the plan becomes the reason of Ready."""
+def compute_status(seen: Observed, records: Records, decision: Decision, failures: Failures) -> SpeechModelStatus:
+    """Return the whole status. `failures` of the engine to apply the plan are reasons too."""
     before, choice = seen.status, choose(seen, decision)
-    found = verdicts(decision, records, seen.spec.serving, seen.server, choice)
-    if failure is not None:
-        found[ConditionType.READY] = Verdict(False, failure.reason, failure.message)
+    served = before.serving.version if before.serving else None
+    judged = judge(decision, records, seen.spec.serving, seen.server, choice, served, failures)
     training = _training(seen, records.get(StageName.TRAIN), decision.done)
     return SpeechModelStatus(
         observed_generation=seen.generation,
-        phase=_phase(decision, records, suspend=seen.spec.suspend, ready=found[ConditionType.READY].holds),
+        phase=_phase(decision, records, judged.pending, suspend=seen.spec.suspend),
         progress=_epochs(training, seen.spec.training.max_epochs),
-        conditions=stamp(found, before.conditions, seen.generation, seen.now),
+        conditions=stamp(judged.verdicts, before.conditions, seen.generation, seen.now),
         training=training,
         stages=tuple(record.to_status() for record in records),
         latest_version=choice.latest.version if choice.latest else None,
@@ -51,10 +48,18 @@ def compute_status(
 
 
 def failed_status(before: SpeechModelStatus, generation: int, failure: Trouble, now: datetime) -> SpeechModelStatus:
-    """Return the status after a step that failed unexpectedly: as it was, with the failure as the reason of Ready."""
-    ready = {ConditionType.READY: Verdict(False, failure.reason, failure.message)}
-    others = tuple(condition for condition in before.conditions if condition.type != ConditionType.READY)
-    return before.model_copy(update={"conditions": (*others, *stamp(ready, before.conditions, generation, now))})
+    """Return the status after a step that failed unexpectedly: as it was, with the failure as Reconciling or Stalled.
+
+    Ready stays true if it was: what is served is not affected.
+    """
+    pending = Pending(failure.reason, failure.message, stalled=severity_of(failure.reason) is Severity.ERROR)
+    found = dict([pending.verdict])
+    ready = before.condition(ConditionType.READY)
+    if ready is None or ready.status != "True":
+        found[ConditionType.READY] = Verdict(False, failure.reason, failure.message)
+    replaced = {*found, ConditionType.RECONCILING, ConditionType.STALLED}
+    others = tuple(condition for condition in before.conditions if condition.type not in replaced)
+    return before.model_copy(update={"conditions": (*others, *stamp(found, before.conditions, generation, now))})
 
 
 def deleting_status(seen: Observed, message: str) -> SpeechModelStatus:
@@ -126,13 +131,15 @@ def _url(seen: Observed) -> str | None:
     return f"http://{seen.spec.serving.service.name or seen.owner.name}.{seen.owner.namespace}.svc"
 
 
-def _phase(decision: Decision, records: Records, *, suspend: bool, ready: bool) -> Phase:
-    if ready:
+def _phase(decision: Decision, records: Records, pending: Pending | None, *, suspend: bool) -> Phase:
+    if pending is None:
         return Phase.READY
+    if suspend and not isinstance(decision, Idle):
+        return Phase.SUSPENDED
+    if pending.stalled:
+        return Phase.FAILED
     if isinstance(decision, Idle):
         return Phase.DEPLOYING
-    if suspend:
-        return Phase.SUSPENDED
     record = records.get(decision.stage.name)
     if record is None:
         return Phase.PENDING

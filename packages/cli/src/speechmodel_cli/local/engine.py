@@ -162,9 +162,9 @@ class LocalEngine:
         before, self.status = self.status, report.status
         if self.status != before:
             self._state.write_status(self.status)
-        published = self.status.condition(ConditionType.PUBLISHED)
-        if published and published.status == "True" and self.status.model is not None:
-            self._state.note_target(self.status.model.version, self._spec.publish.s3.location)
+        published, model = self.status.condition(ConditionType.PUBLISHED), self.status.model
+        if published and published.status == "True" and model and model.version == self.status.latest_version:
+            self._state.note_target(model.version, self._spec.publish.s3.location)
         self._watcher.reported(before, report)
 
     async def _start(self, start: StageRun) -> None:
