@@ -200,7 +200,19 @@ class Reason(StrEnum):
         "Read its log, and please report it.",
     )
     SYSTEM_ERROR = "SystemError", Severity.WARNING, "A system call failed. The message quotes the operating system."
-    DISK_FULL = "DiskFull", Severity.WARNING, "A volume is full.", "Enlarge the workspace claim (training.storage)."
+    STORAGE_FULL = (
+        "StorageFull",
+        Severity.WARNING,
+        "A volume is full.",
+        "Enlarge the workspace claim (training.storage), and keep the checkpoints: training continues from them.",
+    )
+    PERMISSION_DENIED = (
+        "PermissionDenied",
+        Severity.ERROR,
+        "The program may not read or write a file or folder. The message names it.",
+        "Make it accessible for the user and group 65532 of the pods, for example by the volume's fsGroup support, "
+        "then set the annotation speechops.dev/retry.",
+    )
     OUT_OF_MEMORY = "OutOfMemory", Severity.WARNING, "The program ran out of memory.", "Raise its memory limit."
     ARTEFACT_MISSING = (
         "ArtefactMissing",

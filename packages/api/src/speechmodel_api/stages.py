@@ -271,6 +271,8 @@ class ConvertInput(StageInput):
     graph_sha256: Digest
     data_key: Key
     """Key of the dataset whose clips the converted model is tried on."""
+    beam_width: Annotated[int, Field(ge=1)] | None = None
+    """Beam width of the trial. None for the graph's own."""
 
 
 class ConvertOutput(Document):
