@@ -178,7 +178,17 @@ class Model:
         return self.kubectl.until(look, f"{self.name} has {name}={status} {reason or ''}")
 
     def until_ready(self) -> Object:
-        return self.until_condition("Ready")
+        """Return the condition Ready once the newest spec is in effect: it stays True while an old version serves."""
+
+        def look() -> Object | None:
+            model = self.object
+            status: Object = model.get("status", {})
+            pending = any(_entry(status, "conditions", type=name) for name in ("Reconciling", "Stalled"))
+            ready = _entry(status, "conditions", type="Ready")
+            current = ready.get("observedGeneration") == model["metadata"]["generation"]
+            return ready if current and ready["status"] == "True" and not pending else None
+
+        return self.kubectl.until(look, f"the spec of {self.name} is in effect")
 
     def until_epoch(self, epoch: int) -> int:
         """Return the number of finished epochs once it is at least `epoch`."""

@@ -8,10 +8,14 @@ from typing import Any
 from speechmodel_api.base import Document
 from speechmodel_api.learning import LearningSettings
 from speechmodel_api.progress import TrainProgress
+from speechmodel_api.schema import S3Target
 from speechmodel_api.spec import SpeechModelSpec
 from speechmodel_api.stages import (
+    CompareInput,
+    CompareOutput,
     ConvertOutput,
     EvaluateOutput,
+    GrammarFigures,
     PrepareOutput,
     PublishInput,
     PublishOutput,
@@ -43,7 +47,7 @@ def digest(text: str) -> str:
     return text.encode().hex().ljust(64, "0")[:64]
 
 
-def output_of(document: StageInput, data: str) -> Document:
+def output_of(document: StageInput, data: str, wer: float | None = 0.1, accepted: int | None = None) -> Document:
     """Return the output that a stage would give."""
     match document.stage:  # type: ignore[attr-defined]
         case StageName.PREPARE:
@@ -70,7 +74,15 @@ def output_of(document: StageInput, data: str) -> Document:
         case StageName.CONVERT:
             return ConvertOutput(model_sha256=digest("m" + document.graph_sha256[:20]), size_bytes=100)  # type: ignore[attr-defined]
         case StageName.EVALUATE:
-            return EvaluateOutput(clips=1, wer=0.1, cer=0.05, report_sha256=digest("r"), selftest_sha256=digest("s"))
+            figures = None
+            if accepted is not None:
+                figures = GrammarFigures(right=8, wrong=1, rejected=1, foreign=10, accepted=accepted)
+            return EvaluateOutput(
+                clips=10, wer=wer, cer=0.05, figures=figures, report_sha256=digest("r"), selftest_sha256=digest("s")
+            )
+        case StageName.COMPARE:
+            assert isinstance(document, CompareInput)
+            return CompareOutput(version=document.version, version_sha256=document.version_sha256, clips=10, wer=0.3)
         case _:
             assert isinstance(document, PublishInput)
             uri = f"s3://models/{document.base}/{document.model_sha256}"
@@ -91,6 +103,7 @@ class World:
     now: datetime = datetime(2026, 1, 1, tzinfo=UTC)
     runs: dict[str, Run] = field(default_factory=dict)
     documents: dict[str, StageInput] = field(default_factory=dict)
+    buckets: dict[str, S3Target | None] = field(default_factory=dict)
     claim: Claim | None = None
     server: Server | None = None
     purge: Purge | None = None
@@ -100,6 +113,10 @@ class World:
     finalizer: bool = False
     started: list[str] = field(default_factory=list)
     data: str = "data"
+    wer: float | None = 0.1
+    """Word error rate that evaluate measures. That of compare is 0.3."""
+    accepted: int | None = None
+    """Foreign clips, of 10, that are accepted. None without foreign clips."""
     writes: int = 0
     plan: Plan | None = None
     report: Report | None = None
@@ -144,6 +161,7 @@ class World:
             assert plan.start.name not in self.runs
             self.started.append(f"{plan.start.stage.value}-{document.attempt}")
             self.documents[plan.start.name] = document
+            self.buckets[plan.start.name] = plan.start.bucket
             self.runs[plan.start.name] = Run(
                 plan.start.name,
                 plan.start.stage,
@@ -165,7 +183,7 @@ class World:
     def finish(self, **change: Any) -> None:
         """The running stage succeeds, or ends as `change` says."""
         name, run = next((n, r) for n, r in self.runs.items() if r.state is RunState.RUNNING)
-        result = StageResult[Document](output=output_of(self.documents[name], self.data))
+        result = StageResult[Document](output=output_of(self.documents[name], self.data, self.wer, self.accepted))
         done: dict[str, Any] = {
             "state": RunState.SUCCEEDED,
             "finished_at": self.now,
@@ -211,9 +229,22 @@ class World:
                 self.finish()
             elif self.server is not None and not self.server.settled:
                 self.settle()
-            elif self.status.conditions and self.condition("Ready").status == "True":
+            elif self.status.in_effect:
                 return
         raise AssertionError(f"never ready: {self.condition('Ready')}")
+
+    def to_rest(self) -> None:
+        """Everything succeeds, whether or not a version is promoted."""
+        for _ in range(40):
+            writes = self.writes
+            self.step()
+            if any(r.state is RunState.RUNNING for r in self.runs.values()):
+                self.finish()
+            elif self.server is not None and not self.server.settled:
+                self.settle()
+            elif self.writes == writes:
+                return
+        raise AssertionError(f"never at rest: {self.condition('Ready')}")
 
     def edit(self, **spec: Any) -> None:
         """Edit the spec by dotted path, written with __."""

@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -191,10 +192,31 @@ print(made.mapped_bytes, kilobytes("VmHWM") - before)
     assert 0 < grown_kb < 14_000
 
 
-@pytest.mark.parametrize(("labels", "beams"), [(28, 500), (100, 500), (1_217, 41), (60_000, 10)])
-def test_a_trial_of_a_large_alphabet_has_fewer_beams_so_that_it_ends(labels: int, beams: int, deepspeech: Path) -> None:
+@pytest.mark.parametrize(
+    ("labels", "wanted", "beams"),
+    [
+        (28, None, 500),
+        (100, None, 500),
+        (1_217, None, 41),
+        (60_000, None, 10),
+        (28, 50, 50),
+        (1_217, 20, 20),
+        (1_217, 1000, 41),
+        (28, 1, 1),
+    ],
+)
+def test_a_trial_uses_the_wanted_beam_width_and_less_for_a_large_alphabet_so_that_it_ends(
+    labels: int, wanted: int | None, beams: int, deepspeech: Path
+) -> None:
     graph = replace(read_graph(deepspeech / "tf2_128.pb"), labels=(b"a",) * labels)
-    assert trial_beam_width(graph) == beams
+    assert trial_beam_width(graph, wanted) == beams
+
+
+@pytest.mark.slow
+def test_a_trial_that_starts_after_convert_has_ended_ends_too(deepspeech: Path) -> None:
+    model, nobody = str(deepspeech / "tf2_128.pb"), "1" if os.getppid() != 1 else "2"
+    trial = [sys.executable, "-m", "speechmodel_pipeline.convert.trial", nobody, "10", model]
+    assert subprocess.run(trial, capture_output=True, check=False).returncode == 128 + signal.SIGKILL
 
 
 def test_a_trial_ends_when_convert_is_stopped(workspace: Workspace, deepspeech: Path, tmp_path: Path) -> None:

@@ -84,6 +84,21 @@ def test_no_key_ever_changes() -> None:
         assert keys_of(entry["spec"]) == entry["keys"], entry["spec"]
 
 
+def test_the_keys_of_a_comparison_never_change() -> None:
+    data = PrepareOutput(
+        dataset_digest="d" * 64,
+        alphabet_digest="a" * 64,
+        labels=27,
+        train_clips=80,
+        dev_clips=10,
+        test_clips=10,
+        audio_seconds=99,
+    )
+    clips = keys.test_clips_key(data, Decoding(beam_width=50, grammar=GrammarSource.PHRASES, phrases=("ok",)))
+    assert clips == keys.test_clips_key(data, Decoding(grammar=GrammarSource.PHRASES, phrases=("ok",)))
+    assert (clips, keys.compare_key("1" * 64, clips)) == ("464e7df8", "7796c1a8")
+
+
 @pytest.mark.parametrize(
     "path, value, changed",
     [

@@ -3,6 +3,7 @@
 import errno
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from speechmodel_cli.command_line import main
@@ -89,3 +90,29 @@ def test_a_system_error_is_a_sentence_and_not_a_traceback(
     monkeypatch.setattr("speechmodel_cli.status.status", fail)
     assert main(["status"]) == 1
     assert capsys.readouterr().err.startswith(said)
+
+
+def test_letters_that_the_terminal_lacks_are_replaced(tmp_path: Path) -> None:
+    (tmp_path / "año.yaml").write_text("kind: Señal\n", encoding="utf-8")
+    program = "import sys; from speechmodel_cli.command_line import main; sys.exit(main(sys.argv[1:]))"
+    done = subprocess.run(
+        [sys.executable, "-X", "utf8", "-c", program, "validate", str(tmp_path / "año.yaml")],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PYTHONIOENCODING": "ascii"},
+    )
+    assert done.returncode == 1
+    assert "a?o.yaml:1: holds no document of kind SpeechModel" in done.stdout
+    assert "Traceback" not in done.stderr
+
+
+def test_a_current_folder_that_was_removed_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert main(["validate", "m.yaml"]) == 1
+    assert "the current folder was removed; change to another one" in capsys.readouterr().err

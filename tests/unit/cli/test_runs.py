@@ -28,6 +28,7 @@ START = StageRun(
         hyperparameters=Hyperparameters(),
         checkpoints=Checkpoints(),
     ),
+    bucket=None,
 )
 RECORD = TrainProgress(epoch=7, max_epochs=75, step=99, fraction=0.5, loss=3.5, time="2026-01-01T00:00:00Z")
 

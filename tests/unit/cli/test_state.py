@@ -60,7 +60,7 @@ def test_the_status_is_read_back_as_it_was_written(state: ModelState) -> None:
 
 def test_a_damaged_status_names_the_file_and_the_way_out(state: ModelState) -> None:
     state.status_file.write_text('{"phase": "Nonsense"')
-    with pytest.raises(StateDamaged, match=r"status\.json cannot be read: .*remove .*espejo to start from scratch"):
+    with pytest.raises(StateDamaged, match=r"status\.json cannot be read: .*move this file away"):
         state.read_status()
 
 

@@ -47,6 +47,7 @@ GOLDEN_SETTINGS = {
     "convert": "7f127b9b",
     "evaluate": "7f127b9b",
     "publish": "83a1f592",
+    "compare": "83a1f592",
     "gpu": "2bd26659",
 }
 
@@ -55,7 +56,7 @@ def all_jobs(world: World) -> dict[StageName, dict[str, Any]]:
     world.to_ready()
     seen = world.observe()
     return {
-        stage: jobs.stage_job(IMAGES, OWNER, seen.spec, StageRun(name, stage, "s", document))
+        stage: jobs.stage_job(IMAGES, OWNER, seen.spec, StageRun(name, stage, "s", document, world.buckets[name]), {})
         for name, document in world.documents.items()
         for stage in [StageName(name.split("-")[1])]
     }
@@ -116,6 +117,19 @@ def test_only_publish_and_serving_see_the_secret() -> None:
     assert "secretKeyRef" not in json.dumps(pod["containers"])
 
 
+def test_compare_reads_the_bucket_of_the_served_version_with_its_own_secret() -> None:
+    world = World()
+    world.to_ready()
+    world.edit(
+        evaluation={"gate": {"notWorseThanServing": {}}},
+        dataset__revision="2",
+        publish__s3={"bucket": "elsewhere", "secretRef": {"name": "other"}},
+    )
+    world.data = "other data"
+    pods = {stage: job["spec"]["template"]["spec"] for stage, job in all_jobs(world).items()}
+    assert (_secrets(pods[StageName.COMPARE]), _secrets(pods[StageName.PUBLISH])) == ({"s3"}, {"other"})
+
+
 def test_recordings_in_a_bucket_come_with_their_own_secret_and_without_a_claim() -> None:
     world = World()
     world.edit(dataset__source={"s3": {"bucket": "voices", "prefix": "es", "secretRef": {"name": "voices-key"}}})
@@ -133,6 +147,20 @@ def test_recordings_in_a_bucket_come_with_their_own_secret_and_without_a_claim()
 
 def _secrets(pod: dict[str, Any]) -> set[str]:
     return {e["valueFrom"]["secretKeyRef"]["name"] for e in pod["containers"][0]["env"] if "valueFrom" in e}
+
+
+def test_only_the_labels_of_a_queue_are_copied_from_the_model_and_only_to_its_jobs() -> None:
+    world = World()
+    world.until(StageName.PREPARE)
+    (name,) = world.documents
+    run = StageRun(name, StageName.PREPARE, "s", world.documents[name], None)
+    queue = {"kueue.x-k8s.io/queue-name": "gpus"}
+    given = queue | {"argocd.argoproj.io/instance": "models", "speechops.dev/model": "other"}
+    job = jobs.stage_job(IMAGES, OWNER, world.observe().spec, run, labels.inherited(given))
+    assert job["metadata"]["labels"].items() >= queue.items()
+    assert job["metadata"]["labels"]["speechops.dev/model"] == "espejo"
+    assert "argocd.argoproj.io/instance" not in job["metadata"]["labels"]
+    assert "kueue.x-k8s.io/queue-name" not in job["spec"]["template"]["metadata"]["labels"]
 
 
 def test_the_failure_policy_stands_in_the_order_that_matters() -> None:

@@ -12,6 +12,7 @@ from speechmodel_api.status import SpeechModelStatus
 from speechmodel_operator import supervisor as module
 from speechmodel_operator.cluster.errors import ClusterError, Conflict, NameConflict, Refused
 from speechmodel_operator.supervisor import Supervisor
+from speechmodel_plan.conditions import Failures
 from speechmodel_plan.observed import Observed, Trouble
 from speechmodel_plan.plan import Done, Plan, Report
 from speechmodel_plan.task import Owner
@@ -118,7 +119,7 @@ async def test_what_the_api_server_will_not_take_keeps_its_reason(error: Excepti
 
 
 async def test_a_part_that_could_not_be_applied_is_reported_once_and_the_step_is_repeated() -> None:
-    engine = Engine(done=Done(failure=Trouble("NameConflict", "Job x exists")))
+    engine = Engine(done=Done(failures=Failures(stages=Trouble("NameConflict", "Job x exists"))))
     found = supervise(engine)
     await until(lambda: engine.steps >= 2)
     ready = next(c for c in engine.reports[0].status.conditions if c.type == "Ready")

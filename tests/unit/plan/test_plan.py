@@ -8,6 +8,7 @@ from speechmodel_api.learning import TrainingFacts, choose_settings
 from speechmodel_api.reasons import Reason
 from speechmodel_api.stages import StageName, TrainInput
 from speechmodel_api.status import Phase, StageState
+from speechmodel_plan.conditions import Failures
 from speechmodel_plan.observed import Claim, RunState, Trouble
 from speechmodel_plan.plan import RESYNC, Done
 from support.world import World
@@ -57,7 +58,7 @@ def test_a_job_whose_making_was_not_recorded_is_found_by_its_name(world: World) 
     assert world.stage(StageName.PREPARE).state is StageState.RUNNING
 
 
-@pytest.mark.parametrize("stage", list(StageName))
+@pytest.mark.parametrize("stage", [stage for stage in StageName if stage is not StageName.COMPARE])
 def test_a_run_that_finished_unseen_is_recorded_at_the_next_look(world: World, stage: StageName) -> None:
     world.until(stage)
     world.status = world.status.model_copy(update={"stages": tuple(s for s in world.status.stages if s.name != stage)})
@@ -103,7 +104,8 @@ def test_a_new_revision_with_other_data_trains_again_while_the_old_model_serves(
     assert ready.server
     assert ready.server.version == old.version
     assert ready.condition("Serving").status == "True"
-    assert ready.condition("Ready").status == "False"
+    assert ready.condition("Ready").status == "True"
+    assert ready.condition("Reconciling").reason == "Publishing"
 
 
 def test_a_new_revision_with_the_same_data_trains_nothing(ready: World) -> None:
@@ -122,6 +124,8 @@ def test_a_new_revision_with_the_same_data_trains_nothing(ready: World) -> None:
         {"training__activeDeadlineSeconds": 60},
         {"publish__deletionPolicy": "Delete"},
         {"publish__s3__secretRef": {"name": "other"}},
+        {"evaluation": {"gate": {"maxWER": 0.01, "notWorseThanServing": {}}}},
+        {"serving__pinnedVersion": "0badcafe"},
     ],
     ids=str,
 )
@@ -464,7 +468,7 @@ def test_a_run_that_cannot_be_made_keeps_its_attempt(world: World) -> None:
     assert plan.start
     assert plan.start.stage is StageName.TRAIN
     world.runs.pop(plan.start.name)
-    world.status = plan.after(Done(failure=Trouble("Refused", "a quota"), not_started=True)).status
+    world.status = plan.after(Done(failures=Failures(stages=Trouble("Refused", "a quota")), not_started=True)).status
     assert world.condition("Ready").reason == "Refused"
     assert world.status.stage(StageName.TRAIN) is None
     assert world.stage(StageName.PREPARE).state is StageState.SUCCEEDED

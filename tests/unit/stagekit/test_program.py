@@ -73,8 +73,17 @@ def test_an_unforeseen_error_may_heal_and_leaves_its_traceback_in_the_log(tmp_pa
 def test_a_full_disk_says_which_setting_helps(tmp_path: Path) -> None:
     code, result, _ = run(tmp_path, "raise OSError(errno.ENOSPC, 'No space left on device', '/workspace/x')")
     assert code == 75
-    assert result["error"]["reason"] == "DiskFull"  # type: ignore[index]
+    assert result["error"]["reason"] == "StorageFull"  # type: ignore[index]
     assert "training.storage" in result["error"]["message"]  # type: ignore[index]
+    assert "Keep the folder checkpoints" in result["error"]["message"]  # type: ignore[index]
+
+
+@pytest.mark.parametrize("number", ["EACCES", "EPERM", "EROFS"])
+def test_what_may_not_be_written_is_not_tried_again(tmp_path: Path, number: str) -> None:
+    code, result, _ = run(tmp_path, f"raise OSError(errno.{number}, 'Permission denied', '/workspace/x')")
+    assert code == 78
+    assert result["error"]["reason"] == "PermissionDenied"  # type: ignore[index]
+    assert "/workspace/x" in result["error"]["message"]  # type: ignore[index]
 
 
 def test_an_output_that_does_not_fit_the_result_is_an_error_that_says_so(tmp_path: Path) -> None:

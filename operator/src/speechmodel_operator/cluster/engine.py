@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 from kubernetes.utils import parse_quantity
+from speechmodel_plan.conditions import Failures
 from speechmodel_plan.deletion import PURGE_LIMIT
 from speechmodel_plan.observed import Observed, Trouble
 from speechmodel_plan.plan import ClaimIntent, Done, Plan, Report, ServingIntent, StageRun
@@ -68,8 +69,8 @@ class ClusterEngine:
         claim_failure = await _attempt(self._ensure_claim(here, plan.claim))
         start_failure = await _attempt(self._start(here, plan.start))
         serving_failure = await _attempt(self._ensure_serving(here, plan.serving))
-        failure = claim_failure or start_failure or serving_failure
-        return Done(failure=failure, not_started=start_failure is not None)
+        failures = Failures(claim_failure or start_failure, serving_failure)
+        return Done(failures=failures, not_started=start_failure is not None)
 
     async def report(self, report: Report) -> None:
         """Write the status and post the Events, then remove our finalizer if it is no longer needed."""
@@ -98,7 +99,9 @@ class ClusterEngine:
         if run is None:
             return
         try:
-            manifest = jobs.stage_job(self._images, self._owner, here.spec, run)
+            manifest = jobs.stage_job(
+                self._images, self._owner, here.spec, run, labels.inherited(here.model.metadata.labels)
+            )
             await self._api.create(JOBS, self._owner.namespace, manifest)
             log.info("%s: started %s", self._owner, run.name)
         except AlreadyExists:

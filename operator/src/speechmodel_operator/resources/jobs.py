@@ -1,5 +1,6 @@
 """Jobs: one for each attempt of a stage, and the one that removes published objects."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from speechmodel_api.exit_codes import ExitCode
@@ -50,8 +51,10 @@ class Images:
         return {Image.PIPELINE: self.pipeline, Image.TRAINING: self.training}[image]
 
 
-def stage_job(images: Images, owner: Owner, spec: SpeechModelSpec, run: StageRun) -> Manifest:
-    """Return the Job of one attempt of a stage."""
+def stage_job(
+    images: Images, owner: Owner, spec: SpeechModelSpec, run: StageRun, inherited: Mapping[str, str]
+) -> Manifest:
+    """Return the Job of one attempt of a stage. The Job carries `inherited` labels, and its pods do not."""
     training, stage, document = spec.training, stage_named(run.stage), run.document
     claim = training.storage.claim_name or names.claim_name(owner.name)
     mounts: list[Manifest] = [{"name": "workspace", "mountPath": WORKSPACE_MOUNT}]
@@ -67,8 +70,7 @@ def stage_job(images: Images, owner: Owner, spec: SpeechModelSpec, run: StageRun
         else:
             mounts.append({"name": volume, "mountPath": path, "readOnly": True})
             volumes.append({"name": volume, "persistentVolumeClaim": {"claimName": source, "readOnly": True}})
-    bucket = stage.bucket(spec)
-    secret = credentials(bucket.secret_ref) if bucket else []
+    secret = credentials(run.bucket.secret_ref) if run.bucket else []
     stage_container = container(
         STAGE_CONTAINER,
         images.of(stage.image),
@@ -91,7 +93,7 @@ def stage_job(images: Images, owner: Owner, spec: SpeechModelSpec, run: StageRun
         "apiVersion": "batch/v1",
         "kind": "Job",
         "metadata": labels.metadata(owner, run.name, run.stage.value)
-        | {"labels": found, "annotations": {labels.SETTINGS: run.settings}},
+        | {"labels": dict(inherited) | found, "annotations": {labels.SETTINGS: run.settings}},
         "spec": {
             "backoffLimit": 0,
             "podReplacementPolicy": "Failed",

@@ -1,5 +1,6 @@
 """Labels, annotations and owner references: how objects are found again, and what they were created from."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from speechmodel_api.crd import GROUP, KIND, VERSION
@@ -18,6 +19,10 @@ VERSION_SERVED = f"{GROUP}/version"
 APPLIED = f"{GROUP}/applied"
 """Annotation: hash of the object that was applied last, so that nothing is written twice."""
 FINALIZER = f"{GROUP}/cleanup"
+INHERITED = ("kueue.x-k8s.io/queue-name", "kueue.x-k8s.io/priority-class")
+"""Labels of the SpeechModel that its Jobs carry too. No other label or annotation is copied to an object: tools such as
+Argo CD recognise their own objects by them.
+"""
 SERVER = "server"
 PURGE = "purge"
 
@@ -32,6 +37,11 @@ def common(owner: Owner, component: str) -> dict[str, str]:
         "app.kubernetes.io/component": component,
         "app.kubernetes.io/managed-by": "speechmodel-operator",
     }
+
+
+def inherited(model: Mapping[str, str]) -> dict[str, str]:
+    """Return the labels of a SpeechModel that its Jobs carry too."""
+    return {name: model[name] for name in INHERITED if name in model}
 
 
 def owner_reference(owner: Owner) -> dict[str, object]:

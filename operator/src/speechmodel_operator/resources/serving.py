@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
-from speechmodel_api.schema import LocalObjectReference, S3Location
 from speechmodel_api.spec import Serving, SpeechModelSpec
 from speechmodel_api.stages import FetchInput
 from speechmodel_api.status import ModelStatus
 from speechmodel_plan import names
+from speechmodel_plan.stages.compare import published_at
 from speechmodel_plan.task import Owner
 
 from speechmodel_operator.resources import labels
@@ -35,10 +35,10 @@ GRACE_SECONDS = 60
 
 def deployment(images: Images, owner: Owner, spec: SpeechModelSpec, served: ModelStatus) -> Manifest:
     """Return the Deployment of one version. A roll-out keeps the old replicas until the new ones have transcribed their clip."""
-    serving = _serving(spec)
+    serving, bucket = _serving(spec), published_at(spec, served)
     found = labels.common(owner, labels.SERVER)
     fetch = FetchInput(
-        target=_where(served),
+        target=bucket.location,
         version_uri=served.version_uri,
         version_sha256=served.version_sha256,
         folder=PurePosixPath(FOLDER),
@@ -49,7 +49,7 @@ def deployment(images: Images, owner: Owner, spec: SpeechModelSpec, served: Mode
         images.pipeline,
         images.pull_policy,
         program("speechmodel_pipeline.fetch"),
-        env=program_env(fetch) + credentials(_secret(spec, served)),
+        env=program_env(fetch) + credentials(bucket.secret_ref),
         mounts=models,
         resources=LIGHT,
     )
@@ -119,20 +119,6 @@ def applied_hash(manifest: Mapping[str, Any]) -> str:
     """Return the hash that an object of this file carries."""
     digest: str = manifest["metadata"]["annotations"][labels.APPLIED]
     return digest
-
-
-def _where(served: ModelStatus) -> S3Location:
-    """Return the bucket of the version: `publish.s3` may have been edited since."""
-    bucket = served.version_uri.removeprefix("s3://").split("/")[0]
-    return S3Location(bucket=bucket, endpoint=served.endpoint, region=served.region)
-
-
-def _secret(spec: SpeechModelSpec, served: ModelStatus) -> LocalObjectReference | None:
-    """Return the Secret for the version's bucket: an edit counts at once, unless it is about another bucket."""
-    where, now = _where(served), spec.publish.s3
-    if (now.bucket, now.endpoint) == (where.bucket, where.endpoint):
-        return now.secret_ref
-    return LocalObjectReference(name=served.secret_name) if served.secret_name else None
 
 
 def _serving(spec: SpeechModelSpec) -> Serving:

@@ -18,12 +18,17 @@ COLUMNS = [
     ("Epoch", "string", ".status.progress"),
     ("WER", "number", ".status.model.wer"),
     ("WER-Unseen", "number", ".status.model.werUnseenSpeakers.rate"),
-    ("Version", "string", ".status.serving.version"),
+    ("Version", "string", ".status.model.version"),
     ("Ready", "string", '.status.conditions[?(@.type=="Ready")].status'),
     ("Age", "date", ".metadata.creationTimestamp"),
 ]
 """Columns of `kubectl get`: name, type and path."""
-WIDE = [("Reason", "string", '.status.conditions[?(@.type=="Ready")].reason'), ("URL", "string", ".status.url")]
+WIDE = [
+    ("Serving", "string", ".status.serving.version"),
+    ("Latest", "string", ".status.latestVersion"),
+    ("Reason", "string", '.status.conditions[?(@.type=="Ready")].reason'),
+    ("URL", "string", ".status.url"),
+]
 """Columns that `kubectl get --output wide` adds."""
 
 

@@ -227,6 +227,22 @@ class VersionKey(KeyInput):
     hot_words: dict[str, float] = {}
 
 
+class TestClipsKey(KeyInput):
+    """Determines the clips that word error rates are measured on: the test clips whose transcript is a phrase."""
+
+    dataset_digest: str
+    grammar: GrammarSource
+    phrases: tuple[str, ...]
+    lists: dict[str, tuple[str, ...]]
+
+
+class CompareKey(KeyInput):
+    """Determines the measurement of a published version: its files and the clips."""
+
+    version_sha256: str
+    test_clips: str
+
+
 class PublishKey(KeyInput):
     """Determines a publication: the version and its place in S3."""
 
@@ -368,6 +384,18 @@ def version_key(
             calibration.word_slope,
         ),
     ).key()
+
+
+def test_clips_key(data: PrepareOutput, decoding: Decoding) -> str:
+    """Return the key of the test clips that word error rates are measured on."""
+    return TestClipsKey(
+        dataset_digest=data.dataset_digest, grammar=decoding.grammar, phrases=decoding.phrases, lists=decoding.lists
+    ).key()
+
+
+def compare_key(version_sha256: str, test_clips: str) -> str:
+    """Return the key of the stage compare."""
+    return CompareKey(version_sha256=version_sha256, test_clips=test_clips).key()
 
 
 def publish_key(spec: SpeechModelSpec, version: str, base: str) -> str:

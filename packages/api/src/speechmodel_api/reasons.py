@@ -43,6 +43,11 @@ class Reason(StrEnum):
     CONVERTING = "Converting", Severity.NORMAL, "The graph is being converted to a memory-mapped file."
     EVALUATING = "Evaluating", Severity.NORMAL, "The word error rate is being measured on the test clips."
     PUBLISHING = "Publishing", Severity.NORMAL, "The model and its report are being uploaded."
+    COMPARING = (
+        "Comparing",
+        Severity.NORMAL,
+        "The served version is being measured on the test clips of the new one, for evaluation.gate.",
+    )
     PREPARED = "Prepared", Severity.NORMAL, "The dataset is ready."
     TRAINED = "Trained", Severity.NORMAL, "The model is trained for the current spec."
     NOTHING_TO_TRAIN = (
@@ -57,6 +62,7 @@ class Reason(StrEnum):
     WAITING_FOR_CONVERT = "WaitingForConvert", Severity.ROUTINE, "The stage waits for convert."
     WAITING_FOR_EVALUATE = "WaitingForEvaluate", Severity.ROUTINE, "The stage waits for evaluate."
     WAITING_FOR_PUBLISH = "WaitingForPublish", Severity.ROUTINE, "The stage waits for publish."
+    WAITING_FOR_COMPARE = "WaitingForCompare", Severity.ROUTINE, "The promotion waits for compare."
     WAITING = "Waiting", Severity.ROUTINE, "The stage waits for its next attempt."
     FAILED = "Failed", Severity.ERROR, "The stage failed without reporting a reason.", "Read the log of its pod."
 
@@ -194,7 +200,19 @@ class Reason(StrEnum):
         "Read its log, and please report it.",
     )
     SYSTEM_ERROR = "SystemError", Severity.WARNING, "A system call failed. The message quotes the operating system."
-    DISK_FULL = "DiskFull", Severity.WARNING, "A volume is full.", "Enlarge the workspace claim (training.storage)."
+    STORAGE_FULL = (
+        "StorageFull",
+        Severity.WARNING,
+        "A volume is full.",
+        "Enlarge the workspace claim (training.storage), and keep the checkpoints: training continues from them.",
+    )
+    PERMISSION_DENIED = (
+        "PermissionDenied",
+        Severity.ERROR,
+        "The program may not read or write a file or folder. The message names it.",
+        "Make it accessible for the user and group 65532 of the pods, for example by the volume's fsGroup support, "
+        "then set the annotation speechops.dev/retry.",
+    )
     OUT_OF_MEMORY = "OutOfMemory", Severity.WARNING, "The program ran out of memory.", "Raise its memory limit."
     ARTEFACT_MISSING = (
         "ArtefactMissing",
@@ -339,6 +357,24 @@ class Reason(StrEnum):
     DEPLOYING = "Deploying", Severity.ROUTINE, "The server's pods are starting."
     ROLLING_OUT = "RollingOut", Severity.ROUTINE, "The new version is replacing the old one, which still serves."
     PROMOTED = "Promoted", Severity.NORMAL, "Every replica serves the newest version."
+    QUALITY_GATE_FAILED = (
+        "QualityGateFailed",
+        Severity.ERROR,
+        "The newest version does not keep a limit of evaluation.gate. It is published but not promoted. The message gives both figures.",
+        "Add recordings, train longer or edit evaluation.gate. The version before it is still served.",
+    )
+    PROMOTION_HELD = (
+        "PromotionHeld",
+        Severity.NORMAL,
+        "A newer version is published, but serving.pinnedVersion holds an earlier one.",
+        "Remove serving.pinnedVersion to promote the newest version.",
+    )
+    UNKNOWN_VERSION = (
+        "UnknownVersion",
+        Severity.ERROR,
+        "The version of serving.pinnedVersion is not in status.history. The versions that are served do not change.",
+        "Correct or remove serving.pinnedVersion.",
+    )
     SERVING = "Serving", Severity.NORMAL, "At least one replica is ready."
     SCALED_TO_ZERO = "ScaledToZero", Severity.NORMAL, "The field serving.replicas is 0, so no server runs."
     READY = "Ready", Severity.NORMAL, "The model is trained, published and served as the spec requires."

@@ -13,6 +13,7 @@ from pydantic import Field
 from speechmodel_api.base import ApiModel
 from speechmodel_api.dataset_spec import Dataset
 from speechmodel_api.decoding_spec import DecodingSpec
+from speechmodel_api.evaluation_spec import Evaluation
 from speechmodel_api.pods import PodTemplate
 from speechmodel_api.schema import S3Target
 from speechmodel_api.training_spec import Training
@@ -65,6 +66,11 @@ class Serving(ApiModel):
     training.podTemplate. A change rolls out new pods while the old ones still serve."""
     service: ServiceSpec = ServiceSpec()
     """Service in front of the server pods. It sends requests only to pods that are ready."""
+    pinned_version: Annotated[str, Field(pattern="^[0-9a-f]{8}$")] | None = None
+    """Version to serve, from status.history. It is served at once, without regard to evaluation.gate, and
+    newer versions are trained and published but not promoted until the field is removed. A version that is
+    not in the history changes nothing, which the condition Promoted says. If not set, the newest version
+    that passes evaluation.gate is served."""
 
 
 class SpeechModelSpec(ApiModel):
@@ -84,6 +90,8 @@ class SpeechModelSpec(ApiModel):
     decoding: DecodingSpec = DecodingSpec()
     """Settings of the decoder, which turns audio into text. Evaluation and serving share them, so
     the measured error rate is the one that users get."""
+    evaluation: Evaluation = Evaluation()
+    """Decision whether a new version is served. If not set, every version is."""
     publish: Publish
     """Destination of finished models. The servers load models from there."""
     serving: Serving | None = None

@@ -61,6 +61,7 @@ class StageName(StrEnum):
     CONVERT = "convert"
     EVALUATE = "evaluate"
     PUBLISH = "publish"
+    COMPARE = "compare"
 
 
 class StageInput(Document):
@@ -270,6 +271,8 @@ class ConvertInput(StageInput):
     graph_sha256: Digest
     data_key: Key
     """Key of the dataset whose clips the converted model is tried on."""
+    beam_width: Annotated[int, Field(ge=1)] | None = None
+    """Beam width of the trial. None for the graph's own."""
 
 
 class ConvertOutput(Document):
@@ -388,6 +391,33 @@ class PublishOutput(Document):
     """`s3://<bucket>/<base>/<model sha256>/<version>/version.json`, a VersionManifest."""
     version_sha256: Digest
     """Digest of version.json."""
+
+
+class CompareInput(StageInput):
+    """compare: measure a published version on the test clips of a new one, as it is served."""
+
+    stage: Literal[StageName.COMPARE] = StageName.COMPARE
+    data_key: Key
+    dataset_digest: Digest
+    evaluate_key: Key
+    """Key of the evaluation of the new version, whose report names the clips."""
+    report_sha256: Digest
+    version: Key
+    """The published version."""
+    target: S3Location
+    """Where the version is."""
+    version_uri: str
+    version_sha256: Digest
+
+
+class CompareOutput(Document):
+    """Error rate of the published version on the test clips that the new one was measured on."""
+
+    version: Key
+    version_sha256: Digest
+    clips: int
+    wer: float | None = None
+    """Word errors divided by reference words. None without test clips."""
 
 
 class PublishedGrammar(GrammarDecoder):

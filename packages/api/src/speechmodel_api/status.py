@@ -31,6 +31,7 @@ class Phase(StrEnum):
     CONVERTING = "Converting"
     EVALUATING = "Evaluating"
     PUBLISHING = "Publishing"
+    COMPARING = "Comparing"
     DEPLOYING = "Deploying"
     READY = "Ready"
     SUSPENDED = "Suspended"
@@ -39,7 +40,7 @@ class Phase(StrEnum):
 
 
 class ConditionType(StrEnum):
-    """Types of conditions. All have positive polarity: True is the desired state."""
+    """Types of conditions. All but the last two have positive polarity: True is the desired state."""
 
     DATASET_READY = "DatasetReady"
     TRAINED = "Trained"
@@ -47,15 +48,21 @@ class ConditionType(StrEnum):
     PROMOTED = "Promoted"
     SERVING = "Serving"
     READY = "Ready"
+    RECONCILING = "Reconciling"
+    """Present and True while the operator works towards the spec (kstatus)."""
+    STALLED = "Stalled"
+    """Present and True while the operator cannot go on before a person acts (kstatus)."""
 
 
 class Condition(ApiModel):
     """One aspect of the current state of the SpeechModel, as in every Kubernetes API."""
 
     type: Annotated[str, Field(max_length=64)]
-    """Type of the condition: DatasetReady, Trained, Published, Promoted, Serving or Ready."""
+    """Type of the condition: DatasetReady, Trained, Published, Promoted, Serving, Ready, Reconciling or
+    Stalled."""
     status: Literal["True", "False", "Unknown"]
-    """Status of the condition: True, False or Unknown. True is the desired state for every type."""
+    """Status of the condition: True, False or Unknown. True is the desired state, except for Reconciling
+    and Stalled, which are absent in the desired state."""
     observed_generation: int | None = None
     """Value of metadata.generation that the condition was computed for. If it is lower than the
     current one, the condition does not reflect the latest edit yet."""
@@ -83,7 +90,7 @@ class StageStatus(ApiModel):
     that has not succeeded."""
 
     name: StageName
-    """Name of the stage: prepare, train, convert, evaluate or publish."""
+    """Name of the stage: prepare, train, convert, evaluate, publish or compare."""
     key: Short
     """Hash of everything that determines the result of the run. A stage that succeeded for a key
     does not run for it again."""
@@ -150,6 +157,17 @@ class TrainingStatus(ApiModel):
     an epoch has been observed, and after training."""
 
 
+class Promotion(ApiModel):
+    """The decision whether a version is served."""
+
+    promoted: bool
+    """True when the version was chosen to be served."""
+    reason: Short
+    """Reason for the decision, as one CamelCase word, as in the condition Promoted."""
+    message: Message
+    """Human-readable explanation, with the figures that decided."""
+
+
 class ModelStatus(ApiModel):
     """A published version of the model."""
 
@@ -199,6 +217,17 @@ class ModelStatus(ApiModel):
     Secret."""
     published_at: Time
     """Time at which the version was published."""
+    data_digest: Short | None = None
+    """SHA-256 digest of the dataset that it was trained on. Absent for versions from before it was
+    recorded."""
+    test_clips: Short | None = None
+    """Hash of the test clips that the error rates are of. Versions with the same value were measured on
+    the same clips. Absent for versions from before it was recorded."""
+    epochs: int | None = None
+    """Number of epochs that were trained. Absent for versions from before it was recorded."""
+    promotion: Promotion | None = None
+    """Decision whether the version is served. Absent for versions from before it was recorded, and until
+    it is made."""
 
 
 class ServingStatus(ApiModel):
@@ -228,8 +257,9 @@ class SpeechModelStatus(ApiModel):
         ),
     ] = ()
     """Current conditions. DatasetReady, Trained and Published follow the stages. Promoted is True
-    when every replica serves the newest version, Serving when at least one replica is ready, and
-    Ready when the whole spec is in effect."""
+    when every replica serves the newest version, and Serving when at least one replica is ready. Ready
+    is True when a version is served, also while a newer one is made, or is published if serving is not
+    requested. While the spec is not in effect, Reconciling is present, or Stalled if a person must act."""
     training: TrainingStatus | None = None
     """Newest progress of training. Absent before the trainer first reports."""
     stages: Annotated[
@@ -242,19 +272,25 @@ class SpeechModelStatus(ApiModel):
     latest_version: Short | None = None
     """Version that was published last. The servers may still use an earlier one."""
     model: ModelStatus | None = None
-    """Version to be served. While an edit is being trained, this is the previous version. Absent
-    before the first version is published."""
+    """Version to be served. While an edit is being trained, and after a version that was not promoted,
+    this is the previous version. Absent before the first version is promoted."""
     serving: ServingStatus | None = None
     """State of the server pods. Absent unless there is a Deployment."""
     url: Annotated[str, Field(max_length=2048)] | None = None
     """Address of the server inside the cluster. Absent unless there is a Deployment."""
     history: Annotated[tuple[ModelStatus, ...], Field(max_length=HISTORY_LENGTH)] = ()
-    """Published versions, newest first. The status keeps at most 20. The objects of older versions
-    stay in the bucket."""
+    """Published versions, newest first, and why each was or was not promoted. The status keeps at most 20,
+    the served one always among them. The objects of older versions stay in the bucket."""
 
     def condition(self, type: ConditionType) -> Condition | None:  # noqa: A002 - the field's name in every Kubernetes API
         """Return the condition of a type, or None before it is first reported."""
         return next((condition for condition in self.conditions if condition.type == type), None)
+
+    @property
+    def in_effect(self) -> bool:
+        """True once the spec is in effect: Ready, and neither Reconciling nor Stalled."""
+        true = {condition.type for condition in self.conditions if condition.status == "True"}
+        return ConditionType.READY in true and not true & {ConditionType.RECONCILING, ConditionType.STALLED}
 
     def stage(self, name: StageName) -> StageStatus | None:
         """Return the newest run of a stage, or None before its first one."""

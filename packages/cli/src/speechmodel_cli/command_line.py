@@ -6,6 +6,7 @@ command line was wrong; 130 interrupted by Ctrl-C, 143 by SIGTERM and
 """
 
 import errno
+import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,6 +31,7 @@ BESIDE = ""
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return the exit code."""
+    _replace_what_cannot_be_shown()
     try:
         return int(speechmodel.main(arguments, prog_name="speechmodel", standalone_mode=False))
     except click.Abort:  # Ctrl-C
@@ -42,11 +44,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
 
 
+def _replace_what_cannot_be_shown() -> None:
+    """Show a question mark for characters that the encoding of the terminal lacks, instead of an error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # None when the stream is closed
+            stream.reconfigure(errors="replace")
+
+
 def _sentence(error: OSError) -> str:
     """Return the problem of a file or folder that no command expected, and what to do."""
+    if error.errno == errno.ENOENT and not _current_folder_exists():
+        return "the current folder was removed; change to another one and run the command again"
     advice = _ADVICE.get(error.errno or 0, "correct it and run the command again")
     named = f"{error.filename}: " if error.filename else ""
     return f"{named}{error.strerror or error}; {advice}"
+
+
+def _current_folder_exists() -> bool:
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 class _UnicodePath(click.Path):

@@ -51,7 +51,7 @@ class Display:
         self.began = 0
         """Number of runs that were started."""
         self.ready = asyncio.Event()
-        """Set once the model matches the manifest."""
+        """Set once a version matches the manifest, or is served although the manifest cannot be carried out."""
 
     def progressed(self, stage: StageName, record: TrainProgress | StepProgress) -> None:
         """Show a progress record."""
@@ -69,7 +69,7 @@ class Display:
                 again = old is not None and old.key == entry.key and old.state is not StageState.SUCCEEDED
                 self._board.begin(entry, again=again)
         ready = report.status.condition(ConditionType.READY)
-        if ready is not None and ready.status == "True":
+        if ready is not None and ready.status == "True" and report.status.condition(ConditionType.RECONCILING) is None:
             self.ready.set()
 
 

@@ -100,12 +100,14 @@ class _Run:
                     self._leave_signals()
                 await self._conclude(engine, display, store)
             await driving
-        return 0 if _ready(engine.status) else self._unfinished(engine)
+        return 0 if engine.status.in_effect else self._unfinished(engine)
 
     async def _conclude(self, engine: LocalEngine, display: Display, store: ObjectStore) -> None:
         """Show the published model once it matches the manifest."""
         status, server = engine.status, engine.server
-        if display.began == 0:
+        if stalled := status.condition(ConditionType.STALLED):
+            self._print(f"{self._model.name}: {stalled.reason}: {stalled.message}")
+        elif display.began == 0:
             version = status.model.version if status.model else ""
             self._print(f"nothing to do: version {version} of {self._model.name} already matches the manifest")
         show_summary(self._console, self._state, status)
@@ -174,11 +176,6 @@ class _Run:
         self._console.print(text, markup=False, soft_wrap=True)
 
 
-def _ready(status: SpeechModelStatus) -> bool:
-    ready = status.condition(ConditionType.READY)
-    return ready is not None and ready.status == "True"
-
-
 def _saved(status: SpeechModelStatus) -> str:
     entry = next((e for e in reversed(status.stages) if e.state is StageState.WAITING), None)
     if entry is None:
@@ -190,8 +187,8 @@ def _saved(status: SpeechModelStatus) -> str:
 
 def _failure(state: ModelState, status: SpeechModelStatus) -> str:
     """Return the reason why the model is not ready, and the path of the log."""
-    ready = status.condition(ConditionType.READY)
-    text = f"{state.name}: {ready.reason}: {ready.message}" if ready else f"{state.name} is not ready"
+    why = status.condition(ConditionType.STALLED) or status.condition(ConditionType.READY)
+    text = f"{state.name}: {why.reason}: {why.message}" if why else f"{state.name} is not ready"
     failed = next((e for e in status.stages if e.state is StageState.FAILED), None)
     return f"{text}\nlog: {shown(state.runs / failed.job / 'log')}" if failed and failed.job else text
 

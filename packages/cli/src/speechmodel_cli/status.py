@@ -36,11 +36,10 @@ def status(folder: Path, name: str | None) -> int:
 
 
 def row(state: ModelState, now: datetime) -> list[str]:
-    """Return one model's cells. VERSION is the version that is served, or the last published one when none is."""
+    """Return one model's cells."""
     recorded = state.read_status()
     record = state.known_record()
     ready = recorded.condition(ConditionType.READY)
-    version = (recorded.serving.version if recorded.serving else None) or recorded.latest_version or ""
     model = recorded.model
     unseen = model.wer_unseen_speakers if model else None
     created = wording.age(record.created_at, now) if record else ""
@@ -50,7 +49,7 @@ def row(state: ModelState, now: datetime) -> list[str]:
         recorded.progress or "",
         f"{model.wer:g}" if model and model.wer is not None else "",
         f"{unseen.rate:g}" if unseen else "",
-        version,
+        model.version if model else "",
         ready.status if ready else "",
         created,
     ]

@@ -1,4 +1,8 @@
-"""The six conditions. Each has positive polarity, a reason and a message that says what to do."""
+"""The conditions. Each has a reason and a message that says what to do.
+
+Six have positive polarity: True is the desired state. Reconciling and Stalled are those of kstatus: one of them is
+present while the spec is not in effect, and none otherwise.
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -6,15 +10,34 @@ from datetime import datetime
 from itertools import takewhile
 from typing import Literal
 
-from speechmodel_api.reasons import Reason
+from speechmodel_api.reasons import Reason, Severity, severity_of
 from speechmodel_api.spec import Serving
 from speechmodel_api.status import Condition, ConditionType, ModelStatus, StageState
 
 from speechmodel_plan.decision import Decision, Follow, Hold, Idle, Start, Stop
-from speechmodel_plan.observed import Server
+from speechmodel_plan.observed import Server, Trouble
+from speechmodel_plan.promotion import Choice
 from speechmodel_plan.records import LONGEST_MESSAGE, Records
 from speechmodel_plan.stages import STAGES
-from speechmodel_plan.stages.publish import PUBLISH
+from speechmodel_plan.stages.compare import COMPARE
+
+
+@dataclass(frozen=True)
+class Failures:
+    """The parts of a plan that an engine could not do."""
+
+    stages: Trouble | None = None
+    """The claim, or the run of the stage that is due."""
+    serving: Trouble | None = None
+    """The Deployment or the Service."""
+
+    @property
+    def first(self) -> Trouble | None:
+        """The first problem."""
+        return self.stages or self.serving
+
+
+NO_FAILURES = Failures()
 
 
 @dataclass(frozen=True)
@@ -26,21 +49,59 @@ class Verdict:
     message: str
 
 
+@dataclass(frozen=True)
+class Pending:
+    """The reason why the spec is not in effect."""
+
+    reason: str
+    message: str
+    stalled: bool
+    """True when a person must act. Otherwise it is expected to pass."""
+
+    @property
+    def verdict(self) -> tuple[ConditionType, Verdict]:
+        """The condition of kstatus."""
+        kind = ConditionType.STALLED if self.stalled else ConditionType.RECONCILING
+        return kind, Verdict(True, self.reason, self.message)
+
+
 Verdicts = dict[ConditionType, Verdict]
 
 
-def verdicts(
-    decision: Decision, records: Records, serving: Serving | None, server: Server | None, model: ModelStatus | None
-) -> Verdicts:
-    """Return the verdict on every condition."""
-    in_order = dict.fromkeys(stage.condition for stage in STAGES)
-    promoted, served = _promoted(serving, server, model), _served(serving, server, model)
-    return {
-        **{condition: _stages(condition, decision, records) for condition in in_order},
-        ConditionType.PROMOTED: promoted,
-        ConditionType.SERVING: served,
-        ConditionType.READY: _ready(decision, records, serving, promoted, served),
-    }
+@dataclass(frozen=True)
+class Judged:
+    """The verdicts, and the reason why the spec is not in effect, None once it is."""
+
+    verdicts: Verdicts
+    pending: Pending | None
+
+
+def judge(
+    decision: Decision,
+    records: Records,
+    serving: Serving | None,
+    server: Server | None,
+    choice: Choice,
+    before: str | None,
+    failures: Failures,
+) -> Judged:
+    """Return the verdict on every condition. `before` is the version that every replica served last."""
+    of_stages = dict.fromkeys(stage.condition for stage in STAGES if stage is not COMPARE)
+    found = {condition: _stages(condition, decision, records) for condition in of_stages}
+    rolled_out, served = _rolled_out(serving, server, choice.model), _served(serving, server, choice.model)
+    if failures.serving is not None:
+        rolled_out = Verdict(False, failures.serving.reason, failures.serving.message)
+    found[ConditionType.PROMOTED] = _promoted(decision, records, choice, rolled_out)
+    found[ConditionType.SERVING] = served
+    pending = _pending(decision, records, serving, choice, rolled_out, served)
+    if (failure := failures.first) is not None:
+        verdict = Verdict(False, failure.reason, failure.message)
+        pending = _because(verdict)
+        if failures.stages is not None and not isinstance(decision, Idle):
+            found[decision.stage.condition] = verdict
+    usable = None if failures.serving else before
+    found[ConditionType.READY] = _ready(serving, server, choice, pending, usable)
+    return Judged(found | dict([pending.verdict] if pending else []), pending)
 
 
 def stamp(verdicts: Verdicts, before: Iterable[Condition], generation: int, now: datetime) -> tuple[Condition, ...]:
@@ -90,7 +151,16 @@ def _unfinished(decision: Start | Follow | Stop | Hold, records: Records) -> Ver
     return Verdict(False, stage.running, f"{stage.name.value} is running{job}")
 
 
-def _promoted(serving: Serving | None, server: Server | None, model: ModelStatus | None) -> Verdict:
+def _promoted(decision: Decision, records: Records, choice: Choice, rolled_out: Verdict) -> Verdict:
+    """Promoted holds once every replica serves the newest version."""
+    if choice.withheld is not None:
+        return Verdict(False, choice.withheld.reason, choice.withheld.message)
+    if not isinstance(decision, Idle) and decision.stage is COMPARE:
+        return _unfinished(decision, records)
+    return rolled_out
+
+
+def _rolled_out(serving: Serving | None, server: Server | None, model: ModelStatus | None) -> Verdict:
     if serving is None:
         return Verdict(False, Reason.NOT_REQUESTED, "spec.serving is not set, so nothing is served")
     if model is None:
@@ -117,17 +187,38 @@ def _served(serving: Serving | None, server: Server | None, model: ModelStatus |
     return Verdict(False, Reason.DEPLOYING, f"0 of {server.replicas} replicas are ready")
 
 
-def _ready(
-    decision: Decision, records: Records, serving: Serving | None, promoted: Verdict, served: Verdict
-) -> Verdict:
-    """Ready holds when the spec is fulfilled: the last stage succeeded for it and every replica serves it."""
+def _pending(
+    decision: Decision, records: Records, serving: Serving | None, choice: Choice, rolled_out: Verdict, served: Verdict
+) -> Pending | None:
+    """Return why the spec is not in effect yet, or None once it is."""
     if not isinstance(decision, Idle):
-        return _unfinished(decision, records)
-    version = decision.done.of(PUBLISH).version
+        final = isinstance(decision, Hold) and decision.finding.final
+        return _because(_unfinished(decision, records), final=final)
+    if choice.withheld is not None and choice.withheld.reason != Reason.PROMOTION_HELD:
+        return _because(Verdict(False, choice.withheld.reason, choice.withheld.message))
     if serving is None:
-        return Verdict(True, Reason.PUBLISHED, f"version {version} is published; serving is not requested")
-    if not promoted.holds:
-        return promoted
-    if serving.replicas > 0 and not served.holds:
-        return served
-    return Verdict(True, Reason.READY, f"version {version} is trained, published and served")
+        return None
+    if not rolled_out.holds:
+        return _because(rolled_out)
+    return _because(served) if serving.replicas > 0 and not served.holds else None
+
+
+def _because(verdict: Verdict, *, final: bool = False) -> Pending:
+    return Pending(verdict.reason, verdict.message, stalled=final or severity_of(verdict.reason) is Severity.ERROR)
+
+
+def _ready(
+    serving: Serving | None, server: Server | None, choice: Choice, pending: Pending | None, before: str | None
+) -> Verdict:
+    """Ready holds while a version is served, or is published if serving is not requested.
+
+    `before` is the version that every replica served last. It keeps Ready true while a new one is made and rolled out.
+    """
+    version = choice.model.version if choice.model else ""
+    if pending is None:
+        if serving is None:
+            return Verdict(True, Reason.PUBLISHED, f"version {version} is published; serving is not requested")
+        return Verdict(True, Reason.READY, f"version {version} is trained, published and served")
+    if serving is not None and server is not None and server.ready_replicas > 0 and before is not None:
+        return Verdict(True, Reason.READY, f"version {before} is served; the spec is not in effect ({pending.reason})")
+    return Verdict(False, pending.reason, pending.message)

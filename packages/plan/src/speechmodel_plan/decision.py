@@ -108,6 +108,8 @@ def _due(task: Task, claim: Claim | None, records: Records) -> tuple[Stage[Any] 
     done = Outputs()
     before: dict[StageName, Outputs] = {}
     for stage in STAGES:
+        if not stage.wanted(task, done):
+            continue
         before[stage.name] = done
         record = records.get(stage.name)
         succeeded = record is not None and record.state is StageState.SUCCEEDED

@@ -6,6 +6,8 @@ from typing import Literal
 from speechmodel_api.reasons import Severity, severity_of
 from speechmodel_api.status import ConditionType, SpeechModelStatus
 
+REPEATING = {ConditionType.READY, ConditionType.RECONCILING, ConditionType.STALLED}
+
 
 @dataclass(frozen=True)
 class Event:
@@ -17,13 +19,14 @@ class Event:
 
 
 def events(before: SpeechModelStatus, after: SpeechModelStatus) -> tuple[Event, ...]:
-    """Return one Event for each condition whose reason or status changed, except Ready, which repeats the others."""
+    """Return one Event for each condition whose reason or status changed, except Ready,
+    Reconciling and Stalled, which repeat the others."""
     old = {condition.type: (condition.reason, condition.status) for condition in before.conditions}
     found = []
     for condition in after.conditions:
         severity = severity_of(condition.reason)
         changed = old.get(condition.type) != (condition.reason, condition.status)
-        if changed and condition.type != ConditionType.READY and severity is not Severity.ROUTINE:
+        if changed and condition.type not in REPEATING and severity is not Severity.ROUTINE:
             normal = severity is Severity.NORMAL
             found.append(Event("Normal" if normal else "Warning", condition.reason, condition.message))
     return tuple(found)

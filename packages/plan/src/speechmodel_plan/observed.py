@@ -140,7 +140,7 @@ class Observed:
     @property
     def task(self) -> Task:
         """The part that keys and input documents are made from."""
-        return Task(self.owner, self.spec, self.workspace, self.dataset, self.init_from)
+        return Task(self.owner, self.spec, self.workspace, self.dataset, self.init_from, self.status.model)
 
     @property
     def retry_token(self) -> str | None:

@@ -4,18 +4,21 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from datetime import timedelta
 
+from speechmodel_api.schema import S3Target
 from speechmodel_api.spec import DeletionPolicy
 from speechmodel_api.stages import PurgeInput, StageInput, StageName
 from speechmodel_api.status import ModelStatus, SpeechModelStatus
 from speechmodel_api.training_spec import RetentionPolicy
 
 from speechmodel_plan import names
+from speechmodel_plan.conditions import NO_FAILURES, Failures
 from speechmodel_plan.decision import Decision, Follow, Hold, Idle, Start, Stop, decide, settle
 from speechmodel_plan.events import Event, events
 from speechmodel_plan.observed import ALIVE, Observed, Run, Trouble
+from speechmodel_plan.promotion import choose
 from speechmodel_plan.records import Records
 from speechmodel_plan.runs import look_at_runs
-from speechmodel_plan.status import compute_status, published_model
+from speechmodel_plan.status import compute_status
 
 LOOK_AGAIN = timedelta(seconds=60)
 """Longest time between two steps while a stage is due, because a watch may lose an event."""
@@ -31,6 +34,8 @@ class StageRun:
     stage: StageName
     settings: str
     document: StageInput
+    bucket: S3Target | None
+    """Bucket whose credentials the program receives."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +59,8 @@ class ClaimIntent:
 class Done:
     """The part of a plan that an engine could not do."""
 
-    failure: Trouble | None = None
-    """The first problem; the other parts of the plan were applied nevertheless."""
+    failures: Failures = NO_FAILURES
+    """Problems; the other parts of the plan were applied nevertheless."""
     not_started: bool = False
     """True when the run in `Plan.start` could not be created."""
     purge_refused: Trouble | None = None
@@ -114,13 +119,13 @@ class StepPlan(Plan):
     def after(self, done: Done) -> Report:
         """Return the status and the Events. A run that could not be created keeps its attempt."""
         records = self.recorded if done.not_started else self.records
-        status = compute_status(self.seen, records, self.decision, done.failure)
+        status, failure = compute_status(self.seen, records, self.decision, done.failures), done.failures.first
         posted = events(self.seen.status, status)
-        known = {condition.reason for condition in self.seen.status.conditions}
-        if done.failure is not None and done.failure.reason not in known:
-            posted = (*posted, Event("Warning", done.failure.reason, done.failure.message))
+        known = {condition.reason for condition in self.seen.status.conditions} | {event.reason for event in posted}
+        if failure is not None and failure.reason not in known:
+            posted = (*posted, Event("Warning", failure.reason, failure.message))
         started = self.start.stage if self.start and not done.not_started else None
-        return Report(status, posted, self.finalizer, done.failure, started)
+        return Report(status, posted, self.finalizer, failure, started)
 
 
 def plan_step(seen: Observed) -> Plan:
@@ -131,14 +136,14 @@ def plan_step(seen: Observed) -> Plan:
     stop = tuple(run for run in seen.runs if run.stoppable and not _goes_on(run, decision))
     newest = {record.run for record in records}
     discard = tuple(run for run in seen.runs if run.state not in ALIVE and run.name not in newest)
-    model = published_model(seen, decision)
+    model = choose(seen, decision).model
     serving = seen.spec.serving
     return StepPlan(
         seen=seen,
         finalizer=seen.spec.publish.deletion_policy is DeletionPolicy.DELETE,
         stop=stop,
         discard=discard,
-        start=_stage_run(decision) if isinstance(decision, Start) else None,
+        start=_stage_run(seen, decision) if isinstance(decision, Start) else None,
         claim=_claim(seen, decision),
         serving=ServingIntent(model, serving.replicas) if serving and model else None,
         look_again=_look_again(seen, decision, model, stopping=bool(stop), discarding=bool(discard)),
@@ -152,9 +157,9 @@ def _goes_on(run: Run, decision: Decision) -> bool:
     return isinstance(decision, Follow | Start) and run.stage is decision.stage.name
 
 
-def _stage_run(decision: Start) -> StageRun:
-    record = decision.record
-    return StageRun(record.run or "", record.stage, record.settings, decision.document)
+def _stage_run(seen: Observed, decision: Start) -> StageRun:
+    record, bucket = decision.record, decision.stage.bucket(seen.spec, seen.status.model)
+    return StageRun(record.run or "", record.stage, record.settings, decision.document, bucket)
 
 
 def _claim(seen: Observed, decision: Decision) -> ClaimIntent | None:
@@ -177,7 +182,7 @@ def _look_again(
         case Idle():
             version = model.version if model else None
             settled = seen.server is not None and seen.server.settled and seen.server.version == version
-            if discarding or not (settled or seen.spec.serving is None):
+            if discarding or not (settled or seen.spec.serving is None or model is None):
                 return LOOK_AGAIN
             return RESYNC if settled else None
     return LOOK_AGAIN if not seen.spec.suspend or stopping or seen.runs else None

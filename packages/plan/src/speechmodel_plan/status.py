@@ -3,12 +3,10 @@
 from datetime import datetime, timedelta
 
 from speechmodel_api.progress import TrainProgress
-from speechmodel_api.reasons import Reason
+from speechmodel_api.reasons import Reason, Severity, severity_of
 from speechmodel_api.stages import StageName
 from speechmodel_api.status import (
-    HISTORY_LENGTH,
     ConditionType,
-    ModelStatus,
     Phase,
     ServingStatus,
     SpeechModelStatus,
@@ -16,13 +14,11 @@ from speechmodel_api.status import (
     TrainingStatus,
 )
 
-from speechmodel_plan.conditions import Verdict, stamp, verdicts
+from speechmodel_plan.conditions import Failures, Pending, Verdict, judge, stamp
 from speechmodel_plan.decision import Decision, Idle
 from speechmodel_plan.observed import Observed, Trouble
+from speechmodel_plan.promotion import choose, extended, rounded
 from speechmodel_plan.records import Records, StageRecord
-from speechmodel_plan.stages.convert import CONVERT
-from speechmodel_plan.stages.evaluate import EVALUATE
-from speechmodel_plan.stages.publish import PUBLISH
 from speechmodel_plan.stages.stage import Outputs
 from speechmodel_plan.stages.train import TRAIN
 
@@ -30,69 +26,40 @@ PROGRESS_INTERVAL = timedelta(seconds=15)
 """Least time between two progress writes within an epoch."""
 
 
-def compute_status(
-    seen: Observed, records: Records, decision: Decision, failure: Trouble | None = None
-) -> SpeechModelStatus:
-    """Return the whole status. A `failure` of the engine to apply the plan becomes the reason of Ready."""
-    before, model = seen.status, published_model(seen, decision)
-    found = verdicts(decision, records, seen.spec.serving, seen.server, model)
-    if failure is not None:
-        found[ConditionType.READY] = Verdict(False, failure.reason, failure.message)
+def compute_status(seen: Observed, records: Records, decision: Decision, failures: Failures) -> SpeechModelStatus:
+    """Return the whole status. `failures` of the engine to apply the plan are reasons too."""
+    before, choice = seen.status, choose(seen, decision)
+    served = before.serving.version if before.serving else None
+    judged = judge(decision, records, seen.spec.serving, seen.server, choice, served, failures)
     training = _training(seen, records.get(StageName.TRAIN), decision.done)
-    history = before.history
-    if model is not None and all(_place(model) != _place(old) for old in history):
-        history = (model, *history)[:HISTORY_LENGTH]
     return SpeechModelStatus(
         observed_generation=seen.generation,
-        phase=_phase(decision, records, suspend=seen.spec.suspend, ready=found[ConditionType.READY].holds),
+        phase=_phase(decision, records, judged.pending, suspend=seen.spec.suspend),
         progress=_epochs(training, seen.spec.training.max_epochs),
-        conditions=stamp(found, before.conditions, seen.generation, seen.now),
+        conditions=stamp(judged.verdicts, before.conditions, seen.generation, seen.now),
         training=training,
         stages=tuple(record.to_status() for record in records),
-        latest_version=model.version if model else None,
-        model=model,
+        latest_version=choice.latest.version if choice.latest else None,
+        model=choice.model,
         serving=_serving(seen),
         url=_url(seen),
-        history=history,
-    )
-
-
-def published_model(seen: Observed, decision: Decision) -> ModelStatus | None:
-    """Return the version to serve: that of the current spec once it is published, and the one before until then."""
-    if not isinstance(decision, Idle):
-        return seen.status.model
-    done = decision.done
-    published, converted, evaluated = done.of(PUBLISH), done.of(CONVERT), done.of(EVALUATE)
-    s3 = seen.spec.publish.s3
-    place = (published.version_uri, s3.endpoint)
-    known = [model for model in (seen.status.model, *seen.status.history) if model and _place(model) == place]
-    return ModelStatus(
-        version=published.version,
-        wer=_rounded(evaluated.wer),
-        cer=_rounded(evaluated.cer),
-        wer_unseen_speakers=evaluated.wer_unseen_speakers,
-        wer_seen_speakers=evaluated.wer_seen_speakers,
-        free_text_wer=_rounded(evaluated.free_text_wer),
-        rejected=_share(evaluated.figures.rejected, evaluated.figures.phrases) if evaluated.figures else None,
-        false_accepts=_share(evaluated.figures.accepted, evaluated.figures.foreign) if evaluated.figures else None,
-        calibration_error=_rounded(evaluated.figures.calibration_error) if evaluated.figures else None,
-        uri=published.uri,
-        sha256=converted.model_sha256,
-        size_bytes=converted.size_bytes,
-        version_uri=published.version_uri,
-        version_sha256=published.version_sha256,
-        endpoint=s3.endpoint,
-        region=s3.region,
-        secret_name=s3.secret_ref.name if s3.secret_ref else None,
-        published_at=known[0].published_at if known else seen.now,
+        history=extended(before.history, choice),
     )
 
 
 def failed_status(before: SpeechModelStatus, generation: int, failure: Trouble, now: datetime) -> SpeechModelStatus:
-    """Return the status after a step that failed unexpectedly: as it was, with the failure as the reason of Ready."""
-    ready = {ConditionType.READY: Verdict(False, failure.reason, failure.message)}
-    others = tuple(condition for condition in before.conditions if condition.type != ConditionType.READY)
-    return before.model_copy(update={"conditions": (*others, *stamp(ready, before.conditions, generation, now))})
+    """Return the status after a step that failed unexpectedly: as it was, with the failure as Reconciling or Stalled.
+
+    Ready stays true if it was: what is served is not affected.
+    """
+    pending = Pending(failure.reason, failure.message, stalled=severity_of(failure.reason) is Severity.ERROR)
+    found = dict([pending.verdict])
+    ready = before.condition(ConditionType.READY)
+    if ready is None or ready.status != "True":
+        found[ConditionType.READY] = Verdict(False, failure.reason, failure.message)
+    replaced = {*found, ConditionType.RECONCILING, ConditionType.STALLED}
+    others = tuple(condition for condition in before.conditions if condition.type not in replaced)
+    return before.model_copy(update={"conditions": (*others, *stamp(found, before.conditions, generation, now))})
 
 
 def deleting_status(seen: Observed, message: str) -> SpeechModelStatus:
@@ -112,8 +79,8 @@ def _training(seen: Observed, record: StageRecord | None, done: Outputs) -> Trai
         trained = done.of(TRAIN)
         return TrainingStatus(
             epoch=trained.epoch,
-            loss=_rounded(trained.loss),
-            dev_loss=_rounded(trained.dev_loss),
+            loss=rounded(trained.loss),
+            dev_loss=rounded(trained.dev_loss),
             settings=trained.settings,
             progress_time=record.finished_at,
         )
@@ -142,8 +109,8 @@ def _from_progress(progress: TrainProgress, before: TrainingStatus | None) -> Tr
         completion = progress.time + per_epoch * epochs_left
     return TrainingStatus(
         epoch=progress.epoch,
-        loss=_rounded(progress.loss),
-        dev_loss=_rounded(progress.dev_loss),
+        loss=rounded(progress.loss),
+        dev_loss=rounded(progress.dev_loss),
         settings=progress.settings,
         progress_time=progress.time,
         estimated_completion_time=completion,
@@ -164,27 +131,16 @@ def _url(seen: Observed) -> str | None:
     return f"http://{seen.spec.serving.service.name or seen.owner.name}.{seen.owner.namespace}.svc"
 
 
-def _phase(decision: Decision, records: Records, *, suspend: bool, ready: bool) -> Phase:
-    if ready:
+def _phase(decision: Decision, records: Records, pending: Pending | None, *, suspend: bool) -> Phase:
+    if pending is None:
         return Phase.READY
+    if suspend and not isinstance(decision, Idle):
+        return Phase.SUSPENDED
+    if pending.stalled:
+        return Phase.FAILED
     if isinstance(decision, Idle):
         return Phase.DEPLOYING
-    if suspend:
-        return Phase.SUSPENDED
     record = records.get(decision.stage.name)
     if record is None:
         return Phase.PENDING
     return Phase.FAILED if record.state is StageState.FAILED else Phase(decision.stage.running.value)
-
-
-def _place(model: ModelStatus) -> tuple[str, str | None]:
-    """Return the location that identifies a publication. One version may be published in several places."""
-    return model.version_uri, model.endpoint
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else float(f"{value:.6g}")
-
-
-def _share(part: int, whole: int) -> float | None:
-    return _rounded(part / whole) if whole else None

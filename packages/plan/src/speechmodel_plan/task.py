@@ -6,6 +6,7 @@ from typing import TypedDict
 
 from speechmodel_api import keys
 from speechmodel_api.spec import SpeechModelSpec
+from speechmodel_api.status import ModelStatus
 from speechmodel_api.workspace import Workspace
 
 
@@ -41,6 +42,8 @@ class Task:
     """Folder of the dataset claim."""
     init_from: PurePosixPath | None = None
     """The checkpoint of training.initFrom, as train sees it."""
+    served: ModelStatus | None = None
+    """Version that is served, or None before the first one."""
 
     @property
     def recordings(self) -> PurePosixPath:

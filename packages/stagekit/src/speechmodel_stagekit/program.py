@@ -32,6 +32,8 @@ Output = TypeVar("Output", bound=Document)
 
 _CUT = " ..."
 _FULL = {errno.ENOSPC, errno.EDQUOT}
+_DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
+"""Errors that another attempt would meet again."""
 
 stop_requested = threading.Event()
 """Set by SIGTERM and SIGINT. A stage with `handles_stop` watches it; any other ends at once."""
@@ -53,6 +55,22 @@ def run_stage(input_type: type[Input], stage: Callable[[Input], Document], *, ha
     os._exit(code)  # native threads (BLAS, S3 transfers) must not delay the exit or change its code
 
 
+def storage_full(problem: str) -> str:
+    """Return the message of a volume that is full."""
+    return (
+        f"{problem}; enlarge the workspace claim (training.storage.volumeClaimTemplate.storage), or make room on the disk. "
+        "Keep the folder checkpoints: training continues from it"
+    )
+
+
+def permission_denied(problem: str) -> str:
+    """Return the message of a file or folder that may not be read or written."""
+    return (
+        f"{problem}; make it accessible for user {os.getuid()} and group {os.getgid()}, then set the annotation "
+        "speechops.dev/retry, or run the command again"
+    )
+
+
 def report(progress: TrainProgress | StepProgress) -> None:
     """Write one progress record."""
     print(progress.model_dump_json(by_alias=True, exclude_none=True), flush=True)
@@ -68,9 +86,9 @@ def _attempt(input_type: type[Input], stage: Callable[[Input], Document]) -> tup
     except OSError as error:
         log.exception("system error")
         if error.errno in _FULL:
-            return _failed(
-                Reason.DISK_FULL, f"{error}; enlarge the workspace claim (training.storage)"
-            ), ExitCode.TRY_AGAIN
+            return _failed(Reason.STORAGE_FULL, storage_full(str(error))), ExitCode.TRY_AGAIN
+        if error.errno in _DENIED:
+            return _failed(Reason.PERMISSION_DENIED, permission_denied(str(error))), ExitCode.BAD_CONFIGURATION
         return _failed(Reason.SYSTEM_ERROR, str(error)), ExitCode.TRY_AGAIN
     except MemoryError:
         log.exception("out of memory")

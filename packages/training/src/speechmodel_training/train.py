@@ -11,6 +11,7 @@ from speechmodel_training.augmentation.automatic import chosen
 from speechmodel_training.device import prepare_device
 from speechmodel_training.export import export_graph
 from speechmodel_training.lineage import open_lineage
+from speechmodel_training.tensorflow_errors import tensorflow_errors
 from speechmodel_training.trainer import Target, Trainer
 
 
@@ -22,7 +23,7 @@ def train(document: TrainInput) -> TrainOutput:
     prepare_device()
 
     def make(folder: Path) -> TrainOutput:
-        with open_lineage(document) as lineage:
+        with tensorflow_errors(), open_lineage(document) as lineage:
             target = Target(
                 key=document.key,
                 attempt=document.attempt,

@@ -76,6 +76,6 @@ def _problem(code: int, result: Path, log: Path, dataset: str) -> str:
     if error is None:
         last = " | ".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-LOG_LINES:])
         return f"{dataset}: prepare ended with code {code} and without a result: {last}"
-    if error.reason == Reason.DISK_FULL:
+    if error.reason == Reason.STORAGE_FULL:
         return f"{tempfile.gettempdir()} has no room for the clips; set TMPDIR to a folder with more room"
     return f"{dataset}: {error.reason}: {error.message}"

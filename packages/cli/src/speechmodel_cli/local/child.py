@@ -99,6 +99,8 @@ class Child:
         code = await self._process.wait()
         if self._killer:
             self._killer.cancel()
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)  # what it started must not outlive it
         code = code if code >= 0 else 128 - code
         if on_end:
             on_end(code)

@@ -162,9 +162,9 @@ class LocalEngine:
         before, self.status = self.status, report.status
         if self.status != before:
             self._state.write_status(self.status)
-        published = self.status.condition(ConditionType.PUBLISHED)
-        if published and published.status == "True" and self.status.model is not None:
-            self._state.note_target(self.status.model.version, self._spec.publish.s3.location)
+        published, model = self.status.condition(ConditionType.PUBLISHED), self.status.model
+        if published and published.status == "True" and model and model.version == self.status.latest_version:
+            self._state.note_target(model.version, self._spec.publish.s3.location)
         self._watcher.reported(before, report)
 
     async def _start(self, start: StageRun) -> None:
@@ -175,7 +175,7 @@ class LocalEngine:
         if stage.reads_dataset(self._spec):
             self._model.require_dataset()
         program = programs.command(stage.program)
-        access = await self._access(stage)
+        access = await self._access(stage, start)
         folder = RunFolder.make(self._state.runs, start, datetime.now(UTC))
         child = await Child.start(
             program,
@@ -189,9 +189,9 @@ class LocalEngine:
         if process := identify(child.pid):
             folder.note_process(process)
 
-    async def _access(self, stage: Stage[Any]) -> Access | None:
+    async def _access(self, stage: Stage[Any], start: StageRun) -> Access | None:
         """Return the access to the bucket that a stage needs: that of the recordings, or the store's."""
-        if stage.bucket(self._spec) is None:
+        if start.bucket is None:
             return None
         recordings = self._spec.dataset.source.s3 if stage.needs.dataset else None
         return access_of(recordings) if recordings else await self._store.open()

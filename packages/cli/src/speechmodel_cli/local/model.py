@@ -65,7 +65,8 @@ class LocalModel:
         """Return the spec for this machine, with its own storage and bucket, and one server or none."""
         training = self.spec.training.model_copy(update={"storage": Storage()})
         publish = self.spec.publish.model_copy(update={"s3": store.target(self.spec.publish.s3)})
-        serving = Serving() if serve else None
+        pinned = self.spec.serving.pinned_version if self.spec.serving else None
+        serving = Serving(pinned_version=pinned) if serve else None
         return self.spec.model_copy(update={"training": training, "publish": publish, "serving": serving})
 
     def without_effect(self, store: ObjectStore) -> tuple[str, ...]:

@@ -8,7 +8,15 @@ from pathlib import Path
 
 from pydantic import ValidationError
 from speechmodel_api.base import Document
-from speechmodel_api.stages import INPUT_VARIABLE, RESULT_VARIABLE, FetchInput, PublishInput, StageError, StageResult
+from speechmodel_api.stages import (
+    INPUT_VARIABLE,
+    RESULT_VARIABLE,
+    CompareInput,
+    FetchInput,
+    PublishInput,
+    StageError,
+    StageResult,
+)
 
 from speechmodel_cli.local.errors import ProgramMissing
 from speechmodel_cli.local.object_store import Access
@@ -28,7 +36,7 @@ def command(module: str) -> list[str]:
 
 def environment(document: Document, result: Path, access: Access | None = None) -> dict[str, str]:
     """Return the environment of a stage program: ours, its document, and the endpoint and keys of the bucket if it needs them."""
-    if isinstance(document, PublishInput | FetchInput) and access is not None:
+    if isinstance(document, PublishInput | FetchInput | CompareInput) and access is not None:
         target = document.target.model_copy(update={"endpoint": access.endpoint})
         document = document.model_copy(update={"target": target})
     text = document.model_dump_json(by_alias=True, exclude_none=True)

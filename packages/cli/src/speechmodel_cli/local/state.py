@@ -138,4 +138,5 @@ def _read(path: Path, document: type[Read]) -> Read | None:
         return None
     except ValidationError as error:
         problem = error.errors()[0]["msg"]
-        raise StateDamaged(f"{path} cannot be read: {problem}; remove {path.parent} to start from scratch") from error
+        advice = "move this file away and run the command again, which uses the files in workspace again"
+        raise StateDamaged(f"{path} cannot be read: {problem}; {advice}") from error

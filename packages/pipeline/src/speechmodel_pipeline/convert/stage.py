@@ -68,7 +68,7 @@ def _make(task: ConvertInput, folder: Path) -> ConvertOutput:
             _require_digest(source, digest.result(), task.graph_sha256)
             raise
         _require_digest(source, digest.result(), task.graph_sha256)
-    transcripts = try_model(folder / MODEL, clips)
+    transcripts = try_model(folder / MODEL, clips, task.beam_width)
     _export(source, folder / ACOUSTIC)
     require_agreement(folder / ACOUSTIC, read_graph(source), clips, transcripts)
     return ConvertOutput(

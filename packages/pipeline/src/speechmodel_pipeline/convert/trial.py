@@ -8,6 +8,7 @@ every failed step tells them apart.
 
 import ctypes
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -45,14 +46,16 @@ class TrialTranscript:
     confidence: float
 
 
-def try_model(model: Path, clips: Sequence[Path]) -> list[TrialTranscript]:
-    """Return the transcripts of `clips`, or of a second of noise without clips.
+def try_model(model: Path, clips: Sequence[Path], beam_width: int | None = None) -> list[TrialTranscript]:
+    """Return the transcripts of `clips`, or of a second of noise without clips. The beam width is the graph's own
+    unless it is given, and less for a large alphabet.
 
     Raises BadData (ModelUnusable) when the runtime rejects the model, crashes or cannot run its
     graph, TryAgain when the trial was killed or took longer than SECONDS, and BadConfiguration when
     libdeepspeech is missing.
     """
-    command = [sys.executable, "-m", __spec__.name, str(model), *map(str, clips)]
+    width = trial_beam_width(read_graph(model), beam_width)
+    command = [sys.executable, "-m", __spec__.name, str(os.getpid()), str(width), str(model), *map(str, clips)]
     try:
         done = subprocess.run(command, capture_output=True, timeout=SECONDS, check=False)
     except subprocess.TimeoutExpired as error:
@@ -84,9 +87,10 @@ def try_model(model: Path, clips: Sequence[Path]) -> list[TrialTranscript]:
     return [TrialTranscript(**transcript) for transcript in json.loads(done.stdout)]
 
 
-def trial_beam_width(graph: GraphInfo) -> int:
-    """Return the beam width of a trial: the graph's own, or less for a large alphabet."""
-    return max(min(graph.beam_width, BEAMS_TIMES_LABELS // len(graph.labels)), NARROWEST_BEAM)
+def trial_beam_width(graph: GraphInfo, wanted: int | None = None) -> int:
+    """Return the beam width of a trial: the one that is wanted or the graph's own, or less for a large alphabet."""
+    width = graph.beam_width if wanted is None else wanted
+    return min(width, max(BEAMS_TIMES_LABELS // len(graph.labels), NARROWEST_BEAM))
 
 
 _PR_SET_PDEATHSIG = 1
@@ -100,10 +104,10 @@ def _quoted(log: str) -> str:
     return f"; its log ends with: {words}" if words else ""
 
 
-def _main(model: str, clips: Sequence[str]) -> int:
-    _end_with_parent()
+def _main(parent: str, beam_width: str, model: str, clips: Sequence[str]) -> int:
+    _end_with_parent(int(parent))
     try:
-        with Model(model, beam_width=trial_beam_width(read_graph(model))) as loaded:
+        with Model(model, beam_width=int(beam_width)) as loaded:
             transcripts = [_transcribe(loaded, Path(clip).name, load(clip)) for clip in clips]
             transcripts = transcripts or [_transcribe(loaded, "noise", _noise())]
     except LibraryError as error:
@@ -116,9 +120,13 @@ def _main(model: str, clips: Sequence[str]) -> int:
     return 0
 
 
-def _end_with_parent() -> None:
-    """Let the kernel kill this process when convert ends, as on SIGTERM (PR_SET_PDEATHSIG, prctl(2))."""
+def _end_with_parent(parent: int) -> None:
+    """Let the kernel kill this process when convert ends, as on SIGTERM (PR_SET_PDEATHSIG, prctl(2)), and end now if
+    it has ended already.
+    """
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+    if os.getppid() != parent:
+        sys.exit(128 + signal.SIGKILL)
 
 
 def _transcribe(model: Model, name: str, pcm: Pcm) -> dict[str, str | float]:
@@ -132,4 +140,4 @@ def _noise() -> Pcm:
 
 
 if __name__ == "__main__":
-    sys.exit(_main(sys.argv[1], sys.argv[2:]))
+    sys.exit(_main(sys.argv[1], sys.argv[2], sys.argv[3], sys.argv[4:]))

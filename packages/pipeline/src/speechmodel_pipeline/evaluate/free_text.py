@@ -4,7 +4,7 @@ foreign speech if the spec asks for it.
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from speechmodel_api.reasons import Reason
 from speechmodel_api.stages import EvaluateInput, Rejection
 from speechmodel_api.workspace import ACOUSTIC
 from speechmodel_decoding import TextScorer
-from speechmodel_runtime import Model, Scorer, Transcript, read_graph, seconds
+from speechmodel_runtime import Model, Pcm, Scorer, Transcript, read_graph, seconds
 from speechmodel_runtime.errors import AudioTooShort, LibraryError, ModelError
 from speechmodel_stagekit.artefacts import file_digest, require_file
 from speechmodel_stagekit.cpus import available_cpus
@@ -64,10 +64,10 @@ def in_free_text(
     with ExitStack() as stack:
         stack.enter_context(scorer_errors(task.decoding.scorer))
         taken = take_scorer(task, dataset, path, folder)
-        model = stack.enter_context(_opened(path, task.decoding.beam_width, taken.scorer if taken else None))
+        model = stack.enter_context(opened(path, task.decoding.beam_width, taken.scorer if taken else None))
         tuning = tune(model, taken, dataset) if taken else None
         started = time.monotonic()
-        transcripts = _transcribed(model, clips)
+        transcripts = transcribed(model, clips)
         speakers = dataset.speakers()
         results = [_in_words(*each, speakers) for each in zip(clips, transcripts, strict=True)]
         took, audio = time.monotonic() - started, sum(result.seconds for result in results)
@@ -87,7 +87,7 @@ def in_free_text(
 
 
 @contextmanager
-def _opened(path: Path, beam_width: int, scorer: Scorer | None) -> Iterator[Model]:
+def opened(path: Path, beam_width: int, scorer: Scorer | None) -> Iterator[Model]:
     """Give the model, and close it at the end. Errors of the runtime while it is open are the stage's."""
     try:
         with Model(path, beam_width=beam_width, scorer=scorer) as model:
@@ -100,12 +100,12 @@ def _opened(path: Path, beam_width: int, scorer: Scorer | None) -> Iterator[Mode
         raise ArtefactMissing(Reason.ARTEFACT_DAMAGED, f"{error}; the dataset is prepared again") from error
 
 
-def _transcribed(model: Model, clips: Sequence[Clip]) -> list[Transcript]:
+def transcribed(model: Model, clips: Sequence[Clip], read: Callable[[Clip], Pcm] = read_clip) -> list[Transcript]:
     """Return the transcript of each clip, on one thread per CPU: its calls release the GIL."""
     steps = Steps(len(clips), "clips")
 
     def transcribe(clip: Clip) -> Transcript:
-        transcript = model.transcribe(read_clip(clip), name=clip.name)
+        transcript = model.transcribe(read(clip), name=clip.name)
         steps.advance()
         return transcript
 

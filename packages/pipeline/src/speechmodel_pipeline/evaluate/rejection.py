@@ -3,7 +3,7 @@ the clips that are measured.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -75,14 +75,19 @@ def threshold(model: Model, scorer: TextScorer, dataset: PreparedDataset) -> Thr
     return Threshold(round(threshold_of(right), 6), part, len(clips), copies, len(right))
 
 
-def scores(scorer: TextScorer, clips: Sequence[Clip], transcripts: Sequence[Transcript]) -> list[float | None]:
+def scores(
+    scorer: TextScorer,
+    clips: Sequence[Clip],
+    transcripts: Sequence[Transcript],
+    read: Callable[[Clip], Pcm] = read_clip,
+) -> list[float | None]:
     """Return the score of each clip's text, None for an empty one.
 
     Raises BadData (ModelUnusable) when the acoustic model does not run.
     """
 
     def score(clip: Clip, transcript: Transcript) -> float | None:
-        return _score(scorer, read_clip(clip), transcript) if transcript.text else None
+        return _score(scorer, read(clip), transcript) if transcript.text else None
 
     with ThreadPoolExecutor(available_cpus()) as pool:
         return list(pool.map(score, clips, transcripts))

@@ -4,6 +4,7 @@ from typing import Any
 
 from speechmodel_api.stages import StageName
 
+from speechmodel_plan.stages.compare import COMPARE
 from speechmodel_plan.stages.convert import CONVERT
 from speechmodel_plan.stages.evaluate import EVALUATE
 from speechmodel_plan.stages.prepare import PREPARE
@@ -11,7 +12,7 @@ from speechmodel_plan.stages.publish import PUBLISH
 from speechmodel_plan.stages.stage import Stage
 from speechmodel_plan.stages.train import TRAIN
 
-STAGES: tuple[Stage[Any], ...] = (PREPARE, TRAIN, CONVERT, EVALUATE, PUBLISH)
+STAGES: tuple[Stage[Any], ...] = (PREPARE, TRAIN, CONVERT, EVALUATE, PUBLISH, COMPARE)
 
 _BY_NAME = {stage.name: stage for stage in STAGES}
 

@@ -38,6 +38,7 @@ class Convert(Stage[ConvertOutput]):
             train_key=TRAIN.key(task, done),
             graph_sha256=done.of(TRAIN).graph_sha256,
             data_key=PREPARE.key(task, done),
+            beam_width=task.spec.decoding.beam_width,
         )
 
     def summary(self, output: ConvertOutput) -> str:

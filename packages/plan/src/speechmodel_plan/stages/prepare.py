@@ -9,7 +9,7 @@ from speechmodel_api.reasons import Reason
 from speechmodel_api.schema import S3Target
 from speechmodel_api.spec import SpeechModelSpec
 from speechmodel_api.stages import PrepareInput, PrepareOutput, StageName
-from speechmodel_api.status import ConditionType
+from speechmodel_api.status import ConditionType, ModelStatus
 
 from speechmodel_plan.stages.stage import Needs, Outputs, Stage
 from speechmodel_plan.task import Task
@@ -54,8 +54,9 @@ class Prepare(Stage[PrepareOutput]):
             synthesize=dataset.synthesize,
         )
 
-    def bucket(self, spec: SpeechModelSpec) -> S3Target | None:
+    def bucket(self, spec: SpeechModelSpec, served: ModelStatus | None = None) -> S3Target | None:
         """Return the bucket of the recordings, if they are in one."""
+        del served
         return spec.dataset.source.s3
 
     def summary(self, output: PrepareOutput) -> str:

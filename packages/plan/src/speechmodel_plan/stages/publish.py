@@ -7,7 +7,7 @@ from speechmodel_api.reasons import Reason
 from speechmodel_api.schema import S3Target
 from speechmodel_api.spec import SpeechModelSpec
 from speechmodel_api.stages import PublishInput, PublishOutput, StageName
-from speechmodel_api.status import ConditionType
+from speechmodel_api.status import ConditionType, ModelStatus
 
 from speechmodel_plan.stages.convert import CONVERT
 from speechmodel_plan.stages.evaluate import EVALUATE, decoding
@@ -60,8 +60,9 @@ class Publish(Stage[PublishOutput]):
         bucket_name = output.uri.removeprefix("s3://").partition("/")[0]
         return f"version {output.version} in bucket {bucket_name}"
 
-    def bucket(self, spec: SpeechModelSpec) -> S3Target:
+    def bucket(self, spec: SpeechModelSpec, served: ModelStatus | None = None) -> S3Target:
         """Return the bucket of published models."""
+        del served
         return spec.publish.s3
 
 

@@ -12,7 +12,7 @@ from speechmodel_api.reasons import Reason
 from speechmodel_api.schema import S3Target
 from speechmodel_api.spec import SpeechModelSpec
 from speechmodel_api.stages import StageInput, StageName
-from speechmodel_api.status import ConditionType
+from speechmodel_api.status import ConditionType, ModelStatus
 
 from speechmodel_plan.task import Task
 
@@ -58,6 +58,11 @@ class Stage(ABC, Generic[OutputT]):
     """The condition's reason once all of its stages have succeeded."""
     output_type: type[OutputT]
 
+    def wanted(self, task: Task, done: "Outputs") -> bool:
+        """Return True if the spec asks for the stage, once the stages before it have finished."""
+        del task, done
+        return True
+
     @abstractmethod
     def key(self, task: Task, done: "Outputs") -> str:
         """Return the key that the spec asks for, once the stages before it have finished."""
@@ -75,9 +80,11 @@ class Stage(ABC, Generic[OutputT]):
         del output
         return self.complete
 
-    def bucket(self, spec: SpeechModelSpec) -> S3Target | None:
-        """Return the bucket whose credentials the program receives as environment variables."""
-        del spec
+    def bucket(self, spec: SpeechModelSpec, served: ModelStatus | None = None) -> S3Target | None:
+        """Return the bucket whose credentials the program receives as environment variables. `served` is the version
+        that is served.
+        """
+        del spec, served
         return None
 
     def reads_dataset(self, spec: SpeechModelSpec) -> bool:

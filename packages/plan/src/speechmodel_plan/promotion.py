@@ -1,0 +1,194 @@
+"""Promotion: which version is served, and why the newest one is or is not.
+
+`serving.pinnedVersion` comes first. Without it, the newest version replaces the served one if it passes `evaluation.gate`.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from speechmodel_api.evaluation_spec import Gate
+from speechmodel_api.reasons import Reason
+from speechmodel_api.status import HISTORY_LENGTH, ModelStatus, Promotion
+
+from speechmodel_plan.decision import Decision, Idle
+from speechmodel_plan.observed import Observed, Trouble
+from speechmodel_plan.stages.compare import COMPARE, test_clips
+from speechmodel_plan.stages.convert import CONVERT
+from speechmodel_plan.stages.evaluate import EVALUATE
+from speechmodel_plan.stages.prepare import PREPARE
+from speechmodel_plan.stages.publish import PUBLISH
+from speechmodel_plan.stages.stage import Outputs
+from speechmodel_plan.stages.train import TRAIN
+
+ROUNDING = 1e-9
+"""Difference of two error rates that does not count, because figures are compared as decimal fractions."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The version to serve, and the decision about the newest one."""
+
+    model: ModelStatus | None
+    """Version to serve. None serves nothing."""
+    latest: ModelStatus | None
+    """Version that was published last."""
+    withheld: Trouble | None = None
+    """The reason why the newest version is not served. None if it is, and while that is not decided."""
+
+
+def choose(seen: Observed, decision: Decision) -> Choice:
+    """Return the version to serve: until the newest version is decided, the one before it."""
+    served, history = seen.status.model, seen.status.history
+    built = _built(seen, decision.done) if PUBLISH in decision.done else None
+    latest = built or next(iter(history), served)
+    if seen.spec.serving and (pinned := seen.spec.serving.pinned_version):
+        return _pinned(pinned, served, latest, history)
+    if built is None or not isinstance(decision, Idle):
+        return Choice(served, latest)
+    if served is not None and served.version == built.version:
+        earlier = served.promotion or Promotion(promoted=True, reason=Reason.PROMOTED, message="it is served already")
+        return Choice(_with(built, earlier), _with(built, earlier))
+    return _gated(seen, decision.done, built)
+
+
+def extended(history: tuple[ModelStatus, ...], choice: Choice) -> tuple[ModelStatus, ...]:
+    """Return the history with the newest version. The served version is never dropped from it."""
+    latest, served = choice.latest, choice.model
+    if latest is None:
+        return history
+    if any(_place(entry) == _place(latest) for entry in history):
+        found = tuple(latest if _place(entry) == _place(latest) else entry for entry in history)
+    else:
+        found = (latest, *history)
+    if served is None:
+        return found[:HISTORY_LENGTH]
+    found = tuple(served if _place(entry) == _place(served) else entry for entry in found)
+    kept = found[:HISTORY_LENGTH]
+    return kept if served in kept else (*kept[: HISTORY_LENGTH - 1], served)
+
+
+def _pinned(
+    pinned: str, served: ModelStatus | None, latest: ModelStatus | None, history: tuple[ModelStatus, ...]
+) -> Choice:
+    known = [version for version in (latest, served, *history) if version is not None]
+    found = next((version for version in known if version.version == pinned), None)
+    if found is None:
+        versions = ", ".join(dict.fromkeys(version.version for version in known)) or "none yet"
+        goes_on = f"version {served.version} is still served" if served else "nothing is served"
+        message = (
+            f"serving.pinnedVersion {pinned} is not in status.history ({versions}), so {goes_on}; correct or remove it"
+        )
+        return Choice(served, latest, Trouble(Reason.UNKNOWN_VERSION, message))
+    if found.promotion is None or not found.promotion.promoted:
+        found = _with(found, Promotion(promoted=True, reason=Reason.PROMOTED, message="serving.pinnedVersion names it"))
+    if latest is None or latest.version == pinned:
+        return Choice(found, found)
+    message = f"version {latest.version} is published, but serving.pinnedVersion holds {pinned}; remove it to promote"
+    held = Promotion(promoted=False, reason=Reason.PROMOTION_HELD, message=message)
+    return Choice(found, _with(latest, held), Trouble(Reason.PROMOTION_HELD, message))
+
+
+def _gated(seen: Observed, done: Outputs, built: ModelStatus) -> Choice:
+    gate, served = seen.spec.evaluation.gate, seen.status.model
+    if gate is None:
+        passed = "spec.evaluation.gate is not set"
+    else:
+        failed = "; ".join(_failures(gate, built, served, done, seen))
+        if failed:
+            goes_on = f"version {served.version} is still served" if served else "nothing is served"
+            remedy = "add recordings or train longer, or edit evaluation.gate"
+            message = f"version {built.version} is not promoted, so {goes_on}: {failed}; {remedy}"
+            verdict = Promotion(promoted=False, reason=Reason.QUALITY_GATE_FAILED, message=message)
+            return Choice(served, _with(built, verdict), Trouble(Reason.QUALITY_GATE_FAILED, message))
+        passed = f"it passed evaluation.gate with {_figures(built)}"
+    promoted = _with(built, Promotion(promoted=True, reason=Reason.PROMOTED, message=passed))
+    return Choice(promoted, promoted)
+
+
+def _failures(
+    gate: Gate, built: ModelStatus, served: ModelStatus | None, done: Outputs, seen: Observed
+) -> Iterator[str]:
+    """Yield a sentence with both figures for each limit that is not kept."""
+    wer, accepted = built.wer, built.false_accepts
+    if wer is None and (gate.max_wer is not None or gate.not_worse_than_serving):
+        yield "its WER was not measured, because there are no test clips (raise dataset.split.testPercent)"
+    if wer is not None and gate.max_wer is not None and wer > gate.max_wer + ROUNDING:
+        yield f"its WER {wer:.1%} is above maxWER {gate.max_wer:.1%}"
+    if gate.max_false_accept is not None and accepted is None:
+        yield (
+            "its false accepts were not measured, because there are no foreign test clips or it does not reject "
+            "(see dataset.negatives and decoding.foreignSpeech)"
+        )
+    if gate.max_false_accept is not None and accepted is not None and accepted > gate.max_false_accept + ROUNDING:
+        yield f"it accepts {accepted:.1%} of foreign speech, which is above maxFalseAccept {gate.max_false_accept:.1%}"
+    if served is None or gate.not_worse_than_serving is None or wer is None:
+        return
+    margin, before = gate.not_worse_than_serving.margin, _measured(seen, served, done)
+    if before is None:
+        yield f"version {served.version} was not measured on the same clips, because there are none"
+    elif wer > before + margin + ROUNDING:
+        allowed = f", and the margin is {margin:.1%}" if margin else ""
+        clips = done.of(EVALUATE).clips
+        yield f"its WER {wer:.1%} is above {before:.1%} of version {served.version} on the same {clips} clips{allowed}"
+
+
+def _measured(seen: Observed, served: ModelStatus, done: Outputs) -> float | None:
+    """Return the WER of the served version on the test clips of the new one."""
+    if served.test_clips == test_clips(seen.task, done):
+        return served.wer
+    return done.of(COMPARE).wer
+
+
+def _figures(built: ModelStatus) -> str:
+    wer = "no WER" if built.wer is None else f"WER {built.wer:.1%}"
+    return wer if built.false_accepts is None else f"{wer} and false accepts {built.false_accepts:.1%}"
+
+
+def _built(seen: Observed, done: Outputs) -> ModelStatus:
+    """Return the version that the stages made for the current spec."""
+    published, converted, evaluated = done.of(PUBLISH), done.of(CONVERT), done.of(EVALUATE)
+    s3, figures = seen.spec.publish.s3, evaluated.figures
+    place = (published.version_uri, s3.endpoint)
+    known = next((m for m in (seen.status.model, *seen.status.history) if m and _place(m) == place), None)
+    return ModelStatus(
+        version=published.version,
+        wer=rounded(evaluated.wer),
+        cer=rounded(evaluated.cer),
+        wer_unseen_speakers=evaluated.wer_unseen_speakers,
+        wer_seen_speakers=evaluated.wer_seen_speakers,
+        free_text_wer=rounded(evaluated.free_text_wer),
+        rejected=_share(figures.rejected, figures.phrases) if figures else None,
+        false_accepts=_share(figures.accepted, figures.foreign) if figures else None,
+        calibration_error=rounded(figures.calibration_error) if figures else None,
+        uri=published.uri,
+        sha256=converted.model_sha256,
+        size_bytes=converted.size_bytes,
+        version_uri=published.version_uri,
+        version_sha256=published.version_sha256,
+        endpoint=s3.endpoint,
+        region=s3.region,
+        secret_name=s3.secret_ref.name if s3.secret_ref else None,
+        published_at=known.published_at if known else seen.now,
+        data_digest=done.of(PREPARE).dataset_digest,
+        test_clips=test_clips(seen.task, done),
+        epochs=done.of(TRAIN).epoch,
+        promotion=known.promotion if known else None,
+    )
+
+
+def rounded(value: float | None) -> float | None:
+    """Return the value with six significant digits, as the status shows it."""
+    return None if value is None else float(f"{value:.6g}")
+
+
+def _share(part: int, whole: int) -> float | None:
+    return rounded(part / whole) if whole else None
+
+
+def _with(version: ModelStatus, promotion: Promotion) -> ModelStatus:
+    return version.model_copy(update={"promotion": promotion})
+
+
+def _place(model: ModelStatus) -> tuple[str, str | None]:
+    """Return the location that identifies a publication. One version may be published in several places."""
+    return model.version_uri, model.endpoint

@@ -1,0 +1,38 @@
+"""Errors of TensorFlow that mean what an OSError or a MemoryError of Python does."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import tensorflow as tf
+from speechmodel_api.reasons import Reason
+from speechmodel_stagekit.errors import BadConfiguration, TryAgain
+from speechmodel_stagekit.program import permission_denied, storage_full
+
+_OUT_OF_MEMORY = "OOM when allocating"
+"""Start of TensorFlow's message about memory. The others of the same error are about a volume."""
+_QUOTED = 300
+
+
+@contextmanager
+def tensorflow_errors() -> Iterator[None]:
+    """Turn errors of resources into those of a stage.
+
+    Raises TryAgain (StorageFull) for a full volume, and BadConfiguration for memory of the device (OutOfMemory) and
+    for a file that may not be read or written (PermissionDenied).
+    """
+    try:
+        yield
+    except tf.errors.ResourceExhaustedError as error:
+        if _OUT_OF_MEMORY in error.message:
+            problem = f"the device has too little memory ({_quoted(error)})"
+            raise BadConfiguration(
+                Reason.OUT_OF_MEMORY,
+                f"{problem}; lower hyperparameters.batchSize or hiddenUnits, or use a larger device",
+            ) from error
+        raise TryAgain(Reason.STORAGE_FULL, storage_full(_quoted(error))) from error
+    except tf.errors.PermissionDeniedError as error:
+        raise BadConfiguration(Reason.PERMISSION_DENIED, permission_denied(_quoted(error))) from error
+
+
+def _quoted(error: tf.errors.OpError) -> str:
+    return " ".join(error.message.split())[:_QUOTED]
