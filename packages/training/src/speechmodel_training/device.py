@@ -1,6 +1,7 @@
 """The set-up of TensorFlow before its first operation."""
 
 import logging
+from functools import cache
 
 import tensorflow as tf
 from speechmodel_stagekit.cpus import available_cpus
@@ -17,6 +18,7 @@ def prepare_device() -> None:
     vector instructions or another number of threads change the order of rounding, and the weights
     drift apart step by step.
     """
+    _let_idle_threads_sleep()
     cpus = available_cpus()
     tf.config.threading.set_intra_op_parallelism_threads(cpus)
     tf.config.threading.set_inter_op_parallelism_threads(cpus)
@@ -28,3 +30,16 @@ def prepare_device() -> None:
         tf.config.experimental.set_memory_growth(gpu, True)
     names = [tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name) for gpu in gpus]
     log.info("TensorFlow %s on %s", tf.__version__, ", ".join(names) or f"{cpus} CPUs")
+
+
+@cache
+def _let_idle_threads_sleep() -> None:
+    """Let the threads of TensorFlow sleep when they have no work. By default they spin, on the CPU that the
+    augmentation of the next batch needs.
+
+    TensorFlow takes this option only where a program turns eager execution on.
+    """
+    options = tf.compat.v1.ConfigProto()
+    options.experimental.disable_thread_spinning = True
+    tf.compat.v1.disable_eager_execution()
+    tf.compat.v1.enable_eager_execution(options)

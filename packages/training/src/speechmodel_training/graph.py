@@ -16,7 +16,8 @@ from tensorflow.core.framework.graph_pb2 import GraphDef
 from tensorflow.python.framework import op_def_registry
 
 from speechmodel_training.features import COEFFICIENTS, spectral_features
-from speechmodel_training.network import BETA, CEILING, CELL, GAMMA, PATCH, SPAN, Geometry, normalised
+from speechmodel_training.layer_norm import normalised
+from speechmodel_training.network import BETA, CEILING, CELL, GAMMA, PATCH, SPAN, Geometry
 
 CHUNK = 16
 """Frames that the runtime feeds at once."""

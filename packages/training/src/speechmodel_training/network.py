@@ -13,6 +13,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from speechmodel_training.features import COEFFICIENTS
+from speechmodel_training.layer_norm import layer_norm
 from speechmodel_training.lstm import lstm
 
 Array = npt.NDArray[np.float32]
@@ -29,8 +30,6 @@ DENSE = ("layer_1", "layer_2", "layer_3", "layer_5")
 """Layers with a clipped rectifier, which dropout follows in training."""
 BETA, GAMMA = "LayerNorm/beta", "LayerNorm/gamma"
 """Names of the offset and the scale of layer norm within their layer."""
-NORM_EPSILON = 1e-12
-"""Added to the variance in layer norm, as in tf.contrib.layers.layer_norm."""
 CEILING = 20.0
 """Largest output of the clipped rectifier."""
 FORGET_BIAS = 1.0
@@ -124,7 +123,7 @@ def logits(weights: Mapping[str, tf.Tensor], features: tf.Tensor, dropout: Dropo
     def dense(values: tf.Tensor, layer: str) -> tf.Tensor:
         values = tf.minimum(tf.nn.relu(_affine(values, weights, layer)), CEILING)
         if f"{layer}/{GAMMA}" in weights:
-            values = normalised(values, weights[f"{layer}/{BETA}"], weights[f"{layer}/{GAMMA}"])
+            values = layer_norm(values, weights[f"{layer}/{BETA}"], weights[f"{layer}/{GAMMA}"])
         return dropout(values, layer) if dropout else values
 
     values = tf.reshape(patches(features), [-1, PATCH])
@@ -144,19 +143,6 @@ def patches(features: tf.Tensor) -> tf.Tensor:
     time = tf.shape(features)[1]
     padded = tf.pad(tf.transpose(features, [1, 0, 2]), [[CONTEXT, CONTEXT], [0, 0], [0, 0]])
     return tf.concat([padded[k : k + time] for k in range(SPAN)], axis=2)
-
-
-def normalised(values: tf.Tensor, beta: tf.Tensor, gamma: tf.Tensor) -> tf.Tensor:
-    """Return each row of `values` with mean 0 and variance 1, times `gamma` plus `beta`.
-
-    The exported graph uses it too, so it has only ops that the runtime knows.
-    """
-    ops = tf.raw_ops
-    mean = ops.Mean(input=values, axis=[1], keep_dims=True)
-    centred = ops.Sub(x=values, y=mean)
-    variance = ops.Mean(input=ops.SquaredDifference(x=values, y=mean), axis=[1], keep_dims=True)
-    scale = ops.Rsqrt(x=ops.AddV2(x=variance, y=NORM_EPSILON))
-    return ops.AddV2(x=ops.Mul(x=ops.Mul(x=centred, y=scale), y=gamma), y=beta)
 
 
 def _affine(values: tf.Tensor, weights: Mapping[str, tf.Tensor], layer: str) -> tf.Tensor:
