@@ -28,7 +28,8 @@ def workspace(tmp_path: Path, deepspeech: Path) -> Workspace:
 
 
 def evaluated(workspace: Workspace, folder: Path, **scorer: Any) -> Ended:
-    decoding = Decoding(scorer=Scorer(**{"path": "lm/es.scorer", **scorer}))
+    source = {} if "build" in scorer else {"path": "lm/es.scorer"}
+    decoding = Decoding(scorer=Scorer(**{**source, **scorer}))
     return run_program(
         "evaluate", workspace.evaluate_input(convert(workspace.convert_input()), decoding=decoding), folder
     )
@@ -125,3 +126,44 @@ def test_hot_words_are_measured_as_they_are_served(workspace: Workspace, tmp_pat
     assert any("espejo " in each["reference"] for each in results)
     assert not any("espejo " in each["hypothesis"] for each in results)
     assert any(each["hypothesis"].endswith("espejo") for each in results), "the last word is not boosted"
+
+
+def test_a_scorer_is_built_from_the_transcripts(workspace: Workspace, tmp_path: Path) -> None:
+    ended = evaluated(workspace, tmp_path, build={})
+    assert ended.code == 0, ended.log
+    assert ended.output["wer"] == 0
+    built = report(workspace)["scorer"]["builtFrom"]
+    assert (built["leftOut"], len(built["ngrams"])) == (0, 3)
+    assert 0 < built["sentences"] <= 7, "each transcript counts once"
+    assert "could not be honored" not in ended.log, "the runtime maps the automaton"
+
+
+def test_a_scorer_is_built_from_a_text(workspace: Workspace, tmp_path: Path) -> None:
+    text = "\ufeffOk, espejo.\r\n\nhola espejo\nla luz\nllama a mi hijo [risas]\n"
+    (workspace.source / "lm" / "text.txt").write_text(text, encoding="utf-8")
+    ended = evaluated(workspace, tmp_path, build={"text": "lm/text.txt", "order": 2}, hot_words={"hola": 1})
+    assert ended.code == 0, ended.log
+    built = report(workspace)["scorer"]["builtFrom"]
+    assert (built["sentences"], built["leftOut"], built["words"], len(built["ngrams"])) == (3, 1, 7, 2)
+    assert "text.txt line 4 is left out: 'z' is not in" in ended.log
+
+
+@pytest.mark.parametrize(
+    "content, problem",
+    [
+        (None, "cannot be read in the folder of the dataset (No such file or directory); copy it there"),
+        ("", "has no sentence in the alphabet of the model; write one sentence per line"),
+        ("12 % ;\n", "has no sentence in the alphabet of the model; write one sentence per line"),
+        ("hola\n\xf1".encode("latin-1"), "is not UTF-8 after line 1; save it as UTF-8"),
+        ("mi mil\n", "lacks 9 of the 10 words of the transcripts (a, espejo, hija, hijo, hola), so they are never"),
+    ],
+)
+def test_a_text_that_gives_no_scorer_is_named(
+    content: str | bytes | None, problem: str, workspace: Workspace, tmp_path: Path
+) -> None:
+    if content is not None:
+        file = workspace.source / "lm" / "text.txt"
+        file.write_bytes(content if isinstance(content, bytes) else content.encode())
+    ended = evaluated(workspace, tmp_path, build={"text": "lm/text.txt"})
+    assert (ended.code, ended.reason) == (78, "InvalidScorer")
+    assert f"decoding.scorer.build.text: lm/text.txt {problem}" in ended.message

@@ -69,7 +69,7 @@ def calibrate(dataset: PreparedDataset, heard: Heard) -> grammar.CalibratedOn:
 
 def tune_weights(dataset: PreparedDataset, heard: Heard) -> None:
     wanted = ScorerSpec(path="es.scorer")
-    taken = scorer.TakenScorer(wanted, Scorer(dataset.folder / "es.scorer", 1.0, 1.0), 0)
+    taken = scorer.TakenScorer(wanted, Scorer(dataset.folder / "es.scorer", 1.0, 1.0), None, 0)
     scorer.tune(cast(Model, heard), taken, dataset)
 
 

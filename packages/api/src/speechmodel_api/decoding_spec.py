@@ -35,16 +35,40 @@ class ForeignSpeech(StrEnum):
     REJECT = "Reject"
 
 
-class Scorer(ApiModel):
-    """A language model for free text, as DeepSpeech's `--scorer`. Only its words are recognised."""
+_Path = Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^[^/.][^/]*(/[^/.][^/]*)*$")]
+_SCORER_RULE = "has(self.path) != has(self.build)"
+_SCORER_MESSAGE = "set exactly one of path and build"
 
-    path: Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^[^/.][^/]*(/[^/.][^/]*)*$")]
+
+class ScorerBuild(ApiModel):
+    """Text that a scorer is built from. `build: {}` builds it from the transcripts."""
+
+    text: _Path | None = None
+    """Text file in UTF-8 with one sentence per line, relative to the folder of the dataset, such as
+    `sentences.txt`. It is normalised by the rules for transcripts; whole numbers are spelled, and text
+    in brackets is dropped. Lines with characters outside of the alphabet are left out, and counted in the
+    report. After you change the file, change `dataset.revision`. If not set, the scorer is built
+    from the transcripts of the training clips, so that sentences like these are recognised and no other
+    words."""
+    order: Annotated[int, Field(ge=2, le=6)] = 3
+    """Number of words in the longest n-grams that are counted. A larger one pays off for long text
+    only. Defaults to 3."""
+
+
+class Scorer(ApiModel, json_schema_extra=cel(_SCORER_RULE, _SCORER_MESSAGE)):
+    """A language model for free text, as DeepSpeech's `--scorer`: a file, or built by the evaluate stage.
+    Only its words are recognised."""
+
+    path: _Path | None = None
     """File of DeepSpeech 0.9.3, relative to the folder of the dataset, such as `es.scorer`. It must be
     made for the alphabet of the model, so give `dataset.alphabet` too unless it was made from the
     alphabet of this dataset. After you change the file, change `dataset.revision`; nothing is trained if
     the recordings are the same. A file that you add to a bucket later is found with another
     `dataset.revision` only. Each evaluation stores a copy of the file in the workspace claim, so each
-    edit of the scorer, its weights or hot words needs that much space again."""
+    edit of the scorer, its weights or hot words needs that much space again. Mutually exclusive with
+    build."""
+    build: ScorerBuild | None = None
+    """Text that the scorer is built from, for the alphabet of the model. Mutually exclusive with path."""
     alpha: Annotated[float, Field(ge=0, le=20)] | None = None
     """Weight of the language model against the network. If not set, it is tuned on the dev clips."""
     beta: Annotated[float, Field(ge=-20, le=20)] | None = None
@@ -58,6 +82,17 @@ class Scorer(ApiModel):
     in natural logarithms, as for DeepSpeech's `--hot_words`. A boost of a few units is already
     strong; a negative one makes the word less likely. Every word must be a word of the scorer, in
     the letters of the transcripts. DeepSpeech does not boost the last word of a recording."""
+
+    def model_post_init(self, context: Any, /) -> None:
+        """Apply the CEL rule to manifests that do not pass through an API server."""
+        del context
+        if (self.path is None) == (self.build is None):
+            raise ValueError(_SCORER_MESSAGE)
+
+    @property
+    def file(self) -> str | None:
+        """File in the folder of the dataset that the scorer is, or is built from; None for transcripts."""
+        return self.build.text if self.build else self.path
 
 
 class DecodingSpec(ApiModel, json_schema_extra=cel(_PHRASES_RULE, _PHRASES_MESSAGE)):

@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, model_validator
 from speechmodel_api.audio import SPEECH_LEVEL
 from speechmodel_api.augmentation import AS_BEFORE
 from speechmodel_api.dataset_spec import Annotations, DatasetFormat, InvalidSamplePolicy, Numbers, SplitBy
-from speechmodel_api.decoding_spec import ForeignSpeech, GrammarSource
+from speechmodel_api.decoding_spec import ForeignSpeech, GrammarSource, ScorerBuild
 from speechmodel_api.schema import AUTO, S3Location
 from speechmodel_api.spec import SpeechModelSpec
 from speechmodel_api.stages import Decoding, GrammarDecoder, PrepareOutput, Rejection, TrainOutput, WeighedScorer
@@ -177,6 +177,7 @@ class EvaluateKey(KeyInput):
         "lists": {},
         "foreign_speech": ForeignSpeech.TRANSCRIBE,
         "scorer": (),
+        "scorer_build": (),
         "scorer_weights": (),
         "hot_words": {},
         "speakers_digest": "",
@@ -190,8 +191,10 @@ class EvaluateKey(KeyInput):
     lists: dict[str, tuple[str, ...]] = {}
     foreign_speech: ForeignSpeech = ForeignSpeech.TRANSCRIBE
     scorer: tuple[str, ...] = ()
-    """Claim and path of the dataset or the source key of its bucket, its revision, and the path of the scorer in
-    it. Empty without one."""
+    """Claim and path of the dataset or the source key of its bucket, its revision, and the path of the scorer, or of
+    its text, in it. Empty without one, and for one that is built from the transcripts."""
+    scorer_build: tuple[str, ...] = ()
+    """Order of the n-grams and, for a text, its language. Empty unless the scorer is built."""
     scorer_weights: tuple[float | None, ...] = ()
     """Alpha and beta, None for one that is tuned. Empty without a scorer."""
     hot_words: dict[str, float] = {}
@@ -348,10 +351,15 @@ def evaluate_key(spec: SpeechModelSpec, model_sha256: str, data: PrepareOutput, 
         phrases=decoding.phrases,
         lists=decoding.lists,
         foreign_speech=decoding.foreign_speech,
-        scorer=(*_place(spec), spec.dataset.revision, scorer.path) if scorer else (),
+        scorer=(*_place(spec), spec.dataset.revision, scorer.file) if scorer and scorer.file else (),
+        scorer_build=_scorer_build(spec, scorer.build) if scorer and scorer.build else (),
         scorer_weights=(scorer.alpha, scorer.beta) if scorer else (),
         hot_words=scorer.hot_words if scorer else {},
     ).key()
+
+
+def _scorer_build(spec: SpeechModelSpec, build: ScorerBuild) -> tuple[str, ...]:
+    return (str(build.order), spec.language) if build.text else (str(build.order),)
 
 
 def version_key(

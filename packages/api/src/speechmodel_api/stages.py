@@ -299,7 +299,9 @@ class EvaluateInput(StageInput):
     dataset_digest: Digest
     decoding: Decoding
     source: PurePosixPath | None = None
-    """Folder of the dataset, mounted read-only, if decoding has a scorer. None without."""
+    """Folder of the dataset, mounted read-only, if decoding has a scorer, or text for one, in it. None without."""
+    language: str = ""
+    """BCP 47 tag, by which the text of a scorer is normalised."""
 
 
 class GrammarFigures(Document):

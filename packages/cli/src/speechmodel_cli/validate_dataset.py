@@ -60,7 +60,7 @@ def validate_dataset(path: Path, manifest: Manifest, options: DatasetOptions) ->
         sys.stderr.write(f"decoding.phrases: {problem}\n")
         return False
     if source and (problem := scorer_problem(manifest.spec, model.dataset, report.alphabet)):
-        sys.stderr.write(f"decoding.scorer.path: {problem}\n")
+        sys.stderr.write(f"{problem}\n")
         return False
     return True
 

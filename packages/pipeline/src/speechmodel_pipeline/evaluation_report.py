@@ -110,11 +110,25 @@ class TriedWeights(Document):
     wer: float
 
 
+class BuiltFrom(Document):
+    """The text that a scorer was built from."""
+
+    sentences: int
+    left_out: int
+    """Lines that cannot be written in the alphabet of the model."""
+    words: int
+    """Different words."""
+    ngrams: tuple[int, ...]
+    """Different n-grams of 1, 2, ... words."""
+
+
 class ScorerReport(Document):
     """The weights of the scorer, and what they were tuned on."""
 
     alpha: float
     beta: float
+    built_from: BuiltFrom | None = None
+    """None for a scorer that was given."""
     unknown_words: int
     """Words of the transcripts that the scorer lacks, so that they are never recognised."""
     tuned_on: str | None = None

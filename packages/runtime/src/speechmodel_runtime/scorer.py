@@ -28,6 +28,8 @@ _FST_MAGIC = struct.pack("<i", 2125659606)
 _FST_REST = struct.Struct("<iiQqqq")
 """Version, flags, properties, start state, number of states, number of arcs."""
 _ALIGNED, _ALIGNMENT = 4, 16
+_ALIGNED_VERSION = 1
+"""Version of an automaton whose tables are aligned; the others have 2."""
 _STATE = np.dtype([("final", "<f4"), ("first", "<u4"), ("arcs", "<u4"), ("inputs", "<u4"), ("outputs", "<u4")])
 _ARC = np.dtype([("label", "<i4"), ("output", "<i4"), ("weight", "<f4"), ("target", "<i4")])
 SPACE = b" "
@@ -141,6 +143,26 @@ class ScorerWords:
             found = ", ".join(str(int(label) - 1) for label in ends[:3]) or "nothing"
             problem = f"ends words with the label {found}, and the space of the model's alphabet is {space}"
             raise ScorerIncompatible(self._path, f"{problem}; generate it from the alphabet of the model")
+
+
+def header(alpha: float, beta: float) -> bytes:
+    """Return what stands between the language model and the automaton of a scorer for an alphabet."""
+    return _HEADER.pack(_HEADER_MAGIC, VERSION, False, alpha, beta)
+
+
+def aligned_automaton(content: bytes, at: int) -> bytes:
+    """Return the automaton, as OpenFst writes it by default, for the position `at` of a file.
+
+    Its tables are aligned there, so that the runtime maps them instead of copying them with a warning.
+    """
+    rest = len(_FST_MAGIC) + len(_FST_NAMES)
+    tables = rest + _FST_REST.size
+    _, flags, properties, start, states, arcs = _FST_REST.unpack(content[rest:tables])
+    head = content[:rest] + _FST_REST.pack(_ALIGNED_VERSION, flags | _ALIGNED, properties, start, states, arcs)
+    ends = tables + states * _STATE.itemsize
+    for table in (content[tables:ends], content[ends:]):
+        head += bytes(-(at + len(head)) % _ALIGNMENT) + table
+    return head
 
 
 def _aligned(at: int, flags: int) -> int:

@@ -1,5 +1,5 @@
-"""The scorer of free text: copy it from the folder of the dataset, check it against the model, and tune
-its weights on the dev clips.
+"""The scorer of free text: copy it from the folder of the dataset or build it, check it against the model,
+and tune its weights on the dev clips.
 """
 
 import logging
@@ -24,8 +24,9 @@ from speechmodel_stagekit.dataset import Clip, Part, PreparedDataset
 from speechmodel_stagekit.errors import BadConfiguration
 
 from speechmodel_pipeline.clip_audio import read_clip
+from speechmodel_pipeline.evaluate.built_scorer import TextUnusable, build_scorer
 from speechmodel_pipeline.evaluate.sampling import evenly_spaced
-from speechmodel_pipeline.evaluation_report import TriedWeights
+from speechmodel_pipeline.evaluation_report import BuiltFrom, TriedWeights
 from speechmodel_pipeline.progress import Steps
 
 log = logging.getLogger(__name__)
@@ -48,6 +49,7 @@ class TakenScorer:
 
     wanted: ScorerSpec
     scorer: Scorer
+    built_from: BuiltFrom | None
     unknown_words: int
     """Words of the transcripts that it lacks, so that they are never recognised."""
 
@@ -76,28 +78,37 @@ def scorer_errors(scorer: ScorerSpec | None) -> Iterator[None]:
 
 
 def take_scorer(task: EvaluateInput, dataset: PreparedDataset, model: Path, folder: Path) -> TakenScorer | None:
-    """Copy the scorer into `folder` and return it, or None if decoding has none.
+    """Copy or build the scorer into `folder` and return it, or None if decoding has none.
 
-    Raises BadConfiguration (InvalidScorer) when it is missing or lacks the words of the transcripts,
-    and ScorerError when it cannot be used with the model at `model`.
+    Raises BadConfiguration (InvalidScorer) when it or its text is missing, or when it lacks the words of
+    the transcripts, and ScorerError when it cannot be used with the model at `model`.
     """
     wanted = task.decoding.scorer
     if wanted is None:
         return None
-    assert task.source is not None
+    labels, built_from = read_graph(model).labels, None
+    file = Path(task.source) / wanted.file if task.source and wanted.file else None
     try:
-        shutil.copyfile(Path(task.source) / wanted.path, folder / SCORER)
+        if wanted.build is not None:
+            built_from = build_scorer(wanted.build, file, dataset, labels, task.language, folder / SCORER)
+        else:
+            assert file is not None
+            shutil.copyfile(file, folder / SCORER)
     except OSError as error:
+        if not file or error.filename != str(file):
+            raise  # the workspace is full, or gone
         problem = f"cannot be read in the folder of the dataset ({error.strerror})"
         raise _invalid(wanted, f"{problem}; {_advice(task)}") from error
-    words = ScorerWords(folder / SCORER, read_graph(model).labels)
+    except TextUnusable as error:
+        raise _invalid(wanted, str(error)) from error
+    words = ScorerWords(folder / SCORER, labels)
     scorer = Scorer(
         folder / SCORER,
         words.alpha if wanted.alpha is None else wanted.alpha,
         words.beta if wanted.beta is None else wanted.beta,
         wanted.hot_words,
     )
-    return TakenScorer(wanted, scorer, _unknown(wanted, dataset, words))
+    return TakenScorer(wanted, scorer, built_from, _unknown(wanted, dataset, words))
 
 
 def _advice(task: EvaluateInput) -> str:
@@ -163,13 +174,15 @@ def _unknown(wanted: ScorerSpec, dataset: PreparedDataset, words: ScorerWords) -
     named = ", ".join(unknown[:NAMED])
     if len(unknown) > len(spoken) * (1 - LEAST_KNOWN):
         problem = f"lacks {len(unknown)} of the {len(spoken)} words of the transcripts ({named}), so they are never"
-        raise _invalid(
-            wanted, f"{problem} recognised; generate it from the alphabet of this dataset and text with these words"
-        )
+        advice = "add" if wanted.build else "generate it from the alphabet of this dataset and"
+        raise _invalid(wanted, f"{problem} recognised; {advice} text with these words")
     if unknown:
-        log.warning("%s lacks %d of %d words of the transcripts: %s", wanted.path, len(unknown), len(spoken), named)
+        log.warning("the scorer lacks %d of %d words of the transcripts: %s", len(unknown), len(spoken), named)
     return len(unknown)
 
 
 def _invalid(scorer: ScorerSpec, problem: str) -> BadConfiguration:
-    return BadConfiguration(Reason.INVALID_SCORER, f"decoding.scorer.path: {scorer.path} {problem}")
+    field = "build.text" if scorer.build and scorer.build.text else "build" if scorer.build else "path"
+    return BadConfiguration(
+        Reason.INVALID_SCORER, f"decoding.scorer.{field}: {scorer.file or 'the scorer of the transcripts'} {problem}"
+    )

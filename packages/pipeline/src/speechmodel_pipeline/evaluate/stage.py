@@ -231,6 +231,7 @@ def _scorer_report(tuning: Tuning) -> ScorerReport:
     return ScorerReport(
         alpha=tuning.alpha,
         beta=tuning.beta,
+        built_from=tuning.taken.built_from,
         unknown_words=tuning.taken.unknown_words,
         tuned_on=tuning.part.value if tuning.tried else None,
         clips=tuning.clips,

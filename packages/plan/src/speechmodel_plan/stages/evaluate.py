@@ -57,11 +57,13 @@ class Evaluate(Stage[EvaluateOutput]):
             dataset_digest=done.of(PREPARE).dataset_digest,
             decoding=decoding(task.spec),
             source=task.recordings if self.reads_dataset(task.spec) else None,
+            language=task.spec.language,
         )
 
     def reads_dataset(self, spec: SpeechModelSpec) -> bool:
-        """Return True for a scorer, which is in the folder of the dataset."""
-        return decoding(spec).scorer is not None
+        """Return True for a scorer, or the text of one, in the folder of the dataset."""
+        scorer = decoding(spec).scorer
+        return scorer is not None and scorer.file is not None
 
     def summary(self, output: EvaluateOutput) -> str:
         """Return the error rates and the number of clips behind them."""

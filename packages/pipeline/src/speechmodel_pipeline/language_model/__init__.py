@@ -1,0 +1,1 @@
+"""A language model of text, as the `.scorer` file that libdeepspeech decodes with."""
