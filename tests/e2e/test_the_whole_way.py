@@ -145,7 +145,7 @@ def test_edits_of_a_served_model(model: Model, space: Space, small_dataset: Path
     assert model.status["progress"] == f"{epochs + 2}/{epochs + 2}"
 
     good = model.status["model"]["version"]
-    gate = {"evaluation": {"gate": {"notWorseThanServing": {}}}}
+    gate: Object = {"evaluation": {"gate": {"notWorseThanServing": {}}}}
     model.kubectl.patch(model.name, {"training": {"maxEpochs": 3, "restartToken": "anew"}} | gate)
     stalled = model.until_condition("Stalled", reason="QualityGateFailed")
     assert f"of version {good} on the same" in stalled["message"]

@@ -421,7 +421,11 @@ class Reason(StrEnum):
     )
     SERVING = "Serving", Severity.NORMAL, "At least one replica is ready."
     SCALED_TO_ZERO = "ScaledToZero", Severity.NORMAL, "The field serving.replicas is 0, so no server runs."
-    READY = "Ready", Severity.NORMAL, "The model is trained, published and served as the spec requires."
+    READY = (
+        "Ready",
+        Severity.NORMAL,
+        "A version is served. If the spec is not in effect, the condition Reconciling or Stalled says why.",
+    )
     SERVER_NOT_READY = (
         "ServerNotReady",
         Severity.WARNING,
