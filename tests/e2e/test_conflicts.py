@@ -27,7 +27,7 @@ def test_a_job_that_is_refused_is_reported_and_made_once_it_may_be(space: Space,
         lambda: (space.kubectl.get("resourcequota", "none") or {}).get("status", {}).get("hard"), "the quota holds"
     )
     model = space.apply(space.manifest())
-    condition = model.until_condition("Ready", status="False", reason="Refused")
+    condition = model.until_condition("Ready", status="False", reason="QuotaExceeded")
     assert "exceeded quota: none" in condition["message"]
     assert model.status.get("stages", []) == []
     space.kubectl("delete", "resourcequota", "none")
@@ -40,7 +40,8 @@ def test_a_workspace_that_cannot_grow_says_so(space: Space, small_dataset: Path)
     model = space.apply(space.manifest(storage={"volumeClaimTemplate": {"storage": "1Gi"}}))
     model.until_ready()
     space.kubectl.patch(model.name, {"training": {"storage": {"volumeClaimTemplate": {"storage": "2Gi"}}}})
-    condition = model.until_condition("Ready", status="False", reason="Refused")
+    condition = model.until_condition("Stalled", reason="Refused")
+    assert model.condition("Ready")["status"] == "True", "it is still served"
     assert "espejo-workspace" in condition["message"]
     space.kubectl.patch(model.name, {"training": {"storage": {"volumeClaimTemplate": {"storage": "1Gi"}}}})
     model.until_ready()

@@ -131,7 +131,9 @@ class Caller:
 
 
 def test_edits_of_a_served_model(model: Model, space: Space, small_dataset: Path) -> None:
-    """More epochs continue, a restart token starts anew, new data is a new lineage; and no request fails meanwhile."""
+    """More epochs continue, a restart token starts anew, new data is a new lineage; the gate and the pin decide which
+    version is served; and no request fails meanwhile.
+    """
     caller = Caller(model, f"{space.target.registry}/speechops/pipeline:{space.target.tag}")
     first = model.status["model"]["version"]
     epochs = model.object["spec"]["training"]["maxEpochs"]
@@ -142,8 +144,21 @@ def test_edits_of_a_served_model(model: Model, space: Space, small_dataset: Path
     assert (continued["epoch"], continued["trainedEpochs"]) == (epochs + 2, 2)
     assert model.status["progress"] == f"{epochs + 2}/{epochs + 2}"
 
-    model.kubectl.patch(model.name, {"training": {"maxEpochs": 3, "restartToken": "anew"}})
+    good = model.status["model"]["version"]
+    gate: Object = {"evaluation": {"gate": {"notWorseThanServing": {}}}}
+    model.kubectl.patch(model.name, {"training": {"maxEpochs": 3, "restartToken": "anew"}} | gate)
+    stalled = model.until_condition("Stalled", reason="QualityGateFailed")
+    assert f"of version {good} on the same" in stalled["message"]
+    assert model.condition("Promoted")["reason"] == "QualityGateFailed"
+    assert model.condition("Ready")["status"] == "True"
+    assert model.status["serving"]["version"] == good != model.status["latestVersion"]
+    wide = dict(zip(*map(str.split, model.kubectl("get", "sm", "-o", "wide").splitlines()), strict=False))
+    assert (wide["SERVING"], wide["LATEST"]) == (good, model.status["latestVersion"])
+    jobs = model.jobs()
+    assert not any("-compare-" in job for job in jobs), "it was measured on the same clips"
+    model.kubectl.patch(model.name, {"evaluation": None})
     model.until_ready()
+    assert model.jobs() == jobs
     restarted = model.stage("train")["output"]
     assert (restarted["epoch"], restarted["trainedEpochs"]) == (3, 3)
 
@@ -152,17 +167,31 @@ def test_edits_of_a_served_model(model: Model, space: Space, small_dataset: Path
     space.kubectl("exec", "-i", "load-espejo-dataset", "--", *unpack, stdin=recordings.archive(small_dataset))
     before = model.status["model"]["version"]
     data = model.stage("prepare")["output"]["datasetDigest"]
-    model.kubectl.patch(model.name, {"dataset": {"revision": "2"}})
+    gate = {"evaluation": {"gate": {"notWorseThanServing": {"margin": 1}}}}
+    model.kubectl.patch(model.name, {"dataset": {"revision": "2"}} | gate)
     model.until_running("train")
     assert model.status["serving"]["version"] == before
     assert model.condition("Serving")["status"] == "True"
+    assert model.condition("Ready")["status"] == "True"
+    assert model.condition("Reconciling")["status"] == "True"
     model.until_ready()
+    assert model.stage("compare")["output"]["version"] == before
     assert model.stage("prepare")["output"]["datasetDigest"] != data
     assert model.stage("train")["output"]["trainedEpochs"] == 3
     assert model.status["serving"]["version"] == model.status["model"]["version"] not in (first, before)
     versions = [entry["version"] for entry in model.status["history"]]
     # two more epochs make no new version when an earlier epoch stays the best on dev: the same weights are the same version
     assert len(versions) == len(set(versions)) >= 3
+
+    newest, jobs = model.status["latestVersion"], model.jobs()
+    model.kubectl.patch(model.name, {"serving": {"pinnedVersion": first}})
+    model.until_ready()
+    assert model.condition("Promoted")["reason"] == "PromotionHeld"
+    assert model.status["serving"]["version"] == first
+    model.kubectl.patch(model.name, {"serving": {"pinnedVersion": None}, "evaluation": None})
+    model.until_ready()
+    assert model.status["serving"]["version"] == newest
+    assert model.jobs() == jobs
 
     good, failed = caller.stop()
     assert failed == []

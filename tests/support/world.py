@@ -111,6 +111,7 @@ class World:
     generation: int = 1
     deleted_at: datetime | None = None
     finalizer: bool = False
+    interrupted: bool = False
     started: list[str] = field(default_factory=list)
     data: str = "data"
     wer: float | None = 0.1
@@ -141,6 +142,7 @@ class World:
             annotations=self.annotations,
             deleted_at=self.deleted_at,
             finalizer=self.finalizer,
+            interrupted=self.interrupted,
         )
 
     def step(self, seconds: float = 1, *, forget_status: bool = False) -> Plan:

@@ -87,7 +87,7 @@ seccompProfile:
   verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [""]
   resources: [events]
-  verbs: [create]
+  verbs: [list, create]
 {{- end }}
 
 {{/* Scheduling and pull secrets of all pods of the chart; empty if none of these values is set. */}}

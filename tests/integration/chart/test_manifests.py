@@ -25,7 +25,7 @@ ALLOWED = {
     ("", "persistentvolumeclaims"): "get create patch",
     ("apps", "deployments"): "get list watch create patch delete",
     ("", "services"): "get list watch create patch delete",
-    ("", "events"): "create",
+    ("", "events"): "list create",
 }
 
 

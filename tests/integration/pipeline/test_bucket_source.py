@@ -201,10 +201,10 @@ def test_a_listing_has_another_digest_with_another_key_size_or_content(s3: Seawe
 def test_what_s3_says_is_reported_with_the_field_to_correct(
     recordings: Path, s3: Seaweed, prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def failing(**more: Any) -> str:
+    def failing(reason: str = "DownloadFailed", **more: Any) -> str:
         with pytest.raises(TryAgain) as raised:
             prepare(task(tmp_path / "w", tmp_path / "w/sources/0", location(s3, prefix).model_copy(update=more)))
-        assert raised.value.reason == "DownloadFailed"
+        assert raised.value.reason == reason
         return str(raised.value)
 
     assert "NoSuchBucket" in (said := failing(bucket="gone"))
@@ -222,7 +222,7 @@ def test_what_s3_says_is_reported_with_the_field_to_correct(
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    assert "give AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the Secret" in failing()
+    assert "give AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the Secret" in failing(reason="CredentialsMissing")
 
 
 def test_a_bucket_without_a_dataset_is_refused_by_the_rules_of_folders(

@@ -66,15 +66,15 @@ def test_fields_that_only_a_cluster_can_make_true_are_named_when_they_are_given(
         serving={"replicas": 1},
     )
     embedded = EmbeddedStore(tmp_path, "models")
-    assert model.without_effect(embedded) == (
+    assert model.without_effect(embedded, serve=True) == (
         "training.storage",
         "training.podTemplate",
         "serving.replicas",
         "publish.s3.endpoint",
         "publish.s3.secretRef",
     )
-    assert "publish.s3.endpoint" not in model.without_effect(ManifestStore(model.spec.publish.s3))
-    assert local(tmp_path).without_effect(ManifestStore(model.spec.publish.s3)) == ()
+    assert "publish.s3.endpoint" not in model.without_effect(ManifestStore(model.spec.publish.s3), serve=True)
+    assert local(tmp_path).without_effect(ManifestStore(model.spec.publish.s3), serve=True) == ()
 
 
 def test_the_embedded_server_has_one_name_in_keys_whatever_its_port(tmp_path: Path) -> None:

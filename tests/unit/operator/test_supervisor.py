@@ -105,7 +105,8 @@ async def test_an_error_is_reported_and_the_step_is_tried_again() -> None:
 @pytest.mark.parametrize(
     ("error", "reason"),
     [
-        (Refused(403, "exceeded quota"), "Refused"),
+        (Refused(403, "a webhook denied the request"), "Refused"),
+        (Refused(403, "jobs is forbidden: exceeded quota: none"), "QuotaExceeded"),
         (NameConflict("Job", "x"), "NameConflict"),
         (ClusterError(500, "a webhook does not answer"), "ReconcileError"),
     ],

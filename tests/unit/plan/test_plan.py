@@ -279,11 +279,11 @@ def test_a_killed_pod_is_replaced_at_once_and_epochs_gained_reset_the_count(worl
 def test_out_of_memory_waits_for_other_pod_settings(world: World) -> None:
     world.until(StageName.TRAIN)
     world.fail(
-        137, result=None, trouble=Trouble("OOMKilled", "the container exceeded the memory limit 1Gi", final=True)
+        137, result=None, trouble=Trouble("OutOfMemory", "the container exceeded the memory limit 1Gi", final=True)
     )
     world.step()
     world.step(7200)
-    assert world.condition("Trained").reason == "OOMKilled"
+    assert world.condition("Trained").reason == "OutOfMemory"
     assert world.started[-1] == "train-1"
     world.edit(training__podTemplate={"resources": {"limits": {"memory": "2Gi"}}})
     world.step()
@@ -420,7 +420,7 @@ def test_waiting_for_a_node_does_not_count_towards_the_deadline(world: World) ->
 def test_an_image_that_cannot_be_pulled_is_tried_again_with_the_present_one(world: World) -> None:
     world.until(StageName.PREPARE)
     name = next(iter(world.runs))
-    stuck = replace(world.runs[name], state=RunState.PENDING, trouble=Trouble("ImagePullBackOff", "not found"))
+    stuck = replace(world.runs[name], state=RunState.PENDING, trouble=Trouble("ImagePullFailed", "not found"))
     world.runs[name] = stuck
     assert not world.step(60).stop
     assert [run.name for run in world.step(300).stop] == [name]
@@ -513,3 +513,25 @@ def test_what_was_published_at_each_place_is_in_the_history(ready: World) -> Non
     ready.edit(publish__s3__endpoint=None)
     ready.to_ready()
     assert [model.endpoint for model in ready.status.history] == ["http://elsewhere", None]
+
+
+def test_a_program_that_crashes_quotes_its_log_and_is_given_up_with_it(world: World) -> None:
+    world.edit(training__maxAttempts=2)
+    world.until(StageName.TRAIN)
+    log = "loading\nepoch 1\nTraceback (most recent call last):\nRuntimeError: no kernel image\n"
+    world.fail(1, result=log)
+    world.step()
+    assert world.condition("Trained").reason == "StageCrashed"
+    assert world.condition("Trained").message.startswith("espejo-train-")
+    assert "its log ends with: loading | epoch 1 | Traceback" in world.condition("Trained").message
+    world.step(31)
+    assert world.started[-1] == "train-2"
+    world.fail(1, result=log)
+    world.step()
+    world.step()
+    assert world.condition("Trained").reason == "BackoffLimitExceeded"
+    assert "RuntimeError: no kernel image (given up after 2 attempts" in world.condition("Trained").message
+    world.annotations["speechops.dev/retry"] = "1"
+    world.step()
+    world.step()
+    assert world.condition("Trained").reason == "Training", "it clears by itself"

@@ -63,7 +63,7 @@ def test_published_objects_are_purged_once_the_writers_are_gone(world: World) ->
             Purge(
                 finished=False,
                 created_at=START,
-                failure=Trouble("CreateContainerConfigError", "secret s3 not found", final=True),
+                failure=Trouble("CredentialsMissing", "secret s3 not found", final=True),
             ),
         ),
         (1, Purge(finished=True, created_at=START, failure=Trouble("PurgeFailed", "no route to host", final=True))),

@@ -290,3 +290,17 @@ def test_a_status_of_the_release_before_restarts_nothing(served: World) -> None:
 def test_a_gate_without_a_limit_or_with_percentages_is_refused(given: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         Gate.model_validate(given)
+
+
+def test_a_local_command_that_ends_changes_no_decision(served: World) -> None:
+    """It leaves serving out of the spec while it stops, and the pin with it."""
+    first = retrained(served, wer=0.1)
+    served.edit(serving__pinnedVersion=first)
+    served.to_rest()
+    before = served.status.history
+    served.interrupted = True
+    served.edit(serving=None, suspend=True)
+    served.step()
+    assert served.status.model is not None
+    assert served.status.model.version == first
+    assert served.status.history == before

@@ -10,7 +10,16 @@ from kubernetes.aio import client
 from speechmodel_api.crd import GROUP, PLURAL, VERSION
 
 from speechmodel_operator.cluster.errors import cluster_error
-from speechmodel_operator.cluster.views import Claim, Deployment, Job, Model, ObjectView, Pod, Service
+from speechmodel_operator.cluster.views import (
+    Claim,
+    Deployment,
+    EventView,
+    Job,
+    Model,
+    ObjectView,
+    Pod,
+    Service,
+)
 
 Manifest = Mapping[str, Any]
 """An object, or a patch of one, as it is sent."""
@@ -37,7 +46,7 @@ PODS = Resource("/api/v1", "pods", "Pod", Pod)
 CLAIMS = Resource("/api/v1", "persistentvolumeclaims", "PersistentVolumeClaim", Claim)
 SERVICES = Resource("/api/v1", "services", "Service", Service)
 DEPLOYMENTS = Resource("/apis/apps/v1", "deployments", "Deployment", Deployment)
-EVENTS = Resource("/api/v1", "events", "Event", ObjectView)
+EVENTS = Resource("/api/v1", "events", "Event", EventView)
 
 
 class Api:
@@ -61,6 +70,12 @@ class Api:
         """Return the objects that a label selector matches."""
         status, body = await self._call("GET", _path(resource, namespace), query=[("labelSelector", selector)])
         return tuple(resource.view.model_validate(item) for item in _checked(status, body)["items"])
+
+    async def events_about(self, thing: ObjectView) -> tuple[EventView, ...]:
+        """Return the Events about an object."""
+        query = [("fieldSelector", f"involvedObject.uid={thing.metadata.uid}")]
+        status, body = await self._call("GET", _path(EVENTS, thing.metadata.namespace), query=query)
+        return tuple(EventView.model_validate(item) for item in _checked(status, body)["items"])
 
     async def create(self, resource: Resource[ViewT], namespace: str, manifest: Manifest) -> None:
         """Create an object. Raises AlreadyExists when the name is taken."""

@@ -18,7 +18,7 @@ from speechmodel_operator.cluster import observe
 from speechmodel_operator.cluster.api import CLAIMS, DEPLOYMENTS, JOBS, MODELS, SERVICES, Api, Manifest, Resource, ViewT
 from speechmodel_operator.cluster.errors import AlreadyExists, ClusterError, Conflict, NameConflict, Refused
 from speechmodel_operator.cluster.progress import ProgressReader
-from speechmodel_operator.cluster.snapshot import Snapshot, read_snapshot
+from speechmodel_operator.cluster.snapshot import Snapshot, read_rejections, read_snapshot
 from speechmodel_operator.cluster.status import post_events, write_status
 from speechmodel_operator.cluster.views import Claim, Deployment, Service
 from speechmodel_operator.resources import claim, jobs, labels, serving
@@ -52,8 +52,9 @@ class ClusterEngine:
         self._snapshot = await read_snapshot(self._api, self._owner)
         if self._snapshot is None:
             return None
-        progress = await self._progress.read(self._snapshot)
-        return self._snapshot.observed(self._images, progress, self._progress.interval, self._now())
+        progress, now = await self._progress.read(self._snapshot), self._now()
+        rejections = await read_rejections(self._api, self._snapshot, now)
+        return self._snapshot.observed(self._images, progress, self._progress.interval, rejections, now)
 
     async def apply(self, plan: Plan) -> Done:
         """Apply the plan, starting with our finalizer, so that every published object can be removed later."""

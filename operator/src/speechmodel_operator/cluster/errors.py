@@ -37,7 +37,9 @@ class AlreadyExists(ClusterError):
 class Refused(ClusterError):
     """The API server rejected the object (403 or 422)."""
 
-    reason = Reason.REFUSED
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(status, message)
+        self.reason = refusal(message) or Reason.REFUSED
 
 
 class NameConflict(Exception):
@@ -49,6 +51,13 @@ class NameConflict(Exception):
         super().__init__(
             f"{kind} {name} exists and does not belong to this SpeechModel; rename the SpeechModel or remove that object"
         )
+
+
+def refusal(message: str) -> Reason | None:
+    """Return the reason in the API server's message about a rejected object, if it is one of a quota or a standard."""
+    if "exceeded quota" in message or "failed quota" in message:
+        return Reason.QUOTA_EXCEEDED
+    return Reason.POD_SECURITY_DENIED if "violates PodSecurity" in message else None
 
 
 def cluster_error(status: int, body: str) -> ClusterError:

@@ -9,6 +9,7 @@ from speechmodel_api.stages import StageName
 from speechmodel_plan.observed import Claim, Purge, Run, RunState, Server, Trouble
 
 from speechmodel_operator.cluster import pods, views
+from speechmodel_operator.cluster.errors import refusal
 from speechmodel_operator.cluster.views import Deployment, Job, Pod
 from speechmodel_operator.resources import labels
 from speechmodel_operator.resources.pod import STAGE_CONTAINER
@@ -23,14 +24,18 @@ def stage_runs(
     job_pods: Iterable[Pod],
     progress: Mapping[str, TrainProgress | StepProgress],
     now: datetime,
+    rejections: Mapping[str, str] | None = None,
 ) -> tuple[Run, ...]:
-    """Return a run for each stage Job, and an ending run for each deleted Job whose pods still exist."""
+    """Return a run for each stage Job, and an ending run for each deleted Job whose pods still exist.
+
+    `rejections` has the API server's message by the name of a Job whose pod it rejected.
+    """
     by_job: dict[str, list[Pod]] = {}
     for pod in job_pods:
         if job_name := pod.metadata.labels.get(JOB_NAME):
             by_job.setdefault(job_name, []).append(pod)
     runs = [
-        _job_run(job, by_job.get(job.metadata.name, []), progress, now)
+        _job_run(job, by_job.get(job.metadata.name, []), progress, now, (rejections or {}).get(job.metadata.name, ""))
         for job in jobs
         if job.metadata.labels.get(labels.STAGE) in STAGE_LABELS
     ]
@@ -73,7 +78,7 @@ def server_of(
         deployment.spec.replicas,
         status.ready_replicas,
         settled,
-        None if settled else _first_trouble(latest, now),
+        None if settled else _first_trouble(latest, now) or _blocked(deployment),
     )
 
 
@@ -84,7 +89,7 @@ def purge_of(job: Job | None, job_pods: Iterable[Pod], now: datetime) -> Purge |
     created = _created(job)
     pod = pods.newest(pod for pod in job_pods if pod.metadata.labels.get(JOB_NAME) == job.metadata.name)
     trouble = pods.trouble(pod, now) if pod else None
-    if trouble and trouble.reason == Reason.CREATE_CONTAINER_CONFIG_ERROR:
+    if trouble and trouble.reason in (Reason.CREDENTIALS_MISSING, Reason.CREATE_CONTAINER_CONFIG_ERROR):
         return Purge(False, created, Trouble(trouble.reason, trouble.message, final=True))
     end = job.finished
     if end is None:
@@ -106,15 +111,32 @@ def with_stage(found: Iterable[Pod], stage: str) -> tuple[Pod, ...]:
     return tuple(pod for pod in found if pod.metadata.labels.get(labels.STAGE) == stage)
 
 
+def podless(jobs: Iterable[Job], found: Iterable[Pod], now: datetime) -> tuple[Job, ...]:
+    """Return the stage Jobs that wait for a pod longer than usual."""
+    with_pods = {pod.metadata.labels.get(JOB_NAME) for pod in found}
+    return tuple(
+        job
+        for job in jobs
+        if job.metadata.name not in with_pods
+        and _state(job, ()) is RunState.PENDING
+        and not job.spec.suspend
+        and _age(job, now) >= NO_POD_AFTER_SECONDS
+    )
+
+
 def _job_run(
-    job: Job, job_pods: Sequence[Pod], progress: Mapping[str, TrainProgress | StepProgress], now: datetime
+    job: Job,
+    job_pods: Sequence[Pod],
+    progress: Mapping[str, TrainProgress | StepProgress],
+    now: datetime,
+    rejection: str,
 ) -> Run:
     metadata, state = job.metadata, _state(job, job_pods)
     pod = pods.newest(job_pods)
     ended = pod.state(STAGE_CONTAINER).terminated if pod else None
-    trouble = pods.trouble(pod, now) if pod else _no_pod(job, state, now)
+    trouble = _suspended(job) or (pods.trouble(pod, now) if pod else _no_pod(job, state, now, rejection))
     if pod and state is RunState.FAILED:
-        trouble = pods.out_of_memory(pod, STAGE_CONTAINER)
+        trouble = pods.out_of_memory(pod, STAGE_CONTAINER) or pods.disruption(pod)
     finished = job.finished
     finished_at = (ended.finished_at if ended else None) or (finished.last_transition_time if finished else None)
     began = [at for pod in job_pods if (at := pods.started_at(pod, STAGE_CONTAINER))]
@@ -157,15 +179,41 @@ def _state(job: Job, job_pods: Iterable[Pod]) -> RunState:
     return RunState.RUNNING if any(pod.status.phase == "Running" for pod in job_pods) else RunState.PENDING
 
 
-def _no_pod(job: Job, state: RunState, now: datetime) -> Trouble | None:
-    age = (now - _created(job)).total_seconds()
-    if state is not RunState.PENDING or age < NO_POD_AFTER_SECONDS:
+def _suspended(job: Job) -> Trouble | None:
+    """Return why a Job is suspended. This operator never does that: it deletes Jobs."""
+    if not job.spec.suspend or job.deleting or job.finished is not None:
+        return None
+    if queue := job.metadata.labels.get(labels.QUEUE):
+        return Trouble(Reason.QUEUED_BY_KUEUE, f"Job {job.metadata.name} waits in the queue {queue} of Kueue")
+    message = f"Job {job.metadata.name} was suspended by something else; set its spec.suspend to false, or delete it"
+    return Trouble(Reason.JOB_SUSPENDED, message)
+
+
+def _no_pod(job: Job, state: RunState, now: datetime, rejection: str) -> Trouble | None:
+    if state is not RunState.PENDING or _age(job, now) < NO_POD_AFTER_SECONDS:
         return None
     name = job.metadata.name
-    message = (
-        f"Job {name} has had no pod for {age:.0f} s: `kubectl describe job {name}` shows the reason, such as a quota"
-    )
-    return Trouble(Reason.NO_POD, message)
+    if rejection:
+        return Trouble(refusal(rejection) or Reason.NO_POD, f"the pod of Job {name} was rejected: {rejection}")
+    return Trouble(Reason.NO_POD, f"Job {name} has no pod; `kubectl describe job {name}` shows the reason")
+
+
+def _age(job: Job, now: datetime) -> float:
+    return (now - _created(job)).total_seconds()
+
+
+def _blocked(deployment: Deployment) -> Trouble | None:
+    """Return why the Deployment's own controller makes no progress."""
+    conditions = {condition.type: condition for condition in deployment.status.conditions}
+    failure, progressing = conditions.get("ReplicaFailure"), conditions.get("Progressing")
+    if failure is not None and failure.status == "True":
+        reason = refusal(failure.message) or Reason.ROLLOUT_BLOCKED
+        return Trouble(reason, f"a server pod was rejected: {failure.message}")
+    if progressing is not None and progressing.status == "False":
+        name = deployment.metadata.name
+        advice = f"`kubectl describe deployment {name}` and the logs of its pods show why"
+        return Trouble(Reason.ROLLOUT_BLOCKED, f"{progressing.message}; {advice}")
+    return None
 
 
 def _first_trouble(found: Iterable[Pod], now: datetime) -> Trouble | None:

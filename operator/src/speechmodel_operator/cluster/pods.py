@@ -1,24 +1,39 @@
 """The state of pods: the newest one, and the reason why one makes no progress. Pure."""
 
+import math
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
+from kubernetes.utils import parse_quantity
 from speechmodel_api.reasons import Reason
 from speechmodel_plan.observed import Trouble
 
-from speechmodel_operator.cluster.views import ContainerStatus, Pod
+from speechmodel_operator.cluster.views import Condition, ContainerStatus, Pod
 
-FATAL_WAITING = {
-    Reason.ERR_IMAGE_PULL,
-    Reason.IMAGE_PULL_BACK_OFF,
-    Reason.INVALID_IMAGE_NAME,
-    Reason.ERR_IMAGE_NEVER_PULL,
-    Reason.CREATE_CONTAINER_CONFIG_ERROR,
-    Reason.CREATE_CONTAINER_ERROR,
-    Reason.RUN_CONTAINER_ERROR,
-    Reason.CRASH_LOOP_BACK_OFF,
+WAITING = {
+    "ErrImagePull": Reason.IMAGE_PULL_FAILED,
+    "ImagePullBackOff": Reason.IMAGE_PULL_FAILED,
+    "InvalidImageName": Reason.IMAGE_PULL_FAILED,
+    "ErrImageNeverPull": Reason.IMAGE_PULL_FAILED,
+    "RegistryUnavailable": Reason.IMAGE_PULL_FAILED,
+    "CreateContainerConfigError": Reason.CREATE_CONTAINER_CONFIG_ERROR,
+    "CreateContainerError": Reason.CREATE_CONTAINER_ERROR,
+    "RunContainerError": Reason.RUN_CONTAINER_ERROR,
+    "CrashLoopBackOff": Reason.CRASH_LOOP_BACK_OFF,
 }
-"""Reasons of a waiting container that need a change by a user."""
+"""Our reason for the kubelet's reason of a waiting container, if it does not start by itself."""
+DISRUPTIONS = {
+    "PreemptionByScheduler": Reason.PREEMPTED,
+    "EvictionByEvictionAPI": Reason.EVICTED,
+    "TerminationByKubelet": Reason.EVICTED,
+    "DeletionByTaintManager": Reason.NODE_LOST,
+    "DeletionByPodGC": Reason.NODE_LOST,
+}
+"""Our reason for that of the pod condition DisruptionTarget."""
+VOLUMES = ("persistentvolumeclaim", "persistent volume", "volume node affinity", "volume binding", "storageclass")
+"""Parts of the scheduler's message about volumes, in lower case."""
+MOUNTING_AFTER = timedelta(seconds=60)
+"""Time that volumes may take to be mounted before it is reported."""
 STUCK_AFTER = timedelta(seconds=60)
 """Time beyond its grace period that a pod may stay Terminating before it is reported."""
 
@@ -45,33 +60,79 @@ def trouble(pod: Pod, now: datetime) -> Trouble | None:
     """Return the reason why a pod makes no progress."""
     if stuck := _stuck(pod, now):
         return stuck
-    for condition in pod.status.conditions:
-        if condition.type == "PodScheduled" and condition.status == "False":
-            reason = condition.reason or Reason.UNSCHEDULABLE
-            return Trouble(reason, condition.message or "the scheduler found no node")
+    if disrupted := disruption(pod):
+        return disrupted
+    conditions = {condition.type: condition for condition in pod.status.conditions}
+    scheduled = conditions.get("PodScheduled")
+    if scheduled is not None and scheduled.status == "False":
+        return _unscheduled(scheduled)
     for container in (*pod.status.init_container_statuses, *pod.status.container_statuses):
         waiting = container.state.waiting
-        if waiting and waiting.reason in FATAL_WAITING:
-            return Trouble(waiting.reason, _waiting_message(container))
+        if waiting and (reason := WAITING.get(waiting.reason)):
+            message = _waiting_message(container)
+            missing = reason is Reason.CREATE_CONTAINER_CONFIG_ERROR and "secret" in message.lower()
+            return Trouble(Reason.CREDENTIALS_MISSING if missing else reason, message)
+    started = conditions.get("PodReadyToStartContainers")
+    if scheduled is None or scheduled.last_transition_time is None or started is None or started.status == "True":
+        return None
+    waited = now - scheduled.last_transition_time
+    if pod.status.phase != "Pending" or waited < MOUNTING_AFTER:
+        return None
+    name = pod.metadata.name
+    return Trouble(
+        Reason.VOLUME_PENDING,
+        f"pod {name} has waited {waited.total_seconds():.0f} s on node {pod.spec.node_name} for its volumes or its network: "
+        f"`kubectl describe pod {name}` shows why",
+    )
+
+
+def disruption(pod: Pod) -> Trouble | None:
+    """Return the reason why a pod is taken away from its node, or was."""
+    for condition in pod.status.conditions:
+        if condition.type == "DisruptionTarget" and condition.status == "True":
+            reason = DISRUPTIONS.get(condition.reason, Reason.EVICTED)
+            said = pod.status.message or condition.message or condition.reason
+            where = f"pod {pod.metadata.name} on node {pod.spec.node_name}"
+            return Trouble(reason, f"{where}: {said}; another one continues from what was saved")
     return None
+
+
+def _unscheduled(condition: Condition) -> Trouble:
+    """Return why a pod has no node, in the scheduler's words."""
+    message = condition.message or "the scheduler found no node"
+    about_volumes = any(part in message.lower() for part in VOLUMES)
+    own = condition.reason not in ("", "Unschedulable")  # such as SchedulingGated
+    return Trouble(
+        Reason.VOLUME_PENDING if about_volumes else condition.reason if own else Reason.UNSCHEDULABLE, message
+    )
 
 
 def out_of_memory(pod: Pod, container: str) -> Trouble | None:
     """Return the trouble of a container that exceeded its memory limit. Another attempt would fail in the same way."""
     ended = pod.state(container).terminated
-    if ended is None or ended.reason != Reason.OOM_KILLED:
+    if ended is None or ended.reason != "OOMKilled":
         return None
     limits = (each.resources.limits for each in pod.spec.containers if each.name == container)
-    limit = next(limits, {}).get("memory", "of the node")
-    advice = "raise resources.limits.memory, or lower batchSize or hiddenUnits"
-    return Trouble(Reason.OOM_KILLED, f"the container exceeded the memory limit {limit}; {advice}", final=True)
+    limit = next(limits, {}).get("memory")
+    where = f"limit {limit}" if limit else "of the node"
+    advice = f"raise podTemplate.resources.limits.memory{_proposal(limit)}, or lower batchSize or hiddenUnits"
+    return Trouble(Reason.OUT_OF_MEMORY, f"the container exceeded the memory {where}; {advice}", final=True)
+
+
+def _proposal(limit: str | None) -> str:
+    """Return twice the limit, in MiB or GiB."""
+    if limit is None:
+        return ""
+    mebibytes = math.ceil(2 * float(parse_quantity(limit)) / 2**20)  # type: ignore[no-untyped-call] # the client has no types
+    return f" to {mebibytes // 1024}Gi" if mebibytes % 1024 == 0 else f" to {mebibytes}Mi"
 
 
 def _waiting_message(container: ContainerStatus) -> str:
     last = container.last_state.terminated
     waiting = container.state.waiting
     message = (last.message if last else None) or (waiting.message if waiting else "")
-    return f"container {container.name}: {message or 'the kubelet reported no message'}"
+    kind = f"{waiting.reason}: " if waiting and waiting.reason in WAITING else ""
+    return f"container {container.name}: {kind}{message or 'the kubelet reported no message'}"
 
 
 def _stuck(pod: Pod, now: datetime) -> Trouble | None:

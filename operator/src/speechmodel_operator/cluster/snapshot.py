@@ -51,6 +51,7 @@ class Snapshot:
         images: Images,
         progress: Mapping[str, TrainProgress | StepProgress],
         progress_interval: timedelta,
+        rejections: Mapping[str, str],
         now: datetime,
     ) -> Observed:
         """Return the snapshot as a plan sees it."""
@@ -68,7 +69,7 @@ class Snapshot:
             dataset=PurePosixPath(DATASET_MOUNT, recordings.path if recordings else ""),
             init_from=PurePosixPath(INITIAL_MOUNT, initial.persistent_volume_claim.path) if initial else None,
             settings={stage.name: settings_hash(stage, spec) for stage in STAGES},
-            runs=observe.stage_runs(self.jobs.values(), self.pods, progress, now),
+            runs=observe.stage_runs(self.jobs.values(), self.pods, progress, now, rejections),
             claim=observe.claim_of(self.claim, self.owner.uid, maker),
             server=observe.server_of(self.deployment, server_pods, now, self._wanted_deployment(images)),
             purge=observe.purge_of(self.purge, self.pods, now),
@@ -84,6 +85,17 @@ class Snapshot:
             return None
         wanted = serving.deployment(images, self.owner, self.spec, self.model.status.model)
         return serving.applied_hash(wanted)
+
+
+async def read_rejections(api: Api, snapshot: Snapshot, now: datetime) -> Mapping[str, str]:
+    """Return why the API server rejected the pod of a Job, by the Job's name. Only its Events have that."""
+    found = {}
+    for job in observe.podless(snapshot.jobs.values(), snapshot.pods, now):
+        failed = [event for event in await api.events_about(job) if event.reason == "FailedCreate"]
+        if failed:
+            newest = max(failed, key=lambda event: event.last_timestamp or now)
+            found[job.metadata.name] = newest.message.removeprefix("Error creating: ")
+    return found
 
 
 async def read_snapshot(api: Api, owner: Owner) -> Snapshot | None:

@@ -73,6 +73,12 @@ class Model(ObjectView):
     status: SpeechModelStatus = SpeechModelStatus()
 
 
+class JobSpec(View):
+    """The spec of a Job."""
+
+    suspend: bool = False
+
+
 class JobStatus(View):
     """The status of a Job."""
 
@@ -82,6 +88,7 @@ class JobStatus(View):
 class Job(ObjectView):
     """A Job."""
 
+    spec: JobSpec = JobSpec()
     status: JobStatus = JobStatus()
 
     @property
@@ -154,6 +161,8 @@ class PodStatus(View):
     """The status of a pod."""
 
     phase: str = "Unknown"
+    reason: str = ""
+    message: str = ""
     conditions: tuple[Condition, ...] = ()
     init_container_statuses: tuple[ContainerStatus, ...] = ()
     container_statuses: tuple[ContainerStatus, ...] = ()
@@ -197,6 +206,7 @@ class DeploymentStatus(View):
     replicas: int = 0
     updated_replicas: int = 0
     ready_replicas: int = 0
+    conditions: tuple[Condition, ...] = ()
 
 
 class Deployment(ObjectView):
@@ -216,6 +226,14 @@ class Service(ObjectView):
     """A Service."""
 
     spec: ServiceSpec
+
+
+class EventView(ObjectView):
+    """An Event about another object."""
+
+    reason: str = ""
+    message: str = ""
+    last_timestamp: AwareDatetime | None = None
 
 
 class StorageRequest(View):

@@ -78,6 +78,8 @@ def stage_job(
         program(stage.program),
         env=program_env(document) + secret,
         mounts=mounts,
+        # the end of the log is the termination message of a program that crashed
+        terminationMessagePolicy="FallbackToLogsOnError",
         resources=resources(training.pod_template.resources) if stage.needs.accelerator else LIGHT,
     )
     pod = pod_spec(

@@ -19,7 +19,8 @@ VERSION_SERVED = f"{GROUP}/version"
 APPLIED = f"{GROUP}/applied"
 """Annotation: hash of the object that was applied last, so that nothing is written twice."""
 FINALIZER = f"{GROUP}/cleanup"
-INHERITED = ("kueue.x-k8s.io/queue-name", "kueue.x-k8s.io/priority-class")
+QUEUE = "kueue.x-k8s.io/queue-name"
+INHERITED = (QUEUE, "kueue.x-k8s.io/priority-class")
 """Labels of the SpeechModel that its Jobs carry too. No other label or annotation is copied to an object: tools such as
 Argo CD recognise their own objects by them.
 """

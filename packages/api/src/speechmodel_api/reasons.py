@@ -107,11 +107,56 @@ class Reason(StrEnum):
         "The scheduler cannot find a node for the pod. The message quotes the scheduler.",
         "Correct training.podTemplate or serving.podTemplate, or add a node that fits. The pod then starts automatically.",
     )
+    VOLUME_PENDING = (
+        "VolumePending",
+        Severity.WARNING,
+        "A volume of the pod is not bound or not mounted yet. The message quotes the scheduler, or names the pod.",
+        "`kubectl describe pvc` and `kubectl describe pod` show why: a missing claim or StorageClass, or another zone.",
+    )
     NO_POD = (
         "NoPod",
         Severity.WARNING,
-        "A Job has had no pod for 20 seconds, because of a quota or an admission policy.",
-        "`kubectl describe job` shows what rejected the pod.",
+        "A Job has had no pod for 20 seconds. The message quotes what rejected the pod.",
+        "Correct what the message names. The pod then starts automatically.",
+    )
+    QUOTA_EXCEEDED = (
+        "QuotaExceeded",
+        Severity.WARNING,
+        "A ResourceQuota of the namespace leaves no room. The message quotes it.",
+        "Raise the quota, lower the requests, or wait until others have ended. The pod then starts automatically.",
+    )
+    POD_SECURITY_DENIED = (
+        "PodSecurityDenied",
+        Severity.ERROR,
+        "The Pod Security Standard of the namespace rejects the pod. The message quotes it.",
+        "Correct podTemplate, or the label pod-security.kubernetes.io/enforce of the namespace. The pods need no more than restricted.",
+    )
+    QUEUED_BY_KUEUE = (
+        "QueuedByKueue",
+        Severity.NORMAL,
+        "Kueue keeps the Job suspended until its queue has room.",
+    )
+    JOB_SUSPENDED = (
+        "JobSuspended",
+        Severity.WARNING,
+        "Something other than this operator suspended the Job.",
+        "Set the Job's spec.suspend to false, or delete the Job: a new attempt follows.",
+    )
+    NODE_LOST = (
+        "NodeLost",
+        Severity.WARNING,
+        "The node of the pod is lost. Another pod continues from what was saved.",
+    )
+    EVICTED = (
+        "Evicted",
+        Severity.WARNING,
+        "The pod was evicted: its node is drained or short of memory or disk. Another pod continues from what was saved.",
+    )
+    PREEMPTED = (
+        "Preempted",
+        Severity.WARNING,
+        "A pod of higher priority took the place. Another pod continues from what was saved.",
+        "Give podTemplate.priorityClassName a higher priority if that happens often.",
     )
     POD_STUCK = (
         "PodStuck",
@@ -121,41 +166,23 @@ class Reason(StrEnum):
     )
     POD_LOST = "PodLost", Severity.WARNING, "The pod was deleted or its node was lost. The stage is retried."
     RUN_VANISHED = "RunVanished", Severity.WARNING, "A Job was deleted while it ran. The stage is retried."
-    OOM_KILLED = (
-        "OOMKilled",
-        Severity.ERROR,
-        "The container exceeded its memory limit and was killed.",
-        "Raise podTemplate.resources.limits.memory, or lower batchSize or hiddenUnits.",
-    )
-    ERR_IMAGE_PULL = (
-        "ErrImagePull",
+    IMAGE_PULL_FAILED = (
+        "ImagePullFailed",
         Severity.WARNING,
-        "The kubelet cannot pull the image.",
-        "Check the image name and imagePullSecrets.",
-    )
-    IMAGE_PULL_BACK_OFF = (
-        "ImagePullBackOff",
-        Severity.WARNING,
-        "The kubelet could not pull the image and waits before it tries again.",
+        "The kubelet cannot pull the image. The message quotes it.",
         "Check the image name and imagePullSecrets. A new attempt after five minutes uses the operator's current images.",
     )
-    INVALID_IMAGE_NAME = (
-        "InvalidImageName",
-        Severity.WARNING,
-        "The image name is not valid.",
-        "Correct the operator's image settings.",
-    )
-    ERR_IMAGE_NEVER_PULL = (
-        "ErrImageNeverPull",
-        Severity.WARNING,
-        "The pull policy is Never and the node does not have the image.",
-        "Load the image on the node, or change the pull policy.",
+    CREDENTIALS_MISSING = (
+        "CredentialsMissing",
+        Severity.ERROR,
+        "A Secret or a key of it does not exist. The message names it.",
+        "Create the Secret that publish.s3.secretRef or dataset.source.s3.secretRef names. The pod then starts automatically.",
     )
     CREATE_CONTAINER_CONFIG_ERROR = (
         "CreateContainerConfigError",
         Severity.WARNING,
-        "The container refers to a Secret or a key that does not exist.",
-        "Create the Secret that publish.s3.secretRef or dataset.source.s3.secretRef names. The pod then starts automatically.",
+        "The container's configuration cannot be used. The message quotes the kubelet.",
+        "Correct what the message names. The pod then starts automatically.",
     )
     CREATE_CONTAINER_ERROR = (
         "CreateContainerError",
@@ -171,6 +198,12 @@ class Reason(StrEnum):
     )
 
     # How a stage program ends
+    BACKOFF_LIMIT_EXCEEDED = (
+        "BackoffLimitExceeded",
+        Severity.ERROR,
+        "The program exited without a result in training.maxAttempts attempts. The message ends with the last lines of its log.",
+        "Read the log, correct the cause, then set the annotation speechops.dev/retry to a new value.",
+    )
     STAGE_CRASHED = (
         "StageCrashed",
         Severity.WARNING,
@@ -213,7 +246,12 @@ class Reason(StrEnum):
         "Make it accessible for the user and group 65532 of the pods, for example by the volume's fsGroup support, "
         "then set the annotation speechops.dev/retry.",
     )
-    OUT_OF_MEMORY = "OutOfMemory", Severity.WARNING, "The program ran out of memory.", "Raise its memory limit."
+    OUT_OF_MEMORY = (
+        "OutOfMemory",
+        Severity.WARNING,
+        "The program ran out of memory, or exceeded its memory limit and was killed. The message names the limit and proposes another.",
+        "Raise podTemplate.resources.limits.memory, or lower batchSize or hiddenUnits.",
+    )
     ARTEFACT_MISSING = (
         "ArtefactMissing",
         Severity.WARNING,
@@ -356,6 +394,12 @@ class Reason(StrEnum):
     NOTHING_PUBLISHED = "NothingPublished", Severity.ROUTINE, "No version is published yet."
     DEPLOYING = "Deploying", Severity.ROUTINE, "The server's pods are starting."
     ROLLING_OUT = "RollingOut", Severity.ROUTINE, "The new version is replacing the old one, which still serves."
+    ROLLOUT_BLOCKED = (
+        "RolloutBlocked",
+        Severity.WARNING,
+        "The Deployment of the server made no progress for ten minutes. The message quotes it.",
+        "`kubectl describe deployment` and the logs of the new pods show why. The version before it is still served.",
+    )
     PROMOTED = "Promoted", Severity.NORMAL, "Every replica serves the newest version."
     QUALITY_GATE_FAILED = (
         "QualityGateFailed",
@@ -377,7 +421,11 @@ class Reason(StrEnum):
     )
     SERVING = "Serving", Severity.NORMAL, "At least one replica is ready."
     SCALED_TO_ZERO = "ScaledToZero", Severity.NORMAL, "The field serving.replicas is 0, so no server runs."
-    READY = "Ready", Severity.NORMAL, "The model is trained, published and served as the spec requires."
+    READY = (
+        "Ready",
+        Severity.NORMAL,
+        "A version is served. If the spec is not in effect, the condition Reconciling or Stalled says why.",
+    )
     SERVER_NOT_READY = (
         "ServerNotReady",
         Severity.WARNING,

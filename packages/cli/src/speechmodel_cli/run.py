@@ -103,14 +103,15 @@ class _Run:
         return 0 if engine.status.in_effect else self._unfinished(engine)
 
     async def _conclude(self, engine: LocalEngine, display: Display, store: ObjectStore) -> None:
-        """Show the published model once it matches the manifest."""
+        """Show the published model once it matches the manifest, or why the one before it is still served."""
         status, server = engine.status, engine.server
         if stalled := status.condition(ConditionType.STALLED):
             self._print(f"{self._model.name}: {stalled.reason}: {stalled.message}")
         elif display.began == 0:
             version = status.model.version if status.model else ""
             self._print(f"nothing to do: version {version} of {self._model.name} already matches the manifest")
-        show_summary(self._console, self._state, status)
+        if stalled is None:
+            show_summary(self._console, self._state, status)
         if self._options.listen is not None and status.model is not None:
             folder = await fetched(self._state, status.model, store, self._model.spec.publish.s3)
             clips = await asyncio.to_thread(listen, folder, self._spoken)
@@ -160,7 +161,7 @@ class _Run:
             asyncio.get_running_loop().remove_signal_handler(number)
 
     def _list_fields_without_effect(self, store: ObjectStore) -> None:
-        if fields := self._model.without_effect(store):
+        if fields := self._model.without_effect(store, serve=self._options.serve):
             self._console.print(
                 Text(f"fields without effect on this machine: {', '.join(fields)}", style="dim"), soft_wrap=True
             )

@@ -214,7 +214,8 @@ def _ready(
 
     `before` is the version that every replica served last. It keeps Ready true while a new one is made and rolled out.
     """
-    version = choice.model.version if choice.model else ""
+    named = choice.model or choice.latest
+    version = named.version if named else ""
     if pending is None:
         if serving is None:
             return Verdict(True, Reason.PUBLISHED, f"version {version} is published; serving is not requested")

@@ -1,5 +1,6 @@
 """The outcome of a run, folded into the record of its stage."""
 
+import signal
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -19,6 +20,8 @@ from speechmodel_plan.stages import stage_named
 
 FIRST_DELAY = timedelta(seconds=30)
 LONGEST_DELAY = timedelta(minutes=30)
+LOG_LINES, LOG_LENGTH = 5, 1000
+"""Lines and characters at the end of a log that a message quotes."""
 
 
 def fold(record: StageRecord, run: Run | None, now: datetime, claim_uid: str | None, max_attempts: int) -> StageRecord:
@@ -119,14 +122,16 @@ def _failed_once(
             f"{trouble.message} (given up after {failures} attempts; fix the cause, then set the annotation "
             "speechops.dev/retry to a new value with `kubectl annotate --overwrite`)"
         )
-        return replace(given_up(record, run, now, Trouble(trouble.reason, advice)), failures=failures)
+        crashed = trouble.reason == Reason.STAGE_CRASHED
+        reason = Reason.BACKOFF_LIMIT_EXCEEDED if crashed else trouble.reason
+        return replace(given_up(record, run, now, Trouble(reason, advice)), failures=failures)
     return replace(
         record,
         state=StageState.WAITING,
         failures=failures,
         trouble=trouble,
         finished_at=finished,
-        retry_at=whole_seconds(finished + _delay(failures, killed=run is None or run.result is None)),
+        retry_at=whole_seconds(finished + _delay(failures, killed=run is None or _killed(run))),
         active_seconds=run_time(record, run, now),
         epoch=epoch if gained else record.epoch,
     )
@@ -138,6 +143,11 @@ def _delay(failures: int, *, killed: bool) -> timedelta:
         return timedelta()
     doublings: int = min(failures - 1, 10)
     return min(FIRST_DELAY * (1 << doublings), LONGEST_DELAY)
+
+
+def _killed(run: Run) -> bool:
+    """Return True for a program that did not end by itself, by its exit code."""
+    return _result(run) is None and run.exit_code in (None, 128 + signal.SIGKILL, 128 + signal.SIGTERM)
 
 
 def _ended(run: Run | None, now: datetime) -> datetime:
@@ -172,4 +182,6 @@ def _reported(run: Run) -> Trouble:
         return run.trouble
     if run.exit_code is None:
         return Trouble(Reason.POD_LOST, f"the pod of {run.name} was deleted or its node was lost")
-    return Trouble(Reason.STAGE_CRASHED, f"{run.name} exited with code {run.exit_code} and no result")
+    log = " | ".join(line for line in (run.result or "").splitlines()[-LOG_LINES:] if line.strip())
+    ending = f"; its log ends with: {log[-LOG_LENGTH:]}" if log else ""
+    return Trouble(Reason.STAGE_CRASHED, f"{run.name} exited with code {run.exit_code} and no result{ending}")

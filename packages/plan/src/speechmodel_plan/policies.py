@@ -16,12 +16,6 @@ from speechmodel_plan.observed import ALIVE, Observed, Run, RunState, Trouble
 from speechmodel_plan.outcome import run_time
 from speechmodel_plan.records import StageRecord
 
-IMAGE_REASONS = {
-    Reason.ERR_IMAGE_PULL,
-    Reason.IMAGE_PULL_BACK_OFF,
-    Reason.INVALID_IMAGE_NAME,
-    Reason.ERR_IMAGE_NEVER_PULL,
-}
 IMAGE_PATIENCE = timedelta(minutes=5)
 """Time for which pulling an image may fail before a new attempt is made."""
 
@@ -116,7 +110,7 @@ def image_unavailable(at: Situation) -> Finding | None:
     run = at.run
     if run is None or run.state is not RunState.PENDING or run.trouble is None:
         return None
-    if run.trouble.reason not in IMAGE_REASONS or at.seen.now - run.created_at < IMAGE_PATIENCE:
+    if run.trouble.reason != Reason.IMAGE_PULL_FAILED or at.seen.now - run.created_at < IMAGE_PATIENCE:
         return None
     message = f"{run.trouble.message} (a new attempt is made with the operator's current images)"
     return Finding(run.trouble.reason, message)

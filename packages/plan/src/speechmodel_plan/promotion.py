@@ -41,6 +41,8 @@ def choose(seen: Observed, decision: Decision) -> Choice:
     served, history = seen.status.model, seen.status.history
     built = _built(seen, decision.done) if PUBLISH in decision.done else None
     latest = built or next(iter(history), served)
+    if seen.interrupted:  # the local command leaves serving, and with it a pin, out of the spec while it ends
+        return Choice(served, latest)
     if seen.spec.serving and (pinned := seen.spec.serving.pinned_version):
         return _pinned(pinned, served, latest, history)
     if built is None or not isinstance(decision, Idle):

@@ -69,9 +69,10 @@ class LocalModel:
         serving = Serving(pinned_version=pinned) if serve else None
         return self.spec.model_copy(update={"training": training, "publish": publish, "serving": serving})
 
-    def without_effect(self, store: ObjectStore) -> tuple[str, ...]:
+    def without_effect(self, store: ObjectStore, *, serve: bool) -> tuple[str, ...]:
         """Return the fields that the manifest sets and that have no effect here."""
-        candidates = (*WITHOUT_EFFECT, *(("publish", "s3", name) for name in store.replaces))
+        of_server = () if serve else (("serving", "pinnedVersion"),)
+        candidates = (*WITHOUT_EFFECT, *of_server, *(("publish", "s3", name) for name in store.replaces))
         return tuple(".".join(path) for path in candidates if _is_set(self.spec, path))
 
     def _claim(self, name: str) -> Path:

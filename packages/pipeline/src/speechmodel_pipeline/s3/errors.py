@@ -42,13 +42,13 @@ _OTHERWISE = "if the error persists, check the S3 service"
 @contextmanager
 def storage_errors(reason: Reason, location: S3Location, field: str = PUBLISH) -> Iterator[None]:
     """Turn the errors of boto3 into TryAgain with `reason`, and with the code and the message of
-    S3. `field` of the spec names the bucket.
+    S3. `field` of the spec names the bucket. Without keys, the reason is CredentialsMissing.
     """
     try:
         yield
     except (NoCredentialsError, PartialCredentialsError) as error:
         advice = _advice(f"give AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY {_SECRET}", field)
-        raise TryAgain(reason, f"{where(location)}: {_plain(error)}; {advice}") from error
+        raise TryAgain(Reason.CREDENTIALS_MISSING, f"{where(location)}: {_plain(error)}; {advice}") from error
     except (ClientError, BotoCoreError, Boto3Error) as error:
         raise TryAgain(reason, _explain(_root(error), location, field)) from error
 
