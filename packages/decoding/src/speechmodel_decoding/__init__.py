@@ -22,10 +22,12 @@ from speechmodel_decoding.decoder import Decoder, Phrase, word_score
 from speechmodel_decoding.foreign import ForeignSpeechFilter, TextScorer, text_score
 from speechmodel_decoding.grammar import Grammar, compile_grammar
 from speechmodel_decoding.recogniser import Candidate, Decision, Recogniser, Word
+from speechmodel_decoding.utterances import Cutter, Utterance, cut_at_pauses
 
 __all__ = [
     "AcousticModel",
     "Candidate",
+    "Cutter",
     "Decision",
     "Decoder",
     "Examples",
@@ -35,9 +37,11 @@ __all__ = [
     "Phrase",
     "Recogniser",
     "TextScorer",
+    "Utterance",
     "Word",
     "calibrate",
     "compile_grammar",
+    "cut_at_pauses",
     "expected_calibration_error",
     "forward_score",
     "phrase_confidence",

@@ -9,7 +9,7 @@ Shortest use:
         print(model.transcribe(load("clip.wav")).text)
 """
 
-from speechmodel_runtime.audio import AudioInfo, DecodedAudio, Pcm, decode, load, save, seconds
+from speechmodel_runtime.audio import AudioInfo, DecodedAudio, Pcm, PcmReader, decode, load, read_pcm, save, seconds
 from speechmodel_runtime.audio_warnings import AudioWarning, WarningKind
 from speechmodel_runtime.graph import GraphInfo, read_graph
 from speechmodel_runtime.level import Speech, level, loudness, speech
@@ -24,6 +24,7 @@ __all__ = [
     "GraphInfo",
     "Model",
     "Pcm",
+    "PcmReader",
     "Scorer",
     "ScorerWords",
     "Speech",
@@ -36,6 +37,7 @@ __all__ = [
     "load",
     "loudness",
     "read_graph",
+    "read_pcm",
     "save",
     "seconds",
     "speech",

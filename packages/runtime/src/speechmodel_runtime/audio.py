@@ -76,11 +76,82 @@ def decode(
 
     Raises AudioMissing, AudioUnreadable, AudioEmpty or AudioTooLong.
     """
+    with read_pcm(source, name=name, max_seconds=max_seconds, sample_rate=sample_rate) as reader:
+        pcm: Pcm = np.concatenate(list(reader.blocks()))
+        return DecodedAudio(pcm, reader.info, reader.warnings)
+
+
+@contextmanager
+def read_pcm(
+    source: Source, *, name: str | None = None, max_seconds: float | None = None, sample_rate: int = SAMPLE_RATE
+) -> Iterator["PcmReader"]:
+    """Give a reader of the samples of decode(), for long recordings. Raises as decode()."""
     with _opened(source, name) as (file, called):
         reader = open_reader(file, called)
         _require_rate(reader.header, called)
         mix = choose_mix(reader.header, lambda: _bounded(reader, max_seconds, called))
-        return _decoded(reader, mix, called, max_seconds, sample_rate)
+        yield PcmReader(reader, mix, called, max_seconds, sample_rate)
+
+
+class PcmReader:
+    """Decodes a recording in blocks of about a second, so that its length costs no memory."""
+
+    def __init__(self, reader: Reader, mix: Mix, called: str, max_seconds: float | None, sample_rate: int) -> None:
+        self._reader, self._mix, self._called = reader, mix, called
+        self._max_seconds, self._sample_rate = max_seconds, sample_rate
+        self._frames, self._clipped, self._range = 0, ClippedSamples(), (32_767, -32_768)
+
+    def blocks(self) -> Iterator[Pcm]:
+        """Yield the samples once. At least one block comes, and none is empty.
+
+        Raises AudioUnreadable, AudioEmpty or AudioTooLong, also after some blocks.
+        """
+        rate, called = self._reader.header.sample_rate, self._called
+        resampler = None if rate == self._sample_rate else soxr.ResampleStream(rate, self._sample_rate, 1, "float32")
+        produced = False
+        for block in _bounded(self._reader, self._max_seconds, called):
+            self._frames += len(block)
+            mono = self._mix.apply(block)
+            if not np.isfinite(mono).all():
+                raise AudioUnreadable(called, "has samples that are not numbers; export it again as 16-bit wav")
+            self._clipped.count(mono)
+            pcm = _to_int16(mono if resampler is None else resampler.resample_chunk(mono))
+            if len(pcm):
+                produced = True
+                yield self._measured(pcm)
+        if self._frames == 0:
+            raise AudioEmpty(called, "has no samples; record it again")
+        if resampler is not None and len(
+            last := _to_int16(resampler.resample_chunk(np.zeros(0, np.float32), last=True))
+        ):
+            produced = True
+            yield self._measured(last)
+        if not produced:
+            raise AudioEmpty(called, f"is too short to resample ({self._frames} samples at {rate} Hz); record it again")
+
+    @property
+    def info(self) -> AudioInfo:
+        """The properties of the file, complete after the last block."""
+        header = self._reader.header
+        return AudioInfo(header.sample_rate, header.channels, self._frames, header.format)
+
+    @property
+    def warnings(self) -> tuple[AudioWarning, ...]:
+        """The reasons to doubt the recording, complete after the last block."""
+        header = self._reader.header
+        found = (
+            *self._mix.warnings,
+            length_unknown(header, self._frames),
+            cut_short(header, self._frames),
+            self._clipped.warning(),
+            silent(*self._range),
+        )
+        return tuple(warning for warning in found if warning is not None)
+
+    def _measured(self, pcm: Pcm) -> Pcm:
+        lowest, highest = self._range
+        self._range = min(lowest, int(pcm.min())), max(highest, int(pcm.max()))
+        return pcm
 
 
 def load(
@@ -150,39 +221,6 @@ def _require_rate(header: Header, called: str) -> None:
     if header.sample_rate > HIGHEST_RATE:
         problem = f"has a sample rate of {header.sample_rate} Hz in its header"
         raise AudioUnreadable(called, f"{problem}, but at most {HIGHEST_RATE} Hz is supported; record or copy it again")
-
-
-def _decoded(reader: Reader, mix: Mix, called: str, max_seconds: float | None, sample_rate: int) -> DecodedAudio:
-    header = reader.header
-    rate = header.sample_rate
-    resampler = None if rate == sample_rate else soxr.ResampleStream(rate, sample_rate, 1, dtype="float32")
-    parts, frames, clipped = [], 0, ClippedSamples()
-    for block in _bounded(reader, max_seconds, called):
-        frames += len(block)
-        mono = mix.apply(block)
-        if not np.isfinite(mono).all():
-            raise AudioUnreadable(called, "has samples that are not numbers; export it again as 16-bit wav")
-        clipped.count(mono)
-        parts.append(_to_int16(mono if resampler is None else resampler.resample_chunk(mono)))
-    if frames == 0:
-        raise AudioEmpty(called, "has no samples; record it again")
-    if resampler is not None:
-        parts.append(_to_int16(resampler.resample_chunk(np.zeros(0, np.float32), last=True)))
-    pcm: Pcm = np.concatenate(parts)
-    if not len(pcm):
-        raise AudioEmpty(called, f"is too short to resample ({frames} samples at {rate} Hz); record it again")
-    found = (
-        *mix.warnings,
-        length_unknown(header, frames),
-        cut_short(header, frames),
-        clipped.warning(),
-        silent(pcm),
-    )
-    return DecodedAudio(
-        pcm=pcm,
-        info=AudioInfo(rate, header.channels, frames, header.format),
-        warnings=tuple(warning for warning in found if warning is not None),
-    )
 
 
 def _bounded(reader: Reader, max_seconds: float | None, called: str) -> Iterator[Block]:

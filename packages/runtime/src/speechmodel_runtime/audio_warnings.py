@@ -66,9 +66,9 @@ def cut_short(header: Header, frames: int) -> AudioWarning | None:
     return AudioWarning(WarningKind.CUT_SHORT, f"{found}; copy it again")
 
 
-def silent(pcm: NDArray[np.int16]) -> AudioWarning | None:
-    """Return the warning when `pcm` is silent."""
-    if int(pcm.max()) - int(pcm.min()) > SILENCE:
+def silent(lowest: int, highest: int) -> AudioWarning | None:
+    """Return the warning when samples of 16 bit in this range are silence."""
+    if highest - lowest > SILENCE:
         return None
     return AudioWarning(WarningKind.SILENT, "it is silent; record it again")
 

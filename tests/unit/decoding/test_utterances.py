@@ -1,0 +1,109 @@
+"""Cutting at pauses."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from speechmodel_decoding import Cutter, Utterance, cut_at_pauses
+from speechmodel_runtime import Pcm, load
+from support.places import FIXTURES
+
+CLIPS = sorted((FIXTURES / "clips").glob("*.wav"))
+RATE = 16_000
+
+
+def noise(seconds: float, loudness: float = 20) -> Pcm:
+    return np.random.default_rng(0).normal(0, loudness, round(seconds * RATE)).astype(np.int16)
+
+
+def spoken(*parts: Pcm) -> Pcm:
+    return np.concatenate(parts)
+
+
+def within(pcm: Pcm) -> Pcm:
+    """Return a clip without the silence around its speech."""
+    loud = np.flatnonzero(np.abs(pcm.astype(int)) > 500)
+    return pcm[loud[0] : loud[-1]]
+
+
+@pytest.mark.parametrize("clip", CLIPS, ids=lambda clip: clip.stem)
+def test_a_phrase_is_one_utterance(clip: Path) -> None:
+    pcm = load(clip)
+    (one,) = cut_at_pauses(pcm)
+    assert (one.start_seconds, len(one.pcm)) == (0.0, len(pcm))
+
+
+@pytest.mark.parametrize("pause", [1.0, 2.0])
+def test_phrases_with_a_pause_between_them_are_two(pause: float) -> None:
+    first, second = load(CLIPS[0]), load(CLIPS[5])
+    found = cut_at_pauses(spoken(first, noise(pause), second))
+    assert len(found) == 2
+    before, behind = found
+    assert before.end_seconds <= behind.start_seconds
+    assert before.end_seconds >= len(first) / RATE - 0.3, "the first phrase is whole"
+    assert behind.start_seconds <= len(first) / RATE + pause, "the second phrase is whole"
+
+
+def test_a_short_pause_cuts_nothing() -> None:
+    first, second = (within(load(CLIPS[number])) for number in (0, 5))
+    assert len(cut_at_pauses(spoken(first, noise(0.3), second))) == 1
+
+
+@pytest.mark.parametrize(
+    "nothing",
+    [
+        np.zeros(3 * RATE, np.int16),
+        noise(3),
+        noise(3, 3000),
+        (3000 * np.sin(np.arange(3 * RATE) / 50)).astype(np.int16),
+    ],
+    ids=["silence", "faint noise", "loud noise", "tone"],
+)
+def test_nobody_speaks_in_noise(nothing: Pcm) -> None:
+    assert cut_at_pauses(nothing) == []
+
+
+def test_silence_around_a_phrase_is_dropped() -> None:
+    (one,) = cut_at_pauses(spoken(noise(5), load(CLIPS[0]), noise(5)))
+    assert one.start_seconds == pytest.approx(5 - 0.3, abs=0.35)
+    assert len(one.pcm) / RATE < len(load(CLIPS[0])) / RATE + 1.2
+
+
+def pieces(pcm: Pcm, sizes: Sequence[int]) -> Iterator[Pcm]:
+    start, turn = 0, 0
+    while start < len(pcm):
+        size = sizes[turn % len(sizes)]
+        yield pcm[start : start + size]
+        start, turn = start + size, turn + 1
+
+
+def test_the_size_of_the_pieces_changes_nothing() -> None:
+    pcm = spoken(noise(1), load(CLIPS[0]), noise(1), load(CLIPS[5]), noise(1))
+    for sizes in ([1, 700, 31], [320], [len(pcm)]):
+        cutter = Cutter()
+        found: list[Utterance] = []
+        for piece in pieces(pcm, sizes):
+            found += cutter.feed(piece)
+        found += cutter.finish()
+        assert [(one.start_seconds, one.pcm.tobytes()) for one in found] == [
+            (one.start_seconds, one.pcm.tobytes()) for one in cut_at_pauses(pcm)
+        ]
+
+
+def test_an_utterance_is_known_once_its_pause_is_over_and_before_the_audio_ends() -> None:
+    cutter = Cutter()
+    assert list(cutter.feed(load(CLIPS[0]))) == []
+    assert cutter.current is not None
+    assert len(list(cutter.feed(noise(1)))) == 1
+    assert cutter.current is None
+    assert list(cutter.finish()) == []
+
+
+@pytest.mark.slow
+def test_speech_without_a_pause_is_cut_and_every_sample_of_it_is_kept() -> None:
+    pcm = np.concatenate([load(clip)[2000:-2000] for clip in CLIPS] * 3)
+    found = cut_at_pauses(pcm)
+    assert len(found) > 1
+    assert max(len(one.pcm) for one in found) <= 30 * RATE
+    assert np.array_equal(np.concatenate([one.pcm for one in found]), pcm)
