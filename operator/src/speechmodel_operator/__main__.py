@@ -23,7 +23,11 @@ log = logging.getLogger("speechmodel_operator")
 async def operate(settings: Settings) -> None:
     """Run until SIGTERM or SIGINT."""
     images = Images(
-        settings.image_pipeline, settings.image_training, settings.image_inference, settings.image_pull_policy
+        settings.image_pipeline,
+        settings.image_training,
+        settings.image_inference,
+        settings.image_pull_policy,
+        settings.image_pull_secrets,
     )
     async with client.ApiClient(await load_configuration()) as connection:
         api = Api(connection)

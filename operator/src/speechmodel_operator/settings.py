@@ -25,6 +25,8 @@ class Settings(BaseSettings):
     """Image of the server."""
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
     """Pull policy of these images. Always is useful only with tags that move."""
+    image_pull_secrets: Annotated[tuple[str, ...], NoDecode] = ()
+    """Names of Secrets for pulling these images, separated by commas. They must exist in the namespace of each SpeechModel."""
     namespaces: Annotated[tuple[str, ...], NoDecode] = ()
     """Namespaces to watch, separated by commas; empty means all. With namespaces given, Roles in them are enough."""
     progress_seconds: Annotated[float, Field(ge=1, le=300)] = 10
@@ -34,7 +36,7 @@ class Settings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """Lowest severity that is logged. DEBUG includes kopf's own messages."""
 
-    @field_validator("namespaces", mode="before")
+    @field_validator("image_pull_secrets", "namespaces", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):

@@ -25,7 +25,13 @@ ALLOWED = {
     ("", "persistentvolumeclaims"): "get create patch",
     ("apps", "deployments"): "get list watch create patch delete",
     ("", "services"): "get list watch create patch delete",
+    ("policy", "poddisruptionbudgets"): "get create patch delete",
+    ("autoscaling", "horizontalpodautoscalers"): "get create patch delete",
     ("", "events"): "create",
+}
+EXPOSED = {
+    ("networking.k8s.io", "ingresses"): "get create patch delete",
+    ("gateway.networking.k8s.io", "httproutes"): "get create patch delete",
 }
 
 
@@ -87,6 +93,41 @@ def test_the_operators_settings_are_all_set_and_all_known(helm: Helm, monkeypatc
 def test_the_operator_may_do_what_its_code_does_and_nothing_else(helm: Helm) -> None:
     for values in ({}, {"watchNamespaces": ["a"]}):
         assert rules(helm.manifests(values)) == {key: set(verbs.split()) for key, verbs in ALLOWED.items()}
+        exposed = helm.manifests({**values, "exposure": {"ingress": True, "gatewayAPI": True}})
+        assert rules(exposed) == {key: set(verbs.split()) for key, verbs in (ALLOWED | EXPOSED).items()}
+
+
+def test_global_pull_secrets_reach_every_pod_and_the_operators_settings(helm: Helm) -> None:
+    values = {
+        "global": {"imageRegistry": "reg.example.com", "imagePullSecrets": ["a", {"name": "b"}]},
+        "images": {"registry": "other.example.com", "training": {"registry": "third.example.com"}},
+        "imagePullSecrets": [{"name": "own"}, {"name": "a"}],
+    }
+    manifests = helm.manifests(values)
+    for pod in pods(manifests):
+        assert pod["imagePullSecrets"] == [{"name": "own"}, {"name": "a"}, {"name": "b"}]
+        assert all(container["image"].startswith("reg.example.com/speechops/") for container in pod["containers"])
+    (container,) = operator_pod(manifests)["spec"]["containers"]
+    environment = {entry["name"]: entry["value"] for entry in container["env"]}
+    assert environment["SPEECHMODEL_IMAGE_PULL_SECRETS"] == "a,b"
+    assert environment["SPEECHMODEL_IMAGE_TRAINING"].startswith("reg.example.com/speechops/training:")
+
+
+def test_variables_volumes_and_a_budget_are_added_to_the_operator(helm: Helm) -> None:
+    values = {
+        "extraEnv": [{"name": "SSL_CERT_FILE", "value": "/etc/ca/ca.crt"}],
+        "extraVolumes": [{"name": "ca", "configMap": {"name": "ca"}}],
+        "extraVolumeMounts": [{"name": "ca", "mountPath": "/etc/ca"}],
+        "podDisruptionBudget": {"enabled": True, "maxUnavailable": 0},
+    }
+    manifests = helm.manifests(values)
+    pod = operator_pod(manifests)["spec"]
+    assert pod["volumes"] == values["extraVolumes"]
+    assert pod["containers"][0]["volumeMounts"] == values["extraVolumeMounts"]
+    assert values["extraEnv"][0] in pod["containers"][0]["env"]  # type: ignore[index]
+    (budget,) = of_kind(manifests, "PodDisruptionBudget")
+    assert budget["spec"]["maxUnavailable"] == 0
+    assert of_kind(helm.manifests(), "PodDisruptionBudget") == []
 
 
 def test_with_namespaces_given_nothing_reaches_further(helm: Helm) -> None:

@@ -38,6 +38,16 @@ CLAIMS = Resource("/api/v1", "persistentvolumeclaims", "PersistentVolumeClaim", 
 SERVICES = Resource("/api/v1", "services", "Service", Service)
 DEPLOYMENTS = Resource("/apis/apps/v1", "deployments", "Deployment", Deployment)
 EVENTS = Resource("/api/v1", "events", "Event", ObjectView)
+ACCESSORIES = {
+    resource.kind: resource
+    for resource in (
+        Resource("/apis/policy/v1", "poddisruptionbudgets", "PodDisruptionBudget", ObjectView),
+        Resource("/apis/autoscaling/v2", "horizontalpodautoscalers", "HorizontalPodAutoscaler", ObjectView),
+        Resource("/apis/networking.k8s.io/v1", "ingresses", "Ingress", ObjectView),
+        Resource("/apis/gateway.networking.k8s.io/v1", "httproutes", "HTTPRoute", ObjectView),
+    )
+}
+"""Kinds of objects that a server may have beside its Deployment and its Service, by name."""
 
 
 class Api:

@@ -45,6 +45,8 @@ class Images:
     training: str
     inference: str
     pull_policy: str
+    pull_secrets: tuple[str, ...] = ()
+    """Names of Secrets for pulling them, which must exist in the namespace of each SpeechModel."""
 
     def of(self, image: Image) -> str:
         """Return the image of a stage."""
@@ -84,6 +86,7 @@ def stage_job(
         training.pod_template,
         [stage_container],
         volumes,
+        images.pull_secrets,
         restartPolicy="Never",
         terminationGracePeriodSeconds=training.termination_grace_period_seconds,
     )
@@ -122,7 +125,7 @@ def purge_job(images: Images, owner: Owner, spec: SpeechModelSpec, document: Pur
     # it mounts no volume: it may run on any node, even when those for training are gone
     anywhere: Manifest = {"affinity": None, "node_selector": {}, "runtime_class_name": None}
     template = spec.training.pod_template.model_copy(update=anywhere)
-    pod = pod_spec(template, [purge_container], [], restartPolicy="Never")
+    pod = pod_spec(template, [purge_container], [], images.pull_secrets, restartPolicy="Never")
     metadata = labels.metadata(owner, names.purge_name(owner.name, owner.uid), labels.PURGE, owned=False)
     return {
         "apiVersion": "batch/v1",

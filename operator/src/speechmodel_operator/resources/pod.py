@@ -24,8 +24,21 @@ LIGHT = {"requests": {"cpu": "100m", "memory": "256Mi"}}
 """Requests of every program that streams its data, which needs no limits."""
 
 
-def pod_spec(template: PodTemplate, containers: list[Manifest], volumes: list[Manifest], **more: object) -> Manifest:
-    """Return a restricted pod with the scheduling that the template asks for."""
+def pod_spec(
+    template: PodTemplate,
+    containers: list[Manifest],
+    volumes: list[Manifest],
+    pull_secrets: Sequence[str] = (),
+    **more: object,
+) -> Manifest:
+    """Return a restricted pod with the scheduling that the template asks for.
+
+    `pull_secrets` come after those of the template.
+    """
+    scheduling = _scheduling(template)
+    given = [secret.name for secret in template.image_pull_secrets]
+    if pulls := dict.fromkeys((*given, *pull_secrets)):
+        scheduling["imagePullSecrets"] = [{"name": name} for name in pulls]
     return {
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
@@ -39,7 +52,7 @@ def pod_spec(template: PodTemplate, containers: list[Manifest], volumes: list[Ma
         },
         "containers": containers,
         "volumes": [{"name": "tmp", "emptyDir": {}}, *volumes],
-        **_scheduling(template),
+        **scheduling,
         **more,
     }
 
@@ -136,7 +149,6 @@ def _scheduling(template: PodTemplate) -> Manifest:
             "affinity",
             "runtime_class_name",
             "priority_class_name",
-            "image_pull_secrets",
         },
     )
     for toleration, given in zip(fields.get("tolerations", []), template.tolerations, strict=False):
