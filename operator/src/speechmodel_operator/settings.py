@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from speechmodel_api.log_format import LogFormat
 
 PREFIX = "SPEECHMODEL_"
 
@@ -33,6 +34,10 @@ class Settings(BaseSettings):
     """Seconds between two readings of a training pod's log. Raise it for hundreds of models."""
     liveness_port: Annotated[int, Field(ge=0, le=65535)] = 8080
     """Port of /healthz, which fails when a reconciliation has stalled; 0 disables it."""
+    metrics_port: Annotated[int, Field(ge=0, le=65535)] = 8081
+    """Port of /metrics; 0 disables it."""
+    log_format: LogFormat = LogFormat.TEXT
+    """Format of the log of the operator and of every pod that it creates: text, or json with the model and the stage."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """Lowest severity that is logged. DEBUG includes kopf's own messages."""
 

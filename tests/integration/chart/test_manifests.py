@@ -86,8 +86,8 @@ def test_the_operators_settings_are_all_set_and_all_known(helm: Helm, monkeypatc
     settings = Settings.from_environment()
     assert settings.namespaces == ("a", "b")
     assert settings.progress_seconds == 2.5
-    (port,) = container["ports"]
-    assert settings.liveness_port == port["containerPort"]
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+    assert ports == {"health": settings.liveness_port, "metrics": settings.metrics_port}
 
 
 def test_the_operator_may_do_what_its_code_does_and_nothing_else(helm: Helm) -> None:

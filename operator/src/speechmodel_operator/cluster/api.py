@@ -11,6 +11,7 @@ from speechmodel_api.crd import GROUP, PLURAL, VERSION
 
 from speechmodel_operator.cluster.errors import cluster_error
 from speechmodel_operator.cluster.views import Claim, Deployment, Job, Model, ObjectView, Pod, Service
+from speechmodel_operator.telemetry import Telemetry
 
 Manifest = Mapping[str, Any]
 """An object, or a patch of one, as it is sent."""
@@ -53,8 +54,9 @@ ACCESSORIES = {
 class Api:
     """Namespaced get, list, create, patch, apply, delete, and a pod's log. Raises ClusterError and its subclasses."""
 
-    def __init__(self, api_client: client.ApiClient) -> None:
+    def __init__(self, api_client: client.ApiClient, telemetry: Telemetry | None = None) -> None:
         self._client = api_client
+        self._telemetry = telemetry or Telemetry()
         self._client.user_agent = f"{FIELD_MANAGER}/0.1.0"
 
     async def serves(self, group: str, version: str, plural: str) -> bool:
@@ -131,9 +133,14 @@ class Api:
         request = await self._client.param_serialize(
             method, path, query_params=query, header_params=headers, body=body, auth_settings=["BearerToken"]
         )
-        response = await self._client.call_api(*request, _request_timeout=seconds, _preload_content=False)
-        raw: bytes = await response.read()  # type: ignore[no-untyped-call] # the client is generated without types
-        return response.status, raw.decode(errors="replace")
+        code = 0
+        try:
+            response = await self._client.call_api(*request, _request_timeout=seconds, _preload_content=False)
+            raw: bytes = await response.read()  # type: ignore[no-untyped-call] # the client is generated without types
+            code = response.status
+        finally:
+            self._telemetry.called(method, code)
+        return code, raw.decode(errors="replace")
 
 
 def _path(resource: Resource[ViewT], namespace: str, name: str = "") -> str:

@@ -34,6 +34,7 @@ from speechmodel_operator.cluster.views import Claim, Deployment, ObjectView, Se
 from speechmodel_operator.resources import claim, jobs, labels, serving
 from speechmodel_operator.resources.accessories import accessories
 from speechmodel_operator.resources.jobs import Images
+from speechmodel_operator.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +50,9 @@ class ClusterEngine:
         *,
         progress_interval: timedelta,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        telemetry: Telemetry | None = None,
     ) -> None:
+        self._telemetry = telemetry or Telemetry()
         self._api, self._images, self._owner, self._now = api, images, owner, now
         self._progress = ProgressReader(api, progress_interval)
         self._snapshot: Snapshot | None = None
@@ -85,6 +88,7 @@ class ClusterEngine:
         """Write the status and post the Events, then remove our finalizer if it is no longer needed."""
         here = self._current()
         model = await write_status(self._api, here.model, report.status) or here.model
+        self._telemetry.reported(self._owner, here.model.status, report.status)
         await post_events(self._api, model, report.events, self._now())
         if not report.finalizer and here.has_finalizer:
             await self._set_finalizer(replace(here, model=model), present=False)
@@ -112,7 +116,7 @@ class ClusterEngine:
                 self._images, self._owner, here.spec, run, labels.inherited(here.model.metadata.labels)
             )
             await self._api.create(JOBS, self._owner.namespace, manifest)
-            log.info("%s: started %s", self._owner, run.name)
+            log.info("%s: started %s", self._owner, run.name, extra={"stage": run.stage.value, "job": run.name})
         except AlreadyExists:
             existing = await self._api.get(JOBS, self._owner.namespace, run.name)
             if existing is not None and not existing.metadata.owned_by(self._owner.uid):

@@ -7,11 +7,13 @@ from typing import Any
 
 from speechmodel_api.base import Document
 from speechmodel_api.credentials import OPTIONAL_KEYS, REQUIRED_KEYS
+from speechmodel_api.log_format import FIELDS_VARIABLE, LogFormat
 from speechmodel_api.pods import PodTemplate, Resources
 from speechmodel_api.schema import LocalObjectReference
 from speechmodel_api.spec import SpeechModelSpec
 from speechmodel_api.stages import INPUT_VARIABLE, RESULT_VARIABLE
 from speechmodel_plan.stages.stage import Stage
+from speechmodel_plan.task import Owner
 
 Manifest = dict[str, Any]
 
@@ -97,6 +99,14 @@ def program_env(document: Document) -> list[Manifest]:
         {"name": INPUT_VARIABLE, "value": text.replace("$(", "$$(")},
         {"name": RESULT_VARIABLE, "value": "/dev/termination-log"},
     ]
+
+
+def log_env(log_format: LogFormat, owner: Owner, stage: str, job: str = "") -> list[Manifest]:
+    """Return the variable by which a program logs JSON with these fields; nothing for text."""
+    if log_format is LogFormat.TEXT:
+        return []
+    fields = {"namespace": owner.namespace, "model": owner.name, "stage": stage} | ({"job": job} if job else {})
+    return [{"name": FIELDS_VARIABLE, "value": json.dumps(fields)}]
 
 
 def credentials(secret: LocalObjectReference | None) -> list[Manifest]:

@@ -20,6 +20,7 @@ from speechmodel_operator.resources.pod import (
     Manifest,
     container,
     credentials,
+    log_env,
     pod_spec,
     program,
     program_env,
@@ -54,7 +55,12 @@ def deployment(images: Images, owner: Owner, spec: SpeechModelSpec, served: Mode
         images.pipeline,
         images.pull_policy,
         program("speechmodel_pipeline.fetch"),
-        env=[*environment, *program_env(fetch), *credentials(bucket.secret_ref)],
+        env=[
+            *environment,
+            *log_env(images.log_format, owner, "fetch"),
+            *program_env(fetch),
+            *credentials(bucket.secret_ref),
+        ],
         mounts=models,
         resources=LIGHT,
     )
@@ -65,6 +71,7 @@ def deployment(images: Images, owner: Owner, spec: SpeechModelSpec, served: Mode
         program("speechmodel_inference"),
         env=[
             *environment,
+            *log_env(images.log_format, owner, labels.SERVER),
             {"name": "SPEECHMODEL_NAME", "value": owner.name},
             {"name": "SPEECHMODEL_FOLDER", "value": FOLDER},
             {"name": "SPEECHMODEL_LISTEN", "value": f":{PORT}"},
