@@ -1,6 +1,7 @@
 """The manifests of the chart: restricted pods, small roles, and settings that the operator knows."""
 
 import pytest
+from speechmodel_api.stages import StageName
 from speechmodel_operator.settings import PREFIX, Settings
 from support.helm_chart import NAME, NAMESPACE, Helm, Object, of_kind, operator_pod, rules
 
@@ -29,6 +30,7 @@ ALLOWED = {
     ("autoscaling", "horizontalpodautoscalers"): "get create patch delete",
     ("", "events"): "create",
 }
+POLICY = "NetworkPolicy"
 EXPOSED = {
     ("networking.k8s.io", "ingresses"): "get create patch delete",
     ("gateway.networking.k8s.io", "httproutes"): "get create patch delete",
@@ -164,3 +166,33 @@ def test_long_names_stay_valid(helm: Helm, release: str) -> None:
     names = [line.split()[1] for line in text.splitlines() if line.startswith("  name: ")]
     assert names
     assert max(map(len, names)) <= 63
+
+
+def test_network_policies_close_what_no_pod_needs(helm: Helm) -> None:
+    policies = {p["metadata"]["name"]: p["spec"] for p in of_kind(helm.manifests({"watchNamespaces": ["a"]}), POLICY)}
+    assert set(policies) == {NAME, f"{NAME}-offline", f"{NAME}-storage", f"{NAME}-servers"}
+    stages = [stage for spec in policies.values() for stage in _stages(spec)]
+    assert sorted(stages) == sorted([*StageName, "purge", "server"]), "each kind of pod has one policy"
+    offline = policies[f"{NAME}-offline"]
+    assert "ingress" not in offline and "egress" not in offline
+    assert offline["policyTypes"] == ["Ingress", "Egress"]
+    assert "ingress" not in policies[f"{NAME}-storage"]
+    assert policies[f"{NAME}-servers"]["ingress"] == [{"ports": [{"port": "http"}]}]
+    (rule,) = policies[NAME]["egress"]
+    assert {port["port"] for port in rule["ports"]} == {53, 443, 6443}
+
+
+def test_policies_are_where_the_models_are(helm: Helm) -> None:
+    def namespaces(values: Object) -> set[str]:
+        return {policy["metadata"]["namespace"] for policy in of_kind(helm.manifests(values), POLICY)}
+
+    assert namespaces({}) == {NAMESPACE}
+    assert namespaces({"watchNamespaces": ["a", "b"]}) == {NAMESPACE, "a", "b"}
+    assert namespaces({"networkPolicy": {"namespaces": ["c"]}}) == {NAMESPACE, "c"}
+    assert namespaces({"networkPolicy": {"enabled": False}}) == set()
+
+
+def _stages(spec: Object) -> list[str]:
+    """Return the stages that a policy is for."""
+    expressions = spec["podSelector"].get("matchExpressions", [])
+    return [stage for expression in expressions for stage in expression.get("values", [])]

@@ -2,10 +2,14 @@
 
 import json
 import re
+import shutil
+import subprocess
+from pathlib import Path
 
 import pytest
 import yaml
 from speechmodel_operator.telemetry import Telemetry
+from support import built
 from support.helm_chart import Helm, Object, of_kind
 from support.places import CHART, ROOT
 
@@ -33,6 +37,15 @@ def test_every_expression_uses_metrics_that_exist() -> None:
     bare = {re.sub(r"_(total|bucket|count|sum)$", "", name) for name in used}
     assert len(bare) > 8
     assert bare - known() == set()
+
+
+@pytest.mark.slow
+def test_the_alerts_fire_when_they_should_and_only_then(tmp_path: Path) -> None:
+    promtool = built.programs("promtool") / "promtool"
+    shutil.copy(CHART / "files" / "alerts.yaml", tmp_path)
+    shutil.copy(Path(__file__).with_name("alerts_test.yaml"), tmp_path)
+    done = subprocess.run([promtool, "test", "rules", tmp_path / "alerts_test.yaml"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_nothing_is_created_unless_asked_for(helm: Helm) -> None:
