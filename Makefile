@@ -91,6 +91,21 @@ lock: $(VENV)/.ready ## lock the requirements of the images and of this environm
 	@for extra in cpu cuda; do \
 	  $(LOCK) $(IN_IMAGES) --extra $$extra packages/training/pyproject.toml -o $(LOCKS)/training-$$extra.txt $(ARGS); done
 
+LOCKED := operator pipeline training-cpu training-cuda inference
+
+.PHONY: audit
+audit: $(VENV)/.ready ## known vulnerabilities of the Python packages in the images, from PyPI (needs the internet)
+	@for image in $(LOCKED); do echo "== $$image"; \
+	  $(BIN)/uv tool run -q pip-audit==2.10.1 --require-hashes --disable-pip -r $(LOCKS)/$$image.txt; done
+
+.PHONY: sbom
+sbom: $(VENV)/.ready ## CycloneDX bills of the Python packages in the images, in build/sbom
+	@mkdir -p build/sbom
+	@for image in $(LOCKED); do \
+	  $(BIN)/uv tool run -q --from cyclonedx-bom==7.5.0 cyclonedx-py requirements $(LOCKS)/$$image.txt \
+	    --output-reproducible --of JSON -o build/sbom/$$image.cdx.json; done
+	@ls build/sbom/*
+
 .PHONY: images
 images: $(VENV)/.ready packages ## build the images and push them to the test cluster's registry
 	@$(KUBECLUSTER) images

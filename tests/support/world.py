@@ -42,6 +42,9 @@ SPEC: dict[str, Any] = {
 }
 
 
+OWNER = Owner("speech", "espejo", "uid-1")
+
+
 def digest(text: str) -> str:
     """A sha256-like value."""
     return text.encode().hex().ljust(64, "0")[:64]
@@ -119,6 +122,7 @@ class World:
     accepted: int | None = None
     """Foreign clips, of 10, that are accepted. None without foreign clips."""
     writes: int = 0
+    owner: Owner = OWNER
     plan: Plan | None = None
     report: Report | None = None
 
@@ -126,12 +130,12 @@ class World:
         spec = SpeechModelSpec.model_validate(self.spec)
         initial = spec.training.init_from
         return Observed(
-            owner=Owner("speech", "espejo", "uid-1"),
+            owner=self.owner,
             generation=self.generation,
             spec=spec,
             status=self.status,
             now=self.now,
-            workspace=PurePosixPath("/workspace/espejo"),
+            workspace=PurePosixPath("/workspace", self.owner.name),
             dataset=PurePosixPath("/dataset"),
             init_from=PurePosixPath("/initial", initial.persistent_volume_claim.path) if initial else None,
             settings={stage.name: settings_hash(stage, spec) for stage in STAGES},

@@ -33,7 +33,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- $root := index . 0 }}
 {{- $images := $root.Values.images }}
 {{- $image := index $images (index . 1) }}
-{{- $name := printf "%s/%s" (default $images.registry $image.registry) $image.repository }}
+{{- $name := printf "%s/%s" (coalesce $root.Values.global.imageRegistry $image.registry $images.registry) $image.repository }}
 {{- if $image.digest }}
 {{- printf "%s@%s" $name $image.digest }}
 {{- else }}
@@ -85,18 +85,46 @@ seccompProfile:
 - apiGroups: [""]
   resources: [services]
   verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [policy]
+  resources: [poddisruptionbudgets]
+  verbs: [get, create, patch, delete]
+- apiGroups: [autoscaling]
+  resources: [horizontalpodautoscalers]
+  verbs: [get, create, patch, delete]
+{{- if .Values.exposure.ingress }}
+- apiGroups: [networking.k8s.io]
+  resources: [ingresses]
+  verbs: [get, create, patch, delete]
+{{- end }}
+{{- if .Values.exposure.gatewayAPI }}
+- apiGroups: [gateway.networking.k8s.io]
+  resources: [httproutes]
+  verbs: [get, create, patch, delete]
+{{- end }}
 - apiGroups: [""]
   resources: [events]
   verbs: [list, create]
 {{- end }}
 
+{{/* Names of the Secrets of global.imagePullSecrets, which are strings or `name: ...`, as a list in JSON. */}}
+{{- define "speechmodel-operator.globalPullSecrets" -}}
+{{- $names := list }}
+{{- range .Values.global.imagePullSecrets }}
+{{- $names = append $names (kindIs "string" . | ternary . (get (kindIs "string" . | ternary dict .) "name")) }}
+{{- end }}
+{{- toJson $names }}
+{{- end }}
+
 {{/* Scheduling and pull secrets of all pods of the chart; empty if none of these values is set. */}}
 {{- define "speechmodel-operator.scheduling" -}}
 {{- $fields := dict }}
-{{- range $key := list "imagePullSecrets" "nodeSelector" "tolerations" "affinity" "priorityClassName" }}
+{{- range $key := list "imagePullSecrets" "nodeSelector" "tolerations" "affinity" "topologySpreadConstraints" "priorityClassName" }}
 {{- with index $.Values $key }}
 {{- $_ := set $fields $key . }}
 {{- end }}
+{{- end }}
+{{- range include "speechmodel-operator.globalPullSecrets" . | fromJsonArray }}
+{{- $_ := set $fields "imagePullSecrets" (append (default list $fields.imagePullSecrets) (dict "name" .) | uniq) }}
 {{- end }}
 {{- with $fields }}
 {{- toYaml . }}

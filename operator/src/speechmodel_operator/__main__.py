@@ -7,15 +7,17 @@ from datetime import timedelta
 
 import kopf
 from kubernetes.aio import client
+from prometheus_client import start_http_server
 from speechmodel_plan.task import Owner
 
-from speechmodel_operator import handlers
+from speechmodel_operator import handlers, logs
 from speechmodel_operator.cluster.api import Api
 from speechmodel_operator.cluster.connection import load_configuration, wait_until_served
 from speechmodel_operator.cluster.engine import ClusterEngine
 from speechmodel_operator.resources.jobs import Images
 from speechmodel_operator.settings import Settings, SettingsError
 from speechmodel_operator.supervisor import Supervisor
+from speechmodel_operator.telemetry import Telemetry
 
 log = logging.getLogger("speechmodel_operator")
 
@@ -23,16 +25,25 @@ log = logging.getLogger("speechmodel_operator")
 async def operate(settings: Settings) -> None:
     """Run until SIGTERM or SIGINT."""
     images = Images(
-        settings.image_pipeline, settings.image_training, settings.image_inference, settings.image_pull_policy
+        settings.image_pipeline,
+        settings.image_training,
+        settings.image_inference,
+        settings.image_pull_policy,
+        settings.image_pull_secrets,
+        settings.log_format,
     )
+    telemetry = Telemetry()
+    if settings.metrics_port:
+        start_http_server(settings.metrics_port, registry=telemetry.registry)
     async with client.ApiClient(await load_configuration()) as connection:
-        api = Api(connection)
+        api = Api(connection, telemetry)
         await wait_until_served(api)
 
         def make_engine(owner: Owner) -> ClusterEngine:
-            return ClusterEngine(api, images, owner, progress_interval=timedelta(seconds=settings.progress_seconds))
+            interval = timedelta(seconds=settings.progress_seconds)
+            return ClusterEngine(api, images, owner, progress_interval=interval, telemetry=telemetry)
 
-        supervisor = Supervisor(make_engine)
+        supervisor = Supervisor(make_engine, telemetry)
         registry = kopf.OperatorRegistry()
         handlers.register(registry, supervisor)
         log.info("watching %s", ", ".join(settings.namespaces) or "all namespaces")
@@ -58,7 +69,7 @@ def main() -> int:
     except SettingsError as error:
         print(f"speechmodel-operator: {error}", file=sys.stderr)
         return 78
-    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logs.set_up(settings.log_level, settings.log_format)
     logging.getLogger("kopf").setLevel(logging.DEBUG if settings.log_level == "DEBUG" else logging.WARNING)
     logging.getLogger("aiohttp.access").setLevel(logging.WARNING)  # probes
     asyncio.run(operate(settings))

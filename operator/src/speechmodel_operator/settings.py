@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from speechmodel_api.log_format import LogFormat
 
 PREFIX = "SPEECHMODEL_"
 
@@ -25,16 +26,22 @@ class Settings(BaseSettings):
     """Image of the server."""
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
     """Pull policy of these images. Always is useful only with tags that move."""
+    image_pull_secrets: Annotated[tuple[str, ...], NoDecode] = ()
+    """Names of Secrets for pulling these images, separated by commas. They must exist in the namespace of each SpeechModel."""
     namespaces: Annotated[tuple[str, ...], NoDecode] = ()
     """Namespaces to watch, separated by commas; empty means all. With namespaces given, Roles in them are enough."""
     progress_seconds: Annotated[float, Field(ge=1, le=300)] = 10
     """Seconds between two readings of a training pod's log. Raise it for hundreds of models."""
     liveness_port: Annotated[int, Field(ge=0, le=65535)] = 8080
     """Port of /healthz, which fails when a reconciliation has stalled; 0 disables it."""
+    metrics_port: Annotated[int, Field(ge=0, le=65535)] = 8081
+    """Port of /metrics; 0 disables it."""
+    log_format: LogFormat = LogFormat.TEXT
+    """Format of the log of the operator and of every pod that it creates: text, or json with the model and the stage."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """Lowest severity that is logged. DEBUG includes kopf's own messages."""
 
-    @field_validator("namespaces", mode="before")
+    @field_validator("image_pull_secrets", "namespaces", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):

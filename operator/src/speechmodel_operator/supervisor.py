@@ -13,7 +13,9 @@ from speechmodel_plan.observed import Trouble
 from speechmodel_plan.reconcile import Engine, Gone, StepFailed, reconcile
 from speechmodel_plan.task import Owner
 
+from speechmodel_operator import logs
 from speechmodel_operator.cluster.errors import ClusterError, Conflict, NameConflict, Refused
+from speechmodel_operator.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
 
@@ -37,13 +39,21 @@ class _Model:
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     task: "asyncio.Task[None] | None" = None
     stepping_since: float | None = None
+    woken_at: float | None = None
+    """Monotonic time of the first event that no step has followed yet."""
+
+    def notice(self) -> None:
+        """Ask for a step."""
+        self.woken_at = self.woken_at or time.monotonic()
+        self.wake.set()
 
 
 class Supervisor:
     """Keeps the tasks. `make_engine` makes the engine of one model."""
 
-    def __init__(self, make_engine: Callable[[Owner], FailureReporter]) -> None:
+    def __init__(self, make_engine: Callable[[Owner], FailureReporter], telemetry: Telemetry | None = None) -> None:
         self._make_engine = make_engine
+        self._telemetry = telemetry or Telemetry()
         self._models: dict[str, _Model] = {}
 
     def notice(self, owner: Owner) -> None:
@@ -51,18 +61,18 @@ class Supervisor:
         if owner.uid not in self._models:
             model = self._models[owner.uid] = _Model(owner)
             model.task = asyncio.create_task(self._supervise(model), name=str(owner))
-        self._models[owner.uid].wake.set()
+        self._models[owner.uid].notice()
 
     def wake(self, uid: str) -> None:
         """Wake a model after an event about one of its children. A model without a task is not started."""
         if model := self._models.get(uid):
-            model.wake.set()
+            model.notice()
 
     def wake_named(self, namespace: str, name: str) -> None:
         """Wake a model after an event about a child that refers to it by name only."""
         for model in self._models.values():
             if (model.owner.namespace, model.owner.name) == (namespace, name):
-                model.wake.set()
+                model.notice()
 
     def stalled(self) -> list[str]:
         """Return the models whose current step has stalled."""
@@ -81,13 +91,18 @@ class Supervisor:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _supervise(self, model: _Model) -> None:
+        logs.describe(namespace=model.owner.namespace, model=model.owner.name)
         engine = self._make_engine(model.owner)
         backoff = FIRST_BACKOFF
         try:
             while True:
                 model.wake.clear()
-                model.stepping_since = time.monotonic()
+                began = model.stepping_since = time.monotonic()
+                if model.woken_at is not None:
+                    self._telemetry.waited(began - model.woken_at)
+                    model.woken_at = None
                 pause: timedelta | None
+                outcome = "done"
                 try:
                     pause = await reconcile(engine)
                     backoff = FIRST_BACKOFF
@@ -95,16 +110,19 @@ class Supervisor:
                     return
                 except Conflict:
                     log.info("%s changed during the step: reading it again", model.owner)
-                    pause = timedelta(0)
+                    pause, outcome = timedelta(0), "conflict"
                 except Exception as error:  # noqa: BLE001 - one failure must not stop this model for ever
-                    pause = timedelta(seconds=backoff)
+                    pause, outcome = timedelta(seconds=backoff), "failed"
+                    self._telemetry.failed(str(_reason(error)))
                     await _report(engine, model.owner, error, backoff)
                     backoff = min(backoff * 2, LONGEST_BACKOFF)
                 model.stepping_since = None
+                self._telemetry.stepped(outcome, time.monotonic() - began)
                 await _sleep(model.wake, pause)
         finally:
             if self._models.get(model.owner.uid) is model:
                 del self._models[model.owner.uid]
+                self._telemetry.forget(model.owner)
 
 
 async def _report(engine: FailureReporter, owner: Owner, error: Exception, backoff: float) -> None:
@@ -116,8 +134,12 @@ async def _report(engine: FailureReporter, owner: Owner, error: Exception, backo
             log.warning("%s: %s: %s (next step in %g s)", owner, error.reason, error, backoff)
         case _:
             log.error("%s: reconciling failed (next step in %g s)", owner, backoff, exc_info=error)
-    reason = error.reason if isinstance(error, NameConflict | Refused) else Reason.RECONCILE_ERROR
-    await engine.report_failure(Trouble(reason, str(error) or type(error).__name__))
+    await engine.report_failure(Trouble(_reason(error), str(error) or type(error).__name__))
+
+
+def _reason(error: Exception) -> str:
+    """Return the reason of the condition Ready after a step that failed."""
+    return error.reason if isinstance(error, NameConflict | Refused | StepFailed) else Reason.RECONCILE_ERROR
 
 
 async def _sleep(wake: asyncio.Event, pause: timedelta | None) -> None:

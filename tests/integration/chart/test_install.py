@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 from kubecluster import images
+from kubecluster.layout import PRIVATE_REGISTRY
 from speechmodel_api.crd import crd
 from support.helm_chart import Helm, Object, operator_pod, rules
 from support.kube import Kubectl
@@ -229,6 +230,35 @@ def test_with_roles_in_one_namespace_the_operator_does_its_work(release: Release
     log = release.kubectl("logs", f"deployment/{OPERATOR}")
     assert "watching chart-install" in log
     assert "forbidden" not in log.lower()
+
+
+def test_images_of_a_private_registry_are_pulled_for_the_operator_and_for_every_pod(
+    release: Release, target: Target
+) -> None:
+    if target.layout is None:
+        pytest.skip("needs the registry with a password of the test cluster")
+    kubectl = release.kubectl
+    images.build_all(target.layout, ROOT)
+    where = (f"--docker-server={PRIVATE_REGISTRY}", "--docker-username=test", "--docker-password=test")
+    kubectl("create", "secret", "docker-registry", "regcred", *where)
+    private = {"imageRegistry": PRIVATE_REGISTRY, "imagePullSecrets": ["regcred"]}
+    release.values["global"] = private
+    release.values["images"]["pullPolicy"] = "Always"  # a copy from the public registry proves nothing
+    release("upgrade")
+    model = yaml.safe_load(notes(release).split("<<'EOF'\n")[1].split("\nEOF")[0])
+    claim = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Mi"}}}
+    recordings = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "recordings"}}
+    kubectl.apply(recordings | {"spec": claim}, model | {"metadata": {"name": "private"}})
+
+    def started() -> bool:
+        pods = kubectl.find("pods", "speechops.dev/model=private,speechops.dev/stage=prepare")
+        statuses = [status for pod in pods for status in pod["status"].get("containerStatuses", [])]
+        return any(s["image"].startswith(PRIVATE_REGISTRY) and "waiting" not in s["state"] for s in statuses)
+
+    kubectl.until(started, "a stage runs with the private image")
+    kubectl("delete", "speechmodel", "private")
+    del release.values["global"], release.values["images"]["pullPolicy"]
+    release("upgrade")
 
 
 def test_uninstalled_it_leaves_the_definition_and_the_models(release: Release) -> None:

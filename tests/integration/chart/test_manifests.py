@@ -1,6 +1,7 @@
 """The manifests of the chart: restricted pods, small roles, and settings that the operator knows."""
 
 import pytest
+from speechmodel_api.stages import StageName
 from speechmodel_operator.settings import PREFIX, Settings
 from support.helm_chart import NAME, NAMESPACE, Helm, Object, of_kind, operator_pod, rules
 
@@ -25,7 +26,14 @@ ALLOWED = {
     ("", "persistentvolumeclaims"): "get create patch",
     ("apps", "deployments"): "get list watch create patch delete",
     ("", "services"): "get list watch create patch delete",
+    ("policy", "poddisruptionbudgets"): "get create patch delete",
+    ("autoscaling", "horizontalpodautoscalers"): "get create patch delete",
     ("", "events"): "list create",
+}
+POLICY = "NetworkPolicy"
+EXPOSED = {
+    ("networking.k8s.io", "ingresses"): "get create patch delete",
+    ("gateway.networking.k8s.io", "httproutes"): "get create patch delete",
 }
 
 
@@ -80,13 +88,48 @@ def test_the_operators_settings_are_all_set_and_all_known(helm: Helm, monkeypatc
     settings = Settings.from_environment()
     assert settings.namespaces == ("a", "b")
     assert settings.progress_seconds == 2.5
-    (port,) = container["ports"]
-    assert settings.liveness_port == port["containerPort"]
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+    assert ports == {"health": settings.liveness_port, "metrics": settings.metrics_port}
 
 
 def test_the_operator_may_do_what_its_code_does_and_nothing_else(helm: Helm) -> None:
     for values in ({}, {"watchNamespaces": ["a"]}):
         assert rules(helm.manifests(values)) == {key: set(verbs.split()) for key, verbs in ALLOWED.items()}
+        exposed = helm.manifests({**values, "exposure": {"ingress": True, "gatewayAPI": True}})
+        assert rules(exposed) == {key: set(verbs.split()) for key, verbs in (ALLOWED | EXPOSED).items()}
+
+
+def test_global_pull_secrets_reach_every_pod_and_the_operators_settings(helm: Helm) -> None:
+    values = {
+        "global": {"imageRegistry": "reg.example.com", "imagePullSecrets": ["a", {"name": "b"}]},
+        "images": {"registry": "other.example.com", "training": {"registry": "third.example.com"}},
+        "imagePullSecrets": [{"name": "own"}, {"name": "a"}],
+    }
+    manifests = helm.manifests(values)
+    for pod in pods(manifests):
+        assert pod["imagePullSecrets"] == [{"name": "own"}, {"name": "a"}, {"name": "b"}]
+        assert all(container["image"].startswith("reg.example.com/speechops/") for container in pod["containers"])
+    (container,) = operator_pod(manifests)["spec"]["containers"]
+    environment = {entry["name"]: entry["value"] for entry in container["env"]}
+    assert environment["SPEECHMODEL_IMAGE_PULL_SECRETS"] == "a,b"
+    assert environment["SPEECHMODEL_IMAGE_TRAINING"].startswith("reg.example.com/speechops/training:")
+
+
+def test_variables_volumes_and_a_budget_are_added_to_the_operator(helm: Helm) -> None:
+    values = {
+        "extraEnv": [{"name": "SSL_CERT_FILE", "value": "/etc/ca/ca.crt"}],
+        "extraVolumes": [{"name": "ca", "configMap": {"name": "ca"}}],
+        "extraVolumeMounts": [{"name": "ca", "mountPath": "/etc/ca"}],
+        "podDisruptionBudget": {"enabled": True, "maxUnavailable": 0},
+    }
+    manifests = helm.manifests(values)
+    pod = operator_pod(manifests)["spec"]
+    assert pod["volumes"] == values["extraVolumes"]
+    assert pod["containers"][0]["volumeMounts"] == values["extraVolumeMounts"]
+    assert values["extraEnv"][0] in pod["containers"][0]["env"]  # type: ignore[index]
+    (budget,) = of_kind(manifests, "PodDisruptionBudget")
+    assert budget["spec"]["maxUnavailable"] == 0
+    assert of_kind(helm.manifests(), "PodDisruptionBudget") == []
 
 
 def test_with_namespaces_given_nothing_reaches_further(helm: Helm) -> None:
@@ -123,3 +166,33 @@ def test_long_names_stay_valid(helm: Helm, release: str) -> None:
     names = [line.split()[1] for line in text.splitlines() if line.startswith("  name: ")]
     assert names
     assert max(map(len, names)) <= 63
+
+
+def test_network_policies_close_what_no_pod_needs(helm: Helm) -> None:
+    policies = {p["metadata"]["name"]: p["spec"] for p in of_kind(helm.manifests({"watchNamespaces": ["a"]}), POLICY)}
+    assert set(policies) == {NAME, f"{NAME}-offline", f"{NAME}-storage", f"{NAME}-servers"}
+    stages = [stage for spec in policies.values() for stage in _stages(spec)]
+    assert sorted(stages) == sorted([*StageName, "purge", "server"]), "each kind of pod has one policy"
+    offline = policies[f"{NAME}-offline"]
+    assert "ingress" not in offline and "egress" not in offline
+    assert offline["policyTypes"] == ["Ingress", "Egress"]
+    assert "ingress" not in policies[f"{NAME}-storage"]
+    assert policies[f"{NAME}-servers"]["ingress"] == [{"ports": [{"port": "http"}]}]
+    (rule,) = policies[NAME]["egress"]
+    assert {port["port"] for port in rule["ports"]} == {53, 443, 6443}
+
+
+def test_policies_are_where_the_models_are(helm: Helm) -> None:
+    def namespaces(values: Object) -> set[str]:
+        return {policy["metadata"]["namespace"] for policy in of_kind(helm.manifests(values), POLICY)}
+
+    assert namespaces({}) == {NAMESPACE}
+    assert namespaces({"watchNamespaces": ["a", "b"]}) == {NAMESPACE, "a", "b"}
+    assert namespaces({"networkPolicy": {"namespaces": ["c"]}}) == {NAMESPACE, "c"}
+    assert namespaces({"networkPolicy": {"enabled": False}}) == set()
+
+
+def _stages(spec: Object) -> list[str]:
+    """Return the stages that a policy is for."""
+    expressions = spec["podSelector"].get("matchExpressions", [])
+    return [stage for expression in expressions for stage in expression.get("values", [])]

@@ -293,3 +293,36 @@ def test_the_hash_of_the_pod_settings_never_changes_by_itself() -> None:
     world.edit(training__podTemplate=GPU)
     golden["gpu"] = settings_hash(stage_named(StageName.TRAIN), SpeechModelSpec.model_validate(world.spec))
     assert golden == GOLDEN_SETTINGS, "an upgrade would stop running trainings"
+
+
+DANGEROUS: dict[str, Any] = {
+    "hostNetwork": True,
+    "hostPID": True,
+    "hostIPC": True,
+    "serviceAccountName": "admin",
+    "automountServiceAccountToken": True,
+    "securityContext": {"runAsUser": 0},
+    "containers": [{"name": "mine", "image": "mine", "securityContext": {"privileged": True}}],
+    "initContainers": [{"name": "mine", "image": "mine"}],
+    "volumes": [{"name": "root", "hostPath": {"path": "/"}}],
+    "volumeMounts": [{"name": "root", "mountPath": "/host"}],
+    "env": [{"name": "A", "valueFrom": {"secretKeyRef": {"name": "other", "key": "a"}}}],
+    "nodeName": "control-plane",
+    "schedulerName": "mine",
+    "hostAliases": [{"ip": "10.0.0.1", "hostnames": ["s3"]}],
+    "shareProcessNamespace": True,
+}
+
+
+def test_a_pod_template_gives_nothing_but_scheduling_resources_and_metadata() -> None:
+    world = World()
+    allowed = {"labels": {labels.MODEL: "other", "team": "speech"}, "nodeSelector": {"pool": "gpu"}}
+    made = []
+    for template in (DANGEROUS | allowed, allowed):
+        world.edit(training__podTemplate=template, serving={"podTemplate": template})
+        made.append(serving.deployment(IMAGES, OWNER, SpeechModelSpec.model_validate(world.spec), MODEL))
+        made.append(all_jobs(World(spec=world.spec))[StageName.TRAIN])
+    assert made[:2] == made[2:]
+    spec = SpeechModelSpec.model_validate(world.spec)
+    metadata = serving.deployment(IMAGES, OWNER, spec, MODEL)["spec"]["template"]["metadata"]
+    assert metadata["labels"][labels.MODEL] == "espejo"

@@ -20,6 +20,7 @@ from speechmodel_operator.cluster.views import (
     Pod,
     Service,
 )
+from speechmodel_operator.telemetry import Telemetry
 
 Manifest = Mapping[str, Any]
 """An object, or a patch of one, as it is sent."""
@@ -47,13 +48,24 @@ CLAIMS = Resource("/api/v1", "persistentvolumeclaims", "PersistentVolumeClaim", 
 SERVICES = Resource("/api/v1", "services", "Service", Service)
 DEPLOYMENTS = Resource("/apis/apps/v1", "deployments", "Deployment", Deployment)
 EVENTS = Resource("/api/v1", "events", "Event", EventView)
+ACCESSORIES = {
+    resource.kind: resource
+    for resource in (
+        Resource("/apis/policy/v1", "poddisruptionbudgets", "PodDisruptionBudget", ObjectView),
+        Resource("/apis/autoscaling/v2", "horizontalpodautoscalers", "HorizontalPodAutoscaler", ObjectView),
+        Resource("/apis/networking.k8s.io/v1", "ingresses", "Ingress", ObjectView),
+        Resource("/apis/gateway.networking.k8s.io/v1", "httproutes", "HTTPRoute", ObjectView),
+    )
+}
+"""Kinds of objects that a server may have beside its Deployment and its Service, by name."""
 
 
 class Api:
     """Namespaced get, list, create, patch, apply, delete, and a pod's log. Raises ClusterError and its subclasses."""
 
-    def __init__(self, api_client: client.ApiClient) -> None:
+    def __init__(self, api_client: client.ApiClient, telemetry: Telemetry | None = None) -> None:
         self._client = api_client
+        self._telemetry = telemetry or Telemetry()
         self._client.user_agent = f"{FIELD_MANAGER}/0.1.0"
 
     async def serves(self, group: str, version: str, plural: str) -> bool:
@@ -136,9 +148,14 @@ class Api:
         request = await self._client.param_serialize(
             method, path, query_params=query, header_params=headers, body=body, auth_settings=["BearerToken"]
         )
-        response = await self._client.call_api(*request, _request_timeout=seconds, _preload_content=False)
-        raw: bytes = await response.read()  # type: ignore[no-untyped-call] # the client is generated without types
-        return response.status, raw.decode(errors="replace")
+        code = 0
+        try:
+            response = await self._client.call_api(*request, _request_timeout=seconds, _preload_content=False)
+            raw: bytes = await response.read()  # type: ignore[no-untyped-call] # the client is generated without types
+            code = response.status
+        finally:
+            self._telemetry.called(method, code)
+        return code, raw.decode(errors="replace")
 
 
 def _path(resource: Resource[ViewT], namespace: str, name: str = "") -> str:

@@ -4,7 +4,6 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import TypeVar
 
 from kubernetes.utils import parse_quantity
 from speechmodel_plan.conditions import Failures
@@ -15,18 +14,29 @@ from speechmodel_plan.status import failed_status
 from speechmodel_plan.task import Owner
 
 from speechmodel_operator.cluster import observe
-from speechmodel_operator.cluster.api import CLAIMS, DEPLOYMENTS, JOBS, MODELS, SERVICES, Api, Manifest, Resource, ViewT
+from speechmodel_operator.cluster.api import (
+    ACCESSORIES,
+    CLAIMS,
+    DEPLOYMENTS,
+    JOBS,
+    MODELS,
+    SERVICES,
+    Api,
+    Manifest,
+    Resource,
+    ViewT,
+)
 from speechmodel_operator.cluster.errors import AlreadyExists, ClusterError, Conflict, NameConflict, Refused
 from speechmodel_operator.cluster.progress import ProgressReader
 from speechmodel_operator.cluster.snapshot import Snapshot, read_rejections, read_snapshot
 from speechmodel_operator.cluster.status import post_events, write_status
-from speechmodel_operator.cluster.views import Claim, Deployment, Service
+from speechmodel_operator.cluster.views import Claim, Deployment, ObjectView, Service
 from speechmodel_operator.resources import claim, jobs, labels, serving
+from speechmodel_operator.resources.accessories import accessories
 from speechmodel_operator.resources.jobs import Images
+from speechmodel_operator.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
-
-ServedT = TypeVar("ServedT", Deployment, Service)
 
 
 class ClusterEngine:
@@ -40,7 +50,9 @@ class ClusterEngine:
         *,
         progress_interval: timedelta,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        telemetry: Telemetry | None = None,
     ) -> None:
+        self._telemetry = telemetry or Telemetry()
         self._api, self._images, self._owner, self._now = api, images, owner, now
         self._progress = ProgressReader(api, progress_interval)
         self._snapshot: Snapshot | None = None
@@ -77,6 +89,7 @@ class ClusterEngine:
         """Write the status and post the Events, then remove our finalizer if it is no longer needed."""
         here = self._current()
         model = await write_status(self._api, here.model, report.status) or here.model
+        self._telemetry.reported(self._owner, here.model.status, report.status)
         await post_events(self._api, model, report.events, self._now())
         if not report.finalizer and here.has_finalizer:
             await self._set_finalizer(replace(here, model=model), present=False)
@@ -104,7 +117,7 @@ class ClusterEngine:
                 self._images, self._owner, here.spec, run, labels.inherited(here.model.metadata.labels)
             )
             await self._api.create(JOBS, self._owner.namespace, manifest)
-            log.info("%s: started %s", self._owner, run.name)
+            log.info("%s: started %s", self._owner, run.name, extra={"stage": run.stage.value, "job": run.name})
         except AlreadyExists:
             existing = await self._api.get(JOBS, self._owner.namespace, run.name)
             if existing is not None and not existing.metadata.owned_by(self._owner.uid):
@@ -135,24 +148,33 @@ class ClusterEngine:
             await self._api.merge_patch(CLAIMS, self._owner.namespace, intent.name, patch)
 
     async def _ensure_serving(self, here: Snapshot, intent: ServingIntent | None) -> None:
+        beside = accessories(self._owner, here.spec) if intent else {}
+        for kind in here.accessories.keys() - beside.keys():  # before the Deployment forgets them
+            await self._delete(ACCESSORIES[kind], here.accessories[kind])
         if intent is None:
             await self._delete(DEPLOYMENTS, here.deployment)
             for service in here.services.values():
                 await self._delete(SERVICES, service)
             return
         wanted = serving.deployment(self._images, self._owner, here.spec, intent.model)
-        await self._ensure(DEPLOYMENTS, wanted, here.deployment)
+        current = here.deployment.spec.replicas if here.deployment else None
+        await self._ensure(DEPLOYMENTS, serving.with_replicas(wanted, here.spec, current), here.deployment)
         wanted = serving.service(self._owner, here.spec)
         name = wanted["metadata"]["name"]
         await self._ensure(SERVICES, wanted, here.services.get(name))
         for renamed in (service for other, service in here.services.items() if other != name):
             await self._delete(SERVICES, renamed)
+        for kind, wanted in beside.items():
+            try:
+                await self._ensure(ACCESSORIES[kind], wanted, here.accessories.get(kind))
+            except ClusterError as error:
+                raise _explained(kind, error) from error
 
     async def _ensure(
         self,
-        resource: Resource[ServedT],
+        resource: Resource[ViewT],
         wanted: Manifest,
-        existing: ServedT | None,
+        existing: ViewT | None,
     ) -> None:
         """Apply an object that differs. One that is not ours keeps its fields: the first apply does not force."""
         name, namespace = wanted["metadata"]["name"], self._owner.namespace
@@ -216,10 +238,23 @@ def _grows(existing: Claim, wanted: Manifest) -> bool:
     return bool(then > now)
 
 
-def _differs(existing: Deployment | Service, wanted: Manifest) -> bool:
+def _explained(kind: str, error: ClusterError) -> ClusterError:
+    """Return the error with the remedy, if the operator may not write that kind or the cluster does not have it."""
+    field, value = {"Ingress": ("ingress", "ingress"), "HTTPRoute": ("route", "gatewayAPI")}.get(kind, ("", ""))
+    if field and error.status == 403:
+        remedy = f"install the operator with exposure.{value}, or remove spec.serving.{field}"
+        return Refused(403, f"the operator may not write {kind} objects; {remedy}: {error}")
+    if field and error.status == 404:
+        return Refused(404, f"the cluster has no kind {kind}; install it, or remove spec.serving.{field}")
+    return error
+
+
+def _differs(existing: ObjectView, wanted: Manifest) -> bool:
     """Return True when another object is wanted than was applied last, or when a field that serving depends on was edited."""
     if existing.metadata.annotations.get(labels.APPLIED) != serving.applied_hash(wanted):
         return True
     if isinstance(existing, Service):
         return bool(existing.spec.selector != wanted["spec"]["selector"])
-    return bool(existing.spec.replicas != wanted["spec"]["replicas"])
+    if isinstance(existing, Deployment):
+        return bool(existing.spec.replicas != wanted["spec"]["replicas"])
+    return False

@@ -58,11 +58,16 @@ def claim_of(claim: views.Claim | None, uid: str, maker: str | None) -> Claim | 
 
 
 def server_of(
-    deployment: Deployment | None, server_pods: Sequence[Pod], now: datetime, wanted: str | None = None
+    deployment: Deployment | None,
+    server_pods: Sequence[Pod],
+    now: datetime,
+    wanted: str | None = None,
+    least: int | None = None,
 ) -> Server | None:
     """Return the Deployment, and the reason why its pods are not ready.
 
     `wanted` is the hash of the Deployment that the current spec asks for. A Deployment that was applied with another hash is not settled.
+    `least` is the number of replicas that is enough while an autoscaler adds more; without it, all must be ready.
     """
     if deployment is None or deployment.deleting:
         return None
@@ -70,8 +75,12 @@ def server_of(
     version = deployment.spec.template.metadata.labels.get(labels.VERSION_SERVED, "")
     applied = metadata.annotations.get(labels.APPLIED)
     current = status.observed_generation >= metadata.generation and wanted in (None, applied)
-    counts = (status.replicas, status.updated_replicas, status.ready_replicas)
-    settled = current and all(count == deployment.spec.replicas for count in counts)
+    if least is None:
+        counts = (status.replicas, status.updated_replicas, status.ready_replicas)
+        settled = current and all(count == deployment.spec.replicas for count in counts)
+    else:
+        enough = min(max(least, 1), deployment.spec.replicas)
+        settled = current and status.replicas == status.updated_replicas and status.ready_replicas >= enough
     latest = [pod for pod in server_pods if pod.metadata.labels.get(labels.VERSION_SERVED) == version]
     return Server(
         version,

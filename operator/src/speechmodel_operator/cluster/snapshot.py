@@ -14,9 +14,11 @@ from speechmodel_plan.stages import STAGES
 from speechmodel_plan.task import Owner
 
 from speechmodel_operator.cluster import observe
-from speechmodel_operator.cluster.api import CLAIMS, DEPLOYMENTS, JOBS, MODELS, PODS, SERVICES, Api
-from speechmodel_operator.cluster.views import Claim, Deployment, Job, Model, Pod, Service
+from speechmodel_operator.cluster.api import ACCESSORIES, CLAIMS, DEPLOYMENTS, JOBS, MODELS, PODS, SERVICES, Api
+from speechmodel_operator.cluster.errors import Refused
+from speechmodel_operator.cluster.views import Claim, Deployment, Job, Model, ObjectView, Pod, Service
 from speechmodel_operator.resources import labels, serving
+from speechmodel_operator.resources.accessories import accessories
 from speechmodel_operator.resources.jobs import Images
 from speechmodel_operator.resources.pod import DATASET_MOUNT, INITIAL_MOUNT, WORKSPACE_MOUNT, settings_hash
 
@@ -35,6 +37,8 @@ class Snapshot:
     deployment: Deployment | None
     services: Mapping[str, Service]
     """By name."""
+    accessories: Mapping[str, ObjectView]
+    """Objects beside the Deployment that are wanted or were wanted before, by kind."""
 
     @property
     def has_finalizer(self) -> bool:
@@ -71,7 +75,9 @@ class Snapshot:
             settings={stage.name: settings_hash(stage, spec) for stage in STAGES},
             runs=observe.stage_runs(self.jobs.values(), self.pods, progress, now, rejections),
             claim=observe.claim_of(self.claim, self.owner.uid, maker),
-            server=observe.server_of(self.deployment, server_pods, now, self._wanted_deployment(images)),
+            server=observe.server_of(
+                self.deployment, server_pods, now, self._wanted_deployment(images), _least_replicas(spec)
+            ),
             purge=observe.purge_of(self.purge, self.pods, now),
             annotations=metadata.annotations,
             deleted_at=metadata.deletion_timestamp,
@@ -114,6 +120,7 @@ async def read_snapshot(api: Api, owner: Owner) -> Snapshot | None:
         api.find(SERVICES, owner.namespace, selector),
     )
     purge = names.purge_name(owner.name, owner.uid)
+    deployment = deployment if deployment and deployment.metadata.owned_by(owner.uid) else None
     return Snapshot(
         owner=owner,
         model=model,
@@ -121,6 +128,28 @@ async def read_snapshot(api: Api, owner: Owner) -> Snapshot | None:
         jobs={j.metadata.name: j for j in jobs if j.metadata.owned_by(owner.uid) or j.metadata.name == purge},
         pods=pods,
         claim=claim,
-        deployment=deployment if deployment and deployment.metadata.owned_by(owner.uid) else None,
+        deployment=deployment,
         services={s.metadata.name: s for s in services if s.metadata.owned_by(owner.uid)},
+        accessories=await _read_accessories(api, owner, spec, deployment) if deployment else {},
     )
+
+
+async def _read_accessories(
+    api: Api, owner: Owner, spec: SpeechModelSpec, deployment: Deployment
+) -> Mapping[str, ObjectView]:
+    """Read the kinds that the spec or the Deployment names. One that the operator may not read counts as absent."""
+    named = deployment.metadata.annotations.get(labels.ACCESSORIES, "").split(",")
+    found = {}
+    for kind in (named_kind for named_kind in ACCESSORIES if named_kind in {*named, *accessories(owner, spec)}):
+        try:
+            thing = await api.get(ACCESSORIES[kind], owner.namespace, names.deployment_name(owner.name))
+        except Refused:
+            continue
+        if thing is not None and thing.metadata.owned_by(owner.uid):
+            found[kind] = thing
+    return found
+
+
+def _least_replicas(spec: SpeechModelSpec) -> int | None:
+    """Return the smallest number of replicas if something else than the spec sets their number."""
+    return spec.serving.least_replicas if spec.serving and spec.serving.autoscaling else None

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from speechmodel_api.exit_codes import ExitCode
+from speechmodel_api.log_format import LogFormat
 from speechmodel_api.spec import SpeechModelSpec
 from speechmodel_api.stages import PurgeInput
 from speechmodel_plan import names
@@ -23,6 +24,7 @@ from speechmodel_operator.resources.pod import (
     Manifest,
     container,
     credentials,
+    log_env,
     pod_spec,
     program,
     program_env,
@@ -45,6 +47,10 @@ class Images:
     training: str
     inference: str
     pull_policy: str
+    pull_secrets: tuple[str, ...] = ()
+    """Names of Secrets for pulling them, which must exist in the namespace of each SpeechModel."""
+    log_format: LogFormat = LogFormat.TEXT
+    """Format of the log of the programs in them."""
 
     def of(self, image: Image) -> str:
         """Return the image of a stage."""
@@ -76,7 +82,7 @@ def stage_job(
         images.of(stage.image),
         images.pull_policy,
         program(stage.program),
-        env=program_env(document) + secret,
+        env=[*log_env(images.log_format, owner, run.stage.value, run.name), *program_env(document), *secret],
         mounts=mounts,
         # the end of the log is the termination message of a program that crashed
         terminationMessagePolicy="FallbackToLogsOnError",
@@ -86,6 +92,7 @@ def stage_job(
         training.pod_template,
         [stage_container],
         volumes,
+        images.pull_secrets,
         restartPolicy="Never",
         terminationGracePeriodSeconds=training.termination_grace_period_seconds,
     )
@@ -118,13 +125,17 @@ def purge_job(images: Images, owner: Owner, spec: SpeechModelSpec, document: Pur
         images.pipeline,
         images.pull_policy,
         program("speechmodel_pipeline.purge"),
-        env=program_env(document) + credentials(spec.publish.s3.secret_ref),
+        env=[
+            *log_env(images.log_format, owner, labels.PURGE),
+            *program_env(document),
+            *credentials(spec.publish.s3.secret_ref),
+        ],
         resources=LIGHT,
     )
     # it mounts no volume: it may run on any node, even when those for training are gone
     anywhere: Manifest = {"affinity": None, "node_selector": {}, "runtime_class_name": None}
     template = spec.training.pod_template.model_copy(update=anywhere)
-    pod = pod_spec(template, [purge_container], [], restartPolicy="Never")
+    pod = pod_spec(template, [purge_container], [], images.pull_secrets, restartPolicy="Never")
     metadata = labels.metadata(owner, names.purge_name(owner.name, owner.uid), labels.PURGE, owned=False)
     return {
         "apiVersion": "batch/v1",

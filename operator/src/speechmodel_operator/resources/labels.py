@@ -1,5 +1,7 @@
 """Labels, annotations and owner references: how objects are found again, and what they were created from."""
 
+import hashlib
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,6 +20,9 @@ VERSION_SERVED = f"{GROUP}/version"
 """Label of the server's pods: the published version."""
 APPLIED = f"{GROUP}/applied"
 """Annotation: hash of the object that was applied last, so that nothing is written twice."""
+ACCESSORIES = f"{GROUP}/accessories"
+"""Annotation of the Deployment: kinds of objects that the server has beside it, separated by commas. It is written before they
+are created, so an object that is not wanted any more is found again without reading every kind."""
 FINALIZER = f"{GROUP}/cleanup"
 QUEUE = "kueue.x-k8s.io/queue-name"
 INHERITED = (QUEUE, "kueue.x-k8s.io/priority-class")
@@ -61,3 +66,15 @@ def metadata(owner: Owner, name: str, component: str, *, owned: bool = True) -> 
     """Return the metadata of an object that belongs to a SpeechModel."""
     found: dict[str, Any] = {"name": name, "namespace": owner.namespace, "labels": common(owner, component)}
     return found | {"ownerReferences": [owner_reference(owner)]} if owned else found
+
+
+def server_selector(owner: Owner) -> dict[str, str]:
+    """Return the labels that select the server's pods."""
+    return {MODEL: owner.name, STAGE: SERVER}
+
+
+def signed(manifest: dict[str, Any]) -> dict[str, Any]:
+    """Return the manifest with the annotation APPLIED, the hash of everything else."""
+    digest = hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()[:16]
+    metadata = manifest["metadata"]
+    return manifest | {"metadata": metadata | {"annotations": {**metadata.get("annotations", {}), APPLIED: digest}}}

@@ -7,11 +7,13 @@ from typing import Any
 
 from speechmodel_api.base import Document
 from speechmodel_api.credentials import OPTIONAL_KEYS, REQUIRED_KEYS
+from speechmodel_api.log_format import FIELDS_VARIABLE, LogFormat
 from speechmodel_api.pods import PodTemplate, Resources
 from speechmodel_api.schema import LocalObjectReference
 from speechmodel_api.spec import SpeechModelSpec
 from speechmodel_api.stages import INPUT_VARIABLE, RESULT_VARIABLE
 from speechmodel_plan.stages.stage import Stage
+from speechmodel_plan.task import Owner
 
 Manifest = dict[str, Any]
 
@@ -24,8 +26,21 @@ LIGHT = {"requests": {"cpu": "100m", "memory": "256Mi"}}
 """Requests of every program that streams its data, which needs no limits."""
 
 
-def pod_spec(template: PodTemplate, containers: list[Manifest], volumes: list[Manifest], **more: object) -> Manifest:
-    """Return a restricted pod with the scheduling that the template asks for."""
+def pod_spec(
+    template: PodTemplate,
+    containers: list[Manifest],
+    volumes: list[Manifest],
+    pull_secrets: Sequence[str] = (),
+    **more: object,
+) -> Manifest:
+    """Return a restricted pod with the scheduling that the template asks for.
+
+    `pull_secrets` come after those of the template.
+    """
+    scheduling = _scheduling(template)
+    given = [secret.name for secret in template.image_pull_secrets]
+    if pulls := dict.fromkeys((*given, *pull_secrets)):
+        scheduling["imagePullSecrets"] = [{"name": name} for name in pulls]
     return {
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
@@ -39,7 +54,7 @@ def pod_spec(template: PodTemplate, containers: list[Manifest], volumes: list[Ma
         },
         "containers": containers,
         "volumes": [{"name": "tmp", "emptyDir": {}}, *volumes],
-        **_scheduling(template),
+        **scheduling,
         **more,
     }
 
@@ -84,6 +99,14 @@ def program_env(document: Document) -> list[Manifest]:
         {"name": INPUT_VARIABLE, "value": text.replace("$(", "$$(")},
         {"name": RESULT_VARIABLE, "value": "/dev/termination-log"},
     ]
+
+
+def log_env(log_format: LogFormat, owner: Owner, stage: str, job: str = "") -> list[Manifest]:
+    """Return the variable by which a program logs JSON with these fields; nothing for text."""
+    if log_format is LogFormat.TEXT:
+        return []
+    fields = {"namespace": owner.namespace, "model": owner.name, "stage": stage} | ({"job": job} if job else {})
+    return [{"name": FIELDS_VARIABLE, "value": json.dumps(fields)}]
 
 
 def credentials(secret: LocalObjectReference | None) -> list[Manifest]:
@@ -136,7 +159,6 @@ def _scheduling(template: PodTemplate) -> Manifest:
             "affinity",
             "runtime_class_name",
             "priority_class_name",
-            "image_pull_secrets",
         },
     )
     for toleration, given in zip(fields.get("tolerations", []), template.tolerations, strict=False):

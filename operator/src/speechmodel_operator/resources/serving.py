@@ -1,11 +1,10 @@
 """The server: a Deployment that downloads one published version from S3, and the Service in front of it."""
 
-import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
+from speechmodel_api.serving_spec import Scaler
 from speechmodel_api.spec import Serving, SpeechModelSpec
 from speechmodel_api.stages import FetchInput
 from speechmodel_api.status import ModelStatus
@@ -14,12 +13,14 @@ from speechmodel_plan.stages.compare import published_at
 from speechmodel_plan.task import Owner
 
 from speechmodel_operator.resources import labels
+from speechmodel_operator.resources.accessories import accessories, service_name
 from speechmodel_operator.resources.jobs import Images
 from speechmodel_operator.resources.pod import (
     LIGHT,
     Manifest,
     container,
     credentials,
+    log_env,
     pod_spec,
     program,
     program_env,
@@ -34,8 +35,12 @@ GRACE_SECONDS = 60
 
 
 def deployment(images: Images, owner: Owner, spec: SpeechModelSpec, served: ModelStatus) -> Manifest:
-    """Return the Deployment of one version. A roll-out keeps the old replicas until the new ones have transcribed their clip."""
+    """Return the Deployment of one version. A roll-out keeps the old replicas until the new ones have transcribed their clip.
+
+    With autoscaling it has no number of replicas (see `with_replicas`).
+    """
     serving, bucket = _serving(spec), published_at(spec, served)
+    beside = accessories(owner, spec)
     found = labels.common(owner, labels.SERVER)
     fetch = FetchInput(
         target=bucket.location,
@@ -44,12 +49,18 @@ def deployment(images: Images, owner: Owner, spec: SpeechModelSpec, served: Mode
         folder=PurePosixPath(FOLDER),
     )
     models: list[Manifest] = [{"name": "models", "mountPath": FOLDER}]
+    environment = [{"name": variable.name, "value": variable.value.replace("$(", "$$(")} for variable in serving.env]
     init = container(
         "fetch",
         images.pipeline,
         images.pull_policy,
         program("speechmodel_pipeline.fetch"),
-        env=program_env(fetch) + credentials(bucket.secret_ref),
+        env=[
+            *environment,
+            *log_env(images.log_format, owner, "fetch"),
+            *program_env(fetch),
+            *credentials(bucket.secret_ref),
+        ],
         mounts=models,
         resources=LIGHT,
     )
@@ -59,10 +70,13 @@ def deployment(images: Images, owner: Owner, spec: SpeechModelSpec, served: Mode
         images.pull_policy,
         program("speechmodel_inference"),
         env=[
+            *environment,
+            *log_env(images.log_format, owner, labels.SERVER),
             {"name": "SPEECHMODEL_NAME", "value": owner.name},
             {"name": "SPEECHMODEL_FOLDER", "value": FOLDER},
             {"name": "SPEECHMODEL_LISTEN", "value": f":{PORT}"},
             {"name": "SPEECHMODEL_LAME_DUCK_SECONDS", "value": str(LAME_DUCK_SECONDS)},
+            *({"name": name, "value": value} for name, value in serving.settings.environment().items()),
         ],
         mounts=[{**mount, "readOnly": True} for mount in models],
         ports=[{"name": "http", "containerPort": PORT}],
@@ -75,8 +89,10 @@ def deployment(images: Images, owner: Owner, spec: SpeechModelSpec, served: Mode
         serving.pod_template,
         [server],
         [{"name": "models", "emptyDir": {}}],
+        images.pull_secrets,
         initContainers=[init],
         terminationGracePeriodSeconds=GRACE_SECONDS,
+        **_spread(owner, serving),
     )
     template = {
         "metadata": {
@@ -85,14 +101,15 @@ def deployment(images: Images, owner: Owner, spec: SpeechModelSpec, served: Mode
         },
         "spec": pod,
     }
-    return _signed(
+    return labels.signed(
         {
             "apiVersion": "apps/v1",
             "kind": "Deployment",
-            "metadata": labels.metadata(owner, names.deployment_name(owner.name), labels.SERVER),
+            "metadata": labels.metadata(owner, names.deployment_name(owner.name), labels.SERVER)
+            | ({"annotations": {labels.ACCESSORIES: ",".join(sorted(beside))}} if beside else {}),
             "spec": {
-                "replicas": serving.replicas,
-                "selector": {"matchLabels": {labels.MODEL: owner.name, labels.STAGE: labels.SERVER}},
+                **({} if serving.autoscaling else {"replicas": serving.replicas}),
+                "selector": {"matchLabels": labels.server_selector(owner)},
                 "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
                 "template": template,
             },
@@ -102,17 +119,32 @@ def deployment(images: Images, owner: Owner, spec: SpeechModelSpec, served: Mode
 
 def service(owner: Owner, spec: SpeechModelSpec) -> Manifest:
     """Return the Service that forwards port 80 to the replicas that are ready."""
-    return _signed(
+    return labels.signed(
         {
             "apiVersion": "v1",
             "kind": "Service",
-            "metadata": labels.metadata(owner, _serving(spec).service.name or owner.name, labels.SERVER),
+            "metadata": labels.metadata(owner, service_name(owner, _serving(spec)), labels.SERVER),
             "spec": {
-                "selector": {labels.MODEL: owner.name, labels.STAGE: labels.SERVER},
+                "selector": labels.server_selector(owner),
                 "ports": [{"name": "http", "port": 80, "targetPort": "http", "protocol": "TCP"}],
             },
         }
     )
+
+
+def with_replicas(manifest: Manifest, spec: SpeechModelSpec, current: int | None) -> Manifest:
+    """Return the Deployment with the number of replicas to apply; `current` is None before it exists.
+
+    With autoscaling the current number stays, because the API server would set 1 if it were left out. A HorizontalPodAutoscaler
+    does not act on 0 replicas, so the bounds hold here too. An external scaler decides alone.
+    """
+    autoscaling = _serving(spec).autoscaling
+    if autoscaling is None:
+        return manifest
+    replicas = max(autoscaling.min_replicas, 1) if current is None else current
+    if autoscaling.scaler is Scaler.HORIZONTAL_POD_AUTOSCALER:
+        replicas = min(max(replicas, autoscaling.min_replicas), autoscaling.max_replicas)
+    return manifest | {"spec": manifest["spec"] | {"replicas": replicas}}
 
 
 def applied_hash(manifest: Mapping[str, Any]) -> str:
@@ -121,13 +153,19 @@ def applied_hash(manifest: Mapping[str, Any]) -> str:
     return digest
 
 
+def _spread(owner: Owner, serving: Serving) -> Manifest:
+    """Return the rules that spread the pods of one roll-out."""
+    if not serving.topology_spread:
+        return {}
+    rules = [
+        rule.model_dump(by_alias=True, mode="json")
+        | {"labelSelector": {"matchLabels": labels.server_selector(owner)}, "matchLabelKeys": ["pod-template-hash"]}
+        for rule in serving.topology_spread
+    ]
+    return {"topologySpreadConstraints": rules}
+
+
 def _serving(spec: SpeechModelSpec) -> Serving:
     if spec.serving is None:
         raise ValueError("spec.serving is not set, so there is no server to build")
     return spec.serving
-
-
-def _signed(manifest: Manifest) -> Manifest:
-    digest = hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()[:16]
-    metadata = manifest["metadata"] | {"annotations": {labels.APPLIED: digest}}
-    return manifest | {"metadata": metadata}

@@ -8,9 +8,10 @@ from pydantic.config import JsonDict
 from speechmodel_api.base import ApiModel
 
 
-def cel(rule: str, message: str) -> JsonDict:
-    """Return a validation rule that the API server evaluates, for `json_schema_extra`."""
-    return {"x-kubernetes-validations": [{"rule": rule, "message": message}]}
+def cel(rule: str, message: str, *others: tuple[str, str]) -> JsonDict:
+    """Return validation rules that the API server evaluates, for `json_schema_extra`."""
+    rules = ((rule, message), *others)
+    return {"x-kubernetes-validations": [{"rule": rule, "message": message} for rule, message in rules]}
 
 
 AUTO: Final = "Auto"

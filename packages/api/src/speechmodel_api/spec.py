@@ -16,6 +16,7 @@ from speechmodel_api.decoding_spec import DecodingSpec
 from speechmodel_api.evaluation_spec import Evaluation
 from speechmodel_api.pods import PodTemplate
 from speechmodel_api.schema import S3Target
+from speechmodel_api.serving_spec import Autoscaling, EnvVar, IngressSpec, RouteSpec, ServerSettings, TopologySpread
 from speechmodel_api.training_spec import Training
 
 NAME_PATTERN = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"
@@ -60,7 +61,10 @@ class Serving(ApiModel):
     """The server that transcribes audio with the published model."""
 
     replicas: Annotated[int, Field(ge=0, le=1000)] = 1
-    """Number of server pods. 0 keeps the Deployment and serves nothing. Defaults to 1."""
+    """Number of server pods. 0 keeps the Deployment and serves nothing. It has no effect with
+    autoscaling. Defaults to 1."""
+    autoscaling: Autoscaling | None = None
+    """Number of server pods that follows the load. If not set, replicas is the number."""
     pod_template: PodTemplate = PodTemplate()
     """Settings of the server pods. They do not mount the workspace and are independent of
     training.podTemplate. A change rolls out new pods while the old ones still serve."""
@@ -71,6 +75,24 @@ class Serving(ApiModel):
     newer versions are trained and published but not promoted until the field is removed. A version that is
     not in the history changes nothing, which the condition Promoted says. If not set, the newest version
     that passes evaluation.gate is served."""
+    settings: ServerSettings = ServerSettings()
+    """Settings of the server program, such as the limits of a request."""
+    env: Annotated[tuple[EnvVar, ...], Field(max_length=32)] = ()
+    """Environment variables to add to the server pods, such as HTTPS_PROXY for the download of the
+    model."""
+    topology_spread: Annotated[tuple[TopologySpread, ...], Field(max_length=4)] = ()
+    """Rules that spread the server pods over nodes or zones. If empty, the scheduler uses the
+    defaults of the cluster."""
+    ingress: IngressSpec | None = None
+    """Ingress in front of the Service. If not set, the server is reached inside the cluster only.
+    Removing it deletes the Ingress."""
+    route: RouteSpec | None = None
+    """HTTPRoute of the Gateway API in front of the Service. Removing it deletes the HTTPRoute."""
+
+    @property
+    def least_replicas(self) -> int:
+        """Number of server pods that there are at any load."""
+        return self.autoscaling.min_replicas if self.autoscaling else self.replicas
 
 
 class SpeechModelSpec(ApiModel):

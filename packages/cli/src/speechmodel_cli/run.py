@@ -11,6 +11,7 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
+from speechmodel_api.spec import Serving
 from speechmodel_api.stages import StageName
 from speechmodel_api.status import ConditionType, SpeechModelStatus, StageState
 from speechmodel_api.workspace import SELFTEST
@@ -85,7 +86,9 @@ class _Run:
         self._list_fields_without_effect(store)
         board = board_for(self._console)
         display = Display(board)
-        server = LocalServer(self._state, store, self._model.spec.publish.s3, self._options.port)
+        spec = self._model.spec
+        settings = (spec.serving or Serving()).settings
+        server = LocalServer(self._state, store, spec.publish.s3, self._options.port, settings)
         async with LocalEngine(
             self._model, self._state, store, display, server if self._options.serve else None
         ) as engine:

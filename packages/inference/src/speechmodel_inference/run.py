@@ -5,6 +5,7 @@ import sys
 
 from pydantic import ValidationError
 from speechmodel_api.exit_codes import ExitCode
+from speechmodel_api.log_format import set_up_program_logging
 
 from speechmodel_inference.server import serve
 from speechmodel_inference.settings import PREFIX, Settings
@@ -24,9 +25,7 @@ def run() -> ExitCode:
             variable = f"{PREFIX}{str(problem['loc'][0]).upper()}"
             sys.stderr.write(f"{variable}: {problem['msg']}, not {problem['input']!r}\n")
         return ExitCode.BAD_CONFIGURATION
-    logging.basicConfig(
-        stream=sys.stderr, level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    set_up_program_logging(settings.log_level, sys.stderr)
     try:
         serve(settings)
     except OSError as error:

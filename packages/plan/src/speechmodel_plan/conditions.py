@@ -181,7 +181,7 @@ def _served(serving: Serving | None, server: Server | None, model: ModelStatus |
     if server.ready_replicas > 0:
         return Verdict(True, Reason.SERVING, f"{server.ready_replicas} of {server.replicas} replicas are ready")
     if server.replicas == 0:
-        return Verdict(False, Reason.SCALED_TO_ZERO, "serving.replicas is 0")
+        return Verdict(False, Reason.SCALED_TO_ZERO, "the Deployment has 0 replicas")
     if server.trouble:
         return Verdict(False, server.trouble.reason, server.trouble.message)
     return Verdict(False, Reason.DEPLOYING, f"0 of {server.replicas} replicas are ready")
@@ -200,7 +200,7 @@ def _pending(
         return None
     if not rolled_out.holds:
         return _because(rolled_out)
-    return _because(served) if serving.replicas > 0 and not served.holds else None
+    return _because(served) if serving.least_replicas > 0 and not served.holds else None
 
 
 def _because(verdict: Verdict, *, final: bool = False) -> Pending:

@@ -19,6 +19,7 @@ from typing import NoReturn, TypeVar
 from pydantic import ValidationError
 from speechmodel_api.base import Document
 from speechmodel_api.exit_codes import ExitCode
+from speechmodel_api.log_format import set_up_program_logging
 from speechmodel_api.progress import StepProgress, TrainProgress
 from speechmodel_api.reasons import Reason
 from speechmodel_api.stages import INPUT_VARIABLE, RESULT_LIMIT, RESULT_VARIABLE, StageError, StageResult
@@ -46,7 +47,7 @@ def run_stage(input_type: type[Input], stage: Callable[[Input], Document], *, ha
     saved. Otherwise SIGTERM ends it at once with 143, which is safe: a stage's folder appears only
     when it is complete.
     """
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    set_up_program_logging(logging.INFO, sys.stderr)
     _listen_for_stop(leave_at_once=not handles_stop)
     result, code = _attempt(input_type, stage)
     _write(result)

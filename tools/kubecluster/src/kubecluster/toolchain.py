@@ -22,7 +22,10 @@ PROGRAMS = {
         "kubeconform": "github.com/yannh/kubeconform/cmd/kubeconform",
     },
     "helm": {"helm": "helm.sh/helm/v4/cmd/helm"},
+    "promtool": {"promtool": "github.com/prometheus/prometheus/cmd/promtool"},
 }
+# promtool tests rules: without the clients of every cloud that Prometheus can discover targets in
+TAGS = {"promtool": "remove_all_sd"}
 # the names that the one Kubernetes binary goes by
 KUBE_NAMES = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl")
 # without CGO_ENABLED=0 every package would be compiled a second time
@@ -56,7 +59,7 @@ def build(layout: Layout) -> dict[str, float]:
 
 def digest(module: Path, programs: dict[str, str]) -> str:
     """Return 16 hex digits of the hash over the module's sources and how they are built."""
-    recipe = repr((programs, ENVIRONMENT, FLAGS, _linker_flags(module), KWOK_STAGES))
+    recipe = repr((programs, ENVIRONMENT, FLAGS, _linker_flags(module), KWOK_STAGES)) + TAGS.get(module.name, "")
     total = hashlib.sha256(recipe.encode())
     sources = sorted(p for p in module.rglob("*") if p.suffix == ".go" or p.name in ("go.mod", "go.sum"))
     for path in sources:
@@ -91,8 +94,9 @@ def _build_module(module: Path, programs: dict[str, str], target: Path) -> None:
     partial.mkdir(parents=True)
     env = os.environ | ENVIRONMENT
     ldflags = f"-ldflags={_linker_flags(module)}"
+    tags = [f"-tags={TAGS[module.name]}"] if module.name in TAGS else []
     for program, package in programs.items():
-        contained("go", "build", *FLAGS, ldflags, "-o", partial / program, package, cwd=module, env=env)
+        contained("go", "build", *FLAGS, *tags, ldflags, "-o", partial / program, package, cwd=module, env=env)
     if "kwok" in programs:
         kwok = run("go", "list", "-m", "-f", "{{.Dir}}", "sigs.k8s.io/kwok", cwd=module, env=env).stdout.strip()
         folders = [Path(kwok) / "kustomize" / "stage" / stage for stage in KWOK_STAGES]

@@ -17,6 +17,11 @@ WITHOUT_EFFECT = (
     ("serving", "replicas"),
     ("serving", "podTemplate"),
     ("serving", "service"),
+    ("serving", "autoscaling"),
+    ("serving", "topologySpread"),
+    ("serving", "env"),
+    ("serving", "ingress"),
+    ("serving", "route"),
     ("publish", "deletionPolicy"),
 )
 """Fields of the spec that only have an effect on a cluster."""

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from speechmodel_api.reasons import Reason
 from speechmodel_api.schema import S3Target
+from speechmodel_api.serving_spec import ServerSettings
 from speechmodel_plan.observed import Server, Trouble
 from speechmodel_plan.plan import ServingIntent
 
@@ -25,8 +26,10 @@ START_SECONDS = 120
 class LocalServer:
     """The inference server as a subprocess on the loopback interface."""
 
-    def __init__(self, state: ModelState, store: ObjectStore, s3: S3Target, port: int) -> None:
-        self._state, self._store, self._s3, self._port = state, store, s3, port
+    def __init__(
+        self, state: ModelState, store: ObjectStore, s3: S3Target, port: int, settings: ServerSettings
+    ) -> None:
+        self._state, self._store, self._s3, self._port, self._settings = state, store, s3, port, settings
         self._log = state.folder / "server.log"
         self._child: Child | None = None
         self._version: str | None = None
@@ -74,6 +77,7 @@ class LocalServer:
         self._log.unlink(missing_ok=True)
         environment = inherited(
             {
+                **self._settings.environment(),
                 "SPEECHMODEL_NAME": self._state.name,
                 "SPEECHMODEL_FOLDER": str(folder),
                 "SPEECHMODEL_LISTEN": f"{ADDRESS}:{self._port}",

@@ -1,0 +1,140 @@
+"""The metrics that the operator exports. Those of the models follow from their statuses."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, PlatformCollector, ProcessCollector
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+from speechmodel_api.status import ConditionType, Phase, SpeechModelStatus, StageState, StageStatus
+from speechmodel_plan.task import Owner
+
+STEP_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+STAGE_SECONDS = (5, 15, 30, 60, 120, 300, 600, 1800, 3600, 3 * 3600, 12 * 3600, 24 * 3600, 72 * 3600)
+"""Bucket bounds: from a publication to a training of three days."""
+ENDED = {StageState.SUCCEEDED: "succeeded", StageState.WAITING: "retried", StageState.FAILED: "failed"}
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A model as its last status describes it."""
+
+    owner: Owner
+    status: SpeechModelStatus
+
+
+class Telemetry(Collector):
+    """The operator's metrics, in a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+        self._models: dict[str, _Seen] = {}
+        self._stages = Histogram(
+            "speechmodel_stage_seconds",
+            "Time from the creation of a stage's run to its end, by outcome: succeeded, retried or failed.",
+            ["stage", "outcome"],
+            buckets=STAGE_SECONDS,
+            registry=self.registry,
+        )
+        self._steps = Histogram(
+            "speechmodel_reconcile_seconds",
+            "Time of a step of one model, by outcome: done, conflict or failed.",
+            ["outcome"],
+            buckets=STEP_SECONDS,
+            registry=self.registry,
+        )
+        self._waits = Histogram(
+            "speechmodel_reconcile_queue_seconds",
+            "Time from the first event about a model to the step that it causes.",
+            buckets=STEP_SECONDS,
+            registry=self.registry,
+        )
+        self._calls = Counter(
+            "speechmodel_api_calls",
+            "Calls to the API server by verb and status code; code 0 is a call without an answer.",
+            ["verb", "code"],
+            registry=self.registry,
+        )
+        self._failures = Counter(
+            "speechmodel_steps_failed",
+            "Steps that failed, by the reason in the condition Ready.",
+            ["reason"],
+            registry=self.registry,
+        )
+        self.registry.register(self)
+
+    def called(self, verb: str, code: int) -> None:
+        """Count a call to the API server."""
+        self._calls.labels(verb, str(code)).inc()
+
+    def stepped(self, outcome: str, seconds: float) -> None:
+        """Count a step of a model."""
+        self._steps.labels(outcome).observe(seconds)
+
+    def failed(self, reason: str) -> None:
+        """Count a step that failed."""
+        self._failures.labels(reason).inc()
+
+    def waited(self, seconds: float) -> None:
+        """Count the time between an event and its step."""
+        self._waits.observe(seconds)
+
+    def reported(self, owner: Owner, before: SpeechModelStatus, after: SpeechModelStatus) -> None:
+        """Take over a status, and count the runs that ended with it."""
+        self._models[owner.uid] = _Seen(owner, after)
+        for stage in after.stages:
+            if (outcome := _ended(before.stage(stage.name), stage)) and stage.started_at and stage.finished_at:
+                seconds = (stage.finished_at - stage.started_at).total_seconds()
+                self._stages.labels(stage.name.value, outcome).observe(seconds)
+
+    def forget(self, owner: Owner) -> None:
+        """Drop the series of a model that is gone."""
+        self._models.pop(owner.uid, None)
+
+    def collect(self) -> Iterable[Metric]:
+        """Return the metrics of the models. prometheus_client calls this for every scrape, in a thread of its own."""
+        models = tuple(self._models.values())
+        phases = GaugeMetricFamily("speechmodel_models", "SpeechModels by phase.", labels=["phase"])
+        for phase in Phase:
+            phases.add_metric([phase.value], sum(seen.status.phase is phase for seen in models))
+        names = ["namespace", "model"]
+        condition = GaugeMetricFamily(
+            "speechmodel_condition",
+            "1 if a condition of a SpeechModel is True, else 0.",
+            labels=[*names, "type", "reason"],
+        )
+        wer = GaugeMetricFamily(
+            "speechmodel_wer", "Word error rate of the version to serve.", labels=[*names, "version"]
+        )
+        stages = GaugeMetricFamily(
+            "speechmodel_stage_failed",
+            "1 for each stage that failed and waits for an edit or a retry.",
+            labels=[*names, "stage", "reason"],
+        )
+        replicas = GaugeMetricFamily("speechmodel_ready_replicas", "Servers that are ready.", labels=names)
+        for seen in models:
+            place = [seen.owner.namespace, seen.owner.name]
+            for kind in (ConditionType.READY, ConditionType.SERVING):
+                if found := seen.status.condition(kind):
+                    condition.add_metric([*place, kind.value, found.reason], float(found.status == "True"))
+            for stage in seen.status.stages:
+                if stage.state is StageState.FAILED:
+                    stages.add_metric([*place, stage.name.value, stage.reason or ""], 1)
+            if seen.status.model and seen.status.model.wer is not None:
+                wer.add_metric([*place, seen.status.model.version], seen.status.model.wer)
+            if seen.status.serving:
+                replicas.add_metric(place, seen.status.serving.ready_replicas)
+        return (phases, condition, stages, wer, replicas)
+
+    def describe(self) -> Iterable[Metric]:
+        """Return nothing, so that registering does not collect."""
+        return ()
+
+
+def _ended(before: StageStatus | None, after: StageStatus) -> str | None:
+    """Return the outcome of a run that ended between two statuses."""
+    outcome = ENDED.get(after.state)
+    same = before is not None and (before.key, before.attempt, before.state) == (after.key, after.attempt, after.state)
+    return None if same or after.finished_at is None else outcome

@@ -1,0 +1,158 @@
+"""`SpeechModel.spec.serving` beyond its pods: settings of the server, scaling, and access from outside the cluster."""
+
+from enum import StrEnum
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from speechmodel_api.base import ApiModel
+from speechmodel_api.schema import LabelKey, ObjectName, cel
+
+HOST_PATTERN = r"^(\*\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
+Host = Annotated[str, Field(max_length=253, pattern=HOST_PATTERN)]
+"""A DNS name, or a wildcard such as *.example.com."""
+
+OWN_PREFIX = "SPEECHMODEL_"
+_OWN_RULE = f"!self.name.startsWith('{OWN_PREFIX}')"
+_OWN_MESSAGE = f"the name must not start with {OWN_PREFIX}: set serving.settings instead"
+_ORDER_RULE = "self.minReplicas <= self.maxReplicas"
+_ORDER_MESSAGE = "minReplicas must not be greater than maxReplicas"
+_ZERO_RULE = "self.minReplicas >= 1 || self.scaler == 'External'"
+_ZERO_MESSAGE = "minReplicas must be at least 1, or scaler must be External"
+
+
+class EnvVar(ApiModel, json_schema_extra=cel(_OWN_RULE, _OWN_MESSAGE)):
+    """An environment variable of the server pods."""
+
+    name: Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+    """Name of the variable. Names that start with SPEECHMODEL_ are refused, because
+    serving.settings sets them."""
+    value: Annotated[str, Field(max_length=4096)] = ""
+    """Value of the variable. Everyone who may read the SpeechModel can read it, so it is no place
+    for a password. Defaults to an empty string."""
+
+    @model_validator(mode="after")
+    def _not_ours(self) -> Self:
+        if self.name.startswith(OWN_PREFIX):
+            raise ValueError(_OWN_MESSAGE)
+        return self
+
+
+class ServerSettings(ApiModel):
+    """Settings of the server program. A field that is not set has the default of the server."""
+
+    decoders: Annotated[int, Field(ge=1, le=1024)] | None = None
+    """Number of recordings that a pod decodes at once. Defaults to the number of CPUs that the pod
+    may use."""
+    waiting: Annotated[int, Field(ge=0, le=10_000)] | None = None
+    """Number of requests that may wait for a decoder of a pod. One more is answered with 429. Each
+    may hold maxUploadBytes of memory. Defaults to 32."""
+    max_upload_bytes: Annotated[int, Field(ge=1024, le=1 << 30)] | None = None
+    """Largest request body, in bytes. A larger one is answered with 413. Defaults to 26214400 (25
+    MiB)."""
+    max_audio_seconds: Annotated[float, Field(gt=0, le=86_400)] | None = None
+    """Longest recording, in seconds. A longer one is answered with 400. Defaults to 300."""
+    upload_seconds: Annotated[float, Field(gt=0, le=3600)] | None = None
+    """Time in seconds in which a request body must arrive. Defaults to 30."""
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] | None = None
+    """Lowest severity that the server logs: DEBUG, INFO, WARNING or ERROR. Defaults to INFO."""
+
+    def environment(self) -> dict[str, str]:
+        """Return the variables that the server program reads."""
+        return {OWN_PREFIX + name.upper(): str(value) for name, value in self.model_dump(exclude_none=True).items()}
+
+
+class Scaler(StrEnum):
+    """Defines what sets the number of server pods."""
+
+    HORIZONTAL_POD_AUTOSCALER = "HorizontalPodAutoscaler"
+    EXTERNAL = "External"
+
+
+class Autoscaling(ApiModel, json_schema_extra=cel(_ORDER_RULE, _ORDER_MESSAGE, (_ZERO_RULE, _ZERO_MESSAGE))):
+    """A number of server pods that follows the load."""
+
+    scaler: Scaler = Scaler.HORIZONTAL_POD_AUTOSCALER
+    """Defines what sets the number of pods. HorizontalPodAutoscaler creates one, which follows the
+    use of CPU and needs a metrics server. External creates nothing and leaves the number to another
+    program, such as KEDA. Defaults to HorizontalPodAutoscaler."""
+    min_replicas: Annotated[int, Field(ge=0, le=1000)] = 1
+    """Smallest number of pods. 0 is possible only with the scaler External. Defaults to 1."""
+    max_replicas: Annotated[int, Field(ge=1, le=1000)]
+    """Largest number of pods, whatever the load."""
+    target_cpu_percent: Annotated[int, Field(alias="targetCPUPercent", ge=1, le=1000)] = 80
+    """Mean use of CPU that the HorizontalPodAutoscaler aims at, as a percentage of the CPU that the
+    pods request. Set serving.podTemplate.resources.requests.cpu to what one server may use, because
+    a server requests only 100m by default. Defaults to 80."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.min_replicas > self.max_replicas:
+            raise ValueError(_ORDER_MESSAGE)
+        if self.min_replicas == 0 and self.scaler is not Scaler.EXTERNAL:
+            raise ValueError(_ZERO_MESSAGE)
+        return self
+
+
+class WhenUnsatisfiable(StrEnum):
+    """Defines what happens to a pod that cannot be spread."""
+
+    SCHEDULE_ANYWAY = "ScheduleAnyway"
+    DO_NOT_SCHEDULE = "DoNotSchedule"
+
+
+class TopologySpread(ApiModel):
+    """A rule that spreads the server pods over nodes or zones."""
+
+    topology_key: LabelKey
+    """Label of nodes. Nodes with the same value are one domain, such as
+    topology.kubernetes.io/zone or kubernetes.io/hostname."""
+    max_skew: Annotated[int, Field(ge=1, le=1000)] = 1
+    """Largest difference between the numbers of pods in two domains. Defaults to 1."""
+    when_unsatisfiable: WhenUnsatisfiable = WhenUnsatisfiable.SCHEDULE_ANYWAY
+    """Defines what happens to a pod that cannot be placed within maxSkew. ScheduleAnyway places it
+    where the skew is smallest. DoNotSchedule lets it wait. Defaults to ScheduleAnyway."""
+
+
+class IngressTLS(ApiModel):
+    """The certificate of an Ingress."""
+
+    secret_name: ObjectName
+    """Secret with the certificate and its key, such as one that cert-manager writes."""
+
+
+class IngressSpec(ApiModel):
+    """An Ingress in front of the Service. The operator must be installed with exposure.ingress."""
+
+    host: Host
+    """DNS name that the server is reached by. Every path of it leads to the server."""
+    ingress_class_name: ObjectName | None = None
+    """Name of the IngressClass. Defaults to the default class of the cluster."""
+    annotations: Annotated[dict[LabelKey, Annotated[str, Field(max_length=1024)]], Field(max_length=16)] = {}
+    """Annotations to add to the Ingress, for its controller or for cert-manager. Raise the limits of
+    the controller for long recordings, such as nginx.ingress.kubernetes.io/proxy-body-size: 25m."""
+    tls: IngressTLS | None = None
+    """Certificate for the host. If not set, the Ingress serves HTTP, or the default certificate of
+    its controller."""
+
+
+class ParentRef(ApiModel):
+    """A Gateway that the HTTPRoute attaches to."""
+
+    name: ObjectName
+    """Name of the Gateway, such as public."""
+    namespace: Annotated[str, Field(max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")] | None = None
+    """Namespace of the Gateway, whose listener must allow routes from this namespace. Defaults to
+    the namespace of the SpeechModel."""
+    section_name: ObjectName | None = None
+    """Name of the listener. Defaults to all listeners."""
+
+
+class RouteSpec(ApiModel):
+    """An HTTPRoute of the Gateway API in front of the Service. The operator must be installed with
+    exposure.gatewayAPI."""
+
+    parent_refs: Annotated[tuple[ParentRef, ...], Field(min_length=1, max_length=8)]
+    """Gateways that the route attaches to."""
+    hostnames: Annotated[tuple[Host, ...], Field(max_length=16)] = ()
+    """DNS names that the server is reached by. If empty, those of the listeners."""

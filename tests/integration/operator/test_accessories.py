@@ -1,0 +1,103 @@
+"""What a server has beside its Deployment and its Service: it comes and goes with the field that asks for it."""
+
+from typing import Any
+
+import pytest
+
+from .conftest import Operator
+
+pytestmark = pytest.mark.slow
+
+EXPOSED = {"exposure": {"ingress": True, "gatewayAPI": True}}
+
+
+def deployment(operator: Operator) -> dict[str, Any]:
+    found = operator.kubectl.get("deployment", operator.name)
+    assert found
+    return found
+
+
+@pytest.mark.parametrize("operator", [EXPOSED], indirect=True)
+def test_each_field_creates_its_object_and_its_removal_deletes_it(operator: Operator) -> None:
+    operator.publish(replicas=2, ingress={"host": "espejo.example.com", "annotations": {"a/b": "c"}})
+    assert operator.step() == ""
+    assert operator.kinds() == {"PodDisruptionBudget", "Ingress"}
+    ingress = operator.kubectl.get("ingress", operator.name)
+    assert ingress and ingress["metadata"]["annotations"]["a/b"] == "c"
+    assert ingress["metadata"]["ownerReferences"][0]["name"] == operator.name
+    operator.edit({"replicas": 1, "ingress": None, "autoscaling": {"maxReplicas": 5}})
+    assert operator.step() == ""
+    assert operator.kinds() == {"HorizontalPodAutoscaler"}
+    operator.edit(None)
+    assert operator.step() == ""
+    assert operator.kinds() == set()
+    assert operator.kubectl.get("deployment", operator.name) is None
+
+
+def test_what_somebody_deleted_or_edited_comes_back(operator: Operator) -> None:
+    operator.publish(replicas=2)
+    operator.step()
+    operator.kubectl("delete", "poddisruptionbudget", operator.name)
+    operator.step()
+    assert operator.kinds() == {"PodDisruptionBudget"}
+
+
+def test_the_number_that_a_scaler_set_stays_and_nothing_is_written_twice(operator: Operator) -> None:
+    operator.publish(autoscaling={"minReplicas": 2, "maxReplicas": 5})
+    operator.step()
+    assert deployment(operator)["spec"]["replicas"] == 2
+    operator.kubectl("scale", "deployment", operator.name, "--replicas=4")
+    operator.step()
+    before = deployment(operator)
+    assert before["spec"]["replicas"] == 4
+    operator.edit({"settings": {"waiting": 7}})
+    operator.step()
+    after = deployment(operator)
+    assert after["spec"]["replicas"] == 4
+    environment = {e["name"]: e.get("value") for e in after["spec"]["template"]["spec"]["containers"][0]["env"]}
+    assert environment["SPEECHMODEL_WAITING"] == "7"
+    operator.step()
+    assert deployment(operator)["metadata"]["resourceVersion"] == after["metadata"]["resourceVersion"]
+
+
+def test_an_external_scaler_may_stop_every_server(operator: Operator) -> None:
+    operator.publish(autoscaling={"scaler": "External", "minReplicas": 0, "maxReplicas": 5})
+    operator.step()
+    assert deployment(operator)["spec"]["replicas"] == 1
+    assert operator.kinds() == set()
+    operator.kubectl("scale", "deployment", operator.name, "--replicas=0")
+    operator.edit({"settings": {"waiting": 7}})
+    operator.step()
+    assert deployment(operator)["spec"]["replicas"] == 0
+
+
+def test_without_the_permission_the_remedy_is_named_and_the_server_still_runs(operator: Operator) -> None:
+    operator.publish(ingress={"host": "espejo.example.com"})
+    assert "install the operator with exposure.ingress, or remove spec.serving.ingress" in operator.step()
+    assert deployment(operator)
+    operator.edit({"ingress": None})
+    assert operator.step() == ""
+
+
+@pytest.mark.parametrize("operator", [EXPOSED], indirect=True)
+def test_a_cluster_without_the_gateway_api_is_told(operator: Operator) -> None:
+    operator.publish(route={"parentRefs": [{"name": "public"}]})
+    assert "the cluster has no kind HTTPRoute; install it, or remove spec.serving.route" in operator.step()
+    assert deployment(operator)
+
+
+@pytest.mark.parametrize("operator", [EXPOSED], indirect=True)
+def test_an_ingress_of_somebody_else_is_not_taken(operator: Operator) -> None:
+    backend = {"service": {"name": "other", "port": {"number": 80}}}
+    operator.kubectl.apply(
+        {
+            "apiVersion": "networking.k8s.io/v1",
+            "kind": "Ingress",
+            "metadata": {"name": operator.name},
+            "spec": {"defaultBackend": backend},
+        }
+    )
+    operator.publish(ingress={"host": "espejo.example.com"})
+    assert f"Ingress {operator.name} exists and does not belong to this SpeechModel" in operator.step()
+    found = operator.kubectl.get("ingress", operator.name)
+    assert found and found["spec"]["defaultBackend"] == backend

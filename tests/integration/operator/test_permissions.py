@@ -1,0 +1,136 @@
+"""The operator may do what its code does, and nothing that would let a SpeechModel reach further."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from support.helm_chart import Helm, Object, rules
+from support.kube import Kubectl
+
+from .conftest import ACCOUNT, Install, Operator
+
+pytestmark = pytest.mark.slow
+
+EXPOSED = {"exposure": {"ingress": True, "gatewayAPI": True}}
+NEVER = [
+    ("get", "", "secrets"),
+    ("list", "", "secrets"),
+    ("watch", "", "secrets"),
+    ("create", "", "secrets"),
+    ("get", "", "configmaps"),
+    ("create", "", "pods"),
+    ("delete", "", "pods"),
+    ("create", "", "pods/exec"),
+    ("create", "", "pods/attach"),
+    ("create", "", "pods/portforward"),
+    ("patch", "", "pods/ephemeralcontainers"),
+    ("create", "", "serviceaccounts/token"),
+    ("impersonate", "", "serviceaccounts"),
+    ("impersonate", "", "users"),
+    ("get", "", "nodes"),
+    ("get", "", "nodes/proxy"),
+    ("patch", "", "namespaces"),
+    ("delete", "", "persistentvolumeclaims"),
+    ("delete", "", "persistentvolumes"),
+    ("update", "batch", "jobs"),
+    ("create", "batch", "cronjobs"),
+    ("create", "apps", "daemonsets"),
+    ("create", "apps", "statefulsets"),
+    ("create", "speechops.dev", "speechmodels"),
+    ("delete", "speechops.dev", "speechmodels"),
+    ("create", "rbac.authorization.k8s.io", "rolebindings"),
+    ("bind", "rbac.authorization.k8s.io", "clusterroles"),
+    ("escalate", "rbac.authorization.k8s.io", "clusterroles"),
+    ("patch", "apiextensions.k8s.io", "customresourcedefinitions"),
+    ("create", "admissionregistration.k8s.io", "validatingwebhookconfigurations"),
+    ("delete", "", "events"),
+    ("*", "*", "*"),
+]
+"""Verb, group and resource of what would be dangerous, or what the code does not need."""
+
+
+def may(kubectl: Kubectl, verb: str, group: str, resource: str, namespace: str) -> bool:
+    """Return the API server's answer to a SubjectAccessReview about the operator's account; without a namespace: in all."""
+    resource, _, subresource = resource.partition("/")
+    attributes = {
+        "namespace": namespace,
+        "verb": verb,
+        "group": group,
+        "resource": resource,
+        "subresource": subresource,
+    }
+    groups = ["system:serviceaccounts", f"system:serviceaccounts:{ACCOUNT.split(':')[2]}", "system:authenticated"]
+    review = {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SubjectAccessReview",
+        "spec": {"user": ACCOUNT, "groups": groups, "resourceAttributes": attributes},
+    }
+    answer = json.loads(kubectl("create", "-f", "-", "-o", "json", stdin=json.dumps(review)))
+    return bool(answer["status"]["allowed"])
+
+
+def needed(helm: Helm, values: Object) -> Iterator[tuple[str, str, str]]:
+    for (group, resource), verbs in rules(helm.manifests(values)).items():
+        for verb in verbs:
+            yield verb, group, resource
+
+
+@pytest.mark.parametrize("values", [{}, EXPOSED], ids=["default", "exposed"])
+def test_what_the_chart_grants_is_granted_and_nothing_dangerous_is(
+    helm: Helm, kubectl: Kubectl, install: Install, values: Object
+) -> None:
+    install(values)
+    assert [call for call in needed(helm, values) if not may(kubectl, *call, "default")] == []
+    assert [call for call in NEVER if may(kubectl, *call, "default")] == []
+    assert [call for call in NEVER if may(kubectl, *call, "")] == []
+    exposed = values == EXPOSED
+    assert may(kubectl, "create", "networking.k8s.io", "ingresses", "default") == exposed
+    assert may(kubectl, "create", "gateway.networking.k8s.io", "httproutes", "default") == exposed
+
+
+def test_with_namespaces_given_every_other_namespace_is_closed(helm: Helm, kubectl: Kubectl, install: Install) -> None:
+    kubectl.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "team-a"}})
+    values = {"watchNamespaces": ["team-a"]}
+    install(values)
+    calls = list(needed(helm, values))
+    assert [call for call in calls if not may(kubectl, *call, "team-a")] == []
+    assert [call for call in calls if may(kubectl, *call, "default") or may(kubectl, *call, "")] == []
+
+
+def test_every_call_of_the_code_is_allowed(operator: Operator) -> None:
+    """A model goes from its first step to its deletion, as the ServiceAccount, without an error."""
+    kubectl = operator.kubectl
+    operator.publish(replicas=2, autoscaling={"minReplicas": 2, "maxReplicas": 3})
+    assert operator.step() == ""
+    kubectl.patch(operator.name, {"publish": {"deletionPolicy": "Delete"}, "dataset": {"revision": "2"}})
+    assert operator.step() == ""  # a finalizer, a claim and Events
+    assert operator.step() == ""  # a Job
+    model: dict[str, Any] | None = kubectl.get("speechmodel", operator.name)
+    assert model and model["metadata"]["finalizers"] == ["speechops.dev/cleanup"]
+    (job,) = kubectl.find("jobs", f"speechops.dev/model={operator.name}")
+    assert kubectl.get("persistentvolumeclaim", f"{operator.name}-workspace")
+    assert kubectl.find("events")
+    kubectl.patch(operator.name, {"suspend": True})
+    assert operator.step() == ""
+    assert kubectl.get("job", job["metadata"]["name"]) is None
+    kubectl.patch(operator.name, {"training": {"storage": {"retentionPolicy": "Delete"}}})
+    assert operator.step() == ""  # the claim gets an owner
+    claim = kubectl.get("persistentvolumeclaim", f"{operator.name}-workspace")
+    assert claim and claim["metadata"]["ownerReferences"]
+    kubectl("delete", "speechmodel", operator.name, "--wait=false")
+    assert operator.step() == ""
+    assert kubectl.get("deployment", operator.name) is None
+    assert kubectl.find("jobs", "speechops.dev/stage=purge")
+
+
+def test_secrets_of_a_namespace_stay_unread_even_for_the_pods_that_use_them(operator: Operator) -> None:
+    operator.kubectl("create", "secret", "generic", "s3", "--from-literal=AWS_SECRET_ACCESS_KEY=not-for-anyone")
+    operator.publish()
+    assert operator.step() == ""
+    selector = f"speechops.dev/model={operator.name}"
+    made = operator.kubectl("get", "deployments,jobs,services,events,speechmodels", "-o", "yaml")
+    assert selector.split("=")[1] in made
+    assert "not-for-anyone" not in made
+    assert not replace(operator.kubectl, kubeconfig=str(operator.kubeconfig))("get", "secret", "s3", check=False)

@@ -1,0 +1,138 @@
+"""The objects beside a server's Deployment, and what they have to do with its pods."""
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+from speechmodel_api.spec import Serving, SpeechModelSpec
+from speechmodel_operator.resources import jobs, labels, serving
+from speechmodel_operator.resources.accessories import accessories
+from speechmodel_operator.resources.jobs import Images
+from speechmodel_plan.plan import StageRun
+from speechmodel_plan.task import Owner
+from support.world import World
+
+from .test_resources import MODEL, OWNER
+
+IMAGES = Images("pipeline:1", "training:1", "inference:1", "IfNotPresent", ("regcred", "second"))
+
+
+def spec_of(**given: Any) -> SpeechModelSpec:
+    return SpeechModelSpec.model_validate(World().spec | {"serving": given})
+
+
+def pod_of(**given: Any) -> dict[str, Any]:
+    deployment = serving.deployment(IMAGES, OWNER, spec_of(**given), MODEL)
+    pod: dict[str, Any] = deployment["spec"]["template"]["spec"]
+    return pod
+
+
+@pytest.mark.parametrize(
+    "given, kinds",
+    [
+        ({}, set()),
+        ({"replicas": 2}, {"PodDisruptionBudget"}),
+        ({"autoscaling": {"maxReplicas": 4}}, {"HorizontalPodAutoscaler"}),
+        (
+            {"autoscaling": {"minReplicas": 2, "maxReplicas": 4}},
+            {"HorizontalPodAutoscaler", "PodDisruptionBudget"},
+        ),
+        ({"autoscaling": {"maxReplicas": 4, "scaler": "External"}}, set()),
+        ({"ingress": {"host": "a.example.com"}}, {"Ingress"}),
+        ({"route": {"parentRefs": [{"name": "public"}]}}, {"HTTPRoute"}),
+    ],
+)
+def test_a_field_asks_for_its_object(given: dict[str, Any], kinds: set[str]) -> None:
+    spec = spec_of(**given)
+    assert accessories(OWNER, spec).keys() == kinds
+    deployment = serving.deployment(IMAGES, OWNER, spec, MODEL)
+    named = deployment["metadata"]["annotations"].get(labels.ACCESSORIES, "")
+    assert {kind for kind in named.split(",") if kind} == kinds
+
+
+def test_ingress_and_route_lead_to_the_service_by_its_name() -> None:
+    found = accessories(
+        Owner("speech", "espejo", "uid-1"),
+        spec_of(
+            service={"name": "asr"},
+            ingress={"host": "a.example.com", "ingressClassName": "nginx", "tls": {"secretName": "cert"}},
+            route={"parentRefs": [{"name": "public", "namespace": "edge"}], "hostnames": ["a.example.com"]},
+        ),
+    )
+    (rule,) = found["Ingress"]["spec"]["rules"]
+    assert rule["http"]["paths"][0]["backend"]["service"] == {"name": "asr", "port": {"name": "http"}}
+    assert found["Ingress"]["spec"]["tls"] == [{"hosts": ["a.example.com"], "secretName": "cert"}]
+    assert found["HTTPRoute"]["spec"] == {
+        "parentRefs": [{"name": "public", "namespace": "edge"}],
+        "rules": [{"backendRefs": [{"name": "asr", "port": 80}]}],
+        "hostnames": ["a.example.com"],
+    }
+
+
+def test_pull_secrets_of_the_installation_reach_every_pod_after_those_of_the_template() -> None:
+    own = {"podTemplate": {"imagePullSecrets": [{"name": "own"}, {"name": "second"}]}}
+    assert pod_of(**own)["imagePullSecrets"] == [{"name": "own"}, {"name": "second"}, {"name": "regcred"}]
+    world = World()
+    world.to_ready()
+    seen = world.observe()
+    for name, document in world.documents.items():
+        run = StageRun(name, document.stage, "s", document)  # type: ignore[attr-defined]
+        pod = jobs.stage_job(IMAGES, OWNER, seen.spec, run)["spec"]["template"]["spec"]
+        assert pod["imagePullSecrets"] == [{"name": "regcred"}, {"name": "second"}]
+
+
+def test_settings_and_variables_reach_the_server_and_ours_win() -> None:
+    pod = pod_of(
+        settings={"waiting": 3, "maxAudioSeconds": 12.5, "logLevel": "DEBUG"},
+        env=[{"name": "HTTPS_PROXY", "value": "http://proxy:3128"}, {"name": "A", "value": "$(HOME)"}],
+    )
+    (server,), (fetch,) = pod["containers"], pod["initContainers"]
+    environment = {entry["name"]: entry.get("value") for entry in server["env"]}
+    assert environment["SPEECHMODEL_WAITING"] == "3"
+    assert environment["SPEECHMODEL_MAX_AUDIO_SECONDS"] == "12.5"
+    assert environment["SPEECHMODEL_LOG_LEVEL"] == "DEBUG"
+    assert "SPEECHMODEL_DECODERS" not in environment
+    assert environment["A"] == "$$(HOME)"
+    assert {"name": "HTTPS_PROXY", "value": "http://proxy:3128"} in fetch["env"]
+    own = [entry["name"] for entry in pod_of(env=[{"name": "STAGE_INPUT", "value": "x"}])["initContainers"][0]["env"]]
+    assert own.index("STAGE_INPUT") < len(own) - 1 - own[::-1].index("STAGE_INPUT")  # the last one counts
+
+
+def test_servers_are_spread_over_zones() -> None:
+    (rule,) = pod_of(topologySpread=[{"topologyKey": "topology.kubernetes.io/zone"}])["topologySpreadConstraints"]
+    assert (rule["maxSkew"], rule["whenUnsatisfiable"]) == (1, "ScheduleAnyway")
+    assert rule["labelSelector"]["matchLabels"] == {labels.MODEL: "espejo", labels.STAGE: "server"}
+
+
+@pytest.mark.parametrize(
+    "given, message",
+    [
+        ({"autoscaling": {"minReplicas": 5, "maxReplicas": 4}}, "must not be greater than maxReplicas"),
+        ({"autoscaling": {"minReplicas": 0, "maxReplicas": 4}}, "or scaler must be External"),
+        ({"env": [{"name": "SPEECHMODEL_FOLDER", "value": "/etc"}]}, "set serving.settings instead"),
+        ({"ingress": {"host": "Not A Host"}}, "String should match pattern"),
+        ({"route": {"parentRefs": []}}, "at least 1 item"),
+    ],
+)
+def test_bad_values_are_refused_with_the_rule(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        Serving.model_validate(given)
+
+
+@pytest.mark.parametrize(
+    "scaler, current, expected",
+    [
+        ("HorizontalPodAutoscaler", None, 2),
+        ("HorizontalPodAutoscaler", 0, 2),
+        ("HorizontalPodAutoscaler", 3, 3),
+        ("HorizontalPodAutoscaler", 9, 4),
+        ("External", None, 2),
+        ("External", 0, 0),
+        ("External", 9, 9),
+    ],
+)
+def test_the_number_of_replicas_stays_where_the_scaler_put_it(scaler: str, current: int | None, expected: int) -> None:
+    spec = spec_of(autoscaling={"scaler": scaler, "minReplicas": 2, "maxReplicas": 4})
+    deployment = serving.deployment(IMAGES, OWNER, spec, MODEL)
+    assert "replicas" not in deployment["spec"]
+    assert serving.with_replicas(deployment, spec, current)["spec"]["replicas"] == expected

@@ -1,0 +1,93 @@
+"""The metrics of the operator, and its log as JSON."""
+
+import io
+import json
+import logging
+import urllib.request
+from datetime import timedelta
+
+import pytest
+from prometheus_client import start_http_server
+from speechmodel_api.log_format import FIELDS_VARIABLE, JsonFormatter, LogFormat
+from speechmodel_api.stages import StageName
+from speechmodel_api.status import SpeechModelStatus
+from speechmodel_operator.resources.pod import log_env
+from speechmodel_operator.telemetry import Telemetry
+from support.world import OWNER, World
+
+
+def value(telemetry: Telemetry, name: str, **labels: str) -> float | None:
+    return telemetry.registry.get_sample_value(name, labels)
+
+
+def test_runs_are_counted_once_by_stage_and_outcome() -> None:
+    telemetry, world = Telemetry(), World()
+    world.until(StageName.TRAIN)
+    before = world.status
+    world.now += timedelta(seconds=90)
+    world.fail(1)
+    world.step()
+    telemetry.reported(OWNER, before, world.status)
+    telemetry.reported(OWNER, world.status, world.status)
+    assert value(telemetry, "speechmodel_stage_seconds_count", stage="train", outcome="retried") == 1
+    assert value(telemetry, "speechmodel_stage_seconds_sum", stage="train", outcome="retried") >= 90  # type: ignore[operator]
+    assert value(telemetry, "speechmodel_stage_seconds_count", stage="prepare", outcome="succeeded") is None
+
+
+def test_models_are_counted_by_phase_with_their_error_rate_until_they_are_gone() -> None:
+    telemetry, world = Telemetry(), World()
+    world.to_ready()
+    telemetry.reported(OWNER, SpeechModelStatus(), world.status)
+    assert world.status.model
+    assert value(telemetry, "speechmodel_models", phase="Ready") == 1
+    assert value(telemetry, "speechmodel_models", phase="Training") == 0
+    place = {"namespace": "speech", "model": "espejo"}
+    assert value(telemetry, "speechmodel_wer", **place, version=world.status.model.version) == 0.1
+    assert value(telemetry, "speechmodel_condition", **place, type="Ready", reason="Ready") == 1
+    telemetry.forget(OWNER)
+    assert value(telemetry, "speechmodel_models", phase="Ready") == 0
+    assert value(telemetry, "speechmodel_condition", **place, type="Ready", reason="Ready") is None
+
+
+def test_a_stage_that_waits_for_a_person_has_a_series_with_its_reason() -> None:
+    telemetry, world = Telemetry(), World()
+    world.until(StageName.PREPARE)
+    world.fail(65, "NoClips", "there are no clips")
+    world.step()
+    telemetry.reported(OWNER, SpeechModelStatus(), world.status)
+    labels = {"namespace": "speech", "model": "espejo", "stage": "prepare", "reason": "NoClips"}
+    assert value(telemetry, "speechmodel_stage_failed", **labels) == 1
+
+
+def test_the_metrics_are_served() -> None:
+    telemetry = Telemetry()
+    telemetry.called("GET", 429)
+    server, thread = start_http_server(0, addr="127.0.0.1", registry=telemetry.registry)
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{server.server_port}/metrics") as answer:
+            text = answer.read().decode()
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+    assert 'speechmodel_api_calls_total{code="429",verb="GET"} 1.0' in text
+
+
+def test_a_line_of_json_has_the_model_the_stage_and_the_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    (variable,) = log_env(LogFormat.JSON, OWNER, "train", "espejo-train-1")
+    assert variable["name"] == FIELDS_VARIABLE
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(JsonFormatter(lambda: json.loads(variable["value"])))
+    log = logging.Logger("test")
+    log.addHandler(handler)
+    try:
+        raise ValueError("no\nclips")
+    except ValueError:
+        log.exception("%s failed", "it", extra={"attempt": 2})
+    (text,) = stream.getvalue().splitlines()
+    line = json.loads(text)
+    assert {"namespace": "speech", "model": "espejo", "stage": "train", "job": "espejo-train-1"}.items() <= line.items()
+    assert (line["level"], line["message"], line["attempt"]) == ("ERROR", "it failed", 2)
+    assert "ValueError: no\nclips" in line["exception"]
+    assert log_env(LogFormat.TEXT, OWNER, "train") == []
