@@ -25,6 +25,7 @@ $(VENV)/.ready: images/requirements/bootstrap.txt images/requirements/dev.txt im
 	cp "$$wheel"/deepspeech/lib/libdeepspeech.so $(VENV)/lib/
 	@touch $@
 
+APT := DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends
 KUBECLUSTER := $(BIN)/python -m kubecluster
 export KUBECLUSTER_WEED := $(CURDIR)/$(BIN)/weed
 
@@ -33,7 +34,7 @@ demo: $(VENV)/.ready ## train the example on this machine, without a cluster, an
 	@$(BIN)/speechmodel run examples/espejo/speechmodel.yaml --listen examples/espejo/heard
 
 .PHONY: test
-test: $(VENV)/.ready packages ## all tests, those on a real cluster too
+test: $(VENV)/.ready packages browser ## all tests, those on a real cluster too
 	@$(BIN)/pytest -n 2 --dist loadgroup $(ARGS)
 
 .PHONY: unit
@@ -47,6 +48,12 @@ e2e: $(VENV)/.ready packages ## the tests on a real cluster only; KUBECONFIG and
 .PHONY: packages
 packages: $(VENV)/.ready # the Debian packages that the cluster needs: installed for root, named for anybody else
 	@$(KUBECLUSTER) packages --install || true
+
+.PHONY: browser
+browser: # Chromium, for the tests of the page: installed for root on Debian. Without it they are skipped
+	@command -v chromium chromium-browser google-chrome > /dev/null \
+	  || { [ "$$(id -u)" = 0 ] && { $(APT) chromium || { apt-get update && $(APT) chromium; }; } > /dev/null; } \
+	  || echo "no Chromium: the tests of the page are skipped; on Debian: apt-get install chromium" >&2
 
 .PHONY: lint
 lint: $(VENV)/.ready ## ruff, mypy, import contracts, and the generated files

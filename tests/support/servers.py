@@ -13,10 +13,11 @@ from typing import Self
 
 import httpx
 import openai
-from speechmodel_api.decoding_spec import Scorer
+from speechmodel_api.decoding_spec import GrammarSource, Scorer
 from speechmodel_api.stages import (
     Calibration,
     Decoding,
+    ModelCard,
     PublishedGrammar,
     PublishedRejection,
     PublishedScorer,
@@ -47,6 +48,7 @@ class VersionFolder:
         self._rejection: PublishedRejection | None = None
         self._decoding = Decoding(beam_width=100)
         self._scorer: PublishedScorer | None = None
+        self._card: ModelCard | None = None
         path.mkdir()
         shutil.copy(mapped, path / MODEL)
         self.selftest(load(OK_ESPEJO), "ok espejo")
@@ -56,6 +58,7 @@ class VersionFolder:
         graph = FIXTURES / "tf2_128.pb"
         export_acoustic_model(graph, self.path / ACOUSTIC)
         alphabet = [label.decode() for label in read_graph(graph).labels]
+        self._decoding = Decoding(grammar=GrammarSource.PHRASES, phrases=phrases, lists=lists)
         grammar = compile_grammar([], alphabet, templates=phrases, lists=lists)
         (self.path / GRAMMAR).write_bytes(grammar.to_bytes())
         self._grammar = PublishedGrammar(
@@ -93,6 +96,11 @@ class VersionFolder:
         self._decoding = Decoding(beam_width=100, scorer=Scorer(path="es.scorer", hot_words=hot_words or {}))
         self.selftest(load(OK_ESPEJO), "ok espejo")
 
+    def describe(self, card: ModelCard) -> None:
+        """Add a card, as a version that was published with one has it."""
+        self._card = card
+        self.selftest(load(OK_ESPEJO), "ok espejo")
+
     def selftest(self, pcm: Pcm, text: str) -> None:
         save(self.path / SELFTEST, pcm)
         manifest = VersionManifest(
@@ -111,6 +119,7 @@ class VersionFolder:
             report_uri="s3://models/home/espejo/report.json",
             speech_level=self._speech_level,
             wer=0.125,
+            card=self._card,
         )
         (self.path / VERSION).write_text(manifest.model_dump_json(by_alias=True), encoding="utf-8")
 

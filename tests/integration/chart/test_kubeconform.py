@@ -94,7 +94,7 @@ def test_the_manifests_of_the_operator_are_valid(schemas: Path) -> None:
     world.to_ready()
     seen = world.observe()
     made = [
-        jobs.stage_job(IMAGES, OWNER, seen.spec, StageRun(name, document.stage, "s", document))  # type: ignore[attr-defined]
+        jobs.stage_job(IMAGES, OWNER, seen.spec, StageRun(name, document.stage, "s", document, world.buckets[name]), {})  # type: ignore[attr-defined]
         for name, document in world.documents.items()
     ]
     given = {

@@ -15,6 +15,7 @@ from speechmodel_api.schema import S3Location
 from speechmodel_api.stages import (
     ConvertOutput,
     Decoding,
+    EpochLoss,
     EvaluateOutput,
     FetchInput,
     PublishInput,
@@ -29,10 +30,11 @@ from speechmodel_pipeline.publish import publish
 from speechmodel_pipeline.purge import purge
 from speechmodel_pipeline.s3.objects import Bucket
 from speechmodel_stagekit.errors import ArtefactMissing, BadInput, TryAgain
+from support.cards import card
 from support.ports import free_port
 from support.programs import run_program
 from support.seaweed import READER, WRITER, Seaweed
-from support.workspaces import BASE, VERSION, Workspace, make_workspace
+from support.workspaces import BASE, TRAIN, VERSION, Workspace, make_workspace
 
 from .conftest import BUCKET
 
@@ -130,6 +132,39 @@ def test_a_version_is_named_by_its_content_and_names_all_that_a_server_needs(
     assert manifest.selftest_text == json.loads(raw(s3, manifest.report_uri))["selftest"]["text"]
     head = s3.client().head_object(Bucket=BUCKET, Key=f"{folder}/output_graph.pbmm")
     assert head["Metadata"] == {"sha256": publishing.model_sha256}
+
+
+def test_the_card_says_how_the_version_was_made_and_measured(
+    finished: tuple[Workspace, ConvertOutput, EvaluateOutput], publishing: PublishInput, s3: Seaweed
+) -> None:
+    workspace, _, evaluated = finished
+    training = card().training
+    task = publishing.model_copy(update={"train_key": TRAIN, "dataset": workspace.dataset, "training": training})
+    history = workspace.graph.with_name("training.csv")
+    history.write_text("epoch,step,loss,dev_loss,seconds,clips_per_second\n1,9,3.5,,2,4\n2,18,1.25,1.5,2,4\n")
+    manifest = VersionManifest.model_validate_json(raw(s3, publish(task).version_uri))
+    assert manifest.card is not None
+    assert manifest.card.evaluation == evaluated
+    assert (manifest.card.dataset, manifest.card.training) == (workspace.dataset, training)
+    assert manifest.card.epochs == (EpochLoss(epoch=1, loss=3.5), EpochLoss(epoch=2, loss=1.25, dev_loss=1.5))
+
+
+@pytest.mark.parametrize("history", [None, "no table", "epoch,loss\n1,much\n"])
+def test_a_training_history_that_cannot_be_read_leaves_the_losses_out(
+    history: str | None,
+    finished: tuple[Workspace, ConvertOutput, EvaluateOutput],
+    publishing: PublishInput,
+    s3: Seaweed,
+) -> None:
+    workspace = finished[0]
+    task = publishing.model_copy(update={"train_key": TRAIN, "dataset": workspace.dataset, "training": card().training})
+    path = workspace.graph.with_name("training.csv")
+    path.unlink(missing_ok=True)
+    if history is not None:
+        path.write_text(history)
+    manifest = VersionManifest.model_validate_json(raw(s3, publish(task).version_uri))
+    assert manifest.card is not None
+    assert manifest.card.epochs == ()
 
 
 def test_the_threshold_of_free_text_is_published_with_the_acoustic_model_that_it_needs(

@@ -83,6 +83,15 @@ def test_phrases_with_too_many_combinations_are_refused(monkeypatch: pytest.Monk
         of_templates("((a;b;c);(d;e;f);(g;h;i);(j;k;l);m)")
 
 
+def test_every_phrase_is_listed_once_in_the_order_of_the_alphabet() -> None:
+    grammar = compile_grammar(
+        ["llama", "ala"], ALPHABET, templates=["(enciende|prende) [la] luz de {habitacion}", "ala"], lists=LISTS
+    )
+    rooms = ("cocina", "living", "living de estar", "sala", "sala de estar")
+    lamps = [f"{verb} {la}luz de {room}" for verb in ("enciende", "prende") for la in ("la ", "") for room in rooms]
+    assert list(grammar.phrases()) == ["ala", *lamps[:10], "llama", *lamps[10:]]
+
+
 def test_a_phrase_with_a_space_is_refused_by_a_model_without_one() -> None:
     with pytest.raises(GrammarError, match="does not contain the space"):
         compile_grammar(["a b"], ("a", "b"))
@@ -155,6 +164,10 @@ def test_a_damaged_file_and_another_models_alphabet_are_refused() -> None:
         Grammar.from_bytes(content[:-30], ALPHABET)
     with pytest.raises(GrammarFileError, match="another alphabet"):
         Grammar.from_bytes(content, ALPHABET[::-1])
+
+
+def test_the_catch_all_label_is_in_no_listed_phrase() -> None:
+    assert list(compile_grammar(["ok", "oko"], (*ALPHABET, CATCH_ALL)).phrases()) == ["ok", "oko"]
 
 
 def test_the_catch_all_label_is_never_a_phrase_and_wins_over_phrases() -> None:

@@ -76,8 +76,8 @@ def test_pull_secrets_of_the_installation_reach_every_pod_after_those_of_the_tem
     world.to_ready()
     seen = world.observe()
     for name, document in world.documents.items():
-        run = StageRun(name, document.stage, "s", document)  # type: ignore[attr-defined]
-        pod = jobs.stage_job(IMAGES, OWNER, seen.spec, run)["spec"]["template"]["spec"]
+        run = StageRun(name, document.stage, "s", document, world.buckets[name])  # type: ignore[attr-defined]
+        pod = jobs.stage_job(IMAGES, OWNER, seen.spec, run, {})["spec"]["template"]["spec"]
         assert pod["imagePullSecrets"] == [{"name": "regcred"}, {"name": "second"}]
 
 

@@ -364,11 +364,17 @@ class PublishInput(StageInput):
     """publish: upload the model and its report to S3 by content, and read them back."""
 
     stage: Literal[StageName.PUBLISH] = StageName.PUBLISH
+    train_key: Key | None = None
+    """Key that names the folder of the training history. None publishes no history."""
     convert_key: Key
     model_sha256: Digest
     evaluate_key: Key
     report_sha256: Digest
     version: Key
+    dataset: PrepareOutput | None = None
+    """The dataset that the model was trained on, for the card. None publishes no card."""
+    training: TrainOutput | None = None
+    """The training of the model, for the card. None publishes no card."""
     decoding: Decoding
     grammar: GrammarDecoder | None = None
     """How evaluate decoded with the grammar. None for free text."""
@@ -445,6 +451,27 @@ class PublishedScorer(WeighedScorer):
     scorer_bytes: int
 
 
+class EpochLoss(Document):
+    """The losses of an epoch, as training.csv has them."""
+
+    epoch: int
+    """1 for the first epoch."""
+    loss: float
+    """Mean CTC loss per training clip over the epoch."""
+    dev_loss: float | None = None
+    """Mean CTC loss per dev clip at the end of the epoch. None without dev clips."""
+
+
+class ModelCard(Document):
+    """Describes how a version was made and measured, for people. No program decides by it."""
+
+    dataset: PrepareOutput
+    training: TrainOutput
+    evaluation: EvaluateOutput
+    epochs: tuple[EpochLoss, ...] = ()
+    """Losses of every epoch. Empty when the training history was gone."""
+
+
 class VersionManifest(Document):
     """`version.json`: the description of a published version. It never changes."""
 
@@ -471,6 +498,8 @@ class VersionManifest(Document):
     is, as for versions that were published before the field existed."""
     wer: float | None = None
     cer: float | None = None
+    card: ModelCard | None = None
+    """None for versions that were published before there were cards."""
 
 
 class FetchInput(Document):

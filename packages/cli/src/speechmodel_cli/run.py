@@ -121,7 +121,7 @@ class _Run:
             show_table(self._console, f"unseen voices in {self._options.listen}", clips)
         if server is not None and status.model is not None:
             clip = self._state.published / status.model.version / SELFTEST
-            self._print(f"serving on {server.url} (press Ctrl-C to stop); try")
+            self._print(f"serving on {server.url} (press Ctrl-C to stop); open it in a browser, or try")
             self._print(f"  curl -F file=@{shown(clip)} {server.url}/v1/audio/transcriptions")
         else:
             self._print(f"serve it with   {self._again('--serve')}")

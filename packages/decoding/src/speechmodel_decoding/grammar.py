@@ -12,7 +12,7 @@ and `slots.fst` (characters to marks of slots). Equal phrases and alphabets give
 
 import io
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -90,6 +90,23 @@ class Grammar:
         paths = kaldifst.compose(kaldifst.make_linear_acceptor(frames), self._graph)
         return bool(paths.num_states)
 
+    def phrases(self) -> Iterator[str]:
+        """Yield every phrase once, in the order of the alphabet.
+
+        A grammar may have more phrases than can be listed: take as many as are needed.
+        """
+        graph, labels = self._graph, self.labels
+        stack = [(graph.start, "")]  # states whose last label is a blank, and the text that leads there
+        while stack:
+            state, text = stack.pop()
+            if text and graph.final(state).value < np.inf:
+                yield text
+            stack += [
+                (_after_blank(graph, arc.nextstate, labels.blank), text + labels.decode([arc.olabel]))
+                for arc in reversed(list(kaldifst.ArcIterator(graph, state)))
+                if arc.olabel not in (0, labels.catch_all)
+            ]
+
     @cached_property
     def _graph(self) -> kaldifst.StdFst:
         return read_const(self.graph)
@@ -108,6 +125,11 @@ class Grammar:
     @cached_property
     def _slot_transducer(self) -> kaldifst.StdFst:
         return read_const(self.slots)
+
+
+def _after_blank(graph: kaldifst.StdFst, state: int, blank: int) -> int:
+    target: int = next(arc.nextstate for arc in kaldifst.ArcIterator(graph, state) if arc.ilabel == blank)
+    return target
 
 
 def compile_grammar(

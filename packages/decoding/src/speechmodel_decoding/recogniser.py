@@ -75,7 +75,7 @@ class Recogniser:
                 f"the grammar needs a model with {classes} classes, and this one has {model.classes}; evaluate it again"
             )
         self.model = model
-        self._grammar = grammar
+        self.grammar = grammar
         self._calibration = calibration
         self._decoder = Decoder(grammar)
 
@@ -100,7 +100,7 @@ class Recogniser:
             score=phrase.score,
             confidence=phrase_confidence(phrase.score, self._calibration),
             words=tuple(self._word(text, spans) for text, spans in phrase.words()),
-            slots=self._grammar.filled_slots(phrase.text),
+            slots=self.grammar.filled_slots(phrase.text),
         )
 
     def _word(self, text: str, spans: Sequence[Span]) -> Word:

@@ -13,7 +13,7 @@ from starlette.status import HTTP_405_METHOD_NOT_ALLOWED
 from speechmodel_inference.errors import ClientLeft, RequestError
 from speechmodel_inference.middleware import CloseWhileDraining, CountRequests
 from speechmodel_inference.openai_types import ErrorObject, ErrorResponse
-from speechmodel_inference.routers import health, metrics, models, transcriptions
+from speechmodel_inference.routers import health, metrics, models, page, speechmodel, transcriptions
 from speechmodel_inference.services import Services
 from speechmodel_inference.settings import Settings
 
@@ -37,8 +37,8 @@ def create_app(settings: Settings) -> FastAPI:
 
     app = FastAPI(title="SpeechModel", lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.services = services
-    for router in (transcriptions.router, models.router, health.router, metrics.router):
-        app.include_router(router)
+    for routes in (transcriptions, models, speechmodel, page, health, metrics):
+        app.include_router(routes.router)
     app.add_exception_handler(RequestError, _request_error)
     app.add_exception_handler(ClientLeft, _client_left)
     app.add_exception_handler(HTTPException, _http_exception)

@@ -12,6 +12,7 @@ Whole objects are not sent again. A version.json never changes, because servers 
 digest: that of an earlier run stays, as long as everything that it names is whole.
 """
 
+import csv
 import hashlib
 import logging
 from pathlib import Path
@@ -19,7 +20,9 @@ from pathlib import Path
 from pydantic import ValidationError
 from speechmodel_api.reasons import Reason
 from speechmodel_api.stages import (
+    EpochLoss,
     EvaluateOutput,
+    ModelCard,
     PublishedGrammar,
     PublishedRejection,
     PublishedScorer,
@@ -27,7 +30,7 @@ from speechmodel_api.stages import (
     PublishOutput,
     VersionManifest,
 )
-from speechmodel_api.workspace import ACOUSTIC, GRAMMAR, MODEL, REPORT, SCORER, SELFTEST, VERSION, Workspace
+from speechmodel_api.workspace import ACOUSTIC, GRAMMAR, HISTORY, MODEL, REPORT, SCORER, SELFTEST, VERSION, Workspace
 from speechmodel_stagekit.artefacts import recorded_output, require_file
 from speechmodel_stagekit.errors import ArtefactMissing
 from speechmodel_stagekit.program import run_stage
@@ -141,7 +144,30 @@ def _manifest(
         speech_level=report.speech_level,
         wer=evaluation.wer,
         cer=evaluation.cer,
+        card=_card(task, evaluation),
     )
+
+
+def _card(task: PublishInput, evaluation: EvaluateOutput) -> ModelCard | None:
+    if task.dataset is None or task.training is None:
+        return None
+    return ModelCard(dataset=task.dataset, training=task.training, evaluation=evaluation, epochs=_epochs(task))
+
+
+def _epochs(task: PublishInput) -> tuple[EpochLoss, ...]:
+    """Return the losses in the training history, which is not needed to serve and may be gone."""
+    if task.train_key is None:
+        return ()
+    path = Workspace(task.workspace).export(task.train_key) / HISTORY
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            return tuple(
+                EpochLoss.model_validate({name: value or None for name, value in row.items()})
+                for row in csv.DictReader(file)
+            )
+    except (OSError, ValueError, csv.Error) as error:
+        log.warning("the card has no losses, because %s cannot be read: %s", path, error)
+        return ()
 
 
 def _grammar(task: PublishInput, acoustic: Path, grammar: Path) -> PublishedGrammar | None:

@@ -1,1 +1,1 @@
-"""The routers: transcriptions, models, health and metrics."""
+"""The routers: transcriptions, models, the model's card, the page, health and metrics."""

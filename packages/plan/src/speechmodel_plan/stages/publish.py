@@ -11,7 +11,9 @@ from speechmodel_api.status import ConditionType, ModelStatus
 
 from speechmodel_plan.stages.convert import CONVERT
 from speechmodel_plan.stages.evaluate import EVALUATE, decoding
+from speechmodel_plan.stages.prepare import PREPARE
 from speechmodel_plan.stages.stage import Outputs, Stage
+from speechmodel_plan.stages.train import TRAIN
 from speechmodel_plan.task import Owner, Task
 
 
@@ -41,11 +43,14 @@ class Publish(Stage[PublishOutput]):
         """Return the input document."""
         return PublishInput(
             **task.common(self.key(task, done), attempt),
+            train_key=TRAIN.key(task, done),
             convert_key=CONVERT.key(task, done),
             model_sha256=done.of(CONVERT).model_sha256,
             evaluate_key=EVALUATE.key(task, done),
             report_sha256=done.of(EVALUATE).report_sha256,
             version=_version(task.spec, done),
+            dataset=done.of(PREPARE),
+            training=done.of(TRAIN),
             decoding=decoding(task.spec),
             grammar=done.of(EVALUATE).grammar,
             rejection=done.of(EVALUATE).rejection,

@@ -1,0 +1,52 @@
+// Requests to the server, and its errors.
+
+import { keep, recall } from "./memory.js";
+
+const KEY = "key";
+let key = recall("sessionStorage", KEY);
+
+/** An answer that is an error, or no answer (status 0). `retryAfter` is in seconds, 0 if the server gives none. */
+export class ServerError extends Error {
+  constructor(status, code = "", message = "", retryAfter = 0) {
+    super(message);
+    Object.assign(this, { status, code, retryAfter });
+  }
+
+  /** True if the same request may succeed later. */
+  get passing() {
+    return this.status === 429 || this.status === 503;
+  }
+}
+
+/** Send this API key from now on. */
+export function useKey(value) {
+  key = value;
+  keep("sessionStorage", KEY, value);
+}
+
+export const fetchCard = () => request("v1/speechmodel");
+
+export const fetchPhrases = () => request("v1/speechmodel/phrases");
+
+/** Return the answer to a recording, a Blob, in the format verbose_json. */
+export function transcribe(recording, name, signal) {
+  const body = new FormData();
+  body.append("file", recording, name);
+  body.append("response_format", "verbose_json");
+  body.append("alternatives", "4");
+  return request("v1/audio/transcriptions", { method: "POST", body, signal });
+}
+
+async function request(path, options = {}) {
+  let response;
+  try {
+    response = await fetch(path, { ...options, headers: key ? { Authorization: `Bearer ${key}` } : {} });
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new ServerError(0, "unreachable");
+  }
+  if (response.ok) return response.json();
+  const { error = {} } = await response.json().catch(() => ({}));
+  const retryAfter = Number(response.headers.get("Retry-After")) || 0;
+  throw new ServerError(response.status, error.code ?? "", error.message ?? response.statusText, retryAfter);
+}

@@ -1,0 +1,75 @@
+// What the model can hear: its phrases, searched as one types.
+
+import { byId, make } from "./elements.js";
+import { number, text } from "./texts.js";
+
+const FEW = 40;
+const MARK = /(\{[^{}]*\}|[[\]()|;])/;
+
+let card = null;
+let grammar = null; // the answer of GET /v1/speechmodel/phrases
+let all = false;
+
+/** Show the phrases of a grammar, or that the model transcribes free text. */
+export function showPhrases(ofCard, ofGrammar) {
+  [card, grammar] = [ofCard, ofGrammar];
+  const some = grammar.phrases.length > 0;
+  byId("phrases-some").hidden = !some;
+  byId("phrases-none").hidden = some;
+  const words = Object.keys(card.hot_words).join(", ");
+  byId("phrases-none").textContent =
+    text(card.language_model ? "freeSpeechModel" : "freeSpeech") + (words ? ` ${text("hotWords", { words })}` : "");
+  find();
+}
+
+function find() {
+  if (!grammar) return;
+  const wanted = folded(byId("search").value.trim());
+  const items = wanted
+    ? grammar.phrases.filter((phrase) => folded(phrase).includes(wanted)).map((phrase) => plain(phrase, wanted))
+    : written();
+  const [found, count] = [number(items.length), number(grammar.phrases.length)];
+  byId("phrases-count").textContent = wanted
+    ? text(grammar.complete ? "phrasesFound" : "phrasesFoundFirst", { found, count })
+    : text(grammar.complete ? "phrasesCount" : "phrasesFirst", { count });
+  byId("more").hidden = all || items.length <= FEW;
+  byId("phrases").replaceChildren(...(all ? items : items.slice(0, FEW)));
+}
+
+/** Return the templates and lists as the manifest has them, or every phrase when there are none. */
+function written() {
+  if (grammar.written.length === 0) return grammar.phrases.map((phrase) => plain(phrase, ""));
+  const templates = grammar.written.map((template) => make("li", {}, ...marked(template)));
+  const lists = Object.entries(grammar.lists).map(([name, values]) =>
+    make("li", { className: "list" }, make("b", { textContent: `{${name}}` }), " ", ...marked(values.join(" · "))),
+  );
+  return [...templates, ...lists];
+}
+
+/** Return a template with its syntax set apart from its words. */
+function marked(template) {
+  return template
+    .split(MARK)
+    .filter(Boolean)
+    .map((part) => (MARK.test(part) ? make(part.startsWith("{") ? "b" : "i", { textContent: part }) : part));
+}
+
+function plain(phrase, wanted) {
+  const place = wanted ? folded(phrase).indexOf(wanted) : -1;
+  if (place < 0) return make("li", { textContent: phrase });
+  const end = place + wanted.length;
+  return make("li", {}, phrase.slice(0, place), make("mark", { textContent: phrase.slice(place, end) }), phrase.slice(end));
+}
+
+/** Return a text without capitals and accents. Its length stays, so that places in it are places in the text. */
+const folded = (phrase) => [...phrase].map((letter) => letter.normalize("NFD")[0].toLowerCase()).join("");
+
+byId("search").addEventListener("input", () => {
+  all = false;
+  find();
+});
+byId("more").addEventListener("click", () => {
+  all = true;
+  find();
+  byId("phrases").children[FEW]?.scrollIntoView({ block: "nearest" });
+});

@@ -1,0 +1,59 @@
+"""GET /v1/speechmodel: the served version for people."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from speechmodel_inference.card import MOST_PHRASES
+from support.cards import DIGEST, card
+from support.servers import Server, Start, VersionFolder
+
+
+@pytest.fixture(scope="module")
+def grammar_server(tmp_path_factory: pytest.TempPathFactory, mapped: Path) -> Iterator[Server]:
+    """A version with a grammar and a card."""
+    base = tmp_path_factory.mktemp("card")
+    folder = VersionFolder(base / "models", mapped)
+    folder.decode_by_grammar("(ok|vale) [espejo]", "llama a mi {quien}", quien=("hija", "hijo"))
+    folder.describe(card())
+    server = Server(folder.path, base / "server.log", {})
+    try:
+        yield server.until_ready()
+    finally:
+        server.stop()
+
+
+def test_the_card_has_the_figures_of_the_version_and_names_no_recording(grammar_server: Server) -> None:
+    answer = grammar_server.get("/v1/speechmodel")
+    found = answer.json()
+    assert (found["name"], found["version"], found["language"]) == ("espejo", "0123abcd", "es-CL")
+    assert (found["grammar"], found["rejects"]) == ("Phrases", True)
+    assert found["measured"]["unseen_speakers"] == {"rate": 0.0694, "low": 0.014, "high": 0.148, "clips": 26}
+    assert found["measured"]["answers"] == {"right": 24, "wrong": 0, "rejected": 2, "foreign": 40, "accepted": 1}
+    assert (found["dataset"]["digest"], found["dataset"]["speakers"]) == (DIGEST, 25)
+    assert (found["training"]["exported_epoch"], found["training"]["settings"]["hidden_units"]) == (33, 128)
+    assert [each["epoch"] for each in found["training"]["losses"]] == list(range(1, 37))
+    assert "private.wav" not in answer.text
+
+
+def test_phrases_are_listed_as_written_and_as_they_are_said(grammar_server: Server) -> None:
+    assert grammar_server.get("/v1/speechmodel/phrases").json() == {
+        "written": ["(ok|vale) [espejo]", "llama a mi {quien}"],
+        "lists": {"quien": ["hija", "hijo"]},
+        "phrases": ["llama a mi hija", "llama a mi hijo", "ok", "ok espejo", "vale", "vale espejo"],
+        "complete": True,
+    }
+
+
+def test_a_grammar_with_too_many_phrases_is_listed_in_part(folder: VersionFolder, start: Start) -> None:
+    words = "(ok|vale|hola|espejo|llama|mi|hija)"
+    folder.decode_by_grammar("ok espejo", " ".join([words] * 6))
+    found = start().until_ready().get("/v1/speechmodel/phrases").json()
+    assert (len(set(found["phrases"])), found["complete"]) == (MOST_PHRASES, False)
+
+
+def test_a_version_from_before_there_were_cards_has_no_figures(server: Server) -> None:
+    found = server.get("/v1/speechmodel").json()
+    assert (found["grammar"], found["rejects"], found["wer"]) == ("FreeText", False, 0.125)
+    assert (found["measured"], found["dataset"], found["training"]) == (None, None, None)
+    assert server.get("/v1/speechmodel/phrases").json()["phrases"] == []

@@ -1,0 +1,347 @@
+"""The page at / in a real Chromium, with a real server: what a user does, and the words on the screen."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, Route, expect
+from speechmodel_runtime import save
+from support.browser import INSECURE, chromium, new_page
+from support.cards import DIGEST, card
+from support.places import FIXTURES
+from support.servers import OK_ESPEJO, Server, VersionFolder
+
+pytestmark = pytest.mark.slow
+
+HIJO = FIXTURES / "clips" / "shapes_44f683a8_2_3_000000_6_002.wav"
+"""espejo llama a mi hijo"""
+HOLA = FIXTURES / "clips" / "shapes_3c59dc04_2_3_000000_2_001.wav"
+"""hola espejo, which is not in the grammar"""
+TAKES = 8
+PHRASES = ("ok espejo", "espejo llama a mi {quien}", "vale [espejo]")
+
+
+@pytest.fixture(scope="module")
+def grammar_server(tmp_path_factory: pytest.TempPathFactory, mapped: Path) -> Iterator[Server]:
+    """A version with a grammar and a card, and low limits."""
+    base = tmp_path_factory.mktemp("page")
+    folder = VersionFolder(base / "models", mapped)
+    folder.decode_by_grammar(*PHRASES, quien=("hija", "hijo", "nuera"))
+    folder.describe(card())
+    server = Server(folder.path, base / "server.log", {"max_audio_seconds": "20", "max_upload_bytes": "1000000"})
+    try:
+        yield server.until_ready()
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Its microphone hears HIJO."""
+    with chromium(HIJO) as browser:
+        yield browser
+
+
+@pytest.fixture
+def page(browser: Browser, grammar_server: Server) -> Iterator[Page]:
+    """The page in English, with its errors watched."""
+    page = new_page(browser)
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto(grammar_server.url)
+    yield page
+    page.context.close()
+    assert errors == []
+
+
+def words(page: Page) -> list[str]:
+    return page.locator("#timeline .word").all_inner_texts()
+
+
+def test_spoken_words_appear_with_their_confidence_once_the_speaker_pauses(page: Page) -> None:
+    speak_until_heard(page, "espejo llama a mi hijo")
+    expect(page.locator("#verdict")).to_have_text(re.compile(r"^\d+(\.\d)?% sure$"))
+    assert words(page) == ["espejo", "llama", "a", "mi", "hijo"]
+    assert all(re.fullmatch(r"\d+%", each) for each in page.locator("#timeline .sureness").all_inner_texts())
+    expect(page.locator("#slots")).to_have_text("quienhijo")
+    expect(page.locator("#candidates")).to_contain_text("espejo llama a mi hija")
+    expect(page.get_by_role("status").filter(has_text="Heard: espejo llama a mi hijo, ")).to_be_attached()
+
+
+def speak_until_heard(page: Page, text: str) -> None:
+    """Press the button until a take is heard: a busy machine loses samples of the microphone."""
+    for take in range(1, TAKES + 1):
+        page.get_by_role("button", name="Speak").click()
+        expect(page.locator("body[data-state=recording]")).to_be_attached()
+        expect(page.locator("body[data-state=idle]")).to_be_attached()
+        if take == TAKES or page.locator("#heard").text_content() == text:
+            expect(page.locator("#heard")).to_have_text(text, timeout=1000)
+            return
+
+
+def test_the_space_bar_records_while_it_is_held(page: Page) -> None:
+    page.keyboard.down(" ")
+    expect(page.locator("#status")).to_have_text("Listening…")
+    expect(page.locator("#elapsed")).to_have_text(re.compile("^[5-9] s$"))  # the pause before does not end it
+    page.keyboard.up(" ")
+    expect(page.locator("#result-title")).to_have_text(re.compile(r"^Recording, .* · [5-9](\.\d)? s$"))
+
+
+def test_escape_discards_the_recording(page: Page) -> None:
+    page.get_by_role("button", name="Speak").press("Enter")
+    expect(page.locator("#elapsed")).to_have_text(re.compile("^[1-9] s$"))
+    page.keyboard.press("Escape")
+    expect(page.locator("#status")).to_have_text("Discarded.")
+    expect(page.locator("#result")).to_be_hidden()
+
+
+def test_words_of_a_file_are_under_its_waveform_at_their_times(page: Page) -> None:
+    with page.expect_response("**/v1/audio/transcriptions") as asked:
+        page.locator("#file").set_input_files(HIJO)
+    answer = asked.value.json()
+    expect(page.locator("#heard")).to_have_text(answer["text"])
+    track = box(page, "#timeline .track")
+    for word, span in zip(answer["words"], page.locator("#timeline .span").all(), strict=True):
+        place = span.bounding_box()
+        assert place is not None
+        assert place["x"] - track["x"] == pytest.approx(track["width"] * word["start"] / answer["duration"], abs=1)
+    labels = [each.bounding_box() for each in page.locator("#timeline li").all()]
+    assert not [(a, b) for a in labels for b in labels if a and b and a is not b and overlap(a, b)]
+    assert (page.locator(".wave path").get_attribute("d") or "").count("M") > 100
+
+
+def box(page: Page, selector: str) -> Any:
+    return page.locator(selector).bounding_box()
+
+
+def overlap(a: Any, b: Any) -> bool:
+    return bool(
+        a["x"] < b["x"] + b["width"]
+        and b["x"] < a["x"] + a["width"]
+        and a["y"] < b["y"] + b["height"]
+        and b["y"] < a["y"] + a["height"]
+    )
+
+
+def test_a_recording_is_played_from_a_word(page: Page) -> None:
+    page.locator("#file").set_input_files(HIJO)
+    page.get_by_role("button", name="hijo").click()
+    expect(page.locator("#timeline .head")).to_be_visible()
+    expect(page.locator("#play")).to_have_attribute("aria-pressed", "true")
+    expect(page.locator("#play")).to_have_attribute("aria-pressed", "false")  # at its end
+
+
+def test_other_speech_is_nothing_of_the_set_and_the_closest_phrase_is_shown(page: Page) -> None:
+    page.locator("#file").set_input_files(HOLA)
+    expect(page.locator("#heard")).to_have_text("Nothing of the set")
+    expect(page.locator("#others-title")).to_have_text("Closest phrases")
+    expect(page.locator("#candidates")).to_contain_text("ok espejo")
+    assert words(page) == []
+
+
+def test_what_was_heard_before_can_be_shown_again(page: Page) -> None:
+    for recording, heard in ((OK_ESPEJO, "ok espejo"), (HOLA, "Nothing of the set")):
+        page.locator("#file").set_input_files(recording)
+        expect(page.locator("#heard")).to_have_text(heard)
+    page.locator("#entries").get_by_role("button", name="ok espejo").click()
+    expect(page.locator("#heard")).to_have_text("ok espejo")
+    assert words(page) == ["ok", "espejo"]
+
+
+def test_a_dropped_file_is_recognised(page: Page) -> None:
+    expect(page.locator("#name")).to_have_text("espejo")
+    dropped = page.evaluate_handle(
+        """(bytes) => {
+            const data = new DataTransfer();
+            data.items.add(new File([new Uint8Array(bytes)], "ok.wav"));
+            return data;
+        }""",
+        list(OK_ESPEJO.read_bytes()),
+    )
+    page.dispatch_event("body", "dragenter", {"dataTransfer": dropped})
+    expect(page.get_by_text("Drop the recording")).to_be_visible()
+    page.dispatch_event("body", "drop", {"dataTransfer": dropped})
+    expect(page.locator("#heard")).to_have_text("ok espejo")
+    expect(page.get_by_text("Drop the recording")).to_be_hidden()
+
+
+def test_the_page_says_what_the_model_is_and_what_it_can_hear(page: Page) -> None:
+    model = page.locator("#model")
+    expect(model).to_contain_text("6.9%")
+    for text in ("1.4% to 14.8%, 26 clips", "2 of 26", "1 of 40", "296 clips, 6.9 min", "36, best: 33", "0123abcd"):
+        expect(model).to_contain_text(text)
+    expect(page.get_by_title(DIGEST)).to_be_visible()
+    expect(page.get_by_role("img", name="Over 36 epochs, the training loss went from")).to_be_visible()
+    expect(page.locator("#phrases li")).to_have_text(
+        ["ok espejo", "espejo llama a mi {quien}", "vale [espejo]", "{quien} hija · hijo · nuera"]
+    )
+    page.get_by_label("Search the phrases").fill("HÍJ")
+    expect(page.locator("#phrases li")).to_have_text(["espejo llama a mi hija", "espejo llama a mi hijo"])
+    expect(page.locator("#phrases-count")).to_have_text("2 of 6")
+
+
+def test_a_version_in_free_text_from_before_there_were_cards_is_served(browser: Browser, server: Server) -> None:
+    page = new_page(browser)
+    page.goto(server.url)
+    expect(page.locator("#model")).to_contain_text("published without its figures")
+    expect(page.locator("#phrases-none")).to_have_text("Any words: this model transcribes free text.")
+    page.locator("#file").set_input_files(HOLA)
+    expect(page.locator("#heard")).to_have_text("hola espejo")
+    expect(page.locator("#verdict")).to_contain_text("does not say how sure it is")
+    page.context.close()
+
+
+@pytest.mark.parametrize(
+    "name, content, says",
+    [
+        ("letter.wav", b"dear server", "letter.wav cannot be read as audio"),
+        ("none.wav", b"", "none.wav contains no sound"),
+        ("large.wav", bytes(1_200_000), "large.wav has 1.2 MB, and the server takes up to 1 MB"),
+        ("short.wav", np.ones(100, np.int16), "short.wav is too short"),
+        ("long.wav", np.ones(21 * 16_000, np.int16), "long.wav is longer than the 20 s"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_explained(
+    name: str, content: Any, says: str, page: Page, tmp_path: Path
+) -> None:
+    if isinstance(content, bytes):
+        (tmp_path / name).write_bytes(content)
+    else:
+        save(tmp_path / name, content)
+    expect(page.locator("#name")).to_have_text("espejo")  # the limits are known
+    page.locator("#file").set_input_files(tmp_path / name)
+    expect(page.get_by_role("alert")).to_contain_text(says)
+    expect(page.get_by_role("button", name="Try again")).to_be_hidden()
+
+
+@pytest.mark.parametrize(
+    "error, says",
+    [
+        ("NotFoundError", "No microphone was found"),
+        ("NotAllowedError", "does not let this page use the microphone"),
+        ("NotReadableError", "Another program may be using it"),
+    ],
+)
+def test_a_microphone_that_cannot_be_used_is_explained(error: str, says: str, page: Page) -> None:
+    refuse_microphone = f"navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException('', '{error}'))"
+    page.evaluate(f"() => {{ {refuse_microphone} }}")
+    page.get_by_role("button", name="Speak").click()
+    expect(page.get_by_role("alert")).to_contain_text(says)
+    expect(page.get_by_role("button", name="Try again")).to_be_visible()
+
+
+def test_without_a_secure_context_the_page_says_how_and_takes_files(browser: Browser, grammar_server: Server) -> None:
+    page = new_page(browser)
+    page.goto(grammar_server.url.replace("127.0.0.1", INSECURE))
+    expect(page.locator("#record-hint")).to_contain_text("kubectl port-forward service/espejo 8080:80")
+    expect(page.get_by_role("button", name="Speak")).to_be_disabled()
+    page.locator("#file").set_input_files(OK_ESPEJO)
+    expect(page.locator("#heard")).to_have_text("ok espejo")
+    page.context.close()
+
+
+def test_a_silent_recording_is_not_sent(page: Page) -> None:
+    silence = "new AudioContext().createMediaStreamDestination().stream"
+    page.evaluate(f"() => {{ navigator.mediaDevices.getUserMedia = async () => {silence} }}")
+    page.keyboard.down(" ")
+    expect(page.locator("#elapsed")).to_have_text(re.compile("^[1-9] s$"))
+    page.keyboard.up(" ")
+    expect(page.get_by_role("alert")).to_contain_text("Only silence was recorded")
+
+
+def test_a_busy_server_is_asked_again(page: Page) -> None:
+    busy = {"error": {"message": "The server is busy.", "type": "rate_limit_error", "code": "queue_full"}}
+    refused = 0
+
+    def refuse_once(route: Route) -> None:
+        nonlocal refused
+        refused += 1
+        if refused > 1:
+            route.continue_()
+        else:
+            route.fulfill(status=429, json=busy, headers={"Retry-After": "1"})
+
+    page.route("**/v1/audio/transcriptions", refuse_once)
+    page.locator("#file").set_input_files(OK_ESPEJO)
+    expect(page.locator("#status")).to_have_text("The server is busy. Next try in 1 s.")
+    expect(page.locator("#heard")).to_have_text("ok espejo")
+    assert refused == 2
+
+
+def test_a_server_that_does_not_answer_can_be_asked_again(page: Page) -> None:
+    page.route("**/v1/audio/transcriptions", lambda route: route.abort())
+    page.locator("#file").set_input_files(OK_ESPEJO)
+    expect(page.get_by_role("alert")).to_contain_text("The server does not answer")
+    page.unroute("**/v1/audio/transcriptions")
+    page.get_by_role("button", name="Try again").click()
+    expect(page.locator("#heard")).to_have_text("ok espejo")
+    expect(page.get_by_role("alert")).to_be_hidden()
+
+
+def test_the_key_of_a_server_that_asks_for_one_is_sent_from_then_on(browser: Browser, grammar_server: Server) -> None:
+    page = new_page(browser)
+
+    def guard(route: Route) -> None:
+        if route.request.headers.get("authorization") == "Bearer secret":
+            route.continue_()
+        else:
+            route.fulfill(status=401, json={"error": {"message": "no key", "type": "invalid_request_error"}})
+
+    page.route("**/v1/**", guard)
+    page.goto(grammar_server.url)
+    for key in ("wrong", "secret"):
+        page.get_by_label("This server asks for an API key").fill(key)
+        page.get_by_role("button", name="Use this key").click()
+        if key == "wrong":
+            expect(page.get_by_role("alert")).to_contain_text("does not accept this key")
+    expect(page.locator("#name")).to_have_text("espejo")
+    page.reload()
+    page.locator("#file").set_input_files(OK_ESPEJO)
+    expect(page.locator("#heard")).to_have_text("ok espejo")
+    page.context.close()
+
+
+@pytest.mark.parametrize("scheme, width", [("light", 1200), ("dark", 360)])
+@pytest.mark.parametrize("locale, heard, nothing", [("en-GB", "Heard", "Nothing of"), ("es-CL", "Oído", "Nada del")])
+def test_axe_finds_nothing_in_any_language_and_colour(
+    locale: str, heard: str, nothing: str, scheme: str, width: int, browser: Browser, grammar_server: Server
+) -> None:
+    page = new_page(browser, locale=locale, scheme=scheme, width=width)
+    requested: list[str] = []
+    page.on("request", lambda request: requested.append(request.url))
+    page.goto(grammar_server.url)
+    expect(page.locator("html")).to_have_attribute("lang", locale[:2])
+    page.locator("#file").set_input_files(HIJO)
+    expect(page.locator("#announcement")).to_contain_text(heard)
+    assert Axe().run(page).violations_count == 0, Axe().run(page).generate_report()
+    page.locator("#file").set_input_files(HOLA)
+    expect(page.locator("#heard")).to_contain_text(nothing)
+    page.locator("#file").set_input_files({"name": "x.wav", "mimeType": "audio/wav", "buffer": b"x"})
+    expect(page.get_by_role("alert")).to_be_visible()
+    assert Axe().run(page).violations_count == 0, Axe().run(page).generate_report()
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert {url for url in requested if not url.startswith((grammar_server.url, "blob:"))} == set()
+    page.context.close()
+
+
+def test_the_language_that_was_chosen_is_kept(page: Page) -> None:
+    page.get_by_label("Language of this page").select_option("es")
+    expect(page.locator("#phrases-title")).to_have_text("Lo que puede oír")
+    page.reload()
+    expect(page.locator("#phrases-title")).to_have_text("Lo que puede oír")
+
+
+def test_every_part_of_the_page_is_revalidated_and_guarded(grammar_server: Server) -> None:
+    for path in ("/", "/page/main.js"):
+        answer = grammar_server.get(path)
+        assert answer.status_code == 200
+        assert "default-src 'none'; script-src 'self'" in answer.headers["content-security-policy"]
+        again = grammar_server.client.get(path, headers={"If-None-Match": answer.headers["etag"]})
+        assert (again.status_code, again.content) == (304, b"")
+        assert grammar_server.client.head(path).headers["etag"] == answer.headers["etag"]
+    for path in ("/page/none.js", "/page/../settings.py", "/page/%2e%2e%2fsettings.py"):
+        assert grammar_server.get(path).status_code == 404
