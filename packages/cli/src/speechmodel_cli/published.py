@@ -23,9 +23,7 @@ async def published_folder(state: ModelState) -> Path:
     """Return the folder of the version to be served, after fetching it. Raises CommandError or a LocalError."""
     model = state.read_status().model
     if model is None:
-        raise CommandError(
-            f"{state.name} has no promoted version yet; `speechmodel status {state.name}` shows why"
-        )
+        raise CommandError(f"{state.name} has no promoted version yet; `speechmodel status {state.name}` shows why")
     target = state.targets().get(model.version)
     if target is None:
         raise CommandError(
