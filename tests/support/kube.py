@@ -33,7 +33,7 @@ STATE = " ".join(
     )
 )
 """The fields that show progress. They hold no times and no restart counts: a pod that restarts forever does not progress."""
-STAGES = ("prepare", "train", "convert", "evaluate", "publish", "server", "purge")
+STAGES = ("prepare", "train", "convert", "evaluate", "publish", "compare", "server", "purge")
 
 
 @dataclass(frozen=True)

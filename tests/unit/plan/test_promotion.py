@@ -304,3 +304,14 @@ def test_a_local_command_that_ends_changes_no_decision(served: World) -> None:
     assert served.status.model is not None
     assert served.status.model.version == first
     assert served.status.history == before
+
+
+def test_an_older_version_that_an_edit_brings_back_is_the_latest_until_the_next(served: World) -> None:
+    first = retrained(served, wer=0.1)
+    served.edit(training__maxEpochs=10)
+    served.to_rest()
+    assert versions(served) == (first, first)
+    served.edit(training__maxEpochs=30)
+    served.until(StageName.TRAIN)
+    assert versions(served) == (first, first)
+    assert len(served.status.history) == 2

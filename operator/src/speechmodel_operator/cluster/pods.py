@@ -75,14 +75,13 @@ def trouble(pod: Pod, now: datetime) -> Trouble | None:
     started = conditions.get("PodReadyToStartContainers")
     if scheduled is None or scheduled.last_transition_time is None or started is None or started.status == "True":
         return None
-    waited = now - scheduled.last_transition_time
-    if pod.status.phase != "Pending" or waited < MOUNTING_AFTER:
+    if pod.status.phase != "Pending" or now - scheduled.last_transition_time < MOUNTING_AFTER:
         return None
     name = pod.metadata.name
+    where = f"pod {name} on node {pod.spec.node_name}"
     return Trouble(
         Reason.VOLUME_PENDING,
-        f"pod {name} has waited {waited.total_seconds():.0f} s on node {pod.spec.node_name} for its volumes or its network: "
-        f"`kubectl describe pod {name}` shows why",
+        f"{where} waits for its volumes or its network: `kubectl describe pod {name}` shows why",
     )
 
 

@@ -20,10 +20,10 @@ def open_store(state_folder: Path, s3: S3Target, kind: str) -> ObjectStore:
 
 
 async def published_folder(state: ModelState) -> Path:
-    """Return the folder of the version published last, after fetching it. Raises CommandError or a LocalError."""
+    """Return the folder of the version to be served, after fetching it. Raises CommandError or a LocalError."""
     model = state.read_status().model
     if model is None:
-        raise CommandError(f"{state.name} has no published version yet; run `speechmodel run MANIFEST`")
+        raise CommandError(f"{state.name} has no promoted version yet; `speechmodel status {state.name}` shows why")
     target = state.targets().get(model.version)
     if target is None:
         raise CommandError(

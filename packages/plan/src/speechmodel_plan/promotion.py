@@ -40,7 +40,7 @@ def choose(seen: Observed, decision: Decision) -> Choice:
     """Return the version to serve: until the newest version is decided, the one before it."""
     served, history = seen.status.model, seen.status.history
     built = _built(seen, decision.done) if PUBLISH in decision.done else None
-    latest = built or next(iter(history), served)
+    latest = built or next((entry for entry in history if entry.version == seen.status.latest_version), served)
     if seen.interrupted:  # the local command leaves serving, and with it a pin, out of the spec while it ends
         return Choice(served, latest)
     if seen.spec.serving and (pinned := seen.spec.serving.pinned_version):

@@ -162,9 +162,9 @@ class LocalEngine:
         before, self.status = self.status, report.status
         if self.status != before:
             self._state.write_status(self.status)
-        published, model = self.status.condition(ConditionType.PUBLISHED), self.status.model
-        if published and published.status == "True" and model and model.version == self.status.latest_version:
-            self._state.note_target(model.version, self._spec.publish.s3.location)
+        published, latest = self.status.condition(ConditionType.PUBLISHED), self.status.latest_version
+        if published and published.status == "True" and latest:
+            self._state.note_target(latest, self._spec.publish.s3.location)
         self._watcher.reported(before, report)
 
     async def _start(self, start: StageRun) -> None:

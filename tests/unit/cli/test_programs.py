@@ -1,0 +1,35 @@
+"""The environment in which a stage program starts here."""
+
+import json
+from pathlib import Path, PurePosixPath
+
+import pytest
+from speechmodel_api.base import Document
+from speechmodel_api.schema import S3Location
+from speechmodel_api.stages import CompareInput, FetchInput
+from speechmodel_cli.local.object_store import Access
+from speechmodel_cli.local.programs import environment
+
+TARGET = S3Location(bucket="models", endpoint="http://placeholder")
+COMPARE = CompareInput(
+    key="0000000a",
+    attempt=1,
+    workspace=PurePosixPath("/w"),
+    data_key="0000000b",
+    dataset_digest="0" * 64,
+    evaluate_key="0000000c",
+    report_sha256="0" * 64,
+    version="0000000d",
+    target=TARGET,
+    version_uri="s3://models/v",
+    version_sha256="0" * 64,
+)
+FETCH = FetchInput(target=TARGET, version_uri="s3://models/v", version_sha256="0" * 64, folder=PurePosixPath("/f"))
+
+
+@pytest.mark.parametrize("document", [COMPARE, FETCH], ids=("compare", "fetch"))
+def test_a_program_that_reads_a_version_finds_the_bucket_where_it_is_now(document: Document, tmp_path: Path) -> None:
+    access = Access("http://127.0.0.1:4711", {"AWS_ACCESS_KEY_ID": "a"})
+    found = environment(document, tmp_path / "result.json", access)
+    assert json.loads(found["STAGE_INPUT"])["target"]["endpoint"] == "http://127.0.0.1:4711"
+    assert found["AWS_ACCESS_KEY_ID"] == "a"
