@@ -12,7 +12,7 @@ from starlette.status import HTTP_405_METHOD_NOT_ALLOWED
 
 from speechmodel_inference.errors import ClientLeft, RequestError
 from speechmodel_inference.middleware import CloseWhileDraining, CountRequests
-from speechmodel_inference.openai_types import ErrorObject, ErrorResponse
+from speechmodel_inference.openai_types import ErrorObject, ErrorResponse, error_object
 from speechmodel_inference.routers import health, metrics, models, transcriptions
 from speechmodel_inference.services import Services
 from speechmodel_inference.settings import Settings
@@ -54,11 +54,11 @@ def _body(status: int, error: ErrorObject, headers: dict[str, str] | None = None
 
 async def _request_error(_: Request, error: Exception) -> Response:
     assert isinstance(error, RequestError)
-    described = ErrorObject(message=error.message, type=error.type, param=error.param, code=error.code)
-    return _body(error.status, described, error.headers)
+    return _body(error.status, error_object(error), error.headers)
 
 
-async def _client_left(*_: object) -> Response:
+async def _client_left(request: Request, _: Exception) -> Response:
+    log.info("%s %s: the client left before the answer", request.method, request.url.path)
     return Response(status_code=CLIENT_LEFT)
 
 

@@ -7,11 +7,16 @@ SPEECHMODEL_PORT and SPEECHMODEL_SERVICE_HOST.
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BeforeValidator, Field
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from speechmodel_stagekit.cpus import available_cpus
 
 PREFIX = "SPEECHMODEL_"
+
+
+def _by_comma(value: object) -> object:
+    """Return the parts of a text between commas, without those that are empty."""
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
 
 class Settings(BaseSettings):
@@ -27,6 +32,8 @@ class Settings(BaseSettings):
     version with a grammar acoustic.onnx and grammar.zip."""
     name: Annotated[str, Field(min_length=1, max_length=253)] = "speechmodel"
     """The model's id in /v1/models."""
+    model_aliases: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_by_comma)] = ("whisper-1", "gpt-4o-transcribe")
+    """Other names of the model in requests, with commas between them: the names that clients send by default."""
     listen: Annotated[str, Field(pattern=r"^.*:[0-9]{1,5}$")] = ":8080"
     """`address:port`. Without an address: every IPv4 and IPv6 address of the machine."""
     decoders: Annotated[int, Field(ge=1, le=1024)] = Field(default_factory=available_cpus)
@@ -38,8 +45,8 @@ class Settings(BaseSettings):
     """
     max_upload_bytes: Annotated[int, Field(ge=1024)] = 25 * 1024 * 1024
     """Largest request body. The default is OpenAI's limit."""
-    max_audio_seconds: Annotated[float, Field(gt=0)] = 300.0
-    """Longest recording. A longer one would hold a decoder for too long."""
+    max_audio_seconds: Annotated[float, Field(gt=0)] = 7200.0
+    """Longest recording. It bounds the time for which one request holds a decoder."""
     upload_seconds: Annotated[float, Field(gt=0)] = 30.0
     """Time in which a body must arrive. Raise it for clients on slow lines."""
     lame_duck_seconds: Annotated[float, Field(ge=0)] = 5.0
