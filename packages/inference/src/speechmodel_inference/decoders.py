@@ -162,7 +162,7 @@ class FreeText(VersionDecoder):
         self.model.require_window(len(pcm), name)
         with self.model.stream(hot_words=options.hot_words) as stream:
             for start in range(0, len(pcm), PIECE):
-                _require_client(options.abandoned)
+                require_client(options.abandoned)
                 stream.feed(pcm[start : start + PIECE])
             found = stream.finish(name=name)
         if self.foreign is not None and found.text:
@@ -217,11 +217,12 @@ def _frames(model: AcousticModel, pcm: Pcm, abandoned: threading.Event | None) -
     """Return the log probabilities of a recording. Between two blocks a client that left is noticed."""
     blocks = []
     for block in model.blocks(pcm):
-        _require_client(abandoned)
+        require_client(abandoned)
         blocks.append(block)
     return np.concatenate(blocks)
 
 
-def _require_client(abandoned: threading.Event | None) -> None:
+def require_client(abandoned: threading.Event | None) -> None:
+    """Raise ClientLeft when `abandoned` is set."""
     if abandoned is not None and abandoned.is_set():
         raise ClientLeft

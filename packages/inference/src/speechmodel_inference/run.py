@@ -1,13 +1,14 @@
 """Read the settings, run the server and return its exit code."""
 
 import logging
+import os
 import sys
 
 from pydantic import ValidationError
 from speechmodel_api.exit_codes import ExitCode
 
 from speechmodel_inference.server import serve
-from speechmodel_inference.settings import PREFIX, Settings
+from speechmodel_inference.settings import PREFIX, Settings, unknown_variables
 
 log = logging.getLogger(__name__)
 
@@ -17,6 +18,10 @@ def run() -> ExitCode:
 
     Returns 78, with a sentence on stderr for each, when settings cannot work.
     """
+    if unknown := unknown_variables(os.environ):
+        for variable in unknown:
+            sys.stderr.write(f"{variable}: no setting has this name; correct or remove it\n")
+        return ExitCode.BAD_CONFIGURATION
     try:
         settings = Settings()
     except ValidationError as error:

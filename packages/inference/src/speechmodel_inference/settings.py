@@ -4,11 +4,14 @@ No name ends like the variables that Kubernetes makes for a Service called speec
 SPEECHMODEL_PORT and SPEECHMODEL_SERVICE_HOST.
 """
 
+import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from speechmodel_runtime.library import VARIABLE as LIBRARY
 from speechmodel_stagekit.cpus import available_cpus
 
 PREFIX = "SPEECHMODEL_"
@@ -49,9 +52,34 @@ class Settings(BaseSettings):
     """Longest recording. It bounds the time for which one request holds a decoder."""
     upload_seconds: Annotated[float, Field(gt=0)] = 30.0
     """Time in which a body must arrive. Raise it for clients on slow lines."""
+    header_seconds: Annotated[float, Field(gt=0)] = 10.0
+    """Time in which the headers of a request must arrive. A slower connection is closed."""
+    connections: Annotated[int, Field(ge=1)] = 1000
+    """Most open connections. One more is answered with 503."""
+    api_keys_file: Path | None = None
+    """A file with API keys, one a line: a mounted Secret. Without it, requests need no key."""
+    cors_origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_by_comma)] = ()
+    """Origins whose web pages may use the API, with commas between them, such as https://home.example. `*` allows
+    every page."""
+    root_path: Annotated[str, Field(pattern=r"^(/.*[^/])?$")] = ""
+    """The path that a proxy removes from requests, such as /speech."""
     lame_duck_seconds: Annotated[float, Field(ge=0)] = 5.0
     """Time after SIGTERM in which new requests are served, until load balancers notice it."""
     drain_seconds: Annotated[int, Field(ge=0)] = 20
     """Time after that in which requests in flight may finish."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """Lowest severity that is logged."""
+
+
+_OF_A_SERVICE = re.compile(r".*_(SERVICE_HOST|SERVICE_PORT(_.*)?|PORT(_\d+_.*)?)")
+"""The variables that Kubernetes makes for a Service whose name begins with speechmodel."""
+
+
+def unknown_variables(environment: Iterable[str]) -> list[str]:
+    """Return the variables that begin like a setting and are none, as a misspelt setting does."""
+    known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields} | {LIBRARY}
+    return sorted(
+        name
+        for name in environment
+        if name.startswith(PREFIX) and name not in known and not _OF_A_SERVICE.fullmatch(name)
+    )

@@ -14,7 +14,7 @@ from speechmodel_runtime import AudioWarning, Pcm, level, read_pcm
 from speechmodel_runtime.audio import Source
 from speechmodel_runtime.model import require_window
 
-from speechmodel_inference.decoders import DecodedUtterance, DecodingOptions, SpokenWord, VersionDecoder
+from speechmodel_inference.decoders import DecodedUtterance, DecodingOptions, SpokenWord, VersionDecoder, require_client
 
 SHORT_SECONDS = 10.0
 """Recordings up to this length are decoded as one when a phrase of the grammar fits, or nobody pauses, as in
@@ -90,6 +90,7 @@ def transcribe(
     def counted(blocks: Iterator[Pcm]) -> Iterator[Pcm]:
         nonlocal samples
         for block in blocks:
+            require_client(options.abandoned)
             samples += len(block)
             yield block
 
