@@ -19,6 +19,8 @@ from speechmodel_inference.settings import Settings
 log = logging.getLogger(__name__)
 
 BACKLOG = 1024
+LARGEST_MESSAGE = 1 << 20
+"""Bytes of a message of a WebSocket: half a minute of samples at 16 kHz."""
 ANSWER_SECONDS = 2.0
 """Time before the end of the drain at which unfinished requests are answered with an error."""
 
@@ -59,7 +61,8 @@ def serve(settings: Settings) -> None:
         app,
         http=limited(settings.header_seconds, settings.connections),
         root_path=settings.root_path,
-        ws="none",
+        ws="websockets-sansio",
+        ws_max_size=LARGEST_MESSAGE,
         log_config=None,
         access_log=False,
         server_header=False,
