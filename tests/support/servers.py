@@ -33,6 +33,8 @@ from support.ports import free_port
 from support.waiting import until, until_ended
 
 OK_ESPEJO = FIXTURES / "clips" / "shapes_c20ad4d7_2_3_000000_1_002.wav"
+PHRASES = ("ok espejo", "espejo llama a mi {quien}", "vale [espejo]")
+"""A grammar for the clips of the fixture."""
 
 HANGS = 600
 """Seconds without an answer after which it will never come, however busy the machine is."""
@@ -53,7 +55,7 @@ class VersionFolder:
         shutil.copy(mapped, path / MODEL)
         self.selftest(load(OK_ESPEJO), "ok espejo")
 
-    def decode_by_grammar(self, *phrases: str, **lists: tuple[str, ...]) -> None:
+    def decode_by_grammar(self, *phrases: str, threshold: float = -0.05, **lists: tuple[str, ...]) -> None:
         """Add the files of a grammar, as a version that was published with one has them."""
         graph = FIXTURES / "tf2_128.pb"
         export_acoustic_model(graph, self.path / ACOUSTIC)
@@ -68,7 +70,7 @@ class VersionFolder:
             grammar_uri="s3://models/home/espejo/grammar.zip",
             grammar_sha256=self._digest(GRAMMAR),
             grammar_bytes=(self.path / GRAMMAR).stat().st_size,
-            calibration=Calibration(threshold=-0.05, offset=-2.0, slope=1.5, word_offset=-2.0, word_slope=1.5),
+            calibration=Calibration(threshold=threshold, offset=-2.0, slope=1.5, word_offset=-2.0, word_slope=1.5),
         )
         self.selftest(load(OK_ESPEJO), "ok espejo")
 

@@ -8,7 +8,7 @@ import pytest
 from speechmodel_pipeline.graphdef.pbmm import memory_map
 from speechmodel_runtime import load, save
 from support.places import FIXTURES
-from support.servers import OK_ESPEJO, Server, Start, VersionFolder
+from support.servers import OK_ESPEJO, PHRASES, Server, Start, VersionFolder
 
 
 @pytest.fixture(scope="session")
@@ -44,6 +44,18 @@ def server(tmp_path_factory: pytest.TempPathFactory, mapped: Path) -> Iterator[S
     base = tmp_path_factory.mktemp("server")
     limits = {"max_audio_seconds": "20", "max_upload_bytes": "2000000"}
     server = Server(VersionFolder(base / "models", mapped).path, base / "server.log", limits)
+    try:
+        yield server.until_ready()
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="module")
+def grammar_server(tmp_path_factory: pytest.TempPathFactory, mapped: Path) -> Iterator[Server]:
+    base = tmp_path_factory.mktemp("grammar")
+    folder = VersionFolder(base / "models", mapped)
+    folder.decode_by_grammar(*PHRASES, quien=("hija", "hijo", "nuera"))
+    server = Server(folder.path, base / "server.log", {})
     try:
         yield server.until_ready()
     finally:

@@ -1,31 +1,17 @@
 """A version with a grammar: its phrases with confidences, words and slots, and nothing for anything else."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from speechmodel_runtime import save
 from support.places import FIXTURES
-from support.servers import OK_ESPEJO, Server, Start, VersionFolder
+from support.servers import OK_ESPEJO, PHRASES, Server, Start, VersionFolder
 
 HIJO = FIXTURES / "clips" / "shapes_44f683a8_2_3_000000_6_002.wav"
 """espejo llama a mi hijo"""
 HOLA = FIXTURES / "clips" / "shapes_3c59dc04_2_3_000000_2_001.wav"
 """hola espejo, which is not in the grammar"""
-PHRASES = ("ok espejo", "espejo llama a mi {quien}", "vale [espejo]")
-
-
-@pytest.fixture(scope="module")
-def grammar_server(tmp_path_factory: pytest.TempPathFactory, mapped: Path) -> Iterator[Server]:
-    base = tmp_path_factory.mktemp("grammar")
-    folder = VersionFolder(base / "models", mapped)
-    folder.decode_by_grammar(*PHRASES, quien=("hija", "hijo", "nuera"))
-    server = Server(folder.path, base / "server.log", {})
-    try:
-        yield server.until_ready()
-    finally:
-        server.stop()
 
 
 def test_the_text_is_a_phrase_of_the_grammar(grammar_server: Server) -> None:
@@ -73,6 +59,8 @@ def test_verbose_json_of_something_else_has_no_confidence(grammar_server: Server
 def test_a_version_from_before_there_were_grammars_is_free_text(server: Server) -> None:
     answer = server.transcribe(HOLA, response_format="verbose_json").json()
     assert (answer["text"], answer["confidence"], answer["candidates"]) == ("hola espejo", None, [])
+    assert [word["word"] for word in answer["words"]] == ["hola", "espejo"]
+    assert all(0 <= word["start"] < word["end"] <= answer["duration"] for word in answer["words"])
 
 
 def test_audio_shorter_than_a_window_and_a_wrong_number_of_candidates_are_refused(

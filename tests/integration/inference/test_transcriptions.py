@@ -1,8 +1,10 @@
 import csv
 import io
 import json
+import re
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
+from typing import Literal
 
 import httpx
 import numpy as np
@@ -65,7 +67,15 @@ def test_the_openai_client_gets_plain_text(server: Server) -> None:
         {"model": "0123abcd"},
         {"model": ""},
         {"language": "es"},
+        {"model": "whisper-1"},
+        {"model": "gpt-4o-transcribe"},
         {"language": "ES-mx"},
+        {"language": "es_ES"},
+        {"language": "spa"},
+        {"language": "Spanish"},
+        {"language": "español"},
+        {"language": "auto"},
+        {"language": "", "response_format": "", "temperature": " ", "stream": "", "timestamp_granularities[]": ""},
         {"temperature": "0", "prompt": "una casa", "timestamp_granularities[]": "word"},
         {"stream": "false"},
     ],
@@ -78,11 +88,18 @@ def test_what_clients_send_along_is_taken(fields: dict[str, str], server: Server
 @pytest.mark.parametrize(
     ("fields", "status", "param", "says"),
     [
-        ({"response_format": "srt"}, 400, "response_format", "'json', 'text' or 'verbose_json', not 'srt'"),
+        (
+            {"response_format": "docx"},
+            400,
+            "response_format",
+            "'json', 'text', 'srt', 'vtt' or 'verbose_json', not 'docx'",
+        ),
+        ({"timestamp_granularities[]": "letter"}, 400, "timestamp_granularities", "'word' or 'segment', not 'letter'"),
         ({"temperature": "hot"}, 400, "temperature", "number"),
-        ({"stream": "true"}, 400, "stream", "this server does not stream answers"),
+        ({"stream": "perhaps"}, 400, "stream", "boolean"),
+        ({"language": "klingon of the north"}, 400, "language", "this model recognises es-CL"),
         ({"language": "en"}, 400, "language", "this model recognises es-CL, not 'en'"),
-        ({"model": "whisper-1"}, 404, "model", "'whisper-1' does not exist here; this server has 'espejo'"),
+        ({"model": "whisper-9"}, 404, "model", "'whisper-9' does not exist here; this server has 'espejo'"),
     ],
 )
 def test_a_field_that_cannot_be_met_is_named(
@@ -122,7 +139,7 @@ def test_audio_that_cannot_be_used_is_refused_with_a_sentence(
 def test_the_openai_client_raises_its_own_errors(server: Server) -> None:
     client = server.openai()
     with pytest.raises(openai.NotFoundError) as unknown:
-        client.audio.transcriptions.create(file=OK_ESPEJO, model="whisper-1")
+        client.audio.transcriptions.create(file=OK_ESPEJO, model="whisper-9")
     assert unknown.value.code == "model_not_found"
     with pytest.raises(openai.BadRequestError) as unreadable:
         client.audio.transcriptions.create(file=("x.wav", b"no sound"), model="espejo")
@@ -236,3 +253,69 @@ def test_raw_samples_without_a_rate_are_refused_with_what_to_send(server: Server
     answer = httpx.post(f"{server.url}/v1/audio/transcriptions", files={"file": ("raw.pcm", b"00", "audio/L16")})
     assert answer.status_code == 400
     assert "needs a rate from 4000 to 768000, as in 'audio/L16; rate=16000'" in answer.json()["error"]["message"]
+
+
+async def test_the_asynchronous_openai_client_gets_the_words(server: Server) -> None:
+    async with openai.AsyncOpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0) as client:
+        answer = await client.audio.transcriptions.create(file=OK_ESPEJO, model="whisper-1", language="es")
+        assert answer.text == "ok espejo"
+        events = await client.audio.transcriptions.create(file=OK_ESPEJO, model="whisper-1", stream=True)
+        assert [event.type async for event in events] == ["transcript.text.delta", "transcript.text.done"]
+
+
+def test_the_openai_client_gets_each_segment_as_it_is_decoded(server: Server) -> None:
+    clip, pause = load(OK_ESPEJO), np.zeros(16_000 * 2, np.int16)
+    speech = encoded("FLAC", samples=np.concatenate([clip, pause, clip]))
+    events = list(
+        server.openai().audio.transcriptions.create(file=("two.flac", speech), model="whisper-1", stream=True)
+    )
+    deltas = [event.delta for event in events if event.type == "transcript.text.delta"]
+    assert (len(deltas), deltas[0], deltas[1][0], deltas[1][-9:]) == (2, "ok espejo", " ", "ok espejo")
+    assert events[-1].type == "transcript.text.done"
+    assert events[-1].text == "".join(deltas)
+
+
+def test_an_error_before_the_first_segment_of_a_stream_is_an_error(server: Server) -> None:
+    with pytest.raises(openai.BadRequestError):
+        server.openai().audio.transcriptions.create(file=("x.wav", b"no sound"), model="whisper-1", stream=True)
+    assert server.metric("speechmodel_requests_in_flight") == 0
+
+
+def test_subtitles(server: Server) -> None:
+    clip, pause = load(OK_ESPEJO), np.zeros(16_000 * 2, np.int16)
+    speech = encoded("FLAC", samples=np.concatenate([clip, pause, clip]))
+    srt, vtt = (server.transcribe(speech, response_format=each) for each in ("srt", "vtt"))
+    lines = srt.text.splitlines()
+    assert (lines[0], lines[2], lines[3], lines[4], lines[6][-9:]) == ("1", "ok espejo", "", "2", "ok espejo")
+    assert re.fullmatch(r"00:00:0\d,\d{3} --> 00:00:0\d,\d{3}", lines[1])
+    assert vtt.headers["content-type"].startswith("text/vtt")
+    times = [lines[number].replace(",", ".") for number in (1, 5)]
+    assert vtt.text.splitlines() == ["WEBVTT", "", times[0], lines[2], "", times[1], lines[6]]
+    assert (
+        server.openai()
+        .audio.transcriptions.create(file=OK_ESPEJO, model="espejo", response_format="srt")
+        .startswith("1\n")
+    )
+
+
+@pytest.mark.parametrize("wanted", [{"word"}, {"segment"}, {"word", "segment"}])
+def test_verbose_json_has_the_lists_that_are_asked_for(wanted: set[Literal["word", "segment"]], server: Server) -> None:
+    answer = server.openai().audio.transcriptions.create(
+        file=OK_ESPEJO,
+        model="espejo",
+        response_format="verbose_json",
+        timestamp_granularities=sorted(wanted),
+    )
+    assert {name for name, found in (("word", answer.words), ("segment", answer.segments)) if found} == wanted
+
+
+def test_translations_are_refused_in_a_sentence(server: Server) -> None:
+    with pytest.raises(openai.BadRequestError, match="es-CL and does not translate; use /v1/audio/transcriptions"):
+        server.openai().audio.translations.create(file=OK_ESPEJO, model="whisper-1")
+
+
+def test_a_cut_file_is_transcribed_with_a_warning(server: Server) -> None:
+    answer = server.transcribe(OK_ESPEJO.read_bytes()[:-8000], response_format="verbose_json").json()
+    assert "ok" in answer["text"]
+    assert [warning["kind"] for warning in answer["warnings"]] == ["CutShort"]
+    assert server.transcribe(OK_ESPEJO, response_format="verbose_json").json()["warnings"] == []

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from speechmodel_api.stages import VersionManifest
 from speechmodel_decoding import AcousticModel, LogProbabilities
-from speechmodel_inference.decoders import VersionDecoder, open_decoder
+from speechmodel_inference.decoders import DecodingOptions, VersionDecoder, open_decoder
 from speechmodel_inference.errors import ClientLeft
 from speechmodel_pipeline.graphdef.pbmm import memory_map
 from speechmodel_runtime import Pcm, load
@@ -35,16 +35,14 @@ def opened(folder: VersionFolder) -> VersionDecoder:
 def test_a_recording_longer_than_a_block_is_decoded_as_one(decoder: VersionDecoder) -> None:
     long = np.concatenate([load(OK_ESPEJO), np.zeros(16_000 * 12, np.int16)])
     with decoder:
-        transcript = decoder.transcribe(long, name="long.wav")
-    assert transcript.text == "ok espejo"
-    assert transcript.audio_seconds == pytest.approx(len(long) / 16_000)
+        assert decoder.decode(long, name="long.wav").text == "ok espejo"
 
 
 def test_a_client_that_left_ends_the_work(decoder: VersionDecoder) -> None:
     abandoned = threading.Event()
     abandoned.set()
     with decoder, pytest.raises(ClientLeft):
-        decoder.transcribe(load(OK_ESPEJO), name="clip.wav", abandoned=abandoned)
+        decoder.decode(load(OK_ESPEJO), name="clip.wav", options=DecodingOptions(abandoned=abandoned))
 
 
 def test_a_client_that_leaves_after_the_text_was_found_ends_the_check_for_foreign_speech(
@@ -61,7 +59,7 @@ def test_a_client_that_leaves_after_the_text_was_found_ends_the_check_for_foreig
 
     monkeypatch.setattr(AcousticModel, "blocks", leave)
     with opened(folder) as decoder, pytest.raises(ClientLeft):
-        decoder.transcribe(load(OK_ESPEJO), name="clip.wav", abandoned=abandoned)
+        decoder.decode(load(OK_ESPEJO), name="clip.wav", options=DecodingOptions(abandoned=abandoned))
 
 
 def test_audio_shorter_than_a_window_is_refused(decoder: VersionDecoder) -> None:
@@ -69,7 +67,7 @@ def test_audio_shorter_than_a_window_is_refused(decoder: VersionDecoder) -> None
         decoder,
         pytest.raises(AudioTooShort, match=r"short\.wav: is too short: 511 samples, and the model needs at least 512"),
     ):
-        decoder.transcribe(np.zeros(511, np.int16), name="short.wav")
+        decoder.decode(np.zeros(511, np.int16), name="short.wav")
 
 
 def test_free_text_rejects_foreign_speech_if_the_version_does(tmp_path: Path) -> None:
@@ -77,11 +75,11 @@ def test_free_text_rejects_foreign_speech_if_the_version_does(tmp_path: Path) ->
     folder = VersionFolder(tmp_path / "version", tmp_path / "output_graph.pbmm")
     foreign = load(OK_ESPEJO)[::-1].copy()
     with opened(folder) as decoder:
-        assert decoder.transcribe(foreign, name="backwards.wav").text
+        assert decoder.decode(foreign, name="backwards.wav").text
     folder.reject_foreign_speech(-0.05)
     with opened(folder) as decoder:
-        assert decoder.transcribe(foreign, name="backwards.wav").text == ""
-        assert decoder.transcribe(load(OK_ESPEJO), name="clip.wav").text == "ok espejo"
+        assert decoder.decode(foreign, name="backwards.wav").text == ""
+        assert decoder.decode(load(OK_ESPEJO), name="clip.wav").text == "ok espejo"
 
 
 def test_free_text_is_decoded_with_the_scorer_of_the_version(tmp_path: Path) -> None:
@@ -89,8 +87,8 @@ def test_free_text_is_decoded_with_the_scorer_of_the_version(tmp_path: Path) -> 
     folder = VersionFolder(tmp_path / "version", tmp_path / "output_graph.pbmm")
     folder.decode_with_scorer()
     with opened(folder) as decoder:
-        assert decoder.transcribe(load(OK_ESPEJO), name="clip.wav").text == "ok espejo"
-        assert decoder.transcribe(load(OK_ESPEJO)[::-1].copy(), name="backwards.wav").text == "hola espejo"
+        assert decoder.decode(load(OK_ESPEJO), name="clip.wav").text == "ok espejo"
+        assert decoder.decode(load(OK_ESPEJO)[::-1].copy(), name="backwards.wav").text == "hola espejo"
     folder.decode_with_scorer({"hola": -20})
     with opened(folder) as decoder:
-        assert "hola" not in decoder.transcribe(load(OK_ESPEJO)[::-1].copy(), name="backwards.wav").text
+        assert "hola" not in decoder.decode(load(OK_ESPEJO)[::-1].copy(), name="backwards.wav").text

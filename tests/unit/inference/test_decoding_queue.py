@@ -19,7 +19,7 @@ async def test_places_are_counted_and_given_back() -> None:
     with queue.place(), queue.place():
         with pytest.raises(QueueFull) as full, queue.place():
             pass
-        assert full.value.headers == {"Retry-After": "2"}
+        assert full.value.headers["Retry-After"] in {"2", "3"}
     with queue.place():
         assert queue.taken == 1
     assert queue.taken == 0

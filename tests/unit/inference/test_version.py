@@ -1,12 +1,12 @@
 """A version decodes recordings at the level of the clips that it was trained on."""
 
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from speechmodel_cli.transcriptions import transcribe_here
+from speechmodel_inference.decoders import DecodingOptions
 from speechmodel_inference.version import load_version
 from speechmodel_pipeline.graphdef.pbmm import memory_map
 from speechmodel_runtime import load, loudness, save
@@ -22,7 +22,7 @@ def version(folder: Path, speech_level: float | None) -> Path:
 def by_server(folder: Path, recording: Path) -> str:
     with recording.open("rb") as file:
         served = load_version(folder)
-        return served.transcribe(file, name="x", max_seconds=9, alternatives=1, abandoned=threading.Event()).text
+        return served.transcribe(file, name="x", max_seconds=9, options=DecodingOptions()).text
 
 
 def by_command(folder: Path, recording: Path) -> str:

@@ -116,3 +116,22 @@ def test_a_hot_word_is_recognised_instead_of_a_likelier_one() -> None:
 def test_a_hot_word_that_the_scorer_lacks_is_refused() -> None:
     with pytest.raises(ScorerIncompatible, match="does not contain the hot word 'pan'; remove it from the hot words"):
         Model(GRAPH, scorer=Scorer(SCORER, 0.93, 1.18, {"ok": 2.0, "pan": 5.0}))
+
+
+def test_the_hot_words_of_a_stream_count_in_it_alone() -> None:
+    backwards = load(OK_ESPEJO)[::-1].copy()
+
+    def heard(model: Model, *hot_words: str) -> str:
+        with model.stream(hot_words=hot_words) as stream:
+            stream.feed(backwards)
+            return stream.finish().text
+
+    with Model(GRAPH, scorer=Scorer(SCORER, 0.93, 1.18)) as model:
+        assert heard(model) == "hola espejo"
+        assert heard(model, "ok").startswith("ok ")
+        assert heard(model, "pan") == "hola espejo", "the scorer does not know the word"
+        assert heard(model) == "hola espejo"
+    with Model(GRAPH, scorer=Scorer(SCORER, 0.93, 1.18, {"ok": -20.0})) as model:
+        assert heard(model, "ok") == heard(model), "the scorer's own hot words stay"
+    with Model(GRAPH) as model:
+        assert heard(model, "ok") == heard(model)

@@ -46,11 +46,12 @@ def transcribe_here(version_folder: Path, files: Sequence[Path]) -> Iterator[Tra
     Raises CommandError when the model or the runtime's library cannot be loaded.
     """
     from speechmodel_decoding.errors import DecodingError
-    from speechmodel_inference.decoders import open_decoder
+    from speechmodel_inference.decoders import DecodingOptions, open_decoder
     from speechmodel_inference.openai_types import VerboseTranscription
-    from speechmodel_runtime import level, load
+    from speechmodel_inference.transcribing import transcribe as transcribe_recording
     from speechmodel_runtime.errors import SpeechRuntimeError
 
+    options = DecodingOptions(alternatives=ALTERNATIVES)
     manifest = read_manifest(version_folder)
     try:
         with _without_banner():
@@ -60,9 +61,9 @@ def transcribe_here(version_folder: Path, files: Sequence[Path]) -> Iterator[Tra
 
     def transcribe(file: Path) -> Transcription:
         try:
-            recording = load(_content(file), name=str(file), sample_rate=decoder.sample_rate)
-            pcm = level(recording, manifest.speech_level)
-            transcript = decoder.transcribe(pcm, name=str(file), alternatives=ALTERNATIVES)
+            transcript = transcribe_recording(
+                _content(file), decoder, speech_level=manifest.speech_level, name=str(file), options=options
+            )
             return Transcription(file, VerboseTranscription.of(transcript, manifest.language))
         except (SpeechRuntimeError, DecodingError) as error:
             return Transcription(file, error=str(error))

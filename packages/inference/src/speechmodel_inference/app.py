@@ -8,12 +8,14 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 from starlette.status import HTTP_405_METHOD_NOT_ALLOWED
 
-from speechmodel_inference.errors import ClientLeft, RequestError
-from speechmodel_inference.middleware import CloseWhileDraining, CountRequests
-from speechmodel_inference.openai_types import ErrorObject, ErrorResponse
-from speechmodel_inference.routers import health, metrics, models, page, speechmodel, transcriptions
+from speechmodel_inference.api_keys import RequireKey
+from speechmodel_inference.errors import LONGEST_MESSAGE, ClientLeft, RequestError
+from speechmodel_inference.middleware import AnswerHead, CloseWhileDraining, CountRequests
+from speechmodel_inference.openai_types import ErrorObject, ErrorResponse, error_object
+from speechmodel_inference.routers import health, metrics, models, page, speechmodel, transcriptions, vosk
 from speechmodel_inference.services import Services
 from speechmodel_inference.settings import Settings
 
@@ -37,14 +39,25 @@ def create_app(settings: Settings) -> FastAPI:
 
     app = FastAPI(title="SpeechModel", lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.services = services
-    for routes in (transcriptions, models, speechmodel, page, health, metrics):
+    for routes in (transcriptions, vosk, models, speechmodel, page, health, metrics):
         app.include_router(routes.router)
     app.add_exception_handler(RequestError, _request_error)
     app.add_exception_handler(ClientLeft, _client_left)
     app.add_exception_handler(HTTPException, _http_exception)
     app.add_exception_handler(Exception, _unexpected)
     app.add_middleware(CloseWhileDraining, lifecycle=services.lifecycle)
+    if settings.api_keys_file is not None:
+        app.add_middleware(RequireKey, file=settings.api_keys_file)
     app.add_middleware(CountRequests, telemetry=services.telemetry)
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=["*"],
+            expose_headers=["Retry-After"],
+        )
+    app.add_middleware(AnswerHead)
     return app
 
 
@@ -54,11 +67,11 @@ def _body(status: int, error: ErrorObject, headers: dict[str, str] | None = None
 
 async def _request_error(_: Request, error: Exception) -> Response:
     assert isinstance(error, RequestError)
-    described = ErrorObject(message=error.message, type=error.type, param=error.param, code=error.code)
-    return _body(error.status, described, error.headers)
+    return _body(error.status, error_object(error), error.headers)
 
 
-async def _client_left(*_: object) -> Response:
+async def _client_left(request: Request, _: Exception) -> Response:
+    log.info("%s %s: the client left before the answer", request.method, request.url.path)
     return Response(status_code=CLIENT_LEFT)
 
 
@@ -67,7 +80,7 @@ async def _http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     wrong_method = error.status_code == HTTP_405_METHOD_NOT_ALLOWED
     problem = "the path does not allow this method" if wrong_method else error.detail
-    message = f"{request.method} {request.url.path}: {problem}."
+    message = f"{request.method[:20]} {request.url.path[: LONGEST_MESSAGE // 2]}: {problem}."
     headers = dict(error.headers or {})
     return _body(error.status_code, ErrorObject(message=message, type="invalid_request_error"), headers)
 

@@ -3,18 +3,22 @@
 Shortest use:
 
     with open_decoder(folder, manifest) as decoder:
-        print(decoder.transcribe(pcm, name="clip.wav").text)
+        print(decoder.decode(pcm, name="clip.wav").text)
+
+`transcribing` cuts recordings at their pauses and decodes the parts.
 """
 
 import threading
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
 import numpy as np
-from speechmodel_api.audio import SAMPLE_RATE, WINDOW
+from speechmodel_api.audio import SAMPLE_RATE, STRIDE, WINDOW
 from speechmodel_api.stages import PublishedGrammar, VersionManifest
 from speechmodel_api.workspace import ACOUSTIC, GRAMMAR, MODEL, SCORER
 from speechmodel_decoding import (
@@ -26,22 +30,36 @@ from speechmodel_decoding import (
     Recogniser,
     TextScorer,
 )
-from speechmodel_runtime import Model, Pcm, Scorer, read_graph, seconds
+from speechmodel_runtime import Model, Pcm, Scorer, Transcript, read_graph
 from speechmodel_runtime.model import require_window
 
 from speechmodel_inference.errors import ClientLeft
 
+FRAME_SECONDS = STRIDE / SAMPLE_RATE
+SPACE = " "
 PIECE = 16_000
 """Samples fed to libdeepspeech at once. Between two pieces a client that left is noticed."""
 
 
 @dataclass(frozen=True)
-class Transcript:
-    """The words of a recording and its length."""
+class SpokenWord:
+    """A word and its time from the beginning of what was decoded."""
+
+    text: str
+    start_seconds: float
+    end_seconds: float
+    confidence: float | None = None
+    """Probability from 0 to 1 that the word was said. None in free text."""
+
+
+@dataclass(frozen=True)
+class DecodedUtterance:
+    """The words of one utterance."""
 
     text: str
     """With a grammar, a phrase of it, or empty for anything else. Empty for speech that is rejected."""
-    audio_seconds: float
+    words: tuple[SpokenWord, ...] = ()
+    """The words of `text`."""
     candidates: tuple[Candidate, ...] = ()
     """Phrases of the grammar that fit, the best first, also when it was rejected. Empty in free
     text."""
@@ -52,19 +70,34 @@ class Transcript:
         return self.candidates[0] if self.candidates and self.text else None
 
 
+@dataclass(frozen=True)
+class DecodingOptions:
+    """The wishes of a request."""
+
+    alternatives: int = 1
+    """Most candidates with a grammar."""
+    hot_words: tuple[str, ...] = ()
+    """Words that are likelier than the language model says. They have an effect in free text with a scorer."""
+    abandoned: threading.Event | None = None
+    """Set when the client left."""
+
+
+_NO_WISHES = DecodingOptions()
+
+
 class VersionDecoder(AbstractContextManager["VersionDecoder"], Protocol):
-    """Decodes recordings. Safe for any number of threads."""
+    """Decodes utterances. Safe for any number of threads."""
 
     sample_rate: int
     """Hz of the recordings that it takes."""
+    has_grammar: bool
+    """True when anything that is not a phrase of a grammar gives an empty text."""
 
-    def transcribe(
-        self, pcm: Pcm, *, name: str, alternatives: int = 1, abandoned: threading.Event | None = None
-    ) -> Transcript:
-        """Return the words of a recording, and up to `alternatives` candidates with a grammar.
+    def decode(self, pcm: Pcm, *, name: str, options: DecodingOptions = _NO_WISHES) -> DecodedUtterance:
+        """Return the words of an utterance.
 
         Errors call the recording `name`. Raises AudioTooShort, DecodingFailed or AcousticModelError,
-        and ClientLeft soon after `abandoned` is set.
+        and ClientLeft soon after `options.abandoned` is set.
         """
 
     def close(self) -> None:
@@ -116,6 +149,7 @@ class FreeText(VersionDecoder):
     foreign: ForeignSpeechFilter | None = None
     """Rejects foreign speech. None transcribes it."""
     sample_rate: int = field(init=False)
+    has_grammar: bool = False
 
     def __post_init__(self) -> None:
         self.sample_rate = self.model.info.sample_rate
@@ -123,22 +157,19 @@ class FreeText(VersionDecoder):
     def __enter__(self) -> Self:
         return self
 
-    def transcribe(
-        self, pcm: Pcm, *, name: str, alternatives: int = 1, abandoned: threading.Event | None = None
-    ) -> Transcript:
-        """Return the words of a recording, none for foreign speech that is rejected."""
-        del alternatives
+    def decode(self, pcm: Pcm, *, name: str, options: DecodingOptions = _NO_WISHES) -> DecodedUtterance:
+        """Return the words of an utterance, none for foreign speech that is rejected."""
         self.model.require_window(len(pcm), name)
-        with self.model.stream() as stream:
+        with self.model.stream(hot_words=options.hot_words) as stream:
             for start in range(0, len(pcm), PIECE):
-                _require_client(abandoned)
+                require_client(options.abandoned)
                 stream.feed(pcm[start : start + PIECE])
             found = stream.finish(name=name)
-        rejected = False
         if self.foreign is not None and found.text:
-            frames = _frames(self.foreign.scorer.model, pcm, abandoned)
-            rejected = self.foreign.rejects(frames, found.text, found.times)
-        return Transcript("" if rejected else found.text, seconds(len(pcm), sample_rate=self.sample_rate))
+            frames = _frames(self.foreign.scorer.model, pcm, options.abandoned)
+            if self.foreign.rejects(frames, found.text, found.times):
+                return DecodedUtterance("")
+        return DecodedUtterance(found.text, tuple(_words(found)))
 
     def close(self) -> None:
         """Release the model's memory."""
@@ -151,31 +182,47 @@ class WithGrammar(VersionDecoder):
 
     recogniser: Recogniser
     sample_rate: int = SAMPLE_RATE
+    has_grammar: bool = True
 
     def __enter__(self) -> Self:
         return self
 
-    def transcribe(
-        self, pcm: Pcm, *, name: str, alternatives: int = 1, abandoned: threading.Event | None = None
-    ) -> Transcript:
-        """Return the phrase of a recording."""
+    def decode(self, pcm: Pcm, *, name: str, options: DecodingOptions = _NO_WISHES) -> DecodedUtterance:
+        """Return the phrase of an utterance."""
         require_window(len(pcm), name, window=WINDOW, sample_rate=SAMPLE_RATE)
-        decision = self.recogniser.decide(_frames(self.recogniser.model, pcm, abandoned), alternatives=alternatives)
-        return Transcript(decision.text, seconds(len(pcm)), decision.candidates)
+        frames = _frames(self.recogniser.model, pcm, options.abandoned)
+        decision = self.recogniser.decide(frames, alternatives=options.alternatives)
+        accepted = decision.accepted
+        words = accepted.words if accepted else ()
+        return DecodedUtterance(
+            decision.text,
+            tuple(SpokenWord(word.text, word.start_seconds, word.end_seconds, word.confidence) for word in words),
+            decision.candidates,
+        )
 
     def close(self) -> None:
         """Do nothing: the memory is freed with the object."""
+
+
+def _words(transcript: Transcript) -> Iterator[SpokenWord]:
+    """Yield the words of free text. A word ends 20 ms after its last label was emitted."""
+    for space, tokens in groupby(transcript.tokens, key=lambda token: token.text == SPACE):
+        if not space:
+            labels = list(tokens)
+            end = round(labels[-1].start_seconds + FRAME_SECONDS, 2)
+            yield SpokenWord("".join(label.text for label in labels), round(labels[0].start_seconds, 2), end)
 
 
 def _frames(model: AcousticModel, pcm: Pcm, abandoned: threading.Event | None) -> LogProbabilities:
     """Return the log probabilities of a recording. Between two blocks a client that left is noticed."""
     blocks = []
     for block in model.blocks(pcm):
-        _require_client(abandoned)
+        require_client(abandoned)
         blocks.append(block)
     return np.concatenate(blocks)
 
 
-def _require_client(abandoned: threading.Event | None) -> None:
+def require_client(abandoned: threading.Event | None) -> None:
+    """Raise ClientLeft when `abandoned` is set."""
     if abandoned is not None and abandoned.is_set():
         raise ClientLeft

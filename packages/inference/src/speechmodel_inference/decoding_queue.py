@@ -5,6 +5,7 @@ the memory too.
 """
 
 import asyncio
+import random
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -14,9 +15,12 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Any, Generic, TypeVar
 
-from speechmodel_inference.errors import ClientLeft, QueueFull
+from speechmodel_inference.errors import ClientLeft, QueueFull, ShuttingDown
 
 T = TypeVar("T")
+JITTER = 0.5
+"""Share of the expected time by which answers to clients that must wait differ, so that they do not all return
+at once."""
 SMOOTHING = 0.2
 """Weight of the newest decoding in the running mean that Retry-After is computed from."""
 
@@ -42,13 +46,15 @@ class DecodingQueue:
         """Recordings that are decoded now."""
         self._threads = ThreadPoolExecutor(decoders, thread_name_prefix="decoder")
         self._counting = threading.Lock()
+        self._ending = asyncio.Event()
         self._mean_seconds = 1.0
 
     @contextmanager
     def place(self) -> Iterator[None]:
         """Hold a place while the context lasts. Raises QueueFull when all are taken."""
         if self.taken >= self.places:
-            raise QueueFull(max(1, ceil(self.taken * self._mean_seconds / self.decoders)))
+            expected = self.taken * self._mean_seconds / self.decoders
+            raise QueueFull(max(1, ceil(expected * random.uniform(1, 1 + JITTER))))  # noqa: S311 - no secret
         self.taken += 1
         try:
             yield
@@ -59,17 +65,21 @@ class DecodingQueue:
         """Run `work` in a decoder thread, in the order of arrival. The caller holds a place.
 
         `left` completes when the client leaves. Then the event given to `work` is set, and ClientLeft is
-        raised once the thread is free again. An exception of `work` is raised as it is.
+        raised once the thread is free again. After give_up(), ShuttingDown is raised at once. An exception of `work` is raised as it is.
         """
         abandoned, arrived = threading.Event(), time.monotonic()
         future = self._threads.submit(self._timed, work, abandoned, arrived)
         decoding = asyncio.wrap_future(future)
         leaving: asyncio.Future[object] = asyncio.ensure_future(left)
-        everything: set[asyncio.Future[Any]] = {decoding, leaving}
+        ending = asyncio.ensure_future(self._ending.wait())
+        everything: set[asyncio.Future[Any]] = {decoding, leaving, ending}
         try:
             await asyncio.wait(everything, return_when=asyncio.FIRST_COMPLETED)
             if not decoding.done():
                 abandoned.set()
+                decoding.add_done_callback(_read_error)
+                if ending.done():
+                    raise ShuttingDown
                 if not future.cancel():
                     await asyncio.wait({decoding})
                 raise ClientLeft
@@ -78,6 +88,11 @@ class DecodingQueue:
             abandoned.set()
             future.cancel()
             leaving.cancel()
+            ending.cancel()
+
+    def give_up(self) -> None:
+        """End all work with ShuttingDown, that which waits too."""
+        self._ending.set()
 
     def close(self) -> None:
         """Accept no more work and drop the work that waits."""
@@ -95,3 +110,9 @@ class DecodingQueue:
                 self.decoding -= 1
                 self._mean_seconds += SMOOTHING * (spent - self._mean_seconds)
         return Decoded(result, began - arrived, spent)
+
+
+def _read_error(decoding: asyncio.Future[Any]) -> None:
+    """Read the error of work that nobody waits for, so that asyncio does not log it."""
+    if not decoding.cancelled():
+        decoding.exception()

@@ -7,6 +7,7 @@
     +-- UploadTooLarge        413  more bytes than the server accepts
     +-- QueueFull             429  all places are taken; Retry-After gives the seconds to wait
     +-- NotReady              503  the model is still loading, or failed its self-test
+    +-- ShuttingDown          503  the server ends before the recording is decoded
     ClientLeft                     the connection was closed before the answer
 
     ModelFolderError               the fetched version cannot be served; /readyz and the log report it
@@ -25,6 +26,9 @@ from speechmodel_runtime.errors import (
     SpeechRuntimeError,
 )
 
+LONGEST_MESSAGE = 500
+"""Characters of a message. A request may contain names and values of any length."""
+
 
 class RequestError(Exception):
     """A request failed. `message` is a sentence for the person who sent it."""
@@ -34,7 +38,7 @@ class RequestError(Exception):
 
     def __init__(self, message: str, *, code: str | None = None, param: str | None = None) -> None:
         super().__init__(message)
-        self.message = message
+        self.message = message if len(message) <= LONGEST_MESSAGE else f"{message[: LONGEST_MESSAGE - 3]}..."
         self.code = code
         self.param = param
         self.headers: dict[str, str] = {}
@@ -100,6 +104,17 @@ class NotReady(RequestError):
     def __init__(self, reason: str) -> None:
         super().__init__(f"The model is not ready: {reason}", code="model_not_ready")
         self.headers = {"Retry-After": "1"}
+
+
+class ShuttingDown(RequestError):
+    """The server ends before the recording is decoded."""
+
+    status = 503
+    type = "server_error"
+
+    def __init__(self) -> None:
+        super().__init__("The server is shutting down; send the recording again.", code="shutting_down")
+        self.headers = {"Retry-After": "1", "Connection": "close"}
 
 
 class ClientLeft(Exception):

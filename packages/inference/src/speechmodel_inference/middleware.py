@@ -1,4 +1,4 @@
-"""Middleware: count requests, and close connections while draining."""
+"""Middleware: count requests, close connections while draining, and answer HEAD."""
 
 import time
 
@@ -53,3 +53,16 @@ class CloseWhileDraining:
             await send(message)
 
         await self._app(scope, receive, closing)
+
+
+class AnswerHead:
+    """Answers HEAD as GET. uvicorn leaves the body out."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        if scope["type"] == "http" and scope["method"] == "HEAD":
+            scope = {**scope, "method": "GET"}
+        await self._app(scope, receive, send)

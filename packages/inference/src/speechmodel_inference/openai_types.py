@@ -3,12 +3,16 @@
 See https://platform.openai.com/docs/api-reference/audio and /models.
 """
 
+from collections.abc import Collection
 from enum import StrEnum
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
+from speechmodel_decoding import Candidate
+from speechmodel_runtime import WarningKind
 
-from speechmodel_inference.decoders import Transcript
+from speechmodel_inference.errors import RequestError
+from speechmodel_inference.transcribing import Segment, Transcript
 
 
 class ResponseFormat(StrEnum):
@@ -16,35 +20,44 @@ class ResponseFormat(StrEnum):
 
     JSON = "json"
     TEXT = "text"
+    SRT = "srt"
+    VTT = "vtt"
     VERBOSE_JSON = "verbose_json"
 
 
-def _not_streamed(stream: bool) -> bool:
-    if stream:
-        raise ValueError("this server does not stream answers; leave the field out")
-    return stream
+class Granularity(StrEnum):
+    """The parts of a recording that verbose_json times."""
+
+    WORD = "word"
+    SEGMENT = "segment"
 
 
 class TranscriptionFields(BaseModel):
-    """The form of POST /v1/audio/transcriptions without `file`. Unknown fields are ignored."""
+    """The form of POST /v1/audio/transcriptions without `file`. Unknown fields are ignored, and an empty
+    field is one that is not there.
+    """
 
     model_config = ConfigDict(extra="ignore")
 
     model: str = ""
-    """The served model's name or version. Empty means the served model."""
+    """The served model's name, version or one of its aliases. Empty means the served model."""
     language: str = ""
-    """A language tag. Another language than the model's is rejected."""
+    """A language tag or the name of a language, such as es, es-ES, es_ES, spa, Spanish or auto. Another language
+    than the model's is rejected."""
     response_format: ResponseFormat = ResponseFormat.JSON
+    timestamp_granularities: list[Granularity] = [Granularity.WORD, Granularity.SEGMENT]
+    """The lists that verbose_json has: words, segments or both."""
     alternatives: Annotated[int, Field(ge=1, le=20)] = 3
     """Most candidates in the format verbose_json, with a grammar. There is only the best one where the
     search for others would take too long: in unclear speech, and in long audio with a large grammar. An
     addition of this server."""
     prompt: str = ""
-    """Accepted and ignored: this kind of model has no prompt."""
+    """Words that are more likely in free text with a scorer. Words that the scorer does not know, and the
+    prompt in a model without a scorer, have no effect."""
     temperature: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Accepted and ignored: the beam search always returns the best transcript."""
-    stream: Annotated[bool, AfterValidator(_not_streamed)] = False
-    """Only false is valid: the answer is sent when the whole recording is decoded."""
+    stream: bool = False
+    """Send the text of each part between two pauses as a server-sent event, once it is decoded."""
 
 
 class Transcription(BaseModel):
@@ -59,8 +72,8 @@ class TimedWord(BaseModel):
     word: str
     start: float
     end: float
-    confidence: float
-    """Probability from 0 to 1 that the word was said."""
+    confidence: float | None
+    """Probability from 0 to 1 that the word was said. null in free text."""
 
 
 class PhraseCandidate(BaseModel):
@@ -72,10 +85,58 @@ class PhraseCandidate(BaseModel):
     slots: dict[str, str]
     """The words in each slot of the phrase, by the slot's name."""
 
+    @classmethod
+    def of(cls, candidate: Candidate) -> Self:
+        """Return the candidate as it is sent."""
+        return cls(text=candidate.text, confidence=round(candidate.confidence, 4), slots=candidate.slots)
+
+
+class TimedSegment(BaseModel):
+    """The words between two pauses, with their time in seconds. `confidence`, `slots` and `candidates` are
+    additions of this server. The fields of OpenAI's own networks are constant.
+    """
+
+    id: int
+    start: float
+    end: float
+    text: str
+    confidence: float | None
+    """Probability from 0 to 1 that `text` was said. null in free text."""
+    slots: dict[str, str]
+    candidates: list[PhraseCandidate]
+    seek: int = 0
+    tokens: list[int] = []
+    temperature: float = 0.0
+    avg_logprob: float = 0.0
+    compression_ratio: float = 1.0
+    no_speech_prob: float = 0.0
+
+    @classmethod
+    def of(cls, number: int, segment: Segment) -> Self:
+        """Return the segment as it is sent."""
+        accepted = segment.accepted
+        return cls(
+            id=number,
+            start=segment.start_seconds,
+            end=segment.end_seconds,
+            text=segment.text,
+            confidence=round(accepted.confidence, 4) if accepted else None,
+            slots=accepted.slots if accepted else {},
+            candidates=[PhraseCandidate.of(each) for each in segment.candidates],
+        )
+
+
+class Warned(BaseModel):
+    """A reason to doubt the recording."""
+
+    kind: WarningKind
+    message: str
+    """A sentence with what was found and what to do."""
+
 
 class VerboseTranscription(BaseModel):
-    """The answer in the format verbose_json. `confidence`, `slots` and `candidates` are additions of
-    this server. In free text, all but the first four fields are empty.
+    """The answer in the format verbose_json. `confidence`, `slots`, `candidates` and `warnings` are
+    additions of this server. In free text, the first three are empty.
     """
 
     task: Literal["transcribe"] = "transcribe"
@@ -83,18 +144,27 @@ class VerboseTranscription(BaseModel):
     duration: float
     """Length of the recording in seconds."""
     text: str
-    words: list[TimedWord]
+    words: list[TimedWord] | None = None
+    """Left out when only segments were asked for."""
+    segments: list[TimedSegment] | None = None
+    """The parts between two pauses that have text. Left out when only words were asked for."""
     confidence: float | None
-    """Probability from 0 to 1 that `text` was said. null in free text, and when nothing of the
-    grammar was recognised."""
+    """Probability from 0 to 1 that `text` was said, the least of its segments'. null in free text, and when
+    nothing of the grammar was recognised."""
     slots: dict[str, str]
     candidates: list[PhraseCandidate]
-    """Phrases of the grammar that fit, the best first, also when it was rejected."""
+    """Phrases of the grammar that fit, the best first, also when it was rejected. Empty for a recording with
+    pauses, whose segments have their own."""
+    warnings: list[Warned] = []
+    """The reasons to doubt the recording, such as a file that was cut."""
 
     @classmethod
-    def of(cls, transcript: Transcript, language: str) -> Self:
+    def of(
+        cls, transcript: Transcript, language: str, granularities: Collection[Granularity] = tuple(Granularity)
+    ) -> Self:
         """Return the answer for a transcript."""
         accepted = transcript.accepted
+        spoken = [segment for segment in transcript.segments if segment.text]
         return cls(
             language=language,
             duration=round(transcript.audio_seconds, 3),
@@ -104,17 +174,34 @@ class VerboseTranscription(BaseModel):
                     word=word.text,
                     start=word.start_seconds,
                     end=word.end_seconds,
-                    confidence=round(word.confidence, 4),
+                    confidence=None if word.confidence is None else round(word.confidence, 4),
                 )
-                for word in (accepted.words if accepted else ())
-            ],
-            confidence=round(accepted.confidence, 4) if accepted else None,
-            slots=accepted.slots if accepted else {},
-            candidates=[
-                PhraseCandidate(text=each.text, confidence=round(each.confidence, 4), slots=each.slots)
-                for each in transcript.candidates
-            ],
+                for word in transcript.words
+            ]
+            if Granularity.WORD in granularities
+            else None,
+            segments=[TimedSegment.of(number, segment) for number, segment in enumerate(spoken)]
+            if Granularity.SEGMENT in granularities
+            else None,
+            confidence=round(min(each.confidence for each in accepted), 4) if accepted else None,
+            slots={name: words for each in accepted for name, words in each.slots.items()},
+            candidates=[PhraseCandidate.of(each) for each in transcript.candidates],
+            warnings=[Warned(kind=each.kind, message=each.message) for each in transcript.warnings],
         )
+
+
+class TextDelta(BaseModel):
+    """The event with the words of one more segment."""
+
+    type: Literal["transcript.text.delta"] = "transcript.text.delta"
+    delta: str
+
+
+class TextDone(BaseModel):
+    """The last event, with all words."""
+
+    type: Literal["transcript.text.done"] = "transcript.text.done"
+    text: str
 
 
 class ModelObject(BaseModel):
@@ -150,3 +237,8 @@ class ErrorResponse(BaseModel):
     """The body of every answer that reports an error."""
 
     error: ErrorObject
+
+
+def error_object(error: RequestError) -> ErrorObject:
+    """Return an error as OpenAI describes it."""
+    return ErrorObject(message=error.message, type=error.type, param=error.param, code=error.code)

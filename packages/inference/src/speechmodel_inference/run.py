@@ -1,6 +1,7 @@
 """Read the settings, run the server and return its exit code."""
 
 import logging
+import os
 import sys
 
 from pydantic import ValidationError
@@ -8,7 +9,7 @@ from speechmodel_api.exit_codes import ExitCode
 from speechmodel_api.log_format import set_up_program_logging
 
 from speechmodel_inference.server import serve
-from speechmodel_inference.settings import PREFIX, Settings
+from speechmodel_inference.settings import PREFIX, Settings, unknown_variables
 
 log = logging.getLogger(__name__)
 
@@ -18,6 +19,10 @@ def run() -> ExitCode:
 
     Returns 78, with a sentence on stderr for each, when settings cannot work.
     """
+    if unknown := unknown_variables(os.environ):
+        for variable in unknown:
+            sys.stderr.write(f"{variable}: no setting has this name; correct or remove it\n")
+        return ExitCode.BAD_CONFIGURATION
     try:
         settings = Settings()
     except ValidationError as error:

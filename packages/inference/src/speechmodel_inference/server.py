@@ -12,22 +12,27 @@ from types import FrameType
 import uvicorn
 
 from speechmodel_inference.app import create_app
-from speechmodel_inference.lifecycle import Lifecycle
+from speechmodel_inference.connections import limited
 from speechmodel_inference.services import Services
 from speechmodel_inference.settings import Settings
 
 log = logging.getLogger(__name__)
 
 BACKLOG = 1024
+LARGEST_MESSAGE = 1 << 20
+"""Bytes of a message of a WebSocket: half a minute of samples at 16 kHz."""
+ANSWER_SECONDS = 2.0
+"""Time before the end of the drain at which unfinished requests are answered with an error."""
 
 
 class DrainingServer(uvicorn.Server):
     """Serves for a while after SIGTERM, because load balancers notice it late."""
 
-    def __init__(self, config: uvicorn.Config, lifecycle: Lifecycle, lame_duck_seconds: float) -> None:
+    def __init__(self, config: uvicorn.Config, services: Services) -> None:
         super().__init__(config)
-        self._lifecycle = lifecycle
-        self._lame_duck_seconds = lame_duck_seconds
+        self._lifecycle, self._queue = services.lifecycle, services.queue
+        self._lame_duck_seconds = services.settings.lame_duck_seconds
+        self._drain_seconds = services.settings.drain_seconds
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Start the lame-duck time at the first SIGTERM, and end it at the second or at Ctrl-C."""
@@ -39,10 +44,13 @@ class DrainingServer(uvicorn.Server):
             log.info("SIGTERM: no longer ready, serving for another %g s", self._lame_duck_seconds)
         else:
             self._lifecycle.drain()
-            self._stop()
+            asyncio.get_running_loop().call_soon_threadsafe(self._stop)
 
     def _stop(self) -> None:
+        """Accept no more connections, and answer what is not decoded before uvicorn closes its connections."""
         self.should_exit = True
+        in_time = max(self._drain_seconds - ANSWER_SECONDS, self._drain_seconds / 2)
+        asyncio.get_running_loop().call_later(in_time, self._queue.give_up)
 
 
 def serve(settings: Settings) -> None:
@@ -51,14 +59,16 @@ def serve(settings: Settings) -> None:
     services: Services = app.state.services
     config = uvicorn.Config(
         app,
-        http="h11",
-        ws="none",
+        http=limited(settings.header_seconds, settings.connections),
+        root_path=settings.root_path,
+        ws="websockets-sansio",
+        ws_max_size=LARGEST_MESSAGE,
         log_config=None,
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=settings.drain_seconds,
     )
-    server = DrainingServer(config, services.lifecycle, settings.lame_duck_seconds)
+    server = DrainingServer(config, services)
     server.run(sockets=[listening_socket(settings.listen)])
 
 

@@ -4,14 +4,22 @@ No name ends like the variables that Kubernetes makes for a Service called speec
 SPEECHMODEL_PORT and SPEECHMODEL_SERVICE_HOST.
 """
 
+import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BeforeValidator, Field
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from speechmodel_runtime.library import VARIABLE as LIBRARY
 from speechmodel_stagekit.cpus import available_cpus
 
 PREFIX = "SPEECHMODEL_"
+
+
+def _by_comma(value: object) -> object:
+    """Return the parts of a text between commas, without those that are empty."""
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
 
 class Settings(BaseSettings):
@@ -27,6 +35,8 @@ class Settings(BaseSettings):
     version with a grammar acoustic.onnx and grammar.zip."""
     name: Annotated[str, Field(min_length=1, max_length=253)] = "speechmodel"
     """The model's id in /v1/models."""
+    model_aliases: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_by_comma)] = ("whisper-1", "gpt-4o-transcribe")
+    """Other names of the model in requests, with commas between them: the names that clients send by default."""
     listen: Annotated[str, Field(pattern=r"^.*:[0-9]{1,5}$")] = ":8080"
     """`address:port`. Without an address: every IPv4 and IPv6 address of the machine."""
     decoders: Annotated[int, Field(ge=1, le=1024)] = Field(default_factory=available_cpus)
@@ -38,13 +48,38 @@ class Settings(BaseSettings):
     """
     max_upload_bytes: Annotated[int, Field(ge=1024)] = 25 * 1024 * 1024
     """Largest request body. The default is OpenAI's limit."""
-    max_audio_seconds: Annotated[float, Field(gt=0)] = 300.0
-    """Longest recording. A longer one would hold a decoder for too long."""
+    max_audio_seconds: Annotated[float, Field(gt=0)] = 7200.0
+    """Longest recording. It bounds the time for which one request holds a decoder."""
     upload_seconds: Annotated[float, Field(gt=0)] = 30.0
     """Time in which a body must arrive. Raise it for clients on slow lines."""
+    header_seconds: Annotated[float, Field(gt=0)] = 10.0
+    """Time in which the headers of a request must arrive. A slower connection is closed."""
+    connections: Annotated[int, Field(ge=1)] = 1000
+    """Most open connections. One more is answered with 503."""
+    api_keys_file: Path | None = None
+    """A file with API keys, one a line: a mounted Secret. Without it, requests need no key."""
+    cors_origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_by_comma)] = ()
+    """Origins whose web pages may use the API, with commas between them, such as https://home.example. `*` allows
+    every page."""
+    root_path: Annotated[str, Field(pattern=r"^(/.*[^/])?$")] = ""
+    """The path that a proxy removes from requests, such as /speech."""
     lame_duck_seconds: Annotated[float, Field(ge=0)] = 5.0
     """Time after SIGTERM in which new requests are served, until load balancers notice it."""
     drain_seconds: Annotated[int, Field(ge=0)] = 20
     """Time after that in which requests in flight may finish."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """Lowest severity that is logged."""
+
+
+_OF_A_SERVICE = re.compile(r".*_(SERVICE_HOST|SERVICE_PORT(_.*)?|PORT(_\d+_.*)?)")
+"""The variables that Kubernetes makes for a Service whose name begins with speechmodel."""
+
+
+def unknown_variables(environment: Iterable[str]) -> list[str]:
+    """Return the variables that begin like a setting and are none, as a misspelt setting does."""
+    known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields} | {LIBRARY}
+    return sorted(
+        name
+        for name in environment
+        if name.startswith(PREFIX) and name not in known and not _OF_A_SERVICE.fullmatch(name)
+    )

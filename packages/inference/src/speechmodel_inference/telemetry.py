@@ -2,9 +2,9 @@
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
-from speechmodel_inference.decoders import Transcript
 from speechmodel_inference.decoding_queue import Decoded, DecodingQueue
 from speechmodel_inference.lifecycle import Lifecycle
+from speechmodel_inference.transcribing import Transcript
 
 SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 """Bucket bounds: from a command on a small model to a long recording on a large one."""

@@ -27,7 +27,8 @@ class Upload:
     file: BinaryIO
     name: str
     """The file's name as the client sent it."""
-    fields: dict[str, str]
+    fields: dict[str, str | list[str]]
+    """The fields that are not empty. Those whose name ends with [] are lists, under the name without it."""
 
     def __enter__(self) -> Self:
         return self
@@ -75,5 +76,14 @@ def _upload(form: FormData) -> Upload:
             if isinstance(part, UploadFile):
                 part.file.close()
         raise BadRequest("The field 'file' with the recording is missing.", code="missing_file", param="file")
-    fields = {name: value for name, value in form.items() if isinstance(value, str)}
+    fields: dict[str, str | list[str]] = {}
+    lists: dict[str, list[str]] = {}
+    for name, value in form.multi_items():
+        if not isinstance(value, str) or not value.strip():
+            continue
+        if name.endswith("[]"):
+            lists.setdefault(name.removesuffix("[]"), []).append(value)
+        else:
+            fields[name] = value
+    fields |= lists
     return Upload(as_wav(file.file, file.content_type), file.filename or "file", fields)

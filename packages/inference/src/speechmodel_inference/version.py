@@ -2,8 +2,8 @@
 
 import hashlib
 import logging
-import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -12,11 +12,12 @@ from pydantic import ValidationError
 from speechmodel_api.stages import VersionManifest
 from speechmodel_api.workspace import ACOUSTIC, GRAMMAR, MODEL, SCORER, SELFTEST, VERSION
 from speechmodel_decoding.errors import DecodingError
-from speechmodel_runtime import level, load
+from speechmodel_runtime import load
 from speechmodel_runtime.errors import SpeechRuntimeError
 
-from speechmodel_inference.decoders import Transcript, VersionDecoder, open_decoder
+from speechmodel_inference.decoders import DecodingOptions, VersionDecoder, open_decoder
 from speechmodel_inference.errors import ModelFolderError
+from speechmodel_inference.transcribing import Segment, Transcript, transcribe
 
 log = logging.getLogger(__name__)
 
@@ -31,16 +32,19 @@ class ServedVersion:
     """Time of the fetch, in Unix seconds."""
 
     def transcribe(
-        self, file: BinaryIO, *, name: str, max_seconds: float, alternatives: int, abandoned: threading.Event
+        self,
+        file: BinaryIO,
+        *,
+        name: str,
+        max_seconds: float,
+        options: DecodingOptions,
+        heard: Callable[[Segment], None] = lambda _: None,
     ) -> Transcript:
-        """Return the words in an audio file of any format that the runtime reads.
-
-        Raises AudioError or DecodingFailed of the runtime, AcousticModelError, and ClientLeft soon after
-        `abandoned` is set.
-        """
-        pcm = load(file, name=name, max_seconds=max_seconds, sample_rate=self.decoder.sample_rate)
-        levelled = level(pcm, self.manifest.speech_level)
-        return self.decoder.transcribe(levelled, name=name, alternatives=alternatives, abandoned=abandoned)
+        """Return the words in an audio file. Raises as transcribe() of transcribing."""
+        level = self.manifest.speech_level
+        return transcribe(
+            file, self.decoder, speech_level=level, name=name, max_seconds=max_seconds, options=options, heard=heard
+        )
 
 
 def load_version(folder: Path) -> ServedVersion:
@@ -61,7 +65,7 @@ def load_version(folder: Path) -> ServedVersion:
         _verify(folder / GRAMMAR, manifest.grammar.grammar_sha256)
     try:
         decoder = open_decoder(folder, manifest)
-        heard = decoder.transcribe(load(selftest, sample_rate=decoder.sample_rate), name=str(selftest)).text
+        heard = decoder.decode(load(selftest, sample_rate=decoder.sample_rate), name=str(selftest)).text
     except (SpeechRuntimeError, DecodingError) as error:
         raise ModelFolderError(f"the model does not run: {error}") from error
     if heard != manifest.selftest_text:

@@ -54,6 +54,7 @@ _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "DS_EnableExternalScorer": (ctypes.c_int, [_HANDLE, _TEXT]),
     "DS_SetScorerAlphaBeta": (ctypes.c_int, [_HANDLE, ctypes.c_float, ctypes.c_float]),
     "DS_AddHotWord": (ctypes.c_int, [_HANDLE, _TEXT, ctypes.c_float]),
+    "DS_EraseHotWord": (ctypes.c_int, [_HANDLE, _TEXT]),
     "DS_SpeechToTextWithMetadata": (_METADATA, [_HANDLE, _SAMPLES, ctypes.c_uint, ctypes.c_uint]),
     "DS_CreateStream": (ctypes.c_int, [_HANDLE, ctypes.POINTER(_HANDLE)]),
     "DS_FreeStream": (None, [_HANDLE]),

@@ -15,7 +15,7 @@ whole.
 import ctypes
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence, Set
 from contextlib import contextmanager
 from os import PathLike, fspath
 from types import TracebackType
@@ -41,6 +41,8 @@ from speechmodel_runtime.transcript import Transcript, take_transcript
 
 WIDEST_BEAM = 10_000
 """Largest spec.decoding.beamWidth, far beyond what improves a transcript."""
+HOT_BOOST = 3.0
+"""Natural log probability by which a hot word of a stream is likelier than the language model says."""
 _INCOMPATIBLE = range(0x2000, 0x3000)
 """Error codes of the runtime for a graph that it cannot run."""
 
@@ -65,7 +67,9 @@ class Model:
         self._library = load_library()
         self._users = 0
         self._closed = False
-        self._lock = threading.Lock()
+        self._lock, self._starting = threading.Lock(), threading.Lock()
+        self._words: ScorerWords | None = None
+        self._hot_words: Set[str] = frozenset()
         self._handle = self._load()
         if scorer is not None:
             self._enable(scorer)
@@ -89,9 +93,22 @@ class Model:
         """Raise AudioTooShort unless `samples` fill at least one window."""
         require_window(samples, name, window=self.info.window, sample_rate=self.info.sample_rate)
 
-    def stream(self) -> "Stream":
-        """Return a new stream. Raises DecodingFailed, ModelClosed."""
-        return Stream(self)
+    def stream(self, *, hot_words: Sequence[str] = ()) -> "Stream":
+        """Return a new stream, in which each of `hot_words` that the scorer knows is HOT_BOOST likelier than
+        the scorer says. Without a scorer they have no effect.
+
+        Raises DecodingFailed, ModelClosed.
+        """
+        known = [] if self._words is None else [word for word in dict.fromkeys(hot_words) if word in self._words]
+        added = [word for word in known if word not in self._hot_words]
+        with self._starting:  # a stream keeps a copy of the words that the model has when it begins
+            try:
+                for word in added:
+                    self._library.calls.DS_AddHotWord(self._handle, word.encode(), HOT_BOOST)
+                return Stream(self)
+            finally:
+                for word in added:
+                    self._library.calls.DS_EraseHotWord(self._handle, word.encode())
 
     def weigh_scorer(self, alpha: float, beta: float) -> None:
         """Change the weights of the scorer. No other thread may use the model meanwhile.
@@ -138,6 +155,7 @@ class Model:
     def _enable(self, scorer: Scorer) -> None:
         path = fspath(scorer.path)
         words = ScorerWords(scorer.path, self.info.labels)
+        self._words, self._hot_words = words, scorer.hot_words.keys()
         if unknown := [word for word in scorer.hot_words if word not in words]:
             raise ScorerIncompatible(
                 path, f"does not contain the hot word {unknown[0]!r}; remove it from the hot words"

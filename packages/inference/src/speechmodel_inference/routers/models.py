@@ -17,17 +17,18 @@ async def list_models(services: Injected) -> ModelList:
 
 @router.get("/{model:path}")
 async def get_model(model: str, services: Injected) -> ModelObject:
-    """Return the served model by its name or version."""
+    """Return the served model by its name, version or one of its aliases."""
     require_served(services, model)
     return _served(services)
 
 
 def require_served(services: Services, model: str) -> None:
-    """Raise ModelNotFound unless `model` is the served model's name or version.
+    """Raise ModelNotFound unless `model` is the served model's name, its version or one of its aliases.
 
     Raises NotReady while no model is served.
     """
-    if model not in (services.settings.name, services.lifecycle.version.manifest.version):
+    settings, version = services.settings, services.lifecycle.version.manifest.version
+    if model not in (settings.name, version, *settings.model_aliases):
         raise ModelNotFound(model, services.settings.name)
 
 

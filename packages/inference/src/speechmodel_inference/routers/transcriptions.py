@@ -2,26 +2,44 @@
 
 import asyncio
 import logging
+import re
 import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import JSONResponse, PlainTextResponse
-from pydantic import ValidationError
+from fastapi.responses import JSONResponse, PlainTextResponse, StreamingResponse
+from pydantic import BaseModel, ValidationError
 from speechmodel_decoding.errors import DecodingError
 from speechmodel_runtime.errors import SpeechRuntimeError
 from starlette.requests import ClientDisconnect
 
-from speechmodel_inference.decoders import Transcript
-from speechmodel_inference.errors import BadRequest, ClientLeft, UploadTooSlow, of_runtime
-from speechmodel_inference.openai_types import ResponseFormat, Transcription, TranscriptionFields, VerboseTranscription
+from speechmodel_inference.decoders import DecodingOptions
+from speechmodel_inference.errors import BadRequest, ClientLeft, RequestError, UploadTooSlow, of_runtime
+from speechmodel_inference.languages import is_language
+from speechmodel_inference.openai_types import (
+    ErrorResponse,
+    ResponseFormat,
+    TextDelta,
+    TextDone,
+    Transcription,
+    TranscriptionFields,
+    VerboseTranscription,
+    error_object,
+)
 from speechmodel_inference.routers.models import require_served
 from speechmodel_inference.services import Injected, Services
+from speechmodel_inference.subtitles import as_srt, as_vtt
+from speechmodel_inference.transcribing import Segment, Transcript
 from speechmodel_inference.upload import Upload, read_upload, require_size
 from speechmodel_inference.version import ServedVersion
 
 log = logging.getLogger(__name__)
 router = APIRouter(prefix="/v1/audio")
+
+MOST_HOT_WORDS = 100
+"""Words of a prompt that count."""
 
 _FORM = TranscriptionFields.model_json_schema()
 _DOCUMENTED: dict[str, Any] = {
@@ -45,18 +63,23 @@ async def transcribe(request: Request, services: Injected) -> Response:
     """Return the words in a recording of any usual format, as OpenAI's endpoint of this name does."""
     version = services.lifecycle.version
     require_size(request, services.settings.max_upload_bytes)
-    with services.queue.place():
-        upload = await _upload(request, services)
-        with upload:
-            fields = _fields(upload, services, version)
-            verbose = fields.response_format is ResponseFormat.VERBOSE_JSON
-            alternatives = fields.alternatives if verbose else 1
-            transcript = await _transcribed(request, services, version, upload, alternatives)
-    if fields.response_format is ResponseFormat.TEXT:
-        return PlainTextResponse(transcript.text + "\n")
-    if verbose:
-        return JSONResponse(VerboseTranscription.of(transcript, version.manifest.language).model_dump())
-    return JSONResponse(Transcription(text=transcript.text).model_dump())
+    async with AsyncExitStack() as stack:
+        stack.enter_context(services.queue.place())
+        upload = stack.enter_context(await _upload(request, services))
+        fields = _fields(upload, services, version)
+        if fields.stream:
+            return await _streamed(request, services, version, upload, fields, stack)
+        return _answer(await _transcribed(request, services, version, upload, fields), fields, version)
+
+
+@router.post("/translations", include_in_schema=False)
+async def translate(services: Injected) -> Response:
+    """Refuse to translate."""
+    language = services.lifecycle.version.manifest.language
+    raise BadRequest(
+        f"This model writes down {language} and does not translate; use /v1/audio/transcriptions.",
+        code="unsupported_endpoint",
+    )
 
 
 async def _upload(request: Request, services: Services) -> Upload:
@@ -82,24 +105,90 @@ def _fields(upload: Upload, services: Services, version: ServedVersion) -> Trans
     if fields.model:
         require_served(services, fields.model)
     language = version.manifest.language
-    if fields.language and _primary(fields.language) != _primary(language):
+    if fields.language and not is_language(fields.language, language):
         message = f"language: this model recognises {language}, not {fields.language!r}."
         raise BadRequest(message, code="unsupported_language", param="language")
     return fields
 
 
-def _primary(tag: str) -> str:
-    return tag.lower().partition("-")[0]
+def _answer(transcript: Transcript, fields: TranscriptionFields, version: ServedVersion) -> Response:
+    match fields.response_format:
+        case ResponseFormat.JSON:
+            return JSONResponse(Transcription(text=transcript.text).model_dump())
+        case ResponseFormat.TEXT:
+            return PlainTextResponse(transcript.text + "\n")
+        case ResponseFormat.SRT:
+            return PlainTextResponse(as_srt(transcript), media_type="application/x-subrip")
+        case ResponseFormat.VTT:
+            return PlainTextResponse(as_vtt(transcript), media_type="text/vtt")
+        case ResponseFormat.VERBOSE_JSON:
+            verbose = VerboseTranscription.of(transcript, version.manifest.language, fields.timestamp_granularities)
+            left_out = {name for name in ("words", "segments") if getattr(verbose, name) is None}
+            return JSONResponse(verbose.model_dump(mode="json", exclude=left_out))
+
+
+async def _streamed(
+    request: Request,
+    services: Services,
+    version: ServedVersion,
+    upload: Upload,
+    fields: TranscriptionFields,
+    stack: AsyncExitStack,
+) -> Response:
+    """Return an answer that sends each segment once it is decoded. It holds the place and the upload of `stack`
+    until it ends. Errors before the first segment are raised.
+    """
+    loop, segments = asyncio.get_running_loop(), asyncio.Queue[Segment | None]()
+
+    def heard(segment: Segment) -> None:
+        loop.call_soon_threadsafe(segments.put_nowait, segment)
+
+    work = asyncio.create_task(_transcribed(request, services, version, upload, fields, heard))
+    work.add_done_callback(lambda _: segments.put_nowait(None))
+    first = await segments.get()
+    if first is None and work.exception() is not None:
+        await work
+    held = stack.pop_all()
+
+    async def events() -> AsyncIterator[bytes]:
+        async with held:
+            try:
+                segment, separator = first, ""
+                while segment is not None:
+                    if segment.text:
+                        yield _event(TextDelta(delta=f"{separator}{segment.text}"))
+                        separator = " "
+                    segment = await segments.get()
+                yield _event(TextDone(text=(await work).text))
+            except RequestError as error:
+                yield _event(ErrorResponse(error=error_object(error)))
+            finally:
+                work.cancel()
+
+    return StreamingResponse(events(), media_type="text/event-stream", headers={"Cache-Control": "no-cache"})
+
+
+def _event(content: BaseModel) -> bytes:
+    return f"data: {content.model_dump_json()}\n\n".encode()
 
 
 async def _transcribed(
-    request: Request, services: Services, version: ServedVersion, upload: Upload, alternatives: int
+    request: Request,
+    services: Services,
+    version: ServedVersion,
+    upload: Upload,
+    fields: TranscriptionFields,
+    heard: Callable[[Segment], None] = lambda _: None,
 ) -> Transcript:
     def work(abandoned: threading.Event) -> Transcript:
-        seconds = services.settings.max_audio_seconds
-        return version.transcribe(
-            upload.file, name=upload.name, max_seconds=seconds, alternatives=alternatives, abandoned=abandoned
+        verbose = fields.response_format is ResponseFormat.VERBOSE_JSON
+        options = DecodingOptions(
+            alternatives=fields.alternatives if verbose else 1,
+            hot_words=tuple(_words(fields.prompt)),
+            abandoned=abandoned,
         )
+        seconds = services.settings.max_audio_seconds
+        return version.transcribe(upload.file, name=upload.name, max_seconds=seconds, options=options, heard=heard)
 
     try:
         # After the body, receive() returns only when the client leaves.
@@ -112,3 +201,8 @@ async def _transcribed(
         decoded.result.audio_seconds, decoded.waited_seconds, decoded.decoding_seconds,
     )  # fmt: skip
     return decoded.result
+
+
+def _words(prompt: str) -> list[str]:
+    """Return the words of a prompt as scorers have them, each once and at most MOST_HOT_WORDS."""
+    return list(dict.fromkeys(re.findall(r"[^\W_]+(?:['’-][^\W_]+)*", prompt.lower())))[:MOST_HOT_WORDS]

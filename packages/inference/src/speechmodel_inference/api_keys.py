@@ -1,0 +1,61 @@
+"""API keys: requests to the API must have one of those in a file, if the setting names a file."""
+
+import hmac
+import logging
+from pathlib import Path
+
+from starlette.datastructures import Headers
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from speechmodel_inference.openai_types import ErrorObject, ErrorResponse
+
+log = logging.getLogger(__name__)
+
+OPEN_PATHS = frozenset({"/livez", "/readyz", "/metrics", "/"})
+"""Paths without a key: kubelet and Prometheus have none, and the page asks people for theirs."""
+OPEN_FOLDER = "/page/"
+"""Folder of the page's files, which need no key either."""
+_REFUSED = ErrorObject(
+    message="The API key is missing or wrong; send it as 'Authorization: Bearer KEY'.",
+    type="invalid_request_error",
+    code="invalid_api_key",
+)
+
+
+class RequireKey:
+    """Answers 401 to requests without a key from the file, one key a line.
+
+    The file is read for each request, so a changed Secret counts as soon as kubelet has written it. If it
+    cannot be read, no key is valid.
+    """
+
+    def __init__(self, app: ASGIApp, file: Path) -> None:
+        self._app, self._file = app, file
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        if scope["type"] == "lifespan" or _open(scope["path"]) or self._valid(Headers(scope=scope)):
+            await self._app(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008})  # before it is accepted: an answer of 403
+        else:
+            body = ErrorResponse(error=_REFUSED).model_dump()
+            await JSONResponse(body, 401, {"WWW-Authenticate": "Bearer"})(scope, receive, send)
+
+    def _valid(self, headers: Headers) -> bool:
+        scheme, _, given = headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer":
+            return False
+        return any([hmac.compare_digest(key, given.strip().encode()) for key in self._keys()])  # noqa: C419 - no early end
+
+    def _keys(self) -> list[bytes]:
+        try:
+            return self._file.read_bytes().split()
+        except OSError as error:
+            log.error("%s cannot be read (%s), so no API key is valid", self._file, error.strerror)
+            return []
+
+
+def _open(path: str) -> bool:
+    return path in OPEN_PATHS or path.startswith(OPEN_FOLDER)

@@ -1,0 +1,80 @@
+"""Speech that is transcribed while it arrives: raw samples in, the words of an utterance out at its pause."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import soxr
+from speechmodel_api.audio import SAMPLE_RATE, WINDOW
+from speechmodel_decoding import Cutter, Utterance
+from speechmodel_runtime import Pcm, level
+
+from speechmodel_inference.decoders import DecodingOptions
+from speechmodel_inference.transcribing import Segment, segment_of
+from speechmodel_inference.version import ServedVersion
+
+PARTIAL_SECONDS = 0.5
+"""New speech after which the words so far are decoded again. In an utterance of more than 5 s it is a tenth of
+it, so that the cost of an utterance stays a fixed multiple of its length."""
+
+
+@dataclass(frozen=True)
+class Heard:
+    """The words in the samples that were fed last."""
+
+    ended: tuple[Segment, ...] = ()
+    """The utterances that ended in them."""
+    partial: str | None = None
+    """The words so far of the utterance that has begun. None when they were not decoded again."""
+
+
+class LiveTranscription:
+    """Transcribes one stream of 16-bit samples, little-endian and of one channel. For one thread at a time."""
+
+    def __init__(self, version: ServedVersion, sample_rate: int, options: DecodingOptions) -> None:
+        self._version, self._options = version, options
+        self._cutter = Cutter()
+        self._resampler = (
+            None if sample_rate == SAMPLE_RATE else soxr.ResampleStream(sample_rate, SAMPLE_RATE, 1, "int16")
+        )
+        self._odd = b""
+        self._decoded = 0
+        """Samples of the current utterance when it was decoded last."""
+
+    def feed(self, raw: bytes, *, partial: bool = True) -> Heard:
+        """Take the next bytes, any number of them, and return the words in them."""
+        raw = self._odd + raw
+        whole = len(raw) - len(raw) % 2
+        self._odd = raw[whole:]
+        samples = np.frombuffer(raw[:whole], "<i2").astype(np.int16)
+        ended = tuple(self._ended(self._cutter.feed(self._resampled(samples, last=False))))
+        return Heard(ended, self._partial() if partial else None)
+
+    def finish(self) -> Heard:
+        """Return the words of the last utterance. Nothing may be fed afterwards."""
+        rest = self._resampled(np.zeros(0, np.int16), last=True)
+        return Heard((*self._ended(self._cutter.feed(rest)), *self._ended(self._cutter.finish())))
+
+    def _resampled(self, samples: Pcm, *, last: bool) -> Pcm:
+        return samples if self._resampler is None else self._resampler.resample_chunk(samples, last=last)
+
+    def _ended(self, utterances: Iterator[Utterance]) -> Iterator[Segment]:
+        for utterance in utterances:
+            self._decoded = 0
+            yield self._segment(utterance, self._options)
+
+    def _partial(self) -> str | None:
+        current = self._cutter.current
+        if current is None:
+            return None
+        new = len(current.pcm) - self._decoded
+        if new < max(PARTIAL_SECONDS * SAMPLE_RATE, len(current.pcm) / 10):
+            return None
+        self._decoded = len(current.pcm)
+        return self._segment(current, DecodingOptions(hot_words=self._options.hot_words)).text
+
+    def _segment(self, utterance: Utterance, options: DecodingOptions) -> Segment:
+        padded = np.pad(utterance.pcm, (0, max(0, WINDOW - len(utterance.pcm))))
+        levelled = level(padded, self._version.manifest.speech_level)
+        decoded = self._version.decoder.decode(levelled, name="stream", options=options)
+        return segment_of(Utterance(utterance.start_seconds, levelled), decoded)

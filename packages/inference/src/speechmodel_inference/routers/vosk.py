@@ -1,0 +1,128 @@
+"""WebSocket /vosk: the protocol of the Vosk server.
+
+See https://alphacephei.com/vosk/server: a JSON object `config`, then raw samples, then `{"eof": 1}`. Each
+message with samples is answered by one object: `partial`, or `text` with `result` once somebody pauses.
+"""
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from fastapi import APIRouter, WebSocket, WebSocketDisconnect
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from speechmodel_api.audio import SAMPLE_RATE
+from speechmodel_runtime.audio import HIGHEST_RATE, LOWEST_RATE
+
+from speechmodel_inference.decoders import DecodingOptions, SpokenWord
+from speechmodel_inference.errors import BadRequest, RequestError
+from speechmodel_inference.live import Heard, LiveTranscription
+from speechmodel_inference.services import Services
+from speechmodel_inference.transcribing import Segment
+
+log = logging.getLogger(__name__)
+router = APIRouter()
+
+REFUSED = 1008
+"""The code of a WebSocket that is closed because of what the client sent, or of this server's limits."""
+
+
+class Config(BaseModel):
+    """The object `config`. Unknown fields are ignored."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    sample_rate: Annotated[float, Field(ge=LOWEST_RATE, le=HIGHEST_RATE)] = SAMPLE_RATE
+    """Hz of the samples."""
+    phrase_list: list[str] = []
+    """Phrases whose words are likelier, in free text with a scorer. A grammar is part of the model."""
+    max_alternatives: Annotated[int, Field(ge=0, le=20)] = 0
+    """Most candidates with a grammar. 0 answers with one text."""
+
+
+class Message(BaseModel):
+    """A message in JSON."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    config: Config | None = None
+    eof: bool = False
+
+
+@router.websocket("/vosk")
+async def vosk(socket: WebSocket) -> None:
+    """Transcribe one stream."""
+    services: Services = socket.app.state.services
+    await socket.accept()
+    try:
+        with services.queue.place():
+            await _converse(socket, services)
+    except WebSocketDisconnect:
+        log.info("/vosk: the client left before the end of its audio")
+    except RequestError as error:
+        await socket.send_json({"error": error.message})
+        await socket.close(REFUSED)
+
+
+async def _converse(socket: WebSocket, services: Services) -> None:
+    version, config = services.lifecycle.version, Config()
+    live: LiveTranscription | None = None
+    shown = ""
+    while True:
+        received = await socket.receive()
+        if received["type"] == "websocket.disconnect":
+            raise WebSocketDisconnect
+        if (text := received.get("text")) is not None:
+            message = _message(text)
+            if message.eof:
+                last = await _run(services, live.finish) if live else Heard()
+                await socket.send_json(_final(last.ended, config))
+                await socket.close()
+                return
+            if message.config is not None:
+                if live is not None:
+                    raise BadRequest("config: send it before the first samples.")
+                config = message.config
+            continue
+        if live is None:
+            words = tuple(word for phrase in config.phrase_list for word in phrase.split())
+            options = DecodingOptions(alternatives=max(1, config.max_alternatives), hot_words=words)
+            live = LiveTranscription(version, round(config.sample_rate), options)
+        heard = await _run(services, live.feed, received["bytes"])
+        shown = "" if heard.ended else shown if heard.partial is None else heard.partial
+        await socket.send_json(_final(heard.ended, config) if heard.ended else {"partial": shown})
+
+
+def _message(text: str) -> Message:
+    try:
+        return Message.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise BadRequest(f"{'.'.join(map(str, first['loc'])) or 'message'}: {first['msg']}.") from error
+
+
+async def _run(services: Services, work: Callable[..., Heard], *arguments: bytes) -> Heard:
+    """Run `work` in a decoder thread, so that streams and recordings share the decoders."""
+
+    def working(_: threading.Event) -> Heard:
+        return work(*arguments)
+
+    never = asyncio.get_running_loop().create_future()  # what the client sends meanwhile waits in its socket
+    return (await services.queue.run(working, never)).result
+
+
+def _final(segments: tuple[Segment, ...], config: Config) -> dict[str, Any]:
+    text = " ".join(segment.text for segment in segments if segment.text)
+    words = [_word(word) for segment in segments for word in segment.words]
+    if not config.max_alternatives:
+        return {"text": text} | ({"result": words} if words else {})
+    candidates = segments[0].candidates if len(segments) == 1 and text else ()
+    others = [{"text": each.text, "confidence": each.confidence} for each in candidates[1:]]
+    confidence = candidates[0].confidence if candidates else 1.0
+    return {"alternatives": [{"text": text, "confidence": confidence, "result": words}, *others]}
+
+
+def _word(word: SpokenWord) -> dict[str, Any]:
+    confidence = 1.0 if word.confidence is None else round(word.confidence, 4)
+    return {"word": word.text, "start": word.start_seconds, "end": word.end_seconds, "conf": confidence}

@@ -1,0 +1,160 @@
+"""Limits, keys, and what web pages and proxies need."""
+
+import re
+import socket
+from pathlib import Path
+
+import httpx
+import openai
+import pytest
+from support.servers import HANGS, OK_ESPEJO, Server, Start
+
+
+def connect(server: Server, sent: bytes = b"") -> socket.socket:
+    connection = socket.create_connection(("127.0.0.1", server.port), timeout=HANGS)
+    connection.sendall(sent)
+    return connection
+
+
+def everything(connection: socket.socket) -> bytes:
+    return b"".join(iter(lambda: connection.recv(65536), b""))
+
+
+@pytest.mark.parametrize("before", [b"", b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"], ids=["first", "second"])
+@pytest.mark.parametrize("sent", [b"", b"GET /livez HTTP/1.1\r\nHost: x\r\n"], ids=["nothing", "a part"])
+def test_headers_that_do_not_arrive_in_time_end_the_connection(before: bytes, sent: bytes, start: Start) -> None:
+    server = start(header_seconds=0.5).until_ready()
+    with connect(server, before) as connection:
+        if before:
+            assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+        connection.sendall(sent)
+        slow = everything(connection)
+    assert b"HTTP/1.1 408 Request Timeout" in slow or (before and not sent), "an idle connection just ends"
+    assert server.get("/livez").status_code == 200
+
+
+def test_a_slow_body_is_no_slow_header(start: Start) -> None:
+    server = start(header_seconds=0.2).until_ready()
+    request = httpx.Request("POST", f"{server.url}/v1/audio/transcriptions", files={"file": OK_ESPEJO.read_bytes()})
+    head = "".join(f"{name}: {value}\r\n" for name, value in {**request.headers, "connection": "close"}.items())
+    with connect(server, f"POST {request.url.path} HTTP/1.1\r\n{head}\r\n".encode()) as connection:
+        server.until_metric("speechmodel_requests_in_flight", 1)
+        with pytest.raises(TimeoutError):
+            connection.settimeout(0.6)
+            connection.recv(1)
+        connection.settimeout(HANGS)
+        connection.sendall(request.read())
+        assert b'{"text":"ok espejo"}' in everything(connection)
+
+
+def test_one_connection_too_many_is_refused_and_the_others_stay(start: Start) -> None:
+    server = start(connections=5, header_seconds=3600).until_ready()
+    server.client.close()
+    held: list[socket.socket] = []
+    try:
+        while len(held) < 20:
+            held.append(connect(server))
+            held[-1].settimeout(0.3)
+            try:
+                refused = held[-1].recv(65536)
+                break
+            except TimeoutError:
+                continue
+        assert refused.startswith(b"HTTP/1.1 503")
+        assert b"Retry-After: 1" in refused
+        held[0].settimeout(HANGS)
+        held[0].sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        assert everything(held[0]).startswith(b"HTTP/1.1 200")
+    finally:
+        for connection in held:
+            connection.close()
+
+
+def test_keys_are_read_again_when_the_file_changes(start: Start, tmp_path: Path) -> None:
+    file = tmp_path / "keys"
+    file.write_text("first\nsecond\n")
+    server = start(api_keys_file=file).until_ready()
+
+    def ask(key: str) -> str:
+        client = openai.OpenAI(base_url=f"{server.url}/v1", api_key=key, max_retries=0)
+        return client.audio.transcriptions.create(file=OK_ESPEJO, model="whisper-1").text
+
+    assert ask("first") == ask("second") == "ok espejo"
+    for wrong in ("firs", "first2", "Ünicode", "first\tsecond"):
+        answer = httpx.get(f"{server.url}/v1/models", headers={b"Authorization": f"Bearer {wrong}".encode()})
+        assert (answer.status_code, answer.json()["error"]["code"]) == (401, "invalid_api_key")
+    assert server.transcribe(OK_ESPEJO).status_code == 401
+    assert server.get("/metrics").status_code == 200
+    file.write_text("third")
+    with pytest.raises(openai.AuthenticationError):
+        ask("first")
+    assert ask("third") == "ok espejo"
+    file.unlink()
+    with pytest.raises(openai.AuthenticationError):
+        ask("third")
+
+
+def test_head_is_answered_as_get_without_a_body(server: Server) -> None:
+    for path in ("/livez", "/readyz", "/v1/models"):
+        got, head = server.get(path), server.client.head(path)
+        assert (head.status_code, head.content) == (200, b"")
+        assert head.headers["content-length"] == got.headers["content-length"]
+
+
+def test_pages_of_other_origins_may_use_it_if_the_setting_says_so(start: Start) -> None:
+    server = start(cors_origins="https://home.example, https://other.example").until_ready()
+    asks = {"Origin": "https://home.example", "Access-Control-Request-Method": "POST"}
+    allowed = server.client.options("/v1/audio/transcriptions", headers=asks)
+    assert allowed.headers["access-control-allow-origin"] == "https://home.example"
+    foreign = server.client.options("/v1/audio/transcriptions", headers=asks | {"Origin": "https://evil.example"})
+    assert "access-control-allow-origin" not in foreign.headers
+
+
+def test_behind_a_proxy_that_removes_a_path_the_document_has_it(start: Start) -> None:
+    server = start(root_path="/speech").until_ready()
+    assert server.get("/openapi.json").json()["servers"] == [{"url": "/speech"}]
+    assert server.get("/v1/models").status_code == 200
+
+
+def test_a_message_is_short_however_long_the_names_in_a_request_are(server: Server) -> None:
+    for answer in (
+        server.transcribe(OK_ESPEJO, response_format="x" * 100_000),
+        server.transcribe(OK_ESPEJO, model="x" * 100_000),
+        httpx.post(f"{server.url}/v1/audio/transcriptions", files={"file": ("x" * 100_000, b"no sound")}),
+        server.get(f"/{'x' * 10_000}"),
+    ):
+        assert 400 <= answer.status_code < 500
+        assert len(answer.json()["error"]["message"]) <= 500
+
+
+def test_a_client_that_leaves_is_one_line_of_the_log(start: Start, five_minutes: bytes) -> None:
+    server = start(decoders=1).until_ready()
+    with pytest.raises(httpx.ReadTimeout):
+        httpx.post(f"{server.url}/v1/audio/transcriptions", files={"file": five_minutes}, timeout=1)
+    server.until(lambda: "left before the answer" in server.log.read_text(), "the line")
+    (line,) = (line for line in server.log.read_text().splitlines() if "INFO speechmodel" in line and "POST" in line)
+    assert line.endswith(
+        "INFO speechmodel_inference.app: POST /v1/audio/transcriptions: the client left before the answer"
+    )
+    assert "Traceback" not in server.log.read_text()
+
+
+def test_an_unknown_setting_ends_it_with_a_sentence(start: Start) -> None:
+    server = start(decoder="1", port="tcp://10.0.0.1:80", service_host="10.0.0.1", web_port_80_tcp_addr="10.0.0.1")
+    assert server.until_ended() == 78
+    assert server.log.read_text() == "SPEECHMODEL_DECODER: no setting has this name; correct or remove it\n"
+
+
+def test_clients_that_must_wait_are_told_different_times() -> None:
+    from speechmodel_inference.decoding_queue import DecodingQueue
+    from speechmodel_inference.errors import QueueFull
+
+    queue = DecodingQueue(decoders=1, waiting=19)
+    queue.taken = 20
+    times = set()
+    for _ in range(50):
+        with pytest.raises(QueueFull) as full, queue.place():
+            pass
+        times.add(int(re.sub(r"\D", "", full.value.headers["Retry-After"])))
+    assert len(times) > 3
+    assert 20 <= min(times) <= max(times) <= 31

@@ -1,0 +1,86 @@
+"""The protocol of the Vosk server, as its clients speak it."""
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+import soxr
+from speechmodel_runtime import Pcm, load
+from support.places import FIXTURES
+from support.servers import HANGS, OK_ESPEJO, Server
+from websockets.sync.client import connect
+
+HIJO = FIXTURES / "clips" / "shapes_44f683a8_2_3_000000_6_002.wav"
+
+
+def converse(
+    server: Server, pcm: Pcm, *, piece: float = 0.1, rate: int = 16_000, **config: object
+) -> list[dict[str, Any]]:
+    """Send samples in pieces, wait for the answer to each, and return the answers."""
+    raw, size = pcm.astype("<i2").tobytes(), 2 * round(piece * rate)
+    answers = []
+    with connect(f"ws://127.0.0.1:{server.port}/vosk", open_timeout=HANGS) as socket:
+        socket.send(json.dumps({"config": {"sample_rate": rate, **config}}))
+        for start in range(0, len(raw), size):
+            socket.send(raw[start : start + size])
+            answers.append(json.loads(socket.recv(timeout=HANGS)))
+        socket.send('{"eof" : 1}')
+        answers.append(json.loads(socket.recv(timeout=HANGS)))
+    return answers
+
+
+def test_words_come_while_somebody_speaks_and_are_final_after_a_pause(server: Server) -> None:
+    silence = np.zeros(16_000, np.int16)
+    answers = converse(server, np.concatenate([load(OK_ESPEJO), silence, load(HIJO)]))
+    finals = [answer for answer in answers if "text" in answer]
+    assert len(finals) == 2
+    assert finals[0]["text"] == "ok espejo"
+    assert finals[1]["text"].endswith("llama a mi hijo")
+    assert [word["word"] for word in finals[0]["result"]] == ["ok", "espejo"]
+    assert all(set(word) == {"word", "start", "end", "conf"} for word in finals[0]["result"])
+    assert finals[1]["result"][0]["start"] > 1.5
+    partials = [answer["partial"] for answer in answers if answer.get("partial")]
+    assert partials, "the words so far come before the end"
+
+
+@pytest.mark.parametrize("rate", [24_000, 48_000])
+def test_other_rates_are_resampled(rate: int, server: Server) -> None:
+    pcm = soxr.resample(load(OK_ESPEJO), 16_000, rate)
+    assert "espejo" in converse(server, pcm, rate=rate)[-1]["text"]
+
+
+def test_odd_pieces_and_no_audio_at_all(server: Server) -> None:
+    pcm = load(OK_ESPEJO)
+    raw = pcm.astype("<i2").tobytes()
+    with connect(f"ws://127.0.0.1:{server.port}/vosk", open_timeout=HANGS) as socket:
+        for start in range(0, len(raw), 3333):
+            socket.send(raw[start : start + 3333])
+            socket.recv(timeout=HANGS)
+        socket.send('{"eof" : 1}')
+        assert json.loads(socket.recv(timeout=HANGS))["text"] == "ok espejo"
+    assert converse(server, np.zeros(0, np.int16)) == [{"text": ""}]
+
+
+def test_a_grammar_gives_a_phrase_with_alternatives_or_nothing(grammar_server: Server) -> None:
+    best = converse(grammar_server, load(HIJO), max_alternatives=3)[-1]["alternatives"]
+    assert best[0]["text"] == "espejo llama a mi hijo"
+    assert best[0]["confidence"] > 0.9
+    assert "espejo llama a mi hija" in [other["text"] for other in best[1:]]
+    assert converse(grammar_server, np.zeros(32_000, np.int16))[-1] == {"text": ""}
+
+
+@pytest.mark.parametrize("sent", ["no json", '{"config": {"sample_rate": 1}}', "[]"])
+def test_a_message_that_cannot_be_used_is_named_and_the_place_is_free_again(sent: str, server: Server) -> None:
+    with connect(f"ws://127.0.0.1:{server.port}/vosk", open_timeout=HANGS) as socket:
+        socket.send(sent)
+        assert json.loads(socket.recv(timeout=HANGS))["error"]
+    server.until_metric("speechmodel_requests_in_flight", 0)
+
+
+def test_a_client_that_leaves_gives_its_place_back(server: Server) -> None:
+    with connect(f"ws://127.0.0.1:{server.port}/vosk", open_timeout=HANGS) as socket:
+        socket.send(load(OK_ESPEJO).tobytes()[:3200])
+        socket.recv(timeout=HANGS)
+        assert server.metric("speechmodel_requests_in_flight") == 1
+    server.until_metric("speechmodel_requests_in_flight", 0)
