@@ -18,13 +18,15 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator
-from typing import Any
+from http import HTTPStatus
 
 import aiohttp
 from kubernetes.aio import client
-from speechmodel_api.crd import GROUP, KIND, VERSION, schema
+from speechmodel_api.crd import GROUP, VERSION
+from speechmodel_operator.cluster.api import Api
 from speechmodel_operator.cluster.connection import load_configuration
+from speechmodel_operator.cluster.definition import missing_fields
+from speechmodel_operator.cluster.errors import ClusterError
 
 HEALTH_SECONDS = 60
 """Time that the operator has to become healthy, because it may just have started."""
@@ -34,7 +36,7 @@ REQUEST_SECONDS = 30.0
 async def main() -> int:
     """Print the result of every check and return the exit code."""
     async with client.ApiClient(await load_configuration()) as api:
-        failed = report("schema", await unserved_fields(api))
+        failed = report("schema", await unserved_fields(Api(api)))
         failed |= report("permissions", await missing_permissions(client.AuthorizationV1Api(api)))
         failed |= report("health", await ill_health(os.environ["CHECK_HEALTH"]))
     return int(failed)
@@ -46,30 +48,16 @@ def report(title: str, problems: list[str]) -> bool:
     return bool(problems)
 
 
-async def unserved_fields(api: client.ApiClient) -> list[str]:
+async def unserved_fields(api: Api) -> list[str]:
     """Return a problem if the API server would drop fields that the operator knows."""
-    request = await api.param_serialize("GET", f"/openapi/v3/apis/{GROUP}/{VERSION}", auth_settings=["BearerToken"])
-    response = await api.call_api(*request, _request_timeout=REQUEST_SECONDS)
-    body: bytes = await response.read()  # type: ignore[no-untyped-call] # the client is generated without types
-    if response.status != 200:
-        status = f"{response.status} {response.reason}"
+    try:
+        missing = await missing_fields(api)
+    except ClusterError as error:
+        status = f"{error.status} {HTTPStatus(error.status).phrase}"
         return [f"the API server does not serve {GROUP}/{VERSION} ({status}): install the CustomResourceDefinition"]
-    schemas = json.loads(body)["components"]["schemas"]
-    served = next(schema for name, schema in schemas.items() if name.endswith(f".{VERSION}.{KIND}"))
-    missing = sorted(set(fields(schema())) - set(fields(served)))
     if not missing:
         return []
     return [f"the CustomResourceDefinition is older than the operator and lacks {', '.join(missing)}: upgrade it"]
-
-
-def fields(node: dict[str, Any], path: str = "") -> Iterator[str]:
-    """Yield the path of every property below `spec` and `status` of a schema."""
-    for name, child in node.get("properties", {}).items():
-        if path or name in ("spec", "status"):
-            yield path + name
-            yield from fields(child, f"{path}{name}.")
-    if "items" in node:
-        yield from fields(node["items"], path)
 
 
 async def missing_permissions(api: client.AuthorizationV1Api) -> list[str]:

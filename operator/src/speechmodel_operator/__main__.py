@@ -13,6 +13,7 @@ from speechmodel_plan.task import Owner
 from speechmodel_operator import handlers, logs
 from speechmodel_operator.cluster.api import Api
 from speechmodel_operator.cluster.connection import load_configuration, wait_until_served
+from speechmodel_operator.cluster.definition import watch_definition
 from speechmodel_operator.cluster.engine import ClusterEngine
 from speechmodel_operator.resources.jobs import Images
 from speechmodel_operator.settings import Settings, SettingsError
@@ -46,6 +47,7 @@ async def operate(settings: Settings) -> None:
         supervisor = Supervisor(make_engine, telemetry)
         registry = kopf.OperatorRegistry()
         handlers.register(registry, supervisor)
+        definition = asyncio.create_task(watch_definition(api, telemetry))
         log.info("watching %s", ", ".join(settings.namespaces) or "all namespaces")
         try:
             await kopf.operator(
@@ -59,6 +61,7 @@ async def operate(settings: Settings) -> None:
                 else None,
             )
         finally:
+            definition.cancel()
             await supervisor.stop()
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, PlatformCollector, ProcessCollector
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, PlatformCollector, ProcessCollector
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from speechmodel_api.status import ConditionType, Phase, SpeechModelStatus, StageState, StageStatus
@@ -63,6 +63,11 @@ class Telemetry(Collector):
             ["reason"],
             registry=self.registry,
         )
+        self._missing = Gauge(
+            "speechmodel_definition_missing_fields",
+            "Fields that the operator knows and the CustomResourceDefinition in the cluster lacks.",
+            registry=self.registry,
+        )
         self.registry.register(self)
 
     def called(self, verb: str, code: int) -> None:
@@ -80,6 +85,10 @@ class Telemetry(Collector):
     def waited(self, seconds: float) -> None:
         """Count the time between an event and its step."""
         self._waits.observe(seconds)
+
+    def definition_lacks(self, fields: int) -> None:
+        """Set the number of fields that the CustomResourceDefinition lacks."""
+        self._missing.set(fields)
 
     def reported(self, owner: Owner, before: SpeechModelStatus, after: SpeechModelStatus) -> None:
         """Take over a status, and count the runs that ended with it."""

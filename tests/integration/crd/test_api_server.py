@@ -82,6 +82,7 @@ BAD: list[tuple[str, Any, str]] = [
         "set either claimName or volumeClaimTemplate, not both",
     ),
     ("spec.training", {"storage": {"volumeClaimTemplate": {"storage": "ten"}}}, "volumeClaimTemplate.storage"),
+    ("spec.training", {"storage": {"keepFor": "a week"}}, "spec.training.storage.keepFor"),
     ("spec.training", {"podTemplate": {"tolerations": [{"operator": "Maybe"}]}}, "tolerations[0].operator"),
     ("spec.dataset.annotations", "Drop", 'supported values: "Reject", "Strip"'),
     ("spec.dataset.numbers", "Drop", 'supported values: "Reject", "Spell"'),

@@ -73,6 +73,10 @@ class Api:
         status, body = await self._call("GET", f"/apis/{group}/{version}")
         return status != 404 and any(kind["name"] == plural for kind in _checked(status, body)["resources"])
 
+    async def openapi(self, group: str, version: str) -> dict[str, Any]:
+        """Return the API server's description of the kinds of a group."""
+        return _checked(*await self._call("GET", f"/openapi/v3/apis/{group}/{version}"))
+
     async def get(self, resource: Resource[ViewT], namespace: str, name: str) -> ViewT | None:
         """Return the object, or None when it does not exist."""
         status, body = await self._call("GET", _path(resource, namespace, name))

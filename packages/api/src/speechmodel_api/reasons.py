@@ -449,6 +449,12 @@ class Reason(StrEnum):
         "The API server rejected an object (403 or 422). The message quotes the error.",
         "Correct the field, the quota or the policy that the message names.",
     )
+    CRD_OUTDATED = (
+        "CRDOutdated",
+        Severity.WARNING,
+        "The CustomResourceDefinition is older than the operator, so the API server drops fields. The operator logs it.",
+        "Upgrade the CustomResourceDefinition (`crds.enabled` of the chart).",
+    )
     API_ERROR = "ApiError", Severity.WARNING, "The API server returned an error. The step is repeated."
     CONFLICT = "Conflict", Severity.WARNING, "An object changed while it was being edited. It is read again."
     ALREADY_EXISTS = "AlreadyExists", Severity.WARNING, "An object of that name already exists."

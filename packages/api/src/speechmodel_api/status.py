@@ -240,6 +240,15 @@ class ServingStatus(ApiModel):
     """Number of server pods that are ready to transcribe."""
 
 
+class StorageStatus(ApiModel):
+    """Use of the volume that holds the workspace, when a version was published last."""
+
+    used_bytes: int
+    """Bytes of the volume in use, whoever wrote them."""
+    free_bytes: int
+    """Bytes of the volume that are free."""
+
+
 class SpeechModelStatus(ApiModel):
     """Observed state of a speech recogniser. The operator writes it; edits are overwritten."""
 
@@ -262,6 +271,8 @@ class SpeechModelStatus(ApiModel):
     requested. While the spec is not in effect, Reconciling is present, or Stalled if a person must act."""
     training: TrainingStatus | None = None
     """Newest progress of training. Absent before the trainer first reports."""
+    storage: StorageStatus | None = None
+    """Use of the workspace's volume. Absent before the first version is published."""
     stages: Annotated[
         tuple[StageStatus, ...],
         Field(

@@ -185,6 +185,17 @@ class Storage(ApiModel, json_schema_extra=cel(_ONE_CLAIM_RULE, _ONE_CLAIM_MESSAG
     Retain keeps it, and a new SpeechModel of the same name continues from it. Delete removes the
     claim and its data. Defaults to Retain."""
 
+    keep_for: Annotated[str, Field(max_length=8, pattern=r"^[0-9]{1,5}[hd]$")] = "7d"
+    """Time for which datasets, exports, reports and older checkpoints stay after the spec referred to
+    them last, in hours or days, such as 12h or 7d. They are removed when a version is published, and
+    at once if the volume is more than 85 % full. What is served and the newest checkpoint of every
+    lineage always stay. Defaults to 7d."""
+
+    @property
+    def keep_seconds(self) -> int:
+        """The time of keep_for in seconds."""
+        return int(self.keep_for[:-1]) * {"h": 3600, "d": 86400}[self.keep_for[-1]]
+
     def model_post_init(self, context: Any, /) -> None:
         """Apply the CEL rule to manifests that do not pass through an API server."""
         del context

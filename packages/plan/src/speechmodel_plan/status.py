@@ -11,6 +11,7 @@ from speechmodel_api.status import (
     ServingStatus,
     SpeechModelStatus,
     StageState,
+    StorageStatus,
     TrainingStatus,
 )
 
@@ -19,6 +20,7 @@ from speechmodel_plan.decision import Decision, Idle
 from speechmodel_plan.observed import Observed, Trouble
 from speechmodel_plan.promotion import choose, extended, rounded
 from speechmodel_plan.records import Records, StageRecord
+from speechmodel_plan.stages.publish import PUBLISH
 from speechmodel_plan.stages.stage import Outputs
 from speechmodel_plan.stages.train import TRAIN
 
@@ -38,6 +40,7 @@ def compute_status(seen: Observed, records: Records, decision: Decision, failure
         progress=_epochs(training, seen.spec.training.max_epochs),
         conditions=stamp(judged.verdicts, before.conditions, seen.generation, seen.now),
         training=training,
+        storage=_storage(records) or before.storage,
         stages=tuple(record.to_status() for record in records),
         latest_version=choice.latest.version if choice.latest else None,
         model=choice.model,
@@ -90,6 +93,13 @@ def _training(seen: Observed, record: StageRecord | None, done: Outputs) -> Trai
     newest = _from_progress(run.progress, before)
     recent = before and before.progress_time and seen.now - before.progress_time < PROGRESS_INTERVAL
     return before if before and newest.epoch == before.epoch and recent else newest
+
+
+def _storage(records: Records) -> StorageStatus | None:
+    """Return the use of the volume that the newest publication reports."""
+    record = records.get(StageName.PUBLISH)
+    output = PUBLISH.parse(record.output) if record else None
+    return StorageStatus(**output.storage.model_dump()) if output and output.storage else None
 
 
 def _epochs(training: TrainingStatus | None, given: int | None) -> str | None:

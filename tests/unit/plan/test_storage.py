@@ -1,0 +1,74 @@
+"""What publish is told to keep on the workspace, and what the status says of its volume."""
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+from speechmodel_api.stages import PublishInput, VolumeUse
+from speechmodel_api.training_spec import Storage
+from support import world as module
+from support.world import World
+
+
+def published(world: World) -> PublishInput:
+    return [document for document in world.documents.values() if isinstance(document, PublishInput)][-1]
+
+
+def test_everything_that_the_spec_refers_to_is_kept() -> None:
+    world = World()
+    world.to_ready()
+    kept = published(world).kept
+    assert kept is not None
+    keys = {stage.name.value: stage.key for stage in world.status.stages}
+    expected = {f"data/{keys['prepare']}", f"exports/{keys['train']}", f"exports/{keys['convert']}"}
+    assert expected | {f"reports/{keys['evaluate']}"} <= set(kept.folders)
+    assert [name for name in kept.folders if name.startswith("checkpoints/")]
+    assert kept.models == ()
+    assert kept.seconds == 7 * 86400
+
+
+def test_what_is_served_is_kept_while_a_new_version_is_published() -> None:
+    world = World()
+    world.to_ready()
+    served = world.status.model
+    assert served
+    world.edit(training__maxEpochs=20, training__storage={"keepFor": "12h"})
+    world.to_ready()
+    kept = published(world).kept
+    assert kept is not None
+    assert kept.models == (served.sha256,)
+    assert kept.seconds == 12 * 3600
+
+
+def test_a_bucket_keeps_its_downloads() -> None:
+    world = World()
+    world.edit(dataset__source={"s3": {"bucket": "voices"}})
+    world.to_ready()
+    kept = published(world).kept
+    assert kept is not None
+    assert [name for name in kept.folders if name.startswith("sources/")]
+
+
+def test_the_status_shows_the_volume_as_publish_reported_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    output_of = module.output_of
+
+    def with_storage(document: Any, *given: Any) -> Any:
+        output = output_of(document, *given)
+        use = VolumeUse(used_bytes=30, free_bytes=70)
+        return output.model_copy(update={"storage": use}) if isinstance(document, PublishInput) else output
+
+    world = World()
+    world.to_ready()
+    assert world.status.storage is None
+    monkeypatch.setattr(module, "output_of", with_storage)
+    world.edit(training__maxEpochs=20)
+    world.to_ready()
+    storage = world.status.storage
+    assert storage is not None
+    assert (storage.used_bytes, storage.free_bytes) == (30, 70)
+
+
+@pytest.mark.parametrize("value", ["7", "7 days", "1w", "-1d", "d"])
+def test_a_time_without_its_unit_is_refused(value: str) -> None:
+    with pytest.raises(ValidationError, match="keepFor"):
+        Storage.model_validate({"keepFor": value})

@@ -1,0 +1,118 @@
+"""What of a workspace is removed, and what never is."""
+
+import logging
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from speechmodel_api.base import Document
+from speechmodel_api.stages import Kept
+from speechmodel_api.workspace import MODEL, Workspace
+from speechmodel_stagekit.artefacts import file_digest, seal
+from speechmodel_stagekit.tidy import tidy
+
+DAY = 86400
+WEEK = 7 * DAY
+
+
+class Usage(NamedTuple):
+    total: int
+    used: int
+    free: int
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    """A volume that is half full."""
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(100, 50, 50))
+    return Workspace(tmp_path)
+
+
+def folder(path: Path, days: float, text: str = "x") -> Path:
+    """A folder that something referred to so many days ago."""
+    path.mkdir(parents=True)
+    (path / "file").write_text(text, encoding="utf-8")
+    used(path, days)
+    return path
+
+
+def used(path: Path, days: float) -> None:
+    at = time.time() - days * DAY
+    os.utime(path, (at, at))
+
+
+def test_what_nothing_refers_to_goes_after_its_time_and_what_the_spec_refers_to_stays(workspace: Workspace) -> None:
+    old = [folder(workspace.data("old"), 8), folder(workspace.report("old"), 8), folder(workspace.source("old"), 8)]
+    recent, kept = folder(workspace.export("recent"), 6), folder(workspace.data("kept"), 30)
+    tidy(workspace, Kept(folders=("data/kept", "data/missing"), seconds=WEEK))
+    assert not any(path.exists() for path in old)
+    assert recent.exists()
+    assert kept.exists()
+    tidy(workspace, Kept(folders=(), seconds=WEEK))
+    assert kept.exists(), "its time begins when nothing refers to it any more"
+
+
+def test_the_model_that_is_served_stays_whatever_its_age(workspace: Workspace) -> None:
+    served, other = (folder(workspace.export(name), 0, name) for name in ("served", "other"))
+    for export in (served, other):
+        (export / MODEL).write_text(export.name, encoding="utf-8")
+        seal(export, Document())
+        used(export, 30)
+    tidy(workspace, Kept(folders=(), models=(file_digest(served / MODEL),), seconds=WEEK))
+    assert served.exists()
+    assert not other.exists()
+
+
+def test_every_lineage_keeps_its_newest_checkpoint(workspace: Workspace) -> None:
+    current, old = workspace.checkpoints("current"), workspace.checkpoints("old")
+    names = [f"step-00000{step:04d}-epoch-000001-attempt-0001" for step in (9, 10, 200)]
+    for lineage in (current, old):
+        for name in names:
+            folder(lineage / name, 30)
+        (lineage / "owner").write_text("uid", encoding="utf-8")
+        used(lineage, 30)
+    tidy(workspace, Kept(folders=("checkpoints/current",), seconds=WEEK))
+    assert sorted(path.name for path in current.iterdir()) == ["owner", *names]
+    assert sorted(path.name for path in old.iterdir()) == ["owner", names[2]]
+
+
+def test_a_full_volume_loses_the_oldest_first_and_no_more_than_it_must(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ages = {name: folder(workspace.data(name), days) for name, days in (("a", 3), ("b", 2), ("c", 1))}
+    kept = folder(workspace.data("kept"), 4)
+    monkeypatch.setattr(
+        shutil,
+        "disk_usage",
+        lambda _: Usage(100, 80 + 4 * sum(path.exists() for path in ages.values()), 0),
+    )
+    tidy(workspace, Kept(folders=("data/kept",), seconds=WEEK))
+    assert [name for name, path in ages.items() if path.exists()] == ["c"]
+    assert kept.exists()
+
+
+def test_a_folder_that_is_being_written_is_left(workspace: Workspace) -> None:
+    writing = folder(workspace.root / "data" / ".new.partial", 30)
+    tidy(workspace, Kept(folders=(), seconds=WEEK))
+    assert writing.exists()
+
+
+def test_a_folder_that_cannot_be_removed_is_named_and_the_others_still_go(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    stuck, other = folder(workspace.data("stuck"), 20), folder(workspace.data("other"), 10)
+    remove = shutil.rmtree
+
+    def refuse(path: Path) -> None:
+        if path == stuck:
+            raise PermissionError(13, "Permission denied", str(path))
+        remove(path)
+
+    monkeypatch.setattr(shutil, "rmtree", refuse)
+    with caplog.at_level(logging.WARNING):
+        tidy(workspace, Kept(folders=(), seconds=WEEK))
+    assert not other.exists()
+    assert f"cannot remove {stuck}" in caplog.text
