@@ -192,6 +192,8 @@ def test_a_version_in_free_text_from_before_there_were_cards_is_served(browser: 
     page.locator("#file").set_input_files(HOLA)
     expect(page.locator("#heard")).to_have_text("hola espejo")
     expect(page.locator("#verdict")).to_contain_text("does not say how sure it is")
+    assert words(page) == ["hola", "espejo"]
+    expect(page.locator("#timeline .sureness")).to_have_count(0)
     page.context.close()
 
 

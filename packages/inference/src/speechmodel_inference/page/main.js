@@ -171,8 +171,8 @@ function showEntry(entry) {
 }
 
 function showCandidates(candidates, heard) {
-  byId("others").hidden = card?.grammar === "FreeText" || (Boolean(heard) && candidates.length === 0);
-  byId("others-title").textContent = text(heard ? "also" : candidates.length ? "closest" : "noCandidates");
+  byId("others").hidden = candidates.length === 0;
+  byId("others-title").textContent = text(heard ? "also" : "closest");
   byId("candidates").replaceChildren(
     ...candidates.map(({ text: phrase, confidence }) =>
       make("li", {}, make("span", { textContent: phrase }), make("span", { className: "soft", textContent: percent(confidence, 1) }), bar(confidence)),
