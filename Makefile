@@ -68,6 +68,7 @@ bench: export PYTHONPATH := tests
 bench: $(VENV)/.ready packages ## the figures of docs/benchmarks.md
 	@$(BIN)/python -m bench.convert_bench
 	@$(BIN)/python -m bench.grammar_bench
+	@$(BIN)/python -m bench.save_bench
 	@$(BIN)/python -m bench.s3_bench
 	@$(BIN)/python -m bench.job_to_job_bench
 	@unshare --net $(BIN)/python -m bench.cluster_bench

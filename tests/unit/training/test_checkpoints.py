@@ -32,7 +32,8 @@ def store(ownership: Ownership, facts: LineageFacts) -> CheckpointStore:
 
 @pytest.fixture(scope="module")
 def tensors() -> Tensors:
-    return Learner(Geometry(16, 16), seed=1, learning_rate=0.001, dropout=0.0).tensors()
+    learner = Learner(Geometry(16, 16), seed=1, learning_rate=0.001, dropout=0.0)
+    return {name: np.asarray(tensor) for name, tensor in learner.tensors().items()}
 
 
 @pytest.fixture

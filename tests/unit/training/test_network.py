@@ -115,13 +115,13 @@ def test_learning_lowers_the_loss(clips: list[Clip]) -> None:
 def test_the_average_follows_the_weights_and_is_what_is_measured(clips: list[Clip]) -> None:
     batches, model = BatchMaker(clips, ALPHABET, UNCHANGED), learner()
     batch = batches.make(tuple(range(6)))
-    average = model.tensors()["layer_6/weights"].astype(np.float32)
+    average = np.asarray(model.tensors()["layer_6/weights"], np.float32)
     for step in range(1, 31):
         model.train(batch)
         tensors = model.tensors()
         decay = (1 + step) / (10 + step)
-        average = decay * average + (1 - decay) * tensors["layer_6/weights"].astype(np.float32)
-        np.testing.assert_allclose(tensors[average_of("layer_6/weights")].astype(np.float32), average, atol=1e-6)
+        average = decay * average + (1 - decay) * np.asarray(tensors["layer_6/weights"], np.float32)
+        np.testing.assert_allclose(np.asarray(tensors[average_of("layer_6/weights")], np.float32), average, atol=1e-6)
     assert not np.allclose(average, tensors["layer_6/weights"], atol=1e-4)
     measured = learner()
     measured.load(tensors | {name: np.zeros_like(tensors[name]) for name in UPSTREAM_WEIGHTS})
@@ -136,7 +136,7 @@ def test_two_learners_of_one_seed_stay_equal_to_the_last_bit(clips: list[Clip]) 
         for first in range(0, 12, 3):
             model.train(batches.make((first, first + 1, first + 2)))
     one, other = (model.tensors() for model in models)
-    assert all(one[name].tobytes() == other[name].tobytes() for name in one)
+    assert all(np.asarray(one[name]).tobytes() == np.asarray(other[name]).tobytes() for name in one)
 
 
 def test_the_learning_rate_of_this_run_wins_over_the_checkpoints(clips: list[Clip]) -> None:

@@ -210,7 +210,7 @@ def write_tensors(prefix: Path, tensors: Tensors) -> None:
             prefix=str(prefix),
             tensor_names=names,
             shape_and_slices=[""] * len(names),
-            tensors=[tf.constant(tensors[name]) for name in names],
+            tensors=[tf.convert_to_tensor(tensors[name]) for name in names],
         )
 
 

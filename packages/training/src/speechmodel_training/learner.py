@@ -14,7 +14,7 @@ from speechmodel_training.standardisation import Standardisation
 BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8
 """Constants of Adam in the form of TensorFlow 1, which adds epsilon outside of the bias correction."""
 
-Tensors = dict[str, npt.NDArray[np.generic]]
+Tensors = dict[str, tf.Tensor | npt.NDArray[np.generic]]
 """The tensors of a checkpoint by name: 12 weights, or 20 with layer norm, of each also `<weight>/Adam`, `<weight>/Adam_1`
 and `<weight>/ExponentialMovingAverage`, and 4 scalars."""
 
@@ -114,18 +114,15 @@ class Learner:
     def loss_sum(self, value: float) -> None:
         self._loss_sum.assign(value)
 
-    def sum_of_magnitudes(self) -> float:
-        """Return the sum over all weights and moments, which is infinite or NaN as soon as one of
-        them is.
-        """
-        tensors = (*self._weights.values(), *self._first.values(), *self._second.values())
-        return float(tf.add_n([tf.reduce_sum(tf.abs(tensor)) for tensor in tensors]))
-
     def tensors(self) -> Tensors:
-        """Return a copy of the tensors of a checkpoint."""
-        return {name: np.asarray(variable.numpy()) for name, variable in self._named().items()}
+        """Return the tensors of a checkpoint, as they are now.
 
-    def load(self, tensors: Mapping[str, npt.NDArray[np.generic]]) -> None:
+        Nothing is copied here: the next step leaves tensors that are still in use as they are, and writes
+        to new memory.
+        """
+        return {name: variable.read_value() for name, variable in self._named().items()}
+
+    def load(self, tensors: Mapping[str, tf.Tensor | npt.NDArray[np.generic]]) -> None:
         """Continue from the tensors of a checkpoint. The learning rate stays that of this run."""
         for name, variable in self._named().items():
             if variable is not self._learning_rate:
@@ -184,6 +181,13 @@ class Learner:
 
     def _losses_eagerly(self, features: tf.Tensor, frames: tf.Tensor, labels: tf.SparseTensor) -> tf.Tensor:
         return tf.reduce_sum(_ctc_losses(logits(self._averages, features), frames, labels))
+
+
+def sum_of_magnitudes(tensors: Tensors) -> float:
+    """Return the sum over all weights, averages and moments, which is infinite or NaN as soon as one of them
+    is.
+    """
+    return float(tf.add_n([tf.reduce_sum(tf.abs(tensor)) for tensor in tensors.values() if tensor.ndim]))
 
 
 def tensor_shapes(geometry: Geometry) -> dict[str, tuple[int, ...]]:

@@ -4,7 +4,8 @@
 - anywhere else, when `everySeconds` have passed since the last save;
 - always when it is stopped and when it is done.
 
-With every save the weights of the best dev epoch are on disk too, so an interruption never changes
+A save is written beside training (background.py), and no save starts before the one before it has ended. With
+every save the weights of the best dev epoch are on disk too, so an interruption never changes
 the exported weights.
 """
 

@@ -6,7 +6,7 @@ Training can stop after every step.
 import logging
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -18,11 +18,12 @@ from speechmodel_stagekit.errors import Stopped
 from speechmodel_stagekit.program import report, stop_requested
 
 from speechmodel_training.augmentation import Augmenter
+from speechmodel_training.background import BackgroundWriter
 from speechmodel_training.batches import BatchMaker
 from speechmodel_training.checkpoints import Checkpoint, CheckpointStore
 from speechmodel_training.dataset import TrainingSet
 from speechmodel_training.errors import LossDiverged
-from speechmodel_training.learner import Learner
+from speechmodel_training.learner import Learner, sum_of_magnitudes
 from speechmodel_training.network import Array
 from speechmodel_training.rates import share_of_rate
 from speechmodel_training.saving import SaveTimer
@@ -94,6 +95,7 @@ class Trainer:
         self._train_batches = BatchMaker(training_set.train, training_set.alphabet, train_augmenter)
         self._dev_batches = BatchMaker(training_set.dev, training_set.alphabet, dev_augmenter)
         self._timer = SaveTimer(target.every_seconds)
+        self._writer = BackgroundWriter()
         self._unsaved_best: Checkpoint | None = None
         self._state = TrainingState(facts=facts, target=target.key, attempt=target.attempt)
         if checkpoint := store.newest():
@@ -111,16 +113,18 @@ class Trainer:
     def run(self) -> None:
         """Train until the target is reached and everything is saved.
 
-        Raises Stopped after SIGTERM, with everything saved, and LossDiverged.
+        Raises Stopped after SIGTERM, with everything saved, and LossDiverged. An error of a save is raised
+        after the step during which it occurred.
         """
         self._report()
-        while self._state.epoch < self._settings.max_epochs:
-            if self._state.stops_early(self._target.early_stop):
-                log.info("stopping early: no lower dev loss for %d epochs", self._state.early_stop.epochs)
-                break
-            self._train_epoch()
-            self._finish_epoch()
-        self._save()
+        with self._writer:
+            while self._state.epoch < self._settings.max_epochs:
+                if self._state.stops_early(self._target.early_stop):
+                    log.info("stopping early: no lower dev loss for %d epochs", self._state.early_stop.epochs)
+                    break
+                self._train_epoch()
+                self._finish_epoch()
+            self._save_to_the_end()
 
     def _train_epoch(self) -> None:
         """Train on the batches that the running epoch has left."""
@@ -134,8 +138,8 @@ class Trainer:
             self._learner.train(batch)
             self._state = self._state.after_batch(batch.clips)
             self._report_at_times()
-            if self._timer.due():
-                self._save()
+            if self._writer.idle() and self._timer.due():
+                self._start_save()
         self._clock.stop()
 
     def _lengths(self, segment: Segment) -> list[int]:
@@ -182,8 +186,8 @@ class Trainer:
         )
         if dev_loss is not None and (best is None or dev_loss < best):
             self._unsaved_best = self._checkpoint()
-        if self._timer.due_at_epoch_end():
-            self._save()
+        if self._writer.idle() and self._timer.due_at_epoch_end():
+            self._start_save()
         self._report()
 
     def _dev_loss(self) -> float | None:
@@ -203,35 +207,44 @@ class Trainer:
 
     def _leave_if_stopped(self) -> None:
         if stop_requested.is_set():
-            self._save()
+            self._save_to_the_end()
             raise Stopped(
                 f"stopped with everything saved: {self._state.epoch} epochs finished, step {self._state.step}"
             )
 
-    def _save(self) -> None:
-        """Save the best weights and the current ones, unless they are on disk."""
+    def _save_to_the_end(self) -> None:
+        """Save what is not on the disk, and wait until it is."""
+        self._start_save()
+        self._writer.wait()
+
+    def _start_save(self) -> None:
+        """Save the best weights and the current ones beside training, unless they were saved before."""
         if (self._state.epoch, self._state.step) == self._saved_at:
             return
-        began = time.monotonic()
         best, self._unsaved_best = self._unsaved_best, None
-        if best and best.state.step != self._state.step:
-            self._store.save(best)
-            best = None
-        newest = best or self._checkpoint()
-        self._store.save(newest)
-        self._saved_at = (newest.state.epoch, newest.state.step)
-        cost = time.monotonic() - began
-        self._timer.saved(cost)
-        log.info("saved step %d in %.2f s", newest.state.step, cost)
+        checkpoints = [] if best is None else [best]
+        if best is None or best.state.step != self._state.step:
+            checkpoints.append(self._checkpoint())
+        self._writer.start(lambda: self._write(checkpoints))
+        self._saved_at = (self._state.epoch, self._state.step)
 
-    def _checkpoint(self) -> Checkpoint:
-        """Return the current state and weights.
+    def _write(self, checkpoints: Sequence[Checkpoint]) -> None:
+        """Write the checkpoints in their order. Runs in the thread of the writer.
 
         Raises LossDiverged when a weight is infinite or NaN.
         """
+        began = time.monotonic()
+        for checkpoint in checkpoints:
+            self._require_finite(sum_of_magnitudes(checkpoint.tensors), "a weight")
+            self._store.save(checkpoint)
+        cost = time.monotonic() - began
+        self._timer.saved(cost)
+        log.info("saved step %d in %.2f s", checkpoints[-1].state.step, cost)
+
+    def _checkpoint(self) -> Checkpoint:
+        """Return the current state and weights."""
         state = self._measured()
         self._require_finite(state.running.loss_sum, "the training loss")
-        self._require_finite(self._learner.sum_of_magnitudes(), "a weight")
         return Checkpoint(state, self._learner.tensors())
 
     def _require_finite(self, value: float, name: str) -> None:

@@ -1,0 +1,129 @@
+"""Saves beside training: what is written, in which order, and what happens when a write fails."""
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import tensorflow as tf
+from speechmodel_api.reasons import Reason
+from speechmodel_stagekit.errors import Stopped, TryAgain
+from speechmodel_stagekit.program import stop_requested
+from speechmodel_training import checkpoints
+from speechmodel_training.errors import Superseded
+from speechmodel_training.learner import Batch, Learner, Tensors
+from speechmodel_training.ownership import Owner, Ownership
+
+from .conftest import Workspace
+
+pytestmark = pytest.mark.training
+
+Make = Callable[[str], Workspace]
+Write = Callable[[Path, Tensors], None]
+FIRST_SAVE = 4
+"""Step of the first end of an epoch, which is always saved."""
+
+
+@pytest.fixture
+def on_write(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], None]], None]:
+    """Has a function called in the middle of the first write of a training."""
+    write = checkpoints.write_tensors
+
+    def choose(action: Callable[[], None]) -> None:
+        actions = [action]
+
+        def act_and_write(prefix: Path, tensors: Tensors) -> None:
+            if actions:
+                actions.pop()()
+            write(prefix, tensors)
+
+        monkeypatch.setattr(checkpoints, "write_tensors", act_and_write)
+
+    return choose
+
+
+@pytest.fixture
+def trained_to(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Waits until a training in this process has made a given number of steps."""
+    train, steps, changed = Learner.train, 0, threading.Condition()
+
+    def train_and_count(self: Learner, batch: Batch) -> None:
+        nonlocal steps
+        train(self, batch)
+        with changed:
+            steps = self.step
+            changed.notify_all()
+
+    def wait(step: int) -> None:
+        with changed:
+            assert changed.wait_for(lambda: steps >= step, timeout=60)
+
+    monkeypatch.setattr(Learner, "train", train_and_count)
+    return wait
+
+
+def data(workspace: Workspace, step: int) -> bytes:
+    (folder,) = workspace.lineage.glob(f"step-{step:09d}-*")
+    return (folder / "model.data-00000-of-00001").read_bytes()
+
+
+def steps_on_disk(workspace: Workspace) -> list[int]:
+    return sorted(int(folder.name.split("-")[1]) for folder in workspace.lineage.glob("step-*"))
+
+
+def test_training_goes_on_during_a_save_which_holds_the_weights_of_its_step(
+    make_workspace: Make, on_write: Callable[[Callable[[], None]], None], trained_to: Callable[[int], None]
+) -> None:
+    settings = {"checkpoints": {"everySeconds": 600, "keep": 9}}
+    undisturbed, slow = make_workspace("undisturbed"), make_workspace("slow")
+    expected = undisturbed.train(**settings)
+    on_write(lambda: trained_to(FIRST_SAVE + 3))
+    assert slow.train(**settings) == expected
+    assert data(slow, FIRST_SAVE) == data(undisturbed, FIRST_SAVE)
+
+
+def test_a_stop_waits_for_the_write_and_then_saves_its_own_step(
+    workspace: Workspace, on_write: Callable[[Callable[[], None]], None], trained_to: Callable[[int], None]
+) -> None:
+    def stop() -> None:
+        trained_to(FIRST_SAVE + 1)
+        stop_requested.set()
+        time.sleep(0.5)  # the trainer waits meanwhile
+
+    on_write(stop)
+    try:
+        with pytest.raises(Stopped, match=r"step (\d+)") as stopped:
+            workspace.train()
+    finally:
+        stop_requested.clear()
+    step = int(str(stopped.value).rsplit(maxsplit=1)[1])
+    assert steps_on_disk(workspace) == [FIRST_SAVE, step]
+
+
+def test_a_full_disk_ends_training_and_leaves_the_last_checkpoint_whole(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace.train(maxEpochs=1)
+    assert steps_on_disk(workspace) == [FIRST_SAVE]
+
+    def full(**_: object) -> None:
+        raise tf.errors.ResourceExhaustedError(None, None, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tf.raw_ops, "SaveV2", full)
+        with pytest.raises(TryAgain, match="No space left on device") as failed:
+            workspace.train(maxEpochs=200, key="33333333")
+    assert failed.value.reason == Reason.STORAGE_FULL
+    assert steps_on_disk(workspace) == [FIRST_SAVE]
+    assert not list(workspace.lineage.glob(".step-*"))
+    assert workspace.train(maxEpochs=2, key="44444444").epoch == 2
+
+
+def test_an_attempt_that_is_superseded_during_a_write_saves_nothing(
+    workspace: Workspace, on_write: Callable[[Callable[[], None]], None]
+) -> None:
+    on_write(lambda: Ownership(workspace.lineage, Owner(owner="uid-a", attempt=2)).claim())
+    with pytest.raises(Superseded):
+        workspace.train(maxEpochs=200)
+    assert not list(workspace.lineage.glob("*step-*"))
