@@ -22,7 +22,9 @@ from support.world import OWNER, World
 pytestmark = pytest.mark.slow
 
 IMAGES = Images("pipeline:1", "training:1", "inference:1", "IfNotPresent", ("regcred",))
-NOT_OF_KUBERNETES = "CustomResourceDefinition,ServiceMonitor,PodMonitor,PrometheusRule,HTTPRoute,ScaledObject"
+NOT_OF_KUBERNETES = (
+    "CustomResourceDefinition,ServiceMonitor,PodMonitor,PrometheusRule,HTTPRoute,ScaledObject,Kustomization"
+)
 EVERYTHING: Object = {
     "global": {"imagePullSecrets": ["regcred"]},
     "exposure": {"ingress": True, "gatewayAPI": True},

@@ -179,7 +179,9 @@ class ClusterEngine:
         """Apply an object that differs. One that is not ours keeps its fields: the first apply does not force."""
         name, namespace = wanted["metadata"]["name"], self._owner.namespace
         if existing is None:
-            if await self._api.get(resource, namespace, name) is not None:
+            if (found := await self._api.get(resource, namespace, name)) is not None:
+                if found.metadata.owned_by(self._owner.uid):
+                    return  # a second operator made it a moment ago; the next step compares it
                 raise NameConflict(resource.kind, name)
             try:
                 await self._api.apply(resource, namespace, wanted, force=False)
