@@ -25,7 +25,7 @@ export function showTimeline({ file, sound, seconds, words }) {
   const wave = drawing("svg", { class: "wave", "aria-hidden": "true", preserveAspectRatio: "none" });
   const list = make("ol", { className: "words", ariaLabel: text("words") }, ...words.map(word));
   const spans = words.map(({ start, end, confidence }) => {
-    const span = make("div", { className: `span ${confidence === undefined ? "" : sureness(confidence)}` });
+    const span = make("div", { className: `span ${confidence == null ? "" : sureness(confidence)}` });
     span.style.left = `${(100 * start) / seconds}%`;
     span.style.width = `${(100 * (end - start)) / seconds}%`;
     return span;
@@ -38,10 +38,10 @@ export function showTimeline({ file, sound, seconds, words }) {
 }
 
 function word({ word, start, confidence }) {
-  const name = confidence === undefined ? "wordAtPlain" : "wordAt";
-  const values = { word, seconds: number(start, 1), confidence: confidence === undefined ? "" : percent(confidence) };
+  const name = confidence == null ? "wordAtPlain" : "wordAt";
+  const values = { word, seconds: number(start, 1), confidence: confidence == null ? "" : percent(confidence) };
   const label = make("button", { type: "button", ariaLabel: text(name, values) }, make("span", { className: "word", textContent: word }));
-  if (confidence !== undefined) label.append(make("span", { className: "sureness", textContent: percent(confidence) }), bar(confidence));
+  if (confidence != null) label.append(make("span", { className: "sureness", textContent: percent(confidence) }), bar(confidence));
   label.addEventListener("click", () => play(start));
   return make("li", {}, label);
 }
