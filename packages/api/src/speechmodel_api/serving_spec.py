@@ -51,7 +51,7 @@ class ServerSettings(ApiModel):
     """Largest request body, in bytes. A larger one is answered with 413. Defaults to 26214400 (25
     MiB)."""
     max_audio_seconds: Annotated[float, Field(gt=0, le=86_400)] | None = None
-    """Longest recording, in seconds. A longer one is answered with 400. Defaults to 300."""
+    """Longest recording, in seconds. A longer one is answered with 400. Defaults to 7200."""
     upload_seconds: Annotated[float, Field(gt=0, le=3600)] | None = None
     """Time in seconds in which a request body must arrive. Defaults to 30."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] | None = None

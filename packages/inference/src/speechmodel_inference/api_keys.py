@@ -12,10 +12,8 @@ from speechmodel_inference.openai_types import ErrorObject, ErrorResponse
 
 log = logging.getLogger(__name__)
 
-OPEN_PATHS = frozenset({"/livez", "/readyz", "/metrics", "/"})
-"""Paths without a key: kubelet and Prometheus have none, and the page asks people for theirs."""
-OPEN_FOLDER = "/page/"
-"""Folder of the page's files, which need no key either."""
+GUARDED_PATHS = ("/v1/", "/vosk")
+"""Beginnings of the paths that need a key. kubelet and Prometheus have none, and the page has no secrets."""
 _REFUSED = ErrorObject(
     message="The API key is missing or wrong; send it as 'Authorization: Bearer KEY'.",
     type="invalid_request_error",
@@ -35,7 +33,11 @@ class RequireKey:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
-        if scope["type"] == "lifespan" or _open(scope["path"]) or self._valid(Headers(scope=scope)):
+        if (
+            scope["type"] == "lifespan"
+            or not scope["path"].startswith(GUARDED_PATHS)
+            or self._valid(Headers(scope=scope))
+        ):
             await self._app(scope, receive, send)
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1008})  # before it is accepted: an answer of 403
@@ -55,7 +57,3 @@ class RequireKey:
         except OSError as error:
             log.error("%s cannot be read (%s), so no API key is valid", self._file, error.strerror)
             return []
-
-
-def _open(path: str) -> bool:
-    return path in OPEN_PATHS or path.startswith(OPEN_FOLDER)
