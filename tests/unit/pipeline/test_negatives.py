@@ -5,14 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from speechmodel_api.alphabet import CATCH_ALL
+from speechmodel_api.audio import SPEECH_LEVEL
 from speechmodel_api.dataset_spec import Negatives
 from speechmodel_api.workspace import CLIPS
 from speechmodel_pipeline.prepare import negatives
 from speechmodel_pipeline.prepare.clips import write_clip
 from speechmodel_pipeline.prepare.folder import PreparedClip
-from speechmodel_pipeline.prepare.negatives import make_negatives
 from speechmodel_pipeline.prepare.recordings import Recording
-from speechmodel_runtime import AudioInfo, Pcm, load, save
+from speechmodel_runtime import AudioInfo, Pcm, load, loudness, save
 from speechmodel_stagekit.dataset import Part
 from speechmodel_stagekit.errors import BadData
 
@@ -30,6 +30,10 @@ def commands(folder: Path, count: int, *, rate: int = 16000, level: float = 1000
     return clips
 
 
+def make_negatives(clips: list[PreparedClip], folder: Path, chosen: Negatives, source: Path) -> negatives.Made:
+    return negatives.make_negatives(clips, folder, chosen, source, speech_level=None)
+
+
 def samples(folder: Path, clip: PreparedClip) -> Pcm:
     return load(folder / clip.file.name)
 
@@ -43,6 +47,15 @@ def test_the_built_in_words_are_trained_as_the_catch_all_label_and_some_are_kept
     assert (len(trained), len(apart)) == (10, 2)
     words = [{word for clip in part for word in clip.recording.name.split()} for part in (trained, apart)]
     assert words[0].isdisjoint(words[1])
+
+
+def test_a_negative_is_brought_to_the_level_of_the_dataset(tmp_path: Path) -> None:
+    """Also the noise of level() would tell commands from negatives."""
+    clips = commands(tmp_path, 40)
+    made = negatives.make_negatives(clips, tmp_path, Negatives(), tmp_path, speech_level=SPEECH_LEVEL).clips
+    levels = [found for clip in made if (found := loudness(samples(tmp_path, clip))) is not None]
+    assert levels == pytest.approx([SPEECH_LEVEL] * len(levels), abs=0.2)
+    assert len(levels) > len(made) / 2
 
 
 @pytest.mark.slow

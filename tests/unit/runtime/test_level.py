@@ -11,6 +11,8 @@ from speechmodel_runtime import speech as find_speech
 
 RATE = 16_000
 LEVEL = -22.0
+MOST_NOISE = 45
+"""Largest sample of the noise that level() adds, 50 dB below LEVEL."""
 SYLLABLES = (0.18, 0.09, 0.22, 0.12, 0.2, 0.15)
 
 
@@ -100,14 +102,14 @@ def test_hum_and_rumble_do_not_count() -> None:
     [silence(1), noise(1, 0.001), noise(3, 0.1), noise(30, 0.3), np.sin(np.arange(RATE) / 10)],
     ids=["digital silence", "faint noise", "noise", "loud noise", "tone"],
 )
-def test_a_recording_without_speech_is_left_as_it_is(steady: np.ndarray) -> None:
+def test_nothing_but_faint_noise_changes_in_a_recording_without_speech(steady: np.ndarray) -> None:
     assert loudness(pcm(steady)) is None
-    assert np.array_equal(level(pcm(steady), LEVEL), pcm(steady))
+    assert np.abs(level(pcm(steady), LEVEL).astype(int) - pcm(steady)).max() <= MOST_NOISE
 
 
 def test_a_recording_too_faint_for_speech_is_not_blown_up() -> None:
     faint = pcm(speech(), gain=0.0004)
-    assert np.abs(faint).max() > 0 and np.array_equal(level(faint, LEVEL), faint)
+    assert np.abs(level(faint, LEVEL).astype(int) - faint).max() <= MOST_NOISE
 
 
 def test_a_model_without_a_level_takes_recordings_as_they_are() -> None:
@@ -118,16 +120,17 @@ def test_peaks_that_would_be_clipped_limit_the_gain() -> None:
     at = np.arange(2 * RATE)
     spikes = np.where(at % 400 == 0, np.where(at % 800 == 0, 1.0, 0.5), 0.0) * (at > RATE)
     levelled = level(pcm(spikes, gain=0.1), -6).astype(int)
-    assert levelled[spikes == 1].min() == levelled.max() == 32_767
-    assert levelled[spikes == 0.5].max() == pytest.approx(16_384, abs=8)
+    most_noise = MOST_NOISE * 10 ** ((-6 - LEVEL) / 20)
+    assert levelled[spikes == 1].min() == pytest.approx(32_767, abs=most_noise)
+    assert levelled.max() == 32_767
+    assert levelled[spikes == 0.5].max() == pytest.approx(16_384, abs=most_noise)
 
 
 def test_digital_silence_becomes_the_same_faint_noise_every_time() -> None:
     levelled = level(pcm(silence(1), speech(), silence(1)), LEVEL)
-    assert set(np.unique(levelled[:RATE])) == {-1, 1}
-    assert abs(levelled[:RATE].astype(int).sum()) < 500
+    assert 20 * np.log10(np.std(levelled[:RATE].astype(int)) / 32_768) == pytest.approx(LEVEL - 50, abs=0.2)
     assert np.array_equal(levelled, level(pcm(silence(1), speech(), silence(1)), LEVEL))
-    assert levelled[:8].tolist() == [-1, 1, 1, -1, 1, 1, 1, 1]
+    assert levelled[:8].tolist() == [15, 3, 8, 18, 15, -8, 8, -1]
 
 
 @pytest.mark.parametrize("samples", [1, 100, 512, 513, 831, 832])
@@ -137,12 +140,12 @@ def test_the_shortest_recordings_are_measured_too(samples: int) -> None:
 
 @given(
     seed=st.integers(0, 50),
-    gain=st.floats(0.001, 3),
+    gain=st.floats(0.005, 3),  # fainter recordings are noise after the first time
     before=st.floats(0, 3),
     room=st.floats(0, 0.2),
     spike=st.none() | st.integers(0, 15_000),
 )
-def test_levelling_again_changes_nothing_and_nothing_is_clipped(
+def test_levelling_again_changes_nothing_but_the_noise_and_nothing_is_clipped(
     seed: int, gain: float, before: float, room: float, spike: int | None
 ) -> None:
     mixed = np.concatenate([silence(before), speech(seed)])
@@ -151,7 +154,8 @@ def test_levelling_again_changes_nothing_and_nothing_is_clipped(
     if spike is not None:
         given_pcm[spike] = -32_768
     once = level(given_pcm, LEVEL)
-    assert np.abs(level(once, LEVEL).astype(int) - once).max() <= 1
+    changed = np.abs(level(once, LEVEL).astype(int) - once)
+    assert (changed <= MOST_NOISE + 0.012 * np.abs(once.astype(int))).all()
     full = np.abs(given_pcm.astype(int)) >= 32_767
     assert not (np.abs(once[~full].astype(int)) > 32_767).any()
 

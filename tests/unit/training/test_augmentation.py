@@ -7,9 +7,10 @@ import pytest
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from speechmodel_api.audio import SAMPLE_RATE, STRIDE, WINDOW, frame_count
+from speechmodel_api.audio import SAMPLE_RATE, SPEECH_LEVEL, STRIDE, WINDOW, frame_count
 from speechmodel_api.augmentation import PARAMETERS, parse
 from speechmodel_runtime import save
+from speechmodel_runtime.level import FLOOR
 from speechmodel_stagekit.dataset import Clip, Part
 from speechmodel_training.augmentation import AUTO, AugmentedClip, Augmenter
 from speechmodel_training.augmentation.automatic import chosen
@@ -287,6 +288,13 @@ def test_auto_is_a_list_that_anybody_could_write() -> None:
         parse(entry).name for entry in chosen("Auto")
     }
     assert chosen(()) == ()
+
+
+def test_auto_adds_the_noise_that_every_recording_has_when_it_is_decoded() -> None:
+    """Pauses of training are digital silence, and those of recordings are not: level() adds noise."""
+    noise = next(entry for entry in map(parse, chosen("Auto")) if entry.name == "add")
+    assert noise.domain == "signal"
+    assert noise.parameters["stddev"].start == pytest.approx(10 ** ((SPEECH_LEVEL - FLOOR) / 20), rel=0.02)
 
 
 @pytest.mark.training

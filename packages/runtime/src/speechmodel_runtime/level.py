@@ -35,6 +35,8 @@ FAINT_SHARE = 0.3
 the loudest frames in decibels. Consonants are fainter than vowels."""
 LASTING_FRAMES = 3
 """Frames in a row that begin or end speech: 60 ms, longer than a click."""
+FLOOR = 50.0
+"""Decibels from the level of speech down to the white noise that is added to it."""
 LIMITER_SECONDS = 0.005
 """Length of the parts of a recording that are turned down together where a click would be clipped."""
 LIMITER_ROUNDS = 4
@@ -60,14 +62,14 @@ def level(pcm: Pcm, dbfs: float | None) -> Pcm:
     """Return `pcm`, samples at 16 kHz, with its speech at the loudness `dbfs`: decibels relative to
     full scale. None stands for models whose recordings were not brought to one level.
 
-    No sample is clipped, and digital silence becomes one step of noise. A recording without speech
-    is returned unchanged, and so is the result of this function.
+    White noise is added FLOOR decibels below that, the same every time; no sample is clipped. Nothing
+    but the noise changes in a recording without speech, and in the result of this function.
     """
-    measured = None if dbfs is None else loudness(pcm)
-    if dbfs is None or measured is None:
+    if dbfs is None:
         return pcm
-    if abs(dbfs - measured) <= TOLERANCE:
-        return _dithered(pcm)
+    measured = loudness(pcm)
+    if measured is None or abs(dbfs - measured) <= TOLERANCE:
+        return _with_floor(pcm, dbfs)
     samples = pcm.astype(np.float32)
     peak = float(np.abs(samples).max())
     gain = dbfs - measured
@@ -77,9 +79,9 @@ def level(pcm: Pcm, dbfs: float | None) -> Pcm:
         if reached is None:
             break
         if abs(dbfs - reached) <= TOLERANCE:
-            return _dithered(levelled)
+            return _with_floor(levelled, dbfs)
         gain += dbfs - reached
-    return _dithered(_rounded(samples * min(_factor(dbfs - measured), max(1.0, _PEAK / peak))))
+    return _with_floor(_rounded(samples * min(_factor(dbfs - measured), max(1.0, _PEAK / peak))), dbfs)
 
 
 def loudness(pcm: Pcm) -> float | None:
@@ -164,15 +166,16 @@ def _limited(samples: NDArray[np.float32]) -> NDArray[np.float32]:
     return limited
 
 
-def _dithered(pcm: Pcm) -> Pcm:
-    """Return `pcm` with a pseudo-random 1 or -1 for each sample that is 0.
+def _with_floor(pcm: Pcm, dbfs: float) -> Pcm:
+    """Return `pcm` with white noise FLOOR decibels below `dbfs`.
 
-    Features are logarithms, so digital silence is as far from a quiet room as the room from speech.
-    A faint recording has much of it, and a louder one of the same words none. The numbers are those
-    of a generator that numpy keeps as it is.
+    Features are logarithms, so digital silence is as far from a quiet room as the room from speech,
+    and so is what a telephone does not transmit: there, the steps of 16 bits are all that is left, and
+    they grow when a faint recording is made louder. The numbers are those of a generator that numpy
+    keeps as it is.
     """
-    noise = 2 * np.random.RandomState(0).randint(0, 2, len(pcm)) - 1
-    return np.where(pcm == 0, noise, pcm).astype(np.int16)
+    noise = np.random.RandomState(0).standard_normal(len(pcm)) * (32_768 * _factor(dbfs - FLOOR))
+    return _rounded(pcm.astype(np.float32) + noise.astype(np.float32))
 
 
 def _rounded(samples: NDArray[np.float32]) -> Pcm:

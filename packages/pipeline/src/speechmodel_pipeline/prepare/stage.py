@@ -141,7 +141,7 @@ def _make(task: PrepareInput, folder: Path) -> PrepareOutput:
     _require_good_rows(listing, kept, rows, task.invalid_sample_policy)
     spoken = _divide(kept, task)
     alphabet = task.alphabet or tuple(sorted({" ", *(character for clip in spoken for character in clip.transcript)}))
-    made_negatives = make_negatives(spoken, folder, task.negatives, Path(task.source))
+    made_negatives = make_negatives(spoken, folder, task.negatives, Path(task.source), speech_level=task.speech_level)
     _reject_negatives(made_negatives.rejected, rows, task.invalid_sample_policy)
     if negatives := made_negatives.clips:
         alphabet = (*(label for label in alphabet if label != CATCH_ALL), CATCH_ALL)

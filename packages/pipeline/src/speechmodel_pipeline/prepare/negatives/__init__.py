@@ -22,7 +22,7 @@ from speechmodel_api.alphabet import CATCH_ALL
 from speechmodel_api.audio import SAMPLE_RATE
 from speechmodel_api.dataset_spec import Negatives
 from speechmodel_api.reasons import Reason
-from speechmodel_runtime import AudioInfo, Pcm, load
+from speechmodel_runtime import AudioInfo, Pcm, level, load
 from speechmodel_runtime.errors import AudioError
 from speechmodel_stagekit.dataset import Part
 from speechmodel_stagekit.errors import BadData
@@ -61,12 +61,14 @@ class Made:
     """Recordings that were drawn and cannot be used."""
 
 
-def make_negatives(clips: Sequence[PreparedClip], folder: Path, chosen: Negatives, source: Path) -> Made:
+def make_negatives(
+    clips: Sequence[PreparedClip], folder: Path, chosen: Negatives, source: Path, *, speech_level: float | None
+) -> Made:
     """Return the negatives for these clips, written below `folder`. There are none for fewer than
     TRAINING_SHARE training clips.
 
-    `source` is the folder of the dataset. Raises BadData (InvalidDataset) when its folder of negatives
-    has no recordings.
+    `source` is the folder of the dataset, and `speech_level` the level that its clips were brought to.
+    Raises BadData (InvalidDataset) when its folder of negatives has no recordings.
     """
     chance = random.Random(0)  # noqa: S311 - no secret
     words = _own(source, chosen.path) if chosen.path else []
@@ -84,7 +86,7 @@ def make_negatives(clips: Sequence[PreparedClip], folder: Path, chosen: Negative
         (Part.NEGATIVES, words[:held_out], -(-count // HELD_OUT_SHARE)),
     ):
         stream = _stream(pool, rejected)
-        drawn = (_negative(stream, chance.choice(models), folder, part) for _ in range(number))
+        drawn = (_negative(stream, chance.choice(models), folder, part, speech_level) for _ in range(number))
         made += [clip for clip in drawn if clip]
     return Made(list({clip.file.digest: clip for clip in made}.values()), rejected)
 
@@ -108,7 +110,7 @@ def _stream(words: Sequence[_Word], rejected: list[Rejection]) -> Iterator[tuple
 
 
 def _negative(
-    words: Iterator[tuple[str, Samples]], model: PreparedClip, folder: Path, part: Part
+    words: Iterator[tuple[str, Samples]], model: PreparedClip, folder: Path, part: Part, dbfs: float | None
 ) -> PreparedClip | None:
     """Return a negative with the length, the bandwidth and the level of `model`, or None without words."""
     like = load(folder / model.file.name).astype(np.float32)
@@ -126,7 +128,9 @@ def _negative(
     pcm: Pcm = np.clip(np.rint(samples), -(2**15), 2**15 - 1).astype(np.int16)
     name = " ".join(name for name, _ in taken)
     recording = Recording(NEGATIVES, 0, "", folder, name, CATCH_ALL, part)
-    return PreparedClip(recording, CATCH_ALL, write_clip(pcm, folder, AudioInfo(rate, 1, len(pcm), "negative")), part)
+    return PreparedClip(
+        recording, CATCH_ALL, write_clip(level(pcm, dbfs), folder, AudioInfo(rate, 1, len(pcm), "negative")), part
+    )
 
 
 def _rms(samples: Samples) -> float:
