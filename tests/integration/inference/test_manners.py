@@ -73,7 +73,7 @@ def test_one_connection_too_many_is_refused_and_the_others_stay(start: Start) ->
 def test_keys_are_read_again_when_the_file_changes(start: Start, tmp_path: Path) -> None:
     file = tmp_path / "keys"
     file.write_text("first\nsecond\n")
-    server = start(api_keys_file=file).until_ready()
+    server = start(api_keys=file).until_ready()
 
     def ask(key: str) -> str:
         client = openai.OpenAI(base_url=f"{server.url}/v1", api_key=key, max_retries=0)
@@ -92,6 +92,30 @@ def test_keys_are_read_again_when_the_file_changes(start: Start, tmp_path: Path)
     file.unlink()
     with pytest.raises(openai.AuthenticationError):
         ask("third")
+
+
+def test_keys_are_read_from_a_mounted_secret(start: Start, tmp_path: Path) -> None:
+    mount = tmp_path / "secret"
+
+    def written(folder: str, **keys: str) -> None:
+        """Write as kubelet does: files in a new folder, and one link that is moved to it."""
+        (mount / folder).mkdir(parents=True)
+        for name, key in keys.items():
+            (mount / folder / name).write_text(key)
+            if not (mount / name).is_symlink():
+                (mount / name).symlink_to(f"..data/{name}")
+        (mount / "..new").symlink_to(folder)
+        (mount / "..new").replace(mount / "..data")
+
+    written("..1", mirror="one", phone="two\n")
+    server = start(api_keys=mount).until_ready()
+
+    def status(key: str) -> int:
+        return httpx.get(f"{server.url}/v1/models", headers={"Authorization": f"Bearer {key}"}).status_code
+
+    assert [status(key) for key in ("one", "two", "mirror")] == [200, 200, 401]
+    written("..2", mirror="three", phone="two")
+    assert [status(key) for key in ("one", "two", "three")] == [401, 200, 200]
 
 
 def test_head_is_answered_as_get_without_a_body(server: Server) -> None:

@@ -83,7 +83,12 @@ def test_pull_secrets_of_the_installation_reach_every_pod_after_those_of_the_tem
 
 def test_settings_and_variables_reach_the_server_and_ours_win() -> None:
     pod = pod_of(
-        settings={"waiting": 3, "maxAudioSeconds": 12.5, "logLevel": "DEBUG"},
+        settings={
+            "waiting": 3,
+            "maxAudioSeconds": 12.5,
+            "logLevel": "DEBUG",
+            "modelAliases": ["a", "b"],
+        },
         env=[{"name": "HTTPS_PROXY", "value": "http://proxy:3128"}, {"name": "A", "value": "$(HOME)"}],
     )
     (server,), (fetch,) = pod["containers"], pod["initContainers"]
@@ -91,11 +96,23 @@ def test_settings_and_variables_reach_the_server_and_ours_win() -> None:
     assert environment["SPEECHMODEL_WAITING"] == "3"
     assert environment["SPEECHMODEL_MAX_AUDIO_SECONDS"] == "12.5"
     assert environment["SPEECHMODEL_LOG_LEVEL"] == "DEBUG"
+    assert environment["SPEECHMODEL_MODEL_ALIASES"] == "a,b"
     assert "SPEECHMODEL_DECODERS" not in environment
     assert environment["A"] == "$$(HOME)"
     assert {"name": "HTTPS_PROXY", "value": "http://proxy:3128"} in fetch["env"]
     own = [entry["name"] for entry in pod_of(env=[{"name": "STAGE_INPUT", "value": "x"}])["initContainers"][0]["env"]]
     assert own.index("STAGE_INPUT") < len(own) - 1 - own[::-1].index("STAGE_INPUT")  # the last one counts
+
+
+def test_api_keys_are_a_mounted_secret_of_the_server_alone() -> None:
+    pod = pod_of(apiKeysSecretRef={"name": "keys"})
+    assert {"name": "api-keys", "secret": {"secretName": "keys"}} in pod["volumes"]
+    (server,), (fetch,) = pod["containers"], pod["initContainers"]
+    (mount,) = [each for each in server["volumeMounts"] if each["name"] == "api-keys"]
+    assert {"name": "SPEECHMODEL_API_KEYS", "value": mount["mountPath"]} in server["env"]
+    assert mount["readOnly"] is True
+    assert "api-keys" not in [each["name"] for each in fetch["volumeMounts"]]
+    assert "api-keys" not in str(pod_of())
 
 
 def test_servers_are_spread_over_zones() -> None:

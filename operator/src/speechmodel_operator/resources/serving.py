@@ -28,6 +28,7 @@ from speechmodel_operator.resources.pod import (
 )
 
 FOLDER = "/models"
+KEYS_FOLDER = "/api-keys"
 PORT = 8080
 LAME_DUCK_SECONDS = 5
 """Time for which a server accepts requests after SIGTERM, while its endpoint is removed."""
@@ -48,6 +49,7 @@ def deployment(images: Images, owner: Owner, spec: SpeechModelSpec, served: Mode
         version_sha256=served.version_sha256,
         folder=PurePosixPath(FOLDER),
     )
+    keys = serving.api_keys_secret_ref
     models: list[Manifest] = [{"name": "models", "mountPath": FOLDER}]
     environment = [{"name": variable.name, "value": variable.value.replace("$(", "$$(")} for variable in serving.env]
     init = container(
@@ -76,9 +78,13 @@ def deployment(images: Images, owner: Owner, spec: SpeechModelSpec, served: Mode
             {"name": "SPEECHMODEL_FOLDER", "value": FOLDER},
             {"name": "SPEECHMODEL_LISTEN", "value": f":{PORT}"},
             {"name": "SPEECHMODEL_LAME_DUCK_SECONDS", "value": str(LAME_DUCK_SECONDS)},
+            *([{"name": "SPEECHMODEL_API_KEYS", "value": KEYS_FOLDER}] if keys else []),
             *({"name": name, "value": value} for name, value in serving.settings.environment().items()),
         ],
-        mounts=[{**mount, "readOnly": True} for mount in models],
+        mounts=[
+            {**mount, "readOnly": True}
+            for mount in (*models, *([{"name": "api-keys", "mountPath": KEYS_FOLDER}] if keys else []))
+        ],
         ports=[{"name": "http", "containerPort": PORT}],
         resources=resources(serving.pod_template.resources) or LIGHT,
         startupProbe={"httpGet": {"path": "/readyz", "port": "http"}, "periodSeconds": 1, "failureThreshold": 300},
@@ -88,7 +94,10 @@ def deployment(images: Images, owner: Owner, spec: SpeechModelSpec, served: Mode
     pod = pod_spec(
         serving.pod_template,
         [server],
-        [{"name": "models", "emptyDir": {}}],
+        [
+            {"name": "models", "emptyDir": {}},
+            *([{"name": "api-keys", "secret": {"secretName": keys.name}}] if keys else []),
+        ],
         images.pull_secrets,
         initContainers=[init],
         terminationGracePeriodSeconds=GRACE_SECONDS,

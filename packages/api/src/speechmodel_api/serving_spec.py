@@ -38,6 +38,10 @@ class EnvVar(ApiModel, json_schema_extra=cel(_OWN_RULE, _OWN_MESSAGE)):
         return self
 
 
+_Alias = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[^,\s]+$")]
+_Origin = Annotated[str, Field(max_length=253, pattern=r"^(\*|https?://[^,\s/]+)$")]
+
+
 class ServerSettings(ApiModel):
     """Settings of the server program. A field that is not set has the default of the server."""
 
@@ -54,12 +58,29 @@ class ServerSettings(ApiModel):
     """Longest recording, in seconds. A longer one is answered with 400. Defaults to 7200."""
     upload_seconds: Annotated[float, Field(gt=0, le=3600)] | None = None
     """Time in seconds in which a request body must arrive. Defaults to 30."""
+    header_seconds: Annotated[float, Field(gt=0, le=3600)] | None = None
+    """Time in seconds in which the headers of a request must arrive. A slower connection is closed.
+    Defaults to 10."""
+    connections: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    """Largest number of open connections of a pod. One more is answered with 503. Defaults to 1000."""
+    model_aliases: Annotated[tuple[_Alias, ...], Field(min_length=1, max_length=16)] | None = None
+    """Other names of the model in requests, for clients whose model name is fixed. Defaults to
+    whisper-1 and gpt-4o-transcribe."""
+    cors_origins: Annotated[tuple[_Origin, ...], Field(min_length=1, max_length=32)] | None = None
+    """Origins whose web pages may use the API, such as `https://home.example`. `*` allows every page.
+    Defaults to none; the page of the server itself needs none."""
+    root_path: Annotated[str, Field(max_length=256, pattern=r"^/.*[^/]$")] | None = None
+    """Path that a proxy in front of the server removes from requests, such as `/speech`."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] | None = None
     """Lowest severity that the server logs: DEBUG, INFO, WARNING or ERROR. Defaults to INFO."""
 
     def environment(self) -> dict[str, str]:
-        """Return the variables that the server program reads."""
-        return {OWN_PREFIX + name.upper(): str(value) for name, value in self.model_dump(exclude_none=True).items()}
+        """Return the variables that the server program reads. Lists have commas."""
+        given = self.model_dump(exclude_none=True)
+        return {
+            OWN_PREFIX + name.upper(): ",".join(value) if isinstance(value, tuple) else str(value)
+            for name, value in given.items()
+        }
 
 
 class Scaler(StrEnum):

@@ -15,7 +15,7 @@ from speechmodel_api.dataset_spec import Dataset
 from speechmodel_api.decoding_spec import DecodingSpec
 from speechmodel_api.evaluation_spec import Evaluation
 from speechmodel_api.pods import PodTemplate
-from speechmodel_api.schema import S3Target
+from speechmodel_api.schema import LocalObjectReference, S3Target
 from speechmodel_api.serving_spec import Autoscaling, EnvVar, IngressSpec, RouteSpec, ServerSettings, TopologySpread
 from speechmodel_api.training_spec import Training
 
@@ -75,6 +75,10 @@ class Serving(ApiModel):
     newer versions are trained and published but not promoted until the field is removed. A version that is
     not in the history changes nothing, which the condition Promoted says. If not set, the newest version
     that passes evaluation.gate is served."""
+    api_keys_secret_ref: Annotated[LocalObjectReference | None, Field(alias="apiKeysSecretRef")] = None
+    """Secret with API keys, one or more in each of its values. Requests then need one of them as
+    `Authorization: Bearer KEY`. An edit of the Secret counts within a minute, without a restart. If not
+    set, everyone who reaches the server may use it."""
     settings: ServerSettings = ServerSettings()
     """Settings of the server program, such as the limits of a request."""
     env: Annotated[tuple[EnvVar, ...], Field(max_length=32)] = ()

@@ -1,4 +1,4 @@
-"""API keys: requests to the API must have one of those in a file, if the setting names a file."""
+"""API keys: requests to the API must have one of those in the files of a Secret, if the setting names them."""
 
 import hmac
 import logging
@@ -22,14 +22,14 @@ _REFUSED = ErrorObject(
 
 
 class RequireKey:
-    """Answers 401 to requests without a key from the file, one key a line.
+    """Answers 401 to requests without a key from a file, or from the files of a folder, one key a line.
 
-    The file is read for each request, so a changed Secret counts as soon as kubelet has written it. If it
+    They are read for each request, so a changed Secret counts as soon as kubelet has written it. If they
     cannot be read, no key is valid.
     """
 
-    def __init__(self, app: ASGIApp, file: Path) -> None:
-        self._app, self._file = app, file
+    def __init__(self, app: ASGIApp, path: Path) -> None:
+        self._app, self._path = app, path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -53,7 +53,11 @@ class RequireKey:
 
     def _keys(self) -> list[bytes]:
         try:
-            return self._file.read_bytes().split()
+            if not self._path.is_dir():
+                return self._path.read_bytes().split()
+            # kubelet keeps the files of a Secret in hidden folders, and links to them
+            files = [each for each in self._path.iterdir() if not each.name.startswith(".")]
+            return [key for file in files for key in file.read_bytes().split()]
         except OSError as error:
-            log.error("%s cannot be read (%s), so no API key is valid", self._file, error.strerror)
+            log.error("%s cannot be read (%s), so no API key is valid", self._path, error.strerror)
             return []

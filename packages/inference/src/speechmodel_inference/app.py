@@ -46,8 +46,8 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_exception_handler(HTTPException, _http_exception)
     app.add_exception_handler(Exception, _unexpected)
     app.add_middleware(CloseWhileDraining, lifecycle=services.lifecycle)
-    if settings.api_keys_file is not None:
-        app.add_middleware(RequireKey, file=settings.api_keys_file)
+    if settings.api_keys is not None:
+        app.add_middleware(RequireKey, path=settings.api_keys)
     app.add_middleware(CountRequests, telemetry=services.telemetry)
     if settings.cors_origins:
         app.add_middleware(

@@ -56,8 +56,9 @@ class Settings(BaseSettings):
     """Time in which the headers of a request must arrive. A slower connection is closed."""
     connections: Annotated[int, Field(ge=1)] = 1000
     """Most open connections. One more is answered with 503."""
-    api_keys_file: Path | None = None
-    """A file with API keys, one a line: a mounted Secret. Without it, requests need no key."""
+    api_keys: Path | None = None
+    """A file with API keys, one a line, or a folder of such files: a mounted Secret. Without it, requests
+    need no key."""
     cors_origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_by_comma)] = ()
     """Origins whose web pages may use the API, with commas between them, such as https://home.example. `*` allows
     every page."""

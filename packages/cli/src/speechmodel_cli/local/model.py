@@ -20,6 +20,7 @@ WITHOUT_EFFECT = (
     ("serving", "autoscaling"),
     ("serving", "topologySpread"),
     ("serving", "env"),
+    ("serving", "apiKeysSecretRef"),
     ("serving", "ingress"),
     ("serving", "route"),
     ("publish", "deletionPolicy"),
