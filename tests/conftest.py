@@ -49,6 +49,7 @@ def operator(target: Target) -> Kubectl:
     return install(target)
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Give tests that share something costly to one process of pytest-xdist, and leave out the tests that need a
     cluster where none can run; the summary reports it in red.

@@ -41,7 +41,7 @@ def test_a_workspace_that_cannot_grow_says_so(space: Space, small_dataset: Path)
     model.until_ready()
     space.kubectl.patch(model.name, {"training": {"storage": {"volumeClaimTemplate": {"storage": "2Gi"}}}})
     condition = model.until_condition("Stalled", reason="Refused")
-    assert model.condition("Ready")["status"] == "True", "it is still served"
+    assert model.condition("Ready")["reason"] == "Refused", "nothing is served that would keep it True"
     assert "espejo-workspace" in condition["message"]
     space.kubectl.patch(model.name, {"training": {"storage": {"volumeClaimTemplate": {"storage": "1Gi"}}}})
     model.until_ready()
