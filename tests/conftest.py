@@ -13,13 +13,22 @@ from kubecluster.layout import Layout
 from support.kube import Kubectl
 from support.spaces import install
 from support.target import Target, foreign, own
+from xdist.scheduler import LoadScopeScheduling
 
 # No deadlines, since machines are busy. In CI nobody looks at a new counterexample, so it tries the same examples every time.
 hypothesis.settings.register_profile("project", deadline=None, derandomize="CI" in os.environ)
 hypothesis.settings.register_profile("unit", hypothesis.settings.get_profile("project"), max_examples=20)
 hypothesis.settings.load_profile("project")
 
-TESTS = Path(__file__).parent
+E2E = Path(__file__).parent / "e2e"
+ON_A_CLUSTER = (
+    "tests/e2e",
+    "tests/integration/chart",
+    "tests/integration/crd",
+    "tests/integration/operator",
+    "tools/kubecluster/tests",
+)
+"""Folders whose tests bring a cluster up, or build its programs. No two processes may do that at once."""
 LEFT_OUT = pytest.StashKey[tuple[int, str]]()
 
 
@@ -49,16 +58,34 @@ def operator(target: Target) -> Kubectl:
     return install(target)
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Give tests that share something costly to one process of pytest-xdist, and leave out the tests that need a
-    cluster where none can run; the summary reports it in red.
+class SharedTogether(LoadScopeScheduling):  # type: ignore[misc]
+    """Gives tests that share something costly to one process of pytest-xdist, and other tests to any process.
+
+    The groups of pytest-xdist itself are without effect since pytest 9.
     """
+
+    def _split_scope(self, nodeid: str) -> str:
+        """Return the name of the tests that share a cluster, a trained model or a server with this one."""
+        file = nodeid.split("::")[0]
+        folder = file.rpartition("/")[0]
+        if folder.startswith(ON_A_CLUSTER):
+            return "cluster"
+        if folder == "tests/integration/cli":
+            return folder
+        return file if folder.startswith("tests/integration") else nodeid
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling | None:
+    """Divide the tests with `--dist loadscope` by what they share."""
+    return SharedTogether(config, log) if config.getoption("dist") == "loadscope" else None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the tests that need a cluster where none can run; the summary reports it in red."""
     for item in items:
-        if TESTS / "e2e" in item.path.parents:
+        if E2E in item.path.parents:
             item.add_marker(pytest.mark.cluster)
-        if group := _group(item):
-            item.add_marker(pytest.mark.xdist_group(group))
     mine = [item for item in items if item.get_closest_marker("cluster")]
     if mine and (why := _no_cluster()):
         config.stash[LEFT_OUT] = (len(mine), why)
@@ -87,15 +114,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         count, why = left_out
         terminalreporter.section("LEFT OUT", sep="!", red=True, bold=True)
         terminalreporter.line(f"{count} tests need a real cluster, and none can run here: {why}", red=True)
-
-
-def _group(item: pytest.Item) -> str | None:
-    """Return the name of the tests that share a cluster, a trained model or a server with this one."""
-    if item.get_closest_marker("cluster"):
-        return "cluster"
-    if TESTS / "integration" not in item.path.parents:
-        return None
-    return "cli" if item.path.parent.name == "cli" else item.path.stem
 
 
 def _no_cluster() -> str | None:
