@@ -1,5 +1,6 @@
 """What of a workspace is removed, and what never is."""
 
+import json
 import logging
 import os
 import shutil
@@ -32,16 +33,31 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
 
 
 def folder(path: Path, days: float, text: str = "x") -> Path:
-    """A folder that something referred to so many days ago."""
+    """A folder that was written, and first found unused, so many days ago."""
     path.mkdir(parents=True)
     (path / "file").write_text(text, encoding="utf-8")
-    used(path, days)
+    unused(path, days)
     return path
 
 
-def used(path: Path, days: float) -> None:
+def unused(path: Path, days: float) -> None:
     at = time.time() - days * DAY
-    os.utime(path, (at, at))
+    mark(path).touch()
+    for each in (path, mark(path)):
+        os.utime(each, (at, at))
+
+
+def mark(path: Path) -> Path:
+    return path.with_name(f".{path.name}.unused")
+
+
+def checkpoint(path: Path, *dev_losses: float, running: int = 0) -> Path:
+    """A checkpoint with the dev losses of its epochs, one step each."""
+    history = [{"epoch": step, "step": step, "devLoss": loss} for step, loss in enumerate(dev_losses, 1)]
+    state = {"step": len(history), "history": history, "running": {"clips": running}}
+    path.mkdir(parents=True)
+    (path / "state.json").write_text(json.dumps(state), encoding="utf-8")
+    return path
 
 
 def test_what_nothing_refers_to_goes_after_its_time_and_what_the_spec_refers_to_stays(workspace: Workspace) -> None:
@@ -51,8 +67,20 @@ def test_what_nothing_refers_to_goes_after_its_time_and_what_the_spec_refers_to_
     assert not any(path.exists() for path in old)
     assert recent.exists()
     assert kept.exists()
+    assert not [path for path in workspace.root.glob("*/.*") if path != mark(recent)]
     tidy(workspace, Kept(folders=(), seconds=WEEK))
     assert kept.exists(), "its time begins when nothing refers to it any more"
+    unused(kept, 8)
+    tidy(workspace, Kept(folders=(), seconds=WEEK))
+    assert not kept.exists()
+
+
+def test_what_was_never_found_unused_before_stays_whatever_its_age(workspace: Workspace) -> None:
+    old = folder(workspace.data("old"), 30)
+    mark(old).unlink()
+    tidy(workspace, Kept(folders=(), seconds=WEEK))
+    assert old.exists()
+    assert mark(old).exists()
 
 
 def test_the_model_that_is_served_stays_whatever_its_age(workspace: Workspace) -> None:
@@ -60,7 +88,7 @@ def test_the_model_that_is_served_stays_whatever_its_age(workspace: Workspace) -
     for export in (served, other):
         (export / MODEL).write_text(export.name, encoding="utf-8")
         seal(export, Document())
-        used(export, 30)
+        unused(export, 30)
     tidy(workspace, Kept(folders=(), models=(file_digest(served / MODEL),), seconds=WEEK))
     assert served.exists()
     assert not other.exists()
@@ -71,12 +99,25 @@ def test_every_lineage_keeps_its_newest_checkpoint(workspace: Workspace) -> None
     names = [f"step-00000{step:04d}-epoch-000001-attempt-0001" for step in (9, 10, 200)]
     for lineage in (current, old):
         for name in names:
-            folder(lineage / name, 30)
+            (lineage / name).mkdir(parents=True)
         (lineage / "owner").write_text("uid", encoding="utf-8")
-        used(lineage, 30)
+        unused(lineage, 30)
     tidy(workspace, Kept(folders=("checkpoints/current",), seconds=WEEK))
     assert sorted(path.name for path in current.iterdir()) == ["owner", *names]
     assert sorted(path.name for path in old.iterdir()) == ["owner", names[2]]
+
+
+def test_a_lineage_keeps_the_checkpoint_that_is_exported(workspace: Workspace) -> None:
+    lineage = workspace.checkpoints("old")
+    losses = (3.0, 2.0, 1.0, 1.5)
+    names = [f"step-00000000{step}-epoch-00000{step}-attempt-0001" for step in range(1, 5)]
+    for step, name in enumerate(names, 1):
+        checkpoint(lineage / name, *losses[:step])
+    checkpoint(lineage / names[2].replace("attempt-0001", "attempt-0002"), *losses[:3], running=1)
+    (lineage / "step-000000000-epoch-000000-attempt-0001").mkdir()  # damaged: it has no state
+    unused(lineage, 30)
+    tidy(workspace, Kept(folders=(), seconds=WEEK))
+    assert sorted(path.name for path in lineage.iterdir() if path.is_dir()) == names[2:]
 
 
 def test_a_full_volume_loses_the_oldest_first_and_no_more_than_it_must(

@@ -368,7 +368,7 @@ class Kept(Document):
     models: tuple[Digest, ...] = ()
     """Digests of models that are served."""
     seconds: Annotated[int, Field(ge=0)]
-    """Time for which other folders stay after something referred to them last."""
+    """Time for which other folders stay after they were first found unused."""
 
 
 class VolumeUse(Document):

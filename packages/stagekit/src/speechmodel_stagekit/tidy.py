@@ -1,7 +1,6 @@
 """Keep a workspace in order: remove folders that nothing refers to any more."""
 
 import logging
-import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -21,46 +20,97 @@ FULL = 0.85
 """Share of a volume above which folders are removed at once."""
 
 
+class _Epoch(Document):
+    step: int
+    dev_loss: float | None = None
+
+
+class _Running(Document):
+    clips: int = 0
+
+
+class _State(Document):
+    """The part of a checkpoint's state.json that tells how good it is."""
+
+    step: int
+    history: tuple[_Epoch, ...] = ()
+    running: _Running = _Running()
+
+
 @dataclass(frozen=True)
 class _Unused:
     """A folder that nothing refers to."""
 
     path: Path
     seconds: float
-    """Time since something referred to it."""
+    """Time since it was first found that nothing refers to it."""
+    modified: float
+    """Time at which it was written."""
 
 
 def tidy(workspace: Workspace, kept: Kept) -> None:
     """Remove folders that nothing has referred to for `kept.seconds`, and the oldest others while the volume is too full.
 
-    Folders in `kept`, the models in it, and the newest checkpoint of every lineage stay. A folder that cannot be removed is logged
-    and left.
+    Folders in `kept`, the models in it, and the newest and the best checkpoint of every lineage stay. The time begins with the
+    first call that finds a folder unused, which an empty file beside it records. A folder that cannot be removed is logged and left.
     """
-    for name in kept.folders:  # the time of a folder is when something referred to it last
-        if (workspace.root / name).is_dir():
-            os.utime(workspace.root / name)
-    unused = sorted(_unused(workspace, kept), key=lambda folder: folder.seconds, reverse=True)
+    unused = sorted(_unused(workspace, kept), key=lambda folder: (folder.seconds < kept.seconds, folder.modified))
     for folder in unused:
-        if folder.seconds <= kept.seconds and _used_share(workspace.root) <= FULL:
+        if folder.seconds < kept.seconds and _used_share(workspace.root) <= FULL:
             break
         try:
             shutil.rmtree(folder.path)
+            _mark(folder.path).unlink(missing_ok=True)
             log.info("removed %s, which nothing has referred to for %d s", folder.path, folder.seconds)
         except OSError as error:
             log.warning("cannot remove %s: %s", folder.path, error)
 
 
 def _unused(workspace: Workspace, kept: Kept) -> Iterator[_Unused]:
-    now, referred = time.time(), {workspace.root / name for name in kept.folders}
+    referred = {workspace.root / name for name in kept.folders}
     for kind in ("sources", "data", "exports", "reports"):
         for folder in _folders(workspace.root / kind):
-            if folder not in referred and not (kind == "exports" and _model_of(folder) in kept.models):
-                yield _Unused(folder, now - folder.stat().st_mtime)
+            stays = folder in referred or (kind == "exports" and _model_of(folder) in kept.models)
+            seconds = _seconds_unused(folder, referred=stays)
+            if not stays:
+                yield _Unused(folder, seconds, folder.stat().st_mtime)
     for lineage in _folders(workspace.root / "checkpoints"):
+        seconds = _seconds_unused(lineage, referred=lineage in referred)
         if lineage not in referred:
-            newest_last = sorted(path for path in _folders(lineage) if path.name.startswith("step-"))
-            seconds = now - lineage.stat().st_mtime
-            yield from (_Unused(checkpoint, seconds) for checkpoint in newest_last[:-1])
+            checkpoints = sorted(path for path in _folders(lineage) if path.name.startswith("step-"))
+            rated = sorted((loss, path) for path in checkpoints if (loss := _dev_loss(path)) is not None)
+            stay = {*checkpoints[-1:], *(path for _, path in rated[:1])}
+            yield from (_Unused(path, seconds, path.stat().st_mtime) for path in checkpoints if path not in stay)
+
+
+def _seconds_unused(folder: Path, *, referred: bool) -> float:
+    """Return the time since a folder was first found unused, and begin or end it."""
+    mark = _mark(folder)
+    try:
+        if referred:
+            mark.unlink(missing_ok=True)
+            return 0
+        if not mark.exists():
+            mark.touch()
+        return max(0.0, time.time() - mark.stat().st_mtime)
+    except OSError as error:  # such as a full volume, on which room is made all the same
+        log.warning("cannot write %s: %s", mark, error)
+        return 0
+
+
+def _mark(folder: Path) -> Path:
+    """Return the empty file whose time is when a folder was first found unused."""
+    return folder.with_name(f".{folder.name}.unused")
+
+
+def _dev_loss(checkpoint: Path) -> float | None:
+    """Return the dev loss of a checkpoint, which is exported if it is the lowest."""
+    try:
+        state = _State.model_validate_json((checkpoint / "state.json").read_bytes())
+    except (OSError, ValidationError):
+        return None
+    at_epoch_end = state.history and state.history[-1].step == state.step and not state.running.clips
+    return state.history[-1].dev_loss if at_epoch_end else None
 
 
 def _folders(parent: Path) -> list[Path]:
