@@ -89,8 +89,13 @@ def decide(seen: Observed, records: Records) -> Decision:
 
 
 def settle(seen: Observed, records: Records, decision: Decision) -> Records:
-    """Return the records after a decision: only its own stage may keep running."""
-    stage = None if isinstance(decision, Idle) else decision.stage.name
+    """Return the records after a decision: only its own stage may keep running.
+
+    Once every stage that is wanted has succeeded, a record of another one says nothing any more, such as a compare that failed.
+    """
+    if isinstance(decision, Idle):
+        return Records.of(record for record in records if record.state is StageState.SUCCEEDED)
+    stage = decision.stage.name
     superseded = Trouble(Reason.SUPERSEDED, "the spec was edited, so this attempt is stopped")
     ended = [
         stopped(record, seen.run(record.run), seen.now, superseded)
