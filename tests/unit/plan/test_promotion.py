@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 from speechmodel_api.evaluation_spec import Gate
 from speechmodel_api.stages import CompareInput, StageName
-from speechmodel_api.status import HISTORY_LENGTH
+from speechmodel_api.status import HISTORY_LENGTH, Condition
 from support.world import World
 
 
@@ -26,6 +26,11 @@ def served() -> World:
     world.to_ready()
     world.started.clear()
     return world
+
+
+def of_any_generation(condition: Condition) -> Condition:
+    """Return the condition as it would be for another generation of the spec."""
+    return condition.model_copy(update={"observed_generation": None})
 
 
 def versions(world: World) -> tuple[str | None, str | None]:
@@ -53,6 +58,17 @@ def test_a_version_that_fails_is_published_but_the_old_one_is_served(served: Wor
     assert f"version {first} is still served" in condition.message
     assert served.condition("Published").status == "True"
     assert [entry.promotion.promoted for entry in served.status.history if entry.promotion] == [False, True]
+
+
+def test_a_version_that_failed_is_not_called_promoted_while_the_next_is_made(served: World) -> None:
+    retrained(served, evaluation=gate(maxWER=0.15))
+    before = served.condition("Promoted")
+    served.edit(training__maxEpochs=30)
+    for stage in (StageName.TRAIN, StageName.EVALUATE):
+        served.until(stage)
+        assert of_any_generation(served.condition("Promoted")) == of_any_generation(before)
+        assert served.condition("Ready").status == "True"
+        assert served.condition("Reconciling").status == "True"
 
 
 def test_a_first_version_that_fails_is_not_served(world: World) -> None:
@@ -129,6 +145,23 @@ def test_other_phrases_are_other_test_clips(served: World) -> None:
     assert served.started == ["evaluate-2", "publish-2", "compare-1"]
 
 
+def test_a_first_version_without_test_clips_has_nothing_to_be_compared_with(world: World) -> None:
+    world.edit(evaluation=gate(notWorseThanServing={}))
+    world.wer = None
+    world.to_rest()
+    assert versions(world)[0] == world.status.latest_version is not None
+
+
+def test_a_failed_version_that_is_compared_after_all_is_being_compared(served: World) -> None:
+    served.edit(dataset__revision="2", evaluation=gate(maxWER=0.15))
+    served.data, served.wer = "other data", 0.5
+    served.to_rest()
+    assert served.condition("Promoted").reason == "QualityGateFailed"
+    served.edit(evaluation=gate(notWorseThanServing={"margin": 1}))
+    served.until(StageName.COMPARE)
+    assert served.condition("Promoted").reason == "Comparing"
+
+
 def test_an_edit_of_the_gate_decides_by_the_figures_that_exist(served: World) -> None:
     retrained(served, evaluation=gate(maxWER=0.15))
     served.started.clear()
@@ -176,6 +209,7 @@ def test_a_comparison_that_fails_leaves_the_old_version_served(served: World) ->
     served.edit(evaluation={})
     served.to_rest()
     assert versions(served) == (new, new)
+    assert served.status.stage(StageName.COMPARE) is None, "it is not wanted any more, so it has not failed either"
 
 
 def test_a_pin_rolls_back_and_holds_until_it_is_removed(served: World) -> None:

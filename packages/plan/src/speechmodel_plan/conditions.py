@@ -153,10 +153,10 @@ def _unfinished(decision: Start | Follow | Stop | Hold, records: Records) -> Ver
 
 def _promoted(decision: Decision, records: Records, choice: Choice, rolled_out: Verdict) -> Verdict:
     """Promoted holds once every replica serves the newest version."""
-    if choice.withheld is not None:
-        return Verdict(False, choice.withheld.reason, choice.withheld.message)
     if not isinstance(decision, Idle) and decision.stage is COMPARE:
         return _unfinished(decision, records)
+    if choice.withheld is not None:
+        return Verdict(False, choice.withheld.reason, choice.withheld.message)
     return rolled_out
 
 

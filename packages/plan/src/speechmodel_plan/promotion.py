@@ -46,7 +46,7 @@ def choose(seen: Observed, decision: Decision) -> Choice:
     if seen.spec.serving and (pinned := seen.spec.serving.pinned_version):
         return _pinned(pinned, served, latest, history)
     if built is None or not isinstance(decision, Idle):
-        return Choice(served, latest)
+        return Choice(served, latest, _still_failed(latest))
     if served is not None and served.version == built.version:
         earlier = served.promotion or Promotion(promoted=True, reason=Reason.PROMOTED, message="it is served already")
         return Choice(_with(built, earlier), _with(built, earlier))
@@ -67,6 +67,13 @@ def extended(history: tuple[ModelStatus, ...], choice: Choice) -> tuple[ModelSta
     found = tuple(served if _place(entry) == _place(served) else entry for entry in found)
     kept = found[:HISTORY_LENGTH]
     return kept if served in kept else (*kept[: HISTORY_LENGTH - 1], served)
+
+
+def _still_failed(latest: ModelStatus | None) -> Trouble | None:
+    """Return why the newest version did not pass the gate, while the next one is made."""
+    verdict = latest.promotion if latest else None
+    failed = verdict is not None and not verdict.promoted and verdict.reason == Reason.QUALITY_GATE_FAILED
+    return Trouble(verdict.reason, verdict.message) if verdict and failed else None
 
 
 def _pinned(
@@ -112,7 +119,7 @@ def _failures(
 ) -> Iterator[str]:
     """Yield a sentence with both figures for each limit that is not kept."""
     wer, accepted = built.wer, built.false_accepts
-    if wer is None and (gate.max_wer is not None or gate.not_worse_than_serving):
+    if wer is None and (gate.max_wer is not None or (gate.not_worse_than_serving and served)):
         yield "its WER was not measured, because there are no test clips (raise dataset.split.testPercent)"
     if wer is not None and gate.max_wer is not None and wer > gate.max_wer + ROUNDING:
         yield f"its WER {wer:.1%} is above maxWER {gate.max_wer:.1%}"
