@@ -67,3 +67,4 @@ def test_the_served_version_gets_the_error_rate_that_it_was_published_with(
     missing = task.model_copy(update={"key": "00000011", "version_uri": f"{published.version_uri}.gone"})
     ended = run_program("evaluate.compare", missing, tmp_path, WRITER.environment)
     assert (ended.code, ended.reason) == (75, "DownloadFailed")
+    assert "remove evaluation.gate.notWorseThanServing" in ended.message

@@ -19,7 +19,7 @@ from speechmodel_runtime import Pcm, Scorer, level, read_graph, seconds
 from speechmodel_stagekit.artefacts import once, require_file
 from speechmodel_stagekit.cpus import available_cpus
 from speechmodel_stagekit.dataset import Clip, Part, PreparedDataset, open_dataset
-from speechmodel_stagekit.errors import BadData
+from speechmodel_stagekit.errors import BadData, TryAgain
 from speechmodel_stagekit.program import run_stage
 
 from speechmodel_pipeline.clip_audio import read_clip
@@ -67,13 +67,21 @@ def _results(
     task: CompareInput, folder: Path, dataset: PreparedDataset, clips: Sequence[Clip]
 ) -> tuple[ClipResult, ...]:
     with tempfile.TemporaryDirectory(dir=folder, prefix="version-") as name:
-        manifest = download_version(task.target, task.version_uri, task.version_sha256, Path(name))
+        manifest = _download(task, Path(name))
         texts = _texts(Path(name), manifest, dataset, clips)
     speakers = dataset.speakers()
     return tuple(
         clip_result(clip.name, seconds(clip.samples), clip.transcript, text, 0.0, speakers.is_unseen(clip))
         for clip, text in zip(clips, texts, strict=True)
     )
+
+
+def _download(task: CompareInput, folder: Path) -> VersionManifest:
+    try:
+        return download_version(task.target, task.version_uri, task.version_sha256, folder)
+    except TryAgain as error:
+        remedy = "to go on without it, remove evaluation.gate.notWorseThanServing or set serving.pinnedVersion"
+        raise TryAgain(error.reason, f"version {task.version} cannot be compared: {error}; {remedy}") from error
 
 
 def _texts(folder: Path, manifest: VersionManifest, dataset: PreparedDataset, clips: Sequence[Clip]) -> list[str]:
