@@ -179,7 +179,7 @@ def test_network_policies_close_what_no_pod_needs(helm: Helm) -> None:
     assert "ingress" not in policies[f"{NAME}-storage"]
     assert policies[f"{NAME}-servers"]["ingress"] == [{"ports": [{"port": "http"}]}]
     (rule,) = policies[NAME]["egress"]
-    assert {port["port"] for port in rule["ports"]} == {53, 443, 6443}
+    assert {port["port"] for port in rule["ports"]} == {53, 443, 6443, 8443, 16443}
 
 
 def test_policies_are_where_the_models_are(helm: Helm) -> None:
