@@ -246,6 +246,22 @@ def test_a_pin_takes_effect_while_a_training_runs(served: World) -> None:
     assert versions(served)[0] == first
 
 
+def test_a_pin_that_is_removed_with_an_edit_does_not_serve_the_version_that_it_held(served: World) -> None:
+    first = retrained(served, wer=0.1)
+    served.edit(serving__pinnedVersion=first)
+    served.to_rest()
+    held = served.status.latest_version
+    served.edit(serving__pinnedVersion=None, training__maxEpochs=30)
+    served.until(StageName.TRAIN)
+    assert versions(served) == (first, held)
+    condition = served.condition("Promoted")
+    assert (condition.status, condition.reason) == ("False", "PromotionHeld")
+    served.to_rest()
+    third = served.status.latest_version
+    assert versions(served) == (third, third)
+    assert third not in (first, held)
+
+
 def test_a_pinned_version_need_not_pass_the_gate(world: World) -> None:
     world.edit(evaluation=gate(maxWER=0.05))
     world.to_rest()

@@ -46,7 +46,7 @@ def choose(seen: Observed, decision: Decision) -> Choice:
     if seen.spec.serving and (pinned := seen.spec.serving.pinned_version):
         return _pinned(pinned, served, latest, history)
     if built is None or not isinstance(decision, Idle):
-        return Choice(served, latest, _still_failed(latest))
+        return Choice(served, latest, _still_withheld(latest))
     if served is not None and served.version == built.version:
         earlier = served.promotion or Promotion(promoted=True, reason=Reason.PROMOTED, message="it is served already")
         return Choice(_with(built, earlier), _with(built, earlier))
@@ -69,11 +69,17 @@ def extended(history: tuple[ModelStatus, ...], choice: Choice) -> tuple[ModelSta
     return kept if served in kept else (*kept[: HISTORY_LENGTH - 1], served)
 
 
-def _still_failed(latest: ModelStatus | None) -> Trouble | None:
-    """Return why the newest version did not pass the gate, while the next one is made."""
+def _still_withheld(latest: ModelStatus | None) -> Trouble | None:
+    """Return why the newest version is not served, while the next one is made."""
     verdict = latest.promotion if latest else None
-    failed = verdict is not None and not verdict.promoted and verdict.reason == Reason.QUALITY_GATE_FAILED
-    return Trouble(verdict.reason, verdict.message) if verdict and failed else None
+    if latest is None or verdict is None or verdict.promoted:
+        return None
+    if verdict.reason == Reason.PROMOTION_HELD:
+        message = (
+            f"serving.pinnedVersion held version {latest.version}; the next version is decided once it is published"
+        )
+        return Trouble(Reason.PROMOTION_HELD, message)
+    return Trouble(verdict.reason, verdict.message)
 
 
 def _pinned(
