@@ -94,10 +94,15 @@ class Snapshot:
 
 
 async def read_rejections(api: Api, snapshot: Snapshot, now: datetime) -> Mapping[str, str]:
-    """Return why the API server rejected the pod of a Job, by the Job's name. Only its Events have that."""
+    """Return why the API server rejected the pod of a Job, by the Job's name. Only its Events have that, and an operator that
+    may not list them goes on without.
+    """
     found = {}
     for job in observe.podless(snapshot.jobs.values(), snapshot.pods, now):
-        failed = [event for event in await api.events_about(job) if event.reason == "FailedCreate"]
+        try:
+            failed = [event for event in await api.events_about(job) if event.reason == "FailedCreate"]
+        except Refused:
+            continue
         if failed:
             newest = max(failed, key=lambda event: event.last_timestamp or now)
             found[job.metadata.name] = newest.message.removeprefix("Error creating: ")
