@@ -2,12 +2,13 @@
 
 import json
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any, cast
 
 import pytest
 from speechmodel_operator.cluster import observe
 from speechmodel_operator.cluster.api import Api
-from speechmodel_operator.cluster.errors import cluster_error
+from speechmodel_operator.cluster.errors import Refused, cluster_error
 from speechmodel_operator.cluster.snapshot import Snapshot, read_rejections
 from speechmodel_operator.cluster.views import Deployment, EventView, Job, Pod
 from speechmodel_plan.observed import Run, RunState, Trouble
@@ -235,3 +236,22 @@ def test_a_deployment_says_why_its_rollout_stands(conditions: list[Object], reas
 )
 def test_an_object_that_is_rejected_says_by_what(message: str, reason: str) -> None:
     assert cluster_error(403, json.dumps({"message": message})).reason == reason
+
+
+def test_a_webhook_that_denies_without_a_code_rejects_the_object() -> None:
+    """The API server then answers 400. Other answers of 400 are faults of the request."""
+    denied = 'admission webhook "validate.nginx.ingress.kubernetes.io" denied the request: host "a" is defined already'
+    assert isinstance(cluster_error(400, json.dumps({"message": denied})), Refused)
+    assert not isinstance(cluster_error(400, json.dumps({"message": "the body is not valid JSON"})), Refused)
+
+
+async def test_without_the_right_to_list_events_a_job_without_a_pod_is_seen_all_the_same() -> None:
+    class Events:
+        async def events_about(self, thing: Job) -> tuple[EventView, ...]:
+            raise Refused(403, "events is forbidden")
+
+    class Seen:
+        jobs = MappingProxyType({NAME: job()})
+        pods = ()
+
+    assert await read_rejections(cast("Api", Events()), cast("Snapshot", Seen()), NOW) == {}

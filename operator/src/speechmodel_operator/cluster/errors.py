@@ -3,7 +3,7 @@
 ClusterError           the status code and the API server's own message
 +-- Conflict           409: the object changed, or its uid is another; read it again
 +-- AlreadyExists      409 on create
-+-- Refused            403 and 422: the API server rejected the object
++-- Refused            403, 422 and 400 of an admission webhook: the API server rejected the object
 NameConflict           an object that belongs to something else has a name that we need
 """
 
@@ -35,7 +35,7 @@ class AlreadyExists(ClusterError):
 
 
 class Refused(ClusterError):
-    """The API server rejected the object (403 or 422)."""
+    """The API server rejected the object (403 or 422), or an admission webhook did (400 unless it gives a code)."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(status, message)
@@ -71,6 +71,6 @@ def cluster_error(status: int, body: str) -> ClusterError:
         return AlreadyExists(status, message)
     if status == 409:
         return Conflict(status, message)
-    if status in (403, 422):
+    if status in (403, 422) or (status == 400 and "denied the request" in message):
         return Refused(status, message)
     return ClusterError(status, message)

@@ -446,7 +446,7 @@ class Reason(StrEnum):
     REFUSED = (
         "Refused",
         Severity.ERROR,
-        "The API server rejected an object (403 or 422). The message quotes the error.",
+        "The API server or an admission webhook rejected an object. The message quotes the error.",
         "Correct the field, the quota or the policy that the message names.",
     )
     CRD_OUTDATED = (
