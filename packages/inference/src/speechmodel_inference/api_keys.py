@@ -33,11 +33,7 @@ class RequireKey:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
-        if (
-            scope["type"] == "lifespan"
-            or not scope["path"].startswith(GUARDED_PATHS)
-            or self._valid(Headers(scope=scope))
-        ):
+        if scope["type"] == "lifespan" or not _guarded(scope) or self._valid(Headers(scope=scope)):
             await self._app(scope, receive, send)
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1008})  # before it is accepted: an answer of 403
@@ -61,3 +57,9 @@ class RequireKey:
         except OSError as error:
             log.error("%s cannot be read (%s), so no API key is valid", self._path, error.strerror)
             return []
+
+
+def _guarded(scope: Scope) -> bool:
+    """Return True if a path needs a key. uvicorn puts the path of the proxy (root_path) in front of it."""
+    path: str = scope["path"].removeprefix(scope.get("root_path", ""))
+    return path.startswith(GUARDED_PATHS)

@@ -1,0 +1,42 @@
+"""API keys guard the API, also behind a proxy that removes a path."""
+
+from pathlib import Path
+
+import pytest
+from speechmodel_inference.api_keys import RequireKey
+from starlette.types import Message, Receive, Scope, Send
+
+
+async def app(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer every request."""
+    del scope, receive
+    await send({"type": "http.response.start", "status": 200})
+
+
+async def nothing() -> Message:
+    return {"type": "http.request"}
+
+
+async def status(keys: Path, path: str, *, root_path: str = "", key: str | None = None) -> int:
+    """Return the status of the answer to a request, as uvicorn describes it: the path begins with `root_path`."""
+    answers = []
+
+    async def send(message: Message) -> None:
+        answers.append(message)
+
+    headers = [(b"authorization", f"Bearer {key}".encode())] if key else []
+    scope = {"type": "http", "method": "GET", "path": root_path + path, "root_path": root_path, "headers": headers}
+    await RequireKey(app, keys)(scope, nothing, send)
+    found: int = answers[0]["status"]
+    return found
+
+
+@pytest.mark.parametrize("root_path", ["", "/speech", "/v"])
+async def test_the_api_needs_a_key_and_the_probes_do_not(tmp_path: Path, root_path: str) -> None:
+    (tmp_path / "keys").write_text("first\nsecond\n", encoding="utf-8")
+    for path in ("/v1/models", "/v1/audio/transcriptions", "/vosk"):
+        assert await status(tmp_path, path, root_path=root_path) == 401
+        assert await status(tmp_path, path, root_path=root_path, key="wrong") == 401
+        assert await status(tmp_path, path, root_path=root_path, key="second") == 200
+    for path in ("/", "/livez", "/readyz", "/metrics"):
+        assert await status(tmp_path, path, root_path=root_path) == 200
