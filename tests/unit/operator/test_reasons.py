@@ -146,7 +146,7 @@ async def test_events_are_read_only_for_a_job_that_has_had_no_pod_for_a_while() 
             asked.append(thing.metadata.name)
             entries = [
                 ("FailedCreate", "Error creating: old", "2026-01-01T00:01:00Z"),
-                ("FailedCreate", f"Error creating: {QUOTA}", "2026-01-01T00:02:00Z"),
+                ("FailedCreate", f"(combined from similar events): Error creating: {QUOTA}", "2026-01-01T00:02:00Z"),
                 ("Suspended", "Job suspended", "2026-01-01T00:03:00Z"),
             ]
             return tuple(
@@ -167,7 +167,7 @@ async def test_events_are_read_only_for_a_job_that_has_had_no_pod_for_a_while() 
     assert await rejections([job(failed=True)], []) == {}
     assert await rejections([job()], [], datetime(2026, 1, 1, 0, 0, 10, tzinfo=UTC)) == {}
     assert asked == []
-    assert await rejections([job()], []) == {NAME: QUOTA}
+    assert await rejections([job()], []) == {NAME: QUOTA.removeprefix('pods "x" is forbidden: ')}
 
 
 @pytest.mark.parametrize(

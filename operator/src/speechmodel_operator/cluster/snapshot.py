@@ -1,6 +1,7 @@
 """The snapshot of a SpeechModel and its children that one step reads, parsed once and frozen."""
 
 import asyncio
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -21,6 +22,9 @@ from speechmodel_operator.resources import labels, serving
 from speechmodel_operator.resources.accessories import accessories
 from speechmodel_operator.resources.jobs import Images
 from speechmodel_operator.resources.pod import DATASET_MOUNT, INITIAL_MOUNT, WORKSPACE_MOUNT, settings_hash
+
+_ABOUT_A_POD = re.compile(r'^(\(combined from similar events\): )?Error creating: (pods "[^"]*" is forbidden: )?')
+"""Begin of an Event about a rejected pod, whose name is another one in each attempt of the Job's controller."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +109,7 @@ async def read_rejections(api: Api, snapshot: Snapshot, now: datetime) -> Mappin
             continue
         if failed:
             newest = max(failed, key=lambda event: event.last_timestamp or now)
-            found[job.metadata.name] = newest.message.removeprefix("Error creating: ")
+            found[job.metadata.name] = _ABOUT_A_POD.sub("", newest.message)
     return found
 
 
