@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from speechmodel_decoding.errors import DecodingError
 from speechmodel_runtime.errors import SpeechRuntimeError
 from starlette.requests import ClientDisconnect
+from starlette.types import Receive, Scope, Send
 
 from speechmodel_inference.decoders import DecodingOptions
 from speechmodel_inference.errors import BadRequest, ClientLeft, RequestError, UploadTooSlow, of_runtime
@@ -136,7 +137,7 @@ async def _streamed(
     stack: AsyncExitStack,
 ) -> Response:
     """Return an answer that sends each segment once it is decoded. It holds the place and the upload of `stack`
-    until it ends. Errors before the first segment are raised.
+    until the work has ended, also when the client leaves. Errors before the first segment are raised.
     """
     loop, segments = asyncio.get_running_loop(), asyncio.Queue[Segment | None]()
 
@@ -148,24 +149,44 @@ async def _streamed(
     first = await segments.get()
     if first is None and work.exception() is not None:
         await work
-    held = stack.pop_all()
 
     async def events() -> AsyncIterator[bytes]:
-        async with held:
-            try:
-                segment, separator = first, ""
-                while segment is not None:
-                    if segment.text:
-                        yield _event(TextDelta(delta=f"{separator}{segment.text}"))
-                        separator = " "
-                    segment = await segments.get()
-                yield _event(TextDone(text=(await work).text))
-            except RequestError as error:
-                yield _event(ErrorResponse(error=error_object(error)))
-            finally:
-                work.cancel()
+        try:
+            segment, separator = first, ""
+            while segment is not None:
+                if segment.text:
+                    yield _event(TextDelta(delta=f"{separator}{segment.text}"))
+                    separator = " "
+                segment = await segments.get()
+            yield _event(TextDone(text=work.result().text))
+        except RequestError as error:
+            yield _event(ErrorResponse(error=error_object(error)))
+        except ClientLeft:
+            pass  # nobody reads the end; ended() reports it
 
-    return StreamingResponse(events(), media_type="text/event-stream", headers={"Cache-Control": "no-cache"})
+    async def ended() -> None:
+        await asyncio.wait({work})
+        if not work.cancelled() and isinstance(work.exception(), ClientLeft):
+            log.info("%s %s: the client left before the end of the answer", request.method, request.url.path)
+
+    held = stack.pop_all()
+    held.push_async_callback(ended)
+    return _EventStream(events(), held)
+
+
+class _EventStream(StreamingResponse):
+    """Sends server-sent events, and then closes `held`."""
+
+    media_type = "text/event-stream"
+
+    def __init__(self, events: AsyncIterator[bytes], held: AsyncExitStack) -> None:
+        super().__init__(events, headers={"Cache-Control": "no-cache"})
+        self._held = held
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send all events, or those until the client leaves."""
+        async with self._held:
+            await super().__call__(scope, receive, send)
 
 
 def _event(content: BaseModel) -> bytes:
