@@ -57,7 +57,8 @@ class ServerSettings(ApiModel):
     max_audio_seconds: Annotated[float, Field(gt=0, le=86_400)] | None = None
     """Longest recording, in seconds. A longer one is answered with 400. Defaults to 7200."""
     upload_seconds: Annotated[float, Field(gt=0, le=3600)] | None = None
-    """Time in seconds in which a request body must arrive. Defaults to 30."""
+    """Time in seconds in which a request body must arrive, and the next message of a WebSocket.
+    Defaults to 30."""
     header_seconds: Annotated[float, Field(gt=0, le=3600)] | None = None
     """Time in seconds in which the headers of a request must arrive. A slower connection is closed.
     Defaults to 10."""

@@ -8,6 +8,7 @@ Shortest use:
 `transcribing` cuts recordings at their pauses and decodes the parts.
 """
 
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
@@ -37,6 +38,8 @@ from speechmodel_inference.errors import ClientLeft
 
 FRAME_SECONDS = STRIDE / SAMPLE_RATE
 SPACE = " "
+MOST_HOT_WORDS = 100
+"""Hot words of a request that count. The runtime is told of each before and after an utterance."""
 PIECE = 16_000
 """Samples fed to libdeepspeech at once. Between two pieces a client that left is noticed."""
 
@@ -220,6 +223,11 @@ def _frames(model: AcousticModel, pcm: Pcm, abandoned: threading.Event | None) -
         require_client(abandoned)
         blocks.append(block)
     return np.concatenate(blocks)
+
+
+def hot_words(text: str) -> tuple[str, ...]:
+    """Return the words of `text` as scorers have them, each once and at most MOST_HOT_WORDS."""
+    return tuple(dict.fromkeys(re.findall(r"[^\W_]+(?:['’-][^\W_]+)*", text.lower())))[:MOST_HOT_WORDS]
 
 
 def require_client(abandoned: threading.Event | None) -> None:

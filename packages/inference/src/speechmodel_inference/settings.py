@@ -51,7 +51,7 @@ class Settings(BaseSettings):
     max_audio_seconds: Annotated[float, Field(gt=0)] = 7200.0
     """Longest recording. It bounds the time for which one request holds a decoder."""
     upload_seconds: Annotated[float, Field(gt=0)] = 30.0
-    """Time in which a body must arrive. Raise it for clients on slow lines."""
+    """Time in which a body must arrive, and the next message of a WebSocket. Raise it for clients on slow lines."""
     header_seconds: Annotated[float, Field(gt=0)] = 10.0
     """Time in which the headers of a request must arrive. A slower connection is closed."""
     connections: Annotated[int, Field(ge=1)] = 1000

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import re
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
@@ -16,7 +15,7 @@ from speechmodel_runtime.errors import SpeechRuntimeError
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
-from speechmodel_inference.decoders import DecodingOptions
+from speechmodel_inference.decoders import DecodingOptions, hot_words
 from speechmodel_inference.errors import BadRequest, ClientLeft, RequestError, UploadTooSlow, of_runtime
 from speechmodel_inference.languages import is_language
 from speechmodel_inference.openai_types import (
@@ -38,9 +37,6 @@ from speechmodel_inference.version import ServedVersion
 
 log = logging.getLogger(__name__)
 router = APIRouter(prefix="/v1/audio")
-
-MOST_HOT_WORDS = 100
-"""Words of a prompt that count."""
 
 _FORM = TranscriptionFields.model_json_schema()
 _DOCUMENTED: dict[str, Any] = {
@@ -205,7 +201,7 @@ async def _transcribed(
         verbose = fields.response_format is ResponseFormat.VERBOSE_JSON
         options = DecodingOptions(
             alternatives=fields.alternatives if verbose else 1,
-            hot_words=tuple(_words(fields.prompt)),
+            hot_words=hot_words(fields.prompt),
             abandoned=abandoned,
         )
         seconds = services.settings.max_audio_seconds
@@ -222,8 +218,3 @@ async def _transcribed(
         decoded.result.audio_seconds, decoded.waited_seconds, decoded.decoding_seconds,
     )  # fmt: skip
     return decoded.result
-
-
-def _words(prompt: str) -> list[str]:
-    """Return the words of a prompt as scorers have them, each once and at most MOST_HOT_WORDS."""
-    return list(dict.fromkeys(re.findall(r"[^\W_]+(?:['’-][^\W_]+)*", prompt.lower())))[:MOST_HOT_WORDS]

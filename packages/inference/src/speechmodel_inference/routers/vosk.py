@@ -13,10 +13,13 @@ from typing import Annotated, Any
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from speechmodel_api.audio import SAMPLE_RATE
+from speechmodel_decoding.errors import DecodingError
 from speechmodel_runtime.audio import HIGHEST_RATE, LOWEST_RATE
+from speechmodel_runtime.errors import SpeechRuntimeError
+from starlette.types import Message
 
-from speechmodel_inference.decoders import DecodingOptions, SpokenWord
-from speechmodel_inference.errors import BadRequest, RequestError
+from speechmodel_inference.decoders import DecodingOptions, SpokenWord, hot_words
+from speechmodel_inference.errors import BadRequest, RequestError, of_runtime
 from speechmodel_inference.live import Heard, LiveTranscription
 from speechmodel_inference.services import Services
 from speechmodel_inference.transcribing import Segment
@@ -36,12 +39,12 @@ class Config(BaseModel):
     sample_rate: Annotated[float, Field(ge=LOWEST_RATE, le=HIGHEST_RATE)] = SAMPLE_RATE
     """Hz of the samples."""
     phrase_list: list[str] = []
-    """Phrases whose words are likelier, in free text with a scorer. A grammar is part of the model."""
+    """Phrases whose words are more likely, in free text with a scorer. The first 100 words count."""
     max_alternatives: Annotated[int, Field(ge=0, le=20)] = 0
     """Most candidates with a grammar. 0 answers with one text."""
 
 
-class Message(BaseModel):
+class Control(BaseModel):
     """A message in JSON."""
 
     model_config = ConfigDict(extra="ignore")
@@ -56,13 +59,14 @@ async def vosk(socket: WebSocket) -> None:
     services: Services = socket.app.state.services
     await socket.accept()
     try:
-        with services.queue.place():
-            await _converse(socket, services)
+        try:
+            with services.queue.place():
+                await _converse(socket, services)
+        except RequestError as error:
+            await socket.send_json({"error": error.message})
+            await socket.close(REFUSED)
     except WebSocketDisconnect:
         log.info("/vosk: the client left before the end of its audio")
-    except RequestError as error:
-        await socket.send_json({"error": error.message})
-        await socket.close(REFUSED)
 
 
 async def _converse(socket: WebSocket, services: Services) -> None:
@@ -70,9 +74,7 @@ async def _converse(socket: WebSocket, services: Services) -> None:
     live: LiveTranscription | None = None
     shown = ""
     while True:
-        received = await socket.receive()
-        if received["type"] == "websocket.disconnect":
-            raise WebSocketDisconnect
+        received = await _received(socket, services.settings.upload_seconds)
         if (text := received.get("text")) is not None:
             message = _message(text)
             if message.eof:
@@ -86,7 +88,7 @@ async def _converse(socket: WebSocket, services: Services) -> None:
                 config = message.config
             continue
         if live is None:
-            words = tuple(word for phrase in config.phrase_list for word in phrase.split())
+            words = hot_words(" ".join(config.phrase_list))
             options = DecodingOptions(alternatives=max(1, config.max_alternatives), hot_words=words)
             live = LiveTranscription(version, round(config.sample_rate), options)
         heard = await _run(services, live.feed, received["bytes"])
@@ -94,9 +96,21 @@ async def _converse(socket: WebSocket, services: Services) -> None:
         await socket.send_json(_final(heard.ended, config) if heard.ended else {"partial": shown})
 
 
-def _message(text: str) -> Message:
+async def _received(socket: WebSocket, seconds: float) -> Message:
+    """Return the next message. A client that sends none for `seconds` is refused, because it holds a place."""
     try:
-        return Message.model_validate_json(text)
+        async with asyncio.timeout(seconds):
+            received = await socket.receive()
+    except TimeoutError as error:
+        raise BadRequest(f"No message came for {seconds:g} s; connect again when there is audio.") from error
+    if received["type"] == "websocket.disconnect":
+        raise WebSocketDisconnect
+    return received
+
+
+def _message(text: str) -> Control:
+    try:
+        return Control.model_validate_json(text)
     except ValidationError as error:
         first = error.errors()[0]
         raise BadRequest(f"{'.'.join(map(str, first['loc'])) or 'message'}: {first['msg']}.") from error
@@ -109,7 +123,10 @@ async def _run(services: Services, work: Callable[..., Heard], *arguments: bytes
         return work(*arguments)
 
     never = asyncio.get_running_loop().create_future()  # what the client sends meanwhile waits in its socket
-    return (await services.queue.run(working, never)).result
+    try:
+        return (await services.queue.run(working, never)).result
+    except (SpeechRuntimeError, DecodingError) as error:
+        raise of_runtime(error) from error
 
 
 def _final(segments: tuple[Segment, ...], config: Config) -> dict[str, Any]:
