@@ -1,10 +1,12 @@
 """The spellings of a language that clients send."""
 
+import re
+
 import langcodes
-from langcodes.tag_parser import LanguageTagError
 
 ANY = "auto"
 """The word with which clients leave the language to the server."""
+_TAG = re.compile(r"([a-z]{2,3})([-_][a-z0-9]{1,8})*")
 
 
 def is_language(given: str, served: str) -> bool:
@@ -17,7 +19,6 @@ def is_language(given: str, served: str) -> bool:
     name = given.strip().casefold()
     if name in (ANY, language.language_name().casefold(), language.autonym().casefold()):
         return True
-    try:
-        return bool(langcodes.Language.get(name).language == language.language)
-    except LanguageTagError:
-        return False
+    tag = _TAG.fullmatch(name)
+    # langcodes keeps every tag that it parses, so it is given nothing but the two or three letters
+    return tag is not None and langcodes.Language.get(tag[1]).language == language.language
