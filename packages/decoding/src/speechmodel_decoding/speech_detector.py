@@ -1,7 +1,7 @@
 """The probability of speech in each 32 ms of audio, by Silero's voice activity detector in ONNX Runtime.
 
 It was measured against webrtcvad and a later build of the same network ([decision
-13](../../../../docs/decisions/014-cut-at-pauses.md)).
+14](../../../../docs/decisions/014-cut-at-pauses.md)).
 """
 
 from collections.abc import Iterator
