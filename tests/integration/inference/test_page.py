@@ -137,14 +137,14 @@ def test_a_recording_is_played_from_a_word(page: Page) -> None:
 
 def test_other_speech_is_nothing_of_the_set_and_the_closest_phrase_is_shown(page: Page) -> None:
     page.locator("#file").set_input_files(HOLA)
-    expect(page.locator("#heard")).to_have_text("Nothing of the set")
+    expect(page.locator("#heard")).to_have_text("None of the phrases")
     expect(page.locator("#others-title")).to_have_text("Closest phrases")
     expect(page.locator("#candidates")).to_contain_text("ok espejo")
     assert words(page) == []
 
 
 def test_what_was_heard_before_can_be_shown_again(page: Page) -> None:
-    for recording, heard in ((OK_ESPEJO, "ok espejo"), (HOLA, "Nothing of the set")):
+    for recording, heard in ((OK_ESPEJO, "ok espejo"), (HOLA, "None of the phrases")):
         page.locator("#file").set_input_files(recording)
         expect(page.locator("#heard")).to_have_text(heard)
     page.locator("#entries").get_by_role("button", name="ok espejo").click()

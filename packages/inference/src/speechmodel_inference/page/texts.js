@@ -30,7 +30,7 @@ const TEXTS = {
     heardSure: "Heard: {text}, {confidence} sure.",
     recordingName: "Recording, {time}",
     sure: "{confidence} sure",
-    nothingSet: "Nothing of the set",
+    nothingSet: "None of the phrases",
     nothingSetWhy: "What was said is none of the phrases, or it was unclear.",
     nothing: "Nothing",
     nothingWhy: "No speech that the model knows was found.",
