@@ -15,7 +15,7 @@ def test_the_published_version_is_served_until_ctrl_c(finished: Workplace) -> No
     port = free_port()
     process = finished.start("--serve", "--port", str(port))
     lines = read_until(process, lambda line: "curl -F" in line)
-    assert f"serving on http://127.0.0.1:{port} (press Ctrl-C to stop); try\n" in lines
+    assert f"serving on http://127.0.0.1:{port} (press Ctrl-C to stop); open it in a browser, or try\n" in lines
     assert finished.condition("Promoted")["status"] == "True"
     assert finished.status["serving"] == {"version": finished.status["model"]["version"], "readyReplicas": 1}
 

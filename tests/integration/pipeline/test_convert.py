@@ -15,6 +15,7 @@ import psutil
 import pytest
 from speechmodel_api.dataset_spec import Split
 from speechmodel_pipeline.convert.trial import trial_beam_width, try_model
+from speechmodel_pipeline.graphdef.pbmm import memory_map
 from speechmodel_runtime import Model, load, read_graph
 from speechmodel_stagekit.errors import BadData
 from support.graphs import Edit, deaf, edited, with_alphabet, with_unknown_attribute, without
@@ -108,6 +109,7 @@ def test_a_crash_of_the_runtime_becomes_an_error_that_names_it(
     crashing = tmp_path / "sitecustomize.py"
     crashing.write_text("import faulthandler, sys\nif sys.argv[0] == '-m': faulthandler._sigsegv()\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    memory_map(deepspeech / "tf2_128.pb", tmp_path / "output_graph.pbmm")
     with pytest.raises(BadData, match=r"output_graph.pbmm crashes the runtime \(SIGSEGV\)"):
         try_model(tmp_path / "output_graph.pbmm", [])
 

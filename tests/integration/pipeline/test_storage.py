@@ -205,10 +205,15 @@ def test_the_level_of_the_clips_is_published_for_servers(
     assert VersionManifest.model_validate_json(raw(s3, output.version_uri)).speech_level == -20
 
 
+def without_storage(output: PublishOutput) -> PublishOutput:
+    """Return the output without the use of the volume, which other programs change."""
+    return output.model_copy(update={"storage": None})
+
+
 def test_what_is_there_is_not_sent_again(publishing: PublishInput, s3: Seaweed, tmp_path: Path) -> None:
     first, before = publish(publishing), written_at(s3, publishing.base)
     time.sleep(1.1)  # S3 gives times in seconds
-    assert publish(publishing) == first
+    assert without_storage(publish(publishing)) == without_storage(first)
     assert written_at(s3, publishing.base) == before
 
 
@@ -225,7 +230,7 @@ def test_what_is_gone_or_damaged_is_sent_again(name: str, damage: str, publishin
     else:
         metadata = s3.client().head_object(Bucket=BUCKET, Key=key)["Metadata"]
         s3.client().put_object(Bucket=BUCKET, Key=key, Body=b"x" * len(content), Metadata=metadata)
-    assert publish(publishing) == first
+    assert without_storage(publish(publishing)) == without_storage(first)
     assert raw(s3, f"s3://{BUCKET}/{key}") == content
 
 
