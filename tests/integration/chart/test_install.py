@@ -17,6 +17,7 @@ from speechmodel_api.crd import crd
 from support.helm_chart import Helm, Object, operator_pod, rules
 from support.kube import Kubectl
 from support.places import CHART, ROOT
+from support.spaces import OPERATOR_NAMESPACE
 from support.target import Target
 
 pytestmark = pytest.mark.cluster
@@ -232,8 +233,22 @@ def test_with_roles_in_one_namespace_the_operator_does_its_work(release: Release
     assert "forbidden" not in log.lower()
 
 
+@pytest.fixture
+def no_other_operator(target: Target) -> Iterator[None]:
+    """Pause the operator of the end-to-end tests, which watches every namespace."""
+    kubectl = Kubectl(target.kubectl, target.kubeconfig, target.context, OPERATOR_NAMESPACE)
+    other = "speechmodel-operator"
+    if kubectl.get("deployment", other) is None:
+        yield
+        return
+    kubectl("scale", f"deployment/{other}", "--replicas=0")
+    kubectl.until(lambda: not kubectl.find("pods", f"app.kubernetes.io/name={other}"), "the other operator is gone")
+    yield
+    kubectl("scale", f"deployment/{other}", "--replicas=1")
+
+
 def test_images_of_a_private_registry_are_pulled_for_the_operator_and_for_every_pod(
-    release: Release, target: Target
+    release: Release, target: Target, no_other_operator: None
 ) -> None:
     if target.layout is None:
         pytest.skip("needs the registry with a password of the test cluster")
