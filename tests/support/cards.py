@@ -4,14 +4,8 @@ from math import exp
 
 from speechmodel_api.learning import LearningSettings
 from speechmodel_api.measures import ErrorRate
-from speechmodel_api.stages import (
-    EpochLoss,
-    EvaluateOutput,
-    GrammarFigures,
-    ModelCard,
-    PrepareOutput,
-    TrainOutput,
-)
+from speechmodel_api.published import EpochLoss, ModelCard
+from speechmodel_api.stages import EvaluateOutput, GrammarFigures, PrepareOutput, TrainOutput
 
 DIGEST = "3f9a1c" + "0" * 58
 

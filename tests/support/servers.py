@@ -14,15 +14,8 @@ from typing import Self
 import httpx
 import openai
 from speechmodel_api.decoding_spec import GrammarSource, Scorer
-from speechmodel_api.stages import (
-    Calibration,
-    Decoding,
-    ModelCard,
-    PublishedGrammar,
-    PublishedRejection,
-    PublishedScorer,
-    VersionManifest,
-)
+from speechmodel_api.published import ModelCard, PublishedGrammar, PublishedRejection, PublishedScorer, VersionManifest
+from speechmodel_api.stages import Calibration, Decoding
 from speechmodel_api.workspace import ACOUSTIC, GRAMMAR, MODEL, SCORER, SELFTEST, VERSION
 from speechmodel_decoding import compile_grammar
 from speechmodel_pipeline.convert.acoustic import export_acoustic_model

@@ -11,18 +11,17 @@ from pathlib import Path, PurePosixPath
 import pytest
 from speechmodel_api.dataset_spec import Split
 from speechmodel_api.decoding_spec import ForeignSpeech, GrammarSource, Scorer
+from speechmodel_api.published import EpochLoss, VersionManifest
 from speechmodel_api.schema import S3Location
 from speechmodel_api.stages import (
     ConvertOutput,
     Decoding,
-    EpochLoss,
     EvaluateOutput,
     FetchInput,
     Kept,
     PublishInput,
     PublishOutput,
     PurgeInput,
-    VersionManifest,
 )
 from speechmodel_cli.local.seaweedfs import Identity
 from speechmodel_pipeline import fetch as fetch_module

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from speechmodel_api.stages import VersionManifest
+from speechmodel_api.published import VersionManifest
 from speechmodel_decoding import AcousticModel, LogProbabilities
 from speechmodel_inference.decoders import DecodingOptions, VersionDecoder, open_decoder
 from speechmodel_inference.errors import ClientLeft

@@ -7,7 +7,7 @@ from pydantic import BaseModel
 from speechmodel_api.decoding_spec import ForeignSpeech, GrammarSource
 from speechmodel_api.learning import LearningSettings
 from speechmodel_api.measures import ErrorRate
-from speechmodel_api.stages import EpochLoss, ModelCard, VersionManifest
+from speechmodel_api.published import EpochLoss, ModelCard, VersionManifest
 from speechmodel_decoding import Grammar
 
 from speechmodel_inference.settings import Settings

@@ -20,7 +20,7 @@ from typing import Protocol, Self
 
 import numpy as np
 from speechmodel_api.audio import SAMPLE_RATE, STRIDE, WINDOW
-from speechmodel_api.stages import PublishedGrammar, VersionManifest
+from speechmodel_api.published import PublishedGrammar, VersionManifest
 from speechmodel_api.workspace import ACOUSTIC, GRAMMAR, MODEL, SCORER
 from speechmodel_decoding import (
     AcousticModel,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from pydantic import ValidationError
-from speechmodel_api.stages import VersionManifest
+from speechmodel_api.published import VersionManifest
 from speechmodel_api.workspace import ACOUSTIC, GRAMMAR, MODEL, SCORER, SELFTEST, VERSION
 from speechmodel_decoding.errors import DecodingError
 from speechmodel_runtime import load

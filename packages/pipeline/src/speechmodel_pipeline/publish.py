@@ -19,19 +19,16 @@ import shutil
 from pathlib import Path
 
 from pydantic import ValidationError
-from speechmodel_api.reasons import Reason
-from speechmodel_api.stages import (
+from speechmodel_api.published import (
     EpochLoss,
-    EvaluateOutput,
     ModelCard,
     PublishedGrammar,
     PublishedRejection,
     PublishedScorer,
-    PublishInput,
-    PublishOutput,
     VersionManifest,
-    VolumeUse,
 )
+from speechmodel_api.reasons import Reason
+from speechmodel_api.stages import EvaluateOutput, PublishInput, PublishOutput, VolumeUse
 from speechmodel_api.workspace import ACOUSTIC, GRAMMAR, HISTORY, MODEL, REPORT, SCORER, SELFTEST, VERSION, Workspace
 from speechmodel_stagekit.artefacts import recorded_output, require_file
 from speechmodel_stagekit.errors import ArtefactMissing

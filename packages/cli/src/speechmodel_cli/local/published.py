@@ -5,8 +5,9 @@ import hashlib
 from pathlib import Path, PurePosixPath
 
 from pydantic import ValidationError
+from speechmodel_api.published import PublishedGrammar, VersionManifest
 from speechmodel_api.schema import S3Target
-from speechmodel_api.stages import FetchInput, PublishedGrammar, VersionManifest
+from speechmodel_api.stages import FetchInput
 from speechmodel_api.status import ModelStatus
 from speechmodel_api.workspace import ACOUSTIC, GRAMMAR, MODEL, SCORER, SELFTEST, VERSION
 

@@ -1,0 +1,88 @@
+"""`version.json`: what a published version is, where its files are, and how it was made."""
+
+from speechmodel_api.base import Document
+from speechmodel_api.stages import (
+    Decoding,
+    Digest,
+    EvaluateOutput,
+    GrammarDecoder,
+    Key,
+    PrepareOutput,
+    Rejection,
+    TrainOutput,
+    WeighedScorer,
+)
+
+
+class PublishedGrammar(GrammarDecoder):
+    """The files of a version that is decoded with a grammar, and where they are."""
+
+    acoustic_uri: str
+    acoustic_bytes: int
+    grammar_uri: str
+    grammar_bytes: int
+
+
+class PublishedRejection(Rejection):
+    """The file of a version that rejects foreign speech in free text, and where it is."""
+
+    acoustic_uri: str
+    acoustic_bytes: int
+
+
+class PublishedScorer(WeighedScorer):
+    """The scorer of a version, and where it is."""
+
+    scorer_uri: str
+    scorer_bytes: int
+
+
+class EpochLoss(Document):
+    """The losses of an epoch, as training.csv has them."""
+
+    epoch: int
+    """1 for the first epoch."""
+    loss: float
+    """Mean CTC loss per training clip over the epoch."""
+    dev_loss: float | None = None
+    """Mean CTC loss per dev clip at the end of the epoch. None without dev clips."""
+
+
+class ModelCard(Document):
+    """Describes how a version was made and measured, for people. No program decides by it."""
+
+    dataset: PrepareOutput
+    training: TrainOutput
+    evaluation: EvaluateOutput
+    epochs: tuple[EpochLoss, ...] = ()
+    """Losses of every epoch. Empty when the training history was gone."""
+
+
+class VersionManifest(Document):
+    """`version.json`: the description of a published version. It never changes."""
+
+    version: Key
+    language: str
+    decoding: Decoding
+    grammar: PublishedGrammar | None = None
+    """None for free text, as for every version from before there were grammars."""
+    rejection: PublishedRejection | None = None
+    """None when foreign speech is transcribed, and with a grammar."""
+    scorer: PublishedScorer | None = None
+    """None without a scorer, and with a grammar."""
+    model_uri: str
+    model_sha256: Digest
+    model_bytes: int
+    selftest_uri: str
+    selftest_sha256: Digest
+    selftest_text: str
+    """Transcript of the self-test clip at evaluation. It may be empty for a model that has learned
+    nothing yet."""
+    report_uri: str
+    speech_level: float | None = None
+    """Loudness that a recording is brought to before it is decoded, in dBFS. None decodes it as it
+    is, as for versions that were published before the field existed."""
+    wer: float | None = None
+    cer: float | None = None
+    card: ModelCard | None = None
+    """None for versions that were published before there were cards."""
