@@ -31,10 +31,9 @@ BASE: dict[str, Any] = {
 }
 
 
-def keys_of(manifest: dict[str, Any], **more: Any) -> dict[str, str]:
-    """Every key of a manifest, with made-up outputs of the stages before."""
-    spec = SpeechModelSpec.model_validate(manifest)
-    data = PrepareOutput(
+def prepared(**more: Any) -> PrepareOutput:
+    """A made-up output of prepare."""
+    return PrepareOutput(
         dataset_digest="d" * 64,
         alphabet_digest="a" * 64,
         labels=27,
@@ -44,6 +43,12 @@ def keys_of(manifest: dict[str, Any], **more: Any) -> dict[str, str]:
         audio_seconds=99,
         **more,
     )
+
+
+def keys_of(manifest: dict[str, Any], **more: Any) -> dict[str, str]:
+    """Every key of a manifest, with made-up outputs of the stages before."""
+    spec = SpeechModelSpec.model_validate(manifest)
+    data = prepared(**more)
     trained = TrainOutput(
         epoch=75, step=1, loss=1, exported_epoch=75, trained_epochs=75, graph_sha256="9" * 64, graph_bytes=1
     )
@@ -85,15 +90,7 @@ def test_no_key_ever_changes() -> None:
 
 
 def test_the_keys_of_a_comparison_never_change() -> None:
-    data = PrepareOutput(
-        dataset_digest="d" * 64,
-        alphabet_digest="a" * 64,
-        labels=27,
-        train_clips=80,
-        dev_clips=10,
-        test_clips=10,
-        audio_seconds=99,
-    )
+    data = prepared()
     clips = keys.test_clips_key(data, Decoding(beam_width=50, grammar=GrammarSource.PHRASES, phrases=("ok",)))
     assert clips == keys.test_clips_key(data, Decoding(grammar=GrammarSource.PHRASES, phrases=("ok",)))
     assert (clips, keys.compare_key("1" * 64, clips)) == ("464e7df8", "7796c1a8")
