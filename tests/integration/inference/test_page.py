@@ -308,7 +308,9 @@ def test_the_key_of_a_server_that_asks_for_one_is_sent_from_then_on(browser: Bro
 
 
 @pytest.mark.parametrize("scheme, width", [("light", 1200), ("dark", 360)])
-@pytest.mark.parametrize("locale, heard, nothing", [("en-GB", "Heard", "None of the phrases"), ("es-CL", "Oído", "Nada del")])
+@pytest.mark.parametrize(
+    "locale, heard, nothing", [("en-GB", "Heard", "None of the phrases"), ("es-CL", "Oído", "Nada del")]
+)
 def test_axe_finds_nothing_in_any_language_and_colour(
     locale: str, heard: str, nothing: str, scheme: str, width: int, browser: Browser, grammar_server: Server
 ) -> None:
