@@ -115,6 +115,23 @@ def test_api_keys_are_a_mounted_secret_of_the_server_alone() -> None:
     assert "api-keys" not in str(pod_of())
 
 
+def test_takes_are_kept_on_the_claim_of_the_dataset_which_the_server_alone_mounts() -> None:
+    pod = pod_of(takes={"wanted": 7})
+    (server,), (fetch,) = pod["containers"], pod["initContainers"]
+    claim = {"name": "dataset", "persistentVolumeClaim": {"claimName": "clips"}}
+    assert claim in pod["volumes"]
+    (mount,) = [each for each in server["volumeMounts"] if each["name"] == "dataset"]
+    assert not mount.get("readOnly")
+    environment = {entry["name"]: entry.get("value") for entry in server["env"]}
+    assert environment["SPEECHMODEL_TAKES"] == mount["mountPath"]
+    assert environment["SPEECHMODEL_TAKES_WANTED"] == "7"
+    assert "dataset" not in [each["name"] for each in fetch["volumeMounts"]]
+    assert claim not in pod_of()["volumes"]
+    bucket = World().spec | {"dataset": {"source": {"s3": {"bucket": "voices"}}}, "serving": {"takes": {}}}
+    with pytest.raises(ValidationError, match="needs a dataset on a claim"):
+        SpeechModelSpec.model_validate(bucket)
+
+
 def test_servers_are_spread_over_zones() -> None:
     (rule,) = pod_of(topologySpread=[{"topologyKey": "topology.kubernetes.io/zone"}])["topologySpreadConstraints"]
     assert (rule["maxSkew"], rule["whenUnsatisfiable"]) == (1, "ScheduleAnyway")

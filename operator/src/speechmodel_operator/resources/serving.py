@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
+from speechmodel_api.dataset_spec import ClaimSource
 from speechmodel_api.serving_spec import Scaler
 from speechmodel_api.spec import Serving, SpeechModelSpec
 from speechmodel_api.stages import FetchInput
@@ -16,6 +17,7 @@ from speechmodel_operator.resources import labels
 from speechmodel_operator.resources.accessories import accessories, service_name
 from speechmodel_operator.resources.jobs import Images
 from speechmodel_operator.resources.pod import (
+    DATASET_MOUNT,
     LIGHT,
     Manifest,
     container,
@@ -51,6 +53,7 @@ def deployment(images: Images, owner: Owner, spec: SpeechModelSpec, served: Mode
     )
     keys = serving.api_keys_secret_ref
     models: list[Manifest] = [{"name": "models", "mountPath": FOLDER}]
+    recordings = spec.dataset.source.persistent_volume_claim if serving.takes else None
     environment = [{"name": variable.name, "value": variable.value.replace("$(", "$$(")} for variable in serving.env]
     init = container(
         "fetch",
@@ -79,11 +82,15 @@ def deployment(images: Images, owner: Owner, spec: SpeechModelSpec, served: Mode
             {"name": "SPEECHMODEL_LISTEN", "value": f":{PORT}"},
             {"name": "SPEECHMODEL_LAME_DUCK_SECONDS", "value": str(LAME_DUCK_SECONDS)},
             *([{"name": "SPEECHMODEL_API_KEYS", "value": KEYS_FOLDER}] if keys else []),
+            *({"name": name, "value": value} for name, value in _takes(serving, recordings).items()),
             *({"name": name, "value": value} for name, value in serving.settings.environment().items()),
         ],
         mounts=[
-            {**mount, "readOnly": True}
-            for mount in (*models, *([{"name": "api-keys", "mountPath": KEYS_FOLDER}] if keys else []))
+            *(
+                {**mount, "readOnly": True}
+                for mount in (*models, *([{"name": "api-keys", "mountPath": KEYS_FOLDER}] if keys else []))
+            ),
+            *([{"name": "dataset", "mountPath": DATASET_MOUNT}] if recordings else []),
         ],
         ports=[{"name": "http", "containerPort": PORT}],
         resources=resources(serving.pod_template.resources) or LIGHT,
@@ -97,6 +104,11 @@ def deployment(images: Images, owner: Owner, spec: SpeechModelSpec, served: Mode
         [
             {"name": "models", "emptyDir": {}},
             *([{"name": "api-keys", "secret": {"secretName": keys.name}}] if keys else []),
+            *(
+                [{"name": "dataset", "persistentVolumeClaim": {"claimName": recordings.claim_name}}]
+                if recordings
+                else []
+            ),
         ],
         images.pull_secrets,
         initContainers=[init],
@@ -160,6 +172,13 @@ def applied_hash(manifest: Mapping[str, Any]) -> str:
     """Return the hash that an object of this file carries."""
     digest: str = manifest["metadata"]["annotations"][labels.APPLIED]
     return digest
+
+
+def _takes(serving: Serving, recordings: ClaimSource | None) -> dict[str, str]:
+    """Return the settings of a server on whose page people record takes."""
+    if serving.takes is None or recordings is None:
+        return {}
+    return serving.takes.environment(PurePosixPath(DATASET_MOUNT, recordings.path))
 
 
 def _spread(owner: Owner, serving: Serving) -> Manifest:

@@ -1,6 +1,7 @@
 """`SpeechModel.spec.serving` beyond its pods: settings of the server, scaling, and access from outside the cluster."""
 
 from enum import StrEnum
+from pathlib import PurePath
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -82,6 +83,18 @@ class ServerSettings(ApiModel):
             OWN_PREFIX + name.upper(): ",".join(value) if isinstance(value, tuple) else str(value)
             for name, value in given.items()
         }
+
+
+class Takes(ApiModel):
+    """Recordings that people make for the dataset on the page of the server."""
+
+    wanted: Annotated[int, Field(ge=1, le=1000)] = 5
+    """Number of takes of each sentence that the page asks each speaker for. More are possible.
+    Defaults to 5."""
+
+    def environment(self, dataset: PurePath) -> dict[str, str]:
+        """Return the variables that the server program reads; `dataset` is the folder of the dataset."""
+        return {f"{OWN_PREFIX}TAKES": str(dataset), f"{OWN_PREFIX}TAKES_WANTED": str(self.wanted)}
 
 
 class Scaler(StrEnum):

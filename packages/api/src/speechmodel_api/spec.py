@@ -15,8 +15,16 @@ from speechmodel_api.dataset_spec import Dataset
 from speechmodel_api.decoding_spec import DecodingSpec
 from speechmodel_api.evaluation_spec import Evaluation
 from speechmodel_api.pods import PodTemplate
-from speechmodel_api.schema import LocalObjectReference, S3Target
-from speechmodel_api.serving_spec import Autoscaling, EnvVar, IngressSpec, RouteSpec, ServerSettings, TopologySpread
+from speechmodel_api.schema import LocalObjectReference, S3Target, cel
+from speechmodel_api.serving_spec import (
+    Autoscaling,
+    EnvVar,
+    IngressSpec,
+    RouteSpec,
+    ServerSettings,
+    Takes,
+    TopologySpread,
+)
 from speechmodel_api.training_spec import Training
 
 NAME_PATTERN = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"
@@ -84,6 +92,12 @@ class Serving(ApiModel):
     env: Annotated[tuple[EnvVar, ...], Field(max_length=32)] = ()
     """Environment variables to add to the server pods, such as HTTPS_PROXY for the download of the
     model."""
+    takes: Takes | None = None
+    """Lets people record takes for the dataset on the page of the server. They are kept in the folder
+    `takes` of the dataset, so its claim is mounted writable by the server pods, which must be able to
+    share it with the stage pods. The next prepare stage reads them: change dataset.revision to train
+    with them. Whoever may use the server may record takes and delete them, so set apiKeysSecretRef. It
+    needs a dataset on a claim. If not set, the server keeps no recording."""
     topology_spread: Annotated[tuple[TopologySpread, ...], Field(max_length=4)] = ()
     """Rules that spread the server pods over nodes or zones. If empty, the scheduler uses the
     defaults of the cluster."""
@@ -99,7 +113,11 @@ class Serving(ApiModel):
         return self.autoscaling.min_replicas if self.autoscaling else self.replicas
 
 
-class SpeechModelSpec(ApiModel):
+_TAKES_RULE = "!has(self.serving) || !has(self.serving.takes) || has(self.dataset.source.persistentVolumeClaim)"
+_TAKES_MESSAGE = "serving.takes needs a dataset on a claim: set dataset.source.persistentVolumeClaim"
+
+
+class SpeechModelSpec(ApiModel, json_schema_extra=cel(_TAKES_RULE, _TAKES_MESSAGE)):
     """Desired state of a speech recogniser. An edit reruns only the stages that it affects."""
 
     language: Annotated[str, Field(min_length=2, max_length=35, pattern=r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$")]
@@ -124,6 +142,12 @@ class SpeechModelSpec(ApiModel):
     """Server that transcribes audio with the published model. If not set, the model is published
     but not served; `{}` serves it with one pod. Removing it deletes the Deployment and the
     Service."""
+
+    def model_post_init(self, context: Any, /) -> None:
+        """Apply the CEL rule to manifests that do not pass through an API server."""
+        del context
+        if self.serving and self.serving.takes and self.dataset.source.persistent_volume_claim is None:
+            raise ValueError(_TAKES_MESSAGE)
 
     @classmethod
     def of(cls, model: dict[str, Any]) -> Self:

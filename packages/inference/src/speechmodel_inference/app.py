@@ -6,16 +6,17 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.status import HTTP_405_METHOD_NOT_ALLOWED
 
 from speechmodel_inference.api_keys import RequireKey
-from speechmodel_inference.errors import LONGEST_MESSAGE, ClientLeft, RequestError
+from speechmodel_inference.errors import LONGEST_MESSAGE, BadRequest, ClientLeft, RequestError
 from speechmodel_inference.middleware import AnswerHead, CloseWhileDraining, CountRequests
 from speechmodel_inference.openai_types import ErrorObject, ErrorResponse, error_object
-from speechmodel_inference.routers import health, metrics, models, page, speechmodel, transcriptions, vosk
+from speechmodel_inference.routers import health, metrics, models, page, speechmodel, takes, transcriptions, vosk
 from speechmodel_inference.services import Services
 from speechmodel_inference.settings import Settings
 
@@ -41,7 +42,10 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.services = services
     for routes in (transcriptions, vosk, models, speechmodel, page, health, metrics):
         app.include_router(routes.router)
+    if settings.takes is not None:
+        app.include_router(takes.router)
     app.add_exception_handler(RequestError, _request_error)
+    app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(ClientLeft, _client_left)
     app.add_exception_handler(HTTPException, _http_exception)
     app.add_exception_handler(Exception, _unexpected)
@@ -68,6 +72,14 @@ def _body(status: int, error: ErrorObject, headers: dict[str, str] | None = None
 async def _request_error(_: Request, error: Exception) -> Response:
     assert isinstance(error, RequestError)
     return _body(error.status, error_object(error), error.headers)
+
+
+async def _invalid(_: Request, error: Exception) -> Response:
+    """Answer what FastAPI refuses: a part of a path or of a query that is not as it must be."""
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    param = str(first["loc"][-1])
+    return _body(400, error_object(BadRequest(f"{param}: {first['msg']}.", code="invalid_value", param=param)))
 
 
 async def _client_left(request: Request, _: Exception) -> Response:

@@ -3,11 +3,14 @@
     RequestError                   status, type, code, param
     +-- BadRequest            400  a field or the audio cannot be used
     +-- ModelNotFound         404  not the served model's name or version
+    +-- NotFound              404  what the path names does not exist
+    +-- Forbidden             403  another site's page sent the request
     +-- UploadTooSlow         408  the body did not arrive in time
     +-- UploadTooLarge        413  more bytes than the server accepts
     +-- QueueFull             429  all places are taken; Retry-After gives the seconds to wait
     +-- NotReady              503  the model is still loading, or failed its self-test
     +-- ShuttingDown          503  the server ends before the recording is decoded
+    +-- StorageFailed         507  a take cannot be kept or deleted
     ClientLeft                     the connection was closed before the answer
 
     ModelFolderError               the fetched version cannot be served; /readyz and the log report it
@@ -60,6 +63,20 @@ class ModelNotFound(RequestError):
     def __init__(self, model: str, served: str) -> None:
         message = f"The model '{model}' does not exist here; this server has '{served}'."
         super().__init__(message, code="model_not_found", param="model")
+
+
+class NotFound(RequestError):
+    """What the path names does not exist."""
+
+    status = 404
+    type = "invalid_request_error"
+
+
+class Forbidden(RequestError):
+    """The page of another site sent the request."""
+
+    status = 403
+    type = "invalid_request_error"
 
 
 class UploadTooSlow(RequestError):
@@ -115,6 +132,13 @@ class ShuttingDown(RequestError):
     def __init__(self) -> None:
         super().__init__("The server is shutting down; send the recording again.", code="shutting_down")
         self.headers = {"Retry-After": "1", "Connection": "close"}
+
+
+class StorageFailed(RequestError):
+    """A take cannot be kept or deleted (RFC 4918, 11.5)."""
+
+    status = 507
+    type = "server_error"
 
 
 class ClientLeft(Exception):

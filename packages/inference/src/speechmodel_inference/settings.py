@@ -62,6 +62,10 @@ class Settings(BaseSettings):
     cors_origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_by_comma)] = ()
     """Origins whose web pages may use the API, with commas between them, such as https://home.example. `*` allows
     every page."""
+    takes: Path | None = None
+    """The folder of the dataset, in which takes that people record on the page are kept. Without it, nothing is kept."""
+    takes_wanted: Annotated[int, Field(ge=1, le=1000)] = 5
+    """Takes that the page asks each speaker for, of each sentence."""
     root_path: Annotated[str, Field(pattern=r"^(/.*[^/])?$")] = ""
     """The path that a proxy removes from requests, such as /speech."""
     lame_duck_seconds: Annotated[float, Field(ge=0)] = 5.0

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from speechmodel_api.reasons import Reason
 from speechmodel_api.schema import S3Target
-from speechmodel_api.serving_spec import ServerSettings
+from speechmodel_api.spec import Serving
 from speechmodel_plan.observed import Server, Trouble
 from speechmodel_plan.plan import ServingIntent
 
@@ -27,9 +27,10 @@ class LocalServer:
     """The inference server as a subprocess on the loopback interface."""
 
     def __init__(
-        self, state: ModelState, store: ObjectStore, s3: S3Target, port: int, settings: ServerSettings
+        self, state: ModelState, store: ObjectStore, s3: S3Target, port: int, serving: Serving, dataset: Path
     ) -> None:
-        self._state, self._store, self._s3, self._port, self._settings = state, store, s3, port, settings
+        self._state, self._store, self._s3, self._port = state, store, s3, port
+        self._serving, self._dataset = serving, dataset
         self._log = state.folder / "server.log"
         self._child: Child | None = None
         self._version: str | None = None
@@ -77,7 +78,8 @@ class LocalServer:
         self._log.unlink(missing_ok=True)
         environment = inherited(
             {
-                **self._settings.environment(),
+                **self._serving.settings.environment(),
+                **(self._serving.takes.environment(self._dataset) if self._serving.takes else {}),
                 "SPEECHMODEL_NAME": self._state.name,
                 "SPEECHMODEL_FOLDER": str(folder),
                 "SPEECHMODEL_LISTEN": f"{ADDRESS}:{self._port}",

@@ -37,6 +37,23 @@ export function transcribe(recording, name, signal) {
   return request("v1/audio/transcriptions", { method: "POST", body, signal });
 }
 
+/** Return the numbers of takes by sentence: those of `speaker`, and of everybody. */
+export const countTakes = (speaker) => request(`v1/takes?${new URLSearchParams({ speaker })}`);
+
+/** Keep a recording of a sentence, a Blob, for the dataset. The speaker has agreed to it. */
+export function saveTake(recording, sentence, speaker) {
+  const body = new FormData();
+  body.append("text", sentence);
+  body.append("speaker", speaker);
+  body.append("consent", "true");
+  body.append("file", recording, "take.wav");
+  return request("v1/takes", { method: "POST", body });
+}
+
+export const deleteTake = (speaker, id) => request(`v1/takes/${encodeURIComponent(speaker)}/${id}`, { method: "DELETE" });
+
+export const forgetSpeaker = (speaker) => request(`v1/takes/${encodeURIComponent(speaker)}`, { method: "DELETE" });
+
 async function request(path, options = {}) {
   let response;
   try {
@@ -45,6 +62,7 @@ async function request(path, options = {}) {
     if (error.name === "AbortError") throw error;
     throw new ServerError(0, "unreachable");
   }
+  if (response.status === 204) return null;
   if (response.ok) return response.json();
   const { error = {} } = await response.json().catch(() => ({}));
   const retryAfter = Number(response.headers.get("Retry-After")) || 0;

@@ -45,6 +45,7 @@ function showServer() {
   byId("name").textContent = card.name;
   byId("about-line").textContent = `${languageName(card.language)} · ${card.version}`;
   byId("curl").textContent = `curl -F file=@recording.wav ${new URL("v1/audio/transcriptions", document.baseURI)}`;
+  byId("pages").hidden = !card.takes;
   showModel(card);
   showPhrases(card, grammar);
   showHint();

@@ -1,4 +1,4 @@
-"""The page at /: speak or choose a file, and see what the model hears.
+"""The pages: at /, speak or choose a file, and see what the model hears; at /record, record takes for the dataset.
 
 The files are in the folder `page` of this package, and are read once. The page loads nothing from
 anywhere else, which its Content-Security-Policy enforces.
@@ -47,6 +47,12 @@ _FILES = {path.name: _read(path) for path in _FOLDER.iterdir() if path.is_file()
 async def page(request: Request) -> Response:
     """Return the page."""
     return _answer(request, _FILES["index.html"])
+
+
+@router.api_route("/record", methods=["GET", "HEAD"])
+async def record(request: Request) -> Response:
+    """Return the page on which people record takes."""
+    return _answer(request, _FILES["record.html"])
 
 
 @router.api_route("/page/{name}", methods=["GET", "HEAD"])

@@ -28,6 +28,8 @@ class SpeakerSource(StrEnum):
     """A column of the table, such as `speaker` or `client_id`."""
     LAYOUT = "Layout"
     """A folder for each speaker, or `{speaker}` of the name pattern."""
+    TAKES = "Takes"
+    """The takes that were recorded on the page of the server; other recordings name no speaker."""
     GUESSED = "Guessed"
     """A word that file names share, or the folder."""
 

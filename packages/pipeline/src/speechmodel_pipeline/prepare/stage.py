@@ -49,6 +49,7 @@ from speechmodel_pipeline.prepare.report import (
 from speechmodel_pipeline.prepare.speakers import SpeakerSource
 from speechmodel_pipeline.prepare.split import Candidate, divide
 from speechmodel_pipeline.prepare.synthesis import synthesize_takes
+from speechmodel_pipeline.prepare.takes import with_takes
 from speechmodel_pipeline.progress import Steps
 from speechmodel_pipeline.text.normalise import Normalised, TranscriptUnusable, normalise
 from speechmodel_pipeline.text.rejections import RejectionReason, quoted
@@ -203,6 +204,7 @@ def _list(task: PrepareInput) -> Listing:
         listing = list_recordings(
             Path(task.source), task.format, task.language, task.name_pattern, only_inside=task.bucket is not None
         )
+        listing = with_takes(listing, Path(task.source), lambda text: _normalised_or_given(text, task))
         return replace(listing, unnamed_files=_without_negatives(listing.unnamed_files, task.negatives.path))
     except PermissionError as error:
         denied = f"{error.filename} cannot be read (permission denied for user {os.geteuid()})"
@@ -237,6 +239,13 @@ def _normalised(transcript: str, task: PrepareInput) -> Normalised:
         annotations=task.annotations,
         numbers=task.numbers,
     )
+
+
+def _normalised_or_given(transcript: str, task: PrepareInput) -> str:
+    try:
+        return _normalised(transcript, task).text
+    except TranscriptUnusable:
+        return transcript
 
 
 def _change(recording: Recording, normalised: Normalised) -> Change:

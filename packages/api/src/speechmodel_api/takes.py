@@ -1,0 +1,36 @@
+"""Takes: recordings that people make for the dataset on the page of the server, in the folder of the dataset.
+
+takes/<speaker>/<id>.wav      16 kHz, mono, 16 bit
+takes/<speaker>/<id>.json     Take
+
+A take counts once its document is there, so the document is written last and deleted first. The folder
+has the name of the speaker.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from speechmodel_api.base import Document
+from speechmodel_api.times import Time
+
+TAKES = "takes"
+"""The folder of the takes in that of the dataset."""
+
+SpeakerName = Annotated[str, Field(pattern=r"^[^\W_]([\w .'’-]{0,62}[\w])?$")]
+"""A name that is a name of a folder on every system: 1 to 64 letters, digits, spaces and few signs."""
+
+
+class Take(Document):
+    """A recording of one sentence by one speaker."""
+
+    text: Annotated[str, Field(min_length=1, max_length=1000)]
+    """The sentence, as it was shown."""
+    speaker: SpeakerName
+    """The person who speaks."""
+    language: str
+    """BCP 47 tag of the sentence."""
+    recorded_at: Time
+    """Time when it was saved."""
+    consent: Literal[True]
+    """The speaker has agreed that models are trained with the recording."""

@@ -1,0 +1,248 @@
+// Recording takes for the dataset: one sentence after the other, as often as it is wanted.
+
+import { ServerError, countTakes, deleteTake, fetchCard, fetchPhrases, forgetSpeaker, saveTake } from "./client.js";
+import { bar, byId, make } from "./elements.js";
+import { keep, recall } from "./memory.js";
+import { Recording, microphoneOffered, wav } from "./recorder.js";
+import { number, preferredLanguage, rememberLanguage, setLanguage, text } from "./texts.js";
+
+const LONGEST_RECORDING = 30; // seconds, as the server takes
+const SHORTEST_RECORDING = 0.3;
+const MOST_LISTED = 200;
+const SPEAKER = "speaker";
+const CONSENT = "consent";
+
+let name = "";
+let sentences = []; // those of the grammar, those that have takes, and those that were typed
+let counts = { wanted: 5, speakers: 0, sentences: {} };
+let sentence = "";
+let recording = null; // a Recording; "asking" while the browser asks for the microphone
+let last = null; // the take that was saved last
+let said = null; // [key, values] of the status
+let problem = null;
+
+async function load() {
+  try {
+    const card = await fetchCard();
+    const grammar = await fetchPhrases();
+    [name, sentences] = [card.name, grammar.phrases];
+    await recount();
+    next();
+  } catch (error) {
+    report(error);
+  }
+  showAll();
+}
+
+async function recount() {
+  counts = await countTakes(byId("speaker").value.trim());
+  sentences = [...new Set([...sentences, ...Object.keys(counts.sentences)])];
+}
+
+const mine = (each) => counts.sentences[each]?.mine ?? 0;
+
+/** Choose the next sentence after the current one of which the speaker has the fewest takes. */
+function next() {
+  const start = sentences.indexOf(sentence) + 1;
+  const inTurn = [...sentences.slice(start), ...sentences.slice(0, start)];
+  sentence = inTurn.reduce((best, each) => (best === null || mine(each) < mine(best) ? each : best), null) ?? "";
+}
+
+// --- recording ---
+
+async function begin() {
+  if (recording || !ready()) return;
+  recording = "asking";
+  byId("problem").hidden = true;
+  show("asking", "asking");
+  try {
+    recording = await Recording.start({ mostSeconds: LONGEST_RECORDING, onLevel: showLevel, onEnd: end });
+  } catch (error) {
+    recording = null;
+    const keys = { NotFoundError: "noMicrophone", NotAllowedError: "denied" };
+    complain(keys[error.name] ?? "inUse");
+    return;
+  }
+  show("recording", "recordingTake");
+}
+
+function showLevel(level) {
+  byId("record").style.setProperty("--level", Math.max(0, Math.min(1, (level + 60) / 50)));
+}
+
+async function end() {
+  if (!(recording instanceof Recording)) return;
+  const { seconds, silent } = recording;
+  const sound = recording.stop();
+  recording = null;
+  if (seconds < SHORTEST_RECORDING) complain("brief");
+  else if (silent) complain("silent");
+  else await save(wav(sound));
+}
+
+function discard() {
+  if (!(recording instanceof Recording)) return;
+  recording.stop();
+  recording = null;
+  show("idle", "discarded");
+}
+
+async function save(file) {
+  show("busy", "saving");
+  try {
+    last = await saveTake(file, sentence, byId("speaker").value.trim());
+    await recount();
+  } catch (error) {
+    report(error);
+    return;
+  }
+  const { text: saved, heard } = last;
+  next();
+  show("idle", heard === saved ? "saved" : heard ? "savedHeard" : "savedNothing", { text: saved, heard });
+}
+
+async function undo() {
+  try {
+    await deleteTake(last.speaker, last.id);
+    sentence = last.text;
+    last = null;
+    await recount();
+    show("idle", "undone");
+  } catch (error) {
+    report(error);
+  }
+}
+
+async function forget() {
+  const speaker = byId("speaker").value.trim();
+  if (!speaker || !confirm(text("forgetSure", { speaker }))) return;
+  try {
+    const { deleted } = await forgetSpeaker(speaker);
+    last = null;
+    await recount();
+    show("idle", "forgotten", { count: number(deleted), speaker });
+  } catch (error) {
+    report(error);
+  }
+}
+
+// --- what is shown ---
+
+const ready = () => microphoneOffered() && byId("speaker").value.trim() && byId("consent").checked && sentence;
+
+function show(state, key, values = {}) {
+  document.body.dataset.state = state;
+  said = key && [key, values];
+  showAll();
+}
+
+function showAll() {
+  document.title = name || "SpeechModel";
+  byId("name").textContent = name || "SpeechModel";
+  const state = document.body.dataset.state;
+  byId("record-name").textContent = text(state === "recording" ? "stop" : "recordTake");
+  byId("record").disabled = !ready() || state === "busy";
+  byId("record").style.setProperty("--level", 0);
+  byId("status").textContent = said ? text(...said) : "";
+  const missing = !microphoneOffered() ? "noMicrophonePage" : byId("speaker").value.trim() && byId("consent").checked ? "hintTake" : "whoFirst";
+  byId("record-hint").textContent = text(missing, { origin: location.origin, name: name || "NAME" });
+  byId("sentence").textContent = sentence || text("noSentence");
+  byId("progress").textContent = sentence ? text("takesOf", { mine: number(mine(sentence)), wanted: number(counts.wanted) }) : "";
+  byId("undo").hidden = !last;
+  byId("skip").disabled = sentences.length < 2 || state === "recording";
+  byId("forget").disabled = !byId("speaker").value.trim();
+  const done = sentences.filter((each) => mine(each) >= counts.wanted).length;
+  byId("total").textContent = text("sentencesDone", { done: number(done), all: number(sentences.length) });
+  byId("sentences").replaceChildren(...sentences.slice(0, MOST_LISTED).map(item));
+  if (problem && !byId("problem").hidden) byId("problem-text").textContent = text(...problem);
+}
+
+function item(each) {
+  const button = make(
+    "button",
+    { type: "button" },
+    make("span", { className: "what", textContent: each }),
+    make("span", { className: "soft small", textContent: `${number(mine(each))} / ${number(counts.wanted)}` }),
+    bar(mine(each) / counts.wanted),
+  );
+  if (each === sentence) button.ariaCurrent = "true";
+  button.addEventListener("click", () => {
+    if (recording) return;
+    sentence = each;
+    show("idle", null);
+    byId("sentences").querySelector("[aria-current]")?.focus();
+  });
+  return make("li", {}, button);
+}
+
+const PROBLEMS = ["take_silent", "take_clipped", "take_faint", "take_too_long", "cross_site"];
+
+function report(error) {
+  if (!(error instanceof ServerError)) throw error;
+  const { status, code, message } = error;
+  if (status === 401) complain("keyFirst");
+  else if (status === 404 && !code) complain("noTakes");
+  else if (status === 0) complain("unreachable");
+  else complain(PROBLEMS.includes(code) ? code : "other", { message });
+}
+
+function complain(key, values = {}) {
+  problem = [key, values];
+  byId("problem").hidden = false;
+  show("idle", null);
+}
+
+// --- what the user does ---
+
+byId("record").addEventListener("click", () => (recording ? end() : begin()));
+byId("undo").addEventListener("click", undo);
+byId("forget").addEventListener("click", forget);
+byId("skip").addEventListener("click", () => {
+  sentence = sentences[(sentences.indexOf(sentence) + 1) % sentences.length];
+  show("idle", null);
+});
+byId("own").addEventListener("submit", (event) => {
+  event.preventDefault();
+  sentence = byId("own-text").value.trim();
+  if (sentence) sentences = [...new Set([sentence, ...sentences])];
+  byId("own-text").value = "";
+  show("idle", null);
+});
+byId("speaker").addEventListener("change", async () => {
+  keep("localStorage", SPEAKER, byId("speaker").value.trim());
+  last = null;
+  try {
+    await recount();
+    next();
+  } catch (error) {
+    report(error);
+  }
+  showAll();
+});
+byId("speaker").addEventListener("input", showAll);
+byId("consent").addEventListener("change", () => {
+  keep("localStorage", CONSENT, byId("consent").checked ? "true" : "");
+  showAll();
+});
+window.addEventListener("keydown", (event) => {
+  if (event.key === "Escape") discard();
+  if (event.key !== " " || event.repeat || event.target.closest("input, select, textarea, button, a")) return;
+  event.preventDefault();
+  if (recording) end();
+  else begin();
+});
+byId("language").addEventListener("change", ({ target }) => {
+  rememberLanguage(target.value);
+  speakLanguage(target.value);
+});
+
+function speakLanguage(chosen) {
+  setLanguage(chosen);
+  byId("language").value = chosen;
+  showAll();
+}
+
+byId("speaker").value = recall("localStorage", SPEAKER);
+byId("consent").checked = recall("localStorage", CONSENT) === "true";
+speakLanguage(preferredLanguage());
+load();

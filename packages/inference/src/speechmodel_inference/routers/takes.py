@@ -1,0 +1,174 @@
+"""/v1/takes: recordings that people make for the dataset. The routes exist where the setting `takes` names its folder."""
+
+import asyncio
+import logging
+import threading
+from collections import Counter
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Annotated, TypeVar
+
+from fastapi import APIRouter, Depends, Path, Query, Request
+from pydantic import BaseModel, ValidationError
+from speechmodel_api.takes import SpeakerName, Take
+from speechmodel_decoding.errors import DecodingError
+from speechmodel_runtime import level
+from speechmodel_runtime.errors import SpeechRuntimeError
+
+from speechmodel_inference.decoders import DecodingOptions
+from speechmodel_inference.errors import BadRequest, Forbidden, NotFound, StorageFailed, of_runtime
+from speechmodel_inference.services import Injected, Services
+from speechmodel_inference.takes import CheckedTake, TakeStore, check
+from speechmodel_inference.upload import read_form, require_size
+
+log = logging.getLogger(__name__)
+
+TakeId = Annotated[str, Path(pattern=r"^[0-9]{8}-[0-9]{6}-[0-9a-f]{6}$")]
+Result = TypeVar("Result")
+
+
+def _same_site(request: Request) -> None:
+    """Refuse requests that a page of another site makes in the browser of somebody who may use this server."""
+    if request.headers.get("sec-fetch-site") == "cross-site":
+        raise Forbidden("Takes are recorded on the page of this server only.", code="cross_site")
+
+
+router = APIRouter(prefix="/v1/takes", dependencies=[Depends(_same_site)])
+
+
+class Sentence(BaseModel):
+    """The takes of a sentence."""
+
+    mine: int
+    """Takes of the speaker who asks."""
+    all: int
+    """Takes of everybody."""
+
+
+class TakeCounts(BaseModel):
+    """The answer of GET /v1/takes."""
+
+    wanted: int
+    """Takes of each sentence that a speaker is asked for."""
+    speakers: int
+    """People who have recorded takes."""
+    sentences: dict[str, Sentence]
+    """Sentences that have takes."""
+
+
+class SavedTake(BaseModel):
+    """The answer of POST /v1/takes."""
+
+    id: str
+    speaker: str
+    text: str
+    seconds: float
+    """Length without the silence around the speech."""
+    level: float
+    """Loudness of the speech in dBFS."""
+    heard: str
+    """What the served model recognises in it, which need not be the text."""
+
+
+class Forgotten(BaseModel):
+    """The answer of DELETE /v1/takes/{speaker}."""
+
+    deleted: int
+    """Takes that were deleted."""
+
+
+@router.get("")
+async def count_takes(services: Injected, speaker: Annotated[str, Query(max_length=64)] = "") -> TakeCounts:
+    """Return the numbers of takes by sentence."""
+    counts = await _stored(lambda: _store(services).count())
+    texts = {text for of_speaker in counts.values() for text in of_speaker}
+    mine = counts.get(speaker, Counter())
+    return TakeCounts(
+        wanted=services.settings.takes_wanted,
+        speakers=len(counts),
+        sentences={
+            text: Sentence(mine=mine[text], all=sum(each[text] for each in counts.values())) for text in sorted(texts)
+        },
+    )
+
+
+@router.post("", status_code=201)
+async def save_take(request: Request, services: Injected) -> SavedTake:
+    """Check a recording of a sentence, and keep it for the dataset. The form has file, text, speaker and consent."""
+    version = services.lifecycle.version
+    require_size(request, services.settings.max_upload_bytes)
+    with services.queue.place():
+        with await read_form(request, services.settings) as upload:
+            take = _take(upload.fields, version.manifest.language)
+
+            def work(abandoned: threading.Event) -> tuple[CheckedTake, str]:
+                checked = check(upload.audio(), upload.name)
+                pcm = level(checked.pcm, version.manifest.speech_level)
+                options = DecodingOptions(abandoned=abandoned)
+                return checked, version.decoder.decode(pcm, name=upload.name, options=options).text
+
+            try:
+                checked, heard = (await services.queue.run(work, request.receive())).result
+            except (SpeechRuntimeError, DecodingError) as error:
+                raise of_runtime(error) from error
+        identity = await _stored(lambda: _store(services).add(take, checked.pcm))
+    log.info("kept the take %s of %s: %.2f s", identity, take.speaker, checked.seconds)
+    return SavedTake(
+        id=identity,
+        speaker=take.speaker,
+        text=take.text,
+        seconds=checked.seconds,
+        level=checked.level,
+        heard=heard,
+    )
+
+
+@router.delete("/{speaker}/{take}", status_code=204)
+async def delete_take(speaker: SpeakerName, take: TakeId, services: Injected) -> None:
+    """Delete one take."""
+    if not await _stored(lambda: _store(services).remove(speaker, take)):
+        raise NotFound(f"{speaker} has no take {take}; it may have been deleted.", code="take_not_found")
+
+
+@router.delete("/{speaker}")
+async def forget_speaker(speaker: SpeakerName, services: Injected) -> Forgotten:
+    """Delete every take of a speaker."""
+    deleted = await _stored(lambda: _store(services).forget(speaker))
+    log.info("deleted the %d takes of %s", deleted, speaker)
+    return Forgotten(deleted=deleted)
+
+
+def _store(services: Services) -> TakeStore:
+    assert services.settings.takes is not None  # the routes exist only then
+    return TakeStore(services.settings.takes)
+
+
+async def _stored(work: Callable[[], Result]) -> Result:
+    """Return the result of work on the disk, in a thread. Raises StorageFailed."""
+    try:
+        return await asyncio.to_thread(work)
+    except OSError as error:
+        raise StorageFailed(f"The folder of the takes cannot be used: {error.strerror or error}.") from error
+
+
+def _take(fields: dict[str, str | list[str]], language: str) -> Take:
+    try:
+        return Take.model_validate(
+            {
+                "text": " ".join(str(fields.get("text", "")).split()),
+                "speaker": fields.get("speaker", ""),
+                "consent": fields.get("consent") == "true",
+                "language": language,
+                "recorded_at": datetime.now(UTC),
+            }
+        )
+    except ValidationError as error:
+        field = str(error.errors()[0]["loc"][0])
+        raise BadRequest(_WANTED[field], code="invalid_value", param=field) from error
+
+
+_WANTED = {
+    "text": "text: give the sentence that is spoken, of at most 1000 characters.",
+    "speaker": "speaker: give a name of 1 to 64 letters, digits, spaces, dots and hyphens that begins with a letter or digit.",
+    "consent": "consent: send 'true' if the speaker agrees that models are trained with the recording.",
+}

@@ -1,0 +1,142 @@
+"""The page /record in a real Chromium whose microphone hears a clip: takes appear in the folder of the dataset."""
+
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, expect
+from speechmodel_api.takes import TAKES, Take
+from support.browser import chromium, new_page
+from support.servers import OK_ESPEJO, Server, VersionFolder
+
+pytestmark = pytest.mark.slow
+
+TRIES = 8
+"""Takes until one is heard: a busy machine loses samples of the microphone."""
+
+
+@pytest.fixture(scope="module")
+def keeping(tmp_path_factory: pytest.TempPathFactory, mapped: Path) -> Iterator[Server]:
+    """A server with a grammar of three phrases, whose users record takes into `dataset` beside its log."""
+    base = tmp_path_factory.mktemp("record")
+    (base / "dataset").mkdir()
+    folder = VersionFolder(base / "models", mapped)
+    folder.decode_by_grammar("ok espejo", "vale [espejo]")
+    server = Server(folder.path, base / "server.log", {"takes": str(base / "dataset"), "takes_wanted": "2"})
+    try:
+        yield server.until_ready()
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Its microphone hears OK_ESPEJO."""
+    with chromium(OK_ESPEJO) as browser:
+        yield browser
+
+
+@pytest.fixture
+def page(browser: Browser, keeping: Server) -> Iterator[Page]:
+    """The page in English, with its errors watched and no takes before and after."""
+    page = new_page(browser)
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto(f"{keeping.url}/record")
+    yield page
+    page.context.close()
+    shutil.rmtree(takes(keeping), ignore_errors=True)
+    assert errors == []
+
+
+def takes(server: Server) -> Path:
+    return server.log.parent / "dataset" / TAKES
+
+
+def introduce(page: Page, name: str = "Ana") -> None:
+    page.get_by_label("Name").fill(name)
+    page.get_by_role("checkbox").check()
+
+
+def test_a_take_needs_a_name_and_consent(page: Page) -> None:
+    record = page.get_by_role("button", name="Record", exact=True)
+    expect(page.locator("#sentence")).to_have_text("ok espejo")
+    expect(record).to_be_disabled()
+    page.get_by_label("Name").fill("Ana")
+    expect(record).to_be_disabled()
+    page.get_by_role("checkbox").check()
+    expect(record).to_be_enabled()
+
+
+def test_a_spoken_sentence_is_saved_counted_and_deleted_again(page: Page, keeping: Server) -> None:
+    introduce(page)
+    expect(page.locator("#progress")).to_have_text("0 of 2 takes")
+    for _ in range(TRIES):
+        page.get_by_role("button", name="ok espejo 0 / 2").click()
+        page.get_by_role("button", name="Record", exact=True).click()
+        expect(page.locator("body[data-state=recording]")).to_be_attached()
+        expect(page.locator("body[data-state=idle]")).to_be_attached()
+        if (page.locator("#status").text_content() or "").startswith("Saved"):
+            break
+    expect(page.locator("#status")).to_have_text(re.compile(r"^Saved: ok espejo\."))
+    expect(page.locator("#sentence")).to_have_text("vale")  # the next one of which there are the fewest
+    expect(page.get_by_role("button", name="ok espejo 1 / 2")).to_be_visible()
+    (document,) = takes(keeping).glob("Ana/*.json")
+    take = Take.model_validate_json(document.read_bytes())
+    assert (take.text, take.speaker, take.consent) == ("ok espejo", "Ana", True)
+    page.get_by_role("button", name="Delete the last take").click()
+    expect(page.locator("#status")).to_have_text("Deleted.")
+    assert list(takes(keeping).glob("*/*")) == []
+
+
+def test_a_sentence_of_ones_own_is_offered_and_chosen(page: Page) -> None:
+    introduce(page)
+    page.get_by_label("A sentence of your own").fill("apaga la luz")
+    page.get_by_role("button", name="Record it").click()
+    expect(page.locator("#sentence")).to_have_text("apaga la luz")
+    page.get_by_role("button", name="Another sentence").click()
+    expect(page.locator("#sentence")).to_have_text("ok espejo")
+
+
+def test_a_speaker_is_forgotten_once_asked(page: Page, keeping: Server) -> None:
+    for speaker in ("Ana", "Luz"):
+        form = {"text": "ok espejo", "speaker": speaker, "consent": "true"}
+        keeping.client.post("/v1/takes", data=form, files={"file": OK_ESPEJO.read_bytes()}).raise_for_status()
+    introduce(page)
+    page.once("dialog", lambda dialog: dialog.dismiss())
+    page.get_by_role("button", name="Delete all takes of this name").click()
+    assert {path.name for path in takes(keeping).iterdir()} == {"Ana", "Luz"}
+    page.once("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name="Delete all takes of this name").click()
+    expect(page.locator("#status")).to_have_text("Deleted 1 takes of Ana.")
+    assert {path.name for path in takes(keeping).iterdir()} == {"Luz"}
+
+
+def test_the_first_page_leads_to_it(page: Page, keeping: Server) -> None:
+    page.goto(keeping.url)
+    page.get_by_role("link", name="Record takes").click()
+    expect(page.locator("#sentence")).to_have_text("ok espejo")
+
+
+@pytest.mark.parametrize("locale, scheme, width", [("en-GB", "light", 1200), ("es-CL", "dark", 360)])
+def test_axe_finds_nothing(locale: str, scheme: str, width: int, browser: Browser, keeping: Server) -> None:
+    page = new_page(browser, locale=locale, scheme=scheme, width=width)
+    page.goto(f"{keeping.url}/record")
+    expect(page.locator("html")).to_have_attribute("lang", locale[:2])
+    expect(page.locator("#sentence")).to_have_text("ok espejo")
+    assert Axe().run(page).violations_count == 0, Axe().run(page).generate_report()
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    page.context.close()
+
+
+def test_a_server_that_keeps_none_says_what_to_set(browser: Browser, server: Server) -> None:
+    page = new_page(browser)
+    page.goto(f"{server.url}/record")
+    expect(page.get_by_role("alert")).to_contain_text("serving.takes")
+    page.goto(server.url)
+    expect(page.locator("#name")).to_have_text("espejo")
+    expect(page.get_by_role("link", name="Record takes")).to_be_hidden()
+    page.context.close()

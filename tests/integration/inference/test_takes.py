@@ -1,0 +1,173 @@
+"""Takes for the dataset: what a server keeps, refuses and deletes, and what prepare makes of it."""
+
+import io
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+import soundfile
+from speechmodel_api.takes import TAKES, Take
+from speechmodel_runtime import Pcm, load
+from support.servers import OK_ESPEJO, Server, VersionFolder
+
+SAMPLES = load(OK_ESPEJO)
+
+
+@pytest.fixture(scope="module")
+def keeping(tmp_path_factory: pytest.TempPathFactory, mapped: Path) -> Iterator[Server]:
+    """A server whose users record takes into the folder `dataset` beside its log."""
+    base = tmp_path_factory.mktemp("takes")
+    (base / "dataset").mkdir()
+    settings = {"takes": str(base / "dataset"), "takes_wanted": "3"}
+    server = Server(VersionFolder(base / "models", mapped).path, base / "server.log", settings)
+    try:
+        yield server.until_ready()
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def folder(keeping: Server) -> Iterator[Path]:
+    """The folder of the takes, empty before and after a test."""
+    path = keeping.log.parent / "dataset" / TAKES
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+def wav(pcm: Pcm) -> bytes:
+    file = io.BytesIO()
+    soundfile.write(file, pcm, 16_000, format="WAV")
+    return file.getvalue()
+
+
+def post(
+    server: Server, content: bytes | None = None, headers: dict[str, str] | None = None, **fields: str
+) -> httpx.Response:
+    form = {"text": "ok espejo", "speaker": "Ana Ruiz", "consent": "true"} | fields
+    audio = wav(SAMPLES) if content is None else content
+    return server.client.post("/v1/takes", data=form, files={"file": ("take.wav", audio)}, headers=headers)
+
+
+def counts(server: Server, speaker: str = "Ana Ruiz") -> Any:
+    return server.client.get("/v1/takes", params={"speaker": speaker}).raise_for_status().json()
+
+
+def test_a_take_is_kept_without_the_silence_around_it_and_counted(keeping: Server, folder: Path) -> None:
+    silence = np.zeros(32_000, np.int16)
+    answer = post(keeping, wav(np.concatenate([silence, SAMPLES, silence])), text="  ok   espejo ")
+    assert answer.status_code == 201
+    saved = answer.json()
+    assert (saved["speaker"], saved["text"]) == ("Ana Ruiz", "ok espejo")
+    assert saved["heard"].endswith("ok espejo")  # the silence before it is new to this model
+    document = folder / "Ana Ruiz" / f"{saved['id']}.json"
+    take = Take.model_validate_json(document.read_bytes())
+    assert (take.text, take.speaker, take.language, take.consent) == ("ok espejo", "Ana Ruiz", "es-CL", True)
+    kept = load(document.with_suffix(".wav"))
+    assert len(kept) == pytest.approx(16_000 * saved["seconds"], abs=160)
+    assert len(kept) < len(SAMPLES) + 16_000
+    assert np.abs(kept).max() == np.abs(SAMPLES).max()  # as it was spoken, at no other level
+    post(keeping, speaker="Luz")
+    assert counts(keeping) == {"wanted": 3, "speakers": 2, "sentences": {"ok espejo": {"mine": 1, "all": 2}}}
+
+
+@pytest.mark.parametrize(
+    "pcm, code",
+    [
+        (np.zeros(16_000, np.int16), "take_silent"),
+        ((SAMPLES * 0.001).astype(np.int16), "take_silent"),
+        ((SAMPLES * (33 / np.abs(SAMPLES).max())).astype(np.int16), "take_silent"),
+        ((SAMPLES * 0.02).astype(np.int16), "take_faint"),
+        (np.clip(SAMPLES.astype(np.int32) * 60, -32768, 32767).astype(np.int16), "take_clipped"),
+        (np.tile(SAMPLES, 31 * 16_000 // len(SAMPLES)), "take_too_long"),
+        (np.zeros(121 * 16_000, np.int16), "audio_too_long"),
+    ],
+)
+def test_a_recording_that_is_no_good_take_is_refused_and_not_kept(
+    keeping: Server, folder: Path, pcm: Pcm, code: str
+) -> None:
+    answer = post(keeping, wav(pcm))
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, code)
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"consent": "false"},
+        {"consent": ""},
+        {"speaker": ""},
+        {"speaker": ".."},
+        {"speaker": "../ana"},
+        {"speaker": "a/b"},
+        {"speaker": "a" * 65},
+        {"text": " "},
+        {"text": "x" * 1001},
+    ],
+)
+def test_a_form_that_lacks_something_is_refused_by_its_field(
+    keeping: Server, folder: Path, fields: dict[str, str]
+) -> None:
+    answer = post(keeping, **fields)
+    assert answer.status_code == 400
+    (field,) = fields
+    assert answer.json()["error"]["param"] == field
+    assert answer.json()["error"]["message"].startswith(f"{field}: ")
+    assert not folder.exists()
+
+
+def test_one_take_is_deleted_and_a_second_deletion_says_that_it_is_gone(keeping: Server, folder: Path) -> None:
+    first, second = (post(keeping).json()["id"] for _ in range(2))
+    assert keeping.client.delete(f"/v1/takes/Ana Ruiz/{first}").status_code == 204
+    assert {path.stem for path in (folder / "Ana Ruiz").iterdir()} == {second}
+    again = keeping.client.delete(f"/v1/takes/Ana Ruiz/{first}")
+    assert (again.status_code, again.json()["error"]["code"]) == (404, "take_not_found")
+
+
+def test_a_speaker_is_forgotten_and_the_others_stay(keeping: Server, folder: Path) -> None:
+    post(keeping)
+    post(keeping, text="hola espejo")
+    post(keeping, speaker="Luz")
+    assert keeping.client.delete("/v1/takes/Ana Ruiz").json() == {"deleted": 2}
+    assert [path.name for path in folder.iterdir()] == ["Luz"]
+    assert keeping.client.delete("/v1/takes/Ana Ruiz").json() == {"deleted": 0}
+
+
+@pytest.mark.parametrize(
+    "path", ["/v1/takes/..%2Fx", "/v1/takes/.ana", "/v1/takes/Ana/..", "/v1/takes/Ana/20260101-000000-x"]
+)
+def test_paths_that_name_no_take_delete_nothing(keeping: Server, folder: Path, path: str) -> None:
+    post(keeping)
+    assert keeping.client.delete(path).status_code in {400, 404, 405}
+    assert counts(keeping)["sentences"]["ok espejo"]["all"] == 1
+
+
+def test_pages_of_other_sites_record_and_delete_nothing(keeping: Server, folder: Path) -> None:
+    answer = post(keeping, headers={"Sec-Fetch-Site": "cross-site"})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (403, "cross_site")
+    assert not folder.exists()
+
+
+def test_a_full_or_closed_disk_is_said_and_the_server_goes_on(keeping: Server, folder: Path) -> None:
+    folder.write_bytes(b"in the way")
+    answer = post(keeping)
+    assert (answer.status_code, answer.json()["error"]["type"]) == (507, "server_error")
+    assert "cannot be used" in answer.json()["error"]["message"]
+    folder.unlink()
+    assert post(keeping).status_code == 201
+
+
+def test_foreign_files_in_the_folder_are_not_counted(keeping: Server, folder: Path) -> None:
+    post(keeping)
+    (folder / "Ana Ruiz" / "notes.json").write_text(json.dumps({"text": "x"}), encoding="utf-8")
+    assert counts(keeping)["sentences"] == {"ok espejo": {"mine": 1, "all": 1}}
+
+
+def test_a_server_without_the_setting_has_no_such_paths(server: Server) -> None:
+    assert server.client.get("/v1/takes").status_code == 404
+    assert post(server).status_code == 404
+    assert server.client.get("/v1/speechmodel").json()["takes"] is False
