@@ -15,7 +15,17 @@ from speechmodel_inference.api_keys import RequireKey
 from speechmodel_inference.errors import LONGEST_MESSAGE, ClientLeft, RequestError
 from speechmodel_inference.middleware import AnswerHead, CloseWhileDraining, CountRequests
 from speechmodel_inference.openai_types import ErrorObject, ErrorResponse, error_object
-from speechmodel_inference.routers import health, metrics, models, page, speechmodel, transcriptions, vosk
+from speechmodel_inference.routers import (
+    health,
+    metrics,
+    models,
+    page,
+    realtime,
+    speechmodel,
+    stt,
+    transcriptions,
+    vosk,
+)
 from speechmodel_inference.services import Services
 from speechmodel_inference.settings import Settings
 
@@ -39,7 +49,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     app = FastAPI(title="SpeechModel", lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.services = services
-    for routes in (transcriptions, vosk, models, speechmodel, page, health, metrics):
+    for routes in (transcriptions, stt, vosk, models, speechmodel, page, health, metrics):
         app.include_router(routes.router)
     app.add_exception_handler(RequestError, _request_error)
     app.add_exception_handler(ClientLeft, _client_left)

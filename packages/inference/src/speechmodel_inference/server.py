@@ -19,8 +19,8 @@ from speechmodel_inference.settings import Settings
 log = logging.getLogger(__name__)
 
 BACKLOG = 1024
-LARGEST_MESSAGE = 1 << 20
-"""Bytes of a message of a WebSocket: half a minute of samples at 16 kHz."""
+LARGEST_MESSAGE = 16 << 20
+"""Bytes of a message of a WebSocket. OpenAI allows 15 MiB of audio in a message."""
 ANSWER_SECONDS = 2.0
 """Time before the end of the drain at which unfinished requests are answered with an error."""
 
