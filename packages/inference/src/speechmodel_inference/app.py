@@ -49,7 +49,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     app = FastAPI(title="SpeechModel", lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.services = services
-    for routes in (transcriptions, stt, vosk, models, speechmodel, page, health, metrics):
+    for routes in (transcriptions, stt, vosk, realtime, models, speechmodel, page, health, metrics):
         app.include_router(routes.router)
     app.add_exception_handler(RequestError, _request_error)
     app.add_exception_handler(ClientLeft, _client_left)
