@@ -16,7 +16,15 @@ from speechmodel_api.decoding_spec import DecodingSpec
 from speechmodel_api.evaluation_spec import Evaluation
 from speechmodel_api.pods import PodTemplate
 from speechmodel_api.schema import LocalObjectReference, S3Target
-from speechmodel_api.serving_spec import Autoscaling, EnvVar, IngressSpec, RouteSpec, ServerSettings, TopologySpread
+from speechmodel_api.serving_spec import (
+    Autoscaling,
+    EnvVar,
+    IngressSpec,
+    RouteSpec,
+    ServerSettings,
+    TopologySpread,
+    Wyoming,
+)
 from speechmodel_api.training_spec import Training
 
 NAME_PATTERN = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"
@@ -81,6 +89,8 @@ class Serving(ApiModel):
     set, everyone who reaches the server may use it."""
     settings: ServerSettings = ServerSettings()
     """Settings of the server program, such as the limits of a request."""
+    wyoming: Wyoming = Wyoming()
+    """Speech recognition for Home Assistant. If not set, it is off."""
     env: Annotated[tuple[EnvVar, ...], Field(max_length=32)] = ()
     """Environment variables to add to the server pods, such as HTTPS_PROXY for the download of the
     model."""

@@ -87,8 +87,8 @@ class _Run:
         board = board_for(self._console)
         display = Display(board)
         spec = self._model.spec
-        settings = (spec.serving or Serving()).settings
-        server = LocalServer(self._state, store, spec.publish.s3, self._options.port, settings)
+        serving = spec.serving or Serving()
+        server = LocalServer(self._state, store, spec.publish.s3, self._options.port, serving)
         async with LocalEngine(
             self._model, self._state, store, display, server if self._options.serve else None
         ) as engine:

@@ -2,8 +2,9 @@
 
 import asyncio
 import logging
+import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
@@ -28,6 +29,7 @@ from speechmodel_inference.routers import (
 )
 from speechmodel_inference.services import Services
 from speechmodel_inference.settings import Settings
+from speechmodel_inference.wyoming_server import serve_wyoming
 
 log = logging.getLogger(__name__)
 
@@ -35,14 +37,18 @@ CLIENT_LEFT = 499
 """Status for the metrics when the client left before the answer, as in nginx."""
 
 
-def create_app(settings: Settings) -> FastAPI:
-    """Return an app that serves the version in `settings.folder` and loads it at startup."""
+def create_app(settings: Settings, wyoming: socket.socket | None = None) -> FastAPI:
+    """Return an app that serves the version in `settings.folder` and loads it at startup.
+
+    `wyoming` is the socket for that protocol, if it is served.
+    """
     services = Services.make(settings)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         loading = asyncio.create_task(services.lifecycle.load())
-        yield
+        async with serve_wyoming(services, wyoming) if wyoming else nullcontext():
+            yield
         await asyncio.wait({loading})
         services.queue.close()
         services.lifecycle.close()

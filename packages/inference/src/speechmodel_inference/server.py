@@ -55,7 +55,8 @@ class DrainingServer(uvicorn.Server):
 
 def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT. Raises OSError when the address is taken."""
-    app = create_app(settings)
+    wyoming = listening_socket(settings.wyoming_listen) if settings.wyoming_listen else None
+    app = create_app(settings, wyoming)
     services: Services = app.state.services
     config = uvicorn.Config(
         app,

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from speechmodel_api.reasons import Reason
 from speechmodel_api.schema import S3Target
-from speechmodel_api.serving_spec import ServerSettings
+from speechmodel_api.serving_spec import WYOMING_PORT
+from speechmodel_api.spec import Serving
 from speechmodel_plan.observed import Server, Trouble
 from speechmodel_plan.plan import ServingIntent
 
@@ -26,10 +27,8 @@ START_SECONDS = 120
 class LocalServer:
     """The inference server as a subprocess on the loopback interface."""
 
-    def __init__(
-        self, state: ModelState, store: ObjectStore, s3: S3Target, port: int, settings: ServerSettings
-    ) -> None:
-        self._state, self._store, self._s3, self._port, self._settings = state, store, s3, port, settings
+    def __init__(self, state: ModelState, store: ObjectStore, s3: S3Target, port: int, serving: Serving) -> None:
+        self._state, self._store, self._s3, self._port, self._serving = state, store, s3, port, serving
         self._log = state.folder / "server.log"
         self._child: Child | None = None
         self._version: str | None = None
@@ -77,7 +76,10 @@ class LocalServer:
         self._log.unlink(missing_ok=True)
         environment = inherited(
             {
-                **self._settings.environment(),
+                **self._serving.settings.environment(),
+                **(
+                    {"SPEECHMODEL_WYOMING_LISTEN": f"{ADDRESS}:{WYOMING_PORT}"} if self._serving.wyoming.enabled else {}
+                ),
                 "SPEECHMODEL_NAME": self._state.name,
                 "SPEECHMODEL_FOLDER": str(folder),
                 "SPEECHMODEL_LISTEN": f"{ADDRESS}:{self._port}",
