@@ -177,7 +177,7 @@ def test_network_policies_close_what_no_pod_needs(helm: Helm) -> None:
     assert "ingress" not in offline and "egress" not in offline
     assert offline["policyTypes"] == ["Ingress", "Egress"]
     assert "ingress" not in policies[f"{NAME}-storage"]
-    assert policies[f"{NAME}-servers"]["ingress"] == [{"ports": [{"port": "http"}]}]
+    assert policies[f"{NAME}-servers"]["ingress"] == [{"ports": [{"port": "http"}]}, {"ports": [{"port": "wyoming"}]}]
     (rule,) = policies[NAME]["egress"]
     assert {port["port"] for port in rule["ports"]} == {53, 443, 6443, 8443, 16443}
 

@@ -45,11 +45,10 @@ def wav(pcm: Pcm) -> bytes:
     return file.getvalue()
 
 
-def post(
-    server: Server, content: bytes | None = None, headers: dict[str, str] | None = None, **fields: str
-) -> httpx.Response:
+def post(server: Server, content: bytes | None = None, site: str = "same-origin", **fields: str) -> httpx.Response:
     form = {"text": "ok espejo", "speaker": "Ana Ruiz", "consent": "true"} | fields
     audio = wav(SAMPLES) if content is None else content
+    headers = {"Sec-Fetch-Site": site}
     return server.client.post("/v1/takes", data=form, files={"file": ("take.wav", audio)}, headers=headers)
 
 
@@ -112,7 +111,7 @@ def test_a_recording_that_is_no_good_take_is_refused_and_not_kept(
 def test_a_form_that_lacks_something_is_refused_by_its_field(
     keeping: Server, folder: Path, fields: dict[str, str]
 ) -> None:
-    answer = post(keeping, **fields)
+    answer = post(keeping, None, "same-origin", **fields)
     assert answer.status_code == 400
     (field,) = fields
     assert answer.json()["error"]["param"] == field
@@ -147,7 +146,7 @@ def test_paths_that_name_no_take_delete_nothing(keeping: Server, folder: Path, p
 
 
 def test_pages_of_other_sites_record_and_delete_nothing(keeping: Server, folder: Path) -> None:
-    answer = post(keeping, headers={"Sec-Fetch-Site": "cross-site"})
+    answer = post(keeping, site="cross-site")
     assert (answer.status_code, answer.json()["error"]["code"]) == (403, "cross_site")
     assert not folder.exists()
 

@@ -1,6 +1,7 @@
 """The protocol of the Vosk server, as its clients speak it."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 import soxr
 from speechmodel_runtime import Pcm, load
 from support.places import FIXTURES
-from support.servers import HANGS, OK_ESPEJO, Server
+from support.servers import HANGS, OK_ESPEJO, Server, Start
 from websockets.sync.client import connect
 
 HIJO = FIXTURES / "clips" / "shapes_44f683a8_2_3_000000_6_002.wav"
@@ -84,3 +85,21 @@ def test_a_client_that_leaves_gives_its_place_back(server: Server) -> None:
         socket.recv(timeout=HANGS)
         assert server.metric("speechmodel_requests_in_flight") == 1
     server.until_metric("speechmodel_requests_in_flight", 0)
+
+
+def test_somebody_who_speaks_does_not_wait_for_recordings(start: Start, five_minutes: bytes) -> None:
+    server = start(decoders=1, waiting=3).until_ready()
+    with ThreadPoolExecutor(1) as pool:
+        long = pool.submit(server.transcribe, five_minutes)
+        server.until_metric("speechmodel_requests_decoding", 1)
+        try:
+            assert converse(server, load(OK_ESPEJO))[-1]["text"] == "ok espejo"
+            assert not long.done(), "five minutes took as long as two seconds"
+        finally:
+            server.stop()
+
+
+def test_streams_are_counted_by_their_close_code(server: Server) -> None:
+    before = server.metric("speechmodel_streams_total", code="1000", path="/vosk")
+    converse(server, load(OK_ESPEJO))
+    server.until_metric("speechmodel_streams_total", before + 1, code="1000", path="/vosk")

@@ -55,7 +55,7 @@ def test_a_failure_of_the_decoder_is_an_error_object(tmp_path: Path) -> None:
     with connected(Decoder(DecodingFailed("no memory", 1)), tmp_path) as (socket, _):
         socket.send_bytes(SPEECH)
         assert "no memory" in socket.receive_json()["error"]
-        assert socket.receive()["code"] == 1008
+        assert socket.receive()["code"] == 1011
 
 
 @pytest.mark.parametrize(

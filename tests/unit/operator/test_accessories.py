@@ -132,6 +132,19 @@ def test_takes_are_kept_on_the_claim_of_the_dataset_which_the_server_alone_mount
         SpeechModelSpec.model_validate(bucket)
 
 
+def test_the_port_of_wyoming_is_there_only_when_it_is_enabled() -> None:
+    assert "wyoming" not in str(pod_of()).lower()
+    (server,) = pod_of(wyoming={"enabled": True})["containers"]
+    assert {"name": "wyoming", "containerPort": 10300} in server["ports"]
+    assert {"name": "SPEECHMODEL_WYOMING_LISTEN", "value": ":10300"} in server["env"]
+    ports = serving.service(OWNER, spec_of(wyoming={"enabled": True}))["spec"]["ports"]
+    assert [(port["name"], port["port"], port["targetPort"]) for port in ports] == [
+        ("http", 80, "http"),
+        ("wyoming", 10300, "wyoming"),
+    ]
+    assert [port["name"] for port in serving.service(OWNER, spec_of())["spec"]["ports"]] == ["http"]
+
+
 def test_servers_are_spread_over_zones() -> None:
     (rule,) = pod_of(topologySpread=[{"topologyKey": "topology.kubernetes.io/zone"}])["topologySpreadConstraints"]
     assert (rule["maxSkew"], rule["whenUnsatisfiable"]) == (1, "ScheduleAnyway")

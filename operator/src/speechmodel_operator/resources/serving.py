@@ -5,7 +5,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from speechmodel_api.dataset_spec import ClaimSource
-from speechmodel_api.serving_spec import Scaler
+from speechmodel_api.serving_spec import WYOMING_PORT, Scaler
 from speechmodel_api.spec import Serving, SpeechModelSpec
 from speechmodel_api.stages import FetchInput
 from speechmodel_api.status import ModelStatus
@@ -83,6 +83,7 @@ def deployment(images: Images, owner: Owner, spec: SpeechModelSpec, served: Mode
             {"name": "SPEECHMODEL_LAME_DUCK_SECONDS", "value": str(LAME_DUCK_SECONDS)},
             *([{"name": "SPEECHMODEL_API_KEYS", "value": KEYS_FOLDER}] if keys else []),
             *({"name": name, "value": value} for name, value in _takes(serving, recordings).items()),
+            *([{"name": "SPEECHMODEL_WYOMING_LISTEN", "value": f":{WYOMING_PORT}"}] if serving.wyoming.enabled else []),
             *({"name": name, "value": value} for name, value in serving.settings.environment().items()),
         ],
         mounts=[
@@ -92,7 +93,10 @@ def deployment(images: Images, owner: Owner, spec: SpeechModelSpec, served: Mode
             ),
             *([{"name": "dataset", "mountPath": DATASET_MOUNT}] if recordings else []),
         ],
-        ports=[{"name": "http", "containerPort": PORT}],
+        ports=[
+            {"name": "http", "containerPort": PORT},
+            *([{"name": "wyoming", "containerPort": WYOMING_PORT}] if serving.wyoming.enabled else []),
+        ],
         resources=resources(serving.pod_template.resources) or LIGHT,
         startupProbe={"httpGet": {"path": "/readyz", "port": "http"}, "periodSeconds": 1, "failureThreshold": 300},
         readinessProbe={"httpGet": {"path": "/readyz", "port": "http"}, "periodSeconds": 2, "failureThreshold": 1},
@@ -139,7 +143,10 @@ def deployment(images: Images, owner: Owner, spec: SpeechModelSpec, served: Mode
 
 
 def service(owner: Owner, spec: SpeechModelSpec) -> Manifest:
-    """Return the Service that forwards port 80 to the replicas that are ready."""
+    """Return the Service that forwards port 80, and the port of Wyoming, to the replicas that are ready."""
+    ports = [{"name": "http", "port": 80, "targetPort": "http", "protocol": "TCP"}]
+    if _serving(spec).wyoming.enabled:
+        ports.append({"name": "wyoming", "port": WYOMING_PORT, "targetPort": "wyoming", "protocol": "TCP"})
     return labels.signed(
         {
             "apiVersion": "v1",
@@ -147,7 +154,7 @@ def service(owner: Owner, spec: SpeechModelSpec) -> Manifest:
             "metadata": labels.metadata(owner, service_name(owner, _serving(spec)), labels.SERVER),
             "spec": {
                 "selector": labels.server_selector(owner),
-                "ports": [{"name": "http", "port": 80, "targetPort": "http", "protocol": "TCP"}],
+                "ports": ports,
             },
         }
     )

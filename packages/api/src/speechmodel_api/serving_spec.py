@@ -97,6 +97,19 @@ class Takes(ApiModel):
         return {f"{OWN_PREFIX}TAKES": str(dataset), f"{OWN_PREFIX}TAKES_WANTED": str(self.wanted)}
 
 
+WYOMING_PORT = 10300
+"""The port of the Wyoming protocol, on pods and on the Service: the one that its servers usually have."""
+
+
+class Wyoming(ApiModel):
+    """The Wyoming protocol of Home Assistant."""
+
+    enabled: bool = False
+    """If true, the server speaks it on port 10300 of its pods and of the Service. The protocol has no
+    authentication: everyone who reaches this port may use the model, with API keys too. Defaults to
+    false."""
+
+
 class Scaler(StrEnum):
     """Defines what sets the number of server pods."""
 

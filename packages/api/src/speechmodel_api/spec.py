@@ -24,6 +24,7 @@ from speechmodel_api.serving_spec import (
     ServerSettings,
     Takes,
     TopologySpread,
+    Wyoming,
 )
 from speechmodel_api.training_spec import Training
 
@@ -89,6 +90,8 @@ class Serving(ApiModel):
     set, everyone who reaches the server may use it."""
     settings: ServerSettings = ServerSettings()
     """Settings of the server program, such as the limits of a request."""
+    wyoming: Wyoming = Wyoming()
+    """Speech recognition for Home Assistant. If not set, it is off."""
     env: Annotated[tuple[EnvVar, ...], Field(max_length=32)] = ()
     """Environment variables to add to the server pods, such as HTTPS_PROXY for the download of the
     model."""

@@ -12,8 +12,10 @@ from speechmodel_inference.openai_types import ErrorObject, ErrorResponse
 
 log = logging.getLogger(__name__)
 
-GUARDED_PATHS = ("/v1/", "/vosk")
+GUARDED_PATHS = ("/v1/", "/vosk", "/stt", "/api/")
 """Beginnings of the paths that need a key. kubelet and Prometheus have none, and the page has no secrets."""
+KEY_SUBPROTOCOL = "openai-insecure-api-key."
+"""The beginning of a WebSocket's subprotocol that has a key, for browsers, which send no headers of their own."""
 _REFUSED = ErrorObject(
     message="The API key is missing or wrong; send it as 'Authorization: Bearer KEY'.",
     type="invalid_request_error",
@@ -33,7 +35,7 @@ class RequireKey:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
-        if scope["type"] == "lifespan" or not _guarded(scope) or self._valid(Headers(scope=scope)):
+        if scope["type"] == "lifespan" or not _guarded(scope) or self._valid(_key(scope)):
             await self._app(scope, receive, send)
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1008})  # before it is accepted: an answer of 403
@@ -41,11 +43,8 @@ class RequireKey:
             body = ErrorResponse(error=_REFUSED).model_dump()
             await JSONResponse(body, 401, {"WWW-Authenticate": "Bearer"})(scope, receive, send)
 
-    def _valid(self, headers: Headers) -> bool:
-        scheme, _, given = headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer":
-            return False
-        return any([hmac.compare_digest(key, given.strip().encode()) for key in self._keys()])  # noqa: C419 - no early end
+    def _valid(self, given: str) -> bool:
+        return any([hmac.compare_digest(key, given.encode()) for key in self._keys()])  # noqa: C419 - no early end
 
     def _keys(self) -> list[bytes]:
         try:
@@ -57,6 +56,15 @@ class RequireKey:
         except OSError as error:
             log.error("%s cannot be read (%s), so no API key is valid", self._path, error.strerror)
             return []
+
+
+def _key(scope: Scope) -> str:
+    """Return the key that a request has, or an empty text, which is no key."""
+    scheme, _, given = Headers(scope=scope).get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        return given.strip()
+    offered = (name for name in scope.get("subprotocols", ()) if name.startswith(KEY_SUBPROTOCOL))
+    return next(offered, "").removeprefix(KEY_SUBPROTOCOL)
 
 
 def _guarded(scope: Scope) -> bool:

@@ -2,8 +2,9 @@
 
 import asyncio
 import logging
+import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -16,9 +17,21 @@ from speechmodel_inference.api_keys import RequireKey
 from speechmodel_inference.errors import LONGEST_MESSAGE, BadRequest, ClientLeft, RequestError
 from speechmodel_inference.middleware import AnswerHead, CloseWhileDraining, CountRequests
 from speechmodel_inference.openai_types import ErrorObject, ErrorResponse, error_object
-from speechmodel_inference.routers import health, metrics, models, page, speechmodel, takes, transcriptions, vosk
+from speechmodel_inference.routers import (
+    health,
+    metrics,
+    models,
+    page,
+    realtime,
+    speechmodel,
+    stt,
+    takes,
+    transcriptions,
+    vosk,
+)
 from speechmodel_inference.services import Services
 from speechmodel_inference.settings import Settings
+from speechmodel_inference.wyoming_server import serve_wyoming
 
 log = logging.getLogger(__name__)
 
@@ -26,21 +39,25 @@ CLIENT_LEFT = 499
 """Status for the metrics when the client left before the answer, as in nginx."""
 
 
-def create_app(settings: Settings) -> FastAPI:
-    """Return an app that serves the version in `settings.folder` and loads it at startup."""
+def create_app(settings: Settings, wyoming: socket.socket | None = None) -> FastAPI:
+    """Return an app that serves the version in `settings.folder` and loads it at startup.
+
+    `wyoming` is the socket for that protocol, if it is served.
+    """
     services = Services.make(settings)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         loading = asyncio.create_task(services.lifecycle.load())
-        yield
+        async with serve_wyoming(services, wyoming) if wyoming else nullcontext():
+            yield
         await asyncio.wait({loading})
         services.queue.close()
         services.lifecycle.close()
 
     app = FastAPI(title="SpeechModel", lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.services = services
-    for routes in (transcriptions, vosk, models, speechmodel, page, health, metrics):
+    for routes in (transcriptions, stt, vosk, realtime, models, speechmodel, page, health, metrics):
         app.include_router(routes.router)
     if settings.takes is not None:
         app.include_router(takes.router)

@@ -1,7 +1,7 @@
 """The queue of requests: a bounded number is decoded at once and a bounded number waits.
 
 A request takes a place before its body is read and returns it after its answer, so places bound
-the memory too.
+the memory too. Streams have threads of their own: somebody who speaks does not wait for recordings.
 """
 
 import asyncio
@@ -45,6 +45,7 @@ class DecodingQueue:
         self.decoding = 0
         """Recordings that are decoded now."""
         self._threads = ThreadPoolExecutor(decoders, thread_name_prefix="decoder")
+        self._stream_threads = ThreadPoolExecutor(decoders, thread_name_prefix="stream")
         self._counting = threading.Lock()
         self._ending = asyncio.Event()
         self._mean_seconds = 1.0
@@ -90,13 +91,21 @@ class DecodingQueue:
             leaving.cancel()
             ending.cancel()
 
+    async def run_stream(self, work: Callable[[], T]) -> T:
+        """Run a step of a stream, which is short, before the recordings that wait. The caller holds a place.
+
+        The system divides the CPUs between streams and recordings. An exception of `work` is raised as it is.
+        """
+        return await asyncio.get_running_loop().run_in_executor(self._stream_threads, work)
+
     def give_up(self) -> None:
         """End all work with ShuttingDown, that which waits too."""
         self._ending.set()
 
     def close(self) -> None:
         """Accept no more work and drop the work that waits."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        for threads in (self._threads, self._stream_threads):
+            threads.shutdown(wait=False, cancel_futures=True)
 
     def _timed(self, work: Callable[[threading.Event], T], abandoned: threading.Event, arrived: float) -> Decoded[T]:
         began = time.monotonic()

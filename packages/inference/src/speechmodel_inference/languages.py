@@ -4,9 +4,18 @@ import re
 
 import langcodes
 
+from speechmodel_inference.errors import BadRequest
+
 ANY = "auto"
 """The word with which clients leave the language to the server."""
 _TAG = re.compile(r"([a-z]{2,3})([-_][a-z0-9]{1,8})*")
+
+
+def require_language(given: str, served: str) -> None:
+    """Raise BadRequest unless `given` names the language of the tag `served`."""
+    if not is_language(given, served):
+        message = f"language: this model recognises {served}, not {given!r}."
+        raise BadRequest(message, code="unsupported_language", param="language")
 
 
 def is_language(given: str, served: str) -> bool:

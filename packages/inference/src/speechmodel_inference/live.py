@@ -28,53 +28,75 @@ class Heard:
     """The words so far of the utterance that has begun. None when they were not decoded again."""
 
 
-class LiveTranscription:
-    """Transcribes one stream of 16-bit samples, little-endian and of one channel. For one thread at a time."""
+class LiveAudio:
+    """Cuts one stream of 16-bit samples, little-endian and of one channel, at its pauses. For one thread at a time."""
 
-    def __init__(self, version: ServedVersion, sample_rate: int, options: DecodingOptions) -> None:
-        self._version, self._options = version, options
+    def __init__(self, sample_rate: int) -> None:
         self._cutter = Cutter()
         self._resampler = (
             None if sample_rate == SAMPLE_RATE else soxr.ResampleStream(sample_rate, SAMPLE_RATE, 1, "int16")
         )
         self._odd = b""
+
+    @property
+    def current(self) -> Utterance | None:
+        """The utterance that has begun. None in a pause."""
+        return self._cutter.current
+
+    def feed(self, raw: bytes) -> Iterator[Utterance]:
+        """Take the next bytes, any number of them, and yield each utterance that ends in them."""
+        raw = self._odd + raw
+        whole = len(raw) - len(raw) % 2
+        self._odd = raw[whole:]
+        samples = np.frombuffer(raw[:whole], "<i2").astype(np.int16)
+        return self._cutter.feed(self._resampled(samples, last=False))
+
+    def finish(self) -> Iterator[Utterance]:
+        """Yield the utterance that the end of the audio ends. Nothing may be fed afterwards."""
+        yield from self._cutter.feed(self._resampled(np.zeros(0, np.int16), last=True))
+        yield from self._cutter.finish()
+
+    def _resampled(self, samples: Pcm, *, last: bool) -> Pcm:
+        return samples if self._resampler is None else self._resampler.resample_chunk(samples, last=last)
+
+
+class LiveTranscription:
+    """Transcribes one stream of samples, as LiveAudio takes them. For one thread at a time."""
+
+    def __init__(self, version: ServedVersion, sample_rate: int, options: DecodingOptions) -> None:
+        self._version, self._options = version, options
+        self._audio = LiveAudio(sample_rate)
         self._decoded = 0
         """Samples of the current utterance when it was decoded last."""
 
     def feed(self, raw: bytes, *, partial: bool = True) -> Heard:
         """Take the next bytes, any number of them, and return the words in them."""
-        raw = self._odd + raw
-        whole = len(raw) - len(raw) % 2
-        self._odd = raw[whole:]
-        samples = np.frombuffer(raw[:whole], "<i2").astype(np.int16)
-        ended = tuple(self._ended(self._cutter.feed(self._resampled(samples, last=False))))
+        ended = tuple(self._ended(self._audio.feed(raw)))
         return Heard(ended, self._partial() if partial else None)
 
     def finish(self) -> Heard:
         """Return the words of the last utterance. Nothing may be fed afterwards."""
-        rest = self._resampled(np.zeros(0, np.int16), last=True)
-        return Heard((*self._ended(self._cutter.feed(rest)), *self._ended(self._cutter.finish())))
-
-    def _resampled(self, samples: Pcm, *, last: bool) -> Pcm:
-        return samples if self._resampler is None else self._resampler.resample_chunk(samples, last=last)
+        return Heard(tuple(self._ended(self._audio.finish())))
 
     def _ended(self, utterances: Iterator[Utterance]) -> Iterator[Segment]:
         for utterance in utterances:
             self._decoded = 0
-            yield self._segment(utterance, self._options)
+            yield decode_utterance(self._version, utterance, self._options)
 
     def _partial(self) -> str | None:
-        current = self._cutter.current
+        current = self._audio.current
         if current is None:
             return None
         new = len(current.pcm) - self._decoded
         if new < max(PARTIAL_SECONDS * SAMPLE_RATE, len(current.pcm) / 10):
             return None
         self._decoded = len(current.pcm)
-        return self._segment(current, DecodingOptions(hot_words=self._options.hot_words)).text
+        return decode_utterance(self._version, current, DecodingOptions(hot_words=self._options.hot_words)).text
 
-    def _segment(self, utterance: Utterance, options: DecodingOptions) -> Segment:
-        padded = np.pad(utterance.pcm, (0, max(0, WINDOW - len(utterance.pcm))))
-        levelled = level(padded, self._version.manifest.speech_level)
-        decoded = self._version.decoder.decode(levelled, name="stream", options=options)
-        return segment_of(Utterance(utterance.start_seconds, levelled), decoded)
+
+def decode_utterance(version: ServedVersion, utterance: Utterance, options: DecodingOptions) -> Segment:
+    """Return the words of an utterance of a stream, which may be shorter than a window of the model."""
+    padded = np.pad(utterance.pcm, (0, max(0, WINDOW - len(utterance.pcm))))
+    levelled = level(padded, version.manifest.speech_level)
+    decoded = version.decoder.decode(levelled, name="stream", options=options)
+    return segment_of(Utterance(utterance.start_seconds, levelled), decoded)

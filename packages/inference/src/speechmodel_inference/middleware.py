@@ -6,20 +6,27 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from speechmodel_inference.lifecycle import Lifecycle
+from speechmodel_inference.sockets import FAILED, NORMAL
 from speechmodel_inference.telemetry import Telemetry
 
 
 class CountRequests:
-    """Counts and times requests by the pattern of their route."""
+    """Counts requests by the pattern of their route and times them. Counts WebSockets when they end."""
 
     def __init__(self, app: ASGIApp, telemetry: Telemetry) -> None:
         self._app, self._telemetry = app, telemetry
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
+        match scope["type"]:
+            case "http":
+                await self._request(scope, receive, send)
+            case "websocket":
+                await self._stream(scope, receive, send)
+            case _:
+                await self._app(scope, receive, send)
+
+    async def _request(self, scope: Scope, receive: Receive, send: Send) -> None:
         began, status = time.monotonic(), 500
 
         async def watching(message: Message) -> None:
@@ -31,8 +38,34 @@ class CountRequests:
         try:
             await self._app(scope, receive, watching)
         finally:
-            path = getattr(scope.get("route"), "path", "none")
-            self._telemetry.answered(scope["method"], path, status, time.monotonic() - began)
+            self._telemetry.answered(scope["method"], _pattern(scope), status, time.monotonic() - began)
+
+    async def _stream(self, scope: Scope, receive: Receive, send: Send) -> None:
+        code = FAILED
+
+        async def receiving() -> Message:
+            nonlocal code
+            message = await receive()
+            if message["type"] == "websocket.disconnect":
+                code = message["code"]
+            return message
+
+        async def sending(message: Message) -> None:
+            nonlocal code
+            if message["type"] == "websocket.close":
+                code = message.get("code", NORMAL)
+            await send(message)
+
+        try:
+            await self._app(scope, receiving, sending)
+        finally:
+            self._telemetry.stream_ended(_pattern(scope), code)
+
+
+def _pattern(scope: Scope) -> str:
+    """Return the pattern of the route, because a client may send any path and a series is never removed."""
+    pattern: str = getattr(scope.get("route"), "path", "none")
+    return pattern
 
 
 class CloseWhileDraining:

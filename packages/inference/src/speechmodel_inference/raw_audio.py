@@ -1,6 +1,8 @@
 """Raw samples of the media type audio/L16 (RFC 2586), which have no header that could be read."""
 
 import io
+import wave
+from dataclasses import dataclass
 from email.message import Message
 from typing import BinaryIO
 
@@ -16,27 +18,52 @@ _CHANNELS = range(1, 9)
 _LOOKED_AT = 1 << 17
 
 
-def as_wav(file: BinaryIO, content_type: str | None) -> BinaryIO:
-    """Return a wav file with the samples of `file` if its type is audio/L16, and else `file`.
+@dataclass(frozen=True)
+class RawFormat:
+    """The parameters of audio/L16."""
 
-    The type must have a rate, and may have a number of channels: `audio/L16; rate=16000`. Samples are
-    big-endian by the RFC and little-endian in most programs, so the order in which they change least is
-    taken. Raises BadRequest when the rate is missing or a number is out of range.
+    rate: int
+    """Hz."""
+    channels: int = 1
+
+
+def raw_format(content_type: str | None) -> RawFormat | None:
+    """Return the format of samples of the type audio/L16, and None for another type.
+
+    The type must have a rate, and may have a number of channels: `audio/L16; rate=16000`. Raises BadRequest
+    when the rate is missing or a number is out of range.
     """
     header = Message()
     header["content-type"] = content_type or ""
     if header.get_content_type() != L16:
-        return file
-    rate = _number(header, "rate", _RATES)
-    channels = _number(header, "channels", _CHANNELS, default=1)
-    with file:
-        raw = file.read()
-    raw = raw[: len(raw) - len(raw) % (2 * channels)]
-    samples = min((np.frombuffer(raw, order).reshape(-1, channels) for order in ("<i2", ">i2")), key=_roughness)
+        return None
+    return RawFormat(_number(header, "rate", _RATES), _number(header, "channels", _CHANNELS, default=1))
+
+
+def as_wav(raw: bytes, of: RawFormat) -> BinaryIO:
+    """Return a wav file with raw samples. A sample that is not whole is left out.
+
+    Samples are big-endian by the RFC and little-endian in most programs, so the order in which they change
+    least is taken.
+    """
+    raw = raw[: len(raw) - len(raw) % (2 * of.channels)]
+    samples = min((np.frombuffer(raw, order).reshape(-1, of.channels) for order in ("<i2", ">i2")), key=_roughness)
     wav = io.BytesIO()
-    soundfile.write(wav, samples.astype(np.int16), rate, format="WAV", subtype="PCM_16")
+    soundfile.write(wav, samples.astype(np.int16), of.rate, format="WAV", subtype="PCM_16")
     wav.seek(0)
     return wav
+
+
+def as_pcm_wav(samples: bytes, rate: int) -> BinaryIO:
+    """Return a wav file with 16-bit little-endian samples of one channel."""
+    file = io.BytesIO()
+    with wave.open(file, "wb") as wav:
+        wav.setnchannels(1)
+        wav.setsampwidth(2)
+        wav.setframerate(rate)
+        wav.writeframes(samples)
+    file.seek(0)
+    return file
 
 
 def _number(header: Message, name: str, allowed: range, default: int | None = None) -> int:

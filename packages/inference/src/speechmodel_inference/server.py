@@ -19,8 +19,8 @@ from speechmodel_inference.settings import Settings
 log = logging.getLogger(__name__)
 
 BACKLOG = 1024
-LARGEST_MESSAGE = 1 << 20
-"""Bytes of a message of a WebSocket: half a minute of samples at 16 kHz."""
+LARGEST_MESSAGE = 16 << 20
+"""Bytes of a message of a WebSocket. OpenAI allows 15 MiB of audio in a message."""
 ANSWER_SECONDS = 2.0
 """Time before the end of the drain at which unfinished requests are answered with an error."""
 
@@ -55,7 +55,8 @@ class DrainingServer(uvicorn.Server):
 
 def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT. Raises OSError when the address is taken."""
-    app = create_app(settings)
+    wyoming = listening_socket(settings.wyoming_listen) if settings.wyoming_listen else None
+    app = create_app(settings, wyoming)
     services: Services = app.state.services
     config = uvicorn.Config(
         app,

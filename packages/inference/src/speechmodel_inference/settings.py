@@ -39,6 +39,8 @@ class Settings(BaseSettings):
     """Other names of the model in requests, with commas between them: the names that clients send by default."""
     listen: Annotated[str, Field(pattern=r"^.*:[0-9]{1,5}$")] = ":8080"
     """`address:port`. Without an address: every IPv4 and IPv6 address of the machine."""
+    wyoming_listen: Annotated[str, Field(pattern=r"^.*:[0-9]{1,5}$")] | None = None
+    """`address:port` for the Wyoming protocol, which has no authentication. Without it, it is not served."""
     decoders: Annotated[int, Field(ge=1, le=1024)] = Field(default_factory=available_cpus)
     """Recordings decoded at once. Lower it when other processes need the same CPUs."""
     waiting: Annotated[int, Field(ge=0, le=10_000)] = 32

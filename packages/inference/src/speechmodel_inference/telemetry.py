@@ -12,6 +12,9 @@ SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"})
 """Methods with a series of their own. A client may send any word, and a series is never removed."""
 
+CLOSE_CODES = frozenset(range(1000, 1016))
+"""Close codes with a series of their own (RFC 6455, 7.4.1)."""
+
 
 class Telemetry:
     """The server's metrics, in a registry of their own."""
@@ -31,6 +34,12 @@ class Telemetry:
             "Time from the first byte of a request to the last byte of its answer.",
             ["path"],
             buckets=SECONDS,
+            registry=self.registry,
+        )
+        self._streams = Counter(
+            "speechmodel_streams",
+            "WebSockets and connections of Wyoming that ended, by path and close code.",
+            ["path", "code"],
             registry=self.registry,
         )
         self._waited = Histogram(
@@ -77,6 +86,10 @@ class Telemetry:
         """Count a request by the pattern of its route. A method that is not in METHODS is "other"."""
         self._requests.labels(method if method in METHODS else "other", path, str(status)).inc()
         self._latency.labels(path).observe(seconds)
+
+    def stream_ended(self, path: str, code: int) -> None:
+        """Count a WebSocket by the pattern of its route. A code that no standard has is "other"."""
+        self._streams.labels(path, str(code) if code in CLOSE_CODES else "other").inc()
 
     def transcribed(self, decoded: Decoded[Transcript]) -> None:
         """Count a transcription."""

@@ -1,20 +1,24 @@
-"""Read a multipart body with a recording into bounded memory.
+"""Read a recording, the body itself or a part of a multipart body, into bounded memory.
 
 FastAPI's own File and Form parameters do not fit: they spool a file beyond 1 MB to a disk, and the
 root is read-only; and they turn every error of the body, such as UploadTooLarge, into a bare 400.
 """
 
-from collections.abc import AsyncGenerator
-from dataclasses import dataclass
+import asyncio
+import io
+from collections.abc import AsyncGenerator, Awaitable
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import BinaryIO, Self
 
 from fastapi import Request
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import ClientDisconnect
 
-from speechmodel_inference.errors import BadRequest, UploadTooLarge
-from speechmodel_inference.raw_audio import as_wav
+from speechmodel_inference.errors import BadRequest, ClientLeft, UploadTooLarge, UploadTooSlow
+from speechmodel_inference.raw_audio import RawFormat, as_wav, raw_format
+from speechmodel_inference.settings import Settings
 
 MAX_FIELDS = 64
 """Most form fields beside the file. OpenAI's endpoint has about a dozen."""
@@ -22,12 +26,14 @@ MAX_FIELDS = 64
 
 @dataclass(frozen=True)
 class Upload:
-    """The parts of the body. Use it as a context manager, which closes the file."""
+    """A recording and its fields. Use it as a context manager, which closes the file."""
 
     file: BinaryIO
     name: str
     """The file's name as the client sent it."""
-    fields: dict[str, str | list[str]]
+    raw: RawFormat | None = None
+    """The format of samples without a header."""
+    fields: dict[str, str | list[str]] = field(default_factory=dict)
     """The fields that are not empty. Those whose name ends with [] are lists, under the name without it."""
 
     def __enter__(self) -> Self:
@@ -35,6 +41,10 @@ class Upload:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         self.file.close()
+
+    def audio(self) -> BinaryIO:
+        """Return a file that the runtime reads. Raw samples are converted, so call it in a decoder thread."""
+        return self.file if self.raw is None else as_wav(self.file.read(), self.raw)
 
 
 def require_size(request: Request, limit: int) -> None:
@@ -44,11 +54,38 @@ def require_size(request: Request, limit: int) -> None:
         raise UploadTooLarge(limit)
 
 
-async def read_upload(request: Request, limit: int) -> Upload:
-    """Return the file in the field `file`, and the other fields.
+async def read_form(request: Request, settings: Settings) -> Upload:
+    """Return the file in the field `file` of a multipart body, and the other fields.
 
-    Raises BadRequest, UploadTooLarge beyond `limit` bytes, and Starlette's ClientDisconnect.
+    Raises BadRequest, UploadTooLarge, UploadTooSlow, or ClientLeft.
     """
+    return await _in_time(_form(request, settings.max_upload_bytes), settings)
+
+
+async def read_body(request: Request, settings: Settings) -> Upload:
+    """Return the body itself as a recording. Raises as read_form()."""
+    return await _in_time(_body(request, settings.max_upload_bytes), settings)
+
+
+async def _in_time(reading: Awaitable[Upload], settings: Settings) -> Upload:
+    try:
+        async with asyncio.timeout(settings.upload_seconds):
+            return await reading
+    except TimeoutError as error:
+        raise UploadTooSlow(settings.upload_seconds) from error
+    except ClientDisconnect as error:
+        raise ClientLeft from error
+
+
+async def _body(request: Request, limit: int) -> Upload:
+    raw, file = raw_format(request.headers.get("content-type")), io.BytesIO()
+    async for chunk in _bounded(request, limit):
+        file.write(chunk)
+    file.seek(0)
+    return Upload(file, "recording", raw)
+
+
+async def _form(request: Request, limit: int) -> Upload:
     if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
         raise BadRequest("Send the recording as multipart/form-data, in the field 'file'.", code="not_multipart")
     parser = MultiPartParser(request.headers, _bounded(request, limit), max_files=1, max_fields=MAX_FIELDS)
@@ -86,4 +123,4 @@ def _upload(form: FormData) -> Upload:
         else:
             fields[name] = value
     fields |= lists
-    return Upload(as_wav(file.file, file.content_type), file.filename or "file", fields)
+    return Upload(file.file, file.filename or "file", raw_format(file.content_type), fields)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from speechmodel_api.reasons import Reason
 from speechmodel_api.schema import S3Target
+from speechmodel_api.serving_spec import WYOMING_PORT
 from speechmodel_api.spec import Serving
 from speechmodel_plan.observed import Server, Trouble
 from speechmodel_plan.plan import ServingIntent
@@ -80,6 +81,9 @@ class LocalServer:
             {
                 **self._serving.settings.environment(),
                 **(self._serving.takes.environment(self._dataset) if self._serving.takes else {}),
+                **(
+                    {"SPEECHMODEL_WYOMING_LISTEN": f"{ADDRESS}:{WYOMING_PORT}"} if self._serving.wyoming.enabled else {}
+                ),
                 "SPEECHMODEL_NAME": self._state.name,
                 "SPEECHMODEL_FOLDER": str(folder),
                 "SPEECHMODEL_LISTEN": f"{ADDRESS}:{self._port}",

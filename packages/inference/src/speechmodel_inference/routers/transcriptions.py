@@ -2,22 +2,18 @@
 
 import asyncio
 import logging
-import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse, StreamingResponse
 from pydantic import BaseModel, ValidationError
-from speechmodel_decoding.errors import DecodingError
-from speechmodel_runtime.errors import SpeechRuntimeError
-from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
 from speechmodel_inference.decoders import DecodingOptions, hot_words
-from speechmodel_inference.errors import BadRequest, ClientLeft, RequestError, UploadTooSlow, of_runtime
-from speechmodel_inference.languages import is_language
+from speechmodel_inference.errors import BadRequest, ClientLeft, RequestError
+from speechmodel_inference.languages import require_language
 from speechmodel_inference.openai_types import (
     ErrorResponse,
     ResponseFormat,
@@ -28,11 +24,12 @@ from speechmodel_inference.openai_types import (
     VerboseTranscription,
     error_object,
 )
+from speechmodel_inference.recordings import transcribe_upload
 from speechmodel_inference.routers.models import require_served
 from speechmodel_inference.services import Injected, Services
 from speechmodel_inference.subtitles import as_srt, as_vtt
 from speechmodel_inference.transcribing import Segment, Transcript
-from speechmodel_inference.upload import Upload, read_upload, require_size
+from speechmodel_inference.upload import Upload, read_form, require_size
 from speechmodel_inference.version import ServedVersion
 
 log = logging.getLogger(__name__)
@@ -62,11 +59,14 @@ async def transcribe(request: Request, services: Injected) -> Response:
     require_size(request, services.settings.max_upload_bytes)
     async with AsyncExitStack() as stack:
         stack.enter_context(services.queue.place())
-        upload = stack.enter_context(await _upload(request, services))
+        upload = stack.enter_context(await read_form(request, services.settings))
         fields = _fields(upload, services, version)
         if fields.stream:
             return await _streamed(request, services, version, upload, fields, stack)
-        return _answer(await _transcribed(request, services, version, upload, fields), fields, version)
+        options = _options(fields)
+        # After the body, receive() returns only when the client leaves.
+        transcript = await transcribe_upload(upload, services, version, request.receive(), options=options)
+        return _answer(transcript, fields, version)
 
 
 @router.post("/translations", include_in_schema=False)
@@ -77,17 +77,6 @@ async def translate(services: Injected) -> Response:
         f"This model writes down {language} and does not translate; use /v1/audio/transcriptions.",
         code="unsupported_endpoint",
     )
-
-
-async def _upload(request: Request, services: Services) -> Upload:
-    settings = services.settings
-    try:
-        async with asyncio.timeout(settings.upload_seconds):
-            return await read_upload(request, settings.max_upload_bytes)
-    except TimeoutError as error:
-        raise UploadTooSlow(settings.upload_seconds) from error
-    except ClientDisconnect as error:
-        raise ClientLeft from error
 
 
 def _fields(upload: Upload, services: Services, version: ServedVersion) -> TranscriptionFields:
@@ -101,11 +90,14 @@ def _fields(upload: Upload, services: Services, version: ServedVersion) -> Trans
         ) from error
     if fields.model:
         require_served(services, fields.model)
-    language = version.manifest.language
-    if fields.language and not is_language(fields.language, language):
-        message = f"language: this model recognises {language}, not {fields.language!r}."
-        raise BadRequest(message, code="unsupported_language", param="language")
+    if fields.language:
+        require_language(fields.language, version.manifest.language)
     return fields
+
+
+def _options(fields: TranscriptionFields) -> DecodingOptions:
+    verbose = fields.response_format is ResponseFormat.VERBOSE_JSON
+    return DecodingOptions(alternatives=fields.alternatives if verbose else 1, hot_words=hot_words(fields.prompt))
 
 
 def _answer(transcript: Transcript, fields: TranscriptionFields, version: ServedVersion) -> Response:
@@ -140,7 +132,9 @@ async def _streamed(
     def heard(segment: Segment) -> None:
         loop.call_soon_threadsafe(segments.put_nowait, segment)
 
-    work = asyncio.create_task(_transcribed(request, services, version, upload, fields, heard))
+    work = asyncio.create_task(
+        transcribe_upload(upload, services, version, request.receive(), options=_options(fields), heard=heard)
+    )
     work.add_done_callback(lambda _: segments.put_nowait(None))
     first = await segments.get()
     if first is None and work.exception() is not None:
@@ -187,34 +181,3 @@ class _EventStream(StreamingResponse):
 
 def _event(content: BaseModel) -> bytes:
     return f"data: {content.model_dump_json()}\n\n".encode()
-
-
-async def _transcribed(
-    request: Request,
-    services: Services,
-    version: ServedVersion,
-    upload: Upload,
-    fields: TranscriptionFields,
-    heard: Callable[[Segment], None] = lambda _: None,
-) -> Transcript:
-    def work(abandoned: threading.Event) -> Transcript:
-        verbose = fields.response_format is ResponseFormat.VERBOSE_JSON
-        options = DecodingOptions(
-            alternatives=fields.alternatives if verbose else 1,
-            hot_words=hot_words(fields.prompt),
-            abandoned=abandoned,
-        )
-        seconds = services.settings.max_audio_seconds
-        return version.transcribe(upload.file, name=upload.name, max_seconds=seconds, options=options, heard=heard)
-
-    try:
-        # After the body, receive() returns only when the client leaves.
-        decoded = await services.queue.run(work, request.receive())
-    except (SpeechRuntimeError, DecodingError) as error:
-        raise of_runtime(error) from error
-    services.telemetry.transcribed(decoded)
-    log.info(
-        "%.2f s of audio, waited %.3f s, decoded in %.3f s",
-        decoded.result.audio_seconds, decoded.waited_seconds, decoded.decoding_seconds,
-    )  # fmt: skip
-    return decoded.result

@@ -6,8 +6,8 @@ message with samples is answered by one object: `partial`, or `text` with `resul
 
 import asyncio
 import logging
-import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
@@ -16,19 +16,16 @@ from speechmodel_api.audio import SAMPLE_RATE
 from speechmodel_decoding.errors import DecodingError
 from speechmodel_runtime.audio import HIGHEST_RATE, LOWEST_RATE
 from speechmodel_runtime.errors import SpeechRuntimeError
-from starlette.types import Message
 
 from speechmodel_inference.decoders import DecodingOptions, SpokenWord, hot_words
 from speechmodel_inference.errors import BadRequest, RequestError, of_runtime
 from speechmodel_inference.live import Heard, LiveTranscription
 from speechmodel_inference.services import Services
+from speechmodel_inference.sockets import close_code, received
 from speechmodel_inference.transcribing import Segment
 
 log = logging.getLogger(__name__)
 router = APIRouter()
-
-REFUSED = 1008
-"""The code of a WebSocket that is closed because of what the client sent, or of this server's limits."""
 
 
 class Config(BaseModel):
@@ -64,7 +61,7 @@ async def vosk(socket: WebSocket) -> None:
                 await _converse(socket, services)
         except RequestError as error:
             await socket.send_json({"error": error.message})
-            await socket.close(REFUSED)
+            await socket.close(close_code(error))
     except WebSocketDisconnect:
         log.info("/vosk: the client left before the end of its audio")
 
@@ -74,42 +71,30 @@ async def _converse(socket: WebSocket, services: Services) -> None:
     live: LiveTranscription | None = None
     shown = ""
     while True:
-        received = await _received(socket, services.settings.upload_seconds)
-        if (text := received.get("text")) is not None:
-            message = _message(text)
-            if message.eof:
+        message = await received(socket, services.settings.upload_seconds)
+        if (text := message.get("text")) is not None:
+            control = _control(text)
+            if control.eof:
                 last = await _run(services, live.finish) if live else Heard()
                 await socket.send_json(_final(last.ended, config))
                 await socket.close()
                 return
-            if message.config is not None:
+            if control.config is not None:
                 if live is not None:
                     raise BadRequest("config: send it before the first samples.")
-                config = message.config
+                config = control.config
             continue
         if live is None:
             words = hot_words(" ".join(config.phrase_list))
             options = DecodingOptions(alternatives=max(1, config.max_alternatives), hot_words=words)
             # the first one loads the detector of speech
             live = await asyncio.to_thread(LiveTranscription, version, round(config.sample_rate), options)
-        heard = await _run(services, live.feed, received["bytes"])
+        heard = await _run(services, partial(live.feed, message["bytes"]))
         shown = "" if heard.ended else shown if heard.partial is None else heard.partial
         await socket.send_json(_final(heard.ended, config) if heard.ended else {"partial": shown})
 
 
-async def _received(socket: WebSocket, seconds: float) -> Message:
-    """Return the next message. A client that sends none for `seconds` is refused, because it holds a place."""
-    try:
-        async with asyncio.timeout(seconds):
-            received = await socket.receive()
-    except TimeoutError as error:
-        raise BadRequest(f"No message came for {seconds:g} s; connect again when there is audio.") from error
-    if received["type"] == "websocket.disconnect":
-        raise WebSocketDisconnect
-    return received
-
-
-def _message(text: str) -> Control:
+def _control(text: str) -> Control:
     try:
         return Control.model_validate_json(text)
     except ValidationError as error:
@@ -117,15 +102,10 @@ def _message(text: str) -> Control:
         raise BadRequest(f"{'.'.join(map(str, first['loc'])) or 'message'}: {first['msg']}.") from error
 
 
-async def _run(services: Services, work: Callable[..., Heard], *arguments: bytes) -> Heard:
-    """Run `work` in a decoder thread, so that streams and recordings share the decoders."""
-
-    def working(_: threading.Event) -> Heard:
-        return work(*arguments)
-
-    never = asyncio.get_running_loop().create_future()  # what the client sends meanwhile waits in its socket
+async def _run(services: Services, work: Callable[[], Heard]) -> Heard:
+    """Run `work` in a thread of streams. What the client sends meanwhile waits in its socket."""
     try:
-        return (await services.queue.run(working, never)).result
+        return await services.queue.run_stream(work)
     except (SpeechRuntimeError, DecodingError) as error:
         raise of_runtime(error) from error
 

@@ -1,0 +1,175 @@
+"""OpenAI's wire types of realtime transcription sessions, in both forms of its API.
+
+The beta form has flat sessions and events whose name begins with `transcription_session`; the later form (GA)
+has `session.audio.input`. See https://platform.openai.com/docs/api-reference/realtime.
+"""
+
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from speechmodel_decoding.utterances import BEGINS, LEAD_SECONDS, PAUSE_SECONDS
+
+
+class WireType(BaseModel):
+    """A part of a client's event. Unknown fields are ignored."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class AudioFormat(WireType):
+    """The encoding of audio in events: 16-bit samples at 24 kHz, or mu-law or A-law at 8 kHz, of one channel."""
+
+    type: Literal["audio/pcm", "audio/pcmu", "audio/pcma"] = "audio/pcm"
+    rate: Literal[24000] | None = None
+
+    @property
+    def sample_rate(self) -> int:
+        """Hz."""
+        return 24_000 if self.type == "audio/pcm" else 8_000
+
+    @property
+    def beta_name(self) -> str:
+        """The name in the beta form."""
+        return {"audio/pcm": "pcm16", "audio/pcmu": "g711_ulaw", "audio/pcma": "g711_alaw"}[self.type]
+
+
+class TurnDetection(WireType):
+    """Cut the audio at pauses. The other fields of OpenAI's type are accepted, and have no effect."""
+
+    type: Literal["server_vad"]
+
+
+class TranscriptionSettings(WireType):
+    """The wishes of a client."""
+
+    model: str | None = None
+    language: str | None = None
+    prompt: str | None = None
+    """Words that are more likely, as in TranscriptionFields."""
+    keywords: list[str] | None = None
+    """More of such words."""
+
+
+class AudioInput(WireType):
+    """How audio is sent and transcribed. In an update, fields that are absent stay as they are."""
+
+    format: AudioFormat = AudioFormat()
+    transcription: TranscriptionSettings | None = None
+    turn_detection: TurnDetection | None = TurnDetection(type="server_vad")
+    """None leaves it to the client to commit the audio."""
+
+    def updated(self, changes: "AudioInput") -> "AudioInput":
+        """Return the settings after an update."""
+        return self.model_copy(update={name: getattr(changes, name) for name in changes.model_fields_set})
+
+
+class _Audio(WireType):
+    input: AudioInput = AudioInput.model_construct(_fields_set=set())
+
+
+class Session(WireType):
+    """A session in the GA form."""
+
+    type: Literal["transcription"] = "transcription"
+    audio: _Audio = _Audio()
+
+
+class BetaSession(WireType):
+    """A session in the beta form."""
+
+    input_audio_format: Literal["pcm16", "g711_ulaw", "g711_alaw"] = "pcm16"
+    input_audio_transcription: TranscriptionSettings | None = None
+    turn_detection: TurnDetection | None = None
+
+    def as_input(self) -> AudioInput:
+        """Return the fields that are present in the GA form."""
+        kinds = {"pcm16": "audio/pcm", "g711_ulaw": "audio/pcmu", "g711_alaw": "audio/pcma"}
+        found: dict[str, Any] = {
+            "format": {"type": kinds[self.input_audio_format]},
+            "transcription": self.input_audio_transcription,
+            "turn_detection": self.turn_detection,
+        }
+        names = {"format": "input_audio_format", "transcription": "input_audio_transcription"}
+        return AudioInput.model_validate(
+            {name: value for name, value in found.items() if names.get(name, name) in self.model_fields_set}
+        )
+
+
+class SessionUpdate(WireType):
+    """Change the session, in the GA form."""
+
+    type: Literal["session.update"]
+    session: Session
+
+
+class BetaSessionUpdate(WireType):
+    """Change the session, in the beta form."""
+
+    type: Literal["transcription_session.update"]
+    session: BetaSession
+
+
+class Append(WireType):
+    """Add audio to the buffer."""
+
+    type: Literal["input_audio_buffer.append"]
+    audio: str
+    """Samples in base64."""
+
+
+class Commit(WireType):
+    """Transcribe what is in the buffer."""
+
+    type: Literal["input_audio_buffer.commit"]
+
+
+class Clear(WireType):
+    """Forget what is in the buffer."""
+
+    type: Literal["input_audio_buffer.clear"]
+
+
+Event: TypeAlias = SessionUpdate | BetaSessionUpdate | Append | Commit | Clear
+CLIENT_EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="type")])
+"""Reads an event of a client."""
+
+
+class EventId(WireType):
+    """The id that a client may give any event."""
+
+    event_id: str | None = None
+
+
+def session_object(session_id: str, audio: AudioInput, *, beta: bool) -> dict[str, Any]:
+    """Return a session as it is sent: what is in effect, not what was asked for."""
+    detection = (
+        {
+            "type": "server_vad",
+            "threshold": BEGINS,
+            "prefix_padding_ms": round(1000 * LEAD_SECONDS),
+            "silence_duration_ms": round(1000 * PAUSE_SECONDS),
+        }
+        if audio.turn_detection
+        else None
+    )
+    transcription = audio.transcription.model_dump(exclude_none=True) if audio.transcription else None
+    found = {"id": session_id, "object": "realtime.transcription_session"}
+    if beta:
+        return found | {
+            "modalities": ["text"],
+            "input_audio_format": audio.format.beta_name,
+            "input_audio_transcription": transcription,
+            "turn_detection": detection,
+        }
+    kind = {"type": audio.format.type} | ({"rate": 24_000} if audio.format.type == "audio/pcm" else {})
+    return found | {
+        "type": "transcription",
+        "audio": {
+            "input": {
+                "format": kind,
+                "transcription": transcription,
+                "noise_reduction": None,
+                "turn_detection": detection,
+            }
+        },
+    }

@@ -1,0 +1,54 @@
+"""WebSocket /v1/realtime: OpenAI's realtime API for transcription sessions.
+
+The events are those of the GA form, and of the beta form for clients that ask for it with the header
+`OpenAI-Beta: realtime=v1`.
+"""
+
+import logging
+
+from fastapi import APIRouter, WebSocket, WebSocketDisconnect
+
+from speechmodel_inference.errors import BadRequest, RequestError
+from speechmodel_inference.openai_types import error_object
+from speechmodel_inference.realtime_session import RealtimeSession
+from speechmodel_inference.routers.models import require_served
+from speechmodel_inference.services import Services
+from speechmodel_inference.sockets import close_code, received
+
+log = logging.getLogger(__name__)
+router = APIRouter()
+
+SUBPROTOCOL, BETA_SUBPROTOCOL = "realtime", "openai-beta.realtime-v1"
+"""Subprotocols that browsers offer, which send no headers of their own."""
+
+
+@router.websocket("/v1/realtime")
+async def realtime(socket: WebSocket) -> None:
+    """Hold one session."""
+    services: Services = socket.app.state.services
+    offered = socket.scope["subprotocols"]
+    await socket.accept(subprotocol=SUBPROTOCOL if SUBPROTOCOL in offered else None)
+    try:
+        try:
+            with services.queue.place():
+                await _converse(socket, services, beta=BETA_SUBPROTOCOL in offered or "openai-beta" in socket.headers)
+        except RequestError as error:
+            await socket.send_json({"type": "error", "error": error_object(error).model_dump()})
+            await socket.close(close_code(error))
+    except WebSocketDisconnect:
+        log.info("/v1/realtime: the client ended the session")
+
+
+async def _converse(socket: WebSocket, services: Services, *, beta: bool) -> None:
+    version = services.lifecycle.version
+    if (intent := socket.query_params.get("intent", "transcription")) != "transcription":
+        raise BadRequest(f"intent: this server transcribes only; use 'transcription', not {intent!r}.", param="intent")
+    if model := socket.query_params.get("model"):
+        require_served(services, model)
+    session = RealtimeSession(socket.send_json, services, version, beta=beta)
+    await session.begin()
+    while True:
+        message = await received(socket, services.settings.upload_seconds)
+        if message.get("text") is None:
+            raise BadRequest("Send events as text in JSON.")
+        await session.handle(message["text"])

@@ -1,0 +1,239 @@
+"""The Wyoming protocol of Home Assistant, on a port of its own.
+
+See https://github.com/OHF-Voice/wyoming: events over TCP, each a line of JSON with data and a payload. A client
+sends `describe`, or `transcribe`, `audio-start`, `audio-chunk`s and `audio-stop`. The protocol has no
+authentication. The package `wyoming` has the types of the events; reading them is done here, because its own
+function reads as many bytes as a client announces.
+"""
+
+import asyncio
+import logging
+import socket
+from collections.abc import AsyncIterator
+from contextlib import ExitStack, asynccontextmanager, suppress
+from functools import partial
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import BaseModel, Field, RootModel, ValidationError
+from speechmodel_decoding.errors import DecodingError
+from speechmodel_runtime.audio import HIGHEST_RATE, LOWEST_RATE
+from speechmodel_runtime.errors import SpeechRuntimeError
+from wyoming.asr import Transcribe, Transcript
+from wyoming.audio import AudioChunk, AudioStart, AudioStop
+from wyoming.error import Error
+from wyoming.event import Event, async_write_event
+from wyoming.info import AsrModel, AsrProgram, Attribution, Describe, Info
+from wyoming.ping import Ping, Pong
+
+from speechmodel_inference.decoders import DecodingOptions, hot_words
+from speechmodel_inference.errors import BadRequest, RequestError, of_runtime
+from speechmodel_inference.languages import require_language
+from speechmodel_inference.live import Heard, LiveTranscription
+from speechmodel_inference.routers.models import require_served
+from speechmodel_inference.services import Services
+from speechmodel_inference.sockets import NORMAL, close_code
+
+log = logging.getLogger(__name__)
+
+PATH = "wyoming"
+"""The path in the metrics."""
+LARGEST_HEADER, LARGEST_DATA, LARGEST_PAYLOAD = 1 << 16, 1 << 16, 1 << 20
+"""Bytes of the parts of an event. Home Assistant sends chunks of 2 KiB."""
+LINGER_SECONDS = 2.0
+GONE = 1006
+"""Code in the metrics of a connection that a client left in the middle of an event or a recording."""
+_ATTRIBUTION = Attribution("speechmodel", "https://github.com/OHF-Voice/wyoming")
+
+
+class _Header(BaseModel):
+    """The first line of an event."""
+
+    type: str
+    data: dict[str, Any] | None = None
+    data_length: Annotated[int, Field(ge=0, le=LARGEST_DATA)] | None = None
+    payload_length: Annotated[int, Field(ge=0, le=LARGEST_PAYLOAD)] | None = None
+
+
+class _Data(RootModel[dict[str, Any]]):
+    """The data of an event that is not in its first line."""
+
+
+class _Format(BaseModel):
+    """The format of audio-start."""
+
+    rate: Annotated[int, Field(ge=LOWEST_RATE, le=HIGHEST_RATE)]
+    width: Annotated[int, Field(ge=2, le=2)]
+    channels: Annotated[int, Field(ge=1, le=8)]
+
+
+@asynccontextmanager
+async def serve_wyoming(services: Services, listening: socket.socket) -> AsyncIterator[None]:
+    """Serve on a socket while the context lasts. Connections are closed at its end."""
+    connections: set[asyncio.Task[None]] = set()
+
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connection = asyncio.current_task()
+        assert connection is not None
+        connections.add(connection)
+        try:
+            if len(connections) <= services.settings.connections:
+                await _converse(reader, writer, services)
+        finally:
+            connections.discard(connection)
+            writer.close()
+
+    server = await asyncio.start_server(connected, sock=listening, limit=LARGEST_HEADER)
+    try:
+        yield
+    finally:
+        server.close()
+        for connection in list(connections):
+            connection.cancel()
+
+
+async def _converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, services: Services) -> None:
+    code = NORMAL
+    conversation = _Conversation(services)
+    try:
+        with conversation:
+            while (event := await _event(reader, services.settings.upload_seconds)) is not None:
+                if (answer := await conversation.answer(event)) is not None:
+                    await async_write_event(answer, writer)
+    except RequestError as error:
+        code = close_code(error)
+        with suppress(OSError):  # the client is gone, or too slow
+            await _refuse(reader, writer, error)
+    except (ConnectionError, asyncio.IncompleteReadError):
+        code = GONE
+        log.info("wyoming: the client left before the end of its audio")
+    finally:
+        services.telemetry.stream_ended(PATH, code)
+
+
+async def _refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, error: RequestError) -> None:
+    """Send an error and the end of the connection.
+
+    What the client still sends is read for a moment: a connection that is closed before would be reset, and the
+    client would not see the error.
+    """
+    await async_write_event(Error(error.message, error.code).event(), writer)
+    writer.write_eof()
+    async with asyncio.timeout(LINGER_SECONDS):
+        while await reader.read(LARGEST_HEADER):
+            pass
+
+
+class _Conversation(ExitStack):
+    """What a client said so far. It holds a place of the queue while a recording arrives."""
+
+    def __init__(self, services: Services) -> None:
+        super().__init__()
+        self._services, self._asked = services, Transcribe()
+        self._live: LiveTranscription | None = None
+        self._channels = 1
+        self._texts: list[str] = []
+
+    async def answer(self, event: Event) -> Event | None:
+        """Return the answer to an event. Events of other services are ignored. Raises RequestError."""
+        try:
+            if Describe.is_type(event.type):
+                return self._info()
+            if Ping.is_type(event.type):
+                return Pong(text=event.data.get("text")).event()
+            if Transcribe.is_type(event.type):
+                self._ask(Transcribe.from_event(event))
+            elif AudioStart.is_type(event.type):
+                await self._start(event)
+            elif AudioChunk.is_type(event.type):
+                if self._live is None:
+                    await self._start(event)
+                await self._chunk(event.payload or b"")
+            elif AudioStop.is_type(event.type):
+                return await self._stop()
+        except (SpeechRuntimeError, DecodingError) as error:
+            raise of_runtime(error) from error
+        return None
+
+    def _ask(self, asked: Transcribe) -> None:
+        version = self._services.lifecycle.version
+        if asked.name:
+            require_served(self._services, asked.name)
+        if asked.language:
+            require_language(asked.language, version.manifest.language)
+        self._asked = asked
+
+    async def _start(self, event: Event) -> None:
+        self.close()
+        try:
+            audio = _Format.model_validate(event.data)
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise BadRequest(f"{event.type}: {first['loc'][0]}: {first['msg']}; send 16-bit samples.") from error
+        version = self._services.lifecycle.version
+        self.enter_context(self._services.queue.place())
+        names, terms = self._asked.transcript_names or [], self._asked.transcript_terms or []
+        options = DecodingOptions(hot_words=hot_words(" ".join([*names, *terms])))
+        # the first one loads the detector of speech
+        self._live = await asyncio.to_thread(LiveTranscription, version, audio.rate, options)
+        self._channels, self._texts = audio.channels, []
+
+    async def _chunk(self, samples: bytes) -> None:
+        assert self._live is not None
+        if self._channels > 1:
+            whole = len(samples) - len(samples) % (2 * self._channels)
+            several = np.frombuffer(samples[:whole], "<i2").reshape(-1, self._channels)
+            samples = several.mean(axis=1).round().astype("<i2").tobytes()
+        self._heard(await self._services.queue.run_stream(partial(self._live.feed, samples, partial=False)))
+
+    async def _stop(self) -> Event:
+        if self._live is not None:
+            self._heard(await self._services.queue.run_stream(self._live.finish))
+        text, language = " ".join(self._texts), self._services.lifecycle.version.manifest.language
+        self._live, self._texts = None, []
+        self.close()
+        return Transcript(text=text, language=language).event()
+
+    def _heard(self, heard: Heard) -> None:
+        self._texts += [segment.text for segment in heard.ended if segment.text]
+
+    def _info(self) -> Event:
+        manifest = self._services.lifecycle.version.manifest
+        name, language = self._services.settings.name, manifest.language
+        model = AsrModel(
+            name=name,
+            description=f"{name} {manifest.version}",
+            languages=list(dict.fromkeys([language, language.partition("-")[0]])),
+            attribution=_ATTRIBUTION,
+            installed=True,
+            version=manifest.version,
+        )
+        program = AsrProgram(
+            name="speechmodel",
+            description="A model of one's own",
+            models=[model],
+            attribution=_ATTRIBUTION,
+            installed=True,
+            version=manifest.version,
+        )
+        return Info(asr=[program]).event()
+
+
+async def _event(reader: asyncio.StreamReader, seconds: float) -> Event | None:
+    """Return the next event, and None at the end. Raises BadRequest, also when it does not arrive in time."""
+    try:
+        async with asyncio.timeout(seconds):
+            if not (line := await reader.readline()).strip():
+                return None
+            header = _Header.model_validate_json(line)
+            data = await reader.readexactly(header.data_length or 0)
+            payload = await reader.readexactly(header.payload_length or 0)
+        more = _Data.model_validate_json(data).root if data else {}
+    except TimeoutError as error:
+        raise BadRequest(f"No event came for {seconds:g} s; connect again when there is audio.") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise BadRequest(f"{'.'.join(map(str, first['loc'])) or 'event'}: {first['msg']}.") from error
+    except ValueError as error:
+        raise BadRequest(f"The first line of an event has more than {LARGEST_HEADER} bytes.") from error
+    return Event(header.type, (header.data or {}) | more, payload)

@@ -1,0 +1,233 @@
+"""OpenAI's realtime transcription sessions, by the official client and by hand."""
+
+import base64
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import openai
+import pytest
+import soundfile
+import soxr
+from openai.resources.realtime.realtime import RealtimeConnection
+from openai.types.realtime import RealtimeTranscriptionSessionCreateRequestParam
+from speechmodel_runtime import Pcm, load
+from support.servers import HANGS, OK_ESPEJO, Server, Start
+from websockets.sync.client import ClientConnection, connect
+
+QUERY = {"intent": "transcription"}
+ITEM = "conversation.item.input_audio_transcription"
+SILENCE = np.zeros(24_000, np.int16)
+
+
+def spoken() -> Pcm:
+    """Return the clip at 24 kHz, with a pause behind it."""
+    clip: Pcm = soxr.resample(load(OK_ESPEJO), 16_000, 24_000)
+    return np.concatenate([clip, SILENCE])
+
+
+def pieces(pcm: Pcm, seconds: float = 0.1) -> Iterator[str]:
+    size = round(24_000 * seconds)
+    for start in range(0, len(pcm), size):
+        yield base64.b64encode(pcm[start : start + size].astype("<i2").tobytes()).decode()
+
+
+def settings(**audio: object) -> RealtimeTranscriptionSessionCreateRequestParam:
+    return cast(RealtimeTranscriptionSessionCreateRequestParam, {"type": "transcription", "audio": {"input": audio}})
+
+
+def events_until(connection: RealtimeConnection, last: str) -> list[Any]:
+    """Return the events up to the first of a type."""
+    events: list[Any] = []
+    while not events or events[-1].type != last:
+        events.append(connection.recv())
+        assert events[-1].type != "error", events[-1]
+    return events
+
+
+def test_each_utterance_is_an_item_when_somebody_pauses(server: Server) -> None:
+    with server.openai().realtime.connect(extra_query=QUERY) as connection:
+        created = connection.recv()
+        assert created.type == "session.created"
+        assert created.session.type == "transcription"
+        connection.session.update(session=settings(transcription={"model": "whisper-1", "language": "es"}))
+        updated: Any = connection.recv()
+        assert updated.type == "session.updated"
+        heard = updated.session.audio.input
+        assert (heard.format.rate, heard.turn_detection.type, heard.transcription.language) == (
+            24_000,
+            "server_vad",
+            "es",
+        )
+        for _ in range(2):
+            for piece in pieces(spoken()):
+                connection.input_audio_buffer.append(audio=piece)
+        first, second = (events_until(connection, f"{ITEM}.completed") for _ in range(2))
+    assert [event.type for event in first] == [
+        "input_audio_buffer.speech_started",
+        "input_audio_buffer.speech_stopped",
+        "input_audio_buffer.committed",
+        "conversation.item.added",
+        "conversation.item.done",
+        f"{ITEM}.delta",
+        f"{ITEM}.completed",
+    ]
+    item = first[0].item_id
+    assert {getattr(event, "item_id", None) or event.item.id for event in first} == {item}
+    assert "espejo" in first[-1].transcript
+    assert first[5].delta == first[-1].transcript
+    assert first[-1].usage.type == "duration"
+    assert 0 <= first[0].audio_start_ms < first[1].audio_end_ms < second[0].audio_start_ms < second[1].audio_end_ms
+    assert (first[2].previous_item_id, second[2].previous_item_id) == (None, item)
+
+
+async def test_without_turn_detection_the_client_commits(server: Server) -> None:
+    async with (
+        openai.AsyncOpenAI(base_url=f"{server.url}/v1", api_key="none") as client,
+        client.realtime.connect(extra_query=QUERY) as connection,
+    ):
+        await connection.session.update(session=settings(turn_detection=None))
+        for audio in (np.concatenate([spoken(), spoken()]), SILENCE):
+            for piece in pieces(audio):
+                await connection.input_audio_buffer.append(audio=piece)
+            await connection.input_audio_buffer.commit()
+        events: list[Any] = []
+        while sum(event.type == f"{ITEM}.completed" for event in events) < 2:
+            events.append(await connection.recv())
+    assert events[1].session.audio.input.turn_detection is None
+    assert not [event for event in events if "speech" in event.type]
+    speech, silence = (event for event in events if event.type == f"{ITEM}.completed")
+    deltas = [event.delta for event in events if event.type == f"{ITEM}.delta"]
+    assert "".join(deltas) == speech.transcript
+    assert speech.transcript.count("espejo") == len(deltas) == 2
+    assert speech.usage.seconds == pytest.approx(2 * len(spoken()) / 24_000, abs=0.01)
+    assert silence.transcript == ""
+
+
+def test_the_beta_client_gets_the_events_of_the_beta(server: Server) -> None:
+    client = server.openai().with_options(websocket_base_url=f"ws://127.0.0.1:{server.port}/v1")
+    with client.beta.realtime.connect(model="whisper-1", extra_query=QUERY) as connection:
+        assert json.loads(connection.recv_bytes())["type"] == "transcription_session.created"
+        connection.transcription_session.update(
+            session={"input_audio_format": "pcm16", "input_audio_transcription": {"model": "gpt-4o-transcribe"}}
+        )
+        updated = json.loads(connection.recv_bytes())
+        assert updated["type"] == "transcription_session.updated"
+        assert updated["session"]["turn_detection"]["type"] == "server_vad"
+        for piece in pieces(spoken()):
+            connection.input_audio_buffer.append(audio=piece)
+        events: list[Any] = []
+        while not events or events[-1].type != f"{ITEM}.completed":
+            events.append(connection.recv())
+    assert [event.type for event in events[2:4]] == ["input_audio_buffer.committed", "conversation.item.created"]
+    assert "espejo" in events[-1].transcript
+
+
+@pytest.fixture
+def session(server: Server) -> Iterator[ClientConnection]:
+    """A session without turn detection, by hand."""
+    with connect(f"ws://127.0.0.1:{server.port}/v1/realtime?intent=transcription", open_timeout=HANGS) as socket:
+        assert ask(socket, type="session.update", session=settings(turn_detection=None))["type"] == "session.created"
+        assert json.loads(socket.recv(timeout=HANGS))["type"] == "session.updated"
+        yield socket
+
+
+def ask(socket: ClientConnection, **event: object) -> dict[str, Any]:
+    """Send an event, and return the next event of the server."""
+    socket.send(json.dumps(event))
+    answer: dict[str, Any] = json.loads(socket.recv(timeout=HANGS))
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("event", "param", "says"),
+    [
+        ({"type": "response.create"}, None, "does not match any of the expected tags"),
+        ({"type": 7}, None, "tags"),
+        ({}, None, "discriminator 'type'"),
+        ({"type": "input_audio_buffer.append"}, "audio", "required"),
+        ({"type": "input_audio_buffer.append", "audio": "no base64!"}, "audio", "base64"),
+        ({"type": "input_audio_buffer.append", "audio": "AAAA"}, "audio", "half a sample"),
+        ({"type": "input_audio_buffer.commit"}, None, "append audio before"),
+        ({"type": "session.update", "session": {"type": "realtime"}}, "session.type", "'transcription'"),
+        (
+            {"type": "session.update", "session": settings(turn_detection={"type": "semantic_vad"})},
+            "session.audio.input.turn_detection.type",
+            "'server_vad'",
+        ),
+        ({"type": "session.update", "session": settings(transcription={"model": "gpt-9"})}, "model", "has 'espejo'"),
+        ({"type": "session.update", "session": settings(transcription={"language": "en"})}, "language", "es-CL"),
+        ({"type": "session.update", "session": settings(format={"type": "audio/pcm", "rate": 8000})}, None, "24000"),
+    ],
+)
+def test_an_event_that_cannot_be_used_is_named_and_the_session_goes_on(
+    event: dict[str, Any], param: str | None, says: str, session: ClientConnection
+) -> None:
+    answer = ask(session, event_id="mine", **event)
+    assert (answer["type"], answer["error"]["event_id"]) == ("error", "mine")
+    assert answer["error"]["type"] == "invalid_request_error"
+    assert says in answer["error"]["message"]
+    assert param is None or answer["error"]["param"] == param
+    session.send("no json")
+    assert json.loads(session.recv(timeout=HANGS))["type"] == "error"
+    assert ask(session, type="input_audio_buffer.clear")["type"] == "input_audio_buffer.cleared"
+
+
+def test_the_buffer_is_bounded_and_can_be_cleared(session: ClientConnection) -> None:
+    half = base64.b64encode(bytes(1_200_000)).decode()
+    session.send(json.dumps({"type": "input_audio_buffer.append", "audio": half}))
+    refused = ask(session, type="input_audio_buffer.append", audio=half)
+    assert "at most 2000000 bytes; commit or clear it" in refused["error"]["message"]
+    refused = ask(session, type="session.update", session=settings(format={"type": "audio/pcmu"}))
+    assert "commit or clear the audio before" in refused["error"]["message"]
+    assert ask(session, type="input_audio_buffer.clear")["type"] == "input_audio_buffer.cleared"
+    assert ask(session, type="input_audio_buffer.commit")["error"]["code"] == "input_audio_buffer_commit_empty"
+
+
+def test_audio_that_cannot_be_decoded_fails_its_item_only(session: ClientConnection) -> None:
+    session.send(json.dumps({"type": "input_audio_buffer.append", "audio": "AAAA" * 2}))
+    session.send(json.dumps({"type": "input_audio_buffer.commit"}))
+    answers = [json.loads(session.recv(timeout=HANGS)) for _ in range(4)]
+    assert answers[-1]["type"] == f"{ITEM}.failed"
+    assert answers[-1]["error"]["code"] == "audio_too_short"
+    assert ask(session, type="input_audio_buffer.clear")["type"] == "input_audio_buffer.cleared"
+
+
+@pytest.mark.parametrize(("kind", "law"), [("audio/pcmu", "ULAW"), ("audio/pcma", "ALAW")])
+def test_telephones_may_send_their_own_encoding(kind: str, law: str, server: Server) -> None:
+    speech = soxr.resample(load(OK_ESPEJO), 16_000, 8_000)
+    raw, wav = io.BytesIO(), io.BytesIO()
+    soundfile.write(raw, speech, 8_000, format="RAW", subtype=law)
+    soundfile.write(wav, speech, 8_000, format="WAV", subtype=law)
+    with server.openai().realtime.connect(extra_query=QUERY) as connection:
+        connection.session.update(session=settings(format={"type": kind}, turn_detection=None))
+        connection.input_audio_buffer.append(audio=base64.b64encode(raw.getvalue()).decode())
+        connection.input_audio_buffer.commit()
+        transcript = events_until(connection, f"{ITEM}.completed")[-1].transcript
+    assert transcript
+    assert transcript == server.transcribe(wav.getvalue()).json()["text"]
+
+
+@pytest.mark.parametrize(
+    ("query", "says"), [("intent=realtime", "transcribes only"), ("model=gpt-realtime", "this server has 'espejo'")]
+)
+def test_a_session_that_cannot_be_held_is_refused_with_an_error(query: str, says: str, server: Server) -> None:
+    with connect(f"ws://127.0.0.1:{server.port}/v1/realtime?{query}", open_timeout=HANGS) as socket:
+        answer = json.loads(socket.recv(timeout=HANGS))
+    assert (answer["type"], says in answer["error"]["message"]) == ("error", True)
+    server.until_metric("speechmodel_requests_in_flight", 0)
+
+
+def test_browsers_send_their_key_as_a_subprotocol(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "keys").write_text("secret")
+    server = start(api_keys=tmp_path / "keys").until_ready()
+    url = f"ws://127.0.0.1:{server.port}/v1/realtime?intent=transcription"
+    offered: list[Any] = ["realtime", "openai-insecure-api-key.secret", "openai-beta.realtime-v1"]
+    with connect(url, subprotocols=offered, open_timeout=HANGS) as socket:
+        assert socket.subprotocol == "realtime"
+        assert json.loads(socket.recv(timeout=HANGS))["type"] == "transcription_session.created"
+    with pytest.raises(Exception, match="403"):
+        connect(url, subprotocols=["realtime", "openai-insecure-api-key.wrong"], open_timeout=HANGS)  # type: ignore[list-item]

@@ -1,0 +1,163 @@
+"""The Wyoming protocol, by the client of the package `wyoming`."""
+
+import asyncio
+import json
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from speechmodel_runtime import Pcm, load
+from support.ports import free_port
+from support.servers import HANGS, OK_ESPEJO, PHRASES, Server, Start, VersionFolder
+from wyoming.asr import Transcribe, Transcript
+from wyoming.audio import AudioChunk, AudioStart, AudioStop
+from wyoming.client import AsyncTcpClient
+from wyoming.error import Error
+from wyoming.event import Event
+from wyoming.info import Describe, Info
+from wyoming.ping import Ping, Pong
+
+
+@pytest.fixture(scope="module")
+def port() -> int:
+    return free_port()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, mapped: Path, port: int) -> Iterator[Server]:
+    base = tmp_path_factory.mktemp("wyoming")
+    folder = VersionFolder(base / "models", mapped)
+    folder.decode_by_grammar(*PHRASES, quien=("hija", "hijo"))
+    server = Server(folder.path, base / "server.log", {"wyoming_listen": f"127.0.0.1:{port}", "waiting": "1"})
+    try:
+        yield server.until_ready()
+    finally:
+        server.stop()
+
+
+async def read(client: AsyncTcpClient) -> Event | None:
+    return await asyncio.wait_for(client.read_event(), HANGS)
+
+
+async def send(client: AsyncTcpClient, pcm: Pcm, *, rate: int = 16_000, channels: int = 1) -> None:
+    """Send a recording in chunks, as Home Assistant does."""
+    await client.write_event(AudioStart(rate, 2, channels).event())
+    raw = pcm.astype("<i2").tobytes()
+    for start in range(0, len(raw), 2048):
+        await client.write_event(AudioChunk(rate, 2, channels, raw[start : start + 2048]).event())
+    await client.write_event(AudioStop().event())
+
+
+async def transcribed(client: AsyncTcpClient, pcm: Pcm, *, channels: int = 1) -> str:
+    await send(client, pcm, channels=channels)
+    answer = await read(client)
+    assert answer is not None
+    assert Transcript.is_type(answer.type), answer
+    return Transcript.from_event(answer).text
+
+
+async def test_the_model_is_described(server: Server, port: int) -> None:
+    async with AsyncTcpClient("127.0.0.1", port) as client:
+        await client.write_event(Describe().event())
+        answer = await read(client)
+        await client.write_event(Ping("there?").event())
+        pong = await read(client)
+    assert answer is not None
+    assert pong is not None
+    assert Pong.from_event(pong).text == "there?"
+    (program,) = Info.from_event(answer).asr
+    (model,) = program.models
+    assert (model.name, model.version, model.languages, model.installed) == (
+        "espejo",
+        "0123abcd",
+        ["es-CL", "es"],
+        True,
+    )
+
+
+async def test_recordings_are_transcribed_one_after_another(server: Server, port: int) -> None:
+    clip = load(OK_ESPEJO)
+    async with AsyncTcpClient("127.0.0.1", port) as client:
+        await client.write_event(Transcribe(name="espejo", language="es").event())
+        assert await transcribed(client, clip) == "ok espejo"
+        assert await transcribed(client, np.zeros(16_000, np.int16)) == ""
+        assert await transcribed(client, np.repeat(clip, 2), channels=2) == "ok espejo"
+        assert await transcribed(client, np.zeros(0, np.int16)) == ""
+    server.until_metric("speechmodel_requests_in_flight", 0)
+    server.until(lambda: server.metric("speechmodel_streams_total", code="1000", path="wyoming") >= 1, "it is counted")
+
+
+@pytest.mark.parametrize(
+    ("event", "says"),
+    [
+        (Transcribe(name="other").event(), "this server has 'espejo'"),
+        (Transcribe(language="en").event(), "recognises es-CL, not 'en'"),
+        (AudioStart(100, 2, 1).event(), "audio-start: rate"),
+        (AudioStart(16_000, 4, 1).event(), "audio-start: width"),
+        (AudioStart(16_000, 2, 0).event(), "audio-start: channels"),
+        (Event("audio-chunk", {}, b"0000"), "audio-chunk: rate"),
+        (Event("audio-chunk", {"rate": 16_000}, bytes(2 << 20)), "payload_length"),
+    ],
+)
+async def test_an_event_that_cannot_be_used_is_answered_by_an_error(
+    event: Event, says: str, server: Server, port: int
+) -> None:
+    async with AsyncTcpClient("127.0.0.1", port) as client:
+        await client.write_event(event)
+        answer = await read(client)
+        assert answer is not None
+        assert says in Error.from_event(answer).text
+        assert await read(client) is None, "the connection is closed"
+    server.until_metric("speechmodel_requests_in_flight", 0)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"no json\n",
+        b"[]\n",
+        b'{"type": "describe", "data_length": -1}\n',
+        b'{"type": "describe", "data_length": 2}\n[]',
+        b'{"type": "describe", "data": 5}\n',
+        b"x" * (1 << 18),
+    ],
+)
+def test_bytes_that_are_no_event_are_answered_by_an_error(sent: bytes, server: Server, port: int) -> None:
+    with socket.create_connection(("127.0.0.1", port), timeout=HANGS) as connection:
+        connection.sendall(sent)
+        assert json.loads(connection.makefile().readline())["type"] == "error"
+    assert server.get("/livez").status_code == 200
+    assert "Traceback" not in server.log.read_text()
+
+
+async def test_a_client_that_leaves_gives_its_place_back(server: Server, port: int) -> None:
+    async with AsyncTcpClient("127.0.0.1", port) as client:
+        await client.write_event(AudioStart(16_000, 2, 1).event())
+        await asyncio.to_thread(server.until_metric, "speechmodel_requests_in_flight", 1)
+    await asyncio.to_thread(server.until_metric, "speechmodel_requests_in_flight", 0)
+
+
+async def test_one_stream_too_many_is_told_to_come_back(start: Start, port: int) -> None:
+    own = free_port()
+    server = start(wyoming_listen=f"127.0.0.1:{own}", decoders=1, waiting=0)
+    await asyncio.to_thread(server.until_ready)
+    async with AsyncTcpClient("127.0.0.1", own) as first, AsyncTcpClient("127.0.0.1", own) as second:
+        await first.write_event(AudioStart(16_000, 2, 1).event())
+        await asyncio.to_thread(server.until_metric, "speechmodel_requests_in_flight", 1)
+        await second.write_event(AudioStart(16_000, 2, 1).event())
+        answer = await read(second)
+        assert answer is not None
+        assert Error.from_event(answer).code == "queue_full"
+        server.terminate()
+        server.terminate()
+        assert await read(first) is None, "streams end with the server"
+    assert await asyncio.to_thread(server.until_ended) == 0
+
+
+def test_a_port_that_is_taken_ends_it_with_a_sentence(start: Start) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        server = start(wyoming_listen=f"127.0.0.1:{taken.getsockname()[1]}")
+        assert server.until_ended() == 78
+    assert "Address already in use" in server.log.read_text()
