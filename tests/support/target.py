@@ -12,11 +12,14 @@ machine can reach it:
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 
-from kubecluster import cluster, s3
+from kubecluster import cluster, images, network, s3, toolchain
 from kubecluster.layout import Layout
+from kubecluster.shell import locked
+
+from support.places import ROOT
 
 
 @dataclass(frozen=True)
@@ -61,10 +64,22 @@ def foreign() -> Target | None:
 
 
 @contextmanager
-def own() -> Iterator[Target]:
-    """A cluster for the tests; taken down at the end unless it was up before."""
+def own(number: int = 0) -> Iterator[Target]:
+    """A cluster for the tests; taken down at the end unless it was up before.
+
+    Clusters of other numbers than 0 run beside the usual one, each in a network and a state directory of its own. What
+    must be downloaded for them is downloaded first.
+    """
     layout = Layout.default()
-    with cluster.running(layout):
+    with ExitStack() as stack:
+        if number:
+            layout = replace(layout, state=layout.state.with_name(f"{layout.state.name}-{number}"))
+            cluster.require(layout)
+            toolchain.build(layout)
+            images.prepare(layout, ROOT)
+            stack.enter_context(network.apart())
+        with locked(layout.cache / "lock"):  # the first cluster removes old images from the registry that all use
+            stack.enter_context(cluster.running(layout))
         yield Target(
             kubeconfig=str(layout.kubeconfig()),
             context=None,
