@@ -53,7 +53,7 @@ def target() -> Iterator[Target]:
     if named := foreign():
         yield named
         return
-    with own(number=int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))) as brought_up:
+    with own() as brought_up:
         yield brought_up
 
 

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 
+from filelock import Timeout
 from kubecluster import cluster, images, network, s3, toolchain
 from kubecluster.layout import Layout
 from kubecluster.shell import locked
@@ -64,15 +65,15 @@ def foreign() -> Target | None:
 
 
 @contextmanager
-def own(number: int = 0) -> Iterator[Target]:
+def own() -> Iterator[Target]:
     """A cluster for the tests; taken down at the end unless it was up before.
 
-    Clusters of other numbers than 0 run beside the usual one, each in a network and a state directory of its own. What
-    must be downloaded for them is downloaded first.
+    While another process runs tests on the usual cluster, this is another one, in a network and a state directory of its
+    own. What must be downloaded for it is downloaded first.
     """
     layout = Layout.default()
     with ExitStack() as stack:
-        if number:
+        if number := _take_number(stack, layout):
             layout = replace(layout, state=layout.state.with_name(f"{layout.state.name}-{number}"))
             cluster.require(layout)
             toolchain.build(layout)
@@ -93,6 +94,18 @@ def own(number: int = 0) -> Iterator[Target]:
             secret_key=s3.CREDENTIALS.secret_key,
             layout=layout,
         )
+
+
+def _take_number(stack: ExitStack, layout: Layout) -> int:
+    """Return the first number that no other process has, and keep it until the stack is closed."""
+    number = 0
+    while True:
+        try:
+            stack.enter_context(locked(layout.cache / f"tests-{number}.lock").acquire(blocking=False))
+        except Timeout:
+            number += 1
+        else:
+            return number
 
 
 def _program(name: str) -> str:
