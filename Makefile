@@ -7,6 +7,8 @@ BIN := $(VENV)/bin
 PROJECTS := $(wildcard packages/*/pyproject.toml operator/pyproject.toml tools/*/pyproject.toml)
 MEMBERS := $(PROJECTS:/pyproject.toml=)
 PYTHON ?= python3
+# Python keeps what it compiled, even where the environment forbids it: otherwise every program compiles TensorFlow anew, 15 s.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help
 help: ## this list
@@ -35,7 +37,7 @@ demo: $(VENV)/.ready ## train the example on this machine, without a cluster, an
 
 .PHONY: test
 test: $(VENV)/.ready packages browser ## all tests, those on a real cluster too
-	@$(BIN)/pytest -n 2 --dist loadscope $(ARGS)
+	@$(BIN)/pytest -n 3 --dist loadscope $(ARGS)
 
 .PHONY: unit
 unit: $(VENV)/.ready ## the fast tests: under a minute, without a cluster, without trainings and other long work

@@ -21,14 +21,19 @@ hypothesis.settings.register_profile("unit", hypothesis.settings.get_profile("pr
 hypothesis.settings.load_profile("project")
 
 E2E = Path(__file__).parent / "e2e"
-ON_A_CLUSTER = (
-    "tests/e2e",
-    "tests/integration/chart",
-    "tests/integration/crd",
-    "tests/integration/operator",
-    "tools/kubecluster/tests",
-)
-"""Folders whose tests bring a cluster up, or build its programs. No two processes may do that at once."""
+TOGETHER = {
+    "a cluster": (
+        "tests/e2e/test_the_whole_way",
+        "tests/e2e/test_interruptions",
+        "tests/e2e/test_conflicts",
+        "tests/integration/crd/",
+    ),
+    "another cluster": ("tests/e2e/", "tests/integration/chart/test_install"),
+    "clusters that come and go": ("tools/kubecluster/tests/",),
+}
+"""Tests that share a cluster, by the beginnings of their names. The first group that fits counts.
+
+The first two groups take about as long as each other. With KUBECONFIG and E2E_CONTEXT, one process runs both."""
 LEFT_OUT = pytest.StashKey[tuple[int, str]]()
 
 
@@ -66,23 +71,27 @@ class SharedTogether(LoadScopeScheduling):  # type: ignore[misc]
 
     def _split_scope(self, nodeid: str) -> str:
         """Return the name of the tests that share a cluster, a trained model or a server with this one."""
-        file = nodeid.split("::")[0]
-        folder = file.rpartition("/")[0]
-        if folder.startswith(ON_A_CLUSTER):
-            return "cluster"
-        if folder == "tests/integration/cli":
-            return folder
-        return file if folder.startswith("tests/integration") else nodeid
+        if group := _together(nodeid):
+            return "a cluster" if group == "another cluster" and foreign() else group
+        return nodeid.split("::")[0] if nodeid.startswith("tests/integration/") else nodeid
+
+
+def _together(nodeid: str) -> str | None:
+    return next((group for group, names in TOGETHER.items() if nodeid.startswith(names)), None)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling | None:
     """Divide the tests with `--dist loadscope` by what they share."""
+    config.option.loadscopereorder = False  # their order is that of _place
     return SharedTogether(config, log) if config.getoption("dist") == "loadscope" else None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the tests that need a cluster where none can run; the summary reports it in red."""
+    """Put the longest tests first, so that no process works alone at the end.
+
+    Leave out the tests that need a cluster where none can run; the summary reports it in red.
+    """
     for item in items:
         if E2E in item.path.parents:
             item.add_marker(pytest.mark.cluster)
@@ -92,6 +101,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.hook.pytest_deselected(items=mine)
         left_out = set(mine)
         items[:] = [item for item in items if item not in left_out]
+    items.sort(key=_place)
 
 
 @pytest.hookimpl(trylast=True)
@@ -114,6 +124,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         count, why = left_out
         terminalreporter.section("LEFT OUT", sep="!", red=True, bold=True)
         terminalreporter.line(f"{count} tests need a real cluster, and none can run here: {why}", red=True)
+
+
+def _place(item: pytest.Item) -> int:
+    """Return where a test comes: the groups of TOGETHER, other integration tests, trainings, and then what is short."""
+    if group := _together(item.nodeid):
+        return list(TOGETHER).index(group)
+    long = item.nodeid.startswith("tests/integration/") or item.get_closest_marker("training")
+    return len(TOGETHER) + (0 if long else 1)
 
 
 def _no_cluster() -> str | None:

@@ -2,19 +2,56 @@
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, LocatorAssertions, Page, sync_playwright
+from playwright.sync_api import expect as expect_at_once
 
-from support.servers import HANGS
+from support import waiting
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 INSECURE = "espejo.test"
 """A name of this machine whose pages are no secure context, as those of a host without https are."""
-expect.set_options(timeout=HANGS * 1000)
+STILL_SECONDS = 60.0
+"""Time without a change of the page after which an expectation fails."""
+LOOK_MILLISECONDS = 2000
+ACTION_MILLISECONDS = waiting.STALLED_SECONDS * 1000
+"""Time limit of what cannot be observed: the start of Chromium, a navigation, a click on what is not there yet."""
+
+
+def expect(locator: Locator) -> LocatorAssertions:
+    """Return Playwright's assertions, each of which waits as long as the page goes on changing."""
+    return cast(LocatorAssertions, _Patient(locator))
+
+
+class _Patient:
+    def __init__(self, locator: Locator) -> None:
+        self._locator = locator
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        assertion = getattr(expect_at_once(self._locator), name)
+
+        def wait(*wanted: Any, **options: Any) -> None:
+            found = ""
+
+            def look() -> bool:
+                nonlocal found
+                try:
+                    assertion(*wanted, **options, timeout=LOOK_MILLISECONDS)
+                except AssertionError as error:
+                    found = str(error)
+                    return False
+                return True
+
+            page = self._locator.page
+            what, explain = f"{name} {wanted}", lambda: found
+            waiting.until(look, what, moved=page.content, explain=explain, stalled=STILL_SECONDS, every=0)
+
+        return wait
 
 
 @contextmanager
@@ -35,7 +72,7 @@ def chromium(microphone: Path) -> Iterator[Browser]:
     ]
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
-            executable_path=program, args=arguments, chromium_sandbox=os.geteuid() != 0, timeout=HANGS * 1000
+            executable_path=program, args=arguments, chromium_sandbox=os.geteuid() != 0, timeout=ACTION_MILLISECONDS
         )
         yield browser
         browser.close()
@@ -46,5 +83,5 @@ def new_page(browser: Browser, *, locale: str = "en-GB", scheme: str = "light", 
     context = browser.new_context(
         locale=locale, color_scheme="dark" if scheme == "dark" else "light", viewport={"width": width, "height": 900}
     )
-    context.set_default_timeout(HANGS * 1000)
+    context.set_default_timeout(ACTION_MILLISECONDS)
     return context.new_page()

@@ -12,11 +12,15 @@ machine can reach it:
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 
-from kubecluster import cluster, s3
+from filelock import Timeout
+from kubecluster import cluster, images, network, s3, toolchain
 from kubecluster.layout import Layout
+from kubecluster.shell import locked
+
+from support.places import ROOT
 
 
 @dataclass(frozen=True)
@@ -62,9 +66,21 @@ def foreign() -> Target | None:
 
 @contextmanager
 def own() -> Iterator[Target]:
-    """A cluster for the tests; taken down at the end unless it was up before."""
+    """A cluster for the tests; taken down at the end unless it was up before.
+
+    While another process runs tests on the usual cluster, this is another one, in a network and a state directory of its
+    own. What must be downloaded for it is downloaded first.
+    """
     layout = Layout.default()
-    with cluster.running(layout):
+    with ExitStack() as stack:
+        if number := _take_number(stack, layout):
+            layout = replace(layout, state=layout.state.with_name(f"{layout.state.name}-{number}"))
+            cluster.require(layout)
+            toolchain.build(layout)
+            images.prepare(layout, ROOT)
+            stack.enter_context(network.apart())
+        with locked(layout.cache / "lock"):  # the first cluster removes old images from the registry that all use
+            stack.enter_context(cluster.running(layout))
         yield Target(
             kubeconfig=str(layout.kubeconfig()),
             context=None,
@@ -78,6 +94,18 @@ def own() -> Iterator[Target]:
             secret_key=s3.CREDENTIALS.secret_key,
             layout=layout,
         )
+
+
+def _take_number(stack: ExitStack, layout: Layout) -> int:
+    """Return the first number that no other process has, and keep it until the stack is closed."""
+    number = 0
+    while True:
+        try:
+            stack.enter_context(locked(layout.cache / f"tests-{number}.lock").acquire(blocking=False))
+        except Timeout:
+            number += 1
+        else:
+            return number
 
 
 def _program(name: str) -> str:

@@ -1,6 +1,5 @@
 """The operator may do what its code does, and nothing that would let a SpeechModel reach further."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -54,21 +53,9 @@ NEVER = [
 def may(kubectl: Kubectl, verb: str, group: str, resource: str, namespace: str) -> bool:
     """Return the API server's answer to a SubjectAccessReview about the operator's account; without a namespace: in all."""
     resource, _, subresource = resource.partition("/")
-    attributes = {
-        "namespace": namespace,
-        "verb": verb,
-        "group": group,
-        "resource": resource,
-        "subresource": subresource,
-    }
     groups = ["system:serviceaccounts", f"system:serviceaccounts:{ACCOUNT.split(':')[2]}", "system:authenticated"]
-    review = {
-        "apiVersion": "authorization.k8s.io/v1",
-        "kind": "SubjectAccessReview",
-        "spec": {"user": ACCOUNT, "groups": groups, "resourceAttributes": attributes},
-    }
-    answer = json.loads(kubectl("create", "-f", "-", "-o", "json", stdin=json.dumps(review)))
-    return bool(answer["status"]["allowed"])
+    attributes = {"namespace": namespace, "verb": verb, "group": group}
+    return kubectl.may(ACCOUNT, groups, resource=resource, subresource=subresource, **attributes)
 
 
 def needed(helm: Helm, values: Object) -> Iterator[tuple[str, str, str]]:

@@ -1,16 +1,12 @@
 """Layouts for the tests: an empty one, and one with a network of its own."""
 
-import ctypes
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from kubecluster import base, cluster, toolchain
+from kubecluster import base, cluster, network, toolchain
 from kubecluster.layout import Layout
-from kubecluster.shell import run
 
-NEWNET = 0x40000000
 STATE = Path("/var/lib/kubecluster-test")
 
 
@@ -30,19 +26,7 @@ def own_network() -> Iterator[Layout]:
     cluster.require(layout)
     toolchain.build(layout)
     base.ensure(layout)
-    home = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
-    _call("unshare", NEWNET)
-    try:
-        run("ip", "link", "set", "lo", "up")
+    with network.apart():
         cluster.down(layout)  # what a killed run may have left
         yield layout
         cluster.reset(layout)
-    finally:
-        _call("setns", home, NEWNET)
-        os.close(home)
-
-
-def _call(name: str, *arguments: int) -> None:
-    libc = ctypes.CDLL(None, use_errno=True)
-    if getattr(libc, name)(*arguments):
-        raise OSError(ctypes.get_errno(), name)

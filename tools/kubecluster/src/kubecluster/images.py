@@ -31,6 +31,11 @@ class Image:
         if not self.name.startswith("docker.io/") or ":" not in self.name.rsplit("/", 1)[1]:
             raise ImageError(f"{self.name}: write the whole name, such as docker.io/library/app:dev")
 
+    @property
+    def file_name(self) -> str:
+        """The name of its files in the cache, without an ending."""
+        return self.name.replace("/", "_")
+
 
 @dataclass(frozen=True)
 class Built:
@@ -49,6 +54,13 @@ def project(root: Path, names: Sequence[str] = NAMES) -> list[Image]:
 def build_all(layout: Layout, root: Path) -> list[Built]:
     """Build the project's images and push those that changed."""
     return [build(layout, image) for image in project(root)]
+
+
+def prepare(layout: Layout, root: Path) -> None:
+    """Build the project's images before a cluster comes up that has no way to the internet. Nothing is pushed."""
+    for image in project(root):
+        with locked(layout.cache / "build" / "lock"):
+            _run_buildah(layout, image)
 
 
 def build(layout: Layout, image: Image) -> Built:
@@ -95,11 +107,10 @@ class _Pushed:
 
 def _build(layout: Layout, image: Image) -> str:
     folder = layout.cache / "build"
-    name = image.name.replace("/", "_")
-    record = folder / f"{name}.pushed"
+    record = folder / f"{image.file_name}.pushed"
     with locked(folder / "lock"):
         before = _Pushed.load(record)
-        made = _run_buildah(layout, image, folder / f"{name}.log")
+        made = _run_buildah(layout, image)
         if before == _Pushed(made, registry.manifest(layout, image.name)):
             return "unchanged"
         push(layout, image.name)
@@ -110,10 +121,11 @@ def _build(layout: Layout, image: Image) -> str:
     return "pushed"
 
 
-def _run_buildah(layout: Layout, image: Image, log: Path) -> str:
+def _run_buildah(layout: Layout, image: Image) -> str:
     """Return the ID of the image, which is the one of the last build when buildah's layer cache has every step."""
     clean(layout)
     base.ensure(layout)
+    log = layout.cache / "build" / f"{image.file_name}.log"
     id_file = log.with_name("id")
     target = [f"--target={image.target}"] if image.target else []
     buildah(layout, "build", "--layers", "--pull-never", "--net", "host", "--runtime", runtime(layout), *target,
