@@ -3,9 +3,10 @@
     make quality RECORDINGS=recordings ARGS="--speaker anna --foreign other-speech"
 
 The recordings are `<id>_<speaker>_<take>.wav`, or `<speaker>/<id>_<take>.wav`. The ids are the
-transcripts, or `--words 0=zero,1=one` names them. One speaker after the other is left out: the
-stage programs prepare, train, convert and evaluate on the others, and the speaker's clips are measured
-as they are and changed by the augmentations of CONDITIONS. A clip is what a server answers with the
+transcripts, or `--words 0=zero,1=one` names them. One speaker after the other is left out, or with
+`--speaker anna,ben` or `--together 2` several at once: the stage programs prepare, train, convert and
+evaluate on the others, and each speaker's clips are measured as they are and changed by the
+augmentations of CONDITIONS. A clip is what a server answers with the
 transcripts as its grammar: its level is changed to that of training, and nothing is answered below
 the threshold of evaluate.
 
@@ -21,7 +22,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
@@ -33,6 +34,7 @@ from speechmodel_api.spec import SpeechModelSpec
 from speechmodel_api.stages import INPUT_VARIABLE, RESULT_VARIABLE, StageInput
 from speechmodel_api.workspace import ACOUSTIC, GRAMMAR, Workspace
 from speechmodel_decoding import AcousticModel, Grammar, Recogniser
+from speechmodel_pipeline.evaluate.grammar import decide
 from speechmodel_plan.stages.convert import CONVERT
 from speechmodel_plan.stages.evaluate import EVALUATE
 from speechmodel_plan.stages.prepare import PREPARE
@@ -84,11 +86,11 @@ class Model:
     def recognise(self, pcm: Pcm, words: Sequence[str]) -> str:
         """Return the phrase that a server would answer with, or nothing."""
         del words
-        return self.recogniser.recognise(level(pcm, self.speech_level)).text
+        return decide(self.recogniser, level(pcm, self.speech_level), self.speech_level).text
 
 
 def main() -> None:
-    """Measure every speaker, or those of --speaker."""
+    """Measure every speaker, or those of --speaker, one training for each group that is left out."""
     arguments = _arguments()
     names = dict(pair.split("=", 1) for pair in arguments.words.split(",")) if arguments.words else {}
     takes = read_takes(arguments.recordings, names)[:: arguments.every]
@@ -97,17 +99,33 @@ def main() -> None:
         sys.exit(f"{arguments.recordings}: has {len(speakers)} speakers; leaving one out needs at least two")
     foreign = sorted(p for p in arguments.foreign.rglob("*") if p.suffix in SPEECH) if arguments.foreign else []
     print("| speaker | engine | condition | clips | right | wrong | rejected |\n|---|---|---|---|---|---|---|")
-    for speaker in arguments.speaker or speakers:
-        others = [take for take in takes if take.speaker != speaker]
-        heard = [take for take in takes if take.speaker == speaker]
-        words = sorted({take.words for take in takes})
+    words = sorted({take.words for take in takes})
+    for group in left_out(arguments.speaker, speakers, arguments.together):
+        others = [take for take in takes if take.speaker not in group]
         with tempfile.TemporaryDirectory() as folder:
             voices = write_voices(others[:: max(len(others) // 50, 1)], Path(folder) / "voices")
             model = train(others, Path(folder), arguments)
-            nothing = {"negatives": model.negatives, "foreign": foreign}
-            measure(speaker, "SpeechModel", model.recognise, heard, nothing, voices, words)
+            engines: dict[str, Recognise] = {"SpeechModel": model.recognise}
             if find_spec("pocketsphinx"):
-                measure(speaker, "PocketSphinx", pocketsphinx(words), heard, nothing, voices, words)
+                engines["PocketSphinx"] = pocketsphinx(words)
+            for engine, recognise in engines.items():
+                for speaker in group:
+                    heard = [take for take in takes if take.speaker == speaker]
+                    measure(speaker, engine, recognise, heard, voices, words)
+                for kind, paths in {"negatives": model.negatives, "foreign": foreign}.items():
+                    measure_other("+".join(group), engine, kind, recognise, paths, words)
+
+
+def left_out(given: Sequence[str] | None, speakers: Sequence[str], together: int) -> list[list[str]]:
+    """Return the groups of speakers, each of which is left out of a training."""
+    groups = [group.split(",") for group in given or ()]
+    groups = groups or [list(speakers[first : first + together]) for first in range(0, len(speakers), together)]
+    for group in groups:
+        if unknown := set(group) - set(speakers):
+            sys.exit(f"--speaker: there is no speaker {', '.join(sorted(unknown))}, but {', '.join(speakers)}")
+        if not set(speakers) - set(group):
+            sys.exit(f"leaving out {', '.join(group)} leaves nobody to train on; name fewer speakers together")
+    return groups
 
 
 def measure(
@@ -115,15 +133,10 @@ def measure(
     engine: str,
     recognise: Recognise,
     heard: Sequence[Take],
-    nothing: Mapping[str, Sequence[Path]],
     voices: Sequence[Path],
     words: Sequence[str],
 ) -> None:
-    """Print a row for every condition, and one for each kind of clips in `nothing`, which hold none of
-    the words.
-
-    Babble is made of the clips `voices`.
-    """
+    """Print a row for every condition. Babble is made of the clips `voices`."""
     for condition, entries in CONDITIONS.items():
         augmenter = Augmenter([parse(entry) for entry in entries], seed=0, voices=voices)
         counts: Counter[str] = Counter()
@@ -132,10 +145,15 @@ def measure(
             text = recognise(np.pad((changed * 2**15).astype(np.int16), MARGIN), words)
             counts["right" if text == take.words else "wrong" if text else "rejected"] += 1
         row(speaker, engine, condition, counts)
-    for kind, paths in nothing.items():
-        texts = [recognise(np.pad(load(path), MARGIN), words) for path in paths]
-        if texts:
-            row(speaker, engine, kind, Counter("wrong" if text else "rejected" for text in texts))
+
+
+def measure_other(
+    speakers: str, engine: str, kind: str, recognise: Recognise, paths: Sequence[Path], words: Sequence[str]
+) -> None:
+    """Print a row for clips that hold none of the words."""
+    texts = [recognise(np.pad(load(path), MARGIN), words) for path in paths]
+    if texts:
+        row(speakers, engine, kind, Counter("wrong" if text else "rejected" for text in texts))
 
 
 def row(speaker: str, engine: str, condition: str, counts: Counter[str]) -> None:
@@ -257,7 +275,8 @@ def _output(stage: Stage[OutputT], document: StageInput, folder: Path) -> Output
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Leave one speaker out, and count what is right.")
     parser.add_argument("recordings", type=Path)
-    parser.add_argument("--speaker", action="append", help="leave out only this one; may be repeated")
+    parser.add_argument("--speaker", action="append", help="leave out only this one, or a,b together; may be repeated")
+    parser.add_argument("--together", type=int, default=1, help="speakers that one training leaves out")
     parser.add_argument("--foreign", type=Path, help="folder of speech that is none of the words")
     parser.add_argument("--words", help="transcripts of the ids, such as 0=zero,1=one")
     parser.add_argument("--language", default="en")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bench.quality import CONDITIONS, Model, Take, measure, read_takes, row
+from bench.quality import CONDITIONS, Model, Take, left_out, measure, measure_other, read_takes, row
 from speechmodel_api.stages import Calibration
 from speechmodel_decoding import AcousticModel, Recogniser, compile_grammar
 from speechmodel_pipeline.convert.acoustic import export_acoustic_model
@@ -46,6 +46,19 @@ def test_a_file_without_a_speaker_is_named(tmp_path: Path) -> None:
         read_takes(recordings(tmp_path, "0_3.wav"), {})
 
 
+def test_speakers_are_left_out_alone_or_together() -> None:
+    assert left_out(None, ["a", "b", "c"], 1) == [["a"], ["b"], ["c"]]
+    assert left_out(None, ["a", "b", "c"], 2) == [["a", "b"], ["c"]]
+    assert left_out(["a,c", "b"], ["a", "b", "c"], 1) == [["a", "c"], ["b"]]
+
+
+def test_an_unknown_speaker_is_named_and_somebody_is_left_to_train_on() -> None:
+    with pytest.raises(SystemExit, match="there is no speaker bob, but a, b"):
+        left_out(["a,bob"], ["a", "b"], 1)
+    with pytest.raises(SystemExit, match="leaves nobody to train on"):
+        left_out(None, ["a", "b"], 2)
+
+
 def model(folder: Path, *, threshold: float) -> Model:
     export_acoustic_model(FIXTURES / "tf2_128.pb", folder / "acoustic.onnx")
     grammar = compile_grammar(["ola espejo", "ok espejo"], LABELS)
@@ -70,7 +83,8 @@ def test_a_speaker_is_measured_in_every_condition_and_words_that_are_none_beside
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     takes = [Take(CLIP, "anna", "ok espejo")]
-    measure("anna", "an engine", lambda pcm, words: "ok espejo", takes, {"foreign": [CLIP]}, [CLIP], ["ok espejo"])
+    measure("anna", "an engine", lambda pcm, words: "ok espejo", takes, [CLIP], ["ok espejo"])
+    measure_other("anna", "an engine", "foreign", lambda pcm, words: "ok espejo", [CLIP], ["ok espejo"])
     *conditions, foreign = capsys.readouterr().out.splitlines()
     assert len(conditions) == len(CONDITIONS)
     assert all(line.endswith("| 1 | 100.0 % | 0.0 % | 0.0 % |") for line in conditions)

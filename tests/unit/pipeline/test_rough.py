@@ -1,7 +1,8 @@
 """Rough copies of clips."""
 
 import numpy as np
-from speechmodel_pipeline.evaluate.rough import rough_copies
+from speechmodel_pipeline.evaluate.rough import as_heard, rough_copies
+from speechmodel_runtime import level as levelled
 
 VOICE = (8000 * np.sin(np.arange(16_000) / 7)).astype(np.int16)
 OTHER = (2000 * np.sin(np.arange(9_000) / 11)).astype(np.int16)
@@ -34,3 +35,10 @@ def test_silence_and_loud_samples_stay_whole_numbers_of_16_bits() -> None:
         for copy in rough_copies(clip, [OTHER], seed=2):
             assert copy.dtype == np.int16 and len(copy) == len(clip)
             assert copy.mean() >= 8000 * clip.any(), "no sample wraps around"
+
+
+def test_the_noise_that_every_recording_gets_is_in_a_copy_once() -> None:
+    clip = levelled(np.concatenate([VOICE[:12_000], np.zeros(6000, np.int16)]), -22.0)
+    clip, quieter, *_ = as_heard(clip, [], seed=1, dbfs=-22.0)
+    assert level(clip[13_000:]) < -60 + 20 * np.log10(32_768)
+    assert abs(level(clip[13_000:]) - level(quieter[13_000:])) < 0.5

@@ -83,6 +83,13 @@ def test_the_accents_are_those_of_the_language_or_of_its_region(tmp_path: Path, 
 
 
 @needs_espeak
+def test_every_accent_is_spoken_with_variants_that_sound_like_other_people(tmp_path: Path) -> None:
+    made = takes(tmp_path, recorded(tmp_path, "ok espejo"), takesPerPhrase=20)
+    variants = {take.recording.name.split()[0].partition("+")[2] for take in made}
+    assert len(variants) > 10
+
+
+@needs_espeak
 def test_voices_can_be_named(tmp_path: Path) -> None:
     made = takes(tmp_path, recorded(tmp_path, "ok"), language="xx", voices=["pt+f2", "it"])
     assert {take.recording.name.split()[0] for take in made} <= {"pt+f2", "it"}

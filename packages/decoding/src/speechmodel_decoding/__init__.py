@@ -22,9 +22,10 @@ from speechmodel_decoding.decoder import Decoder, Phrase, word_score
 from speechmodel_decoding.foreign import ForeignSpeechFilter, TextScorer, text_score
 from speechmodel_decoding.grammar import Grammar, compile_grammar
 from speechmodel_decoding.recogniser import Candidate, Decision, Recogniser, Word
-from speechmodel_decoding.utterances import Cutter, Utterance, cut_at_pauses
+from speechmodel_decoding.utterances import SHORT_SECONDS, Cutter, Utterance, cut_at_pauses, decode_short
 
 __all__ = [
+    "SHORT_SECONDS",
     "AcousticModel",
     "Candidate",
     "Cutter",
@@ -42,6 +43,7 @@ __all__ = [
     "calibrate",
     "compile_grammar",
     "cut_at_pauses",
+    "decode_short",
     "expected_calibration_error",
     "forward_score",
     "phrase_confidence",

@@ -11,8 +11,9 @@ Shortest use:
         ...
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from speechmodel_api.audio import SAMPLE_RATE
@@ -33,6 +34,11 @@ LEAD_SECONDS = 0.3
 """Audio that is kept before the first speech, where there is so much. Faint consonants are in it."""
 LONGEST_SECONDS = 30.0
 """Longest utterance. Longer speech without a pause is cut where it is least probable that somebody speaks."""
+
+SHORT_SECONDS = 10.0
+"""Recordings up to this length are decoded as one when a phrase of the grammar fits, or nobody pauses."""
+
+Decoded = TypeVar("Decoded")
 
 _PAUSE = round(PAUSE_SECONDS * SAMPLE_RATE / CHUNK)
 _MARGIN = round(MARGIN_SECONDS * SAMPLE_RATE / CHUNK)
@@ -119,3 +125,14 @@ def cut_at_pauses(pcm: Pcm) -> list[Utterance]:
     """Return the utterances of a recording. It is empty when nobody speaks."""
     cutter = Cutter()
     return [*cutter.feed(pcm), *cutter.finish()]
+
+
+def decode_short(
+    pcm: Pcm, decode: Callable[[Utterance], Decoded], accepted: Callable[[Decoded], bool]
+) -> list[Decoded]:
+    """Return a recording of up to SHORT_SECONDS as `decode` decodes it: as one, or if that is not `accepted`
+    and somebody pauses, its utterances.
+    """
+    whole = decode(Utterance(0.0, pcm))
+    utterances = [] if accepted(whole) else cut_at_pauses(pcm)
+    return [decode(utterance) for utterance in utterances] if len(utterances) > 1 else [whole]

@@ -9,16 +9,12 @@ from itertools import chain
 
 import numpy as np
 from speechmodel_api.audio import SAMPLE_RATE, WINDOW
-from speechmodel_decoding import Candidate, Cutter, Utterance, cut_at_pauses
+from speechmodel_decoding import SHORT_SECONDS, Candidate, Cutter, Utterance, cut_at_pauses, decode_short
 from speechmodel_runtime import AudioWarning, Pcm, level, read_pcm
 from speechmodel_runtime.audio import Source
 from speechmodel_runtime.model import require_window
 
 from speechmodel_inference.decoders import DecodedUtterance, DecodingOptions, SpokenWord, VersionDecoder, require_client
-
-SHORT_SECONDS = 10.0
-"""Recordings up to this length are decoded as one when a phrase of the grammar fits, or nobody pauses, as in
-the evaluation."""
 
 
 @dataclass(frozen=True)
@@ -123,18 +119,11 @@ class _Work:
 
     def _short(self, pcm: Pcm) -> Iterator[Segment]:
         require_window(len(pcm), self.name, window=WINDOW, sample_rate=SAMPLE_RATE)
-        whole = Utterance(0.0, pcm)
-        first = self._decoded(whole) if self.decoder.has_grammar else None
-        if first is not None and first.text:
-            yield first
+        if self.decoder.has_grammar:
+            yield from decode_short(pcm, self._decoded, lambda segment: bool(segment.text))
             return
         found = cut_at_pauses(pcm)
-        if len(found) > 1:
-            yield from map(self._decoded, found)
-        elif first is not None:
-            yield first
-        elif found:
-            yield self._decoded(whole)
+        yield from map(self._decoded, found if len(found) > 1 else [Utterance(0.0, pcm)] * len(found))
 
     def _levelled(self, utterance: Utterance) -> Segment:
         return self._decoded(Utterance(utterance.start_seconds, level(utterance.pcm, self.speech_level)))

@@ -12,7 +12,7 @@ Shortest use:
 from speechmodel_runtime.audio import AudioInfo, DecodedAudio, Pcm, PcmReader, decode, load, read_pcm, save, seconds
 from speechmodel_runtime.audio_warnings import AudioWarning, WarningKind
 from speechmodel_runtime.graph import GraphInfo, read_graph
-from speechmodel_runtime.level import Speech, level, loudness, speech
+from speechmodel_runtime.level import Speech, level, loudness, speech, without_floor
 from speechmodel_runtime.model import Model, Stream
 from speechmodel_runtime.scorer import Scorer, ScorerWords
 from speechmodel_runtime.transcript import Token, Transcript
@@ -41,4 +41,5 @@ __all__ = [
     "save",
     "seconds",
     "speech",
+    "without_floor",
 ]

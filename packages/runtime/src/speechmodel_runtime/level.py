@@ -84,6 +84,11 @@ def level(pcm: Pcm, dbfs: float | None) -> Pcm:
     return _with_floor(_rounded(samples * min(_factor(dbfs - measured), max(1.0, _PEAK / peak))), dbfs)
 
 
+def without_floor(pcm: Pcm, dbfs: float | None) -> Pcm:
+    """Return `pcm`, a result of level(), without the noise that level() added, up to rounding."""
+    return pcm if dbfs is None else _rounded(pcm.astype(np.float32) - _floor(len(pcm), dbfs))
+
+
 def loudness(pcm: Pcm) -> float | None:
     """Return the loudness of the speech in `pcm`, samples at 16 kHz, in dBFS. None means that no
     part of it is speech.
@@ -171,11 +176,15 @@ def _with_floor(pcm: Pcm, dbfs: float) -> Pcm:
 
     Features are logarithms, so digital silence is as far from a quiet room as the room from speech,
     and so is what a telephone does not transmit: there, the steps of 16 bits are all that is left, and
-    they grow when a faint recording is made louder. The numbers are those of a generator that numpy
-    keeps as it is.
+    they grow when a faint recording is made louder.
     """
-    noise = np.random.RandomState(0).standard_normal(len(pcm)) * (32_768 * _factor(dbfs - FLOOR))
-    return _rounded(pcm.astype(np.float32) + noise.astype(np.float32))
+    return _rounded(pcm.astype(np.float32) + _floor(len(pcm), dbfs))
+
+
+def _floor(samples: int, dbfs: float) -> NDArray[np.float32]:
+    """Return the noise. The numbers are those of a generator that numpy keeps as it is."""
+    noise = np.random.RandomState(0).standard_normal(samples) * (32_768 * _factor(dbfs - FLOOR))
+    return noise.astype(np.float32)
 
 
 def _rounded(samples: NDArray[np.float32]) -> Pcm:

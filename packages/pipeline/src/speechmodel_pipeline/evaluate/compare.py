@@ -101,7 +101,8 @@ def _texts(folder: Path, manifest: VersionManifest, dataset: PreparedDataset, cl
             raise BadData(Reason.MODEL_UNUSABLE, f"version {manifest.version}: {error}") from error
         recogniser = Recogniser(load_acoustic_model(folder / ACOUSTIC), grammar, manifest.grammar.calibration)
         with ThreadPoolExecutor(available_cpus()) as pool:
-            return [decision.text for decision in pool.map(lambda clip: decide(recogniser, read(clip)), clips)]
+            decisions = pool.map(lambda clip: decide(recogniser, read(clip), manifest.speech_level), clips)
+            return [decision.text for decision in decisions]
     with opened(folder / MODEL, manifest.decoding.beam_width, _scorer(folder, manifest)) as model:
         transcripts = transcribed(model, clips, read)
     if manifest.rejection is None:

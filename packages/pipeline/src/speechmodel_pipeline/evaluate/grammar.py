@@ -5,17 +5,18 @@ decode the clips that are measured.
 import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from speechmodel_api.alphabet import CATCH_ALL
-from speechmodel_api.audio import frames_needed
+from speechmodel_api.audio import SAMPLE_RATE, frames_needed
 from speechmodel_api.decoding_spec import GrammarSource
 from speechmodel_api.reasons import Reason
 from speechmodel_api.stages import Calibration, Decoding
 from speechmodel_api.words import folded
 from speechmodel_decoding import (
+    SHORT_SECONDS,
     AcousticModel,
     Decision,
     Decoder,
@@ -26,10 +27,12 @@ from speechmodel_decoding import (
     Recogniser,
     calibrate,
     compile_grammar,
+    cut_at_pauses,
+    decode_short,
     word_score,
 )
 from speechmodel_decoding.errors import AcousticModelError, GrammarError
-from speechmodel_runtime import Pcm
+from speechmodel_runtime import Pcm, level
 from speechmodel_stagekit.cpus import available_cpus
 from speechmodel_stagekit.dataset import Clip, Part, PreparedDataset
 from speechmodel_stagekit.errors import BadConfiguration, BadData
@@ -124,12 +127,23 @@ def calibrated(model: AcousticModel, grammar: Grammar, dataset: PreparedDataset)
     return calibration, CalibratedOn(part, len(clips), sum(each.copies for each in found), right)
 
 
-def decide(recogniser: Recogniser, pcm: Pcm) -> Decision:
-    """Return the decision on a recording. Raises BadData (ModelUnusable) when the model does not run."""
+def decide(recogniser: Recogniser, pcm: Pcm, dbfs: float | None) -> Decision:
+    """Return the answer of a server to a recording at the level `dbfs`, which may be several phrases with
+    pauses between them.
+
+    Its score and its confidence are the lowest of the phrases. Raises BadData (ModelUnusable) when the
+    model does not run.
+    """
     try:
-        return recogniser.recognise(pcm)
+        if len(pcm) <= SHORT_SECONDS * SAMPLE_RATE:
+            decisions = decode_short(
+                pcm, lambda utterance: recogniser.recognise(utterance.pcm), lambda decision: bool(decision.text)
+            )
+        else:
+            decisions = [recogniser.recognise(level(utterance.pcm, dbfs)) for utterance in cut_at_pauses(pcm)]
     except AcousticModelError as error:
         raise BadData(Reason.MODEL_UNUSABLE, str(error)) from error
+    return decisions[0] if len(decisions) == 1 else _joined(decisions)
 
 
 def load_acoustic_model(path: Path) -> AcousticModel:
@@ -138,6 +152,17 @@ def load_acoustic_model(path: Path) -> AcousticModel:
         return AcousticModel(path)
     except AcousticModelError as error:
         raise BadData(Reason.MODEL_UNUSABLE, str(error)) from error
+
+
+def _joined(decisions: Sequence[Decision]) -> Decision:
+    """Return the accepted phrases of several utterances as one, or the best candidate when none is accepted."""
+    accepted = [decision.candidates[0] for decision in decisions if decision.text]
+    if not accepted:
+        best = sorted((each for decision in decisions for each in decision.candidates), key=lambda each: -each.score)
+        return Decision("", tuple(best[:1]))
+    text = " ".join(candidate.text for candidate in accepted)
+    lowest = min(accepted, key=lambda candidate: candidate.score)
+    return Decision(text, (replace(lowest, text=text, words=(), slots={}),))
 
 
 def _of_transcripts(dataset: PreparedDataset, alphabet: Sequence[str]) -> Grammar:

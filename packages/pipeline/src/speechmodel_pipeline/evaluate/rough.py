@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from speechmodel_runtime import Pcm, level
+from speechmodel_runtime import Pcm, level, without_floor
 
 QUIETER_DB = 12.0
 """A voice at four times the distance."""
@@ -19,9 +19,10 @@ VOICES = 3
 
 def as_heard(pcm: Pcm, others: Sequence[Pcm], *, seed: int, dbfs: float | None) -> list[Pcm]:
     """Return a prepared clip and its rough copies as they are decoded: the server first brings every
-    recording to the loudness `dbfs`, see level().
+    recording to the loudness `dbfs`, see level(). The noise that level() adds is in each of them once.
     """
-    return [pcm, *(level(copy, dbfs) for copy in rough_copies(pcm, others, seed))]
+    bare = without_floor(pcm, dbfs)
+    return [pcm, *(level(copy, dbfs) for copy in rough_copies(bare, others, seed))]
 
 
 def rough_copies(pcm: Pcm, others: Sequence[Pcm], seed: int) -> list[Pcm]:

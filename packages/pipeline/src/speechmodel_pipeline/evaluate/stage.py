@@ -122,7 +122,7 @@ def _decide(
     calibration, calibrated_on = calibrated(model, grammar, dataset)
     recogniser = Recogniser(model, grammar, calibration)
     with ThreadPoolExecutor(available_cpus()) as pool:
-        decisions = pool.map(lambda clip: decide(recogniser, read_clip(clip)), clips)
+        decisions = pool.map(lambda clip: decide(recogniser, read_clip(clip), dataset.speech_level), clips)
         results = [
             with_grammar(result, decision, foreign=not grammar.accepts(result.reference))
             for result, decision in zip(free, decisions, strict=True)

@@ -129,7 +129,8 @@ def _voices(chosen: Synthesis, language: str) -> list[str]:
             f"dataset.synthesize: espeak-ng has no voice for the language {language}; name voices of a similar language "
             "in dataset.synthesize.voices (`espeak-ng --voices` lists them), or remove dataset.synthesize"
         )
-    return [*accents, *(f"{accent}+{variant}" for accent in accents for variant in VARIANTS if variant in variants)]
+    known = [variant for variant in VARIANTS.split() if variant in variants]
+    return [*accents, *(f"{accent}+{variant}" for accent in accents for variant in known)]
 
 
 def _require_voice(voice: str, variants: Sequence[str]) -> None:
