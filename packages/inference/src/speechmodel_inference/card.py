@@ -92,6 +92,8 @@ class SpeechModelCard(BaseModel):
     language_model: bool
     """True for free text with a scorer."""
     wer: float | None
+    report: str | None
+    """Address of report.html, as s3://bucket/key. None for versions from before there was one."""
     limits: Limits
     measured: Measured | None
     dataset: Dataset | None
@@ -111,6 +113,7 @@ class SpeechModelCard(BaseModel):
             hot_words=decoding.scorer.hot_words if decoding.scorer else {},
             language_model=manifest.scorer is not None,
             wer=manifest.wer,
+            report=manifest.page_uri,
             limits=Limits(upload_bytes=settings.max_upload_bytes, audio_seconds=settings.max_audio_seconds),
             measured=_measured(card) if card else None,
             dataset=_dataset(card) if card else None,

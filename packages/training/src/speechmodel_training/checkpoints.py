@@ -2,6 +2,7 @@
 
 checkpoints/<lineage>/
     owner, lock                                   see ownership.py
+    training.csv, tensorboard/                    the finished epochs, see history.py
     step-000001200-epoch-000015-attempt-0003/     15 finished epochs
         model.index, model.data-00000-of-00001    upstream's 40 tensors by its names, and the averages
         checkpoint                                upstream's pointer file, for its --load_checkpoint_dir
@@ -63,6 +64,11 @@ class CheckpointStore:
         self._facts = facts
         self._keep = keep
         self._damaged: set[Path] = set()
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the lineage."""
+        return self._folder
 
     def save(self, checkpoint: Checkpoint) -> None:
         """Write a checkpoint, then remove those that need not be kept. Raises Superseded."""
