@@ -61,7 +61,7 @@ def _step(learner: Learner, batch: Batch) -> float:
 def _batch() -> Batch:
     features = np.random.default_rng(0).standard_normal((CLIPS, FRAMES, COEFFICIENTS), np.float32)
     labels = tf.sparse.from_dense(np.tile(np.arange(1, 6, dtype=np.int32), (CLIPS, 1)))
-    return Batch(tf.constant(features), tf.fill([CLIPS], FRAMES), tf.zeros([CLIPS], tf.int32), labels, CLIPS)
+    return Batch(tf.constant(features), tf.fill([CLIPS], FRAMES), tf.zeros([CLIPS], tf.int32), labels, ("",) * CLIPS)
 
 
 if __name__ == "__main__":

@@ -202,9 +202,11 @@ class World:
         result = StageResult[Document](error=StageError(reason=reason, message=message)).model_dump_json()
         self.finish(**({"state": RunState.FAILED, "exit_code": code, "result": result} | change))
 
-    def progress(self, epoch: int, settings: LearningSettings | None = None) -> None:
+    def progress(self, epoch: int, settings: LearningSettings | None = None, **figures: float) -> None:
         name, run = next((n, r) for n, r in self.runs.items() if r.stage is StageName.TRAIN and r.state in ALIVE)
-        record = TrainProgress(epoch=epoch, max_epochs=10, settings=settings, step=epoch, fraction=0, time=self.now)
+        record = TrainProgress(
+            epoch=epoch, max_epochs=10, settings=settings, step=epoch, fraction=0, time=self.now, **figures
+        )
         self.runs[name] = replace(run, progress=record)
 
     def bury(self) -> None:

@@ -23,8 +23,8 @@ from speechmodel_api.stages import PrepareInput
 from speechmodel_api.workspace import REPORT, Workspace
 from speechmodel_cli.command_line import main
 from speechmodel_pipeline.graphdef.pbmm import memory_map
-from speechmodel_pipeline.prepare.report import PrepareReport
 from speechmodel_pipeline.prepare.stage import prepare
+from speechmodel_pipeline.prepare_report import PrepareReport
 from speechmodel_stagekit.errors import StageFailure
 from support.manifests import MANIFEST
 from support.places import FIXTURES

@@ -112,6 +112,7 @@ def test_a_version_is_named_by_its_content_and_names_all_that_a_server_needs(
         f"{folder}/acoustic.onnx",
         f"{folder}/{VERSION}/grammar.zip",
         f"{folder}/{VERSION}/report.json",
+        f"{folder}/{VERSION}/report.html",
         f"{folder}/{VERSION}/selftest.wav",
         f"{folder}/{VERSION}/version.json",
     }
@@ -130,6 +131,8 @@ def test_a_version_is_named_by_its_content_and_names_all_that_a_server_needs(
         assert (len(raw(s3, uri)), hashlib.sha256(raw(s3, uri)).hexdigest()) == (size, sha256)
     assert hashlib.sha256(raw(s3, manifest.selftest_uri)).hexdigest() == manifest.selftest_sha256
     assert manifest.selftest_text == json.loads(raw(s3, manifest.report_uri))["selftest"]["text"]
+    assert manifest.page_uri == output.page_uri == f"s3://{BUCKET}/{folder}/{VERSION}/report.html"
+    assert s3.client().head_object(Bucket=BUCKET, Key=f"{folder}/{VERSION}/report.html")["ContentType"] == "text/html"
     head = s3.client().head_object(Bucket=BUCKET, Key=f"{folder}/output_graph.pbmm")
     assert head["Metadata"] == {"sha256": publishing.model_sha256}
 

@@ -380,6 +380,27 @@ def test_progress_is_written_at_an_epoch_or_each_15_seconds(world: World) -> Non
     assert world.status.progress == "4/10"
 
 
+def test_speed_and_use_of_cpus_are_shown_and_afterwards_the_pod_seconds_of_all_attempts(world: World) -> None:
+    world.until(StageName.TRAIN)
+    world.progress(3, dev_wer=0.5, clips_per_second=123.4567891, cpu_utilization=0.87)
+    world.step(1)
+    training = world.status.training
+    assert training is not None
+    assert (training.dev_wer, training.clips_per_second, training.cpu_utilization) == (0.5, 123.457, 0.87)
+    assert training.pod_seconds is None
+    world.step(99)
+    world.fail(75)
+    world.step(1)  # 101 s after the run was created
+    world.step(31)
+    world.step(50)
+    world.finish()
+    world.step(0)
+    training = world.status.training
+    assert training is not None
+    assert training.pod_seconds == world.stage(StageName.TRAIN).active_seconds == 100 + 50
+    assert (training.clips_per_second, training.cpu_utilization) == (123.457, None)
+
+
 def test_epochs_that_are_chosen_from_the_dataset_are_shown_once_the_trainer_reports_them(world: World) -> None:
     world.edit(training__maxEpochs=None)
     world.until(StageName.TRAIN)

@@ -307,7 +307,7 @@ def test_training_leaves_silence_before_speech_silent() -> None:
         model = Learner(Geometry(16, len(ALPHABET)), seed=1, learning_rate=0.003, dropout=0)
         features = tf.constant(clip_features(recording(silence=0.5))[None])
         frames = tf.constant([features.shape[1]], tf.int32)
-        batch = Batch(features, frames, tf.constant([silence]), tf.sparse.from_dense([[3, 4, 5, 6]]), clips=1)
+        batch = Batch(features, frames, tf.constant([silence]), tf.sparse.from_dense([[3, 4, 5, 6]]), transcripts=("",))
         for _ in range(80):
             model.train(batch)
         weights = {name: tf.constant(value) for name, value in model.tensors().items() if value.ndim}

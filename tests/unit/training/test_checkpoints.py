@@ -9,12 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+from speechmodel_stagekit.alphabet import read_alphabet, write_alphabet
 from speechmodel_training.checkpoints import Checkpoint, CheckpointStore, write_tensors
 from speechmodel_training.errors import CheckpointMismatch, CheckpointsDamaged, Superseded
 from speechmodel_training.learner import Learner, Tensors, average_of
 from speechmodel_training.network import Geometry
 from speechmodel_training.ownership import Owner, Ownership, owning
 from speechmodel_training.state import EpochRecord, LineageFacts, RunningEpoch, TrainingState
+
+from .conftest import ALPHABET
 
 Save = Callable[..., None]
 
@@ -314,9 +317,34 @@ def test_upstreams_files_of_another_width_are_refused_by_name(
         store.newest()
 
 
-def test_a_checkpoint_is_a_folder_that_upstream_can_load(
-    store: CheckpointStore, save: Save, ownership: Ownership
+@pytest.mark.parametrize(
+    ("theirs", "difference"),
+    [
+        ((*ALPHABET[:-1], "ñ"), "its alphabet lacks 'v', its alphabet also has 'ñ'"),
+        (ALPHABET[::-1], "its alphabet has the labels of the dataset in another order"),
+        (("a", "a"), "a label twice"),
+    ],
+)
+def test_upstreams_files_of_another_alphabet_are_refused_by_label(
+    theirs: tuple[str, ...], difference: str, store: CheckpointStore, ownership: Ownership, tensors: Tensors
+) -> None:
+    write_tensors(ownership.folder / "train-15", tensors)
+    write_alphabet(ownership.folder / "alphabet.txt", theirs)
+    with pytest.raises(CheckpointMismatch) as failure:
+        store.newest()
+    assert all(part in str(failure.value) for part in difference.split(", "))
+    write_alphabet(ownership.folder / "alphabet.txt", ALPHABET)
+    assert store.newest() is not None
+
+
+@pytest.mark.parametrize("pointer", ["checkpoint", "best_dev_checkpoint"])
+def test_a_checkpoint_is_a_folder_that_upstream_can_load_wherever_it_is(
+    pointer: str, store: CheckpointStore, save: Save, ownership: Ownership, tmp_path: Path
 ) -> None:
     save(15)
-    prefix = tf.train.latest_checkpoint(str(ownership.folder / "step-000000015-epoch-000001-attempt-0001"))
+    folder = ownership.folder / "step-000000015-epoch-000001-attempt-0001"
+    moved = folder.rename(tmp_path / "elsewhere")
+    prefix = tf.train.latest_checkpoint(str(moved), latest_filename=pointer)
+    assert prefix == str(moved / "model")
     assert tf.train.load_checkpoint(prefix).get_tensor("global_step") == 15
+    assert read_alphabet(moved / "alphabet.txt") == ALPHABET

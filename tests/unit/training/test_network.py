@@ -96,19 +96,19 @@ def test_dropout_is_the_same_for_the_same_step_and_another_for_the_next() -> Non
 @pytest.mark.slow
 def test_the_company_in_a_batch_does_not_change_a_clips_loss(clips: list[Clip]) -> None:
     batches, model = BatchMaker(clips, ALPHABET, UNCHANGED), learner()
-    alone = model.loss_of(batches.make((0,))) + model.loss_of(batches.make((17,)))
-    assert model.loss_of(batches.make((0, 17))) == pytest.approx(alone, rel=1e-5)
+    alone = model.measure(batches.make((0,))).loss_sum + model.measure(batches.make((17,))).loss_sum
+    assert model.measure(batches.make((0, 17))).loss_sum == pytest.approx(alone, rel=1e-5)
 
 
 @pytest.mark.slow
 def test_learning_lowers_the_loss(clips: list[Clip]) -> None:
     batches, model = BatchMaker(clips, ALPHABET, UNCHANGED), learner()
     batch = batches.make(tuple(range(6)))
-    before = model.loss_of(batch)
+    before = model.measure(batch).loss_sum
     for _ in range(20):
         model.train(batch)
     assert model.step == 20
-    assert model.loss_of(batch) < 0.9 * before
+    assert model.measure(batch).loss_sum < 0.9 * before
 
 
 @pytest.mark.training
@@ -125,7 +125,7 @@ def test_the_average_follows_the_weights_and_is_what_is_measured(clips: list[Cli
     assert not np.allclose(average, tensors["layer_6/weights"], atol=1e-4)
     measured = learner()
     measured.load(tensors | {name: np.zeros_like(tensors[name]) for name in UPSTREAM_WEIGHTS})
-    assert measured.loss_of(batch) == model.loss_of(batch)
+    assert measured.measure(batch).loss_sum == model.measure(batch).loss_sum
 
 
 @pytest.mark.training

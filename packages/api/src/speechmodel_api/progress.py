@@ -31,8 +31,12 @@ class TrainProgress(Document):
     first."""
     dev_loss: float | None = None
     """Mean CTC loss per dev clip after the last finished epoch."""
+    dev_wer: float | None = None
+    """Word error rate on the dev clips after the last finished epoch, by greedy decoding."""
     clips_per_second: float | None = None
     """Training speed in the current epoch, or in the last one at the start of an epoch."""
+    cpu_utilization: float | None = None
+    """Share of the CPUs' time, from 0 to 1, that was used since the record before. None in the first."""
     time: Time
     """Time at which the record was written."""
 

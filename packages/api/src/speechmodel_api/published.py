@@ -46,6 +46,11 @@ class EpochLoss(Document):
     """Mean CTC loss per training clip over the epoch."""
     dev_loss: float | None = None
     """Mean CTC loss per dev clip at the end of the epoch. None without dev clips."""
+    dev_wer: float | None = None
+    """Word error rate on the dev clips at the end of the epoch, by greedy decoding. None without dev clips, and for
+    epochs from before it was measured."""
+    learning_rate: float | None = None
+    """Learning rate of the last step of the epoch. None for epochs from before it was recorded."""
 
 
 class ModelCard(Document):
@@ -79,6 +84,8 @@ class VersionManifest(Document):
     """Transcript of the self-test clip at evaluation. It may be empty for a model that has learned
     nothing yet."""
     report_uri: str
+    page_uri: str | None = None
+    """report.html. None for versions that were published before there was one."""
     speech_level: float | None = None
     """Loudness that a recording is brought to before it is decoded, in dBFS. None decodes it as it
     is, as for versions that were published before the field existed."""

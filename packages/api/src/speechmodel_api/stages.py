@@ -248,6 +248,9 @@ class TrainOutput(Document):
     """Mean CTC loss per training clip in the last epoch."""
     dev_loss: float | None = None
     """Mean CTC loss per dev clip after the last epoch. None without dev clips."""
+    dev_wer: float | None = None
+    """Word error rate on the dev clips after the last epoch, by greedy decoding. None without dev clips, and from a
+    trainer from before it was measured."""
     exported_epoch: int
     """Epoch whose weights were exported: the one with the lowest dev loss, or the last without dev
     clips."""
@@ -291,6 +294,8 @@ class EvaluateInput(StageInput):
     """
 
     stage: Literal[StageName.EVALUATE] = StageName.EVALUATE
+    train_key: Key | None = None
+    """Key that names the folder of the training history, for report.html. None shows no curves."""
     convert_key: Key
     model_sha256: Digest
     acoustic_sha256: Digest | None = None
@@ -356,6 +361,8 @@ class EvaluateOutput(Document):
     """Counts of test clips by the answer with the grammar or the rejection. None with neither, and without test
     clips."""
     report_sha256: Digest
+    page_sha256: Digest | None = None
+    """Digest of report.html. None for evaluations from before there was one."""
     selftest_sha256: Digest
     """Digest of selftest.wav, the clip that a server transcribes before it reports ready."""
 
@@ -419,6 +426,8 @@ class PublishOutput(Document):
     """`s3://<bucket>/<base>/<model sha256>/<version>/version.json`, a VersionManifest."""
     version_sha256: Digest
     """Digest of version.json."""
+    page_uri: str | None = None
+    """`s3://<bucket>/<base>/<model sha256>/<version>/report.html`. None for an evaluation from before there was one."""
     storage: VolumeUse | None = None
     """Use of the workspace's volume afterwards. None from before it was reported."""
 

@@ -148,6 +148,16 @@ class TrainingStatus(ApiModel):
     over the steps so far."""
     dev_loss: float | None = None
     """Mean CTC loss per dev clip after the last finished epoch. Absent without dev clips."""
+    dev_wer: float | None = None
+    """Word error rate on the dev clips after the last finished epoch, by greedy decoding without grammar or
+    scorer. 0 is best. Absent without dev clips."""
+    clips_per_second: float | None = None
+    """Training clips per second in the current epoch. After training, the speed that was observed last."""
+    cpu_utilization: float | None = None
+    """Share of the time of the trainer's CPUs that it used last, from 0 to 1. Absent after training."""
+    pod_seconds: int | None = None
+    """Cost of training: the running time of the pods of all attempts together, in seconds. Waiting for
+    a node does not count. Absent until training has ended."""
     settings: LearningSettings | None = None
     """Values that training uses. Those that the spec does not set were chosen from the dataset."""
     progress_time: Time | None = None
@@ -208,6 +218,9 @@ class ModelStatus(ApiModel):
     when they start."""
     version_sha256: Short
     """SHA-256 digest of version.json, in hexadecimal. Servers verify it."""
+    report: Annotated[str, Field(max_length=2048)] | None = None
+    """Address of report.html, as s3://bucket/key: how the version was trained and measured. Absent for
+    versions from before there was one."""
     endpoint: Annotated[str, Field(max_length=1024)] | None = None
     """URL of the S3 service that holds the version. Absent for AWS."""
     region: Short

@@ -5,7 +5,7 @@ data/<prepare key>/          the prepared dataset
 checkpoints/<lineage>/       checkpoints, owner and lock of a lineage
 exports/<train key>/         the frozen graph and the training history
 exports/<convert key>/       the memory-mapped graph and the acoustic model
-reports/<evaluate key>/      the evaluation report, the self-test clip, the compiled grammar or the scorer
+reports/<evaluate key>/      the evaluation report for programs and for people, the self-test clip, the compiled grammar or the scorer
 """
 
 from pathlib import Path, PurePath
@@ -19,7 +19,8 @@ REGISTRY = "registry.csv"
 GRAPH = "output_graph.pb"
 """The frozen TensorFlow graph that train exports."""
 HISTORY = "training.csv"
-"""Loss by epoch, beside the frozen graph."""
+"""Losses, word error rate and learning rate by epoch: beside the frozen graph, and in the folder of a lineage
+while it trains."""
 MODEL = "output_graph.pbmm"
 """The memory-mapped graph that the runtime loads, on the workspace, in S3 and in a server's folder."""
 ACOUSTIC = "acoustic.onnx"
@@ -30,6 +31,8 @@ SCORER = "lm.scorer"
 """The scorer of free text, beside the evaluation report, in S3 and in a server's folder."""
 REPORT = "report.json"
 """The report of prepare or of evaluate, each in its own folder."""
+PAGE = "report.html"
+"""The report of evaluate for people: one file that a browser shows without a network."""
 SELFTEST = "selftest.wav"
 """The clip that a server transcribes before it reports ready."""
 VERSION = "version.json"

@@ -1,4 +1,4 @@
-"""The command line: `speechmodel run|validate|status|transcribe`. Each command imports its modules when it is called.
+"""The command line: `speechmodel run|validate|status|plot|transcribe`. Each command imports its modules when it is called.
 
 Exit codes: 0 done (for run: published, or suspended by the manifest); 1 something failed, and the message says what; 2 the
 command line was wrong; 130 interrupted by Ctrl-C, 143 by SIGTERM and
@@ -185,6 +185,17 @@ def status(name: str | None, state: Path) -> int:
     from speechmodel_cli.status import status
 
     return status(state, name)
+
+
+@speechmodel.command(epilog=EPILOG)
+@click.argument("name")
+@click.option("--png", metavar="FILE", type=_PATH, help="Write a PNG file instead.")
+@_state
+def plot(name: str, png: Path | None, state: Path) -> int:
+    """Draw loss, word error rate and learning rate by epoch of the model NAME, also while it trains."""
+    from speechmodel_cli.plot import plot
+
+    return plot(state, name, png)
 
 
 @speechmodel.command(epilog=EPILOG)

@@ -6,8 +6,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 from speechmodel_pipeline.prepare.coverage import summary
-from speechmodel_pipeline.prepare.report import PrepareReport
-from speechmodel_pipeline.prepare.speakers import SpeakerSource
+from speechmodel_pipeline.prepare_report import PrepareReport, SpeakerSource
 
 ROWS = 40
 """Longest table or list. --json shows all."""

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from speechmodel_api.dataset_spec import InvalidSamplePolicy
 from speechmodel_api.progress import StepProgress
-from speechmodel_pipeline.prepare.report import PrepareReport
+from speechmodel_pipeline.prepare_report import PrepareReport
 
 from speechmodel_cli import wording
 from speechmodel_cli.dataset_report import show_report

@@ -5,6 +5,7 @@
     <base>/<scorer sha256>/lm.scorer                   with a scorer
     <base>/<model sha256>/<version>/grammar.zip        with a grammar
     <base>/<model sha256>/<version>/report.json
+    <base>/<model sha256>/<version>/report.html        the report for people
     <base>/<model sha256>/<version>/selftest.wav
     <base>/<model sha256>/<version>/version.json       VersionManifest, written last
 
@@ -12,7 +13,6 @@ Whole objects are not sent again. A version.json never changes, because servers 
 digest: that of an earlier run stays, as long as everything that it names is whole.
 """
 
-import csv
 import hashlib
 import logging
 import shutil
@@ -20,7 +20,6 @@ from pathlib import Path
 
 from pydantic import ValidationError
 from speechmodel_api.published import (
-    EpochLoss,
     ModelCard,
     PublishedGrammar,
     PublishedRejection,
@@ -29,7 +28,7 @@ from speechmodel_api.published import (
 )
 from speechmodel_api.reasons import Reason
 from speechmodel_api.stages import EvaluateOutput, PublishInput, PublishOutput, VolumeUse
-from speechmodel_api.workspace import ACOUSTIC, GRAMMAR, HISTORY, MODEL, REPORT, SCORER, SELFTEST, VERSION, Workspace
+from speechmodel_api.workspace import ACOUSTIC, GRAMMAR, MODEL, PAGE, REPORT, SCORER, SELFTEST, VERSION, Workspace
 from speechmodel_stagekit.artefacts import recorded_output, require_file
 from speechmodel_stagekit.errors import ArtefactMissing
 from speechmodel_stagekit.program import run_stage
@@ -39,6 +38,7 @@ from speechmodel_pipeline.evaluation_report import EvaluationReport
 from speechmodel_pipeline.progress import Steps
 from speechmodel_pipeline.s3.errors import storage_errors
 from speechmodel_pipeline.s3.objects import Bucket, split_uri
+from speechmodel_pipeline.training_history import read_epochs
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ def publish(task: PublishInput) -> PublishOutput:
     report = EvaluationReport.model_validate_json((report_folder / REPORT).read_bytes())
     manifest = _manifest(task, model, report_folder, evaluation, report)
     with storage_errors(Reason.UPLOAD_FAILED, task.target):
-        written = _send(Bucket.connect(task.target), task, model, report_folder, manifest)
+        written = _send(Bucket.connect(task.target), task, model, report_folder, evaluation, manifest)
     if task.kept is not None:
         tidy(workspace, task.kept)
     usage = shutil.disk_usage(workspace.root)
@@ -69,11 +69,19 @@ def publish(task: PublishInput) -> PublishOutput:
         uri=manifest.model_uri,
         version_uri=_uri(task, VERSION),
         version_sha256=hashlib.sha256(written).hexdigest(),
+        page_uri=manifest.page_uri,
         storage=VolumeUse(used_bytes=usage.used, free_bytes=usage.free),
     )
 
 
-def _send(bucket: Bucket, task: PublishInput, model: Path, report_folder: Path, manifest: VersionManifest) -> bytes:
+def _send(
+    bucket: Bucket,
+    task: PublishInput,
+    model: Path,
+    report_folder: Path,
+    evaluation: EvaluateOutput,
+    manifest: VersionManifest,
+) -> bytes:
     """Upload the objects and return version.json as it is in S3 afterwards."""
     progress = Steps(2 * manifest.model_bytes, "bytes")
     sent = bucket.ensure(_key(manifest.model_uri), model, manifest.model_sha256, progress.advance)
@@ -84,6 +92,8 @@ def _send(bucket: Bucket, task: PublishInput, model: Path, report_folder: Path, 
         bucket.ensure(_key(scorer.scorer_uri), report_folder / SCORER, scorer.scorer_sha256)
     if (grammar := manifest.grammar) is not None:
         bucket.ensure(_key(grammar.grammar_uri), report_folder / GRAMMAR, grammar.grammar_sha256)
+    if manifest.page_uri is not None and evaluation.page_sha256 is not None:
+        bucket.ensure(_key(manifest.page_uri), report_folder / PAGE, evaluation.page_sha256)
     version_key, report_key = _key(_uri(task, VERSION)), _key(manifest.report_uri)
     earlier = bucket.read_if_there(version_key)
     if earlier is not None and _is_valid(bucket, earlier, manifest):
@@ -145,6 +155,7 @@ def _manifest(
         selftest_sha256=evaluation.selftest_sha256,
         selftest_text=report.selftest.text,
         report_uri=_uri(task, REPORT),
+        page_uri=_uri(task, PAGE) if evaluation.page_sha256 else None,
         speech_level=report.speech_level,
         wer=evaluation.wer,
         cer=evaluation.cer,
@@ -155,23 +166,8 @@ def _manifest(
 def _card(task: PublishInput, evaluation: EvaluateOutput) -> ModelCard | None:
     if task.dataset is None or task.training is None:
         return None
-    return ModelCard(dataset=task.dataset, training=task.training, evaluation=evaluation, epochs=_epochs(task))
-
-
-def _epochs(task: PublishInput) -> tuple[EpochLoss, ...]:
-    """Return the losses in the training history, which is not needed to serve and may be gone."""
-    if task.train_key is None:
-        return ()
-    path = Workspace(task.workspace).export(task.train_key) / HISTORY
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            return tuple(
-                EpochLoss.model_validate({name: value or None for name, value in row.items()})
-                for row in csv.DictReader(file)
-            )
-    except (OSError, ValueError, csv.Error) as error:
-        log.warning("the card has no losses, because %s cannot be read: %s", path, error)
-        return ()
+    epochs = read_epochs(Workspace(task.workspace), task.train_key)
+    return ModelCard(dataset=task.dataset, training=task.training, evaluation=evaluation, epochs=epochs)
 
 
 def _grammar(task: PublishInput, acoustic: Path, grammar: Path) -> PublishedGrammar | None:

@@ -180,6 +180,7 @@ def _built(seen: Observed, done: Outputs) -> ModelStatus:
         size_bytes=converted.size_bytes,
         version_uri=published.version_uri,
         version_sha256=published.version_sha256,
+        report=published.page_uri,
         endpoint=s3.endpoint,
         region=s3.region,
         secret_name=s3.secret_ref.name if s3.secret_ref else None,

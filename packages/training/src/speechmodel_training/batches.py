@@ -55,7 +55,7 @@ class BatchMaker:
                 tf.constant(frames, tf.int32),
                 tf.constant(silence, tf.int32),
                 _sparse(labels),
-                len(clips),
+                tuple(self._clips[clip].transcript for clip in clips),
             )
 
     def lengths(self, epoch: int = 0) -> list[int]:

@@ -2,9 +2,11 @@
 
 checkpoints/<lineage>/
     owner, lock                                   see ownership.py
+    training.csv, tensorboard/                    the finished epochs, see history.py
     step-000001200-epoch-000015-attempt-0003/     15 finished epochs
         model.index, model.data-00000-of-00001    upstream's 40 tensors by its names, and the averages
-        checkpoint                                upstream's pointer file, for its --load_checkpoint_dir
+        checkpoint, best_dev_checkpoint           upstream's pointer files, for its --load_checkpoint_dir
+        alphabet.txt                              the labels, for its --alphabet_config_path
         state.json                                TrainingState
 
 A folder is written under a name that begins with a dot, fsynced and renamed. The newest has the
@@ -19,13 +21,15 @@ are read: weights, Adam's moments and step continue, and epochs are counted from
 import logging
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import tensorflow as tf
 from pydantic import ValidationError
+from speechmodel_api.workspace import ALPHABET
+from speechmodel_stagekit.alphabet import read_alphabet, write_alphabet
 from speechmodel_stagekit.durable import sync, sync_folder
 
 from speechmodel_training.errors import CheckpointMismatch, CheckpointsDamaged
@@ -38,6 +42,9 @@ log = logging.getLogger(__name__)
 _NAME = re.compile(r"step-(\d{9,})-epoch-(\d{6,})-attempt-(\d{4,})")
 _UPSTREAM = re.compile(r"(.+-(\d+))\.index")
 _PREFIX = "model"
+_UPSTREAM_POINTERS = "checkpoint", "best_dev_checkpoint"
+"""Files in which upstream looks for a checkpoint, with --load_train last and best. They name it relative to the
+folder, so that the folder can be moved."""
 _UPSTREAM_POINTER = f'model_checkpoint_path: "{_PREFIX}"\nall_model_checkpoint_paths: "{_PREFIX}"\n'
 
 
@@ -64,13 +71,20 @@ class CheckpointStore:
         self._keep = keep
         self._damaged: set[Path] = set()
 
+    @property
+    def folder(self) -> Path:
+        """Folder of the lineage."""
+        return self._folder
+
     def save(self, checkpoint: Checkpoint) -> None:
         """Write a checkpoint, then remove those that need not be kept. Raises Superseded."""
         state = checkpoint.state
         target = self._folder / f"step-{state.step:09d}-epoch-{state.epoch:06d}-attempt-{state.attempt:04d}"
         with self._partial(target) as partial:
             write_tensors(partial / _PREFIX, checkpoint.tensors)
-            (partial / "checkpoint").write_text(_UPSTREAM_POINTER, encoding="utf-8")
+            for pointer in _UPSTREAM_POINTERS:
+                (partial / pointer).write_text(_UPSTREAM_POINTER, encoding="utf-8")
+            write_alphabet(partial / ALPHABET, state.facts.alphabet)
             (partial / "state.json").write_text(state.model_dump_json(by_alias=True, indent=1), encoding="utf-8")
             sync_folder(partial)
             self._ownership.check()
@@ -137,6 +151,7 @@ class CheckpointStore:
             return None
         step, name = max(found)
         prefix = self._folder / name
+        self._require_alphabet(self._folder / ALPHABET)
         try:
             tensors = read_tensors(prefix, upstream_shapes(self._facts.geometry))
         except UnreadableCheckpoint as error:
@@ -146,6 +161,18 @@ class CheckpointStore:
         attempt = self._ownership.owner.attempt
         state = TrainingState(facts=self._facts, attempt=attempt, target="", step=int(tensors["global_step"]))
         return Checkpoint(state, tensors)
+
+    def _require_alphabet(self, path: Path) -> None:
+        """Raise CheckpointMismatch when upstream's alphabet, if it is there, differs from the dataset's."""
+        if not path.is_file():
+            log.warning("%s is missing, so the checkpoint is assumed to have the dataset's labels", path)
+            return
+        try:
+            theirs, ours = read_alphabet(path), self._facts.alphabet
+        except ValueError as error:
+            raise CheckpointMismatch(self._folder, [str(error)]) from error
+        if theirs != ours:
+            raise CheckpointMismatch(self._folder, list(_alphabet_differences(theirs, ours)))
 
     def _prune(self) -> None:
         states = self._states()
@@ -186,6 +213,15 @@ class CheckpointStore:
             yield partial
         finally:
             shutil.rmtree(partial, ignore_errors=True)
+
+
+def _alphabet_differences(theirs: Sequence[str], ours: Sequence[str]) -> Iterator[str]:
+    if missing := [label for label in ours if label not in theirs]:
+        yield f"its alphabet lacks {', '.join(map(repr, missing))}"
+    if more := [label for label in theirs if label not in ours]:
+        yield f"its alphabet also has {', '.join(map(repr, more))}"
+    if not missing and not more:
+        yield "its alphabet has the labels of the dataset in another order"
 
 
 def has_checkpoint(folder: Path) -> bool:

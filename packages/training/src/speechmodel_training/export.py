@@ -15,7 +15,7 @@ from speechmodel_stagekit.program import run_stage
 from speechmodel_training.device import prepare_device
 from speechmodel_training.errors import NothingToExport
 from speechmodel_training.graph import frozen_graph
-from speechmodel_training.history import write_history
+from speechmodel_training.history import as_csv
 from speechmodel_training.learner import average_of
 from speechmodel_training.lineage import Lineage, open_lineage
 
@@ -49,7 +49,7 @@ def export_graph(lineage: Lineage, key: str, folder: Path) -> TrainOutput:
     graph = folder / GRAPH
     weights = {name: chosen.tensors[average_of(name)] for name in lineage.facts.geometry.weight_shapes()}
     graph.write_bytes(frozen_graph(weights, lineage.training_set.alphabet, lineage.language))
-    write_history(folder / HISTORY, newest.state.history)
+    (folder / HISTORY).write_text(as_csv(newest.state.history), encoding="utf-8")
     lineage.ownership.check()
     last = newest.state.history[-1]
     return TrainOutput(
@@ -57,6 +57,7 @@ def export_graph(lineage: Lineage, key: str, folder: Path) -> TrainOutput:
         step=newest.state.step,
         loss=last.loss,
         dev_loss=last.dev_loss,
+        dev_wer=last.dev_wer,
         exported_epoch=chosen.state.epoch,
         trained_epochs=newest.state.trained_for(key),
         stopped_early=newest.state.epoch < lineage.settings.max_epochs and newest.state.stops_early(lineage.early_stop),

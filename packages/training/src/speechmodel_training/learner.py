@@ -25,6 +25,16 @@ the first 890 steps, as in tf.train.ExponentialMovingAverage."""
 
 
 @dataclass(frozen=True)
+class Measured:
+    """The network's answer to a batch."""
+
+    loss_sum: float
+    """Sum of the clips' CTC losses."""
+    labels: npt.NDArray[np.int32]
+    """The likeliest label of each frame, [time, batch]. The blank is the last label."""
+
+
+@dataclass(frozen=True)
 class Batch:
     """Clips, padded to the longest one."""
 
@@ -36,8 +46,13 @@ class Batch:
     """int32 [batch], frames before the speech"""
     labels: tf.SparseTensor
     """int32 [batch, labels], alphabet indexes"""
-    clips: int
-    """Clips in the batch."""
+    transcripts: tuple[str, ...]
+    """What the clips say, [batch]."""
+
+    @property
+    def clips(self) -> int:
+        """Clips in the batch."""
+        return len(self.transcripts)
 
 
 class Learner:
@@ -64,7 +79,7 @@ class Learner:
         ]
         leading_silence = tf.TensorSpec([None], tf.int32)
         self._train = tf.function(self._train_eagerly, input_signature=[*batch, leading_silence])
-        self._losses = tf.function(self._losses_eagerly, input_signature=batch)
+        self._measure = tf.function(self._measure_eagerly, input_signature=batch)
 
     def train(self, batch: Batch) -> None:
         """Make one step of Adam on CTC loss plus the loss in leading silence.
@@ -73,12 +88,10 @@ class Learner:
         """
         self._train(batch.features, batch.frames, batch.labels, batch.leading_silence)
 
-    def loss_of(self, batch: Batch) -> float:
-        """Return the sum of the clips' CTC losses with the averaged weights and without dropout.
-
-        Nothing is learned.
-        """
-        return float(self._losses(batch.features, batch.frames, batch.labels))
+    def measure(self, batch: Batch) -> Measured:
+        """Return losses and labels with the averaged weights and without dropout. Nothing is learned."""
+        loss_sum, labels = self._measure(batch.features, batch.frames, batch.labels)
+        return Measured(float(loss_sum), labels.numpy())
 
     def standardise_inputs(self, standardisation: Standardisation) -> None:
         """Let the first layer see standardised features. The weights must be fresh."""
@@ -179,8 +192,11 @@ class Learner:
             self._averages[name].assign(decay * self._averages[name] + (1 - decay) * weight)
         self._loss_sum.assign_add(tf.reduce_sum(tf.cast(losses, tf.float64)))
 
-    def _losses_eagerly(self, features: tf.Tensor, frames: tf.Tensor, labels: tf.SparseTensor) -> tf.Tensor:
-        return tf.reduce_sum(_ctc_losses(logits(self._averages, features), frames, labels))
+    def _measure_eagerly(
+        self, features: tf.Tensor, frames: tf.Tensor, labels: tf.SparseTensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        outputs = logits(self._averages, features)
+        return tf.reduce_sum(_ctc_losses(outputs, frames, labels)), tf.argmax(outputs, axis=2, output_type=tf.int32)
 
 
 def sum_of_magnitudes(tensors: Tensors) -> float:

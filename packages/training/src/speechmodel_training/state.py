@@ -53,6 +53,10 @@ class EpochRecord(Document):
     seconds: float
     """Time spent on training, interruptions left out."""
     clips_per_second: float
+    learning_rate: float | None = None
+    """Learning rate of its last step. None in a record from before it was recorded, as for dev_wer."""
+    dev_wer: float | None = None
+    """Word error rate on the dev clips at the end of the epoch, by greedy decoding."""
 
 
 class RunningEpoch(Document):
@@ -137,7 +141,13 @@ class TrainingState(Document):
         return state.model_copy(update={"step": self.step + 1})
 
     def after_epoch(
-        self, *, dev_loss: float | None, early_stop: EarlyStop | None = None, plateau: ReduceOnPlateau | None = None
+        self,
+        *,
+        dev_loss: float | None,
+        dev_wer: float | None = None,
+        learning_rate: float | None = None,
+        early_stop: EarlyStop | None = None,
+        plateau: ReduceOnPlateau | None = None,
     ) -> Self:
         """Return the state in which the running epoch is finished and part of the history."""
         running = self.running
@@ -148,6 +158,8 @@ class TrainingState(Document):
             dev_loss=dev_loss,
             seconds=round(running.seconds, 3),
             clips_per_second=round(running.clips / max(running.seconds, 1e-3), 1),
+            learning_rate=learning_rate,
+            dev_wer=dev_wer,
         )
         changes: dict[str, object] = {}
         if early_stop:

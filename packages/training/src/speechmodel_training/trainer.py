@@ -14,6 +14,7 @@ from speechmodel_api.augmentation import parse
 from speechmodel_api.learning import LearningSettings
 from speechmodel_api.progress import TrainProgress
 from speechmodel_api.training_spec import EarlyStop, ReduceOnPlateau, Schedule
+from speechmodel_stagekit.cpus import available_cpus
 from speechmodel_stagekit.errors import Stopped
 from speechmodel_stagekit.program import report, stop_requested
 
@@ -23,6 +24,8 @@ from speechmodel_training.batches import BatchMaker
 from speechmodel_training.checkpoints import Checkpoint, CheckpointStore
 from speechmodel_training.dataset import TrainingSet
 from speechmodel_training.errors import LossDiverged
+from speechmodel_training.greedy import WordErrors, greedy_texts
+from speechmodel_training.history import History
 from speechmodel_training.learner import Learner, sum_of_magnitudes
 from speechmodel_training.network import Array
 from speechmodel_training.rates import share_of_rate
@@ -107,7 +110,9 @@ class Trainer:
         else:
             self._learner.standardise_inputs(Standardisation.of(training_set.train))
         self._saved_at = (self._state.epoch, self._state.step)
+        self._history = History(store.folder, self._state.history)
         self._clock = _Clock(self._state.running.seconds)
+        self._cpu_use = _CpuUse()
         self._reported = 0.0
 
     def run(self) -> None:
@@ -165,10 +170,14 @@ class Trainer:
         self._leave_if_stopped()
         state, best = self._measured(), self._state.best_dev_loss
         self._require_finite(state.running.loss_sum, "the training loss")
-        dev_loss = self._dev_loss()
+        dev_loss, dev_wer = self._measure_dev()
         target = self._target
         self._state = state.after_epoch(
-            dev_loss=dev_loss, early_stop=target.early_stop, plateau=target.reduce_on_plateau
+            dev_loss=dev_loss,
+            dev_wer=dev_wer,
+            learning_rate=self._learner.learning_rate,
+            early_stop=target.early_stop,
+            plateau=target.reduce_on_plateau,
         )
         if self._state.reductions > state.reductions:
             log.info("the dev loss is on a plateau: the learning rate is reduced")
@@ -176,34 +185,38 @@ class Trainer:
         self._clock = _Clock(0.0)
         record = self._state.history[-1]
         log.info(
-            "epoch %d of %d: loss %.4f, dev loss %s, %.1f s, %.0f clips/s",
+            "epoch %d of %d: loss %.4f, dev loss %s, dev WER %s, %.1f s, %.0f clips/s",
             record.epoch,
             self._settings.max_epochs,
             record.loss,
             "-" if dev_loss is None else f"{dev_loss:.4f}",
+            "-" if dev_wer is None else f"{dev_wer:.1%}",
             record.seconds,
             record.clips_per_second,
         )
+        self._history.add(record)
         if dev_loss is not None and (best is None or dev_loss < best):
             self._unsaved_best = self._checkpoint()
         if self._writer.idle() and self._timer.due_at_epoch_end():
             self._start_save()
         self._report()
 
-    def _dev_loss(self) -> float | None:
-        """Return the mean loss per dev clip, with the same augmentation after every epoch; None
-        without dev clips.
+    def _measure_dev(self) -> tuple[float | None, float | None]:
+        """Return the mean loss per dev clip and the word error rate, with the same augmentation after
+        every epoch; None without dev clips.
         """
-        clips = self._training_set.dev
+        clips, alphabet = self._training_set.dev, self._training_set.alphabet
         if not clips:
-            return None
-        total = 0.0
+            return None, None
+        total, errors = 0.0, WordErrors()
         for batch in self._dev_batches.stream(in_order_of_length(self._dev_batches.lengths(), self._batch_size)):
             self._leave_if_stopped()
-            total += self._learner.loss_of(batch)
+            measured = self._learner.measure(batch)
+            total += measured.loss_sum
+            errors.count(batch.transcripts, greedy_texts(measured.labels, batch.frames.numpy(), alphabet))
             self._report_at_times()
         self._require_finite(total, "the dev loss")
-        return total / len(clips)
+        return total / len(clips), errors.rate
 
     def _leave_if_stopped(self) -> None:
         if stop_requested.is_set():
@@ -276,7 +289,9 @@ class Trainer:
                 fraction=running.clips / len(self._training_set.train),
                 loss=last.loss if last else loss,
                 dev_loss=last.dev_loss if last else None,
+                dev_wer=last.dev_wer if last else None,
                 clips_per_second=speed or (last.clips_per_second if last else None),
+                cpu_utilization=self._cpu_use.since_last(),
                 time=datetime.now(UTC),
             )
         )
@@ -299,3 +314,20 @@ class _Clock:
     @property
     def seconds(self) -> float:
         return self._before + (time.monotonic() - self._since if self._since is not None else 0.0)
+
+
+class _CpuUse:
+    """The use of the CPUs that this process may use."""
+
+    def __init__(self) -> None:
+        self._cpus = available_cpus()
+        self._before: tuple[float, float] | None = None
+
+    def since_last(self) -> float | None:
+        """Return the share of the CPUs' time that was used since the last call, from 0 to 1; None at the first one."""
+        before, now = self._before, (time.process_time(), time.monotonic())
+        self._before = now
+        if before is None:
+            return None
+        used, passed = now[0] - before[0], now[1] - before[1]
+        return round(min(used / max(passed, 1e-3) / self._cpus, 1.0), 3)

@@ -8,7 +8,7 @@ from speechmodel_api.dataset_spec import InvalidSamplePolicy
 from speechmodel_api.progress import StepProgress, parse_progress
 from speechmodel_api.reasons import Reason
 from speechmodel_api.workspace import REPORT, Workspace
-from speechmodel_pipeline.prepare.report import PrepareReport
+from speechmodel_pipeline.prepare_report import PrepareReport
 from speechmodel_plan.stages.prepare import PREPARE
 from speechmodel_plan.stages.stage import Outputs
 from speechmodel_plan.task import Owner, Task

@@ -11,7 +11,7 @@ from speechmodel_api.alphabet import CATCH_ALL
 from speechmodel_api.decoding_spec import ForeignSpeech, GrammarSource
 from speechmodel_api.reasons import Reason
 from speechmodel_api.stages import EvaluateInput, EvaluateOutput, GrammarDecoder, WeighedScorer
-from speechmodel_api.workspace import ACOUSTIC, GRAMMAR, MODEL, REPORT, SCORER, SELFTEST, Workspace
+from speechmodel_api.workspace import ACOUSTIC, GRAMMAR, MODEL, PAGE, REPORT, SCORER, SELFTEST, Workspace
 from speechmodel_decoding import Recogniser
 from speechmodel_runtime import read_graph
 from speechmodel_stagekit.artefacts import file_digest, once, require_file
@@ -30,6 +30,7 @@ from speechmodel_pipeline.evaluate.figures import (
 )
 from speechmodel_pipeline.evaluate.free_text import Filtered, in_free_text
 from speechmodel_pipeline.evaluate.grammar import CalibratedOn, calibrated, compile_for, decide, load_acoustic_model
+from speechmodel_pipeline.evaluate.page import report_page
 from speechmodel_pipeline.evaluate.scorer import Tuning
 from speechmodel_pipeline.evaluation_report import (
     ClipResult,
@@ -79,6 +80,8 @@ def _make(task: EvaluateInput, folder: Path) -> EvaluateOutput:
         report = report.model_copy(update={"scorer": _scorer_report(tuning)})
     text = report.model_dump_json(by_alias=True, exclude_none=True, indent=1)
     (folder / REPORT).write_text(text, encoding="utf-8")
+    page = report_page(task, dataset, report, {clip.name: clip for clip in chosen})
+    (folder / PAGE).write_text(page, encoding="utf-8")
     details = report.grammar or report.rejection
     return EvaluateOutput(
         clips=report.clips,
@@ -92,6 +95,7 @@ def _make(task: EvaluateInput, folder: Path) -> EvaluateOutput:
         scorer=_weighed(tuning, folder) if tuning else None,
         figures=details.figures if details else None,
         report_sha256=file_digest(folder / REPORT),
+        page_sha256=file_digest(folder / PAGE),
         selftest_sha256=file_digest(folder / SELFTEST),
     )
 

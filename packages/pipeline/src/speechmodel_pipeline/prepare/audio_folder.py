@@ -19,8 +19,9 @@ from speechmodel_stagekit.errors import BadData
 
 from speechmodel_pipeline.prepare.named_files import ANY_ENDING, NamedFiles
 from speechmodel_pipeline.prepare.recordings import PARTS, Listing, missing, printable
-from speechmodel_pipeline.prepare.speakers import SPEAKER_COLUMNS, SpeakerSource
+from speechmodel_pipeline.prepare.speakers import SPEAKER_COLUMNS
 from speechmodel_pipeline.prepare.table import Table, read_headerless, read_json_lines, read_table
+from speechmodel_pipeline.prepare_report import SpeakerSource
 from speechmodel_pipeline.text.rejections import RejectionReason
 
 CSV, JSON_LINES = "metadata.csv", "metadata.jsonl"

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from itertools import accumulate
 
 from speechmodel_pipeline.prepare.recordings import Listing
-from speechmodel_pipeline.prepare.report import Rejection
+from speechmodel_pipeline.prepare_report import Rejection
 
 NOTE_BYTES, ERROR_BYTES = 500, 1200
 """Bytes of JSON for rejections in a note and in an error, so that the result fits RESULT_LIMIT.

@@ -16,8 +16,9 @@ from speechmodel_stagekit.dataset import Part
 
 from speechmodel_pipeline.prepare.named_files import NamedFiles
 from speechmodel_pipeline.prepare.recordings import Listing, missing, printable
-from speechmodel_pipeline.prepare.speakers import SPEAKER_COLUMNS, SpeakerSource
+from speechmodel_pipeline.prepare.speakers import SPEAKER_COLUMNS
 from speechmodel_pipeline.prepare.table import read_table
+from speechmodel_pipeline.prepare_report import SpeakerSource
 
 VALIDATED = "validated.tsv"
 OFFICIAL = {Part.TRAIN: "train.tsv", Part.DEV: "dev.tsv", Part.TEST: "test.tsv"}

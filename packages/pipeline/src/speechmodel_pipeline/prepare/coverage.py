@@ -13,7 +13,8 @@ from statistics import median
 
 from speechmodel_runtime import Speech
 
-from speechmodel_pipeline.prepare.report import (
+from speechmodel_pipeline.prepare.split import FEWEST_SPEAKERS, is_closed_set
+from speechmodel_pipeline.prepare_report import (
     Coverage,
     LevelCoverage,
     PhraseCoverage,
@@ -21,7 +22,6 @@ from speechmodel_pipeline.prepare.report import (
     SuspiciousClip,
     WordCoverage,
 )
-from speechmodel_pipeline.prepare.split import FEWEST_SPEAKERS, is_closed_set
 from speechmodel_pipeline.text.rejections import quoted
 
 FEWEST_TAKES = 5

@@ -22,9 +22,9 @@ from speechmodel_pipeline.prepare.recordings import (
     path_below,
     printable,
 )
-from speechmodel_pipeline.prepare.report import Rejection
-from speechmodel_pipeline.prepare.speakers import SPEAKER_COLUMNS, SpeakerSource
+from speechmodel_pipeline.prepare.speakers import SPEAKER_COLUMNS
 from speechmodel_pipeline.prepare.table import Row, Table, read_table
+from speechmodel_pipeline.prepare_report import Rejection, SpeakerSource
 from speechmodel_pipeline.text.rejections import RejectionReason
 
 FILENAME, TRANSCRIPT = "wav_filename", "transcript"

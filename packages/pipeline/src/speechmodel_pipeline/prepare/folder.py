@@ -21,7 +21,7 @@ from speechmodel_stagekit.dataset import Part
 
 from speechmodel_pipeline.prepare.clips import ClipFile
 from speechmodel_pipeline.prepare.recordings import Recording
-from speechmodel_pipeline.prepare.report import PrepareReport, Rejection
+from speechmodel_pipeline.prepare_report import PrepareReport, Rejection
 
 DEEPSPEECH_COLUMNS = ("wav_filename", "wav_filesize", "transcript")
 REGISTRY_COLUMNS = (

@@ -19,8 +19,8 @@ from speechmodel_stagekit.errors import BadData
 
 from speechmodel_pipeline.prepare.named_files import NamedFiles
 from speechmodel_pipeline.prepare.recordings import PARTS, Listing, is_file, missing, path_below, printable
-from speechmodel_pipeline.prepare.speakers import SpeakerSource
 from speechmodel_pipeline.prepare.table import KEY, VALUE, Row, Table, read_pairs
+from speechmodel_pipeline.prepare_report import SpeakerSource
 from speechmodel_pipeline.text.rejections import RejectionReason
 
 RECORDINGS, TEXT, SPEAKERS, SEGMENTS = "wav.scp", "text", "utt2spk", "segments"

@@ -15,8 +15,8 @@ from speechmodel_stagekit.dataset import Part
 
 from speechmodel_pipeline.prepare.named_files import ANY_ENDING, NamedFiles
 from speechmodel_pipeline.prepare.recordings import PARTS, Listing, missing, printable
-from speechmodel_pipeline.prepare.speakers import SpeakerSource
 from speechmodel_pipeline.prepare.table import KEY, VALUE, read_pairs
+from speechmodel_pipeline.prepare_report import SpeakerSource
 from speechmodel_pipeline.text.rejections import RejectionReason
 
 TRANSCRIPTS = ".trans.txt"

@@ -21,9 +21,9 @@ from speechmodel_pipeline.prepare.recordings import (
     path_below,
     printable,
 )
-from speechmodel_pipeline.prepare.report import Rejection
-from speechmodel_pipeline.prepare.speakers import SpeakerSource, guess_from_paths
+from speechmodel_pipeline.prepare.speakers import guess_from_paths
 from speechmodel_pipeline.prepare.table import Row, Table
+from speechmodel_pipeline.prepare_report import Rejection, SpeakerSource
 from speechmodel_pipeline.text.rejections import RejectionReason
 
 ANY_ENDING = ("", *sorted(AUDIO))

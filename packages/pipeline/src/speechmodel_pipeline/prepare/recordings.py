@@ -13,8 +13,7 @@ from speechmodel_api.reasons import Reason
 from speechmodel_stagekit.dataset import Part
 from speechmodel_stagekit.errors import BadData
 
-from speechmodel_pipeline.prepare.report import Rejection
-from speechmodel_pipeline.prepare.speakers import SpeakerSource
+from speechmodel_pipeline.prepare_report import Rejection, SpeakerSource
 
 PARTS = {
     "train": Part.TRAIN,

@@ -9,7 +9,6 @@ the speakers are guessed.
 import re
 from collections import Counter
 from collections.abc import Collection, Mapping
-from enum import StrEnum
 from pathlib import PurePosixPath
 
 from speechmodel_pipeline.prepare.layout import SEPARATORS, Reading
@@ -19,19 +18,6 @@ SPEAKER_COLUMNS = ("speaker", "client_id", "speaker_id")
 Hugging Face."""
 SHARED = 0.8
 """Least share of the recordings whose word is shared."""
-
-
-class SpeakerSource(StrEnum):
-    """The place where the names of the speakers were found."""
-
-    COLUMN = "Column"
-    """A column of the table, such as `speaker` or `client_id`."""
-    LAYOUT = "Layout"
-    """A folder for each speaker, or `{speaker}` of the name pattern."""
-    TAKES = "Takes"
-    """The takes that were recorded on the page of the server; other recordings name no speaker."""
-    GUESSED = "Guessed"
-    """A word that file names share, or the folder."""
 
 
 def guess_speakers(readings: Mapping[str, Reading]) -> dict[str, str]:

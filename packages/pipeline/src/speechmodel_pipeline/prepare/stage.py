@@ -37,7 +37,9 @@ from speechmodel_pipeline.prepare.folder import PreparedClip, dataset_digest, sp
 from speechmodel_pipeline.prepare.formats import list_recordings
 from speechmodel_pipeline.prepare.negatives import make_negatives
 from speechmodel_pipeline.prepare.recordings import Listing, Recording
-from speechmodel_pipeline.prepare.report import (
+from speechmodel_pipeline.prepare.split import Candidate, divide
+from speechmodel_pipeline.prepare.synthesis import synthesize_takes
+from speechmodel_pipeline.prepare_report import (
     AudioKind,
     Change,
     Coverage,
@@ -45,8 +47,8 @@ from speechmodel_pipeline.prepare.report import (
     PrepareReport,
     Rejection,
     SpeakerClips,
+    SpeakerSource,
 )
-from speechmodel_pipeline.prepare.speakers import SpeakerSource
 from speechmodel_pipeline.prepare.split import Candidate, divide
 from speechmodel_pipeline.prepare.synthesis import synthesize_takes
 from speechmodel_pipeline.prepare.takes import with_takes

@@ -21,7 +21,7 @@ from pathlib import Path
 from speechmodel_api.reasons import Reason
 from speechmodel_stagekit.errors import BadData
 
-from speechmodel_pipeline.prepare.report import Rejection
+from speechmodel_pipeline.prepare_report import Rejection
 from speechmodel_pipeline.text.rejections import RejectionReason
 
 DELIMITERS = (",", ";", "\t", "|")

@@ -13,8 +13,7 @@ from speechmodel_api.takes import TAKES, Take
 
 from speechmodel_pipeline.prepare.layout import nfc
 from speechmodel_pipeline.prepare.recordings import Listing, Recording, is_file, printable
-from speechmodel_pipeline.prepare.report import Rejection
-from speechmodel_pipeline.prepare.speakers import SpeakerSource
+from speechmodel_pipeline.prepare_report import Rejection, SpeakerSource
 from speechmodel_pipeline.text.rejections import RejectionReason
 
 

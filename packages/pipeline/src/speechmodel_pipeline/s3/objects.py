@@ -7,6 +7,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from mimetypes import guess_type
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -113,7 +114,15 @@ class Bucket:
             if self.digest(key, advance) == sha256:
                 return False
         self.client.upload_file(
-            str(path), self.name, key, ExtraArgs={"Metadata": {SHA256: sha256}}, Config=TRANSFER, Callback=advance
+            str(path),
+            self.name,
+            key,
+            ExtraArgs={
+                "Metadata": {SHA256: sha256},
+                "ContentType": guess_type(path.name)[0] or "application/octet-stream",
+            },
+            Config=TRANSFER,
+            Callback=advance,
         )
         self.require(key, sha256, advance)
         return True

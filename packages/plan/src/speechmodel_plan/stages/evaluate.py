@@ -12,6 +12,7 @@ from speechmodel_api.status import ConditionType
 from speechmodel_plan.stages.convert import CONVERT
 from speechmodel_plan.stages.prepare import PREPARE
 from speechmodel_plan.stages.stage import Outputs, Stage
+from speechmodel_plan.stages.train import TRAIN
 from speechmodel_plan.task import Task
 
 
@@ -50,6 +51,7 @@ class Evaluate(Stage[EvaluateOutput]):
         """Return the input document."""
         return EvaluateInput(
             **task.common(self.key(task, done), attempt),
+            train_key=TRAIN.key(task, done),
             convert_key=CONVERT.key(task, done),
             model_sha256=done.of(CONVERT).model_sha256,
             acoustic_sha256=done.of(CONVERT).acoustic_sha256,

@@ -31,7 +31,7 @@ from speechmodel_pipeline.prepare.audio_files import audio_files
 from speechmodel_pipeline.prepare.clips import LONGEST_SECONDS, REASONS, write_clip
 from speechmodel_pipeline.prepare.folder import PreparedClip
 from speechmodel_pipeline.prepare.recordings import Recording, printable
-from speechmodel_pipeline.prepare.report import NEGATIVES, Rejection
+from speechmodel_pipeline.prepare_report import NEGATIVES, Rejection
 
 TRAINING_SHARE = 4
 """Training clips for each negative in training: enough to learn the label, and an epoch takes a

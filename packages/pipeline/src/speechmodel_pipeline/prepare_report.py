@@ -2,14 +2,28 @@
 or the rules, and the coverage of the dataset.
 """
 
+from enum import StrEnum
+
 from speechmodel_api.base import Document
 from speechmodel_runtime import WarningKind
 
-from speechmodel_pipeline.prepare.speakers import SpeakerSource
 from speechmodel_pipeline.text.rejections import RejectionReason, quoted
 
 NEGATIVES = "negatives"
 """The source of negatives in registry.csv and in rejections."""
+
+
+class SpeakerSource(StrEnum):
+    """The place where the names of the speakers were found."""
+
+    COLUMN = "Column"
+    """A column of the table, such as `speaker` or `client_id`."""
+    LAYOUT = "Layout"
+    """A folder for each speaker, or `{speaker}` of the name pattern."""
+    TAKES = "Takes"
+    """The takes that were recorded on the page of the server; other recordings name no speaker."""
+    GUESSED = "Guessed"
+    """A word that file names share, or the folder."""
 
 
 class Rejection(Document):

@@ -1,0 +1,105 @@
+"""report.html: what a person sees of a model, without a network."""
+
+import csv
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from speechmodel_pipeline.convert.stage import convert
+from speechmodel_pipeline.evaluate import page
+from speechmodel_pipeline.evaluate.stage import evaluate
+from speechmodel_stagekit.artefacts import seal
+from support.browser import chromium, new_page
+from support.cards import card
+from support.workspaces import EVALUATE, TRAIN, Workspace, make_workspace
+
+from .test_evaluate import HALF
+
+HISTORY = """epoch,step,loss,dev_loss,seconds,clips_per_second,learning_rate,dev_wer
+1,10,30.5,28.25,1.0,20.0,0.001,1.0
+2,20,12.5,11.75,1.0,20.0,0.0005,0.625
+"""
+TRICK = "<script>alert(1)</script>"
+
+
+class References(HTMLParser):
+    """The addresses that a page refers to, and its elements."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.addresses: list[str] = []
+        self.elements: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append(tag)
+        self.addresses += [value or "" for name, value in attrs if name in ("src", "href", "srcset", "data", "action")]
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, deepspeech: Path) -> Workspace:
+    """A trained model that makes mistakes with a speaker whose name is HTML."""
+    workspace = make_workspace(tmp_path, deepspeech, HALF)
+    data = workspace.root / "data" / "0000000a"
+    table = (data / "test.csv").read_text(encoding="utf-8")
+    (data / "test.csv").write_text(table.replace("llama a mi hija", "llama a tu hija"), encoding="utf-8")
+    with (data / "registry.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    with (data / "registry.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(row | {"speaker": TRICK if row["part"] == "test" else "anna"} for row in rows)
+    (workspace.graph.parent / "training.csv").write_text(HISTORY, encoding="utf-8")
+    seal(workspace.graph.parent, card().training.model_copy(update={"exported_epoch": 1}))
+    return workspace
+
+
+def made(workspace: Workspace, train_key: str | None = TRAIN) -> str:
+    task = workspace.evaluate_input(convert(workspace.convert_input()))
+    evaluate(task.model_copy(update={"train_key": train_key, "language": "es"}))
+    return (workspace.root / "reports" / EVALUATE / "report.html").read_text(encoding="utf-8")
+
+
+def test_it_shows_curves_errors_speakers_and_coverage_and_refers_to_nothing_else(workspace: Workspace) -> None:
+    text = made(workspace)
+    for part in ("CTC loss", "epoch 2: 11.75", "epoch 2: 0.625", "epoch 1: 0.001", "exported epoch"):
+        assert part in text
+    for part in ("llama a tu hija", "llama a mi hija", "unseen", "Record next", "<b>space</b>", "Length of the clips"):
+        assert part in text
+    found = References(text)
+    assert TRICK not in text and "script" not in found.elements
+    assert len(found.addresses) == found.elements.count("audio") > 0
+    assert all(address.startswith("data:audio/flac;base64,") for address in found.addresses)
+    assert not re.search(r"url\(|@import|https?://", text)
+
+
+def test_recordings_are_bounded_and_a_missing_history_is_said(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(page, "MOST_AUDIO_BYTES", 1000)
+    (workspace.root / "data" / "0000000a" / "report.json").unlink()
+    text = made(workspace, train_key="0000dead")
+    assert "audio" not in References(text).elements and "s, not included" in text
+    assert "The training history is not available." in text and "Record next" not in text
+
+
+@pytest.mark.slow
+def test_a_browser_shows_it_in_light_and_dark_and_axe_finds_nothing(workspace: Workspace, deepspeech: Path) -> None:
+    made(workspace)
+    path = workspace.root / "reports" / EVALUATE / "report.html"
+    problems: list[str] = []
+    with chromium(next((deepspeech / "clips").glob("*.wav"))) as browser:
+        for scheme, width in (("light", 1200), ("dark", 400)):
+            shown = new_page(browser, scheme=scheme, width=width)
+            shown.on("console", lambda message: problems.append(message.text))
+            shown.goto(path.as_uri())
+            assert Axe().run(shown).violations_count == 0, Axe().run(shown).generate_report()
+            assert shown.evaluate("document.documentElement.scrollWidth <= innerWidth")
+            player = shown.locator("audio").first
+            player.evaluate("player => { player.preload = 'auto'; player.load() }")
+            shown.wait_for_function("document.querySelector('audio').readyState >= HTMLMediaElement.HAVE_CURRENT_DATA")
+            assert player.evaluate("player => player.duration") > 0.5
+            shown.context.close()
+    assert problems == []

@@ -1,0 +1,86 @@
+"""`speechmodel plot`: the curves of the newest training, and what is wrong when there are none."""
+
+from pathlib import Path
+
+import pytest
+from speechmodel_api.stages import StageName
+from speechmodel_api.status import SpeechModelStatus, StageState, StageStatus
+from speechmodel_cli.command_line import main
+from speechmodel_cli.local.state import ModelState
+
+HEADER = "epoch,step,loss,dev_loss,seconds,clips_per_second,learning_rate,dev_wer\n"
+ROWS = "1,10,30.5,28.25,1.0,20.0,0.001,1.0\n2,20,12.5,11.75,1.0,20.0,0.0005,0.625\n"
+OLD = "epoch,step,loss,dev_loss,seconds,clips_per_second\n1,10,30.5,,1.0,20.0\n"
+TRAINED = StageStatus(name=StageName.TRAIN, key="1a2b3c4d", state=StageState.SUCCEEDED, attempt=1, failures=0)
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> ModelState:
+    state = ModelState(tmp_path / "espejo")
+    state.folder.mkdir()
+    (state.folder / "model.json").write_text("{}")
+    return state
+
+
+def write(state: ModelState, place: str, content: str) -> None:
+    path = state.workspace / place / "training.csv"
+    path.parent.mkdir(parents=True)
+    path.write_text(content, encoding="utf-8")
+
+
+def run(state: ModelState, *arguments: str) -> int:
+    return main(["plot", "--state", str(state.folder.parent), *arguments])
+
+
+def test_a_running_training_is_drawn(state: ModelState, capsys: pytest.CaptureFixture[str]) -> None:
+    write(state, "checkpoints/0000000a", HEADER + ROWS)
+    assert run(state, "espejo") == 0
+    shown = capsys.readouterr().out
+    for expected in (
+        "CTC loss",
+        "training, last 12.5",
+        "dev, last 11.75",
+        "dev, last 0.625",
+        "learning rate, last 0.0005",
+    ):
+        assert expected in shown
+    assert "\x1b" not in shown
+
+
+def test_a_finished_training_is_drawn_from_its_export(state: ModelState, capsys: pytest.CaptureFixture[str]) -> None:
+    state.write_status(SpeechModelStatus(stages=(TRAINED,)))
+    write(state, "checkpoints/0000000a", HEADER)
+    write(state, "exports/1a2b3c4d", OLD)
+    assert run(state, "espejo") == 0
+    shown = capsys.readouterr().out
+    assert "training, last 30.5" in shown
+    assert "Word error rate" not in shown and "Learning rate" not in shown
+
+
+def test_a_png_is_written(state: ModelState, tmp_path: Path) -> None:
+    write(state, "checkpoints/0000000a", HEADER + ROWS)
+    assert run(state, "espejo", "--png", str(tmp_path / "curves")) == 0
+    assert (tmp_path / "curves").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "espejo has not begun to train; `speechmodel status espejo` shows"),
+        (HEADER, "no epoch is finished yet"),
+        (f"{HEADER}1,x,y\n", "training.csv is damaged"),
+        ("nothing\n1\n", "training.csv is damaged"),
+    ],
+)
+def test_nothing_to_draw_is_said(
+    content: str | None, message: str, state: ModelState, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if content is not None:
+        write(state, "checkpoints/0000000a", content)
+    assert run(state, "espejo") == 1
+    assert message in capsys.readouterr().err
+
+
+def test_an_unknown_model_is_named(state: ModelState, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(state, "spiegel") == 1
+    assert "no model spiegel in" in capsys.readouterr().err
