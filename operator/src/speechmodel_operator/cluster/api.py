@@ -15,6 +15,7 @@ from speechmodel_operator.cluster.views import (
     Deployment,
     EventView,
     Job,
+    Lease,
     Model,
     ObjectView,
     Pod,
@@ -48,6 +49,7 @@ CLAIMS = Resource("/api/v1", "persistentvolumeclaims", "PersistentVolumeClaim", 
 SERVICES = Resource("/api/v1", "services", "Service", Service)
 DEPLOYMENTS = Resource("/apis/apps/v1", "deployments", "Deployment", Deployment)
 EVENTS = Resource("/api/v1", "events", "Event", EventView)
+LEASES = Resource("/apis/coordination.k8s.io/v1", "leases", "Lease", Lease)
 ACCESSORIES = {
     resource.kind: resource
     for resource in (
@@ -86,6 +88,11 @@ class Api:
         """Return the objects that a label selector matches."""
         status, body = await self._call("GET", _path(resource, namespace), query=[("labelSelector", selector)])
         return tuple(resource.view.model_validate(item) for item in _checked(status, body)["items"])
+
+    async def namespaces(self, selector: str) -> frozenset[str]:
+        """Return the names of the namespaces that a label selector matches. Raises ClusterError (400) when it is not valid."""
+        status, body = await self._call("GET", "/api/v1/namespaces", query=[("labelSelector", selector)])
+        return frozenset(item["metadata"]["name"] for item in _checked(status, body)["items"])
 
     async def events_about(self, thing: ObjectView) -> tuple[EventView, ...]:
         """Return the Events about an object."""
