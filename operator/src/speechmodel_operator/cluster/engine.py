@@ -26,11 +26,18 @@ from speechmodel_operator.cluster.api import (
     Resource,
     ViewT,
 )
-from speechmodel_operator.cluster.errors import AlreadyExists, ClusterError, Conflict, NameConflict, Refused
+from speechmodel_operator.cluster.errors import (
+    AlreadyExists,
+    ClaimSizeRefused,
+    ClusterError,
+    Conflict,
+    NameConflict,
+    Refused,
+)
 from speechmodel_operator.cluster.progress import ProgressReader
 from speechmodel_operator.cluster.snapshot import Snapshot, read_rejections, read_snapshot
 from speechmodel_operator.cluster.status import post_events, write_status
-from speechmodel_operator.cluster.views import Claim, Deployment, ObjectView, Service
+from speechmodel_operator.cluster.views import Deployment, ObjectView, Service
 from speechmodel_operator.resources import claim, jobs, labels, serving
 from speechmodel_operator.resources.accessories import accessories
 from speechmodel_operator.resources.jobs import Images
@@ -142,10 +149,32 @@ class ClusterEngine:
         if metadata.owned_by(self._owner.uid) != intent.owned:
             owners = [labels.owner_reference(self._owner)] if intent.owned else None
             patch["metadata"] = {"ownerReferences": owners, "resourceVersion": metadata.resource_version}
-        if _grows(here.claim, wanted):
-            patch["spec"] = {"resources": wanted["spec"]["resources"]}
         if patch:
             await self._api.merge_patch(CLAIMS, self._owner.namespace, intent.name, patch)
+        await self._resize(here, wanted)
+
+    async def _resize(self, here: Snapshot, wanted: Manifest) -> None:
+        """Expand the bound claim to the size that is wanted. Raises ClaimSizeRefused where that is not possible."""
+        assert here.claim is not None
+        name, asked = here.claim.metadata.name, here.claim.spec.resources.requests.storage
+        size, field = wanted["spec"]["resources"]["requests"]["storage"], "training.storage.volumeClaimTemplate.storage"
+        difference = parse_quantity(size) - parse_quantity(asked)  # type: ignore[no-untyped-call] # the client has no types
+        template = here.spec.training.storage.volume_claim_template
+        if difference < 0 and template is not None and "storage" in template.model_fields_set:
+            raise ClaimSizeRefused(
+                f"the claim {name} has {asked} and cannot shrink to {size}; set {field} to {asked} or more"
+            )
+        if difference <= 0 or here.claim.status.phase != "Bound":  # the size of a claim can change once it is bound
+            return
+        try:
+            await self._api.merge_patch(
+                CLAIMS, self._owner.namespace, name, {"spec": {"resources": wanted["spec"]["resources"]}}
+            )
+        except Refused as error:
+            raise ClaimSizeRefused(
+                f"the claim {name} cannot grow from {asked} to {size}: {error}; use a StorageClass with "
+                f"allowVolumeExpansion, or set {field} to {asked}"
+            ) from error
 
     async def _ensure_serving(self, here: Snapshot, intent: ServingIntent | None) -> None:
         beside = accessories(self._owner, here.spec) if intent else {}
@@ -228,16 +257,9 @@ async def _attempt(part: Awaitable[None]) -> Trouble | None:
     """Return the reason why a part of a plan could not be applied."""
     try:
         await part
-    except (Refused, NameConflict) as problem:
+    except (Refused, NameConflict, ClaimSizeRefused) as problem:
         return Trouble(problem.reason, str(problem))
     return None
-
-
-def _grows(existing: Claim, wanted: Manifest) -> bool:
-    """Return True when more storage is wanted than the claim asks for; claims never shrink."""
-    now = parse_quantity(existing.spec.resources.requests.storage)  # type: ignore[no-untyped-call] # the client has no types
-    then = parse_quantity(wanted["spec"]["resources"]["requests"]["storage"])  # type: ignore[no-untyped-call] # the same
-    return bool(then > now)
 
 
 def _explained(kind: str, error: ClusterError) -> ClusterError:

@@ -268,7 +268,14 @@ class ClaimSpec(View):
     resources: ClaimResources
 
 
+class ClaimStatus(View):
+    """The status of a claim."""
+
+    phase: str = "Pending"
+
+
 class Claim(ObjectView):
     """A PersistentVolumeClaim."""
 
     spec: ClaimSpec
+    status: ClaimStatus = ClaimStatus()
