@@ -105,14 +105,15 @@ class Api:
         query = [("fieldManager", FIELD_MANAGER)]
         _checked(*await self._call("POST", _path(resource, namespace), manifest, query=query))
 
-    async def apply(self, resource: Resource[ViewT], namespace: str, manifest: Manifest, *, force: bool) -> None:
-        """Apply an object server-side: fields that were set before and are left out now are removed.
+    async def apply(self, resource: Resource[ViewT], namespace: str, manifest: Manifest, *, force: bool) -> ViewT:
+        """Apply an object server-side and return it: fields that were set before and are left out now are removed.
 
         Raises Conflict when others own a field and `force` is false.
         """
         query = [("fieldManager", FIELD_MANAGER), ("force", str(force).lower())]
         path = _path(resource, namespace, manifest["metadata"]["name"])
-        _checked(*await self._call("PATCH", path, manifest, query=query, content="application/apply-patch+yaml"))
+        status, body = await self._call("PATCH", path, manifest, query=query, content="application/apply-patch+yaml")
+        return resource.view.model_validate(_checked(status, body))
 
     async def merge_patch(
         self, resource: Resource[ViewT], namespace: str, name: str, patch: Manifest, part: str = ""
