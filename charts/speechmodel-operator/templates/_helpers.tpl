@@ -104,6 +104,32 @@ seccompProfile:
 - apiGroups: [""]
   resources: [events]
   verbs: [list, create]
+{{- if include "speechmodel-operator.namespaceSelector" . }}
+- apiGroups: [""]
+  resources: [namespaces]
+  verbs: [list, watch]
+{{- end }}
+{{- end }}
+
+{{/* The label selector of watchNamespaceSelector, as in `kubectl get -l`; empty if it is not set. */}}
+{{- define "speechmodel-operator.namespaceSelector" -}}
+{{- if and .Values.watchNamespaces .Values.watchNamespaceSelector }}
+{{- fail "watchNamespaceSelector: watchNamespaces is set too; set one of them" }}
+{{- end }}
+{{- $terms := list }}
+{{- range $key, $value := .Values.watchNamespaceSelector.matchLabels }}
+{{- $terms = append $terms (printf "%s=%s" $key $value) }}
+{{- end }}
+{{- range .Values.watchNamespaceSelector.matchExpressions }}
+{{- if eq .operator "Exists" }}
+{{- $terms = append $terms .key }}
+{{- else if eq .operator "DoesNotExist" }}
+{{- $terms = append $terms (printf "!%s" .key) }}
+{{- else }}
+{{- $terms = append $terms (printf "%s %s (%s)" .key (lower .operator) (join "," .values)) }}
+{{- end }}
+{{- end }}
+{{- join "," $terms }}
 {{- end }}
 
 {{/* Names of the Secrets of global.imagePullSecrets, which are strings or `name: ...`, as a list in JSON. */}}

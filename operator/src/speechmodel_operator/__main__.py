@@ -2,12 +2,15 @@
 
 import asyncio
 import logging
+import socket
 import sys
+import uuid
+from collections.abc import Callable
 from datetime import timedelta
+from http import HTTPStatus
 
 import kopf
 from kubernetes.aio import client
-from prometheus_client import start_http_server
 from speechmodel_plan.task import Owner
 
 from speechmodel_operator import handlers, logs
@@ -15,8 +18,12 @@ from speechmodel_operator.cluster.api import Api
 from speechmodel_operator.cluster.connection import load_configuration, wait_until_served
 from speechmodel_operator.cluster.definition import watch_definition
 from speechmodel_operator.cluster.engine import ClusterEngine
+from speechmodel_operator.cluster.errors import ClusterError
+from speechmodel_operator.endpoints import endpoints
+from speechmodel_operator.lease import Lease, LeaseLost
 from speechmodel_operator.resources.jobs import Images
-from speechmodel_operator.settings import Settings, SettingsError
+from speechmodel_operator.selected_namespaces import follow_namespaces
+from speechmodel_operator.settings import PREFIX, Settings, SettingsError
 from speechmodel_operator.supervisor import Supervisor
 from speechmodel_operator.telemetry import Telemetry
 
@@ -24,7 +31,22 @@ log = logging.getLogger("speechmodel_operator")
 
 
 async def operate(settings: Settings) -> None:
-    """Run until SIGTERM or SIGINT."""
+    """Run until SIGTERM or SIGINT. Raises LeaseLost when another operator has to go on, and SettingsError."""
+    telemetry = Telemetry()
+    async with client.ApiClient(await load_configuration()) as connection:
+        api = Api(connection, telemetry)
+        await wait_until_served(api)
+        supervisor = Supervisor(_engines(api, settings, telemetry), telemetry)
+        async with endpoints(settings, supervisor, telemetry):
+            if settings.lease:
+                namespace, _, name = settings.lease.partition("/")
+                identity = f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}"
+                await Lease(api, namespace, name, identity).hold(lambda: _watch(api, settings, supervisor, telemetry))
+            else:
+                await _watch(api, settings, supervisor, telemetry)
+
+
+def _engines(api: Api, settings: Settings, telemetry: Telemetry) -> Callable[[Owner], ClusterEngine]:
     images = Images(
         settings.image_pipeline,
         settings.image_training,
@@ -33,40 +55,51 @@ async def operate(settings: Settings) -> None:
         settings.image_pull_secrets,
         settings.log_format,
     )
-    telemetry = Telemetry()
-    if settings.metrics_port:
-        start_http_server(settings.metrics_port, registry=telemetry.registry)
-    async with client.ApiClient(await load_configuration()) as connection:
-        api = Api(connection, telemetry)
-        await wait_until_served(api)
+    interval = timedelta(seconds=settings.progress_seconds)
+    return lambda owner: ClusterEngine(api, images, owner, progress_interval=interval, telemetry=telemetry)
 
-        def make_engine(owner: Owner) -> ClusterEngine:
-            interval = timedelta(seconds=settings.progress_seconds)
-            return ClusterEngine(api, images, owner, progress_interval=interval, telemetry=telemetry)
 
-        supervisor = Supervisor(make_engine, telemetry)
-        registry = kopf.OperatorRegistry()
+async def _watch(api: Api, settings: Settings, supervisor: Supervisor, telemetry: Telemetry) -> None:
+    """Follow the SpeechModels of the watched namespaces."""
+    registry = kopf.OperatorRegistry()
+    tasks = [asyncio.create_task(watch_definition(api, telemetry))]
+    selector = settings.namespace_selector
+    if selector:
+        changed = asyncio.Event()
+        handlers.register(registry, supervisor, changed)
+        supervisor.select(await _first_namespaces(api, selector))
+        tasks.append(asyncio.create_task(follow_namespaces(api, selector, supervisor, changed)))
+    else:
         handlers.register(registry, supervisor)
-        definition = asyncio.create_task(watch_definition(api, telemetry))
         log.info("watching %s", ", ".join(settings.namespaces) or "all namespaces")
-        try:
-            await kopf.operator(
-                registry=registry,
-                settings=handlers.settings(),
-                standalone=True,
-                clusterwide=not settings.namespaces,
-                namespaces=settings.namespaces,
-                liveness_endpoint=f"http://0.0.0.0:{settings.liveness_port}/healthz"
-                if settings.liveness_port
-                else None,
-            )
-        finally:
-            definition.cancel()
-            await supervisor.stop()
+    try:
+        await kopf.operator(
+            registry=registry,
+            settings=handlers.settings(selector),
+            standalone=True,
+            clusterwide=not settings.namespaces,
+            namespaces=settings.namespaces,
+        )
+    finally:
+        for task in tasks:
+            task.cancel()
+        await supervisor.stop()
+
+
+async def _first_namespaces(api: Api, selector: str) -> frozenset[str]:
+    """Return the namespaces that match. Raises SettingsError for a selector that the API server rejects."""
+    try:
+        return await api.namespaces(selector)
+    except ClusterError as error:
+        if error.status != HTTPStatus.BAD_REQUEST:
+            raise
+        raise SettingsError(
+            f"{PREFIX}NAMESPACE_SELECTOR={selector!r} is not a valid label selector: {error}"
+        ) from error
 
 
 def main() -> int:
-    """Start the operator. An invalid setting ends it with a message and exit code 78."""
+    """Start the operator. An invalid setting ends it with a message and exit code 78, a lost Lease with 1."""
     try:
         settings = Settings.from_environment()
     except SettingsError as error:
@@ -74,8 +107,14 @@ def main() -> int:
         return 78
     logs.set_up(settings.log_level, settings.log_format)
     logging.getLogger("kopf").setLevel(logging.DEBUG if settings.log_level == "DEBUG" else logging.WARNING)
-    logging.getLogger("aiohttp.access").setLevel(logging.WARNING)  # probes
-    asyncio.run(operate(settings))
+    try:
+        asyncio.run(operate(settings))
+    except SettingsError as error:
+        print(f"speechmodel-operator: {error}", file=sys.stderr)
+        return 78
+    except (LeaseLost, ClusterError) as error:
+        log.error("%s", error)
+        return 1
     return 0
 
 

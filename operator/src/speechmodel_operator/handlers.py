@@ -1,5 +1,6 @@
 """The handlers that kopf calls: events wake the supervisor and do nothing else."""
 
+import asyncio
 import logging
 import ssl
 from dataclasses import dataclass, fields
@@ -28,8 +29,13 @@ class Connection(kopf.ConnectionInfo):
         return context
 
 
-def register(registry: kopf.OperatorRegistry, supervisor: Supervisor) -> None:
-    """Watch SpeechModels and their children. All handlers are `async def`: others would run in threads without the loop."""
+def register(
+    registry: kopf.OperatorRegistry, supervisor: Supervisor, namespaces_changed: asyncio.Event | None = None
+) -> None:
+    """Watch SpeechModels and their children, and with `namespaces_changed`, namespaces.
+
+    All handlers are `async def`: others would run in threads without the loop.
+    """
     seen: dict[str, Signature] = {}
 
     @kopf.on.login(registry=registry)
@@ -48,7 +54,7 @@ def register(registry: kopf.OperatorRegistry, supervisor: Supervisor) -> None:
         )
         if event["type"] == "DELETED":
             seen.pop(uid, None)
-            supervisor.wake(uid)
+            supervisor.gone(uid)
         elif seen.get(uid) != signature:  # a status patch of ours does not wake us
             seen[uid] = signature
             supervisor.notice(Owner(namespace, name, uid))
@@ -71,21 +77,27 @@ def register(registry: kopf.OperatorRegistry, supervisor: Supervisor) -> None:
     kopf.on.event("", "v1", "pods", registry=registry, labels=selector)(child_changed)
     kopf.on.event("", "v1", "services", registry=registry, labels=selector)(child_changed)
 
-    @kopf.on.probe(registry=registry, id="stalled", errors=kopf.ErrorsMode.PERMANENT, retries=1)
-    async def stalled(**_: Any) -> list[str]:
-        if models := supervisor.stalled():
-            raise kopf.PermanentError(f"reconciling has stalled: {', '.join(models)}")
-        return []
+    if namespaces_changed is not None:
+        changed = namespaces_changed
+
+        @kopf.on.event("", "v1", "namespaces", registry=registry)
+        async def namespace_changed(**_: Any) -> None:
+            changed.set()
 
 
-def settings() -> kopf.OperatorSettings:
-    """Return settings with which kopf only watches: it posts nothing, writes no annotation and sets no finalizer."""
+def settings(namespace_selector: str = "") -> kopf.OperatorSettings:
+    """Return settings with which kopf only watches: it posts nothing, writes no annotation and sets no finalizer.
+
+    Of namespaces, only those with the labels are watched: one that loses them is reported as deleted.
+    """
     found = kopf.OperatorSettings()
     found.posting.enabled = False
     found.scanning.disabled = True
     found.persistence.finalizer = f"{GROUP}/kopf"
     for plural in ("jobs", "deployments", "pods", "services"):
         found.watching.label_selectors[plural] = labels.MODEL
+    if namespace_selector:
+        found.watching.label_selectors["namespaces"] = namespace_selector
     found.watching.server_timeout = 300
     found.watching.client_timeout = 330
     return found

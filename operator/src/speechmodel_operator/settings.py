@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from speechmodel_api.log_format import LogFormat
 
@@ -30,6 +30,10 @@ class Settings(BaseSettings):
     """Names of Secrets for pulling these images, separated by commas. They must exist in the namespace of each SpeechModel."""
     namespaces: Annotated[tuple[str, ...], NoDecode] = ()
     """Namespaces to watch, separated by commas; empty means all. With namespaces given, Roles in them are enough."""
+    namespace_selector: str = ""
+    """Label selector of the namespaces to watch, as in `kubectl get -l`; empty means those in `namespaces`. It needs a ClusterRole."""
+    lease: Annotated[str, Field(pattern="^([a-z0-9.-]+/[a-z0-9.-]+)?$")] = ""
+    """Namespace and name of the Lease that one of several operators holds, as namespace/name; empty for a single operator."""
     progress_seconds: Annotated[float, Field(ge=1, le=300)] = 10
     """Seconds between two readings of a training pod's log. Raise it for hundreds of models."""
     liveness_port: Annotated[int, Field(ge=0, le=65535)] = 8080
@@ -46,6 +50,13 @@ class Settings(BaseSettings):
     def _split(cls, value: object) -> object:
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("namespace_selector")
+    @classmethod
+    def _one_way(cls, value: str, info: ValidationInfo) -> str:
+        if value and info.data.get("namespaces"):
+            raise ValueError(f"{PREFIX}NAMESPACES is set too; set one of them")
         return value
 
     @classmethod

@@ -55,13 +55,40 @@ class Supervisor:
         self._make_engine = make_engine
         self._telemetry = telemetry or Telemetry()
         self._models: dict[str, _Model] = {}
+        self._selected: frozenset[str] | None = None
+        self._outside: dict[str, Owner] = {}
+        """Models in namespaces that are not selected, by uid."""
+
+    def select(self, namespaces: frozenset[str]) -> None:
+        """Manage the models of these namespaces only. Without a call, those of all namespaces are managed.
+
+        The tasks of others end. Their Jobs and servers go on, and their status stays.
+        """
+        before, self._selected = self._selected, namespaces
+        if before != namespaces:
+            log.info("managing the namespaces %s", ", ".join(sorted(namespaces)) or "(none)")
+        for uid, model in list(self._models.items()):
+            if model.owner.namespace not in namespaces:
+                self._outside[uid] = model.owner
+                self._release(model)
+        for owner in [owner for owner in self._outside.values() if owner.namespace in namespaces]:
+            del self._outside[owner.uid]
+            self.notice(owner)
 
     def notice(self, owner: Owner) -> None:
-        """Wake a model after an event about it. The first event starts its task."""
+        """Wake a model after an event about it. The first event starts its task, if its namespace is managed."""
+        if self._selected is not None and owner.namespace not in self._selected:
+            self._outside[owner.uid] = owner
+            return
         if owner.uid not in self._models:
             model = self._models[owner.uid] = _Model(owner)
             model.task = asyncio.create_task(self._supervise(model), name=str(owner))
         self._models[owner.uid].notice()
+
+    def gone(self, uid: str) -> None:
+        """Take note that a model was deleted. Its task ends by itself."""
+        self._outside.pop(uid, None)
+        self.wake(uid)
 
     def wake(self, uid: str) -> None:
         """Wake a model after an event about one of its children. A model without a task is not started."""
@@ -89,6 +116,13 @@ class Supervisor:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _release(self, model: _Model) -> None:
+        """End the task of a model. What it did not finish is found again."""
+        del self._models[model.owner.uid]
+        self._telemetry.forget(model.owner)
+        if model.task:
+            model.task.cancel()
 
     async def _supervise(self, model: _Model) -> None:
         logs.describe(namespace=model.owner.namespace, model=model.owner.name)

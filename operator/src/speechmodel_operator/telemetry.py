@@ -12,6 +12,8 @@ from speechmodel_plan.task import Owner
 STEP_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 STAGE_SECONDS = (5, 15, 30, 60, 120, 300, 600, 1800, 3600, 3 * 3600, 12 * 3600, 24 * 3600, 72 * 3600)
 """Bucket bounds: from a publication to a training of three days."""
+REPORTED = (ConditionType.READY, ConditionType.SERVING, ConditionType.RECONCILING, ConditionType.STALLED)
+"""Conditions that are metrics."""
 ENDED = {StageState.SUCCEEDED: "succeeded", StageState.WAITING: "retried", StageState.FAILED: "failed"}
 
 
@@ -111,7 +113,7 @@ class Telemetry(Collector):
         names = ["namespace", "model"]
         condition = GaugeMetricFamily(
             "speechmodel_condition",
-            "1 if a condition of a SpeechModel is True, else 0.",
+            "1 if a condition of a SpeechModel is True, else 0. Reconciling and Stalled are present only while they are True.",
             labels=[*names, "type", "reason"],
         )
         wer = GaugeMetricFamily(
@@ -125,7 +127,7 @@ class Telemetry(Collector):
         replicas = GaugeMetricFamily("speechmodel_ready_replicas", "Servers that are ready.", labels=names)
         for seen in models:
             place = [seen.owner.namespace, seen.owner.name]
-            for kind in (ConditionType.READY, ConditionType.SERVING):
+            for kind in REPORTED:
                 if found := seen.status.condition(kind):
                     condition.add_metric([*place, kind.value, found.reason], float(found.status == "True"))
             for stage in seen.status.stages:

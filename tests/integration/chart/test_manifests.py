@@ -62,6 +62,36 @@ def test_one_operator_at_a_time(helm: Helm) -> None:
     assert deployment["spec"]["strategy"] == {"type": "Recreate"}
 
 
+def test_several_operators_share_a_lease(helm: Helm) -> None:
+    manifests = helm.manifests({"replicaCount": 2})
+    (deployment,) = of_kind(manifests, "Deployment")
+    assert deployment["spec"]["replicas"] == 2
+    (container,) = operator_pod(manifests)["spec"]["containers"]
+    environment = {entry["name"]: entry["value"] for entry in container["env"]}
+    assert environment["SPEECHMODEL_LEASE"] == f"{NAMESPACE}/{NAME}"
+    (role,) = of_kind(manifests, "Role")
+    assert role["metadata"]["namespace"] == NAMESPACE
+    assert role["rules"] == [
+        {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["get", "create", "patch"]}
+    ]
+    assert of_kind(helm.manifests(), "Role") == []
+
+
+def test_a_selector_for_namespaces_is_one_for_the_api_server(helm: Helm) -> None:
+    expressions = [
+        {"key": "env", "operator": "NotIn", "values": ["test", "dev"]},
+        {"key": "team", "operator": "Exists"},
+        {"key": "old", "operator": "DoesNotExist"},
+    ]
+    selector = {"matchLabels": {"speech": "enabled"}, "matchExpressions": expressions}
+    manifests = helm.manifests({"watchNamespaceSelector": selector})
+    (container,) = operator_pod(manifests)["spec"]["containers"]
+    environment = {entry["name"]: entry["value"] for entry in container["env"]}
+    assert environment["SPEECHMODEL_NAMESPACE_SELECTOR"] == "speech=enabled,env notin (test,dev),team,!old"
+    assert rules(manifests)["", "namespaces"] == {"list", "watch"}
+    assert of_kind(manifests, "Role") == []
+
+
 def test_scheduling_holds_for_every_pod(helm: Helm) -> None:
     for pod in pods(helm.manifests(SCHEDULING)):
         assert {key: pod[key] for key in SCHEDULING} == SCHEDULING

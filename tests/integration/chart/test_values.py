@@ -16,6 +16,16 @@ DIGEST = "sha256:" + "a" * 64
 
 # values, part of the message
 BAD: list[tuple[Object, str]] = [
+    ({"replicaCount": 0}, "at '/replicaCount': minimum: got 0, want 1"),
+    ({"watchNamespaceSelector": {"speech": "yes"}}, "additional properties 'speech' not allowed"),
+    (
+        {"watchNamespaceSelector": {"matchExpressions": [{"key": "a", "operator": "In"}]}},
+        "missing property 'values'",
+    ),
+    (
+        {"watchNamespaceSelector": {"matchLabels": {"a": "b"}}, "watchNamespaces": ["c"]},
+        "watchNamespaces is set too; set one of them",
+    ),
     ({"replicas": 2}, "additional properties 'replicas' not allowed"),
     ({"env": [{"name": "A"}]}, "additional properties 'env' not allowed"),
     ({"crds": {"keep": False}}, "at '/crds': additional properties 'keep' not allowed"),

@@ -101,3 +101,41 @@ def test_an_ingress_of_somebody_else_is_not_taken(operator: Operator) -> None:
     assert f"Ingress {operator.name} exists and does not belong to this SpeechModel" in operator.step()
     found = operator.kubectl.get("ingress", operator.name)
     assert found and found["spec"]["defaultBackend"] == backend
+
+
+@pytest.mark.parametrize("operator", [EXPOSED], indirect=True)
+def test_a_webhook_that_is_down_delays_its_object_and_nothing_else(operator: Operator) -> None:
+    webhook = {
+        "name": "ingresses.example.com",
+        "clientConfig": {"url": "https://127.0.0.1:1/validate"},
+        "rules": [
+            {
+                "apiGroups": ["networking.k8s.io"],
+                "apiVersions": ["v1"],
+                "operations": ["CREATE", "UPDATE"],
+                "resources": ["ingresses"],
+            }
+        ],
+        "failurePolicy": "Fail",
+        "sideEffects": "None",
+        "admissionReviewVersions": ["v1"],
+    }
+    kind = "ValidatingWebhookConfiguration"
+    name, version = "down", "admissionregistration.k8s.io/v1"
+    operator.publish(replicas=2, ingress={"host": "espejo.example.com"})
+    operator.kubectl.apply({"apiVersion": version, "kind": kind, "metadata": {"name": name}, "webhooks": [webhook]})
+    try:
+        refused = operator.kubectl.until(operator.step, "the webhook is asked")
+        assert "failed calling webhook" in refused
+        assert operator.kinds() == {"PodDisruptionBudget"}
+        assert deployment(operator)["spec"]["replicas"] == 2
+        model = operator.kubectl.get("speechmodel", operator.name)
+        assert model
+        conditions = {c["type"]: c for c in model["status"]["conditions"]}
+        assert conditions["Ready"]["observedGeneration"] == model["metadata"]["generation"]
+        assert conditions["Promoted"]["reason"] == "RollingOut", "the server has no problem"
+        assert "failed calling webhook" in conditions["Reconciling"]["message"]
+    finally:
+        operator.kubectl("delete", kind, name)
+    operator.kubectl.until(lambda: operator.step() == "", "the webhook is not asked any more")
+    assert operator.kinds() == {"PodDisruptionBudget", "Ingress"}

@@ -18,7 +18,6 @@ from speechmodel_api.stages import (
     Decoding,
     EvaluateOutput,
     FetchInput,
-    Kept,
     PublishInput,
     PublishOutput,
     PurgeInput,
@@ -443,18 +442,3 @@ class TestPurge:
         with pytest.raises(TryAgain, match="AccessDenied") as refused:
             purge(PurgeInput(target=publishing.target, base=publishing.base))
         assert refused.value.reason == "PurgeFailed"
-
-
-def test_afterwards_the_workspace_is_in_order_and_its_volume_is_reported(
-    finished: tuple[Workspace, ConvertOutput, EvaluateOutput], target: S3Location, base: str
-) -> None:
-    workspace, converted, evaluated = finished
-    old = workspace.root / "data" / "0badcafe"
-    old.mkdir(parents=True)
-    task = workspace.publish_input(converted, evaluated, target, base)
-    kept = Kept(folders=tuple(f"{p.parent.name}/{p.name}" for p in workspace.root.glob("*/*") if p != old), seconds=0)
-    output = publish(task.model_copy(update={"kept": kept}))
-    assert not old.exists()
-    assert output.storage is not None
-    assert output.storage.free_bytes > 0
-    assert publish(task).version_sha256 == output.version_sha256, "nothing that a publication needs was removed"

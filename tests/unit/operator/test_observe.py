@@ -135,6 +135,26 @@ def test_a_deployment_is_settled_when_every_replica_is_new_and_ready(status: Obj
     assert (server.version, server.settled) == ("v1", settled)
 
 
+@pytest.mark.parametrize(
+    "applied_generation, settled",
+    [(2, True), (3, False), (None, False)],
+    ids=["scaled since", "not seen yet", "after a restart"],
+)
+def test_a_deployment_that_an_autoscaler_scales_stays_settled(applied_generation: int | None, settled: bool) -> None:
+    deployment = {
+        "metadata": {"name": "espejo", "generation": 3},
+        "spec": {"replicas": 4, "template": {"metadata": {"labels": {"speechops.dev/version": "v1"}}}},
+        "status": {"observedGeneration": 2, "replicas": 2, "updatedReplicas": 2, "readyReplicas": 2},
+    }
+    given = Deployment.model_validate(deployment)
+    server = observe.server_of(given, [], NOW, least=2, applied_generation=applied_generation)
+    assert server
+    assert server.settled is settled
+    fixed = observe.server_of(given, [], NOW, applied_generation=applied_generation)
+    assert fixed
+    assert not fixed.settled, "without an autoscaler, every replica counts"
+
+
 @pytest.mark.parametrize("wanted, settled", [("abc", True), ("def", False), (None, True)])
 def test_a_deployment_that_was_made_from_another_spec_is_not_settled(wanted: str | None, settled: bool) -> None:
     deployment = {

@@ -245,7 +245,7 @@ def test_stage_input_is_the_same_whenever_it_is_asked_for() -> None:
     name, document = next((n, d) for n, d in world.documents.items() if n.startswith("espejo-train"))
     assert world.plan
     again = stage_named(StageName.TRAIN).document(world.observe().task, document.attempt, _done(world))
-    assert again == document
+    assert again == document.model_copy(update={"kept": None}), "what is kept depends on what is served by then"
     assert name.endswith("-1")
 
 

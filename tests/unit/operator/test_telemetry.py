@@ -57,6 +57,8 @@ def test_a_stage_that_waits_for_a_person_has_a_series_with_its_reason() -> None:
     telemetry.reported(OWNER, SpeechModelStatus(), world.status)
     labels = {"namespace": "speech", "model": "espejo", "stage": "prepare", "reason": "NoClips"}
     assert value(telemetry, "speechmodel_stage_failed", **labels) == 1
+    stalled = {"namespace": "speech", "model": "espejo", "type": "Stalled", "reason": "NoClips"}
+    assert value(telemetry, "speechmodel_condition", **stalled) == 1
 
 
 def test_the_metrics_are_served() -> None:

@@ -42,6 +42,14 @@ def failed(world: World, **failures: Trouble) -> SpeechModelStatus:
     return world.plan.after(Done(failures=Failures(**failures), not_started="stages" in failures)).status
 
 
+def test_a_refused_object_beside_the_server_takes_nothing_from_what_is_served(served: World) -> None:
+    status = failed(served, beside=Trouble("Refused", "a webhook denied the Ingress"))
+    found = {each.type: each for each in status.conditions}
+    assert [found[name].status for name in ("Ready", "Promoted", "Serving")] == ["True"] * 3
+    assert "the spec is not in effect (Refused)" in found["Ready"].message
+    assert abnormal(status) == {"Stalled": "Refused"}
+
+
 def test_the_first_status_says_that_the_model_is_not_ready_and_for_which_spec(world: World) -> None:
     world.step()
     condition = world.condition("Ready")

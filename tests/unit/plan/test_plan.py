@@ -533,7 +533,7 @@ def test_what_was_published_at_each_place_is_in_the_history(ready: World) -> Non
     ready.to_ready()
     ready.edit(publish__s3__endpoint=None)
     ready.to_ready()
-    assert [model.endpoint for model in ready.status.history] == ["http://elsewhere", None]
+    assert [model.endpoint for model in ready.status.history] == [None, "http://elsewhere"], "the newest is first"
 
 
 def test_a_program_that_crashes_quotes_its_log_and_is_given_up_with_it(world: World) -> None:

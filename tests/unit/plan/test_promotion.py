@@ -361,6 +361,7 @@ def test_an_older_version_that_an_edit_brings_back_is_the_latest_until_the_next(
     served.edit(training__maxEpochs=10)
     served.to_rest()
     assert versions(served) == (first, first)
+    assert served.status.history[0].version == first, "the newest is first"
     served.edit(training__maxEpochs=30)
     served.until(StageName.TRAIN)
     assert versions(served) == (first, first)

@@ -1,12 +1,11 @@
 """What publish is told to keep on the workspace, and what the status says of its volume."""
 
-from typing import Any
+import json
 
 import pytest
 from pydantic import ValidationError
-from speechmodel_api.stages import PublishInput, VolumeUse
+from speechmodel_api.stages import PublishInput, StageName
 from speechmodel_api.training_spec import Storage
-from support import world as module
 from support.world import World
 
 
@@ -49,23 +48,29 @@ def test_a_bucket_keeps_its_downloads() -> None:
     assert [name for name in kept.folders if name.startswith("sources/")]
 
 
-def test_the_status_shows_the_volume_as_publish_reported_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    output_of = module.output_of
-
-    def with_storage(document: Any, *given: Any) -> Any:
-        output = output_of(document, *given)
-        use = VolumeUse(used_bytes=30, free_bytes=70)
-        return output.model_copy(update={"storage": use}) if isinstance(document, PublishInput) else output
-
+def test_a_stage_keeps_what_is_known_when_it_starts() -> None:
     world = World()
-    world.to_ready()
+    world.until(StageName.TRAIN)
+    (train,) = [document for document in world.documents.values() if document.key == world.stage(StageName.TRAIN).key]
+    assert train.kept
+    assert f"data/{world.stage(StageName.PREPARE).key}" in train.kept.folders
+    assert f"exports/{train.key}" in train.kept.folders
+    assert [name for name in train.kept.folders if name.startswith("checkpoints/")]
+    assert not [name for name in train.kept.folders if name.startswith("reports/")]
+
+
+def test_the_status_shows_the_volume_as_the_newest_stage_reported_it() -> None:
+    world = World()
+    world.until(StageName.TRAIN)
     assert world.status.storage is None
-    monkeypatch.setattr(module, "output_of", with_storage)
-    world.edit(training__maxEpochs=20)
-    world.to_ready()
+    full = {"error": {"reason": "StorageFull", "message": "it is full"}, "storage": {"usedBytes": 95, "freeBytes": 5}}
+    world.fail(75, result=json.dumps(full))
+    world.step()
     storage = world.status.storage
     assert storage is not None
-    assert (storage.used_bytes, storage.free_bytes) == (30, 70)
+    assert (storage.used_bytes, storage.free_bytes) == (95, 5)
+    world.to_ready()
+    assert world.status.storage == storage, "programs of an earlier release do not report it"
 
 
 @pytest.mark.parametrize("value", ["7", "7 days", "1w", "-1d", "d"])

@@ -1,13 +1,14 @@
 """A status that an earlier release wrote is read, and nothing is stopped or started because of the upgrade.
 
 before_the_gate.json was written by the release without Reconciling and Stalled, without evaluation.gate, and with the
-kubelet's reasons.
+kubelet's reasons. first_release.json and with_the_gate.json have models in several situations, with everything around them.
 """
 
 import json
 from datetime import UTC, datetime
 
 import pytest
+from pydantic import TypeAdapter
 from speechmodel_api.stages import StageName, TrainInput
 from speechmodel_api.status import SpeechModelStatus
 from speechmodel_plan.observed import Claim, Run, RunState, Server
@@ -92,3 +93,51 @@ def test_a_stage_that_waits_for_a_person_goes_on_waiting(edit: dict[str, object]
         world.edit(**edit)
         world.step()
         assert world.started == ["train-2"]
+
+
+SITUATIONS = ("ready", "training", "retraining", "rolling", "waiting", "stalled", "suspended")
+
+
+def as_recorded(file: str, situation: str) -> World:
+    """Return a recorded model with its spec, claim, server and Jobs."""
+    found = json.loads((ROOT / "tests" / "fixtures" / "status" / f"{file}.json").read_bytes())[situation]
+    runs = TypeAdapter(tuple[Run, ...]).validate_python(found["runs"])
+    server = found["server"]
+    return World(
+        spec=found["spec"],
+        generation=found["generation"],
+        now=datetime.fromisoformat(found["now"]),
+        status=SpeechModelStatus.model_validate(found["status"]),
+        claim=Claim("espejo-workspace", found["claim"], owned=False),
+        server=Server(server["version"], server["replicas"], server["ready"], server["settled"]) if server else None,
+        runs={run.name: run for run in runs},
+    )
+
+
+@pytest.mark.parametrize("situation", SITUATIONS)
+def test_a_status_with_the_gate_starts_and_stops_nothing(situation: str) -> None:
+    world = as_recorded("with_the_gate", situation)
+    before = world.status
+    plan = world.step(0)
+    assert (plan.start, plan.stop, world.started) == (None, (), [])
+    assert world.status.stages == before.stages
+    assert world.status.model == before.model
+    writes = world.writes
+    world.step(0)
+    assert world.writes == writes, "the second step finds nothing to write"
+
+
+@pytest.mark.parametrize("situation", SITUATIONS)
+def test_a_model_of_the_first_release_goes_on_serving_while_it_is_made_again(situation: str) -> None:
+    """Its keys are others, because training hears more and is given more than it was then (CHANGELOG)."""
+    world = as_recorded("first_release", situation)
+    before = world.status
+    ready = world.condition("Ready").status
+    plan = world.step(0)
+    assert (plan.serving.model.version if plan.serving else None) == (before.model.version if before.model else None)
+    assert world.status.model == before.model
+    if ready == "True":
+        assert world.condition("Ready").status == "True"
+    if situation != "suspended":
+        world.bury()
+        world.to_ready()

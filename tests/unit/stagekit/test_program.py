@@ -7,12 +7,12 @@ import subprocess
 import sys
 import textwrap
 import time
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from speechmodel_api.stages import RESULT_LIMIT, PurgeInput, StageError, StageResult
+from speechmodel_api.stages import RESULT_LIMIT, Kept, PurgeInput, StageError, StageInput, StageResult
 from speechmodel_stagekit.program import encode_result
 
 DOCUMENT = json.dumps({"target": {"bucket": "models"}, "base": "a/b"})
@@ -136,3 +136,34 @@ def test_a_result_never_exceeds_its_limit_and_keeps_its_beginning(message: str) 
     kept = json.loads(raw)["error"]["message"]
     assert message.startswith(kept.removesuffix(" ..."))
     assert len(kept) >= min(len(message), 250), "no more is cut than must be"
+
+
+IN_A_WORKSPACE = """
+import errno
+from pathlib import Path
+from speechmodel_api.stages import StageInput, PurgeOutput
+from speechmodel_stagekit.errors import *
+from speechmodel_stagekit.program import run_stage
+def stage(task):
+    if (Path(task.workspace) / "data" / "0badcafe").exists():
+        raise OSError(errno.ENOSPC, "No space left on device")
+    return PurgeOutput(objects=1)
+run_stage(StageInput, stage)
+"""
+
+
+@pytest.mark.parametrize("removes", [True, False])
+def test_a_stage_puts_its_workspace_in_order_first_and_reports_its_volume(tmp_path: Path, removes: bool) -> None:
+    workspace, result = tmp_path / "workspace", tmp_path / "result.json"
+    for name in ("0badcafe", "00000001"):
+        (workspace / "data" / name).mkdir(parents=True)
+    kept = Kept(folders=("data/00000001",), seconds=0) if removes else None
+    task = StageInput(key="00000001", attempt=1, workspace=PurePosixPath(workspace), kept=kept)
+    environment = {"STAGE_INPUT": task.model_dump_json(by_alias=True, exclude_none=True), "STAGE_RESULT": str(result)}
+    done = subprocess.run([sys.executable, "-c", IN_A_WORKSPACE], env=os.environ | environment, capture_output=True)
+    found = json.loads(result.read_text())
+    assert done.returncode == (0 if removes else 75)
+    assert (workspace / "data" / "00000001").exists()
+    assert (workspace / "data" / "0badcafe").exists() is not removes
+    assert ("output" in found, "error" in found) == (removes, not removes)
+    assert found["storage"]["freeBytes"] > 0, "also after a failure"

@@ -15,6 +15,7 @@ from speechmodel_operator.cluster.views import (
     Deployment,
     EventView,
     Job,
+    Lease,
     Model,
     ObjectView,
     Pod,
@@ -48,6 +49,7 @@ CLAIMS = Resource("/api/v1", "persistentvolumeclaims", "PersistentVolumeClaim", 
 SERVICES = Resource("/api/v1", "services", "Service", Service)
 DEPLOYMENTS = Resource("/apis/apps/v1", "deployments", "Deployment", Deployment)
 EVENTS = Resource("/api/v1", "events", "Event", EventView)
+LEASES = Resource("/apis/coordination.k8s.io/v1", "leases", "Lease", Lease)
 ACCESSORIES = {
     resource.kind: resource
     for resource in (
@@ -87,6 +89,11 @@ class Api:
         status, body = await self._call("GET", _path(resource, namespace), query=[("labelSelector", selector)])
         return tuple(resource.view.model_validate(item) for item in _checked(status, body)["items"])
 
+    async def namespaces(self, selector: str) -> frozenset[str]:
+        """Return the names of the namespaces that a label selector matches. Raises ClusterError (400) when it is not valid."""
+        status, body = await self._call("GET", "/api/v1/namespaces", query=[("labelSelector", selector)])
+        return frozenset(item["metadata"]["name"] for item in _checked(status, body)["items"])
+
     async def events_about(self, thing: ObjectView) -> tuple[EventView, ...]:
         """Return the Events about an object."""
         query = [("fieldSelector", f"involvedObject.uid={thing.metadata.uid}")]
@@ -98,14 +105,15 @@ class Api:
         query = [("fieldManager", FIELD_MANAGER)]
         _checked(*await self._call("POST", _path(resource, namespace), manifest, query=query))
 
-    async def apply(self, resource: Resource[ViewT], namespace: str, manifest: Manifest, *, force: bool) -> None:
-        """Apply an object server-side: fields that were set before and are left out now are removed.
+    async def apply(self, resource: Resource[ViewT], namespace: str, manifest: Manifest, *, force: bool) -> ViewT:
+        """Apply an object server-side and return it: fields that were set before and are left out now are removed.
 
         Raises Conflict when others own a field and `force` is false.
         """
         query = [("fieldManager", FIELD_MANAGER), ("force", str(force).lower())]
         path = _path(resource, namespace, manifest["metadata"]["name"])
-        _checked(*await self._call("PATCH", path, manifest, query=query, content="application/apply-patch+yaml"))
+        status, body = await self._call("PATCH", path, manifest, query=query, content="application/apply-patch+yaml")
+        return resource.view.model_validate(_checked(status, body))
 
     async def merge_patch(
         self, resource: Resource[ViewT], namespace: str, name: str, patch: Manifest, part: str = ""

@@ -26,11 +26,18 @@ from speechmodel_operator.cluster.api import (
     Resource,
     ViewT,
 )
-from speechmodel_operator.cluster.errors import AlreadyExists, ClusterError, Conflict, NameConflict, Refused
+from speechmodel_operator.cluster.errors import (
+    AlreadyExists,
+    ClaimSizeRefused,
+    ClusterError,
+    Conflict,
+    NameConflict,
+    Refused,
+)
 from speechmodel_operator.cluster.progress import ProgressReader
 from speechmodel_operator.cluster.snapshot import Snapshot, read_rejections, read_snapshot
 from speechmodel_operator.cluster.status import post_events, write_status
-from speechmodel_operator.cluster.views import Claim, Deployment, ObjectView, Service
+from speechmodel_operator.cluster.views import Deployment, ObjectView, Service
 from speechmodel_operator.resources import claim, jobs, labels, serving
 from speechmodel_operator.resources.accessories import accessories
 from speechmodel_operator.resources.jobs import Images
@@ -58,6 +65,8 @@ class ClusterEngine:
         self._snapshot: Snapshot | None = None
         """The snapshot of the current step, replaced whole."""
         self._purge_failing_since: datetime | None = None
+        self._applied_generation: int | None = None
+        """Generation of the Deployment after it was applied last. Later ones are those of an autoscaler."""
 
     async def observe(self) -> Observed | None:
         """Read the model and its children. Watches only start a step."""
@@ -66,7 +75,9 @@ class ClusterEngine:
             return None
         progress, now = await self._progress.read(self._snapshot), self._now()
         rejections = await read_rejections(self._api, self._snapshot, now)
-        return self._snapshot.observed(self._images, progress, self._progress.interval, rejections, now)
+        return self._snapshot.observed(
+            self._images, progress, self._progress.interval, rejections, now, self._applied_generation
+        )
 
     async def apply(self, plan: Plan) -> Done:
         """Apply the plan, starting with our finalizer, so that every published object can be removed later."""
@@ -82,7 +93,8 @@ class ClusterEngine:
         claim_failure = await _attempt(self._ensure_claim(here, plan.claim))
         start_failure = await _attempt(self._start(here, plan.start))
         serving_failure = await _attempt(self._ensure_serving(here, plan.serving))
-        failures = Failures(claim_failure or start_failure, serving_failure)
+        beside_failure = await self._ensure_beside(here, plan.serving) if serving_failure is None else None
+        failures = Failures(claim_failure or start_failure, serving_failure, beside_failure)
         return Done(failures=failures, not_started=start_failure is not None)
 
     async def report(self, report: Report) -> None:
@@ -142,10 +154,32 @@ class ClusterEngine:
         if metadata.owned_by(self._owner.uid) != intent.owned:
             owners = [labels.owner_reference(self._owner)] if intent.owned else None
             patch["metadata"] = {"ownerReferences": owners, "resourceVersion": metadata.resource_version}
-        if _grows(here.claim, wanted):
-            patch["spec"] = {"resources": wanted["spec"]["resources"]}
         if patch:
             await self._api.merge_patch(CLAIMS, self._owner.namespace, intent.name, patch)
+        await self._resize(here, wanted)
+
+    async def _resize(self, here: Snapshot, wanted: Manifest) -> None:
+        """Expand the bound claim to the size that is wanted. Raises ClaimSizeRefused where that is not possible."""
+        assert here.claim is not None
+        name, asked = here.claim.metadata.name, here.claim.spec.resources.requests.storage
+        size, field = wanted["spec"]["resources"]["requests"]["storage"], "training.storage.volumeClaimTemplate.storage"
+        difference = parse_quantity(size) - parse_quantity(asked)  # type: ignore[no-untyped-call] # the client has no types
+        template = here.spec.training.storage.volume_claim_template
+        if difference < 0 and template is not None and "storage" in template.model_fields_set:
+            raise ClaimSizeRefused(
+                f"the claim {name} has {asked} and cannot shrink to {size}; set {field} to {asked} or more"
+            )
+        if difference <= 0 or here.claim.status.phase != "Bound":  # the size of a claim can change once it is bound
+            return
+        try:
+            await self._api.merge_patch(
+                CLAIMS, self._owner.namespace, name, {"spec": {"resources": wanted["spec"]["resources"]}}
+            )
+        except Refused as error:
+            raise ClaimSizeRefused(
+                f"the claim {name} cannot grow from {asked} to {size}: {error}; use a StorageClass with "
+                f"allowVolumeExpansion, or set {field} to {asked}"
+            ) from error
 
     async def _ensure_serving(self, here: Snapshot, intent: ServingIntent | None) -> None:
         beside = accessories(self._owner, here.spec) if intent else {}
@@ -158,39 +192,52 @@ class ClusterEngine:
             return
         wanted = serving.deployment(self._images, self._owner, here.spec, intent.model)
         current = here.deployment.spec.replicas if here.deployment else None
-        await self._ensure(DEPLOYMENTS, serving.with_replicas(wanted, here.spec, current), here.deployment)
+        applied = await self._ensure(DEPLOYMENTS, serving.with_replicas(wanted, here.spec, current), here.deployment)
+        if applied is not None:
+            self._applied_generation = applied.metadata.generation
         wanted = serving.service(self._owner, here.spec)
         name = wanted["metadata"]["name"]
         await self._ensure(SERVICES, wanted, here.services.get(name))
         for renamed in (service for other, service in here.services.items() if other != name):
             await self._delete(SERVICES, renamed)
-        for kind, wanted in beside.items():
+
+    async def _ensure_beside(self, here: Snapshot, intent: ServingIntent | None) -> Trouble | None:
+        """Apply the objects beside the Deployment, each on its own, and return the first problem.
+
+        Any answer that is an error is one, such as that of a webhook that is down.
+        """
+        troubles = []
+        for kind, wanted in (accessories(self._owner, here.spec) if intent else {}).items():
             try:
                 await self._ensure(ACCESSORIES[kind], wanted, here.accessories.get(kind))
             except ClusterError as error:
-                raise _explained(kind, error) from error
+                troubles.append(Trouble(_explained(kind, error).reason, str(_explained(kind, error))))
+            except NameConflict as conflict:
+                troubles.append(Trouble(conflict.reason, str(conflict)))
+        return next(iter(troubles), None)
 
     async def _ensure(
         self,
         resource: Resource[ViewT],
         wanted: Manifest,
         existing: ViewT | None,
-    ) -> None:
-        """Apply an object that differs. One that is not ours keeps its fields: the first apply does not force."""
+    ) -> ViewT | None:
+        """Apply an object that differs and return it. One that is not ours keeps its fields: the first apply does not force."""
         name, namespace = wanted["metadata"]["name"], self._owner.namespace
         if existing is None:
             if (found := await self._api.get(resource, namespace, name)) is not None:
                 if found.metadata.owned_by(self._owner.uid):
-                    return  # a second operator made it a moment ago; the next step compares it
+                    return None  # a second operator made it a moment ago; the next step compares it
                 raise NameConflict(resource.kind, name)
             try:
-                await self._api.apply(resource, namespace, wanted, force=False)
+                return await self._api.apply(resource, namespace, wanted, force=False)
             except Conflict:
                 raise NameConflict(resource.kind, name) from None
         elif not existing.deleting and _differs(existing, wanted):
             uid = {"uid": existing.metadata.uid}
             same = {**wanted, "metadata": {**wanted["metadata"], **uid}}
-            await self._api.apply(resource, namespace, same, force=True)
+            return await self._api.apply(resource, namespace, same, force=True)
+        return None
 
     async def _purge(self, here: Snapshot, plan: Plan) -> Trouble | None:
         """Create the Job that removes published objects. Return the reason if the API server rejects it."""
@@ -228,16 +275,9 @@ async def _attempt(part: Awaitable[None]) -> Trouble | None:
     """Return the reason why a part of a plan could not be applied."""
     try:
         await part
-    except (Refused, NameConflict) as problem:
+    except (Refused, NameConflict, ClaimSizeRefused) as problem:
         return Trouble(problem.reason, str(problem))
     return None
-
-
-def _grows(existing: Claim, wanted: Manifest) -> bool:
-    """Return True when more storage is wanted than the claim asks for; claims never shrink."""
-    now = parse_quantity(existing.spec.resources.requests.storage)  # type: ignore[no-untyped-call] # the client has no types
-    then = parse_quantity(wanted["spec"]["resources"]["requests"]["storage"])  # type: ignore[no-untyped-call] # the same
-    return bool(then > now)
 
 
 def _explained(kind: str, error: ClusterError) -> ClusterError:

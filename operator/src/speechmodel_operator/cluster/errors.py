@@ -4,6 +4,7 @@ ClusterError           the status code and the API server's own message
 +-- Conflict           409: the object changed, or its uid is another; read it again
 +-- AlreadyExists      409 on create
 +-- Refused            403, 422 and 400 of an admission webhook: the API server rejected the object
+ClaimSizeRefused       the workspace claim cannot get the size that the spec asks for
 NameConflict           an object that belongs to something else has a name that we need
 """
 
@@ -40,6 +41,12 @@ class Refused(ClusterError):
     def __init__(self, status: int, message: str) -> None:
         super().__init__(status, message)
         self.reason = refusal(message) or Reason.REFUSED
+
+
+class ClaimSizeRefused(Exception):
+    """The claim cannot get the size that the spec asks for. The message says why and what to do."""
+
+    reason = Reason.CLAIM_SIZE_REFUSED
 
 
 class NameConflict(Exception):

@@ -63,18 +63,21 @@ def server_of(
     now: datetime,
     wanted: str | None = None,
     least: int | None = None,
+    applied_generation: int | None = None,
 ) -> Server | None:
     """Return the Deployment, and the reason why its pods are not ready.
 
     `wanted` is the hash of the Deployment that the current spec asks for. A Deployment that was applied with another hash is not settled.
-    `least` is the number of replicas that is enough while an autoscaler adds more; without it, all must be ready.
+    `least` is the number of replicas that is enough while an autoscaler adds more; without it, all must be ready. With `least`, the
+    Deployment's controller must have seen `applied_generation`: later generations are those of the autoscaler.
     """
     if deployment is None or deployment.deleting:
         return None
     status, metadata = deployment.status, deployment.metadata
     version = deployment.spec.template.metadata.labels.get(labels.VERSION_SERVED, "")
     applied = metadata.annotations.get(labels.APPLIED)
-    current = status.observed_generation >= metadata.generation and wanted in (None, applied)
+    generation = metadata.generation if least is None or applied_generation is None else applied_generation
+    current = status.observed_generation >= generation and wanted in (None, applied)
     if least is None:
         counts = (status.replicas, status.updated_replicas, status.ready_replicas)
         settled = current and all(count == deployment.spec.replicas for count in counts)

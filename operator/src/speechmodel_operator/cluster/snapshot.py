@@ -61,8 +61,12 @@ class Snapshot:
         progress_interval: timedelta,
         rejections: Mapping[str, str],
         now: datetime,
+        applied_generation: int | None = None,
     ) -> Observed:
-        """Return the snapshot as a plan sees it."""
+        """Return the snapshot as a plan sees it.
+
+        `applied_generation` is the generation of the Deployment after it was applied last, if that is known.
+        """
         metadata, spec = self.model.metadata, self.spec
         recordings, initial = spec.dataset.source.persistent_volume_claim, spec.training.init_from
         server_pods = observe.with_stage(self.pods, labels.SERVER)
@@ -80,7 +84,12 @@ class Snapshot:
             runs=observe.stage_runs(self.jobs.values(), self.pods, progress, now, rejections),
             claim=observe.claim_of(self.claim, self.owner.uid, maker),
             server=observe.server_of(
-                self.deployment, server_pods, now, self._wanted_deployment(images), _least_replicas(spec)
+                self.deployment,
+                server_pods,
+                now,
+                self._wanted_deployment(images),
+                _least_replicas(spec),
+                applied_generation,
             ),
             purge=observe.purge_of(self.purge, self.pods, now),
             annotations=metadata.annotations,

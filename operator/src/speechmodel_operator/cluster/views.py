@@ -236,6 +236,20 @@ class EventView(ObjectView):
     last_timestamp: AwareDatetime | None = None
 
 
+class LeaseSpec(View):
+    """The holder of a Lease, and when it was renewed."""
+
+    holder_identity: str = ""
+    lease_duration_seconds: int = 15
+    renew_time: AwareDatetime | None = None
+
+
+class Lease(ObjectView):
+    """A Lease of the coordination API."""
+
+    spec: LeaseSpec = LeaseSpec()
+
+
 class StorageRequest(View):
     """The size that a claim asks for."""
 
@@ -254,7 +268,14 @@ class ClaimSpec(View):
     resources: ClaimResources
 
 
+class ClaimStatus(View):
+    """The status of a claim."""
+
+    phase: str = "Pending"
+
+
 class Claim(ObjectView):
     """A PersistentVolumeClaim."""
 
     spec: ClaimSpec
+    status: ClaimStatus = ClaimStatus()

@@ -233,6 +233,13 @@ class Reason(StrEnum):
         "Read its log, and please report it.",
     )
     SYSTEM_ERROR = "SystemError", Severity.WARNING, "A system call failed. The message quotes the operating system."
+    CLAIM_SIZE_REFUSED = (
+        "ClaimSizeRefused",
+        Severity.ERROR,
+        "The workspace claim cannot get the size that training.storage asks for: its StorageClass does not allow "
+        "expansion, a quota is reached, or the size is smaller than that of the claim. Stages and servers go on.",
+        "Set training.storage.volumeClaimTemplate.storage to the size that the claim has, or allow expansion in the StorageClass.",
+    )
     STORAGE_FULL = (
         "StorageFull",
         Severity.WARNING,

@@ -64,6 +64,24 @@ class StageName(StrEnum):
     COMPARE = "compare"
 
 
+class Kept(Document):
+    """The parts of a workspace that stay when it is put in order."""
+
+    folders: tuple[str, ...]
+    """Folders that the spec refers to, relative to the workspace."""
+    models: tuple[Digest, ...] = ()
+    """Digests of models that are served."""
+    seconds: Annotated[int, Field(ge=0)]
+    """Time for which other folders stay after they were first found unused."""
+
+
+class VolumeUse(Document):
+    """The use of the volume that holds the workspace."""
+
+    used_bytes: int
+    free_bytes: int
+
+
 class StageInput(Document):
     """Input of a stage that works on the workspace."""
 
@@ -76,6 +94,8 @@ class StageInput(Document):
     deleted."""
     workspace: PurePosixPath
     """Absolute path of the folder of this model on the claim."""
+    kept: Kept | None = None
+    """The parts of the workspace that stay when it is put in order before the stage. None leaves it as it is."""
 
 
 class Decoding(Document):
@@ -367,24 +387,6 @@ class EvaluateOutput(Document):
     """Digest of selftest.wav, the clip that a server transcribes before it reports ready."""
 
 
-class Kept(Document):
-    """The parts of a workspace that stay when it is put in order."""
-
-    folders: tuple[str, ...]
-    """Folders that the spec refers to, relative to the workspace."""
-    models: tuple[Digest, ...] = ()
-    """Digests of models that are served."""
-    seconds: Annotated[int, Field(ge=0)]
-    """Time for which other folders stay after they were first found unused."""
-
-
-class VolumeUse(Document):
-    """The use of the volume that holds the workspace."""
-
-    used_bytes: int
-    free_bytes: int
-
-
 class PublishInput(StageInput):
     """publish: upload the model and its report to S3 by content, and read them back."""
 
@@ -412,8 +414,6 @@ class PublishInput(StageInput):
     base: str
     """S3 prefix of this SpeechModel: `<prefix>/<namespace>/<name>/<uid>`, without a slash at the
     end."""
-    kept: Kept | None = None
-    """What stays when the workspace is put in order afterwards. None leaves it as it is."""
 
 
 class PublishOutput(Document):
@@ -428,8 +428,6 @@ class PublishOutput(Document):
     """Digest of version.json."""
     page_uri: str | None = None
     """`s3://<bucket>/<base>/<model sha256>/<version>/report.html`. None for an evaluation from before there was one."""
-    storage: VolumeUse | None = None
-    """Use of the workspace's volume afterwards. None from before it was reported."""
 
 
 class CompareInput(StageInput):
@@ -507,6 +505,8 @@ class StageResult(Document, Generic[Output]):
 
     output: Output | None = None
     error: StageError | None = None
+    storage: VolumeUse | None = None
+    """Use of the workspace's volume at the end. None without a workspace, and when it cannot be read."""
 
 
 class ManifestFile(Document):

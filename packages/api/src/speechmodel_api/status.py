@@ -254,7 +254,7 @@ class ServingStatus(ApiModel):
 
 
 class StorageStatus(ApiModel):
-    """Use of the volume that holds the workspace, when a version was published last."""
+    """Use of the volume that holds the workspace, when a stage ended last."""
 
     used_bytes: int
     """Bytes of the volume in use, whoever wrote them."""
@@ -285,7 +285,7 @@ class SpeechModelStatus(ApiModel):
     training: TrainingStatus | None = None
     """Newest progress of training. Absent before the trainer first reports."""
     storage: StorageStatus | None = None
-    """Use of the workspace's volume. Absent before the first version is published."""
+    """Use of the workspace's volume. Absent before the first stage ends."""
     stages: Annotated[
         tuple[StageStatus, ...],
         Field(

@@ -165,7 +165,8 @@ class VolumeClaimTemplate(ApiModel):
     storage: Quantity = "10Gi"
     """Size of the volume, as a Kubernetes quantity. It must hold the prepared clips, the
     checkpoints, the exported models and the recordings of dataset.source.s3. Raising it expands the
-    claim if its StorageClass allows that; lowering it has no effect. Defaults to 10Gi."""
+    claim if its StorageClass allows that. A claim cannot shrink: a lower value is reported as
+    ClaimSizeRefused. Defaults to 10Gi."""
     storage_class_name: ObjectName | None = None
     """Name of the StorageClass. It is used when the claim is created, and later changes have no
     effect. Defaults to the default StorageClass of the cluster."""
@@ -186,9 +187,9 @@ class Storage(ApiModel, json_schema_extra=cel(_ONE_CLAIM_RULE, _ONE_CLAIM_MESSAG
     claim and its data. Defaults to Retain."""
 
     keep_for: Annotated[str, Field(max_length=8, pattern=r"^[0-9]{1,5}[hd]$")] = "7d"
-    """Time for which datasets, exports, reports and older checkpoints stay after the first publication
-    that no longer refers to them, in hours or days, such as 12h or 7d. They are removed when a version is
-    published, and at once if the volume is more than 85 % full. What is served and the newest and the best
+    """Time for which datasets, exports, reports and older checkpoints stay after the first stage that
+    finds that nothing refers to them, in hours or days, such as 12h or 7d. They are removed when a stage
+    starts, and at once if the volume is more than 85 % full. What is served and the newest and the best
     checkpoint of every lineage always stay. Defaults to 7d."""
 
     @property

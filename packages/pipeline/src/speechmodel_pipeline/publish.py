@@ -1,4 +1,4 @@
-"""publish: model, report and self-test clip -> S3, every object read back and verified. Then the workspace is put in order.
+"""publish: model, report and self-test clip -> S3, every object read back and verified.
 
     <base>/<model sha256>/output_graph.pbmm
     <base>/<model sha256>/acoustic.onnx                with a grammar, or rejection in free text
@@ -15,7 +15,6 @@ digest: that of an earlier run stays, as long as everything that it names is who
 
 import hashlib
 import logging
-import shutil
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -27,12 +26,11 @@ from speechmodel_api.published import (
     VersionManifest,
 )
 from speechmodel_api.reasons import Reason
-from speechmodel_api.stages import EvaluateOutput, PublishInput, PublishOutput, VolumeUse
+from speechmodel_api.stages import EvaluateOutput, PublishInput, PublishOutput
 from speechmodel_api.workspace import ACOUSTIC, GRAMMAR, MODEL, PAGE, REPORT, SCORER, SELFTEST, VERSION, Workspace
 from speechmodel_stagekit.artefacts import recorded_output, require_file
 from speechmodel_stagekit.errors import ArtefactMissing
 from speechmodel_stagekit.program import run_stage
-from speechmodel_stagekit.tidy import tidy
 
 from speechmodel_pipeline.evaluation_report import EvaluationReport
 from speechmodel_pipeline.progress import Steps
@@ -61,16 +59,12 @@ def publish(task: PublishInput) -> PublishOutput:
     manifest = _manifest(task, model, report_folder, evaluation, report)
     with storage_errors(Reason.UPLOAD_FAILED, task.target):
         written = _send(Bucket.connect(task.target), task, model, report_folder, evaluation, manifest)
-    if task.kept is not None:
-        tidy(workspace, task.kept)
-    usage = shutil.disk_usage(workspace.root)
     return PublishOutput(
         version=task.version,
         uri=manifest.model_uri,
         version_uri=_uri(task, VERSION),
         version_sha256=hashlib.sha256(written).hexdigest(),
         page_uri=manifest.page_uri,
-        storage=VolumeUse(used_bytes=usage.used, free_bytes=usage.free),
     )
 
 

@@ -30,11 +30,13 @@ class Failures:
     """The claim, or the run of the stage that is due."""
     serving: Trouble | None = None
     """The Deployment or the Service."""
+    beside: Trouble | None = None
+    """An object beside them, such as an Ingress. What is served is served without it."""
 
     @property
     def first(self) -> Trouble | None:
         """The first problem."""
-        return self.stages or self.serving
+        return self.stages or self.serving or self.beside
 
 
 NO_FAILURES = Failures()
@@ -99,7 +101,8 @@ def judge(
         pending = _because(verdict)
         if failures.stages is not None and not isinstance(decision, Idle):
             found[decision.stage.condition] = verdict
-    usable = None if failures.serving else before
+    current = choice.model.version if choice.model and rolled_out.holds else before
+    usable = None if failures.serving else current
     found[ConditionType.READY] = _ready(serving, server, choice, pending, usable)
     return Judged(found | dict([pending.verdict] if pending else []), pending)
 

@@ -13,6 +13,7 @@ from speechmodel_api.stages import StageInput, StageName
 from speechmodel_api.status import StageState
 
 from speechmodel_plan import names
+from speechmodel_plan.kept import kept
 from speechmodel_plan.observed import Claim, Observed, Trouble
 from speechmodel_plan.outcome import given_up, stopped
 from speechmodel_plan.policies import WHY_NOT_START, WHY_STOP, Finding, Situation, first
@@ -85,7 +86,8 @@ def decide(seen: Observed, records: Records) -> Decision:
     if finding := first(WHY_NOT_START, situation):
         return Hold(stage, done, finding, _held(situation, finding))
     started = _started(situation)
-    return Start(stage, done, started, stage.document(seen.task, started.attempt, done))
+    document = stage.document(seen.task, started.attempt, done)
+    return Start(stage, done, started, document.model_copy(update={"kept": kept(seen.task, done)}))
 
 
 def settle(seen: Observed, records: Records, decision: Decision) -> Records:

@@ -10,7 +10,7 @@ from speechmodel_api.base import Document
 from speechmodel_api.exit_codes import ExitCode
 from speechmodel_api.progress import TrainProgress
 from speechmodel_api.reasons import Reason
-from speechmodel_api.stages import StageError
+from speechmodel_api.stages import StageError, VolumeUse
 from speechmodel_api.status import StageState
 from speechmodel_api.times import whole_seconds
 
@@ -75,6 +75,12 @@ def run_time(record: StageRecord, run: Run | None, now: datetime) -> int:
     if record.state is not StageState.RUNNING or record.started_at is None or began is None:
         return before
     return before + max(0, int((_ended(run, now) - began).total_seconds()))
+
+
+def volume_use(run: Run) -> VolumeUse | None:
+    """Return the use of the workspace's volume that a finished run reported."""
+    result = _result(run)
+    return result.storage if result else None
 
 
 def _succeeded(record: StageRecord, run: Run, now: datetime, claim_uid: str | None, max_attempts: int) -> StageRecord:
@@ -164,6 +170,7 @@ class _RawResult(Document):
 
     output: dict[str, Any] | None = None
     error: StageError | None = None
+    storage: VolumeUse | None = None
 
 
 def _result(run: Run) -> _RawResult | None:

@@ -54,14 +54,14 @@ def choose(seen: Observed, decision: Decision) -> Choice:
 
 
 def extended(history: tuple[ModelStatus, ...], choice: Choice) -> tuple[ModelStatus, ...]:
-    """Return the history with the newest version. The served version is never dropped from it."""
+    """Return the history, the newest version first, also when it was published before and is brought back.
+
+    The served version is never dropped.
+    """
     latest, served = choice.latest, choice.model
     if latest is None:
         return history
-    if any(_place(entry) == _place(latest) for entry in history):
-        found = tuple(latest if _place(entry) == _place(latest) else entry for entry in history)
-    else:
-        found = (latest, *history)
+    found = (latest, *(entry for entry in history if _place(entry) != _place(latest)))
     if served is None:
         return found[:HISTORY_LENGTH]
     found = tuple(served if _place(entry) == _place(served) else entry for entry in found)

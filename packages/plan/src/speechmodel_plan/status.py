@@ -18,9 +18,9 @@ from speechmodel_api.status import (
 from speechmodel_plan.conditions import Failures, Pending, Verdict, judge, stamp
 from speechmodel_plan.decision import Decision, Idle
 from speechmodel_plan.observed import Observed, Trouble
+from speechmodel_plan.outcome import volume_use
 from speechmodel_plan.promotion import choose, extended, rounded
 from speechmodel_plan.records import Records, StageRecord
-from speechmodel_plan.stages.publish import PUBLISH
 from speechmodel_plan.stages.stage import Outputs
 from speechmodel_plan.stages.train import TRAIN
 
@@ -40,7 +40,7 @@ def compute_status(seen: Observed, records: Records, decision: Decision, failure
         progress=_epochs(training, seen.spec.training.max_epochs),
         conditions=stamp(judged.verdicts, before.conditions, seen.generation, seen.now),
         training=training,
-        storage=_storage(records) or before.storage,
+        storage=_storage(seen),
         stages=tuple(record.to_status() for record in records),
         latest_version=choice.latest.version if choice.latest else None,
         model=choice.model,
@@ -98,11 +98,11 @@ def _training(seen: Observed, record: StageRecord | None, done: Outputs) -> Trai
     return before if before and newest.epoch == before.epoch and recent else newest
 
 
-def _storage(records: Records) -> StorageStatus | None:
-    """Return the use of the volume that the newest publication reports."""
-    record = records.get(StageName.PUBLISH)
-    output = PUBLISH.parse(record.output) if record else None
-    return StorageStatus(**output.storage.model_dump()) if output and output.storage else None
+def _storage(seen: Observed) -> StorageStatus | None:
+    """Return the use of the volume that the newest run reports, or the one that is known."""
+    newest = sorted(seen.runs, key=lambda run: run.finished_at or run.created_at, reverse=True)
+    use = next((use for run in newest if (use := volume_use(run))), None)
+    return StorageStatus(**use.model_dump()) if use else seen.status.storage
 
 
 def _epochs(training: TrainingStatus | None, given: int | None) -> str | None:

@@ -8,6 +8,7 @@ if __name__ == "__main__":
 import errno
 import logging
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -22,9 +23,19 @@ from speechmodel_api.exit_codes import ExitCode
 from speechmodel_api.log_format import set_up_program_logging
 from speechmodel_api.progress import StepProgress, TrainProgress
 from speechmodel_api.reasons import Reason
-from speechmodel_api.stages import INPUT_VARIABLE, RESULT_LIMIT, RESULT_VARIABLE, StageError, StageResult
+from speechmodel_api.stages import (
+    INPUT_VARIABLE,
+    RESULT_LIMIT,
+    RESULT_VARIABLE,
+    StageError,
+    StageInput,
+    StageResult,
+    VolumeUse,
+)
+from speechmodel_api.workspace import Workspace
 
 from speechmodel_stagekit.errors import BadInput, StageFailure, Stopped, TryAgain
+from speechmodel_stagekit.tidy import tidy
 
 log = logging.getLogger(__name__)
 
@@ -78,9 +89,35 @@ def report(progress: TrainProgress | StepProgress) -> None:
 
 
 def _attempt(input_type: type[Input], stage: Callable[[Input], Document]) -> tuple[bytes, ExitCode]:
-    """Return the encoded result and the exit code."""
+    """Return the encoded result and the exit code. The workspace is put in order before the stage and measured after it."""
+    begun: list[Input] = []
+
+    def run() -> Document:
+        begun.append(_read(input_type))
+        if isinstance(task := begun[0], StageInput) and task.kept is not None:
+            tidy(Workspace(task.workspace), task.kept)
+        return stage(begun[0])
+
+    result, code = _outcome(run)
     try:
-        return encode_result(StageResult(output=stage(_read(input_type)))), ExitCode.DONE
+        return encode_result(result.model_copy(update={"storage": _volume_use(begun)})), code
+    except TryAgain as failure:
+        return encode_result(_failed(failure.reason, str(failure))), failure.code
+
+
+def _volume_use(begun: list[Input]) -> VolumeUse | None:
+    """Return the use of the volume of the workspace, if the stage has one."""
+    workspaces = [task.workspace for task in begun if isinstance(task, StageInput)]
+    try:
+        usage = shutil.disk_usage(workspaces[0]) if workspaces else None
+    except OSError:  # the workspace was never made
+        return None
+    return VolumeUse(used_bytes=usage.used, free_bytes=usage.free) if usage else None
+
+
+def _outcome(run: Callable[[], Document]) -> tuple[StageResult[Document], ExitCode]:
+    try:
+        return StageResult(output=run()), ExitCode.DONE
     except StageFailure as failure:
         log.log(logging.INFO if isinstance(failure, Stopped) else logging.ERROR, "%s: %s", failure.reason, failure)
         return _failed(failure.reason, str(failure)), failure.code
@@ -113,8 +150,8 @@ def _read(input_type: type[Input]) -> Input:
         raise BadInput(Reason.BAD_INPUT, f"{INPUT_VARIABLE} is not a valid {input_type.__name__}: {error}") from error
 
 
-def _failed(reason: Reason, message: str) -> bytes:
-    return encode_result(StageResult(error=StageError(reason=reason, message=message)))
+def _failed(reason: Reason, message: str) -> StageResult[Document]:
+    return StageResult(error=StageError(reason=reason, message=message))
 
 
 def encode_result(result: StageResult[Document]) -> bytes:
@@ -134,7 +171,7 @@ def encode_result(result: StageResult[Document]) -> bytes:
     reason, kept = result.error.reason, result.error.message
     while len(raw) > RESULT_LIMIT:
         kept = kept[: max(0, len(kept) * RESULT_LIMIT // len(raw) - len(_CUT))]
-        raw = _json(StageResult(error=StageError(reason=reason, message=kept + _CUT)))
+        raw = _json(result.model_copy(update={"error": StageError(reason=reason, message=kept + _CUT)}))
     return raw
 
 

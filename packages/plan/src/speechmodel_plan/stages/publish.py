@@ -1,15 +1,13 @@
 """publish: uploads the model and its report to S3 and reads them back."""
 
-from pathlib import PurePosixPath
 from typing import final
 
 from speechmodel_api import keys
 from speechmodel_api.reasons import Reason
 from speechmodel_api.schema import S3Target
 from speechmodel_api.spec import SpeechModelSpec
-from speechmodel_api.stages import Kept, PublishInput, PublishOutput, StageName
+from speechmodel_api.stages import PublishInput, PublishOutput, StageName
 from speechmodel_api.status import ConditionType, ModelStatus
-from speechmodel_api.workspace import Workspace
 
 from speechmodel_plan.stages.convert import CONVERT
 from speechmodel_plan.stages.evaluate import EVALUATE, decoding
@@ -60,7 +58,6 @@ class Publish(Stage[PublishOutput]):
             language=task.spec.language,
             target=task.spec.publish.s3.location,
             base=base(task.spec, task.owner),
-            kept=_kept(task, done),
         )
 
     def summary(self, output: PublishOutput) -> str:
@@ -72,25 +69,6 @@ class Publish(Stage[PublishOutput]):
         """Return the bucket of published models."""
         del served
         return spec.publish.s3
-
-
-def _kept(task: Task, done: Outputs) -> Kept:
-    """Return what stays in the workspace: everything that the spec refers to, and the model that is served."""
-    here, spec = Workspace(PurePosixPath()), task.spec
-    folders = [
-        here.data(PREPARE.key(task, done)),
-        here.checkpoints(keys.lineage_key(spec, done.of(PREPARE))),
-        here.export(TRAIN.key(task, done)),
-        here.export(CONVERT.key(task, done)),
-        here.report(EVALUATE.key(task, done)),
-    ]
-    if (bucket := spec.dataset.source.s3) is not None:
-        folders.append(here.source(keys.source_key(bucket)))
-    return Kept(
-        folders=tuple(str(folder) for folder in folders),
-        models=(task.served.sha256,) if task.served else (),
-        seconds=spec.training.storage.keep_seconds,
-    )
 
 
 def _version(spec: SpeechModelSpec, done: Outputs) -> str:
