@@ -5,11 +5,11 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Locator, LocatorAssertions, Page, sync_playwright
-from playwright.sync_api import expect as expect_at_once
+from playwright.sync_api import Browser, Locator, Page, sync_playwright
+from playwright.sync_api import expect as expect_at_once  # noqa: TID251
 
 from support import waiting
 
@@ -23,9 +23,9 @@ ACTION_MILLISECONDS = waiting.STALLED_SECONDS * 1000
 """Time limit of what cannot be observed: the start of Chromium, a navigation, a click on what is not there yet."""
 
 
-def expect(locator: Locator) -> LocatorAssertions:
-    """Return Playwright's assertions, each of which waits as long as the page goes on changing."""
-    return cast(LocatorAssertions, _Patient(locator))
+def expect(locator: Locator) -> "_Patient":
+    """Return Playwright's assertions on a locator, each of which waits as long as the page goes on changing."""
+    return _Patient(locator)
 
 
 class _Patient:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page
 from speechmodel_api.takes import TAKES, Take
-from support.browser import chromium, new_page
+from support.browser import chromium, expect, new_page
 from support.servers import OK_ESPEJO, Server, VersionFolder
 
 pytestmark = pytest.mark.slow
