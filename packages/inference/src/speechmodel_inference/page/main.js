@@ -153,7 +153,7 @@ const nothing = () => (card && card.grammar !== "FreeText" ? "nothingSet" : "not
 
 function showEntry(entry) {
   current = entry;
-  const { text: heard, confidence, words, slots, candidates, duration: seconds } = entry.answer;
+  const { text: heard, confidence, words, slots, candidates, warnings, duration: seconds } = entry.answer;
   byId("result").hidden = false;
   byId("result").classList.toggle("rejected", !heard);
   byId("result-title").textContent = `${entry.name} · ${duration(seconds)}`;
@@ -163,6 +163,7 @@ function showEntry(entry) {
   if (!heard) verdict.append(text(`${nothing()}Why`));
   else if (confidence == null) verdict.append(text("freeText"));
   else verdict.append(bar(confidence), text("sure", { confidence: percent(confidence, 1) }));
+  byId("warnings").replaceChildren(...warnings.map(({ kind }) => make("li", { textContent: text(`warn${kind}`) })));
   byId("slots").replaceChildren(
     ...Object.entries(slots ?? {}).map(([name, value]) => make("div", {}, make("dt", { textContent: name }), make("dd", { textContent: value }))),
   );

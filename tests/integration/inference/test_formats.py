@@ -1,0 +1,62 @@
+"""Recordings as browsers and phones make them, through the server."""
+
+import io
+
+import av
+import numpy as np
+import pytest
+import soundfile
+from speechmodel_runtime import load
+from support.servers import OK_ESPEJO, Server
+
+FRAGMENTS = {"movflags": "frag_keyframe+empty_moov+default_base_moof"}
+"""A file that is written while it is recorded: its header has no length, as from MediaRecorder of Safari."""
+
+
+def encoded(
+    container: str, codec: str, rate: int, options: dict[str, str] | None = None, *, seekable: bool = True
+) -> bytes:
+    """Return the clip as FFmpeg writes it. A file that is not seekable keeps the header of its beginning."""
+    file = io.BytesIO()
+    if not seekable:
+        file.seekable = lambda: False  # type: ignore[method-assign]
+    with av.open(file, "w", format=container, options=options or {}) as output:
+        stream = output.add_stream(codec, rate=rate, layout="mono")
+        assert isinstance(stream, av.AudioStream)
+        frame = av.AudioFrame.from_ndarray(load(OK_ESPEJO, sample_rate=rate)[None], format="s16", layout="mono")
+        frame.sample_rate = rate
+        for packet in (*stream.encode(frame), *stream.encode(None)):
+            output.mux(packet)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    "audio",
+    [
+        encoded("mp4", "aac", 44_100, FRAGMENTS),
+        encoded("ipod", "aac", 44_100),
+        encoded("adts", "aac", 44_100),
+        encoded("caf", "pcm_s16be", 44_100),
+        encoded("webm", "libopus", 48_000, {"live": "1"}, seekable=False),
+    ],
+    ids=["Safari", "m4a", "aac", "caf", "webm"],
+)
+def test_what_browsers_and_phones_record_is_understood(audio: bytes, server: Server) -> None:
+    answer = server.transcribe(audio, response_format="verbose_json").json()
+    assert "espejo" in answer["text"]
+    assert answer["warnings"] == []
+
+
+def test_channels_that_cancel_each_other_are_understood_with_a_warning(server: Server) -> None:
+    clip, file = load(OK_ESPEJO), io.BytesIO()
+    soundfile.write(file, np.stack([clip, -clip], axis=1), 16_000, format="WAV")
+    answer = server.transcribe(file.getvalue(), response_format="verbose_json").json()
+    assert (answer["text"], [each["kind"] for each in answer["warnings"]]) == ("ok espejo", ["OppositePhase"])
+
+
+def test_a_header_without_a_length_is_understood_with_a_warning(server: Server) -> None:
+    wav = bytearray(OK_ESPEJO.read_bytes())
+    at = wav.index(b"data") + 4
+    wav[4:8] = wav[at : at + 4] = bytes(4)
+    answer = server.transcribe(bytes(wav), response_format="verbose_json").json()
+    assert (answer["text"], [each["kind"] for each in answer["warnings"]]) == ("ok espejo", ["LengthUnknown"])
