@@ -39,6 +39,7 @@ from speechmodel_pipeline.prepare.negatives import make_negatives
 from speechmodel_pipeline.prepare.recordings import Listing, Recording
 from speechmodel_pipeline.prepare.split import Candidate, divide
 from speechmodel_pipeline.prepare.synthesis import synthesize_takes
+from speechmodel_pipeline.prepare.takes import with_takes
 from speechmodel_pipeline.prepare_report import (
     AudioKind,
     Change,
@@ -49,9 +50,6 @@ from speechmodel_pipeline.prepare_report import (
     SpeakerClips,
     SpeakerSource,
 )
-from speechmodel_pipeline.prepare.split import Candidate, divide
-from speechmodel_pipeline.prepare.synthesis import synthesize_takes
-from speechmodel_pipeline.prepare.takes import with_takes
 from speechmodel_pipeline.progress import Steps
 from speechmodel_pipeline.text.normalise import Normalised, TranscriptUnusable, normalise
 from speechmodel_pipeline.text.rejections import RejectionReason, quoted
