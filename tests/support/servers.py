@@ -14,11 +14,19 @@ from typing import Self
 import httpx
 import openai
 from speechmodel_api.decoding_spec import GrammarSource, Scorer
-from speechmodel_api.published import ModelCard, PublishedGrammar, PublishedRejection, PublishedScorer, VersionManifest
+from speechmodel_api.published import (
+    ModelCard,
+    PublishedGrammar,
+    PublishedNative,
+    PublishedRejection,
+    PublishedScorer,
+    VersionManifest,
+)
 from speechmodel_api.stages import Calibration, Decoding
-from speechmodel_api.workspace import ACOUSTIC, GRAMMAR, MODEL, SCORER, SELFTEST, VERSION
+from speechmodel_api.workspace import ACOUSTIC, GRAMMAR, MODEL, QUANTISED, SCORER, SELFTEST, VERSION
 from speechmodel_decoding import compile_grammar
 from speechmodel_pipeline.convert.acoustic import export_acoustic_model
+from speechmodel_pipeline.convert.quantised import export_quantised_model
 from speechmodel_runtime import Pcm, load, read_graph, save
 
 from support.places import FIXTURES
@@ -44,6 +52,7 @@ class VersionFolder:
         self._decoding = Decoding(beam_width=100)
         self._scorer: PublishedScorer | None = None
         self._card: ModelCard | None = None
+        self._native: PublishedNative | None = None
         path.mkdir()
         shutil.copy(mapped, path / MODEL)
         self.selftest(load(OK_ESPEJO), "ok espejo")
@@ -91,6 +100,18 @@ class VersionFolder:
         self._decoding = Decoding(beam_width=100, scorer=Scorer(path="es.scorer", hot_words=hot_words or {}))
         self.selftest(load(OK_ESPEJO), "ok espejo")
 
+    def decode_natively(self, differences: int = 0) -> None:
+        """Add the network of the engine Native, as a version that was published with one has it."""
+        export_quantised_model(FIXTURES / "tf2_128.pb", self.path / QUANTISED)
+        self._native = PublishedNative(
+            quantised_uri="s3://models/home/espejo/acoustic.int8.onnx",
+            quantised_sha256=self._digest(QUANTISED),
+            quantised_bytes=(self.path / QUANTISED).stat().st_size,
+            clips=18,
+            differences=differences,
+        )
+        self.selftest(load(OK_ESPEJO), "ok espejo")
+
     def describe(self, card: ModelCard) -> None:
         """Add a card, as a version that was published with one has it."""
         self._card = card
@@ -105,6 +126,7 @@ class VersionFolder:
             grammar=self._grammar,
             rejection=self._rejection,
             scorer=self._scorer,
+            native=self._native,
             model_uri="s3://models/home/espejo/output_graph.pbmm",
             model_sha256=self._digest(MODEL),
             model_bytes=(self.path / MODEL).stat().st_size,

@@ -58,6 +58,7 @@ def test_the_converted_model_hears_what_the_graph_was_known_to_hear(
         "modelSha256": hashlib.sha256(raw).hexdigest(),
         "sizeBytes": len(raw),
         "acousticSha256": hashlib.sha256(acoustic).hexdigest(),
+        "quantisedSha256": hashlib.sha256(model.with_name("acoustic.int8.onnx").read_bytes()).hexdigest(),
     }
     assert "acoustic.onnx agrees with the runtime" in ended.log
     assert len(expected(deepspeech)) == 18

@@ -34,6 +34,13 @@ def test_every_test_clip_is_heard_by_the_runtime_that_serves(tmp_path: Path, dee
     found = report(workspace)
     assert ended.output["clips"] == workspace.dataset.test_clips == len(found["results"]) > 3
     assert (ended.output["wer"], ended.output["cer"]) == (0.0, 0.0)  # it knows these clips by heart
+    # the engine Native hears the same in every clip
+    assert found["native"] == {"clips": workspace.dataset.test_clips, "differences": []}
+    assert ended.output["native"] == {
+        "quantisedSha256": converted.quantised_sha256,
+        "clips": workspace.dataset.test_clips,
+        "differences": 0,
+    }
     folder = workspace.root / "reports" / EVALUATE
     assert ended.output["reportSha256"] == hashlib.sha256((folder / "report.json").read_bytes()).hexdigest()
     assert ended.output["selftestSha256"] == hashlib.sha256((folder / "selftest.wav").read_bytes()).hexdigest()

@@ -55,6 +55,7 @@ def test_the_transcripts_are_the_phrases_of_the_grammar_dataset(tmp_path: Path, 
     assert ended.output["freeTextWer"] == 0, "the model knows these clips by heart"
     assert 0 <= figures["calibrationError"] < 0.5
     found = report(workspace)
+    assert found["native"] == {"clips": len(found["results"]), "differences": []}
     assert found["grammar"]["calibratedOn"] == "dev"
     assert found["grammar"]["calibrationClips"] == workspace.dataset.dev_clips
     assert found["grammar"]["calibrationCopies"] >= 2 * workspace.dataset.dev_clips

@@ -106,9 +106,11 @@ def test_a_version_is_named_by_its_content_and_names_all_that_a_server_needs(
 ) -> None:
     output = publish(publishing)
     folder = f"{publishing.base}/{publishing.model_sha256}"
+    assert publishing.native is not None
     assert set(written_at(s3, publishing.base)) == {
         f"{folder}/output_graph.pbmm",
         f"{folder}/acoustic.onnx",
+        f"{publishing.base}/{publishing.native.quantised_sha256}/acoustic.int8.onnx",
         f"{folder}/{VERSION}/grammar.zip",
         f"{folder}/{VERSION}/report.json",
         f"{folder}/{VERSION}/report.html",
@@ -123,9 +125,12 @@ def test_a_version_is_named_by_its_content_and_names_all_that_a_server_needs(
     assert (manifest.model_sha256, manifest.language, manifest.wer) == (publishing.model_sha256, "es", 0.0)
     assert manifest.speech_level is None
     assert manifest.grammar is not None
+    assert manifest.native is not None
+    assert manifest.native.differences == 0
     for uri, size, sha256 in (
         (manifest.grammar.acoustic_uri, manifest.grammar.acoustic_bytes, manifest.grammar.acoustic_sha256),
         (manifest.grammar.grammar_uri, manifest.grammar.grammar_bytes, manifest.grammar.grammar_sha256),
+        (manifest.native.quantised_uri, manifest.native.quantised_bytes, manifest.native.quantised_sha256),
     ):
         assert (len(raw(s3, uri)), hashlib.sha256(raw(s3, uri)).hexdigest()) == (size, sha256)
     assert hashlib.sha256(raw(s3, manifest.selftest_uri)).hexdigest() == manifest.selftest_sha256
@@ -219,7 +224,16 @@ def test_what_is_there_is_not_sent_again(publishing: PublishInput, s3: Seaweed, 
 
 
 @pytest.mark.parametrize(
-    "name", ["output_graph.pbmm", "acoustic.onnx", "grammar.zip", "selftest.wav", "report.json", "version.json"]
+    "name",
+    [
+        "output_graph.pbmm",
+        "acoustic.onnx",
+        "acoustic.int8.onnx",
+        "grammar.zip",
+        "selftest.wav",
+        "report.json",
+        "version.json",
+    ],
 )
 @pytest.mark.parametrize("damage", ["gone", "other bytes of the same size"])
 def test_what_is_gone_or_damaged_is_sent_again(name: str, damage: str, publishing: PublishInput, s3: Seaweed) -> None:
@@ -348,7 +362,8 @@ class TestFetch:
         ended = run_program("fetch", self.task(publishing, folder), tmp_path, READER.environment)
         assert ended.code == 0 and ended.output["modelSha256"] == publishing.model_sha256
         assert {path.name for path in folder.iterdir()} == {
-            *("output_graph.pbmm", "acoustic.onnx", "grammar.zip", "selftest.wav", "version.json")
+            *("output_graph.pbmm", "acoustic.onnx", "acoustic.int8.onnx"),
+            *("grammar.zip", "selftest.wav", "version.json"),
         }
         model = folder / "output_graph.pbmm"
         assert hashlib.sha256(model.read_bytes()).hexdigest() == publishing.model_sha256

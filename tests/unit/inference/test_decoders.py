@@ -7,8 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from speechmodel_api.published import VersionManifest
+from speechmodel_api.serving_spec import Engine
 from speechmodel_decoding import AcousticModel, LogProbabilities
 from speechmodel_inference.decoders import DecodingOptions, VersionDecoder, open_decoder
+from speechmodel_inference.engines import choose_engine
 from speechmodel_inference.errors import ClientLeft
 from speechmodel_pipeline.graphdef.pbmm import memory_map
 from speechmodel_runtime import Pcm, load
@@ -17,19 +19,22 @@ from support.places import FIXTURES
 from support.servers import OK_ESPEJO, VersionFolder
 
 
-@pytest.fixture(params=["grammar", "free text", "rejection"])
+@pytest.fixture(params=["grammar", "free text", "rejection", "native grammar", "native free text", "native rejection"])
 def decoder(request: pytest.FixtureRequest, tmp_path: Path) -> VersionDecoder:
     memory_map(FIXTURES / "tf2_128.pb", tmp_path / "output_graph.pbmm")
     folder = VersionFolder(tmp_path / "version", tmp_path / "output_graph.pbmm")
-    if request.param == "grammar":
+    if request.param.endswith("grammar"):
         folder.decode_by_grammar("ok espejo", "hola espejo")
-    if request.param == "rejection":
+    if request.param.endswith("rejection"):
         folder.reject_foreign_speech(-0.5)
+    if request.param.startswith("native"):
+        folder.decode_natively()
     return opened(folder)
 
 
 def opened(folder: VersionFolder) -> VersionDecoder:
-    return open_decoder(folder.path, VersionManifest.model_validate_json((folder.path / "version.json").read_bytes()))
+    manifest = VersionManifest.model_validate_json((folder.path / "version.json").read_bytes())
+    return open_decoder(folder.path, manifest, choose_engine(manifest, Engine.AUTO))
 
 
 def test_a_recording_longer_than_a_block_is_decoded_as_one(decoder: VersionDecoder) -> None:

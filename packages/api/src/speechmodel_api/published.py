@@ -7,6 +7,7 @@ from speechmodel_api.stages import (
     EvaluateOutput,
     GrammarDecoder,
     Key,
+    NativeEngine,
     PrepareOutput,
     Rejection,
     TrainOutput,
@@ -35,6 +36,13 @@ class PublishedScorer(WeighedScorer):
 
     scorer_uri: str
     scorer_bytes: int
+
+
+class PublishedNative(NativeEngine):
+    """The network of the engine Native, and where it is."""
+
+    quantised_uri: str
+    quantised_bytes: int
 
 
 class EpochLoss(Document):
@@ -75,6 +83,8 @@ class VersionManifest(Document):
     """None when foreign speech is transcribed, and with a grammar."""
     scorer: PublishedScorer | None = None
     """None without a scorer, and with a grammar."""
+    native: PublishedNative | None = None
+    """None with a scorer, and for versions from before there was the engine Native."""
     model_uri: str
     model_sha256: Digest
     model_bytes: int

@@ -43,12 +43,26 @@ _Alias = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[^,\s]+$"
 _Origin = Annotated[str, Field(max_length=253, pattern=r"^(\*|https?://[^,\s/]+)$")]
 
 
+class Engine(StrEnum):
+    """Defines what computes the network of a version."""
+
+    AUTO = "Auto"
+    DEEP_SPEECH = "DeepSpeech"
+    NATIVE = "Native"
+
+
 class ServerSettings(ApiModel):
     """Settings of the server program. A field that is not set has the default of the server."""
 
+    engine: Engine | None = None
+    """Engine of the server. DeepSpeech runs the network in 32-bit floats: by libdeepspeech in free text, and
+    by ONNX Runtime with a grammar. Native runs it in 8-bit integers by ONNX Runtime, several times faster,
+    and on arm64 too. Auto is Native for a version whose test clips both engines answer alike, and
+    DeepSpeech for others. A version with a scorer, or from before there was Native, is served by
+    DeepSpeech. Defaults to Auto."""
     decoders: Annotated[int, Field(ge=1, le=1024)] | None = None
     """Number of recordings that a pod decodes at once. Defaults to the number of CPUs that the pod
-    may use."""
+    may use, and with the engine Native to four times as many, which share runs of the network."""
     waiting: Annotated[int, Field(ge=0, le=10_000)] | None = None
     """Number of requests that may wait for a decoder of a pod. One more is answered with 429. Each
     may hold maxUploadBytes of memory. Defaults to 32."""

@@ -160,6 +160,16 @@ class WeighedScorer(Document):
     """Reward of each word."""
 
 
+class NativeEngine(Document):
+    """The network of the engine Native, and how its answers compare with those of the engine DeepSpeech."""
+
+    quantised_sha256: Digest
+    clips: int
+    """Clips that both engines answered."""
+    differences: int
+    """Clips that they answered differently. The report names them."""
+
+
 class PrepareInput(StageInput):
     """prepare: turn recordings with transcripts into 16 kHz mono 16-bit clips in three parts."""
 
@@ -306,6 +316,9 @@ class ConvertOutput(Document):
     acoustic_sha256: Digest | None = None
     """Digest of acoustic.onnx, the same network for decoding by a grammar. None for conversions from
     before there was one."""
+    quantised_sha256: Digest | None = None
+    """Digest of acoustic.int8.onnx, the same network in 8-bit integers. None for conversions from before
+    there was one."""
 
 
 class EvaluateInput(StageInput):
@@ -320,6 +333,8 @@ class EvaluateInput(StageInput):
     model_sha256: Digest
     acoustic_sha256: Digest | None = None
     """Needed unless the model is decoded as free text."""
+    quantised_sha256: Digest | None = None
+    """Network of the engine Native, which is compared with the other one. None compares nothing."""
     data_key: Key
     dataset_digest: Digest
     decoding: Decoding
@@ -377,6 +392,8 @@ class EvaluateOutput(Document):
     with a grammar."""
     scorer: WeighedScorer | None = None
     """The scorer with its weights, given or tuned. None without one."""
+    native: NativeEngine | None = None
+    """The engine Native. None with a scorer, and for conversions without its network."""
     figures: GrammarFigures | None = None
     """Counts of test clips by the answer with the grammar or the rejection. None with neither, and without test
     clips."""
@@ -409,6 +426,8 @@ class PublishInput(StageInput):
     """How evaluate rejected foreign speech in free text. None when it did not."""
     scorer: WeighedScorer | None = None
     """The scorer that evaluate decoded with. None without one."""
+    native: NativeEngine | None = None
+    """The engine Native as evaluate compared it. None publishes no network for it."""
     language: str
     target: S3Location
     base: str
@@ -462,7 +481,8 @@ class FetchInput(Document):
 
     It runs as the init container of server pods. The folder then holds `output_graph.pbmm`,
     `selftest.wav` and `version.json`, which is written last. It holds `acoustic.onnx` for a version
-    that rejects, `grammar.zip` for one with a grammar, and `lm.scorer` for one with a scorer.
+    that rejects, `acoustic.int8.onnx` for one that the engine Native can decode, `grammar.zip` for
+    one with a grammar, and `lm.scorer` for one with a scorer.
     """
 
     stage: Literal["fetch"] = "fetch"

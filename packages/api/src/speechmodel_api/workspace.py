@@ -4,7 +4,7 @@ sources/<source key>/        the recordings of a bucket
 data/<prepare key>/          the prepared dataset
 checkpoints/<lineage>/       checkpoints, owner and lock of a lineage
 exports/<train key>/         the frozen graph and the training history
-exports/<convert key>/       the memory-mapped graph and the acoustic model
+exports/<convert key>/       the memory-mapped graph and the acoustic models
 reports/<evaluate key>/      the evaluation report for programs and for people, the self-test clip, the compiled grammar or the scorer
 """
 
@@ -25,6 +25,8 @@ MODEL = "output_graph.pbmm"
 """The memory-mapped graph that the runtime loads, on the workspace, in S3 and in a server's folder."""
 ACOUSTIC = "acoustic.onnx"
 """The network for ONNX Runtime, which decodes with a grammar."""
+QUANTISED = "acoustic.int8.onnx"
+"""The network in 8-bit integers, which the engine Native runs, on the workspace, in S3 and in a server's folder."""
 GRAMMAR = "grammar.zip"
 """The compiled grammar."""
 SCORER = "lm.scorer"

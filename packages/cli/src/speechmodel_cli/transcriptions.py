@@ -45,18 +45,22 @@ def transcribe_here(version_folder: Path, files: Sequence[Path]) -> Iterator[Tra
 
     Raises CommandError when the model or the runtime's library cannot be loaded.
     """
+    from speechmodel_api.serving_spec import Engine
     from speechmodel_decoding.errors import DecodingError
     from speechmodel_inference.decoders import DecodingOptions, open_decoder
+    from speechmodel_inference.engines import choose_engine
+    from speechmodel_inference.errors import ModelFolderError
     from speechmodel_inference.openai_types import VerboseTranscription
     from speechmodel_inference.transcribing import transcribe as transcribe_recording
     from speechmodel_runtime.errors import SpeechRuntimeError
 
     options = DecodingOptions(alternatives=ALTERNATIVES)
     manifest = read_manifest(version_folder)
+    cpus = len(os.sched_getaffinity(0))
     try:
         with _without_banner():
-            decoder = open_decoder(version_folder, manifest)
-    except (SpeechRuntimeError, DecodingError) as error:
+            decoder = open_decoder(version_folder, manifest, choose_engine(manifest, Engine.AUTO), cpus=cpus)
+    except (SpeechRuntimeError, DecodingError, ModelFolderError) as error:
         raise CommandError(str(error)) from error
 
     def transcribe(file: Path) -> Transcription:
@@ -68,7 +72,7 @@ def transcribe_here(version_folder: Path, files: Sequence[Path]) -> Iterator[Tra
         except (SpeechRuntimeError, DecodingError) as error:
             return Transcription(file, error=str(error))
 
-    with decoder, ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+    with decoder, ThreadPoolExecutor(cpus) as pool:
         yield from pool.map(transcribe, files)
 
 

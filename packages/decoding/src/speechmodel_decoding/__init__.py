@@ -1,4 +1,4 @@
-"""Decoding by a grammar: a phrase of a closed set, or nothing.
+"""Decoding of frames: by a grammar a phrase of a closed set or nothing, or free text.
 
 Shortest use:
 
@@ -10,6 +10,7 @@ Shortest use:
 
 from speechmodel_decoding.acoustic import AcousticModel, LogProbabilities
 from speechmodel_decoding.alignment import forward_score
+from speechmodel_decoding.beam_search import BeamSearch, Spelling
 from speechmodel_decoding.calibration import (
     Examples,
     calibrate,
@@ -19,7 +20,7 @@ from speechmodel_decoding.calibration import (
     word_confidence,
 )
 from speechmodel_decoding.decoder import Decoder, Phrase, word_score
-from speechmodel_decoding.foreign import ForeignSpeechFilter, TextScorer, text_score
+from speechmodel_decoding.foreign import ForeignSpeechFilter, FreeTextRecogniser, TextScorer, text_score
 from speechmodel_decoding.grammar import Grammar, compile_grammar
 from speechmodel_decoding.recogniser import Candidate, Decision, Recogniser, Word
 from speechmodel_decoding.utterances import SHORT_SECONDS, Cutter, Utterance, cut_at_pauses, decode_short
@@ -27,16 +28,19 @@ from speechmodel_decoding.utterances import SHORT_SECONDS, Cutter, Utterance, cu
 __all__ = [
     "SHORT_SECONDS",
     "AcousticModel",
+    "BeamSearch",
     "Candidate",
     "Cutter",
     "Decision",
     "Decoder",
     "Examples",
     "ForeignSpeechFilter",
+    "FreeTextRecogniser",
     "Grammar",
     "LogProbabilities",
     "Phrase",
     "Recogniser",
+    "Spelling",
     "TextScorer",
     "Utterance",
     "Word",

@@ -1,8 +1,9 @@
 """The acoustic model by ONNX Runtime: samples in, log probabilities of each frame out.
 
 The file is made by convert from the weights of the graph that libdeepspeech runs. Its inputs are
-`patches` [frames, 1, 494] and the states `h` and `c` [1, 1, units]; its outputs are
-`log_probabilities` [frames, 1, labels + 1] and the states `h_after` and `c_after`.
+`patches` [frames, batch, 494] and the states `h` and `c` [1, batch, units]; its outputs are
+`log_probabilities` [frames, batch, labels + 1] and the states `h_after` and `c_after`. The batch of the
+network in floats is 1. That of the quantised network is any number, and callers share its runs.
 """
 
 from collections.abc import Iterator
@@ -15,9 +16,12 @@ from onnxruntime.capi import onnxruntime_pybind11_state as state
 
 from speechmodel_decoding.errors import AcousticModelError
 from speechmodel_decoding.features import Pcm, features, patches
+from speechmodel_decoding.shared_runs import Floats, SharedRuns
 
 BLOCK = 500
 """Frames that the network is run on at once, 10 s: its memory does not depend on the recording's length."""
+SHARED_BLOCK = 50
+"""The same for runs that callers share, 1 s, after which others can join or leave."""
 
 LogProbabilities = npt.NDArray[np.float32]
 """Log probability of each label and of the blank, which is last: `[frames, labels + 1]`."""
@@ -36,8 +40,12 @@ _UNUSABLE = (
 class AcousticModel:
     """A loaded acoustic model. Safe for any number of threads."""
 
-    def __init__(self, path: Path) -> None:
-        """Load the model at `path`, for one thread of each caller. Raises AcousticModelError."""
+    def __init__(self, path: Path, *, runs: int = 1) -> None:
+        """Load the model at `path`, for one thread of each caller. If it is a quantised model, at most `runs`
+        threads run it at once, and other callers wait and share the next run.
+
+        Raises AcousticModelError.
+        """
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 3
@@ -53,29 +61,39 @@ class AcousticModel:
         shapes = {value.name: value.shape for value in (*self._session.get_inputs(), *self._session.get_outputs())}
         try:
             self._units = shapes["h"][2]
+            shared = shapes["patches"][1] != 1
             self.classes: int = shapes["log_probabilities"][2]
             """Number of labels, and the blank."""
         except KeyError as error:
             raise AcousticModelError(
                 f"{path} has no {error}, so it is not an acoustic model; convert it again"
             ) from error
+        self._block = SHARED_BLOCK if shared else BLOCK
+        self._step = SharedRuns(self._run, runs).step if shared else self._alone
 
     def blocks(self, pcm: Pcm) -> Iterator[LogProbabilities]:
-        """Yield the log probabilities of a recording, at most BLOCK frames at a time.
+        """Yield the log probabilities of a recording, in blocks of bounded length.
 
         `pcm` is int16 `[samples]` of one channel at 16 kHz. Raises AcousticModelError.
         """
         inputs = patches(features(pcm))
         h = c = np.zeros((1, 1, self._units), np.float32)
-        for start in range(0, len(inputs), BLOCK):
-            block = inputs[start : start + BLOCK, None]
-            frames, h, c = self._session.run(
-                ["log_probabilities", "h_after", "c_after"], {"patches": block, "h": h, "c": c}
-            )
+        for start in range(0, len(inputs), self._block):
+            frames, h, c = self._step(inputs[start : start + self._block], h, c)
             if not np.isfinite(frames).all():
                 raise AcousticModelError(f"{self._path} gives frames that are not numbers; train the model again")
-            yield frames[:, 0]
+            yield frames
 
     def log_probabilities(self, pcm: Pcm) -> LogProbabilities:
         """Return the log probabilities of a recording, `[frames, labels + 1]`. Raises as blocks does."""
         return np.concatenate(list(self.blocks(pcm)))
+
+    def _alone(self, block: Floats, h: Floats, c: Floats) -> tuple[Floats, Floats, Floats]:
+        frames, h, c = self._run(block[:, None], h, c)
+        return frames[:, 0], h, c
+
+    def _run(self, block: Floats, h: Floats, c: Floats) -> tuple[Floats, Floats, Floats]:
+        frames, h, c = self._session.run(
+            ["log_probabilities", "h_after", "c_after"], {"patches": block, "h": h, "c": c}
+        )
+        return frames, h, c

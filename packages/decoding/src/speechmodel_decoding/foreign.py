@@ -11,6 +11,7 @@ from itertools import pairwise
 
 from speechmodel_decoding.acoustic import AcousticModel, LogProbabilities
 from speechmodel_decoding.alignment import forward_score
+from speechmodel_decoding.beam_search import BeamSearch, Spelling
 from speechmodel_decoding.features import Pcm
 from speechmodel_decoding.labels import Labels
 
@@ -65,3 +66,19 @@ class ForeignSpeechFilter:
     def rejects(self, frames: LogProbabilities, text: str, times: Sequence[int]) -> bool:
         """Return True for a text that is not empty and whose score is below the threshold."""
         return self.scorer.score_frames(frames, text, times) < self.threshold
+
+
+@dataclass(frozen=True)
+class FreeTextRecogniser:
+    """Recognises free text in frames. Safe for any number of threads."""
+
+    search: BeamSearch
+    foreign: ForeignSpeechFilter | None = None
+    """Rejects foreign speech. None spells it."""
+
+    def spell(self, frames: LogProbabilities) -> Spelling:
+        """Return the text of the frames of a recording, empty for foreign speech that is rejected."""
+        spelling = self.search.spell(frames)
+        if spelling.text and self.foreign is not None and self.foreign.rejects(frames, spelling.text, spelling.frames):
+            return Spelling((), ())
+        return spelling

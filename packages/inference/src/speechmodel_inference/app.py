@@ -48,7 +48,7 @@ def create_app(settings: Settings, wyoming: socket.socket | None = None) -> Fast
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        loading = asyncio.create_task(services.lifecycle.load())
+        loading = asyncio.create_task(services.load())
         async with serve_wyoming(services, wyoming) if wyoming else nullcontext():
             yield
         await asyncio.wait({loading})

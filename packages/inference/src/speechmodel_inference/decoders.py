@@ -1,8 +1,9 @@
-"""The decoder of a version: with its grammar by Kaldi and ONNX Runtime, or as free text by libdeepspeech.
+"""The decoder of a version: with its grammar by Kaldi and ONNX Runtime, or as free text by libdeepspeech or
+ONNX Runtime.
 
 Shortest use:
 
-    with open_decoder(folder, manifest) as decoder:
+    with open_decoder(folder, manifest, choose_engine(manifest, Engine.AUTO)) as decoder:
         print(decoder.decode(pcm, name="clip.wav").text)
 
 `transcribing` cuts recordings at their pauses and decodes the parts.
@@ -10,7 +11,7 @@ Shortest use:
 
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -21,17 +22,20 @@ from typing import Protocol, Self
 import numpy as np
 from speechmodel_api.audio import SAMPLE_RATE, STRIDE, WINDOW
 from speechmodel_api.published import PublishedGrammar, VersionManifest
-from speechmodel_api.workspace import ACOUSTIC, GRAMMAR, MODEL, SCORER
+from speechmodel_api.serving_spec import Engine
+from speechmodel_api.workspace import ACOUSTIC, GRAMMAR, MODEL, QUANTISED, SCORER
 from speechmodel_decoding import (
     AcousticModel,
+    BeamSearch,
     Candidate,
     ForeignSpeechFilter,
+    FreeTextRecogniser,
     Grammar,
     LogProbabilities,
     Recogniser,
     TextScorer,
 )
-from speechmodel_runtime import Model, Pcm, Scorer, Transcript, read_graph
+from speechmodel_runtime import Model, Pcm, Scorer, read_graph
 from speechmodel_runtime.model import require_window
 
 from speechmodel_inference.errors import ClientLeft
@@ -110,15 +114,22 @@ class VersionDecoder(AbstractContextManager["VersionDecoder"], Protocol):
         self.close()
 
 
-def open_decoder(folder: Path, manifest: VersionManifest) -> VersionDecoder:
-    """Return the decoder of the version in `folder`.
+def open_decoder(folder: Path, manifest: VersionManifest, engine: Engine, *, cpus: int = 1) -> VersionDecoder:
+    """Return the decoder of the version in `folder` by DeepSpeech or Native. Native runs its network on at most
+    `cpus` threads at once.
 
     Raises SpeechRuntimeError or DecodingError when its files cannot be used.
     """
+    if engine is Engine.NATIVE:
+        network = AcousticModel(folder / QUANTISED, runs=cpus)
+        if manifest.grammar is None:
+            return NativeFreeText(network, _spelling(folder, manifest, network))
+        return WithGrammar(_recogniser(folder, manifest.grammar, network))
     if manifest.grammar is None:
         model = Model(folder / MODEL, beam_width=manifest.decoding.beam_width, scorer=_scorer(folder, manifest))
-        return FreeText(model, _foreign(folder, manifest))
-    return WithGrammar(_recogniser(folder, manifest.grammar))
+        foreign = _foreign(folder, manifest, AcousticModel(folder / ACOUSTIC)) if manifest.rejection else None
+        return FreeText(model, foreign)
+    return WithGrammar(_recogniser(folder, manifest.grammar, AcousticModel(folder / ACOUSTIC)))
 
 
 def _scorer(folder: Path, manifest: VersionManifest) -> Scorer | None:
@@ -128,16 +139,20 @@ def _scorer(folder: Path, manifest: VersionManifest) -> Scorer | None:
     return Scorer(folder / SCORER, manifest.scorer.alpha, manifest.scorer.beta, hot_words)
 
 
-def _foreign(folder: Path, manifest: VersionManifest) -> ForeignSpeechFilter | None:
+def _foreign(folder: Path, manifest: VersionManifest, network: AcousticModel) -> ForeignSpeechFilter | None:
     if manifest.rejection is None:
         return None
-    scorer = TextScorer(AcousticModel(folder / ACOUSTIC), _alphabet(folder))
-    return ForeignSpeechFilter(scorer, manifest.rejection.threshold)
+    return ForeignSpeechFilter(TextScorer(network, _alphabet(folder)), manifest.rejection.threshold)
 
 
-def _recogniser(folder: Path, published: PublishedGrammar) -> Recogniser:
+def _spelling(folder: Path, manifest: VersionManifest, network: AcousticModel) -> FreeTextRecogniser:
+    search = BeamSearch(_alphabet(folder), beam_width=manifest.decoding.beam_width)
+    return FreeTextRecogniser(search, _foreign(folder, manifest, network))
+
+
+def _recogniser(folder: Path, published: PublishedGrammar, network: AcousticModel) -> Recogniser:
     grammar = Grammar.from_bytes((folder / GRAMMAR).read_bytes(), _alphabet(folder))
-    return Recogniser(AcousticModel(folder / ACOUSTIC), grammar, published.calibration)
+    return Recogniser(network, grammar, published.calibration)
 
 
 def _alphabet(folder: Path) -> list[str]:
@@ -172,11 +187,34 @@ class FreeText(VersionDecoder):
             frames = _frames(self.foreign.scorer.model, pcm, options.abandoned)
             if self.foreign.rejects(frames, found.text, found.times):
                 return DecodedUtterance("")
-        return DecodedUtterance(found.text, tuple(_words(found)))
+        return DecodedUtterance(found.text, tuple(_words((token.text, token.start_seconds) for token in found.tokens)))
 
     def close(self) -> None:
         """Release the model's memory."""
         self.model.close()
+
+
+@dataclass
+class NativeFreeText(VersionDecoder):
+    """Any sequence of characters, by the engine Native."""
+
+    network: AcousticModel
+    recogniser: FreeTextRecogniser
+    sample_rate: int = SAMPLE_RATE
+    has_grammar: bool = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def decode(self, pcm: Pcm, *, name: str, options: DecodingOptions = _NO_WISHES) -> DecodedUtterance:
+        """Return the words of an utterance, none for foreign speech that is rejected."""
+        require_window(len(pcm), name, window=WINDOW, sample_rate=SAMPLE_RATE)
+        found = self.recogniser.spell(_frames(self.network, pcm, options.abandoned))
+        starts = (frame * FRAME_SECONDS for frame in found.frames)
+        return DecodedUtterance(found.text, tuple(_words(zip(found.labels, starts, strict=True))))
+
+    def close(self) -> None:
+        """Do nothing: the memory is freed with the object."""
 
 
 @dataclass
@@ -207,13 +245,14 @@ class WithGrammar(VersionDecoder):
         """Do nothing: the memory is freed with the object."""
 
 
-def _words(transcript: Transcript) -> Iterator[SpokenWord]:
-    """Yield the words of free text. A word ends 20 ms after its last label was emitted."""
-    for space, tokens in groupby(transcript.tokens, key=lambda token: token.text == SPACE):
+def _words(labels: Iterable[tuple[str, float]]) -> Iterator[SpokenWord]:
+    """Yield the words of free text from its labels and their seconds. A word ends 20 ms after its last label was
+    emitted.
+    """
+    for space, together in groupby(labels, key=lambda label: label[0] == SPACE):
         if not space:
-            labels = list(tokens)
-            end = round(labels[-1].start_seconds + FRAME_SECONDS, 2)
-            yield SpokenWord("".join(label.text for label in labels), round(labels[0].start_seconds, 2), end)
+            texts, seconds = zip(*together, strict=True)
+            yield SpokenWord("".join(texts), round(seconds[0], 2), round(seconds[-1] + FRAME_SECONDS, 2))
 
 
 def _frames(model: AcousticModel, pcm: Pcm, abandoned: threading.Event | None) -> LogProbabilities:

@@ -50,6 +50,13 @@ class DecodingQueue:
         self._ending = asyncio.Event()
         self._mean_seconds = 1.0
 
+    def decode_at_once(self, decoders: int) -> None:
+        """Change the number of threads and places. Nothing may be decoding yet."""
+        self.places += decoders - self.decoders
+        self.decoders = decoders
+        self._threads.shutdown(wait=False)
+        self._threads = ThreadPoolExecutor(decoders, thread_name_prefix="decoder")
+
     @contextmanager
     def place(self) -> Iterator[None]:
         """Hold a place while the context lasts. Raises QueueFull when all are taken."""

@@ -4,11 +4,16 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Depends, Request
+from speechmodel_api.serving_spec import Engine
+from speechmodel_stagekit.cpus import available_cpus
 
 from speechmodel_inference.decoding_queue import DecodingQueue
 from speechmodel_inference.lifecycle import Lifecycle
 from speechmodel_inference.settings import Settings
 from speechmodel_inference.telemetry import Telemetry
+
+STREAMS_PER_CPU = 4
+"""Recordings that share a run of the network of Native. With more, each is answered later, and few more a second."""
 
 
 @dataclass(frozen=True)
@@ -23,9 +28,15 @@ class Services:
     @classmethod
     def make(cls, settings: Settings) -> "Services":
         """Return the parts for `settings`. Nothing is loaded yet."""
-        lifecycle = Lifecycle(settings.folder)
-        queue = DecodingQueue(decoders=settings.decoders, waiting=settings.waiting)
+        lifecycle = Lifecycle(settings.folder, settings.engine)
+        queue = DecodingQueue(decoders=settings.decoders or available_cpus(), waiting=settings.waiting)
         return cls(settings, lifecycle, queue, Telemetry(queue, lifecycle, settings.name))
+
+    async def load(self) -> None:
+        """Load the version. By default, Native decodes STREAMS_PER_CPU recordings at once for each CPU."""
+        await self.lifecycle.load()
+        if self.settings.decoders is None and self.lifecycle.loaded and self.lifecycle.version.engine is Engine.NATIVE:
+            self.queue.decode_at_once(STREAMS_PER_CPU * available_cpus())
 
 
 def _of_request(request: Request) -> Services:

@@ -11,8 +11,8 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from speechmodel_api.serving_spec import Engine
 from speechmodel_runtime.library import VARIABLE as LIBRARY
-from speechmodel_stagekit.cpus import available_cpus
 
 PREFIX = "SPEECHMODEL_"
 
@@ -32,7 +32,7 @@ class Settings(BaseSettings):
 
     folder: Path = Path("/models")
     """Folder with output_graph.pbmm, selftest.wav and version.json, as fetch leaves it, and for a
-    version with a grammar acoustic.onnx and grammar.zip."""
+    version with a grammar acoustic.onnx and grammar.zip. acoustic.int8.onnx is the network of the engine Native."""
     name: Annotated[str, Field(min_length=1, max_length=253)] = "speechmodel"
     """The model's id in /v1/models."""
     model_aliases: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_by_comma)] = ("whisper-1", "gpt-4o-transcribe")
@@ -41,8 +41,11 @@ class Settings(BaseSettings):
     """`address:port`. Without an address: every IPv4 and IPv6 address of the machine."""
     wyoming_listen: Annotated[str, Field(pattern=r"^.*:[0-9]{1,5}$")] | None = None
     """`address:port` for the Wyoming protocol, which has no authentication. Without it, it is not served."""
-    decoders: Annotated[int, Field(ge=1, le=1024)] = Field(default_factory=available_cpus)
-    """Recordings decoded at once. Lower it when other processes need the same CPUs."""
+    engine: Engine = Engine.AUTO
+    """DeepSpeech, Native, or Auto: Native if it answered every test clip of the version as DeepSpeech did."""
+    decoders: Annotated[int, Field(ge=1, le=1024)] | None = None
+    """Recordings decoded at once. By default as many as CPUs, and four times as many with the engine Native. Lower
+    it when other processes need the same CPUs."""
     waiting: Annotated[int, Field(ge=0, le=10_000)] = 32
     """Requests that may wait for a decoder. Raise it for bursts.
 

@@ -10,12 +10,14 @@ from typing import BinaryIO
 
 from pydantic import ValidationError
 from speechmodel_api.published import VersionManifest
-from speechmodel_api.workspace import ACOUSTIC, GRAMMAR, MODEL, SCORER, SELFTEST, VERSION
+from speechmodel_api.serving_spec import Engine
+from speechmodel_api.workspace import ACOUSTIC, GRAMMAR, MODEL, QUANTISED, SCORER, SELFTEST, VERSION
 from speechmodel_decoding.errors import DecodingError
 from speechmodel_runtime import load
 from speechmodel_runtime.errors import SpeechRuntimeError
 
 from speechmodel_inference.decoders import DecodingOptions, VersionDecoder, open_decoder
+from speechmodel_inference.engines import choose_engine
 from speechmodel_inference.errors import ModelFolderError
 from speechmodel_inference.transcribing import Segment, Transcript, transcribe
 
@@ -28,6 +30,8 @@ class ServedVersion:
 
     manifest: VersionManifest
     decoder: VersionDecoder
+    engine: Engine
+    """DeepSpeech or Native."""
     fetched_at: int
     """Time of the fetch, in Unix seconds."""
 
@@ -47,34 +51,41 @@ class ServedVersion:
         )
 
 
-def load_version(folder: Path) -> ServedVersion:
-    """Return the version that fetch left in `folder`.
+def load_version(folder: Path, wanted: Engine = Engine.AUTO, *, cpus: int = 1) -> ServedVersion:
+    """Return the version that fetch left in `folder`. The engine Native runs its network on at most `cpus`
+    threads at once.
 
-    Raises ModelFolderError when a digest or the self-test differs from the evaluation.
+    Raises ModelFolderError when a digest or the self-test differs from the evaluation, and when this machine has
+    no engine for the version.
     """
     began = time.monotonic()
     manifest = _manifest(folder / VERSION)
     model_path, selftest = folder / MODEL, folder / SELFTEST
     _verify(model_path, manifest.model_sha256)
     _verify(selftest, manifest.selftest_sha256)
-    if (scores := manifest.grammar or manifest.rejection) is not None:
+    engine = choose_engine(manifest, wanted)
+    if engine is Engine.NATIVE:
+        assert manifest.native is not None
+        _verify(folder / QUANTISED, manifest.native.quantised_sha256)
+    elif (scores := manifest.grammar or manifest.rejection) is not None:
         _verify(folder / ACOUSTIC, scores.acoustic_sha256)
     if manifest.scorer is not None:
         _verify(folder / SCORER, manifest.scorer.scorer_sha256)
     if manifest.grammar is not None:
         _verify(folder / GRAMMAR, manifest.grammar.grammar_sha256)
     try:
-        decoder = open_decoder(folder, manifest)
+        decoder = open_decoder(folder, manifest, engine, cpus=cpus)
         heard = decoder.decode(load(selftest, sample_rate=decoder.sample_rate), name=str(selftest)).text
     except (SpeechRuntimeError, DecodingError) as error:
         raise ModelFolderError(f"the model does not run: {error}") from error
     if heard != manifest.selftest_text:
         raise ModelFolderError(
             f"the self-test failed: in {selftest} the model recognised {heard!r}, but {manifest.selftest_text!r} when it was evaluated; "
-            f"use the image that evaluated the model, or another kind of CPU"
+            f"use the image that evaluated the model, another kind of CPU, or the other engine (serving.settings.engine)"
         )
-    log.info("version %s is ready after %.2f s; self-test: %r", manifest.version, time.monotonic() - began, heard)
-    return ServedVersion(manifest, decoder, int((folder / VERSION).stat().st_mtime))
+    took = time.monotonic() - began
+    log.info("version %s is ready after %.2f s by the engine %s; self-test: %r", manifest.version, took, engine, heard)
+    return ServedVersion(manifest, decoder, engine, int((folder / VERSION).stat().st_mtime))
 
 
 def _manifest(path: Path) -> VersionManifest:

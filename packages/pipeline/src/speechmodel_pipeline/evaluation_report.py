@@ -138,6 +138,23 @@ class ScorerReport(Document):
     """In the order in which they were tried. Of equal error rates, the first won."""
 
 
+class EngineDifference(Document):
+    """A clip that the two engines answer differently."""
+
+    clip: str
+    reference: str
+    deep_speech: str
+    native: str
+
+
+class NativeReport(Document):
+    """The answers of the engine Native beside those of the engine DeepSpeech, which the error rates are of."""
+
+    clips: int
+    differences: tuple[EngineDifference, ...] = ()
+    """Empty when every answer is the same, so that the engine Auto is Native."""
+
+
 class SelfTest(Document):
     """selftest.wav, the clip that a server must transcribe before it reports ready."""
 
@@ -175,6 +192,8 @@ class EvaluationReport(Document):
     """None when foreign speech is transcribed, and with a grammar."""
     scorer: ScorerReport | None = None
     """None without a scorer, and with a grammar."""
+    native: NativeReport | None = None
+    """None with a scorer, and for a conversion without the network of Native."""
     selftest: SelfTest
     worst: tuple[ClipResult, ...]
     """The clips with the most word errors per word, the worst first. Correct clips are left out."""

@@ -2,6 +2,7 @@
 
     <base>/<model sha256>/output_graph.pbmm
     <base>/<model sha256>/acoustic.onnx                with a grammar, or rejection in free text
+    <base>/<quantised sha256>/acoustic.int8.onnx       for the engine Native
     <base>/<scorer sha256>/lm.scorer                   with a scorer
     <base>/<model sha256>/<version>/grammar.zip        with a grammar
     <base>/<model sha256>/<version>/report.json
@@ -21,13 +22,25 @@ from pydantic import ValidationError
 from speechmodel_api.published import (
     ModelCard,
     PublishedGrammar,
+    PublishedNative,
     PublishedRejection,
     PublishedScorer,
     VersionManifest,
 )
 from speechmodel_api.reasons import Reason
 from speechmodel_api.stages import EvaluateOutput, PublishInput, PublishOutput
-from speechmodel_api.workspace import ACOUSTIC, GRAMMAR, MODEL, PAGE, REPORT, SCORER, SELFTEST, VERSION, Workspace
+from speechmodel_api.workspace import (
+    ACOUSTIC,
+    GRAMMAR,
+    MODEL,
+    PAGE,
+    QUANTISED,
+    REPORT,
+    SCORER,
+    SELFTEST,
+    VERSION,
+    Workspace,
+)
 from speechmodel_stagekit.artefacts import recorded_output, require_file
 from speechmodel_stagekit.errors import ArtefactMissing
 from speechmodel_stagekit.program import run_stage
@@ -82,6 +95,8 @@ def _send(
     log.info("%s %s", manifest.model_uri, "sent and verified" if sent else "unchanged and verified")
     if (scores := manifest.grammar or manifest.rejection) is not None:
         bucket.ensure(_key(scores.acoustic_uri), model.with_name(ACOUSTIC), scores.acoustic_sha256)
+    if (native := manifest.native) is not None:
+        bucket.ensure(_key(native.quantised_uri), model.with_name(QUANTISED), native.quantised_sha256)
     if (scorer := manifest.scorer) is not None:
         bucket.ensure(_key(scorer.scorer_uri), report_folder / SCORER, scorer.scorer_sha256)
     if (grammar := manifest.grammar) is not None:
@@ -142,6 +157,7 @@ def _manifest(
         grammar=_grammar(task, model.with_name(ACOUSTIC), report_folder / GRAMMAR),
         rejection=_rejection(task, model.with_name(ACOUSTIC)),
         scorer=_scorer(task, report_folder / SCORER),
+        native=_native(task, model.with_name(QUANTISED)),
         model_uri=f"s3://{task.target.bucket}/{task.base}/{task.model_sha256}/{MODEL}",
         model_sha256=task.model_sha256,
         model_bytes=model.stat().st_size,
@@ -198,6 +214,18 @@ def _scorer(task: PublishInput, scorer: Path) -> PublishedScorer | None:
         **task.scorer.model_dump(),
         scorer_uri=f"s3://{task.target.bucket}/{task.base}/{task.scorer.scorer_sha256}/{SCORER}",
         scorer_bytes=scorer.stat().st_size,
+    )
+
+
+def _native(task: PublishInput, quantised: Path) -> PublishedNative | None:
+    """Return the description of the network of Native. Raises ArtefactMissing when it is gone or changed."""
+    if task.native is None:
+        return None
+    require_file(quantised, task.native.quantised_sha256)
+    return PublishedNative(
+        **task.native.model_dump(),
+        quantised_uri=f"s3://{task.target.bucket}/{task.base}/{task.native.quantised_sha256}/{QUANTISED}",
+        quantised_bytes=quantised.stat().st_size,
     )
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
-from speechmodel_api.alphabet import CATCH_ALL
+from speechmodel_api.alphabet import spoken
 
 from speechmodel_runtime.errors import DecodingFailed
 from speechmodel_runtime.library import CandidateTranscript, Library, TokenMetadata
@@ -62,7 +62,7 @@ def take_transcript(library: Library, metadata: Any) -> Transcript:
 def take_candidate(candidate: CandidateTranscript) -> Transcript:
     """Copy a candidate of the runtime, without the catch-all label."""
     emitted = [_token(candidate.tokens[index]) for index in range(candidate.num_tokens)]
-    tokens = _spoken(emitted)
+    tokens = [emitted[place] for place in spoken([token.text for _, token in emitted])]
     return Transcript(
         text=_joined(tokens),
         confidence=candidate.confidence,
@@ -81,17 +81,3 @@ def _token(token: TokenMetadata) -> RawToken:
 
 def _joined(tokens: list[RawToken]) -> str:
     return b"".join(text for text, _ in tokens).decode(errors="replace")
-
-
-def _spoken(tokens: list[RawToken]) -> list[RawToken]:
-    """Return the tokens without the catch-all label, and without the spaces that it leaves behind:
-    at either end, or two in a row.
-    """
-    if not any(token.text == CATCH_ALL for _, token in tokens):
-        return tokens
-    kept: list[RawToken] = []
-    for raw in tokens:
-        text = raw[1].text
-        if text != CATCH_ALL and not (text == " " and (not kept or kept[-1][1].text == " ")):
-            kept.append(raw)
-    return kept[:-1] if kept and kept[-1][1].text == " " else kept

@@ -37,48 +37,57 @@ def export_acoustic_model(graph: Path, target: Path) -> None:
 
     Raises GraphDamaged when the graph is not whole or lacks a weight.
     """
-    target.write_bytes(_model(read_weights(graph, _NAMES, _NORMS)).SerializeToString(deterministic=True))
+    target.write_bytes(_model(network_weights(graph)).SerializeToString(deterministic=True))
 
 
-class _Builder:
+def network_weights(graph: Path) -> Weights:
+    """Return the weights of the frozen graph by name. Raises as export_acoustic_model."""
+    return read_weights(graph, _NAMES, _NORMS)
+
+
+class Builder:
     """Collects nodes and constants."""
 
     def __init__(self, weights: Weights) -> None:
-        self._weights = weights
+        self.weights = weights
         self.nodes: list[onnx.NodeProto] = []
         self.constants: list[onnx.TensorProto] = []
 
     def constant(self, name: str, value: npt.NDArray[np.generic] | np.generic) -> str:
+        """Add a constant and return its name."""
         self.constants.append(numpy_helper.from_array(np.ascontiguousarray(value).reshape(np.shape(value)), name))
         return name
 
     def node(self, operator: str, inputs: Sequence[str], *outputs: str, **attributes: Any) -> str:
+        """Add a node and return its first output."""
         self.nodes.append(helper.make_node(operator, list(inputs), list(outputs), **attributes))
         return outputs[0]
 
     def affine(self, values: str, layer: str) -> str:
-        weights = self.constant(f"{layer}/weights", self._weights[f"{layer}/weights"])
-        bias = self.constant(f"{layer}/bias", self._weights[f"{layer}/bias"])
+        """Add the product with the weights of a layer, and its bias."""
+        weights = self.constant(f"{layer}/weights", self.weights[f"{layer}/weights"])
+        bias = self.constant(f"{layer}/bias", self.weights[f"{layer}/bias"])
         return self.node("Add", [self.node("MatMul", [values, weights], f"{layer}/product"), bias], f"{layer}/affine")
 
     def dense(self, values: str, layer: str) -> str:
+        """Add a dense layer, with layer norm if the graph has it."""
         values = self.node("Clip", [self.affine(values, layer), "zero", "ceiling"], layer)
         gamma, beta = f"{layer}/LayerNorm/gamma", f"{layer}/LayerNorm/beta"
-        if gamma not in self._weights:
+        if gamma not in self.weights:
             return values
-        inputs = [values, self.constant(gamma, self._weights[gamma]), self.constant(beta, self._weights[beta])]
+        inputs = [values, self.constant(gamma, self.weights[gamma]), self.constant(beta, self.weights[beta])]
         return self.node("LayerNormalization", inputs, f"{layer}/normalised", axis=-1, epsilon=_NORM_EPSILON)
 
 
 def _model(weights: Weights) -> onnx.ModelProto:
     units, classes = weights["layer_6/weights"].shape
-    builder = _Builder(weights)
+    builder = Builder(weights)
     builder.constant("zero", np.float32(0))
     builder.constant("ceiling", CEILING)
     values = "patches"
     for layer in ("layer_1", "layer_2", "layer_3"):
         values = builder.dense(values, layer)
-    kernel, bias = _reordered(weights[f"{CELL}/kernel"]), _reordered(weights[f"{CELL}/bias"])
+    kernel, bias = reordered(weights[f"{CELL}/kernel"]), reordered(weights[f"{CELL}/bias"])
     inputs = [
         values,
         builder.constant("lstm/input", kernel[:units].T[None]),
@@ -95,11 +104,11 @@ def _model(weights: Weights) -> onnx.ModelProto:
     graph = helper.make_graph(
         builder.nodes,
         "acoustic",
-        [_value("patches", "frames", 1, SPAN * COEFFICIENTS), _value("h", 1, 1, units), _value("c", 1, 1, units)],
+        [value("patches", "frames", 1, SPAN * COEFFICIENTS), value("h", 1, 1, units), value("c", 1, 1, units)],
         [
-            _value("log_probabilities", "frames", 1, classes),
-            _value("h_after", 1, 1, units),
-            _value("c_after", 1, 1, units),
+            value("log_probabilities", "frames", 1, classes),
+            value("h_after", 1, 1, units),
+            value("c_after", 1, 1, units),
         ],
         builder.constants,
     )
@@ -108,7 +117,7 @@ def _model(weights: Weights) -> onnx.ModelProto:
     )
 
 
-def _reordered(gates: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+def reordered(gates: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """Return columns in ONNX's order of gates (input, output, forget, candidate) for TensorFlow's
     (input, candidate, forget, output).
     """
@@ -116,5 +125,6 @@ def _reordered(gates: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     return np.concatenate([entering, output, forget, candidate], axis=-1)
 
 
-def _value(name: str, *shape: int | str) -> onnx.ValueInfoProto:
+def value(name: str, *shape: int | str) -> onnx.ValueInfoProto:
+    """Return the description of an input or output."""
     return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)

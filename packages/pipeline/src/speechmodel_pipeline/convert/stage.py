@@ -1,7 +1,7 @@
 """convert, from the input document to the finished folder `exports/<key>/`.
 
     check the graph -> map it, while its digest is computed -> check the file -> let the runtime transcribe clips
-                    -> export the acoustic model -> compare its scores with the runtime's
+                    -> export the acoustic models -> compare the scores of the one in floats with the runtime's
 
 The runtime loads graphs that it cannot run. Only a trial shows the difference (trial.py).
 """
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from speechmodel_api.reasons import Reason
 from speechmodel_api.stages import ConvertInput, ConvertOutput
-from speechmodel_api.workspace import ACOUSTIC, GRAPH, MODEL, Workspace
+from speechmodel_api.workspace import ACOUSTIC, GRAPH, MODEL, QUANTISED, Workspace
 from speechmodel_runtime import read_graph
 from speechmodel_runtime.errors import ModelError, ModelMissing
 from speechmodel_stagekit.artefacts import file_digest, once, require_file
@@ -22,6 +22,7 @@ from speechmodel_stagekit.errors import ArtefactMissing, BadData
 
 from speechmodel_pipeline.convert.acoustic import export_acoustic_model
 from speechmodel_pipeline.convert.agreement import require_agreement
+from speechmodel_pipeline.convert.quantised import export_quantised_model
 from speechmodel_pipeline.convert.trial import try_model
 from speechmodel_pipeline.graphdef.errors import GraphDamaged
 from speechmodel_pipeline.graphdef.pbmm import MappedFile, memory_map
@@ -69,10 +70,13 @@ def _make(task: ConvertInput, folder: Path) -> ConvertOutput:
             raise
         _require_digest(source, digest.result(), task.graph_sha256)
     transcripts = try_model(folder / MODEL, clips, task.beam_width)
-    _export(source, folder / ACOUSTIC)
+    _export(source, folder)
     require_agreement(folder / ACOUSTIC, read_graph(source), clips, transcripts)
     return ConvertOutput(
-        model_sha256=made.sha256, size_bytes=made.size_bytes, acoustic_sha256=file_digest(folder / ACOUSTIC)
+        model_sha256=made.sha256,
+        size_bytes=made.size_bytes,
+        acoustic_sha256=file_digest(folder / ACOUSTIC),
+        quantised_sha256=file_digest(folder / QUANTISED),
     )
 
 
@@ -88,9 +92,10 @@ def _map(source: Path, target: Path) -> MappedFile:
     return made
 
 
-def _export(source: Path, target: Path) -> None:
+def _export(source: Path, folder: Path) -> None:
     try:
-        export_acoustic_model(source, target)
+        export_acoustic_model(source, folder / ACOUSTIC)
+        export_quantised_model(source, folder / QUANTISED)
     except GraphDamaged as error:
         raise BadData(Reason.MODEL_UNUSABLE, str(error)) from error
 

@@ -14,7 +14,7 @@ from speechmodel_api.decoding_spec import ForeignSpeech
 from speechmodel_api.reasons import Reason
 from speechmodel_api.stages import EvaluateInput, Rejection
 from speechmodel_api.workspace import ACOUSTIC
-from speechmodel_decoding import TextScorer
+from speechmodel_decoding import ForeignSpeechFilter, TextScorer
 from speechmodel_runtime import Model, Pcm, Scorer, Transcript, read_graph, seconds
 from speechmodel_runtime.errors import AudioTooShort, LibraryError, ModelError
 from speechmodel_stagekit.artefacts import file_digest, require_file
@@ -38,6 +38,7 @@ class Filtered:
     """The clips in free text, where foreign speech is rejected."""
 
     rejection: Rejection
+    filter: ForeignSpeechFilter
     set_on: Threshold
     results: list[ClipResult]
 
@@ -83,7 +84,7 @@ def in_free_text(
         for clip, result, score in zip(clips, results, found, strict=True)
     ]
     rejection = Rejection(acoustic_sha256=file_digest(acoustic), threshold=set_on.value)
-    return FreeText(results, Filtered(rejection, set_on, rejected), tuning)
+    return FreeText(results, Filtered(rejection, ForeignSpeechFilter(scorer, set_on.value), set_on, rejected), tuning)
 
 
 @contextmanager

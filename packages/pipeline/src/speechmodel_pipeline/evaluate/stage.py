@@ -2,7 +2,7 @@
 
 import logging
 import shutil
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +10,9 @@ from pathlib import Path
 from speechmodel_api.alphabet import CATCH_ALL
 from speechmodel_api.decoding_spec import ForeignSpeech, GrammarSource
 from speechmodel_api.reasons import Reason
-from speechmodel_api.stages import EvaluateInput, EvaluateOutput, GrammarDecoder, WeighedScorer
-from speechmodel_api.workspace import ACOUSTIC, GRAMMAR, MODEL, PAGE, REPORT, SCORER, SELFTEST, Workspace
-from speechmodel_decoding import Recogniser
+from speechmodel_api.stages import EvaluateInput, EvaluateOutput, GrammarDecoder, NativeEngine, WeighedScorer
+from speechmodel_api.workspace import ACOUSTIC, GRAMMAR, MODEL, PAGE, QUANTISED, REPORT, SCORER, SELFTEST, Workspace
+from speechmodel_decoding import BeamSearch, FreeTextRecogniser, Recogniser
 from speechmodel_runtime import read_graph
 from speechmodel_stagekit.artefacts import file_digest, once, require_file
 from speechmodel_stagekit.cpus import available_cpus
@@ -30,6 +30,7 @@ from speechmodel_pipeline.evaluate.figures import (
 )
 from speechmodel_pipeline.evaluate.free_text import Filtered, in_free_text
 from speechmodel_pipeline.evaluate.grammar import CalibratedOn, calibrated, compile_for, decide, load_acoustic_model
+from speechmodel_pipeline.evaluate.native import compare_engines
 from speechmodel_pipeline.evaluate.page import report_page
 from speechmodel_pipeline.evaluate.scorer import Tuning
 from speechmodel_pipeline.evaluation_report import (
@@ -37,6 +38,7 @@ from speechmodel_pipeline.evaluation_report import (
     EvaluationReport,
     ForeignClips,
     GrammarReport,
+    NativeReport,
     RejectionReport,
     ScorerReport,
     SelfTest,
@@ -73,11 +75,14 @@ def _make(task: EvaluateInput, folder: Path) -> EvaluateOutput:
     by_grammar = task.decoding.grammar is not FREE_TEXT
     decided = _decide(task, dataset, chosen, free, folder) if by_grammar else free_text.filtered
     results = decided.results if decided else free
-    selftest = _write_selftest(spoken, results[: len(spoken)], folder / SELFTEST)
+    native = _native(task, path, decided, chosen, results)
+    differing = {each.clip for each in native.differences} if native else set()
+    selftest = _write_selftest(spoken, results[: len(spoken)], differing, folder / SELFTEST)
     measured = results if test or seen else results[len(spoken) :]
     report = _report(task, dataset, measured, len(test), free, decided, selftest)
     if tuning is not None:
         report = report.model_copy(update={"scorer": _scorer_report(tuning)})
+    report = report.model_copy(update={"native": native})
     text = report.model_dump_json(by_alias=True, exclude_none=True, indent=1)
     (folder / REPORT).write_text(text, encoding="utf-8")
     page = report_page(task, dataset, report, {clip.name: clip for clip in chosen})
@@ -93,6 +98,11 @@ def _make(task: EvaluateInput, folder: Path) -> EvaluateOutput:
         grammar=decided.decoder if isinstance(decided, _Decided) else None,
         rejection=decided.rejection if isinstance(decided, Filtered) else None,
         scorer=_weighed(tuning, folder) if tuning else None,
+        native=NativeEngine(
+            quantised_sha256=task.quantised_sha256, clips=native.clips, differences=len(native.differences)
+        )
+        if native and task.quantised_sha256
+        else None,
         figures=details.figures if details else None,
         report_sha256=file_digest(folder / REPORT),
         page_sha256=file_digest(folder / PAGE),
@@ -109,6 +119,7 @@ class _Decided:
     """The clips as the grammar decides them."""
 
     decoder: GrammarDecoder
+    recogniser: Recogniser
     calibrated_on: CalibratedOn
     results: list[ClipResult]
 
@@ -134,7 +145,26 @@ def _decide(
     decoder = GrammarDecoder(
         acoustic_sha256=file_digest(acoustic), grammar_sha256=file_digest(folder / GRAMMAR), calibration=calibration
     )
-    return _Decided(decoder, calibrated_on, results)
+    return _Decided(decoder, recogniser, calibrated_on, results)
+
+
+def _native(
+    task: EvaluateInput,
+    model: Path,
+    decided: _Decided | Filtered | None,
+    clips: Sequence[Clip],
+    results: Sequence[ClipResult],
+) -> NativeReport | None:
+    """Return the answers of the engine Native, or None if it cannot decode the model."""
+    if task.quantised_sha256 is None or task.decoding.scorer is not None:
+        return None
+    quantised = require_file(model.with_name(QUANTISED), task.quantised_sha256)
+    if isinstance(decided, _Decided):
+        recogniser = decided.recogniser
+        return compare_engines(quantised, lambda frames: recogniser.decide(frames).text, clips, results)
+    search = BeamSearch([label.decode() for label in read_graph(model).labels], beam_width=task.decoding.beam_width)
+    free_text = FreeTextRecogniser(search, decided.filter if decided else None)
+    return compare_engines(quantised, lambda frames: free_text.spell(frames).text, clips, results)
 
 
 def _substitutes(dataset: PreparedDataset) -> tuple[Clip, ...]:
@@ -145,11 +175,16 @@ def _substitutes(dataset: PreparedDataset) -> tuple[Clip, ...]:
     return clips[:SELFTEST_CANDIDATES]
 
 
-def _write_selftest(clips: Sequence[Clip], results: Sequence[ClipResult], path: Path) -> SelfTest:
-    """Copy the clip with the fewest errors to `path`, the shortest of equal ones."""
-    clip, result = min(
-        zip(clips, results, strict=True), key=lambda pair: (pair[1].wer, pair[1].cer, pair[1].seconds, pair[1].clip)
-    )
+def _write_selftest(clips: Sequence[Clip], results: Sequence[ClipResult], differing: Set[str], path: Path) -> SelfTest:
+    """Copy the clip with the fewest errors to `path`, the shortest of equal ones. Clips that the engines answer
+    differently are the last choice.
+    """
+
+    def errors(pair: tuple[Clip, ClipResult]) -> tuple[bool, float, float, float, str]:
+        result = pair[1]
+        return result.clip in differing, result.wer, result.cer, result.seconds, result.clip
+
+    clip, result = min(zip(clips, results, strict=True), key=errors)
     shutil.copyfile(clip.path, path)
     return SelfTest(
         clip=clip.name,

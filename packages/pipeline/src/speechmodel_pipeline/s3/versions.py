@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from speechmodel_api.published import VersionManifest
 from speechmodel_api.reasons import Reason
 from speechmodel_api.schema import S3Location
-from speechmodel_api.workspace import ACOUSTIC, GRAMMAR, MODEL, SCORER, SELFTEST, VERSION
+from speechmodel_api.workspace import ACOUSTIC, GRAMMAR, MODEL, QUANTISED, SCORER, SELFTEST, VERSION
 from speechmodel_stagekit.durable import replace_file
 from speechmodel_stagekit.errors import TryAgain
 
@@ -40,6 +40,8 @@ def download_version(target: S3Location, uri: str, sha256: str, folder: Path) ->
         _fetch(client, manifest.selftest_uri, folder / SELFTEST, manifest.selftest_sha256, None)
         if (scores := manifest.grammar or manifest.rejection) is not None:
             _fetch(client, scores.acoustic_uri, folder / ACOUSTIC, scores.acoustic_sha256, scores.acoustic_bytes)
+        if (native := manifest.native) is not None:
+            _fetch(client, native.quantised_uri, folder / QUANTISED, native.quantised_sha256, native.quantised_bytes)
         if (scorer := manifest.scorer) is not None:
             _fetch(client, scorer.scorer_uri, folder / SCORER, scorer.scorer_sha256, scorer.scorer_bytes)
         if (grammar := manifest.grammar) is not None:

@@ -55,6 +55,7 @@ class Evaluate(Stage[EvaluateOutput]):
             convert_key=CONVERT.key(task, done),
             model_sha256=done.of(CONVERT).model_sha256,
             acoustic_sha256=done.of(CONVERT).acoustic_sha256,
+            quantised_sha256=done.of(CONVERT).quantised_sha256,
             data_key=PREPARE.key(task, done),
             dataset_digest=done.of(PREPARE).dataset_digest,
             decoding=decoding(task.spec),
@@ -80,6 +81,8 @@ class Evaluate(Stage[EvaluateOutput]):
             text += f"; {figures.right} right, {figures.wrong} wrong, {figures.rejected} rejected"
             if figures.foreign:
                 text += f", {figures.accepted} of {figures.foreign} foreign clips accepted"
+        if (native := output.native) is not None and native.differences:
+            text += f"; the engines answer {native.differences} of {native.clips} clips differently"
         measured = (("unseen", output.wer_unseen_speakers), ("known", output.wer_seen_speakers))
         return text + "".join(
             f"; {rate.rate:.1%} for {voices} voices ({rate.low:.1%} to {rate.high:.1%}, {rate.clips} clips)"

@@ -55,6 +55,7 @@ class Publish(Stage[PublishOutput]):
             grammar=done.of(EVALUATE).grammar,
             rejection=done.of(EVALUATE).rejection,
             scorer=done.of(EVALUATE).scorer,
+            native=done.of(EVALUATE).native,
             language=task.spec.language,
             target=task.spec.publish.s3.location,
             base=base(task.spec, task.owner),

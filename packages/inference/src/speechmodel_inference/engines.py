@@ -1,0 +1,56 @@
+"""The engine of a version: DeepSpeech, which is libdeepspeech in free text, or Native, a quantised network."""
+
+import logging
+import platform
+
+from speechmodel_api.published import VersionManifest
+from speechmodel_api.serving_spec import Engine
+
+from speechmodel_inference.errors import ModelFolderError
+
+log = logging.getLogger(__name__)
+
+_WITH_LIBRARY = ("x86_64", "AMD64")
+"""Machines that libdeepspeech was built for."""
+
+
+def choose_engine(manifest: VersionManifest, wanted: Engine) -> Engine:
+    """Return DeepSpeech or Native for a version on this machine. A version that Native cannot decode falls back to
+    DeepSpeech, with a warning if Native was asked for.
+
+    Raises ModelFolderError for free text that this machine has no engine for.
+    """
+    machine = platform.machine()
+    without_library = machine not in _WITH_LIBRARY and manifest.grammar is None
+    native = manifest.native
+    if native is None:
+        if without_library:
+            raise ModelFolderError(
+                f"version {manifest.version} {_reason(manifest)}, and libdeepspeech does not run on {machine}; "
+                "serve it on x86-64 nodes (serving.podTemplate.nodeSelector: {kubernetes.io/arch: amd64})"
+            )
+        if wanted is Engine.NATIVE:
+            log.warning("version %s %s; the engine is DeepSpeech", manifest.version, _reason(manifest))
+        return Engine.DEEP_SPEECH
+    if wanted is Engine.DEEP_SPEECH and without_library:
+        log.warning("libdeepspeech does not run on %s; the engine is Native", machine)
+        return Engine.NATIVE
+    if wanted is not Engine.AUTO:
+        return wanted
+    if native.differences == 0:
+        return Engine.NATIVE
+    counted = (
+        f"Native answers {native.differences} of {native.clips} test clips of version {manifest.version} otherwise"
+    )
+    if without_library:
+        log.warning("%s, but libdeepspeech does not run on %s; the engine is Native", counted, machine)
+        return Engine.NATIVE
+    log.info("%s; the engine is DeepSpeech", counted)
+    return Engine.DEEP_SPEECH
+
+
+def _reason(manifest: VersionManifest) -> str:
+    """Return the reason why a version has no network for Native, as the end of a sentence."""
+    if manifest.scorer is not None:
+        return "has a scorer, which only libdeepspeech decodes with"
+    return "was published without a network for the engine Native (train it again with training.restartToken)"

@@ -1,0 +1,67 @@
+"""Free text from frames, and its labels' frames."""
+
+import json
+
+import numpy as np
+import pytest
+from speechmodel_api.alphabet import CATCH_ALL
+from speechmodel_decoding import AcousticModel, BeamSearch
+from speechmodel_decoding.acoustic import LogProbabilities
+from support.places import FIXTURES
+
+from .conftest import Heard
+
+
+def certain(*classes: int, of: int) -> LogProbabilities:
+    """Return frames that are nearly certain of a class each."""
+    frames = np.full((len(classes), of), 0.001 / of, np.float32)
+    frames[np.arange(len(classes)), classes] = 0.999
+    return np.log(frames)
+
+
+def test_it_hears_what_libdeepspeech_hears(
+    acoustic: AcousticModel, alphabet: tuple[str, ...], heard: list[Heard]
+) -> None:
+    known = json.loads((FIXTURES / "tf2_128.expected.json").read_text(encoding="utf-8"))
+    search = BeamSearch(alphabet, beam_width=500)
+    for each, expected in zip(heard, known.values(), strict=True):
+        spelling = search.spell(acoustic.log_probabilities(each.pcm))
+        assert spelling.text == expected["text"]
+        # the runtime reports a frame in which the label is already certain
+        assert spelling.frames == pytest.approx(expected["timesteps"], abs=2)
+
+
+def test_the_sum_of_all_paths_decides_not_the_best_path() -> None:
+    # Best path: blank, blank with 0.36. All paths of "a" together: 0.64.
+    frames = np.log(np.array([[0.4, 0.6], [0.4, 0.6]], np.float32))
+    assert BeamSearch(["a"], beam_width=10).spell(frames).text == "a"
+
+
+def test_silence_is_an_empty_text() -> None:
+    spelling = BeamSearch(["a", "b"], beam_width=10).spell(certain(2, 2, 2, of=3))
+    assert (spelling.text, spelling.frames) == ("", ())
+
+
+def test_labels_of_several_characters_stay_whole() -> None:
+    spelling = BeamSearch(["ll", "a"], beam_width=10).spell(certain(2, 0, 1, 2, 1, of=3))
+    assert spelling.labels == ("ll", "a", "a")
+    assert spelling.frames == (1, 2, 4)
+
+
+def test_the_catch_all_label_and_the_spaces_beside_it_are_left_out() -> None:
+    search = BeamSearch([" ", "a", CATCH_ALL], beam_width=10)
+    spelling = search.spell(certain(2, 0, 1, 0, 2, 0, 1, of=4))
+    assert (spelling.text, spelling.frames) == ("a a", (2, 3, 6))
+    assert search.spell(certain(2, 3, 2, of=4)).text == ""
+
+
+def test_a_large_alphabet_can_be_searched() -> None:
+    alphabet = [chr(0x4E00 + index) for index in range(12_000)]
+    assert BeamSearch(alphabet, beam_width=10).spell(certain(7, 12_000, 11_999, of=12_001)).text == (
+        alphabet[7] + alphabet[11_999]
+    )
+
+
+def test_ten_minutes_keep_their_letters() -> None:
+    frames = certain(*[0, 1, 2] * 10_000, of=3)
+    assert BeamSearch(["a", "b"], beam_width=10).spell(frames[:3000]).text == "ab" * 1000

@@ -1,0 +1,101 @@
+"""The engine that serves a version: Native by itself if it answers alike, and DeepSpeech where Native cannot."""
+
+import logging
+import platform
+from pathlib import Path
+
+import pytest
+from speechmodel_api.published import VersionManifest
+from speechmodel_api.serving_spec import Engine
+from speechmodel_inference.engines import choose_engine
+from speechmodel_inference.errors import ModelFolderError
+from speechmodel_inference.version import load_version
+from speechmodel_pipeline.graphdef.pbmm import memory_map
+from speechmodel_runtime import library
+from support.places import FIXTURES
+from support.servers import VersionFolder
+
+AUTO, DEEP_SPEECH, NATIVE = Engine.AUTO, Engine.DEEP_SPEECH, Engine.NATIVE
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> VersionFolder:
+    memory_map(FIXTURES / "tf2_128.pb", tmp_path / "mapped.pbmm")
+    return VersionFolder(tmp_path / "models", tmp_path / "mapped.pbmm")
+
+
+def manifest(folder: VersionFolder) -> VersionManifest:
+    return VersionManifest.model_validate_json((folder.path / "version.json").read_bytes())
+
+
+@pytest.mark.parametrize(
+    ("differences", "wanted", "engine"),
+    [
+        (0, AUTO, NATIVE),
+        (0, DEEP_SPEECH, DEEP_SPEECH),
+        (1, AUTO, DEEP_SPEECH),
+        (1, NATIVE, NATIVE),
+        (None, AUTO, DEEP_SPEECH),
+        (None, NATIVE, DEEP_SPEECH),
+    ],
+)
+def test_the_engine_is_native_by_itself_if_every_test_clip_was_answered_alike(
+    folder: VersionFolder, differences: int | None, wanted: Engine, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(platform, "machine", lambda: "x86_64")
+    if differences is not None:
+        folder.decode_natively(differences)
+    assert choose_engine(manifest(folder), wanted) is engine
+
+
+@pytest.mark.parametrize(
+    ("scorer", "said"), [(True, "has a scorer, which only libdeepspeech"), (False, "was published without a network")]
+)
+def test_a_version_that_native_cannot_decode_says_why(
+    folder: VersionFolder, scorer: bool, said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    if scorer:
+        folder.decode_with_scorer()
+    with caplog.at_level(logging.WARNING):
+        choose_engine(manifest(folder), NATIVE)
+    assert said in caplog.text
+    assert "the engine is DeepSpeech" in caplog.text
+
+
+@pytest.mark.parametrize("wanted", Engine)
+def test_on_arm64_free_text_is_native_whatever_differs(
+    folder: VersionFolder, wanted: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(platform, "machine", lambda: "aarch64")
+    with pytest.raises(ModelFolderError, match=r"does not run on aarch64; serve it on x86-64 nodes \(.*amd64"):
+        choose_engine(manifest(folder), wanted)
+    folder.decode_natively(differences=3)
+    assert choose_engine(manifest(folder), wanted) is NATIVE
+
+
+def test_a_grammar_needs_no_libdeepspeech_on_arm64(folder: VersionFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(platform, "machine", lambda: "aarch64")
+    folder.decode_by_grammar("ok espejo")
+    assert choose_engine(manifest(folder), AUTO) is DEEP_SPEECH
+
+
+@pytest.mark.parametrize("grammar", [True, False])
+def test_native_serves_without_libdeepspeech_and_without_the_network_in_floats(
+    folder: VersionFolder, grammar: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(library.VARIABLE, "/nowhere/libdeepspeech.so")
+    if grammar:
+        folder.decode_by_grammar("ok espejo", "hola espejo")
+    folder.decode_natively()
+    (folder.path / "acoustic.onnx").unlink(missing_ok=True)
+    assert load_version(folder.path).engine is NATIVE
+    with pytest.raises(ModelFolderError, match="acoustic.onnx" if grammar else "libdeepspeech"):
+        load_version(folder.path, DEEP_SPEECH)
+
+
+def test_a_damaged_network_of_native_is_refused(folder: VersionFolder) -> None:
+    folder.decode_natively()
+    path = folder.path / "acoustic.int8.onnx"
+    path.write_bytes(path.read_bytes()[:-1] + b"\0")
+    with pytest.raises(ModelFolderError, match=r"acoustic\.int8\.onnx has the sha256"):
+        load_version(folder.path)
