@@ -31,8 +31,8 @@ def test_what_may_not_be_made_or_changed_is_reported_until_it_may_and_costs_no_a
     assert {stage["attempt"] for stage in model.status["stages"]} == {1}
 
     kubectl.patch(model.name, {"training": {"storage": {"volumeClaimTemplate": {"storage": "2Gi"}}}})
-    message = model.until_condition("Stalled", reason="Refused")["message"]
-    assert model.condition("Ready")["reason"] == "Refused", "nothing is served that would keep it True"
+    message = model.until_condition("Stalled", reason="ClaimSizeRefused")["message"]
+    assert model.condition("Ready")["reason"] == "ClaimSizeRefused", "nothing is served that would keep it True"
     assert "espejo-workspace" in message
     kubectl.patch(model.name, {"training": {"storage": {"volumeClaimTemplate": {"storage": "1Gi"}}}})
     model.until_ready()

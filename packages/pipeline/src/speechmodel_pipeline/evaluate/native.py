@@ -6,34 +6,29 @@ The server decodes with Native by itself only if no answer differs.
 import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 from speechmodel_api.reasons import Reason
-from speechmodel_decoding import LogProbabilities
 from speechmodel_decoding.errors import AcousticModelError
+from speechmodel_runtime import Pcm
 from speechmodel_stagekit.cpus import available_cpus
 from speechmodel_stagekit.dataset import Clip
 from speechmodel_stagekit.errors import BadData
 
 from speechmodel_pipeline.clip_audio import read_clip
-from speechmodel_pipeline.evaluate.grammar import load_acoustic_model
 from speechmodel_pipeline.evaluation_report import ClipResult, EngineDifference, NativeReport
 
 log = logging.getLogger(__name__)
 
 
-def compare_engines(
-    quantised: Path, answer: Callable[[LogProbabilities], str], clips: Sequence[Clip], results: Sequence[ClipResult]
-) -> NativeReport:
-    """Return where the answers to the frames of the network at `quantised` differ from `results`.
+def compare_engines(answer: Callable[[Pcm], str], clips: Sequence[Clip], results: Sequence[ClipResult]) -> NativeReport:
+    """Return where the answers of the engine Native differ from `results`, those of DeepSpeech.
 
     Raises BadData (ModelUnusable) when the network does not run.
     """
-    model = load_acoustic_model(quantised)
 
     def native(clip: Clip) -> str:
         try:
-            return answer(model.log_probabilities(read_clip(clip)))
+            return answer(read_clip(clip))
         except AcousticModelError as error:
             raise BadData(Reason.MODEL_UNUSABLE, str(error)) from error
 

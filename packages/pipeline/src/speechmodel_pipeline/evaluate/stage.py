@@ -75,7 +75,7 @@ def _make(task: EvaluateInput, folder: Path) -> EvaluateOutput:
     by_grammar = task.decoding.grammar is not FREE_TEXT
     decided = _decide(task, dataset, chosen, free, folder) if by_grammar else free_text.filtered
     results = decided.results if decided else free
-    native = _native(task, path, decided, chosen, results)
+    native = _native(task, path, decided, chosen, results, dataset.speech_level)
     differing = {each.clip for each in native.differences} if native else set()
     selftest = _write_selftest(spoken, results[: len(spoken)], differing, folder / SELFTEST)
     measured = results if test or seen else results[len(spoken) :]
@@ -154,17 +154,18 @@ def _native(
     decided: _Decided | Filtered | None,
     clips: Sequence[Clip],
     results: Sequence[ClipResult],
+    speech_level: float | None,
 ) -> NativeReport | None:
     """Return the answers of the engine Native, or None if it cannot decode the model."""
     if task.quantised_sha256 is None or task.decoding.scorer is not None:
         return None
-    quantised = require_file(model.with_name(QUANTISED), task.quantised_sha256)
+    quantised = load_acoustic_model(require_file(model.with_name(QUANTISED), task.quantised_sha256))
     if isinstance(decided, _Decided):
-        recogniser = decided.recogniser
-        return compare_engines(quantised, lambda frames: recogniser.decide(frames).text, clips, results)
+        recogniser = Recogniser(quantised, decided.recogniser.grammar, decided.decoder.calibration)
+        return compare_engines(lambda pcm: decide(recogniser, pcm, speech_level).text, clips, results)
     search = BeamSearch([label.decode() for label in read_graph(model).labels], beam_width=task.decoding.beam_width)
     free_text = FreeTextRecogniser(search, decided.filter if decided else None)
-    return compare_engines(quantised, lambda frames: free_text.spell(frames).text, clips, results)
+    return compare_engines(lambda pcm: free_text.spell(quantised.log_probabilities(pcm)).text, clips, results)
 
 
 def _substitutes(dataset: PreparedDataset) -> tuple[Clip, ...]:
