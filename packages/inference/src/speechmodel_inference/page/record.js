@@ -211,6 +211,7 @@ byId("own").addEventListener("submit", (event) => {
 byId("speaker").addEventListener("change", async () => {
   keep("localStorage", SPEAKER, byId("speaker").value.trim());
   last = null;
+  sentence = "";
   try {
     await recount();
     next();
