@@ -53,7 +53,8 @@ class Lease:
         try:
             await asyncio.wait({working, renewing}, return_when=asyncio.FIRST_COMPLETED)
             if not working.done():
-                raise LeaseLost(f"the Lease {self._namespace}/{self._name} was lost, so this operator stops")
+                lost_by = f"the Lease {self._namespace}/{self._name} was lost, so this operator stops"
+                raise LeaseLost(lost_by) from renewing.exception()
             working.result()
         finally:
             lost = renewing.done()

@@ -94,6 +94,8 @@ class ClusterEngine:
         start_failure = await _attempt(self._start(here, plan.start))
         serving_failure = await _attempt(self._ensure_serving(here, plan.serving))
         beside_failure = await self._ensure_beside(here, plan.serving) if serving_failure is None else None
+        if claim_failure is not None and claim_failure.reason is Reason.CLAIM_SIZE_REFUSED:  # the stages go on
+            claim_failure, beside_failure = None, claim_failure
         failures = Failures(claim_failure or start_failure, serving_failure, beside_failure)
         return Done(failures=failures, not_started=start_failure is not None)
 

@@ -91,7 +91,7 @@ def deployment(images: Images, owner: Owner, spec: SpeechModelSpec, served: Mode
                 {**mount, "readOnly": True}
                 for mount in (*models, *([{"name": "api-keys", "mountPath": KEYS_FOLDER}] if keys else []))
             ),
-            *([{"name": "dataset", "mountPath": DATASET_MOUNT}] if recordings else []),
+            *([_mount(recordings)] if recordings else []),
         ],
         ports=[
             {"name": "http", "containerPort": PORT},
@@ -185,7 +185,13 @@ def _takes(serving: Serving, recordings: ClaimSource | None) -> dict[str, str]:
     """Return the settings of a server on whose page people record takes."""
     if serving.takes is None or recordings is None:
         return {}
-    return serving.takes.environment(PurePosixPath(DATASET_MOUNT, recordings.path))
+    return serving.takes.environment(PurePosixPath(DATASET_MOUNT))
+
+
+def _mount(recordings: ClaimSource) -> Manifest:
+    """Return the mount of the folder of the dataset, and of nothing beside it on its claim."""
+    below = {"subPath": recordings.path} if recordings.path else {}
+    return {"name": "dataset", "mountPath": DATASET_MOUNT, **below}
 
 
 def _spread(owner: Owner, serving: Serving) -> Manifest:

@@ -74,12 +74,14 @@ class SharedRuns:
 
     def _together(self, steps: Sequence[_Step]) -> None:
         """Run `steps`, and give each its outputs or the error."""
-        frames = max(len(step.patches) for step in steps)
-        patches = np.zeros((frames, len(steps), steps[0].patches.shape[1]), np.float32)
-        for at, step in enumerate(steps):
-            patches[: len(step.patches), at] = step.patches
-        h, c = (np.concatenate(states, axis=1) for states in zip(*((step.h, step.c) for step in steps), strict=True))
         try:
+            frames = max(len(step.patches) for step in steps)
+            patches = np.zeros((frames, len(steps), steps[0].patches.shape[1]), np.float32)
+            for at, step in enumerate(steps):
+                patches[: len(step.patches), at] = step.patches
+            h, c = (
+                np.concatenate(states, axis=1) for states in zip(*((step.h, step.c) for step in steps), strict=True)
+            )
             outputs, h_after, c_after = self.run(patches, h, c)
         except Exception as error:  # noqa: BLE001 - every caller raises it
             for step in steps:

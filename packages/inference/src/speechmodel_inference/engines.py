@@ -53,4 +53,4 @@ def _reason(manifest: VersionManifest) -> str:
     """Return the reason why a version has no network for Native, as the end of a sentence."""
     if manifest.scorer is not None:
         return "has a scorer, which only libdeepspeech decodes with"
-    return "was published without a network for the engine Native (train it again with training.restartToken)"
+    return "was published without a network for the engine Native (another training.hyperparameters.seed trains one)"

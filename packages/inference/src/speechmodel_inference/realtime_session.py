@@ -120,6 +120,8 @@ class RealtimeSession:
     # --- the audio ---
 
     async def _append(self, samples: bytes) -> None:
+        if not samples:
+            return
         if self._audio.turn_detection is None:
             limit = self._services.settings.max_upload_bytes
             if len(self._buffer) + len(samples) > limit:

@@ -39,14 +39,18 @@ class TurnDetection(WireType):
     type: Literal["server_vad"]
 
 
+LONGEST_PROMPT = 4_096
+"""Characters of a prompt: it is searched for words for each utterance."""
+
+
 class TranscriptionSettings(WireType):
     """The wishes of a client."""
 
     model: str | None = None
     language: str | None = None
-    prompt: str | None = None
+    prompt: Annotated[str, Field(max_length=LONGEST_PROMPT)] | None = None
     """Words that are more likely, as in TranscriptionFields."""
-    keywords: list[str] | None = None
+    keywords: Annotated[list[Annotated[str, Field(max_length=LONGEST_PROMPT)]], Field(max_length=100)] | None = None
     """More of such words."""
 
 

@@ -64,6 +64,7 @@ def serve(settings: Settings) -> None:
         root_path=settings.root_path,
         ws="websockets-sansio",
         ws_max_size=LARGEST_MESSAGE,
+        ws_ping_timeout=None,  # a client's pong is not read while its audio is decoded; received() bounds silence
         log_config=None,
         access_log=False,
         server_header=False,

@@ -1,5 +1,6 @@
 """Takes that people record on the page: they are checked, trimmed and kept in the folder of the dataset."""
 
+import errno
 import secrets
 import shutil
 from collections import Counter
@@ -11,7 +12,7 @@ from pydantic import ValidationError
 from speechmodel_api.takes import TAKES, Take
 from speechmodel_decoding import cut_at_pauses
 from speechmodel_runtime import Pcm, WarningKind, decode, loudness, save, seconds
-from speechmodel_stagekit.durable import replace_file
+from speechmodel_stagekit.durable import replace_file, sync
 
 from speechmodel_inference.errors import BadRequest
 
@@ -19,6 +20,8 @@ FAINTEST = -45.0
 """dBFS of the speech in a take. Fainter recordings of usual microphones are more noise than speech."""
 LONGEST_SECONDS = 30.0
 """Longest take: what the prepare stage takes."""
+LEAST_FREE_BYTES = 100 * 2**20
+"""Space that takes leave on the claim, for the stages that write there."""
 LONGEST_UPLOAD_SECONDS = 120.0
 """Longest recording before its silence is removed."""
 
@@ -70,9 +73,17 @@ class TakeStore:
         """
         folder = self._folder / take.speaker
         folder.mkdir(parents=True, exist_ok=True)
+        if (free := shutil.disk_usage(folder).free) < LEAST_FREE_BYTES:
+            raise OSError(errno.ENOSPC, f"only {free // 2**20} MiB are free; delete takes or enlarge the claim")
         identity = f"{take.recorded_at:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
-        save(folder / f"{identity}.wav", pcm)
-        replace_file(folder / f"{identity}.json", take.model_dump_json(by_alias=True))
+        sound = folder / f"{identity}.wav"
+        try:
+            save(sound, pcm)
+            sync(sound)
+            replace_file(sound.with_suffix(".json"), take.model_dump_json(by_alias=True))
+        except OSError:
+            sound.unlink(missing_ok=True)
+            raise
         return identity
 
     def remove(self, speaker: str, identity: str) -> bool:

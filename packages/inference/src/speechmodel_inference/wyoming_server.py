@@ -12,7 +12,7 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager, suppress
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import numpy as np
 from pydantic import BaseModel, Field, RootModel, ValidationError
@@ -46,6 +46,9 @@ GONE = 1006
 _ATTRIBUTION = Attribution("speechmodel", "https://github.com/OHF-Voice/wyoming")
 
 
+Data = TypeVar("Data", bound=BaseModel)
+
+
 class _Header(BaseModel):
     """The first line of an event."""
 
@@ -57,6 +60,15 @@ class _Header(BaseModel):
 
 class _Data(RootModel[dict[str, Any]]):
     """The data of an event that is not in its first line."""
+
+
+class _Wishes(BaseModel):
+    """The data of transcribe."""
+
+    name: Annotated[str, Field(max_length=253)] | None = None
+    language: Annotated[str, Field(max_length=64)] | None = None
+    transcript_names: list[str] | None = None
+    transcript_terms: list[str] | None = None
 
 
 class _Format(BaseModel):
@@ -88,8 +100,9 @@ async def serve_wyoming(services: Services, listening: socket.socket) -> AsyncIt
         yield
     finally:
         server.close()
-        for connection in list(connections):
+        for connection in connections:
             connection.cancel()
+        await asyncio.gather(*connections, return_exceptions=True)
 
 
 async def _converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, services: Services) -> None:
@@ -99,12 +112,13 @@ async def _converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, 
         with conversation:
             while (event := await _event(reader, services.settings.upload_seconds)) is not None:
                 if (answer := await conversation.answer(event)) is not None:
-                    await async_write_event(answer, writer)
+                    async with asyncio.timeout(services.settings.upload_seconds):
+                        await async_write_event(answer, writer)
     except RequestError as error:
         code = close_code(error)
         with suppress(OSError):  # the client is gone, or too slow
             await _refuse(reader, writer, error)
-    except (ConnectionError, asyncio.IncompleteReadError):
+    except (ConnectionError, TimeoutError, asyncio.IncompleteReadError):  # it left, or does not read the answers
         code = GONE
         log.info("wyoming: the client left before the end of its audio")
     finally:
@@ -117,9 +131,9 @@ async def _refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, er
     What the client still sends is read for a moment: a connection that is closed before would be reset, and the
     client would not see the error.
     """
-    await async_write_event(Error(error.message, error.code).event(), writer)
-    writer.write_eof()
     async with asyncio.timeout(LINGER_SECONDS):
+        await async_write_event(Error(error.message, error.code).event(), writer)
+        writer.write_eof()
         while await reader.read(LARGEST_HEADER):
             pass
 
@@ -129,7 +143,7 @@ class _Conversation(ExitStack):
 
     def __init__(self, services: Services) -> None:
         super().__init__()
-        self._services, self._asked = services, Transcribe()
+        self._services, self._asked = services, _Wishes()
         self._live: LiveTranscription | None = None
         self._channels = 1
         self._texts: list[str] = []
@@ -142,7 +156,7 @@ class _Conversation(ExitStack):
             if Ping.is_type(event.type):
                 return Pong(text=event.data.get("text")).event()
             if Transcribe.is_type(event.type):
-                self._ask(Transcribe.from_event(event))
+                self._ask(_valid(_Wishes, event))
             elif AudioStart.is_type(event.type):
                 await self._start(event)
             elif AudioChunk.is_type(event.type):
@@ -155,7 +169,7 @@ class _Conversation(ExitStack):
             raise of_runtime(error) from error
         return None
 
-    def _ask(self, asked: Transcribe) -> None:
+    def _ask(self, asked: _Wishes) -> None:
         version = self._services.lifecycle.version
         if asked.name:
             require_served(self._services, asked.name)
@@ -165,11 +179,7 @@ class _Conversation(ExitStack):
 
     async def _start(self, event: Event) -> None:
         self.close()
-        try:
-            audio = _Format.model_validate(event.data)
-        except ValidationError as error:
-            first = error.errors()[0]
-            raise BadRequest(f"{event.type}: {first['loc'][0]}: {first['msg']}; send 16-bit samples.") from error
+        audio = _valid(_Format, event)
         version = self._services.lifecycle.version
         self.enter_context(self._services.queue.place())
         names, terms = self._asked.transcript_names or [], self._asked.transcript_terms or []
@@ -217,6 +227,16 @@ class _Conversation(ExitStack):
             version=manifest.version,
         )
         return Info(asr=[program]).event()
+
+
+def _valid(model: type[Data], event: Event) -> Data:
+    """Return the data of an event. Raises BadRequest."""
+    try:
+        return model.model_validate(event.data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        wanted = "; send 16-bit samples" if model is _Format else ""
+        raise BadRequest(f"{event.type}: {first['loc'][0]}: {first['msg']}{wanted}.") from error
 
 
 async def _event(reader: asyncio.StreamReader, seconds: float) -> Event | None:

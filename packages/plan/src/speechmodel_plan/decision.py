@@ -87,7 +87,7 @@ def decide(seen: Observed, records: Records) -> Decision:
         return Hold(stage, done, finding, _held(situation, finding))
     started = _started(situation)
     document = stage.document(seen.task, started.attempt, done)
-    return Start(stage, done, started, document.model_copy(update={"kept": kept(seen.task, done)}))
+    return Start(stage, done, started, document.model_copy(update={"kept": kept(seen.task, done, records)}))
 
 
 def settle(seen: Observed, records: Records, decision: Decision) -> Records:

@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from fastapi import APIRouter, Request, Response, WebSocket, WebSocketDisconnect
 from fastapi.responses import PlainTextResponse
 
-from speechmodel_inference.errors import BadRequest, ClientLeft, RequestError
+from speechmodel_inference.errors import BadRequest, ClientLeft, RequestError, UploadTooLarge
 from speechmodel_inference.recordings import transcribe_upload
 from speechmodel_inference.services import Injected, Services
 from speechmodel_inference.sockets import close_code, received
@@ -66,7 +66,15 @@ async def _answer(socket: WebSocket, services: Services) -> None:
     message = await received(socket, services.settings.upload_seconds)
     if not message.get("bytes"):
         raise BadRequest("Send a whole recording, such as a wav file, in one binary message.")
+    if len(message["bytes"]) > services.settings.max_upload_bytes:
+        raise UploadTooLarge(services.settings.max_upload_bytes)
     began = time.monotonic()
     with Upload(io.BytesIO(message["bytes"]), "recording") as upload:
-        transcript = await transcribe_upload(upload, services, version, socket.receive())
+        transcript = await transcribe_upload(upload, services, version, _left(socket))
     await socket.send_json({"text": transcript.text, "time": round(time.monotonic() - began, 3)})
+
+
+async def _left(socket: WebSocket) -> None:
+    """Return once the client has left. What else it sends is ignored."""
+    while (await socket.receive())["type"] != "websocket.disconnect":
+        pass

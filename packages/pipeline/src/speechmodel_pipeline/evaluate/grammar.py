@@ -147,9 +147,9 @@ def decide(recogniser: Recogniser, pcm: Pcm, dbfs: float | None) -> Decision:
 
 
 def load_acoustic_model(path: Path) -> AcousticModel:
-    """Return the acoustic model. Raises BadData (ModelUnusable) when it cannot be loaded."""
+    """Return the acoustic model, for every CPU. Raises BadData (ModelUnusable) when it cannot be loaded."""
     try:
-        return AcousticModel(path)
+        return AcousticModel(path, runs=available_cpus())
     except AcousticModelError as error:
         raise BadData(Reason.MODEL_UNUSABLE, str(error)) from error
 

@@ -204,7 +204,8 @@ def _list(task: PrepareInput) -> Listing:
         listing = list_recordings(
             Path(task.source), task.format, task.language, task.name_pattern, only_inside=task.bucket is not None
         )
-        listing = with_takes(listing, Path(task.source), lambda text: _normalised_or_given(text, task))
+        if task.bucket is None:
+            listing = with_takes(listing, Path(task.source), lambda text: _normalised_or_given(text, task))
         return replace(listing, unnamed_files=_without_negatives(listing.unnamed_files, task.negatives.path))
     except PermissionError as error:
         denied = f"{error.filename} cannot be read (permission denied for user {os.geteuid()})"

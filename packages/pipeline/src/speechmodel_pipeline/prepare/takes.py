@@ -31,6 +31,8 @@ def with_takes(listing: Listing, source: Path, normalised: Callable[[str], str])
         name = printable(document, source)
         try:
             take = Take.model_validate_json(document.read_bytes())
+        except FileNotFoundError:
+            continue  # somebody deleted the take just now
         except ValidationError as error:
             problem = (
                 f"is not the description of a take: {error.errors()[0]['msg']}; delete it or record the take again"
