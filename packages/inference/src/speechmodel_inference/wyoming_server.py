@@ -169,7 +169,9 @@ class _Conversation(ExitStack):
             audio = _Format.model_validate(event.data)
         except ValidationError as error:
             first = error.errors()[0]
-            raise BadRequest(f"{event.type}: {first['loc'][0]}: {first['msg']}; send 16-bit samples.") from error
+            raise BadRequest(
+                f"{event.type}: {first['loc'][0]}: {first['msg']}; send 16-bit samples of up to 8 channels."
+            ) from error
         version = self._services.lifecycle.version
         self.enter_context(self._services.queue.place())
         names, terms = self._asked.transcript_names or [], self._asked.transcript_terms or []
@@ -210,7 +212,7 @@ class _Conversation(ExitStack):
         )
         program = AsrProgram(
             name="speechmodel",
-            description="A model of one's own",
+            description="Speech recognition by a SpeechModel",
             models=[model],
             attribution=_ATTRIBUTION,
             installed=True,

@@ -59,7 +59,7 @@ async function begin() {
     recording = await Recording.start({ mostSeconds: LONGEST_RECORDING, onLevel: showLevel, onEnd: end });
   } catch (error) {
     recording = null;
-    const keys = { NotFoundError: "noMicrophone", NotAllowedError: "denied" };
+    const keys = { NotFoundError: "noMicrophoneFound", NotAllowedError: "denied" };
     complain(keys[error.name] ?? "inUse");
     return;
   }
@@ -144,7 +144,7 @@ function showAll() {
   byId("record").disabled = !ready() || state === "busy";
   byId("record").style.setProperty("--level", 0);
   byId("status").textContent = said ? text(...said) : "";
-  const missing = !microphoneOffered() ? "noMicrophonePage" : byId("speaker").value.trim() && byId("consent").checked ? "hintTake" : "whoFirst";
+  const missing = !microphoneOffered() ? "noMicrophoneTakes" : byId("speaker").value.trim() && byId("consent").checked ? "hintTake" : "whoFirst";
   byId("record-hint").textContent = text(missing, { origin: location.origin, name: name || "NAME" });
   byId("sentence").textContent = sentence || text("noSentence");
   byId("progress").textContent = sentence ? text("takesOf", { mine: number(mine(sentence)), wanted: number(counts.wanted) }) : "";
