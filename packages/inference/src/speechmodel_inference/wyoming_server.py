@@ -125,7 +125,7 @@ async def _refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, er
 
 
 class _Conversation(ExitStack):
-    """What a client said so far. It holds a place of the queue while a recording arrives."""
+    """The events of a client so far. It holds a place of the queue while a recording arrives."""
 
     def __init__(self, services: Services) -> None:
         super().__init__()

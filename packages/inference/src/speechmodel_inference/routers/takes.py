@@ -70,7 +70,7 @@ class SavedTake(BaseModel):
     level: float
     """Loudness of the speech in dBFS."""
     heard: str
-    """What the served model recognises in it, which need not be the text."""
+    """Text that the served model recognises in it. It may differ from the sentence."""
 
 
 class Forgotten(BaseModel):
