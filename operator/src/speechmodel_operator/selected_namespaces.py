@@ -16,7 +16,7 @@ RESYNC_SECONDS = 60.0
 
 
 async def follow_namespaces(api: Api, selector: str, supervisor: Supervisor, changed: asyncio.Event) -> None:
-    """Take up the models of namespaces that match, and let go of those of others, now and whenever something has changed.
+    """Manage the models of namespaces that match, and stop managing those of others, now and after every change.
 
     A list that fails changes nothing: it is repeated.
     """

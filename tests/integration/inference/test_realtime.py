@@ -150,7 +150,7 @@ def ask(socket: ClientConnection, **event: object) -> dict[str, Any]:
         ({}, None, "discriminator 'type'"),
         ({"type": "input_audio_buffer.append"}, "audio", "required"),
         ({"type": "input_audio_buffer.append", "audio": "no base64!"}, "audio", "base64"),
-        ({"type": "input_audio_buffer.append", "audio": "AAAA"}, "audio", "half a sample"),
+        ({"type": "input_audio_buffer.append", "audio": "AAAA"}, "audio", "odd number of bytes"),
         ({"type": "input_audio_buffer.commit"}, None, "append audio before"),
         ({"type": "session.update", "session": {"type": "realtime"}}, "session.type", "'transcription'"),
         (

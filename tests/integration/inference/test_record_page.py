@@ -111,7 +111,7 @@ def test_a_speaker_is_forgotten_once_asked(page: Page, keeping: Server) -> None:
     assert {path.name for path in takes(keeping).iterdir()} == {"Ana", "Luz"}
     page.once("dialog", lambda dialog: dialog.accept())
     page.get_by_role("button", name="Delete all takes of this name").click()
-    expect(page.locator("#status")).to_have_text("Deleted 1 takes of Ana.")
+    expect(page.locator("#status")).to_have_text("Deleted takes of Ana: 1.")
     assert {path.name for path in takes(keeping).iterdir()} == {"Luz"}
 
 

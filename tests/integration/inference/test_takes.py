@@ -155,7 +155,7 @@ def test_a_full_or_closed_disk_is_said_and_the_server_goes_on(keeping: Server, f
     folder.write_bytes(b"in the way")
     answer = post(keeping)
     assert (answer.status_code, answer.json()["error"]["type"]) == (507, "server_error")
-    assert "cannot be used" in answer.json()["error"]["message"]
+    assert "cannot be read or written" in answer.json()["error"]["message"]
     folder.unlink()
     assert post(keeping).status_code == 201
 

@@ -1,4 +1,4 @@
-"""What a server has beside its Deployment and its Service: it comes and goes with the field that asks for it."""
+"""The objects beside the Deployment and Service of a server: each comes and goes with the field that asks for it."""
 
 from typing import Any
 

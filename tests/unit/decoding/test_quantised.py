@@ -18,7 +18,7 @@ from support.waiting import until
 from .conftest import Heard
 
 LARGEST_DIFFERENCE = 0.05
-"""Of a probability. 0.033 and 0.045 were measured on the two graphs."""
+"""Largest error of a probability. 0.033 and 0.045 were measured on the two graphs."""
 
 
 @pytest.fixture(scope="module")

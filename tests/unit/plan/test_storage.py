@@ -1,4 +1,4 @@
-"""What publish is told to keep on the workspace, and what the status says of its volume."""
+"""The folders that a stage keeps on the workspace, and the use of its volume in the status."""
 
 import json
 

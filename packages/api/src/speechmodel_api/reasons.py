@@ -238,7 +238,8 @@ class Reason(StrEnum):
         Severity.ERROR,
         "The workspace claim cannot get the size that training.storage asks for: its StorageClass does not allow "
         "expansion, a quota is reached, or the size is smaller than that of the claim. Stages and servers go on.",
-        "Set training.storage.volumeClaimTemplate.storage to the size that the claim has, or allow expansion in the StorageClass.",
+        "Set training.storage.volumeClaimTemplate.storage to the size of the claim, or allow the expansion: set "
+        "allowVolumeExpansion in the StorageClass, or raise the quota.",
     )
     STORAGE_FULL = (
         "StorageFull",

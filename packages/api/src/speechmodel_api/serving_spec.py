@@ -44,7 +44,7 @@ _Origin = Annotated[str, Field(max_length=253, pattern=r"^(\*|https?://[^,\s/]+)
 
 
 class Engine(StrEnum):
-    """Defines what computes the network of a version."""
+    """Defines the engine that runs the network of a version."""
 
     AUTO = "Auto"
     DEEP_SPEECH = "DeepSpeech"
@@ -55,14 +55,15 @@ class ServerSettings(ApiModel):
     """Settings of the server program. A field that is not set has the default of the server."""
 
     engine: Engine | None = None
-    """Engine of the server. DeepSpeech runs the network in 32-bit floats: by libdeepspeech in free text, and
-    by ONNX Runtime with a grammar. Native runs it in 8-bit integers by ONNX Runtime, several times faster,
-    and on arm64 too. Auto is Native for a version whose test clips both engines answer alike, and
-    DeepSpeech for others. A version with a scorer, or from before there was Native, is served by
-    DeepSpeech. Defaults to Auto."""
+    """Engine that runs the network. DeepSpeech runs it in 32-bit floats: by libdeepspeech in free text, and
+    by ONNX Runtime with a grammar. Native runs it in 8-bit integers by ONNX Runtime, which is faster and
+    needs no libdeepspeech. Auto is Native for a version if both engines gave the same answer to every clip
+    that evaluate measured, and DeepSpeech for others. A version with a scorer, or one that was published
+    before Native existed, is served by DeepSpeech whatever is set. Defaults to Auto."""
     decoders: Annotated[int, Field(ge=1, le=1024)] | None = None
     """Number of recordings that a pod decodes at once. Defaults to the number of CPUs that the pod
-    may use, and with the engine Native to four times as many, which share runs of the network."""
+    may use. With the engine Native, whose recordings share runs of the network, it defaults to four
+    times as many."""
     waiting: Annotated[int, Field(ge=0, le=10_000)] | None = None
     """Number of requests that may wait for a decoder of a pod. One more is answered with 429. Each
     may hold maxUploadBytes of memory. Defaults to 32."""
@@ -100,11 +101,11 @@ class ServerSettings(ApiModel):
 
 
 class Takes(ApiModel):
-    """Recordings that people make for the dataset on the page of the server."""
+    """Recordings, called takes, that people make for the dataset on the page /record of the server."""
 
     wanted: Annotated[int, Field(ge=1, le=1000)] = 5
-    """Number of takes of each sentence that the page asks each speaker for. More are possible.
-    Defaults to 5."""
+    """Number of takes of each sentence that the page asks each speaker for. A speaker may record
+    more. Defaults to 5."""
 
     def environment(self, dataset: PurePath) -> dict[str, str]:
         """Return the variables that the server program reads; `dataset` is the folder of the dataset."""
@@ -112,16 +113,16 @@ class Takes(ApiModel):
 
 
 WYOMING_PORT = 10300
-"""The port of the Wyoming protocol, on pods and on the Service: the one that its servers usually have."""
+"""The port of the Wyoming protocol, on pods and on the Service. Its servers usually have this one."""
 
 
 class Wyoming(ApiModel):
     """The Wyoming protocol of Home Assistant."""
 
     enabled: bool = False
-    """If true, the server speaks it on port 10300 of its pods and of the Service. The protocol has no
-    authentication: everyone who reaches this port may use the model, with API keys too. Defaults to
-    false."""
+    """If true, the server offers the protocol on port 10300 of its pods and of the Service. The
+    protocol has no authentication: everyone who reaches this port can use the model, even if
+    apiKeysSecretRef is set. Defaults to false."""
 
 
 class Scaler(StrEnum):

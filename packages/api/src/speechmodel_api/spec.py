@@ -91,16 +91,16 @@ class Serving(ApiModel):
     settings: ServerSettings = ServerSettings()
     """Settings of the server program, such as the limits of a request."""
     wyoming: Wyoming = Wyoming()
-    """Speech recognition for Home Assistant. If not set, it is off."""
+    """Speech recognition for Home Assistant by the Wyoming protocol. It is off by default."""
     env: Annotated[tuple[EnvVar, ...], Field(max_length=32)] = ()
     """Environment variables to add to the server pods, such as HTTPS_PROXY for the download of the
     model."""
     takes: Takes | None = None
-    """Lets people record takes for the dataset on the page of the server. They are kept in the folder
-    `takes` of the dataset, so its claim is mounted writable by the server pods, which must be able to
-    share it with the stage pods. The next prepare stage reads them: change dataset.revision to train
-    with them. Whoever may use the server may record takes and delete them, so set apiKeysSecretRef. It
-    needs a dataset on a claim. If not set, the server keeps no recording."""
+    """Lets people record takes for the dataset on the page /record of the server; `{}` uses the
+    defaults. It needs a dataset on a claim. Takes are kept in the folder `takes` of the dataset, so the
+    server pods mount the claim read-write and must be able to share it with the stage pods. Change
+    dataset.revision to train with new takes. Everyone who can use the server can record and delete
+    takes, so set apiKeysSecretRef. If not set, the server keeps no recording."""
     topology_spread: Annotated[tuple[TopologySpread, ...], Field(max_length=4)] = ()
     """Rules that spread the server pods over nodes or zones. If empty, the scheduler uses the
     defaults of the cluster."""

@@ -152,9 +152,10 @@ class TrainingStatus(ApiModel):
     """Word error rate on the dev clips after the last finished epoch, by greedy decoding without grammar or
     scorer. 0 is best. Absent without dev clips."""
     clips_per_second: float | None = None
-    """Training clips per second in the current epoch. After training, the speed that was observed last."""
+    """Training clips per second in the current epoch. After training, the last value."""
     cpu_utilization: float | None = None
-    """Share of the time of the trainer's CPUs that it used last, from 0 to 1. Absent after training."""
+    """Share of the trainer's CPU time that it used since the previous report, from 0 to 1. Absent
+    after training."""
     pod_seconds: int | None = None
     """Cost of training: the running time of the pods of all attempts together, in seconds. Waiting for
     a node does not count. Absent until training has ended."""
@@ -219,8 +220,8 @@ class ModelStatus(ApiModel):
     version_sha256: Short
     """SHA-256 digest of version.json, in hexadecimal. Servers verify it."""
     report: Annotated[str, Field(max_length=2048)] | None = None
-    """Address of report.html, as s3://bucket/key: how the version was trained and measured. Absent for
-    versions from before there was one."""
+    """Address of report.html, as s3://bucket/key. It shows how the version was trained and measured.
+    Absent for versions that were published before this report existed."""
     endpoint: Annotated[str, Field(max_length=1024)] | None = None
     """URL of the S3 service that holds the version. Absent for AWS."""
     region: Short
@@ -254,7 +255,7 @@ class ServingStatus(ApiModel):
 
 
 class StorageStatus(ApiModel):
-    """Use of the volume that holds the workspace, when a stage ended last."""
+    """Use of the volume that holds the workspace, at the end of the last stage."""
 
     used_bytes: int
     """Bytes of the volume in use, whoever wrote them."""

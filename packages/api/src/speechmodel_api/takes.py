@@ -3,8 +3,8 @@
 takes/<speaker>/<id>.wav      16 kHz, mono, 16 bit
 takes/<speaker>/<id>.json     Take
 
-A take counts once its document is there, so the document is written last and deleted first. The folder
-has the name of the speaker.
+A take exists once its document does, so the document is written last and deleted first. The folder has
+the name of the speaker.
 """
 
 from typing import Annotated, Literal
@@ -18,7 +18,8 @@ TAKES = "takes"
 """The folder of the takes in that of the dataset."""
 
 SpeakerName = Annotated[str, Field(pattern=r"^[^\W_]([\w .'’-]{0,62}[\w])?$")]
-"""A name that is a name of a folder on every system: 1 to 64 letters, digits, spaces and few signs."""
+"""A name that is valid as the name of a folder on every system: 1 to 64 letters, digits, spaces, underscores,
+dots, apostrophes and hyphens. It begins with a letter or digit, and ends with one or an underscore."""
 
 
 class Take(Document):

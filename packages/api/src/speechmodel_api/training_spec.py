@@ -187,10 +187,10 @@ class Storage(ApiModel, json_schema_extra=cel(_ONE_CLAIM_RULE, _ONE_CLAIM_MESSAG
     claim and its data. Defaults to Retain."""
 
     keep_for: Annotated[str, Field(max_length=8, pattern=r"^[0-9]{1,5}[hd]$")] = "7d"
-    """Time for which datasets, exports, reports and older checkpoints stay after the first stage that
-    finds that nothing refers to them, in hours or days, such as 12h or 7d. They are removed when a stage
-    starts, and at once if the volume is more than 85 % full. What is served and the newest and the best
-    checkpoint of every lineage always stay. Defaults to 7d."""
+    """Time for which datasets, exports, reports and older checkpoints stay in the workspace after a
+    stage first found them unused, in hours or days, such as 12h or 7d. Later stages remove them when
+    they start. If the volume is more than 85 % full, they are removed without waiting. The served model
+    and the newest and the best checkpoint of every lineage always stay. Defaults to 7d."""
 
     @property
     def keep_seconds(self) -> int:

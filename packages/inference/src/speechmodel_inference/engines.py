@@ -40,7 +40,7 @@ def choose_engine(manifest: VersionManifest, wanted: Engine) -> Engine:
     if native.differences == 0:
         return Engine.NATIVE
     counted = (
-        f"Native answers {native.differences} of {native.clips} test clips of version {manifest.version} otherwise"
+        f"Native answers {native.differences} of {native.clips} test clips of version {manifest.version} differently"
     )
     if without_library:
         log.warning("%s, but libdeepspeech does not run on %s; the engine is Native", counted, machine)

@@ -3,7 +3,7 @@
     RequestError                   status, type, code, param
     +-- BadRequest            400  a field or the audio cannot be used
     +-- ModelNotFound         404  not the served model's name or version
-    +-- NotFound              404  what the path names does not exist
+    +-- NotFound              404  the resource in the path does not exist
     +-- Forbidden             403  another site's page sent the request
     +-- UploadTooSlow         408  the body did not arrive in time
     +-- UploadTooLarge        413  more bytes than the server accepts
@@ -66,7 +66,7 @@ class ModelNotFound(RequestError):
 
 
 class NotFound(RequestError):
-    """What the path names does not exist."""
+    """The resource in the path does not exist."""
 
     status = 404
     type = "invalid_request_error"

@@ -276,10 +276,10 @@ def _samples(audio: str, of: AudioFormat) -> bytes:
     try:
         raw = base64.b64decode(audio, validate=True)
     except (binascii.Error, ValueError) as error:
-        raise BadRequest("audio: is not valid base64.", code="invalid_value", param="audio") from error
+        raise BadRequest("audio: it is not valid base64.", code="invalid_value", param="audio") from error
     if of.type == "audio/pcm":
         if len(raw) % SAMPLE_BYTES:
-            raise BadRequest("audio: has half a sample; send 16-bit samples.", code="invalid_value", param="audio")
+            raise BadRequest("audio: odd number of bytes; send 16-bit samples.", code="invalid_value", param="audio")
         return raw
     law = "ULAW" if of.type == "audio/pcmu" else "ALAW"
     samples, _ = soundfile.read(

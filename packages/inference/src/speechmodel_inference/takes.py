@@ -17,7 +17,7 @@ from speechmodel_stagekit.durable import replace_file, sync
 from speechmodel_inference.errors import BadRequest
 
 FAINTEST = -45.0
-"""dBFS of the speech in a take. Fainter recordings of usual microphones are more noise than speech."""
+"""dBFS of the speech in a take. Quieter recordings of usual microphones are more noise than speech."""
 LONGEST_SECONDS = 30.0
 """Longest take: what the prepare stage takes."""
 LEAST_FREE_BYTES = 100 * 2**20
@@ -44,7 +44,7 @@ class CheckedTake:
 def check(source: BinaryIO, name: str) -> CheckedTake:
     """Return a recording without the silence around its speech.
 
-    Raises AudioError when it cannot be read, and BadRequest when it is silent, faint, clipped or too long.
+    Raises AudioError when it cannot be read, and BadRequest when it is silent, too quiet, clipped or too long.
     """
     decoded = decode(source, name=name, max_seconds=LONGEST_UPLOAD_SECONDS)
     spoken, level = cut_at_pauses(decoded.pcm), loudness(decoded.pcm)
@@ -53,11 +53,13 @@ def check(source: BinaryIO, name: str) -> CheckedTake:
     if any(warning.kind is WarningKind.CLIPPED for warning in decoded.warnings):
         raise _refused("take_clipped", "The recording is clipped; speak from further away, or lower the gain.")
     if level < FAINTEST:
-        raise _refused("take_faint", f"The speech is faint ({level:.0f} dBFS); come closer, or raise the gain.")
+        raise _refused("take_faint", f"The speech is too quiet ({level:.0f} dBFS); come closer, or raise the gain.")
     rate = len(decoded.pcm) / seconds(len(decoded.pcm))
     pcm = decoded.pcm[round(spoken[0].start_seconds * rate) : round(spoken[-1].end_seconds * rate)]
     if seconds(len(pcm)) > LONGEST_SECONDS:
-        raise _refused("take_too_long", f"A take has at most {LONGEST_SECONDS:g} s; record one sentence at a time.")
+        raise _refused(
+            "take_too_long", f"The take is longer than {LONGEST_SECONDS:g} s; record one sentence at a time."
+        )
     return CheckedTake(pcm, round(level, 1))
 
 

@@ -139,7 +139,7 @@ async def _refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, er
 
 
 class _Conversation(ExitStack):
-    """What a client said so far. It holds a place of the queue while a recording arrives."""
+    """The events of a client so far. It holds a place of the queue while a recording arrives."""
 
     def __init__(self, services: Services) -> None:
         super().__init__()
@@ -220,7 +220,7 @@ class _Conversation(ExitStack):
         )
         program = AsrProgram(
             name="speechmodel",
-            description="A model of one's own",
+            description="Speech recognition by a SpeechModel",
             models=[model],
             attribution=_ATTRIBUTION,
             installed=True,
@@ -235,7 +235,7 @@ def _valid(model: type[Data], event: Event) -> Data:
         return model.model_validate(event.data)
     except ValidationError as error:
         first = error.errors()[0]
-        wanted = "; send 16-bit samples" if model is _Format else ""
+        wanted = "; send 16-bit samples of up to 8 channels" if model is _Format else ""
         raise BadRequest(f"{event.type}: {first['loc'][0]}: {first['msg']}{wanted}.") from error
 
 

@@ -22,7 +22,7 @@ installed."""
 class History:
     """training.csv and the event file in a lineage's folder, which grow while it trains.
 
-    Both are written anew at the start. So epochs that a killed run had not saved appear once.
+    Both are written again at the start, so epochs that a killed run had not saved appear once.
     """
 
     def __init__(self, folder: Path, records: Sequence[EpochRecord]) -> None:

@@ -47,7 +47,7 @@ class Batch:
     labels: tf.SparseTensor
     """int32 [batch, labels], alphabet indexes"""
     transcripts: tuple[str, ...]
-    """What the clips say, [batch]."""
+    """Transcripts of the clips, [batch]."""
 
     @property
     def clips(self) -> int:

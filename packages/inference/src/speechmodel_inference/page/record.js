@@ -17,9 +17,11 @@ let sentences = []; // those of the grammar, those that have takes, and those th
 let counts = { wanted: 5, speakers: 0, sentences: {} };
 let sentence = "";
 let recording = null; // a Recording; "asking" while the browser asks for the microphone
+let taken = null; // { file, sentence, speaker }: the take that is recorded or saved now
 let last = null; // the take that was saved last
 let said = null; // [key, values] of the status
 let problem = null;
+let again = null; // repeats what failed
 
 async function load() {
   try {
@@ -35,7 +37,7 @@ async function load() {
 }
 
 async function recount() {
-  counts = await countTakes(byId("speaker").value.trim());
+  counts = await countTakes(speaker());
   sentences = [...new Set([...sentences, ...Object.keys(counts.sentences)])];
 }
 
@@ -51,15 +53,17 @@ function next() {
 // --- recording ---
 
 async function begin() {
-  if (recording || !ready()) return;
+  if (!idle() || !ready()) return;
   recording = "asking";
+  taken = { sentence, speaker: speaker() };
   byId("problem").hidden = true;
   show("asking", "asking");
   try {
     recording = await Recording.start({ mostSeconds: LONGEST_RECORDING, onLevel: showLevel, onEnd: end });
   } catch (error) {
     recording = null;
-    const keys = { NotFoundError: "noMicrophone", NotAllowedError: "denied" };
+    again = null;
+    const keys = { NotFoundError: "noMicrophoneFound", NotAllowedError: "denied" };
     complain(keys[error.name] ?? "inUse");
     return;
   }
@@ -75,9 +79,13 @@ async function end() {
   const { seconds, silent } = recording;
   const sound = recording.stop();
   recording = null;
+  again = null;
   if (seconds < SHORTEST_RECORDING) complain("brief");
   else if (silent) complain("silent");
-  else await save(wav(sound));
+  else {
+    taken.file = wav(sound);
+    await save();
+  }
 }
 
 function discard() {
@@ -87,10 +95,16 @@ function discard() {
   show("idle", "discarded");
 }
 
-async function save(file) {
+async function save() {
+  byId("problem").hidden = true;
   show("busy", "saving");
   try {
-    last = await saveTake(file, sentence, byId("speaker").value.trim());
+    last = await saveTake(taken.file, taken.sentence, taken.speaker);
+  } catch (error) {
+    report(error, save);
+    return;
+  }
+  try {
     await recount();
   } catch (error) {
     report(error);
@@ -102,6 +116,7 @@ async function save(file) {
 }
 
 async function undo() {
+  if (!idle()) return;
   try {
     await deleteTake(last.speaker, last.id);
     sentence = last.text;
@@ -114,13 +129,13 @@ async function undo() {
 }
 
 async function forget() {
-  const speaker = byId("speaker").value.trim();
-  if (!speaker || !confirm(text("forgetSure", { speaker }))) return;
+  const name = speaker();
+  if (!idle() || !name || !confirm(text("forgetSure", { speaker: name }))) return;
   try {
-    const { deleted } = await forgetSpeaker(speaker);
+    const { deleted } = await forgetSpeaker(name);
     last = null;
     await recount();
-    show("idle", "forgotten", { count: number(deleted), speaker });
+    show("idle", "forgotten", { count: number(deleted), speaker: name });
   } catch (error) {
     report(error);
   }
@@ -128,7 +143,9 @@ async function forget() {
 
 // --- what is shown ---
 
-const ready = () => microphoneOffered() && byId("speaker").value.trim() && byId("consent").checked && sentence;
+const speaker = () => byId("speaker").value.trim();
+const idle = () => !recording && document.body.dataset.state !== "busy"; // a take belongs to the sentence that was shown
+const ready = () => microphoneOffered() && speaker() && byId("consent").checked && sentence;
 
 function show(state, key, values = {}) {
   document.body.dataset.state = state;
@@ -144,13 +161,14 @@ function showAll() {
   byId("record").disabled = !ready() || state === "busy";
   byId("record").style.setProperty("--level", 0);
   byId("status").textContent = said ? text(...said) : "";
-  const missing = !microphoneOffered() ? "noMicrophonePage" : byId("speaker").value.trim() && byId("consent").checked ? "hintTake" : "whoFirst";
+  const missing = !microphoneOffered() ? "noMicrophoneTakes" : speaker() && byId("consent").checked ? "hintTake" : "whoFirst";
   byId("record-hint").textContent = text(missing, { origin: location.origin, name: name || "NAME" });
   byId("sentence").textContent = sentence || text("noSentence");
   byId("progress").textContent = sentence ? text("takesOf", { mine: number(mine(sentence)), wanted: number(counts.wanted) }) : "";
   byId("undo").hidden = !last;
-  byId("skip").disabled = sentences.length < 2 || state === "recording";
-  byId("forget").disabled = !byId("speaker").value.trim();
+  byId("skip").disabled = sentences.length < 2 || !idle();
+  byId("speaker").disabled = byId("own-text").disabled = !idle();
+  byId("forget").disabled = !speaker() || !idle();
   const done = sentences.filter((each) => mine(each) >= counts.wanted).length;
   byId("total").textContent = text("sentencesDone", { done: number(done), all: number(sentences.length) });
   byId("sentences").replaceChildren(...sentences.slice(0, MOST_LISTED).map(item));
@@ -167,7 +185,7 @@ function item(each) {
   );
   if (each === sentence) button.ariaCurrent = "true";
   button.addEventListener("click", () => {
-    if (recording) return;
+    if (!idle()) return;
     sentence = each;
     show("idle", null);
     byId("sentences").querySelector("[aria-current]")?.focus();
@@ -177,9 +195,11 @@ function item(each) {
 
 const PROBLEMS = ["take_silent", "take_clipped", "take_faint", "take_too_long", "cross_site"];
 
-function report(error) {
+/** Say in plain words why a request failed, and offer to repeat it where that may help. */
+function report(error, retry = null) {
   if (!(error instanceof ServerError)) throw error;
-  const { status, code, message } = error;
+  const { status, code, message, passing } = error;
+  again = passing || status === 0 || status >= 500 ? retry : null;
   if (status === 401) complain("keyFirst");
   else if (status === 404 && !code) complain("noTakes");
   else if (status === 0) complain("unreachable");
@@ -188,6 +208,7 @@ function report(error) {
 
 function complain(key, values = {}) {
   problem = [key, values];
+  byId("again").hidden = !again;
   byId("problem").hidden = false;
   show("idle", null);
 }
@@ -196,6 +217,7 @@ function complain(key, values = {}) {
 
 byId("record").addEventListener("click", () => (recording ? end() : begin()));
 byId("undo").addEventListener("click", undo);
+byId("again").addEventListener("click", () => again());
 byId("forget").addEventListener("click", forget);
 byId("skip").addEventListener("click", () => {
   sentence = sentences[(sentences.indexOf(sentence) + 1) % sentences.length];
@@ -203,13 +225,14 @@ byId("skip").addEventListener("click", () => {
 });
 byId("own").addEventListener("submit", (event) => {
   event.preventDefault();
+  if (!idle()) return;
   sentence = byId("own-text").value.trim();
   if (sentence) sentences = [...new Set([sentence, ...sentences])];
   byId("own-text").value = "";
   show("idle", null);
 });
 byId("speaker").addEventListener("change", async () => {
-  keep("localStorage", SPEAKER, byId("speaker").value.trim());
+  keep("localStorage", SPEAKER, speaker());
   last = null;
   sentence = "";
   try {

@@ -50,5 +50,5 @@ async def _converse(socket: WebSocket, services: Services, *, beta: bool) -> Non
     while True:
         message = await received(socket, services.settings.upload_seconds)
         if message.get("text") is None:
-            raise BadRequest("Send events as text in JSON.")
+            raise BadRequest("Send each event as a text message in JSON.")
         await session.handle(message["text"])

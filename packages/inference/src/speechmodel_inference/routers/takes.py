@@ -36,7 +36,10 @@ def _same_site(request: Request) -> None:
     origin = urlsplit(request.headers.get("origin", ""))
     foreign = bool(origin.scheme) and origin.netloc.lower() != request.headers.get("host", "").lower()
     if foreign or request.headers.get("sec-fetch-site") == "cross-site":
-        raise Forbidden("Takes are recorded on the page of this server only.", code="cross_site")
+        raise Forbidden(
+            "A page of another site sent this request; record takes on the page /record of this server.",
+            code="cross_site",
+        )
 
 
 router = APIRouter(prefix="/v1/takes", dependencies=[Depends(_same_site)])
@@ -73,7 +76,7 @@ class SavedTake(BaseModel):
     level: float
     """Loudness of the speech in dBFS."""
     heard: str
-    """What the served model recognises in it, which need not be the text."""
+    """Text that the served model recognises in it. It may differ from the sentence."""
 
 
 class Forgotten(BaseModel):
@@ -154,7 +157,7 @@ async def _stored(work: Callable[[], Result]) -> Result:
     try:
         return await asyncio.to_thread(work)
     except OSError as error:
-        raise StorageFailed(f"The folder of the takes cannot be used: {error.strerror or error}.") from error
+        raise StorageFailed(f"The folder of the takes cannot be read or written: {error.strerror or error}.") from error
 
 
 def _take(fields: dict[str, str | list[str]], language: str) -> Take:
@@ -174,7 +177,7 @@ def _take(fields: dict[str, str | list[str]], language: str) -> Take:
 
 
 _WANTED = {
-    "text": "text: give the sentence that is spoken, of at most 1000 characters.",
-    "speaker": "speaker: give a name of 1 to 64 letters, digits, spaces, dots and hyphens that begins with a letter or digit.",
-    "consent": "consent: send 'true' if the speaker agrees that models are trained with the recording.",
+    "text": "text: send the spoken sentence, of 1 to 1000 characters.",
+    "speaker": "speaker: send a name of 1 to 64 letters, digits, spaces, dots and hyphens that begins with a letter or digit.",
+    "consent": "consent: send 'true' if the speaker agrees that the recording is kept and models are trained with it.",
 }
