@@ -145,6 +145,11 @@ def ask(socket: ClientConnection, **event: object) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("event", "param", "says"),
     [
+        (
+            {"type": "session.update", "session": settings(transcription={"prompt": "x" * 5000})},
+            None,
+            "4096 characters",
+        ),
         ({"type": "response.create"}, None, "does not match any of the expected tags"),
         ({"type": 7}, None, "tags"),
         ({}, None, "discriminator 'type'"),
@@ -174,6 +179,19 @@ def test_an_event_that_cannot_be_used_is_named_and_the_session_goes_on(
     session.send("no json")
     assert json.loads(session.recv(timeout=HANGS))["type"] == "error"
     assert ask(session, type="input_audio_buffer.clear")["type"] == "input_audio_buffer.cleared"
+
+
+def test_audio_of_no_samples_changes_nothing(session: ClientConnection) -> None:
+    session.send(json.dumps({"type": "session.update", "session": settings(turn_detection={"type": "server_vad"})}))
+    assert json.loads(session.recv(timeout=HANGS))["type"] == "session.updated"
+    session.send(json.dumps({"type": "input_audio_buffer.append", "audio": ""}))
+    assert ask(session, type="session.update", session=settings(turn_detection=None))["type"] == "session.updated"
+    for piece in pieces(spoken()):
+        session.send(json.dumps({"type": "input_audio_buffer.append", "audio": piece}))
+    session.send(json.dumps({"type": "input_audio_buffer.commit"}))
+    while (event := json.loads(session.recv(timeout=HANGS)))["type"] != f"{ITEM}.completed":
+        assert event["type"] != "error"
+    assert "espejo" in event["transcript"]
 
 
 def test_the_buffer_is_bounded_and_can_be_cleared(session: ClientConnection) -> None:

@@ -68,6 +68,18 @@ def test_a_message_that_is_no_recording_is_answered_by_a_sentence(message: bytes
     server.until_metric("speechmodel_requests_in_flight", 0)
 
 
+def test_a_message_over_the_limit_of_uploads_is_refused(start: Start) -> None:
+    server = start(max_upload_bytes="2000").until_ready()
+    assert "larger than 2000 bytes" in str(ask(server, OK_ESPEJO.read_bytes())["message"])
+
+
+def test_a_second_message_does_not_end_the_first(server: Server) -> None:
+    with connect(f"ws://127.0.0.1:{server.port}/api/v1/stt", open_timeout=HANGS) as socket:
+        socket.send(OK_ESPEJO.read_bytes())
+        socket.send("more")
+        assert json.loads(socket.recv(timeout=HANGS))["text"] == "ok espejo"
+
+
 def test_both_need_a_key_if_there_are_keys(start: Start, tmp_path: Path) -> None:
     (tmp_path / "keys").write_text("secret")
     server = start(api_keys=tmp_path / "keys").until_ready()

@@ -146,6 +146,10 @@ def test_paths_that_name_no_take_delete_nothing(keeping: Server, folder: Path, p
 
 
 def test_pages_of_other_sites_record_and_delete_nothing(keeping: Server, folder: Path) -> None:
+    elsewhere = keeping.client.delete("/v1/takes/Ana Ruiz", headers={"Origin": "http://elsewhere.example"})
+    assert elsewhere.status_code == 403
+    here = keeping.client.delete("/v1/takes/Ana Ruiz", headers={"Origin": keeping.url})
+    assert here.status_code == 200
     answer = post(keeping, site="cross-site")
     assert (answer.status_code, answer.json()["error"]["code"]) == (403, "cross_site")
     assert not folder.exists()

@@ -94,6 +94,8 @@ async def test_recordings_are_transcribed_one_after_another(server: Server, port
     [
         (Transcribe(name="other").event(), "this server has 'espejo'"),
         (Transcribe(language="en").event(), "recognises es-CL, not 'en'"),
+        (Event("transcribe", {"language": 5}), "transcribe: language"),
+        (Event("transcribe", {"transcript_names": [1]}), "transcribe: transcript_names"),
         (AudioStart(100, 2, 1).event(), "audio-start: rate"),
         (AudioStart(16_000, 4, 1).event(), "audio-start: width"),
         (AudioStart(16_000, 2, 0).event(), "audio-start: channels"),

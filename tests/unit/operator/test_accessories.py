@@ -121,12 +121,18 @@ def test_takes_are_kept_on_the_claim_of_the_dataset_which_the_server_alone_mount
     claim = {"name": "dataset", "persistentVolumeClaim": {"claimName": "clips"}}
     assert claim in pod["volumes"]
     (mount,) = [each for each in server["volumeMounts"] if each["name"] == "dataset"]
-    assert not mount.get("readOnly")
+    assert "readOnly" not in mount
+    assert "subPath" not in mount
     environment = {entry["name"]: entry.get("value") for entry in server["env"]}
     assert environment["SPEECHMODEL_TAKES"] == mount["mountPath"]
     assert environment["SPEECHMODEL_TAKES_WANTED"] == "7"
     assert "dataset" not in [each["name"] for each in fetch["volumeMounts"]]
     assert claim not in pod_of()["volumes"]
+    source = {"persistentVolumeClaim": {"claimName": "clips", "path": "es/mirror"}}
+    spec = World().spec | {"dataset": {"source": source}, "serving": {"takes": {}}}
+    below = serving.deployment(IMAGES, OWNER, SpeechModelSpec.model_validate(spec), MODEL)
+    mounts = below["spec"]["template"]["spec"]["containers"][0]["volumeMounts"]
+    assert mount | {"subPath": "es/mirror"} in mounts, "nothing beside the dataset is writable"
     bucket = World().spec | {"dataset": {"source": {"s3": {"bucket": "voices"}}}, "serving": {"takes": {}}}
     with pytest.raises(ValidationError, match="needs a dataset on a claim"):
         SpeechModelSpec.model_validate(bucket)

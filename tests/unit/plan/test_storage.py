@@ -39,6 +39,19 @@ def test_what_is_served_is_kept_while_a_new_version_is_published() -> None:
     assert kept.seconds == 12 * 3600
 
 
+def test_an_edit_keeps_what_the_runs_before_it_made_until_their_stage_has_succeeded() -> None:
+    world = World()
+    world.to_ready()
+    before = {stage.name: stage.key for stage in world.status.stages}
+    world.edit(dataset__revision="2")
+    world.until(StageName.PREPARE)
+    (prepare,) = [each for each in world.documents.values() if each.key == world.stage(StageName.PREPARE).key]
+    assert prepare.kept
+    assert before[StageName.PREPARE] != prepare.key
+    made = {f"data/{before[StageName.PREPARE]}", f"exports/{before[StageName.TRAIN]}"}
+    assert made | {f"reports/{before[StageName.EVALUATE]}"} <= set(prepare.kept.folders)
+
+
 def test_a_bucket_keeps_its_downloads() -> None:
     world = World()
     world.edit(dataset__source={"s3": {"bucket": "voices"}})
