@@ -71,6 +71,8 @@ bench: $(VENV)/.ready packages ## the figures of docs/benchmarks.md
 	@$(BIN)/python -m bench.convert_bench
 	@$(BIN)/python -m bench.grammar_bench
 	@$(BIN)/python -m bench.engine_bench
+	@$(BIN)/python -m bench.wyoming_bench
+	@$(BIN)/python -m bench.start_bench
 	@$(BIN)/python -m bench.save_bench
 	@$(BIN)/python -m bench.s3_bench
 	@$(BIN)/python -m bench.job_to_job_bench
@@ -97,6 +99,7 @@ IN_IMAGES := --no-emit-package docopt --python-version 3.13 --python-platform x8
 lock: $(VENV)/.ready ## lock the requirements of the images and of this environment from the pyproject files
 	@$(LOCK) $(HERE) $(LOCKS)/bootstrap.in -o $(LOCKS)/bootstrap.txt $(ARGS)
 	@$(LOCK) $(HERE) --group pyproject.toml:dev $(PROJECTS) -o $(LOCKS)/dev.txt $(ARGS)
+	@$(LOCK) $(HERE) tests/clients/requirements.in -o tests/clients/requirements.txt $(ARGS)
 	@for project in operator packages/pipeline packages/inference; do \
 	  $(LOCK) $(IN_IMAGES) $$project/pyproject.toml -o $(LOCKS)/$${project##*/}.txt $(ARGS); done
 	@for extra in cpu cuda; do \

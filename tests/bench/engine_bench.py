@@ -30,6 +30,7 @@ from speechmodel_pipeline.graphdef.pbmm import memory_map
 
 UNITS, LABELS = 2048, "abcdefghijklmnopqrstuvwxyz '"
 CLIPS, SECONDS = 8, 2.0
+NO_DIGEST = "0" * 64
 ROWS = (
     ("DeepSpeech", Engine.DEEP_SPEECH, 1),
     ("Native, 1 clip", Engine.NATIVE, 1),
@@ -77,7 +78,7 @@ def measure(folder: Path, engine: Engine, streams: int) -> dict[str, float]:
     noise = np.random.default_rng(0)
     clips = [noise.integers(-3000, 3000, int(SECONDS * SAMPLE_RATE)).astype(np.int16) for _ in range(CLIPS)]
     began = time.perf_counter()
-    decoder = open_decoder(folder, _manifest(), engine)
+    decoder = open_decoder(folder, manifest(), engine)
     decoder.decode(clips[0][: SAMPLE_RATE // 2], name="first")
     load, began = time.perf_counter() - began, time.process_time()
     with decoder, ThreadPoolExecutor(streams) as pool:
@@ -86,19 +87,19 @@ def measure(folder: Path, engine: Engine, streams: int) -> dict[str, float]:
         return {"cpu": cpu, "load": load, "private": _private_megabytes()}
 
 
-def _manifest() -> VersionManifest:
-    digest = "0" * 64
-    native = PublishedNative(quantised_sha256=digest, quantised_uri="", quantised_bytes=0, clips=0, differences=0)
+def manifest(*, model: str = NO_DIGEST, quantised: str = NO_DIGEST, selftest: str = NO_DIGEST) -> VersionManifest:
+    """Return the manifest of a version with the files of `make`, whose SHA-256 digests are given, in free text."""
+    native = PublishedNative(quantised_sha256=quantised, quantised_uri="", quantised_bytes=0, clips=0, differences=0)
     return VersionManifest(
         version="00000000",
         language="en",
         decoding=Decoding(),
         native=native,
         model_uri="",
-        model_sha256=digest,
+        model_sha256=model,
         model_bytes=0,
         selftest_uri="",
-        selftest_sha256=digest,
+        selftest_sha256=selftest,
         selftest_text="",
         report_uri="",
     )

@@ -14,10 +14,14 @@ REQUIREMENTS = ("deepspeech==0.9.3", "numpy==1.26.4")
 
 def transcribe(model: Path, clip: Path, folder: Path) -> str:
     """Return the output of `deepspeech --model M --audio A`. The wheel needs Python 3.9: without one the test is skipped, and says so."""
-    environment = _environment()
-    command = [str(environment / "bin" / "deepspeech"), "--model", str(model), "--audio", str(_wav(clip, folder))]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    done = subprocess.run(command(model, clip, folder), capture_output=True, text=True, check=True)
     return done.stdout.strip()
+
+
+def command(model: Path, clip: Path, folder: Path) -> list[str]:
+    """Return the command that transcribes a clip, of which a copy is written to `folder`. Skips as `transcribe` does."""
+    program = _environment() / "bin" / "deepspeech"
+    return [str(program), "--model", str(model), "--audio", str(_wav(clip, folder))]
 
 
 def _environment() -> Path:

@@ -47,6 +47,18 @@ def test_what_browsers_and_phones_record_is_understood(audio: bytes, server: Ser
     assert answer["warnings"] == []
 
 
+def test_a_recording_of_a_telephone_is_heard_as_its_samples_are(server: Server) -> None:
+    """The small network of the tests does not understand the words at 8 kHz, so only their equality is asserted."""
+    amr, wav = encoded("amr", "libopencore_amrnb", 8_000), io.BytesIO()
+    with av.open(io.BytesIO(amr), "r") as file:
+        samples = np.concatenate([frame.to_ndarray().ravel() for frame in file.decode(audio=0)])
+    soundfile.write(wav, samples, 8_000, format="WAV", subtype="FLOAT")
+    heard, expected = (server.transcribe(each, response_format="verbose_json").json() for each in (amr, wav.getvalue()))
+    assert heard["text"] == expected["text"] != ""
+    assert heard["warnings"] == []
+    assert heard["duration"] == pytest.approx(expected["duration"])
+
+
 def test_channels_that_cancel_each_other_are_understood_with_a_warning(server: Server) -> None:
     clip, file = load(OK_ESPEJO), io.BytesIO()
     soundfile.write(file, np.stack([clip, -clip], axis=1), 16_000, format="WAV")
