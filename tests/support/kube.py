@@ -28,7 +28,7 @@ API = {
     "persistentvolumeclaims": "api/v1",
 }
 """The kinds that tests wait for. They are read over one connection, because kubectl needs 0.2 s of CPU time for each read."""
-STAGES = ("prepare", "train", "convert", "evaluate", "publish", "compare", "server", "purge")
+STAGES = ("prepare", "download", "train", "convert", "evaluate", "publish", "compare", "server", "purge")
 
 
 @dataclass(frozen=True)

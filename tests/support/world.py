@@ -14,6 +14,7 @@ from speechmodel_api.stages import (
     CompareInput,
     CompareOutput,
     ConvertOutput,
+    DownloadOutput,
     EvaluateOutput,
     GrammarFigures,
     PrepareOutput,
@@ -63,6 +64,8 @@ def output_of(document: StageInput, data: str, wer: float | None = 0.1, accepted
                 test_clips=1,
                 audio_seconds=12,
             )
+        case StageName.DOWNLOAD:
+            return DownloadOutput(objects=3, size_bytes=5_000_000, listing_digest=digest("l"))
         case StageName.TRAIN:
             epochs = document.max_epochs  # type: ignore[attr-defined]
             return TrainOutput(
@@ -128,7 +131,8 @@ class World:
 
     def observe(self) -> Observed:
         spec = SpeechModelSpec.model_validate(self.spec)
-        initial = spec.training.init_from
+        init_from = spec.training.init_from
+        initial = init_from.persistent_volume_claim if init_from else None
         return Observed(
             owner=self.owner,
             generation=self.generation,
@@ -137,7 +141,7 @@ class World:
             now=self.now,
             workspace=PurePosixPath("/workspace", self.owner.name),
             dataset=PurePosixPath("/dataset"),
-            init_from=PurePosixPath("/initial", initial.persistent_volume_claim.path) if initial else None,
+            init_from=PurePosixPath("/initial", initial.path) if initial else None,
             settings={stage.name: settings_hash(stage, spec) for stage in STAGES},
             runs=tuple(self.runs.values()),
             claim=self.claim,

@@ -8,6 +8,7 @@ import boto3
 import pytest
 from speechmodel_cli.local.embedded_s3 import EmbeddedStore
 from speechmodel_cli.local.errors import StateBusy
+from speechmodel_cli.local.object_store import Access
 from support.workplace import Workplace
 
 
@@ -37,18 +38,8 @@ async def test_the_same_recordings_in_a_bucket_are_downloaded_and_train_nothing(
     service = EmbeddedStore(tmp_path / "service", "their-bucket")
     access = await service.open()
     try:
-        client = boto3.client(
-            "s3",
-            endpoint_url=access.endpoint,
-            region_name="us-east-1",
-            aws_access_key_id=access.environment["AWS_ACCESS_KEY_ID"],
-            aws_secret_access_key=access.environment["AWS_SECRET_ACCESS_KEY"],
-        )
         voices = finished.folder / "voices"
-        for path in voices.rglob("*.*"):
-            await asyncio.to_thread(
-                client.upload_file, str(path), "their-bucket", f"es/{path.relative_to(voices).as_posix()}"
-            )
+        await asyncio.to_thread(upload, access, voices, "es")
         shutil.rmtree(voices)
         s3 = {"bucket": "their-bucket", "prefix": "es", "endpoint": access.endpoint, "secretRef": {"name": "key"}}
         finished.write(dataset={"source": {"s3": s3}, "format": "DeepSpeechCSV"})
@@ -60,6 +51,42 @@ async def test_the_same_recordings_in_a_bucket_are_downloaded_and_train_nothing(
         assert "bucket listing" in finished.condition("DatasetReady")["message"]
     finally:
         await service.close()
+
+
+async def test_training_reads_the_checkpoint_that_was_downloaded_from_a_bucket(
+    finished: Workplace, tmp_path: Path
+) -> None:
+    service = EmbeddedStore(tmp_path / "service", "their-bucket")
+    access = await service.open()
+    try:
+        (lineage,) = (finished.state / "workspace" / "checkpoints").glob("*/")
+        await asyncio.to_thread(upload, access, lineage, "old")
+        s3 = {"bucket": "their-bucket", "prefix": "old", "endpoint": access.endpoint, "secretRef": {"name": "key"}}
+        finished.train(initFrom={"s3": s3}, hyperparameters={"hiddenUnits": 48})
+        lacking = await asyncio.to_thread(finished.run, AWS_ACCESS_KEY_ID="", AWS_SECRET_ACCESS_KEY="")
+        assert "the Secret key (training.initFrom.s3.secretRef) is read from the environment here" in lacking.stderr
+        done = await asyncio.to_thread(finished.run, "--s3", "embedded", **access.environment)
+        started = [line for line in done.stdout.splitlines() if line.endswith("started")]
+        assert started == ["download: started", "train: started"], done.stdout + done.stderr
+        message = finished.condition("Trained")["message"]
+        assert f"{finished.state / 'workspace' / 'sources'}/" in message
+        assert "layer_1/bias has the shape [32] instead of [48]" in message
+    finally:
+        await service.close()
+
+
+def upload(access: Access, folder: Path, prefix: str) -> None:
+    """Upload the files of a folder to their-bucket."""
+    client = boto3.client(
+        "s3",
+        endpoint_url=access.endpoint,
+        region_name="us-east-1",
+        aws_access_key_id=access.environment["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=access.environment["AWS_SECRET_ACCESS_KEY"],
+    )
+    for path in folder.rglob("*"):
+        if path.is_file():
+            client.upload_file(str(path), "their-bucket", f"{prefix}/{path.relative_to(folder).as_posix()}")
 
 
 async def test_the_embedded_server_serves_one_run_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

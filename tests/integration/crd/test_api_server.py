@@ -60,7 +60,18 @@ BAD: list[tuple[str, Any, str]] = [
     ("spec.training", {"hyperparameters": {"dropout": 1}}, "spec.training.hyperparameters.dropout"),
     ("spec.training", {"hyperparameters": {"batchSize": "Auto"}}, "spec.training.hyperparameters.batchSize"),
     ("spec.training", {"schedule": {"type": "cosine"}}, "spec.training.schedule.type"),
-    ("spec.training", {"initFrom": {"dropLayers": 1}}, "spec.training.initFrom.persistentVolumeClaim"),
+    ("spec.training", {"initFrom": {"dropLayers": 1}}, "set exactly one of persistentVolumeClaim and s3"),
+    (
+        "spec.training",
+        {"initFrom": {"persistentVolumeClaim": {"claimName": "old"}, "s3": {"bucket": "old"}}},
+        "set exactly one of persistentVolumeClaim and s3",
+    ),
+    ("spec.training", {"initFrom": {"s3": {"prefix": "en"}}}, "spec.training.initFrom.s3.bucket: Required value"),
+    (
+        "spec.training",
+        {"initFrom": {"s3": {"bucket": "old", "prefix": "en/"}}},
+        "spec.training.initFrom.s3.prefix",
+    ),
     (
         "spec.training",
         {"initFrom": {"persistentVolumeClaim": {"claimName": "old"}, "dropLayers": 6}},

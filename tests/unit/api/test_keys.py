@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from speechmodel_api import keys
 from speechmodel_api.decoding_spec import ForeignSpeech, GrammarSource
+from speechmodel_api.schema import S3Location
 from speechmodel_api.spec import SpeechModelSpec
 from speechmodel_api.stages import (
     Calibration,
@@ -111,6 +112,7 @@ def test_the_keys_of_a_comparison_never_change() -> None:
         ("training.schedule", {"type": "Constant"}, "train"),
         ("training.schedule", {"warmupPercent": 5}, "train"),
         ("training.initFrom", {"persistentVolumeClaim": {"claimName": "old"}}, "lineage train"),
+        ("training.initFrom", {"s3": {"bucket": "old"}}, "lineage train"),
         ("training.earlyStop", {}, "train"),
         ("training.reduceOnPlateau", {"factor": 0.5}, "train"),
         ("training.hyperparameters", {"gradientClipNorm": 10}, "train"),
@@ -156,6 +158,22 @@ def test_a_bucket_is_named_by_its_place_and_not_by_its_access() -> None:
     assert prepare(secretRef={"name": "x"}) == prepare(region="eu-west-1") == prepare()
     places = [prepare(), prepare(prefix="es"), prepare(endpoint="http://s3:9000"), prepare(bucket="other")]
     assert len({*places, keys_of(BASE)["prepare"]}) == 5
+
+
+def test_a_checkpoint_in_a_bucket_is_named_by_its_place_and_not_by_its_access() -> None:
+    def lineage(drop: int = 0, **more: Any) -> str:
+        initial = {"s3": {"bucket": "old"} | more, "dropLayers": drop}
+        return keys_of(_with(BASE, "training.initFrom", initial))["lineage"]
+
+    assert lineage(secretRef={"name": "x"}) == lineage(region="eu-west-1") == lineage()
+    places = [lineage(), lineage(prefix="en"), lineage(endpoint="http://s3:9000"), lineage(bucket="other"), lineage(1)]
+    assert len(set(places)) == 5
+
+
+def test_a_new_restart_token_downloads_the_checkpoint_again() -> None:
+    place = S3Location(bucket="old", prefix="en")
+    assert keys.download_key(place, "") == "a48d48ca"
+    assert keys.download_key(place, "2") != keys.download_key(place, "")
 
 
 def test_rejection_in_free_text_trains_nothing() -> None:

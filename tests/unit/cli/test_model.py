@@ -59,6 +59,20 @@ def test_recordings_in_a_bucket_need_the_keys_of_its_secret_in_the_environment(
     require({"secretRef": {"name": "key"}})
 
 
+def test_a_checkpoint_in_a_bucket_needs_the_keys_of_its_secret_in_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    in_bucket = local(tmp_path, training={"initFrom": {"s3": {"bucket": "old", "secretRef": {"name": "key"}}}})
+    assert in_bucket.init_from is None
+    with pytest.raises(CredentialsMissing, match=r"the Secret key \(training.initFrom.s3.secretRef\) is read from"):
+        in_bucket.require_checkpoint_keys()
+    on_claim = local(tmp_path, training={"initFrom": {"persistentVolumeClaim": {"claimName": "old", "path": "en"}}})
+    assert on_claim.init_from == tmp_path / "old/en"
+    on_claim.require_checkpoint_keys()
+
+
 def test_fields_that_only_a_cluster_can_make_true_are_named_when_they_are_given(tmp_path: Path) -> None:
     model = local(
         tmp_path,

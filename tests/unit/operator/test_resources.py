@@ -43,6 +43,7 @@ GPU: dict[str, Any] = {
 
 GOLDEN_SETTINGS = {
     "prepare": "7f127b9b",
+    "download": "7f127b9b",
     "train": "4366e9f1",
     "convert": "7f127b9b",
     "evaluate": "7f127b9b",
@@ -143,6 +144,24 @@ def test_recordings_in_a_bucket_come_with_their_own_secret_and_without_a_claim()
     document = next(json.loads(e["value"]) for e in prepare["containers"][0]["env"] if e["name"] == "STAGE_INPUT")
     assert document["bucket"] == {"bucket": "voices", "prefix": "es", "region": "us-east-1"}
     assert document["source"].startswith("/workspace/espejo/sources/")
+
+
+def test_a_checkpoint_in_a_bucket_is_downloaded_by_its_own_stage_with_its_own_secret_and_training_sees_no_key() -> None:
+    world = World()
+    world.edit(training__initFrom={"s3": {"bucket": "pretrained", "prefix": "en", "secretRef": {"name": "old-key"}}})
+    pods = {stage: job["spec"]["template"]["spec"] for stage, job in all_jobs(world).items()}
+    download, train = pods[StageName.DOWNLOAD], pods[StageName.TRAIN]
+    assert _secrets(download) == {"old-key"}
+    assert not _secrets(train)
+    for pod in (download, train):
+        assert [volume["name"] for volume in pod["volumes"]] == ["tmp", "workspace"]
+    assert download["containers"][0]["image"] == "pipeline:1"
+    assert "limits" not in download["containers"][0]["resources"]
+    document = next(json.loads(e["value"]) for e in download["containers"][0]["env"] if e["name"] == "STAGE_INPUT")
+    assert document["bucket"] == {"bucket": "pretrained", "prefix": "en", "region": "us-east-1"}
+    assert document["folder"].startswith("/workspace/espejo/sources/")
+    trained = next(d for d in world.documents.values() if isinstance(d, TrainInput))
+    assert str(trained.init_from) == document["folder"]
 
 
 def _secrets(pod: dict[str, Any]) -> set[str]:

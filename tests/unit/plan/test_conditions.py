@@ -74,7 +74,7 @@ def test_a_step_never_leaves_both_conditions_and_ready_is_alone_only_in_effect(w
     assert world.status.in_effect
 
 
-@pytest.mark.parametrize("stage", list(StageName)[1:5])
+@pytest.mark.parametrize("stage", [StageName.TRAIN, StageName.CONVERT, StageName.EVALUATE, StageName.PUBLISH])
 def test_ready_stays_true_while_the_old_version_serves_and_a_new_one_is_made(served: World, stage: StageName) -> None:
     before = served.condition("Ready")
     served.edit(training__maxEpochs=20)

@@ -6,11 +6,14 @@ from datetime import timedelta
 import pytest
 from speechmodel_api.learning import TrainingFacts, choose_settings
 from speechmodel_api.reasons import Reason
-from speechmodel_api.stages import StageName, TrainInput
+from speechmodel_api.stages import DownloadInput, StageName, TrainInput
 from speechmodel_api.status import Phase, StageState
 from speechmodel_plan.conditions import Failures
 from speechmodel_plan.observed import Claim, RunState, Trouble
 from speechmodel_plan.plan import RESYNC, Done
+from speechmodel_plan.stages import STAGES
+from speechmodel_plan.stages.compare import COMPARE
+from speechmodel_plan.stages.download import DOWNLOAD
 from support.world import World
 
 
@@ -58,7 +61,7 @@ def test_a_job_whose_making_was_not_recorded_is_found_by_its_name(world: World) 
     assert world.stage(StageName.PREPARE).state is StageState.RUNNING
 
 
-@pytest.mark.parametrize("stage", [stage for stage in StageName if stage is not StageName.COMPARE])
+@pytest.mark.parametrize("stage", [stage.name for stage in STAGES if stage not in (DOWNLOAD, COMPARE)])
 def test_a_run_that_finished_unseen_is_recorded_at_the_next_look(world: World, stage: StageName) -> None:
     world.until(stage)
     world.status = world.status.model_copy(update={"stages": tuple(s for s in world.status.stages if s.name != stage)})
@@ -315,6 +318,74 @@ def test_a_recreated_claim_counts_as_empty(ready: World) -> None:
     ready.edit(decoding={"beamWidth": 9})
     ready.to_ready()
     assert ready.started == ["prepare-2", "train-2", "convert-2", "evaluate-2", "publish-2"]
+
+
+@pytest.fixture
+def beginning() -> World:
+    """A model whose training begins with a checkpoint in a bucket."""
+    world = World()
+    world.edit(training__initFrom={"s3": {"bucket": "pretrained", "prefix": "en", "secretRef": {"name": "old"}}})
+    return world
+
+
+def test_a_checkpoint_in_a_bucket_is_downloaded_before_training(beginning: World) -> None:
+    beginning.until(StageName.DOWNLOAD)
+    assert beginning.condition("Trained").reason == "Downloading"
+    assert beginning.status.phase is Phase.DOWNLOADING
+    assert beginning.condition("Published").reason == "WaitingForDownload"
+    beginning.to_ready()
+    assert beginning.started == ["prepare-1", "download-1", "train-1", "convert-1", "evaluate-1", "publish-1"]
+    assert "began with 3 files of 5.0 MB, bucket listing 6c000000" in beginning.condition("Trained").message
+
+
+def test_only_a_new_place_or_restart_token_downloads_a_checkpoint_again(beginning: World) -> None:
+    beginning.to_ready()
+    beginning.started.clear()
+    beginning.edit(training__maxEpochs=20)
+    beginning.to_ready()
+    beginning.edit(training__initFrom__dropLayers=1)
+    beginning.to_ready()
+    assert not [run for run in beginning.started if run.startswith("download")]
+    beginning.edit(training__restartToken="2")
+    beginning.to_ready()
+    assert [run for run in beginning.started if run.startswith("download")] == ["download-2"]
+    beginning.edit(training__initFrom=None)
+    beginning.started.clear()
+    beginning.to_ready()
+    assert beginning.started[0].startswith("train"), "a manifest without the field reads no download"
+
+
+def test_a_bucket_that_is_away_is_tried_again_and_a_new_secret_at_once(beginning: World) -> None:
+    beginning.until(StageName.DOWNLOAD)
+    beginning.fail(75, "DownloadFailed", "bucket pretrained: AccessDenied")
+    beginning.step()
+    held = beginning.condition("Trained")
+    assert (held.reason, beginning.stage(StageName.DOWNLOAD).state) == ("DownloadFailed", StageState.WAITING)
+    beginning.step(40)
+    assert beginning.started[-1] == "download-2"
+    beginning.edit(training__initFrom__s3__secretRef={"name": "other"})
+    beginning.step()
+    assert beginning.plan
+    assert [run.stage for run in beginning.plan.stop] == [StageName.DOWNLOAD]
+    beginning.bury()
+    beginning.step()
+    assert beginning.started[-1] == "download-3"
+
+
+def test_a_checkpoint_that_is_gone_is_downloaded_again(beginning: World) -> None:
+    beginning.until(StageName.TRAIN)
+    beginning.fail(66, "ArtefactMissing", "sources/x is missing")
+    beginning.step()
+    beginning.to_ready()
+    assert beginning.started[2:6] == ["train-1", "prepare-2", "download-2", "train-2"]
+
+
+def test_the_download_is_kept_while_the_manifest_names_it(beginning: World) -> None:
+    beginning.to_ready()
+    folder = next(d.folder for d in beginning.documents.values() if isinstance(d, DownloadInput))
+    for document in beginning.documents.values():
+        assert document.kept is not None
+        assert f"sources/{folder.name}" in document.kept.folders
 
 
 def test_the_deadline_counts_over_attempts(world: World) -> None:

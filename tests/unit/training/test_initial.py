@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from speechmodel_stagekit.alphabet import write_alphabet
-from speechmodel_stagekit.errors import Stopped
+from speechmodel_stagekit.errors import ArtefactMissing, Stopped
 from speechmodel_training.checkpoints import read_tensors, write_tensors
 from speechmodel_training.errors import InitialCheckpointUnusable
 from speechmodel_training.initial import read_initial_checkpoint
@@ -160,6 +160,11 @@ def test_training_continues_when_the_checkpoint_that_it_began_with_is_gone(
     output = workspace.train(maxEpochs=1, attempt=2, **begun)
     assert output.settings is not None
     assert (output.epoch, output.settings.hidden_units) == (1, GEOMETRY.hidden_units)
+
+
+def test_a_download_that_is_gone_is_downloaded_again(workspace: Workspace) -> None:
+    with pytest.raises(ArtefactMissing, match="sources/0000000a is missing; it is downloaded again"):
+        workspace.train(maxEpochs=1, initFrom=str(workspace.path / "sources/0000000a"))
 
 
 @pytest.mark.training

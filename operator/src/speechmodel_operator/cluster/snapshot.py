@@ -68,7 +68,8 @@ class Snapshot:
         `applied_generation` is the generation of the Deployment after it was applied last, if that is known.
         """
         metadata, spec = self.model.metadata, self.spec
-        recordings, initial = spec.dataset.source.persistent_volume_claim, spec.training.init_from
+        recordings, init_from = spec.dataset.source.persistent_volume_claim, spec.training.init_from
+        initial = init_from.persistent_volume_claim if init_from else None
         server_pods = observe.with_stage(self.pods, labels.SERVER)
         maker = None if spec.training.storage.claim_name else self.owner.name
         return Observed(
@@ -79,7 +80,7 @@ class Snapshot:
             now=now,
             workspace=PurePosixPath(WORKSPACE_MOUNT, self.owner.name),
             dataset=PurePosixPath(DATASET_MOUNT, recordings.path if recordings else ""),
-            init_from=PurePosixPath(INITIAL_MOUNT, initial.persistent_volume_claim.path) if initial else None,
+            init_from=PurePosixPath(INITIAL_MOUNT, initial.path) if initial else None,
             settings={stage.name: settings_hash(stage, spec) for stage in STAGES},
             runs=observe.stage_runs(self.jobs.values(), self.pods, progress, now, rejections),
             claim=observe.claim_of(self.claim, self.owner.uid, maker),

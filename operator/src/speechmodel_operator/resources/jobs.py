@@ -68,8 +68,9 @@ def stage_job(
     sources: list[tuple[str, str, str]] = []
     if stage.reads_dataset(spec) and (recordings := spec.dataset.source.persistent_volume_claim) is not None:
         sources.append(("dataset", DATASET_MOUNT, recordings.claim_name))
-    if stage.needs.checkpoint and training.init_from:
-        sources.append(("initial", INITIAL_MOUNT, training.init_from.persistent_volume_claim.claim_name))
+    initial = training.init_from.persistent_volume_claim if training.init_from else None
+    if stage.needs.checkpoint and initial is not None:
+        sources.append(("initial", INITIAL_MOUNT, initial.claim_name))
     for volume, path, source in sources:
         if source == claim:
             mounts.append({"name": "workspace", "mountPath": path, "readOnly": True})

@@ -20,8 +20,8 @@ _HELD_OUT_MESSAGE = (
 )
 
 
-_ONE_SOURCE_RULE = "has(self.persistentVolumeClaim) != has(self.s3)"
-_ONE_SOURCE_MESSAGE = "set exactly one of persistentVolumeClaim and s3"
+ONE_SOURCE_RULE = "has(self.persistentVolumeClaim) != has(self.s3)"
+ONE_SOURCE_MESSAGE = "set exactly one of persistentVolumeClaim and s3"
 
 
 def _each_once(labels: tuple[str, ...]) -> tuple[str, ...]:
@@ -102,7 +102,7 @@ class BucketSource(S3Target):
     root of the bucket."""
 
 
-class DatasetSource(ApiModel, json_schema_extra=cel(_ONE_SOURCE_RULE, _ONE_SOURCE_MESSAGE)):
+class DatasetSource(ApiModel, json_schema_extra=cel(ONE_SOURCE_RULE, ONE_SOURCE_MESSAGE)):
     """The place where the recordings are stored: either a claim or a bucket."""
 
     persistent_volume_claim: ClaimSource | None = None
@@ -117,7 +117,7 @@ class DatasetSource(ApiModel, json_schema_extra=cel(_ONE_SOURCE_RULE, _ONE_SOURC
         """Apply the CEL rule to manifests that do not pass through an API server."""
         del context
         if (self.persistent_volume_claim is None) == (self.s3 is None):
-            raise ValueError(_ONE_SOURCE_MESSAGE)
+            raise ValueError(ONE_SOURCE_MESSAGE)
 
 
 class SplitBy(StrEnum):

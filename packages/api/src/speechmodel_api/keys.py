@@ -25,7 +25,7 @@ from speechmodel_api.decoding_spec import ForeignSpeech, GrammarSource, ScorerBu
 from speechmodel_api.schema import AUTO, S3Location
 from speechmodel_api.spec import SpeechModelSpec
 from speechmodel_api.stages import Decoding, GrammarDecoder, PrepareOutput, Rejection, TrainOutput, WeighedScorer
-from speechmodel_api.training_spec import Schedule, ScheduleType
+from speechmodel_api.training_spec import InitFrom, Schedule, ScheduleType
 
 Number = TypeVar("Number", int, float)
 
@@ -107,6 +107,14 @@ class PrepareKey(KeyInput):
     """Names of voices, or Auto alone. Empty for no takes."""
 
 
+class DownloadKey(KeyInput):
+    """Determines a download of the checkpoint that training begins with. Its content is not part of it."""
+
+    source: str
+    """Source key of the bucket."""
+    restart_token: str
+
+
 class LineageKey(KeyInput):
     """Determines a lineage: checkpoints with the same values continue each other."""
 
@@ -119,7 +127,8 @@ class LineageKey(KeyInput):
     layer_norm: bool | None
     """None if it follows from hidden_units: it is chosen if they are Auto, and false otherwise."""
     init_from: tuple[str | int, ...]
-    """Claim, path and number of dropped layers. Empty for random weights."""
+    """Claim and path, or the source key of a bucket, and the number of dropped layers. Empty for random
+    weights."""
     optimizer: str
     seed: int
     restart_token: str
@@ -288,20 +297,24 @@ def prepare_key(spec: SpeechModelSpec) -> str:
     ).key()
 
 
+def download_key(s3: S3Location, restart_token: str) -> str:
+    """Return the key of the stage download."""
+    return DownloadKey(source=source_key(s3), restart_token=restart_token).key()
+
+
 def lineage_key(spec: SpeechModelSpec, data: PrepareOutput) -> str:
     """Return the key of the lineage, which names the checkpoint folder.
 
     maxEpochs, learning rate, dropout and batch size are not part of it: a change applies from the
     last checkpoint on.
     """
-    hyperparameters, init_from = spec.training.hyperparameters, spec.training.init_from
-    claim = init_from.persistent_volume_claim if init_from else None
+    hyperparameters = spec.training.hyperparameters
     return LineageKey(
         dataset_digest=data.dataset_digest,
         alphabet_digest=data.alphabet_digest,
         hidden_units=_or_auto(hyperparameters.hidden_units),
         layer_norm=hyperparameters.layer_norm or (None if hyperparameters.hidden_units else hyperparameters.layer_norm),
-        init_from=(claim.claim_name, claim.path, init_from.drop_layers) if init_from and claim else (),
+        init_from=_beginning(spec.training.init_from),
         optimizer="adam",
         seed=hyperparameters.seed,
         restart_token=spec.training.restart_token,
@@ -421,6 +434,15 @@ def _place(spec: SpeechModelSpec) -> tuple[str, ...]:
     """Return the claim and the path of the dataset, or the source key of its bucket."""
     claim, s3 = spec.dataset.source.persistent_volume_claim, spec.dataset.source.s3
     return (claim.claim_name, claim.path) if claim else (source_key(s3) if s3 else "",)
+
+
+def _beginning(init_from: InitFrom | None) -> tuple[str | int, ...]:
+    """Return the place of the checkpoint that training begins with, and the layers that it does not take over."""
+    if init_from is None:
+        return ()
+    claim, s3 = init_from.persistent_volume_claim, init_from.s3
+    place = (claim.claim_name, claim.path) if claim else (source_key(s3) if s3 else "",)
+    return (*place, init_from.drop_layers)
 
 
 def _or_auto(value: Number | None) -> Number | str:

@@ -39,6 +39,7 @@ class Reason(StrEnum):
 
     # Progress of the stages
     PREPARING = "Preparing", Severity.NORMAL, "The recordings are being checked and converted."
+    DOWNLOADING = "Downloading", Severity.NORMAL, "The checkpoint of training.initFrom.s3 is being downloaded."
     TRAINING = "Training", Severity.NORMAL, "The model is being trained."
     CONVERTING = "Converting", Severity.NORMAL, "The graph is being converted to a memory-mapped file."
     EVALUATING = "Evaluating", Severity.NORMAL, "The word error rate is being measured on the test clips."
@@ -58,6 +59,7 @@ class Reason(StrEnum):
     )
     PUBLISHED = "Published", Severity.NORMAL, "The version is in the bucket and was read back."
     WAITING_FOR_PREPARE = "WaitingForPrepare", Severity.ROUTINE, "The stage waits for prepare."
+    WAITING_FOR_DOWNLOAD = "WaitingForDownload", Severity.ROUTINE, "The stage waits for download."
     WAITING_FOR_TRAIN = "WaitingForTrain", Severity.ROUTINE, "The stage waits for train."
     WAITING_FOR_CONVERT = "WaitingForConvert", Severity.ROUTINE, "The stage waits for convert."
     WAITING_FOR_EVALUATE = "WaitingForEvaluate", Severity.ROUTINE, "The stage waits for evaluate."
@@ -176,7 +178,7 @@ class Reason(StrEnum):
         "CredentialsMissing",
         Severity.ERROR,
         "A Secret or a key of it does not exist. The message names it.",
-        "Create the Secret that publish.s3.secretRef or dataset.source.s3.secretRef names. The pod then starts automatically.",
+        "Create the Secret that a secretRef of publish.s3, dataset.source.s3 or training.initFrom.s3 names. The pod starts by itself.",
     )
     CREATE_CONTAINER_CONFIG_ERROR = (
         "CreateContainerConfigError",
@@ -338,7 +340,7 @@ class Reason(StrEnum):
         "InitFromUnusable",
         Severity.ERROR,
         "The checkpoint of training.initFrom cannot be read or has other sizes. The message names each one.",
-        "Correct the path, give the hiddenUnits and layerNorm of the checkpoint, or raise dropLayers.",
+        "Correct the path or the prefix, give the hiddenUnits and layerNorm of the checkpoint, or raise dropLayers.",
     )
 
     # Convert, evaluate, publish, fetch, purge
@@ -375,7 +377,8 @@ class Reason(StrEnum):
     DOWNLOAD_FAILED = (
         "DownloadFailed",
         Severity.WARNING,
-        "The published version, or the recordings of dataset.source.s3, cannot be downloaded. The message quotes the S3 service.",
+        "The published version, the recordings of dataset.source.s3 or the checkpoint of training.initFrom.s3 cannot be "
+        "downloaded. The message quotes the S3 service.",
         "Correct the field that the message names, or its Secret. The download is tried again automatically.",
     )
     VERIFICATION_FAILED = (

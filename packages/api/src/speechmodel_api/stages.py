@@ -57,6 +57,7 @@ class StageName(StrEnum):
     """The stages in the order in which they run."""
 
     PREPARE = "prepare"
+    DOWNLOAD = "download"
     TRAIN = "train"
     CONVERT = "convert"
     EVALUATE = "evaluate"
@@ -239,6 +240,25 @@ class PrepareOutput(Document):
     note: str = ""
     """Sentence for people that counts the rejected rows and the recordings without a row, and
     quotes the first of each. Empty without any."""
+
+
+class DownloadInput(StageInput):
+    """download: download the checkpoint that training begins with."""
+
+    stage: Literal[StageName.DOWNLOAD] = StageName.DOWNLOAD
+    bucket: S3Location
+    folder: PurePosixPath
+    """Folder of the workspace for the files. Earlier downloads from the same bucket and prefix are in it."""
+
+
+class DownloadOutput(Document):
+    """Size of a downloaded checkpoint."""
+
+    objects: int
+    """Number of objects below the prefix."""
+    size_bytes: int
+    listing_digest: Digest
+    """Digest of key, size and ETag of every object."""
 
 
 class TrainInput(StageInput):

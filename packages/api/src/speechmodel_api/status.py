@@ -27,6 +27,7 @@ class Phase(StrEnum):
 
     PENDING = "Pending"
     PREPARING = "Preparing"
+    DOWNLOADING = "Downloading"
     TRAINING = "Training"
     CONVERTING = "Converting"
     EVALUATING = "Evaluating"
@@ -90,7 +91,7 @@ class StageStatus(ApiModel):
     that has not succeeded."""
 
     name: StageName
-    """Name of the stage: prepare, train, convert, evaluate, publish or compare."""
+    """Name of the stage: prepare, download, train, convert, evaluate, publish or compare."""
     key: Short
     """Hash of everything that determines the result of the run. A stage that succeeded for a key
     does not run for it again."""

@@ -7,9 +7,9 @@ from pydantic import AfterValidator, Field, WithJsonSchema
 
 from speechmodel_api import augmentation
 from speechmodel_api.base import ApiModel
-from speechmodel_api.dataset_spec import ClaimSource
+from speechmodel_api.dataset_spec import ONE_SOURCE_MESSAGE, ONE_SOURCE_RULE, ClaimSource
 from speechmodel_api.pods import PodTemplate
-from speechmodel_api.schema import AUTO, ObjectName, Quantity, cel
+from speechmodel_api.schema import AUTO, ObjectName, Quantity, S3Prefix, S3Target, cel
 
 _ONE_CLAIM_RULE = "!(has(self.claimName) && has(self.volumeClaimTemplate))"
 _ONE_CLAIM_MESSAGE = "set either claimName or volumeClaimTemplate, not both"
@@ -62,21 +62,43 @@ class Schedule(ApiModel):
     1."""
 
 
-class InitFrom(ApiModel):
-    """A checkpoint that training from scratch begins with, instead of random weights."""
+class CheckpointBucket(S3Target):
+    """A checkpoint in a bucket."""
 
-    persistent_volume_claim: ClaimSource
+    prefix: S3Prefix = ""
+    """Key prefix of the checkpoint, without a slash at either end: the objects below `<prefix>/` are the
+    files of a folder that persistentVolumeClaim.path could name. All of them are downloaded. Only
+    characters that are safe in S3 keys are allowed. Defaults to the root of the bucket."""
+
+
+class InitFrom(ApiModel, json_schema_extra=cel(ONE_SOURCE_RULE, ONE_SOURCE_MESSAGE)):
+    """A checkpoint that training from scratch begins with, instead of random weights. It is either on a
+    claim or in a bucket."""
+
+    persistent_volume_claim: ClaimSource | None = None
     """PersistentVolumeClaim and path of the checkpoint. The path is the folder of a lineage, one
     checkpoint in it, a folder with checkpoints of DeepSpeech, or one of those without its ending,
     such as best_dev-1466475. Of several checkpoints, the one with the lowest dev loss is used; in a
     folder of DeepSpeech's, that is best_dev if there is one, or else the newest. The claim may be
     that of the dataset or of the workspace. A file alphabet.txt beside a checkpoint of DeepSpeech
-    names its labels; without it, they must be those of the dataset, or dropLayers at least 1."""
+    names its labels; without it, they must be those of the dataset, or dropLayers at least 1.
+    Mutually exclusive with s3."""
+    s3: CheckpointBucket | None = None
+    """Bucket and prefix of the checkpoint. The download stage downloads it to the workspace, which must
+    have room for it, before training. After the objects have changed, change restartToken: only those
+    that changed are downloaded. The access key needs to list and to read. Mutually exclusive with
+    persistentVolumeClaim."""
     drop_layers: Annotated[int, Field(ge=0, le=5)] = 0
     """Number of layers, counted from the output, that begin with random weights instead
     (`drop_source_layers` in DeepSpeech): the output layer, layer 5, the LSTM, layer 3 and layer 2.
     With 0 and another alphabet, the output layer takes over the labels that both alphabets have.
     Defaults to 0."""
+
+    def model_post_init(self, context: Any, /) -> None:
+        """Apply the CEL rule to manifests that do not pass through an API server."""
+        del context
+        if (self.persistent_volume_claim is None) == (self.s3 is None):
+            raise ValueError(ONE_SOURCE_MESSAGE)
 
 
 class EarlyStop(ApiModel):
@@ -164,8 +186,8 @@ class VolumeClaimTemplate(ApiModel):
 
     storage: Quantity = "10Gi"
     """Size of the volume, as a Kubernetes quantity. It must hold the prepared clips, the
-    checkpoints, the exported models and the recordings of dataset.source.s3. Raising it expands the
-    claim if its StorageClass allows that. A claim cannot shrink: a lower value is reported as
+    checkpoints, the exported models, the recordings of dataset.source.s3 and the checkpoint of
+    training.initFrom.s3. Raising it expands the claim if its StorageClass allows that. A claim cannot shrink: a lower value is reported as
     ClaimSizeRefused. Defaults to 10Gi."""
     storage_class_name: ObjectName | None = None
     """Name of the StorageClass. It is used when the claim is created, and later changes have no

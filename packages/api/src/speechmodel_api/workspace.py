@@ -1,6 +1,6 @@
 """The workspace: where each artefact of a model is on the claim, and what its file is called.
 
-sources/<source key>/        the recordings of a bucket
+sources/<source key>/        the recordings, or the checkpoint to begin with, of a bucket
 data/<prepare key>/          the prepared dataset
 checkpoints/<lineage>/       checkpoints, owner and lock of a lineage
 exports/<train key>/         the frozen graph and the training history
@@ -53,7 +53,7 @@ class Workspace:
         self.root = Path(root)
 
     def source(self, key: str) -> Path:
-        """Return the folder that prepare downloads the bucket of `key` to."""
+        """Return the folder that prepare or download downloads the bucket of `key` to."""
         return self.root / "sources" / key
 
     def data(self, key: str) -> Path:

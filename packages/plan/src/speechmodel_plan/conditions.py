@@ -137,9 +137,9 @@ def _stages(condition: ConditionType, decision: Decision, records: Records) -> V
             return _unfinished(decision, records)
         if group[-1] not in finished:
             return Verdict(False, decision.stage.awaited, f"waiting for {decision.stage.name.value}")
-    outputs = [decision.done.of(stage) for stage in group]
-    summaries = [stage.summary(output) for stage, output in zip(group, outputs, strict=True)]
-    return Verdict(True, group[-1].succeeded(outputs[-1]), "; ".join(reversed(summaries)))
+    outputs = {stage: decision.done.of(stage) for stage in group if stage in decision.done}
+    summaries = [stage.summary(output) for stage, output in outputs.items()]
+    return Verdict(True, group[-1].succeeded(outputs[group[-1]]), "; ".join(reversed(summaries)))
 
 
 def _unfinished(decision: Start | Follow | Stop | Hold, records: Records) -> Verdict:

@@ -5,6 +5,7 @@ files were on a claim that no longer exists runs first. So a Ready model whose c
 edit of `serving` runs nothing, and the same spec after a restart of the operator runs nothing.
 """
 
+from collections.abc import Container
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -122,18 +123,20 @@ def _due(task: Task, claim: Claim | None, records: Records) -> tuple[Stage[Any] 
         succeeded = record is not None and record.state is StageState.SUCCEEDED
         output = stage.parse(record.output) if record and succeeded else None
         if record is None or output is None or record.key != stage.key(task, done):
-            due = _first_with_lost_files(stage, claim, records)
+            due = _first_with_lost_files(stage, claim, records, before)
             return due, before[due.name]
         done = done.plus(stage, output)
     return None, done
 
 
-def _first_with_lost_files(stage: Stage[Any], claim: Claim | None, records: Records) -> Stage[Any]:
+def _first_with_lost_files(
+    stage: Stage[Any], claim: Claim | None, records: Records, wanted: Container[StageName]
+) -> Stage[Any]:
     """Return the first stage whose files `stage` needs and that are lost; `stage` itself when none are."""
     for name in stage.reads:
         record = records.get(name)
-        if claim is None or record is None or record.claim_uid != claim.uid:
-            return _first_with_lost_files(stage_named(name), claim, records)
+        if name in wanted and (claim is None or record is None or record.claim_uid != claim.uid):
+            return _first_with_lost_files(stage_named(name), claim, records, wanted)
     return stage
 
 

@@ -117,7 +117,7 @@ class Observed:
     dataset: PurePosixPath
     """The dataset's folder, as prepare sees it, if it is on a claim."""
     init_from: PurePosixPath | None = None
-    """The checkpoint of training.initFrom, as train sees it."""
+    """The checkpoint of training.initFrom, as train sees it, if it is on a claim."""
     settings: Mapping[StageName, str] = field(default_factory=dict)
     """Hash of the settings that a run of each stage would be created with now."""
     runs: tuple[Run, ...] = ()

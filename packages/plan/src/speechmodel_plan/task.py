@@ -5,6 +5,7 @@ from pathlib import PurePosixPath
 from typing import TypedDict
 
 from speechmodel_api import keys
+from speechmodel_api.schema import S3Location, S3Target
 from speechmodel_api.spec import SpeechModelSpec
 from speechmodel_api.status import ModelStatus
 from speechmodel_api.workspace import Workspace
@@ -41,7 +42,7 @@ class Task:
     dataset: PurePosixPath
     """Folder of the dataset claim."""
     init_from: PurePosixPath | None = None
-    """The checkpoint of training.initFrom, as train sees it."""
+    """The checkpoint of training.initFrom, as train sees it, if it is on a claim."""
     served: ModelStatus | None = None
     """Version that is served, or None before the first one."""
 
@@ -51,8 +52,25 @@ class Task:
         the bucket.
         """
         s3 = self.spec.dataset.source.s3
-        return PurePosixPath(Workspace(self.workspace).source(keys.source_key(s3))) if s3 else self.dataset
+        return self.downloads(s3) if s3 else self.dataset
+
+    @property
+    def checkpoint(self) -> PurePosixPath | None:
+        """The checkpoint that training begins with: on the claim, or as it was downloaded from the bucket."""
+        if self.spec.training.init_from is None:
+            return None
+        s3 = checkpoint_bucket(self.spec)
+        return self.downloads(s3) if s3 else self.init_from
+
+    def downloads(self, s3: S3Location) -> PurePosixPath:
+        """Return the folder of the downloads from a bucket."""
+        return PurePosixPath(Workspace(self.workspace).source(keys.source_key(s3)))
 
     def common(self, key: str, attempt: int) -> CommonInput:
         """Return the fields that every input document has."""
         return {"key": key, "attempt": attempt, "owner": self.owner.uid, "workspace": self.workspace}
+
+
+def checkpoint_bucket(spec: SpeechModelSpec) -> S3Target | None:
+    """Return the bucket of the checkpoint that training begins with. None without one, and for one on a claim."""
+    return spec.training.init_from.s3 if spec.training.init_from else None

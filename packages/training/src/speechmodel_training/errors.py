@@ -129,7 +129,7 @@ class InitialCheckpointUnusable(BadConfiguration):
             log.error("%s: %s", checkpoint, difference)
         super().__init__(
             Reason.INIT_FROM_UNUSABLE,
-            f"training.initFrom: {checkpoint} cannot be used: {some_of(differences)}; correct the path, give the "
+            f"training.initFrom: {checkpoint} cannot be used: {some_of(differences)}; correct the path or the prefix, give the "
             "hiddenUnits and layerNorm of the checkpoint, or raise dropLayers",
         )
 

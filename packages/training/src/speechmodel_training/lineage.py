@@ -8,10 +8,12 @@ from pathlib import Path
 
 from pydantic import ValidationError
 from speechmodel_api.learning import LearningSettings, TrainingFacts, choose_settings
+from speechmodel_api.reasons import Reason
 from speechmodel_api.stages import TrainInput
 from speechmodel_api.training_spec import EarlyStop, Hyperparameters
 from speechmodel_api.workspace import Workspace
 from speechmodel_stagekit.durable import replace_file
+from speechmodel_stagekit.errors import ArtefactMissing
 
 from speechmodel_training.checkpoints import CheckpointStore, has_checkpoint
 from speechmodel_training.dataset import TrainingSet, read_training_set
@@ -54,7 +56,8 @@ def open_lineage(document: TrainInput) -> Iterator[Lineage]:
     """Read and check the training set, then own the lineage.
 
     A checkpoint of `initFrom` is read only for the first one of the lineage, so that training
-    continues when it is gone. Raises what read_training_set, owning and read_initial_checkpoint raise.
+    continues when it is gone. Raises ArtefactMissing when a downloaded one is gone, and what
+    read_training_set, owning and read_initial_checkpoint raise.
     """
     workspace, hyperparameters = Workspace(document.workspace), document.hyperparameters
     training_set = read_training_set(workspace.data(document.data_key), document.dataset_digest)
@@ -62,7 +65,7 @@ def open_lineage(document: TrainInput) -> Iterator[Lineage]:
     with owning(workspace.checkpoints(document.lineage), owner) as ownership:
         path = ownership.folder / CHOSEN
         begun = path.exists() and has_checkpoint(ownership.folder)
-        initial = read_initial_checkpoint(Path(document.init_from)) if document.init_from and not begun else None
+        initial = _initial_checkpoint(workspace, Path(document.init_from)) if document.init_from and not begun else None
         chosen = _chosen_settings(path, training_set, hyperparameters, initial)
         settings = chosen.with_given(hyperparameters, document.max_epochs, document.schedule.type)
         log.info("training with %s", settings)
@@ -91,6 +94,13 @@ def open_lineage(document: TrainInput) -> Iterator[Lineage]:
             ownership,
             store,
         )
+
+
+def _initial_checkpoint(workspace: Workspace, path: Path) -> InitialCheckpoint:
+    """Return the checkpoint of initFrom. Raises ArtefactMissing when it was downloaded and is gone."""
+    if path == workspace.source(path.name) and not path.is_dir():
+        raise ArtefactMissing(Reason.ARTEFACT_MISSING, f"{path} is missing; it is downloaded again")
+    return read_initial_checkpoint(path)
 
 
 def _chosen_settings(

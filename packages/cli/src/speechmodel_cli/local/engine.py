@@ -7,7 +7,7 @@ import uuid
 from datetime import UTC, datetime, timedelta
 from pathlib import PurePosixPath
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Protocol, Self
 
 from speechmodel_api.progress import StepProgress, TrainProgress, parse_progress
 from speechmodel_api.stages import StageName
@@ -15,7 +15,6 @@ from speechmodel_api.status import ConditionType, SpeechModelStatus
 from speechmodel_plan.observed import RETRY_ANNOTATION, Claim, Observed, Run
 from speechmodel_plan.plan import Done, Plan, Report, StageRun
 from speechmodel_plan.stages import STAGES, stage_named
-from speechmodel_plan.stages.stage import Stage
 from speechmodel_plan.task import Owner
 
 from speechmodel_cli.local import programs
@@ -27,6 +26,8 @@ from speechmodel_cli.local.runs import RunFolder
 from speechmodel_cli.local.server import LocalServer
 from speechmodel_cli.local.state import ModelState
 
+READ_ONLY = (StageName.PREPARE, StageName.DOWNLOAD)
+"""Stages whose bucket is the manifest's own, also when models are published elsewhere."""
 SETTINGS = "local"
 """Stands for the hash of the pod settings, which are the same for every run here."""
 LOOK_SECONDS = 1.0
@@ -174,8 +175,10 @@ class LocalEngine:
         self._store.require(self._model.spec.publish.s3)
         if stage.reads_dataset(self._spec):
             self._model.require_dataset()
+        if start.stage is StageName.DOWNLOAD:
+            self._model.require_checkpoint_keys()
         program = programs.command(stage.program)
-        access = await self._access(stage, start)
+        access = await self._access(start)
         folder = RunFolder.make(self._state.runs, start, datetime.now(UTC))
         child = await Child.start(
             program,
@@ -189,12 +192,11 @@ class LocalEngine:
         if process := identify(child.pid):
             folder.note_process(process)
 
-    async def _access(self, stage: Stage[Any], start: StageRun) -> Access | None:
-        """Return the access to the bucket that a stage needs: that of the recordings, or the store's."""
+    async def _access(self, start: StageRun) -> Access | None:
+        """Return the access to the bucket that a stage needs: one that the manifest names for reading, or the store's."""
         if start.bucket is None:
             return None
-        recordings = self._spec.dataset.source.s3 if stage.needs.dataset else None
-        return access_of(recordings) if recordings else await self._store.open()
+        return access_of(start.bucket) if start.stage in READ_ONLY else await self._store.open()
 
     def _on_line(self, start: StageRun, line: str) -> None:
         record = parse_progress(line)

@@ -7,6 +7,7 @@ from pathlib import Path
 from pydantic import BaseModel
 from speechmodel_api.spec import Serving, SpeechModelSpec
 from speechmodel_api.training_spec import Storage
+from speechmodel_plan.task import checkpoint_bucket
 
 from speechmodel_cli.local.errors import DatasetMissing
 from speechmodel_cli.local.object_store import ObjectStore, require_keys
@@ -48,11 +49,10 @@ class LocalModel:
 
     @property
     def init_from(self) -> Path | None:
-        """Path of the checkpoint of training.initFrom."""
-        if self.spec.training.init_from is None:
-            return None
-        source = self.spec.training.init_from.persistent_volume_claim
-        return (self._claim(source.claim_name) / source.path).absolute()
+        """Path of the checkpoint of training.initFrom, if it is on a claim."""
+        initial = self.spec.training.init_from
+        source = initial.persistent_volume_claim if initial else None
+        return (self._claim(source.claim_name) / source.path).absolute() if source else None
 
     def require_dataset(self) -> None:
         """Raise DatasetMissing when the folder does not exist, and CredentialsMissing when the environment lacks the keys
@@ -66,6 +66,11 @@ class LocalModel:
         name = source.persistent_volume_claim.claim_name
         advice = f"create it, or give another folder with --claim {name}=FOLDER"
         raise DatasetMissing(f"the folder {self.dataset} of the dataset claim {name} does not exist; {advice}")
+
+    def require_checkpoint_keys(self) -> None:
+        """Raise CredentialsMissing when the environment lacks the keys of the checkpoint's bucket."""
+        if (s3 := checkpoint_bucket(self.spec)) is not None:
+            require_keys(s3, "training.initFrom.s3", "set them")
 
     def local_spec(self, store: ObjectStore, *, serve: bool) -> SpeechModelSpec:
         """Return the spec for this machine, with its own storage and bucket, and one server or none."""

@@ -1,5 +1,5 @@
-"""Stores that publish and fetch use: the manifest's bucket, or a bucket of the embedded server. The bucket of the
-recordings is always the manifest's.
+"""Stores that publish and fetch use: the manifest's bucket, or a bucket of the embedded server. The buckets of the
+recordings and of the checkpoint to begin with are always the manifest's.
 """
 
 import os

@@ -1,6 +1,5 @@
 """prepare: recordings and transcripts -> a dataset of 16 kHz mono 16-bit clips in three parts.
 
-bucket_recordings.py  the recordings of a bucket -> a folder
 formats.py         the readers of all formats: a folder -> recordings with their transcripts
                    (commands_csv.py, deepspeech_csv.py, common_voice.py, librispeech.py,
                    audio_folder.py, kaldi.py)

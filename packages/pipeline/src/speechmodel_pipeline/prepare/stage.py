@@ -30,7 +30,6 @@ from speechmodel_stagekit.dataset import Part
 from speechmodel_stagekit.errors import BadData
 
 from speechmodel_pipeline.prepare.bounded import ERROR_BYTES, note, sentences
-from speechmodel_pipeline.prepare.bucket_recordings import BucketRecordings
 from speechmodel_pipeline.prepare.clips import ClipFile, RecordingUnusable, make_clip
 from speechmodel_pipeline.prepare.coverage import Take, measure_coverage, summary
 from speechmodel_pipeline.prepare.folder import PreparedClip, dataset_digest, speakers_digest, write_dataset
@@ -51,6 +50,7 @@ from speechmodel_pipeline.prepare_report import (
     SpeakerSource,
 )
 from speechmodel_pipeline.progress import Steps
+from speechmodel_pipeline.s3.folder import BucketFolder
 from speechmodel_pipeline.text.normalise import Normalised, TranscriptUnusable, normalise
 from speechmodel_pipeline.text.rejections import RejectionReason, quoted
 
@@ -81,7 +81,7 @@ def prepare(task: PrepareInput) -> PrepareOutput:
     folder = Workspace(task.workspace).data(task.key)
     if task.bucket is None:
         return once(folder, PrepareOutput, lambda partial: _make(task, partial))
-    recordings = BucketRecordings(task.bucket)
+    recordings = BucketFolder(task.bucket, "dataset.source.s3", "recordings", Reason.INVALID_DATASET)
 
     def make(partial: Path) -> PrepareOutput:
         recordings.download(Path(task.source))

@@ -1,1 +1,1 @@
-"""S3 for prepare, publish, fetch and purge: a connection, verified objects, folders, and errors with advice."""
+"""S3 for prepare, download, publish, fetch and purge: a connection, verified objects, folders, and errors with advice."""

@@ -58,10 +58,10 @@ class _Whole(BaseModel):
     etag: str
 
 
-def list_objects(bucket: Bucket, prefix: str) -> tuple[ListedObject, ...]:
+def list_objects(bucket: Bucket, prefix: str, unusable: Reason = Reason.INVALID_DATASET) -> tuple[ListedObject, ...]:
     """Return the objects below `<prefix>/`, or in the whole bucket, without markers of folders.
 
-    Raises BadData (InvalidDataset) when a key cannot be the path of a file.
+    Raises BadData with the reason `unusable` when a key cannot be the path of a file.
     """
     below = f"{prefix}/" if prefix else ""
     pages = bucket.client.get_paginator("list_objects_v2").paginate(Bucket=bucket.name, Prefix=below)
@@ -73,7 +73,7 @@ def list_objects(bucket: Bucket, prefix: str) -> tuple[ListedObject, ...]:
     )
     names = {each.name for each in listed}
     for each in listed:
-        _require_file_name(bucket, each, names)
+        _require_file_name(bucket, each, names, unusable)
     return listed
 
 
@@ -116,18 +116,18 @@ def download(bucket: Bucket, listed: Sequence[ListedObject], folder: Path, advan
     return len(missing)
 
 
-def _require_file_name(bucket: Bucket, listed: ListedObject, names: set[str]) -> None:
+def _require_file_name(bucket: Bucket, listed: ListedObject, names: set[str], unusable: Reason) -> None:
     parts = listed.name.split("/")
     possible = all(0 < len(part.encode()) <= LONGEST_NAME and part not in (".", "..") for part in parts)
     if not possible or "\0" in listed.name:
         raise BadData(
-            Reason.INVALID_DATASET,
+            unusable,
             f"{bucket.uri(listed.key)} cannot be the path of a file; rename or remove the object",
         )
     for parent in PurePosixPath(listed.name).parents:
         if str(parent) in names:
             raise BadData(
-                Reason.INVALID_DATASET,
+                unusable,
                 f"{bucket.uri(listed.key)} is below {parent}, which is an object and not a folder; rename one of them",
             )
 

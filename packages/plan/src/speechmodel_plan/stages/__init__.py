@@ -6,13 +6,14 @@ from speechmodel_api.stages import StageName
 
 from speechmodel_plan.stages.compare import COMPARE
 from speechmodel_plan.stages.convert import CONVERT
+from speechmodel_plan.stages.download import DOWNLOAD
 from speechmodel_plan.stages.evaluate import EVALUATE
 from speechmodel_plan.stages.prepare import PREPARE
 from speechmodel_plan.stages.publish import PUBLISH
 from speechmodel_plan.stages.stage import Stage
 from speechmodel_plan.stages.train import TRAIN
 
-STAGES: tuple[Stage[Any], ...] = (PREPARE, TRAIN, CONVERT, EVALUATE, PUBLISH, COMPARE)
+STAGES: tuple[Stage[Any], ...] = (PREPARE, DOWNLOAD, TRAIN, CONVERT, EVALUATE, PUBLISH, COMPARE)
 
 _BY_NAME = {stage.name: stage for stage in STAGES}
 

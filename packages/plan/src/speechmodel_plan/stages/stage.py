@@ -33,7 +33,7 @@ class Needs:
     dataset: bool = False
     """The user's recordings, read-only if they are on a claim."""
     checkpoint: bool = False
-    """The checkpoint of training.initFrom, read-only."""
+    """The checkpoint of training.initFrom, read-only if it is on a claim."""
     accelerator: bool = False
     """The CPUs, memory and GPUs of training.podTemplate.resources."""
 
@@ -43,7 +43,7 @@ class Stage(ABC, Generic[OutputT]):
 
     name: ClassVar[StageName]
     reads: ClassVar[tuple[StageName, ...]] = ()
-    """Stages whose workspace files this stage reads, in the order in which they run."""
+    """Stages whose workspace files this stage reads, if they are wanted, in the order in which they run."""
     program: ClassVar[str]
     """Module of the stage program."""
     image: ClassVar[Image] = Image.PIPELINE

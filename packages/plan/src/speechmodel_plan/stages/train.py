@@ -18,7 +18,7 @@ class Train(Stage[TrainOutput]):
     """Train and export the graph."""
 
     name = StageName.TRAIN
-    reads = (StageName.PREPARE,)
+    reads = (StageName.PREPARE, StageName.DOWNLOAD)
     program = "speechmodel_training.train"
     image = Image.TRAINING
     needs = Needs(accelerator=True, checkpoint=True)
@@ -44,7 +44,7 @@ class Train(Stage[TrainOutput]):
             max_epochs=training.max_epochs,
             hyperparameters=training.hyperparameters,
             schedule=training.schedule,
-            init_from=task.init_from if training.init_from else None,
+            init_from=task.checkpoint,
             drop_layers=training.init_from.drop_layers if training.init_from else 0,
             early_stop=training.early_stop,
             reduce_on_plateau=training.reduce_on_plateau,
