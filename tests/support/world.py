@@ -97,6 +97,7 @@ def output_of(document: StageInput, data: str, wer: float | None = 0.1, accepted
                 uri=f"{uri}/output_graph.pbmm",
                 version_uri=f"{uri}/{document.version}/version.json",
                 version_sha256=digest("v"),
+                signed_by=digest("k") if document.public_keys else None,
             )
 
 

@@ -32,6 +32,17 @@ BAD: list[tuple[str, Any, str]] = [
     ("spec.language", "spanish please", "spec.language"),
     ("spec.suspend", "no", "spec.suspend"),
     ("spec.dataset", None, "spec.dataset: Required value"),
+    ("spec.publish.signing", {"publicKeys": ["MFkw"]}, "spec.publish.signing.privateKeySecretRef: Required value"),
+    (
+        "spec.publish.signing",
+        {"privateKeySecretRef": {"name": "signing"}, "publicKeys": ["MFkw"]},
+        "spec.publish.signing.publicKeys[0]",
+    ),
+    (
+        "spec.publish.signing",
+        {"privateKeySecretRef": {"name": "signing"}, "publicKeys": []},
+        "spec.publish.signing.publicKeys",
+    ),
     ("spec.dataset.source", {}, "set exactly one of persistentVolumeClaim and s3"),
     (
         "spec.dataset.source",

@@ -14,6 +14,7 @@ from speechmodel_pipeline.publish import publish
 from support.graphs import deaf, edited
 from support.programs import run_program
 from support.seaweed import WRITER, Seaweed
+from support.signing_keys import key_pair
 from support.workspaces import DATA, EVALUATE, VERSION, make_workspace
 
 from .conftest import BUCKET
@@ -63,6 +64,11 @@ def test_the_served_version_gets_the_error_rate_that_it_was_published_with(
     report = json.loads((new.root / "reports" / COMPARE / "report.json").read_bytes())
     assert len(report["results"]) == measured.clips
     assert sorted(path.name for path in (new.root / "reports" / COMPARE).iterdir()) == ["manifest.json", "report.json"]
+
+    unsigned = task.model_copy(update={"key": "00000012", "public_keys": (key_pair().public,)})
+    ended = run_program("evaluate.compare", unsigned, tmp_path, WRITER.environment)
+    assert (ended.code, ended.reason) == (65, "SignatureMissing")
+    assert "remove evaluation.gate.notWorseThanServing" in ended.message
 
     missing = task.model_copy(update={"key": "00000011", "version_uri": f"{published.version_uri}.gone"})
     ended = run_program("evaluate.compare", missing, tmp_path, WRITER.environment)

@@ -28,11 +28,13 @@ from speechmodel_pipeline.fetch import fetch
 from speechmodel_pipeline.publish import publish
 from speechmodel_pipeline.purge import purge
 from speechmodel_pipeline.s3.objects import Bucket
+from speechmodel_pipeline.signing import signature_uri
 from speechmodel_stagekit.errors import ArtefactMissing, BadInput, TryAgain
 from support.cards import card
 from support.ports import free_port
 from support.programs import run_program
 from support.seaweed import READER, WRITER, Seaweed
+from support.signing_keys import KeyPair, key_pair
 from support.workspaces import BASE, TRAIN, VERSION, Workspace, make_workspace
 
 from .conftest import BUCKET
@@ -323,6 +325,82 @@ def test_an_unreachable_endpoint_ends_within_bounds(publishing: PublishInput) ->
     assert refused.value.reason == "UploadFailed"
 
 
+def signed(publishing: PublishInput, monkeypatch: pytest.MonkeyPatch, pair: KeyPair) -> PublishOutput:
+    monkeypatch.setenv("SIGNING_KEY", pair.private)
+    return publish(publishing.model_copy(update={"public_keys": (pair.public,)}))
+
+
+def test_a_signed_version_is_fetched_with_its_public_key(
+    publishing: PublishInput, target: S3Location, s3: Seaweed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unsigned, pair = publish(publishing), key_pair()
+    output = signed(publishing, monkeypatch, pair)
+    assert output == unsigned.model_copy(update={"signed_by": hashlib.sha256(pair.public.encode()).hexdigest()})
+    monkeypatch.delenv("SIGNING_KEY")
+    act_as(READER, monkeypatch)
+    task = fetching(output, target, tmp_path / "model").model_copy(update={"public_keys": (pair.public,)})
+    fetch(task)
+    assert (tmp_path / "model" / "model.sig").read_bytes() == raw(s3, signature_uri(output.version_uri))
+    fetch(fetching(output, target, tmp_path / "by a server that verifies none"))
+
+
+def test_a_signature_stays_until_another_key_signs(
+    publishing: PublishInput, s3: Seaweed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair, other = key_pair(), key_pair()
+    output = signed(publishing, monkeypatch, pair)
+    first, written = raw(s3, signature_uri(output.version_uri)), written_at(s3, publishing.base)
+    assert signed(publishing, monkeypatch, pair) == output
+    assert written_at(s3, publishing.base) == written
+    assert signed(publishing, monkeypatch, other).signed_by != output.signed_by
+    assert raw(s3, signature_uri(output.version_uri)) != first
+    assert raw(s3, output.version_uri)
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        ("signature is missing", "SignatureMissing"),
+        ("signature is of another key", "SignatureInvalid"),
+        ("signature has a flipped byte", "SignatureInvalid"),
+        ("version.json has a flipped byte", "SignatureInvalid"),
+    ],
+)
+def test_a_version_whose_signature_does_not_hold_is_not_fetched(
+    damage: str,
+    reason: str,
+    publishing: PublishInput,
+    target: S3Location,
+    s3: Seaweed,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pair = key_pair()
+    output = signed(publishing, monkeypatch, pair)
+    task = fetching(output, target, tmp_path / "model")
+    task = task.model_copy(update={"public_keys": (pair.public,)})
+    uri = signature_uri(output.version_uri)
+    key = uri.removeprefix(f"s3://{BUCKET}/")
+    if damage == "signature is missing":
+        s3.client().delete_object(Bucket=BUCKET, Key=key)
+    elif damage == "signature is of another key":
+        signed(publishing, monkeypatch, key_pair())
+    elif damage == "signature has a flipped byte":
+        bundle = json.loads(raw(s3, uri))
+        whole = bundle["dsseEnvelope"]["signatures"][0]["sig"]
+        bundle["dsseEnvelope"]["signatures"][0]["sig"] = whole[:20] + ("A" if whole[20] != "A" else "B") + whole[21:]
+        s3.client().put_object(Bucket=BUCKET, Key=key, Body=json.dumps(bundle).encode())
+    else:  # by someone who can also change the digest in the status
+        version = raw(s3, output.version_uri).replace(b'"wer": 0.0', b'"wer": 0.1')
+        s3.client().put_object(Bucket=BUCKET, Key=output.version_uri.removeprefix(f"s3://{BUCKET}/"), Body=version)
+        task = task.model_copy(update={"version_sha256": hashlib.sha256(version).hexdigest()})
+        assert task.version_sha256 != output.version_sha256
+    ended = run_program("fetch", task, tmp_path, READER.environment)
+    assert (ended.code, ended.reason) == (65, reason), ended.log
+    assert uri in ended.message
+    assert [path.name for path in (tmp_path / "model").iterdir()] == []
+
+
 def test_large_objects_go_in_parts_and_are_read_back(s3: Seaweed, tmp_path: Path) -> None:
     path = tmp_path / "large"
     path.write_bytes(bytes(range(256)) * (40 << 12))  # 40 MiB: three parts
@@ -411,7 +489,7 @@ class TestPurge:
         client.create_multipart_upload(Bucket=BUCKET, Key=f"{publishing.base}0/unfinished")
         task = PurgeInput(target=publishing.target, base=publishing.base)
         ended = run_program("purge", task, tmp_path, WRITER.environment)
-        assert (ended.code, ended.output) == (0, {"objects": 6}), ended.log
+        assert (ended.code, ended.output) == (0, {"objects": 8}), ended.log
         assert [key for key in s3.keys(BUCKET) if key.startswith(publishing.base)] == [neighbour]
         uploads = client.list_multipart_uploads(Bucket=BUCKET, Prefix=publishing.base)["Uploads"]
         assert [upload["Key"] for upload in uploads] == [f"{publishing.base}0/unfinished"]

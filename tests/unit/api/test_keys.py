@@ -32,6 +32,9 @@ BASE: dict[str, Any] = {
 }
 
 
+PUBLIC_KEY = "-----BEGIN PUBLIC KEY-----\nMFkw\n-----END PUBLIC KEY-----\n"
+
+
 def prepared(**more: Any) -> PrepareOutput:
     """A made-up output of prepare."""
     return PrepareOutput(
@@ -136,6 +139,7 @@ def test_the_keys_of_a_comparison_never_change() -> None:
         ("publish.s3.bucket", "other", "publish"),
         ("publish.s3.secretRef", {"name": "x"}, ""),
         ("publish.deletionPolicy", "Delete", ""),
+        ("publish.signing", {"privateKeySecretRef": {"name": "x"}, "publicKeys": [PUBLIC_KEY]}, "publish"),
         ("training.podTemplate", {"nodeSelector": {"a": "b"}}, ""),
         ("training.maxAttempts", 2, ""),
         ("training.checkpoints", {"keep": 9}, ""),

@@ -104,6 +104,33 @@ def test_a_pod_says_why_it_waits_and_stops_saying_so(status: Object, reason: str
     assert run_of(job(), pod("Running")).trouble is None
 
 
+@pytest.mark.parametrize(
+    ("last", "waits", "reason", "words"),
+    [
+        (
+            {"error": {"reason": "SignatureMissing", "message": "no model.sig"}},
+            "CrashLoopBackOff",
+            "SignatureMissing",
+            "",
+        ),
+        ({"output": {"version": "0badcafe"}}, "CrashLoopBackOff", "CrashLoopBackOff", "0badcafe"),
+        ("Killed", "CrashLoopBackOff", "CrashLoopBackOff", "Killed"),
+        ({"error": {"reason": "DownloadFailed", "message": "gone"}}, "ErrImagePull", "ImagePullFailed", ""),
+    ],
+)
+def test_a_program_that_fails_again_and_again_gives_its_own_reason(
+    last: Object | str, waits: str, reason: str, words: str
+) -> None:
+    message = last if isinstance(last, str) else json.dumps(last)
+    state = {"state": {"waiting": {"reason": waits}}, "lastState": {"terminated": {"exitCode": 65, "message": message}}}
+    trouble = run_of(job(), pod(initContainerStatuses=[{"name": "fetch", **state}])).trouble
+    assert trouble
+    assert trouble.reason == reason
+    assert words in trouble.message
+    if reason == "SignatureMissing":
+        assert trouble.message == "container fetch: no model.sig"
+
+
 def test_a_pod_whose_volumes_are_being_mounted_for_a_short_time_is_no_trouble() -> None:
     early = datetime(2026, 1, 1, 0, 5, 30, tzinfo=UTC)
     (run,) = observe.stage_runs([job()], [pod(**UNMOUNTED)], {}, early)

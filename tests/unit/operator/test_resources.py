@@ -41,6 +41,10 @@ GPU: dict[str, Any] = {
     "runtimeClassName": "nvidia",
 }
 
+PUBLIC = "-----BEGIN PUBLIC KEY-----\nMFkw\n-----END PUBLIC KEY-----\n"
+SIGNING = {"privateKeySecretRef": {"name": "signing-key"}, "publicKeys": [PUBLIC]}
+UNSIGNED = (StageName.PREPARE, StageName.TRAIN, StageName.CONVERT, StageName.EVALUATE)
+
 GOLDEN_SETTINGS = {
     "prepare": "7f127b9b",
     "download": "7f127b9b",
@@ -162,6 +166,40 @@ def test_a_checkpoint_in_a_bucket_is_downloaded_by_its_own_stage_with_its_own_se
     assert document["folder"].startswith("/workspace/espejo/sources/")
     trained = next(d for d in world.documents.values() if isinstance(d, TrainInput))
     assert str(trained.init_from) == document["folder"]
+
+
+def test_the_private_key_reaches_publish_alone_and_the_public_keys_whoever_loads_a_version() -> None:
+    world = World()
+    world.to_ready()
+    world.edit(publish__signing=SIGNING)
+    world.to_ready()
+    world.edit(dataset__revision="2", evaluation={"gate": {"notWorseThanServing": {}}})
+    world.data = "other data"
+    pods = {stage: job["spec"]["template"]["spec"] for stage, job in all_jobs(world).items()}
+    assert {stage for stage, pod in pods.items() if "signing-key" in json.dumps(pod)} == {StageName.PUBLISH}
+    private = next(e for e in pods[StageName.PUBLISH]["containers"][0]["env"] if e["name"] == "SIGNING_KEY")
+    assert private["valueFrom"]["secretKeyRef"] == {"name": "signing-key", "key": "SIGNING_KEY", "optional": False}
+    served, spec = world.status.model, SpeechModelSpec.model_validate(world.spec)
+    assert served
+    server = serving.deployment(IMAGES, OWNER, spec, served)["spec"]["template"]["spec"]
+    assert "signing-key" not in json.dumps(server)
+    for container in (pods[StageName.COMPARE]["containers"][0], server["initContainers"][0]):
+        assert _document(container)["publicKeys"] == [PUBLIC]
+    assert all("PUBLIC KEY" not in json.dumps(pods[stage]) for stage in UNSIGNED)
+    assert "PUBLIC KEY" not in json.dumps(server["containers"])
+
+
+def test_a_version_from_before_there_was_a_key_is_served_as_before() -> None:
+    before = serving.deployment(IMAGES, OWNER, SpeechModelSpec.model_validate(World().spec), MODEL)
+    world = World()
+    world.edit(publish__signing=SIGNING)
+    assert serving.deployment(IMAGES, OWNER, SpeechModelSpec.model_validate(world.spec), MODEL) == before
+    assert "publicKeys" not in json.dumps(before)
+
+
+def _document(container: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = next(json.loads(e["value"]) for e in container["env"] if e["name"] == "STAGE_INPUT")
+    return found
 
 
 def _secrets(pod: dict[str, Any]) -> set[str]:

@@ -5,7 +5,9 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from kubernetes.utils import parse_quantity
+from pydantic import ValidationError
 from speechmodel_api.reasons import Reason
+from speechmodel_api.stages import StageError, StageResult
 from speechmodel_plan.observed import Trouble
 
 from speechmodel_operator.cluster.views import Condition, ContainerStatus, Pod
@@ -69,6 +71,8 @@ def trouble(pod: Pod, now: datetime) -> Trouble | None:
     for container in (*pod.status.init_container_statuses, *pod.status.container_statuses):
         waiting = container.state.waiting
         if waiting and (reason := WAITING.get(waiting.reason)):
+            if reason is Reason.CRASH_LOOP_BACK_OFF and (reported := _reported(container)):
+                return reported
             message = _waiting_message(container)
             missing = reason is Reason.CREATE_CONTAINER_CONFIG_ERROR and "secret" in message.lower()
             return Trouble(Reason.CREDENTIALS_MISSING if missing else reason, message)
@@ -124,6 +128,16 @@ def _proposal(limit: str | None) -> str:
         return ""
     mebibytes = math.ceil(2 * float(parse_quantity(limit)) / 2**20)  # type: ignore[no-untyped-call] # the client has no types
     return f" to {mebibytes // 1024}Gi" if mebibytes % 1024 == 0 else f" to {mebibytes}Mi"
+
+
+def _reported(container: ContainerStatus) -> Trouble | None:
+    """Return the error that a stage program, such as fetch, reported before its container waits to be started again."""
+    last = container.last_state.terminated
+    try:
+        error = StageResult[StageError].model_validate_json(last.message or "").error if last else None
+    except ValidationError:
+        return None
+    return Trouble(error.reason, f"container {container.name}: {error.message}") if error else None
 
 
 def _waiting_message(container: ContainerStatus) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from speechmodel_api.exit_codes import ExitCode
 from speechmodel_api.log_format import LogFormat
 from speechmodel_api.spec import SpeechModelSpec
-from speechmodel_api.stages import PurgeInput
+from speechmodel_api.stages import PurgeInput, StageName
 from speechmodel_plan import names
 from speechmodel_plan.deletion import PURGE_LIMIT
 from speechmodel_plan.plan import StageRun
@@ -26,6 +26,7 @@ from speechmodel_operator.resources.pod import (
     credentials,
     log_env,
     pod_spec,
+    private_key,
     program,
     program_env,
     resources,
@@ -78,6 +79,8 @@ def stage_job(
             mounts.append({"name": volume, "mountPath": path, "readOnly": True})
             volumes.append({"name": volume, "persistentVolumeClaim": {"claimName": source, "readOnly": True}})
     secret = credentials(run.bucket.secret_ref) if run.bucket else []
+    if run.stage is StageName.PUBLISH:
+        secret += private_key(spec.publish.signing)
     stage_container = container(
         STAGE_CONTAINER,
         images.of(stage.image),

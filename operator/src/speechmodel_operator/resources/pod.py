@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from speechmodel_api.base import Document
-from speechmodel_api.credentials import OPTIONAL_KEYS, REQUIRED_KEYS
+from speechmodel_api.credentials import OPTIONAL_KEYS, REQUIRED_KEYS, SIGNING_KEY
 from speechmodel_api.log_format import FIELDS_VARIABLE, LogFormat
 from speechmodel_api.pods import PodTemplate, Resources
 from speechmodel_api.schema import LocalObjectReference
-from speechmodel_api.spec import SpeechModelSpec
+from speechmodel_api.spec import Signing, SpeechModelSpec
 from speechmodel_api.stages import INPUT_VARIABLE, RESULT_VARIABLE
 from speechmodel_plan.stages.stage import Stage
 from speechmodel_plan.task import Owner
@@ -113,13 +113,17 @@ def credentials(secret: LocalObjectReference | None) -> list[Manifest]:
     """Return the Secret's keys as environment variables. The operator itself never reads them."""
     if secret is None:
         return []
-    return [
-        {
-            "name": key,
-            "valueFrom": {"secretKeyRef": {"name": secret.name, "key": key, "optional": key in OPTIONAL_KEYS}},
-        }
-        for key in (*REQUIRED_KEYS, *OPTIONAL_KEYS)
-    ]
+    return [_from_secret(secret, key, optional=key in OPTIONAL_KEYS) for key in (*REQUIRED_KEYS, *OPTIONAL_KEYS)]
+
+
+def private_key(signing: Signing | None) -> list[Manifest]:
+    """Return the private key as an environment variable. The operator itself never reads it."""
+    return [_from_secret(signing.private_key_secret_ref, SIGNING_KEY, optional=False)] if signing else []
+
+
+def _from_secret(secret: LocalObjectReference, key: str, *, optional: bool) -> Manifest:
+    """Return a key of the Secret as the environment variable of the same name."""
+    return {"name": key, "valueFrom": {"secretKeyRef": {"name": secret.name, "key": key, "optional": optional}}}
 
 
 def resources(given: Resources) -> Manifest:

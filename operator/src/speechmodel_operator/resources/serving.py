@@ -10,7 +10,7 @@ from speechmodel_api.spec import Serving, SpeechModelSpec
 from speechmodel_api.stages import FetchInput
 from speechmodel_api.status import ModelStatus
 from speechmodel_plan import names
-from speechmodel_plan.stages.compare import published_at
+from speechmodel_plan.stages.compare import published_at, trusted_keys
 from speechmodel_plan.task import Owner
 
 from speechmodel_operator.resources import labels
@@ -49,6 +49,7 @@ def deployment(images: Images, owner: Owner, spec: SpeechModelSpec, served: Mode
         target=bucket.location,
         version_uri=served.version_uri,
         version_sha256=served.version_sha256,
+        public_keys=trusted_keys(spec, served),
         folder=PurePosixPath(FOLDER),
     )
     keys = serving.api_keys_secret_ref

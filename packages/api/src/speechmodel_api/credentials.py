@@ -1,9 +1,11 @@
-"""S3 credentials: the keys of the Secret that grants access to a bucket.
+"""Credentials of the stage programs: keys of Secrets, and environment variables of the same name.
 
-They are also the names of the environment variables that the AWS SDK reads.
+The names of S3 credentials are those that the AWS SDK reads.
 """
 
 REQUIRED_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
-"""Keys that the Secret must have."""
+"""Keys that the Secret of a bucket must have."""
 OPTIONAL_KEYS = ("AWS_SESSION_TOKEN",)
-"""Keys that the Secret may have, for temporary credentials."""
+"""Keys that the Secret of a bucket may have, for temporary credentials."""
+SIGNING_KEY = "SIGNING_KEY"
+"""Key of the Secret that holds the private key of publish.signing."""

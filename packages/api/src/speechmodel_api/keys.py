@@ -256,12 +256,16 @@ class CompareKey(KeyInput):
 
 
 class PublishKey(KeyInput):
-    """Determines a publication: the version and its place in S3."""
+    """Determines a publication: the version, its place in S3, and the keys that verify its signature."""
+
+    as_before = {"public_keys": ()}
 
     version: str
     bucket: str
     endpoint: str
     base: str
+    public_keys: tuple[str, ...]
+    """Empty for a version that is not signed."""
 
 
 def source_key(s3: S3Location) -> str:
@@ -421,8 +425,11 @@ def compare_key(version_sha256: str, test_clips: str) -> str:
 
 def publish_key(spec: SpeechModelSpec, version: str, base: str) -> str:
     """Return the key of the stage publish."""
-    s3 = spec.publish.s3
-    return PublishKey(version=version, bucket=s3.bucket, endpoint=s3.endpoint or "", base=base).key()
+    s3, signing = spec.publish.s3, spec.publish.signing
+    public_keys = signing.public_keys if signing else ()
+    return PublishKey(
+        version=version, bucket=s3.bucket, endpoint=s3.endpoint or "", base=base, public_keys=public_keys
+    ).key()
 
 
 def publish_base(spec: SpeechModelSpec, namespace: str, name: str, uid: str) -> str:

@@ -1,5 +1,7 @@
 """`version.json`: what a published version is, where its files are, and how it was made."""
 
+from typing import NamedTuple
+
 from speechmodel_api.base import Document
 from speechmodel_api.stages import (
     Decoding,
@@ -13,6 +15,7 @@ from speechmodel_api.stages import (
     TrainOutput,
     WeighedScorer,
 )
+from speechmodel_api.workspace import ACOUSTIC, GRAMMAR, MODEL, QUANTISED, SCORER, SELFTEST
 
 
 class PublishedGrammar(GrammarDecoder):
@@ -43,6 +46,17 @@ class PublishedNative(NativeEngine):
 
     quantised_uri: str
     quantised_bytes: int
+
+
+class PublishedFile(NamedTuple):
+    """A file of a version, which servers fetch."""
+
+    name: str
+    """Name in the folder of a server."""
+    uri: str
+    sha256: str
+    size: int | None
+    """Size in bytes. None where it is not recorded."""
 
 
 class EpochLoss(Document):
@@ -103,3 +117,22 @@ class VersionManifest(Document):
     cer: float | None = None
     card: ModelCard | None = None
     """None for versions that were published before there were cards."""
+
+    @property
+    def files(self) -> tuple[PublishedFile, ...]:
+        """The files that a server fetches beside version.json."""
+        files = [
+            PublishedFile(MODEL, self.model_uri, self.model_sha256, self.model_bytes),
+            PublishedFile(SELFTEST, self.selftest_uri, self.selftest_sha256, None),
+        ]
+        if (scores := self.grammar or self.rejection) is not None:
+            files.append(PublishedFile(ACOUSTIC, scores.acoustic_uri, scores.acoustic_sha256, scores.acoustic_bytes))
+        if (native := self.native) is not None:
+            files.append(
+                PublishedFile(QUANTISED, native.quantised_uri, native.quantised_sha256, native.quantised_bytes)
+            )
+        if (scorer := self.scorer) is not None:
+            files.append(PublishedFile(SCORER, scorer.scorer_uri, scorer.scorer_sha256, scorer.scorer_bytes))
+        if (grammar := self.grammar) is not None:
+            files.append(PublishedFile(GRAMMAR, grammar.grammar_uri, grammar.grammar_sha256, grammar.grammar_bytes))
+        return tuple(files)

@@ -178,7 +178,8 @@ class Reason(StrEnum):
         "CredentialsMissing",
         Severity.ERROR,
         "A Secret or a key of it does not exist. The message names it.",
-        "Create the Secret that a secretRef of publish.s3, dataset.source.s3 or training.initFrom.s3 names. The pod starts by itself.",
+        "Create the Secret that a secretRef of publish.s3, dataset.source.s3 or training.initFrom.s3, or "
+        "publish.signing.privateKeySecretRef, names. The pod then starts automatically.",
     )
     CREATE_CONTAINER_CONFIG_ERROR = (
         "CreateContainerConfigError",
@@ -386,6 +387,25 @@ class Reason(StrEnum):
         Severity.WARNING,
         "An object in the bucket has another size or digest than the file that was uploaded.",
         "Find and stop the other program that writes below this prefix.",
+    )
+    SIGNING_KEY_UNUSABLE = (
+        "SigningKeyUnusable",
+        Severity.ERROR,
+        "A key of publish.signing cannot be used: it is not an elliptic curve key in PEM, or the private key belongs to none of "
+        "publicKeys.",
+        "Correct the key SIGNING_KEY of the Secret, or publish.signing.publicKeys. The model is not trained again.",
+    )
+    SIGNATURE_MISSING = (
+        "SignatureMissing",
+        Severity.ERROR,
+        "The published version was signed, but its signature model.sig is not in the bucket, so the version is not loaded.",
+        "Find out who removed it. An edit of publish.signing.publicKeys, such as another order, signs the newest version again.",
+    )
+    SIGNATURE_INVALID = (
+        "SignatureInvalid",
+        Severity.ERROR,
+        "None of publish.signing.publicKeys verifies the signature of the published version, so the version is not loaded.",
+        "Find out who wrote to the bucket. If the key was changed on purpose, add its public key to publish.signing.publicKeys.",
     )
     PURGE_FAILED = (
         "PurgeFailed",

@@ -45,12 +45,34 @@ class DeletionPolicy(StrEnum):
     DELETE = "Delete"
 
 
+PublicKey = Annotated[
+    str,
+    Field(max_length=1024, pattern=r"^-----BEGIN PUBLIC KEY-----\n([A-Za-z0-9+/=]+\n)+-----END PUBLIC KEY-----\n?$"),
+]
+
+
+class Signing(ApiModel):
+    """Signatures of published versions, by an elliptic curve key (P-256, P-384 or P-521)."""
+
+    private_key_secret_ref: LocalObjectReference
+    """Secret whose key SIGNING_KEY holds the private key in PEM, without a passphrase. Only the stage
+    publish receives it, as an environment variable; the operator does not read the Secret."""
+    public_keys: Annotated[tuple[PublicKey, ...], Field(min_length=1, max_length=8)]
+    """Public keys in PEM. A signed version is loaded only if one of them verifies its signature. The
+    private key must belong to one of them. To change keys, add the new public key, replace the private
+    key, and remove the old public key once status.history has no version that must be served with it."""
+
+
 class Publish(ApiModel):
     """Destination of finished models."""
 
     s3: S3Target
     """Bucket that finished models are uploaded to and served from. If the bucket, the prefix or the
     endpoint changes, the model is published again, and earlier objects stay where they are."""
+    signing: Signing | None = None
+    """Signs each version when it is published, and verifies the signature before the version is loaded.
+    An edit of publicKeys publishes the newest version again and signs it. If not set, versions are not
+    signed and no signature is verified."""
     deletion_policy: DeletionPolicy = DeletionPolicy.RETAIN
     """Defines what happens to the published objects when the SpeechModel is deleted. Retain keeps
     them. Delete removes every object below the prefix of this SpeechModel before the SpeechModel

@@ -449,6 +449,8 @@ class PublishInput(StageInput):
     native: NativeEngine | None = None
     """The engine Native as evaluate compared it. None publishes no network for it."""
     language: str
+    public_keys: tuple[str, ...] | None = None
+    """Public keys in PEM, one of which belongs to the private key in SIGNING_KEY. None signs nothing."""
     target: S3Location
     base: str
     """S3 prefix of this SpeechModel: `<prefix>/<namespace>/<name>/<uid>`, without a slash at the
@@ -467,6 +469,8 @@ class PublishOutput(Document):
     """Digest of version.json."""
     page_uri: str | None = None
     """`s3://<bucket>/<base>/<model sha256>/<version>/report.html`. None for an evaluation from before there was one."""
+    signed_by: Digest | None = None
+    """Digest of the public key that verifies the signature. None for a version that is not signed."""
 
 
 class CompareInput(StageInput):
@@ -484,6 +488,8 @@ class CompareInput(StageInput):
     """Where the version is."""
     version_uri: str
     version_sha256: Digest
+    public_keys: tuple[str, ...] | None = None
+    """Public keys in PEM, one of which must verify the signature of the version. None verifies none."""
 
 
 class CompareOutput(Document):
@@ -502,13 +508,15 @@ class FetchInput(Document):
     It runs as the init container of server pods. The folder then holds `output_graph.pbmm`,
     `selftest.wav` and `version.json`, which is written last. It holds `acoustic.onnx` for a version
     that rejects, `acoustic.int8.onnx` for one that the engine Native can decode, `grammar.zip` for
-    one with a grammar, and `lm.scorer` for one with a scorer.
+    one with a grammar, and `lm.scorer` for one with a scorer, and `model.sig` if it was verified.
     """
 
     stage: Literal["fetch"] = "fetch"
     target: S3Location
     version_uri: str
     version_sha256: Digest
+    public_keys: tuple[str, ...] | None = None
+    """Public keys in PEM, one of which must verify the signature of the version. None verifies none."""
     folder: PurePosixPath
 
 

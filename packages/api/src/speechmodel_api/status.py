@@ -220,6 +220,9 @@ class ModelStatus(ApiModel):
     when they start."""
     version_sha256: Short
     """SHA-256 digest of version.json, in hexadecimal. Servers verify it."""
+    signed_by: Short | None = None
+    """SHA-256 digest of the public key in PEM that verifies the signature of the version, in hexadecimal.
+    Absent for a version that is not signed."""
     report: Annotated[str, Field(max_length=2048)] | None = None
     """Address of report.html, as s3://bucket/key. It shows how the version was trained and measured.
     Absent for versions that were published before this report existed."""

@@ -27,7 +27,8 @@ class FetchOutput(Document):
 def fetch(task: FetchInput) -> FetchOutput:
     """Fetch the version into its folder.
 
-    Raises TryAgain (DownloadFailed) with the message of S3 after the last attempt.
+    Raises TryAgain (DownloadFailed) with the message of S3 after the last attempt, and BadData
+    (SignatureMissing, SignatureInvalid) at once.
     """
     for pause in PAUSES:
         try:
@@ -39,7 +40,8 @@ def fetch(task: FetchInput) -> FetchOutput:
 
 
 def _output(task: FetchInput) -> FetchOutput:
-    manifest = download_version(task.target, task.version_uri, task.version_sha256, Path(task.folder))
+    folder = Path(task.folder)
+    manifest = download_version(task.target, task.version_uri, task.version_sha256, folder, task.public_keys)
     return FetchOutput(version=manifest.version, model_sha256=manifest.model_sha256)
 
 

@@ -8,7 +8,8 @@
     <base>/<model sha256>/<version>/report.json
     <base>/<model sha256>/<version>/report.html        the report for people
     <base>/<model sha256>/<version>/selftest.wav
-    <base>/<model sha256>/<version>/version.json       VersionManifest, written last
+    <base>/<model sha256>/<version>/version.json       VersionManifest, written after what it names
+    <base>/<model sha256>/<version>/model.sig          with publish.signing
 
 Whole objects are not sent again. A version.json never changes, because servers are started with its
 digest: that of an earlier run stays, as long as everything that it names is whole.
@@ -16,9 +17,11 @@ digest: that of an earlier run stays, as long as everything that it names is who
 
 import hashlib
 import logging
+import os
 from pathlib import Path
 
 from pydantic import ValidationError
+from speechmodel_api.credentials import SIGNING_KEY
 from speechmodel_api.published import (
     ModelCard,
     PublishedGrammar,
@@ -49,17 +52,19 @@ from speechmodel_pipeline.evaluation_report import EvaluationReport
 from speechmodel_pipeline.progress import Steps
 from speechmodel_pipeline.s3.errors import storage_errors
 from speechmodel_pipeline.s3.objects import Bucket, split_uri
+from speechmodel_pipeline.signing import SigningKey, signature_uri, signed_digests
 from speechmodel_pipeline.training_history import read_epochs
 
 log = logging.getLogger(__name__)
 
 
 def publish(task: PublishInput) -> PublishOutput:
-    """Upload the objects of the version that are missing or damaged.
+    """Upload the objects of the version that are missing or damaged, and sign it with publish.signing.
 
-    Raises ArtefactMissing when model or report are gone, and TryAgain (UploadFailed) with the
-    message of S3.
+    Raises ArtefactMissing when model or report are gone, TryAgain (UploadFailed) with the message of
+    S3, and the errors of SigningKey.
     """
+    key = SigningKey(os.environ.get(SIGNING_KEY), task.public_keys) if task.public_keys else None
     workspace = Workspace(task.workspace)
     model = require_file(workspace.export(task.convert_key) / MODEL, task.model_sha256)
     report_folder = workspace.report(task.evaluate_key)
@@ -71,14 +76,30 @@ def publish(task: PublishInput) -> PublishOutput:
     report = EvaluationReport.model_validate_json((report_folder / REPORT).read_bytes())
     manifest = _manifest(task, model, report_folder, evaluation, report)
     with storage_errors(Reason.UPLOAD_FAILED, task.target):
-        written = _send(Bucket.connect(task.target), task, model, report_folder, evaluation, manifest)
+        bucket = Bucket.connect(task.target)
+        written = _send(bucket, task, model, report_folder, evaluation, manifest)
+        if key is not None:
+            _sign(bucket, task, written, key)
     return PublishOutput(
         version=task.version,
         uri=manifest.model_uri,
         version_uri=_uri(task, VERSION),
         version_sha256=hashlib.sha256(written).hexdigest(),
         page_uri=manifest.page_uri,
+        signed_by=key.fingerprint if key else None,
     )
+
+
+def _sign(bucket: Bucket, task: PublishInput, version: bytes, key: SigningKey) -> None:
+    """Write the signature of version.json and of what it names, unless this key has signed them before."""
+    uri = signature_uri(_uri(task, VERSION))
+    digests = signed_digests(version, VersionManifest.model_validate_json(version))
+    earlier = bucket.read_if_there(_key(uri))
+    if earlier is not None and key.has_signed(earlier, digests):
+        log.info("%s unchanged and verified", uri)
+        return
+    bucket.put(_key(uri), key.sign(task.version, digests))
+    log.info("%s signed with the key %s", uri, key.fingerprint)
 
 
 def _send(

@@ -180,6 +180,7 @@ def _built(seen: Observed, done: Outputs) -> ModelStatus:
         size_bytes=converted.size_bytes,
         version_uri=published.version_uri,
         version_sha256=published.version_sha256,
+        signed_by=published.signed_by,
         report=published.page_uri,
         endpoint=s3.endpoint,
         region=s3.region,

@@ -20,7 +20,7 @@ from speechmodel_plan.task import Owner
 from speechmodel_cli.local import programs
 from speechmodel_cli.local.child import Child
 from speechmodel_cli.local.model import LocalModel
-from speechmodel_cli.local.object_store import Access, ObjectStore, access_of
+from speechmodel_cli.local.object_store import Access, ObjectStore, access_of, require_signing_key
 from speechmodel_cli.local.processes import identify, kill_group
 from speechmodel_cli.local.runs import RunFolder
 from speechmodel_cli.local.server import LocalServer
@@ -173,6 +173,7 @@ class LocalEngine:
             return
         stage = stage_named(start.stage)
         self._store.require(self._model.spec.publish.s3)
+        require_signing_key(self._model.spec.publish)
         if stage.reads_dataset(self._spec):
             self._model.require_dataset()
         if start.stage is StageName.DOWNLOAD:

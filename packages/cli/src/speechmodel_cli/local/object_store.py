@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
-from speechmodel_api.credentials import REQUIRED_KEYS
+from speechmodel_api.credentials import REQUIRED_KEYS, SIGNING_KEY
 from speechmodel_api.schema import S3Target
+from speechmodel_api.spec import Publish
 
 from speechmodel_cli.local.errors import CredentialsMissing
 
@@ -73,6 +74,15 @@ def require_keys(s3: S3Target, path: str, advice: str) -> None:
         raise CredentialsMissing(
             f"the Secret {s3.secret_ref.name} ({path}.secretRef) is read from the environment here, which lacks "
             f"{' and '.join(missing)}: {advice}"
+        )
+
+
+def require_signing_key(publish: Publish) -> None:
+    """Raise CredentialsMissing when versions are signed and the environment lacks the private key."""
+    if publish.signing is not None and not os.environ.get(SIGNING_KEY):
+        raise CredentialsMissing(
+            f"the Secret {publish.signing.private_key_secret_ref.name} (publish.signing.privateKeySecretRef) is read from "
+            f"the environment here, which lacks {SIGNING_KEY}: set it to the private key in PEM, or remove publish.signing"
         )
 
 

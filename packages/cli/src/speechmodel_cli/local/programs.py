@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 from speechmodel_api.base import Document
+from speechmodel_api.credentials import SIGNING_KEY
 from speechmodel_api.stages import (
     INPUT_VARIABLE,
     RESULT_VARIABLE,
@@ -35,12 +36,18 @@ def command(module: str) -> list[str]:
 
 
 def environment(document: Document, result: Path, access: Access | None = None) -> dict[str, str]:
-    """Return the environment of a stage program: ours, its document, and the endpoint and keys of the bucket if it needs them."""
+    """Return the environment of a stage program: ours, its document, and the endpoint and keys of the bucket if it needs them.
+
+    Only publish receives the private key of publish.signing.
+    """
     if isinstance(document, PublishInput | FetchInput | CompareInput) and access is not None:
         target = document.target.model_copy(update={"endpoint": access.endpoint})
         document = document.model_copy(update={"target": target})
     text = document.model_dump_json(by_alias=True, exclude_none=True)
-    return inherited(access.environment if access else {}) | {INPUT_VARIABLE: text, RESULT_VARIABLE: str(result)}
+    ours = {INPUT_VARIABLE: text, RESULT_VARIABLE: str(result)}
+    if isinstance(document, PublishInput) and SIGNING_KEY in os.environ:
+        ours[SIGNING_KEY] = os.environ[SIGNING_KEY]
+    return inherited(access.environment if access else {}) | ours
 
 
 def reported_error(result: Path) -> StageError | None:
@@ -52,5 +59,8 @@ def reported_error(result: Path) -> StageError | None:
 
 
 def inherited(more: Mapping[str, str]) -> dict[str, str]:
-    """Return our environment with `more`, and without AWS variables, which may belong to another service."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("AWS_")} | dict(more)
+    """Return our environment with `more`, and without AWS variables, which may belong to another service, and the
+    private key of publish.signing.
+    """
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("AWS_") and name != SIGNING_KEY}
+    return ours | dict(more)

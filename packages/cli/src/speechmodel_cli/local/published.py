@@ -5,11 +5,11 @@ import hashlib
 from pathlib import Path, PurePosixPath
 
 from pydantic import ValidationError
-from speechmodel_api.published import PublishedGrammar, VersionManifest
+from speechmodel_api.published import VersionManifest
 from speechmodel_api.schema import S3Target
 from speechmodel_api.stages import FetchInput
 from speechmodel_api.status import ModelStatus
-from speechmodel_api.workspace import ACOUSTIC, GRAMMAR, MODEL, SCORER, SELFTEST, VERSION
+from speechmodel_api.workspace import VERSION
 
 from speechmodel_cli.local.child import Child
 from speechmodel_cli.local.errors import FetchFailed
@@ -19,10 +19,14 @@ from speechmodel_cli.local.state import ModelState
 
 
 async def fetched(state: ModelState, model: ModelStatus, store: ObjectStore, s3: S3Target) -> Path:
-    """Return the folder of a version, fetched unless it is complete. Raises FetchFailed or another LocalError."""
-    folder = state.published / model.version
-    if not await asyncio.to_thread(is_complete, folder, model):
-        await _fetch(folder, model, store, s3)
+    """Return the folder of a version, fetched unless it is complete. Raises FetchFailed or another LocalError.
+
+    fetch verifies the signature of a signed version each time, because the trusted keys may have changed.
+    """
+    folder, record = state.published / model.version, state.known_record()
+    public_keys = record.public_keys if record and model.signed_by else ()
+    if public_keys or not await asyncio.to_thread(is_complete, folder, model):
+        await _fetch(folder, model, store, s3, public_keys)
         if not await asyncio.to_thread(is_complete, folder, model):
             raise FetchFailed(
                 f"{folder} does not contain version {model.version} after it was fetched; remove it and try again"
@@ -35,20 +39,11 @@ def is_complete(folder: Path, model: ModelStatus) -> bool:
     try:
         raw = (folder / VERSION).read_bytes()
         manifest = VersionManifest.model_validate_json(raw)
-        return (
-            hashlib.sha256(raw).hexdigest() == model.version_sha256
-            and _digest(folder / MODEL) == manifest.model_sha256
-            and _digest(folder / SELFTEST) == manifest.selftest_sha256
-            and (manifest.grammar is None or _has_grammar(folder, manifest.grammar))
-            and (manifest.scorer is None or _digest(folder / SCORER) == manifest.scorer.scorer_sha256)
-            and (manifest.rejection is None or _digest(folder / ACOUSTIC) == manifest.rejection.acoustic_sha256)
+        return hashlib.sha256(raw).hexdigest() == model.version_sha256 and all(
+            _digest(folder / file.name) == file.sha256 for file in manifest.files
         )
     except (FileNotFoundError, ValidationError):
         return False
-
-
-def _has_grammar(folder: Path, grammar: PublishedGrammar) -> bool:
-    return _digest(folder / ACOUSTIC) == grammar.acoustic_sha256 and _digest(folder / GRAMMAR) == grammar.grammar_sha256
 
 
 def read_manifest(folder: Path) -> VersionManifest:
@@ -56,12 +51,15 @@ def read_manifest(folder: Path) -> VersionManifest:
     return VersionManifest.model_validate_json((folder / VERSION).read_bytes())
 
 
-async def _fetch(folder: Path, model: ModelStatus, store: ObjectStore, s3: S3Target) -> None:
+async def _fetch(
+    folder: Path, model: ModelStatus, store: ObjectStore, s3: S3Target, public_keys: tuple[str, ...]
+) -> None:
     target = store.target(s3)
     document = FetchInput(
         target=target.location,
         version_uri=model.version_uri,
         version_sha256=model.version_sha256,
+        public_keys=public_keys or None,
         folder=PurePosixPath(folder),
     )
     program = command(FETCH)

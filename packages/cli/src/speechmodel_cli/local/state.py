@@ -41,6 +41,8 @@ class ModelRecord(Document):
     """Grows with every edit of the spec."""
     spec_sha256: str
     """Hash of the spec of this generation."""
+    public_keys: tuple[str, ...] = ()
+    """publish.signing.publicKeys of this generation."""
     created_at: Time
 
 
@@ -78,14 +80,18 @@ class ModelState:
         """Return the metadata, made at the first call. A spec that differs from the last one counts as an edit."""
         canonical = json.dumps(spec.model_dump(mode="json", by_alias=True), sort_keys=True)
         digest = hashlib.sha256(canonical.encode()).hexdigest()
-        known = self.known_record()
+        known, signing = self.known_record(), spec.publish.signing
+        keys = signing.public_keys if signing else ()
         if known is None:
             now = datetime.now(UTC)
-            known = ModelRecord(uid=str(uuid.uuid4()), generation=1, spec_sha256=digest, created_at=now)
+            known = ModelRecord(
+                uid=str(uuid.uuid4()), generation=1, spec_sha256=digest, public_keys=keys, created_at=now
+            )
         elif known.spec_sha256 == digest:
             return known
         else:
-            known = known.model_copy(update={"generation": known.generation + 1, "spec_sha256": digest})
+            edit = {"generation": known.generation + 1, "spec_sha256": digest, "public_keys": keys}
+            known = known.model_copy(update=edit)
         replace_file(self._record_file, known.model_dump_json(by_alias=True, indent=1))
         return known
 

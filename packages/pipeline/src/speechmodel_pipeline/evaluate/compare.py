@@ -79,10 +79,10 @@ def _results(
 
 def _download(task: CompareInput, folder: Path) -> VersionManifest:
     try:
-        return download_version(task.target, task.version_uri, task.version_sha256, folder)
-    except TryAgain as error:
+        return download_version(task.target, task.version_uri, task.version_sha256, folder, task.public_keys)
+    except (TryAgain, BadData) as error:
         remedy = "to go on without it, remove evaluation.gate.notWorseThanServing or set serving.pinnedVersion"
-        raise TryAgain(error.reason, f"version {task.version} cannot be compared: {error}; {remedy}") from error
+        raise type(error)(error.reason, f"version {task.version} cannot be compared: {error}; {remedy}") from error
 
 
 def _texts(folder: Path, manifest: VersionManifest, dataset: PreparedDataset, clips: Sequence[Clip]) -> list[str]:

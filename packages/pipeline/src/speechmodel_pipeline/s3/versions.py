@@ -6,6 +6,7 @@ was. version.json is written last, so a folder with it is complete.
 
 import hashlib
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,12 +14,13 @@ from pydantic import ValidationError
 from speechmodel_api.published import VersionManifest
 from speechmodel_api.reasons import Reason
 from speechmodel_api.schema import S3Location
-from speechmodel_api.workspace import ACOUSTIC, GRAMMAR, MODEL, QUANTISED, SCORER, SELFTEST, VERSION
+from speechmodel_api.workspace import SIGNATURE, VERSION
 from speechmodel_stagekit.durable import replace_file
-from speechmodel_stagekit.errors import TryAgain
+from speechmodel_stagekit.errors import BadData, TryAgain
 
 from speechmodel_pipeline.s3.errors import storage_errors
 from speechmodel_pipeline.s3.objects import Bucket, split_uri
+from speechmodel_pipeline.signing import signature_uri, signed_digests, verify
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
@@ -26,26 +28,26 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def download_version(target: S3Location, uri: str, sha256: str, folder: Path) -> VersionManifest:
+def download_version(
+    target: S3Location, uri: str, sha256: str, folder: Path, public_keys: Sequence[str] | None = None
+) -> VersionManifest:
     """Download the version whose version.json is at `uri` and has this digest, and return its description.
 
-    Raises TryAgain (DownloadFailed) with the message of S3.
+    One of `public_keys` must verify its signature, which is read before the files; None verifies none.
+    Raises TryAgain (DownloadFailed) with the message of S3, BadData (SignatureMissing,
+    SignatureInvalid), and BadConfiguration (SigningKeyUnusable).
     """
     folder.mkdir(parents=True, exist_ok=True)
     client = Bucket.connect(target).client
     with storage_errors(Reason.DOWNLOAD_FAILED, target):
         raw = _read_version(client, uri, sha256)
         manifest = _parse(uri, raw)
-        _fetch(client, manifest.model_uri, folder / MODEL, manifest.model_sha256, manifest.model_bytes)
-        _fetch(client, manifest.selftest_uri, folder / SELFTEST, manifest.selftest_sha256, None)
-        if (scores := manifest.grammar or manifest.rejection) is not None:
-            _fetch(client, scores.acoustic_uri, folder / ACOUSTIC, scores.acoustic_sha256, scores.acoustic_bytes)
-        if (native := manifest.native) is not None:
-            _fetch(client, native.quantised_uri, folder / QUANTISED, native.quantised_sha256, native.quantised_bytes)
-        if (scorer := manifest.scorer) is not None:
-            _fetch(client, scorer.scorer_uri, folder / SCORER, scorer.scorer_sha256, scorer.scorer_bytes)
-        if (grammar := manifest.grammar) is not None:
-            _fetch(client, grammar.grammar_uri, folder / GRAMMAR, grammar.grammar_sha256, grammar.grammar_bytes)
+        if public_keys is not None:
+            signature = _read_signature(client, signature_uri(uri))
+            verify(signature_uri(uri), signature, signed_digests(raw, manifest), public_keys)
+            replace_file(folder / SIGNATURE, signature)
+        for file in manifest.files:
+            _fetch(client, file.uri, folder / file.name, file.sha256, file.size)
     replace_file(folder / VERSION, raw)
     return manifest
 
@@ -56,6 +58,17 @@ def _read_version(client: "S3Client", uri: str, sha256: str) -> bytes:
     if (found := hashlib.sha256(raw).hexdigest()) != sha256:
         raise TryAgain(Reason.DOWNLOAD_FAILED, f"{uri} has the sha256 {found}, not {sha256}; publish the model again")
     return raw
+
+
+def _read_signature(client: "S3Client", uri: str) -> bytes:
+    name, key = split_uri(uri)
+    signature = Bucket(client, name).read_if_there(key)
+    if signature is None:
+        raise BadData(
+            Reason.SIGNATURE_MISSING,
+            f"{uri} is not there, although the version was signed; find out who removed it, or publish the version again",
+        )
+    return signature
 
 
 def _parse(uri: str, raw: bytes) -> VersionManifest:

@@ -32,6 +32,15 @@ def published_at(spec: SpeechModelSpec, version: ModelStatus) -> S3Target:
     )
 
 
+def trusted_keys(spec: SpeechModelSpec, version: ModelStatus) -> tuple[str, ...] | None:
+    """Return the public keys of which one must verify the signature of a published version.
+
+    None verifies nothing: without publish.signing, and for a version that was published without it.
+    """
+    signing = spec.publish.signing
+    return signing.public_keys if signing and version.signed_by else None
+
+
 def test_clips(task: Task, done: Outputs) -> str:
     """Return the key of the test clips that the new version was measured on."""
     return keys.test_clips_key(done.of(PREPARE), decoding(task.spec))
@@ -76,6 +85,7 @@ class Compare(Stage[CompareOutput]):
             target=published_at(task.spec, served).location,
             version_uri=served.version_uri,
             version_sha256=served.version_sha256,
+            public_keys=trusted_keys(task.spec, served),
         )
 
     def bucket(self, spec: SpeechModelSpec, served: ModelStatus | None = None) -> S3Target:

@@ -1,6 +1,6 @@
 """publish: uploads the model and its report to S3 and reads them back."""
 
-from typing import final
+from typing import Any, final
 
 from speechmodel_api import keys
 from speechmodel_api.reasons import Reason
@@ -57,6 +57,7 @@ class Publish(Stage[PublishOutput]):
             scorer=done.of(EVALUATE).scorer,
             native=done.of(EVALUATE).native,
             language=task.spec.language,
+            public_keys=task.spec.publish.signing.public_keys if task.spec.publish.signing else None,
             target=task.spec.publish.s3.location,
             base=base(task.spec, task.owner),
         )
@@ -70,6 +71,11 @@ class Publish(Stage[PublishOutput]):
         """Return the bucket of published models."""
         del served
         return spec.publish.s3
+
+    def settings(self, spec: SpeechModelSpec) -> dict[str, Any]:
+        """Return the access to the bucket, and the Secret of the private key."""
+        signing = spec.publish.signing
+        return super().settings(spec) | ({"signing": signing.private_key_secret_ref.name} if signing else {})
 
 
 def _version(spec: SpeechModelSpec, done: Outputs) -> str:
