@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -158,7 +159,11 @@ def test_a_folder_is_not_the_dataset_of_a_manifest_with_a_bucket(
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)])
 def test_an_interrupted_analysis_leaves_nothing_behind(number: signal.Signals, code: int, manifest: Path) -> None:
-    temporary = manifest.parent / "temporary"
+    temporary, voices = manifest.parent / "temporary", manifest.parent / "voices" / "original" / "es"
+    for recording in sorted(voices.rglob("*.wav")):
+        for take in range(60):  # so many that the analysis does not end before the signal comes
+            shutil.copy(recording, recording.with_stem(f"{recording.stem}_{take}"))
+        recording.unlink()
     program = [sys.executable, "-c", "import sys; from speechmodel_cli.command_line import main; sys.exit(main())"]
     with subprocess.Popen([*program, "validate", str(manifest), "--dataset"], env={**os.environ}) as running:
         while not any(temporary.iterdir()):

@@ -81,12 +81,12 @@ def test_the_score_of_a_transcript_is_that_of_libdeepspeech(
 
 
 def test_a_long_recording_is_run_in_blocks_that_continue_each_other(
-    acoustic: AcousticModel, heard: list[Heard], monkeypatch: pytest.MonkeyPatch
+    acoustic: AcousticModel, acoustic_file: Path, heard: list[Heard], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pcm = heard[0].pcm
     whole = acoustic.log_probabilities(pcm)
     monkeypatch.setattr("speechmodel_decoding.acoustic.BLOCK", 20)
-    blocks = list(acoustic.blocks(pcm))
+    blocks = list(AcousticModel(acoustic_file).blocks(pcm))
     assert [len(block) for block in blocks[:-1]] == [20] * (len(whole) // 20)
     assert np.concatenate(blocks) == pytest.approx(whole, abs=1e-4)
 

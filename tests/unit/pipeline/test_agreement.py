@@ -43,7 +43,7 @@ def test_the_network_of_the_graph_agrees(exported: Path, graph: GraphInfo, caplo
 def test_a_network_with_its_gates_in_another_order_is_refused(
     tmp_path: Path, graph: GraphInfo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(acoustic, "_reordered", np.asarray)
+    monkeypatch.setattr(acoustic, "reordered", np.asarray)
     export_acoustic_model(FIXTURES / "tf2_128.pb", tmp_path / "acoustic.onnx")
     with pytest.raises(BadData, match=r"acoustic\.onnx scores the trial clips differently than the runtime"):
         require_agreement(tmp_path / "acoustic.onnx", graph, CLIPS, TRANSCRIPTS)
