@@ -21,7 +21,7 @@ HIJO = FIXTURES / "clips" / "shapes_44f683a8_2_3_000000_6_002.wav"
 """espejo llama a mi hijo"""
 HOLA = FIXTURES / "clips" / "shapes_3c59dc04_2_3_000000_2_001.wav"
 """hola espejo, which is not in the grammar"""
-TAKES = 8
+TAKES = 30
 PHRASES = ("ok espejo", "espejo llama a mi {quien}", "vale [espejo]")
 RECORD_AND_SEND = """async () => {
     const stream = await navigator.mediaDevices.getUserMedia({ audio: true });
