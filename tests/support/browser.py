@@ -85,3 +85,15 @@ def new_page(browser: Browser, *, locale: str = "en-GB", scheme: str = "light", 
     )
     context.set_default_timeout(ACTION_MILLISECONDS)
     return context.new_page()
+
+
+@contextmanager
+def watched(browser: Browser, url: str) -> Iterator[Page]:
+    """Give a page in English with a profile of its own. Afterwards its scripts must have had no error."""
+    page = new_page(browser)
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto(url)
+    yield page
+    page.context.close()
+    assert errors == []

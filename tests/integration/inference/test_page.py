@@ -10,7 +10,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, Route
 from speechmodel_runtime import save
-from support.browser import INSECURE, chromium, expect, new_page
+from support.browser import INSECURE, chromium, expect, new_page, watched
 from support.cards import DIGEST, card
 from support.places import FIXTURES
 from support.servers import OK_ESPEJO, Server, VersionFolder
@@ -66,13 +66,8 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture
 def page(browser: Browser, grammar_server: Server) -> Iterator[Page]:
     """The page in English, with its errors watched."""
-    page = new_page(browser)
-    errors: list[str] = []
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.goto(grammar_server.url)
-    yield page
-    page.context.close()
-    assert errors == []
+    with watched(browser, grammar_server.url) as page:
+        yield page
 
 
 def words(page: Page) -> list[str]:

@@ -9,7 +9,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
 from speechmodel_api.takes import TAKES, Take
-from support.browser import chromium, expect, new_page
+from support.browser import chromium, expect, new_page, watched
 from support.servers import OK_ESPEJO, Server, VersionFolder
 
 pytestmark = pytest.mark.slow
@@ -42,14 +42,9 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture
 def page(browser: Browser, keeping: Server) -> Iterator[Page]:
     """The page in English, with its errors watched and no takes before and after."""
-    page = new_page(browser)
-    errors: list[str] = []
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.goto(f"{keeping.url}/record")
-    yield page
-    page.context.close()
+    with watched(browser, f"{keeping.url}/record") as page:
+        yield page
     shutil.rmtree(takes(keeping), ignore_errors=True)
-    assert errors == []
 
 
 def takes(server: Server) -> Path:

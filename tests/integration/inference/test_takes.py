@@ -127,6 +127,12 @@ def test_one_take_is_deleted_and_a_second_deletion_says_that_it_is_gone(keeping:
     assert (again.status_code, again.json()["error"]["code"]) == (404, "take_not_found")
 
 
+def test_a_name_is_the_same_however_its_accents_are_encoded(keeping: Server, folder: Path) -> None:
+    assert post(keeping, speaker="Jose\u0301").json()["speaker"] == "Jos\u00e9"
+    assert [path.name for path in folder.iterdir()] == ["Jos\u00e9"]
+    assert keeping.client.delete("/v1/takes/Jose\u0301").json() == {"deleted": 1}
+
+
 def test_a_speaker_is_forgotten_and_the_others_stay(keeping: Server, folder: Path) -> None:
     post(keeping)
     post(keeping, text="hola espejo")

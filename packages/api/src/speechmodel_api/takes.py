@@ -7,9 +7,10 @@ A take exists once its document does, so the document is written last and delete
 the name of the speaker.
 """
 
+import unicodedata
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from speechmodel_api.base import Document
 from speechmodel_api.times import Time
@@ -17,7 +18,13 @@ from speechmodel_api.times import Time
 TAKES = "takes"
 """The folder of the takes in that of the dataset."""
 
-SpeakerName = Annotated[str, Field(pattern=r"^[^\W_]([\w .'’-]{0,62}[\w])?$")]
+
+def _composed(name: object) -> object:
+    """Return a name with its accents as people type them, not as files of a Mac have them."""
+    return unicodedata.normalize("NFC", name) if isinstance(name, str) else name
+
+
+SpeakerName = Annotated[str, BeforeValidator(_composed), Field(pattern=r"^[^\W_]([\w .'’-]{0,62}[\w])?$")]
 """A name that is valid as the name of a folder on every system: 1 to 64 letters, digits, spaces, underscores,
 dots, apostrophes and hyphens. It begins with a letter or digit, and ends with one or an underscore."""
 

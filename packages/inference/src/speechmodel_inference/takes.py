@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from pydantic import ValidationError
+from speechmodel_api.audio import SAMPLE_RATE
 from speechmodel_api.takes import TAKES, Take
 from speechmodel_decoding import cut_at_pauses
 from speechmodel_runtime import Pcm, WarningKind, decode, loudness, save, seconds
@@ -54,8 +55,8 @@ def check(source: BinaryIO, name: str) -> CheckedTake:
         raise _refused("take_clipped", "The recording is clipped; speak from further away, or lower the gain.")
     if level < FAINTEST:
         raise _refused("take_faint", f"The speech is too quiet ({level:.0f} dBFS); come closer, or raise the gain.")
-    rate = len(decoded.pcm) / seconds(len(decoded.pcm))
-    pcm = decoded.pcm[round(spoken[0].start_seconds * rate) : round(spoken[-1].end_seconds * rate)]
+    first, last = spoken[0].start_seconds, spoken[-1].end_seconds
+    pcm = decoded.pcm[round(SAMPLE_RATE * first) : round(SAMPLE_RATE * last)]
     if seconds(len(pcm)) > LONGEST_SECONDS:
         raise _refused(
             "take_too_long", f"The take is longer than {LONGEST_SECONDS:g} s; record one sentence at a time."

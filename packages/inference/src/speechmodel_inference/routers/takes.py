@@ -178,6 +178,6 @@ def _take(fields: dict[str, str | list[str]], language: str) -> Take:
 
 _WANTED = {
     "text": "text: send the spoken sentence, of 1 to 1000 characters.",
-    "speaker": "speaker: send a name of 1 to 64 letters, digits, spaces, dots and hyphens that begins with a letter or digit.",
+    "speaker": "speaker: send a name of 1 to 64 letters, digits, spaces and . ' - _ that begins with a letter or digit.",
     "consent": "consent: send 'true' if the speaker agrees that the recording is kept and models are trained with it.",
 }

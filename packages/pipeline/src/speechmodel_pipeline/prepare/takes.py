@@ -11,7 +11,6 @@ from pathlib import Path
 from pydantic import ValidationError
 from speechmodel_api.takes import TAKES, Take
 
-from speechmodel_pipeline.prepare.layout import nfc
 from speechmodel_pipeline.prepare.recordings import Listing, Recording, is_file, printable
 from speechmodel_pipeline.prepare_report import Rejection, SpeakerSource
 from speechmodel_pipeline.text.rejections import RejectionReason
@@ -43,7 +42,7 @@ def with_takes(listing: Listing, source: Path, normalised: Callable[[str], str])
         if is_file(sound):
             shown = printable(sound, source)
             recordings.append(
-                Recording(name, 1, document.stem, sound, shown, take.text, part=None, speaker=nfc(take.speaker))
+                Recording(name, 1, document.stem, sound, shown, take.text, part=None, speaker=take.speaker)
             )
         else:
             problem = f"its recording {sound.name} is missing; delete the description or record the take again"
