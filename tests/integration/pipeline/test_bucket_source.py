@@ -1,7 +1,5 @@
 """prepare of a dataset in a bucket, against a real S3."""
 
-import os
-from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -20,30 +18,14 @@ from support.tones import tone
 
 from .conftest import BUCKET
 
+pytestmark = pytest.mark.usefixtures("as_the_reader")
+
 WORDS = ("uno", "dos", "tres", "cuatro")
-
-
-@pytest.fixture(autouse=True)
-def _as_the_reader(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Reading is all that prepare may need."""
-    for name in [name for name in os.environ if name.startswith("AWS_")]:
-        monkeypatch.delenv(name)
-    act_as(READER, monkeypatch)
 
 
 def act_as(key: Identity, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in key.environment.items():
         monkeypatch.setenv(name, value)
-
-
-@pytest.fixture
-def prefix(s3: Seaweed, request: pytest.FixtureRequest) -> Iterator[str]:
-    """A prefix of the test's own. Its objects are removed afterwards."""
-    name = f"voices/{request.node.name[:60]}"
-    yield name
-    for key in s3.keys(BUCKET):
-        if key.startswith(f"{name}/"):
-            s3.client().delete_object(Bucket=BUCKET, Key=key)
 
 
 @pytest.fixture

@@ -1,7 +1,5 @@
 """download of the checkpoint that training begins with, from a real S3."""
 
-import os
-from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -17,6 +15,8 @@ from support.seaweed import READER, Seaweed
 
 from .conftest import BUCKET
 
+pytestmark = pytest.mark.usefixtures("as_the_reader")
+
 SOURCE, OTHER = "0000000a", "0000000b"
 FILES = {
     "alphabet.txt": b"a\nb\n",
@@ -24,25 +24,6 @@ FILES = {
     "best_dev-70.data-00000-of-00001": bytes(range(256)) * 4096,
     "train-90.index": b"index of the newest",
 }
-
-
-@pytest.fixture(autouse=True)
-def _as_the_reader(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Listing and reading are all that download may need."""
-    for name in [name for name in os.environ if name.startswith("AWS_")]:
-        monkeypatch.delenv(name)
-    for name, value in READER.environment.items():
-        monkeypatch.setenv(name, value)
-
-
-@pytest.fixture
-def prefix(s3: Seaweed, request: pytest.FixtureRequest) -> Iterator[str]:
-    """A prefix of the test's own. Its objects are removed afterwards."""
-    name = f"pretrained/{request.node.originalname}"
-    yield name
-    for key in s3.keys(BUCKET):
-        if key.startswith(f"{name}/"):
-            s3.client().delete_object(Bucket=BUCKET, Key=key)
 
 
 @pytest.fixture
