@@ -33,6 +33,7 @@ def api_server(programs: Path, folder: Path) -> Iterator[Kubectl]:
         "kube-apiserver": [
             f"--etcd-servers={etcd}",
             "--bind-address=127.0.0.1",
+            "--advertise-address=127.0.0.1",  # a process in a network of its own has no route to find one by
             f"--secure-port={port}",
             f"--cert-dir={folder}",
             f"--token-auth-file={folder / 'tokens.csv'}",

@@ -79,8 +79,7 @@ def own() -> Iterator[Target]:
             toolchain.build(layout)
             images.prepare(layout, ROOT)
             stack.enter_context(network.apart())
-        with locked(layout.cache / "lock"):  # the first cluster removes old images from the registry that all use
-            stack.enter_context(cluster.running(layout))
+        stack.enter_context(cluster.running(layout))
         yield Target(
             kubeconfig=str(layout.kubeconfig()),
             context=None,

@@ -52,13 +52,10 @@ def up(layout: Layout) -> dict[str, float]:
             )
         _down(layout)
         shutil.rmtree(layout.logs, ignore_errors=True)
-        if not group.any_init():  # another cluster would be using the same data
-            registry.collect_garbage(layout)
-        clock.lap("clean")
         pki.ensure(layout)
         clock.lap("pki")
         network.make_bridge()
-        group.start(layout, control.group(layout))
+        _start_control(layout)
         _wait_api(layout)
         clock.lap("apiserver")
         base.ensure_pause(layout)
@@ -177,6 +174,17 @@ def _down(layout: Layout) -> None:
     remains.sweep(layout)
     if left := remains.leftovers(layout):
         raise LeftBehind("left behind: " + "; ".join(left))
+
+
+def _start_control(layout: Layout) -> None:
+    """Start the control group; the first cluster of the machine removes old images from the registry that all use.
+
+    A lock for all clusters, because two that start at once would both be the first and remove files from each other.
+    """
+    with locked(layout.cache / "lock"):
+        if not group.any_init():
+            registry.collect_garbage(layout)
+        group.start(layout, control.group(layout))
 
 
 @contextmanager
