@@ -31,8 +31,9 @@ TOGETHER = {
     ),
     "another cluster": ("tests/e2e/", "tests/integration/chart/test_install"),
     "clusters that come and go": ("tools/kubecluster/tests/",),
+    "a training by Coqui": ("tests/unit/training/test_coqui_checkpoints",),
 }
-"""Tests that share a cluster, by the beginnings of their names. The first group that fits counts.
+"""Tests that share something costly, by the beginnings of their names. The first group that fits counts.
 
 The first two groups take about as long as each other. With KUBECONFIG and E2E_CONTEXT, one process runs both."""
 LEFT_OUT = pytest.StashKey[tuple[int, str]]()

@@ -1,20 +1,14 @@
 """Programs that use the server, in an environment that is made once from tests/clients/requirements.txt."""
 
-import hashlib
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
-import pytest
-
+from support import environments
 from support.places import ROOT
 
 REQUIREMENTS = ROOT / "tests" / "clients" / "requirements.txt"
-UNREACHABLE = ("error sending request", "network timeout")
-"""Parts of the messages of uv when the package index cannot be reached."""
 
 
 def run_client(program: str, folder: Path) -> str:
@@ -38,32 +32,10 @@ def run_client(program: str, folder: Path) -> str:
 
 
 def environment() -> Path:
-    """Return the environment with the clients. Skip the test when the package index cannot be reached.
-
-    It is in the user's cache under the hash of the requirements, of this module and of the version of Python. It is
-    made in a folder beside that and renamed, so that a folder with the name is complete.
-    """
-    recipe = REQUIREMENTS.read_bytes() + Path(__file__).read_bytes() + sys.version.encode()
-    wanted = hashlib.sha256(recipe).hexdigest()[:16]
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "speechmodel"
-    target = cache / f"clients-{wanted}"
-    if not (target / "bin" / "python").exists():  # false too when it links to a Python that was removed
-        cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=cache, prefix="clients-new-", ignore_cleanup_errors=True) as new:
-            made = _make(Path(new) / "environment")
-            shutil.rmtree(target, ignore_errors=True)
-            made.rename(target)
-    return target
+    """Return the environment with the clients. Skip the test when the package index cannot be reached."""
+    return environments.environment("clients", REQUIREMENTS, sys.executable, _link_ffmpeg)
 
 
-def _make(folder: Path) -> Path:
-    uv = Path(sys.prefix) / "bin" / "uv"
-    subprocess.run([uv, "venv", "-q", "--python", sys.executable, folder], check=True)
-    install = ("pip", "sync", "-q", "--require-hashes", "--python", folder, REQUIREMENTS)
-    done = subprocess.run([uv, *install], stderr=subprocess.PIPE, text=True, check=False)
-    if any(part in done.stderr for part in UNREACHABLE):
-        pytest.skip(f"the clients of the server were not tried, the package index cannot be reached: {done.stderr}")
-    assert done.returncode == 0, done.stderr
+def _link_ffmpeg(folder: Path) -> None:
     (ffmpeg,) = folder.glob("lib/*/site-packages/imageio_ffmpeg/binaries/ffmpeg-*")
     (folder / "bin" / "ffmpeg").symlink_to(os.path.relpath(ffmpeg, folder / "bin"))
-    return folder
