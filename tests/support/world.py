@@ -28,7 +28,7 @@ from speechmodel_api.stages import (
 )
 from speechmodel_api.status import Condition, SpeechModelStatus, StageStatus
 from speechmodel_operator.resources.pod import settings_hash
-from speechmodel_plan.observed import ALIVE, Claim, Observed, Purge, Run, RunState, Server
+from speechmodel_plan.observed import ALIVE, CanaryServers, Claim, Observed, Purge, Run, RunState, Server
 from speechmodel_plan.plan import Done, Plan, Report
 from speechmodel_plan.reconcile import make_plan
 from speechmodel_plan.stages import STAGES
@@ -113,6 +113,7 @@ class World:
     buckets: dict[str, S3Target | None] = field(default_factory=dict)
     claim: Claim | None = None
     server: Server | None = None
+    canary: CanaryServers | None = None
     purge: Purge | None = None
     annotations: dict[str, str] = field(default_factory=dict)
     generation: int = 1
@@ -147,6 +148,7 @@ class World:
             runs=tuple(self.runs.values()),
             claim=self.claim,
             server=self.server,
+            canary=self.canary,
             purge=self.purge,
             annotations=self.annotations,
             deleted_at=self.deleted_at,
@@ -186,6 +188,14 @@ class World:
             self.server = None
         elif self.server is None or self.server.version != plan.serving.model.version:
             self.server = Server(plan.serving.model.version, plan.serving.replicas, 0, settled=False)
+        if plan.canary is None:
+            self.canary = None
+        elif self.canary is None or self.canary.server.version != plan.canary.model.version:
+            server = Server(plan.canary.model.version, plan.canary.replicas, 0, settled=False)
+            self.canary = CanaryServers(server, frozenset())
+        elif self.canary.server.replicas != plan.canary.replicas:
+            server = replace(self.canary.server, replicas=plan.canary.replicas, settled=False)
+            self.canary = replace(self.canary, server=server)
         if not forget_status and report.status != self.status:
             self.status = report.status
             self.writes += 1

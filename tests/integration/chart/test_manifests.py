@@ -202,14 +202,28 @@ def test_network_policies_close_what_no_pod_needs(helm: Helm) -> None:
     policies = {p["metadata"]["name"]: p["spec"] for p in of_kind(helm.manifests({"watchNamespaces": ["a"]}), POLICY)}
     assert set(policies) == {NAME, f"{NAME}-offline", f"{NAME}-storage", f"{NAME}-servers"}
     stages = [stage for spec in policies.values() for stage in _stages(spec)]
-    assert sorted(stages) == sorted([*StageName, "purge", "server"]), "each kind of pod has one policy"
+    assert sorted(stages) == sorted([*StageName, "canary", "purge", "server"]), "each kind of pod has one policy"
     offline = policies[f"{NAME}-offline"]
     assert "ingress" not in offline and "egress" not in offline
     assert offline["policyTypes"] == ["Ingress", "Egress"]
     assert "ingress" not in policies[f"{NAME}-storage"]
     assert policies[f"{NAME}-servers"]["ingress"] == [{"ports": [{"port": "http"}]}, {"ports": [{"port": "wyoming"}]}]
-    (rule,) = policies[NAME]["egress"]
-    assert {port["port"] for port in rule["ports"]} == {53, 443, 6443, 8443, 16443}
+    always, canaries = policies[NAME]["egress"]
+    assert {port["port"] for port in always["ports"]} == {53, 443, 6443, 8443, 16443}
+    assert canaries["ports"] == [{"port": "http"}]
+    (peer,) = canaries["to"]
+    assert peer == {"namespaceSelector": {}, "podSelector": {"matchLabels": {"speechops.dev/stage": "canary"}}}
+
+
+def test_the_operator_may_read_canaries_whoever_else_may_call_servers(helm: Helm) -> None:
+    values = {"watchNamespaces": ["a"], "networkPolicy": {"serverFrom": [{"podSelector": {"matchLabels": {"a": "b"}}}]}}
+    manifests = helm.manifests(values)
+    (servers,) = (p for p in of_kind(manifests, POLICY) if p["metadata"]["name"] == f"{NAME}-servers")
+    http, wyoming = servers["spec"]["ingress"]
+    given, operator = http["from"]
+    assert wyoming["from"] == [given] == values["networkPolicy"]["serverFrom"]  # type: ignore[index]
+    assert operator["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": NAMESPACE}
+    assert operator["podSelector"]["matchLabels"].items() <= operator_pod(manifests)["metadata"]["labels"].items()
 
 
 def test_policies_are_where_the_models_are(helm: Helm) -> None:

@@ -69,7 +69,8 @@ def test_the_pod_monitor_finds_servers_where_the_operator_creates_them(
 ) -> None:
     (monitor,) = of_kind(helm.manifests(ALL | {"watchNamespaces": watch}), "PodMonitor")
     assert monitor["spec"]["namespaceSelector"] == selector
-    assert monitor["spec"]["selector"]["matchLabels"] == {"speechops.dev/stage": "server"}
+    (selected,) = monitor["spec"]["selector"]["matchExpressions"]
+    assert (selected["key"], selected["values"]) == ("speechops.dev/stage", ["server", "canary"])
 
 
 def test_the_service_monitor_selects_the_service_and_its_port(helm: Helm) -> None:

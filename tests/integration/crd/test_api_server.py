@@ -118,6 +118,8 @@ BAD: list[tuple[str, Any, str]] = [
     ("spec.serving", {"autoscaling": {}}, "spec.serving.autoscaling.maxReplicas: Required value"),
     ("spec.serving", {"autoscaling": {"minReplicas": 3, "maxReplicas": 2}}, "must not be greater than maxReplicas"),
     ("spec.serving", {"autoscaling": {"minReplicas": 0, "maxReplicas": 2}}, "or scaler must be External"),
+    ("spec.serving", {"canary": {"percent": 60}}, "spec.serving.canary.percent"),
+    ("spec.serving", {"canary": {"maxErrorRate": 2}}, "spec.serving.canary.maxErrorRate"),
     ("spec.serving", {"env": [{"name": "SPEECHMODEL_FOLDER"}]}, "set serving.settings instead"),
     ("spec.serving", {"ingress": {"host": "A b"}}, "spec.serving.ingress.host"),
     ("spec.serving", {"route": {"parentRefs": []}}, "spec.serving.route.parentRefs"),

@@ -13,6 +13,7 @@ import pytest
 import yaml
 from kubernetes.aio import client, config
 from speechmodel_api.crd import crd
+from speechmodel_api.status import SpeechModelStatus
 from speechmodel_operator.cluster.api import Api
 from speechmodel_operator.cluster.engine import ClusterEngine
 from speechmodel_operator.resources.jobs import Images
@@ -71,8 +72,8 @@ class Operator:
     def __init__(self, kubectl: Kubectl, kubeconfig: Path, name: str) -> None:
         self.kubectl, self.kubeconfig, self.name = kubectl, kubeconfig, name
 
-    def publish(self, **serving: Any) -> None:
-        """Create the SpeechModel with a version that is published."""
+    def publish(self, **serving: Any) -> World:
+        """Create the SpeechModel with a version that is published, and return the world that it comes from."""
         spec = World().spec | {"serving": serving}
         manifest = {"apiVersion": "speechops.dev/v1alpha1", "kind": "SpeechModel", "metadata": {"name": self.name}}
         self.kubectl.apply(manifest | {"spec": spec})
@@ -80,8 +81,12 @@ class Operator:
         assert created
         world = World(owner=Owner("default", self.name, created["metadata"]["uid"]), spec=spec)
         world.to_ready()
-        status = world.status.model_dump(by_alias=True, exclude_none=True, mode="json")
-        patch = json.dumps({"status": status})
+        self.write(world.status)
+        return world
+
+    def write(self, status: SpeechModelStatus) -> None:
+        """Merge-patch the status."""
+        patch = json.dumps({"status": status.model_dump(by_alias=True, exclude_none=True, mode="json")})
         self.kubectl("patch", "speechmodel", self.name, "--subresource=status", "--type=merge", "-p", patch)
 
     def edit(self, serving: Object | None) -> None:

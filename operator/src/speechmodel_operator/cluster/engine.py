@@ -10,7 +10,7 @@ from speechmodel_api.reasons import Reason
 from speechmodel_plan.conditions import Failures
 from speechmodel_plan.deletion import PURGE_LIMIT
 from speechmodel_plan.observed import Observed, Trouble
-from speechmodel_plan.plan import ClaimIntent, Done, Plan, Report, ServingIntent, StageRun
+from speechmodel_plan.plan import CanaryIntent, ClaimIntent, Done, Plan, Report, ServingIntent, StageRun
 from speechmodel_plan.status import failed_status
 from speechmodel_plan.task import Owner
 
@@ -27,6 +27,7 @@ from speechmodel_operator.cluster.api import (
     Resource,
     ViewT,
 )
+from speechmodel_operator.cluster.canary import read_canary
 from speechmodel_operator.cluster.errors import (
     AlreadyExists,
     ClaimSizeRefused,
@@ -76,8 +77,9 @@ class ClusterEngine:
             return None
         progress, now = await self._progress.read(self._snapshot), self._now()
         rejections = await read_rejections(self._api, self._snapshot, now)
+        canary = await read_canary(self._snapshot.canary, self._snapshot.pods, now)
         return self._snapshot.observed(
-            self._images, progress, self._progress.interval, rejections, now, self._applied_generation
+            self._images, progress, self._progress.interval, rejections, now, self._applied_generation, canary
         )
 
     async def apply(self, plan: Plan) -> Done:
@@ -88,16 +90,18 @@ class ClusterEngine:
         for run in (*plan.stop, *plan.discard):
             await self._delete(JOBS, here.jobs.get(run.name))
         if plan.deleting:
-            await self._delete(DEPLOYMENTS, here.deployment)
+            for servers in (here.deployment, here.canary):
+                await self._delete(DEPLOYMENTS, servers)
             return Done(purge_refused=await self._purge(here, plan))
         # each on its own: a Job that is rejected must not keep a server from its replicas, nor the status from being written
         claim_failure = await _attempt(self._ensure_claim(here, plan.claim))
         start_failure = await _attempt(self._start(here, plan.start))
         serving_failure = await _attempt(self._ensure_serving(here, plan.serving))
+        canary_failure = await _attempt(self._ensure_canary(here, plan.canary))
         beside_failure = await self._ensure_beside(here, plan.serving) if serving_failure is None else None
         if claim_failure is not None and claim_failure.reason is Reason.CLAIM_SIZE_REFUSED:  # the stages go on
             claim_failure, beside_failure = None, claim_failure
-        failures = Failures(claim_failure or start_failure, serving_failure, beside_failure)
+        failures = Failures(claim_failure or start_failure, serving_failure, canary_failure or beside_failure)
         return Done(failures=failures, not_started=start_failure is not None)
 
     async def report(self, report: Report) -> None:
@@ -203,6 +207,13 @@ class ClusterEngine:
         await self._ensure(SERVICES, wanted, here.services.get(name))
         for renamed in (service for other, service in here.services.items() if other != name):
             await self._delete(SERVICES, renamed)
+
+    async def _ensure_canary(self, here: Snapshot, intent: CanaryIntent | None) -> None:
+        if intent is None:
+            await self._delete(DEPLOYMENTS, here.canary)
+            return
+        wanted = serving.canary(self._images, self._owner, here.spec, intent.model, intent.replicas)
+        await self._ensure(DEPLOYMENTS, wanted, here.canary)
 
     async def _ensure_beside(self, here: Snapshot, intent: ServingIntent | None) -> Trouble | None:
         """Apply the objects beside the Deployment, each on its own, and return the first problem.

@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 from speechmodel_api.progress import StepProgress, TrainProgress
 from speechmodel_api.spec import SpeechModelSpec
 from speechmodel_plan import names
-from speechmodel_plan.observed import Observed
+from speechmodel_plan.observed import CanaryServers, Observed
 from speechmodel_plan.stages import STAGES
 from speechmodel_plan.task import Owner
 
@@ -39,6 +39,8 @@ class Snapshot:
     pods: tuple[Pod, ...]
     claim: Claim | None
     deployment: Deployment | None
+    canary: Deployment | None
+    """The Deployment of a version that is tried."""
     services: Mapping[str, Service]
     """By name."""
     accessories: Mapping[str, ObjectView]
@@ -62,6 +64,7 @@ class Snapshot:
         rejections: Mapping[str, str],
         now: datetime,
         applied_generation: int | None = None,
+        canary: CanaryServers | None = None,
     ) -> Observed:
         """Return the snapshot as a plan sees it.
 
@@ -92,6 +95,7 @@ class Snapshot:
                 _least_replicas(spec),
                 applied_generation,
             ),
+            canary=canary,
             purge=observe.purge_of(self.purge, self.pods, now),
             annotations=metadata.annotations,
             deleted_at=metadata.deletion_timestamp,
@@ -148,9 +152,18 @@ async def read_snapshot(api: Api, owner: Owner) -> Snapshot | None:
         pods=pods,
         claim=claim,
         deployment=deployment,
+        canary=await _read_canary(api, owner, spec, model),
         services={s.metadata.name: s for s in services if s.metadata.owned_by(owner.uid)},
         accessories=await _read_accessories(api, owner, spec, deployment) if deployment else {},
     )
+
+
+async def _read_canary(api: Api, owner: Owner, spec: SpeechModelSpec, model: Model) -> Deployment | None:
+    """Read the Deployment of a canary if the spec asks for one, or the status has one."""
+    if model.status.canary is None and (spec.serving is None or spec.serving.canary is None):
+        return None
+    found = await api.get(DEPLOYMENTS, owner.namespace, names.canary_name(owner.name))
+    return found if found and found.metadata.owned_by(owner.uid) else None
 
 
 async def _read_accessories(

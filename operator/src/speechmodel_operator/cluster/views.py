@@ -1,9 +1,9 @@
 """Typed views of Kubernetes objects: the fields that the operator reads, parsed once at the border."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
 from speechmodel_api.status import SpeechModelStatus
 
@@ -143,10 +143,18 @@ class ContainerResources(View):
     limits: Mapping[str, str] = {}
 
 
+class ContainerPort(View):
+    """A port of a container."""
+
+    name: str = ""
+    container_port: int
+
+
 class Container(View):
     """A container of a pod's spec."""
 
     name: str
+    ports: tuple[ContainerPort, ...] = ()
     resources: ContainerResources = ContainerResources()
 
 
@@ -163,6 +171,7 @@ class PodStatus(View):
     phase: str = "Unknown"
     reason: str = ""
     message: str = ""
+    pod_ip: Annotated[str, Field(alias="podIP")] = ""
     conditions: tuple[Condition, ...] = ()
     init_container_statuses: tuple[ContainerStatus, ...] = ()
     container_statuses: tuple[ContainerStatus, ...] = ()
@@ -178,6 +187,16 @@ class Pod(ObjectView):
         """Return the state of a container; an empty one before the kubelet has reported it."""
         found = (status.state for status in self.status.container_statuses if status.name == container)
         return next(found, ContainerState())
+
+    @property
+    def ready(self) -> bool:
+        """True while the pod receives requests."""
+        return any(found.type == "Ready" and found.status == "True" for found in self.status.conditions)
+
+    def port(self, name: str) -> int:
+        """Return the port of that name, or 0."""
+        ports = (port for container in self.spec.containers for port in container.ports)
+        return next((port.container_port for port in ports if port.name == name), 0)
 
 
 class TemplateMetadata(View):

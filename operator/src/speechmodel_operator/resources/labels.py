@@ -11,7 +11,7 @@ from speechmodel_plan.task import Owner
 MODEL = f"{GROUP}/model"
 """Name of the SpeechModel. Every object has it, and watches select by it."""
 STAGE = f"{GROUP}/stage"
-"""prepare ... publish, purge; server for the inference pods."""
+"""prepare ... publish, purge; server for the inference pods, and canary for those of a version that is tried."""
 KEY = f"{GROUP}/key"
 ATTEMPT = f"{GROUP}/attempt"
 SETTINGS = f"{GROUP}/settings"
@@ -30,6 +30,9 @@ INHERITED = (QUEUE, "kueue.x-k8s.io/priority-class")
 Argo CD recognise their own objects by them.
 """
 SERVER = "server"
+CANARY = "canary"
+COMPONENT = "app.kubernetes.io/component"
+"""Label: as STAGE, but server for the pods of a canary too."""
 PURGE = "purge"
 
 
@@ -40,7 +43,7 @@ def common(owner: Owner, component: str) -> dict[str, str]:
         STAGE: component,
         "app.kubernetes.io/name": "speechmodel",
         "app.kubernetes.io/instance": owner.name,
-        "app.kubernetes.io/component": component,
+        COMPONENT: SERVER if component == CANARY else component,
         "app.kubernetes.io/managed-by": "speechmodel-operator",
     }
 
@@ -69,8 +72,18 @@ def metadata(owner: Owner, name: str, component: str, *, owned: bool = True) -> 
 
 
 def server_selector(owner: Owner) -> dict[str, str]:
-    """Return the labels that select the server's pods."""
+    """Return the labels that select the server's pods, without those of a canary."""
     return {MODEL: owner.name, STAGE: SERVER}
+
+
+def canary_selector(owner: Owner) -> dict[str, str]:
+    """Return the labels that select the pods of a canary."""
+    return {MODEL: owner.name, STAGE: CANARY}
+
+
+def service_selector(owner: Owner) -> dict[str, str]:
+    """Return the labels that select every pod that answers requests."""
+    return {MODEL: owner.name, COMPONENT: SERVER}
 
 
 def signed(manifest: dict[str, Any]) -> dict[str, Any]:

@@ -35,6 +35,7 @@ PORT = 8080
 LAME_DUCK_SECONDS = 5
 """Time for which a server accepts requests after SIGTERM, while its endpoint is removed."""
 GRACE_SECONDS = 60
+STRATEGY = {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}}
 
 
 def deployment(images: Images, owner: Owner, spec: SpeechModelSpec, served: ModelStatus) -> Manifest:
@@ -42,9 +43,85 @@ def deployment(images: Images, owner: Owner, spec: SpeechModelSpec, served: Mode
 
     With autoscaling it has no number of replicas (see `with_replicas`).
     """
+    serving, beside = _serving(spec), accessories(owner, spec)
+    return labels.signed(
+        {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": labels.metadata(owner, names.deployment_name(owner.name), labels.SERVER)
+            | ({"annotations": {labels.ACCESSORIES: ",".join(sorted(beside))}} if beside else {}),
+            "spec": {
+                **({} if serving.autoscaling else {"replicas": serving.replicas}),
+                "selector": {"matchLabels": labels.server_selector(owner)},
+                "strategy": STRATEGY,
+                "template": _template(images, owner, spec, served, labels.SERVER),
+            },
+        }
+    )
+
+
+def canary(images: Images, owner: Owner, spec: SpeechModelSpec, tried: ModelStatus, replicas: int) -> Manifest:
+    """Return the Deployment of a version that is tried. Its pods are those of the server but for a label, and the Service
+    selects them too.
+    """
+    return labels.signed(
+        {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": labels.metadata(owner, names.canary_name(owner.name), labels.CANARY),
+            "spec": {
+                "replicas": replicas,
+                "selector": {"matchLabels": labels.canary_selector(owner)},
+                "strategy": STRATEGY,
+                "template": _template(images, owner, spec, tried, labels.CANARY),
+            },
+        }
+    )
+
+
+def service(owner: Owner, spec: SpeechModelSpec) -> Manifest:
+    """Return the Service that forwards port 80, and the port of Wyoming, to the replicas that are ready."""
+    ports = [{"name": "http", "port": 80, "targetPort": "http", "protocol": "TCP"}]
+    if _serving(spec).wyoming.enabled:
+        ports.append({"name": "wyoming", "port": WYOMING_PORT, "targetPort": "wyoming", "protocol": "TCP"})
+    return labels.signed(
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": labels.metadata(owner, service_name(owner, _serving(spec)), labels.SERVER),
+            "spec": {
+                "selector": labels.service_selector(owner),
+                "ports": ports,
+            },
+        }
+    )
+
+
+def with_replicas(manifest: Manifest, spec: SpeechModelSpec, current: int | None) -> Manifest:
+    """Return the Deployment with the number of replicas to apply; `current` is None before it exists.
+
+    With autoscaling the current number stays, because the API server would set 1 if it were left out. A HorizontalPodAutoscaler
+    does not act on 0 replicas, so the bounds hold here too. An external scaler decides alone.
+    """
+    autoscaling = _serving(spec).autoscaling
+    if autoscaling is None:
+        return manifest
+    replicas = max(autoscaling.min_replicas, 1) if current is None else current
+    if autoscaling.scaler is Scaler.HORIZONTAL_POD_AUTOSCALER:
+        replicas = min(max(replicas, autoscaling.min_replicas), autoscaling.max_replicas)
+    return manifest | {"spec": manifest["spec"] | {"replicas": replicas}}
+
+
+def applied_hash(manifest: Mapping[str, Any]) -> str:
+    """Return the hash that an object of this file carries."""
+    digest: str = manifest["metadata"]["annotations"][labels.APPLIED]
+    return digest
+
+
+def _template(images: Images, owner: Owner, spec: SpeechModelSpec, served: ModelStatus, component: str) -> Manifest:
+    """Return the pods of a version."""
     serving, bucket = _serving(spec), published_at(spec, served)
-    beside = accessories(owner, spec)
-    found = labels.common(owner, labels.SERVER)
+    found = labels.common(owner, component)
     fetch = FetchInput(
         target=bucket.location,
         version_uri=served.version_uri,
@@ -118,68 +195,15 @@ def deployment(images: Images, owner: Owner, spec: SpeechModelSpec, served: Mode
         images.pull_secrets,
         initContainers=[init],
         terminationGracePeriodSeconds=GRACE_SECONDS,
-        **_spread(owner, serving),
+        **_spread(serving, {labels.MODEL: owner.name, labels.STAGE: component}),
     )
-    template = {
+    return {
         "metadata": {
             "labels": dict(serving.pod_template.labels) | found | {labels.VERSION_SERVED: served.version},
             "annotations": dict(serving.pod_template.annotations),
         },
         "spec": pod,
     }
-    return labels.signed(
-        {
-            "apiVersion": "apps/v1",
-            "kind": "Deployment",
-            "metadata": labels.metadata(owner, names.deployment_name(owner.name), labels.SERVER)
-            | ({"annotations": {labels.ACCESSORIES: ",".join(sorted(beside))}} if beside else {}),
-            "spec": {
-                **({} if serving.autoscaling else {"replicas": serving.replicas}),
-                "selector": {"matchLabels": labels.server_selector(owner)},
-                "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
-                "template": template,
-            },
-        }
-    )
-
-
-def service(owner: Owner, spec: SpeechModelSpec) -> Manifest:
-    """Return the Service that forwards port 80, and the port of Wyoming, to the replicas that are ready."""
-    ports = [{"name": "http", "port": 80, "targetPort": "http", "protocol": "TCP"}]
-    if _serving(spec).wyoming.enabled:
-        ports.append({"name": "wyoming", "port": WYOMING_PORT, "targetPort": "wyoming", "protocol": "TCP"})
-    return labels.signed(
-        {
-            "apiVersion": "v1",
-            "kind": "Service",
-            "metadata": labels.metadata(owner, service_name(owner, _serving(spec)), labels.SERVER),
-            "spec": {
-                "selector": labels.server_selector(owner),
-                "ports": ports,
-            },
-        }
-    )
-
-
-def with_replicas(manifest: Manifest, spec: SpeechModelSpec, current: int | None) -> Manifest:
-    """Return the Deployment with the number of replicas to apply; `current` is None before it exists.
-
-    With autoscaling the current number stays, because the API server would set 1 if it were left out. A HorizontalPodAutoscaler
-    does not act on 0 replicas, so the bounds hold here too. An external scaler decides alone.
-    """
-    autoscaling = _serving(spec).autoscaling
-    if autoscaling is None:
-        return manifest
-    replicas = max(autoscaling.min_replicas, 1) if current is None else current
-    if autoscaling.scaler is Scaler.HORIZONTAL_POD_AUTOSCALER:
-        replicas = min(max(replicas, autoscaling.min_replicas), autoscaling.max_replicas)
-    return manifest | {"spec": manifest["spec"] | {"replicas": replicas}}
-
-
-def applied_hash(manifest: Mapping[str, Any]) -> str:
-    """Return the hash that an object of this file carries."""
-    digest: str = manifest["metadata"]["annotations"][labels.APPLIED]
-    return digest
 
 
 def _takes(serving: Serving, recordings: ClaimSource | None) -> dict[str, str]:
@@ -195,13 +219,13 @@ def _mount(recordings: ClaimSource) -> Manifest:
     return {"name": "dataset", "mountPath": DATASET_MOUNT, **below}
 
 
-def _spread(owner: Owner, serving: Serving) -> Manifest:
+def _spread(serving: Serving, selector: Mapping[str, str]) -> Manifest:
     """Return the rules that spread the pods of one roll-out."""
     if not serving.topology_spread:
         return {}
     rules = [
         rule.model_dump(by_alias=True, mode="json")
-        | {"labelSelector": {"matchLabels": labels.server_selector(owner)}, "matchLabelKeys": ["pod-template-hash"]}
+        | {"labelSelector": {"matchLabels": dict(selector)}, "matchLabelKeys": ["pod-template-hash"]}
         for rule in serving.topology_spread
     ]
     return {"topologySpreadConstraints": rules}

@@ -438,6 +438,25 @@ class Reason(StrEnum):
         "The newest version does not keep a limit of evaluation.gate. It is published but not promoted. The message gives both figures.",
         "Add recordings, train longer or edit evaluation.gate. The version before it is still served.",
     )
+    CANARY_RUNNING = (
+        "CanaryRunning",
+        Severity.NORMAL,
+        "Servers of the newest version take a share of the requests before it is promoted. The message counts those that failed.",
+    )
+    CANARY_UNREADABLE = (
+        "CanaryUnreadable",
+        Severity.WARNING,
+        "The operator cannot read the metrics of a server of the canary, so the newest version is not promoted.",
+        "Let the operator's pod reach port 8080 of the servers (networkPolicy of the chart, or your own policies).",
+    )
+    CANARY_FAILED = (
+        "CanaryFailed",
+        Severity.ERROR,
+        "More requests to the canary failed than serving.canary.maxErrorRate allows, or one of its servers crashed. "
+        "The newest version is published but not promoted. The message gives the figures.",
+        "Publish another version, or set the annotation speechops.dev/retry to a new value to try this one again. "
+        "The version before it is still served.",
+    )
     PROMOTION_HELD = (
         "PromotionHeld",
         Severity.NORMAL,

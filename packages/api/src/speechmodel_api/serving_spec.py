@@ -157,6 +157,22 @@ class Autoscaling(ApiModel, json_schema_extra=cel(_ORDER_RULE, _ORDER_MESSAGE, (
         return self
 
 
+class Canary(ApiModel):
+    """A canary: before a version is promoted, a few servers of it take a share of the requests."""
+
+    percent: Annotated[int, Field(ge=1, le=50)] = 20
+    """Share of the servers that have the new version, in percent. They are added to those of the served
+    version, and their number is rounded, with one server at least: with one replica, the new version gets
+    half of the requests whatever the percentage. Defaults to 20."""
+    minutes: Annotated[int, Field(ge=1, le=10_080)] = 10
+    """Time in minutes for which the servers of the new version take requests, from when all of them are
+    ready. Defaults to 10."""
+    max_error_rate: Annotated[float, Field(ge=0, le=1)] = 0.01
+    """Largest share of the requests to these servers that may fail, from 0 to 1. A request fails if its
+    answer is an error of the server (a status of 500 or above). If more fail, the version is not promoted.
+    Defaults to 0.01 (1 %)."""
+
+
 class WhenUnsatisfiable(StrEnum):
     """Defines what happens to a pod that cannot be spread."""
 

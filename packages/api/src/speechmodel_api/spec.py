@@ -18,6 +18,7 @@ from speechmodel_api.pods import PodTemplate
 from speechmodel_api.schema import LocalObjectReference, S3Target, cel
 from speechmodel_api.serving_spec import (
     Autoscaling,
+    Canary,
     EnvVar,
     IngressSpec,
     RouteSpec,
@@ -96,6 +97,12 @@ class Serving(ApiModel):
     autoscaling. Defaults to 1."""
     autoscaling: Autoscaling | None = None
     """Number of server pods that follows the load. If not set, replicas is the number."""
+    canary: Canary | None = None
+    """Lets the new version prove itself on a share of the requests before it is promoted; `{}` uses the
+    defaults. It applies when a version that passed evaluation.gate is to replace a served one, and not to
+    pinnedVersion. If more requests fail than allowed, the version is not promoted. An edit of this field,
+    or a new value of the annotation speechops.dev/retry, tries a version again that failed. If not set,
+    a new version is rolled out at once."""
     pod_template: PodTemplate = PodTemplate()
     """Settings of the server pods. They do not mount the workspace and are independent of
     training.podTemplate. A change rolls out new pods while the old ones still serve."""

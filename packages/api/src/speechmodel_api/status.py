@@ -12,6 +12,7 @@ from pydantic import Field
 from speechmodel_api.base import ApiModel
 from speechmodel_api.learning import LearningSettings
 from speechmodel_api.measures import ErrorRate
+from speechmodel_api.serving_spec import Canary
 from speechmodel_api.stages import StageName
 from speechmodel_api.times import Time
 
@@ -258,6 +259,51 @@ class ServingStatus(ApiModel):
     """Number of server pods that are ready to transcribe."""
 
 
+class CanaryState(StrEnum):
+    """State of a canary."""
+
+    RUNNING = "Running"
+    PASSED = "Passed"
+    FAILED = "Failed"
+
+
+class CanaryServer(ApiModel):
+    """The requests that a server of the canary has answered, as it reported last."""
+
+    pod: Annotated[str, Field(max_length=253)]
+    """Name of the pod of the server."""
+    process_start: float
+    """Time at which the server program started, in seconds since 1970. Its counts began at 0 then."""
+    requests: int
+    """Number of requests that it has answered."""
+    failed: int
+    """Number of them that failed."""
+
+
+class CanaryStatus(ApiModel):
+    """The newest canary of spec.serving.canary."""
+
+    version: Short
+    """Version that the canary tries."""
+    state: CanaryState
+    """State of the canary: Running, Passed or Failed. A canary that an edit or a pin ended is not shown."""
+    settings: Canary
+    """Value of spec.serving.canary that it runs with, or that decided."""
+    retry_token: Short | None = None
+    """Value of the annotation speechops.dev/retry when it began. Another value tries a version again that
+    failed."""
+    started_at: Time | None = None
+    """Time at which all its servers were ready for the first time. Absent before."""
+    requests: int
+    """Number of requests that its servers have answered, those of servers that are gone included."""
+    failed: int
+    """Number of them that failed."""
+    servers: tuple[CanaryServer, ...] = ()
+    """Counts of the servers that there are, from which the next counts are subtracted."""
+    message: Message | None = None
+    """The figures that decided. Absent while it runs."""
+
+
 class StorageStatus(ApiModel):
     """Use of the volume that holds the workspace, at the end of the last stage."""
 
@@ -305,6 +351,8 @@ class SpeechModelStatus(ApiModel):
     this is the previous version. Absent before the first version is promoted."""
     serving: ServingStatus | None = None
     """State of the server pods. Absent unless there is a Deployment."""
+    canary: CanaryStatus | None = None
+    """Newest canary. Absent without spec.serving.canary, and before the first one."""
     url: Annotated[str, Field(max_length=2048)] | None = None
     """Address of the server inside the cluster. Absent unless there is a Deployment."""
     history: Annotated[tuple[ModelStatus, ...], Field(max_length=HISTORY_LENGTH)] = ()

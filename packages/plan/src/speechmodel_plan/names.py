@@ -24,3 +24,8 @@ def claim_name(model: str) -> str:
 def deployment_name(model: str) -> str:
     """Return the name of the server's Deployment."""
     return model
+
+
+def canary_name(model: str) -> str:
+    """Return the name of the Deployment of a canary."""
+    return f"{model}-canary"

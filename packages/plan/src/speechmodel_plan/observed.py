@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from speechmodel_api.progress import StepProgress, TrainProgress
 from speechmodel_api.spec import SpeechModelSpec
 from speechmodel_api.stages import StageName
-from speechmodel_api.status import SpeechModelStatus
+from speechmodel_api.status import CanaryServer, SpeechModelStatus
 
 from speechmodel_plan.task import Owner, Task
 
@@ -95,6 +95,29 @@ class Server:
 
 
 @dataclass(frozen=True)
+class Crash:
+    """The unexpected end of a server program, after which it was started again."""
+
+    at: datetime
+    message: str
+
+
+@dataclass(frozen=True)
+class CanaryServers:
+    """The servers of a canary."""
+
+    server: Server
+    """Their Deployment."""
+    pods: frozenset[str]
+    """Names of the pods that there are."""
+    counts: tuple[CanaryServer, ...] = ()
+    """The counts of each server that could be read."""
+    unread: str | None = None
+    """The reason why a server that is ready could not be read."""
+    crashes: tuple[Crash, ...] = ()
+
+
+@dataclass(frozen=True)
 class Purge:
     """The Job that removes published objects."""
 
@@ -123,6 +146,7 @@ class Observed:
     runs: tuple[Run, ...] = ()
     claim: Claim | None = None
     server: Server | None = None
+    canary: CanaryServers | None = None
     purge: Purge | None = None
     annotations: Mapping[str, str] = field(default_factory=dict)
     deleted_at: datetime | None = None

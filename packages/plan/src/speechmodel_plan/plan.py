@@ -7,15 +7,16 @@ from datetime import timedelta
 from speechmodel_api.schema import S3Target
 from speechmodel_api.spec import DeletionPolicy
 from speechmodel_api.stages import PurgeInput, StageInput, StageName
-from speechmodel_api.status import ModelStatus, SpeechModelStatus
+from speechmodel_api.status import CanaryState, ModelStatus, SpeechModelStatus
 from speechmodel_api.training_spec import RetentionPolicy
 
 from speechmodel_plan import names
+from speechmodel_plan.canary import number_of_servers
 from speechmodel_plan.conditions import NO_FAILURES, Failures
 from speechmodel_plan.decision import Decision, Follow, Hold, Idle, Start, Stop, decide, settle
 from speechmodel_plan.events import Event, events
 from speechmodel_plan.observed import ALIVE, Observed, Run, Trouble
-from speechmodel_plan.promotion import choose
+from speechmodel_plan.promotion import Choice, choose
 from speechmodel_plan.records import Records
 from speechmodel_plan.runs import look_at_runs
 from speechmodel_plan.status import compute_status
@@ -41,6 +42,14 @@ class StageRun:
 @dataclass(frozen=True)
 class ServingIntent:
     """The server that the Deployment and its Service have to provide."""
+
+    model: ModelStatus
+    replicas: int
+
+
+@dataclass(frozen=True)
+class CanaryIntent:
+    """The servers of a version that is tried, behind the same Service."""
 
     model: ModelStatus
     replicas: int
@@ -96,6 +105,8 @@ class Plan(ABC):
     """None leaves the claim as it is."""
     serving: ServingIntent | None = None
     """None removes the Deployment and the Service."""
+    canary: CanaryIntent | None = None
+    """None removes the Deployment of a canary."""
     purge: PurgeInput | None = None
     deleting: bool = False
     look_again: timedelta | None = None
@@ -136,8 +147,8 @@ def plan_step(seen: Observed) -> Plan:
     stop = tuple(run for run in seen.runs if run.stoppable and not _goes_on(run, decision))
     newest = {record.run for record in records}
     discard = tuple(run for run in seen.runs if run.state not in ALIVE and run.name not in newest)
-    model = choose(seen, decision).model
-    serving = seen.spec.serving
+    choice, serving = choose(seen, decision), seen.spec.serving
+    model = choice.model
     return StepPlan(
         seen=seen,
         finalizer=seen.spec.publish.deletion_policy is DeletionPolicy.DELETE,
@@ -146,7 +157,8 @@ def plan_step(seen: Observed) -> Plan:
         start=_stage_run(seen, decision) if isinstance(decision, Start) else None,
         claim=_claim(seen, decision),
         serving=ServingIntent(model, serving.replicas) if serving and model else None,
-        look_again=_look_again(seen, decision, model, stopping=bool(stop), discarding=bool(discard)),
+        canary=_canary(seen, choice),
+        look_again=_look_again(seen, decision, choice, stopping=bool(stop), discarding=bool(discard)),
         records=records,
         recorded=recorded,
         decision=decision,
@@ -162,6 +174,14 @@ def _stage_run(seen: Observed, decision: Start) -> StageRun:
     return StageRun(record.run or "", record.stage, record.settings, decision.document, bucket)
 
 
+def _canary(seen: Observed, choice: Choice) -> CanaryIntent | None:
+    """Return the servers of the canary, in proportion to those of the served version that there are now."""
+    if choice.canary is None or choice.latest is None:
+        return None
+    served = seen.server.replicas if seen.server else 1
+    return CanaryIntent(choice.latest, number_of_servers(choice.canary.settings.percent, served))
+
+
 def _claim(seen: Observed, decision: Decision) -> ClaimIntent | None:
     storage = seen.spec.training.storage
     if storage.claim_name is not None or (seen.claim is None and isinstance(decision, Idle)):
@@ -170,7 +190,7 @@ def _claim(seen: Observed, decision: Decision) -> ClaimIntent | None:
 
 
 def _look_again(
-    seen: Observed, decision: Decision, model: ModelStatus | None, *, stopping: bool, discarding: bool
+    seen: Observed, decision: Decision, choice: Choice, *, stopping: bool, discarding: bool
 ) -> timedelta | None:
     match decision:
         case Hold(finding=finding) | Stop(finding=finding) if finding.until:
@@ -179,7 +199,10 @@ def _look_again(
             return None
         case Follow(stage=stage) | Start(stage=stage) if stage.name is StageName.TRAIN:
             return seen.progress_interval
+        case Idle() if choice.canary:  # a decision is carried out at once
+            return seen.progress_interval if choice.canary.state is CanaryState.RUNNING else timedelta(seconds=1)
         case Idle():
+            model = choice.model
             version = model.version if model else None
             settled = seen.server is not None and seen.server.settled and seen.server.version == version
             if discarding or not (settled or seen.spec.serving is None or model is None):

@@ -1,6 +1,7 @@
 """Promotion: which version is served, and why the newest one is or is not.
 
-`serving.pinnedVersion` comes first. Without it, the newest version replaces the served one if it passes `evaluation.gate`.
+`serving.pinnedVersion` comes first. Without it, the newest version replaces the served one if it passes `evaluation.gate` and
+then `serving.canary`.
 """
 
 from collections.abc import Iterator
@@ -8,8 +9,9 @@ from dataclasses import dataclass
 
 from speechmodel_api.evaluation_spec import Gate
 from speechmodel_api.reasons import Reason
-from speechmodel_api.status import HISTORY_LENGTH, ModelStatus, Promotion
+from speechmodel_api.status import HISTORY_LENGTH, CanaryState, CanaryStatus, ModelStatus, Promotion
 
+from speechmodel_plan.canary import decided, look_at_canary
 from speechmodel_plan.decision import Decision, Idle
 from speechmodel_plan.observed import Observed, Trouble
 from speechmodel_plan.stages.compare import COMPARE, test_clips
@@ -34,6 +36,8 @@ class Choice:
     """Version that was published last."""
     withheld: Trouble | None = None
     """The reason why the newest version is not served. None if it is, and while that is not decided."""
+    canary: CanaryStatus | None = None
+    """The canary of the newest version while it has servers. Then the version is withheld, and not decided."""
 
 
 def choose(seen: Observed, decision: Decision) -> Choice:
@@ -116,6 +120,25 @@ def _gated(seen: Observed, done: Outputs, built: ModelStatus) -> Choice:
             verdict = Promotion(promoted=False, reason=Reason.QUALITY_GATE_FAILED, message=message)
             return Choice(served, _with(built, verdict), Trouble(Reason.QUALITY_GATE_FAILED, message))
         passed = f"it passed evaluation.gate with {_figures(built)}"
+    return _tried(seen, built, passed)
+
+
+def _tried(seen: Observed, built: ModelStatus, passed: str) -> Choice:
+    """Return the choice for a version that passed the gate: it is promoted at once, or tried on a share of the requests."""
+    settings, served = seen.spec.serving.canary if seen.spec.serving else None, seen.status.model
+    if settings is not None and served is not None and (seen.server is None or seen.server.replicas > 0):
+        canary = decided(seen, settings, built.version)
+        if canary is None:
+            trial, undecided = (
+                look_at_canary(seen, settings, built.version),
+                built.model_copy(update={"promotion": None}),
+            )
+            return Choice(served, undecided, trial.waits_for, trial.status)
+        if canary.state is CanaryState.FAILED:
+            message = canary.message or ""
+            verdict = Promotion(promoted=False, reason=Reason.CANARY_FAILED, message=message)
+            return Choice(served, _with(built, verdict), Trouble(Reason.CANARY_FAILED, message))
+        passed = f"{passed}; {canary.message}"
     promoted = _with(built, Promotion(promoted=True, reason=Reason.PROMOTED, message=passed))
     return Choice(promoted, promoted)
 

@@ -6,6 +6,8 @@ from speechmodel_api.progress import TrainProgress
 from speechmodel_api.reasons import Reason, Severity, severity_of
 from speechmodel_api.stages import StageName
 from speechmodel_api.status import (
+    CanaryState,
+    CanaryStatus,
     ConditionType,
     Phase,
     ServingStatus,
@@ -45,6 +47,7 @@ def compute_status(seen: Observed, records: Records, decision: Decision, failure
         latest_version=choice.latest.version if choice.latest else None,
         model=choice.model,
         serving=_serving(seen),
+        canary=choice.canary or _ended_canary(seen),
         url=_url(seen),
         history=extended(before.history, choice),
     )
@@ -139,6 +142,13 @@ def _serving(seen: Observed) -> ServingStatus | None:
         return None
     before = seen.status.serving.version if seen.status.serving else None
     return ServingStatus(version=server.version if server.settled else before, ready_replicas=server.ready_replicas)
+
+
+def _ended_canary(seen: Observed) -> CanaryStatus | None:
+    """Return the canary that was decided last. One that an edit or a pin ended is forgotten."""
+    canary = seen.status.canary
+    wanted = seen.spec.serving is not None and seen.spec.serving.canary is not None
+    return canary if canary and wanted and canary.state is not CanaryState.RUNNING else None
 
 
 def _url(seen: Observed) -> str | None:

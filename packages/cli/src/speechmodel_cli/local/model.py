@@ -19,6 +19,7 @@ WITHOUT_EFFECT = (
     ("serving", "podTemplate"),
     ("serving", "service"),
     ("serving", "autoscaling"),
+    ("serving", "canary"),
     ("serving", "topologySpread"),
     ("serving", "env"),
     ("serving", "apiKeysSecretRef"),
