@@ -1,8 +1,9 @@
 """A real API server with etcd as plain processes: no nodes, no controllers, no root. It starts in seconds."""
 
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
@@ -14,9 +15,29 @@ from support.ports import free_port
 TOKEN = "admin"
 
 
+@dataclass(frozen=True)
+class ControlPlane:
+    """etcd and kube-apiserver as processes of this machine."""
+
+    kubectl: Kubectl
+    """The administrator's, on the namespace default."""
+    server: str
+    """The URL of the API server."""
+    folder: Path
+    processes: Mapping[str, "subprocess.Popen[bytes]"]
+    """By the name of the program."""
+
+
 @contextmanager
 def api_server(programs: Path, folder: Path) -> Iterator[Kubectl]:
     """Start etcd and kube-apiserver of `programs`, and give the administrator's kubectl on the namespace default."""
+    with control_plane(programs, folder) as found:
+        yield found.kubectl
+
+
+@contextmanager
+def control_plane(programs: Path, folder: Path) -> Iterator[ControlPlane]:
+    """Start etcd and kube-apiserver of `programs`, and wait until the API server is ready."""
     client, peer, port = free_port(), free_port(), free_port()
     etcd = f"http://127.0.0.1:{client}"
     (folder / "tokens.csv").write_text(f"{TOKEN},admin,1,system:masters\n", encoding="utf-8")
@@ -42,18 +63,16 @@ def api_server(programs: Path, folder: Path) -> Iterator[Kubectl]:
             "--service-account-issuer=https://kubernetes.default.svc",
             "--service-cluster-ip-range=10.96.0.0/24",
             "--authorization-mode=RBAC",
-            "--disable-admission-plugins=ServiceAccount",
+            "--disable-admission-plugins=ServiceAccount,TaintNodesByCondition",
         ],
     }
-    kubeconfig = folder / "kubeconfig"
-    write_kubeconfig(kubeconfig, f"https://127.0.0.1:{port}", TOKEN)
+    kubeconfig, server = folder / "kubeconfig", f"https://127.0.0.1:{port}"
+    write_kubeconfig(kubeconfig, server, TOKEN)
     kubectl = Kubectl(str(programs / "kubectl"), str(kubeconfig), None, "default")
-    running = []
-    try:
-        for name, flags in commands.items():
-            log = (folder / f"{name}.log").open("wb")
-            running.append(subprocess.Popen([programs / name, *flags], stdout=log, stderr=log))
-            log.close()
+    with ExitStack() as stack:
+        running = {
+            name: stack.enter_context(program(programs, folder, name, flags)) for name, flags in commands.items()
+        }
         waiting.until(
             lambda: kubectl("get", "--raw", "/readyz", check=False) == "ok",
             "the API server is ready",
@@ -61,11 +80,19 @@ def api_server(programs: Path, folder: Path) -> Iterator[Kubectl]:
             explain=lambda: (folder / "kube-apiserver.log").read_text(encoding="utf-8")[-3000:],
             every=0.2,
         )
-        yield kubectl
+        yield ControlPlane(kubectl, server, folder, running)
+
+
+@contextmanager
+def program(programs: Path, folder: Path, name: str, flags: Sequence[str]) -> Iterator["subprocess.Popen[bytes]"]:
+    """Run a program while the block runs. Its log is `folder`/`name`.log."""
+    with (folder / f"{name}.log").open("wb") as log:
+        process = subprocess.Popen([programs / name, *flags], stdout=log, stderr=log)
+    try:
+        yield process
     finally:
-        for process in running:  # it waits for its clients if it is asked to stop
-            process.kill()
-            process.wait()
+        process.kill()  # an API server that is asked to stop waits for its clients
+        process.wait()
 
 
 def write_kubeconfig(path: Path, server: str, token: str) -> None:

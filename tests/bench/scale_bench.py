@@ -1,0 +1,365 @@
+"""The operator with many models, on a real control plane with fake nodes and pods (see support/fake_cluster.py).
+
+    PYTHONPATH=tests python -m bench.scale_bench [--models 1000] [--burst 300] [--idle 300] [--edits 40]
+
+`models` are Ready and served, and have their finished Jobs and pods. `burst` models are created at once beside them; their pods fit
+on no node. What depends on the machine is also given as a ratio to the same work by a bare client in the same run. The figures are
+compared with the limits in scale_limits.yaml, and a ratio over its limit ends the program with code 1.
+"""
+
+import argparse
+import asyncio
+import copy
+import json
+import os
+import re
+import signal
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import numpy as np
+import psutil
+import yaml
+from speechmodel_operator.resources import labels
+from support import built
+from support.api_server import TOKEN, ControlPlane
+from support.fake_cluster import NOWHERE, PROGRAMS, fake_cluster, ready_status, spec
+from support.ports import free_port
+
+LIMITS = Path(__file__).with_name("scale_limits.yaml")
+TOGETHER = 32
+"""Requests that the bench sends at the same time."""
+MODELS, JOBS = "/apis/speechops.dev/v1alpha1/namespaces/default/speechmodels", "/apis/batch/v1/namespaces/default/jobs"
+PODS = "/api/v1/namespaces/default/pods"
+QUIET_SECONDS = 3.0
+"""Time without a step of any model after which the operator is at rest."""
+Object = dict[str, Any]
+
+
+class Client:
+    """A bare client of the API server."""
+
+    def __init__(self, session: aiohttp.ClientSession) -> None:
+        self._session = session
+
+    async def send(self, method: str, path: str, body: Object | None = None) -> Object:
+        """Send a request and return the answer. Raises RuntimeError for one that is an error."""
+        content = "application/merge-patch+json" if method == "PATCH" else "application/json"
+        data = None if body is None else json.dumps(body).encode()
+        async with self._session.request(method, path, data=data, headers={"Content-Type": content}) as answer:
+            text = await answer.read()
+            if answer.status >= 400:
+                raise RuntimeError(f"{method} {path}: {text.decode()}")
+            found: Object = json.loads(text)
+            return found
+
+    async def all(self, work: Iterable[Awaitable[object]]) -> None:
+        """Wait for all of it, a few at a time."""
+        gate = asyncio.Semaphore(TOGETHER)
+
+        async def one(each: Awaitable[object]) -> None:
+            async with gate:
+                await each
+
+        await asyncio.gather(*(one(each) for each in work))
+
+    async def created(self, seen: dict[str, float]) -> None:
+        """Note when each Job was created, by name, until cancelled."""
+        version = (await self.send("GET", f"{JOBS}?limit=1"))["metadata"]["resourceVersion"]
+        path = f"{JOBS}?watch=true&resourceVersion={version}&timeoutSeconds=3600"
+        async with self._session.get(path, timeout=aiohttp.ClientTimeout(None)) as answer:
+            async for line in answer.content:
+                event = json.loads(line)
+                if event["type"] == "ADDED":
+                    seen[event["object"]["metadata"]["name"]] = time.perf_counter()
+
+
+class Operator:
+    """The operator as a process."""
+
+    def __init__(self, plane: ControlPlane, folder: Path) -> None:
+        self._plane, self._log = plane, folder / "operator.log"
+        self.port = free_port()
+
+    def start(self) -> None:
+        """Start it."""
+        given = {"LIVENESS_PORT": "0", "METRICS_PORT": str(self.port), "LOG_LEVEL": "WARNING"}
+        environment = os.environ | {f"SPEECHMODEL_{name}": value for name, value in given.items()}
+        with self._log.open("ab") as log:
+            self.process = psutil.Popen(
+                [sys.executable, "-m", "speechmodel_operator"],
+                env=environment | {"KUBECONFIG": self._plane.kubectl.kubeconfig},
+                stderr=log,
+            )
+
+    def stop(self) -> None:
+        """Ask it to stop, and wait."""
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait()
+
+    def cpu(self) -> float:
+        """Return its processor time in seconds."""
+        times = self.process.cpu_times()
+        return float(times.user + times.system)
+
+    def megabytes(self) -> float:
+        """Return its resident memory."""
+        return float(self.process.memory_info().rss) / 1e6
+
+    def count(self, metric: str, pattern: str = "") -> float:
+        """Return the sum of its counters of that name whose labels match. Before it answers, -1."""
+        try:
+            text = urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=30).read().decode()
+        except OSError:
+            return -1
+        found = re.findall(rf"^{metric}(?:{{(.*)}})? (\S+)$", text, re.MULTILINE)
+        return sum(float(value) for given, value in found if re.search(pattern, given))
+
+    def writes(self) -> float:
+        """Return the number of its calls that change something."""
+        return self.count("speechmodel_api_calls_total", 'verb="(POST|PATCH|DELETE)"')
+
+    async def until_quiet(self) -> float:
+        """Wait until no model takes a step for a while, and return the time of the last change."""
+        steps, changed = -1.0, time.perf_counter()
+        while time.perf_counter() - changed < QUIET_SECONDS or steps <= 0:
+            await asyncio.sleep(0.2)
+            if (now := self.count("speechmodel_reconcile_seconds_count")) != steps:
+                steps, changed = now, time.perf_counter()
+        return changed
+
+
+def main() -> None:
+    """Measure, print, and compare with the limits."""
+    asked = _arguments()
+    with tempfile.TemporaryDirectory() as folder, fake_cluster(built.programs(*PROGRAMS), Path(folder)) as plane:
+        figures = asyncio.run(_measure(plane, Path(folder), asked))
+    limits = {figure["name"]: figure for figure in yaml.safe_load(LIMITS.read_text(encoding="utf-8"))["figures"]}
+    print(f"{asked.models} idle models, a burst of {asked.burst}, {asked.edits} edits, {asked.idle:g} idle seconds")
+    over = []
+    for name, value in figures.items():
+        limit = limits.get(name, {}).get("limit")
+        print(f"  {name:44} {value:9.3f}" + (f"   limit {limit:g}" if limit is not None else ""))
+        if limit is not None and limits[name]["ratio"] and value > limit:
+            over.append(name)
+    if over:
+        sys.exit(f"over the limit of {LIMITS.name}: {', '.join(over)}")
+
+
+async def _measure(plane: ControlPlane, folder: Path, asked: argparse.Namespace) -> dict[str, float]:
+    operator, figures = Operator(plane, folder), dict[str, float]()
+    async with _client(plane) as client:
+        operator.start()
+        try:
+            finished = await _one_lifecycle(client)
+            operator.stop()
+            await _populate(client, plane, finished, asked.models)
+            bare = await _bare_jobs(client, finished["jobs"][0], asked.burst)
+            operator.start()
+            await operator.until_quiet()
+            seen: dict[str, float] = {}
+            watching = asyncio.create_task(client.created(seen))
+            await asyncio.sleep(1)
+            figures |= await _edits(client, seen, asked.edits)
+            figures |= await _burst(client, operator, seen, asked.burst, bare)
+            await operator.until_quiet()
+            operator.stop()
+            figures |= await _restart(operator)
+            before, cpu = operator.writes(), operator.cpu()
+            await asyncio.sleep(asked.idle)
+            figures["writes while idle"] = operator.writes() - before
+            figures["CPU while idle, ms per model and minute"] = (
+                1000 * (operator.cpu() - cpu) / (asked.models + asked.burst) / (asked.idle / 60)
+            )
+            figures["resident memory, MB"] = operator.megabytes()
+            watching.cancel()
+        finally:
+            if operator.process.is_running():
+                operator.stop()
+    return figures
+
+
+@asynccontextmanager
+async def _client(plane: ControlPlane) -> AsyncIterator[Client]:
+    connector = aiohttp.TCPConnector(ssl=False, limit=TOGETHER + 8)
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    async with aiohttp.ClientSession(plane.server, connector=connector, headers=headers, read_bufsize=2**20) as session:
+        yield Client(session)
+
+
+def _model(name: str, training: Object) -> Object:
+    manifest = {"apiVersion": "speechops.dev/v1alpha1", "kind": "SpeechModel", "metadata": {"name": name}}
+    return manifest | {"spec": spec(**training)}
+
+
+async def _until(look: Callable[[], Awaitable[bool]], what: str, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            while not await look():
+                await asyncio.sleep(0.05)
+    except TimeoutError:
+        raise RuntimeError(f"{seconds:g} s have passed, but not yet: {what}") from None
+
+
+async def _one_lifecycle(client: Client) -> dict[str, list[Object]]:
+    """Let one model become Ready, and return its Jobs and their pods."""
+    await client.send("POST", MODELS, _model("first", {}))
+
+    async def ready() -> bool:
+        status = (await client.send("GET", f"{MODELS}/first")).get("status", {})
+        return bool(status.get("phase") == "Ready")
+
+    await _until(ready, "the first model is Ready", 120)
+    selector = f"labelSelector={labels.MODEL}=first"
+    pods = (await client.send("GET", f"{PODS}?{selector},{labels.STAGE}!={labels.SERVER}"))["items"]
+    return {"jobs": (await client.send("GET", f"{JOBS}?{selector}"))["items"], "pods": pods}
+
+
+async def _populate(client: Client, plane: ControlPlane, finished: dict[str, list[Object]], models: int) -> None:
+    """Create Ready models with copies of the finished Jobs and pods, while no controller runs that would change them."""
+    status, others = (
+        ready_status(),
+        [plane.processes[name] for name in plane.processes if name not in ("etcd", "kube-apiserver")],
+    )
+
+    async def one(name: str) -> None:
+        made = await client.send("POST", MODELS, _model(name, {}))
+        await client.send("PATCH", f"{MODELS}/{name}/status", {"status": status})
+        uids: dict[str, str] = {}
+        for path, kind in ((JOBS, "jobs"), (PODS, "pods")):
+            for thing in finished[kind]:
+                found = _copy(
+                    thing, name, uids.get(thing["metadata"]["ownerReferences"][0]["name"], made["metadata"]["uid"])
+                )
+                answer = await client.send("POST", path, found)
+                uids[thing["metadata"]["name"]] = answer["metadata"]["uid"]
+                await client.send("PATCH", f"{path}/{found['metadata']['name']}/status", {"status": thing["status"]})
+
+    for process in others:
+        process.send_signal(signal.SIGSTOP)
+    try:
+        await client.all(one(f"m{number}") for number in range(models))
+    finally:
+        for process in others:
+            process.send_signal(signal.SIGCONT)
+
+
+def _copy(thing: Object, model: str, owner: str) -> Object:
+    """Return a manifest of the same object for another model."""
+    found = copy.deepcopy({name: thing[name] for name in ("metadata", "spec")})
+    given = found["metadata"]
+    for name in ("uid", "resourceVersion", "creationTimestamp", "managedFields", "generateName", "generation"):
+        given.pop(name, None)
+    given["name"] = given["name"].replace("first", model, 1)
+    given["labels"] |= {labels.MODEL: model}
+    for reference in given["ownerReferences"]:
+        reference |= {"name": reference["name"].replace("first", model, 1), "uid": owner}
+    given.pop("finalizers", None)
+    if template := found["spec"].get("template"):
+        found["spec"].pop("selector")
+        for name in [name for name in template["metadata"]["labels"] if "controller-uid" in name or "job-name" in name]:
+            del template["metadata"]["labels"][name]
+    return found
+
+
+async def _bare_jobs(client: Client, job: Object, count: int) -> float:
+    """Create the same Jobs by a bare client, and return the seconds that each took. They are removed again."""
+    body = _copy(job, "bare", "")
+    del body["metadata"]["ownerReferences"]
+    body["metadata"]["labels"].pop(labels.MODEL)
+    body["spec"]["template"]["spec"]["nodeSelector"] = NOWHERE
+
+    async def one(number: int) -> None:
+        await client.send("POST", JOBS, body | {"metadata": body["metadata"] | {"name": f"bare-{number}"}})
+
+    began = time.perf_counter()
+    await client.all(one(number) for number in range(count))
+    took = (time.perf_counter() - began) / count
+    await client.all(
+        client.send("DELETE", f"{JOBS}/bare-{number}?propagationPolicy=Background") for number in range(count)
+    )
+    return took
+
+
+async def _edits(client: Client, seen: dict[str, float], count: int) -> dict[str, float]:
+    """Edit idle models one after the other, and measure the time to the new Job."""
+    took, edit = [], {"dataset": {"revision": "2"}, "training": {"podTemplate": {"nodeSelector": NOWHERE}}}
+    for number in range(count):
+        name, known = f"m{number}", set(seen)
+        began = time.perf_counter()
+        await client.send("PATCH", f"{MODELS}/{name}", {"spec": edit})
+
+        async def there(name: str = name, known: set[str] = known) -> bool:
+            return any(job.startswith(f"{name}-") for job in seen.keys() - known)
+
+        await _until(there, "the edit has its Job", 60)
+        took.append(max(at for job, at in seen.items() if job not in known) - began)
+    return {
+        "edit to new Job, median s": float(np.median(took)),
+        "edit to new Job, p95 s": float(np.percentile(took, 95)),
+    }
+
+
+async def _burst(
+    client: Client, operator: Operator, seen: dict[str, float], count: int, bare: float
+) -> dict[str, float]:
+    """Create models at once, and measure until the last has its Job, and the processor time until all is at rest."""
+    asked: dict[str, float] = {}
+    await operator.until_quiet()
+
+    async def one(name: str) -> None:
+        asked[name] = time.perf_counter()
+        await client.send("POST", MODELS, _model(name, {"podTemplate": {"nodeSelector": NOWHERE}}))
+
+    known, cpu, began = set(seen), operator.cpu(), time.perf_counter()
+    await client.all(one(f"b{number}") for number in range(count))
+    created = time.perf_counter()
+
+    async def all_there() -> bool:
+        return len(seen.keys() - known) >= count
+
+    await _until(all_there, "each model has its Job", 600)
+    cpu_at_jobs = operator.cpu() - cpu
+    took = [seen[job] - asked[job.split("-")[0]] for job in seen.keys() - known]
+    seconds = max(seen[job] for job in seen.keys() - known) - began
+    await operator.until_quiet()
+    return {
+        "Jobs created per second": count / seconds,
+        "seconds per Job over a bare client's": seconds / count / bare,
+        "seconds per Job of a bare client": bare,
+        "models created per second": count / (created - began),
+        "operator CPU from creation to Job, ms per model": 1000 * cpu_at_jobs / count,
+        "operator CPU until at rest, ms per model": 1000 * (operator.cpu() - cpu) / count,
+        "model to Job in the burst, p95 s": float(np.percentile(took, 95)),
+    }
+
+
+async def _restart(operator: Operator) -> dict[str, float]:
+    began = time.perf_counter()
+    operator.start()
+    quiet = await operator.until_quiet()
+    return {
+        "restart to quiet, s": quiet - began,
+        "writes of a restart": operator.writes(),
+        "CPU of a restart, s": operator.cpu(),
+    }
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Measure the operator with many models.")
+    parser.add_argument("--models", type=int, default=1000, help="Ready models")
+    parser.add_argument("--burst", type=int, default=300, help="models that are created at once")
+    parser.add_argument("--edits", type=int, default=40, help="edits of Ready models, one after the other")
+    parser.add_argument("--idle", type=float, default=300, help="seconds at rest")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
