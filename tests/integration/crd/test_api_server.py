@@ -124,6 +124,7 @@ BAD: list[tuple[str, Any, str]] = [
     ("spec.serving", {"ingress": {"host": "A b"}}, "spec.serving.ingress.host"),
     ("spec.serving", {"route": {"parentRefs": []}}, "spec.serving.route.parentRefs"),
     ("spec.serving", {"takes": {"wanted": 0}}, "spec.serving.takes.wanted"),
+    ("spec.serving", {"takes": {"misheard": {"keepDays": 0}}}, "spec.serving.takes.misheard.keepDays"),
     ("spec.serving", {"settings": {"decoders": 0}}, "spec.serving.settings.decoders"),
     ("spec.serving", {"settings": {"modelAliases": ["a,b"]}}, "spec.serving.settings.modelAliases[0]"),
     ("spec.serving", {"settings": {"corsOrigins": ["home.example"]}}, "spec.serving.settings.corsOrigins[0]"),

@@ -47,11 +47,11 @@ async def test_the_place_and_the_upload_are_held_until_the_decoder_is_free(
     def transcribe(file: BinaryIO, *, options: DecodingOptions, heard: object, **_: object) -> None:
         assert callable(heard) and options.abandoned is not None
         for _number in range(segments_before):
-            heard(Segment(0.0, 1.0, "uno", (), ()))
+            heard(Segment(0.0, 1.0, "uno", (), (), (0.0, 1.0)))
         begun.set()
         options.abandoned.wait(LONG)
         released.wait(LONG)
-        heard(Segment(1.0, 2.0, "dos", (), ()))
+        heard(Segment(1.0, 2.0, "dos", (), (), (1.0, 2.0)))
         read.append(file.read())
         require_client(options.abandoned)
 

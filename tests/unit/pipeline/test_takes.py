@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from speechmodel_api.dataset_spec import DatasetFormat
-from speechmodel_api.takes import TAKES, Take
+from speechmodel_api.takes import MISHEARD, TAKES, Take
 from speechmodel_pipeline.prepare.formats import list_recordings
 from speechmodel_pipeline.prepare.recordings import Listing
 from speechmodel_pipeline.prepare.takes import with_takes
@@ -59,6 +59,13 @@ def test_takes_are_rows_of_every_format_with_their_speaker(tmp_path: Path, layou
     assert (found.rows, found.unnamed_files) == (before.rows + 1, ())
     take = found.recordings[-1]
     assert (take.path, take.transcript, take.speaker, take.part) == (sound, "apaga la luz", "ana", None)
+
+
+@pytest.mark.parametrize("layout", DatasetFormat)
+def test_misheard_clips_are_no_recordings_of_a_dataset(tmp_path: Path, layout: DatasetFormat) -> None:
+    before = list_recordings(dataset(tmp_path, layout), layout, "es")
+    write(tmp_path / MISHEARD / "20260101-000000-aaaaaa.wav")
+    assert listing(tmp_path, layout) == before
 
 
 def test_a_dataset_without_takes_is_as_it_was(tmp_path: Path) -> None:

@@ -100,16 +100,42 @@ class ServerSettings(ApiModel):
         }
 
 
+class Misheard(ApiModel):
+    """An inbox of clips that the server rejected or was not sure of."""
+
+    keep_days: Annotated[int, Field(ge=1, le=365)] = 14
+    """Number of days after which a clip is deleted. An edit counts for the clips that are already
+    there. Defaults to 14."""
+    below_confidence: Annotated[float, Field(ge=0, le=1)] = 0.8
+    """Confidence below which a recognised phrase is doubtful, so that its clip is kept. Clips without an
+    answer are always kept. 0 keeps only those. In free text there is no confidence. Defaults to 0.8."""
+    max_mebibytes: Annotated[int, Field(ge=1, le=100_000)] = 200
+    """Largest size of the inbox in MiB, about 1.8 MiB for a minute. The oldest clips are deleted to make
+    room for new ones. Defaults to 200."""
+
+
 class Takes(ApiModel):
     """Recordings, called takes, that people make for the dataset on the page /record of the server."""
 
     wanted: Annotated[int, Field(ge=1, le=1000)] = 5
     """Number of takes of each sentence that the page asks each speaker for. A speaker may record
     more. Defaults to 5."""
+    misheard: Misheard | None = None
+    """Keeps clips of requests that the server rejected or was not sure of, in the folder `misheard` of the
+    dataset, so that people can play them on the page /misheard and turn them into takes; `{}` uses the
+    defaults. Tell the people who use the server, as its pages do. Removing the field deletes the clips. If
+    not set, the server keeps no recording of a request."""
 
     def environment(self, dataset: PurePath) -> dict[str, str]:
         """Return the variables that the server program reads; `dataset` is the folder of the dataset."""
-        return {f"{OWN_PREFIX}TAKES": str(dataset), f"{OWN_PREFIX}TAKES_WANTED": str(self.wanted)}
+        found = {"TAKES": str(dataset), "TAKES_WANTED": str(self.wanted)}
+        if (misheard := self.misheard) is not None:
+            found |= {
+                "MISHEARD_DAYS": str(misheard.keep_days),
+                "MISHEARD_BELOW": str(misheard.below_confidence),
+                "MISHEARD_MEBIBYTES": str(misheard.max_mebibytes),
+            }
+        return {OWN_PREFIX + name: value for name, value in found.items()}
 
 
 WYOMING_PORT = 10300

@@ -129,7 +129,8 @@ class Serving(ApiModel):
     defaults. It needs a dataset on a claim. Takes are kept in the folder `takes` of the dataset, so the
     server pods mount the claim read-write and must be able to share it with the stage pods. Change
     dataset.revision to train with new takes. Everyone who can use the server can record and delete
-    takes, so set apiKeysSecretRef. If not set, the server keeps no recording."""
+    takes, so set apiKeysSecretRef. takes.misheard also keeps what the server did not understand. If not
+    set, the server keeps no recording."""
     topology_spread: Annotated[tuple[TopologySpread, ...], Field(max_length=4)] = ()
     """Rules that spread the server pods over nodes or zones. If empty, the scheduler uses the
     defaults of the cluster."""

@@ -5,6 +5,8 @@ takes/<speaker>/<id>.json     Take
 
 A take exists once its document does, so the document is written last and deleted first. The folder has
 the name of the speaker.
+
+misheard/<id>.wav and .json   Misheard: what a server did not understand, until somebody says what it was
 """
 
 import unicodedata
@@ -17,6 +19,8 @@ from speechmodel_api.times import Time
 
 TAKES = "takes"
 """The folder of the takes in that of the dataset."""
+MISHEARD = "misheard"
+"""The folder of the clips that servers did not understand, in that of the dataset. No stage reads it."""
 
 
 def _composed(name: object) -> object:
@@ -42,3 +46,22 @@ class Take(Document):
     """Time when it was saved."""
     consent: Literal[True]
     """The speaker has agreed that models are trained with the recording."""
+
+
+class Misheard(Document):
+    """A clip that a server rejected, or was not sure of."""
+
+    heard: str
+    """The text that was recognised. Empty if it was rejected."""
+    confidence: float | None = None
+    """Probability from 0 to 1 that `heard` was said. None if it was rejected."""
+    candidates: tuple[str, ...] = ()
+    """Phrases of the grammar that fit, the best first. Empty in free text."""
+    language: str
+    """BCP 47 tag of the model."""
+    version: str
+    """The version that was served."""
+    seconds: float
+    """Length of the clip."""
+    recorded_at: Time
+    """Time when it was received."""

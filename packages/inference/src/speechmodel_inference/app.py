@@ -16,10 +16,12 @@ from starlette.status import HTTP_405_METHOD_NOT_ALLOWED
 from speechmodel_inference.api_keys import RequireKey
 from speechmodel_inference.errors import LONGEST_MESSAGE, BadRequest, ClientLeft, RequestError
 from speechmodel_inference.middleware import AnswerHead, CloseWhileDraining, CountRequests
+from speechmodel_inference.misheard import MisheardInbox
 from speechmodel_inference.openai_types import ErrorObject, ErrorResponse, error_object
 from speechmodel_inference.routers import (
     health,
     metrics,
+    misheard,
     models,
     page,
     realtime,
@@ -35,6 +37,8 @@ from speechmodel_inference.wyoming_server import serve_wyoming
 
 log = logging.getLogger(__name__)
 
+EXPIRY_SECONDS = 600.0
+"""Time between two deletions of misheard clips."""
 CLIENT_LEFT = 499
 """Status for the metrics when the client left before the answer, as in nginx."""
 
@@ -49,10 +53,15 @@ def create_app(settings: Settings, wyoming: socket.socket | None = None) -> Fast
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         loading = asyncio.create_task(services.load())
+        expiring = asyncio.create_task(_expire(services.misheard)) if services.misheard else None
         async with serve_wyoming(services, wyoming) if wyoming else nullcontext():
             yield
         await asyncio.wait({loading})
         services.queue.close()
+        if expiring is not None:
+            expiring.cancel()
+        if services.misheard is not None:
+            await asyncio.to_thread(services.misheard.close)
         services.lifecycle.close()
 
     app = FastAPI(title="SpeechModel", lifespan=lifespan, docs_url=None, redoc_url=None)
@@ -61,6 +70,8 @@ def create_app(settings: Settings, wyoming: socket.socket | None = None) -> Fast
         app.include_router(routes.router)
     if settings.takes is not None:
         app.include_router(takes.router)
+    if settings.misheard_days is not None:
+        app.include_router(misheard.router)
     app.add_exception_handler(RequestError, _request_error)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(ClientLeft, _client_left)
@@ -80,6 +91,16 @@ def create_app(settings: Settings, wyoming: socket.socket | None = None) -> Fast
         )
     app.add_middleware(AnswerHead)
     return app
+
+
+async def _expire(inbox: MisheardInbox) -> None:
+    """Delete clips whose time is over, again and again."""
+    while True:
+        try:
+            await asyncio.to_thread(inbox.expire)
+        except OSError as error:
+            log.warning("misheard clips whose time is over cannot be deleted: %s", error.strerror or error)
+        await asyncio.sleep(EXPIRY_SECONDS)
 
 
 def _body(status: int, error: ErrorObject, headers: dict[str, str] | None = None) -> JSONResponse:

@@ -94,6 +94,8 @@ class SpeechModelCard(BaseModel):
     wer: float | None
     takes: bool
     """True if people may record takes for the dataset here."""
+    misheard_days: int | None
+    """Days for which clips that were rejected or doubtful are kept. None if they are not kept."""
     report: str | None
     """Address of report.html, as s3://bucket/key. None for versions from before there was one."""
     limits: Limits
@@ -116,6 +118,7 @@ class SpeechModelCard(BaseModel):
             language_model=manifest.scorer is not None,
             wer=manifest.wer,
             takes=settings.takes is not None,
+            misheard_days=settings.misheard_days,
             report=manifest.page_uri,
             limits=Limits(upload_bytes=settings.max_upload_bytes, audio_seconds=settings.max_audio_seconds),
             measured=_measured(card) if card else None,

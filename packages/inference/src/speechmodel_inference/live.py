@@ -10,6 +10,7 @@ from speechmodel_decoding import Cutter, Utterance
 from speechmodel_runtime import Pcm, level
 
 from speechmodel_inference.decoders import DecodingOptions
+from speechmodel_inference.misheard import MisheardInbox
 from speechmodel_inference.transcribing import Segment, segment_of
 from speechmodel_inference.version import ServedVersion
 
@@ -63,8 +64,14 @@ class LiveAudio:
 class LiveTranscription:
     """Transcribes one stream of samples, as LiveAudio takes them. For one thread at a time."""
 
-    def __init__(self, version: ServedVersion, sample_rate: int, options: DecodingOptions) -> None:
-        self._version, self._options = version, options
+    def __init__(
+        self,
+        version: ServedVersion,
+        sample_rate: int,
+        options: DecodingOptions,
+        misheard: MisheardInbox | None = None,
+    ) -> None:
+        self._version, self._options, self._misheard = version, options, misheard
         self._audio = LiveAudio(sample_rate)
         self._decoded = 0
         """Samples of the current utterance when it was decoded last."""
@@ -81,7 +88,10 @@ class LiveTranscription:
     def _ended(self, utterances: Iterator[Utterance]) -> Iterator[Segment]:
         for utterance in utterances:
             self._decoded = 0
-            yield decode_utterance(self._version, utterance, self._options)
+            segment = decode_utterance(self._version, utterance, self._options)
+            if self._misheard is not None:
+                self._misheard.utterance(self._version, utterance.pcm, segment)
+            yield segment
 
     def _partial(self) -> str | None:
         current = self._audio.current

@@ -181,14 +181,19 @@ class RealtimeSession:
         texts = []
         try:
             for utterance in utterances:
-                work = partial(decode_utterance, self._version, utterance, self._options)
-                if text := (await self._services.queue.run_stream(work)).text:
+                if text := (await self._services.queue.run_stream(partial(self._decoded, utterance))).text:
                     texts.append(text)
                     await self._delta(item, f" {text}" if len(texts) > 1 else text)
         except (SpeechRuntimeError, DecodingError) as error:
             await self._failed(item, of_runtime(error))
         else:
             await self._completed(item, " ".join(texts), sum(len(each.pcm) / 16_000 for each in utterances))
+
+    def _decoded(self, utterance: Utterance) -> Segment:
+        segment = decode_utterance(self._version, utterance, self._options)
+        if self._services.misheard is not None:
+            self._services.misheard.utterance(self._version, utterance.pcm, segment)
+        return segment
 
     async def _transcribe_recording(self, samples: bytes) -> None:
         """Send the item of a buffer, its words as they are decoded, and then all of them."""

@@ -34,13 +34,16 @@ async def transcribe_upload(
     """
 
     def work(abandoned: threading.Event) -> Transcript:
-        return version.transcribe(
+        transcript = version.transcribe(
             upload.audio(),
             name=upload.name,
             max_seconds=services.settings.max_audio_seconds,
             options=replace(options, abandoned=abandoned),
             heard=heard,
         )
+        if services.misheard is not None:
+            services.misheard.recording(version, upload, transcript)
+        return transcript
 
     try:
         decoded = await services.queue.run(work, left)

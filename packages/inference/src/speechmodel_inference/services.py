@@ -9,7 +9,10 @@ from speechmodel_stagekit.cpus import available_cpus
 
 from speechmodel_inference.decoding_queue import DecodingQueue
 from speechmodel_inference.lifecycle import Lifecycle
+from speechmodel_inference.misheard import MisheardInbox
 from speechmodel_inference.settings import Settings
+from speechmodel_inference.sounds import SoundStore
+from speechmodel_inference.takes import TakeStore
 from speechmodel_inference.telemetry import Telemetry
 
 STREAMS_PER_CPU = 4
@@ -24,13 +27,25 @@ class Services:
     lifecycle: Lifecycle
     queue: DecodingQueue
     telemetry: Telemetry
+    takes: TakeStore | None
+    """None if no takes are kept."""
+    misheard: MisheardInbox | None
+    """None if no takes are kept. It may keep no clips."""
 
     @classmethod
     def make(cls, settings: Settings) -> "Services":
         """Return the parts for `settings`. Nothing is loaded yet."""
         lifecycle = Lifecycle(settings.folder, settings.engine)
         queue = DecodingQueue(decoders=settings.decoders or available_cpus(), waiting=settings.waiting)
-        return cls(settings, lifecycle, queue, Telemetry(queue, lifecycle, settings.name))
+        store = SoundStore(settings.takes) if settings.takes else None
+        return cls(
+            settings,
+            lifecycle,
+            queue,
+            Telemetry(queue, lifecycle, settings.name),
+            takes=TakeStore(store) if store else None,
+            misheard=MisheardInbox(store, settings) if store else None,
+        )
 
     async def load(self) -> None:
         """Load the version. By default, Native decodes STREAMS_PER_CPU recordings at once for each CPU."""

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from speechmodel_api.serving_spec import Engine
 from speechmodel_runtime.library import VARIABLE as LIBRARY
@@ -71,6 +71,13 @@ class Settings(BaseSettings):
     """The folder of the dataset, in which takes that people record on the page are kept. Without it, nothing is kept."""
     takes_wanted: Annotated[int, Field(ge=1, le=1000)] = 5
     """Takes that the page asks each speaker for, of each sentence."""
+    misheard_days: Annotated[int, Field(ge=1, le=365)] | None = None
+    """Days for which clips that were rejected or doubtful are kept in the folder of the dataset. Without it, they
+    are not kept, and those that are there are deleted. It needs `takes`."""
+    misheard_below: Annotated[float, Field(ge=0, le=1)] = 0.8
+    """Confidence below which an answer is doubtful."""
+    misheard_mebibytes: Annotated[int, Field(ge=1)] = 200
+    """Size of all these clips. The oldest are deleted to make room."""
     root_path: Annotated[str, Field(pattern=r"^(/.*[^/])?$")] = ""
     """The path that a proxy removes from requests, such as /speech."""
     lame_duck_seconds: Annotated[float, Field(ge=0)] = 5.0
@@ -79,6 +86,13 @@ class Settings(BaseSettings):
     """Time after that in which requests in flight may finish."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """Lowest severity that is logged."""
+
+    @field_validator("misheard_days")
+    @classmethod
+    def _needs_takes(cls, days: int | None, info: ValidationInfo) -> int | None:
+        if days is not None and info.data.get("takes") is None:
+            raise ValueError(f"set {PREFIX}TAKES too, the folder in which the clips are kept")
+        return days
 
 
 _OF_A_SERVICE = re.compile(r".*_(SERVICE_HOST|SERVICE_PORT(_.*)?|PORT(_\d+_.*)?)")

@@ -28,6 +28,8 @@ class Segment:
     words: tuple[SpokenWord, ...]
     candidates: tuple[Candidate, ...]
     """Phrases of the grammar that fit, the best first, also when it was rejected."""
+    utterance_seconds: tuple[float, float]
+    """Beginning and end of what was decoded, with the silence around the speech."""
 
     @property
     def accepted(self) -> Candidate | None:
@@ -140,4 +142,5 @@ def segment_of(utterance: Utterance, decoded: DecodedUtterance) -> Segment:
         for word in decoded.words
     )
     begins, ends = (words[0].start_seconds, words[-1].end_seconds) if words else (start, utterance.end_seconds)
-    return Segment(round(begins, 2), round(ends, 2), decoded.text, words, decoded.candidates)
+    decoded_seconds = (start, utterance.end_seconds)
+    return Segment(round(begins, 2), round(ends, 2), decoded.text, words, decoded.candidates, decoded_seconds)

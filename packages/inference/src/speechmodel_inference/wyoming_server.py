@@ -185,7 +185,7 @@ class _Conversation(ExitStack):
         names, terms = self._asked.transcript_names or [], self._asked.transcript_terms or []
         options = DecodingOptions(hot_words=hot_words(" ".join([*names, *terms])))
         # the first one loads the detector of speech
-        self._live = await asyncio.to_thread(LiveTranscription, version, audio.rate, options)
+        self._live = await asyncio.to_thread(LiveTranscription, version, audio.rate, options, self._services.misheard)
         self._channels, self._texts = audio.channels, []
 
     async def _chunk(self, samples: bytes) -> None:

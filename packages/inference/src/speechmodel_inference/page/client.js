@@ -54,16 +54,33 @@ export const deleteTake = (speaker, id) => request(`v1/takes/${encodeURIComponen
 
 export const forgetSpeaker = (speaker) => request(`v1/takes/${encodeURIComponent(speaker)}`, { method: "DELETE" });
 
-async function request(path, options = {}) {
+/** Return the clips that the server rejected or was not sure of, the newest first. */
+export const listClips = () => request("v1/misheard");
+
+/** Return a clip as a Blob. */
+export const fetchClip = (id) => request(`v1/misheard/${id}/audio`, {}, (response) => response.blob());
+
+/** Turn a clip into a take. The speaker has agreed to it. */
+export function confirmClip(id, sentence, speaker) {
+  const body = JSON.stringify({ text: sentence, speaker, consent: true });
+  return request(`v1/misheard/${id}/take`, { method: "POST", body, headers: { "Content-Type": "application/json" } });
+}
+
+export const dropClip = (id) => request(`v1/misheard/${id}`, { method: "DELETE" });
+
+export const dropClips = () => request("v1/misheard", { method: "DELETE" });
+
+async function request(path, options = {}, read = (response) => response.json()) {
   let response;
   try {
-    response = await fetch(path, { ...options, headers: key ? { Authorization: `Bearer ${key}` } : {} });
+    const headers = { ...options.headers, ...(key && { Authorization: `Bearer ${key}` }) };
+    response = await fetch(path, { ...options, headers });
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new ServerError(0, "unreachable");
   }
   if (response.status === 204) return null;
-  if (response.ok) return response.json();
+  if (response.ok) return read(response);
   const { error = {} } = await response.json().catch(() => ({}));
   const retryAfter = Number(response.headers.get("Retry-After")) || 0;
   throw new ServerError(response.status, error.code ?? "", error.message ?? response.statusText, retryAfter);

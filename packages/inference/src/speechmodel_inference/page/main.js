@@ -46,6 +46,9 @@ function showServer() {
   byId("about-line").textContent = `${languageName(card.language)} · ${card.version}`;
   byId("curl").textContent = `curl -F file=@recording.wav ${new URL("v1/audio/transcriptions", document.baseURI)}`;
   byId("pages").hidden = !card.takes;
+  byId("misheard-page").hidden = card.misheard_days === null;
+  const days = card.misheard_days;
+  byId("privacy").textContent = days === null ? text("privacy") : text("privacyMisheard", { days: number(days) });
   showModel(card);
   showPhrases(card, grammar);
   showHint();

@@ -28,6 +28,7 @@ async function load() {
     const card = await fetchCard();
     const grammar = await fetchPhrases();
     [name, sentences] = [card.name, grammar.phrases];
+    byId("misheard-page").hidden = card.misheard_days === null;
     await recount();
     next();
   } catch (error) {

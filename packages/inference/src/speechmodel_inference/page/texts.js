@@ -146,6 +146,30 @@ const TEXTS = {
     take_faint: "The recording is too quiet. Come closer, or raise the gain of the microphone.",
     take_too_long: "The recording is too long. Record one sentence at a time.",
     cross_site: "Takes can only be recorded on the page of this server itself.",
+    misheardPage: "Misheard",
+    clipsTitle: "What was not understood",
+    clipsCount: "{count} clips to look at.",
+    clipsNone: "Nothing to look at.",
+    whoSpoke: "Who spoke",
+    consentOf: "This person agrees that the recordings are kept and that models are trained with them.",
+    whoFirstClips: "Enter a name and tick the box to save clips as takes.",
+    clipHeard: "{text}, {confidence} sure",
+    clipRejected: "No answer",
+    whatSaid: "What was said",
+    playClip: "Play the clip of {time}",
+    saveClip: "Save take",
+    dropClip: "Delete",
+    clipSaved: "Saved as a take of {speaker}: {text}.",
+    clipDropped: "Deleted.",
+    clipGone: "This clip is no longer there.",
+    dropAllTitle: "Empty the list",
+    dropAll: "Delete all clips",
+    dropSure: "Delete all {count} clips? This cannot be undone.",
+    dropped: "Deleted clips: {count}.",
+    keptDays: "Clips are deleted after {days} days. Until then, everybody who may use this page can play them.",
+    unplayable: "The browser cannot play this clip.",
+    noMisheard: "This server keeps no misheard clips. Set serving.takes.misheard in the SpeechModel.",
+    privacyMisheard: "Recordings go to this server and nowhere else. What it does not understand well, it keeps for {days} days, so that people can listen to it and correct it.",
   },
   es: {
     language: "Idioma de esta página",
@@ -290,6 +314,30 @@ const TEXTS = {
     take_faint: "La grabación tiene muy poco volumen. Acércate, o sube la ganancia del micrófono.",
     take_too_long: "La grabación es demasiado larga. Graba una frase a la vez.",
     cross_site: "Las tomas solo se pueden grabar en la página de este mismo servidor.",
+    misheardPage: "No entendido",
+    clipsTitle: "Lo que no se entendió",
+    clipsCount: "{count} clips por revisar.",
+    clipsNone: "Nada por revisar.",
+    whoSpoke: "Quién habló",
+    consentOf: "Esta persona acepta que las grabaciones se guarden y que se entrenen modelos con ellas.",
+    whoFirstClips: "Escribe un nombre y marca la casilla para guardar clips como tomas.",
+    clipHeard: "{text}, {confidence} seguro",
+    clipRejected: "Sin respuesta",
+    whatSaid: "Qué se dijo",
+    playClip: "Reproducir el clip de {time}",
+    saveClip: "Guardar toma",
+    dropClip: "Borrar",
+    clipSaved: "Guardado como toma de {speaker}: {text}.",
+    clipDropped: "Borrado.",
+    clipGone: "Este clip ya no está.",
+    dropAllTitle: "Vaciar la lista",
+    dropAll: "Borrar todos los clips",
+    dropSure: "¿Borrar los {count} clips? No se puede deshacer.",
+    dropped: "Clips borrados: {count}.",
+    keptDays: "Los clips se borran después de {days} días. Hasta entonces, todos los que pueden usar esta página pueden oírlos.",
+    unplayable: "El navegador no puede reproducir este clip.",
+    noMisheard: "Este servidor no guarda clips no entendidos. Define serving.takes.misheard en el SpeechModel.",
+    privacyMisheard: "Las grabaciones van a este servidor y a ningún otro lugar. Lo que no entiende bien lo guarda {days} días, para que alguien lo oiga y lo corrija.",
   },
 };
 const CHOICE = "language";
@@ -327,6 +375,9 @@ export const percent = (share, digits = 0) =>
   new Intl.NumberFormat(language, { style: "percent", maximumFractionDigits: digits }).format(share);
 
 export const clock = (date) => new Intl.DateTimeFormat(language, { timeStyle: "medium" }).format(date);
+
+/** Return a date with its time, without the seconds. */
+export const moment = (date) => new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "short" }).format(date);
 
 export const languageName = (tag) => new Intl.DisplayNames([language], { type: "language" }).of(tag);
 

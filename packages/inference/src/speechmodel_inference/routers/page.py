@@ -1,4 +1,5 @@
-"""The pages: at /, speak or choose a file, and see what the model hears; at /record, record takes for the dataset.
+"""The pages: at /, speak or choose a file, and see what the model hears; at /record, record takes for the dataset;
+at /misheard, say what the model did not understand.
 
 The files are in the folder `page` of this package, and are read once. The page loads nothing from
 anywhere else, which its Content-Security-Policy enforces.
@@ -53,6 +54,12 @@ async def page(request: Request) -> Response:
 async def record(request: Request) -> Response:
     """Return the page on which people record takes."""
     return _answer(request, _FILES["record.html"])
+
+
+@router.api_route("/misheard", methods=["GET", "HEAD"])
+async def misheard(request: Request) -> Response:
+    """Return the page with what the server did not understand."""
+    return _answer(request, _FILES["misheard.html"])
 
 
 @router.api_route("/page/{name}", methods=["GET", "HEAD"])

@@ -1,15 +1,12 @@
 """/v1/takes: recordings that people make for the dataset. The routes exist where the setting `takes` names its folder."""
 
-import asyncio
 import logging
 import threading
 from collections import Counter
-from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Annotated, TypeVar
-from urllib.parse import urlsplit
+from typing import Annotated
 
-from fastapi import APIRouter, Depends, Path, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 from pydantic import BaseModel, ValidationError
 from speechmodel_api.takes import SpeakerName, Take
 from speechmodel_decoding.errors import DecodingError
@@ -17,32 +14,16 @@ from speechmodel_runtime import level
 from speechmodel_runtime.errors import SpeechRuntimeError
 
 from speechmodel_inference.decoders import DecodingOptions
-from speechmodel_inference.errors import BadRequest, Forbidden, NotFound, StorageFailed, of_runtime
+from speechmodel_inference.errors import NotFound, of_runtime
+from speechmodel_inference.routers.keeping import SoundId, one_line, refusal_of_take, same_site, stored
 from speechmodel_inference.services import Injected, Services
 from speechmodel_inference.takes import CheckedTake, TakeStore, check
 from speechmodel_inference.upload import read_form, require_size
 
 log = logging.getLogger(__name__)
 
-TakeId = Annotated[str, Path(pattern=r"^[0-9]{8}-[0-9]{6}-[0-9a-f]{6}$")]
-Result = TypeVar("Result")
 
-
-def _same_site(request: Request) -> None:
-    """Refuse requests that a page of another site makes in the browser of somebody who may use this server.
-
-    Browsers name the origin of a page in every POST and DELETE.
-    """
-    origin = urlsplit(request.headers.get("origin", ""))
-    foreign = bool(origin.scheme) and origin.netloc.lower() != request.headers.get("host", "").lower()
-    if foreign or request.headers.get("sec-fetch-site") == "cross-site":
-        raise Forbidden(
-            "A page of another site sent this request; record takes on the page /record of this server.",
-            code="cross_site",
-        )
-
-
-router = APIRouter(prefix="/v1/takes", dependencies=[Depends(_same_site)])
+router = APIRouter(prefix="/v1/takes", dependencies=[Depends(same_site)])
 
 
 class Sentence(BaseModel):
@@ -89,7 +70,7 @@ class Forgotten(BaseModel):
 @router.get("")
 async def count_takes(services: Injected, speaker: Annotated[str, Query(max_length=64)] = "") -> TakeCounts:
     """Return the numbers of takes by sentence."""
-    counts = await _stored(lambda: _store(services).count())
+    counts = await stored(lambda: _store(services).count())
     texts = {text for of_speaker in counts.values() for text in of_speaker}
     mine = counts.get(speaker, Counter())
     return TakeCounts(
@@ -120,7 +101,7 @@ async def save_take(request: Request, services: Injected) -> SavedTake:
                 checked, heard = (await services.queue.run(work, request.receive())).result
             except (SpeechRuntimeError, DecodingError) as error:
                 raise of_runtime(error) from error
-        identity = await _stored(lambda: _store(services).add(take, checked.pcm))
+        identity = await stored(lambda: _store(services).add(take, checked.pcm))
     log.info("kept the take %s of %s: %.2f s", identity, take.speaker, checked.seconds)
     return SavedTake(
         id=identity,
@@ -133,38 +114,30 @@ async def save_take(request: Request, services: Injected) -> SavedTake:
 
 
 @router.delete("/{speaker}/{take}", status_code=204)
-async def delete_take(speaker: SpeakerName, take: TakeId, services: Injected) -> None:
+async def delete_take(speaker: SpeakerName, take: SoundId, services: Injected) -> None:
     """Delete one take."""
-    if not await _stored(lambda: _store(services).remove(speaker, take)):
+    if not await stored(lambda: _store(services).remove(speaker, take)):
         raise NotFound(f"{speaker} has no take {take}; it may have been deleted.", code="take_not_found")
 
 
 @router.delete("/{speaker}")
 async def forget_speaker(speaker: SpeakerName, services: Injected) -> Forgotten:
     """Delete every take of a speaker."""
-    deleted = await _stored(lambda: _store(services).forget(speaker))
+    deleted = await stored(lambda: _store(services).forget(speaker))
     log.info("deleted the %d takes of %s", deleted, speaker)
     return Forgotten(deleted=deleted)
 
 
 def _store(services: Services) -> TakeStore:
-    assert services.settings.takes is not None  # the routes exist only then
-    return TakeStore(services.settings.takes)
-
-
-async def _stored(work: Callable[[], Result]) -> Result:
-    """Return the result of work on the disk, in a thread. Raises StorageFailed."""
-    try:
-        return await asyncio.to_thread(work)
-    except OSError as error:
-        raise StorageFailed(f"The folder of the takes cannot be read or written: {error.strerror or error}.") from error
+    assert services.takes is not None  # the routes exist only then
+    return services.takes
 
 
 def _take(fields: dict[str, str | list[str]], language: str) -> Take:
     try:
         return Take.model_validate(
             {
-                "text": " ".join(str(fields.get("text", "")).split()),
+                "text": one_line(str(fields.get("text", ""))),
                 "speaker": fields.get("speaker", ""),
                 "consent": fields.get("consent") == "true",
                 "language": language,
@@ -172,12 +145,4 @@ def _take(fields: dict[str, str | list[str]], language: str) -> Take:
             }
         )
     except ValidationError as error:
-        field = str(error.errors()[0]["loc"][0])
-        raise BadRequest(_WANTED[field], code="invalid_value", param=field) from error
-
-
-_WANTED = {
-    "text": "text: send the spoken sentence, of 1 to 1000 characters.",
-    "speaker": "speaker: send a name of 1 to 64 letters, digits, spaces and . ' - _ that begins with a letter or digit.",
-    "consent": "consent: send 'true' if the speaker agrees that the recording is kept and models are trained with it.",
-}
+        raise refusal_of_take(error) from error

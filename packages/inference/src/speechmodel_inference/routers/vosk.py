@@ -88,7 +88,9 @@ async def _converse(socket: WebSocket, services: Services) -> None:
             words = hot_words(" ".join(config.phrase_list))
             options = DecodingOptions(alternatives=max(1, config.max_alternatives), hot_words=words)
             # the first one loads the detector of speech
-            live = await asyncio.to_thread(LiveTranscription, version, round(config.sample_rate), options)
+            live = await asyncio.to_thread(
+                LiveTranscription, version, round(config.sample_rate), options, services.misheard
+            )
         heard = await _run(services, partial(live.feed, message["bytes"]))
         shown = "" if heard.ended else shown if heard.partial is None else heard.partial
         await socket.send_json(_final(heard.ended, config) if heard.ended else {"partial": shown})

@@ -9,11 +9,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from pydantic import ValidationError
-from speechmodel_api.takes import TAKES, Take
+from speechmodel_api.takes import MISHEARD, TAKES, Take
 
 from speechmodel_pipeline.prepare.recordings import Listing, Recording, is_file, printable
 from speechmodel_pipeline.prepare_report import Rejection, SpeakerSource
 from speechmodel_pipeline.text.rejections import RejectionReason
+
+_NOT_OF_A_TABLE = (f"{TAKES}/", f"{MISHEARD}/")
+"""Folders with recordings that no table names."""
 
 
 def with_takes(listing: Listing, source: Path, normalised: Callable[[str], str]) -> Listing:
@@ -21,6 +24,9 @@ def with_takes(listing: Listing, source: Path, normalised: Callable[[str], str])
 
     Rows without a recording are not rejected when a take has their sentence, once both are `normalised`.
     """
+    listing = replace(
+        listing, unnamed_files=tuple(name for name in listing.unnamed_files if not name.startswith(_NOT_OF_A_TABLE))
+    )
     documents = sorted((source / TAKES).glob("*/*.json"))
     if not documents:
         return listing
@@ -58,7 +64,6 @@ def with_takes(listing: Listing, source: Path, normalised: Callable[[str], str])
         rows=listing.rows + len(documents),
         recordings=(*listing.recordings, *recordings),
         rejected=(*(each for each in listing.rejected if not recorded(each)), *rejected),
-        unnamed_files=tuple(name for name in listing.unnamed_files if not name.startswith(f"{TAKES}/")),
         speakers_from=listing.speakers_from or (SpeakerSource.TAKES if recordings else None),
     )
 

@@ -1,0 +1,184 @@
+"""The inbox of clips that the server rejected or was not sure of. People play them, and turn them into takes."""
+
+import logging
+import threading
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+
+from pydantic import ValidationError
+from speechmodel_api.audio import SAMPLE_RATE
+from speechmodel_api.takes import MISHEARD, TAKES, Misheard, Take
+from speechmodel_decoding.errors import DecodingError
+from speechmodel_runtime import Pcm, WarningKind, decode
+from speechmodel_runtime.errors import SpeechRuntimeError
+
+from speechmodel_inference.errors import BadRequest
+from speechmodel_inference.settings import Settings
+from speechmodel_inference.sounds import SoundStore, documents, new_id, time_of, wav_of
+from speechmodel_inference.takes import LONGEST_UPLOAD_SECONDS, check_samples
+from speechmodel_inference.transcribing import Segment, Transcript
+from speechmodel_inference.upload import Upload
+from speechmodel_inference.version import ServedVersion
+
+log = logging.getLogger(__name__)
+
+MOST_WAITING = 100
+"""Clips that wait to be written. More are not kept, so that a slow disk costs no memory."""
+MOST_LISTED = 200
+_EVERY = f"{MISHEARD}/*"
+
+
+class MisheardInbox:
+    """The clips in the folder of a dataset. It takes clips from any thread and writes them in a thread of its own.
+
+    Other methods are for any thread and raise OSError. Several servers may share the folder.
+    """
+
+    def __init__(self, store: SoundStore, settings: Settings) -> None:
+        self._store, self._below = store, settings.misheard_below
+        self._days, self._bytes = settings.misheard_days, settings.misheard_mebibytes * 2**20
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="misheard")
+        self._places = threading.Semaphore(MOST_WAITING)
+
+    @property
+    def keeps(self) -> bool:
+        """True if clips are kept. False deletes those that are there."""
+        return self._days is not None
+
+    # --- clips arrive ---
+
+    def recording(self, version: ServedVersion, upload: Upload, transcript: Transcript) -> None:
+        """Keep the doubtful segments of a recording of up to two minutes. Call it in a decoder thread."""
+        doubtful = [each for each in transcript.segments if self._doubts(each)]
+        if not doubtful or transcript.audio_seconds > LONGEST_UPLOAD_SECONDS:
+            return
+        upload.file.seek(0)
+        try:
+            decoded = decode(upload.audio(), name=upload.name, max_seconds=LONGEST_UPLOAD_SECONDS)
+        except (SpeechRuntimeError, DecodingError) as error:  # rates on either side of a limit
+            log.warning("a misheard clip is not kept: %s", error)
+            return
+        clipped = any(warning.kind is WarningKind.CLIPPED for warning in decoded.warnings)
+        for segment in doubtful:
+            first, last = (round(SAMPLE_RATE * each) for each in segment.utterance_seconds)
+            self._keep(version, decoded.pcm[first:last], segment, clipped=clipped)
+
+    def utterance(self, version: ServedVersion, pcm: Pcm, segment: Segment) -> None:
+        """Keep an utterance of a stream, samples at 16 kHz, if it is doubtful."""
+        if self._doubts(segment):
+            self._keep(version, pcm, segment, clipped=False)
+
+    def _doubts(self, segment: Segment) -> bool:
+        accepted = segment.accepted
+        unsure = accepted is not None and accepted.confidence < self._below
+        return self.keeps and (not segment.text or unsure)
+
+    def _keep(self, version: ServedVersion, pcm: Pcm, segment: Segment, *, clipped: bool) -> None:
+        try:
+            checked = check_samples(pcm, clipped=clipped)
+        except BadRequest:
+            return  # it could not become a take
+        accepted = segment.accepted
+        clip = Misheard(
+            heard=segment.text,
+            confidence=round(accepted.confidence, 4) if accepted else None,
+            candidates=tuple(each.text for each in segment.candidates),
+            language=version.manifest.language,
+            version=version.manifest.version,
+            seconds=checked.seconds,
+            recorded_at=datetime.now(UTC),
+        )
+        if not self._places.acquire(blocking=False):
+            log.warning("a misheard clip is not kept: %d are waiting for the disk", MOST_WAITING)
+            return
+        self._writer.submit(self._written, clip, checked.pcm)
+
+    def _written(self, clip: Misheard, pcm: Pcm) -> None:
+        try:
+            wav = wav_of(pcm)
+            self._make_room(len(wav))
+            identity = new_id(clip.recorded_at)
+            self._store.add(f"{MISHEARD}/{identity}", wav, clip.model_dump_json(by_alias=True))
+            log.info("kept the misheard clip %s: %.2f s", identity, clip.seconds)
+        except OSError as error:
+            log.warning("a misheard clip is not kept: %s", error.strerror or error)
+        finally:
+            self._places.release()
+
+    def _make_room(self, size: int) -> None:
+        """Delete the oldest clips until another one of `size` bytes fits."""
+        names = self._store.names(_EVERY, ".wav")
+        sizes = [self._store.size(name) for name in names]
+        over = sum(sizes) + size - self._bytes
+        for name, each in zip(names, sizes, strict=True):
+            if over <= 0:
+                break
+            self._store.remove(name)
+            over -= each
+
+    def close(self) -> None:
+        """Write what waits. Nothing may arrive afterwards."""
+        self._writer.shutdown()
+
+    # --- people look at them ---
+
+    def expire(self) -> None:
+        """Delete the clips that are older than they may be, and all of them if none are kept."""
+        oldest = datetime.now(UTC) - timedelta(days=self._days or 0)
+        for name in self._store.names(_EVERY, ".wav"):
+            try:
+                recorded = time_of(name.rpartition("/")[2])
+            except ValueError:
+                continue  # a file of somebody else
+            if recorded < oldest:
+                self._store.remove(name)
+
+    def newest(self) -> tuple[int, list[tuple[str, Misheard]]]:
+        """Return the number of clips, and the newest MOST_LISTED with their ids."""
+        names = self._store.names(_EVERY)
+        return len(names), list(self._clips(reversed(names[-MOST_LISTED:])))
+
+    def _clips(self, names: Iterable[str]) -> Iterable[tuple[str, Misheard]]:
+        for name, document in documents(self._store, names):
+            try:
+                yield name.rpartition("/")[2], Misheard.model_validate_json(document)
+            except ValidationError:
+                log.warning("%s is not the description of a misheard clip", name)
+
+    def sound(self, identity: str) -> bytes | None:
+        """Return a clip as a wav file. None when there is none."""
+        return self._store.sound(f"{MISHEARD}/{identity}")
+
+    def confirm(self, identity: str, *, text: str, speaker: str, consent: bool) -> Take | None:
+        """Turn a clip into a take of the same id, and return it. None when it is no longer there.
+
+        If a server ended in between before, the take is there already, and the clip is deleted now.
+        Raises ValidationError when the take cannot be valid.
+        """
+        name = f"{MISHEARD}/{identity}"
+        document, sound = self._store.document(name), self._store.sound(name)
+        if document is None or sound is None or self._store.names(f"{TAKES}/*/{identity}"):
+            self._store.remove(name)
+            return None
+        clip = Misheard.model_validate_json(document)
+        take = Take.model_validate(
+            {
+                "text": text,
+                "speaker": speaker,
+                "consent": consent,
+                "language": clip.language,
+                "recorded_at": clip.recorded_at,
+            }
+        )
+        self._store.add(f"{TAKES}/{take.speaker}/{identity}", sound, take.model_dump_json(by_alias=True))
+        self._store.remove(name)
+        return take
+
+    def drop(self, identity: str) -> bool:
+        """Delete a clip. Return False when there is none."""
+        return self._store.remove(f"{MISHEARD}/{identity}")
+
+    def drop_all(self) -> int:
+        """Delete every clip and return their number."""
+        return sum(map(self._store.remove, self._store.names(_EVERY)))

@@ -1,0 +1,53 @@
+"""The parts that /v1/takes and /v1/misheard share."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Annotated, TypeVar
+from urllib.parse import urlsplit
+
+from fastapi import Path, Request
+from pydantic import ValidationError
+
+from speechmodel_inference.errors import BadRequest, Forbidden, StorageFailed
+from speechmodel_inference.sounds import ID_PATTERN
+
+SoundId = Annotated[str, Path(pattern=ID_PATTERN)]
+Result = TypeVar("Result")
+_WANTED = {
+    "text": "text: send the spoken sentence, of 1 to 1000 characters.",
+    "speaker": "speaker: send a name of 1 to 64 letters, digits, spaces and . ' - _ that begins with a letter or digit.",
+    "consent": "consent: send 'true' if the speaker agrees that the recording is kept and models are trained with it.",
+}
+
+
+def same_site(request: Request) -> None:
+    """Refuse requests that a page of another site makes in the browser of somebody who may use this server.
+
+    Browsers name the origin of a page in every POST and DELETE.
+    """
+    origin = urlsplit(request.headers.get("origin", ""))
+    foreign = bool(origin.scheme) and origin.netloc.lower() != request.headers.get("host", "").lower()
+    if foreign or request.headers.get("sec-fetch-site") == "cross-site":
+        raise Forbidden(
+            "A page of another site sent this request; record takes on the page /record of this server.",
+            code="cross_site",
+        )
+
+
+async def stored(work: Callable[[], Result]) -> Result:
+    """Return the result of work on the disk, in a thread. Raises StorageFailed."""
+    try:
+        return await asyncio.to_thread(work)
+    except OSError as error:
+        raise StorageFailed(f"The folder of the takes cannot be read or written: {error.strerror or error}.") from error
+
+
+def one_line(text: str) -> str:
+    """Return a text with single spaces between its words."""
+    return " ".join(text.split())
+
+
+def refusal_of_take(error: ValidationError) -> BadRequest:
+    """Return the answer to a request whose take cannot be valid."""
+    field = str(error.errors()[0]["loc"][0])
+    return BadRequest(_WANTED[field], code="invalid_value", param=field)

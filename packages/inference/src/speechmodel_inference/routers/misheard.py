@@ -1,0 +1,130 @@
+"""/v1/misheard: clips that the server rejected or was not sure of. The routes exist where the setting misheard_days
+is set.
+"""
+
+import logging
+from functools import partial
+
+from fastapi import APIRouter, Depends, Response
+from pydantic import BaseModel, ValidationError
+from speechmodel_api.times import Time
+
+from speechmodel_inference.errors import NotFound
+from speechmodel_inference.misheard import MisheardInbox
+from speechmodel_inference.routers.keeping import SoundId, one_line, refusal_of_take, same_site, stored
+from speechmodel_inference.services import Injected, Services
+
+log = logging.getLogger(__name__)
+router = APIRouter(prefix="/v1/misheard", dependencies=[Depends(same_site)])
+
+
+class MisheardClip(BaseModel):
+    """A clip in the inbox."""
+
+    id: str
+    recorded_at: Time
+    seconds: float
+    heard: str
+    """The text that was recognised. Empty if it was rejected."""
+    confidence: float | None
+    """Probability from 0 to 1 that `heard` was said. null if it was rejected."""
+    candidates: tuple[str, ...]
+    """Phrases of the grammar that fit, the best first."""
+    version: str
+    """The version that was served."""
+
+
+class MisheardClips(BaseModel):
+    """The answer of GET /v1/misheard."""
+
+    keep_days: int
+    """Days after which a clip is deleted."""
+    count: int
+    """Clips in the inbox."""
+    clips: list[MisheardClip]
+    """The newest 200 clips, the newest first."""
+
+
+class Said(BaseModel):
+    """The body of POST /v1/misheard/{clip}/take: what was said in the clip, and by whom."""
+
+    text: str = ""
+    speaker: str = ""
+    consent: bool = False
+    """The speaker agrees that the recording is kept and models are trained with it."""
+
+
+class Confirmed(BaseModel):
+    """The answer of POST /v1/misheard/{clip}/take: the take, whose id is that of the clip."""
+
+    id: str
+    speaker: str
+    text: str
+
+
+class Dropped(BaseModel):
+    """The answer of DELETE /v1/misheard."""
+
+    deleted: int
+    """Clips that were deleted."""
+
+
+@router.get("")
+async def list_clips(services: Injected) -> MisheardClips:
+    """Return the newest clips."""
+    count, clips = await stored(_inbox(services).newest)
+    found = [
+        MisheardClip(id=identity, **clip.model_dump(include=set(MisheardClip.model_fields))) for identity, clip in clips
+    ]
+    assert services.settings.misheard_days is not None  # the routes exist only then
+    return MisheardClips(keep_days=services.settings.misheard_days, count=count, clips=found)
+
+
+@router.get("/{clip}/audio")
+async def play_clip(clip: SoundId, services: Injected) -> Response:
+    """Return a clip as a wav file."""
+    if (sound := await stored(partial(_inbox(services).sound, clip))) is None:
+        raise _gone(clip)
+    return Response(sound, media_type="audio/wav", headers={"Cache-Control": "no-store"})
+
+
+@router.post("/{clip}/take", status_code=201)
+async def confirm_clip(clip: SoundId, said: Said, services: Injected) -> Confirmed:
+    """Turn a clip into a take for the dataset."""
+    confirm = partial(
+        _inbox(services).confirm, clip, text=one_line(said.text), speaker=said.speaker, consent=said.consent
+    )
+    try:
+        take = await stored(confirm)
+    except ValidationError as error:
+        raise refusal_of_take(error) from error
+    if take is None:
+        raise _gone(clip)
+    log.info("the misheard clip %s is now a take of %s", clip, take.speaker)
+    return Confirmed(id=clip, speaker=take.speaker, text=take.text)
+
+
+@router.delete("/{clip}", status_code=204)
+async def drop_clip(clip: SoundId, services: Injected) -> None:
+    """Delete one clip."""
+    if not await stored(partial(_inbox(services).drop, clip)):
+        raise _gone(clip)
+
+
+@router.delete("")
+async def drop_clips(services: Injected) -> Dropped:
+    """Delete every clip."""
+    deleted = await stored(_inbox(services).drop_all)
+    log.info("deleted %d misheard clips", deleted)
+    return Dropped(deleted=deleted)
+
+
+def _inbox(services: Services) -> MisheardInbox:
+    assert services.misheard is not None  # the routes exist only then
+    return services.misheard
+
+
+def _gone(clip: str) -> NotFound:
+    return NotFound(
+        f"There is no clip {clip}; it is a take already, or was deleted, or its time was over.", code="clip_not_found"
+    )

@@ -1,0 +1,109 @@
+"""Recordings that the server keeps, each with a document beside it that describes it."""
+
+import errno
+import shutil
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from secrets import token_hex
+
+from speechmodel_api.audio import SAMPLE_RATE
+from speechmodel_runtime import Pcm
+from speechmodel_stagekit.durable import replace_file
+
+from speechmodel_inference.raw_audio import as_pcm_wav
+
+ID_PATTERN = r"^[0-9]{8}-[0-9]{6}-[0-9a-f]{6}$"
+LEAST_FREE_BYTES = 100 * 2**20
+"""Space that recordings leave on the claim, for the stages that write there."""
+_TIME = "%Y%m%d-%H%M%S"
+
+
+def new_id(time: datetime) -> str:
+    """Return the id of a recording: its time, so that files are in the order of recording, and some digits that
+    differ between servers.
+    """
+    return f"{time.astimezone(UTC).strftime(_TIME)}-{token_hex(3)}"
+
+
+def wav_of(pcm: Pcm) -> bytes:
+    """Return samples at 16 kHz as a wav file."""
+    return as_pcm_wav(pcm.astype("<i2").tobytes(), SAMPLE_RATE).read()
+
+
+def time_of(identity: str) -> datetime:
+    """Return the time in an id."""
+    return datetime.strptime(identity.rpartition("-")[0], _TIME).replace(tzinfo=UTC)
+
+
+class SoundStore:
+    """Recordings in a folder. A recording exists once its document does. Several servers may share the folder.
+
+    Names are relative to it and have no ending, such as `takes/ana/20260101-120000-0a1b2c`. Methods raise OSError.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def add(self, name: str, wav: bytes, document: str) -> None:
+        """Keep a recording."""
+        sound = self._folder / f"{name}.wav"
+        sound.parent.mkdir(parents=True, exist_ok=True)
+        if (free := shutil.disk_usage(sound.parent).free) < LEAST_FREE_BYTES:
+            raise OSError(errno.ENOSPC, f"only {free // 2**20} MiB are free; delete takes or enlarge the claim")
+        try:
+            replace_file(sound, wav)
+            replace_file(sound.with_suffix(".json"), document)
+        except OSError:
+            sound.unlink(missing_ok=True)
+            raise
+
+    def names(self, pattern: str, ending: str = ".json") -> list[str]:
+        """Return the names that match a pattern such as `takes/*/*`, in their order. With the ending .wav, those
+        whose document is missing too.
+        """
+        found = self._folder.glob(f"{pattern}{ending}")
+        return sorted(path.relative_to(self._folder).with_suffix("").as_posix() for path in found)
+
+    def document(self, name: str) -> bytes | None:
+        """Return the document of a recording. None when there is none, or it was just deleted."""
+        return self._read(f"{name}.json")
+
+    def sound(self, name: str) -> bytes | None:
+        """Return a recording as a wav file. None when there is none."""
+        return self._read(f"{name}.wav")
+
+    def size(self, name: str) -> int:
+        """Return the number of bytes of a recording. 0 when there is none."""
+        try:
+            return (self._folder / f"{name}.wav").stat().st_size
+        except FileNotFoundError:
+            return 0
+
+    def remove(self, name: str) -> bool:
+        """Delete a recording. Return False when there is none."""
+        try:
+            (self._folder / f"{name}.json").unlink()
+            found = True
+        except FileNotFoundError:
+            found = False
+        (self._folder / f"{name}.wav").unlink(missing_ok=True)
+        return found
+
+    def remove_folder(self, name: str) -> None:
+        """Delete everything in a folder."""
+        if (folder := self._folder / name).is_dir():
+            shutil.rmtree(folder)
+
+    def _read(self, name: str) -> bytes | None:
+        try:
+            return (self._folder / name).read_bytes()
+        except FileNotFoundError:
+            return None
+
+
+def documents(store: SoundStore, names: Iterable[str]) -> Iterator[tuple[str, bytes]]:
+    """Yield the names and the documents of recordings, without those that were just deleted."""
+    for name in names:
+        if (document := store.document(name)) is not None:
+            yield name, document
