@@ -121,7 +121,13 @@ def pytest_testnodedown(node: Any) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Report the tests that were left out."""
+    """Report the seconds of docs/promises.md that were seen, and the tests that were left out."""
+    reports = [report for group in terminalreporter.stats.values() for report in group]
+    seen = [text for report in reports for name, text in getattr(report, "user_properties", ()) if name == "promise"]
+    if seen:
+        terminalreporter.section("promises: seconds seen, of those promised")
+        for text in sorted(set(seen)):
+            terminalreporter.line(text)
     if left_out := config.stash.get(LEFT_OUT, None):
         count, why = left_out
         terminalreporter.section("LEFT OUT", sep="!", red=True, bold=True)

@@ -1,5 +1,7 @@
 """Training that is suspended, killed or starved goes on where it was."""
 
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 from speechmodel_api.progress import TrainProgress, parse_progress
@@ -38,14 +40,16 @@ def began_at(model: Model, besides: str) -> int:
 
 
 def test_a_training_that_is_suspended_and_then_killed_goes_on_and_ends_with_the_same_weights(
-    space: Space, small_dataset: Path
+    space: Space, small_dataset: Path, kept_in: Callable[[float], None]
 ) -> None:
     space.dataset(small_dataset)
     model = space.apply(space.manifest("stopped", maxEpochs=EPOCHS, hyperparameters=SLOW))
     reached = model.until_epoch(3)
     (suspended,) = model.pods("train")
     space.kubectl.patch(model.name, {"suspend": True})
+    asked = time.monotonic()
     space.kubectl.until(lambda: not model.pods("train"), "the training pod ends")
+    kept_in(time.monotonic() - asked)
     assert model.status["phase"] == "Suspended"
     assert reached < EPOCHS - 10, "it was suspended too late to show anything"
     space.kubectl.patch(model.name, {"suspend": False, "training": {"checkpoints": {"everySeconds": 1}}})

@@ -2,8 +2,10 @@
 
 import json
 import time
-from datetime import datetime
+from collections.abc import Callable
+from datetime import UTC, datetime
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -29,7 +31,7 @@ def begun(model: Model, stage: str) -> bool:
 
 
 def test_killed_in_every_stage_no_job_runs_twice_and_none_is_lost(
-    space: Space, operator: Kubectl, small_dataset: Path
+    space: Space, operator: Kubectl, small_dataset: Path, kept_in: Callable[[float], None]
 ) -> None:
     space.dataset(small_dataset)
     made: set[str] = set()
@@ -38,15 +40,28 @@ def test_killed_in_every_stage_no_job_runs_twice_and_none_is_lost(
     for stage in STAGES:
         space.kubectl.until(partial(begun, model, stage), f"{stage} begins", every=0.1)
         kill(operator)
-        killed.append(stage)
+        killed.append((stage, datetime.now(UTC)))
         made |= set(model.jobs())
     model.until_ready()
     made |= set(model.jobs())
-    assert killed == list(STAGES)
+    assert [stage for stage, _ in killed] == list(STAGES)
     attempts = {stage: model.stage(stage)["attempt"] for stage in STAGES}
     assert attempts == dict.fromkeys(STAGES, 1)
     assert len(made) == len(STAGES), sorted(made)
     operator.until_rolled_out("speechmodel-operator")
+    kept_in(longest_wait(model, killed))
+
+
+def longest_wait(model: Model, killed: list[tuple[str, datetime]]) -> float:
+    """Return the longest time from a kill, or from the end of the stage if it was later, to the next stage's Job."""
+    jobs = model.kubectl.find("jobs", f"speechops.dev/model={model.name}")
+    of_stage = {job["metadata"]["labels"]["speechops.dev/stage"]: job for job in jobs}
+    waits = []
+    for (stage, at), (following, _) in pairwise(killed):
+        ended = datetime.fromisoformat(of_stage[stage]["status"]["completionTime"])
+        started = datetime.fromisoformat(of_stage[following]["metadata"]["creationTimestamp"])
+        waits.append((started - max(at, ended)).total_seconds())
+    return max(waits)
 
 
 def test_twenty_finished_models_cost_no_write_at_a_start_and_none_in_two_idle_minutes(

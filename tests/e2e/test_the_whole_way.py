@@ -1,7 +1,8 @@
 """The example as a new user would run it: applied, trained, published, served, queried, and then edited."""
 
 import hashlib
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,10 @@ from speechmodel_api.audio import SAMPLE_RATE
 from speechmodel_runtime.audio import load, save
 from support import recordings, stock_deepspeech
 from support.kube import Kubectl, Model, Object, transcribe
-from support.places import EXAMPLE, ROOT
+from support.places import EXAMPLE
 from support.spaces import Space, make_space, remove_space
 from support.target import Target
+from support.traffic import Caller
 
 
 @pytest.fixture(scope="module")
@@ -106,31 +108,9 @@ def test_a_service_deleted_by_hand_comes_back(model: Model) -> None:
     model.kubectl.until(lambda: model.kubectl.get("service", model.name), "the Service is back")
 
 
-class Caller:
-    """Somebody who asks the Service for a transcript again and again, from inside the cluster."""
-
-    def __init__(self, model: Model, image: str) -> None:
-        self._kubectl, self._name = model.kubectl, f"caller-{model.name}"
-        program = (ROOT / "tests" / "support" / "caller.py").read_text(encoding="utf-8")
-        pod = recordings.loader("unused", image, {})
-        pod["metadata"]["name"] = self._name
-        pod["spec"]["containers"][0] |= {
-            "command": ["python", "-c", program, f"http://{model.name}"],
-            "volumeMounts": [],
-        }
-        pod["spec"]["volumes"] = []
-        self._kubectl.apply(pod)
-        self._kubectl.until_ready(self._name)
-
-    def stop(self) -> tuple[int, list[str]]:
-        """Good answers, and what failed."""
-        log = self._kubectl("logs", self._name).splitlines()
-        self._kubectl("delete", "pod", self._name, "--wait=false")
-        good = max((int(line.split()[1]) for line in log if line.startswith("good")), default=0)
-        return good, [line for line in log if line.startswith("FAILED")]
-
-
-def test_edits_of_a_served_model(model: Model, space: Space, small_dataset: Path) -> None:
+def test_edits_of_a_served_model(
+    model: Model, space: Space, small_dataset: Path, kept_in: Callable[[float], None]
+) -> None:
     """More epochs continue, a restart token starts anew, new data is a new lineage; the gate and the pin decide which
     version is served; and no request fails meanwhile.
     """
@@ -185,7 +165,9 @@ def test_edits_of_a_served_model(model: Model, space: Space, small_dataset: Path
 
     newest, jobs = model.status["latestVersion"], model.jobs()
     model.kubectl.patch(model.name, {"serving": {"pinnedVersion": first}})
+    asked = time.monotonic()
     model.until_ready()
+    kept_in(time.monotonic() - asked)
     assert model.condition("Promoted")["reason"] == "PromotionHeld"
     assert model.status["serving"]["version"] == first
     model.kubectl.patch(model.name, {"serving": {"pinnedVersion": None}, "evaluation": None})

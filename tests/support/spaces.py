@@ -49,9 +49,11 @@ class Space:
         self.kubectl.apply({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": keys})
 
     def dataset(self, folder: Path, claim: str = "recordings", pod: Object | None = None) -> None:
-        """Copy a folder to a claim: a pod mounts it, and `kubectl exec` runs `tar` there."""
+        """Copy a folder to a claim, which is made if there is none: a pod mounts it, and `kubectl exec` runs `tar` there."""
         image = f"{self.target.registry}/speechops/pipeline:{self.target.tag}"
-        self.kubectl.apply(recordings.claim(claim), recordings.loader(claim, image, pod or {}))
+        if self.kubectl.get("pvc", claim) is None:
+            self.kubectl.apply(recordings.claim(claim))
+        self.kubectl.apply(recordings.loader(claim, image, pod or {}))
         loader = f"load-{claim}"
         self.kubectl.until_ready(loader)
         unpack = ("tar", "-C", "/dataset", "--no-same-owner", "-xf", "-")

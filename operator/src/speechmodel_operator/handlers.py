@@ -76,6 +76,7 @@ def register(
     kopf.on.event("apps", "v1", "deployments", registry=registry, labels=selector)(child_changed)
     kopf.on.event("", "v1", "pods", registry=registry, labels=selector)(child_changed)
     kopf.on.event("", "v1", "services", registry=registry, labels=selector)(child_changed)
+    kopf.on.event("", "v1", "persistentvolumeclaims", registry=registry, labels=selector)(child_changed)
 
     if namespaces_changed is not None:
         changed = namespaces_changed
@@ -94,7 +95,7 @@ def settings(namespace_selector: str = "") -> kopf.OperatorSettings:
     found.posting.enabled = False
     found.scanning.disabled = True
     found.persistence.finalizer = f"{GROUP}/kopf"
-    for plural in ("jobs", "deployments", "pods", "services"):
+    for plural in ("jobs", "deployments", "pods", "services", "persistentvolumeclaims"):
         found.watching.label_selectors[plural] = labels.MODEL
     if namespace_selector:
         found.watching.label_selectors["namespaces"] = namespace_selector

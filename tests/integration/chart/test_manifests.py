@@ -23,7 +23,7 @@ ALLOWED = {
     ("batch", "jobs"): "get list watch create delete",
     ("", "pods"): "list watch",
     ("", "pods/log"): "get",
-    ("", "persistentvolumeclaims"): "get create patch",
+    ("", "persistentvolumeclaims"): "get list watch create patch",
     ("apps", "deployments"): "get list watch create patch delete",
     ("", "services"): "get list watch create patch delete",
     ("policy", "poddisruptionbudgets"): "get create patch delete",

@@ -303,14 +303,31 @@ def test_a_missing_artefact_makes_its_producers_run_again(world: World) -> None:
 
 
 def test_a_lost_claim_retrains_nothing_until_an_edit_needs_it(ready: World) -> None:
+    assert ready.runs
     ready.claim = None
     ready.step()
+    assert ready.runs == {}, "pods of ended Jobs would hold back the deletion of the claim"
     assert ready.condition("Ready").status == "True"
+    for condition in ("DatasetReady", "Trained"):
+        assert "a workspace claim that is gone" in ready.condition(condition).message
+    assert "claim" not in ready.condition("Published").message
     assert ready.started == []
     assert ready.claim is None
     ready.edit(training__maxEpochs=20)
     ready.to_ready()
     assert ready.started[:2] == ["prepare-2", "train-2"]
+    assert "claim" not in ready.condition("Trained").message
+
+
+def test_a_run_that_ended_with_its_claim_is_read_before_it_is_discarded(ready: World) -> None:
+    ready.edit(training__maxEpochs=20)
+    ready.until(StageName.TRAIN)
+    ready.claim = None
+    ready.fail(65, "NoFiniteLoss")
+    ready.step(forget_status=True)
+    assert any(run.stage is StageName.TRAIN for run in ready.runs.values())
+    ready.step()
+    assert ready.status.stages[1].reason == "NoFiniteLoss"
 
 
 def test_a_recreated_claim_counts_as_empty(ready: World) -> None:

@@ -12,14 +12,18 @@ from typing import Literal
 
 from speechmodel_api.reasons import Reason, Severity, severity_of
 from speechmodel_api.spec import Serving
+from speechmodel_api.stages import StageName
 from speechmodel_api.status import Condition, ConditionType, ModelStatus, StageState
 
 from speechmodel_plan.decision import Decision, Follow, Hold, Idle, Start, Stop
-from speechmodel_plan.observed import Server, Trouble
+from speechmodel_plan.observed import Claim, Server, Trouble
 from speechmodel_plan.promotion import Choice
 from speechmodel_plan.records import LONGEST_MESSAGE, Records
 from speechmodel_plan.stages import STAGES
 from speechmodel_plan.stages.compare import COMPARE
+
+WITH_FILES = frozenset(name for stage in STAGES for name in stage.reads)
+"""Stages whose files in the workspace other stages read."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,7 @@ class Judged:
 def judge(
     decision: Decision,
     records: Records,
+    claim: Claim | None,
     serving: Serving | None,
     server: Server | None,
     choice: Choice,
@@ -89,7 +94,7 @@ def judge(
 ) -> Judged:
     """Return the verdict on every condition. `before` is the version that every replica served last."""
     of_stages = dict.fromkeys(stage.condition for stage in STAGES if stage is not COMPARE)
-    found = {condition: _stages(condition, decision, records) for condition in of_stages}
+    found = {condition: _stages(condition, decision, records, claim) for condition in of_stages}
     rolled_out, served = _rolled_out(serving, server, choice.model), _served(serving, server, choice.model)
     if failures.serving is not None:
         rolled_out = Verdict(False, failures.serving.reason, failures.serving.message)
@@ -128,7 +133,7 @@ def stamp(verdicts: Verdicts, before: Iterable[Condition], generation: int, now:
     return tuple(stamped)
 
 
-def _stages(condition: ConditionType, decision: Decision, records: Records) -> Verdict:
+def _stages(condition: ConditionType, decision: Decision, records: Records, claim: Claim | None) -> Verdict:
     """A stage condition holds once every stage that belongs to it has succeeded for the current spec."""
     group = [stage for stage in STAGES if stage.condition is condition]
     if not isinstance(decision, Idle):
@@ -138,8 +143,17 @@ def _stages(condition: ConditionType, decision: Decision, records: Records) -> V
         if group[-1] not in finished:
             return Verdict(False, decision.stage.awaited, f"waiting for {decision.stage.name.value}")
     outputs = {stage: decision.done.of(stage) for stage in group if stage in decision.done}
-    summaries = [stage.summary(output) for stage, output in outputs.items()]
-    return Verdict(True, group[-1].succeeded(outputs[group[-1]]), "; ".join(reversed(summaries)))
+    summaries = [stage.summary(output) for stage, output in reversed(outputs.items())]
+    if _lost_files(group[-1].name, records, claim):
+        summaries.append(
+            "its files were on a workspace claim that is gone: an edit that needs them runs the stage again"
+        )
+    return Verdict(True, group[-1].succeeded(outputs[group[-1]]), "; ".join(summaries))
+
+
+def _lost_files(stage: StageName, records: Records, claim: Claim | None) -> bool:
+    record = records.get(stage)
+    return stage in WITH_FILES and record is not None and record.claim_uid != (claim.uid if claim else None)
 
 
 def _unfinished(decision: Start | Follow | Stop | Hold, records: Records) -> Verdict:

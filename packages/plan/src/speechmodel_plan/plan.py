@@ -7,7 +7,7 @@ from datetime import timedelta
 from speechmodel_api.schema import S3Target
 from speechmodel_api.spec import DeletionPolicy
 from speechmodel_api.stages import PurgeInput, StageInput, StageName
-from speechmodel_api.status import CanaryState, ModelStatus, SpeechModelStatus
+from speechmodel_api.status import CanaryState, ModelStatus, SpeechModelStatus, StageState
 from speechmodel_api.training_spec import RetentionPolicy
 
 from speechmodel_plan import names
@@ -145,8 +145,7 @@ def plan_step(seen: Observed) -> Plan:
     decision = decide(seen, recorded)
     records = settle(seen, recorded, decision)
     stop = tuple(run for run in seen.runs if run.stoppable and not _goes_on(run, decision))
-    newest = {record.run for record in records}
-    discard = tuple(run for run in seen.runs if run.state not in ALIVE and run.name not in newest)
+    discard = tuple(run for run in seen.runs if run.state not in ALIVE and not _kept(run, seen, records))
     choice, serving = choose(seen, decision), seen.spec.serving
     model = choice.model
     return StepPlan(
@@ -162,6 +161,19 @@ def plan_step(seen: Observed) -> Plan:
         records=records,
         recorded=recorded,
         decision=decision,
+    )
+
+
+def _kept(run: Run, seen: Observed, records: Records) -> bool:
+    """Return whether an ended run stays: the newest of its stage does, while its claim does.
+
+    The pods of an ended Job hold back the deletion of the claim that they mount. What is not in the status yet stays.
+    """
+    if all(record.run != run.name for record in records):
+        return False
+    recorded = seen.status.stage(run.stage)
+    return (
+        seen.claim is not None or recorded is None or recorded.job != run.name or recorded.state is StageState.RUNNING
     )
 
 

@@ -159,7 +159,7 @@ def claim_missing(at: Situation) -> Finding | None:
     if name := at.seen.spec.training.storage.claim_name:
         until = at.seen.now + timedelta(seconds=10)
         return Finding(Reason.WAITING_FOR_CLAIM, f"PersistentVolumeClaim {name} does not exist; create it", until)
-    message = "the workspace claim is being created, or an earlier one of its name is still being deleted"
+    message = "the workspace claim is being created, or an earlier one of its name waits for the pods that mount it to be deleted"
     return Finding(Reason.WAITING_FOR_CLAIM, message, at.seen.now + timedelta(seconds=1))
 
 

@@ -34,7 +34,7 @@ def compute_status(seen: Observed, records: Records, decision: Decision, failure
     """Return the whole status. `failures` of the engine to apply the plan are reasons too."""
     before, choice = seen.status, choose(seen, decision)
     served = before.serving.version if before.serving else None
-    judged = judge(decision, records, seen.spec.serving, seen.server, choice, served, failures)
+    judged = judge(decision, records, seen.claim, seen.spec.serving, seen.server, choice, served, failures)
     training = _training(seen, records.get(StageName.TRAIN), decision.done)
     return SpeechModelStatus(
         observed_generation=seen.generation,
