@@ -3,17 +3,21 @@
 import re
 import shutil
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
-from speechmodel_api.takes import TAKES, Take
+from speechmodel_api.published import VersionList, VersionRecord
+from speechmodel_api.takes import TAKES, Take, speaker_hash
+from speechmodel_api.workspace import VERSIONS
 from support.browser import chromium, expect, new_page, watched
 from support.servers import OK_ESPEJO, Server, VersionFolder
 
 pytestmark = pytest.mark.slow
 
+VERSION_NAMES = ("0123abcd", "11111111")
 TRIES = 8
 """Takes until one is heard: a busy machine loses samples of the microphone."""
 
@@ -25,6 +29,13 @@ def keeping(tmp_path_factory: pytest.TempPathFactory, mapped: Path) -> Iterator[
     (base / "dataset").mkdir()
     folder = VersionFolder(base / "models", mapped)
     folder.decode_by_grammar("ok espejo", "vale [espejo]")
+    speakers = (speaker_hash("Ana"),)
+    made = [
+        VersionRecord(version=each, published_at=datetime.now(UTC), take_speakers=speakers) for each in VERSION_NAMES
+    ]
+    unknown = VersionRecord(version="00000000", published_at=datetime.now(UTC))
+    listed = VersionList(versions=(*made, unknown)).model_dump_json(by_alias=True)
+    (folder.path / VERSIONS).write_text(listed, encoding="utf-8")
     server = Server(folder.path, base / "server.log", {"takes": str(base / "dataset"), "takes_wanted": "2"})
     try:
         yield server.until_ready()
@@ -107,6 +118,11 @@ def test_a_speaker_is_forgotten_once_asked(page: Page, keeping: Server) -> None:
     page.once("dialog", lambda dialog: dialog.accept())
     page.get_by_role("button", name="Delete all takes of this name").click()
     expect(page.locator("#status")).to_have_text("Deleted takes of Ana: 1.")
+    expect(page.locator("#made li")).to_have_text([re.compile(f"^{each} of ") for each in VERSION_NAMES])
+    expect(page.locator("#made")).to_contain_text("which is served now")
+    expect(page.locator("#made")).to_contain_text("Change dataset.revision")
+    expect(page.locator("#made")).to_contain_text("1 versions do not record")
+    assert Axe().run(page).violations_count == 0
     assert {path.name for path in takes(keeping).iterdir()} == {"Luz"}
 
 

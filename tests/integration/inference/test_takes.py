@@ -4,6 +4,7 @@ import io
 import json
 import shutil
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ import httpx
 import numpy as np
 import pytest
 import soundfile
-from speechmodel_api.takes import TAKES, Take
+from speechmodel_api.published import VersionList, VersionRecord
+from speechmodel_api.takes import TAKES, Take, speaker_hash
+from speechmodel_api.workspace import VERSIONS
 from speechmodel_runtime import Pcm, load
 from support.servers import OK_ESPEJO, Server, VersionFolder
 
@@ -23,8 +26,26 @@ def keeping(tmp_path_factory: pytest.TempPathFactory, mapped: Path) -> Iterator[
     """A server whose users record takes into the folder `dataset` beside its log."""
     base = tmp_path_factory.mktemp("takes")
     (base / "dataset").mkdir()
+    folder = VersionFolder(base / "models", mapped).path
+    versions = [
+        ("0123abcd", ("Ana Ruiz", "Luz")),
+        ("00000002", ("Luz",)),
+        ("00000001", ("Ana Ruiz",)),
+        ("00000000", None),
+    ]
+    records = [
+        VersionRecord(
+            version=version,
+            published_at=datetime(2026, 1, 4 - age, tzinfo=UTC),
+            take_speakers=None if names is None else tuple(map(speaker_hash, names)),
+        )
+        for age, (version, names) in enumerate(versions)
+    ]
+    (folder / VERSIONS).write_text(
+        VersionList(versions=tuple(records)).model_dump_json(by_alias=True), encoding="utf-8"
+    )
     settings = {"takes": str(base / "dataset"), "takes_wanted": "3"}
-    server = Server(VersionFolder(base / "models", mapped).path, base / "server.log", settings)
+    server = Server(folder, base / "server.log", settings)
     try:
         yield server.until_ready()
     finally:
@@ -130,16 +151,32 @@ def test_one_take_is_deleted_and_a_second_deletion_says_that_it_is_gone(keeping:
 def test_a_name_is_the_same_however_its_accents_are_encoded(keeping: Server, folder: Path) -> None:
     assert post(keeping, speaker="Jose\u0301").json()["speaker"] == "Jos\u00e9"
     assert [path.name for path in folder.iterdir()] == ["Jos\u00e9"]
-    assert keeping.client.delete("/v1/takes/Jose\u0301").json() == {"deleted": 1}
+    assert keeping.client.delete("/v1/takes/Jose\u0301").json() == {"deleted": 1, "versions": [], "unknown_versions": 1}
 
 
 def test_a_speaker_is_forgotten_and_the_others_stay(keeping: Server, folder: Path) -> None:
     post(keeping)
     post(keeping, text="hola espejo")
     post(keeping, speaker="Luz")
-    assert keeping.client.delete("/v1/takes/Ana Ruiz").json() == {"deleted": 2}
+    first = keeping.client.delete("/v1/takes/Ana Ruiz").json()
+    assert first["deleted"] == 2
     assert [path.name for path in folder.iterdir()] == ["Luz"]
-    assert keeping.client.delete("/v1/takes/Ana Ruiz").json() == {"deleted": 0}
+    again = keeping.client.delete("/v1/takes/Ana Ruiz").json()
+    assert again == first | {"deleted": 0}
+
+
+def test_the_versions_that_were_made_with_the_takes_of_a_forgotten_speaker_are_listed(
+    keeping: Server, folder: Path
+) -> None:
+    answer = keeping.client.delete("/v1/takes/Ana Ruiz").json()
+    assert answer == {
+        "deleted": 0,
+        "versions": [
+            {"version": "0123abcd", "published_at": "2026-01-04T00:00:00Z", "served": True},
+            {"version": "00000001", "published_at": "2026-01-02T00:00:00Z", "served": False},
+        ],
+        "unknown_versions": 1,
+    }
 
 
 @pytest.mark.parametrize(

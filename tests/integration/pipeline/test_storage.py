@@ -7,11 +7,13 @@ import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
+from typing import NoReturn
 
 import pytest
+from botocore.exceptions import ClientError
 from speechmodel_api.dataset_spec import Split
 from speechmodel_api.decoding_spec import ForeignSpeech, GrammarSource, Scorer
-from speechmodel_api.published import EpochLoss, VersionManifest
+from speechmodel_api.published import EpochLoss, VersionList, VersionManifest
 from speechmodel_api.schema import S3Location
 from speechmodel_api.stages import (
     ConvertOutput,
@@ -22,20 +24,24 @@ from speechmodel_api.stages import (
     PublishOutput,
     PurgeInput,
 )
+from speechmodel_api.takes import speaker_hash
+from speechmodel_api.workspace import VERSIONS
 from speechmodel_cli.local.seaweedfs import Identity
 from speechmodel_pipeline import fetch as fetch_module
 from speechmodel_pipeline.fetch import fetch
 from speechmodel_pipeline.publish import publish
 from speechmodel_pipeline.purge import purge
+from speechmodel_pipeline.s3 import version_list
 from speechmodel_pipeline.s3.objects import Bucket
 from speechmodel_pipeline.signing import signature_uri
+from speechmodel_stagekit.dataset import PreparedDataset
 from speechmodel_stagekit.errors import ArtefactMissing, BadInput, TryAgain
 from support.cards import card
 from support.ports import free_port
 from support.programs import run_program
 from support.seaweed import READER, WRITER, Seaweed
 from support.signing_keys import KeyPair, key_pair
-from support.workspaces import BASE, TRAIN, VERSION, Workspace, make_workspace
+from support.workspaces import BASE, DATA, TRAIN, VERSION, Workspace, make_workspace
 
 from .conftest import BUCKET
 
@@ -156,6 +162,47 @@ def test_the_card_says_how_the_version_was_made_and_measured(
     assert manifest.card.evaluation == evaluated
     assert (manifest.card.dataset, manifest.card.training) == (workspace.dataset, training)
     assert manifest.card.epochs == (EpochLoss(epoch=1, loss=3.5), EpochLoss(epoch=2, loss=1.25, dev_loss=1.5))
+
+
+def test_whose_takes_are_in_each_version_is_published_and_listed_for_a_server(
+    finished: tuple[Workspace, ConvertOutput, EvaluateOutput],
+    publishing: PublishInput,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    workspace = finished[0]
+    monkeypatch.setattr(PreparedDataset, "take_speakers", lambda _: frozenset({"Ana Ruiz", "Luz"}))
+    card_of = {"dataset": workspace.dataset, "training": card().training}
+    publish(publishing.model_copy(update={"version": "0000000a"}))  # without a card
+    publish(publishing.model_copy(update=card_of | {"version": "0000000b", "data_key": DATA}))
+    gone = publish(publishing.model_copy(update=card_of | {"version": "0000000c", "data_key": "ffffffff"}))
+    task = fetching(gone, publishing.target, tmp_path / "models")
+    fetch(task)
+    assert not (tmp_path / "models" / VERSIONS).exists()
+    fetch(task.model_copy(update={"list_versions": True}))
+    listed = VersionList.model_validate_json((tmp_path / "models" / VERSIONS).read_bytes()).versions
+    speakers = tuple(sorted([speaker_hash("Ana Ruiz"), speaker_hash("Luz")]))
+    assert {each.version: each.take_speakers for each in listed} == {
+        "0000000a": None,
+        "0000000b": speakers,
+        "0000000c": None,
+    }
+    assert [each.published_at for each in listed] == sorted((each.published_at for each in listed), reverse=True)
+
+
+def test_versions_that_may_not_be_listed_keep_no_server_from_starting(
+    publishing: PublishInput, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    output = publish(publishing)
+
+    def refused(*_: object) -> NoReturn:
+        raise ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "ListObjectsV2")
+
+    monkeypatch.setattr(version_list, "_listed", refused)
+    fetch(fetching(output, publishing.target, tmp_path / "models").model_copy(update={"list_versions": True}))
+    assert (tmp_path / "models" / "version.json").exists()
+    assert not (tmp_path / "models" / VERSIONS).exists()
+    assert "cannot be listed" in caplog.text
 
 
 @pytest.mark.parametrize("history", [None, "no table", "epoch,loss\n1,much\n"])

@@ -65,3 +65,15 @@ def test_a_damaged_file_sends_prepare_back_to_work(folder: Path, name: str, cont
     with pytest.raises(ArtefactMissing, match="again") as damaged:
         assert open_dataset(folder).clips(Part.TEST)[0].frames
     assert damaged.value.reason == "ArtefactDamaged"
+
+
+def test_the_speakers_of_takes_are_those_of_any_part_whose_recordings_are_takes(folder: Path) -> None:
+    rows = [
+        "source,speaker,clip,part",
+        "takes/Ana/1.json,Ana,clips/a.wav,train",
+        "takes/Luz/2.json,Luz,clips/b.wav,test",
+        "takes/Eva/3.json,Eva,,",  # left out
+        "commands.csv,Pedro,clips/c.wav,train",
+    ]
+    (folder / "registry.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    assert open_dataset(folder).take_speakers() == {"Ana", "Luz"}

@@ -127,6 +127,7 @@ def _template(images: Images, owner: Owner, spec: SpeechModelSpec, served: Model
         version_uri=served.version_uri,
         version_sha256=served.version_sha256,
         public_keys=trusted_keys(spec, served),
+        list_versions=True if serving.takes else None,
         folder=PurePosixPath(FOLDER),
     )
     keys = serving.api_keys_secret_ref

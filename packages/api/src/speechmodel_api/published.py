@@ -15,6 +15,7 @@ from speechmodel_api.stages import (
     TrainOutput,
     WeighedScorer,
 )
+from speechmodel_api.times import Time
 from speechmodel_api.workspace import ACOUSTIC, GRAMMAR, MODEL, QUANTISED, SCORER, SELFTEST
 
 
@@ -83,6 +84,9 @@ class ModelCard(Document):
     evaluation: EvaluateOutput
     epochs: tuple[EpochLoss, ...] = ()
     """Losses of every epoch. Empty when the training history was gone."""
+    take_speakers: tuple[str, ...] | None = None
+    """Hashes (speaker_hash) of the speakers whose takes are in any part of the dataset. None when the dataset was
+    gone, and for versions from before they were recorded."""
 
 
 class VersionManifest(Document):
@@ -136,3 +140,19 @@ class VersionManifest(Document):
         if (grammar := self.grammar) is not None:
             files.append(PublishedFile(GRAMMAR, grammar.grammar_uri, grammar.grammar_sha256, grammar.grammar_bytes))
         return tuple(files)
+
+
+class VersionRecord(Document):
+    """A version of a SpeechModel, as `versions.json` lists it."""
+
+    version: Key
+    published_at: Time
+    take_speakers: tuple[str, ...] | None = None
+    """As in ModelCard."""
+
+
+class VersionList(Document):
+    """`versions.json`: the versions of a SpeechModel that were in the bucket when a server fetched its own."""
+
+    versions: tuple[VersionRecord, ...]
+    """The newest first."""

@@ -430,6 +430,8 @@ class PublishInput(StageInput):
     stage: Literal[StageName.PUBLISH] = StageName.PUBLISH
     train_key: Key | None = None
     """Key that names the folder of the training history. None publishes no history."""
+    data_key: Key | None = None
+    """Key that names the folder of the dataset, for the speakers of takes. None publishes none."""
     convert_key: Key
     model_sha256: Digest
     evaluate_key: Key
@@ -508,7 +510,8 @@ class FetchInput(Document):
     It runs as the init container of server pods. The folder then holds `output_graph.pbmm`,
     `selftest.wav` and `version.json`, which is written last. It holds `acoustic.onnx` for a version
     that rejects, `acoustic.int8.onnx` for one that the engine Native can decode, `grammar.zip` for
-    one with a grammar, and `lm.scorer` for one with a scorer, and `model.sig` if it was verified.
+    one with a grammar, and `lm.scorer` for one with a scorer, `model.sig` if it was verified, and
+    `versions.json` if the versions were listed.
     """
 
     stage: Literal["fetch"] = "fetch"
@@ -517,6 +520,8 @@ class FetchInput(Document):
     version_sha256: Digest
     public_keys: tuple[str, ...] | None = None
     """Public keys in PEM, one of which must verify the signature of the version. None verifies none."""
+    list_versions: bool | None = None
+    """True to list the published versions too, for a server that keeps takes. None lists none."""
     folder: PurePosixPath
 
 

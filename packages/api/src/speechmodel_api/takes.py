@@ -9,6 +9,7 @@ the name of the speaker.
 misheard/<id>.wav and .json   Misheard: what a server did not understand, until somebody says what it was
 """
 
+import hashlib
 import unicodedata
 from typing import Annotated, Literal
 
@@ -31,6 +32,13 @@ def _composed(name: object) -> object:
 SpeakerName = Annotated[str, BeforeValidator(_composed), Field(pattern=r"^[^\W_]([\w .'’-]{0,62}[\w])?$")]
 """A name that is valid as the name of a folder on every system: 1 to 64 letters, digits, spaces, underscores,
 dots, apostrophes and hyphens. It begins with a letter or digit, and ends with one or an underscore."""
+
+
+def speaker_hash(name: str) -> str:
+    """Return the hash of a speaker's name that published versions have: they tell who is in them to somebody who
+    knows the name.
+    """
+    return hashlib.sha256(unicodedata.normalize("NFC", name).encode()).hexdigest()[:16]
 
 
 class Take(Document):

@@ -39,6 +39,8 @@ SELFTEST = "selftest.wav"
 """The clip that a server transcribes before it reports ready."""
 VERSION = "version.json"
 """A VersionManifest: the description of a published version."""
+VERSIONS = "versions.json"
+"""The published versions of a SpeechModel, in a server's folder."""
 SIGNATURE = "model.sig"
 """The signature of a published version, beside version.json, in S3 and in a server's folder."""
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from pydantic import ValidationError
-from speechmodel_api.published import VersionManifest
+from speechmodel_api.published import VersionList, VersionManifest
 from speechmodel_api.serving_spec import Engine
-from speechmodel_api.workspace import ACOUSTIC, GRAMMAR, MODEL, QUANTISED, SCORER, SELFTEST, VERSION
+from speechmodel_api.workspace import ACOUSTIC, GRAMMAR, MODEL, QUANTISED, SCORER, SELFTEST, VERSION, VERSIONS
 from speechmodel_decoding.errors import DecodingError
 from speechmodel_runtime import load
 from speechmodel_runtime.errors import SpeechRuntimeError
@@ -34,6 +34,8 @@ class ServedVersion:
     """DeepSpeech or Native."""
     fetched_at: int
     """Time of the fetch, in Unix seconds."""
+    versions: VersionList | None
+    """The published versions at that time. None if fetch did not list them."""
 
     def transcribe(
         self,
@@ -85,7 +87,7 @@ def load_version(folder: Path, wanted: Engine = Engine.AUTO, *, cpus: int = 1) -
         )
     took = time.monotonic() - began
     log.info("version %s is ready after %.2f s by the engine %s; self-test: %r", manifest.version, took, engine, heard)
-    return ServedVersion(manifest, decoder, engine, int((folder / VERSION).stat().st_mtime))
+    return ServedVersion(manifest, decoder, engine, int((folder / VERSION).stat().st_mtime), _versions(folder))
 
 
 def _manifest(path: Path) -> VersionManifest:
@@ -97,6 +99,18 @@ def _manifest(path: Path) -> VersionManifest:
         ) from error
     except ValidationError as error:
         raise ModelFolderError(f"{path} is not a valid version manifest: {error}") from error
+
+
+def _versions(folder: Path) -> VersionList | None:
+    try:
+        return VersionList.model_validate_json((folder / VERSIONS).read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValidationError) as error:
+        log.warning(
+            "%s cannot be read, so it is unknown whose takes are in earlier versions: %s", folder / VERSIONS, error
+        )
+        return None
 
 
 def _verify(path: Path, sha256: str) -> None:

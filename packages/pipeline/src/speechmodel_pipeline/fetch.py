@@ -9,6 +9,7 @@ from speechmodel_api.stages import Digest, FetchInput, Key
 from speechmodel_stagekit.errors import TryAgain
 from speechmodel_stagekit.program import run_stage
 
+from speechmodel_pipeline.s3.version_list import save_versions
 from speechmodel_pipeline.s3.versions import download_version
 
 log = logging.getLogger(__name__)
@@ -42,6 +43,8 @@ def fetch(task: FetchInput) -> FetchOutput:
 def _output(task: FetchInput) -> FetchOutput:
     folder = Path(task.folder)
     manifest = download_version(task.target, task.version_uri, task.version_sha256, folder, task.public_keys)
+    if task.list_versions:
+        save_versions(task.target, task.version_uri, folder)
     return FetchOutput(version=manifest.version, model_sha256=manifest.model_sha256)
 
 

@@ -32,6 +32,7 @@ from speechmodel_api.published import (
 )
 from speechmodel_api.reasons import Reason
 from speechmodel_api.stages import EvaluateOutput, PublishInput, PublishOutput
+from speechmodel_api.takes import speaker_hash
 from speechmodel_api.workspace import (
     ACOUSTIC,
     GRAMMAR,
@@ -45,6 +46,7 @@ from speechmodel_api.workspace import (
     Workspace,
 )
 from speechmodel_stagekit.artefacts import recorded_output, require_file
+from speechmodel_stagekit.dataset import open_dataset
 from speechmodel_stagekit.errors import ArtefactMissing
 from speechmodel_stagekit.program import run_stage
 
@@ -198,7 +200,25 @@ def _card(task: PublishInput, evaluation: EvaluateOutput) -> ModelCard | None:
     if task.dataset is None or task.training is None:
         return None
     epochs = read_epochs(Workspace(task.workspace), task.train_key)
-    return ModelCard(dataset=task.dataset, training=task.training, evaluation=evaluation, epochs=epochs)
+    return ModelCard(
+        dataset=task.dataset,
+        training=task.training,
+        evaluation=evaluation,
+        epochs=epochs,
+        take_speakers=_take_speakers(task, task.dataset.dataset_digest),
+    )
+
+
+def _take_speakers(task: PublishInput, dataset_digest: str) -> tuple[str, ...] | None:
+    """Return the hashes of the speakers of takes in the dataset. None when the dataset is gone."""
+    if task.data_key is None:
+        return None
+    try:
+        speakers = open_dataset(Workspace(task.workspace).data(task.data_key), dataset_digest).take_speakers()
+    except ArtefactMissing as error:
+        log.warning("the version does not record whose takes it was made with: %s", error)
+        return None
+    return tuple(sorted(map(speaker_hash, speakers)))
 
 
 def _grammar(task: PublishInput, acoustic: Path, grammar: Path) -> PublishedGrammar | None:

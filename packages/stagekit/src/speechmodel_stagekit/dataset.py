@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from speechmodel_api.audio import frame_count, frames_needed
 from speechmodel_api.reasons import Reason
 from speechmodel_api.stages import Manifest, PrepareOutput
+from speechmodel_api.takes import TAKES
 from speechmodel_api.workspace import ALPHABET, REGISTRY, part_table
 
 from speechmodel_stagekit.alphabet import read_alphabet
@@ -110,13 +111,21 @@ class PreparedDataset:
 
     def speakers(self) -> Speakers:
         """Return the speakers of the clips. A dataset of before they were recorded has none."""
-        path = require_file(self.folder / REGISTRY)
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = [row for row in csv.DictReader(file) if row.get("speaker") and row["clip"]]
+        rows = self._spoken()
         return Speakers(
             of={Path(row["clip"]).stem: row["speaker"] for row in rows},
             trained=frozenset(row["speaker"] for row in rows if row["part"] == Part.TRAIN),
         )
+
+    def take_speakers(self) -> frozenset[str]:
+        """Return the speakers of takes that people recorded on the page of the server, in any part."""
+        return frozenset(row["speaker"] for row in self._spoken() if row["source"].startswith(f"{TAKES}/"))
+
+    def _spoken(self) -> list[dict[str, str]]:
+        """Return the rows of the registry that have a clip and a speaker."""
+        path = require_file(self.folder / REGISTRY)
+        with path.open(encoding="utf-8", newline="") as file:
+            return [row for row in csv.DictReader(file) if row.get("speaker") and row["clip"]]
 
 
 def open_dataset(folder: Path, digest: str | None = None) -> PreparedDataset:

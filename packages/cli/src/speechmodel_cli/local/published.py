@@ -60,6 +60,7 @@ async def _fetch(
         version_uri=model.version_uri,
         version_sha256=model.version_sha256,
         public_keys=public_keys or None,
+        list_versions=True,
         folder=PurePosixPath(folder),
     )
     program = command(FETCH)

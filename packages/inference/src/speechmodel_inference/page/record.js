@@ -4,7 +4,7 @@ import { ServerError, countTakes, deleteTake, fetchCard, fetchPhrases, forgetSpe
 import { bar, byId, make } from "./elements.js";
 import { keep, recall } from "./memory.js";
 import { Recording, microphoneOffered, wav } from "./recorder.js";
-import { number, preferredLanguage, rememberLanguage, setLanguage, text } from "./texts.js";
+import { moment, number, preferredLanguage, rememberLanguage, setLanguage, text } from "./texts.js";
 
 const LONGEST_RECORDING = 30; // seconds, as the server takes
 const SHORTEST_RECORDING = 0.3;
@@ -19,6 +19,7 @@ let sentence = "";
 let recording = null; // a Recording; "asking" while the browser asks for the microphone
 let taken = null; // { file, sentence, speaker }: the take that is recorded or saved now
 let last = null; // the take that was saved last
+let forgotten = null; // the answer to the last deletion of a speaker, and the speaker
 let said = null; // [key, values] of the status
 let problem = null;
 let again = null; // repeats what failed
@@ -133,8 +134,10 @@ async function forget() {
   const name = speaker();
   if (!idle() || !name || !confirm(text("forgetSure", { speaker: name }))) return;
   try {
-    const { deleted } = await forgetSpeaker(name);
+    const answer = await forgetSpeaker(name);
     last = null;
+    forgotten = { ...answer, speaker: name };
+    const { deleted } = answer;
     await recount();
     show("idle", "forgotten", { count: number(deleted), speaker: name });
   } catch (error) {
@@ -170,10 +173,25 @@ function showAll() {
   byId("skip").disabled = sentences.length < 2 || !idle();
   byId("speaker").disabled = byId("own-text").disabled = !idle();
   byId("forget").disabled = !speaker() || !idle();
+  showMade();
   const done = sentences.filter((each) => mine(each) >= counts.wanted).length;
   byId("total").textContent = text("sentencesDone", { done: number(done), all: number(sentences.length) });
   byId("sentences").replaceChildren(...sentences.slice(0, MOST_LISTED).map(item));
   if (problem && !byId("problem").hidden) byId("problem-text").textContent = text(...problem);
+}
+
+/** Show the versions that were made with takes of the speaker who was forgotten, and what to do about them. */
+function showMade() {
+  byId("made").replaceChildren();
+  if (!forgotten) return;
+  const { versions, unknown_versions: unknown, speaker } = forgotten;
+  const lines = (versions ?? []).map(({ version, published_at: time, served }) =>
+    make("li", {}, make("code", { textContent: version }), ` ${text(served ? "madeServed" : "madeEarlier", { time: moment(new Date(time)) })}`),
+  );
+  const key = versions === null ? "madeUnknown" : lines.length ? "madeWith" : "madeWithout";
+  byId("made").append(make("p", { textContent: text(key, { speaker }) }));
+  if (lines.length) byId("made").append(make("ul", {}, ...lines), make("p", { textContent: text("madeAdvice") }));
+  if (unknown) byId("made").append(make("p", { textContent: text("madeBefore", { count: number(unknown) }) }));
 }
 
 function item(each) {

@@ -8,7 +8,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request
 from pydantic import BaseModel, ValidationError
-from speechmodel_api.takes import SpeakerName, Take
+from speechmodel_api.takes import SpeakerName, Take, speaker_hash
+from speechmodel_api.times import Time
 from speechmodel_decoding.errors import DecodingError
 from speechmodel_runtime import level
 from speechmodel_runtime.errors import SpeechRuntimeError
@@ -60,11 +61,25 @@ class SavedTake(BaseModel):
     """Text that the served model recognises in it. It may differ from the sentence."""
 
 
+class MadeVersion(BaseModel):
+    """A published version that was made with takes of a speaker."""
+
+    version: str
+    published_at: Time
+    served: bool
+    """True for the version that this server serves."""
+
+
 class Forgotten(BaseModel):
     """The answer of DELETE /v1/takes/{speaker}."""
 
     deleted: int
     """Takes that were deleted."""
+    versions: list[MadeVersion] | None
+    """Versions that were made with takes of the speaker, the newest first: those in the bucket when the server
+    started. null if the server does not know them."""
+    unknown_versions: int
+    """Versions that do not record whose takes they were made with."""
 
 
 @router.get("")
@@ -125,7 +140,23 @@ async def forget_speaker(speaker: SpeakerName, services: Injected) -> Forgotten:
     """Delete every take of a speaker."""
     deleted = await stored(lambda: _store(services).forget(speaker))
     log.info("deleted the %d takes of %s", deleted, speaker)
-    return Forgotten(deleted=deleted)
+    served = services.lifecycle.version
+    if served.versions is None:
+        return Forgotten(deleted=deleted, versions=None, unknown_versions=0)
+    known = [each for each in served.versions.versions if each.take_speakers is not None]
+    return Forgotten(
+        deleted=deleted,
+        versions=[
+            MadeVersion(
+                version=each.version,
+                published_at=each.published_at,
+                served=each.version == served.manifest.version,
+            )
+            for each in known
+            if speaker_hash(speaker) in (each.take_speakers or ())
+        ],
+        unknown_versions=len(served.versions.versions) - len(known),
+    )
 
 
 def _store(services: Services) -> TakeStore:

@@ -44,6 +44,7 @@ class Publish(Stage[PublishOutput]):
         return PublishInput(
             **task.common(self.key(task, done), attempt),
             train_key=TRAIN.key(task, done),
+            data_key=PREPARE.key(task, done),
             convert_key=CONVERT.key(task, done),
             model_sha256=done.of(CONVERT).model_sha256,
             evaluate_key=EVALUATE.key(task, done),
