@@ -22,6 +22,7 @@ from speechmodel_training.augmentation import Augmenter
 from speechmodel_training.learner import Batch, Learner
 from speechmodel_training.state import LineageFacts
 from speechmodel_training.train import train
+from support.ports import free_port
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "deepspeech"
 PROGRAM = Path(__file__).with_name("interrupted_training.py")
@@ -123,17 +124,25 @@ class Workspace:
 
     def train(self, **changes: Any) -> TrainOutput:
         """The stage, called in this process."""
-        return train(self.input(**changes))
+        output = train(self.input(**changes))
+        assert isinstance(output, TrainOutput)
+        return output
 
-    def start(self, *, term_at: int = 0, kill_at: int = 0, **changes: Any) -> "subprocess.Popen[bytes]":
-        """The stage as a program, which sends itself a signal after the optimizer step `term_at` or
-        `kill_at`.
+    def start(
+        self, *, term_at: int = 0, kill_at: int = 0, addresses: Sequence[str] = (), index: int = 0, **changes: Any
+    ) -> "subprocess.Popen[bytes]":
+        """The stage as a program, which sends itself a signal after the optimizer step `term_at` or `kill_at`.
+
+        With `addresses`, it is the worker `index` of several.
         """
-        attempt = changes.get("attempt", 1)
+        attempt = self.suffix(changes.get("attempt", 1), index)
         environment = os.environ | {
             "STAGE_INPUT": json.dumps(self.document | changes),
             "STAGE_RESULT": str(self.path / f"result-{attempt}.json"),
         }
+        if addresses:
+            config = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
+            environment["TF_CONFIG"] = json.dumps(config)
         command = [sys.executable, "-m", "speechmodel_training.train"]
         if term_at or kill_at:
             command = [sys.executable, str(PROGRAM), "TERM" if term_at else "KILL", str(term_at or kill_at)]
@@ -145,7 +154,30 @@ class Workspace:
         process = self.start(**arguments)
         return self.ended(process, arguments.get("attempt", 1))
 
-    def ended(self, process: "subprocess.Popen[bytes]", attempt: int = 1) -> Run:
+    def start_workers(self, count: int, **arguments: Any) -> list["subprocess.Popen[bytes]"]:
+        """As many programs that train together. `arguments` of `start` that are lists have one value for each."""
+        addresses = [f"127.0.0.1:{free_port()}" for _ in range(count)]
+        return [
+            self.start(
+                addresses=addresses,
+                index=index,
+                workers=count,
+                **{name: value[index] if isinstance(value, list) else value for name, value in arguments.items()},
+            )
+            for index in range(count)
+        ]
+
+    def run_workers(self, count: int, **arguments: Any) -> list[Run]:
+        """Programs that train together, to their ends."""
+        processes = self.start_workers(count, **arguments)
+        attempt = arguments.get("attempt", 1)
+        return [self.ended(process, self.suffix(attempt, index)) for index, process in enumerate(processes)]
+
+    @staticmethod
+    def suffix(attempt: int | str, index: int) -> str:
+        return f"{attempt}-{index}" if index else f"{attempt}"
+
+    def ended(self, process: "subprocess.Popen[bytes]", attempt: int | str = 1) -> Run:
         process.wait(timeout=240)
         result = self.path / f"result-{attempt}.json"
         return Run(
@@ -155,7 +187,7 @@ class Workspace:
             (self.path / f"log-{attempt}").read_text(),
         )
 
-    def progress(self, attempt: int = 1) -> list[dict[str, Any]]:
+    def progress(self, attempt: int | str = 1) -> list[dict[str, Any]]:
         """The records that a program has written so far."""
         lines = (self.path / f"out-{attempt}").read_text().splitlines(keepends=True)
         return [json.loads(line) for line in lines if line.endswith("\n")]

@@ -318,6 +318,23 @@ class Reason(StrEnum):
         Severity.WARNING,
         "Another process holds the lock of the checkpoints. The stage is retried.",
     )
+    WAITING_FOR_WORKERS = (
+        "WaitingForWorkers",
+        Severity.ROUTINE,
+        "Some of the pods of training.numWorkers do not run yet. Training begins when all of them do.",
+    )
+    WORKER_MISSING = (
+        "WorkerMissing",
+        Severity.WARNING,
+        "A worker of training.numWorkers did not start within 10 minutes. The message names it. The stage is retried.",
+        "See why its pod is not running, or lower training.numWorkers.",
+    )
+    WORKER_LOST = (
+        "WorkerLost",
+        Severity.WARNING,
+        "A worker of training.numWorkers does not answer any more. All of them continue together from the last checkpoint.",
+        "If it happens often, read the log of the worker that the message names.",
+    )
     LOSS_DIVERGED = (
         "LossDiverged",
         Severity.ERROR,

@@ -4,6 +4,7 @@ train.py and export.py are the stage programs. The rest, from the bottom up:
 
 features.py      samples -> MFCC frames
 lstm.py          the recurrent layer with its hand-written gradient
+workers.py       the processes that train together
 network.py       weights and the network's forward pass
 learner.py       Adam, the training step, the named tensors of a checkpoint
 dataset.py       the prepared dataset, checked

@@ -9,6 +9,8 @@ ArtefactMissing               66
 TryAgain                      75
 +-- Superseded                a newer attempt or another owner took over the checkpoints
 +-- LineageBusy               another process holds the checkpoints' lock
++-- WorkerMissing             a worker of the set did not start
++-- WorkerLost                a worker of the set does not answer any more
 BadConfiguration              78
 +-- LossDiverged              the loss became NaN or infinite
 +-- CheckpointsDamaged        no checkpoint of the lineage can be read
@@ -85,6 +87,25 @@ class LineageBusy(TryAgain):
     def __init__(self, lock: Path, seconds: float) -> None:
         super().__init__(
             Reason.LINEAGE_BUSY, f"{lock} is held by another training process and was not freed within {seconds:.0f} s"
+        )
+
+
+class WorkerMissing(TryAgain):
+    """A worker of the set did not start."""
+
+    def __init__(self, missing: str, seconds: float) -> None:
+        super().__init__(
+            Reason.WORKER_MISSING,
+            f"{missing} did not start within {seconds:.0f} s; see why its pod is not running, or lower training.numWorkers",
+        )
+
+
+class WorkerLost(TryAgain):
+    """A worker of the set does not answer any more."""
+
+    def __init__(self, lost: str, problem: str) -> None:
+        super().__init__(
+            Reason.WORKER_LOST, f"{lost} {problem}; all workers continue together from the last checkpoint"
         )
 
 

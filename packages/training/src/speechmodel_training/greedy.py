@@ -28,16 +28,16 @@ def greedy_texts(
 class WordErrors:
     """Word errors and words of clips, counted together."""
 
-    def __init__(self) -> None:
-        self._errors = self._words = 0
+    def __init__(self, errors: int = 0, words: int = 0) -> None:
+        self.errors, self.words = errors, words
 
     def count(self, references: Sequence[str], hypotheses: Sequence[str]) -> None:
         """Count the errors of these clips."""
         found = jiwer.process_words(list(references), list(hypotheses))
-        self._errors += found.substitutions + found.deletions + found.insertions
-        self._words += found.substitutions + found.deletions + found.hits
+        self.errors += found.substitutions + found.deletions + found.insertions
+        self.words += found.substitutions + found.deletions + found.hits
 
     @property
     def rate(self) -> float:
         """Errors / words of the references."""
-        return self._errors / self._words
+        return self.errors / self.words

@@ -1,15 +1,16 @@
 """Adam, the compiled training step, the averaged weights, and the tensors of a checkpoint."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
 from speechmodel_training.features import COEFFICIENTS
-from speechmodel_training.network import Dropout, Geometry, fresh_weights, logits
+from speechmodel_training.network import Dropout, Geometry, Share, fresh_weights, logits
 from speechmodel_training.standardisation import Standardisation
+from speechmodel_training.workers import Sum, Workers
 
 BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8
 """Constants of Adam in the form of TensorFlow 1, which adds epsilon outside of the bias correction."""
@@ -29,9 +30,9 @@ class Measured:
     """The network's answer to a batch."""
 
     loss_sum: float
-    """Sum of the clips' CTC losses."""
+    """Sum of the clips' CTC losses, those of other workers included."""
     labels: npt.NDArray[np.int32]
-    """The likeliest label of each frame, [time, batch]. The blank is the last label."""
+    """The likeliest label of each frame of the clips of this worker, [time, batch]. The blank is the last label."""
 
 
 @dataclass(frozen=True)
@@ -48,20 +49,35 @@ class Batch:
     """int32 [batch, labels], alphabet indexes"""
     transcripts: tuple[str, ...]
     """Transcripts of the clips, [batch]."""
+    share: Share | None = None
+    """The share of the batch that this is. None for the whole batch."""
 
     @property
     def clips(self) -> int:
-        """Clips in the batch."""
-        return len(self.transcripts)
+        """Clips in the batch, those of other workers included."""
+        return len(self.transcripts) if self.share is None else int(self.share.clips)
+
+    @property
+    def counted(self) -> bool:
+        """False for a clip that only stands in, where the batch has none for this worker."""
+        return self.share is None or bool(self.share.counted)
 
 
 class Learner:
     """Weights, their averages, Adam's moments and the sum of losses since it was last cleared."""
 
     def __init__(
-        self, geometry: Geometry, *, seed: int, learning_rate: float, dropout: float, clip_norm: float | None = None
+        self,
+        geometry: Geometry,
+        *,
+        seed: int,
+        learning_rate: float,
+        dropout: float,
+        clip_norm: float | None = None,
+        workers: Workers | None = None,
     ) -> None:
         self.geometry = geometry
+        self._workers = workers or Workers()
         self._weights = {name: tf.Variable(value) for name, value in fresh_weights(geometry, seed).items()}
         self._averages = {name: tf.Variable(weight) for name, weight in self._weights.items()}
         self._first = {name: tf.Variable(tf.zeros(shape)) for name, shape in geometry.weight_shapes().items()}
@@ -77,21 +93,36 @@ class Learner:
             tf.TensorSpec([None], tf.int32),
             tf.SparseTensorSpec([None, None], tf.int32),
         ]
-        leading_silence = tf.TensorSpec([None], tf.int32)
-        self._train = tf.function(self._train_eagerly, input_signature=[*batch, leading_silence])
-        self._measure = tf.function(self._measure_eagerly, input_signature=batch)
+        leading_silence, number = tf.TensorSpec([None], tf.int32), tf.TensorSpec([], tf.int32)
+        share = Share(leading_silence, number, number, tf.TensorSpec([], tf.float32))
+        asked = tf.TensorSpec([], tf.float64)
+        self._train = tf.function(self._train_eagerly, input_signature=[*batch, leading_silence, share, asked])
+        self._measure = tf.function(self._measure_eagerly, input_signature=[*batch, share, asked])
 
     def train(self, batch: Batch) -> None:
         """Make one step of Adam on CTC loss plus the loss in leading silence.
 
-        Adds the clips' CTC losses to `loss_sum`.
+        Adds the clips' CTC losses to `loss_sum`. Raises WorkerLost, before anything is changed.
         """
-        self._train(batch.features, batch.frames, batch.labels, batch.leading_silence)
+        share = batch.share or _whole(batch)
+        self._workers.run(
+            lambda asked: (
+                None,
+                self._train(batch.features, batch.frames, batch.labels, batch.leading_silence, share, asked),
+            )
+        )
 
     def measure(self, batch: Batch) -> Measured:
-        """Return losses and labels with the averaged weights and without dropout. Nothing is learned."""
-        loss_sum, labels = self._measure(batch.features, batch.frames, batch.labels)
-        return Measured(float(loss_sum), labels.numpy())
+        """Return losses and labels with the averaged weights and without dropout. Nothing is learned. Raises
+        WorkerLost.
+        """
+        share = batch.share or _whole(batch)
+
+        def step(asked: tf.Tensor) -> tuple[Measured, tf.Tensor]:
+            loss_sum, labels, total = self._measure(batch.features, batch.frames, batch.labels, share, asked)
+            return Measured(float(loss_sum), labels.numpy()), total
+
+        return self._workers.run(step)
 
     def standardise_inputs(self, standardisation: Standardisation) -> None:
         """Let the first layer see standardised features. The weights must be fresh."""
@@ -160,13 +191,32 @@ class Learner:
         return named
 
     def _train_eagerly(
-        self, features: tf.Tensor, frames: tf.Tensor, labels: tf.SparseTensor, leading_silence: tf.Tensor
-    ) -> None:
+        self,
+        features: tf.Tensor,
+        frames: tf.Tensor,
+        labels: tf.SparseTensor,
+        leading_silence: tf.Tensor,
+        share: Share,
+        asked: tf.Tensor,
+    ) -> tf.Tensor:
+        """Make one step, and return how many workers were asked to stop. No variable changes before every worker's
+        gradients are there.
+        """
+        dropout = self._dropout if self._workers.count == 1 else replace(self._dropout, share=share)
         with tf.GradientTape() as tape:
-            outputs = logits(self._weights, features, self._dropout)
+            outputs = logits(self._weights, features, dropout)
             losses = _ctc_losses(outputs, frames, labels)
-            loss = tf.reduce_mean(losses + _silence_losses(outputs, leading_silence))
+            each = losses + _silence_losses(outputs, leading_silence)
+            loss = share.counted * tf.reduce_sum(each) / tf.cast(share.clips, tf.float32)
         gradients = tape.gradient(loss, self._weights)
+        loss_sum = tf.cast(share.counted, tf.float64) * tf.reduce_sum(tf.cast(losses, tf.float64))
+        *summed, loss_sum, asked = self._workers.totals([*gradients.values(), loss_sum, asked], Sum.STEP)
+        with tf.control_dependencies([*summed, loss_sum, asked]):
+            self._apply(dict(zip(gradients, summed, strict=True)), loss_sum)
+            return tf.identity(asked)
+
+    def _apply(self, gradients: Mapping[str, tf.Tensor], loss_sum: tf.Tensor) -> None:
+        """Change the weights, their moments and averages by the gradients of the whole batch."""
         if self._clip_norm is not None:
             clipped, _ = tf.clip_by_global_norm(list(gradients.values()), self._clip_norm)
             gradients = dict(zip(gradients, clipped, strict=True))
@@ -190,13 +240,21 @@ class Learner:
         decay = tf.minimum(AVERAGE_DECAY, (1 + steps) / (10 + steps))
         for name, weight in self._weights.items():
             self._averages[name].assign(decay * self._averages[name] + (1 - decay) * weight)
-        self._loss_sum.assign_add(tf.reduce_sum(tf.cast(losses, tf.float64)))
+        self._loss_sum.assign_add(loss_sum)
 
     def _measure_eagerly(
-        self, features: tf.Tensor, frames: tf.Tensor, labels: tf.SparseTensor
-    ) -> tuple[tf.Tensor, tf.Tensor]:
+        self, features: tf.Tensor, frames: tf.Tensor, labels: tf.SparseTensor, share: Share, asked: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         outputs = logits(self._averages, features)
-        return tf.reduce_sum(_ctc_losses(outputs, frames, labels)), tf.argmax(outputs, axis=2, output_type=tf.int32)
+        loss_sum = share.counted * tf.reduce_sum(_ctc_losses(outputs, frames, labels))
+        loss_sum, asked = self._workers.totals([loss_sum, asked], Sum.MEASURE)
+        return loss_sum, tf.argmax(outputs, axis=2, output_type=tf.int32), asked
+
+
+def _whole(batch: Batch) -> Share:
+    """Return the share of a worker that has the whole batch."""
+    clips, frames = batch.features.shape[:2]
+    return Share(tf.range(clips), tf.constant(clips), tf.constant(frames), tf.constant(1.0))
 
 
 def sum_of_magnitudes(tensors: Tensors) -> float:

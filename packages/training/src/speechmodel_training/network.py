@@ -7,6 +7,7 @@ but the last compute min(relu(x W + b), 20), whose rows are then normalised if t
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -74,6 +75,19 @@ class Geometry:
         return shapes
 
 
+class Share(NamedTuple):
+    """The part of a batch that one worker computes."""
+
+    rows: tf.Tensor
+    """int32 [clips of the share], their places in the batch"""
+    clips: tf.Tensor
+    """int32 scalar, clips of the batch"""
+    frames: tf.Tensor
+    """int32 scalar, frames of its longest clip"""
+    counted: tf.Tensor
+    """float32 scalar: 1, or 0 for a clip that only stands in where the batch has none for this worker"""
+
+
 @dataclass(frozen=True)
 class Dropout:
     """Inverted dropout whose mask depends only on the seed, the optimizer step and the layer."""
@@ -82,6 +96,8 @@ class Dropout:
     seed: int
     step: tf.Tensor
     """int64 scalar"""
+    share: Share | None = None
+    """The share of the batch that `values` are computed from. None for the whole batch."""
 
     def __call__(self, values: tf.Tensor, layer: str) -> tf.Tensor:
         """Return `values` with a share of `rate` set to zero and the rest scaled up."""
@@ -89,7 +105,14 @@ class Dropout:
             return values
         # one stream per layer: seeds are below 2^31 and there are fewer than 8 layers
         seed = tf.stack([tf.constant(self.seed * 8 + DENSE.index(layer), tf.int64), self.step])
-        return tf.nn.experimental.stateless_dropout(values, self.rate, seed, rng_alg="philox")
+        if self.share is None:
+            return tf.nn.experimental.stateless_dropout(values, self.rate, seed, rng_alg="philox")
+        # the rows that one worker would drop in the whole batch, which are drawn in the order [time, batch, n]
+        units, clips = values.shape[1], tf.size(self.share.rows)
+        whole = tf.ones([self.share.frames * self.share.clips, units])
+        mask = tf.nn.experimental.stateless_dropout(whole, self.rate, seed, rng_alg="philox")
+        mask = tf.reshape(mask, [self.share.frames, self.share.clips, units])[: tf.shape(values)[0] // clips]
+        return values * tf.reshape(tf.gather(mask, self.share.rows, axis=1), [-1, units])
 
 
 def fresh_weights(geometry: Geometry, seed: int) -> dict[str, Array]:

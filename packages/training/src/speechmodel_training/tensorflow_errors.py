@@ -24,15 +24,16 @@ def tensorflow_errors() -> Iterator[None]:
         yield
     except tf.errors.ResourceExhaustedError as error:
         if _OUT_OF_MEMORY in error.message:
-            problem = f"the device has too little memory ({_quoted(error)})"
+            problem = f"the device has too little memory ({quoted(error)})"
             raise BadConfiguration(
                 Reason.OUT_OF_MEMORY,
                 f"{problem}; lower hyperparameters.batchSize or hiddenUnits, or use a larger device",
             ) from error
-        raise TryAgain(Reason.STORAGE_FULL, storage_full(_quoted(error))) from error
+        raise TryAgain(Reason.STORAGE_FULL, storage_full(quoted(error))) from error
     except tf.errors.PermissionDeniedError as error:
-        raise BadConfiguration(Reason.PERMISSION_DENIED, permission_denied(_quoted(error))) from error
+        raise BadConfiguration(Reason.PERMISSION_DENIED, permission_denied(quoted(error))) from error
 
 
-def _quoted(error: tf.errors.OpError) -> str:
+def quoted(error: tf.errors.OpError) -> str:
+    """Return the begin of TensorFlow's message in one line."""
     return " ".join(error.message.split())[:_QUOTED]

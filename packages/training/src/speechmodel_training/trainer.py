@@ -6,9 +6,11 @@ Training can stop after every step.
 import logging
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 
 from speechmodel_api.augmentation import parse
 from speechmodel_api.learning import LearningSettings
@@ -16,14 +18,14 @@ from speechmodel_api.progress import TrainProgress
 from speechmodel_api.training_spec import EarlyStop, ReduceOnPlateau, Schedule
 from speechmodel_stagekit.cpus import available_cpus
 from speechmodel_stagekit.errors import Stopped
-from speechmodel_stagekit.program import report, stop_requested
+from speechmodel_stagekit.program import report
 
 from speechmodel_training.augmentation import Augmenter
 from speechmodel_training.background import BackgroundWriter
 from speechmodel_training.batches import BatchMaker
 from speechmodel_training.checkpoints import Checkpoint, CheckpointStore
 from speechmodel_training.dataset import TrainingSet
-from speechmodel_training.errors import LossDiverged
+from speechmodel_training.errors import LossDiverged, WorkerLost
 from speechmodel_training.greedy import WordErrors, greedy_texts
 from speechmodel_training.history import History
 from speechmodel_training.learner import Learner, sum_of_magnitudes
@@ -33,6 +35,7 @@ from speechmodel_training.saving import SaveTimer
 from speechmodel_training.schedule import Segment, batches_left, in_order_of_length
 from speechmodel_training.standardisation import Standardisation
 from speechmodel_training.state import LineageFacts, TrainingState
+from speechmodel_training.workers import Workers
 
 log = logging.getLogger(__name__)
 
@@ -58,17 +61,23 @@ class Target:
 
 
 class Trainer:
-    """Trains a lineage on a training set."""
+    """Trains a lineage on a training set, alone or as one of several workers.
+
+    All workers hold the same weights and state, and make the same decisions. The first one alone saves and reports.
+    """
 
     def __init__(
         self,
         training_set: TrainingSet,
         facts: LineageFacts,
         target: Target,
-        store: CheckpointStore,
+        workers: Workers,
+        store: CheckpointStore | None = None,
         initial_weights: Mapping[str, Array] | None = None,
     ) -> None:
+        """The first worker has a store; the others receive what it read. Raises WorkerLost and Stopped."""
         self._training_set = training_set
+        self._workers = workers
         self._target = target
         self._store = store
         chosen = self._settings = target.settings
@@ -87,6 +96,7 @@ class Trainer:
             learning_rate=chosen.learning_rate,
             dropout=chosen.dropout,
             clip_norm=chosen.gradient_clip_norm,
+            workers=workers,
         )
         if (target.early_stop or target.reduce_on_plateau) and not training_set.dev:
             log.warning("earlyStop and reduceOnPlateau have no effect, because there are no dev clips")
@@ -95,22 +105,20 @@ class Trainer:
             Augmenter(tuple(map(parse, target.augmentation)), seed=facts.seed, max_epochs=epochs, voices=voices)
             for epochs in (chosen.max_epochs, 1)
         )
-        self._train_batches = BatchMaker(training_set.train, training_set.alphabet, train_augmenter)
-        self._dev_batches = BatchMaker(training_set.dev, training_set.alphabet, dev_augmenter)
+        self._train_batches = BatchMaker(training_set.train, training_set.alphabet, train_augmenter, workers)
+        self._dev_batches = BatchMaker(training_set.dev, training_set.alphabet, dev_augmenter, workers)
         self._timer = SaveTimer(target.every_seconds)
         self._writer = BackgroundWriter()
         self._unsaved_best: Checkpoint | None = None
         self._state = TrainingState(facts=facts, target=target.key, attempt=target.attempt)
-        if checkpoint := store.newest():
-            self._learner.load(checkpoint.tensors)
-            self._learner.loss_sum = checkpoint.state.running.loss_sum
-            self._state = checkpoint.state.towards(target.key, target.attempt)
-        elif initial_weights is not None:
-            self._learner.begin_with(initial_weights)
-        else:
-            self._learner.standardise_inputs(Standardisation.of(training_set.train))
+        if store is not None:
+            self._begin(store, initial_weights)
+        if workers.count > 1:
+            self._state = workers.shared(TrainingState, self._state if store else None)
+            self._learner.load(workers.shared_tensors(self._learner.tensors()))
+        self._learner.loss_sum = self._state.running.loss_sum
         self._saved_at = (self._state.epoch, self._state.step)
-        self._history = History(store.folder, self._state.history)
+        self._history = History(store.folder, self._state.history) if store else None
         self._clock = _Clock(self._state.running.seconds)
         self._cpu_use = _CpuUse()
         self._reported = 0.0
@@ -118,11 +126,11 @@ class Trainer:
     def run(self) -> None:
         """Train until the target is reached and everything is saved.
 
-        Raises Stopped after SIGTERM, with everything saved, and LossDiverged. An error of a save is raised
-        after the step during which it occurred.
+        Raises Stopped after SIGTERM and WorkerLost, both with everything saved, and LossDiverged. An error of a save
+        is raised after the step during which it occurred.
         """
         self._report()
-        with self._writer:
+        with self._writer, self._saved_when_a_worker_is_lost():
             while self._state.epoch < self._settings.max_epochs:
                 if self._state.stops_early(self._target.early_stop):
                     log.info("stopping early: no lower dev loss for %d epochs", self._state.early_stop.epochs)
@@ -130,6 +138,25 @@ class Trainer:
                 self._train_epoch()
                 self._finish_epoch()
             self._save_to_the_end()
+
+    def _begin(self, store: CheckpointStore, initial_weights: Mapping[str, Array] | None) -> None:
+        """Continue from the newest checkpoint, or begin with the initial weights or random ones."""
+        if checkpoint := store.newest():
+            self._learner.load(checkpoint.tensors)
+            self._state = checkpoint.state.towards(self._target.key, self._target.attempt)
+        elif initial_weights is not None:
+            self._learner.begin_with(initial_weights)
+        else:
+            self._learner.standardise_inputs(Standardisation.of(self._training_set.train))
+
+    @contextmanager
+    def _saved_when_a_worker_is_lost(self) -> Iterator[None]:
+        """Save the last step that all workers made, when one of them is lost."""
+        try:
+            yield
+        except WorkerLost:
+            self._save_to_the_end()
+            raise
 
     def _train_epoch(self) -> None:
         """Train on the batches that the running epoch has left."""
@@ -194,9 +221,10 @@ class Trainer:
             record.seconds,
             record.clips_per_second,
         )
-        self._history.add(record)
+        if self._history:
+            self._history.add(record)
         if dev_loss is not None and (best is None or dev_loss < best):
-            self._unsaved_best = self._checkpoint()
+            self._unsaved_best = self._checkpoint() if self._store else None
         if self._writer.idle() and self._timer.due_at_epoch_end():
             self._start_save()
         self._report()
@@ -213,13 +241,15 @@ class Trainer:
             self._leave_if_stopped()
             measured = self._learner.measure(batch)
             total += measured.loss_sum
-            errors.count(batch.transcripts, greedy_texts(measured.labels, batch.frames.numpy(), alphabet))
+            if batch.counted:
+                errors.count(batch.transcripts, greedy_texts(measured.labels, batch.frames.numpy(), alphabet))
             self._report_at_times()
         self._require_finite(total, "the dev loss")
+        errors = WordErrors(*self._workers.total_counts(errors.errors, errors.words))
         return total / len(clips), errors.rate
 
     def _leave_if_stopped(self) -> None:
-        if stop_requested.is_set():
+        if self._workers.stopping:
             self._save_to_the_end()
             raise Stopped(
                 f"stopped with everything saved: {self._state.epoch} epochs finished, step {self._state.step}"
@@ -232,16 +262,16 @@ class Trainer:
 
     def _start_save(self) -> None:
         """Save the best weights and the current ones beside training, unless they were saved before."""
-        if (self._state.epoch, self._state.step) == self._saved_at:
+        if self._store is None or (self._state.epoch, self._state.step) == self._saved_at:
             return
         best, self._unsaved_best = self._unsaved_best, None
         checkpoints = [] if best is None else [best]
         if best is None or best.state.step != self._state.step:
             checkpoints.append(self._checkpoint())
-        self._writer.start(lambda: self._write(checkpoints))
+        self._writer.start(partial(self._write, self._store, checkpoints))
         self._saved_at = (self._state.epoch, self._state.step)
 
-    def _write(self, checkpoints: Sequence[Checkpoint]) -> None:
+    def _write(self, store: CheckpointStore, checkpoints: Sequence[Checkpoint]) -> None:
         """Write the checkpoints in their order. Runs in the thread of the writer.
 
         Raises LossDiverged when a weight is infinite or NaN.
@@ -249,7 +279,7 @@ class Trainer:
         began = time.monotonic()
         for checkpoint in checkpoints:
             self._require_finite(sum_of_magnitudes(checkpoint.tensors), "a weight")
-            self._store.save(checkpoint)
+            store.save(checkpoint)
         cost = time.monotonic() - began
         self._timer.saved(cost)
         log.info("saved step %d in %.2f s", checkpoints[-1].state.step, cost)
@@ -268,12 +298,14 @@ class Trainer:
         return self._state.measured(loss_sum=self._learner.loss_sum, seconds=self._clock.seconds)
 
     def _report_at_times(self) -> None:
-        if time.monotonic() - self._reported >= REPORT_SECONDS:
+        if self._store and time.monotonic() - self._reported >= REPORT_SECONDS:
             # a newer attempt waits for our lock, and the next save may be far off
             self._store.check_ownership()
             self._report()
 
     def _report(self) -> None:
+        if self._store is None:
+            return
         state = self._measured()
         running = state.running
         self._require_finite(running.loss_sum, "the training loss")
