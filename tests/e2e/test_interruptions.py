@@ -1,11 +1,13 @@
 """Training that is suspended, killed or starved goes on where it was."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from speechmodel_api.progress import TrainProgress, parse_progress
-from support.kube import Model
+from support import recordings
+from support.kube import Model, Object
 from support.spaces import Space
 
 EPOCHS = 40
@@ -65,6 +67,50 @@ def test_a_training_that_is_suspended_and_then_killed_goes_on_and_ends_with_the_
     uninterrupted = space.apply(space.manifest("steady", maxEpochs=EPOCHS, hyperparameters=SLOW))
     uninterrupted.until_ready()
     assert graph(uninterrupted) == graph(model)
+
+
+def test_a_training_that_is_drained_and_then_preempted_loses_no_epoch_and_no_attempt(
+    space: Space, small_dataset: Path
+) -> None:
+    space.dataset(small_dataset, pod=GPU_POD)
+    template = GPU_POD | {"resources": {"limits": {"nvidia.com/gpu": "1"}}}
+    model = space.apply(space.manifest("moved", maxEpochs=EPOCHS, hyperparameters=SLOW, podTemplate=template))
+    reached = model.until_epoch(3)
+    (drained,) = model.pods("train")
+    of_model = f"--pod-selector=speechops.dev/model={model.name}"
+    space.kubectl("drain", "gpu", of_model, "--ignore-daemonsets", "--delete-emptydir-data")
+    try:
+        model.until_condition("Trained", status="False", reason="Unschedulable")
+    finally:
+        space.kubectl("uncordon", "gpu")
+    assert began_at(model, drained["metadata"]["name"]) >= reached
+
+    reached = model.until_epoch(reached + 3)
+    preempted = model.until_running("train")
+    with important_pod(space, GPU_POD, gpus=2) as important:
+        space.kubectl.until_ready(important)
+        model.until_condition("Trained", status="False", reason="Unschedulable")
+    assert began_at(model, preempted["metadata"]["name"]) >= reached
+    train = model.stage("train")
+    assert (train["attempt"], train.get("failures", 0)) == (1, 0), "a disruption is no failure of the training"
+    model.until_epoch(reached + 1)
+
+
+@contextmanager
+def important_pod(space: Space, placed: Object, gpus: int) -> Iterator[str]:
+    """Run a pod of a priority above that of all others while the block runs; gives its name."""
+    name = f"important-{space.kubectl.namespace}"
+    kind = {"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": name}, "value": 1000}
+    pod = recordings.loader("recordings", f"{space.target.registry}/speechops/pipeline:{space.target.tag}", placed)
+    pod["metadata"]["name"] = name
+    pod["spec"]["priorityClassName"] = name
+    pod["spec"]["containers"][0]["resources"] = {"limits": {"nvidia.com/gpu": str(gpus)}}
+    space.kubectl.apply(kind, pod)
+    try:
+        yield name
+    finally:
+        space.kubectl("delete", "pod", name)
+        space.kubectl("delete", "priorityclass", name)
 
 
 def test_what_no_node_can_run_says_so_in_the_schedulers_words_and_starts_once_a_node_can(
