@@ -21,8 +21,10 @@ TINY_RATE = 1e-9
 UNCHANGED = {"learningRate": TINY_RATE, "dropout": 0.0, "batchSize": 7, "seed": 1}
 PLAIN = {"augmentation": [], "schedule": {"type": "Constant"}}
 FLAGS = ("--n_hidden", str(UNITS), "--train_batch_size", "7", "--dev_batch_size", "2", "--dropout_rate", "0")
-UNCHANGED_FLAGS = (*FLAGS, "--epochs", "1", "--load_train", "last", "--learning_rate", str(TINY_RATE))
-UNCHANGED_FLAGS += ("--force_initialize_learning_rate", "true")
+UNCHANGED_FLAGS = (
+    *(*FLAGS, "--epochs", "1", "--load_train", "last"),
+    *("--learning_rate", str(TINY_RATE), "--force_initialize_learning_rate", "true"),
+)
 SAME_LOSS = 0.01
 """Relative difference of the losses: our trainer reads one frame more, which the runtime adds. Measured: 0.001."""
 
