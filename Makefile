@@ -103,10 +103,11 @@ lock: $(VENV)/.ready ## lock the requirements of the images and of this environm
 	@$(LOCK) --python-version 3.7 --python-platform x86_64-manylinux_2_28 $(LOCKS)/coqui.in -o $(LOCKS)/coqui.txt $(ARGS)
 	@for project in operator packages/pipeline packages/inference; do \
 	  $(LOCK) $(IN_IMAGES) $$project/pyproject.toml -o $(LOCKS)/$${project##*/}.txt $(ARGS); done
+	@$(LOCK) --python-version 3.11 --python-platform x86_64-manylinux_2_28 packages/training/pyproject.toml -o $(LOCKS)/coqui-stage.txt $(ARGS)
 	@for extra in cpu cuda; do \
 	  $(LOCK) $(IN_IMAGES) --extra $$extra packages/training/pyproject.toml -o $(LOCKS)/training-$$extra.txt $(ARGS); done
 
-LOCKED := operator pipeline training-cpu training-cuda inference
+LOCKED := operator pipeline training-cpu training-cuda coqui coqui-stage inference
 
 .PHONY: audit
 audit: $(VENV)/.ready ## known vulnerabilities of the Python packages in the images, from PyPI (needs the internet)

@@ -50,6 +50,7 @@ def _engines(api: Api, settings: Settings, telemetry: Telemetry) -> Callable[[Ow
     images = Images(
         settings.image_pipeline,
         settings.image_training,
+        settings.image_coqui,
         settings.image_inference,
         settings.image_pull_policy,
         settings.image_pull_secrets,

@@ -22,6 +22,8 @@ class Settings(BaseSettings):
     """Image of prepare, convert, evaluate, publish, fetch and purge. Change it for a mirror or a private registry."""
     image_training: str = "docker.io/speechops/training:0.1.0"
     """Image of train. Change it for the CUDA build."""
+    image_coqui: str = "docker.io/speechops/coqui:0.1.0"
+    """Image of train with training.engine CoquiSTT."""
     image_inference: str = "docker.io/speechops/inference:0.1.0"
     """Image of the server."""
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"

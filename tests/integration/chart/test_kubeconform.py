@@ -21,7 +21,7 @@ from support.world import OWNER, World
 
 pytestmark = pytest.mark.slow
 
-IMAGES = Images("pipeline:1", "training:1", "inference:1", "IfNotPresent", ("regcred",))
+IMAGES = Images("pipeline:1", "training:1", "coqui:1", "inference:1", "IfNotPresent", ("regcred",))
 NOT_OF_KUBERNETES = (
     "CustomResourceDefinition,ServiceMonitor,PodMonitor,PrometheusRule,HTTPRoute,ScaledObject,Kustomization"
 )

@@ -88,6 +88,22 @@ BAD: list[tuple[str, Any, str]] = [
         {"initFrom": {"persistentVolumeClaim": {"claimName": "old"}, "dropLayers": 6}},
         "spec.training.initFrom.dropLayers",
     ),
+    ("spec.training", {"engine": "Coqui"}, 'supported values: "Native", "CoquiSTT"'),
+    (
+        "spec.training",
+        {"engine": "CoquiSTT", "schedule": {"type": "Cosine"}},
+        "schedule.type must be Constant or Auto with the engine CoquiSTT",
+    ),
+    (
+        "spec.training",
+        {"engine": "CoquiSTT", "earlyStop": {"minDelta": 0.1}, "reduceOnPlateau": {}},
+        "earlyStop.minDelta and reduceOnPlateau.minDelta must be equal",
+    ),
+    (
+        "spec.training",
+        {"engine": "CoquiSTT", "podTemplate": {"resources": {"limits": {"nvidia.com/gpu": "1"}}}},
+        "podTemplate.resources.limits must not have nvidia.com/gpu",
+    ),
     ("spec.training", {"earlyStop": {"patience": 0}}, "spec.training.earlyStop.patience"),
     ("spec.training", {"reduceOnPlateau": {"factor": 1}}, "spec.training.reduceOnPlateau.factor"),
     ("spec.training", {"schedule": {"warmupPercent": 51}}, "spec.training.schedule.warmupPercent"),

@@ -25,7 +25,7 @@ from support.helm_chart import NAME, NAMESPACE, Helm, Object
 from support.kube import Kubectl
 from support.world import World
 
-IMAGES = Images("pipeline:1", "training:1", "inference:1", "IfNotPresent", ("regcred",))
+IMAGES = Images("pipeline:1", "training:1", "coqui:1", "inference:1", "IfNotPresent", ("regcred",))
 ACCOUNT = f"system:serviceaccount:{NAMESPACE}:{NAME}"
 Install = Callable[[Object], None]
 

@@ -124,6 +124,7 @@ def test_the_keys_of_a_comparison_never_change() -> None:
         ("training.hyperparameters", {"dropout": 0.15}, "train"),
         ("training.hyperparameters", {"batchSize": 16}, "train"),
         ("training.hyperparameters", {"learningRate": 0.01}, "train"),
+        ("training.engine", "CoquiSTT", "lineage train"),
         ("training.hyperparameters", {"seed": 1}, "lineage train"),
         ("training.hyperparameters", {"hiddenUnits": 128}, "lineage train"),
         ("training.augmentation", [], "train"),

@@ -101,6 +101,10 @@ BAD = {
         TEXT + "  training: {storage: {claimName: a, volumeClaimTemplate: {}}}\n",
         "8: spec.training.storage: set either claimName or volumeClaimTemplate, not both",
     ),
+    "a setting that the engine lacks": (
+        TEXT + "  training: {engine: CoquiSTT, schedule: {type: Cosine}}\n",
+        "8: spec.training: schedule.type must be Constant or Auto with the engine CoquiSTT, whose learning rate is constant",
+    ),
     "no source": (
         TEXT.replace("{persistentVolumeClaim: {claimName: voices}}", "{}"),
         "6: spec.dataset.source: set exactly one of persistentVolumeClaim and s3",

@@ -14,7 +14,7 @@ from support.world import World
 
 from .test_resources import MODEL, OWNER
 
-IMAGES = Images("pipeline:1", "training:1", "inference:1", "IfNotPresent", ("regcred", "second"))
+IMAGES = Images("pipeline:1", "training:1", "coqui:1", "inference:1", "IfNotPresent", ("regcred", "second"))
 
 
 def spec_of(**given: Any) -> SpeechModelSpec:

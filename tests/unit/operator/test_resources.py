@@ -23,7 +23,7 @@ from speechmodel_plan.task import Owner
 from support.world import World
 
 OWNER = Owner("speech", "espejo", "uid-1")
-IMAGES = Images("pipeline:1", "training:1", "inference:1", "IfNotPresent")
+IMAGES = Images("pipeline:1", "training:1", "coqui:1", "inference:1", "IfNotPresent")
 MODEL = ModelStatus(
     version="0badcafe",
     uri="s3://models/x",

@@ -11,11 +11,12 @@ import pytest
 import tensorflow as tf
 from speechmodel_stagekit.alphabet import read_alphabet, write_alphabet
 from speechmodel_training.checkpoints import Checkpoint, CheckpointStore, write_tensors
+from speechmodel_training.epochs import EpochRecord
 from speechmodel_training.errors import CheckpointMismatch, CheckpointsDamaged, Superseded
 from speechmodel_training.learner import Learner, Tensors, average_of
 from speechmodel_training.network import Geometry
 from speechmodel_training.ownership import Owner, Ownership, owning
-from speechmodel_training.state import EpochRecord, LineageFacts, RunningEpoch, TrainingState
+from speechmodel_training.state import LineageFacts, RunningEpoch, TrainingState
 
 from .conftest import ALPHABET
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+from speechmodel_training.epochs import EpochRecord
 from speechmodel_training.greedy import WordErrors, greedy_texts
 from speechmodel_training.history import SUMMARIES, History
-from speechmodel_training.state import EpochRecord
 
 
 def record(epoch: int, dev_loss: float | None = 2.0) -> EpochRecord:

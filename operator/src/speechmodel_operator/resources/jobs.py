@@ -46,6 +46,7 @@ class Images:
 
     pipeline: str
     training: str
+    coqui: str
     inference: str
     pull_policy: str
     pull_secrets: tuple[str, ...] = ()
@@ -55,7 +56,7 @@ class Images:
 
     def of(self, image: Image) -> str:
         """Return the image of a stage."""
-        return {Image.PIPELINE: self.pipeline, Image.TRAINING: self.training}[image]
+        return {Image.PIPELINE: self.pipeline, Image.TRAINING: self.training, Image.COQUI: self.coqui}[image]
 
 
 def stage_job(
@@ -81,11 +82,12 @@ def stage_job(
     secret = credentials(run.bucket.secret_ref) if run.bucket else []
     if run.stage is StageName.PUBLISH:
         secret += private_key(spec.publish.signing)
+    module, image = stage.program_for(spec)
     stage_container = container(
         STAGE_CONTAINER,
-        images.of(stage.image),
+        images.of(image),
         images.pull_policy,
-        program(stage.program),
+        program(module),
         env=[*log_env(images.log_format, owner, run.stage.value, run.name), *program_env(document), *secret],
         mounts=mounts,
         # the end of the log is the termination message of a program that crashed

@@ -25,6 +25,7 @@ from speechmodel_api.decoding_spec import ForeignSpeech, GrammarSource, ScorerBu
 from speechmodel_api.schema import AUTO, S3Location
 from speechmodel_api.spec import SpeechModelSpec
 from speechmodel_api.stages import Decoding, GrammarDecoder, PrepareOutput, Rejection, TrainOutput, WeighedScorer
+from speechmodel_api.training_engine import TrainingEngine
 from speechmodel_api.training_spec import InitFrom, Schedule, ScheduleType
 
 Number = TypeVar("Number", int, float)
@@ -118,7 +119,7 @@ class DownloadKey(KeyInput):
 class LineageKey(KeyInput):
     """Determines a lineage: checkpoints with the same values continue each other."""
 
-    as_before = {"layer_norm": None, "init_from": ()}
+    as_before = {"layer_norm": None, "init_from": (), "engine": TrainingEngine.NATIVE}
 
     dataset_digest: str
     alphabet_digest: str
@@ -132,6 +133,8 @@ class LineageKey(KeyInput):
     optimizer: str
     seed: int
     restart_token: str
+    engine: TrainingEngine
+    """The engines cannot continue each other's lineages."""
 
 
 class TrainKey(KeyInput):
@@ -322,6 +325,7 @@ def lineage_key(spec: SpeechModelSpec, data: PrepareOutput) -> str:
         optimizer="adam",
         seed=hyperparameters.seed,
         restart_token=spec.training.restart_token,
+        engine=spec.training.engine,
     ).key()
 
 

@@ -361,6 +361,13 @@ class Reason(StrEnum):
         "Correct the path or the prefix, give the hiddenUnits and layerNorm of the checkpoint, or raise dropLayers.",
     )
 
+    ENGINE_MISSING = (
+        "EngineMissing",
+        Severity.ERROR,
+        "The program of training.engine is not installed.",
+        "Use the image of this release. On one machine, install it as docs/coqui.md describes, or use the engine Native.",
+    )
+
     # Convert, evaluate, publish, fetch, purge
     INVALID_GRAMMAR = (
         "InvalidGrammar",

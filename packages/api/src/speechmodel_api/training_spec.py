@@ -10,6 +10,7 @@ from speechmodel_api.base import ApiModel
 from speechmodel_api.dataset_spec import ONE_SOURCE_MESSAGE, ONE_SOURCE_RULE, ClaimSource
 from speechmodel_api.pods import PodTemplate
 from speechmodel_api.schema import AUTO, ObjectName, Quantity, S3Prefix, S3Target, cel
+from speechmodel_api.training_engine import ENGINE_RULES, TrainingEngine, refused_by_engine
 
 _ONE_CLAIM_RULE = "!(has(self.claimName) && has(self.volumeClaimTemplate))"
 _ONE_CLAIM_MESSAGE = "set either claimName or volumeClaimTemplate, not both"
@@ -52,7 +53,7 @@ class Schedule(ApiModel):
     """Shape of the course. Constant keeps hyperparameters.learningRate, as DeepSpeech does. Cosine
     rises to it within warmupPercent, and then falls along half a cosine, to floorPercent of it at
     the end of the last epoch. When maxEpochs is raised later, the rate goes back to where it is on
-    the longer curve. Auto is Cosine. A change takes effect from the last checkpoint on. Defaults to
+    the longer curve. Auto is Cosine, and Constant with the engine CoquiSTT. A change takes effect from the last checkpoint on. Defaults to
     Auto."""
     warmup_percent: Annotated[int, Field(ge=0, le=50)] = 10
     """Percentage of maxEpochs in which the rate rises from 0. It applies to Cosine only. Defaults to
@@ -226,9 +227,14 @@ class Storage(ApiModel, json_schema_extra=cel(_ONE_CLAIM_RULE, _ONE_CLAIM_MESSAG
             raise ValueError(_ONE_CLAIM_MESSAGE)
 
 
-class Training(ApiModel):
+class Training(ApiModel, json_schema_extra=cel(*ENGINE_RULES[0], *ENGINE_RULES[1:])):
     """Settings of training, of its pods and of the workspace that holds the checkpoints."""
 
+    engine: TrainingEngine = TrainingEngine.NATIVE
+    """Program that trains. Native is the trainer of this project. CoquiSTT is coqui-stt-training 1.4.0, the
+    successor of DeepSpeech's own trainer, on CPUs; it has a constant learning rate, no gradientClipNorm and
+    no initFrom, and Auto augmentation leaves the clips as they are. docs/coqui.md compares them. A change
+    trains from scratch. Defaults to Native."""
     max_epochs: Annotated[int, Field(ge=1, le=100000)] | None = None
     """Total number of epochs to train. Raise it on a finished model to continue training from the
     last checkpoint. If the checkpoints have already reached it, no epoch is trained. If not set, it
@@ -284,3 +290,9 @@ class Training(ApiModel):
     """Time in seconds that a stage pod has to exit after SIGTERM, before it is killed. The trainer
     uses it to save a checkpoint, so allow more for a large network on slow storage. Defaults to
     120."""
+
+    def model_post_init(self, context: Any, /) -> None:
+        """Apply the CEL rules to manifests that do not pass through an API server, and check the entries of augmentation."""
+        del context
+        if refusal := refused_by_engine(self):
+            raise ValueError(refusal)

@@ -13,9 +13,9 @@ from speechmodel_stagekit.artefacts import file_digest, once
 from speechmodel_stagekit.program import run_stage
 
 from speechmodel_training.device import prepare_device
+from speechmodel_training.epochs import as_csv
 from speechmodel_training.errors import NothingToExport
 from speechmodel_training.graph import frozen_graph
-from speechmodel_training.history import as_csv
 from speechmodel_training.learner import average_of
 from speechmodel_training.lineage import Lineage, open_lineage
 

@@ -1,7 +1,5 @@
 """The finished epochs for people and plots: training.csv, and an event file for TensorBoard."""
 
-import csv
-import io
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +8,7 @@ import tensorflow as tf
 from speechmodel_api.workspace import HISTORY
 from speechmodel_stagekit.durable import replace_file
 
-from speechmodel_training.state import EpochRecord
+from speechmodel_training.epochs import EpochRecord, as_csv
 
 SUMMARIES = "tensorboard"
 """Folder in that of a lineage with the event file of TensorBoard."""
@@ -56,15 +54,3 @@ class History:
     def _write(self) -> None:
         self._events.flush()
         replace_file(self._path, as_csv(self._records))
-
-
-def as_csv(records: Sequence[EpochRecord]) -> str:
-    """Return training.csv: a row for each epoch of the lineage, earlier runs included.
-
-    Figures that an epoch lacks are empty, such as `dev_loss` without dev clips.
-    """
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(EpochRecord.model_fields), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(record.model_dump() for record in records)
-    return text.getvalue()

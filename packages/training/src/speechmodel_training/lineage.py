@@ -6,28 +6,23 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import ValidationError
-from speechmodel_api.learning import LearningSettings, TrainingFacts, choose_settings
+from speechmodel_api.learning import LearningSettings
 from speechmodel_api.reasons import Reason
 from speechmodel_api.stages import TrainInput
-from speechmodel_api.training_spec import EarlyStop, Hyperparameters
+from speechmodel_api.training_spec import EarlyStop
 from speechmodel_api.workspace import Workspace
 from speechmodel_stagekit.durable import replace_file
 from speechmodel_stagekit.errors import ArtefactMissing
 
 from speechmodel_training.checkpoints import CheckpointStore, has_checkpoint
+from speechmodel_training.chosen import CHOSEN, chosen_settings
 from speechmodel_training.dataset import TrainingSet, read_training_set
-from speechmodel_training.errors import CheckpointsDamaged
 from speechmodel_training.initial import InitialCheckpoint, read_initial_checkpoint
 from speechmodel_training.network import Array, fresh_weights
 from speechmodel_training.ownership import Owner, Ownership, owning
 from speechmodel_training.state import LineageFacts
 
 log = logging.getLogger(__name__)
-
-CHOSEN = "chosen.json"
-"""File in the folder of a lineage with the settings that were chosen for it. They stay when a later
-version would choose others, so that its checkpoints continue."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +61,11 @@ def open_lineage(document: TrainInput) -> Iterator[Lineage]:
         path = ownership.folder / CHOSEN
         begun = path.exists() and has_checkpoint(ownership.folder)
         initial = _initial_checkpoint(workspace, Path(document.init_from)) if document.init_from and not begun else None
-        chosen = _chosen_settings(path, training_set, hyperparameters, initial)
+        layer_norm = hyperparameters.layer_norm
+        if layer_norm is None:
+            layer_norm = initial is not None and initial.layer_norm
+        hidden_units = initial.hidden_units if initial else None
+        chosen = chosen_settings(path, training_set, layer_norm=layer_norm, hidden_units=hidden_units)
         settings = chosen.with_given(hyperparameters, document.max_epochs, document.schedule.type)
         log.info("training with %s", settings)
         facts = LineageFacts(
@@ -101,31 +100,3 @@ def _initial_checkpoint(workspace: Workspace, path: Path) -> InitialCheckpoint:
     if path == workspace.source(path.name) and not path.is_dir():
         raise ArtefactMissing(Reason.ARTEFACT_MISSING, f"{path} is missing; it is downloaded again")
     return read_initial_checkpoint(path)
-
-
-def _chosen_settings(
-    path: Path, training_set: TrainingSet, given: Hyperparameters, initial: InitialCheckpoint | None
-) -> LearningSettings:
-    """Return the settings that were chosen when the lineage began, or choose them if there are none.
-
-    Raises CheckpointsDamaged.
-    """
-    if path.exists():
-        try:
-            return LearningSettings.model_validate_json(path.read_bytes())
-        except ValidationError as error:
-            raise CheckpointsDamaged(path.parent, [f"{path} is damaged: {error}"]) from error
-    facts = TrainingFacts(
-        clips=len(training_set.train),
-        hours=training_set.train_seconds / 3600,
-        speakers=training_set.speakers,
-        labels=len(training_set.alphabet),
-    )
-    layer_norm = given.layer_norm
-    if layer_norm is None:
-        layer_norm = initial is not None and initial.layer_norm
-    chosen = choose_settings(facts, layer_norm=layer_norm)
-    if initial is not None:
-        chosen = chosen.model_copy(update={"hidden_units": initial.hidden_units})
-    log.info("for %s, the rule of docs/training.md chooses %s", facts, chosen)
-    return chosen

@@ -6,6 +6,7 @@ from pydantic import Field
 from speechmodel_api.base import Document
 from speechmodel_api.training_spec import EarlyStop, ReduceOnPlateau
 
+from speechmodel_training.epochs import EpochRecord
 from speechmodel_training.network import Geometry
 from speechmodel_training.patience import Patience
 from speechmodel_training.schedule import Segment
@@ -37,26 +38,6 @@ class LineageFacts(Document):
             for field in type(self).model_fields
             if (ours := getattr(self, field)) != (theirs := getattr(other, field))
         ]
-
-
-class EpochRecord(Document):
-    """A finished epoch of the lineage; a row of training.csv."""
-
-    epoch: int
-    """1 for the first."""
-    step: int
-    """Optimizer steps of the lineage at the end of the epoch."""
-    loss: float
-    """Mean CTC loss per clip over the epoch, with dropout."""
-    dev_loss: float | None
-    """Mean CTC loss per dev clip at the end of the epoch; None without dev clips."""
-    seconds: float
-    """Time spent on training, interruptions left out."""
-    clips_per_second: float
-    learning_rate: float | None = None
-    """Learning rate of its last step. None in a record from before it was recorded, as for dev_wer."""
-    dev_wer: float | None = None
-    """Word error rate on the dev clips at the end of the epoch, by greedy decoding."""
 
 
 class RunningEpoch(Document):

@@ -178,7 +178,8 @@ class LocalEngine:
             self._model.require_dataset()
         if start.stage is StageName.DOWNLOAD:
             self._model.require_checkpoint_keys()
-        program = programs.command(stage.program)
+        module, _ = stage.program_for(self._spec)
+        program = programs.command(module)
         access = await self._access(start)
         folder = RunFolder.make(self._state.runs, start, datetime.now(UTC))
         child = await Child.start(

@@ -24,6 +24,7 @@ class Image(Enum):
 
     PIPELINE = "pipeline"
     TRAINING = "training"
+    COQUI = "coqui"
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Stage(ABC, Generic[OutputT]):
     reads: ClassVar[tuple[StageName, ...]] = ()
     """Stages whose workspace files this stage reads, if they are wanted, in the order in which they run."""
     program: ClassVar[str]
-    """Module of the stage program."""
+    """Module of the stage program; see program_for."""
     image: ClassVar[Image] = Image.PIPELINE
     needs: ClassVar[Needs] = Needs()
     running: ClassVar[Reason]
@@ -79,6 +80,11 @@ class Stage(ABC, Generic[OutputT]):
         """Return the condition's reason when this is the last of its stages and it gave `output`."""
         del output
         return self.complete
+
+    def program_for(self, spec: SpeechModelSpec) -> tuple[str, Image]:
+        """Return the module of the program that runs the stage, and the image that has it."""
+        del spec
+        return self.program, self.image
 
     def bucket(self, spec: SpeechModelSpec, served: ModelStatus | None = None) -> S3Target | None:
         """Return the bucket whose credentials the program receives as environment variables. `served` is the version

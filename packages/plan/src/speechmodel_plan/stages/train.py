@@ -7,6 +7,7 @@ from speechmodel_api.reasons import Reason
 from speechmodel_api.spec import SpeechModelSpec
 from speechmodel_api.stages import StageName, TrainInput, TrainOutput
 from speechmodel_api.status import ConditionType
+from speechmodel_api.training_engine import TrainingEngine
 
 from speechmodel_plan.stages.prepare import PREPARE
 from speechmodel_plan.stages.stage import Image, Needs, Outputs, Stage
@@ -51,6 +52,12 @@ class Train(Stage[TrainOutput]):
             augmentation=training.augmentation,
             checkpoints=training.checkpoints,
         )
+
+    def program_for(self, spec: SpeechModelSpec) -> tuple[str, Image]:
+        """Return the program of training.engine."""
+        if spec.training.engine is TrainingEngine.COQUI_STT:
+            return "speechmodel_training.coqui", Image.COQUI
+        return self.program, self.image
 
     def summary(self, output: TrainOutput) -> str:
         """Return the epochs, the losses and the values that training used."""

@@ -1,0 +1,106 @@
+"""`training.engine`: the program that trains, and the settings that each of them has."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+from speechmodel_api import augmentation
+
+if TYPE_CHECKING:
+    from speechmodel_api.training_spec import Training
+
+
+class TrainingEngine(StrEnum):
+    """The program that trains."""
+
+    NATIVE = "Native"
+    COQUI_STT = "CoquiSTT"
+
+
+COQUI_AUGMENTATIONS: Final = frozenset(
+    [
+        "add",
+        "codec",
+        "dropout",
+        "frequency_mask",
+        "multiply",
+        "pitch",
+        "resample",
+        "reverb",
+        "tempo",
+        "time_mask",
+        "volume",
+        "warp",
+    ]
+)
+"""Entries of `training.augmentation` that CoquiSTT has. It also has overlay, but needs a file of noises for it."""
+
+
+@dataclass(frozen=True)
+class _Refusal:
+    """Settings that CoquiSTT does not have."""
+
+    rule: str
+    """CEL rule that holds without them. The API server evaluates it where the engine is CoquiSTT."""
+    message: str
+    found: "Callable[[Training], bool]"
+
+
+_REFUSALS: Final = (
+    _Refusal(
+        "!has(self.schedule) || !has(self.schedule.type) || self.schedule.type != 'Cosine'",
+        "schedule.type must be Constant or Auto with the engine CoquiSTT, whose learning rate is constant",
+        lambda training: training.schedule.type == "Cosine",
+    ),
+    _Refusal(
+        "!has(self.hyperparameters) || !has(self.hyperparameters.gradientClipNorm)",
+        "hyperparameters.gradientClipNorm must be left out with the engine CoquiSTT, which does not limit gradients",
+        lambda training: training.hyperparameters.gradient_clip_norm is not None,
+    ),
+    _Refusal(
+        "!has(self.initFrom)",
+        "initFrom must be left out with the engine CoquiSTT, which begins with random weights",
+        lambda training: training.init_from is not None,
+    ),
+    _Refusal(
+        "!has(self.earlyStop) || !has(self.reduceOnPlateau) || self.earlyStop.minDelta == self.reduceOnPlateau.minDelta",
+        "earlyStop.minDelta and reduceOnPlateau.minDelta must be equal with the engine CoquiSTT, which has one value for both",
+        lambda training: (
+            training.early_stop is not None
+            and training.reduce_on_plateau is not None
+            and training.early_stop.min_delta != training.reduce_on_plateau.min_delta
+        ),
+    ),
+    _Refusal(
+        "!has(self.podTemplate) || !has(self.podTemplate.resources) || !has(self.podTemplate.resources.limits)"
+        " || !('nvidia.com/gpu' in self.podTemplate.resources.limits)",
+        "podTemplate.resources.limits must not have nvidia.com/gpu with the engine CoquiSTT, which trains on CPUs",
+        lambda training: "nvidia.com/gpu" in training.pod_template.resources.limits,
+    ),
+)
+
+ENGINE_RULES: Final = tuple(
+    (f"!has(self.engine) || self.engine != 'CoquiSTT' || {refusal.rule}", refusal.message) for refusal in _REFUSALS
+)
+"""CEL rules of `training` with their messages."""
+
+
+def refused_by_engine(training: "Training") -> str | None:
+    """Return the sentence that refuses a setting which `training.engine` does not have, or None."""
+    if training.engine is not TrainingEngine.COQUI_STT:
+        return None
+    found = next((refusal.message for refusal in _REFUSALS if refusal.found(training)), None)
+    return found or _refused_entry(() if isinstance(training.augmentation, str) else training.augmentation)
+
+
+def _refused_entry(entries: Sequence[str]) -> str | None:
+    """Return the sentence that refuses an entry of `augmentation`. The API server cannot see them: their type is a union."""
+    for entry in entries:
+        parsed = augmentation.parse(entry)
+        if parsed.name not in COQUI_AUGMENTATIONS:
+            names = ", ".join(sorted(COQUI_AUGMENTATIONS))
+            return f"augmentation must not have {entry!r} with the engine CoquiSTT, which has {names}"
+        if parsed.probability.start != parsed.probability.end:
+            return f"augmentation must have a p without a range in {entry!r} with the engine CoquiSTT"
+    return None

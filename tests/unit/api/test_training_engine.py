@@ -1,0 +1,78 @@
+"""Settings that training.engine CoquiSTT does not have: refused by the types and, where it can see them, by the API server."""
+
+from typing import Any
+
+import cel
+import pytest
+from pydantic import ValidationError
+from speechmodel_api.training_engine import ENGINE_RULES
+from speechmodel_api.training_spec import Training
+
+REFUSED = {
+    "schedule.type must be Constant or Auto": {"schedule": {"type": "Cosine"}},
+    "hyperparameters.gradientClipNorm must be left out": {"hyperparameters": {"gradientClipNorm": 10}},
+    "initFrom must be left out": {"initFrom": {"s3": {"bucket": "old"}}},
+    "earlyStop.minDelta and reduceOnPlateau.minDelta must be equal": {
+        "earlyStop": {"minDelta": 0.1},
+        "reduceOnPlateau": {},
+    },
+    "podTemplate.resources.limits must not have nvidia.com/gpu": {
+        "podTemplate": {"resources": {"limits": {"nvidia.com/gpu": "1"}}}
+    },
+}
+
+
+def stored(**training: Any) -> dict[str, Any]:
+    """Return the settings with the defaults that the API server adds."""
+    defaults = {"engine": "Native", "augmentation": "Auto", "schedule": {"type": "Auto"}}
+    return defaults | {
+        name: {"minDelta": 0.05} | value if name in ("earlyStop", "reduceOnPlateau") else value
+        for name, value in training.items()
+    }
+
+
+def refused_by_the_server(**training: Any) -> list[str]:
+    return [message for rule, message in ENGINE_RULES if not cel.evaluate(rule, {"self": stored(**training)})]
+
+
+@pytest.mark.parametrize("message, settings", REFUSED.items())
+def test_a_setting_that_coqui_lacks_is_refused_with_the_name_of_its_field(
+    message: str, settings: dict[str, Any]
+) -> None:
+    (sentence,) = refused_by_the_server(engine="CoquiSTT", **settings)
+    assert sentence.startswith(f"{message} with the engine CoquiSTT, wh")
+    with pytest.raises(ValidationError) as error:
+        Training.model_validate({"engine": "CoquiSTT", **settings})
+    assert sentence in str(error.value)
+    assert refused_by_the_server(**settings) == []
+    Training.model_validate(settings)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"schedule": {"type": "Constant"}, "hyperparameters": {"layerNorm": True, "hiddenUnits": 64}},
+        {"earlyStop": {"minDelta": 0.1}, "reduceOnPlateau": {"minDelta": 0.1}},
+        {"earlyStop": {}},
+        {"podTemplate": {"resources": {"limits": {"cpu": "2"}}}},
+        {"augmentation": ["warp[p=0.5,nt=2]", "add[domain=signal,stddev=0.1:0.2~0.05]"]},
+    ],
+)
+def test_other_settings_are_taken(settings: dict[str, Any]) -> None:
+    assert refused_by_the_server(engine="CoquiSTT", **settings) == []
+    Training.model_validate({"engine": "CoquiSTT", **settings})
+
+
+@pytest.mark.parametrize(
+    "entry, message",
+    [
+        ("speed[p=0.5]", r"must not have 'speed\[p=0.5\]' with the engine CoquiSTT, which has add, codec, dropout"),
+        ("overlay", "must not have 'overlay' with the engine CoquiSTT"),
+        ("pitch[p=0.2:1]", r"must have a p without a range in 'pitch\[p=0.2:1\]' with the engine CoquiSTT"),
+    ],
+)
+def test_an_entry_of_augmentation_that_coqui_lacks_is_refused(entry: str, message: str) -> None:
+    Training.model_validate({"augmentation": [entry]})
+    with pytest.raises(ValidationError, match=message):
+        Training.model_validate({"engine": "CoquiSTT", "augmentation": [entry]})

@@ -1,0 +1,83 @@
+"""A program that behaves as coqui-stt-training does: its lines, its files, its ways to fail. FAKE_COQUI has its plan:
+
+{"epochs": [[training loss, dev loss], ...], "then": what it does after them, "unreadable": names of checkpoints}
+
+A checkpoint contains the number of epochs that are in its weights. The flags of each call are appended to `calls`.
+"""
+
+import json
+import os
+import re
+import signal
+import sys
+import time
+from pathlib import Path
+
+plan = json.loads(os.environ["FAKE_COQUI"])
+module, words = sys.argv[3], sys.argv[4:]
+flags = {word[2:]: words[at + 1] for at, word in enumerate(words) if word.startswith("--")}
+folder = Path(flags["checkpoint_dir"])
+with Path(os.environ["FAKE_COQUI_CALLS"]).open("a") as calls:
+    hidden = ("STAGE_INPUT", "PYTHONPATH", "TF2_BEHAVIOR", "CUDA_VISIBLE_DEVICES")
+    seen = {name: os.environ[name] for name in hidden if name in os.environ}
+    calls.write(json.dumps({"module": module, "words": words, "environment": seen}) + "\n")
+
+
+def save(name: str, content: int, pointer: str) -> Path:
+    for ending in ("data-00000-of-00001", "index", "meta"):
+        (folder / f"{name}.{ending}").write_text(str(content))
+    (folder / pointer).write_text(f'model_checkpoint_path: "{name}"\n')
+    return folder / name
+
+
+def load(method: str) -> int:
+    pointer = (folder / {"last": "checkpoint", "best": "best_dev_checkpoint"}[method]).read_text()
+    (name,) = re.findall('^model_checkpoint_path: "(.*)"', pointer)
+    if name in plan.get("unreadable", ()):
+        print("Traceback (most recent call last):\nDataLossError: Checksum does not match", file=sys.stderr)
+        sys.exit(1)
+    return int((folder / f"{name}.data-00000-of-00001").read_text())
+
+
+if module == "coqui_stt_training.export":
+    target = Path(flags["export_dir"])
+    target.mkdir()
+    (target / "output_graph.pb").write_text(f"weights after {load(flags['load_evaluate'])} epochs")
+    (target / "author_model_0.0.1.md").write_text("")
+    sys.exit()
+
+folder.mkdir(exist_ok=True)
+(folder / "alphabet.txt").write_bytes(Path(flags["alphabet_config_path"]).read_bytes())
+done = 0 if flags["load_train"] == "init" else load("last")
+steps = (len(Path(flags["train_files"]).read_text().splitlines()) - 1) // int(flags["train_batch_size"])
+best = float("inf")
+for epoch in range(int(flags["epochs"])):
+    if epoch == len(plan["epochs"]):
+        break
+    loss, dev_loss = plan["epochs"][epoch]
+    done += 1
+    print(f"I Training epoch {epoch}...")
+    print(f"I Finished training epoch {epoch} - loss: {loss:f}")
+    save(f"train-{steps * done}", done, "checkpoint")
+    if dev_loss is not None:
+        print(f"I Finished validating epoch {epoch} on {flags['dev_files']} - loss: {dev_loss:f}")
+        if dev_loss < best:
+            best = dev_loss
+            saved = save(f"best_dev-{steps * done}", done, "best_dev_checkpoint")
+            print(f"I Saved new best validating model with loss {best:f} to: {saved}")
+    if plan.get("then") == "stops early" and epoch + 1 == len(plan["epochs"]):
+        print("I Early stop triggered as the loss did not improve the last 2 epochs")
+        break
+    print("-" * 80)
+sys.stdout.flush()
+then = plan.get("then", "")
+if then.startswith("fails: "):
+    print(f"Traceback (most recent call last):\n{then[7:]}", file=sys.stderr)
+    sys.exit(1)
+if then == "hangs":
+    print("Traceback (most recent call last):\nFileNotFoundError: clip.wav", file=sys.stderr, flush=True)
+if then in ("hangs", "waits"):
+    time.sleep(600)
+if then == "is killed":
+    os.kill(os.getpid(), signal.SIGKILL)
+print("I FINISHED optimization in 0:00:01")

@@ -1,0 +1,264 @@
+"""The stage program for the engine CoquiSTT, on a program that behaves as Coqui does (fake_coqui.py)."""
+
+import errno
+import json
+import math
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from speechmodel_api.reasons import Reason
+from speechmodel_api.stages import TrainOutput
+from speechmodel_stagekit.dataset import Clip
+from speechmodel_stagekit.errors import StageFailure, Stopped
+from speechmodel_stagekit.program import stop_requested
+from speechmodel_training.coqui import epochs, program
+from speechmodel_training.coqui.flags import augmentation
+from speechmodel_training.coqui.stage import train
+from speechmodel_training.errors import TranscriptsTooLong
+
+from .conftest import Row, Workspace
+
+FAKE = Path(__file__).with_name("fake_coqui.py")
+Losses = list[tuple[float, float | None]]
+
+
+class Coqui:
+    """A workspace, and the stage on the program of the tests."""
+
+    def __init__(self, workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.workspace = workspace
+        self._monkeypatch = monkeypatch
+        self._calls = workspace.path / "calls"
+        python = workspace.path / "python3.7"
+        python.write_text(f'#!/bin/sh\nexec {sys.executable} {FAKE} "$@"\n')
+        python.chmod(0o755)
+        monkeypatch.setenv(program.PYTHON, str(python))
+        monkeypatch.setenv("FAKE_COQUI_CALLS", str(self._calls))
+
+    def train(self, losses: Losses, then: str = "", unreadable: tuple[str, ...] = (), **changes: Any) -> TrainOutput:
+        """Run the stage. `losses` are those of the epochs that Coqui trains before `then`."""
+        plan = {"epochs": losses, "then": then, "unreadable": unreadable}
+        self._monkeypatch.setenv("FAKE_COQUI", json.dumps(plan))
+        return train(self.workspace.input(**{"maxEpochs": 2, "augmentation": []} | changes))
+
+    def calls(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self._calls.read_text().splitlines()]
+
+    def flag(self, name: str, call: int = -1) -> str:
+        """The value of a flag of a call of the trainer."""
+        words: list[str] = [call for call in self.calls() if call["module"].endswith("train")][call]["words"]
+        return words[words.index(f"--{name}") + 1]
+
+    def names(self) -> list[str]:
+        """The checkpoints in the folder of the lineage."""
+        return sorted(path.stem for path in self.workspace.lineage.glob("*train-*.index"))
+
+
+@pytest.fixture
+def coqui(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Coqui:
+    return Coqui(workspace, monkeypatch)
+
+
+def test_the_log_becomes_an_output_a_history_and_progress_records(
+    coqui: Coqui, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = coqui.train([(5, 6), (3, 4)])
+    assert (output.epoch, output.step, output.loss, output.dev_loss) == (2, 6, 3, 4)
+    assert (output.exported_epoch, output.trained_epochs, output.stopped_early) == (2, 2, False)
+    assert output.settings is not None and output.settings.schedule == "Constant"
+    assert [(row["epoch"], row["loss"], row["dev_loss"]) for row in coqui.workspace.history()] == [
+        ("1", "5.0", "6.0"),
+        ("2", "3.0", "4.0"),
+    ]
+    records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(record["epoch"], record.get("devLoss")) for record in records] == [(0, None), (1, 6), (2, 4)]
+    assert coqui.workspace.graph().read_text() == "weights after 2 epochs"
+
+
+def test_coqui_gets_flags_without_its_traps(coqui: Coqui, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("TF2_BEHAVIOR", "PYTHONPATH", "STAGE_INPUT"):
+        monkeypatch.setenv(name, "1")
+    hyperparameters = {"hiddenUnits": 32, "batchSize": 100, "dropout": 0.2, "seed": 7, "layerNorm": True}
+    changes: dict[str, Any] = {"hyperparameters": hyperparameters, "checkpoints": {"everySeconds": 60, "keep": 2}}
+    coqui.train([(5, 6)] * 2, earlyStop={"patience": 9}, reduceOnPlateau={}, augmentation=["volume[p=0.5]"], **changes)
+    # clips are named relative to the table, so the table is that of the dataset
+    assert coqui.flag("train_files") == str(coqui.workspace.data / "train.csv")
+    assert coqui.flag("train_batch_size") == "14", "of a larger batch, Coqui trains on nothing and reports success"
+    assert [coqui.flag(name) for name in ("checkpoint_secs", "load_train", "epochs")] == ["60", "init", "2"]
+    assert [coqui.flag(name) for name in ("n_hidden", "layer_norm", "dropout_rate")] == ["32", "true", "0.2"]
+    assert [coqui.flag(name) for name in ("early_stop", "es_epochs", "es_min_delta")] == ["true", "9", "0.05"]
+    assert [coqui.flag(name) for name in ("reduce_lr_on_plateau", "plateau_epochs")] == ["true", "10"]
+    assert coqui.flag("augment") == "volume[p=0.5,dbfs=3.0103:3.0103~0]"
+    export = coqui.calls()[-1]
+    assert export["words"][export["words"].index("--export_tflite") + 1] == "false"
+    assert [call["environment"] for call in coqui.calls()] == [{"CUDA_VISIBLE_DEVICES": "-1"}] * 2
+
+
+def test_the_best_checkpoint_of_all_runs_is_exported(coqui: Coqui) -> None:
+    coqui.train([(5, 4), (3, 2)])
+    output = coqui.train([(3, 3), (3, 9)], key="33333333", maxEpochs=4)  # Coqui takes the first one for its best
+    assert (output.epoch, output.exported_epoch, output.trained_epochs) == (4, 2, 2)
+    assert coqui.workspace.graph("33333333").read_text() == "weights after 2 epochs"
+    assert coqui.flag("load_train") == "last" and coqui.flag("epochs") == "2", "its epochs are those of a run"
+
+
+def test_without_dev_clips_the_last_epoch_is_exported(coqui: Coqui, rows: list[Row]) -> None:
+    coqui.workspace.prepare(rows)
+    output = coqui.train([(5, None), (6, None)])
+    assert (output.dev_loss, output.exported_epoch) == (None, 2)
+    assert coqui.workspace.graph().read_text() == "weights after 2 epochs"
+
+
+def test_a_stop_ends_coqui_and_the_next_attempt_trains_the_epochs_that_are_left(
+    coqui: Coqui, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finish_epoch = epochs.Epochs._finish_epoch
+
+    def finish_and_stop(self: epochs.Epochs, *, stopped_early: bool) -> None:
+        finish_epoch(self, stopped_early=stopped_early)
+        stop_requested.set()
+
+    try:
+        with monkeypatch.context() as patched, pytest.raises(Stopped, match="1 epochs finished"):
+            patched.setattr(epochs.Epochs, "_finish_epoch", finish_and_stop)
+            coqui.train([(5, 6)], then="waits", maxEpochs=3)
+    finally:
+        stop_requested.clear()
+    output = coqui.train([(4, 5), (3, 4)], maxEpochs=3, attempt=2)
+    assert coqui.flag("epochs") == "2"
+    assert (output.epoch, output.loss) == (3, 3)
+
+
+def test_a_newer_attempt_ends_coqui(coqui: Coqui, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(epochs, "_CHECK_SECONDS", 0.0)
+    finish_epoch = epochs.Epochs._finish_epoch
+
+    def finish_and_lose(self: epochs.Epochs, *, stopped_early: bool) -> None:
+        finish_epoch(self, stopped_early=stopped_early)
+        (coqui.workspace.lineage / "owner").write_text('{"owner": "uid-a", "attempt": 2}')
+
+    monkeypatch.setattr(epochs.Epochs, "_finish_epoch", finish_and_lose)
+    with pytest.raises(StageFailure) as failure:
+        coqui.train([(5, 6)], then="waits")
+    assert failure.value.reason is Reason.SUPERSEDED
+
+
+def test_early_stop_ends_training_for_good(coqui: Coqui) -> None:
+    (coqui.workspace.path / "exports").mkdir()
+    output = coqui.train([(5, 6), (4, 6)], then="stops early", maxEpochs=9, earlyStop={"patience": 2})
+    assert (output.epoch, output.stopped_early, output.exported_epoch) == (2, True, 1)
+    coqui.workspace.graph().unlink()  # the export was lost
+    assert coqui.train([(1, 1)], maxEpochs=9, earlyStop={"patience": 2}).epoch == 2
+
+
+def test_the_loss_of_no_clips_is_not_success(coqui: Coqui) -> None:
+    with pytest.raises(StageFailure, match="Coqui found no clip in the dataset dddddddd") as failure:
+        coqui.train([(0, 0), (0, 0)])
+    assert (failure.value.reason, failure.value.code) == (Reason.ARTEFACT_DAMAGED, 66)
+
+
+@pytest.mark.parametrize("bad", [(math.nan, 1.0), (2.0, math.inf)])
+def test_training_that_diverged_continues_from_the_last_good_epoch(coqui: Coqui, bad: tuple[float, float]) -> None:
+    with pytest.raises(StageFailure) as failure:
+        coqui.train([(5, 6), bad], maxEpochs=3)
+    assert failure.value.reason is Reason.LOSS_DIVERGED
+    assert coqui.names() == ["train-3"]
+    lower = {"hiddenUnits": 32, "batchSize": 4, "learningRate": 1e-5}
+    output = coqui.train([(4, 5), (3, 4)], maxEpochs=3, hyperparameters=lower)
+    assert (output.epoch, coqui.flag("force_initialize_learning_rate"), coqui.flag("learning_rate")) == (
+        3,
+        "true",
+        "1e-05",
+    )
+
+
+def test_an_unreadable_checkpoint_is_put_aside_and_its_epoch_is_trained_again(coqui: Coqui) -> None:
+    coqui.train([(5, 4), (3, 2)])
+    output = coqui.train([(9, 8), (7, 6)], unreadable=("train-6",), key="33333333", maxEpochs=3)
+    assert [(row["epoch"], row["loss"]) for row in coqui.workspace.history("33333333")] == [
+        ("1", "5.0"),
+        ("2", "9.0"),
+        ("3", "7.0"),
+    ]
+    assert "damaged-train-6" in coqui.names()
+    assert (output.epoch, output.exported_epoch) == (3, 2)
+
+
+def test_checkpoints_of_which_none_can_be_read_are_an_error(coqui: Coqui) -> None:
+    coqui.train([(5, 4), (3, 2)])
+    with pytest.raises(StageFailure, match=r"train-6: .*Checksum.*train-3: .*restartToken") as failure:
+        coqui.train([(3, 3)], unreadable=("train-3", "train-6", "best/model"), key="33333333", maxEpochs=3)
+    assert failure.value.reason is Reason.CHECKPOINTS_DAMAGED
+
+
+def test_old_checkpoints_are_removed_but_not_the_end_of_the_last_epoch(
+    coqui: Coqui, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(epochs, "_CHECK_SECONDS", 0.0)
+    coqui.train([(9 - n, 9 - n) for n in range(5)], maxEpochs=5)
+    folder = coqui.workspace.lineage
+    for number, name in enumerate(("train-16", "train-17")):  # within the epoch after that
+        for ending in ("index", "data-00000-of-00001"):
+            path = folder / f"{name}.{ending}"
+            path.write_text("5")
+            os.utime(path, (2e9 + number, 2e9 + number))
+    coqui.train([], key="33333333", maxEpochs=5, checkpoints={"everySeconds": 60, "keep": 1})
+    assert coqui.names() == ["train-15", "train-17"]
+
+
+@pytest.mark.parametrize(
+    "then, reason, code, message",
+    [
+        ("", Reason.INTERNAL_ERROR, 75, "ended without an error after 1 of 2 epochs"),
+        ("fails: ValueError: odd", Reason.INTERNAL_ERROR, 75, r"train failed \(exit code 1\): ValueError: odd"),
+        ("hangs", Reason.INTERNAL_ERROR, 75, r"train failed \(exit code none\): FileNotFoundError: clip.wav"),
+        ("is killed", Reason.OUT_OF_MEMORY, 75, "raise training.podTemplate.resources.limits.memory"),
+        ("fails: No module named coqui_stt_training", Reason.ENGINE_MISSING, 78, "images/requirements/coqui.txt"),
+    ],
+)
+def test_a_failure_says_what_to_do(
+    coqui: Coqui, monkeypatch: pytest.MonkeyPatch, then: str, reason: Reason, code: int, message: str
+) -> None:
+    monkeypatch.setattr(program, "HANG_SECONDS", 0.0)
+    with pytest.raises(StageFailure, match=message) as failure:
+        coqui.train([(5, 6)], then=then)
+    assert (failure.value.reason, failure.value.code) == (reason, code)
+
+
+def test_a_full_volume_is_a_system_error(coqui: Coqui) -> None:
+    with pytest.raises(OSError) as error:
+        coqui.train([(5, 6)], then="fails: ResourceExhaustedError: train-3: No space left on device")
+    assert error.value.errno == errno.ENOSPC
+
+
+def test_a_missing_python_is_named_with_its_variable(coqui: Coqui, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(program.PYTHON, "/nowhere/python3.7")
+    with pytest.raises(program.EngineMissing, match=r"SPEECHMODEL_COQUI_PYTHON is /nowhere/python3.7, which is not"):
+        coqui.train([])
+    monkeypatch.delenv(program.PYTHON)
+    with pytest.raises(program.EngineMissing, match=r"SPEECHMODEL_COQUI_PYTHON is not set.* or set training.engine"):
+        coqui.train([])
+
+
+def test_a_clip_that_needs_the_frame_of_the_runtime_is_refused_before_training(
+    coqui: Coqui, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Clip, "frames", Clip.frames_needed)
+    with pytest.raises(TranscriptsTooLong, match="has 8 frames, needs 9"):
+        coqui.train([])
+
+
+@pytest.mark.parametrize(
+    "entry, words",
+    [
+        ("reverb[p=0.1,delay=50~30]", "reverb[p=0.1,delay=50:50~30,decay=10:10~0]"),
+        ("warp[wt=0.1:0.2]", "warp[p=1,num_t=1:1~0,num_f=1:1~0,warp_t=0.1:0.2~0,warp_f=0:0~0]"),
+        ("time_mask[domain=signal]", "time_mask[p=1,n=3:3~0,size=10:10~0,domain=signal]"),
+        ("codec[bitrate=24000~8000]", "codec[p=1,bitrate=24000:24000~8000]"),
+    ],
+)
+def test_an_entry_of_augmentation_in_the_words_of_coqui(entry: str, words: str) -> None:
+    assert augmentation(entry) == words
