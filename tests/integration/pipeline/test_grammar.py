@@ -61,7 +61,11 @@ def test_the_transcripts_are_the_phrases_of_the_grammar_dataset(tmp_path: Path, 
     assert found["grammar"]["calibrationCopies"] >= 2 * workspace.dataset.dev_clips
     recogniser = served(workspace, ended)
     selftest = load(workspace.root / "reports" / EVALUATE / "selftest.wav")
-    assert recogniser.recognise(selftest).text == found["selftest"]["text"] == found["selftest"]["reference"]
+    answer = recogniser.recognise(selftest)
+    assert answer.text == found["selftest"]["text"] == found["selftest"]["reference"]
+    measured = {each["clip"]: each["score"] for each in found["results"]}
+    assert ended.output["grammar"]["calibration"]["speechTime"] is True
+    assert answer.candidates[0].score == pytest.approx(measured[found["selftest"]["clip"]], abs=1e-6)
 
 
 def test_clips_of_other_phrases_are_foreign_and_no_word_errors(tmp_path: Path, deepspeech: Path) -> None:

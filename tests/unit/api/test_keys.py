@@ -214,12 +214,15 @@ def test_another_list_changes_the_grammar_and_trains_nothing() -> None:
 
 
 def test_a_version_is_another_one_with_another_threshold() -> None:
-    def version(threshold: float) -> str:
-        calibration = Calibration(threshold=threshold, offset=-1.0, slope=2.0, word_offset=-1.0, word_slope=2.0)
+    def version(threshold: float, *, speech_time: bool = False) -> str:
+        calibration = Calibration(
+            threshold=threshold, offset=-1.0, slope=2.0, word_offset=-1.0, word_slope=2.0, speech_time=speech_time
+        )
         grammar = GrammarDecoder(acoustic_sha256="c" * 64, grammar_sha256="d" * 64, calibration=calibration)
         return keys.version_key("e" * 64, Decoding(), grammar)
 
     assert version(-0.5) == version(-0.5) != version(-0.4)
+    assert version(-0.5) != version(-0.5, speech_time=True), "the score is another one"
 
 
 def test_free_text_has_the_keys_from_before_there_were_grammars() -> None:

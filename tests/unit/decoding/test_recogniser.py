@@ -9,6 +9,7 @@ from speechmodel_decoding.errors import GrammarFileError
 from .conftest import Heard
 
 CALIBRATION = Calibration(threshold=-0.05, offset=-2.0, slope=1.5, word_offset=-2.0, word_slope=1.5)
+TIMED = CALIBRATION.model_copy(update={"speech_time": True})
 STRICT = Calibration(threshold=-1e-9, offset=-2.0, slope=1.5, word_offset=-2.0, word_slope=1.5)
 
 
@@ -44,6 +45,29 @@ def test_a_score_below_the_threshold_is_rejected_and_still_shown(
     decision = recogniser(acoustic, alphabet, heard[0].text, to=STRICT).recognise(heard[0].pcm)
     assert decision.text == ""
     assert [candidate.text for candidate in decision.candidates] == [heard[0].text]
+
+
+def test_a_phrase_among_much_other_speech_is_rejected(
+    acoustic: AcousticModel, alphabet: tuple[str, ...], heard: list[Heard]
+) -> None:
+    said = heard[0]
+    among = np.concatenate([said.pcm, *(other.pcm for other in heard[1:4])])
+    frames = acoustic.log_probabilities(said.pcm)
+    alone = recogniser(acoustic, alphabet, said.text, to=TIMED).decide(frames, said.pcm)
+    to = TIMED.model_copy(update={"threshold": 1.5 * alone.candidates[0].score})
+    strict = recogniser(acoustic, alphabet, said.text, to=to)
+    assert strict.decide(frames, said.pcm).text == said.text
+    rejected = strict.decide(frames, among)
+    assert (rejected.text, rejected.candidates[0].text) == ("", said.text)
+    assert rejected.candidates[0].confidence < alone.candidates[0].confidence
+
+
+def test_a_version_from_before_decides_by_the_log_probability_alone(
+    acoustic: AcousticModel, alphabet: tuple[str, ...], heard: list[Heard]
+) -> None:
+    said, before = heard[0], recogniser(acoustic, alphabet, heard[0].text)
+    frames = acoustic.log_probabilities(said.pcm)
+    assert before.decide(frames, said.pcm) == before.decide(frames, np.tile(said.pcm, 3))
 
 
 def test_noise_and_silence_give_nothing(acoustic: AcousticModel, alphabet: tuple[str, ...], heard: list[Heard]) -> None:

@@ -232,7 +232,8 @@ class VersionKey(KeyInput):
     grammar_sha256: str = ""
     """Digest of the compiled grammar. Empty for free text."""
     calibration: tuple[float, ...] = ()
-    """Threshold, and offset and slope of the confidences of phrases and of words. Empty for free text."""
+    """Threshold, offset and slope of the confidences of phrases and of words, and 1 if scores count the time of
+    speech. Empty for free text."""
     rejection: tuple[float, ...] = ()
     """Threshold of free text. Empty when foreign speech is transcribed, and with a grammar."""
     scorer_sha256: str = ""
@@ -411,6 +412,7 @@ def version_key(
             calibration.slope,
             calibration.word_offset,
             calibration.word_slope,
+            *((1.0,) if calibration.speech_time else ()),
         ),
     ).key()
 

@@ -117,9 +117,7 @@ class Decoding(Document):
 
 
 class Calibration(Document):
-    """How the score of a phrase becomes a decision and a confidence. A score is a log probability for
-    each character, and 0 is best.
-    """
+    """How the score of a phrase becomes a decision and a confidence. 0 is the best score."""
 
     threshold: float
     """Scores below it are rejected: 1 % of the right answers of the dev clips are there."""
@@ -129,6 +127,9 @@ class Calibration(Document):
     word_offset: float
     """The same for a word and its own score."""
     word_slope: float
+    speech_time: bool = False
+    """True for scores that are the log probability of the phrase for each character, times the seconds of
+    speech for each character. False for the log probability alone, as in versions from before."""
 
 
 class GrammarDecoder(Document):

@@ -23,6 +23,7 @@ from speechmodel_decoding.decoder import Decoder, Phrase, word_score
 from speechmodel_decoding.foreign import ForeignSpeechFilter, FreeTextRecogniser, TextScorer, text_score
 from speechmodel_decoding.grammar import Grammar, compile_grammar
 from speechmodel_decoding.recogniser import Candidate, Decision, Recogniser, Word
+from speechmodel_decoding.speech_time import speech_seconds, timed_score
 from speechmodel_decoding.utterances import SHORT_SECONDS, Cutter, Utterance, cut_at_pauses, decode_short
 
 __all__ = [
@@ -51,8 +52,10 @@ __all__ = [
     "expected_calibration_error",
     "forward_score",
     "phrase_confidence",
+    "speech_seconds",
     "text_score",
     "threshold_of",
+    "timed_score",
     "word_confidence",
     "word_score",
 ]

@@ -41,7 +41,7 @@ class Examples:
 
 
 def calibrate(phrases: Examples, words: Examples) -> Calibration:
-    """Return the calibration for the scores of phrases and of words."""
+    """Return the calibration for the timed scores of phrases and the scores of words."""
     offset, slope = _fitted(phrases)
     word_offset, word_slope = _fitted(words)
     return Calibration(
@@ -50,6 +50,7 @@ def calibrate(phrases: Examples, words: Examples) -> Calibration:
         slope=slope,
         word_offset=word_offset,
         word_slope=word_slope,
+        speech_time=True,
     )
 
 

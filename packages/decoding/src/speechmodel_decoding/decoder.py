@@ -1,8 +1,8 @@
 """The search for the phrase of a grammar that fits the frames of a recording best.
 
 Kaldi's beam search finds the phrase; CTC's forward recursion scores it exactly. The score is the
-log probability of all paths of the phrase divided by its characters: of fifteen measures it
-separated commands from other speech best.
+log probability of all paths of the phrase divided by its characters. speech_time.py multiplies it by
+the time of speech for the decision.
 """
 
 from collections.abc import Sequence

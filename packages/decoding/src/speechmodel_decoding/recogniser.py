@@ -20,6 +20,7 @@ from speechmodel_decoding.decoder import Decoder, Phrase, word_score
 from speechmodel_decoding.errors import GrammarFileError
 from speechmodel_decoding.features import Pcm
 from speechmodel_decoding.grammar import Grammar
+from speechmodel_decoding.speech_time import speech_seconds, timed_score
 
 _FRAME_SECONDS = STRIDE / SAMPLE_RATE
 
@@ -41,7 +42,7 @@ class Candidate:
 
     text: str
     score: float
-    """Log probability of the phrase for each of its characters."""
+    """The number that is compared with the threshold. 0 is best."""
     confidence: float
     """Probability from 0 to 1 that the phrase was said."""
     words: tuple[Word, ...]
@@ -84,21 +85,22 @@ class Recogniser:
 
         Up to `alternatives` phrases are candidates. Raises AcousticModelError.
         """
-        return self.decide(self.model.log_probabilities(pcm), alternatives=alternatives)
+        return self.decide(self.model.log_probabilities(pcm), pcm, alternatives=alternatives)
 
-    def decide(self, frames: LogProbabilities, *, alternatives: int = 1) -> Decision:
-        """Return the decision on the frames of a recording."""
-        candidates = tuple(
-            self._candidate(phrase) for phrase in self._decoder.decode(frames, alternatives=alternatives)
-        )
+    def decide(self, frames: LogProbabilities, pcm: Pcm, *, alternatives: int = 1) -> Decision:
+        """Return the decision on a recording and its frames."""
+        phrases = self._decoder.decode(frames, alternatives=alternatives)
+        seconds = speech_seconds(pcm) if phrases and self._calibration.speech_time else None
+        candidates = tuple(self._candidate(phrase, seconds) for phrase in phrases)
         accepted = candidates and candidates[0].score >= self._calibration.threshold
         return Decision(candidates[0].text if accepted else "", candidates)
 
-    def _candidate(self, phrase: Phrase) -> Candidate:
+    def _candidate(self, phrase: Phrase, seconds: float | None) -> Candidate:
+        score = phrase.score if seconds is None else timed_score(phrase, seconds)
         return Candidate(
             text=phrase.text,
-            score=phrase.score,
-            confidence=phrase_confidence(phrase.score, self._calibration),
+            score=score,
+            confidence=phrase_confidence(score, self._calibration),
             words=tuple(self._word(text, spans) for text, spans in phrase.words()),
             slots=self.grammar.filled_slots(phrase.text),
         )

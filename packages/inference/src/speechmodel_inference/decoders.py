@@ -232,7 +232,7 @@ class WithGrammar(VersionDecoder):
         """Return the phrase of an utterance."""
         require_window(len(pcm), name, window=WINDOW, sample_rate=SAMPLE_RATE)
         frames = _frames(self.recogniser.model, pcm, options.abandoned)
-        decision = self.recogniser.decide(frames, alternatives=options.alternatives)
+        decision = self.recogniser.decide(frames, pcm, alternatives=options.alternatives)
         accepted = decision.accepted
         words = accepted.words if accepted else ()
         return DecodedUtterance(

@@ -35,8 +35,8 @@ class ClipResult(Document):
     """The phrase that fits best, also when it was rejected. None when no phrase fits, and in free
     text."""
     score: float | None = None
-    """Log probability of that phrase, or of the free text, for each of its characters. None for an empty
-    text, and for a model without grammar and rejection."""
+    """The number that is compared with the threshold, for that phrase or the free text. 0 is best. None for
+    an empty text, and for a model without grammar and rejection."""
 
 
 class Errors(Document):

@@ -29,6 +29,8 @@ from speechmodel_decoding import (
     compile_grammar,
     cut_at_pauses,
     decode_short,
+    speech_seconds,
+    timed_score,
     word_score,
 )
 from speechmodel_decoding.errors import AcousticModelError, GrammarError
@@ -94,13 +96,14 @@ def calibrated(model: AcousticModel, grammar: Grammar, dataset: PreparedDataset)
     def examples(index: int) -> _Examples:
         clip, others = clips[index], recordings[:index] + recordings[index + 1 :]
         heard = as_heard(recordings[index], others, seed=int(clip.name[:8], 16), dbfs=dataset.speech_level)
-        frames = [model.log_probabilities(pcm) for pcm in heard]
-        found = [phrase for each in frames for phrase in decoder.decode(each)]
+        spoken = [(model.log_probabilities(pcm), speech_seconds(pcm)) for pcm in heard]
+        found = [_Timed(phrase, seconds) for frames, seconds in spoken for phrase in decoder.decode(frames)]
+        frames, seconds = spoken[0]
         steps.advance()
         return _Examples(
-            right=[phrase for phrase in found if same_text(phrase.text, clip.transcript)],
-            wrong=[phrase for phrase in found if not same_text(phrase.text, clip.transcript)]
-            + _impostor(frames[0], clip, texts, decoder),
+            right=[each for each in found if same_text(each.phrase.text, clip.transcript)],
+            wrong=[each for each in found if not same_text(each.phrase.text, clip.transcript)]
+            + [_Timed(phrase, seconds) for phrase in _impostor(frames, clip, texts, decoder)],
             copies=len(heard) - 1,
         )
 
@@ -111,16 +114,16 @@ def calibrated(model: AcousticModel, grammar: Grammar, dataset: PreparedDataset)
         log.warning("the model recognises none of %d %s clips, so it will accept nothing", len(clips), part.value)
     calibration = calibrate(
         Examples(
-            right=[phrase.score for each in found for phrase in each.right],
-            wrong=[phrase.score for each in found for phrase in each.wrong],
+            right=[timed.score for each in found for timed in each.right],
+            wrong=[timed.score for each in found for timed in each.wrong],
         ),
         Examples(
-            right=[score for each in found for phrase in each.right for score in _word_scores(phrase)],
+            right=[score for each in found for timed in each.right for score in _word_scores(timed.phrase)],
             wrong=[
                 score
                 for each, clip in zip(found, clips, strict=True)
-                for phrase in each.wrong
-                for score in _word_scores(phrase, without=folded(clip.transcript).split())
+                for timed in each.wrong
+                for score in _word_scores(timed.phrase, without=folded(clip.transcript).split())
             ],
         ),
     )
@@ -175,11 +178,23 @@ def _known(clips: Sequence[Clip], grammar: Grammar) -> list[Clip]:
 
 
 @dataclass(frozen=True)
+class _Timed:
+    """A phrase and the seconds of speech in its recording."""
+
+    phrase: Phrase
+    seconds: float
+
+    @property
+    def score(self) -> float:
+        return timed_score(self.phrase, self.seconds)
+
+
+@dataclass(frozen=True)
 class _Examples:
     """Phrases that were recognised in a clip and its copies."""
 
-    right: list[Phrase]
-    wrong: list[Phrase]
+    right: list[_Timed]
+    wrong: list[_Timed]
     copies: int
 
 
