@@ -155,6 +155,7 @@ def test_an_image_is_named_by_registry_tag_and_digest(helm: Helm) -> None:
     assert container["image"] == f"mirror.example.com:5000/speech/speechops/operator@{DIGEST}"
     assert settings["SPEECHMODEL_IMAGE_PIPELINE"] == "mirror.example.com:5000/speech/speechops/pipeline:1.2.3"
     assert settings["SPEECHMODEL_IMAGE_TRAINING"] == "mirror.example.com:5000/speech/speechops/training:1.2.3-cuda"
+    assert settings["SPEECHMODEL_IMAGE_COQUI"] == "mirror.example.com:5000/speech/speechops/coqui:1.2.3"
     assert settings["SPEECHMODEL_IMAGE_INFERENCE"] == "other.example.com/me/server:1.2.3"
 
 

@@ -100,6 +100,18 @@ def test_every_pod_is_restricted_and_has_no_kubernetes_credentials() -> None:
         assert all("hostPath" not in volume for volume in pod["volumes"])
 
 
+def test_the_engine_decides_the_program_and_the_image_of_training_only() -> None:
+    world = World()
+    world.edit(training__engine="CoquiSTT")
+    native, coqui = (
+        {stage: job["spec"]["template"]["spec"]["containers"][0] for stage, job in all_jobs(of).items()}
+        for of in (World(), world)
+    )
+    assert (native[StageName.TRAIN]["image"], coqui[StageName.TRAIN]["image"]) == ("training:1", "coqui:1")
+    assert coqui[StageName.TRAIN]["args"][-1] == "speechmodel_training.coqui"
+    assert {coqui[stage]["image"] for stage in coqui if stage is not StageName.TRAIN} == {"pipeline:1"}
+
+
 def test_every_pod_on_the_workspace_is_placed_where_training_can_run_and_only_training_gets_gpus() -> None:
     world = World()
     world.edit(training__podTemplate=GPU)

@@ -4,10 +4,13 @@ import errno
 import json
 import math
 import os
+import signal
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from speechmodel_api.reasons import Reason
 from speechmodel_api.stages import TrainOutput
@@ -18,6 +21,7 @@ from speechmodel_training.coqui import epochs, program
 from speechmodel_training.coqui.flags import augmentation
 from speechmodel_training.coqui.stage import train
 from speechmodel_training.errors import TranscriptsTooLong
+from support.waiting import until
 
 from .conftest import Row, Workspace
 
@@ -130,6 +134,23 @@ def test_a_stop_ends_coqui_and_the_next_attempt_trains_the_epochs_that_are_left(
     output = coqui.train([(4, 5), (3, 4)], maxEpochs=3, attempt=2)
     assert coqui.flag("epochs") == "2"
     assert (output.epoch, output.loss) == (3, 3)
+
+
+@pytest.mark.parametrize("number, code", [(signal.SIGTERM, 143), (signal.SIGKILL, -9)])
+def test_coqui_ends_with_the_stage_program(
+    coqui: Coqui, monkeypatch: pytest.MonkeyPatch, number: int, code: int
+) -> None:
+    monkeypatch.setenv("FAKE_COQUI", json.dumps({"epochs": [(5, 6)], "then": "waits"}))
+    monkeypatch.setenv("STAGE_INPUT", coqui.workspace.input(augmentation=[]).model_dump_json(by_alias=True))
+    command = [sys.executable, "-m", "speechmodel_training.coqui"]
+    stage = subprocess.Popen(command, cwd=coqui.workspace.path, stdout=subprocess.PIPE, text=True)
+    assert stage.stdout is not None
+    while json.loads(stage.stdout.readline())["epoch"] == 0:
+        pass
+    (child,) = psutil.Process(stage.pid).children()
+    stage.send_signal(number)
+    assert stage.wait() == code
+    until(lambda: not child.is_running(), "Coqui has ended")
 
 
 def test_a_newer_attempt_ends_coqui(coqui: Coqui, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,12 +13,15 @@ onset.py         where speech begins in a clip
 augmentation/    changes of a clip in every epoch
 schedule.py      the batches that an epoch has left, and their order
 batches.py       clips -> padded tensors, made ahead of the network
+epochs.py        the finished epochs, as training.csv lists them
+chosen.py        the settings that were chosen for a lineage
 state.py         the progress of a lineage
 checkpoints.py   states and tensors on disk
 ownership.py     one writer per lineage
 saving.py        the moments of saving
 trainer.py       epochs, steps, signals
 graph.py         weights -> the graph that the runtime loads
+coqui/           training by Coqui STT instead
 """
 
 import os

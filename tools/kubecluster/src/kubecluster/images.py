@@ -13,7 +13,7 @@ from kubecluster.errors import ImageError
 from kubecluster.layout import NODES, Layout
 from kubecluster.shell import locked, run
 
-NAMES = ("operator", "pipeline", "training", "inference")  # targets of images/Dockerfile
+NAMES = ("operator", "pipeline", "training", "inference")  # targets of images/Dockerfile on Debian
 UNUSED_FOR = timedelta(days=7)  # older intermediate images are removed
 CTR = ("ctr", "--namespace", "k8s.io", "--address", "/run/containerd/containerd.sock", "images")
 

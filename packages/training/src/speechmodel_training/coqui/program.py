@@ -55,7 +55,8 @@ def run(module: str, flags: Sequence[str], check: Callable[[], None]) -> Generat
     CheckpointUnreadable, OSError for a full or a closed volume, and TryAgain for any other failure.
     """
     python = _python()
-    command = [str(python), "-u", "-m", f"coqui_stt_training.{module}", *flags]
+    # setpriv: it would train on beside the next attempt when this process is killed
+    command = ["setpriv", "--pdeathsig", "KILL", str(python), "-u", "-m", f"coqui_stt_training.{module}", *flags]
     log.info("running %s", shlex.join(command))
     process = subprocess.Popen(
         command,
