@@ -109,6 +109,16 @@ def test_the_best_checkpoint_of_all_runs_is_exported(coqui: Coqui) -> None:
     assert coqui.flag("load_train") == "last" and coqui.flag("epochs") == "2", "its epochs are those of a run"
 
 
+def test_the_best_checkpoint_is_kept_when_coqui_is_ahead_of_its_log(
+    coqui: Coqui, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(epochs, "_CHECK_SECONDS", -1)  # every look at the log removes checkpoints
+    output = coqui.train([(5, 2), (4, 3), (3, 4), (2, 5)], maxEpochs=4, checkpoints={"keep": 1})
+    assert (output.epoch, output.exported_epoch) == (4, 1)
+    assert coqui.workspace.graph().read_text() == "weights after 1 epochs"
+    assert coqui.names() == ["train-12"]
+
+
 def test_without_dev_clips_the_last_epoch_is_exported(coqui: Coqui, rows: list[Row]) -> None:
     coqui.workspace.prepare(rows)
     output = coqui.train([(5, None), (6, None)])

@@ -60,7 +60,7 @@ class Epochs:
         self.state = read_state(self._folder).towards(document.key)
         self._rate = settings.learning_rate
         self._reduced_to: float | None = None
-        self._step = 0
+        self._step = self.state.history[-1].step if self.state.history else 0
         self._best_of_run = (math.inf, 0)
         self._began = self._checked = time.monotonic()
         self._seconds = self._loss = 0.0
@@ -86,6 +86,8 @@ class Epochs:
                 self._forget_running_epoch()
                 raise
             except CheckpointUnreadable as error:
+                if not found:
+                    raise
                 log.warning("%s cannot be read: %s; falling back to the checkpoint before", found[-1], error)
                 unreadable.append(f"{found[-1]}: {error}")
                 put_aside(self._folder, found[-1])
@@ -99,7 +101,7 @@ class Epochs:
             )
         if time.monotonic() - self._checked > _CHECK_SECONDS:
             self._ownership.check()
-            prune(self._folder, self._document.checkpoints.keep, self.state.ends)
+            prune(self._folder, self._document.checkpoints.keep, self.state.ends, self._unheard)
             self._checked = time.monotonic()
 
     def _train(self, checkpoint: str | None) -> None:
@@ -182,6 +184,11 @@ class Epochs:
             log.info("the dev loss is on a plateau: Coqui went back to step %d, its best one", self._best_of_run[1])
             self._rate, self._reduced_to, self._step = self._reduced_to, None, self._best_of_run[1]
         self._report()
+
+    def _unheard(self, name: str) -> bool:
+        """Return whether a checkpoint ends an epoch whose lines were not taken in yet."""
+        ahead = int(name.rpartition("-")[2]) - self._step
+        return ahead > 0 and ahead % self._steps == 0
 
     def _finite(self, loss: float, name: str) -> float:
         if not math.isfinite(loss):

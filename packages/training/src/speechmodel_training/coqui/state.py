@@ -12,7 +12,7 @@ checkpoints/<lineage>/
 
 import re
 import shutil
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Container, Sequence
 from pathlib import Path
 from typing import Literal, Self
 
@@ -118,10 +118,12 @@ def remove(folder: Path, name: str) -> None:
         path.unlink()
 
 
-def prune(folder: Path, keep: int, ends: Container[str]) -> None:
-    """Remove all but the newest `keep` checkpoints, the newest one in `ends` and the best."""
+def prune(folder: Path, keep: int, ends: Container[str], unheard: Callable[[str], bool]) -> None:
+    """Remove all but the newest `keep` checkpoints, the newest one in `ends`, the best, and those that are `unheard`:
+    they end an epoch whose lines were not taken in yet, so one of them may become the best.
+    """
     names = [name for name in checkpoints(folder) if name != BEST_NAME]
-    kept = {*names[-keep:], *[name for name in names if name in ends][-1:]}
+    kept = {*names[-keep:], *[name for name in names if name in ends][-1:], *filter(unheard, names)}
     for name in names:
         if name not in kept:
             remove(folder, name)
@@ -134,7 +136,12 @@ def put_aside(folder: Path, name: str) -> None:
 
 
 def keep_best(folder: Path, name: str) -> None:
-    """Copy the checkpoint `name` to the folder `best`, which is complete or absent at any time."""
+    """Copy the checkpoint `name` to the folder `best`, which is complete or absent at any time.
+
+    Raises CheckpointsDamaged when the checkpoint is gone.
+    """
+    if not (folder / f"{name}.index").exists():
+        raise CheckpointsDamaged(folder, [f"{name} is missing"])
     partial = folder / f".{BEST}.partial"
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
