@@ -28,6 +28,13 @@ def test_silence_and_noise_around_a_clip_are_no_speech(heard: list[Heard]) -> No
         assert speech_seconds(np.concatenate([hiss, clip.pcm, hiss])) == pytest.approx(said, abs=0.3)
 
 
+def test_faint_voices_in_the_background_are_not_counted(heard: list[Heard]) -> None:
+    said = heard[0].pcm
+    alone = speech_seconds(said)
+    assert speech_seconds(np.concatenate([said // 10, said, said // 10])) == pytest.approx(alone, abs=0.1)
+    assert speech_seconds(np.concatenate([said, said, said])) > 2.5 * alone
+
+
 def test_speech_that_goes_on_takes_longer(heard: list[Heard]) -> None:
     one, two = heard[0].pcm, heard[1].pcm
     assert speech_seconds(np.concatenate([one, two])) > 1.5 * speech_seconds(one)
