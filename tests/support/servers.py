@@ -6,7 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
@@ -153,6 +153,8 @@ class Server:
     settings: dict[str, str]
     address: str = "127.0.0.1"
     port: int = field(default_factory=free_port)
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Variables beside the settings."""
 
     def __post_init__(self) -> None:
         environment = {
@@ -161,6 +163,7 @@ class Server:
             "SPEECHMODEL_NAME": "espejo",
             "SPEECHMODEL_LISTEN": f"{self.address}:{self.port}",
             **{f"SPEECHMODEL_{name.upper()}": value for name, value in self.settings.items()},
+            **self.environment,
         }
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(

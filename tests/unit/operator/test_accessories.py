@@ -137,9 +137,22 @@ def test_takes_are_kept_on_the_claim_of_the_dataset_which_the_server_alone_mount
     below = serving.deployment(IMAGES, OWNER, SpeechModelSpec.model_validate(spec), MODEL)
     mounts = below["spec"]["template"]["spec"]["containers"][0]["volumeMounts"]
     assert mount | {"subPath": "es/mirror"} in mounts, "nothing beside the dataset is writable"
-    bucket = World().spec | {"dataset": {"source": {"s3": {"bucket": "voices"}}}, "serving": {"takes": {}}}
-    with pytest.raises(ValidationError, match="needs a dataset on a claim"):
-        SpeechModelSpec.model_validate(bucket)
+
+
+def test_takes_of_a_dataset_in_a_bucket_are_kept_there_with_its_credentials() -> None:
+    source = {"s3": {"bucket": "voices", "prefix": "es", "secretRef": {"name": "voices"}}}
+    spec = World().spec | {"dataset": {"source": source}, "serving": {"takes": {}}}
+    deployment = serving.deployment(IMAGES, OWNER, SpeechModelSpec.model_validate(spec), MODEL)
+    pod = deployment["spec"]["template"]["spec"]
+    environment = {entry["name"]: entry for entry in pod["containers"][0]["env"]}
+    assert environment["SPEECHMODEL_TAKES_BUCKET"]["value"] == '{"bucket":"voices","prefix":"es","region":"us-east-1"}'
+    assert environment["AWS_ACCESS_KEY_ID"]["valueFrom"]["secretKeyRef"]["name"] == "voices"
+    assert "SPEECHMODEL_TAKES" not in environment
+    assert "dataset" not in [volume["name"] for volume in pod["volumes"]]
+    spec["serving"] = {}
+    without = str(serving.deployment(IMAGES, OWNER, SpeechModelSpec.model_validate(spec), MODEL))
+    assert "SPEECHMODEL_TAKES" not in without
+    assert "'voices'" not in without
 
 
 def test_the_port_of_wyoming_is_there_only_when_it_is_enabled() -> None:

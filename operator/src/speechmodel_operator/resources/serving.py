@@ -161,7 +161,7 @@ def _template(images: Images, owner: Owner, spec: SpeechModelSpec, served: Model
             {"name": "SPEECHMODEL_LISTEN", "value": f":{PORT}"},
             {"name": "SPEECHMODEL_LAME_DUCK_SECONDS", "value": str(LAME_DUCK_SECONDS)},
             *([{"name": "SPEECHMODEL_API_KEYS", "value": KEYS_FOLDER}] if keys else []),
-            *({"name": name, "value": value} for name, value in _takes(serving, recordings).items()),
+            *_takes(spec),
             *([{"name": "SPEECHMODEL_WYOMING_LISTEN", "value": f":{WYOMING_PORT}"}] if serving.wyoming.enabled else []),
             *({"name": name, "value": value} for name, value in serving.settings.environment().items()),
         ],
@@ -207,11 +207,16 @@ def _template(images: Images, owner: Owner, spec: SpeechModelSpec, served: Model
     }
 
 
-def _takes(serving: Serving, recordings: ClaimSource | None) -> dict[str, str]:
-    """Return the settings of a server on whose page people record takes."""
-    if serving.takes is None or recordings is None:
-        return {}
-    return serving.takes.environment(PurePosixPath(DATASET_MOUNT))
+def _takes(spec: SpeechModelSpec) -> list[Manifest]:
+    """Return the variables of a server on whose page people record takes. Those of a bucket have its credentials."""
+    takes, bucket = _serving(spec).takes, spec.dataset.source.s3
+    if takes is None:
+        return []
+    found = takes.environment(bucket.location if bucket else PurePosixPath(DATASET_MOUNT))
+    return [
+        *({"name": name, "value": value} for name, value in found.items()),
+        *(credentials(bucket.secret_ref) if bucket else []),
+    ]
 
 
 def _mount(recordings: ClaimSource) -> Manifest:

@@ -111,7 +111,8 @@ class DatasetSource(ApiModel, json_schema_extra=cel(ONE_SOURCE_RULE, ONE_SOURCE_
     s3: BucketSource | None = None
     """Bucket that holds the dataset. The prepare stage downloads it to the workspace, which must have
     room for it, and keeps the files there: later it downloads only objects that are new or have
-    changed. The access key needs to list and to read. Mutually exclusive with persistentVolumeClaim."""
+    changed. The access key needs to list and to read, and with serving.takes to write and to delete.
+    Mutually exclusive with persistentVolumeClaim."""
 
     def model_post_init(self, context: Any, /) -> None:
         """Apply the CEL rule to manifests that do not pass through an API server."""

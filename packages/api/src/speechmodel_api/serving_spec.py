@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from speechmodel_api.base import ApiModel
-from speechmodel_api.schema import LabelKey, ObjectName, cel
+from speechmodel_api.schema import LabelKey, ObjectName, S3Location, cel
 
 HOST_PATTERN = r"^(\*\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
 Host = Annotated[str, Field(max_length=253, pattern=HOST_PATTERN)]
@@ -126,9 +126,13 @@ class Takes(ApiModel):
     defaults. Tell the people who use the server, as its pages do. Removing the field deletes the clips. If
     not set, the server keeps no recording of a request."""
 
-    def environment(self, dataset: PurePath) -> dict[str, str]:
-        """Return the variables that the server program reads; `dataset` is the folder of the dataset."""
-        found = {"TAKES": str(dataset), "TAKES_WANTED": str(self.wanted)}
+    def environment(self, dataset: PurePath | S3Location) -> dict[str, str]:
+        """Return the variables that the server program reads; `dataset` is the folder or the bucket of the dataset."""
+        found = {"TAKES_WANTED": str(self.wanted)}
+        if isinstance(dataset, S3Location):
+            found["TAKES_BUCKET"] = dataset.model_dump_json(by_alias=True, exclude_none=True)
+        else:
+            found["TAKES"] = str(dataset)
         if (misheard := self.misheard) is not None:
             found |= {
                 "MISHEARD_DAYS": str(misheard.keep_days),

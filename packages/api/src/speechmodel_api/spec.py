@@ -15,7 +15,7 @@ from speechmodel_api.dataset_spec import Dataset
 from speechmodel_api.decoding_spec import DecodingSpec
 from speechmodel_api.evaluation_spec import Evaluation
 from speechmodel_api.pods import PodTemplate
-from speechmodel_api.schema import LocalObjectReference, S3Target, cel
+from speechmodel_api.schema import LocalObjectReference, S3Target
 from speechmodel_api.serving_spec import (
     Autoscaling,
     Canary,
@@ -126,8 +126,9 @@ class Serving(ApiModel):
     model."""
     takes: Takes | None = None
     """Lets people record takes for the dataset on the page /record of the server; `{}` uses the
-    defaults. It needs a dataset on a claim. Takes are kept in the folder `takes` of the dataset, so the
-    server pods mount the claim read-write and must be able to share it with the stage pods. Change
+    defaults. Takes are kept in the folder `takes` of the dataset. On a claim, the server pods mount it
+    read-write and must be able to share it with the stage pods. In a bucket, the access key of
+    dataset.source.s3 must also be allowed to write and to delete, and the server pods receive it. Change
     dataset.revision to train with new takes. Everyone who can use the server can record and delete
     takes, so set apiKeysSecretRef. takes.misheard also keeps what the server did not understand. If not
     set, the server keeps no recording."""
@@ -146,11 +147,7 @@ class Serving(ApiModel):
         return self.autoscaling.min_replicas if self.autoscaling else self.replicas
 
 
-_TAKES_RULE = "!has(self.serving) || !has(self.serving.takes) || has(self.dataset.source.persistentVolumeClaim)"
-_TAKES_MESSAGE = "serving.takes needs a dataset on a claim: set dataset.source.persistentVolumeClaim"
-
-
-class SpeechModelSpec(ApiModel, json_schema_extra=cel(_TAKES_RULE, _TAKES_MESSAGE)):
+class SpeechModelSpec(ApiModel):
     """Desired state of a speech recogniser. An edit reruns only the stages that it affects."""
 
     language: Annotated[str, Field(min_length=2, max_length=35, pattern=r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$")]
@@ -175,12 +172,6 @@ class SpeechModelSpec(ApiModel, json_schema_extra=cel(_TAKES_RULE, _TAKES_MESSAG
     """Server that transcribes audio with the published model. If not set, the model is published
     but not served; `{}` serves it with one pod. Removing it deletes the Deployment and the
     Service."""
-
-    def model_post_init(self, context: Any, /) -> None:
-        """Apply the CEL rule to manifests that do not pass through an API server."""
-        del context
-        if self.serving and self.serving.takes and self.dataset.source.persistent_volume_claim is None:
-            raise ValueError(_TAKES_MESSAGE)
 
     @classmethod
     def of(cls, model: dict[str, Any]) -> Self:

@@ -88,7 +88,9 @@ class _Run:
         display = Display(board)
         spec = self._model.spec
         serving = spec.serving or Serving()
-        server = LocalServer(self._state, store, spec.publish.s3, self._options.port, serving, self._model.dataset)
+        bucket = spec.dataset.source.s3
+        dataset = bucket.location if bucket else self._model.dataset
+        server = LocalServer(self._state, store, spec.publish.s3, self._options.port, serving, dataset)
         async with LocalEngine(
             self._model, self._state, store, display, server if self._options.serve else None
         ) as engine:

@@ -68,7 +68,7 @@ def create_app(settings: Settings, wyoming: socket.socket | None = None) -> Fast
     app.state.services = services
     for routes in (transcriptions, stt, vosk, realtime, models, speechmodel, page, health, metrics):
         app.include_router(routes.router)
-    if settings.takes is not None:
+    if settings.keeps_takes:
         app.include_router(takes.router)
     if settings.misheard_days is not None:
         app.include_router(misheard.router)

@@ -117,7 +117,7 @@ class SpeechModelCard(BaseModel):
             hot_words=decoding.scorer.hot_words if decoding.scorer else {},
             language_model=manifest.scorer is not None,
             wer=manifest.wer,
-            takes=settings.takes is not None,
+            takes=settings.keeps_takes,
             misheard_days=settings.misheard_days,
             report=manifest.page_uri,
             limits=Limits(upload_bytes=settings.max_upload_bytes, audio_seconds=settings.max_audio_seconds),

@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
@@ -15,7 +15,7 @@ from speechmodel_runtime.errors import SpeechRuntimeError
 
 from speechmodel_inference.errors import BadRequest
 from speechmodel_inference.settings import Settings
-from speechmodel_inference.sounds import SoundStore, documents, new_id, time_of, wav_of
+from speechmodel_inference.sounds import SoundStore, new_id, time_of, wav_of
 from speechmodel_inference.takes import LONGEST_UPLOAD_SECONDS, check_samples
 from speechmodel_inference.transcribing import Segment, Transcript
 from speechmodel_inference.upload import Upload
@@ -30,9 +30,9 @@ _EVERY = f"{MISHEARD}/*"
 
 
 class MisheardInbox:
-    """The clips in the folder of a dataset. It takes clips from any thread and writes them in a thread of its own.
+    """The clips beside a dataset. It takes clips from any thread and writes them in a thread of its own.
 
-    Other methods are for any thread and raise OSError. Several servers may share the folder.
+    Other methods are for any thread and raise OSError. Several servers may share the clips.
     """
 
     def __init__(self, store: SoundStore, settings: Settings) -> None:
@@ -108,10 +108,9 @@ class MisheardInbox:
 
     def _make_room(self, size: int) -> None:
         """Delete the oldest clips until another one of `size` bytes fits."""
-        names = self._store.names(_EVERY, ".wav")
-        sizes = [self._store.size(name) for name in names]
-        over = sum(sizes) + size - self._bytes
-        for name, each in zip(names, sizes, strict=True):
+        sizes = self._store.sizes(_EVERY)
+        over = sum(sizes.values()) + size - self._bytes
+        for name, each in sizes.items():
             if over <= 0:
                 break
             self._store.remove(name)
@@ -126,7 +125,7 @@ class MisheardInbox:
     def expire(self) -> None:
         """Delete the clips that are older than they may be, and all of them if none are kept."""
         oldest = datetime.now(UTC) - timedelta(days=self._days or 0)
-        for name in self._store.names(_EVERY, ".wav"):
+        for name in self._store.sizes(_EVERY):
             try:
                 recorded = time_of(name.rpartition("/")[2])
             except ValueError:
@@ -137,10 +136,10 @@ class MisheardInbox:
     def newest(self) -> tuple[int, list[tuple[str, Misheard]]]:
         """Return the number of clips, and the newest MOST_LISTED with their ids."""
         names = self._store.names(_EVERY)
-        return len(names), list(self._clips(reversed(names[-MOST_LISTED:])))
+        return len(names), list(self._clips(names[: -MOST_LISTED - 1 : -1]))
 
-    def _clips(self, names: Iterable[str]) -> Iterable[tuple[str, Misheard]]:
-        for name, document in documents(self._store, names):
+    def _clips(self, names: Sequence[str]) -> Iterable[tuple[str, Misheard]]:
+        for name, document in self._store.documents(names):
             try:
                 yield name.rpartition("/")[2], Misheard.model_validate_json(document)
             except ValidationError:
@@ -171,7 +170,10 @@ class MisheardInbox:
                 "recorded_at": clip.recorded_at,
             }
         )
-        self._store.add(f"{TAKES}/{take.speaker}/{identity}", sound, take.model_dump_json(by_alias=True))
+        try:
+            self._store.add(f"{TAKES}/{take.speaker}/{identity}", sound, take.model_dump_json(by_alias=True))
+        except FileExistsError:
+            return None  # somebody else confirmed it at the same time, and removes it
         self._store.remove(name)
         return take
 

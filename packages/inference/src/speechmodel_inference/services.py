@@ -11,7 +11,7 @@ from speechmodel_inference.decoding_queue import DecodingQueue
 from speechmodel_inference.lifecycle import Lifecycle
 from speechmodel_inference.misheard import MisheardInbox
 from speechmodel_inference.settings import Settings
-from speechmodel_inference.sounds import SoundStore
+from speechmodel_inference.sounds import FolderStore, SoundStore
 from speechmodel_inference.takes import TakeStore
 from speechmodel_inference.telemetry import Telemetry
 
@@ -37,7 +37,7 @@ class Services:
         """Return the parts for `settings`. Nothing is loaded yet."""
         lifecycle = Lifecycle(settings.folder, settings.engine)
         queue = DecodingQueue(decoders=settings.decoders or available_cpus(), waiting=settings.waiting)
-        store = SoundStore(settings.takes) if settings.takes else None
+        store = _store(settings)
         return cls(
             settings,
             lifecycle,
@@ -52,6 +52,14 @@ class Services:
         await self.lifecycle.load()
         if self.settings.decoders is None and self.lifecycle.loaded and self.lifecycle.version.engine is Engine.NATIVE:
             self.queue.decode_at_once(STREAMS_PER_CPU * available_cpus())
+
+
+def _store(settings: Settings) -> SoundStore | None:
+    if settings.takes_bucket is not None:
+        from speechmodel_inference.bucket_store import BucketStore  # boto3 takes longer to import than the server
+
+        return BucketStore(settings.takes_bucket)
+    return FolderStore(settings.takes) if settings.takes is not None else None
 
 
 def _of_request(request: Request) -> Services:

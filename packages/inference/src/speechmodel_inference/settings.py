@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from speechmodel_api.schema import S3Location
 from speechmodel_api.serving_spec import Engine
 from speechmodel_runtime.library import VARIABLE as LIBRARY
 
@@ -68,12 +69,14 @@ class Settings(BaseSettings):
     """Origins whose web pages may use the API, with commas between them, such as https://home.example. `*` allows
     every page."""
     takes: Path | None = None
-    """The folder of the dataset, in which takes that people record on the page are kept. Without it, nothing is kept."""
+    """The folder of the dataset, in which takes that people record on the page are kept."""
+    takes_bucket: S3Location | None = None
+    """The bucket of the dataset instead, as JSON. Without either, nothing is kept."""
     takes_wanted: Annotated[int, Field(ge=1, le=1000)] = 5
     """Takes that the page asks each speaker for, of each sentence."""
     misheard_days: Annotated[int, Field(ge=1, le=365)] | None = None
-    """Days for which clips that were rejected or doubtful are kept in the folder of the dataset. Without it, they
-    are not kept, and those that are there are deleted. It needs `takes`."""
+    """Days for which clips that were rejected or doubtful are kept in the dataset. Without it, they
+    are not kept, and those that are there are deleted. It needs `takes` or `takes_bucket`."""
     misheard_below: Annotated[float, Field(ge=0, le=1)] = 0.8
     """Confidence below which an answer is doubtful."""
     misheard_mebibytes: Annotated[int, Field(ge=1)] = 200
@@ -90,9 +93,14 @@ class Settings(BaseSettings):
     @field_validator("misheard_days")
     @classmethod
     def _needs_takes(cls, days: int | None, info: ValidationInfo) -> int | None:
-        if days is not None and info.data.get("takes") is None:
+        if days is not None and not (info.data.get("takes") or info.data.get("takes_bucket")):
             raise ValueError(f"set {PREFIX}TAKES too, the folder in which the clips are kept")
         return days
+
+    @property
+    def keeps_takes(self) -> bool:
+        """True if people may record takes."""
+        return self.takes is not None or self.takes_bucket is not None
 
 
 _OF_A_SERVICE = re.compile(r".*_(SERVICE_HOST|SERVICE_PORT(_.*)?|PORT(_\d+_.*)?)")

@@ -2,10 +2,12 @@
 
 import errno
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from secrets import token_hex
+from typing import Protocol
 
 from speechmodel_api.audio import SAMPLE_RATE
 from speechmodel_runtime import Pcm
@@ -36,11 +38,39 @@ def time_of(identity: str) -> datetime:
     return datetime.strptime(identity.rpartition("-")[0], _TIME).replace(tzinfo=UTC)
 
 
-class SoundStore:
-    """Recordings in a folder. A recording exists once its document does. Several servers may share the folder.
+class SoundStore(Protocol):
+    """Recordings with their documents. A recording exists once its document does. Several servers may share them.
 
-    Names are relative to it and have no ending, such as `takes/ana/20260101-120000-0a1b2c`. Methods raise OSError.
+    Names have no ending, such as `takes/ana/20260101-120000-0a1b2c`. Methods raise OSError.
     """
+
+    def add(self, name: str, wav: bytes, document: str) -> None:
+        """Keep a recording. Raises FileExistsError when there is one of this name."""
+
+    def names(self, pattern: str) -> list[str]:
+        """Return the names that match a pattern such as `takes/*/*`, in their order."""
+
+    def sizes(self, pattern: str) -> dict[str, int]:
+        """Return the bytes of recordings by name, in the order of the names, also of those whose document is missing."""
+
+    def document(self, name: str) -> bytes | None:
+        """Return the document of a recording. None when there is none."""
+
+    def documents(self, names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+        """Yield names and documents, without those that were just deleted."""
+
+    def sound(self, name: str) -> bytes | None:
+        """Return a recording as a wav file. None when there is none."""
+
+    def remove(self, name: str) -> bool:
+        """Delete a recording. Return False when there is none."""
+
+    def remove_folder(self, name: str) -> None:
+        """Delete everything in a folder."""
+
+
+class FolderStore(SoundStore):
+    """Recordings in the folder of a dataset."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -48,40 +78,47 @@ class SoundStore:
     def add(self, name: str, wav: bytes, document: str) -> None:
         """Keep a recording."""
         sound = self._folder / f"{name}.wav"
+        described = sound.with_suffix(".json")
         sound.parent.mkdir(parents=True, exist_ok=True)
         if (free := shutil.disk_usage(sound.parent).free) < LEAST_FREE_BYTES:
             raise OSError(errno.ENOSPC, f"only {free // 2**20} MiB are free; delete takes or enlarge the claim")
+        if described.exists():
+            raise FileExistsError(errno.EEXIST, f"{name} exists")
         try:
             replace_file(sound, wav)
-            replace_file(sound.with_suffix(".json"), document)
+            replace_file(described, document)
         except OSError:
             sound.unlink(missing_ok=True)
             raise
 
-    def names(self, pattern: str, ending: str = ".json") -> list[str]:
-        """Return the names that match a pattern such as `takes/*/*`, in their order. With the ending .wav, those
-        whose document is missing too.
-        """
-        found = self._folder.glob(f"{pattern}{ending}")
-        return sorted(path.relative_to(self._folder).with_suffix("").as_posix() for path in found)
+    def names(self, pattern: str) -> list[str]:
+        """Return the names that match."""
+        return self._found(f"{pattern}.json")
+
+    def sizes(self, pattern: str) -> dict[str, int]:
+        """Return the bytes of recordings."""
+        sizes = {}
+        for name in self._found(f"{pattern}.wav"):
+            with suppress(FileNotFoundError):  # it was just deleted
+                sizes[name] = (self._folder / f"{name}.wav").stat().st_size
+        return sizes
 
     def document(self, name: str) -> bytes | None:
-        """Return the document of a recording. None when there is none, or it was just deleted."""
+        """Return the document of a recording."""
         return self._read(f"{name}.json")
 
+    def documents(self, names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+        """Yield names and documents."""
+        for name in names:
+            if (document := self.document(name)) is not None:
+                yield name, document
+
     def sound(self, name: str) -> bytes | None:
-        """Return a recording as a wav file. None when there is none."""
+        """Return a recording as a wav file."""
         return self._read(f"{name}.wav")
 
-    def size(self, name: str) -> int:
-        """Return the number of bytes of a recording. 0 when there is none."""
-        try:
-            return (self._folder / f"{name}.wav").stat().st_size
-        except FileNotFoundError:
-            return 0
-
     def remove(self, name: str) -> bool:
-        """Delete a recording. Return False when there is none."""
+        """Delete a recording."""
         try:
             (self._folder / f"{name}.json").unlink()
             found = True
@@ -95,15 +132,12 @@ class SoundStore:
         if (folder := self._folder / name).is_dir():
             shutil.rmtree(folder)
 
+    def _found(self, pattern: str) -> list[str]:
+        paths = self._folder.glob(pattern)
+        return sorted(path.relative_to(self._folder).with_suffix("").as_posix() for path in paths)
+
     def _read(self, name: str) -> bytes | None:
         try:
             return (self._folder / name).read_bytes()
         except FileNotFoundError:
             return None
-
-
-def documents(store: SoundStore, names: Iterable[str]) -> Iterator[tuple[str, bytes]]:
-    """Yield the names and the documents of recordings, without those that were just deleted."""
-    for name in names:
-        if (document := store.document(name)) is not None:
-            yield name, document

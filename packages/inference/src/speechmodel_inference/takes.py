@@ -11,7 +11,7 @@ from speechmodel_decoding import cut_at_pauses
 from speechmodel_runtime import Pcm, WarningKind, decode, loudness, seconds
 
 from speechmodel_inference.errors import BadRequest
-from speechmodel_inference.sounds import SoundStore, documents, new_id, wav_of
+from speechmodel_inference.sounds import SoundStore, new_id, wav_of
 
 FAINTEST = -45.0
 """dBFS of the speech in a take. Quieter recordings of usual microphones are more noise than speech."""
@@ -64,7 +64,7 @@ def check_samples(pcm: Pcm, *, clipped: bool) -> CheckedTake:
 
 
 class TakeStore:
-    """The takes in the folder of a dataset. Methods raise OSError."""
+    """The takes of a dataset. Methods raise OSError."""
 
     def __init__(self, store: SoundStore) -> None:
         self._store = store
@@ -88,7 +88,7 @@ class TakeStore:
     def count(self) -> dict[str, Counter[str]]:
         """Return the number of takes by speaker and sentence."""
         counts: dict[str, Counter[str]] = {}
-        for _, document in documents(self._store, self._store.names(_name("*", "*"))):
+        for _, document in self._store.documents(self._store.names(_name("*", "*"))):
             try:
                 take = Take.model_validate_json(document)
             except ValidationError:

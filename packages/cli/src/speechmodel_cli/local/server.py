@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from speechmodel_api.reasons import Reason
-from speechmodel_api.schema import S3Target
+from speechmodel_api.schema import S3Location, S3Target
 from speechmodel_api.serving_spec import WYOMING_PORT
 from speechmodel_api.spec import Serving
 from speechmodel_plan.observed import Server, Trouble
@@ -28,7 +28,13 @@ class LocalServer:
     """The inference server as a subprocess on the loopback interface."""
 
     def __init__(
-        self, state: ModelState, store: ObjectStore, s3: S3Target, port: int, serving: Serving, dataset: Path
+        self,
+        state: ModelState,
+        store: ObjectStore,
+        s3: S3Target,
+        port: int,
+        serving: Serving,
+        dataset: Path | S3Location,
     ) -> None:
         self._state, self._store, self._s3, self._port = state, store, s3, port
         self._serving, self._dataset = serving, dataset

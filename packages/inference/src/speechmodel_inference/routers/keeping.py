@@ -39,7 +39,7 @@ async def stored(work: Callable[[], Result]) -> Result:
     try:
         return await asyncio.to_thread(work)
     except OSError as error:
-        raise StorageFailed(f"The folder of the takes cannot be read or written: {error.strerror or error}.") from error
+        raise StorageFailed(f"The takes cannot be read or written: {error.strerror or error}.") from error
 
 
 def one_line(text: str) -> str:

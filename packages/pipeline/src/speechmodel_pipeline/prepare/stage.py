@@ -21,6 +21,7 @@ from speechmodel_api.alphabet import CATCH_ALL
 from speechmodel_api.dataset_spec import DatasetFormat, InvalidSamplePolicy
 from speechmodel_api.reasons import Reason
 from speechmodel_api.stages import PrepareInput, PrepareOutput
+from speechmodel_api.takes import MISHEARD
 from speechmodel_api.workspace import CLIPS, Workspace
 from speechmodel_runtime import WarningKind
 from speechmodel_stagekit.alphabet import alphabet_digest
@@ -81,7 +82,7 @@ def prepare(task: PrepareInput) -> PrepareOutput:
     folder = Workspace(task.workspace).data(task.key)
     if task.bucket is None:
         return once(folder, PrepareOutput, lambda partial: _make(task, partial))
-    recordings = BucketFolder(task.bucket, "dataset.source.s3", "recordings", Reason.INVALID_DATASET)
+    recordings = BucketFolder(task.bucket, "dataset.source.s3", "recordings", Reason.INVALID_DATASET, without=MISHEARD)
 
     def make(partial: Path) -> PrepareOutput:
         recordings.download(Path(task.source))
@@ -204,8 +205,7 @@ def _list(task: PrepareInput) -> Listing:
         listing = list_recordings(
             Path(task.source), task.format, task.language, task.name_pattern, only_inside=task.bucket is not None
         )
-        if task.bucket is None:
-            listing = with_takes(listing, Path(task.source), lambda text: _normalised_or_given(text, task))
+        listing = with_takes(listing, Path(task.source), lambda text: _normalised_or_given(text, task))
         return replace(listing, unnamed_files=_without_negatives(listing.unnamed_files, task.negatives.path))
     except PermissionError as error:
         denied = f"{error.filename} cannot be read (permission denied for user {os.geteuid()})"

@@ -19,22 +19,28 @@ log = logging.getLogger(__name__)
 class BucketFolder:
     """The objects below a prefix, as the bucket lists them when they are first asked for.
 
-    `field` of the spec names the bucket, and `content` is the word for what is in it. Every method
+    `field` of the spec names the bucket, and `content` is the word for what is in it. The folder `without` is left
+    out. Every method
     raises TryAgain (DownloadFailed) with the message of S3, and BadData with the reason `unusable` for
     an object that cannot be a file.
     """
 
-    def __init__(self, location: S3Location, field: str, content: str, unusable: Reason) -> None:
+    def __init__(
+        self, location: S3Location, field: str, content: str, unusable: Reason, *, without: str | None = None
+    ) -> None:
         self._location = location
         self._field = field
         self._content = content
         self._unusable = unusable
+        self._without = f"{without}/" if without else None
 
     @cached_property
     def listed(self) -> tuple[ListedObject, ...]:
         """The objects, of which there is at least one."""
         with storage_errors(Reason.DOWNLOAD_FAILED, self._location, self._field):
             listed = list_objects(self._bucket, self._location.prefix, self._unusable)
+        if self._without is not None:
+            listed = tuple(each for each in listed if not each.name.startswith(self._without))
         if not listed:
             below = f" below {self._location.prefix}/" if self._location.prefix else ""
             raise TryAgain(
