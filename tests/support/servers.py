@@ -153,6 +153,8 @@ class Server:
     settings: dict[str, str]
     address: str = "127.0.0.1"
     port: int = field(default_factory=free_port)
+    variables: dict[str, str] = field(default_factory=dict)
+    """Environment variables that are no settings."""
 
     def __post_init__(self) -> None:
         environment = {
@@ -161,6 +163,7 @@ class Server:
             "SPEECHMODEL_NAME": "espejo",
             "SPEECHMODEL_LISTEN": f"{self.address}:{self.port}",
             **{f"SPEECHMODEL_{name.upper()}": value for name, value in self.settings.items()},
+            **self.variables,
         }
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
