@@ -21,9 +21,14 @@ class Caller:
         self._kubectl.apply(pod)
         self._kubectl.until_ready(self._name)
 
-    def stop(self) -> tuple[int, list[str]]:
-        """Good answers, and what failed."""
+    def so_far(self) -> tuple[int, list[str]]:
+        """Return the number of good answers, and what failed."""
         log = self._kubectl("logs", self._name).splitlines()
-        self._kubectl("delete", "pod", self._name, "--wait=false")
         good = max((int(line.split()[1]) for line in log if line.startswith("good")), default=0)
         return good, [line for line in log if line.startswith("FAILED")]
+
+    def stop(self) -> tuple[int, list[str]]:
+        """Stop asking, and return what `so_far` gives."""
+        found = self.so_far()
+        self._kubectl("delete", "pod", self._name, "--wait=false")
+        return found

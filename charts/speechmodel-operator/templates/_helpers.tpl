@@ -55,6 +55,18 @@ seccompProfile:
   type: RuntimeDefault
 {{- end }}
 
+{{/* Egress to the collector of traces in this cluster, on the port of tracing.endpoint. */}}
+{{- define "speechmodel-operator.collectorEgress" -}}
+{{- with .Values.tracing.endpoint }}
+{{- $url := urlParse . }}
+{{- $given := regexFind ":[0-9]+$" $url.host | trimPrefix ":" }}
+- ports:
+    - {port: {{ default (ternary 443 80 (eq $url.scheme "https")) $given }}, protocol: TCP}
+  to:
+    - namespaceSelector: {}
+{{- end }}
+{{- end }}
+
 {{/* Permissions of the operator in every namespace that it manages. Secrets and pods/exec are not among them. */}}
 {{- define "speechmodel-operator.rules" -}}
 - apiGroups: [speechops.dev]

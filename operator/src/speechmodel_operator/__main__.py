@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import socket
 import sys
 import uuid
@@ -11,6 +12,7 @@ from http import HTTPStatus
 
 import kopf
 from kubernetes.aio import client
+from speechmodel_api.tracing import PASSED_ON, end_tracing, provider, set_up_tracing
 from speechmodel_plan.task import Owner
 
 from speechmodel_operator import handlers, logs
@@ -55,6 +57,7 @@ def _engines(api: Api, settings: Settings, telemetry: Telemetry) -> Callable[[Ow
         settings.image_pull_policy,
         settings.image_pull_secrets,
         settings.log_format,
+        tuple((name, os.environ[name]) for name in PASSED_ON if os.environ.get(name)) if provider() else (),
     )
     interval = timedelta(seconds=settings.progress_seconds)
     return lambda owner: ClusterEngine(api, images, owner, progress_interval=interval, telemetry=telemetry)
@@ -108,6 +111,7 @@ def main() -> int:
         return 78
     logs.set_up(settings.log_level, settings.log_format)
     logging.getLogger("kopf").setLevel(logging.DEBUG if settings.log_level == "DEBUG" else logging.WARNING)
+    set_up_tracing("speechmodel-operator")
     try:
         asyncio.run(operate(settings))
     except SettingsError as error:
@@ -116,6 +120,8 @@ def main() -> int:
     except (LeaseLost, ClusterError) as error:
         log.error("%s", error)
         return 1
+    finally:
+        end_tracing()
     return 0
 
 

@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Protocol
 
 from speechmodel_api.reasons import Reason
+from speechmodel_api.tracing import span
 from speechmodel_plan.observed import Trouble
 from speechmodel_plan.reconcile import Engine, Gone, StepFailed, reconcile
 from speechmodel_plan.task import Owner
@@ -126,6 +127,7 @@ class Supervisor:
 
     async def _supervise(self, model: _Model) -> None:
         logs.describe(namespace=model.owner.namespace, model=model.owner.name)
+        about = {"k8s.namespace.name": model.owner.namespace, "speechmodel.model": model.owner.name}
         engine = self._make_engine(model.owner)
         backoff = FIRST_BACKOFF
         try:
@@ -138,7 +140,8 @@ class Supervisor:
                 pause: timedelta | None
                 outcome = "done"
                 try:
-                    pause = await reconcile(engine)
+                    with span("reconcile", about):
+                        pause = await reconcile(engine)
                     backoff = FIRST_BACKOFF
                 except Gone:
                     return

@@ -226,6 +226,23 @@ def test_the_operator_may_read_canaries_whoever_else_may_call_servers(helm: Helm
     assert operator["podSelector"]["matchLabels"].items() <= operator_pod(manifests)["metadata"]["labels"].items()
 
 
+@pytest.mark.parametrize(
+    ("endpoint", "port"),
+    [("http://collector.obs:4318", 4318), ("https://collector.example.com", 443), ("http://collector/otlp", 80)],
+)
+def test_traces_are_sent_to_the_collector_and_policies_let_them(helm: Helm, endpoint: str, port: int) -> None:
+    manifests = helm.manifests({"watchNamespaces": ["a"], "tracing": {"endpoint": endpoint, "ratio": 0.1}})
+    (container,) = operator_pod(manifests)["spec"]["containers"]
+    environment = {entry["name"]: entry["value"] for entry in container["env"]}
+    assert environment["OTEL_EXPORTER_OTLP_ENDPOINT"] == endpoint
+    assert environment["OTEL_TRACES_SAMPLER_ARG"] == "0.1"
+    policies = {policy["metadata"]["name"]: policy["spec"] for policy in of_kind(manifests, POLICY)}
+    to_collector = {"ports": [{"port": port, "protocol": "TCP"}], "to": [{"namespaceSelector": {}}]}
+    for name in (NAME, f"{NAME}-offline"):
+        assert policies[name]["egress"][-1] == to_collector
+    assert [rule["port"] for rule in policies[f"{NAME}-offline"]["egress"][0]["ports"]] == [53, 53]
+
+
 def test_policies_are_where_the_models_are(helm: Helm) -> None:
     def namespaces(values: Object) -> set[str]:
         return {policy["metadata"]["namespace"] for policy in of_kind(helm.manifests(values), POLICY)}

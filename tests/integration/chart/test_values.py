@@ -26,6 +26,8 @@ BAD: list[tuple[Object, str]] = [
         {"watchNamespaceSelector": {"matchLabels": {"a": "b"}}, "watchNamespaces": ["c"]},
         "watchNamespaces is set too; set one of them",
     ),
+    ({"tracing": {"endpoint": "collector:4318"}}, "at '/tracing/endpoint': 'collector:4318' does not match pattern"),
+    ({"tracing": {"ratio": 2}}, "at '/tracing/ratio': maximum: got 2, want 1"),
     ({"replicas": 2}, "additional properties 'replicas' not allowed"),
     ({"env": [{"name": "A"}]}, "additional properties 'env' not allowed"),
     ({"crds": {"keep": False}}, "at '/crds': additional properties 'keep' not allowed"),

@@ -69,6 +69,8 @@ def install(helm: Helm, kubectl: Kubectl) -> Iterator[Install]:
 class Operator:
     """The operator's engine for one SpeechModel, with the permissions of its ServiceAccount."""
 
+    images = IMAGES
+
     def __init__(self, kubectl: Kubectl, kubeconfig: Path, name: str) -> None:
         self.kubectl, self.kubeconfig, self.name = kubectl, kubeconfig, name
 
@@ -103,7 +105,7 @@ class Operator:
                 model = self.kubectl.get("speechmodel", self.name)
                 assert model
                 owner = Owner("default", self.name, model["metadata"]["uid"])
-                engine = ClusterEngine(Api(connection), IMAGES, owner, progress_interval=timedelta(seconds=10))
+                engine = ClusterEngine(Api(connection), self.images, owner, progress_interval=timedelta(seconds=10))
                 try:
                     await reconcile(engine)
                 except StepFailed as failure:

@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 import aiohttp
 from kubernetes.aio import client
 from speechmodel_api.crd import GROUP, PLURAL, VERSION
+from speechmodel_api.tracing import span
 
 from speechmodel_operator.cluster.errors import cluster_error
 from speechmodel_operator.cluster.views import (
@@ -161,12 +162,14 @@ class Api:
             method, path, query_params=query, header_params=headers, body=body, auth_settings=["BearerToken"]
         )
         code = 0
-        try:
-            response = await self._client.call_api(*request, _request_timeout=seconds, _preload_content=False)
-            raw: bytes = await response.read()  # type: ignore[no-untyped-call] # the client is generated without types
-            code = response.status
-        finally:
-            self._telemetry.called(method, code)
+        with span(method, {"http.request.method": method, "url.path": path}, kind="CLIENT") as call:
+            try:
+                response = await self._client.call_api(*request, _request_timeout=seconds, _preload_content=False)
+                raw: bytes = await response.read()  # type: ignore[no-untyped-call] # the client is generated without types
+                code = response.status
+            finally:
+                self._telemetry.called(method, code)
+                call.describe({"http.response.status_code": code})
         return code, raw.decode(errors="replace")
 
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from kubernetes.utils import parse_quantity
 from speechmodel_api.reasons import Reason
+from speechmodel_api.tracing import traceparent
 from speechmodel_plan.conditions import Failures
 from speechmodel_plan.deletion import PURGE_LIMIT
 from speechmodel_plan.observed import Observed, Trouble
@@ -132,9 +133,8 @@ class ClusterEngine:
         if run is None:
             return
         try:
-            manifest = jobs.stage_job(
-                self._images, self._owner, here.spec, run, labels.inherited(here.model.metadata.labels)
-            )
+            inherited = labels.inherited(here.model.metadata.labels)
+            manifest = jobs.stage_job(self._images, self._owner, here.spec, run, inherited, traceparent())
             await self._api.create(JOBS, self._owner.namespace, manifest)
             log.info("%s: started %s", self._owner, run.name, extra={"stage": run.stage.value, "job": run.name})
         except AlreadyExists:

@@ -30,6 +30,7 @@ from speechmodel_operator.resources.pod import (
     program,
     program_env,
     resources,
+    trace_env,
 )
 
 PURGE_KEPT_SECONDS = 600
@@ -53,6 +54,8 @@ class Images:
     """Names of Secrets for pulling them, which must exist in the namespace of each SpeechModel."""
     log_format: LogFormat = LogFormat.TEXT
     """Format of the log of the programs in them."""
+    tracing: tuple[tuple[str, str], ...] = ()
+    """Environment variables by which the programs in them send traces. Empty if they send none."""
 
     def of(self, image: Image) -> str:
         """Return the image of a stage."""
@@ -60,9 +63,16 @@ class Images:
 
 
 def stage_job(
-    images: Images, owner: Owner, spec: SpeechModelSpec, run: StageRun, inherited: Mapping[str, str]
+    images: Images,
+    owner: Owner,
+    spec: SpeechModelSpec,
+    run: StageRun,
+    inherited: Mapping[str, str],
+    traceparent: str | None = None,
 ) -> Manifest:
-    """Return the Job of one attempt of a stage. The Job carries `inherited` labels, and its pods do not."""
+    """Return the Job of one attempt of a stage. The Job carries `inherited` labels, and its pods do not. Its program continues
+    the trace of `traceparent`.
+    """
     training, stage, document = spec.training, stage_named(run.stage), run.document
     claim = training.storage.claim_name or names.claim_name(owner.name)
     mounts: list[Manifest] = [{"name": "workspace", "mountPath": WORKSPACE_MOUNT}]
@@ -88,7 +98,12 @@ def stage_job(
         images.of(image),
         images.pull_policy,
         program(module),
-        env=[*log_env(images.log_format, owner, run.stage.value, run.name), *program_env(document), *secret],
+        env=[
+            *log_env(images.log_format, owner, run.stage.value, run.name),
+            *trace_env(images.tracing, owner, run.stage.value, run.name, traceparent),
+            *program_env(document),
+            *secret,
+        ],
         mounts=mounts,
         # the end of the log is the termination message of a program that crashed
         terminationMessagePolicy="FallbackToLogsOnError",
@@ -133,6 +148,7 @@ def purge_job(images: Images, owner: Owner, spec: SpeechModelSpec, document: Pur
         program("speechmodel_pipeline.purge"),
         env=[
             *log_env(images.log_format, owner, labels.PURGE),
+            *trace_env(images.tracing, owner, labels.PURGE),
             *program_env(document),
             *credentials(spec.publish.s3.secret_ref),
         ],

@@ -12,6 +12,7 @@ from speechmodel_api.pods import PodTemplate, Resources
 from speechmodel_api.schema import LocalObjectReference
 from speechmodel_api.spec import Signing, SpeechModelSpec
 from speechmodel_api.stages import INPUT_VARIABLE, RESULT_VARIABLE
+from speechmodel_api.tracing import PARENT
 from speechmodel_plan.stages.stage import Stage
 from speechmodel_plan.task import Owner
 
@@ -107,6 +108,19 @@ def log_env(log_format: LogFormat, owner: Owner, stage: str, job: str = "") -> l
         return []
     fields = {"namespace": owner.namespace, "model": owner.name, "stage": stage} | ({"job": job} if job else {})
     return [{"name": FIELDS_VARIABLE, "value": json.dumps(fields)}]
+
+
+def trace_env(
+    tracing: Sequence[tuple[str, str]], owner: Owner, stage: str, job: str = "", traceparent: str | None = None
+) -> list[Manifest]:
+    """Return the variables by which a program sends traces that name the model; nothing if traces are off."""
+    if not tracing:
+        return []
+    names = {"k8s.namespace.name": owner.namespace, "speechmodel.model": owner.name, "speechmodel.stage": stage}
+    names |= {"k8s.job.name": job} if job else {}
+    variables = [*tracing, ("OTEL_RESOURCE_ATTRIBUTES", ",".join(f"{name}={value}" for name, value in names.items()))]
+    variables += [(PARENT, traceparent)] if traceparent else []
+    return [{"name": name, "value": value} for name, value in variables]
 
 
 def credentials(secret: LocalObjectReference | None) -> list[Manifest]:

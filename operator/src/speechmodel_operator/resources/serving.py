@@ -27,6 +27,7 @@ from speechmodel_operator.resources.pod import (
     program,
     program_env,
     resources,
+    trace_env,
 )
 
 FOLDER = "/models"
@@ -142,6 +143,7 @@ def _template(images: Images, owner: Owner, spec: SpeechModelSpec, served: Model
         env=[
             *environment,
             *log_env(images.log_format, owner, "fetch"),
+            *_traces(images, owner, serving, "fetch"),
             *program_env(fetch),
             *credentials(bucket.secret_ref),
         ],
@@ -156,6 +158,7 @@ def _template(images: Images, owner: Owner, spec: SpeechModelSpec, served: Model
         env=[
             *environment,
             *log_env(images.log_format, owner, labels.SERVER),
+            *_traces(images, owner, serving, labels.SERVER),
             {"name": "SPEECHMODEL_NAME", "value": owner.name},
             {"name": "SPEECHMODEL_FOLDER", "value": FOLDER},
             {"name": "SPEECHMODEL_LISTEN", "value": f":{PORT}"},
@@ -205,6 +208,12 @@ def _template(images: Images, owner: Owner, spec: SpeechModelSpec, served: Model
         },
         "spec": pod,
     }
+
+
+def _traces(images: Images, owner: Owner, serving: Serving, program: str) -> list[Manifest]:
+    """Return the variables by which a program sends traces. Those of serving.env take precedence."""
+    given = {variable.name for variable in serving.env}
+    return [variable for variable in trace_env(images.tracing, owner, program) if variable["name"] not in given]
 
 
 def _takes(spec: SpeechModelSpec) -> list[Manifest]:

@@ -9,6 +9,8 @@ from contextlib import asynccontextmanager, nullcontext
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from fastapi.telemetry import TelemetryConfig
+from speechmodel_api.tracing import provider
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.status import HTTP_405_METHOD_NOT_ALLOWED
@@ -42,6 +44,9 @@ EXPIRY_SECONDS = 600.0
 CLIENT_LEFT = 499
 """Status for the metrics when the client left before the answer, as in nginx."""
 
+UNTRACED = frozenset({"/livez", "/readyz", "/metrics"})
+"""Paths that the kubelet, Prometheus and the operator call again and again."""
+
 
 def create_app(settings: Settings, wyoming: socket.socket | None = None) -> FastAPI:
     """Return an app that serves the version in `settings.folder` and loads it at startup.
@@ -64,7 +69,7 @@ def create_app(settings: Settings, wyoming: socket.socket | None = None) -> Fast
             await asyncio.to_thread(services.misheard.close)
         services.lifecycle.close()
 
-    app = FastAPI(title="SpeechModel", lifespan=lifespan, docs_url=None, redoc_url=None)
+    app = FastAPI(title="SpeechModel", lifespan=lifespan, docs_url=None, redoc_url=None, telemetry=_traces())
     app.state.services = services
     for routes in (transcriptions, stt, vosk, realtime, models, speechmodel, page, health, metrics):
         app.include_router(routes.router)
@@ -101,6 +106,19 @@ async def _expire(inbox: MisheardInbox) -> None:
         except OSError as error:
             log.warning("misheard clips whose time is over cannot be deleted: %s", error.strerror or error)
         await asyncio.sleep(EXPIRY_SECONDS)
+
+
+def _traces() -> TelemetryConfig:
+    """Return the settings of FastAPI's own traces: a span for each request and each stream, but not for probes and scrapes."""
+    return {
+        "auto_configure": False,
+        "tracing": provider() is not None,
+        "tracer_provider": provider(),
+        "metrics": False,
+        "logs": False,
+        "operation_spans": False,
+        "exclude": lambda scope: scope["path"] in UNTRACED,
+    }
 
 
 def _body(status: int, error: ErrorObject, headers: dict[str, str] | None = None) -> JSONResponse:

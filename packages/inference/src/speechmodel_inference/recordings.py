@@ -5,6 +5,7 @@ import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
+from speechmodel_api.tracing import span
 from speechmodel_decoding.errors import DecodingError
 from speechmodel_runtime.errors import SpeechRuntimeError
 
@@ -45,10 +46,18 @@ async def transcribe_upload(
             services.misheard.recording(version, upload, transcript)
         return transcript
 
-    try:
-        decoded = await services.queue.run(work, left)
-    except (SpeechRuntimeError, DecodingError) as error:
-        raise of_runtime(error) from error
+    with span("transcribe") as found:
+        try:
+            decoded = await services.queue.run(work, left)
+        except (SpeechRuntimeError, DecodingError) as error:
+            raise of_runtime(error) from error
+        found.describe(
+            {
+                "speechmodel.audio_seconds": decoded.result.audio_seconds,
+                "speechmodel.queue_seconds": decoded.waited_seconds,
+                "speechmodel.decoding_seconds": decoded.decoding_seconds,
+            }
+        )
     services.telemetry.transcribed(decoded)
     log.info(
         "%.2f s of audio, waited %.3f s, decoded in %.3f s",

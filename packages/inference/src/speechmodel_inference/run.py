@@ -7,6 +7,7 @@ import sys
 from pydantic import ValidationError
 from speechmodel_api.exit_codes import ExitCode
 from speechmodel_api.log_format import set_up_program_logging
+from speechmodel_api.tracing import end_tracing, set_up_tracing
 
 from speechmodel_inference.server import serve
 from speechmodel_inference.settings import PREFIX, Settings, unknown_variables
@@ -31,9 +32,12 @@ def run() -> ExitCode:
             sys.stderr.write(f"{variable}: {problem['msg']}, not {problem['input']!r}\n")
         return ExitCode.BAD_CONFIGURATION
     set_up_program_logging(settings.log_level, sys.stderr)
+    set_up_tracing("speechmodel-server")
     try:
         serve(settings)
     except OSError as error:
         log.error("cannot listen on %s: %s", settings.listen, error.strerror)
         return ExitCode.BAD_CONFIGURATION
+    finally:
+        end_tracing()
     return ExitCode.DONE

@@ -32,6 +32,7 @@ from speechmodel_api.stages import (
     StageResult,
     VolumeUse,
 )
+from speechmodel_api.tracing import PARENT, end_tracing, set_up_tracing, span
 from speechmodel_api.workspace import Workspace
 
 from speechmodel_stagekit.errors import BadInput, StageFailure, Stopped, TryAgain
@@ -59,9 +60,11 @@ def run_stage(input_type: type[Input], stage: Callable[[Input], Document], *, ha
     when it is complete.
     """
     set_up_program_logging(logging.INFO, sys.stderr)
+    set_up_tracing("speechmodel-stage")
     _listen_for_stop(leave_at_once=not handles_stop)
-    result, code = _attempt(input_type, stage)
+    result, code = _traced(input_type, stage)
     _write(result)
+    end_tracing()
     sys.stdout.flush()
     logging.shutdown()
     os._exit(code)  # native threads (BLAS, S3 transfers) must not delay the exit or change its code
@@ -86,6 +89,17 @@ def permission_denied(problem: str) -> str:
 def report(progress: TrainProgress | StepProgress) -> None:
     """Write one progress record."""
     print(progress.model_dump_json(by_alias=True, exclude_none=True), flush=True)
+
+
+def _traced(input_type: type[Input], stage: Callable[[Input], Document]) -> tuple[bytes, ExitCode]:
+    """Return the encoded result and the exit code, in a span that continues the trace of the operator's step."""
+    name = input_type.__name__.removesuffix("Input").lower()
+    with span(name, parent={"traceparent": os.environ.get(PARENT, "")}) as found:
+        result, code = _attempt(input_type, stage)
+        found.describe({"process.exit.code": code})
+        if code not in (ExitCode.DONE, ExitCode.STOPPED):
+            found.fail(result.decode())
+        return result, code
 
 
 def _attempt(input_type: type[Input], stage: Callable[[Input], Document]) -> tuple[bytes, ExitCode]:
