@@ -368,11 +368,59 @@ def test_it_follows_the_number_of_servers_that_an_autoscaler_sets(world: World) 
     assert servers(world).server.replicas == 3
 
 
-def test_without_a_server_nothing_can_be_tried(world: World) -> None:
+def scale(world: World, replicas: int) -> None:
+    """An edit or an autoscaler sets the number of servers of the served version."""
     assert world.server
-    world.server = replace(world.server, replicas=0, ready_replicas=0)
-    world.step()
+    world.server = replace(world.server, replicas=replicas, ready_replicas=replicas)
+
+
+def test_a_version_that_is_published_while_no_server_runs_is_not_tried() -> None:
+    world = World()
+    world.edit(serving={"replicas": 4, "canary": {"minutes": 10}})
+    world.to_ready()
+    scale(world, 0)
+    world.edit(training__maxEpochs=20)
+    world.to_rest()
     assert (world.canary, is_promoted(world)) == (None, True)
+
+
+@pytest.mark.parametrize("retry", ["same", "another"])
+def test_a_version_that_failed_is_not_promoted_while_no_server_runs(world: World, retry: str) -> None:
+    failed(world)
+    scale(world, 0)
+    world.annotations = {"speechops.dev/retry": retry} if retry == "another" else {}
+    minutes(world, 60)
+    reason = "CanaryFailed" if retry == "same" else "CanaryRunning"
+    assert (is_promoted(world), world.condition("Promoted").reason) == (False, reason)
+
+
+def test_a_canary_waits_while_no_server_runs_and_goes_on_with_its_counts(world: World) -> None:
+    ready(world)
+    world.step()
+    answered(world, 100, failed=1)
+    minutes(world, 1)
+    scale(world, 0)
+    world.step()
+    world.canary = replace(servers(world), counts=(), pods=frozenset())
+    minutes(world, 60)
+    assert (servers(world).server.replicas, is_promoted(world)) == (0, False)
+    assert "it waits, because the served version has 0 servers" in world.condition("Promoted").message
+    scale(world, 4)
+    world.step()
+    assert (servers(world).server.replicas, is_promoted(world)) == (1, False)
+    ready(world)
+    minutes(world, 0)
+    assert (canary(world).requests, is_promoted(world)) == (100, True)
+
+
+def test_failures_of_a_canary_decide_while_no_server_runs(world: World) -> None:
+    ready(world)
+    world.step()
+    answered(world, 50, failed=2)
+    minutes(world, 1)
+    scale(world, 0)
+    minutes(world, 10)
+    assert (is_promoted(world), world.condition("Promoted").reason) == (False, "CanaryFailed")
 
 
 def test_the_first_version_is_not_tried() -> None:
@@ -407,7 +455,7 @@ def test_settings_that_are_edited_count_at_once(world: World) -> None:
 
 @pytest.mark.parametrize(
     ("percent", "served", "added"),
-    [(20, 1, 1), (50, 1, 1), (20, 3, 1), (20, 4, 1), (20, 10, 2), (50, 7, 7), (1, 99, 1)],
+    [(20, 0, 0), (20, 1, 1), (50, 1, 1), (20, 3, 1), (20, 4, 1), (20, 10, 2), (50, 7, 7), (1, 99, 1)],
 )
 def test_the_share_is_rounded_to_pods(percent: int, served: int, added: int) -> None:
     assert number_of_servers(percent, served) == added

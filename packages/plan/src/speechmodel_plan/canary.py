@@ -29,8 +29,11 @@ class Trial:
 
 
 def number_of_servers(percent: int, served: int) -> int:
-    """Return the number of servers to add to those of the served version, so that they are `percent` of all."""
-    return max(1, round(served * percent / (100 - percent)))
+    """Return the number of servers to add to those of the served version, so that they are `percent` of all.
+
+    It is at least 1, and 0 while the served version has none: the new one must not answer every request.
+    """
+    return max(1, round(served * percent / (100 - percent))) if served else 0
 
 
 def decided(seen: Observed, settings: Canary, version: str) -> CanaryStatus | None:
@@ -56,9 +59,10 @@ def look_at_canary(seen: Observed, settings: Canary, version: str) -> Trial:
     servers = seen.canary if seen.canary and seen.canary.server.version == version else None
     if servers is None:
         status = before.model_copy(update={"settings": settings})
-        return Trial(status, Trouble(Reason.CANARY_RUNNING, f"canary {version}: its servers are being started"))
+        starting = Trouble(Reason.CANARY_RUNNING, f"canary {version}: its servers are being started")
+        return Trial(status, _rest(seen, version) or starting)
     status = _counted(before, servers).model_copy(update={"settings": settings})
-    if status.started_at is None and servers.server.settled:
+    if status.started_at is None and servers.server.settled and servers.server.replicas > 0:
         status = status.model_copy(update={"started_at": seen.now})
     served = seen.status.model.version if seen.status.model else ""
     if failure := next(_failures(status, servers, _over(seen, status)), None):
@@ -66,7 +70,7 @@ def look_at_canary(seen: Observed, settings: Canary, version: str) -> Trial:
         message = f"version {version} is not promoted, so version {served} is still served: {failure}; {remedy}"
         ended = status.model_copy(update={"state": CanaryState.FAILED, "message": message})
         return Trial(ended, Trouble(Reason.CANARY_FAILED, message))
-    waits_for = _obstacle(version, servers)
+    waits_for = _rest(seen, version) or _obstacle(version, servers)
     if waits_for is None and _over(seen, status):
         message = f"{_figures(status)} in a canary of {settings.minutes} minutes"
         status = status.model_copy(update={"state": CanaryState.PASSED, "message": message})
@@ -119,12 +123,19 @@ def _by_chance(requests: int, failed: int, rate: float) -> float:
     return 1 - sum(exp(probability) for probability in fewer)
 
 
+def _rest(seen: Observed, version: str) -> Trouble | None:
+    """Return why a canary waits while the served version has no servers, and the canary has none either."""
+    if seen.server is None or seen.server.replicas > 0:
+        return None
+    return Trouble(Reason.CANARY_RUNNING, f"canary {version}: it waits, because the served version has 0 servers")
+
+
 def _obstacle(version: str, servers: CanaryServers) -> Trouble | None:
     """Return what keeps the canary from being decided now."""
     server = servers.server
     if not server.settled and server.trouble is not None:
         return Trouble(server.trouble.reason, f"canary {version}: {server.trouble.message}")
-    if not server.settled:
+    if not server.settled or server.replicas == 0:
         ready = f"{server.ready_replicas} of {server.replicas} servers are ready"
         return Trouble(Reason.CANARY_RUNNING, f"canary {version}: {ready}")
     if servers.unread is not None:

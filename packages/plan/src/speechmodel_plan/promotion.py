@@ -124,9 +124,15 @@ def _gated(seen: Observed, done: Outputs, built: ModelStatus) -> Choice:
 
 
 def _tried(seen: Observed, built: ModelStatus, passed: str) -> Choice:
-    """Return the choice for a version that passed the gate: it is promoted at once, or tried on a share of the requests."""
+    """Return the choice for a version that passed the gate: it is promoted at once, or tried on a share of the requests.
+
+    A canary that has begun is not forgotten while there are 0 servers: one that failed withholds its version, and one that runs
+    waits.
+    """
     settings, served = seen.spec.serving.canary if seen.spec.serving else None, seen.status.model
-    if settings is not None and served is not None and (seen.server is None or seen.server.replicas > 0):
+    begun = seen.status.canary is not None and seen.status.canary.version == built.version
+    possible = seen.server is None or seen.server.replicas > 0
+    if settings is not None and served is not None and (begun or possible):
         canary = decided(seen, settings, built.version)
         if canary is None:
             trial, undecided = (
