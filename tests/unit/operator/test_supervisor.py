@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import PurePosixPath
 
 import pytest
@@ -15,6 +15,7 @@ from speechmodel_operator.supervisor import Supervisor
 from speechmodel_plan.conditions import Failures
 from speechmodel_plan.observed import Observed, Trouble
 from speechmodel_plan.plan import Done, Plan, Report
+from speechmodel_plan.reconcile import reconcile
 from speechmodel_plan.task import Owner
 from support.world import SPEC
 
@@ -31,6 +32,9 @@ class Engine:
     done: Done = field(default_factory=Done)
     reports: list[Report] = field(default_factory=list)
     failures: list[tuple[str, str]] = field(default_factory=list)
+
+    async def react(self) -> timedelta | None:
+        return await reconcile(self)
 
     async def observe(self) -> Observed | None:
         self.steps += 1
