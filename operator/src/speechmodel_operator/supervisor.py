@@ -186,7 +186,7 @@ class Supervisor:
                 self._telemetry.stepped(outcome, now - began)
                 next_step = math.inf if pause is None else now + jittered(pause.total_seconds())
                 due = min(due, next_step) if woken else next_step
-                woken = await _sleep(model.wake, due)
+                woken = await _sleep(model.wake, due) and time.monotonic() < due
         finally:
             self._forget(model)
 
