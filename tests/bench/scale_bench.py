@@ -28,6 +28,7 @@ import numpy as np
 import psutil
 import yaml
 from speechmodel_operator.resources import labels
+from speechmodel_plan.task import Owner
 from support import built
 from support.api_server import TOKEN, ControlPlane
 from support.fake_cluster import NOWHERE, PROGRAMS, fake_cluster, ready_status, spec
@@ -224,14 +225,12 @@ async def _one_lifecycle(client: Client) -> dict[str, list[Object]]:
 
 async def _populate(client: Client, plane: ControlPlane, finished: dict[str, list[Object]], models: int) -> None:
     """Create Ready models with copies of the finished Jobs and pods, while no controller runs that would change them."""
-    status, others = (
-        ready_status(),
-        [plane.processes[name] for name in plane.processes if name not in ("etcd", "kube-apiserver")],
-    )
+    others = [plane.processes[name] for name in plane.processes if name not in ("etcd", "kube-apiserver")]
 
     async def one(name: str) -> None:
         made = await client.send("POST", MODELS, _model(name, {}))
-        await client.send("PATCH", f"{MODELS}/{name}/status", {"status": status})
+        owner = Owner("default", name, made["metadata"]["uid"])
+        await client.send("PATCH", f"{MODELS}/{name}/status", {"status": ready_status(owner)})
         uids: dict[str, str] = {}
         for path, kind in ((JOBS, "jobs"), (PODS, "pods")):
             for thing in finished[kind]:

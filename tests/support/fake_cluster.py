@@ -16,9 +16,10 @@ import yaml
 from speechmodel_api.crd import crd
 from speechmodel_api.status import SpeechModelStatus
 from speechmodel_operator.resources import labels
+from speechmodel_plan.task import Owner
 
 from support.api_server import ControlPlane, control_plane, program
-from support.world import World
+from support.world import OWNER, World
 
 PROGRAMS = ("etcd", "kube-apiserver", "kubectl", "kube-controller-manager", "kube-scheduler", "kwok")
 CONTROLLERS = (
@@ -42,9 +43,9 @@ def spec(**training: Any) -> dict[str, Any]:
     return found | {"training": found["training"] | training}
 
 
-def ready_status() -> dict[str, Any]:
+def ready_status(owner: Owner) -> dict[str, Any]:
     """Return the status of a model with that spec whose version is served."""
-    return _ready().model_dump(by_alias=True, exclude_none=True, mode="json")
+    return _ready(owner).model_dump(by_alias=True, exclude_none=True, mode="json")
 
 
 @contextmanager
@@ -84,8 +85,8 @@ def _node(name: str) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}, "status": status}
 
 
-def _ready() -> SpeechModelStatus:
-    world = World()
+def _ready(owner: Owner) -> SpeechModelStatus:
+    world = World(owner=owner)
     world.to_ready()
     return world.status
 
@@ -95,7 +96,7 @@ def _stages(programs: Path) -> str:
     shipped = list(yaml.safe_load_all((programs / "kwok-stages.yaml").read_text(encoding="utf-8")))
     (complete,) = [stage for stage in shipped if stage["metadata"]["name"] == "pod-complete"]
     ours = []
-    for stage in _ready().stages:
+    for stage in _ready(OWNER).stages:
         message = json.dumps({"output": stage.output}, separators=(",", ":"))
         found = json.loads(json.dumps(complete))
         found["metadata"]["name"] = f"pod-complete-{stage.name.value}"

@@ -3,20 +3,24 @@
 import asyncio
 import logging
 import os
+import signal
 import socket
 import sys
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 from http import HTTPStatus
+from typing import Any
 
-import kopf
 from kubernetes.aio import client
 from speechmodel_api.tracing import PASSED_ON, end_tracing, provider, set_up_tracing
 from speechmodel_plan.task import Owner
 
-from speechmodel_operator import handlers, logs
+from speechmodel_operator import logs
 from speechmodel_operator.cluster.api import Api
+from speechmodel_operator.cluster.cache import Rehearsal
 from speechmodel_operator.cluster.connection import load_configuration, wait_until_served
 from speechmodel_operator.cluster.definition import watch_definition
 from speechmodel_operator.cluster.engine import ClusterEngine
@@ -28,27 +32,33 @@ from speechmodel_operator.selected_namespaces import follow_namespaces
 from speechmodel_operator.settings import PREFIX, Settings, SettingsError
 from speechmodel_operator.supervisor import Supervisor
 from speechmodel_operator.telemetry import Telemetry
+from speechmodel_operator.watches import Watches
 
 log = logging.getLogger("speechmodel_operator")
 
 
 async def operate(settings: Settings) -> None:
-    """Run until SIGTERM or SIGINT. Raises LeaseLost when another operator has to go on, and SettingsError."""
+    """Run until cancelled. Raises LeaseLost when another operator has to go on, and SettingsError."""
     telemetry = Telemetry()
     async with client.ApiClient(await load_configuration()) as connection:
         api = Api(connection, telemetry)
         await wait_until_served(api)
-        supervisor = Supervisor(_engines(api, settings, telemetry), telemetry)
+        watches = Watches(settings.namespaces, settings.watch_seconds)
+        rehearsal = Rehearsal(connection, watches.cache, telemetry)
+        supervisor = Supervisor(_engines(api, rehearsal, settings, telemetry), telemetry)
         async with endpoints(settings, supervisor, telemetry):
+            work = partial(_watch, api, settings, supervisor, watches, telemetry)
             if settings.lease:
                 namespace, _, name = settings.lease.partition("/")
                 identity = f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}"
-                await Lease(api, namespace, name, identity).hold(lambda: _watch(api, settings, supervisor, telemetry))
+                await Lease(api, namespace, name, identity).hold(work)
             else:
-                await _watch(api, settings, supervisor, telemetry)
+                await work()
 
 
-def _engines(api: Api, settings: Settings, telemetry: Telemetry) -> Callable[[Owner], ClusterEngine]:
+def _engines(
+    api: Api, rehearsal: Rehearsal, settings: Settings, telemetry: Telemetry
+) -> Callable[[Owner], ClusterEngine]:
     images = Images(
         settings.image_pipeline,
         settings.image_training,
@@ -60,33 +70,25 @@ def _engines(api: Api, settings: Settings, telemetry: Telemetry) -> Callable[[Ow
         tuple((name, os.environ[name]) for name in PASSED_ON if os.environ.get(name)) if provider() else (),
     )
     interval = timedelta(seconds=settings.progress_seconds)
-    return lambda owner: ClusterEngine(api, images, owner, progress_interval=interval, telemetry=telemetry)
+    return lambda owner: ClusterEngine(
+        api, images, owner, progress_interval=interval, telemetry=telemetry, rehearsal=rehearsal
+    )
 
 
-async def _watch(api: Api, settings: Settings, supervisor: Supervisor, telemetry: Telemetry) -> None:
-    """Follow the SpeechModels of the watched namespaces."""
-    registry = kopf.OperatorRegistry()
-    tasks = [asyncio.create_task(watch_definition(api, telemetry))]
-    selector = settings.namespace_selector
+async def _watch(api: Api, settings: Settings, supervisor: Supervisor, watches: Watches, telemetry: Telemetry) -> None:
+    """Follow the SpeechModels of the watched namespaces, until cancelled."""
+    selector, changed = settings.namespace_selector, asyncio.Event()
     if selector:
-        changed = asyncio.Event()
-        handlers.register(registry, supervisor, changed)
         supervisor.select(await _first_namespaces(api, selector))
-        tasks.append(asyncio.create_task(follow_namespaces(api, selector, supervisor, changed)))
     else:
-        handlers.register(registry, supervisor)
         log.info("watching %s", ", ".join(settings.namespaces) or "all namespaces")
     try:
-        await kopf.operator(
-            registry=registry,
-            settings=handlers.settings(selector),
-            standalone=True,
-            clusterwide=not settings.namespaces,
-            namespaces=settings.namespaces,
-        )
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(watch_definition(api, telemetry))
+            tasks.create_task(watches.run(api, supervisor, selector, changed.set if selector else None))
+            if selector:
+                tasks.create_task(follow_namespaces(api, selector, supervisor, changed))
     finally:
-        for task in tasks:
-            task.cancel()
         await supervisor.stop()
 
 
@@ -102,6 +104,15 @@ async def _first_namespaces(api: Api, selector: str) -> frozenset[str]:
         ) from error
 
 
+async def _until_stopped(work: Coroutine[Any, Any, None]) -> None:
+    """Wait for `work`. SIGTERM and SIGINT cancel it, which is no error."""
+    task = asyncio.create_task(work)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    with suppress(asyncio.CancelledError):
+        await task
+
+
 def main() -> int:
     """Start the operator. An invalid setting ends it with a message and exit code 78, a lost Lease with 1."""
     try:
@@ -110,10 +121,9 @@ def main() -> int:
         print(f"speechmodel-operator: {error}", file=sys.stderr)
         return 78
     logs.set_up(settings.log_level, settings.log_format)
-    logging.getLogger("kopf").setLevel(logging.DEBUG if settings.log_level == "DEBUG" else logging.WARNING)
     set_up_tracing("speechmodel-operator")
     try:
-        asyncio.run(operate(settings))
+        asyncio.run(_until_stopped(operate(settings)))
     except SettingsError as error:
         print(f"speechmodel-operator: {error}", file=sys.stderr)
         return 78

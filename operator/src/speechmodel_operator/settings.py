@@ -38,6 +38,8 @@ class Settings(BaseSettings):
     """Namespace and name of the Lease that one of several operators holds, as namespace/name; empty for a single operator."""
     progress_seconds: Annotated[float, Field(ge=1, le=300)] = 10
     """Seconds between two readings of a training pod's log. Raise it for hundreds of models."""
+    watch_seconds: Annotated[float, Field(ge=1, le=3600)] = 120
+    """Seconds after which a watch is opened again. A connection that is open but brings nothing is noticed after that."""
     liveness_port: Annotated[int, Field(ge=0, le=65535)] = 8080
     """Port of /healthz, which fails when a reconciliation has stalled; 0 disables it."""
     metrics_port: Annotated[int, Field(ge=0, le=65535)] = 8081
@@ -45,7 +47,7 @@ class Settings(BaseSettings):
     log_format: LogFormat = LogFormat.TEXT
     """Format of the log of the operator and of every pod that it creates: text, or json with the model and the stage."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
-    """Lowest severity that is logged. DEBUG includes kopf's own messages."""
+    """Lowest severity that is logged."""
 
     @field_validator("image_pull_secrets", "namespaces", mode="before")
     @classmethod

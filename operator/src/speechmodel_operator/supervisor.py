@@ -2,8 +2,9 @@
 
 import asyncio
 import logging
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Protocol
@@ -16,6 +17,7 @@ from speechmodel_plan.task import Owner
 
 from speechmodel_operator import logs
 from speechmodel_operator.cluster.errors import ClusterError, Conflict, NameConflict, Refused
+from speechmodel_operator.jitter import jittered
 from speechmodel_operator.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
@@ -27,8 +29,15 @@ STALLED_SECONDS = 180.0
 """A step that takes longer has stalled; every call has a time-out of 30 s."""
 
 
-class FailureReporter(Engine, Protocol):
-    """An engine that can also report that a step failed."""
+STEPS_AT_START = 8
+"""Models that may be looked at at the same time when the operator starts, so that an edit need not wait for thousands."""
+
+
+class ClusterSteps(Engine, Protocol):
+    """An engine that can also take a step after an event, and report that a step failed."""
+
+    async def react(self) -> timedelta | None:
+        """Take a step after an event, which `reconcile` takes without one, and return the time until the next one."""
 
     async def report_failure(self, failure: Trouble) -> None:
         """Write the failure into the condition Ready. It must not raise."""
@@ -52,10 +61,12 @@ class _Model:
 class Supervisor:
     """Keeps the tasks. `make_engine` makes the engine of one model."""
 
-    def __init__(self, make_engine: Callable[[Owner], FailureReporter], telemetry: Telemetry | None = None) -> None:
+    def __init__(self, make_engine: Callable[[Owner], ClusterSteps], telemetry: Telemetry | None = None) -> None:
         self._make_engine = make_engine
         self._telemetry = telemetry or Telemetry()
         self._models: dict[str, _Model] = {}
+        self._uids: dict[tuple[str, str], str] = {}
+        """The uid of each model by its namespace and name."""
         self._selected: frozenset[str] | None = None
         self._outside: dict[str, Owner] = {}
         """Models in namespaces that are not selected, by uid."""
@@ -76,6 +87,15 @@ class Supervisor:
             del self._outside[owner.uid]
             self.notice(owner)
 
+    async def take_up(self, owners: Iterable[Owner]) -> None:
+        """Look at models that were there before the operator, a few at a time. One that was noticed since is left out."""
+        for owner in tuple(owners):
+            if owner.uid not in self._models:
+                self.notice(owner)
+            await asyncio.sleep(0)
+            while self._stepping >= STEPS_AT_START:  # noqa: ASYNC110 - steps do not tell anyone when they end
+                await asyncio.sleep(0.01)
+
     def notice(self, owner: Owner) -> None:
         """Wake a model after an event about it. The first event starts its task, if its namespace is managed."""
         if self._selected is not None and owner.namespace not in self._selected:
@@ -83,6 +103,7 @@ class Supervisor:
             return
         if owner.uid not in self._models:
             model = self._models[owner.uid] = _Model(owner)
+            self._uids[owner.namespace, owner.name] = owner.uid
             model.task = asyncio.create_task(self._supervise(model), name=str(owner))
         self._models[owner.uid].notice()
 
@@ -92,15 +113,13 @@ class Supervisor:
         self.wake(uid)
 
     def wake(self, uid: str) -> None:
-        """Wake a model after an event about one of its children. A model without a task is not started."""
+        """Wake a model after an event about it or its children. A model without a task is not started."""
         if model := self._models.get(uid):
             model.notice()
 
     def wake_named(self, namespace: str, name: str) -> None:
-        """Wake a model after an event about a child that refers to it by name only."""
-        for model in self._models.values():
-            if (model.owner.namespace, model.owner.name) == (namespace, name):
-                model.notice()
+        """Wake a model after an event about one of its children."""
+        self.wake(self._uids.get((namespace, name), ""))
 
     def stalled(self) -> list[str]:
         """Return the models whose current step has stalled."""
@@ -118,18 +137,30 @@ class Supervisor:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
+    @property
+    def _stepping(self) -> int:
+        return sum(model.stepping_since is not None for model in self._models.values())
+
     def _release(self, model: _Model) -> None:
         """End the task of a model. What it did not finish is found again."""
-        del self._models[model.owner.uid]
-        self._telemetry.forget(model.owner)
+        self._forget(model)
         if model.task:
             model.task.cancel()
 
+    def _forget(self, model: _Model) -> None:
+        owner = model.owner
+        if self._models.get(owner.uid) is model:
+            del self._models[owner.uid]
+            if self._uids.get((owner.namespace, owner.name)) == owner.uid:
+                del self._uids[owner.namespace, owner.name]
+            self._telemetry.forget(owner)
+
     async def _supervise(self, model: _Model) -> None:
+        """Take steps until the model is gone. An event does not put off the step that is due without one, in case a watch lost one."""
         logs.describe(namespace=model.owner.namespace, model=model.owner.name)
         about = {"k8s.namespace.name": model.owner.namespace, "speechmodel.model": model.owner.name}
         engine = self._make_engine(model.owner)
-        backoff = FIRST_BACKOFF
+        backoff, woken, due = FIRST_BACKOFF, True, math.inf
         try:
             while True:
                 model.wake.clear()
@@ -141,7 +172,7 @@ class Supervisor:
                 outcome = "done"
                 try:
                     with span("reconcile", about):
-                        pause = await reconcile(engine)
+                        pause = await (engine.react() if woken else reconcile(engine))
                     backoff = FIRST_BACKOFF
                 except Gone:
                     return
@@ -154,15 +185,16 @@ class Supervisor:
                     await _report(engine, model.owner, error, backoff)
                     backoff = min(backoff * 2, LONGEST_BACKOFF)
                 model.stepping_since = None
-                self._telemetry.stepped(outcome, time.monotonic() - began)
-                await _sleep(model.wake, pause)
+                now = time.monotonic()
+                self._telemetry.stepped(outcome, now - began)
+                next_step = math.inf if pause is None else now + jittered(pause.total_seconds())
+                due = min(due, next_step) if woken else next_step
+                woken = await _sleep(model.wake, due) and time.monotonic() < due
         finally:
-            if self._models.get(model.owner.uid) is model:
-                del self._models[model.owner.uid]
-                self._telemetry.forget(model.owner)
+            self._forget(model)
 
 
-async def _report(engine: FailureReporter, owner: Owner, error: Exception, backoff: float) -> None:
+async def _report(engine: ClusterSteps, owner: Owner, error: Exception, backoff: float) -> None:
     match error:
         case StepFailed():  # the engine has reported it
             log.warning("%s: %s: %s (next step in %g s)", owner, error.reason, error, backoff)
@@ -179,10 +211,11 @@ def _reason(error: Exception) -> str:
     return error.reason if isinstance(error, NameConflict | Refused | StepFailed) else Reason.RECONCILE_ERROR
 
 
-async def _sleep(wake: asyncio.Event, pause: timedelta | None) -> None:
-    """Sleep until woken, for at most `pause` and at least the shortest break."""
+async def _sleep(wake: asyncio.Event, until: float) -> bool:
+    """Sleep until woken or a monotonic time, at least for the shortest break. Return True when woken."""
     await asyncio.sleep(SHORTEST_BREAK)
     try:
-        await asyncio.wait_for(wake.wait(), None if pause is None else max(0.0, pause.total_seconds() - SHORTEST_BREAK))
+        async with asyncio.timeout(None if until == math.inf else max(0.0, until - time.monotonic())):
+            return await wake.wait()
     except TimeoutError:
-        return
+        return False

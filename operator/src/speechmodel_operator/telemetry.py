@@ -17,12 +17,19 @@ REPORTED = (ConditionType.READY, ConditionType.SERVING, ConditionType.RECONCILIN
 ENDED = {StageState.SUCCEEDED: "succeeded", StageState.WAITING: "retried", StageState.FAILED: "failed"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Seen:
-    """A model as its last status describes it."""
+    """The part of a model's last status that is exported. Thousands of whole statuses would take too much memory."""
 
     owner: Owner
-    status: SpeechModelStatus
+    phase: Phase | None
+    conditions: tuple[tuple[str, str, bool], ...]
+    """Type, reason, and whether it is True."""
+    failed: tuple[tuple[str, str], ...]
+    """Stage and reason."""
+    wer: tuple[str, float] | None
+    """The version to serve and its word error rate."""
+    ready_replicas: int | None
 
 
 class Telemetry(Collector):
@@ -94,7 +101,7 @@ class Telemetry(Collector):
 
     def reported(self, owner: Owner, before: SpeechModelStatus, after: SpeechModelStatus) -> None:
         """Take over a status, and count the runs that ended with it."""
-        self._models[owner.uid] = _Seen(owner, after)
+        self._models[owner.uid] = _seen(owner, after)
         for stage in after.stages:
             if (outcome := _ended(before.stage(stage.name), stage)) and stage.started_at and stage.finished_at:
                 seconds = (stage.finished_at - stage.started_at).total_seconds()
@@ -109,7 +116,7 @@ class Telemetry(Collector):
         models = tuple(self._models.values())
         phases = GaugeMetricFamily("speechmodel_models", "SpeechModels by phase.", labels=["phase"])
         for phase in Phase:
-            phases.add_metric([phase.value], sum(seen.status.phase is phase for seen in models))
+            phases.add_metric([phase.value], sum(seen.phase is phase for seen in models))
         names = ["namespace", "model"]
         condition = GaugeMetricFamily(
             "speechmodel_condition",
@@ -127,21 +134,32 @@ class Telemetry(Collector):
         replicas = GaugeMetricFamily("speechmodel_ready_replicas", "Servers that are ready.", labels=names)
         for seen in models:
             place = [seen.owner.namespace, seen.owner.name]
-            for kind in REPORTED:
-                if found := seen.status.condition(kind):
-                    condition.add_metric([*place, kind.value, found.reason], float(found.status == "True"))
-            for stage in seen.status.stages:
-                if stage.state is StageState.FAILED:
-                    stages.add_metric([*place, stage.name.value, stage.reason or ""], 1)
-            if seen.status.model and seen.status.model.wer is not None:
-                wer.add_metric([*place, seen.status.model.version], seen.status.model.wer)
-            if seen.status.serving:
-                replicas.add_metric(place, seen.status.serving.ready_replicas)
+            for kind, reason, true in seen.conditions:
+                condition.add_metric([*place, kind, reason], float(true))
+            for stage, reason in seen.failed:
+                stages.add_metric([*place, stage, reason], 1)
+            if seen.wer is not None:
+                version, rate = seen.wer
+                wer.add_metric([*place, version], rate)
+            if seen.ready_replicas is not None:
+                replicas.add_metric(place, seen.ready_replicas)
         return (phases, condition, stages, wer, replicas)
 
     def describe(self) -> Iterable[Metric]:
         """Return nothing, so that registering does not collect."""
         return ()
+
+
+def _seen(owner: Owner, status: SpeechModelStatus) -> _Seen:
+    conditions = (status.condition(kind) for kind in REPORTED)
+    return _Seen(
+        owner,
+        status.phase,
+        tuple((str(found.type), found.reason, found.status == "True") for found in conditions if found),
+        tuple((each.name.value, each.reason or "") for each in status.stages if each.state is StageState.FAILED),
+        (status.model.version, status.model.wer) if status.model and status.model.wer is not None else None,
+        status.serving.ready_replicas if status.serving else None,
+    )
 
 
 def _ended(before: StageStatus | None, after: StageStatus) -> str | None:

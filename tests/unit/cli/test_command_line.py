@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from speechmodel_cli.command_line import main
 
-HEAVY = ("pydantic", "rich", "yaml", "numpy", "httpx", "asyncio", "kopf", "kubernetes", "boto3", "tensorflow")
+HEAVY = ("pydantic", "rich", "yaml", "numpy", "httpx", "asyncio", "kubernetes", "boto3", "tensorflow")
 
 
 def test_help_is_fast_since_it_imports_nothing_heavy() -> None:

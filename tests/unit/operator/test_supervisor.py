@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import PurePosixPath
 
 import pytest
@@ -15,6 +15,7 @@ from speechmodel_operator.supervisor import Supervisor
 from speechmodel_plan.conditions import Failures
 from speechmodel_plan.observed import Observed, Trouble
 from speechmodel_plan.plan import Done, Plan, Report
+from speechmodel_plan.reconcile import reconcile
 from speechmodel_plan.task import Owner
 from support.world import SPEC
 
@@ -31,6 +32,9 @@ class Engine:
     done: Done = field(default_factory=Done)
     reports: list[Report] = field(default_factory=list)
     failures: list[tuple[str, str]] = field(default_factory=list)
+
+    async def react(self) -> timedelta | None:
+        return await reconcile(self)
 
     async def observe(self) -> Observed | None:
         self.steps += 1
@@ -161,4 +165,54 @@ async def test_a_step_that_hangs_fails_the_liveness_probe(monkeypatch: pytest.Mo
     monkeypatch.setattr(module, "STALLED_SECONDS", 0.05)
     await asyncio.sleep(0.1)
     assert found.stalled() == ["ns/espejo"]
+    await found.stop()
+
+
+async def test_an_edit_does_not_wait_for_the_models_that_are_taken_up_at_the_start() -> None:
+    started: list[str] = []
+
+    class Slow(Engine):
+        async def observe(self) -> Observed | None:
+            await asyncio.sleep(3600)
+            return None
+
+    def make(owner: Owner) -> Engine:
+        started.append(owner.name)
+        return Slow()
+
+    found = Supervisor(make)
+    owners = [Owner("ns", f"m{number}", f"u{number}") for number in range(20)]
+    taking = asyncio.create_task(found.take_up(owners))
+    await until(lambda: len(started) == module.STEPS_AT_START)
+    await asyncio.sleep(0.05)
+    found.notice(owners[-1])
+    await until(lambda: "m19" in started)
+    assert len(started) == module.STEPS_AT_START + 1
+    taking.cancel()
+    await found.stop()
+
+
+async def test_events_that_change_nothing_do_not_put_off_the_step_that_reads_everything() -> None:
+    class Counting(Engine):
+        reactions = 0
+
+        async def react(self) -> timedelta | None:
+            self.reactions += 1
+            return timedelta(seconds=0.2)
+
+        async def observe(self) -> Observed | None:
+            self.steps += 1
+            return None
+
+    engine = Counting()
+    found = supervise(engine)
+
+    async def wake() -> None:
+        while not engine.steps:
+            found.wake("uid")
+            await asyncio.sleep(0.01)
+
+    async with asyncio.timeout(5):
+        await wake()
+    assert engine.reactions > 1
     await found.stop()

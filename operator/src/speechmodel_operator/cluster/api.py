@@ -1,8 +1,10 @@
 """The few calls that the operator makes to the API server."""
 
+import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any, Generic, TypeVar
 
 import aiohttp
@@ -22,6 +24,8 @@ from speechmodel_operator.cluster.views import (
     Pod,
     Service,
 )
+from speechmodel_operator.jitter import jittered
+from speechmodel_operator.resources.labels import MODEL
 from speechmodel_operator.telemetry import Telemetry
 
 Manifest = Mapping[str, Any]
@@ -31,6 +35,16 @@ ViewT = TypeVar("ViewT", bound=ObjectView)
 FIELD_MANAGER = "speechmodel-operator"
 TIMEOUT_SECONDS = 30.0
 LOG_TIMEOUT_SECONDS = 5.0
+CALLS_AT_ONCE = 32
+"""Calls that may be on their way at the same time, watches excluded. The API server's Priority and Fairness limits calls in the
+same way, so that operators and people share it.
+"""
+PATIENCE = 6
+"""Attempts of a call that the API server answers with 429 because it has too much to do."""
+WATCH_GRACE_SECONDS = 10.0
+"""Time beyond its own that a watch may stay open before its connection counts as broken."""
+PAGE = 500
+"""Objects in one answer of a list."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +64,7 @@ CLAIMS = Resource("/api/v1", "persistentvolumeclaims", "PersistentVolumeClaim", 
 SERVICES = Resource("/api/v1", "services", "Service", Service)
 DEPLOYMENTS = Resource("/apis/apps/v1", "deployments", "Deployment", Deployment)
 EVENTS = Resource("/api/v1", "events", "Event", EventView)
+NAMESPACES = Resource("/api/v1", "namespaces", "Namespace", ObjectView)
 LEASES = Resource("/apis/coordination.k8s.io/v1", "leases", "Lease", Lease)
 ACCESSORIES = {
     resource.kind: resource
@@ -64,12 +79,17 @@ ACCESSORIES = {
 
 
 class Api:
-    """Namespaced get, list, create, patch, apply, delete, and a pod's log. Raises ClusterError and its subclasses."""
+    """Namespaced get, list, create, patch, apply, delete, and a pod's log. Raises ClusterError and its subclasses.
+
+    `written` is called with each object that the API server returned after a write.
+    """
 
     def __init__(self, api_client: client.ApiClient, telemetry: Telemetry | None = None) -> None:
         self._client = api_client
         self._telemetry = telemetry or Telemetry()
         self._client.user_agent = f"{FIELD_MANAGER}/0.1.0"
+        self._gate = asyncio.Semaphore(CALLS_AT_ONCE)
+        self.written: Callable[[Resource[Any], Manifest], None] | None = None
 
     async def serves(self, group: str, version: str, plural: str) -> bool:
         """Return True when the API server has this kind."""
@@ -85,10 +105,52 @@ class Api:
         status, body = await self._call("GET", _path(resource, namespace, name))
         return None if status == 404 else resource.view.model_validate(_checked(status, body))
 
-    async def find(self, resource: Resource[ViewT], namespace: str, selector: str) -> tuple[ViewT, ...]:
-        """Return the objects that a label selector matches."""
-        status, body = await self._call("GET", _path(resource, namespace), query=[("labelSelector", selector)])
+    async def find(self, resource: Resource[ViewT], namespace: str, model: str) -> tuple[ViewT, ...]:
+        """Return the objects with the label of a SpeechModel."""
+        query = [("labelSelector", f"{MODEL}={model}")]
+        status, body = await self._call("GET", _path(resource, namespace), query=query)
         return tuple(resource.view.model_validate(item) for item in _checked(status, body)["items"])
+
+    async def pages(self, resource: Resource[Any], namespace: str, selector: str) -> AsyncIterator[Manifest]:
+        """Yield the answers of a list in pages. Without a namespace, it is a list of all. Raises ClusterError (410) when the next
+        page is no longer there.
+        """
+        query, token = [("labelSelector", selector), ("limit", str(PAGE))], ""
+        while True:
+            given = [*query, ("continue", token)] if token else query
+            page = _checked(*await self._call("GET", _path(resource, namespace), query=given))
+            yield page
+            token = page["metadata"].get("continue", "")
+            if not token:
+                return
+
+    async def watch(
+        self, resource: Resource[Any], namespace: str, selector: str, version: str, seconds: float
+    ) -> AsyncIterator[Manifest]:
+        """Yield the changes after a resourceVersion, for at most `seconds`. Raises ClusterError, TimeoutError and aiohttp.ClientError.
+
+        A connection that is open but brings nothing ends with TimeoutError soon after that.
+        """
+        query = [
+            ("labelSelector", selector),
+            ("watch", "true"),
+            ("allowWatchBookmarks", "true"),
+            ("resourceVersion", version),
+            ("timeoutSeconds", str(int(seconds))),
+        ]
+        response = await self._send(
+            "GET", _path(resource, namespace), query=query, seconds=seconds + WATCH_GRACE_SECONDS
+        )
+        try:
+            if response.status >= 400:
+                raise cluster_error(response.status, (await response.read()).decode(errors="replace"))
+            async for line in _lines(response):
+                event = json.loads(line)
+                if event["type"] == "ERROR":
+                    raise cluster_error(int(event["object"].get("code", 500)), json.dumps(event["object"]))
+                yield event
+        finally:
+            response.close()
 
     async def namespaces(self, selector: str) -> frozenset[str]:
         """Return the names of the namespaces that a label selector matches. Raises ClusterError (400) when it is not valid."""
@@ -104,7 +166,7 @@ class Api:
     async def create(self, resource: Resource[ViewT], namespace: str, manifest: Manifest) -> None:
         """Create an object. Raises AlreadyExists when the name is taken."""
         query = [("fieldManager", FIELD_MANAGER)]
-        _checked(*await self._call("POST", _path(resource, namespace), manifest, query=query))
+        self._returned(resource, *await self._call("POST", _path(resource, namespace), manifest, query=query))
 
     async def apply(self, resource: Resource[ViewT], namespace: str, manifest: Manifest, *, force: bool) -> ViewT:
         """Apply an object server-side and return it: fields that were set before and are left out now are removed.
@@ -114,7 +176,7 @@ class Api:
         query = [("fieldManager", FIELD_MANAGER), ("force", str(force).lower())]
         path = _path(resource, namespace, manifest["metadata"]["name"])
         status, body = await self._call("PATCH", path, manifest, query=query, content="application/apply-patch+yaml")
-        return resource.view.model_validate(_checked(status, body))
+        return self._returned(resource, status, body)
 
     async def merge_patch(
         self, resource: Resource[ViewT], namespace: str, name: str, patch: Manifest, part: str = ""
@@ -123,7 +185,7 @@ class Api:
         path = _path(resource, namespace, name) + part
         query = [("fieldManager", FIELD_MANAGER)]
         status, body = await self._call("PATCH", path, patch, query=query, content="application/merge-patch+json")
-        return None if status == 404 else resource.view.model_validate(_checked(status, body))
+        return None if status == 404 else self._returned(resource, status, body)
 
     async def delete(self, resource: Resource[ViewT], thing: ViewT) -> None:
         """Delete exactly this object, and its dependents in the background.
@@ -147,6 +209,12 @@ class Api:
             return ""
         return body if status == 200 else ""
 
+    def _returned(self, resource: Resource[ViewT], status: int, body: str) -> ViewT:
+        item = _checked(status, body)
+        if self.written is not None:
+            self.written(resource, item)
+        return resource.view.model_validate(item)
+
     async def _call(
         self,
         method: str,
@@ -157,24 +225,61 @@ class Api:
         content: str = "application/json",
         seconds: float = TIMEOUT_SECONDS,
     ) -> tuple[int, str]:
+        """Return the status and the body of an answer. A call that was rejected because of load, which had no effect, is repeated."""
+        for attempt in range(PATIENCE):
+            async with self._gate:
+                code = 0
+                with span(method, {"http.request.method": method, "url.path": path}, kind="CLIENT") as call:
+                    try:
+                        response = await self._send(method, path, body, query=query, content=content, seconds=seconds)
+                        raw = await response.read()
+                        code = response.status
+                    finally:
+                        self._telemetry.called(method, code)
+                        call.describe({"http.response.status_code": code})
+            if code != HTTPStatus.TOO_MANY_REQUESTS:
+                break
+            await asyncio.sleep(_retry_after(response, attempt))
+        return code, raw.decode(errors="replace")
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        body: Manifest | None = None,
+        *,
+        query: list[tuple[str, str]] | None = None,
+        content: str = "application/json",
+        seconds: float,
+    ) -> aiohttp.ClientResponse:
         headers = {"Accept": "application/json", "Content-Type": content}
         request = await self._client.param_serialize(
             method, path, query_params=query, header_params=headers, body=body, auth_settings=["BearerToken"]
         )
-        code = 0
-        with span(method, {"http.request.method": method, "url.path": path}, kind="CLIENT") as call:
-            try:
-                response = await self._client.call_api(*request, _request_timeout=seconds, _preload_content=False)
-                raw: bytes = await response.read()  # type: ignore[no-untyped-call] # the client is generated without types
-                code = response.status
-            finally:
-                self._telemetry.called(method, code)
-                call.describe({"http.response.status_code": code})
-        return code, raw.decode(errors="replace")
+        answer = await self._client.call_api(*request, _request_timeout=seconds, _preload_content=False)
+        response: aiohttp.ClientResponse = answer.response
+        return response
+
+
+async def _lines(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    """Yield the lines of an answer as they arrive, however long they are."""
+    rest = b""
+    async for block in response.content.iter_any():
+        *lines, rest = (rest + block).split(b"\n")
+        for line in lines:
+            yield line
+
+
+def _retry_after(response: aiohttp.ClientResponse, attempt: int) -> float:
+    """Return the seconds that the API server asks for, or else a time that doubles, and some more, so that clients do not meet again."""
+    asked: str = response.headers.get("Retry-After", "")
+    return jittered(max(float(asked) if asked.isdigit() else 0.0, 0.25 * 2**attempt), 0.5)
 
 
 def _path(resource: Resource[ViewT], namespace: str, name: str = "") -> str:
-    return f"{resource.prefix}/namespaces/{namespace}/{resource.plural}" + (f"/{name}" if name else "")
+    """Return the path of an object; without a name, of a list, and without a namespace too, of a list of all."""
+    place = f"/namespaces/{namespace}" if namespace else ""
+    return f"{resource.prefix}{place}/{resource.plural}" + (f"/{name}" if name else "")
 
 
 def _checked(status: int, body: str) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 from kubernetes.aio import client, config
 from speechmodel_api.crd import GROUP, PLURAL, VERSION
@@ -24,6 +26,12 @@ async def load_configuration() -> client.Configuration:
     except config.ConfigException:
         await config.load_kube_config(client_configuration=configuration)  # type: ignore[no-untyped-call] # the same
     configuration.disable_strict_ssl_verification = True
+    configuration.connection_pool_maxsize = 0  # no limit: watches stay open, and Api limits the calls
+    # otherwise the client asks two threads for proxy and netrc at each call
+    configuration.client_session_kwargs = {"trust_env": False}
+    host = urlsplit(configuration.host)
+    if configuration.proxy is None and not proxy_bypass(host.netloc):
+        configuration.proxy = getproxies().get(host.scheme)
     return configuration
 
 

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import TypeVar
 
 from kubernetes.utils import parse_quantity
 from speechmodel_api.reasons import Reason
@@ -12,6 +13,7 @@ from speechmodel_plan.conditions import Failures
 from speechmodel_plan.deletion import PURGE_LIMIT
 from speechmodel_plan.observed import Observed, Trouble
 from speechmodel_plan.plan import CanaryIntent, ClaimIntent, Done, Plan, Report, ServingIntent, StageRun
+from speechmodel_plan.reconcile import Gone, reconcile
 from speechmodel_plan.status import failed_status
 from speechmodel_plan.task import Owner
 
@@ -28,6 +30,7 @@ from speechmodel_operator.cluster.api import (
     Resource,
     ViewT,
 )
+from speechmodel_operator.cluster.cache import Rehearsal, WriteNeeded
 from speechmodel_operator.cluster.canary import read_canary
 from speechmodel_operator.cluster.errors import (
     AlreadyExists,
@@ -48,6 +51,8 @@ from speechmodel_operator.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 
 class ClusterEngine:
     """One SpeechModel."""
@@ -61,8 +66,12 @@ class ClusterEngine:
         progress_interval: timedelta,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         telemetry: Telemetry | None = None,
+        rehearsal: Rehearsal | None = None,
     ) -> None:
         self._telemetry = telemetry or Telemetry()
+        self._known: Api = api
+        """Source of the claim, the Deployment and the Services: the API server, or the watches after an event."""
+        self._rehearsal = rehearsal
         self._api, self._images, self._owner, self._now = api, images, owner, now
         self._progress = ProgressReader(api, progress_interval)
         self._snapshot: Snapshot | None = None
@@ -71,9 +80,27 @@ class ClusterEngine:
         self._applied_generation: int | None = None
         """Generation of the Deployment after it was applied last. Later ones are those of an autoscaler."""
 
+    async def react(self) -> timedelta | None:
+        """Take a step after an event, as `reconcile` does, on what the watches reported.
+
+        If that would write anything, the model, its Jobs and its pods are read again first: the watches may be late.
+        """
+        if self._rehearsal is None:
+            return await reconcile(self)
+        live, self._known = self._api, self._rehearsal
+        try:
+            self._api = self._rehearsal
+            try:
+                return await reconcile(self)
+            except (WriteNeeded, Gone):
+                self._api = live
+                return await reconcile(self)
+        finally:
+            self._api, self._known = live, live
+
     async def observe(self) -> Observed | None:
-        """Read the model and its children. Watches only start a step."""
-        self._snapshot = await read_snapshot(self._api, self._owner)
+        """Read the model and its children."""
+        self._snapshot = await read_snapshot(self._api, self._owner, self._known)
         if self._snapshot is None:
             return None
         progress, now = await self._progress.read(self._snapshot), self._now()
@@ -95,15 +122,15 @@ class ClusterEngine:
                 await self._delete(DEPLOYMENTS, servers)
             return Done(purge_refused=await self._purge(here, plan))
         # each on its own: a Job that is rejected must not keep a server from its replicas, nor the status from being written
-        claim_failure = await _attempt(self._ensure_claim(here, plan.claim))
-        start_failure = await _attempt(self._start(here, plan.start))
-        serving_failure = await _attempt(self._ensure_serving(here, plan.serving))
-        canary_failure = await _attempt(self._ensure_canary(here, plan.canary))
+        claim_created, claim_failure = await _attempt(self._ensure_claim(here, plan.claim))
+        _, start_failure = await _attempt(self._start(here, plan.start))
+        _, serving_failure = await _attempt(self._ensure_serving(here, plan.serving))
+        _, canary_failure = await _attempt(self._ensure_canary(here, plan.canary))
         beside_failure = await self._ensure_beside(here, plan.serving) if serving_failure is None else None
         if claim_failure is not None and claim_failure.reason is Reason.CLAIM_SIZE_REFUSED:  # the stages go on
             claim_failure, beside_failure = None, claim_failure
         failures = Failures(claim_failure or start_failure, serving_failure, canary_failure or beside_failure)
-        return Done(failures=failures, not_started=start_failure is not None)
+        return Done(failures, claim_created=bool(claim_created), not_started=start_failure is not None)
 
     async def report(self, report: Report) -> None:
         """Write the status and post the Events, then remove our finalizer if it is no longer needed."""
@@ -113,6 +140,7 @@ class ClusterEngine:
         await post_events(self._api, model, report.events, self._now())
         if not report.finalizer and here.has_finalizer:
             await self._set_finalizer(replace(here, model=model), present=False)
+        self._snapshot = None  # thousands of models at rest must not keep theirs
 
     async def report_failure(self, failure: Trouble) -> None:
         """Write a step that failed unexpectedly into the condition Ready; when even that fails, log it."""
@@ -142,20 +170,22 @@ class ClusterEngine:
             if existing is not None and not existing.metadata.owned_by(self._owner.uid):
                 raise NameConflict("Job", run.name) from None
 
-    async def _ensure_claim(self, here: Snapshot, intent: ClaimIntent | None) -> None:
+    async def _ensure_claim(self, here: Snapshot, intent: ClaimIntent | None) -> bool:
+        """Create the claim, or make it as it is wanted. Return True when it was created."""
         if intent is None:
-            return
+            return False
         wanted = claim.workspace_claim(self._owner, here.spec, intent.name, owned=intent.owned)
         if here.claim is None:
             try:
                 await self._api.create(CLAIMS, self._owner.namespace, wanted)
             except AlreadyExists:
                 log.info("%s: waiting for the claim %s, which is being deleted", self._owner, intent.name)
-            return
+                return False
+            return True
         if not observe.created_for(here.claim, self._owner.name):
             raise NameConflict("PersistentVolumeClaim", intent.name)
         if here.claim.deleting:
-            return
+            return False
         metadata = here.claim.metadata
         patch: dict[str, object] = {}
         if metadata.owned_by(self._owner.uid) != intent.owned:
@@ -164,6 +194,7 @@ class ClusterEngine:
         if patch:
             await self._api.merge_patch(CLAIMS, self._owner.namespace, intent.name, patch)
         await self._resize(here, wanted)
+        return False
 
     async def _resize(self, here: Snapshot, wanted: Manifest) -> None:
         """Expand the bound claim to the size that is wanted. Raises ClaimSizeRefused where that is not possible."""
@@ -285,13 +316,12 @@ class ClusterEngine:
         return self._snapshot
 
 
-async def _attempt(part: Awaitable[None]) -> Trouble | None:
-    """Return the reason why a part of a plan could not be applied."""
+async def _attempt(part: Awaitable[T]) -> tuple[T | None, Trouble | None]:
+    """Return the result of a part of a plan, or the reason why it could not be applied."""
     try:
-        await part
+        return await part, None
     except (Refused, NameConflict, ClaimSizeRefused) as problem:
-        return Trouble(problem.reason, str(problem))
-    return None
+        return None, Trouble(problem.reason, str(problem))
 
 
 def _explained(kind: str, error: ClusterError) -> ClusterError:

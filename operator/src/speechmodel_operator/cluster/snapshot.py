@@ -127,20 +127,22 @@ async def read_rejections(api: Api, snapshot: Snapshot, now: datetime) -> Mappin
     return found
 
 
-async def read_snapshot(api: Api, owner: Owner) -> Snapshot | None:
-    """Read the SpeechModel, and its children by label, filtered by owner; None when it is gone."""
+async def read_snapshot(api: Api, owner: Owner, known: Api) -> Snapshot | None:
+    """Read the SpeechModel, and its children by label, filtered by owner; None when it is gone.
+
+    Only the model, Jobs and pods decide what may run, so the others are read from `known`, which may be the watches.
+    """
     model = await api.get(MODELS, owner.namespace, owner.name)
     if model is None or model.metadata.uid != owner.uid:
         return None
     spec = SpeechModelSpec.model_validate(model.spec)
-    selector = f"{labels.MODEL}={owner.name}"
     claim_name = spec.training.storage.claim_name or names.claim_name(owner.name)
     jobs, pods, claim, deployment, services = await asyncio.gather(
-        api.find(JOBS, owner.namespace, selector),
-        api.find(PODS, owner.namespace, selector),
-        api.get(CLAIMS, owner.namespace, claim_name),
-        api.get(DEPLOYMENTS, owner.namespace, names.deployment_name(owner.name)),
-        api.find(SERVICES, owner.namespace, selector),
+        api.find(JOBS, owner.namespace, owner.name),
+        api.find(PODS, owner.namespace, owner.name),
+        known.get(CLAIMS, owner.namespace, claim_name),
+        known.get(DEPLOYMENTS, owner.namespace, names.deployment_name(owner.name)),
+        known.find(SERVICES, owner.namespace, owner.name),
     )
     purge = names.purge_name(owner.name, owner.uid)
     deployment = deployment if deployment and deployment.metadata.owned_by(owner.uid) else None
@@ -152,7 +154,7 @@ async def read_snapshot(api: Api, owner: Owner) -> Snapshot | None:
         pods=pods,
         claim=claim,
         deployment=deployment,
-        canary=await _read_canary(api, owner, spec, model),
+        canary=await _read_canary(known, owner, spec, model),
         services={s.metadata.name: s for s in services if s.metadata.owned_by(owner.uid)},
         accessories=await _read_accessories(api, owner, spec, deployment) if deployment else {},
     )

@@ -542,4 +542,7 @@ class Reason(StrEnum):
 
 def severity_of(reason: str) -> Severity:
     """Return the severity of a reason; a warning for one that this release does not know."""
-    return next((known.severity for known in Reason if known == reason), Severity.WARNING)
+    return _SEVERITIES.get(reason, Severity.WARNING)
+
+
+_SEVERITIES = {reason.value: reason.severity for reason in Reason}

@@ -70,6 +70,8 @@ class Done:
 
     failures: Failures = NO_FAILURES
     """Problems; the other parts of the plan were applied nevertheless."""
+    claim_created: bool = False
+    """True when the workspace claim, which every stage waits for, was created."""
     not_started: bool = False
     """True when the run in `Plan.start` could not be created."""
     purge_refused: Trouble | None = None

@@ -43,6 +43,8 @@ async def reconcile(engine: Engine) -> timedelta | None:
         raise Gone
     plan = make_plan(seen)
     done = await engine.apply(plan)
+    if done.claim_created:
+        return await reconcile(engine)  # a stage can start now
     report = plan.after(done)
     await engine.report(report)
     if report.failure is not None:

@@ -1,0 +1,160 @@
+"""The objects that the watches reported, kept small, and steps that read them instead of the API server."""
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic
+
+from kubernetes.aio import client
+
+from speechmodel_operator.cluster.api import (
+    CLAIMS,
+    DEPLOYMENTS,
+    JOBS,
+    PODS,
+    SERVICES,
+    TIMEOUT_SECONDS,
+    Api,
+    Manifest,
+    Resource,
+    ViewT,
+)
+from speechmodel_operator.cluster.views import Model
+from speechmodel_operator.resources import labels
+from speechmodel_operator.telemetry import Telemetry
+
+CHILDREN: tuple[Resource[Any], ...] = (JOBS, PODS, CLAIMS, DEPLOYMENTS, SERVICES)
+"""Kinds that belong to a SpeechModel and are watched by its label."""
+Key = tuple[str, str]
+"""Namespace and name."""
+
+
+class WriteNeeded(Exception):
+    """Something has to be written, so the step must be taken on what the API server has now."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    version: int
+    """The resourceVersion, which grows with each change of the object."""
+    model: str
+    """Name of the SpeechModel in the label of the object."""
+    document: bytes
+    """The fields of the view in JSON, without the version: a tenth of the memory of the view."""
+
+
+class Store(Generic[ViewT]):
+    """The objects of one kind. `changed` is called after each change that a step could see, with the object and whether it is gone."""
+
+    def __init__(self, view: type[ViewT], changed: Callable[[ViewT, bool], None]) -> None:
+        self._view, self._changed = view, changed
+        self._entries: dict[Key, _Entry] = {}
+        self._by_model: dict[Key, dict[str, None]] = {}
+        """Names of the objects of each SpeechModel, by its namespace and name, in the order of their creation here."""
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def get(self, namespace: str, name: str) -> ViewT | None:
+        """Return an object, or None when it does not exist."""
+        entry = self._entries.get((namespace, name))
+        return None if entry is None else self._parse(entry)
+
+    def find(self, namespace: str, model: str) -> tuple[ViewT, ...]:
+        """Return the objects of a SpeechModel."""
+        entries = (self._entries[namespace, name] for name in self._by_model.get((namespace, model), ()))
+        return tuple(self._parse(entry) for entry in entries)
+
+    def put(self, item: Manifest) -> None:
+        """Take an object over unless a newer version is known."""
+        view = self._view.model_validate(item)
+        key, old = (view.metadata.namespace, view.metadata.name), self._entries.get(_key(item))
+        version, model = int(view.metadata.resource_version), view.metadata.labels.get(labels.MODEL, "")
+        if old is not None and version <= old.version:
+            return
+        without = {"metadata": {"resource_version"}}
+        document = view.model_dump_json(by_alias=True, exclude_defaults=True, exclude=without).encode()
+        if old is not None and old.model != model:
+            self._forget(key, old)
+        self._entries[key] = _Entry(version, model, document)
+        self._by_model.setdefault((key[0], model), {})[key[1]] = None
+        if old is None or old.document != document:
+            self._changed(view, False)
+
+    def remove(self, item: Manifest) -> None:
+        """Forget an object that was deleted, unless a newer version is known."""
+        old = self._entries.get(_key(item))
+        if old is not None and int(item["metadata"]["resourceVersion"]) >= old.version:
+            self._remove(_key(item), old)
+
+    def keep(self, namespace: str, names: Collection[Key], version: int) -> None:
+        """Forget what a complete list of a version lacks. Without a namespace, the list was one of all."""
+        for key, entry in list(self._entries.items()):
+            if namespace in ("", key[0]) and key not in names and entry.version <= version:
+                self._remove(key, entry)
+
+    def _remove(self, key: Key, entry: _Entry) -> None:
+        del self._entries[key]
+        self._forget(key, entry)
+        self._changed(self._parse(entry), True)
+
+    def _parse(self, entry: _Entry) -> ViewT:
+        view = self._view.model_validate_json(entry.document)
+        metadata = view.metadata.model_copy(update={"resource_version": str(entry.version)})
+        return view.model_copy(update={"metadata": metadata})
+
+    def _forget(self, key: Key, entry: _Entry) -> None:
+        place = (key[0], entry.model)
+        del self._by_model[place][key[1]]
+        if not self._by_model[place]:
+            del self._by_model[place]
+
+
+Cache = Mapping[str, Store[Any]]
+"""The stores by the plural of their kind."""
+
+
+class Rehearsal(Api):
+    """The API server as the watches know it. Reads of watched kinds come from the cache, and every write raises WriteNeeded.
+
+    A step that ends here without an error would change nothing on the cluster either, unless a watch is late.
+    """
+
+    def __init__(self, api_client: client.ApiClient, cache: Cache, telemetry: Telemetry) -> None:
+        super().__init__(api_client, telemetry)
+        self._cache = cache
+
+    async def get(self, resource: Resource[ViewT], namespace: str, name: str) -> ViewT | None:
+        """Return the object, or None when it does not exist."""
+        store = self._cache.get(resource.plural)
+        if store is None:
+            return await super().get(resource, namespace, name)
+        found: ViewT | None = store.get(namespace, name)
+        if isinstance(found, Model) and found.status.observed_generation != found.metadata.generation:
+            raise WriteNeeded  # the status is about an earlier spec
+        if found is None and resource.plural == CLAIMS.plural:  # a claim that a person made has no label of ours
+            return await super().get(resource, namespace, name)
+        return found
+
+    async def find(self, resource: Resource[ViewT], namespace: str, model: str) -> tuple[ViewT, ...]:
+        """Return the objects with the label of a SpeechModel."""
+        found: tuple[ViewT, ...] = self._cache[resource.plural].find(namespace, model)
+        return found
+
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        body: Manifest | None = None,
+        *,
+        query: list[tuple[str, str]] | None = None,
+        content: str = "application/json",
+        seconds: float = TIMEOUT_SECONDS,
+    ) -> tuple[int, str]:
+        if method != "GET":
+            raise WriteNeeded
+        return await super()._call(method, path, body, query=query, content=content, seconds=seconds)
+
+
+def _key(item: Manifest) -> Key:
+    metadata = item["metadata"]
+    return metadata.get("namespace", ""), metadata["name"]

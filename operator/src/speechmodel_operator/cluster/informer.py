@@ -1,0 +1,86 @@
+"""Keep a store like the API server: list the objects of a kind once, and follow their changes."""
+
+import asyncio
+import logging
+from http import HTTPStatus
+from typing import Generic
+
+import aiohttp
+
+from speechmodel_operator.cluster.api import Api, Manifest, Resource, ViewT
+from speechmodel_operator.cluster.cache import Store
+from speechmodel_operator.cluster.errors import ClusterError
+from speechmodel_operator.jitter import jittered
+
+log = logging.getLogger(__name__)
+
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.2, 30.0
+
+
+class Informer(Generic[ViewT]):
+    """Lists one kind, in a namespace or in all, and watches it until it is cancelled.
+
+    `seconds` is the time after which a watch is opened again. A connection that is open but brings nothing, as after a fault of the
+    network, is noticed after that.
+    """
+
+    def __init__(
+        self, api: Api, resource: Resource[ViewT], store: Store[ViewT], namespace: str, selector: str, seconds: float
+    ) -> None:
+        self._api, self._resource, self._store = api, resource, store
+        self._namespace, self._selector, self._seconds = namespace, selector, seconds
+        self._version = ""
+        """resourceVersion from which the watch continues; empty when everything must be listed."""
+        self._pause = FIRST_PAUSE_SECONDS
+        self.listed = asyncio.Event()
+        """Set once the store has everything that existed at the start."""
+
+    async def run(self) -> None:
+        """List and watch. Every failure is repeated after a pause that grows; after 410, everything is listed again."""
+        while True:
+            try:
+                if not self._version:
+                    await self._list()
+                await self._follow()
+                self._pause = FIRST_PAUSE_SECONDS
+            except ClusterError as error:
+                if error.status == HTTPStatus.GONE:
+                    self._version = ""
+                    log.info("listing the %s again: %s", self._resource.plural, error)
+                else:
+                    log.warning("cannot watch the %s: %s", self._resource.plural, error)
+                await self._rest()
+            except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+                log.info("the watch of the %s broke: %s", self._resource.plural, str(error) or type(error).__name__)
+                await self._rest()
+
+    async def _list(self) -> None:
+        names, version = set(), ""
+        async for page in self._api.pages(self._resource, self._namespace, self._selector):
+            version = version or page["metadata"]["resourceVersion"]
+            for item in page["items"]:
+                self._store.put(item)
+                names.add((item["metadata"].get("namespace", ""), item["metadata"]["name"]))
+                await asyncio.sleep(0)  # a long list does not delay what happens meanwhile
+        self._store.keep(self._namespace, names, int(version))
+        self._version = version
+        self.listed.set()
+
+    async def _follow(self) -> None:
+        seconds = jittered(self._seconds)  # watches that began together do not end together
+        watch = self._api.watch(self._resource, self._namespace, self._selector, self._version, seconds)
+        async for event in watch:
+            self._take(event)
+            self._pause = FIRST_PAUSE_SECONDS
+
+    def _take(self, event: Manifest) -> None:
+        item = event["object"]
+        if event["type"] == "DELETED":
+            self._store.remove(item)
+        elif event["type"] != "BOOKMARK":
+            self._store.put(item)
+        self._version = item["metadata"]["resourceVersion"]
+
+    async def _rest(self) -> None:
+        await asyncio.sleep(jittered(self._pause, 0.5))
+        self._pause = min(2 * self._pause, LONGEST_PAUSE_SECONDS)

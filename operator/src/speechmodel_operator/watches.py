@@ -1,0 +1,81 @@
+"""The watches of SpeechModels and their children: what changes wakes the supervisor."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from speechmodel_plan.task import Owner
+
+from speechmodel_operator.cluster.api import MODELS, NAMESPACES, Api, Manifest, Resource
+from speechmodel_operator.cluster.cache import CHILDREN, Cache, Store
+from speechmodel_operator.cluster.informer import Informer
+from speechmodel_operator.cluster.views import Model, ObjectView
+from speechmodel_operator.resources import labels
+from speechmodel_operator.supervisor import Supervisor
+
+
+class Watches:
+    """Watches the namespaces that are given, or all of them if there are none."""
+
+    def __init__(self, namespaces: Iterable[str], seconds: float) -> None:
+        self._namespaces, self._seconds = tuple(namespaces) or ("",), seconds
+        self._signatures: dict[str, int] = {}
+        """Hash of all that a person can change in a model, by uid: a status that we wrote does not wake us."""
+        self._listed: dict[str, Owner] = {}
+        """The models that were there at the start, by uid, until the supervisor takes them up."""
+        self._supervisor: Supervisor | None = None
+        """None until everything is listed: no model is looked at before its children are known."""
+        children = {resource.plural: Store(resource.view, self._child_changed) for resource in CHILDREN}
+        self.cache: Cache = children | {MODELS.plural: Store(Model, self._model_changed)}
+
+    async def run(
+        self, api: Api, supervisor: Supervisor, selector: str = "", namespaces_changed: Callable[[], None] | None = None
+    ) -> None:
+        """Watch until cancelled. `namespaces_changed` is called after each change of the namespaces that `selector` matches."""
+        api.written = self._written
+        found: list[Informer[Any]] = []
+        for resource in (MODELS, *CHILDREN):
+            labelled = "" if resource is MODELS else labels.MODEL
+            store = self.cache[resource.plural]
+            found += [Informer(api, resource, store, place, labelled, self._seconds) for place in self._namespaces]
+        if namespaces_changed is not None:
+            names = Store(NAMESPACES.view, lambda _namespace, _gone: namespaces_changed())
+            found.append(Informer(api, NAMESPACES, names, "", selector, self._seconds))
+        async with asyncio.TaskGroup() as tasks:
+            for informer in found:
+                tasks.create_task(informer.run())
+            for informer in found:
+                await informer.listed.wait()
+            self._supervisor = supervisor
+            await supervisor.take_up(self._listed.values())
+            self._listed = {}
+
+    def _model_changed(self, model: Model, gone: bool) -> None:
+        metadata = model.metadata
+        owner = Owner(metadata.namespace, metadata.name, metadata.uid)
+        if gone:
+            self._signatures.pop(owner.uid, None)
+            self._listed.pop(owner.uid, None)
+            if self._supervisor is not None:
+                self._supervisor.gone(owner.uid)
+            return
+        annotations = tuple(sorted(metadata.annotations.items()))
+        signature = hash((metadata.generation, metadata.deletion_timestamp, annotations, metadata.finalizers))
+        if self._signatures.get(owner.uid) == signature:
+            return
+        self._signatures[owner.uid] = signature
+        if self._supervisor is None:
+            self._listed[owner.uid] = owner
+        else:
+            self._supervisor.notice(owner)
+
+    def _child_changed(self, child: ObjectView, gone: bool) -> None:
+        """Wake by label: pods belong to a Job or a ReplicaSet, and the purge Job has no owner."""
+        del gone
+        if self._supervisor is not None:
+            self._supervisor.wake_named(child.metadata.namespace, child.metadata.labels.get(labels.MODEL, ""))
+
+    def _written(self, resource: Resource[Any], item: Manifest) -> None:
+        """Take over what a write of ours returned, so that the cache is never behind it."""
+        if (store := self.cache.get(resource.plural)) is not None:
+            store.put(item)

@@ -1,0 +1,156 @@
+"""A proxy before the API server that injects faults, and counts them.
+
+It speaks HTTP, so that it can answer with status codes and treat watches differently. That lets one program inject every fault.
+"""
+
+import asyncio
+import json
+import random
+import threading
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from http import HTTPStatus
+from types import MappingProxyType
+
+import aiohttp
+from aiohttp import web
+
+from support.ports import free_port
+
+CALLS: Mapping[str, float] = MappingProxyType(
+    {"latency": 0.1, "reset before": 0.03, "reset after": 0.03, "409": 0.03, "429": 0.04, "500": 0.03}
+)
+"""Share of the calls that get each fault. `reset after` cuts the connection when the API server has done what was asked."""
+WATCHES: Mapping[str, float] = MappingProxyType({"410": 0.2, "cut": 0.3, "silent": 0.3})
+"""Share of the watches that end in each way. A `silent` one stays open and brings nothing."""
+PAUSE_SECONDS = 3.0
+"""Longest time after which a watch gets its fault."""
+
+
+class FaultyProxy:
+    """Forwards to `server`, with faults while `faulty` is true."""
+
+    def __init__(self, server: str, seed: int) -> None:
+        self.server, self.port, self.faulty = server, free_port(), True
+        self.injected: Counter[str] = Counter()
+        self.created: Counter[str] = Counter()
+        """Jobs that the API server created for clients of this proxy, by name."""
+        self._random = random.Random(seed)
+
+    @property
+    def url(self) -> str:
+        """The address for clients."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @contextmanager
+    def running(self) -> Iterator["FaultyProxy"]:
+        """Serve in a thread while the block runs."""
+        started, stop = threading.Event(), threading.Event()
+        thread = threading.Thread(target=lambda: asyncio.run(self._serve(started, stop)))
+        thread.start()
+        started.wait()
+        try:
+            yield self
+        finally:
+            stop.set()
+            thread.join()
+
+    async def _serve(self, started: threading.Event, stop: threading.Event) -> None:
+        app = web.Application()
+        connector = aiohttp.TCPConnector(ssl=False, limit=0)
+        async with aiohttp.ClientSession(self.server, connector=connector, auto_decompress=False) as session:
+
+            async def handle(request: web.Request) -> web.StreamResponse:
+                if request.query.get("watch") == "true":
+                    return await self._watch(session, request)
+                return await self._call(session, request)
+
+            app.router.add_route("*", "/{path:.*}", handle)
+            runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+            await runner.setup()
+            await web.TCPSite(runner, "127.0.0.1", self.port).start()
+            started.set()
+            await asyncio.to_thread(stop.wait)
+            await runner.cleanup()
+
+    async def _call(self, session: aiohttp.ClientSession, request: web.Request) -> web.StreamResponse:
+        fault = self._draw(CALLS)
+        if fault == "409" and request.method != "PATCH":
+            fault = ""
+        self.injected[fault] += 1
+        if fault == "latency":
+            await asyncio.sleep(self._random.uniform(0.05, 0.5))
+        elif fault == "reset before":
+            return _reset(request)
+        elif fault.isdigit():
+            return _refusal(int(fault))
+        async with self._forward(session, request) as answer:
+            body = await answer.read()
+            if request.method == "POST" and request.path.endswith("/jobs") and answer.status == HTTPStatus.CREATED:
+                self.created[json.loads(body)["metadata"]["name"]] += 1
+            if fault == "reset after":
+                return _reset(request)
+            return web.Response(status=answer.status, body=body, headers=_kept(answer))
+
+    async def _watch(self, session: aiohttp.ClientSession, request: web.Request) -> web.StreamResponse:
+        fault, response = self._draw(WATCHES), web.StreamResponse()
+        async with self._forward(session, request) as answer:
+            response.set_status(answer.status)
+            response.headers.update(_kept(answer))
+            await response.prepare(request)
+            try:
+                async with asyncio.timeout(self._random.uniform(0, PAUSE_SECONDS) if fault else None):
+                    async for line in answer.content:
+                        await response.write(line)
+                    return response
+            except TimeoutError:
+                self.injected[fault] += 1
+        if fault == "410":
+            await response.write(json.dumps({"type": "ERROR", "object": _status(410)}).encode() + b"\n")
+        elif fault == "silent":
+            await asyncio.sleep(3600)  # the client hangs up
+        else:
+            _reset(request)
+        return response
+
+    def _forward(self, session: aiohttp.ClientSession, request: web.Request) -> "aiohttp.client._RequestContextManager":
+        headers = {
+            name: request.headers[name]
+            for name in ("Authorization", "Accept", "Content-Type")
+            if name in request.headers
+        }
+        timeout = aiohttp.ClientTimeout(None)
+        body = request.content if request.can_read_body else None
+        return session.request(request.method, request.rel_url, headers=headers, data=body, timeout=timeout)
+
+    def _draw(self, shares: Mapping[str, float]) -> str:
+        """Return a fault, or an empty text for none."""
+        if not self.faulty:
+            return ""
+        return self._random.choices([*shares, ""], [*shares.values(), 1 - sum(shares.values())])[0]
+
+
+def _reset(request: web.Request) -> web.Response:
+    """Cut the connection without a word."""
+    assert request.transport is not None
+    request.transport.abort()
+    return web.Response()
+
+
+def _refusal(code: int) -> web.Response:
+    headers = {"Retry-After": "1"} if code == HTTPStatus.TOO_MANY_REQUESTS else {}
+    return web.json_response(_status(code), status=code, headers=headers)
+
+
+def _status(code: int) -> dict[str, object]:
+    reasons = {409: "Conflict", 410: "Expired", 429: "TooManyRequests", 500: "InternalError"}
+    return {"kind": "Status", "code": code, "reason": reasons[code], "message": f"injected {code}"}
+
+
+def _kept(answer: aiohttp.ClientResponse) -> dict[str, str]:
+    return {
+        name: answer.headers[name]
+        for name in ("Content-Type", "Retry-After", "Content-Encoding")
+        if name in answer.headers
+    }

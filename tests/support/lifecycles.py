@@ -1,0 +1,116 @@
+"""Models that go through their stages on a fake cluster, with an operator that reaches the API server through a proxy with faults."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from speechmodel_api.stages import StageName
+
+from support.api_server import TOKEN, ControlPlane, write_kubeconfig
+from support.fake_cluster import spec
+from support.faulty_proxy import FaultyProxy
+
+STAGES = (StageName.PREPARE, StageName.TRAIN, StageName.CONVERT, StageName.EVALUATE, StageName.PUBLISH)
+WATCH_SECONDS = "5"
+"""A silent watch is noticed 10 s after this."""
+
+
+class Lifecycles:
+    """A number of models, and the operator as a process."""
+
+    def __init__(self, plane: ControlPlane, folder: Path, models: int, seed: int) -> None:
+        self.plane, self.names = plane, [f"m{number}" for number in range(models)]
+        self.proxy, self.log = FaultyProxy(plane.server, seed), folder / "operator.log"
+        self._kubeconfig, self._running = folder / "proxy-kubeconfig", self.proxy.running()
+
+    def __enter__(self) -> Self:
+        self._running.__enter__()
+        write_kubeconfig(self._kubeconfig, self.proxy.url, TOKEN)
+        self._start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.operator.kill()
+        self.operator.wait()
+        self._running.__exit__(kind, error, traceback)
+
+    def create(self) -> None:
+        """Create the models."""
+        kind = {"apiVersion": "speechops.dev/v1alpha1", "kind": "SpeechModel"}
+        self.plane.kubectl.apply(*(kind | {"metadata": {"name": name}, "spec": spec()} for name in self.names))
+
+    def kill_operator(self) -> None:
+        """Kill the operator, as when its node fails, and start another one."""
+        self.operator.send_signal(signal.SIGKILL)
+        self.operator.wait()
+        self._start()
+
+    def keep_running(self) -> None:
+        """Start the operator again if it has ended, as Kubernetes does when it could not reach the API server at its start."""
+        if (code := self.operator.poll()) is None:
+            return
+        assert code == 1, f"the operator ended with {code}:\n{self.explain()}"
+        self._start()
+
+    def ready(self) -> int:
+        """Return the number of models whose newest spec is in effect."""
+        found = self.plane.kubectl.find("speechmodels")
+        return sum(
+            model.get("status", {}).get("phase") == "Ready"
+            and model["status"]["observedGeneration"] == model["metadata"]["generation"]
+            for model in found
+        )
+
+    def jobs(self) -> list[str]:
+        """Return model, stage and attempt of each Job that exists, in order."""
+        return sorted(_short(job["metadata"]["name"]) for job in self.plane.kubectl.find("jobs"))
+
+    def created(self) -> list[str]:
+        """Return the same of each Job that the operator has ever created, in order."""
+        return sorted(_short(job) for job in self.proxy.created.elements())
+
+    def state(self) -> str:
+        """Return what shows progress."""
+        return self.plane.kubectl.state()
+
+    def explain(self) -> str:
+        """Return the end of the operator's log, what was injected, and the models."""
+        models = self.plane.kubectl("get", "speechmodels,jobs", check=False)
+        return f"{self.log.read_text(encoding='utf-8')[-4000:]}\n{dict(self.proxy.injected)}\n{models}"
+
+    def edit(self, number: int) -> None:
+        """Ask for new recordings and a new training of each model. `number` is 1 for the first edit."""
+        edited = {"dataset": {"revision": f"r{number}"}, "training": {"restartToken": f"t{number}"}}
+        for name in self.names:
+            self.plane.kubectl.patch(name, edited)
+
+    def expected_jobs(self, edits: int = 0) -> list[str]:
+        """Return model, stage and attempt of the Jobs that there must have been after so many edits, in order.
+
+        A training that ends with the same weights makes nothing after it due.
+        """
+        runs = [(stage, 1) for stage in STAGES]
+        runs += [(stage, 1 + edit) for edit in range(1, edits + 1) for stage in (StageName.PREPARE, StageName.TRAIN)]
+        return sorted(f"{name}-{stage.value}-{attempt}" for name in self.names for stage, attempt in runs)
+
+    def _start(self) -> None:
+        given = {"LIVENESS_PORT": "0", "METRICS_PORT": "0", "WATCH_SECONDS": WATCH_SECONDS, "LOG_LEVEL": "WARNING"}
+        environment = os.environ | {f"SPEECHMODEL_{name}": value for name, value in given.items()}
+        with self.log.open("ab") as log:
+            self.operator = subprocess.Popen(
+                [sys.executable, "-m", "speechmodel_operator"],
+                env=environment | {"KUBECONFIG": str(self._kubeconfig)},
+                stderr=log,
+            )
+
+
+def _short(job: str) -> str:
+    """Return the name of a Job without its key."""
+    model, stage, _, attempt = job.split("-")
+    return f"{model}-{stage}-{attempt}"

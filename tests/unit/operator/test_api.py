@@ -1,0 +1,86 @@
+"""Calls that the API server rejects because of load are repeated, and only those."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+from aiohttp import web
+from kubernetes.aio import client
+from speechmodel_operator.cluster import api as module
+from speechmodel_operator.cluster.api import JOBS, Api
+from speechmodel_operator.cluster.errors import ClusterError
+
+JOB = {"metadata": {"name": "a", "namespace": "ns", "uid": "u", "resourceVersion": "1"}}
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@asynccontextmanager
+async def answered_by(handle: Handler) -> AsyncIterator[Api]:
+    """Give an Api whose server answers with `handle`."""
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", handle)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    host, port = runner.addresses[0][:2]
+    async with client.ApiClient(client.Configuration(host=f"http://{host}:{port}")) as connection:
+        yield Api(connection)
+    await runner.cleanup()
+
+
+def answers(*codes: int) -> tuple[Handler, list[str]]:
+    """Return a handler that answers with these codes in turn, the last one again and again, and what it is asked."""
+    asked: list[str] = []
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        asked.append(request.method)
+        code = codes[min(len(asked), len(codes)) - 1]
+        return web.json_response(JOB, status=code, headers={"Retry-After": "0"})
+
+    return handle, asked
+
+
+@pytest.fixture(autouse=True)
+def fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "jittered", lambda *_: 0.0)
+
+
+async def test_a_call_that_is_rejected_because_of_load_is_repeated() -> None:
+    handle, asked = answers(429, 429, 201)
+    async with answered_by(handle) as api:
+        await api.create(JOBS, "ns", {})
+    assert asked == ["POST"] * 3
+
+
+async def test_it_gives_up_at_last() -> None:
+    handle, asked = answers(429)
+    async with answered_by(handle) as api:
+        with pytest.raises(ClusterError):
+            await api.get(JOBS, "ns", "a")
+    assert len(asked) == module.PATIENCE
+
+
+async def test_a_write_with_another_error_may_have_had_an_effect_and_is_not_repeated() -> None:
+    handle, asked = answers(500, 201)
+    async with answered_by(handle) as api:
+        with pytest.raises(ClusterError):
+            await api.create(JOBS, "ns", {})
+    assert len(asked) == 1
+
+
+async def test_a_watch_takes_lines_of_any_length_and_an_error_in_it_is_raised() -> None:
+    long = "x" * 3_000_000
+    lines = f'{{"type": "ADDED", "object": {{"note": "{long}"}}}}\n{{"type": "ERROR", "object": {{"code": 410}}}}\n'
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        assert request.query["resourceVersion"] == "7"
+        return web.Response(text=lines)
+
+    seen = []
+    async with answered_by(handle) as api:
+        with pytest.raises(ClusterError) as raised:
+            async for event in api.watch(JOBS, "ns", "", "7", 5):
+                seen.append(event)
+    assert raised.value.status == 410
+    assert len(seen[0]["object"]["note"]) == len(long)

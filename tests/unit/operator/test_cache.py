@@ -1,0 +1,133 @@
+"""The cache is like the API server once the watches have caught up, and is never behind a write of ours."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, cast
+
+import pytest
+from speechmodel_operator.cluster import informer as module
+from speechmodel_operator.cluster.api import JOBS, Api, Manifest
+from speechmodel_operator.cluster.cache import Store
+from speechmodel_operator.cluster.errors import ClusterError
+from speechmodel_operator.cluster.informer import Informer
+from speechmodel_operator.cluster.views import Job
+
+Step = Manifest | Exception
+
+
+def job(name: str, version: int, *, model: str = "espejo", suspend: bool = False) -> dict[str, Any]:
+    metadata = {"namespace": "ns", "name": name, "uid": f"u-{name}", "resourceVersion": str(version)}
+    return {"metadata": metadata | {"labels": {"speechops.dev/model": model}}, "spec": {"suspend": suspend}}
+
+
+def event(kind: str, item: Manifest) -> Manifest:
+    return {"type": kind, "object": item}
+
+
+class Server:
+    """An API server that answers with what is given: lists, and for each watch the events or the error that ends it."""
+
+    def __init__(self, lists: Sequence[Step], watches: Sequence[Sequence[Step]]) -> None:
+        self.lists, self.watches = list(lists), [list(steps) for steps in watches]
+        self.versions: list[str] = []
+        self.done = asyncio.Event()
+
+    async def pages(self, *_: object) -> AsyncIterator[Manifest]:
+        answer = self.lists.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        yield answer
+
+    async def watch(self, _resource: object, _namespace: str, _selector: str, version: str, _seconds: float) -> Any:
+        self.versions.append(version)
+        if not self.watches:
+            self.done.set()
+            await asyncio.Event().wait()
+        for step in self.watches.pop(0):
+            if isinstance(step, Exception):
+                raise step
+            yield step
+
+
+def listed(version: int, *items: Manifest) -> Manifest:
+    return {"metadata": {"resourceVersion": str(version)}, "items": items}
+
+
+@pytest.fixture(autouse=True)
+def fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "FIRST_PAUSE_SECONDS", 0.001)
+
+
+async def follow(server: Server) -> tuple[Store[Job], list[tuple[str, bool]]]:
+    """Return the store once the server has nothing more, and the names that were reported, with True for those that are gone."""
+    reported: list[tuple[str, bool]] = []
+    store = Store(Job, lambda found, gone: reported.append((found.metadata.name, gone)))
+    task = asyncio.create_task(Informer(cast(Api, server), JOBS, store, "", "", 60).run())
+    async with asyncio.timeout(5):
+        await server.done.wait()
+    task.cancel()
+    return store, reported
+
+
+def names(store: Store[Job]) -> list[str]:
+    return [found.metadata.name for found in store.find("ns", "espejo")]
+
+
+async def test_it_lists_once_and_follows_every_change() -> None:
+    changes = [
+        event("ADDED", job("b", 11)),
+        event("MODIFIED", job("a", 12, suspend=True)),
+        event("DELETED", job("b", 13)),
+    ]
+    server = Server([listed(10, job("a", 5), job("other", 6, model="x"))], [changes])
+    store, reported = await follow(server)
+    assert names(store) == ["a"]
+    found = store.get("ns", "a")
+    assert found and found.spec.suspend and found.metadata.resource_version == "12" and found.metadata.uid == "u-a"
+    assert reported == [("a", False), ("other", False), ("b", False), ("a", False), ("b", True)]
+    assert server.versions == ["10", "13"], "a watch that ends goes on where it was"
+
+
+async def test_after_410_everything_is_listed_again_and_what_was_deleted_in_between_is_gone() -> None:
+    server = Server(
+        [listed(10, job("a", 5), job("b", 6)), listed(30, job("b", 6), job("c", 25))],
+        [[ClusterError(410, "too old resource version: 10 (20)")]],
+    )
+    store, reported = await follow(server)
+    assert names(store) == ["b", "c"]
+    assert reported[2:] == [("c", False), ("a", True)]
+    assert server.versions == ["10", "30"]
+
+
+@pytest.mark.parametrize(
+    "fault", [TimeoutError(), ClusterError(500, "etcd"), ClusterError(429, "later"), ValueError("cut")]
+)
+async def test_a_watch_that_breaks_goes_on_from_the_last_change_without_a_list(fault: Exception) -> None:
+    bookmark = event("BOOKMARK", {"metadata": {"resourceVersion": "20"}})
+    server = Server([listed(10)], [[event("ADDED", job("a", 15)), fault], [bookmark, fault]])
+    store, _ = await follow(server)
+    assert names(store) == ["a"]
+    assert server.versions == ["10", "15", "20"]
+
+
+async def test_a_list_that_fails_is_repeated() -> None:
+    store, _ = await follow(Server([ClusterError(503, "starting"), listed(10, job("a", 5))], []))
+    assert names(store) == ["a"]
+
+
+def test_an_older_version_never_replaces_a_newer_one_nor_removes_it() -> None:
+    reported: list[str] = []
+    store = Store(Job, lambda found, _gone: reported.append(found.metadata.name))
+    store.put(job("a", 20, suspend=True))  # as a write of ours returned it
+    store.put(job("a", 15))
+    store.remove(job("a", 10))
+    store.keep("", set(), 19)
+    found = store.get("ns", "a")
+    assert found and found.spec.suspend
+    store.put(job("a", 21, suspend=True))
+    assert reported == ["a"], "a change that no step can see wakes nobody"
+    store.keep("other", set(), 30)
+    assert names(store) == ["a"], "a list of another namespace says nothing about this one"
+    store.keep("ns", set(), 30)
+    assert names(store) == []
+    assert reported == ["a", "a"]
