@@ -183,6 +183,8 @@ class World:
                 plan.start.settings,
                 RunState.RUNNING,
                 self.now,
+                workers=plan.start.workers,
+                workers_ready=plan.start.workers,
             )
         if plan.serving is None:
             self.server = None

@@ -200,7 +200,7 @@ def test_long_names_stay_valid(helm: Helm, release: str) -> None:
 
 def test_network_policies_close_what_no_pod_needs(helm: Helm) -> None:
     policies = {p["metadata"]["name"]: p["spec"] for p in of_kind(helm.manifests({"watchNamespaces": ["a"]}), POLICY)}
-    assert set(policies) == {NAME, f"{NAME}-offline", f"{NAME}-storage", f"{NAME}-servers"}
+    assert set(policies) == {NAME, *(f"{NAME}-{part}" for part in ("offline", "storage", "servers", "workers"))}
     stages = [stage for spec in policies.values() for stage in _stages(spec)]
     assert sorted(stages) == sorted([*StageName, "canary", "purge", "server"]), "each kind of pod has one policy"
     offline = policies[f"{NAME}-offline"]

@@ -88,6 +88,7 @@ BAD: list[tuple[str, Any, str]] = [
         {"initFrom": {"persistentVolumeClaim": {"claimName": "old"}, "dropLayers": 6}},
         "spec.training.initFrom.dropLayers",
     ),
+    ("spec.training", {"numWorkers": 0}, "spec.training.numWorkers"),
     ("spec.training", {"engine": "Coqui"}, 'supported values: "Native", "CoquiSTT"'),
     (
         "spec.training",

@@ -19,12 +19,13 @@ REFUSED = {
     "podTemplate.resources.limits must not have nvidia.com/gpu": {
         "podTemplate": {"resources": {"limits": {"nvidia.com/gpu": "1"}}}
     },
+    "numWorkers must be 1": {"numWorkers": 2},
 }
 
 
 def stored(**training: Any) -> dict[str, Any]:
     """Return the settings with the defaults that the API server adds."""
-    defaults = {"engine": "Native", "augmentation": "Auto", "schedule": {"type": "Auto"}}
+    defaults = {"engine": "Native", "augmentation": "Auto", "schedule": {"type": "Auto"}, "numWorkers": 1}
     return defaults | {
         name: {"minDelta": 0.05} | value if name in ("earlyStop", "reduceOnPlateau") else value
         for name, value in training.items()

@@ -44,7 +44,7 @@ from speechmodel_operator.cluster.progress import ProgressReader
 from speechmodel_operator.cluster.snapshot import Snapshot, read_rejections, read_snapshot
 from speechmodel_operator.cluster.status import post_events, write_status
 from speechmodel_operator.cluster.views import Deployment, ObjectView, Service
-from speechmodel_operator.resources import claim, jobs, labels, serving
+from speechmodel_operator.resources import claim, jobs, labels, serving, workers
 from speechmodel_operator.resources.accessories import accessories
 from speechmodel_operator.resources.jobs import Images
 from speechmodel_operator.telemetry import Telemetry
@@ -160,15 +160,32 @@ class ClusterEngine:
     async def _start(self, here: Snapshot, run: StageRun | None) -> None:
         if run is None:
             return
+        if run.workers > 1:
+            await self._ensure_workers_service()
+        shared = here.claim is not None and "ReadWriteMany" in here.claim.spec.access_modes
         try:
             inherited = labels.inherited(here.model.metadata.labels)
-            manifest = jobs.stage_job(self._images, self._owner, here.spec, run, inherited, traceparent())
+            one_node, parent = not shared, traceparent()
+            manifest = jobs.stage_job(
+                self._images, self._owner, here.spec, run, inherited, parent, one_node=one_node
+            )
             await self._api.create(JOBS, self._owner.namespace, manifest)
             log.info("%s: started %s", self._owner, run.name, extra={"stage": run.stage.value, "job": run.name})
         except AlreadyExists:
             existing = await self._api.get(JOBS, self._owner.namespace, run.name)
             if existing is not None and not existing.metadata.owned_by(self._owner.uid):
                 raise NameConflict("Job", run.name) from None
+
+    async def _ensure_workers_service(self) -> None:
+        """Create the Service of the workers. It stays for later attempts, until the SpeechModel is deleted."""
+        wanted = workers.service(self._owner)
+        name, namespace = wanted["metadata"]["name"], self._owner.namespace
+        try:
+            await self._api.create(SERVICES, namespace, wanted)
+        except AlreadyExists:
+            existing = await self._api.get(SERVICES, namespace, name)
+            if existing is not None and not existing.metadata.owned_by(self._owner.uid):
+                raise NameConflict("Service", name) from None
 
     async def _ensure_claim(self, here: Snapshot, intent: ClaimIntent | None) -> bool:
         """Create the claim, or make it as it is wanted. Return True when it was created."""

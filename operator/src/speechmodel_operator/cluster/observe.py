@@ -1,5 +1,6 @@
 """Turn Kubernetes objects into the values that a plan is made from. Pure: the engine does the reading."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
@@ -13,9 +14,9 @@ from speechmodel_operator.cluster.errors import refusal
 from speechmodel_operator.cluster.views import Deployment, Job, Pod
 from speechmodel_operator.resources import labels
 from speechmodel_operator.resources.pod import STAGE_CONTAINER
+from speechmodel_operator.resources.workers import INDEX, JOB_NAME
 
 STAGE_LABELS = {stage.value for stage in StageName}
-JOB_NAME = "batch.kubernetes.io/job-name"
 NO_POD_AFTER_SECONDS = 20
 
 
@@ -123,13 +124,18 @@ def with_stage(found: Iterable[Pod], stage: str) -> tuple[Pod, ...]:
     return tuple(pod for pod in found if pod.metadata.labels.get(labels.STAGE) == stage)
 
 
+def worker_index(pod: Pod) -> int:
+    """Return the index of the worker in a pod. A pod of a Job that has only one is the first."""
+    return int(pod.metadata.labels.get(INDEX, 0))
+
+
 def podless(jobs: Iterable[Job], found: Iterable[Pod], now: datetime) -> tuple[Job, ...]:
     """Return the stage Jobs that wait for a pod longer than usual."""
-    with_pods = {pod.metadata.labels.get(JOB_NAME) for pod in found}
+    pods_of = Counter(pod.metadata.labels.get(JOB_NAME) for pod in found)
     return tuple(
         job
         for job in jobs
-        if job.metadata.name not in with_pods
+        if pods_of[job.metadata.name] < job.spec.completions
         and _state(job, ()) is RunState.PENDING
         and not job.spec.suspend
         and _age(job, now) >= NO_POD_AFTER_SECONDS
@@ -144,9 +150,15 @@ def _job_run(
     rejection: str,
 ) -> Run:
     metadata, state = job.metadata, _state(job, job_pods)
-    pod = pods.newest(job_pods)
+    workers = _workers(job_pods)
+    ready = sum(pod.state(STAGE_CONTAINER).running is not None for pod in workers)
+    pod = _telling(workers, state)
     ended = pod.state(STAGE_CONTAINER).terminated if pod else None
-    trouble = _suspended(job) or (pods.trouble(pod, now) if pod else _no_pod(job, state, now, rejection))
+    trouble = (
+        _suspended(job)
+        or _first_trouble(workers, now)
+        or _too_few_pods(job, state, len(workers), ready, now, rejection)
+    )
     if pod and state is RunState.FAILED:
         trouble = pods.out_of_memory(pod, STAGE_CONTAINER) or pods.disruption(pod)
     finished = job.finished
@@ -166,7 +178,28 @@ def _job_run(
         result=ended.message if ended else None,
         trouble=trouble if state is not RunState.SUCCEEDED else None,
         progress=progress.get(metadata.name),
+        workers=job.spec.completions,
+        workers_ready=ready,
     )
+
+
+def _workers(job_pods: Iterable[Pod]) -> tuple[Pod, ...]:
+    """Return the newest pod of each worker, by index."""
+    by_index: dict[int, list[Pod]] = {}
+    for pod in job_pods:
+        by_index.setdefault(worker_index(pod), []).append(pod)
+    newest = (pods.newest(by_index[index]) for index in sorted(by_index))
+    return tuple(pod for pod in newest if pod is not None)
+
+
+def _telling(workers: Sequence[Pod], state: RunState) -> Pod | None:
+    """Return the pod that says how the run ended: the first worker, and after a failure the one that caused it.
+
+    When one is lost, the others report WorkerLost or are stopped.
+    """
+    if state is not RunState.FAILED:
+        return workers[0] if workers else None
+    return min(workers, key=pods.consequence, default=None)
 
 
 def _orphan_run(name: str, left: Sequence[Pod], now: datetime) -> Run:
@@ -187,7 +220,9 @@ def _state(job: Job, job_pods: Iterable[Pod]) -> RunState:
     if job.deleting:
         return RunState.ENDING
     if job.finished is not None:
-        return RunState.SUCCEEDED if job.finished.type == "Complete" else RunState.FAILED
+        if job.finished.type == "Complete":
+            return RunState.SUCCEEDED
+        return RunState.ENDING if any(pods.executing(pod) for pod in job_pods) else RunState.FAILED
     return RunState.RUNNING if any(pod.status.phase == "Running" for pod in job_pods) else RunState.PENDING
 
 
@@ -201,13 +236,23 @@ def _suspended(job: Job) -> Trouble | None:
     return Trouble(Reason.JOB_SUSPENDED, message)
 
 
-def _no_pod(job: Job, state: RunState, now: datetime, rejection: str) -> Trouble | None:
-    if state is not RunState.PENDING or _age(job, now) < NO_POD_AFTER_SECONDS:
+def _too_few_pods(
+    job: Job, state: RunState, existing: int, ready: int, now: datetime, rejection: str
+) -> Trouble | None:
+    """Return why pods are missing, or that some workers do not run yet."""
+    if state not in (RunState.PENDING, RunState.RUNNING):
         return None
-    name = job.metadata.name
-    if rejection:
-        return Trouble(refusal(rejection) or Reason.NO_POD, f"the pod of Job {name} was rejected: {rejection}")
-    return Trouble(Reason.NO_POD, f"Job {name} has no pod; `kubectl describe job {name}` shows the reason")
+    name, wanted = job.metadata.name, job.spec.completions
+    if existing < wanted and _age(job, now) >= NO_POD_AFTER_SECONDS:
+        if rejection:
+            return Trouble(refusal(rejection) or Reason.NO_POD, f"the pod of Job {name} was rejected: {rejection}")
+        has = f"{existing} of {wanted} pods" if existing else "no pod"
+        return Trouble(Reason.NO_POD, f"Job {name} has {has}; `kubectl describe job {name}` shows the reason")
+    if ready < wanted > 1:
+        return Trouble(
+            Reason.WAITING_FOR_WORKERS, f"{ready} of {wanted} pods of Job {name} run; training begins with all"
+        )
+    return None
 
 
 def _age(job: Job, now: datetime) -> float:

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from kubernetes.utils import parse_quantity
 from pydantic import ValidationError
+from speechmodel_api.exit_codes import ExitCode
 from speechmodel_api.reasons import Reason
 from speechmodel_api.stages import StageError, StageResult
 from speechmodel_plan.observed import Trouble
@@ -98,6 +99,23 @@ def disruption(pod: Pod) -> Trouble | None:
             where = f"pod {pod.metadata.name} on node {pod.spec.node_name}"
             return Trouble(reason, f"{where}: {said}; another one continues from what was saved")
     return None
+
+
+def consequence(pod: Pod) -> tuple[int, float]:
+    """Return how far the end of a worker follows from that of another one, and when it ended; the cause is the least."""
+    ended = next((state for status in pod.status.container_statuses if (state := status.state.terminated)), None)
+    if disruption(pod):
+        return 0, 0.0
+    if ended is None or ended.exit_code == ExitCode.DONE:
+        return 4, math.inf
+    at = ended.finished_at.timestamp() if ended.finished_at else math.inf
+    try:
+        error = StageResult[StageError].model_validate_json(ended.message or "").error
+    except ValidationError:
+        error = None
+    if error is not None and error.reason == Reason.WORKER_LOST:
+        return 3, at
+    return (2 if ended.exit_code == ExitCode.STOPPED else 1), at
 
 
 def _unscheduled(condition: Condition) -> Trouble:

@@ -13,6 +13,7 @@ from speechmodel_operator.cluster.api import Api
 from speechmodel_operator.cluster.snapshot import Snapshot
 from speechmodel_operator.cluster.views import Pod
 from speechmodel_operator.resources.pod import STAGE_CONTAINER
+from speechmodel_operator.resources.workers import JOB_NAME
 
 LOG_LINES = 100
 LOG_BYTES = 64 * 1024
@@ -30,8 +31,8 @@ class ProgressReader:
     async def read(self, snapshot: Snapshot) -> Mapping[str, TrainProgress | StepProgress]:
         """Return the newest record of each Job, by its name."""
         for pod in observe.with_stage(snapshot.pods, StageName.TRAIN.value):
-            job = pod.metadata.labels.get(observe.JOB_NAME, "")
-            if job in snapshot.jobs and self._due(pod):
+            job = pod.metadata.labels.get(JOB_NAME, "")
+            if job in snapshot.jobs and observe.worker_index(pod) == 0 and self._due(pod):
                 text = await self._api.log(pod, STAGE_CONTAINER, lines=LOG_LINES, limit=LOG_BYTES)
                 if record := last_progress(text):
                     self._newest[job] = record

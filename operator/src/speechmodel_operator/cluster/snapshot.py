@@ -42,7 +42,7 @@ class Snapshot:
     canary: Deployment | None
     """The Deployment of a version that is tried."""
     services: Mapping[str, Service]
-    """By name."""
+    """Those of the server, by name."""
     accessories: Mapping[str, ObjectView]
     """Objects beside the Deployment that are wanted or were wanted before, by kind."""
 
@@ -155,7 +155,7 @@ async def read_snapshot(api: Api, owner: Owner, known: Api) -> Snapshot | None:
         claim=claim,
         deployment=deployment,
         canary=await _read_canary(known, owner, spec, model),
-        services={s.metadata.name: s for s in services if s.metadata.owned_by(owner.uid)},
+        services={s.metadata.name: s for s in services if s.metadata.owned_by(owner.uid) and _of_server(s)},
         accessories=await _read_accessories(api, owner, spec, deployment) if deployment else {},
     )
 
@@ -166,6 +166,10 @@ async def _read_canary(api: Api, owner: Owner, spec: SpeechModelSpec, model: Mod
         return None
     found = await api.get(DEPLOYMENTS, owner.namespace, names.canary_name(owner.name))
     return found if found and found.metadata.owned_by(owner.uid) else None
+
+
+def _of_server(service: Service) -> bool:
+    return service.metadata.labels.get(labels.STAGE) == labels.SERVER
 
 
 async def _read_accessories(

@@ -77,6 +77,7 @@ class JobSpec(View):
     """The spec of a Job."""
 
     suspend: bool = False
+    completions: int = 1
 
 
 class JobStatus(View):
@@ -284,6 +285,7 @@ class ClaimResources(View):
 class ClaimSpec(View):
     """The spec of a claim."""
 
+    access_modes: tuple[str, ...] = ()
     resources: ClaimResources
 
 

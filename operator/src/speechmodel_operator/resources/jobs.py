@@ -14,7 +14,7 @@ from speechmodel_plan.stages import stage_named
 from speechmodel_plan.stages.stage import Image
 from speechmodel_plan.task import Owner
 
-from speechmodel_operator.resources import labels
+from speechmodel_operator.resources import labels, workers
 from speechmodel_operator.resources.pod import (
     DATASET_MOUNT,
     INITIAL_MOUNT,
@@ -69,9 +69,11 @@ def stage_job(
     run: StageRun,
     inherited: Mapping[str, str],
     traceparent: str | None = None,
+    *,
+    one_node: bool = True,
 ) -> Manifest:
     """Return the Job of one attempt of a stage. The Job carries `inherited` labels, and its pods do not. Its program continues
-    the trace of `traceparent`.
+    the trace of `traceparent`. Several workers run on one node if the workspace claim cannot be mounted on more.
     """
     training, stage, document = spec.training, stage_named(run.stage), run.document
     claim = training.storage.claim_name or names.claim_name(owner.name)
@@ -103,11 +105,13 @@ def stage_job(
             *trace_env(images.tracing, owner, run.stage.value, run.name, traceparent),
             *program_env(document),
             *secret,
+            *workers.environment(owner, run),
         ],
         mounts=mounts,
         # the end of the log is the termination message of a program that crashed
         terminationMessagePolicy="FallbackToLogsOnError",
         resources=resources(training.pod_template.resources) if stage.needs.accelerator else LIGHT,
+        **workers.ports(run),
     )
     pod = pod_spec(
         training.pod_template,
@@ -116,7 +120,10 @@ def stage_job(
         images.pull_secrets,
         restartPolicy="Never",
         terminationGracePeriodSeconds=training.termination_grace_period_seconds,
+        **workers.placed(owner, run),
     )
+    if one_node and run.workers > 1:
+        pod["affinity"] = workers.together(pod.get("affinity", {}), run)
     found = labels.common(owner, run.stage.value)
     found |= {labels.KEY: document.key, labels.ATTEMPT: str(document.attempt)}
     return {
@@ -127,10 +134,10 @@ def stage_job(
         "spec": {
             "backoffLimit": 0,
             "podReplacementPolicy": "Failed",
-            "podFailurePolicy": _failure_policy(),
+            **(workers.job_fields(run) if run.workers > 1 else {"podFailurePolicy": _failure_policy()}),
             "template": {
                 "metadata": {
-                    "labels": dict(training.pod_template.labels) | found,
+                    "labels": dict(training.pod_template.labels) | found | workers.labelled(run),
                     "annotations": dict(training.pod_template.annotations),
                 },
                 "spec": pod,

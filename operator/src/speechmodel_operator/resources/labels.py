@@ -29,6 +29,8 @@ INHERITED = (QUEUE, "kueue.x-k8s.io/priority-class")
 """Labels of the SpeechModel that its Jobs carry too. No other label or annotation is copied to an object: tools such as
 Argo CD recognise their own objects by them.
 """
+WORKERS = f"{GROUP}/workers"
+"""Label of the pods of a Job of several workers: their number. A NetworkPolicy selects by it."""
 SERVER = "server"
 CANARY = "canary"
 COMPONENT = "app.kubernetes.io/component"

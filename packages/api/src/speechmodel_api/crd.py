@@ -28,6 +28,7 @@ WIDE = [
     ("Latest", "string", ".status.latestVersion"),
     ("Reason", "string", '.status.conditions[?(@.type=="Ready")].reason'),
     ("URL", "string", ".status.url"),
+    ("Workers", "string", ".status.workersReady"),
 ]
 """Columns that `kubectl get --output wide` adds."""
 

@@ -156,11 +156,11 @@ class TrainingStatus(ApiModel):
     clips_per_second: float | None = None
     """Training clips per second in the current epoch. After training, the last value."""
     cpu_utilization: float | None = None
-    """Share of the trainer's CPU time that it used since the previous report, from 0 to 1. Absent
-    after training."""
+    """Share of the trainer's CPU time that it used since the previous report, from 0 to 1. Of several
+    workers, that of the first. Absent after training."""
     pod_seconds: int | None = None
-    """Cost of training: the running time of the pods of all attempts together, in seconds. Waiting for
-    a node does not count. Absent until training has ended."""
+    """Cost of training: the running time of all attempts together, in seconds, times
+    training.numWorkers. Waiting for a node does not count. Absent until training has ended."""
     settings: LearningSettings | None = None
     """Values that training uses. Those that the spec does not set were chosen from the dataset."""
     progress_time: Time | None = None
@@ -333,6 +333,9 @@ class SpeechModelStatus(ApiModel):
     when every replica serves the newest version, and Serving when at least one replica is ready. Ready
     is True when a version is served, also while a newer one is made, or is published if serving is not
     requested. While the spec is not in effect, Reconciling is present, or Stalled if a person must act."""
+    workers_ready: Short | None = None
+    """Pods of training that run and all of them, such as 3/4. Training begins when all run. Absent unless
+    training.numWorkers is above 1 and training is running."""
     training: TrainingStatus | None = None
     """Newest progress of training. Absent before the trainer first reports."""
     storage: StorageStatus | None = None

@@ -78,6 +78,11 @@ _REFUSALS: Final = (
         "podTemplate.resources.limits must not have nvidia.com/gpu with the engine CoquiSTT, which trains on CPUs",
         lambda training: "nvidia.com/gpu" in training.pod_template.resources.limits,
     ),
+    _Refusal(
+        "!has(self.numWorkers) || self.numWorkers == 1",
+        "numWorkers must be 1 with the engine CoquiSTT, which trains in one pod",
+        lambda training: training.num_workers > 1,
+    ),
 )
 
 ENGINE_RULES: Final = tuple(

@@ -277,6 +277,12 @@ class Training(ApiModel, json_schema_extra=cel(*ENGINE_RULES[0], *ENGINE_RULES[1
     """Settings of the stage pods. All of them share one workspace volume, so nodeSelector,
     tolerations, affinity and runtimeClassName apply to every stage. The resources apply to training
     only. A change replaces a running stage pod."""
+    num_workers: Annotated[int, Field(ge=1, le=64)] = 1
+    """Number of pods that train together. Each computes its share of the clips of every step, so the
+    losses are those of one pod, but for rounding. Each pod has the resources of podTemplate, such as one
+    GPU. On a workspace claim without the access mode ReadWriteMany, all of them run on one node. A change
+    restarts a running trainer from its last checkpoint. A finished model is not trained again. Defaults
+    to 1."""
     max_attempts: Annotated[int, Field(ge=1, le=100)] = 12
     """Number of consecutive failures after which a stage stops retrying. It then waits for an edit
     of the spec or a new value of the annotation speechops.dev/retry. The delay grows from 30

@@ -21,6 +21,11 @@ def claim_name(model: str) -> str:
     return f"{model}-workspace"
 
 
+def workers_service(model: str) -> str:
+    """Return the name of the Service by which the workers of training find each other."""
+    return f"{model}-train"
+
+
 def deployment_name(model: str) -> str:
     """Return the name of the server's Deployment."""
     return model

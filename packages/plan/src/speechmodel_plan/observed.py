@@ -64,6 +64,10 @@ class Run:
     """The termination log."""
     trouble: Trouble | None = None
     progress: TrainProgress | StepProgress | None = None
+    workers: int = 1
+    """Number of its programs."""
+    workers_ready: int = 0
+    """Number of its programs that execute."""
 
     @property
     def stoppable(self) -> bool:

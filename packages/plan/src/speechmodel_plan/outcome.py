@@ -20,6 +20,9 @@ from speechmodel_plan.stages import stage_named
 
 FIRST_DELAY = timedelta(seconds=30)
 LONGEST_DELAY = timedelta(minutes=30)
+DISRUPTIONS = frozenset({Reason.EVICTED, Reason.NODE_LOST, Reason.PREEMPTED})
+"""Reasons for which a run ends that say nothing about it. A Job of one pod replaces the pod by itself; a run of several
+programs ends, since all of them have to start together."""
 LOG_LINES, LOG_LENGTH = 5, 1000
 """Lines and characters at the end of a log that a message quotes."""
 
@@ -106,7 +109,11 @@ def _succeeded(record: StageRecord, run: Run, now: datetime, claim_uid: str | No
 def _failed(record: StageRecord, run: Run, now: datetime, max_attempts: int) -> StageRecord:
     if run.trouble and run.trouble.final:
         return given_up(record, run, now, run.trouble)
+    if run.trouble and run.trouble.reason in DISRUPTIONS:
+        return stopped(record, run, now, run.trouble)
     trouble = _reported(run)
+    if run.exit_code == ExitCode.STOPPED:
+        return stopped(record, run, now, trouble)
     if run.exit_code in set(ExitCode) and ExitCode(run.exit_code).final:
         return given_up(record, run, now, trouble)
     return _failed_once(record, run, trouble, now, max_attempts)

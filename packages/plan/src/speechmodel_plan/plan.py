@@ -37,6 +37,8 @@ class StageRun:
     document: StageInput
     bucket: S3Target | None
     """Bucket whose credentials the program receives."""
+    workers: int = 1
+    """Number of programs that run together. The result is that of the first."""
 
 
 @dataclass(frozen=True)
@@ -185,7 +187,8 @@ def _goes_on(run: Run, decision: Decision) -> bool:
 
 def _stage_run(seen: Observed, decision: Start) -> StageRun:
     record, bucket = decision.record, decision.stage.bucket(seen.spec, seen.status.model)
-    return StageRun(record.run or "", record.stage, record.settings, decision.document, bucket)
+    workers = decision.stage.workers(seen.spec)
+    return StageRun(record.run or "", record.stage, record.settings, decision.document, bucket, workers)
 
 
 def _canary(seen: Observed, choice: Choice) -> CanaryIntent | None:

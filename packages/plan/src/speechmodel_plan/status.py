@@ -19,7 +19,7 @@ from speechmodel_api.status import (
 
 from speechmodel_plan.conditions import Failures, Pending, Verdict, judge, stamp
 from speechmodel_plan.decision import Decision, Idle
-from speechmodel_plan.observed import Observed, Trouble
+from speechmodel_plan.observed import ALIVE, Observed, Trouble
 from speechmodel_plan.outcome import volume_use
 from speechmodel_plan.promotion import choose, extended, rounded
 from speechmodel_plan.records import Records, StageRecord
@@ -41,6 +41,7 @@ def compute_status(seen: Observed, records: Records, decision: Decision, failure
         phase=_phase(decision, records, judged.pending, suspend=seen.spec.suspend),
         progress=_epochs(training, seen.spec.training.max_epochs),
         conditions=stamp(judged.verdicts, before.conditions, seen.generation, seen.now),
+        workers_ready=_workers_ready(seen, records.get(StageName.TRAIN)),
         training=training,
         storage=_storage(seen),
         stages=tuple(record.to_status() for record in records),
@@ -89,7 +90,7 @@ def _training(seen: Observed, record: StageRecord | None, done: Outputs) -> Trai
             dev_loss=rounded(trained.dev_loss),
             dev_wer=rounded(trained.dev_wer),
             clips_per_second=before.clips_per_second if before else None,
-            pod_seconds=record.active_seconds,
+            pod_seconds=_pod_seconds(seen, record),
             settings=trained.settings,
             progress_time=record.finished_at,
         )
@@ -99,6 +100,18 @@ def _training(seen: Observed, record: StageRecord | None, done: Outputs) -> Trai
     newest = _from_progress(run.progress, before)
     recent = before and before.progress_time and seen.now - before.progress_time < PROGRESS_INTERVAL
     return before if before and newest.epoch == before.epoch and recent else newest
+
+
+def _pod_seconds(seen: Observed, record: StageRecord) -> int | None:
+    """Return the running time of all pods, or None if it is unknown."""
+    seconds = record.active_seconds
+    return None if seconds is None else seconds * TRAIN.workers(seen.spec)
+
+
+def _workers_ready(seen: Observed, record: StageRecord | None) -> str | None:
+    """Return the workers that execute and all of them, such as 3/4, while several train."""
+    run = seen.run(record.run) if record else None
+    return f"{run.workers_ready}/{run.workers}" if run and run.workers > 1 and run.state in ALIVE else None
 
 
 def _storage(seen: Observed) -> StorageStatus | None:

@@ -18,13 +18,13 @@ from speechmodel_plan.stages import STAGES, stage_named
 from speechmodel_plan.task import Owner
 
 from speechmodel_cli.local import programs
-from speechmodel_cli.local.child import Child
 from speechmodel_cli.local.model import LocalModel
 from speechmodel_cli.local.object_store import Access, ObjectStore, access_of, require_signing_key
 from speechmodel_cli.local.processes import identify, kill_group
 from speechmodel_cli.local.runs import RunFolder
 from speechmodel_cli.local.server import LocalServer
 from speechmodel_cli.local.state import ModelState
+from speechmodel_cli.local.workers import Workers
 
 READ_ONLY = (StageName.PREPARE, StageName.DOWNLOAD)
 """Stages whose bucket is the manifest's own, also when models are published elsewhere."""
@@ -63,7 +63,7 @@ class LocalEngine:
         self._record = state.record(model.spec)
         self._spec = model.local_spec(store, serve=server is not None)
         self._annotations = {RETRY_ANNOTATION: uuid.uuid4().hex[:8]}
-        self._children: dict[str, Child] = {}
+        self._running: dict[str, Workers] = {}
         self._progress: dict[str, TrainProgress | StepProgress] = {}
         self._looked = 0.0
         self.status = state.read_status()
@@ -83,7 +83,7 @@ class LocalEngine:
     ) -> None:
         """End everything that was started."""
         self.kill()
-        await asyncio.gather(*(child.wait() for child in self._children.values()))
+        await asyncio.gather(*(workers.wait() for workers in self._running.values()))
         if self.server is not None:
             await self.server.close()
         await self._store.close()
@@ -92,7 +92,7 @@ class LocalEngine:
     def busy(self) -> bool:
         """True while a program runs that the engine started."""
         serving = self.server is not None and self.server.running
-        return serving or any(child.running for child in self._children.values())
+        return serving or any(workers.running for workers in self._running.values())
 
     @property
     def suspended(self) -> bool:
@@ -115,8 +115,8 @@ class LocalEngine:
 
     def kill(self) -> None:
         """End everything at once."""
-        for child in self._children.values():
-            child.kill()
+        for workers in self._running.values():
+            workers.kill()
         if self.server is not None:
             self.server.kill()
 
@@ -147,8 +147,8 @@ class LocalEngine:
             self._state.make_claim()
             self.changed.set()
         for run in plan.stop:
-            if child := self._children.get(run.name):
-                child.stop(self._spec.training.termination_grace_period_seconds)
+            if workers := self._running.get(run.name):
+                workers.stop()
         for run in plan.discard:
             shutil.rmtree(self._state.runs / run.name)
             self.changed.set()
@@ -169,7 +169,7 @@ class LocalEngine:
         self._watcher.reported(before, report)
 
     async def _start(self, start: StageRun) -> None:
-        if start.name in self._children:
+        if start.name in self._running:
             return
         stage = stage_named(start.stage)
         self._store.require(self._model.spec.publish.s3)
@@ -182,16 +182,19 @@ class LocalEngine:
         program = programs.command(module)
         access = await self._access(start)
         folder = RunFolder.make(self._state.runs, start, datetime.now(UTC))
-        child = await Child.start(
+        workers = await Workers.start(
+            start.workers,
             program,
-            environment=programs.environment(start.document, folder.result, access),
+            environment=lambda result: programs.environment(start.document, result, access),
             folder=folder.folder,
             log=folder.log,
+            result=folder.result,
+            grace_seconds=self._spec.training.termination_grace_period_seconds,
             on_line=lambda line: self._on_line(start, line),
             on_end=lambda code: self._on_end(folder, code),
         )
-        self._children[start.name] = child
-        if process := identify(child.pid):
+        self._running[start.name] = workers
+        if process := identify(workers.pid):
             folder.note_process(process)
 
     async def _access(self, start: StageRun) -> Access | None:
@@ -220,8 +223,8 @@ class LocalEngine:
         return tuple(RunFolder(path) for path in sorted(self._state.runs.glob("*/")))
 
     def _observe(self, folder: RunFolder) -> Run | None:
-        child = self._children.get(folder.name)
-        alive = child is not None and not folder.ended()
+        workers = self._running.get(folder.name)
+        alive = workers is not None and not folder.ended()
         return folder.observe(
-            alive=alive, stopping=child is not None and child.stopping, progress=self._progress.get(folder.name)
+            alive=alive, stopping=workers is not None and workers.stopping, progress=self._progress.get(folder.name)
         )

@@ -4,7 +4,7 @@ run.json        stage, key, attempt and settings of the run
 input.json      the input document
 process.json    the process that executes it
 log             stdout and stderr
-result.json     the StageResult
+result.json     the StageResult; other workers than the first have log-1, result-1.json and so on
 exit_code       written last; its time is the end of the run
 """
 
@@ -39,6 +39,7 @@ class RunRecord(Document):
     attempt: int
     settings: str
     created_at: Time
+    workers: int = 1
 
 
 class RunFolder:
@@ -65,6 +66,7 @@ class RunFolder:
             attempt=document.attempt,
             settings=start.settings,
             created_at=now,
+            workers=start.workers,
         )
         replace_file(made._record, record.model_dump_json(by_alias=True, indent=1))
         return made
@@ -107,6 +109,8 @@ class RunFolder:
             state=RunState.ENDING if stopping else RunState.RUNNING,
             created_at=record.created_at,
             progress=progress or self._logged_progress(),
+            workers=record.workers,
+            workers_ready=record.workers,
         )
         return run if alive else self._ended(run)
 

@@ -98,6 +98,11 @@ class Stage(ABC, Generic[OutputT]):
         del spec
         return self.needs.dataset
 
+    def workers(self, spec: SpeechModelSpec) -> int:
+        """Return the number of programs that a run consists of."""
+        del spec
+        return 1
+
     def settings(self, spec: SpeechModelSpec) -> dict[str, Any]:
         """Return the fields outside the key that a running attempt is restarted for, by name: by default the region
         and the Secret that grant access to the bucket.

@@ -51,6 +51,7 @@ class Train(Stage[TrainOutput]):
             reduce_on_plateau=training.reduce_on_plateau,
             augmentation=training.augmentation,
             checkpoints=training.checkpoints,
+            workers=training.num_workers,
         )
 
     def program_for(self, spec: SpeechModelSpec) -> tuple[str, Image]:
@@ -77,8 +78,13 @@ class Train(Stage[TrainOutput]):
         return Reason.TRAINED if output.trained_epochs else Reason.NOTHING_TO_TRAIN
 
     def settings(self, spec: SpeechModelSpec) -> dict[str, Any]:
-        """Return the checkpoint settings."""
-        return {"checkpoints": spec.training.checkpoints.model_dump(mode="json", exclude_defaults=True)}
+        """Return the checkpoint settings, and the number of workers unless it is 1."""
+        found = {"checkpoints": spec.training.checkpoints.model_dump(mode="json", exclude_defaults=True)}
+        return found | ({"workers": self.workers(spec)} if self.workers(spec) > 1 else {})
+
+    def workers(self, spec: SpeechModelSpec) -> int:
+        """Return the number of programs that train together."""
+        return spec.training.num_workers
 
 
 TRAIN = Train()

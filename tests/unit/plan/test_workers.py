@@ -1,0 +1,91 @@
+"""Training by several workers, in the life of one SpeechModel."""
+
+from dataclasses import replace
+
+import pytest
+from speechmodel_api.reasons import Reason
+from speechmodel_api.stages import StageName, TrainInput
+from speechmodel_api.status import StageState
+from speechmodel_plan.observed import RunState, Trouble
+from support.world import World
+
+
+@pytest.fixture
+def world() -> World:
+    world = World()
+    world.edit(training__numWorkers=4)
+    world.until(StageName.TRAIN)
+    return world
+
+
+def test_training_gets_the_number_of_workers_and_other_stages_have_one(world: World) -> None:
+    assert world.plan and world.plan.start
+    assert isinstance(document := world.plan.start.document, TrainInput)
+    assert (world.plan.start.workers, document.workers) == (4, 4)
+    world.finish()
+    world.step()
+    assert world.plan.start
+    assert (world.plan.start.stage, world.plan.start.workers) == (StageName.CONVERT, 1)
+
+
+def test_the_status_counts_the_workers_while_they_train(world: World) -> None:
+    (name,) = (name for name, run in world.runs.items() if run.state is RunState.RUNNING)
+    waiting = Trouble(Reason.WAITING_FOR_WORKERS, "3 of 4 pods run")
+    world.runs[name] = replace(world.runs[name], workers_ready=3, trouble=waiting)
+    world.step()
+    assert world.status.workers_ready == "3/4"
+    assert (world.condition("Trained").reason, world.condition("Trained").message) == (waiting.reason, waiting.message)
+    world.finish()
+    world.step()
+    assert world.status.workers_ready is None
+
+
+def test_the_pods_of_all_workers_cost(world: World) -> None:
+    world.step(100)
+    world.finish()
+    world.step()
+    active = world.stage(StageName.TRAIN).active_seconds
+    assert world.status.training and active
+    assert world.status.training.pod_seconds == 4 * active
+
+
+@pytest.mark.parametrize(
+    "ended",
+    [
+        {"code": 143, "reason": "Stopped"},
+        {"code": 75, "reason": "WorkerLost", "trouble": Trouble(Reason.NODE_LOST, "the node is gone")},
+    ],
+)
+def test_a_set_that_was_stopped_or_lost_its_node_starts_again_at_once_and_fails_in_no_way(
+    world: World, ended: dict[str, object]
+) -> None:
+    for attempt in range(1, 20):
+        world.fail(**ended)  # type: ignore[arg-type]
+        world.step()
+        assert world.started[-1] == f"train-{attempt + 1}"
+        assert world.stage(StageName.TRAIN).failures == 0
+
+
+def test_a_set_that_lost_a_worker_is_retried_after_a_delay(world: World) -> None:
+    world.fail(75, "WorkerLost", "worker 2 did not answer")
+    world.step()
+    record = world.stage(StageName.TRAIN)
+    assert (record.state, record.failures, record.reason) == (StageState.WAITING, 1, "WorkerLost")
+    world.step(31)
+    assert world.started[-1] == "train-2"
+
+
+def test_a_new_number_of_workers_restarts_training_and_trains_nothing_again() -> None:
+    world = World()
+    world.until(StageName.TRAIN)
+    world.edit(training__numWorkers=2)
+    world.step()
+    assert world.plan
+    assert [run.stage for run in world.plan.stop] == [StageName.TRAIN]
+    assert world.condition("Trained").reason == Reason.SUPERSEDED
+    world.bury()
+    world.to_ready()
+    started = list(world.started)
+    world.edit(training__numWorkers=8)
+    world.to_ready()
+    assert world.started == started
