@@ -162,13 +162,10 @@ class ClusterEngine:
             return
         if run.workers > 1:
             await self._ensure_workers_service()
-        shared = here.claim is not None and "ReadWriteMany" in here.claim.spec.access_modes
+        one_node = here.claim is None or "ReadWriteMany" not in here.claim.spec.access_modes
+        inherited, parent = labels.inherited(here.model.metadata.labels), traceparent()
+        manifest = jobs.stage_job(self._images, self._owner, here.spec, run, inherited, parent, one_node=one_node)
         try:
-            inherited = labels.inherited(here.model.metadata.labels)
-            one_node, parent = not shared, traceparent()
-            manifest = jobs.stage_job(
-                self._images, self._owner, here.spec, run, inherited, parent, one_node=one_node
-            )
             await self._api.create(JOBS, self._owner.namespace, manifest)
             log.info("%s: started %s", self._owner, run.name, extra={"stage": run.stage.value, "job": run.name})
         except AlreadyExists:
