@@ -30,40 +30,42 @@ def save(name: str, content: int, pointer: str) -> Path:
     return folder / name
 
 
-def load(method: str) -> int:
+def load(method: str) -> tuple[int, int]:
+    """Return the epochs in the weights of a checkpoint, and its step."""
     pointer = (folder / {"last": "checkpoint", "best": "best_dev_checkpoint"}[method]).read_text()
     (name,) = re.findall('^model_checkpoint_path: "(.*)"', pointer)
     if name in plan.get("unreadable", ()):
         print("Traceback (most recent call last):\nDataLossError: Checksum does not match", file=sys.stderr)
         sys.exit(1)
-    return int((folder / f"{name}.data-00000-of-00001").read_text())
+    done = int((folder / f"{name}.data-00000-of-00001").read_text())
+    return done, int(name.split("-")[1]) if "-" in name else done
 
 
 if module == "coqui_stt_training.export":
     target = Path(flags["export_dir"])
     target.mkdir()
-    (target / "output_graph.pb").write_text(f"weights after {load(flags['load_evaluate'])} epochs")
+    (target / "output_graph.pb").write_text(f"weights after {load(flags['load_evaluate'])[0]} epochs")
     (target / "author_model_0.0.1.md").write_text("")
     sys.exit()
 
 folder.mkdir(exist_ok=True)
 (folder / "alphabet.txt").write_bytes(Path(flags["alphabet_config_path"]).read_bytes())
-done = 0 if flags["load_train"] == "init" else load("last")
+done, step = (0, 0) if flags["load_train"] == "init" else load("last")
 steps = (len(Path(flags["train_files"]).read_text().splitlines()) - 1) // int(flags["train_batch_size"])
 best = float("inf")
 for epoch in range(int(flags["epochs"])):
     if epoch == len(plan["epochs"]):
         break
     loss, dev_loss = plan["epochs"][epoch]
-    done += 1
+    done, step = done + 1, step + steps
     print(f"I Training epoch {epoch}...")
     print(f"I Finished training epoch {epoch} - loss: {loss:f}")
-    save(f"train-{steps * done}", done, "checkpoint")
+    save(f"train-{step}", done, "checkpoint")
     if dev_loss is not None:
         print(f"I Finished validating epoch {epoch} on {flags['dev_files']} - loss: {dev_loss:f}")
         if dev_loss < best:
             best = dev_loss
-            saved = save(f"best_dev-{steps * done}", done, "best_dev_checkpoint")
+            saved = save(f"best_dev-{step}", done, "best_dev_checkpoint")
             print(f"I Saved new best validating model with loss {best:f} to: {saved}")
     if plan.get("then") == "stops early" and epoch + 1 == len(plan["epochs"]):
         print("I Early stop triggered as the loss did not improve the last 2 epochs")

@@ -218,6 +218,22 @@ def test_an_unreadable_checkpoint_is_put_aside_and_its_epoch_is_trained_again(co
     assert (output.epoch, output.exported_epoch) == (3, 2)
 
 
+def test_epochs_that_coqui_finished_and_nobody_recorded_are_trained_again(coqui: Coqui) -> None:
+    coqui.train([(5, 4), (3, 2)])
+    for number, step in enumerate((7, 9, 12)):  # 7 is within the third epoch
+        put_checkpoint(coqui, step, epochs=3, at=2e9 + number)
+    output = coqui.train([(2, 1)], key="33333333", maxEpochs=3)
+    assert (output.epoch, output.step, coqui.flag("epochs")) == (3, 10, "1")
+    assert coqui.workspace.graph("33333333").read_text() == "weights after 4 epochs", "it continued within the third"
+
+
+def put_checkpoint(coqui: Coqui, step: int, epochs: int, at: float) -> None:
+    for ending in ("index", "data-00000-of-00001"):
+        path = coqui.workspace.lineage / f"train-{step}.{ending}"
+        path.write_text(str(epochs))
+        os.utime(path, (at, at))
+
+
 def test_checkpoints_of_which_none_can_be_read_are_an_error(coqui: Coqui) -> None:
     coqui.train([(5, 4), (3, 2)])
     with pytest.raises(StageFailure, match=r"train-6: .*Checksum.*train-3: .*restartToken") as failure:
@@ -230,12 +246,8 @@ def test_old_checkpoints_are_removed_but_not_the_end_of_the_last_epoch(
 ) -> None:
     monkeypatch.setattr(epochs, "_CHECK_SECONDS", 0.0)
     coqui.train([(9 - n, 9 - n) for n in range(5)], maxEpochs=5)
-    folder = coqui.workspace.lineage
-    for number, name in enumerate(("train-16", "train-17")):  # within the epoch after that
-        for ending in ("index", "data-00000-of-00001"):
-            path = folder / f"{name}.{ending}"
-            path.write_text("5")
-            os.utime(path, (2e9 + number, 2e9 + number))
+    for number, step in enumerate((16, 17)):  # within the epoch after that
+        put_checkpoint(coqui, step, epochs=5, at=2e9 + number)
     coqui.train([], key="33333333", maxEpochs=5, checkpoints={"everySeconds": 60, "keep": 1})
     assert coqui.names() == ["train-15", "train-17"]
 

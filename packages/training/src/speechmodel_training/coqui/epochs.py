@@ -25,6 +25,7 @@ from speechmodel_training.coqui.state import (
     put_aside,
     read_state,
     remove,
+    step_of,
     write_state,
 )
 from speechmodel_training.dataset import TrainingSet
@@ -76,6 +77,7 @@ class Epochs:
         self._report()
         unreadable: list[str] = []
         while self.state.epoch < self._settings.max_epochs and not self.state.stopped_early:
+            self._forget_unrecorded_epochs()
             found = checkpoints(self._folder)
             if not found and (unreadable or self.state.history):
                 raise CheckpointsDamaged(self._folder, unreadable or ["it has none that is complete"])
@@ -101,7 +103,7 @@ class Epochs:
             )
         if time.monotonic() - self._checked > _CHECK_SECONDS:
             self._ownership.check()
-            prune(self._folder, self._document.checkpoints.keep, self.state.ends, self._unheard)
+            prune(self._folder, self._document.checkpoints.keep, self.state.ends, self._step + self._steps)
             self._checked = time.monotonic()
 
     def _train(self, checkpoint: str | None) -> None:
@@ -110,12 +112,13 @@ class Epochs:
         # with reduceOnPlateau, the rate of the checkpoint may be a reduced one
         new_rate = self.state.learning_rate != self._settings.learning_rate
         set_rate = new_rate or self._document.reduce_on_plateau is None
-        self._step, self._best_of_run = 0, (math.inf, 0)
+        self._step, self._best_of_run, ends = 0, (math.inf, 0), self.state.ends
         if checkpoint:
             log.info("continuing from %s after %d epochs", checkpoint, self.state.epoch)
             point_to(self._folder, checkpoint)
-            self._step = self.state.best_step if checkpoint == BEST_NAME else int(checkpoint.rpartition("-")[2])
-        self._write(learning_rate=self._settings.learning_rate)
+            self._step = self.state.best_step if checkpoint == BEST_NAME else step_of(checkpoint)
+            ends = ends | {checkpoint: self.state.epoch}
+        self._write(learning_rate=self._settings.learning_rate, ends=ends)
         flags = train_flags(
             self._document,
             self._settings,
@@ -185,15 +188,18 @@ class Epochs:
             self._rate, self._reduced_to, self._step = self._reduced_to, None, self._best_of_run[1]
         self._report()
 
-    def _unheard(self, name: str) -> bool:
-        """Return whether a checkpoint ends an epoch whose lines were not taken in yet."""
-        ahead = int(name.rpartition("-")[2]) - self._step
-        return ahead > 0 and ahead % self._steps == 0
-
     def _finite(self, loss: float, name: str) -> float:
         if not math.isfinite(loss):
             raise LossDiverged(self.state.epoch, name, self._settings.learning_rate)
         return loss
+
+    def _forget_unrecorded_epochs(self) -> None:
+        """Remove the checkpoints of epochs that Coqui finished and that were not recorded: they are trained again."""
+        if self.state.history:
+            next_end = self.state.history[-1].step + self._steps
+            for name in checkpoints(self._folder):
+                if name not in self.state.ends and step_of(name) >= next_end:
+                    remove(self._folder, name)
 
     def _forget_running_epoch(self) -> None:
         """Remove the checkpoints after the last finished epoch."""

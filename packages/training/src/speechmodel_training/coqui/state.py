@@ -12,7 +12,7 @@ checkpoints/<lineage>/
 
 import re
 import shutil
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import Literal, Self
 
@@ -46,7 +46,7 @@ class CoquiState(Document):
     learning_rate: float | None = None
     """Learning rate that Coqui was last started with."""
     ends: dict[str, int] = {}
-    """Finished epochs of the checkpoints that were saved at the end of an epoch, by name."""
+    """Finished epochs of the checkpoints at the end of an epoch, and of those that were continued, by name."""
     best_epoch: int = 0
     """Epoch of the checkpoint in `best`, 0 without one."""
     best_step: int = 0
@@ -118,12 +118,19 @@ def remove(folder: Path, name: str) -> None:
         path.unlink()
 
 
-def prune(folder: Path, keep: int, ends: Container[str], unheard: Callable[[str], bool]) -> None:
-    """Remove all but the newest `keep` checkpoints, the newest one in `ends`, the best, and those that are `unheard`:
-    they end an epoch whose lines were not taken in yet, so one of them may become the best.
+def step_of(name: str) -> int:
+    """Return the step in the name of a checkpoint of Coqui."""
+    return int(name.rpartition("-")[2])
+
+
+def prune(folder: Path, keep: int, ends: Container[str], next_end: int) -> None:
+    """Remove all but the newest `keep` checkpoints, the newest one in `ends` and the best.
+
+    Those from the step `next_end` on stay: their lines were not taken in yet.
     """
     names = [name for name in checkpoints(folder) if name != BEST_NAME]
-    kept = {*names[-keep:], *[name for name in names if name in ends][-1:], *filter(unheard, names)}
+    names = [name for name in names if name in ends or step_of(name) < next_end]
+    kept = {*names[-keep:], *[name for name in names if name in ends][-1:]}
     for name in names:
         if name not in kept:
             remove(folder, name)
