@@ -94,6 +94,18 @@ def test_more_epochs_continue_from_the_last_checkpoint(finished: Workplace) -> N
 
 
 @pytest.mark.training
+@pytest.mark.slow
+def test_two_workers_continue_what_one_began(finished: Workplace) -> None:
+    finished.train(maxEpochs=4, numWorkers=2)
+    done = finished.run()
+    assert done.returncode == 0, done.stdout + done.stderr
+    trained = finished.stage("train")["output"]
+    assert (trained["epoch"], trained["trainedEpochs"]) == (4, 1)
+    (log,) = (finished.state / "runs").glob("voz-train-*/log-1")
+    assert "worker 1 of 2" in log.read_text()
+
+
+@pytest.mark.training
 def test_a_lost_workspace_is_made_again_when_an_edit_needs_it(finished: Workplace) -> None:
     (finished.state / "workspace").rename(finished.folder / "lost")
     assert "nothing to do" in finished.run().stdout

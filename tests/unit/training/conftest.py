@@ -178,7 +178,7 @@ class Workspace:
         return f"{attempt}-{index}" if index else f"{attempt}"
 
     def ended(self, process: "subprocess.Popen[bytes]", attempt: int | str = 1) -> Run:
-        process.wait(timeout=240)
+        process.wait(timeout=900)
         result = self.path / f"result-{attempt}.json"
         return Run(
             process.returncode,

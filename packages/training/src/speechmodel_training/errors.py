@@ -105,7 +105,8 @@ class WorkerLost(TryAgain):
 
     def __init__(self, lost: str, problem: str) -> None:
         super().__init__(
-            Reason.WORKER_LOST, f"{lost} {problem}; all workers continue together from the last checkpoint"
+            Reason.WORKER_LOST,
+            f"{lost} does not answer ({problem}); all workers continue together from the last checkpoint",
         )
 
 

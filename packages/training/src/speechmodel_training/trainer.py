@@ -137,6 +137,7 @@ class Trainer:
                     break
                 self._train_epoch()
                 self._finish_epoch()
+            self._workers.part()
             self._save_to_the_end()
 
     def _begin(self, store: CheckpointStore, initial_weights: Mapping[str, Array] | None) -> None:
@@ -250,6 +251,7 @@ class Trainer:
 
     def _leave_if_stopped(self) -> None:
         if self._workers.stopping:
+            self._workers.part()
             self._save_to_the_end()
             raise Stopped(
                 f"stopped with everything saved: {self._state.epoch} epochs finished, step {self._state.step}"

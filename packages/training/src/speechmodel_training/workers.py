@@ -11,6 +11,7 @@ import socket
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import suppress
 from copy import deepcopy
 from enum import IntEnum
 from typing import Any, TypeAlias, TypeVar
@@ -35,11 +36,10 @@ VARIABLE = "TF_CONFIG"
 STARTED_WITHIN = 600.0
 """Seconds in which every worker must have started, since a node may have to be added for it, and in which the first
 one must have read its checkpoint."""
-SUMMED_WITHIN = 90.0
-"""Longest time in seconds that a step waits for another worker. It is below the default of
-terminationGracePeriodSeconds, so that a set that has lost a node can still save when it is stopped."""
+SUMMED_WITHIN = 300.0
+"""Longest time in seconds that a step waits for a worker that can be reached: one that hangs, or is that much slower."""
 _LOST_AFTER = 10.0
-"""Seconds for which a worker must refuse connections before it counts as lost."""
+"""Seconds for which a worker accepts no connection before it counts as lost."""
 _POLL = 1.0
 _CONNECTED_WITHIN = 2.0
 _LEADER = "/job:worker/replica:0/task:0"
@@ -180,9 +180,17 @@ class Workers:
             return list(counts)
         return [int(count) for count in self._total_now(np.array(counts, np.float64))]
 
+    def part(self) -> None:
+        """Stay until every worker has the sums of the last step, which others receive from this one."""
+        if self.count > 1:
+            with suppress(WorkerLost):  # it has them, or nobody waits for it
+                self._total_now(np.array(0.0))
+
     def _total_now(self, values: Array, *, stoppable: bool = False) -> Array:
         key = next(self._keys)
-        total = tf.function(lambda tensor: self._total(tensor, key, STARTED_WITHIN))
+        total = tf.function(lambda tensor: self._total(tensor, key, STARTED_WITHIN)).get_concrete_function(
+            tf.TensorSpec(values.shape, values.dtype)
+        )
         found: Array = self._waited_for(lambda: total(tf.constant(values)).numpy(), stoppable=stoppable)
         return found
 
@@ -202,24 +210,21 @@ class Workers:
     def _waited_for(self, operation: Callable[[], Result], *, stoppable: bool = False) -> Result:
         """Return the result of an operation that needs every worker.
 
-        It runs in a thread, since no signal is handled while the main thread waits for TensorFlow. Raises WorkerLost
-        when it fails or a worker cannot be reached, and Stopped when it is stoppable.
+        It runs in a thread, since no signal is handled while the main thread waits for TensorFlow. When a worker
+        cannot be reached, it is aborted. Raises WorkerLost when it fails, and Stopped when it is stoppable.
         """
         running, reached = self._thread.submit(operation), self._now(range(self.count))
         while not wait([running], timeout=_POLL).done:
             if stoppable and stop_requested.is_set():
                 raise Stopped("stopped while waiting for the first worker; nothing was trained")
             reached |= self._now(self._reachable())
-            if lost := [index for index, at in reached.items() if time.monotonic() - at > _LOST_AFTER]:
-                raise self._lost(lost, f"cannot be reached for {_LOST_AFTER:.0f} s")
+            if any(time.monotonic() - at > _LOST_AFTER for at in reached.values()):
+                context.context().abort_collective_ops(tf.errors.UNAVAILABLE, "a worker cannot be reached")
         try:
             return running.result()
         except _BROKEN as error:
-            unreachable = sorted(set(range(self.count)) - set(self._reachable()))
-            raise self._lost(unreachable, f"did not answer ({quoted(error)})") from error
-
-    def _lost(self, indexes: Sequence[int], problem: str) -> WorkerLost:
-        return WorkerLost(self._named(indexes) if indexes else "another worker", problem)
+            lost = sorted(set(range(self.count)) - set(self._reachable()))
+            raise WorkerLost(self._named(lost) if lost else "another worker", quoted(error)) from error
 
     def _reachable(self) -> list[int]:
         """Return the workers whose port accepts connections. The own port is not tried."""
