@@ -50,7 +50,7 @@ class Watches:
             await supervisor.take_up(self._listed.values())
             self._listed = {}
 
-    def _model_changed(self, model: Model, gone: bool) -> None:
+    def _model_changed(self, model: ObjectView, gone: bool) -> None:
         metadata = model.metadata
         owner = Owner(metadata.namespace, metadata.name, metadata.uid)
         if gone:

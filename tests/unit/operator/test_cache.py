@@ -131,3 +131,15 @@ def test_an_older_version_never_replaces_a_newer_one_nor_removes_it() -> None:
     store.keep("ns", set(), 30)
     assert names(store) == []
     assert reported == ["a", "a"]
+
+
+def test_an_object_that_cannot_be_read_counts_as_absent_and_wakes(caplog: pytest.LogCaptureFixture) -> None:
+    reported: list[str] = []
+    store = Store(Job, lambda found, _gone: reported.append(found.metadata.name))
+    store.put(job("a", 5))
+    store.put(job("a", 6) | {"spec": {"suspend": "of a newer release"}})
+    assert names(store) == []
+    assert reported == ["a", "a"]
+    assert "ns/a cannot be read" in caplog.text
+    store.put(job("a", 7))
+    assert names(store) == ["a"]

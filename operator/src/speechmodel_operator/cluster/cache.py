@@ -1,10 +1,12 @@
 """The objects that the watches reported, kept small, and steps that read them instead of the API server."""
 
+import logging
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic
 
 from kubernetes.aio import client
+from pydantic import ValidationError
 
 from speechmodel_operator.cluster.api import (
     CLAIMS,
@@ -18,9 +20,11 @@ from speechmodel_operator.cluster.api import (
     Resource,
     ViewT,
 )
-from speechmodel_operator.cluster.views import Model
+from speechmodel_operator.cluster.views import Model, ObjectView
 from speechmodel_operator.resources import labels
 from speechmodel_operator.telemetry import Telemetry
+
+log = logging.getLogger(__name__)
 
 CHILDREN: tuple[Resource[Any], ...] = (JOBS, PODS, CLAIMS, DEPLOYMENTS, SERVICES)
 """Kinds that belong to a SpeechModel and are watched by its label."""
@@ -45,7 +49,7 @@ class _Entry:
 class Store(Generic[ViewT]):
     """The objects of one kind. `changed` is called after each change that a step could see, with the object and whether it is gone."""
 
-    def __init__(self, view: type[ViewT], changed: Callable[[ViewT, bool], None]) -> None:
+    def __init__(self, view: type[ViewT], changed: Callable[[ObjectView, bool], None]) -> None:
         self._view, self._changed = view, changed
         self._entries: dict[Key, _Entry] = {}
         self._by_model: dict[Key, dict[str, None]] = {}
@@ -65,9 +69,20 @@ class Store(Generic[ViewT]):
         return tuple(self._parse(entry) for entry in entries)
 
     def put(self, item: Manifest) -> None:
-        """Take an object over unless a newer version is known."""
-        view = self._view.model_validate(item)
-        key, old = (view.metadata.namespace, view.metadata.name), self._entries.get(_key(item))
+        """Take an object over unless a newer version is known.
+
+        One that cannot be read, such as a status of a newer release, counts as absent. A live read then reports the error.
+        """
+        key, old = _key(item), self._entries.get(_key(item))
+        try:
+            view = self._view.model_validate(item)
+        except ValidationError as error:
+            log.warning("%s/%s cannot be read: %s", *key, error)
+            if old is not None:
+                del self._entries[key]
+                self._forget(key, old)
+            self._changed(ObjectView.model_validate(item), False)
+            return
         version, model = int(view.metadata.resource_version), view.metadata.labels.get(labels.MODEL, "")
         if old is not None and version <= old.version:
             return
