@@ -66,22 +66,44 @@ def test_each_utterance_is_an_item_when_somebody_pauses(server: Server) -> None:
             for piece in pieces(spoken()):
                 connection.input_audio_buffer.append(audio=piece)
         first, second = (events_until(connection, f"{ITEM}.completed") for _ in range(2))
-    assert [event.type for event in first] == [
+    kinds = [event.type for event in first]
+    assert [kind for kind in kinds if kind != f"{ITEM}.delta"] == [
         "input_audio_buffer.speech_started",
         "input_audio_buffer.speech_stopped",
         "input_audio_buffer.committed",
         "conversation.item.added",
         "conversation.item.done",
-        f"{ITEM}.delta",
         f"{ITEM}.completed",
     ]
+    deltas = [event.delta for event in first if event.type == f"{ITEM}.delta"]
+    assert kinds.index(f"{ITEM}.delta") < kinds.index("input_audio_buffer.speech_stopped"), (
+        "words come while one speaks"
+    )
+    assert "".join(deltas) == first[-1].transcript
     item = first[0].item_id
     assert {getattr(event, "item_id", None) or event.item.id for event in first} == {item}
     assert "espejo" in first[-1].transcript
-    assert first[5].delta == first[-1].transcript
+    first, second = ([event for event in each if event.type != f"{ITEM}.delta"] for each in (first, second))
     assert first[-1].usage.type == "duration"
     assert 0 <= first[0].audio_start_ms < first[1].audio_end_ms < second[0].audio_start_ms < second[1].audio_end_ms
     assert (first[2].previous_item_id, second[2].previous_item_id) == (None, item)
+
+
+@pytest.mark.parametrize("milliseconds, items", [(400, 2), (2000, 1)])
+def test_a_pause_is_as_long_as_the_client_says(milliseconds: int, items: int, server: Server) -> None:
+    recording = np.concatenate([spoken(), spoken(), SILENCE, SILENCE])  # pauses of 1 s and 3 s
+    detection = {"type": "server_vad", "silence_duration_ms": milliseconds, "threshold": 0.4}
+    with server.openai().realtime.connect(extra_query=QUERY) as connection:
+        connection.recv()
+        connection.session.update(session=settings(turn_detection=detection))
+        updated: Any = connection.recv()
+        shown = updated.session.audio.input.turn_detection
+        assert (shown.silence_duration_ms, shown.threshold) == (milliseconds, 0.4)
+        for piece in pieces(recording):
+            connection.input_audio_buffer.append(audio=piece)
+        connection.input_audio_buffer.clear()
+        events = events_until(connection, "input_audio_buffer.cleared")
+    assert [event.type for event in events].count(f"{ITEM}.completed") == items
 
 
 async def test_without_turn_detection_the_client_commits(server: Server) -> None:
@@ -122,7 +144,8 @@ def test_the_beta_client_gets_the_events_of_the_beta(server: Server) -> None:
         events: list[Any] = []
         while not events or events[-1].type != f"{ITEM}.completed":
             events.append(connection.recv())
-    assert [event.type for event in events[2:4]] == ["input_audio_buffer.committed", "conversation.item.created"]
+    kinds = [event.type for event in events if event.type != f"{ITEM}.delta"]
+    assert kinds[2:4] == ["input_audio_buffer.committed", "conversation.item.created"]
     assert "espejo" in events[-1].transcript
 
 
@@ -162,6 +185,19 @@ def ask(socket: ClientConnection, **event: object) -> dict[str, Any]:
             {"type": "session.update", "session": settings(turn_detection={"type": "semantic_vad"})},
             "session.audio.input.turn_detection.type",
             "'server_vad'",
+        ),
+        (
+            {"type": "session.update", "session": settings(turn_detection={"type": "server_vad", "threshold": 0.95})},
+            "session.audio.input.turn_detection.threshold",
+            "less than or equal to 0.9",
+        ),
+        (
+            {
+                "type": "session.update",
+                "session": settings(turn_detection={"type": "server_vad", "silence_duration_ms": 50}),
+            },
+            "session.audio.input.turn_detection.silence_duration_ms",
+            "greater than or equal to 200",
         ),
         ({"type": "session.update", "session": settings(transcription={"model": "gpt-9"})}, "model", "has 'espejo'"),
         ({"type": "session.update", "session": settings(transcription={"language": "en"})}, "language", "es-CL"),

@@ -50,6 +50,26 @@ def test_a_short_pause_cuts_nothing() -> None:
     assert len(cut_at_pauses(spoken(first, noise(0.3), second))) == 1
 
 
+def test_a_pause_may_be_shorter_or_longer_than_by_default() -> None:
+    first, second = (within(load(CLIPS[number])) for number in (0, 5))
+    short, long = spoken(first, noise(0.4), second), spoken(first, noise(1), second)
+    cutter = Cutter(pause_seconds=0.2)
+    before, behind = (*cutter.feed(short), *cutter.finish())
+    assert before.end_seconds <= behind.start_seconds
+    assert np.array_equal(before.pcm, short[: len(before.pcm)])
+    start = round(behind.start_seconds * RATE)
+    assert np.array_equal(behind.pcm, short[start : start + len(behind.pcm)])
+    cutter = Cutter(pause_seconds=2)
+    assert len([*cutter.feed(long), *cutter.finish()]) == 1
+
+
+def test_a_higher_threshold_takes_less_for_speech() -> None:
+    faint = spoken(noise(1), (load(CLIPS[0]) * 0.005).astype(np.int16), noise(1))
+    least, most = Cutter(begins=0.1), Cutter(begins=0.9)
+    heard = [len([*cutter.feed(faint), *cutter.finish()]) for cutter in (least, most)]
+    assert heard == [1, 0]
+
+
 @pytest.mark.parametrize(
     "nothing",
     [

@@ -40,7 +40,6 @@ SHORT_SECONDS = 10.0
 
 Decoded = TypeVar("Decoded")
 
-_PAUSE = round(PAUSE_SECONDS * SAMPLE_RATE / CHUNK)
 _MARGIN = round(MARGIN_SECONDS * SAMPLE_RATE / CHUNK)
 _LEAD = round(LEAD_SECONDS * SAMPLE_RATE / CHUNK)
 _LONGEST = round(LONGEST_SECONDS * SAMPLE_RATE / CHUNK)
@@ -62,10 +61,17 @@ class Utterance:
 
 
 class Cutter:
-    """Cuts one stream of audio, int16 `[samples]` of one channel at 16 kHz."""
+    """Cuts one stream of audio, int16 `[samples]` of one channel at 16 kHz.
 
-    def __init__(self) -> None:
+    `begins` is the probability from which a chunk begins speech. What continues it is lower in the same proportion
+    as by default. A silence of `pause_seconds` ends an utterance.
+    """
+
+    def __init__(self, begins: float = BEGINS, pause_seconds: float = PAUSE_SECONDS) -> None:
         self._detector = SpeechDetector()
+        self._begins, self._continues = begins, begins * CONTINUES / BEGINS
+        self._pause = round(pause_seconds * SAMPLE_RATE / CHUNK)
+        self._margin = min(_MARGIN, self._pause)
         self._chunks: list[Pcm] = []
         self._probabilities: list[float] = []
         self._first = 0
@@ -88,12 +94,12 @@ class Cutter:
         for chunk, probability in self._detector.feed(pcm):
             self._chunks.append(chunk)
             self._probabilities.append(probability)
-            if probability >= (CONTINUES if self.speaking else BEGINS):
+            if probability >= (self._continues if self.speaking else self._begins):
                 self._last_speech = len(self._chunks) - 1
             if self._last_speech is None:
                 self._forget(len(self._chunks) - _LEAD)
-            elif len(self._chunks) - 1 - self._last_speech >= _PAUSE:
-                yield self._cut(self._last_speech + 1 + _MARGIN)
+            elif len(self._chunks) - 1 - self._last_speech >= self._pause:
+                yield self._cut(self._last_speech + 1 + self._margin)
                 self._last_speech = None
             elif len(self._chunks) >= _LONGEST:
                 end = _LONGEST // 2 + int(np.argmin(self._probabilities[_LONGEST // 2 :])) + 1

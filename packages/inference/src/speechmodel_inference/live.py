@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import takewhile
 
 import numpy as np
 import soxr
 from speechmodel_api.audio import SAMPLE_RATE, WINDOW
 from speechmodel_decoding import Cutter, Utterance
+from speechmodel_decoding.utterances import BEGINS, PAUSE_SECONDS
 from speechmodel_runtime import Pcm, level
 
 from speechmodel_inference.decoders import DecodingOptions
@@ -32,12 +34,14 @@ class Heard:
 class LiveAudio:
     """Cuts one stream of 16-bit samples, little-endian and of one channel, at its pauses. For one thread at a time."""
 
-    def __init__(self, sample_rate: int) -> None:
-        self._cutter = Cutter()
+    def __init__(self, sample_rate: int, begins: float = BEGINS, pause_seconds: float = PAUSE_SECONDS) -> None:
+        self._cutter = Cutter(begins, pause_seconds)
         self._resampler = (
             None if sample_rate == SAMPLE_RATE else soxr.ResampleStream(sample_rate, SAMPLE_RATE, 1, "int16")
         )
         self._odd = b""
+        self._decoded = 0
+        """Samples of the current utterance when it was due last."""
 
     @property
     def current(self) -> Utterance | None:
@@ -50,7 +54,19 @@ class LiveAudio:
         whole = len(raw) - len(raw) % 2
         self._odd = raw[whole:]
         samples = np.frombuffer(raw[:whole], "<i2").astype(np.int16)
-        return self._cutter.feed(self._resampled(samples, last=False))
+        for utterance in self._cutter.feed(self._resampled(samples, last=False)):
+            self._decoded = 0
+            yield utterance
+
+    def due(self) -> Utterance | None:
+        """Return the utterance that has begun, if there is enough new speech in it to decode it again."""
+        current = self.current
+        if current is None or len(current.pcm) - self._decoded < max(
+            PARTIAL_SECONDS * SAMPLE_RATE, len(current.pcm) / 10
+        ):
+            return None
+        self._decoded = len(current.pcm)
+        return current
 
     def finish(self) -> Iterator[Utterance]:
         """Yield the utterance that the end of the audio ends. Nothing may be fed afterwards."""
@@ -73,8 +89,6 @@ class LiveTranscription:
     ) -> None:
         self._version, self._options, self._misheard = version, options, misheard
         self._audio = LiveAudio(sample_rate)
-        self._decoded = 0
-        """Samples of the current utterance when it was decoded last."""
 
     def feed(self, raw: bytes, *, partial: bool = True) -> Heard:
         """Take the next bytes, any number of them, and return the words in them."""
@@ -87,21 +101,46 @@ class LiveTranscription:
 
     def _ended(self, utterances: Iterator[Utterance]) -> Iterator[Segment]:
         for utterance in utterances:
-            self._decoded = 0
             segment = decode_utterance(self._version, utterance, self._options)
             if self._misheard is not None:
                 self._misheard.utterance(self._version, utterance.pcm, segment)
             yield segment
 
     def _partial(self) -> str | None:
-        current = self._audio.current
-        if current is None:
+        if (due := self._audio.due()) is None:
             return None
-        new = len(current.pcm) - self._decoded
-        if new < max(PARTIAL_SECONDS * SAMPLE_RATE, len(current.pcm) / 10):
-            return None
-        self._decoded = len(current.pcm)
-        return decode_utterance(self._version, current, DecodingOptions(hot_words=self._options.hot_words)).text
+        return decode_utterance(self._version, due, DecodingOptions(hot_words=self._options.hot_words)).text
+
+
+class StableWords:
+    """The words of one utterance that are sent while it lasts and cannot be taken back: those with which two
+    decodings in a row begin. Sent parts joined are a text.
+    """
+
+    def __init__(self) -> None:
+        self._before: list[str] = []
+        self._sent: list[str] = []
+
+    def heard(self, text: str) -> str:
+        """Return what is sent after a decoding of the utterance so far: nothing, or more words."""
+        words = text.split()
+        agreed = [
+            word for word, before in takewhile(lambda pair: pair[0] == pair[1], zip(words, self._before, strict=False))
+        ]
+        self._before = words
+        return self._more(agreed)
+
+    def ended(self, text: str) -> str:
+        """Return what is sent after the last decoding. Nothing if its words are not those that were sent."""
+        return self._more(text.split())
+
+    def _more(self, words: list[str]) -> str:
+        sent = self._sent
+        if words[: len(sent)] != sent or len(words) == len(sent):
+            return ""
+        separator = " " if sent else ""
+        self._sent = words
+        return separator + " ".join(words[len(sent) :])
 
 
 def decode_utterance(version: ServedVersion, utterance: Utterance, options: DecodingOptions) -> Segment:

@@ -18,7 +18,7 @@ from speechmodel_runtime.errors import SpeechRuntimeError
 from speechmodel_inference.decoders import DecodingOptions, hot_words
 from speechmodel_inference.errors import BadRequest, RequestError, of_runtime
 from speechmodel_inference.languages import require_language
-from speechmodel_inference.live import LiveAudio, decode_utterance
+from speechmodel_inference.live import LiveAudio, StableWords, decode_utterance
 from speechmodel_inference.openai_types import error_object
 from speechmodel_inference.raw_audio import as_pcm_wav
 from speechmodel_inference.realtime_types import (
@@ -62,6 +62,8 @@ class RealtimeSession:
         """Samples that were appended, and those that a commit or clear has ended."""
         self._item: str | None = None
         """The item of the utterance that has begun."""
+        self._stable = StableWords()
+        """The words of that utterance that were sent."""
         self._last_item: str | None = None
 
     async def begin(self) -> None:
@@ -122,7 +124,8 @@ class RealtimeSession:
     async def _append(self, samples: bytes) -> None:
         if not samples:
             return
-        if self._audio.turn_detection is None:
+        detection = self._audio.turn_detection
+        if detection is None:
             limit = self._services.settings.max_upload_bytes
             if len(self._buffer) + len(samples) > limit:
                 raise BadRequest(f"audio: the buffer holds at most {limit} bytes; commit or clear it.", param="audio")
@@ -131,7 +134,9 @@ class RealtimeSession:
             return
         if self._live is None:
             # the first one loads the detector of speech
-            self._live = await asyncio.to_thread(LiveAudio, self._audio.format.sample_rate)
+            self._live = await asyncio.to_thread(
+                LiveAudio, self._audio.format.sample_rate, detection.threshold, detection.silence_duration_ms / 1000
+            )
         self._appended += len(samples) // SAMPLE_BYTES
         for utterance in await self._services.queue.run_stream(partial(_fed, self._live, samples)):
             await self._started(utterance)
@@ -143,6 +148,19 @@ class RealtimeSession:
             await self._transcribe_utterances([utterance])
         if self._live.current is not None:
             await self._started(self._live.current)
+            await self._send_words_so_far(self._live)
+
+    async def _send_words_so_far(self, live: LiveAudio) -> None:
+        """Send the words of the utterance that lasts, as far as they no longer change."""
+        if (due := live.due()) is None:
+            return
+        work = partial(decode_utterance, self._version, due, self._options)
+        try:
+            text = (await self._services.queue.run_stream(work)).text
+        except (SpeechRuntimeError, DecodingError):
+            return  # the end of the utterance reports it
+        if self._item is not None and (more := self._stable.heard(text)):
+            await self._delta(self._item, more)
 
     async def _started(self, utterance: Utterance) -> None:
         if self._item is None:
@@ -157,6 +175,7 @@ class RealtimeSession:
     def _forget(self) -> None:
         self._buffer.clear()
         self._live, self._item, self._committed = None, None, self._appended
+        self._stable = StableWords()
 
     async def _commit(self) -> None:
         if self._appended == self._committed:
@@ -168,22 +187,25 @@ class RealtimeSession:
             self._forget()
             await self._transcribe_recording(samples)
         else:
-            rest, item = await self._services.queue.run_stream(partial(_finished, self._live)), self._item
+            rest = await self._services.queue.run_stream(partial(_finished, self._live))
+            item, stable = self._item, self._stable
             self._forget()
-            self._item = item
+            self._item, self._stable = item, stable
             await self._transcribe_utterances(rest)
 
     # --- the words ---
 
     async def _transcribe_utterances(self, utterances: list[Utterance]) -> None:
         """Send the item of utterances and their words."""
-        item = await self._commit_item()
-        texts = []
+        item, stable, self._stable = await self._commit_item(), self._stable, StableWords()
+        texts: list[str] = []
         try:
             for utterance in utterances:
                 if text := (await self._services.queue.run_stream(partial(self._decoded, utterance))).text:
+                    more = f" {text}" if texts else stable.ended(text)
                     texts.append(text)
-                    await self._delta(item, f" {text}" if len(texts) > 1 else text)
+                    if more:
+                        await self._delta(item, more)
         except (SpeechRuntimeError, DecodingError) as error:
             await self._failed(item, of_runtime(error))
         else:

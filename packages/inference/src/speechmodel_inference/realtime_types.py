@@ -37,6 +37,10 @@ class TurnDetection(WireType):
     """Cut the audio at pauses. The other fields of OpenAI's type are accepted, and have no effect."""
 
     type: Literal["server_vad"]
+    threshold: Annotated[float, Field(ge=0.1, le=0.9)] = BEGINS
+    """Probability of speech from which an utterance begins. Noise and hum reach 0.07."""
+    silence_duration_ms: Annotated[int, Field(ge=200, le=5000)] = round(1000 * PAUSE_SECONDS)
+    """Silence that ends an utterance."""
 
 
 LONGEST_PROMPT = 4_096
@@ -149,9 +153,9 @@ def session_object(session_id: str, audio: AudioInput, *, beta: bool) -> dict[st
     detection = (
         {
             "type": "server_vad",
-            "threshold": BEGINS,
+            "threshold": audio.turn_detection.threshold,
             "prefix_padding_ms": round(1000 * LEAD_SECONDS),
-            "silence_duration_ms": round(1000 * PAUSE_SECONDS),
+            "silence_duration_ms": audio.turn_detection.silence_duration_ms,
         }
         if audio.turn_detection
         else None
