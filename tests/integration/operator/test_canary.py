@@ -32,9 +32,13 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.send_response(200)
         self.end_headers()
-        series = 'speechmodel_http_requests_total{method="POST",path="/stt",status="%d"} %d\n'
+        series = 'speechmodel_transcriptions_total{outcome="%s"} %d\n'
         good = self.server.requests - self.server.failed
-        text = "process_start_time_seconds 1.7e+09\n" + series % (200, good) + series % (500, self.server.failed)
+        text = (
+            "process_start_time_seconds 1.7e+09\n"
+            + series % ("answered", good)
+            + series % ("failed", self.server.failed)
+        )
         self.wfile.write(text.encode())
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name of the parameter
@@ -160,6 +164,16 @@ def test_a_deployment_of_somebody_else_is_not_taken_and_what_is_served_stays(ope
     assert found and found["spec"]["template"]["spec"]["containers"][0]["image"] == "other"
     assert condition(operator, "Stalled")["reason"] == "NameConflict"
     assert condition(operator, "Promoted")["reason"] == "CanaryRunning"
+
+
+def test_a_canary_that_the_status_does_not_mention_is_removed_too(operator: Operator) -> None:
+    publish_two(operator)
+    operator.step()
+    patch_status(operator, "speechmodel", operator.name, {"canary": None})  # the operator ended before it wrote this
+    assert deployment(operator, "-canary") and "canary" not in status(operator)
+    operator.edit({"canary": None})
+    operator.step()
+    assert deployment(operator, "-canary") is None
 
 
 def test_removing_the_field_or_the_server_removes_the_canary(operator: Operator) -> None:
