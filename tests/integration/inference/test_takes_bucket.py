@@ -170,6 +170,6 @@ def test_prepare_reads_the_takes_and_leaves_the_misheard_clips_where_they_are(
     )
     output = prepare(task)
     assert (output.train_clips + output.dev_clips + output.test_clips, output.speakers) == (2, 1)
-    s3.client().put_object(Bucket=BUCKET, Key=f"espejo/{MISHEARD}/20260101-000000-0a1b2c.wav", Body=b"RIFF")
+    s3.client().put_object(Bucket=BUCKET, Key=f"espejo/{MISHEARD}/espejo/20260101-000000-0a1b2c.wav", Body=b"RIFF")
     assert prepare(task).listing_digest == output.listing_digest
     assert not (tmp_path / "source" / MISHEARD).exists()

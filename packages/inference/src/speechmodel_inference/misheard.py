@@ -5,6 +5,7 @@ import threading
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from urllib.parse import quote
 
 from pydantic import ValidationError
 from speechmodel_api.audio import SAMPLE_RATE
@@ -26,16 +27,16 @@ log = logging.getLogger(__name__)
 MOST_WAITING = 100
 """Clips that wait to be written. More are not kept, so that a slow disk costs no memory."""
 MOST_LISTED = 200
-_EVERY = f"{MISHEARD}/*"
 
 
 class MisheardInbox:
-    """The clips beside a dataset. It takes clips from any thread and writes them in a thread of its own.
+    """The clips of one model beside its dataset. It takes clips from any thread and writes them in a thread of its own.
 
-    Other methods are for any thread and raise OSError. Several servers may share the clips.
+    Other methods are for any thread and raise OSError. Several servers of the model may share the clips.
     """
 
     def __init__(self, store: SoundStore, settings: Settings) -> None:
+        self._folder = inbox_folder(settings.name)
         self._store, self._below = store, settings.misheard_below
         self._days, self._bytes = settings.misheard_days, settings.misheard_mebibytes * 2**20
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="misheard")
@@ -99,7 +100,7 @@ class MisheardInbox:
             wav = wav_of(pcm)
             self._make_room(len(wav))
             identity = new_id(clip.recorded_at)
-            self._store.add(f"{MISHEARD}/{identity}", wav, clip.model_dump_json(by_alias=True))
+            self._store.add(self._name(identity), wav, clip.model_dump_json(by_alias=True))
             log.info("kept the misheard clip %s: %.2f s", identity, clip.seconds)
         except OSError as error:
             log.warning("a misheard clip is not kept: %s", error.strerror or error)
@@ -108,7 +109,7 @@ class MisheardInbox:
 
     def _make_room(self, size: int) -> None:
         """Delete the oldest clips until another one of `size` bytes fits."""
-        sizes = self._store.sizes(_EVERY)
+        sizes = self._store.sizes(self._name("*"))
         over = sum(sizes.values()) + size - self._bytes
         for name, each in sizes.items():
             if over <= 0:
@@ -120,12 +121,15 @@ class MisheardInbox:
         """Write what waits. Nothing may arrive afterwards."""
         self._writer.shutdown()
 
+    def _name(self, identity: str) -> str:
+        return f"{self._folder}/{identity}"
+
     # --- people look at them ---
 
     def expire(self) -> None:
         """Delete the clips that are older than they may be, and all of them if none are kept."""
         oldest = datetime.now(UTC) - timedelta(days=self._days or 0)
-        for name in self._store.sizes(_EVERY):
+        for name in self._store.sizes(self._name("*")):
             try:
                 recorded = time_of(name.rpartition("/")[2])
             except ValueError:
@@ -135,7 +139,7 @@ class MisheardInbox:
 
     def newest(self) -> tuple[int, list[tuple[str, Misheard]]]:
         """Return the number of clips, and the newest MOST_LISTED with their ids."""
-        names = self._store.names(_EVERY)
+        names = self._store.names(self._name("*"))
         return len(names), list(self._clips(names[: -MOST_LISTED - 1 : -1]))
 
     def _clips(self, names: Sequence[str]) -> Iterable[tuple[str, Misheard]]:
@@ -147,7 +151,7 @@ class MisheardInbox:
 
     def sound(self, identity: str) -> bytes | None:
         """Return a clip as a wav file. None when there is none."""
-        return self._store.sound(f"{MISHEARD}/{identity}")
+        return self._store.sound(self._name(identity))
 
     def confirm(self, identity: str, *, text: str, speaker: str, consent: bool) -> Take | None:
         """Turn a clip into a take of the same id, and return it. None when it is no longer there.
@@ -155,7 +159,7 @@ class MisheardInbox:
         If a server ended in between before, the take is there already, and the clip is deleted now.
         Raises ValidationError when the take cannot be valid.
         """
-        name = f"{MISHEARD}/{identity}"
+        name = self._name(identity)
         document, sound = self._store.document(name), self._store.sound(name)
         if document is None or sound is None or self._store.names(f"{TAKES}/*/{identity}"):
             self._store.remove(name)
@@ -179,8 +183,13 @@ class MisheardInbox:
 
     def drop(self, identity: str) -> bool:
         """Delete a clip. Return False when there is none."""
-        return self._store.remove(f"{MISHEARD}/{identity}")
+        return self._store.remove(self._name(identity))
 
     def drop_all(self) -> int:
         """Delete every clip and return their number."""
-        return sum(map(self._store.remove, self._store.names(_EVERY)))
+        return sum(map(self._store.remove, self._store.names(self._name("*"))))
+
+
+def inbox_folder(model: str) -> str:
+    """Return the folder of the clips of a model in that of its dataset. No name leads out of it."""
+    return f"{MISHEARD}/{quote(model, safe='').replace('.', '%2E')}"

@@ -1,0 +1,44 @@
+"""The inbox of misheard clips in a folder that other models and people share."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from speechmodel_api.takes import MISHEARD, Misheard
+from speechmodel_inference.misheard import MisheardInbox, inbox_folder
+from speechmodel_inference.settings import Settings
+from speechmodel_inference.sounds import FolderStore, new_id
+
+
+def inbox_of(folder: Path, name: str = "espejo", **settings: float) -> MisheardInbox:
+    return MisheardInbox(FolderStore(folder), Settings.model_validate({"takes": folder, "name": name} | settings))
+
+
+def leave(folder: Path, name: str = "espejo", age: timedelta = timedelta()) -> Path:
+    """Put a clip of this age into an inbox and return its sound."""
+    time = datetime.now(UTC) - age
+    path = folder / inbox_folder(name) / f"{new_id(time)}.wav"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"RIFF")
+    clip = Misheard(heard="", language="es", version="0123abcd", seconds=1.5, recorded_at=time)
+    path.with_suffix(".json").write_text(clip.model_dump_json(by_alias=True), encoding="utf-8")
+    return path
+
+
+def test_models_that_share_a_dataset_have_inboxes_of_their_own(tmp_path: Path) -> None:
+    old, other = leave(tmp_path, "espejo", timedelta(days=2)), leave(tmp_path, "puerta", timedelta(days=2))
+    inbox_of(tmp_path, "ventana").expire()  # it keeps none
+    inbox_of(tmp_path, "espejo", misheard_days=1).expire()
+    assert (old.exists(), other.exists()) == (False, True)
+    assert [identity for identity, _ in inbox_of(tmp_path, "puerta").newest()[1]] == [other.stem]
+    assert inbox_of(tmp_path, "espejo", misheard_days=1).newest() == (0, [])
+    assert inbox_of(tmp_path, "espejo").drop_all() == 0
+    assert other.exists()
+
+
+@pytest.mark.parametrize("name", ["..", ".", "../takes", "a/b", "/", "*", "[a]", "es-1.0 b"])
+def test_the_name_of_a_model_leads_out_of_no_inbox(tmp_path: Path, name: str) -> None:
+    clip, other = leave(tmp_path, name), leave(tmp_path, "espejo")
+    assert clip.parent.parent == tmp_path / MISHEARD
+    assert inbox_of(tmp_path, name).drop_all() == 1
+    assert (clip.exists(), other.exists()) == (False, True)
