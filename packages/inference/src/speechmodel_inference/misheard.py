@@ -16,7 +16,7 @@ from speechmodel_runtime.errors import SpeechRuntimeError
 
 from speechmodel_inference.errors import BadRequest
 from speechmodel_inference.settings import Settings
-from speechmodel_inference.sounds import SoundStore, new_id, time_of, wav_of
+from speechmodel_inference.sounds import SoundStore, is_id, new_id, time_of, wav_of
 from speechmodel_inference.takes import LONGEST_UPLOAD_SECONDS, check_samples
 from speechmodel_inference.transcribing import Segment, Transcript
 from speechmodel_inference.upload import Upload
@@ -109,7 +109,7 @@ class MisheardInbox:
 
     def _make_room(self, size: int) -> None:
         """Delete the oldest clips until another one of `size` bytes fits."""
-        sizes = self._store.sizes(self._name("*"))
+        sizes = self._sizes()
         over = sum(sizes.values()) + size - self._bytes
         for name, each in sizes.items():
             if over <= 0:
@@ -124,28 +124,33 @@ class MisheardInbox:
     def _name(self, identity: str) -> str:
         return f"{self._folder}/{identity}"
 
+    def _names(self) -> list[str]:
+        """Return the names of the clips. Other files in the folder belong to somebody else, so they stay."""
+        return [name for name in self._store.names(self._name("*")) if is_id(_identity(name))]
+
+    def _sizes(self) -> dict[str, int]:
+        """Return the bytes of the clips by name, the oldest first, also of those without a document."""
+        sizes = self._store.sizes(self._name("*"))
+        return {name: size for name, size in sizes.items() if is_id(_identity(name))}
+
     # --- people look at them ---
 
     def expire(self) -> None:
         """Delete the clips that are older than they may be, and all of them if none are kept."""
         oldest = datetime.now(UTC) - timedelta(days=self._days or 0)
-        for name in self._store.sizes(self._name("*")):
-            try:
-                recorded = time_of(name.rpartition("/")[2])
-            except ValueError:
-                continue  # a file of somebody else
-            if recorded < oldest:
+        for name in self._sizes():
+            if time_of(_identity(name)) < oldest:
                 self._store.remove(name)
 
     def newest(self) -> tuple[int, list[tuple[str, Misheard]]]:
         """Return the number of clips, and the newest MOST_LISTED with their ids."""
-        names = self._store.names(self._name("*"))
+        names = self._names()
         return len(names), list(self._clips(names[: -MOST_LISTED - 1 : -1]))
 
     def _clips(self, names: Sequence[str]) -> Iterable[tuple[str, Misheard]]:
         for name, document in self._store.documents(names):
             try:
-                yield name.rpartition("/")[2], Misheard.model_validate_json(document)
+                yield _identity(name), Misheard.model_validate_json(document)
             except ValidationError:
                 log.warning("%s is not the description of a misheard clip", name)
 
@@ -187,9 +192,13 @@ class MisheardInbox:
 
     def drop_all(self) -> int:
         """Delete every clip and return their number."""
-        return sum(map(self._store.remove, self._store.names(self._name("*"))))
+        return sum(map(self._store.remove, self._names()))
 
 
 def inbox_folder(model: str) -> str:
     """Return the folder of the clips of a model in that of its dataset. No name leads out of it."""
     return f"{MISHEARD}/{quote(model, safe='').replace('.', '%2E')}"
+
+
+def _identity(name: str) -> str:
+    return name.rpartition("/")[2]

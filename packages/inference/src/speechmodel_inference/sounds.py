@@ -1,6 +1,7 @@
 """Recordings that the server keeps, each with a document beside it that describes it."""
 
 import errno
+import re
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -36,6 +37,15 @@ def wav_of(pcm: Pcm) -> bytes:
 def time_of(identity: str) -> datetime:
     """Return the time in an id."""
     return datetime.strptime(identity.rpartition("-")[0], _TIME).replace(tzinfo=UTC)
+
+
+def is_id(text: str) -> bool:
+    """Return True for an id as new_id() makes it."""
+    try:
+        time_of(text)
+    except ValueError:
+        return False
+    return re.fullmatch(ID_PATTERN, text) is not None
 
 
 class SoundStore(Protocol):
