@@ -178,9 +178,12 @@ def test_two_servers_share_the_inbox_and_a_clip_becomes_one_take(
         list(people.map(lambda each: each.transcribe(HOLA), servers * 3))
     found = until_kept(server, 6)
     server.until(lambda: len(clips(servers[1])) == 6, "the other server lists them too")
-    for clip in found:
-        answers = [confirm(each, clip["id"], speaker=name) for each, name in zip(servers, ("Ana", "Luz"), strict=True)]
-        assert [answer.status_code for answer in answers] == [201, 404]
+    with ThreadPoolExecutor(2) as people:
+        for clip in found:
+            answers = people.map(
+                lambda each, name, clip=clip: confirm(each, clip["id"], speaker=name), servers, ("Ana", "Luz")
+            )
+            assert sorted(answer.status_code for answer in answers) == [201, 404]
     assert len(list((dataset / TAKES).glob("*/*.json"))) == 6
 
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -74,6 +75,18 @@ def test_a_recording_that_is_there_is_not_replaced(store: SoundStore) -> None:
     with pytest.raises(FileExistsError):
         store.add(FIRST, b"RIFF", '{"text": "second"}')
     assert store.document(FIRST) == b'{"text": "first"}'
+
+
+def test_one_caller_alone_reserves_a_recording_until_it_is_released_or_deleted(store: SoundStore) -> None:
+    assert not store.claim(FIRST), "there is none"
+    store.add(FIRST, b"RIFF", "{}")
+    for end in (store.release, store.remove):
+        with ThreadPoolExecutor(8) as callers:
+            assert sum(callers.map(store.claim, [FIRST] * 8)) == 1
+        assert store.sound(FIRST) == b"RIFF"
+        end(FIRST)
+    assert not store.claim(FIRST), "it is deleted"
+    assert (store.document(FIRST), store.sound(FIRST)) == (None, None)
 
 
 # --- servers ---

@@ -1,12 +1,14 @@
 """The inbox of misheard clips in a folder that other models and people share."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from threading import Barrier
 from types import SimpleNamespace
 from typing import cast
 
 import pytest
-from speechmodel_api.takes import MISHEARD, Misheard
+from speechmodel_api.takes import MISHEARD, TAKES, Misheard, Take
 from speechmodel_inference.misheard import MisheardInbox, inbox_folder
 from speechmodel_inference.settings import Settings
 from speechmodel_inference.sounds import FolderStore, new_id
@@ -77,3 +79,42 @@ def test_files_of_other_people_in_the_folder_stay(tmp_path: Path, name: str) -> 
     assert kept.newest()[0] == kept.drop_all() == 1
     assert theirs.read_bytes() == bytes(2**20)
     assert theirs.with_suffix(".json").exists()
+
+
+def confirm(inbox: MisheardInbox, clip: Path, speaker: str) -> Take | None:
+    return inbox.confirm(clip.stem, text=f"said by {speaker}", speaker=speaker, consent=True)
+
+
+def test_a_clip_that_many_people_confirm_at_once_becomes_one_take(tmp_path: Path) -> None:
+    people = [f"Ana {number}" for number in range(8)]
+    inboxes = [inbox_of(tmp_path, misheard_days=1) for _ in people]
+    with ThreadPoolExecutor(len(people)) as threads:
+        for _ in range(20):
+            clip, ready = leave(tmp_path), Barrier(len(people))
+
+            def say(inbox: MisheardInbox, speaker: str, clip: Path = clip, ready: Barrier = ready) -> Take | None:
+                ready.wait()
+                return confirm(inbox, clip, speaker)
+
+            made = [take for take in threads.map(say, inboxes, people) if take]
+            (document,) = (tmp_path / TAKES).glob(f"*/{clip.stem}.json")
+            assert [take.model_dump_json(by_alias=True) for take in made] == [document.read_text()]
+    assert list((tmp_path / inbox_folder("espejo")).iterdir()) == []
+
+
+def test_a_clip_that_cannot_be_kept_as_a_take_stays_in_the_inbox(tmp_path: Path) -> None:
+    clip, inbox = leave(tmp_path), inbox_of(tmp_path, misheard_days=1)
+    (tmp_path / TAKES).write_bytes(b"in the way")
+    with pytest.raises(OSError, match=TAKES):
+        confirm(inbox, clip, "Ana")
+    assert inbox.newest()[0] == 1
+    (tmp_path / TAKES).unlink()
+    assert confirm(inbox, clip, "Ana") is not None
+    assert inbox.newest()[0] == 0
+
+
+def test_a_clip_whose_server_ended_while_it_was_confirmed_goes_when_its_time_is_over(tmp_path: Path) -> None:
+    clip = leave(tmp_path, age=timedelta(days=2))
+    assert FolderStore(tmp_path).claim(clip.relative_to(tmp_path).with_suffix("").as_posix())
+    inbox_of(tmp_path, misheard_days=1).expire()
+    assert list(clip.parent.iterdir()) == []

@@ -161,13 +161,11 @@ class MisheardInbox:
     def confirm(self, identity: str, *, text: str, speaker: str, consent: bool) -> Take | None:
         """Turn a clip into a take of the same id, and return it. None when it is no longer there.
 
-        If a server ended in between before, the take is there already, and the clip is deleted now.
-        Raises ValidationError when the take cannot be valid.
+        None too when somebody else confirms it at the same time. If a server ended in between before, the take is
+        there already, and the clip is deleted now. Raises ValidationError when the take cannot be valid.
         """
         name = self._name(identity)
-        document, sound = self._store.document(name), self._store.sound(name)
-        if document is None or sound is None or self._store.names(f"{TAKES}/*/{identity}"):
-            self._store.remove(name)
+        if (document := self._store.document(name)) is None:
             return None
         clip = Misheard.model_validate_json(document)
         take = Take.model_validate(
@@ -179,12 +177,23 @@ class MisheardInbox:
                 "recorded_at": clip.recorded_at,
             }
         )
+        if not self._store.claim(name):
+            return None
         try:
-            self._store.add(f"{TAKES}/{take.speaker}/{identity}", sound, take.model_dump_json(by_alias=True))
-        except FileExistsError:
-            return None  # somebody else confirmed it at the same time, and removes it
+            added = self._added(identity, take)
+        except OSError:
+            self._store.release(name)
+            raise
         self._store.remove(name)
-        return take
+        return take if added else None
+
+    def _added(self, identity: str, take: Take) -> bool:
+        """Add the take of a claimed clip. Return False when there is one of it, or its sound is gone."""
+        sound = self._store.sound(self._name(identity))
+        if sound is None or self._store.names(f"{TAKES}/*/{identity}"):
+            return False
+        self._store.add(f"{TAKES}/{take.speaker}/{identity}", sound, take.model_dump_json(by_alias=True))
+        return True
 
     def drop(self, identity: str) -> bool:
         """Delete a clip. Return False when there is none."""
