@@ -1,12 +1,14 @@
 """The inbox of misheard clips in a folder that other models and people share."""
 
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from threading import Barrier
+from threading import Barrier, Event
 from types import SimpleNamespace
 from typing import cast
 
+import numpy as np
 import pytest
 from speechmodel_api.takes import MISHEARD, TAKES, Misheard, Take
 from speechmodel_inference.misheard import MisheardInbox, inbox_folder
@@ -118,3 +120,24 @@ def test_a_clip_whose_server_ended_while_it_was_confirmed_goes_when_its_time_is_
     assert FolderStore(tmp_path).claim(clip.relative_to(tmp_path).with_suffix("").as_posix())
     inbox_of(tmp_path, misheard_days=1).expire()
     assert list(clip.parent.iterdir()) == []
+
+
+def test_clips_that_wait_for_the_disk_hold_no_recordings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    inbox, disk = inbox_of(tmp_path, misheard_days=1), Event()
+    add = FolderStore.add
+
+    def slow(store: FolderStore, name: str, wav: bytes, document: str) -> None:
+        disk.wait()
+        add(store, name, wav, document)
+
+    monkeypatch.setattr(FolderStore, "add", slow)
+    recordings = [np.concatenate([load(OK_ESPEJO), np.zeros(16_000, np.int16)]) for _ in range(3)]
+    held = [weakref.ref(recording) for recording in recordings]
+    try:
+        while recordings:
+            keep(inbox, recordings.pop()[:-8_000])
+        assert [each() for each in held] == [None] * 3
+    finally:
+        disk.set()
+    inbox.close()
+    assert inbox.newest()[0] == 3

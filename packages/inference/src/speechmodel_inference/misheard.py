@@ -93,7 +93,7 @@ class MisheardInbox:
         if not self._places.acquire(blocking=False):
             log.warning("a misheard clip is not kept: %d are waiting for the disk", MOST_WAITING)
             return
-        self._writer.submit(self._written, clip, checked.pcm)
+        self._writer.submit(self._written, clip, checked.pcm.copy())  # without the rest of the recording
 
     def _written(self, clip: Misheard, pcm: Pcm) -> None:
         try:
