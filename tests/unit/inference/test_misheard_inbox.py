@@ -141,3 +141,16 @@ def test_clips_that_wait_for_the_disk_hold_no_recordings(tmp_path: Path, monkeyp
         disk.set()
     inbox.close()
     assert inbox.newest()[0] == 3
+
+
+@pytest.mark.parametrize("document", [b"", b"{}", b"\xff", b'{"heard": 1}'])
+def test_a_damaged_clip_is_reported_and_becomes_no_take(
+    tmp_path: Path, document: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    clip, inbox = leave(tmp_path), inbox_of(tmp_path, misheard_days=1)
+    clip.with_suffix(".json").write_bytes(document)
+    assert confirm(inbox, clip, "Ana") is None
+    assert f"{clip.stem}.json is not the description of a misheard clip" in caplog.text
+    assert inbox.newest()[1] == []
+    assert not (tmp_path / TAKES).exists()
+    assert inbox.drop(clip.stem)

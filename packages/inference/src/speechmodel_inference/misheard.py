@@ -149,25 +149,23 @@ class MisheardInbox:
 
     def _clips(self, names: Sequence[str]) -> Iterable[tuple[str, Misheard]]:
         for name, document in self._store.documents(names):
-            try:
-                yield _identity(name), Misheard.model_validate_json(document)
-            except ValidationError:
-                log.warning("%s is not the description of a misheard clip", name)
+            if (clip := _parsed(name, document)) is not None:
+                yield _identity(name), clip
 
     def sound(self, identity: str) -> bytes | None:
         """Return a clip as a wav file. None when there is none."""
         return self._store.sound(self._name(identity))
 
     def confirm(self, identity: str, *, text: str, speaker: str, consent: bool) -> Take | None:
-        """Turn a clip into a take of the same id, and return it. None when it is no longer there.
+        """Turn a clip into a take of the same id, and return it. None when it is no longer there, or is damaged.
 
         None too when somebody else confirms it at the same time. If a server ended in between before, the take is
         there already, and the clip is deleted now. Raises ValidationError when the take cannot be valid.
         """
         name = self._name(identity)
-        if (document := self._store.document(name)) is None:
+        document = self._store.document(name)
+        if document is None or (clip := _parsed(name, document)) is None:
             return None
-        clip = Misheard.model_validate_json(document)
         take = Take.model_validate(
             {
                 "text": text,
@@ -211,3 +209,11 @@ def inbox_folder(model: str) -> str:
 
 def _identity(name: str) -> str:
     return name.rpartition("/")[2]
+
+
+def _parsed(name: str, document: bytes) -> Misheard | None:
+    try:
+        return Misheard.model_validate_json(document)
+    except ValidationError:
+        log.warning("%s.json is not the description of a misheard clip; delete it", name)
+        return None
