@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
-from speechmodel_api.takes import MISHEARD, TAKES, Take
+from speechmodel_api.takes import TAKES, Take
+from speechmodel_inference.misheard import inbox_folder
 from support.browser import chromium, expect, new_page, watched
 from support.places import FIXTURES
 from support.servers import OK_ESPEJO, PHRASES, Server, VersionFolder
@@ -18,6 +19,7 @@ pytestmark = pytest.mark.slow
 
 HOLA = FIXTURES / "clips" / "shapes_3c59dc04_2_3_000000_2_001.wav"
 """hola espejo, which is not in the grammar"""
+INBOX = inbox_folder("espejo")
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +50,7 @@ def page(browser: Browser, inbox: Server) -> Iterator[Page]:
     with watched(browser, f"{inbox.url}/misheard") as page:
         expect(page.locator("#clips > li")).to_have_count(2)
         yield page
-    for name in (MISHEARD, TAKES):
+    for name in (INBOX, TAKES):
         shutil.rmtree(dataset(inbox) / name, ignore_errors=True)
 
 
@@ -61,7 +63,7 @@ def fill(server: Server) -> None:
     server.transcribe(OK_ESPEJO)
     server.until(lambda: len(ids(server)) == 1, "the first clip is kept")
     earlier = datetime.now(UTC) - timedelta(hours=1)
-    for path in (dataset(server) / MISHEARD).iterdir():
+    for path in (dataset(server) / INBOX).iterdir():
         path.rename(path.with_name(f"{earlier:%Y%m%d-%H%M%S}-000000{path.suffix}"))
     server.transcribe(HOLA)
     server.until(lambda: len(ids(server)) == 2, "the second clip is kept")

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -74,6 +75,18 @@ def test_a_recording_that_is_there_is_not_replaced(store: SoundStore) -> None:
     with pytest.raises(FileExistsError):
         store.add(FIRST, b"RIFF", '{"text": "second"}')
     assert store.document(FIRST) == b'{"text": "first"}'
+
+
+def test_one_caller_alone_reserves_a_recording_until_it_is_released_or_deleted(store: SoundStore) -> None:
+    assert not store.claim(FIRST), "there is none"
+    store.add(FIRST, b"RIFF", "{}")
+    for end in (store.release, store.remove):
+        with ThreadPoolExecutor(8) as callers:
+            assert sum(callers.map(store.claim, [FIRST] * 8)) == 1
+        assert store.sound(FIRST) == b"RIFF"
+        end(FIRST)
+    assert not store.claim(FIRST), "it is deleted"
+    assert (store.document(FIRST), store.sound(FIRST)) == (None, None)
 
 
 # --- servers ---
@@ -170,6 +183,6 @@ def test_prepare_reads_the_takes_and_leaves_the_misheard_clips_where_they_are(
     )
     output = prepare(task)
     assert (output.train_clips + output.dev_clips + output.test_clips, output.speakers) == (2, 1)
-    s3.client().put_object(Bucket=BUCKET, Key=f"espejo/{MISHEARD}/20260101-000000-0a1b2c.wav", Body=b"RIFF")
+    s3.client().put_object(Bucket=BUCKET, Key=f"espejo/{MISHEARD}/espejo/20260101-000000-0a1b2c.wav", Body=b"RIFF")
     assert prepare(task).listing_digest == output.listing_digest
     assert not (tmp_path / "source" / MISHEARD).exists()

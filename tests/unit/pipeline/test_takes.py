@@ -64,7 +64,7 @@ def test_takes_are_rows_of_every_format_with_their_speaker(tmp_path: Path, layou
 @pytest.mark.parametrize("layout", DatasetFormat)
 def test_misheard_clips_are_no_recordings_of_a_dataset(tmp_path: Path, layout: DatasetFormat) -> None:
     before = list_recordings(dataset(tmp_path, layout), layout, "es")
-    write(tmp_path / MISHEARD / "20260101-000000-aaaaaa.wav")
+    write(tmp_path / MISHEARD / "espejo" / "20260101-000000-aaaaaa.wav")
     assert listing(tmp_path, layout) == before
 
 

@@ -6,7 +6,10 @@ takes/<speaker>/<id>.json     Take
 A take exists once its document does, so the document is written last and deleted first. The folder has
 the name of the speaker.
 
-misheard/<id>.wav and .json   Misheard: what a server did not understand, until somebody says what it was
+misheard/<model>/<id>.wav     a clip that a server of this SpeechModel did not understand
+misheard/<model>/<id>.json    Misheard
+
+A clip is kept until somebody says what was said in it. Models that share a dataset do not share clips.
 """
 
 import hashlib

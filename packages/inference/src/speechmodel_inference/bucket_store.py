@@ -13,7 +13,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from speechmodel_api.schema import S3Location
 
-from speechmodel_inference.sounds import SoundStore
+from speechmodel_inference.sounds import CLAIMED, SoundStore
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
@@ -64,12 +64,29 @@ class BucketStore(SoundStore):
         """Return a recording as a wav file."""
         return self._read(f"{name}.wav")
 
+    def claim(self, name: str) -> bool:
+        """Reserve a recording: write a mark, which one caller alone can do."""
+        with _os_errors():
+            try:
+                self._put(name + CLAIMED, b"", "text/plain", once=True)
+            except FileExistsError:
+                return False
+            if self._exists(f"{name}.json"):
+                return True
+            self._delete(name + CLAIMED)
+            return False
+
+    def release(self, name: str) -> None:
+        """End a claim."""
+        with _os_errors():
+            self._delete(name + CLAIMED)
+
     def remove(self, name: str) -> bool:
-        """Delete a recording."""
+        """Delete a recording. The mark of a claim goes last, so that nobody claims what is being deleted."""
         with _os_errors():
             found = self._exists(f"{name}.json")
-            for ending in (".json", ".wav"):
-                self._client.delete_object(Bucket=self._location.bucket, Key=self._prefix + name + ending)
+            for ending in (".json", ".wav", CLAIMED):
+                self._delete(name + ending)
         self._known.pop(name, None)
         return found
 
@@ -111,6 +128,9 @@ class BucketStore(SoundStore):
                 return False
             raise
         return True
+
+    def _delete(self, name: str) -> None:
+        self._client.delete_object(Bucket=self._location.bucket, Key=self._prefix + name)
 
     def _put(self, name: str, content: bytes, kind: str, *, once: bool = False) -> None:
         bucket, key = self._location.bucket, self._prefix + name

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from urllib.parse import quote
 
 from pydantic import ValidationError
 from speechmodel_api.audio import SAMPLE_RATE
@@ -15,7 +16,7 @@ from speechmodel_runtime.errors import SpeechRuntimeError
 
 from speechmodel_inference.errors import BadRequest
 from speechmodel_inference.settings import Settings
-from speechmodel_inference.sounds import SoundStore, new_id, time_of, wav_of
+from speechmodel_inference.sounds import SoundStore, is_id, new_id, time_of, wav_of
 from speechmodel_inference.takes import LONGEST_UPLOAD_SECONDS, check_samples
 from speechmodel_inference.transcribing import Segment, Transcript
 from speechmodel_inference.upload import Upload
@@ -26,16 +27,16 @@ log = logging.getLogger(__name__)
 MOST_WAITING = 100
 """Clips that wait to be written. More are not kept, so that a slow disk costs no memory."""
 MOST_LISTED = 200
-_EVERY = f"{MISHEARD}/*"
 
 
 class MisheardInbox:
-    """The clips beside a dataset. It takes clips from any thread and writes them in a thread of its own.
+    """The clips of one model beside its dataset. It takes clips from any thread and writes them in a thread of its own.
 
-    Other methods are for any thread and raise OSError. Several servers may share the clips.
+    Other methods are for any thread and raise OSError. Several servers of the model may share the clips.
     """
 
     def __init__(self, store: SoundStore, settings: Settings) -> None:
+        self._folder = inbox_folder(settings.name)
         self._store, self._below = store, settings.misheard_below
         self._days, self._bytes = settings.misheard_days, settings.misheard_mebibytes * 2**20
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="misheard")
@@ -92,14 +93,14 @@ class MisheardInbox:
         if not self._places.acquire(blocking=False):
             log.warning("a misheard clip is not kept: %d are waiting for the disk", MOST_WAITING)
             return
-        self._writer.submit(self._written, clip, checked.pcm)
+        self._writer.submit(self._written, clip, checked.pcm.copy())  # without the rest of the recording
 
     def _written(self, clip: Misheard, pcm: Pcm) -> None:
         try:
             wav = wav_of(pcm)
             self._make_room(len(wav))
             identity = new_id(clip.recorded_at)
-            self._store.add(f"{MISHEARD}/{identity}", wav, clip.model_dump_json(by_alias=True))
+            self._store.add(self._name(identity), wav, clip.model_dump_json(by_alias=True))
             log.info("kept the misheard clip %s: %.2f s", identity, clip.seconds)
         except OSError as error:
             log.warning("a misheard clip is not kept: %s", error.strerror or error)
@@ -108,7 +109,7 @@ class MisheardInbox:
 
     def _make_room(self, size: int) -> None:
         """Delete the oldest clips until another one of `size` bytes fits."""
-        sizes = self._store.sizes(_EVERY)
+        sizes = self._sizes()
         over = sum(sizes.values()) + size - self._bytes
         for name, each in sizes.items():
             if over <= 0:
@@ -120,47 +121,51 @@ class MisheardInbox:
         """Write what waits. Nothing may arrive afterwards."""
         self._writer.shutdown()
 
+    def _name(self, identity: str) -> str:
+        return f"{self._folder}/{identity}"
+
+    def _names(self) -> list[str]:
+        """Return the names of the clips. Other files in the folder belong to somebody else, so they stay."""
+        return [name for name in self._store.names(self._name("*")) if is_id(_identity(name))]
+
+    def _sizes(self) -> dict[str, int]:
+        """Return the bytes of the clips by name, the oldest first, also of those without a document."""
+        sizes = self._store.sizes(self._name("*"))
+        return {name: size for name, size in sizes.items() if is_id(_identity(name))}
+
     # --- people look at them ---
 
     def expire(self) -> None:
         """Delete the clips that are older than they may be, and all of them if none are kept."""
         oldest = datetime.now(UTC) - timedelta(days=self._days or 0)
-        for name in self._store.sizes(_EVERY):
-            try:
-                recorded = time_of(name.rpartition("/")[2])
-            except ValueError:
-                continue  # a file of somebody else
-            if recorded < oldest:
+        for name in self._sizes():
+            if time_of(_identity(name)) < oldest:
                 self._store.remove(name)
 
     def newest(self) -> tuple[int, list[tuple[str, Misheard]]]:
         """Return the number of clips, and the newest MOST_LISTED with their ids."""
-        names = self._store.names(_EVERY)
+        names = self._names()
         return len(names), list(self._clips(names[: -MOST_LISTED - 1 : -1]))
 
     def _clips(self, names: Sequence[str]) -> Iterable[tuple[str, Misheard]]:
         for name, document in self._store.documents(names):
-            try:
-                yield name.rpartition("/")[2], Misheard.model_validate_json(document)
-            except ValidationError:
-                log.warning("%s is not the description of a misheard clip", name)
+            if (clip := _parsed(name, document)) is not None:
+                yield _identity(name), clip
 
     def sound(self, identity: str) -> bytes | None:
         """Return a clip as a wav file. None when there is none."""
-        return self._store.sound(f"{MISHEARD}/{identity}")
+        return self._store.sound(self._name(identity))
 
     def confirm(self, identity: str, *, text: str, speaker: str, consent: bool) -> Take | None:
-        """Turn a clip into a take of the same id, and return it. None when it is no longer there.
+        """Turn a clip into a take of the same id, and return it. None when it is no longer there, or is damaged.
 
-        If a server ended in between before, the take is there already, and the clip is deleted now.
-        Raises ValidationError when the take cannot be valid.
+        None too when somebody else confirms it at the same time. If a server ended in between before, the take is
+        there already, and the clip is deleted now. Raises ValidationError when the take cannot be valid.
         """
-        name = f"{MISHEARD}/{identity}"
-        document, sound = self._store.document(name), self._store.sound(name)
-        if document is None or sound is None or self._store.names(f"{TAKES}/*/{identity}"):
-            self._store.remove(name)
+        name = self._name(identity)
+        document = self._store.document(name)
+        if document is None or (clip := _parsed(name, document)) is None:
             return None
-        clip = Misheard.model_validate_json(document)
         take = Take.model_validate(
             {
                 "text": text,
@@ -170,17 +175,45 @@ class MisheardInbox:
                 "recorded_at": clip.recorded_at,
             }
         )
+        if not self._store.claim(name):
+            return None
         try:
-            self._store.add(f"{TAKES}/{take.speaker}/{identity}", sound, take.model_dump_json(by_alias=True))
-        except FileExistsError:
-            return None  # somebody else confirmed it at the same time, and removes it
+            added = self._added(identity, take)
+        except OSError:
+            self._store.release(name)
+            raise
         self._store.remove(name)
-        return take
+        return take if added else None
+
+    def _added(self, identity: str, take: Take) -> bool:
+        """Add the take of a claimed clip. Return False when there is one of it, or its sound is gone."""
+        sound = self._store.sound(self._name(identity))
+        if sound is None or self._store.names(f"{TAKES}/*/{identity}"):
+            return False
+        self._store.add(f"{TAKES}/{take.speaker}/{identity}", sound, take.model_dump_json(by_alias=True))
+        return True
 
     def drop(self, identity: str) -> bool:
         """Delete a clip. Return False when there is none."""
-        return self._store.remove(f"{MISHEARD}/{identity}")
+        return self._store.remove(self._name(identity))
 
     def drop_all(self) -> int:
         """Delete every clip and return their number."""
-        return sum(map(self._store.remove, self._store.names(_EVERY)))
+        return sum(map(self._store.remove, self._names()))
+
+
+def inbox_folder(model: str) -> str:
+    """Return the folder of the clips of a model in that of its dataset. No name leads out of it."""
+    return f"{MISHEARD}/{quote(model, safe='').replace('.', '%2E')}"
+
+
+def _identity(name: str) -> str:
+    return name.rpartition("/")[2]
+
+
+def _parsed(name: str, document: bytes) -> Misheard | None:
+    try:
+        return Misheard.model_validate_json(document)
+    except ValidationError:
+        log.warning("%s.json is not the description of a misheard clip; delete it", name)
+        return None

@@ -1,6 +1,7 @@
 """Recordings that the server keeps, each with a document beside it that describes it."""
 
 import errno
+import re
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -18,6 +19,8 @@ from speechmodel_inference.raw_audio import as_pcm_wav
 ID_PATTERN = r"^[0-9]{8}-[0-9]{6}-[0-9a-f]{6}$"
 LEAST_FREE_BYTES = 100 * 2**20
 """Space that recordings leave on the claim, for the stages that write there."""
+CLAIMED = ".claimed"
+"""Ending of the mark of a recording that one caller has reserved."""
 _TIME = "%Y%m%d-%H%M%S"
 
 
@@ -36,6 +39,15 @@ def wav_of(pcm: Pcm) -> bytes:
 def time_of(identity: str) -> datetime:
     """Return the time in an id."""
     return datetime.strptime(identity.rpartition("-")[0], _TIME).replace(tzinfo=UTC)
+
+
+def is_id(text: str) -> bool:
+    """Return True for an id as new_id() makes it."""
+    try:
+        time_of(text)
+    except ValueError:
+        return False
+    return re.fullmatch(ID_PATTERN, text) is not None
 
 
 class SoundStore(Protocol):
@@ -62,8 +74,16 @@ class SoundStore(Protocol):
     def sound(self, name: str) -> bytes | None:
         """Return a recording as a wav file. None when there is none."""
 
+    def claim(self, name: str) -> bool:
+        """Reserve a recording for one of several callers, until release() or remove(). Return False when there is none,
+        or another caller has it.
+        """
+
+    def release(self, name: str) -> None:
+        """End a claim. The recording stays."""
+
     def remove(self, name: str) -> bool:
-        """Delete a recording. Return False when there is none."""
+        """Delete a recording, claimed or not. Return False when there is none."""
 
     def remove_folder(self, name: str) -> None:
         """Delete everything in a folder."""
@@ -117,20 +137,37 @@ class FolderStore(SoundStore):
         """Return a recording as a wav file."""
         return self._read(f"{name}.wav")
 
+    def claim(self, name: str) -> bool:
+        """Reserve a recording: rename its document, which one caller alone can do."""
+        return self._renamed(f"{name}.json", name + CLAIMED)
+
+    def release(self, name: str) -> None:
+        """End a claim."""
+        self._renamed(name + CLAIMED, f"{name}.json")
+
     def remove(self, name: str) -> bool:
         """Delete a recording."""
-        try:
-            (self._folder / f"{name}.json").unlink()
-            found = True
-        except FileNotFoundError:
-            found = False
-        (self._folder / f"{name}.wav").unlink(missing_ok=True)
-        return found
+        found = [self._removed(name + ending) for ending in (".json", CLAIMED, ".wav")]
+        return any(found[:2])
 
     def remove_folder(self, name: str) -> None:
         """Delete everything in a folder."""
         if (folder := self._folder / name).is_dir():
             shutil.rmtree(folder)
+
+    def _renamed(self, old: str, new: str) -> bool:
+        try:
+            (self._folder / old).rename(self._folder / new)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def _removed(self, name: str) -> bool:
+        try:
+            (self._folder / name).unlink()
+        except FileNotFoundError:
+            return False
+        return True
 
     def _found(self, pattern: str) -> list[str]:
         paths = self._folder.glob(pattern)

@@ -138,9 +138,9 @@ async def delete_take(speaker: SpeakerName, take: SoundId, services: Injected) -
 @router.delete("/{speaker}")
 async def forget_speaker(speaker: SpeakerName, services: Injected) -> Forgotten:
     """Delete every take of a speaker."""
+    served = services.lifecycle.version
     deleted = await stored(lambda: _store(services).forget(speaker))
     log.info("deleted the %d takes of %s", deleted, speaker)
-    served = services.lifecycle.version
     if served.versions is None:
         return Forgotten(deleted=deleted, versions=None, unknown_versions=0)
     known = [each for each in served.versions.versions if each.take_speakers is not None]

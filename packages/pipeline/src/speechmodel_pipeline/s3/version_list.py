@@ -50,11 +50,19 @@ def _listed(bucket: Bucket, prefix: str) -> VersionList:
         contents = list(threads.map(bucket.read_if_there, [key for _, key in newest]))
     records = []
     for (published_at, key), content in zip(newest, contents, strict=True):
+        speakers = _take_speakers(bucket.uri(key), content)
         try:
-            manifest = VersionManifest.model_validate_json(content or b"")
+            records.append(VersionRecord(version=key.split("/")[-2], published_at=published_at, take_speakers=speakers))
         except ValidationError:
-            log.warning("%s is not a valid version manifest, so it is not listed", bucket.uri(key))
-            continue
-        speakers = manifest.card.take_speakers if manifest.card else None
-        records.append(VersionRecord(version=manifest.version, published_at=published_at, take_speakers=speakers))
+            log.warning("%s is not in the folder of a version, so it is not listed", bucket.uri(key))
     return VersionList(versions=tuple(records))
+
+
+def _take_speakers(uri: str, content: bytes | None) -> tuple[str, ...] | None:
+    """Return the speakers that a manifest records. None if it records none, or is hidden or damaged."""
+    try:
+        card = VersionManifest.model_validate_json(content or b"").card
+    except ValidationError:
+        log.warning("%s cannot be read, so it is not known whose takes are in that version", uri)
+        return None
+    return card.take_speakers if card else None
