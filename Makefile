@@ -80,6 +80,11 @@ bench: $(VENV)/.ready packages ## the figures of docs/benchmarks.md
 	@$(BIN)/python -m bench.job_to_job_bench
 	@unshare --net $(BIN)/python -m bench.cluster_bench
 
+.PHONY: soak
+soak: export PYTHONPATH := tests
+soak: $(VENV)/.ready ## the operator for MINUTES (10), on a way to the API server that has faults
+	@$(BIN)/python -W ignore -m bench.soak $(MINUTES)
+
 .PHONY: quality
 quality: export PYTHONPATH := tests
 quality: $(VENV)/.ready ## what speakers that were never heard say: right, wrong, rejected; RECORDINGS=folder, see docs/quality.md

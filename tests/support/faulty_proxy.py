@@ -78,7 +78,7 @@ class FaultyProxy:
         fault = self._draw(CALLS)
         if fault == "409" and request.method != "PATCH":
             fault = ""
-        self.injected[fault] += 1
+        self.injected.update([fault] if fault else [])
         if fault == "latency":
             await asyncio.sleep(self._random.uniform(0.05, 0.5))
         elif fault == "reset before":
