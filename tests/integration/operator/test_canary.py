@@ -32,9 +32,13 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.send_response(200)
         self.end_headers()
-        series = 'speechmodel_http_requests_total{method="POST",path="/stt",status="%d"} %d\n'
+        series = 'speechmodel_transcriptions_total{outcome="%s"} %d\n'
         good = self.server.requests - self.server.failed
-        text = "process_start_time_seconds 1.7e+09\n" + series % (200, good) + series % (500, self.server.failed)
+        text = (
+            "process_start_time_seconds 1.7e+09\n"
+            + series % ("answered", good)
+            + series % ("failed", self.server.failed)
+        )
         self.wfile.write(text.encode())
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name of the parameter

@@ -14,9 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import generate_latest
 from speechmodel_api.status import CanaryServer
-from speechmodel_inference.decoding_queue import DecodingQueue
+from speechmodel_inference.decoding_queue import Decoded, DecodingQueue
+from speechmodel_inference.errors import BadRequest, RequestError, ShuttingDown
 from speechmodel_inference.lifecycle import Lifecycle
 from speechmodel_inference.telemetry import Telemetry
+from speechmodel_inference.transcribing import Transcript
 from speechmodel_operator.cluster.canary import Unreadable, canary_pods, counts_in, read_canary
 from speechmodel_operator.cluster.views import Deployment, Pod
 
@@ -29,13 +31,18 @@ def metrics_of_a_server() -> str:
     queue = cast(DecodingQueue, SimpleNamespace(taken=0, decoding=0, decoders=1, places=2))
     telemetry = Telemetry(queue, Lifecycle(Path("/models")), "espejo")
     transcriptions = "/v1/audio/transcriptions"
+    telemetry.transcribed(Decoded(Transcript(1.0, ()), 0.0, 0.1))
+    telemetry.heard(9)
     for method, path, status, times in (
-        ("POST", transcriptions, 200, 10),
+        ("POST", transcriptions, 200, 1),
         ("POST", transcriptions, 400, 2),
         ("POST", transcriptions, 429, 3),
         ("POST", transcriptions, 499, 1),
         ("POST", transcriptions, 500, 4),
-        ("POST", "/stt", 503, 1),
+        ("POST", "/stt", 500, 1),
+        ("POST", "/stt", 503, 8),
+        ("POST", "/v1/takes", 507, 6),
+        ("POST", "/v1/misheard/{clip}/take", 507, 6),
         ("POST", "none", 404, 9),
         ("GET", "/metrics", 200, 99),
         ("GET", "/", 500, 7),
@@ -45,22 +52,26 @@ def metrics_of_a_server() -> str:
     for code, times in ((1000, 5), (1011, 2), (1013, 1)):
         for _ in range(times):
             telemetry.stream_ended("/vosk", code)
+    for error in (RequestError("a fault"), ShuttingDown(), BadRequest("too short")):
+        telemetry.failed_within(error)
     return generate_latest(telemetry.registry).decode()
 
 
-def test_transcriptions_and_streams_count_and_those_fail_that_the_server_could_not_answer() -> None:
+def test_transcriptions_count_and_those_fail_that_the_server_could_not_make() -> None:
     found = counts_in("espejo-canary-1", metrics_of_a_server())
-    assert (found.pod, found.requests, found.failed) == ("espejo-canary-1", 21 + 8, 5 + 2)
+    assert (found.pod, found.requests, found.failed) == ("espejo-canary-1", 10 + 8, 5 + 2 + 1)
     assert abs(datetime.fromtimestamp(found.process_start, UTC) - datetime.now(UTC)) < timedelta(days=1)
 
 
-@pytest.mark.parametrize("text", ["<html>not metrics</html>", "", "speechmodel_streams_total 1\n", "a{ 1\n"])
+@pytest.mark.parametrize(
+    "text", ["<html>not metrics</html>", "", "speechmodel_transcriptions_total 1\n", START, "a{ 1\n"]
+)
 def test_an_answer_that_is_not_of_a_server_is_reported(text: str) -> None:
     with pytest.raises(Unreadable):
         counts_in("pod", text)
 
 
-@given(st.text() | st.text(st.sampled_from('speechmodel_streams_total{code="}=, 1NaN\n')))
+@given(st.text() | st.text(st.sampled_from('speechmodel_transcriptions_total{outcome="failed"}=, 1NaN\n')))
 def test_no_answer_breaks_the_operator(text: str) -> None:
     with suppress(Unreadable):
         counts_in("pod", text)
@@ -114,7 +125,7 @@ async def test_every_pod_of_the_version_is_read() -> None:
         found = await read_canary(deployment(), pods, NOW)
     assert found
     assert found.server.version == "v2"
-    assert [(count.pod, count.requests, count.failed) for count in found.counts] == [("new", 29, 7)]
+    assert [(count.pod, count.requests, count.failed) for count in found.counts] == [("new", 18, 8)]
     assert found.pods == {"new", "pending"}
     assert found.unread is None
 

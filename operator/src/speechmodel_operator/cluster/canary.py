@@ -15,8 +15,6 @@ from speechmodel_operator.resources import labels
 
 TIMEOUT_SECONDS = 5.0
 LARGEST_ANSWER = 1 << 20
-FAILED_STREAM = "1011"
-"""Close code of a WebSocket, or of a connection of Wyoming, after a failure of the server."""
 LOST_CONTAINER = ("Unknown", "ContainerStatusUnknown")
 """Reasons of the kubelet for a container that ended because its node did."""
 
@@ -54,29 +52,26 @@ def canary_pods(deployment: Deployment | None, pods: Sequence[Pod]) -> list[Pod]
 
 
 def counts_in(pod: str, metrics: str) -> CanaryServer:
-    """Return the transcriptions and streams that a server has answered, and how many failed. Raises Unreadable.
+    """Return the transcriptions that a server has counted, and how many failed. Raises Unreadable.
 
-    A request of another kind, such as a GET of the page, says nothing about a version. Neither does an answer below 500: the
-    client sent something wrong, left, or met a server that was busy.
+    The server counts what tells of its version: not a page or a take, nor a client that sent something wrong, left, or met a server
+    that was busy or ending.
     """
     start: float | None = None
-    requests = failed = 0
+    outcomes: dict[str, int] = {}
     try:
         for sample in (sample for family in text_string_to_metric_families(metrics) for sample in family.samples):
             if sample.name == "process_start_time_seconds":
                 start = sample.value
-            elif sample.name == "speechmodel_http_requests_total":
-                if sample.labels["method"] == "POST" and sample.labels["path"] != "none":
-                    requests += int(sample.value)
-                    failed += int(sample.value) if sample.labels["status"].startswith("5") else 0
-            elif sample.name == "speechmodel_streams_total":
-                requests += int(sample.value)
-                failed += int(sample.value) if sample.labels["code"] == FAILED_STREAM else 0
+            elif sample.name == "speechmodel_transcriptions_total":
+                outcomes[sample.labels["outcome"]] = int(sample.value)
     except (ArithmeticError, LookupError, ValueError) as error:
         raise Unreadable(f"the answer has no metrics: {error}") from error
     if start is None:
         raise Unreadable("the answer lacks process_start_time_seconds")
-    return CanaryServer(pod=pod, process_start=start, requests=requests, failed=failed)
+    if "failed" not in outcomes:  # a server of an earlier release, which the operator is about to replace
+        raise Unreadable("the answer lacks speechmodel_transcriptions_total")
+    return CanaryServer(pod=pod, process_start=start, requests=sum(outcomes.values()), failed=outcomes["failed"])
 
 
 async def _read(pod: Pod) -> CanaryServer | Unreadable:

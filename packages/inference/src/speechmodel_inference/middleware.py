@@ -9,6 +9,9 @@ from speechmodel_inference.lifecycle import Lifecycle
 from speechmodel_inference.sockets import FAILED, NORMAL
 from speechmodel_inference.telemetry import Telemetry
 
+FAILURE = 500
+"""Status for the metrics after an error that the server did not expect."""
+
 
 class CountRequests:
     """Counts requests by the pattern of their route and times them. Counts WebSockets when they end."""
@@ -27,7 +30,7 @@ class CountRequests:
                 await self._app(scope, receive, send)
 
     async def _request(self, scope: Scope, receive: Receive, send: Send) -> None:
-        began, status = time.monotonic(), 500
+        began, status = time.monotonic(), FAILURE
 
         async def watching(message: Message) -> None:
             nonlocal status
@@ -37,6 +40,9 @@ class CountRequests:
 
         try:
             await self._app(scope, receive, watching)
+        except Exception:  # an answer that has begun ends in the middle
+            status = FAILURE
+            raise
         finally:
             self._telemetry.answered(scope["method"], _pattern(scope), status, time.monotonic() - began)
 

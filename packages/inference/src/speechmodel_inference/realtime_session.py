@@ -90,6 +90,7 @@ class RealtimeSession:
 
     async def refuse(self, error: RequestError, event_id: str | None = None) -> None:
         """Send an error."""
+        self._services.telemetry.failed_within(error)
         await self._send("error", error=error_object(error).model_dump() | {"event_id": event_id})
 
     # --- the session ---
@@ -187,6 +188,7 @@ class RealtimeSession:
         except (SpeechRuntimeError, DecodingError) as error:
             await self._failed(item, of_runtime(error))
         else:
+            self._services.telemetry.heard(len(utterances))
             await self._completed(item, " ".join(texts), sum(len(each.pcm) / 16_000 for each in utterances))
 
     def _decoded(self, utterance: Utterance) -> Segment:
@@ -245,6 +247,7 @@ class RealtimeSession:
         await self._words("completed", item, transcript=text, usage={"type": "duration", "seconds": round(seconds, 3)})
 
     async def _failed(self, item: str, error: RequestError) -> None:
+        self._services.telemetry.failed_within(error)
         await self._words("failed", item, error=error_object(error).model_dump())
 
     async def _words(self, what: str, item: str, **fields: object) -> None:

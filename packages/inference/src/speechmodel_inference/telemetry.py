@@ -3,7 +3,9 @@
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
 from speechmodel_inference.decoding_queue import Decoded, DecodingQueue
+from speechmodel_inference.errors import RequestError
 from speechmodel_inference.lifecycle import Lifecycle
+from speechmodel_inference.sockets import FAILED
 from speechmodel_inference.transcribing import Transcript
 
 SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -14,6 +16,9 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"}
 
 CLOSE_CODES = frozenset(range(1000, 1016))
 """Close codes with a series of their own (RFC 6455, 7.4.1)."""
+
+TRANSCRIPTIONS = frozenset({"/v1/audio/transcriptions", "/stt"})
+"""Paths of requests that are answered with the words of a recording."""
 
 
 class Telemetry:
@@ -42,6 +47,13 @@ class Telemetry:
             ["path", "code"],
             registry=self.registry,
         )
+        transcriptions = Counter(
+            "speechmodel_transcriptions",
+            "Recordings, and utterances of streams, by outcome: answered, or failed because of the server.",
+            ["outcome"],
+            registry=self.registry,
+        )
+        self._transcribed, self._failed = transcriptions.labels("answered"), transcriptions.labels("failed")
         self._waited = Histogram(
             "speechmodel_queue_seconds",
             "Time that a recording waited for a decoder.",
@@ -86,13 +98,27 @@ class Telemetry:
         """Count a request by the pattern of its route. A method that is not in METHODS is "other"."""
         self._requests.labels(method if method in METHODS else "other", path, str(status)).inc()
         self._latency.labels(path).observe(seconds)
+        if path in TRANSCRIPTIONS and _is_failure(status):
+            self._failed.inc()
 
     def stream_ended(self, path: str, code: int) -> None:
         """Count a WebSocket by the pattern of its route. A code that no standard has is "other"."""
         self._streams.labels(path, str(code) if code in CLOSE_CODES else "other").inc()
+        if code == FAILED:
+            self._failed.inc()
+
+    def failed_within(self, error: RequestError) -> None:
+        """Count an error that is sent within an answer or a stream, whose status or close code does not show it."""
+        if _is_failure(error.status):
+            self._failed.inc()
+
+    def heard(self, utterances: int) -> None:
+        """Count the utterances of a stream that were transcribed."""
+        self._transcribed.inc(utterances)
 
     def transcribed(self, decoded: Decoded[Transcript]) -> None:
-        """Count a transcription."""
+        """Count a recording that was transcribed."""
+        self._transcribed.inc()
         self._waited.observe(decoded.waited_seconds)
         self._decoded.observe(decoded.decoding_seconds)
         self._audio.inc(decoded.result.audio_seconds)
@@ -102,3 +128,8 @@ class Telemetry:
         if self._lifecycle.loaded:
             manifest = self._lifecycle.version.manifest
             self._info.labels(self._name, manifest.version, manifest.language, manifest.model_sha256).set(1)
+
+
+def _is_failure(status: int) -> bool:
+    """Return True for a status that tells of a fault, and False for 503: the server loads or ends, and is to be asked again."""
+    return status >= 500 and status != 503

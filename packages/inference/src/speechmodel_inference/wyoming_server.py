@@ -32,7 +32,7 @@ from speechmodel_inference.languages import require_language
 from speechmodel_inference.live import Heard, LiveTranscription
 from speechmodel_inference.routers.models import require_served
 from speechmodel_inference.services import Services
-from speechmodel_inference.sockets import NORMAL, close_code
+from speechmodel_inference.sockets import FAILED, NORMAL, close_code
 
 log = logging.getLogger(__name__)
 
@@ -106,7 +106,7 @@ async def serve_wyoming(services: Services, listening: socket.socket) -> AsyncIt
 
 
 async def _converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, services: Services) -> None:
-    code = NORMAL
+    code = FAILED
     conversation = _Conversation(services)
     try:
         with conversation:
@@ -114,6 +114,10 @@ async def _converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, 
                 if (answer := await conversation.answer(event)) is not None:
                     async with asyncio.timeout(services.settings.upload_seconds):
                         await async_write_event(answer, writer)
+        code = NORMAL
+    except asyncio.CancelledError:  # the server ends
+        code = NORMAL
+        raise
     except RequestError as error:
         code = close_code(error)
         with suppress(OSError):  # the client is gone, or too slow
@@ -205,6 +209,7 @@ class _Conversation(ExitStack):
         return Transcript(text=text, language=language).event()
 
     def _heard(self, heard: Heard) -> None:
+        self._services.telemetry.heard(len(heard.ended))
         self._texts += [segment.text for segment in heard.ended if segment.text]
 
     def _info(self) -> Event:

@@ -150,6 +150,7 @@ async def _streamed(
                 segment = await segments.get()
             yield _event(TextDone(text=work.result().text))
         except RequestError as error:
+            services.telemetry.failed_within(error)
             yield _event(ErrorResponse(error=error_object(error)))
         except ClientLeft:
             pass  # nobody reads the end; ended() reports it

@@ -107,9 +107,11 @@ def _control(text: str) -> Control:
 async def _run(services: Services, work: Callable[[], Heard]) -> Heard:
     """Run `work` in a thread of streams. What the client sends meanwhile waits in its socket."""
     try:
-        return await services.queue.run_stream(work)
+        heard = await services.queue.run_stream(work)
     except (SpeechRuntimeError, DecodingError) as error:
         raise of_runtime(error) from error
+    services.telemetry.heard(len(heard.ended))
+    return heard
 
 
 def _final(segments: tuple[Segment, ...], config: Config) -> dict[str, Any]:
