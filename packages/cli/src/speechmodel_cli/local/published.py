@@ -9,7 +9,7 @@ from speechmodel_api.published import VersionManifest
 from speechmodel_api.schema import S3Target
 from speechmodel_api.stages import FetchInput
 from speechmodel_api.status import ModelStatus
-from speechmodel_api.workspace import VERSION
+from speechmodel_api.workspace import VERSION, VERSIONS
 
 from speechmodel_cli.local.child import Child
 from speechmodel_cli.local.errors import FetchFailed
@@ -18,15 +18,19 @@ from speechmodel_cli.local.programs import FETCH, command, environment, reported
 from speechmodel_cli.local.state import ModelState
 
 
-async def fetched(state: ModelState, model: ModelStatus, store: ObjectStore, s3: S3Target) -> Path:
+async def fetched(
+    state: ModelState, model: ModelStatus, store: ObjectStore, s3: S3Target, *, list_versions: bool = False
+) -> Path:
     """Return the folder of a version, fetched unless it is complete. Raises FetchFailed or another LocalError.
 
+    With `list_versions`, for a server that keeps takes, the folder has the list of published versions too.
     fetch verifies the signature of a signed version each time, because the trusted keys may have changed.
     """
     folder, record = state.published / model.version, state.known_record()
     public_keys = record.public_keys if record and model.signed_by else ()
-    if public_keys or not await asyncio.to_thread(is_complete, folder, model):
-        await _fetch(folder, model, store, s3, public_keys)
+    unlisted = list_versions and not (folder / VERSIONS).exists()
+    if public_keys or unlisted or not await asyncio.to_thread(is_complete, folder, model):
+        await _fetch(folder, model, store, s3, public_keys, list_versions=list_versions)
         if not await asyncio.to_thread(is_complete, folder, model):
             raise FetchFailed(
                 f"{folder} does not contain version {model.version} after it was fetched; remove it and try again"
@@ -52,7 +56,13 @@ def read_manifest(folder: Path) -> VersionManifest:
 
 
 async def _fetch(
-    folder: Path, model: ModelStatus, store: ObjectStore, s3: S3Target, public_keys: tuple[str, ...]
+    folder: Path,
+    model: ModelStatus,
+    store: ObjectStore,
+    s3: S3Target,
+    public_keys: tuple[str, ...],
+    *,
+    list_versions: bool,
 ) -> None:
     target = store.target(s3)
     document = FetchInput(
@@ -60,7 +70,7 @@ async def _fetch(
         version_uri=model.version_uri,
         version_sha256=model.version_sha256,
         public_keys=public_keys or None,
-        list_versions=True,
+        list_versions=list_versions or None,
         folder=PurePosixPath(folder),
     )
     program = command(FETCH)

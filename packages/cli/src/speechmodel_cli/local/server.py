@@ -81,7 +81,9 @@ class LocalServer:
         await self.close()
         if intent is None:
             return
-        folder = await fetched(self._state, intent.model, self._store, self._s3)
+        folder = await fetched(
+            self._state, intent.model, self._store, self._s3, list_versions=self._serving.takes is not None
+        )
         self._log.unlink(missing_ok=True)
         environment = inherited(
             {
