@@ -166,6 +166,16 @@ def test_a_deployment_of_somebody_else_is_not_taken_and_what_is_served_stays(ope
     assert condition(operator, "Promoted")["reason"] == "CanaryRunning"
 
 
+def test_a_canary_that_the_status_does_not_mention_is_removed_too(operator: Operator) -> None:
+    publish_two(operator)
+    operator.step()
+    patch_status(operator, "speechmodel", operator.name, {"canary": None})  # the operator ended before it wrote this
+    assert deployment(operator, "-canary") and "canary" not in status(operator)
+    operator.edit({"canary": None})
+    operator.step()
+    assert deployment(operator, "-canary") is None
+
+
 def test_removing_the_field_or_the_server_removes_the_canary(operator: Operator) -> None:
     publish_two(operator)
     operator.step()

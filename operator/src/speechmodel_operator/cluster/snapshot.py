@@ -137,11 +137,13 @@ async def read_snapshot(api: Api, owner: Owner, known: Api) -> Snapshot | None:
         return None
     spec = SpeechModelSpec.model_validate(model.spec)
     claim_name = spec.training.storage.claim_name or names.claim_name(owner.name)
-    jobs, pods, claim, deployment, services = await asyncio.gather(
+    jobs, pods, claim, deployment, canary, services = await asyncio.gather(
         api.find(JOBS, owner.namespace, owner.name),
         api.find(PODS, owner.namespace, owner.name),
         known.get(CLAIMS, owner.namespace, claim_name),
         known.get(DEPLOYMENTS, owner.namespace, names.deployment_name(owner.name)),
+        # also when neither spec nor status mentions a canary: the last step may have ended before it could write the status
+        known.get(DEPLOYMENTS, owner.namespace, names.canary_name(owner.name)),
         known.find(SERVICES, owner.namespace, owner.name),
     )
     purge = names.purge_name(owner.name, owner.uid)
@@ -154,18 +156,10 @@ async def read_snapshot(api: Api, owner: Owner, known: Api) -> Snapshot | None:
         pods=pods,
         claim=claim,
         deployment=deployment,
-        canary=await _read_canary(known, owner, spec, model),
+        canary=canary if canary and canary.metadata.owned_by(owner.uid) else None,
         services={s.metadata.name: s for s in services if s.metadata.owned_by(owner.uid) and _of_server(s)},
         accessories=await _read_accessories(api, owner, spec, deployment) if deployment else {},
     )
-
-
-async def _read_canary(api: Api, owner: Owner, spec: SpeechModelSpec, model: Model) -> Deployment | None:
-    """Read the Deployment of a canary if the spec asks for one, or the status has one."""
-    if model.status.canary is None and (spec.serving is None or spec.serving.canary is None):
-        return None
-    found = await api.get(DEPLOYMENTS, owner.namespace, names.canary_name(owner.name))
-    return found if found and found.metadata.owned_by(owner.uid) else None
 
 
 def _of_server(service: Service) -> bool:
