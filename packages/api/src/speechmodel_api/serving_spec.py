@@ -123,8 +123,9 @@ class Takes(ApiModel):
     misheard: Misheard | None = None
     """Keeps clips of requests that the server rejected or was not sure of, in the folder `misheard/NAME` of
     the dataset, where NAME is that of the SpeechModel. People can play them on the page /misheard and turn
-    them into takes. `{}` uses the defaults. Tell the people who use the server, as its pages do. Removing
-    the field deletes the clips. If not set, the server keeps no recording of a request."""
+    them into takes. `{}` uses the defaults. It needs serving.apiKeysSecretRef, because everyone who can use
+    the API can play the clips. Tell the people who use the server, as its pages do. Removing the field
+    deletes the clips. If not set, the server keeps no recording of a request."""
 
     def environment(self, dataset: PurePath | S3Location) -> dict[str, str]:
         """Return the variables that the server program reads; `dataset` is the folder or the bucket of the dataset."""
