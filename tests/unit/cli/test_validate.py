@@ -105,6 +105,10 @@ BAD = {
         TEXT + "  training: {engine: CoquiSTT, schedule: {type: Cosine}}\n",
         "8: spec.training: schedule.type must be Constant or Auto with the engine CoquiSTT, whose learning rate is constant",
     ),
+    "clips of requests that anybody may play": (
+        TEXT + "  serving: {takes: {misheard: {}}}\n",
+        "8: spec.serving: takes.misheard lets users of the server play requests of other people: set apiKeysSecretRef too",
+    ),
     "no source": (
         TEXT.replace("{persistentVolumeClaim: {claimName: voices}}", "{}"),
         "6: spec.dataset.source: set exactly one of persistentVolumeClaim and s3",

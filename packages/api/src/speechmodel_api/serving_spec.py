@@ -104,8 +104,8 @@ class Misheard(ApiModel):
     """An inbox of clips that the server rejected or was not sure of."""
 
     keep_days: Annotated[int, Field(ge=1, le=365)] = 14
-    """Number of days after which a clip is deleted. An edit counts for the clips that are already
-    there. Defaults to 14."""
+    """Number of days after which a server deletes a clip. Clips stay while no server with serving.takes
+    runs. An edit counts for the clips that are already there. Defaults to 14."""
     below_confidence: Annotated[float, Field(ge=0, le=1)] = 0.8
     """Confidence below which a recognised phrase is doubtful, so that its clip is kept. Clips without an
     answer are always kept. 0 keeps only those. In free text there is no confidence. Defaults to 0.8."""
@@ -123,8 +123,10 @@ class Takes(ApiModel):
     misheard: Misheard | None = None
     """Keeps clips of requests that the server rejected or was not sure of, in the folder `misheard/NAME` of
     the dataset, where NAME is that of the SpeechModel. People can play them on the page /misheard and turn
-    them into takes. `{}` uses the defaults. Tell the people who use the server, as its pages do. Removing
-    the field deletes the clips. If not set, the server keeps no recording of a request."""
+    them into takes. `{}` uses the defaults. It needs serving.apiKeysSecretRef, because everyone who can use
+    the API can play the clips. Tell the people who use the server, as its pages do. If the field
+    is removed and serving.takes stays, the servers delete the clips; otherwise clips stay while no server
+    runs. If not set, the server keeps no recording of a request."""
 
     def environment(self, dataset: PurePath | S3Location) -> dict[str, str]:
         """Return the variables that the server program reads; `dataset` is the folder or the bucket of the dataset."""

@@ -15,7 +15,7 @@ from speechmodel_api.dataset_spec import Dataset
 from speechmodel_api.decoding_spec import DecodingSpec
 from speechmodel_api.evaluation_spec import Evaluation
 from speechmodel_api.pods import PodTemplate
-from speechmodel_api.schema import LocalObjectReference, S3Target
+from speechmodel_api.schema import LocalObjectReference, S3Target, cel
 from speechmodel_api.serving_spec import (
     Autoscaling,
     Canary,
@@ -89,7 +89,11 @@ class ServiceSpec(ApiModel):
     never taken over. Defaults to the name of the SpeechModel."""
 
 
-class Serving(ApiModel):
+_KEYS_RULE = "!has(self.takes) || !has(self.takes.misheard) || has(self.apiKeysSecretRef)"
+_KEYS_MESSAGE = "takes.misheard lets users of the server play requests of other people: set apiKeysSecretRef too"
+
+
+class Serving(ApiModel, json_schema_extra=cel(_KEYS_RULE, _KEYS_MESSAGE)):
     """The server that transcribes audio with the published model."""
 
     replicas: Annotated[int, Field(ge=0, le=1000)] = 1
@@ -130,8 +134,8 @@ class Serving(ApiModel):
     read-write and must be able to share it with the stage pods. In a bucket, the access key of
     dataset.source.s3 must also be allowed to write and to delete, and the server pods receive it. Change
     dataset.revision to train with new takes. Everyone who can use the server can record and delete
-    takes, so set apiKeysSecretRef. takes.misheard also keeps what the server did not understand. If not
-    set, the server keeps no recording."""
+    takes, so set apiKeysSecretRef. takes.misheard also keeps what the server did not understand, and needs
+    apiKeysSecretRef. If not set, the server keeps no recording."""
     topology_spread: Annotated[tuple[TopologySpread, ...], Field(max_length=4)] = ()
     """Rules that spread the server pods over nodes or zones. If empty, the scheduler uses the
     defaults of the cluster."""
@@ -140,6 +144,12 @@ class Serving(ApiModel):
     Removing it deletes the Ingress."""
     route: RouteSpec | None = None
     """HTTPRoute of the Gateway API in front of the Service. Removing it deletes the HTTPRoute."""
+
+    def model_post_init(self, context: Any, /) -> None:
+        """Apply the CEL rule to manifests that do not pass through an API server."""
+        del context
+        if self.takes and self.takes.misheard and self.api_keys_secret_ref is None:
+            raise ValueError(_KEYS_MESSAGE)
 
     @property
     def least_replicas(self) -> int:
