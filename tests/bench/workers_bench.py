@@ -62,7 +62,7 @@ def _seconds(count: int, units: int, steps: int) -> float:
         environment = os.environ | {VARIABLE: json.dumps(config)}
         processes.append(subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL))
     outputs = [process.communicate()[0] for process in processes]
-    return median(json.loads(outputs[0]))
+    return float(median(json.loads(outputs[0])))
 
 
 def _batch(workers: Workers) -> Batch:

@@ -109,7 +109,7 @@ def test_a_pods_own_labels_and_annotations_do_not_replace_those_that_find_it(hel
 
 
 def test_the_operators_settings_are_all_set_and_all_known(helm: Helm, monkeypatch: pytest.MonkeyPatch) -> None:
-    values = {"watchNamespaces": ["a", "b"], "logLevel": "DEBUG", "progressSeconds": 2.5}
+    values = {"watchNamespaces": ["a", "b"], "logLevel": "DEBUG", "progressSeconds": 2.5, "watchSeconds": 30}
     (container,) = operator_pod(helm.manifests(values))["spec"]["containers"]
     environment = {entry["name"]: entry["value"] for entry in container["env"]}
     assert set(environment) == {PREFIX + name.upper() for name in Settings.model_fields}
@@ -117,7 +117,7 @@ def test_the_operators_settings_are_all_set_and_all_known(helm: Helm, monkeypatc
         monkeypatch.setenv(name, value)
     settings = Settings.from_environment()
     assert settings.namespaces == ("a", "b")
-    assert settings.progress_seconds == 2.5
+    assert (settings.progress_seconds, settings.watch_seconds) == (2.5, 30)
     ports = {port["name"]: port["containerPort"] for port in container["ports"]}
     assert ports == {"health": settings.liveness_port, "metrics": settings.metrics_port}
 

@@ -136,7 +136,7 @@ async def wyoming(services: Services, *events: Event) -> list[Event | None]:
             for event in events:
                 await async_write_event(event, writer)
             writer.write_eof()
-            answers = []
+            answers: list[Event | None] = []
             while (answer := await async_read_event(reader)) is not None:
                 answers.append(answer)
             writer.close()
