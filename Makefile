@@ -76,6 +76,7 @@ bench: $(VENV)/.ready packages ## the figures of docs/benchmarks.md
 	@$(BIN)/python -m bench.start_bench
 	@$(BIN)/python -m bench.save_bench
 	@$(BIN)/python -m bench.workers_bench
+	@$(BIN)/python -m bench.train_bench
 	@$(BIN)/python -m bench.s3_bench
 	@$(BIN)/python -m bench.job_to_job_bench
 	@unshare --net $(BIN)/python -m bench.cluster_bench
