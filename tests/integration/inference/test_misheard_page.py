@@ -79,7 +79,7 @@ def introduce(page: Page) -> None:
 
 
 def test_clips_are_listed_with_what_was_heard_and_played(page: Page) -> None:
-    expect(page.locator("#status")).to_have_text("2 clips to look at.")
+    expect(page.locator("#status")).to_have_text("Clips to look at: 2.")
     expect(page.locator("#clips .what")).to_have_text(["No answer", re.compile(r"^ok espejo, \d+% sure$")])
     button = page.get_by_role("button", name="Play the clip of").first
     button.click()
@@ -92,7 +92,7 @@ def test_an_answer_is_confirmed_and_a_rejected_clip_is_corrected(page: Page, inb
     expect(save.last).to_be_disabled()
     introduce(page)
     save.last.click()
-    expect(page.locator("#status")).to_have_text("Saved as a take of Ana: ok espejo. 1 clips to look at.")
+    expect(page.locator("#status")).to_have_text("Saved as a take of Ana: ok espejo. Clips to look at: 1.")
     expect(page.get_by_role("button", name="Play the clip of")).to_be_focused()
     page.get_by_label("What was said").fill("hola espejo")
     page.get_by_label("What was said").press("Enter")
@@ -117,12 +117,12 @@ def test_another_name_needs_a_consent_of_its_own(page: Page) -> None:
 def test_a_clip_that_somebody_else_confirmed_is_said_to_be_gone(page: Page, inbox: Server) -> None:
     inbox.client.delete(f"/v1/misheard/{ids(inbox)[0]}")
     page.get_by_role("button", name="Delete", exact=True).first.click()
-    expect(page.locator("#status")).to_have_text("This clip is no longer there. 1 clips to look at.")
+    expect(page.locator("#status")).to_have_text("This clip is no longer there. Clips to look at: 1.")
 
 
 def test_one_clip_is_deleted_and_all_of_them_once_asked(page: Page, inbox: Server) -> None:
     page.get_by_role("button", name="Delete", exact=True).first.click()
-    expect(page.locator("#status")).to_have_text("Deleted. 1 clips to look at.")
+    expect(page.locator("#status")).to_have_text("Deleted. Clips to look at: 1.")
     page.once("dialog", lambda dialog: dialog.dismiss())
     page.get_by_role("button", name="Delete all clips").click()
     assert len(ids(inbox)) == 1

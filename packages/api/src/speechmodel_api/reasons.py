@@ -332,7 +332,7 @@ class Reason(StrEnum):
     WORKER_LOST = (
         "WorkerLost",
         Severity.WARNING,
-        "A worker of training.numWorkers does not answer any more. All of them continue together from the last checkpoint.",
+        "A worker of training.numWorkers no longer answers. All of them continue together from the last checkpoint.",
         "If it happens often, read the log of the worker that the message names.",
     )
     LOSS_DIVERGED = (
@@ -478,8 +478,8 @@ class Reason(StrEnum):
         Severity.ERROR,
         "More requests to the canary failed than serving.canary.maxErrorRate allows, or one of its servers crashed. "
         "The newest version is published but not promoted. The message gives the figures.",
-        "Publish another version, or set the annotation speechops.dev/retry to a new value to try this one again. "
-        "The version before it is still served.",
+        "Edit the model to publish another version, or set the annotation speechops.dev/retry to a new value to try "
+        "this one again. Remove serving.canary to promote it all the same. The version before it is still served.",
     )
     PROMOTION_HELD = (
         "PromotionHeld",

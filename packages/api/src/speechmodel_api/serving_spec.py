@@ -200,9 +200,9 @@ class Canary(ApiModel):
     """Time in minutes for which the servers of the new version take requests, from when all of them are
     ready. Defaults to 10."""
     max_error_rate: Annotated[float, Field(ge=0, le=1)] = 0.01
-    """Largest share of the requests to these servers that may fail, from 0 to 1. A request fails if its
-    answer is an error of the server (a status of 500 or above). If more fail, the version is not promoted.
-    Defaults to 0.01 (1 %)."""
+    """Largest share of the requests to these servers that may fail, from 0 to 1. A request is a recording
+    or an utterance of a stream. It fails if the server reports an error of its own, such as status 500; 503
+    and errors of clients do not count. If more fail, the version is not promoted. Defaults to 0.01 (1 %)."""
 
 
 class WhenUnsatisfiable(StrEnum):

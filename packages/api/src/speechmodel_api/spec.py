@@ -104,9 +104,9 @@ class Serving(ApiModel, json_schema_extra=cel(_KEYS_RULE, _KEYS_MESSAGE)):
     canary: Canary | None = None
     """Lets the new version prove itself on a share of the requests before it is promoted; `{}` uses the
     defaults. It applies when a version that passed evaluation.gate is to replace a served one, and not to
-    pinnedVersion. If more requests fail than allowed, the version is not promoted. An edit of this field,
-    or a new value of the annotation speechops.dev/retry, tries a version again that failed. If not set,
-    a new version is rolled out at once."""
+    pinnedVersion. If more requests fail than allowed, the version is not promoted. To try a failed version
+    again, edit this field or set the annotation speechops.dev/retry to a new value. If not set, a new
+    version is rolled out at once."""
     pod_template: PodTemplate = PodTemplate()
     """Settings of the server pods. They do not mount the workspace and are independent of
     training.podTemplate. A change rolls out new pods while the old ones still serve."""

@@ -290,8 +290,8 @@ class CanaryStatus(ApiModel):
     settings: Canary
     """Value of spec.serving.canary that it runs with, or that decided."""
     retry_token: Short | None = None
-    """Value of the annotation speechops.dev/retry when it began. Another value tries a version again that
-    failed."""
+    """Value of the annotation speechops.dev/retry when the canary began. Another value tries a failed
+    version again."""
     started_at: Time | None = None
     """Time at which all its servers were ready for the first time. Absent before."""
     requests: int
@@ -334,8 +334,8 @@ class SpeechModelStatus(ApiModel):
     is True when a version is served, also while a newer one is made, or is published if serving is not
     requested. While the spec is not in effect, Reconciling is present, or Stalled if a person must act."""
     workers_ready: Short | None = None
-    """Pods of training that run and all of them, such as 3/4. Training begins when all run. Absent unless
-    training.numWorkers is above 1 and training is running."""
+    """Number of training pods that run, and of all training pods, such as 3/4. Training begins when all of
+    them run. Absent unless training.numWorkers is above 1 and training is running."""
     training: TrainingStatus | None = None
     """Newest progress of training. Absent before the trainer first reports."""
     storage: StorageStatus | None = None
