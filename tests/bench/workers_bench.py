@@ -20,7 +20,7 @@ from speechmodel_training.features import COEFFICIENTS
 from speechmodel_training.learner import Batch, Learner
 from speechmodel_training.network import Geometry, Share
 from speechmodel_training.workers import VARIABLE, Workers, configured_workers
-from support.ports import free_port
+from support.ports import free_ports
 
 LABELS, CLIPS, FRAMES = 30, 16, 110
 WORKER = "worker"
@@ -54,7 +54,7 @@ def work(count: int, units: int, steps: int) -> None:
 
 def _seconds(count: int, units: int, steps: int) -> float:
     """Return the median time of a step, as the first worker sees it."""
-    addresses = [f"127.0.0.1:{free_port()}" for _ in range(count)]
+    addresses = [f"127.0.0.1:{port}" for port in free_ports(count)]
     processes = []
     for index in range(count):
         config = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}

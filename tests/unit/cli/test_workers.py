@@ -81,8 +81,9 @@ async def test_a_worker_that_fails_ends_the_others_and_says_why(ended: Ended, co
 
 async def test_a_stop_reaches_all(ended: Ended) -> None:
     workers = await ended.start(None, None)
-    while not ended.lines or "worker 1" not in (ended.folder / "log-1").read_text():
-        await asyncio.sleep(0.05)
+    async with asyncio.timeout(60):
+        while not ended.lines or "worker 1" not in (ended.folder / "log-1").read_text():
+            await asyncio.sleep(0.05)
     assert not workers.stopping
     workers.stop()
     assert workers.stopping

@@ -22,7 +22,7 @@ from speechmodel_training.augmentation import Augmenter
 from speechmodel_training.learner import Batch, Learner
 from speechmodel_training.state import LineageFacts
 from speechmodel_training.train import train
-from support.ports import free_port
+from support.ports import free_ports
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "deepspeech"
 PROGRAM = Path(__file__).with_name("interrupted_training.py")
@@ -156,7 +156,7 @@ class Workspace:
 
     def start_workers(self, count: int, **arguments: Any) -> list["subprocess.Popen[bytes]"]:
         """As many programs that train together. `arguments` of `start` that are lists have one value for each."""
-        addresses = [f"127.0.0.1:{free_port()}" for _ in range(count)]
+        addresses = [f"127.0.0.1:{port}" for port in free_ports(count)]
         return [
             self.start(
                 addresses=addresses,
