@@ -43,7 +43,7 @@ async def operate(settings: Settings) -> None:
     async with client.ApiClient(await load_configuration()) as connection:
         api = Api(connection, telemetry)
         await wait_until_served(api)
-        watches = Watches(settings.namespaces, settings.watch_seconds)
+        watches = Watches(settings.namespaces, settings.watch_seconds, telemetry)
         rehearsal = Rehearsal(connection, watches.cache, telemetry)
         supervisor = Supervisor(_engines(api, rehearsal, settings, telemetry), telemetry)
         async with endpoints(settings, supervisor, telemetry):

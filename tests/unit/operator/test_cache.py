@@ -11,6 +11,7 @@ from speechmodel_operator.cluster.cache import Store
 from speechmodel_operator.cluster.errors import ClusterError
 from speechmodel_operator.cluster.informer import Informer
 from speechmodel_operator.cluster.views import Job
+from speechmodel_operator.telemetry import Telemetry
 
 Step = Manifest | Exception
 
@@ -62,7 +63,7 @@ async def follow(server: Server) -> tuple[Store[Job], list[tuple[str, bool]]]:
     """Return the store once the server has nothing more, and the names that were reported, with True for those that are gone."""
     reported: list[tuple[str, bool]] = []
     store = Store(Job, lambda found, gone: reported.append((found.metadata.name, gone)))
-    task = asyncio.create_task(Informer(cast(Api, server), JOBS, store, "", "", 60).run())
+    task = asyncio.create_task(Informer(cast(Api, server), JOBS, store, "", "", 60, Telemetry()).run())
     async with asyncio.timeout(5):
         await server.done.wait()
     task.cancel()
