@@ -111,6 +111,23 @@ async def test_a_watch_that_breaks_goes_on_from_the_last_change_without_a_list(f
     assert server.versions == ["10", "15", "20"]
 
 
+async def test_watches_that_end_at_once_are_opened_again_after_pauses_that_grow_until_there_is_a_change(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pauses: list[float] = []
+
+    def recorded(seconds: float, *_: float) -> float:
+        if seconds != 60:  # which is the time of a watch
+            pauses.append(seconds)
+        return 0.0
+
+    monkeypatch.setattr(module, "FIRST_PAUSE_SECONDS", 0.25)
+    monkeypatch.setattr(module, "SHORTEST_WATCH_SECONDS", 60)
+    monkeypatch.setattr(module, "jittered", recorded)
+    await follow(Server([listed(10)], [[], [], [], [event("ADDED", job("a", 15))], [], []]))
+    assert pauses == [0.25, 0.5, 1.0, 0.25, 0.5]
+
+
 async def test_a_list_that_fails_is_repeated() -> None:
     store, _ = await follow(Server([ClusterError(503, "starting"), listed(10, job("a", 5))], []))
     assert names(store) == ["a"]

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from http import HTTPStatus
 from typing import Generic
 
@@ -16,6 +17,8 @@ from speechmodel_operator.telemetry import Telemetry
 log = logging.getLogger(__name__)
 
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.2, 30.0
+SHORTEST_WATCH_SECONDS = 1.0
+"""A watch that ends before that without a change is opened again after a pause, as after a fault."""
 
 
 class Informer(Generic[ViewT]):
@@ -50,7 +53,6 @@ class Informer(Generic[ViewT]):
                 if not self._version:
                     await self._list()
                 await self._follow()
-                self._works()
             except ClusterError as error:
                 if error.status == HTTPStatus.GONE:
                     self._version = ""
@@ -77,9 +79,14 @@ class Informer(Generic[ViewT]):
 
     async def _follow(self) -> None:
         seconds = jittered(self._seconds)  # watches that began together do not end together
-        watch = self._api.watch(self._resource, self._namespace, self._selector, self._version, seconds)
-        async for event in watch:
+        began, silent = time.monotonic(), True
+        async for event in self._api.watch(self._resource, self._namespace, self._selector, self._version, seconds):
+            silent = False
             self._take(event)
+            self._works()
+        if silent and time.monotonic() - began < SHORTEST_WATCH_SECONDS:
+            await self._rest()
+        else:
             self._works()
 
     def _take(self, event: Manifest) -> None:
