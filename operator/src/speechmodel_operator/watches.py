@@ -88,4 +88,4 @@ class Watches:
     def _written(self, resource: Resource[Any], item: Manifest) -> None:
         """Take over what a write of ours returned, so that the cache is never behind it."""
         if (store := self.cache.get(resource.plural)) is not None:
-            store.put(item)
+            store.put_written(item)

@@ -151,6 +151,35 @@ def test_an_older_version_never_replaces_a_newer_one_nor_removes_it() -> None:
     assert reported == ["a", "a"]
 
 
+def test_an_answer_to_a_write_brings_nothing_back_that_was_deleted() -> None:
+    store = Store(Job, lambda _found, _gone: None)
+    store.put_written(job("a", 20))
+    assert names(store) == ["a"], "the answer may come before the event"
+    store.remove(job("a", 30))
+    store.put_written(job("a", 20))
+    store.put_written(job("b", 29))
+    assert names(store) == [], "the event of b would have come before that of a"
+    store.keep("", set(), 40)
+    store.put_written(job("c", 35))
+    assert names(store) == []
+    store.put_written(job("c", 41))
+    assert names(store) == ["c"]
+
+
+def test_an_answer_without_the_last_finalizer_says_that_the_object_is_gone() -> None:
+    reported: list[bool] = []
+    store = Store(Job, lambda _found, gone: reported.append(gone))
+    kept, freed = job("a", 20), job("a", 20)
+    kept["metadata"] |= {"deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": ["speechops.dev/purge"]}
+    freed["metadata"] |= {"deletionTimestamp": "2026-01-01T00:00:00Z"}
+    store.put_written(kept)
+    assert names(store) == ["a"]
+    store.put_written(freed)
+    store.put_written(freed)
+    assert names(store) == []
+    assert reported == [False, True]
+
+
 def test_an_object_that_cannot_be_read_counts_as_absent_and_wakes(caplog: pytest.LogCaptureFixture) -> None:
     reported: list[str] = []
     store = Store(Job, lambda found, _gone: reported.append(found.metadata.name))

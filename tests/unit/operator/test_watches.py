@@ -107,3 +107,16 @@ async def test_no_model_is_taken_up_before_its_children_are_listed() -> None:
         assert operator.taken == []
         server.forbidden.clear()
         await operator.until(lambda: operator.taken == [""])
+
+
+async def test_the_answer_to_the_removal_of_our_finalizer_does_not_take_a_deleted_model_up_again() -> None:
+    server = Server()
+    async with Operator(server, "a") as operator:
+        await operator.until(lambda: operator.taken == ["a"])
+        models = operator.watches.cache[MODELS.plural]
+        models.remove(model("a", 20))
+        assert server.written is not None
+        server.written(MODELS, model("a", 19, deletionTimestamp="2026-01-01T00:00:00Z"))
+        assert len(models) == 0
+        await asyncio.sleep(0)
+        assert operator.taken == ["a"]
