@@ -44,7 +44,7 @@ async def operate(settings: Settings) -> None:
         api = Api(connection, telemetry)
         await wait_until_served(api)
         watches = Watches(settings.namespaces, settings.watch_seconds, telemetry)
-        rehearsal = Rehearsal(connection, watches.cache, telemetry)
+        rehearsal = Rehearsal(api, watches.cache)
         supervisor = Supervisor(_engines(api, rehearsal, settings, telemetry), telemetry)
         async with endpoints(settings, supervisor, telemetry):
             work = partial(_watch, api, settings, supervisor, watches, telemetry)

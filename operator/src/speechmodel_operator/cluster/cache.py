@@ -5,7 +5,6 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic
 
-from kubernetes.aio import client
 from pydantic import ValidationError
 
 from speechmodel_operator.cluster.api import (
@@ -22,7 +21,6 @@ from speechmodel_operator.cluster.api import (
 )
 from speechmodel_operator.cluster.views import Model, ObjectView
 from speechmodel_operator.resources import labels
-from speechmodel_operator.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
 
@@ -146,12 +144,13 @@ Cache = Mapping[str, Store[Any]]
 class Rehearsal(Api):
     """The API server as the watches know it. Reads of watched kinds come from the cache, and every write raises WriteNeeded.
 
-    A step that ends here without an error would change nothing on the cluster either, unless a watch is late.
+    A step that ends here without an error would change nothing on the cluster either, unless a watch is late. Calls count towards
+    the limit of `api`.
     """
 
-    def __init__(self, api_client: client.ApiClient, cache: Cache, telemetry: Telemetry) -> None:
-        super().__init__(api_client, telemetry)
-        self._cache = cache
+    def __init__(self, api: Api, cache: Cache) -> None:
+        super().__init__(api._client, api._telemetry)
+        self._gate, self._cache = api._gate, cache
 
     async def get(self, resource: Resource[ViewT], namespace: str, name: str) -> ViewT | None:
         """Return the object, or None when it does not exist."""
