@@ -47,6 +47,36 @@ def test_the_pods_of_all_workers_cost(world: World) -> None:
     active = world.stage(StageName.TRAIN).active_seconds
     assert world.status.training and active
     assert world.status.training.pod_seconds == 4 * active
+    world.edit(training__numWorkers=8)
+    world.step()
+    assert world.status.training.pod_seconds == 4 * active, "what was spent does not change with the spec"
+
+
+def test_each_attempt_costs_its_own_workers(world: World) -> None:
+    world.step(100)
+    world.edit(training__numWorkers=2)
+    world.step()
+    four = world.stage(StageName.TRAIN).active_seconds
+    assert four
+    world.bury()
+    world.until(StageName.TRAIN)
+    world.step(50)
+    world.finish()
+    world.step()
+    total = world.stage(StageName.TRAIN).active_seconds
+    assert total and total > four and world.status.training
+    assert world.status.training.pod_seconds == 4 * four + 2 * (total - four)
+
+
+def test_a_training_that_an_earlier_release_finished_keeps_its_cost(world: World) -> None:
+    world.to_ready()
+    training = world.status.training
+    assert training
+    stages = tuple(stage.model_copy(update={"pod_seconds": None}) for stage in world.status.stages)
+    older = {"stages": stages, "training": training.model_copy(update={"pod_seconds": 1234})}
+    world.status = world.status.model_copy(update=older)
+    world.step()
+    assert world.status.training and world.status.training.pod_seconds == 1234
 
 
 @pytest.mark.parametrize(

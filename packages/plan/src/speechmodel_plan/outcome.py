@@ -44,12 +44,11 @@ def fold(record: StageRecord, run: Run | None, now: datetime, claim_uid: str | N
 def stopped(record: StageRecord, run: Run | None, now: datetime, trouble: Trouble) -> StageRecord:
     """Return the record of a stage that is stopped on purpose, which is no failure and delays nothing."""
     return replace(
-        record,
+        _timed(record, run, now),
         state=StageState.WAITING,
         trouble=trouble,
         retry_at=None,
         finished_at=now,
-        active_seconds=run_time(record, run, now),
         epoch=_epoch(run) or record.epoch,
     )
 
@@ -57,12 +56,11 @@ def stopped(record: StageRecord, run: Run | None, now: datetime, trouble: Troubl
 def given_up(record: StageRecord, run: Run | None, now: datetime, trouble: Trouble) -> StageRecord:
     """Return the record of a stage that waits for a user to act."""
     return replace(
-        record,
+        _timed(record, run, now),
         state=StageState.FAILED,
         trouble=trouble,
         retry_at=None,
         finished_at=_ended(run, now),
-        active_seconds=run_time(record, run, now),
     )
 
 
@@ -80,6 +78,16 @@ def run_time(record: StageRecord, run: Run | None, now: datetime) -> int:
     return before + max(0, int((_ended(run, now) - began).total_seconds()))
 
 
+def _timed(record: StageRecord, run: Run | None, now: datetime) -> StageRecord:
+    """Return the record with the running time of the attempt that ends. The record of an earlier release has no sum for pods."""
+    before, total = record.active_seconds or 0, run_time(record, run, now)
+    if record.state is not StageState.RUNNING:
+        return replace(record, active_seconds=total)
+    workers = run.workers if run else 1
+    pods = before * workers if record.pod_seconds is None else record.pod_seconds
+    return replace(record, active_seconds=total, pod_seconds=pods + (total - before) * workers)
+
+
 def volume_use(run: Run) -> VolumeUse | None:
     """Return the use of the workspace's volume that a finished run reported."""
     result = _result(run)
@@ -93,7 +101,7 @@ def _succeeded(record: StageRecord, run: Run, now: datetime, claim_uid: str | No
         message = f"{run.name} succeeded, but its result cannot be read; the stage runs again"
         return _failed_once(record, None, Trouble(Reason.OUTPUT_UNREADABLE, message), _ended(run, now), max_attempts)
     return replace(
-        record,
+        _timed(record, run, now),
         state=StageState.SUCCEEDED,
         output=output.model_dump(by_alias=True, exclude_none=True, mode="json"),
         claim_uid=claim_uid,
@@ -102,7 +110,6 @@ def _succeeded(record: StageRecord, run: Run, now: datetime, claim_uid: str | No
         retry_at=None,
         trouble=None,
         epoch=None,
-        active_seconds=run_time(record, run, now),
     )
 
 
@@ -139,13 +146,12 @@ def _failed_once(
         reason = Reason.BACKOFF_LIMIT_EXCEEDED if crashed else trouble.reason
         return replace(given_up(record, run, now, Trouble(reason, advice)), failures=failures)
     return replace(
-        record,
+        _timed(record, run, now),
         state=StageState.WAITING,
         failures=failures,
         trouble=trouble,
         finished_at=finished,
         retry_at=whole_seconds(finished + _delay(failures, killed=run is None or _killed(run))),
-        active_seconds=run_time(record, run, now),
         epoch=epoch if gained else record.epoch,
     )
 
