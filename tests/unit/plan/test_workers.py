@@ -96,6 +96,29 @@ def test_a_set_that_was_stopped_or_lost_its_node_starts_again_at_once_and_fails_
         assert world.stage(StageName.TRAIN).failures == 0
 
 
+@pytest.mark.parametrize("reason", [Reason.NODE_LOST, Reason.PREEMPTED, Reason.POD_STUCK])
+def test_a_set_whose_lost_pod_is_gone_when_it_ends_fails_in_no_way(world: World, reason: Reason) -> None:
+    (name,) = (name for name, run in world.runs.items() if run.state is RunState.RUNNING)
+    for trouble in (Trouble(reason, "the node is gone"), Trouble(Reason.WAITING_FOR_WORKERS, "3 of 4 pods run"), None):
+        world.runs[name] = replace(world.runs[name], trouble=trouble)
+        world.step()
+        assert world.condition("Trained").reason == reason
+    world.fail(75, "WorkerLost", "worker 2 did not answer")
+    world.step()
+    assert world.started[-1] == "train-2"
+    record = world.stage(StageName.TRAIN)
+    assert (record.failures, record.reason) == (0, None)
+
+
+def test_an_error_of_its_own_counts_after_a_lost_worker_too(world: World) -> None:
+    (name,) = (name for name, run in world.runs.items() if run.state is RunState.RUNNING)
+    world.runs[name] = replace(world.runs[name], trouble=Trouble(Reason.NODE_LOST, "the node is gone"))
+    world.step()
+    world.fail(75, "SystemError", "the disk is gone", trouble=None)
+    world.step()
+    assert world.stage(StageName.TRAIN).failures == 1
+
+
 def test_a_set_that_lost_a_worker_is_retried_after_a_delay(world: World) -> None:
     world.fail(75, "WorkerLost", "worker 2 did not answer")
     world.step()

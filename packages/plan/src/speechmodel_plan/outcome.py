@@ -23,6 +23,8 @@ LONGEST_DELAY = timedelta(minutes=30)
 DISRUPTIONS = frozenset({Reason.EVICTED, Reason.NODE_LOST, Reason.PREEMPTED})
 """Reasons for which a run ends that say nothing about it. A Job of one pod replaces the pod by itself; a run of several
 programs ends, since all of them have to start together."""
+LOST = DISRUPTIONS | {Reason.POD_STUCK}
+"""Reasons for which the other workers of a run report WorkerLost. The lost pod itself may be gone when the run has ended."""
 LOG_LINES, LOG_LENGTH = 5, 1000
 """Lines and characters at the end of a log that a message quotes."""
 
@@ -38,7 +40,18 @@ def fold(record: StageRecord, run: Run | None, now: datetime, claim_uid: str | N
         case RunState.FAILED:
             return _failed(record, run, now, max_attempts)
         case RunState.PENDING | RunState.RUNNING | RunState.ENDING:
-            return replace(record, trouble=run.trouble)
+            return replace(record, trouble=_trouble(record, run))
+
+
+def _trouble(record: StageRecord, run: Run) -> Trouble | None:
+    """Return the trouble of a run that has not ended. One that lost a worker is about to end, so the loss stays its trouble."""
+    loss = _loss(record) if run.workers > 1 else None
+    return run.trouble if loss is None or (run.trouble and run.trouble.reason in LOST) else loss
+
+
+def _loss(record: StageRecord) -> Trouble | None:
+    """Return the reason for which a worker was lost while the run went on."""
+    return record.trouble if record.trouble and record.trouble.reason in LOST else None
 
 
 def stopped(record: StageRecord, run: Run | None, now: datetime, trouble: Trouble) -> StageRecord:
@@ -119,6 +132,8 @@ def _failed(record: StageRecord, run: Run, now: datetime, max_attempts: int) -> 
     if run.trouble and run.trouble.reason in DISRUPTIONS:
         return stopped(record, run, now, run.trouble)
     trouble = _reported(run)
+    if trouble.reason == Reason.WORKER_LOST and (loss := _loss(record)):
+        return stopped(record, run, now, loss)
     if run.exit_code == ExitCode.STOPPED:
         return stopped(record, run, now, trouble)
     if run.exit_code in set(ExitCode) and ExitCode(run.exit_code).final:
