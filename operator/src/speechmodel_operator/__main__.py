@@ -43,8 +43,8 @@ async def operate(settings: Settings) -> None:
     async with client.ApiClient(await load_configuration()) as connection:
         api = Api(connection, telemetry)
         await wait_until_served(api)
-        watches = Watches(settings.namespaces, settings.watch_seconds)
-        rehearsal = Rehearsal(connection, watches.cache, telemetry)
+        watches = Watches(settings.namespaces, settings.watch_seconds, telemetry)
+        rehearsal = Rehearsal(api, watches.cache)
         supervisor = Supervisor(_engines(api, rehearsal, settings, telemetry), telemetry)
         async with endpoints(settings, supervisor, telemetry):
             work = partial(_watch, api, settings, supervisor, watches, telemetry)

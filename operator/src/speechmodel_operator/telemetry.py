@@ -77,6 +77,12 @@ class Telemetry(Collector):
             "Fields that the operator knows and the CustomResourceDefinition in the cluster lacks.",
             registry=self.registry,
         )
+        self._unwatched = Gauge(
+            "speechmodel_watch_failing",
+            "1 if the operator cannot list or watch a kind in a namespace, or in all (*), else 0.",
+            ["namespace", "resource"],
+            registry=self.registry,
+        )
         self.registry.register(self)
 
     def called(self, verb: str, code: int) -> None:
@@ -98,6 +104,10 @@ class Telemetry(Collector):
     def definition_lacks(self, fields: int) -> None:
         """Set the number of fields that the CustomResourceDefinition lacks."""
         self._missing.set(fields)
+
+    def watched(self, namespace: str, plural: str, *, failing: bool) -> None:
+        """Set the state of a watch. Without a namespace, it is one of all."""
+        self._unwatched.labels(namespace or "*", plural).set(failing)
 
     def reported(self, owner: Owner, before: SpeechModelStatus, after: SpeechModelStatus) -> None:
         """Take over a status, and count the runs that ended with it."""

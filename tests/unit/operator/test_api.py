@@ -1,5 +1,6 @@
 """Calls that the API server rejects because of load are repeated, and only those."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -8,6 +9,7 @@ from aiohttp import web
 from kubernetes.aio import client
 from speechmodel_operator.cluster import api as module
 from speechmodel_operator.cluster.api import JOBS, Api
+from speechmodel_operator.cluster.cache import Rehearsal
 from speechmodel_operator.cluster.errors import ClusterError
 
 JOB = {"metadata": {"name": "a", "namespace": "ns", "uid": "u", "resourceVersion": "1"}}
@@ -67,6 +69,24 @@ async def test_a_write_with_another_error_may_have_had_an_effect_and_is_not_repe
         with pytest.raises(ClusterError):
             await api.create(JOBS, "ns", {})
     assert len(asked) == 1
+
+
+async def test_steps_after_events_share_the_limit_of_calls_with_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "CALLS_AT_ONCE", 3)
+    now, most, answered = 0, 0, 0
+
+    async def handle(_: web.Request) -> web.StreamResponse:
+        nonlocal now, most, answered
+        now += 1
+        most = max(most, now)
+        await asyncio.sleep(0.02)
+        now, answered = now - 1, answered + 1
+        return web.json_response(JOB)
+
+    async with answered_by(handle) as api, asyncio.TaskGroup() as tasks:
+        for each in (api, Rehearsal(api, {})) * 10:
+            tasks.create_task(each.get(JOBS, "ns", "a"))
+    assert most <= 3 and answered == 20
 
 
 async def test_a_watch_takes_lines_of_any_length_and_an_error_in_it_is_raised() -> None:

@@ -11,6 +11,7 @@ from speechmodel_operator.cluster.cache import Store
 from speechmodel_operator.cluster.errors import ClusterError
 from speechmodel_operator.cluster.informer import Informer
 from speechmodel_operator.cluster.views import Job
+from speechmodel_operator.telemetry import Telemetry
 
 Step = Manifest | Exception
 
@@ -62,7 +63,7 @@ async def follow(server: Server) -> tuple[Store[Job], list[tuple[str, bool]]]:
     """Return the store once the server has nothing more, and the names that were reported, with True for those that are gone."""
     reported: list[tuple[str, bool]] = []
     store = Store(Job, lambda found, gone: reported.append((found.metadata.name, gone)))
-    task = asyncio.create_task(Informer(cast(Api, server), JOBS, store, "", "", 60).run())
+    task = asyncio.create_task(Informer(cast(Api, server), JOBS, store, "", "", 60, Telemetry()).run())
     async with asyncio.timeout(5):
         await server.done.wait()
     task.cancel()
@@ -110,6 +111,23 @@ async def test_a_watch_that_breaks_goes_on_from_the_last_change_without_a_list(f
     assert server.versions == ["10", "15", "20"]
 
 
+async def test_watches_that_end_at_once_are_opened_again_after_pauses_that_grow_until_there_is_a_change(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pauses: list[float] = []
+
+    def recorded(seconds: float, *_: float) -> float:
+        if seconds != 60:  # which is the time of a watch
+            pauses.append(seconds)
+        return 0.0
+
+    monkeypatch.setattr(module, "FIRST_PAUSE_SECONDS", 0.25)
+    monkeypatch.setattr(module, "SHORTEST_WATCH_SECONDS", 60)
+    monkeypatch.setattr(module, "jittered", recorded)
+    await follow(Server([listed(10)], [[], [], [], [event("ADDED", job("a", 15))], [], []]))
+    assert pauses == [0.25, 0.5, 1.0, 0.25, 0.5]
+
+
 async def test_a_list_that_fails_is_repeated() -> None:
     store, _ = await follow(Server([ClusterError(503, "starting"), listed(10, job("a", 5))], []))
     assert names(store) == ["a"]
@@ -131,6 +149,35 @@ def test_an_older_version_never_replaces_a_newer_one_nor_removes_it() -> None:
     store.keep("ns", set(), 30)
     assert names(store) == []
     assert reported == ["a", "a"]
+
+
+def test_an_answer_to_a_write_brings_nothing_back_that_was_deleted() -> None:
+    store = Store(Job, lambda _found, _gone: None)
+    store.put_written(job("a", 20))
+    assert names(store) == ["a"], "the answer may come before the event"
+    store.remove(job("a", 30))
+    store.put_written(job("a", 20))
+    store.put_written(job("b", 29))
+    assert names(store) == [], "the event of b would have come before that of a"
+    store.keep("", set(), 40)
+    store.put_written(job("c", 35))
+    assert names(store) == []
+    store.put_written(job("c", 41))
+    assert names(store) == ["c"]
+
+
+def test_an_answer_without_the_last_finalizer_says_that_the_object_is_gone() -> None:
+    reported: list[bool] = []
+    store = Store(Job, lambda _found, gone: reported.append(gone))
+    kept, freed = job("a", 20), job("a", 20)
+    kept["metadata"] |= {"deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": ["speechops.dev/purge"]}
+    freed["metadata"] |= {"deletionTimestamp": "2026-01-01T00:00:00Z"}
+    store.put_written(kept)
+    assert names(store) == ["a"]
+    store.put_written(freed)
+    store.put_written(freed)
+    assert names(store) == []
+    assert reported == [False, True]
 
 
 def test_an_object_that_cannot_be_read_counts_as_absent_and_wakes(caplog: pytest.LogCaptureFixture) -> None:

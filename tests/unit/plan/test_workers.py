@@ -47,6 +47,36 @@ def test_the_pods_of_all_workers_cost(world: World) -> None:
     active = world.stage(StageName.TRAIN).active_seconds
     assert world.status.training and active
     assert world.status.training.pod_seconds == 4 * active
+    world.edit(training__numWorkers=8)
+    world.step()
+    assert world.status.training.pod_seconds == 4 * active, "what was spent does not change with the spec"
+
+
+def test_each_attempt_costs_its_own_workers(world: World) -> None:
+    world.step(100)
+    world.edit(training__numWorkers=2)
+    world.step()
+    four = world.stage(StageName.TRAIN).active_seconds
+    assert four
+    world.bury()
+    world.until(StageName.TRAIN)
+    world.step(50)
+    world.finish()
+    world.step()
+    total = world.stage(StageName.TRAIN).active_seconds
+    assert total and total > four and world.status.training
+    assert world.status.training.pod_seconds == 4 * four + 2 * (total - four)
+
+
+def test_a_training_that_an_earlier_release_finished_keeps_its_cost(world: World) -> None:
+    world.to_ready()
+    training = world.status.training
+    assert training
+    stages = tuple(stage.model_copy(update={"pod_seconds": None}) for stage in world.status.stages)
+    older = {"stages": stages, "training": training.model_copy(update={"pod_seconds": 1234})}
+    world.status = world.status.model_copy(update=older)
+    world.step()
+    assert world.status.training and world.status.training.pod_seconds == 1234
 
 
 @pytest.mark.parametrize(
@@ -64,6 +94,29 @@ def test_a_set_that_was_stopped_or_lost_its_node_starts_again_at_once_and_fails_
         world.step()
         assert world.started[-1] == f"train-{attempt + 1}"
         assert world.stage(StageName.TRAIN).failures == 0
+
+
+@pytest.mark.parametrize("reason", [Reason.NODE_LOST, Reason.PREEMPTED, Reason.POD_STUCK])
+def test_a_set_whose_lost_pod_is_gone_when_it_ends_fails_in_no_way(world: World, reason: Reason) -> None:
+    (name,) = (name for name, run in world.runs.items() if run.state is RunState.RUNNING)
+    for trouble in (Trouble(reason, "the node is gone"), Trouble(Reason.WAITING_FOR_WORKERS, "3 of 4 pods run"), None):
+        world.runs[name] = replace(world.runs[name], trouble=trouble)
+        world.step()
+        assert world.condition("Trained").reason == reason
+    world.fail(75, "WorkerLost", "worker 2 did not answer")
+    world.step()
+    assert world.started[-1] == "train-2"
+    record = world.stage(StageName.TRAIN)
+    assert (record.failures, record.reason) == (0, None)
+
+
+def test_an_error_of_its_own_counts_after_a_lost_worker_too(world: World) -> None:
+    (name,) = (name for name, run in world.runs.items() if run.state is RunState.RUNNING)
+    world.runs[name] = replace(world.runs[name], trouble=Trouble(Reason.NODE_LOST, "the node is gone"))
+    world.step()
+    world.fail(75, "SystemError", "the disk is gone", trouble=None)
+    world.step()
+    assert world.stage(StageName.TRAIN).failures == 1
 
 
 def test_a_set_that_lost_a_worker_is_retried_after_a_delay(world: World) -> None:

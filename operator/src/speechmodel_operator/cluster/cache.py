@@ -5,7 +5,6 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic
 
-from kubernetes.aio import client
 from pydantic import ValidationError
 
 from speechmodel_operator.cluster.api import (
@@ -22,7 +21,6 @@ from speechmodel_operator.cluster.api import (
 )
 from speechmodel_operator.cluster.views import Model, ObjectView
 from speechmodel_operator.resources import labels
-from speechmodel_operator.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +52,8 @@ class Store(Generic[ViewT]):
         self._entries: dict[Key, _Entry] = {}
         self._by_model: dict[Key, dict[str, None]] = {}
         """Names of the objects of each SpeechModel, by its namespace and name, in the order of their creation here."""
+        self._complete: dict[str, int] = {}
+        """The version until which everything in a namespace, or in all (empty), is known: of a deletion or of a list."""
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -95,14 +95,27 @@ class Store(Generic[ViewT]):
         if old is None or old.document != document:
             self._changed(view, False)
 
+    def put_written(self, item: Manifest) -> None:
+        """Take over the answer to a write of ours, which may come after the event that the object was deleted."""
+        key, metadata = _key(item), item["metadata"]
+        if metadata.get("deletionTimestamp") and not metadata.get("finalizers"):  # the write removed the last one
+            self.remove(item)
+            return
+        complete = max(self._complete.get(key[0], 0), self._complete.get("", 0))
+        if key in self._entries or int(metadata["resourceVersion"]) > complete:
+            self.put(item)
+
     def remove(self, item: Manifest) -> None:
         """Forget an object that was deleted, unless a newer version is known."""
-        old = self._entries.get(_key(item))
-        if old is not None and int(item["metadata"]["resourceVersion"]) >= old.version:
-            self._remove(_key(item), old)
+        key, version = _key(item), int(item["metadata"]["resourceVersion"])
+        self._complete[key[0]] = max(self._complete.get(key[0], 0), version)
+        old = self._entries.get(key)
+        if old is not None and version >= old.version:
+            self._remove(key, old)
 
     def keep(self, namespace: str, names: Collection[Key], version: int) -> None:
         """Forget what a complete list of a version lacks. Without a namespace, the list was one of all."""
+        self._complete[namespace] = max(self._complete.get(namespace, 0), version)
         for key, entry in list(self._entries.items()):
             if namespace in ("", key[0]) and key not in names and entry.version <= version:
                 self._remove(key, entry)
@@ -131,12 +144,13 @@ Cache = Mapping[str, Store[Any]]
 class Rehearsal(Api):
     """The API server as the watches know it. Reads of watched kinds come from the cache, and every write raises WriteNeeded.
 
-    A step that ends here without an error would change nothing on the cluster either, unless a watch is late.
+    A step that ends here without an error would change nothing on the cluster either, unless a watch is late. Calls count towards
+    the limit of `api`.
     """
 
-    def __init__(self, api_client: client.ApiClient, cache: Cache, telemetry: Telemetry) -> None:
-        super().__init__(api_client, telemetry)
-        self._cache = cache
+    def __init__(self, api: Api, cache: Cache) -> None:
+        super().__init__(api._client, api._telemetry)
+        self._gate, self._cache = api._gate, cache
 
     async def get(self, resource: Resource[ViewT], namespace: str, name: str) -> ViewT | None:
         """Return the object, or None when it does not exist."""

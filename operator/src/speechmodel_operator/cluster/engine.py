@@ -293,8 +293,11 @@ class ClusterEngine:
             except Conflict:
                 raise NameConflict(resource.kind, name) from None
         elif not existing.deleting and _differs(existing, wanted):
-            uid = {"uid": existing.metadata.uid}
-            same = {**wanted, "metadata": {**wanted["metadata"], **uid}}
+            read = {"uid": existing.metadata.uid}
+            if isinstance(existing, Deployment):
+                # its replicas may be those that were read, and a watch may be late
+                read["resourceVersion"] = existing.metadata.resource_version
+            same = {**wanted, "metadata": {**wanted["metadata"], **read}}
             return await self._api.apply(resource, namespace, same, force=True)
         return None
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from http import HTTPStatus
 from typing import Generic
 
@@ -11,10 +12,13 @@ from speechmodel_operator.cluster.api import Api, Manifest, Resource, ViewT
 from speechmodel_operator.cluster.cache import Store
 from speechmodel_operator.cluster.errors import ClusterError
 from speechmodel_operator.jitter import jittered
+from speechmodel_operator.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
 
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.2, 30.0
+SHORTEST_WATCH_SECONDS = 1.0
+"""A watch that ends before that without a change is opened again after a pause, as after a fault."""
 
 
 class Informer(Generic[ViewT]):
@@ -25,9 +29,16 @@ class Informer(Generic[ViewT]):
     """
 
     def __init__(
-        self, api: Api, resource: Resource[ViewT], store: Store[ViewT], namespace: str, selector: str, seconds: float
+        self,
+        api: Api,
+        resource: Resource[ViewT],
+        store: Store[ViewT],
+        namespace: str,
+        selector: str,
+        seconds: float,
+        telemetry: Telemetry,
     ) -> None:
-        self._api, self._resource, self._store = api, resource, store
+        self._api, self._resource, self._store, self._telemetry = api, resource, store, telemetry
         self._namespace, self._selector, self._seconds = namespace, selector, seconds
         self._version = ""
         """resourceVersion from which the watch continues; empty when everything must be listed."""
@@ -42,13 +53,12 @@ class Informer(Generic[ViewT]):
                 if not self._version:
                     await self._list()
                 await self._follow()
-                self._pause = FIRST_PAUSE_SECONDS
             except ClusterError as error:
                 if error.status == HTTPStatus.GONE:
                     self._version = ""
                     log.info("listing the %s again: %s", self._resource.plural, error)
                 else:
-                    log.warning("cannot watch the %s: %s", self._resource.plural, error)
+                    self._fails(error)
                 await self._rest()
             except (aiohttp.ClientError, TimeoutError, ValueError) as error:
                 log.info("the watch of the %s broke: %s", self._resource.plural, str(error) or type(error).__name__)
@@ -64,14 +74,20 @@ class Informer(Generic[ViewT]):
                 await asyncio.sleep(0)  # a long list does not delay what happens meanwhile
         self._store.keep(self._namespace, names, int(version))
         self._version = version
+        self._telemetry.watched(self._namespace, self._resource.plural, failing=False)
         self.listed.set()
 
     async def _follow(self) -> None:
         seconds = jittered(self._seconds)  # watches that began together do not end together
-        watch = self._api.watch(self._resource, self._namespace, self._selector, self._version, seconds)
-        async for event in watch:
+        began, silent = time.monotonic(), True
+        async for event in self._api.watch(self._resource, self._namespace, self._selector, self._version, seconds):
+            silent = False
             self._take(event)
-            self._pause = FIRST_PAUSE_SECONDS
+            self._works()
+        if silent and time.monotonic() - began < SHORTEST_WATCH_SECONDS:
+            await self._rest()
+        else:
+            self._works()
 
     def _take(self, event: Manifest) -> None:
         item = event["object"]
@@ -80,6 +96,19 @@ class Informer(Generic[ViewT]):
         elif event["type"] != "BOOKMARK":
             self._store.put(item)
         self._version = item["metadata"]["resourceVersion"]
+
+    def _works(self) -> None:
+        self._pause = FIRST_PAUSE_SECONDS
+        self._telemetry.watched(self._namespace, self._resource.plural, failing=False)
+
+    def _fails(self, error: ClusterError) -> None:
+        self._telemetry.watched(self._namespace, self._resource.plural, failing=True)
+        place = f"namespace {self._namespace}" if self._namespace else "all namespaces"
+        if self.listed.is_set():
+            log.warning("cannot watch the %s of %s: %s", self._resource.plural, place, error)
+        else:
+            remedy = "no SpeechModel there is managed until the operator may list and watch them"
+            log.error("cannot list the %s of %s; %s: %s", self._resource.plural, place, remedy, error)
 
     async def _rest(self) -> None:
         await asyncio.sleep(jittered(self._pause, 0.5))

@@ -121,6 +121,9 @@ class StageStatus(ApiModel):
     active_seconds: int | None = None
     """Total running time of the finished attempts for this key, in seconds. It is compared with
     spec.training.activeDeadlineSeconds."""
+    pod_seconds: int | None = None
+    """Total running time of the pods of these attempts, in seconds: that of each attempt times the
+    number of its workers."""
     epoch: int | None = None
     """Number of finished epochs when failures was last reset. Set for the stage train only."""
     settings: Short | None = None
@@ -159,8 +162,8 @@ class TrainingStatus(ApiModel):
     """Share of the trainer's CPU time that it used since the previous report, from 0 to 1. Of several
     workers, that of the first. Absent after training."""
     pod_seconds: int | None = None
-    """Cost of training: the running time of all attempts together, in seconds, times
-    training.numWorkers. Waiting for a node does not count. Absent until training has ended."""
+    """Cost of training: the running time of all attempts together, in seconds, each times the number
+    of its workers. Waiting for a node does not count. Absent until training has ended."""
     settings: LearningSettings | None = None
     """Values that training uses. Those that the spec does not set were chosen from the dataset."""
     progress_time: Time | None = None

@@ -168,4 +168,5 @@ def _started(at: Situation) -> StageRecord:
         failures=0 if asked else previous.failures,
         epoch=previous.epoch,
         active_seconds=previous.active_seconds,
+        pod_seconds=previous.pod_seconds,
     )

@@ -23,6 +23,8 @@ LONGEST_DELAY = timedelta(minutes=30)
 DISRUPTIONS = frozenset({Reason.EVICTED, Reason.NODE_LOST, Reason.PREEMPTED})
 """Reasons for which a run ends that say nothing about it. A Job of one pod replaces the pod by itself; a run of several
 programs ends, since all of them have to start together."""
+LOST = DISRUPTIONS | {Reason.POD_STUCK}
+"""Reasons for which the other workers of a run report WorkerLost. The lost pod itself may be gone when the run has ended."""
 LOG_LINES, LOG_LENGTH = 5, 1000
 """Lines and characters at the end of a log that a message quotes."""
 
@@ -38,18 +40,28 @@ def fold(record: StageRecord, run: Run | None, now: datetime, claim_uid: str | N
         case RunState.FAILED:
             return _failed(record, run, now, max_attempts)
         case RunState.PENDING | RunState.RUNNING | RunState.ENDING:
-            return replace(record, trouble=run.trouble)
+            return replace(record, trouble=_trouble(record, run))
+
+
+def _trouble(record: StageRecord, run: Run) -> Trouble | None:
+    """Return the trouble of a run that has not ended. One that lost a worker is about to end, so the loss stays its trouble."""
+    loss = _loss(record) if run.workers > 1 else None
+    return run.trouble if loss is None or (run.trouble and run.trouble.reason in LOST) else loss
+
+
+def _loss(record: StageRecord) -> Trouble | None:
+    """Return the reason for which a worker was lost while the run went on."""
+    return record.trouble if record.trouble and record.trouble.reason in LOST else None
 
 
 def stopped(record: StageRecord, run: Run | None, now: datetime, trouble: Trouble) -> StageRecord:
     """Return the record of a stage that is stopped on purpose, which is no failure and delays nothing."""
     return replace(
-        record,
+        _timed(record, run, now),
         state=StageState.WAITING,
         trouble=trouble,
         retry_at=None,
         finished_at=now,
-        active_seconds=run_time(record, run, now),
         epoch=_epoch(run) or record.epoch,
     )
 
@@ -57,12 +69,11 @@ def stopped(record: StageRecord, run: Run | None, now: datetime, trouble: Troubl
 def given_up(record: StageRecord, run: Run | None, now: datetime, trouble: Trouble) -> StageRecord:
     """Return the record of a stage that waits for a user to act."""
     return replace(
-        record,
+        _timed(record, run, now),
         state=StageState.FAILED,
         trouble=trouble,
         retry_at=None,
         finished_at=_ended(run, now),
-        active_seconds=run_time(record, run, now),
     )
 
 
@@ -80,6 +91,16 @@ def run_time(record: StageRecord, run: Run | None, now: datetime) -> int:
     return before + max(0, int((_ended(run, now) - began).total_seconds()))
 
 
+def _timed(record: StageRecord, run: Run | None, now: datetime) -> StageRecord:
+    """Return the record with the running time of the attempt that ends. The record of an earlier release has no sum for pods."""
+    before, total = record.active_seconds or 0, run_time(record, run, now)
+    if record.state is not StageState.RUNNING:
+        return replace(record, active_seconds=total)
+    workers = run.workers if run else 1
+    pods = before * workers if record.pod_seconds is None else record.pod_seconds
+    return replace(record, active_seconds=total, pod_seconds=pods + (total - before) * workers)
+
+
 def volume_use(run: Run) -> VolumeUse | None:
     """Return the use of the workspace's volume that a finished run reported."""
     result = _result(run)
@@ -93,7 +114,7 @@ def _succeeded(record: StageRecord, run: Run, now: datetime, claim_uid: str | No
         message = f"{run.name} succeeded, but its result cannot be read; the stage runs again"
         return _failed_once(record, None, Trouble(Reason.OUTPUT_UNREADABLE, message), _ended(run, now), max_attempts)
     return replace(
-        record,
+        _timed(record, run, now),
         state=StageState.SUCCEEDED,
         output=output.model_dump(by_alias=True, exclude_none=True, mode="json"),
         claim_uid=claim_uid,
@@ -102,7 +123,6 @@ def _succeeded(record: StageRecord, run: Run, now: datetime, claim_uid: str | No
         retry_at=None,
         trouble=None,
         epoch=None,
-        active_seconds=run_time(record, run, now),
     )
 
 
@@ -112,6 +132,8 @@ def _failed(record: StageRecord, run: Run, now: datetime, max_attempts: int) -> 
     if run.trouble and run.trouble.reason in DISRUPTIONS:
         return stopped(record, run, now, run.trouble)
     trouble = _reported(run)
+    if trouble.reason == Reason.WORKER_LOST and (loss := _loss(record)):
+        return stopped(record, run, now, loss)
     if run.exit_code == ExitCode.STOPPED:
         return stopped(record, run, now, trouble)
     if run.exit_code in set(ExitCode) and ExitCode(run.exit_code).final:
@@ -139,13 +161,12 @@ def _failed_once(
         reason = Reason.BACKOFF_LIMIT_EXCEEDED if crashed else trouble.reason
         return replace(given_up(record, run, now, Trouble(reason, advice)), failures=failures)
     return replace(
-        record,
+        _timed(record, run, now),
         state=StageState.WAITING,
         failures=failures,
         trouble=trouble,
         finished_at=finished,
         retry_at=whole_seconds(finished + _delay(failures, killed=run is None or _killed(run))),
-        active_seconds=run_time(record, run, now),
         epoch=epoch if gained else record.epoch,
     )
 

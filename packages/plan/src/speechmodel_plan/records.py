@@ -38,6 +38,8 @@ class StageRecord:
     """The retry annotation's value when the run was created."""
     active_seconds: int | None = None
     """Running time of all finished attempts for this key."""
+    pod_seconds: int | None = None
+    """The same, that of each attempt times its workers."""
     epoch: int | None = None
     """Finished epochs when the failures were last counted from zero."""
     trouble: Trouble | None = None
@@ -62,6 +64,7 @@ class StageRecord:
             retry_at=status.retry_at,
             retry_token=status.retry_token,
             active_seconds=status.active_seconds,
+            pod_seconds=status.pod_seconds,
             epoch=status.epoch,
             trouble=Trouble(status.reason, status.message or "") if status.reason else None,
             claim_uid=status.claim_uid,
@@ -83,6 +86,7 @@ class StageRecord:
             retry_at=self.retry_at,
             retry_token=self.retry_token,
             active_seconds=self.active_seconds,
+            pod_seconds=self.pod_seconds,
             epoch=self.epoch,
             reason=self.trouble.reason if self.trouble else None,
             message=self.trouble.message[:LONGEST_MESSAGE] if self.trouble else None,

@@ -58,5 +58,6 @@ def _adopted(record: StageRecord | None, run: Run | None) -> StageRecord | None:
         started_at=run.created_at,
         retry_token=record.retry_token if record else None,
         active_seconds=same.active_seconds if same else None,
+        pod_seconds=same.pod_seconds if same else None,
         epoch=same.epoch if same else None,
     )

@@ -90,7 +90,7 @@ def _training(seen: Observed, record: StageRecord | None, done: Outputs) -> Trai
             dev_loss=rounded(trained.dev_loss),
             dev_wer=rounded(trained.dev_wer),
             clips_per_second=before.clips_per_second if before else None,
-            pod_seconds=_pod_seconds(seen, record),
+            pod_seconds=record.pod_seconds if record.pod_seconds is not None else before and before.pod_seconds,
             settings=trained.settings,
             progress_time=record.finished_at,
         )
@@ -100,12 +100,6 @@ def _training(seen: Observed, record: StageRecord | None, done: Outputs) -> Trai
     newest = _from_progress(run.progress, before)
     recent = before and before.progress_time and seen.now - before.progress_time < PROGRESS_INTERVAL
     return before if before and newest.epoch == before.epoch and recent else newest
-
-
-def _pod_seconds(seen: Observed, record: StageRecord) -> int | None:
-    """Return the running time of all pods, or None if it is unknown."""
-    seconds = record.active_seconds
-    return None if seconds is None else seconds * TRAIN.workers(seen.spec)
 
 
 def _workers_ready(seen: Observed, record: StageRecord | None) -> str | None:
