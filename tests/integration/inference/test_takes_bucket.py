@@ -12,6 +12,7 @@ from speechmodel_api.dataset_spec import DatasetFormat, Negatives, Split
 from speechmodel_api.schema import S3Location
 from speechmodel_api.stages import PrepareInput
 from speechmodel_api.takes import MISHEARD, TAKES
+from speechmodel_inference import sounds
 from speechmodel_inference.bucket_store import BucketStore
 from speechmodel_inference.sounds import FolderStore, SoundStore
 from speechmodel_pipeline.prepare.stage import prepare
@@ -87,6 +88,19 @@ def test_one_caller_alone_reserves_a_recording_until_it_is_released_or_deleted(s
         end(FIRST)
     assert not store.claim(FIRST), "it is deleted"
     assert (store.document(FIRST), store.sound(FIRST)) == (None, None)
+
+
+def test_an_old_claim_is_released_and_a_newer_one_stays(store: SoundStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.add(FIRST, b"RIFF", "{}")
+    store.add(SECOND, b"RIFF", "{}")
+    assert store.claim(FIRST)
+    store.release_old("takes/*/*")
+    assert not store.claim(FIRST)
+    monkeypatch.setattr(sounds, "CLAIM_SECONDS", -10.0)
+    store.release_old(SECOND)
+    assert not store.claim(FIRST)
+    store.release_old("takes/*/*")
+    assert store.claim(FIRST)
 
 
 # --- servers ---
