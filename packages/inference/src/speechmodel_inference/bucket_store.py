@@ -3,7 +3,7 @@
 import errno
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import PurePosixPath
 from secrets import token_hex
@@ -36,10 +36,16 @@ class BucketStore(SoundStore):
         """Documents that were read before. A document never changes."""
 
     def add(self, name: str, wav: bytes, document: str) -> None:
-        """Keep a recording. The document is written only if there is none."""
+        """Keep a recording. The document is written only if there is none, or none but this one."""
         with _os_errors():
             self._put(f"{name}.wav", wav, "audio/wav")
-            self._put(f"{name}.json", document.encode(), "application/json", once=True)
+            try:
+                self._put(f"{name}.json", document.encode(), "application/json", once=True)
+            except (ClientError, BotoCoreError):
+                with suppress(ClientError, BotoCoreError):
+                    self._delete(f"{name}.json")  # it may be there if no answer came
+                    self._delete(f"{name}.wav")
+                raise
 
     def names(self, pattern: str) -> list[str]:
         """Return the names that match."""
@@ -158,6 +164,8 @@ class BucketStore(SoundStore):
             self._client.put_object(Bucket=bucket, Key=key, Body=content, ContentType=kind, IfNoneMatch="*")
         except ClientError as error:
             if _code(error) in _EXISTS:
+                if self._read(name) == content:
+                    return  # boto3 has repeated a write whose answer was lost
                 raise FileExistsError(errno.EEXIST, f"{name} exists") from error
             if _code(error) != "NotImplemented":
                 raise
