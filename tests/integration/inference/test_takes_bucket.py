@@ -8,12 +8,14 @@ from typing import Any
 
 import httpx
 import pytest
+from botocore.exceptions import ReadTimeoutError
 from speechmodel_api.dataset_spec import DatasetFormat, Negatives, Split
 from speechmodel_api.schema import S3Location
 from speechmodel_api.stages import PrepareInput
 from speechmodel_api.takes import MISHEARD, TAKES
+from speechmodel_inference import sounds
 from speechmodel_inference.bucket_store import BucketStore
-from speechmodel_inference.sounds import FolderStore, SoundStore
+from speechmodel_inference.sounds import CLAIMED, FolderStore, SoundStore
 from speechmodel_pipeline.prepare.stage import prepare
 from support.places import FIXTURES
 from support.seaweed import READER, WRITER, Seaweed
@@ -87,6 +89,76 @@ def test_one_caller_alone_reserves_a_recording_until_it_is_released_or_deleted(s
         end(FIRST)
     assert not store.claim(FIRST), "it is deleted"
     assert (store.document(FIRST), store.sound(FIRST)) == (None, None)
+
+
+def test_an_old_claim_is_released_and_a_newer_one_stays(store: SoundStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.add(FIRST, b"RIFF", "{}")
+    store.add(SECOND, b"RIFF", "{}")
+    assert store.claim(FIRST)
+    store.release_old("takes/*/*")
+    assert not store.claim(FIRST)
+    monkeypatch.setattr(sounds, "CLAIM_SECONDS", -10.0)
+    store.release_old(SECOND)
+    assert not store.claim(FIRST)
+    store.release_old("takes/*/*")
+    assert store.claim(FIRST)
+
+
+# --- a bucket whose answers are lost ---
+
+
+@pytest.fixture
+def bucket(s3: Seaweed, as_writer: None) -> Iterator[BucketStore]:
+    del as_writer
+    yield BucketStore(S3Location(bucket=BUCKET, prefix="lost", endpoint=s3.endpoint))
+    for key in s3.keys(BUCKET):
+        s3.client().delete_object(Bucket=BUCKET, Key=key)
+
+
+def lose(store: BucketStore, ending: str, error: Exception | None = None) -> None:
+    """Let boto3 repeat the next write of an object of this ending, which was done, or fail with an error."""
+    lost: list[int] = []
+
+    def answered(request_dict: Any, attempts: int, **_: Any) -> Any:
+        if lost or request_dict["method"] != "PUT" or not request_dict["url_path"].endswith(ending):
+            return None
+        lost.append(attempts)
+        if error is not None:
+            raise error
+        return 0
+
+    store._client.meta.events.register("needs-retry.s3.PutObject", answered)
+
+
+def test_a_write_whose_answer_was_lost_is_a_success(bucket: BucketStore, s3: Seaweed) -> None:
+    lose(bucket, ".json")
+    bucket.add(FIRST, b"RIFF", "{}")
+    assert bucket.document(FIRST) == b"{}"
+    lose(bucket, CLAIMED)
+    assert bucket.claim(FIRST)
+    assert not bucket.claim(FIRST), "the mark of one caller is not that of another"
+
+
+def test_a_document_that_cannot_be_written_leaves_no_sound(bucket: BucketStore, s3: Seaweed) -> None:
+    lose(bucket, ".json", ReadTimeoutError(endpoint_url=s3.endpoint))
+    with pytest.raises(OSError, match="timeout"):
+        bucket.add(FIRST, b"RIFF", "{}")
+    assert not s3.keys(BUCKET)
+
+
+def test_the_end_of_an_old_claim_does_not_end_the_next_one(
+    bucket: BucketStore, s3: Seaweed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bucket.add(FIRST, b"RIFF", "{}")
+    assert bucket.claim(FIRST)
+    monkeypatch.setattr(sounds, "CLAIM_SECONDS", -10.0)
+
+    def another_is_faster(**_: Any) -> None:
+        s3.client().put_object(Bucket=BUCKET, Key=f"lost/{FIRST}{CLAIMED}", Body=b"another")
+
+    bucket._client.meta.events.register("before-call.s3.DeleteObject", another_is_faster)
+    bucket.release_old("takes/*/*")
+    assert not bucket.claim(FIRST)
 
 
 # --- servers ---

@@ -20,10 +20,11 @@ def received() -> Iterator[Collector]:
 
 @pytest.fixture(scope="module")
 def traced(received: Collector, tmp_path_factory: pytest.TempPathFactory, mapped: Path) -> Iterator[Server]:
-    """A server that sends traces every 0.1 s."""
+    """A server that keeps takes and sends traces every 0.1 s."""
     base = tmp_path_factory.mktemp("traced")
     variables = {"OTEL_EXPORTER_OTLP_ENDPOINT": received.endpoint, "OTEL_BSP_SCHEDULE_DELAY": "100"}
-    server = Server(VersionFolder(base / "models", mapped).path, base / "server.log", {}, environment=variables)
+    settings = {"takes": str(base / "dataset"), "misheard_days": "3"}
+    server = Server(VersionFolder(base / "models", mapped).path, base / "server.log", settings, environment=variables)
     try:
         yield server.until_ready()
     finally:
@@ -66,6 +67,20 @@ def test_probes_and_scrapes_are_no_spans(traced: Server, received: Collector) ->
     assert traced.get("/v1/models").status_code == 200
     received.until("GET /v1/models")
     assert not {span.attributes.get("url.path") for span in received.spans} & {"/livez", "/readyz", "/metrics"}
+
+
+def test_spans_have_no_names_of_people(traced: Server, received: Collector) -> None:
+    form = {"text": "ok espejo", "speaker": "Ana Lopez", "consent": "true"}
+    files = {"file": ("take.wav", OK_ESPEJO.read_bytes())}
+    assert traced.client.post("/v1/takes", data=form, files=files).status_code == 201
+    assert traced.get("/v1/takes?speaker=Ana+Lopez").status_code == 200
+    assert traced.client.delete("/v1/takes/Ana Lopez/20260101-000000-0a1b2c").status_code == 404
+    assert traced.client.delete("/v1/takes/Ana Lopez").status_code == 200
+    assert traced.get("/v1/misheard").status_code == 200
+    assert traced.get("/record").status_code == 200
+    received.until("GET /record")
+    assert "Ana" not in repr(received.spans)
+    assert "/v1/misheard" not in repr(received.spans)
 
 
 def test_the_last_spans_are_sent_at_the_end(received: Collector, folder: VersionFolder, tmp_path: Path) -> None:

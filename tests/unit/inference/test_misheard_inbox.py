@@ -11,6 +11,7 @@ from typing import cast
 import numpy as np
 import pytest
 from speechmodel_api.takes import MISHEARD, TAKES, Misheard, Take
+from speechmodel_inference import sounds
 from speechmodel_inference.misheard import MisheardInbox, inbox_folder
 from speechmodel_inference.settings import Settings
 from speechmodel_inference.sounds import FolderStore, new_id
@@ -115,11 +116,48 @@ def test_a_clip_that_cannot_be_kept_as_a_take_stays_in_the_inbox(tmp_path: Path)
     assert inbox.newest()[0] == 0
 
 
+def reserve(folder: Path, clip: Path) -> bool:
+    """Do what a server does that ends before it has copied the clip."""
+    return FolderStore(folder).claim(clip.relative_to(folder).with_suffix("").as_posix())
+
+
 def test_a_clip_whose_server_ended_while_it_was_confirmed_goes_when_its_time_is_over(tmp_path: Path) -> None:
     clip = leave(tmp_path, age=timedelta(days=2))
-    assert FolderStore(tmp_path).claim(clip.relative_to(tmp_path).with_suffix("").as_posix())
+    assert reserve(tmp_path, clip)
     inbox_of(tmp_path, misheard_days=1).expire()
     assert list(clip.parent.iterdir()) == []
+
+
+def test_a_clip_whose_server_ended_while_it_was_confirmed_is_confirmed_again_after_a_minute(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clip, inbox = leave(tmp_path), inbox_of(tmp_path, misheard_days=1)
+    assert reserve(tmp_path, clip)
+    assert confirm(inbox, clip, "Ana") is None, "another server may be at it"
+    monkeypatch.setattr(sounds, "CLAIM_SECONDS", -1.0)
+    assert confirm(inbox, clip, "Ana") is not None
+    assert list(clip.parent.iterdir()) == []
+
+
+def test_a_clip_whose_server_ended_while_it_was_confirmed_returns_to_the_list(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clip, inbox = leave(tmp_path), inbox_of(tmp_path, misheard_days=1)
+    assert reserve(tmp_path, clip)
+    inbox.expire()
+    assert inbox.newest()[0] == 0, "another server may be at it"
+    monkeypatch.setattr(sounds, "CLAIM_SECONDS", -1.0)
+    inbox.expire()
+    assert [identity for identity, _ in inbox.newest()[1]] == [clip.stem]
+
+
+def test_all_clips_are_deleted_with_those_that_a_server_reserved_or_left_without_a_document(tmp_path: Path) -> None:
+    reserved, orphan = leave(tmp_path), leave(tmp_path)
+    assert reserve(tmp_path, reserved)
+    orphan.with_suffix(".json").unlink()
+    leave(tmp_path).unlink()  # a document alone
+    assert inbox_of(tmp_path, misheard_days=1).drop_all() == 2
+    assert list(orphan.parent.iterdir()) == []
 
 
 def test_clips_that_wait_for_the_disk_hold_no_recordings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,8 +3,9 @@
 import asyncio
 import logging
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, MutableMapping
 from contextlib import asynccontextmanager, nullcontext
+from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -44,8 +45,8 @@ EXPIRY_SECONDS = 600.0
 CLIENT_LEFT = 499
 """Status for the metrics when the client left before the answer, as in nginx."""
 
-UNTRACED = frozenset({"/livez", "/readyz", "/metrics"})
-"""Paths that the kubelet, Prometheus and the operator call again and again."""
+UNTRACED = ("/livez", "/readyz", "/metrics", "/v1/takes", "/v1/misheard")
+"""Beginnings of paths that make no spans: those that are called again and again, and those with names of people."""
 
 
 def create_app(settings: Settings, wyoming: socket.socket | None = None) -> FastAPI:
@@ -109,7 +110,9 @@ async def _expire(inbox: MisheardInbox) -> None:
 
 
 def _traces() -> TelemetryConfig:
-    """Return the settings of FastAPI's own traces: a span for each request and each stream, but not for probes and scrapes."""
+    """Return the settings of FastAPI's own traces: a span for each request and each stream, but not for
+    UNTRACED.
+    """
     return {
         "auto_configure": False,
         "tracing": provider() is not None,
@@ -117,8 +120,14 @@ def _traces() -> TelemetryConfig:
         "metrics": False,
         "logs": False,
         "operation_spans": False,
-        "exclude": lambda scope: scope["path"] in UNTRACED,
+        "exclude": untraced,
     }
+
+
+def untraced(scope: MutableMapping[str, Any]) -> bool:
+    """Return True for a request without a span. uvicorn puts the path of the proxy (root_path) in front of its path."""
+    path: str = scope["path"].removeprefix(scope.get("root_path", ""))
+    return path.startswith(UNTRACED)
 
 
 def _body(status: int, error: ErrorObject, headers: dict[str, str] | None = None) -> JSONResponse:

@@ -3,9 +3,10 @@
 import errno
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import PurePosixPath
+from secrets import token_hex
 from typing import TYPE_CHECKING, Literal
 
 import boto3
@@ -13,16 +14,17 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from speechmodel_api.schema import S3Location
 
-from speechmodel_inference.sounds import CLAIMED, SoundStore
+from speechmodel_inference.sounds import CLAIMED, SoundStore, is_old
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
+    from types_boto3_s3.type_defs import ObjectTypeDef
 
 AT_ONCE = 8
 """Documents that are read at once; boto3 keeps ten connections."""
 _GONE = frozenset({"NoSuchKey", "404", "NotFound"})
 _EXISTS = frozenset({"PreconditionFailed", "412", "ConditionalRequestConflict", "409"})
-"""Codes for a conditional write of an object that exists."""
+"""Codes for a conditional write of an object that exists, or deletion of one that was replaced."""
 
 
 class BucketStore(SoundStore):
@@ -34,10 +36,16 @@ class BucketStore(SoundStore):
         """Documents that were read before. A document never changes."""
 
     def add(self, name: str, wav: bytes, document: str) -> None:
-        """Keep a recording. The document is written only if there is none."""
+        """Keep a recording. The document is written only if there is none, or none but this one."""
         with _os_errors():
             self._put(f"{name}.wav", wav, "audio/wav")
-            self._put(f"{name}.json", document.encode(), "application/json", once=True)
+            try:
+                self._put(f"{name}.json", document.encode(), "application/json", once=True)
+            except (ClientError, BotoCoreError):
+                with suppress(ClientError, BotoCoreError):
+                    self._delete(f"{name}.json")  # it may be there if no answer came
+                    self._delete(f"{name}.wav")
+                raise
 
     def names(self, pattern: str) -> list[str]:
         """Return the names that match."""
@@ -45,7 +53,7 @@ class BucketStore(SoundStore):
 
     def sizes(self, pattern: str) -> dict[str, int]:
         """Return the bytes of recordings."""
-        return self._listed(pattern, ".wav")
+        return {name: entry["Size"] for name, entry in self._listed(pattern, ".wav").items()}
 
     def document(self, name: str) -> bytes | None:
         """Return the document of a recording."""
@@ -68,7 +76,7 @@ class BucketStore(SoundStore):
         """Reserve a recording: write a mark, which one caller alone can do."""
         with _os_errors():
             try:
-                self._put(name + CLAIMED, b"", "text/plain", once=True)
+                self._put(name + CLAIMED, token_hex(8).encode(), "text/plain", once=True)
             except FileExistsError:
                 return False
             if self._exists(f"{name}.json"):
@@ -81,11 +89,18 @@ class BucketStore(SoundStore):
         with _os_errors():
             self._delete(name + CLAIMED)
 
+    def release_old(self, pattern: str) -> None:
+        """End old claims."""
+        for name, mark in self._listed(pattern, CLAIMED).items():
+            if is_old(mark["LastModified"].timestamp()):
+                with _os_errors():
+                    self._delete_unchanged(name + CLAIMED, mark["ETag"])
+
     def remove(self, name: str) -> bool:
-        """Delete a recording. The mark of a claim goes last, so that nobody claims what is being deleted."""
+        """Delete a recording. Its sound goes last: sizes() names what a server that ended in between has left."""
         with _os_errors():
             found = self._exists(f"{name}.json")
-            for ending in (".json", ".wav", CLAIMED):
+            for ending in (".json", CLAIMED, ".wav"):
                 self._delete(name + ending)
         self._known.pop(name, None)
         return found
@@ -95,15 +110,13 @@ class BucketStore(SoundStore):
         for recording in {**self._listed(f"{name}/*", ".json"), **self._listed(f"{name}/*", ".wav")}:
             self.remove(recording)
 
-    def _listed(self, pattern: str, ending: str) -> dict[str, int]:
-        """Return the bytes of the objects that match, by their names without the ending."""
+    def _listed(self, pattern: str, ending: str) -> dict[str, "ObjectTypeDef"]:
+        """Return the entries of the objects that match, by their names without the ending, in their order."""
         below = self._prefix + pattern.partition("*")[0]
         with _os_errors():
             pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._location.bucket, Prefix=below)
             found = {
-                entry["Key"].removeprefix(self._prefix): entry["Size"]
-                for page in pages
-                for entry in page.get("Contents", ())
+                entry["Key"].removeprefix(self._prefix): entry for page in pages for entry in page.get("Contents", ())
             }
         return {
             name.removesuffix(ending): found[name]
@@ -132,6 +145,16 @@ class BucketStore(SoundStore):
     def _delete(self, name: str) -> None:
         self._client.delete_object(Bucket=self._location.bucket, Key=self._prefix + name)
 
+    def _delete_unchanged(self, name: str, etag: str) -> None:
+        """Delete an object unless somebody else has replaced it."""
+        try:
+            self._client.delete_object(Bucket=self._location.bucket, Key=self._prefix + name, IfMatch=etag)
+        except ClientError as error:
+            if _code(error) == "NotImplemented":
+                self._delete(name)  # a service without conditional deletion
+            elif _code(error) not in _GONE | _EXISTS:
+                raise
+
     def _put(self, name: str, content: bytes, kind: str, *, once: bool = False) -> None:
         bucket, key = self._location.bucket, self._prefix + name
         if not once:
@@ -141,6 +164,8 @@ class BucketStore(SoundStore):
             self._client.put_object(Bucket=bucket, Key=key, Body=content, ContentType=kind, IfNoneMatch="*")
         except ClientError as error:
             if _code(error) in _EXISTS:
+                if self._read(name) == content:
+                    return  # boto3 has repeated a write whose answer was lost
                 raise FileExistsError(errno.EEXIST, f"{name} exists") from error
             if _code(error) != "NotImplemented":
                 raise

@@ -136,7 +136,10 @@ class MisheardInbox:
     # --- people look at them ---
 
     def expire(self) -> None:
-        """Delete the clips that are older than they may be, and all of them if none are kept."""
+        """Delete the clips that are older than they may be, and all of them if none are kept. Clips that a server
+        reserved before it ended return to the list.
+        """
+        self._store.release_old(self._name("*"))
         oldest = datetime.now(UTC) - timedelta(days=self._days or 0)
         for name in self._sizes():
             if time_of(_identity(name)) < oldest:
@@ -163,6 +166,7 @@ class MisheardInbox:
         there already, and the clip is deleted now. Raises ValidationError when the take cannot be valid.
         """
         name = self._name(identity)
+        self._store.release_old(name)
         document = self._store.document(name)
         if document is None or (clip := _parsed(name, document)) is None:
             return None
@@ -198,8 +202,8 @@ class MisheardInbox:
         return self._store.remove(self._name(identity))
 
     def drop_all(self) -> int:
-        """Delete every clip and return their number."""
-        return sum(map(self._store.remove, self._names()))
+        """Delete every clip and return their number. Sounds without a document are deleted too, and do not count."""
+        return sum(map(self._store.remove, {*self._names(), *self._sizes()}))
 
 
 def inbox_folder(model: str) -> str:

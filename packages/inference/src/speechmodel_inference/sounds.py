@@ -3,6 +3,7 @@
 import errno
 import re
 import shutil
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -21,6 +22,8 @@ LEAST_FREE_BYTES = 100 * 2**20
 """Space that recordings leave on the claim, for the stages that write there."""
 CLAIMED = ".claimed"
 """Ending of the mark of a recording that one caller has reserved."""
+CLAIM_SECONDS = 60.0
+"""Age after which the server of a claim must have ended. A claim lasts while one recording is copied."""
 _TIME = "%Y%m%d-%H%M%S"
 
 
@@ -48,6 +51,11 @@ def is_id(text: str) -> bool:
     except ValueError:
         return False
     return re.fullmatch(ID_PATTERN, text) is not None
+
+
+def is_old(claimed_at: float) -> bool:
+    """Return True for a claim of this time, in seconds since 1970, whose server must have ended."""
+    return time.time() - claimed_at > CLAIM_SECONDS
 
 
 class SoundStore(Protocol):
@@ -81,6 +89,9 @@ class SoundStore(Protocol):
 
     def release(self, name: str) -> None:
         """End a claim. The recording stays."""
+
+    def release_old(self, pattern: str) -> None:
+        """End the claims of recordings that match which are older than CLAIM_SECONDS. Newer ones stay."""
 
     def remove(self, name: str) -> bool:
         """Delete a recording, claimed or not. Return False when there is none."""
@@ -138,22 +149,37 @@ class FolderStore(SoundStore):
         return self._read(f"{name}.wav")
 
     def claim(self, name: str) -> bool:
-        """Reserve a recording: rename its document, which one caller alone can do."""
-        return self._renamed(f"{name}.json", name + CLAIMED)
+        """Reserve a recording: rename its document, which one caller alone can do. The new name has the time of the
+        claim, so that nobody who ends an old claim ends the next one instead.
+        """
+        return self._renamed(f"{name}.json", f"{name}.{int(time.time())}{CLAIMED}")
 
     def release(self, name: str) -> None:
         """End a claim."""
-        self._renamed(name + CLAIMED, f"{name}.json")
+        for claim in self._claims(name):
+            self._renamed(claim, f"{name}.json")
+
+    def release_old(self, pattern: str) -> None:
+        """End old claims."""
+        for claim in self._claims(pattern):
+            name, claimed_at, _ = claim.rsplit(".", 2)
+            if is_old(float(claimed_at)):
+                self._renamed(claim, f"{name}.json")
 
     def remove(self, name: str) -> bool:
         """Delete a recording."""
-        found = [self._removed(name + ending) for ending in (".json", CLAIMED, ".wav")]
-        return any(found[:2])
+        found = [self._removed(each) for each in (f"{name}.json", *self._claims(name))]
+        self._removed(f"{name}.wav")
+        return any(found)
 
     def remove_folder(self, name: str) -> None:
         """Delete everything in a folder."""
         if (folder := self._folder / name).is_dir():
             shutil.rmtree(folder)
+
+    def _claims(self, pattern: str) -> list[str]:
+        paths = self._folder.glob(f"{pattern}.{'[0-9]' * 10}{CLAIMED}")
+        return [path.relative_to(self._folder).as_posix() for path in paths]
 
     def _renamed(self, old: str, new: str) -> bool:
         try:
