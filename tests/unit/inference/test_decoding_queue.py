@@ -102,3 +102,23 @@ async def test_a_cancelled_request_tells_its_work() -> None:
     with pytest.raises(asyncio.CancelledError):
         await request
     assert await asyncio.to_thread(told.wait, LONG)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_the_end_waits_for_work_that_is_being_done(stream: bool) -> None:
+    queue = DecodingQueue(decoders=1, waiting=0)
+    begun, release, done = threading.Event(), threading.Event(), threading.Event()
+
+    def work(_: threading.Event | None = None) -> None:
+        begun.set()
+        release.wait(LONG)
+        done.set()
+
+    request = asyncio.create_task(queue.run_stream(work) if stream else queue.run(work, forever()))
+    assert await asyncio.to_thread(begun.wait, LONG)
+    await queue.close(0.05)
+    assert not done.is_set(), "but no longer than it was told"
+    asyncio.get_running_loop().call_later(0.1, release.set)
+    await queue.close(LONG)
+    assert done.is_set()
+    await request

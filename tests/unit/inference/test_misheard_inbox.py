@@ -11,7 +11,7 @@ from typing import cast
 import numpy as np
 import pytest
 from speechmodel_api.takes import MISHEARD, TAKES, Misheard, Take
-from speechmodel_inference import sounds
+from speechmodel_inference import misheard, sounds
 from speechmodel_inference.misheard import MisheardInbox, inbox_folder
 from speechmodel_inference.settings import Settings
 from speechmodel_inference.sounds import FolderStore, new_id
@@ -179,6 +179,31 @@ def test_clips_that_wait_for_the_disk_hold_no_recordings(tmp_path: Path, monkeyp
         disk.set()
     inbox.close()
     assert inbox.newest()[0] == 3
+
+
+def test_the_end_waits_so_long_for_a_slow_disk_and_tells_how_many_clips_are_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    inbox, disk = inbox_of(tmp_path, misheard_days=1), Event()
+    monkeypatch.setattr(FolderStore, "add", lambda *_: disk.wait())
+    try:
+        for _ in range(3):
+            keep(inbox)
+        inbox.close(0.1)
+        assert "3 misheard clips are not kept: they were not written within 0.1 s" in caplog.text
+    finally:
+        disk.set()
+
+
+def test_clips_that_arrive_after_the_end_are_reported_and_take_no_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(misheard, "MOST_WAITING", 1)
+    inbox = inbox_of(tmp_path, misheard_days=1)
+    inbox.close()
+    keep(inbox)
+    keep(inbox)
+    assert caplog.text.count("a misheard clip is not kept: the server ends") == 2
 
 
 @pytest.mark.parametrize("document", [b"", b"{}", b"\xff", b'{"heard": 1}'])

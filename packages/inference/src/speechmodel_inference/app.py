@@ -42,6 +42,12 @@ log = logging.getLogger(__name__)
 
 EXPIRY_SECONDS = 600.0
 """Time between two deletions of misheard clips."""
+DECODERS_SECONDS = 5.0
+"""Longest time that the end waits for decoders, which may still find misheard clips."""
+CLIPS_SECONDS = 20.0
+"""Longest time that the end waits for misheard clips to be written. With the other waits, it is within the minute that
+a pod has for its end.
+"""
 CLIENT_LEFT = 499
 """Status for the metrics when the client left before the answer, as in nginx."""
 
@@ -63,11 +69,11 @@ def create_app(settings: Settings, wyoming: socket.socket | None = None) -> Fast
         async with serve_wyoming(services, wyoming) if wyoming else nullcontext():
             yield
         await asyncio.wait({loading})
-        services.queue.close()
+        await services.queue.close(DECODERS_SECONDS)
         if expiring is not None:
             expiring.cancel()
         if services.misheard is not None:
-            await asyncio.to_thread(services.misheard.close)
+            await asyncio.to_thread(services.misheard.close, CLIPS_SECONDS)
         services.lifecycle.close()
 
     app = FastAPI(title="SpeechModel", lifespan=lifespan, docs_url=None, redoc_url=None, telemetry=_traces())

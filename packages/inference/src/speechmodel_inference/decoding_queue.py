@@ -109,10 +109,17 @@ class DecodingQueue:
         """End all work with ShuttingDown, that which waits too."""
         self._ending.set()
 
-    def close(self) -> None:
-        """Accept no more work and drop the work that waits."""
+    async def close(self, seconds: float) -> None:
+        """Accept no more work, drop the work that waits, and wait at most `seconds` for that which is being done."""
         for threads in (self._threads, self._stream_threads):
             threads.shutdown(wait=False, cancel_futures=True)
+        ending = threading.Thread(target=self._wait_for_threads, daemon=True)
+        ending.start()
+        await asyncio.to_thread(ending.join, seconds)
+
+    def _wait_for_threads(self) -> None:
+        for threads in (self._threads, self._stream_threads):
+            threads.shutdown()
 
     def _timed(self, work: Callable[[threading.Event], T], abandoned: threading.Event, arrived: float) -> Decoded[T]:
         began = time.monotonic()

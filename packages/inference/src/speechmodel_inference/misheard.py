@@ -3,7 +3,7 @@
 import logging
 import threading
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from datetime import UTC, datetime, timedelta
 from urllib.parse import quote
 
@@ -41,6 +41,7 @@ class MisheardInbox:
         self._days, self._bytes = settings.misheard_days, settings.misheard_mebibytes * 2**20
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="misheard")
         self._places = threading.Semaphore(MOST_WAITING)
+        self._unwritten: set[Future[None]] = set()
 
     @property
     def keeps(self) -> bool:
@@ -93,7 +94,14 @@ class MisheardInbox:
         if not self._places.acquire(blocking=False):
             log.warning("a misheard clip is not kept: %d are waiting for the disk", MOST_WAITING)
             return
-        self._writer.submit(self._written, clip, checked.pcm.copy())  # without the rest of the recording
+        try:
+            writing = self._writer.submit(self._written, clip, checked.pcm.copy())  # without the rest of the recording
+        except RuntimeError:
+            self._places.release()
+            log.warning("a misheard clip is not kept: the server ends")
+            return
+        self._unwritten.add(writing)
+        writing.add_done_callback(self._unwritten.discard)
 
     def _written(self, clip: Misheard, pcm: Pcm) -> None:
         try:
@@ -117,9 +125,12 @@ class MisheardInbox:
             self._store.remove(name)
             over -= each
 
-    def close(self) -> None:
-        """Write what waits. Nothing may arrive afterwards."""
-        self._writer.shutdown()
+    def close(self, seconds: float | None = None) -> None:
+        """Write what waits, for at most `seconds`. What arrives afterwards is not kept."""
+        self._writer.shutdown(wait=False)
+        if left := len(wait(set(self._unwritten), seconds).not_done):
+            log.warning("%d misheard clips are not kept: they were not written within %g s", left, seconds)
+        self._writer.shutdown(wait=False, cancel_futures=True)
 
     def _name(self, identity: str) -> str:
         return f"{self._folder}/{identity}"
