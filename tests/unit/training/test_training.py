@@ -15,7 +15,6 @@ from speechmodel_runtime import Model, load
 from speechmodel_stagekit.alphabet import write_alphabet
 from speechmodel_stagekit.artefacts import recorded_output
 from speechmodel_stagekit.errors import Stopped
-from speechmodel_training import lineage
 from speechmodel_training.batches import BatchMaker
 from speechmodel_training.checkpoints import read_state, read_tensors, write_tensors
 from speechmodel_training.errors import LossDiverged, NothingToExport, UnknownCharacters
@@ -175,7 +174,7 @@ def test_settings_that_are_not_given_are_chosen_once_for_a_lineage(
     assert first.settings == chosen.model_copy(update={"hidden_units": 32, "max_epochs": 1})
     assert "14 clips, 0.01 hours, unknown speakers and 16 labels" in caplog.text
     tuned = chosen.model_copy(update={"dropout": 0.9, "hidden_units": 16})
-    monkeypatch.setattr(lineage, "choose_settings", lambda _, *, layer_norm: tuned)
+    monkeypatch.setattr("speechmodel_training.chosen.choose_settings", lambda _, *, layer_norm: tuned)
     later = workspace.train(maxEpochs=2, hyperparameters={"hiddenUnits": 32}, key="33333333")
     assert later.settings == chosen.model_copy(update={"hidden_units": 32, "max_epochs": 2})
 
