@@ -13,7 +13,6 @@ from speechmodel_operator.cluster.api import (
     JOBS,
     PODS,
     SERVICES,
-    TIMEOUT_SECONDS,
     Api,
     Manifest,
     Resource,
@@ -169,19 +168,10 @@ class Rehearsal(Api):
         found: tuple[ViewT, ...] = self._cache[resource.plural].find(namespace, model)
         return found
 
-    async def _call(
-        self,
-        method: str,
-        path: str,
-        body: Manifest | None = None,
-        *,
-        query: list[tuple[str, str]] | None = None,
-        content: str = "application/json",
-        seconds: float = TIMEOUT_SECONDS,
-    ) -> tuple[int, str]:
+    async def _call(self, method: str, path: str, body: Manifest | None = None, **options: Any) -> tuple[int, str]:
         if method != "GET":
             raise WriteNeeded
-        return await super()._call(method, path, body, query=query, content=content, seconds=seconds)
+        return await super()._call(method, path, body, **options)
 
 
 def _key(item: Manifest) -> Key:
