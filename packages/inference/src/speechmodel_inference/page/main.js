@@ -5,7 +5,7 @@ import { bar, byId, make } from "./elements.js";
 import { showModel } from "./model.js";
 import { showPhrases } from "./phrases.js";
 import { Recording, decode, microphoneOffered, wav } from "./recorder.js";
-import { clock, duration, languageName, megabytes, number, percent, preferredLanguage, rememberLanguage, setLanguage, text } from "./texts.js";
+import { clock, duration, languageName, megabytes, number, percent, offerLanguages, text } from "./texts.js";
 import { showTimeline } from "./timeline.js";
 
 const LONGEST_RECORDING = 60; // seconds
@@ -353,19 +353,12 @@ window.addEventListener("drop", (event) => {
   choose(event.dataTransfer.files[0]);
 });
 
-byId("language").addEventListener("change", ({ target }) => {
-  rememberLanguage(target.value);
-  speakLanguage(target.value);
-});
-
-function speakLanguage(chosen) {
-  setLanguage(chosen);
-  byId("language").value = chosen;
+function showAll() {
   show(document.body.dataset.state ?? "idle", "");
   if (card && grammar) showServer();
   if (current) showEntry(current);
   if (problem && !byId("problem").hidden) byId("problem-text").textContent = text(problem.key, problem.values);
 }
 
-speakLanguage(preferredLanguage());
+offerLanguages(byId("language"), showAll);
 load();

@@ -5,7 +5,7 @@ import {
 } from "./client.js";
 import { byId, drawing, make } from "./elements.js";
 import { keep, recall } from "./memory.js";
-import { moment, number, percent, preferredLanguage, rememberLanguage, setLanguage, text } from "./texts.js";
+import { moment, number, percent, offerLanguages, text } from "./texts.js";
 
 const CONSENT = "consentOf"; // for this visit only: each speaker has to be asked
 const SPEAKER = "speakerOf";
@@ -207,18 +207,8 @@ byId("consent").addEventListener("change", () => {
   keep("sessionStorage", CONSENT, byId("consent").checked ? "true" : "");
   showState();
 });
-byId("language").addEventListener("change", ({ target }) => {
-  rememberLanguage(target.value);
-  speakLanguage(target.value);
-});
-
-function speakLanguage(chosen) {
-  setLanguage(chosen);
-  byId("language").value = chosen;
-  showAll();
-}
 
 byId("speaker").value = recall("sessionStorage", SPEAKER);
 byId("consent").checked = recall("sessionStorage", CONSENT) === "true";
-speakLanguage(preferredLanguage());
+offerLanguages(byId("language"), showAll);
 load();

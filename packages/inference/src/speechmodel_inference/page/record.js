@@ -4,7 +4,7 @@ import { ServerError, countTakes, deleteTake, fetchCard, fetchPhrases, forgetSpe
 import { bar, byId, make } from "./elements.js";
 import { keep, recall } from "./memory.js";
 import { Recording, microphoneOffered, wav } from "./recorder.js";
-import { moment, number, preferredLanguage, rememberLanguage, setLanguage, text } from "./texts.js";
+import { moment, number, offerLanguages, text } from "./texts.js";
 
 const LONGEST_RECORDING = 30; // seconds, as the server takes
 const SHORTEST_RECORDING = 0.3;
@@ -274,18 +274,8 @@ window.addEventListener("keydown", (event) => {
   if (recording) end();
   else begin();
 });
-byId("language").addEventListener("change", ({ target }) => {
-  rememberLanguage(target.value);
-  speakLanguage(target.value);
-});
-
-function speakLanguage(chosen) {
-  setLanguage(chosen);
-  byId("language").value = chosen;
-  showAll();
-}
 
 byId("speaker").value = recall("localStorage", SPEAKER);
 byId("consent").checked = recall("localStorage", CONSENT) === "true";
-speakLanguage(preferredLanguage());
+offerLanguages(byId("language"), showAll);
 load();

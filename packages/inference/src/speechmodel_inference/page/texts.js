@@ -359,18 +359,18 @@ const CHOICE = "language";
 let language = "en";
 
 /** Return the language that the user chose here before, or the first of the browser's that the page has. */
-export function preferredLanguage() {
+function preferredLanguage() {
   const wanted = [recall("localStorage", CHOICE), ...navigator.languages].map((tag) => tag.slice(0, 2));
   return wanted.find((tag) => tag in TEXTS) ?? "en";
 }
 
 /** Remember the language that the user chose. */
-export function rememberLanguage(chosen) {
+function rememberLanguage(chosen) {
   keep("localStorage", CHOICE, chosen);
 }
 
 /** Put the page into a language. */
-export function setLanguage(chosen) {
+function setLanguage(chosen) {
   language = chosen;
   document.documentElement.lang = chosen;
   for (const element of document.querySelectorAll("[data-text]")) element.textContent = text(element.dataset.text);
@@ -403,4 +403,18 @@ export function duration(seconds) {
   if (seconds < 60) return text("seconds", { n: number(seconds, seconds < 10 ? 1 : 0) });
   if (seconds < 3600) return text("minutes", { n: number(seconds / 60, seconds < 600 ? 1 : 0) });
   return text("hours", { n: number(seconds / 3600, 1) });
+}
+
+/** Put the page into the preferred language, and into another once it is chosen. `show` writes what is no fixed text. */
+export function offerLanguages(choice, show) {
+  const speak = (chosen) => {
+    setLanguage(chosen);
+    choice.value = chosen;
+    show();
+  };
+  choice.addEventListener("change", ({ target }) => {
+    rememberLanguage(target.value);
+    speak(target.value);
+  });
+  speak(preferredLanguage());
 }
