@@ -59,6 +59,7 @@ def shared(space: Space, tmp_path_factory: pytest.TempPathFactory) -> Iterator[C
             {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": volume}, "spec": spec}, claim
         )
         made.append(volume)
+        space.kubectl("wait", f"pvc/{name}", "--for=jsonpath={.status.phase}=Bound", "--timeout=180s")
 
     yield make
     for volume in made:

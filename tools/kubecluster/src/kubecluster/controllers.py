@@ -29,7 +29,7 @@ def group(layout: Layout) -> Group:
     layout.volumes.mkdir(parents=True, exist_ok=True)
     programs = {
         "kube-controller-manager": flags(_controller_manager(layout)),
-        "kube-scheduler": flags({"kubeconfig": layout.kubeconfig("scheduler"), "leader-elect": False, **CLIENT_RATE}),
+        "kube-scheduler": flags(_scheduler(layout)),
         "coredns": ["-conf", str(corefile)],
         "provisioner": flags({"kubeconfig": admin, "root": layout.volumes}),
         "metrics-server": flags(_metrics_server(layout)),
@@ -52,6 +52,16 @@ def _controller_manager(layout: Layout) -> Options:
         "node-monitor-period": "2s",
         "node-monitor-grace-period": "12s",
         "horizontal-pod-autoscaler-sync-period": "5s",
+        **CLIENT_RATE,
+    }
+
+
+def _scheduler(layout: Layout) -> Options:
+    return {
+        "kubeconfig": layout.kubeconfig("scheduler"),
+        "leader-elect": False,
+        # a pod whose claim was bound while the pod was being placed was seen to wait for the default of 5 minutes
+        "pod-max-in-unschedulable-pods-duration": "30s",
         **CLIENT_RATE,
     }
 
