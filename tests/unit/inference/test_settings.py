@@ -1,4 +1,5 @@
 import os
+import socket
 
 import pytest
 from pydantic import ValidationError
@@ -56,3 +57,11 @@ def test_an_impossible_value_is_refused_by_name(variable: str, value: str, monke
 def test_every_form_of_an_address_can_be_listened_on(listen: str) -> None:
     with listening_socket(listen) as listening:
         assert listening.getsockname()[1] > 0
+
+
+@pytest.mark.parametrize("listen", ["127.0.0.1:0", ":0"])
+def test_an_answer_in_several_packets_does_not_wait_for_their_acknowledgement(listen: str) -> None:
+    with listening_socket(listen) as listening, socket.create_connection(("127.0.0.1", listening.getsockname()[1])):
+        connection, _ = listening.accept()
+        with connection:
+            assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)

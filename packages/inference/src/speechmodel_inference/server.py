@@ -85,4 +85,7 @@ def listening_socket(listen: str) -> socket.socket:
         family, dual = socket.AF_INET6, not address
     else:
         family, dual = socket.AF_INET, False
-    return socket.create_server((address, int(port)), family=family, backlog=BACKLOG, dualstack_ipv6=dual)
+    listening = socket.create_server((address, int(port)), family=family, backlog=BACKLOG, dualstack_ipv6=dual)
+    # connections inherit it; asyncio sets it only for sockets that were made with the number of the protocol
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
+    return listening
