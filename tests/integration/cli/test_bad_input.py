@@ -296,6 +296,14 @@ TABLES = {
 
 NAMES = {
     "another case": Row(named(["A"], "a.wav"), "did you mean a.wav? Make the id and the file name equal", 65),
+    "an ending in another case": Row(
+        named(["1.wav"], "1.WAV"), "is missing; copy it there or correct the id; did you mean 1.WAV?", 65
+    ),
+    "another separator": Row(
+        named(["1", "2"], "1.ana.wav", "2.ana.wav"),
+        "say where the id is in names such as 1.ana.wav with dataset.recordings.namePattern, such as {speaker}",
+        65,
+    ),
     "leading zeros": Row(
         named(["001"], "1.wav"), "no recording of 001: looked in original/es for 001.wav, 001_*.wav", 65
     ),

@@ -8,9 +8,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from speechmodel_api.takes import Take
 from speechmodel_cli.command_line import main
 from support.manifests import MANIFEST
 from support.places import FIXTURES
@@ -57,6 +59,18 @@ def test_the_coverage_is_shown_and_nothing_is_left_behind(manifest: Path, capsys
         assert line in shown
     assert any(line.startswith("  commands.csv row 4: no recording of nunca") for line in shown)
     assert sorted(manifest.parent.rglob("*")) == before
+
+
+def test_speakers_of_takes_are_shown(manifest: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    voices = manifest.parent / "voices"
+    shutil.rmtree(voices)
+    tone(voices / "original" / "es" / "hola.wav")
+    (voices / "commands.csv").write_text("id,es\nhola,Hola\n", encoding="utf-8")
+    take = Take(text="Hola", speaker="ana", language="es", recorded_at=datetime.now(UTC), consent=True)
+    document = tone(voices / "takes" / "ana" / "a.wav", 600).with_suffix(".json")
+    document.write_text(take.model_dump_json(by_alias=True), encoding="utf-8")
+    assert main(["validate", str(manifest), "--dataset"]) == 0
+    assert "speakers 1, from recorded takes" in capsys.readouterr().out.splitlines()
 
 
 def test_json_is_the_report_of_prepare_and_nothing_else(manifest: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -77,6 +77,7 @@ def test_the_openai_client_gets_plain_text(server: Server) -> None:
         {"language": "auto"},
         {"language": "", "response_format": "", "temperature": " ", "stream": "", "timestamp_granularities[]": ""},
         {"temperature": "0", "prompt": "una casa", "timestamp_granularities[]": "word"},
+        {"timestamp_granularities": "word"},
         {"stream": "false"},
     ],
 )
@@ -150,7 +151,8 @@ def test_the_openai_client_raises_its_own_errors(server: Server) -> None:
     ("request_", "says"),
     [
         ({"json": {"file": "x"}}, "multipart/form-data"),
-        ({"data": {"model": "espejo"}, "files": {"sound": b"x"}}, "'file'"),
+        ({"data": {"model": "espejo"}, "files": {"sound": b"x"}}, "The field 'file' with the recording is missing"),
+        ({"data": {"file": "clip.wav"}, "files": {"x": b"x"}}, "'file' with the recording has text instead of a file"),
         ({"content": b"no parts", "headers": {"content-type": "multipart/form-data; boundary=x"}}, "multipart"),
         ({"content": b"--y\r\n\r\n", "headers": {"content-type": "multipart/form-data; boundary=x"}}, "multipart"),
         ({"content": b"", "headers": {"content-type": "multipart/form-data"}}, "boundary"),

@@ -3,12 +3,14 @@
 from pathlib import Path
 
 import pytest
+from speechmodel_api.dataset_spec import Annotations, Numbers
 from speechmodel_cli.command_line import speechmodel
 from speechmodel_cli.errors import CommandError
 from speechmodel_cli.listen import FILE_COLUMNS, TEXT_COLUMNS, Spoken, listen, read_spoken
 from speechmodel_cli.run import RunOptions, run
 from speechmodel_cli.summary import Comparison
 from speechmodel_pipeline.graphdef.pbmm import memory_map
+from support.manifests import DATASET
 from support.places import EXAMPLE, FIXTURES
 from support.servers import OK_ESPEJO, VersionFolder
 
@@ -63,13 +65,22 @@ def test_a_folder_without_one_table_says_what_it_found(tmp_path: Path) -> None:
         read_spoken(tmp_path)
 
 
+def test_hidden_tables_are_ignored(tmp_path: Path) -> None:
+    table(tmp_path, b"\0\5\x16\7", "._heard.csv")
+    assert read_spoken(table(tmp_path, "file,words\na.wav,ok\n")) == [Spoken(tmp_path / "a.wav", "ok")]
+
+
 def test_words_are_normalised_as_those_of_a_dataset_before_they_are_compared(tmp_path: Path) -> None:
     memory_map(FIXTURES / "tf2_128.pb", tmp_path / "mapped.pbmm")
     folder = VersionFolder(tmp_path / "models", tmp_path / "mapped.pbmm").path
     words = ["¡Ok, espejo!", "OK ESPEJO", "¡Ok, mañana!", "ok 5"]
-    compared = listen(folder, [Spoken(OK_ESPEJO, text) for text in words])
+    compared = listen(folder, [Spoken(OK_ESPEJO, text) for text in words], DATASET)
     assert [one.reference for one in compared] == ["ok espejo", "ok espejo", "ok mañana", "ok 5"]
     assert [one.right for one in compared] == [True, True, False, False]
+    spoken = [Spoken(OK_ESPEJO, "Ok [risas] espejo"), Spoken(OK_ESPEJO, "ok 5")]
+    wishes = {"annotations": Annotations.STRIP, "numbers": Numbers.SPELL}
+    compared = listen(folder, spoken, DATASET.model_copy(update=wishes))
+    assert [one.reference for one in compared] == ["ok espejo", "ok cinco"]
 
 
 def test_case_does_not_count() -> None:

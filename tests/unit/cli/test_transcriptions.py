@@ -10,6 +10,7 @@ from speechmodel_cli.listen import listen, read_spoken
 from speechmodel_cli.transcribe import transcribe
 from speechmodel_cli.transcriptions import transcribe_here
 from speechmodel_pipeline.graphdef.pbmm import memory_map
+from support.manifests import DATASET
 from support.places import FIXTURES
 from support.servers import OK_ESPEJO, VersionFolder
 
@@ -68,13 +69,13 @@ def test_what_was_listened_to_is_kept_with_its_confidence(
     (heard / "ok.wav").write_bytes(OK_ESPEJO.read_bytes())
     (heard / "hola.wav").write_bytes(HOLA.read_bytes())
     (heard / "heard.csv").write_text("file,transcript\nok.wav,ok espejo\nhola.wav,\nnone.wav,ok\n")
-    first = listen(version.path, read_spoken(heard))
+    first = listen(version.path, read_spoken(heard), DATASET)
     assert [(each.reference, each.hypothesis) for each in first[:2]] == [("ok espejo", "ok espejo"), ("", "")]
     assert first[0].confidence is not None and first[0].confidence > 0.9
     assert "none.wav" in first[2].hypothesis
     (heard / "none.wav").write_bytes(HOLA.read_bytes())
     (version.path / "grammar.zip").unlink()
-    assert listen(version.path, read_spoken(heard))[:2] == first[:2], "nothing was decoded again"
+    assert listen(version.path, read_spoken(heard), DATASET)[:2] == first[:2], "nothing was decoded again"
 
 
 def test_the_standard_input_is_transcribed_as_well(version: VersionFolder) -> None:

@@ -4,7 +4,7 @@ import socket
 import pytest
 from pydantic import ValidationError
 from speechmodel_inference.server import listening_socket
-from speechmodel_inference.settings import PREFIX, Settings
+from speechmodel_inference.settings import PREFIX, Settings, unknown_variables
 
 
 @pytest.fixture(autouse=True)
@@ -41,6 +41,11 @@ def test_the_variables_of_a_service_called_speechmodel_do_no_harm(monkeypatch: p
     for name, value in service.items():
         monkeypatch.setenv(name, value)
     assert Settings() == without
+
+
+def test_variables_of_the_other_programs_are_known_and_misspelt_settings_are_not() -> None:
+    passed_on = ["SPEECHMODEL_COQUI_PYTHON", "SPEECHMODEL_LIBDEEPSPEECH", "SPEECHMODEL_LOG_FIELDS", "SPEECHMODEL_PORT"]
+    assert unknown_variables([*passed_on, "SPEECHMODEL_DECODER"]) == ["SPEECHMODEL_DECODER"]
 
 
 @pytest.mark.parametrize(

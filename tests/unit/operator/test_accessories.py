@@ -1,10 +1,13 @@
 """The objects beside a server's Deployment, and what they have to do with its pods."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
+from speechmodel_api.log_format import LogFormat
 from speechmodel_api.spec import Serving, SpeechModelSpec
+from speechmodel_inference.settings import unknown_variables
 from speechmodel_operator.resources import jobs, labels, serving
 from speechmodel_operator.resources.accessories import accessories
 from speechmodel_operator.resources.jobs import Images
@@ -152,6 +155,20 @@ def test_takes_of_a_dataset_in_a_bucket_are_kept_there_with_its_credentials() ->
     without = str(serving.deployment(IMAGES, OWNER, SpeechModelSpec.model_validate(spec), MODEL))
     assert "SPEECHMODEL_TAKES" not in without
     assert "'voices'" not in without
+
+
+def test_the_server_program_knows_every_variable_that_it_is_given() -> None:
+    images = replace(IMAGES, log_format=LogFormat.JSON, tracing=(("OTEL_EXPORTER_OTLP_ENDPOINT", "http://a:4318"),))
+    spec = spec_of(
+        wyoming={"enabled": True},
+        takes={"misheard": {}},
+        apiKeysSecretRef={"name": "keys"},
+        settings={"waiting": 3, "engine": "Native", "corsOrigins": ["*"]},
+    )
+    (server,) = serving.deployment(images, OWNER, spec, MODEL)["spec"]["template"]["spec"]["containers"]
+    given = [entry["name"] for entry in server["env"]]
+    assert "SPEECHMODEL_LOG_FIELDS" in given
+    assert unknown_variables(given) == []
 
 
 def test_the_port_of_wyoming_is_there_only_when_it_is_enabled() -> None:

@@ -89,6 +89,17 @@ def test_librispeech_has_the_speaker_in_the_names(tmp_path: Path) -> None:
     assert listing.speakers_from == "Layout"
 
 
+def test_hidden_files_of_macos_are_no_chapters(tmp_path: Path) -> None:
+    files = {
+        "train-clean-100/1/2/1-2.trans.txt": "1-2-0 A\n",
+        "train-clean-100/1/2/1-2-0.flac": "",
+        "train-clean-100/1/2/._1-2.trans.txt": "Mac OS X",
+        "__MACOSX/train-clean-100/1/2/._1-2.trans.txt": "Mac OS X",
+    }
+    listing = listing_of(DatasetFormat.LIBRISPEECH, files, tmp_path)
+    assert (listing.rows, [each.transcript for each in listing.recordings]) == (1, ["A"])
+
+
 def test_subsets_of_librispeech_are_the_parts(tmp_path: Path) -> None:
     files = {
         "LibriSpeech/train-clean-100/1/2/1-2.trans.txt": "1-2-0 A\n",
@@ -160,7 +171,7 @@ def test_speakers_that_no_column_names_are_guessed_from_folders(tmp_path: Path) 
 
 
 def test_ljspeech_has_no_header_and_the_last_cell_is_spoken(tmp_path: Path) -> None:
-    rows = 'LJ001-0001|"Printing, in 1|"Printing, in one\nLJ001-0002|same.|same.\nLJ001-0003.wav|only\n'
+    rows = 'LJ001-0001|"Printing, in 1|"Printing, in one\nLJ001-0002|same.|same.\nwavs/LJ001-0003.wav|only\n'
     audio = recordings("wavs/LJ001-0001.wav", "wavs/LJ001-0002.wav", "wavs/LJ001-0003.wav")
     listing = listing_of(DatasetFormat.AUDIO_FOLDER, {"metadata.csv": rows, **audio}, tmp_path)
     assert [(each.row, each.name, each.transcript) for each in listing.recordings] == [
@@ -243,6 +254,11 @@ SCP, TEXT = {"wav.scp": "u1 a.wav\n"}, {"text": "u1 hola\n"}
             "AudioFolder",
             {"metadata.csv": "file_name,words\n"},
             "no column transcription or text or sentence or transcript",
+        ),
+        (
+            "AudioFolder",
+            {"metadata.csv": "audio_file|text|speaker_name\nwavs/a.wav|hola|ana\n", "wavs/a.wav": ""},
+            "metadata.csv has no column file_name; its header has: audio_file, text, speaker_name",
         ),
         ("AudioFolder", {"metadata.jsonl": '{"text": "a"}\n'}, "metadata.jsonl has no column file_name"),
         (

@@ -90,6 +90,12 @@ def test_what_is_no_take_is_rejected_with_its_name_and_what_to_do(tmp_path: Path
     assert all("ana/" in each and "record the take again" in each for each in said)
 
 
+def test_hidden_files_of_macos_are_no_takes(tmp_path: Path) -> None:
+    document = record(dataset(tmp_path), "hola").with_suffix(".json")
+    write(document.with_name(f"._{document.name}"), "Mac OS X")
+    assert listing(tmp_path).rejected == ()
+
+
 def test_a_take_without_consent_is_not_used(tmp_path: Path) -> None:
     document = record(dataset(tmp_path), "hola").with_suffix(".json")
     write(document, document.read_text(encoding="utf-8").replace("true", "false"))

@@ -6,8 +6,10 @@ import pytest
 import regex
 from hypothesis import example, given
 from hypothesis import strategies as st
+from num2words import CONVERTER_CLASSES
 from speechmodel_api.dataset_spec import Annotations, Numbers
 from speechmodel_pipeline.text.normalise import TranscriptUnusable, normalise
+from speechmodel_pipeline.text.numbers import spelled
 from speechmodel_pipeline.text.rejections import RejectionReason
 
 WORDS = [
@@ -211,9 +213,16 @@ def test_numbers_that_are_read_in_several_ways_are_not_spelled(written: str) -> 
     assert refused.value.reason is RejectionReason.NOT_SPELLED_OUT
 
 
-def test_numbers_of_a_language_that_is_not_known_are_refused() -> None:
+@pytest.mark.parametrize("language", ["haw", "fil", "arn"])
+def test_numbers_of_a_language_that_is_not_known_are_refused(language: str) -> None:
     with pytest.raises(TranscriptUnusable, match="'5' is not spelled out"):
-        normalise("5 hola", language="haw", numbers=Numbers.SPELL)
+        normalise("5 hola", language=language, numbers=Numbers.SPELL)
+
+
+@pytest.mark.parametrize("language", sorted(CONVERTER_CLASSES))
+def test_a_number_that_a_language_cannot_spell_is_left(language: str) -> None:
+    for number in ("0", "7", "21", "999999", "123456789012"):
+        assert spelled(number, language)
 
 
 def test_digits_of_a_given_alphabet_are_kept() -> None:

@@ -14,6 +14,7 @@ import psutil
 import pytest
 from speechmodel_api.reasons import Reason
 from speechmodel_api.stages import TrainOutput
+from speechmodel_api.training_engine import COQUI_PYTHON
 from speechmodel_stagekit.dataset import Clip
 from speechmodel_stagekit.errors import StageFailure, Stopped
 from speechmodel_stagekit.program import stop_requested
@@ -39,7 +40,7 @@ class Coqui:
         python = workspace.path / "python3.7"
         python.write_text(f'#!/bin/sh\nexec {sys.executable} {FAKE} "$@"\n')
         python.chmod(0o755)
-        monkeypatch.setenv(program.PYTHON, str(python))
+        monkeypatch.setenv(COQUI_PYTHON, str(python))
         monkeypatch.setenv("FAKE_COQUI_CALLS", str(self._calls))
 
     def train(self, losses: Losses, then: str = "", unreadable: tuple[str, ...] = (), **changes: Any) -> TrainOutput:
@@ -278,10 +279,10 @@ def test_a_full_volume_is_a_system_error(coqui: Coqui) -> None:
 
 
 def test_a_missing_python_is_named_with_its_variable(coqui: Coqui, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(program.PYTHON, "/nowhere/python3.7")
+    monkeypatch.setenv(COQUI_PYTHON, "/nowhere/python3.7")
     with pytest.raises(program.EngineMissing, match=r"SPEECHMODEL_COQUI_PYTHON is /nowhere/python3.7, which is not"):
         coqui.train([])
-    monkeypatch.delenv(program.PYTHON)
+    monkeypatch.delenv(COQUI_PYTHON)
     with pytest.raises(program.EngineMissing, match=r"SPEECHMODEL_COQUI_PYTHON is not set.* or set training.engine"):
         coqui.train([])
 

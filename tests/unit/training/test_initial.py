@@ -46,6 +46,13 @@ def test_the_newest_of_deepspeechs_best_checkpoints_is_taken(upstream: Path) -> 
     assert read_initial_checkpoint(upstream / "train-90").place == upstream / "train-90"
 
 
+def test_hidden_files_of_macos_are_no_checkpoints(upstream: Path) -> None:
+    (upstream / "._best_dev-99.index").write_bytes(b"Mac OS X")
+    for path in upstream.glob("best_dev-*"):
+        path.unlink()
+    assert read_initial_checkpoint(upstream).place == upstream / "train-90"
+
+
 def test_with_the_same_alphabet_every_weight_is_taken_over(upstream: Path, fresh: dict[str, Array]) -> None:
     expected = tensors_of(GEOMETRY, 2)
     weights = read_initial_checkpoint(upstream).weights_for(fresh, ALPHABET, 0)

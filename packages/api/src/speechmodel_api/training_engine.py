@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from speechmodel_api.training_spec import Training
 
 
+COQUI_PYTHON: Final = "SPEECHMODEL_COQUI_PYTHON"
+"""Environment variable with the Python 3.7 that has coqui-stt-training."""
+
+
 class TrainingEngine(StrEnum):
     """The program that trains."""
 

@@ -13,6 +13,7 @@ ROWS = 40
 _SOURCES = {
     SpeakerSource.COLUMN: "from a column of the table",
     SpeakerSource.LAYOUT: "from folders or file names",
+    SpeakerSource.TAKES: "from recorded takes",
     SpeakerSource.GUESSED: "guessed from file names",
 }
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 from speechmodel_api.base import Document
+from speechmodel_api.dataset_spec import Dataset
 from speechmodel_api.workspace import MODEL
 from speechmodel_stagekit.durable import replace_file
 from speechmodel_stagekit.errors import BadData
@@ -47,8 +48,8 @@ class KnownTranscriptions(Document):
     """Transcriptions by the sha256 of the recording's file."""
 
 
-def listen(version_folder: Path, spoken: Sequence[Spoken]) -> list[Comparison]:
-    """Return a comparison for every recording. Its words are normalised as those of a dataset."""
+def listen(version_folder: Path, spoken: Sequence[Spoken], dataset: Dataset) -> list[Comparison]:
+    """Return a comparison for every recording. Its words are normalised as those of `dataset`."""
     from speechmodel_runtime import read_graph
 
     known_file = version_folder.with_name(f"{version_folder.name}.heard.json")
@@ -66,7 +67,9 @@ def listen(version_folder: Path, spoken: Sequence[Spoken]) -> list[Comparison]:
     language = read_manifest(version_folder).language
     alphabet = frozenset(label.decode(errors="replace") for label in read_graph(version_folder / MODEL).labels)
     return [
-        _comparison(_normalised(one.words, language, alphabet), errors.get(one.file), heard.get(digests[one.file]))
+        _comparison(
+            _normalised(one.words, language, alphabet, dataset), errors.get(one.file), heard.get(digests[one.file])
+        )
         for one in spoken
     ]
 
@@ -85,7 +88,11 @@ def read_spoken(folder: Path) -> list[Spoken]:
     from speechmodel_pipeline.prepare.table import read_table
 
     try:
-        files = sorted(path for path in folder.iterdir() if path.suffix.lower() in (".csv", ".tsv"))
+        files = sorted(
+            path
+            for path in folder.iterdir()
+            if path.suffix.lower() in (".csv", ".tsv") and not path.name.startswith(".")
+        )
     except OSError as error:
         raise CommandError(
             f"{folder} cannot be read as a folder of recordings ({error.strerror}); correct --listen"
@@ -111,13 +118,15 @@ def read_spoken(folder: Path) -> list[Spoken]:
     return [Spoken(folder / name, words) for name, words in cells if name]
 
 
-def _normalised(words: str, language: str, alphabet: Set[str]) -> str:
+def _normalised(words: str, language: str, alphabet: Set[str], dataset: Dataset) -> str:
     """Return the words as they are trained, or as they are given when no rule can read them."""
     from speechmodel_pipeline.text.normalise import TranscriptUnusable, normalise
 
     for known in (alphabet, frozenset[str]()):
         try:
-            return normalise(words, language=language, alphabet=known).text
+            return normalise(
+                words, language=language, alphabet=known, annotations=dataset.annotations, numbers=dataset.numbers
+            ).text
         except TranscriptUnusable:
             continue
     return words

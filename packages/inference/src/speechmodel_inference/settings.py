@@ -11,8 +11,10 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from speechmodel_api.log_format import FIELDS_VARIABLE
 from speechmodel_api.schema import S3Location
 from speechmodel_api.serving_spec import Engine
+from speechmodel_api.training_engine import COQUI_PYTHON
 from speechmodel_runtime.library import VARIABLE as LIBRARY
 
 PREFIX = "SPEECHMODEL_"
@@ -108,8 +110,10 @@ _OF_A_SERVICE = re.compile(r".*_(SERVICE_HOST|SERVICE_PORT(_.*)?|PORT(_\d+_.*)?)
 
 
 def unknown_variables(environment: Iterable[str]) -> list[str]:
-    """Return the variables that begin like a setting and are none, as a misspelt setting does."""
-    known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields} | {LIBRARY}
+    """Return the variables that begin like a setting and are none, as a misspelt setting does. Those of other programs of
+    the project are known: `speechmodel run` passes on what trainer and server need.
+    """
+    known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields} | {LIBRARY, FIELDS_VARIABLE, COQUI_PYTHON}
     return sorted(
         name
         for name in environment

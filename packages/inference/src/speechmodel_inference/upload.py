@@ -22,6 +22,8 @@ from speechmodel_inference.settings import Settings
 
 MAX_FIELDS = 64
 """Most form fields beside the file. OpenAI's endpoint has about a dozen."""
+LISTS = frozenset({"timestamp_granularities"})
+"""Fields that are lists. Some clients send their names without the []."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,8 @@ class Upload:
     raw: RawFormat | None = None
     """The format of samples without a header."""
     fields: dict[str, str | list[str]] = field(default_factory=dict)
-    """The fields that are not empty. Those whose name ends with [] are lists, under the name without it."""
+    """The fields that are not empty. Those in LISTS, and those whose name ends with [], are lists under the name
+    without it."""
 
     def __enter__(self) -> Self:
         return self
@@ -112,13 +115,18 @@ def _upload(form: FormData) -> Upload:
         for part in form.values():
             if isinstance(part, UploadFile):
                 part.file.close()
-        raise BadRequest("The field 'file' with the recording is missing.", code="missing_file", param="file")
+        problem = "is missing" if file is None else "has text instead of a file"
+        raise BadRequest(
+            f"The field 'file' with the recording {problem}; send a file, as `curl -F file=@take.wav` does.",
+            code="missing_file",
+            param="file",
+        )
     fields: dict[str, str | list[str]] = {}
     lists: dict[str, list[str]] = {}
     for name, value in form.multi_items():
         if not isinstance(value, str) or not value.strip():
             continue
-        if name.endswith("[]"):
+        if name.endswith("[]") or name in LISTS:
             lists.setdefault(name.removesuffix("[]"), []).append(value)
         else:
             fields[name] = value

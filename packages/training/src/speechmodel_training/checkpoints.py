@@ -40,7 +40,7 @@ from speechmodel_training.state import LineageFacts, TrainingState
 log = logging.getLogger(__name__)
 
 _NAME = re.compile(r"step-(\d{9,})-epoch-(\d{6,})-attempt-(\d{4,})")
-_UPSTREAM = re.compile(r"(.+-(\d+))\.index")
+_UPSTREAM = re.compile(r"([^.].*-(\d+))\.index")
 _PREFIX = "model"
 _UPSTREAM_POINTERS = "checkpoint", "best_dev_checkpoint"
 """Files in which upstream looks for a checkpoint, with --load_train last and best. They name it relative to the

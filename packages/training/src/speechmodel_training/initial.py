@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 LAYERS = ("layer_2", "layer_3", CELL, "layer_5", "layer_6")
 """Layers that can be dropped. dropLayers counts from the last one, as drop_source_layers in DeepSpeech."""
 OUTPUT = "layer_6"
-_UPSTREAM = re.compile(r"(.+)-(\d+)\.index")
+_UPSTREAM = re.compile(r"([^.].*)-(\d+)\.index")
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from speechmodel_stagekit.dataset import Part
 from speechmodel_stagekit.errors import BadData
 
 from speechmodel_pipeline.prepare.named_files import ANY_ENDING, NamedFiles
-from speechmodel_pipeline.prepare.recordings import PARTS, Listing, missing, printable
+from speechmodel_pipeline.prepare.recordings import PARTS, Listing, is_file, missing, path_below, printable
 from speechmodel_pipeline.prepare.speakers import SPEAKER_COLUMNS
 from speechmodel_pipeline.prepare.table import Table, read_headerless, read_json_lines, read_table
 from speechmodel_pipeline.prepare_report import SpeakerSource
@@ -76,10 +76,10 @@ def _has_table(folder: Path) -> bool:
 
 
 def _is_ljspeech(path: Path) -> bool:
-    """Return True for a table whose first line is a row: with bars, and without the column file_name."""
+    """Return True for a table whose first line is a row: with bars, and without the name of a column."""
     with path.open(encoding="utf-8-sig", errors="replace") as file:
-        first = file.readline()
-    return "|" in first and FILE_NAME not in first.casefold().replace("-", "_")
+        cells = {cell.strip().casefold().replace("-", "_") for cell in file.readline().split("|")}
+    return len(cells) > 1 and cells.isdisjoint((FILE_NAME, *TEXT_COLUMNS))
 
 
 def _add_hugging_face(files: NamedFiles, table: Table, folder: Path, part: Part | None) -> None:
@@ -107,5 +107,7 @@ def _add_ljspeech(files: NamedFiles, table: Table, folder: Path, part: Part | No
     files.count(table)
     recordings = folder / WAVS if (folder / WAVS).is_dir() else folder
     for row in table.rows:
-        transcript = row.cells[NORMALISED] or row.cells[TEXT]
-        files.add(table, row, row.cells[ID], transcript, folder=recordings, endings=(".wav", *ANY_ENDING), part=part)
+        name, transcript = row.cells[ID], row.cells[NORMALISED] or row.cells[TEXT]
+        beside = bool(name) and is_file(path_below(folder, name))  # wavs/LJ001-0001.wav
+        where = folder if beside else recordings
+        files.add(table, row, name, transcript, folder=where, endings=(".wav", *ANY_ENDING), part=part)

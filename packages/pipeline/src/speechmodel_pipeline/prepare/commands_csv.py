@@ -49,12 +49,14 @@ def read_commands(source: Path, language: str, name_pattern: str = "") -> Listin
         owned[reading.id].append(name)
     unnamed = [name for name in files if name not in assignment.readings]
     nearly = near_misses((id_ for id_ in rows if not owned[id_]), unnamed)
+    unread = unnamed[0] if unnamed and not assignment.readings else None
     speakers, speakers_from = _speakers(assignment.readings, rows, speaker_column)
     recordings = []
     for id_, row in rows.items():
         if not owned[id_]:
             where = printable(folder, source)
-            rejected.append(_no_recording(row, id_, row.cells[text_column], where, nearly.get(id_), name_pattern))
+            text = row.cells[text_column]
+            rejected.append(_no_recording(row, id_, text, where, nearly.get(id_), name_pattern, unread))
         recordings += [
             Recording(
                 TABLE,
@@ -144,7 +146,12 @@ def _first_of_each_id(
     return first, rejected
 
 
-def _no_recording(row: Row, id_: str, transcript: str, folder: str, nearly: str | None, name_pattern: str) -> Rejection:
+def _no_recording(
+    row: Row, id_: str, transcript: str, folder: str, nearly: str | None, name_pattern: str, unread: str | None
+) -> Rejection:
+    """Return the rejection of a row. `nearly` is a file that nearly is its own, and `unread` one of the files if none is
+    that of any row.
+    """
     exact = PurePosixPath(id_).suffix.lower() in AUDIO
     looked_for: Sequence[str] = [id_] if exact else [f"{id_}.wav", f"{id_}_*.wav", f"{id_}-*.wav", f"{id_}/"]
     message = f"no recording of {id_}: looked in {folder} for {', '.join(looked_for)} (flac, ogg and mp3 too)"
@@ -154,6 +161,11 @@ def _no_recording(row: Row, id_: str, transcript: str, folder: str, nearly: str 
         message = f"no recording of {id_}: no name in {folder} fits dataset.recordings.namePattern {name_pattern!r} with this id"
     if nearly and not name_pattern:
         message += f"; did you mean {nearly}? Make the id and the file name equal"
+    elif unread and not name_pattern:
+        message += (
+            f"; no name there is read as that of any row: say where the id is in names such as {unread} with "
+            "dataset.recordings.namePattern, such as {speaker}_{id}_{take}"
+        )
     return Rejection(
         file=TABLE, row=row.line, id=id_, transcript=transcript, reason=RejectionReason.NO_RECORDING, message=message
     )

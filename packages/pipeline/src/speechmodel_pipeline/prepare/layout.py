@@ -192,6 +192,7 @@ def near_misses(ids: Iterable[str], names: Iterable[str]) -> dict[str, str]:
     """
     by_form: dict[str, str] = {}
     for name in sorted(names):
+        by_form.setdefault(_form(name), name)
         stem = str(PurePosixPath(name).with_suffix(""))
         for end in _ends(stem, SEPARATORS + "/"):
             by_form.setdefault(_form(stem[:end]), name)

@@ -59,9 +59,11 @@ def looks_like_librispeech(source: Path) -> bool:
 
 
 def _tables(source: Path) -> Iterator[Path]:
-    """Yield the transcripts of every chapter, of all speakers or of all subsets."""
+    """Yield the transcripts of every chapter, of all speakers or of all subsets. Hidden files, as macOS writes
+    beside others, are ignored.
+    """
     for above in ("*/*", "*/*/*", "*/*/*/*"):
-        yield from source.glob(f"{above}/*{TRANSCRIPTS}")
+        yield from (path for path in source.glob(f"{above}/*{TRANSCRIPTS}") if not path.name.startswith("."))
 
 
 def _part(path: Path) -> Part | None:

@@ -27,7 +27,7 @@ def with_takes(listing: Listing, source: Path, normalised: Callable[[str], str])
     listing = replace(
         listing, unnamed_files=tuple(name for name in listing.unnamed_files if not name.startswith(_NOT_OF_A_TABLE))
     )
-    documents = sorted((source / TAKES).glob("*/*.json"))
+    documents = sorted(path for path in (source / TAKES).glob("*/*.json") if not path.name.startswith("."))
     if not documents:
         return listing
     recordings: list[Recording] = []

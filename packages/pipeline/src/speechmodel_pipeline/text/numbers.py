@@ -1,7 +1,7 @@
 """Numbers spelled as words, by num2words."""
 
 import regex
-from num2words import num2words
+from num2words import CONVERTER_CLASSES, num2words
 
 LONGEST = 12
 """Digits. Longer numbers are codes and telephone numbers, which people read in groups."""
@@ -16,10 +16,23 @@ left, and so are leading zeros, ordinals and amounts of money: only a person kno
 
 def spelled(text: str, language: str) -> str:
     """Return `text` with whole numbers as words of `language`, a BCP 47 tag. It is returned as it is
-    when num2words does not know the language.
+    when num2words does not know the language. A number that it cannot spell in it is left.
     """
-    try:
-        num2words(0, lang=language.replace("-", "_"))
-    except NotImplementedError:
-        return text
-    return str(_WHOLE.sub(lambda match: num2words(int(match[0]), lang=language.replace("-", "_")), text))
+    known = _known(language)
+
+    def words(match: regex.Match[str]) -> str:
+        try:
+            return str(num2words(int(match[0]), lang=known))
+        except (NotImplementedError, OverflowError, TypeError):  # TypeError: large numbers in Amharic
+            return match[0]
+
+    return text if known is None else str(_WHOLE.sub(words, text))
+
+
+def _known(language: str) -> str | None:
+    """Return the name of `language` in num2words, or None. It takes the first two letters of a tag that it does not know,
+    so that fil, Filipino, would be fi, Finnish.
+    """
+    names = {name.casefold(): name for name in CONVERTER_CLASSES}
+    tag = language.replace("-", "_").casefold()
+    return names.get(tag) or names.get(tag.partition("_")[0])

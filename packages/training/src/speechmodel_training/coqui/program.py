@@ -16,12 +16,11 @@ from threading import Thread
 from typing import IO
 
 from speechmodel_api.reasons import Reason
+from speechmodel_api.training_engine import COQUI_PYTHON
 from speechmodel_stagekit.errors import BadConfiguration, StageFailure, TryAgain
 
 log = logging.getLogger(__name__)
 
-PYTHON = "SPEECHMODEL_COQUI_PYTHON"
-"""Environment variable with the Python 3.7 that has coqui-stt-training."""
 CHECK_SECONDS = 0.5
 """Longest time between two checks whether to go on."""
 HANG_SECONDS = 60.0
@@ -43,7 +42,7 @@ class EngineMissing(BadConfiguration):
         super().__init__(
             Reason.ENGINE_MISSING,
             f"training.engine CoquiSTT: {problem}; install images/requirements/coqui.txt in an environment of Python 3.7 and set "
-            f"{PYTHON} to its python (docs/coqui.md), or set training.engine to Native",
+            f"{COQUI_PYTHON} to its python (docs/coqui.md), or set training.engine to Native",
         )
 
 
@@ -99,11 +98,11 @@ def run(module: str, flags: Sequence[str], check: Callable[[], None]) -> Generat
 
 def _python() -> Path:
     """Return the Python 3.7 with Coqui. Raises EngineMissing."""
-    named = os.environ.get(PYTHON)
+    named = os.environ.get(COQUI_PYTHON)
     if not named:
-        raise EngineMissing(f"the environment variable {PYTHON} is not set")
+        raise EngineMissing(f"the environment variable {COQUI_PYTHON} is not set")
     if not os.access(named, os.X_OK):
-        raise EngineMissing(f"{PYTHON} is {named}, which is not a program")
+        raise EngineMissing(f"{COQUI_PYTHON} is {named}, which is not a program")
     return Path(named)
 
 
@@ -123,7 +122,7 @@ def _failure(module: str, code: int | None, lines: Sequence[str]) -> Exception:
     text = "\n".join(lines)
     last = next((line.strip() for line in reversed(lines) if line.strip()), "it printed nothing")
     if "No module named coqui_stt_training" in text or "No module named 'coqui_stt_training'" in text:
-        return EngineMissing(f"{os.environ[PYTHON]} has no coqui-stt-training")
+        return EngineMissing(f"{os.environ[COQUI_PYTHON]} has no coqui-stt-training")
     if any(sign in text for sign in ("DataLossError", "Read less bytes", "Checksum does not match")):
         return CheckpointUnreadable(last)
     if "No space left on device" in text:
