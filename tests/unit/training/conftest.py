@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,11 @@ from speechmodel_training.state import LineageFacts
 from speechmodel_training.train import train
 from support.ports import free_ports
 
+from .killed_trainings import Moment
+
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "deepspeech"
 PROGRAM = Path(__file__).with_name("interrupted_training.py")
+KILLED = Path(__file__).with_name("killed_trainings.py")
 DATASET_DIGEST = "0" * 64
 ALPHABET = tuple(" aehijklmnoprsuv")
 UNCHANGED = Augmenter((), seed=1)
@@ -129,11 +132,19 @@ class Workspace:
         return output
 
     def start(
-        self, *, term_at: int = 0, kill_at: int = 0, addresses: Sequence[str] = (), index: int = 0, **changes: Any
+        self,
+        *,
+        term_at: int = 0,
+        kill_at: int = 0,
+        kill_at_each: Sequence[Moment] = (),
+        addresses: Sequence[str] = (),
+        index: int = 0,
+        **changes: Any,
     ) -> "subprocess.Popen[bytes]":
         """The stage as a program, which sends itself a signal after the optimizer step `term_at` or `kill_at`.
 
-        With `addresses`, it is the worker `index` of several.
+        With `kill_at_each`, it is as many attempts, each of which is killed. With `addresses`, it is the worker `index`
+        of several.
         """
         attempt = self.suffix(changes.get("attempt", 1), index)
         environment = os.environ | {
@@ -146,6 +157,8 @@ class Workspace:
         command = [sys.executable, "-m", "speechmodel_training.train"]
         if term_at or kill_at:
             command = [sys.executable, str(PROGRAM), "TERM" if term_at else "KILL", str(term_at or kill_at)]
+        elif kill_at_each:
+            command = [sys.executable, str(KILLED), json.dumps([asdict(moment) for moment in kill_at_each])]
         with (self.path / f"out-{attempt}").open("wb") as out, (self.path / f"log-{attempt}").open("wb") as log:
             return subprocess.Popen(command, env=environment, stdout=out, stderr=log, cwd=self.path)
 

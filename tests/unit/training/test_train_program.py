@@ -1,52 +1,59 @@
 """The stage program as a process: signals, exit codes, and two of them at once."""
 
-import json
+import random
 import signal
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from speechmodel_api.exit_codes import ExitCode
+from speechmodel_training.checkpoints import read_state
 from speechmodel_training.ownership import Owner, owning
 
 from .conftest import Row, Workspace
+from .killed_trainings import Moment
 
 pytestmark = pytest.mark.training
 
 
-def newest_state(workspace: Workspace) -> dict[str, object]:
-    newest = max(path for path in workspace.lineage.iterdir() if path.name.startswith("step-"))
-    state: dict[str, object] = json.loads((newest / "state.json").read_text())
-    return state
+def newest(workspace: Workspace) -> Path:
+    return max(workspace.lineage.glob("step-*"))
 
 
-def losses(workspace: Workspace) -> list[tuple[str, str, str, str]]:
-    return [(row["epoch"], row["step"], row["loss"], row["dev_loss"]) for row in workspace.history()]
+def history(workspace: Workspace) -> list[dict[str, str]]:
+    """The epochs without what depends on the time."""
+    timed = "seconds", "clips_per_second"
+    return [{name: row[name] for name in row if name not in timed} for row in workspace.history()]
 
 
-def test_a_stopped_and_a_killed_run_end_with_the_weights_of_an_undisturbed_one(
-    workspace: Workspace, make_workspace: object
+def moments(seed: int) -> list[Moment]:
+    """20 kills: 18 in training, of which half may be at a change of a file, and two during the export."""
+    draw = random.Random(seed)
+    in_training = [Moment(draw.randint(1, 6), draw.choice([None, draw.randint(1, 60)])) for _ in range(18)]
+    return [*in_training, *(Moment(None, draw.randint(1, most), "output_graph.pb") for most in (4, 6))]
+
+
+@pytest.mark.slow
+def test_a_training_that_is_killed_20_times_ends_with_the_weights_and_the_report_of_an_undisturbed_one(
+    workspace: Workspace, make_workspace: Callable[[str], Workspace]
 ) -> None:
-    undisturbed: Workspace = make_workspace("undisturbed")  # type: ignore[operator]
-    never_better = {"patience": 4, "minDelta": 1000}
-    plateau = never_better | {"patience": 1, "factor": 0.5}
-    settings = {"maxEpochs": 6, "earlyStop": never_better, "reduceOnPlateau": plateau}
+    undisturbed = make_workspace("undisturbed")
+    never_better = {"patience": 17, "minDelta": 1000}
+    plateau = never_better | {"patience": 4, "factor": 0.5}
+    settings = {"maxEpochs": 30, "earlyStop": never_better, "reduceOnPlateau": plateau}
     expected = undisturbed.train(**settings)
-    assert (expected.epoch, expected.stopped_early) == (5, True)
+    assert (expected.epoch, expected.stopped_early) == (18, True)
 
-    stopped = workspace.run(**settings, term_at=6)
-    assert stopped.code == ExitCode.STOPPED
-    assert "1 epochs finished, step 6" in stopped.result["error"]["message"]
-    state = newest_state(workspace)
-    assert (state["epoch"], state["step"], state["running"]["clips"]) == (1, 6, 7)  # type: ignore[index]
-
-    killed = workspace.run(**settings, kill_at=15, attempt=2)
-    assert killed.code == -signal.SIGKILL
-    assert 6 <= newest_state(workspace)["step"] < 15  # type: ignore[operator]
-
-    finished = workspace.run(**settings, attempt=3)
-    assert finished.progress[0]["epoch"] >= 1
-    assert finished.output == expected
+    kills = moments(seed=1)
+    assert sum(kill.steps or 0 for kill in kills) < expected.step, "the training must not end before the last kills"
+    killed = workspace.run(**settings, kill_at_each=kills)
+    assert killed.code == 0, killed.log
+    assert workspace.train(**settings, attempt=len(kills) + 1) == expected
     assert workspace.graph().read_bytes() == undisturbed.graph().read_bytes()
-    assert losses(workspace) == losses(undisturbed)
+    assert history(workspace) == history(undisturbed)
+    assert read_state(newest(workspace)).reductions == read_state(newest(undisturbed)).reductions == 4
+    data = "model.data-00000-of-00001"  # Adam's moments too
+    assert (newest(workspace) / data).read_bytes() == (newest(undisturbed) / data).read_bytes()
 
 
 def test_a_newer_attempt_takes_over_from_one_that_is_far_from_its_next_save(
