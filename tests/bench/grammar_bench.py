@@ -14,7 +14,8 @@ from pathlib import Path
 from statistics import median
 
 from speechmodel_api.stages import Calibration
-from speechmodel_decoding import AcousticModel, Recogniser, compile_grammar
+from speechmodel_decoding import AcousticModel, Recogniser
+from speechmodel_decoding.compiling import compile_grammar
 from speechmodel_pipeline.convert.acoustic import export_acoustic_model
 from speechmodel_pipeline.graphdef.pbmm import memory_map
 from speechmodel_runtime import Model, Pcm, load, read_graph, seconds

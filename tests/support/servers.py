@@ -24,7 +24,7 @@ from speechmodel_api.published import (
 )
 from speechmodel_api.stages import Calibration, Decoding
 from speechmodel_api.workspace import ACOUSTIC, GRAMMAR, MODEL, QUANTISED, SCORER, SELFTEST, VERSION
-from speechmodel_decoding import compile_grammar
+from speechmodel_decoding.compiling import compile_grammar
 from speechmodel_pipeline.convert.acoustic import export_acoustic_model
 from speechmodel_pipeline.convert.quantised import export_quantised_model
 from speechmodel_runtime import Pcm, load, read_graph, save

@@ -1,5 +1,6 @@
 import signal
 import socket
+import sys
 import tempfile
 import threading
 import time
@@ -214,4 +215,6 @@ def test_an_upload_is_never_written_to_disk(start: Start) -> None:
                 with suppress(FileNotFoundError):  # closed meanwhile
                     seen.add(path.readlink())
     assert answer.result().status_code == 400
-    assert [path for path in seen if path.is_relative_to(tempfile.gettempdir())] == [server.log]
+    temporary = [path for path in seen if path.is_relative_to(tempfile.gettempdir())]
+    # a checkout may be there too, whose modules are read
+    assert [path for path in temporary if not path.is_relative_to(sys.prefix)] == [server.log]

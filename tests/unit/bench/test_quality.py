@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from bench.quality import CONDITIONS, Model, Take, left_out, measure, measure_other, read_takes, row
 from speechmodel_api.stages import Calibration
-from speechmodel_decoding import AcousticModel, Recogniser, compile_grammar
+from speechmodel_decoding import AcousticModel, Recogniser
+from speechmodel_decoding.compiling import compile_grammar
 from speechmodel_pipeline.convert.acoustic import export_acoustic_model
 from speechmodel_runtime import load
 from support.places import FIXTURES

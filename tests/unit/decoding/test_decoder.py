@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from speechmodel_decoding import Decoder, compile_grammar, decoder, forward_score
+from speechmodel_decoding import Decoder, decoder, forward_score
 from speechmodel_decoding.acceptor import const_bytes, minimise, read_const, trie
 from speechmodel_decoding.alignment import align
+from speechmodel_decoding.compiling import compile_grammar
 from speechmodel_decoding.labels import Labels
 from speechmodel_decoding.topology import ctc_graph
 from support.frames import Frames, random_frames, spelled

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from speechmodel_api.alphabet import CATCH_ALL
-from speechmodel_decoding import Decoder, Grammar, compile_grammar, templates
+from speechmodel_decoding import Decoder, Grammar, templates
+from speechmodel_decoding.compiling import compile_grammar
 from speechmodel_decoding.errors import GrammarError, GrammarFileError
 from support.frames import spelled
 

@@ -3,7 +3,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 from speechmodel_api.stages import Calibration
-from speechmodel_decoding import AcousticModel, Recogniser, compile_grammar
+from speechmodel_decoding import AcousticModel, Recogniser
+from speechmodel_decoding.compiling import compile_grammar
 from speechmodel_decoding.errors import GrammarFileError
 
 from .conftest import Heard

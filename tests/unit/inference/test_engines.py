@@ -10,6 +10,7 @@ from speechmodel_api.serving_spec import Engine
 from speechmodel_inference.engines import choose_engine
 from speechmodel_inference.errors import ModelFolderError
 from speechmodel_inference.version import load_version
+from speechmodel_inference.version_files import VersionFiles
 from speechmodel_pipeline.graphdef.pbmm import memory_map
 from speechmodel_runtime import library
 from support.places import FIXTURES
@@ -88,9 +89,9 @@ def test_native_serves_without_libdeepspeech_and_without_the_network_in_floats(
         folder.decode_by_grammar("ok espejo", "hola espejo")
     folder.decode_natively()
     (folder.path / "acoustic.onnx").unlink(missing_ok=True)
-    assert load_version(folder.path).engine is NATIVE
+    assert load_version(VersionFiles(folder.path)).engine is NATIVE
     with pytest.raises(ModelFolderError, match="acoustic.onnx" if grammar else "libdeepspeech"):
-        load_version(folder.path, DEEP_SPEECH)
+        load_version(VersionFiles(folder.path, DEEP_SPEECH))
 
 
 def test_a_damaged_network_of_native_is_refused(folder: VersionFolder) -> None:
@@ -98,4 +99,14 @@ def test_a_damaged_network_of_native_is_refused(folder: VersionFolder) -> None:
     path = folder.path / "acoustic.int8.onnx"
     path.write_bytes(path.read_bytes()[:-1] + b"\0")
     with pytest.raises(ModelFolderError, match=r"acoustic\.int8\.onnx has the sha256"):
-        load_version(folder.path)
+        load_version(VersionFiles(folder.path))
+
+
+def test_a_damaged_model_is_refused_by_native_too(folder: VersionFolder) -> None:
+    folder.decode_natively()
+    path = folder.path / "output_graph.pbmm"
+    damaged = bytearray(path.read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    path.write_bytes(damaged)
+    with pytest.raises(ModelFolderError, match=r"output_graph\.pbmm has the sha256"):
+        load_version(VersionFiles(folder.path))

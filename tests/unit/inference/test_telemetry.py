@@ -7,11 +7,12 @@ from prometheus_client import generate_latest
 from speechmodel_inference.decoding_queue import DecodingQueue
 from speechmodel_inference.lifecycle import Lifecycle
 from speechmodel_inference.telemetry import Telemetry
+from speechmodel_inference.version_files import VersionFiles
 
 
 def methods(*sent: str) -> set[str]:
     """Values of the label `method` after requests with these methods."""
-    telemetry = Telemetry(DecodingQueue(decoders=1, waiting=0), Lifecycle(Path("/nowhere")), "espejo")
+    telemetry = Telemetry(DecodingQueue(decoders=1, waiting=0), Lifecycle(VersionFiles(Path("/nowhere"))), "espejo")
     for method in sent:
         telemetry.answered(method, "none", 405, 0.001)
     lines = generate_latest(telemetry.registry).decode().splitlines()

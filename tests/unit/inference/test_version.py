@@ -8,6 +8,7 @@ import pytest
 from speechmodel_cli.transcriptions import transcribe_here
 from speechmodel_inference.decoders import DecodingOptions
 from speechmodel_inference.version import load_version
+from speechmodel_inference.version_files import VersionFiles
 from speechmodel_pipeline.graphdef.pbmm import memory_map
 from speechmodel_runtime import load, loudness, save
 from support.places import FIXTURES
@@ -21,7 +22,7 @@ def version(folder: Path, speech_level: float | None) -> Path:
 
 def by_server(folder: Path, recording: Path) -> str:
     with recording.open("rb") as file:
-        served = load_version(folder)
+        served = load_version(VersionFiles(folder))
         return served.transcribe(file, name="x", max_seconds=9, options=DecodingOptions()).text
 
 

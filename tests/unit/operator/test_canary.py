@@ -19,6 +19,7 @@ from speechmodel_inference.errors import BadRequest, RequestError, ShuttingDown
 from speechmodel_inference.lifecycle import Lifecycle
 from speechmodel_inference.telemetry import Telemetry
 from speechmodel_inference.transcribing import Transcript
+from speechmodel_inference.version_files import VersionFiles
 from speechmodel_operator.cluster.canary import Unreadable, canary_pods, counts_in, read_canary
 from speechmodel_operator.cluster.views import Deployment, Pod
 
@@ -29,7 +30,7 @@ START = "process_start_time_seconds 1.7e+09\n"
 def metrics_of_a_server() -> str:
     """Return what a real server reports after some requests."""
     queue = cast(DecodingQueue, SimpleNamespace(taken=0, decoding=0, decoders=1, places=2))
-    telemetry = Telemetry(queue, Lifecycle(Path("/models")), "espejo")
+    telemetry = Telemetry(queue, Lifecycle(VersionFiles(Path("/models"))), "espejo")
     transcriptions = "/v1/audio/transcriptions"
     telemetry.transcribed(Decoded(Transcript(1.0, ()), 0.0, 0.1))
     telemetry.heard(9)

@@ -7,7 +7,8 @@ from typing import Any, cast
 import numpy as np
 import pytest
 from speechmodel_api.decoding_spec import Scorer as ScorerSpec
-from speechmodel_decoding import AcousticModel, LogProbabilities, TextScorer, compile_grammar
+from speechmodel_decoding import AcousticModel, LogProbabilities, TextScorer
+from speechmodel_decoding.compiling import compile_grammar
 from speechmodel_pipeline.evaluate import grammar, rejection, scorer
 from speechmodel_pipeline.prepare.clips import write_clip
 from speechmodel_runtime import AudioInfo, Model, Pcm, Scorer, Transcript, level, loudness

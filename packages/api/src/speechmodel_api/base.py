@@ -17,6 +17,7 @@ class ApiModel(BaseModel):
         extra="ignore",
         frozen=True,
         use_attribute_docstrings=True,
+        defer_build=True,  # a program uses few of these types
     )
 
 
@@ -26,3 +27,5 @@ class Document(ApiModel):
     Jobs outlive operator upgrades, so readers ignore unknown fields, and documents only ever gain
     optional ones.
     """
+
+    model_config = ConfigDict(use_attribute_docstrings=False)  # no schema shows them, and reading them takes a while

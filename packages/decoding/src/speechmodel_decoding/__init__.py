@@ -3,7 +3,7 @@
 Shortest use:
 
     model = AcousticModel(Path("acoustic.onnx"))
-    grammar = compile_grammar(["ok espejo"], alphabet, templates=["pon [la] música"])
+    grammar = Grammar.from_bytes(Path("grammar.zip").read_bytes(), alphabet)
     decision = Recogniser(model, grammar, calibration).recognise(pcm)
     print(decision.text or "nothing of the set")
 """
@@ -21,7 +21,7 @@ from speechmodel_decoding.calibration import (
 )
 from speechmodel_decoding.decoder import Decoder, Phrase, word_score
 from speechmodel_decoding.foreign import ForeignSpeechFilter, FreeTextRecogniser, TextScorer, text_score
-from speechmodel_decoding.grammar import Grammar, compile_grammar
+from speechmodel_decoding.grammar import Grammar
 from speechmodel_decoding.recogniser import Candidate, Decision, Recogniser, Word
 from speechmodel_decoding.speech_time import speech_seconds, timed_score
 from speechmodel_decoding.utterances import SHORT_SECONDS, Cutter, Utterance, cut_at_pauses, decode_short
@@ -46,7 +46,6 @@ __all__ = [
     "Utterance",
     "Word",
     "calibrate",
-    "compile_grammar",
     "cut_at_pauses",
     "decode_short",
     "expected_calibration_error",

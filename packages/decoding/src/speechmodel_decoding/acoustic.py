@@ -51,7 +51,8 @@ class AcousticModel:
         options.log_severity_level = 3
         self._path = path
         try:
-            self._session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
+            with path.open("rb"):  # ONNX Runtime does not say why it cannot open a file
+                self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         except OSError as error:
             raise AcousticModelError(f"{path} cannot be read ({error.strerror}); fetch or convert it again") from error
         except _UNUSABLE as error:

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import socket
 from collections.abc import AsyncIterator, MutableMapping
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -36,7 +36,7 @@ from speechmodel_inference.routers import (
 )
 from speechmodel_inference.services import Services
 from speechmodel_inference.settings import Settings
-from speechmodel_inference.wyoming_server import serve_wyoming
+from speechmodel_inference.version_files import VersionFiles
 
 log = logging.getLogger(__name__)
 
@@ -55,18 +55,18 @@ UNTRACED = ("/livez", "/readyz", "/metrics", "/v1/takes", "/v1/misheard")
 """Beginnings of paths that make no spans: those that are called again and again, and those with names of people."""
 
 
-def create_app(settings: Settings, wyoming: socket.socket | None = None) -> FastAPI:
+def create_app(settings: Settings, wyoming: socket.socket | None = None, files: VersionFiles | None = None) -> FastAPI:
     """Return an app that serves the version in `settings.folder` and loads it at startup.
 
-    `wyoming` is the socket for that protocol, if it is served.
+    `wyoming` is the socket for that protocol, if it is served. `files` is the folder, if it is opened already.
     """
-    services = Services.make(settings)
+    services = Services.make(settings, files)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         loading = asyncio.create_task(services.load())
         expiring = asyncio.create_task(_expire(services.misheard)) if services.misheard else None
-        async with serve_wyoming(services, wyoming) if wyoming else nullcontext():
+        async with _wyoming(services, wyoming) if wyoming else nullcontext():
             yield
         await asyncio.wait({loading})
         await services.queue.close(DECODERS_SECONDS)
@@ -103,6 +103,14 @@ def create_app(settings: Settings, wyoming: socket.socket | None = None) -> Fast
         )
     app.add_middleware(AnswerHead)
     return app
+
+
+def _wyoming(services: Services, listening: socket.socket) -> AbstractAsyncContextManager[None]:
+    from speechmodel_inference.wyoming_server import (
+        serve_wyoming,  # its package takes a while to import, and is off by default
+    )
+
+    return serve_wyoming(services, listening)
 
 
 async def _expire(inbox: MisheardInbox) -> None:

@@ -15,19 +15,10 @@
 
     ModelFolderError               the fetched version cannot be served; /readyz and the log report it
 
-`of_runtime` turns errors of speechmodel_runtime and speechmodel_decoding into RequestErrors.
+`of_runtime` of runtime_errors.py turns errors of speechmodel_runtime and speechmodel_decoding into RequestErrors.
 """
 
 from typing import ClassVar
-
-from speechmodel_decoding.errors import DecodingError
-from speechmodel_runtime.errors import (
-    AudioEmpty,
-    AudioError,
-    AudioTooLong,
-    AudioTooShort,
-    SpeechRuntimeError,
-)
 
 LONGEST_MESSAGE = 500
 """Characters of a message. A request may contain names and values of any length."""
@@ -147,11 +138,3 @@ class ClientLeft(Exception):
 
 class ModelFolderError(Exception):
     """The fetched version cannot be served."""
-
-
-def of_runtime(error: SpeechRuntimeError | DecodingError) -> RequestError:
-    """Return the answer to a request whose audio the runtime rejected or could not decode."""
-    if isinstance(error, AudioError):
-        codes = {AudioEmpty: "audio_empty", AudioTooShort: "audio_too_short", AudioTooLong: "audio_too_long"}
-        return BadRequest(f"{error}.", code=codes.get(type(error), "audio_unreadable"), param="file")
-    return RequestError(f"The audio could not be decoded: {error}", code="decoding_failed")

@@ -2,8 +2,6 @@
 
 import re
 
-import langcodes
-
 from speechmodel_inference.errors import BadRequest
 
 ANY = "auto"
@@ -24,6 +22,8 @@ def is_language(given: str, served: str) -> bool:
     It may be a tag with a hyphen or an underscore, a code of three letters, or the language's name in English or
     in itself.
     """
+    import langcodes  # its tables take a while to load, and few requests name a language
+
     language = langcodes.Language.get(langcodes.Language.get(served).language or served)
     name = given.strip().casefold()
     if name in (ANY, language.language_name().casefold(), language.autonym().casefold()):

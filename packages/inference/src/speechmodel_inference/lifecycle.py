@@ -2,13 +2,12 @@
 
 import asyncio
 import logging
-from pathlib import Path
 
-from speechmodel_api.serving_spec import Engine
 from speechmodel_stagekit.cpus import available_cpus
 
 from speechmodel_inference.errors import ModelFolderError, NotReady
 from speechmodel_inference.version import ServedVersion, load_version
+from speechmodel_inference.version_files import VersionFiles
 
 log = logging.getLogger(__name__)
 
@@ -16,9 +15,8 @@ log = logging.getLogger(__name__)
 class Lifecycle:
     """Holds the loaded version, or the reason why there is none."""
 
-    def __init__(self, folder: Path, engine: Engine = Engine.AUTO) -> None:
-        self._folder = folder
-        self._engine = engine
+    def __init__(self, files: VersionFiles) -> None:
+        self._files = files
         self._version: ServedVersion | None = None
         self._problem = "loading the model"
         self._draining = False
@@ -26,7 +24,7 @@ class Lifecycle:
     async def load(self) -> None:
         """Load the version in a thread, so that the server keeps answering probes."""
         try:
-            self._version = await asyncio.to_thread(load_version, self._folder, self._engine, cpus=available_cpus())
+            self._version = await asyncio.to_thread(load_version, self._files, cpus=available_cpus())
         except ModelFolderError as error:
             self._problem = str(error)
             log.error("not ready: %s", error)

@@ -16,7 +16,7 @@ from speechmodel_decoding.errors import DecodingError
 from speechmodel_runtime.errors import SpeechRuntimeError
 
 from speechmodel_inference.decoders import DecodingOptions, hot_words
-from speechmodel_inference.errors import BadRequest, RequestError, of_runtime
+from speechmodel_inference.errors import BadRequest, RequestError
 from speechmodel_inference.languages import require_language
 from speechmodel_inference.live import LiveAudio, StableWords, decode_utterance
 from speechmodel_inference.openai_types import error_object
@@ -36,6 +36,7 @@ from speechmodel_inference.realtime_types import (
 )
 from speechmodel_inference.recordings import transcribe_upload
 from speechmodel_inference.routers.models import require_served
+from speechmodel_inference.runtime_errors import of_runtime
 from speechmodel_inference.services import Services
 from speechmodel_inference.transcribing import Segment
 from speechmodel_inference.upload import Upload

@@ -10,7 +10,7 @@ from speechmodel_decoding.errors import DecodingError
 from speechmodel_runtime.errors import SpeechRuntimeError
 
 from speechmodel_inference.decoders import DecodingOptions
-from speechmodel_inference.errors import of_runtime
+from speechmodel_inference.runtime_errors import of_runtime
 from speechmodel_inference.services import Services
 from speechmodel_inference.transcribing import Segment, Transcript
 from speechmodel_inference.upload import Upload

@@ -1,5 +1,6 @@
 """Read the settings, run the server and return its exit code."""
 
+import gc
 import logging
 import os
 import sys
@@ -8,9 +9,10 @@ from pydantic import ValidationError
 from speechmodel_api.exit_codes import ExitCode
 from speechmodel_api.log_format import set_up_program_logging
 from speechmodel_api.tracing import end_tracing, set_up_tracing
+from speechmodel_stagekit.cpus import available_cpus
 
-from speechmodel_inference.server import serve
 from speechmodel_inference.settings import PREFIX, Settings, unknown_variables
+from speechmodel_inference.version_files import VersionFiles
 
 log = logging.getLogger(__name__)
 
@@ -32,9 +34,13 @@ def run() -> ExitCode:
             sys.stderr.write(f"{variable}: {problem['msg']}, not {problem['input']!r}\n")
         return ExitCode.BAD_CONFIGURATION
     set_up_program_logging(settings.log_level, sys.stderr)
+    files = VersionFiles(settings.folder, settings.engine, cpus=available_cpus())
+    from speechmodel_inference.server import serve  # meanwhile, the digests of the files are computed
+
+    gc.enable()
     set_up_tracing("speechmodel-server")
     try:
-        serve(settings)
+        serve(settings, files)
     except OSError as error:
         log.error("cannot listen on %s: %s", settings.listen, error.strerror)
         return ExitCode.BAD_CONFIGURATION

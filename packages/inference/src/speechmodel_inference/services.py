@@ -1,5 +1,6 @@
 """The parts of a running server, made once per app and injected into each request."""
 
+import asyncio
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -10,10 +11,12 @@ from speechmodel_stagekit.cpus import available_cpus
 from speechmodel_inference.decoding_queue import DecodingQueue
 from speechmodel_inference.lifecycle import Lifecycle
 from speechmodel_inference.misheard import MisheardInbox
+from speechmodel_inference.rest import load_rest
 from speechmodel_inference.settings import Settings
 from speechmodel_inference.sounds import FolderStore, SoundStore
 from speechmodel_inference.takes import TakeStore
 from speechmodel_inference.telemetry import Telemetry
+from speechmodel_inference.version_files import VersionFiles
 
 STREAMS_PER_CPU = 4
 """Recordings that share a run of the network of Native. With more, each is answered later, and few more a second."""
@@ -33,9 +36,9 @@ class Services:
     """None if no takes are kept. It may keep no clips."""
 
     @classmethod
-    def make(cls, settings: Settings) -> "Services":
-        """Return the parts for `settings`. Nothing is loaded yet."""
-        lifecycle = Lifecycle(settings.folder, settings.engine)
+    def make(cls, settings: Settings, files: VersionFiles | None = None) -> "Services":
+        """Return the parts for `settings`. Nothing is loaded yet. Without `files`, those of the settings are opened."""
+        lifecycle = Lifecycle(files or VersionFiles(settings.folder, settings.engine))
         queue = DecodingQueue(decoders=settings.decoders or available_cpus(), waiting=settings.waiting)
         store = _store(settings)
         return cls(
@@ -50,8 +53,12 @@ class Services:
     async def load(self) -> None:
         """Load the version. By default, Native decodes STREAMS_PER_CPU recordings at once for each CPU."""
         await self.lifecycle.load()
-        if self.settings.decoders is None and self.lifecycle.loaded and self.lifecycle.version.engine is Engine.NATIVE:
+        if not self.lifecycle.loaded:
+            return
+        version = self.lifecycle.version
+        if self.settings.decoders is None and version.engine is Engine.NATIVE:
             self.queue.decode_at_once(STREAMS_PER_CPU * available_cpus())
+        await asyncio.to_thread(load_rest, version.manifest.language)
 
 
 def _store(settings: Settings) -> SoundStore | None:

@@ -27,10 +27,11 @@ from wyoming.info import AsrModel, AsrProgram, Attribution, Describe, Info
 from wyoming.ping import Ping, Pong
 
 from speechmodel_inference.decoders import DecodingOptions, hot_words
-from speechmodel_inference.errors import BadRequest, RequestError, of_runtime
+from speechmodel_inference.errors import BadRequest, RequestError
 from speechmodel_inference.languages import require_language
 from speechmodel_inference.live import Heard, LiveTranscription
 from speechmodel_inference.routers.models import require_served
+from speechmodel_inference.runtime_errors import of_runtime
 from speechmodel_inference.services import Services
 from speechmodel_inference.sockets import FAILED, NORMAL, close_code
 

@@ -1,4 +1,4 @@
-"""Readers of audio files: libsndfile for what it reads, FFmpeg by PyAV for the rest.
+"""Readers of audio files: libsndfile for what it reads, FFmpeg by PyAV (ffmpeg.py) for the rest.
 
 A reader decodes a file in blocks, so that a long recording needs little memory, and as often as it
 is asked to.
@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO, Protocol, TypeAlias
 
-import av
 import numpy as np
 import soundfile
 from numpy.typing import NDArray
@@ -19,9 +18,6 @@ from speechmodel_runtime.riff import RegularWav, WavChunks, wav_chunks
 Block: TypeAlias = NDArray[np.float32]
 """Samples `[frames, channels]`, where 1 is full scale."""
 
-FORMATS = "aac,ac3,amr,amrnb,amrwb,asf,avi,caf,flv,matroska,webm,mov,mp4,mpegts,ogg,wav"
-"""FFmpeg's names of the formats that it may read. A playlist is not among them, because it makes
-FFmpeg open the files and addresses that it names."""
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 READABLE = "wav, flac, ogg, mp3, m4a, mp4, webm, aac, amr or wma"
 
@@ -65,10 +61,9 @@ def open_reader(file: BinaryIO, called: str) -> Reader:
         return _Libsndfile(file, called, chunks)
     except (soundfile.LibsndfileError, TypeError):  # TypeError: a name that means headerless data
         pass
-    try:
-        return _FFmpeg(file, called)
-    except (av.FFmpegError, StopIteration) as error:
-        raise AudioUnreadable(called, f"is not readable audio; use {READABLE}") from error
+    from speechmodel_runtime.ffmpeg import FFmpegReader  # PyAV takes a while to import, and few recordings need it
+
+    return FFmpegReader(file, called)
 
 
 class _Libsndfile:
@@ -86,52 +81,10 @@ class _Libsndfile:
                 try:
                     block: Block = opened.read(opened.samplerate, dtype="float32", always_2d=True)
                 except soundfile.LibsndfileError as error:
-                    raise _damaged(self._called, opened.tell() / opened.samplerate) from error
+                    raise damaged(self._called, opened.tell() / opened.samplerate) from error
                 if not len(block):
                     return
                 yield block
-
-
-class _FFmpeg:
-    def __init__(self, file: BinaryIO, called: str) -> None:
-        self._file, self._called = file, called
-        with _container(file) as container:
-            stream = _audio(container)
-            first = next(container.decode(stream))
-            rate = first.sample_rate
-            duration = stream.duration and stream.time_base and float(stream.duration * stream.time_base)
-            frames = round(duration * rate) if duration else None
-            name = container.format.name.split(",")[0]
-            self.header = Header(rate, first.layout.nb_channels, frames, f"{name} {stream.codec_context.name}")
-
-    def blocks(self) -> Iterator[Block]:
-        frames, rate = 0, self.header.sample_rate
-        try:
-            with _container(self._file) as container:
-                convert = None
-                for decoded in container.decode(_audio(container)):
-                    convert = convert or av.AudioResampler("fltp", decoded.layout, rate)
-                    for frame in convert.resample(decoded):
-                        frames += frame.samples
-                        yield frame.to_ndarray().T.astype(np.float32, copy=False)
-        except (av.FFmpegError, ValueError) as error:  # ValueError: the channels change on the way
-            raise _damaged(self._called, frames / rate) from error
-
-
-class _Bytes:
-    """The file without its name, which PyAV takes only as a str."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self.read, self.seek, self.tell = file.read, file.seek, file.tell
-
-
-def _container(file: BinaryIO) -> "av.container.InputContainer":
-    file.seek(0)
-    return av.open(_Bytes(file), "r", options={"format_whitelist": FORMATS}, metadata_errors="ignore")
-
-
-def _audio(container: "av.container.InputContainer") -> "av.AudioStream":
-    return next(iter(container.streams.audio))
 
 
 def _announced(frames: int, chunks: WavChunks | None) -> int | None:
@@ -141,5 +94,6 @@ def _announced(frames: int, chunks: WavChunks | None) -> int | None:
     return None if chunks.announced is None else round(frames * chunks.announced / chunks.present)
 
 
-def _damaged(called: str, seconds: float) -> AudioUnreadable:
+def damaged(called: str, seconds: float) -> AudioUnreadable:
+    """Return the error of a file that cannot be read on."""
     return AudioUnreadable(called, f"is damaged after {seconds:.2f} s; record or copy it again")

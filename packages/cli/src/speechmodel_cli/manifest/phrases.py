@@ -12,7 +12,7 @@ def phrase_problem(decoding: DecodingSpec, alphabet: Sequence[str] = ()) -> str 
     """
     if not decoding.phrases:
         return None
-    from speechmodel_decoding import compile_grammar
+    from speechmodel_decoding.compiling import compile_grammar
     from speechmodel_decoding.errors import GrammarError
 
     written = "".join(text for texts in (decoding.phrases, *decoding.lists.values()) for text in texts)

@@ -15,8 +15,9 @@ from speechmodel_runtime import level
 from speechmodel_runtime.errors import SpeechRuntimeError
 
 from speechmodel_inference.decoders import DecodingOptions
-from speechmodel_inference.errors import NotFound, of_runtime
+from speechmodel_inference.errors import NotFound
 from speechmodel_inference.routers.keeping import SoundId, one_line, refusal_of_take, same_site, stored
+from speechmodel_inference.runtime_errors import of_runtime
 from speechmodel_inference.services import Injected, Services
 from speechmodel_inference.takes import CheckedTake, TakeStore, check
 from speechmodel_inference.upload import read_form, require_size

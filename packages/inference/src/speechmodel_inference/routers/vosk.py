@@ -18,8 +18,9 @@ from speechmodel_runtime.audio import HIGHEST_RATE, LOWEST_RATE
 from speechmodel_runtime.errors import SpeechRuntimeError
 
 from speechmodel_inference.decoders import DecodingOptions, SpokenWord, hot_words
-from speechmodel_inference.errors import BadRequest, RequestError, of_runtime
+from speechmodel_inference.errors import BadRequest, RequestError
 from speechmodel_inference.live import Heard, LiveTranscription
+from speechmodel_inference.runtime_errors import of_runtime
 from speechmodel_inference.services import Services
 from speechmodel_inference.sockets import close_code, received
 from speechmodel_inference.transcribing import Segment

@@ -26,13 +26,13 @@ from speechmodel_decoding import (
     Phrase,
     Recogniser,
     calibrate,
-    compile_grammar,
     cut_at_pauses,
     decode_short,
     speech_seconds,
     timed_score,
     word_score,
 )
+from speechmodel_decoding.compiling import compile_grammar
 from speechmodel_decoding.errors import AcousticModelError, GrammarError
 from speechmodel_runtime import Pcm, level
 from speechmodel_stagekit.cpus import available_cpus

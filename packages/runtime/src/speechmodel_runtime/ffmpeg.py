@@ -1,0 +1,66 @@
+"""Audio files that FFmpeg reads, by PyAV."""
+
+from collections.abc import Iterator
+from typing import BinaryIO
+
+import av
+import numpy as np
+
+from speechmodel_runtime.errors import AudioUnreadable
+from speechmodel_runtime.readers import READABLE, Block, Header, damaged
+
+FORMATS = "aac,ac3,amr,amrnb,amrwb,asf,avi,caf,flv,matroska,webm,mov,mp4,mpegts,ogg,wav"
+"""FFmpeg's names of the formats that it may read. A playlist is not among them, because it makes
+FFmpeg open the files and addresses that it names."""
+
+
+class FFmpegReader:
+    """An audio file that FFmpeg reads."""
+
+    def __init__(self, file: BinaryIO, called: str) -> None:
+        """Read the header. Raises AudioUnreadable."""
+        try:
+            self._open(file, called)
+        except (av.FFmpegError, StopIteration) as error:
+            raise AudioUnreadable(called, f"is not readable audio; use {READABLE}") from error
+
+    def _open(self, file: BinaryIO, called: str) -> None:
+        self._file, self._called = file, called
+        with _container(file) as container:
+            stream = _audio(container)
+            first = next(container.decode(stream))
+            rate = first.sample_rate
+            duration = stream.duration and stream.time_base and float(stream.duration * stream.time_base)
+            frames = round(duration * rate) if duration else None
+            name = container.format.name.split(",")[0]
+            self.header = Header(rate, first.layout.nb_channels, frames, f"{name} {stream.codec_context.name}")
+
+    def blocks(self) -> Iterator[Block]:
+        """Decode the file from its beginning. Raises AudioUnreadable where it is damaged."""
+        frames, rate = 0, self.header.sample_rate
+        try:
+            with _container(self._file) as container:
+                convert = None
+                for decoded in container.decode(_audio(container)):
+                    convert = convert or av.AudioResampler("fltp", decoded.layout, rate)
+                    for frame in convert.resample(decoded):
+                        frames += frame.samples
+                        yield frame.to_ndarray().T.astype(np.float32, copy=False)
+        except (av.FFmpegError, ValueError) as error:  # ValueError: the channels change on the way
+            raise damaged(self._called, frames / rate) from error
+
+
+class _Bytes:
+    """The file without its name, which PyAV takes only as a str."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.read, self.seek, self.tell = file.read, file.seek, file.tell
+
+
+def _container(file: BinaryIO) -> "av.container.InputContainer":
+    file.seek(0)
+    return av.open(_Bytes(file), "r", options={"format_whitelist": FORMATS}, metadata_errors="ignore")
+
+
+def _audio(container: "av.container.InputContainer") -> "av.AudioStream":
+    return next(iter(container.streams.audio))

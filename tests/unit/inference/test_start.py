@@ -1,0 +1,63 @@
+"""A server imports little before it is ready."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from speechmodel_inference import rest
+from speechmodel_pipeline.graphdef.pbmm import memory_map
+from support.places import FIXTURES
+from support.servers import VersionFolder
+
+NOT_NEEDED = (
+    "av",
+    "boto3",
+    "botocore",
+    "hassil",
+    "langcodes",
+    "opentelemetry.sdk",
+    "speechmodel_inference.bucket_store",
+    "speechmodel_inference.wyoming_server",
+    "speechmodel_pipeline",
+    "wyoming",
+    "yaml",
+)
+UNTIL_READY = """
+import sys
+from pathlib import Path
+from speechmodel_inference.server import create_app
+from speechmodel_inference.settings import Settings
+from speechmodel_inference.version import load_version
+from speechmodel_inference.version_files import VersionFiles
+create_app(Settings())
+load_version(VersionFiles(Settings().folder))
+print(*sys.modules)
+"""
+"""What a server does until it is ready, without its sockets."""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> VersionFolder:
+    memory_map(FIXTURES / "tf2_128.pb", tmp_path / "mapped.pbmm")
+    return VersionFolder(tmp_path / "models", tmp_path / "mapped.pbmm")
+
+
+@pytest.mark.parametrize("grammar", [True, False])
+def test_what_few_requests_need_is_not_imported_before_the_server_is_ready(
+    folder: VersionFolder, grammar: bool
+) -> None:
+    if grammar:
+        folder.decode_by_grammar("ok espejo", "hola espejo")
+    program = [sys.executable, "-c", UNTIL_READY]
+    environment = {"SPEECHMODEL_FOLDER": str(folder.path)}
+    done = subprocess.run(program, env=environment, capture_output=True, text=True, check=True)
+    modules = set(done.stdout.split())
+    assert "speechmodel_inference.app" in modules
+    assert modules.intersection(NOT_NEEDED) == set()
+
+
+def test_it_is_imported_once_the_server_is_ready(caplog: pytest.LogCaptureFixture) -> None:
+    rest.load_rest("es-CL")
+    assert {"av", "langcodes"} <= set(sys.modules)
+    assert caplog.records == []
