@@ -47,6 +47,28 @@ BAD = {
         TEXT + "  beamWidth: 100\n",
         "8: spec.beamWidth: unknown field; there is spec.decoding.beamWidth",
     ),
+    "unknown field without a value": (
+        TEXT + "  training: {hyperparameters: {learningRate: 1,5}}\n",
+        "8: spec.training.hyperparameters.5: unknown field; known here: batchSize, dropout, gradientClipNorm, hiddenUnits, "
+        "layerNorm, learningRate, seed",
+    ),
+    "a name that YAML reads as a boolean": (
+        TEXT + "  decoding: {scorer: {build: {}, hotWords: {no: 1}}}\n",
+        '8: spec.decoding.scorer.hotWords.no: YAML reads the name no as the boolean false; write "no"',
+    ),
+    "a text for a list": (
+        TEXT + "  training: {augmentation: auto}\n",
+        "8: spec.training.augmentation: must be Auto or a list, not 'auto'; did you mean Auto?",
+    ),
+    "an entry of another type": (
+        TEXT + "  training: {augmentation: [5]}\n",
+        '8: spec.training.augmentation[0]: must be a string: YAML reads 5 as a number; write "5"',
+    ),
+    "a format by the name of a dataset": (
+        TEXT.replace("dataset: {", "dataset: {format: LJSpeech, "),
+        "6: spec.dataset.format: 'LJSpeech' is not one of Commands, DeepSpeechCSV, CommonVoice, LibriSpeech, AudioFolder, "
+        "Kaldi; use AudioFolder",
+    ),
     "unknown field without a like": (
         TEXT + "  decoding: {zzz: 1}\n",
         "8: spec.decoding.zzz: unknown field; known here: beamWidth, foreignSpeech, grammar, lists, phrases, scorer",

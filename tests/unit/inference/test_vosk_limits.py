@@ -61,14 +61,15 @@ def test_a_failure_of_the_decoder_is_an_error_object(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("phrases", "words"),
     [
+        (None, ()),
         (["Ok Espejo", "ok", "[unk]"], ("ok", "espejo", "unk")),
         ([f"word{number}" for number in range(1000)], tuple(f"word{number}" for number in range(100))),
     ],
 )
-def test_a_phrase_list_counts_like_a_prompt(phrases: list[str], words: tuple[str, ...], tmp_path: Path) -> None:
+def test_a_phrase_list_counts_like_a_prompt(phrases: list[str] | None, words: tuple[str, ...], tmp_path: Path) -> None:
     decoder = Decoder()
     with connected(decoder, tmp_path) as (socket, _):
-        socket.send_json({"config": {"phrase_list": phrases}})
+        socket.send_json({"config": {"phrase_list": phrases, "sample_rate": None}})
         socket.send_bytes(SPEECH)
         assert socket.receive_json() == {"partial": ""}
         socket.send_json({"eof": 1})

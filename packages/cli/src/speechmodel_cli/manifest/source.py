@@ -122,6 +122,9 @@ def _read_mapping(node: yaml.MappingNode, at: Location, source: Source, above: t
             for other in value.value if isinstance(value, yaml.SequenceNode) else [value]:
                 content = _read(other, at, source, above)
                 merged = {**(content if isinstance(content, dict) else {}), **merged}
+        elif key.style is None and isinstance(meant := resolve(name), bool):
+            problem = f'YAML reads the name {name} as the boolean {str(meant).lower()}; write "{name}"'
+            source.problems.append(Problem((*at, name), line, problem))
         elif name in found:
             first = source.lines[(*at, name)]
             source.problems.append(Problem((*at, name), line, f"is given twice, in line {first} already; remove one"))

@@ -6,6 +6,7 @@ so here unknown fields are problems, as they are for `kubectl apply`.
 
 import difflib
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeAlias
 
@@ -13,10 +14,11 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 from speechmodel_api.base import ApiModel
 from speechmodel_api.crd import schema
+from speechmodel_api.schema import AUTO
 from speechmodel_api.spec import SpeechModelSpec
 
 from speechmodel_cli.manifest.problems import Location, Problem, dotted
-from speechmodel_cli.manifest.source import FALSE, TRUE, Source, Value, resolve
+from speechmodel_cli.manifest.source import FALSE, NULL, TRUE, Source, Value, resolve
 
 Schema: TypeAlias = dict[str, Any]
 _WRONG_TYPES = {
@@ -36,6 +38,10 @@ _RULES = {
     "namePattern": "write {id} where the id is in the file names",
 }
 """Patterns in words, by the name of the field."""
+_BRANCH = re.compile(r"(literal|tuple|constrained-str)\[")
+"""pydantic's names of the types of a union, which are parts of a location. The unions are Auto or a list."""
+_MEANT = {"ljspeech": "AudioFolder", "huggingface": "AudioFolder"}
+"""Values whose nearest name is another thing, or none."""
 
 
 class _Document(ApiModel):
@@ -51,12 +57,12 @@ class _Document(ApiModel):
 def validate_spec(source: Source) -> tuple[SpeechModelSpec | None, tuple[Problem, ...]]:
     """Return the spec and its problems: one for each field, and the spec is None when there is any."""
     text = json.dumps(without_nulls(source.value))
-    empty = tuple(_empty_mappings(source))
+    empty = (*_empty_mappings(source), *_unknown_nulls(source))
     try:
         # as JSON, where strict takes a list for a tuple and a string for an enum
         document = _Document.model_validate_json(text, strict=True, extra="forbid", by_alias=True, by_name=False)
     except ValidationError as error:
-        problems = (_problem(details, source) for details in error.errors(include_url=False))
+        problems = [_problem(details, source) for details in error.errors(include_url=False) if _counts(details)]
         return None, (*problems, *empty)
     return (None if empty else document.spec), empty
 
@@ -70,8 +76,23 @@ def without_nulls(value: Value) -> Value:
     return value
 
 
+def _counts(error: ErrorDetails) -> bool:
+    """Return False for an error of the type of a union that the value is not: a text is meant to be Auto, a list is
+    one of entries.
+    """
+    branches = [index for index, part in enumerate(error["loc"]) if _is_branch(part)]
+    if not branches:
+        return True
+    is_list = len(error["loc"]) > branches[0] + 1 or isinstance(error["input"], list)
+    return is_list != str(error["loc"][branches[0]]).startswith("literal")
+
+
+def _is_branch(part: str | int) -> bool:
+    return isinstance(part, str) and _BRANCH.match(part) is not None
+
+
 def _problem(error: ErrorDetails, source: Source) -> Problem:
-    at: Location = tuple(part for part in error["loc"] if part != "[key]")
+    at: Location = tuple(part for part in error["loc"] if part != "[key]" and not _is_branch(part))
     message = _explain(error, at, source.written.get(at))
     if error["type"] == "missing":
         at = at[:-1]
@@ -85,8 +106,13 @@ def _explain(error: ErrorDetails, at: Location, written: str | None) -> str:
             return f"unknown field{_suggestion(str(at[-1]), at[:-1])}"
         case "missing":
             return f"the field {at[-1]} is missing"
+        case "literal_error" if _is_branch(error["loc"][-1]):
+            near = _did_you_mean(value, [AUTO], cutoff=0.6) if isinstance(value, str) else ""
+            return f"must be {AUTO} or a list, not {_kind(value)}{near}"
         case "enum" if isinstance(value, str):
             options = (_node(at) or {}).get("enum", [])
+            if (meant := _MEANT.get(value.casefold())) in options:
+                return f"{value!r} is not one of {', '.join(options)}; use {meant}"
             return f"{value!r} is not one of {', '.join(options)}{_did_you_mean(value, options, cutoff=0.6)}"
         case "string_pattern_mismatch":
             rule = next((f"; {rule}" for field, rule in _RULES.items() if field in at[-1:]), "")
@@ -180,6 +206,16 @@ def _kind(value: Value) -> str:
             return f"the boolean {str(value).lower()}"
         case _:
             return repr(value)
+
+
+def _unknown_nulls(source: Source) -> Iterator[Problem]:
+    """Find unknown fields without a value, such as the 5 of `{learningRate: 1,5}`. As null they are pruned before the types
+    see them.
+    """
+    for at, text in source.written.items():
+        known = (_node(at[:-1]) or {}).get("properties") if at and at[0] == "spec" else None
+        if text in NULL and known and at[-1] not in known:
+            yield Problem(at, source.line_of(at), f"unknown field{_suggestion(str(at[-1]), at[:-1])}")
 
 
 def _empty_mappings(source: Source) -> Iterator[Problem]:

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from speechmodel_api.audio import SAMPLE_RATE
 from speechmodel_decoding.errors import DecodingError
 from speechmodel_runtime.audio import HIGHEST_RATE, LOWEST_RATE
@@ -30,7 +30,7 @@ router = APIRouter()
 
 
 class Config(BaseModel):
-    """The object `config`. Unknown fields are ignored."""
+    """The object `config`. Unknown fields are ignored, and a field that is null is absent."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -40,6 +40,11 @@ class Config(BaseModel):
     """Phrases whose words are more likely, in free text with a scorer. The first 100 words count."""
     max_alternatives: Annotated[int, Field(ge=0, le=20)] = 0
     """Most candidates with a grammar. 0 answers with one text."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nulls(cls, given: Any) -> Any:
+        return {name: value for name, value in given.items() if value is not None} if isinstance(given, dict) else given
 
 
 class Control(BaseModel):
