@@ -2,23 +2,27 @@
 
     PYTHONPATH=tests python -m bench.save_bench [runs]
 
-The stall is the time of the call that starts a save, and of the step after it, less that of a step without a
-save: the step copies what the save still holds.
+A save makes training wait in three ways: in the call that starts it, in the next step, which copies what it does not find
+copied, and in later ones, which share the cores and the disk with the write. So the time of each step is compared with the
+step before the save, and the same difference is taken where nothing is saved.
 """
 
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from statistics import median
 
 import numpy as np
 import tensorflow as tf
+from speechmodel_stagekit.durable import sync_folder
 from speechmodel_training.background import BackgroundWriter
 from speechmodel_training.checkpoints import write_tensors
 from speechmodel_training.device import prepare_device
 from speechmodel_training.features import COEFFICIENTS
-from speechmodel_training.learner import Batch, Learner
+from speechmodel_training.learner import Batch, Learner, Tensors, copy_apart, total
 from speechmodel_training.network import Geometry
 
 UNITS, LABELS, CLIPS, FRAMES = 2048, 30, 2, 20
@@ -29,26 +33,46 @@ def main(runs: int) -> None:
     prepare_device()
     learner, batch = Learner(Geometry(UNITS, LABELS), seed=1, learning_rate=1e-4, dropout=0.05), _batch()
     _step(learner, batch)
-    steps, calls, steps_after, waiting = [], [], [], []
+    unsaved, calls, first, during, waiting, steps = [], [], [], [], [], []
     with tempfile.TemporaryDirectory() as folder, BackgroundWriter() as writer:
         path = Path(folder) / "model"
         for _ in range(runs):
             steps.append(_step(learner, batch))
+            unsaved.append(_step(learner, batch) - steps[-1])
+
+            steps.append(_step(learner, batch))
             began = time.perf_counter()
-            tensors, written = learner.tensors(), time.perf_counter()
-            calls.append(written - began)
-            steps_after.append(_step(learner, batch))
-            writer.start(lambda tensors=tensors: write_tensors(path, tensors))  # type: ignore[misc]
-            writer.wait()
+            tensors = learner.tensors()
+            writer.copy(partial(copy_apart, tensors))
+            writer.start(partial(_write, path, tensors))
+            del tensors
+            calls.append(time.perf_counter() - began)
+            first.append(_step(learner, batch) - steps[-1])
+            while not writer.idle():
+                during.append(_step(learner, batch) - steps[-1])
+
             began = time.perf_counter()
-            write_tensors(path, {name: np.array(tensor) for name, tensor in learner.tensors().items()})
+            _write(path, {name: np.array(tensor) for name, tensor in learner.tensors().items()})
             waiting.append(time.perf_counter() - began)
         size = sum(file.stat().st_size for file in Path(folder).iterdir())
-    stalls = [after - step for after, step in zip(steps_after, steps, strict=True)]
-    print(f"save {size / 1e6:.0f} MB, {runs} alternating runs")
-    print(f"start a save beside training: median {1000 * median(calls):.1f} ms, most {1000 * max(calls):.1f} ms")
-    print(f"step after it, less a step without a save: median {1000 * median(stalls):.0f} ms, of {median(steps):.2f} s")
+    print(f"save {size / 1e6:.0f} MB, {runs} alternating runs, steps of {median(steps):.2f} s")
+    print(f"the call that starts a save: {_milliseconds(calls)}")
+    print(f"the step after it is longer by: {_milliseconds(first)}; without a save by {_milliseconds(unsaved)}")
+    print(f"the other steps during the write are longer by: {_milliseconds(during)}")
     print(f"copy and write that training waits for: median {median(waiting):.2f} s, least {min(waiting):.2f} s")
+
+
+def _write(path: Path, tensors: Tensors) -> None:
+    total(tensors)
+    write_tensors(path, tensors)
+    sync_folder(path.parent)
+
+
+def _milliseconds(seconds: Sequence[float]) -> str:
+    if not seconds:
+        return "none"
+    low, high = min(seconds), max(seconds)
+    return f"median {1000 * median(seconds):.0f} ms ({1000 * low:.0f} to {1000 * high:.0f})"
 
 
 def _step(learner: Learner, batch: Batch) -> float:

@@ -6,7 +6,7 @@ import tensorflow as tf
 from speechmodel_stagekit.dataset import Clip, Part
 from speechmodel_stagekit.errors import ArtefactMissing
 from speechmodel_training.batches import BatchMaker
-from speechmodel_training.learner import Learner, average_of, tensor_shapes, upstream_shapes
+from speechmodel_training.learner import Learner, average_of, copy_apart, tensor_shapes, upstream_shapes
 from speechmodel_training.network import CONTEXT, Dropout, Geometry, fresh_weights, patches
 
 from .conftest import ALPHABET, UNCHANGED, Row
@@ -137,6 +137,26 @@ def test_two_learners_of_one_seed_stay_equal_to_the_last_bit(clips: list[Clip]) 
             model.train(batches.make((first, first + 1, first + 2)))
     one, other = (model.tensors() for model in models)
     assert all(np.asarray(one[name]).tobytes() == np.asarray(other[name]).tobytes() for name in one)
+
+
+@pytest.mark.slow
+def test_a_step_changes_the_weights_in_place_once_those_to_be_saved_were_copied(clips: list[Clip]) -> None:
+    batch, model = BatchMaker(clips, ALPHABET, UNCHANGED).make((0, 1)), learner()
+    model.train(batch)
+
+    def places() -> list[int]:
+        return [np.asarray(model.tensors()[name]).ctypes.data for name in UPSTREAM_WEIGHTS]
+
+    before, kept = places(), model.tensors()
+    bits = {name: np.asarray(tensor).tobytes() for name, tensor in kept.items()}
+    copy_apart(kept)
+    model.train(batch)
+    assert places() == before
+    assert {name: np.asarray(tensor).tobytes() for name, tensor in kept.items()} == bits
+
+    kept = model.tensors()
+    model.train(batch)
+    assert not set(places()) & set(before), "a step leaves weights that are still held as they are"
 
 
 def test_the_learning_rate_of_this_run_wins_over_the_checkpoints(clips: list[Clip]) -> None:

@@ -1,20 +1,26 @@
 """Writes beside training: one at a time, in the order in which they were started."""
 
+import os
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 
+NICE = 5
+"""The thread that writes is nicer than the program by this much, as with the command nice: training comes first."""
+
 
 class BackgroundWriter:
-    """A thread that writes while training goes on.
+    """A thread that writes while training goes on, and one that copies what it will write.
 
     As a context manager it does not end before the write that is running, so that nobody else gets the lock
     of the folder until then.
     """
 
     def __init__(self) -> None:
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoints")
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoints", initializer=_yield_to_others)
+        self._copying = ThreadPoolExecutor(max_workers=1, thread_name_prefix="copies")
         self._running: Future[None] | None = None
+        self._copies: list[Future[None]] = []
 
     def __enter__(self) -> "BackgroundWriter":
         return self
@@ -22,6 +28,7 @@ class BackgroundWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self._copying.shutdown()
         self._thread.shutdown()
 
     def idle(self) -> bool:
@@ -31,13 +38,29 @@ class BackgroundWriter:
             return True
         return False
 
+    def copy(self, copy: Callable[[], None]) -> None:
+        """Run `copy` now, and before the next write. That write raises its error."""
+        self._copies.append(self._copying.submit(copy))
+
     def start(self, write: Callable[[], None]) -> None:
         """Run `write` in the thread, after the write before it has ended. Raises its error."""
         self.wait()
-        self._running = self._thread.submit(write)
+        copies, self._copies = self._copies, []
+
+        def write_copied() -> None:
+            for copy in copies:
+                copy.result()
+            write()
+
+        self._running = self._thread.submit(write_copied)
 
     def wait(self) -> None:
         """Wait for the write that is running. Raises its error."""
         running, self._running = self._running, None
         if running is not None:
             running.result()
+
+
+def _yield_to_others() -> None:
+    """Lower the priority of this thread. On Linux, the call changes no other thread of the process."""
+    os.nice(NICE)

@@ -25,6 +25,9 @@ constant learning rate the weights themselves oscillate around it (decision 4). 
 the first 890 steps, as in tf.train.ExponentialMovingAverage."""
 
 
+_AVERAGE = "/ExponentialMovingAverage"
+
+
 @dataclass(frozen=True)
 class Measured:
     """The network's answer to a batch."""
@@ -162,7 +165,7 @@ class Learner:
         """Return the tensors of a checkpoint, as they are now.
 
         Nothing is copied here: the next step leaves tensors that are still in use as they are, and writes
-        to new memory.
+        to new memory. For those that copy_apart has not copied until then, it makes a copy itself.
         """
         return {name: variable.read_value() for name, variable in self._named().items()}
 
@@ -257,11 +260,24 @@ def _whole(batch: Batch) -> Share:
     return Share(tf.range(clips), tf.constant(clips), tf.constant(frames), tf.constant(1.0))
 
 
-def sum_of_magnitudes(tensors: Tensors) -> float:
-    """Return the sum over all weights, averages and moments, which is infinite or NaN as soon as one of them
-    is.
+def copy_apart(tensors: Tensors) -> None:
+    """Replace the tensors that a step changes in place by copies in the memory of the CPU. Run in a thread beside the next
+    step, which then need not copy them.
+
+    The averages get new memory in every step, so they are left as they are.
     """
-    return float(tf.add_n([tf.reduce_sum(tf.abs(tensor)) for tensor in tensors.values() if tensor.ndim]))
+    with tf.device("CPU:0"):
+        for name in tensors:
+            if not name.endswith(_AVERAGE):
+                tensors[name] = tf.raw_ops.DeepCopy(x=tensors[name])
+
+
+def total(tensors: Tensors) -> float:
+    """Return the sum over all weights, averages and moments, which is infinite or NaN as soon as one of them is.
+
+    It is numpy's, so it runs in the thread of the caller alone, and needs no memory.
+    """
+    return float(sum(np.asarray(tensor).sum(dtype=np.float32) for tensor in tensors.values() if tensor.ndim))
 
 
 def tensor_shapes(geometry: Geometry) -> dict[str, tuple[int, ...]]:
@@ -284,7 +300,7 @@ def average_of(weight: str) -> str:
     """Return the name of a weight's average in a checkpoint, as tf.train.ExponentialMovingAverage
     gives it.
     """
-    return f"{weight}/ExponentialMovingAverage"
+    return weight + _AVERAGE
 
 
 def _ctc_losses(outputs: tf.Tensor, frames: tf.Tensor, labels: tf.SparseTensor) -> tf.Tensor:

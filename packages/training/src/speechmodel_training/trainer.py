@@ -28,7 +28,7 @@ from speechmodel_training.dataset import TrainingSet
 from speechmodel_training.errors import LossDiverged, WorkerLost
 from speechmodel_training.greedy import WordErrors, greedy_texts
 from speechmodel_training.history import History
-from speechmodel_training.learner import Learner, sum_of_magnitudes
+from speechmodel_training.learner import Learner, copy_apart, total
 from speechmodel_training.network import Array
 from speechmodel_training.rates import share_of_rate
 from speechmodel_training.saving import SaveTimer
@@ -280,17 +280,19 @@ class Trainer:
         """
         began = time.monotonic()
         for checkpoint in checkpoints:
-            self._require_finite(sum_of_magnitudes(checkpoint.tensors), "a weight")
+            self._require_finite(total(checkpoint.tensors), "a weight")
             store.save(checkpoint)
         cost = time.monotonic() - began
         self._timer.saved(cost)
         log.info("saved step %d in %.2f s", checkpoints[-1].state.step, cost)
 
     def _checkpoint(self) -> Checkpoint:
-        """Return the current state and weights."""
+        """Return the current state and weights, which are copied beside training."""
         state = self._measured()
         self._require_finite(state.running.loss_sum, "the training loss")
-        return Checkpoint(state, self._learner.tensors())
+        tensors = self._learner.tensors()
+        self._writer.copy(partial(copy_apart, tensors))
+        return Checkpoint(state, tensors)
 
     def _require_finite(self, value: float, name: str) -> None:
         if not math.isfinite(value):
