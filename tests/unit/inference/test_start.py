@@ -61,3 +61,22 @@ def test_it_is_imported_once_the_server_is_ready(caplog: pytest.LogCaptureFixtur
     rest.load_rest("es-CL")
     assert {"av", "langcodes"} <= set(sys.modules)
     assert caplog.records == []
+
+
+THREADS_OF_NUMPY = """
+import sys, types
+from threadpoolctl import threadpool_info
+
+def run():
+    import numpy
+    print([pool["num_threads"] for pool in threadpool_info() if pool["internal_api"] == "openblas"])
+
+sys.modules["speechmodel_inference.run"] = types.SimpleNamespace(run=run)
+from speechmodel_inference.__main__ import main
+main()
+"""
+
+
+def test_the_products_of_numpy_are_small_and_stay_in_one_thread() -> None:
+    done = subprocess.run([sys.executable, "-c", THREADS_OF_NUMPY], capture_output=True, text=True, check=True)
+    assert done.stdout == "[1]\n"
