@@ -9,6 +9,8 @@ from speechmodel_cli.local.embedded_s3 import ENDPOINT, EmbeddedStore
 from speechmodel_cli.local.errors import CredentialsMissing, DatasetMissing
 from speechmodel_cli.local.model import LocalModel
 from speechmodel_cli.local.object_store import ManifestStore
+from speechmodel_cli.run import RunOptions, run
+from support.manifests import MANIFEST
 
 SPEC = {
     "language": "es",
@@ -37,6 +39,16 @@ def test_a_claim_is_the_folder_of_its_name_beside_the_manifest(tmp_path: Path) -
 def test_a_claim_may_lie_elsewhere(tmp_path: Path) -> None:
     model = LocalModel("e", "default", SpeechModelSpec.model_validate(SPEC), tmp_path, {"voices": tmp_path / "there"})
     assert model.dataset == tmp_path / "there/2026/spring"
+
+
+def test_a_claim_that_the_manifest_does_not_read_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "m.yaml").write_text(MANIFEST, encoding="utf-8")
+    options = RunOptions(tmp_path / "m.yaml", tmp_path / "state", claims={"voice": tmp_path})
+    assert run(options) == 1
+    said = capsys.readouterr().err
+    assert said == f"--claim voice: {tmp_path}/m.yaml reads no claim of this name (claims: voices); correct it\n"
+    initial = {"initFrom": {"persistentVolumeClaim": {"claimName": "pretrained"}}}
+    assert local(tmp_path, training=initial).read_claims == ("voices", "pretrained")
 
 
 def test_recordings_in_a_bucket_need_the_keys_of_its_secret_in_the_environment(

@@ -69,7 +69,13 @@ def _read_model(options: RunOptions) -> LocalModel:
         raise CommandError(f"{options.manifest} holds several SpeechModels ({names}); run a file that holds one")
     (manifest,) = manifests
     folder = options.manifest.absolute().parent
-    return LocalModel(manifest.name, manifest.namespace, manifest.spec, folder, options.claims)
+    model = LocalModel(manifest.name, manifest.namespace, manifest.spec, folder, options.claims)
+    if unknown := sorted(set(options.claims) - set(model.read_claims)):
+        known = ", ".join(model.read_claims) or "none"
+        raise CommandError(
+            f"--claim {unknown[0]}: {options.manifest} reads no claim of this name (claims: {known}); correct it"
+        )
+    return model
 
 
 class _Run:

@@ -49,6 +49,13 @@ class LocalModel:
         return (self._claim(source.claim_name) / source.path).absolute() if source else self.folder.absolute()
 
     @property
+    def read_claims(self) -> tuple[str, ...]:
+        """Names of the claims that are folders here: those of the dataset and of training.initFrom."""
+        initial = self.spec.training.init_from
+        sources = (self.spec.dataset.source.persistent_volume_claim, initial and initial.persistent_volume_claim)
+        return tuple(dict.fromkeys(source.claim_name for source in sources if source))
+
+    @property
     def init_from(self) -> Path | None:
         """Path of the checkpoint of training.initFrom, if it is on a claim."""
         initial = self.spec.training.init_from
