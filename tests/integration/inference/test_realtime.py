@@ -201,7 +201,11 @@ def ask(socket: ClientConnection, **event: object) -> dict[str, Any]:
         ),
         ({"type": "session.update", "session": settings(transcription={"model": "gpt-9"})}, "model", "has 'espejo'"),
         ({"type": "session.update", "session": settings(transcription={"language": "en"})}, "language", "es-CL"),
-        ({"type": "session.update", "session": settings(format={"type": "audio/pcm", "rate": 8000})}, None, "24000"),
+        (
+            {"type": "session.update", "session": settings(format={"type": "audio/pcm", "rate": 3000})},
+            "session.audio.input.format.rate",
+            "greater than or equal to 4000",
+        ),
     ],
 )
 def test_an_event_that_cannot_be_used_is_named_and_the_session_goes_on(

@@ -1,6 +1,7 @@
 """Speech that is transcribed while it arrives: raw samples in, the words of an utterance out at its pause."""
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import takewhile
 
@@ -18,7 +19,8 @@ from speechmodel_inference.version import ServedVersion
 
 PARTIAL_SECONDS = 0.5
 """New speech after which the words so far are decoded again. In an utterance of more than 5 s it is a tenth of
-it, so that the cost of an utterance stays a fixed multiple of its length."""
+it, so that the cost of an utterance stays a fixed multiple of its length. It is at least the processor time of the
+last decoding, so that a slow engine does not fall behind somebody who speaks."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,9 @@ class LiveAudio:
         )
         self._odd = b""
         self._decoded = 0
-        """Samples of the current utterance when it was due last."""
+        """Samples of the current utterance when its words were decoded last."""
+        self._took = 0.0
+        """Processor time of that decoding, in seconds."""
 
     @property
     def current(self) -> Utterance | None:
@@ -58,15 +62,18 @@ class LiveAudio:
             self._decoded = 0
             yield utterance
 
-    def due(self) -> Utterance | None:
-        """Return the utterance that has begun, if there is enough new speech in it to decode it again."""
+    def words_so_far(self, decode: Callable[[Utterance], Segment]) -> str | None:
+        """Return the words of the utterance that has begun. None when too little of it is new to decode it again."""
         current = self.current
-        if current is None or len(current.pcm) - self._decoded < max(
-            PARTIAL_SECONDS * SAMPLE_RATE, len(current.pcm) / 10
-        ):
+        if current is None:
             return None
-        self._decoded = len(current.pcm)
-        return current
+        samples = len(current.pcm)
+        if samples - self._decoded < max(SAMPLE_RATE * max(PARTIAL_SECONDS, self._took), samples / 10):
+            return None
+        self._decoded, began = samples, time.thread_time()
+        text = decode(current).text
+        self._took = time.thread_time() - began
+        return text
 
     def finish(self) -> Iterator[Utterance]:
         """Yield the utterance that the end of the audio ends. Nothing may be fed afterwards."""
@@ -107,9 +114,8 @@ class LiveTranscription:
             yield segment
 
     def _partial(self) -> str | None:
-        if (due := self._audio.due()) is None:
-            return None
-        return decode_utterance(self._version, due, DecodingOptions(hot_words=self._options.hot_words)).text
+        options = DecodingOptions(hot_words=self._options.hot_words)
+        return self._audio.words_so_far(lambda utterance: decode_utterance(self._version, utterance, options))
 
 
 class StableWords:

@@ -154,14 +154,13 @@ class RealtimeSession:
 
     async def _send_words_so_far(self, live: LiveAudio) -> None:
         """Send the words of the utterance that lasts, as far as they no longer change."""
-        if (due := live.due()) is None:
-            return
-        work = partial(decode_utterance, self._version, due, self._options)
+        version, options = self._version, self._options
+        work = partial(live.words_so_far, lambda utterance: decode_utterance(version, utterance, options))
         try:
-            text = (await self._services.queue.run_stream(work)).text
+            text = await self._services.queue.run_stream(work)
         except (SpeechRuntimeError, DecodingError):
             return  # the end of the utterance reports it
-        if self._item is not None and (more := self._stable.heard(text)):
+        if text is not None and self._item is not None and (more := self._stable.heard(text)):
             await self._delta(self._item, more)
 
     async def _started(self, utterance: Utterance) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from speechmodel_decoding.utterances import BEGINS, LEAD_SECONDS, PAUSE_SECONDS
+from speechmodel_runtime.audio import HIGHEST_RATE, LOWEST_RATE
 
 
 class WireType(BaseModel):
@@ -17,15 +18,17 @@ class WireType(BaseModel):
 
 
 class AudioFormat(WireType):
-    """The encoding of audio in events: 16-bit samples at 24 kHz, or mu-law or A-law at 8 kHz, of one channel."""
+    """The encoding of audio in events: 16-bit samples, or mu-law or A-law at 8 kHz, of one channel."""
 
     type: Literal["audio/pcm", "audio/pcmu", "audio/pcma"] = "audio/pcm"
-    rate: Literal[24000] | None = None
+    rate: Annotated[int, Field(ge=LOWEST_RATE, le=HIGHEST_RATE)] | None = None
+    """Hz of 16-bit samples, 24,000 if it is not given. OpenAI takes no others; they are an addition of this server for
+    browsers, whose microphones have other rates."""
 
     @property
     def sample_rate(self) -> int:
         """Hz."""
-        return 24_000 if self.type == "audio/pcm" else 8_000
+        return (self.rate or 24_000) if self.type == "audio/pcm" else 8_000
 
     @property
     def beta_name(self) -> str:
@@ -169,7 +172,9 @@ def session_object(session_id: str, audio: AudioInput, *, beta: bool) -> dict[st
             "input_audio_transcription": transcription,
             "turn_detection": detection,
         }
-    kind = {"type": audio.format.type} | ({"rate": 24_000} if audio.format.type == "audio/pcm" else {})
+    kind = {"type": audio.format.type} | (
+        {"rate": audio.format.sample_rate} if audio.format.type == "audio/pcm" else {}
+    )
     return found | {
         "type": "transcription",
         "audio": {

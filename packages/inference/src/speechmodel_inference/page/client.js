@@ -3,6 +3,7 @@
 import { keep, recall } from "./memory.js";
 
 const KEY = "key";
+const KEY_PROTOCOL = "openai-insecure-api-key."; // browsers send no headers with a WebSocket
 let key = recall("sessionStorage", KEY);
 
 /** An answer that is an error, or no answer (status 0). `retryAfter` is in seconds, 0 if the server gives none. */
@@ -22,6 +23,17 @@ export class ServerError extends Error {
 export function useKey(value) {
   key = value;
   keep("sessionStorage", KEY, value);
+}
+
+/** Open a WebSocket. Returns null for a key with characters that its handshake cannot carry. */
+export function openSocket(path, protocol) {
+  const address = new URL(path, document.baseURI);
+  address.protocol = address.protocol.replace("http", "ws");
+  try {
+    return new WebSocket(address, key ? [protocol, KEY_PROTOCOL + key] : [protocol]);
+  } catch {
+    return null;
+  }
 }
 
 export const fetchCard = () => request("v1/speechmodel");

@@ -2,6 +2,7 @@
 
 import { ServerError, fetchCard, fetchPhrases, transcribe, useKey } from "./client.js";
 import { bar, byId, make } from "./elements.js";
+import { LiveWords } from "./live.js";
 import { showModel } from "./model.js";
 import { showPhrases } from "./phrases.js";
 import { Recording, decode, microphoneOffered, wav } from "./recorder.js";
@@ -18,6 +19,7 @@ const record = byId("record");
 let card = null;
 let grammar = null;
 let recording = null; // a Recording; "asking" while the browser asks for the microphone
+let live = null; // the LiveWords of the recording
 let entries = []; // { name, file, sound, answer, at }, the newest first
 let current = null;
 let problem = null; // { key, values, retry }
@@ -82,10 +84,12 @@ async function begin() {
     recording = await Recording.start({
       mostSeconds: Math.min(LONGEST_RECORDING, card?.limits.audio_seconds ?? LONGEST_RECORDING),
       onLevel: showLevel,
+      onBlock: preview,
       onEnd: end,
     });
   } catch (error) {
     recording = null;
+    closePreview();
     const keys = { NotFoundError: "noMicrophone", NotAllowedError: "denied" };
     complain(keys[error.name] ?? "inUse", {}, begin);
     return;
@@ -100,11 +104,29 @@ function showLevel(level, seconds) {
   byId("elapsed").textContent = text("seconds", { n: number(Math.floor(seconds)) });
 }
 
+/** Show the words in what was recorded so far. */
+function preview(block, rate) {
+  live ??= new LiveWords(rate, (words) => (byId("live").textContent = words));
+  live.send(block);
+}
+
+function closePreview() {
+  live?.close();
+  live = null;
+}
+
+/** End the recording and return its samples. */
+function stop() {
+  const sound = recording.stop();
+  recording = null;
+  closePreview();
+  return sound;
+}
+
 function end() {
   if (!(recording instanceof Recording)) return;
   const { seconds, silent } = recording;
-  const sound = recording.stop();
-  recording = null;
+  const sound = stop();
   if (seconds < SHORTEST_RECORDING) complain("brief", {}, null);
   else if (silent) complain("silent", {}, begin);
   else hear({ name: text("recordingName", { time: clock(new Date()) }), file: wav(sound), sound });
@@ -112,8 +134,7 @@ function end() {
 
 function discard() {
   if (!(recording instanceof Recording)) return;
-  recording.stop();
-  recording = null;
+  stop();
   show("idle", text("discarded"));
 }
 
@@ -125,6 +146,7 @@ async function choose(file) {
     complain("tooLarge", { name: file.name, size: megabytes(file.size), limit: megabytes(limit) }, null);
     return;
   }
+  byId("live").textContent = "";
   hear({ name: file.name, file, sound: await decode(file) });
 }
 
@@ -267,6 +289,7 @@ function askForKey(retry) {
 
 function show(state, words) {
   document.body.dataset.state = state;
+  if (state !== "recording" && state !== "busy") byId("live").textContent = "";
   record.style.setProperty("--level", 0);
   byId("record-name").textContent = text(state === "recording" ? "stop" : "speak");
   showHint();

@@ -36,11 +36,12 @@ export class Recording {
 
   /**
    * Ask for the microphone and record. `onLevel` receives the level of each block in dBFS, and the
-   * seconds that were recorded. `onEnd` is called
-   * when the speaker pauses, after `mostSeconds`, and when the microphone is taken away.
+   * seconds that were recorded. `onBlock` receives its samples, from -1 to 1, and their rate in Hz.
+   * `onEnd` is called when the speaker pauses, after `mostSeconds`, and when the microphone is taken
+   * away.
    * Rejects with the DOMException of getUserMedia.
    */
-  static async start({ mostSeconds, onLevel, onEnd }) {
+  static async start({ mostSeconds, onLevel, onEnd, onBlock = () => {} }) {
     const recording = new Recording();
     // as it is: the server brings speech to its level, and browsers' filters change voices
     recording.stream = await navigator.mediaDevices.getUserMedia({
@@ -50,7 +51,7 @@ export class Recording {
       recording.context = new AudioContext({ latencyHint: "playback" }); // large buffers lose nothing on a slow machine
       await recording.context.audioWorklet.addModule(new URL("capture.js", import.meta.url));
       recording.capture = new AudioWorkletNode(recording.context, "capture", { numberOfOutputs: 0 });
-      recording.capture.port.onmessage = ({ data }) => recording.#take(data, mostSeconds, onLevel, onEnd);
+      recording.capture.port.onmessage = ({ data }) => recording.#take(data, { mostSeconds, onLevel, onEnd, onBlock });
       recording.context.createMediaStreamSource(recording.stream).connect(recording.capture);
       recording.stream.getTracks()[0].onended = onEnd;
       await recording.context.resume();
@@ -88,13 +89,14 @@ export class Recording {
     return { samples: samples.subarray(0, this.#kept * rate), rate };
   }
 
-  #take(block, mostSeconds, onLevel, onEnd) {
+  #take(block, { mostSeconds, onLevel, onEnd, onBlock }) {
     const seconds = block.length / this.context.sampleRate;
     const level = 10 * Math.log10(block.reduce((sum, sample) => sum + sample * sample, 0) / block.length + 1e-12);
     this.#blocks.push(block);
     this.#seconds += seconds;
     this.#loudest = Math.max(this.#loudest, level);
     onLevel(level, this.#seconds);
+    onBlock(block, this.context.sampleRate);
     const paused = this.#end.heard(level, seconds) && this.endsAtPause;
     if (paused) this.#kept = this.#seconds - PAUSE_SECONDS + KEPT_PAUSE_SECONDS;
     if (paused || this.#seconds >= mostSeconds) onEnd();
