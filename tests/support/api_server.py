@@ -23,9 +23,52 @@ class ControlPlane:
     """The administrator's, on the namespace default."""
     server: str
     """The URL of the API server."""
+    etcd: str
+    """The URL of etcd."""
     folder: Path
-    processes: Mapping[str, "subprocess.Popen[bytes]"]
-    """By the name of the program."""
+    programs: Mapping[str, "Program"]
+    """By name."""
+
+    def restart_api_server(self) -> None:
+        """Kill the API server, start another one on the same etcd, and wait until it is ready."""
+        self.programs["kube-apiserver"].restart()
+        self.wait_until_ready()
+
+    def wait_until_ready(self) -> None:
+        """Wait until the API server is ready."""
+        waiting.until(
+            lambda: self.kubectl("get", "--raw", "/readyz", check=False) == "ok",
+            "the API server is ready",
+            moved=lambda: tuple((self.folder / f"{name}.log").stat().st_size for name in self.programs),
+            explain=lambda: (self.folder / "kube-apiserver.log").read_text(encoding="utf-8")[-3000:],
+            every=0.2,
+        )
+
+
+class Program:
+    """A program that runs. Its log is `folder`/`name`.log."""
+
+    def __init__(self, programs: Path, folder: Path, name: str, flags: Sequence[str]) -> None:
+        self._command, self._log = [str(programs / name), *flags], folder / f"{name}.log"
+        self._start()
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal to it."""
+        self._process.send_signal(number)
+
+    def kill(self) -> None:
+        """Kill it, as when its machine fails. An API server that is asked to stop waits for its clients."""
+        self._process.kill()
+        self._process.wait()
+
+    def restart(self) -> None:
+        """Kill it and start it again."""
+        self.kill()
+        self._start()
+
+    def _start(self) -> None:
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(self._command, stdout=log, stderr=log)
 
 
 @contextmanager
@@ -73,26 +116,19 @@ def control_plane(programs: Path, folder: Path) -> Iterator[ControlPlane]:
         running = {
             name: stack.enter_context(program(programs, folder, name, flags)) for name, flags in commands.items()
         }
-        waiting.until(
-            lambda: kubectl("get", "--raw", "/readyz", check=False) == "ok",
-            "the API server is ready",
-            moved=lambda: tuple((folder / f"{name}.log").stat().st_size for name in commands),
-            explain=lambda: (folder / "kube-apiserver.log").read_text(encoding="utf-8")[-3000:],
-            every=0.2,
-        )
-        yield ControlPlane(kubectl, server, folder, running)
+        plane = ControlPlane(kubectl, server, etcd, folder, running)
+        plane.wait_until_ready()
+        yield plane
 
 
 @contextmanager
-def program(programs: Path, folder: Path, name: str, flags: Sequence[str]) -> Iterator["subprocess.Popen[bytes]"]:
-    """Run a program while the block runs. Its log is `folder`/`name`.log."""
-    with (folder / f"{name}.log").open("wb") as log:
-        process = subprocess.Popen([programs / name, *flags], stdout=log, stderr=log)
+def program(programs: Path, folder: Path, name: str, flags: Sequence[str]) -> Iterator[Program]:
+    """Run a program while the block runs."""
+    running = Program(programs, folder, name, flags)
     try:
-        yield process
+        yield running
     finally:
-        process.kill()  # an API server that is asked to stop waits for its clients
-        process.wait()
+        running.kill()
 
 
 def write_kubeconfig(path: Path, server: str, token: str) -> None:

@@ -43,11 +43,6 @@ def spec(**training: Any) -> dict[str, Any]:
     return found | {"training": found["training"] | training}
 
 
-def ready_status(owner: Owner) -> dict[str, Any]:
-    """Return the status of a model with that spec whose version is served."""
-    return _ready(owner).model_dump(by_alias=True, exclude_none=True, mode="json")
-
-
 @contextmanager
 def fake_cluster(programs: Path, folder: Path) -> Iterator[ControlPlane]:
     """Run a cluster with the definition of SpeechModels, while the block runs."""
@@ -76,7 +71,7 @@ def fake_cluster(programs: Path, folder: Path) -> Iterator[ControlPlane]:
         ):
             running[name] = stack.enter_context(program(programs, folder, name, flags))
         kubectl("wait", "--for=condition=Ready", "nodes", "--all", "--timeout=60s")
-        yield replace(plane, processes={**plane.processes, **running})
+        yield replace(plane, programs={**plane.programs, **running})
 
 
 def _node(name: str) -> dict[str, Any]:
@@ -85,7 +80,8 @@ def _node(name: str) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}, "status": status}
 
 
-def _ready(owner: Owner) -> SpeechModelStatus:
+def ready_status(owner: Owner) -> SpeechModelStatus:
+    """Return the status of a model with that spec whose version is served."""
     world = World(owner=owner)
     world.to_ready()
     return world.status
@@ -96,7 +92,7 @@ def _stages(programs: Path) -> str:
     shipped = list(yaml.safe_load_all((programs / "kwok-stages.yaml").read_text(encoding="utf-8")))
     (complete,) = [stage for stage in shipped if stage["metadata"]["name"] == "pod-complete"]
     ours = []
-    for stage in _ready(OWNER).stages:
+    for stage in ready_status(OWNER).stages:
         message = json.dumps({"output": stage.output}, separators=(",", ":"))
         found = json.loads(json.dumps(complete))
         found["metadata"]["name"] = f"pod-complete-{stage.name.value}"

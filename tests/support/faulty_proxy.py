@@ -36,6 +36,8 @@ class FaultyProxy:
         self.injected: Counter[str] = Counter()
         self.created: Counter[str] = Counter()
         """Jobs that the API server created for clients of this proxy, by name."""
+        self.unanswered: set[str] = set()
+        """Names of Jobs that a client asked for when the API server went away. They may exist."""
         self._random = random.Random(seed)
 
     @property
@@ -62,9 +64,12 @@ class FaultyProxy:
         async with aiohttp.ClientSession(self.server, connector=connector, auto_decompress=False) as session:
 
             async def handle(request: web.Request) -> web.StreamResponse:
-                if request.query.get("watch") == "true":
-                    return await self._watch(session, request)
-                return await self._call(session, request)
+                try:
+                    if request.query.get("watch") == "true":
+                        return await self._watch(session, request)
+                    return await self._call(session, request)
+                except aiohttp.ClientError:  # the API server is away
+                    return _reset(request)
 
             app.router.add_route("*", "/{path:.*}", handle)
             runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
@@ -85,13 +90,20 @@ class FaultyProxy:
             return _reset(request)
         elif fault.isdigit():
             return _refusal(int(fault))
-        async with self._forward(session, request) as answer:
-            body = await answer.read()
-            if request.method == "POST" and request.path.endswith("/jobs") and answer.status == HTTPStatus.CREATED:
-                self.created[json.loads(body)["metadata"]["name"]] += 1
-            if fault == "reset after":
-                return _reset(request)
-            return web.Response(status=answer.status, body=body, headers=_kept(answer))
+        sent = await request.read()
+        creating = request.method == "POST" and request.path.endswith("/jobs")
+        job = json.loads(sent)["metadata"]["name"] if creating else ""
+        try:
+            async with self._forward(session, request, sent) as answer:
+                body = await answer.read()
+        except aiohttp.ClientError:
+            self.unanswered.update([job] if job else [])
+            raise
+        if job and answer.status == HTTPStatus.CREATED:
+            self.created[job] += 1
+        if fault == "reset after":
+            return _reset(request)
+        return web.Response(status=answer.status, body=body, headers=_kept(answer))
 
     async def _watch(self, session: aiohttp.ClientSession, request: web.Request) -> web.StreamResponse:
         fault, response = self._draw(WATCHES), web.StreamResponse()
@@ -114,15 +126,16 @@ class FaultyProxy:
             _reset(request)
         return response
 
-    def _forward(self, session: aiohttp.ClientSession, request: web.Request) -> "aiohttp.client._RequestContextManager":
+    def _forward(
+        self, session: aiohttp.ClientSession, request: web.Request, body: bytes = b""
+    ) -> "aiohttp.client._RequestContextManager":
         headers = {
             name: request.headers[name]
             for name in ("Authorization", "Accept", "Content-Type")
             if name in request.headers
         }
         timeout = aiohttp.ClientTimeout(None)
-        body = request.content if request.can_read_body else None
-        return session.request(request.method, request.rel_url, headers=headers, data=body, timeout=timeout)
+        return session.request(request.method, request.rel_url, headers=headers, data=body or None, timeout=timeout)
 
     def _draw(self, shares: Mapping[str, float]) -> str:
         """Return a fault, or an empty text for none."""

@@ -73,7 +73,9 @@ class Lifecycles:
 
     def created(self) -> list[str]:
         """Return the same of each Job that the operator has ever created, in order."""
-        return sorted(_short(job) for job in self.proxy.created.elements())
+        existing = {job["metadata"]["name"] for job in self.plane.kubectl.find("jobs")}
+        unanswered = (self.proxy.unanswered & existing) - self.proxy.created.keys()
+        return sorted(_short(job) for job in (*self.proxy.created.elements(), *unanswered))
 
     def state(self) -> str:
         """Return what shows progress."""

@@ -1,4 +1,4 @@
-"""The HTTP endpoints of the operator: /healthz and /metrics, on IPv4 and IPv6."""
+"""The HTTP endpoints of the operator: /healthz and /metrics, on IPv4 and IPv6. `/metrics?name[]=NAME` returns that metric only."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -26,7 +26,9 @@ async def endpoints(settings: Settings, supervisor: Supervisor, telemetry: Telem
 
     async def metrics(request: web.Request) -> web.Response:
         encode, content_type = choose_encoder(request.headers.get("Accept", ""))
-        body = await asyncio.to_thread(encode, telemetry.registry)
+        names = request.query.getall("name[]", [])
+        registry = telemetry.registry.restricted_registry(names) if names else telemetry.registry
+        body = await asyncio.to_thread(encode, registry)
         return web.Response(body=body, headers={"Content-Type": content_type})
 
     async with AsyncExitStack() as stack:

@@ -1,4 +1,4 @@
-"""The engine does not undo what others changed since it read an object."""
+"""The engine creates what a user waits for first, and does not undo what others changed since it read an object."""
 
 from datetime import timedelta
 from typing import Any, cast
@@ -6,10 +6,12 @@ from typing import Any, cast
 import pytest
 from speechmodel_operator.cluster.api import DEPLOYMENTS, MODELS, Api, Manifest, Resource
 from speechmodel_operator.cluster.engine import ClusterEngine
-from speechmodel_operator.cluster.errors import Conflict
-from speechmodel_operator.cluster.views import Deployment, Model, Service
+from speechmodel_operator.cluster.errors import AlreadyExists, Conflict
+from speechmodel_operator.cluster.views import Claim, Deployment, Job, Model, ObjectView, Service
+from speechmodel_operator.resources import labels
 from speechmodel_plan import names
 from speechmodel_plan.plan import Plan, Report, ServingIntent
+from speechmodel_plan.reconcile import StepFailed, reconcile
 from support.world import World
 
 from .test_resources import IMAGES, MODEL, OWNER
@@ -66,3 +68,67 @@ async def test_replicas_that_an_autoscaler_set_since_the_deployment_was_read_sta
     server.version = "7"
     await engine.apply(plan)
     assert server.applied[0]["kind"] == "Deployment"
+
+
+class New:
+    """An API server with a new model and `existing` objects, which notes every call about one object."""
+
+    def __init__(self, *existing: ObjectView) -> None:
+        self.existing, self.calls = existing, list[str]()
+
+    async def get(self, resource: Resource[Any], _namespace: str, name: str) -> Any:
+        self.calls.append(f"GET {resource.kind}")
+        if resource is MODELS:
+            return Model.model_validate({"metadata": metadata(name, 3, uid=OWNER.uid), "spec": World().spec})
+        return next((thing for thing in self.existing if isinstance(thing, resource.view)), None)
+
+    async def find(self, resource: Resource[Any], *_: object) -> tuple[Any, ...]:
+        found = tuple(thing for thing in self.existing if isinstance(thing, resource.view))
+        return tuple(thing for thing in found if thing.metadata.labels.get(labels.MODEL) == OWNER.name)
+
+    async def create(self, resource: Resource[Any], _namespace: str, manifest: Manifest) -> Any:
+        self.calls.append(f"POST {resource.kind}")
+        if any(thing.metadata.name == manifest["metadata"]["name"] for thing in self.existing):
+            raise AlreadyExists(409, "it exists")
+        return resource.view.model_validate({**manifest, "metadata": {**manifest["metadata"], "uid": "new"}})
+
+    async def merge_patch(self, resource: Resource[Any], *_: object) -> None:
+        self.calls.append(f"PATCH {resource.kind}")
+
+    async def delete(self, resource: Resource[Any], _thing: object) -> None:
+        self.calls.append(f"DELETE {resource.kind}")
+
+
+def engine_of(server: New) -> ClusterEngine:
+    return ClusterEngine(cast(Api, server), IMAGES, OWNER, progress_interval=timedelta(seconds=60))
+
+
+def claim(model: str) -> Claim:
+    spec = {"resources": {"requests": {"storage": "10Gi"}}}
+    return Claim.model_validate(
+        {"metadata": metadata(names.claim_name(OWNER.name), 5, labels={labels.MODEL: model}), "spec": spec}
+    )
+
+
+async def test_a_new_model_is_read_once_for_its_claim_and_its_first_job() -> None:
+    server = New()
+    await reconcile(engine_of(server))
+    kinds = [call for call in server.calls if not call.startswith(("GET Deployment", "POST Event"))]
+    assert kinds == ["GET SpeechModel", "POST PersistentVolumeClaim", "POST Job", "PATCH SpeechModel"]
+
+
+async def test_the_next_job_is_created_before_an_ended_one_is_removed() -> None:
+    marks = {labels.MODEL: OWNER.name, labels.STAGE: "prepare", labels.KEY: "00000000", labels.ATTEMPT: "1"}
+    about = metadata("espejo-prepare-00000000-1", 4, labels=marks, creationTimestamp="2026-01-01T00:00:00Z")
+    ended = {"conditions": [{"type": "Complete", "status": "True"}]}
+    server = New(Job.model_validate({"metadata": about, "status": ended}), claim(OWNER.name))
+    await reconcile(engine_of(server))
+    assert [call for call in server.calls if call.endswith(" Job")] == ["POST Job", "DELETE Job"]
+
+
+async def test_a_claim_of_another_owner_is_a_conflict() -> None:
+    server = New(claim(model="another"))
+    with pytest.raises(StepFailed, match="exists and does not belong to this SpeechModel") as failed:
+        await reconcile(engine_of(server))
+    assert failed.value.reason == "NameConflict"
+    assert "POST Job" not in server.calls

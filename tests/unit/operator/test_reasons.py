@@ -262,14 +262,14 @@ def test_a_deployment_says_why_its_rollout_stands(conditions: list[Object], reas
     [(QUOTA, "QuotaExceeded"), (STANDARD, "PodSecurityDenied"), ("a webhook denied the request", "Refused")],
 )
 def test_an_object_that_is_rejected_says_by_what(message: str, reason: str) -> None:
-    assert cluster_error(403, json.dumps({"message": message})).reason == reason
+    assert cluster_error(403, json.dumps({"message": message}).encode()).reason == reason
 
 
 def test_a_webhook_that_denies_without_a_code_rejects_the_object() -> None:
     """The API server then answers 400. Other answers of 400 are faults of the request."""
     denied = 'admission webhook "validate.nginx.ingress.kubernetes.io" denied the request: host "a" is defined already'
-    assert isinstance(cluster_error(400, json.dumps({"message": denied})), Refused)
-    assert not isinstance(cluster_error(400, json.dumps({"message": "the body is not valid JSON"})), Refused)
+    assert isinstance(cluster_error(400, json.dumps({"message": denied}).encode()), Refused)
+    assert not isinstance(cluster_error(400, json.dumps({"message": "the body is not valid JSON"}).encode()), Refused)
 
 
 async def test_without_the_right_to_list_events_a_job_without_a_pod_is_seen_all_the_same() -> None:

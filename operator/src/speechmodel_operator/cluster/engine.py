@@ -43,7 +43,7 @@ from speechmodel_operator.cluster.errors import (
 from speechmodel_operator.cluster.progress import ProgressReader
 from speechmodel_operator.cluster.snapshot import Snapshot, read_rejections, read_snapshot
 from speechmodel_operator.cluster.status import post_events, write_status
-from speechmodel_operator.cluster.views import Deployment, ObjectView, Service
+from speechmodel_operator.cluster.views import Claim, Deployment, ObjectView, Service
 from speechmodel_operator.resources import claim, jobs, labels, serving, workers
 from speechmodel_operator.resources.accessories import accessories
 from speechmodel_operator.resources.jobs import Images
@@ -115,22 +115,27 @@ class ClusterEngine:
         here = self._current()
         if plan.finalizer and not here.has_finalizer:
             here = await self._set_finalizer(here, present=True)
-        for run in (*plan.stop, *plan.discard):
+        for run in plan.stop:
             await self._delete(JOBS, here.jobs.get(run.name))
         if plan.deleting:
+            await self._discard(here, plan)
             for servers in (here.deployment, here.canary):
                 await self._delete(DEPLOYMENTS, servers)
             return Done(purge_refused=await self._purge(here, plan))
         # each on its own: a Job that is rejected must not keep a server from its replicas, nor the status from being written
-        claim_created, claim_failure = await _attempt(self._ensure_claim(here, plan.claim))
+        created, claim_failure = await _attempt(self._ensure_claim(here, plan.claim))
+        if created is not None:
+            self._snapshot = replace(here, claim=created)
+            return Done(claim=observe.claim_of(created, self._owner.uid, self._owner.name))
         _, start_failure = await _attempt(self._start(here, plan.start))
+        await self._discard(here, plan)  # a user waits for the new run, and nobody for this
         _, serving_failure = await _attempt(self._ensure_serving(here, plan.serving))
         _, canary_failure = await _attempt(self._ensure_canary(here, plan.canary))
         beside_failure = await self._ensure_beside(here, plan.serving) if serving_failure is None else None
         if claim_failure is not None and claim_failure.reason is Reason.CLAIM_SIZE_REFUSED:  # the stages go on
             claim_failure, beside_failure = None, claim_failure
         failures = Failures(claim_failure or start_failure, serving_failure, canary_failure or beside_failure)
-        return Done(failures, claim_created=bool(claim_created), not_started=start_failure is not None)
+        return Done(failures, not_started=start_failure is not None)
 
     async def report(self, report: Report) -> None:
         """Write the status and post the Events, then remove our finalizer if it is no longer needed."""
@@ -184,22 +189,26 @@ class ClusterEngine:
             if existing is not None and not existing.metadata.owned_by(self._owner.uid):
                 raise NameConflict("Service", name) from None
 
-    async def _ensure_claim(self, here: Snapshot, intent: ClaimIntent | None) -> bool:
-        """Create the claim, or make it as it is wanted. Return True when it was created."""
+    async def _discard(self, here: Snapshot, plan: Plan) -> None:
+        for run in plan.discard:
+            await self._delete(JOBS, here.jobs.get(run.name))
+
+    async def _ensure_claim(self, here: Snapshot, intent: ClaimIntent | None) -> Claim | None:
+        """Create the claim and return it, or make it as it is wanted."""
         if intent is None:
-            return False
+            return None
         wanted = claim.workspace_claim(self._owner, here.spec, intent.name, owned=intent.owned)
         if here.claim is None:
             try:
-                await self._api.create(CLAIMS, self._owner.namespace, wanted)
+                return await self._api.create(CLAIMS, self._owner.namespace, wanted)
             except AlreadyExists:
+                existing = await self._api.get(CLAIMS, self._owner.namespace, intent.name)
+                if existing is not None and not observe.created_for(existing, self._owner.name):
+                    raise NameConflict("PersistentVolumeClaim", intent.name) from None
                 log.info("%s: waiting for the claim %s, which is being deleted", self._owner, intent.name)
-                return False
-            return True
-        if not observe.created_for(here.claim, self._owner.name):
-            raise NameConflict("PersistentVolumeClaim", intent.name)
+                return None
         if here.claim.deleting:
-            return False
+            return None
         metadata = here.claim.metadata
         patch: dict[str, object] = {}
         if metadata.owned_by(self._owner.uid) != intent.owned:
@@ -208,7 +217,7 @@ class ClusterEngine:
         if patch:
             await self._api.merge_patch(CLAIMS, self._owner.namespace, intent.name, patch)
         await self._resize(here, wanted)
-        return False
+        return None
 
     async def _resize(self, here: Snapshot, wanted: Manifest) -> None:
         """Expand the bound claim to the size that is wanted. Raises ClaimSizeRefused where that is not possible."""

@@ -67,13 +67,14 @@ def refusal(message: str) -> Reason | None:
     return Reason.POD_SECURITY_DENIED if "violates PodSecurity" in message else None
 
 
-def cluster_error(status: int, body: str) -> ClusterError:
+def cluster_error(status: int, body: bytes) -> ClusterError:
     """Return the error for an answer, with the API server's message."""
+    text = body.decode(errors="replace")
     try:
         answer = json.loads(body)
-        message, reason = str(answer.get("message") or body), answer.get("reason")
+        message, reason = str(answer.get("message") or text), answer.get("reason")
     except (ValueError, AttributeError):
-        message, reason = body or f"HTTP status {status}", None
+        message, reason = text or f"HTTP status {status}", None
     if reason == "AlreadyExists":
         return AlreadyExists(status, message)
     if status == 409:

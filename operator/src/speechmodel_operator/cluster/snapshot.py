@@ -136,11 +136,10 @@ async def read_snapshot(api: Api, owner: Owner, known: Api) -> Snapshot | None:
     if model is None or model.metadata.uid != owner.uid:
         return None
     spec = SpeechModelSpec.model_validate(model.spec)
-    claim_name = spec.training.storage.claim_name or names.claim_name(owner.name)
     jobs, pods, claim, deployment, canary, services = await asyncio.gather(
         api.find(JOBS, owner.namespace, owner.name),
         api.find(PODS, owner.namespace, owner.name),
-        known.get(CLAIMS, owner.namespace, claim_name),
+        _read_claim(known, owner, spec),
         known.get(DEPLOYMENTS, owner.namespace, names.deployment_name(owner.name)),
         # also when neither spec nor status mentions a canary: the last step may have ended before it could write the status
         known.get(DEPLOYMENTS, owner.namespace, names.canary_name(owner.name)),
@@ -160,6 +159,14 @@ async def read_snapshot(api: Api, owner: Owner, known: Api) -> Snapshot | None:
         services={s.metadata.name: s for s in services if s.metadata.owned_by(owner.uid) and _of_server(s)},
         accessories=await _read_accessories(api, owner, spec, deployment) if deployment else {},
     )
+
+
+async def _read_claim(known: Api, owner: Owner, spec: SpeechModelSpec) -> Claim | None:
+    """Read the workspace claim. One that the operator creates is found by its label, which the watches know."""
+    if given := spec.training.storage.claim_name:
+        return await known.get(CLAIMS, owner.namespace, given)
+    claims = await known.find(CLAIMS, owner.namespace, owner.name)
+    return next((claim for claim in claims if claim.metadata.name == names.claim_name(owner.name)), None)
 
 
 def _of_server(service: Service) -> bool:

@@ -15,7 +15,7 @@ from speechmodel_plan.canary import number_of_servers
 from speechmodel_plan.conditions import NO_FAILURES, Failures
 from speechmodel_plan.decision import Decision, Follow, Hold, Idle, Start, Stop, decide, settle
 from speechmodel_plan.events import Event, events
-from speechmodel_plan.observed import ALIVE, Observed, Run, Trouble
+from speechmodel_plan.observed import ALIVE, Claim, Observed, Run, Trouble
 from speechmodel_plan.promotion import Choice, choose
 from speechmodel_plan.records import Records
 from speechmodel_plan.runs import look_at_runs
@@ -72,8 +72,8 @@ class Done:
 
     failures: Failures = NO_FAILURES
     """Problems; the other parts of the plan were applied nevertheless."""
-    claim_created: bool = False
-    """True when the workspace claim, which every stage waits for, was created."""
+    claim: Claim | None = None
+    """The workspace claim if it was created. A stage can start now, so the rest is left to another plan."""
     not_started: bool = False
     """True when the run in `Plan.start` could not be created."""
     purge_refused: Trouble | None = None

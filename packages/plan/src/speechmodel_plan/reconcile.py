@@ -1,5 +1,6 @@
 """One step: observe, plan, apply, report. This function is all that the operator and the local engine do."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Protocol
 
@@ -43,8 +44,9 @@ async def reconcile(engine: Engine) -> timedelta | None:
         raise Gone
     plan = make_plan(seen)
     done = await engine.apply(plan)
-    if done.claim_created:
-        return await reconcile(engine)  # a stage can start now
+    if done.claim is not None:
+        plan = make_plan(replace(seen, claim=done.claim))
+        done = await engine.apply(plan)
     report = plan.after(done)
     await engine.report(report)
     if report.failure is not None:
