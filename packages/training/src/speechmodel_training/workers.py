@@ -142,16 +142,20 @@ class Workers:
     def totals(self, tensors: Sequence[tf.Tensor], key: int, seconds: float = SUMMED_WITHIN) -> list[tf.Tensor]:
         """Return the sum over the workers of each tensor. The keys from `key` on must be used for nothing else.
 
-        They are summed one after the other, and all workers get the same bits. Used as a part of a compiled function,
-        which must not change any variable before all sums are there.
+        Tensors of one type are summed together, and all workers get the same bits. Used as a part of a compiled
+        function, which must not change any variable before all sums are there. The shapes must be known.
         """
         if self.count == 1:
             return list(tensors)
-        summed: list[tf.Tensor] = []
-        for place, tensor in enumerate(tensors):
-            with tf.control_dependencies(summed[-1:]):
-                summed.append(self._total(tensor, key + place, seconds))
-        return summed
+        summed: dict[int, tf.Tensor] = {}
+        for number, kind in enumerate(dict.fromkeys(tensor.dtype for tensor in tensors)):
+            places = [place for place, tensor in enumerate(tensors) if tensor.dtype == kind]
+            packed = tf.concat([tf.reshape(tensors[place], [-1]) for place in places], axis=0)
+            with tf.control_dependencies(list(summed.values())):
+                total = self._total(packed, key + number, seconds)
+            parts = tf.split(total, [tensors[place].shape.num_elements() for place in places])
+            summed |= {place: tf.reshape(part, tensors[place].shape) for place, part in zip(places, parts, strict=True)}
+        return [summed[place] for place in range(len(tensors))]
 
     def shared(self, kind: type[DocumentT], document: DocumentT | None = None) -> DocumentT:
         """Return the document of the first worker, which alone gives one. Raises WorkerLost, and Stopped before it
