@@ -1,7 +1,7 @@
 """The stage program train in one process after another, each of which kills itself: `killed_trainings.py MOMENTS`.
 
-The processes are forks of this one, which has imported TensorFlow and has not started its threads. So a process takes
-about a second less than a new program, which imports it again. MOMENTS is a JSON list of Moment.
+The processes are forks of this one, which has imported TensorFlow and has not started its threads. So they need not
+import it again, which takes seconds. MOMENTS is a JSON list of Moment.
 """
 
 import itertools
