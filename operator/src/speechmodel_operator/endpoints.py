@@ -1,4 +1,4 @@
-"""The HTTP endpoints of the operator: /healthz and /metrics, on IPv4 and IPv6. `/metrics?name[]=NAME` returns that metric only."""
+"""The HTTP endpoints of the operator: /healthz and /metrics, on IPv4 and IPv6. `/metrics?name[]=NAME` returns one counter or histogram."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -3,16 +3,19 @@
 import io
 import json
 import logging
-import urllib.request
 from datetime import timedelta
 
+import aiohttp
 import pytest
-from prometheus_client import start_http_server
 from speechmodel_api.log_format import FIELDS_VARIABLE, JsonFormatter, LogFormat
 from speechmodel_api.stages import StageName
 from speechmodel_api.status import SpeechModelStatus
+from speechmodel_operator.endpoints import endpoints
 from speechmodel_operator.resources.pod import log_env
+from speechmodel_operator.settings import Settings
+from speechmodel_operator.supervisor import Supervisor
 from speechmodel_operator.telemetry import Telemetry
+from support.ports import free_ports
 from support.world import OWNER, World
 
 
@@ -61,18 +64,21 @@ def test_a_stage_that_waits_for_a_person_has_a_series_with_its_reason() -> None:
     assert value(telemetry, "speechmodel_condition", **stalled) == 1
 
 
-def test_the_metrics_are_served() -> None:
+async def test_the_metrics_are_served_all_or_by_name() -> None:
     telemetry = Telemetry()
     telemetry.called("GET", 429)
-    server, thread = start_http_server(0, addr="127.0.0.1", registry=telemetry.registry)
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{server.server_port}/metrics") as answer:
-            text = answer.read().decode()
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-    assert 'speechmodel_api_calls_total{code="429",verb="GET"} 1.0' in text
+    (port,) = free_ports(1)
+    settings, supervisor = (
+        Settings(liveness_port=0, metrics_port=port),
+        Supervisor(lambda _: pytest.fail("no model is there")),
+    )
+    async with endpoints(settings, supervisor, telemetry), aiohttp.ClientSession(f"http://127.0.0.1:{port}") as client:
+        texts = [
+            await (await client.get(path)).text()
+            for path in ("/metrics", "/metrics?name[]=speechmodel_api_calls_total")
+        ]
+    assert all('speechmodel_api_calls_total{code="429",verb="GET"} 1.0' in text for text in texts)
+    assert ["python_info" in text for text in texts] == [True, False]
 
 
 def test_a_line_of_json_has_the_model_the_stage_and_the_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
