@@ -22,7 +22,7 @@ from speechmodel_training.background import BackgroundWriter
 from speechmodel_training.checkpoints import write_tensors
 from speechmodel_training.device import prepare_device
 from speechmodel_training.features import COEFFICIENTS
-from speechmodel_training.learner import Batch, Learner, Tensors, copy_apart, total
+from speechmodel_training.learner import Batch, Learner, Tensors, copy_apart, sum_of_tensors
 from speechmodel_training.network import Geometry
 
 UNITS, LABELS, CLIPS, FRAMES = 2048, 30, 2, 20
@@ -63,7 +63,7 @@ def main(runs: int) -> None:
 
 
 def _write(path: Path, tensors: Tensors) -> None:
-    total(tensors)
+    sum_of_tensors(tensors)
     write_tensors(path, tensors)
     sync_folder(path.parent)
 

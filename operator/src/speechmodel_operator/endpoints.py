@@ -1,4 +1,4 @@
-"""The HTTP endpoints of the operator: /healthz and /metrics, on IPv4 and IPv6. `/metrics?name[]=NAME` returns one counter or histogram."""
+"""The HTTP endpoints of the operator: /healthz and /metrics, on IPv4 and IPv6. `/metrics?name[]=NAME` returns the samples of that name."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -1,6 +1,6 @@
 """The metrics that the operator exports. Those of the models follow from their statuses."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, PlatformCollector, ProcessCollector
@@ -123,41 +123,42 @@ class Telemetry(Collector):
 
     def collect(self) -> Iterable[Metric]:
         """Return the metrics of the models. prometheus_client calls this for every scrape, in a thread of its own."""
-        models = tuple(self._models.values())
-        phases = GaugeMetricFamily("speechmodel_models", "SpeechModels by phase.", labels=["phase"])
-        for phase in Phase:
-            phases.add_metric([phase.value], sum(seen.phase is phase for seen in models))
-        names = ["namespace", "model"]
-        condition = GaugeMetricFamily(
-            "speechmodel_condition",
-            "1 if a condition of a SpeechModel is True, else 0. Reconciling and Stalled are present only while they are True.",
-            labels=[*names, "type", "reason"],
-        )
-        wer = GaugeMetricFamily(
-            "speechmodel_wer", "Word error rate of the version to serve.", labels=[*names, "version"]
-        )
-        stages = GaugeMetricFamily(
-            "speechmodel_stage_failed",
-            "1 for each stage that failed and waits for an edit or a retry.",
-            labels=[*names, "stage", "reason"],
-        )
-        replicas = GaugeMetricFamily("speechmodel_ready_replicas", "Servers that are ready.", labels=names)
-        for seen in models:
-            place = [seen.owner.namespace, seen.owner.name]
-            for kind, reason, true in seen.conditions:
-                condition.add_metric([*place, kind, reason], float(true))
-            for stage, reason in seen.failed:
-                stages.add_metric([*place, stage, reason], 1)
-            if seen.wer is not None:
-                version, rate = seen.wer
-                wer.add_metric([*place, version], rate)
-            if seen.ready_replicas is not None:
-                replicas.add_metric(place, seen.ready_replicas)
-        return (phases, condition, stages, wer, replicas)
+        return _families(tuple(self._models.values()))
 
     def describe(self) -> Iterable[Metric]:
-        """Return nothing, so that registering does not collect."""
-        return ()
+        """Return the metrics without samples, so that a scrape can ask for them by name."""
+        return _families(())
+
+
+def _families(models: Sequence[_Seen]) -> Iterable[Metric]:
+    phases = GaugeMetricFamily("speechmodel_models", "SpeechModels by phase.", labels=["phase"])
+    for phase in Phase:
+        phases.add_metric([phase.value], sum(seen.phase is phase for seen in models))
+    names = ["namespace", "model"]
+    condition = GaugeMetricFamily(
+        "speechmodel_condition",
+        "1 if a condition of a SpeechModel is True, else 0. Reconciling and Stalled are present only while they are True.",
+        labels=[*names, "type", "reason"],
+    )
+    wer = GaugeMetricFamily("speechmodel_wer", "Word error rate of the version to serve.", labels=[*names, "version"])
+    stages = GaugeMetricFamily(
+        "speechmodel_stage_failed",
+        "1 for each stage that failed and waits for an edit or a retry.",
+        labels=[*names, "stage", "reason"],
+    )
+    replicas = GaugeMetricFamily("speechmodel_ready_replicas", "Servers that are ready.", labels=names)
+    for seen in models:
+        place = [seen.owner.namespace, seen.owner.name]
+        for kind, reason, true in seen.conditions:
+            condition.add_metric([*place, kind, reason], float(true))
+        for stage, reason in seen.failed:
+            stages.add_metric([*place, stage, reason], 1)
+        if seen.wer is not None:
+            version, rate = seen.wer
+            wer.add_metric([*place, version], rate)
+        if seen.ready_replicas is not None:
+            replicas.add_metric(place, seen.ready_replicas)
+    return (phases, condition, stages, wer, replicas)
 
 
 def _seen(owner: Owner, status: SpeechModelStatus) -> _Seen:

@@ -75,9 +75,10 @@ async def test_the_metrics_are_served_all_or_by_name() -> None:
     async with endpoints(settings, supervisor, telemetry), aiohttp.ClientSession(f"http://127.0.0.1:{port}") as client:
         texts = [
             await (await client.get(path)).text()
-            for path in ("/metrics", "/metrics?name[]=speechmodel_api_calls_total")
+            for path in ("/metrics", "/metrics?name[]=speechmodel_api_calls_total&name[]=speechmodel_models")
         ]
     assert all('speechmodel_api_calls_total{code="429",verb="GET"} 1.0' in text for text in texts)
+    assert all('speechmodel_models{phase="Ready"} 0.0' in text for text in texts)
     assert ["python_info" in text for text in texts] == [True, False]
 
 

@@ -190,6 +190,7 @@ SPELLED = [
     ("es-CL", "pon 3 minutos.", "pon tres minutos"),
     ("en", "Twenty-one is 21!", "twenty one is twenty one"),
     ("ru", "5 минут", "пять минут"),
+    ("deu", "5 Minuten", "fünf minuten"),
     ("fa", "۵ دقیقه", "پنج دقیقه"),
 ]
 
@@ -213,7 +214,7 @@ def test_numbers_that_are_read_in_several_ways_are_not_spelled(written: str) -> 
     assert refused.value.reason is RejectionReason.NOT_SPELLED_OUT
 
 
-@pytest.mark.parametrize("language", ["haw", "fil", "arn"])
+@pytest.mark.parametrize("language", ["haw", "fil", "arn", "espejo-qq"])
 def test_numbers_of_a_language_that_is_not_known_are_refused(language: str) -> None:
     with pytest.raises(TranscriptUnusable, match="'5' is not spelled out"):
         normalise("5 hola", language=language, numbers=Numbers.SPELL)
@@ -221,7 +222,7 @@ def test_numbers_of_a_language_that_is_not_known_are_refused(language: str) -> N
 
 @pytest.mark.parametrize("language", sorted(CONVERTER_CLASSES))
 def test_a_number_that_a_language_cannot_spell_is_left(language: str) -> None:
-    for number in ("0", "7", "21", "999999", "123456789012"):
+    for number in ("0", "7", "21", "999999", "1234567", "123456789012"):
         assert spelled(number, language)
 
 

@@ -126,9 +126,11 @@ class ClusterEngine:
         created, claim_failure = await _attempt(self._ensure_claim(here, plan.claim))
         if created is not None:
             self._snapshot = replace(here, claim=created)
-            return Done(claim=observe.claim_of(created, self._owner.uid, self._owner.name))
+            return Done(claim=observe.claim_of(created, self._owner.uid))
         _, start_failure = await _attempt(self._start(here, plan.start))
         await self._discard(here, plan)  # a user waits for the new run, and nobody for this
+        if start_failure is not None and start_failure.reason is Reason.QUOTA_EXCEEDED and plan.discard:
+            _, start_failure = await _attempt(self._start(here, plan.start))  # a quota of Jobs has room now
         _, serving_failure = await _attempt(self._ensure_serving(here, plan.serving))
         _, canary_failure = await _attempt(self._ensure_canary(here, plan.canary))
         beside_failure = await self._ensure_beside(here, plan.serving) if serving_failure is None else None

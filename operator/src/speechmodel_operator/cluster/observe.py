@@ -48,12 +48,9 @@ def stage_runs(
     return tuple(runs)
 
 
-def claim_of(claim: views.Claim | None, uid: str, maker: str | None) -> Claim | None:
-    """Return the workspace claim, or None while it is being deleted.
-
-    With `maker`, a claim that was not created for the SpeechModel of that name does not count.
-    """
-    if claim is None or claim.deleting or (maker is not None and not created_for(claim, maker)):
+def claim_of(claim: views.Claim | None, uid: str) -> Claim | None:
+    """Return the workspace claim, or None while it is being deleted."""
+    if claim is None or claim.deleting:
         return None
     return Claim(claim.metadata.name, claim.metadata.uid, claim.metadata.owned_by(uid))
 

@@ -74,7 +74,6 @@ class Snapshot:
         recordings, init_from = spec.dataset.source.persistent_volume_claim, spec.training.init_from
         initial = init_from.persistent_volume_claim if init_from else None
         server_pods = observe.with_stage(self.pods, labels.SERVER)
-        maker = None if spec.training.storage.claim_name else self.owner.name
         return Observed(
             owner=self.owner,
             generation=metadata.generation,
@@ -86,7 +85,7 @@ class Snapshot:
             init_from=PurePosixPath(INITIAL_MOUNT, initial.path) if initial else None,
             settings={stage.name: settings_hash(stage, spec) for stage in STAGES},
             runs=observe.stage_runs(self.jobs.values(), self.pods, progress, now, rejections),
-            claim=observe.claim_of(self.claim, self.owner.uid, maker),
+            claim=observe.claim_of(self.claim, self.owner.uid),
             server=observe.server_of(
                 self.deployment,
                 server_pods,

@@ -1,7 +1,8 @@
 """Writes beside training: one at a time, in the order in which they were started."""
 
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 
@@ -45,14 +46,16 @@ class BackgroundWriter:
     def start(self, write: Callable[[], None]) -> None:
         """Run `write` in the thread, after the write before it has ended. Raises its error."""
         self.wait()
+        self._running = self._thread.submit(_copied, self._taken_copies(), write)
+
+    def run(self, write: Callable[[], None]) -> None:
+        """Run `write` here, after the write before it has ended: nothing is trained that it could slow down."""
+        self.wait()
+        _copied(self._taken_copies(), write)
+
+    def _taken_copies(self) -> list[Future[None]]:
         copies, self._copies = self._copies, []
-
-        def write_copied() -> None:
-            for copy in copies:
-                copy.result()
-            write()
-
-        self._running = self._thread.submit(write_copied)
+        return copies
 
     def wait(self) -> None:
         """Wait for the write that is running. Raises its error."""
@@ -61,6 +64,13 @@ class BackgroundWriter:
             running.result()
 
 
+def _copied(copies: Sequence[Future[None]], write: Callable[[], None]) -> None:
+    for copy in copies:
+        copy.result()
+    write()
+
+
 def _yield_to_others() -> None:
-    """Lower the priority of this thread. On Linux, the call changes no other thread of the process."""
-    os.nice(NICE)
+    """Lower the priority of this thread. Elsewhere than on Linux, the call would change the whole process."""
+    if sys.platform == "linux":
+        os.nice(NICE)

@@ -272,7 +272,7 @@ def copy_apart(tensors: Tensors) -> None:
                 tensors[name] = tf.raw_ops.DeepCopy(x=tensors[name])
 
 
-def total(tensors: Tensors) -> float:
+def sum_of_tensors(tensors: Tensors) -> float:
     """Return the sum over all weights, averages and moments, which is infinite or NaN as soon as one of them is.
 
     It is numpy's, so it runs in the thread of the caller alone, and needs no memory.

@@ -6,7 +6,7 @@ Training can stop after every step.
 import logging
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -28,7 +28,7 @@ from speechmodel_training.dataset import TrainingSet
 from speechmodel_training.errors import LossDiverged, WorkerLost
 from speechmodel_training.greedy import WordErrors, greedy_texts
 from speechmodel_training.history import History
-from speechmodel_training.learner import Learner, copy_apart, total
+from speechmodel_training.learner import Learner, copy_apart, sum_of_tensors
 from speechmodel_training.network import Array
 from speechmodel_training.rates import share_of_rate
 from speechmodel_training.saving import SaveTimer
@@ -259,28 +259,34 @@ class Trainer:
 
     def _save_to_the_end(self) -> None:
         """Save what is not on the disk, and wait until it is."""
-        self._start_save()
+        if (write := self._due_write()) is not None:
+            self._writer.run(write)
         self._writer.wait()
 
     def _start_save(self) -> None:
         """Save the best weights and the current ones beside training, unless they were saved before."""
+        if (write := self._due_write()) is not None:
+            self._writer.start(write)
+
+    def _due_write(self) -> Callable[[], None] | None:
+        """Return the write of the best weights and the current ones, or None if they were saved before."""
         if self._store is None or (self._state.epoch, self._state.step) == self._saved_at:
-            return
+            return None
         best, self._unsaved_best = self._unsaved_best, None
         checkpoints = [] if best is None else [best]
         if best is None or best.state.step != self._state.step:
             checkpoints.append(self._checkpoint())
-        self._writer.start(partial(self._write, self._store, checkpoints))
         self._saved_at = (self._state.epoch, self._state.step)
+        return partial(self._write, self._store, checkpoints)
 
     def _write(self, store: CheckpointStore, checkpoints: Sequence[Checkpoint]) -> None:
-        """Write the checkpoints in their order. Runs in the thread of the writer.
+        """Write the checkpoints in their order. Runs in the thread of the writer, or in that of training at its end.
 
         Raises LossDiverged when a weight is infinite or NaN.
         """
         began = time.monotonic()
         for checkpoint in checkpoints:
-            self._require_finite(total(checkpoint.tensors), "a weight")
+            self._require_finite(sum_of_tensors(checkpoint.tensors), "a weight")
             store.save(checkpoint)
         cost = time.monotonic() - began
         self._timer.saved(cost)

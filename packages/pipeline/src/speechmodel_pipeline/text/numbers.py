@@ -1,10 +1,13 @@
 """Numbers spelled as words, by num2words."""
 
+import langcodes
 import regex
 from num2words import CONVERTER_CLASSES, num2words
 
 LONGEST = 12
 """Digits. Longer numbers are codes and telephone numbers, which people read in groups."""
+LARGEST_AMHARIC = 1_000
+"""For many larger numbers in Amharic, num2words 0.5.14 raises TypeError or never ends."""
 _WHOLE = regex.compile(
     rf"(?<![\p{{L}}\p{{M}}\p{{N}}])(?<!\p{{N}}[.,:/'\u2019\u00a0 -])(?<![-\u2212+#\u2116])"
     rf"(?!0\p{{Nd}})\p{{Nd}}{{1,{LONGEST}}}"
@@ -21,9 +24,12 @@ def spelled(text: str, language: str) -> str:
     known = _known(language)
 
     def words(match: regex.Match[str]) -> str:
+        number = int(match[0])
+        if known == "am" and number > LARGEST_AMHARIC:
+            return match[0]
         try:
-            return str(num2words(int(match[0]), lang=known))
-        except (NotImplementedError, OverflowError, TypeError):  # TypeError: large numbers in Amharic
+            return str(num2words(number, lang=known))
+        except (NotImplementedError, OverflowError):
             return match[0]
 
     return text if known is None else str(_WHOLE.sub(words, text))
@@ -34,5 +40,9 @@ def _known(language: str) -> str | None:
     so that fil, Filipino, would be fi, Finnish.
     """
     names = {name.casefold(): name for name in CONVERTER_CLASSES}
-    tag = language.replace("-", "_").casefold()
+    try:
+        tag = langcodes.standardize_tag(language)  # deu is de
+    except ValueError:
+        return None
+    tag = tag.replace("-", "_").casefold()
     return names.get(tag) or names.get(tag.partition("_")[0])
