@@ -19,8 +19,8 @@ from speechmodel_inference.version import ServedVersion
 
 PARTIAL_SECONDS = 0.5
 """New speech after which the words so far are decoded again. In an utterance of more than 5 s it is a tenth of
-it, so that the cost of an utterance stays a fixed multiple of its length. It is at least the processor time of the
-last decoding, so that a slow engine does not fall behind somebody who speaks."""
+it, so that the cost of an utterance stays a fixed multiple of its length. It is at least the time that the last
+decoding took, with its wait for a run of the network, so that a stream does not fall behind somebody who speaks."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class LiveAudio:
         self._decoded = 0
         """Samples of the current utterance when its words were decoded last."""
         self._took = 0.0
-        """Processor time of that decoding, in seconds."""
+        """Seconds that this decoding took."""
 
     @property
     def current(self) -> Utterance | None:
@@ -70,9 +70,9 @@ class LiveAudio:
         samples = len(current.pcm)
         if samples - self._decoded < max(SAMPLE_RATE * max(PARTIAL_SECONDS, self._took), samples / 10):
             return None
-        self._decoded, began = samples, time.thread_time()
+        self._decoded, began = samples, time.monotonic()
         text = decode(current).text
-        self._took = time.thread_time() - began
+        self._took = time.monotonic() - began
         return text
 
     def finish(self) -> Iterator[Utterance]:
