@@ -29,7 +29,8 @@ def test_words_so_far_wait_for_as_much_new_speech_as_the_last_decoding_took(
     live, pcm, piece = LiveAudio(SAMPLE_RATE), load(HIJO), SAMPLE_RATE // 20
     for start in range(0, len(pcm), piece):
         assert list(live.feed(pcm[start : start + piece].tobytes())) == []
-        assert live.words_so_far(decode) in (None, "espejo")
+        if live.due:
+            assert live.words_so_far(decode) == "espejo"
     steps = [after - before for before, after in pairwise(lengths)]
     assert len(steps) >= 1
     assert all(least <= step <= most for step in steps), steps

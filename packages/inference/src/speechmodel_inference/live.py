@@ -62,15 +62,19 @@ class LiveAudio:
             self._decoded = 0
             yield utterance
 
-    def words_so_far(self, decode: Callable[[Utterance], Segment]) -> str | None:
-        """Return the words of the utterance that has begun. None when too little of it is new to decode it again."""
+    @property
+    def due(self) -> bool:
+        """True when an utterance has begun, and enough of it is new to decode it again."""
+        samples = self._cutter.samples
+        enough = max(SAMPLE_RATE * max(PARTIAL_SECONDS, self._took), samples / 10)
+        return samples > 0 and samples - self._decoded >= enough
+
+    def words_so_far(self, decode: Callable[[Utterance], Segment]) -> str:
+        """Return the words of the utterance that has begun, which takes as long as `decode`. Nothing in a pause."""
         current = self.current
         if current is None:
-            return None
-        samples = len(current.pcm)
-        if samples - self._decoded < max(SAMPLE_RATE * max(PARTIAL_SECONDS, self._took), samples / 10):
-            return None
-        self._decoded, began = samples, time.monotonic()
+            return ""
+        self._decoded, began = len(current.pcm), time.monotonic()
         text = decode(current).text
         self._took = time.monotonic() - began
         return text
@@ -114,6 +118,8 @@ class LiveTranscription:
             yield segment
 
     def _partial(self) -> str | None:
+        if not self._audio.due:
+            return None
         options = DecodingOptions(hot_words=self._options.hot_words)
         return self._audio.words_so_far(lambda utterance: decode_utterance(self._version, utterance, options))
 
