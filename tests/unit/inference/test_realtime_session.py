@@ -47,6 +47,19 @@ def client(decoder: Decoder, tmp_path: Path) -> TestClient:
     return TestClient(app)
 
 
+def test_a_preview_keeps_no_upload_out(client: TestClient) -> None:
+    queue = client.app.state.services.queue  # type: ignore[attr-defined]
+    assert queue.places == 1
+    with client.websocket_connect("/v1/realtime?preview=true") as socket:
+        assert socket.receive_json()["type"] == "session.created"
+        assert queue.taken == 0
+        with client.websocket_connect("/v1/realtime?preview=true") as second:
+            assert second.receive_json()["error"]["code"] == "queue_full"
+        with client.websocket_connect("/v1/realtime") as session:
+            assert session.receive_json()["type"] == "session.created"
+            assert queue.taken == 1
+
+
 def test_only_a_decoding_waits_for_the_decodings_of_other_streams(
     client: TestClient, decoder: Decoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -49,7 +49,7 @@ SAMPLE_BYTES = 2
 class RealtimeSession:
     """Transcribes what a client appends: each utterance at its pause, or what the client commits.
 
-    The caller holds a place of the queue.
+    The caller holds a place or a preview of the queue.
     """
 
     def __init__(self, send: Send, services: Services, version: ServedVersion, *, beta: bool) -> None:
