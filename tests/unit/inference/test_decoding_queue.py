@@ -25,6 +25,18 @@ async def test_places_are_counted_and_given_back() -> None:
     assert queue.taken == 0
 
 
+async def test_previews_take_no_places_and_end_where_half_of_the_places_are_used() -> None:
+    queue = DecodingQueue(decoders=1, waiting=3)
+    with queue.place(), queue.preview():
+        with pytest.raises(QueueFull), queue.preview():
+            pass
+        with queue.place(), queue.place(), queue.place():
+            assert queue.taken == queue.places
+    with queue.preview(), queue.preview():
+        assert queue.previews == 2
+    assert queue.previews == 0
+
+
 async def test_a_failing_work_raises_and_is_over() -> None:
     queue = DecodingQueue(decoders=1, waiting=0)
 

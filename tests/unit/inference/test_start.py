@@ -57,10 +57,45 @@ def test_what_few_requests_need_is_not_imported_before_the_server_is_ready(
     assert modules.intersection(NOT_NEEDED) == set()
 
 
-def test_it_is_imported_once_the_server_is_ready(caplog: pytest.LogCaptureFixture) -> None:
-    rest.load_rest("es-CL")
-    assert {"av", "langcodes"} <= set(sys.modules)
-    assert caplog.records == []
+UNTIL_LOADED = """
+import asyncio, sys
+from speechmodel_inference.services import Services
+from speechmodel_inference.settings import Settings
+services = Services.make(Settings())
+asyncio.run(services.load())
+assert services.lifecycle.loaded, services.lifecycle.problem
+from speechmodel_decoding import speech_detector
+assert speech_detector._session.cache_info().currsize == 1
+print(*sys.modules)
+"""
+
+
+def test_it_is_imported_once_the_server_is_ready(folder: VersionFolder) -> None:
+    program = [sys.executable, "-c", UNTIL_LOADED]
+    environment = {"SPEECHMODEL_FOLDER": str(folder.path)}
+    done = subprocess.run(program, env=environment, capture_output=True, text=True, check=True)
+    assert {"av", "langcodes"} <= set(done.stdout.split())
+    assert "cannot load" not in done.stderr
+
+
+def test_a_part_that_cannot_be_loaded_is_named_and_the_others_are_loaded(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    loaded = []
+    monkeypatch.setattr(rest, "_load_av", lambda: loaded.append("av"))
+    monkeypatch.setattr(rest, "SpeechDetector", failing)
+    rest.load_rest("espejo-qq")
+    assert loaded == ["av"]
+    assert [record.getMessage().partition(",")[0] for record in caplog.records] == [
+        "cannot load the tables of languages",
+        "cannot load the detector of speech",
+    ]
+    assert "'espejo-qq'" in caplog.text
+    assert "damaged network" in caplog.text
+
+
+def failing() -> None:
+    raise Exception("damaged network")  # as ONNX Runtime does
 
 
 THREADS_OF_NUMPY = """

@@ -85,6 +85,11 @@ class Cutter:
         return self._last_speech is not None
 
     @property
+    def samples(self) -> int:
+        """Samples of `current`, without the cost of joining them. 0 in a pause."""
+        return CHUNK * len(self._chunks) if self.speaking else 0
+
+    @property
     def current(self) -> Utterance | None:
         """The utterance that has begun, as far as it is known. None in a pause."""
         return self._utterance(len(self._chunks)) if self.speaking else None

@@ -1,7 +1,8 @@
 """The queue of requests: a bounded number is decoded at once and a bounded number waits.
 
 A request takes a place before its body is read and returns it after its answer, so places bound
-the memory too. Streams have threads of their own: somebody who speaks does not wait for recordings.
+the memory too. Streams have threads of their own: somebody who speaks does not wait for recordings. The
+preview of a recording that is uploaded later takes no place, so that it keeps no upload out.
 """
 
 import asyncio
@@ -42,6 +43,8 @@ class DecodingQueue:
         self.places = decoders + waiting
         self.taken = 0
         """Places of requests that upload, wait or decode."""
+        self.previews = 0
+        """Previews that run."""
         self.decoding = 0
         """Recordings that are decoded now."""
         self._threads = ThreadPoolExecutor(decoders, thread_name_prefix="decoder")
@@ -61,13 +64,29 @@ class DecodingQueue:
     def place(self) -> Iterator[None]:
         """Hold a place while the context lasts. Raises QueueFull when all are taken."""
         if self.taken >= self.places:
-            expected = self.taken * self._mean_seconds / self.decoders
-            raise QueueFull(max(1, ceil(expected * random.uniform(1, 1 + JITTER))))  # noqa: S311 - no secret
+            raise self._full()
         self.taken += 1
         try:
             yield
         finally:
             self.taken -= 1
+
+    @contextmanager
+    def preview(self) -> Iterator[None]:
+        """Hold a preview while the context lasts. Raises QueueFull when requests and previews are half as many as
+        places, because a preview uses the CPUs too.
+        """
+        if 2 * (self.taken + self.previews) >= self.places:
+            raise self._full()
+        self.previews += 1
+        try:
+            yield
+        finally:
+            self.previews -= 1
+
+    def _full(self) -> QueueFull:
+        expected = self.taken * self._mean_seconds / self.decoders
+        return QueueFull(max(1, ceil(expected * random.uniform(1, 1 + JITTER))))  # noqa: S311 - no secret
 
     async def run(self, work: Callable[[threading.Event], T], left: Awaitable[object]) -> Decoded[T]:
         """Run `work` in a decoder thread, in the order of arrival. The caller holds a place.
@@ -99,7 +118,7 @@ class DecodingQueue:
             ending.cancel()
 
     async def run_stream(self, work: Callable[[], T]) -> T:
-        """Run a step of a stream, which is short, before the recordings that wait. The caller holds a place.
+        """Run a step of a stream, which is short, before the recordings that wait. The caller holds a place or a preview.
 
         The system divides the CPUs between streams and recordings. An exception of `work` is raised as it is.
         """

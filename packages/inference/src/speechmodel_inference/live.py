@@ -19,8 +19,8 @@ from speechmodel_inference.version import ServedVersion
 
 PARTIAL_SECONDS = 0.5
 """New speech after which the words so far are decoded again. In an utterance of more than 5 s it is a tenth of
-it, so that the cost of an utterance stays a fixed multiple of its length. It is at least the processor time of the
-last decoding, so that a slow engine does not fall behind somebody who speaks."""
+it, so that the cost of an utterance stays a fixed multiple of its length. It is at least the time that the last
+decoding took, with its wait for a run of the network, so that a stream does not fall behind somebody who speaks."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class LiveAudio:
         self._decoded = 0
         """Samples of the current utterance when its words were decoded last."""
         self._took = 0.0
-        """Processor time of that decoding, in seconds."""
+        """Seconds that this decoding took."""
 
     @property
     def current(self) -> Utterance | None:
@@ -62,17 +62,21 @@ class LiveAudio:
             self._decoded = 0
             yield utterance
 
-    def words_so_far(self, decode: Callable[[Utterance], Segment]) -> str | None:
-        """Return the words of the utterance that has begun. None when too little of it is new to decode it again."""
+    @property
+    def due(self) -> bool:
+        """True when an utterance has begun, and enough of it is new to decode it again."""
+        samples = self._cutter.samples
+        enough = max(SAMPLE_RATE * max(PARTIAL_SECONDS, self._took), samples / 10)
+        return samples > 0 and samples - self._decoded >= enough
+
+    def words_so_far(self, decode: Callable[[Utterance], Segment]) -> str:
+        """Return the words of the utterance that has begun, which takes as long as `decode`. Nothing in a pause."""
         current = self.current
         if current is None:
-            return None
-        samples = len(current.pcm)
-        if samples - self._decoded < max(SAMPLE_RATE * max(PARTIAL_SECONDS, self._took), samples / 10):
-            return None
-        self._decoded, began = samples, time.thread_time()
+            return ""
+        self._decoded, began = len(current.pcm), time.monotonic()
         text = decode(current).text
-        self._took = time.thread_time() - began
+        self._took = time.monotonic() - began
         return text
 
     def finish(self) -> Iterator[Utterance]:
@@ -114,6 +118,8 @@ class LiveTranscription:
             yield segment
 
     def _partial(self) -> str | None:
+        if not self._audio.due:
+            return None
         options = DecodingOptions(hot_words=self._options.hot_words)
         return self._audio.words_so_far(lambda utterance: decode_utterance(self._version, utterance, options))
 

@@ -49,7 +49,7 @@ SAMPLE_BYTES = 2
 class RealtimeSession:
     """Transcribes what a client appends: each utterance at its pause, or what the client commits.
 
-    The caller holds a place of the queue.
+    The caller holds a place or a preview of the queue.
     """
 
     def __init__(self, send: Send, services: Services, version: ServedVersion, *, beta: bool) -> None:
@@ -150,6 +150,7 @@ class RealtimeSession:
             await self._transcribe_utterances([utterance])
         if self._live.current is not None:
             await self._started(self._live.current)
+        if self._live.due:  # a step that decodes nothing would wait for the decodings of other streams
             await self._send_words_so_far(self._live)
 
     async def _send_words_so_far(self, live: LiveAudio) -> None:
@@ -160,7 +161,7 @@ class RealtimeSession:
             text = await self._services.queue.run_stream(work)
         except (SpeechRuntimeError, DecodingError):
             return  # the end of the utterance reports it
-        if text is not None and self._item is not None and (more := self._stable.heard(text)):
+        if self._item is not None and (more := self._stable.heard(text)):
             await self._delta(self._item, more)
 
     async def _started(self, utterance: Utterance) -> None:

@@ -1,4 +1,6 @@
-"""The parts that only some requests need. They are loaded once the server is ready, so that no request waits for them."""
+"""The parts that only some requests need. They are loaded once the server is ready, so that few requests wait for
+them.
+"""
 
 import logging
 
@@ -10,13 +12,22 @@ log = logging.getLogger(__name__)
 
 
 def load_rest(language: str) -> None:
-    """Load PyAV, the tables of languages, and the detector of speech. A part that fails is logged; requests that need it
-    fail too.
+    """Load PyAV, the tables of languages, and the detector of speech. A part that fails is logged, and only
+    requests that need it fail.
     """
-    try:
-        import speechmodel_runtime.ffmpeg  # noqa: F401
+    for part, load in (
+        ("PyAV, for recordings that libsndfile does not read", _load_av),
+        (
+            f"the tables of languages, for requests that name a language (the model's is {language!r})",
+            lambda: is_language("", language),
+        ),
+        ("the detector of speech, for streams and for long recordings", SpeechDetector),
+    ):
+        try:
+            load()
+        except Exception:  # a library may raise anything, and the server serves without the part
+            log.exception("cannot load %s; requests that need it fail", part)
 
-        is_language("", language)
-        SpeechDetector()
-    except (ImportError, OSError) as error:
-        log.error("recordings that libsndfile does not read, or the field language, cannot be used: %s", error)
+
+def _load_av() -> None:
+    import speechmodel_runtime.ffmpeg  # noqa: F401

@@ -18,7 +18,7 @@ export class LiveWords {
   /** Begin a stream of samples at a rate in Hz. `onWords` receives all words so far. */
   constructor(rate, onWords) {
     this.#rate = rate;
-    this.#socket = openSocket("v1/realtime?intent=transcription", "realtime");
+    this.#socket = openSocket("v1/realtime?intent=transcription&preview=true", "realtime");
     this.#socket?.addEventListener("open", () => {
       const input = { format: { type: "audio/pcm", rate }, turn_detection: { type: "server_vad", silence_duration_ms: LONGEST_PAUSE } };
       this.#tell("session.update", { session: { type: "transcription", audio: { input } } });

@@ -23,14 +23,14 @@ SUBPROTOCOL, BETA_SUBPROTOCOL = "realtime", "openai-beta.realtime-v1"
 
 
 @router.websocket("/v1/realtime")
-async def realtime(socket: WebSocket) -> None:
-    """Hold one session."""
+async def realtime(socket: WebSocket, *, preview: bool = False) -> None:
+    """Hold one session. A preview, of a recording that the client uploads at its end, takes no place."""
     services: Services = socket.app.state.services
     offered = socket.scope["subprotocols"]
     await socket.accept(subprotocol=SUBPROTOCOL if SUBPROTOCOL in offered else None)
     try:
         try:
-            with services.queue.place():
+            with services.queue.preview() if preview else services.queue.place():
                 await _converse(socket, services, beta=BETA_SUBPROTOCOL in offered or "openai-beta" in socket.headers)
         except RequestError as error:
             await socket.send_json({"type": "error", "error": error_object(error).model_dump()})
