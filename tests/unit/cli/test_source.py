@@ -59,9 +59,9 @@ def test_quotes_make_strings() -> None:
 
 
 def test_every_value_has_its_line() -> None:
-    source = read("# comment\nspec:\n  a: 1\n  list:\n    - x\n    - y: 2\n")
+    source = read("# comment\nspec:\n  a: 1\n  list:\n    - x\n    - b: 2\n")
     assert source.lines[("spec", "a")] == 3
-    assert source.lines[("spec", "list", 1, "y")] == 6
+    assert source.lines[("spec", "list", 1, "b")] == 6
     assert source.line_of(("spec", "list", 1, "missing")) == 6
 
 
@@ -73,8 +73,8 @@ def test_a_key_that_is_given_twice_is_a_problem() -> None:
 
 
 def test_anchors_and_merges_are_followed() -> None:
-    text = "base: &base {x: 1, y: 2}\nuse:\n  <<: *base\n  y: 3\n"
-    assert read(text).value == {"base": {"x": 1, "y": 2}, "use": {"x": 1, "y": 3}}
+    text = "base: &base {a: 1, b: 2}\nuse:\n  <<: *base\n  b: 3\n"
+    assert read(text).value == {"base": {"a": 1, "b": 2}, "use": {"a": 1, "b": 3}}
 
 
 def test_a_document_that_refers_to_itself_is_a_problem_and_no_endless_loop() -> None:
