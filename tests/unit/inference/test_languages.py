@@ -21,3 +21,8 @@ def test_tags_of_requests_are_not_kept() -> None:
     before = len(langcodes.Language._PARSE_CACHE)
     assert all(is_language(f"es-x-{number}", "es") for number in range(100))
     assert len(langcodes.Language._PARSE_CACHE) == before
+
+
+def test_a_tag_of_no_language_is_known_by_itself() -> None:
+    assert is_language("Espejo-QQ", "espejo-qq")
+    assert not is_language("es", "espejo-qq")

@@ -24,8 +24,11 @@ def is_language(given: str, served: str) -> bool:
     """
     import langcodes  # its tables take a while to load, and few requests name a language
 
-    language = langcodes.Language.get(langcodes.Language.get(served).language or served)
     name = given.strip().casefold()
+    try:
+        language = langcodes.Language.get(langcodes.Language.get(served).language or served)
+    except ValueError:  # a tag of nobody's language, which SpeechModels may have
+        return name in (ANY, served.casefold())
     if name in (ANY, language.language_name().casefold(), language.autonym().casefold()):
         return True
     tag = _TAG.fullmatch(name)

@@ -17,10 +17,7 @@ def load_rest(language: str) -> None:
     """
     for part, load in (
         ("PyAV, for recordings that libsndfile does not read", _load_av),
-        (
-            f"the tables of languages, for requests that name a language (the model's is {language!r})",
-            lambda: is_language("", language),
-        ),
+        ("the tables of languages, for requests that name a language", lambda: is_language("", language)),
         ("the detector of speech, for streams and for long recordings", SpeechDetector),
     ):
         try:
