@@ -6,7 +6,7 @@ from typing import Any, cast
 import pytest
 from speechmodel_operator.cluster.api import DEPLOYMENTS, MODELS, Api, Manifest, Resource
 from speechmodel_operator.cluster.engine import ClusterEngine
-from speechmodel_operator.cluster.errors import AlreadyExists, Conflict
+from speechmodel_operator.cluster.errors import AlreadyExists, Conflict, Refused
 from speechmodel_operator.cluster.views import Claim, Deployment, Job, Model, ObjectView, Service
 from speechmodel_operator.resources import labels
 from speechmodel_plan import names
@@ -117,13 +117,34 @@ async def test_a_new_model_is_read_once_for_its_claim_and_its_first_job() -> Non
     assert kinds == ["GET SpeechModel", "POST PersistentVolumeClaim", "POST Job", "PATCH SpeechModel"]
 
 
-async def test_the_next_job_is_created_before_an_ended_one_is_removed() -> None:
+def ended_job() -> Job:
+    """A Job that no current stage refers to."""
     marks = {labels.MODEL: OWNER.name, labels.STAGE: "prepare", labels.KEY: "00000000", labels.ATTEMPT: "1"}
     about = metadata("espejo-prepare-00000000-1", 4, labels=marks, creationTimestamp="2026-01-01T00:00:00Z")
     ended = {"conditions": [{"type": "Complete", "status": "True"}]}
-    server = New(Job.model_validate({"metadata": about, "status": ended}), claim(OWNER.name))
+    return Job.model_validate({"metadata": about, "status": ended})
+
+
+async def test_the_next_job_is_created_before_an_ended_one_is_removed() -> None:
+    server = New(ended_job(), claim(OWNER.name))
     await reconcile(engine_of(server))
     assert [call for call in server.calls if call.endswith(" Job")] == ["POST Job", "DELETE Job"]
+
+
+class FullQuota(New):
+    """An API server whose quota of Jobs is full until one is removed."""
+
+    async def create(self, resource: Resource[Any], namespace: str, manifest: Manifest) -> Any:
+        made = await super().create(resource, namespace, manifest)
+        if resource.kind == "Job" and "DELETE Job" not in self.calls:
+            raise Refused(403, "exceeded quota: jobs, requested: count/jobs.batch=1")
+        return made
+
+
+async def test_the_next_job_is_created_once_an_ended_one_leaves_room_in_the_quota() -> None:
+    server = FullQuota(ended_job(), claim(OWNER.name))
+    await reconcile(engine_of(server))
+    assert [call for call in server.calls if call.endswith(" Job")] == ["POST Job", "DELETE Job", "POST Job"]
 
 
 async def test_a_claim_of_another_owner_is_a_conflict() -> None:
