@@ -1,21 +1,27 @@
 """The engine creates what a user waits for first, and does not undo what others changed since it read an object."""
 
+import asyncio
 from datetime import timedelta
 from typing import Any, cast
 
 import pytest
-from speechmodel_operator.cluster.api import DEPLOYMENTS, MODELS, Api, Manifest, Resource
+from speechmodel_operator.cluster.api import DEPLOYMENTS, MODELS, PODS, Api, Manifest, Resource
 from speechmodel_operator.cluster.engine import ClusterEngine
 from speechmodel_operator.cluster.errors import AlreadyExists, Conflict, Refused
-from speechmodel_operator.cluster.views import Claim, Deployment, Job, Model, ObjectView, Service
+from speechmodel_operator.cluster.views import Claim, Deployment, Job, Model, ObjectView, Pod, Service
 from speechmodel_operator.resources import labels
+from speechmodel_operator.resources.pod import STAGE_CONTAINER
+from speechmodel_operator.resources.workers import JOB_NAME
 from speechmodel_plan import names
+from speechmodel_plan.observed import RunState
 from speechmodel_plan.plan import Plan, Report, ServingIntent
 from speechmodel_plan.reconcile import StepFailed, reconcile
 from support.world import World
 
 from .test_resources import IMAGES, MODEL, OWNER
 
+SOME_TIME = "2026-01-01T00:00:00Z"
+RESULT = '{"output": {}}'
 SCALED = World().spec | {"serving": {"autoscaling": {"minReplicas": 2, "maxReplicas": 8}}}
 
 
@@ -120,7 +126,7 @@ async def test_a_new_model_is_read_once_for_its_claim_and_its_first_job() -> Non
 def ended_job() -> Job:
     """A Job that no current stage refers to."""
     marks = {labels.MODEL: OWNER.name, labels.STAGE: "prepare", labels.KEY: "00000000", labels.ATTEMPT: "1"}
-    about = metadata("espejo-prepare-00000000-1", 4, labels=marks, creationTimestamp="2026-01-01T00:00:00Z")
+    about = metadata("espejo-prepare-00000000-1", 4, labels=marks, creationTimestamp=SOME_TIME)
     ended = {"conditions": [{"type": "Complete", "status": "True"}]}
     return Job.model_validate({"metadata": about, "status": ended})
 
@@ -145,6 +151,33 @@ async def test_the_next_job_is_created_once_an_ended_one_leaves_room_in_the_quot
     server = FullQuota(ended_job(), claim(OWNER.name))
     await reconcile(engine_of(server))
     assert [call for call in server.calls if call.endswith(" Job")] == ["POST Job", "DELETE Job", "POST Job"]
+
+
+class EndsWhileItIsRead(New):
+    """An API server that answers for the Jobs late. The only Job ends in between."""
+
+    def __init__(self) -> None:
+        super().__init__(ended_job(), claim(OWNER.name))
+        self.ended = False
+
+    async def find(self, resource: Resource[Any], *about: object) -> tuple[Any, ...]:
+        if resource is PODS:
+            ended = {"terminated": {"exitCode": 0, "message": RESULT}}
+            state = {"phase": "Succeeded"} if self.ended else {"phase": "Running"}
+            containers = [{"name": STAGE_CONTAINER, "state": ended if self.ended else {"running": {}}}]
+            job = self.existing[0].metadata
+            about_pod = metadata("pod", 4, labels=job.labels | {JOB_NAME: job.name}, creationTimestamp=SOME_TIME)
+            return (Pod.model_validate({"metadata": about_pod, "status": state | {"containerStatuses": containers}}),)
+        for _ in range(9):  # the other calls are answered meanwhile
+            await asyncio.sleep(0)
+        self.ended = True
+        return await super().find(resource, *about)
+
+
+async def test_the_result_of_a_job_that_ends_while_it_is_read_is_not_missed() -> None:
+    seen = await engine_of(EndsWhileItIsRead()).observe()
+    assert seen is not None
+    assert [(run.state, run.result) for run in seen.runs] == [(RunState.SUCCEEDED, RESULT)]
 
 
 async def test_a_claim_of_another_owner_is_a_conflict() -> None:

@@ -135,9 +135,8 @@ async def read_snapshot(api: Api, owner: Owner, known: Api) -> Snapshot | None:
     if model is None or model.metadata.uid != owner.uid:
         return None
     spec = SpeechModelSpec.model_validate(model.spec)
-    jobs, pods, claim, deployment, canary, services = await asyncio.gather(
-        api.find(JOBS, owner.namespace, owner.name),
-        api.find(PODS, owner.namespace, owner.name),
+    (jobs, pods), claim, deployment, canary, services = await asyncio.gather(
+        _read_jobs(api, owner),
         _read_claim(known, owner, spec),
         known.get(DEPLOYMENTS, owner.namespace, names.deployment_name(owner.name)),
         # also when neither spec nor status mentions a canary: the last step may have ended before it could write the status
@@ -158,6 +157,12 @@ async def read_snapshot(api: Api, owner: Owner, known: Api) -> Snapshot | None:
         services={s.metadata.name: s for s in services if s.metadata.owned_by(owner.uid) and _of_server(s)},
         accessories=await _read_accessories(api, owner, spec, deployment) if deployment else {},
     )
+
+
+async def _read_jobs(api: Api, owner: Owner) -> tuple[tuple[Job, ...], tuple[Pod, ...]]:
+    """Read the Jobs and then the pods, so that a Job that has ended is never seen beside its pod from before that."""
+    jobs = await api.find(JOBS, owner.namespace, owner.name)
+    return jobs, await api.find(PODS, owner.namespace, owner.name)
 
 
 async def _read_claim(known: Api, owner: Owner, spec: SpeechModelSpec) -> Claim | None:
