@@ -46,5 +46,5 @@ def test_no_job_is_lost_or_doubled_and_every_model_gets_ready(tmp_path: Path) ->
         waiting.until(ready, "every model is Ready", moved=lifecycles.state, explain=lifecycles.explain, every=0.5)
         injected = lifecycles.proxy.injected + Counter(blows)
         assert {fault: injected[fault] for fault, least in FAULTS.items() if injected[fault] < least} == {}
-        assert lifecycles.created() == lifecycles.expected_jobs()
-        assert lifecycles.jobs() == lifecycles.expected_jobs()
+        assert lifecycles.created() == lifecycles.expected_jobs(), lifecycles.explain()
+        assert lifecycles.jobs() == lifecycles.expected_jobs(), lifecycles.explain()
