@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from speechmodel_api.progress import StepProgress, TrainProgress, last_progress
 from speechmodel_api.stages import StageName
+from speechmodel_api.status import StageState
 
 from speechmodel_operator.cluster import observe
 from speechmodel_operator.cluster.api import Api
@@ -29,10 +30,14 @@ class ProgressReader:
         """Monotonic seconds by pod; infinity once it was read after its end."""
 
     async def read(self, snapshot: Snapshot) -> Mapping[str, TrainProgress | StepProgress]:
-        """Return the newest record of each Job, by its name."""
+        """Return the newest record of each Job, by its name. The log of one whose end is in the status is not read: after a restart
+        of the operator, that would be the log of every model.
+        """
+        recorded = snapshot.model.status.stage(StageName.TRAIN)
+        ended = recorded.job if recorded and recorded.state is not StageState.RUNNING else None
         for pod in observe.with_stage(snapshot.pods, StageName.TRAIN.value):
             job = pod.metadata.labels.get(JOB_NAME, "")
-            if job in snapshot.jobs and observe.worker_index(pod) == 0 and self._due(pod):
+            if job in snapshot.jobs and job != ended and observe.worker_index(pod) == 0 and self._due(pod):
                 text = await self._api.log(pod, STAGE_CONTAINER, lines=LOG_LINES, limit=LOG_BYTES)
                 if record := last_progress(text):
                     self._newest[job] = record
