@@ -107,9 +107,9 @@ def vosk(server: Server) -> None:
         assert json.loads(socket.recv())["text"] == ""
 
 
-def realtime(server: Server) -> None:
+def realtime(server: Server, more: str = "") -> None:
     samples = np.concatenate([load(HOLA).repeat(3)[::2], PAUSE, PAUSE])  # 24 kHz
-    with connect(f"{server.url.replace('http', 'ws')}/v1/realtime?intent=transcription") as socket:
+    with connect(f"{server.url.replace('http', 'ws')}/v1/realtime?intent=transcription{more}") as socket:
         audio = base64.b64encode(samples.tobytes()).decode()
         socket.send(json.dumps({"type": "input_audio_buffer.append", "audio": audio}))
         while not json.loads(socket.recv())["type"].endswith("transcription.completed"):
@@ -123,6 +123,12 @@ def body(server: Server) -> None:
 @pytest.mark.parametrize("send", [vosk, realtime, body])
 def test_every_protocol_keeps_what_is_rejected(server: Server, send: Callable[[Server], None]) -> None:
     send(server)
+    until_kept(server, 1)
+
+
+def test_a_recording_with_a_preview_is_kept_once(server: Server) -> None:
+    realtime(server, "&preview=true")
+    server.transcribe(HOLA)  # the last one is written last
     until_kept(server, 1)
 
 

@@ -5,6 +5,7 @@ The events are those of the GA form, and of the beta form for clients that ask f
 """
 
 import logging
+from dataclasses import replace
 
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 
@@ -24,8 +25,10 @@ SUBPROTOCOL, BETA_SUBPROTOCOL = "realtime", "openai-beta.realtime-v1"
 
 @router.websocket("/v1/realtime")
 async def realtime(socket: WebSocket, *, preview: bool = False) -> None:
-    """Hold one session. A preview, of a recording that the client uploads at its end, takes no place."""
+    """Hold one session. A preview, of a recording that the client uploads at its end, takes no place and leaves nothing in the inbox."""
     services: Services = socket.app.state.services
+    if preview:
+        services = replace(services, misheard=None)
     offered = socket.scope["subprotocols"]
     await socket.accept(subprotocol=SUBPROTOCOL if SUBPROTOCOL in offered else None)
     try:
