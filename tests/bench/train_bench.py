@@ -58,7 +58,7 @@ def main() -> None:
     for _ in range(given.runs):
         for engine, environment in engines.items():
             with tempfile.TemporaryDirectory() as folder:
-                frames = _prepare(Path(folder), given.copies)
+                frames = prepare(Path(folder), given.copies)
                 measured[engine].append(_train(Path(folder), engine, environment, frames, given.units, given.epochs))
     title = f"training, {given.units} units, {18 * given.copies} clips in batches of {BATCH}"
     print(f"{title}, {given.epochs - 1} epochs measured, {given.runs} alternating runs")
@@ -86,39 +86,25 @@ def _engines() -> Iterator[tuple[str, Mapping[str, str]]]:
         print(f"CoquiSTT WAS NOT MEASURED: {reason}", file=sys.stderr)
 
 
-def _prepare(folder: Path, copies: int) -> int:
-    """Make a dataset of copies of the clips of the tests, and return its frames."""
+def prepare(folder: Path, copies: int, dev_copies: int = 0) -> int:
+    """Make a dataset of copies of the clips of the tests, and return the frames of its training part."""
     data = Workspace(folder).data(DATA)
     shutil.copytree(FIXTURES / "clips", data / "clips")
     shutil.copy(FIXTURES / "alphabet.txt", data)
     with (FIXTURES / "clips.csv").open(encoding="utf-8") as file:
         header, *rows = csv.reader(file)
-    for part, chosen in (("train", rows * copies), ("dev", []), ("test", [])):
+    for part, chosen in (("train", rows * copies), ("dev", rows * dev_copies), ("test", [])):
         with (data / f"{part}.csv").open("w", encoding="utf-8", newline="") as file:
             csv.writer(file).writerows([header, *sorted(chosen, key=lambda row: int(row[1]))])
     labels = len((FIXTURES / "alphabet.txt").read_text(encoding="utf-8").splitlines())
-    counts = {"labels": labels, "train_clips": len(rows) * copies, "dev_clips": 0, "test_clips": 0}
-    seal(data, PrepareOutput(dataset_digest=DIGEST, alphabet_digest=DIGEST, audio_seconds=0, **counts))
+    counts = {"train_clips": len(rows) * copies, "dev_clips": len(rows) * dev_copies, "test_clips": 0}
+    seal(data, PrepareOutput(dataset_digest=DIGEST, alphabet_digest=DIGEST, labels=labels, audio_seconds=0, **counts))
     return copies * sum(frame_count(sample_count(FIXTURES / row[0])) for row in rows)
 
 
 def _train(folder: Path, engine: str, environment: Mapping[str, str], frames: int, units: int, epochs: int) -> Figures:
     """Run the stage program of an engine."""
-    document = {
-        "key": KEY,
-        "attempt": 1,
-        "owner": "bench",
-        "workspace": str(folder),
-        "dataKey": DATA,
-        "datasetDigest": DIGEST,
-        "lineage": "22222222",
-        "language": "es",
-        "maxEpochs": epochs,
-        "hyperparameters": {"hiddenUnits": units, "batchSize": BATCH, "learningRate": 1e-4, "dropout": 0.05},
-        "schedule": {"type": "Constant"},
-        "augmentation": [],
-        "checkpoints": {"everySeconds": 86400, "keep": 1},
-    }
+    document = stage_input(folder, units, epochs)
     ours = os.environ | environment | {"STAGE_INPUT": json.dumps(document), "STAGE_RESULT": str(folder / "result.json")}
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
@@ -136,6 +122,25 @@ def _train(folder: Path, engine: str, environment: Mapping[str, str], frames: in
         frames_per_cpu_second=frames * len(seconds) / (used[-1] - used[1]),
         peak_megabytes=usage.ru_maxrss / 1000,
     )
+
+
+def stage_input(folder: Path, units: int, epochs: int, attempt: int = 1) -> dict[str, object]:
+    """Return the input of the stage train for the dataset in a folder."""
+    return {
+        "key": KEY,
+        "attempt": attempt,
+        "owner": "bench",
+        "workspace": str(folder),
+        "dataKey": DATA,
+        "datasetDigest": DIGEST,
+        "lineage": "22222222",
+        "language": "es",
+        "maxEpochs": epochs,
+        "hyperparameters": {"hiddenUnits": units, "batchSize": BATCH, "learningRate": 1e-4, "dropout": 0.05},
+        "schedule": {"type": "Constant"},
+        "augmentation": [],
+        "checkpoints": {"everySeconds": 86400, "keep": 1},
+    }
 
 
 def _processor_time(pid: int) -> float:
