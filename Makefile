@@ -75,6 +75,7 @@ bench: $(VENV)/.ready packages ## the figures of docs/benchmarks.md
 	@$(BIN)/python -m bench.server_bench
 	@$(BIN)/python -m bench.start_bench
 	@$(BIN)/python -m bench.save_bench
+	@$(BIN)/python -m bench.stop_bench
 	@$(BIN)/python -m bench.workers_bench
 	@$(BIN)/python -m bench.train_bench
 	@$(BIN)/python -m bench.s3_bench
