@@ -29,6 +29,7 @@ EVERYTHING: Object = {
     "global": {"imagePullSecrets": ["regcred"]},
     "exposure": {"ingress": True, "gatewayAPI": True},
     "podDisruptionBudget": {"enabled": True, "maxUnavailable": "50%"},
+    "retrain": {"models": [{"namespace": "speech", "name": "espejo"}, {"namespace": "speech", "name": "luz"}]},
     "topologySpreadConstraints": [
         {"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "ScheduleAnyway", "labelSelector": {}}
     ],
@@ -103,6 +104,8 @@ def test_the_manifests_of_the_operator_are_valid(schemas: Path) -> None:
         "topologySpread": [{"topologyKey": "zone"}],
         "autoscaling": {"minReplicas": 2, "maxReplicas": 4},
         "ingress": {"host": "a.example.com", "ingressClassName": "nginx", "tls": {"secretName": "cert"}},
+        "takes": {"retrain": {}},
+        "apiKeysSecretRef": {"name": "keys"},
     }
     served = world.status.model
     assert served

@@ -3,6 +3,7 @@
 import pytest
 from speechmodel_api.stages import StageName
 from speechmodel_operator.settings import PREFIX, Settings
+from speechmodel_plan.names import retrain_account
 from support.helm_chart import NAME, NAMESPACE, Helm, Object, of_kind, operator_pod, rules
 
 CLUSTER_SCOPED = {"ClusterRole", "ClusterRoleBinding", "Namespace", "PriorityClass", "CustomResourceDefinition"}
@@ -127,6 +128,27 @@ def test_the_operator_may_do_what_its_code_does_and_nothing_else(helm: Helm) -> 
         assert rules(helm.manifests(values)) == {key: set(verbs.split()) for key, verbs in ALLOWED.items()}
         exposed = helm.manifests({**values, "exposure": {"ingress": True, "gatewayAPI": True}})
         assert rules(exposed) == {key: set(verbs.split()) for key, verbs in (ALLOWED | EXPOSED).items()}
+
+
+def test_a_server_that_may_start_a_training_may_change_its_own_model_and_nothing_else(helm: Helm) -> None:
+    before = {(found["kind"], found["metadata"]["name"]) for found in helm.manifests()}
+    manifests = helm.manifests({"retrain": {"models": [{"namespace": "speech", "name": "espejo"}]}})
+    made = [found for found in manifests if (found["kind"], found["metadata"]["name"]) not in before]
+    assert {found["metadata"]["namespace"] for found in made} == {"speech"}
+    account, role, binding = made
+    assert account["metadata"]["name"] == retrain_account("espejo")
+    assert account["automountServiceAccountToken"] is False
+    (rule,) = role["rules"]
+    assert rule == {
+        "apiGroups": ["speechops.dev"],
+        "resources": ["speechmodels"],
+        "resourceNames": ["espejo"],
+        "verbs": ["get", "patch"],
+    }
+    assert binding["roleRef"]["name"] == role["metadata"]["name"]
+    assert binding["subjects"] == [
+        {"kind": "ServiceAccount", "name": account["metadata"]["name"], "namespace": "speech"}
+    ]
 
 
 def test_global_pull_secrets_reach_every_pod_and_the_operators_settings(helm: Helm) -> None:

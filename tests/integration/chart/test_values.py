@@ -43,6 +43,8 @@ BAD: list[tuple[Object, str]] = [
     ({"global": {"imagePullSecrets": ["Not A Name"]}}, "at '/global/imagePullSecrets/0'"),
     ({"global": {"imageRegistry": "https://reg"}}, "at '/global/imageRegistry'"),
     ({"exposure": {"gateway": True}}, "at '/exposure': additional properties 'gateway' not allowed"),
+    ({"retrain": {"models": ["espejo"]}}, "at '/retrain/models/0': got string, want object"),
+    ({"retrain": {"models": [{"name": "espejo"}]}}, "at '/retrain/models/0': missing property 'namespace'"),
     ({"extraEnv": [{"name": "SPEECHMODEL_NAMESPACES"}]}, "at '/extraEnv/0/name': 'not' failed"),
     ({"podDisruptionBudget": {"maxUnavailable": "half"}}, "at '/podDisruptionBudget/maxUnavailable'"),
     ({"imagePullSecrets": ["regcred"]}, "at '/imagePullSecrets/0': got string, want object"),

@@ -143,6 +143,7 @@ BAD: list[tuple[str, Any, str]] = [
     ("spec.serving", {"takes": {"wanted": 0}}, "spec.serving.takes.wanted"),
     ("spec.serving", {"takes": {"misheard": {"keepDays": 0}}}, "spec.serving.takes.misheard.keepDays"),
     ("spec.serving", {"takes": {"misheard": {}}}, "set apiKeysSecretRef too"),
+    ("spec.serving", {"takes": {"retrain": {}}}, "lets users of the server start a training: set apiKeysSecretRef too"),
     ("spec.serving", {"settings": {"decoders": 0}}, "spec.serving.settings.decoders"),
     ("spec.serving", {"settings": {"modelAliases": ["a,b"]}}, "spec.serving.settings.modelAliases[0]"),
     ("spec.serving", {"settings": {"corsOrigins": ["home.example"]}}, "spec.serving.settings.corsOrigins[0]"),

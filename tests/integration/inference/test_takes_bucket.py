@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -70,6 +71,15 @@ def test_recordings_are_kept_listed_read_and_deleted(store: SoundStore) -> None:
     assert [name for name, _ in store.documents([FIRST, SECOND])] == [SECOND]
     store.remove_folder("takes/José")
     assert store.names("takes/*/*") == []
+
+
+def test_recordings_that_were_added_after_a_time_are_counted_whatever_their_names_say(store: SoundStore) -> None:
+    store.add(FIRST, b"wav", "{}")
+    store.add(SECOND, b"wav", "{}")
+    now = datetime.now(UTC)
+    assert store.count_after("takes/*/*", now - timedelta(minutes=5)) == 2
+    assert store.count_after("takes/Ana Ruiz/*", now - timedelta(minutes=5)) == 1
+    assert store.count_after("takes/*/*", now + timedelta(minutes=5)) == 0
 
 
 def test_a_recording_that_is_there_is_not_replaced(store: SoundStore) -> None:

@@ -1,12 +1,21 @@
 """The operator may do what its code does, and nothing that would let a SpeechModel reach further."""
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
+import yaml
+from speechmodel_inference.errors import ClusterFailed, Conflict
+from speechmodel_inference.own_model import MANAGER, OwnModel, OwnModelClient
+from speechmodel_inference.retraining import retrain
+from speechmodel_plan.names import retrain_account
 from support.helm_chart import Helm, Object, rules
 from support.kube import Kubectl
+from support.world import World
 
 from .conftest import ACCOUNT, Install, Operator
 
@@ -84,6 +93,82 @@ def test_with_namespaces_given_every_other_namespace_is_closed(helm: Helm, kubec
     calls = list(needed(helm, values))
     assert [call for call in calls if not may(kubectl, *call, "team-a")] == []
     assert [call for call in calls if may(kubectl, *call, "default") or may(kubectl, *call, "")] == []
+
+
+def test_a_server_may_start_its_own_training_and_nothing_else(
+    kubectl: Kubectl, install: Install, operator: Operator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install({"retrain": {"models": [{"namespace": "default", "name": operator.name}]}})
+    operator.publish()
+    assert operator.step() == ""
+    kubectl.apply(kubectl.get("speechmodel", operator.name) | {"metadata": {"name": "neighbour"}})  # type: ignore[operator]
+    account = retrain_account(operator.name)
+    write_account(tmp_path, kubectl, account)
+    server = urlsplit(yaml.safe_load(Path(kubectl.kubeconfig).read_text())["clusters"][0]["cluster"]["server"])
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", str(server.hostname))
+    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", str(server.port))
+
+    client = OwnModelClient(tmp_path, operator.name)
+    before = client.read()
+    assert retrain(client).metadata.generation == before.metadata.generation + 1
+    assert client.set_revision("late", before.metadata.resource_version) is None
+    model = kubectl.get("speechmodel", operator.name)
+    assert model
+    assert model["spec"]["dataset"]["revision"].startswith("20")
+    assert MANAGER in {entry["manager"] for entry in model["metadata"]["managedFields"]}
+    with pytest.raises(Conflict) as refused:
+        retrain(client)
+    assert refused.value.code == "already_training"
+    with pytest.raises(ClusterFailed) as forbidden:
+        retrain(OwnModelClient(tmp_path, "neighbour"))
+    assert forbidden.value.code == "retrain_forbidden"
+
+    user = f"system:serviceaccount:default:{account}"
+    groups = ["system:serviceaccounts", "system:serviceaccounts:default", "system:authenticated"]
+
+    def its(verb: str, resource: str, group: str = "speechops.dev", **where: str) -> bool:
+        return kubectl.may(user, groups, verb=verb, group=group, resource=resource, **where)
+
+    own = {"namespace": "default", "name": operator.name}
+    assert its("get", "speechmodels", **own)
+    assert its("patch", "speechmodels", **own)
+    others = ("update", "delete", "list", "watch", "create")
+    assert [verb for verb in others if its(verb, "speechmodels", **own)] == []
+    assert not its("patch", "speechmodels", subresource="status", **own)
+    assert not its("patch", "speechmodels", namespace="default")
+    assert not its("patch", "speechmodels", namespace="team-a", name=operator.name)
+    assert [call for call in NEVER if its(call[0], call[2], call[1], namespace="default")] == []
+
+
+def test_a_manifest_that_sets_the_revision_is_recognised(operator: Operator) -> None:
+    """As the API server records who set a field, which differs between the two ways to apply."""
+    kubectl = operator.kubectl
+    operator.publish()
+
+    def owner() -> str | None:
+        found = kubectl("get", "speechmodel", operator.name, "-o", "json", "--show-managed-fields")
+        return OwnModel.model_validate_json(found).revision_owner
+
+    assert owner() is None  # it was applied without the field, which has a default
+    kubectl.patch(operator.name, {"dataset": {"revision": "by hand"}})
+    assert owner() is None
+    spec = World().spec
+    manifest = {"apiVersion": "speechops.dev/v1alpha1", "kind": "SpeechModel", "metadata": {"name": operator.name}}
+    given = manifest | {"spec": spec | {"dataset": spec["dataset"] | {"revision": "7"}}}
+    kubectl.apply(given)
+    assert owner() == "kubectl apply"
+    kubectl.apply(manifest | {"spec": spec})
+    assert owner() is None
+    flags = ("--server-side", "--force-conflicts", "--field-manager=kustomize-controller")
+    kubectl("apply", *flags, "-f", "-", stdin=yaml.safe_dump(given))
+    assert owner() == "kustomize-controller"
+
+
+def write_account(folder: Path, kubectl: Kubectl, account: str) -> None:
+    """Write the files by which a pod of the account calls the API server, which signs its certificate itself."""
+    (folder / "token").write_text(kubectl("create", "token", account), encoding="utf-8")
+    (folder / "namespace").write_text("default", encoding="utf-8")
+    shutil.copy(Path(kubectl.kubeconfig).with_name("apiserver.crt"), folder / "ca.crt")
 
 
 def test_every_call_of_the_code_is_allowed(operator: Operator) -> None:

@@ -131,6 +131,10 @@ BAD = {
         TEXT + "  serving: {takes: {misheard: {}}}\n",
         "8: spec.serving: takes.misheard lets users of the server play requests of other people: set apiKeysSecretRef too",
     ),
+    "trainings that anybody may start": (
+        TEXT + "  serving: {takes: {retrain: {}}}\n",
+        "8: spec.serving: takes.retrain lets users of the server start a training: set apiKeysSecretRef too",
+    ),
     "no source": (
         TEXT.replace("{persistentVolumeClaim: {claimName: voices}}", "{}"),
         "6: spec.dataset.source: set exactly one of persistentVolumeClaim and s3",

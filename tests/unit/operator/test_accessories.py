@@ -141,6 +141,27 @@ def test_takes_are_kept_on_the_claim_of_the_dataset_which_the_server_alone_mount
     assert mount | {"subPath": "es/mirror"} in mounts, "nothing beside the dataset is writable"
 
 
+def test_a_server_that_may_start_a_training_has_an_account_whose_token_it_alone_mounts() -> None:
+    keys = {"name": "keys"}
+    pod = pod_of(takes={"retrain": {}}, apiKeysSecretRef=keys)
+    (server,), (fetch,) = pod["containers"], pod["initContainers"]
+    assert pod["serviceAccountName"] == f"{OWNER.name}-retrain"
+    assert pod["automountServiceAccountToken"] is False
+    (volume,) = [each for each in pod["volumes"] if each["name"] == "service-account"]
+    assert [list(source) for source in volume["projected"]["sources"]] == [
+        ["serviceAccountToken"],
+        ["configMap"],
+        ["downwardAPI"],
+    ]
+    (mount,) = [each for each in server["volumeMounts"] if each["name"] == "service-account"]
+    assert mount["readOnly"] is True
+    assert {"name": "SPEECHMODEL_SERVICE_ACCOUNT", "value": mount["mountPath"]} in server["env"]
+    assert "service-account" not in [each["name"] for each in fetch["volumeMounts"]]
+    without = pod_of(takes={}, apiKeysSecretRef=keys)
+    assert "serviceAccountName" not in without
+    assert "service-account" not in str(without).lower().replace("_", "-")
+
+
 def test_takes_of_a_dataset_in_a_bucket_are_kept_there_with_its_credentials() -> None:
     source = {"s3": {"bucket": "voices", "prefix": "es", "secretRef": {"name": "voices"}}}
     spec = World().spec | {"dataset": {"source": source}, "serving": {"takes": {}}}
@@ -161,7 +182,7 @@ def test_the_server_program_knows_every_variable_that_it_is_given() -> None:
     images = replace(IMAGES, log_format=LogFormat.JSON, tracing=(("OTEL_EXPORTER_OTLP_ENDPOINT", "http://a:4318"),))
     spec = spec_of(
         wyoming={"enabled": True},
-        takes={"misheard": {}},
+        takes={"misheard": {}, "retrain": {}},
         apiKeysSecretRef={"name": "keys"},
         settings={"waiting": 3, "engine": "Native", "corsOrigins": ["*"]},
     )

@@ -32,10 +32,13 @@ from speechmodel_operator.resources.pod import (
 
 FOLDER = "/models"
 KEYS_FOLDER = "/api-keys"
+ACCOUNT_FOLDER = "/service-account"
 PORT = 8080
 LAME_DUCK_SECONDS = 5
 """Time for which a server accepts requests after SIGTERM, while its endpoint is removed."""
 GRACE_SECONDS = 60
+TOKEN_SECONDS = 3600
+"""Lifetime of the token of a ServiceAccount. kubelet replaces it in time."""
 STRATEGY = {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}}
 
 
@@ -132,6 +135,7 @@ def _template(images: Images, owner: Owner, spec: SpeechModelSpec, served: Model
         folder=PurePosixPath(FOLDER),
     )
     keys = serving.api_keys_secret_ref
+    retrain = serving.takes.retrain if serving.takes else None
     models: list[Manifest] = [{"name": "models", "mountPath": FOLDER}]
     recordings = spec.dataset.source.persistent_volume_claim if serving.takes else None
     environment = [{"name": variable.name, "value": variable.value.replace("$(", "$$(")} for variable in serving.env]
@@ -165,13 +169,18 @@ def _template(images: Images, owner: Owner, spec: SpeechModelSpec, served: Model
             {"name": "SPEECHMODEL_LAME_DUCK_SECONDS", "value": str(LAME_DUCK_SECONDS)},
             *([{"name": "SPEECHMODEL_API_KEYS", "value": KEYS_FOLDER}] if keys else []),
             *_takes(spec),
+            *([{"name": "SPEECHMODEL_SERVICE_ACCOUNT", "value": ACCOUNT_FOLDER}] if retrain else []),
             *([{"name": "SPEECHMODEL_WYOMING_LISTEN", "value": f":{WYOMING_PORT}"}] if serving.wyoming.enabled else []),
             *({"name": name, "value": value} for name, value in serving.settings.environment().items()),
         ],
         mounts=[
             *(
                 {**mount, "readOnly": True}
-                for mount in (*models, *([{"name": "api-keys", "mountPath": KEYS_FOLDER}] if keys else []))
+                for mount in (
+                    *models,
+                    *([{"name": "api-keys", "mountPath": KEYS_FOLDER}] if keys else []),
+                    *([{"name": "service-account", "mountPath": ACCOUNT_FOLDER}] if retrain else []),
+                )
             ),
             *([_mount(recordings)] if recordings else []),
         ],
@@ -195,11 +204,13 @@ def _template(images: Images, owner: Owner, spec: SpeechModelSpec, served: Model
                 if recordings
                 else []
             ),
+            *([_service_account()] if retrain else []),
         ],
         images.pull_secrets,
         initContainers=[init],
         terminationGracePeriodSeconds=GRACE_SECONDS,
         **_spread(serving, {labels.MODEL: owner.name, labels.STAGE: component}),
+        **({"serviceAccountName": names.retrain_account(owner.name)} if retrain else {}),
     )
     return {
         "metadata": {
@@ -232,6 +243,18 @@ def _mount(recordings: ClaimSource) -> Manifest:
     """Return the mount of the folder of the dataset, and of nothing beside it on its claim."""
     below = {"subPath": recordings.path} if recordings.path else {}
     return {"name": "dataset", "mountPath": DATASET_MOUNT, **below}
+
+
+def _service_account() -> Manifest:
+    """Return the volume with what a pod needs to call the API server. Unlike the one that Kubernetes adds to a pod, it is
+    mounted into the server alone, without fetch and sidecars.
+    """
+    sources: list[Manifest] = [
+        {"serviceAccountToken": {"path": "token", "expirationSeconds": TOKEN_SECONDS}},
+        {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
+        {"downwardAPI": {"items": [{"path": "namespace", "fieldRef": {"fieldPath": "metadata.namespace"}}]}},
+    ]
+    return {"name": "service-account", "projected": {"sources": sources}}
 
 
 def _spread(serving: Serving, selector: Mapping[str, str]) -> Manifest:

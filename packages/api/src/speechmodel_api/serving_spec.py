@@ -114,6 +114,10 @@ class Misheard(ApiModel):
     room for new ones. Defaults to 200."""
 
 
+class Retrain(ApiModel):
+    """A button that trains a new version with the takes."""
+
+
 class Takes(ApiModel):
     """Recordings, called takes, that people make for the dataset on the page /record of the server."""
 
@@ -127,6 +131,13 @@ class Takes(ApiModel):
     the API can play the clips. Tell the people who use the server, as its pages do. If the field
     is removed and serving.takes stays, the servers delete the clips; otherwise clips stay while no server
     runs. If not set, the server keeps no recording of a request."""
+    retrain: Retrain | None = None
+    """Offers a button on the pages /record and /misheard that trains a new version: the server sets
+    dataset.revision of this SpeechModel to the current time. `{}` turns it on. The server pods then run as
+    the ServiceAccount NAME-retrain, where NAME is that of the SpeechModel. It must exist and be allowed to
+    get and patch this SpeechModel: name the SpeechModel in the value retrain.models of the operator's
+    chart. It needs serving.apiKeysSecretRef, because a training costs time on the cluster. `speechmodel
+    run` does not offer it. If not set, the server pods have no access to the API server."""
 
     def environment(self, dataset: PurePath | S3Location) -> dict[str, str]:
         """Return the variables that the server program reads; `dataset` is the folder or the bucket of the dataset."""

@@ -93,7 +93,11 @@ _KEYS_RULE = "!has(self.takes) || !has(self.takes.misheard) || has(self.apiKeysS
 _KEYS_MESSAGE = "takes.misheard lets users of the server play requests of other people: set apiKeysSecretRef too"
 
 
-class Serving(ApiModel, json_schema_extra=cel(_KEYS_RULE, _KEYS_MESSAGE)):
+_RETRAIN_RULE = "!has(self.takes) || !has(self.takes.retrain) || has(self.apiKeysSecretRef)"
+_RETRAIN_MESSAGE = "takes.retrain lets users of the server start a training: set apiKeysSecretRef too"
+
+
+class Serving(ApiModel, json_schema_extra=cel(_KEYS_RULE, _KEYS_MESSAGE, (_RETRAIN_RULE, _RETRAIN_MESSAGE))):
     """The server that transcribes audio with the published model."""
 
     replicas: Annotated[int, Field(ge=0, le=1000)] = 1
@@ -134,8 +138,9 @@ class Serving(ApiModel, json_schema_extra=cel(_KEYS_RULE, _KEYS_MESSAGE)):
     read-write and must be able to share it with the stage pods. In a bucket, the access key of
     dataset.source.s3 must also be allowed to write and to delete, and the server pods receive it. Change
     dataset.revision to train with new takes. Everyone who can use the server can record and delete
-    takes, so set apiKeysSecretRef. takes.misheard also keeps what the server did not understand, and needs
-    apiKeysSecretRef. If not set, the server keeps no recording."""
+    takes, so set apiKeysSecretRef. takes.misheard also keeps what the server did not understand, and
+    takes.retrain offers a button that trains with the takes; both need apiKeysSecretRef. If not set, the
+    server keeps no recording."""
     topology_spread: Annotated[tuple[TopologySpread, ...], Field(max_length=4)] = ()
     """Rules that spread the server pods over nodes or zones. If empty, the scheduler uses the
     defaults of the cluster."""
@@ -148,8 +153,11 @@ class Serving(ApiModel, json_schema_extra=cel(_KEYS_RULE, _KEYS_MESSAGE)):
     def model_post_init(self, context: Any, /) -> None:
         """Apply the CEL rule to manifests that do not pass through an API server."""
         del context
-        if self.takes and self.takes.misheard and self.api_keys_secret_ref is None:
-            raise ValueError(_KEYS_MESSAGE)
+        if self.takes and self.api_keys_secret_ref is None:
+            if self.takes.misheard:
+                raise ValueError(_KEYS_MESSAGE)
+            if self.takes.retrain:
+                raise ValueError(_RETRAIN_MESSAGE)
 
     @property
     def least_replicas(self) -> int:

@@ -28,6 +28,7 @@ from speechmodel_inference.routers import (
     models,
     page,
     realtime,
+    retrain,
     speechmodel,
     stt,
     takes,
@@ -51,7 +52,7 @@ a pod has for its end.
 CLIENT_LEFT = 499
 """Status for the metrics when the client left before the answer, as in nginx."""
 
-UNTRACED = ("/livez", "/readyz", "/metrics", "/v1/takes", "/v1/misheard")
+UNTRACED = ("/livez", "/readyz", "/metrics", "/v1/takes", "/v1/misheard", "/v1/retrain")
 """Beginnings of paths that make no spans: those that are called again and again, and those with names of people."""
 
 
@@ -84,6 +85,8 @@ def create_app(settings: Settings, wyoming: socket.socket | None = None, files: 
         app.include_router(takes.router)
     if settings.misheard_days is not None:
         app.include_router(misheard.router)
+    if settings.service_account is not None:
+        app.include_router(retrain.router)
     app.add_exception_handler(RequestError, _request_error)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(ClientLeft, _client_left)

@@ -4,6 +4,7 @@ import errno
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from functools import cached_property
 from pathlib import PurePosixPath
 from secrets import token_hex
@@ -54,6 +55,10 @@ class BucketStore(SoundStore):
     def sizes(self, pattern: str) -> dict[str, int]:
         """Return the bytes of recordings."""
         return {name: entry["Size"] for name, entry in self._listed(pattern, ".wav").items()}
+
+    def count_after(self, pattern: str, time: datetime) -> int:
+        """Return the number of recordings that were added after a time."""
+        return sum(entry["LastModified"] > time for entry in self._listed(pattern, ".json").values())
 
     def document(self, name: str) -> bytes | None:
         """Return the document of a recording."""

@@ -96,6 +96,8 @@ class SpeechModelCard(BaseModel):
     """True if people may record takes for the dataset here."""
     misheard_days: int | None
     """Days for which clips that were rejected or doubtful are kept. None if they are not kept."""
+    retrain: bool
+    """True if people may start a training here."""
     report: str | None
     """Address of report.html, as s3://bucket/key. None for versions from before there was one."""
     limits: Limits
@@ -119,6 +121,7 @@ class SpeechModelCard(BaseModel):
             wer=manifest.wer,
             takes=settings.keeps_takes,
             misheard_days=settings.misheard_days,
+            retrain=settings.service_account is not None,
             report=manifest.page_uri,
             limits=Limits(upload_bytes=settings.max_upload_bytes, audio_seconds=settings.max_audio_seconds),
             measured=_measured(card) if card else None,

@@ -5,9 +5,11 @@
     +-- ModelNotFound         404  not the served model's name or version
     +-- NotFound              404  the resource in the path does not exist
     +-- Forbidden             403  another site's page sent the request
+    +-- Conflict              409  the SpeechModel is in a state that does not allow it
     +-- UploadTooSlow         408  the body did not arrive in time
     +-- UploadTooLarge        413  more bytes than the server accepts
     +-- QueueFull             429  all places are taken; Retry-After gives the seconds to wait
+    +-- ClusterFailed         502  the API server denied a call, or gave no answer
     +-- NotReady              503  the model is still loading, or failed its self-test
     +-- ShuttingDown          503  the server ends before the recording is decoded
     +-- StorageFailed         507  a take cannot be kept or deleted
@@ -70,6 +72,13 @@ class Forbidden(RequestError):
     type = "invalid_request_error"
 
 
+class Conflict(RequestError):
+    """The SpeechModel is in a state that does not allow it."""
+
+    status = 409
+    type = "invalid_request_error"
+
+
 class UploadTooSlow(RequestError):
     """The body did not arrive in time, so the connection is closed (RFC 9110, 15.5.9)."""
 
@@ -101,6 +110,13 @@ class QueueFull(RequestError):
     def __init__(self, retry_after: int) -> None:
         super().__init__(f"The server is busy; try again in {retry_after} s.", code="queue_full")
         self.headers = {"Retry-After": str(retry_after)}
+
+
+class ClusterFailed(RequestError):
+    """The API server denied a call, or gave no answer."""
+
+    status = 502
+    type = "server_error"
 
 
 class NotReady(RequestError):

@@ -11,6 +11,7 @@ from speechmodel_stagekit.cpus import available_cpus
 from speechmodel_inference.decoding_queue import DecodingQueue
 from speechmodel_inference.lifecycle import Lifecycle
 from speechmodel_inference.misheard import MisheardInbox
+from speechmodel_inference.own_model import OwnModelClient
 from speechmodel_inference.rest import load_rest
 from speechmodel_inference.settings import Settings
 from speechmodel_inference.sounds import FolderStore, SoundStore
@@ -34,6 +35,8 @@ class Services:
     """None if no takes are kept."""
     misheard: MisheardInbox | None
     """None if no takes are kept. It may keep no clips."""
+    own_model: OwnModelClient | None
+    """None if the server may not start a training."""
 
     @classmethod
     def make(cls, settings: Settings, files: VersionFiles | None = None) -> "Services":
@@ -48,6 +51,7 @@ class Services:
             Telemetry(queue, lifecycle, settings.name),
             takes=TakeStore(store) if store else None,
             misheard=MisheardInbox(store, settings) if store else None,
+            own_model=OwnModelClient(settings.service_account, settings.name) if settings.service_account else None,
         )
 
     async def load(self) -> None:

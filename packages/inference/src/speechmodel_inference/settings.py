@@ -83,6 +83,9 @@ class Settings(BaseSettings):
     """Confidence below which an answer is doubtful."""
     misheard_mebibytes: Annotated[int, Field(ge=1)] = 200
     """Size of all these clips. The oldest are deleted to make room."""
+    service_account: Path | None = None
+    """Folder with token, ca.crt and namespace, by which the server may change its own SpeechModel, so that people can
+    start a training. Without it, they cannot. It needs `takes` or `takes_bucket`."""
     root_path: Annotated[str, Field(pattern=r"^(/.*[^/])?$")] = ""
     """The path that a proxy removes from requests, such as /speech."""
     lame_duck_seconds: Annotated[float, Field(ge=0)] = 5.0
@@ -92,12 +95,12 @@ class Settings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """Lowest severity that is logged."""
 
-    @field_validator("misheard_days")
+    @field_validator("misheard_days", "service_account")
     @classmethod
-    def _needs_takes(cls, days: int | None, info: ValidationInfo) -> int | None:
-        if days is not None and not (info.data.get("takes") or info.data.get("takes_bucket")):
-            raise ValueError(f"set {PREFIX}TAKES too, the folder in which the clips are kept")
-        return days
+    def _needs_takes(cls, value: object, info: ValidationInfo) -> object:
+        if value is not None and not (info.data.get("takes") or info.data.get("takes_bucket")):
+            raise ValueError(f"set {PREFIX}TAKES too, the folder in which takes are kept")
+        return value
 
     @property
     def keeps_takes(self) -> bool:

@@ -73,6 +73,11 @@ class SoundStore(Protocol):
     def sizes(self, pattern: str) -> dict[str, int]:
         """Return the bytes of recordings by name, in the order of the names, also of those whose document is missing."""
 
+    def count_after(self, pattern: str, time: datetime) -> int:
+        """Return the number of recordings that match and were added after a time. A recording that was confirmed later
+        has an older time in its name.
+        """
+
     def document(self, name: str) -> bytes | None:
         """Return the document of a recording. None when there is none."""
 
@@ -133,6 +138,14 @@ class FolderStore(SoundStore):
             with suppress(FileNotFoundError):  # it was just deleted
                 sizes[name] = (self._folder / f"{name}.wav").stat().st_size
         return sizes
+
+    def count_after(self, pattern: str, time: datetime) -> int:
+        """Return the number of recordings that were added after a time."""
+        count = 0
+        for path in self._folder.glob(f"{pattern}.json"):
+            with suppress(FileNotFoundError):  # it was just deleted
+                count += path.stat().st_mtime > time.timestamp()
+        return count
 
     def document(self, name: str) -> bytes | None:
         """Return the document of a recording."""

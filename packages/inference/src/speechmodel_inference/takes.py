@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass
+from datetime import datetime
 from typing import BinaryIO
 
 from pydantic import ValidationError
@@ -84,6 +85,11 @@ class TakeStore:
         count = len(self._store.names(_name(speaker, "*")))
         self._store.remove_folder(f"{TAKES}/{speaker}")
         return count
+
+    def saved_after(self, time: datetime | None) -> int:
+        """Return the number of takes that were saved after a time, or at any time."""
+        pattern = _name("*", "*")
+        return len(self._store.names(pattern)) if time is None else self._store.count_after(pattern, time)
 
     def count(self) -> dict[str, Counter[str]]:
         """Return the number of takes by speaker and sentence."""

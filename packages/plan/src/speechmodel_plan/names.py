@@ -34,3 +34,8 @@ def deployment_name(model: str) -> str:
 def canary_name(model: str) -> str:
     """Return the name of the Deployment of a canary."""
     return f"{model}-canary"
+
+
+def retrain_account(model: str) -> str:
+    """Return the name of the ServiceAccount of servers that may start a training. The operator's chart creates it."""
+    return f"{model}-retrain"

@@ -82,6 +82,12 @@ export const dropClip = (id) => request(`v1/misheard/${id}`, { method: "DELETE" 
 
 export const dropClips = () => request("v1/misheard", { method: "DELETE" });
 
+/** Return the state of the training, and the number of new takes. */
+export const fetchRetraining = () => request("v1/retrain");
+
+/** Start a training with the takes, and return its state. */
+export const startRetraining = () => request("v1/retrain", { method: "POST" });
+
 async function request(path, options = {}, read = (response) => response.json()) {
   let response;
   try {

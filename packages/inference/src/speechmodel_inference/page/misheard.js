@@ -5,6 +5,7 @@ import {
 } from "./client.js";
 import { byId, drawing, make } from "./elements.js";
 import { keep, recall } from "./memory.js";
+import { lookAtRetraining, offerRetraining, showRetraining } from "./retrain.js";
 import { moment, number, percent, offerLanguages, text } from "./texts.js";
 
 const CONSENT = "consentOf"; // for this visit only: each speaker has to be asked
@@ -21,7 +22,9 @@ let playing = null; // the button of the clip that is played
 
 async function load() {
   try {
-    name = (await fetchCard()).name;
+    const card = await fetchCard();
+    name = card.name;
+    offerRetraining(card);
     inbox = await listClips();
     const { phrases } = await fetchPhrases();
     byId("phrases").replaceChildren(...phrases.map((phrase) => make("option", { value: phrase })));
@@ -73,6 +76,7 @@ async function decide(clip, work, key, values = {}) {
   try {
     await work();
     said = [key, values];
+    lookAtRetraining();
   } catch (error) {
     busy = false;
     if (error.code !== "clip_not_found") {
@@ -129,6 +133,7 @@ function showState() {
   byId("kept").textContent = inbox.keep_days ? text("keptDays", { days: number(inbox.keep_days) }) : "";
   byId("who-hint").textContent = ready() ? "" : text("whoFirstClips");
   byId("drop-all").disabled = !inbox.count;
+  showRetraining();
   for (const button of document.querySelectorAll(".clips [type=submit]")) button.disabled = !ready();
   if (problem && !byId("problem").hidden) byId("problem-text").textContent = text(...problem);
 }

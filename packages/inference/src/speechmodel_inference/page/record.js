@@ -4,6 +4,7 @@ import { ServerError, countTakes, deleteTake, fetchCard, fetchPhrases, forgetSpe
 import { bar, byId, make } from "./elements.js";
 import { keep, recall } from "./memory.js";
 import { Recording, microphoneOffered, wav } from "./recorder.js";
+import { lookAtRetraining, offerRetraining, showRetraining } from "./retrain.js";
 import { moment, number, offerLanguages, text } from "./texts.js";
 
 const LONGEST_RECORDING = 30; // seconds, as the server takes
@@ -30,6 +31,7 @@ async function load() {
     const grammar = await fetchPhrases();
     [name, sentences] = [card.name, grammar.phrases];
     byId("misheard-page").hidden = card.misheard_days === null;
+    offerRetraining(card);
     await recount();
     next();
   } catch (error) {
@@ -41,6 +43,7 @@ async function load() {
 async function recount() {
   counts = await countTakes(speaker());
   sentences = [...new Set([...sentences, ...Object.keys(counts.sentences)])];
+  lookAtRetraining();
 }
 
 const mine = (each) => counts.sentences[each]?.mine ?? 0;
@@ -174,6 +177,7 @@ function showAll() {
   byId("speaker").disabled = byId("own-text").disabled = !idle();
   byId("forget").disabled = !speaker() || !idle();
   showMade();
+  showRetraining();
   const done = sentences.filter((each) => mine(each) >= counts.wanted).length;
   byId("total").textContent = text("sentencesDone", { done: number(done), all: number(sentences.length) });
   byId("sentences").replaceChildren(...sentences.slice(0, MOST_LISTED).map(item));
