@@ -111,6 +111,7 @@ lock: $(VENV)/.ready ## lock the requirements of the images and of this environm
 	@$(LOCK) $(HERE) --group pyproject.toml:dev $(PROJECTS) -o $(LOCKS)/dev.txt $(ARGS)
 	@$(LOCK) $(HERE) tests/clients/requirements.in -o tests/clients/requirements.txt $(ARGS)
 	@$(LOCK) --python-version 3.7 --python-platform x86_64-manylinux_2_28 $(LOCKS)/coqui.in -o $(LOCKS)/coqui.txt $(ARGS)
+	@$(LOCK) --python-version 3.9 --python-platform x86_64-manylinux_2_28 tests/clients/tflite.in -o tests/clients/tflite.txt $(ARGS)
 	@for project in operator packages/pipeline packages/inference; do \
 	  $(LOCK) $(IN_IMAGES) $$project/pyproject.toml -o $(LOCKS)/$${project##*/}.txt $(ARGS); done
 	@$(LOCK) --python-version 3.11 --python-platform x86_64-manylinux_2_28 packages/training/pyproject.toml -o $(LOCKS)/coqui-stage.txt $(ARGS)

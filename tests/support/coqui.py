@@ -3,7 +3,6 @@
 import csv
 import os
 import re
-import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,28 +11,17 @@ import pytest
 
 from support.environments import environment
 from support.places import ROOT
+from support.pythons import installed_python
 
 _LOSS = re.compile(r"Finished (training|validating) epoch \d+(?: on \S+)? - loss: ([\d.]+)")
 
 
 def coqui() -> Path:
     """Return the Python with the trainer. Skip the test where there is no Python 3.7."""
-    python = _python37()
+    python = installed_python("3.7")
     if python is None:
         pytest.skip("coqui-stt-training 1.4.0 WAS NOT TRIED, because this machine has no Python 3.7 (pyenv or PATH)")
     return environment("coqui", ROOT / "images" / "requirements" / "coqui.txt", python) / "bin" / "python"
-
-
-def _python37() -> str | None:
-    """Return a Python 3.7 of pyenv, or of PATH. What pyenv puts on PATH fails unless that version is chosen."""
-    pyenv = shutil.which("pyenv")
-    if pyenv:
-        root = subprocess.run([pyenv, "root"], capture_output=True, text=True, check=True).stdout.strip()
-        if found := sorted(Path(root).glob("versions/3.7.*/bin/python3.7")):
-            return str(found[-1])
-    found_on_path = shutil.which("python3.7")
-    works = found_on_path and subprocess.run([found_on_path, "-V"], capture_output=True, check=False).returncode == 0
-    return found_on_path if works else None
 
 
 def write_table(path: Path, clips: Path, rows: Sequence[tuple[str, str]]) -> Path:

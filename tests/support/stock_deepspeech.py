@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from support.pythons import installed_python
+
 REQUIREMENTS = ("deepspeech==0.9.3", "numpy==1.26.4")
 """numpy 2 breaks the 0.9.3 binding."""
 
@@ -28,7 +30,7 @@ def _environment() -> Path:
     target = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "speechmodel" / "deepspeech-0.9.3"
     if (target / "bin" / "deepspeech").exists():
         return target
-    python = _python39()
+    python = installed_python("3.9")
     if python is None:
         pytest.skip("no Python 3.9 on this machine: the stock deepspeech 0.9.3 command was not tried")
     shutil.rmtree(target, ignore_errors=True)
@@ -36,13 +38,6 @@ def _environment() -> Path:
     uv = Path(sys.prefix) / "bin" / "uv"
     subprocess.run([str(uv), "pip", "install", "-q", "--python", str(target), *REQUIREMENTS], check=True)
     return target
-
-
-def _python39() -> str | None:
-    versions = sorted(
-        (Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions").glob("3.9.*/bin/python3.9")
-    )
-    return str(versions[-1]) if versions else shutil.which("python3.9")
 
 
 def _wav(clip: Path, folder: Path) -> Path:

@@ -13,6 +13,7 @@ from speechmodel_api.spec import SpeechModelSpec
 from speechmodel_api.stages import (
     CompareInput,
     CompareOutput,
+    ConvertInput,
     ConvertOutput,
     DownloadOutput,
     EvaluateOutput,
@@ -27,6 +28,7 @@ from speechmodel_api.stages import (
     TrainOutput,
 )
 from speechmodel_api.status import Condition, SpeechModelStatus, StageStatus
+from speechmodel_api.tflite import PublishedTflite, TfliteFile
 from speechmodel_operator.resources.pod import settings_hash
 from speechmodel_plan.observed import ALIVE, CanaryServers, Claim, Observed, Purge, Run, RunState, Server
 from speechmodel_plan.plan import Done, Plan, Report
@@ -78,7 +80,12 @@ def output_of(document: StageInput, data: str, wer: float | None = 0.1, accepted
                 graph_bytes=99,
             )
         case StageName.CONVERT:
-            return ConvertOutput(model_sha256=digest("m" + document.graph_sha256[:20]), size_bytes=100)  # type: ignore[attr-defined]
+            assert isinstance(document, ConvertInput)
+            return ConvertOutput(
+                model_sha256=digest("m" + document.graph_sha256[:20]),
+                size_bytes=100,
+                tflite=TfliteFile(sha256=digest("t"), size_bytes=2_500_000) if document.tflite else None,
+            )
         case StageName.EVALUATE:
             figures = None
             if accepted is not None:
@@ -98,6 +105,7 @@ def output_of(document: StageInput, data: str, wer: float | None = 0.1, accepted
                 version_uri=f"{uri}/{document.version}/version.json",
                 version_sha256=digest("v"),
                 signed_by=digest("k") if document.public_keys else None,
+                tflite=PublishedTflite(**document.tflite.model_dump(), uri="s3://t") if document.tflite else None,
             )
 
 

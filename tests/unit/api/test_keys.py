@@ -23,6 +23,7 @@ from speechmodel_api.stages import (
     TrainOutput,
     WeighedScorer,
 )
+from speechmodel_api.tflite import TfliteFile
 
 GOLDEN = Path(__file__).parent / "golden_keys.json"
 BASE: dict[str, Any] = {
@@ -74,12 +75,13 @@ def keys_of(manifest: dict[str, Any], **more: Any) -> dict[str, str]:
     rejection = Rejection(acoustic_sha256="c" * 64, threshold=-0.3) if rejects else None
     given = decoding.scorer
     weighed = WeighedScorer(scorer_sha256="b" * 64, alpha=given.alpha or 0.9, beta=1.2) if given else None
-    version = keys.version_key("e" * 64, decoding, None if free_text else grammar, rejection, weighed)
+    tflite = TfliteFile(sha256="7" * 64, size_bytes=9) if spec.publish.tflite else None
+    version = keys.version_key("e" * 64, decoding, None if free_text else grammar, rejection, weighed, tflite)
     return {
         "prepare": keys.prepare_key(spec),
         "lineage": keys.lineage_key(spec, data),
         "train": keys.train_key(spec, data),
-        "convert": keys.convert_key(trained),
+        "convert": keys.convert_key(spec, trained),
         "evaluate": keys.evaluate_key(spec, "e" * 64, data, decoding),
         "version": version,
         "publish": keys.publish_key(spec, version, keys.publish_base(spec, "ns", "espejo", "uid")),
@@ -140,6 +142,7 @@ def test_the_keys_of_a_comparison_never_change() -> None:
         ("publish.s3.bucket", "other", "publish"),
         ("publish.s3.secretRef", {"name": "x"}, ""),
         ("publish.deletionPolicy", "Delete", ""),
+        ("publish.tflite", True, "convert publish version"),
         ("publish.signing", {"privateKeySecretRef": {"name": "x"}, "publicKeys": [PUBLIC_KEY]}, "publish"),
         ("training.podTemplate", {"nodeSelector": {"a": "b"}}, ""),
         ("training.maxAttempts", 2, ""),
@@ -267,7 +270,7 @@ def test_composed_and_decomposed_text_give_the_same_key(text: str) -> None:
 
 def test_a_field_equal_to_what_it_was_before_it_existed_is_left_out() -> None:
     class Grown(keys.ConvertKey):
-        as_before = {"min_size": 10000}
+        as_before = {**keys.ConvertKey.as_before, "min_size": 10000}
         min_size: int = 10000
 
     assert Grown(graph_sha256="a").canonical_json() == keys.ConvertKey(graph_sha256="a").canonical_json()

@@ -1,10 +1,13 @@
 """The tables at the end of `speechmodel run`."""
 
 import io
+from pathlib import Path
 
 from rich.console import Console
 from speechmodel_api.alphabet import CATCH_ALL
-from speechmodel_cli.summary import Comparison, EvaluationReport, show_table
+from speechmodel_cli.local.state import ModelState
+from speechmodel_cli.summary import Comparison, EvaluationReport, show_summary, show_table
+from support.world import World
 
 
 def table(*clips: Comparison) -> list[str]:
@@ -61,3 +64,16 @@ def test_free_text_has_no_confidences() -> None:
 def test_a_negative_of_the_dataset_is_something_else() -> None:
     report = EvaluationReport(results=(Comparison(reference=CATCH_ALL, hypothesis="", confidence=0.0),), grammar={})
     assert "(something else) (nothing)" in table(*report.comparisons())
+
+
+def test_a_tflite_file_is_named_at_the_end(tmp_path: Path) -> None:
+    world = World()
+    world.edit(publish__tflite=True)
+    world.to_ready()
+    console = Console(file=io.StringIO(), width=200, color_system=None)
+    show_summary(console, ModelState(tmp_path), world.status)
+    assert isinstance(console.file, io.StringIO)
+    lines = [" ".join(line.split()) for line in console.file.getvalue().splitlines()]
+    model = world.status.model
+    assert model and model.tflite
+    assert lines[-2:] == [f"tflite {model.tflite.uri}", f"sha256 {model.tflite.sha256} (2.5 MB)"]

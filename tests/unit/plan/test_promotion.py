@@ -366,3 +366,19 @@ def test_an_older_version_that_an_edit_brings_back_is_the_latest_until_the_next(
     served.until(StageName.TRAIN)
     assert versions(served) == (first, first)
     assert len(served.status.history) == 2
+
+
+def test_a_tflite_file_makes_another_version_of_the_same_model_without_training_or_evaluation(served: World) -> None:
+    before = served.status.model
+    assert before and before.tflite is None
+    served.edit(publish__tflite=True)
+    served.to_ready()
+    after = served.status.model
+    assert after and after.tflite
+    assert served.started == ["convert-2", "publish-2"]
+    assert (after.sha256, after.tflite.uri, after.tflite.size_bytes) == (before.sha256, "s3://t", 2_500_000)
+    assert after.version != before.version == served.status.history[1].version
+    served.edit(publish__tflite=False)
+    served.to_ready()
+    assert served.status.model and served.status.model.version == before.version
+    assert served.status.model.tflite is None

@@ -24,6 +24,7 @@ from speechmodel_api.stages import (
     TrainInput,
     TrainOutput,
 )
+from speechmodel_api.tflite import TfliteFile
 from speechmodel_api.training_spec import Hyperparameters, ScheduleType
 from speechmodel_plan.stages import STAGES, stage_named
 from speechmodel_plan.stages.evaluate import decoding
@@ -261,3 +262,11 @@ def test_every_grammar_that_is_accepted_fits_into_an_environment_variable(value:
         sent = document.model_dump_json(by_alias=True, exclude_none=True)
         sizes.append(len(f"STAGE_INPUT={sent}\0".encode()))
     assert 100_000 < max(sizes) <= 128 * 1024
+
+
+def test_the_summary_of_convert_names_the_files_for_people() -> None:
+    output = ConvertOutput(model_sha256=SHA, size_bytes=9_500_000)
+    summary = stage_named(StageName.CONVERT).summary
+    assert summary(output) == "memory-mapped model of 9.5 MB"
+    tflite = output.model_copy(update={"tflite": TfliteFile(sha256=SHA, size_bytes=2_500_000)})
+    assert summary(tflite) == "memory-mapped model of 9.5 MB, TFLite model of 2.5 MB"

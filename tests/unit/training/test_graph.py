@@ -6,7 +6,9 @@ import pytest
 import tensorflow as tf
 from speechmodel_decoding import AcousticModel, forward_score
 from speechmodel_pipeline.convert.acoustic import export_acoustic_model
-from speechmodel_runtime import Model, load
+from speechmodel_pipeline.convert.lite import export_lite_model
+from speechmodel_pipeline.convert.lite_trial import try_lite_model
+from speechmodel_runtime import Model, load, read_graph
 from speechmodel_stagekit.dataset import Clip, Part
 from speechmodel_training.batches import BatchMaker
 from speechmodel_training.graph import KERNELS, NORM_KERNELS, PRODUCER, frozen_graph, pack_alphabet
@@ -83,7 +85,7 @@ def test_the_alphabet_is_packed_as_the_runtime_reads_it() -> None:
 
 
 @pytest.mark.training
-def test_layer_norm_is_the_same_in_training_in_the_runtime_and_in_onnx(
+def test_layer_norm_is_the_same_in_training_in_the_runtime_in_onnx_and_in_tflite(
     fixtures: Path, rows: list[Row], tmp_path: Path, weights: Tensors
 ) -> None:
     drawn = np.random.default_rng(1)
@@ -101,6 +103,8 @@ def test_layer_norm_is_the_same_in_training_in_the_runtime_and_in_onnx(
     trained = np.asarray(tf.nn.log_softmax(logits(normed, batch.features)))[:, 0]
     exported = AcousticModel(tmp_path / "acoustic.onnx").log_probabilities(load(clip.path))
     assert exported == pytest.approx(trained[: len(exported)], abs=1e-2)
+    export_lite_model(graph, read_graph(graph), tmp_path / "output_graph.tflite")
+    try_lite_model(tmp_path / "output_graph.tflite", tmp_path / "acoustic.onnx", [clip.path])
     with Model(graph) as model:
         heard = model.transcribe(load(clip.path))
     assert heard.text, "the runtime has kernels for every op"

@@ -25,6 +25,7 @@ from speechmodel_api.decoding_spec import ForeignSpeech, GrammarSource, ScorerBu
 from speechmodel_api.schema import AUTO, S3Location
 from speechmodel_api.spec import SpeechModelSpec
 from speechmodel_api.stages import Decoding, GrammarDecoder, PrepareOutput, Rejection, TrainOutput, WeighedScorer
+from speechmodel_api.tflite import TfliteFile
 from speechmodel_api.training_engine import TrainingEngine
 from speechmodel_api.training_spec import InitFrom, Schedule, ScheduleType
 
@@ -171,13 +172,14 @@ class TrainKey(KeyInput):
 
 
 class ConvertKey(KeyInput):
-    """Determines a memory-mapped graph and an acoustic model: the frozen graph."""
+    """Determines a memory-mapped graph, an acoustic model and a TFLite model: the frozen graph."""
 
-    as_before = {"acoustic_model": False}
+    as_before = {"acoustic_model": False, "tflite": False}
 
     graph_sha256: str
     acoustic_model: bool = True
     """False for conversions from before there was one."""
+    tflite: bool = False
 
 
 class EvaluateKey(KeyInput):
@@ -225,6 +227,7 @@ class VersionKey(KeyInput):
         "scorer_sha256": "",
         "scorer_weights": (),
         "hot_words": {},
+        "tflite_sha256": "",
     }
 
     model_sha256: str
@@ -241,6 +244,9 @@ class VersionKey(KeyInput):
     scorer_weights: tuple[float, ...] = ()
     """Alpha and beta. Empty without a scorer."""
     hot_words: dict[str, float] = {}
+    tflite_sha256: str = ""
+    """Digest of the TFLite file. Empty without one. It is part of the version, because version.json names it and
+    never changes."""
 
 
 class TestClipsKey(KeyInput):
@@ -356,9 +362,9 @@ def train_key(spec: SpeechModelSpec, data: PrepareOutput) -> str:
     ).key()
 
 
-def convert_key(trained: TrainOutput) -> str:
+def convert_key(spec: SpeechModelSpec, trained: TrainOutput) -> str:
     """Return the key of the stage convert."""
-    return ConvertKey(graph_sha256=trained.graph_sha256).key()
+    return ConvertKey(graph_sha256=trained.graph_sha256, tflite=spec.publish.tflite).key()
 
 
 def evaluate_key(spec: SpeechModelSpec, model_sha256: str, data: PrepareOutput, decoding: Decoding) -> str:
@@ -390,8 +396,10 @@ def version_key(
     grammar: GrammarDecoder | None,
     rejection: Rejection | None = None,
     scorer: WeighedScorer | None = None,
+    tflite: TfliteFile | None = None,
 ) -> str:
     """Return the name of a version, which `kubectl get speechmodels` shows."""
+    tflite_sha256 = tflite.sha256 if tflite else ""
     if grammar is None:
         return VersionKey(
             model_sha256=model_sha256,
@@ -400,6 +408,7 @@ def version_key(
             scorer_sha256=scorer.scorer_sha256 if scorer else "",
             scorer_weights=(scorer.alpha, scorer.beta) if scorer else (),
             hot_words=decoding.scorer.hot_words if decoding.scorer else {},
+            tflite_sha256=tflite_sha256,
         ).key()
     calibration = grammar.calibration
     return VersionKey(
@@ -414,6 +423,7 @@ def version_key(
             calibration.word_slope,
             *((1.0,) if calibration.speech_time else ()),
         ),
+        tflite_sha256=tflite_sha256,
     ).key()
 
 

@@ -15,6 +15,7 @@ from speechmodel_api.stages import (
     TrainOutput,
     WeighedScorer,
 )
+from speechmodel_api.tflite import PublishedTflite
 from speechmodel_api.times import Time
 from speechmodel_api.workspace import ACOUSTIC, GRAMMAR, MODEL, QUANTISED, SCORER, SELFTEST
 
@@ -103,6 +104,8 @@ class VersionManifest(Document):
     """None without a scorer, and with a grammar."""
     native: PublishedNative | None = None
     """None with a scorer, and for versions from before there was the engine Native."""
+    tflite: PublishedTflite | None = None
+    """The same model for other programs; servers do not fetch it. None unless the manifest asks for it."""
     model_uri: str
     model_sha256: Digest
     model_bytes: int

@@ -74,6 +74,10 @@ class Publish(ApiModel):
     """Signs each version when it is published, and verifies the signature before the version is loaded.
     An edit of publicKeys publishes the newest version again and signs it. If not set, versions are not
     signed and no signature is verified."""
+    tflite: bool = False
+    """Also publishes the model as output_graph.tflite, for deepspeech-tflite 0.9.3 or stt on a phone or a
+    single-board computer. Its weights are 8-bit integers. Servers do not use it. A change makes another
+    version of the same model, without training. Defaults to false."""
     deletion_policy: DeletionPolicy = DeletionPolicy.RETAIN
     """Defines what happens to the published objects when the SpeechModel is deleted. Retain keeps
     them. Delete removes every object below the prefix of this SpeechModel before the SpeechModel

@@ -31,6 +31,7 @@ from speechmodel_api.decoding_spec import ForeignSpeech, GrammarSource, Scorer
 from speechmodel_api.learning import LearningSettings
 from speechmodel_api.measures import ErrorRate
 from speechmodel_api.schema import S3Location
+from speechmodel_api.tflite import PublishedTflite, TfliteFile
 from speechmodel_api.training_spec import (
     Augmentations,
     Checkpoints,
@@ -330,6 +331,8 @@ class ConvertInput(StageInput):
     """Key of the dataset whose clips the converted model is tried on."""
     beam_width: Annotated[int, Field(ge=1)] | None = None
     """Beam width of the trial. None for the graph's own."""
+    tflite: bool = False
+    """Also convert to TFLite."""
 
 
 class ConvertOutput(Document):
@@ -343,6 +346,8 @@ class ConvertOutput(Document):
     quantised_sha256: Digest | None = None
     """Digest of acoustic.int8.onnx, the same network in 8-bit integers. None for conversions from before
     there was one."""
+    tflite: TfliteFile | None = None
+    """The same network for TFLite. None unless the manifest asks for it."""
 
 
 class EvaluateInput(StageInput):
@@ -454,6 +459,8 @@ class PublishInput(StageInput):
     """The scorer that evaluate decoded with. None without one."""
     native: NativeEngine | None = None
     """The engine Native as evaluate compared it. None publishes no network for it."""
+    tflite: TfliteFile | None = None
+    """The TFLite file as convert made it. None publishes none."""
     language: str
     public_keys: tuple[str, ...] | None = None
     """Public keys in PEM, one of which belongs to the private key in SIGNING_KEY. None signs nothing."""
@@ -475,6 +482,8 @@ class PublishOutput(Document):
     """Digest of version.json."""
     page_uri: str | None = None
     """`s3://<bucket>/<base>/<model sha256>/<version>/report.html`. None for an evaluation from before there was one."""
+    tflite: PublishedTflite | None = None
+    """`s3://<bucket>/<base>/<its sha256>/output_graph.tflite`. None unless the manifest asks for it."""
     signed_by: Digest | None = None
     """Digest of the public key that verifies the signature. None for a version that is not signed."""
 

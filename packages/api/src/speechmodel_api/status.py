@@ -14,6 +14,7 @@ from speechmodel_api.learning import LearningSettings
 from speechmodel_api.measures import ErrorRate
 from speechmodel_api.serving_spec import Canary
 from speechmodel_api.stages import StageName
+from speechmodel_api.tflite import PublishedTflite
 from speechmodel_api.times import Time
 
 Message = Annotated[str, Field(max_length=4096)]
@@ -219,6 +220,8 @@ class ModelStatus(ApiModel):
     """SHA-256 digest of the model file, in hexadecimal."""
     size_bytes: int
     """Size of the model file, in bytes."""
+    tflite: PublishedTflite | None = None
+    """The same model as a TFLite file. Absent unless publish.tflite is true."""
     version_uri: Annotated[str, Field(max_length=2048)]
     """Address of version.json, as s3://bucket/key. Servers read this description of the version
     when they start."""

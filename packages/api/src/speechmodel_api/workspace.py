@@ -4,7 +4,7 @@ sources/<source key>/        the recordings, or the checkpoint to begin with, of
 data/<prepare key>/          the prepared dataset
 checkpoints/<lineage>/       checkpoints, owner and lock of a lineage
 exports/<train key>/         the frozen graph and the training history
-exports/<convert key>/       the memory-mapped graph and the acoustic models
+exports/<convert key>/       the memory-mapped graph, the acoustic models and the TFLite model
 reports/<evaluate key>/      the evaluation report for programs and for people, the self-test clip, the compiled grammar or the scorer
 """
 
@@ -27,6 +27,8 @@ ACOUSTIC = "acoustic.onnx"
 """The network for ONNX Runtime, which decodes with a grammar."""
 QUANTISED = "acoustic.int8.onnx"
 """The network in 8-bit integers, which the engine Native runs, on the workspace, in S3 and in a server's folder."""
+TFLITE = "output_graph.tflite"
+"""The network for deepspeech-tflite and stt, on the workspace and in S3."""
 GRAMMAR = "grammar.zip"
 """The compiled grammar."""
 SCORER = "lm.scorer"

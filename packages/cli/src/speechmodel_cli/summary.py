@@ -74,6 +74,9 @@ def show_summary(console: Console, state: ModelState, status: SpeechModelStatus)
         _line(console, "", wording.outcome(measured))
     _line(console, "model", model.uri)
     _line(console, "sha256", f"{model.sha256}  ({filesize.decimal(model.size_bytes)})")
+    if model.tflite is not None:
+        _line(console, "tflite", model.tflite.uri)
+        _line(console, "sha256", f"{model.tflite.sha256}  ({filesize.decimal(model.tflite.size_bytes)})")
 
 
 def show_table(console: Console, title: str, clips: Sequence[Comparison]) -> None:

@@ -4,6 +4,7 @@
     <base>/<model sha256>/acoustic.onnx                with a grammar, or rejection in free text
     <base>/<quantised sha256>/acoustic.int8.onnx       for the engine Native
     <base>/<scorer sha256>/lm.scorer                   with a scorer
+    <base>/<tflite sha256>/output_graph.tflite         with publish.tflite
     <base>/<model sha256>/<version>/grammar.zip        with a grammar
     <base>/<model sha256>/<version>/report.json
     <base>/<model sha256>/<version>/report.html        the report for people
@@ -33,6 +34,7 @@ from speechmodel_api.published import (
 from speechmodel_api.reasons import Reason
 from speechmodel_api.stages import EvaluateOutput, PublishInput, PublishOutput
 from speechmodel_api.takes import speaker_hash
+from speechmodel_api.tflite import PublishedTflite
 from speechmodel_api.workspace import (
     ACOUSTIC,
     GRAMMAR,
@@ -42,6 +44,7 @@ from speechmodel_api.workspace import (
     REPORT,
     SCORER,
     SELFTEST,
+    TFLITE,
     VERSION,
     Workspace,
 )
@@ -88,6 +91,7 @@ def publish(task: PublishInput) -> PublishOutput:
         version_uri=_uri(task, VERSION),
         version_sha256=hashlib.sha256(written).hexdigest(),
         page_uri=manifest.page_uri,
+        tflite=manifest.tflite,
         signed_by=key.fingerprint if key else None,
     )
 
@@ -120,6 +124,8 @@ def _send(
         bucket.ensure(_key(scores.acoustic_uri), model.with_name(ACOUSTIC), scores.acoustic_sha256)
     if (native := manifest.native) is not None:
         bucket.ensure(_key(native.quantised_uri), model.with_name(QUANTISED), native.quantised_sha256)
+    if (tflite := manifest.tflite) is not None:
+        bucket.ensure(_key(tflite.uri), model.with_name(TFLITE), tflite.sha256)
     if (scorer := manifest.scorer) is not None:
         bucket.ensure(_key(scorer.scorer_uri), report_folder / SCORER, scorer.scorer_sha256)
     if (grammar := manifest.grammar) is not None:
@@ -159,6 +165,7 @@ def _is_valid(bucket: Bucket, earlier: bytes, manifest: VersionManifest) -> bool
         "grammar",
         "rejection",
         "scorer",
+        "tflite",
         "model_uri",
         "model_sha256",
         "model_bytes",
@@ -181,6 +188,7 @@ def _manifest(
         rejection=_rejection(task, model.with_name(ACOUSTIC)),
         scorer=_scorer(task, report_folder / SCORER),
         native=_native(task, model.with_name(QUANTISED)),
+        tflite=_tflite(task, model.with_name(TFLITE)),
         model_uri=f"s3://{task.target.bucket}/{task.base}/{task.model_sha256}/{MODEL}",
         model_sha256=task.model_sha256,
         model_bytes=model.stat().st_size,
@@ -268,6 +276,15 @@ def _native(task: PublishInput, quantised: Path) -> PublishedNative | None:
         quantised_uri=f"s3://{task.target.bucket}/{task.base}/{task.native.quantised_sha256}/{QUANTISED}",
         quantised_bytes=quantised.stat().st_size,
     )
+
+
+def _tflite(task: PublishInput, path: Path) -> PublishedTflite | None:
+    """Return the description of the TFLite file. Raises ArtefactMissing when it is gone or changed."""
+    if task.tflite is None:
+        return None
+    require_file(path, task.tflite.sha256)
+    uri = f"s3://{task.target.bucket}/{task.base}/{task.tflite.sha256}/{TFLITE}"
+    return PublishedTflite(**task.tflite.model_dump(), uri=uri)
 
 
 def _acoustic_uri(task: PublishInput) -> str:

@@ -26,7 +26,7 @@ CEILING = np.float32(20)
 _DENSE = ("layer_1", "layer_2", "layer_3", "layer_5", "layer_6")
 _NAMES = (*(f"{layer}/{kind}" for layer in _DENSE for kind in ("weights", "bias")), f"{CELL}/kernel", f"{CELL}/bias")
 _NORMS = tuple(f"{layer}/LayerNorm/{kind}" for layer in _DENSE[:-1] for kind in ("gamma", "beta"))
-_NORM_EPSILON = 1e-12
+NORM_EPSILON = 1e-12
 """Added to the variance in layer norm, as in DeepSpeech."""
 _OPERATORS, _FORMAT = 17, 8
 """Versions of the operator set and of the file: those of ONNX 1.12 of 2022."""
@@ -76,7 +76,7 @@ class Builder:
         if gamma not in self.weights:
             return values
         inputs = [values, self.constant(gamma, self.weights[gamma]), self.constant(beta, self.weights[beta])]
-        return self.node("LayerNormalization", inputs, f"{layer}/normalised", axis=-1, epsilon=_NORM_EPSILON)
+        return self.node("LayerNormalization", inputs, f"{layer}/normalised", axis=-1, epsilon=NORM_EPSILON)
 
 
 def _model(weights: Weights) -> onnx.ModelProto:

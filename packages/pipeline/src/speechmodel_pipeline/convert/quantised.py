@@ -37,6 +37,14 @@ def export_quantised_model(graph: Path, target: Path) -> None:
     target.write_bytes(_model(network_weights(graph)).SerializeToString(deterministic=True))
 
 
+def quantised_columns(weights: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
+    """Return a matrix as integers, and the scale of each of its columns."""
+    scales = (np.abs(weights).max(axis=0) / np.float32(_LARGEST_WEIGHT)).astype(np.float32)
+    scales[scales == 0] = 1
+    with np.errstate(invalid="ignore"):  # a weight that is not a number makes its scale one, and so its results
+        return np.rint(weights / scales).astype(np.int8), scales
+
+
 class _QuantisedBuilder(Builder):
     """Builds affine layers of integer products."""
 
@@ -71,11 +79,8 @@ class _QuantisedBuilder(Builder):
 
     def matrix(self, weights: npt.NDArray[np.float32], name: str) -> tuple[str, str]:
         """Add a matrix as integers, and return the names of the integers and of the scales of its columns."""
-        scale = np.abs(weights).max(axis=0) / np.float32(_LARGEST_WEIGHT)
-        scale[scale == 0] = 1
-        with np.errstate(invalid="ignore"):  # a weight that is not a number makes its scale one, and so its results
-            integers = np.rint(weights / scale).astype(np.int8)
-        return self.constant(f"{name}/integers", integers), self.constant(f"{name}/columns", scale.astype(np.float32))
+        integers, scales = quantised_columns(weights)
+        return self.constant(f"{name}/integers", integers), self.constant(f"{name}/columns", scales)
 
     def integer_product(self, integers: str, matrix: str, zero: str, name: str) -> str:
         """Return the exact product of two matrices of integers, as floats."""

@@ -2,6 +2,7 @@
 
     check the graph -> map it, while its digest is computed -> check the file -> let the runtime transcribe clips
                     -> export the acoustic models -> compare the scores of the one in floats with the runtime's
+                    -> with publish.tflite, export the TFLite model -> compare its probabilities
 
 The runtime loads graphs that it cannot run. Only a trial shows the difference (trial.py).
 """
@@ -13,7 +14,8 @@ from pathlib import Path
 
 from speechmodel_api.reasons import Reason
 from speechmodel_api.stages import ConvertInput, ConvertOutput
-from speechmodel_api.workspace import ACOUSTIC, GRAPH, MODEL, QUANTISED, Workspace
+from speechmodel_api.tflite import TfliteFile
+from speechmodel_api.workspace import ACOUSTIC, GRAPH, MODEL, QUANTISED, TFLITE, Workspace
 from speechmodel_runtime import read_graph
 from speechmodel_runtime.errors import ModelError, ModelMissing
 from speechmodel_stagekit.artefacts import file_digest, once, require_file
@@ -22,6 +24,8 @@ from speechmodel_stagekit.errors import ArtefactMissing, BadData
 
 from speechmodel_pipeline.convert.acoustic import export_acoustic_model
 from speechmodel_pipeline.convert.agreement import require_agreement
+from speechmodel_pipeline.convert.lite import export_lite_model
+from speechmodel_pipeline.convert.lite_trial import try_lite_model
 from speechmodel_pipeline.convert.quantised import export_quantised_model
 from speechmodel_pipeline.convert.trial import try_model
 from speechmodel_pipeline.graphdef.errors import GraphDamaged
@@ -77,6 +81,7 @@ def _make(task: ConvertInput, folder: Path) -> ConvertOutput:
         size_bytes=made.size_bytes,
         acoustic_sha256=file_digest(folder / ACOUSTIC),
         quantised_sha256=file_digest(folder / QUANTISED),
+        tflite=_tflite(source, folder, clips) if task.tflite else None,
     )
 
 
@@ -98,6 +103,13 @@ def _export(source: Path, folder: Path) -> None:
         export_quantised_model(source, folder / QUANTISED)
     except GraphDamaged as error:
         raise BadData(Reason.MODEL_UNUSABLE, str(error)) from error
+
+
+def _tflite(source: Path, folder: Path, clips: list[Path]) -> TfliteFile:
+    target = folder / TFLITE
+    export_lite_model(source, read_graph(source), target)
+    try_lite_model(target, folder / ACOUSTIC, clips)
+    return TfliteFile(sha256=file_digest(target), size_bytes=target.stat().st_size)
 
 
 def _require_digest(source: Path, found: str, wanted: str) -> None:

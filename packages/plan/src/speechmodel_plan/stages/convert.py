@@ -1,4 +1,4 @@
-"""convert: turns the frozen graph into a memory-mapped one, and into an acoustic model."""
+"""convert: turns the frozen graph into a memory-mapped one, an acoustic model and, if wanted, a TFLite model."""
 
 from typing import final
 
@@ -27,9 +27,8 @@ class Convert(Stage[ConvertOutput]):
     output_type = ConvertOutput
 
     def key(self, task: Task, done: Outputs) -> str:
-        """Return the key: the graph's digest."""
-        del task
-        return keys.convert_key(done.of(TRAIN))
+        """Return the key: the graph's digest, and if it is also converted to TFLite."""
+        return keys.convert_key(task.spec, done.of(TRAIN))
 
     def document(self, task: Task, attempt: int, done: Outputs) -> ConvertInput:
         """Return the input document."""
@@ -39,11 +38,13 @@ class Convert(Stage[ConvertOutput]):
             graph_sha256=done.of(TRAIN).graph_sha256,
             data_key=PREPARE.key(task, done),
             beam_width=task.spec.decoding.beam_width,
+            tflite=task.spec.publish.tflite,
         )
 
     def summary(self, output: ConvertOutput) -> str:
-        """Return the size of the file."""
-        return f"memory-mapped model of {output.size_bytes / 1e6:.1f} MB"
+        """Return the sizes of the files."""
+        tflite = f", TFLite model of {output.tflite.size_bytes / 1e6:.1f} MB" if output.tflite else ""
+        return f"memory-mapped model of {output.size_bytes / 1e6:.1f} MB{tflite}"
 
 
 CONVERT = Convert()

@@ -57,6 +57,7 @@ class Publish(Stage[PublishOutput]):
             rejection=done.of(EVALUATE).rejection,
             scorer=done.of(EVALUATE).scorer,
             native=done.of(EVALUATE).native,
+            tflite=done.of(CONVERT).tflite,
             language=task.spec.language,
             public_keys=task.spec.publish.signing.public_keys if task.spec.publish.signing else None,
             target=task.spec.publish.s3.location,
@@ -80,9 +81,14 @@ class Publish(Stage[PublishOutput]):
 
 
 def _version(spec: SpeechModelSpec, done: Outputs) -> str:
-    evaluated = done.of(EVALUATE)
+    converted, evaluated = done.of(CONVERT), done.of(EVALUATE)
     return keys.version_key(
-        done.of(CONVERT).model_sha256, decoding(spec), evaluated.grammar, evaluated.rejection, evaluated.scorer
+        converted.model_sha256,
+        decoding(spec),
+        evaluated.grammar,
+        evaluated.rejection,
+        evaluated.scorer,
+        converted.tflite,
     )
 
 
