@@ -1,7 +1,7 @@
 """The weights of a frozen graph -> the same network as a TFLite model, for deepspeech-tflite 0.9.3 and stt.
 
 Both programs find tensors by their names, and deepspeech-tflite was built with TensorFlow 2.3. So every operator has
-a version that TensorFlow 2.3 knows ([decision 31]). The graph takes 16 frames at once, as the runtime feeds them, and
+a version that TensorFlow 2.3 knows ([decision 32]). The graph takes 16 frames at once, as the runtime feeds them, and
 the 16 steps of the LSTM are operators in a row.
 
 Matrices are 8-bit integers with a scale for each column, and the interpreter quantises the activations of each frame
