@@ -77,7 +77,8 @@ def fake_cluster(programs: Path, folder: Path) -> Iterator[ControlPlane]:
 def _node(name: str) -> dict[str, Any]:
     allocatable = {"cpu": "1k", "memory": "1Pi", "pods": "100k"}
     status = {"allocatable": allocatable, "capacity": allocatable}
-    return {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}, "status": status}
+    metadata = {"name": name, "labels": {"kubernetes.io/arch": "amd64"}}  # a kubelet sets it
+    return {"apiVersion": "v1", "kind": "Node", "metadata": metadata, "status": status}
 
 
 def ready_status(owner: Owner) -> SpeechModelStatus:

@@ -8,7 +8,8 @@ import pytest
 from speechmodel_api.published import VersionManifest
 from speechmodel_api.serving_spec import Engine
 from speechmodel_inference.engines import choose_engine
-from speechmodel_inference.errors import ModelFolderError
+from speechmodel_inference.errors import ModelFolderError, NoEngine
+from speechmodel_inference.run import run
 from speechmodel_inference.version import load_version
 from speechmodel_inference.version_files import VersionFiles
 from speechmodel_pipeline.graphdef.pbmm import memory_map
@@ -64,14 +65,40 @@ def test_a_version_that_native_cannot_decode_says_why(
 
 
 @pytest.mark.parametrize("wanted", Engine)
+def test_on_arm64_free_text_without_a_network_for_native_is_refused(
+    folder: VersionFolder, wanted: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(platform, "machine", lambda: "aarch64")
+    with pytest.raises(NoEngine, match=r"does not run on aarch64; serve the version on x86-64 nodes \(.*amd64"):
+        choose_engine(manifest(folder), wanted)
+
+
+@pytest.mark.parametrize("wanted", [AUTO, NATIVE])
 def test_on_arm64_free_text_is_native_whatever_differs(
     folder: VersionFolder, wanted: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(platform, "machine", lambda: "aarch64")
-    with pytest.raises(ModelFolderError, match=r"does not run on aarch64; serve it on x86-64 nodes \(.*amd64"):
-        choose_engine(manifest(folder), wanted)
     folder.decode_natively(differences=3)
     assert choose_engine(manifest(folder), wanted) is NATIVE
+
+
+def test_on_arm64_the_engine_deepspeech_is_refused_in_free_text(
+    folder: VersionFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(platform, "machine", lambda: "aarch64")
+    folder.decode_natively()
+    with pytest.raises(NoEngine, match=r"set serving\.settings\.engine to Auto or Native, or serve .* on x86-64 nodes"):
+        choose_engine(manifest(folder), DEEP_SPEECH)
+
+
+def test_a_server_without_an_engine_ends_with_code_78_and_the_reason(
+    folder: VersionFolder, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(platform, "machine", lambda: "aarch64")
+    monkeypatch.setenv("SPEECHMODEL_FOLDER", str(folder.path))
+    with caplog.at_level(logging.ERROR):
+        assert run() == 78
+    assert "was published without a network for the engine Native" in caplog.text
 
 
 def test_a_grammar_needs_no_libdeepspeech_on_arm64(folder: VersionFolder, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from speechmodel_api.serving_spec import Engine
 from speechmodel_api.spec import SpeechModelSpec
 from speechmodel_api.stages import PublishInput, PurgeInput, StageName, TrainInput
 from speechmodel_api.status import ModelStatus
@@ -117,7 +118,7 @@ def test_every_pod_on_the_workspace_is_placed_where_training_can_run_and_only_tr
     world.edit(training__podTemplate=GPU)
     for stage, job in all_jobs(world).items():
         pod = job["spec"]["template"]["spec"]
-        assert pod["nodeSelector"] == {"pool": "gpu"}
+        assert pod["nodeSelector"] == {"pool": "gpu", "kubernetes.io/arch": "amd64"}
         assert pod["tolerations"] == [{"key": "nvidia.com/gpu", "operator": "Exists"}]
         assert pod["runtimeClassName"] == "nvidia"
         limits = pod["containers"][0]["resources"].get("limits", {})
@@ -343,6 +344,37 @@ def test_a_server_fetches_from_where_its_version_was_published() -> None:
     spec = SpeechModelSpec.model_validate(world.spec)
     pod = serving.deployment(IMAGES, OWNER, spec, served)
     assert '"secretKeyRef": {"name": "other"' in json.dumps(pod)
+
+
+def test_stages_run_on_x86_64_unless_the_manifest_names_an_architecture() -> None:
+    world = World()
+    selectors = []
+    for template in ({}, {"nodeSelector": {"kubernetes.io/arch": "arm64"}}):
+        world.edit(training__podTemplate=template)
+        selectors.append([job["spec"]["template"]["spec"]["nodeSelector"] for job in all_jobs(world).values()])
+    assert all(selector == {"kubernetes.io/arch": "amd64"} for selector in selectors[0])
+    assert all(selector == {"kubernetes.io/arch": "arm64"} for selector in selectors[1])
+
+
+@pytest.mark.parametrize(
+    ("engines", "wanted", "selector"),
+    [
+        (None, "DeepSpeech", None),
+        ((Engine.AUTO, Engine.NATIVE), None, None),
+        ((Engine.AUTO, Engine.NATIVE), "DeepSpeech", {"kubernetes.io/arch": "amd64"}),
+        ((Engine.NATIVE,), None, {"kubernetes.io/arch": "amd64"}),
+        ((Engine.NATIVE,), "Native", None),
+        ((), "Native", {"kubernetes.io/arch": "amd64"}),
+    ],
+)
+def test_servers_that_need_libdeepspeech_run_on_x86_64(
+    engines: tuple[Engine, ...] | None, wanted: str | None, selector: dict[str, str] | None
+) -> None:
+    world = World()
+    world.edit(serving={"settings": {"engine": wanted} if wanted else {}})
+    served = MODEL.model_copy(update={"arm64_engines": engines})
+    made = serving.deployment(IMAGES, OWNER, SpeechModelSpec.model_validate(world.spec), served)
+    assert made["spec"]["template"]["spec"].get("nodeSelector") == selector
 
 
 def test_the_purge_does_not_need_the_nodes_of_training() -> None:

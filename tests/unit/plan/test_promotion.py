@@ -5,7 +5,16 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 from speechmodel_api.evaluation_spec import Gate
-from speechmodel_api.stages import CompareInput, StageName
+from speechmodel_api.serving_spec import Engine
+from speechmodel_api.stages import (
+    Calibration,
+    CompareInput,
+    EvaluateOutput,
+    GrammarDecoder,
+    NativeEngine,
+    StageName,
+    StageResult,
+)
 from speechmodel_api.status import HISTORY_LENGTH, Condition
 from support.world import World
 
@@ -69,6 +78,42 @@ def test_a_version_that_failed_is_not_called_promoted_while_the_next_is_made(ser
         assert of_any_generation(served.condition("Promoted")) == of_any_generation(before)
         assert served.condition("Ready").status == "True"
         assert served.condition("Reconciling").status == "True"
+
+
+GRAMMAR = GrammarDecoder(
+    acoustic_sha256="c" * 64,
+    grammar_sha256="d" * 64,
+    calibration=Calibration(threshold=-1, offset=0, slope=1, word_offset=0, word_slope=1),
+)
+
+
+@pytest.mark.parametrize(
+    ("measured", "engines"),
+    [
+        ({"grammar": GRAMMAR}, tuple(Engine)),
+        ({}, ()),
+        ({"native": NativeEngine(quantised_sha256="e" * 64, clips=9, differences=0)}, (Engine.AUTO, Engine.NATIVE)),
+        ({"native": NativeEngine(quantised_sha256="e" * 64, clips=9, differences=1)}, (Engine.NATIVE,)),
+    ],
+)
+def test_a_version_records_the_engines_that_serve_it_on_arm64(
+    world: World, measured: dict[str, Any], engines: tuple[Engine, ...]
+) -> None:
+    world.until(StageName.EVALUATE)
+    evaluated = EvaluateOutput(clips=1, wer=0.1, report_sha256="a" * 64, selftest_sha256="b" * 64, **measured)
+    world.finish(result=StageResult[EvaluateOutput](output=evaluated).model_dump_json(by_alias=True))
+    world.to_rest()
+    assert world.status.model
+    assert world.status.model.arm64_engines == engines
+
+
+def test_an_upgrade_does_not_move_the_servers_of_a_version_that_recorded_no_engines(served: World) -> None:
+    model = served.status.model
+    assert model
+    earlier = model.model_copy(update={"arm64_engines": None})
+    served.status = served.status.model_copy(update={"model": earlier, "history": (earlier,)})
+    served.to_rest()
+    assert served.status.model == earlier
 
 
 def test_a_first_version_that_fails_is_not_served(world: World) -> None:

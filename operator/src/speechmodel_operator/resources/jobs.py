@@ -25,6 +25,7 @@ from speechmodel_operator.resources.pod import (
     container,
     credentials,
     log_env,
+    on_x86_64,
     pod_spec,
     private_key,
     program,
@@ -122,6 +123,8 @@ def stage_job(
         terminationGracePeriodSeconds=training.termination_grace_period_seconds,
         **workers.placed(owner, run),
     )
+    # TensorFlow and libdeepspeech need it, and the workspace may bind to the node of the first stage
+    pod = on_x86_64(pod)
     if one_node and run.workers > 1:
         pod["affinity"] = workers.together(pod.get("affinity", {}), run)
     found = labels.common(owner, run.stage.value)

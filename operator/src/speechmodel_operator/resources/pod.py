@@ -60,6 +60,11 @@ def pod_spec(
     }
 
 
+def on_x86_64(pod: Manifest) -> Manifest:
+    """Return the pod with a selector of x86-64 nodes, unless its own nodeSelector names an architecture."""
+    return pod | {"nodeSelector": {"kubernetes.io/arch": "amd64", **pod.get("nodeSelector", {})}}
+
+
 def program(module: str) -> list[str]:
     """Return the arguments that start a program's module. The image's entry point, tini, forwards signals to it."""
     return ["python", "-m", module]

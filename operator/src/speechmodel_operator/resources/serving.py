@@ -5,7 +5,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from speechmodel_api.dataset_spec import ClaimSource
-from speechmodel_api.serving_spec import WYOMING_PORT, Scaler
+from speechmodel_api.serving_spec import WYOMING_PORT, Engine, Scaler
 from speechmodel_api.spec import Serving, SpeechModelSpec
 from speechmodel_api.stages import FetchInput
 from speechmodel_api.status import ModelStatus
@@ -23,6 +23,7 @@ from speechmodel_operator.resources.pod import (
     container,
     credentials,
     log_env,
+    on_x86_64,
     pod_spec,
     program,
     program_env,
@@ -212,12 +213,14 @@ def _template(images: Images, owner: Owner, spec: SpeechModelSpec, served: Model
         **_spread(serving, {labels.MODEL: owner.name, labels.STAGE: component}),
         **({"serviceAccountName": names.retrain_account(owner.name)} if retrain else {}),
     )
+    engines, engine = served.arm64_engines, serving.settings.engine or Engine.AUTO
+    anywhere = engines is None or engine in engines
     return {
         "metadata": {
             "labels": dict(serving.pod_template.labels) | found | {labels.VERSION_SERVED: served.version},
             "annotations": dict(serving.pod_template.annotations),
         },
-        "spec": pod,
+        "spec": pod if anywhere else on_x86_64(pod),
     }
 
 

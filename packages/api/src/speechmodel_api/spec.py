@@ -117,7 +117,9 @@ class Serving(ApiModel, json_schema_extra=cel(_KEYS_RULE, _KEYS_MESSAGE, (_RETRA
     version is rolled out at once."""
     pod_template: PodTemplate = PodTemplate()
     """Settings of the server pods. They do not mount the workspace and are independent of
-    training.podTemplate. A change rolls out new pods while the old ones still serve."""
+    training.podTemplate. They run on x86-64 and arm64 nodes. The pods of a version that needs libdeepspeech run
+    on x86-64 only, unless nodeSelector names another kubernetes.io/arch. A change rolls out new pods while the
+    old ones still serve."""
     service: ServiceSpec = ServiceSpec()
     """Service in front of the server pods. It sends requests only to pods that are ready."""
     pinned_version: Annotated[str, Field(pattern="^[0-9a-f]{8}$")] | None = None

@@ -12,7 +12,7 @@ from pydantic import Field
 from speechmodel_api.base import ApiModel
 from speechmodel_api.learning import LearningSettings
 from speechmodel_api.measures import ErrorRate
-from speechmodel_api.serving_spec import Canary
+from speechmodel_api.serving_spec import Canary, Engine
 from speechmodel_api.stages import StageName
 from speechmodel_api.tflite import PublishedTflite
 from speechmodel_api.times import Time
@@ -250,6 +250,10 @@ class ModelStatus(ApiModel):
     the same clips. Absent for versions from before it was recorded."""
     epochs: int | None = None
     """Number of epochs that were trained. Absent for versions from before it was recorded."""
+    arm64_engines: tuple[Engine, ...] | None = None
+    """Values of serving.settings.engine with which servers of the version run on arm64 too. With another value
+    they need libdeepspeech and are placed on x86-64 nodes. Absent for versions from before it was recorded,
+    whose servers are placed anywhere."""
     promotion: Promotion | None = None
     """Decision whether the version is served. Absent for versions from before it was recorded, and until
     it is made."""

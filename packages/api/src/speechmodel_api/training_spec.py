@@ -275,8 +275,9 @@ class Training(ApiModel, json_schema_extra=cel(*ENGINE_RULES[0], *ENGINE_RULES[1
     the exported models. If not set, a claim of 10Gi is created."""
     pod_template: PodTemplate = PodTemplate()
     """Settings of the stage pods. All of them share one workspace volume, so nodeSelector,
-    tolerations, affinity and runtimeClassName apply to every stage. The resources apply to training
-    only. A change replaces a running stage pod."""
+    tolerations, affinity and runtimeClassName apply to every stage. All of them run on x86-64 nodes,
+    unless nodeSelector names another kubernetes.io/arch. The resources apply to training only. A change
+    replaces a running stage pod."""
     num_workers: Annotated[int, Field(ge=1, le=64)] = 1
     """Number of pods that train together. Each computes its share of the clips of every step, so the
     losses are those of one pod, but for rounding. Each pod has the resources of podTemplate, such as one

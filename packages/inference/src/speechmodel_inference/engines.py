@@ -6,35 +6,37 @@ import platform
 from speechmodel_api.published import VersionManifest
 from speechmodel_api.serving_spec import Engine
 
-from speechmodel_inference.errors import ModelFolderError
+from speechmodel_inference.errors import NoEngine
 
 log = logging.getLogger(__name__)
 
 _WITH_LIBRARY = ("x86_64", "AMD64")
 """Machines that libdeepspeech was built for."""
+_MOVE = "serve the version on x86-64 nodes (serving.podTemplate.nodeSelector: {kubernetes.io/arch: amd64})"
 
 
 def choose_engine(manifest: VersionManifest, wanted: Engine) -> Engine:
     """Return DeepSpeech or Native for a version on this machine. A version that Native cannot decode falls back to
     DeepSpeech, with a warning if Native was asked for.
 
-    Raises ModelFolderError for free text that this machine has no engine for.
+    Raises NoEngine for free text that only libdeepspeech decodes, or is to decode, on a machine that it does not run on.
     """
     machine = platform.machine()
     without_library = machine not in _WITH_LIBRARY and manifest.grammar is None
     native = manifest.native
     if native is None:
         if without_library:
-            raise ModelFolderError(
-                f"version {manifest.version} {_reason(manifest)}, and libdeepspeech does not run on {machine}; "
-                "serve it on x86-64 nodes (serving.podTemplate.nodeSelector: {kubernetes.io/arch: amd64})"
+            raise NoEngine(
+                f"version {manifest.version} {_reason(manifest)}, and libdeepspeech does not run on {machine}; {_MOVE}"
             )
         if wanted is Engine.NATIVE:
             log.warning("version %s %s; the engine is DeepSpeech", manifest.version, _reason(manifest))
         return Engine.DEEP_SPEECH
     if wanted is Engine.DEEP_SPEECH and without_library:
-        log.warning("libdeepspeech does not run on %s; the engine is Native", machine)
-        return Engine.NATIVE
+        raise NoEngine(
+            f"the engine DeepSpeech is set, and libdeepspeech does not run on {machine}; "
+            f"set serving.settings.engine to Auto or Native, or {_MOVE}"
+        )
     if wanted is not Engine.AUTO:
         return wanted
     if native.differences == 0:

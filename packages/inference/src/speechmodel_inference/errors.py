@@ -16,6 +16,7 @@
     ClientLeft                     the connection was closed before the answer
 
     ModelFolderError               the fetched version cannot be served; /readyz and the log report it
+    +-- NoEngine                   no engine for it runs on this machine; the server ends with code 78
 
 `of_runtime` of runtime_errors.py turns errors of speechmodel_runtime and speechmodel_decoding into RequestErrors.
 """
@@ -154,3 +155,7 @@ class ClientLeft(Exception):
 
 class ModelFolderError(Exception):
     """The fetched version cannot be served."""
+
+
+class NoEngine(ModelFolderError):
+    """No engine for the fetched version runs on this machine."""

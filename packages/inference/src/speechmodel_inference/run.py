@@ -11,6 +11,7 @@ from speechmodel_api.log_format import set_up_program_logging
 from speechmodel_api.tracing import end_tracing, set_up_tracing
 from speechmodel_stagekit.cpus import available_cpus
 
+from speechmodel_inference.errors import NoEngine
 from speechmodel_inference.settings import PREFIX, Settings, unknown_variables
 from speechmodel_inference.version_files import VersionFiles
 
@@ -20,7 +21,8 @@ log = logging.getLogger(__name__)
 def run() -> ExitCode:
     """Serve until SIGTERM and return 0.
 
-    Returns 78, with a sentence on stderr for each, when settings cannot work.
+    Returns 78, with a sentence on stderr for each, when settings cannot work, or when no engine for the version runs
+    on this machine.
     """
     if unknown := unknown_variables(os.environ):
         for variable in unknown:
@@ -40,7 +42,11 @@ def run() -> ExitCode:
     gc.enable()
     set_up_tracing("speechmodel-server")
     try:
+        files.require_engine()
         serve(settings, files)
+    except NoEngine as error:
+        log.error("%s", error)
+        return ExitCode.BAD_CONFIGURATION
     except OSError as error:
         log.error("cannot listen on %s: %s", settings.listen, error.strerror)
         return ExitCode.BAD_CONFIGURATION

@@ -14,7 +14,7 @@ from speechmodel_api.serving_spec import Engine
 from speechmodel_api.workspace import ACOUSTIC, GRAMMAR, MODEL, QUANTISED, SCORER, SELFTEST, VERSION
 
 from speechmodel_inference.engines import choose_engine
-from speechmodel_inference.errors import ModelFolderError
+from speechmodel_inference.errors import ModelFolderError, NoEngine
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,12 @@ class VersionFiles:
         self.folder = folder
         threads = ThreadPoolExecutor(cpus, thread_name_prefix="digest")
         self._opened = threads.submit(_open, folder, wanted, threads)
+
+    def require_engine(self) -> None:
+        """Wait for the manifest. Raises NoEngine when no engine for the version runs on this machine."""
+        error = self._opened.exception()
+        if isinstance(error, NoEngine):
+            raise error
 
     def opened(self) -> OpenedVersion:
         """Wait for the manifest. Raises ModelFolderError when it cannot be used, or no engine can run the version."""

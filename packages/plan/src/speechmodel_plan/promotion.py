@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 from speechmodel_api.evaluation_spec import Gate
 from speechmodel_api.reasons import Reason
+from speechmodel_api.serving_spec import Engine
+from speechmodel_api.stages import EvaluateOutput
 from speechmodel_api.status import HISTORY_LENGTH, CanaryState, CanaryStatus, ModelStatus, Promotion
 
 from speechmodel_plan.canary import decided, look_at_canary
@@ -219,8 +221,19 @@ def _built(seen: Observed, done: Outputs) -> ModelStatus:
         data_digest=done.of(PREPARE).dataset_digest,
         test_clips=test_clips(seen.task, done),
         epochs=done.of(TRAIN).epoch,
+        # servers of a version from before it was recorded are not replaced for it
+        arm64_engines=known.arm64_engines if known else _arm64_engines(evaluated),
         promotion=known.promotion if known else None,
     )
+
+
+def _arm64_engines(evaluated: EvaluateOutput) -> tuple[Engine, ...]:
+    """Return the engines that serve the version without libdeepspeech, which runs on x86-64 only."""
+    if evaluated.grammar is not None:
+        return tuple(Engine)
+    if evaluated.native is None:
+        return ()
+    return (Engine.AUTO, Engine.NATIVE) if evaluated.native.differences == 0 else (Engine.NATIVE,)
 
 
 def rounded(value: float | None) -> float | None:
