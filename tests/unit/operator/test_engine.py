@@ -166,7 +166,7 @@ class EndsWhileItIsRead(New):
             state = {"phase": "Succeeded"} if self.ended else {"phase": "Running"}
             containers = [{"name": STAGE_CONTAINER, "state": ended if self.ended else {"running": {}}}]
             job = self.existing[0].metadata
-            about_pod = metadata("pod", 4, labels=job.labels | {JOB_NAME: job.name}, creationTimestamp=SOME_TIME)
+            about_pod = metadata("pod", 4, labels={**job.labels, JOB_NAME: job.name}, creationTimestamp=SOME_TIME)
             return (Pod.model_validate({"metadata": about_pod, "status": state | {"containerStatuses": containers}}),)
         for _ in range(9):  # the other calls are answered meanwhile
             await asyncio.sleep(0)
