@@ -11,6 +11,7 @@ from pathlib import Path
 from bench import engine_bench
 from speechmodel_api.workspace import MODEL, QUANTISED, SELFTEST, VERSION
 from speechmodel_runtime import load, save
+from speechmodel_stagekit.verified import record_verified
 from support.servers import OK_ESPEJO
 
 
@@ -28,4 +29,5 @@ def large_version() -> Iterator[Path]:
         )
         manifest = engine_bench.manifest(model=model, quantised=quantised, selftest=selftest)
         (folder / VERSION).write_text(manifest.model_dump_json(by_alias=True), encoding="utf-8")
+        record_verified(folder, {file.name: file.sha256 for file in manifest.files})
         yield folder

@@ -488,7 +488,7 @@ class TestFetch:
         assert ended.code == 0 and ended.output["modelSha256"] == publishing.model_sha256
         assert {path.name for path in folder.iterdir()} == {
             *("output_graph.pbmm", "acoustic.onnx", "acoustic.int8.onnx"),
-            *("grammar.zip", "selftest.wav", "version.json"),
+            *("grammar.zip", "selftest.wav", "verified.json", "version.json"),
         }
         model = folder / "output_graph.pbmm"
         assert hashlib.sha256(model.read_bytes()).hexdigest() == publishing.model_sha256

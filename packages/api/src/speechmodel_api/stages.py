@@ -524,7 +524,8 @@ class FetchInput(Document):
     `selftest.wav` and `version.json`, which is written last. It holds `acoustic.onnx` for a version
     that rejects, `acoustic.int8.onnx` for one that the engine Native can decode, `grammar.zip` for
     one with a grammar, and `lm.scorer` for one with a scorer, `model.sig` if it was verified, and
-    `versions.json` if the versions were listed.
+    `versions.json` if the versions were listed. `verified.json` tells the server of the same pod that
+    the digests were compared.
     """
 
     stage: Literal["fetch"] = "fetch"

@@ -43,6 +43,8 @@ VERSION = "version.json"
 """A VersionManifest: the description of a published version."""
 VERSIONS = "versions.json"
 """The published versions of a SpeechModel, in a server's folder."""
+VERIFIED = "verified.json"
+"""The digests that fetch compared, in a server's folder."""
 SIGNATURE = "model.sig"
 """The signature of a published version, beside version.json, in S3 and in a server's folder."""
 

@@ -1,20 +1,30 @@
-"""The files of a fetched version. Their digests are compared in threads, while the server imports and loads its parts:
-without the instructions for SHA-256 that newer processors have, a large model takes half a second.
+"""The files of a fetched version. Each is locked for as long as the server runs, because fetch removes files from a cache
+that no server has locked.
+
+Their digests were compared by fetch. Files that changed since, or that fetch did not record, are compared again, in threads
+while the server imports and loads its parts: without the instructions for SHA-256 that newer processors have, a large model
+takes half a second.
 """
 
+import fcntl
 import hashlib
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from pydantic import ValidationError
 from speechmodel_api.published import VersionManifest
 from speechmodel_api.serving_spec import Engine
 from speechmodel_api.workspace import ACOUSTIC, GRAMMAR, MODEL, QUANTISED, SCORER, SELFTEST, VERSION
+from speechmodel_stagekit.verified import VerifiedFiles, read_verified
 
 from speechmodel_inference.engines import choose_engine
 from speechmodel_inference.errors import ModelFolderError, NoEngine
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -25,6 +35,8 @@ class OpenedVersion:
     engine: Engine
     """DeepSpeech or Native."""
     _digests: Mapping[str, Future[None]]
+    _locked: tuple[BinaryIO, ...]
+    """Every file that fetch left, also those that this engine does not read. They are never closed."""
 
     def verify(self, *, weights: bool = True) -> None:
         """Wait until the digest of each file is compared, without `weights` those beside output_graph.pbmm.
@@ -60,8 +72,22 @@ def _open(folder: Path, wanted: Engine, threads: ThreadPoolExecutor) -> OpenedVe
     manifest = _manifest(folder / VERSION)
     engine = choose_engine(manifest, wanted)
     needed = _needed(manifest, engine)
-    digests = {name: threads.submit(_verify, folder / name, sha256) for name, sha256 in needed.items()}
-    return OpenedVersion(manifest, engine, digests)
+    locked = tuple(_locked(folder, manifest))
+    known = read_verified(folder)
+    digests = {name: threads.submit(_verify, folder / name, sha256, known) for name, sha256 in needed.items()}
+    return OpenedVersion(manifest, engine, digests, locked)
+
+
+def _locked(folder: Path, manifest: VersionManifest) -> Iterator[BinaryIO]:
+    """Yield the files, locked. A file that is missing is reported when its digest is compared."""
+    for name in (file.name for file in manifest.files):
+        try:
+            file = (folder / name).open("rb")
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError as error:
+            log.debug("%s is not locked: %s", folder / name, error)
+        else:
+            yield file
 
 
 def _needed(manifest: VersionManifest, engine: Engine) -> dict[str, str]:
@@ -91,10 +117,12 @@ def _manifest(path: Path) -> VersionManifest:
         raise ModelFolderError(f"{path} is not a valid version manifest: {error}") from error
 
 
-def _verify(path: Path, sha256: str) -> None:
+def _verify(path: Path, sha256: str, known: VerifiedFiles) -> None:
     """Check the digest: the runtime loads a model with a damaged weight without an error."""
     try:
         with path.open("rb") as file:
+            if known.knows(path.name, file, sha256):
+                return
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise ModelFolderError(

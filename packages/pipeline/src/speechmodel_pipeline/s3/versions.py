@@ -17,6 +17,7 @@ from speechmodel_api.schema import S3Location
 from speechmodel_api.workspace import SIGNATURE, VERSION
 from speechmodel_stagekit.durable import replace_file
 from speechmodel_stagekit.errors import BadData, TryAgain
+from speechmodel_stagekit.verified import record_verified
 
 from speechmodel_pipeline.s3.errors import storage_errors
 from speechmodel_pipeline.s3.objects import Bucket, split_uri
@@ -48,6 +49,7 @@ def download_version(
             replace_file(folder / SIGNATURE, signature)
         for file in manifest.files:
             _fetch(client, file.uri, folder / file.name, file.sha256, file.size)
+    record_verified(folder, {file.name: file.sha256 for file in manifest.files})
     replace_file(folder / VERSION, raw)
     return manifest
 
