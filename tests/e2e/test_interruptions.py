@@ -13,7 +13,7 @@ from support.spaces import Space
 EPOCHS = 40
 SLOW = {"hiddenUnits": 256}
 """Long enough for something to happen meanwhile."""
-GPU_POD = {
+GPU_POD: Object = {
     "nodeSelector": {"nvidia.com/gpu.present": "true"},
     "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}],
 }

@@ -12,7 +12,6 @@ import yaml
 from speechmodel_inference.errors import ClusterFailed, Conflict
 from speechmodel_inference.own_model import MANAGER, OwnModel, OwnModelClient
 from speechmodel_inference.retraining import retrain
-from speechmodel_plan.names import retrain_account
 from support.helm_chart import Helm, Object, rules
 from support.kube import Kubectl
 from support.world import World
@@ -99,10 +98,12 @@ def test_a_server_may_start_its_own_training_and_nothing_else(
     kubectl: Kubectl, install: Install, operator: Operator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     install({"retrain": {"models": [{"namespace": "default", "name": operator.name}]}})
-    operator.publish()
+    operator.publish(takes={"retrain": {}}, apiKeysSecretRef={"name": "keys"})
     assert operator.step() == ""
+    deployment = kubectl.get("deployment", operator.name)
+    assert deployment
     kubectl.apply(kubectl.get("speechmodel", operator.name) | {"metadata": {"name": "neighbour"}})  # type: ignore[operator]
-    account = retrain_account(operator.name)
+    account = deployment["spec"]["template"]["spec"]["serviceAccountName"]
     write_account(tmp_path, kubectl, account)
     server = urlsplit(yaml.safe_load(Path(kubectl.kubeconfig).read_text())["clusters"][0]["cluster"]["server"])
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", str(server.hostname))

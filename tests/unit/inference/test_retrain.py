@@ -89,7 +89,8 @@ async def test_a_training_that_waits_for_a_person_may_be_started_again(
         {"type": "DatasetReady", "status": "False", "message": "no recordings"},
         {"type": "Stalled", "status": "True", "message": "no recordings"},
     ]
-    cluster.write_status(phase="Failed", conditions=failed, stages=[{"name": "prepare", "state": "Failed"}])
+    prepare = {"name": "prepare", "state": "Failed", "startedAt": PREPARED_AT}
+    cluster.write_status(phase="Failed", conditions=failed, stages=[prepare])
     seen = (await client.get("/v1/retrain")).json()
     assert (seen["message"], seen["prepared_at"], seen["refusal"]) == ("no recordings", None, None)
     assert (await client.post("/v1/retrain")).status_code == 202

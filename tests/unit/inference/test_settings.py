@@ -28,6 +28,12 @@ def test_every_setting_comes_from_its_variable_and_empty_ones_do_not_count(monke
     assert (settings.decoders, settings.max_audio_seconds, settings.name) == (3, 12.5, "speechmodel")
 
 
+@pytest.mark.parametrize("given", [{"misheard_days": 3}, {"service_account": "/account"}])
+def test_what_needs_takes_is_refused_without_them(given: dict[str, object]) -> None:
+    with pytest.raises(ValidationError, match="set SPEECHMODEL_TAKES too"):
+        Settings.model_validate(given)
+
+
 def test_the_variables_of_a_service_called_speechmodel_do_no_harm(monkeypatch: pytest.MonkeyPatch) -> None:
     without = Settings()
     service = {
