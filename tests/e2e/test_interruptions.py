@@ -139,7 +139,8 @@ def test_dataset_workspace_and_gpus_meet_on_the_node_that_has_them(space: Space,
     assert pod["spec"]["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == "1"
     model.until_ready()
     pods = [p for stage in ("prepare", "train", "convert", "evaluate", "publish") for p in model.pods(stage)]
-    assert all(p["spec"]["nodeSelector"].items() >= GPU_POD["nodeSelector"].items() for p in pods)
+    selector = {"nvidia.com/gpu.present": "true", "kubernetes.io/arch": "amd64"}
+    assert all(p["spec"]["nodeSelector"] == selector for p in pods)
     nodes = {p["spec"]["nodeName"] for p in pods}
     gpu_nodes = {n["metadata"]["name"] for n in space.kubectl.find("nodes", "nvidia.com/gpu.present=true")}
     assert nodes <= gpu_nodes

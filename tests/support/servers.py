@@ -6,7 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
@@ -155,6 +155,8 @@ class Server:
     port: int = field(default_factory=free_port)
     environment: Mapping[str, str] = field(default_factory=dict)
     """Variables beside the settings."""
+    python: Sequence[str] = (sys.executable,)
+    """Command of Python."""
 
     def __post_init__(self) -> None:
         environment = {
@@ -167,7 +169,7 @@ class Server:
         }
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "speechmodel_inference"], env=environment, stdout=log, stderr=log
+                [*self.python, "-m", "speechmodel_inference"], env=environment, stdout=log, stderr=log
             )
         self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=HANGS)
 
@@ -195,15 +197,16 @@ class Server:
                 return float(line.split()[-1])
         return 0.0
 
-    def until(self, look: Callable[[], bool], what: str) -> None:
-        """Wait until `look()` is true. A longer log of the server is progress."""
-        until(look, what, moved=lambda: self.log.stat().st_size, explain=self.log.read_text, every=0.02)
+    def until(self, look: Callable[[], bool], what: str, moved: Callable[[], Hashable] | None = None) -> None:
+        """Wait until `look()` is true. A longer log of the server is progress, unless `moved` observes something else."""
+        moved = moved or (lambda: self.log.stat().st_size)
+        until(look, what, moved=moved, explain=self.log.read_text, every=0.02)
 
     def until_answering(self) -> None:
         self.until(lambda: self._answers("/livez"), "/livez answers")
 
-    def until_ready(self) -> Self:
-        self.until(lambda: self._answers("/readyz"), "the server is ready")
+    def until_ready(self, moved: Callable[[], Hashable] | None = None) -> Self:
+        self.until(lambda: self._answers("/readyz"), "the server is ready", moved)
         return self
 
     def until_draining(self) -> None:
