@@ -6,6 +6,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import NoReturn
 
@@ -27,6 +28,7 @@ from speechmodel_api.stages import (
 from speechmodel_api.takes import speaker_hash
 from speechmodel_api.workspace import VERSIONS
 from speechmodel_cli.local.seaweedfs import Identity
+from speechmodel_inference.version_files import VersionFiles
 from speechmodel_pipeline import fetch as fetch_module
 from speechmodel_pipeline.fetch import fetch
 from speechmodel_pipeline.publish import publish
@@ -35,10 +37,10 @@ from speechmodel_pipeline.s3 import version_list
 from speechmodel_pipeline.s3.objects import Bucket
 from speechmodel_pipeline.signing import signature_uri
 from speechmodel_stagekit.dataset import PreparedDataset
-from speechmodel_stagekit.errors import ArtefactMissing, BadInput, TryAgain
+from speechmodel_stagekit.errors import ArtefactMissing, BadData, BadInput, TryAgain
 from support.cards import card
 from support.ports import free_port
-from support.programs import run_program
+from support.programs import Ended, run_program
 from support.seaweed import READER, WRITER, Seaweed
 from support.signing_keys import KeyPair, key_pair
 from support.workspaces import BASE, DATA, TRAIN, VERSION, Workspace, make_workspace
@@ -523,6 +525,87 @@ class TestFetch:
         with pytest.raises(TryAgain, match="SignatureDoesNotMatch") as refused:
             fetch(self.task(publishing, tmp_path / "model"))
         assert refused.value.reason == "DownloadFailed"
+
+
+class TestCache:
+    """Server pods that share a claim."""
+
+    @pytest.fixture(autouse=True)
+    def _as_the_reader(self, publishing: PublishInput, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        self.output = publish(publishing)
+        self.claim = tmp_path / "claim"
+        self.claim.mkdir()
+        act_as(READER, monkeypatch)
+        monkeypatch.setattr(fetch_module, "PAUSES", ())
+
+    def task(self, target: S3Location, folder: Path) -> FetchInput:
+        return fetching(self.output, target, folder).model_copy(update={"cache": PurePosixPath(self.claim)})
+
+    def test_two_pods_that_start_together_download_a_version_once_and_a_third_needs_no_s3(
+        self, target: S3Location, tmp_path: Path
+    ) -> None:
+        def start(name: str) -> Ended:
+            (tmp_path / name).mkdir()
+            return run_program(
+                "fetch", self.task(target, tmp_path / name / "models"), tmp_path / name, READER.environment
+            )
+
+        with ThreadPoolExecutor(2) as pods:
+            both = list(pods.map(start, ("one", "two")))
+        assert [pod.code for pod in both] == [0, 0], both
+        cache = self.claim / "speechmodel-cache"
+        files = VersionManifest.model_validate_json((tmp_path / "one" / "models" / "version.json").read_bytes()).files
+        for file in files:
+            assert (tmp_path / "two" / "models" / file.name).resolve() == cache / file.sha256
+            assert sum(pod.log.count(f"{file.uri} fetched and verified") for pod in both) == 1
+        assert {path.name for path in cache.iterdir()} == {
+            ".lock",
+            self.output.version_sha256,
+            *(file.sha256 for file in files),
+        }
+        nowhere = target.model_copy(update={"endpoint": f"http://127.0.0.1:{free_port()}"})
+        third = tmp_path / "third"
+        assert fetch(self.task(nowhere, third)).version == VERSION
+        assert third.joinpath("version.json").read_bytes() == (tmp_path / "one/models/version.json").read_bytes()
+        VersionFiles(third).opened().verify()
+
+    def test_a_damaged_file_of_the_cache_is_replaced_and_an_interrupted_download_goes_on(
+        self,
+        target: S3Location,
+        publishing: PublishInput,
+        s3: Seaweed,
+        tmp_path: Path,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        content, cache = raw(s3, self.output.uri), self.claim / "speechmodel-cache"
+        cache.mkdir()
+        (cache / f".{publishing.model_sha256}.partial").write_bytes(content[:500_000])
+        fetch(self.task(target, tmp_path / "one"))
+        assert "it is fetched again" not in caplog.text
+        model = cache / publishing.model_sha256
+        model.write_bytes(content[:-1] + b"?")
+        fetch(self.task(target, tmp_path / "two"))
+        assert model.read_bytes() == content
+        assert f"{model} is damaged" in caplog.text
+
+    def test_a_pod_whose_cache_is_full_has_files_of_its_own(
+        self, target: S3Location, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        usage = shutil.disk_usage(tmp_path)
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=100_000))
+        folder = tmp_path / "models"
+        fetch(self.task(target, folder))
+        assert "are free; enlarge the claim" in caplog.text
+        assert not (folder / "output_graph.pbmm").is_symlink()
+        assert (folder / "selftest.wav").is_symlink(), "there is room for this one"
+        VersionFiles(folder).opened().verify()
+
+    def test_a_signature_is_read_from_s3_whatever_the_cache_has(self, target: S3Location, tmp_path: Path) -> None:
+        fetch(self.task(target, tmp_path / "unsigned"))
+        pair = key_pair()
+        signed = self.task(target, tmp_path / "signed").model_copy(update={"public_keys": (pair.public,)})
+        with pytest.raises(BadData, match=r"model\.sig is not there"):
+            fetch(signed)
 
 
 class TestPurge:

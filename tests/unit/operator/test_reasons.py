@@ -258,6 +258,27 @@ def test_a_deployment_says_why_its_rollout_stands(conditions: list[Object], reas
 
 
 @pytest.mark.parametrize(
+    "message",
+    [
+        '0/2 nodes are available: persistentvolumeclaim "models" not found.',
+        "0/2 nodes are available: 1 node has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod "
+        "access mode.",
+    ],
+)
+def test_a_server_that_waits_for_the_claim_of_its_cache_says_so(message: str) -> None:
+    deployment = {
+        "metadata": {"name": "espejo", "generation": 2},
+        "spec": {"replicas": 1, "template": {"metadata": {"labels": {"speechops.dev/version": "v1"}}}},
+        "status": {"observedGeneration": 2, "replicas": 1},
+    }
+    waiting_pod = pod(**unscheduled(message))
+    metadata = waiting_pod.metadata.model_copy(update={"labels": {"speechops.dev/version": "v1"}})
+    waiting_pod = waiting_pod.model_copy(update={"metadata": metadata})
+    server = observe.server_of(Deployment.model_validate(deployment), [waiting_pod], NOW)
+    assert server and server.trouble == Trouble("VolumePending", message)
+
+
+@pytest.mark.parametrize(
     ("message", "reason"),
     [(QUOTA, "QuotaExceeded"), (STANDARD, "PodSecurityDenied"), ("a webhook denied the request", "Refused")],
 )

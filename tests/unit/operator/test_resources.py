@@ -309,6 +309,29 @@ def test_what_is_applied_carries_a_hash_that_changes_with_it() -> None:
     assert len(hashes) == 2
 
 
+def test_an_upgrade_of_the_operator_rolls_out_no_server() -> None:
+    world = World()
+    plain = SpeechModelSpec.model_validate(world.spec)
+    world.edit(serving__takes={})
+    takes = SpeechModelSpec.model_validate(world.spec)
+    applied = [serving.applied_hash(serving.deployment(IMAGES, OWNER, spec, MODEL)) for spec in (plain, takes)]
+    assert applied == ["123e911693d1ff8e", "1b9584876a3195a1"], "servers would be replaced"
+
+
+def test_the_claim_of_a_cache_is_written_by_fetch_only() -> None:
+    world = World()
+    world.edit(serving__cache={"claimName": "models"})
+    spec = SpeechModelSpec.model_validate(world.spec)
+    for manifest in (serving.deployment(IMAGES, OWNER, spec, MODEL), serving.canary(IMAGES, OWNER, spec, MODEL, 1)):
+        pod = manifest["spec"]["template"]["spec"]
+        assert {"name": "cache", "persistentVolumeClaim": {"claimName": "models"}} in pod["volumes"]
+        (init,), (server,) = pod["initContainers"], pod["containers"]
+        assert {"name": "cache", "mountPath": "/cache"} in init["volumeMounts"]
+        assert {"name": "cache", "mountPath": "/cache", "readOnly": True} in server["volumeMounts"]
+        task = next(json.loads(each["value"]) for each in init["env"] if each["name"] == "STAGE_INPUT")
+        assert task["cache"] == "/cache"
+
+
 def test_stage_input_is_the_same_whenever_it_is_asked_for() -> None:
     world = World()
     world.until(StageName.TRAIN)

@@ -256,3 +256,20 @@ def test_reconciling_and_stalled_post_no_event_of_their_own(world: World) -> Non
     world.step()
     assert world.report
     assert [event.reason for event in world.report.events] == ["InvalidDataset"]
+
+
+def test_a_claim_of_a_cache_that_does_not_exist_leaves_the_old_servers_and_is_named() -> None:
+    world = World()
+    world.to_ready()
+    world.edit(serving__cache={"claimName": "models"})
+    missing = Trouble("VolumePending", '0/2 nodes are available: persistentvolumeclaim "models" not found.')
+    assert world.server
+    world.server = replace(world.server, settled=False, trouble=missing)
+    world.step()
+    assert world.status.phase == "Deploying"
+    assert (world.condition("Ready").status, world.condition("Serving").status) == ("True", "True")
+    assert "the spec is not in effect (VolumePending)" in world.condition("Ready").message
+    assert (world.condition("Promoted").reason, world.condition("Promoted").message) == (
+        missing.reason,
+        missing.message,
+    )

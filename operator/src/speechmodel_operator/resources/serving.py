@@ -34,6 +34,7 @@ from speechmodel_operator.resources.pod import (
 FOLDER = "/models"
 KEYS_FOLDER = "/api-keys"
 ACCOUNT_FOLDER = "/service-account"
+CACHE = "/cache"
 PORT = 8080
 LAME_DUCK_SECONDS = 5
 """Time for which a server accepts requests after SIGTERM, while its endpoint is removed."""
@@ -134,10 +135,14 @@ def _template(images: Images, owner: Owner, spec: SpeechModelSpec, served: Model
         public_keys=trusted_keys(spec, served),
         list_versions=True if serving.takes else None,
         folder=PurePosixPath(FOLDER),
+        cache=PurePosixPath(CACHE) if serving.cache else None,
     )
     keys = serving.api_keys_secret_ref
     retrain = serving.takes.retrain if serving.takes else None
-    models: list[Manifest] = [{"name": "models", "mountPath": FOLDER}]
+    models: list[Manifest] = [
+        {"name": "models", "mountPath": FOLDER},
+        *([{"name": "cache", "mountPath": CACHE}] if serving.cache else []),
+    ]
     recordings = spec.dataset.source.persistent_volume_claim if serving.takes else None
     environment = [{"name": variable.name, "value": variable.value.replace("$(", "$$(")} for variable in serving.env]
     init = container(
@@ -199,6 +204,11 @@ def _template(images: Images, owner: Owner, spec: SpeechModelSpec, served: Model
         [server],
         [
             {"name": "models", "emptyDir": {}},
+            *(
+                [{"name": "cache", "persistentVolumeClaim": {"claimName": serving.cache.claim_name}}]
+                if serving.cache
+                else []
+            ),
             *([{"name": "api-keys", "secret": {"secretName": keys.name}}] if keys else []),
             *(
                 [{"name": "dataset", "persistentVolumeClaim": {"claimName": recordings.claim_name}}]

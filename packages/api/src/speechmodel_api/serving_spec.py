@@ -155,6 +155,16 @@ class Takes(ApiModel):
         return {OWN_PREFIX + name: value for name, value in found.items()}
 
 
+class Cache(ApiModel):
+    """A claim on which server pods share the files of versions."""
+
+    claim_name: ObjectName
+    """Name of a PersistentVolumeClaim in the namespace of the SpeechModel, with room for four versions of
+    each model that uses it. The files are in its folder speechmodel-cache. With ReadWriteOnce all server pods
+    must run on one node; pods on several nodes need ReadWriteMany. Until the claim exists, the pods stay
+    unscheduled. Everyone who can write to the claim can change a model that is served."""
+
+
 WYOMING_PORT = 10300
 """The port of the Wyoming protocol, on pods and on the Service. Its servers usually have this one."""
 

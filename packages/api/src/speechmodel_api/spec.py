@@ -18,6 +18,7 @@ from speechmodel_api.pods import PodTemplate
 from speechmodel_api.schema import LocalObjectReference, S3Target, cel
 from speechmodel_api.serving_spec import (
     Autoscaling,
+    Cache,
     Canary,
     EnvVar,
     IngressSpec,
@@ -135,6 +136,11 @@ class Serving(ApiModel, json_schema_extra=cel(_KEYS_RULE, _KEYS_MESSAGE, (_RETRA
     """Settings of the server program, such as the limits of a request."""
     wyoming: Wyoming = Wyoming()
     """Speech recognition for Home Assistant by the Wyoming protocol. It is off by default."""
+    cache: Cache | None = None
+    """Claim on which the server pods keep the files of versions, so that a version is downloaded once and
+    not by every pod. Files that no server has used for 7 days are removed. If the claim is full or cannot be
+    written, a pod downloads a copy of its own, as the log of its container fetch says. If not set, every pod
+    downloads the version."""
     env: Annotated[tuple[EnvVar, ...], Field(max_length=32)] = ()
     """Environment variables to add to the server pods, such as HTTPS_PROXY for the download of the
     model."""

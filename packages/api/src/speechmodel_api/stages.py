@@ -537,6 +537,8 @@ class FetchInput(Document):
     list_versions: bool | None = None
     """True to list the published versions too, for a server that keeps takes. None lists none."""
     folder: PurePosixPath
+    cache: PurePosixPath | None = None
+    """Folder that server pods share, to keep the files of versions in; `folder` then has links to them. None for none."""
 
 
 class PurgeInput(Document):

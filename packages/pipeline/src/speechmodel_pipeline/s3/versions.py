@@ -11,17 +11,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
-from speechmodel_api.published import VersionManifest
+from speechmodel_api.published import PublishedFile, VersionManifest
 from speechmodel_api.reasons import Reason
 from speechmodel_api.schema import S3Location
-from speechmodel_api.workspace import SIGNATURE, VERSION
+from speechmodel_api.workspace import SIGNATURE
 from speechmodel_stagekit.durable import replace_file
 from speechmodel_stagekit.errors import BadData, TryAgain
-from speechmodel_stagekit.verified import record_verified
 
+from speechmodel_pipeline.model_cache import ModelCache
 from speechmodel_pipeline.s3.errors import storage_errors
 from speechmodel_pipeline.s3.objects import Bucket, split_uri
 from speechmodel_pipeline.signing import signature_uri, signed_digests, verify
+from speechmodel_pipeline.version_folder import complete, link
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
@@ -30,13 +31,20 @@ log = logging.getLogger(__name__)
 
 
 def download_version(
-    target: S3Location, uri: str, sha256: str, folder: Path, public_keys: Sequence[str] | None = None
+    target: S3Location,
+    uri: str,
+    sha256: str,
+    folder: Path,
+    public_keys: Sequence[str] | None = None,
+    cache: ModelCache | None = None,
 ) -> VersionManifest:
     """Download the version whose version.json is at `uri` and has this digest, and return its description.
 
     One of `public_keys` must verify its signature, which is read before the files; None verifies none.
     Raises TryAgain (DownloadFailed) with the message of S3, BadData (SignatureMissing,
     SignatureInvalid), and BadConfiguration (SigningKeyUnusable).
+
+    With a cache, the files are downloaded to it, and the folder has links. A file that it cannot keep is downloaded to the folder.
     """
     folder.mkdir(parents=True, exist_ok=True)
     client = Bucket.connect(target).client
@@ -48,9 +56,10 @@ def download_version(
             verify(signature_uri(uri), signature, signed_digests(raw, manifest), public_keys)
             replace_file(folder / SIGNATURE, signature)
         for file in manifest.files:
-            _fetch(client, file.uri, folder / file.name, file.sha256, file.size)
-    record_verified(folder, {file.name: file.sha256 for file in manifest.files})
-    replace_file(folder / VERSION, raw)
+            _fetch(client, file, folder / file.name, cache)
+        if cache is not None:
+            cache.obtain(sha256, len(raw), lambda path: replace_file(path, raw))
+    complete(folder, manifest, raw)
     return manifest
 
 
@@ -82,7 +91,15 @@ def _parse(uri: str, raw: bytes) -> VersionManifest:
         ) from error
 
 
-def _fetch(client: "S3Client", uri: str, path: Path, sha256: str, size: int | None) -> None:
-    name, key = split_uri(uri)
-    fetched = Bucket(client, name).fetch(key, path, sha256, size)
-    log.info("%s %s", uri, "fetched and verified" if fetched else "unchanged and verified")
+def _fetch(client: "S3Client", file: PublishedFile, path: Path, cache: ModelCache | None) -> None:
+    name, key = split_uri(file.uri)
+    bucket = Bucket(client, name)
+
+    def download(to: Path) -> None:
+        fetched = bucket.fetch(key, to, file.sha256, file.size)
+        log.info("%s %s", file.uri, "fetched and verified" if fetched else "unchanged and verified")
+
+    if cache is not None and (shared := cache.obtain(file.sha256, file.size, download)):
+        link(path, shared)
+    else:
+        download(path)

@@ -1,0 +1,172 @@
+"""A folder on a claim that server pods share. It holds the files of versions, each once, under its sha256.
+
+    <sha256>             a file that is whole
+    .<sha256>.partial    a download that is not whole yet; the next one continues it
+    .<sha256>.unused     empty; its time is when a pod first found that no server uses the file
+    .lock                locked by the pod that downloads and removes files
+
+A server locks the files that it uses (flock, shared), so a file that can be locked exclusively is unused. Nothing in the
+folder is trusted: a file is used after its digest was compared, and a damaged one is replaced.
+"""
+
+import errno
+import fcntl
+import hashlib
+import logging
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+FOLDER = "speechmodel-cache"
+"""Name on the claim, which may hold other things too."""
+KEPT_SECONDS = 7 * 24 * 3600
+"""Time for which an unused file is kept, counted from when a pod first finds it unused."""
+RESTART_SECONDS = 3600
+"""Time for which it is kept when another file needs its room, because its server may just be restarting."""
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+class ModelCache:
+    """The files on a claim. If the claim cannot be used, the log has a warning and the methods return None."""
+
+    def __init__(self, claim: Path) -> None:
+        """Use the claim that is mounted at `claim`."""
+        self._folder = claim / FOLDER
+
+    def find(self, sha256: str) -> Path | None:
+        """Return the file with this digest, if it is there and whole."""
+        try:
+            return self._find(sha256)
+        except OSError as error:
+            _warn(error)
+            return None
+
+    def obtain(self, sha256: str, size: int | None, download: Callable[[Path], object]) -> Path | None:
+        """Return the file with this digest. `download` is called with its path, unless it is there and whole.
+
+        `download` writes to `.NAME.partial` beside the path, and moves that file there once it has the digest. Pods that
+        download at the same time wait for each other. Raises what `download` raises, except for OSError.
+        """
+        path = self._folder / sha256
+        try:
+            before = _inode(path)
+            if found := self._find(sha256):
+                return found
+            self._folder.mkdir(exist_ok=True)
+            with self._alone():
+                if (now := _inode(path)) is None or now == before:
+                    self._make_room(path, size or 0)
+                    _download(path, download)
+                    _mark(path).unlink(missing_ok=True)
+                    return path
+            return self._find(sha256)  # another pod has replaced it meanwhile
+        except OSError as error:
+            _warn(error)
+            return None
+
+    def _find(self, sha256: str) -> Path | None:
+        path = self._folder / sha256
+        try:
+            with path.open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_SH)  # waits for a pod that is removing it
+                _mark(path).unlink(missing_ok=True)
+                fcntl.flock(file, fcntl.LOCK_UN)
+                whole = hashlib.file_digest(file, "sha256").hexdigest() == sha256
+        except FileNotFoundError:
+            return None
+        if not whole:
+            log.warning("%s is damaged, so it is downloaded again", path)
+        return path if whole and path.exists() else None
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Wait until no other pod downloads or removes files. The lock of a killed process is freed."""
+        with (self._folder / ".lock").open("ab") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def _make_room(self, wanted: Path, size: int) -> None:
+        """Remove files that have been unused for long, and while `size` bytes are not free the other unused ones.
+
+        Raises OSError (ENOSPC) when that is not enough.
+        """
+        needed = size - _size(_partial(wanted))
+        others = (path for path in self._folder.iterdir() if path not in (wanted, _partial(wanted)))
+        unused = [(seconds, path) for path in others if (seconds := _seconds_unused(path)) is not None]
+        for seconds, path in sorted(unused, reverse=True):
+            if seconds >= KEPT_SECONDS or (seconds >= RESTART_SECONDS and self._free() < needed):
+                _remove(path)
+        if (free := self._free()) < needed:
+            problem = f"{needed} bytes are needed and {free} are free; enlarge the claim"
+            raise OSError(errno.ENOSPC, problem, str(self._folder))
+
+    def _free(self) -> int:
+        return shutil.disk_usage(self._folder).free
+
+
+def _download(path: Path, download: Callable[[Path], object]) -> None:
+    try:
+        download(path)
+    except OSError:
+        _partial(path).unlink(missing_ok=True)  # it takes room on a claim that may be full
+        raise
+
+
+def _seconds_unused(path: Path) -> float | None:
+    """Return the time for which a file has been unused, which may begin now. None for one that is used, and for locks and
+    marks. A download counts from its last byte.
+    """
+    if path.suffix == ".partial":
+        return time.time() - path.stat().st_mtime
+    if not _DIGEST.fullmatch(path.name):
+        return None
+    mark = _mark(path)
+    with path.open("r+b") as file:  # on NFS, an exclusive lock needs a file that is open for writing
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            mark.unlink(missing_ok=True)
+            return None
+        if not mark.exists():
+            mark.touch()
+        return time.time() - mark.stat().st_mtime
+
+
+def _remove(path: Path) -> None:
+    """Remove a file, unless a pod has begun to use it."""
+    mark = _mark(path)
+    with path.open("r+b") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return
+        if path.suffix == ".partial" or mark.exists():
+            path.unlink()
+            mark.unlink(missing_ok=True)
+            log.info("removed %s, which no server uses", path)
+
+
+def _warn(error: OSError) -> None:
+    log.warning("the claim of serving.cache cannot be used, so this pod has a copy of its own: %s", error)
+
+
+def _mark(path: Path) -> Path:
+    return path.with_name(f".{path.name}.unused")
+
+
+def _partial(path: Path) -> Path:
+    return path.with_name(f".{path.name}.partial")
+
+
+def _inode(path: Path) -> int | None:
+    return path.stat().st_ino if path.exists() else None
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0

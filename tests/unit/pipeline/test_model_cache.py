@@ -1,0 +1,239 @@
+"""Server pods share the files of versions on a claim. A cache that cannot be used costs only a download."""
+
+import errno
+import fcntl
+import hashlib
+import os
+import shutil
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from speechmodel_pipeline.model_cache import KEPT_SECONDS, RESTART_SECONDS, ModelCache
+
+CONTENT = b"a model" * 1000
+DIGEST = hashlib.sha256(CONTENT).hexdigest()
+OTHER = hashlib.sha256(b"another").hexdigest()
+
+
+class Origin:
+    """Where a file is downloaded from."""
+
+    def __init__(self, content: bytes = CONTENT) -> None:
+        self.content = content
+        self.downloads = 0
+
+    def __call__(self, path: Path) -> None:
+        self.downloads += 1
+        time.sleep(0.05)  # others come meanwhile
+        partial = path.with_name(f".{path.name}.partial")
+        partial.write_bytes(self.content)
+        partial.replace(path)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "speechmodel-cache"
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> ModelCache:
+    return ModelCache(tmp_path)
+
+
+def have(cache: ModelCache, content: bytes) -> Path:
+    """Return a file of the cache with this content."""
+    path = cache.obtain(hashlib.sha256(content).hexdigest(), len(content), Origin(content))
+    assert path is not None
+    return path
+
+
+def unused_for(path: Path, seconds: float) -> Path:
+    """Let a file of the cache be unused for so long, as an earlier pod found it."""
+    mark = path.with_name(f".{path.name}.unused")
+    mark.touch()
+    os.utime(mark, (time.time() - seconds,) * 2)
+    return mark
+
+
+def free(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the claim have so many bytes free, which removals do not change."""
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(1 << 30, (1 << 30) - size, size))
+
+
+class Usage(NamedTuple):
+    """As shutil.disk_usage returns."""
+
+    total: int
+    used: int
+    free: int
+
+
+def test_a_file_is_downloaded_once(cache: ModelCache, folder: Path) -> None:
+    origin = Origin()
+    assert cache.find(DIGEST) is None
+    for _ in range(2):
+        assert cache.obtain(DIGEST, len(CONTENT), origin) == folder / DIGEST
+    assert cache.find(DIGEST) == folder / DIGEST
+    assert origin.downloads == 1
+    assert {path.name for path in folder.iterdir()} == {DIGEST, ".lock"}
+
+
+def test_pods_that_want_it_at_the_same_time_download_it_once(tmp_path: Path, folder: Path) -> None:
+    origin = Origin()
+
+    def pod(_: int) -> Path | None:
+        return ModelCache(tmp_path).obtain(DIGEST, len(CONTENT), origin)
+
+    with ThreadPoolExecutor(8) as pods:
+        assert set(pods.map(pod, range(8))) == {folder / DIGEST}
+    assert origin.downloads == 1
+
+
+@pytest.mark.parametrize("damaged", [b"b model" * 1000, CONTENT[:-1], b""])
+def test_a_damaged_file_is_replaced(cache: ModelCache, damaged: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    path = have(cache, CONTENT)
+    path.write_bytes(damaged)
+    assert cache.find(DIGEST) is None
+    assert cache.obtain(DIGEST, len(CONTENT), Origin()) == path
+    assert path.read_bytes() == CONTENT
+    assert f"{path} is damaged" in caplog.text
+
+
+def test_files_that_no_server_uses_are_removed_after_a_week(cache: ModelCache, folder: Path) -> None:
+    old, recent = have(cache, b"old"), have(cache, b"recent")
+    mark = unused_for(old, KEPT_SECONDS + 60)
+    unused_for(recent, KEPT_SECONDS - 60)
+    have(cache, CONTENT)
+    assert (old.exists(), mark.exists(), recent.exists()) == (False, False, True)
+
+
+def test_the_time_begins_when_a_pod_first_finds_a_file_unused(cache: ModelCache) -> None:
+    path = have(cache, b"served for a year")
+    os.utime(path, (time.time() - 365 * 24 * 3600,) * 2)
+    have(cache, CONTENT)
+    assert path.exists()
+    assert time.time() - path.with_name(f".{path.name}.unused").stat().st_mtime < KEPT_SECONDS
+
+
+def test_what_a_server_has_locked_stays_even_on_a_full_claim(
+    cache: ModelCache, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served = have(cache, b"served")
+    with served.open("rb") as server:
+        fcntl.flock(server, fcntl.LOCK_SH)
+        mark = unused_for(served, KEPT_SECONDS + 60)
+        free(0, monkeypatch)
+        assert cache.obtain(DIGEST, len(CONTENT), Origin()) is None
+        assert served.exists() and not mark.exists()
+    unused_for(served, KEPT_SECONDS + 60)
+    cache.obtain(DIGEST, len(CONTENT), Origin())
+    assert not served.exists()
+
+
+def test_a_file_that_is_used_again_begins_a_new_week(cache: ModelCache) -> None:
+    path = have(cache, b"pinned again")
+    mark = unused_for(path, KEPT_SECONDS + 60)
+    cache.find(path.name)
+    assert not mark.exists()
+    have(cache, CONTENT)
+    assert path.exists()
+
+
+def test_when_room_is_needed_the_longest_unused_files_go_first(
+    cache: ModelCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second, restarting = (have(cache, content) for content in (b"first", b"second", b"restarting"))
+    unused_for(first, RESTART_SECONDS + 120)
+    unused_for(second, RESTART_SECONDS + 60)
+    unused_for(restarting, RESTART_SECONDS - 60)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(1 << 30, 0, 0 if first.exists() else len(CONTENT)))
+    assert cache.obtain(DIGEST, len(CONTENT), Origin()) is not None
+    assert [path.exists() for path in (first, second, restarting)] == [False, True, True]
+    free(0, monkeypatch)
+    assert cache.obtain(OTHER, 7, Origin(b"another")) is None
+    assert [path.exists() for path in (second, restarting)] == [False, True]
+
+
+def test_a_download_that_was_given_up_is_removed(cache: ModelCache, folder: Path) -> None:
+    have(cache, b"any")
+    partial, recent = folder / f".{OTHER}.partial", folder / f".{DIGEST[::-1]}.partial"
+    for path in (partial, recent):
+        path.write_bytes(b"half")
+    os.utime(partial, (time.time() - KEPT_SECONDS - 60,) * 2)
+    have(cache, CONTENT)
+    assert (partial.exists(), recent.exists()) == (False, True)
+
+
+def test_a_full_claim_is_found_before_the_download(
+    cache: ModelCache, folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    free(len(CONTENT) - 1, monkeypatch)
+    origin = Origin()
+    assert cache.obtain(DIGEST, len(CONTENT), origin) is None
+    assert origin.downloads == 0
+    assert "serving.cache cannot be used, so this pod has a copy of its own" in caplog.text
+    assert f"{len(CONTENT)} bytes are needed and {len(CONTENT) - 1} are free; enlarge the claim" in caplog.text
+    (folder / f".{DIGEST}.partial").write_bytes(CONTENT[:1])  # so one byte less is needed
+    assert cache.obtain(DIGEST, len(CONTENT), origin) is not None
+
+
+def test_a_claim_that_becomes_full_keeps_nothing_of_the_download(
+    cache: ModelCache, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def download(path: Path) -> None:
+        path.with_name(f".{path.name}.partial").write_bytes(CONTENT[:10])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    assert cache.obtain(DIGEST, len(CONTENT), download) is None
+    assert "No space left on device" in caplog.text
+    assert {path.name for path in folder.iterdir()} == {".lock"}
+
+
+def test_an_interrupted_download_stays_for_the_next_pod(cache: ModelCache, folder: Path) -> None:
+    def download(path: Path) -> None:
+        path.with_name(f".{path.name}.partial").write_bytes(CONTENT[:10])
+        raise ConnectionAbortedByS3
+
+    with pytest.raises(ConnectionAbortedByS3):
+        cache.obtain(DIGEST, len(CONTENT), download)
+    assert {path.name for path in folder.iterdir()} == {".lock", f".{DIGEST}.partial"}
+    assert cache.obtain(DIGEST, len(CONTENT), Origin()) is not None  # its lock is free
+
+
+class ConnectionAbortedByS3(Exception):
+    """Any error of boto3."""
+
+
+def without_locks(claim: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+
+
+def not_a_folder(claim: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    del monkeypatch
+    (claim / "speechmodel-cache").write_bytes(b"")
+
+
+def not_mounted(claim: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    del monkeypatch
+    shutil.rmtree(claim)
+
+
+@pytest.mark.parametrize("broken", [without_locks, not_a_folder, not_mounted])
+def test_a_claim_that_cannot_be_used_is_a_warning(
+    broken: Callable[[Path, pytest.MonkeyPatch], None],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    claim = tmp_path / "claim"
+    claim.mkdir()
+    broken(claim, monkeypatch)
+    assert ModelCache(claim).obtain(DIGEST, len(CONTENT), Origin()) is None
+    assert "serving.cache cannot be used" in caplog.text
