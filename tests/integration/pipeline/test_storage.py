@@ -558,16 +558,17 @@ class TestCache:
         for file in files:
             assert (tmp_path / "two" / "models" / file.name).resolve() == cache / file.sha256
             assert sum(pod.log.count(f"{file.uri} fetched and verified") for pod in both) == 1
-        assert {path.name for path in cache.iterdir()} == {
-            ".lock",
-            self.output.version_sha256,
-            *(file.sha256 for file in files),
-        }
         nowhere = target.model_copy(update={"endpoint": f"http://127.0.0.1:{free_port()}"})
         third = tmp_path / "third"
         assert fetch(self.task(nowhere, third)).version == VERSION
         assert third.joinpath("version.json").read_bytes() == (tmp_path / "one/models/version.json").read_bytes()
         VersionFiles(third).opened().verify()
+        # a pod that uses a file removes the mark that no server uses it
+        assert {path.name for path in cache.iterdir()} == {
+            ".lock",
+            self.output.version_sha256,
+            *(file.sha256 for file in files),
+        }
 
     def test_a_damaged_file_of_the_cache_is_replaced_and_an_interrupted_download_goes_on(
         self,
