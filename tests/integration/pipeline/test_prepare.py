@@ -402,6 +402,17 @@ def test_synthetic_takes_are_trained_on_and_are_no_clips_of_the_dataset(tmp_path
     assert all(row["recorded_as"] == "16000 Hz, 1 channel, espeak-ng" for row in added)
 
 
+@pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="espeak-ng is not installed")
+def test_near_misses_of_the_takes_are_negatives_in_training(tmp_path: Path) -> None:
+    source = tones(tmp_path / "source", 40)
+    output = prepare(task(source, tmp_path, synthesize=Synthesis(takes_per_phrase=2), negatives=Negatives()))
+    trained = [row["transcript"] for row in table(tmp_path, "train.csv")]
+    near = [transcript for transcript in trained if CATCH_ALL in transcript.split() and transcript != CATCH_ALL]
+    assert (len(near), output.synthesized) == (10, 20)
+    negatives = [*trained, *(row["transcript"] for row in table(tmp_path, "negatives.csv"))]
+    assert output.negatives == sum(CATCH_ALL in transcript for transcript in negatives)
+
+
 def test_ready_made_parts_are_kept_and_none_is_measured_with_what_it_was_trained_on(tmp_path: Path) -> None:
     source = tmp_path / "source"
     for number in range(4):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from speechmodel_api.alphabet import CATCH_ALL
 from speechmodel_api.dataset_spec import Synthesis
 from speechmodel_api.workspace import CLIPS
 from speechmodel_pipeline.prepare.clips import write_clip
@@ -32,7 +33,16 @@ def takes(
     folder: Path, *clips: PreparedClip, language: str = "es", closed_set: bool = True, **chosen: object
 ) -> list[PreparedClip]:
     synthesis = Synthesis.model_validate({"takesPerPhrase": 3, **chosen})
-    return synthesize_takes(clips, folder, synthesis, language, speech_level=LEVEL, closed_set=closed_set)
+    return synthesize_takes(clips, folder, synthesis, language, speech_level=LEVEL, closed_set=closed_set).takes
+
+
+def near_misses(
+    folder: Path, *clips: PreparedClip, closed_set: bool = True, negatives: bool = True
+) -> list[PreparedClip]:
+    chosen = Synthesis(takes_per_phrase=6)
+    return synthesize_takes(
+        clips, folder, chosen, "es", speech_level=LEVEL, closed_set=closed_set, negatives=negatives
+    ).near_misses
 
 
 @needs_espeak
@@ -60,6 +70,33 @@ def test_a_phrase_keeps_its_takes_when_another_is_added(tmp_path: Path) -> None:
     alone = takes(tmp_path, recorded(tmp_path, "ok espejo"))
     both = takes(tmp_path, recorded(tmp_path, "ok espejo"), recorded(tmp_path, "hola"))
     assert {take.recording.name for take in alone} <= {take.recording.name for take in both}
+
+
+@needs_espeak
+def test_a_phrase_of_several_words_gets_near_misses_with_the_catch_all_label_for_one_word(tmp_path: Path) -> None:
+    made = near_misses(tmp_path, recorded(tmp_path, "pon música"), recorded(tmp_path, "hola"))
+    assert {clip.transcript for clip in made} <= {f"pon {CATCH_ALL}", f"{CATCH_ALL} música"}
+    assert [clip.part for clip in made] == [Part.TRAIN] * 3
+    assert all((tmp_path / clip.file.name).is_file() for clip in made)
+
+
+@needs_espeak
+@pytest.mark.parametrize("without", ["closed_set", "negatives"])
+def test_sentences_of_free_speech_and_sets_without_negatives_get_no_near_misses(tmp_path: Path, without: str) -> None:
+    clips = recorded(tmp_path, "pon música"), recorded(tmp_path, "hola")
+    assert near_misses(tmp_path, *clips, **{without: False}) == []
+
+
+@needs_espeak
+def test_near_misses_leave_the_takes_as_they_are(tmp_path: Path) -> None:
+    phrases = recorded(tmp_path, "pon música"), recorded(tmp_path, "hola")
+    without, with_near_misses = (
+        synthesize_takes(
+            phrases, tmp_path, Synthesis(takes_per_phrase=3), "es", speech_level=LEVEL, closed_set=True, negatives=each
+        ).takes
+        for each in (False, True)
+    )
+    assert [take.file.digest for take in with_near_misses] == [take.file.digest for take in without]
 
 
 @needs_espeak

@@ -183,14 +183,17 @@ class Negatives(ApiModel):
 
 
 class Synthesis(ApiModel):
-    """Takes of the phrases that espeak-ng speaks."""
+    """Takes of the phrases that espeak-ng speaks. Phrases of several words also get near misses, which
+    are negatives: one word is replaced by a word of no language. There are none in free speech, nor
+    in a dataset without negatives."""
 
     voices: Voices = AUTO
     """Voices in the names of espeak-ng, such as `es-419` or `es+f2`; `espeak-ng --voices` and
     `espeak-ng --voices=variant` list the names before and after the plus sign. Auto is every accent
     of the language with up to 72 variants. Defaults to Auto."""
     takes_per_phrase: Annotated[int, Field(ge=1, le=1000)] = 20
-    """Number of takes of each phrase, each with another voice, pitch and speed. Defaults to 20."""
+    """Number of takes of each phrase, each with another voice, pitch and speed. Half as many near
+    misses are added. Defaults to 20."""
 
 
 class Dataset(ApiModel):
@@ -240,9 +243,9 @@ class Dataset(ApiModel):
     cases. Defaults to Reject."""
     negatives: Negatives = Negatives()
     """Speech that is no transcript of the dataset. There is at most one negative for every four
-    training clips. Each has the length, bandwidth and level of a training clip. If `builtIn` is
-    false and `path` is empty, there are none. A change prepares the dataset again and trains from
-    scratch."""
+    training clips, and the near misses of `synthesize`. Each has the length, bandwidth and level of
+    a training clip. If `builtIn` is false and `path` is empty, there are none. A change prepares the
+    dataset again and trains from scratch."""
     synthesize: Synthesis | None = None
     """Takes of the phrases by synthetic voices, which are added to training and never to dev or test.
     They help where few people were recorded. In the format Commands, and where a phrase is said twice

@@ -50,7 +50,7 @@ def threshold(model: Model, scorer: TextScorer, dataset: PreparedDataset) -> Thr
     Raises BadData (ModelUnusable) when the acoustic model does not run.
     """
     part = Part.DEV if dataset.clips(Part.DEV) else Part.TRAIN
-    spoken = [clip for clip in dataset.clips(part) if clip.transcript != CATCH_ALL]
+    spoken = [clip for clip in dataset.clips(part) if CATCH_ALL not in clip.transcript]
     clips = evenly_spaced(spoken, THRESHOLD_CLIPS)
     steps = Steps(len(clips), "dev clips" if part is Part.DEV else "training clips")
     recordings = [read_clip(clip) for clip in clips]

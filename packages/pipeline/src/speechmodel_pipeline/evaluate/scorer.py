@@ -126,7 +126,7 @@ def tune(model: Model, taken: TakenScorer, dataset: PreparedDataset) -> Tuning:
     tried first.
     """
     part = Part.DEV if dataset.clips(Part.DEV) else Part.TRAIN
-    clips = _some_seconds([clip for clip in dataset.clips(part) if clip.transcript != CATCH_ALL])
+    clips = _some_seconds([clip for clip in dataset.clips(part) if CATCH_ALL not in clip.transcript])
     alphas = ALPHAS if taken.wanted.alpha is None else ()
     betas = BETAS if taken.wanted.beta is None else ()
     if not (alphas or betas):

@@ -170,7 +170,9 @@ def _native(
 
 def _substitutes(dataset: PreparedDataset) -> tuple[Clip, ...]:
     """Return clips for the self-test of a dataset without test clips."""
-    clips = dataset.clips(Part.DEV) or tuple(clip for clip in dataset.clips(Part.TRAIN) if clip.transcript != CATCH_ALL)
+    clips = dataset.clips(Part.DEV) or tuple(
+        clip for clip in dataset.clips(Part.TRAIN) if CATCH_ALL not in clip.transcript
+    )
     if not clips:
         raise ArtefactMissing(Reason.ARTEFACT_DAMAGED, f"{dataset.folder} has no clips; it is prepared again")
     return clips[:SELFTEST_CANDIDATES]

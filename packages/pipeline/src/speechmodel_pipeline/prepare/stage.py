@@ -38,7 +38,7 @@ from speechmodel_pipeline.prepare.formats import list_recordings
 from speechmodel_pipeline.prepare.negatives import make_negatives
 from speechmodel_pipeline.prepare.recordings import Listing, Recording
 from speechmodel_pipeline.prepare.split import Candidate, divide
-from speechmodel_pipeline.prepare.synthesis import synthesize_takes
+from speechmodel_pipeline.prepare.synthesis import Synthesized, synthesize_takes
 from speechmodel_pipeline.prepare.takes import with_takes
 from speechmodel_pipeline.prepare_report import (
     AudioKind,
@@ -153,7 +153,8 @@ def _make(task: PrepareInput, folder: Path) -> PrepareOutput:
         log.warning("check: %s", clip)
     for sentence in coverage.record_next:
         log.info("record next: %s", sentence)
-    takes = _synthesize(spoken, folder, task)
+    synthesized = _synthesize(spoken, folder, task, negatives=bool(negatives))
+    takes, negatives = synthesized.takes, [*negatives, *synthesized.near_misses]
     clips, parts = [*spoken, *takes, *negatives], Counter(clip.part for clip in spoken)
     report = PrepareReport(
         rows=listing.rows,
@@ -370,12 +371,17 @@ def _cover(clips: Sequence[PreparedClip], rows: _Rows, task: PrepareInput) -> Co
     return measure_coverage(takes, closed_set=task.format is DatasetFormat.COMMANDS, unrecorded=unrecorded)
 
 
-def _synthesize(clips: Sequence[PreparedClip], folder: Path, task: PrepareInput) -> list[PreparedClip]:
+def _synthesize(clips: Sequence[PreparedClip], folder: Path, task: PrepareInput, *, negatives: bool) -> Synthesized:
     if task.synthesize is None:
-        return []
-    closed_set = task.format is DatasetFormat.COMMANDS
+        return Synthesized([], [])
     return synthesize_takes(
-        clips, folder, task.synthesize, task.language, speech_level=task.speech_level, closed_set=closed_set
+        clips,
+        folder,
+        task.synthesize,
+        task.language,
+        speech_level=task.speech_level,
+        closed_set=task.format is DatasetFormat.COMMANDS,
+        negatives=negatives,
     )
 
 

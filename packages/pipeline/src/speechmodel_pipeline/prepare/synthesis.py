@@ -1,4 +1,4 @@
-"""Synthetic takes of the phrases by espeak-ng, for training only.
+"""Synthetic takes of the phrases by espeak-ng, and of near misses, for training only.
 
 Every take has another voice, pitch and speed, and the bandwidth and the level of a training clip
 that is drawn for it. Draws depend on the phrase alone, so a phrase keeps its takes when others are
@@ -9,8 +9,9 @@ import io
 import random
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,7 @@ from speechmodel_stagekit.errors import BadConfiguration
 
 from speechmodel_pipeline.prepare.clips import write_clip
 from speechmodel_pipeline.prepare.folder import PreparedClip
+from speechmodel_pipeline.prepare.near_misses import Text, near_miss
 from speechmodel_pipeline.prepare.recordings import Recording
 from speechmodel_pipeline.prepare.split import is_closed_set
 from speechmodel_pipeline.progress import Steps
@@ -50,6 +52,17 @@ QUIET = 0.01
 """Share of the peak below which the beginning and the end of a take are cut."""
 ATTEMPTS = 3
 """Draws per take, most of which are only needed where voices are alike."""
+NEAR_MISS_SHARE = 2
+"""Takes of a phrase for each of its near misses."""
+
+
+@dataclass(frozen=True)
+class Synthesized:
+    """Synthetic clips, all in the part train."""
+
+    takes: list[PreparedClip]
+    near_misses: list[PreparedClip]
+    """Negatives: their transcripts contain the catch-all label."""
 
 
 def synthesize_takes(
@@ -60,55 +73,69 @@ def synthesize_takes(
     *,
     speech_level: float | None,
     closed_set: bool = False,
-) -> list[PreparedClip]:
-    """Return takes in the part train, written below `folder`: of every phrase of a closed set, or else
-    of the sentences in training, so that those of dev and test are never trained.
+    negatives: bool = False,
+) -> Synthesized:
+    """Return takes, written below `folder`: of every phrase of a closed set, or else of the sentences in
+    training, so that those of dev and test are never trained.
 
-    `closed_set` is True for commands; other sets are closed when their phrases recur. Takes that are
-    too short for their phrase are left out. Raises BadConfiguration
-    (SynthesisUnavailable) when espeak-ng is not installed or has no such voice.
+    `closed_set` is True for commands; other sets are closed when their phrases recur. With `negatives`,
+    the phrases of a closed set get near misses too. Takes that are too short for their phrase are left
+    out. Raises BadConfiguration (SynthesisUnavailable) when espeak-ng is not installed or has no such
+    voice.
     """
     models = [clip for clip in clips if clip.part is Part.TRAIN]
     voices = _voices(chosen, language)
     closed = closed_set or is_closed_set(len({clip.transcript for clip in clips}), len(clips))
     phrases = sorted({clip.transcript for clip in (clips if closed else models)})
+    words = {word for phrase in phrases for word in phrase.split()}
     steps = Steps(len(phrases), "phrases")
     known = {clip.file.digest for clip in clips}
 
-    def takes(phrase: str) -> list[PreparedClip]:
-        chance = random.Random(phrase)  # noqa: S311 - no secret
+    def spoken(text: Callable[[], Text | None], chance: random.Random, number: int) -> list[PreparedClip]:
         made: dict[str, PreparedClip] = {}
-        for _ in range(chosen.takes_per_phrase * ATTEMPTS):
-            if len(made) == chosen.takes_per_phrase:
+        for _ in range(number * ATTEMPTS):
+            if len(made) == number or (drawn := text()) is None:
                 break
-            take = _take(phrase, chance, voices, chance.choice(models), folder, speech_level)
+            take = _take(drawn, chance, voices, chance.choice(models), folder, speech_level)
             if take and take.file.digest not in known:
                 made[take.file.digest] = take
-        steps.advance()
         return list(made.values())
 
+    def synthesized(phrase: str) -> Synthesized:
+        chance, other = random.Random(phrase), random.Random(f"near misses of {phrase}")  # noqa: S311 - no secret
+        near_misses = chosen.takes_per_phrase // NEAR_MISS_SHARE if closed and negatives else 0
+        made = Synthesized(
+            spoken(lambda: Text(phrase, phrase), chance, chosen.takes_per_phrase),
+            spoken(lambda: near_miss(phrase, words, other), other, near_misses),
+        )
+        steps.advance()
+        return made
+
     with ThreadPoolExecutor(available_cpus(), thread_name_prefix="take") as pool:
-        return [take for made in pool.map(takes, phrases) for take in made]
+        made = list(pool.map(synthesized, phrases))
+    return Synthesized(
+        [take for each in made for take in each.takes], [take for each in made for take in each.near_misses]
+    )
 
 
 def _take(
-    phrase: str, chance: random.Random, voices: Sequence[str], model: PreparedClip, folder: Path, dbfs: float | None
+    text: Text, chance: random.Random, voices: Sequence[str], model: PreparedClip, folder: Path, dbfs: float | None
 ) -> PreparedClip | None:
     """Return one take, or None when it is too short for CTC."""
     voice, speed, pitch = chance.choice(voices), chance.randint(SLOWEST, FASTEST), chance.randint(LOWEST, HIGHEST)
-    wav = _espeak("-v", voice, "-s", str(speed), "-p", str(pitch), "--stdin", "--stdout", text=phrase)
+    wav = _espeak("-v", voice, "-s", str(speed), "-p", str(pitch), "--stdin", "--stdout", text=text.spoken)
     samples, rate = soundfile.read(io.BytesIO(wav), dtype="float32")
     loud = np.flatnonzero(np.abs(samples) > QUIET * np.abs(samples).max(initial=1e-9))
     samples = samples[loud[0] : loud[-1] + 1] if len(loud) else samples[:0]
     width = min(model.file.source.sample_rate, SAMPLE_RATE)
     samples = soxr.resample(soxr.resample(samples, rate, width), width, SAMPLE_RATE)
     pcm: Pcm = np.clip(np.rint(samples * 2**15), -(2**15), 2**15 - 1).astype(np.int16)
-    if len(pcm) < WINDOW or frame_count(len(pcm)) < frames_needed(phrase):
+    if len(pcm) < WINDOW or frame_count(len(pcm)) < frames_needed(text.transcript):
         return None
     name = f"{voice} {speed} {pitch}"
-    recording = Recording(NAME, 0, "", folder, name, phrase, Part.TRAIN)
+    recording = Recording(NAME, 0, "", folder, name, text.transcript, Part.TRAIN)
     clip = write_clip(level(pcm, dbfs), folder, AudioInfo(width, 1, len(pcm), "espeak-ng"))
-    return PreparedClip(recording, phrase, clip, Part.TRAIN)
+    return PreparedClip(recording, text.transcript, clip, Part.TRAIN)
 
 
 def _voices(chosen: Synthesis, language: str) -> list[str]:
