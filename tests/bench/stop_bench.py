@@ -3,7 +3,8 @@
     PYTHONPATH=tests python -m bench.stop_bench [folder] [runs]
 
 `folder` is on the disk to measure. The stop is compared with a plain write of as many bytes to the same disk, and the start with
-that of a new training. The worst case is measured: the best epoch is not saved yet, so that two checkpoints are written.
+that of a new training. Without dev clips, the stop writes one checkpoint. With dev clips it may write two: here epochs are so
+short that the best one was not saved before.
 """
 
 import json
@@ -76,11 +77,16 @@ class Training:
 
 def main(place: Path | None, runs: int) -> None:
     """Measure and print."""
+    for name, dev_copies in (("one checkpoint", 0), ("two checkpoints", 1)):
+        _measure(place, runs, name, dev_copies)
+
+
+def _measure(place: Path | None, runs: int, title: str, dev_copies: int) -> None:
     draw, figures = random.Random(1), defaultdict[str, list[float]](list)
     for _ in range(runs):
         with tempfile.TemporaryDirectory(dir=place) as name:
             folder = Path(name)
-            prepare(folder, COPIES, dev_copies=1)
+            prepare(folder, COPIES, dev_copies)
             with Training(folder, attempt=1) as training:
                 figures["start of a new training to its first step"].append(training.until_step(1))
                 training.until_step(3 * STEPS)  # the first epoch is saved at once, and better ones after it are not
@@ -92,7 +98,7 @@ def main(place: Path | None, runs: int) -> None:
             figures["plain write of as many bytes"].append(_plain_write(folder, size))
             with Training(folder, attempt=2) as again:
                 figures["start of a stopped training to its next step"].append(again.until_step(1))
-    print(f"{UNITS} units, {runs} runs: median (smallest to largest), seconds")
+    print(f"{UNITS} units, {title}, {runs} runs: median (smallest to largest), seconds")
     for name, values in figures.items():
         print(f"  {name:48} {median(values):8.1f} ({min(values):.1f} to {max(values):.1f})")
     stop, plain = figures["SIGTERM to saved and ended"], figures["plain write of as many bytes"]

@@ -194,7 +194,7 @@ def garble(cluster: ModelServer) -> None:
 @pytest.mark.parametrize(
     ("fault", "code", "words"),
     [
-        (forbid, "retrain_forbidden", "add it to the value retrain.models of the operator's chart"),
+        (forbid, "retrain_forbidden", "add the SpeechModel to retrain.models of the operator's chart"),
         (expire, "cluster_failed", "The API server answered 401: Unauthorized"),
         (garble, "cluster_failed", "something other than a SpeechModel"),
         (lose, "cluster_unreachable", "No such file or directory"),

@@ -120,7 +120,7 @@ class OwnModelClient:
         if status == 403:
             raise ClusterFailed(
                 f"The ServiceAccount of this server may not get and patch the SpeechModel {self._name}: "
-                f"add it to the value retrain.models of the operator's chart.",
+                f"add the SpeechModel to retrain.models of the operator's chart.",
                 code="retrain_forbidden",
             )
         if status != 200:

@@ -19,7 +19,7 @@ def refusal(model: OwnModel) -> Conflict | None:
     if model.spec.suspend:
         return Conflict("The SpeechModel is suspended: set spec.suspend to false first.", code="suspended")
     if _works(model):
-        return Conflict("A new version is being made already: wait until it is published.", code="already_training")
+        return Conflict("A new version is already being made: wait until it is published.", code="already_training")
     if (owner := model.revision_owner) is not None:
         return Conflict(
             f"{owner} applies a manifest with dataset.revision and would undo the change: "

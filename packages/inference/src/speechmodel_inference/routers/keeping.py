@@ -29,7 +29,7 @@ def same_site(request: Request) -> None:
     foreign = bool(origin.scheme) and origin.netloc.lower() != request.headers.get("host", "").lower()
     if foreign or request.headers.get("sec-fetch-site") == "cross-site":
         raise Forbidden(
-            "A page of another site sent this request; record takes on the page /record of this server.",
+            "A page of another site sent this request; use the pages of this server.",
             code="cross_site",
         )
 
