@@ -11,7 +11,7 @@ from pathlib import Path
 from bench import engine_bench
 from speechmodel_api.workspace import MODEL, QUANTISED, SELFTEST, VERSION
 from speechmodel_runtime import load, save
-from speechmodel_stagekit.verified import record_verified
+from speechmodel_stagekit.verified import VerifiedFile, record_verified
 from support.servers import OK_ESPEJO
 
 
@@ -29,5 +29,6 @@ def large_version() -> Iterator[Path]:
         )
         manifest = engine_bench.manifest(model=model, quantised=quantised, selftest=selftest)
         (folder / VERSION).write_text(manifest.model_dump_json(by_alias=True), encoding="utf-8")
-        record_verified(folder, {file.name: file.sha256 for file in manifest.files})
+        files = {file.name: VerifiedFile.of((folder / file.name).stat(), file.sha256) for file in manifest.files}
+        record_verified(folder, files)
         yield folder

@@ -31,6 +31,7 @@ from speechmodel_cli.local.seaweedfs import Identity
 from speechmodel_inference.version_files import VersionFiles
 from speechmodel_pipeline import fetch as fetch_module
 from speechmodel_pipeline.fetch import fetch
+from speechmodel_pipeline.model_cache import MARGIN
 from speechmodel_pipeline.publish import publish
 from speechmodel_pipeline.purge import purge
 from speechmodel_pipeline.s3 import version_list
@@ -593,7 +594,7 @@ class TestCache:
         self, target: S3Location, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
         usage = shutil.disk_usage(tmp_path)
-        monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=100_000))
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=100_000 + MARGIN))
         folder = tmp_path / "models"
         fetch(self.task(target, folder))
         assert "are free; enlarge the claim" in caplog.text

@@ -14,7 +14,7 @@ from speechmodel_api.workspace import MODEL, VERIFIED, VERSION
 from speechmodel_inference.errors import ModelFolderError
 from speechmodel_inference.version_files import VersionFiles
 from speechmodel_pipeline.graphdef.pbmm import memory_map
-from speechmodel_stagekit.verified import record_verified
+from speechmodel_stagekit.verified import VerifiedFile, record_verified
 from support.places import FIXTURES
 from support.servers import VersionFolder
 
@@ -44,7 +44,7 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def record(folder: Path) -> None:
     files = VersionManifest.model_validate_json((folder / VERSION).read_bytes()).files
-    record_verified(folder, {file.name: file.sha256 for file in files})
+    record_verified(folder, {file.name: VerifiedFile.of((folder / file.name).stat(), file.sha256) for file in files})
 
 
 def test_what_fetch_verified_is_not_read_again(folder: Path, read: list[str]) -> None:
@@ -84,7 +84,7 @@ def test_another_file_of_the_same_content_is_read(folder: Path, read: list[str])
 
 
 def test_a_record_of_another_digest_counts_for_nothing(folder: Path, read: list[str]) -> None:
-    record_verified(folder, {MODEL: "0" * 64})
+    record_verified(folder, {MODEL: VerifiedFile.of((folder / MODEL).stat(), "0" * 64)})
     VersionFiles(folder).opened().verify()
     assert MODEL in read
 
@@ -94,3 +94,14 @@ def test_every_file_is_locked_while_the_server_runs(folder: Path) -> None:
     files.opened()
     with (folder / MODEL).open("rb") as other, pytest.raises(BlockingIOError):
         fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def test_a_server_waits_for_a_pod_that_looks_for_unused_files(folder: Path) -> None:
+    with (folder / MODEL).open("rb") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        files = VersionFiles(folder)
+        time.sleep(0.3)  # the server meets the lock meanwhile
+        fcntl.flock(other, fcntl.LOCK_UN)
+        files.opened()
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from speechmodel_pipeline.model_cache import KEPT_SECONDS, RESTART_SECONDS, ModelCache
+from speechmodel_pipeline import model_cache
+from speechmodel_pipeline.model_cache import KEPT_SECONDS, MARGIN, RESTART_SECONDS, ModelCache
 
 CONTENT = b"a model" * 1000
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
@@ -150,7 +151,9 @@ def test_when_room_is_needed_the_longest_unused_files_go_first(
     unused_for(first, RESTART_SECONDS + 120)
     unused_for(second, RESTART_SECONDS + 60)
     unused_for(restarting, RESTART_SECONDS - 60)
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(1 << 30, 0, 0 if first.exists() else len(CONTENT)))
+    monkeypatch.setattr(
+        shutil, "disk_usage", lambda _: Usage(1 << 30, 0, 0 if first.exists() else len(CONTENT) + MARGIN)
+    )
     assert cache.obtain(DIGEST, len(CONTENT), Origin()) is not None
     assert [path.exists() for path in (first, second, restarting)] == [False, True, True]
     free(0, monkeypatch)
@@ -171,12 +174,13 @@ def test_a_download_that_was_given_up_is_removed(cache: ModelCache, folder: Path
 def test_a_full_claim_is_found_before_the_download(
     cache: ModelCache, folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    free(len(CONTENT) - 1, monkeypatch)
+    needed = len(CONTENT) + MARGIN
+    free(needed - 1, monkeypatch)
     origin = Origin()
     assert cache.obtain(DIGEST, len(CONTENT), origin) is None
     assert origin.downloads == 0
     assert "serving.cache cannot be used, so this pod has a copy of its own" in caplog.text
-    assert f"{len(CONTENT)} bytes are needed and {len(CONTENT) - 1} are free; enlarge the claim" in caplog.text
+    assert f"{needed} bytes are needed and {needed - 1} are free; enlarge the claim" in caplog.text
     (folder / f".{DIGEST}.partial").write_bytes(CONTENT[:1])  # so one byte less is needed
     assert cache.obtain(DIGEST, len(CONTENT), origin) is not None
 
@@ -237,3 +241,21 @@ def test_a_claim_that_cannot_be_used_is_a_warning(
     broken(claim, monkeypatch)
     assert ModelCache(claim).obtain(DIGEST, len(CONTENT), Origin()) is None
     assert "serving.cache cannot be used" in caplog.text
+
+
+def test_a_pod_that_would_wait_too_long_has_a_copy_of_its_own(
+    cache: ModelCache, folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for limit in ("MOMENT_SECONDS", "WAIT_SECONDS"):
+        monkeypatch.setattr(model_cache, limit, 0)
+    folder.mkdir()
+    with (folder / ".lock").open("ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert cache.obtain(DIGEST, len(CONTENT), Origin()) is None
+    assert "is locked by another pod" in caplog.text
+
+
+def test_a_file_that_somebody_else_has_put_there_keeps_nobody_from_the_cache(cache: ModelCache, folder: Path) -> None:
+    (folder / OTHER).mkdir(parents=True)
+    assert have(cache, CONTENT) == folder / DIGEST
+    assert (folder / OTHER).is_dir()

@@ -19,12 +19,16 @@ from pydantic import ValidationError
 from speechmodel_api.published import VersionManifest
 from speechmodel_api.serving_spec import Engine
 from speechmodel_api.workspace import ACOUSTIC, GRAMMAR, MODEL, QUANTISED, SCORER, SELFTEST, VERSION
+from speechmodel_stagekit.locks import lock
 from speechmodel_stagekit.verified import VerifiedFiles, read_verified
 
 from speechmodel_inference.engines import choose_engine
 from speechmodel_inference.errors import ModelFolderError, NoEngine
 
 log = logging.getLogger(__name__)
+
+LOCK_SECONDS = 10.0
+"""Longest wait for a lock. A pod that looks for unused files holds it for a moment."""
 
 
 @dataclass(frozen=True)
@@ -83,9 +87,10 @@ def _locked(folder: Path, manifest: VersionManifest) -> Iterator[BinaryIO]:
     for name in (file.name for file in manifest.files):
         try:
             file = (folder / name).open("rb")
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            lock(file, fcntl.LOCK_SH, LOCK_SECONDS)
         except OSError as error:
-            log.debug("%s is not locked: %s", folder / name, error)
+            if (folder / name).is_symlink():
+                log.warning("%s is not locked, so another pod may remove it from the cache: %s", folder / name, error)
         else:
             yield file
 

@@ -13,12 +13,15 @@ import errno
 import fcntl
 import hashlib
 import logging
+import os
 import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from speechmodel_stagekit.locks import lock
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +31,12 @@ KEPT_SECONDS = 7 * 24 * 3600
 """Time for which an unused file is kept, counted from when a pod first finds it unused."""
 RESTART_SECONDS = 3600
 """Time for which it is kept when another file needs its room, because its server may just be restarting."""
+MARGIN = 1 << 20
+"""Bytes that are left free, so that files can still be marked as unused."""
+MOMENT_SECONDS = 10
+"""Longest wait for a lock that others hold for a moment."""
+WAIT_SECONDS = 600
+"""Longest wait for the downloads of other pods. The pod then downloads a copy of its own."""
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
@@ -74,10 +83,12 @@ class ModelCache:
         path = self._folder / sha256
         try:
             with path.open("rb") as file:
-                fcntl.flock(file, fcntl.LOCK_SH)  # waits for a pod that is removing it
+                lock(file, fcntl.LOCK_SH, MOMENT_SECONDS)  # a pod may be removing it
                 _mark(path).unlink(missing_ok=True)
                 fcntl.flock(file, fcntl.LOCK_UN)
+                changed = os.fstat(file.fileno()).st_ctime_ns
                 whole = hashlib.file_digest(file, "sha256").hexdigest() == sha256
+                whole = whole and os.fstat(file.fileno()).st_ctime_ns == changed
         except FileNotFoundError:
             return None
         if not whole:
@@ -86,9 +97,13 @@ class ModelCache:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """Wait until no other pod downloads or removes files. The lock of a killed process is freed."""
-        with (self._folder / ".lock").open("ab") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        """Wait until no other pod downloads or removes files. The lock of a killed process is freed. Raises TimeoutError."""
+        with (self._folder / ".lock").open("ab") as file:
+            try:
+                lock(file, fcntl.LOCK_EX, MOMENT_SECONDS)
+            except TimeoutError:
+                log.info("waiting for another pod that downloads to %s, at most %d s", self._folder, WAIT_SECONDS)
+                lock(file, fcntl.LOCK_EX, WAIT_SECONDS)
             yield
 
     def _make_room(self, wanted: Path, size: int) -> None:
@@ -96,18 +111,33 @@ class ModelCache:
 
         Raises OSError (ENOSPC) when that is not enough.
         """
-        needed = size - _size(_partial(wanted))
-        others = (path for path in self._folder.iterdir() if path not in (wanted, _partial(wanted)))
-        unused = [(seconds, path) for path in others if (seconds := _seconds_unused(path)) is not None]
+        needed = size - _size(_partial(wanted)) + MARGIN
+        unused = []
+        for path in self._folder.iterdir():
+            if path in (wanted, _partial(wanted)):
+                continue
+            with _passed_over(path):
+                if (seconds := _seconds_unused(path)) is not None:
+                    unused.append((seconds, path))
         for seconds, path in sorted(unused, reverse=True):
             if seconds >= KEPT_SECONDS or (seconds >= RESTART_SECONDS and self._free() < needed):
-                _remove(path)
+                with _passed_over(path):
+                    _remove(path)
         if (free := self._free()) < needed:
             problem = f"{needed} bytes are needed and {free} are free; enlarge the claim"
             raise OSError(errno.ENOSPC, problem, str(self._folder))
 
     def _free(self) -> int:
         return shutil.disk_usage(self._folder).free
+
+
+@contextmanager
+def _passed_over(path: Path) -> Iterator[None]:
+    """Log an error about a file that another pod or person has put there, so that it keeps nobody from the cache."""
+    try:
+        yield
+    except OSError as error:
+        log.warning("%s is left as it is: %s", path, error)
 
 
 def _download(path: Path, download: Callable[[Path], object]) -> None:

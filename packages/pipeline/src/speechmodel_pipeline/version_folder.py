@@ -1,13 +1,14 @@
 """The folder of a fetched version, which a server reads. version.json is written last, so a folder with it is complete."""
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 
 from pydantic import ValidationError
 from speechmodel_api.published import VersionManifest
 from speechmodel_api.workspace import VERSION
 from speechmodel_stagekit.durable import replace_file
-from speechmodel_stagekit.verified import record_verified
+from speechmodel_stagekit.verified import VerifiedFile, record_verified
 
 from speechmodel_pipeline.model_cache import ModelCache
 
@@ -27,12 +28,14 @@ def version_from_cache(cache: ModelCache, sha256: str, folder: Path) -> VersionM
         return None  # S3 then says what is wrong
     if hashlib.sha256(raw).hexdigest() != sha256:
         return None
+    verified = {}
     for file in manifest.files:
         found = cache.find(file.sha256)
         if found is None:
             return None
+        verified[file.name] = VerifiedFile.of(found.stat(), file.sha256)
         link(folder / file.name, found)
-    complete(folder, manifest, raw)
+    complete(folder, raw, verified)
     return manifest
 
 
@@ -44,7 +47,7 @@ def link(path: Path, target: Path) -> None:
     new.replace(path)
 
 
-def complete(folder: Path, manifest: VersionManifest, raw: bytes) -> None:
+def complete(folder: Path, raw: bytes, verified: Mapping[str, VerifiedFile]) -> None:
     """Record that the files were verified, and write version.json, whose content is `raw`."""
-    record_verified(folder, {file.name: file.sha256 for file in manifest.files})
+    record_verified(folder, verified)
     replace_file(folder / VERSION, raw)

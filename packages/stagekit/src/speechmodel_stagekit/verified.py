@@ -54,10 +54,9 @@ class VerifiedFiles(Document):
         return self.files.get(name) == VerifiedFile.of(os.fstat(file.fileno()), sha256)
 
 
-def record_verified(folder: Path, digests: Mapping[str, str]) -> None:
-    """Write verified.json for files that have just been compared with these digests, by name."""
-    files = {name: VerifiedFile.of((folder / name).stat(), sha256) for name, sha256 in digests.items()}
-    replace_file(folder / VERIFIED, VerifiedFiles(files=files).model_dump_json(by_alias=True))
+def record_verified(folder: Path, files: Mapping[str, VerifiedFile]) -> None:
+    """Write verified.json for files, by name, each as it was when its digest was compared."""
+    replace_file(folder / VERIFIED, VerifiedFiles(files=dict(files)).model_dump_json(by_alias=True))
 
 
 def read_verified(folder: Path) -> VerifiedFiles:

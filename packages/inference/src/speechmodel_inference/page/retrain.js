@@ -4,7 +4,8 @@ import { ServerError, fetchCard, fetchRetraining, startRetraining } from "./clie
 import { bar, byId } from "./elements.js";
 import { moment, number, text } from "./texts.js";
 
-const EVERY = 5000; // milliseconds between two looks
+const SOON = 5000; // milliseconds until the second look at a phase
+const LATEST = 60000; // milliseconds between two looks at most: each makes the server count takes and ask the cluster
 const RESTING = ["Ready", "Failed", "Suspended"]; // phases in which nothing is made
 const NAMED = [
   "Pending", "Preparing", "Downloading", "Training", "Converting", "Evaluating", "Publishing", "Comparing", "Deploying", "Failed",
@@ -18,6 +19,7 @@ let problem = null; // [key, values], instead of the state
 let ended = null; // [key, values]: how a training ended that was seen here
 let asking = false;
 let timer = 0;
+let pause = SOON; // until the next look, doubled while the phase stays
 
 /** Show the button if the server offers it. `card` is that of the served version. */
 export function offerRetraining(card) {
@@ -54,11 +56,13 @@ async function ask(request) {
     if (!(error instanceof ServerError)) throw error;
     const { status, code, message } = error;
     problem = [status === 0 ? "unreachable" : PROBLEMS.includes(code) ? code : "other", { message }];
-    again = status === 0 || status >= 500; // as while the server is replaced by one with the new version
+    // as while the server is replaced by one with the new version; a permission that is missing does not come by itself
+    again = (status === 0 || status >= 500) && code !== "retrain_forbidden";
   } finally {
     asking = false;
   }
-  if (again) timer = setTimeout(lookAtRetraining, EVERY);
+  pause = problem || found.phase !== before?.phase ? SOON : Math.min(2 * pause, LATEST);
+  if (again) timer = setTimeout(lookAtRetraining, pause);
   showRetraining();
 }
 

@@ -17,6 +17,7 @@ from speechmodel_api.schema import S3Location
 from speechmodel_api.workspace import SIGNATURE
 from speechmodel_stagekit.durable import replace_file
 from speechmodel_stagekit.errors import BadData, TryAgain
+from speechmodel_stagekit.verified import VerifiedFile
 
 from speechmodel_pipeline.model_cache import ModelCache
 from speechmodel_pipeline.s3.errors import storage_errors
@@ -55,11 +56,10 @@ def download_version(
             signature = _read_signature(client, signature_uri(uri))
             verify(signature_uri(uri), signature, signed_digests(raw, manifest), public_keys)
             replace_file(folder / SIGNATURE, signature)
-        for file in manifest.files:
-            _fetch(client, file, folder / file.name, cache)
+        verified = {file.name: _fetch(client, file, folder / file.name, cache) for file in manifest.files}
         if cache is not None:
             cache.obtain(sha256, len(raw), lambda path: replace_file(path, raw))
-    complete(folder, manifest, raw)
+    complete(folder, raw, verified)
     return manifest
 
 
@@ -91,7 +91,8 @@ def _parse(uri: str, raw: bytes) -> VersionManifest:
         ) from error
 
 
-def _fetch(client: "S3Client", file: PublishedFile, path: Path, cache: ModelCache | None) -> None:
+def _fetch(client: "S3Client", file: PublishedFile, path: Path, cache: ModelCache | None) -> VerifiedFile:
+    """Download a file, or link to that of the cache. Return what it is now that its digest was compared."""
     name, key = split_uri(file.uri)
     bucket = Bucket(client, name)
 
@@ -103,3 +104,4 @@ def _fetch(client: "S3Client", file: PublishedFile, path: Path, cache: ModelCach
         link(path, shared)
     else:
         download(path)
+    return VerifiedFile.of(path.stat(), file.sha256)
