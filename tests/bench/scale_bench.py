@@ -187,7 +187,7 @@ async def _measure(plane: ControlPlane, folder: Path, asked: argparse.Namespace)
             await asyncio.sleep(1)
             figures |= await _edits(client, seen, job, asked.edits)
             figures |= await _burst(client, operator, seen, asked.burst, bare)
-            await operator.until_quiet()
+            await _until_reported(client)
             operator.stop()
             figures |= await _restart(operator)
             before, cpu = operator.writes(), operator.cpu()
@@ -367,6 +367,20 @@ async def _burst(
         "operator CPU until at rest, ms per model": 1000 * (operator.cpu() - cpu) / count,
         "model to Job in the burst, p95 s": float(np.percentile(took, 95)),
     }
+
+
+async def _until_reported(client: Client) -> None:
+    """Wait until the operator has said of each model of the burst that no node takes its pod, which it does after a while."""
+
+    def said(model: Object) -> bool:
+        reasons = {condition["reason"] for condition in model.get("status", {}).get("conditions", ())}
+        return not model["metadata"]["name"].startswith("b") or "Unschedulable" in reasons
+
+    async def all_said() -> bool:
+        await asyncio.sleep(2)
+        return all(map(said, (await client.send("GET", MODELS))["items"]))
+
+    await _until(all_said, "the status of each model says that its pod is not scheduled", 600)
 
 
 async def _restart(operator: Operator) -> dict[str, float]:
