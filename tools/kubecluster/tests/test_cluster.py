@@ -205,7 +205,7 @@ def test_s3_survives_a_kill_with_its_data(up: Layout, bucket: Any) -> None:
         except (BotoCoreError, ClientError):
             return False
 
-    wait_for("the object", kept, 30)
+    wait_for("the object", kept, 120)
 
 
 def test_writes_are_counted_by_who_made_them(up: Layout, kubectl: Kubectl) -> None:
@@ -221,7 +221,7 @@ def test_writes_are_counted_by_who_made_them(up: Layout, kubectl: Kubectl) -> No
         writes = audit.writes(up, began, user="kubernetes-admin", user_agent="kubectl")
         return [(write.verb, write.name) for write in writes]
 
-    wait_for("the log", lambda: len(found()) >= 3, 5)
+    wait_for("the log", lambda: len(found()) >= 3, 120)
     assert found() == [("create", "counted"), ("patch", "counted"), ("delete", "counted")]
     assert audit.writes(up, began, user="system:serviceaccount:nobody") == []
 
@@ -235,13 +235,13 @@ def test_killed_services_come_back_and_the_cluster_works(
 ) -> None:
     kubectl("create", "namespace", f"before-{service}")
     faults.kill_service(up, group, service)
-    wait_for("the API server", lambda: cluster.api_ready(up), 60)
+    wait_for("the API server", lambda: cluster.api_ready(up), 120)
     wait_for(
         "a ServiceAccount in a new namespace, which the controller-manager makes",
         lambda: "default" in cluster.kubectl(up, "get", "-n", f"before-{service}", "serviceaccounts", check=False),
         60,
     )
-    wait_for("health", lambda: cluster.healthy(up), 60)
+    wait_for("health", lambda: cluster.healthy(up), 120)
 
 
 def test_a_frozen_api_server_answers_again_when_thawed(up: Layout, kubectl: Kubectl) -> None:
@@ -250,7 +250,7 @@ def test_a_frozen_api_server_answers_again_when_thawed(up: Layout, kubectl: Kube
         assert not kubectl("get", "--raw", "/readyz", "--request-timeout=2s", check=False)
     finally:
         faults.thaw_service(up, CONTROL, "kube-apiserver")
-    wait_for("the API server", lambda: cluster.api_ready(up), 30)
+    wait_for("the API server", lambda: cluster.api_ready(up), 120)
 
 
 def test_a_lost_node_is_noticed_and_can_be_started_again(up: Layout, kubectl: Kubectl, image: Image) -> None:
@@ -258,11 +258,12 @@ def test_a_lost_node_is_noticed_and_can_be_started_again(up: Layout, kubectl: Ku
     assert run_pod(kubectl, "before", "cat", "/said") == "first\n"
     faults.lose_node(up, "serving")
     assert not cluster.healthy(up)
-    wait_for("the loss to be noticed", lambda: not cluster.nodes_ready(up)["serving"], 40)
-    assert cluster.nodes_ready(up)["gpu"]
+    wait_for("the loss to be noticed", lambda: not cluster.nodes_ready(up)["serving"], 120)
+    # the API server was away a moment ago, so this one may be late with its report too
+    wait_for("the other node to be ready", lambda: cluster.nodes_ready(up)["gpu"], 120)
     faults.start_node(up, "serving")
     cluster.wait_ready(up)
-    wait_for("the node to take pods", lambda: _takes_pods(kubectl, "serving"), 30)
+    wait_for("the node to take pods", lambda: _takes_pods(kubectl, "serving"), 120)
     assert run_pod(kubectl, "after", "cat", "/said") == "first\n"
 
 

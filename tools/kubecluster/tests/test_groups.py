@@ -29,7 +29,7 @@ def sleepers(layout: Layout) -> set[int]:
 
 
 def wait_for_sleeper(layout: Layout) -> None:
-    wait_for("sleep", lambda: bool(sleepers(layout)), 5)
+    wait_for("sleep", lambda: bool(sleepers(layout)), 120)
 
 
 def test_stopping_a_group_ends_every_process(clean: Layout) -> None:
@@ -50,7 +50,7 @@ def test_killing_an_init_ends_its_services_and_drops_its_mounts(clean: Layout) -
     assert str(target) not in Path("/proc/self/mountinfo").read_text()
     members = group.members(pid)
     os.kill(pid, signal.SIGKILL)
-    wait_for("their end", lambda: not any(processes.alive(p) for p in members), 5)
+    wait_for("their end", lambda: not any(processes.alive(p) for p in members), 120)
 
 
 def test_a_killed_service_comes_back(clean: Layout) -> None:
@@ -58,7 +58,7 @@ def test_a_killed_service_comes_back(clean: Layout) -> None:
     wait_for_sleeper(clean)
     before = sleepers(clean)
     group.signal_service(clean, "g", "sleep", signal.SIGKILL)
-    wait_for("another", lambda: bool(sleepers(clean) - before), 5)
+    wait_for("another", lambda: bool(sleepers(clean) - before), 120)
 
 
 def test_a_service_that_is_not_there_cannot_be_killed(clean: Layout) -> None:
@@ -69,7 +69,7 @@ def test_a_service_that_is_not_there_cannot_be_killed(clean: Layout) -> None:
 
 def test_a_failing_setup_ends_the_group_and_is_in_its_log(clean: Layout) -> None:
     group.start(clean, Group("g", [SLEEP], isolated=True, setup=[["false"]]))
-    wait_for("its end", lambda: not group.inits(clean), 5)
+    wait_for("its end", lambda: not group.inits(clean), 120)
     assert "false" in (clean.logs / "g.log").read_text()
 
 
@@ -85,5 +85,5 @@ start(Layout(Path(sys.argv[1]), Path(sys.argv[2])), Group("g", [Service("sleep",
     argv = [sys.executable, "-c", script, str(clean.state), str(clean.cache)]
     died = subprocess.run(argv)
     assert died.returncode == -signal.SIGKILL
-    wait_for("its end", lambda: not group.inits(clean), 5)
+    wait_for("its end", lambda: not group.inits(clean), 120)
     assert "died before" in (clean.logs / "g.log").read_text()

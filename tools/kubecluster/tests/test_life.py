@@ -94,7 +94,7 @@ def test_a_group_that_was_about_to_start_when_its_starter_was_killed_does_not(do
     with subprocess.Popen(argv, stdin=subprocess.DEVNULL) as launcher:
         try:
             launcher.send_signal(signal.SIGSTOP)  # long before the interpreter has started, let alone forked
-            wait_for("its execve", lambda: psutil.Process(launcher.pid).cmdline() == argv, 10, every=0.01)
+            wait_for("its execve", lambda: psutil.Process(launcher.pid).cmdline() == argv, 120, every=0.01)
             cluster.down(down)
             assert launcher.wait(5) == -signal.SIGKILL
         finally:
@@ -106,11 +106,11 @@ def test_a_group_that_was_about_to_start_when_its_starter_was_killed_does_not(do
 def test_a_cluster_that_was_up_for_a_command_goes_when_that_is_killed(down: Layout, number: signal.Signals) -> None:
     before = traces(down)
     lasting = command(down, "run", "--", "sleep", "987654")
-    wait_for("the command", lambda: sleeping(), 60, every=0.5)
+    wait_for("the command", lambda: sleeping(), 120, every=0.5)
     assert cluster.healthy(down)
     lasting.send_signal(number)
     lasting.wait()
-    wait_for("its end", lambda: traces(down) == before and not sleeping(), 60, every=0.5)
+    wait_for("its end", lambda: traces(down) == before and not sleeping(), 120, every=0.5)
 
 
 def test_a_command_runs_with_the_cluster_and_its_exit_code_is_kept(down: Layout) -> None:
