@@ -103,4 +103,17 @@ function write(id, words) {
   if (byId(id).textContent !== words) byId(id).textContent = words;
 }
 
+// the same on /record and /misheard
+byId("retrain").innerHTML = `
+  <h2 id="retrain-title" class="label" data-text="retrainTitle"></h2>
+  <p id="retrain-takes" class="what"></p>
+  <p id="retrain-since" class="soft small"></p>
+  <button id="retrain-start" type="button" class="quiet primary" data-text="retrainStart" disabled></button>
+  <p id="retrain-state" role="status" tabindex="-1"></p>
+  <div id="retrain-progress" hidden>
+    <div id="retrain-bar"></div>
+    <p id="retrain-epochs" class="soft small"></p>
+  </div>
+  <p id="retrain-message" class="soft small" lang="en"></p>
+`;
 byId("retrain-start").addEventListener("click", start);
