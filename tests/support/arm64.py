@@ -1,6 +1,5 @@
 """Debian for arm64 with the packages of the server's image. qemu-user runs its programs on x86-64."""
 
-import hashlib
 import os
 import shutil
 import subprocess
@@ -9,11 +8,10 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from filelock import FileLock
 from kubecluster import apt
 from kubecluster.host_settings import SUITE
 
-from support.environments import UNREACHABLE
+from support.environments import UNREACHABLE, cached
 from support.places import ROOT
 
 REQUIREMENTS = ROOT / "images" / "requirements" / "inference.txt"
@@ -31,18 +29,13 @@ def folder() -> Path:
     It is made once (half a minute and 120 MB of downloads) in the user's cache, under the hash of its recipe. Skip the
     test where that is impossible.
     """
-    recipe = REQUIREMENTS.read_bytes() + Path(__file__).read_bytes()
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "speechmodel"
-    cache.mkdir(parents=True, exist_ok=True)
-    target = cache / f"arm64-{hashlib.sha256(recipe).hexdigest()[:16]}"
-    with FileLock(cache / "arm64.lock"):
-        if not target.exists():
-            with tempfile.TemporaryDirectory(dir=cache, prefix="arm64-new-") as new:
-                made = Path(new) / "arm64"
-                _add_debian(made, Path(new) / "apt")
-                _add_packages(made)
-                made.rename(target)
-    return target
+    return cached("arm64", REQUIREMENTS.read_bytes() + Path(__file__).read_bytes(), _make)
+
+
+def _make(made: Path) -> None:
+    with tempfile.TemporaryDirectory() as state:
+        _add_debian(made, Path(state))
+    _add_packages(made)
 
 
 def command(made: Path) -> tuple[str, ...]:

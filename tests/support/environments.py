@@ -1,4 +1,4 @@
-"""Environments of Python that tests make once, in the user's cache."""
+"""Environments of Python and other folders that tests make once, in the user's cache."""
 
 import hashlib
 import os
@@ -20,20 +20,33 @@ def environment(name: str, requirements: Path, python: str, finish: Callable[[Pa
     """Return an environment of `python` with the locked `requirements`, completed by `finish`.
 
     It is in the user's cache under the hash of the requirements, of the modules that make it and of the version of
-    Python. It is made in a folder beside that and renamed, so that a folder with the name is complete. Skip the test
-    when the package index cannot be reached.
+    Python. Skip the test when the package index cannot be reached.
     """
     version = subprocess.run([python, "-VV"], check=True, capture_output=True).stdout
     recipe = [requirements.read_bytes(), Path(__file__).read_bytes(), version, finish.__code__.co_code]
-    wanted = hashlib.sha256(b"".join(recipe)).hexdigest()[:16]
+
+    def make(folder: Path) -> None:
+        finish(_make(folder, name, requirements, python))
+
+    # false too when it links to a Python that was removed
+    return cached(name, b"".join(recipe), make, whole=lambda folder: (folder / "bin" / "python").exists())
+
+
+def cached(
+    name: str, recipe: bytes, make: Callable[[Path], None], *, whole: Callable[[Path], bool] = Path.exists
+) -> Path:
+    """Return a folder in the user's cache, under the hash of its recipe. It is made first if it is not `whole`.
+
+    It is made beside its place and renamed, so that a folder with the name is complete.
+    """
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "speechmodel"
     cache.mkdir(parents=True, exist_ok=True)
-    target = cache / f"{name}-{wanted}"
+    target = cache / f"{name}-{hashlib.sha256(recipe).hexdigest()[:16]}"
     with FileLock(cache / f"{name}.lock"):
-        if not (target / "bin" / "python").exists():  # false too when it links to a Python that was removed
+        if not whole(target):
             with tempfile.TemporaryDirectory(dir=cache, prefix=f"{name}-new-", ignore_cleanup_errors=True) as new:
-                made = _make(Path(new) / "environment", name, requirements, python)
-                finish(made)
+                made = Path(new) / name
+                make(made)
                 shutil.rmtree(target, ignore_errors=True)
                 made.rename(target)
     return target
