@@ -74,11 +74,8 @@ def small_version(folder: Path) -> Iterator[Path]:
 @contextmanager
 def serving(folder: Path, engine: Engine) -> Iterator[Server]:
     """Give a server that is ready."""
-    server = Server(folder, folder / "server.log", {"engine": engine.value, "log_level": "WARNING"})
-    try:
+    with Server(folder, folder / "server.log", {"engine": engine.value, "log_level": "WARNING"}) as server:
         yield server.until_ready()
-    finally:
-        server.stop()
 
 
 def _stock(folder: Path) -> None:

@@ -124,12 +124,9 @@ def _fetch(folder: Path, claim: Path) -> Took:
 
 def _ready(folder: Path, engine: Engine) -> Took:
     began = time.perf_counter()
-    server = Server(folder, folder / "server.log", {"engine": engine.value})
-    try:
+    with Server(folder, folder / "server.log", {"engine": engine.value}) as server:
         server.until_ready()
         return Took(time.perf_counter() - began, cpu_seconds(server.process.pid))
-    finally:
-        server.stop()
 
 
 def _stock(folder: Path) -> list[str] | None:

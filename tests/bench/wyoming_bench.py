@@ -41,12 +41,9 @@ def main(commands: int) -> None:
 def _measure(folder: Path, engine: Engine, commands: int) -> list[float]:
     port = free_port()
     settings = {"wyoming_listen": f"127.0.0.1:{port}", "engine": engine.value}
-    server = Server(folder, folder / "server.log", settings)
-    try:
+    with Server(folder, folder / "server.log", settings) as server:
         server.until_ready()
         return asyncio.run(_speak(port, commands))
-    finally:
-        server.stop()
 
 
 async def _speak(port: int, commands: int) -> list[float]:

@@ -146,7 +146,7 @@ class VersionFolder:
 
 @dataclass
 class Server:
-    """`python -m speechmodel_inference` in a process of its own."""
+    """`python -m speechmodel_inference` in a process of its own, which ends with the context."""
 
     folder: Path
     log: Path
@@ -172,6 +172,12 @@ class Server:
                 [*self.python, "-m", "speechmodel_inference"], env=environment, stdout=log, stderr=log
             )
         self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=HANGS)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
 
     @property
     def url(self) -> str:

@@ -1,12 +1,16 @@
 """Fixtures: a fetched version and servers that serve it."""
 
 from collections.abc import Iterator
+from contextlib import ExitStack
+from itertools import count
 from pathlib import Path
 
 import numpy as np
 import pytest
+from playwright.sync_api import Browser
 from speechmodel_pipeline.graphdef.pbmm import memory_map
 from speechmodel_runtime import load, save
+from support.browser import chromium
 from support.places import FIXTURES
 from support.servers import OK_ESPEJO, PHRASES, Server, Start, VersionFolder
 
@@ -26,16 +30,15 @@ def folder(tmp_path: Path, mapped: Path) -> VersionFolder:
 @pytest.fixture
 def start(folder: VersionFolder, tmp_path: Path) -> Iterator[Start]:
     """Start servers with settings of their own. All are ended with the test."""
-    servers: list[Server] = []
+    number = count()
+    with ExitStack() as ending:
 
-    def starting(address: str = "127.0.0.1", **settings: object) -> Server:
-        log = tmp_path / f"server-{len(servers)}.log"
-        servers.append(Server(folder.path, log, {name: str(value) for name, value in settings.items()}, address))
-        return servers[-1]
+        def starting(address: str = "127.0.0.1", **settings: object) -> Server:
+            log = tmp_path / f"server-{next(number)}.log"
+            named = {name: str(value) for name, value in settings.items()}
+            return ending.enter_context(Server(folder.path, log, named, address))
 
-    yield starting
-    for server in servers:
-        server.stop()
+        yield starting
 
 
 @pytest.fixture(scope="module")
@@ -43,11 +46,8 @@ def server(tmp_path_factory: pytest.TempPathFactory, mapped: Path) -> Iterator[S
     """One server for all tests of a module that only send requests."""
     base = tmp_path_factory.mktemp("server")
     limits = {"max_audio_seconds": "20", "max_upload_bytes": "2000000"}
-    server = Server(VersionFolder(base / "models", mapped).path, base / "server.log", limits)
-    try:
+    with Server(VersionFolder(base / "models", mapped).path, base / "server.log", limits) as server:
         yield server.until_ready()
-    finally:
-        server.stop()
 
 
 @pytest.fixture(scope="module")
@@ -55,11 +55,15 @@ def grammar_server(tmp_path_factory: pytest.TempPathFactory, mapped: Path) -> It
     base = tmp_path_factory.mktemp("grammar")
     folder = VersionFolder(base / "models", mapped)
     folder.decode_by_grammar(*PHRASES, quien=("hija", "hijo", "nuera"))
-    server = Server(folder.path, base / "server.log", {})
-    try:
+    with Server(folder.path, base / "server.log", {}) as server:
         yield server.until_ready()
-    finally:
-        server.stop()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Chromium, whose microphone hears OK_ESPEJO."""
+    with chromium(OK_ESPEJO) as browser:
+        yield browser
 
 
 @pytest.fixture(scope="session")

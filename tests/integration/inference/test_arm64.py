@@ -25,11 +25,8 @@ def test_a_server_on_arm64_passes_its_self_test_and_answers_as_on_x86_64(
     folder.decode_natively()
     made, log = arm64.folder(), tmp_path / "arm64.log"
     environment = arm64.environment(made, processor)
-    server = Server(folder.path, log, {}, environment=environment, python=arm64.command(made))
-    try:
+    with Server(folder.path, log, {}, environment=environment, python=arm64.command(made)) as server:
         server.until_ready(moved=lambda: int(cpu_seconds(server.process.pid)))
         assert "by the engine Native; self-test: 'ok espejo'" in log.read_text(encoding="utf-8")
         answer = server.transcribe(OK_ESPEJO, response_format="verbose_json").json()
-    finally:
-        server.stop()
     assert answer == start().until_ready().transcribe(OK_ESPEJO, response_format="verbose_json").json()

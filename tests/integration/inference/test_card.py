@@ -16,11 +16,8 @@ def grammar_server(tmp_path_factory: pytest.TempPathFactory, mapped: Path) -> It
     folder = VersionFolder(base / "models", mapped)
     folder.decode_by_grammar("(ok|vale) [espejo]", "llama a mi {quien}", quien=("hija", "hijo"))
     folder.describe(card())
-    server = Server(folder.path, base / "server.log", {})
-    try:
+    with Server(folder.path, base / "server.log", {}) as server:
         yield server.until_ready()
-    finally:
-        server.stop()
 
 
 def test_the_card_has_the_figures_of_the_version_and_names_no_recording(grammar_server: Server) -> None:

@@ -40,12 +40,11 @@ def servers(tmp_path_factory: pytest.TempPathFactory, mapped: Path, dataset: Pat
     folder = VersionFolder(base / "models", mapped)
     folder.decode_by_grammar(*PHRASES, quien=("hija", "hijo", "nuera"))
     settings = {"takes": str(dataset), "misheard_days": "3", "misheard_below": "0"}
-    started = [Server(folder.path, base / f"server-{number}.log", settings) for number in range(2)]
-    try:
-        yield [server.until_ready() for server in started]
-    finally:
-        for server in started:
-            server.stop()
+    with (
+        Server(folder.path, base / "server-0.log", settings) as first,
+        Server(folder.path, base / "server-1.log", settings) as second,
+    ):
+        yield [first.until_ready(), second.until_ready()]
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
 from speechmodel_api.takes import TAKES, Take
 from speechmodel_inference.misheard import inbox_folder
-from support.browser import chromium, expect, new_page, watched
+from support.browser import expect, new_page, watched
 from support.places import FIXTURES
 from support.servers import OK_ESPEJO, PHRASES, Server, VersionFolder
 
@@ -30,17 +30,8 @@ def inbox(tmp_path_factory: pytest.TempPathFactory, mapped: Path) -> Iterator[Se
     folder = VersionFolder(base / "models", mapped)
     folder.decode_by_grammar(*PHRASES, quien=("hija", "hijo", "nuera"))
     settings = {"takes": str(base / "dataset"), "misheard_days": "3", "misheard_below": "1"}
-    server = Server(folder.path, base / "server.log", settings)
-    try:
+    with Server(folder.path, base / "server.log", settings) as server:
         yield server.until_ready()
-    finally:
-        server.stop()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium(OK_ESPEJO) as browser:
-        yield browser
 
 
 @pytest.fixture

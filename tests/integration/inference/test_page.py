@@ -49,11 +49,8 @@ def grammar_server(tmp_path_factory: pytest.TempPathFactory, mapped: Path) -> It
     folder = VersionFolder(base / "models", mapped)
     folder.decode_by_grammar(*PHRASES, quien=("hija", "hijo", "nuera"))
     folder.describe(card())
-    server = Server(folder.path, base / "server.log", {"max_audio_seconds": "20", "max_upload_bytes": "1000000"})
-    try:
+    with Server(folder.path, base / "server.log", {"max_audio_seconds": "20", "max_upload_bytes": "1000000"}) as server:
         yield server.until_ready()
-    finally:
-        server.stop()
 
 
 @pytest.fixture(scope="module")
@@ -62,11 +59,8 @@ def guarded_server(tmp_path_factory: pytest.TempPathFactory, mapped: Path) -> It
     base = tmp_path_factory.mktemp("guarded")
     (base / "keys").write_text("secret")
     folder = VersionFolder(base / "models", mapped)
-    server = Server(folder.path, base / "server.log", {"api_keys": str(base / "keys")})
-    try:
+    with Server(folder.path, base / "server.log", {"api_keys": str(base / "keys")}) as server:
         yield server.until_ready()
-    finally:
-        server.stop()
 
 
 @pytest.fixture(scope="module")

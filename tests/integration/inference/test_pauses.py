@@ -33,11 +33,8 @@ def lenient_server(tmp_path_factory: pytest.TempPathFactory, mapped: Path) -> It
     base = tmp_path_factory.mktemp("lenient")
     folder = VersionFolder(base / "models", mapped)
     folder.decode_by_grammar(*PHRASES, threshold=-10.0, quien=("hija", "hijo", "nuera"))
-    server = Server(folder.path, base / "server.log", {})
-    try:
+    with Server(folder.path, base / "server.log", {}) as server:
         yield server.until_ready()
-    finally:
-        server.stop()
 
 
 @pytest.mark.parametrize("pause", [2.0, 12.0], ids=["in a short recording", "in a long one"])

@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page
 from speechmodel_api.published import VersionList, VersionRecord
 from speechmodel_api.takes import TAKES, Take, speaker_hash
 from speechmodel_api.workspace import VERSIONS
-from support.browser import chromium, expect, new_page, watched
+from support.browser import expect, new_page, watched
 from support.servers import OK_ESPEJO, Server, VersionFolder
 
 pytestmark = pytest.mark.slow
@@ -36,18 +36,8 @@ def keeping(tmp_path_factory: pytest.TempPathFactory, mapped: Path) -> Iterator[
     unknown = VersionRecord(version="00000000", published_at=datetime.now(UTC))
     listed = VersionList(versions=(*made, unknown)).model_dump_json(by_alias=True)
     (folder.path / VERSIONS).write_text(listed, encoding="utf-8")
-    server = Server(folder.path, base / "server.log", {"takes": str(base / "dataset"), "takes_wanted": "2"})
-    try:
+    with Server(folder.path, base / "server.log", {"takes": str(base / "dataset"), "takes_wanted": "2"}) as server:
         yield server.until_ready()
-    finally:
-        server.stop()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Its microphone hears OK_ESPEJO."""
-    with chromium(OK_ESPEJO) as browser:
-        yield browser
 
 
 @pytest.fixture

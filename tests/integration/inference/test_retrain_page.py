@@ -10,7 +10,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Dialog, Page, Route
 from speechmodel_api.takes import TAKES
-from support.browser import chromium, expect, new_page, watched
+from support.browser import expect, new_page, watched
 from support.own_model import ModelServer, model_server, ready
 from support.servers import OK_ESPEJO, Server, VersionFolder
 
@@ -46,17 +46,8 @@ def server(tmp_path_factory: pytest.TempPathFactory, mapped: Path, running: Mode
     folder = VersionFolder(base / "models", mapped)
     folder.decode_by_grammar("ok espejo", "vale [espejo]")
     settings = {"takes": str(base / "dataset"), "misheard_days": "3", "service_account": str(running.account)}
-    server = Server(folder.path, base / "server.log", settings, environment=running.environment)
-    try:
+    with Server(folder.path, base / "server.log", settings, environment=running.environment) as server:
         yield server.until_ready()
-    finally:
-        server.stop()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium(OK_ESPEJO) as browser:
-        yield browser
 
 
 @pytest.fixture

@@ -45,11 +45,8 @@ def keeping(tmp_path_factory: pytest.TempPathFactory, mapped: Path) -> Iterator[
         VersionList(versions=tuple(records)).model_dump_json(by_alias=True), encoding="utf-8"
     )
     settings = {"takes": str(base / "dataset"), "takes_wanted": "3"}
-    server = Server(folder, base / "server.log", settings)
-    try:
+    with Server(folder, base / "server.log", settings) as server:
         yield server.until_ready()
-    finally:
-        server.stop()
 
 
 @pytest.fixture

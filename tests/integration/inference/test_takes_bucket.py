@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -182,15 +183,14 @@ def servers(tmp_path_factory: pytest.TempPathFactory, mapped: Path, s3: Seaweed)
     folder.decode_by_grammar(*PHRASES, quien=("hija", "hijo", "nuera"))
     bucket = S3Location(bucket=BUCKET, prefix="espejo", endpoint=s3.endpoint).model_dump_json(by_alias=True)
     settings = {"takes_bucket": bucket, "misheard_days": "3", "misheard_below": "0"}
-    started = [
-        Server(folder.path, base / f"server-{number}.log", settings, environment=identity.environment)
-        for number, identity in enumerate((WRITER, WRITER, READER))
-    ]
-    try:
+    with ExitStack() as ending:
+        started = [
+            ending.enter_context(
+                Server(folder.path, base / f"server-{number}.log", settings, environment=identity.environment)
+            )
+            for number, identity in enumerate((WRITER, WRITER, READER))
+        ]
         yield [server.until_ready() for server in started]
-    finally:
-        for server in started:
-            server.stop()
 
 
 @pytest.fixture(autouse=True)

@@ -24,11 +24,10 @@ def traced(received: Collector, tmp_path_factory: pytest.TempPathFactory, mapped
     base = tmp_path_factory.mktemp("traced")
     variables = {"OTEL_EXPORTER_OTLP_ENDPOINT": received.endpoint, "OTEL_BSP_SCHEDULE_DELAY": "100"}
     settings = {"takes": str(base / "dataset"), "misheard_days": "3"}
-    server = Server(VersionFolder(base / "models", mapped).path, base / "server.log", settings, environment=variables)
-    try:
+    with Server(
+        VersionFolder(base / "models", mapped).path, base / "server.log", settings, environment=variables
+    ) as server:
         yield server.until_ready()
-    finally:
-        server.stop()
 
 
 def test_a_transcription_continues_the_callers_trace_and_has_the_time_of_the_decoder(
@@ -86,12 +85,10 @@ def test_spans_have_no_names_of_people(traced: Server, received: Collector) -> N
 def test_the_last_spans_are_sent_at_the_end(received: Collector, folder: VersionFolder, tmp_path: Path) -> None:
     variables = {"OTEL_EXPORTER_OTLP_ENDPOINT": received.endpoint, "OTEL_BSP_SCHEDULE_DELAY": "600000"}
     settings = {"lame_duck_seconds": "0"}
-    server = Server(folder.path, tmp_path / "server.log", settings, environment=variables).until_ready()
-    try:
+    with Server(folder.path, tmp_path / "server.log", settings, environment=variables) as server:
+        server.until_ready()
         assert server.get("/v1/speechmodel").status_code == 200
         assert not [span for span in received.spans if span.name == "GET /v1/speechmodel"]
         server.terminate()
         assert server.until_ended() == 0
         received.until("GET /v1/speechmodel")
-    finally:
-        server.stop()

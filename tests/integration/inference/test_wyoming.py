@@ -30,11 +30,8 @@ def server(tmp_path_factory: pytest.TempPathFactory, mapped: Path, port: int) ->
     base = tmp_path_factory.mktemp("wyoming")
     folder = VersionFolder(base / "models", mapped)
     folder.decode_by_grammar(*PHRASES, quien=("hija", "hijo"))
-    server = Server(folder.path, base / "server.log", {"wyoming_listen": f"127.0.0.1:{port}", "waiting": "1"})
-    try:
+    with Server(folder.path, base / "server.log", {"wyoming_listen": f"127.0.0.1:{port}", "waiting": "1"}) as server:
         yield server.until_ready()
-    finally:
-        server.stop()
 
 
 async def read(client: AsyncTcpClient) -> Event | None:
