@@ -16,10 +16,10 @@ def names(folder: Path) -> list[str]:
 
 
 def test_recordings_are_known_by_their_endings_in_any_case(tmp_path: Path) -> None:
-    for name in ("a.WAV", "b/c.m4a", "b/d.webm", "notes.txt", ".hidden.wav", ".git/e.wav", "f.wav.bak"):
+    for name in ("a.WAV", "b/c.m4a", "b/d.webm", "g.sln16", "h.GSM", "notes.txt", ".hidden.wav", ".git/e.wav", "f.wav.bak"):
         touched(tmp_path / name)
     (tmp_path / "folder.wav").mkdir()
-    assert names(tmp_path) == ["a.WAV", "b/c.m4a", "b/d.webm"]
+    assert names(tmp_path) == ["a.WAV", "b/c.m4a", "b/d.webm", "g.sln16", "h.GSM"]
 
 
 def test_links_to_files_and_folders_are_followed_and_those_to_nothing_are_kept_for_the_report(tmp_path: Path) -> None:

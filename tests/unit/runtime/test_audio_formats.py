@@ -1,4 +1,4 @@
-"""Recordings of phones and browsers, which libsndfile does not read."""
+"""Recordings of phones, browsers and telephone systems, which libsndfile does not read."""
 
 import io
 import os
@@ -8,6 +8,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from speechmodel_runtime import decode, load
@@ -21,6 +22,7 @@ FORMATS = [
     ("amr", "libopencore_amrnb", 8_000, "amr amrnb"),
     ("3gp", "aac", 16_000, "mov aac"),
     ("asf", "wmav2", 44_100, "asf wmav2"),
+    ("wv", "wavpack", 44_100, "wv wavpack"),
 ]
 
 
@@ -58,6 +60,56 @@ def test_recordings_of_phones_and_browsers_are_read_whatever_their_name(
     assert len(audio.pcm) == pytest.approx(16_000, abs=2_000)
     assert np.abs(audio.pcm[4_000:12_000].astype(int)).max() == pytest.approx(16_384, rel=0.2)
     assert (audio.info.format, audio.info.sample_rate, audio.warnings) == (called, rate, ())
+
+
+def raw(subtype: str, rate: int) -> bytes:
+    """A second of the tone of `encoded` without a header, as libsndfile writes it."""
+    file = io.BytesIO()
+    samples = 0.5 * np.sin(2 * np.pi * 440 * np.arange(rate) / rate)
+    endian = "LITTLE" if subtype == "PCM_16" else None
+    soundfile.write(file, samples, rate, format="RAW", subtype=subtype, endian=endian)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "called", "rate"),
+    [
+        ("prompt.gsm", raw("GSM610", 8_000), "gsm gsm", 8_000),
+        ("prompt.GSM", raw("GSM610", 8_000), "gsm gsm", 8_000),
+        ("prompt.ulaw", raw("ULAW", 8_000), "mulaw pcm_mulaw", 8_000),
+        ("prompt.ul", raw("ULAW", 8_000), "mulaw pcm_mulaw", 8_000),
+        ("prompt.alaw", raw("ALAW", 8_000), "alaw pcm_alaw", 8_000),
+        ("prompt.al", raw("ALAW", 8_000), "alaw pcm_alaw", 8_000),
+        ("prompt.sln", raw("PCM_16", 8_000), "s16le pcm_s16le", 8_000),
+        ("prompt.sln16", raw("PCM_16", 16_000), "s16le pcm_s16le", 16_000),
+        ("prompt.sln44", raw("PCM_16", 44_100), "s16le pcm_s16le", 44_100),
+        ("prompt.g722", encoded("g722", "g722", 16_000), "g722 g722", 16_000),
+    ],
+)
+def test_telephone_files_without_a_header_are_read_by_their_ending(
+    name: str, content: bytes, called: str, rate: int
+) -> None:
+    audio = decode(io.BytesIO(content), name=name)
+    assert loudest_frequency(audio.pcm) == pytest.approx(440, abs=2)
+    assert len(audio.pcm) == pytest.approx(16_000, abs=400)
+    assert np.abs(audio.pcm[4_000:12_000].astype(int)).max() == pytest.approx(16_384, rel=0.2)
+    assert (audio.info.format, audio.info.sample_rate, audio.warnings) == (called, rate, ())
+
+
+def test_silence_of_a_telephone_is_not_taken_for_an_mp3() -> None:
+    audio = decode(io.BytesIO(b"\xff" * 8_000), name="silence.ulaw")
+    assert (audio.info.format, audio.info.frames) == ("mulaw pcm_mulaw", 8_000)
+
+
+def test_a_wav_file_with_the_ending_of_a_telephone_file_is_read_by_its_header() -> None:
+    file = io.BytesIO()
+    soundfile.write(file, np.zeros(2_000), 16_000, format="WAV", subtype="GSM610")
+    assert decode(file, name="prompt.gsm").info.format == "WAV GSM610"
+
+
+def test_a_file_without_a_header_and_a_telling_ending_is_refused() -> None:
+    with pytest.raises(AudioUnreadable, match=r"prompt\.raw: is not readable audio"):
+        load(io.BytesIO(raw("PCM_16", 8_000)), name="prompt.raw")
 
 
 def test_stereo_of_a_phone_is_averaged(tmp_path: Path) -> None:

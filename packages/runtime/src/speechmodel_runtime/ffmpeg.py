@@ -7,9 +7,10 @@ import av
 import numpy as np
 
 from speechmodel_runtime.errors import AudioUnreadable
+from speechmodel_runtime.headerless import Headerless
 from speechmodel_runtime.readers import READABLE, Block, Header, damaged
 
-FORMATS = "aac,ac3,amr,amrnb,amrwb,asf,avi,caf,flv,matroska,webm,mov,mp4,mpegts,ogg,wav"
+FORMATS = "aac,ac3,amr,amrnb,amrwb,asf,avi,caf,flv,matroska,webm,mov,mp4,mpegts,nistsphere,ogg,wav,wv"
 """FFmpeg's names of the formats that it may read. A playlist is not among them, because it makes
 FFmpeg open the files and addresses that it names."""
 
@@ -17,29 +18,29 @@ FFmpeg open the files and addresses that it names."""
 class FFmpegReader:
     """An audio file that FFmpeg reads."""
 
-    def __init__(self, file: BinaryIO, called: str) -> None:
-        """Read the header. Raises AudioUnreadable."""
+    def __init__(self, file: BinaryIO, called: str, headerless: Headerless | None = None) -> None:
+        """Read the header, unless the file is `headerless`. Raises AudioUnreadable."""
+        self._file, self._called, self._headerless = file, called, headerless
         try:
-            self._open(file, called)
+            self.header = self._read_header()
         except (av.FFmpegError, StopIteration) as error:
             raise AudioUnreadable(called, f"is not readable audio; use {READABLE}") from error
 
-    def _open(self, file: BinaryIO, called: str) -> None:
-        self._file, self._called = file, called
-        with _container(file) as container:
+    def _read_header(self) -> Header:
+        with self._container() as container:
             stream = _audio(container)
             first = next(container.decode(stream))
             rate = first.sample_rate
             duration = stream.duration and stream.time_base and float(stream.duration * stream.time_base)
             frames = round(duration * rate) if duration else None
             name = container.format.name.split(",")[0]
-            self.header = Header(rate, first.layout.nb_channels, frames, f"{name} {stream.codec_context.name}")
+            return Header(rate, first.layout.nb_channels, frames, f"{name} {stream.codec_context.name}")
 
     def blocks(self) -> Iterator[Block]:
         """Decode the file from its beginning. Raises AudioUnreadable where it is damaged."""
         frames, rate = 0, self.header.sample_rate
         try:
-            with _container(self._file) as container:
+            with self._container() as container:
                 convert = None
                 for decoded in container.decode(_audio(container)):
                     convert = convert or av.AudioResampler("fltp", decoded.layout, rate)
@@ -49,17 +50,20 @@ class FFmpegReader:
         except (av.FFmpegError, ValueError) as error:  # ValueError: the channels change on the way
             raise damaged(self._called, frames / rate) from error
 
+    def _container(self) -> "av.container.InputContainer":
+        self._file.seek(0)
+        of = self._headerless
+        options = {"format_whitelist": FORMATS if of is None else of.format}
+        if of is not None:
+            options["sample_rate"] = str(of.sample_rate)
+        return av.open(_Bytes(self._file), "r", format=of and of.format, options=options, metadata_errors="ignore")
+
 
 class _Bytes:
     """The file without its name, which PyAV takes only as a str."""
 
     def __init__(self, file: BinaryIO) -> None:
         self.read, self.seek, self.tell = file.read, file.seek, file.tell
-
-
-def _container(file: BinaryIO) -> "av.container.InputContainer":
-    file.seek(0)
-    return av.open(_Bytes(file), "r", options={"format_whitelist": FORMATS}, metadata_errors="ignore")
 
 
 def _audio(container: "av.container.InputContainer") -> "av.AudioStream":

@@ -13,6 +13,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from speechmodel_runtime.errors import AudioUnreadable
+from speechmodel_runtime.headerless import headerless
 from speechmodel_runtime.riff import RegularWav, WavChunks, wav_chunks
 
 Block: TypeAlias = NDArray[np.float32]
@@ -57,13 +58,15 @@ def open_reader(file: BinaryIO, called: str) -> Reader:
     if file.read(len(_LFS_POINTER)) == _LFS_POINTER:
         raise AudioUnreadable(called, "is a pointer of Git LFS instead of a recording; run `git lfs pull`")
     file.seek(0)
-    try:
-        return _Libsndfile(file, called, chunks)
-    except (soundfile.LibsndfileError, TypeError):  # TypeError: a name that means headerless data
-        pass
+    telephone = headerless(called) if chunks is None else None  # some systems name wav files so, too
+    if telephone is None:
+        try:
+            return _Libsndfile(file, called, chunks)
+        except (soundfile.LibsndfileError, TypeError):  # TypeError: a name that means headerless data
+            pass
     from speechmodel_runtime.ffmpeg import FFmpegReader  # PyAV takes a while to import, and few recordings need it
 
-    return FFmpegReader(file, called)
+    return FFmpegReader(file, called, telephone)
 
 
 class _Libsndfile:

@@ -6,10 +6,14 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from speechmodel_runtime.headerless import HEADERLESS
+
 AUDIO = frozenset(
     {
-        ".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf",
-        ".w64", ".rf64", ".m4a", ".mp4", ".mov", ".aac", ".wma", ".amr", ".3gp", ".webm", ".mka", ".mkv", ".ac3",
+        ".wav", ".wave", ".wav49", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf",
+        ".w64", ".rf64", ".m4a", ".m4b", ".mp4", ".mov", ".aac", ".wma", ".amr", ".3gp", ".3g2", ".webm", ".weba", ".mka",
+        ".mkv", ".ac3", ".mp2", ".mpga", ".spx", ".wv", ".sph", ".voc", ".avi", ".flv",
+        *HEADERLESS,
     }
 )  # fmt: skip
 """Endings of files that the runtime reads (readers.py)."""
