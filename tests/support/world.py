@@ -29,11 +29,10 @@ from speechmodel_api.stages import (
 )
 from speechmodel_api.status import Condition, SpeechModelStatus, StageStatus
 from speechmodel_api.tflite import PublishedTflite, TfliteFile
-from speechmodel_operator.resources.pod import settings_hash
+from speechmodel_operator.resources.pod import settings_hashes
 from speechmodel_plan.observed import ALIVE, CanaryServers, Claim, Observed, Purge, Run, RunState, Server
 from speechmodel_plan.plan import Done, Plan, Report
 from speechmodel_plan.reconcile import make_plan
-from speechmodel_plan.stages import STAGES
 from speechmodel_plan.task import Owner
 
 SPEC: dict[str, Any] = {
@@ -152,7 +151,7 @@ class World:
             workspace=PurePosixPath("/workspace", self.owner.name),
             dataset=PurePosixPath("/dataset"),
             init_from=PurePosixPath("/initial", initial.path) if initial else None,
-            settings={stage.name: settings_hash(stage, spec) for stage in STAGES},
+            settings=settings_hashes(spec),
             runs=tuple(self.runs.values()),
             claim=self.claim,
             server=self.server,

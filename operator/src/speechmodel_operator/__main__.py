@@ -14,15 +14,14 @@ from functools import partial
 from http import HTTPStatus
 from typing import Any
 
-from kubernetes.aio import client
 from speechmodel_api.tracing import PASSED_ON, end_tracing, provider, set_up_tracing
 from speechmodel_plan.task import Owner
 
 from speechmodel_operator import logs
 from speechmodel_operator.cluster.api import Api
 from speechmodel_operator.cluster.cache import Rehearsal
-from speechmodel_operator.cluster.connection import load_configuration, wait_until_served
-from speechmodel_operator.cluster.definition import watch_definition
+from speechmodel_operator.cluster.connection import connect, load_configuration
+from speechmodel_operator.cluster.definition import wait_until_served, watch_definition
 from speechmodel_operator.cluster.engine import ClusterEngine
 from speechmodel_operator.cluster.errors import ClusterError
 from speechmodel_operator.endpoints import endpoints
@@ -40,7 +39,7 @@ log = logging.getLogger("speechmodel_operator")
 async def operate(settings: Settings) -> None:
     """Run until cancelled. Raises LeaseLost when another operator has to go on, and SettingsError."""
     telemetry = Telemetry()
-    async with client.ApiClient(await load_configuration()) as connection:
+    async with connect(await load_configuration()) as connection:
         api = Api(connection, telemetry)
         await wait_until_served(api)
         watches = Watches(settings.namespaces, settings.watch_seconds, telemetry)

@@ -111,6 +111,8 @@ class Telemetry(Collector):
 
     def reported(self, owner: Owner, before: SpeechModelStatus, after: SpeechModelStatus) -> None:
         """Take over a status, and count the runs that ended with it."""
+        if before == after and owner.uid in self._models:
+            return
         self._models[owner.uid] = _seen(owner, after)
         for stage in after.stages:
             if (outcome := _ended(before.stage(stage.name), stage)) and stage.started_at and stage.finished_at:

@@ -15,6 +15,7 @@ from kubernetes.aio import client, config
 from speechmodel_api.crd import crd
 from speechmodel_api.status import SpeechModelStatus
 from speechmodel_operator.cluster.api import Api
+from speechmodel_operator.cluster.connection import connect
 from speechmodel_operator.cluster.engine import ClusterEngine
 from speechmodel_operator.resources.jobs import Images
 from speechmodel_plan.reconcile import StepFailed, reconcile
@@ -101,7 +102,7 @@ class Operator:
         async def take() -> str:
             configuration = client.Configuration()
             await config.load_kube_config(str(self.kubeconfig), client_configuration=configuration)  # type: ignore[no-untyped-call]
-            async with client.ApiClient(configuration) as connection:
+            async with connect(configuration) as connection:
                 model = self.kubectl.get("speechmodel", self.name)
                 assert model
                 owner = Owner("default", self.name, model["metadata"]["uid"])

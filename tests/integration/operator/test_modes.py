@@ -15,6 +15,7 @@ import pytest
 from kubernetes.aio import client, config
 from speechmodel_operator import lease as module
 from speechmodel_operator.cluster.api import Api
+from speechmodel_operator.cluster.connection import connect
 from speechmodel_operator.cluster.errors import Refused
 from speechmodel_operator.lease import Lease, LeaseLost
 from support import waiting
@@ -151,7 +152,7 @@ def test_of_two_operators_one_works_and_the_other_takes_over(start: Start, teams
 async def connected(operator: Operator, use: Callable[[Api], object]) -> None:
     configuration = client.Configuration()
     await config.load_kube_config(str(operator.kubeconfig), client_configuration=configuration)  # type: ignore[no-untyped-call]
-    async with client.ApiClient(configuration) as connection:
+    async with connect(configuration) as connection:
         await use(Api(connection))  # type: ignore[misc]
 
 

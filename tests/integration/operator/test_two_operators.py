@@ -10,6 +10,7 @@ from kubernetes.aio import client, config
 from speechmodel_api.crd import crd
 from speechmodel_operator.cluster import definition
 from speechmodel_operator.cluster.api import Api
+from speechmodel_operator.cluster.connection import connect
 from speechmodel_operator.cluster.engine import ClusterEngine
 from speechmodel_operator.cluster.errors import Conflict
 from speechmodel_operator.telemetry import Telemetry
@@ -31,7 +32,7 @@ def test_two_operators_make_every_object_once_and_come_to_rest(operator: Operato
     async def both() -> tuple[int, int]:
         configuration = client.Configuration()
         await config.load_kube_config(str(operator.kubeconfig), client_configuration=configuration)  # type: ignore[no-untyped-call]
-        async with client.ApiClient(configuration) as connection:
+        async with connect(configuration) as connection:
 
             def engine() -> ClusterEngine:
                 return ClusterEngine(Api(connection), IMAGES, owner, progress_interval=timedelta(seconds=10))
@@ -72,7 +73,7 @@ def test_a_definition_that_is_too_old_is_named_with_its_fields(
     async def check() -> None:
         configuration = client.Configuration()
         await config.load_kube_config(str(operator.kubeconfig), client_configuration=configuration)  # type: ignore[no-untyped-call]
-        async with client.ApiClient(configuration) as connection:
+        async with connect(configuration) as connection:
             task = asyncio.create_task(definition.watch_definition(Api(connection), telemetry))
             for _ in range(100):
                 await asyncio.sleep(0.1)

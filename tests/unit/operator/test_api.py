@@ -10,6 +10,7 @@ from kubernetes.aio import client
 from speechmodel_operator.cluster import api as module
 from speechmodel_operator.cluster.api import JOBS, Api
 from speechmodel_operator.cluster.cache import Rehearsal
+from speechmodel_operator.cluster.connection import connect
 from speechmodel_operator.cluster.errors import ClusterError
 
 JOB = {"metadata": {"name": "a", "namespace": "ns", "uid": "u", "resourceVersion": "1"}}
@@ -17,8 +18,10 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @asynccontextmanager
-async def answered_by(handle: Handler) -> AsyncIterator[Api]:
-    """Give an Api whose server answers with `handle`."""
+async def answered_by(
+    handle: Handler, refresh: Callable[[client.Configuration], None] | None = None
+) -> AsyncIterator[Api]:
+    """Give an Api whose server answers with `handle`. `refresh` may change the token before each call."""
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", handle)
     runner = web.AppRunner(app)
@@ -26,7 +29,9 @@ async def answered_by(handle: Handler) -> AsyncIterator[Api]:
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
     host, port = runner.addresses[0][:2]
-    async with client.ApiClient(client.Configuration(host=f"http://{host}:{port}")) as connection:
+    configuration = client.Configuration(host=f"http://{host}:{port}")
+    configuration.refresh_api_key_hook = refresh
+    async with connect(configuration) as connection:
         yield Api(connection)
     await runner.cleanup()
 
@@ -46,6 +51,25 @@ def answers(*codes: int) -> tuple[Handler, list[str]]:
 @pytest.fixture(autouse=True)
 def fast(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "jittered", lambda *_: 0.0)
+
+
+async def test_a_call_carries_the_token_of_that_moment_and_what_it_asks_for_as_it_is() -> None:
+    tokens, seen = iter(("Bearer first", "Bearer second")), []
+
+    def refresh(configuration: client.Configuration) -> None:
+        configuration.api_key["BearerToken"] = next(tokens)
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        headers = (request.headers["Authorization"], request.headers["User-Agent"])
+        seen.append((*headers, request.query.get("labelSelector"), await request.text()))
+        return web.json_response(JOB | {"items": []})
+
+    async with answered_by(handle, refresh) as api:
+        await api.find(JOBS, "ns", "a&b=ñ")
+        await api.merge_patch(JOBS, "ns", "a", {"spec": {"text": "ñ", "none": None, "names": ("a", "b")}})
+    program = "speechmodel-operator/0.1.0"
+    assert seen[0] == ("Bearer first", program, "speechops.dev/model=a&b=ñ", "")
+    assert seen[1] == ("Bearer second", program, None, '{"spec":{"text":"ñ","none":null,"names":["a","b"]}}')
 
 
 async def test_a_call_that_is_rejected_because_of_load_is_repeated() -> None:

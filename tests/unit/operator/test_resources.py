@@ -13,7 +13,7 @@ from speechmodel_api.stages import PublishInput, PurgeInput, StageName, TrainInp
 from speechmodel_api.status import ModelStatus
 from speechmodel_operator.resources import jobs, labels, serving
 from speechmodel_operator.resources.jobs import Images
-from speechmodel_operator.resources.pod import settings_hash
+from speechmodel_operator.resources.pod import settings_hashes
 from speechmodel_plan import names
 from speechmodel_plan.observed import Claim
 from speechmodel_plan.plan import StageRun
@@ -413,9 +413,10 @@ def test_the_purge_does_not_need_the_nodes_of_training() -> None:
 
 def test_the_hash_of_the_pod_settings_never_changes_by_itself() -> None:
     world = World()
-    golden = {stage.name.value: settings_hash(stage, SpeechModelSpec.model_validate(world.spec)) for stage in STAGES}
+    hashes = settings_hashes(SpeechModelSpec.model_validate(world.spec))
+    golden = {stage.value: found for stage, found in hashes.items()}
     world.edit(training__podTemplate=GPU)
-    golden["gpu"] = settings_hash(stage_named(StageName.TRAIN), SpeechModelSpec.model_validate(world.spec))
+    golden["gpu"] = settings_hashes(SpeechModelSpec.model_validate(world.spec))[StageName.TRAIN]
     assert golden == GOLDEN_SETTINGS, "an upgrade would stop running trainings"
 
 

@@ -1,17 +1,17 @@
 """The few calls that the operator makes to the API server."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Generic, TypeVar
 
 import aiohttp
-from kubernetes.aio import client
 from pydantic_core import from_json, to_json
 from speechmodel_api.crd import GROUP, PLURAL, VERSION
 from speechmodel_api.tracing import span
 
+from speechmodel_operator.cluster.connection import Connection
 from speechmodel_operator.cluster.errors import cluster_error
 from speechmodel_operator.cluster.views import (
     Claim,
@@ -33,6 +33,7 @@ Manifest = Mapping[str, Any]
 ViewT = TypeVar("ViewT", bound=ObjectView)
 
 FIELD_MANAGER = "speechmodel-operator"
+JSON = "application/json"
 TIMEOUT_SECONDS = 30.0
 LOG_TIMEOUT_SECONDS = 5.0
 CALLS_AT_ONCE = 32
@@ -84,10 +85,9 @@ class Api:
     `written` is called with each object that the API server returned after a write.
     """
 
-    def __init__(self, api_client: client.ApiClient, telemetry: Telemetry | None = None) -> None:
-        self._client = api_client
+    def __init__(self, connection: Connection, telemetry: Telemetry | None = None) -> None:
+        self._connection = connection
         self._telemetry = telemetry or Telemetry()
-        self._client.user_agent = f"{FIELD_MANAGER}/0.1.0"
         self._gate = asyncio.Semaphore(CALLS_AT_ONCE)
         self.written: Callable[[Resource[Any], Manifest], None] | None = None
 
@@ -138,9 +138,8 @@ class Api:
             ("resourceVersion", version),
             ("timeoutSeconds", str(int(seconds))),
         ]
-        response = await self._send(
-            "GET", _path(resource, namespace), query=query, seconds=seconds + WATCH_GRACE_SECONDS
-        )
+        path, longest = _path(resource, namespace), seconds + WATCH_GRACE_SECONDS
+        response = await self._connection.send("GET", path, query, None, JSON, longest)
         try:
             if response.status >= 400:
                 raise cluster_error(response.status, await response.read())
@@ -221,17 +220,18 @@ class Api:
         path: str,
         body: Manifest | None = None,
         *,
-        query: list[tuple[str, str]] | None = None,
-        content: str = "application/json",
+        query: Sequence[tuple[str, str]] = (),
+        content: str = JSON,
         seconds: float = TIMEOUT_SECONDS,
     ) -> tuple[int, bytes]:
         """Return the status and the body of an answer. A call that was rejected because of load, which had no effect, is repeated."""
+        sent = None if body is None else to_json(body)
         for attempt in range(PATIENCE):
             async with self._gate:
                 code = 0
                 with span(method, {"http.request.method": method, "url.path": path}, kind="CLIENT") as call:
                     try:
-                        response = await self._send(method, path, body, query=query, content=content, seconds=seconds)
+                        response = await self._connection.send(method, path, query, sent, content, seconds)
                         raw: bytes = await response.read()
                         code = response.status
                     finally:
@@ -241,24 +241,6 @@ class Api:
                 break
             await asyncio.sleep(_retry_after(response, attempt))
         return code, raw
-
-    async def _send(
-        self,
-        method: str,
-        path: str,
-        body: Manifest | None = None,
-        *,
-        query: list[tuple[str, str]] | None = None,
-        content: str = "application/json",
-        seconds: float,
-    ) -> aiohttp.ClientResponse:
-        headers = {"Accept": "application/json", "Content-Type": content}
-        request = await self._client.param_serialize(
-            method, path, query_params=query, header_params=headers, body=body, auth_settings=["BearerToken"]
-        )
-        answer = await self._client.call_api(*request, _request_timeout=seconds, _preload_content=False)
-        response: aiohttp.ClientResponse = answer.response
-        return response
 
 
 async def _lines(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:

@@ -151,7 +151,7 @@ class Rehearsal(Api):
     """
 
     def __init__(self, api: Api, cache: Cache) -> None:
-        super().__init__(api._client, api._telemetry)
+        super().__init__(api._connection, api._telemetry)
         self._gate, self._cache = api._gate, cache
 
     async def get(self, resource: Resource[ViewT], namespace: str, name: str) -> ViewT | None:

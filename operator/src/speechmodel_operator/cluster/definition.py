@@ -1,4 +1,4 @@
-"""Compare the CustomResourceDefinition that the API server serves with the one that this operator knows."""
+"""Wait for the CustomResourceDefinition, and compare the one that the API server serves with the one that this operator knows."""
 
 import asyncio
 import logging
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import aiohttp
-from speechmodel_api.crd import GROUP, KIND, VERSION, schema
+from speechmodel_api.crd import GROUP, KIND, PLURAL, VERSION, schema
 from speechmodel_api.reasons import Reason
 
 from speechmodel_operator.cluster.api import Api
@@ -15,7 +15,20 @@ from speechmodel_operator.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
 
+LOOK_AGAIN_SECONDS = 5.0
 CHECK_SECONDS = 600.0
+
+
+async def wait_until_served(api: Api) -> None:
+    """Wait until the API server knows SpeechModels.
+
+    An API server that cannot be reached ends the operator: Kubernetes restarts it, and `helm install --wait` keeps waiting.
+    """
+    while not await api.serves(GROUP, VERSION, PLURAL):
+        log.warning(
+            "the CustomResourceDefinition %s.%s is not installed; install it (crds.enabled of the chart)", PLURAL, GROUP
+        )
+        await asyncio.sleep(LOOK_AGAIN_SECONDS)
 
 
 async def watch_definition(api: Api, telemetry: Telemetry) -> None:

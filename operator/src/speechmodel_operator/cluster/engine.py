@@ -8,6 +8,8 @@ from typing import TypeVar
 
 from kubernetes.utils import parse_quantity
 from speechmodel_api.reasons import Reason
+from speechmodel_api.spec import SpeechModelSpec
+from speechmodel_api.status import ModelStatus
 from speechmodel_api.tracing import traceparent
 from speechmodel_plan.conditions import Failures
 from speechmodel_plan.deletion import PURGE_LIMIT
@@ -44,7 +46,7 @@ from speechmodel_operator.cluster.progress import ProgressReader
 from speechmodel_operator.cluster.snapshot import Snapshot, read_rejections, read_snapshot
 from speechmodel_operator.cluster.status import post_events, write_status
 from speechmodel_operator.cluster.views import Claim, Deployment, ObjectView, Service
-from speechmodel_operator.resources import claim, jobs, labels, serving, workers
+from speechmodel_operator.resources import claim, jobs, labels, pod, serving, workers
 from speechmodel_operator.resources.accessories import accessories
 from speechmodel_operator.resources.jobs import Images
 from speechmodel_operator.telemetry import Telemetry
@@ -76,6 +78,8 @@ class ClusterEngine:
         self._progress = ProgressReader(api, progress_interval)
         self._snapshot: Snapshot | None = None
         """The snapshot of the current step, replaced whole."""
+        self._built: tuple[SpeechModelSpec, ModelStatus, pod.Manifest] | None = None
+        """The Deployment that was built last in the current step, and what it was built from."""
         self._purge_failing_since: datetime | None = None
         self._applied_generation: int | None = None
         """Generation of the Deployment after it was applied last. Later ones are those of an autoscaler."""
@@ -107,7 +111,7 @@ class ClusterEngine:
         rejections = await read_rejections(self._api, self._snapshot, now)
         canary = await read_canary(self._snapshot.canary, self._snapshot.pods, now)
         return self._snapshot.observed(
-            self._images, progress, self._progress.interval, rejections, now, self._applied_generation, canary
+            self._deployment, progress, self._progress.interval, rejections, now, self._applied_generation, canary
         )
 
     async def apply(self, plan: Plan) -> Done:
@@ -147,7 +151,7 @@ class ClusterEngine:
         await post_events(self._api, model, report.events, self._now())
         if not report.finalizer and here.has_finalizer:
             await self._set_finalizer(replace(here, model=model), present=False)
-        self._snapshot = None  # thousands of models at rest must not keep theirs
+        self._snapshot = self._built = None  # thousands of models at rest must not keep theirs
 
     async def report_failure(self, failure: Trouble) -> None:
         """Write a step that failed unexpectedly into the condition Ready; when even that fails, log it."""
@@ -158,6 +162,12 @@ class ClusterEngine:
                 await write_status(self._api, model, status)
         except Exception:
             log.warning("%s: could not write the status", self._owner, exc_info=True)
+
+    def _deployment(self, spec: SpeechModelSpec, served: ModelStatus) -> pod.Manifest:
+        """Return the Deployment of a version. A step needs it twice, and it is the largest object that is made."""
+        if self._built is None or self._built[0] is not spec or self._built[1] != served:
+            self._built = spec, served, serving.deployment(self._images, self._owner, spec, served)
+        return self._built[2]
 
     def _current(self) -> Snapshot:
         if self._snapshot is None:
@@ -253,7 +263,7 @@ class ClusterEngine:
             for service in here.services.values():
                 await self._delete(SERVICES, service)
             return
-        wanted = serving.deployment(self._images, self._owner, here.spec, intent.model)
+        wanted = self._deployment(here.spec, intent.model)
         current = here.deployment.spec.replicas if here.deployment else None
         applied = await self._ensure(DEPLOYMENTS, serving.with_replicas(wanted, here.spec, current), here.deployment)
         if applied is not None:

@@ -1,17 +1,16 @@
 """The snapshot of a SpeechModel and its children that one step reads, parsed once and frozen."""
 
-import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import PurePosixPath
 
 from speechmodel_api.progress import StepProgress, TrainProgress
 from speechmodel_api.spec import SpeechModelSpec
+from speechmodel_api.status import ModelStatus
 from speechmodel_plan import names
 from speechmodel_plan.observed import CanaryServers, Observed
-from speechmodel_plan.stages import STAGES
 from speechmodel_plan.task import Owner
 
 from speechmodel_operator.cluster import observe
@@ -20,8 +19,7 @@ from speechmodel_operator.cluster.errors import Refused
 from speechmodel_operator.cluster.views import Claim, Deployment, Job, Model, ObjectView, Pod, Service
 from speechmodel_operator.resources import labels, serving
 from speechmodel_operator.resources.accessories import accessories
-from speechmodel_operator.resources.jobs import Images
-from speechmodel_operator.resources.pod import DATASET_MOUNT, INITIAL_MOUNT, WORKSPACE_MOUNT, settings_hash
+from speechmodel_operator.resources.pod import DATASET_MOUNT, INITIAL_MOUNT, WORKSPACE_MOUNT, Manifest, settings_hashes
 
 _ABOUT_A_POD = re.compile(r'^(\(combined from similar events\): )?Error creating: (pods "[^"]*" is forbidden: )?')
 """Begin of an Event about a rejected pod, whose name is another one in each attempt of the Job's controller."""
@@ -58,7 +56,7 @@ class Snapshot:
 
     def observed(
         self,
-        images: Images,
+        wanted: Callable[[SpeechModelSpec, ModelStatus], Manifest],
         progress: Mapping[str, TrainProgress | StepProgress],
         progress_interval: timedelta,
         rejections: Mapping[str, str],
@@ -68,9 +66,10 @@ class Snapshot:
     ) -> Observed:
         """Return the snapshot as a plan sees it.
 
-        `applied_generation` is the generation of the Deployment after it was applied last, if that is known.
+        `wanted` returns the Deployment of a version for a spec. `applied_generation` is the generation of the Deployment
+        after it was applied last, if that is known.
         """
-        metadata, spec = self.model.metadata, self.spec
+        metadata, spec, served = self.model.metadata, self.spec, self.model.status.model
         recordings, init_from = spec.dataset.source.persistent_volume_claim, spec.training.init_from
         initial = init_from.persistent_volume_claim if init_from else None
         server_pods = observe.with_stage(self.pods, labels.SERVER)
@@ -83,14 +82,14 @@ class Snapshot:
             workspace=PurePosixPath(WORKSPACE_MOUNT, self.owner.name),
             dataset=PurePosixPath(DATASET_MOUNT, recordings.path if recordings else ""),
             init_from=PurePosixPath(INITIAL_MOUNT, initial.path) if initial else None,
-            settings={stage.name: settings_hash(stage, spec) for stage in STAGES},
+            settings=settings_hashes(spec),
             runs=observe.stage_runs(self.jobs.values(), self.pods, progress, now, rejections),
             claim=observe.claim_of(self.claim, self.owner.uid),
             server=observe.server_of(
                 self.deployment,
                 server_pods,
                 now,
-                self._wanted_deployment(images),
+                serving.applied_hash(wanted(spec, served)) if spec.serving and served else None,
                 _least_replicas(spec),
                 applied_generation,
             ),
@@ -101,13 +100,6 @@ class Snapshot:
             progress_interval=progress_interval,
             finalizer=self.has_finalizer,
         )
-
-    def _wanted_deployment(self, images: Images) -> str | None:
-        """Return the hash of the Deployment that the current spec asks for, for the version to serve."""
-        if self.spec.serving is None or self.model.status.model is None:
-            return None
-        wanted = serving.deployment(images, self.owner, self.spec, self.model.status.model)
-        return serving.applied_hash(wanted)
 
 
 async def read_rejections(api: Api, snapshot: Snapshot, now: datetime) -> Mapping[str, str]:
@@ -135,14 +127,14 @@ async def read_snapshot(api: Api, owner: Owner, known: Api) -> Snapshot | None:
     if model is None or model.metadata.uid != owner.uid:
         return None
     spec = SpeechModelSpec.model_validate(model.spec)
-    (jobs, pods), claim, deployment, canary, services = await asyncio.gather(
-        _read_jobs(api, owner),
-        _read_claim(known, owner, spec),
-        known.get(DEPLOYMENTS, owner.namespace, names.deployment_name(owner.name)),
-        # also when neither spec nor status mentions a canary: the last step may have ended before it could write the status
-        known.get(DEPLOYMENTS, owner.namespace, names.canary_name(owner.name)),
-        known.find(SERVICES, owner.namespace, owner.name),
-    )
+    # the Jobs before the pods, so that a Job that has ended is never seen beside its pod from before that
+    jobs = await api.find(JOBS, owner.namespace, owner.name)
+    pods = await api.find(PODS, owner.namespace, owner.name)
+    claim = await _read_claim(known, owner, spec)
+    deployment = await known.get(DEPLOYMENTS, owner.namespace, names.deployment_name(owner.name))
+    # also when neither spec nor status mentions a canary: the last step may have ended before it could write the status
+    canary = await known.get(DEPLOYMENTS, owner.namespace, names.canary_name(owner.name))
+    services = await known.find(SERVICES, owner.namespace, owner.name)
     purge = names.purge_name(owner.name, owner.uid)
     deployment = deployment if deployment and deployment.metadata.owned_by(owner.uid) else None
     return Snapshot(
@@ -157,12 +149,6 @@ async def read_snapshot(api: Api, owner: Owner, known: Api) -> Snapshot | None:
         services={s.metadata.name: s for s in services if s.metadata.owned_by(owner.uid) and _of_server(s)},
         accessories=await _read_accessories(api, owner, spec, deployment) if deployment else {},
     )
-
-
-async def _read_jobs(api: Api, owner: Owner) -> tuple[tuple[Job, ...], tuple[Pod, ...]]:
-    """Read the Jobs and then the pods, so that a Job that has ended is never seen beside its pod from before that."""
-    jobs = await api.find(JOBS, owner.namespace, owner.name)
-    return jobs, await api.find(PODS, owner.namespace, owner.name)
 
 
 async def _read_claim(known: Api, owner: Owner, spec: SpeechModelSpec) -> Claim | None:

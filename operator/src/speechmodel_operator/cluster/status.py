@@ -26,6 +26,8 @@ async def write_status(api: Api, model: Model, status: SpeechModelStatus) -> Mod
 
     Raises Conflict when the model changed since it was read.
     """
+    if status == model.status:  # as after most events
+        return None
     patch = merge_patch(_document(model.status), _document(status))
     if not patch:
         return None

@@ -11,9 +11,9 @@ from speechmodel_api.log_format import FIELDS_VARIABLE, LogFormat
 from speechmodel_api.pods import PodTemplate, Resources
 from speechmodel_api.schema import LocalObjectReference
 from speechmodel_api.spec import Signing, SpeechModelSpec
-from speechmodel_api.stages import INPUT_VARIABLE, RESULT_VARIABLE
+from speechmodel_api.stages import INPUT_VARIABLE, RESULT_VARIABLE, StageName
 from speechmodel_api.tracing import PARENT
-from speechmodel_plan.stages.stage import Stage
+from speechmodel_plan.stages import STAGES
 from speechmodel_plan.task import Owner
 
 Manifest = dict[str, Any]
@@ -150,20 +150,24 @@ def resources(given: Resources) -> Manifest:
     return given.model_dump(by_alias=True, exclude_defaults=True)
 
 
-def settings_hash(stage: Stage[Any], spec: SpeechModelSpec) -> str:
-    """Return a hash of the pod settings. An unfinished Job whose hash differs is replaced.
+def settings_hashes(spec: SpeechModelSpec) -> dict[StageName, str]:
+    """Return a hash of the pod settings of each stage. An unfinished Job whose hash differs is replaced.
 
     Images and keys are excluded, and so are fields at their defaults: an upgrade of the operator does not stop a training.
     """
     training = spec.training
-    excluded = set() if stage.needs.accelerator else {"resources"}
-    parts: dict[str, Any] = {
-        "template": training.pod_template.model_dump(mode="json", exclude_defaults=True, exclude=excluded),
-        "claim": training.storage.claim_name,
-        "grace": training.termination_grace_period_seconds,
-        **stage.settings(spec),
-    }
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:8]
+    template = training.pod_template.model_dump(mode="json", exclude_defaults=True)
+    light = {name: value for name, value in template.items() if name != "resources"}
+    found = {}
+    for stage in STAGES:
+        parts: dict[str, Any] = {
+            "template": template if stage.needs.accelerator else light,
+            "claim": training.storage.claim_name,
+            "grace": training.termination_grace_period_seconds,
+            **stage.settings(spec),
+        }
+        found[stage.name] = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:8]
+    return found
 
 
 def _scheduling(template: PodTemplate) -> Manifest:

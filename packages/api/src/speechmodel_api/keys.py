@@ -12,11 +12,10 @@ keys use the dataset digest that prepare reports, so the same data in another pl
 
 import hashlib
 import json
-import math
 import unicodedata
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, ClassVar, TypeVar
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict
 
 from speechmodel_api.audio import SPEECH_LEVEL
 from speechmodel_api.augmentation import AS_BEFORE
@@ -32,6 +31,9 @@ from speechmodel_api.training_spec import InitFrom, Schedule, ScheduleType
 Number = TypeVar("Number", int, float)
 
 
+_JSON = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
 class KeyInput(BaseModel):
     """Everything that determines a key.
 
@@ -43,16 +45,17 @@ class KeyInput(BaseModel):
 
     as_before: ClassVar[dict[str, Any]] = {}
 
-    @model_validator(mode="after")
-    def _known_fields(self) -> Self:
-        assert set(self.as_before) <= set(type(self).model_fields)
-        return self
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        super().__pydantic_init_subclass__(**kwargs)
+        assert set(cls.as_before) <= set(cls.model_fields)
 
     def canonical_json(self) -> str:
         """Return the fields that differ from `as_before` as JSON: sorted, NFC, no white space."""
         fields = self.model_dump(mode="python")
         kept = {k: v for k, v in fields.items() if not (k in self.as_before and self.as_before[k] == v)}
-        return json.dumps(_canonical(kept), sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        text = _JSON.encode(kept)
+        return text if text.isascii() else _JSON.encode(_normalised(kept))  # ASCII is NFC
 
     def key(self) -> str:
         """Return the key: 8 hexadecimal digits."""
@@ -477,13 +480,11 @@ def _words(chosen: str | tuple[str, ...]) -> tuple[str, ...]:
     return (chosen,) if isinstance(chosen, str) else chosen
 
 
-def _canonical(value: Any) -> Any:
+def _normalised(value: Any) -> Any:
     if isinstance(value, str):
         return unicodedata.normalize("NFC", value)
     if isinstance(value, dict):
-        return {_canonical(k): _canonical(v) for k, v in value.items()}
+        return {_normalised(k): _normalised(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [_canonical(v) for v in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError("a key cannot hold NaN or infinity")
+        return [_normalised(v) for v in value]
     return value

@@ -130,11 +130,15 @@ class StepPlan(Plan):
     recorded: Records
     """The records if the run cannot be created."""
     decision: Decision
+    choice: Choice
 
     def after(self, done: Done) -> Report:
         """Return the status and the Events. A run that could not be created keeps its attempt."""
         records = self.recorded if done.not_started else self.records
-        status, failure = compute_status(self.seen, records, self.decision, done.failures), done.failures.first
+        status, failure = (
+            compute_status(self.seen, records, self.decision, self.choice, done.failures),
+            done.failures.first,
+        )
         posted = events(self.seen.status, status)
         known = {condition.reason for condition in self.seen.status.conditions} | {event.reason for event in posted}
         if failure is not None and failure.reason not in known:
@@ -165,6 +169,7 @@ def plan_step(seen: Observed) -> Plan:
         records=records,
         recorded=recorded,
         decision=decision,
+        choice=choice,
     )
 
 

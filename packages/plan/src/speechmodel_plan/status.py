@@ -21,7 +21,7 @@ from speechmodel_plan.conditions import Failures, Pending, Verdict, judge, stamp
 from speechmodel_plan.decision import Decision, Idle
 from speechmodel_plan.observed import ALIVE, Observed, Trouble
 from speechmodel_plan.outcome import volume_use
-from speechmodel_plan.promotion import choose, extended, rounded
+from speechmodel_plan.promotion import Choice, extended, rounded
 from speechmodel_plan.records import Records, StageRecord
 from speechmodel_plan.stages.stage import Outputs
 from speechmodel_plan.stages.train import TRAIN
@@ -30,9 +30,11 @@ PROGRESS_INTERVAL = timedelta(seconds=15)
 """Least time between two progress writes within an epoch."""
 
 
-def compute_status(seen: Observed, records: Records, decision: Decision, failures: Failures) -> SpeechModelStatus:
+def compute_status(
+    seen: Observed, records: Records, decision: Decision, choice: Choice, failures: Failures
+) -> SpeechModelStatus:
     """Return the whole status. `failures` of the engine to apply the plan are reasons too."""
-    before, choice = seen.status, choose(seen, decision)
+    before = seen.status
     served = before.serving.version if before.serving else None
     judged = judge(decision, records, seen.claim, seen.spec.serving, seen.server, choice, served, failures)
     training = _training(seen, records.get(StageName.TRAIN), decision.done)
