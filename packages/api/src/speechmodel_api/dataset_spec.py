@@ -178,8 +178,8 @@ class Negatives(ApiModel):
     path: Annotated[str, Field(max_length=1024, pattern=r"^([^/.][^/]*(/[^/.][^/]*)*)?$")] = ""
     """Folder with recordings of your own, relative to the folder of the dataset: speech in which no
     transcript is spoken, at most 30 seconds each. Subfolders are included. Recordings that cannot be
-    used are invalid samples; the others are read as far as they are needed. If empty, there are no
-    recordings of your own."""
+    used are invalid samples. One in five measures how much of such speech is accepted; training uses
+    the others, but at most as many as it has clips. If empty, there are no recordings of your own."""
 
 
 class Synthesis(ApiModel):
