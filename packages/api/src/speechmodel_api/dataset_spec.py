@@ -238,12 +238,13 @@ class Dataset(ApiModel):
     the rest of the transcript. Defaults to Reject."""
     numbers: Numbers = Numbers.REJECT
     """Defines what happens to digits in transcripts. Reject makes the row an invalid sample. Spell
-    replaces whole numbers by words of the language, for the languages that num2words knows. Dates,
-    times, decimals, ordinals, telephone numbers and amounts of money are invalid samples in both
+    replaces whole numbers by words of the language, for the languages that num2words knows and in
+    the script in which it writes them. Dates, times, decimals, ordinals, telephone numbers and amounts of money are invalid samples in both
     cases. Defaults to Reject."""
     negatives: Negatives = Negatives()
-    """Speech that is no transcript of the dataset. There is at most one negative for every four
-    training clips, and the near misses of `synthesize`. Each has the length, bandwidth and level of
+    """Speech that is no transcript of the dataset. There is one built-in negative for every four
+    training clips, at most one recording of your own for each training clip, and the near misses of
+    `synthesize`. Each has the length, bandwidth and level of
     a training clip. If `builtIn` is false and `path` is empty, there are none. A change prepares the
     dataset again and trains from scratch."""
     synthesize: Synthesis | None = None
