@@ -15,6 +15,7 @@ from typing import BinaryIO, NamedTuple
 import pytest
 from speechmodel_pipeline import model_cache
 from speechmodel_pipeline.model_cache import KEPT_SECONDS, MARGIN, RESTART_SECONDS, ModelCache
+from speechmodel_stagekit.locks import lock
 
 CONTENT = b"a model" * 1000
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
@@ -264,11 +265,12 @@ def test_a_pod_waits_for_a_download_while_it_grows_but_not_for_ever(
 ) -> None:
     monkeypatch.setattr(model_cache, "WAIT_SECONDS", most)
     folder.mkdir()
-    partial, real, waits = folder / f".{DIGEST}.partial", model_cache.lock, []
+    partial = folder / f".{DIGEST}.partial"
+    waits: list[float] = []
 
     def grows(file: BinaryIO, operation: int, seconds: float) -> None:
         if len(waits) == 5 or seconds != model_cache.STALLED_SECONDS:
-            return real(file, operation, seconds)
+            return lock(file, operation, seconds)
         waits.append(seconds)
         with partial.open("ab") as download:
             download.write(b"more")
@@ -318,12 +320,12 @@ def test_a_lock_that_was_removed_meanwhile_does_not_count(
     cache: ModelCache, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another pod locks the file that is there now, so both would download."""
-    real, mine = model_cache.lock, folder / f".{DIGEST}.lock"
+    mine = folder / f".{DIGEST}.lock"
 
     def removed(file: BinaryIO, operation: int, seconds: float) -> None:
-        real(file, operation, seconds)
+        lock(file, operation, seconds)
         if file.name == str(mine):
-            monkeypatch.setattr(model_cache, "lock", real)
+            monkeypatch.setattr(model_cache, "lock", lock)
             mine.unlink()
 
     monkeypatch.setattr(model_cache, "lock", removed)
