@@ -565,11 +565,8 @@ class TestCache:
         assert third.joinpath("version.json").read_bytes() == (tmp_path / "one/models/version.json").read_bytes()
         VersionFiles(third).opened().verify()
         # a pod that uses a file removes the mark that no server uses it
-        assert {path.name for path in cache.iterdir()} == {
-            ".lock",
-            self.output.version_sha256,
-            *(file.sha256 for file in files),
-        }
+        digests = {self.output.version_sha256, *(file.sha256 for file in files)}
+        assert {path.name for path in cache.iterdir()} == {".lock", *digests, *(f".{each}.lock" for each in digests)}
 
     def test_a_damaged_file_of_the_cache_is_replaced_and_an_interrupted_download_goes_on(
         self,

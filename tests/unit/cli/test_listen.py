@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from speechmodel_api.dataset_spec import Annotations, Numbers
+from speechmodel_api.serving_spec import Engine
 from speechmodel_cli.command_line import speechmodel
 from speechmodel_cli.errors import CommandError
 from speechmodel_cli.listen import FILE_COLUMNS, TEXT_COLUMNS, Spoken, listen, read_spoken
@@ -74,12 +75,12 @@ def test_words_are_normalised_as_those_of_a_dataset_before_they_are_compared(tmp
     memory_map(FIXTURES / "tf2_128.pb", tmp_path / "mapped.pbmm")
     folder = VersionFolder(tmp_path / "models", tmp_path / "mapped.pbmm").path
     words = ["¡Ok, espejo!", "OK ESPEJO", "¡Ok, mañana!", "ok 5"]
-    compared = listen(folder, [Spoken(OK_ESPEJO, text) for text in words], DATASET)
+    compared = listen(folder, [Spoken(OK_ESPEJO, text) for text in words], DATASET, Engine.AUTO)
     assert [one.reference for one in compared] == ["ok espejo", "ok espejo", "ok mañana", "ok 5"]
     assert [one.right for one in compared] == [True, True, False, False]
     spoken = [Spoken(OK_ESPEJO, "Ok [risas] espejo"), Spoken(OK_ESPEJO, "ok 5")]
     wishes = {"annotations": Annotations.STRIP, "numbers": Numbers.SPELL}
-    compared = listen(folder, spoken, DATASET.model_copy(update=wishes))
+    compared = listen(folder, spoken, DATASET.model_copy(update=wishes), Engine.AUTO)
     assert [one.reference for one in compared] == ["ok espejo", "ok cinco"]
 
 

@@ -1,9 +1,11 @@
 """The state of a model that is kept between calls."""
 
+import json
 from pathlib import Path
 
 import pytest
 from speechmodel_api.schema import S3Location
+from speechmodel_api.serving_spec import Engine
 from speechmodel_api.spec import SpeechModelSpec
 from speechmodel_api.status import Phase, SpeechModelStatus
 from speechmodel_cli.local.errors import StateDamaged
@@ -36,6 +38,17 @@ def test_the_uid_is_made_once(state: ModelState) -> None:
 def test_the_generation_grows_with_edits_and_only_then(state: ModelState) -> None:
     edited = SPEC.model_copy(update={"suspend": True})
     assert [state.record(spec).generation for spec in (SPEC, SPEC, edited, edited, SPEC)] == [1, 1, 2, 2, 3]
+
+
+def test_a_record_of_an_earlier_release_gets_the_engine_without_an_edit(state: ModelState) -> None:
+    served = {"serving": {"settings": {"engine": "Native"}}}
+    spec = SpeechModelSpec.model_validate(SPEC.model_dump(by_alias=True, exclude_none=True) | served)
+    state.record(spec)
+    file = state.folder / "model.json"
+    old = {name: value for name, value in json.loads(file.read_bytes()).items() if name != "engine"}
+    file.write_text(json.dumps(old))
+    record = ModelState(state.folder).record(spec)
+    assert (record.generation, record.engine, state.engine) == (1, Engine.NATIVE, Engine.NATIVE)
 
 
 def test_a_removed_workspace_comes_back_with_another_uid(state: ModelState) -> None:

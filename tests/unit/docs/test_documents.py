@@ -20,16 +20,24 @@ DOCUMENTS = [
 ]
 """The change log names what was there when it was written."""
 TARGETS = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+ELSEWHERE = {"coqui_stt_training", "deepspeech_training"}
+"""Packages of other environments."""
 GROUPS = {"speechmodel": speechmodel, "kubecluster": kubecluster}
 PATH = re.compile(r"[A-Za-z0-9_.*-]+(/[A-Za-z0-9_.*-]+)*/?")
+FENCE = re.compile(r"^ *```([^\n`]*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
+"""A code block: its language and its lines. One of a list item is indented."""
+SHELL = ("", "sh", "bash", "console")
 SOURCE = re.compile(r".*\.(py|md|toml|tpl)")
 
 
 def spans(document: str) -> list[str]:
     """Return the inline code of a document and the lines of its code blocks."""
-    text = (ROOT / document).read_text(encoding="utf-8")
-    blocks = re.findall(r"^```(?:sh)?\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-    prose = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+    return spans_of((ROOT / document).read_text(encoding="utf-8"))
+
+
+def spans_of(text: str) -> list[str]:
+    blocks = [block for language, block in FENCE.findall(text) if language in SHELL]
+    prose = FENCE.sub("", text)
     return re.findall(r"`([^`]+)`", prose) + [line for block in blocks for line in block.splitlines()]
 
 
@@ -62,9 +70,12 @@ def problem(command: list[str]) -> str | None:
         return f"make targets {unknown}" if unknown else None
     if name.startswith("python") and arguments[:1] == ["-m"]:
         module = arguments[1]
-        if find_spec(module) is None:
+        package = module.partition(".")[0]
+        if package in ELSEWHERE:
+            return None
+        if find_spec(package) is None or find_spec(module) is None:
             return f"module {module}"
-        name, arguments = module.partition(".")[0], arguments[2:]
+        name, arguments = package, arguments[2:]
     if name in GROUPS and arguments:
         return unknown_option(GROUPS[name], arguments)
     return None
@@ -101,6 +112,11 @@ def test_every_command_that_is_named_exists(document: str) -> None:
     assert [found for command in commands if command and (found := problem(command))] == []
 
 
+def test_commands_are_found_between_blocks_of_other_languages_and_in_lists() -> None:
+    text = "```yaml\na: `b`\n```\nand\n```sh\nmake one\n```\n`c`\n- item:\n\n  ```\n  make two\n  ```\n\n```text\nmake three\n```\n"
+    assert [span.strip() for span in spans_of(text)] == ["c", "make one", "make two"]
+
+
 def test_the_documents_name_paths_and_commands() -> None:
     """The tests above would pass if they found nothing."""
     assert {"README.md", "CONTRIBUTING.md", "docs/architecture.md", "tools/kubecluster/README.md"} <= set(DOCUMENTS)
@@ -109,4 +125,5 @@ def test_the_documents_name_paths_and_commands() -> None:
     assert sum(span.startswith("make ") for span in found) > 10
     assert problem(["make", "nothing"]) and problem(["speechmodel", "run", "--nothing"])
     assert problem(["python", "-m", "kubecluster", "nothing"]) and problem([".venv/bin/python", "-m", "nothing"])
+    assert problem(["python", "-m", "kubecluster.nothing"])
     assert not exists("tests/nothing", "README.md")

@@ -25,6 +25,22 @@ async def test_places_are_counted_and_given_back() -> None:
     assert queue.taken == 0
 
 
+async def test_the_memory_of_bodies_is_bounded_however_many_are_decoded_at_once() -> None:
+    queue = DecodingQueue(decoders=1, waiting=1, max_upload_bytes=100)
+    queue.decode_at_once(8)
+    assert queue.places == 9
+    with queue.place() as first:
+        first.hold(90)
+        first.hold(60)
+        with queue.place() as second:
+            second.hold(50)
+            with pytest.raises(QueueFull):
+                second.hold(1)
+        with queue.place() as third:
+            third.hold(50)
+    assert queue.held_bytes == 0
+
+
 async def test_previews_take_no_places_and_end_where_half_of_the_places_are_used() -> None:
     queue = DecodingQueue(decoders=1, waiting=3)
     with queue.place(), queue.preview():

@@ -2,9 +2,11 @@
 
 import logging
 import platform
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from speechmodel_api import stages
 from speechmodel_api.published import VersionManifest
 from speechmodel_api.serving_spec import Engine
 from speechmodel_inference.engines import choose_engine
@@ -12,6 +14,8 @@ from speechmodel_inference.errors import ModelFolderError, NoEngine
 from speechmodel_inference.run import run
 from speechmodel_inference.version import load_version
 from speechmodel_inference.version_files import VersionFiles
+from speechmodel_operator.cluster import pods
+from speechmodel_operator.cluster.views import Pod
 from speechmodel_pipeline.graphdef.pbmm import memory_map
 from speechmodel_runtime import library
 from support.places import FIXTURES
@@ -99,6 +103,45 @@ def test_a_server_without_an_engine_ends_with_code_78_and_the_reason(
     with caplog.at_level(logging.ERROR):
         assert run() == 78
     assert "was published without a network for the engine Native" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentences"),
+    [
+        (
+            {"DECODERS": "0", "WAITING": "many"},
+            ("SPEECHMODEL_DECODERS: Input", "; SPEECHMODEL_WAITING: Input", "'many'"),
+        ),
+        ({"DECODER": "1"}, ("SPEECHMODEL_DECODER: no setting has this name; correct or remove it",)),
+        ({"LISTEN": "192.0.2.1:80"}, ("cannot listen on 192.0.2.1:80: ",)),
+        ({"ENGINE": "DeepSpeech"}, ("set serving.settings.engine to Auto or Native",)),
+    ],
+)
+def test_in_a_pod_the_operator_gets_the_sentences_of_a_server_that_cannot_start(
+    folder: VersionFolder,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    settings: dict[str, str],
+    sentences: tuple[str, ...],
+) -> None:
+    folder.decode_natively()
+    if "ENGINE" in settings:
+        monkeypatch.setattr(platform, "machine", lambda: "aarch64")
+    for name, value in {"FOLDER": str(folder.path), **settings}.items():
+        monkeypatch.setenv(f"SPEECHMODEL_{name}", value)
+    status = tmp_path / "termination-log"
+    monkeypatch.setattr(stages, "TERMINATION_LOG", str(status))
+    assert (run(), status.exists()) == (78, False), "outside of a pod"
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.96.0.1")
+    assert run() == 78
+    state = {"waiting": {"reason": "CrashLoopBackOff"}}
+    last = {"terminated": {"exitCode": 78, "message": status.read_text(encoding="utf-8")}}
+    server = {"name": "server", "state": state, "lastState": last}
+    pod = Pod.model_validate({"metadata": {"name": "p", "uid": "u"}, "status": {"containerStatuses": [server]}})
+    trouble = pods.trouble(pod, datetime.now(UTC))
+    assert trouble is not None and trouble.reason == "InvalidServerSettings"
+    assert trouble.message.startswith("container server: ")
+    assert [sentence for sentence in sentences if sentence not in trouble.message] == []
 
 
 def test_a_grammar_needs_no_libdeepspeech_on_arm64(folder: VersionFolder, monkeypatch: pytest.MonkeyPatch) -> None:

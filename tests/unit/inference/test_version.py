@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from speechmodel_api.serving_spec import Engine
 from speechmodel_cli.transcriptions import transcribe_here
 from speechmodel_inference.decoders import DecodingOptions
 from speechmodel_inference.version import load_version
@@ -27,7 +28,7 @@ def by_server(folder: Path, recording: Path) -> str:
 
 
 def by_command(folder: Path, recording: Path) -> str:
-    (transcription,) = transcribe_here(folder, [recording])
+    (transcription,) = transcribe_here(folder, [recording], Engine.AUTO)
     return transcription.text
 
 

@@ -86,7 +86,8 @@ class New:
         self.calls.append(f"GET {resource.kind}")
         if resource is MODELS:
             return Model.model_validate({"metadata": metadata(name, 3, uid=OWNER.uid), "spec": World().spec})
-        return next((thing for thing in self.existing if isinstance(thing, resource.view)), None)
+        named = (each for each in self.existing if isinstance(each, resource.view) and each.metadata.name == name)
+        return next(named, None)
 
     async def find(self, resource: Resource[Any], *_: object) -> tuple[Any, ...]:
         found = tuple(thing for thing in self.existing if isinstance(thing, resource.view))
@@ -150,7 +151,7 @@ class FullQuota(New):
 async def test_the_next_job_is_created_once_an_ended_one_leaves_room_in_the_quota() -> None:
     server = FullQuota(ended_job(), claim(OWNER.name))
     await reconcile(engine_of(server))
-    assert [call for call in server.calls if call.endswith(" Job")] == ["POST Job", "DELETE Job", "POST Job"]
+    assert [call for call in server.calls if call.endswith(" Job")] == ["POST Job", "GET Job", "DELETE Job", "POST Job"]
 
 
 class EndsWhileItIsRead(New):
@@ -186,3 +187,41 @@ async def test_a_claim_of_another_owner_is_a_conflict() -> None:
         await reconcile(engine_of(server))
     assert failed.value.reason == "NameConflict"
     assert "POST Job" not in server.calls
+
+
+class FullQuotaOfClaims(New):
+    """An API server that compares the quota before the name, as Kubernetes does."""
+
+    async def create(self, resource: Resource[Any], namespace: str, manifest: Manifest) -> Any:
+        if resource.kind == "PersistentVolumeClaim":
+            self.calls.append(f"POST {resource.kind}")
+            raise Refused(403, "exceeded quota: storage, requested: persistentvolumeclaims=1")
+        return await super().create(resource, namespace, manifest)
+
+
+@pytest.mark.parametrize(("existing", "reason"), [((claim(model="another"),), "NameConflict"), ((), "QuotaExceeded")])
+async def test_a_full_quota_does_not_hide_that_a_claim_belongs_to_another(
+    existing: tuple[Claim, ...], reason: str
+) -> None:
+    with pytest.raises(StepFailed) as failed:
+        await reconcile(engine_of(FullQuotaOfClaims(*existing)))
+    assert failed.value.reason == reason
+
+
+async def test_a_job_of_another_owner_is_a_conflict_though_the_quota_is_full() -> None:
+    job = Job.model_validate({"metadata": metadata("espejo-prepare", 4, ownerReferences=[])})
+
+    class Full(New):
+        async def create(self, resource: Resource[Any], namespace: str, manifest: Manifest) -> Any:
+            if resource.kind != "Job":
+                return await super().create(resource, namespace, manifest)
+            self.existing = (
+                job.model_copy(
+                    update={"metadata": job.metadata.model_copy(update={"name": manifest["metadata"]["name"]})}
+                ),
+            )
+            raise Refused(403, "exceeded quota: jobs, requested: count/jobs.batch=1")
+
+    with pytest.raises(StepFailed) as failed:
+        await reconcile(engine_of(Full(claim(OWNER.name))))
+    assert failed.value.reason == "NameConflict"

@@ -9,11 +9,13 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from threading import Event
+from typing import BinaryIO, NamedTuple
 
 import pytest
 from speechmodel_pipeline import model_cache
 from speechmodel_pipeline.model_cache import KEPT_SECONDS, MARGIN, RESTART_SECONDS, ModelCache
+from speechmodel_stagekit.locks import lock
 
 CONTENT = b"a model" * 1000
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
@@ -80,7 +82,7 @@ def test_a_file_is_downloaded_once(cache: ModelCache, folder: Path) -> None:
         assert cache.obtain(DIGEST, len(CONTENT), origin) == folder / DIGEST
     assert cache.find(DIGEST) == folder / DIGEST
     assert origin.downloads == 1
-    assert {path.name for path in folder.iterdir()} == {DIGEST, ".lock"}
+    assert {path.name for path in folder.iterdir()} == {DIGEST, f".{DIGEST}.lock", ".lock"}
 
 
 def test_pods_that_want_it_at_the_same_time_download_it_once(tmp_path: Path, folder: Path) -> None:
@@ -194,7 +196,7 @@ def test_a_claim_that_becomes_full_keeps_nothing_of_the_download(
 
     assert cache.obtain(DIGEST, len(CONTENT), download) is None
     assert "No space left on device" in caplog.text
-    assert {path.name for path in folder.iterdir()} == {".lock"}
+    assert {path.name for path in folder.iterdir()} == {f".{DIGEST}.lock", ".lock"}
 
 
 def test_an_interrupted_download_stays_for_the_next_pod(cache: ModelCache, folder: Path) -> None:
@@ -204,7 +206,7 @@ def test_an_interrupted_download_stays_for_the_next_pod(cache: ModelCache, folde
 
     with pytest.raises(ConnectionAbortedByS3):
         cache.obtain(DIGEST, len(CONTENT), download)
-    assert {path.name for path in folder.iterdir()} == {".lock", f".{DIGEST}.partial"}
+    assert {path.name for path in folder.iterdir()} == {".lock", f".{DIGEST}.lock", f".{DIGEST}.partial"}
     assert cache.obtain(DIGEST, len(CONTENT), Origin()) is not None  # its lock is free
 
 
@@ -246,13 +248,94 @@ def test_a_claim_that_cannot_be_used_is_a_warning(
 def test_a_pod_that_would_wait_too_long_has_a_copy_of_its_own(
     cache: ModelCache, folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    for limit in ("MOMENT_SECONDS", "WAIT_SECONDS"):
+    for limit in ("MOMENT_SECONDS", "STALLED_SECONDS"):
         monkeypatch.setattr(model_cache, limit, 0)
     folder.mkdir()
-    with (folder / ".lock").open("ab") as lock:
+    for name in (".lock", f".{DIGEST}.lock"):
+        with (folder / name).open("ab") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            assert cache.obtain(DIGEST, len(CONTENT), Origin()) is None
+        assert f"is locked by another pod for 0 s: '{folder / name}'" in caplog.text
+    assert cache.obtain(DIGEST, len(CONTENT), Origin()) is not None
+
+
+@pytest.mark.parametrize(("most", "obtained"), [(1000, True), (0, False)])
+def test_a_pod_waits_for_a_download_while_it_grows_but_not_for_ever(
+    cache: ModelCache, folder: Path, monkeypatch: pytest.MonkeyPatch, most: float, obtained: bool
+) -> None:
+    monkeypatch.setattr(model_cache, "WAIT_SECONDS", most)
+    folder.mkdir()
+    partial = folder / f".{DIGEST}.partial"
+    waits: list[float] = []
+
+    def grows(file: BinaryIO, operation: int, seconds: float) -> None:
+        if len(waits) == 5 or seconds != model_cache.STALLED_SECONDS:
+            return lock(file, operation, seconds)
+        waits.append(seconds)
+        with partial.open("ab") as download:
+            download.write(b"more")
+        raise TimeoutError(errno.ETIMEDOUT, "is locked by another pod", file.name)
+
+    monkeypatch.setattr(model_cache, "lock", grows)
+    assert (cache.obtain(DIGEST, len(CONTENT), Origin()) is not None) == obtained
+    assert len(waits) == (5 if obtained else 1)
+
+
+def test_a_pod_does_not_wait_for_the_download_of_another_file(
+    cache: ModelCache, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(model_cache, "MOMENT_SECONDS", 0)
+    monkeypatch.setattr(model_cache, "STALLED_SECONDS", 0)
+    begun, ended = Event(), Event()
+
+    def slowly(path: Path) -> None:
+        begun.set()
+        ended.wait()
+        Origin(b"another")(path)
+
+    with ThreadPoolExecutor(1) as pods:
+        other = pods.submit(cache.obtain, OTHER, 7, slowly)
+        begun.wait()
+        try:
+            assert cache.obtain(DIGEST, len(CONTENT), Origin()) == folder / DIGEST
+        finally:
+            ended.set()
+        assert other.result() == folder / OTHER
+
+
+def test_a_download_that_is_under_way_is_not_removed(cache: ModelCache, folder: Path) -> None:
+    have(cache, b"any")
+    partial = folder / f".{OTHER}.partial"
+    partial.write_bytes(b"half")
+    os.utime(partial, (time.time() - KEPT_SECONDS - 60,) * 2)
+    with (folder / f".{OTHER}.lock").open("ab") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        assert cache.obtain(DIGEST, len(CONTENT), Origin()) is None
-    assert "is locked by another pod" in caplog.text
+        have(cache, CONTENT)
+        assert partial.exists()
+    have(cache, b"later")
+    assert {path.name for path in folder.iterdir() if OTHER in path.name} == set()
+
+
+def test_a_lock_that_was_removed_meanwhile_does_not_count(
+    cache: ModelCache, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another pod locks the file that is there now, so both would download."""
+    mine = folder / f".{DIGEST}.lock"
+
+    def removed(file: BinaryIO, operation: int, seconds: float) -> None:
+        lock(file, operation, seconds)
+        if file.name == str(mine):
+            monkeypatch.setattr(model_cache, "lock", lock)
+            mine.unlink()
+
+    monkeypatch.setattr(model_cache, "lock", removed)
+
+    def download(path: Path) -> None:
+        with mine.open("ab") as file, pytest.raises(BlockingIOError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        Origin()(path)
+
+    assert cache.obtain(DIGEST, len(CONTENT), download) == folder / DIGEST
 
 
 def test_a_file_that_somebody_else_has_put_there_keeps_nobody_from_the_cache(cache: ModelCache, folder: Path) -> None:

@@ -1,5 +1,6 @@
 """Negatives: speech that is no command, and that nothing but its words tells from one."""
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,18 @@ def commands(folder: Path, count: int, *, rate: int = 16000, level: float = 1000
 
 def make_negatives(clips: list[PreparedClip], folder: Path, chosen: Negatives, source: Path) -> negatives.Made:
     return negatives.make_negatives(clips, folder, chosen, source, speech_level=None)
+
+
+def record_others(folder: Path, count: int, *, seconds: float = 1, level: float = 900) -> None:
+    """Record other speech, as noise."""
+    folder.mkdir(parents=True)
+    chance = np.random.default_rng(int(level))
+    for number in range(count):
+        save(folder / f"{number}.wav", chance.normal(0, level, int(seconds * 16000)).astype(np.int16))
+
+
+def digests(made: negatives.Made) -> list[str]:
+    return [clip.file.digest for clip in made.clips]
 
 
 def samples(folder: Path, clip: PreparedClip) -> Pcm:
@@ -77,30 +90,62 @@ def test_a_negative_has_the_bandwidth_of_the_recordings(tmp_path: Path, rate: in
 
 
 @pytest.mark.slow
-def test_recordings_of_ones_own_are_used_alone_or_with_the_built_in_words(tmp_path: Path) -> None:
-    (tmp_path / "other" / "radio").mkdir(parents=True)
-    chance = np.random.default_rng(2)
-    for number in range(6):
-        save(tmp_path / "other" / "radio" / f"{number}.wav", chance.normal(0, 900, 16000).astype(np.int16))
+def test_recordings_of_ones_own_are_used_alone_or_beside_the_built_in_words(tmp_path: Path) -> None:
+    record_others(tmp_path / "other" / "radio", 6)
     clips = commands(tmp_path, 40)
+    built_in = digests(make_negatives(clips, tmp_path, Negatives(), tmp_path))
     alone = make_negatives(clips, tmp_path, Negatives(built_in=False, path="other"), tmp_path).clips
-    assert alone
+    assert len(alone) == 10 + 2
     assert all(word.startswith("other/radio/") for clip in alone for word in clip.recording.name.split())
-    both = make_negatives(commands(tmp_path, 400), tmp_path, Negatives(path="other"), tmp_path).clips
-    names = [word for clip in both for word in clip.recording.name.split()]
-    joined = [clip for clip in both if {"other/" in word for word in clip.recording.name.split()} == {True, False}]
-    for clip in joined:  # neither kind drowns the other
-        halves = np.array_split(samples(tmp_path, clip).astype(np.float32), 4)
-        assert min(np.std(half) for half in halves) > 0.03 * max(np.std(half) for half in halves)
+    both = make_negatives(clips, tmp_path, Negatives(path="other"), tmp_path)
+    assert digests(both)[: len(built_in)] == built_in
+    own = both.clips[len(built_in) :]
+    assert all(word.startswith("other/radio/") for clip in own for word in clip.recording.name.split())
+    assert [clip.part for clip in own] == [*[Part.TRAIN] * 5, Part.NEGATIVES]
+
+
+@pytest.mark.parametrize("built_in", [True, False])
+def test_every_recording_is_trained_on_or_held_out(tmp_path: Path, built_in: bool) -> None:
+    record_others(tmp_path / "other", 30, seconds=4)
+    made = make_negatives(commands(tmp_path, 40), tmp_path, Negatives(path="other", built_in=built_in), tmp_path).clips
+    trained = [clip.recording.name for clip in made if clip.part is Part.TRAIN]
+    own = [name for name in trained if name.startswith("other/")]
+    assert (len(set(own)), len(own), len(trained) - len(own)) == (24, 24, 10 if built_in else 0)
+    apart = {clip.recording.name for clip in made if clip.part is Part.NEGATIVES}
+    assert len({name for name in apart if name.startswith("other/")}) == 5
+    assert apart.isdisjoint(trained)
+
+
+def test_training_gets_at_most_one_recording_for_each_clip_and_the_log_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    record_others(tmp_path / "other", 30, seconds=4)
+    with caplog.at_level("INFO"):
+        made = make_negatives(commands(tmp_path, 16), tmp_path, Negatives(path="other", built_in=False), tmp_path).clips
+    assert sum(clip.part is Part.TRAIN for clip in made) == 16
+    assert "dataset.negatives.path: training has 16 of 24 recordings, one for each clip" in caplog.text
+
+
+def test_recordings_that_are_joined_have_one_level(tmp_path: Path) -> None:
+    record_others(tmp_path / "other", 5, level=3000)
+    record_others(tmp_path / "other" / "faint", 5, level=30)
+    made = make_negatives(commands(tmp_path, 40), tmp_path, Negatives(path="other", built_in=False), tmp_path).clips
+    joined = [clip for clip in made if {"faint" in name for name in clip.recording.name.split()} == {True, False}]
+    for clip in joined:  # neither drowns the other
+        parts = np.array_split(samples(tmp_path, clip).astype(np.float32), 4)
+        assert min(np.std(part) for part in parts) > 0.03 * max(np.std(part) for part in parts)
     assert joined
-    assert 0 < sum(name.startswith("other/") for name in names) < len(names)
+
+
+def test_the_built_in_negatives_are_those_of_earlier_releases(tmp_path: Path) -> None:
+    """A dataset that is prepared again has the same digest, so nothing is trained again."""
+    made = make_negatives(commands(tmp_path, 40), tmp_path, Negatives(), tmp_path).clips
+    text = "\n".join(f"{clip.part} {clip.recording.name} {clip.file.digest}" for clip in made)
+    assert hashlib.sha256(text.encode()).hexdigest()[:16] == "f11910b804c9c515"
 
 
 def test_the_same_dataset_gets_the_same_negatives(tmp_path: Path) -> None:
-    first, second = (
-        [clip.file.digest for clip in make_negatives(commands(tmp_path, 40), tmp_path, Negatives(), tmp_path).clips]
-        for _ in range(2)
-    )
+    first, second = (digests(make_negatives(commands(tmp_path, 40), tmp_path, Negatives(), tmp_path)) for _ in range(2))
     assert first == second
 
 
@@ -137,10 +182,7 @@ def test_a_recording_that_cannot_be_used_is_rejected_and_the_others_are_used(tmp
 
 
 def test_recordings_are_read_as_far_as_they_are_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "other").mkdir()
-    for number in range(40):
-        pcm = np.random.default_rng(number).normal(0, 900, 5 * 16000).astype(np.int16)
-        save(tmp_path / "other" / f"{number}.wav", pcm)
+    record_others(tmp_path / "other", 40, seconds=5)
     clips, read = commands(tmp_path, 16), []
 
     def counted(path: Path, **options: object) -> Pcm:
@@ -149,7 +191,7 @@ def test_recordings_are_read_as_far_as_they_are_needed(tmp_path: Path, monkeypat
 
     monkeypatch.setattr(negatives, "load", counted)
     made = make_negatives(clips, tmp_path, Negatives(path="other", built_in=False), tmp_path)
-    assert (len(made.clips), read.count("other")) == (5, 5)
+    assert (len(made.clips), read.count("other")) == (20, 20)
 
 
 def test_without_usable_recordings_there_are_no_negatives(tmp_path: Path) -> None:

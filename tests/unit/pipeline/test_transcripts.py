@@ -192,6 +192,16 @@ SPELLED = [
     ("ru", "5 минут", "пять минут"),
     ("deu", "5 Minuten", "fünf minuten"),
     ("fa", "۵ دقیقه", "پنج دقیقه"),
+    ("kk", "қос 5", "қос бес"),
+    ("kk-Cyrl-KZ", "21 шам", "жиырма бір шам"),
+    ("kaz", "қос 5", "қос бес"),
+    ("nb", "skru på 7 lys", "skru på syv lys"),
+    ("nb-NO", "21 lys", "tjueen lys"),
+    ("no", "21 lys", "tjueen lys"),
+    ("iw", "21 אורות", "עשרים ואחת אורות"),
+    ("in", "nyalakan 21", "nyalakan dua puluh satu"),
+    ("lvs", "21", "divdesmit viens"),
+    ("sr-Latn", "upali 21 svetlo", "upali dvadeset jedan svetlo"),
 ]
 
 
@@ -214,7 +224,7 @@ def test_numbers_that_are_read_in_several_ways_are_not_spelled(written: str) -> 
     assert refused.value.reason is RejectionReason.NOT_SPELLED_OUT
 
 
-@pytest.mark.parametrize("language", ["haw", "fil", "arn", "espejo-qq"])
+@pytest.mark.parametrize("language", ["haw", "fil", "tl", "arn", "nn", "zh", "zh-Hant", "espejo-qq"])
 def test_numbers_of_a_language_that_is_not_known_are_refused(language: str) -> None:
     with pytest.raises(TranscriptUnusable, match="'5' is not spelled out"):
         normalise("5 hola", language=language, numbers=Numbers.SPELL)
@@ -224,6 +234,14 @@ def test_numbers_of_a_language_that_is_not_known_are_refused(language: str) -> N
 def test_a_number_that_a_language_cannot_spell_is_left(language: str) -> None:
     for number in ("0", "7", "21", "999999", "1234567", "123456789012"):
         assert spelled(number, language)
+
+
+@pytest.mark.parametrize(
+    ("language", "written"), [("sr", "упали 5"), ("sr-Cyrl-RS", "5 минута"), ("az-Cyrl", "5 дәгигә")]
+)
+def test_numbers_are_not_spelled_in_the_letters_of_another_script(language: str, written: str) -> None:
+    with pytest.raises(TranscriptUnusable, match="'5' is not spelled out"):
+        normalise(written, language=language, numbers=Numbers.SPELL)
 
 
 def test_digits_of_a_given_alphabet_are_kept() -> None:

@@ -182,24 +182,36 @@ class ClusterEngine:
         one_node = here.claim is None or "ReadWriteMany" not in here.claim.spec.access_modes
         inherited, parent = labels.inherited(here.model.metadata.labels), traceparent()
         manifest = jobs.stage_job(self._images, self._owner, here.spec, run, inherited, parent, one_node=one_node)
-        try:
-            await self._api.create(JOBS, self._owner.namespace, manifest)
+        if await self._create(JOBS, manifest, self._owns):
             log.info("%s: started %s", self._owner, run.name, extra={"stage": run.stage.value, "job": run.name})
-        except AlreadyExists:
-            existing = await self._api.get(JOBS, self._owner.namespace, run.name)
-            if existing is not None and not existing.metadata.owned_by(self._owner.uid):
-                raise NameConflict("Job", run.name) from None
 
     async def _ensure_workers_service(self) -> None:
         """Create the Service of the workers. It stays for later attempts, until the SpeechModel is deleted."""
-        wanted = workers.service(self._owner)
+        await self._create(SERVICES, workers.service(self._owner), self._owns)
+
+    def _owns(self, existing: ObjectView) -> bool:
+        return existing.metadata.owned_by(self._owner.uid)
+
+    async def _create(
+        self, resource: Resource[ViewT], wanted: Manifest, ours: Callable[[ObjectView], bool]
+    ) -> ViewT | None:
+        """Create an object and return it. Return None if it is there already.
+
+        Raises NameConflict when it belongs to something else, also when a quota is full: the API server compares
+        the quota before the name.
+        """
         name, namespace = wanted["metadata"]["name"], self._owner.namespace
         try:
-            await self._api.create(SERVICES, namespace, wanted)
-        except AlreadyExists:
-            existing = await self._api.get(SERVICES, namespace, name)
-            if existing is not None and not existing.metadata.owned_by(self._owner.uid):
-                raise NameConflict("Service", name) from None
+            return await self._api.create(resource, namespace, wanted)
+        except (AlreadyExists, Refused) as error:
+            if isinstance(error, Refused) and error.reason is not Reason.QUOTA_EXCEEDED:
+                raise
+            existing = await self._api.get(resource, namespace, name)
+            if existing is not None and not ours(existing):
+                raise NameConflict(resource.kind, name) from None
+            if existing is None and isinstance(error, Refused):
+                raise
+            return None
 
     async def _discard(self, here: Snapshot, plan: Plan) -> None:
         for run in plan.discard:
@@ -211,14 +223,10 @@ class ClusterEngine:
             return None
         wanted = claim.workspace_claim(self._owner, here.spec, intent.name, owned=intent.owned)
         if here.claim is None:
-            try:
-                return await self._api.create(CLAIMS, self._owner.namespace, wanted)
-            except AlreadyExists:
-                existing = await self._api.get(CLAIMS, self._owner.namespace, intent.name)
-                if existing is not None and not observe.created_for(existing, self._owner.name):
-                    raise NameConflict("PersistentVolumeClaim", intent.name) from None
+            created = await self._create(CLAIMS, wanted, lambda found: observe.created_for(found, self._owner.name))
+            if created is None:
                 log.info("%s: waiting for the claim %s, which is being deleted", self._owner, intent.name)
-                return None
+            return created
         if here.claim.deleting:
             return None
         metadata = here.claim.metadata

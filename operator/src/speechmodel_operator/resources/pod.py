@@ -11,7 +11,7 @@ from speechmodel_api.log_format import FIELDS_VARIABLE, LogFormat
 from speechmodel_api.pods import PodTemplate, Resources
 from speechmodel_api.schema import LocalObjectReference
 from speechmodel_api.spec import Signing, SpeechModelSpec
-from speechmodel_api.stages import INPUT_VARIABLE, RESULT_VARIABLE, StageName
+from speechmodel_api.stages import INPUT_VARIABLE, RESULT_VARIABLE, TERMINATION_LOG, StageName
 from speechmodel_api.tracing import PARENT
 from speechmodel_plan.stages import STAGES
 from speechmodel_plan.task import Owner
@@ -103,7 +103,7 @@ def program_env(document: Document) -> list[Manifest]:
     text = document.model_dump_json(by_alias=True, exclude_none=True)
     return [
         {"name": INPUT_VARIABLE, "value": text.replace("$(", "$$(")},
-        {"name": RESULT_VARIABLE, "value": "/dev/termination-log"},
+        {"name": RESULT_VARIABLE, "value": TERMINATION_LOG},
     ]
 
 

@@ -455,6 +455,12 @@ class Reason(StrEnum):
         "The Deployment of the server made no progress for ten minutes. The message quotes it.",
         "`kubectl describe deployment` and the logs of the new pods show why. The version before it is still served.",
     )
+    INVALID_SERVER_SETTINGS = (
+        "InvalidServerSettings",
+        Severity.ERROR,
+        "The server ends at once, because its settings cannot work. The message has its sentence.",
+        "Correct serving.settings, serving.env or what else the message names. The version before it is still served.",
+    )
     PROMOTED = "Promoted", Severity.NORMAL, "Every replica serves the newest version."
     QUALITY_GATE_FAILED = (
         "QualityGateFailed",

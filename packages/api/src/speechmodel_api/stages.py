@@ -44,6 +44,8 @@ from speechmodel_api.training_spec import (
 
 INPUT_VARIABLE = "STAGE_INPUT"
 RESULT_VARIABLE = "STAGE_RESULT"
+TERMINATION_LOG = "/dev/termination-log"
+"""The file whose content Kubernetes shows in the status of a container that ended."""
 RESULT_LIMIT = 2000
 """Largest size of a StageResult in bytes of UTF-8. The kubelet cuts a termination log at 4096
 bytes, and those of a pod's containers at 12 kB together."""

@@ -1,6 +1,7 @@
 """`speechmodel run --listen DIR`: compare the words of recordings that training never saw with their transcriptions.
 
-A version always transcribes a recording in the same way, so transcriptions are kept beside the version and a second call costs nothing.
+An engine always transcribes a recording in the same way by a version, so transcriptions are kept beside the version and a second
+call costs nothing.
 """
 
 import hashlib
@@ -11,6 +12,7 @@ from pathlib import Path
 from pydantic import ValidationError
 from speechmodel_api.base import Document
 from speechmodel_api.dataset_spec import Dataset
+from speechmodel_api.serving_spec import Engine
 from speechmodel_api.workspace import MODEL
 from speechmodel_stagekit.durable import replace_file
 from speechmodel_stagekit.errors import BadData
@@ -44,26 +46,30 @@ class Heard(Document):
 class KnownTranscriptions(Document):
     """The transcriptions that a version has made already."""
 
+    engine: Engine = Engine.AUTO
+    """serving.settings.engine at that time."""
     heard: dict[str, Heard] = {}
     """Transcriptions by the sha256 of the recording's file."""
 
 
-def listen(version_folder: Path, spoken: Sequence[Spoken], dataset: Dataset) -> list[Comparison]:
-    """Return a comparison for every recording. Its words are normalised as those of `dataset`."""
+def listen(version_folder: Path, spoken: Sequence[Spoken], dataset: Dataset, engine: Engine) -> list[Comparison]:
+    """Return a comparison for every recording. Its words are normalised as those of `dataset`. It is transcribed as by a
+    server with `engine`.
+    """
     from speechmodel_runtime import read_graph
 
     known_file = version_folder.with_name(f"{version_folder.name}.heard.json")
     errors: dict[Path, str] = {}
-    heard = dict(_known(known_file).heard)
+    heard = _known(known_file, engine)
     digests = {one.file: _digest(one.file) for one in spoken}
     new = [file for file, digest in digests.items() if digest not in heard]
     if new:
-        for one in transcribe_here(version_folder, new):
+        for one in transcribe_here(version_folder, new, engine):
             if one.answer is not None:
                 heard[digests[one.file]] = Heard(text=one.answer.text, confidence=one.answer.confidence)
             else:
                 errors[one.file] = one.error or ""
-        replace_file(known_file, KnownTranscriptions(heard=heard).model_dump_json(indent=1))
+        replace_file(known_file, KnownTranscriptions(engine=engine, heard=heard).model_dump_json(indent=1))
     language = read_manifest(version_folder).language
     alphabet = frozenset(label.decode(errors="replace") for label in read_graph(version_folder / MODEL).labels)
     return [
@@ -132,11 +138,13 @@ def _normalised(words: str, language: str, alphabet: Set[str], dataset: Dataset)
     return words
 
 
-def _known(file: Path) -> KnownTranscriptions:
+def _known(file: Path, engine: Engine) -> dict[str, Heard]:
+    """Return the transcriptions by this engine."""
     try:
-        return KnownTranscriptions.model_validate_json(file.read_bytes())
+        known = KnownTranscriptions.model_validate_json(file.read_bytes())
     except (FileNotFoundError, ValidationError):
-        return KnownTranscriptions()
+        return {}
+    return dict(known.heard) if known.engine is engine else {}
 
 
 def _digest(file: Path) -> str:

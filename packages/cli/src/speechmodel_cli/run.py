@@ -125,7 +125,8 @@ class _Run:
             show_summary(self._console, self._state, status)
         if self._options.listen is not None and status.model is not None:
             folder = await fetched(self._state, status.model, store, self._model.spec.publish.s3)
-            clips = await asyncio.to_thread(listen, folder, self._spoken, self._model.spec.dataset)
+            dataset, wanted = self._model.spec.dataset, self._state.engine
+            clips = await asyncio.to_thread(listen, folder, self._spoken, dataset, wanted)
             show_table(self._console, f"unseen voices in {self._options.listen}", clips)
         if server is not None and status.model is not None:
             clip = self._state.published / status.model.version / SELFTEST

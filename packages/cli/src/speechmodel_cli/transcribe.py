@@ -3,14 +3,14 @@
 import asyncio
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from speechmodel_cli.errors import CommandError
 from speechmodel_cli.local.errors import LocalError
 from speechmodel_cli.local.state import ModelState, known_models
-from speechmodel_cli.transcriptions import transcribe_by_server, transcribe_here
+from speechmodel_cli.transcriptions import Transcription, transcribe_by_server, transcribe_here
 
 if TYPE_CHECKING:
     from speechmodel_inference.openai_types import VerboseTranscription
@@ -23,10 +23,7 @@ def transcribe(files: Sequence[Path], *, state: Path, model: str | None, url: st
     """
     failed = False
     try:
-        transcriptions = (
-            transcribe_by_server(url, files) if url else transcribe_here(_version_folder(state, model), files)
-        )
-        for one in transcriptions:
+        for one in transcribe_by_server(url, files) if url else _by_model(_choose(state, model), files):
             if one.error is not None:
                 failed = True
                 sys.stderr.write(f"{one.error}\n")
@@ -50,10 +47,11 @@ def _printable(file: Path) -> str:
     return str(file).encode(errors="surrogateescape").decode(errors="replace")
 
 
-def _version_folder(folder: Path, name: str | None) -> Path:
+def _by_model(model: ModelState, files: Sequence[Path]) -> Iterator[Transcription]:
+    """Transcribe files by the version to be served, as its server does."""
     from speechmodel_cli.published import published_folder
 
-    return asyncio.run(published_folder(_choose(folder, name)))
+    return transcribe_here(asyncio.run(published_folder(model)), files, model.engine)
 
 
 def _choose(folder: Path, name: str | None) -> ModelState:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
+from speechmodel_api.serving_spec import Engine
 
 from speechmodel_cli.errors import CommandError
 from speechmodel_cli.local.published import read_manifest
@@ -40,12 +41,12 @@ class Transcription:
         return self.answer.text if self.answer else ""
 
 
-def transcribe_here(version_folder: Path, files: Sequence[Path]) -> Iterator[Transcription]:
+def transcribe_here(version_folder: Path, files: Sequence[Path], wanted: Engine) -> Iterator[Transcription]:
     """Transcribe files in their order with a fetched version, on all CPUs: libdeepspeech and ONNX Runtime release the GIL.
 
-    Raises CommandError when the model or the runtime's library cannot be loaded.
+    The engine is the one that a server with `wanted` chooses. Raises CommandError when the model or the runtime's
+    library cannot be loaded.
     """
-    from speechmodel_api.serving_spec import Engine
     from speechmodel_decoding.errors import DecodingError
     from speechmodel_inference.decoders import DecodingOptions, open_decoder
     from speechmodel_inference.engines import choose_engine
@@ -59,7 +60,7 @@ def transcribe_here(version_folder: Path, files: Sequence[Path]) -> Iterator[Tra
     cpus = len(os.sched_getaffinity(0))
     try:
         with _without_banner():
-            decoder = open_decoder(version_folder, manifest, choose_engine(manifest, Engine.AUTO), cpus=cpus)
+            decoder = open_decoder(version_folder, manifest, choose_engine(manifest, wanted), cpus=cpus)
     except (SpeechRuntimeError, DecodingError, ModelFolderError) as error:
         raise CommandError(str(error)) from error
 

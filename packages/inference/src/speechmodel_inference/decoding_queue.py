@@ -1,7 +1,8 @@
 """The queue of requests: a bounded number is decoded at once and a bounded number waits.
 
-A request takes a place before its body is read and returns it after its answer, so places bound
-the memory too. Streams have threads of their own: somebody who speaks does not wait for recordings. The
+A request takes a place before its body is read and returns it after its answer. The bodies of all places together
+hold no more memory than those of the decoders at first and of the waiting requests may, so an engine that decodes more
+at once needs no more of it. Streams have threads of their own: somebody who speaks does not wait for recordings. The
 preview of a recording that is uploaded later takes no place, so that it keeps no upload out.
 """
 
@@ -35,14 +36,33 @@ class Decoded(Generic[T]):
     decoding_seconds: float
 
 
+class Place:
+    """The place of a request."""
+
+    def __init__(self, queue: "DecodingQueue") -> None:
+        self._queue = queue
+        self.held_bytes = 0
+
+    def hold(self, count: int) -> None:
+        """Count bytes of the body, until the place is given back. Raises QueueFull when all bodies together have too many."""
+        if self._queue.held_bytes + count > self._queue.most_bytes:
+            raise self._queue.full()
+        self._queue.held_bytes += count
+        self.held_bytes += count
+
+
 class DecodingQueue:
     """`decoders` threads and `waiting` more places. Every method runs on the event loop."""
 
-    def __init__(self, *, decoders: int, waiting: int) -> None:
+    def __init__(self, *, decoders: int, waiting: int, max_upload_bytes: int = 25 * 1024 * 1024) -> None:
         self.decoders = decoders
         self.places = decoders + waiting
         self.taken = 0
         """Places of requests that upload, wait or decode."""
+        self.most_bytes = self.places * max_upload_bytes
+        """Bytes that the bodies of all requests may have together."""
+        self.held_bytes = 0
+        """Bytes that they have."""
         self.previews = 0
         """Previews that run."""
         self.decoding = 0
@@ -54,22 +74,24 @@ class DecodingQueue:
         self._mean_seconds = 1.0
 
     def decode_at_once(self, decoders: int) -> None:
-        """Change the number of threads and places. Nothing may be decoding yet."""
+        """Change the number of threads and places, and not the memory. Nothing may be decoding yet."""
         self.places += decoders - self.decoders
         self.decoders = decoders
         self._threads.shutdown(wait=False)
         self._threads = ThreadPoolExecutor(decoders, thread_name_prefix="decoder")
 
     @contextmanager
-    def place(self) -> Iterator[None]:
+    def place(self) -> Iterator["Place"]:
         """Hold a place while the context lasts. Raises QueueFull when all are taken."""
         if self.taken >= self.places:
-            raise self._full()
+            raise self.full()
         self.taken += 1
+        place = Place(self)
         try:
-            yield
+            yield place
         finally:
             self.taken -= 1
+            self.held_bytes -= place.held_bytes
 
     @contextmanager
     def preview(self) -> Iterator[None]:
@@ -77,14 +99,15 @@ class DecodingQueue:
         places, because a preview uses the CPUs too.
         """
         if 2 * (self.taken + self.previews) >= self.places:
-            raise self._full()
+            raise self.full()
         self.previews += 1
         try:
             yield
         finally:
             self.previews -= 1
 
-    def _full(self) -> QueueFull:
+    def full(self) -> QueueFull:
+        """Return the error of a request that finds no place, or no memory, with the time after which it may come again."""
         expected = self.taken * self._mean_seconds / self.decoders
         return QueueFull(max(1, ceil(expected * random.uniform(1, 1 + JITTER))))  # noqa: S311 - no secret
 

@@ -4,6 +4,7 @@ import gc
 import logging
 import os
 import sys
+from pathlib import Path
 
 from pydantic import ValidationError
 from speechmodel_api.exit_codes import ExitCode
@@ -17,24 +18,23 @@ from speechmodel_inference.version_files import VersionFiles
 
 log = logging.getLogger(__name__)
 
+LONGEST_REPORT = 1000
+"""Characters of a report in a pod's status, which holds 4096 bytes."""
+_IN_POD = "KUBERNETES_SERVICE_HOST"
+"""A variable of every container in a pod."""
+
 
 def run() -> ExitCode:
     """Serve until SIGTERM and return 0.
 
     Returns 78, with a sentence on stderr for each, when settings cannot work, or when no engine for the version runs
-    on this machine.
+    on this machine. In a pod, the sentences are in its status too.
     """
-    if unknown := unknown_variables(os.environ):
-        for variable in unknown:
-            sys.stderr.write(f"{variable}: no setting has this name; correct or remove it\n")
-        return ExitCode.BAD_CONFIGURATION
     try:
-        settings = Settings()
-    except ValidationError as error:
-        for problem in error.errors():
-            variable = f"{PREFIX}{str(problem['loc'][0]).upper()}"
-            sys.stderr.write(f"{variable}: {problem['msg']}, not {problem['input']!r}\n")
-        return ExitCode.BAD_CONFIGURATION
+        settings = _settings()
+    except ValueError as error:
+        sys.stderr.write(f"{error}\n")
+        return _refused(str(error))
     set_up_program_logging(settings.log_level, sys.stderr)
     files = VersionFiles(settings.folder, settings.engine, cpus=available_cpus())
     from speechmodel_inference.server import serve  # meanwhile, the digests of the files are computed
@@ -46,10 +46,43 @@ def run() -> ExitCode:
         serve(settings, files)
     except NoEngine as error:
         log.error("%s", error)
-        return ExitCode.BAD_CONFIGURATION
+        return _refused(str(error))
     except OSError as error:
-        log.error("cannot listen on %s: %s", settings.listen, error.strerror)
-        return ExitCode.BAD_CONFIGURATION
+        problem = f"cannot listen on {settings.listen}: {error.strerror}"
+        log.error("%s", problem)
+        return _refused(problem)
     finally:
         end_tracing()
     return ExitCode.DONE
+
+
+def _settings() -> Settings:
+    """Return the settings of the environment. Raises ValueError with a line for each that cannot work."""
+    if unknown := unknown_variables(os.environ):
+        raise ValueError(
+            "\n".join(f"{variable}: no setting has this name; correct or remove it" for variable in unknown)
+        )
+    try:
+        return Settings()
+    except ValidationError as error:
+        lines = (
+            f"{PREFIX}{str(problem['loc'][0]).upper()}: {problem['msg']}, not {problem['input']!r}"
+            for problem in error.errors()
+        )
+        raise ValueError("\n".join(lines)) from error
+
+
+def _refused(problem: str) -> ExitCode:
+    """Write the problem where the operator reads it, as a stage program does, and return 78."""
+    if _IN_POD in os.environ:
+        from speechmodel_api.base import Document  # takes longer to import than the settings, and is rarely needed
+        from speechmodel_api.reasons import Reason
+        from speechmodel_api.stages import TERMINATION_LOG, StageError, StageResult
+
+        message = "; ".join(problem.splitlines())[:LONGEST_REPORT]
+        result = StageResult[Document](error=StageError(reason=Reason.INVALID_SERVER_SETTINGS, message=message))
+        try:
+            Path(TERMINATION_LOG).write_text(result.model_dump_json(by_alias=True, exclude_none=True), encoding="utf-8")
+        except OSError as error:
+            log.warning("the status of the pod lacks the problem: %s", error)
+    return ExitCode.BAD_CONFIGURATION

@@ -42,7 +42,11 @@ class Services:
     def make(cls, settings: Settings, files: VersionFiles | None = None) -> "Services":
         """Return the parts for `settings`. Nothing is loaded yet. Without `files`, those of the settings are opened."""
         lifecycle = Lifecycle(files or VersionFiles(settings.folder, settings.engine))
-        queue = DecodingQueue(decoders=settings.decoders or available_cpus(), waiting=settings.waiting)
+        queue = DecodingQueue(
+            decoders=settings.decoders or available_cpus(),
+            waiting=settings.waiting,
+            max_upload_bytes=settings.max_upload_bytes,
+        )
         store = _store(settings)
         return cls(
             settings,

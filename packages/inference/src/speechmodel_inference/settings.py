@@ -52,7 +52,8 @@ class Settings(BaseSettings):
     waiting: Annotated[int, Field(ge=0, le=10_000)] = 32
     """Requests that may wait for a decoder. Raise it for bursts.
 
-    Each request may hold max_upload_bytes of memory.
+    Bodies of requests hold at most max_upload_bytes of memory for each of these, and for each decoder: for each CPU if
+    decoders is not set.
     """
     max_upload_bytes: Annotated[int, Field(ge=1024)] = 25 * 1024 * 1024
     """Largest request body. The default is OpenAI's limit."""

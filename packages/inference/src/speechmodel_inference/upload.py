@@ -16,6 +16,7 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
 
+from speechmodel_inference.decoding_queue import Place
 from speechmodel_inference.errors import BadRequest, ClientLeft, UploadTooLarge, UploadTooSlow
 from speechmodel_inference.raw_audio import RawFormat, as_wav, raw_format
 from speechmodel_inference.settings import Settings
@@ -57,17 +58,17 @@ def require_size(request: Request, limit: int) -> None:
         raise UploadTooLarge(limit)
 
 
-async def read_form(request: Request, settings: Settings) -> Upload:
-    """Return the file in the field `file` of a multipart body, and the other fields.
+async def read_form(request: Request, settings: Settings, place: Place) -> Upload:
+    """Return the file in the field `file` of a multipart body, and the other fields. `place` counts its bytes.
 
-    Raises BadRequest, UploadTooLarge, UploadTooSlow, or ClientLeft.
+    Raises BadRequest, UploadTooLarge, UploadTooSlow, QueueFull, or ClientLeft.
     """
-    return await _in_time(_form(request, settings.max_upload_bytes), settings)
+    return await _in_time(_form(request, settings.max_upload_bytes, place), settings)
 
 
-async def read_body(request: Request, settings: Settings) -> Upload:
+async def read_body(request: Request, settings: Settings, place: Place) -> Upload:
     """Return the body itself as a recording. Raises as read_form()."""
-    return await _in_time(_body(request, settings.max_upload_bytes), settings)
+    return await _in_time(_body(request, settings.max_upload_bytes, place), settings)
 
 
 async def _in_time(reading: Awaitable[Upload], settings: Settings) -> Upload:
@@ -80,18 +81,18 @@ async def _in_time(reading: Awaitable[Upload], settings: Settings) -> Upload:
         raise ClientLeft from error
 
 
-async def _body(request: Request, limit: int) -> Upload:
+async def _body(request: Request, limit: int, place: Place) -> Upload:
     raw, file = raw_format(request.headers.get("content-type")), io.BytesIO()
-    async for chunk in _bounded(request, limit):
+    async for chunk in _bounded(request, limit, place):
         file.write(chunk)
     file.seek(0)
     return Upload(file, "recording", raw)
 
 
-async def _form(request: Request, limit: int) -> Upload:
+async def _form(request: Request, limit: int, place: Place) -> Upload:
     if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
         raise BadRequest("Send the recording as multipart/form-data, in the field 'file'.", code="not_multipart")
-    parser = MultiPartParser(request.headers, _bounded(request, limit), max_files=1, max_fields=MAX_FIELDS)
+    parser = MultiPartParser(request.headers, _bounded(request, limit, place), max_files=1, max_fields=MAX_FIELDS)
     parser.spool_max_size = limit + 1
     try:
         form = await parser.parse()
@@ -100,12 +101,13 @@ async def _form(request: Request, limit: int) -> Upload:
     return _upload(form)
 
 
-async def _bounded(request: Request, limit: int) -> AsyncGenerator[bytes, None]:
+async def _bounded(request: Request, limit: int, place: Place) -> AsyncGenerator[bytes, None]:
     received = 0
     async for chunk in request.stream():
         received += len(chunk)
         if received > limit:
             raise UploadTooLarge(limit)
+        place.hold(len(chunk))
         yield chunk
 
 

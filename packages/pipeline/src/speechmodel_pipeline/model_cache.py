@@ -3,7 +3,8 @@
     <sha256>             a file that is whole
     .<sha256>.partial    a download that is not whole yet; the next one continues it
     .<sha256>.unused     empty; its time is when a pod first found that no server uses the file
-    .lock                locked by the pod that downloads and removes files
+    .<sha256>.lock       locked by the pod that downloads the file
+    .lock                locked for a moment by a pod that removes unused files
 
 A server locks the files that it uses (flock, shared), so a file that can be locked exclusively is unused. Nothing in the
 folder is trusted: a file is used after its digest was compared, and a damaged one is replaced.
@@ -35,8 +36,11 @@ MARGIN = 1 << 20
 """Bytes that are left free, so that files can still be marked as unused."""
 MOMENT_SECONDS = 10
 """Longest wait for a lock that others hold for a moment."""
-WAIT_SECONDS = 600
-"""Longest wait for the downloads of other pods. The pod then downloads a copy of its own."""
+STALLED_SECONDS = 30
+"""Longest wait for another pod whose download does not grow, as that of a lost node. The pod then downloads a copy of its
+own."""
+WAIT_SECONDS = 300
+"""Longest wait for a download that grows. A Deployment reports no progress after 600 s."""
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
@@ -60,7 +64,7 @@ class ModelCache:
         """Return the file with this digest. `download` is called with its path, unless it is there and whole.
 
         `download` writes to `.NAME.partial` beside the path, and moves that file there once it has the digest. Pods that
-        download at the same time wait for each other. Raises what `download` raises, except for OSError.
+        want the same file at the same time wait for the one that downloads it. Raises what `download` raises, except for OSError.
         """
         path = self._folder / sha256
         try:
@@ -68,7 +72,7 @@ class ModelCache:
             if found := self._find(sha256):
                 return found
             self._folder.mkdir(exist_ok=True)
-            with self._alone():
+            with self._downloading(path):
                 if (now := _inode(path)) is None or now == before:
                     self._make_room(path, size or 0)
                     _download(path, download)
@@ -96,21 +100,33 @@ class ModelCache:
         return path if whole and path.exists() else None
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Wait until no other pod downloads or removes files. The lock of a killed process is freed. Raises TimeoutError."""
-        with (self._folder / ".lock").open("ab") as file:
-            try:
-                lock(file, fcntl.LOCK_EX, MOMENT_SECONDS)
-            except TimeoutError:
-                log.info("waiting for another pod that downloads to %s, at most %d s", self._folder, WAIT_SECONDS)
-                lock(file, fcntl.LOCK_EX, WAIT_SECONDS)
-            yield
+    def _downloading(self, path: Path) -> Iterator[None]:
+        """Wait until no other pod downloads this file. The lock of a killed process is freed. Raises TimeoutError."""
+        until, mine = time.monotonic() + WAIT_SECONDS, _lock_of(path)
+        while True:
+            before = _size(_partial(path))
+            with mine.open("ab") as file:
+                try:
+                    lock(file, fcntl.LOCK_EX, STALLED_SECONDS)
+                except TimeoutError:
+                    if _size(_partial(path)) <= before or time.monotonic() >= until:
+                        raise
+                    log.info("waiting for another pod that downloads %s", path)
+                    continue
+                if _inode(mine) == os.fstat(file.fileno()).st_ino:  # else it was removed before it was locked
+                    yield
+                    return
 
     def _make_room(self, wanted: Path, size: int) -> None:
         """Remove files that have been unused for long, and while `size` bytes are not free the other unused ones.
 
-        Raises OSError (ENOSPC) when that is not enough.
+        Raises TimeoutError, and OSError (ENOSPC) when that is not enough.
         """
+        with (self._folder / ".lock").open("ab") as file:
+            lock(file, fcntl.LOCK_EX, MOMENT_SECONDS)
+            self._remove_unused(wanted, size)
+
+    def _remove_unused(self, wanted: Path, size: int) -> None:
         needed = size - _size(_partial(wanted)) + MARGIN
         unused = []
         for path in self._folder.iterdir():
@@ -169,16 +185,19 @@ def _seconds_unused(path: Path) -> float | None:
 
 
 def _remove(path: Path) -> None:
-    """Remove a file, unless a pod has begun to use it."""
-    mark = _mark(path)
-    with path.open("r+b") as file:
+    """Remove a file, unless a pod has begun to use or to download it."""
+    whole = path.with_name(path.name.removeprefix(".").removesuffix(".partial"))
+    mark, downloading = _mark(whole), _lock_of(whole)
+    with path.open("r+b") as file, downloading.open("ab") as download:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            for each in (file, download):
+                fcntl.flock(each, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return
-        if path.suffix == ".partial" or mark.exists():
+        if path != whole or mark.exists():
             path.unlink()
             mark.unlink(missing_ok=True)
+            downloading.unlink(missing_ok=True)
             log.info("removed %s, which no server uses", path)
 
 
@@ -188,6 +207,10 @@ def _warn(error: OSError) -> None:
 
 def _mark(path: Path) -> Path:
     return path.with_name(f".{path.name}.unused")
+
+
+def _lock_of(path: Path) -> Path:
+    return path.with_name(f".{path.name}.lock")
 
 
 def _partial(path: Path) -> Path:

@@ -21,6 +21,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 from speechmodel_api.base import Document
 from speechmodel_api.schema import S3Location
+from speechmodel_api.serving_spec import Engine
 from speechmodel_api.spec import SpeechModelSpec
 from speechmodel_api.status import SpeechModelStatus
 from speechmodel_api.times import Time
@@ -43,6 +44,8 @@ class ModelRecord(Document):
     """Hash of the spec of this generation."""
     public_keys: tuple[str, ...] = ()
     """publish.signing.publicKeys of this generation."""
+    engine: Engine = Engine.AUTO
+    """serving.settings.engine of this generation."""
     created_at: Time
 
 
@@ -80,24 +83,31 @@ class ModelState:
         """Return the metadata, made at the first call. A spec that differs from the last one counts as an edit."""
         canonical = json.dumps(spec.model_dump(mode="json", by_alias=True), sort_keys=True)
         digest = hashlib.sha256(canonical.encode()).hexdigest()
-        known, signing = self.known_record(), spec.publish.signing
-        keys = signing.public_keys if signing else ()
-        if known is None:
-            now = datetime.now(UTC)
-            known = ModelRecord(
-                uid=str(uuid.uuid4()), generation=1, spec_sha256=digest, public_keys=keys, created_at=now
-            )
-        elif known.spec_sha256 == digest:
-            return known
-        else:
-            edit = {"generation": known.generation + 1, "spec_sha256": digest, "public_keys": keys}
-            known = known.model_copy(update=edit)
-        replace_file(self._record_file, known.model_dump_json(by_alias=True, indent=1))
-        return known
+        before, signing = self.known_record(), spec.publish.signing
+        record = before or ModelRecord(
+            uid=str(uuid.uuid4()), generation=1, spec_sha256=digest, created_at=datetime.now(UTC)
+        )
+        record = record.model_copy(
+            update={
+                "generation": record.generation + (record.spec_sha256 != digest),
+                "spec_sha256": digest,
+                "public_keys": signing.public_keys if signing else (),
+                "engine": (spec.serving and spec.serving.settings.engine) or Engine.AUTO,
+            }
+        )
+        if record != before:
+            replace_file(self._record_file, record.model_dump_json(by_alias=True, indent=1))
+        return record
 
     def known_record(self) -> ModelRecord | None:
         """Return the metadata; None for a model that never ran here."""
         return _read(self._record_file, ModelRecord)
+
+    @property
+    def engine(self) -> Engine:
+        """serving.settings.engine of the manifest that ran here last."""
+        record = self.known_record()
+        return record.engine if record else Engine.AUTO
 
     def read_status(self) -> SpeechModelStatus:
         """Return the status; an empty one for a model that never ran here."""

@@ -14,6 +14,7 @@ from contextlib import ExitStack
 from fastapi import APIRouter, Request, Response, WebSocket, WebSocketDisconnect
 from fastapi.responses import PlainTextResponse
 
+from speechmodel_inference.decoding_queue import Place
 from speechmodel_inference.errors import BadRequest, ClientLeft, RequestError, UploadTooLarge
 from speechmodel_inference.recordings import transcribe_upload
 from speechmodel_inference.services import Injected, Services
@@ -38,8 +39,8 @@ async def stt(request: Request, services: Injected) -> Response:
         )
     require_size(request, services.settings.max_upload_bytes)
     with ExitStack() as stack:
-        stack.enter_context(services.queue.place())
-        upload = stack.enter_context(await read_body(request, services.settings))
+        place = stack.enter_context(services.queue.place())
+        upload = stack.enter_context(await read_body(request, services.settings, place))
         # After the body, receive() returns only when the client leaves.
         return PlainTextResponse((await transcribe_upload(upload, services, version, request.receive())).text)
 
@@ -51,8 +52,8 @@ async def stt_socket(socket: WebSocket) -> None:
     await socket.accept()
     try:
         try:
-            with services.queue.place():
-                await _answer(socket, services)
+            with services.queue.place() as place:
+                await _answer(socket, services, place)
             await socket.close()
         except RequestError as error:
             await socket.send_json({"message": error.message})
@@ -61,13 +62,14 @@ async def stt_socket(socket: WebSocket) -> None:
         log.info("/api/v1/stt: the client left before the answer")
 
 
-async def _answer(socket: WebSocket, services: Services) -> None:
+async def _answer(socket: WebSocket, services: Services, place: Place) -> None:
     version = services.lifecycle.version
     message = await received(socket, services.settings.upload_seconds)
     if not message.get("bytes"):
         raise BadRequest("Send a whole recording, such as a wav file, in one binary message.")
     if len(message["bytes"]) > services.settings.max_upload_bytes:
         raise UploadTooLarge(services.settings.max_upload_bytes)
+    place.hold(len(message["bytes"]))
     began = time.monotonic()
     with Upload(io.BytesIO(message["bytes"]), "recording") as upload:
         transcript = await transcribe_upload(upload, services, version, _left(socket))

@@ -103,8 +103,8 @@ async def save_take(request: Request, services: Injected) -> SavedTake:
     """Check a recording of a sentence, and keep it for the dataset. The form has file, text, speaker and consent."""
     version = services.lifecycle.version
     require_size(request, services.settings.max_upload_bytes)
-    with services.queue.place():
-        with await read_form(request, services.settings) as upload:
+    with services.queue.place() as place:
+        with await read_form(request, services.settings, place) as upload:
             take = _take(upload.fields, version.manifest.language)
 
             def work(abandoned: threading.Event) -> tuple[CheckedTake, str]:

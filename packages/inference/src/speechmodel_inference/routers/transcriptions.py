@@ -58,8 +58,8 @@ async def transcribe(request: Request, services: Injected) -> Response:
     version = services.lifecycle.version
     require_size(request, services.settings.max_upload_bytes)
     async with AsyncExitStack() as stack:
-        stack.enter_context(services.queue.place())
-        upload = stack.enter_context(await read_form(request, services.settings))
+        place = stack.enter_context(services.queue.place())
+        upload = stack.enter_context(await read_form(request, services.settings, place))
         fields = _fields(upload, services, version)
         if fields.stream:
             return await _streamed(request, services, version, upload, fields, stack)

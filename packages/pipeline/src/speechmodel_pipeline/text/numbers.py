@@ -8,6 +8,9 @@ LONGEST = 12
 """Digits. Longer numbers are codes and telephone numbers, which people read in groups."""
 LARGEST_AMHARIC = 1_000
 """For many larger numbers in Amharic, num2words 0.5.14 raises TypeError or never ends."""
+_NAMES = {"kk": "kz", "nb": "no", "arb": "ar", "lvs": "lv", "pes": "fa"}
+"""Names in num2words that are not those of BCP 47. Its Norwegian is Bokmål: in Nynorsk (nn), 1 and 7 are other words."""
+_LATIN, _OTHER = regex.compile(r"\p{Latin}"), regex.compile(r"[\p{L}--\p{Latin}]", regex.VERSION1)
 _WHOLE = regex.compile(
     rf"(?<![\p{{L}}\p{{M}}\p{{N}}])(?<!\p{{N}}[.,:/'\u2019\u00a0 -])(?<![-\u2212+#\u2116])"
     rf"(?!0\p{{Nd}})\p{{Nd}}{{1,{LONGEST}}}"
@@ -19,18 +22,21 @@ left, and so are leading zeros, ordinals and amounts of money: only a person kno
 
 def spelled(text: str, language: str) -> str:
     """Return `text` with whole numbers as words of `language`, a BCP 47 tag. It is returned as it is
-    when num2words does not know the language. A number that it cannot spell in it is left.
+    when num2words does not know the language. A number that it cannot spell in it is left, and so is one that it spells
+    in Latin letters in a text of another script: it writes Serbian in Latin letters only.
     """
     known = _known(language)
+    without_latin = _OTHER.search(text) is not None and _LATIN.search(text) is None
 
     def words(match: regex.Match[str]) -> str:
         number = int(match[0])
         if known == "am" and number > LARGEST_AMHARIC:
             return match[0]
         try:
-            return str(num2words(number, lang=known))
+            found = str(num2words(number, lang=known))
         except (NotImplementedError, OverflowError):
             return match[0]
+        return match[0] if without_latin and _LATIN.search(found) else found
 
     return text if known is None else str(_WHOLE.sub(words, text))
 
@@ -45,4 +51,5 @@ def _known(language: str) -> str | None:
     except ValueError:
         return None
     tag = tag.replace("-", "_").casefold()
-    return names.get(tag) or names.get(tag.partition("_")[0])
+    subtag = tag.partition("_")[0]
+    return names.get(tag) or names.get(_NAMES.get(subtag, subtag))

@@ -2,11 +2,12 @@
 label.
 
 Length, bandwidth and level of a negative are those of a training clip that is drawn for it, so that
-nothing but its words tells it from a command. Words are joined until they fill the length, and cut
-there. A recording is read when it is drawn.
+nothing but its words tells it from a command. Words, or recordings, are joined until they fill the
+length, and cut there. A recording is read when it is drawn.
 """
 
 import csv
+import logging
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -33,12 +34,13 @@ from speechmodel_pipeline.prepare.folder import PreparedClip
 from speechmodel_pipeline.prepare.recordings import Recording, printable
 from speechmodel_pipeline.prepare_report import NEGATIVES, Rejection
 
-TRAINING_SHARE = 4
-"""Training clips for each negative in training: enough to learn the label, and an epoch takes a
-quarter longer at most."""
-HELD_OUT_SHARE = 5
-"""One of so many words is never trained on and makes the part `negatives`."""
+log = logging.getLogger(__name__)
 
+TRAINING_SHARE = 4
+"""Training clips for each negative of built-in words in training: enough to learn the label, and an epoch
+takes a quarter longer. Recordings without built-in words are used more than once if they are fewer."""
+HELD_OUT_SHARE = 5
+"""One of so many words or recordings is never trained on and makes the part `negatives`."""
 
 Samples = npt.NDArray[np.float32]
 """Audio at 16 kHz."""
@@ -67,28 +69,52 @@ def make_negatives(
     """Return the negatives for these clips, written below `folder`. There are none for fewer than
     TRAINING_SHARE training clips.
 
-    `source` is the folder of the dataset, and `speech_level` the level that its clips were brought to.
+    Training gets every recording in the folder of negatives that is not held out, but at most one for each of its
+    clips. `source` is the folder of the dataset, and `speech_level` the level that its clips were brought to.
     Raises BadData (InvalidDataset) when its folder of negatives has no recordings.
     """
-    chance = random.Random(0)  # noqa: S311 - no secret
-    words = _own(source, chosen.path) if chosen.path else []
-    words += _built_in({word for clip in clips for word in clip.transcript.split()}) if chosen.built_in else []
+    built_in = _built_in({word for clip in clips for word in clip.transcript.split()}) if chosen.built_in else []
+    recordings = _own(source, chosen.path) if chosen.path else []
     models = [clip for clip in clips if clip.part is Part.TRAIN]
-    count = len(models) // TRAINING_SHARE
-    if not words or not count:
+    share = len(models) // TRAINING_SHARE
+    if not share:
         return Made([], [])
-    chance.shuffle(words)
-    held_out = max(len(words) // HELD_OUT_SHARE, 1)
+    to_train = len(recordings) - _held_out(recordings)
+    wanted = min(to_train if built_in else max(to_train, share), len(models))
+    if wanted < to_train:
+        log.info("dataset.negatives.path: training has %d of %d recordings, one for each clip", wanted, to_train)
     made: list[PreparedClip] = []
     rejected: list[Rejection] = []
+    for words, count in ((built_in, share), (recordings, wanted)):
+        made += _draw(words, count, models, folder, speech_level, rejected)
+    return Made(list({clip.file.digest: clip for clip in made}.values()), rejected)
+
+
+def _draw(
+    words: list[_Word],
+    count: int,
+    models: Sequence[PreparedClip],
+    folder: Path,
+    speech_level: float | None,
+    rejected: list[Rejection],
+) -> Iterator[PreparedClip]:
+    """Yield `count` negatives to be trained on, and one in HELD_OUT_SHARE for the part of their own."""
+    chance = random.Random(0)  # noqa: S311 - no secret
+    chance.shuffle(words)
+    held_out = _held_out(words)
     for part, pool, number in (
         (Part.TRAIN, words[held_out:], count),
-        (Part.NEGATIVES, words[:held_out], -(-count // HELD_OUT_SHARE)),
+        (Part.NEGATIVES, words[:held_out], max(-(-count // HELD_OUT_SHARE), 1)),
     ):
         stream = _stream(pool, rejected)
-        drawn = (_negative(stream, chance.choice(models), folder, part, speech_level) for _ in range(number))
-        made += [clip for clip in drawn if clip]
-    return Made(list({clip.file.digest: clip for clip in made}.values()), rejected)
+        for _ in range(number):
+            if clip := _negative(stream, chance.choice(models), folder, part, speech_level):
+                yield clip
+
+
+def _held_out(words: Sequence[_Word]) -> int:
+    """Return how many of the words are never trained on."""
+    return max(len(words) // HELD_OUT_SHARE, min(len(words), 1))
 
 
 def _stream(words: Sequence[_Word], rejected: list[Rejection]) -> Iterator[tuple[str, Samples]]:
