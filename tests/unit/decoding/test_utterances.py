@@ -31,7 +31,52 @@ def within(pcm: Pcm) -> Pcm:
 def test_a_phrase_is_one_utterance(clip: Path) -> None:
     pcm = load(clip)
     (one,) = cut_at_pauses(pcm)
-    assert (one.start_seconds, len(one.pcm)) == (0.0, len(pcm))
+    assert one.start_seconds == 0
+    assert np.array_equal(one.pcm, pcm[: len(one.pcm)])
+    assert within(one.pcm).tobytes() == within(pcm).tobytes(), "all of the speech is kept"
+
+
+@pytest.mark.parametrize("silence", [0.3, 0.5, 0.7, 5])
+def test_the_silence_before_the_end_changes_nothing(silence: float) -> None:
+    phrase = spoken(within(load(CLIPS[0])), noise(0.5))
+    (one,), (longer,) = cut_at_pauses(phrase), cut_at_pauses(spoken(phrase, noise(silence)))
+    assert one.pcm.tobytes() == longer.pcm.tobytes()
+
+
+def test_the_audio_may_end_before_the_margin() -> None:
+    phrase = within(load(CLIPS[0]))
+    assert len(phrase) % 512, "the end of the audio is no whole chunk"
+    (one,) = cut_at_pauses(phrase)
+    assert one.pcm.tobytes() == phrase.tobytes()
+
+
+def test_what_ends_an_utterance_is_known_as_soon_as_its_margin_is_over() -> None:
+    cutter = Cutter()
+    phrase, silence = within(load(CLIPS[0])), noise(0.6)
+    assert list(cutter.feed(phrase)) == []
+    assert not cutter.settled
+    assert list(cutter.feed(silence[: RATE // 2])) == []
+    assert cutter.settled
+    settled = cutter.current
+    assert list(cutter.feed(silence[RATE // 2 :])) == []
+    assert settled is not None and cutter.samples == len(settled.pcm)
+    (ended,) = cutter.feed(noise(0.3))
+    assert (ended.start_seconds, ended.pcm.tobytes()) == (settled.start_seconds, settled.pcm.tobytes())
+    assert not cutter.settled
+
+
+def test_somebody_who_speaks_again_unsettles_an_utterance() -> None:
+    cutter = Cutter()
+    phrase = spoken(within(load(CLIPS[0])), noise(0.4))
+    list(cutter.feed(phrase))
+    before = cutter.current
+    assert before is not None and cutter.settled and cutter.silent
+    list(cutter.feed(within(load(CLIPS[5]))[: RATE // 2]))
+    assert not cutter.settled
+    assert not cutter.silent
+    now = cutter.current
+    assert now is not None and len(now.pcm) > len(before.pcm)
+    assert now.pcm[: len(phrase)].tobytes() == phrase.tobytes(), "the pause is in it"
 
 
 @pytest.mark.parametrize("pause", [1.0, 2.0])
@@ -122,7 +167,7 @@ def test_an_utterance_is_known_once_its_pause_is_over_and_before_the_audio_ends(
 
 @pytest.mark.slow
 def test_speech_without_a_pause_is_cut_and_every_sample_of_it_is_kept() -> None:
-    pcm = np.concatenate([load(clip)[2000:-2000] for clip in CLIPS] * 3)
+    pcm = spoken(*[load(clip)[2000:-2000] for clip in CLIPS] * 3, within(load(CLIPS[0])))
     found = cut_at_pauses(pcm)
     assert len(found) > 1
     assert max(len(one.pcm) for one in found) <= 30 * RATE

@@ -51,9 +51,11 @@ def test_a_client_that_sends_nothing_gives_its_place_back(tmp_path: Path) -> Non
         assert services.queue.taken == 0
 
 
-def test_a_failure_of_the_decoder_is_an_error_object(tmp_path: Path) -> None:
+def test_a_failure_of_the_decoder_is_an_error_object_at_the_end_of_the_utterance(tmp_path: Path) -> None:
     with connected(Decoder(DecodingFailed("no memory", 1)), tmp_path) as (socket, _):
         socket.send_bytes(SPEECH)
+        assert socket.receive_json() == {"partial": ""}
+        socket.send_json({"eof": 1})
         assert "no memory" in socket.receive_json()["error"]
         assert socket.receive()["code"] == 1011
 

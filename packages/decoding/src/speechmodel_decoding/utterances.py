@@ -85,14 +85,26 @@ class Cutter:
         return self._last_speech is not None
 
     @property
+    def silent(self) -> bool:
+        """True when an utterance has begun and its newest chunk has no speech."""
+        return self._last_speech is not None and self._last_speech < len(self._chunks) - 1
+
+    @property
+    def settled(self) -> bool:
+        """True when an utterance has begun and its margin is over. Then `current` is what a pause, or the end of
+        the audio, yields. It changes only if somebody speaks before, or if it reaches LONGEST_SECONDS.
+        """
+        return self._last_speech is not None and len(self._chunks) >= self._margin_end(self._last_speech)
+
+    @property
     def samples(self) -> int:
         """Samples of `current`, without the cost of joining them. 0 in a pause."""
-        return CHUNK * len(self._chunks) if self.speaking else 0
+        return 0 if self._last_speech is None else CHUNK * self._known_end(self._last_speech)
 
     @property
     def current(self) -> Utterance | None:
-        """The utterance that has begun, as far as it is known. None in a pause."""
-        return self._utterance(len(self._chunks)) if self.speaking else None
+        """The utterance that has begun, as far as it is known, and at most to its margin. None in a pause."""
+        return None if self._last_speech is None else self._utterance(self._known_end(self._last_speech))
 
     def feed(self, pcm: Pcm) -> Iterator[Utterance]:
         """Take the next samples, any number of them, and yield each utterance that ends in them."""
@@ -104,7 +116,7 @@ class Cutter:
             if self._last_speech is None:
                 self._forget(len(self._chunks) - _LEAD)
             elif len(self._chunks) - 1 - self._last_speech >= self._pause:
-                yield self._cut(self._last_speech + 1 + self._margin)
+                yield self._cut(self._margin_end(self._last_speech))
                 self._last_speech = None
             elif len(self._chunks) >= _LONGEST:
                 end = _LONGEST // 2 + int(np.argmin(self._probabilities[_LONGEST // 2 :])) + 1
@@ -112,10 +124,20 @@ class Cutter:
                 self._last_speech = len(self._chunks) - 1 if self._chunks else None
 
     def finish(self) -> Iterator[Utterance]:
-        """Yield the utterance that the end of the audio ends, if there is one. Nothing may be fed afterwards."""
-        if self.speaking:
-            self._chunks.append(self._detector.finish())
-            yield self._utterance(len(self._chunks))
+        """Yield the utterance that the end of the audio ends, if there is one. It ends at its margin, as at a pause,
+        so the silence after it changes nothing. Nothing may be fed afterwards.
+        """
+        if self._last_speech is not None:
+            if not self.settled:
+                self._chunks.append(self._detector.finish())
+            yield self._utterance(self._known_end(self._last_speech))
+
+    def _margin_end(self, last_speech: int) -> int:
+        """Return the number of chunks up to the end of the margin, also if it has not been heard yet."""
+        return last_speech + 1 + self._margin
+
+    def _known_end(self, last_speech: int) -> int:
+        return min(len(self._chunks), self._margin_end(last_speech))
 
     def _cut(self, end: int) -> Utterance:
         utterance = self._utterance(end)

@@ -18,7 +18,7 @@ from speechmodel_runtime.errors import SpeechRuntimeError
 from speechmodel_inference.decoders import DecodingOptions, hot_words
 from speechmodel_inference.errors import BadRequest, RequestError
 from speechmodel_inference.languages import require_language
-from speechmodel_inference.live import LiveAudio, StableWords, decode_utterance
+from speechmodel_inference.live import LiveAudio, StableWords
 from speechmodel_inference.openai_types import error_object
 from speechmodel_inference.raw_audio import as_pcm_wav
 from speechmodel_inference.realtime_types import (
@@ -137,7 +137,12 @@ class RealtimeSession:
         if self._live is None:
             # the first one loads the detector of speech
             self._live = await asyncio.to_thread(
-                LiveAudio, self._audio.format.sample_rate, detection.threshold, detection.silence_duration_ms / 1000
+                LiveAudio,
+                self._version,
+                self._audio.format.sample_rate,
+                self._services.misheard,
+                begins=detection.threshold,
+                pause_seconds=detection.silence_duration_ms / 1000,
             )
         self._appended += len(samples) // SAMPLE_BYTES
         for utterance in await self._services.queue.run_stream(partial(_fed, self._live, samples)):
@@ -147,21 +152,18 @@ class RealtimeSession:
                 audio_end_ms=self._milliseconds(utterance.end_seconds),
                 item_id=self._item,
             )
-            await self._transcribe_utterances([utterance])
-        if self._live.current is not None:
-            await self._started(self._live.current)
-        if self._live.due:  # a step that decodes nothing would wait for the decodings of other streams
+            await self._transcribe_utterances(self._live, [utterance])
+        if self._item is None and (begun := self._live.current) is not None:
+            await self._started(begun)
+        if self._live.due():  # a step that decodes nothing would wait for the decodings of other streams
             await self._send_words_so_far(self._live)
 
     async def _send_words_so_far(self, live: LiveAudio) -> None:
         """Send the words of the utterance that lasts, as far as they no longer change."""
-        version, options = self._version, self._options
-        work = partial(live.words_so_far, lambda utterance: decode_utterance(version, utterance, options))
-        try:
-            text = await self._services.queue.run_stream(work)
-        except (SpeechRuntimeError, DecodingError):
-            return  # the end of the utterance reports it
-        if self._item is not None and (more := self._stable.heard(text)):
+        text = await self._services.queue.run_stream(partial(live.words_so_far, self._options))
+        if self._item is None or text is None:
+            return  # if it cannot be decoded, the end of the utterance reports it
+        if more := self._stable.settled(text) if live.settled else self._stable.heard(text):
             await self._delta(self._item, more)
 
     async def _started(self, utterance: Utterance) -> None:
@@ -190,21 +192,22 @@ class RealtimeSession:
             await self._transcribe_recording(samples)
         else:
             rest = await self._services.queue.run_stream(partial(_finished, self._live))
-            item, stable = self._item, self._stable
+            live, item, stable = self._live, self._item, self._stable
             self._forget()
             self._item, self._stable = item, stable
-            await self._transcribe_utterances(rest)
+            await self._transcribe_utterances(live, rest)
 
     # --- the words ---
 
-    async def _transcribe_utterances(self, utterances: list[Utterance]) -> None:
+    async def _transcribe_utterances(self, live: LiveAudio, utterances: list[Utterance]) -> None:
         """Send the item of utterances and their words."""
         item, stable, self._stable = await self._commit_item(), self._stable, StableWords()
         texts: list[str] = []
         try:
             for utterance in utterances:
-                if text := (await self._services.queue.run_stream(partial(self._decoded, utterance))).text:
-                    more = f" {text}" if texts else stable.ended(text)
+                work = partial(live.decode, utterance, self._options)
+                if text := (await self._services.queue.run_stream(work)).text:
+                    more = f" {text}" if texts else stable.settled(text)
                     texts.append(text)
                     if more:
                         await self._delta(item, more)
@@ -213,12 +216,6 @@ class RealtimeSession:
         else:
             self._services.telemetry.heard(len(utterances))
             await self._completed(item, " ".join(texts), sum(len(each.pcm) / 16_000 for each in utterances))
-
-    def _decoded(self, utterance: Utterance) -> Segment:
-        segment = decode_utterance(self._version, utterance, self._options)
-        if self._services.misheard is not None:
-            self._services.misheard.utterance(self._version, utterance.pcm, segment)
-        return segment
 
     async def _transcribe_recording(self, samples: bytes) -> None:
         """Send the item of a buffer, its words as they are decoded, and then all of them."""

@@ -77,7 +77,7 @@ def _store(settings: Settings) -> SoundStore | None:
     return FolderStore(settings.takes) if settings.takes is not None else None
 
 
-def _of_request(request: Request) -> Services:
+async def _of_request(request: Request) -> Services:  # FastAPI calls one that is not async in a thread
     services: Services = request.app.state.services
     return services
 
