@@ -104,6 +104,9 @@ LOCKS := images/requirements
 HERE := --universal --python-version 3.11
 # docopt has no wheel, and only num2words' own command needs it.
 IN_IMAGES := --no-emit-package docopt --python-version 3.13 --python-platform x86_64-manylinux_2_28
+# The packages of torch for GPUs.
+CUDA := triton cuda-bindings cuda-pathfinder cuda-toolkit $(addprefix nvidia-,cublas cuda-cccl cuda-cupti cuda-nvrtc \
+  cuda-runtime cudnn-cu13 cufft cufile cusolver cusparse cusparselt-cu13 nccl-cu13 nvjitlink nvshmem-cu13 nvtx)
 # Fails when a package has no wheel for arm64. The locks are resolved for x86-64, and have the digests of all wheels.
 ON_ARM64 := $(BIN)/uv pip install -q --no-deps --only-binary :all: --require-hashes --python-version 3.13 \
   --python-platform aarch64-manylinux_2_28
@@ -115,6 +118,8 @@ lock: $(VENV)/.ready ## lock the requirements of the images and of this environm
 	@$(LOCK) $(HERE) tests/clients/requirements.in -o tests/clients/requirements.txt $(ARGS)
 	@$(LOCK) --python-version 3.7 --python-platform x86_64-manylinux_2_28 $(LOCKS)/coqui.in -o $(LOCKS)/coqui.txt $(ARGS)
 	@$(LOCK) --python-version 3.9 --python-platform x86_64-manylinux_2_28 tests/clients/tflite.in -o tests/clients/tflite.txt $(ARGS)
+	@$(LOCK) --python-version 3.11 --python-platform x86_64-manylinux_2_28 \
+	  $(addprefix --no-emit-package ,$(CUDA)) tests/bench/torch.in -o tests/bench/torch.txt $(ARGS)
 	@for project in operator packages/pipeline packages/inference; do \
 	  $(LOCK) $(IN_IMAGES) $$project/pyproject.toml -o $(LOCKS)/$${project##*/}.txt $(ARGS); \
 	  $(ON_ARM64) --dry-run --target build/arm64 -r $(LOCKS)/$${project##*/}.txt; done

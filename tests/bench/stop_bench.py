@@ -25,7 +25,7 @@ from speechmodel_api.exit_codes import ExitCode
 from speechmodel_api.workspace import Workspace
 
 UNITS, EPOCHS = 2048, 1000
-COPIES, STEPS = 2, 3
+CLIPS, STEPS = 36, 3
 """Copies of the 18 clips of the tests, and the batches that they fill."""
 LINEAGE = "22222222"
 BLOCK = bytes(4 << 20)
@@ -77,16 +77,16 @@ class Training:
 
 def main(place: Path | None, runs: int) -> None:
     """Measure and print."""
-    for name, dev_copies in (("one checkpoint", 0), ("two checkpoints", 1)):
-        _measure(place, runs, name, dev_copies)
+    for name, dev_clips in (("one checkpoint", 0), ("two checkpoints", 18)):
+        _measure(place, runs, name, dev_clips)
 
 
-def _measure(place: Path | None, runs: int, title: str, dev_copies: int) -> None:
+def _measure(place: Path | None, runs: int, title: str, dev_clips: int) -> None:
     draw, figures = random.Random(1), defaultdict[str, list[float]](list)
     for _ in range(runs):
         with tempfile.TemporaryDirectory(dir=place) as name:
             folder = Path(name)
-            prepare(folder, COPIES, dev_copies)
+            prepare(folder, CLIPS, dev_clips)
             with Training(folder, attempt=1) as training:
                 figures["start of a new training to its first step"].append(training.until_step(1))
                 training.until_step(3 * STEPS)  # the first epoch is saved at once, and better ones after it are not

@@ -1,10 +1,13 @@
 """Train the same clips with our trainer and with Coqui's, at the same geometry and batch, without augmentation.
 
-    PYTHONPATH=tests python -m bench.train_bench [--units 256] [--copies 8] [--epochs 4] [--runs 2]
+    PYTHONPATH=tests python -m bench.train_bench [--units 256 2048] [--runs 2]
 
 The engines take turns. The speed is that of the epochs after the first, without the saves between them, in frames of
 the clips. Processor time is counted from the end of the first epoch to the end of the last, so it includes the saves.
-It says more than the speed on a machine that does other work too. Needs Python 3.7; without it, only ours is measured.
+It says more than the speed on a machine that does other work too.
+
+torch is the upper anchor: torch_trainer.py trains the bare network on random features of the same lengths, and saves
+nothing. What cannot run here is left out: Coqui needs Python 3.7, and torch Python 3.11 and a C compiler.
 """
 
 import argparse
@@ -16,23 +19,42 @@ import subprocess
 import sys
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import astuple, dataclass
+from functools import partial
+from itertools import cycle, islice, pairwise
 from pathlib import Path
 from statistics import median
 
 import psutil
 import pytest
+from bench.cpu_torch import cpu_torch
 from speechmodel_api.audio import frame_count
 from speechmodel_api.stages import PrepareOutput
 from speechmodel_api.workspace import Workspace
 from speechmodel_stagekit.artefacts import seal
 from speechmodel_stagekit.wav import sample_count
 from support.coqui import coqui
-from support.places import FIXTURES
+from support.places import FIXTURES, ROOT
 
-PROGRAMS = {"Native": "speechmodel_training.train", "CoquiSTT": "speechmodel_training.coqui"}
+NATIVE, COQUI, TORCH = "Native", "CoquiSTT", "torch"
+PROGRAMS = {NATIVE: "speechmodel_training.train", COQUI: "speechmodel_training.coqui"}
+ANCHOR = ROOT / "tests" / "bench" / "torch_trainer.py"
 KEY, DATA, DIGEST, BATCH = "11111111", "dddddddd", "0" * 64, 16
+
+
+@dataclass(frozen=True)
+class Size:
+    """A network and its training."""
+
+    units: int
+    clips: int
+    epochs: int
+    """The first is not measured."""
+
+
+SIZES = {size.units: size for size in (Size(256, clips=144, epochs=4), Size(2048, clips=16, epochs=3))}
+"""Sizes by their units. At 2048 units, a step of Coqui takes half a minute on two cores."""
 
 
 @dataclass(frozen=True)
@@ -48,64 +70,110 @@ class Figures:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--units", type=int, default=256)
-    parser.add_argument("--copies", type=int, default=8, help="of the 18 clips of the tests; 8 fill 9 batches")
-    parser.add_argument("--epochs", type=int, default=4)
+    parser.add_argument("--units", type=int, nargs="+", choices=SIZES, default=list(SIZES))
     parser.add_argument("--runs", type=int, default=2)
     given = parser.parse_args()
     engines = dict(_engines())
+    for units in given.units:
+        _measure(SIZES[units], engines, given.runs)
+
+
+def _measure(size: Size, engines: Mapping[str, "Train"], runs: int) -> None:
+    """Measure one size and print its table and ratios."""
     measured: defaultdict[str, list[Figures]] = defaultdict(list)
-    for _ in range(given.runs):
-        for engine, environment in engines.items():
+    print(
+        f"training, {size.units} units, {size.clips} clips in batches of {BATCH}, {size.epochs - 1} epochs measured, "
+        f"{runs} alternating runs\n{'':12}{'frames/s':>12}{'frames/CPU s':>15}{'peak MB':>10}"
+    )
+    for _ in range(runs):
+        for engine, train in engines.items():
             with tempfile.TemporaryDirectory() as folder:
-                frames = prepare(Path(folder), given.copies)
-                measured[engine].append(_train(Path(folder), engine, environment, frames, given.units, given.epochs))
-    title = f"training, {given.units} units, {18 * given.copies} clips in batches of {BATCH}"
-    print(f"{title}, {given.epochs - 1} epochs measured, {given.runs} alternating runs")
-    print(f"{'':12}{'frames/s':>12}{'frames/CPU s':>15}{'peak MB':>10}")
-    for engine, runs in measured.items():
-        for figures in runs:
-            print(
-                f"{engine:12}{figures.frames_per_second:12.0f}{figures.frames_per_cpu_second:15.0f}{figures.peak_megabytes:10.0f}"
-            )
-    if len(measured) == 2:
+                figures = train(Path(folder), prepare(Path(folder), size.clips), size)
+            measured[engine].append(figures)
+            speed, share, memory = astuple(figures)
+            print(f"{engine:12}{speed:12.0f}{share:15.0f}{memory:10.0f}", flush=True)
+    for other in set(measured) - {NATIVE}:
         ratios = (
-            median(getattr(run, name) for run in measured["Native"])
-            / median(getattr(run, name) for run in measured["CoquiSTT"])
-            for name in ("frames_per_second", "frames_per_cpu_second", "peak_megabytes")
+            median(astuple(run)[place] for run in measured[NATIVE])
+            / median(astuple(run)[place] for run in measured[other])
+            for place in range(3)
         )
-        print("Native to CoquiSTT, of the medians: frames/s {:.2f}, frames/CPU s {:.2f}, memory {:.2f}".format(*ratios))
+        print(
+            f"Native to {other}, of the medians: "
+            + "frames/s {:.2f}, frames/CPU s {:.2f}, memory {:.2f}".format(*ratios)
+        )
 
 
-def _engines() -> Iterator[tuple[str, Mapping[str, str]]]:
-    """Give the engines that can run here, with their environment variables."""
-    yield "Native", {}
+Train = Callable[[Path, int, Size], Figures]
+"""Trains the dataset in a folder, which has so many frames."""
+
+
+def _engines() -> Iterator[tuple[str, Train]]:
+    """Give the engines that can run here."""
+    yield NATIVE, partial(_train, NATIVE, {})
     try:
-        yield "CoquiSTT", {"SPEECHMODEL_COQUI_PYTHON": str(coqui())}
+        yield COQUI, partial(_train, COQUI, {"SPEECHMODEL_COQUI_PYTHON": str(coqui())})
     except pytest.skip.Exception as reason:
-        print(f"CoquiSTT WAS NOT MEASURED: {reason}", file=sys.stderr)
+        print(f"{COQUI} WAS NOT MEASURED: {reason}", file=sys.stderr)
+    try:
+        yield TORCH, partial(_train_torch, cpu_torch())
+    except pytest.skip.Exception as reason:
+        print(f"{TORCH} WAS NOT MEASURED: {reason}", file=sys.stderr)
 
 
-def prepare(folder: Path, copies: int, dev_copies: int = 0) -> int:
-    """Make a dataset of copies of the clips of the tests, and return the frames of its training part."""
+def prepare(folder: Path, clips: int, dev_clips: int = 0) -> int:
+    """Make a dataset of the clips of the tests, repeated as needed, and return the frames of its training part."""
     data = Workspace(folder).data(DATA)
     shutil.copytree(FIXTURES / "clips", data / "clips")
     shutil.copy(FIXTURES / "alphabet.txt", data)
     with (FIXTURES / "clips.csv").open(encoding="utf-8") as file:
         header, *rows = csv.reader(file)
-    for part, chosen in (("train", rows * copies), ("dev", rows * dev_copies), ("test", [])):
+    parts = {"train": list(islice(cycle(rows), clips)), "dev": list(islice(cycle(rows), dev_clips)), "test": []}
+    for part, chosen in parts.items():
         with (data / f"{part}.csv").open("w", encoding="utf-8", newline="") as file:
             csv.writer(file).writerows([header, *sorted(chosen, key=lambda row: int(row[1]))])
-    labels = len((FIXTURES / "alphabet.txt").read_text(encoding="utf-8").splitlines())
-    counts = {"train_clips": len(rows) * copies, "dev_clips": len(rows) * dev_copies, "test_clips": 0}
-    seal(data, PrepareOutput(dataset_digest=DIGEST, alphabet_digest=DIGEST, labels=labels, audio_seconds=0, **counts))
-    return copies * sum(frame_count(sample_count(FIXTURES / row[0])) for row in rows)
+    counts = {"train_clips": clips, "dev_clips": dev_clips, "test_clips": 0}
+    seal(
+        data, PrepareOutput(dataset_digest=DIGEST, alphabet_digest=DIGEST, labels=_labels(), audio_seconds=0, **counts)
+    )
+    return sum(_frames(row) for row in parts["train"])
 
 
-def _train(folder: Path, engine: str, environment: Mapping[str, str], frames: int, units: int, epochs: int) -> Figures:
+def _frames(row: Sequence[str]) -> int:
+    return frame_count(sample_count(FIXTURES / row[0]))
+
+
+def _labels() -> int:
+    return len((FIXTURES / "alphabet.txt").read_text(encoding="utf-8").splitlines())
+
+
+def _train_torch(python: Path, folder: Path, frames: int, size: Size) -> Figures:
+    """Run the anchor on batches of clips as long as those of the dataset."""
+    with (Workspace(folder).data(DATA) / "train.csv").open(encoding="utf-8") as file:
+        clips = [(_frames(row), len(row[2])) for row in list(csv.reader(file))[1:]]
+    batches = json.dumps([clips[start : start + BATCH] for start in range(0, len(clips), BATCH)])
+    (folder / "batches.json").write_text(batches, encoding="utf-8")
+    command = [python, ANCHOR, str(size.units), str(_labels()), str(size.epochs)]
+    with (folder / "batches.json").open() as given, (folder / "log").open("wb") as log:
+        # threads that wait sleep, as ours do; by default they spin, which takes more time than the training on busy cores
+        ours = os.environ | {"OMP_WAIT_POLICY": "passive"}
+        process = subprocess.Popen(command, env=ours, stdin=given, stdout=subprocess.PIPE, stderr=log, text=True)
+        assert process.stdout is not None
+        ends = [(float(at), float(used)) for at, used in map(str.split, process.stdout)]
+        _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        sys.exit(f"{TORCH} failed:\n{(folder / 'log').read_text(errors='replace')[-2000:]}")
+    return Figures(
+        frames_per_second=frames / median(after[0] - before[0] for before, after in pairwise(ends)),
+        frames_per_cpu_second=frames * (len(ends) - 1) / (ends[-1][1] - ends[0][1]),
+        peak_megabytes=usage.ru_maxrss / 1000,
+    )
+
+
+def _train(engine: str, variables: Mapping[str, str], folder: Path, frames: int, size: Size) -> Figures:
     """Run the stage program of an engine."""
-    document = stage_input(folder, units, epochs)
-    ours = os.environ | environment | {"STAGE_INPUT": json.dumps(document), "STAGE_RESULT": str(folder / "result.json")}
+    document = stage_input(folder, size.units, size.epochs)
+    ours = os.environ | variables | {"STAGE_INPUT": json.dumps(document), "STAGE_RESULT": str(folder / "result.json")}
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", PROGRAMS[engine]], env=ours, stdout=subprocess.PIPE, stderr=log, text=True
