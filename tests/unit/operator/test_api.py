@@ -30,7 +30,7 @@ async def answered_by(
     await site.start()
     host, port = runner.addresses[0][:2]
     configuration = client.Configuration(host=f"http://{host}:{port}")
-    configuration.refresh_api_key_hook = refresh
+    configuration.refresh_api_key_hook = refresh  # type: ignore[assignment] # it is declared as None
     async with connect(configuration) as connection:
         yield Api(connection)
     await runner.cleanup()

@@ -11,6 +11,8 @@ from yarl import URL
 
 USER_AGENT = "speechmodel-operator/0.1.0"
 READ_BUFFER_BYTES = 2**21
+KEEP_SECONDS = 60.0
+"""Time for which an unused connection is kept, since a new one costs more than a call. The API server closes them after 90 s."""
 
 
 class Connection:
@@ -48,7 +50,8 @@ async def connect(configuration: client.Configuration) -> AsyncIterator[Connecti
     """Give a connection while the block runs."""
     async with client.ApiClient(configuration) as prepared:
         context = prepared.rest_client.ssl_context
-    connector = aiohttp.TCPConnector(ssl=context, limit=0)  # no limit: watches stay open, and Api limits the calls
+    # no limit: watches stay open, and Api limits the calls
+    connector = aiohttp.TCPConnector(ssl=context, limit=0, keepalive_timeout=KEEP_SECONDS)
     headers = {"Accept": "application/json", "User-Agent": USER_AGENT}
     async with aiohttp.ClientSession(connector=connector, headers=headers, read_bufsize=READ_BUFFER_BYTES) as session:
         yield Connection(configuration, session)

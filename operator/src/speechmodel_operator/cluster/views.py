@@ -1,7 +1,7 @@
 """Typed views of Kubernetes objects: the fields that the operator reads, parsed once at the border."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
@@ -17,6 +17,10 @@ class View(BaseModel):
     @classmethod
     def _without_nulls(cls, value: Any) -> Any:
         return {k: v for k, v in value.items() if v is not None} if isinstance(value, dict) else value
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        """Return the view itself, because it never changes. pydantic copies each default that is a model."""
+        return self
 
 
 class OwnerReference(View):

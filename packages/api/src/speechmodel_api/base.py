@@ -1,5 +1,7 @@
 """Base classes of every type in this package: immutable, snake_case, and camelCase in JSON."""
 
+from typing import Any, Self
+
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 
@@ -19,6 +21,10 @@ class ApiModel(BaseModel):
         use_attribute_docstrings=True,
         defer_build=True,  # a program uses few of these types
     )
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        """Return the model itself, because it never changes. pydantic copies each default that is a model."""
+        return self
 
 
 class Document(ApiModel):
