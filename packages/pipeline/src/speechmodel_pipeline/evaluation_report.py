@@ -139,7 +139,7 @@ class ScorerReport(Document):
 
 
 class EngineDifference(Document):
-    """A clip that the two engines answer differently."""
+    """A clip that the two engines answer differently, as a whole or in the parts into which a server cuts it."""
 
     clip: str
     reference: str

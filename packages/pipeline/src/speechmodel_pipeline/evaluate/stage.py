@@ -13,7 +13,7 @@ from speechmodel_api.reasons import Reason
 from speechmodel_api.stages import EvaluateInput, EvaluateOutput, GrammarDecoder, NativeEngine, WeighedScorer
 from speechmodel_api.workspace import ACOUSTIC, GRAMMAR, MODEL, PAGE, QUANTISED, REPORT, SCORER, SELFTEST, Workspace
 from speechmodel_decoding import BeamSearch, FreeTextRecogniser, Recogniser
-from speechmodel_runtime import read_graph
+from speechmodel_runtime import Pcm, read_graph
 from speechmodel_stagekit.artefacts import file_digest, once, require_file
 from speechmodel_stagekit.cpus import available_cpus
 from speechmodel_stagekit.dataset import Clip, Part, PreparedDataset, open_dataset
@@ -28,9 +28,9 @@ from speechmodel_pipeline.evaluate.figures import (
     word_errors,
     worst,
 )
-from speechmodel_pipeline.evaluate.free_text import Filtered, in_free_text
+from speechmodel_pipeline.evaluate.free_text import Filtered, in_free_text, opened
 from speechmodel_pipeline.evaluate.grammar import CalibratedOn, calibrated, compile_for, decide, load_acoustic_model
-from speechmodel_pipeline.evaluate.native import compare_engines
+from speechmodel_pipeline.evaluate.native import compare_engines, in_parts
 from speechmodel_pipeline.evaluate.page import report_page
 from speechmodel_pipeline.evaluate.scorer import Tuning
 from speechmodel_pipeline.evaluation_report import (
@@ -164,8 +164,22 @@ def _native(
         recogniser = Recogniser(quantised, decided.recogniser.grammar, decided.decoder.calibration)
         return compare_engines(lambda pcm: decide(recogniser, pcm, speech_level).text, clips, results)
     search = BeamSearch([label.decode() for label in read_graph(model).labels], beam_width=task.decoding.beam_width)
-    free_text = FreeTextRecogniser(search, decided.filter if decided else None)
-    return compare_engines(lambda pcm: free_text.spell(quantised.log_probabilities(pcm)).text, clips, results)
+    foreign = decided.filter if decided else None
+    free_text = FreeTextRecogniser(search, foreign)
+
+    def native(pcm: Pcm) -> str:
+        return free_text.spell(quantised.log_probabilities(pcm)).text
+
+    with opened(model, task.decoding.beam_width, None) as library:
+
+        def deep_speech(pcm: Pcm) -> str:
+            found = library.transcribe(pcm, name="a part of a clip")
+            if foreign is None or not found.text:
+                return found.text
+            frames = foreign.scorer.model.log_probabilities(pcm)
+            return "" if foreign.rejects(frames, found.text, found.times) else found.text
+
+        return compare_engines(native, clips, results, lambda pcm: in_parts(deep_speech, native, pcm, speech_level))
 
 
 def _substitutes(dataset: PreparedDataset) -> tuple[Clip, ...]:
