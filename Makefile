@@ -71,7 +71,7 @@ bench: $(VENV)/.ready packages ## the figures of docs/benchmarks.md
 	@$(BIN)/python -m bench.convert_bench
 	@$(BIN)/python -m bench.grammar_bench
 	@$(BIN)/python -m bench.engine_bench
-	@$(BIN)/python -m bench.wyoming_bench
+	@$(BIN)/python -m bench.stream_bench
 	@$(BIN)/python -m bench.server_bench
 	@$(BIN)/python -m bench.start_bench
 	@$(BIN)/python -m bench.save_bench
