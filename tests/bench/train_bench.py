@@ -153,7 +153,7 @@ def _train_torch(python: Path, folder: Path, frames: int, size: Size) -> Figures
         clips = [(_frames(row), len(row[2])) for row in list(csv.reader(file))[1:]]
     batches = json.dumps([clips[start : start + BATCH] for start in range(0, len(clips), BATCH)])
     (folder / "batches.json").write_text(batches, encoding="utf-8")
-    command = [python, ANCHOR, str(size.units), str(_labels()), str(size.epochs)]
+    command = [str(each) for each in (python, ANCHOR, size.units, _labels(), size.epochs)]
     with (folder / "batches.json").open() as given, (folder / "log").open("wb") as log:
         # threads that wait sleep, as ours do; by default they spin, which takes more time than the training on busy cores
         ours = os.environ | {"OMP_WAIT_POLICY": "passive"}

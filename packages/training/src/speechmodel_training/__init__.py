@@ -26,4 +26,7 @@ coqui/           training by Coqui STT instead
 
 import os
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # read by TensorFlow's C++ part while it is imported
+# TensorFlow reads these while it is imported
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # on every processor, not only on those with AVX-512 (decision 37)
+os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")  # a Keras that is not installed: the other would be imported too
