@@ -121,6 +121,7 @@ def test_the_keys_of_a_comparison_never_change() -> None:
         ("training.earlyStop", {}, "train"),
         ("training.reduceOnPlateau", {"factor": 0.5}, "train"),
         ("training.hyperparameters", {"gradientClipNorm": 10}, "train"),
+        ("training.hyperparameters", {"consistency": 0.2}, "train"),
         ("training.hyperparameters", {"layerNorm": True}, "lineage train"),
         ("training.hyperparameters", {"layerNorm": False}, "lineage train"),
         ("training.hyperparameters", {"dropout": 0.15}, "train"),

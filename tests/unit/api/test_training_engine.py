@@ -11,6 +11,7 @@ from speechmodel_api.training_spec import Training
 REFUSED = {
     "schedule.type must be Constant or Auto": {"schedule": {"type": "Cosine"}},
     "hyperparameters.gradientClipNorm must be left out": {"hyperparameters": {"gradientClipNorm": 10}},
+    "hyperparameters.consistency must be left out": {"hyperparameters": {"consistency": 0.2}},
     "initFrom must be left out": {"initFrom": {"s3": {"bucket": "old"}}},
     "earlyStop.minDelta and reduceOnPlateau.minDelta must be equal": {
         "earlyStop": {"minDelta": 0.1},

@@ -49,7 +49,7 @@ BAD = {
     ),
     "unknown field without a value": (
         TEXT + "  training: {hyperparameters: {learningRate: 1,5}}\n",
-        "8: spec.training.hyperparameters.5: unknown field; known here: batchSize, dropout, gradientClipNorm, hiddenUnits, "
+        "8: spec.training.hyperparameters.5: unknown field; known here: batchSize, consistency, dropout, gradientClipNorm, hiddenUnits, "
         "layerNorm, learningRate, seed",
     ),
     "a name that YAML reads as a boolean": (

@@ -80,6 +80,25 @@ def same(one: AugmentedClip, other: AugmentedClip) -> bool:
     return one.leading_silence == other.leading_silence and np.array_equal(one.features, other.features)
 
 
+IN_TIME = {"speed", "tempo", "warp", "pause_before", "pause_after"}
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_versions_of_a_clip_differ_but_in_time(name: str, voices: tuple[Path, ...]) -> None:
+    drawn = {
+        "volume": "volume[dbfs=-20~10]",
+        "resample": "resample[rate=8000~2000]",
+        "codec": "codec[bitrate=40000~24000]",
+        "tempo": "tempo[factor=1.2~0.1]",
+    }
+    chain = augmenter(drawn.get(name, name), max_epochs=9, voices=voices)
+    clip = recording(silence=0.2)
+    pairs = [[chain.augment(clip, clip=n, epoch=3, version=version) for version in (0, 1)] for n in range(4)]
+    assert all(len(first.features) == len(second.features) for first, second in pairs)
+    assert all(first.leading_silence == second.leading_silence for first, second in pairs)
+    assert all(same(first, second) for first, second in pairs) == (name in IN_TIME)
+
+
 @pytest.mark.parametrize("name", PARAMETERS)
 def test_every_augmentation_repeats_itself_and_differs_between_clips_epochs_and_seeds(
     name: str, voices: tuple[Path, ...]

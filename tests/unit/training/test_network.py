@@ -3,11 +3,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+from speechmodel_api.augmentation import parse
 from speechmodel_stagekit.dataset import Clip, Part
 from speechmodel_stagekit.errors import ArtefactMissing
+from speechmodel_training.augmentation import Augmenter
 from speechmodel_training.batches import BatchMaker
 from speechmodel_training.learner import Learner, average_of, copy_apart, tensor_shapes, upstream_shapes
-from speechmodel_training.network import CONTEXT, Dropout, Geometry, fresh_weights, patches
+from speechmodel_training.network import CONTEXT, Dropout, Geometry, fresh_weights, logits, patches
 
 from .conftest import ALPHABET, UNCHANGED, Row
 
@@ -137,6 +139,41 @@ def test_two_learners_of_one_seed_stay_equal_to_the_last_bit(clips: list[Clip]) 
             model.train(batches.make((first, first + 1, first + 2)))
     one, other = (model.tensors() for model in models)
     assert all(np.asarray(one[name]).tobytes() == np.asarray(other[name]).tobytes() for name in one)
+
+
+@pytest.mark.slow
+def test_consistency_lets_the_network_answer_alike_to_both_versions_of_a_clip(clips: list[Clip]) -> None:
+    louder = Augmenter([parse("gain[db=0~30]")], seed=1, max_epochs=2)
+    batch = BatchMaker(clips, ALPHABET, louder, versions=2).make(tuple(range(6)), epoch=1)
+    assert (batch.clips, len(batch.features)) == (6, 12)
+
+    def apart(consistency: float) -> float:
+        """Return the mean difference of the log probabilities of the versions after 10 steps."""
+        model = Learner(GEOMETRY, seed=1, learning_rate=0.003, dropout=0, consistency=consistency)
+        for _ in range(10):
+            model.train(batch)
+        weights = {name: tf.constant(model.tensors()[name]) for name in GEOMETRY.weight_shapes()}
+        first, second = tf.split(tf.nn.log_softmax(logits(weights, batch.features)), 2, axis=1)
+        return float(tf.reduce_mean(tf.abs(first - second)))
+
+    assert apart(10.0) < 0.8 * apart(1e-6)
+
+
+@pytest.mark.training
+def test_equal_versions_are_not_moved_by_consistency(clips: list[Clip]) -> None:
+    batch = BatchMaker(clips, ALPHABET, UNCHANGED, versions=2).make(tuple(range(6)))
+    weak, strong = (
+        Learner(GEOMETRY, seed=1, learning_rate=0.003, dropout=0, consistency=weight) for weight in (1e-6, 9.0)
+    )
+    once = learner()
+    once.learning_rate = 0.003
+    for model in (weak, strong):
+        model.train(batch)
+    once.train(BatchMaker(clips, ALPHABET, UNCHANGED).make(tuple(range(6))))
+    for name in GEOMETRY.weight_shapes():
+        one, other = (np.asarray(model.tensors()[name], np.float32) for model in (weak, strong))
+        np.testing.assert_allclose(one, other, atol=1e-4)
+    assert strong.loss_sum == pytest.approx(once.loss_sum, rel=1e-4)
 
 
 @pytest.mark.slow

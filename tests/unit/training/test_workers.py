@@ -57,6 +57,18 @@ def test_two_workers_have_the_losses_of_one(undisturbed: Workspace, workspace: W
 
 
 @pytest.mark.slow
+def test_two_workers_have_the_losses_of_one_with_two_versions_of_each_clip(
+    make_workspace: Callable[[str], Workspace], rows: list[Row]
+) -> None:
+    hyperparameters = SETTINGS["hyperparameters"] | {"consistency": 0.5}
+    alone, together = (small(make_workspace(name), rows) for name in ("alone", "together"))
+    expected = alone.train(hyperparameters=hyperparameters)
+    first, _ = together.run_workers(2, hyperparameters=hyperparameters)
+    assert first.output.step == expected.step == 12
+    assert losses(together) == pytest.approx(losses(alone), rel=TOLERANCE)
+
+
+@pytest.mark.slow
 def test_workers_stop_together_and_go_on_after_one_was_lost_as_if_nothing_had_happened(
     undisturbed: Workspace, workspace: Workspace, rows: list[Row]
 ) -> None:

@@ -158,6 +158,7 @@ class TrainKey(KeyInput):
     warmup_percent: int
     floor_percent: int
     gradient_clip_norm: float | None
+    consistency: float | None
     early_stop: tuple[float, ...]
     """Patience and smallest improvement. Empty without an early stop."""
     reduce_on_plateau: tuple[float, ...]
@@ -169,6 +170,7 @@ class TrainKey(KeyInput):
         "warmup_percent": 10,
         "floor_percent": 1,
         "gradient_clip_norm": None,
+        "consistency": None,
         "early_stop": (),
         "reduce_on_plateau": (),
     }
@@ -356,6 +358,7 @@ def train_key(spec: SpeechModelSpec, data: PrepareOutput) -> str:
         warmup_percent=default.warmup_percent if schedule.type is ScheduleType.CONSTANT else schedule.warmup_percent,
         floor_percent=default.floor_percent if schedule.type is ScheduleType.CONSTANT else schedule.floor_percent,
         gradient_clip_norm=hyperparameters.gradient_clip_norm,
+        consistency=hyperparameters.consistency,
         early_stop=(stop.patience, stop.min_delta) if (stop := spec.training.early_stop) else (),
         reduce_on_plateau=(
             (plateau.patience, plateau.min_delta, plateau.factor)

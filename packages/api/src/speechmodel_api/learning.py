@@ -47,6 +47,8 @@ class LearningSettings(ApiModel):
     """Number of clips in each optimizer step."""
     gradient_clip_norm: float | None = None
     """Largest norm of the gradients. Absent if they are used as they are."""
+    consistency: float | None = None
+    """Weight of the difference between two versions of each clip. Absent if there is one version."""
     learning_rate: float
     """Largest learning rate of the Adam optimizer."""
     dropout: float
@@ -64,6 +66,7 @@ class LearningSettings(ApiModel):
             "hidden_units": hyperparameters.hidden_units,
             "layer_norm": hyperparameters.layer_norm,
             "gradient_clip_norm": hyperparameters.gradient_clip_norm,
+            "consistency": hyperparameters.consistency,
             "batch_size": hyperparameters.batch_size,
             "learning_rate": hyperparameters.learning_rate,
             "dropout": hyperparameters.dropout,
@@ -74,9 +77,10 @@ class LearningSettings(ApiModel):
 
     def __str__(self) -> str:
         norm = " with layer norm" if self.layer_norm else ""
+        consistency = "" if self.consistency is None else f"consistency {self.consistency:g}, "
         return (
             f"{self.hidden_units} units{norm}, batches of {self.batch_size}, learning rate {self.learning_rate:g} "
-            f"({self.schedule}), dropout {self.dropout:g}, {self.max_epochs} epochs"
+            f"({self.schedule}), dropout {self.dropout:g}, {consistency}{self.max_epochs} epochs"
         )
 
 

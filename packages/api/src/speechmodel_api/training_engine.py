@@ -63,6 +63,11 @@ _REFUSALS: Final = (
         lambda training: training.hyperparameters.gradient_clip_norm is not None,
     ),
     _Refusal(
+        "!has(self.hyperparameters) || !has(self.hyperparameters.consistency)",
+        "hyperparameters.consistency must be left out with the engine CoquiSTT, which trains on one version of each clip",
+        lambda training: training.hyperparameters.consistency is not None,
+    ),
+    _Refusal(
         "!has(self.initFrom)",
         "initFrom must be left out with the engine CoquiSTT, which begins with random weights",
         lambda training: training.init_from is not None,

@@ -24,12 +24,20 @@ class BatchMaker:
     """Makes batches of the clips of one part, each clip augmented on its own.
 
     Features are computed again in every epoch: one core makes them about 1200 times faster than
-    speech. Of several workers, each makes its share of every batch.
+    speech. Of several workers, each makes its share of every batch. With several versions, all clips
+    of a batch are in it once for each version, in the same order.
     """
 
     def __init__(
-        self, clips: Sequence[Clip], alphabet: Sequence[str], augmenter: Augmenter, workers: Workers | None = None
+        self,
+        clips: Sequence[Clip],
+        alphabet: Sequence[str],
+        augmenter: Augmenter,
+        workers: Workers | None = None,
+        *,
+        versions: int = 1,
     ) -> None:
+        self._versions = versions
         self._workers = workers or Workers()
         self._clips = clips
         self._index = {label: index for index, label in enumerate(alphabet)}
@@ -40,18 +48,22 @@ class BatchMaker:
         if self._workers.count == 1:
             return self._make(clips, epoch)
         rows = range(self._workers.index, len(clips), self._workers.count)
+        in_versions = [version * len(clips) + row for version in range(self._versions) for row in rows or (0,)]
         share = Share(
-            rows=tf.constant(rows or (0,), tf.int32),
-            clips=tf.constant(len(clips)),
+            rows=tf.constant(in_versions, tf.int32),
+            clips=tf.constant(len(clips) * self._versions),
             frames=tf.constant(max(self._frames(clip, epoch) for clip in clips)),
             counted=tf.constant(1.0 if rows else 0.0),
         )
         return replace(self._make([clips[row] for row in rows or (0,)], epoch), share=share)
 
-    def _make(self, clips: Sequence[int], epoch: int) -> Batch:
+    def _make(self, chosen: Sequence[int], epoch: int) -> Batch:
         augmented = [
-            self._augmenter.augment(read_samples(self._clips[clip].path), clip=clip, epoch=epoch) for clip in clips
+            self._augmenter.augment(read_samples(self._clips[clip].path), clip=clip, epoch=epoch, version=version)
+            for version in range(self._versions)
+            for clip in chosen
         ]
+        clips = [*chosen] * self._versions
         needed = [self._clips[clip].frames_needed for clip in clips]
         features = [_lengthened(each.features, most) for each, most in zip(augmented, needed, strict=True)]
         frames = [len(each) for each in features]
@@ -71,6 +83,7 @@ class BatchMaker:
                 tf.constant(silence, tf.int32),
                 _sparse(labels),
                 tuple(self._clips[clip].transcript for clip in clips),
+                versions=self._versions,
             )
 
     def lengths(self, epoch: int = 0) -> list[int]:

@@ -54,11 +54,13 @@ class Batch:
     """Transcripts of the clips, [batch]."""
     share: Share | None = None
     """The share of the batch that this is. None for the whole batch."""
+    versions: int = 1
+    """Versions of each clip. The first rows are the first versions of all clips, the next ones the second."""
 
     @property
     def clips(self) -> int:
-        """Clips in the batch, those of other workers included."""
-        return len(self.transcripts) if self.share is None else int(self.share.clips)
+        """Clips in the batch, those of other workers included. A clip in several versions counts once."""
+        return (len(self.transcripts) if self.share is None else int(self.share.clips)) // self.versions
 
     @property
     def counted(self) -> bool:
@@ -77,6 +79,7 @@ class Learner:
         learning_rate: float,
         dropout: float,
         clip_norm: float | None = None,
+        consistency: float | None = None,
         workers: Workers | None = None,
     ) -> None:
         self.geometry = geometry
@@ -90,7 +93,7 @@ class Learner:
         self._step = tf.Variable(0, dtype=tf.int64)
         self._loss_sum = tf.Variable(0.0, dtype=tf.float64)
         self._dropout = Dropout(dropout, seed, self._step)
-        self._clip_norm = clip_norm
+        self._clip_norm, self._consistency = clip_norm, consistency
         batch = [
             tf.TensorSpec([None, None, COEFFICIENTS], tf.float32),
             tf.TensorSpec([None], tf.int32),
@@ -103,7 +106,8 @@ class Learner:
         self._measure = tf.function(self._measure_eagerly, input_signature=[*batch, share, asked])
 
     def train(self, batch: Batch) -> None:
-        """Make one step of Adam on CTC loss plus the loss in leading silence.
+        """Make one step of Adam on CTC loss plus the loss in leading silence, and with `consistency` the difference
+        between the two versions of each clip.
 
         Adds the clips' CTC losses to `loss_sum`. Raises WorkerLost, before anything is changed.
         """
@@ -134,6 +138,11 @@ class Learner:
         for name, value in zip(names, folded, strict=True):
             self._weights[name].assign(value)
             self._averages[name].assign(value)
+
+    @property
+    def versions(self) -> int:
+        """Versions of each clip in a batch for training."""
+        return 1 if self._consistency is None else 2
 
     @property
     def step(self) -> int:
@@ -210,9 +219,13 @@ class Learner:
             outputs = logits(self._weights, features, dropout)
             losses = _ctc_losses(outputs, frames, labels)
             each = losses + _silence_losses(outputs, leading_silence)
-            loss = share.counted * tf.reduce_sum(each) / tf.cast(share.clips, tf.float32)
+            total = tf.reduce_sum(each)
+            if self._consistency is not None:
+                total += self._consistency * tf.reduce_sum(_differences(outputs, frames))
+            loss = share.counted * total / tf.cast(share.clips, tf.float32)
         gradients = tape.gradient(loss, self._weights)
         loss_sum = tf.cast(share.counted, tf.float64) * tf.reduce_sum(tf.cast(losses, tf.float64))
+        loss_sum /= self.versions
         *summed, loss_sum, asked = self._workers.totals([*gradients.values(), loss_sum, asked], Sum.STEP)
         with tf.control_dependencies([*summed, loss_sum, asked]):
             self._apply(dict(zip(gradients, summed, strict=True)), loss_sum)
@@ -309,6 +322,22 @@ def _ctc_losses(outputs: tf.Tensor, frames: tf.Tensor, labels: tf.SparseTensor) 
     The blank is the last class; repeats are merged in the path, not in the labels.
     """
     return tf.compat.v1.nn.ctc_loss(labels=labels, inputs=outputs, sequence_length=frames)
+
+
+def _differences(outputs: tf.Tensor, frames: tf.Tensor) -> tf.Tensor:
+    """Return the divergence of the first version of each clip from the second and that of the second from the first,
+    summed over both and over the frames, [clips] (CR-CTC; Yao et al., 2024). Each version is moved towards the
+    other one as it is.
+    """
+    first, second = tf.split(tf.nn.log_softmax(outputs), 2, axis=1)
+    within = tf.transpose(tf.sequence_mask(tf.split(frames, 2)[0], tf.shape(outputs)[0], tf.float32))
+    return tf.reduce_sum(within * (_divergence(first, second) + _divergence(second, first)), axis=0)
+
+
+def _divergence(target: tf.Tensor, found: tf.Tensor) -> tf.Tensor:
+    """Return the divergence of log probabilities from a target that nothing moves, [time, clips]."""
+    target = tf.stop_gradient(target)
+    return tf.reduce_sum(tf.exp(target) * (target - found), axis=2)
 
 
 def _silence_losses(outputs: tf.Tensor, leading_silence: tf.Tensor) -> tf.Tensor:

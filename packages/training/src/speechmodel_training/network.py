@@ -81,7 +81,7 @@ class Share(NamedTuple):
     rows: tf.Tensor
     """int32 [clips of the share], their places in the batch"""
     clips: tf.Tensor
-    """int32 scalar, clips of the batch"""
+    """int32 scalar, rows of the batch: its clips, or twice as many with two versions of each"""
     frames: tf.Tensor
     """int32 scalar, frames of its longest clip"""
     counted: tf.Tensor

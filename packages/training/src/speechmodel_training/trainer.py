@@ -96,6 +96,7 @@ class Trainer:
             learning_rate=chosen.learning_rate,
             dropout=chosen.dropout,
             clip_norm=chosen.gradient_clip_norm,
+            consistency=chosen.consistency,
             workers=workers,
         )
         if (target.early_stop or target.reduce_on_plateau) and not training_set.dev:
@@ -105,7 +106,9 @@ class Trainer:
             Augmenter(tuple(map(parse, target.augmentation)), seed=facts.seed, max_epochs=epochs, voices=voices)
             for epochs in (chosen.max_epochs, 1)
         )
-        self._train_batches = BatchMaker(training_set.train, training_set.alphabet, train_augmenter, workers)
+        self._train_batches = BatchMaker(
+            training_set.train, training_set.alphabet, train_augmenter, workers, versions=self._learner.versions
+        )
         self._dev_batches = BatchMaker(training_set.dev, training_set.alphabet, dev_augmenter, workers)
         self._timer = SaveTimer(target.every_seconds)
         self._writer = BackgroundWriter()

@@ -23,6 +23,8 @@ _FULL_SCALE = 32768.0
 _SAMPLES_PER_MS = SAMPLE_RATE // 1000
 _MS_PER_FRAME = 1000 * STRIDE / SAMPLE_RATE
 _IN_SPECTROGRAM = ("pitch", "tempo", "warp", "tilt", "frequency_mask")
+_IN_TIME = ("speed", "tempo", "warp", "pause_before", "pause_after")
+"""Augmentations that move speech in time. They are the same in all versions of a clip in an epoch."""
 
 
 @dataclass(frozen=True)
@@ -97,21 +99,21 @@ class Augmenter:
                 frames = spectrogram.tempo_length(frames, draw.value("factor"))
         return frames
 
-    def augment(self, samples: Samples, *, clip: int, epoch: int) -> AugmentedClip:
-        """Return the clip with this index as it is in this epoch."""
-        sound = self.sound(samples, clip=clip, epoch=epoch)
+    def augment(self, samples: Samples, *, clip: int, epoch: int, version: int = 0) -> AugmentedClip:
+        """Return the clip with this index as it is in this epoch. The speech is in the same frames in all its versions."""
+        sound = self.sound(samples, clip=clip, epoch=epoch, version=version)
         power = power_spectrogram(sound.samples)
         silence = sound.onset / STRIDE
-        for draw in self._draws(SPECTROGRAM, clip, epoch):
+        for draw in self._draws(SPECTROGRAM, clip, epoch, version):
             if draw.entry.name == "tempo":
                 silence /= len(power) / spectrogram.tempo_length(len(power), draw.value("factor"))
             power = np.maximum(_change_table(power, draw, _MS_PER_FRAME), 0)
         features = coefficients(power)
-        for draw in self._draws(FEATURES, clip, epoch):
+        for draw in self._draws(FEATURES, clip, epoch, version):
             features = _change_table(features, draw, _MS_PER_FRAME)
         return AugmentedClip(features.astype(np.float32, copy=False), min(int(silence), len(features) - 1))
 
-    def sound(self, samples: Samples, *, clip: int, epoch: int) -> _Sound:
+    def sound(self, samples: Samples, *, clip: int, epoch: int, version: int = 0) -> _Sound:
         """Return the clip after the augmentations of the signal, with 16-bit samples."""
         speech = detect_speech(samples)
         sound = _Sound(
@@ -119,16 +121,16 @@ class Augmenter:
             10 ** (speech.loudness / 20) / _FULL_SCALE,
             speech.onset * STRIDE,
         )
-        for draw in self._draws(SIGNAL, clip, epoch):
+        for draw in self._draws(SIGNAL, clip, epoch, version):
             sound = self._change(sound, draw, clip)
         rounded = np.clip(np.rint(sound.samples * np.float32(_FULL_SCALE)), -_FULL_SCALE, _FULL_SCALE - 1)
         return replace(sound, samples=(rounded / np.float32(_FULL_SCALE)).astype(np.float32))
 
-    def _draws(self, domain: str, clip: int, epoch: int) -> list[_Draw]:
+    def _draws(self, domain: str, clip: int, epoch: int, version: int = 0) -> list[_Draw]:
         """Return the draws of the entries that apply, in their order."""
         progress = min(epoch / self._last_epoch, 1.0) if self._last_epoch else 1.0
         draws = (
-            _Draw(entry, f"{self._seed}/{epoch}/{clip}/{place}/{entry.name}", progress)
+            _Draw(entry, f"{self._seed}/{epoch}/{clip}/{place}/{entry.name}{_suffix(entry, version)}", progress)
             for place, entry in self._entries[domain]
         )
         return [draw for draw in draws if draw.applies]
@@ -179,6 +181,11 @@ def _domain(entry: Augmentation) -> str:
     if entry.domain:
         return entry.domain
     return SPECTROGRAM if entry.name in _IN_SPECTROGRAM else SIGNAL
+
+
+def _suffix(entry: Augmentation, version: int) -> str:
+    """Return the end of the name of a draw, which is empty in the first version of a clip."""
+    return f"/{version}" if version and entry.name not in _IN_TIME else ""
 
 
 def _pause(draw: _Draw) -> int:
