@@ -64,6 +64,26 @@ def test_the_settings_follow_from_the_dataset(
     assert choose_settings(dataset) == normed.model_copy(update=plain)
 
 
+@pytest.mark.parametrize(
+    "dataset, batch, epochs",
+    [
+        (facts(20, 0.01), 8, 150),
+        (EXAMPLE, 8, 117),
+        (facts(2587, 0.4), 8, 16),
+        (facts(8000, 5), 16, 10),
+        (facts(300_000, 400), 32, 10),
+    ],
+    ids=str,
+)
+def test_two_versions_of_each_clip_take_half_of_the_clips_and_epochs(
+    dataset: TrainingFacts, batch: int, epochs: int
+) -> None:
+    one, two = choose_settings(dataset), choose_settings(dataset, two_versions=True)
+    assert two == one.model_copy(update={"batch_size": batch, "max_epochs": epochs, "consistency": 0.2})
+    normed = choose_settings(dataset, layer_norm=True)
+    assert choose_settings(dataset, layer_norm=True, two_versions=True) == normed
+
+
 @given(
     st.integers(1, 10**7), st.floats(0.001, 10_000), st.one_of(st.none(), st.integers(0, 10**5)), st.integers(1, 255)
 )

@@ -16,7 +16,17 @@ def names(folder: Path) -> list[str]:
 
 
 def test_recordings_are_known_by_their_endings_in_any_case(tmp_path: Path) -> None:
-    for name in ("a.WAV", "b/c.m4a", "b/d.webm", "g.sln16", "h.GSM", "notes.txt", ".hidden.wav", ".git/e.wav", "f.wav.bak"):
+    for name in (
+        "a.WAV",
+        "b/c.m4a",
+        "b/d.webm",
+        "g.sln16",
+        "h.GSM",
+        "notes.txt",
+        ".hidden.wav",
+        ".git/e.wav",
+        "f.wav.bak",
+    ):
         touched(tmp_path / name)
     (tmp_path / "folder.wav").mkdir()
     assert names(tmp_path) == ["a.WAV", "b/c.m4a", "b/d.webm", "g.sln16", "h.GSM"]

@@ -174,9 +174,25 @@ def test_settings_that_are_not_given_are_chosen_once_for_a_lineage(
     assert first.settings == chosen.model_copy(update={"hidden_units": 32, "max_epochs": 1})
     assert "14 clips, 0.01 hours, unknown speakers and 16 labels" in caplog.text
     tuned = chosen.model_copy(update={"dropout": 0.9, "hidden_units": 16})
-    monkeypatch.setattr("speechmodel_training.chosen.choose_settings", lambda _, *, layer_norm: tuned)
+    monkeypatch.setattr("speechmodel_training.chosen.choose_settings", lambda *_, **__: tuned)
     later = workspace.train(maxEpochs=2, hyperparameters={"hiddenUnits": 32}, key="33333333")
     assert later.settings == chosen.model_copy(update={"hidden_units": 32, "max_epochs": 2})
+
+
+def test_each_clip_is_in_two_versions_only_if_neither_batch_nor_epochs_are_given(
+    workspace: Workspace, stop_at: Callable[[int], None]
+) -> None:
+    given = {"hiddenUnits": 32}
+    once = workspace.train(maxEpochs=1, hyperparameters=given).settings
+    assert once is not None
+    assert once.consistency is None
+    stop_at(3)
+    with pytest.raises(Stopped):
+        workspace.train(maxEpochs=None, hyperparameters=given, lineage="77777777", key="33333333")
+    stop_at(0)
+    raised = workspace.train(maxEpochs=2, hyperparameters=given, lineage="77777777", key="44444444").settings
+    assert raised is not None
+    assert (raised.consistency, raised.batch_size) == (0.2, 8)
 
 
 def test_layer_norm_brings_its_rate_and_clipped_gradients(workspace: Workspace) -> None:

@@ -16,6 +16,8 @@ FEW_SPEAKERS = 5
 FEWEST_STEPS, FEWEST_NORMED_STEPS = 5000, 800
 """Optimizer steps that a training makes at least, without layer norm and with it."""
 FEWEST_EPOCHS, MOST_EPOCHS = 20, 300
+CONSISTENCY = 0.2
+"""Weight of the difference between two versions of a clip, that of Yao et al. (CR-CTC, 2024)."""
 
 
 @dataclass(frozen=True)
@@ -109,24 +111,29 @@ _CLIP_NORM = 10.0
 """Largest norm of the gradients with layer norm."""
 
 
-def choose_settings(facts: TrainingFacts, *, layer_norm: bool = False) -> LearningSettings:
+def choose_settings(facts: TrainingFacts, *, layer_norm: bool = False, two_versions: bool = False) -> LearningSettings:
     """Return the settings for a dataset and a network with or without layer norm.
 
-    docs/training.md has the rule as a table, and which of its figures were measured.
+    With `two_versions`, a network without layer norm gets half of the clips in each step, each in two versions, and half
+    of the epochs, so that training takes the same time. docs/training.md has the rule as a table, and which of its
+    figures were measured.
     """
+    versions = 2 if two_versions and not layer_norm else 1
     place = next(place for place, size in enumerate(_SIZES) if facts.hours < size.below_hours)
     size = _SIZES[place]
     wider = _SIZES[min(place + 1, len(_SIZES) - 1)] if facts.labels > MANY_LABELS else size
     few_voices = facts.speakers is not None and facts.speakers < FEW_SPEAKERS
-    steps = math.ceil(facts.clips / size.batch_size)
+    batch_size = size.batch_size // versions
+    steps = math.ceil(facts.clips / batch_size)
     fewest_steps = FEWEST_NORMED_STEPS if layer_norm else FEWEST_STEPS
     return LearningSettings(
         hidden_units=wider.hidden_units,
         layer_norm=layer_norm,
-        batch_size=size.batch_size,
+        batch_size=batch_size,
         gradient_clip_norm=_CLIP_NORM if layer_norm else None,
+        consistency=CONSISTENCY if versions > 1 else None,
         learning_rate=wider.normed_rate if layer_norm else wider.plain_rate,
         dropout=round(size.dropout + 0.05, 2) if few_voices else size.dropout,
-        max_epochs=min(max(math.ceil(fewest_steps / steps), FEWEST_EPOCHS), MOST_EPOCHS),
+        max_epochs=min(max(math.ceil(fewest_steps / steps), FEWEST_EPOCHS // versions), MOST_EPOCHS // versions),
         schedule=ScheduleType.COSINE,
     )

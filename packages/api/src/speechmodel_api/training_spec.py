@@ -161,8 +161,9 @@ class Hyperparameters(ApiModel):
     consistency: Annotated[float, Field(gt=0, le=10)] | None = None
     """Weight of the difference between two versions of each clip, which are augmented differently at
     the same speed and with the same pauses. It lets the network recognise more of voices that training
-    never heard; try 0.2, with half of the batchSize and of maxEpochs for the same time of training. A
-    change takes effect from the last checkpoint on. If not set, each clip is trained in one version."""
+    never heard. With half of the batchSize and of maxEpochs, training takes the same time. A change takes
+    effect from the last checkpoint on. If not set, it is 0.2 without layer norm, if neither batchSize
+    nor maxEpochs is set; otherwise each clip is trained in one version."""
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 4568
     """Seed of the initial weights, the order of the clips, augmentation and dropout. A change
     trains from scratch. Defaults to 4568, as in DeepSpeech."""

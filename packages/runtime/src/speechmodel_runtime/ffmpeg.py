@@ -52,11 +52,11 @@ class FFmpegReader:
 
     def _container(self) -> "av.container.InputContainer":
         self._file.seek(0)
-        of = self._headerless
-        options = {"format_whitelist": FORMATS if of is None else of.format}
-        if of is not None:
-            options["sample_rate"] = str(of.sample_rate)
-        return av.open(_Bytes(self._file), "r", format=of and of.format, options=options, metadata_errors="ignore")
+        if self._headerless is None:
+            form, options = None, {"format_whitelist": FORMATS}
+        else:
+            form, options = self._headerless.format, {"sample_rate": str(self._headerless.sample_rate)}
+        return av.open(_Bytes(self._file), "r", format=form, options=options, metadata_errors="ignore")
 
 
 class _Bytes:

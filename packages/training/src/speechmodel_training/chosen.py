@@ -17,11 +17,17 @@ version would choose others, so that its checkpoints continue."""
 
 
 def chosen_settings(
-    path: Path, training_set: TrainingSet, *, layer_norm: bool, hidden_units: int | None = None
+    path: Path,
+    training_set: TrainingSet,
+    *,
+    layer_norm: bool,
+    hidden_units: int | None = None,
+    two_versions: bool = False,
 ) -> LearningSettings:
     """Return the settings that were chosen when the lineage began, or choose them if there are none.
 
-    `hidden_units` is the width of a checkpoint that training begins with. Raises CheckpointsDamaged.
+    `hidden_units` is the width of a checkpoint that training begins with. `two_versions` is true if each clip may be
+    trained in two versions. Raises CheckpointsDamaged.
     """
     if path.exists():
         try:
@@ -34,7 +40,7 @@ def chosen_settings(
         speakers=training_set.speakers,
         labels=len(training_set.alphabet),
     )
-    chosen = choose_settings(facts, layer_norm=layer_norm)
+    chosen = choose_settings(facts, layer_norm=layer_norm, two_versions=two_versions)
     if hidden_units is not None:
         chosen = chosen.model_copy(update={"hidden_units": hidden_units})
     log.info("for %s, the rule of docs/training.md chooses %s", facts, chosen)

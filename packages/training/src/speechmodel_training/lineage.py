@@ -65,7 +65,14 @@ def open_lineage(document: TrainInput) -> Iterator[Lineage]:
         if layer_norm is None:
             layer_norm = initial is not None and initial.layer_norm
         hidden_units = initial.hidden_units if initial else None
-        chosen = chosen_settings(path, training_set, layer_norm=layer_norm, hidden_units=hidden_units)
+        chosen = chosen_settings(
+            path,
+            training_set,
+            layer_norm=layer_norm,
+            hidden_units=hidden_units,
+            # a key that has both of them as numbers means the training that it has always meant
+            two_versions=hyperparameters.batch_size is None and document.max_epochs is None,
+        )
         settings = chosen.with_given(hyperparameters, document.max_epochs, document.schedule.type)
         log.info("training with %s", settings)
         facts = LineageFacts(
