@@ -24,7 +24,7 @@ import aiohttp
 from kubernetes.aio import client
 from speechmodel_api.crd import GROUP, VERSION
 from speechmodel_operator.cluster.api import Api
-from speechmodel_operator.cluster.connection import load_configuration
+from speechmodel_operator.cluster.connection import connect, load_configuration
 from speechmodel_operator.cluster.definition import missing_fields
 from speechmodel_operator.cluster.errors import ClusterError
 
@@ -35,9 +35,10 @@ REQUEST_SECONDS = 30.0
 
 async def main() -> int:
     """Print the result of every check and return the exit code."""
-    async with client.ApiClient(await load_configuration()) as api:
-        failed = report("schema", await unserved_fields(Api(api)))
-        failed |= report("permissions", await missing_permissions(client.AuthorizationV1Api(api)))
+    configuration = await load_configuration()
+    async with connect(configuration) as connection, client.ApiClient(configuration) as prepared:
+        failed = report("schema", await unserved_fields(Api(connection)))
+        failed |= report("permissions", await missing_permissions(client.AuthorizationV1Api(prepared)))
         failed |= report("health", await ill_health(os.environ["CHECK_HEALTH"]))
     return int(failed)
 

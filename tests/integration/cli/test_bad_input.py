@@ -19,9 +19,11 @@ import numpy as np
 import pytest
 import soundfile
 from speechmodel_api.dataset_spec import Annotations, DatasetFormat, Negatives, Split
+from speechmodel_api.serving_spec import Engine
 from speechmodel_api.stages import PrepareInput
 from speechmodel_api.workspace import REPORT, Workspace
 from speechmodel_cli.command_line import main
+from speechmodel_cli.transcriptions import transcribe_here
 from speechmodel_pipeline.graphdef.pbmm import memory_map
 from speechmodel_pipeline.prepare.stage import prepare
 from speechmodel_pipeline.prepare_report import PrepareReport
@@ -710,7 +712,10 @@ def version(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_bad_input_is_named_with_what_to_do(
     row: Row, version: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("speechmodel_cli.transcribe._version_folder", lambda state, model: version)
+    monkeypatch.setattr("speechmodel_cli.transcribe._choose", lambda folder, name: None)
+    monkeypatch.setattr(
+        "speechmodel_cli.transcribe._by_model", lambda model, files: transcribe_here(version, files, Engine.AUTO)
+    )
     with unprivileged_folder() if row.unprivileged else contextlib.nullcontext(tmp_path) as place:
         source = place / "input"
         source.mkdir()

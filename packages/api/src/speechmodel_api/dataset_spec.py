@@ -178,8 +178,9 @@ class Negatives(ApiModel):
     path: Annotated[str, Field(max_length=1024, pattern=r"^([^/.][^/]*(/[^/.][^/]*)*)?$")] = ""
     """Folder with recordings of your own, relative to the folder of the dataset: speech in which no
     transcript is spoken, at most 30 seconds each. Subfolders are included. Recordings that cannot be
-    used are invalid samples. One in five measures how much of such speech is accepted; training uses
-    the others, but at most as many as it has clips. If empty, there are no recordings of your own."""
+    used are invalid samples. One in five of the others is held out, to measure how much of such speech
+    is accepted. Training uses the rest, at most one for each training clip. If empty, there are no
+    recordings of your own."""
 
 
 class Synthesis(ApiModel):
@@ -238,9 +239,10 @@ class Dataset(ApiModel):
     the rest of the transcript. Defaults to Reject."""
     numbers: Numbers = Numbers.REJECT
     """Defines what happens to digits in transcripts. Reject makes the row an invalid sample. Spell
-    replaces whole numbers by words of the language, for the languages that num2words knows and in
-    the script in which it writes them. Dates, times, decimals, ordinals, telephone numbers and amounts of money are invalid samples in both
-    cases. Defaults to Reject."""
+    replaces whole numbers by words of the language, for the languages that num2words knows. A number
+    that num2words writes in Latin letters, in a transcript of another script, makes the row an invalid
+    sample. Dates, times, decimals, ordinals, telephone numbers and amounts of money are invalid samples
+    in both cases. Defaults to Reject."""
     negatives: Negatives = Negatives()
     """Speech that is no transcript of the dataset. There is one built-in negative for every four
     training clips, at most one recording of your own for each training clip, and the near misses of

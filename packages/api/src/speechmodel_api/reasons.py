@@ -458,8 +458,9 @@ class Reason(StrEnum):
     INVALID_SERVER_SETTINGS = (
         "InvalidServerSettings",
         Severity.ERROR,
-        "The server ends at once, because its settings cannot work. The message has its sentence.",
-        "Correct serving.settings, serving.env or what else the message names. The version before it is still served.",
+        "The server exits at its start, because it cannot run with its settings on its node. The message says why.",
+        "Correct what the message names, such as serving.settings or serving.env. "
+        "The version before it is still served.",
     )
     PROMOTED = "Promoted", Severity.NORMAL, "Every replica serves the newest version."
     QUALITY_GATE_FAILED = (

@@ -65,9 +65,10 @@ class ServerSettings(ApiModel):
     may use. With the engine Native, whose recordings share runs of the network, it defaults to four
     times as many."""
     waiting: Annotated[int, Field(ge=0, le=10_000)] | None = None
-    """Number of requests that may wait for a decoder of a pod. One more is answered with 429. Request
-    bodies together hold at most maxUploadBytes of memory for each waiting request and each decoder,
-    with the default of `decoders` for each CPU; one more byte is answered with 429 too. Defaults to 32."""
+    """Number of requests that may wait for a decoder of a pod. One more is answered with 429. The
+    bodies of all requests together may have maxUploadBytes times the sum of `waiting` and `decoders`,
+    or of `waiting` and the number of CPUs if `decoders` is not set. A request beyond that is answered
+    with 429 too. Defaults to 32."""
     max_upload_bytes: Annotated[int, Field(ge=1024, le=1 << 30)] | None = None
     """Largest request body, in bytes. A larger one is answered with 413. Defaults to 26214400 (25
     MiB)."""

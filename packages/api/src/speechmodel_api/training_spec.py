@@ -138,8 +138,8 @@ class Hyperparameters(ApiModel):
     speech to 2048 for a hundred hours and more."""
     batch_size: Annotated[int, Field(ge=1, le=1024)] | None = None
     """Number of clips in each optimizer step. It is lowered to the number of training clips when
-    there are fewer. A change takes effect from the last checkpoint on. If not set, it is 16, and up
-    to 64 for large datasets."""
+    there are fewer. A change takes effect from the last checkpoint on. If not set, it is 16, and
+    up to 64 for large datasets, and half of that if consistency is chosen too."""
     learning_rate: Annotated[float, Field(gt=0, le=1)] | None = None
     """Largest learning rate of the Adam optimizer. Lower it when the loss diverges. A change takes
     effect from the last checkpoint on. If not set, it is from 0.0015 for the smallest network to
@@ -160,10 +160,10 @@ class Hyperparameters(ApiModel):
     are."""
     consistency: Annotated[float, Field(gt=0, le=10)] | None = None
     """Weight of the difference between two versions of each clip, which are augmented differently at
-    the same speed and with the same pauses. It lets the network recognise more of voices that training
-    never heard. With half of the batchSize and of maxEpochs, training takes the same time. A change takes
-    effect from the last checkpoint on. If not set, it is 0.2 without layer norm, if neither batchSize
-    nor maxEpochs is set; otherwise each clip is trained in one version."""
+    the same speed and with the same pauses. It improves the recognition of voices that training never
+    heard. A step takes twice as long, so halve batchSize and maxEpochs to keep the training time. A
+    change takes effect from the last checkpoint on. If not set when training from scratch begins, it
+    is 0.2, unless layerNorm is true or batchSize or maxEpochs is set: then each clip has one version."""
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 4568
     """Seed of the initial weights, the order of the clips, augmentation and dropout. A change
     trains from scratch. Defaults to 4568, as in DeepSpeech."""
@@ -244,7 +244,8 @@ class Training(ApiModel, json_schema_extra=cel(*ENGINE_RULES[0], *ENGINE_RULES[1
     max_epochs: Annotated[int, Field(ge=1, le=100000)] | None = None
     """Total number of epochs to train. Raise it on a finished model to continue training from the
     last checkpoint. If the checkpoints have already reached it, no epoch is trained. If not set, it
-    is chosen from the number of training clips: 39 for 330 clips, and fewer for more."""
+    is chosen from the number of training clips: for 330 clips, 39 with layer norm and 120 without, and
+    fewer for more clips."""
     restart_token: Annotated[str, Field(max_length=64)] = ""
     """Arbitrary text. Change it to train from scratch on the same data; earlier checkpoints stay on
     the workspace. Restoring an earlier value continues from the checkpoints of that value."""

@@ -1,7 +1,7 @@
 """`speechmodel run --listen DIR`: compare the words of recordings that training never saw with their transcriptions.
 
-An engine always transcribes a recording in the same way by a version, so transcriptions are kept beside the version and a second
-call costs nothing.
+The same version and engine always transcribe a recording in the same way. So transcriptions are kept beside the
+version, and a second call decodes nothing.
 """
 
 import hashlib

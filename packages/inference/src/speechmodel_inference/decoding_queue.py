@@ -1,9 +1,9 @@
 """The queue of requests: a bounded number is decoded at once and a bounded number waits.
 
-A request takes a place before its body is read and returns it after its answer. The bodies of all places together
-hold no more memory than those of the decoders at first and of the waiting requests may, so an engine that decodes more
-at once needs no more of it. Streams have threads of their own: somebody who speaks does not wait for recordings. The
-preview of a recording that is uploaded later takes no place, so that it keeps no upload out.
+A request takes a place before its body is read and returns it after its answer. The memory of all bodies together
+is bounded by the decoders of the settings and the waiting places; an engine that adds decoders does not raise that
+bound. Streams have threads of their own: somebody who speaks does not wait for recordings. The preview of a
+recording that is uploaded later takes no place, so that it keeps no upload out.
 """
 
 import asyncio
@@ -37,14 +37,14 @@ class Decoded(Generic[T]):
 
 
 class Place:
-    """The place of a request."""
+    """A place in the queue that one request holds, with the bytes of its body."""
 
     def __init__(self, queue: "DecodingQueue") -> None:
         self._queue = queue
         self.held_bytes = 0
 
     def hold(self, count: int) -> None:
-        """Count bytes of the body, until the place is given back. Raises QueueFull when all bodies together have too many."""
+        """Count bytes of the body, until the place is given back. Raises QueueFull if the bodies would exceed the bound."""
         if self._queue.held_bytes + count > self._queue.most_bytes:
             raise self._queue.full()
         self._queue.held_bytes += count

@@ -28,7 +28,7 @@ def run() -> ExitCode:
     """Serve until SIGTERM and return 0.
 
     Returns 78, with a sentence on stderr for each, when settings cannot work, or when no engine for the version runs
-    on this machine. In a pod, the sentences are in its status too.
+    on this machine. In a pod, they are also written to the pod's status.
     """
     try:
         settings = _settings()
@@ -84,5 +84,5 @@ def _refused(problem: str) -> ExitCode:
         try:
             Path(TERMINATION_LOG).write_text(result.model_dump_json(by_alias=True, exclude_none=True), encoding="utf-8")
         except OSError as error:
-            log.warning("the status of the pod lacks the problem: %s", error)
+            log.warning("cannot write the problem to the status of the pod: %s", error)
     return ExitCode.BAD_CONFIGURATION

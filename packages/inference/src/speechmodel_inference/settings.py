@@ -52,8 +52,8 @@ class Settings(BaseSettings):
     waiting: Annotated[int, Field(ge=0, le=10_000)] = 32
     """Requests that may wait for a decoder. Raise it for bursts.
 
-    Bodies of requests hold at most max_upload_bytes of memory for each of these, and for each decoder: for each CPU if
-    decoders is not set.
+    The bodies of all requests together may have max_upload_bytes times the sum of waiting and decoders, or of waiting
+    and the number of CPUs if decoders is not set.
     """
     max_upload_bytes: Annotated[int, Field(ge=1024)] = 25 * 1024 * 1024
     """Largest request body. The default is OpenAI's limit."""

@@ -7,7 +7,7 @@ from kubecluster import apt, registry
 from kubecluster.buildah import buildah, image_id, push
 from kubecluster.host_settings import SUITE
 from kubecluster.layout import PAUSE_IMAGE, Layout
-from kubecluster.shell import contained
+from kubecluster.shell import contained, locked
 
 IMAGE = f"docker.io/library/debian:{SUITE}-slim"
 # emptied, and for documentation kept empty, as in the image that goes by this name elsewhere
@@ -16,27 +16,9 @@ VOLATILE = ("var/cache/apt", "var/lib/apt/lists", "var/log")
 
 
 def ensure(layout: Layout) -> str:
-    """Make the Debian image if it is not there (about a minute); returns its ID."""
-    if found := image_id(layout, IMAGE):
-        return found
-    root = layout.cache / "rootfs"
-    shutil.rmtree(root, ignore_errors=True)
-    root.parent.mkdir(parents=True, exist_ok=True)
-    mirror = apt.mirror()
-    contained("debootstrap", "--variant=minbase", SUITE, root, *([mirror] if mirror else []))
-    _trim(root)
-    if mirror:  # each build gets its package sources from this machine, no image keeps them
-        (root / "etc/apt/sources.list").unlink()
-    archive = layout.cache / "rootfs.tar"
-    outside = [f"--exclude=./{folder}/*" for folder in ("dev", "proc", "sys")]
-    contained("tar", "-C", root, "--numeric-owner", *outside, "-cf", archive, ".")
-    container = buildah(layout, "from", "scratch")
-    buildah(layout, "add", "-q", container, archive, "/")
-    buildah(layout, "config", "--cmd", "bash", container)
-    made = buildah(layout, "commit", "-q", "--rm", "--disable-compression", container, IMAGE)
-    shutil.rmtree(root)
-    archive.unlink()
-    return made
+    """Make the Debian image if it is not there (about a minute); returns its ID. Another process that needs it waits."""
+    with locked(layout.cache / "debian.lock"):
+        return image_id(layout, IMAGE) or _make(layout)
 
 
 def ensure_pause(layout: Layout) -> None:
@@ -57,3 +39,24 @@ def _trim(root: Path) -> None:
     excluded = "".join(f"path-exclude /{folder}/*\n" for folder in UNWANTED)
     (root / "etc/dpkg/dpkg.cfg.d/slim").write_text(excluded)
     (root / "etc/resolv.conf").unlink(missing_ok=True)
+
+
+def _make(layout: Layout) -> str:
+    root = layout.cache / "rootfs"
+    shutil.rmtree(root, ignore_errors=True)
+    root.parent.mkdir(parents=True, exist_ok=True)
+    mirror = apt.mirror()
+    contained("debootstrap", "--variant=minbase", SUITE, root, *([mirror] if mirror else []))
+    _trim(root)
+    if mirror:  # each build gets its package sources from this machine, no image keeps them
+        (root / "etc/apt/sources.list").unlink()
+    archive = layout.cache / "rootfs.tar"
+    outside = [f"--exclude=./{folder}/*" for folder in ("dev", "proc", "sys")]
+    contained("tar", "-C", root, "--numeric-owner", *outside, "-cf", archive, ".")
+    container = buildah(layout, "from", "scratch")
+    buildah(layout, "add", "-q", container, archive, "/")
+    buildah(layout, "config", "--cmd", "bash", container)
+    made = buildah(layout, "commit", "-q", "--rm", "--disable-compression", container, IMAGE)
+    shutil.rmtree(root)
+    archive.unlink()
+    return made
