@@ -84,6 +84,14 @@ def test_two_versions_of_each_clip_take_half_of_the_clips_and_epochs(
     assert choose_settings(dataset, layer_norm=True, two_versions=True) == normed
 
 
+def test_consistency_goes_with_a_batch_size_that_is_given_and_is_turned_off_by_0() -> None:
+    chosen = choose_settings(EXAMPLE, two_versions=True)
+    assert chosen.with_given(Hyperparameters(), 30, ScheduleType.AUTO).consistency == 0.2
+    assert chosen.with_given(Hyperparameters(batch_size=16), None, ScheduleType.AUTO).consistency is None
+    assert chosen.with_given(Hyperparameters(batch_size=16, consistency=1), None, ScheduleType.AUTO).consistency == 1
+    assert chosen.with_given(Hyperparameters(consistency=0), None, ScheduleType.AUTO).consistency == 0
+
+
 @given(
     st.integers(1, 10**7), st.floats(0.001, 10_000), st.one_of(st.none(), st.integers(0, 10**5)), st.integers(1, 255)
 )

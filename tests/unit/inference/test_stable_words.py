@@ -20,18 +20,10 @@ from speechmodel_inference.live import StableWords
         (["a", "b", "a"], "a", ["a"]),
         (["", "", "ok", "ok"], "", ["ok"]),
         (["", ""], "", []),
+        (["ok es", "ok espejo llama"], "ok espejo llama a mi hijo", ["ok", " espejo llama a mi hijo"]),  # a hesitation
     ],
 )
 def test_words_are_sent_once_two_decodings_begin_with_them(decodings: list[str], last: str, sent: list[str]) -> None:
     stable = StableWords()
-    parts = [*(stable.heard(text) for text in decodings), stable.settled(last)]
+    parts = [*(stable.heard(text) for text in decodings), stable.ended(last)]
     assert [part for part in parts if part] == sent
-
-
-def test_the_words_in_a_pause_are_sent_at_once_and_more_speech_adds_to_them() -> None:
-    stable = StableWords()
-    assert stable.settled("ok espejo") == "ok espejo"
-    assert stable.settled("ok espejo") == ""
-    assert stable.heard("ok espejo llama") == ""
-    assert stable.heard("ok espejo llama a") == " llama"
-    assert stable.settled("espejo") == "", "what was sent cannot be taken back"

@@ -278,6 +278,31 @@ def test_a_server_that_waits_for_the_claim_of_its_cache_says_so(message: str) ->
     assert server and server.trouble == Trouble("VolumePending", message)
 
 
+def test_a_crashed_server_of_the_settings_before_is_no_reason_once_there_is_a_pod_with_new_ones() -> None:
+    deployment = Deployment.model_validate(
+        {
+            "metadata": {"name": "espejo", "generation": 2},
+            "spec": {"replicas": 1, "template": {"metadata": {"labels": {"speechops.dev/version": "v1"}}}},
+            "status": {"observedGeneration": 2, "replicas": 2},
+        }
+    )
+
+    def server_pod(template: str, made: str, **status: Any) -> Pod:
+        labels = {"speechops.dev/version": "v1", "pod-template-hash": template}
+        found = pod("Running", **status)
+        changed = {"name": f"espejo-{template}", "creationTimestamp": made, "labels": labels}
+        return Pod.model_validate(found.model_dump(by_alias=True, mode="json") | {"metadata": changed})
+
+    last = {"terminated": {"exitCode": 78, "message": "Killed"}}
+    state = {"name": "server", "state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": last}
+    crashed = server_pod("old", "2026-01-01T00:00:01Z", containerStatuses=[state])
+    starting = server_pod("new", "2026-01-01T00:00:09Z")
+    alone = observe.server_of(deployment, [crashed], NOW)
+    assert alone and alone.trouble and alone.trouble.reason == "CrashLoopBackOff"
+    both = observe.server_of(deployment, [crashed, starting], NOW)
+    assert both and both.trouble is None
+
+
 @pytest.mark.parametrize(
     ("message", "reason"),
     [(QUOTA, "QuotaExceeded"), (STANDARD, "PodSecurityDenied"), ("a webhook denied the request", "Refused")],

@@ -32,6 +32,12 @@ def test_recordings_are_known_by_their_endings_in_any_case(tmp_path: Path) -> No
     assert names(tmp_path) == ["a.WAV", "b/c.m4a", "b/d.webm", "g.sln16", "h.GSM"]
 
 
+def test_a_prompt_that_a_telephone_system_keeps_in_several_formats_is_one_recording(tmp_path: Path) -> None:
+    for name in ("a.wav", "a.mp3", "a.gsm", "a.ulaw", "b.gsm", "b.sln16", "b.g722", "c/b.ulaw", "c/b.txt"):
+        touched(tmp_path / name)
+    assert names(tmp_path) == ["a.mp3", "a.wav", "b.g722", "c/b.ulaw"]
+
+
 def test_links_to_files_and_folders_are_followed_and_those_to_nothing_are_kept_for_the_report(tmp_path: Path) -> None:
     touched(tmp_path / "elsewhere" / "1.wav")
     folder = tmp_path / "es"

@@ -101,10 +101,19 @@ def test_silence_of_a_telephone_is_not_taken_for_an_mp3() -> None:
     assert (audio.info.format, audio.info.frames) == ("mulaw pcm_mulaw", 8_000)
 
 
-def test_a_wav_file_with_the_ending_of_a_telephone_file_is_read_by_its_header() -> None:
+@pytest.mark.parametrize(
+    ("kind", "subtype"),
+    [("WAV", "GSM610"), ("AU", "ULAW"), ("AIFF", "PCM_16"), ("FLAC", "PCM_16"), ("OGG", "VORBIS"), ("CAF", "PCM_16")],
+)
+def test_a_file_with_a_header_and_the_ending_of_a_telephone_file_is_read_by_its_header(kind: str, subtype: str) -> None:
     file = io.BytesIO()
-    soundfile.write(file, np.zeros(2_000), 16_000, format="WAV", subtype="GSM610")
-    assert decode(file, name="prompt.gsm").info.format == "WAV GSM610"
+    soundfile.write(file, np.zeros(2_000), 16_000, format=kind, subtype=subtype)
+    assert decode(file, name="prompt.ulaw").info.format == f"{kind} {subtype}"
+
+
+def test_text_with_the_ending_of_a_telephone_file_is_refused() -> None:
+    with pytest.raises(AudioUnreadable, match=r"x\.al: is text instead of a recording"):
+        decode(io.BytesIO(b"import os\n" * 100), name="x.al")
 
 
 def test_a_file_without_a_header_and_a_telling_ending_is_refused() -> None:

@@ -225,7 +225,9 @@ class ClusterEngine:
         if here.claim is None:
             created = await self._create(CLAIMS, wanted, lambda found: observe.created_for(found, self._owner.name))
             if created is None:
-                log.info("%s: waiting for the claim %s, which is being deleted", self._owner, intent.name)
+                log.info(
+                    "%s: the claim %s is there already, or is being deleted; looking again", self._owner, intent.name
+                )
             return created
         if here.claim.deleting:
             return None

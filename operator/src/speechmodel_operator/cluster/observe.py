@@ -16,6 +16,9 @@ from speechmodel_operator.resources import labels
 from speechmodel_operator.resources.pod import STAGE_CONTAINER
 from speechmodel_operator.resources.workers import INDEX, JOB_NAME
 
+TEMPLATE_HASH = "pod-template-hash"
+"""Label of a pod that tells which template of its Deployment it is from. Kubernetes sets it."""
+
 STAGE_LABELS = {stage.value for stage in StageName}
 NO_POD_AFTER_SECONDS = 20
 
@@ -82,7 +85,9 @@ def server_of(
     else:
         enough = min(max(least, 1), deployment.spec.replicas)
         settled = current and status.replicas == status.updated_replicas and status.ready_replicas >= enough
-    latest = [pod for pod in server_pods if pod.metadata.labels.get(labels.VERSION_SERVED) == version]
+    latest = _of_newest_template(
+        pod for pod in server_pods if pod.metadata.labels.get(labels.VERSION_SERVED) == version
+    )
     return Server(
         version,
         deployment.spec.replicas,
@@ -90,6 +95,14 @@ def server_of(
         settled,
         None if settled else _first_trouble(latest, now) or _blocked(deployment),
     )
+
+
+def _of_newest_template(found: Iterable[Pod]) -> list[Pod]:
+    """Return the pods with the template of the newest one. Those of an earlier template are going away."""
+    found = list(found)
+    newest = pods.newest(found)
+    template = newest.metadata.labels.get(TEMPLATE_HASH) if newest else None
+    return [pod for pod in found if pod.metadata.labels.get(TEMPLATE_HASH) == template] if newest else found
 
 
 def purge_of(job: Job | None, job_pods: Iterable[Pod], now: datetime) -> Purge | None:

@@ -50,7 +50,7 @@ class LearningSettings(ApiModel):
     gradient_clip_norm: float | None = None
     """Largest norm of the gradients. Absent if they are used as they are."""
     consistency: float | None = None
-    """Weight of the difference between two versions of each clip. Absent if there is one version."""
+    """Weight of the difference between two versions of each clip. Absent or 0 if there is one version."""
     learning_rate: float
     """Largest learning rate of the Adam optimizer."""
     dropout: float
@@ -63,7 +63,9 @@ class LearningSettings(ApiModel):
     def with_given(
         self, hyperparameters: Hyperparameters, max_epochs: int | None, schedule: ScheduleType
     ) -> "LearningSettings":
-        """Return the settings with the given values in place of the chosen ones."""
+        """Return the settings with the given values in place of the chosen ones. A chosen consistency belongs to the chosen
+        batch size.
+        """
         given = {
             "hidden_units": hyperparameters.hidden_units,
             "layer_norm": hyperparameters.layer_norm,
@@ -75,11 +77,14 @@ class LearningSettings(ApiModel):
             "max_epochs": max_epochs,
             "schedule": None if schedule is ScheduleType.AUTO else schedule,
         }
-        return self.model_copy(update={name: value for name, value in given.items() if value is not None})
+        changes: dict[str, object] = {name: value for name, value in given.items() if value is not None}
+        if hyperparameters.batch_size is not None:
+            changes["consistency"] = hyperparameters.consistency
+        return self.model_copy(update=changes)
 
     def __str__(self) -> str:
         norm = " with layer norm" if self.layer_norm else ""
-        consistency = "" if self.consistency is None else f"consistency {self.consistency:g}, "
+        consistency = f"consistency {self.consistency:g}, " if self.consistency else ""
         return (
             f"{self.hidden_units} units{norm}, batches of {self.batch_size}, learning rate {self.learning_rate:g} "
             f"({self.schedule}), dropout {self.dropout:g}, {consistency}{self.max_epochs} epochs"

@@ -158,12 +158,12 @@ class Hyperparameters(ApiModel):
     which helps when the loss jumps or diverges; try 10. A change takes effect from the last
     checkpoint on. If not set, it is 10 with layer norm; without it, gradients are used as they
     are."""
-    consistency: Annotated[float, Field(gt=0, le=10)] | None = None
+    consistency: Annotated[float, Field(ge=0, le=10)] | None = None
     """Weight of the difference between two versions of each clip, which are augmented differently at
     the same speed and with the same pauses. It improves the recognition of voices that training never
     heard. A step takes twice as long, so halve batchSize and maxEpochs to keep the training time. A
-    change takes effect from the last checkpoint on. If not set when training from scratch begins, it
-    is 0.2, unless layerNorm is true or batchSize or maxEpochs is set: then each clip has one version."""
+    change takes effect from the last checkpoint on. With 0, each clip has one version. If not set when
+    training begins, it is 0.2, and 0 with layer norm or if batchSize or maxEpochs is set."""
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 4568
     """Seed of the initial weights, the order of the clips, augmentation and dropout. A change
     trains from scratch. Defaults to 4568, as in DeepSpeech."""

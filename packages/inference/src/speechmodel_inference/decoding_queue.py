@@ -1,9 +1,10 @@
 """The queue of requests: a bounded number is decoded at once and a bounded number waits.
 
-A request takes a place before its body is read and returns it after its answer. The memory of all bodies together
-is bounded by the decoders of the settings and the waiting places; an engine that adds decoders does not raise that
-bound. Streams have threads of their own: somebody who speaks does not wait for recordings. The preview of a
-recording that is uploaded later takes no place, so that it keeps no upload out.
+A request takes a place before its body is read and returns it after its answer. The memory of all bodies together is
+bounded by the decoders of the settings and the waiting places; an engine that adds decoders does not raise that
+bound. The audio that a realtime session without turn detection has not committed is bounded in each session. Streams
+have threads of their own: somebody who speaks does not wait for recordings. The preview of a recording that is
+uploaded later takes no place, so that it keeps no upload out.
 """
 
 import asyncio

@@ -157,5 +157,9 @@ class ModelFolderError(Exception):
     """The fetched version cannot be served."""
 
 
+class CannotListen(Exception):
+    """An address of the settings cannot be listened on."""
+
+
 class NoEngine(ModelFolderError):
     """No engine for the fetched version runs on this machine."""

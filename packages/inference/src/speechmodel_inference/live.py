@@ -194,7 +194,7 @@ class LiveTranscription:
 
 class StableWords:
     """The words of one utterance that are sent while it lasts and cannot be taken back: those with which two
-    decodings in a row begin, and those of a decoding after its margin. Sent parts joined are a text.
+    decodings in a row begin. Sent parts joined are a text.
     """
 
     def __init__(self) -> None:
@@ -210,10 +210,8 @@ class StableWords:
         self._before = words
         return self._more(agreed)
 
-    def settled(self, text: str) -> str:
-        """Return what is sent after a decoding of the whole utterance, as far as is known. Nothing if it does not begin
-        with the words that were sent.
-        """
+    def ended(self, text: str) -> str:
+        """Return what is sent after the last decoding. Nothing if its words are not those that were sent."""
         return self._more(text.split())
 
     def _more(self, words: list[str]) -> str:

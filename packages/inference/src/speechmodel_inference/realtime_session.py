@@ -163,7 +163,7 @@ class RealtimeSession:
         text = await self._services.queue.run_stream(partial(live.words_so_far, self._options))
         if self._item is None or text is None:
             return  # if it cannot be decoded, the end of the utterance reports it
-        if more := self._stable.settled(text) if live.settled else self._stable.heard(text):
+        if more := self._stable.heard(text):
             await self._delta(self._item, more)
 
     async def _started(self, utterance: Utterance) -> None:
@@ -207,7 +207,7 @@ class RealtimeSession:
             for utterance in utterances:
                 work = partial(live.decode, utterance, self._options)
                 if text := (await self._services.queue.run_stream(work)).text:
-                    more = f" {text}" if texts else stable.settled(text)
+                    more = f" {text}" if texts else stable.ended(text)
                     texts.append(text)
                     if more:
                         await self._delta(item, more)

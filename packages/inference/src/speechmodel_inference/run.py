@@ -12,7 +12,7 @@ from speechmodel_api.log_format import set_up_program_logging
 from speechmodel_api.tracing import end_tracing, set_up_tracing
 from speechmodel_stagekit.cpus import available_cpus
 
-from speechmodel_inference.errors import NoEngine
+from speechmodel_inference.errors import CannotListen, NoEngine
 from speechmodel_inference.settings import PREFIX, Settings, unknown_variables
 from speechmodel_inference.version_files import VersionFiles
 
@@ -44,13 +44,9 @@ def run() -> ExitCode:
     try:
         files.require_engine()
         serve(settings, files)
-    except NoEngine as error:
+    except (CannotListen, NoEngine) as error:
         log.error("%s", error)
         return _refused(str(error))
-    except OSError as error:
-        problem = f"cannot listen on {settings.listen}: {error.strerror}"
-        log.error("%s", problem)
-        return _refused(problem)
     finally:
         end_tracing()
     return ExitCode.DONE

@@ -13,6 +13,7 @@ import uvicorn
 
 from speechmodel_inference.app import create_app
 from speechmodel_inference.connections import limited
+from speechmodel_inference.errors import CannotListen
 from speechmodel_inference.services import Services
 from speechmodel_inference.settings import Settings
 from speechmodel_inference.version_files import VersionFiles
@@ -55,7 +56,7 @@ class DrainingServer(uvicorn.Server):
 
 
 def serve(settings: Settings, files: VersionFiles) -> None:
-    """Serve the version in `files` until SIGTERM or SIGINT. Raises OSError when the address is taken."""
+    """Serve the version in `files` until SIGTERM or SIGINT. Raises CannotListen when an address is taken."""
     wyoming = listening_socket(settings.wyoming_listen) if settings.wyoming_listen else None
     app = create_app(settings, wyoming, files)
     services: Services = app.state.services
@@ -78,7 +79,7 @@ def serve(settings: Settings, files: VersionFiles) -> None:
 def listening_socket(listen: str) -> socket.socket:
     """Return a socket that listens on `address:port`.
 
-    Without an address it listens on every IPv4 address, and on every IPv6 address if there is any.
+    Without an address it listens on every IPv4 address, and on every IPv6 address if there is any. Raises CannotListen.
     """
     address, _, port = listen.rpartition(":")
     address = address.strip("[]")
@@ -86,7 +87,10 @@ def listening_socket(listen: str) -> socket.socket:
         family, dual = socket.AF_INET6, not address
     else:
         family, dual = socket.AF_INET, False
-    listening = socket.create_server((address, int(port)), family=family, backlog=BACKLOG, dualstack_ipv6=dual)
+    try:
+        listening = socket.create_server((address, int(port)), family=family, backlog=BACKLOG, dualstack_ipv6=dual)
+    except OSError as error:
+        raise CannotListen(f"cannot listen on {listen}: {error.strerror}") from error
     # connections inherit it; asyncio sets it only for sockets that were made with the number of the protocol
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
     return listening

@@ -40,7 +40,7 @@ STALLED_SECONDS = 30
 """Longest wait for another pod whose download does not grow, as that of a lost node. The pod then downloads a copy of its
 own."""
 WAIT_SECONDS = 300
-"""Longest wait for a download that grows. A Deployment reports no progress after 600 s."""
+"""Longest wait for downloads that grow, of all files of a pod together. A Deployment reports no progress after 600 s."""
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
@@ -51,6 +51,8 @@ class ModelCache:
     def __init__(self, claim: Path) -> None:
         """Use the claim that is mounted at `claim`."""
         self._folder = claim / FOLDER
+        self._waits_until: float | None = None
+        """When this pod waits no longer for the downloads of others. None before its first one."""
 
     def find(self, sha256: str) -> Path | None:
         """Return the file with this digest, if it is there and whole."""
@@ -102,14 +104,14 @@ class ModelCache:
     @contextmanager
     def _downloading(self, path: Path) -> Iterator[None]:
         """Wait until no other pod downloads this file. The lock of a killed process is freed. Raises TimeoutError."""
-        until, mine = time.monotonic() + WAIT_SECONDS, _lock_of(path)
+        mine, self._waits_until = _lock_of(path), self._waits_until or time.monotonic() + WAIT_SECONDS
         while True:
             before = _size(_partial(path))
             with mine.open("ab") as file:
                 try:
                     lock(file, fcntl.LOCK_EX, STALLED_SECONDS)
                 except TimeoutError:
-                    if _size(_partial(path)) <= before or time.monotonic() >= until:
+                    if _size(_partial(path)) <= before or time.monotonic() >= self._waits_until:
                         raise
                     log.info("waiting for another pod that downloads %s", path)
                     continue
@@ -168,7 +170,7 @@ def _seconds_unused(path: Path) -> float | None:
     """Return the time for which a file has been unused, which may begin now. None for one that is used, and for locks and
     marks. A download counts from its last byte.
     """
-    if path.suffix == ".partial":
+    if path == _partial(_whole(path)) and _DIGEST.fullmatch(_whole(path).name):
         return time.time() - path.stat().st_mtime
     if not _DIGEST.fullmatch(path.name):
         return None
@@ -186,7 +188,7 @@ def _seconds_unused(path: Path) -> float | None:
 
 def _remove(path: Path) -> None:
     """Remove a file, unless a pod has begun to use or to download it."""
-    whole = path.with_name(path.name.removeprefix(".").removesuffix(".partial"))
+    whole = _whole(path)
     mark, downloading = _mark(whole), _lock_of(whole)
     with path.open("r+b") as file, downloading.open("ab") as download:
         try:
@@ -196,9 +198,10 @@ def _remove(path: Path) -> None:
             return
         if path != whole or mark.exists():
             path.unlink()
-            mark.unlink(missing_ok=True)
-            downloading.unlink(missing_ok=True)
+            if path == whole:
+                mark.unlink(missing_ok=True)
             log.info("removed %s, which no server uses", path)
+        downloading.unlink(missing_ok=True)
 
 
 def _warn(error: OSError) -> None:
@@ -207,6 +210,12 @@ def _warn(error: OSError) -> None:
 
 def _mark(path: Path) -> Path:
     return path.with_name(f".{path.name}.unused")
+
+
+def _whole(path: Path) -> Path:
+    """Return the path of a file when it is whole, from that or from the path of its download."""
+    name = path.name
+    return path.with_name(name[1:].removesuffix(".partial")) if re.fullmatch(r"\..+\.partial", name) else path
 
 
 def _lock_of(path: Path) -> Path:

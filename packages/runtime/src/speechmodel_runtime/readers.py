@@ -57,8 +57,8 @@ def open_reader(file: BinaryIO, called: str) -> Reader:
     file.seek(0)
     if file.read(len(_LFS_POINTER)) == _LFS_POINTER:
         raise AudioUnreadable(called, "is a pointer of Git LFS instead of a recording; run `git lfs pull`")
+    telephone = headerless(file, called)
     file.seek(0)
-    telephone = headerless(called) if chunks is None else None  # some systems name wav files so, too
     if telephone is None:
         try:
             return _Libsndfile(file, called, chunks)

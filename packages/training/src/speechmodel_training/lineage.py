@@ -70,8 +70,10 @@ def open_lineage(document: TrainInput) -> Iterator[Lineage]:
             training_set,
             layer_norm=layer_norm,
             hidden_units=hidden_units,
-            # a key that has both of them as numbers means the training that it has always meant
-            two_versions=hyperparameters.batch_size is None and document.max_epochs is None,
+            # a key that has one of them as a number means the training that it has always meant
+            two_versions=hyperparameters.batch_size is None
+            and document.max_epochs is None
+            and hyperparameters.consistency != 0,
         )
         settings = chosen.with_given(hyperparameters, document.max_epochs, document.schedule.type)
         log.info("training with %s", settings)

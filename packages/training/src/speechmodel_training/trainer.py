@@ -96,7 +96,7 @@ class Trainer:
             learning_rate=chosen.learning_rate,
             dropout=chosen.dropout,
             clip_norm=chosen.gradient_clip_norm,
-            consistency=chosen.consistency,
+            consistency=chosen.consistency or None,
             workers=workers,
         )
         if (target.early_stop or target.reduce_on_plateau) and not training_set.dev:

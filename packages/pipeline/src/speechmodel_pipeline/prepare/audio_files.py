@@ -3,19 +3,20 @@
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from speechmodel_runtime.headerless import HEADERLESS
 
-AUDIO = frozenset(
+WITH_HEADER = frozenset(
     {
-        ".wav", ".wave", ".wav49", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf",
-        ".w64", ".rf64", ".m4a", ".m4b", ".mp4", ".mov", ".aac", ".wma", ".amr", ".3gp", ".3g2", ".webm", ".weba", ".mka",
-        ".mkv", ".ac3", ".mp2", ".mpga", ".spx", ".wv", ".sph", ".voc", ".avi", ".flv",
-        *HEADERLESS,
+        ".wav", ".wave", ".wav49", ".flac", ".ogg", ".oga", ".opus", ".spx", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf",
+        ".w64", ".rf64", ".m4a", ".mp4", ".mov", ".aac", ".wma", ".amr", ".3gp", ".3g2", ".webm", ".weba", ".mka", ".mkv", ".ac3",
+        ".wv", ".sph",
     }
 )  # fmt: skip
+AUDIO = WITH_HEADER | HEADERLESS.keys()
 """Endings of files that the runtime reads (readers.py)."""
 BROKEN = 0
 """Mode of a link to nothing."""
@@ -25,7 +26,9 @@ def audio_files(folder: Path) -> list[Path]:
     """Return the recordings in `folder` and the folders below it, sorted by path.
 
     Symbolic links are followed, except to a folder that contains the link; one to nothing is returned
-    whatever its name, so that it is reported. Hidden files and folders are ignored. Raises OSError for a folder that cannot be read.
+    whatever its name, so that it is reported. Hidden files and folders are ignored. Telephone systems keep a prompt in
+    several formats, so one without a header is left out beside another file of the same name. Raises OSError for a
+    folder that cannot be read.
     """
     return sorted(_files(folder, ()))
 
@@ -36,12 +39,34 @@ def _files(folder: Path, above: tuple[tuple[int, int], ...]) -> Iterator[Path]:
         return
     with os.scandir(folder) as entries:
         shown = [entry for entry in entries if not entry.name.startswith(".")]
+    copies = _copies(entry.name for entry in shown)
     for entry in shown:
         mode = _mode(entry)
         if stat.S_ISDIR(mode):
             yield from _files(folder / entry.name, (*above, identity))
-        elif mode == BROKEN or (stat.S_ISREG(mode) and Path(entry.name).suffix.lower() in AUDIO):
+        elif mode == BROKEN or (stat.S_ISREG(mode) and _ending(entry.name) in AUDIO and entry.name not in copies):
             yield folder / entry.name
+
+
+def _copies(names: Iterable[str]) -> set[str]:
+    """Return the recordings without a header beside another recording of the same name, which has a header or a
+    higher rate.
+    """
+    by_stem = defaultdict(list)
+    for name in names:
+        if _ending(name) in AUDIO:
+            by_stem[Path(name).stem].append(name)
+    return {name for group in by_stem.values() for name in sorted(group, key=_rank)[1:] if _ending(name) in HEADERLESS}
+
+
+def _rank(name: str) -> tuple[int, str]:
+    """Return what sorts files with a header first, and then those with a higher rate."""
+    described = HEADERLESS.get(_ending(name))
+    return (-(1 << 30) if described is None else -described.sample_rate, name)
+
+
+def _ending(name: str) -> str:
+    return Path(name).suffix.lower()
 
 
 def _mode(entry: os.DirEntry[str]) -> int:

@@ -8,9 +8,10 @@ from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
+from speechmodel_runtime.headerless import HEADERLESS
 from speechmodel_stagekit.dataset import Part
 
-from speechmodel_pipeline.prepare.audio_files import AUDIO, audio_files
+from speechmodel_pipeline.prepare.audio_files import WITH_HEADER, audio_files
 from speechmodel_pipeline.prepare.layout import nfc
 from speechmodel_pipeline.prepare.recordings import (
     PARTS,
@@ -26,7 +27,7 @@ from speechmodel_pipeline.prepare.table import Row, Table
 from speechmodel_pipeline.prepare_report import Rejection, SpeakerSource
 from speechmodel_pipeline.text.rejections import RejectionReason
 
-ANY_ENDING = ("", *sorted(AUDIO))
+ANY_ENDING = ("", *sorted(WITH_HEADER), *HEADERLESS)
 """Endings of a name in a table that lacks its own."""
 
 

@@ -10,6 +10,8 @@ LARGEST_AMHARIC = 1_000
 """For many larger numbers in Amharic, num2words 0.5.14 raises TypeError or never ends."""
 _NAMES = {"kk": "kz", "nb": "no", "arb": "ar", "lvs": "lv", "pes": "fa"}
 """Names in num2words that are not those of BCP 47. Its Norwegian is Bokmål: in Nynorsk (nn), 1 and 7 are other words."""
+_IN_LATIN = "sr"
+"""Language that num2words writes in Latin letters, and people also in Cyrillic ones."""
 _LATIN, _OTHER = regex.compile(r"\p{Latin}"), regex.compile(r"[\p{L}--\p{Latin}]", regex.VERSION1)
 _WHOLE = regex.compile(
     rf"(?<![\p{{L}}\p{{M}}\p{{N}}])(?<!\p{{N}}[.,:/'\u2019\u00a0 -])(?<![-\u2212+#\u2116])"
@@ -23,10 +25,11 @@ left, and so are leading zeros, ordinals and amounts of money: only a person kno
 def spelled(text: str, language: str) -> str:
     """Return `text` with whole numbers as words of `language`, a BCP 47 tag. It is returned as it is
     when num2words does not know the language. A number that it cannot spell in it is left, and so is one that it spells
-    in Latin letters in a text of another script: it writes Serbian in Latin letters only.
+    in Latin letters in a text of another script: it writes Serbian in Latin letters only. In Serbian, the text needs a
+    Latin letter, since a number alone does not tell the script of the others.
     """
     known = _known(language)
-    without_latin = _OTHER.search(text) is not None and _LATIN.search(text) is None
+    without_latin = _LATIN.search(text) is None and (known == _IN_LATIN or _OTHER.search(text) is not None)
 
     def words(match: regex.Match[str]) -> str:
         number = int(match[0])
