@@ -36,7 +36,7 @@ demo: $(VENV)/.ready ## train the example on this machine, without a cluster, an
 	@$(BIN)/speechmodel run examples/espejo/speechmodel.yaml --listen examples/espejo/heard
 
 .PHONY: test
-test: $(VENV)/.ready packages browser ## all tests, those on a real cluster too
+test: $(VENV)/.ready packages browser downloads ## all tests, those on a real cluster too
 	@$(BIN)/pytest -n 3 --dist loadscope $(ARGS)
 
 .PHONY: unit
@@ -50,6 +50,10 @@ e2e: $(VENV)/.ready packages ## the tests on a real cluster only; KUBECONFIG and
 .PHONY: packages
 packages: $(VENV)/.ready # the Debian packages that the cluster needs: installed for root, named for anybody else
 	@$(KUBECLUSTER) packages --install || true
+
+.PHONY: downloads
+downloads: $(VENV)/.ready # the environments in which tests run other programs, kept in the user's cache
+	@PYTHONPATH=tests $(BIN)/python -m support.downloads
 
 .PHONY: browser
 browser: # Chromium, for the tests of the page: installed for root on Debian. Without it they are skipped
@@ -117,7 +121,8 @@ lock: $(VENV)/.ready ## lock the requirements of the images and of this environm
 	@$(LOCK) $(HERE) --group pyproject.toml:dev $(PROJECTS) -o $(LOCKS)/dev.txt $(ARGS)
 	@$(LOCK) $(HERE) tests/clients/requirements.in -o tests/clients/requirements.txt $(ARGS)
 	@$(LOCK) --python-version 3.7 --python-platform x86_64-manylinux_2_28 $(LOCKS)/coqui.in -o $(LOCKS)/coqui.txt $(ARGS)
-	@$(LOCK) --python-version 3.9 --python-platform x86_64-manylinux_2_28 tests/clients/tflite.in -o tests/clients/tflite.txt $(ARGS)
+	@for client in deepspeech tflite; do \
+	  $(LOCK) --python-version 3.9 --python-platform x86_64-manylinux_2_28 tests/clients/$$client.in -o tests/clients/$$client.txt $(ARGS); done
 	@$(LOCK) --python-version 3.11 --python-platform x86_64-manylinux_2_28 \
 	  $(addprefix --no-emit-package ,$(CUDA)) tests/bench/torch.in -o tests/bench/torch.txt $(ARGS)
 	@for project in operator packages/pipeline packages/inference; do \

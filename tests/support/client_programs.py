@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 
 from support import environments
-from support.places import ROOT
+from support.places import CLIENTS
 
-REQUIREMENTS = ROOT / "tests" / "clients" / "requirements.txt"
+REQUIREMENTS = CLIENTS / "requirements.txt"
 
 
 def run_client(program: str, folder: Path) -> str:

@@ -1,17 +1,13 @@
 """Upstream's own command line, DeepSpeech 0.9.3, in a Python 3.9 environment of its own."""
 
-import os
-import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from support import environments
+from support.places import CLIENTS
 from support.pythons import installed_python
-
-REQUIREMENTS = ("deepspeech==0.9.3", "numpy==1.26.4")
-"""numpy 2 breaks the 0.9.3 binding."""
 
 
 def transcribe(model: Path, clip: Path, folder: Path) -> str:
@@ -22,22 +18,24 @@ def transcribe(model: Path, clip: Path, folder: Path) -> str:
 
 def command(model: Path, clip: Path, folder: Path) -> list[str]:
     """Return the command that transcribes a clip, of which a copy is written to `folder`. Skips as `transcribe` does."""
-    program = _environment() / "bin" / "deepspeech"
-    return [str(program), "--model", str(model), "--audio", str(_wav(clip, folder))]
+    programs = environment() / "bin"
+    # by its Python, because the first line of the program names the folder that it was installed in
+    return [
+        str(programs / "python"),
+        str(programs / "deepspeech"),
+        "--model",
+        str(model),
+        "--audio",
+        str(_wav(clip, folder)),
+    ]
 
 
-def _environment() -> Path:
-    target = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "speechmodel" / "deepspeech-0.9.3"
-    if (target / "bin" / "deepspeech").exists():
-        return target
+def environment() -> Path:
+    """Return the environment with the command. Skip the test where there is no Python 3.9."""
     python = installed_python("3.9")
     if python is None:
         pytest.skip("no Python 3.9 on this machine: the stock deepspeech 0.9.3 command was not tried")
-    shutil.rmtree(target, ignore_errors=True)
-    subprocess.run([python, "-m", "venv", str(target)], check=True)
-    uv = Path(sys.prefix) / "bin" / "uv"
-    subprocess.run([str(uv), "pip", "install", "-q", "--python", str(target), *REQUIREMENTS], check=True)
-    return target
+    return environments.environment("deepspeech", CLIENTS / "deepspeech.txt", python)
 
 
 def _wav(clip: Path, folder: Path) -> Path:

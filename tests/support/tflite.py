@@ -9,10 +9,8 @@ from pathlib import Path
 import pytest
 
 from support.environments import environment
-from support.places import ROOT
+from support.places import CLIENTS
 from support.pythons import installed_python
-
-CLIENTS = ROOT / "tests" / "clients"
 
 
 @dataclass(frozen=True)
@@ -24,16 +22,20 @@ class Heard:
     confidence: float
 
 
+def runtimes() -> Path:
+    """Return the Python with the modules. Skip the test where there is no Python 3.9."""
+    python = installed_python("3.9")
+    if python is None:
+        pytest.skip("a .tflite file WAS NOT TRIED, because this machine has no Python 3.9 (pyenv or PATH)")
+    return environment("tflite", CLIENTS / "tflite.txt", python) / "bin" / "python"
+
+
 def hear(module: str, model: Path, clips: Sequence[Path]) -> list[Heard]:
     """Return what the Python module, `deepspeech` or `stt`, hears in clips of 16 kHz, 16 bits and one channel.
 
-    Skip the test where there is no Python 3.9.
+    Skips as `runtimes` does.
     """
-    python = installed_python("3.9")
-    if python is None:
-        pytest.skip(f"{module} WAS NOT TRIED, because this machine has no Python 3.9 (pyenv or PATH)")
-    runtimes = environment("tflite", CLIENTS / "tflite.txt", python) / "bin" / "python"
-    command = [str(each) for each in (runtimes, CLIENTS / "hear_tflite.py", module, model, *clips)]
+    command = [str(each) for each in (runtimes(), CLIENTS / "hear_tflite.py", module, model, *clips)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return [Heard(**each) for each in json.loads(done.stdout)]
