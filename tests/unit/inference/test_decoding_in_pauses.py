@@ -129,7 +129,7 @@ def test_realtime(prompt: str, more: int, client: TestClient, decoder: Decoder) 
     with client.websocket_connect("/v1/realtime") as stream:
         events = spoken(stream)
         deltas = [event["delta"] for event in events if event["type"].endswith(".delta")]
-        assert "".join(deltas) == "ok espejo", "the words come before the end of the pause"
+        assert "".join(deltas) == "ok", "the words on which two decodings agree, since somebody may go on"
         decoded = len(decoder.options)
         asked(stream, prompt)
         stream.send_json({"type": "input_audio_buffer.commit"})
