@@ -52,7 +52,7 @@ def test_a_training_that_is_suspended_and_then_killed_goes_on_and_ends_with_the_
     asked = time.monotonic()
     space.kubectl.until(lambda: not model.pods("train"), "the training pod ends")
     kept_in(time.monotonic() - asked)
-    assert model.status["phase"] == "Suspended"
+    space.kubectl.until(lambda: model.status["phase"] == "Suspended", "the status says that it is suspended")
     assert reached < EPOCHS - 10, "it was suspended too late to show anything"
     space.kubectl.patch(model.name, {"suspend": False, "training": {"checkpoints": {"everySeconds": 1}}})
     assert began_at(model, suspended["metadata"]["name"]) >= reached

@@ -184,14 +184,15 @@ def test_a_service_can_be_renamed_and_the_server_taken_away(model: Model) -> Non
     model.kubectl.patch(model.name, {"serving": {"service": {"name": "voice"}}})
     model.kubectl.until(lambda: model.kubectl.get("service", "voice"), "the Service has its new name")
     model.kubectl.until(lambda: not model.kubectl.get("service", model.name), "the old Service is gone")
-    assert model.status["url"] == f"http://voice.{model.kubectl.namespace}.svc"
+    url = f"http://voice.{model.kubectl.namespace}.svc"
+    model.kubectl.until(lambda: model.status["url"] == url, "the status has the new address")
     jobs = model.jobs()
     model.kubectl.patch(model.name, {"serving": None})
     assert model.until_ready()["reason"] == "Published"
     selector = f"speechops.dev/model={model.name}"
     model.kubectl.until(lambda: not model.kubectl.find("deployments,services", selector), "the server is gone")
+    model.kubectl.until(lambda: "url" not in model.status, "the status has no address")
     assert model.jobs() == jobs
-    assert "url" not in model.status
 
 
 def test_the_claim_goes_with_the_model_as_long_as_the_policy_says_so(model: Model) -> None:
