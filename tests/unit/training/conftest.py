@@ -97,6 +97,11 @@ class Workspace:
         return self.path / "data" / "dddddddd"
 
     @property
+    def temporary(self) -> Path:
+        """The temporary folder of its programs."""
+        return self.path / "tmp"
+
+    @property
     def lineage(self) -> Path:
         return self.path / "checkpoints" / "22222222"
 
@@ -147,7 +152,9 @@ class Workspace:
         of several.
         """
         attempt = self.suffix(changes.get("attempt", 1), index)
+        self.temporary.mkdir(exist_ok=True)
         environment = os.environ | {
+            "TMPDIR": str(self.temporary),
             "STAGE_INPUT": json.dumps(self.document | changes),
             "STAGE_RESULT": str(self.path / f"result-{attempt}.json"),
         }

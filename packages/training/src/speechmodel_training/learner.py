@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -102,8 +103,10 @@ class Learner:
         leading_silence, number = tf.TensorSpec([None], tf.int32), tf.TensorSpec([], tf.int32)
         share = Share(leading_silence, number, number, tf.TensorSpec([], tf.float32))
         asked = tf.TensorSpec([], tf.float64)
-        self._train = tf.function(self._train_eagerly, input_signature=[*batch, leading_silence, share, asked])
-        self._measure = tf.function(self._measure_eagerly, input_signature=[*batch, share, asked])
+        # AutoGraph has nothing to convert here, and leaves files in the temporary folder when the program is killed
+        graph = partial(tf.function, autograph=False)
+        self._train = graph(self._train_eagerly, input_signature=[*batch, leading_silence, share, asked])
+        self._measure = graph(self._measure_eagerly, input_signature=[*batch, share, asked])
 
     def train(self, batch: Batch) -> None:
         """Make one step of Adam on CTC loss plus the loss in leading silence, and with `consistency` the difference

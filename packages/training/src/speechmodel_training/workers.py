@@ -192,9 +192,9 @@ class Workers:
 
     def _total_now(self, values: Array, *, stoppable: bool = False) -> Array:
         key = next(self._keys)
-        total = tf.function(lambda tensor: self._total(tensor, key, STARTED_WITHIN)).get_concrete_function(
-            tf.TensorSpec(values.shape, values.dtype)
-        )
+        total = tf.function(
+            lambda tensor: self._total(tensor, key, STARTED_WITHIN), autograph=False
+        ).get_concrete_function(tf.TensorSpec(values.shape, values.dtype))
         found: Array = self._waited_for(lambda: total(tf.constant(values)).numpy(), stoppable=stoppable)
         return found
 
