@@ -478,7 +478,7 @@ TRANSCRIPTS = {
         transcript("Ã¡rbol"), "seems to be 'árbol'; save the table as UTF-8"
     ),
     "a character that was lost": Row(
-        transcript("ni\ufffda"), "NotSpelledOut: commands.csv row 2: '\ufffd' is not spelled out"
+        transcript("ni\ufffda"), "WrongEncoding: commands.csv row 2: 'ni\ufffda' lost letters in another encoding"
     ),
     "punctuation alone": Row(
         transcript("¿?"), "EmptyTranscript: commands.csv row 2: the transcript has only punctuation"
