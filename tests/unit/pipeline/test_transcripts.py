@@ -268,12 +268,48 @@ def test_whole_numbers_are_spelled_if_that_is_asked_for(language: str, written: 
 
 @pytest.mark.parametrize(
     "written",
-    ["3,5", "1.000", "10:30", "007", "600 12 34", "5 %", "20€", "$20", "2º", "B2B", "-5", "1/2", "1234567890123", "½"],
-)
+    [
+        *("3,5", "1.000", "10:30", "007", "600 12 34", "5 %", "20€", "$20", "2º", "B2B", "-5", "1/2", "1234567890123", "½"),
+        *("10–15", "10 – 15", "10 - 15", "–5", "−5", "5 / 3", "5 * 3", "5 x 3", "2^3", "7 : 2", "5...6", "1_000", "3·5"),
+        *("12\u2009345", "12\u202f345", "٣٫٥", "١٬٠٠٠", "٠٥", "5 ٪", "5٪", "5 º", "5's", "5’te", "5:e", "5-й", "90-ые"),
+    ],
+)  # fmt: skip
 def test_numbers_that_are_read_in_several_ways_are_not_spelled(written: str) -> None:
-    with pytest.raises(TranscriptUnusable) as refused:
-        normalise(f"pon {written} ya", language="es", numbers=Numbers.SPELL)
-    assert refused.value.reason is RejectionReason.NOT_SPELLED_OUT
+    for language in ("es", "ar", "ru"):
+        with pytest.raises(TranscriptUnusable) as refused:
+            normalise(f"pon {written} ya", language=language, numbers=Numbers.SPELL)
+        assert refused.value.reason is RejectionReason.NOT_SPELLED_OUT
+
+
+@pytest.mark.parametrize(
+    ("language", "written"),
+    [
+        ("de", "am 5. Mai"),
+        ("fi", "5. päivä"),
+        ("cs", "5.května"),
+        ("en", "in 1998"),
+        ("en", "2024"),
+        ("de", "seit 1998"),
+    ],
+)
+def test_ordinals_and_years_are_not_spelled_in_languages_that_read_them_otherwise(language: str, written: str) -> None:
+    with pytest.raises(TranscriptUnusable, match="not spelled out"):
+        normalise(written, language=language, numbers=Numbers.SPELL)
+
+
+NUMBERS_IN_SENTENCES = [
+    ("de", "Es sind 5.", "es sind fünf"),
+    ("en", "a 5-minute timer", "a five minute timer"),
+    ("en", "the year 2000", "the year two thousand"),
+    ("es", "en 1998", "en mil novecientos noventa y ocho"),
+    ("es", "el 5. Luego 5, 7; y 9", "el cinco luego cinco siete y nueve"),
+    ("es", "—Sí, 5— dijo", "sí cinco dijo"),
+]
+
+
+@pytest.mark.parametrize(("language", "written", "trained"), NUMBERS_IN_SENTENCES)
+def test_a_number_by_itself_is_spelled_in_a_sentence(language: str, written: str, trained: str) -> None:
+    assert normalise(written, language=language, numbers=Numbers.SPELL).text == trained
 
 
 @pytest.mark.parametrize("language", ["haw", "fil", "tl", "arn", "nn", "zh", "zh-Hant", "espejo-qq"])
