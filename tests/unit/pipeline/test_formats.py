@@ -223,6 +223,31 @@ def test_data_folders_of_kaldi_are_the_parts_and_paths_may_be_those_of_the_recip
     ]
 
 
+def test_kaldi_may_have_its_speakers_the_other_way_round_and_recordings_without_a_text(tmp_path: Path) -> None:
+    files = {
+        "wav.scp": "u1 a.wav\nu2 b.wav\nu3 c.wav\nu4 gone.wav\n",
+        "text": "u1 hola\nu2 adiós\n",
+        "spk2utt": "ana u1 u3\nbo u2\n",
+        **recordings("a.wav", "b.wav", "c.wav"),
+    }
+    listing = listing_of(DatasetFormat.KALDI, files, tmp_path)
+    assert told(listing) == [("a.wav", "hola", "ana", None), ("b.wav", "adiós", "bo", None)]
+    assert (listing.unnamed_files, listing.speakers_from) == (("c.wav",), "Column")
+
+
+@pytest.mark.parametrize("folders", [("data/train", "data/test"), ("train_clean", "test_other"), ("train", "test")])
+def test_data_folders_of_kaldi_may_be_those_of_a_recipe(folders: tuple[str, str], tmp_path: Path) -> None:
+    files = {f"{folder}/{name}": content for folder in folders for name, content in (SCP | TEXT).items()}
+    files |= {f"{folder}/a.wav": "" for folder in folders}
+    if folders == ("train", "test"):
+        files["train_sp/wav.scp"] = "sp1-u1 sox a.wav -t wav - speed 0.9 |\n"
+    listing = listing_of(DatasetFormat.KALDI, files, tmp_path)
+    assert {each.name: each.part for each in listing.recordings} == {
+        f"{folders[0]}/a.wav": "train",
+        f"{folders[1]}/a.wav": "test",
+    }
+
+
 SCP, TEXT = {"wav.scp": "u1 a.wav\n"}, {"text": "u1 hola\n"}
 
 

@@ -38,6 +38,7 @@ class NamedFiles:
         self._source = Path(os.path.abspath(source))  # noqa: PTH100 - links are followed, so they stay
         self._recordings: list[Recording] = []
         self._rejected: list[Rejection] = []
+        self._left: list[Path] = []
         self._rows = 0
 
     def count(self, table: Table) -> None:
@@ -106,8 +107,10 @@ class NamedFiles:
             rejected=tuple(self._rejected),
             unnamed_files=tuple(
                 printable(path, self._source)
-                for folder in folders
-                for path in audio_files(Path(os.path.abspath(folder)))  # noqa: PTH100 - as above
+                for path in (
+                    *self._left,
+                    *(path for folder in folders for path in audio_files(Path(os.path.abspath(folder)))),  # noqa: PTH100
+                )
                 if path not in named
             ),
             speakers_from=speakers_from,

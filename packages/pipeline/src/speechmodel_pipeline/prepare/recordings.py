@@ -64,6 +64,11 @@ class Listing:
     """The pattern by which file names were read, if they were."""
 
 
+def part_of(folder: str) -> Part | None:
+    """Return the part that the name of a folder begins with, such as dev-clean or train_other."""
+    return PARTS.get(folder.replace("_", "-").partition("-")[0].casefold())
+
+
 def is_file(path: Path) -> bool:
     """Return True when `path` is a file, and False also for an impossible name.
 
