@@ -181,6 +181,42 @@ def test_ljspeech_has_no_header_and_the_last_cell_is_spoken(tmp_path: Path) -> N
     ]
 
 
+def test_the_folders_of_parts_may_be_in_the_folder_data(tmp_path: Path) -> None:
+    files = {"metadata.csv": "file_name,text\ndata/train/a.wav,uno\n.\\data\\test\\b.wav,dos\n"}
+    listing = listing_of(
+        DatasetFormat.AUDIO_FOLDER, {**files, **recordings("data/train/a.wav", "data/test/b.wav")}, tmp_path
+    )
+    assert [each.part for each in listing.recordings] == ["train", "test"]
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        "1|hola que tal|ana\n2|adiós|bo\n3|hola que tal|bo\n",
+        "1|hola|ana\n2|adiós|ana\n3|5|ana\n",
+    ],
+)
+def test_a_third_cell_of_ljspeech_that_is_the_speaker_is_no_transcript(rows: str, tmp_path: Path) -> None:
+    problem = "metadata.csv row 1: the third cell 'ana' is not the second as it is spoken, 'hola.*'; remove the third"
+    with pytest.raises(BadData, match=problem):
+        listing_of(DatasetFormat.AUDIO_FOLDER, {"metadata.csv": rows, **recordings("wavs/1.wav")}, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        "1|1|uno\n2|2|dos\n",
+        "1|Hola, 5.|hola cinco\n2|etc.|et cetera\n",
+        "1|你好|ni3 hao3\n2|再见|zai4 jian4\n",
+        "1|a|\n",
+    ],
+)
+def test_a_third_cell_of_ljspeech_that_is_spoken_of_the_second_wins(rows: str, tmp_path: Path) -> None:
+    files = {"metadata.csv": rows, **recordings("wavs/1.wav", "wavs/2.wav")}
+    spoken = [row.split("|")[2] or row.split("|")[1] for row in rows.splitlines()]
+    assert [each.transcript for each in listing_of(DatasetFormat.AUDIO_FOLDER, files, tmp_path).recordings] == spoken
+
+
 def test_kaldi_joins_its_three_files(tmp_path: Path) -> None:
     files = {
         "wav.scp": f"ana-1 wavs/1.wav\nana-2\t{tmp_path}/wavs/2.wav\nbo-1 wavs/3.wav\n",
