@@ -1,5 +1,6 @@
 """Datasets as other toolkits and people keep them: what each folder gives, and what is said about a bad one."""
 
+import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -41,6 +42,59 @@ def test_common_voice_without_official_parts_leaves_them_to_the_split(tmp_path: 
     listing = listing_of(DatasetFormat.COMMON_VOICE, files, tmp_path)
     assert told(listing) == [("clips/a.mp3", "Hola", "x1", None), ("clips/b.mp3", "Adiós", "x2", None)]
     assert (listing.speakers_from, listing.rows) == ("Column", 2)
+
+
+@pytest.mark.parametrize("folder", ["ZH-cn", "cv-corpus-17.0-2024-03-15/zh-CN"])
+def test_common_voice_may_be_unpacked_as_it_is(folder: str, tmp_path: Path) -> None:
+    header = "client_id\tpath\tsentence_id\tsentence\tsentence_domain\tup_votes\tvariant\tlocale\tsegment\n"
+    files = {f"{folder}/validated.tsv": header + "x1\ta.mp3\ts\t你好\t\t2\t\tzh-CN\t\n", f"{folder}/clips/a.mp3": ""}
+    listing = listing_of(DatasetFormat.COMMON_VOICE, files, tmp_path, "zh-CN")
+    assert told(listing) == [(f"{folder}/clips/a.mp3", "你好", "x1", None)]
+
+
+def test_of_several_releases_of_common_voice_none_is_guessed(tmp_path: Path) -> None:
+    files = {
+        f"cv-corpus-{number}.0/es/{name}": HEADER for number in (16, 17) for name in ("validated.tsv", "clips/a.mp3")
+    }
+    with pytest.raises(BadData, match=r"validated.tsv or train.tsv is missing; in .* cv-corpus-16.0, cv-corpus-17.0"):
+        listing_of(DatasetFormat.COMMON_VOICE, files, tmp_path)
+
+
+def test_clips_of_common_voice_may_be_converted(tmp_path: Path) -> None:
+    rows = "x1\ta.mp3\tHola\t2\nx2\tb.mp3\tBien\t2\nx3\tgone.mp3\tMal\t2\n"
+    files = {"validated.tsv": HEADER + rows, **recordings("clips/a.wav", "clips/a.mp3", "clips/b.WAV")}
+    listing = listing_of(DatasetFormat.COMMON_VOICE, files, tmp_path)
+    assert [each.name for each in listing.recordings] == ["clips/a.mp3", "clips/b.WAV"]
+    assert [each.message for each in listing.rejected] == [
+        "the recording gone.mp3 is missing; paths are relative to clips"
+    ]
+
+
+DECOMPOSED = unicodedata.normalize("NFD", "canción")
+
+
+@pytest.mark.parametrize(
+    ("layout", "files", "name"),
+    [
+        ("AudioFolder", {"metadata.csv": "file_name,text\nñ/canción.wav,hola\n"}, f"n\u0303/{DECOMPOSED}.wav"),
+        ("AudioFolder", {"metadata.csv": f"file_name,text\n{DECOMPOSED}.wav,hola\n"}, "canción.wav"),
+        ("AudioFolder", {"metadata.csv": "LJ1|hola\n"}, "wavs/LJ1.WAV"),
+        ("LibriSpeech", {"1/2/1-2.trans.txt": "1-2-0 hola\n"}, "1/2/1-2-0.FLAC"),
+        ("Kaldi", {"wav.scp": "u1 wavs/canción.wav\n", "text": "u1 hola\n"}, f"wavs/{DECOMPOSED}.Wav"),
+        ("CommonVoice", {"validated.tsv": HEADER + "x\tcanción.mp3\thola\t2\n"}, f"clips/{DECOMPOSED}.MP3"),
+    ],
+)
+def test_a_name_in_another_form_of_unicode_or_case_of_its_ending_is_found(
+    layout: str, files: Files, name: str, tmp_path: Path
+) -> None:
+    listing = listing_of(DatasetFormat(layout), {**files, name: ""}, tmp_path)
+    assert [(each.name, each.transcript) for each in listing.recordings] == [(name, "hola")]
+
+
+def test_a_name_that_two_files_have_in_other_forms_is_not_guessed(tmp_path: Path) -> None:
+    files = {"metadata.csv": "file_name,text\na.Wav,hola\nA.wav,adiós\n", **recordings("a.WAV", "a.wav")}
+    listing = listing_of(DatasetFormat.AUDIO_FOLDER, files, tmp_path)
+    assert [(each.row, each.reason) for each in listing.rejected] == [(2, "NoRecording"), (3, "NoRecording")]
 
 
 def test_the_official_parts_of_common_voice_win(tmp_path: Path) -> None:

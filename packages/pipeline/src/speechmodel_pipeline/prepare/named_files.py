@@ -6,7 +6,7 @@ Paths stay below the folder of the dataset: a row with another one is left out a
 import os
 from collections.abc import Collection
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from speechmodel_runtime.headerless import HEADERLESS
 from speechmodel_stagekit.dataset import Part
@@ -55,12 +55,17 @@ class NamedFiles:
         *,
         folder: Path,
         endings: tuple[str, ...] = ("",),
+        converted: bool = False,
         id_: str = "",
         part: Part | None = None,
         speaker: str | None = None,
     ) -> None:
-        """Add the recording `name` in `folder`, whose name in the table may lack one of `endings`."""
+        """Add the recording `name` in `folder`, whose name in the table may lack one of `endings`. If it may be
+        `converted`, a file of this name with the ending of another format is taken too.
+        """
         path = self._find(folder, name, endings)
+        if path is None and converted and (ending := PurePosixPath(name).suffix):
+            path = self._find(folder, name.removesuffix(ending), ANY_ENDING[1:])
         if path is None:
             self.reject(table, row, id_ or name, self._problem(folder, name), transcript)
             return
@@ -84,6 +89,11 @@ class NamedFiles:
         self._rejected.append(
             Rejection(file=table.name, row=row.line, id=id_, transcript=transcript, reason=reason, message=problem)
         )
+
+    def leave(self, folder: Path, name: str) -> None:
+        """Report the recording `name` in `folder` as one that no row names."""
+        if path := self._find(folder, name, ("",)):
+            self._left.append(path)
 
     def listing(self, *, folders: Collection[Path] = (), speakers_from: SpeakerSource | None = None) -> Listing:
         """Return everything. Recordings in `folders` that no row names are listed.
