@@ -254,8 +254,8 @@ TABLES = {
         "commands.csv is not UTF-8 (line 3); save it as CSV UTF-8",
         65,
     ),
-    "a table in UTF-16": Row(
-        table("id,es\na,hola\n".encode("utf-16")), "commands.csv is not UTF-8 (line 1); save it", 65
+    "a table in UTF-16 without a mark": Row(
+        table("id,es\na,hola\n".encode("utf-16-le")), "commands.csv is not UTF-8 (line 1); save it", 65
     ),
     "a spreadsheet with another ending": Row(
         table(b"PK\x03\x04" + bytes(range(256))), "commands.csv is not UTF-8 (line 2); save it as CSV UTF-8", 65
@@ -478,7 +478,7 @@ TRANSCRIPTS = {
         transcript("Ã¡rbol"), "seems to be 'árbol'; save the table as UTF-8"
     ),
     "a character that was lost": Row(
-        transcript("ni\ufffda"), "NotSpelledOut: commands.csv row 2: '\ufffd' is not spelled out"
+        transcript("ni\ufffda"), "WrongEncoding: commands.csv row 2: 'ni\ufffda' lost letters in another encoding"
     ),
     "punctuation alone": Row(
         transcript("¿?"), "EmptyTranscript: commands.csv row 2: the transcript has only punctuation"

@@ -1,5 +1,6 @@
 """Limits, keys, and what web pages and proxies need."""
 
+import gzip
 import re
 import socket
 from pathlib import Path
@@ -123,6 +124,42 @@ def test_head_is_answered_as_get_without_a_body(server: Server) -> None:
         got, head = server.get(path), server.client.head(path)
         assert (head.status_code, head.content) == (200, b"")
         assert head.headers["content-length"] == got.headers["content-length"]
+
+
+@pytest.mark.parametrize(
+    "path", ["/v1/audio/transcriptions/", "//v1//audio/transcriptions", "/v1/audio//transcriptions//"]
+)
+def test_slashes_too_many_do_not_matter(path: str, server: Server) -> None:
+    answer = httpx.post(f"{server.url}{path}", files={"file": OK_ESPEJO.read_bytes()})
+    assert (answer.status_code, answer.json()) == (200, {"text": "ok espejo"})
+    for models in ("/v1/models/", "//v1/models", "/v1/models/espejo/"):
+        assert server.get(f"{server.url}{models}").status_code == 200
+    assert server.get("/v1/models/other/").json()["error"]["message"].startswith("The model 'other' does not exist")
+
+
+def test_an_address_in_the_place_of_a_path_is_understood(server: Server) -> None:
+    with connect(server, b"GET http://espejo:80/livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n") as connection:
+        assert everything(connection).startswith(b"HTTP/1.1 200")
+
+
+def test_slashes_too_many_open_no_guarded_path(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "keys").write_text("secret")
+    server = start(api_keys=tmp_path / "keys", root_path="/speech").until_ready()
+    for path in ("/v1/models", "//v1/models", "/v1/models/", "/v1//models"):
+        assert server.get(f"{server.url}{path}").status_code == 401
+        key = {"Authorization": "Bearer secret"}
+        assert server.client.get(f"{server.url}{path}", headers=key).status_code == 200
+    for path in ("/", "//"):
+        page = server.get(f"{server.url}{path}")
+        assert (page.status_code, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
+
+
+@pytest.mark.parametrize("path", ["/v1/audio/transcriptions", "/stt"])
+def test_a_body_in_another_encoding_is_refused_in_a_sentence(path: str, server: Server) -> None:
+    body = httpx.Request("POST", server.url, files={"file": OK_ESPEJO.read_bytes()} if "v1" in path else None)
+    headers = {"Content-Type": body.headers.get("Content-Type", "audio/wav"), "Content-Encoding": "gzip"}
+    answer = httpx.post(f"{server.url}{path}", content=gzip.compress(body.read()), headers=headers)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "unsupported_encoding")
 
 
 def test_pages_of_other_origins_may_use_it_if_the_setting_says_so(start: Start) -> None:

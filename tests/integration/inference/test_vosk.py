@@ -63,6 +63,35 @@ def test_odd_pieces_and_no_audio_at_all(server: Server) -> None:
     assert converse(server, np.zeros(0, np.int16)) == [{"text": ""}]
 
 
+def test_reset_ends_a_sentence_and_the_stream_goes_on(server: Server) -> None:
+    with connect(f"ws://127.0.0.1:{server.port}/vosk/", open_timeout=HANGS) as socket:
+
+        def answer(sent: bytes | str) -> dict[str, Any]:
+            socket.send(sent)
+            return dict(json.loads(socket.recv(timeout=HANGS)))
+
+        speech, config = load(OK_ESPEJO).tobytes(), '{"config": {"sample_rate": 16000}}'
+        assert answer('{"reset" : 1}') == {"text": ""}
+        socket.send(config)
+        assert "partial" in answer(speech)
+        socket.send(config)  # the same again changes nothing
+        assert answer('{"reset" : 1}')["text"] == "ok espejo"
+        socket.send('{"config": {"sample_rate": 48000}}')
+        assert "partial" in answer(soxr.resample(load(OK_ESPEJO), 16_000, 48_000).tobytes())
+        assert "espejo" in answer('{"reset" : 1}')["text"]
+        assert answer('{"eof" : 1}') == {"text": ""}
+
+
+def test_other_settings_in_the_middle_of_a_sentence_are_refused(server: Server) -> None:
+    with connect(f"ws://127.0.0.1:{server.port}/vosk", open_timeout=HANGS) as socket:
+        socket.send(load(OK_ESPEJO).tobytes())
+        socket.recv(timeout=HANGS)
+        socket.send('{"config": {"sample_rate": 8000}}')
+        assert json.loads(socket.recv(timeout=HANGS)) == {
+            "error": "config: send other settings before the first samples, or after reset."
+        }
+
+
 def test_a_grammar_gives_a_phrase_with_alternatives_or_nothing(grammar_server: Server) -> None:
     best = converse(grammar_server, load(HIJO), max_alternatives=3)[-1]["alternatives"]
     assert best[0]["text"] == "espejo llama a mi hijo"

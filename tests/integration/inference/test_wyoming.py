@@ -112,6 +112,17 @@ async def test_an_event_that_cannot_be_used_is_answered_by_an_error(
     server.until_metric("speechmodel_requests_in_flight", 0)
 
 
+async def test_audio_that_changes_its_format_on_the_way_is_answered_by_an_error(server: Server, port: int) -> None:
+    async with AsyncTcpClient("127.0.0.1", port) as client:
+        await client.write_event(AudioStart(16_000, 2, 1).event())
+        await client.write_event(AudioChunk(16_000, 2, 1, bytes(2048)).event())
+        await client.write_event(Event("audio-chunk", {}, bytes(2048)))
+        await client.write_event(AudioChunk(48_000, 2, 1, bytes(2048)).event())
+        answer = await read(client)
+    assert answer is not None
+    assert "its format is not that of the audio before" in Error.from_event(answer).text
+
+
 @pytest.mark.parametrize(
     "sent",
     [

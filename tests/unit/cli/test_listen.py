@@ -1,5 +1,6 @@
 """The table of recordings that --listen reads, and the comparison with what a version hears."""
 
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,7 @@ def test_the_table_is_read_as_those_of_datasets_are(tmp_path: Path, content: str
         ("file,words\na.wav,ok\nb.wav,ok, espejo\n", r"heard\.csv: row 3 has 3 cells, the header has 2"),
         ("file,words\na.wav,señor\n".encode("latin-1"), r"heard\.csv is not UTF-8 \(line 2\)"),
         ("", r"heard\.csv does not begin with a header line"),
+        ("file,words\na.wav,ok\n,ok espejo\nx\n", r"heard\.csv: row 3 has no file name; .*; row 4 has 1 cell"),
     ],
 )
 def test_a_table_that_cannot_be_read_is_named_with_the_row(tmp_path: Path, content: str | bytes, problem: str) -> None:
@@ -64,6 +66,14 @@ def test_a_folder_without_one_table_says_what_it_found(tmp_path: Path) -> None:
         table(tmp_path, "file,text\n", name)
     with pytest.raises(CommandError, match=r"found: a\.csv, b\.tsv"):
         read_spoken(tmp_path)
+
+
+def test_files_are_found_by_names_as_those_of_datasets_are(tmp_path: Path) -> None:
+    decomposed = unicodedata.normalize("NFD", "canción")
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / f"{decomposed}.WAV").touch()
+    table(tmp_path, "file,words\nx\\canción.wav,ok\ngone.wav,ok\n")
+    assert [one.file for one in read_spoken(tmp_path)] == [tmp_path / "x" / f"{decomposed}.WAV", tmp_path / "gone.wav"]
 
 
 def test_hidden_tables_are_ignored(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ LISTS = {
     "vacía": [],
     "rara": ["[nada]"],
     "anidada": ["{habitacion}"],
+    "blanca": ["  "],
 }
 
 
@@ -43,6 +44,12 @@ def of_templates(*templates: str, lists: Mapping[str, Sequence[str]] = LISTS) ->
         ("[a|b] c", ["a c", "b c", "c"], ["a b c"]),
         ("Pon [LA] Luz", ["pon la luz", "pon luz"], []),
         ("  ok   espejo ", ["ok espejo"], []),
+        ("(enciende|prende)\n  [la]\u00a0luz\n", ["enciende la luz", "prende luz"], []),
+        ("luz de { habitacion }", ["luz de cocina"], []),
+        ("[a;b] c", ["a b c", "b a c", "c"], ["ab c"]),
+        ("((a;b)|c)", ["a b", "b a", "c"], ["ab"]),
+        ("(a;(b|c))", ["a b", "c a"], ["ab"]),
+        ("(a||b) c", ["a c", "b c", "c"], []),
     ],
 )
 def test_a_template_means_these_phrases_and_no_others(template: str, phrases: list[str], others: list[str]) -> None:
@@ -55,13 +62,19 @@ def test_a_template_means_these_phrases_and_no_others(template: str, phrases: li
     "templates, words",
     [
         (["pon música!"], "'pon música!': the model's alphabet does not contain '!', 'ú'"),
-        (["{cocina}"], "the list 'cocina' does not exist (lists: anidada, habitacion, rara, vacía)"),
+        (["{cocina}"], "the list 'cocina' does not exist (lists: anidada, blanca, habitacion, rara, vacía)"),
         (["{vacía} a"], "the list 'vacía' is empty; add its values to decoding.lists"),
         (["{rara} a"], "the value '[nada]' of the list 'rara' may be empty"),
         (["{anidada} a"], "the value '{habitacion}' of the list 'anidada' refers to a list"),
         (["[la] [luz]"], "'[la] [luz]' may be empty"),
         (["   "], "'' is empty"),
         (["(a|b"], "'(a|b' cannot be read; check that every bracket is closed"),
+        (["(a;b|c)"], "'(a;b|c)' has ; and | between the same brackets; add brackets, as in ((a;b)|c)"),
+        (["[a;b|c] d"], "has ; and | between the same brackets"),
+        (["(a|b;c)"], "cannot be read; check that every bracket is closed and not empty, that | and ; are not between"),
+        (["a\\"], "no backslash is the last character"),
+        (["a {habitacion:}"], "has a slot without a name; write {habitacion:name} or {habitacion}"),
+        (["a {blanca}"], "the value '  ' of the list 'blanca' is empty; remove it"),
         (["a ()"], "cannot be read"),
         (["<regla> a"], "refers to a rule <regla>"),
         (["pon {1..9:n}"], "{1..9} is not a list"),
@@ -149,6 +162,23 @@ def test_a_slot_holds_the_words_that_were_said() -> None:
     assert grammar.filled_slots("luz de living en cocina") == {"habitacion": "living", "otra": "cocina"}
     assert grammar.filled_slots("luz") == {}
     assert grammar.filled_slots("ok espejo") == {}
+
+
+def test_a_slot_that_is_filled_twice_keeps_both_values() -> None:
+    grammar = of_templates("de {habitacion} a {habitacion} [o {habitacion}]", "({habitacion} ya|ya {habitacion})")
+    assert grammar.filled_slots("de cocina a sala") == {"habitacion": "cocina", "habitacion_2": "sala"}
+    assert grammar.filled_slots("de sala a cocina o living") == {
+        "habitacion": "sala",
+        "habitacion_2": "cocina",
+        "habitacion_3": "living",
+    }
+    assert grammar.filled_slots("cocina ya") == grammar.filled_slots("ya cocina") == {"habitacion": "cocina"}
+    both = of_templates("({habitacion};y {habitacion}) [{habitacion:otra}]")
+    assert both.filled_slots("y sala cocina living") == {
+        "habitacion": "sala",
+        "habitacion_2": "cocina",
+        "otra": "living",
+    }
 
 
 def test_equal_grammars_are_equal_files_and_read_back_as_they_were() -> None:

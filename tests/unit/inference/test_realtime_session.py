@@ -60,6 +60,30 @@ def test_a_preview_keeps_no_upload_out(client: TestClient) -> None:
             assert queue.taken == 1
 
 
+def test_fields_that_are_null_and_lines_of_base64_are_taken(client: TestClient) -> None:
+    detection = {"type": "server_vad", "threshold": None, "silence_duration_ms": None, "idle_timeout_ms": None}
+    with client.websocket_connect("/v1/realtime/") as socket:
+        socket.receive_json()
+        audio = {"input": {"turn_detection": detection}}
+        socket.send_json({"type": "session.update", "session": {"type": "transcription", "audio": audio}})
+        assert socket.receive_json()["session"]["audio"]["input"]["turn_detection"]["threshold"] == 0.3
+        lines = base64.encodebytes(load(HIJO)[:1600].tobytes()).decode()
+        assert "\n" in lines.strip()
+        socket.send_json({"type": "input_audio_buffer.append", "audio": lines})
+        socket.send_json({"type": "input_audio_buffer.clear"})
+        assert socket.receive_json()["type"] == "input_audio_buffer.cleared"
+
+
+def test_fields_of_the_beta_form_in_an_event_of_the_other_form_are_refused(client: TestClient) -> None:
+    with client.websocket_connect("/v1/realtime") as socket:
+        socket.receive_json()
+        socket.send_json({"type": "session.update", "session": {"turn_detection": None}})
+        message = (
+            "session: turn_detection is a field of the beta API; set audio.input, or send transcription_session.update."
+        )
+        assert socket.receive_json()["error"]["message"] == message
+
+
 def test_only_a_decoding_waits_for_the_decodings_of_other_streams(
     client: TestClient, decoder: Decoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:

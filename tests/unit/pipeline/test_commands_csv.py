@@ -59,6 +59,26 @@ def test_files_that_no_row_names_are_reported_and_hidden_ones_ignored(tmp_path: 
     assert read_commands(source, "es").unnamed_files == ("original/es/stray.wav",)
 
 
+@pytest.mark.parametrize("row", ["original/es/set/7.wav", "./set/7.wav", "set\\7.wav", ".\\set\\7", "set\\7"])
+def test_an_id_may_be_the_path_of_the_recording(row: str, tmp_path: Path) -> None:
+    listing = read_commands(dataset(tmp_path, f"id,es\n{row},hola\n", "set/7.wav"), "es")
+    assert [(each.name, each.transcript) for each in listing.recordings] == [("original/es/set/7.wav", "hola")]
+
+
+def test_a_backslash_in_a_file_name_is_no_folder(tmp_path: Path) -> None:
+    listing = read_commands(dataset(tmp_path, "id,es\na\\b,hola\n", "a\\b.wav"), "es")
+    assert recordings(listing) == {"a\\b": ["a\\b.wav"]}
+
+
+def test_speakers_and_messages_are_text_also_where_names_of_files_are_not(tmp_path: Path) -> None:
+    files = [f"{speaker}/{id_}.wav" for speaker in ("Jos\udce9", "ana") for id_ in ("ok", "no")]
+    listing = read_commands(dataset(tmp_path, "id,es\nok,hola\nno,no\n", *files), "es")
+    assert {each.speaker for each in listing.recordings} == {"Jos\\xe9", "ana"}
+    (tmp_path / "other").mkdir()
+    unread = read_commands(dataset(tmp_path / "other", "id,es\nok,hola\n", "\udce9.wav"), "es")
+    assert "in names such as \\xe9.wav with" in unread.rejected[0].message
+
+
 def test_names_are_compared_after_unicode_normalisation(tmp_path: Path) -> None:
     source = dataset(tmp_path, "id,es\ncanción,canción\n", unicodedata.normalize("NFD", "canción") + ".wav")
     assert len(read_commands(source, "es").recordings) == 1

@@ -1,5 +1,6 @@
 """The format DeepSpeechCSV: parts as their files say."""
 
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -66,3 +67,12 @@ def test_columns_are_found_in_any_case_and_behind_any_delimiter(tmp_path: Path) 
     (tmp_path / "train.csv").write_text("sep=;\nTranscript;WAV_FILENAME\nhola, espejo;a.wav\n", encoding="utf-8")
     (recording,) = read_deepspeech(tmp_path).recordings
     assert (recording.transcript, recording.id, recording.row) == ("hola, espejo", "a.wav", 3)
+
+
+def test_a_name_in_another_form_of_unicode_or_case_of_its_ending_is_found(tmp_path: Path) -> None:
+    decomposed = unicodedata.normalize("NFD", "canción")
+    (tmp_path / decomposed).mkdir()
+    (tmp_path / decomposed / f"{decomposed}.WAV").touch()
+    (tmp_path / "train.csv").write_text("wav_filename,transcript\ncanción\\canción.wav,hola\n", encoding="utf-8")
+    (recording,) = read_deepspeech(tmp_path).recordings
+    assert recording.path == tmp_path / decomposed / f"{decomposed}.WAV"

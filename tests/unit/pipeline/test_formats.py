@@ -1,5 +1,6 @@
 """Datasets as other toolkits and people keep them: what each folder gives, and what is said about a bad one."""
 
+import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -41,6 +42,59 @@ def test_common_voice_without_official_parts_leaves_them_to_the_split(tmp_path: 
     listing = listing_of(DatasetFormat.COMMON_VOICE, files, tmp_path)
     assert told(listing) == [("clips/a.mp3", "Hola", "x1", None), ("clips/b.mp3", "Adiós", "x2", None)]
     assert (listing.speakers_from, listing.rows) == ("Column", 2)
+
+
+@pytest.mark.parametrize("folder", ["ZH-cn", "cv-corpus-17.0-2024-03-15/zh-CN"])
+def test_common_voice_may_be_unpacked_as_it_is(folder: str, tmp_path: Path) -> None:
+    header = "client_id\tpath\tsentence_id\tsentence\tsentence_domain\tup_votes\tvariant\tlocale\tsegment\n"
+    files = {f"{folder}/validated.tsv": header + "x1\ta.mp3\ts\t你好\t\t2\t\tzh-CN\t\n", f"{folder}/clips/a.mp3": ""}
+    listing = listing_of(DatasetFormat.COMMON_VOICE, files, tmp_path, "zh-CN")
+    assert told(listing) == [(f"{folder}/clips/a.mp3", "你好", "x1", None)]
+
+
+def test_of_several_releases_of_common_voice_none_is_guessed(tmp_path: Path) -> None:
+    files = {
+        f"cv-corpus-{number}.0/es/{name}": HEADER for number in (16, 17) for name in ("validated.tsv", "clips/a.mp3")
+    }
+    with pytest.raises(BadData, match=r"validated.tsv or train.tsv is missing; in .* cv-corpus-16.0, cv-corpus-17.0"):
+        listing_of(DatasetFormat.COMMON_VOICE, files, tmp_path)
+
+
+def test_clips_of_common_voice_may_be_converted(tmp_path: Path) -> None:
+    rows = "x1\ta.mp3\tHola\t2\nx2\tb.mp3\tBien\t2\nx3\tgone.mp3\tMal\t2\n"
+    files = {"validated.tsv": HEADER + rows, **recordings("clips/a.wav", "clips/a.mp3", "clips/b.WAV")}
+    listing = listing_of(DatasetFormat.COMMON_VOICE, files, tmp_path)
+    assert [each.name for each in listing.recordings] == ["clips/a.mp3", "clips/b.WAV"]
+    assert [each.message for each in listing.rejected] == [
+        "the recording gone.mp3 is missing; paths are relative to clips"
+    ]
+
+
+DECOMPOSED = unicodedata.normalize("NFD", "canción")
+
+
+@pytest.mark.parametrize(
+    ("layout", "files", "name"),
+    [
+        ("AudioFolder", {"metadata.csv": "file_name,text\nñ/canción.wav,hola\n"}, f"n\u0303/{DECOMPOSED}.wav"),
+        ("AudioFolder", {"metadata.csv": f"file_name,text\n{DECOMPOSED}.wav,hola\n"}, "canción.wav"),
+        ("AudioFolder", {"metadata.csv": "LJ1|hola\n"}, "wavs/LJ1.WAV"),
+        ("LibriSpeech", {"1/2/1-2.trans.txt": "1-2-0 hola\n"}, "1/2/1-2-0.FLAC"),
+        ("Kaldi", {"wav.scp": "u1 wavs/canción.wav\n", "text": "u1 hola\n"}, f"wavs/{DECOMPOSED}.Wav"),
+        ("CommonVoice", {"validated.tsv": HEADER + "x\tcanción.mp3\thola\t2\n"}, f"clips/{DECOMPOSED}.MP3"),
+    ],
+)
+def test_a_name_in_another_form_of_unicode_or_case_of_its_ending_is_found(
+    layout: str, files: Files, name: str, tmp_path: Path
+) -> None:
+    listing = listing_of(DatasetFormat(layout), {**files, name: ""}, tmp_path)
+    assert [(each.name, each.transcript) for each in listing.recordings] == [(name, "hola")]
+
+
+def test_a_name_that_two_files_have_in_other_forms_is_not_guessed(tmp_path: Path) -> None:
+    files = {"metadata.csv": "file_name,text\na.Wav,hola\nA.wav,adiós\n", **recordings("a.WAV", "a.wav")}
+    listing = listing_of(DatasetFormat.AUDIO_FOLDER, files, tmp_path)
+    assert [(each.row, each.reason) for each in listing.rejected] == [(2, "NoRecording"), (3, "NoRecording")]
 
 
 def test_the_official_parts_of_common_voice_win(tmp_path: Path) -> None:
@@ -181,6 +235,42 @@ def test_ljspeech_has_no_header_and_the_last_cell_is_spoken(tmp_path: Path) -> N
     ]
 
 
+def test_the_folders_of_parts_may_be_in_the_folder_data(tmp_path: Path) -> None:
+    files = {"metadata.csv": "file_name,text\ndata/train/a.wav,uno\n.\\data\\test\\b.wav,dos\n"}
+    listing = listing_of(
+        DatasetFormat.AUDIO_FOLDER, {**files, **recordings("data/train/a.wav", "data/test/b.wav")}, tmp_path
+    )
+    assert [each.part for each in listing.recordings] == ["train", "test"]
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        "1|hola que tal|ana\n2|adiós|bo\n3|hola que tal|bo\n",
+        "1|hola|ana\n2|adiós|ana\n3|5|ana\n",
+    ],
+)
+def test_a_third_cell_of_ljspeech_that_is_the_speaker_is_no_transcript(rows: str, tmp_path: Path) -> None:
+    problem = "metadata.csv row 1: the third cell 'ana' is not the second as it is spoken, 'hola.*'; remove the third"
+    with pytest.raises(BadData, match=problem):
+        listing_of(DatasetFormat.AUDIO_FOLDER, {"metadata.csv": rows, **recordings("wavs/1.wav")}, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        "1|1|uno\n2|2|dos\n",
+        "1|Hola, 5.|hola cinco\n2|etc.|et cetera\n",
+        "1|你好|ni3 hao3\n2|再见|zai4 jian4\n",
+        "1|a|\n",
+    ],
+)
+def test_a_third_cell_of_ljspeech_that_is_spoken_of_the_second_wins(rows: str, tmp_path: Path) -> None:
+    files = {"metadata.csv": rows, **recordings("wavs/1.wav", "wavs/2.wav")}
+    spoken = [row.split("|")[2] or row.split("|")[1] for row in rows.splitlines()]
+    assert [each.transcript for each in listing_of(DatasetFormat.AUDIO_FOLDER, files, tmp_path).recordings] == spoken
+
+
 def test_kaldi_joins_its_three_files(tmp_path: Path) -> None:
     files = {
         "wav.scp": f"ana-1 wavs/1.wav\nana-2\t{tmp_path}/wavs/2.wav\nbo-1 wavs/3.wav\n",
@@ -221,6 +311,31 @@ def test_data_folders_of_kaldi_are_the_parts_and_paths_may_be_those_of_the_recip
         ("test/text", "test/wavs/test.wav", "test"),
         ("train/text", "wavs/train.wav", "train"),
     ]
+
+
+def test_kaldi_may_have_its_speakers_the_other_way_round_and_recordings_without_a_text(tmp_path: Path) -> None:
+    files = {
+        "wav.scp": "u1 a.wav\nu2 b.wav\nu3 c.wav\nu4 gone.wav\n",
+        "text": "u1 hola\nu2 adiós\n",
+        "spk2utt": "ana u1 u3\nbo u2\n",
+        **recordings("a.wav", "b.wav", "c.wav"),
+    }
+    listing = listing_of(DatasetFormat.KALDI, files, tmp_path)
+    assert told(listing) == [("a.wav", "hola", "ana", None), ("b.wav", "adiós", "bo", None)]
+    assert (listing.unnamed_files, listing.speakers_from) == (("c.wav",), "Column")
+
+
+@pytest.mark.parametrize("folders", [("data/train", "data/test"), ("train_clean", "test_other"), ("train", "test")])
+def test_data_folders_of_kaldi_may_be_those_of_a_recipe(folders: tuple[str, str], tmp_path: Path) -> None:
+    files = {f"{folder}/{name}": content for folder in folders for name, content in (SCP | TEXT).items()}
+    files |= {f"{folder}/a.wav": "" for folder in folders}
+    if folders == ("train", "test"):
+        files["train_sp/wav.scp"] = "sp1-u1 sox a.wav -t wav - speed 0.9 |\n"
+    listing = listing_of(DatasetFormat.KALDI, files, tmp_path)
+    assert {each.name: each.part for each in listing.recordings} == {
+        f"{folders[0]}/a.wav": "train",
+        f"{folders[1]}/a.wav": "test",
+    }
 
 
 SCP, TEXT = {"wav.scp": "u1 a.wav\n"}, {"text": "u1 hola\n"}

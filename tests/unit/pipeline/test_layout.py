@@ -154,6 +154,8 @@ class TestANamePattern:
         ("1", "001.wav"),
         ("1", "001_2.wav"),
         ("2.0", "2.wav"),
+        ("2,0", "2.wav"),
+        ("2\u200b", "2.wav"),
         ("ok-espejo", "OK-Espejo.wav"),
         ("ok", "ok (copia).wav"),
         ("ok", "ok (2).wav"),

@@ -41,6 +41,8 @@ def table_of(content: str | bytes, folder: Path) -> Table:
         "id|es\n1|hola espejo\n",
         "sep=;\nid;es\n1;hola espejo\n",
         '"sep=|"\r\nid|es\r\n1|hola espejo\r\n',
+        "id\tes\r\n1\thola espejo\r\n".encode("utf-16"),
+        "\ufeffid,es\n1,hola espejo\n".encode("utf-16-be"),
     ],
     ids=[
         "plain",
@@ -54,9 +56,11 @@ def table_of(content: str | bytes, folder: Path) -> Table:
         "pipes",
         "sep",
         "quoted sep",
+        "UTF-16",
+        "UTF-16, big-endian",
     ],
 )
-def test_however_a_spreadsheet_writes_it_the_row_is_the_same(content: str, tmp_path: Path) -> None:
+def test_however_a_spreadsheet_writes_it_the_row_is_the_same(content: str | bytes, tmp_path: Path) -> None:
     table = table_of(content, tmp_path)
     assert [dict(row.cells) for row in table.rows] == [{"id": "1", "es": "hola espejo"}]
     assert not table.malformed
@@ -115,6 +119,19 @@ def test_a_malformed_row_costs_only_itself(row: str, problem: str, tmp_path: Pat
 def test_a_file_that_is_not_utf8_is_refused_with_the_line(tmp_path: Path) -> None:
     with pytest.raises(BadData, match=r"commands.csv is not UTF-8 \(line 3\); save it as CSV UTF-8"):
         table_of("id,es\n1,hola\n2,niña\n".encode("latin-1"), tmp_path)
+
+
+@pytest.mark.parametrize(
+    "content", ["id,es\n1,hola\n".encode("utf-16-le"), "id,es\n".encode("utf-16-be"), "id,es".encode("utf-16") + b"1"]
+)
+def test_utf16_without_a_mark_at_its_beginning_or_cut_is_refused(content: bytes, tmp_path: Path) -> None:
+    with pytest.raises(BadData, match=r"commands.csv is not UTF-8 \(line 1\); save it as CSV UTF-8"):
+        table_of(content, tmp_path)
+
+
+def test_a_header_that_cannot_be_read_is_named_as_such(tmp_path: Path) -> None:
+    with pytest.raises(BadData, match=r"the header of commands.csv \(line 2\) is not valid CSV"):
+        table_of('sep=,\n"id" , "es"\n', tmp_path)
 
 
 @pytest.mark.parametrize("content", ["", "\n1,hola\n"])
@@ -191,6 +208,13 @@ def test_a_line_that_is_no_text_or_too_deep_costs_only_itself(line: str, tmp_pat
     assert [dict(row.cells) for row in table.rows] == [{"file_name": "b.wav", "text": "\U0001f600"}]
     assert [rejection.row for rejection in table.malformed] == [1]
     assert table.malformed[0].message.startswith("is not valid JSON (")
+
+
+def test_json_that_is_no_lines_says_what_to_write(tmp_path: Path) -> None:
+    path = tmp_path / "metadata.jsonl"
+    path.write_text('[{"file_name": "a.wav", "text": "hola"}]\n')
+    with pytest.raises(BadData, match=r"metadata.jsonl row 1 is not a JSON object; write one object in each line"):
+        read_json_lines(path, path.name)
 
 
 def test_pairs_keep_their_lines_and_may_lack_a_value(tmp_path: Path) -> None:

@@ -60,8 +60,13 @@ def test_the_rules_that_changed_a_transcript_are_named_in_their_order() -> None:
     assert normalise("hola espejo").rules == ()
 
 
-def test_turkish_capitals_are_turkish() -> None:
-    assert normalise("ISPARTA İzmir", language="tr-TR").text == "ısparta izmir"
+@pytest.mark.parametrize("language", ["tr-TR", "tur", "aze", "az-Latn-AZ", "crh"])
+def test_turkish_capitals_are_turkish(language: str) -> None:
+    assert normalise("ISPARTA İzmir", language=language).text == "ısparta izmir"
+
+
+def test_a_capital_with_a_dot_leaves_no_dot_behind() -> None:
+    assert normalise("İstanbul", language="de").text == "istanbul"
 
 
 STRESSED = [
@@ -111,6 +116,15 @@ SCRIPTS = [
     ("es", "ﬁn Ａｄｉóｓ！ 𝐇ola", "fin adiós hola"),
     ("ca", "coŀlecció", "col·lecció"),
     ("hr", "ǅep", "džep"),
+    ("af", "ŉ man", "n man"),
+    ("es", "Hola﹗ sí", "hola sí"),
+    ("ka", "ᲒᲐᲛᲐᲠᲯᲝᲑᲐ", "გამარჯობა"),
+    ("am", "ሰላም፡ልጆች።", "ሰላም ልጆች"),
+    ("ar", "مرحـــبا", "مرحبا"),
+    ("ja", "葛\U000e0100城", "葛城"),
+    ("ko", "가\u3164나", "가나"),
+    ("es", "hola\u203c\ufe0f", "hola"),
+    ("es", "a\u034fb", "ab"),
 ]
 
 
@@ -123,6 +137,41 @@ def test_a_final_sigma_is_final_with_an_alphabet_that_has_capitals_too() -> None
     assert normalise("ΟΔΟΣ A", language="el", alphabet=set("οδσςA ")).text == "οδος A"
 
 
+VARIANTS = [
+    ("ro", "Şi ţara, și țara", "și țara și țara"),
+    ("ron", "ŞI", "și"),
+    ("mo", "ţara", "țara"),
+    ("tr", "şarkı", "şarkı"),
+    ("el", "µε", "με"),
+    ("fa", "كتاب علي", "کتاب علی"),
+    ("pes", "كتاب", "کتاب"),
+    ("ar", "كتاب علي", "كتاب علي"),
+    ("ur", "كيا هے", "کیا ہے"),
+    ("ca", "Col.lecció COL•LECCIÓ col∙lecció col‧lecció", "col·lecció col·lecció col·lecció col·lecció"),
+    ("es", "del.lugar", "del lugar"),
+    ("oc", "in·hèrn", "in·hèrn"),
+    ("th", "เ\u200bเละ น\u0e4d\u0e49\u0e32", "และ น้ำ"),
+    ("ml", "അവന്\u200d പോയി", "അവൻ പോയി"),
+    ("uz", "Tog‘ o'zim bog` oʻn", "togʻ oʻzim bogʻ oʻn"),
+    ("uz", "‘tog’", "tog"),
+    ("sm", "'Ava mo'o", "ʻava moʻo"),
+    ("to", "‘Ofa atu", "ʻofa atu"),
+    ("haw", "'aloha' ‘āina", "aloha āina"),
+    ("es", "‘ola", "ola"),
+]
+
+
+@pytest.mark.parametrize(("language", "written", "trained"), VARIANTS)
+def test_a_letter_that_is_written_in_several_ways_is_one_letter(language: str, written: str, trained: str) -> None:
+    assert normalise(written, language=language).text == trained
+
+
+def test_a_given_alphabet_keeps_the_letters_that_others_write_otherwise() -> None:
+    assert normalise("şi", language="ro", alphabet=set("şi")).text == "şi"
+    assert normalise("مـا", language="ar", alphabet=set("مـا")).text == "مـا"
+    assert normalise("nº", language="es", alphabet=set("nº")).text == "nº"
+
+
 MIXED = [
     ("ru", "привeт мир", "привет мир"),
     ("ru", "Hет", "нет"),
@@ -133,6 +182,9 @@ MIXED = [
     ("el", "καλoς", "καλος"),
     ("", "зеркалo", "зеркало"),
     ("sr", "zdрavo здрaво", "zdpavo здраво"),
+    ("az", "mәktәb", "məktəb"),
+    ("os", "æз", "ӕз"),
+    ("kk", "қаhарман", "қаһарман"),
 ]
 
 
@@ -216,12 +268,48 @@ def test_whole_numbers_are_spelled_if_that_is_asked_for(language: str, written: 
 
 @pytest.mark.parametrize(
     "written",
-    ["3,5", "1.000", "10:30", "007", "600 12 34", "5 %", "20€", "$20", "2º", "B2B", "-5", "1/2", "1234567890123", "½"],
-)
+    [
+        *("3,5", "1.000", "10:30", "007", "600 12 34", "5 %", "20€", "$20", "2º", "B2B", "-5", "1/2", "1234567890123", "½"),
+        *("10–15", "10 – 15", "10 - 15", "–5", "−5", "5 / 3", "5 * 3", "5 x 3", "2^3", "7 : 2", "5...6", "1_000", "3·5"),
+        *("12\u2009345", "12\u202f345", "٣٫٥", "١٬٠٠٠", "٠٥", "5 ٪", "5٪", "5 º", "5's", "5’te", "5:e", "5-й", "90-ые"),
+    ],
+)  # fmt: skip
 def test_numbers_that_are_read_in_several_ways_are_not_spelled(written: str) -> None:
-    with pytest.raises(TranscriptUnusable) as refused:
-        normalise(f"pon {written} ya", language="es", numbers=Numbers.SPELL)
-    assert refused.value.reason is RejectionReason.NOT_SPELLED_OUT
+    for language in ("es", "ar", "ru"):
+        with pytest.raises(TranscriptUnusable) as refused:
+            normalise(f"pon {written} ya", language=language, numbers=Numbers.SPELL)
+        assert refused.value.reason is RejectionReason.NOT_SPELLED_OUT
+
+
+@pytest.mark.parametrize(
+    ("language", "written"),
+    [
+        ("de", "am 5. Mai"),
+        ("fi", "5. päivä"),
+        ("cs", "5.května"),
+        ("en", "in 1998"),
+        ("en", "2024"),
+        ("de", "seit 1998"),
+    ],
+)
+def test_ordinals_and_years_are_not_spelled_in_languages_that_read_them_otherwise(language: str, written: str) -> None:
+    with pytest.raises(TranscriptUnusable, match="not spelled out"):
+        normalise(written, language=language, numbers=Numbers.SPELL)
+
+
+NUMBERS_IN_SENTENCES = [
+    ("de", "Es sind 5.", "es sind fünf"),
+    ("en", "a 5-minute timer", "a five minute timer"),
+    ("en", "the year 2000", "the year two thousand"),
+    ("es", "en 1998", "en mil novecientos noventa y ocho"),
+    ("es", "el 5. Luego 5, 7; y 9", "el cinco luego cinco siete y nueve"),
+    ("es", "—Sí, 5— dijo", "sí cinco dijo"),
+]
+
+
+@pytest.mark.parametrize(("language", "written", "trained"), NUMBERS_IN_SENTENCES)
+def test_a_number_by_itself_is_spelled_in_a_sentence(language: str, written: str, trained: str) -> None:
+    assert normalise(written, language=language, numbers=Numbers.SPELL).text == trained
 
 
 @pytest.mark.parametrize("language", ["haw", "fil", "tl", "arn", "nn", "zh", "zh-Hant", "espejo-qq"])
@@ -255,6 +343,10 @@ def test_digits_of_a_given_alphabet_are_kept() -> None:
         ("sube un 5 %", RejectionReason.NOT_SPELLED_OUT, "'%', '5'"),
         ("una ½ hora", RejectionReason.NOT_SPELLED_OUT, "'½'"),
         ("20 €", RejectionReason.NOT_SPELLED_OUT, "'€'"),
+        ("خمسة٪", RejectionReason.NOT_SPELLED_OUT, "'٪'"),
+        ("cien ﹪", RejectionReason.NOT_SPELLED_OUT, "'%'"),
+        ("Mª Nº", RejectionReason.NOT_SPELLED_OUT, "'ª', 'º'"),
+        ("ni\ufffda", RejectionReason.WRONG_ENCODING, "lost letters in another encoding"),
         ("", RejectionReason.EMPTY_TRANSCRIPT, "is empty"),
         (" \t", RejectionReason.EMPTY_TRANSCRIPT, "is empty"),
         ("…?!", RejectionReason.EMPTY_TRANSCRIPT, "only punctuation"),
@@ -297,9 +389,9 @@ class TestAGivenAlphabet:
 
 
 ACCENTED = st.text(st.sampled_from("аеиёйгсАЕИ\u0300\u0301\u0306\u0308\u0316.'e "), max_size=12) | st.text(
-    st.sampled_from("אבצ׳״'\"می\u200c\u200dक्षʻ‘hoＡﬁΣς[]() *αoоο"), max_size=12
+    st.sampled_from("אבצ׳״'\"می\u200c\u200dक्षʻ‘hoＡﬁΣς[]() *αoоοşÞİʼl.·nـٍكเแന്µگ\ufe0f"), max_size=12
 )
-LANGUAGES = st.sampled_from(["", "ru", "bg", "mk", "sr", "haw", "he", "fa", "el"])
+LANGUAGES = st.sampled_from(["", "ru", "bg", "mk", "sr", "haw", "he", "fa", "el", "uz", "ca", "ml", "th", "ur", "tr"])
 
 
 @example("AЕ:Е", "haw")

@@ -70,6 +70,20 @@ def test_two_wav_files_in_one_are_refused_with_the_place_of_the_second() -> None
         decode(io.BytesIO(wav() + wav()), name="x.wav")
 
 
+def test_two_chunks_of_samples_are_refused_with_the_place_of_the_second() -> None:
+    chunk = struct.pack("<4sI", b"data", 2 * RATE) + SAMPLES.tobytes()
+    with pytest.raises(
+        AudioUnreadable, match=r"x\.wav: holds two chunks of samples, the second from byte 32044 on; save"
+    ):
+        decode(io.BytesIO(wav(behind=chunk)), name="x.wav")
+
+
+def test_a_header_without_the_bits_of_a_sample_is_understood() -> None:
+    content = bytearray(wav())
+    content[16:36] = struct.pack("<I", 14) + content[20:34]
+    assert np.array_equal(decode(io.BytesIO(bytes(content))).pcm, SAMPLES)
+
+
 @pytest.mark.parametrize(("scale", "divisor"), [(2.0**15, 32_768), (2.0**23, 8_388_608), (2.0**31, 2_147_483_648)])
 @pytest.mark.parametrize("subtype", ["FLOAT", "DOUBLE"])
 def test_floating_point_samples_with_the_values_of_integers_are_divided(

@@ -241,8 +241,8 @@ class Dataset(ApiModel):
     """Defines what happens to digits in transcripts. Reject makes the row an invalid sample. Spell
     replaces whole numbers by words of the language, for the languages that num2words knows. A number
     that num2words writes in Latin letters, in a transcript of another script, makes the row an invalid
-    sample. Dates, times, decimals, ordinals, telephone numbers and amounts of money are invalid samples
-    in both cases. Defaults to Reject."""
+    sample. Dates, times, decimals, ranges, ordinals, telephone numbers, amounts of money, and numbers that
+    may be years read in hundreds, are invalid samples in both cases. Defaults to Reject."""
     negatives: Negatives = Negatives()
     """Speech that is no transcript of the dataset. There is one built-in negative for every four
     training clips, at most one recording of your own for each training clip, and the near misses of

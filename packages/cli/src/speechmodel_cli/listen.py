@@ -91,6 +91,7 @@ def read_spoken(folder: Path) -> list[Spoken]:
 
     Raises CommandError for a row that cannot be read, and when there is not one such file.
     """
+    from speechmodel_pipeline.prepare.recordings import path_below
     from speechmodel_pipeline.prepare.table import read_table
 
     try:
@@ -116,12 +117,18 @@ def read_spoken(folder: Path) -> list[Spoken]:
         raise CommandError(f"{file} cannot be read ({error.strerror}); make it readable") from error
     except BadData as error:
         raise CommandError(str(error)) from error
-    if table.malformed:
-        rows = [f"row {left.row} {left.message}" for left in table.malformed]
+    bad = [(left.row, left.message) for left in table.malformed]
+    bad += [
+        (row.line, "has no file name; give the path of the recording")
+        for row in table.rows
+        if not row.cells[columns[0]]
+    ]
+    if bad:
+        rows = [f"row {line} {problem}" for line, problem in sorted(bad)]
         more = f"; and {len(rows) - SHOWN_ROWS} more" if len(rows) > SHOWN_ROWS else ""
         raise CommandError(f"{file}: {'; '.join(rows[:SHOWN_ROWS])}{more}")
     cells = [tuple(row.cells[column] for column in columns) for row in table.rows]
-    return [Spoken(folder / name, words) for name, words in cells if name]
+    return [Spoken(path_below(folder, name), words) for name, words in cells]
 
 
 def _normalised(words: str, language: str, alphabet: Set[str], dataset: Dataset) -> str:

@@ -5,8 +5,11 @@
 `(a|b)` is one of them, `[a]` is optional, `(a;b)` is both in any order, `{list}` is a value of a
 list, and `{list:slot}` is one whose slot has another name. A backslash takes the next character as
 it is. Parts are joined by single spaces, however many are left when an optional part is not said.
+
+A slot that a phrase fills several times has a number from its second value on: room, room_2.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -73,6 +76,8 @@ class Templates:
         self._labels = labels
         self._lists = lists
         self._automaton = Automaton()
+        self._filled: Counter[str] = Counter()
+        """How often each slot was filled before the part that is added, at most."""
         self.slots: list[str] = []
         """Names of the slots. The mark 2 i + 1 opens slot i, and 2 i + 2 closes it."""
 
@@ -85,6 +90,7 @@ class Templates:
             raise GrammarError(f"{origin} may be empty; put at least one word outside of the square brackets")
         if longest > LONGEST:
             raise GrammarError(f"{origin} has up to {longest} characters, more than {LONGEST}; split it")
+        self._filled.clear()
         self._automaton.final.add(self._walk(tree, 0, origin))
 
     def automaton(self) -> Automaton:
@@ -97,17 +103,20 @@ class Templates:
             case expression.TextChunk():
                 return len(item.original_text.replace(SPACE, "")), len(item.original_text)
             case expression.Alternative():
+                if _mixes_separators(item):
+                    raise GrammarError(f"{origin} has ; and | between the same brackets; add brackets, as in ((a;b)|c)")
                 extents = [self._extent(each, origin) for each in item.items]
                 return min(low for low, _ in extents), max(high for _, high in extents)
             case expression.Group():  # a sequence, or a permutation
                 extents = [self._extent(each, origin) for each in item.items]
                 return sum(low for low, _ in extents), sum(high for _, high in extents)
             case expression.ListReference():
-                extents = [self._extent(_value(value, item.list_name), origin) for value in self._values(item, origin)]
-                if empty := [
-                    value for value, (low, _) in zip(self._lists[item.list_name], extents, strict=True) if not low
-                ]:
-                    raise GrammarError(f"the value {empty[0]!r} of the list {item.list_name!r} may be empty; remove it")
+                name, values = _list_name(item), self._values(item, origin)
+                extents = [self._extent(_value(value, name), origin) for value in values]
+                if empty := [value for value, (low, _) in zip(values, extents, strict=True) if not low]:
+                    raise GrammarError(f"the value {empty[0]!r} of the list {name!r} may be empty; remove it")
+                if not item.slot_name.strip():
+                    raise GrammarError(f"{origin} has a slot without a name; write {{{name}:name}} or {{{name}}}")
                 return min(low for low, _ in extents), max(high for _, high in extents)
             case expression.RuleReference():
                 raise GrammarError(
@@ -121,13 +130,12 @@ class Templates:
             raise GrammarError(
                 f"{origin}: {{{reference.list_name}}} is not a list; write the numbers as the words of a list"
             )
-        values = self._lists.get(reference.list_name)
+        name = _list_name(reference)
+        values = self._lists.get(name)
         if not values:
             known = ", ".join(sorted(self._lists)) or "none"
             problem = "is empty" if values is not None else f"does not exist (lists: {known})"
-            raise GrammarError(
-                f"{origin}: the list {reference.list_name!r} {problem}; add its values to decoding.lists"
-            )
+            raise GrammarError(f"{origin}: the list {name!r} {problem}; add its values to decoding.lists")
         return values
 
     def _walk(self, item: expression.Expression, state: int, origin: str) -> int:
@@ -155,8 +163,12 @@ class Templates:
 
     def _joined(self, branches: Sequence[Callable[[int], int]], state: int) -> int:
         end = self._automaton.state()
+        before, most = Counter(self._filled), Counter(self._filled)
         for branch in branches:
+            self._filled = Counter(before)
             self._automaton.link(branch(state), end)
+            most |= self._filled
+        self._filled = most
         return end
 
     def _permuted(self, items: Sequence[expression.Expression], state: int, origin: str) -> int:
@@ -174,29 +186,47 @@ class Templates:
         return self._joined([partial(branch, first=index) for index in range(len(items))], state)
 
     def _listed(self, reference: expression.ListReference, state: int, origin: str) -> int:
-        name = reference.slot_name
+        name, list_name = reference.slot_name.strip(), _list_name(reference)
+        self._filled[name] += 1
+        if self._filled[name] > 1:
+            name = f"{name}_{self._filled[name]}"
         if name not in self.slots:
             self.slots.append(name)
         number = self.slots.index(name)
         opened, closed = self._automaton.state(), self._automaton.state()
         self._automaton.link(state, opened, mark=2 * number + 1)
         for value in self._values(reference, origin):
-            of_value = f"the value {value!r} of the list {reference.list_name!r}"
-            end = self._walk(_value(value, reference.list_name), opened, of_value)
+            of_value = f"the value {value!r} of the list {list_name!r}"
+            end = self._walk(_value(value, list_name), opened, of_value)
             self._automaton.link(end, closed, mark=2 * number + 2)
         return closed
 
 
 def _parsed(template: str, origin: str) -> expression.Expression:
     try:
-        return parse_sentence(template).expression
+        return parse_sentence(" ".join(template.split())).expression
     except (ParseError, AssertionError, ValueError, IndexError) as error:
         # hassil asserts what it expects of a group
-        raise GrammarError(f"{origin} cannot be read; check that every bracket is closed, and not empty") from error
+        raise GrammarError(
+            f"{origin} cannot be read; check that every bracket is closed and not empty, that | and ; are not between the "
+            "same brackets, and that no backslash is the last character"
+        ) from error
+
+
+def _mixes_separators(item: expression.Alternative) -> bool:
+    """Return True for (a;b|c), of which hassil makes "ab". It reads [a;b] as one of a permutation and of nothing."""
+    optional = item.is_optional and len(item.items) == 2
+    return not optional and any(isinstance(each, expression.Permutation) for each in item.items)
+
+
+def _list_name(reference: expression.ListReference) -> str:
+    return reference.list_name.strip()
 
 
 def _value(value: str, list_name: str) -> expression.Expression:
     origin = f"the value {value!r} of the list {list_name!r}"
+    if not value.strip():
+        raise GrammarError(f"{origin} is empty; remove it")
     tree = _parsed(value, origin)
     assert isinstance(tree, expression.Group)
     if any(True for _ in tree.list_references()):

@@ -18,7 +18,7 @@ from starlette.status import HTTP_405_METHOD_NOT_ALLOWED
 
 from speechmodel_inference.api_keys import RequireKey
 from speechmodel_inference.errors import LONGEST_MESSAGE, BadRequest, ClientLeft, RequestError
-from speechmodel_inference.middleware import AnswerHead, CloseWhileDraining, CountRequests
+from speechmodel_inference.middleware import AnswerHead, CloseWhileDraining, CountRequests, TidyPaths
 from speechmodel_inference.misheard import MisheardInbox
 from speechmodel_inference.openai_types import ErrorObject, ErrorResponse, error_object
 from speechmodel_inference.routers import (
@@ -105,6 +105,7 @@ def create_app(settings: Settings, wyoming: socket.socket | None = None, files: 
             expose_headers=["Retry-After"],
         )
     app.add_middleware(AnswerHead)
+    app.add_middleware(TidyPaths)  # before all that look at paths
     return app
 
 

@@ -1,10 +1,12 @@
-"""Middleware: count requests, close connections while draining, and answer HEAD."""
+"""Middleware: count requests, close connections while draining, answer HEAD, and tidy paths."""
 
+import re
 import time
 
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from speechmodel_inference.api_keys import GUARDED_PATHS
 from speechmodel_inference.lifecycle import Lifecycle
 from speechmodel_inference.sockets import FAILED, NORMAL
 from speechmodel_inference.telemetry import Telemetry
@@ -104,4 +106,28 @@ class AnswerHead:
         """Handle one request."""
         if scope["type"] == "http" and scope["method"] == "HEAD":
             scope = {**scope, "method": "GET"}
+        await self._app(scope, receive, send)
+
+
+_ORIGIN = re.compile(r"https?://[^/]*", re.IGNORECASE)
+"""Beginning of an address. Servers must take one for a path (RFC 9112, 3.2.2)."""
+
+
+class TidyPaths:
+    """Takes a path with slashes too many for the one without them.
+
+    Many clients join an address that ends with a slash and a path that begins with one. A redirect would not do: curl
+    does not follow it, and behind a proxy it would lead to another address.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        if scope["type"] in ("http", "websocket"):
+            root = scope.get("root_path", "")  # uvicorn puts it in front
+            path = re.sub("/{2,}", "/", _ORIGIN.sub("", scope["path"].removeprefix(root), count=1))
+            # links of a page are relative to its address, which a redirect of the page corrects
+            scope = {**scope, "path": root + (path.removesuffix("/") if path.startswith(GUARDED_PATHS) else path)}
         await self._app(scope, receive, send)

@@ -302,7 +302,7 @@ def _event_id(text: str) -> str | None:
 def _samples(audio: str, of: AudioFormat) -> bytes:
     """Return 16-bit little-endian samples. Raises BadRequest."""
     try:
-        raw = base64.b64decode(audio, validate=True)
+        raw = base64.b64decode("".join(audio.split()), validate=True)  # MIME breaks lines
     except (binascii.Error, ValueError) as error:
         raise BadRequest("audio: it is not valid base64.", code="invalid_value", param="audio") from error
     if of.type == "audio/pcm":

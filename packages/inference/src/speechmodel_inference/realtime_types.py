@@ -6,7 +6,8 @@ has `session.audio.input`. See https://platform.openai.com/docs/api-reference/re
 
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
+from pydantic_core import PydanticCustomError
 from speechmodel_decoding.utterances import BEGINS, LEAD_SECONDS, PAUSE_SECONDS
 from speechmodel_runtime.audio import HIGHEST_RATE, LOWEST_RATE
 
@@ -15,6 +16,9 @@ class WireType(BaseModel):
     """A part of a client's event. Unknown fields are ignored."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+_BETA_FIELDS = ("input_audio_format", "input_audio_transcription", "turn_detection")
 
 
 class AudioFormat(WireType):
@@ -44,6 +48,12 @@ class TurnDetection(WireType):
     """Probability of speech from which an utterance begins. Noise and hum reach 0.07."""
     silence_duration_ms: Annotated[int, Field(ge=200, le=5000)] = round(1000 * PAUSE_SECONDS)
     """Silence that ends an utterance."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nulls(cls, given: Any) -> Any:
+        """Take a field that is null for one that is absent."""
+        return {name: value for name, value in given.items() if value is not None} if isinstance(given, dict) else given
 
 
 LONGEST_PROMPT = 4_096
@@ -83,6 +93,19 @@ class Session(WireType):
 
     type: Literal["transcription"] = "transcription"
     audio: _Audio = _Audio()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _in_this_form(cls, given: Any) -> Any:
+        """Refuse fields of the beta form, which would have no effect."""
+        for name in _BETA_FIELDS if isinstance(given, dict) else ():
+            if name in given:
+                raise PydanticCustomError(
+                    "beta_field",
+                    "{name} is a field of the beta API; set audio.input, or send transcription_session.update",
+                    {"name": name},
+                )
+        return given
 
 
 class BetaSession(WireType):

@@ -63,12 +63,22 @@ async def read_form(request: Request, settings: Settings, place: Place) -> Uploa
 
     Raises BadRequest, UploadTooLarge, UploadTooSlow, QueueFull, or ClientLeft.
     """
+    _require_plain(request)
     return await _in_time(_form(request, settings.max_upload_bytes, place), settings)
 
 
 async def read_body(request: Request, settings: Settings, place: Place) -> Upload:
     """Return the body itself as a recording. Raises as read_form()."""
+    _require_plain(request)
     return await _in_time(_body(request, settings.max_upload_bytes, place), settings)
+
+
+def _require_plain(request: Request) -> None:
+    """Raise BadRequest for a body in an encoding such as gzip."""
+    encoding = request.headers.get("content-encoding", "").strip()
+    if encoding.lower() not in ("", "identity"):
+        message = f"The body has the encoding {encoding!r}, which is not supported; send it without Content-Encoding."
+        raise BadRequest(message, code="unsupported_encoding")
 
 
 async def _in_time(reading: Awaitable[Upload], settings: Settings) -> Upload:

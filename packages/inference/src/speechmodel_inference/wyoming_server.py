@@ -16,6 +16,7 @@ from typing import Annotated, Any, TypeVar
 
 import numpy as np
 from pydantic import BaseModel, Field, RootModel, ValidationError
+from speechmodel_api.audio import SAMPLE_RATE
 from speechmodel_decoding.errors import DecodingError
 from speechmodel_runtime.audio import HIGHEST_RATE, LOWEST_RATE
 from speechmodel_runtime.errors import SpeechRuntimeError
@@ -150,7 +151,7 @@ class _Conversation(ExitStack):
         super().__init__()
         self._services, self._asked = services, _Wishes()
         self._live: LiveTranscription | None = None
-        self._channels = 1
+        self._format = _Format(rate=SAMPLE_RATE, width=2, channels=1)
         self._texts: list[str] = []
 
     async def answer(self, event: Event) -> Event | None:
@@ -167,6 +168,8 @@ class _Conversation(ExitStack):
             elif AudioChunk.is_type(event.type):
                 if self._live is None:
                     await self._start(event)
+                elif event.data and _valid(_Format, event) != self._format:
+                    raise BadRequest("audio-chunk: its format is not that of the audio before; send audio-start first.")
                 await self._chunk(event.payload or b"")
             elif AudioStop.is_type(event.type):
                 return await self._stop()
@@ -191,13 +194,13 @@ class _Conversation(ExitStack):
         options = DecodingOptions(hot_words=hot_words(" ".join([*names, *terms])))
         # the first one loads the detector of speech
         self._live = await asyncio.to_thread(LiveTranscription, version, audio.rate, options, self._services.misheard)
-        self._channels, self._texts = audio.channels, []
+        self._format, self._texts = audio, []
 
     async def _chunk(self, samples: bytes) -> None:
         assert self._live is not None
-        if self._channels > 1:
-            whole = len(samples) - len(samples) % (2 * self._channels)
-            several = np.frombuffer(samples[:whole], "<i2").reshape(-1, self._channels)
+        if (channels := self._format.channels) > 1:
+            whole = len(samples) - len(samples) % (2 * channels)
+            several = np.frombuffer(samples[:whole], "<i2").reshape(-1, channels)
             samples = several.mean(axis=1).round().astype("<i2").tobytes()
         self._heard(await self._services.queue.run_stream(partial(self._live.feed, samples, partial=False)))
 

@@ -18,9 +18,14 @@ FFmpeg open the files and addresses that it names."""
 class FFmpegReader:
     """An audio file that FFmpeg reads."""
 
-    def __init__(self, file: BinaryIO, called: str, headerless: Headerless | None = None) -> None:
-        """Read the header, unless the file is `headerless`. Raises AudioUnreadable."""
-        self._file, self._called, self._headerless = file, called, headerless
+    def __init__(
+        self, file: BinaryIO, called: str, headerless: Headerless | None = None, form: str | None = None
+    ) -> None:
+        """Read the header, unless the file is `headerless`. `form` is FFmpeg's name of the format if it is known.
+
+        Raises AudioUnreadable.
+        """
+        self._file, self._called, self._headerless, self._form = file, called, headerless, form
         try:
             self.header = self._read_header()
         except (av.FFmpegError, StopIteration) as error:
@@ -32,7 +37,7 @@ class FFmpegReader:
             first = next(container.decode(stream))
             rate = first.sample_rate
             duration = stream.duration and stream.time_base and float(stream.duration * stream.time_base)
-            frames = round(duration * rate) if duration else None
+            frames = round(duration * rate) if duration and self._form is None else None  # or those of the first file
             name = container.format.name.split(",")[0]
             return Header(rate, first.layout.nb_channels, frames, f"{name} {stream.codec_context.name}")
 
@@ -53,7 +58,7 @@ class FFmpegReader:
     def _container(self) -> "av.container.InputContainer":
         self._file.seek(0)
         if self._headerless is None:
-            form, options = None, {"format_whitelist": FORMATS}
+            form, options = self._form, {"format_whitelist": self._form or FORMATS}
         else:
             form, options = self._headerless.format, {"sample_rate": str(self._headerless.sample_rate)}
         return av.open(_Bytes(self._file), "r", format=form, options=options, metadata_errors="ignore")

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from speechmodel_runtime.errors import AudioUnreadable
 from speechmodel_runtime.headerless import headerless
+from speechmodel_runtime.partly_read import ffmpeg_format
 from speechmodel_runtime.riff import RegularWav, WavChunks, wav_chunks
 
 Block: TypeAlias = NDArray[np.float32]
@@ -51,22 +52,23 @@ def open_reader(file: BinaryIO, called: str) -> Reader:
     Raises AudioUnreadable when neither library reads it.
     """
     chunks = wav_chunks(file)
-    if chunks is not None and chunks.second_header is not None:
-        problem = f"holds two wav files, the second from byte {chunks.second_header} on"
-        raise AudioUnreadable(called, f"{problem}; save them as two files")
+    if chunks is not None and chunks.second is not None:
+        problem = f"holds two {chunks.second.name}, the second from byte {chunks.second.offset} on"
+        raise AudioUnreadable(called, f"{problem}; {chunks.second.advice}")
     file.seek(0)
     if file.read(len(_LFS_POINTER)) == _LFS_POINTER:
         raise AudioUnreadable(called, "is a pointer of Git LFS instead of a recording; run `git lfs pull`")
     telephone = headerless(file, called)
+    whole = None if telephone else ffmpeg_format(file)
     file.seek(0)
-    if telephone is None:
+    if telephone is None and whole is None:
         try:
             return _Libsndfile(file, called, chunks)
         except (soundfile.LibsndfileError, TypeError):  # TypeError: a name that means headerless data
             pass
     from speechmodel_runtime.ffmpeg import FFmpegReader  # PyAV takes a while to import, and few recordings need it
 
-    return FFmpegReader(file, called, telephone)
+    return FFmpegReader(file, called, telephone, whole)
 
 
 class _Libsndfile:

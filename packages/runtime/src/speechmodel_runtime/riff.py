@@ -11,6 +11,8 @@ import struct
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
+from speechmodel_runtime.partly_read import tag_size
+
 LONGEST_KNOWN = 0x7FF0_0000
 """Bytes. sox, arecord and ffmpeg write larger lengths when they do not know the length."""
 MOST_CHUNKS = 1000
@@ -19,6 +21,8 @@ LONGEST_FORMAT = 1 << 16
 """Bytes of the chunk `fmt ` that are read. It has 16 to 50 in practice."""
 _CHUNK = struct.Struct("<4sI")
 _FORM = struct.Struct("<4sI4s")
+_WITHOUT_BITS = struct.Struct("<2xH8xH")
+"""The chunk `fmt ` of a program that leaves the bits of a sample out: the channels, and the bytes of all of them."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +39,24 @@ class WavChunks:
     """Bytes of samples in the file."""
     regular: bool
     """True when libsndfile finds the samples by itself."""
-    second_header: int | None
-    """Offset of another wav file behind the samples."""
+    second: "Second | None"
+    """More samples behind these."""
+
+
+@dataclass(frozen=True)
+class Second:
+    """Another wav file, or another chunk of samples, behind the samples of the first."""
+
+    offset: int
+    name: str
+    """In the plural."""
+    advice: str
+
+
+_SECONDS = {
+    b"RIFF": ("wav files", "save them as two files"),
+    b"data": ("chunks of samples", "save it again as one recording"),
+}
 
 
 def wav_chunks(file: BinaryIO) -> WavChunks | None:
@@ -45,10 +65,11 @@ def wav_chunks(file: BinaryIO) -> WavChunks | None:
     The position of the file is changed.
     """
     size = file.seek(0, io.SEEK_END)
-    offset = _FORM.size
-    if _read(file, 0, 4) != b"RIFF" or _read(file, 8, 4) != b"WAVE":
+    before = tag_size(file)
+    offset = before + _FORM.size
+    if _read(file, before, 4) != b"RIFF" or _read(file, before + 8, 4) != b"WAVE":
         return None
-    described, padded = b"", True
+    described, regular = b"", not before
     for _ in range(MOST_CHUNKS):
         header = _read(file, offset, _CHUNK.size)
         if len(header) < _CHUNK.size:
@@ -56,14 +77,16 @@ def wav_chunks(file: BinaryIO) -> WavChunks | None:
         name, length = _CHUNK.unpack(header)
         offset += _CHUNK.size
         if name == b"data":
-            return _with_data(file, described, offset, length, size, padded)
+            return _with_data(file, described, offset, length, size, regular)
         if name == b"fmt ":
             described = _read(file, offset, min(length, LONGEST_FORMAT))
+            if len(described) == _WITHOUT_BITS.size:
+                described, regular = described + _bits(described), False
         offset += length
         if length % 2 and (_is_name(_read(file, offset + 1, 4)) or not _is_name(_read(file, offset, 4))):
             offset += 1
         elif length % 2:
-            padded = False
+            regular = False
     return None
 
 
@@ -107,13 +130,16 @@ class RegularWav(io.RawIOBase):
 
 
 def _with_data(
-    file: BinaryIO, described: bytes, start: int, announced: int, size: int, padded: bool
+    file: BinaryIO, described: bytes, start: int, announced: int, size: int, regular: bool
 ) -> WavChunks | None:
     available = size - start
     known = 0 < announced < LONGEST_KNOWN or 0 < announced <= available
     present = min(announced, available) if known else available
     end = start + present
-    behind = next((at for at in (end, end + present % 2) if _read(file, at, 4) == b"RIFF"), None)
+    behind = next(
+        (Second(at, *_SECONDS[name]) for at in (end, end + present % 2) if (name := _read(file, at, 4)) in _SECONDS),
+        None,
+    )
     if not present or not described or (announced == 0 and _is_chunk(file, start, size)):
         return None
     return WavChunks(
@@ -121,9 +147,14 @@ def _with_data(
         start=start,
         announced=announced if known else None,
         present=present,
-        regular=known and padded,
-        second_header=behind if known else None,
+        regular=known and regular,
+        second=behind if known else None,
     )
+
+
+def _bits(described: bytes) -> bytes:
+    channels, size = _WITHOUT_BITS.unpack(described)
+    return struct.pack("<H", 8 * size // max(1, channels))
 
 
 def _read(file: BinaryIO, offset: int, length: int) -> bytes:

@@ -2,6 +2,7 @@
 
 See https://alphacephei.com/vosk/server: a JSON object `config`, then raw samples, then `{"eof": 1}`. Each
 message with samples is answered by one object: `partial`, or `text` with `result` once somebody pauses.
+`{"reset": 1}` is answered by the text so far, and the stream goes on.
 """
 
 import asyncio
@@ -54,6 +55,7 @@ class Control(BaseModel):
 
     config: Config | None = None
     eof: bool = False
+    reset: bool = False
 
 
 @router.websocket("/vosk")
@@ -85,9 +87,13 @@ async def _converse(socket: WebSocket, services: Services) -> None:
                 await socket.send_json(_final(last.ended, config))
                 await socket.close()
                 return
-            if control.config is not None:
+            if control.reset:
+                last = await _run(services, live.finish) if live else Heard()
+                live, shown = None, ""
+                await socket.send_json(_final(last.ended, config))
+            if control.config is not None and control.config != config:
                 if live is not None:
-                    raise BadRequest("config: send it before the first samples.")
+                    raise BadRequest("config: send other settings before the first samples, or after reset.")
                 config = control.config
             continue
         if live is None:

@@ -7,9 +7,12 @@
 The first has a header with `file_name` and one of `transcription`, `text`, `sentence` and
 `transcript`, and optionally `speaker` (or `speaker_id`) and `split`. Folders train, validation and test
 are the parts, with a table in each or one for all. LJSpeech has no header, and the last of its two or
-three cells is the transcript; quotation marks are ordinary characters in it.
+three cells is the transcript; quotation marks are ordinary characters in it. A third cell that names the
+speaker, as some write it, is refused: it would be the transcript.
 """
 
+import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,6 +33,7 @@ TEXT_COLUMNS = ("transcription", "text", "sentence", "transcript")
 ID, TEXT, NORMALISED = "id", "text", "normalised"
 """Columns of LJSpeech."""
 WAVS = "wavs"
+DATA = "data"
 
 
 def read_audio_folder(source: Path) -> Listing:
@@ -65,7 +69,7 @@ def _folders(source: Path) -> Iterator[tuple[Path, Part | None]]:
     if _has_table(source):
         yield source, None
         return
-    for above in (source, source / "data"):
+    for above in (source, source / DATA):
         for folder in sorted(above.iterdir()) if above.is_dir() else ():
             if (part := PARTS.get(folder.name.casefold())) and _has_table(folder):
                 yield folder, part
@@ -98,12 +102,19 @@ def _add_hugging_face(files: NamedFiles, table: Table, folder: Path, part: Part 
             name,
             transcript,
             folder=folder,
-            part=PARTS.get(given.casefold()) or part or PARTS.get(name.partition("/")[0].casefold()),
+            part=PARTS.get(given.casefold()) or part or _part(name),
             speaker=row.cells[speaker] if speaker else None,
         )
 
 
+def _part(name: str) -> Part | None:
+    """Return the part whose folder the path begins with, which may be in the folder data."""
+    folder = name.replace("\\", "/").removeprefix("./").removeprefix(f"{DATA}/").partition("/")[0]
+    return PARTS.get(folder.casefold())
+
+
 def _add_ljspeech(files: NamedFiles, table: Table, folder: Path, part: Part | None) -> None:
+    _require_spoken(table)
     files.count(table)
     recordings = folder / WAVS if (folder / WAVS).is_dir() else folder
     for row in table.rows:
@@ -111,3 +122,27 @@ def _add_ljspeech(files: NamedFiles, table: Table, folder: Path, part: Part | No
         beside = bool(name) and is_file(path_below(folder, name))  # wavs/LJ001-0001.wav
         where = folder if beside else recordings
         files.add(table, row, name, transcript, folder=where, endings=(".wav", *ANY_ENDING), part=part)
+
+
+def _require_spoken(table: Table) -> None:
+    """Raise BadData when the third cells are not what is spoken of the second: most share no word with it, and they do
+    not follow from it, as the name of a speaker does not.
+    """
+    pairs = [(row, _words(row.cells[TEXT]), _words(row.cells[NORMALISED])) for row in table.rows]
+    pairs = [(row, text, spoken) for row, text, spoken in pairs if text and spoken]
+    other = [row for row, text, spoken in pairs if text.isdisjoint(spoken)]
+    spoken_by_text = Counter(text for text, _ in {(row.cells[TEXT], row.cells[NORMALISED]) for row in other})
+    follow = spoken_by_text.total() == len(spoken_by_text) == len({row.cells[NORMALISED] for row in other})
+    if not other or 2 * len(other) <= len(pairs) or follow:
+        return
+    first = other[0]
+    raise BadData(
+        Reason.INVALID_DATASET,
+        f"{table.name} row {first.line}: the third cell {first.cells[NORMALISED]!r} is not the second as it is spoken, "
+        f"{first.cells[TEXT]!r}; remove the third cells, or add the header file_name|text|speaker and write paths with endings",
+    )
+
+
+def _words(text: str) -> set[str]:
+    """Return the words of a text without its numbers."""
+    return {word for word in re.findall(r"\w+", text.casefold()) if not word[0].isdigit()}

@@ -8,12 +8,14 @@ tag (es-CL, es_CL) or else of the tag's language (es), and so has the folder bel
 columns `speaker` (or `client_id`) and `split` (train, dev or test) are optional, and so are their
 cells.
 
-An id with the ending of an audio file (`7.wav`) means that one file. Which files belong to another
-id is decided by the layout of the whole folder (layout.py). Hidden files are ignored, and files
-that no row names are reported.
+An id with the ending of an audio file (`7.wav`, also `original/es/7.wav`) means that one file. Which
+files belong to another id is decided by the layout of the whole folder (layout.py). A backslash in an id
+separates folders, unless names of files have some. Hidden files are ignored, and files that no row names
+are reported.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from speechmodel_pipeline.prepare.audio_files import AUDIO, audio_files
@@ -41,8 +43,10 @@ def read_commands(source: Path, language: str, name_pattern: str = "") -> Listin
     id_column, text_column = table.column("id"), table.column(*_tags(language))
     folder = _folder(source, language)
     speaker_column, split_column = table.find(*SPEAKER_COLUMNS), table.find("split")
-    rows, rejected = _first_of_each_id(table.rows, id_column, text_column, split_column)
-    files = {nfc(path.relative_to(folder).as_posix()): path for path in audio_files(folder)}
+    files = {_name(path.relative_to(folder)): path for path in audio_files(folder)}
+    with_backslashes = any("\\" in str(path.relative_to(folder)) for path in files.values())
+    ids = _Ids(id_column, f"{RECORDINGS}/{folder.name}/", separator="/" if with_backslashes else "\\")
+    rows, rejected = _first_of_each_id(table.rows, ids, text_column, split_column)
     assignment = assign(list(files), rows.keys(), name_pattern)
     owned: dict[str, list[str]] = {id_: [] for id_ in rows}
     for name, reading in assignment.readings.items():
@@ -117,13 +121,31 @@ def _key(name: str) -> str:
     return name.strip().casefold().replace("_", "-")
 
 
+def _name(path: Path) -> str:
+    """Return the name of a file, with bytes that are not UTF-8 as escapes."""
+    return nfc(path.as_posix().encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace"))
+
+
+@dataclass(frozen=True)
+class _Ids:
+    """Reads the id of a row, which may be the path of its recording in the dataset."""
+
+    column: str
+    folder: str
+    separator: str
+
+    def of(self, row: Row) -> str:
+        name = nfc(row.cells[self.column]).replace(self.separator, "/")
+        return name.removeprefix("./").removeprefix(self.folder)
+
+
 def _first_of_each_id(
-    rows: Iterable[Row], id_column: str, text_column: str, split_column: str | None
+    rows: Iterable[Row], ids: _Ids, text_column: str, split_column: str | None
 ) -> tuple[dict[str, Row], list[Rejection]]:
     first: dict[str, Row] = {}
     rejected = []
     for row in rows:
-        name = nfc(row.cells[id_column])
+        name = ids.of(row)
         if not name:
             problem, reason = "has no id; give the file name of the recording", RejectionReason.MALFORMED_ROW
         elif name in first:

@@ -4,10 +4,11 @@
     validated.tsv                    every clip that listeners confirmed
     clips/common_voice_es_1.mp3
 
-The columns are `path` (a file in clips/), `sentence`, and optionally `client_id`, the speaker. The
-official parts win when train.tsv is there; otherwise validated.tsv is divided by the split. All of it
-may be in a folder with the tag of the language, as it is in Mozilla's archive. Quotation marks in
-the tables are ordinary characters.
+The columns are `path` (a file in clips/, or one that was converted from it), `sentence`, and optionally
+`client_id`, the speaker. The official parts win when train.tsv is there; otherwise validated.tsv is
+divided by the split. All of it may be in a folder with the tag of the language, which may be in a folder
+of the release (cv-corpus-17.0-2024-03-15), as it is in Mozilla's archive. Quotation marks in the tables
+are ordinary characters.
 """
 
 from pathlib import Path
@@ -23,6 +24,7 @@ from speechmodel_pipeline.prepare_report import SpeakerSource
 VALIDATED = "validated.tsv"
 OFFICIAL = {Part.TRAIN: "train.tsv", Part.DEV: "dev.tsv", Part.TEST: "test.tsv"}
 CLIPS = "clips"
+RELEASES = "cv-corpus-*"
 
 
 def read_common_voice(source: Path, language: str) -> Listing:
@@ -48,6 +50,7 @@ def read_common_voice(source: Path, language: str) -> Listing:
                 row.cells[sentence],
                 folder=root / CLIPS,
                 endings=("", ".mp3"),
+                converted=True,
                 part=part,
                 speaker=row.cells[speaker] if speaker else None,
             )
@@ -60,7 +63,13 @@ def looks_like_common_voice(source: Path, language: str) -> bool:
 
 
 def _root(source: Path, language: str) -> Path:
-    """Return the folder with the tables: `source`, or the language's folder in it."""
-    folders = (source, source / language, source / language.split("-")[0])
+    """Return the folder with the tables: `source`, or the language's folder in it or in that of one release."""
+    releases = [folder for folder in source.glob(RELEASES) if folder.is_dir()]
+    folders = [source]
+    for above in (source, *releases) if len(releases) < 2 else (source,):
+        by_tag = {folder.name.casefold(): folder for folder in above.iterdir()} if above.is_dir() else {}
+        folders += [
+            by_tag[tag] for tag in (language.casefold(), language.casefold().partition("-")[0]) if tag in by_tag
+        ]
     names = (VALIDATED, OFFICIAL[Part.TRAIN])
     return next((folder for folder in folders if any((folder / name).is_file() for name in names)), source)

@@ -2,11 +2,13 @@
 
     wav.scp     ana-1 wavs/ana-1.wav
     text        ana-1 hola espejo
-    utt2spk     ana-1 ana                optional
+    utt2spk     ana-1 ana                optional, or spk2utt: ana ana-1
 
 Paths are relative to the folder of wav.scp, or to that of the dataset. Folders train, dev and test, or
-one of them, may each have such files; they are the parts. Commands and archives in wav.scp are refused,
-because a dataset must not run programs, and so is a file `segments`, which cuts long recordings.
+one of them, may each have such files; they are the parts. They may be in the folder data, and without
+one of these names, folders whose names begin with them (train_clean) are the parts. Commands and archives
+in wav.scp are refused, because a dataset must not run programs, and so is a file `segments`, which cuts
+long recordings. Recordings in wav.scp without a text are reported.
 """
 
 import re
@@ -18,12 +20,14 @@ from speechmodel_stagekit.dataset import Part
 from speechmodel_stagekit.errors import BadData
 
 from speechmodel_pipeline.prepare.named_files import NamedFiles
-from speechmodel_pipeline.prepare.recordings import PARTS, Listing, is_file, missing, path_below, printable
+from speechmodel_pipeline.prepare.recordings import PARTS, Listing, is_file, missing, part_of, path_below, printable
 from speechmodel_pipeline.prepare.table import KEY, VALUE, Row, Table, read_pairs
 from speechmodel_pipeline.prepare_report import SpeakerSource
 from speechmodel_pipeline.text.rejections import RejectionReason
 
-RECORDINGS, TEXT, SPEAKERS, SEGMENTS = "wav.scp", "text", "utt2spk", "segments"
+RECORDINGS, TEXT, SEGMENTS = "wav.scp", "text", "segments"
+SPEAKERS, UTTERANCES = "utt2spk", "spk2utt"
+DATA = "data"
 _ARCHIVE = re.compile(r".+:\d+(\[.*\])?")
 
 
@@ -51,9 +55,10 @@ def _folders(source: Path) -> Iterator[tuple[Path, Part | None]]:
     if (source / RECORDINGS).is_file():
         yield source, None
         return
-    for folder in sorted(source.iterdir()) if source.is_dir() else ():
-        if (part := PARTS.get(folder.name.casefold())) and (folder / RECORDINGS).is_file():
-            yield folder, part
+    above = [folder for folder in (source, source / DATA) if folder.is_dir()]
+    folders = sorted(folder for each in above for folder in each.iterdir() if (folder / RECORDINGS).is_file())
+    named = [(folder, part) for folder in folders if (part := PARTS.get(folder.name.casefold()))]
+    yield from named or [(folder, part) for folder in folders if (part := part_of(folder.name))]
 
 
 def _add(files: NamedFiles, folder: Path, part: Part | None, source: Path) -> None:
@@ -66,10 +71,7 @@ def _add(files: NamedFiles, folder: Path, part: Part | None, source: Path) -> No
     if not (folder / TEXT).is_file():
         raise missing(TEXT, folder)
     recordings = _recordings(folder, source)
-    speakers: dict[str, str] = {}
-    if (folder / SPEAKERS).is_file():
-        for row in read_pairs(folder / SPEAKERS, SPEAKERS).rows:
-            speakers.setdefault(row.cells[KEY], row.cells[VALUE])
+    speakers = _speakers(folder)
     text = read_pairs(folder / TEXT, printable(folder / TEXT, source))
     files.count(text)
     first: dict[str, int] = {}
@@ -82,17 +84,35 @@ def _add(files: NamedFiles, folder: Path, part: Part | None, source: Path) -> No
             files.reject(text, row, id_, f"{RECORDINGS} has no row for {id_}; add one or remove this row", transcript)
         else:
             name = recordings[id_]
-            beside = is_file(path_below(folder, name))
             files.add(
                 text,
                 row,
                 name,
                 transcript,
-                folder=folder if beside else source,
+                folder=_place(name, folder, source),
                 id_=id_,
                 part=part,
                 speaker=speakers.get(id_),
             )
+    for name in (name for id_, name in recordings.items() if id_ not in first):
+        files.leave(_place(name, folder, source), name)
+
+
+def _place(name: str, folder: Path, source: Path) -> Path:
+    """Return the folder that a path of wav.scp is relative to."""
+    return folder if is_file(path_below(folder, name)) else source
+
+
+def _speakers(folder: Path) -> dict[str, str]:
+    """Return the speaker of each utterance."""
+    speakers: dict[str, str] = {}
+    if (folder / SPEAKERS).is_file():
+        for row in read_pairs(folder / SPEAKERS, SPEAKERS).rows:
+            speakers.setdefault(row.cells[KEY], row.cells[VALUE])
+    elif (folder / UTTERANCES).is_file():
+        for row in read_pairs(folder / UTTERANCES, UTTERANCES).rows:
+            speakers |= dict.fromkeys(row.cells[VALUE].split(), row.cells[KEY])
+    return speakers
 
 
 def _recordings(folder: Path, source: Path) -> dict[str, str]:

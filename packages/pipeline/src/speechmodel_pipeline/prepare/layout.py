@@ -188,7 +188,7 @@ def assign(names: Sequence[str], ids: Collection[str], name_pattern: str = "") -
 def near_misses(ids: Iterable[str], names: Iterable[str]) -> dict[str, str]:
     """Return, for ids without a file, the name of a file that nearly is theirs.
 
-    Nearly means: but for case, leading zeros, `.0` of a spreadsheet, or ` (2)` of a copy.
+    Nearly means: but for case, leading zeros, `.0` or `,0` of a spreadsheet, invisible characters, or ` (2)` of a copy.
     """
     by_form: dict[str, str] = {}
     for name in sorted(names):
@@ -258,8 +258,9 @@ def _id_of(assignment: Assignment, name: str) -> str | None:
 
 
 def _form(name: str) -> str:
-    name = re.sub(r"\s*(\(\w+\)|- \w+)$", "", nfc(name).casefold().strip())
-    name = re.sub(r"\.0+$", "", name)
+    visible = "".join(character for character in nfc(name) if unicodedata.category(character) != "Cf")
+    name = re.sub(r"\s*(\(\w+\)|- \w+)$", "", visible.casefold().strip())
+    name = re.sub(r"[.,]0+$", "", name)
     return re.sub(r"(?<!\d)0+(?=\d)", "", name)
 
 

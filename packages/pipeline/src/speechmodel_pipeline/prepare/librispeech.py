@@ -14,7 +14,7 @@ from pathlib import Path
 from speechmodel_stagekit.dataset import Part
 
 from speechmodel_pipeline.prepare.named_files import ANY_ENDING, NamedFiles
-from speechmodel_pipeline.prepare.recordings import PARTS, Listing, missing, printable
+from speechmodel_pipeline.prepare.recordings import Listing, missing, part_of, printable
 from speechmodel_pipeline.prepare.table import KEY, VALUE, read_pairs
 from speechmodel_pipeline.prepare_report import SpeakerSource
 from speechmodel_pipeline.text.rejections import RejectionReason
@@ -68,5 +68,4 @@ def _tables(source: Path) -> Iterator[Path]:
 
 def _part(path: Path) -> Part | None:
     """Return the part that a folder above names, such as dev-clean."""
-    names = (folder.name.replace("_", "-").partition("-")[0].casefold() for folder in path.parents)
-    return next((PARTS[name] for name in names if name in PARTS), None)
+    return next((part for folder in path.parents if (part := part_of(folder.name))), None)

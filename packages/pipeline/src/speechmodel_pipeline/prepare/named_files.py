@@ -6,7 +6,7 @@ Paths stay below the folder of the dataset: a row with another one is left out a
 import os
 from collections.abc import Collection
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from speechmodel_runtime.headerless import HEADERLESS
 from speechmodel_stagekit.dataset import Part
@@ -38,6 +38,7 @@ class NamedFiles:
         self._source = Path(os.path.abspath(source))  # noqa: PTH100 - links are followed, so they stay
         self._recordings: list[Recording] = []
         self._rejected: list[Rejection] = []
+        self._left: list[Path] = []
         self._rows = 0
 
     def count(self, table: Table) -> None:
@@ -54,12 +55,17 @@ class NamedFiles:
         *,
         folder: Path,
         endings: tuple[str, ...] = ("",),
+        converted: bool = False,
         id_: str = "",
         part: Part | None = None,
         speaker: str | None = None,
     ) -> None:
-        """Add the recording `name` in `folder`, whose name in the table may lack one of `endings`."""
+        """Add the recording `name` in `folder`, whose name in the table may lack one of `endings`. If it may be
+        `converted`, a file of this name with the ending of another format is taken too.
+        """
         path = self._find(folder, name, endings)
+        if path is None and converted and (ending := PurePosixPath(name).suffix):
+            path = self._find(folder, name.removesuffix(ending), ANY_ENDING[1:])
         if path is None:
             self.reject(table, row, id_ or name, self._problem(folder, name), transcript)
             return
@@ -84,6 +90,11 @@ class NamedFiles:
             Rejection(file=table.name, row=row.line, id=id_, transcript=transcript, reason=reason, message=problem)
         )
 
+    def leave(self, folder: Path, name: str) -> None:
+        """Report the recording `name` in `folder` as one that no row names."""
+        if path := self._find(folder, name, ("",)):
+            self._left.append(path)
+
     def listing(self, *, folders: Collection[Path] = (), speakers_from: SpeakerSource | None = None) -> Listing:
         """Return everything. Recordings in `folders` that no row names are listed.
 
@@ -106,8 +117,10 @@ class NamedFiles:
             rejected=tuple(self._rejected),
             unnamed_files=tuple(
                 printable(path, self._source)
-                for folder in folders
-                for path in audio_files(Path(os.path.abspath(folder)))  # noqa: PTH100 - as above
+                for path in (
+                    *self._left,
+                    *(path for folder in folders for path in audio_files(Path(os.path.abspath(folder)))),  # noqa: PTH100
+                )
                 if path not in named
             ),
             speakers_from=speakers_from,

@@ -5,8 +5,10 @@ No audio is read yet.
 
 import os
 import stat
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from speechmodel_api.reasons import Reason
@@ -64,6 +66,11 @@ class Listing:
     """The pattern by which file names were read, if they were."""
 
 
+def part_of(folder: str) -> Part | None:
+    """Return the part that the name of a folder begins with, such as dev-clean or train_other."""
+    return PARTS.get(folder.replace("_", "-").partition("-")[0].casefold())
+
+
 def is_file(path: Path) -> bool:
     """Return True when `path` is a file, and False also for an impossible name.
 
@@ -78,11 +85,47 @@ def is_file(path: Path) -> bool:
 
 
 def path_below(folder: Path, name: str) -> Path:
-    """Return the path of the file `name` in a table. A backslash separates folders unless it is part of
-    a name.
+    """Return the path of the file `name` in a table. A backslash separates folders unless it is part of a name. A file
+    whose name has another Unicode form (as macOS writes it) or another case of its ending is found too, unless several
+    do.
+
+    Raises PermissionError when a folder on the way cannot be searched.
     """
-    path = folder / name
-    return path if is_file(path) else folder / name.replace("\\", "/")
+    path, separated = folder / name, folder / name.replace("\\", "/")
+    return next((each for each in (path, separated) if is_file(each)), None) or _alike(folder, separated) or separated
+
+
+def _alike(folder: Path, path: Path) -> Path | None:
+    """Return the file below `folder` whose name is that of `path` but for Unicode forms and the case of its ending."""
+    if not path.is_relative_to(folder):
+        return None
+    found = folder
+    for part in path.relative_to(folder).parts:
+        names = _names(found, found.stat().st_mtime_ns) if part != ".." and found.is_dir() else {}
+        if (name := names.get(_form(part))) is None:
+            return None
+        found /= name
+    return found if is_file(found) else None
+
+
+@lru_cache(maxsize=64)
+def _names(folder: Path, changed: int) -> dict[str, str | None]:
+    """Return the names in `folder`, which was changed at this time, by their form. Several of one form are None."""
+    del changed
+    names: dict[str, str | None] = {}
+    try:
+        listed = os.listdir(folder)  # noqa: PTH208 - only the names are needed
+    except PermissionError:  # files in it may be read all the same
+        return {}
+    for name in listed:
+        form = _form(name)
+        names[form] = None if form in names else name
+    return names
+
+
+def _form(name: str) -> str:
+    stem, dot, ending = unicodedata.normalize("NFC", name).rpartition(".")
+    return f"{stem}{dot}{ending.casefold() if dot else ending}"
 
 
 def is_inside(path: Path, folder: Path) -> bool:

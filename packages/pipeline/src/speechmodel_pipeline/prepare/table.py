@@ -1,6 +1,6 @@
 """Tables as people, spreadsheets and other toolkits write them.
 
-UTF-8 with or without BOM. The delimiter is the one of `,`, `;`, `|` and tab that a line `sep=;` before
+UTF-8 with or without BOM, or UTF-16 with BOM. The delimiter is the one of `,`, `;`, `|` and tab that a line `sep=;` before
 the header names, or else the one that divides most rows into as many cells as the header has. A row
 that is not valid CSV costs that row only: an unclosed quotation mark does not include the rows after
 it. Names of columns are compared without case, and `_` counts as `-`.
@@ -9,6 +9,7 @@ Tables of other toolkits follow the same rules, as far as they have columns with
 tables without a header (LJSpeech), and lines of a key, white space and a value (Kaldi, LibriSpeech).
 """
 
+import codecs
 import csv
 import json
 import re
@@ -72,7 +73,8 @@ def read_table(path: Path, name: str, literal: str = "") -> Table:
     """Return the CSV file at `path`, which errors call `name`.
 
     Quotation marks are ordinary characters if the delimiter is one of `literal`: some toolkits write
-    them so. Raises BadData when it is not UTF-8, has no header, or has a column twice.
+    them so. Raises BadData when it is neither UTF-8 nor UTF-16, or its header is missing, cannot be read or has a column
+    twice.
     """
     lines = _lines(path, name)
     named = _SEPARATOR.fullmatch(lines[0])
@@ -82,7 +84,7 @@ def read_table(path: Path, name: str, literal: str = "") -> Table:
             Reason.INVALID_DATASET, f"{name} does not begin with a header line; add one with the names of the columns"
         )
     delimiter = named[1] if named else max(DELIMITERS, key=lambda candidate: _fit(lines, candidate, literal))
-    columns = tuple(column.strip() for column in _cells(lines[first], delimiter, literal))
+    columns = tuple(column.strip() for column in _header(lines[first], name, first + 1, delimiter, literal))
     keys = [_key(column) for column in columns]
     if twice := [column for column in columns if column and keys.count(_key(column)) > 1]:
         raise BadData(Reason.INVALID_DATASET, f"{name} has the column {twice[0]!r} twice; rename or delete one of them")
@@ -93,7 +95,7 @@ def read_table(path: Path, name: str, literal: str = "") -> Table:
 def read_headerless(path: Path, name: str, columns: tuple[str, ...], fewest: int, delimiter: str) -> Table:
     """Return the file at `path`, whose rows have at least the first `fewest` of `columns` and no header.
 
-    Quotation marks are ordinary characters. Raises BadData when it is not UTF-8.
+    Quotation marks are ordinary characters. Raises BadData when it is neither UTF-8 nor UTF-16.
     """
     rows = _rows(_lines(path, name), 0, delimiter, delimiter)
     return _table(name, columns, rows, fewest=fewest, quotes=False)
@@ -103,7 +105,7 @@ def read_json_lines(path: Path, name: str) -> Table:
     """Return the file at `path`, which has a JSON object in each line. Every field is a column, and
     absent and null ones are empty.
 
-    Raises BadData when it is not UTF-8.
+    Raises BadData when it is neither UTF-8 nor UTF-16, or no line is an object.
     """
     objects: list[tuple[int, dict[str, str]]] = []
     malformed = []
@@ -120,6 +122,8 @@ def read_json_lines(path: Path, name: str) -> Table:
             objects.append((line, {field: _as_text(value) for field, value in read.items()}))
         else:
             malformed.append(_malformed(name, line, "is not a JSON object; write one object in each line"))
+    if malformed and not objects:
+        raise BadData(Reason.INVALID_DATASET, f"{name} row {malformed[0].row} {malformed[0].message}")
     columns = tuple(dict.fromkeys(field for _, fields in objects for field in fields))
     rows = tuple(Row(line, {column: fields.get(column, "") for column in columns}) for line, fields in objects)
     return Table(name, columns, rows, tuple(malformed))
@@ -129,7 +133,7 @@ def read_pairs(path: Path, name: str) -> Table:
     """Return the file at `path`, which has a key, white space and a value in each line, as the columns
     KEY and VALUE. A value may be empty.
 
-    Raises BadData when it is not UTF-8.
+    Raises BadData when it is neither UTF-8 nor UTF-16.
     """
     pairs = ((line, text.split(maxsplit=1)) for line, text in enumerate(_lines(path, name), 1))
     rows = (Row(line, {KEY: pair[0], VALUE: pair[1].strip() if len(pair) > 1 else ""}) for line, pair in pairs if pair)
@@ -162,8 +166,11 @@ def _as_text(value: object) -> str:
 
 def _lines(path: Path, name: str) -> list[str]:
     raw = path.read_bytes()
+    wide = raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
-        text = raw.decode("utf-8-sig")
+        if b"\0" in raw[:2]:  # UTF-16 without BOM
+            raise UnicodeDecodeError("utf-8", raw, 0, 2, "a zero byte")
+        text = raw.decode("utf-16" if wide else "utf-8-sig")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         kind = "CSV UTF-8" if path.suffix == ".csv" else "UTF-8"
@@ -210,6 +217,16 @@ def _misfit(cells: Sequence[str], columns: Sequence[str], fewest: int, *, quotes
 
 def _key(column: str) -> str:
     return unicodedata.normalize("NFC", column).strip().casefold().replace("_", "-")
+
+
+def _header(line: str, name: str, number: int, delimiter: str, literal: str) -> list[str]:
+    try:
+        return _first_row([line], delimiter, literal)[0]
+    except csv.Error as error:
+        problem = (
+            f"the header of {name} (line {number}) is not valid CSV ({error}); write each column in quotes or without"
+        )
+        raise BadData(Reason.INVALID_DATASET, problem) from error
 
 
 def _cells(line: str, delimiter: str, literal: str) -> list[str]:

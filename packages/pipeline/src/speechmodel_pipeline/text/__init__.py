@@ -2,6 +2,7 @@
 
 normalise.py       a transcript as given -> as it is trained, by rule
 scripts.py         letters of another script that look alike
+variants.py        letters that a language writes in several ways
 numbers.py         numbers spelled as words
 rejections.py      the reasons for leaving out a transcript or a recording
 """

@@ -3,24 +3,26 @@
     Unicode      NFC: a letter and its accent become one character. Ligatures, full-width letters and
                  other presentation forms become the letters that they show (NFKC)
     Annotation   with `dataset.annotations: Strip`, text in brackets or asterisks is dropped
-    Invisible    control and format characters are dropped, also zero-width spaces and soft hyphens,
-                 except the joiners inside words of scripts that need them (می‌روم, क्‍ष)
+    Invisible    control and format characters are dropped, also zero-width spaces, soft hyphens, variation
+                 selectors and the tatweel, except the joiners inside words of scripts that need them (می‌روم, क्‍ष)
     Script       a letter of another script that looks like those around it becomes one of theirs
     Numbers      with `dataset.numbers: Spell`, whole numbers become words
     Stress       acute and grave accents on Cyrillic letters are dropped (за́мок, дѐла), except
                  those of ACCENTED_LETTERS
     LowerCase    capitals become small letters
+    Variant      a letter that the language writes in several ways gets the usual one (ş → ș in Romanian)
     Apostrophe   typographic apostrophes between two letters become ' (d'or, п'ять), quotation marks
                  between two Hebrew letters geresh and gershayim, and those between letters of
-                 OKINA_LANGUAGES the okina
+                 OKINA_LANGUAGES the okina, also before a vowel that begins a word (‘ofa), and in Uzbek behind
+                 o and g at the end of one (tog‘), unless they quote
     Separator    dashes, underscores and slashes become spaces
     Punctuation  the rest is dropped; one or more marks between two letters become a space (uno,dos;
-                 hola...adiós), except a single ' between letters, l·l, geresh, gershayim and okina
+                 hola...adiós), except a single ' between letters, l·l, n·h, geresh, gershayim and okina
     WhiteSpace   any white space becomes one space, with none at the ends
 
-A row with other digits or signs (5, %, &, €) is rejected, because only a person knows how they are
+A row with other digits or signs (5, %, &, €, º) is rejected, because only a person knows how they are
 spoken. So is one with an annotation such as [laughs], one with a word of two scripts that do not look
-alike, and one whose UTF-8 was read as another encoding (niÃ±a).
+alike, and one whose letters were lost in another encoding (niÃ±a, ni�a).
 
 No rule but WhiteSpace changes or drops a character of a given alphabet. A character that the
 alphabet has only in parts (й as и and a breve) is written in these parts.
@@ -31,12 +33,14 @@ from collections.abc import Callable, Set
 from dataclasses import dataclass
 from enum import StrEnum
 
+import langcodes
 import regex
 from speechmodel_api.dataset_spec import Annotations, Numbers
 
 from speechmodel_pipeline.text.numbers import spelled
 from speechmodel_pipeline.text.rejections import RejectionReason, quoted
 from speechmodel_pipeline.text.scripts import MixedScripts, in_one_script
+from speechmodel_pipeline.text.variants import CHILLU, as_usual
 
 APOSTROPHE = "'"
 MIDDLE_DOT = "·"
@@ -49,7 +53,7 @@ ACCENTED_LETTERS = {
 """Cyrillic letters that keep their accent, by language: ѝ (her) is another word than и (and), and
 Montenegrin, also written sr-ME, has two consonants with an acute. In all other languages ѐ and ѝ
 are е and и under stress. ѓ and ќ are letters of their own in Unicode."""
-TURKIC = frozenset({"tr", "az"})
+TURKIC = frozenset({"tr", "az", "crh", "gag"})
 """Languages in which I is the capital of ı and İ that of i."""
 OKINA = "ʻ"
 OKINA_LANGUAGES = frozenset({"haw", "sm", "to", "ty", "uz"})
@@ -58,15 +62,24 @@ GERESH, GERSHAYIM = "׳", "״"
 JOINERS = "\u200c\u200d"
 """Zero-width non-joiner and joiner."""
 
-_PRESENTATION = frozenset({"<wide>", "<narrow>", "<font>", "<initial>", "<medial>", "<final>", "<isolated>"})
+_PRESENTATION = frozenset(
+    {"<wide>", "<narrow>", "<small>", "<vertical>", "<font>", "<initial>", "<medial>", "<final>", "<isolated>"}
+)
 """Kinds of compatibility characters that only show another character in another way."""
-_LIGATURES = frozenset("ﬀﬁﬂﬃﬄﬅﬆﬓﬔﬕﬖﬗﭏĲĳĿŀǄǅǆǇǈǉǊǋǌǱǲǳſ")
+_LIGATURES = frozenset("ﬀﬁﬂﬃﬄﬅﬆﬓﬔﬕﬖﬗﭏĲĳĿŀŉǄǅǆǇǈǉǊǋǌǱǲǳſ")
 """Compatibility characters of other kinds that are safe to replace. Most are not: Thai am and the
 Armenian ev are letters, and ½ and ² would become digits."""
 _TYPOGRAPHIC = "’‘ʼʻ`´′＇"
 _DIGITS = frozenset("0123456789")
-_SPOKEN = "%&@#‰§"
+_SPOKEN = "%&@#‰‱§٪؉؊⁊"
 """Signs that Unicode counts as punctuation and that are spoken as words."""
+_ORDINAL = "ªº"
+"""Signs of ordinals and abbreviations, which Unicode counts as letters."""
+_LENGTHENED = "\u0640\u07fa"
+"""The tatweel and the lajanyalan, which lengthen a word and are not spoken. Unicode counts them as letters."""
+_LOST = "\ufffd"
+"""The character that programs write for bytes that are no text."""
+_VOWEL = "[aeiouāēīōū]"
 _STRESS = "\u0300\u0301"
 """Grave and acute accent, by which dictionaries mark the stress of a Cyrillic word."""
 _LETTER = rf"[[\p{{L}}\p{{M}}]--[{_TYPOGRAPHIC}]]"
@@ -90,6 +103,7 @@ class Rule(StrEnum):
     NUMBERS = "Numbers"
     STRESS = "Stress"
     LOWER_CASE = "LowerCase"
+    VARIANT = "Variant"
     APOSTROPHE = "Apostrophe"
     SEPARATOR = "Separator"
     PUNCTUATION = "Punctuation"
@@ -127,7 +141,7 @@ def normalise(
     Raises TranscriptUnusable for digits or signs, for annotations, for a wrong encoding, for a word of several scripts,
     for characters outside of a given alphabet, and for an empty result.
     """
-    primary = language.split("-")[0].lower()
+    primary = _primary(language)
     kept = alphabet | {OKINA} if primary in OKINA_LANGUAGES else alphabet
     steps: tuple[tuple[Rule, Callable[[str], str]], ...] = (
         (Rule.UNICODE, lambda text: _unicode(_unpresented(text, alphabet), alphabet)),
@@ -140,7 +154,8 @@ def normalise(
         ),
         (Rule.STRESS, lambda text: _unstressed(text, alphabet, ACCENTED_LETTERS.get(primary, frozenset()))),
         (Rule.LOWER_CASE, lambda text: _lower(text, alphabet, turkic=primary in TURKIC)),
-        (Rule.APOSTROPHE, lambda text: _apostrophes(text, kept, OKINA if OKINA in kept else APOSTROPHE)),
+        (Rule.VARIANT, lambda text: as_usual(text, primary, alphabet)),
+        (Rule.APOSTROPHE, lambda text: _apostrophes(text, kept, primary)),
         (Rule.SEPARATOR, lambda text: _sub(r"[\p{Pd}_/\\]", " ", text, alphabet)),
         (Rule.PUNCTUATION, lambda text: _punctuation(text, kept)),
         (Rule.WHITE_SPACE, lambda text: " ".join(text.split())),
@@ -150,6 +165,11 @@ def normalise(
             RejectionReason.WRONG_ENCODING,
             f"{quoted(given)} was saved in the wrong encoding and seems to be {quoted(meant)}; save the table as UTF-8",
         )
+    if _LOST in set(given) - alphabet:
+        raise TranscriptUnusable(
+            RejectionReason.WRONG_ENCODING,
+            f"{quoted(given)} lost letters in another encoding ({_LOST}); write them again and save the table as UTF-8",
+        )
     text, rules = given, []
     for rule, apply in steps:
         changed = apply(text)
@@ -158,6 +178,14 @@ def normalise(
         text = changed
     _require_usable(text, given, alphabet, kept)
     return Normalised(text, tuple(rules))
+
+
+def _primary(language: str) -> str:
+    """Return the primary language of a tag, in the code by which the rules know it: tr for tur, fa for pes."""
+    try:
+        return langcodes.standardize_tag(language, macro=True).partition("-")[0].lower()
+    except ValueError:  # a tag of nobody's language
+        return language.partition("-")[0].lower()
 
 
 def _misread(text: str) -> str | None:
@@ -207,8 +235,8 @@ def _unannotated(text: str, keep: Set[str], *, strip: bool) -> str:
 
 
 def _visible(text: str, keep: Set[str]) -> str:
-    joiner = f"(?<=({_JOINING}|\\p{{M}}))[{JOINERS}](?={_JOINING})"
-    dropped = _without(r"[\p{Cc}\p{Cf}]--[\s\x1c-\x1f]", keep)
+    joiner = f"(?<=({_JOINING}|\\p{{M}}))[{JOINERS}](?={_JOINING})|(?<=[{CHILLU}]\u0d4d)\u200d"
+    dropped = _without(rf"[\p{{Cc}}\p{{Cf}}\p{{Default_Ignorable_Code_Point}}{_LENGTHENED}]--[\s\x1c-\x1f]", keep)
     return regex.sub(f"({joiner})|{dropped}", lambda match: match[1] or "", text, flags=_FLAGS)
 
 
@@ -250,8 +278,8 @@ def _unstressed(text: str, keep: Set[str], accented: Set[str]) -> str:
 
 
 def _lower(text: str, keep: Set[str], *, turkic: bool) -> str:
-    if turkic:
-        text = "".join(c if c in keep else {"I": "ı", "İ": "i"}.get(c, c) for c in text)
+    small = {"I": "ı", "İ": "i"} if turkic else {"İ": "i"}
+    text = "".join(c if c in keep else small.get(c, c) for c in text)
     kept_capitals = any(c in keep and c != c.lower() for c in text)
     # the whole text at once where possible, since Σ becomes ς at the end of a word
     if kept_capitals and "Σ" not in keep:
@@ -260,19 +288,27 @@ def _lower(text: str, keep: Set[str], *, turkic: bool) -> str:
     return _unicode(lowered, keep)
 
 
-def _apostrophes(text: str, keep: Set[str], apostrophe: str) -> str:
+def _apostrophes(text: str, keep: Set[str], primary: str) -> str:
+    apostrophe = OKINA if OKINA in keep else APOSTROPHE
     for marks, hebrew in (("'" + _TYPOGRAPHIC, GERESH), ('"”“„', GERSHAYIM)):
         pattern = rf"(?<=\p{{Hebrew}}){_without(f'[{marks}]', keep)}(?=\p{{Hebrew}})"
         text = regex.sub(pattern, hebrew, text, flags=_FLAGS)
-    marks = _TYPOGRAPHIC if apostrophe == APOSTROPHE else APOSTROPHE + _TYPOGRAPHIC
-    pattern = f"(?<={_LETTER}){_without(f'[{marks}]', keep)}(?={_LETTER})"
-    return regex.sub(pattern, apostrophe, text, flags=_FLAGS)
+    marks = _without(f"[{_TYPOGRAPHIC if apostrophe == APOSTROPHE else APOSTROPHE + _TYPOGRAPHIC}]", keep)
+    text = regex.sub(f"(?<={_LETTER}){marks}(?={_LETTER})", apostrophe, text, flags=_FLAGS)
+    if apostrophe == APOSTROPHE:
+        return text
+    opening, closing = f"(?<!{_LETTER}){marks}(?={_LETTER})", f"(?<={_LETTER}){marks}(?!{_LETTER})"
+    if primary == "uz" and not regex.search(opening, text, flags=_FLAGS):
+        return regex.sub(f"(?<=[og]){closing}", apostrophe, text, flags=_FLAGS)
+    if primary != "uz" and not regex.search(closing, text, flags=_FLAGS):
+        return regex.sub(f"{opening}(?={_VOWEL})", apostrophe, text, flags=_FLAGS)
+    return text
 
 
 def _punctuation(text: str, keep: Set[str]) -> str:
     marks = f"{_without(_MARK, keep)}++"
     hebrew = rf"(?<=\p{{Hebrew}}){GERESH}|(?<=\p{{Hebrew}}){GERSHAYIM}(?=\p{{Hebrew}})"
-    kept = f"{APOSTROPHE}|(?<=l){MIDDLE_DOT}(?=l)"
+    kept = f"{APOSTROPHE}|(?<=l){MIDDLE_DOT}(?=l)|(?<=[ns]){MIDDLE_DOT}(?=h)"
     pattern = f"({hebrew})|(?<={_LETTER})(?:({kept})|({marks}))(?={_LETTER})|{marks}"
     return regex.sub(pattern, lambda match: match[1] or match[2] or (" " if match[3] else ""), text, flags=_FLAGS)
 
@@ -283,7 +319,7 @@ def _require_usable(text: str, given: str, alphabet: Set[str], kept: Set[str]) -
         raise TranscriptUnusable(
             RejectionReason.EMPTY_TRANSCRIPT, f"{problem}; write the spoken words, or delete the row"
         )
-    silent = rf"[\p{{L}}\p{{M}} {APOSTROPHE}{MIDDLE_DOT}{GERESH}{GERSHAYIM}{JOINERS}]--[{_TYPOGRAPHIC}]"
+    silent = rf"[\p{{L}}\p{{M}} {APOSTROPHE}{MIDDLE_DOT}{GERESH}{GERSHAYIM}{JOINERS}]--[{_TYPOGRAPHIC}{_ORDINAL}]"
     if spoken := sorted(set(_sub(silent, "", text, frozenset())) - kept):
         raise TranscriptUnusable(
             RejectionReason.NOT_SPELLED_OUT,

@@ -13,27 +13,49 @@ _NAMES = {"kk": "kz", "nb": "no", "arb": "ar", "lvs": "lv", "pes": "fa"}
 _IN_LATIN = "sr"
 """Language that num2words writes in Latin letters, and people also in Cyrillic ones."""
 _LATIN, _OTHER = regex.compile(r"\p{Latin}"), regex.compile(r"[\p{L}--\p{Latin}]", regex.VERSION1)
+_SIGNS = "%‰‱٪؉؊$€£ºª"
+_DASHES = r"\p{Pd}\u2212"
+_BETWEEN = rf"(?:\s|[^\s\p{{L}}\p{{M}}\p{{N}}]+|\s+[xX]\s+|\s*[{_DASHES}/:*^]\s*)"
+"""What stands between two parts of a decimal, a date, a time, a range or a telephone number, or of a calculation."""
 _WHOLE = regex.compile(
-    rf"(?<![\p{{L}}\p{{M}}\p{{N}}])(?<!\p{{N}}[.,:/'\u2019\u00a0 -])(?<![-\u2212+#\u2116])"
-    rf"(?!0\p{{Nd}})\p{{Nd}}{{1,{LONGEST}}}"
-    r"(?![\p{L}\p{M}\p{N}\u00b0\u00ba\u00aa%\u2030$\u20ac\u00a3])(?![.,:/'\u2019\u00a0 -]\p{N})(?!\s*[%\u2030$\u20ac\u00a3])"
+    rf"(?<![\p{{L}}\p{{M}}\p{{N}}{_DASHES}+#\u2116])(?<!\p{{N}}{_BETWEEN})"
+    rf"\p{{Nd}}{{1,{LONGEST}}}"
+    rf"(?![\p{{L}}\p{{M}}\p{{N}}\u00b0])(?!{_BETWEEN}\p{{N}})(?!\s*[{_SIGNS}])(?!['\u2019\u02bc\u2018:]\p{{L}})"
 )
-"""A whole number by itself. Parts of a decimal, a date, a time, a grouped or a telephone number are
-left, and so are leading zeros, ordinals and amounts of money: only a person knows how they are read."""
+"""A whole number by itself. Parts of other numbers are left, and so are ordinals (5º, 5's, 5:e) and amounts of money:
+only a person knows how they are read."""
+_SUFFIXED = regex.compile(rf"[{_DASHES}]\p{{L}}")
+_ORDINAL = regex.compile(r"\.\s*\p{L}")
+_WITHOUT_SUFFIXES = frozenset({"en"})
+"""Languages in which a word behind a number and a hyphen is a word of its own (5-minute). In others it is often an
+ending (5-й)."""
+_ORDINAL_PERIOD = frozenset({"az", "cs", "da", "de", "fi", "hu", "is", "lv", "no", "pl", "sk", "sl", "sr", "tr"})
+"""Languages in which a number with a period is an ordinal (5. Mai), unless it ends the sentence."""
+_HUNDREDS = {
+    "en": (range(1100, 2000), range(2010, 2100)),
+    **dict.fromkeys(("da", "de", "is", "nl", "no", "sv"), (range(1100, 2000),)),
+}
+"""Numbers that are read in hundreds when they are years, and often also when they are not, by language."""
 
 
 def spelled(text: str, language: str) -> str:
     """Return `text` with whole numbers as words of `language`, a BCP 47 tag. It is returned as it is
-    when num2words does not know the language. A number that it cannot spell in it is left, and so is one that it spells
-    in Latin letters in a text of another script: it writes Serbian in Latin letters only. In Serbian, the text needs a
-    Latin letter, since a number alone does not tell the script of the others.
+    when num2words does not know the language. A number that it cannot spell in it is left, and so are leading zeros and
+    what may be an ordinal or a year. A number that it spells in Latin letters in a text of another script is left too:
+    it writes Serbian in Latin letters only. In Serbian, the text needs a Latin letter, since a number alone does not
+    tell the script of the others.
     """
     known = _known(language)
+    if known is None:
+        return text
+    subtag = known.partition("_")[0]
     without_latin = _LATIN.search(text) is None and (known == _IN_LATIN or _OTHER.search(text) is not None)
 
     def words(match: regex.Match[str]) -> str:
         number = int(match[0])
-        if known == "am" and number > LARGEST_AMHARIC:
+        if (known == "am" and number > LARGEST_AMHARIC) or (len(match[0]) > 1 and int(match[0][0]) == 0):
+            return match[0]
+        if _is_read_otherwise(number, subtag, text, match.end()):
             return match[0]
         try:
             found = str(num2words(number, lang=known))
@@ -41,7 +63,16 @@ def spelled(text: str, language: str) -> str:
             return match[0]
         return match[0] if without_latin and _LATIN.search(found) else found
 
-    return text if known is None else str(_WHOLE.sub(words, text))
+    return str(_WHOLE.sub(words, text))
+
+
+def _is_read_otherwise(number: int, language: str, text: str, end: int) -> bool:
+    """Return True for a number that may be an ordinal, a part of a word or a year, by what follows it."""
+    return bool(
+        (language not in _WITHOUT_SUFFIXES and _SUFFIXED.match(text, end))
+        or (language in _ORDINAL_PERIOD and _ORDINAL.match(text, end))
+        or any(number in hundreds for hundreds in _HUNDREDS.get(language, ()))
+    )
 
 
 def _known(language: str) -> str | None:

@@ -19,13 +19,13 @@ SCRIPT_OF = {
     **dict.fromkeys(
         ("af", "br", "ca", "cs", "cy", "da", "de", "en", "eo", "es", "et", "eu", "fi", "fr", "ga", "gl", "gn", "haw", "hr",
          "hu", "id", "is", "it", "lt", "lv", "ms", "mt", "nl", "no", "nb", "nn", "pl", "pt", "ro", "sk", "sl", "sq", "sv",
-         "sw", "tl", "tr", "vi"),
+         "sw", "fil", "tr", "vi"),
         LATIN,
     ),
 }  # fmt: skip
 """The script of languages that are written in one of the three only. Serbian and Uzbek have two."""
 
-_LATIN_CYRILLIC = ("ABCEHIJKMOPSTXYËÏaceijopsxyëï", "АВСЕНІЈКМОРЅТХУЁЇасеіјорѕхуёї")
+_LATIN_CYRILLIC = ("ABCEHIJKMOPSTXYËÏÄÖÆƏaceijopsxyëïäöæəh", "АВСЕНІЈКМОРЅТХУЁЇӒӦӔӘасеіјорѕхуёїӓӧӕәһ")
 _LATIN_GREEK = ("ABEHIKMNOPTXYZovóí", "ΑΒΕΗΙΚΜΝΟΡΤΧΥΖονόί")
 _LOOK_ALIKES = {
     (LATIN, CYRILLIC): dict(zip(*_LATIN_CYRILLIC, strict=True)),
