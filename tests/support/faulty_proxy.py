@@ -19,11 +19,25 @@ from aiohttp import web
 from support.ports import free_port
 
 CALLS: Mapping[str, float] = MappingProxyType(
-    {"latency": 0.1, "reset before": 0.03, "reset after": 0.03, "409": 0.03, "429": 0.04, "500": 0.03}
+    {
+        "latency": 0.1,
+        "reset before": 0.03,
+        "reset after": 0.03,
+        "half an answer": 0.03,
+        "409": 0.03,
+        "429": 0.04,
+        "500": 0.03,
+    }
 )
-"""Share of the calls that get each fault. `reset after` cuts the connection when the API server has done what was asked."""
-WATCHES: Mapping[str, float] = MappingProxyType({"410": 0.2, "cut": 0.3, "silent": 0.3})
-"""Share of the watches that end in each way. A `silent` one stays open and brings nothing."""
+"""Share of the calls that get each fault. `reset after` cuts the connection when the API server has done what was asked, and `half
+an answer` in the middle of its answer.
+"""
+WATCHES: Mapping[str, float] = MappingProxyType({"410": 0.2, "cut": 0.25, "silent": 0.25, "half-closed": 0.1})
+"""Share of the watches that end in each way. A `silent` one stays open and brings nothing. The server of a `half-closed` one sends
+the end of its own direction in the middle of the answer, and keeps the connection.
+"""
+IN_PIECES = "in pieces"
+"""Fault of a line of a watch that arrives in two pieces. Every tenth has it."""
 PAUSE_SECONDS = 3.0
 """Longest time after which a watch gets its fault."""
 
@@ -103,6 +117,12 @@ class FaultyProxy:
             self.created[job] += 1
         if fault == "reset after":
             return _reset(request)
+        if fault == "half an answer":
+            response = web.StreamResponse(status=answer.status, headers=_kept(answer))
+            response.content_length = len(body)
+            await response.prepare(request)
+            await response.write(body[: len(body) // 2])
+            return _reset(request)
         return web.Response(status=answer.status, body=body, headers=_kept(answer))
 
     async def _watch(self, session: aiohttp.ClientSession, request: web.Request) -> web.StreamResponse:
@@ -114,17 +134,31 @@ class FaultyProxy:
             try:
                 async with asyncio.timeout(self._random.uniform(0, PAUSE_SECONDS) if fault else None):
                     async for line in answer.content:
-                        await response.write(line)
+                        await self._write_line(response, line)
                     return response
             except TimeoutError:
                 self.injected[fault] += 1
         if fault == "410":
             await response.write(json.dumps({"type": "ERROR", "object": _status(410)}).encode() + b"\n")
+        elif fault == "half-closed":
+            assert request.transport is not None
+            request.transport.write_eof()
+            await asyncio.sleep(3600)
         elif fault == "silent":
             await asyncio.sleep(3600)  # the client hangs up
         else:
             _reset(request)
         return response
+
+    async def _write_line(self, response: web.StreamResponse, line: bytes) -> None:
+        if not self.faulty or self._random.random() >= 0.1:
+            await response.write(line)
+            return
+        middle = self._random.randrange(1, len(line))
+        await response.write(line[:middle])
+        await asyncio.sleep(0.01)
+        await response.write(line[middle:])
+        self.injected[IN_PIECES] += 1
 
     def _forward(
         self, session: aiohttp.ClientSession, request: web.Request, body: bytes = b""

@@ -68,6 +68,8 @@ class Supervisor:
         self._uids: dict[tuple[str, str], str] = {}
         """The uid of each model by its namespace and name."""
         self._selected: frozenset[str] | None = None
+        self._stepping: set[str] = set()
+        """Models whose step goes on, by uid."""
         self._outside: dict[str, Owner] = {}
         """Models in namespaces that are not selected, by uid."""
 
@@ -93,7 +95,7 @@ class Supervisor:
             if owner.uid not in self._models:
                 self.notice(owner)
             await asyncio.sleep(0)
-            while self._stepping >= STEPS_AT_START:  # noqa: ASYNC110 - steps do not tell anyone when they end
+            while len(self._stepping) >= STEPS_AT_START:  # noqa: ASYNC110 - steps do not tell anyone when they end
                 await asyncio.sleep(0.01)
 
     def notice(self, owner: Owner) -> None:
@@ -137,10 +139,6 @@ class Supervisor:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    @property
-    def _stepping(self) -> int:
-        return sum(model.stepping_since is not None for model in self._models.values())
-
     def _release(self, model: _Model) -> None:
         """End the task of a model. What it did not finish is found again."""
         self._forget(model)
@@ -150,6 +148,7 @@ class Supervisor:
     def _forget(self, model: _Model) -> None:
         owner = model.owner
         if self._models.get(owner.uid) is model:
+            self._stepping.discard(owner.uid)
             del self._models[owner.uid]
             if self._uids.get((owner.namespace, owner.name)) == owner.uid:
                 del self._uids[owner.namespace, owner.name]
@@ -165,6 +164,7 @@ class Supervisor:
             while True:
                 model.wake.clear()
                 began = model.stepping_since = time.monotonic()
+                self._stepping.add(model.owner.uid)
                 if model.woken_at is not None:
                     self._telemetry.waited(began - model.woken_at)
                     model.woken_at = None
@@ -185,6 +185,7 @@ class Supervisor:
                     await _report(engine, model.owner, error, backoff)
                     backoff = min(backoff * 2, LONGEST_BACKOFF)
                 model.stepping_since = None
+                self._stepping.discard(model.owner.uid)
                 now = time.monotonic()
                 self._telemetry.stepped(outcome, now - began)
                 next_step = math.inf if pause is None else now + jittered(pause.total_seconds())

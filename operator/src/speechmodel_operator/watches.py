@@ -9,7 +9,7 @@ from speechmodel_plan.task import Owner
 from speechmodel_operator.cluster.api import MODELS, NAMESPACES, Api, Manifest, Resource
 from speechmodel_operator.cluster.cache import CHILDREN, Cache, Store
 from speechmodel_operator.cluster.informer import Informer
-from speechmodel_operator.cluster.views import Model, ObjectView
+from speechmodel_operator.cluster.views import Metadata, Model, ObjectView
 from speechmodel_operator.resources import labels
 from speechmodel_operator.supervisor import Supervisor
 from speechmodel_operator.telemetry import Telemetry
@@ -35,7 +35,7 @@ class Watches:
         self, api: Api, supervisor: Supervisor, selector: str = "", namespaces_changed: Callable[[], None] | None = None
     ) -> None:
         """Watch until cancelled. `namespaces_changed` is called after each change of the namespaces that `selector` matches."""
-        api.written, self._supervisor = self._written, supervisor
+        api.written, api.deleting, self._supervisor = self._written, self._deleting, supervisor
         async with asyncio.TaskGroup() as tasks:
             for place in self._places:
                 found = [self._informer(api, resource, place) for resource in (MODELS, *CHILDREN)]
@@ -89,3 +89,8 @@ class Watches:
         """Take over what a write of ours returned, so that the cache is never behind it."""
         if (store := self.cache.get(resource.plural)) is not None:
             store.put_written(item)
+
+    def _deleting(self, resource: Resource[Any], metadata: Metadata) -> None:
+        """Take note of a deletion of ours, so that nothing is decided by what is no longer there."""
+        if (store := self.cache.get(resource.plural)) is not None:
+            store.asked_to_delete(metadata.namespace, metadata.name)

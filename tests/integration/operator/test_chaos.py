@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from support import built, waiting
 from support.fake_cluster import PROGRAMS, fake_cluster
-from support.faulty_proxy import CALLS, WATCHES
+from support.faulty_proxy import CALLS, IN_PIECES, WATCHES
 from support.lifecycles import Lifecycles
 
 pytestmark = pytest.mark.slow
@@ -17,7 +17,7 @@ MODELS = 20
 JOBS_PER_BLOW = 17
 """Jobs that may be created until the next program is killed. A time would let a busy machine get nowhere."""
 ETCD_PAUSE_SECONDS = 2.0
-FAULTS = dict.fromkeys((*CALLS, *WATCHES), 1) | {"operator killed": 3, "API server killed": 2}
+FAULTS = dict.fromkeys((*CALLS, *WATCHES, IN_PIECES), 1) | {"operator killed": 3, "API server killed": 2}
 """Least number of each fault that is injected."""
 
 

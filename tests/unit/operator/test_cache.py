@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, cast
 
+import aiohttp
 import pytest
 from speechmodel_operator.cluster import informer as module
 from speechmodel_operator.cluster.api import JOBS, Api, Manifest
@@ -101,7 +102,14 @@ async def test_after_410_everything_is_listed_again_and_what_was_deleted_in_betw
 
 
 @pytest.mark.parametrize(
-    "fault", [TimeoutError(), ClusterError(500, "etcd"), ClusterError(429, "later"), ValueError("cut")]
+    "fault",
+    [
+        TimeoutError(),
+        aiohttp.ClientPayloadError(),
+        ClusterError(500, "etcd"),
+        ClusterError(429, "later"),
+        ValueError("cut"),
+    ],
 )
 async def test_a_watch_that_breaks_goes_on_from_the_last_change_without_a_list(fault: Exception) -> None:
     bookmark = event("BOOKMARK", {"metadata": {"resourceVersion": "20"}})
@@ -188,5 +196,29 @@ def test_an_object_that_cannot_be_read_counts_as_absent_and_wakes(caplog: pytest
     assert names(store) == []
     assert reported == ["a", "a"]
     assert "ns/a cannot be read" in caplog.text
+    assert not store.readable
     store.put(job("a", 7))
     assert names(store) == ["a"]
+
+
+async def test_it_knows_until_which_version_everything_is_known() -> None:
+    bookmark = event("BOOKMARK", {"metadata": {"resourceVersion": "20"}})
+    for changes, version in (([], 10), ([event("ADDED", job("a", 15))], 15), ([bookmark], 20)):
+        store, _ = await follow(Server([listed(10)], [changes]))
+        assert store.reached("ns") == version
+    store.put_written(job("b", 30))
+    assert store.reached("ns") == 20, "a write of ours says nothing about others"
+
+
+def test_what_we_asked_to_delete_may_be_gone_until_the_watch_reports_it() -> None:
+    store = Store(Job, lambda _found, _gone: None)
+    store.asked_to_delete("ns", "a")
+    assert not store.may_be_gone("ns", "a"), "it is not here"
+    store.put(job("a", 20))
+    store.asked_to_delete("ns", "a")
+    assert store.may_be_gone("ns", "a")
+    store.put(job("a", 21, suspend=True))
+    assert not store.may_be_gone("ns", "a")
+    store.asked_to_delete("ns", "a")
+    store.remove(job("a", 22))
+    assert not store.may_be_gone("ns", "a")

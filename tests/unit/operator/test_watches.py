@@ -9,6 +9,7 @@ import pytest
 from speechmodel_operator.cluster import informer
 from speechmodel_operator.cluster.api import CLAIMS, MODELS, Api, Manifest, Resource
 from speechmodel_operator.cluster.errors import Refused
+from speechmodel_operator.cluster.views import Metadata
 from speechmodel_operator.supervisor import ClusterSteps, Supervisor
 from speechmodel_operator.telemetry import Telemetry
 from speechmodel_operator.watches import Watches
@@ -27,6 +28,7 @@ class Server:
     def __init__(self, *forbidden: tuple[str, str]) -> None:
         self.forbidden = set(forbidden)
         self.written: Callable[[Resource[Any], Manifest], None] | None = None
+        self.deleting: Callable[[Resource[Any], Metadata], None] | None = None
 
     async def pages(self, resource: Resource[Any], namespace: str, _selector: str) -> AsyncIterator[Manifest]:
         if (resource.plural, namespace) in self.forbidden:
@@ -120,3 +122,13 @@ async def test_the_answer_to_the_removal_of_our_finalizer_does_not_take_a_delete
         assert len(models) == 0
         await asyncio.sleep(0)
         assert operator.taken == ["a"]
+
+
+async def test_what_is_being_deleted_by_us_may_be_gone() -> None:
+    server = Server()
+    async with Operator(server, "a") as operator:
+        await operator.until(lambda: operator.taken == ["a"])
+        models = operator.watches.cache[MODELS.plural]
+        assert server.deleting is not None
+        server.deleting(MODELS, Metadata.model_validate(model("a")["metadata"]))
+        assert models.may_be_gone("a", "espejo")

@@ -19,6 +19,7 @@ from speechmodel_operator.cluster.views import (
     EventView,
     Job,
     Lease,
+    Metadata,
     Model,
     ObjectView,
     Pod,
@@ -82,7 +83,7 @@ ACCESSORIES = {
 class Api:
     """Namespaced get, list, create, patch, apply, delete, and a pod's log. Raises ClusterError and its subclasses.
 
-    `written` is called with each object that the API server returned after a write.
+    `written` is called with each object that the API server returned after a write, and `deleting` with each that it is asked to delete.
     """
 
     def __init__(self, connection: Connection, telemetry: Telemetry | None = None) -> None:
@@ -90,6 +91,7 @@ class Api:
         self._telemetry = telemetry or Telemetry()
         self._gate = asyncio.Semaphore(CALLS_AT_ONCE)
         self.written: Callable[[Resource[Any], Manifest], None] | None = None
+        self.deleting: Callable[[Resource[Any], Metadata], None] | None = None
 
     async def serves(self, group: str, version: str, plural: str) -> bool:
         """Return True when the API server has this kind."""
@@ -193,6 +195,8 @@ class Api:
         the default of batch/v1 leaves the pods of a Job running.
         """
         metadata = thing.metadata
+        if self.deleting is not None:
+            self.deleting(resource, metadata)
         options = {"propagationPolicy": "Background", "preconditions": {"uid": metadata.uid}}
         status, body = await self._call("DELETE", _path(resource, metadata.namespace, metadata.name), options)
         if status not in (404, 409):

@@ -19,7 +19,7 @@ from speechmodel_operator.cluster.api import (
     Resource,
     ViewT,
 )
-from speechmodel_operator.cluster.views import Model, ObjectView
+from speechmodel_operator.cluster.views import Job, Model, ObjectView, Pod
 from speechmodel_operator.resources import labels
 
 log = logging.getLogger(__name__)
@@ -28,6 +28,8 @@ CHILDREN: tuple[Resource[Any], ...] = (JOBS, PODS, CLAIMS, DEPLOYMENTS, SERVICES
 """Kinds that belong to a SpeechModel and are watched by its label."""
 Key = tuple[str, str]
 """Namespace and name."""
+Runs = tuple[tuple[Job, ...], tuple[Pod, ...]]
+"""The Jobs of a SpeechModel and its pods."""
 
 
 class WriteNeeded(Exception):
@@ -53,7 +55,13 @@ class Store(Generic[ViewT]):
         self._by_model: dict[Key, dict[str, None]] = {}
         """Names of the objects of each SpeechModel, by its namespace and name, in the order of their creation here."""
         self._complete: dict[str, int] = {}
-        """The version until which everything in a namespace, or in all (empty), is known: of a deletion or of a list."""
+        """The version until which every deletion in a namespace, or in all (empty), is known: of the last one or of a list."""
+        self._reached: dict[str, int] = {}
+        """The version until which every change is known, by namespace, or of all (empty)."""
+        self._asked_to_delete: set[Key] = set()
+        """Objects that are here until the watch reports their deletion, for which we asked."""
+        self.readable = True
+        """False once there was an object that could not be read."""
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -78,6 +86,7 @@ class Store(Generic[ViewT]):
             view = self._view.model_validate(item)
         except ValidationError as error:
             log.warning("%s/%s cannot be read: %s", *key, error)
+            self.readable = False
             if old is not None:
                 del self._entries[key]
                 self._forget(key, old)
@@ -93,6 +102,7 @@ class Store(Generic[ViewT]):
         if old is not None and old.model != model:
             self._forget(key, old)
         self._entries[key] = _Entry(version, model, document)
+        self._asked_to_delete.discard(key)
         self._by_model.setdefault((key[0], model), {})[key[1]] = None
         if old is None or old.document != document:
             self._changed(view, False)
@@ -103,9 +113,17 @@ class Store(Generic[ViewT]):
         if metadata.get("deletionTimestamp") and not metadata.get("finalizers"):  # the write removed the last one
             self.remove(item)
             return
-        complete = max(self._complete.get(key[0], 0), self._complete.get("", 0))
-        if key in self._entries or int(metadata["resourceVersion"]) > complete:
+        if key in self._entries or int(metadata["resourceVersion"]) > self.last_deletion(key[0]):
             self.put(item)
+
+    def asked_to_delete(self, namespace: str, name: str) -> None:
+        """Take note that we asked for the deletion of an object. It stays until the watch reports what became of it."""
+        if (namespace, name) in self._entries:
+            self._asked_to_delete.add((namespace, name))
+
+    def may_be_gone(self, namespace: str, name: str) -> bool:
+        """Return True while an object is here whose deletion we asked for."""
+        return (namespace, name) in self._asked_to_delete
 
     def remove(self, item: Manifest) -> None:
         """Forget an object that was deleted, unless a newer version is known."""
@@ -122,6 +140,18 @@ class Store(Generic[ViewT]):
             if namespace in ("", key[0]) and key not in names and entry.version <= version:
                 self._remove(key, entry)
 
+    def reach(self, namespace: str, version: int) -> None:
+        """Take note that a list or the watch of a namespace, or of all (empty), has brought every change until a version."""
+        self._reached[namespace] = version
+
+    def reached(self, namespace: str) -> int:
+        """Return the version until which every change in a namespace is known."""
+        return max(self._reached.get(namespace, 0), self._reached.get("", 0))
+
+    def last_deletion(self, namespace: str) -> int:
+        """Return the version of the last deletion in a namespace, or a later one."""
+        return max(self._complete.get(namespace, 0), self._complete.get("", 0))
+
     def _remove(self, key: Key, entry: _Entry) -> None:
         del self._entries[key]
         self._forget(key, entry)
@@ -133,6 +163,7 @@ class Store(Generic[ViewT]):
         return view.model_copy(update={"metadata": metadata})
 
     def _forget(self, key: Key, entry: _Entry) -> None:
+        self._asked_to_delete.discard(key)
         place = (key[0], entry.model)
         del self._by_model[place][key[1]]
         if not self._by_model[place]:
@@ -153,6 +184,8 @@ class Rehearsal(Api):
     def __init__(self, api: Api, cache: Cache) -> None:
         super().__init__(api._connection, api._telemetry)
         self._gate, self._cache = api._gate, cache
+        self.unconfirmed: dict[Key, str] = {}
+        """Name of the Job that was asked for last, by namespace and SpeechModel, until the API server has confirmed it."""
 
     async def get(self, resource: Resource[ViewT], namespace: str, name: str) -> ViewT | None:
         """Return the object, or None when it does not exist."""
@@ -170,6 +203,27 @@ class Rehearsal(Api):
         """Return the objects with the label of a SpeechModel."""
         found: tuple[ViewT, ...] = self._cache[resource.plural].find(namespace, model)
         return found
+
+    def ended_runs(self, namespace: str, model: str) -> Runs | None:
+        """Return the Jobs and the pods of a SpeechModel if reading them live could show nothing more that executes, else None.
+
+        That is so when every Job has ended, which is final: it gets no other pods. The pods must be known until the last change of
+        these Jobs and the last deletion of a Job, so that none of theirs is missing. No Job is missing, since a write of ours is in
+        the cache at once, unless its creation was not confirmed.
+        """
+        known_jobs, known_pods = self._cache[JOBS.plural], self._cache[PODS.plural]
+        jobs: tuple[Job, ...] = known_jobs.find(namespace, model)
+        names = [job.metadata.name for job in jobs]
+        if not (known_jobs.readable and known_pods.readable) or any(job.deleting or not job.finished for job in jobs):
+            return None
+        if any(known_jobs.may_be_gone(namespace, name) for name in names):
+            return None
+        if self.unconfirmed.get((namespace, model), "") not in ("", *names):
+            return None
+        changes = [int(job.metadata.resource_version) for job in jobs]
+        if known_pods.reached(namespace) < max(known_jobs.last_deletion(namespace), *changes, 0):
+            return None
+        return jobs, known_pods.find(namespace, model)
 
     async def _call(self, method: str, path: str, body: Manifest | None = None, **options: Any) -> tuple[int, bytes]:
         if method != "GET":

@@ -32,7 +32,7 @@ from speechmodel_operator.cluster.api import (
     Resource,
     ViewT,
 )
-from speechmodel_operator.cluster.cache import Rehearsal, WriteNeeded
+from speechmodel_operator.cluster.cache import Rehearsal, Runs, WriteNeeded
 from speechmodel_operator.cluster.canary import read_canary
 from speechmodel_operator.cluster.errors import (
     AlreadyExists,
@@ -87,7 +87,8 @@ class ClusterEngine:
     async def react(self) -> timedelta | None:
         """Take a step after an event, as `reconcile` does, on what the watches reported.
 
-        If that would write anything, the model, its Jobs and its pods are read again first: the watches may be late.
+        If that would write anything, the model is read again first, and so are its Jobs and its pods unless all of them have ended:
+        the watches may be late.
         """
         if self._rehearsal is None:
             return await reconcile(self)
@@ -104,7 +105,7 @@ class ClusterEngine:
 
     async def observe(self) -> Observed | None:
         """Read the model and its children."""
-        self._snapshot = await read_snapshot(self._api, self._owner, self._known)
+        self._snapshot = await read_snapshot(self._api, self._owner, self._known, self._ended_runs())
         if self._snapshot is None:
             return None
         progress, now = await self._progress.read(self._snapshot), self._now()
@@ -169,6 +170,12 @@ class ClusterEngine:
             self._built = spec, served, serving.deployment(self._images, self._owner, spec, served)
         return self._built[2]
 
+    def _ended_runs(self) -> Runs | None:
+        """Return the Jobs and the pods that need not be read again in a step that follows a rehearsal."""
+        if self._rehearsal is None or self._known is not self._rehearsal or self._api is self._rehearsal:
+            return None
+        return self._rehearsal.ended_runs(self._owner.namespace, self._owner.name)
+
     def _current(self) -> Snapshot:
         if self._snapshot is None:
             raise RuntimeError("a plan is applied and reported after an observation only")
@@ -182,7 +189,10 @@ class ClusterEngine:
         one_node = here.claim is None or "ReadWriteMany" not in here.claim.spec.access_modes
         inherited, parent = labels.inherited(here.model.metadata.labels), traceparent()
         manifest = jobs.stage_job(self._images, self._owner, here.spec, run, inherited, parent, one_node=one_node)
+        unconfirmed = self._rehearsal.unconfirmed if self._rehearsal else {}
+        unconfirmed[self._owner.namespace, self._owner.name] = run.name
         if await self._create(JOBS, manifest, self._owns):
+            del unconfirmed[self._owner.namespace, self._owner.name]
             log.info("%s: started %s", self._owner, run.name, extra={"stage": run.stage.value, "job": run.name})
 
     async def _ensure_workers_service(self) -> None:

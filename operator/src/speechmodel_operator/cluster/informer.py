@@ -73,7 +73,7 @@ class Informer(Generic[ViewT]):
                 names.add((item["metadata"].get("namespace", ""), item["metadata"]["name"]))
                 await asyncio.sleep(0)  # a long list does not delay what happens meanwhile
         self._store.keep(self._namespace, names, int(version))
-        self._version = version
+        self._reach(version)
         self._telemetry.watched(self._namespace, self._resource.plural, failing=False)
         self.listed.set()
 
@@ -95,7 +95,11 @@ class Informer(Generic[ViewT]):
             self._store.remove(item)
         elif event["type"] != "BOOKMARK":
             self._store.put(item)
-        self._version = item["metadata"]["resourceVersion"]
+        self._reach(item["metadata"]["resourceVersion"])
+
+    def _reach(self, version: str) -> None:
+        self._version = version
+        self._store.reach(self._namespace, int(version))
 
     def _works(self) -> None:
         self._pause = FIRST_PAUSE_SECONDS

@@ -15,6 +15,7 @@ from speechmodel_plan.task import Owner
 
 from speechmodel_operator.cluster import observe
 from speechmodel_operator.cluster.api import ACCESSORIES, CLAIMS, DEPLOYMENTS, JOBS, MODELS, PODS, SERVICES, Api
+from speechmodel_operator.cluster.cache import Runs
 from speechmodel_operator.cluster.errors import Refused
 from speechmodel_operator.cluster.views import Claim, Deployment, Job, Model, ObjectView, Pod, Service
 from speechmodel_operator.resources import labels, serving
@@ -118,18 +119,17 @@ async def read_rejections(api: Api, snapshot: Snapshot, now: datetime) -> Mappin
     return found
 
 
-async def read_snapshot(api: Api, owner: Owner, known: Api) -> Snapshot | None:
+async def read_snapshot(api: Api, owner: Owner, known: Api, runs: Runs | None = None) -> Snapshot | None:
     """Read the SpeechModel, and its children by label, filtered by owner; None when it is gone.
 
-    Only the model, Jobs and pods decide what may run, so the others are read from `known`, which may be the watches.
+    Only the model, Jobs and pods decide what may run, so the others are read from `known`, which may be the watches. With `runs`,
+    the Jobs and the pods are these.
     """
     model = await api.get(MODELS, owner.namespace, owner.name)
     if model is None or model.metadata.uid != owner.uid:
         return None
     spec = SpeechModelSpec.model_validate(model.spec)
-    # the Jobs before the pods, so that a Job that has ended is never seen beside its pod from before that
-    jobs = await api.find(JOBS, owner.namespace, owner.name)
-    pods = await api.find(PODS, owner.namespace, owner.name)
+    jobs, pods = runs or await _read_runs(api, owner)
     claim = await _read_claim(known, owner, spec)
     deployment = await known.get(DEPLOYMENTS, owner.namespace, names.deployment_name(owner.name))
     # also when neither spec nor status mentions a canary: the last step may have ended before it could write the status
@@ -149,6 +149,12 @@ async def read_snapshot(api: Api, owner: Owner, known: Api) -> Snapshot | None:
         services={s.metadata.name: s for s in services if s.metadata.owned_by(owner.uid) and _of_server(s)},
         accessories=await _read_accessories(api, owner, spec, deployment) if deployment else {},
     )
+
+
+async def _read_runs(api: Api, owner: Owner) -> Runs:
+    """Read the Jobs before the pods, so that a Job that has ended is never seen beside its pod from before that."""
+    jobs = await api.find(JOBS, owner.namespace, owner.name)
+    return jobs, await api.find(PODS, owner.namespace, owner.name)
 
 
 async def _read_claim(known: Api, owner: Owner, spec: SpeechModelSpec) -> Claim | None:

@@ -1,0 +1,129 @@
+"""A step after an event reads Jobs and pods again before it writes, unless the watches can hide nothing that executes."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any, cast
+
+import pytest
+from speechmodel_operator.cluster.api import JOBS, PODS, Api, Manifest, Resource
+from speechmodel_operator.cluster.cache import Cache, Rehearsal
+from speechmodel_operator.cluster.connection import Connection
+from speechmodel_operator.cluster.engine import ClusterEngine
+from speechmodel_operator.resources import labels
+from speechmodel_operator.telemetry import Telemetry
+from speechmodel_operator.watches import Watches
+from support.world import World
+
+from .test_engine import New, claim, ended_job, metadata
+from .test_resources import IMAGES, OWNER
+
+ENDED, LATER = 40, 50
+"""Versions: of the last change of the Job that has ended, and one after it."""
+
+
+class Listing(New):
+    """An API server with an edited model and its claim, which notes lists of Jobs and pods too."""
+
+    def __init__(self) -> None:
+        super().__init__(claim(OWNER.name))
+        self.lost: set[str] = set()
+        """Kinds whose creation is not answered."""
+
+    async def find(self, resource: Resource[Any], *about: object) -> tuple[Any, ...]:
+        self.calls.append(f"LIST {resource.kind}")
+        return await super().find(resource, *about)
+
+    async def create(self, resource: Resource[Any], namespace: str, manifest: Manifest) -> Any:
+        made = await super().create(resource, namespace, manifest)
+        if resource.kind in self.lost:
+            raise TimeoutError
+        return made
+
+
+class Known:
+    """What the watches have reported, and an engine that takes steps after events."""
+
+    def __init__(self, *jobs: Manifest, pods_until: int = LATER) -> None:
+        self.server, self.cache = Listing(), Watches((), 60, Telemetry()).cache
+        rehearsal = Rehearsal(Api(cast(Connection, None)), self.cache)
+        self.engine = ClusterEngine(
+            cast(Api, self.server), IMAGES, OWNER, progress_interval=timedelta(seconds=60), rehearsal=rehearsal
+        )
+        about = metadata(OWNER.name, 3, uid=OWNER.uid, generation=1)
+        self.cache["speechmodels"].put({"metadata": about, "spec": World().spec})
+        self.cache["persistentvolumeclaims"].put(self.server.existing[0].model_dump(by_alias=True, mode="json"))
+        for job in jobs:
+            self.cache[JOBS.plural].put(job)
+        self.cache[PODS.plural].reach("", pods_until)
+
+    async def lists(self) -> bool:
+        """Take a step after an event. Return True when it has listed Jobs and pods before it created a Job."""
+        self.server.calls.clear()
+        await self.engine.react()
+        assert "POST Job" in self.server.calls
+        listed = [call for call in self.server.calls if call.startswith("LIST")]
+        assert listed in ([], ["LIST Job", "LIST Pod"])
+        return bool(listed)
+
+
+def job(version: int = ENDED, **about: object) -> dict[str, Any]:
+    found = ended_job().model_dump(by_alias=True, mode="json")
+    return found | {"metadata": {**found["metadata"], "resourceVersion": str(version), **about}}
+
+
+async def test_jobs_that_have_all_ended_are_not_listed_again() -> None:
+    assert not await Known(job()).lists()
+    assert not await Known().lists()
+
+
+RUNNING = job() | {"status": {}}
+OTHER_NAME = {"name": "espejo-prepare-11111111-1"}
+
+
+def _deletion(cache: Cache) -> None:
+    cache[JOBS.plural].remove({"metadata": metadata("gone", LATER + 1)})
+
+
+def _unreadable(plural: str) -> Callable[[Cache], None]:
+    marks = {labels.MODEL: "another"}
+    return lambda cache: cache[plural].put({"metadata": metadata("other", 9, labels=marks), "status": 7})
+
+
+@pytest.mark.parametrize(
+    ("jobs", "pods_until", "happens"),
+    [
+        ((job(), RUNNING | {"metadata": {**RUNNING["metadata"], **OTHER_NAME}}), LATER, None),
+        ((job(deletionTimestamp="2026-01-01T00:00:00Z"),), LATER, None),
+        ((job(),), ENDED - 1, None),
+        ((), LATER, _deletion),
+        ((job(),), LATER, lambda cache: cache[JOBS.plural].asked_to_delete(OWNER.namespace, job()["metadata"]["name"])),
+        ((), LATER, _unreadable(JOBS.plural)),
+        ((), LATER, _unreadable(PODS.plural)),
+    ],
+    ids=[
+        "one still runs",
+        "one is being deleted",
+        "the pods are older than its end",
+        "the pods are older than the deletion of a Job",
+        "its deletion was asked for",
+        "a Job cannot be read",
+        "a pod cannot be read",
+    ],
+)
+async def test_they_are_listed_where_the_watches_may_hide_something_that_executes(
+    jobs: tuple[Manifest, ...], pods_until: int, happens: Callable[[Cache], None] | None
+) -> None:
+    known = Known(*jobs, pods_until=pods_until)
+    if happens is not None:
+        happens(known.cache)
+    assert await known.lists()
+
+
+async def test_they_are_listed_after_a_creation_without_an_answer_until_the_next_one_has_one() -> None:
+    known = Known()
+    known.server.lost = {"Job"}
+    with pytest.raises(TimeoutError):
+        await known.lists()
+    known.server.lost = set()
+    assert await known.lists()
+    assert not await known.lists()
