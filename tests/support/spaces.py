@@ -116,11 +116,24 @@ def install(target: Target) -> Kubectl:
     """Build the images, install the operator with helm and return kubectl on its namespace."""
     if target.layout:
         images.build_all(target.layout, ROOT)
-    context = ["--kube-context", target.context] if target.context else []
-    values = f"images.registry={target.registry},images.tag={target.tag},progressSeconds={PROGRESS_SECONDS}"
-    where = ["--namespace", OPERATOR_NAMESPACE, "--create-namespace"]
-    command = ["upgrade", "--install", "speechmodel-operator", str(CHART), *where, "--set", values]
-    subprocess.run([target.helm, "--kubeconfig", target.kubeconfig, *context, *command], check=True)
+    upgrade(target)
     kubectl = Kubectl(target.kubectl, target.kubeconfig, target.context, OPERATOR_NAMESPACE)
     kubectl.until_rolled_out("speechmodel-operator")
     return kubectl
+
+
+def upgrade(target: Target, *values: str) -> None:
+    """Install the chart, or upgrade it to other values beside those of every test, as `helm --set` takes them."""
+    context = ["--kube-context", target.context] if target.context else []
+    of_tests = (f"images.registry={target.registry}", f"images.tag={target.tag}", f"progressSeconds={PROGRESS_SECONDS}")
+    where = ["--namespace", OPERATOR_NAMESPACE, "--create-namespace"]
+    command = [
+        "upgrade",
+        "--install",
+        "speechmodel-operator",
+        str(CHART),
+        *where,
+        "--set",
+        ",".join((*of_tests, *values)),
+    ]
+    subprocess.run([target.helm, "--kubeconfig", target.kubeconfig, *context, *command], check=True)

@@ -179,7 +179,7 @@ def forbid(cluster: ModelServer) -> None:
     cluster.allowed = False
 
 
-def expire(cluster: ModelServer) -> None:
+def delete_account(cluster: ModelServer) -> None:
     cluster.token = "another"
 
 
@@ -195,7 +195,7 @@ def garble(cluster: ModelServer) -> None:
     ("fault", "code", "words"),
     [
         (forbid, "retrain_forbidden", "add the SpeechModel to retrain.models of the operator's chart"),
-        (expire, "cluster_failed", "The API server answered 401: Unauthorized"),
+        (delete_account, "retrain_forbidden", "or is gone (401): add the SpeechModel to retrain.models"),
         (garble, "cluster_failed", "something other than a SpeechModel"),
         (lose, "cluster_unreachable", "No such file or directory"),
     ],

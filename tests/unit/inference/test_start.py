@@ -18,6 +18,9 @@ NOT_NEEDED = (
     "langcodes",
     "opentelemetry.sdk",
     "speechmodel_inference.bucket_store",
+    "speechmodel_inference.routers.misheard",
+    "speechmodel_inference.routers.retrain",
+    "speechmodel_inference.routers.takes",
     "speechmodel_inference.wyoming_server",
     "speechmodel_pipeline",
     "wyoming",
@@ -55,6 +58,31 @@ def test_what_few_requests_need_is_not_imported_before_the_server_is_ready(
     modules = set(done.stdout.split())
     assert "speechmodel_inference.app" in modules
     assert modules.intersection(NOT_NEEDED) == set()
+
+
+LOADED_WHILE_IMPORTING = """
+import sys
+from importlib.abc import MetaPathFinder
+from speechmodel_inference import run
+from speechmodel_inference.lifecycle import Lifecycle
+
+class ServerIsImported(MetaPathFinder):
+    def find_spec(self, name, *_):
+        if name == "speechmodel_inference.server":
+            sys.exit(begun[0].result(600).manifest.version)
+
+begun, begin = [], Lifecycle.begin
+Lifecycle.begin = lambda lifecycle: begun.append(begin(lifecycle))
+sys.meta_path.insert(0, ServerIsImported())
+run.run()
+"""
+
+
+def test_the_version_is_loaded_while_the_server_is_imported(folder: VersionFolder) -> None:
+    program = [sys.executable, "-c", LOADED_WHILE_IMPORTING]
+    environment = {"SPEECHMODEL_FOLDER": str(folder.path)}
+    done = subprocess.run(program, env=environment, capture_output=True, text=True)
+    assert done.stderr.splitlines()[-1] == "0123abcd"
 
 
 UNTIL_LOADED = """

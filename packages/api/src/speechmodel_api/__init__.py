@@ -2,3 +2,8 @@
 
 Nothing in this package reads or writes anything outside the process.
 """
+
+import os
+
+# Before its first class, pydantic would look for plugins in every installed package: a tenth of the imports of a stage.
+os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")

@@ -10,7 +10,7 @@ class ApiModel(BaseModel):
     """A part of the SpeechModel resource.
 
     Unknown fields are dropped, as the API server does, so that an older operator can read an object
-    that a newer CRD accepts. Attribute docstrings become the descriptions that `kubectl explain` shows.
+    that a newer CRD accepts. Attribute docstrings become the descriptions that `kubectl explain` shows (crd.py).
     """
 
     model_config = ConfigDict(
@@ -18,7 +18,6 @@ class ApiModel(BaseModel):
         populate_by_name=True,
         extra="ignore",
         frozen=True,
-        use_attribute_docstrings=True,
         defer_build=True,  # a program uses few of these types
     )
 
@@ -33,5 +32,3 @@ class Document(ApiModel):
     Jobs outlive operator upgrades, so readers ignore unknown fields, and documents only ever gain
     optional ones.
     """
-
-    model_config = ConfigDict(use_attribute_docstrings=False)  # no schema shows them, and reading them takes a while

@@ -1,9 +1,16 @@
 """The CustomResourceDefinition, generated from the types. `make generate` writes it to files."""
 
+import ast
+import inspect
+from itertools import pairwise
+from textwrap import dedent
 from typing import Any
 
 from pydantic import BaseModel
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core.core_schema import ModelSchema
 
+from speechmodel_api.base import ApiModel
 from speechmodel_api.schema import cel
 from speechmodel_api.spec import NAME_LENGTH, NAME_PATTERN, NAME_RULE, SpeechModelSpec
 from speechmodel_api.status import SpeechModelStatus
@@ -96,10 +103,39 @@ def schema() -> dict[str, Any]:
 
 def structural(model: type[BaseModel]) -> dict[str, Any]:
     """Return the structural schema of a type, without references, unions or titles."""
-    raw = model.model_json_schema(by_alias=True)
+    raw = model.model_json_schema(by_alias=True, schema_generator=_Described)
     definitions = raw.pop("$defs", {})
     folded: dict[str, Any] = _fold(raw, definitions)
     return folded
+
+
+class _Described(GenerateJsonSchema):
+    """Describes fields by the docstrings below them. pydantic can do so too, but when a class is made: every program that
+    imports the types would read their source.
+    """
+
+    def model_schema(self, schema: ModelSchema) -> JsonSchemaValue:
+        """Return the schema of a type, with descriptions of its fields."""
+        model, found = schema["cls"], super().model_schema(schema)
+        for base in reversed(model.__mro__):
+            for name, text in _docstrings(base).items() if issubclass(base, ApiModel) else ():
+                found["properties"][model.model_fields[name].alias]["description"] = text
+        return found
+
+
+def _docstrings(model: type) -> dict[str, str]:
+    """Return the docstrings below the fields that a class declares, by the names of the fields."""
+    (definition,) = ast.parse(dedent(inspect.getsource(model))).body
+    assert isinstance(definition, ast.ClassDef)
+    return {
+        field.target.id: inspect.cleandoc(below.value.value)
+        for field, below in pairwise(definition.body)
+        if isinstance(field, ast.AnnAssign)
+        and isinstance(field.target, ast.Name)
+        and isinstance(below, ast.Expr)
+        and isinstance(below.value, ast.Constant)
+        and isinstance(below.value.value, str)
+    }
 
 
 def _fold(node: Any, definitions: dict[str, Any]) -> Any:

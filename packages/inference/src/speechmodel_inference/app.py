@@ -3,11 +3,11 @@
 import asyncio
 import logging
 import socket
-from collections.abc import AsyncIterator, MutableMapping
+from collections.abc import AsyncIterator, Iterator, MutableMapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from typing import Any
 
-from fastapi import FastAPI, Request, Response
+from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.telemetry import TelemetryConfig
@@ -18,26 +18,23 @@ from starlette.status import HTTP_405_METHOD_NOT_ALLOWED
 
 from speechmodel_inference.api_keys import RequireKey
 from speechmodel_inference.errors import LONGEST_MESSAGE, BadRequest, ClientLeft, RequestError
+from speechmodel_inference.lifecycle import Lifecycle
 from speechmodel_inference.middleware import AnswerHead, CloseWhileDraining, CountRequests, TidyPaths
 from speechmodel_inference.misheard import MisheardInbox
 from speechmodel_inference.openai_types import ErrorObject, ErrorResponse, error_object
 from speechmodel_inference.routers import (
     health,
     metrics,
-    misheard,
     models,
     page,
     realtime,
-    retrain,
     speechmodel,
     stt,
-    takes,
     transcriptions,
     vosk,
 )
 from speechmodel_inference.services import Services
 from speechmodel_inference.settings import Settings
-from speechmodel_inference.version_files import VersionFiles
 
 log = logging.getLogger(__name__)
 
@@ -56,12 +53,13 @@ UNTRACED = ("/livez", "/readyz", "/metrics", "/v1/takes", "/v1/misheard", "/v1/r
 """Beginnings of paths that make no spans: those that are called again and again, and those with names of people."""
 
 
-def create_app(settings: Settings, wyoming: socket.socket | None = None, files: VersionFiles | None = None) -> FastAPI:
+def create_app(settings: Settings, wyoming: socket.socket | None = None, lifecycle: Lifecycle | None = None) -> FastAPI:
     """Return an app that serves the version in `settings.folder` and loads it at startup.
 
-    `wyoming` is the socket for that protocol, if it is served. `files` is the folder, if it is opened already.
+    `wyoming` is the socket for that protocol, if it is served. `lifecycle` is given if the version is being loaded
+    already.
     """
-    services = Services.make(settings, files)
+    services = Services.make(settings, lifecycle)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -81,12 +79,8 @@ def create_app(settings: Settings, wyoming: socket.socket | None = None, files: 
     app.state.services = services
     for routes in (transcriptions, stt, vosk, realtime, models, speechmodel, page, health, metrics):
         app.include_router(routes.router)
-    if settings.keeps_takes:
-        app.include_router(takes.router)
-    if settings.misheard_days is not None:
-        app.include_router(misheard.router)
-    if settings.service_account is not None:
-        app.include_router(retrain.router)
+    for router in _of_takes(settings):
+        app.include_router(router)
     app.add_exception_handler(RequestError, _request_error)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(ClientLeft, _client_left)
@@ -107,6 +101,22 @@ def create_app(settings: Settings, wyoming: socket.socket | None = None, files: 
     app.add_middleware(AnswerHead)
     app.add_middleware(TidyPaths)  # before all that look at paths
     return app
+
+
+def _of_takes(settings: Settings) -> Iterator[APIRouter]:
+    """Yield the routers of what is off by default. They take a while to import."""
+    if settings.keeps_takes:
+        from speechmodel_inference.routers import takes
+
+        yield takes.router
+    if settings.misheard_days is not None:
+        from speechmodel_inference.routers import misheard
+
+        yield misheard.router
+    if settings.service_account is not None:
+        from speechmodel_inference.routers import retrain
+
+        yield retrain.router
 
 
 def _wyoming(services: Services, listening: socket.socket) -> AbstractAsyncContextManager[None]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from concurrent.futures import Future, ThreadPoolExecutor
 
 from speechmodel_stagekit.cpus import available_cpus
 
@@ -17,14 +18,23 @@ class Lifecycle:
 
     def __init__(self, files: VersionFiles) -> None:
         self._files = files
+        self._loading: Future[ServedVersion] | None = None
         self._version: ServedVersion | None = None
         self._problem = "loading the model"
         self._draining = False
 
+    def begin(self) -> Future[ServedVersion]:
+        """Begin to load the version, in a thread, unless it is being loaded. load() waits for it."""
+        if self._loading is None:
+            thread = ThreadPoolExecutor(1, thread_name_prefix="loader")
+            self._loading = thread.submit(load_version, self._files, cpus=available_cpus())
+            thread.shutdown(wait=False)
+        return self._loading
+
     async def load(self) -> None:
-        """Load the version in a thread, so that the server keeps answering probes."""
+        """Load the version, while the server answers probes."""
         try:
-            self._version = await asyncio.to_thread(load_version, self._files, cpus=available_cpus())
+            self._version = await asyncio.wrap_future(self.begin())
         except ModelFolderError as error:
             self._problem = str(error)
             log.error("not ready: %s", error)

@@ -117,10 +117,10 @@ class OwnModelClient:
         return None if status == 409 else self._model(status, body)
 
     def _model(self, status: int, body: bytes) -> OwnModel:
-        if status == 403:
+        if status in (401, 403):  # 401 once the ServiceAccount is deleted
             raise ClusterFailed(
-                f"The ServiceAccount of this server may not get and patch the SpeechModel {self._name}: "
-                f"add the SpeechModel to retrain.models of the operator's chart.",
+                f"The ServiceAccount of this server may not get and patch the SpeechModel {self._name}, or is gone "
+                f"({status}): add the SpeechModel to retrain.models of the operator's chart.",
                 code="retrain_forbidden",
             )
         if status != 200:

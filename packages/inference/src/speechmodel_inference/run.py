@@ -37,13 +37,17 @@ def run() -> ExitCode:
         return _refused(str(error))
     set_up_program_logging(settings.log_level, sys.stderr)
     files = VersionFiles(settings.folder, settings.engine, cpus=available_cpus())
-    from speechmodel_inference.server import serve  # meanwhile, the digests of the files are computed
+    from speechmodel_inference.lifecycle import Lifecycle  # meanwhile, the manifest is read
+
+    lifecycle = Lifecycle(files)
+    lifecycle.begin()
+    from speechmodel_inference.server import serve  # meanwhile, the model is loaded and decodes its self-test clip
 
     gc.enable()
     set_up_tracing("speechmodel-server")
     try:
         files.require_engine()
-        serve(settings, files)
+        serve(settings, lifecycle)
     except (CannotListen, NoEngine) as error:
         log.error("%s", error)
         return _refused(str(error))

@@ -14,9 +14,9 @@ import uvicorn
 from speechmodel_inference.app import create_app
 from speechmodel_inference.connections import limited
 from speechmodel_inference.errors import CannotListen
+from speechmodel_inference.lifecycle import Lifecycle
 from speechmodel_inference.services import Services
 from speechmodel_inference.settings import Settings
-from speechmodel_inference.version_files import VersionFiles
 
 log = logging.getLogger(__name__)
 
@@ -55,10 +55,10 @@ class DrainingServer(uvicorn.Server):
         asyncio.get_running_loop().call_later(in_time, self._queue.give_up)
 
 
-def serve(settings: Settings, files: VersionFiles) -> None:
-    """Serve the version in `files` until SIGTERM or SIGINT. Raises CannotListen when an address is taken."""
+def serve(settings: Settings, lifecycle: Lifecycle) -> None:
+    """Serve the version of `lifecycle` until SIGTERM or SIGINT. Raises CannotListen when an address is taken."""
     wyoming = listening_socket(settings.wyoming_listen) if settings.wyoming_listen else None
-    app = create_app(settings, wyoming, files)
+    app = create_app(settings, wyoming, lifecycle)
     services: Services = app.state.services
     config = uvicorn.Config(
         app,

@@ -39,9 +39,9 @@ class Services:
     """None if the server may not start a training."""
 
     @classmethod
-    def make(cls, settings: Settings, files: VersionFiles | None = None) -> "Services":
-        """Return the parts for `settings`. Nothing is loaded yet. Without `files`, those of the settings are opened."""
-        lifecycle = Lifecycle(files or VersionFiles(settings.folder, settings.engine))
+    def make(cls, settings: Settings, lifecycle: Lifecycle | None = None) -> "Services":
+        """Return the parts for `settings`. Without `lifecycle`, nothing is loaded yet."""
+        lifecycle = lifecycle or Lifecycle(VersionFiles(settings.folder, settings.engine))
         queue = DecodingQueue(
             decoders=settings.decoders or available_cpus(),
             waiting=settings.waiting,

@@ -1,12 +1,13 @@
 """The pages: at /, speak or choose a file, and see what the model hears; at /record, record takes for the dataset;
 at /misheard, say what the model did not understand.
 
-The files are in the folder `page` of this package, and are read once. The page loads nothing from
+The files are in the folder `page` of this package, and are read once, when the first of them is asked for. The page loads nothing from
 anywhere else, which its Content-Security-Policy enforces.
 """
 
 import hashlib
 from dataclasses import dataclass
+from functools import cache
 from mimetypes import guess_type
 from pathlib import Path
 
@@ -41,33 +42,35 @@ def _read(path: Path) -> _File:
     return _File(content, media_type or "application/octet-stream", f'"{hashlib.sha256(content).hexdigest()[:16]}"')
 
 
-_FILES = {path.name: _read(path) for path in _FOLDER.iterdir() if path.is_file()}
+@cache
+def _files() -> dict[str, _File]:
+    return {path.name: _read(path) for path in _FOLDER.iterdir() if path.is_file()}
 
 
 @router.api_route("/", methods=["GET", "HEAD"])
 async def page(request: Request) -> Response:
     """Return the page."""
-    return _answer(request, _FILES["index.html"])
+    return _answer(request, _files()["index.html"])
 
 
 @router.api_route("/record", methods=["GET", "HEAD"])
 async def record(request: Request) -> Response:
     """Return the page on which people record takes."""
-    return _answer(request, _FILES["record.html"])
+    return _answer(request, _files()["record.html"])
 
 
 @router.api_route("/misheard", methods=["GET", "HEAD"])
 async def misheard(request: Request) -> Response:
     """Return the page with what the server did not understand."""
-    return _answer(request, _FILES["misheard.html"])
+    return _answer(request, _files()["misheard.html"])
 
 
 @router.api_route("/page/{name}", methods=["GET", "HEAD"])
 async def part(request: Request, name: str) -> Response:
     """Return a file that the page loads."""
-    if name not in _FILES:
+    if name not in _files():
         raise HTTPException(404)
-    return _answer(request, _FILES[name])
+    return _answer(request, _files()[name])
 
 
 def _answer(request: Request, file: _File) -> Response:

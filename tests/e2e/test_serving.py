@@ -1,0 +1,157 @@
+"""A served model on real kubelets: a second replica, settings that cannot work, and the button that trains."""
+
+import json
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser
+from support import recordings
+from support.browser import chromium, expect, watched
+from support.kube import Kubectl, Model, Object, curl
+from support.servers import OK_ESPEJO
+from support.spaces import Space, make_space, remove_space, upgrade
+from support.target import Target
+
+ON_ARM64 = """\
+from types import SimpleNamespace
+
+import speechmodel_inference.engines
+
+speechmodel_inference.engines.platform = SimpleNamespace(machine=lambda: "aarch64")
+"""
+"""A module that Python imports when it starts, so that the server chooses its engine as on arm64. The servers find it in the
+folder of the dataset, which serving.takes mounts.
+"""
+KEY = "open-sesame"
+START = "Train a new version"
+
+
+@pytest.fixture(scope="module")
+def space(target: Target, operator: Kubectl) -> Iterator[Space]:
+    made = make_space(target, "serving")
+    yield made
+    remove_space(made)
+
+
+@pytest.fixture(scope="module")
+def model(space: Space, small_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Model:
+    """A small model in free text that is served from a cache."""
+    folder = tmp_path_factory.mktemp("dataset")
+    shutil.copytree(small_dataset, folder, dirs_exist_ok=True)
+    (folder / "on-arm64").mkdir()
+    (folder / "on-arm64" / "sitecustomize.py").write_text(ON_ARM64, encoding="utf-8")
+    space.dataset(folder)
+    space.kubectl.apply(recordings.claim("cache"))
+    manifest = space.manifest("served", maxEpochs=1)
+    manifest["spec"] |= {"decoding": {"grammar": "FreeText"}, "serving": {"cache": {"claimName": "cache"}}}
+    model = space.apply(manifest)
+    model.until_ready()
+    return model
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium(OK_ESPEJO) as browser:
+        yield browser
+
+
+def test_a_second_replica_takes_the_version_from_the_cache(model: Model, kept_in: Callable[[float], None]) -> None:
+    (first,) = model.pods("server")
+    model.kubectl.patch(model.name, {"serving": {"replicas": 2}})
+
+    def second() -> Object | None:
+        others = (pod for pod in model.pods("server") if pod["metadata"]["uid"] != first["metadata"]["uid"])
+        return next((pod for pod in others if pod["spec"].get("nodeName")), None)
+
+    pod = model.kubectl.until(second, "the second pod has a node", every=0.05)
+    began = time.monotonic()
+    model.kubectl.until(lambda: ready(second()), "the second pod is ready", every=0.05)
+    kept_in(time.monotonic() - began)
+    fetched = model.kubectl("logs", pod["metadata"]["name"], "-c", "fetch")
+    assert "fetched and verified" not in fetched
+    model.until_ready()
+    model.kubectl.patch(model.name, {"serving": {"replicas": 1}})
+    model.until_ready()
+
+
+def ready(pod: Object | None) -> bool:
+    conditions = pod["status"].get("conditions", []) if pod else []
+    return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
+
+
+def test_settings_that_cannot_work_are_reported_by_their_sentence_until_they_are_corrected(model: Model) -> None:
+    before, jobs = {pod["metadata"]["uid"] for pod in model.pods("server")}, model.jobs()
+    on_arm64 = [{"name": "PYTHONPATH", "value": "/opt/speechmodel:/dataset/on-arm64"}]
+    model.kubectl.patch(model.name, {"serving": {"takes": {}, "env": on_arm64, "settings": {"engine": "DeepSpeech"}}})
+    stalled = model.until_condition("Stalled", reason="InvalidServerSettings")["message"]
+    assert "the engine DeepSpeech is set, and libdeepspeech does not run on aarch64" in stalled
+    assert "set serving.settings.engine to Auto or Native" in stalled
+    assert model.condition("Promoted")["reason"] == "InvalidServerSettings"
+    assert model.condition("Ready")["status"] == "True"
+    assert before == {pod["metadata"]["uid"] for pod in model.pods("server") if ready(pod)}, "the earlier server serves"
+
+    model.kubectl.patch(model.name, {"serving": {"env": None}})  # on x86-64 again, as the message says too
+    model.until_ready()
+    model.kubectl.until(
+        lambda: not before & {pod["metadata"]["uid"] for pod in model.pods("server")}, "the earlier server is gone"
+    )
+    assert model.condition("Promoted")["reason"] == "Promoted"
+    assert model.jobs() == jobs, "nothing was trained again"
+
+
+def test_the_button_trains_once_the_chart_allows_it(
+    model: Model, space: Space, target: Target, operator: Kubectl, browser: Browser
+) -> None:
+    kubectl = model.kubectl
+    kubectl.apply({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "keys"}, "stringData": {"key": KEY}})
+    button: Object = {"apiKeysSecretRef": {"name": "keys"}, "takes": {"retrain": {}}, "env": None, "settings": None}
+    kubectl.patch(model.name, {"serving": button})
+    rejected = kubectl.until(lambda: promoted_says(model, "served-retrain"), "the status names the account")
+    assert "not found" in rejected
+    assert model.condition("Ready")["status"] == "True", "the earlier server serves"
+
+    allowed = (f"retrain.models[0].namespace={kubectl.namespace}", f"retrain.models[0].name={model.name}")
+    upgrade(target, *allowed)
+    try:
+        model.until_ready()
+        version = model.status["model"]["version"]
+        with kubectl.forward(f"service/{model.name}", 80) as url:
+            press(browser, url)
+        revision = model.object["spec"]["dataset"]["revision"]
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\dZ", revision)
+        model.until_ready()
+        assert model.status["model"]["version"] != version, "it was trained with the take"
+    finally:
+        upgrade(target)
+    with kubectl.forward(f"service/{model.name}", 80) as url:
+        code, body = curl(f"{url}/v1/retrain", "-H", f"Authorization: Bearer {KEY}", "-X", "POST")
+    assert code == 502
+    assert "add the SpeechModel to retrain.models" in json.loads(body)["error"]["message"]
+    assert model.object["spec"]["dataset"]["revision"] == revision
+
+
+def promoted_says(model: Model, word: str) -> str | None:
+    """Return the message of the condition Promoted once it has a word."""
+    message: str = model.condition("Promoted")["message"]
+    return message if word in message else None
+
+
+def press(browser: Browser, url: str) -> None:
+    """Save a take, and press the button of the page /record."""
+    form = ("-F", "text=ok espejo", "-F", "speaker=Ana", "-F", "consent=true")
+    take = ("-F", f"file=@{recordings.heard('ok espejo')}")
+    code, body = curl(f"{url}/v1/takes", "-H", f"Authorization: Bearer {KEY}", *form, *take)
+    assert code == 201, body
+    with watched(browser, url) as page:
+        page.get_by_label("This server asks for an API key").fill(KEY)
+        page.get_by_role("button", name="Use this key").click()
+        expect(page.locator("#name")).to_have_text("served")
+        page.goto(f"{url}/record")
+        expect(page.locator("#retrain-takes")).to_have_text("New takes: 1.")
+        page.once("dialog", lambda dialog: dialog.accept())
+        page.get_by_role("button", name=START).click()
+        expect(page.locator("#retrain-state")).to_have_text("A training has been requested…")
