@@ -48,9 +48,7 @@ def _recurrence(seen: tf.Tensor, recurrent: tf.Tensor) -> tuple[tf.Tensor, Calla
     return _columns(h), backward
 
 
-def _forward_loop(
-    seen: tf.Tensor, recurrent: tf.Tensor, start: tf.Tensor
-) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+def _forward_loop(seen: tf.Tensor, recurrent: tf.Tensor, start: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Return z, [time, 4n, batch], and c and h, [time, n, batch], for the inputs' part of z and weights [4n, n]."""
     rows, units = recurrent.shape
     arriving = _steps(seen)
@@ -69,7 +67,12 @@ def _forward_loop(
 
 
 def _backward_loop(
-    d_outputs: tf.Tensor, slope: tf.Tensor, through_c: tf.Tensor, forget: tf.Tensor, recurrent: tf.Tensor, end: tf.Tensor
+    d_outputs: tf.Tensor,
+    slope: tf.Tensor,
+    through_c: tf.Tensor,
+    forget: tf.Tensor,
+    recurrent: tf.Tensor,
+    end: tf.Tensor,
 ) -> tf.Tensor:
     """Return d z of every time step, [time, 4n, batch], for tensors [time, n or 4n, batch] and weights [n, 4n].
 
