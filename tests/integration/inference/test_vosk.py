@@ -88,7 +88,7 @@ def test_other_settings_in_the_middle_of_a_sentence_are_refused(server: Server) 
         socket.recv(timeout=HANGS)
         socket.send('{"config": {"sample_rate": 8000}}')
         assert json.loads(socket.recv(timeout=HANGS)) == {
-            "error": "config: send other settings before the first samples, or after reset."
+            "error": "config: its settings cannot change within a sentence; send them before the first samples, or after reset."
         }
 
 

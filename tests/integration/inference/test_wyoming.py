@@ -120,7 +120,7 @@ async def test_audio_that_changes_its_format_on_the_way_is_answered_by_an_error(
         await client.write_event(AudioChunk(48_000, 2, 1, bytes(2048)).event())
         answer = await read(client)
     assert answer is not None
-    assert "its format is not that of the audio before" in Error.from_event(answer).text
+    assert "its format differs from that of the audio before" in Error.from_event(answer).text
 
 
 @pytest.mark.parametrize(

@@ -78,10 +78,10 @@ def test_fields_of_the_beta_form_in_an_event_of_the_other_form_are_refused(clien
     with client.websocket_connect("/v1/realtime") as socket:
         socket.receive_json()
         socket.send_json({"type": "session.update", "session": {"turn_detection": None}})
-        message = (
-            "session: turn_detection is a field of the beta API; set audio.input, or send transcription_session.update."
+        message = socket.receive_json()["error"]["message"]
+        assert message.startswith(
+            "session: turn_detection is a field of the beta API; set audio.input.turn_detection, or"
         )
-        assert socket.receive_json()["error"]["message"] == message
 
 
 def test_only_a_decoding_waits_for_the_decodings_of_other_streams(

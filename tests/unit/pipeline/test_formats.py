@@ -251,7 +251,7 @@ def test_the_folders_of_parts_may_be_in_the_folder_data(tmp_path: Path) -> None:
     ],
 )
 def test_a_third_cell_of_ljspeech_that_is_the_speaker_is_no_transcript(rows: str, tmp_path: Path) -> None:
-    problem = "metadata.csv row 1: the third cell 'ana' is not the second as it is spoken, 'hola.*'; remove the third"
+    problem = "metadata.csv row 1: the third cell 'ana' should be the text 'hola.*' as it is spoken, and shares no word"
     with pytest.raises(BadData, match=problem):
         listing_of(DatasetFormat.AUDIO_FOLDER, {"metadata.csv": rows, **recordings("wavs/1.wav")}, tmp_path)
 

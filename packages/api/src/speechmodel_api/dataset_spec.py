@@ -209,7 +209,7 @@ class Dataset(ApiModel):
     CommonVoice expects `clips/` and `train.tsv`, `dev.tsv` and `test.tsv`, or else `validated.tsv`.
     LibriSpeech expects `<speaker>/<chapter>/<speaker>-<chapter>.trans.txt` with the recordings beside
     it. AudioFolder expects `metadata.csv` or `metadata.jsonl` as Hugging Face has them, or the
-    `metadata.csv` and `wavs/` of LJSpeech. Kaldi expects `wav.scp`, `text` and optionally `utt2spk`.
+    `metadata.csv` and `wavs/` of LJSpeech. Kaldi expects `wav.scp`, `text` and optionally `utt2spk` or `spk2utt`.
     Defaults to Commands."""
     recordings: Recordings = Recordings()
     """The way in which the file names of recordings are read."""
@@ -241,8 +241,9 @@ class Dataset(ApiModel):
     """Defines what happens to digits in transcripts. Reject makes the row an invalid sample. Spell
     replaces whole numbers by words of the language, for the languages that num2words knows. A number
     that num2words writes in Latin letters, in a transcript of another script, makes the row an invalid
-    sample. Dates, times, decimals, ranges, ordinals, telephone numbers, amounts of money, and numbers that
-    may be years read in hundreds, are invalid samples in both cases. Defaults to Reject."""
+    sample. Dates, times, decimals, ranges, calculations, negative numbers, ordinals, telephone numbers and
+    amounts of money are invalid samples in both cases. So are numbers such as 1998 in languages that read
+    years in hundreds (English, German, Dutch, Danish, Icelandic, Norwegian and Swedish). Defaults to Reject."""
     negatives: Negatives = Negatives()
     """Speech that is no transcript of the dataset. There is one built-in negative for every four
     training clips, at most one recording of your own for each training clip, and the near misses of

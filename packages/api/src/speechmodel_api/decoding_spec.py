@@ -111,8 +111,8 @@ class DecodingSpec(ApiModel, json_schema_extra=cel(_PHRASES_RULE, _PHRASES_MESSA
     phrases: Annotated[tuple[Annotated[str, Field(min_length=1, max_length=500)], ...], Field(max_length=1000)] = ()
     """Phrases that the model may answer with, and templates in the syntax of hassil: `(a|b)` is one
     of them, `[a]` is optional, `(a;b)` is both in any order, `{name}` is a value of the list of that
-    name, and `{list:slot}` gives its slot another name. If a phrase fills a slot several times, the
-    others are `slot_2` and so on. Every character must be in the alphabet of
+    name, and `{list:slot}` gives its slot another name. If a phrase fills a slot several times, its
+    later values are `<slot>_2`, `<slot>_3` and so on. Every character must be in the alphabet of
     the model; a backslash takes the next character as it is. Needed if grammar is Phrases. Phrases
     and lists together may have 124 KiB as JSON; larger sets belong in the transcripts of the dataset."""
     lists: Annotated[

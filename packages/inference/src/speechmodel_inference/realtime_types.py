@@ -18,7 +18,12 @@ class WireType(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
 
-_BETA_FIELDS = ("input_audio_format", "input_audio_transcription", "turn_detection")
+_BETA_FIELDS = {
+    "input_audio_format": "audio.input.format",
+    "input_audio_transcription": "audio.input.transcription",
+    "turn_detection": "audio.input.turn_detection",
+}
+"""Fields of the beta form, and those that have taken their place."""
 
 
 class AudioFormat(WireType):
@@ -98,12 +103,12 @@ class Session(WireType):
     @classmethod
     def _in_this_form(cls, given: Any) -> Any:
         """Refuse fields of the beta form, which would have no effect."""
-        for name in _BETA_FIELDS if isinstance(given, dict) else ():
+        for name, instead in _BETA_FIELDS.items() if isinstance(given, dict) else ():
             if name in given:
                 raise PydanticCustomError(
                     "beta_field",
-                    "{name} is a field of the beta API; set audio.input, or send transcription_session.update",
-                    {"name": name},
+                    "{name} is a field of the beta API; set {instead}, or send transcription_session.update",
+                    {"name": name, "instead": instead},
                 )
         return given
 

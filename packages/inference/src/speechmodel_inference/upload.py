@@ -77,7 +77,7 @@ def _require_plain(request: Request) -> None:
     """Raise BadRequest for a body in an encoding such as gzip."""
     encoding = request.headers.get("content-encoding", "").strip()
     if encoding.lower() not in ("", "identity"):
-        message = f"The body has the encoding {encoding!r}, which is not supported; send it without Content-Encoding."
+        message = f"The body has the encoding {encoding!r}, which is not supported; send it uncompressed, without Content-Encoding."
         raise BadRequest(message, code="unsupported_encoding")
 
 

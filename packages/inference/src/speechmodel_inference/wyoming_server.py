@@ -169,7 +169,9 @@ class _Conversation(ExitStack):
                 if self._live is None:
                     await self._start(event)
                 elif event.data and _valid(_Format, event) != self._format:
-                    raise BadRequest("audio-chunk: its format is not that of the audio before; send audio-start first.")
+                    raise BadRequest(
+                        "audio-chunk: its format differs from that of the audio before; send audio-stop and a new audio-start."
+                    )
                 await self._chunk(event.payload or b"")
             elif AudioStop.is_type(event.type):
                 return await self._stop()

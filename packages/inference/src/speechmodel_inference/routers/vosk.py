@@ -93,7 +93,9 @@ async def _converse(socket: WebSocket, services: Services) -> None:
                 await socket.send_json(_final(last.ended, config))
             if control.config is not None and control.config != config:
                 if live is not None:
-                    raise BadRequest("config: send other settings before the first samples, or after reset.")
+                    raise BadRequest(
+                        "config: its settings cannot change within a sentence; send them before the first samples, or after reset."
+                    )
                 config = control.config
             continue
         if live is None:

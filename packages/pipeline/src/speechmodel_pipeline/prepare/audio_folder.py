@@ -138,8 +138,9 @@ def _require_spoken(table: Table) -> None:
     first = other[0]
     raise BadData(
         Reason.INVALID_DATASET,
-        f"{table.name} row {first.line}: the third cell {first.cells[NORMALISED]!r} is not the second as it is spoken, "
-        f"{first.cells[TEXT]!r}; remove the third cells, or add the header file_name|text|speaker and write paths with endings",
+        f"{table.name} row {first.line}: the third cell {first.cells[NORMALISED]!r} should be the text {first.cells[TEXT]!r} as it is "
+        "spoken, and shares no word with it; remove the third cells, or, if they are speakers, add the header "
+        "file_name|text|speaker and write paths such as wavs/1.wav",
     )
 
 

@@ -224,7 +224,8 @@ def _header(line: str, name: str, number: int, delimiter: str, literal: str) -> 
         return _first_row([line], delimiter, literal)[0]
     except csv.Error as error:
         problem = (
-            f"the header of {name} (line {number}) is not valid CSV ({error}); write each column in quotes or without"
+            f"the header of {name} (line {number}) is not valid CSV ({error}); quote the whole name of a column or none of "
+            "it, and double any quotes inside"
         )
         raise BadData(Reason.INVALID_DATASET, problem) from error
 

@@ -33,7 +33,8 @@ class RejectionReason(StrEnum):
     MIXED_SCRIPTS = "MixedScripts"
     """A word has letters of several scripts that do not look alike."""
     WRONG_ENCODING = "WrongEncoding"
-    """The transcript is UTF-8 that was read as Latin-1 or Windows-1252, such as niÃ±a for niña."""
+    """The transcript is UTF-8 that was read as Latin-1 or Windows-1252, such as niÃ±a for niña, or
+    it lost letters, such as ni�a."""
     OUTSIDE_ALPHABET = "OutsideAlphabet"
     """The transcript has characters that `dataset.alphabet` does not have."""
 
