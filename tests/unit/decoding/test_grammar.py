@@ -179,6 +179,15 @@ def test_a_slot_that_is_filled_twice_keeps_both_values() -> None:
         "habitacion_2": "cocina",
         "otra": "living",
     }
+    optional = of_templates("[de {habitacion}] a {habitacion}")
+    assert optional.filled_slots("a sala") == {"habitacion": "sala"}
+    assert optional.filled_slots("de cocina a sala") == {"habitacion": "cocina", "habitacion_2": "sala"}
+    own = of_templates("{habitacion} {habitacion:habitacion_2} {habitacion}")
+    assert own.filled_slots("sala cocina living") == {
+        "habitacion": "sala",
+        "habitacion_2": "cocina",
+        "habitacion_3": "living",
+    }
 
 
 def test_equal_grammars_are_equal_files_and_read_back_as_they_were() -> None:

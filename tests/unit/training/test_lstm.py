@@ -10,17 +10,22 @@ TIME, BATCH, UNITS = 7, 3, 5
 Array = npt.NDArray[np.float64]
 
 
-@pytest.fixture
-def tensors() -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
+def drawn(units: int) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
     """Inputs, kernel, bias, and what the outputs are multiplied with to make a loss."""
     random = np.random.default_rng(0)
-    shapes = ((TIME, BATCH, UNITS), (2 * UNITS, 4 * UNITS), (4 * UNITS,), (TIME, BATCH, UNITS))
+    shapes = ((TIME, BATCH, units), (2 * units, 4 * units), (4 * units,), (TIME, BATCH, units))
     inputs, kernel, bias, direction = (tf.constant(random.normal(size=shape), tf.float32) for shape in shapes)
     return inputs, kernel, bias, direction
 
 
+@pytest.fixture
+def tensors() -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
+    return drawn(UNITS)
+
+
 def upstream_lstm(inputs: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
-    nothing, none = tf.zeros([BATCH, UNITS]), tf.zeros([UNITS])
+    units = bias.shape[0] // 4
+    nothing, none = tf.zeros([BATCH, units]), tf.zeros([units])
     return tf.raw_ops.BlockLSTM(
         seq_len_max=TIME,
         x=inputs,
@@ -53,6 +58,14 @@ def by_the_formulas(inputs: Array, kernel: Array, bias: Array) -> Array:
 def test_outputs_follow_the_formulas(tensors: tuple[tf.Tensor, ...]) -> None:
     inputs, kernel, bias, _ = (np.asarray(tensor, np.float64) for tensor in tensors)
     np.testing.assert_allclose(lstm(*tensors[:3]), by_the_formulas(inputs, kernel, bias), atol=1e-5)
+
+
+@pytest.mark.parametrize("units", [UNITS, 256])
+def test_outputs_are_those_of_the_op_that_the_runtime_runs(units: int) -> None:
+    inputs, kernel, bias, _ = drawn(units)
+    kernel /= np.sqrt(2 * units)
+    layer = tf.function(lstm, autograph=False)
+    np.testing.assert_allclose(layer(inputs, kernel, bias), upstream_lstm(inputs, kernel, bias), atol=2e-6)
 
 
 def test_gradients_are_those_of_the_op_that_upstream_trains_with(tensors: tuple[tf.Tensor, ...]) -> None:

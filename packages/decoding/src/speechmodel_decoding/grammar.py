@@ -10,9 +10,10 @@ and `slots.fst` (characters to marks of slots). Equal phrases and alphabets give
 
 import io
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import count
 
 import kaldifst
 import numpy as np
@@ -108,7 +109,8 @@ class Grammar:
         return read_const(self.graph)
 
     def filled_slots(self, text: str) -> dict[str, str]:
-        """Return the words that each slot of a phrase has, by the slot's name.
+        """Return the words that each slot of a phrase has, by the slot's name. Later values of a slot have a number behind
+        its name: room, room_2, room_3.
 
         Of several readings of the phrase, it is always the same one.
         """
@@ -141,10 +143,16 @@ def _spans(path: kaldifst.StdVectorFst, slots: Sequence[str], labels: Labels) ->
                 opened[(mark - 1) // 2] = []
             elif mark:
                 slot = (mark - 2) // 2
-                found[slots[slot]] = labels.decode(opened.pop(slot)).strip()
+                found[_free(slots[slot], found, slots)] = labels.decode(opened.pop(slot)).strip()
             if arc.ilabel:
                 for characters in opened.values():
                     characters.append(arc.ilabel)
             following = arc.nextstate
         state = following
     return found
+
+
+def _free(slot: str, found: Collection[str], slots: Collection[str]) -> str:
+    """Return the name of a slot if it has no value yet, or else with the first number that makes it nobody's name."""
+    numbered = (f"{slot}_{number}" for number in count(2))
+    return slot if slot not in found else next(name for name in numbered if name not in found and name not in slots)

@@ -5,11 +5,8 @@
 `(a|b)` is one of them, `[a]` is optional, `(a;b)` is both in any order, `{list}` is a value of a
 list, and `{list:slot}` is one whose slot has another name. A backslash takes the next character as
 it is. Parts are joined by single spaces, however many are left when an optional part is not said.
-
-A slot that a phrase fills several times has a number from its second value on: room, room_2.
 """
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -76,8 +73,6 @@ class Templates:
         self._labels = labels
         self._lists = lists
         self._automaton = Automaton()
-        self._filled: Counter[str] = Counter()
-        """How often each slot was filled before the part that is added, at most."""
         self.slots: list[str] = []
         """Names of the slots. The mark 2 i + 1 opens slot i, and 2 i + 2 closes it."""
 
@@ -90,7 +85,6 @@ class Templates:
             raise GrammarError(f"{origin} may be empty; put at least one word outside of the square brackets")
         if longest > LONGEST:
             raise GrammarError(f"{origin} has up to {longest} characters, more than {LONGEST}; split it")
-        self._filled.clear()
         self._automaton.final.add(self._walk(tree, 0, origin))
 
     def automaton(self) -> Automaton:
@@ -163,12 +157,8 @@ class Templates:
 
     def _joined(self, branches: Sequence[Callable[[int], int]], state: int) -> int:
         end = self._automaton.state()
-        before, most = Counter(self._filled), Counter(self._filled)
         for branch in branches:
-            self._filled = Counter(before)
             self._automaton.link(branch(state), end)
-            most |= self._filled
-        self._filled = most
         return end
 
     def _permuted(self, items: Sequence[expression.Expression], state: int, origin: str) -> int:
@@ -187,9 +177,6 @@ class Templates:
 
     def _listed(self, reference: expression.ListReference, state: int, origin: str) -> int:
         name, list_name = reference.slot_name.strip(), _list_name(reference)
-        self._filled[name] += 1
-        if self._filled[name] > 1:
-            name = f"{name}_{self._filled[name]}"
         if name not in self.slots:
             self.slots.append(name)
         number = self.slots.index(name)
