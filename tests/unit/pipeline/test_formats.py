@@ -325,17 +325,38 @@ def test_kaldi_may_have_its_speakers_the_other_way_round_and_recordings_without_
     assert (listing.unnamed_files, listing.speakers_from) == (("c.wav",), "Column")
 
 
-@pytest.mark.parametrize("folders", [("data/train", "data/test"), ("train_clean", "test_other"), ("train", "test")])
-def test_data_folders_of_kaldi_may_be_those_of_a_recipe(folders: tuple[str, str], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("folders", "parts"),
+    [
+        (("data/train", "data/test"), ("train", "test")),
+        (("train_clean", "test_other"), ("train", "test")),
+        (("data/train_clean", "data/test"), ("train", "test")),
+        (("train_960", "dev", "test"), ("train", "dev", "test")),
+        (("train", "dev_clean", "dev_other", "test"), ("train", "dev", "dev", "test")),
+    ],
+)
+def test_data_folders_of_kaldi_may_be_those_of_a_recipe(
+    folders: tuple[str, ...], parts: tuple[str, ...], tmp_path: Path
+) -> None:
     files = {f"{folder}/{name}": content for folder in folders for name, content in (SCP | TEXT).items()}
     files |= {f"{folder}/a.wav": "" for folder in folders}
-    if folders == ("train", "test"):
-        files["train_sp/wav.scp"] = "sp1-u1 sox a.wav -t wav - speed 0.9 |\n"
     listing = listing_of(DatasetFormat.KALDI, files, tmp_path)
     assert {each.name: each.part for each in listing.recordings} == {
-        f"{folders[0]}/a.wav": "train",
-        f"{folders[1]}/a.wav": "test",
+        f"{folder}/a.wav": part for folder, part in zip(folders, parts, strict=True)
     }
+    assert listing.ignored_folders == ()
+
+
+def test_a_data_folder_of_kaldi_with_the_name_of_a_part_wins_and_the_others_are_named(tmp_path: Path) -> None:
+    files = {f"data/{part}/{name}": content for part in ("train", "test") for name, content in (SCP | TEXT).items()}
+    files |= {"data/train/a.wav": "", "data/test/a.wav": ""}
+    files |= {"data/train_sp/wav.scp": "sp1-u1 sox a.wav -t wav - speed 0.9 |\n"}
+    listing = listing_of(DatasetFormat.KALDI, files, tmp_path)
+    assert sorted((each.name, each.part) for each in listing.recordings) == [
+        ("data/test/a.wav", "test"),
+        ("data/train/a.wav", "train"),
+    ]
+    assert listing.ignored_folders == ("data/train_sp",)
 
 
 SCP, TEXT = {"wav.scp": "u1 a.wav\n"}, {"text": "u1 hola\n"}

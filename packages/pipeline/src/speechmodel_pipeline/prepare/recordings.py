@@ -60,6 +60,8 @@ class Listing:
     rejected: tuple[Rejection, ...] = ()
     unnamed_files: tuple[str, ...] = ()
     """Recordings that no row names."""
+    ignored_folders: tuple[str, ...] = ()
+    """Folders that are not read, because another folder has the name of their part."""
     speakers_from: SpeakerSource | None = None
     """The place that names the speakers, if any does."""
     layout: str | None = None
