@@ -248,6 +248,7 @@ def test_the_folders_of_parts_may_be_in_the_folder_data(tmp_path: Path) -> None:
     [
         "1|hola que tal|ana\n2|adiós|bo\n3|hola que tal|bo\n",
         "1|hola|ana\n2|adiós|ana\n3|5|ana\n",
+        "1|hola|ana\n2|adiós|bo\n3|sí|ana\n4|no|bo\n5|ya|ana\n",
     ],
 )
 def test_a_third_cell_of_ljspeech_that_is_the_speaker_is_no_transcript(rows: str, tmp_path: Path) -> None:
@@ -262,11 +263,13 @@ def test_a_third_cell_of_ljspeech_that_is_the_speaker_is_no_transcript(rows: str
         "1|1|uno\n2|2|dos\n",
         "1|Hola, 5.|hola cinco\n2|etc.|et cetera\n",
         "1|你好|ni3 hao3\n2|再见|zai4 jian4\n",
+        "1|橋|はし\n2|箸|はし\n3|山|やま\n",
+        "1|山|やま\n2|川|かわ\n3|山|やま\n4|生|なま\n5|川|かわ\n6|生|き\n",
         "1|a|\n",
     ],
 )
 def test_a_third_cell_of_ljspeech_that_is_spoken_of_the_second_wins(rows: str, tmp_path: Path) -> None:
-    files = {"metadata.csv": rows, **recordings("wavs/1.wav", "wavs/2.wav")}
+    files = {"metadata.csv": rows, **recordings(*(f"wavs/{row.split('|')[0]}.wav" for row in rows.splitlines()))}
     spoken = [row.split("|")[2] or row.split("|")[1] for row in rows.splitlines()]
     assert [each.transcript for each in listing_of(DatasetFormat.AUDIO_FOLDER, files, tmp_path).recordings] == spoken
 
