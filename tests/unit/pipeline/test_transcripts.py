@@ -177,6 +177,8 @@ MIXED = [
     ("ru", "Hет", "нет"),
     ("ru", "ok это a не то", "ok это а не то"),
     ("ru", "cop", "cop"),
+    ("ru", "это hip hop", "это hip hop"),
+    ("fi", "se on һӓ", "se on һӓ"),
     ("es", "саsa", "casa"),
     ("es", "la cаsа а сор", "la casa a cop"),
     ("el", "καλoς", "καλος"),
