@@ -19,6 +19,8 @@ _LOOKED_AT = 256
 """Bytes at the beginning of an mp3 file that hold the frame with its length, if there is one."""
 _HAS_FRAMES, _HAS_BYTES = 1, 2
 """Flags of that frame."""
+_TAG_BEHIND = 128
+"""Bytes of a tag ID3v1, which is behind the audio of an mp3 file."""
 
 
 def ffmpeg_format(file: BinaryIO) -> str | None:
@@ -65,7 +67,10 @@ def _goes_on(file: BinaryIO, start: int, head: bytes) -> bool:
     offset = at + (12 if flags & _HAS_FRAMES else 8)
     if not flags & _HAS_BYTES:
         return False
-    behind = _read(file, start + int.from_bytes(head[offset : offset + 4]), 4)
+    end = start + int.from_bytes(head[offset : offset + 4])
+    behind = _read(file, end, 4)
+    if behind.startswith(b"TAG"):
+        behind = _read(file, end + _TAG_BEHIND, 4)
     return _is_sync(behind) or behind.startswith(b"ID3")
 
 
