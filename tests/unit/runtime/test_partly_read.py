@@ -8,6 +8,7 @@ import pytest
 import soundfile
 from speechmodel_runtime import decode
 from speechmodel_runtime.errors import AudioUnreadable
+from speechmodel_runtime.partly_read import MOST_PAGES, ffmpeg_format
 
 RATE = 16_000
 
@@ -21,6 +22,16 @@ class Pipe:
     def write(self, more: bytes) -> int:
         self.content += more
         return len(more)
+
+
+class Counted(io.BytesIO):
+    """A file that counts how often it is read."""
+
+    reads = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self.reads += 1
+        return super().read(size)
 
 
 def tone(frequency: int) -> np.ndarray:
@@ -81,6 +92,20 @@ def test_files_that_were_joined_are_read_whole(container: str, subtype: str, bet
     assert len(audio.pcm) == pytest.approx(2 * RATE, abs=3_000)
     assert frequencies(audio.pcm) == pytest.approx([440, 880], abs=3)
     assert audio.warnings == ()
+
+
+@pytest.mark.parametrize("subtype", ["OPUS", "VORBIS"])
+def test_joined_ogg_files_behind_a_tag_are_told_from_one(subtype: str) -> None:
+    one, two = stored("OGG", subtype), stored("OGG", subtype) + stored("OGG", subtype, 880)
+    assert [ffmpeg_format(io.BytesIO(tag(2_000) + content)) for content in (one, two)] == [None, "ogg"]
+
+
+def test_an_ogg_file_of_very_many_pages_is_left_to_ffmpeg() -> None:
+    page = b"OggS" + bytes(23)
+    file = Counted(page * (MOST_PAGES + 100_000))
+    assert ffmpeg_format(file) == "ogg"
+    assert file.reads < 2 * MOST_PAGES + 10
+    assert ffmpeg_format(io.BytesIO(page * (MOST_PAGES - 1))) is None
 
 
 def test_joined_files_of_several_kinds_are_refused_with_the_place() -> None:
