@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from speechmodel_api.dataset_spec import DatasetFormat
 from speechmodel_pipeline.prepare.formats import list_recordings
-from speechmodel_pipeline.prepare.recordings import Listing
+from speechmodel_pipeline.prepare.recordings import Listing, is_file
 from speechmodel_stagekit.errors import BadData
 
 Files = Mapping[str, str]
@@ -89,6 +89,20 @@ def test_a_name_in_another_form_of_unicode_or_case_of_its_ending_is_found(
 ) -> None:
     listing = listing_of(DatasetFormat(layout), {**files, name: ""}, tmp_path)
     assert [(each.name, each.transcript) for each in listing.recordings] == [(name, "hola")]
+
+
+def test_a_missing_file_is_looked_for_once_under_each_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_for: list[str] = []
+
+    def counted(path: Path) -> bool:
+        looked_for.append(path.name)
+        return is_file(path)
+
+    monkeypatch.setattr("speechmodel_pipeline.prepare.recordings.is_file", counted)
+    listing_of(DatasetFormat.LIBRISPEECH, {"1/2/1-2.trans.txt": "1-2-0 hola\n"}, tmp_path)
+    with_ending = [name for name in looked_for if "." in name]
+    assert with_ending[0] == "1-2-0.flac"
+    assert len(with_ending) == len(set(with_ending)) > 5
 
 
 def test_a_name_that_two_files_have_in_other_forms_is_not_guessed(tmp_path: Path) -> None:

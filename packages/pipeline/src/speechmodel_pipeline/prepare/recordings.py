@@ -94,7 +94,8 @@ def path_below(folder: Path, name: str) -> Path:
     Raises PermissionError when a folder on the way cannot be searched.
     """
     path, separated = folder / name, folder / name.replace("\\", "/")
-    return next((each for each in (path, separated) if is_file(each)), None) or _alike(folder, separated) or separated
+    given = next((each for each in dict.fromkeys((path, separated)) if is_file(each)), None)
+    return given or _alike(folder, separated) or separated
 
 
 def _alike(folder: Path, path: Path) -> Path | None:
