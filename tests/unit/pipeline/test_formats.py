@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from speechmodel_api.dataset_spec import DatasetFormat
 from speechmodel_pipeline.prepare.formats import list_recordings
-from speechmodel_pipeline.prepare.recordings import Listing
+from speechmodel_pipeline.prepare.recordings import Listing, is_file
 from speechmodel_stagekit.errors import BadData
 
 Files = Mapping[str, str]
@@ -89,6 +89,20 @@ def test_a_name_in_another_form_of_unicode_or_case_of_its_ending_is_found(
 ) -> None:
     listing = listing_of(DatasetFormat(layout), {**files, name: ""}, tmp_path)
     assert [(each.name, each.transcript) for each in listing.recordings] == [(name, "hola")]
+
+
+def test_a_missing_file_is_looked_for_once_under_each_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_for: list[str] = []
+
+    def counted(path: Path) -> bool:
+        looked_for.append(path.name)
+        return is_file(path)
+
+    monkeypatch.setattr("speechmodel_pipeline.prepare.recordings.is_file", counted)
+    listing_of(DatasetFormat.LIBRISPEECH, {"1/2/1-2.trans.txt": "1-2-0 hola\n"}, tmp_path)
+    with_ending = [name for name in looked_for if "." in name]
+    assert with_ending[0] == "1-2-0.flac"
+    assert len(with_ending) == len(set(with_ending)) > 5
 
 
 def test_a_name_that_two_files_have_in_other_forms_is_not_guessed(tmp_path: Path) -> None:
@@ -248,6 +262,7 @@ def test_the_folders_of_parts_may_be_in_the_folder_data(tmp_path: Path) -> None:
     [
         "1|hola que tal|ana\n2|adiós|bo\n3|hola que tal|bo\n",
         "1|hola|ana\n2|adiós|ana\n3|5|ana\n",
+        "1|hola|ana\n2|adiós|bo\n3|sí|ana\n4|no|bo\n5|ya|ana\n",
     ],
 )
 def test_a_third_cell_of_ljspeech_that_is_the_speaker_is_no_transcript(rows: str, tmp_path: Path) -> None:
@@ -262,11 +277,13 @@ def test_a_third_cell_of_ljspeech_that_is_the_speaker_is_no_transcript(rows: str
         "1|1|uno\n2|2|dos\n",
         "1|Hola, 5.|hola cinco\n2|etc.|et cetera\n",
         "1|你好|ni3 hao3\n2|再见|zai4 jian4\n",
+        "1|橋|はし\n2|箸|はし\n3|山|やま\n",
+        "1|山|やま\n2|川|かわ\n3|山|やま\n4|生|なま\n5|川|かわ\n6|生|き\n",
         "1|a|\n",
     ],
 )
 def test_a_third_cell_of_ljspeech_that_is_spoken_of_the_second_wins(rows: str, tmp_path: Path) -> None:
-    files = {"metadata.csv": rows, **recordings("wavs/1.wav", "wavs/2.wav")}
+    files = {"metadata.csv": rows, **recordings(*(f"wavs/{row.split('|')[0]}.wav" for row in rows.splitlines()))}
     spoken = [row.split("|")[2] or row.split("|")[1] for row in rows.splitlines()]
     assert [each.transcript for each in listing_of(DatasetFormat.AUDIO_FOLDER, files, tmp_path).recordings] == spoken
 
@@ -325,17 +342,38 @@ def test_kaldi_may_have_its_speakers_the_other_way_round_and_recordings_without_
     assert (listing.unnamed_files, listing.speakers_from) == (("c.wav",), "Column")
 
 
-@pytest.mark.parametrize("folders", [("data/train", "data/test"), ("train_clean", "test_other"), ("train", "test")])
-def test_data_folders_of_kaldi_may_be_those_of_a_recipe(folders: tuple[str, str], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("folders", "parts"),
+    [
+        (("data/train", "data/test"), ("train", "test")),
+        (("train_clean", "test_other"), ("train", "test")),
+        (("data/train_clean", "data/test"), ("train", "test")),
+        (("train_960", "dev", "test"), ("train", "dev", "test")),
+        (("train", "dev_clean", "dev_other", "test"), ("train", "dev", "dev", "test")),
+    ],
+)
+def test_data_folders_of_kaldi_may_be_those_of_a_recipe(
+    folders: tuple[str, ...], parts: tuple[str, ...], tmp_path: Path
+) -> None:
     files = {f"{folder}/{name}": content for folder in folders for name, content in (SCP | TEXT).items()}
     files |= {f"{folder}/a.wav": "" for folder in folders}
-    if folders == ("train", "test"):
-        files["train_sp/wav.scp"] = "sp1-u1 sox a.wav -t wav - speed 0.9 |\n"
     listing = listing_of(DatasetFormat.KALDI, files, tmp_path)
     assert {each.name: each.part for each in listing.recordings} == {
-        f"{folders[0]}/a.wav": "train",
-        f"{folders[1]}/a.wav": "test",
+        f"{folder}/a.wav": part for folder, part in zip(folders, parts, strict=True)
     }
+    assert listing.ignored_folders == ()
+
+
+def test_a_data_folder_of_kaldi_with_the_name_of_a_part_wins_and_the_others_are_named(tmp_path: Path) -> None:
+    files = {f"data/{part}/{name}": content for part in ("train", "test") for name, content in (SCP | TEXT).items()}
+    files |= {"data/train/a.wav": "", "data/test/a.wav": ""}
+    files |= {"data/train_sp/wav.scp": "sp1-u1 sox a.wav -t wav - speed 0.9 |\n"}
+    listing = listing_of(DatasetFormat.KALDI, files, tmp_path)
+    assert sorted((each.name, each.part) for each in listing.recordings) == [
+        ("data/test/a.wav", "test"),
+        ("data/train/a.wav", "train"),
+    ]
+    assert listing.ignored_folders == ("data/train_sp",)
 
 
 SCP, TEXT = {"wav.scp": "u1 a.wav\n"}, {"text": "u1 hola\n"}

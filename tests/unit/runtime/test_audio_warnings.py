@@ -84,6 +84,14 @@ def test_a_header_without_the_bits_of_a_sample_is_understood() -> None:
     assert np.array_equal(decode(io.BytesIO(bytes(content))).pcm, SAMPLES)
 
 
+@pytest.mark.parametrize("size", [0, 9_000, 65_535])
+def test_a_header_without_the_bits_whose_samples_have_an_impossible_size_is_refused(size: int) -> None:
+    content = bytearray(wav())
+    content[16:36] = struct.pack("<I", 14) + content[20:32] + struct.pack("<H", size)
+    with pytest.raises(AudioUnreadable, match=r"x\.wav: has a damaged header, .* the bits of a sample; record"):
+        decode(io.BytesIO(bytes(content)), name="x.wav")
+
+
 @pytest.mark.parametrize(("scale", "divisor"), [(2.0**15, 32_768), (2.0**23, 8_388_608), (2.0**31, 2_147_483_648)])
 @pytest.mark.parametrize("subtype", ["FLOAT", "DOUBLE"])
 def test_floating_point_samples_with_the_values_of_integers_are_divided(

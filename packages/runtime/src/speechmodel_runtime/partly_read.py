@@ -8,6 +8,9 @@ libsndfile reads no samples then.
 import struct
 from typing import BinaryIO
 
+MOST_PAGES = 200_000
+"""Pages of an Ogg file that are looked at, so that a forged file costs no time. Encoders write 1 to 50 in a second of
+audio."""
 _OGG_PAGE = struct.Struct("<4sBB20xB")
 """Magic, version, flags, and the number of segments."""
 _FIRST_PAGE = 2
@@ -19,6 +22,8 @@ _LOOKED_AT = 256
 """Bytes at the beginning of an mp3 file that hold the frame with its length, if there is one."""
 _HAS_FRAMES, _HAS_BYTES = 1, 2
 """Flags of that frame."""
+_TAG_BEHIND = 128
+"""Bytes of a tag ID3v1, which is behind the audio of an mp3 file."""
 
 
 def ffmpeg_format(file: BinaryIO) -> str | None:
@@ -29,7 +34,7 @@ def ffmpeg_format(file: BinaryIO) -> str | None:
         length = int.from_bytes(head[_FLAC_LENGTH]) & ((1 << 36) - 1)
         return None if length else "flac"
     if head.startswith(b"OggS"):
-        return "ogg" if _is_chained(file) else None
+        return "ogg" if _is_chained(file, start) else None
     return "mp3" if _is_sync(head) and _goes_on(file, start, head) else None
 
 
@@ -42,10 +47,15 @@ def tag_size(file: BinaryIO) -> int:
     return 10 + footer + int("".join(f"{byte:07b}" for byte in head[6:10]), 2)
 
 
-def _is_chained(file: BinaryIO) -> bool:
-    """Return True when a stream of an Ogg file begins after the data of another."""
-    offset, data = 0, False
-    while len(header := _read(file, offset, _OGG_PAGE.size)) == _OGG_PAGE.size:
+def _is_chained(file: BinaryIO, start: int) -> bool:
+    """Return True when a stream of an Ogg file begins after the data of another, and for a file of more pages than are
+    looked at, which FFmpeg reads to its end in both cases.
+    """
+    offset, data = start, False
+    for _ in range(MOST_PAGES):
+        header = _read(file, offset, _OGG_PAGE.size)
+        if len(header) < _OGG_PAGE.size:
+            return False
         magic, _, flags, segments = _OGG_PAGE.unpack(header)
         if magic != b"OggS":
             return False
@@ -53,7 +63,7 @@ def _is_chained(file: BinaryIO) -> bool:
             return True
         data = data or not flags & _FIRST_PAGE
         offset += _OGG_PAGE.size + segments + sum(file.read(segments))
-    return False
+    return True
 
 
 def _goes_on(file: BinaryIO, start: int, head: bytes) -> bool:
@@ -65,7 +75,10 @@ def _goes_on(file: BinaryIO, start: int, head: bytes) -> bool:
     offset = at + (12 if flags & _HAS_FRAMES else 8)
     if not flags & _HAS_BYTES:
         return False
-    behind = _read(file, start + int.from_bytes(head[offset : offset + 4]), 4)
+    end = start + int.from_bytes(head[offset : offset + 4])
+    behind = _read(file, end, 4)
+    if behind.startswith(b"TAG"):
+        behind = _read(file, end + _TAG_BEHIND, 4)
     return _is_sync(behind) or behind.startswith(b"ID3")
 
 

@@ -55,6 +55,9 @@ def open_reader(file: BinaryIO, called: str) -> Reader:
     if chunks is not None and chunks.second is not None:
         problem = f"holds two {chunks.second.name}, the second from byte {chunks.second.offset} on"
         raise AudioUnreadable(called, f"{problem}; {chunks.second.advice}")
+    if chunks is not None and chunks.without_bits:
+        problem = "has a damaged header, which does not give the bits of a sample; record it or copy it again"
+        raise AudioUnreadable(called, problem)
     file.seek(0)
     if file.read(len(_LFS_POINTER)) == _LFS_POINTER:
         raise AudioUnreadable(called, "is a pointer of Git LFS instead of a recording; run `git lfs pull`")

@@ -19,10 +19,14 @@ MOST_CHUNKS = 1000
 """Chunks before `data` that are looked at, so that a forged file costs no time."""
 LONGEST_FORMAT = 1 << 16
 """Bytes of the chunk `fmt ` that are read. It has 16 to 50 in practice."""
+MOST_BITS = 64
+"""Bits of a sample. Floating point of double precision has them."""
 _CHUNK = struct.Struct("<4sI")
 _FORM = struct.Struct("<4sI4s")
 _WITHOUT_BITS = struct.Struct("<2xH8xH")
 """The chunk `fmt ` of a program that leaves the bits of a sample out: the channels, and the bytes of all of them."""
+_INTEGERS = b"\x01\x00"
+"""The beginning of the chunk `fmt ` when the samples are integers."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,11 @@ class WavChunks:
     """True when libsndfile finds the samples by itself."""
     second: "Second | None"
     """More samples behind these."""
+
+    @property
+    def without_bits(self) -> bool:
+        """Return True for integer samples of an unknown size. FFmpeg would take them for bytes."""
+        return len(self.format) == _WITHOUT_BITS.size and self.format.startswith(_INTEGERS)
 
 
 @dataclass(frozen=True)
@@ -80,8 +89,8 @@ def wav_chunks(file: BinaryIO) -> WavChunks | None:
             return _with_data(file, described, offset, length, size, regular)
         if name == b"fmt ":
             described = _read(file, offset, min(length, LONGEST_FORMAT))
-            if len(described) == _WITHOUT_BITS.size:
-                described, regular = described + _bits(described), False
+            if len(described) == _WITHOUT_BITS.size and (bits := _bits(described)):
+                described, regular = described + bits, False
         offset += length
         if length % 2 and (_is_name(_read(file, offset + 1, 4)) or not _is_name(_read(file, offset, 4))):
             offset += 1
@@ -153,8 +162,10 @@ def _with_data(
 
 
 def _bits(described: bytes) -> bytes:
+    """Return the bits of a sample as the end of the chunk `fmt `, or nothing if no sample can have as many."""
     channels, size = _WITHOUT_BITS.unpack(described)
-    return struct.pack("<H", 8 * size // max(1, channels))
+    bits = 8 * size // max(1, channels)
+    return struct.pack("<H", bits) if 0 < bits <= MOST_BITS else b""
 
 
 def _read(file: BinaryIO, offset: int, length: int) -> bytes:

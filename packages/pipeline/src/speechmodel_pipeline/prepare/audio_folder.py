@@ -12,7 +12,7 @@ speaker, as some write it, is refused: it would be the transcript.
 """
 
 import re
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -125,15 +125,13 @@ def _add_ljspeech(files: NamedFiles, table: Table, folder: Path, part: Part | No
 
 
 def _require_spoken(table: Table) -> None:
-    """Raise BadData when the third cells are not what is spoken of the second: most share no word with it, and they do
-    not follow from it, as the name of a speaker does not.
+    """Raise BadData when the third cells are not what is spoken of the second: most share no word with it, and they
+    are spread over the texts as the names of speakers are.
     """
     pairs = [(row, _words(row.cells[TEXT]), _words(row.cells[NORMALISED])) for row in table.rows]
     pairs = [(row, text, spoken) for row, text, spoken in pairs if text and spoken]
     other = [row for row, text, spoken in pairs if text.isdisjoint(spoken)]
-    spoken_by_text = Counter(text for text, _ in {(row.cells[TEXT], row.cells[NORMALISED]) for row in other})
-    follow = spoken_by_text.total() == len(spoken_by_text) == len({row.cells[NORMALISED] for row in other})
-    if not other or 2 * len(other) <= len(pairs) or follow:
+    if not other or 2 * len(other) <= len(pairs) or not _are_spread_as_speakers(table):
         return
     first = other[0]
     raise BadData(
@@ -142,6 +140,19 @@ def _require_spoken(table: Table) -> None:
         "spoken, and shares no word with it; remove the third cells, or, if they are speakers, add the header "
         "file_name|text|speaker and write paths such as wavs/1.wav",
     )
+
+
+def _are_spread_as_speakers(table: Table) -> bool:
+    """Return True when there are few third cells for many texts, or most of the texts that occur several times have
+    several. Homophones share a third cell too, but are few.
+    """
+    thirds: defaultdict[str, list[str]] = defaultdict(list)
+    for row in table.rows:
+        if third := row.cells[NORMALISED]:
+            thirds[row.cells[TEXT]].append(third)
+    few = 2 * len({third for each in thirds.values() for third in each}) < len(thirds)
+    repeated = [each for each in thirds.values() if len(each) > 1]
+    return few or 2 * sum(len(set(each)) > 1 for each in repeated) > len(repeated)
 
 
 def _words(text: str) -> set[str]:

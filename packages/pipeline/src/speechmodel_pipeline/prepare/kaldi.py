@@ -5,14 +5,15 @@
     utt2spk     ana-1 ana                optional, or spk2utt: ana ana-1
 
 Paths are relative to the folder of wav.scp, or to that of the dataset. Folders train, dev and test, or
-one of them, may each have such files; they are the parts. They may be in the folder data, and without
-one of these names, folders whose names begin with them (train_clean) are the parts. Commands and archives
-in wav.scp are refused, because a dataset must not run programs, and so is a file `segments`, which cuts
-long recordings. Recordings in wav.scp without a text are reported.
+one of them, may each have such files; they are the parts. They may be in the folder data. If no folder has
+the name of a part, folders whose names begin with it (train_clean) are the part; if one has, they are not
+read (train_sp beside train). Commands and archives in wav.scp are refused, because a dataset must not run
+programs, and so is a file `segments`, which cuts long recordings. Recordings in wav.scp without a text are
+reported.
 """
 
 import re
-from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from speechmodel_api.reasons import Reason
@@ -36,29 +37,31 @@ def read_kaldi(source: Path) -> Listing:
 
     Raises BadData when it lacks `wav.scp` or `text`, and for commands, archives and segments.
     """
-    folders = list(_folders(source))
+    folders, ignored = _folders(source)
     if not folders:
         raise missing(RECORDINGS, source)
     files = NamedFiles(source)
     for folder, part in folders:
         _add(files, folder, part, source)
-    return files.listing(speakers_from=SpeakerSource.COLUMN)
+    listing = files.listing(speakers_from=SpeakerSource.COLUMN)
+    return replace(listing, ignored_folders=tuple(printable(folder, source) for folder in ignored))
 
 
 def looks_like_kaldi(source: Path) -> bool:
     """Return True when `source` or a folder of a part has wav.scp."""
-    return next(_folders(source), None) is not None
+    return bool(_folders(source)[0])
 
 
-def _folders(source: Path) -> Iterator[tuple[Path, Part | None]]:
-    """Yield the folders with wav.scp, and their parts."""
+def _folders(source: Path) -> tuple[list[tuple[Path, Part | None]], list[Path]]:
+    """Return the folders with wav.scp and their parts, and the folders that are ignored."""
     if (source / RECORDINGS).is_file():
-        yield source, None
-        return
+        return [(source, None)], []
     above = [folder for folder in (source, source / DATA) if folder.is_dir()]
     folders = sorted(folder for each in above for folder in each.iterdir() if (folder / RECORDINGS).is_file())
-    named = [(folder, part) for folder in folders if (part := PARTS.get(folder.name.casefold()))]
-    yield from named or [(folder, part) for folder in folders if (part := part_of(folder.name))]
+    parts: list[tuple[Path, Part | None]] = [(folder, part) for folder in folders if (part := part_of(folder.name))]
+    named = {PARTS.get(folder.name.casefold()) for folder in folders}
+    read = [(folder, part) for folder, part in parts if folder.name.casefold() in PARTS or part not in named]
+    return read, [folder for folder, part in parts if (folder, part) not in read]
 
 
 def _add(files: NamedFiles, folder: Path, part: Part | None, source: Path) -> None:

@@ -127,7 +127,7 @@ class NamedFiles:
         )
 
     def _find(self, folder: Path, name: str, endings: tuple[str, ...]) -> Path | None:
-        for ending in endings if name else ():
+        for ending in dict.fromkeys(endings) if name else ():
             path = Path(os.path.abspath(path_below(folder, name + ending)))  # noqa: PTH100 - as above
             if path.is_relative_to(self._source) and is_file(path):
                 return path

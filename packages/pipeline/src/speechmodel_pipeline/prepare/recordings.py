@@ -60,6 +60,8 @@ class Listing:
     rejected: tuple[Rejection, ...] = ()
     unnamed_files: tuple[str, ...] = ()
     """Recordings that no row names."""
+    ignored_folders: tuple[str, ...] = ()
+    """Folders that are not read, because another folder has the name of their part."""
     speakers_from: SpeakerSource | None = None
     """The place that names the speakers, if any does."""
     layout: str | None = None
@@ -92,7 +94,8 @@ def path_below(folder: Path, name: str) -> Path:
     Raises PermissionError when a folder on the way cannot be searched.
     """
     path, separated = folder / name, folder / name.replace("\\", "/")
-    return next((each for each in (path, separated) if is_file(each)), None) or _alike(folder, separated) or separated
+    given = next((each for each in dict.fromkeys((path, separated)) if is_file(each)), None)
+    return given or _alike(folder, separated) or separated
 
 
 def _alike(folder: Path, path: Path) -> Path | None:

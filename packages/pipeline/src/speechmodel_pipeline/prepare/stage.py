@@ -129,6 +129,8 @@ def _make(task: PrepareInput, folder: Path) -> PrepareOutput:
         log.info("layout of the recordings: %s", listing.layout)
     if listing.speakers_from is SpeakerSource.GUESSED:
         log.info("the speakers are guessed from the file names; a column speaker in the table names them")
+    for name in listing.ignored_folders:
+        log.warning("the folder %s is not read, because another folder has the name of its part", name)
     for name in listing.unnamed_files:
         log.warning("no row names the recording %s; add a row or delete the file", name)
     rows = _Rows(list(listing.rejected))

@@ -20,9 +20,9 @@ _BETWEEN = rf"(?:\s|[^\s\p{{L}}\p{{M}}\p{{N}}]+|\s+[xX]\s+|\s*[{_DASHES}/:*^]\s*
 _WHOLE = regex.compile(
     rf"(?<![\p{{L}}\p{{M}}\p{{N}}{_DASHES}+#\u2116])(?<!\p{{N}}{_BETWEEN})"
     rf"\p{{Nd}}{{1,{LONGEST}}}"
-    rf"(?![\p{{L}}\p{{M}}\p{{N}}\u00b0])(?!{_BETWEEN}\p{{N}})(?!\s*[{_SIGNS}])(?!['\u2019\u02bc\u2018:]\p{{L}})"
+    rf"(?![\p{{L}}\p{{M}}\p{{N}}\u00b0])(?!{_BETWEEN}\p{{N}})(?!\s*[{_SIGNS}])(?!['\u2019\u02bc\u2018:.]\p{{L}})"
 )
-"""A whole number by itself. Parts of other numbers are left, and so are ordinals (5º, 5's, 5:e) and amounts of money:
+"""A whole number by itself. Parts of other numbers are left, and so are ordinals (5º, 5's, 5:e, 1.er) and amounts of money:
 only a person knows how they are read."""
 _SUFFIXED = regex.compile(rf"[{_DASHES}]\p{{L}}")
 _ORDINAL = regex.compile(r"\.\s*\p{L}")
@@ -32,8 +32,9 @@ ending (5-й)."""
 _ORDINAL_PERIOD = frozenset({"az", "cs", "da", "de", "fi", "hu", "is", "lv", "no", "pl", "sk", "sl", "sr", "tr"})
 """Languages in which a number with a period is an ordinal (5. Mai), unless it ends the sentence."""
 _HUNDREDS = {
-    "en": (range(1100, 2000), range(2010, 2100)),
-    **dict.fromkeys(("da", "de", "is", "nl", "no", "sv"), (range(1100, 2000),)),
+    "en": (range(1010, 2000), range(2010, 2100)),
+    **dict.fromkeys(("da", "no", "sv"), (range(1100, 2000), range(2010, 2100))),
+    **dict.fromkeys(("de", "fr", "is", "nl"), (range(1100, 2000),)),
 }
 """Numbers that are read in hundreds when they are years, and often also when they are not, by language."""
 

@@ -5,7 +5,7 @@ of its own. Latin, Cyrillic and Greek share such letters. Other scripts are mixe
 Japanese.
 """
 
-from collections.abc import Set
+from collections.abc import Mapping, Set
 
 import regex
 
@@ -25,13 +25,20 @@ SCRIPT_OF = {
 }  # fmt: skip
 """The script of languages that are written in one of the three only. Serbian and Uzbek have two."""
 
-_LATIN_CYRILLIC = ("ABCEHIJKMOPSTXYËÏÄÖÆƏaceijopsxyëïäöæəh", "АВСЕНІЈКМОРЅТХУЁЇӒӦӔӘасеіјорѕхуёїӓӧӕәһ")
+_LATIN_CYRILLIC = ("ABCEHIJKMOPSTXYËÏaceijopsxyëï", "АВСЕНІЈКМОРЅТХУЁЇасеіјорѕхуёї")
 _LATIN_GREEK = ("ABEHIKMNOPTXYZovóí", "ΑΒΕΗΙΚΜΝΟΡΤΧΥΖονόί")
+_RARE_LATIN_CYRILLIC = ("ÄÖÆƏäöæəh", "ӒӦӔӘӓӧӕәһ")
+"""Letters that most alphabets of the other script lack. They stand for each other only in a word of both scripts: hop
+in a Russian sentence is English."""
 _LOOK_ALIKES = {
     (LATIN, CYRILLIC): dict(zip(*_LATIN_CYRILLIC, strict=True)),
     (CYRILLIC, LATIN): dict(zip(*reversed(_LATIN_CYRILLIC), strict=True)),
     (LATIN, GREEK): dict(zip(*_LATIN_GREEK, strict=True)),
     (GREEK, LATIN): dict(zip(*reversed(_LATIN_GREEK), strict=True)),
+}
+_ALL_LOOK_ALIKES = _LOOK_ALIKES | {
+    (LATIN, CYRILLIC): _LOOK_ALIKES[LATIN, CYRILLIC] | dict(zip(*_RARE_LATIN_CYRILLIC, strict=True)),
+    (CYRILLIC, LATIN): _LOOK_ALIKES[CYRILLIC, LATIN] | dict(zip(*reversed(_RARE_LATIN_CYRILLIC), strict=True)),
 }
 _WORD = regex.compile(r"[\p{Latin}\p{Cyrillic}\p{Greek}\p{M}]+")
 _SCRIPTS = {name: regex.compile(rf"\p{{{name}}}") for name in (LATIN, CYRILLIC, GREEK)}
@@ -50,7 +57,7 @@ def in_one_script(text: str, language: str, keep: Set[str]) -> str:
 
     `language` is a primary language, whose script is preferred; else the one that most letters of a
     word have. A word that is in another script altogether is changed only among words in the
-    language's. Words whose characters are all in `keep` stay. Raises MixedScripts.
+    language's, and only if it has no rare letter. Words whose characters are all in `keep` stay. Raises MixedScripts.
     """
     own = SCRIPT_OF.get(language)
 
@@ -59,7 +66,7 @@ def in_one_script(text: str, language: str, keep: Set[str]) -> str:
         scripts = _scripts(word)
         if set(word) <= keep or len(scripts) < 2:
             return word
-        fitting = {script: found for script in scripts if (found := _converted(word, script))}
+        fitting = {script: found for script in scripts if (found := _converted(word, script, _ALL_LOOK_ALIKES))}
         if own in fitting:
             return fitting[own]
         counts = sorted(((_count(word, script), script) for script in fitting), reverse=True)
@@ -69,7 +76,7 @@ def in_one_script(text: str, language: str, keep: Set[str]) -> str:
 
     def own_script(match: regex.Match[str]) -> str:
         word = match[0]
-        return (own and not set(word) <= keep and _converted(word, own)) or word
+        return (own and not set(word) <= keep and _converted(word, own, _LOOK_ALIKES)) or word
 
     text = str(_WORD.sub(unmixed, text))
     certain = any(_scripts(word) == {own} for word in _WORD.findall(text))
@@ -84,12 +91,12 @@ def _count(word: str, script: str) -> int:
     return len(_SCRIPTS[script].findall(word))
 
 
-def _converted(word: str, script: str) -> str | None:
+def _converted(word: str, script: str, look_alikes: Mapping[tuple[str, str], Mapping[str, str]]) -> str | None:
     """Return `word` with all its letters in `script`, or None when one has no look-alike there."""
     letters = []
     for letter in word:
         of = next((name for name in _SCRIPTS if name != script and _SCRIPTS[name].match(letter)), None)
-        converted = letter if of is None else _LOOK_ALIKES.get((of, script), {}).get(letter)
+        converted = letter if of is None else look_alikes.get((of, script), {}).get(letter)
         if converted is None:
             return None
         letters.append(converted)
