@@ -1,17 +1,20 @@
 """A step after an event reads Jobs and pods again before it writes, unless the watches can hide nothing that executes."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, cast
 
 import pytest
-from speechmodel_operator.cluster.api import JOBS, PODS, Api, Manifest, Resource
+from speechmodel_operator.cluster.api import JOBS, MODELS, PODS, Api, Manifest, Resource
 from speechmodel_operator.cluster.cache import Cache, Rehearsal
 from speechmodel_operator.cluster.connection import Connection
 from speechmodel_operator.cluster.engine import ClusterEngine
+from speechmodel_operator.cluster.errors import Refused
 from speechmodel_operator.resources import labels
 from speechmodel_operator.telemetry import Telemetry
 from speechmodel_operator.watches import Watches
+from speechmodel_plan.reconcile import Gone, StepFailed
 from support.world import World
 
 from .test_engine import New, claim, ended_job, metadata
@@ -28,12 +31,21 @@ class Listing(New):
         super().__init__(claim(OWNER.name))
         self.lost: set[str] = set()
         """Kinds whose creation is not answered."""
+        self.refused: set[str] = set()
+        """Kinds whose creation is refused."""
+        self.deleted = False
+        """True once the model is gone."""
+
+    async def get(self, resource: Resource[Any], namespace: str, name: str) -> Any:
+        return None if self.deleted and resource is MODELS else await super().get(resource, namespace, name)
 
     async def find(self, resource: Resource[Any], *about: object) -> tuple[Any, ...]:
         self.calls.append(f"LIST {resource.kind}")
         return await super().find(resource, *about)
 
     async def create(self, resource: Resource[Any], namespace: str, manifest: Manifest) -> Any:
+        if resource.kind in self.refused:
+            raise Refused(403, "a policy forbids it")
         made = await super().create(resource, namespace, manifest)
         if resource.kind in self.lost:
             raise TimeoutError
@@ -45,9 +57,9 @@ class Known:
 
     def __init__(self, *jobs: Manifest, pods_until: int = LATER) -> None:
         self.server, self.cache = Listing(), Watches((), 60, Telemetry()).cache
-        rehearsal = Rehearsal(Api(cast(Connection, None)), self.cache)
+        self.rehearsal = Rehearsal(Api(cast(Connection, None)), self.cache)
         self.engine = ClusterEngine(
-            cast(Api, self.server), IMAGES, OWNER, progress_interval=timedelta(seconds=60), rehearsal=rehearsal
+            cast(Api, self.server), IMAGES, OWNER, progress_interval=timedelta(seconds=60), rehearsal=self.rehearsal
         )
         about = metadata(OWNER.name, 3, uid=OWNER.uid, generation=1)
         self.cache["speechmodels"].put({"metadata": about, "spec": World().spec})
@@ -127,3 +139,45 @@ async def test_they_are_listed_after_a_creation_without_an_answer_until_the_next
     known.server.lost = set()
     assert await known.lists()
     assert not await known.lists()
+
+
+async def test_a_creation_that_was_refused_is_answered() -> None:
+    known = Known()
+    known.server.refused = {"Job"}
+    with pytest.raises(StepFailed):
+        await known.lists()
+    known.server.refused = set()
+    assert not await known.lists()
+
+
+def test_an_answer_counts_only_for_the_model_and_the_job_that_were_asked_for() -> None:
+    rehearsal, made_again = Known().rehearsal, replace(OWNER, uid="uid-of-the-next")
+    rehearsal.asked_for(OWNER.uid, "espejo-prepare-11111111-1")
+    rehearsal.asked_for(made_again.uid, "espejo-prepare-11111111-1")
+    rehearsal.answered(OWNER.uid, "espejo-prepare-11111111-1")
+    assert rehearsal.ended_runs(made_again) is None
+    rehearsal.answered(made_again.uid, "espejo-prepare-00000000-1")
+    assert rehearsal.ended_runs(made_again) is None
+    rehearsal.answered(made_again.uid, "espejo-prepare-11111111-1")
+    assert rehearsal.ended_runs(made_again) == ((), ())
+
+
+def test_a_creation_without_an_answer_is_answered_by_the_watch() -> None:
+    known = Known()
+    known.rehearsal.asked_for(OWNER.uid, job()["metadata"]["name"])
+    assert known.rehearsal.ended_runs(replace(OWNER, uid="uid-of-the-next")) is not None
+    known.cache[JOBS.plural].put(job())
+    assert known.rehearsal.ended_runs(OWNER) is not None
+    known.cache[JOBS.plural].remove(job(ENDED + 1))
+    assert known.rehearsal.ended_runs(OWNER) is not None
+
+
+async def test_what_a_deleted_model_asked_for_is_forgotten() -> None:
+    known = Known()
+    known.server.lost = {"Job"}
+    with pytest.raises(TimeoutError):
+        await known.lists()
+    known.server.deleted = True
+    with pytest.raises(Gone):
+        await known.engine.react()
+    assert known.rehearsal.ended_runs(OWNER) is not None

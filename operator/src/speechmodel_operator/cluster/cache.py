@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Generic
 
 from pydantic import ValidationError
+from speechmodel_plan.task import Owner
 
 from speechmodel_operator.cluster.api import (
     CLAIMS,
@@ -184,8 +185,8 @@ class Rehearsal(Api):
     def __init__(self, api: Api, cache: Cache) -> None:
         super().__init__(api._connection, api._telemetry)
         self._gate, self._cache = api._gate, cache
-        self.unconfirmed: dict[Key, str] = {}
-        """Name of the Job that was asked for last, by namespace and SpeechModel, until the API server has confirmed it."""
+        self._unanswered: dict[str, str] = {}
+        """Name of the Job whose creation was asked for last, by the uid of the SpeechModel, until its outcome is known."""
 
     async def get(self, resource: Resource[ViewT], namespace: str, name: str) -> ViewT | None:
         """Return the object, or None when it does not exist."""
@@ -204,26 +205,41 @@ class Rehearsal(Api):
         found: tuple[ViewT, ...] = self._cache[resource.plural].find(namespace, model)
         return found
 
-    def ended_runs(self, namespace: str, model: str) -> Runs | None:
+    def asked_for(self, uid: str, job: str) -> None:
+        """Take note that we ask for the creation of a Job of a SpeechModel. Without an answer, it may be there unseen."""
+        self._unanswered[uid] = job
+
+    def answered(self, uid: str, job: str) -> None:
+        """Take note that the cache has a Job that we asked for, or that the API server did not create it."""
+        if self._unanswered.get(uid) == job:
+            del self._unanswered[uid]
+
+    def gone(self, uid: str) -> None:
+        """Forget a SpeechModel that the API server no longer has."""
+        self._unanswered.pop(uid, None)
+
+    def ended_runs(self, owner: Owner) -> Runs | None:
         """Return the Jobs and the pods of a SpeechModel if reading them live could show nothing more that executes, else None.
 
         That is so when every Job has ended, which is final: it gets no other pods. The pods must be known until the last change of
-        these Jobs and the last deletion of a Job, so that none of theirs is missing. No Job is missing, since a write of ours is in
-        the cache at once, unless its creation was not confirmed.
+        these Jobs and the last deletion of a Job, so that none of theirs is missing. No Job of ours is missing, since a write of
+        ours is in the cache at once, unless its creation was not answered. Those of another operator are in the status of the
+        SpeechModel, which has to be compared.
         """
         known_jobs, known_pods = self._cache[JOBS.plural], self._cache[PODS.plural]
-        jobs: tuple[Job, ...] = known_jobs.find(namespace, model)
-        names = [job.metadata.name for job in jobs]
+        jobs: tuple[Job, ...] = known_jobs.find(owner.namespace, owner.name)
+        for job in (each for each in jobs if each.metadata.owned_by(owner.uid)):  # the watch has brought it
+            self.answered(owner.uid, job.metadata.name)
+        if owner.uid in self._unanswered:
+            return None
         if not (known_jobs.readable and known_pods.readable) or any(job.deleting or not job.finished for job in jobs):
             return None
-        if any(known_jobs.may_be_gone(namespace, name) for name in names):
-            return None
-        if self.unconfirmed.get((namespace, model), "") not in ("", *names):
+        if any(known_jobs.may_be_gone(owner.namespace, job.metadata.name) for job in jobs):
             return None
         changes = [int(job.metadata.resource_version) for job in jobs]
-        if known_pods.reached(namespace) < max(known_jobs.last_deletion(namespace), *changes, 0):
+        if known_pods.reached(owner.namespace) < max(known_jobs.last_deletion(owner.namespace), *changes, 0):
             return None
-        return jobs, known_pods.find(namespace, model)
+        return jobs, known_pods.find(owner.namespace, owner.name)
 
     async def _call(self, method: str, path: str, body: Manifest | None = None, **options: Any) -> tuple[int, bytes]:
         if method != "GET":
