@@ -103,7 +103,6 @@ class Store(Generic[ViewT]):
         if old is not None and old.model != model:
             self._forget(key, old)
         self._entries[key] = _Entry(version, model, document)
-        self._asked_to_delete.discard(key)
         self._by_model.setdefault((key[0], model), {})[key[1]] = None
         if old is None or old.document != document:
             self._changed(view, False)
@@ -118,7 +117,7 @@ class Store(Generic[ViewT]):
             self.put(item)
 
     def asked_to_delete(self, namespace: str, name: str) -> None:
-        """Take note that we asked for the deletion of an object. It stays until the watch reports what became of it."""
+        """Take note that we asked for the deletion of an object, until the watch reports it. A change may be one from before."""
         if (namespace, name) in self._entries:
             self._asked_to_delete.add((namespace, name))
 
