@@ -11,6 +11,7 @@ from speechmodel_operator.cluster.cache import Cache, Rehearsal
 from speechmodel_operator.cluster.connection import Connection
 from speechmodel_operator.cluster.engine import ClusterEngine
 from speechmodel_operator.cluster.errors import Refused
+from speechmodel_operator.cluster.views import Job, Model
 from speechmodel_operator.resources import labels
 from speechmodel_operator.telemetry import Telemetry
 from speechmodel_operator.watches import Watches
@@ -33,15 +34,26 @@ class Listing(New):
         """Kinds whose creation is not answered."""
         self.refused: set[str] = set()
         """Kinds whose creation is refused."""
+        self.status: dict[str, Any] = {}
+        """Status of the model."""
+        self.meanwhile: Callable[[], None] = lambda: None
+        """Called while the model is read."""
         self.deleted = False
         """True once the model is gone."""
 
     async def get(self, resource: Resource[Any], namespace: str, name: str) -> Any:
-        return None if self.deleted and resource is MODELS else await super().get(resource, namespace, name)
+        found = await super().get(resource, namespace, name)
+        if resource is not MODELS:
+            return found
+        self.meanwhile()
+        return None if self.deleted else Model.model_validate(found.model_dump(by_alias=True) | {"status": self.status})
 
     async def find(self, resource: Resource[Any], *about: object) -> tuple[Any, ...]:
         self.calls.append(f"LIST {resource.kind}")
         return await super().find(resource, *about)
+
+    async def events_about(self, _thing: object) -> tuple[Any, ...]:
+        return ()
 
     async def create(self, resource: Resource[Any], namespace: str, manifest: Manifest) -> Any:
         if resource.kind in self.refused:
@@ -138,6 +150,26 @@ async def test_they_are_listed_after_a_creation_without_an_answer_until_the_next
         await known.lists()
     known.server.lost = set()
     assert await known.lists()
+    assert not await known.lists()
+
+
+async def test_they_are_listed_where_another_operator_has_started_a_job_that_the_watch_has_not_reported() -> None:
+    known = Known(job())
+    record = {"name": "prepare", "key": "11111111", "state": "Running", "attempt": 1, "failures": 0}
+    known.server.status = {"stages": [record | {"job": OTHER_NAME["name"]}]}
+    marks = job()["metadata"]["labels"] | {labels.KEY: "11111111"}
+    started = Job.model_validate(job(labels=marks, name=OTHER_NAME["name"]) | {"status": {}})
+    known.server.existing += (started,)
+    await known.engine.react()
+    assert "LIST Job" in known.server.calls
+    assert "POST Job" not in known.server.calls
+
+
+async def test_runs_that_ended_while_the_model_was_read_are_known() -> None:
+    known = Known(RUNNING)
+    record = {"name": "prepare", "key": "00000000", "state": "Running", "attempt": 1, "failures": 0}
+    known.server.status = {"stages": [record | {"job": job()["metadata"]["name"]}]}
+    known.server.meanwhile = lambda: known.cache[JOBS.plural].put(job(ENDED + 1))
     assert not await known.lists()
 
 

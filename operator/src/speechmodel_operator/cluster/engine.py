@@ -105,7 +105,7 @@ class ClusterEngine:
 
     async def observe(self) -> Observed | None:
         """Read the model and its children."""
-        self._snapshot = await read_snapshot(self._api, self._owner, self._known, self._ended_runs())
+        self._snapshot = await read_snapshot(self._api, self._owner, self._known, self._ended_runs)
         if self._snapshot is None:
             if self._rehearsal is not None and self._api is not self._rehearsal:
                 self._rehearsal.gone(self._owner.uid)
