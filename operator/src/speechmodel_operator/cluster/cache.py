@@ -61,11 +61,16 @@ class Store(Generic[ViewT]):
         """The version until which every change is known, by namespace, or of all (empty)."""
         self._asked_to_delete: set[Key] = set()
         """Objects that are here until the watch reports their deletion, for which we asked."""
-        self.readable = True
-        """False once there was an object that could not be read."""
+        self._unreadable: dict[Key, int] = {}
+        """The version of each object that cannot be read."""
 
     def __len__(self) -> int:
         return len(self._entries)
+
+    @property
+    def readable(self) -> bool:
+        """True while every object can be read."""
+        return not self._unreadable
 
     def get(self, namespace: str, name: str) -> ViewT | None:
         """Return an object, or None when it does not exist."""
@@ -82,21 +87,22 @@ class Store(Generic[ViewT]):
 
         One that cannot be read, such as a status of a newer release, counts as absent. A live read then reports the error.
         """
-        key, old = _key(item), self._entries.get(_key(item))
+        key, version = _key(item), int(item["metadata"]["resourceVersion"])
+        old = self._entries.get(key)
+        if version <= (old.version if old is not None else self._unreadable.get(key, 0)):
+            return
         try:
             view = self._view.model_validate(item)
         except ValidationError as error:
             log.warning("%s/%s cannot be read: %s", *key, error)
-            self.readable = False
+            self._unreadable[key] = version
             if old is not None:
                 del self._entries[key]
                 self._forget(key, old)
             self._changed(ObjectView.model_validate(item), False)
             return
-        version, model = int(view.metadata.resource_version), view.metadata.labels.get(labels.MODEL, "")
-        if old is not None and version <= old.version:
-            return
-        without = {"metadata": {"resource_version"}}
+        self._unreadable.pop(key, None)
+        model, without = view.metadata.labels.get(labels.MODEL, ""), {"metadata": {"resource_version"}}
         document = zlib.compress(
             view.model_dump_json(by_alias=True, exclude_defaults=True, exclude=without).encode(), level=1
         )
@@ -132,6 +138,8 @@ class Store(Generic[ViewT]):
         old = self._entries.get(key)
         if old is not None and version >= old.version:
             self._remove(key, old)
+        if self._unreadable.get(key, version + 1) <= version:
+            del self._unreadable[key]
 
     def keep(self, namespace: str, names: Collection[Key], version: int) -> None:
         """Forget what a complete list of a version lacks. Without a namespace, the list was one of all."""
@@ -139,6 +147,9 @@ class Store(Generic[ViewT]):
         for key, entry in list(self._entries.items()):
             if namespace in ("", key[0]) and key not in names and entry.version <= version:
                 self._remove(key, entry)
+        for key, unreadable in list(self._unreadable.items()):
+            if namespace in ("", key[0]) and key not in names and unreadable <= version:
+                del self._unreadable[key]
 
     def reach(self, namespace: str, version: int) -> None:
         """Take note that a list or the watch of a namespace, or of all (empty), has brought every change until a version."""
