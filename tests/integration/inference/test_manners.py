@@ -134,6 +134,7 @@ def test_slashes_too_many_do_not_matter(path: str, server: Server) -> None:
     assert (answer.status_code, answer.json()) == (200, {"text": "ok espejo"})
     for models in ("/v1/models/", "//v1/models", "/v1/models/espejo/"):
         assert server.get(f"{server.url}{models}").status_code == 200
+    assert server.get("/v1/models/http://x").status_code == 404
     assert server.get("/v1/models/other/").json()["error"]["message"].startswith("The model 'other' does not exist")
 
 

@@ -72,7 +72,8 @@ def test_spans_have_no_names_of_people(traced: Server, received: Collector) -> N
     form = {"text": "ok espejo", "speaker": "Ana Lopez", "consent": "true"}
     files = {"file": ("take.wav", OK_ESPEJO.read_bytes())}
     assert traced.client.post("/v1/takes", data=form, files=files).status_code == 201
-    assert traced.get("/v1/takes?speaker=Ana+Lopez").status_code == 200
+    for path in ("/v1/takes", "//v1/takes", "/v1//takes/"):
+        assert traced.client.get(f"{traced.url}{path}?speaker=Ana+Lopez").status_code == 200
     assert traced.client.delete("/v1/takes/Ana Lopez/20260101-000000-0a1b2c").status_code == 404
     assert traced.client.delete("/v1/takes/Ana Lopez").status_code == 200
     assert traced.get("/v1/misheard").status_code == 200

@@ -100,6 +100,7 @@ def test_a_server_without_an_engine_ends_with_code_78_and_the_reason(
 ) -> None:
     monkeypatch.setattr(platform, "machine", lambda: "aarch64")
     monkeypatch.setenv("SPEECHMODEL_FOLDER", str(folder.path))
+    monkeypatch.setenv("SPEECHMODEL_LISTEN", "127.0.0.1:0")
     with caplog.at_level(logging.ERROR):
         assert run() == 78
     assert "was published without a network for the engine Native" in caplog.text
@@ -127,7 +128,7 @@ def test_in_a_pod_the_operator_gets_the_sentences_of_a_server_that_cannot_start(
     folder.decode_natively()
     if "ENGINE" in settings:
         monkeypatch.setattr(platform, "machine", lambda: "aarch64")
-    for name, value in {"FOLDER": str(folder.path), **settings}.items():
+    for name, value in {"FOLDER": str(folder.path), "LISTEN": "127.0.0.1:0", **settings}.items():
         monkeypatch.setenv(f"SPEECHMODEL_{name}", value)
     status = tmp_path / "termination-log"
     monkeypatch.setattr(stages, "TERMINATION_LOG", str(status))

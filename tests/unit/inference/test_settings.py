@@ -3,7 +3,7 @@ import socket
 
 import pytest
 from pydantic import ValidationError
-from speechmodel_inference.server import listening_socket
+from speechmodel_inference.listening import listening_socket
 from speechmodel_inference.settings import PREFIX, Settings, unknown_variables
 
 

@@ -80,7 +80,7 @@ run.run()
 
 def test_the_version_is_loaded_while_the_server_is_imported(folder: VersionFolder) -> None:
     program = [sys.executable, "-c", LOADED_WHILE_IMPORTING]
-    environment = {"SPEECHMODEL_FOLDER": str(folder.path)}
+    environment = {"SPEECHMODEL_FOLDER": str(folder.path), "SPEECHMODEL_LISTEN": "127.0.0.1:0"}
     done = subprocess.run(program, env=environment, capture_output=True, text=True)
     assert done.stderr.splitlines()[-1] == "0123abcd"
 

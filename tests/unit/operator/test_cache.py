@@ -197,8 +197,26 @@ def test_an_object_that_cannot_be_read_counts_as_absent_and_wakes(caplog: pytest
     assert reported == ["a", "a"]
     assert "ns/a cannot be read" in caplog.text
     assert not store.readable
+    store.put(job("a", 5))
+    assert names(store) == [] and not store.readable, "the newer version cannot be read"
     store.put(job("a", 7))
-    assert names(store) == ["a"]
+    assert names(store) == ["a"] and store.readable
+
+
+def test_an_object_that_could_not_be_read_and_is_gone_does_not_matter() -> None:
+    store, unreadable = Store(Job, lambda _found, _gone: None), {"spec": {"suspend": "of a newer release"}}
+    store.put(job("a", 6) | unreadable)
+    store.remove(job("a", 5))
+    assert not store.readable, "an older one was deleted"
+    store.remove(job("a", 7))
+    assert store.readable
+    store.put(job("b", 8) | unreadable)
+    store.keep("other", set(), 9)
+    store.keep("ns", set(), 7)
+    store.keep("ns", {("ns", "b")}, 9)
+    assert not store.readable
+    store.keep("ns", set(), 9)
+    assert store.readable
 
 
 async def test_it_knows_until_which_version_everything_is_known() -> None:
@@ -218,7 +236,6 @@ def test_what_we_asked_to_delete_may_be_gone_until_the_watch_reports_it() -> Non
     store.asked_to_delete("ns", "a")
     assert store.may_be_gone("ns", "a")
     store.put(job("a", 21, suspend=True))
-    assert not store.may_be_gone("ns", "a")
-    store.asked_to_delete("ns", "a")
+    assert store.may_be_gone("ns", "a"), "the change may be one from before the deletion"
     store.remove(job("a", 22))
     assert not store.may_be_gone("ns", "a")

@@ -1,17 +1,21 @@
 """A step after an event reads Jobs and pods again before it writes, unless the watches can hide nothing that executes."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, cast
 
 import pytest
-from speechmodel_operator.cluster.api import JOBS, PODS, Api, Manifest, Resource
+from speechmodel_operator.cluster.api import JOBS, MODELS, PODS, Api, Manifest, Resource
 from speechmodel_operator.cluster.cache import Cache, Rehearsal
 from speechmodel_operator.cluster.connection import Connection
 from speechmodel_operator.cluster.engine import ClusterEngine
+from speechmodel_operator.cluster.errors import Refused
+from speechmodel_operator.cluster.views import Job, Model
 from speechmodel_operator.resources import labels
 from speechmodel_operator.telemetry import Telemetry
 from speechmodel_operator.watches import Watches
+from speechmodel_plan.reconcile import Gone, StepFailed
 from support.world import World
 
 from .test_engine import New, claim, ended_job, metadata
@@ -28,12 +32,32 @@ class Listing(New):
         super().__init__(claim(OWNER.name))
         self.lost: set[str] = set()
         """Kinds whose creation is not answered."""
+        self.refused: set[str] = set()
+        """Kinds whose creation is refused."""
+        self.status: dict[str, Any] = {}
+        """Status of the model."""
+        self.meanwhile: Callable[[], None] = lambda: None
+        """Called while the model is read."""
+        self.deleted = False
+        """True once the model is gone."""
+
+    async def get(self, resource: Resource[Any], namespace: str, name: str) -> Any:
+        found = await super().get(resource, namespace, name)
+        if resource is not MODELS:
+            return found
+        self.meanwhile()
+        return None if self.deleted else Model.model_validate(found.model_dump(by_alias=True) | {"status": self.status})
 
     async def find(self, resource: Resource[Any], *about: object) -> tuple[Any, ...]:
         self.calls.append(f"LIST {resource.kind}")
         return await super().find(resource, *about)
 
+    async def events_about(self, _thing: object) -> tuple[Any, ...]:
+        return ()
+
     async def create(self, resource: Resource[Any], namespace: str, manifest: Manifest) -> Any:
+        if resource.kind in self.refused:
+            raise Refused(403, "a policy forbids it")
         made = await super().create(resource, namespace, manifest)
         if resource.kind in self.lost:
             raise TimeoutError
@@ -45,9 +69,9 @@ class Known:
 
     def __init__(self, *jobs: Manifest, pods_until: int = LATER) -> None:
         self.server, self.cache = Listing(), Watches((), 60, Telemetry()).cache
-        rehearsal = Rehearsal(Api(cast(Connection, None)), self.cache)
+        self.rehearsal = Rehearsal(Api(cast(Connection, None)), self.cache)
         self.engine = ClusterEngine(
-            cast(Api, self.server), IMAGES, OWNER, progress_interval=timedelta(seconds=60), rehearsal=rehearsal
+            cast(Api, self.server), IMAGES, OWNER, progress_interval=timedelta(seconds=60), rehearsal=self.rehearsal
         )
         about = metadata(OWNER.name, 3, uid=OWNER.uid, generation=1)
         self.cache["speechmodels"].put({"metadata": about, "spec": World().spec})
@@ -127,3 +151,65 @@ async def test_they_are_listed_after_a_creation_without_an_answer_until_the_next
     known.server.lost = set()
     assert await known.lists()
     assert not await known.lists()
+
+
+async def test_they_are_listed_where_another_operator_has_started_a_job_that_the_watch_has_not_reported() -> None:
+    known = Known(job())
+    record = {"name": "prepare", "key": "11111111", "state": "Running", "attempt": 1, "failures": 0}
+    known.server.status = {"stages": [record | {"job": OTHER_NAME["name"]}]}
+    marks = job()["metadata"]["labels"] | {labels.KEY: "11111111"}
+    started = Job.model_validate(job(labels=marks, name=OTHER_NAME["name"]) | {"status": {}})
+    known.server.existing += (started,)
+    await known.engine.react()
+    assert "LIST Job" in known.server.calls
+    assert "POST Job" not in known.server.calls
+
+
+async def test_runs_that_ended_while_the_model_was_read_are_known() -> None:
+    known = Known(RUNNING)
+    record = {"name": "prepare", "key": "00000000", "state": "Running", "attempt": 1, "failures": 0}
+    known.server.status = {"stages": [record | {"job": job()["metadata"]["name"]}]}
+    known.server.meanwhile = lambda: known.cache[JOBS.plural].put(job(ENDED + 1))
+    assert not await known.lists()
+
+
+async def test_a_creation_that_was_refused_is_answered() -> None:
+    known = Known()
+    known.server.refused = {"Job"}
+    with pytest.raises(StepFailed):
+        await known.lists()
+    known.server.refused = set()
+    assert not await known.lists()
+
+
+def test_an_answer_counts_only_for_the_model_and_the_job_that_were_asked_for() -> None:
+    rehearsal, made_again = Known().rehearsal, replace(OWNER, uid="uid-of-the-next")
+    rehearsal.asked_for(OWNER.uid, "espejo-prepare-11111111-1")
+    rehearsal.asked_for(made_again.uid, "espejo-prepare-11111111-1")
+    rehearsal.answered(OWNER.uid, "espejo-prepare-11111111-1")
+    assert rehearsal.ended_runs(made_again) is None
+    rehearsal.answered(made_again.uid, "espejo-prepare-00000000-1")
+    assert rehearsal.ended_runs(made_again) is None
+    rehearsal.answered(made_again.uid, "espejo-prepare-11111111-1")
+    assert rehearsal.ended_runs(made_again) == ((), ())
+
+
+def test_a_creation_without_an_answer_is_answered_by_the_watch() -> None:
+    known = Known()
+    known.rehearsal.asked_for(OWNER.uid, job()["metadata"]["name"])
+    assert known.rehearsal.ended_runs(replace(OWNER, uid="uid-of-the-next")) is not None
+    known.cache[JOBS.plural].put(job())
+    assert known.rehearsal.ended_runs(OWNER) is not None
+    known.cache[JOBS.plural].remove(job(ENDED + 1))
+    assert known.rehearsal.ended_runs(OWNER) is not None
+
+
+async def test_what_a_deleted_model_asked_for_is_forgotten() -> None:
+    known = Known()
+    known.server.lost = {"Job"}
+    with pytest.raises(TimeoutError):
+        await known.lists()
+    known.server.deleted = True
+    with pytest.raises(Gone):
+        await known.engine.react()
+    assert known.rehearsal.ended_runs(OWNER) is not None

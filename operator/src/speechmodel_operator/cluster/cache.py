@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Generic
 
 from pydantic import ValidationError
+from speechmodel_plan.task import Owner
 
 from speechmodel_operator.cluster.api import (
     CLAIMS,
@@ -60,11 +61,16 @@ class Store(Generic[ViewT]):
         """The version until which every change is known, by namespace, or of all (empty)."""
         self._asked_to_delete: set[Key] = set()
         """Objects that are here until the watch reports their deletion, for which we asked."""
-        self.readable = True
-        """False once there was an object that could not be read."""
+        self._unreadable: dict[Key, int] = {}
+        """The version of each object that cannot be read."""
 
     def __len__(self) -> int:
         return len(self._entries)
+
+    @property
+    def readable(self) -> bool:
+        """True while every object can be read."""
+        return not self._unreadable
 
     def get(self, namespace: str, name: str) -> ViewT | None:
         """Return an object, or None when it does not exist."""
@@ -81,28 +87,28 @@ class Store(Generic[ViewT]):
 
         One that cannot be read, such as a status of a newer release, counts as absent. A live read then reports the error.
         """
-        key, old = _key(item), self._entries.get(_key(item))
+        key, version = _key(item), int(item["metadata"]["resourceVersion"])
+        old = self._entries.get(key)
+        if version <= (old.version if old is not None else self._unreadable.get(key, 0)):
+            return
         try:
             view = self._view.model_validate(item)
         except ValidationError as error:
             log.warning("%s/%s cannot be read: %s", *key, error)
-            self.readable = False
+            self._unreadable[key] = version
             if old is not None:
                 del self._entries[key]
                 self._forget(key, old)
             self._changed(ObjectView.model_validate(item), False)
             return
-        version, model = int(view.metadata.resource_version), view.metadata.labels.get(labels.MODEL, "")
-        if old is not None and version <= old.version:
-            return
-        without = {"metadata": {"resource_version"}}
+        self._unreadable.pop(key, None)
+        model, without = view.metadata.labels.get(labels.MODEL, ""), {"metadata": {"resource_version"}}
         document = zlib.compress(
             view.model_dump_json(by_alias=True, exclude_defaults=True, exclude=without).encode(), level=1
         )
         if old is not None and old.model != model:
             self._forget(key, old)
         self._entries[key] = _Entry(version, model, document)
-        self._asked_to_delete.discard(key)
         self._by_model.setdefault((key[0], model), {})[key[1]] = None
         if old is None or old.document != document:
             self._changed(view, False)
@@ -117,7 +123,7 @@ class Store(Generic[ViewT]):
             self.put(item)
 
     def asked_to_delete(self, namespace: str, name: str) -> None:
-        """Take note that we asked for the deletion of an object. It stays until the watch reports what became of it."""
+        """Take note that we asked for the deletion of an object, until the watch reports it. A change may be one from before."""
         if (namespace, name) in self._entries:
             self._asked_to_delete.add((namespace, name))
 
@@ -132,6 +138,8 @@ class Store(Generic[ViewT]):
         old = self._entries.get(key)
         if old is not None and version >= old.version:
             self._remove(key, old)
+        if self._unreadable.get(key, version + 1) <= version:
+            del self._unreadable[key]
 
     def keep(self, namespace: str, names: Collection[Key], version: int) -> None:
         """Forget what a complete list of a version lacks. Without a namespace, the list was one of all."""
@@ -139,6 +147,9 @@ class Store(Generic[ViewT]):
         for key, entry in list(self._entries.items()):
             if namespace in ("", key[0]) and key not in names and entry.version <= version:
                 self._remove(key, entry)
+        for key, unreadable in list(self._unreadable.items()):
+            if namespace in ("", key[0]) and key not in names and unreadable <= version:
+                del self._unreadable[key]
 
     def reach(self, namespace: str, version: int) -> None:
         """Take note that a list or the watch of a namespace, or of all (empty), has brought every change until a version."""
@@ -184,8 +195,8 @@ class Rehearsal(Api):
     def __init__(self, api: Api, cache: Cache) -> None:
         super().__init__(api._connection, api._telemetry)
         self._gate, self._cache = api._gate, cache
-        self.unconfirmed: dict[Key, str] = {}
-        """Name of the Job that was asked for last, by namespace and SpeechModel, until the API server has confirmed it."""
+        self._unanswered: dict[str, str] = {}
+        """Name of the Job whose creation was asked for last, by the uid of the SpeechModel, until its outcome is known."""
 
     async def get(self, resource: Resource[ViewT], namespace: str, name: str) -> ViewT | None:
         """Return the object, or None when it does not exist."""
@@ -204,26 +215,41 @@ class Rehearsal(Api):
         found: tuple[ViewT, ...] = self._cache[resource.plural].find(namespace, model)
         return found
 
-    def ended_runs(self, namespace: str, model: str) -> Runs | None:
+    def asked_for(self, uid: str, job: str) -> None:
+        """Take note that we ask for the creation of a Job of a SpeechModel. Without an answer, it may be there unseen."""
+        self._unanswered[uid] = job
+
+    def answered(self, uid: str, job: str) -> None:
+        """Take note that the cache has a Job that we asked for, or that the API server did not create it."""
+        if self._unanswered.get(uid) == job:
+            del self._unanswered[uid]
+
+    def gone(self, uid: str) -> None:
+        """Forget a SpeechModel that the API server no longer has."""
+        self._unanswered.pop(uid, None)
+
+    def ended_runs(self, owner: Owner) -> Runs | None:
         """Return the Jobs and the pods of a SpeechModel if reading them live could show nothing more that executes, else None.
 
         That is so when every Job has ended, which is final: it gets no other pods. The pods must be known until the last change of
-        these Jobs and the last deletion of a Job, so that none of theirs is missing. No Job is missing, since a write of ours is in
-        the cache at once, unless its creation was not confirmed.
+        these Jobs and the last deletion of a Job, so that none of theirs is missing. No Job of ours is missing, since a write of
+        ours is in the cache at once, unless its creation was not answered. Those of another operator are in the status of the
+        SpeechModel, which has to be compared.
         """
         known_jobs, known_pods = self._cache[JOBS.plural], self._cache[PODS.plural]
-        jobs: tuple[Job, ...] = known_jobs.find(namespace, model)
-        names = [job.metadata.name for job in jobs]
+        jobs: tuple[Job, ...] = known_jobs.find(owner.namespace, owner.name)
+        for job in (each for each in jobs if each.metadata.owned_by(owner.uid)):  # the watch has brought it
+            self.answered(owner.uid, job.metadata.name)
+        if owner.uid in self._unanswered:
+            return None
         if not (known_jobs.readable and known_pods.readable) or any(job.deleting or not job.finished for job in jobs):
             return None
-        if any(known_jobs.may_be_gone(namespace, name) for name in names):
-            return None
-        if self.unconfirmed.get((namespace, model), "") not in ("", *names):
+        if any(known_jobs.may_be_gone(owner.namespace, job.metadata.name) for job in jobs):
             return None
         changes = [int(job.metadata.resource_version) for job in jobs]
-        if known_pods.reached(namespace) < max(known_jobs.last_deletion(namespace), *changes, 0):
+        if known_pods.reached(owner.namespace) < max(known_jobs.last_deletion(owner.namespace), *changes, 0):
             return None
-        return jobs, known_pods.find(namespace, model)
+        return jobs, known_pods.find(owner.namespace, owner.name)
 
     async def _call(self, method: str, path: str, body: Manifest | None = None, **options: Any) -> tuple[int, bytes]:
         if method != "GET":

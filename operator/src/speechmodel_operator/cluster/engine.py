@@ -105,8 +105,10 @@ class ClusterEngine:
 
     async def observe(self) -> Observed | None:
         """Read the model and its children."""
-        self._snapshot = await read_snapshot(self._api, self._owner, self._known, self._ended_runs())
+        self._snapshot = await read_snapshot(self._api, self._owner, self._known, self._ended_runs)
         if self._snapshot is None:
+            if self._rehearsal is not None and self._api is not self._rehearsal:
+                self._rehearsal.gone(self._owner.uid)
             return None
         progress, now = await self._progress.read(self._snapshot), self._now()
         rejections = await read_rejections(self._api, self._snapshot, now)
@@ -174,7 +176,7 @@ class ClusterEngine:
         """Return the Jobs and the pods that need not be read again in a step that follows a rehearsal."""
         if self._rehearsal is None or self._known is not self._rehearsal or self._api is self._rehearsal:
             return None
-        return self._rehearsal.ended_runs(self._owner.namespace, self._owner.name)
+        return self._rehearsal.ended_runs(self._owner)
 
     def _current(self) -> Snapshot:
         if self._snapshot is None:
@@ -189,11 +191,20 @@ class ClusterEngine:
         one_node = here.claim is None or "ReadWriteMany" not in here.claim.spec.access_modes
         inherited, parent = labels.inherited(here.model.metadata.labels), traceparent()
         manifest = jobs.stage_job(self._images, self._owner, here.spec, run, inherited, parent, one_node=one_node)
-        unconfirmed = self._rehearsal.unconfirmed if self._rehearsal else {}
-        unconfirmed[self._owner.namespace, self._owner.name] = run.name
-        if await self._create(JOBS, manifest, self._owns):
-            del unconfirmed[self._owner.namespace, self._owner.name]
+        if self._rehearsal is not None:
+            self._rehearsal.asked_for(self._owner.uid, run.name)
+        try:
+            created = await self._create(JOBS, manifest, self._owns)
+        except (Refused, NameConflict):
+            self._answered(run)
+            raise
+        if created is not None:
+            self._answered(run)
             log.info("%s: started %s", self._owner, run.name, extra={"stage": run.stage.value, "job": run.name})
+
+    def _answered(self, run: StageRun) -> None:
+        if self._rehearsal is not None:
+            self._rehearsal.answered(self._owner.uid, run.name)
 
     async def _ensure_workers_service(self) -> None:
         """Create the Service of the workers. It stays for later attempts, until the SpeechModel is deleted."""

@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 
 from speechmodel_api.progress import StepProgress, TrainProgress
 from speechmodel_api.spec import SpeechModelSpec
-from speechmodel_api.status import ModelStatus
+from speechmodel_api.status import ModelStatus, StageState
 from speechmodel_plan import names
 from speechmodel_plan.observed import CanaryServers, Observed
 from speechmodel_plan.task import Owner
@@ -119,17 +119,20 @@ async def read_rejections(api: Api, snapshot: Snapshot, now: datetime) -> Mappin
     return found
 
 
-async def read_snapshot(api: Api, owner: Owner, known: Api, runs: Runs | None = None) -> Snapshot | None:
+async def read_snapshot(api: Api, owner: Owner, known: Api, ended_runs: Callable[[], Runs | None]) -> Snapshot | None:
     """Read the SpeechModel, and its children by label, filtered by owner; None when it is gone.
 
-    Only the model, Jobs and pods decide what may run, so the others are read from `known`, which may be the watches. With `runs`,
-    the Jobs and the pods are these.
+    Only the model, Jobs and pods decide what may run, so the others are read from `known`, which may be the watches. `ended_runs`
+    returns the Jobs and the pods if they need not be read. It is called after the model is read, so that they are not older.
     """
     model = await api.get(MODELS, owner.namespace, owner.name)
     if model is None or model.metadata.uid != owner.uid:
         return None
     spec = SpeechModelSpec.model_validate(model.spec)
-    jobs, pods = runs or await _read_runs(api, owner)
+    runs = ended_runs()
+    if runs is None or _lacks_running(model, runs):
+        runs = await _read_runs(api, owner)
+    jobs, pods = runs
     claim = await _read_claim(known, owner, spec)
     deployment = await known.get(DEPLOYMENTS, owner.namespace, names.deployment_name(owner.name))
     # also when neither spec nor status mentions a canary: the last step may have ended before it could write the status
@@ -149,6 +152,12 @@ async def read_snapshot(api: Api, owner: Owner, known: Api, runs: Runs | None = 
         services={s.metadata.name: s for s in services if s.metadata.owned_by(owner.uid) and _of_server(s)},
         accessories=await _read_accessories(api, owner, spec, deployment) if deployment else {},
     )
+
+
+def _lacks_running(model: Model, runs: Runs) -> bool:
+    """Return True when the Job of a running stage is not among these: another operator created it, and the watch is late."""
+    known = {job.metadata.name for job in runs[0] if job.metadata.owned_by(model.metadata.uid)}
+    return any(stage.state is StageState.RUNNING and stage.job not in known for stage in model.status.stages)
 
 
 async def _read_runs(api: Api, owner: Owner) -> Runs:

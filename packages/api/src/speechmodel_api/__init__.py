@@ -1,6 +1,7 @@
 """The SpeechModel resource, the documents that its stages exchange, and the CRD generated from them.
 
-Nothing in this package reads or writes anything outside the process.
+Nothing in this package reads or writes anything outside the process, except for a variable of its environment, which its
+children inherit.
 """
 
 import os

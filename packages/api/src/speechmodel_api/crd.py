@@ -117,8 +117,8 @@ class _Described(GenerateJsonSchema):
     def model_schema(self, schema: ModelSchema) -> JsonSchemaValue:
         """Return the schema of a type, with descriptions of its fields."""
         model, found = schema["cls"], super().model_schema(schema)
-        for base in reversed(model.__mro__):
-            for name, text in _docstrings(base).items() if issubclass(base, ApiModel) else ():
+        for base in (each for each in reversed(model.__mro__) if issubclass(each, ApiModel)):
+            for name, text in _docstrings(base).items():
                 found["properties"][model.model_fields[name].alias]["description"] = text
         return found
 

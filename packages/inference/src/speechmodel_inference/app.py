@@ -19,7 +19,7 @@ from starlette.status import HTTP_405_METHOD_NOT_ALLOWED
 from speechmodel_inference.api_keys import RequireKey
 from speechmodel_inference.errors import LONGEST_MESSAGE, BadRequest, ClientLeft, RequestError
 from speechmodel_inference.lifecycle import Lifecycle
-from speechmodel_inference.middleware import AnswerHead, CloseWhileDraining, CountRequests, TidyPaths
+from speechmodel_inference.middleware import AnswerHead, CloseWhileDraining, CountRequests, TidyPaths, tidied
 from speechmodel_inference.misheard import MisheardInbox
 from speechmodel_inference.openai_types import ErrorObject, ErrorResponse, error_object
 from speechmodel_inference.routers import (
@@ -153,9 +153,8 @@ def _traces() -> TelemetryConfig:
 
 
 def untraced(scope: MutableMapping[str, Any]) -> bool:
-    """Return True for a request without a span. uvicorn puts the path of the proxy (root_path) in front of its path."""
-    path: str = scope["path"].removeprefix(scope.get("root_path", ""))
-    return path.startswith(UNTRACED)
+    """Return True for a request without a span. FastAPI asks before the middleware, so that the path is not tidied yet."""
+    return tidied(scope).startswith(UNTRACED)
 
 
 def _body(status: int, error: ErrorObject, headers: dict[str, str] | None = None) -> JSONResponse:

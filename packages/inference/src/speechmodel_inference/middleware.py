@@ -109,8 +109,15 @@ class AnswerHead:
         await self._app(scope, receive, send)
 
 
-_ORIGIN = re.compile(r"https?://[^/]*", re.IGNORECASE)
+_ORIGIN = re.compile(r"\Ahttps?://[^/]*", re.IGNORECASE)
 """Beginning of an address. Servers must take one for a path (RFC 9112, 3.2.2)."""
+
+
+def tidied(scope: Scope) -> str:
+    """Return the path of a request without slashes too many. uvicorn puts the path of the proxy (root_path) in front; it is left out."""
+    path = re.sub("/{2,}", "/", _ORIGIN.sub("", scope["path"].removeprefix(scope.get("root_path", ""))))
+    # links of a page are relative to its address, which a redirect of the page corrects
+    return path.removesuffix("/") if path.startswith(GUARDED_PATHS) else path
 
 
 class TidyPaths:
@@ -126,8 +133,5 @@ class TidyPaths:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
         if scope["type"] in ("http", "websocket"):
-            root = scope.get("root_path", "")  # uvicorn puts it in front
-            path = re.sub("/{2,}", "/", _ORIGIN.sub("", scope["path"].removeprefix(root), count=1))
-            # links of a page are relative to its address, which a redirect of the page corrects
-            scope = {**scope, "path": root + (path.removesuffix("/") if path.startswith(GUARDED_PATHS) else path)}
+            scope = {**scope, "path": scope.get("root_path", "") + tidied(scope)}
         await self._app(scope, receive, send)

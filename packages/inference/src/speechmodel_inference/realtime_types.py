@@ -103,13 +103,14 @@ class Session(WireType):
     @classmethod
     def _in_this_form(cls, given: Any) -> Any:
         """Refuse fields of the beta form, which would have no effect."""
-        for name, instead in _BETA_FIELDS.items() if isinstance(given, dict) else ():
-            if name in given:
-                raise PydanticCustomError(
-                    "beta_field",
-                    "{name} is a field of the beta API; set {instead}, or send transcription_session.update",
-                    {"name": name, "instead": instead},
-                )
+        if not isinstance(given, dict):
+            return given
+        for name in (each for each in _BETA_FIELDS if each in given):
+            raise PydanticCustomError(
+                "beta_field",
+                "{name} is a field of the beta API; set {instead}, or send transcription_session.update",
+                {"name": name, "instead": _BETA_FIELDS[name]},
+            )
         return given
 
 

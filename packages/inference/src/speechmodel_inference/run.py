@@ -3,7 +3,9 @@
 import gc
 import logging
 import os
+import socket
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -13,6 +15,7 @@ from speechmodel_api.tracing import end_tracing, set_up_tracing
 from speechmodel_stagekit.cpus import available_cpus
 
 from speechmodel_inference.errors import CannotListen, NoEngine
+from speechmodel_inference.listening import listening_socket
 from speechmodel_inference.settings import PREFIX, Settings, unknown_variables
 from speechmodel_inference.version_files import VersionFiles
 
@@ -36,6 +39,22 @@ def run() -> ExitCode:
         sys.stderr.write(f"{error}\n")
         return _refused(str(error))
     set_up_program_logging(settings.log_level, sys.stderr)
+    try:
+        # before the version is loaded: the program could not end until that is done
+        with listening_socket(settings.listen) as listening, _listening_for_wyoming(settings) as wyoming:
+            _serve(settings, listening, wyoming)
+    except (CannotListen, NoEngine) as error:
+        log.error("%s", error)
+        return _refused(str(error))
+    return ExitCode.DONE
+
+
+def _listening_for_wyoming(settings: Settings) -> AbstractContextManager[socket.socket | None]:
+    return listening_socket(settings.wyoming_listen) if settings.wyoming_listen else nullcontext()
+
+
+def _serve(settings: Settings, listening: socket.socket, wyoming: socket.socket | None) -> None:
+    """Load the version and serve it. Raises NoEngine."""
     files = VersionFiles(settings.folder, settings.engine, cpus=available_cpus())
     from speechmodel_inference.lifecycle import Lifecycle  # meanwhile, the manifest is read
 
@@ -47,13 +66,9 @@ def run() -> ExitCode:
     set_up_tracing("speechmodel-server")
     try:
         files.require_engine()
-        serve(settings, lifecycle)
-    except (CannotListen, NoEngine) as error:
-        log.error("%s", error)
-        return _refused(str(error))
+        serve(settings, lifecycle, listening, wyoming)
     finally:
         end_tracing()
-    return ExitCode.DONE
 
 
 def _settings() -> Settings:

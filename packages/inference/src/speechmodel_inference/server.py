@@ -1,4 +1,4 @@
-"""uvicorn with a shutdown in three steps, and the socket that it listens on.
+"""uvicorn with a shutdown in three steps.
 
 SIGTERM -> not ready but serving (lame duck) -> no new connections, requests finish (drain) -> exit 0
 """
@@ -13,14 +13,12 @@ import uvicorn
 
 from speechmodel_inference.app import create_app
 from speechmodel_inference.connections import limited
-from speechmodel_inference.errors import CannotListen
 from speechmodel_inference.lifecycle import Lifecycle
 from speechmodel_inference.services import Services
 from speechmodel_inference.settings import Settings
 
 log = logging.getLogger(__name__)
 
-BACKLOG = 1024
 LARGEST_MESSAGE = 16 << 20
 """Bytes of a message of a WebSocket. OpenAI allows 15 MiB of audio in a message."""
 ANSWER_SECONDS = 2.0
@@ -55,9 +53,8 @@ class DrainingServer(uvicorn.Server):
         asyncio.get_running_loop().call_later(in_time, self._queue.give_up)
 
 
-def serve(settings: Settings, lifecycle: Lifecycle) -> None:
-    """Serve the version of `lifecycle` until SIGTERM or SIGINT. Raises CannotListen when an address is taken."""
-    wyoming = listening_socket(settings.wyoming_listen) if settings.wyoming_listen else None
+def serve(settings: Settings, lifecycle: Lifecycle, listening: socket.socket, wyoming: socket.socket | None) -> None:
+    """Serve the version of `lifecycle` until SIGTERM or SIGINT, and the protocol Wyoming if it has a socket."""
     app = create_app(settings, wyoming, lifecycle)
     services: Services = app.state.services
     config = uvicorn.Config(
@@ -73,24 +70,4 @@ def serve(settings: Settings, lifecycle: Lifecycle) -> None:
         timeout_graceful_shutdown=settings.drain_seconds,
     )
     server = DrainingServer(config, services)
-    server.run(sockets=[listening_socket(settings.listen)])
-
-
-def listening_socket(listen: str) -> socket.socket:
-    """Return a socket that listens on `address:port`.
-
-    Without an address it listens on every IPv4 address, and on every IPv6 address if there is any. Raises CannotListen.
-    """
-    address, _, port = listen.rpartition(":")
-    address = address.strip("[]")
-    if ":" in address or (not address and socket.has_dualstack_ipv6()):
-        family, dual = socket.AF_INET6, not address
-    else:
-        family, dual = socket.AF_INET, False
-    try:
-        listening = socket.create_server((address, int(port)), family=family, backlog=BACKLOG, dualstack_ipv6=dual)
-    except OSError as error:
-        raise CannotListen(f"cannot listen on {listen}: {error.strerror}") from error
-    # connections inherit it; asyncio sets it only for sockets that were made with the number of the protocol
-    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
-    return listening
+    server.run(sockets=[listening])
