@@ -75,6 +75,7 @@ def test_a_second_replica_takes_the_version_from_the_cache(model: Model, kept_in
     assert "fetched and verified" not in fetched
     model.until_ready()
     model.kubectl.patch(model.name, {"serving": {"replicas": 1}})
+    model.kubectl.until(lambda: len(model.pods("server")) == 1, "one pod is left")
     model.until_ready()
 
 
