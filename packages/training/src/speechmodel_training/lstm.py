@@ -2,7 +2,7 @@
 
 Only what depends on the time step before is in the loops. One matrix product for all steps computes what the inputs
 contribute, and others the gradients of the kernel. In the loops the clips of a batch are columns: a product of the
-weights with 16 columns takes about half of the processor time of 16 rows times the weights (decision 41).
+weights with 16 columns takes about half of the processor time of 16 rows times the weights (decision 38).
 
 Gates are columns of the kernel in the order i (input), g (candidate), f (forget), o (output):
 
