@@ -1,5 +1,6 @@
 """A SeaweedFS that does not start. The real one is in tests/integration/cli/test_object_store.py."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,44 @@ def test_a_server_that_ends_while_it_starts_is_reported_with_its_log(
     with pytest.raises(ObjectStoreFailed, match=r"ended while it started; read its log .*/data/log"), started:
         pass
     assert started.log.read_text() == "no space\n"
+
+
+def test_the_error_that_the_server_logged_is_in_the_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    line = "F1129 12:10:14.851189 filer.go:461 failed to listen on grpc port 32682: bind: address already in use"
+    program(tmp_path, monkeypatch, f"echo Starting; echo '{line}'; echo 'goroutine 157 [running]:'; exit 1")
+    with pytest.raises(ObjectStoreFailed) as error, server(tmp_path):
+        pass
+    assert "(failed to listen on grpc port 32682: bind: address already in use)" in str(error.value)
+
+
+def test_no_port_is_one_that_linux_gives_to_clients(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program(tmp_path, monkeypatch, "exit 1")
+    first_for_clients = 32_768
+    for number in range(20):
+        started = server(tmp_path / str(number))
+        started.launch()
+        started.stop()
+        ports = json.loads((started.folder / "ports.json").read_bytes()).values()
+        both = [*ports, *(port + seaweedfs.GRPC_OFFSET for port in ports)]
+        assert max(both) < first_for_clients
+        assert len(set(both)) == len(both)
+
+
+def test_ports_of_a_start_before_are_kept_where_linux_gives_none_to_clients(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program(tmp_path, monkeypatch, "exit 1")
+    started = server(tmp_path)
+    file = started.folder / "ports.json"
+    file.parent.mkdir()
+    file.write_text(json.dumps(dict(zip(seaweedfs.PORTS, range(29_000, 29_005), strict=True))))
+    started.launch()
+    chosen = file.read_bytes()
+    assert max(json.loads(chosen).values()) < 29_000
+    started.stop()
+    started.launch()
+    assert file.read_bytes() == chosen
+    started.stop()
 
 
 def test_a_server_that_stalls_while_it_starts_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

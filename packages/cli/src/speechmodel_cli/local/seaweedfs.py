@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import socket
@@ -25,6 +26,9 @@ PORTS = tuple(f"{server}.port" for server in ("master", "volume", "filer", "s3",
 """Options of `weed mini` that name an HTTP port. The gRPC port of each server is GRPC_OFFSET above it."""
 GRPC_OFFSET = 10_000
 """Fixed: `weed mini` 4.48 ignores some of the options that name other gRPC ports."""
+HTTP_PORTS = range(12_000, 12_000 + GRPC_OFFSET)
+"""All these ports and their gRPC ports are below 32768, where Linux begins to give ports to clients. Otherwise a connection that
+one of the servers opens can take the port of another that is still starting."""
 SOCKETS = ("s3.sock", "filer.sock")
 """Relative, because the path of a socket has at most 107 bytes. `weed` does not remove them."""
 POLL_SECONDS = 0.05
@@ -119,7 +123,7 @@ class SeaweedFS:
             if milestones > reached:
                 reached, moved_at = milestones, time.monotonic()
             if not self.running:
-                raise ObjectStoreFailed(f"the S3 server ended while it started; read its log {self.log}")
+                raise ObjectStoreFailed(f"the S3 server ended while it started{self._reason()}; read its log {self.log}")
             if time.monotonic() - moved_at > STALL_SECONDS:
                 raise ObjectStoreFailed(
                     f"the S3 server made no progress for {STALL_SECONDS} s while it started; read its log {self.log}"
@@ -170,6 +174,11 @@ class SeaweedFS:
                     yield None
                 yield answered + sum(map(_listens, self._ports.values()))
 
+    def _reason(self) -> str:
+        """Return the error that the server logged last, in brackets, or nothing. Lines of errors begin with F or E and a date."""
+        errors = re.findall(r"^[FE]\d{4} \S+ \S+ (.+)$", self.log.read_text(errors="replace"), re.MULTILINE)
+        return f" ({errors[-1]})" if errors else ""
+
     def _url(self, server: str) -> str:
         return f"http://{ADDRESS}:{self._ports[f'{server}.port']}"
 
@@ -194,11 +203,11 @@ def _choose_ports(file: Path) -> dict[str, int]:
     """Return free ports: those of the last start if possible, because SeaweedFS keeps a folder for each master port."""
     with suppress(FileNotFoundError, ValueError):
         known = json.loads(file.read_bytes())
-        if tuple(known) == PORTS and all(map(_is_free, known.values())):
+        if tuple(known) == PORTS and all(port in HTTP_PORTS and _is_free(port) for port in known.values()):
             return dict(known)
     ports: dict[str, int] = {}
     while len(ports) < len(PORTS):
-        port = random.randrange(15_000, 30_000)  # noqa: S311 - below the ports that Linux gives to clients
+        port = random.choice(HTTP_PORTS)  # noqa: S311 - not a secret
         if port not in ports.values() and _is_free(port):
             ports[PORTS[len(ports)]] = port
     replace_file(file, json.dumps(ports))
@@ -218,6 +227,6 @@ def _is_free(port: int) -> bool:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 listener.bind((ADDRESS, one))
-            except (OSError, OverflowError):
+            except OSError:
                 return False
     return True
