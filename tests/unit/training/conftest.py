@@ -225,8 +225,8 @@ def stop_at(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], None]]:
     train_undisturbed = Learner.train
     chosen = 0
 
-    def train_and_stop(self: Learner, batch: Batch) -> None:
-        train_undisturbed(self, batch)
+    def train_and_stop(self: Learner, batch: Batch, *run: Any) -> None:
+        train_undisturbed(self, batch, *run)
         if self.step == chosen:
             stop_requested.set()
 

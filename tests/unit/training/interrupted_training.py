@@ -5,6 +5,7 @@
 import os
 import signal
 import sys
+from typing import Any
 
 from speechmodel_api.stages import TrainInput
 from speechmodel_stagekit.program import run_stage
@@ -15,8 +16,8 @@ SIGNAL, STEP = signal.Signals[f"SIG{sys.argv[1]}"], int(sys.argv[2])
 train_undisturbed = Learner.train
 
 
-def train_and_signal(self: Learner, batch: Batch) -> None:
-    train_undisturbed(self, batch)
+def train_and_signal(self: Learner, batch: Batch, *run: Any) -> None:
+    train_undisturbed(self, batch, *run)
     if self.step == STEP:
         os.kill(os.getpid(), SIGNAL)
 

@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import psutil
 
@@ -52,8 +52,8 @@ def run(attempt: int, moment: Moment) -> NoReturn:
 
     train_undisturbed, steps = Learner.train, itertools.count(1)
 
-    def train_and_count(self: Learner, batch: Batch) -> None:
-        train_undisturbed(self, batch)
+    def train_and_count(self: Learner, batch: Batch, *run: Any) -> None:
+        train_undisturbed(self, batch, *run)
         if next(steps) == moment.steps:
             die()
 

@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import tensorflow as tf
@@ -12,7 +13,7 @@ from speechmodel_stagekit.errors import Stopped, TryAgain
 from speechmodel_stagekit.program import stop_requested
 from speechmodel_training import checkpoints
 from speechmodel_training.errors import Superseded
-from speechmodel_training.learner import Batch, Learner, Tensors
+from speechmodel_training.learner import Batch, Gradients, Learner, Tensors
 from speechmodel_training.ownership import Owner, Ownership
 
 from .conftest import Workspace
@@ -48,9 +49,9 @@ def trained_to(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     """Waits until a training in this process has made a given number of steps."""
     train, steps, changed = Learner.train, 0, threading.Condition()
 
-    def train_and_count(self: Learner, batch: Batch) -> None:
+    def train_and_count(self: Learner, batch: Batch, *run: Any) -> None:
         nonlocal steps
-        train(self, batch)
+        train(self, batch, *run)
         with changed:
             steps = self.step
             changed.notify_all()
@@ -99,6 +100,31 @@ def test_a_stop_waits_for_the_write_and_then_saves_its_own_step(
         stop_requested.clear()
     step = int(str(stopped.value).rsplit(maxsplit=1)[1])
     assert steps_on_disk(workspace) == [FIRST_SAVE, step]
+
+
+def test_a_stop_saves_while_a_step_is_computed_and_nothing_is_lost(
+    make_workspace: Make, on_write: Callable[[Callable[[], None]], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    undisturbed, stopped = make_workspace("undisturbed"), make_workspace("stopped")
+    expected, saved = undisturbed.train(), threading.Event()
+    compute, last = Learner._gradients, FIRST_SAVE - 2
+
+    def hold(self: Learner, batch: Batch) -> Gradients:
+        if self.step == last:
+            stop_requested.set()
+            assert saved.wait(60), "the stop waited for the step"
+        return compute(self, batch)
+
+    with monkeypatch.context() as held:
+        held.setattr(Learner, "_gradients", hold)
+        on_write(saved.set)
+        try:
+            with pytest.raises(Stopped, match=f"step {last}$"):
+                stopped.train()
+        finally:
+            stop_requested.clear()
+    assert steps_on_disk(stopped) == [last]
+    assert stopped.train(attempt=2) == expected
 
 
 def test_a_full_disk_ends_training_and_leaves_the_last_checkpoint_whole(

@@ -1,6 +1,6 @@
 """Adam, the compiled training step, the averaged weights, and the tensors of a checkpoint."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -40,6 +40,15 @@ class Measured:
 
 
 @dataclass(frozen=True)
+class Gradients:
+    """The gradients of a batch, those of other workers included."""
+
+    by_weight: Mapping[str, tf.Tensor]
+    loss_sum: tf.Tensor
+    """float64 scalar, the sum of the clips' CTC losses"""
+
+
+@dataclass(frozen=True)
 class Batch:
     """Clips, padded to the longest one."""
 
@@ -67,6 +76,10 @@ class Batch:
     def counted(self) -> bool:
         """False for a clip that only stands in, where the batch has none for this worker."""
         return self.share is None or bool(self.share.counted)
+
+
+def _at_once(compute: Callable[[], Gradients]) -> Gradients:
+    return compute()
 
 
 class Learner:
@@ -105,22 +118,22 @@ class Learner:
         asked = tf.TensorSpec([], tf.float64)
         # AutoGraph has nothing to convert here, and leaves files in the temporary folder when the program is killed
         graph = partial(tf.function, autograph=False)
-        self._train = graph(self._train_eagerly, input_signature=[*batch, leading_silence, share, asked])
+        self._differentiate = graph(
+            self._differentiate_eagerly, input_signature=[*batch, leading_silence, share, asked]
+        )
+        self._apply = graph(self._apply_eagerly)
         self._measure = graph(self._measure_eagerly, input_signature=[*batch, share, asked])
 
-    def train(self, batch: Batch) -> None:
+    def train(self, batch: Batch, run: Callable[[Callable[[], Gradients]], Gradients] = _at_once) -> None:
         """Make one step of Adam on CTC loss plus the loss in leading silence, and with `consistency` the difference
         between the two versions of each clip.
 
-        Adds the clips' CTC losses to `loss_sum`. Raises WorkerLost, before anything is changed.
+        Adds the clips' CTC losses to `loss_sum`. Nothing is changed before the gradients are there, so `run`, which
+        calls the function that computes them, may give the step up by raising an error. Raises WorkerLost, before
+        anything is changed.
         """
-        share = batch.share or _whole(batch)
-        self._workers.run(
-            lambda asked: (
-                None,
-                self._train(batch.features, batch.frames, batch.labels, batch.leading_silence, share, asked),
-            )
-        )
+        gradients = run(lambda: self._gradients(batch))
+        self._apply(gradients.by_weight, gradients.loss_sum)
 
     def measure(self, batch: Batch) -> Measured:
         """Return losses and labels with the averaged weights and without dropout. Nothing is learned. Raises
@@ -193,6 +206,17 @@ class Learner:
             weight.assign(weights[name])
             self._averages[name].assign(weights[name])
 
+    def _gradients(self, batch: Batch) -> Gradients:
+        share = batch.share or _whole(batch)
+
+        def step(asked: tf.Tensor) -> tuple[Gradients, tf.Tensor]:
+            gradients, loss_sum, total = self._differentiate(
+                batch.features, batch.frames, batch.labels, batch.leading_silence, share, asked
+            )
+            return Gradients(gradients, loss_sum), total
+
+        return self._workers.run(step)
+
     def _named(self) -> dict[str, tf.Variable]:
         named = {
             "beta1_power": self._power_1,
@@ -205,7 +229,7 @@ class Learner:
             named[average_of(name)] = self._averages[name]
         return named
 
-    def _train_eagerly(
+    def _differentiate_eagerly(
         self,
         features: tf.Tensor,
         frames: tf.Tensor,
@@ -213,9 +237,9 @@ class Learner:
         leading_silence: tf.Tensor,
         share: Share,
         asked: tf.Tensor,
-    ) -> tf.Tensor:
-        """Make one step, and return how many workers were asked to stop. No variable changes before every worker's
-        gradients are there.
+    ) -> tuple[dict[str, tf.Tensor], tf.Tensor, tf.Tensor]:
+        """Return the gradients and the sum of losses of the whole batch, and how many workers were asked to stop. No
+        variable changes.
         """
         dropout = self._dropout if self._workers.count == 1 else replace(self._dropout, share=share)
         with tf.GradientTape() as tape:
@@ -230,11 +254,9 @@ class Learner:
         loss_sum = tf.cast(share.counted, tf.float64) * tf.reduce_sum(tf.cast(losses, tf.float64))
         loss_sum /= self.versions
         *summed, loss_sum, asked = self._workers.totals([*gradients.values(), loss_sum, asked], Sum.STEP)
-        with tf.control_dependencies([*summed, loss_sum, asked]):
-            self._apply(dict(zip(gradients, summed, strict=True)), loss_sum)
-            return tf.identity(asked)
+        return dict(zip(gradients, summed, strict=True)), loss_sum, asked
 
-    def _apply(self, gradients: Mapping[str, tf.Tensor], loss_sum: tf.Tensor) -> None:
+    def _apply_eagerly(self, gradients: Mapping[str, tf.Tensor], loss_sum: tf.Tensor) -> None:
         """Change the weights, their moments and averages by the gradients of the whole batch."""
         if self._clip_norm is not None:
             clipped, _ = tf.clip_by_global_norm(list(gradients.values()), self._clip_norm)

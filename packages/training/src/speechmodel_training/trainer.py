@@ -1,16 +1,18 @@
 """Epochs and steps, from the newest checkpoint of the lineage to the target.
 
-Training can stop after every step.
+Training can stop at any time: a step that is running is given up.
 """
 
 import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
+from typing import TypeVar
 
 from speechmodel_api.augmentation import parse
 from speechmodel_api.learning import LearningSettings
@@ -41,6 +43,10 @@ log = logging.getLogger(__name__)
 
 REPORT_SECONDS = 1.0
 """Shortest time between two progress records within an epoch."""
+NOTICE_SECONDS = 0.1
+"""Longest time in which a stop is not noticed while a step is computed."""
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -112,6 +118,7 @@ class Trainer:
         self._dev_batches = BatchMaker(training_set.dev, training_set.alphabet, dev_augmenter, workers)
         self._timer = SaveTimer(target.every_seconds)
         self._writer = BackgroundWriter()
+        self._computing = ThreadPoolExecutor(max_workers=1, thread_name_prefix="step")
         self._unsaved_best: Checkpoint | None = None
         self._state = TrainingState(facts=facts, target=target.key, attempt=target.attempt)
         if store is not None:
@@ -133,7 +140,7 @@ class Trainer:
         is raised after the step during which it occurred.
         """
         self._report()
-        with self._writer, self._saved_when_a_worker_is_lost():
+        with self._writer, self._computing, self._saved_when_a_worker_is_lost():
             while self._state.epoch < self._settings.max_epochs:
                 if self._state.stops_early(self._target.early_stop):
                     log.info("stopping early: no lower dev loss for %d epochs", self._state.early_stop.epochs)
@@ -171,7 +178,7 @@ class Trainer:
         for batch in self._train_batches.stream(left, epoch):
             self._leave_if_stopped()
             self._learner.learning_rate = self._rate_after(batch.clips)
-            self._learner.train(batch)
+            self._learner.train(batch, self._unless_stopped)
             self._state = self._state.after_batch(batch.clips)
             self._report_at_times()
             if self._writer.idle() and self._timer.due():
@@ -243,7 +250,7 @@ class Trainer:
         total, errors = 0.0, WordErrors()
         for batch in self._dev_batches.stream(in_order_of_length(self._dev_batches.lengths(), self._batch_size)):
             self._leave_if_stopped()
-            measured = self._learner.measure(batch)
+            measured = self._unless_stopped(partial(self._learner.measure, batch))
             total += measured.loss_sum
             if batch.counted:
                 errors.count(batch.transcripts, greedy_texts(measured.labels, batch.frames.numpy(), alphabet))
@@ -251,6 +258,19 @@ class Trainer:
         self._require_finite(total, "the dev loss")
         errors = WordErrors(*self._workers.total_counts(errors.errors, errors.words))
         return total / len(clips), errors.rate
+
+    def _unless_stopped(self, compute: Callable[[], Result]) -> Result:
+        """Return the result of a computation that changes nothing.
+
+        It runs in a thread, so that a stop saves what the step before it has left while it is still running. With
+        several workers it runs here, because the others wait for it. Raises Stopped.
+        """
+        if self._workers.count > 1:
+            return compute()
+        running = self._computing.submit(compute)
+        while wait([running], NOTICE_SECONDS).not_done:
+            self._leave_if_stopped()
+        return running.result()
 
     def _leave_if_stopped(self) -> None:
         if self._workers.stopping:
