@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Callable
 from typing import Annotated, TypeVar
-from urllib.parse import urlsplit
 
 from fastapi import Path, Request
 from pydantic import ValidationError
@@ -23,11 +22,15 @@ _WANTED = {
 def same_site(request: Request) -> None:
     """Refuse requests that a page of another site makes in the browser of somebody who may use this server.
 
-    Browsers name the origin of a page in every POST and DELETE.
+    Browsers say in Sec-Fetch-Site whose page it is, whatever a proxy makes of Host, but not to servers without HTTPS. They
+    name the origin of the page in every POST and DELETE. It is `null` for a page that has none, as in a sandboxed frame.
     """
-    origin = urlsplit(request.headers.get("origin", ""))
-    foreign = bool(origin.scheme) and origin.netloc.lower() != request.headers.get("host", "").lower()
-    if foreign or request.headers.get("sec-fetch-site") == "cross-site":
+    site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
+    if site is not None:
+        foreign = site not in ("same-origin", "none")
+    else:
+        foreign = origin is not None and origin.partition("://")[2].lower() != request.headers.get("host", "").lower()
+    if foreign:
         raise Forbidden(
             "A page of another site sent this request; use the pages of this server.",
             code="cross_site",
