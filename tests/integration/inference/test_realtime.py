@@ -303,7 +303,9 @@ def test_browsers_send_their_key_as_a_subprotocol(start: Start, tmp_path: Path) 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("path", ["v1/realtime", "vosk", "api/v1/stt"])
-def test_a_browser_needs_no_subprotocol_beside_its_key(path: str, start: Start, tmp_path: Path, browser: Browser) -> None:
+def test_a_browser_needs_no_subprotocol_beside_its_key(
+    path: str, start: Start, tmp_path: Path, browser: Browser
+) -> None:
     (tmp_path / "keys").write_text("secret")
     server = start(api_keys=tmp_path / "keys").until_ready()
     page = new_page(browser)
