@@ -185,6 +185,13 @@ def test_paths_that_name_no_take_delete_nothing(keeping: Server, folder: Path, p
     assert counts(keeping)["sentences"]["ok espejo"]["all"] == 1
 
 
+def test_a_name_in_a_path_that_can_be_none_is_refused_in_a_sentence(keeping: Server) -> None:
+    for name in ("a" * 65, ".ana", "a%00b"):
+        answer = keeping.client.delete(f"/v1/takes/{name}")
+        assert answer.status_code == 400
+        assert answer.json()["error"]["message"].startswith("speaker: send a name of 1 to 64 letters")
+
+
 ORIGIN = "http://127.0.0.1:{port}"
 
 

@@ -4,14 +4,16 @@ import asyncio
 from collections.abc import Callable
 from typing import Annotated, TypeVar
 
-from fastapi import Path, Request
-from pydantic import ValidationError
+from fastapi import Depends, Path, Request
+from pydantic import TypeAdapter, ValidationError
+from speechmodel_api.takes import SpeakerName
 
 from speechmodel_inference.errors import BadRequest, Forbidden, StorageFailed
 from speechmodel_inference.sounds import ID_PATTERN
 
 SoundId = Annotated[str, Path(pattern=ID_PATTERN)]
 Result = TypeVar("Result")
+_SPEAKER: TypeAdapter[str] = TypeAdapter(SpeakerName)
 _WANTED = {
     "text": "text: send the spoken sentence, of 1 to 1000 characters.",
     "speaker": "speaker: send a name of 1 to 64 letters, digits, spaces and . ' - _ that begins with a letter or digit.",
@@ -43,6 +45,17 @@ async def stored(work: Callable[[], Result]) -> Result:
         return await asyncio.to_thread(work)
     except OSError as error:
         raise StorageFailed(f"The takes cannot be read or written: {error.strerror or error}.") from error
+
+
+async def _valid_speaker(speaker: str) -> str:
+    """Return the name in a path as takes have it. Raises BadRequest."""
+    try:
+        return _SPEAKER.validate_python(speaker)
+    except ValidationError as error:
+        raise BadRequest(_WANTED["speaker"], code="invalid_value", param="speaker") from error
+
+
+SpeakerInPath = Annotated[str, Depends(_valid_speaker)]
 
 
 def one_line(text: str) -> str:
