@@ -129,10 +129,11 @@ seccompProfile:
 {{- fail "watchNamespaceSelector: watchNamespaces is set too; set one of them" }}
 {{- end }}
 {{- $terms := list }}
-{{- range $key, $value := .Values.watchNamespaceSelector.matchLabels }}
+{{- $selector := default dict .Values.watchNamespaceSelector }}
+{{- range $key, $value := $selector.matchLabels }}
 {{- $terms = append $terms (printf "%s=%s" $key $value) }}
 {{- end }}
-{{- range .Values.watchNamespaceSelector.matchExpressions }}
+{{- range $selector.matchExpressions }}
 {{- if eq .operator "Exists" }}
 {{- $terms = append $terms .key }}
 {{- else if eq .operator "DoesNotExist" }}

@@ -54,6 +54,12 @@ BAD: list[tuple[Object, str]] = [
     ({"resources": {"limits": {"memory": "512 MB"}}}, "at '/resources/limits/memory'"),
     ({"nodeSelector": {"gpu": True}}, "at '/nodeSelector/gpu': got boolean, want string"),
     ({"tolerations": [{"operator": "Equals"}]}, "at '/tolerations/0/operator': value must be one of"),
+    ({"crds": None}, "at '': missing property 'crds'"),  # a section whose lines are all commented out
+    ({"crds": {"enabled": None}}, "at '/crds': missing property 'enabled'"),
+    ({"rbac": {"create": None}}, "at '/rbac': missing property 'create'"),
+    ({"networkPolicy": {"enabled": None}}, "at '/networkPolicy': missing property 'enabled'"),
+    ({"images": {"training": {"repository": None}}}, "at '/images/training': missing property 'repository'"),
+    ({"logLevel": None}, "at '': missing property 'logLevel'"),
     ({"affinity": {"nodeAffinities": {}}}, "at '/affinity': additional properties 'nodeAffinities' not allowed"),
 ]
 
@@ -61,6 +67,13 @@ BAD: list[tuple[Object, str]] = [
 @pytest.mark.parametrize("values, message", BAD, ids=[json.dumps(v) for v, _ in BAD])
 def test_wrong_values_are_refused_with_the_place_and_the_reason(helm: Helm, values: Object, message: str) -> None:
     assert message in helm.refusal(values)
+
+
+def test_an_empty_list_or_map_may_be_written_as_nothing(helm: Helm) -> None:
+    empty = [name for name, value in yaml.safe_load(VALUES).items() if value in ([], {})]
+    assert {"watchNamespaces", "watchNamespaceSelector", "podLabels", "extraEnv"} < set(empty)
+    assert helm.manifests(dict.fromkeys(empty)) == helm.manifests()
+    assert "all namespaces" in helm("install", "x", str(CHART), "--dry-run=client", values=dict.fromkeys(empty))
 
 
 def test_helm_lint_finds_nothing(helm: Helm) -> None:

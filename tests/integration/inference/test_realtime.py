@@ -14,12 +14,19 @@ import soundfile
 import soxr
 from openai.resources.realtime.realtime import RealtimeConnection
 from openai.types.realtime import RealtimeTranscriptionSessionCreateRequestParam
+from playwright.sync_api import Browser
 from speechmodel_runtime import Pcm, load
+from support.browser import new_page
 from support.servers import HANGS, OK_ESPEJO, Server, Start
+from websockets.exceptions import InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 QUERY = {"intent": "transcription"}
 ITEM = "conversation.item.input_audio_transcription"
+OPEN = """(url) => new Promise((ended) => {
+    const socket = new WebSocket(url, ["openai-insecure-api-key.secret"]);
+    socket.onopen = socket.onerror = ({ type }) => ended(type);
+})"""
 SILENCE = np.zeros(24_000, np.int16)
 
 
@@ -287,5 +294,21 @@ def test_browsers_send_their_key_as_a_subprotocol(start: Start, tmp_path: Path) 
     with connect(url, subprotocols=offered, open_timeout=HANGS) as socket:
         assert socket.subprotocol == "realtime"
         assert json.loads(socket.recv(timeout=HANGS))["type"] == "transcription_session.created"
-    with pytest.raises(Exception, match="403"):
+    with pytest.raises(InvalidStatus) as refused:
         connect(url, subprotocols=["realtime", "openai-insecure-api-key.wrong"], open_timeout=HANGS)  # type: ignore[list-item]
+    assert refused.value.response.status_code == 401
+    assert json.loads(refused.value.response.body)["error"]["code"] == "invalid_api_key"
+    server.until_metric("speechmodel_streams_total", 1, code="1008", path="none")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", ["v1/realtime", "vosk", "api/v1/stt"])
+def test_a_browser_needs_no_subprotocol_beside_its_key(
+    path: str, start: Start, tmp_path: Path, browser: Browser
+) -> None:
+    (tmp_path / "keys").write_text("secret")
+    server = start(api_keys=tmp_path / "keys").until_ready()
+    page = new_page(browser)
+    page.goto(server.url)
+    assert page.evaluate(OPEN, f"{server.url}/{path}".replace("http", "ws", 1)) == "open"
+    page.context.close()

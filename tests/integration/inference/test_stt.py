@@ -85,5 +85,5 @@ def test_both_need_a_key_if_there_are_keys(start: Start, tmp_path: Path) -> None
     server = start(api_keys=tmp_path / "keys").until_ready()
     assert "invalid_api_key" in curl(server, OK_ESPEJO)
     assert curl(server, OK_ESPEJO, "-H", "Authorization: Bearer secret") == "ok espejo"
-    with pytest.raises(InvalidStatus, match="403"):
+    with pytest.raises(InvalidStatus, match="401"):
         ask(server, OK_ESPEJO.read_bytes())

@@ -185,6 +185,36 @@ def test_paths_that_name_no_take_delete_nothing(keeping: Server, folder: Path, p
     assert counts(keeping)["sentences"]["ok espejo"]["all"] == 1
 
 
+def test_a_name_in_a_path_that_can_be_none_is_refused_in_a_sentence(keeping: Server) -> None:
+    for name in ("a" * 65, ".ana", "a%00b"):
+        answer = keeping.client.delete(f"/v1/takes/{name}")
+        assert answer.status_code == 400
+        assert answer.json()["error"]["message"].startswith("speaker: send a name of 1 to 64 letters")
+
+
+ORIGIN = "http://127.0.0.1:{port}"
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 200),
+        ({"Origin": ORIGIN}, 200),
+        ({"Origin": "null"}, 403),  # a page in a sandboxed frame
+        ({"Origin": "http://[elsewhere"}, 403),
+        ({"Origin": f"{ORIGIN}.elsewhere.example"}, 403),
+        ({"Origin": "https://voice.example", "Sec-Fetch-Site": "same-origin"}, 200),  # a proxy changed Host
+        ({"Origin": "https://other.example", "Sec-Fetch-Site": "same-site"}, 403),
+        ({"Sec-Fetch-Site": "cross-site"}, 403),
+    ],
+)
+def test_only_pages_of_this_server_and_programs_delete_takes(
+    keeping: Server, headers: dict[str, str], status: int
+) -> None:
+    sent = {name: value.format(port=keeping.port) for name, value in headers.items()}
+    assert keeping.client.delete("/v1/takes/Ana Ruiz", headers=sent).status_code == status
+
+
 def test_pages_of_other_sites_record_and_delete_nothing(keeping: Server, folder: Path) -> None:
     elsewhere = keeping.client.delete("/v1/takes/Ana Ruiz", headers={"Origin": "http://elsewhere.example"})
     assert elsewhere.status_code == 403

@@ -171,3 +171,15 @@ def test_a_port_that_is_taken_ends_it_with_a_sentence(start: Start) -> None:
         server = start(wyoming_listen=f"127.0.0.1:{taken.getsockname()[1]}")
         assert server.until_ended() == 78
     assert "Address already in use" in server.log.read_text()
+
+
+async def test_a_connection_that_is_open_at_the_end_is_no_error(start: Start) -> None:
+    at = free_port()
+    server = start(wyoming_listen=f"127.0.0.1:{at}", lame_duck_seconds=0).until_ready()
+    async with AsyncTcpClient("127.0.0.1", at) as client:
+        await client.write_event(Ping().event())
+        assert await read(client)
+        server.terminate()
+        assert await read(client) is None
+    assert server.until_ended() == 0
+    assert "Traceback" not in server.log.read_text()

@@ -24,7 +24,7 @@ async def status(keys: Path, path: str, *, root_path: str = "", key: str | None 
     async def send(message: Message) -> None:
         answers.append(message)
 
-    headers = [(b"authorization", f"Bearer {key}".encode())] if key else []
+    headers = [(b"authorization", f"Bearer {key}".encode())] if key else []  # as curl sends it
     scope = {"type": "http", "method": "GET", "path": root_path + path, "root_path": root_path, "headers": headers}
     await RequireKey(app, keys)(scope, nothing, send)
     found: int = answers[0]["status"]
@@ -40,3 +40,11 @@ async def test_the_api_needs_a_key_and_the_probes_do_not(tmp_path: Path, root_pa
         assert await status(tmp_path, path, root_path=root_path, key="second") == 200
     for path in ("/", "/livez", "/readyz", "/metrics"):
         assert await status(tmp_path, path, root_path=root_path) == 200
+
+
+async def test_a_key_is_a_whole_line(tmp_path: Path) -> None:
+    (tmp_path / "keys").write_text("correct horse  battery \r\n\n\tclé\n", encoding="utf-8")
+    for right in ("correct horse  battery", "clé"):
+        assert await status(tmp_path, "/vosk", key=right) == 200
+    for wrong in ("correct", "battery", "correct horse", "cl", " "):
+        assert await status(tmp_path, "/vosk", key=wrong) == 401

@@ -8,6 +8,7 @@ import pytest
 from speechmodel_operator.cluster.api import DEPLOYMENTS, MODELS, PODS, Api, Manifest, Resource
 from speechmodel_operator.cluster.engine import ClusterEngine
 from speechmodel_operator.cluster.errors import AlreadyExists, Conflict, Refused
+from speechmodel_operator.cluster.snapshot import read_snapshot
 from speechmodel_operator.cluster.views import Claim, Deployment, Job, Model, ObjectView, Pod, Service
 from speechmodel_operator.resources import labels
 from speechmodel_operator.resources.pod import STAGE_CONTAINER
@@ -74,6 +75,31 @@ async def test_replicas_that_an_autoscaler_set_since_the_deployment_was_read_sta
     server.version = "7"
     await engine.apply(plan)
     assert server.applied[0]["kind"] == "Deployment"
+
+
+class Serving(Server):
+    """That API server, with the version in the status."""
+
+    async def get(self, resource: Resource[Any], namespace: str, name: str) -> Any:
+        if resource is MODELS:
+            status = {"model": MODEL.model_dump(by_alias=True, exclude_none=True, mode="json")}
+            return Model.model_validate(
+                {"metadata": metadata(name, 3, uid=OWNER.uid), "spec": SCALED, "status": status}
+            )
+        return await super().get(resource, namespace, name)
+
+
+class Watched(Server):
+    """What the watches know of it: its Deployment has lost the label by which they find it."""
+
+    async def get(self, *_: object) -> None:
+        return None
+
+
+async def test_a_deployment_that_the_watches_no_longer_know_is_read_with_its_replicas() -> None:
+    snapshot = await read_snapshot(cast(Api, Serving()), OWNER, cast(Api, Watched()), lambda: ((), ()))
+    assert snapshot is not None and snapshot.deployment is not None
+    assert snapshot.deployment.spec.replicas == 2
 
 
 class New:

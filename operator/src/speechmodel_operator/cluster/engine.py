@@ -229,7 +229,8 @@ class ClusterEngine:
                 raise
             existing = await self._api.get(resource, namespace, name)
             if existing is not None and not ours(existing):
-                raise NameConflict(resource.kind, name) from None
+                label = f"{labels.MODEL}={self._owner.name}" if resource is CLAIMS else ""
+                raise NameConflict(resource.kind, name, label) from None
             if existing is None and isinstance(error, Refused):
                 raise
             return None
@@ -336,15 +337,16 @@ class ClusterEngine:
         """Apply an object that differs and return it. One that is not ours keeps its fields: the first apply does not force."""
         name, namespace = wanted["metadata"]["name"], self._owner.namespace
         if existing is None:
-            if (found := await self._api.get(resource, namespace, name)) is not None:
-                if found.metadata.owned_by(self._owner.uid):
-                    return None  # a second operator made it a moment ago; the next step compares it
+            # one of ours that has lost its labels, or that a second operator made a moment ago, is compared too
+            existing = await self._api.get(resource, namespace, name)
+            if existing is None:
+                try:
+                    return await self._api.apply(resource, namespace, wanted, force=False)
+                except Conflict:
+                    raise NameConflict(resource.kind, name) from None
+            if not existing.metadata.owned_by(self._owner.uid):
                 raise NameConflict(resource.kind, name)
-            try:
-                return await self._api.apply(resource, namespace, wanted, force=False)
-            except Conflict:
-                raise NameConflict(resource.kind, name) from None
-        elif not existing.deleting and _differs(existing, wanted):
+        if not existing.deleting and _differs(existing, wanted):
             read = {"uid": existing.metadata.uid}
             if isinstance(existing, Deployment):
                 # its replicas may be those that were read, and a watch may be late
@@ -405,8 +407,12 @@ def _explained(kind: str, error: ClusterError) -> ClusterError:
 
 
 def _differs(existing: ObjectView, wanted: Manifest) -> bool:
-    """Return True when another object is wanted than was applied last, or when a field that serving depends on was edited."""
+    """Return True when another object is wanted than was applied last, or when something was edited that serving, or finding the
+    object again, depends on.
+    """
     if existing.metadata.annotations.get(labels.APPLIED) != serving.applied_hash(wanted):
+        return True
+    if any(existing.metadata.labels.get(name) != wanted["metadata"]["labels"][name] for name in labels.FOUND_BY):
         return True
     if isinstance(existing, Service):
         return bool(existing.spec.selector != wanted["spec"]["selector"])

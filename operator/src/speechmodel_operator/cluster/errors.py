@@ -54,9 +54,12 @@ class NameConflict(Exception):
 
     reason = Reason.NAME_CONFLICT
 
-    def __init__(self, kind: str, name: str) -> None:
+    def __init__(self, kind: str, name: str, label: str = "") -> None:
+        """`label` is the one that makes a claim the workspace of this SpeechModel."""
+        remedy = f"if it is its workspace, set its label {label}; otherwise " if label else ""
         super().__init__(
-            f"{kind} {name} exists and does not belong to this SpeechModel; rename the SpeechModel or remove that object"
+            f"{kind} {name} exists and does not belong to this SpeechModel; "
+            f"{remedy}rename the SpeechModel or remove that object"
         )
 
 

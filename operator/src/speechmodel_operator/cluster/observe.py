@@ -6,7 +6,7 @@ from datetime import datetime
 
 from speechmodel_api.progress import StepProgress, TrainProgress
 from speechmodel_api.reasons import Reason
-from speechmodel_api.stages import StageName
+from speechmodel_plan.names import RunName
 from speechmodel_plan.observed import Claim, Purge, Run, RunState, Server, Trouble
 
 from speechmodel_operator.cluster import pods, views
@@ -19,7 +19,6 @@ from speechmodel_operator.resources.workers import INDEX, JOB_NAME
 TEMPLATE_HASH = "pod-template-hash"
 """Label of a pod that tells which template of its Deployment it is from. Kubernetes sets it."""
 
-STAGE_LABELS = {stage.value for stage in StageName}
 NO_POD_AFTER_SECONDS = 20
 
 
@@ -39,15 +38,17 @@ def stage_runs(
         if job_name := pod.metadata.labels.get(JOB_NAME):
             by_job.setdefault(job_name, []).append(pod)
     runs = [
-        _job_run(job, by_job.get(job.metadata.name, []), progress, now, (rejections or {}).get(job.metadata.name, ""))
+        _job_run(
+            job, named, by_job.get(job.metadata.name, []), progress, now, (rejections or {}).get(job.metadata.name, "")
+        )
         for job in jobs
-        if job.metadata.labels.get(labels.STAGE) in STAGE_LABELS
+        if (named := RunName.read(job.metadata.name))
     ]
     known = {run.name for run in runs}
     for name, orphans in by_job.items():
         left = [pod for pod in orphans if pods.executing(pod)]
-        if name not in known and left and left[0].metadata.labels.get(labels.STAGE) in STAGE_LABELS:
-            runs.append(_orphan_run(name, left, now))
+        if name not in known and left and (named := RunName.read(name)):
+            runs.append(_orphan_run(name, named, left, now))
     return tuple(runs)
 
 
@@ -154,6 +155,7 @@ def podless(jobs: Iterable[Job], found: Iterable[Pod], now: datetime) -> tuple[J
 
 def _job_run(
     job: Job,
+    named: RunName,
     job_pods: Sequence[Pod],
     progress: Mapping[str, TrainProgress | StepProgress],
     now: datetime,
@@ -176,9 +178,9 @@ def _job_run(
     began = [at for pod in job_pods if (at := pods.started_at(pod, STAGE_CONTAINER))]
     return Run(
         name=metadata.name,
-        stage=StageName(metadata.labels[labels.STAGE]),
-        key=metadata.labels[labels.KEY],
-        attempt=int(metadata.labels[labels.ATTEMPT]),
+        stage=named.stage,
+        key=named.key,
+        attempt=named.attempt,
         settings=metadata.annotations.get(labels.SETTINGS, ""),
         state=state,
         created_at=_created(job),
@@ -212,13 +214,12 @@ def _telling(workers: Sequence[Pod], state: RunState) -> Pod | None:
     return min(workers, key=pods.consequence, default=None)
 
 
-def _orphan_run(name: str, left: Sequence[Pod], now: datetime) -> Run:
-    metadata = left[0].metadata
+def _orphan_run(name: str, named: RunName, left: Sequence[Pod], now: datetime) -> Run:
     return Run(
         name=name,
-        stage=StageName(metadata.labels[labels.STAGE]),
-        key=metadata.labels.get(labels.KEY, ""),
-        attempt=int(metadata.labels.get(labels.ATTEMPT, 0)),
+        stage=named.stage,
+        key=named.key,
+        attempt=named.attempt,
         settings="",
         state=RunState.ENDING,
         created_at=_created(left[0]),

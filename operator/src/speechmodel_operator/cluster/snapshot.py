@@ -135,6 +135,8 @@ async def read_snapshot(api: Api, owner: Owner, known: Api, ended_runs: Callable
     jobs, pods = runs
     claim = await _read_claim(known, owner, spec)
     deployment = await known.get(DEPLOYMENTS, owner.namespace, names.deployment_name(owner.name))
+    if deployment is None and spec.serving and model.status.model:  # without its labels, the watches do not know it
+        deployment = await api.get(DEPLOYMENTS, owner.namespace, names.deployment_name(owner.name))
     # also when neither spec nor status mentions a canary: the last step may have ended before it could write the status
     canary = await known.get(DEPLOYMENTS, owner.namespace, names.canary_name(owner.name))
     services = await known.find(SERVICES, owner.namespace, owner.name)

@@ -12,6 +12,8 @@ MODEL = f"{GROUP}/model"
 """Name of the SpeechModel. Every object has it, and watches select by it."""
 STAGE = f"{GROUP}/stage"
 """prepare ... publish, purge; server for the inference pods, and canary for those of a version that is tried."""
+FOUND_BY = (MODEL, STAGE)
+"""Labels by which watches and steps find an object again."""
 KEY = f"{GROUP}/key"
 ATTEMPT = f"{GROUP}/attempt"
 SETTINGS = f"{GROUP}/settings"

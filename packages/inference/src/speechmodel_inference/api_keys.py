@@ -37,25 +37,29 @@ class RequireKey:
         """Handle one request."""
         if scope["type"] == "lifespan" or not _guarded(scope) or self._valid(_key(scope)):
             await self._app(scope, receive, send)
-        elif scope["type"] == "websocket":
-            await send({"type": "websocket.close", "code": 1008})  # before it is accepted: an answer of 403
         else:
             body = ErrorResponse(error=_REFUSED).model_dump()
             await JSONResponse(body, 401, {"WWW-Authenticate": "Bearer"})(scope, receive, send)
 
     def _valid(self, given: str) -> bool:
-        return any([hmac.compare_digest(key, given.encode()) for key in self._keys()])  # noqa: C419 - no early end
+        key = given.encode("latin-1", "replace")  # the bytes that were sent: headers are read as Latin-1
+        return any([hmac.compare_digest(each, key) for each in self._keys()])  # noqa: C419 - no early end
 
     def _keys(self) -> list[bytes]:
         try:
             if not self._path.is_dir():
-                return self._path.read_bytes().split()
+                return _lines(self._path)
             # kubelet keeps the files of a Secret in hidden folders, and links to them
             files = [each for each in self._path.iterdir() if not each.name.startswith(".")]
-            return [key for file in files for key in file.read_bytes().split()]
+            return [key for file in files for key in _lines(file)]
         except OSError as error:
             log.error("%s cannot be read (%s), so no API key is valid", self._path, error.strerror)
             return []
+
+
+def _lines(file: Path) -> list[bytes]:
+    """Return the lines of a file that are not empty. A key may have spaces within it."""
+    return [key for line in file.read_bytes().splitlines() if (key := line.strip())]
 
 
 def _key(scope: Scope) -> str:

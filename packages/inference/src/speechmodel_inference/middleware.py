@@ -8,7 +8,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from speechmodel_inference.api_keys import GUARDED_PATHS
 from speechmodel_inference.lifecycle import Lifecycle
-from speechmodel_inference.sockets import FAILED, NORMAL
+from speechmodel_inference.sockets import FAILED, NORMAL, REFUSED
 from speechmodel_inference.telemetry import Telemetry
 
 FAILURE = 500
@@ -62,6 +62,8 @@ class CountRequests:
             nonlocal code
             if message["type"] == "websocket.close":
                 code = message.get("code", NORMAL)
+            elif message["type"] == "websocket.http.response.start":  # an answer of HTTP before it is accepted
+                code = REFUSED
             await send(message)
 
         try:

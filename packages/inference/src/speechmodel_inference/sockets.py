@@ -5,11 +5,22 @@ import asyncio
 from fastapi import WebSocket, WebSocketDisconnect
 from starlette.types import Message
 
+from speechmodel_inference.api_keys import KEY_SUBPROTOCOL
 from speechmodel_inference.errors import BadRequest, RequestError
 
 NORMAL, REFUSED, FAILED, TRY_AGAIN = 1000, 1008, 1011, 1013
 """Codes of a WebSocket that is closed: at its end, because of what the client sent or failed to send, after
 a failure of the server, and because the server is busy or not ready."""
+
+
+def subprotocol(socket: WebSocket) -> str | None:
+    """Return the subprotocol to accept: the first that was offered, and a key only if there is no other.
+
+    Chromium closes a WebSocket whose server accepts none of those that were offered.
+    """
+    offered: list[str] = socket.scope["subprotocols"]
+    others = (name for name in offered if not name.startswith(KEY_SUBPROTOCOL))
+    return next(others, next(iter(offered), None))
 
 
 def close_code(error: RequestError) -> int:

@@ -93,6 +93,8 @@ async def serve_wyoming(services: Services, listening: socket.socket) -> AsyncIt
         try:
             if len(connections) <= services.settings.connections:
                 await _converse(reader, writer, services)
+        except asyncio.CancelledError:  # the server ends; asyncio of Python 3.11 would log it as an error
+            pass
         finally:
             connections.discard(connection)
             writer.close()

@@ -3,7 +3,27 @@
 With a SpeechModel name of at most 36 characters none exceeds 63 (tests/unit/operator/test_resources.py).
 """
 
+import re
+from dataclasses import dataclass
+
 from speechmodel_api.stages import StageName
+
+_RUN = re.compile(rf".+-({'|'.join(StageName)})-([0-9a-f]{{8}})-([0-9]+)")
+
+
+@dataclass(frozen=True)
+class RunName:
+    """The parts of the name of a stage's Job or local run, without the SpeechModel."""
+
+    stage: StageName
+    key: str
+    attempt: int
+
+    @classmethod
+    def read(cls, name: str) -> "RunName | None":
+        """Return the parts of a name, or None if it is not that of a run. A name cannot be edited, unlike a label."""
+        match = _RUN.fullmatch(name)
+        return cls(StageName(match[1]), match[2], int(match[3])) if match else None
 
 
 def run_name(model: str, stage: StageName, key: str, attempt: int) -> str:

@@ -3,16 +3,17 @@
 import asyncio
 from collections.abc import Callable
 from typing import Annotated, TypeVar
-from urllib.parse import urlsplit
 
-from fastapi import Path, Request
-from pydantic import ValidationError
+from fastapi import Depends, Path, Request
+from pydantic import TypeAdapter, ValidationError
+from speechmodel_api.takes import SpeakerName
 
 from speechmodel_inference.errors import BadRequest, Forbidden, StorageFailed
 from speechmodel_inference.sounds import ID_PATTERN
 
 SoundId = Annotated[str, Path(pattern=ID_PATTERN)]
 Result = TypeVar("Result")
+_SPEAKER: TypeAdapter[str] = TypeAdapter(SpeakerName)
 _WANTED = {
     "text": "text: send the spoken sentence, of 1 to 1000 characters.",
     "speaker": "speaker: send a name of 1 to 64 letters, digits, spaces and . ' - _ that begins with a letter or digit.",
@@ -23,11 +24,15 @@ _WANTED = {
 def same_site(request: Request) -> None:
     """Refuse requests that a page of another site makes in the browser of somebody who may use this server.
 
-    Browsers name the origin of a page in every POST and DELETE.
+    Browsers say in Sec-Fetch-Site whose page it is, whatever a proxy makes of Host, but not to servers without HTTPS. They
+    name the origin of the page in every POST and DELETE. It is `null` for a page that has none, as in a sandboxed frame.
     """
-    origin = urlsplit(request.headers.get("origin", ""))
-    foreign = bool(origin.scheme) and origin.netloc.lower() != request.headers.get("host", "").lower()
-    if foreign or request.headers.get("sec-fetch-site") == "cross-site":
+    site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
+    if site is not None:
+        foreign = site not in ("same-origin", "none")
+    else:
+        foreign = origin is not None and origin.partition("://")[2].lower() != request.headers.get("host", "").lower()
+    if foreign:
         raise Forbidden(
             "A page of another site sent this request; use the pages of this server.",
             code="cross_site",
@@ -40,6 +45,17 @@ async def stored(work: Callable[[], Result]) -> Result:
         return await asyncio.to_thread(work)
     except OSError as error:
         raise StorageFailed(f"The takes cannot be read or written: {error.strerror or error}.") from error
+
+
+async def _valid_speaker(speaker: str) -> str:
+    """Return the name in a path as takes have it. Raises BadRequest."""
+    try:
+        return _SPEAKER.validate_python(speaker)
+    except ValidationError as error:
+        raise BadRequest(_WANTED["speaker"], code="invalid_value", param="speaker") from error
+
+
+SpeakerInPath = Annotated[str, Depends(_valid_speaker)]
 
 
 def one_line(text: str) -> str:

@@ -5,14 +5,15 @@ is set.
 import logging
 from functools import partial
 
-from fastapi import APIRouter, Depends, Response
+from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, ValidationError
 from speechmodel_api.times import Time
 
-from speechmodel_inference.errors import NotFound
+from speechmodel_inference.errors import BadRequest, NotFound
 from speechmodel_inference.misheard import MisheardInbox
 from speechmodel_inference.routers.keeping import SoundId, one_line, refusal_of_take, same_site, stored
 from speechmodel_inference.services import Injected, Services
+from speechmodel_inference.upload import read_body
 
 log = logging.getLogger(__name__)
 router = APIRouter(prefix="/v1/misheard", dependencies=[Depends(same_site)])
@@ -88,9 +89,16 @@ async def play_clip(clip: SoundId, services: Injected) -> Response:
     return Response(sound, media_type="audio/wav", headers={"Cache-Control": "no-store"})
 
 
-@router.post("/{clip}/take", status_code=201)
-async def confirm_clip(clip: SoundId, said: Said, services: Injected) -> Confirmed:
-    """Turn a clip into a take for the dataset."""
+@router.post(
+    "/{clip}/take",
+    status_code=201,
+    openapi_extra={
+        "requestBody": {"required": True, "content": {"application/json": {"schema": Said.model_json_schema()}}}
+    },
+)
+async def confirm_clip(clip: SoundId, request: Request, services: Injected) -> Confirmed:
+    """Turn a clip into a take for the dataset. The body is a Said."""
+    said = await _said(request, services)
     confirm = partial(
         _inbox(services).confirm, clip, text=one_line(said.text), speaker=said.speaker, consent=said.consent
     )
@@ -117,6 +125,18 @@ async def drop_clips(services: Injected) -> Dropped:
     deleted = await stored(_inbox(services).drop_all)
     log.info("deleted %d misheard clips", deleted)
     return Dropped(deleted=deleted)
+
+
+async def _said(request: Request, services: Services) -> Said:
+    """Return the body. FastAPI would read one of any size."""
+    with services.queue.place() as place, await read_body(request, services.settings, place) as upload:
+        try:
+            return Said.model_validate_json(upload.file.read())
+        except ValidationError as error:
+            if error.errors()[0]["loc"]:
+                raise refusal_of_take(error) from error
+            message = "The body is not a JSON object; send one with text, speaker and consent."
+            raise BadRequest(message, code="invalid_json") from error
 
 
 def _inbox(services: Services) -> MisheardInbox:

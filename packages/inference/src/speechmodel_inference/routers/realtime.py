@@ -14,13 +14,13 @@ from speechmodel_inference.openai_types import error_object
 from speechmodel_inference.realtime_session import RealtimeSession
 from speechmodel_inference.routers.models import require_served
 from speechmodel_inference.services import Services
-from speechmodel_inference.sockets import close_code, received
+from speechmodel_inference.sockets import close_code, received, subprotocol
 
 log = logging.getLogger(__name__)
 router = APIRouter()
 
-SUBPROTOCOL, BETA_SUBPROTOCOL = "realtime", "openai-beta.realtime-v1"
-"""Subprotocols that browsers offer, which send no headers of their own."""
+BETA_SUBPROTOCOL = "openai-beta.realtime-v1"
+"""Subprotocol of browsers, which send no headers of their own."""
 
 
 @router.websocket("/v1/realtime")
@@ -29,12 +29,12 @@ async def realtime(socket: WebSocket, *, preview: bool = False) -> None:
     services: Services = socket.app.state.services
     if preview:
         services = replace(services, misheard=None)
-    offered = socket.scope["subprotocols"]
-    await socket.accept(subprotocol=SUBPROTOCOL if SUBPROTOCOL in offered else None)
+    await socket.accept(subprotocol(socket))
     try:
         try:
             with services.queue.preview() if preview else services.queue.place():
-                await _converse(socket, services, beta=BETA_SUBPROTOCOL in offered or "openai-beta" in socket.headers)
+                beta = BETA_SUBPROTOCOL in socket.scope["subprotocols"] or "openai-beta" in socket.headers
+                await _converse(socket, services, beta=beta)
         except RequestError as error:
             await socket.send_json({"type": "error", "error": error_object(error).model_dump()})
             await socket.close(close_code(error))

@@ -18,7 +18,7 @@ from speechmodel_inference.decoding_queue import Place
 from speechmodel_inference.errors import BadRequest, ClientLeft, RequestError, UploadTooLarge
 from speechmodel_inference.recordings import transcribe_upload
 from speechmodel_inference.services import Injected, Services
-from speechmodel_inference.sockets import close_code, received
+from speechmodel_inference.sockets import close_code, received, subprotocol
 from speechmodel_inference.upload import Upload, read_body, require_size
 
 log = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ async def stt(request: Request, services: Injected) -> Response:
 async def stt_socket(socket: WebSocket) -> None:
     """Transcribe one file."""
     services: Services = socket.app.state.services
-    await socket.accept()
+    await socket.accept(subprotocol(socket))
     try:
         try:
             with services.queue.place() as place:

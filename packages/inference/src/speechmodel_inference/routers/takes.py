@@ -8,7 +8,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request
 from pydantic import BaseModel, ValidationError
-from speechmodel_api.takes import SpeakerName, Take, speaker_hash
+from speechmodel_api.takes import Take, speaker_hash
 from speechmodel_api.times import Time
 from speechmodel_decoding.errors import DecodingError
 from speechmodel_runtime import level
@@ -16,7 +16,7 @@ from speechmodel_runtime.errors import SpeechRuntimeError
 
 from speechmodel_inference.decoders import DecodingOptions
 from speechmodel_inference.errors import NotFound
-from speechmodel_inference.routers.keeping import SoundId, one_line, refusal_of_take, same_site, stored
+from speechmodel_inference.routers.keeping import SoundId, SpeakerInPath, one_line, refusal_of_take, same_site, stored
 from speechmodel_inference.runtime_errors import of_runtime
 from speechmodel_inference.services import Injected, Services
 from speechmodel_inference.takes import CheckedTake, TakeStore, check
@@ -130,14 +130,14 @@ async def save_take(request: Request, services: Injected) -> SavedTake:
 
 
 @router.delete("/{speaker}/{take}", status_code=204)
-async def delete_take(speaker: SpeakerName, take: SoundId, services: Injected) -> None:
+async def delete_take(speaker: SpeakerInPath, take: SoundId, services: Injected) -> None:
     """Delete one take."""
     if not await stored(lambda: _store(services).remove(speaker, take)):
         raise NotFound(f"{speaker} has no take {take}; it may have been deleted.", code="take_not_found")
 
 
 @router.delete("/{speaker}")
-async def forget_speaker(speaker: SpeakerName, services: Injected) -> Forgotten:
+async def forget_speaker(speaker: SpeakerInPath, services: Injected) -> Forgotten:
     """Delete every take of a speaker."""
     served = services.lifecycle.version
     deleted = await stored(lambda: _store(services).forget(speaker))

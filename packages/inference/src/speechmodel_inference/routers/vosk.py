@@ -23,7 +23,7 @@ from speechmodel_inference.errors import BadRequest, RequestError
 from speechmodel_inference.live import Heard, LiveTranscription
 from speechmodel_inference.runtime_errors import of_runtime
 from speechmodel_inference.services import Services
-from speechmodel_inference.sockets import close_code, received
+from speechmodel_inference.sockets import close_code, received, subprotocol
 from speechmodel_inference.transcribing import Segment
 
 log = logging.getLogger(__name__)
@@ -62,7 +62,7 @@ class Control(BaseModel):
 async def vosk(socket: WebSocket) -> None:
     """Transcribe one stream."""
     services: Services = socket.app.state.services
-    await socket.accept()
+    await socket.accept(subprotocol(socket))
     try:
         try:
             with services.queue.place():
