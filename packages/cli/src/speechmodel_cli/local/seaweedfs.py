@@ -123,7 +123,9 @@ class SeaweedFS:
             if milestones > reached:
                 reached, moved_at = milestones, time.monotonic()
             if not self.running:
-                raise ObjectStoreFailed(f"the S3 server ended while it started{self._reason()}; read its log {self.log}")
+                raise ObjectStoreFailed(
+                    f"the S3 server ended while it started{self._reason()}; read its log {self.log}"
+                )
             if time.monotonic() - moved_at > STALL_SECONDS:
                 raise ObjectStoreFailed(
                     f"the S3 server made no progress for {STALL_SECONDS} s while it started; read its log {self.log}"
