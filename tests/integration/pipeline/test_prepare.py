@@ -85,6 +85,26 @@ def test_whole_speakers_are_held_out_and_the_report_says_where_their_names_are_f
     assert sum(speaker["parts"]["test"] for speaker in found["speakers"]) == 3
 
 
+def test_a_speaker_who_is_written_in_several_ways_is_one_person(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    written = {"a": ("Ana B", "Bo", "Cy"), "b": ("ana  b", "BO", "Cy"), "c": ("ANA B", "bo", "Cy")}
+    rows = [
+        (f"{phrase}{take}", f"frase {phrase}", who)
+        for phrase, names in written.items()
+        for take, who in enumerate(names)
+    ]
+    for number, (id_, _, _) in enumerate(rows):
+        tone(tmp_path / "source/original/es" / f"{id_}.wav", 300 + 10 * number)
+    lines = ["id,es,speaker", *map(",".join, rows)]
+    (tmp_path / "source/commands.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    output = prepare(task(tmp_path / "source", tmp_path / "w"))
+    assert (output.speakers, output.unseen_test_speakers) == (3, 1)
+    assert [speaker["speaker"] for speaker in report(tmp_path / "w")["speakers"]] == ["Ana B", "Bo", "Cy"]
+    assert "one speaker is written in several ways: 'Ana B', 'ana  b', 'ANA B'" in caplog.messages
+
+
 def test_speakers_that_are_named_later_change_their_digest_and_not_that_of_the_dataset(tmp_path: Path) -> None:
     for number, (phrase, who) in enumerate((phrase, who) for phrase in "abc" for who in ("an", "bo")):
         tone(tmp_path / "source/original/es" / f"{phrase}-{who}.wav", 300 + 10 * number)

@@ -38,6 +38,8 @@ def test_run_imports_no_part_of_a_cluster_and_no_stage() -> None:
         (["run", "m.yaml", "--claim", "voices"], "'voices' is not NAME=DIR"),
         (["run", "m.yaml", "--port", "0"], "0 is not in the range 1<=x<=65535"),
         (["run", "m.yaml", "--s3", "aws"], "'aws' is not one of 'embedded', 'manifest'"),
+        (["run", "m.yaml", "--claim", "a=x", "--claim", "a=y"], "--claim a is given twice; remove one"),
+        (["transcribe", "a.wav", "--url", ""], "--url is empty; give the URL of a server"),
         (["validate"], "Missing argument 'MANIFEST...'"),
         (["transcribe", "a.wav", "--model", "m", "--url", "http://h"], "--model and --url cannot be used together"),
     ],
@@ -65,6 +67,19 @@ def test_ctrl_c_and_a_closed_pipe_have_their_exit_codes(monkeypatch: pytest.Monk
         process.stdout.close()
         _, complaint = process.communicate(timeout=60)
     assert (process.returncode, complaint) == (1, "")
+
+
+def test_closed_standard_streams_get_nothing_and_no_file_takes_their_place(tmp_path: Path) -> None:
+    program = """
+import os, sys
+from speechmodel_cli.command_line import main
+code = main(["validate", "none.yaml"])
+names = [os.readlink(f"/proc/self/fd/{number}") for number in range(3)]
+open(sys.argv[1], "w").write(f"{code} {names}")
+"""
+    answer = tmp_path / "answer"
+    subprocess.run(["sh", "-c", '"$0" -c "$1" "$2" <&- >&- 2>&-', sys.executable, program, str(answer)], check=True)
+    assert answer.read_text() == "1 ['/dev/null', '/dev/null', '/dev/null']"
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,16 @@
 """A table of bad manifests, and what `speechmodel validate` reports."""
 
+import io
+import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from speechmodel_api.crd import schema
 from speechmodel_cli.command_line import main
+from speechmodel_cli.manifest import validation
 from support.manifests import MANIFEST as TEXT
 
 GOOD: dict[str, Any] = {
@@ -36,6 +41,30 @@ def test_a_good_manifest_is_valid_also_among_other_resources(
 ) -> None:
     secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: key}\nstringData: {whatever: x}\n---\n"
     assert validated(tmp_path, capsys, secret + TEXT) == (0, " espejo valid\n")
+
+
+@pytest.mark.parametrize("kind", ["List", "SpeechModelList"])
+def test_what_kubectl_get_prints_of_several_objects_is_read(
+    kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    metadata = {
+        "name": "luz",
+        "uid": "u",
+        "resourceVersion": "7",
+        "generation": 2,
+        "managedFields": [{"manager": "kubectl"}],
+    }
+    items = [GOOD, {"apiVersion": "v1", "kind": "Secret"}, {**GOOD, "metadata": metadata, "status": {"phase": "Ready"}}]
+    text = yaml.safe_dump({"apiVersion": "v1", "kind": kind, "items": items, "metadata": {"resourceVersion": ""}})
+    assert validated(tmp_path, capsys, text) == (0, " espejo, luz valid\n")
+
+
+def test_the_manifest_may_be_the_standard_input(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(TEXT.encode())))
+    assert main(["validate", "-"]) == 0
+    assert capsys.readouterr().out == "-: espejo valid\n"
 
 
 BAD = {
@@ -192,7 +221,41 @@ BAD = {
     "a kind in another case": (TEXT.replace("kind: SpeechModel", "kind: Speechmodel"), "2: kind: must be SpeechModel"),
     "no SpeechModel at all": ("kind: Secret\n", "1: holds no document of kind SpeechModel"),
     "not YAML": ("spec: [1, 2\n", "2: is not valid YAML: expected ',' or ']', but got '<stream end>'"),
-    "a tab": ("spec:\n\tlanguage: es\n", "2: is not valid YAML: found character '\\t' that cannot start any token"),
+    "a tab": (
+        "spec:\n\tlanguage: es\n",
+        "2: is not valid YAML: found character '\\t' that cannot start any token; indent with spaces instead of tabs",
+    ),
+    "a number of five thousand digits": (
+        TEXT + f"  training: {{maxEpochs: {'9' * 5000}}}\n",
+        "8: spec.training.maxEpochs: must be an integer, not inf",
+    ),
+    "half of a character": (
+        TEXT.replace("bucket: models", 'bucket: "models\\ud83d"'),
+        "7: spec.publish.s3.bucket: has half of a character, such as \\ud83d without its second half; write the character itself\n"
+        "7: spec.publish.s3.bucket: 'models?' does not match ^[a-z0-9][a-z0-9.-]*[a-z0-9]$",
+    ),
+    "a label of the SpeechModel that is not a string": (
+        TEXT.replace("{name: espejo}", "{name: espejo, labels: {tier: 1}}"),
+        '3: metadata.labels.tier: must be a string: YAML reads 1 as a number; write "1"',
+    ),
+    "a namespace that is a number": (
+        TEXT.replace("{name: espejo}", "{name: espejo, namespace: 12}"),
+        '3: metadata.namespace: must be a string: YAML reads 12 as a number; write "12"',
+    ),
+    "an unknown field of metadata": (
+        TEXT.replace("{name: espejo}", "{name: espejo, lables: {}}"),
+        "3: metadata.lables: unknown field; did you mean labels?",
+    ),
+    "two of the same name": (
+        f"{TEXT}---\n{TEXT}",
+        "11: metadata.name: the SpeechModel in line 3 has this name already; rename one of the two",
+    ),
+    "the third of a List": (
+        json.dumps(
+            {"apiVersion": "v1", "kind": "List", "items": [GOOD, {"kind": "Secret"}, {**GOOD, "spce": {}}]}, indent=0
+        ),
+        "53: spce: unknown field; did you mean spec?",
+    ),
 }
 
 
@@ -210,6 +273,21 @@ def test_all_problems_are_reported_at_once_in_the_order_of_their_lines(
     code, output = validated(tmp_path, capsys, text)
     assert code == 1
     assert [line.split(":")[0] for line in output.splitlines()] == ["3", "5", "8", "9"]
+
+
+def test_the_schema_is_made_once_for_all_fields(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
+
+    def counted() -> dict[str, Any]:
+        made.append(1)
+        return schema()
+
+    monkeypatch.setattr(validation, "schema", counted)
+    validation._manifest_schema.cache_clear()
+    assert validated(tmp_path, capsys, TEXT)[0] == 0
+    assert len(made) == 1
 
 
 def test_several_files_are_all_checked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -177,7 +177,9 @@ MIXED = [
     ("ru", "Hет", "нет"),
     ("ru", "ok это a не то", "ok это а не то"),
     ("ru", "cop", "cop"),
-    ("ru", "это hip hop", "это hip hop"),
+    ("ru", "это hip hop и HIP HOP", "это hip hop и hip hop"),
+    ("ru", "a песня pop o нём", "а песня pop о нём"),
+    ("el", "το POP και o NATO", "το pop και ο nato"),
     ("fi", "se on һӓ", "se on һӓ"),
     ("es", "саsa", "casa"),
     ("es", "la cаsа а сор", "la casa a cop"),
@@ -213,6 +215,7 @@ ANNOTATED = [
     ("hola <noise> {cough} *ríe* espejo", "hola espejo"),
     ("uno ([dos] tres) cuatro", "uno cuatro"),
     ("hola（笑）", "hola"),
+    ("hola【笑】 〔cough〕", "hola"),
 ]
 
 
@@ -227,10 +230,22 @@ def test_an_annotation_is_refused_or_stripped(written: str, stripped: str) -> No
 
 
 @pytest.mark.parametrize("annotations", Annotations)
-def test_a_bracket_that_is_not_closed_is_refused(annotations: Annotations) -> None:
+@pytest.mark.parametrize(
+    "written",
+    ["hola [risas", "hola (risas", "( risas", "hola(risas", "hola *ríe", "hola 【笑", "笑】 hola"],
+)
+def test_a_bracket_that_is_not_closed_is_refused(written: str, annotations: Annotations) -> None:
     with pytest.raises(TranscriptUnusable, match="not closed") as refused:
-        normalise("hola [risas", annotations=annotations)
+        normalise(written, annotations=annotations)
     assert refused.value.reason is RejectionReason.ANNOTATION
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["hola :( adiós", "hola ;-( adiós", "hola(( adiós", "hola( adiós", "hola (", "hola) adiós", "hola* adiós"],
+)
+def test_a_smiley_or_a_footnote_is_dropped(written: str) -> None:
+    assert normalise(written).text in ("hola adiós", "hola")
 
 
 def test_nothing_is_left_of_a_transcript_that_is_an_annotation() -> None:

@@ -114,12 +114,31 @@ def test_layer_norm_of_one_network_only_is_named(upstream: Path, fresh: dict[str
 
 @pytest.mark.parametrize(
     "name, message",
-    [("absent", "there is no such checkpoint and no such folder"), ("empty", "the folder has no checkpoint")],
+    [
+        ("absent", "there is no such checkpoint and no such folder"),
+        ("empty", "the folder has no checkpoint"),
+        ("best-7.index", "it is one file of a checkpoint, whose prefix is best-7"),
+        ("best-7.data-00000-of-00001", "it is one file of a checkpoint, whose prefix is best-7"),
+        ("model.tar.gz", "it is a file that is no checkpoint of TensorFlow; unpack an archive"),
+        ("unpacked", "the folder has no checkpoint .* but its folder deepspeech-0.9.3-checkpoint has one"),
+    ],
 )
 def test_a_path_without_a_checkpoint_is_named(tmp_path: Path, name: str, message: str) -> None:
     (tmp_path / "empty").mkdir()
+    (tmp_path / "unpacked" / "deepspeech-0.9.3-checkpoint").mkdir(parents=True)
+    for file in ("best-7.index", "best-7.data-00000-of-00001", "model.tar.gz"):
+        (tmp_path / file).touch()
+    (tmp_path / "unpacked" / "deepspeech-0.9.3-checkpoint" / "best_dev-7.index").touch()
     with pytest.raises(InitialCheckpointUnusable, match=f"{name} cannot be used: {message}.*correct the path"):
         read_initial_checkpoint(tmp_path / name)
+
+
+def test_weights_that_are_no_numbers_are_named(tmp_path: Path) -> None:
+    tensors = tensors_of(GEOMETRY)
+    tensors["layer_3/bias"][0] = np.nan
+    write_tensors(tmp_path / "train-1", tensors)
+    with pytest.raises(InitialCheckpointUnusable, match="cannot be used: layer_3/bias has values that are not finite"):
+        read_initial_checkpoint(tmp_path)
 
 
 def test_a_damaged_checkpoint_and_a_wrong_alphabet_are_named(upstream: Path) -> None:

@@ -7,7 +7,9 @@ command line was wrong; 130 interrupted by Ctrl-C, 143 by SIGTERM and
 
 import errno
 import io
+import os
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -31,6 +33,7 @@ BESIDE = ""
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return the exit code."""
+    _open_missing_streams()
     _replace_what_cannot_be_shown()
     try:
         return int(speechmodel.main(arguments, prog_name="speechmodel", standalone_mode=False))
@@ -42,6 +45,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         sys.stderr.write(f"{_sentence(error)}\n")
         return 1
+
+
+def _open_missing_streams() -> None:
+    """Open the null device for standard streams that the caller has closed. Otherwise the next file that is opened takes
+    the number of such a stream, and gets what other programs write there.
+    """
+    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        if getattr(sys, name) is None:
+            opened = Path(os.devnull).open(mode, encoding="utf-8")  # noqa: SIM115 - it stays open as the stream
+            if opened.fileno() != number:
+                os.dup2(opened.fileno(), number)
+            setattr(sys, name, opened)
 
 
 def _replace_what_cannot_be_shown() -> None:
@@ -142,7 +157,12 @@ def run(
     listen: Path | None,
     state: Path,
 ) -> int:
-    """Train and publish the SpeechModel in MANIFEST. The same command continues an interrupted run."""
+    """Train and publish the SpeechModel in MANIFEST. The same command continues an interrupted run.
+
+    The file - is the standard input.
+    """
+    if twice := [name for name, count in Counter(name for name, _ in claims).items() if count > 1]:
+        raise click.UsageError(f"--claim {twice[0]} is given twice; remove one")
     from speechmodel_cli.run import RunOptions, run
 
     return run(RunOptions(manifest, state, dict(claims), s3, serve, port, listen))
@@ -160,7 +180,7 @@ def run(
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the report of --dataset as a line of JSON.")
 def validate(manifests: tuple[Path, ...], dataset: str | None, as_json: bool) -> int:
-    """Check manifests, and with --dataset their recordings, and report every problem."""
+    """Check manifests, and with --dataset their recordings, and report every problem. The file - is the standard input."""
     if not manifests:
         order = "; write it before --dataset" if dataset else ""
         raise click.UsageError(f"Missing argument 'MANIFEST...'{order}.")
@@ -208,6 +228,10 @@ def plot(name: str, png: Path | None, state: Path) -> int:
 @_state
 def transcribe(files: tuple[Path, ...], model: str | None, url: str | None, as_json: bool, state: Path) -> int:
     """Transcribe recordings in any usual format and print the text. The file - is the standard input."""
+    if url == "":
+        raise click.UsageError(
+            "--url is empty; give the URL of a server, or leave it out to use a model of this machine"
+        )
     if model and url:
         raise click.UsageError("--model and --url cannot be used together; leave one out")
     from speechmodel_cli.transcribe import transcribe

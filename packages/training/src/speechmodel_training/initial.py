@@ -26,6 +26,8 @@ LAYERS = ("layer_2", "layer_3", CELL, "layer_5", "layer_6")
 """Layers that can be dropped. dropLayers counts from the last one, as drop_source_layers in DeepSpeech."""
 OUTPUT = "layer_6"
 _UPSTREAM = re.compile(r"([^.].*)-(\d+)\.index")
+_PART = re.compile(r"(.+)\.(?:index|meta|data-\d+-of-\d+)")
+"""A file of a checkpoint, and the prefix."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +114,8 @@ def read_initial_checkpoint(path: Path) -> InitialCheckpoint:
         raise InitialCheckpointUnusable(place, [f"it is damaged: {error}"]) from error
     if missing := sorted(set(Geometry(1, 1).weight_shapes()) - set(weights)):
         raise InitialCheckpointUnusable(place, [f"{name} is missing" for name in missing])
+    if infinite := sorted(name for name, values in weights.items() if not np.isfinite(values).all()):
+        raise InitialCheckpointUnusable(place, [f"{name} has values that are not finite" for name in infinite])
     checkpoint = InitialCheckpoint(place, weights, _alphabet(place.parent))
     classes = len(weights[f"{OUTPUT}/bias"])
     if checkpoint.alphabet is not None and len(checkpoint.alphabet) + 1 != classes:
@@ -124,16 +128,29 @@ def _prefix(path: Path) -> Path:
     if path.with_name(f"{path.name}.index").is_file():
         return path
     if not path.is_dir():
-        raise InitialCheckpointUnusable(path, ["there is no such checkpoint and no such folder"])
+        raise InitialCheckpointUnusable(path, [_no_folder(path)])
     if (path / "model.index").is_file():
         return path / "model"
     if ours := sorted(path.glob("step-*/model.index")):
         return _best_of([index.parent for index in ours]) / "model"
     indexes = [(match, file) for file in path.glob("*.index") if (match := _UPSTREAM.fullmatch(file.name))]
     if not indexes:
-        raise InitialCheckpointUnusable(path, ["the folder has no checkpoint (step-*, best_dev-*.index or *.index)"])
+        below = sorted({file.parent.name for file in path.glob("*/*.index") if _UPSTREAM.fullmatch(file.name)})
+        but = f", but its folder {below[0]} has one" if below else ""
+        raise InitialCheckpointUnusable(
+            path, [f"the folder has no checkpoint (step-*, best_dev-*.index or *.index){but}"]
+        )
     _, newest = max(indexes, key=lambda found: (found[0][1].startswith("best_dev"), int(found[0][2])))
     return newest.with_suffix("")
+
+
+def _no_folder(path: Path) -> str:
+    """Return why a path that is no prefix and no folder cannot be used."""
+    if not path.exists():
+        return "there is no such checkpoint and no such folder"
+    if part := _PART.fullmatch(path.name):
+        return f"it is one file of a checkpoint, whose prefix is {part[1]}"
+    return "it is a file that is no checkpoint of TensorFlow; unpack an archive, and give the folder"
 
 
 def _best_of(folders: Sequence[Path]) -> Path:

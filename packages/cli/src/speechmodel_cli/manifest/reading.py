@@ -1,7 +1,8 @@
 """Read the SpeechModels in a file, or report every problem of the file."""
 
 import re
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from speechmodel_cli.manifest.source import DocumentTooLarge, Source, Value, rea
 from speechmodel_cli.manifest.validation import validate_spec
 
 API_VERSION = f"{GROUP}/{VERSION}"
+STANDARD_INPUT = Path("-")
 
 
 @dataclass(frozen=True)
@@ -27,15 +29,19 @@ class Manifest:
 
 
 def read_manifests(path: Path) -> tuple[Manifest, ...]:
-    """Return every SpeechModel in a file that may hold other resources as well.
+    """Return every SpeechModel in a file that may hold other resources as well, also in a List. The file `-` is the
+    standard input.
 
     Raises ManifestInvalid with all problems at once.
     """
-    sources = [source for source in _documents(path) if _is_ours(source)]
+    objects = [one for source in _documents(path) for one in (source.items() if _is_list(source) else [source])]
+    sources = [source for source in objects if _is_ours(source)]
     if not sources:
         raise ManifestInvalid(path, (Problem((), 1, f"holds no document of kind {KIND}"),))
     problems: list[Problem] = []
-    manifests = tuple(manifest for source in sources if (manifest := _read(source, problems)))
+    read = [(source, manifest) for source in sources if (manifest := _read(source, problems))]
+    manifests = tuple(manifest for _, manifest in read)
+    problems += _repeated(read)
     if problems:
         raise ManifestInvalid(path, tuple(problems))
     return manifests
@@ -43,20 +49,38 @@ def read_manifests(path: Path) -> tuple[Manifest, ...]:
 
 def _documents(path: Path) -> list[Source]:
     try:
-        return list(read_documents(path.read_text(encoding="utf-8")))
+        content = sys.stdin.buffer.read() if path == STANDARD_INPUT else path.read_bytes()
+        return list(read_documents(content.decode()))
     except OSError as error:
         raise ManifestInvalid(path, (Problem((), 1, f"cannot be read: {error.strerror}"),)) from error
     except UnicodeDecodeError as error:
         raise ManifestInvalid(path, (Problem((), 1, f"is not UTF-8 ({error.reason}); save it as UTF-8"),)) from error
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        message = f"is not valid YAML: {error.problem or error.context}"
+        advice = "; indent with spaces instead of tabs" if "'\\t'" in (error.problem or "") else ""
+        message = f"is not valid YAML: {error.problem or error.context}{advice}"
         raise ManifestInvalid(path, (Problem((), mark.line + 1 if mark else 1, message),)) from error
     except yaml.reader.ReaderError as error:
         message = f"is not valid YAML: it has the character U+{error.character:04X}, which is not allowed; remove it"
         raise ManifestInvalid(path, (Problem((), 1, message),)) from error
     except DocumentTooLarge as error:
         raise ManifestInvalid(path, (Problem((), error.line, str(error)),)) from error
+
+
+def _is_list(source: Source) -> bool:
+    """Return True for a List, as `kubectl get -o yaml` prints several objects."""
+    return isinstance(source.value, dict) and source.value.get("kind") in ("List", f"{KIND}List")
+
+
+def _repeated(read: Sequence[tuple[Source, Manifest]]) -> Iterator[Problem]:
+    """Find names that the file gives twice. The second would replace the first in a cluster."""
+    at = ("metadata", "name")
+    first: dict[tuple[str, str], Source] = {}
+    for source, manifest in read:
+        earlier = first.setdefault((manifest.namespace, manifest.name), source)
+        if earlier is not source:
+            problem = f"the SpeechModel in line {earlier.line_of(at)} has this name already; rename one of the two"
+            yield Problem(at, source.line_of(at), problem)
 
 
 def _is_ours(source: Source) -> bool:

@@ -6,14 +6,15 @@ the rules of go-yaml. For both, `no`, `yes`, `on`, `off`, `y` and `n` are boolea
 """
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import TypeAlias
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TypeAlias, TypeVar
 
 import yaml
 
 from speechmodel_cli.manifest.problems import Location, Problem
 
+T = TypeVar("T")
 Value: TypeAlias = "dict[str, Value] | list[Value] | str | int | float | bool | None"
 
 TRUE = frozenset({"y", "Y", "yes", "Yes", "YES", "true", "True", "TRUE", "on", "On", "ON"})
@@ -22,6 +23,7 @@ NULL = frozenset({"", "~", "null", "Null", "NULL"})
 _INTEGER = re.compile(r"[-+]?(0b[01]+|0o?[0-7]+|0x[0-9a-fA-F]+|0|[1-9][0-9]*)")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _MERGE = "<<"
+_ITEMS = "items"
 MOST_VALUES = 100_000
 """Values of a document with its aliases written out. The API server takes objects of 1.5 MB."""
 
@@ -47,6 +49,20 @@ class Source:
         while location and location not in self.lines:
             location = location[:-1]
         return self.lines.get(location, self.line)
+
+    def items(self) -> "list[Source]":
+        """Return the objects in the list `items`, each as a document of its own."""
+        items = self.value.get(_ITEMS) if isinstance(self.value, dict) else None
+        return [self._item(index, item) for index, item in enumerate(items)] if isinstance(items, list) else []
+
+    def _item(self, index: int, value: Value) -> "Source":
+        at = (_ITEMS, index)
+
+        def inside(found: Mapping[Location, T]) -> dict[Location, T]:
+            return {location[2:]: value for location, value in found.items() if location[:2] == at}
+
+        problems = [replace(one, location=one.location[2:]) for one in self.problems if one.location[:2] == at]
+        return Source(value, self.line_of(at), inside(self.lines), inside(self.written), problems)
 
 
 class DocumentTooLarge(Exception):
@@ -82,7 +98,10 @@ def resolve(text: str) -> Value:
         return text in TRUE
     digits = text.replace("_", "")
     if _INTEGER.fullmatch(digits):
-        return int(re.sub(r"^([-+]?)0([0-7])", r"\g<1>0o\2", digits), 0)
+        try:
+            return int(re.sub(r"^([-+]?)0([0-7])", r"\g<1>0o\2", digits), 0)
+        except ValueError:  # more digits than Python converts
+            return float(digits)
     if _FLOAT.fullmatch(digits):
         number = float(digits)
         return int(number) if number.is_integer() else number
@@ -103,10 +122,23 @@ def _read(node: yaml.Node, at: Location, source: Source, above: tuple[yaml.Node,
     if isinstance(node, yaml.SequenceNode):
         return [_read(item, (*at, index), source, (*above, node)) for index, item in enumerate(node.value)]
     text = str(node.value)
+    if not _is_text(text):
+        problem = "has half of a character, such as \\ud83d without its second half; write the character itself"
+        source.problems.append(Problem(at, node.start_mark.line + 1, problem))
+        return text.encode(errors="replace").decode()
     if not isinstance(node, yaml.ScalarNode) or node.style is not None:
         return text
     source.written[at] = text
     return resolve(text)
+
+
+def _is_text(text: str) -> bool:
+    """Return False for a text with half of a surrogate pair, which an escape can give."""
+    try:
+        text.encode("utf-16", "surrogatepass").decode("utf-16")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _read_mapping(node: yaml.MappingNode, at: Location, source: Source, above: tuple[yaml.Node, ...]) -> Value:

@@ -8,6 +8,7 @@ import difflib
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from typing import Any, TypeAlias
 
 from pydantic import ValidationError
@@ -44,14 +45,37 @@ _MEANT = {"ljspeech": "AudioFolder", "huggingface": "AudioFolder"}
 """Values whose nearest name is another thing, or none."""
 
 
+class _Metadata(ApiModel):
+    """The fields of metadata, also those that only the API server writes. The name is checked elsewhere."""
+
+    name: Any = None
+    namespace: str = ""
+    labels: dict[str, str] = {}
+    annotations: dict[str, str] = {}
+    finalizers: tuple[str, ...] = ()
+    owner_references: Any = None
+    creation_timestamp: Any = None
+    deletion_grace_period_seconds: Any = None
+    deletion_timestamp: Any = None
+    generate_name: Any = None
+    generation: Any = None
+    managed_fields: Any = None
+    resource_version: Any = None
+    self_link: Any = None
+    uid: Any = None
+
+
 class _Document(ApiModel):
-    """A whole manifest. Its version, kind and metadata are checked elsewhere."""
+    """A whole manifest. Its version and kind are checked elsewhere."""
 
     api_version: Any = None
     kind: Any = None
-    metadata: dict[str, Any] = {}
+    metadata: _Metadata = _Metadata()
     spec: SpeechModelSpec
     status: dict[str, Any] = {}
+
+
+_METADATA: Schema = {field.alias or name: {} for name, field in _Metadata.model_fields.items()}
 
 
 def validate_spec(source: Source) -> tuple[SpeechModelSpec | None, tuple[Problem, ...]]:
@@ -145,7 +169,7 @@ def _suggestion(name: str, at: Location) -> str:
     known = (_node(at) or {}).get("properties", {})
     if near := _did_you_mean(name, known, cutoff=0.7):
         return near
-    elsewhere = [dotted(place) for place in _places(schema(), ()) if str(place[-1]).lower() == name.lower()]
+    elsewhere = [dotted(place) for place in _places(_manifest_schema(), ()) if str(place[-1]).lower() == name.lower()]
     if elsewhere:
         return f"; there is {' and '.join(elsewhere[:2])}"
     return f"; known here: {', '.join(sorted(known))}"
@@ -168,12 +192,19 @@ def _places(node: Schema, at: Location) -> Iterator[Location]:
 
 def _node(at: Location) -> Schema | None:
     """Return the schema of a place; None where anything is allowed."""
-    node: Schema | None = schema()
+    node: Schema | None = _manifest_schema()
     for part in at:
         if node is None:
             return None
         node = node.get("items") if isinstance(part, int) else node.get("properties", {}).get(part)
     return node
+
+
+@cache
+def _manifest_schema() -> Schema:
+    """Return the schema of a manifest with the fields of metadata. It takes most of a second to make."""
+    made = schema()
+    return {**made, "properties": {**made["properties"], "metadata": {"properties": _METADATA}}}
 
 
 def _characters(count: int) -> str:

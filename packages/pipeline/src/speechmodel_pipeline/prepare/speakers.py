@@ -1,4 +1,4 @@
-"""The speakers of recordings, guessed from file names where the dataset does not name them.
+"""The speakers of recordings: each under one name, and guessed from file names where the dataset does not name them.
 
 `ok_anna_2.wav` and `no_anna.wav` share `anna` after their ids. A word that is shared like this is
 taken for a speaker if nearly every recording has one, and most are shared by several ids. A room
@@ -6,18 +6,39 @@ or a microphone that is named in the same place is taken for a speaker too, so t
 the speakers are guessed.
 """
 
+import logging
 import re
+import unicodedata
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import PurePosixPath
 
 from speechmodel_pipeline.prepare.layout import SEPARATORS, Reading
+from speechmodel_pipeline.prepare.recordings import Recording
+
+log = logging.getLogger(__name__)
 
 SPEAKER_COLUMNS = ("speaker", "client_id", "speaker_id")
 """Columns of a table that may name the speaker. The second is Common Voice's, the third is usual on
 Hugging Face."""
 SHARED = 0.8
 """Least share of the recordings whose word is shared."""
+
+
+def with_one_name_each(recordings: Sequence[Recording]) -> tuple[Recording, ...]:
+    """Return the recordings with the first spelling of each speaker.
+
+    Ana and ana are one person. As two, one of them might be measured as a voice that training never hears.
+    """
+    spellings: dict[str, list[str]] = {}
+    for speaker in dict.fromkeys(recording.speaker for recording in recordings if recording.speaker):
+        spellings.setdefault(" ".join(unicodedata.normalize("NFKC", speaker).casefold().split()), []).append(speaker)
+    first = {speaker: of_one[0] for of_one in spellings.values() for speaker in of_one}
+    for of_one in spellings.values():
+        if len(of_one) > 1:
+            log.info("one speaker is written in several ways: %s", ", ".join(map(repr, of_one)))
+    return tuple(replace(recording, speaker=first.get(recording.speaker or "")) for recording in recordings)
 
 
 def guess_speakers(readings: Mapping[str, Reading]) -> dict[str, str]:

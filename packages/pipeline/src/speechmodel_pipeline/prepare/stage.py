@@ -37,6 +37,7 @@ from speechmodel_pipeline.prepare.folder import PreparedClip, dataset_digest, sp
 from speechmodel_pipeline.prepare.formats import list_recordings
 from speechmodel_pipeline.prepare.negatives import make_negatives
 from speechmodel_pipeline.prepare.recordings import Listing, Recording
+from speechmodel_pipeline.prepare.speakers import with_one_name_each
 from speechmodel_pipeline.prepare.split import Candidate, divide
 from speechmodel_pipeline.prepare.synthesis import Synthesized, synthesize_takes
 from speechmodel_pipeline.prepare.takes import with_takes
@@ -209,7 +210,11 @@ def _list(task: PrepareInput) -> Listing:
             Path(task.source), task.format, task.language, task.name_pattern, only_inside=task.bucket is not None
         )
         listing = with_takes(listing, Path(task.source), lambda text: _normalised_or_given(text, task))
-        return replace(listing, unnamed_files=_without_negatives(listing.unnamed_files, task.negatives.path))
+        return replace(
+            listing,
+            recordings=with_one_name_each(listing.recordings),
+            unnamed_files=_without_negatives(listing.unnamed_files, task.negatives.path),
+        )
     except PermissionError as error:
         denied = f"{error.filename} cannot be read (permission denied for user {os.geteuid()})"
         raise BadData(Reason.INVALID_DATASET, f"{denied}; make it readable, as with `chmod -R a+rX`") from error

@@ -89,7 +89,9 @@ _JOINING_SCRIPTS = (
     "Kannada", "Malayalam", "Sinhala",
 )  # fmt: skip
 _JOINING = "[" + "".join(rf"\p{{{script}}}" for script in _JOINING_SCRIPTS) + "]"
-_PAIRS = r"\[[^\[\]]*\]|\([^()]*\)|\{[^{}]*\}|<[^<>]*>|\*[^*]*\*"
+_PAIRS = r"\[[^\[\]]*\]|\([^()]*\)|\{[^{}]*\}|<[^<>]*>|\*[^*]*\*|【[^【】]*】|〔[^〔〕]*〕"
+_OPENED = r"[\[\]{}【】〔〕]|(?<!\S)[(*](?=\s*\p{L})|(?<![:;=\-])\((?=\p{L})"
+"""An annotation whose other end is missing. A parenthesis behind a word or a colon may be a smiley (жаль( и всё; hola :( adiós)."""
 _FLAGS = regex.VERSION1  # set difference in character classes
 
 
@@ -227,7 +229,7 @@ def _unannotated(text: str, keep: Set[str], *, strip: bool) -> str:
                 "or set dataset.annotations to Strip to drop such text",
             )
         left = text = f"{left[: found.start()]} {left[found.end() :]}"
-    if unclosed := sorted(set(left) & set("[]{}") - keep):
+    if unclosed := sorted(set(regex.findall(_OPENED, left)) - keep):
         raise TranscriptUnusable(
             RejectionReason.ANNOTATION, f"{_listed(unclosed)} not closed in {quoted(text)}; write the spoken words only"
         )

@@ -28,8 +28,8 @@ SCRIPT_OF = {
 _LATIN_CYRILLIC = ("ABCEHIJKMOPSTXYËÏaceijopsxyëï", "АВСЕНІЈКМОРЅТХУЁЇасеіјорѕхуёї")
 _LATIN_GREEK = ("ABEHIKMNOPTXYZovóí", "ΑΒΕΗΙΚΜΝΟΡΤΧΥΖονόί")
 _RARE_LATIN_CYRILLIC = ("ÄÖÆƏäöæəh", "ӒӦӔӘӓӧӕәһ")
-"""Letters that most alphabets of the other script lack. They stand for each other only in a word of both scripts: hop
-in a Russian sentence is English."""
+"""Letters that most alphabets of the other script lack. They stand for each other only in a word of both scripts: ö
+in a Russian sentence is not ӧ."""
 _LOOK_ALIKES = {
     (LATIN, CYRILLIC): dict(zip(*_LATIN_CYRILLIC, strict=True)),
     (CYRILLIC, LATIN): dict(zip(*reversed(_LATIN_CYRILLIC), strict=True)),
@@ -57,7 +57,8 @@ def in_one_script(text: str, language: str, keep: Set[str]) -> str:
 
     `language` is a primary language, whose script is preferred; else the one that most letters of a
     word have. A word that is in another script altogether is changed only among words in the
-    language's, and only if it has no rare letter. Words whose characters are all in `keep` stay. Raises MixedScripts.
+    language's, and only if it has no rare letter. A Latin word with several letters stays: in Russian, HIT is rather
+    English than НІТ. Words whose characters are all in `keep` stay. Raises MixedScripts.
     """
     own = SCRIPT_OF.get(language)
 
@@ -76,6 +77,8 @@ def in_one_script(text: str, language: str, keep: Set[str]) -> str:
 
     def own_script(match: regex.Match[str]) -> str:
         word = match[0]
+        if own != LATIN and len(word) > 1 and _scripts(word) == {LATIN}:
+            return word
         return (own and not set(word) <= keep and _converted(word, own, _LOOK_ALIKES)) or word
 
     text = str(_WORD.sub(unmixed, text))
