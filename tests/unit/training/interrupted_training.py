@@ -22,5 +22,5 @@ def train_and_signal(self: Learner, batch: Batch, *run: Any) -> None:
         os.kill(os.getpid(), SIGNAL)
 
 
-Learner.train = train_and_signal  # type: ignore[method-assign] # a fault at a known place
+Learner.train = train_and_signal  # type: ignore[method-assign, assignment] # a fault at a known place
 run_stage(TrainInput, train, handles_stop=True)

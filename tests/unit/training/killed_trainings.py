@@ -57,7 +57,7 @@ def run(attempt: int, moment: Moment) -> NoReturn:
         if next(steps) == moment.steps:
             die()
 
-    Learner.train = train_and_count  # type: ignore[method-assign]
+    Learner.train = train_and_count  # type: ignore[method-assign, assignment]
     SaveTimer.due = lambda self: True  # type: ignore[method-assign] # saves follow each other without a pause
     if moment.changes:
         die_at_change(moment.changes, moment.counted_from)
