@@ -35,6 +35,13 @@ def test_a_client_gets_the_words_by_the_program_in_the_documentation(
     assert "ok espejo" in run_client(program, tmp_path).splitlines()
 
 
+def test_the_agents_sdk_gets_the_words_from_a_realtime_session(grammar_server: Server, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "take.wav", load(OK_ESPEJO, sample_rate=24_000), 24_000)
+    program = PROGRAMS["OpenAI's Agents SDK"].replace("http://espejo", grammar_server.url)
+    assert grammar_server.url in program
+    assert run_client(program, tmp_path).splitlines() == ["ok espejo"]
+
+
 def test_litellm_gets_the_words_asynchronously_and_with_their_times(grammar_server: Server, tmp_path: Path) -> None:
     program = f"""
 import asyncio, litellm

@@ -189,7 +189,7 @@ def ask(socket: ClientConnection, **event: object) -> dict[str, Any]:
         ({"type": "input_audio_buffer.commit"}, None, "append audio before"),
         ({"type": "session.update", "session": {"type": "realtime"}}, "session.type", "'transcription'"),
         (
-            {"type": "session.update", "session": settings(turn_detection={"type": "semantic_vad"})},
+            {"type": "session.update", "session": settings(turn_detection={"type": "energy_vad"})},
             "session.audio.input.turn_detection.type",
             "'server_vad'",
         ),

@@ -47,6 +47,10 @@ def client(decoder: Decoder, tmp_path: Path) -> TestClient:
     return TestClient(app)
 
 
+def settings(turn_detection: object) -> dict[str, object]:
+    return {"type": "transcription", "audio": {"input": {"turn_detection": turn_detection}}}
+
+
 def test_a_preview_keeps_no_upload_out(client: TestClient) -> None:
     queue = client.app.state.services.queue  # type: ignore[attr-defined]
     assert queue.places == 1
@@ -72,6 +76,31 @@ def test_fields_that_are_null_and_lines_of_base64_are_taken(client: TestClient) 
         socket.send_json({"type": "input_audio_buffer.append", "audio": lines})
         socket.send_json({"type": "input_audio_buffer.clear"})
         assert socket.receive_json()["type"] == "input_audio_buffer.cleared"
+
+
+@pytest.mark.parametrize(
+    ("eagerness", "pause"), [(None, 600), ("auto", 600), ("medium", 600), ("high", 300), ("low", 1500)]
+)
+def test_semantic_vad_is_a_pause_by_its_eagerness(client: TestClient, eagerness: str | None, pause: int) -> None:
+    asked = {"type": "semantic_vad", "create_response": False, "eagerness": eagerness}
+    with client.websocket_connect("/v1/realtime") as socket:
+        socket.receive_json()
+        socket.send_json({"type": "session.update", "session": settings(asked)})
+        updated = socket.receive_json()
+    detection = updated["session"]["audio"]["input"]["turn_detection"]
+    assert (detection["type"], detection["silence_duration_ms"]) == ("server_vad", pause)
+
+
+@pytest.mark.parametrize("eagerness", ["eager", 7, ["high"]])
+def test_an_unknown_eagerness_is_refused(client: TestClient, eagerness: object) -> None:
+    with client.websocket_connect("/v1/realtime") as socket:
+        socket.receive_json()
+        socket.send_json(
+            {"type": "session.update", "session": settings({"type": "semantic_vad", "eagerness": eagerness})}
+        )
+        error = socket.receive_json()["error"]
+    assert error["param"] == "session.audio.input.turn_detection"
+    assert "high, medium, auto, low" in error["message"]
 
 
 def test_fields_of_the_beta_form_in_an_event_of_the_other_form_are_refused(client: TestClient) -> None:

@@ -45,8 +45,14 @@ class AudioFormat(WireType):
         return {"audio/pcm": "pcm16", "audio/pcmu": "g711_ulaw", "audio/pcma": "g711_alaw"}[self.type]
 
 
+SEMANTIC_VAD = "semantic_vad"
+PAUSE_MS_OF = {"high": 300, "medium": 600, "auto": 600, "low": 1500}
+"""Milliseconds of silence that end an utterance by the eagerness of `semantic_vad`. Nothing here tells from the words whether
+somebody has finished, so a client that asks for it gets pauses of another length. Auto is medium, as at OpenAI."""
+
+
 class TurnDetection(WireType):
-    """Cut the audio at pauses. The other fields of OpenAI's type are accepted, and have no effect."""
+    """Cut the audio at pauses, also for `semantic_vad`. The other fields of OpenAI's types are accepted, and have no effect."""
 
     type: Literal["server_vad"]
     threshold: Annotated[float, Field(ge=0.1, le=0.9)] = BEGINS
@@ -56,9 +62,19 @@ class TurnDetection(WireType):
 
     @model_validator(mode="before")
     @classmethod
-    def _without_nulls(cls, given: Any) -> Any:
-        """Take a field that is null for one that is absent."""
-        return {name: value for name, value in given.items() if value is not None} if isinstance(given, dict) else given
+    def _as_pauses(cls, given: Any) -> Any:
+        """Take a field that is null for one that is absent, and `semantic_vad` for pauses."""
+        if not isinstance(given, dict):
+            return given
+        given = {name: value for name, value in given.items() if value is not None}
+        if given.get("type") != SEMANTIC_VAD:
+            return given
+        eagerness = given.get("eagerness", "auto")
+        if not isinstance(eagerness, str) or eagerness not in PAUSE_MS_OF:
+            raise PydanticCustomError(
+                "eagerness", "eagerness must be one of {known}", {"known": ", ".join(PAUSE_MS_OF)}
+            )
+        return {"type": "server_vad", "silence_duration_ms": PAUSE_MS_OF[eagerness]}
 
 
 LONGEST_PROMPT = 4_096
