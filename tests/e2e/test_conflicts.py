@@ -18,7 +18,7 @@ def test_what_may_not_be_made_or_changed_is_reported_until_it_may_and_costs_no_a
 
     model = space.apply(space.manifest(storage={"volumeClaimTemplate": {"storage": "1Gi"}}))
     message = model.until_condition("Ready", status="False", reason="NameConflict")["message"]
-    assert "PersistentVolumeClaim espejo-workspace exists and does not belong to this SpeechModel" in message
+    assert "PersistentVolumeClaim espejo-workspace exists and lacks the label" in message
     assert model.jobs() == []
 
     kubectl("delete", "pvc", "espejo-workspace")

@@ -451,7 +451,7 @@ TRANSCRIPTS = {
     "an annotation": Row(
         transcript("[risas] hola"), "Annotation: commands.csv row 2: '[risas]' may not be spoken; write the spoken"
     ),
-    "an annotation that is not closed": Row(transcript("hola [risas"), "'[' is not closed in 'hola [risas'"),
+    "an annotation that is not closed": Row(transcript("hola [risas"), "'[' is unpaired in 'hola [risas'"),
     "nothing but an annotation": Row(
         transcript("(inaudible)"), "EmptyTranscript: commands.csv row 2: ", 0, {"annotations": Annotations.STRIP}
     ),

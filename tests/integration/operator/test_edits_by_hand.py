@@ -68,6 +68,6 @@ def test_a_workspace_that_has_lost_its_label_is_not_to_be_removed(operator: Oper
     start(operator)
     claim = f"{operator.name}-workspace"
     operator.kubectl("label", "persistentvolumeclaim", claim, f"{MODEL}-")
-    assert f"if it is its workspace, set its label {MODEL}={operator.name}; otherwise" in operator.step()
+    assert f"exists and lacks the label {MODEL}={operator.name}; set it if" in operator.step()
     operator.kubectl("label", "persistentvolumeclaim", claim, f"{MODEL}={operator.name}")
     assert operator.step() == ""

@@ -102,7 +102,7 @@ def test_a_speaker_who_is_written_in_several_ways_is_one_person(
     output = prepare(task(tmp_path / "source", tmp_path / "w"))
     assert (output.speakers, output.unseen_test_speakers) == (3, 1)
     assert [speaker["speaker"] for speaker in report(tmp_path / "w")["speakers"]] == ["Ana B", "Bo", "Cy"]
-    assert "one speaker is written in several ways: 'Ana B', 'ana  b', 'ANA B'" in caplog.messages
+    assert "these names count as one speaker, 'Ana B': 'Ana B', 'ana  b', 'ANA B'" in caplog.messages
 
 
 def test_speakers_that_are_named_later_change_their_digest_and_not_that_of_the_dataset(tmp_path: Path) -> None:

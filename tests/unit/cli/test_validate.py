@@ -231,7 +231,7 @@ BAD = {
     ),
     "half of a character": (
         TEXT.replace("bucket: models", 'bucket: "models\\ud83d"'),
-        "7: spec.publish.s3.bucket: has half of a character, such as \\ud83d without its second half; write the character itself\n"
+        "7: spec.publish.s3.bucket: has half of a surrogate pair, such as \\ud83d alone; write the character itself\n"
         "7: spec.publish.s3.bucket: 'models?' does not match ^[a-z0-9][a-z0-9.-]*[a-z0-9]$",
     ),
     "a label of the SpeechModel that is not a string": (
@@ -248,7 +248,7 @@ BAD = {
     ),
     "two of the same name": (
         f"{TEXT}---\n{TEXT}",
-        "11: metadata.name: the SpeechModel in line 3 has this name already; rename one of the two",
+        "11: metadata.name: the SpeechModel on line 3 already has this name; rename one of them",
     ),
     "the third of a List": (
         json.dumps(

@@ -235,7 +235,7 @@ def test_an_annotation_is_refused_or_stripped(written: str, stripped: str) -> No
     ["hola [risas", "hola (risas", "( risas", "hola(risas", "hola *ríe", "hola 【笑", "笑】 hola"],
 )
 def test_a_bracket_that_is_not_closed_is_refused(written: str, annotations: Annotations) -> None:
-    with pytest.raises(TranscriptUnusable, match="not closed") as refused:
+    with pytest.raises(TranscriptUnusable, match="unpaired") as refused:
         normalise(written, annotations=annotations)
     assert refused.value.reason is RejectionReason.ANNOTATION
 

@@ -117,9 +117,9 @@ def test_layer_norm_of_one_network_only_is_named(upstream: Path, fresh: dict[str
     [
         ("absent", "there is no such checkpoint and no such folder"),
         ("empty", "the folder has no checkpoint"),
-        ("best-7.index", "it is one file of a checkpoint, whose prefix is best-7"),
-        ("best-7.data-00000-of-00001", "it is one file of a checkpoint, whose prefix is best-7"),
-        ("model.tar.gz", "it is a file that is no checkpoint of TensorFlow; unpack an archive"),
+        ("best-7.index", "it is one file of a checkpoint; give the prefix best-7 instead"),
+        ("best-7.data-00000-of-00001", "it is one file of a checkpoint; give the prefix best-7 instead"),
+        ("model.tar.gz", "it is not a TensorFlow checkpoint; if it is an archive, unpack it"),
         ("unpacked", "the folder has no checkpoint .* but its folder deepspeech-0.9.3-checkpoint has one"),
     ],
 )
@@ -137,7 +137,10 @@ def test_weights_that_are_no_numbers_are_named(tmp_path: Path) -> None:
     tensors = tensors_of(GEOMETRY)
     tensors["layer_3/bias"][0] = np.nan
     write_tensors(tmp_path / "train-1", tensors)
-    with pytest.raises(InitialCheckpointUnusable, match="cannot be used: layer_3/bias has values that are not finite"):
+    with pytest.raises(
+        InitialCheckpointUnusable,
+        match="cannot be used: layer_3/bias has values that are infinite or NaN; choose another",
+    ):
         read_initial_checkpoint(tmp_path)
 
 

@@ -56,11 +56,10 @@ class NameConflict(Exception):
 
     def __init__(self, kind: str, name: str, label: str = "") -> None:
         """`label` is the one that makes a claim the workspace of this SpeechModel."""
-        remedy = f"if it is its workspace, set its label {label}; otherwise " if label else ""
-        super().__init__(
-            f"{kind} {name} exists and does not belong to this SpeechModel; "
-            f"{remedy}rename the SpeechModel or remove that object"
-        )
+        problem = "does not belong to this SpeechModel; "
+        if label:
+            problem = f"lacks the label {label}; set it if this is the workspace of the SpeechModel, otherwise "
+        super().__init__(f"{kind} {name} exists and {problem}rename the SpeechModel or remove that object")
 
 
 def refusal(message: str) -> Reason | None:

@@ -357,7 +357,8 @@ class Reason(StrEnum):
     INIT_FROM_UNUSABLE = (
         "InitFromUnusable",
         Severity.ERROR,
-        "The checkpoint of training.initFrom cannot be read or has other sizes. The message names each one.",
+        "The checkpoint of training.initFrom cannot be read, has other sizes, or has weights that are infinite or NaN. The message names "
+        "each problem.",
         "Correct the path or the prefix, give the hiddenUnits and layerNorm of the checkpoint, or raise dropLayers.",
     )
 
@@ -522,7 +523,7 @@ class Reason(StrEnum):
         "NameConflict",
         Severity.ERROR,
         "An object that does not belong to this SpeechModel has a name that it needs. The operator never adopts that object.",
-        "Rename the SpeechModel, or remove that object.",
+        "Rename the SpeechModel, or remove that object. For its own workspace claim, set the label that the message names.",
     )
     REFUSED = (
         "Refused",

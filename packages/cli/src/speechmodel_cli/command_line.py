@@ -159,10 +159,10 @@ def run(
 ) -> int:
     """Train and publish the SpeechModel in MANIFEST. The same command continues an interrupted run.
 
-    The file - is the standard input.
+    Give - to read a manifest from the standard input; folders are then looked for in the current folder.
     """
     if twice := [name for name, count in Counter(name for name, _ in claims).items() if count > 1]:
-        raise click.UsageError(f"--claim {twice[0]} is given twice; remove one")
+        raise click.UsageError(f"--claim {twice[0]} is given more than once; keep one")
     from speechmodel_cli.run import RunOptions, run
 
     return run(RunOptions(manifest, state, dict(claims), s3, serve, port, listen))

@@ -15,7 +15,7 @@ BadConfiguration              78
 +-- LossDiverged              the loss became NaN or infinite
 +-- CheckpointsDamaged        no checkpoint of the lineage can be read
 +-- CheckpointMismatch        the checkpoint is of another network or dataset
-+-- InitialCheckpointUnusable the checkpoint of initFrom cannot be read or has other sizes
++-- InitialCheckpointUnusable the checkpoint of initFrom cannot be read or used
 """
 
 import logging
@@ -143,16 +143,20 @@ class CheckpointMismatch(BadConfiguration):
         )
 
 
-class InitialCheckpointUnusable(BadConfiguration):
-    """The checkpoint of training.initFrom cannot be read or has other sizes."""
+_OTHER_SIZES = (
+    "correct the path or the prefix, give the hiddenUnits and layerNorm of the checkpoint, or raise dropLayers"
+)
 
-    def __init__(self, checkpoint: Path, differences: Sequence[str]) -> None:
+
+class InitialCheckpointUnusable(BadConfiguration):
+    """The checkpoint of training.initFrom cannot be read, has other sizes, or has weights that are infinite or NaN."""
+
+    def __init__(self, checkpoint: Path, differences: Sequence[str], advice: str = _OTHER_SIZES) -> None:
         for difference in differences:
             log.error("%s: %s", checkpoint, difference)
         super().__init__(
             Reason.INIT_FROM_UNUSABLE,
-            f"training.initFrom: {checkpoint} cannot be used: {some_of(differences)}; correct the path or the prefix, give the "
-            "hiddenUnits and layerNorm of the checkpoint, or raise dropLayers",
+            f"training.initFrom: {checkpoint} cannot be used: {some_of(differences)}; {advice}",
         )
 
 

@@ -115,7 +115,8 @@ def read_initial_checkpoint(path: Path) -> InitialCheckpoint:
     if missing := sorted(set(Geometry(1, 1).weight_shapes()) - set(weights)):
         raise InitialCheckpointUnusable(place, [f"{name} is missing" for name in missing])
     if infinite := sorted(name for name, values in weights.items() if not np.isfinite(values).all()):
-        raise InitialCheckpointUnusable(place, [f"{name} has values that are not finite" for name in infinite])
+        differences = [f"{name} has values that are infinite or NaN" for name in infinite]
+        raise InitialCheckpointUnusable(place, differences, "choose another checkpoint")
     checkpoint = InitialCheckpoint(place, weights, _alphabet(place.parent))
     classes = len(weights[f"{OUTPUT}/bias"])
     if checkpoint.alphabet is not None and len(checkpoint.alphabet) + 1 != classes:
@@ -136,7 +137,7 @@ def _prefix(path: Path) -> Path:
     indexes = [(match, file) for file in path.glob("*.index") if (match := _UPSTREAM.fullmatch(file.name))]
     if not indexes:
         below = sorted({file.parent.name for file in path.glob("*/*.index") if _UPSTREAM.fullmatch(file.name)})
-        but = f", but its folder {below[0]} has one" if below else ""
+        but = f", but its subfolder {below[0]} has one; give {below[0]}" if below else ""
         raise InitialCheckpointUnusable(
             path, [f"the folder has no checkpoint (step-*, best_dev-*.index or *.index){but}"]
         )
@@ -149,8 +150,8 @@ def _no_folder(path: Path) -> str:
     if not path.exists():
         return "there is no such checkpoint and no such folder"
     if part := _PART.fullmatch(path.name):
-        return f"it is one file of a checkpoint, whose prefix is {part[1]}"
-    return "it is a file that is no checkpoint of TensorFlow; unpack an archive, and give the folder"
+        return f"it is one file of a checkpoint; give the prefix {part[1]} instead"
+    return "it is not a TensorFlow checkpoint; if it is an archive, unpack it and give its folder"
 
 
 def _best_of(folders: Sequence[Path]) -> Path:

@@ -128,9 +128,9 @@ class Learner:
         """Make one step of Adam on CTC loss plus the loss in leading silence, and with `consistency` the difference
         between the two versions of each clip.
 
-        Adds the clips' CTC losses to `loss_sum`. Nothing is changed before the gradients are there, so `run`, which
-        calls the function that computes them, may give the step up by raising an error. Raises WorkerLost, before
-        anything is changed.
+        Adds the clips' CTC losses to `loss_sum`. Nothing changes until the gradients are computed: `run` calls the
+        function that computes them, and may abandon the step by raising an error. Raises WorkerLost, before anything
+        is changed.
         """
         gradients = run(lambda: self._gradients(batch))
         self._apply(gradients.by_weight, gradients.loss_sum)

@@ -1,6 +1,6 @@
 """Epochs and steps, from the newest checkpoint of the lineage to the target.
 
-Training can stop at any time: a step that is running is given up.
+Training can stop at any time: one worker abandons the running step, several finish it first.
 """
 
 import logging
@@ -262,8 +262,8 @@ class Trainer:
     def _unless_stopped(self, compute: Callable[[], Result]) -> Result:
         """Return the result of a computation that changes nothing.
 
-        It runs in a thread, so that a stop saves what the step before it has left while it is still running. With
-        several workers it runs here, because the others wait for it. Raises Stopped.
+        It runs in a thread, so a stop can save the state after the step before without waiting for it. With several
+        workers it runs here, because the others wait for it. Raises Stopped.
         """
         if self._workers.count > 1:
             return compute()

@@ -177,7 +177,7 @@ class SeaweedFS:
                 yield answered + sum(map(_listens, self._ports.values()))
 
     def _reason(self) -> str:
-        """Return the error that the server logged last, in brackets, or nothing. Lines of errors begin with F or E and a date."""
+        """Return the error that the server logged last, in brackets, or an empty string. Lines of errors begin with F or E and a date."""
         errors = re.findall(r"^[FE]\d{4} \S+ \S+ (.+)$", self.log.read_text(errors="replace"), re.MULTILINE)
         return f" ({errors[-1]})" if errors else ""
 

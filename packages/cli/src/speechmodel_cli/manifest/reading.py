@@ -79,7 +79,7 @@ def _repeated(read: Sequence[tuple[Source, Manifest]]) -> Iterator[Problem]:
     for source, manifest in read:
         earlier = first.setdefault((manifest.namespace, manifest.name), source)
         if earlier is not source:
-            problem = f"the SpeechModel in line {earlier.line_of(at)} has this name already; rename one of the two"
+            problem = f"the SpeechModel on line {earlier.line_of(at)} already has this name; rename one of them"
             yield Problem(at, source.line_of(at), problem)
 
 

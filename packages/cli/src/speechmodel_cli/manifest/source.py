@@ -123,7 +123,7 @@ def _read(node: yaml.Node, at: Location, source: Source, above: tuple[yaml.Node,
         return [_read(item, (*at, index), source, (*above, node)) for index, item in enumerate(node.value)]
     text = str(node.value)
     if not _is_text(text):
-        problem = "has half of a character, such as \\ud83d without its second half; write the character itself"
+        problem = "has half of a surrogate pair, such as \\ud83d alone; write the character itself"
         source.problems.append(Problem(at, node.start_mark.line + 1, problem))
         return text.encode(errors="replace").decode()
     if not isinstance(node, yaml.ScalarNode) or node.style is not None:

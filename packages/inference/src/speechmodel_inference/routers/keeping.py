@@ -34,7 +34,7 @@ def same_site(request: Request) -> None:
         foreign = origin is not None and origin.partition("://")[2].lower() != request.headers.get("host", "").lower()
     if foreign:
         raise Forbidden(
-            "A page of another site sent this request; use the pages of this server.",
+            "This request came from a page of another origin; use the pages of this server.",
             code="cross_site",
         )
 

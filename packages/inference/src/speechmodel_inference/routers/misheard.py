@@ -97,7 +97,7 @@ async def play_clip(clip: SoundId, services: Injected) -> Response:
     },
 )
 async def confirm_clip(clip: SoundId, request: Request, services: Injected) -> Confirmed:
-    """Turn a clip into a take for the dataset. The body is a Said."""
+    """Turn a clip into a take for the dataset. The body gives the spoken text, the speaker and the consent."""
     said = await _said(request, services)
     confirm = partial(
         _inbox(services).confirm, clip, text=one_line(said.text), speaker=said.speaker, consent=said.consent

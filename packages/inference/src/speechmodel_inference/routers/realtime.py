@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 router = APIRouter()
 
 BETA_SUBPROTOCOL = "openai-beta.realtime-v1"
-"""Subprotocol of browsers, which send no headers of their own."""
+"""Subprotocol by which a browser asks for the beta events, because it cannot set headers."""
 
 
 @router.websocket("/v1/realtime")

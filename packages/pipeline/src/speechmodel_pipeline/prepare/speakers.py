@@ -37,7 +37,7 @@ def with_one_name_each(recordings: Sequence[Recording]) -> tuple[Recording, ...]
     first = {speaker: of_one[0] for of_one in spellings.values() for speaker in of_one}
     for of_one in spellings.values():
         if len(of_one) > 1:
-            log.info("one speaker is written in several ways: %s", ", ".join(map(repr, of_one)))
+            log.info("these names count as one speaker, %r: %s", of_one[0], ", ".join(map(repr, of_one)))
     return tuple(replace(recording, speaker=first.get(recording.speaker or "")) for recording in recordings)
 
 

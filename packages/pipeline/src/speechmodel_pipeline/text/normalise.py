@@ -21,7 +21,8 @@
     WhiteSpace   any white space becomes one space, with none at the ends
 
 A row with other digits or signs (5, %, &, €, º) is rejected, because only a person knows how they are
-spoken. So is one with an annotation such as [laughs], one with a word of two scripts that do not look
+spoken. So is one with an annotation such as [laughs], unless `annotations` is Strip, one with a bracket without its other
+end, one with a word of two scripts that do not look
 alike, and one whose letters were lost in another encoding (niÃ±a, ni�a).
 
 No rule but WhiteSpace changes or drops a character of a given alphabet. A character that the
@@ -91,7 +92,8 @@ _JOINING_SCRIPTS = (
 _JOINING = "[" + "".join(rf"\p{{{script}}}" for script in _JOINING_SCRIPTS) + "]"
 _PAIRS = r"\[[^\[\]]*\]|\([^()]*\)|\{[^{}]*\}|<[^<>]*>|\*[^*]*\*|【[^【】]*】|〔[^〔〕]*〕"
 _OPENED = r"[\[\]{}【】〔〕]|(?<!\S)[(*](?=\s*\p{L})|(?<![:;=\-])\((?=\p{L})"
-"""An annotation whose other end is missing. A parenthesis behind a word or a colon may be a smiley (жаль( и всё; hola :( adiós)."""
+"""Brackets and asterisks of an annotation whose other end is missing. A parenthesis after a word or a colon may be a
+smiley (жаль( и всё; hola :( adiós)."""
 _FLAGS = regex.VERSION1  # set difference in character classes
 
 
@@ -231,7 +233,7 @@ def _unannotated(text: str, keep: Set[str], *, strip: bool) -> str:
         left = text = f"{left[: found.start()]} {left[found.end() :]}"
     if unclosed := sorted(set(regex.findall(_OPENED, left)) - keep):
         raise TranscriptUnusable(
-            RejectionReason.ANNOTATION, f"{_listed(unclosed)} not closed in {quoted(text)}; write the spoken words only"
+            RejectionReason.ANNOTATION, f"{_listed(unclosed)} unpaired in {quoted(text)}; write the spoken words only"
         )
     return text
 

@@ -57,8 +57,8 @@ def in_one_script(text: str, language: str, keep: Set[str]) -> str:
 
     `language` is a primary language, whose script is preferred; else the one that most letters of a
     word have. A word that is in another script altogether is changed only among words in the
-    language's, and only if it has no rare letter. A Latin word with several letters stays: in Russian, HIT is rather
-    English than НІТ. Words whose characters are all in `keep` stay. Raises MixedScripts.
+    language's, and only if it has no rare letter. A Latin word with several letters stays: in a Russian sentence, HIT is
+    more likely English. Words whose characters are all in `keep` stay. Raises MixedScripts.
     """
     own = SCRIPT_OF.get(language)
 
