@@ -209,7 +209,7 @@ async def test_the_result_of_a_job_that_ends_while_it_is_read_is_not_missed() ->
 
 async def test_a_claim_of_another_owner_is_a_conflict() -> None:
     server = New(claim(model="another"))
-    with pytest.raises(StepFailed, match="exists and does not belong to this SpeechModel") as failed:
+    with pytest.raises(StepFailed, match="exists and lacks the label") as failed:
         await reconcile(engine_of(server))
     assert failed.value.reason == "NameConflict"
     assert "POST Job" not in server.calls
