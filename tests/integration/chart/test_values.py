@@ -60,6 +60,8 @@ BAD: list[tuple[Object, str]] = [
     ({"networkPolicy": {"enabled": None}}, "at '/networkPolicy': missing property 'enabled'"),
     ({"images": {"training": {"repository": None}}}, "at '/images/training': missing property 'repository'"),
     ({"logLevel": None}, "at '': missing property 'logLevel'"),
+    ({"tracing": {"ratio": None}}, "at '/tracing': missing property 'ratio'"),
+    ({"podDisruptionBudget": {"maxUnavailable": None}}, "at '/podDisruptionBudget': missing property 'maxUnavailable'"),
     ({"affinity": {"nodeAffinities": {}}}, "at '/affinity': additional properties 'nodeAffinities' not allowed"),
 ]
 

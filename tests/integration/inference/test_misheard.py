@@ -172,15 +172,17 @@ def test_a_take_that_lacks_something_is_refused_and_the_clip_stays(server: Serve
         (b'{"text": "hola"', 400, "invalid_json", "send one with text, speaker and consent"),
         (b"", 400, "invalid_json", "send one with text, speaker and consent"),
         (b'{"text": 5}', 400, "invalid_value", "send the spoken sentence"),
-        (b"a" * (26 << 20), 413, "upload_too_large", "larger than"),
+        (b"a" * (65 << 10), 413, "upload_too_large", "larger than"),
     ],
     ids=["cut", "empty", "number", "too large"],
 )
 def test_a_body_that_cannot_be_read_is_refused_in_a_sentence(
     server: Server, body: bytes, status: int, code: str, says: str
 ) -> None:
-    parts = (body[start : start + (1 << 20)] for start in range(0, len(body), 1 << 20))  # without Content-Length
-    answer = server.client.post("/v1/misheard/20260101-000000-abcdef/take", content=parts)
+    parts = (body[start : start + (1 << 10)] for start in range(0, len(body), 1 << 10))  # without Content-Length
+    answer = server.client.post(
+        "/v1/misheard/20260101-000000-abcdef/take", content=parts, headers={"Content-Type": "application/json"}
+    )
     assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
     assert says in answer.json()["error"]["message"]
 

@@ -85,11 +85,12 @@ def test_whole_speakers_are_held_out_and_the_report_says_where_their_names_are_f
     assert sum(speaker["parts"]["test"] for speaker in found["speakers"]) == 3
 
 
+@pytest.mark.parametrize("backwards", [False, True])
 def test_a_speaker_who_is_written_in_several_ways_is_one_person(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    backwards: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
-    written = {"a": ("Ana B", "Bo", "Cy"), "b": ("ana  b", "BO", "Cy"), "c": ("ANA B", "bo", "Cy")}
+    written = {"a": ("ana  b", "Bo", "Cy"), "b": ("Ana B", "BO", "Cy"), "c": ("Ana B", "Bo", "Cy")}
     rows = [
         (f"{phrase}{take}", f"frase {phrase}", who)
         for phrase, names in written.items()
@@ -97,12 +98,12 @@ def test_a_speaker_who_is_written_in_several_ways_is_one_person(
     ]
     for number, (id_, _, _) in enumerate(rows):
         tone(tmp_path / "source/original/es" / f"{id_}.wav", 300 + 10 * number)
-    lines = ["id,es,speaker", *map(",".join, rows)]
+    lines = ["id,es,speaker", *map(",".join, reversed(rows) if backwards else rows)]
     (tmp_path / "source/commands.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     output = prepare(task(tmp_path / "source", tmp_path / "w"))
     assert (output.speakers, output.unseen_test_speakers) == (3, 1)
-    assert [speaker["speaker"] for speaker in report(tmp_path / "w")["speakers"]] == ["Ana B", "Bo", "Cy"]
-    assert "these names count as one speaker, 'Ana B': 'Ana B', 'ana  b', 'ANA B'" in caplog.messages
+    assert {speaker["speaker"] for speaker in report(tmp_path / "w")["speakers"]} == {"Ana B", "Bo", "Cy"}
+    assert "these names count as one speaker, 'Ana B': 'Ana B', 'ana  b'" in caplog.messages
 
 
 def test_speakers_that_are_named_later_change_their_digest_and_not_that_of_the_dataset(tmp_path: Path) -> None:

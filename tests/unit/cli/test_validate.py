@@ -59,6 +59,11 @@ def test_what_kubectl_get_prints_of_several_objects_is_read(
     assert validated(tmp_path, capsys, text) == (0, " espejo, luz valid\n")
 
 
+def test_one_name_in_two_namespaces_is_no_repetition(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other = TEXT.replace("{name: espejo}", "{name: espejo, namespace: default}")
+    assert validated(tmp_path, capsys, f"{TEXT}---\n{other}") == (0, " espejo, espejo valid\n")
+
+
 def test_the_manifest_may_be_the_standard_input(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -250,11 +255,24 @@ BAD = {
         f"{TEXT}---\n{TEXT}",
         "11: metadata.name: the SpeechModel on line 3 already has this name; rename one of them",
     ),
+    "a List whose items are given twice": (
+        '{"apiVersion": "v1",\n"kind": "List",\n"items": [' + json.dumps(GOOD) + '],\n"items": []}',
+        "4: items: is given twice, in line 3 already; remove one",
+    ),
+    "half of a character in a name": (
+        TEXT.replace("{name: espejo}", '{name: espejo, labels: {"tier\\ud83d": x}}'),
+        "3: metadata.labels: has half of a surrogate pair, such as \\ud83d alone; write the character itself",
+    ),
     "the third of a List": (
         json.dumps(
-            {"apiVersion": "v1", "kind": "List", "items": [GOOD, {"kind": "Secret"}, {**GOOD, "spce": {}}]}, indent=0
+            {
+                "apiVersion": "v1",
+                "kind": "List",
+                "items": [GOOD, {"kind": "Secret"}, {**GOOD, "metadata": {"name": "luz"}, "spce": {}}],
+            },
+            indent=0,
         ),
-        "53: spce: unknown field; did you mean spec?",
+        "52: spce: unknown field; did you mean spec?",
     ),
 }
 

@@ -17,14 +17,14 @@ async def nothing() -> Message:
     return {"type": "http.request"}
 
 
-async def status(keys: Path, path: str, *, root_path: str = "", key: str | None = None) -> int:
+async def status(keys: Path, path: str, *, root_path: str = "", encoding: str = "utf-8", key: str | None = None) -> int:
     """Return the status of the answer to a request, as uvicorn describes it: the path begins with `root_path`."""
     answers = []
 
     async def send(message: Message) -> None:
         answers.append(message)
 
-    headers = [(b"authorization", f"Bearer {key}".encode())] if key else []  # as curl sends it
+    headers = [(b"authorization", f"Bearer {key}".encode(encoding))] if key else []
     scope = {"type": "http", "method": "GET", "path": root_path + path, "root_path": root_path, "headers": headers}
     await RequireKey(app, keys)(scope, nothing, send)
     found: int = answers[0]["status"]
@@ -43,8 +43,9 @@ async def test_the_api_needs_a_key_and_the_probes_do_not(tmp_path: Path, root_pa
 
 
 async def test_a_key_is_a_whole_line(tmp_path: Path) -> None:
-    (tmp_path / "keys").write_text("correct horse  battery \r\n\n\tclé\n", encoding="utf-8")
-    for right in ("correct horse  battery", "clé"):
-        assert await status(tmp_path, "/vosk", key=right) == 200
+    (tmp_path / "keys").write_text("correct horse  battery \r\n\n\tclé\nvoilà\n", encoding="utf-8")
+    for right in ("correct horse  battery", "clé", "voilà"):
+        for encoding in ("utf-8", "latin-1"):  # curl, and browsers
+            assert await status(tmp_path, "/vosk", key=right, encoding=encoding) == 200
     for wrong in ("correct", "battery", "correct horse", "cl", " "):
         assert await status(tmp_path, "/vosk", key=wrong) == 401

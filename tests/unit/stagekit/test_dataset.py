@@ -70,7 +70,7 @@ def test_a_damaged_file_sends_prepare_back_to_work(folder: Path, name: str, cont
 def test_the_speakers_of_takes_are_those_of_any_part_whose_recordings_are_takes(folder: Path) -> None:
     rows = [
         "source,speaker,clip,part",
-        "takes/Ana/1.json,Ana,clips/a.wav,train",
+        "takes/Ana/1.json,ANA,clips/a.wav,train",
         "takes/Luz/2.json,Luz,clips/b.wav,test",
         "takes/Eva/3.json,Eva,,",  # left out
         "commands.csv,Pedro,clips/c.wav,train",

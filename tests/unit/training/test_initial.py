@@ -120,7 +120,7 @@ def test_layer_norm_of_one_network_only_is_named(upstream: Path, fresh: dict[str
         ("best-7.index", "it is one file of a checkpoint; give the prefix best-7 instead"),
         ("best-7.data-00000-of-00001", "it is one file of a checkpoint; give the prefix best-7 instead"),
         ("model.tar.gz", "it is not a TensorFlow checkpoint; if it is an archive, unpack it"),
-        ("unpacked", "the folder has no checkpoint .* but its folder deepspeech-0.9.3-checkpoint has one"),
+        ("unpacked", "the folder has no checkpoint .* but its subfolder deepspeech-0.9.3-checkpoint has one; give"),
     ],
 )
 def test_a_path_without_a_checkpoint_is_named(tmp_path: Path, name: str, message: str) -> None:
@@ -133,15 +133,19 @@ def test_a_path_without_a_checkpoint_is_named(tmp_path: Path, name: str, message
         read_initial_checkpoint(tmp_path / name)
 
 
-def test_weights_that_are_no_numbers_are_named(tmp_path: Path) -> None:
+def test_weights_that_are_no_numbers_are_named_unless_their_layer_is_dropped(
+    tmp_path: Path, fresh: dict[str, Array]
+) -> None:
     tensors = tensors_of(GEOMETRY)
-    tensors["layer_3/bias"][0] = np.nan
+    tensors["layer_6/bias"][0] = np.nan
     write_tensors(tmp_path / "train-1", tensors)
+    checkpoint = read_initial_checkpoint(tmp_path)
     with pytest.raises(
         InitialCheckpointUnusable,
-        match="cannot be used: layer_3/bias has values that are infinite or NaN; choose another",
+        match="cannot be used: layer_6/bias has values that are infinite or NaN; choose another",
     ):
-        read_initial_checkpoint(tmp_path)
+        checkpoint.weights_for(fresh, ALPHABET, 0)
+    assert np.isfinite(checkpoint.weights_for(fresh, ALPHABET, 1)["layer_6/bias"]).all()
 
 
 def test_a_damaged_checkpoint_and_a_wrong_alphabet_are_named(upstream: Path) -> None:

@@ -9,7 +9,7 @@ import io
 from collections.abc import AsyncGenerator, Awaitable
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import BinaryIO, Self
+from typing import BinaryIO, Self, TypeVar
 
 from fastapi import Request
 from starlette.datastructures import FormData, UploadFile
@@ -21,6 +21,7 @@ from speechmodel_inference.errors import BadRequest, ClientLeft, UploadTooLarge,
 from speechmodel_inference.raw_audio import RawFormat, as_wav, raw_format
 from speechmodel_inference.settings import Settings
 
+Body = TypeVar("Body")
 MAX_FIELDS = 64
 """Most form fields beside the file. OpenAI's endpoint has about a dozen."""
 LISTS = frozenset({"timestamp_granularities"})
@@ -73,6 +74,14 @@ async def read_body(request: Request, settings: Settings, place: Place) -> Uploa
     return await _in_time(_body(request, settings.max_upload_bytes, place), settings)
 
 
+async def read_document(request: Request, settings: Settings, limit: int) -> bytes:
+    """Return a body of JSON of at most `limit` bytes, which takes no place. Raises as read_form()."""
+    _require_plain(request)
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        raise BadRequest("Send the body as application/json.", code="not_json")
+    return await _in_time(_document(request, limit), settings)
+
+
 def _require_plain(request: Request) -> None:
     """Raise BadRequest for a body in an encoding such as gzip."""
     encoding = request.headers.get("content-encoding", "").strip()
@@ -81,7 +90,7 @@ def _require_plain(request: Request) -> None:
         raise BadRequest(message, code="unsupported_encoding")
 
 
-async def _in_time(reading: Awaitable[Upload], settings: Settings) -> Upload:
+async def _in_time(reading: Awaitable[Body], settings: Settings) -> Body:
     try:
         async with asyncio.timeout(settings.upload_seconds):
             return await reading
@@ -89,6 +98,15 @@ async def _in_time(reading: Awaitable[Upload], settings: Settings) -> Upload:
         raise UploadTooSlow(settings.upload_seconds) from error
     except ClientDisconnect as error:
         raise ClientLeft from error
+
+
+async def _document(request: Request, limit: int) -> bytes:
+    content = bytearray()
+    async for chunk in request.stream():
+        content += chunk
+        if len(content) > limit:
+            raise UploadTooLarge(limit)
+    return bytes(content)
 
 
 async def _body(request: Request, limit: int, place: Place) -> Upload:

@@ -118,8 +118,11 @@ class PreparedDataset:
         )
 
     def take_speakers(self) -> frozenset[str]:
-        """Return the speakers of takes that people recorded on the page of the server, in any part."""
-        return frozenset(row["speaker"] for row in self._spoken() if row["source"].startswith(f"{TAKES}/"))
+        """Return the speakers of takes that people recorded on the page of the server, in any part, as the folders of the takes
+        are named. The dataset may know such a speaker by another spelling.
+        """
+        sources = [row["source"].split("/") for row in self._spoken()]
+        return frozenset(parts[1] for parts in sources if parts[0] == TAKES and len(parts) > 1)
 
     def _spoken(self) -> list[dict[str, str]]:
         """Return the rows of the registry that have a clip and a speaker."""

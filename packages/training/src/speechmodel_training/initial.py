@@ -79,6 +79,9 @@ class InitialCheckpoint:
             differences.append(f"it has {', '.join(more)}, which this network does not have")
         if differences:
             raise InitialCheckpointUnusable(self.place, differences)
+        if infinite := sorted(name for name in kept if not np.isfinite(mixed[name]).all()):
+            differences = [f"{name} has values that are infinite or NaN" for name in infinite]
+            raise InitialCheckpointUnusable(self.place, differences, "choose another checkpoint")
         log.info("starting from %s; layers with random weights: %s", self.place, ", ".join(dropped) or "nothing")
         return mixed
 
@@ -114,9 +117,6 @@ def read_initial_checkpoint(path: Path) -> InitialCheckpoint:
         raise InitialCheckpointUnusable(place, [f"it is damaged: {error}"]) from error
     if missing := sorted(set(Geometry(1, 1).weight_shapes()) - set(weights)):
         raise InitialCheckpointUnusable(place, [f"{name} is missing" for name in missing])
-    if infinite := sorted(name for name, values in weights.items() if not np.isfinite(values).all()):
-        differences = [f"{name} has values that are infinite or NaN" for name in infinite]
-        raise InitialCheckpointUnusable(place, differences, "choose another checkpoint")
     checkpoint = InitialCheckpoint(place, weights, _alphabet(place.parent))
     classes = len(weights[f"{OUTPUT}/bias"])
     if checkpoint.alphabet is not None and len(checkpoint.alphabet) + 1 != classes:

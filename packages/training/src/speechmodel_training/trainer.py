@@ -140,7 +140,7 @@ class Trainer:
         is raised after the step during which it occurred.
         """
         self._report()
-        with self._writer, self._computing, self._saved_when_a_worker_is_lost():
+        with self._writer, self._computing_to_the_end(), self._saved_when_a_worker_is_lost():
             while self._state.epoch < self._settings.max_epochs:
                 if self._state.stops_early(self._target.early_stop):
                     log.info("stopping early: no lower dev loss for %d epochs", self._state.early_stop.epochs)
@@ -159,6 +159,14 @@ class Trainer:
             self._learner.begin_with(initial_weights)
         else:
             self._learner.standardise_inputs(Standardisation.of(self._training_set.train))
+
+    @contextmanager
+    def _computing_to_the_end(self) -> Iterator[None]:
+        """Leave a step that was abandoned behind: it ends with the program, which need not wait for it."""
+        try:
+            yield
+        finally:
+            self._computing.shutdown(wait=False)
 
     @contextmanager
     def _saved_when_a_worker_is_lost(self) -> Iterator[None]:
@@ -206,6 +214,9 @@ class Trainer:
 
     def _finish_epoch(self) -> None:
         self._leave_if_stopped()
+        self._learner.learning_rate = self._rate_after(
+            0
+        )  # an epoch that was resumed after its last batch has made no step
         state, best = self._measured(), self._state.best_dev_loss
         self._require_finite(state.running.loss_sum, "the training loss")
         dev_loss, dev_wer = self._measure_dev()

@@ -34,14 +34,14 @@ def read_manifests(path: Path) -> tuple[Manifest, ...]:
 
     Raises ManifestInvalid with all problems at once.
     """
-    objects = [one for source in _documents(path) for one in (source.items() if _is_list(source) else [source])]
+    documents = _documents(path)
+    objects = [one for source in documents for one in (source.items() if _is_list(source) else [source])]
     sources = [source for source in objects if _is_ours(source)]
     if not sources:
         raise ManifestInvalid(path, (Problem((), 1, f"holds no document of kind {KIND}"),))
-    problems: list[Problem] = []
-    read = [(source, manifest) for source in sources if (manifest := _read(source, problems))]
-    manifests = tuple(manifest for _, manifest in read)
-    problems += _repeated(read)
+    problems = [problem for source in documents if _is_list(source) for problem in source.around_items()]
+    manifests = tuple(manifest for source in sources if (manifest := _read(source, problems)))
+    problems += _repeated(sources)
     if problems:
         raise ManifestInvalid(path, tuple(problems))
     return manifests
@@ -72,12 +72,15 @@ def _is_list(source: Source) -> bool:
     return isinstance(source.value, dict) and source.value.get("kind") in ("List", f"{KIND}List")
 
 
-def _repeated(read: Sequence[tuple[Source, Manifest]]) -> Iterator[Problem]:
-    """Find names that the file gives twice. The second would replace the first in a cluster."""
+def _repeated(sources: Sequence[Source]) -> Iterator[Problem]:
+    """Find names that the file gives twice in one namespace, or without one. The second would replace the first in a cluster."""
     at = ("metadata", "name")
     first: dict[tuple[str, str], Source] = {}
-    for source, manifest in read:
-        earlier = first.setdefault((manifest.namespace, manifest.name), source)
+    for source in sources:
+        metadata = source.value.get("metadata") if isinstance(source.value, dict) else None
+        if not isinstance(metadata, dict) or not isinstance(name := metadata.get("name"), str):
+            continue
+        earlier = first.setdefault((str(metadata.get("namespace")), name), source)
         if earlier is not source:
             problem = f"the SpeechModel on line {earlier.line_of(at)} already has this name; rename one of them"
             yield Problem(at, source.line_of(at), problem)

@@ -6,15 +6,14 @@ the rules of go-yaml. For both, `no`, `yes`, `on`, `off`, `y` and `n` are boolea
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import TypeAlias, TypeVar
+from typing import TypeAlias
 
 import yaml
 
 from speechmodel_cli.manifest.problems import Location, Problem
 
-T = TypeVar("T")
 Value: TypeAlias = "dict[str, Value] | list[Value] | str | int | float | bool | None"
 
 TRUE = frozenset({"y", "Y", "yes", "Yes", "YES", "true", "True", "TRUE", "on", "On", "ON"})
@@ -22,6 +21,7 @@ FALSE = frozenset({"n", "N", "no", "No", "NO", "false", "False", "FALSE", "off",
 NULL = frozenset({"", "~", "null", "Null", "NULL"})
 _INTEGER = re.compile(r"[-+]?(0b[01]+|0o?[0-7]+|0x[0-9a-fA-F]+|0|[1-9][0-9]*)")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+_HALF_A_PAIR = "has half of a surrogate pair, such as \\ud83d alone; write the character itself"
 _MERGE = "<<"
 _ITEMS = "items"
 MOST_VALUES = 100_000
@@ -53,16 +53,27 @@ class Source:
     def items(self) -> "list[Source]":
         """Return the objects in the list `items`, each as a document of its own."""
         items = self.value.get(_ITEMS) if isinstance(self.value, dict) else None
-        return [self._item(index, item) for index, item in enumerate(items)] if isinstance(items, list) else []
+        if not isinstance(items, list):
+            return []
+        found = [Source(item, self.line_of((_ITEMS, index))) for index, item in enumerate(items)]
+        for location, line in self.lines.items():
+            if _in_item(location):
+                found[int(location[1])].lines[location[2:]] = line
+        for location, text in self.written.items():
+            if _in_item(location):
+                found[int(location[1])].written[location[2:]] = text
+        for problem in self.problems:
+            if _in_item(problem.location):
+                found[int(problem.location[1])].problems.append(replace(problem, location=problem.location[2:]))
+        return found
 
-    def _item(self, index: int, value: Value) -> "Source":
-        at = (_ITEMS, index)
+    def around_items(self) -> "list[Problem]":
+        """Return the problems that are in none of the objects of the list `items`."""
+        return [problem for problem in self.problems if not _in_item(problem.location)]
 
-        def inside(found: Mapping[Location, T]) -> dict[Location, T]:
-            return {location[2:]: value for location, value in found.items() if location[:2] == at}
 
-        problems = [replace(one, location=one.location[2:]) for one in self.problems if one.location[:2] == at]
-        return Source(value, self.line_of(at), inside(self.lines), inside(self.written), problems)
+def _in_item(location: Location) -> bool:
+    return len(location) > 1 and location[0] == _ITEMS
 
 
 class DocumentTooLarge(Exception):
@@ -112,7 +123,7 @@ def _read(node: yaml.Node, at: Location, source: Source, above: tuple[yaml.Node,
     source.lines.setdefault(at, node.start_mark.line + 1)
     source.values += 1
     if source.values > MOST_VALUES:
-        problem = f"has more than {MOST_VALUES} values when its aliases are written out; use fewer aliases"
+        problem = f"has more than {MOST_VALUES} values when its aliases are written out; use fewer aliases, or several documents"
         raise DocumentTooLarge(source.line, problem)
     if node in above:
         source.problems.append(Problem(at, node.start_mark.line + 1, "refers to itself"))
@@ -123,8 +134,7 @@ def _read(node: yaml.Node, at: Location, source: Source, above: tuple[yaml.Node,
         return [_read(item, (*at, index), source, (*above, node)) for index, item in enumerate(node.value)]
     text = str(node.value)
     if not _is_text(text):
-        problem = "has half of a surrogate pair, such as \\ud83d alone; write the character itself"
-        source.problems.append(Problem(at, node.start_mark.line + 1, problem))
+        source.problems.append(Problem(at, node.start_mark.line + 1, _HALF_A_PAIR))
         return text.encode(errors="replace").decode()
     if not isinstance(node, yaml.ScalarNode) or node.style is not None:
         return text
@@ -157,6 +167,8 @@ def _read_mapping(node: yaml.MappingNode, at: Location, source: Source, above: t
         elif key.style is None and isinstance(meant := resolve(name), bool):
             problem = f'YAML reads the name {name} as the boolean {str(meant).lower()}; write "{name}"'
             source.problems.append(Problem((*at, name), line, problem))
+        elif not _is_text(name):
+            source.problems.append(Problem(at, line, _HALF_A_PAIR))
         elif name in found:
             first = source.lines[(*at, name)]
             source.problems.append(Problem((*at, name), line, f"is given twice, in line {first} already; remove one"))

@@ -13,9 +13,11 @@ from speechmodel_inference.errors import BadRequest, NotFound
 from speechmodel_inference.misheard import MisheardInbox
 from speechmodel_inference.routers.keeping import SoundId, one_line, refusal_of_take, same_site, stored
 from speechmodel_inference.services import Injected, Services
-from speechmodel_inference.upload import read_body
+from speechmodel_inference.upload import read_document
 
 log = logging.getLogger(__name__)
+LARGEST_BODY = 64 * 1024
+"""Bytes of a confirmation. A sentence has at most 1,000 characters."""
 router = APIRouter(prefix="/v1/misheard", dependencies=[Depends(same_site)])
 
 
@@ -128,15 +130,15 @@ async def drop_clips(services: Injected) -> Dropped:
 
 
 async def _said(request: Request, services: Services) -> Said:
-    """Return the body. FastAPI would read one of any size."""
-    with services.queue.place() as place, await read_body(request, services.settings, place) as upload:
-        try:
-            return Said.model_validate_json(upload.file.read())
-        except ValidationError as error:
-            if error.errors()[0]["loc"]:
-                raise refusal_of_take(error) from error
-            message = "The body is not a JSON object; send one with text, speaker and consent."
-            raise BadRequest(message, code="invalid_json") from error
+    """Return the body. It is read here, because FastAPI does not limit its size."""
+    content = await read_document(request, services.settings, LARGEST_BODY)
+    try:
+        return Said.model_validate_json(content)
+    except ValidationError as error:
+        if error.errors()[0]["loc"]:
+            raise refusal_of_take(error) from error
+        message = "The body is not a JSON object; send one with text, speaker and consent."
+        raise BadRequest(message, code="invalid_json") from error
 
 
 def _inbox(services: Services) -> MisheardInbox:

@@ -27,18 +27,19 @@ SHARED = 0.8
 
 
 def with_one_name_each(recordings: Sequence[Recording]) -> tuple[Recording, ...]:
-    """Return the recordings with the first spelling of each speaker.
+    """Return the recordings with one spelling of each speaker: that of most recordings, whatever their order.
 
     Ana and ana are one person. As two, one of them might be measured as a voice that training never hears.
     """
+    rows = Counter(recording.speaker for recording in recordings if recording.speaker)
     spellings: dict[str, list[str]] = {}
-    for speaker in dict.fromkeys(recording.speaker for recording in recordings if recording.speaker):
+    for speaker in sorted(rows, key=lambda each: (-rows[each], each)):
         spellings.setdefault(" ".join(unicodedata.normalize("NFKC", speaker).casefold().split()), []).append(speaker)
-    first = {speaker: of_one[0] for of_one in spellings.values() for speaker in of_one}
+    chosen = {speaker: of_one[0] for of_one in spellings.values() for speaker in of_one}
     for of_one in spellings.values():
         if len(of_one) > 1:
             log.info("these names count as one speaker, %r: %s", of_one[0], ", ".join(map(repr, of_one)))
-    return tuple(replace(recording, speaker=first.get(recording.speaker or "")) for recording in recordings)
+    return tuple(replace(recording, speaker=chosen.get(recording.speaker or "")) for recording in recordings)
 
 
 def guess_speakers(readings: Mapping[str, Reading]) -> dict[str, str]:

@@ -7,7 +7,7 @@ speakers, or when every division would leave a phrase without training clips, si
 drawn. Sentences of free speech, which nearly all occur once, are no phrases in this sense.
 
 Every draw is a hash of the seed and a digest or a speaker, so nothing moves when other speakers or
-clips are added, but for what balances the sizes.
+clips are added, but for what balances the sizes, and for a speaker whose rows come to be written in another way.
 """
 
 import hashlib
