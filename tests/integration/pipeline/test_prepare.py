@@ -556,6 +556,7 @@ def test_the_result_fits_the_termination_log_whatever_json_makes_of_a_path(chara
 def test_the_result_fits_the_termination_log_whatever_json_makes_of_an_id(character: str, tmp_path: Path) -> None:
     source = commands(tmp_path / "source", {character * 480: "hola", f"{character * 479}a": "hola", "good": "hola"})
     tone(source / "original" / "es" / "good.wav")
+    tone(source / "original" / "es" / "other\\name.wav")  # so that a backslash in an id is no end of a folder's name
     ended = run_program("prepare", task(source, tmp_path / "work"), tmp_path)
     assert ended.code == 0, ended.log
     assert ended.output["note"].startswith(f"2 rejected; first: commands.csv row 2: no recording of {character}")
