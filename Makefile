@@ -18,7 +18,7 @@ $(VENV)/.ready: images/requirements/bootstrap.txt images/requirements/dev.txt im
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "needs python3 >= 3.11; set PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || { echo "python3 has no venv module; on Debian: apt-get install python3-venv" >&2; exit 1; }
 	$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r images/requirements/bootstrap.txt
-	$(BIN)/uv pip sync -q --python $(VENV) --require-hashes images/requirements/dev.txt
+	$(BIN)/uv pip sync -q --compile-bytecode --python $(VENV) --require-hashes images/requirements/dev.txt
 	$(BIN)/uv pip install -q --python $(VENV) --no-deps --no-build-isolation $(addprefix -e ./,$(MEMBERS))
 	@set -e; wheel=$$(mktemp -d); trap 'rm -rf "$$wheel"' EXIT; \
 	$(BIN)/pip download -q --disable-pip-version-check --no-deps --require-hashes --only-binary=:all: --python-version 3.9 --implementation cp \
