@@ -13,7 +13,7 @@ from speechmodel_stagekit.errors import Stopped, TryAgain
 from speechmodel_stagekit.program import stop_requested
 from speechmodel_training import checkpoints
 from speechmodel_training.errors import Superseded
-from speechmodel_training.learner import Batch, Gradients, Learner, Tensors
+from speechmodel_training.learner import Batch, Gradients, Learner, Measured, Tensors
 from speechmodel_training.ownership import Owner, Ownership
 
 from .conftest import Workspace
@@ -125,6 +125,32 @@ def test_a_stop_saves_while_a_step_is_computed_and_nothing_is_lost(
             stop_requested.clear()
     assert steps_on_disk(stopped) == [last]
     assert stopped.train(attempt=2) == expected
+
+
+def test_an_epoch_that_was_stopped_after_its_last_step_keeps_its_rate(
+    make_workspace: Make, on_write: Callable[[Callable[[], None]], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    undisturbed, stopped = make_workspace("undisturbed"), make_workspace("stopped")
+    expected, saved = undisturbed.train(schedule={"type": "Cosine"}), threading.Event()
+    measure = Learner.measure
+
+    def hold(self: Learner, batch: Batch) -> Measured:
+        stop_requested.set()
+        assert saved.wait(60), "the stop waited for the dev clips"
+        return measure(self, batch)
+
+    with monkeypatch.context() as held:
+        held.setattr(Learner, "measure", hold)
+        on_write(saved.set)
+        try:
+            with pytest.raises(Stopped, match=f"0 epochs finished, step {FIRST_SAVE}$"):
+                stopped.train(schedule={"type": "Cosine"})
+        finally:
+            stop_requested.clear()
+    assert stopped.train(schedule={"type": "Cosine"}, attempt=2) == expected
+    rates = [[row["learning_rate"] for row in each.history()] for each in (stopped, undisturbed)]
+    assert rates[0] == rates[1]
+    assert len(set(rates[0])) > 1
 
 
 def test_a_full_disk_ends_training_and_leaves_the_last_checkpoint_whole(

@@ -1,4 +1,4 @@
-"""Read a recording, the body itself or a part of a multipart body, into bounded memory.
+"""Read a recording, the body itself or a part of a multipart body, or a small document into bounded memory.
 
 FastAPI's own File and Form parameters do not fit: they spool a file beyond 1 MB to a disk, and the
 root is read-only; and they turn every error of the body, such as UploadTooLarge, into a bare 400.
@@ -6,7 +6,7 @@ root is read-only; and they turn every error of the body, such as UploadTooLarge
 
 import asyncio
 import io
-from collections.abc import AsyncGenerator, Awaitable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import BinaryIO, Self, TypeVar
@@ -101,17 +101,12 @@ async def _in_time(reading: Awaitable[Body], settings: Settings) -> Body:
 
 
 async def _document(request: Request, limit: int) -> bytes:
-    content = bytearray()
-    async for chunk in request.stream():
-        content += chunk
-        if len(content) > limit:
-            raise UploadTooLarge(limit)
-    return bytes(content)
+    return b"".join([chunk async for chunk in _bounded(request, limit)])
 
 
 async def _body(request: Request, limit: int, place: Place) -> Upload:
     raw, file = raw_format(request.headers.get("content-type")), io.BytesIO()
-    async for chunk in _bounded(request, limit, place):
+    async for chunk in _held(_bounded(request, limit), place):
         file.write(chunk)
     file.seek(0)
     return Upload(file, "recording", raw)
@@ -120,7 +115,9 @@ async def _body(request: Request, limit: int, place: Place) -> Upload:
 async def _form(request: Request, limit: int, place: Place) -> Upload:
     if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
         raise BadRequest("Send the recording as multipart/form-data, in the field 'file'.", code="not_multipart")
-    parser = MultiPartParser(request.headers, _bounded(request, limit, place), max_files=1, max_fields=MAX_FIELDS)
+    parser = MultiPartParser(
+        request.headers, _held(_bounded(request, limit), place), max_files=1, max_fields=MAX_FIELDS
+    )
     parser.spool_max_size = limit + 1
     try:
         form = await parser.parse()
@@ -129,13 +126,18 @@ async def _form(request: Request, limit: int, place: Place) -> Upload:
     return _upload(form)
 
 
-async def _bounded(request: Request, limit: int, place: Place) -> AsyncGenerator[bytes, None]:
+async def _held(chunks: AsyncIterator[bytes], place: Place) -> AsyncGenerator[bytes, None]:
+    async for chunk in chunks:
+        place.hold(len(chunk))
+        yield chunk
+
+
+async def _bounded(request: Request, limit: int) -> AsyncGenerator[bytes, None]:
     received = 0
     async for chunk in request.stream():
         received += len(chunk)
         if received > limit:
             raise UploadTooLarge(limit)
-        place.hold(len(chunk))
         yield chunk
 
 

@@ -18,7 +18,6 @@ from speechmodel_api.augmentation import parse
 from speechmodel_api.learning import LearningSettings
 from speechmodel_api.progress import TrainProgress
 from speechmodel_api.training_spec import EarlyStop, ReduceOnPlateau, Schedule
-from speechmodel_stagekit.cpus import available_cpus
 from speechmodel_stagekit.errors import Stopped
 from speechmodel_stagekit.program import report
 
@@ -26,6 +25,7 @@ from speechmodel_training.augmentation import Augmenter
 from speechmodel_training.background import BackgroundWriter
 from speechmodel_training.batches import BatchMaker
 from speechmodel_training.checkpoints import Checkpoint, CheckpointStore
+from speechmodel_training.clocks import Clock, CpuUse
 from speechmodel_training.dataset import TrainingSet
 from speechmodel_training.errors import LossDiverged, WorkerLost
 from speechmodel_training.greedy import WordErrors, greedy_texts
@@ -118,6 +118,7 @@ class Trainer:
         self._dev_batches = BatchMaker(training_set.dev, training_set.alphabet, dev_augmenter, workers)
         self._timer = SaveTimer(target.every_seconds)
         self._writer = BackgroundWriter()
+        # never shut down: the program ends without waiting for a step that was abandoned
         self._computing = ThreadPoolExecutor(max_workers=1, thread_name_prefix="step")
         self._unsaved_best: Checkpoint | None = None
         self._state = TrainingState(facts=facts, target=target.key, attempt=target.attempt)
@@ -129,8 +130,8 @@ class Trainer:
         self._learner.loss_sum = self._state.running.loss_sum
         self._saved_at = (self._state.epoch, self._state.step)
         self._history = History(store.folder, self._state.history) if store else None
-        self._clock = _Clock(self._state.running.seconds)
-        self._cpu_use = _CpuUse()
+        self._clock = Clock(self._state.running.seconds)
+        self._cpu_use = CpuUse()
         self._reported = 0.0
 
     def run(self) -> None:
@@ -140,7 +141,7 @@ class Trainer:
         is raised after the step during which it occurred.
         """
         self._report()
-        with self._writer, self._computing_to_the_end(), self._saved_when_a_worker_is_lost():
+        with self._writer, self._saved_when_a_worker_is_lost():
             while self._state.epoch < self._settings.max_epochs:
                 if self._state.stops_early(self._target.early_stop):
                     log.info("stopping early: no lower dev loss for %d epochs", self._state.early_stop.epochs)
@@ -159,14 +160,6 @@ class Trainer:
             self._learner.begin_with(initial_weights)
         else:
             self._learner.standardise_inputs(Standardisation.of(self._training_set.train))
-
-    @contextmanager
-    def _computing_to_the_end(self) -> Iterator[None]:
-        """Leave a step that was abandoned behind: it ends with the program, which need not wait for it."""
-        try:
-            yield
-        finally:
-            self._computing.shutdown(wait=False)
 
     @contextmanager
     def _saved_when_a_worker_is_lost(self) -> Iterator[None]:
@@ -214,9 +207,8 @@ class Trainer:
 
     def _finish_epoch(self) -> None:
         self._leave_if_stopped()
-        self._learner.learning_rate = self._rate_after(
-            0
-        )  # an epoch that was resumed after its last batch has made no step
+        # an epoch that was resumed after its last batch has made no step, which would have set it
+        self._learner.learning_rate = self._rate_after(0)
         state, best = self._measured(), self._state.best_dev_loss
         self._require_finite(state.running.loss_sum, "the training loss")
         dev_loss, dev_wer = self._measure_dev()
@@ -231,7 +223,7 @@ class Trainer:
         if self._state.reductions > state.reductions:
             log.info("the dev loss is on a plateau: the learning rate is reduced")
         self._learner.loss_sum = 0.0
-        self._clock = _Clock(0.0)
+        self._clock = Clock(0.0)
         record = self._state.history[-1]
         log.info(
             "epoch %d of %d: loss %.4f, dev loss %s, dev WER %s, %.1f s, %.0f clips/s",
@@ -372,38 +364,3 @@ class Trainer:
             )
         )
         self._reported = time.monotonic()
-
-
-class _Clock:
-    """Seconds of a running epoch, interruptions left out."""
-
-    def __init__(self, seconds: float) -> None:
-        self._before = seconds
-        self._since: float | None = None
-
-    def start(self) -> None:
-        self._since = time.monotonic()
-
-    def stop(self) -> None:
-        self._before, self._since = self.seconds, None
-
-    @property
-    def seconds(self) -> float:
-        return self._before + (time.monotonic() - self._since if self._since is not None else 0.0)
-
-
-class _CpuUse:
-    """The use of the CPUs that this process may use."""
-
-    def __init__(self) -> None:
-        self._cpus = available_cpus()
-        self._before: tuple[float, float] | None = None
-
-    def since_last(self) -> float | None:
-        """Return the share of the CPUs' time that was used since the last call, from 0 to 1; None at the first one."""
-        before, now = self._before, (time.process_time(), time.monotonic())
-        self._before = now
-        if before is None:
-            return None
-        used, passed = now[0] - before[0], now[1] - before[1]
-        return round(min(used / max(passed, 1e-3) / self._cpus, 1.0), 3)

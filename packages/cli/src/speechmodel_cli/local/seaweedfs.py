@@ -27,8 +27,8 @@ PORTS = tuple(f"{server}.port" for server in ("master", "volume", "filer", "s3",
 GRPC_OFFSET = 10_000
 """Fixed: `weed mini` 4.48 ignores some of the options that name other gRPC ports."""
 HTTP_PORTS = range(12_000, 12_000 + GRPC_OFFSET)
-"""All these ports and their gRPC ports are below 32768, where Linux begins to give ports to clients. Otherwise a connection that
-one of the servers opens can take the port of another that is still starting."""
+"""All these ports and their gRPC ports are below 32768, where Linux begins by default to give ports to clients. Otherwise a connection
+that one of the servers opens can take the port of another that is still starting."""
 SOCKETS = ("s3.sock", "filer.sock")
 """Relative, because the path of a socket has at most 107 bytes. `weed` does not remove them."""
 POLL_SECONDS = 0.05

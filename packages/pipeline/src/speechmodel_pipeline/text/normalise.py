@@ -21,9 +21,9 @@
     WhiteSpace   any white space becomes one space, with none at the ends
 
 A row with other digits or signs (5, %, &, €, º) is rejected, because only a person knows how they are
-spoken. So is one with an annotation such as [laughs], unless `annotations` is Strip, one with a bracket without its other
-end, one with a word of two scripts that do not look
-alike, and one whose letters were lost in another encoding (niÃ±a, ni�a).
+spoken. So is one with an annotation such as [laughs], unless `annotations` is Strip, one with a bracket
+without its other end, one with a word of two scripts that do not look alike, and one whose letters were
+lost in another encoding (niÃ±a, ni�a).
 
 No rule but WhiteSpace changes or drops a character of a given alphabet. A character that the
 alphabet has only in parts (й as и and a breve) is written in these parts.
