@@ -7,6 +7,7 @@ from pathlib import Path
 from statistics import median
 
 import psutil
+from speechmodel_operator.supervisor import LONGEST_BACKOFF
 
 from support import built, waiting
 from support.fake_cluster import PROGRAMS, fake_cluster
@@ -14,6 +15,8 @@ from support.lifecycles import Lifecycles
 
 GROWTH = 0.02
 """Largest growth of the memory that is no leak."""
+PATIENCE_SECONDS = 10 * LONGEST_BACKOFF
+"""A step meets several faults, and one that fails again and again is repeated at this interval."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,14 @@ def soak(folder: Path, *, minutes: float, models: int, seed: int) -> Soaked:
             return lifecycles.ready() == models
 
         while time.monotonic() - began < 60 * minutes:
-            waiting.until(ready, "every model is Ready", moved=lifecycles.state, explain=lifecycles.explain, every=1)
+            waiting.until(
+                ready,
+                "every model is Ready",
+                moved=lifecycles.state,
+                explain=lifecycles.explain,
+                stalled=PATIENCE_SECONDS,
+                every=1,
+            )
             assert lifecycles.created() == lifecycles.expected_jobs(rounds), f"round {rounds}:\n{lifecycles.explain()}"
             rounds += 1
             lifecycles.edit(rounds)

@@ -24,7 +24,7 @@ from speechmodel_operator.cluster.cache import Rehearsal
 from speechmodel_operator.cluster.connection import connect, load_configuration
 from speechmodel_operator.cluster.definition import wait_until_served, watch_definition
 from speechmodel_operator.cluster.engine import ClusterEngine
-from speechmodel_operator.cluster.errors import ClusterError
+from speechmodel_operator.cluster.errors import ClusterError, NoAnswer
 from speechmodel_operator.endpoints import endpoints
 from speechmodel_operator.lease import Lease, LeaseLost
 from speechmodel_operator.resources.jobs import Images
@@ -134,7 +134,7 @@ def main() -> int:
     except SettingsError as error:
         print(f"speechmodel-operator: {error}", file=sys.stderr)
         return 78
-    except (LeaseLost, ClusterError) as error:
+    except (LeaseLost, ClusterError, NoAnswer) as error:
         log.error("%s", error)
         return 1
     finally:

@@ -6,10 +6,8 @@ import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
-import aiohttp
-
 from speechmodel_operator.cluster.api import LEASES, Api
-from speechmodel_operator.cluster.errors import AlreadyExists, ClusterError, Conflict, Refused
+from speechmodel_operator.cluster.errors import AlreadyExists, ClusterError, Conflict, NoAnswer, Refused
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +79,7 @@ class Lease:
                 return await self._take()
         except Refused:
             raise
-        except (ClusterError, aiohttp.ClientError, TimeoutError) as error:
+        except (ClusterError, NoAnswer, TimeoutError) as error:
             log.warning("the Lease %s/%s: %s", self._namespace, self._name, str(error) or "no answer")
             return False
 
@@ -117,7 +115,7 @@ class Lease:
                 if lease is not None and lease.spec.holder_identity == self._identity:
                     patch = self._manifest("", lease.metadata.resource_version)
                     await self._api.merge_patch(LEASES, self._namespace, self._name, patch)
-        except (ClusterError, aiohttp.ClientError, TimeoutError) as error:
+        except (ClusterError, NoAnswer, TimeoutError) as error:
             log.warning("could not release the Lease %s/%s: %s", self._namespace, self._name, error)
 
     def _manifest(self, holder: str, resource_version: str | None = None) -> dict[str, object]:

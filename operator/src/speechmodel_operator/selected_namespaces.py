@@ -3,10 +3,8 @@
 import asyncio
 import logging
 
-import aiohttp
-
 from speechmodel_operator.cluster.api import Api
-from speechmodel_operator.cluster.errors import ClusterError
+from speechmodel_operator.cluster.errors import ClusterError, NoAnswer
 from speechmodel_operator.supervisor import Supervisor
 
 log = logging.getLogger(__name__)
@@ -24,7 +22,7 @@ async def follow_namespaces(api: Api, selector: str, supervisor: Supervisor, cha
         changed.clear()
         try:
             supervisor.select(await api.namespaces(selector))
-        except (ClusterError, aiohttp.ClientError, TimeoutError) as error:
+        except (ClusterError, NoAnswer) as error:
             log.warning("cannot list the namespaces with %s: %s", selector, error)
         try:
             await asyncio.wait_for(changed.wait(), RESYNC_SECONDS)

@@ -16,7 +16,7 @@ from speechmodel_plan.reconcile import Engine, Gone, StepFailed, reconcile
 from speechmodel_plan.task import Owner
 
 from speechmodel_operator import logs
-from speechmodel_operator.cluster.errors import ClusterError, Conflict, NameConflict, Refused
+from speechmodel_operator.cluster.errors import ClusterError, Conflict, NameConflict, NoAnswer, Refused
 from speechmodel_operator.jitter import jittered
 from speechmodel_operator.telemetry import Telemetry
 
@@ -200,7 +200,7 @@ async def _report(engine: ClusterSteps, owner: Owner, error: Exception, backoff:
         case StepFailed():  # the engine has reported it
             log.warning("%s: %s: %s (next step in %g s)", owner, error.reason, error, backoff)
             return
-        case ClusterError() | NameConflict():
+        case ClusterError() | NameConflict() | NoAnswer():
             log.warning("%s: %s: %s (next step in %g s)", owner, error.reason, error, backoff)
         case _:
             log.error("%s: reconciling failed (next step in %g s)", owner, backoff, exc_info=error)

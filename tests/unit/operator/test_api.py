@@ -1,9 +1,11 @@
-"""Calls that the API server rejects because of load are repeated, and only those."""
+"""Calls that had no effect are repeated, and only those."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
+import aiohttp
 import pytest
 from aiohttp import web
 from kubernetes.aio import client
@@ -11,7 +13,7 @@ from speechmodel_operator.cluster import api as module
 from speechmodel_operator.cluster.api import JOBS, Api
 from speechmodel_operator.cluster.cache import Rehearsal
 from speechmodel_operator.cluster.connection import connect
-from speechmodel_operator.cluster.errors import ClusterError
+from speechmodel_operator.cluster.errors import ClusterError, NoAnswer
 
 JOB = {"metadata": {"name": "a", "namespace": "ns", "uid": "u", "resourceVersion": "1"}}
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -128,3 +130,87 @@ async def test_a_watch_takes_lines_of_any_length_and_an_error_in_it_is_raised() 
                 seen.append(event)
     assert raised.value.status == 410
     assert len(seen[0]["object"]["note"]) == len(long)
+
+
+async def broken_off(request: web.Request) -> web.StreamResponse:
+    """Answer with the first half of what the headers announce."""
+    response = web.StreamResponse(headers={"Content-Length": "100"})
+    await response.prepare(request)
+    await response.write(b"x" * 50)
+    assert request.transport is not None
+    request.transport.close()
+    return response
+
+
+async def never(request: web.Request) -> web.StreamResponse:
+    """Close the connection without an answer."""
+    assert request.transport is not None
+    request.transport.close()
+    return web.Response()
+
+
+async def test_a_read_whose_connection_breaks_is_repeated() -> None:
+    asked = []
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        asked.append(request.method)
+        return await (never, broken_off, answers(200)[0])[len(asked) - 1](request)
+
+    async with answered_by(handle) as api:
+        found = await api.get(JOBS, "ns", "a")
+    assert (found and found.metadata.uid, asked) == ("u", ["GET"] * 3)
+
+
+async def test_a_write_whose_connection_breaks_may_have_had_an_effect_and_is_not_repeated() -> None:
+    asked = []
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        asked.append(request.method)
+        return await never(request)
+
+    async with answered_by(handle) as api:
+        with pytest.raises(NoAnswer, match="no answer to POST /apis/batch/v1/namespaces/ns/jobs: "):
+            await api.create(JOBS, "ns", {})
+    assert asked == ["POST"]
+
+
+async def late(_: web.Request) -> web.StreamResponse:
+    """Answer later than anybody waits."""
+    await asyncio.sleep(1)
+    return web.Response()
+
+
+async def read(api: Api) -> None:
+    await api.get(JOBS, "ns", "a")
+
+
+async def follow(api: Api) -> None:
+    async for _ in api.watch(JOBS, "ns", "", "1", 0.0):
+        pass
+
+
+def calls_in_memory() -> list[object]:
+    """Return the answers and the errors that exist, also those that nothing refers to but themselves."""
+    kinds = (aiohttp.ClientResponse, aiohttp.ClientError, TimeoutError, NoAnswer)
+    return [item for item in gc.get_objects() if isinstance(item, kinds)]
+
+
+@pytest.mark.parametrize("handle", [broken_off, never, late])
+@pytest.mark.parametrize("call", [read, follow])
+async def test_a_call_without_an_answer_says_which_and_leaves_no_cycle_in_memory(
+    handle: Handler, call: Callable[[Api], Awaitable[None]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module.Api._call, "__kwdefaults__", {"query": (), "content": module.JSON, "seconds": 0.05})
+    monkeypatch.setattr(module, "WATCH_GRACE_SECONDS", 0.05)
+    gc.collect()
+    before = len(calls_in_memory())
+    gc.disable()
+    try:
+        async with answered_by(handle) as api:
+            with pytest.raises(NoAnswer, match="/apis/batch/v1/namespaces/ns/jobs"):
+                await call(api)
+            await asyncio.sleep(0.01)  # the connection ends
+            kept = len(calls_in_memory()) - before
+    finally:
+        gc.enable()
+    assert kept == 0

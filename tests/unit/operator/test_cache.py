@@ -4,12 +4,11 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, cast
 
-import aiohttp
 import pytest
 from speechmodel_operator.cluster import informer as module
 from speechmodel_operator.cluster.api import JOBS, Api, Manifest
 from speechmodel_operator.cluster.cache import Store
-from speechmodel_operator.cluster.errors import ClusterError
+from speechmodel_operator.cluster.errors import ClusterError, NoAnswer
 from speechmodel_operator.cluster.informer import Informer
 from speechmodel_operator.cluster.views import Job
 from speechmodel_operator.telemetry import Telemetry
@@ -104,8 +103,7 @@ async def test_after_410_everything_is_listed_again_and_what_was_deleted_in_betw
 @pytest.mark.parametrize(
     "fault",
     [
-        TimeoutError(),
-        aiohttp.ClientPayloadError(),
+        NoAnswer("no answer to the watch"),
         ClusterError(500, "etcd"),
         ClusterError(429, "later"),
         ValueError("cut"),

@@ -10,7 +10,7 @@ import pytest
 from speechmodel_api.spec import SpeechModelSpec
 from speechmodel_api.status import SpeechModelStatus
 from speechmodel_operator import supervisor as module
-from speechmodel_operator.cluster.errors import ClusterError, Conflict, NameConflict, Refused
+from speechmodel_operator.cluster.errors import ClusterError, Conflict, NameConflict, NoAnswer, Refused
 from speechmodel_operator.supervisor import Supervisor
 from speechmodel_plan.conditions import Failures
 from speechmodel_plan.observed import Observed, Trouble
@@ -113,13 +113,17 @@ async def test_an_error_is_reported_and_the_step_is_tried_again() -> None:
         (Refused(403, "jobs is forbidden: exceeded quota: none"), "QuotaExceeded"),
         (NameConflict("Job", "x"), "NameConflict"),
         (ClusterError(500, "a webhook does not answer"), "ReconcileError"),
+        (NoAnswer("no answer to GET /apis: Server disconnected"), "ReconcileError"),
     ],
 )
-async def test_what_the_api_server_will_not_take_keeps_its_reason(error: Exception, reason: str) -> None:
+async def test_what_the_api_server_does_not_do_is_reported_in_a_sentence(
+    error: Exception, reason: str, caplog: pytest.LogCaptureFixture
+) -> None:
     engine = Engine(errors=[error])
     found = supervise(engine)
     await until(lambda: engine.failures)
     assert engine.failures == [(reason, str(error))]
+    assert [(entry.levelname, entry.exc_info) for entry in caplog.records] == [("WARNING", None)]
     await found.stop()
 
 

@@ -12,7 +12,7 @@ from speechmodel_api.crd import GROUP, PLURAL, VERSION
 from speechmodel_api.tracing import span
 
 from speechmodel_operator.cluster.connection import Connection
-from speechmodel_operator.cluster.errors import cluster_error
+from speechmodel_operator.cluster.errors import NoAnswer, cluster_error, forget, no_answer
 from speechmodel_operator.cluster.views import (
     Claim,
     Deployment,
@@ -43,8 +43,12 @@ same way, so that operators and people share it.
 """
 PATIENCE = 6
 """Attempts of a call that the API server answers with 429 because it has too much to do."""
+READS = 3
+"""Attempts of a read whose connection breaks, as when a load balancer or an API server of several ends."""
 WATCH_GRACE_SECONDS = 10.0
 """Time beyond its own that a watch may stay open before its connection counts as broken."""
+BROKEN = (aiohttp.ClientError, TimeoutError)
+"""What ends a call without an answer."""
 PAGE = 100
 """Objects in one answer of a list. Parsed, a page takes ten times its size, and that of pods is the largest."""
 
@@ -81,7 +85,7 @@ ACCESSORIES = {
 
 
 class Api:
-    """Namespaced get, list, create, patch, apply, delete, and a pod's log. Raises ClusterError and its subclasses.
+    """Namespaced get, list, create, patch, apply, delete, and a pod's log. Raises NoAnswer, and ClusterError and its subclasses.
 
     `written` is called with each object that the API server returned after a write, and `deleting` with each that it is asked to delete.
     """
@@ -129,9 +133,9 @@ class Api:
     async def watch(
         self, resource: Resource[Any], namespace: str, selector: str, version: str, seconds: float
     ) -> AsyncIterator[Manifest]:
-        """Yield the changes after a resourceVersion, for at most `seconds`. Raises ClusterError, TimeoutError and aiohttp.ClientError.
+        """Yield the changes after a resourceVersion, for at most `seconds`. Raises ClusterError and NoAnswer.
 
-        A connection that is open but brings nothing ends with TimeoutError soon after that.
+        A connection that is open but brings nothing ends with NoAnswer soon after that.
         """
         query = [
             ("labelSelector", selector),
@@ -141,17 +145,20 @@ class Api:
             ("timeoutSeconds", str(int(seconds))),
         ]
         path, longest = _path(resource, namespace), seconds + WATCH_GRACE_SECONDS
-        response = await self._connection.send("GET", path, query, None, JSON, longest)
         try:
-            if response.status >= 400:
-                raise cluster_error(response.status, await response.read())
-            async for line in _lines(response):
-                event = from_json(line)
-                if event["type"] == "ERROR":
-                    raise cluster_error(int(event["object"].get("code", 500)), to_json(event["object"]))
-                yield event
-        finally:
-            response.close()
+            response = await self._connection.send("GET", path, query, None, JSON, longest)
+            try:
+                if response.status >= 400:
+                    raise cluster_error(response.status, await response.read())
+                async for line in _lines(response):
+                    event = from_json(line)
+                    if event["type"] == "ERROR":
+                        raise cluster_error(int(event["object"].get("code", 500)), to_json(event["object"]))
+                    yield event
+            finally:
+                response.close()
+        except BROKEN as error:
+            raise no_answer(f"the watch of {path}", error) from None
 
     async def namespaces(self, selector: str) -> frozenset[str]:
         """Return the names of the namespaces that a label selector matches. Raises ClusterError (400) when it is not valid."""
@@ -208,7 +215,7 @@ class Api:
         path = f"{_path(PODS, pod.metadata.namespace, pod.metadata.name)}/log"
         try:
             status, body = await self._call("GET", path, query=query, seconds=LOG_TIMEOUT_SECONDS)
-        except (TimeoutError, aiohttp.ClientError):
+        except NoAnswer:
             return ""
         return body.decode(errors="replace") if status == 200 else ""
 
@@ -228,22 +235,29 @@ class Api:
         content: str = JSON,
         seconds: float = TIMEOUT_SECONDS,
     ) -> tuple[int, bytes]:
-        """Return the status and the body of an answer. A call that was rejected because of load, which had no effect, is repeated."""
+        """Return the status and the body of an answer.
+
+        A call that was rejected because of load, which had no effect, is repeated, and so is a read whose connection broke.
+        """
         sent = None if body is None else to_json(body)
         for attempt in range(PATIENCE):
             async with self._gate:
-                code = 0
+                code, asked = 0, ""
                 with span(method, {"http.request.method": method, "url.path": path}, kind="CLIENT") as call:
                     try:
                         response = await self._connection.send(method, path, query, sent, content, seconds)
                         raw: bytes = await response.read()
-                        code = response.status
+                        code, asked = response.status, response.headers.get("Retry-After", "")
+                    except BROKEN as error:
+                        if method != "GET" or isinstance(error, TimeoutError) or attempt >= READS - 1:
+                            raise no_answer(f"{method} {path}", error) from None
+                        forget(error)
                     finally:
                         self._telemetry.called(method, code)
                         call.describe({"http.response.status_code": code})
-            if code != HTTPStatus.TOO_MANY_REQUESTS:
+            if code not in (0, HTTPStatus.TOO_MANY_REQUESTS):
                 break
-            await asyncio.sleep(_retry_after(response, attempt))
+            await asyncio.sleep(_pause(asked, attempt))
         return code, raw
 
 
@@ -256,9 +270,8 @@ async def _lines(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
             yield line
 
 
-def _retry_after(response: aiohttp.ClientResponse, attempt: int) -> float:
+def _pause(asked: str, attempt: int) -> float:
     """Return the seconds that the API server asks for, or else a time that doubles, and some more, so that clients do not meet again."""
-    asked: str = response.headers.get("Retry-After", "")
     return jittered(max(float(asked) if asked.isdigit() else 0.0, 0.25 * 2**attempt), 0.5)
 
 

@@ -5,12 +5,11 @@ import logging
 from collections.abc import Iterator
 from typing import Any
 
-import aiohttp
 from speechmodel_api.crd import GROUP, KIND, PLURAL, VERSION, schema
 from speechmodel_api.reasons import Reason
 
 from speechmodel_operator.cluster.api import Api
-from speechmodel_operator.cluster.errors import ClusterError
+from speechmodel_operator.cluster.errors import ClusterError, NoAnswer
 from speechmodel_operator.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
@@ -39,7 +38,7 @@ async def watch_definition(api: Api, telemetry: Telemetry) -> None:
     while True:
         try:
             missing = await missing_fields(api)
-        except (ClusterError, aiohttp.ClientError, TimeoutError) as error:
+        except (ClusterError, NoAnswer) as error:
             log.warning("cannot check the CustomResourceDefinition: %s", error)
         else:
             telemetry.definition_lacks(len(missing))

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
@@ -40,6 +41,7 @@ from speechmodel_operator.cluster.errors import (
     ClusterError,
     Conflict,
     NameConflict,
+    NoAnswer,
     Refused,
 )
 from speechmodel_operator.cluster.progress import ProgressReader
@@ -95,11 +97,10 @@ class ClusterEngine:
         live, self._known = self._api, self._rehearsal
         try:
             self._api = self._rehearsal
-            try:
+            with suppress(WriteNeeded, Gone):
                 return await reconcile(self)
-            except (WriteNeeded, Gone):
-                self._api = live
-                return await reconcile(self)
+            self._api = live
+            return await reconcile(self)
         finally:
             self._api, self._known = live, live
 
@@ -163,8 +164,10 @@ class ClusterEngine:
             if model is not None and model.metadata.uid == self._owner.uid:
                 status = failed_status(model.status, model.metadata.generation, failure, self._now())
                 await write_status(self._api, model, status)
+        except (ClusterError, NoAnswer) as error:
+            log.warning("%s: could not write the status: %s", self._owner, error)
         except Exception:
-            log.warning("%s: could not write the status", self._owner, exc_info=True)
+            log.exception("%s: could not write the status", self._owner)
 
     def _deployment(self, spec: SpeechModelSpec, served: ModelStatus) -> pod.Manifest:
         """Return the Deployment of a version. A step needs it twice, and it is the largest object that is made."""

@@ -6,6 +6,7 @@ ClusterError           the status code and the API server's own message
 +-- Refused            403, 422 and 400 of an admission webhook: the API server rejected the object
 ClaimSizeRefused       the workspace claim cannot get the size that the spec asks for
 NameConflict           an object that belongs to something else has a name that we need
+NoAnswer               the API server could not be reached, or its answer broke off
 """
 
 import json
@@ -60,6 +61,30 @@ class NameConflict(Exception):
         if label:
             problem = f"lacks the label {label}; set it if this is the workspace of the SpeechModel, otherwise "
         super().__init__(f"{kind} {name} exists and {problem}rename the SpeechModel or remove that object")
+
+
+class NoAnswer(Exception):
+    """The API server could not be reached, or its answer broke off. The call may have had its effect."""
+
+    reason = Reason.API_ERROR
+
+
+def no_answer(call: str, error: BaseException) -> NoAnswer:
+    """Return the error for a call that aiohttp, or its time limit, ended."""
+    forget(error)
+    return NoAnswer(f"no answer to {call}: {str(error) or type(error).__name__}")
+
+
+def forget(error: BaseException) -> None:
+    """Drop the tracebacks of an error of aiohttp and of those that led to it.
+
+    aiohttp keeps its error in the stream, and the frames of the traceback keep the stream: a cycle, which would hold the answer, the
+    step and its objects until Python searches for cycles.
+    """
+    found: BaseException | None = error
+    while found is not None:
+        found.__traceback__ = None
+        found = found.__cause__ or found.__context__
 
 
 def refusal(message: str) -> Reason | None:

@@ -6,11 +6,9 @@ import time
 from http import HTTPStatus
 from typing import Generic
 
-import aiohttp
-
 from speechmodel_operator.cluster.api import Api, Manifest, Resource, ViewT
 from speechmodel_operator.cluster.cache import Store
-from speechmodel_operator.cluster.errors import ClusterError
+from speechmodel_operator.cluster.errors import ClusterError, NoAnswer
 from speechmodel_operator.jitter import jittered
 from speechmodel_operator.telemetry import Telemetry
 
@@ -60,7 +58,7 @@ class Informer(Generic[ViewT]):
                 else:
                     self._fails(error)
                 await self._rest()
-            except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+            except (NoAnswer, ValueError) as error:
                 log.info("the watch of the %s broke: %s", self._resource.plural, str(error) or type(error).__name__)
                 await self._rest()
 
