@@ -1,7 +1,6 @@
 """`python -m speechmodel_operator` starts the operator."""
 
 import asyncio
-import gc
 import logging
 import os
 import signal
@@ -26,6 +25,7 @@ from speechmodel_operator.cluster.definition import wait_until_served, watch_def
 from speechmodel_operator.cluster.engine import ClusterEngine
 from speechmodel_operator.cluster.errors import ClusterError, NoAnswer
 from speechmodel_operator.endpoints import endpoints
+from speechmodel_operator.garbage import search_at_intervals, search_seldom
 from speechmodel_operator.lease import Lease, LeaseLost
 from speechmodel_operator.resources.jobs import Images
 from speechmodel_operator.selected_namespaces import follow_namespaces
@@ -35,12 +35,6 @@ from speechmodel_operator.telemetry import Telemetry
 from speechmodel_operator.watches import Watches
 
 log = logging.getLogger("speechmodel_operator")
-
-OBJECTS_PER_COLLECTION = 50_000
-"""Dictionaries, lists and instances that Python creates until it looks for unreachable cycles of them, instead of 2,000 (700 before
-Python 3.13). Those of an answer have no cycles, and a page of a list is made of some 35,000. With 700, looking for cycles took half
-of the processor time of a list.
-"""
 
 
 async def operate(settings: Settings) -> None:
@@ -91,6 +85,7 @@ async def _watch(api: Api, settings: Settings, supervisor: Supervisor, watches: 
     try:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(watch_definition(api, telemetry))
+            tasks.create_task(search_at_intervals())
             tasks.create_task(watches.run(api, supervisor, selector, changed.set if selector else None))
             if selector:
                 tasks.create_task(follow_namespaces(api, selector, supervisor, changed))
@@ -128,7 +123,7 @@ def main() -> int:
         return 78
     logs.set_up(settings.log_level, settings.log_format)
     set_up_tracing("speechmodel-operator")
-    gc.set_threshold(OBJECTS_PER_COLLECTION, *gc.get_threshold()[1:])
+    search_seldom()
     try:
         asyncio.run(_until_stopped(operate(settings)))
     except SettingsError as error:
