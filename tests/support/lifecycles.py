@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from speechmodel_api.stages import StageName
+from speechmodel_operator.supervisor import LONGEST_BACKOFF
 
 from support.api_server import TOKEN, ControlPlane, write_kubeconfig
 from support.fake_cluster import spec
@@ -17,6 +18,8 @@ from support.faulty_proxy import FaultyProxy
 STAGES = (StageName.PREPARE, StageName.TRAIN, StageName.CONVERT, StageName.EVALUATE, StageName.PUBLISH)
 WATCH_SECONDS = "5"
 """A silent watch is noticed 10 s after this."""
+PATIENCE_SECONDS = 10 * LONGEST_BACKOFF
+"""A step meets several faults, and one that fails again and again is repeated at this interval."""
 
 
 class Lifecycles:

@@ -7,16 +7,13 @@ from pathlib import Path
 from statistics import median
 
 import psutil
-from speechmodel_operator.supervisor import LONGEST_BACKOFF
 
 from support import built, waiting
 from support.fake_cluster import PROGRAMS, fake_cluster
-from support.lifecycles import Lifecycles
+from support.lifecycles import PATIENCE_SECONDS, Lifecycles
 
 GROWTH = 0.02
 """Largest growth of the memory that is no leak."""
-PATIENCE_SECONDS = 10 * LONGEST_BACKOFF
-"""A step meets several faults, and one that fails again and again is repeated at this interval."""
 
 
 @dataclass(frozen=True)
