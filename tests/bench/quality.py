@@ -141,8 +141,9 @@ def measure(
         augmenter = Augmenter([parse(entry) for entry in entries], seed=0, voices=voices)
         counts: Counter[str] = Counter()
         for index, take in enumerate(heard):
-            changed = augmenter.sound(load(take.path), clip=len(voices) + index, epoch=0).samples
-            text = recognise(np.pad((changed * 2**15).astype(np.int16), MARGIN), words)
+            recording = np.pad(load(take.path), MARGIN)  # people talk in the room before and after the words too
+            changed = augmenter.sound(recording, clip=len(voices) + index, epoch=0).samples
+            text = recognise((changed * 2**15).astype(np.int16), words)
             counts["right" if text == take.words else "wrong" if text else "rejected"] += 1
         row(speaker, engine, condition, counts)
 

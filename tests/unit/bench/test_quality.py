@@ -1,16 +1,17 @@
 """`make quality`: whose recordings are left out, and what counts as right, wrong and rejected."""
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
-from bench.quality import CONDITIONS, Model, Take, left_out, measure, measure_other, read_takes, row
+from bench.quality import CONDITIONS, MARGIN, Model, Take, left_out, measure, measure_other, read_takes, row
 from speechmodel_api.stages import Calibration
 from speechmodel_decoding import AcousticModel, Recogniser
 from speechmodel_decoding.compiling import compile_grammar
 from speechmodel_pipeline.convert.acoustic import export_acoustic_model
-from speechmodel_runtime import load
+from speechmodel_runtime import Pcm, load
 from support.places import FIXTURES
 
 pytestmark = pytest.mark.usefixtures("tensorflow_device")
@@ -90,6 +91,18 @@ def test_a_speaker_is_measured_in_every_condition_and_words_that_are_none_beside
     assert len(conditions) == len(CONDITIONS)
     assert all(line.endswith("| 1 | 100.0 % | 0.0 % | 0.0 % |") for line in conditions)
     assert foreign == "| anna | an engine | foreign | 1 | 0.0 % | 100.0 % | 0.0 % |"
+
+
+def test_babble_is_around_the_words_too_and_nothing_is_around_those_as_recorded() -> None:
+    heard: list[Pcm] = []
+
+    def recognise(pcm: Pcm, words: Sequence[str]) -> str:
+        heard.append(pcm)
+        return ""
+
+    measure("anna", "an engine", recognise, [Take(CLIP, "anna", "ok espejo")], [CLIP], ["ok espejo"])
+    silent = {name: not pcm[:MARGIN].any() for name, pcm in zip(CONDITIONS, heard, strict=True)}
+    assert (silent["as recorded"], silent["babble 20 dB"]) == (True, False)
 
 
 def test_a_row_has_the_shares_of_the_clips(capsys: pytest.CaptureFixture[str]) -> None:
