@@ -129,3 +129,19 @@ def test_a_purge_without_its_label_is_waited_for(operator: Operator) -> None:
     )
     operator.step()
     assert operator.kubectl.get("speechmodel", operator.name) is None
+
+
+def test_a_cleared_status_leaves_the_server_and_what_a_deletion_removes(operator: Operator) -> None:
+    operator.publish()
+    operator.kubectl.patch(operator.name, {"publish": {"deletionPolicy": "Delete"}})
+    operator.step()
+    server = operator.kubectl.get("deployment", operator.name)
+    clear = '[{"op": "remove", "path": "/status"}]'
+    operator.kubectl("patch", "speechmodel", operator.name, "--subresource=status", "--type=json", "-p", clear)
+    assert operator.step() == ""
+    assert server and operator.kubectl.get("deployment", operator.name) == server
+    operator.kubectl("patch", "speechmodel", operator.name, "--subresource=status", "--type=json", "-p", clear)
+    operator.kubectl("delete", "speechmodel", operator.name, "--wait=false")
+    operator.step()
+    operator.step()
+    assert [name for name in jobs_of(operator) if "-purge-" in name]

@@ -139,7 +139,7 @@ class ClusterEngine:
         await self._discard(here, plan)  # a user waits for the new run, and nobody for this
         if start_failure is not None and start_failure.reason is Reason.QUOTA_EXCEEDED and plan.discard:
             _, start_failure = await _attempt(self._start(here, plan.start))  # a quota of Jobs has room now
-        _, serving_failure = await _attempt(self._ensure_serving(here, plan.serving))
+        _, serving_failure = await _attempt(self._ensure_serving(here, plan))
         _, canary_failure = await _attempt(self._ensure_canary(here, plan.canary))
         beside_failure = await self._ensure_beside(here, plan.serving) if serving_failure is None else None
         if claim_failure is not None and claim_failure.reason is Reason.CLAIM_SIZE_REFUSED:  # the stages go on
@@ -289,7 +289,10 @@ class ClusterEngine:
                 f"allowVolumeExpansion, or set {field} to {asked}"
             ) from error
 
-    async def _ensure_serving(self, here: Snapshot, intent: ServingIntent | None) -> None:
+    async def _ensure_serving(self, here: Snapshot, plan: Plan) -> None:
+        intent = plan.serving
+        if plan.keep_servers:
+            return
         beside = accessories(self._owner, here.spec) if intent else {}
         for kind in here.accessories.keys() - beside.keys():  # before the Deployment forgets them
             await self._delete(ACCESSORIES[kind], here.accessories[kind])
@@ -386,6 +389,8 @@ class ClusterEngine:
         finalizers = [*others, labels.FINALIZER] if present else others
         patch = {"metadata": {"finalizers": finalizers, "resourceVersion": metadata.resource_version}}
         model = await self._api.merge_patch(MODELS, self._owner.namespace, self._owner.name, patch)
+        if model is None and present:  # what would be published now would never be removed
+            raise Gone
         self._snapshot = replace(here, model=model or here.model)
         return self._snapshot
 
