@@ -5,7 +5,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +75,8 @@ class Operator:
     """The operator's engine for one SpeechModel, with the permissions of its ServiceAccount."""
 
     images = IMAGES
+    ahead = timedelta()
+    """Time by which the clock of the operator's machine is ahead of the API server's."""
 
     def __init__(self, kubectl: Kubectl, kubeconfig: Path, name: str) -> None:
         self.kubectl, self.kubeconfig, self.name = kubectl, kubeconfig, name
@@ -111,7 +113,7 @@ class Operator:
     async def _take(self, *, after_event: bool) -> str:
         configuration = client.Configuration()
         await config.load_kube_config(str(self.kubeconfig), client_configuration=configuration)  # type: ignore[no-untyped-call]
-        async with connect(configuration) as connection:
+        async with connect(configuration, lambda: datetime.now(UTC) + self.ahead) as connection:
             model = self.kubectl.get("speechmodel", self.name)
             assert model
             owner, api = Owner("default", self.name, model["metadata"]["uid"]), Api(connection)

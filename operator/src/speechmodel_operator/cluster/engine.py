@@ -4,7 +4,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TypeVar
 
 from kubernetes.utils import parse_quantity
@@ -68,7 +68,6 @@ class ClusterEngine:
         owner: Owner,
         *,
         progress_interval: timedelta,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
         telemetry: Telemetry | None = None,
         rehearsal: Rehearsal | None = None,
     ) -> None:
@@ -76,7 +75,7 @@ class ClusterEngine:
         self._known: Api = api
         """Source of the claim, the Deployment and the Services: the API server, or the watches after an event."""
         self._rehearsal = rehearsal
-        self._api, self._images, self._owner, self._now = api, images, owner, now
+        self._api, self._images, self._owner, self._now = api, images, owner, api.now
         self._progress = ProgressReader(api, progress_interval)
         self._snapshot: Snapshot | None = None
         """The snapshot of the current step, replaced whole."""
