@@ -1,6 +1,7 @@
 """The engine that makes plans true on a cluster."""
 
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -40,6 +41,7 @@ from speechmodel_operator.cluster.errors import (
     ClaimSizeRefused,
     ClusterError,
     Conflict,
+    ManagedTwice,
     NameConflict,
     NoAnswer,
     Refused,
@@ -56,6 +58,11 @@ from speechmodel_operator.telemetry import Telemetry
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+PATIENCE, PATIENCE_SECONDS = 3, 3600.0
+"""Times in an hour that an object is applied again unchanged, because something else has applied it too. Two operators with
+different images would otherwise replace the servers of each other without end.
+"""
 
 
 class ClusterEngine:
@@ -84,6 +91,10 @@ class ClusterEngine:
         self._purge_failing_since: datetime | None = None
         self._applied_generation: int | None = None
         """Generation of the Deployment after it was applied last. Later ones are those of an autoscaler."""
+        self._hashes: dict[str, str] = {}
+        """Hash of each object as it was applied last, by kind and name."""
+        self._repeated: dict[str, list[float]] = {}
+        """Monotonic times at which it was applied again although its hash was the same."""
 
     async def react(self) -> timedelta | None:
         """Take a step after an event, as `reconcile` does, on what the watches reported.
@@ -329,7 +340,7 @@ class ClusterEngine:
                 await self._ensure(ACCESSORIES[kind], wanted, here.accessories.get(kind))
             except ClusterError as error:
                 troubles.append(Trouble(_explained(kind, error).reason, str(_explained(kind, error))))
-            except NameConflict as conflict:
+            except (NameConflict, ManagedTwice) as conflict:
                 troubles.append(Trouble(conflict.reason, str(conflict)))
         return next(iter(troubles), None)
 
@@ -339,26 +350,49 @@ class ClusterEngine:
         wanted: Manifest,
         existing: ViewT | None,
     ) -> ViewT | None:
-        """Apply an object that differs and return it. One that is not ours keeps its fields: the first apply does not force."""
+        """Apply an object that differs and return it. One that is not ours keeps its fields: the first apply does not force.
+
+        Raises NameConflict, and ManagedTwice when something else has changed it too often.
+        """
         name, namespace = wanted["metadata"]["name"], self._owner.namespace
         if existing is None:
             # one of ours that has lost its labels, or that a second operator made a moment ago, is compared too
             existing = await self._api.get(resource, namespace, name)
             if existing is None:
                 try:
-                    return await self._api.apply(resource, namespace, wanted, force=False)
+                    created = await self._api.apply(resource, namespace, wanted, force=False)
                 except Conflict:
                     raise NameConflict(resource.kind, name) from None
+                self._hashes[f"{resource.kind} {name}"] = serving.applied_hash(wanted)
+                return created
             if not existing.metadata.owned_by(self._owner.uid):
                 raise NameConflict(resource.kind, name)
         if not existing.deleting and _differs(existing, wanted):
+            repeated = self._repeats(resource.kind, existing, wanted)
             read = {"uid": existing.metadata.uid}
             if isinstance(existing, Deployment):
                 # its replicas may be those that were read, and a watch may be late
                 read["resourceVersion"] = existing.metadata.resource_version
             same = {**wanted, "metadata": {**wanted["metadata"], **read}}
-            return await self._api.apply(resource, namespace, same, force=True)
+            applied = await self._api.apply(resource, namespace, same, force=True)
+            self._hashes[f"{resource.kind} {name}"] = serving.applied_hash(wanted)
+            self._repeated[f"{resource.kind} {name}"] = repeated
+            return applied
         return None
+
+    def _repeats(self, kind: str, existing: ObjectView, wanted: Manifest) -> list[float]:
+        """Return the times of the last hour at which an object was applied again, this one included if something else has
+        applied it since.
+
+        Raises ManagedTwice when there are too many.
+        """
+        name, digest, now = f"{kind} {existing.metadata.name}", serving.applied_hash(wanted), time.monotonic()
+        recent = [at for at in self._repeated.get(name, []) if now - at < PATIENCE_SECONDS]
+        if self._hashes.get(name) != digest or existing.metadata.annotations.get(labels.APPLIED) == digest:
+            return recent
+        if len(recent) >= PATIENCE:
+            raise ManagedTwice(kind, existing.metadata.name, len(recent))
+        return [*recent, now]
 
     async def _purge(self, here: Snapshot, plan: Plan) -> Trouble | None:
         """Create the Job that removes published objects. Return the reason if the API server rejects it."""
@@ -398,7 +432,7 @@ async def _attempt(part: Awaitable[T]) -> tuple[T | None, Trouble | None]:
     """Return the result of a part of a plan, or the reason why it could not be applied."""
     try:
         return await part, None
-    except (Refused, NameConflict, ClaimSizeRefused) as problem:
+    except (Refused, NameConflict, ManagedTwice, ClaimSizeRefused) as problem:
         return None, Trouble(problem.reason, str(problem))
 
 

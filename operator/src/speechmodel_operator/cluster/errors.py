@@ -6,6 +6,7 @@ ClusterError           the status code and the API server's own message
 +-- Refused            403, 422 and 400 of an admission webhook: the API server rejected the object
 ClaimSizeRefused       the workspace claim cannot get the size that the spec asks for
 NameConflict           an object that belongs to something else has a name that we need
+ManagedTwice           something else changes an object of ours back again and again
 NoAnswer               the API server could not be reached, or its answer broke off
 """
 
@@ -61,6 +62,18 @@ class NameConflict(Exception):
         if label:
             problem = f"lacks the label {label}; set it if this is the workspace of the SpeechModel, otherwise "
         super().__init__(f"{kind} {name} exists and {problem}rename the SpeechModel or remove that object")
+
+
+class ManagedTwice(Exception):
+    """Something else changes an object of ours back again and again."""
+
+    reason = Reason.MANAGED_TWICE
+
+    def __init__(self, kind: str, name: str, times: int) -> None:
+        super().__init__(
+            f"{kind} {name} was changed back {times} times in an hour, so it is left as it is for now; let only one operator "
+            "manage the namespace, or stop what else writes this object"
+        )
 
 
 class NoAnswer(Exception):
