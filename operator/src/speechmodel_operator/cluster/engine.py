@@ -174,6 +174,7 @@ class ClusterEngine:
             if model is not None and model.metadata.uid == self._owner.uid:
                 status = failed_status(model.status, model.metadata.generation, failure, self._now())
                 await write_status(self._api, model, status)
+                self._telemetry.reported(self._owner, model.status, status)
         except (ClusterError, NoAnswer) as error:
             log.warning("%s: could not write the status: %s", self._owner, error)
         except Exception:

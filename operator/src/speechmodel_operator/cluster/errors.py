@@ -109,7 +109,7 @@ def refusal(message: str) -> Reason | None:
 
 def cluster_error(status: int, body: bytes) -> ClusterError:
     """Return the error for an answer, with the API server's message."""
-    text = body.decode(errors="replace")
+    text = body.decode(errors="replace").strip()
     try:
         answer = json.loads(body)
         message, reason = str(answer.get("message") or text), answer.get("reason")
