@@ -193,7 +193,9 @@ class World:
                 workers=plan.start.workers,
                 workers_ready=plan.start.workers,
             )
-        if plan.serving is None:
+        if plan.keep_servers:
+            pass
+        elif plan.serving is None:
             self.server = None
         elif self.server is None or self.server.version != plan.serving.model.version:
             self.server = Server(plan.serving.model.version, plan.serving.replicas, 0, settled=False)

@@ -39,7 +39,8 @@ class Telemetry(Collector):
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
-        self._models: dict[str, _Seen] = {}
+        self._models: dict[tuple[str, str], _Seen] = {}
+        """By namespace and name, which are labels: one that was deleted and created again has its series once."""
         self._stages = Histogram(
             "speechmodel_stage_seconds",
             "Time from the creation of a stage's run to its end, by outcome: succeeded, retried or failed.",
@@ -111,9 +112,11 @@ class Telemetry(Collector):
 
     def reported(self, owner: Owner, before: SpeechModelStatus, after: SpeechModelStatus) -> None:
         """Take over a status, and count the runs that ended with it."""
-        if before == after and owner.uid in self._models:
+        place = owner.namespace, owner.name
+        known = self._models.get(place)
+        if before == after and known is not None and known.owner == owner:
             return
-        self._models[owner.uid] = _seen(owner, after)
+        self._models[place] = _seen(owner, after)
         for stage in after.stages:
             if (outcome := _ended(before.stage(stage.name), stage)) and stage.started_at and stage.finished_at:
                 seconds = (stage.finished_at - stage.started_at).total_seconds()
@@ -121,7 +124,9 @@ class Telemetry(Collector):
 
     def forget(self, owner: Owner) -> None:
         """Drop the series of a model that is gone."""
-        self._models.pop(owner.uid, None)
+        place = owner.namespace, owner.name
+        if place in self._models and self._models[place].owner == owner:
+            del self._models[place]
 
     def collect(self) -> Iterable[Metric]:
         """Return the metrics of the models. prometheus_client calls this for every scrape, in a thread of its own."""

@@ -5,7 +5,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,14 @@ import yaml
 from kubernetes.aio import client, config
 from speechmodel_api.crd import crd
 from speechmodel_api.status import SpeechModelStatus
-from speechmodel_operator.cluster.api import Api
+from speechmodel_operator.cluster.api import MODELS, Api
+from speechmodel_operator.cluster.cache import CHILDREN, Cache, Rehearsal
 from speechmodel_operator.cluster.connection import connect
 from speechmodel_operator.cluster.engine import ClusterEngine
 from speechmodel_operator.resources.jobs import Images
+from speechmodel_operator.resources.labels import MODEL
+from speechmodel_operator.telemetry import Telemetry
+from speechmodel_operator.watches import Watches
 from speechmodel_plan.reconcile import StepFailed, reconcile
 from speechmodel_plan.task import Owner
 from support import built
@@ -71,6 +75,8 @@ class Operator:
     """The operator's engine for one SpeechModel, with the permissions of its ServiceAccount."""
 
     images = IMAGES
+    ahead = timedelta()
+    """Time by which the clock of the operator's machine is ahead of the API server's."""
 
     def __init__(self, kubectl: Kubectl, kubeconfig: Path, name: str) -> None:
         self.kubectl, self.kubeconfig, self.name = kubectl, kubeconfig, name
@@ -97,29 +103,44 @@ class Operator:
         self.kubectl.patch(self.name, {"serving": serving})
 
     def step(self) -> str:
-        """Take one step, and return the problem that it reports or an empty text."""
+        """Take one step without an event, and return the problem that it reports or an empty text."""
+        return asyncio.run(self._take(after_event=False))
 
-        async def take() -> str:
-            configuration = client.Configuration()
-            await config.load_kube_config(str(self.kubeconfig), client_configuration=configuration)  # type: ignore[no-untyped-call]
-            async with connect(configuration) as connection:
-                model = self.kubectl.get("speechmodel", self.name)
-                assert model
-                owner = Owner("default", self.name, model["metadata"]["uid"])
-                engine = ClusterEngine(Api(connection), self.images, owner, progress_interval=timedelta(seconds=10))
-                try:
-                    await reconcile(engine)
-                except StepFailed as failure:
-                    return str(failure)
-            return ""
+    def react(self) -> str:
+        """Take one step after an event, on what the watches know, and return the same."""
+        return asyncio.run(self._take(after_event=True))
 
-        return asyncio.run(take())
+    async def _take(self, *, after_event: bool) -> str:
+        configuration = client.Configuration()
+        await config.load_kube_config(str(self.kubeconfig), client_configuration=configuration)  # type: ignore[no-untyped-call]
+        async with connect(configuration, lambda: datetime.now(UTC) + self.ahead) as connection:
+            model = self.kubectl.get("speechmodel", self.name)
+            assert model
+            owner, api = Owner("default", self.name, model["metadata"]["uid"]), Api(connection)
+            rehearsal = Rehearsal(api, await listed(api)) if after_event else None
+            interval = timedelta(seconds=10)
+            engine = ClusterEngine(api, self.images, owner, progress_interval=interval, rehearsal=rehearsal)
+            try:
+                await (engine.react() if after_event else reconcile(engine))
+            except StepFailed as failure:
+                return str(failure)
+        return ""
 
     def kinds(self) -> set[str]:
         """Return the kinds of what exists for the model beside its Deployment and Service."""
         resources = "poddisruptionbudgets,horizontalpodautoscalers,ingresses"
         selector = f"speechops.dev/model={self.name}"
         return {found["kind"] for found in self.kubectl.find(resources, selector)}
+
+
+async def listed(api: Api) -> Cache:
+    """Return what the watches of the namespace know once everything is listed."""
+    cache = Watches(("default",), 60, Telemetry()).cache
+    for resource in (MODELS, *CHILDREN):
+        async for page in api.pages(resource, "default", "" if resource is MODELS else MODEL):
+            for item in page["items"]:
+                cache[resource.plural].put(item)
+    return cache
 
 
 @pytest.fixture

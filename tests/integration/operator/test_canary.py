@@ -176,6 +176,19 @@ def test_a_canary_that_the_status_does_not_mention_is_removed_too(operator: Oper
     assert deployment(operator, "-canary") is None
 
 
+@pytest.mark.parametrize("edit", [{"canary": None}, None], ids=["the canary", "all servers"])
+def test_servers_without_their_labels_are_removed_too(operator: Operator, edit: Object | None) -> None:
+    publish_two(operator)
+    operator.step()
+    operator.step()
+    for suffix in ("", "-canary"):
+        operator.kubectl("label", "deployment", operator.name + suffix, "speechops.dev/model-")
+    operator.edit({"canary": None} if edit else None)
+    assert operator.react() == ""
+    assert deployment(operator, "-canary") is None
+    assert (deployment(operator) is None) == (edit is None)
+
+
 def test_removing_the_field_or_the_server_removes_the_canary(operator: Operator) -> None:
     publish_two(operator)
     operator.step()

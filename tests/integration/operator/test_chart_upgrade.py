@@ -61,3 +61,33 @@ def test_the_first_release_is_upgraded_and_its_models_stay(bare: Kubectl, helm: 
     assert operator()["replicas"] == 2
     on("upgrade", NAME, str(CHART), "--reset-values")
     assert operator()["replicas"] == 1
+
+
+def test_several_releases_share_a_cluster_under_names_of_their_own(bare: Kubectl, helm: Helm) -> None:
+    longest = "r" * 53
+
+    def release(namespace: str) -> Helm:
+        return Helm(helm.program, ("--kubeconfig", bare.kubeconfig, "--namespace", namespace))
+
+    def names(kind: str) -> set[str]:
+        found = bare("get", kind, "-A", "-l", f"app.kubernetes.io/name={NAME}", "-o", "name").split()
+        return {name.partition("/")[2] for name in found}
+
+    bare("create", "namespace", "other")
+    release(NAMESPACE)("install", NAME, str(CHART))
+    second = ("--set", "crds.enabled=false,watchNamespaceSelector.matchLabels.team=b,replicaCount=2")
+    same_name = release("other").run("install", NAME, str(CHART), *second)
+    assert f'ClusterRole "{NAME}" in namespace "" exists' in same_name.stderr
+    no_crds = release("other").run("install", longest, str(CHART))
+    assert "CustomResourceDefinition" in no_crds.stderr
+    notes = release("other")("install", longest, str(CHART), *second)
+    assert "in the namespaces with the labels team=b.\nNo other release may manage SpeechModels there" in notes
+    release(NAMESPACE)("install", "third", str(CHART), "--set", "crds.enabled=false,fullnameOverride=third")
+    first, third = {NAME, f"{NAME}-view", f"{NAME}-edit"}, {"third", "third-view", "third-edit"}
+    full = f"{longest}-{NAME}"[:58].rstrip("-")
+    assert names("clusterroles") == first | third | {full, f"{full}-view", f"{full}-edit"}
+    release("other")("uninstall", longest)
+    release(NAMESPACE)("uninstall", "third")
+    assert names("clusterroles") == names("clusterrolebindings") | {f"{NAME}-view", f"{NAME}-edit"} == first
+    assert names("deployments.apps") == {NAME}
+    assert bare.get("crd", "speechmodels.speechops.dev")

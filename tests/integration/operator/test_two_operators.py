@@ -3,6 +3,9 @@
 import asyncio
 import copy
 import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -13,11 +16,13 @@ from speechmodel_operator.cluster.api import Api
 from speechmodel_operator.cluster.connection import connect
 from speechmodel_operator.cluster.engine import ClusterEngine
 from speechmodel_operator.cluster.errors import Conflict
+from speechmodel_operator.resources.jobs import Images
 from speechmodel_operator.telemetry import Telemetry
-from speechmodel_plan.reconcile import reconcile
+from speechmodel_plan.reconcile import StepFailed, reconcile
 from speechmodel_plan.task import Owner
 
 from .conftest import IMAGES, Operator
+from .test_canary import condition
 
 pytestmark = pytest.mark.slow
 
@@ -29,24 +34,14 @@ def test_two_operators_make_every_object_once_and_come_to_rest(operator: Operato
     assert model
     owner = Owner("default", operator.name, model["metadata"]["uid"])
 
-    async def both() -> tuple[int, int]:
-        configuration = client.Configuration()
-        await config.load_kube_config(str(operator.kubeconfig), client_configuration=configuration)  # type: ignore[no-untyped-call]
-        async with connect(configuration) as connection:
+    async def both() -> None:
+        async def work(one: ClusterEngine) -> None:
+            for _ in range(8):
+                with suppress(Conflict):
+                    await reconcile(one)
 
-            def engine() -> ClusterEngine:
-                return ClusterEngine(Api(connection), IMAGES, owner, progress_interval=timedelta(seconds=10))
-
-            async def work(one: ClusterEngine) -> int:
-                conflicts = 0
-                for _ in range(8):
-                    try:
-                        await reconcile(one)
-                    except Conflict:
-                        conflicts += 1
-                return conflicts
-
-            return await asyncio.gather(work(engine()), work(engine()))
+        async with engines(operator, owner, IMAGES, IMAGES) as found:
+            await asyncio.gather(*(work(one) for one in found))
 
     asyncio.run(both())
     selector = f"speechops.dev/model={operator.name}"
@@ -60,6 +55,65 @@ def test_two_operators_make_every_object_once_and_come_to_rest(operator: Operato
     after = operator.kubectl.get("speechmodel", operator.name)
     assert before and after
     assert after["metadata"]["resourceVersion"] == before["metadata"]["resourceVersion"]
+
+
+def test_two_operators_with_other_images_do_not_replace_the_servers_without_end(operator: Operator) -> None:
+    operator.publish(replicas=2)
+    model = operator.kubectl.get("speechmodel", operator.name)
+    assert model
+    owner = Owner("default", operator.name, model["metadata"]["uid"])
+
+    async def both() -> list[str]:
+        async with engines(operator, owner, IMAGES, replace(IMAGES, inference="inference:2")) as (first, second):
+            return [await problem(one) for _ in range(8) for one in (first, second)] + [await problem(first)]
+
+    reasons = asyncio.run(both())
+    found = operator.kubectl.get("deployment", operator.name)
+    assert found
+    changes = "one creation, the first change of the second operator, and three more of each"
+    assert found["metadata"]["generation"] == 8, changes
+    assert set(reasons) == {"", "ManagedTwice"}
+    assert condition(operator, "Stalled")["message"].startswith(
+        f"Deployment {operator.name} was changed back 3 times in an hour"
+    )
+
+
+def test_what_a_person_changes_is_put_right_however_often(operator: Operator) -> None:
+    operator.publish(replicas=2)
+    model = operator.kubectl.get("speechmodel", operator.name)
+    assert model
+    owner = Owner("default", operator.name, model["metadata"]["uid"])
+
+    async def steps() -> None:
+        async with engines(operator, owner, IMAGES) as (engine,):
+            assert await problem(engine) == ""
+            for _ in range(5):
+                operator.kubectl("label", "deployment", operator.name, "speechops.dev/model-")
+                operator.kubectl("scale", "deployment", operator.name, "--replicas=7")
+                assert await problem(engine) == ""
+
+    asyncio.run(steps())
+    (found,) = operator.kubectl.find("deployments", f"speechops.dev/model={operator.name}")
+    assert found["spec"]["replicas"] == 2
+
+
+@asynccontextmanager
+async def engines(operator: Operator, owner: Owner, *images: Images) -> AsyncIterator[list[ClusterEngine]]:
+    """Give an operator's engine for each of these images."""
+    configuration = client.Configuration()
+    await config.load_kube_config(str(operator.kubeconfig), client_configuration=configuration)  # type: ignore[no-untyped-call]
+    async with connect(configuration) as connection:
+        interval = timedelta(seconds=10)
+        yield [ClusterEngine(Api(connection), each, owner, progress_interval=interval) for each in images]
+
+
+async def problem(engine: ClusterEngine) -> str:
+    """Take a step, and return the reason for which it failed, or an empty text."""
+    try:
+        await reconcile(engine)
+    except StepFailed as failed:
+        return failed.reason
+    return ""
 
 
 def test_a_definition_that_is_too_old_is_named_with_its_fields(

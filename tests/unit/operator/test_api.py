@@ -4,6 +4,7 @@ import asyncio
 import gc
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 
 import aiohttp
 import pytest
@@ -214,3 +215,22 @@ async def test_a_call_without_an_answer_says_which_and_leaves_no_cycle_in_memory
     finally:
         gc.enable()
     assert kept == 0
+
+
+@pytest.mark.parametrize(
+    "date, ahead",
+    [
+        ("{:%a, %d %b %Y %H:%M:%S GMT}", 3600),
+        ("", 0),
+        ("yesterday", 0),
+        ("{:%a, %d %b %Y %H:%M:%S -0000}", 0),
+    ],
+    ids=["given", "dropped", "no date", "without a zone"],
+)
+async def test_the_time_is_that_of_the_api_server_if_it_gives_one(date: str, ahead: int) -> None:
+    async def handle(_request: web.Request) -> web.StreamResponse:
+        return web.json_response(JOB, headers={"Date": date.format(datetime.now(UTC) + timedelta(hours=1))})
+
+    async with answered_by(handle) as api:
+        await api.get(JOBS, "ns", "a")
+        assert abs((api.now() - datetime.now(UTC)).total_seconds() - ahead) < 60

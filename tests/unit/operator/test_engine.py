@@ -1,7 +1,7 @@
 """The engine creates what a user waits for first, and does not undo what others changed since it read an object."""
 
 import asyncio
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 import pytest
@@ -37,6 +37,9 @@ class Server:
 
     def __init__(self) -> None:
         self.version, self.applied = "9", list[Manifest]()
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
 
     async def get(self, resource: Resource[Any], _namespace: str, name: str) -> Any:
         if resource is MODELS:
@@ -107,6 +110,9 @@ class New:
 
     def __init__(self, *existing: ObjectView) -> None:
         self.existing, self.calls = existing, list[str]()
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
 
     async def get(self, resource: Resource[Any], _namespace: str, name: str) -> Any:
         self.calls.append(f"GET {resource.kind}")

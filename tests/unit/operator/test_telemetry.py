@@ -3,20 +3,28 @@
 import io
 import json
 import logging
+from dataclasses import replace
 from datetime import timedelta
+from typing import cast
 
 import aiohttp
 import pytest
 from speechmodel_api.log_format import FIELDS_VARIABLE, JsonFormatter, LogFormat
 from speechmodel_api.stages import StageName
-from speechmodel_api.status import SpeechModelStatus
+from speechmodel_api.status import Phase, SpeechModelStatus
+from speechmodel_operator.cluster.api import Api
+from speechmodel_operator.cluster.engine import ClusterEngine
 from speechmodel_operator.endpoints import endpoints
 from speechmodel_operator.resources.pod import log_env
 from speechmodel_operator.settings import Settings
 from speechmodel_operator.supervisor import Supervisor
 from speechmodel_operator.telemetry import Telemetry
+from speechmodel_plan.observed import Trouble
 from support.ports import free_ports
 from support.world import OWNER, World
+
+from .test_engine import New
+from .test_resources import IMAGES
 
 
 def value(telemetry: Telemetry, name: str, **labels: str) -> float | None:
@@ -50,6 +58,29 @@ def test_models_are_counted_by_phase_with_their_error_rate_until_they_are_gone()
     telemetry.forget(OWNER)
     assert value(telemetry, "speechmodel_models", phase="Ready") == 0
     assert value(telemetry, "speechmodel_condition", **place, type="Ready", reason="Ready") is None
+
+
+def test_a_model_that_is_created_again_has_its_series_once() -> None:
+    telemetry, world, new = Telemetry(), World(), replace(OWNER, uid="uid-2")
+    world.to_ready()
+    telemetry.reported(OWNER, SpeechModelStatus(), world.status)
+    telemetry.reported(new, SpeechModelStatus(), SpeechModelStatus(phase=Phase.PREPARING))
+    phases = {phase: value(telemetry, "speechmodel_models", phase=phase) for phase in ("Ready", "Preparing")}
+    assert phases == {"Ready": 0, "Preparing": 1}
+    telemetry.forget(OWNER)  # the task of the one before ends late
+    assert value(telemetry, "speechmodel_models", phase="Preparing") == 1
+    telemetry.forget(new)
+    assert value(telemetry, "speechmodel_models", phase="Preparing") == 0
+
+
+async def test_a_step_that_fails_is_in_the_metrics_of_its_model() -> None:
+    server, telemetry = New(), Telemetry()
+    engine = ClusterEngine(
+        cast(Api, server), IMAGES, OWNER, progress_interval=timedelta(seconds=60), telemetry=telemetry
+    )
+    await engine.report_failure(Trouble("ReconcileError", "the spec is one of a newer release"))
+    place = {"namespace": OWNER.namespace, "model": OWNER.name}
+    assert value(telemetry, "speechmodel_condition", **place, type="Ready", reason="ReconcileError") == 0
 
 
 def test_a_stage_that_waits_for_a_person_has_a_series_with_its_reason() -> None:

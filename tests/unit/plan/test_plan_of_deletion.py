@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 from speechmodel_api.stages import StageName
+from speechmodel_api.status import SpeechModelStatus
 from speechmodel_plan.observed import Purge, RunState, Trouble
 from speechmodel_plan.plan import Done
 from support.world import World
@@ -113,10 +114,31 @@ def test_versions_published_elsewhere_before_are_named(ready: World, edit: dict[
     assert [(e.reason, old.uri in e.message) for e in ready.report.events] == [("PurgeIncomplete", True)]
 
 
-def test_a_model_that_never_published_goes_at_once(world: World) -> None:
-    world.until(StageName.TRAIN)
-    deleted(world)
-    assert not world.step().finalizer
+@pytest.mark.parametrize("stage, finalizer", [(StageName.CONVERT, False), (StageName.EVALUATE, True)])
+def test_a_model_that_never_published_goes_at_once(world: World, stage: StageName, finalizer: bool) -> None:
+    world.edit(publish__deletionPolicy="Delete")
+    world.until(stage)
+    assert world.finalizer is finalizer
+    world.deleted_at = world.now
+    plan = world.step()
+    assert plan.finalizer is finalizer
+    assert plan.stop
+
+
+def test_what_was_published_is_purged_when_the_status_is_lost(ready: World) -> None:
+    deleted(ready)
+    ready.status = SpeechModelStatus()
+    assert ready.step().purge
+
+
+def test_a_model_whose_status_is_lost_before_the_deletion_keeps_its_finalizer(ready: World) -> None:
+    ready.edit(publish__deletionPolicy="Delete")
+    ready.step()
+    ready.status = SpeechModelStatus()
+    ready.runs.clear()
+    assert ready.step().finalizer
+    ready.edit(publish__deletionPolicy="Retain")
+    assert not ready.step().finalizer
 
 
 def test_a_purge_that_the_api_server_rejects_is_reported_and_lets_go(ready: World) -> None:

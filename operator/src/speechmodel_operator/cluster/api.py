@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from http import HTTPStatus
 from typing import Any, Generic, TypeVar
 
@@ -96,6 +97,10 @@ class Api:
         self._gate = asyncio.Semaphore(CALLS_AT_ONCE)
         self.written: Callable[[Resource[Any], Manifest], None] | None = None
         self.deleting: Callable[[Resource[Any], Metadata], None] | None = None
+
+    def now(self) -> datetime:
+        """Return the time by the clock of the API server."""
+        return self._connection.now()
 
     async def serves(self, group: str, version: str, plural: str) -> bool:
         """Return True when the API server has this kind."""

@@ -1,7 +1,10 @@
 """The connection to the API server: the service account in a pod, or else the kubeconfig."""
 
-from collections.abc import AsyncIterator, Sequence
+import logging
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from urllib.parse import urlencode, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -9,21 +12,33 @@ import aiohttp
 from kubernetes.aio import client, config
 from yarl import URL
 
+log = logging.getLogger(__name__)
+
 USER_AGENT = "speechmodel-operator/0.1.0"
 READ_BUFFER_BYTES = 2**21
 KEEP_SECONDS = 60.0
 """Time for which an unused connection is kept, since a new one costs more than a call. The API server closes them after 90 s."""
+SKEW = timedelta(seconds=5)
+"""Smallest change of the difference of two clocks that counts: the API server gives whole seconds, and an answer takes time."""
 
 
 class Connection:
-    """Sends requests with the credentials of a configuration.
+    """Sends requests with the credentials of a configuration, and knows the time of the API server.
 
     The Kubernetes client reads the configuration, the certificates and the token, which it renews. Its own calls walk through every
     body in Python and take twice the processor time of these.
     """
 
-    def __init__(self, configuration: client.Configuration, session: aiohttp.ClientSession) -> None:
-        self._configuration, self._session = configuration, session
+    def __init__(
+        self, configuration: client.Configuration, session: aiohttp.ClientSession, clock: Callable[[], datetime]
+    ) -> None:
+        self._configuration, self._session, self._clock = configuration, session, clock
+        self._ahead = timedelta()
+        """Time by which the clock of the API server is ahead of ours."""
+
+    def now(self) -> datetime:
+        """Return the time by the clock of the API server, which dates every object, as its last answer gave it."""
+        return self._clock() + self._ahead
 
     async def send(
         self, method: str, path: str, query: Sequence[tuple[str, str]], body: bytes | None, content: str, seconds: float
@@ -33,7 +48,7 @@ class Connection:
         if token := await configuration.get_api_key_with_prefix("BearerToken", alias="authorization"):
             headers["Authorization"] = token
         address = f"{configuration.host}{path}" + (f"?{urlencode(query)}" if query else "")
-        return await self._session.request(
+        response = await self._session.request(
             method,
             URL(address, encoded=True),
             data=body,
@@ -43,18 +58,33 @@ class Connection:
             proxy_headers=configuration.proxy_headers,
             server_hostname=configuration.tls_server_name,
         )
+        self._compare(response.headers.get("Date", ""))
+        return response
+
+    def _compare(self, date: str) -> None:
+        """Compare the clocks by the date of an answer. A proxy may drop or change it."""
+        try:
+            ahead = parsedate_to_datetime(date) - self._clock()
+        except (TypeError, ValueError):
+            return
+        if abs(ahead - self._ahead) > SKEW:
+            text = "the clocks of the API server and of this machine differ by %.0f s; that of the API server is used"
+            log.warning(text, ahead.total_seconds())
+            self._ahead = ahead
 
 
 @asynccontextmanager
-async def connect(configuration: client.Configuration) -> AsyncIterator[Connection]:
-    """Give a connection while the block runs."""
+async def connect(
+    configuration: client.Configuration, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+) -> AsyncIterator[Connection]:
+    """Give a connection while the block runs. `clock` is that of this machine."""
     async with client.ApiClient(configuration) as prepared:
         context = prepared.rest_client.ssl_context
     # no limit: watches stay open, and Api limits the calls
     connector = aiohttp.TCPConnector(ssl=context, limit=0, keepalive_timeout=KEEP_SECONDS)
     headers = {"Accept": "application/json", "User-Agent": USER_AGENT}
     async with aiohttp.ClientSession(connector=connector, headers=headers, read_bufsize=READ_BUFFER_BYTES) as session:
-        yield Connection(configuration, session)
+        yield Connection(configuration, session, clock)
 
 
 async def load_configuration() -> client.Configuration:

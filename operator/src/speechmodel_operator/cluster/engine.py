@@ -1,10 +1,11 @@
 """The engine that makes plans true on a cluster."""
 
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TypeVar
 
 from kubernetes.utils import parse_quantity
@@ -40,6 +41,7 @@ from speechmodel_operator.cluster.errors import (
     ClaimSizeRefused,
     ClusterError,
     Conflict,
+    ManagedTwice,
     NameConflict,
     NoAnswer,
     Refused,
@@ -57,6 +59,11 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+PATIENCE, PATIENCE_SECONDS = 3, 3600.0
+"""Times in an hour that an object is applied again unchanged, because something else has applied it too. Two operators with
+different images would otherwise replace the servers of each other without end.
+"""
+
 
 class ClusterEngine:
     """One SpeechModel."""
@@ -68,7 +75,6 @@ class ClusterEngine:
         owner: Owner,
         *,
         progress_interval: timedelta,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
         telemetry: Telemetry | None = None,
         rehearsal: Rehearsal | None = None,
     ) -> None:
@@ -76,7 +82,7 @@ class ClusterEngine:
         self._known: Api = api
         """Source of the claim, the Deployment and the Services: the API server, or the watches after an event."""
         self._rehearsal = rehearsal
-        self._api, self._images, self._owner, self._now = api, images, owner, now
+        self._api, self._images, self._owner, self._now = api, images, owner, api.now
         self._progress = ProgressReader(api, progress_interval)
         self._snapshot: Snapshot | None = None
         """The snapshot of the current step, replaced whole."""
@@ -85,6 +91,10 @@ class ClusterEngine:
         self._purge_failing_since: datetime | None = None
         self._applied_generation: int | None = None
         """Generation of the Deployment after it was applied last. Later ones are those of an autoscaler."""
+        self._hashes: dict[str, str] = {}
+        """Hash of each object as it was applied last, by kind and name."""
+        self._repeated: dict[str, list[float]] = {}
+        """Monotonic times at which it was applied again although its hash was the same."""
 
     async def react(self) -> timedelta | None:
         """Take a step after an event, as `reconcile` does, on what the watches reported.
@@ -139,7 +149,7 @@ class ClusterEngine:
         await self._discard(here, plan)  # a user waits for the new run, and nobody for this
         if start_failure is not None and start_failure.reason is Reason.QUOTA_EXCEEDED and plan.discard:
             _, start_failure = await _attempt(self._start(here, plan.start))  # a quota of Jobs has room now
-        _, serving_failure = await _attempt(self._ensure_serving(here, plan.serving))
+        _, serving_failure = await _attempt(self._ensure_serving(here, plan))
         _, canary_failure = await _attempt(self._ensure_canary(here, plan.canary))
         beside_failure = await self._ensure_beside(here, plan.serving) if serving_failure is None else None
         if claim_failure is not None and claim_failure.reason is Reason.CLAIM_SIZE_REFUSED:  # the stages go on
@@ -164,6 +174,7 @@ class ClusterEngine:
             if model is not None and model.metadata.uid == self._owner.uid:
                 status = failed_status(model.status, model.metadata.generation, failure, self._now())
                 await write_status(self._api, model, status)
+                self._telemetry.reported(self._owner, model.status, status)
         except (ClusterError, NoAnswer) as error:
             log.warning("%s: could not write the status: %s", self._owner, error)
         except Exception:
@@ -289,7 +300,10 @@ class ClusterEngine:
                 f"allowVolumeExpansion, or set {field} to {asked}"
             ) from error
 
-    async def _ensure_serving(self, here: Snapshot, intent: ServingIntent | None) -> None:
+    async def _ensure_serving(self, here: Snapshot, plan: Plan) -> None:
+        intent = plan.serving
+        if plan.keep_servers:
+            return
         beside = accessories(self._owner, here.spec) if intent else {}
         for kind in here.accessories.keys() - beside.keys():  # before the Deployment forgets them
             await self._delete(ACCESSORIES[kind], here.accessories[kind])
@@ -327,7 +341,7 @@ class ClusterEngine:
                 await self._ensure(ACCESSORIES[kind], wanted, here.accessories.get(kind))
             except ClusterError as error:
                 troubles.append(Trouble(_explained(kind, error).reason, str(_explained(kind, error))))
-            except NameConflict as conflict:
+            except (NameConflict, ManagedTwice) as conflict:
                 troubles.append(Trouble(conflict.reason, str(conflict)))
         return next(iter(troubles), None)
 
@@ -337,26 +351,49 @@ class ClusterEngine:
         wanted: Manifest,
         existing: ViewT | None,
     ) -> ViewT | None:
-        """Apply an object that differs and return it. One that is not ours keeps its fields: the first apply does not force."""
+        """Apply an object that differs and return it. One that is not ours keeps its fields: the first apply does not force.
+
+        Raises NameConflict, and ManagedTwice when something else has changed it too often.
+        """
         name, namespace = wanted["metadata"]["name"], self._owner.namespace
         if existing is None:
             # one of ours that has lost its labels, or that a second operator made a moment ago, is compared too
             existing = await self._api.get(resource, namespace, name)
             if existing is None:
                 try:
-                    return await self._api.apply(resource, namespace, wanted, force=False)
+                    created = await self._api.apply(resource, namespace, wanted, force=False)
                 except Conflict:
                     raise NameConflict(resource.kind, name) from None
+                self._hashes[f"{resource.kind} {name}"] = serving.applied_hash(wanted)
+                return created
             if not existing.metadata.owned_by(self._owner.uid):
                 raise NameConflict(resource.kind, name)
         if not existing.deleting and _differs(existing, wanted):
+            repeated = self._repeats(resource.kind, existing, wanted)
             read = {"uid": existing.metadata.uid}
             if isinstance(existing, Deployment):
                 # its replicas may be those that were read, and a watch may be late
                 read["resourceVersion"] = existing.metadata.resource_version
             same = {**wanted, "metadata": {**wanted["metadata"], **read}}
-            return await self._api.apply(resource, namespace, same, force=True)
+            applied = await self._api.apply(resource, namespace, same, force=True)
+            self._hashes[f"{resource.kind} {name}"] = serving.applied_hash(wanted)
+            self._repeated[f"{resource.kind} {name}"] = repeated
+            return applied
         return None
+
+    def _repeats(self, kind: str, existing: ObjectView, wanted: Manifest) -> list[float]:
+        """Return the times of the last hour at which an object was applied again, this one included if something else has
+        applied it since.
+
+        Raises ManagedTwice when there are too many.
+        """
+        name, digest, now = f"{kind} {existing.metadata.name}", serving.applied_hash(wanted), time.monotonic()
+        recent = [at for at in self._repeated.get(name, []) if now - at < PATIENCE_SECONDS]
+        if self._hashes.get(name) != digest or existing.metadata.annotations.get(labels.APPLIED) == digest:
+            return recent
+        if len(recent) >= PATIENCE:
+            raise ManagedTwice(kind, existing.metadata.name, len(recent))
+        return [*recent, now]
 
     async def _purge(self, here: Snapshot, plan: Plan) -> Trouble | None:
         """Create the Job that removes published objects. Return the reason if the API server rejects it."""
@@ -386,6 +423,8 @@ class ClusterEngine:
         finalizers = [*others, labels.FINALIZER] if present else others
         patch = {"metadata": {"finalizers": finalizers, "resourceVersion": metadata.resource_version}}
         model = await self._api.merge_patch(MODELS, self._owner.namespace, self._owner.name, patch)
+        if model is None and present:  # what would be published now would never be removed
+            raise Gone
         self._snapshot = replace(here, model=model or here.model)
         return self._snapshot
 
@@ -394,7 +433,7 @@ async def _attempt(part: Awaitable[T]) -> tuple[T | None, Trouble | None]:
     """Return the result of a part of a plan, or the reason why it could not be applied."""
     try:
         return await part, None
-    except (Refused, NameConflict, ClaimSizeRefused) as problem:
+    except (Refused, NameConflict, ManagedTwice, ClaimSizeRefused) as problem:
         return None, Trouble(problem.reason, str(problem))
 
 

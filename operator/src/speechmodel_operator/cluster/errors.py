@@ -6,6 +6,7 @@ ClusterError           the status code and the API server's own message
 +-- Refused            403, 422 and 400 of an admission webhook: the API server rejected the object
 ClaimSizeRefused       the workspace claim cannot get the size that the spec asks for
 NameConflict           an object that belongs to something else has a name that we need
+ManagedTwice           something else changes an object of ours back again and again
 NoAnswer               the API server could not be reached, or its answer broke off
 """
 
@@ -63,6 +64,18 @@ class NameConflict(Exception):
         super().__init__(f"{kind} {name} exists and {problem}rename the SpeechModel or remove that object")
 
 
+class ManagedTwice(Exception):
+    """Something else changes an object of ours back again and again."""
+
+    reason = Reason.MANAGED_TWICE
+
+    def __init__(self, kind: str, name: str, times: int) -> None:
+        super().__init__(
+            f"{kind} {name} was changed back {times} times in an hour, so it is left as it is for now; let only one operator "
+            "manage the namespace, or stop what else writes this object"
+        )
+
+
 class NoAnswer(Exception):
     """The API server could not be reached, or its answer broke off. The call may have had its effect."""
 
@@ -96,7 +109,7 @@ def refusal(message: str) -> Reason | None:
 
 def cluster_error(status: int, body: bytes) -> ClusterError:
     """Return the error for an answer, with the API server's message."""
-    text = body.decode(errors="replace")
+    text = body.decode(errors="replace").strip()
     try:
         answer = json.loads(body)
         message, reason = str(answer.get("message") or text), answer.get("reason")

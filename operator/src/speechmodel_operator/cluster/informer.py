@@ -106,7 +106,10 @@ class Informer(Generic[ViewT]):
     def _fails(self, error: ClusterError) -> None:
         self._telemetry.watched(self._namespace, self._resource.plural, failing=True)
         place = f"namespace {self._namespace}" if self._namespace else "all namespaces"
-        if self.listed.is_set():
+        if error.status == HTTPStatus.NOT_FOUND:
+            missing = "the cluster has no kind %s; install its CustomResourceDefinition (crds.enabled of the chart)"
+            log.error(missing, self._resource.kind)
+        elif self.listed.is_set():
             log.warning("cannot watch the %s of %s: %s", self._resource.plural, place, error)
         else:
             remedy = "no SpeechModel there is managed until the operator may list and watch them"

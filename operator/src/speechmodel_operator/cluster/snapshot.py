@@ -21,6 +21,7 @@ from speechmodel_operator.cluster.views import Claim, Deployment, Job, Model, Ob
 from speechmodel_operator.resources import labels, serving
 from speechmodel_operator.resources.accessories import accessories
 from speechmodel_operator.resources.pod import DATASET_MOUNT, INITIAL_MOUNT, WORKSPACE_MOUNT, Manifest, settings_hashes
+from speechmodel_operator.resources.workers import JOB_NAME
 
 _ABOUT_A_POD = re.compile(r'^(\(combined from similar events\): )?Error creating: (pods "[^"]*" is forbidden: )?')
 """Begin of an Event about a rejected pod, whose name is another one in each attempt of the Job's controller."""
@@ -131,17 +132,17 @@ async def read_snapshot(api: Api, owner: Owner, known: Api, ended_runs: Callable
     spec = SpeechModelSpec.model_validate(model.spec)
     runs = ended_runs()
     if runs is None or _lacks_running(model, runs):
-        runs = await _read_runs(api, owner)
+        runs = await _read_runs(api, owner, model)
     jobs, pods = runs
     claim = await _read_claim(known, owner, spec)
-    deployment = await known.get(DEPLOYMENTS, owner.namespace, names.deployment_name(owner.name))
-    if deployment is None and spec.serving and model.status.model:  # without its labels, the watches do not know it
-        deployment = await api.get(DEPLOYMENTS, owner.namespace, names.deployment_name(owner.name))
+    status, serving = model.status, spec.serving
+    served = status.serving is not None or (serving is not None and status.model is not None)
+    deployment = await _read_servers(api, known, owner, names.deployment_name(owner.name), expected=served)
     # also when neither spec nor status mentions a canary: the last step may have ended before it could write the status
-    canary = await known.get(DEPLOYMENTS, owner.namespace, names.canary_name(owner.name))
+    tried = status.canary is not None or (served and serving is not None and serving.canary is not None)
+    canary = await _read_servers(api, known, owner, names.canary_name(owner.name), expected=tried)
     services = await known.find(SERVICES, owner.namespace, owner.name)
     purge = names.purge_name(owner.name, owner.uid)
-    deployment = deployment if deployment and deployment.metadata.owned_by(owner.uid) else None
     return Snapshot(
         owner=owner,
         model=model,
@@ -150,7 +151,7 @@ async def read_snapshot(api: Api, owner: Owner, known: Api, ended_runs: Callable
         pods=pods,
         claim=claim,
         deployment=deployment,
-        canary=canary if canary and canary.metadata.owned_by(owner.uid) else None,
+        canary=canary,
         services={s.metadata.name: s for s in services if s.metadata.owned_by(owner.uid) and _of_server(s)},
         accessories=await _read_accessories(api, owner, spec, deployment) if deployment else {},
     )
@@ -162,10 +163,27 @@ def _lacks_running(model: Model, runs: Runs) -> bool:
     return any(stage.state is StageState.RUNNING and stage.job not in known for stage in model.status.stages)
 
 
-async def _read_runs(api: Api, owner: Owner) -> Runs:
-    """Read the Jobs before the pods, so that a Job that has ended is never seen beside its pod from before that."""
+async def _read_runs(api: Api, owner: Owner, model: Model) -> Runs:
+    """Read the Jobs before the pods, so that a Job that has ended is never seen beside its pod from before that.
+
+    A Job that has lost its label is in no list. Its name is in the status while its stage is Running, and in its pods.
+    """
     jobs = await api.find(JOBS, owner.namespace, owner.name)
-    return jobs, await api.find(PODS, owner.namespace, owner.name)
+    pods = await api.find(PODS, owner.namespace, owner.name)
+    named = {stage.job for stage in model.status.stages if stage.state is StageState.RUNNING and stage.job}
+    named |= {name for pod in pods if (name := pod.metadata.labels.get(JOB_NAME))}
+    named |= {names.purge_name(owner.name, owner.uid)} if model.deleting else set()
+    unlisted = sorted(named - {job.metadata.name for job in jobs})
+    found = [job for name in unlisted if (job := await api.get(JOBS, owner.namespace, name))]
+    return (*jobs, *found), await api.find(PODS, owner.namespace, owner.name) if found else pods
+
+
+async def _read_servers(api: Api, known: Api, owner: Owner, name: str, *, expected: bool) -> Deployment | None:
+    """Read a Deployment of the SpeechModel. One that has lost its label is in no watch, so it is read live if it is expected."""
+    found = await known.get(DEPLOYMENTS, owner.namespace, name)
+    if found is None and expected:
+        found = await api.get(DEPLOYMENTS, owner.namespace, name)
+    return found if found is not None and found.metadata.owned_by(owner.uid) else None
 
 
 async def _read_claim(known: Api, owner: Owner, spec: SpeechModelSpec) -> Claim | None:

@@ -10,15 +10,13 @@ from speechmodel_api.crd import GROUP, KIND, VERSION
 from speechmodel_api.status import SpeechModelStatus
 from speechmodel_api.times import format_time
 from speechmodel_plan.events import Event
+from speechmodel_plan.messages import in_event
 
 from speechmodel_operator.cluster.api import EVENTS, FIELD_MANAGER, MODELS, Api
 from speechmodel_operator.cluster.errors import ClusterError
 from speechmodel_operator.cluster.views import Model
 
 log = logging.getLogger(__name__)
-
-LONGEST_EVENT = 1024
-"""Characters of an Event's message that the API server accepts."""
 
 
 async def write_status(api: Api, model: Model, status: SpeechModelStatus) -> Model | None:
@@ -52,7 +50,7 @@ async def post_events(api: Api, model: Model, events: Iterable[Event], now: date
             },
             "type": event.type,
             "reason": event.reason,
-            "message": event.message[:LONGEST_EVENT],
+            "message": in_event(event.message),
             "source": {"component": FIELD_MANAGER},
             "firstTimestamp": time,
             "lastTimestamp": time,

@@ -525,6 +525,14 @@ class Reason(StrEnum):
         "An object that does not belong to this SpeechModel has a name that it needs. The operator never adopts that object.",
         "Rename the SpeechModel, or remove that object. For its own workspace claim, set the label that the message names.",
     )
+    MANAGED_TWICE = (
+        "ManagedTwice",
+        Severity.ERROR,
+        "Something else changes an object of the server back again and again, such as a second operator with other settings "
+        "or images.",
+        "Let one operator manage the namespace: see watchNamespaces of the chart, and uninstall the other release. Else find "
+        "what writes the object with `kubectl get --show-managed-fields -o yaml`.",
+    )
     REFUSED = (
         "Refused",
         Severity.ERROR,

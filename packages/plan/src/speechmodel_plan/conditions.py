@@ -16,9 +16,10 @@ from speechmodel_api.stages import StageName
 from speechmodel_api.status import Condition, ConditionType, ModelStatus, StageState
 
 from speechmodel_plan.decision import Decision, Follow, Hold, Idle, Start, Stop
+from speechmodel_plan.messages import in_status
 from speechmodel_plan.observed import Claim, Server, Trouble
 from speechmodel_plan.promotion import Choice
-from speechmodel_plan.records import LONGEST_MESSAGE, Records
+from speechmodel_plan.records import Records
 from speechmodel_plan.stages import STAGES
 from speechmodel_plan.stages.compare import COMPARE
 
@@ -127,7 +128,7 @@ def stamp(verdicts: Verdicts, before: Iterable[Condition], generation: int, now:
                 observed_generation=generation,
                 last_transition_time=previous.last_transition_time if previous and unchanged else now,
                 reason=verdict.reason,
-                message=verdict.message[:LONGEST_MESSAGE],
+                message=in_status(verdict.message),
             )
         )
     return tuple(stamped)

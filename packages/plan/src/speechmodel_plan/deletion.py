@@ -8,8 +8,7 @@ from datetime import timedelta
 
 from speechmodel_api.reasons import Reason
 from speechmodel_api.spec import DeletionPolicy
-from speechmodel_api.stages import PurgeInput, StageName
-from speechmodel_api.status import SpeechModelStatus
+from speechmodel_api.stages import PurgeInput
 
 from speechmodel_plan.events import Event
 from speechmodel_plan.observed import ALIVE, Observed, Run, RunState, Trouble
@@ -43,7 +42,7 @@ def plan_deletion(seen: Observed) -> Plan:
     """Return one step of the deletion."""
     stop = tuple(run for run in seen.runs if run.state in ALIVE)
     retained = seen.spec.publish.deletion_policy is DeletionPolicy.RETAIN
-    if not seen.finalizer or retained or _never_published(seen.status):
+    if not seen.finalizer or retained:
         return DeletionPlan(seen=seen, finalizer=False, stop=stop)
     purge, failure = seen.purge, seen.purge.failure if seen.purge else None
     if purge and purge.finished and failure is None:
@@ -71,11 +70,6 @@ def _address(seen: Observed) -> str:
 def _on_a_lost_node(run: Run) -> bool:
     """Return True when a pod is past its grace period, so that nothing waits for it."""
     return run.state is RunState.ENDING and run.trouble is not None and run.trouble.reason == Reason.POD_STUCK
-
-
-def _never_published(status: SpeechModelStatus) -> bool:
-    """Return True when no publish Job can exist, recorded or not, because evaluate never ran."""
-    return status.stage(StageName.EVALUATE) is None and not status.history
 
 
 def _given_up(seen: Observed, why: Trouble) -> tuple[Event, ...]:

@@ -108,7 +108,9 @@ class Plan(ABC):
     claim: ClaimIntent | None = None
     """None leaves the claim as it is."""
     serving: ServingIntent | None = None
-    """None removes the Deployment and the Service."""
+    """None removes the Deployment and the Service, unless `keep_servers` is set."""
+    keep_servers: bool = False
+    """True leaves the servers as they are: no version is known that could replace the one that they may serve."""
     canary: CanaryIntent | None = None
     """None removes the Deployment of a canary."""
     purge: PurgeInput | None = None
@@ -158,12 +160,13 @@ def plan_step(seen: Observed) -> Plan:
     model = choice.model
     return StepPlan(
         seen=seen,
-        finalizer=seen.spec.publish.deletion_policy is DeletionPolicy.DELETE,
+        finalizer=_finalizer(seen, records),
         stop=stop,
         discard=discard,
         start=_stage_run(seen, decision) if isinstance(decision, Start) else None,
         claim=_claim(seen, decision),
         serving=ServingIntent(model, serving.replicas) if serving and model else None,
+        keep_servers=serving is not None and model is None,
         canary=_canary(seen, choice),
         look_again=_look_again(seen, decision, choice, stopping=bool(stop), discarding=bool(discard)),
         records=records,
@@ -171,6 +174,17 @@ def plan_step(seen: Observed) -> Plan:
         decision=decision,
         choice=choice,
     )
+
+
+def _finalizer(seen: Observed, records: Records) -> bool:
+    """Return whether our finalizer is needed: with the policy Delete, from the time that evaluate is started.
+
+    Nothing is published before, so a deletion need not remove anything. Later, the finalizer alone says that something may be
+    published, because the status can be lost.
+    """
+    if seen.spec.publish.deletion_policy is not DeletionPolicy.DELETE:
+        return False
+    return seen.finalizer or bool(seen.status.history) or records.get(StageName.EVALUATE) is not None
 
 
 def _kept(run: Run, seen: Observed, records: Records) -> bool:

@@ -11,10 +11,8 @@ from typing import Any, Self
 from speechmodel_api.stages import StageName
 from speechmodel_api.status import SpeechModelStatus, StageState, StageStatus
 
+from speechmodel_plan.messages import in_status
 from speechmodel_plan.observed import Trouble
-
-LONGEST_MESSAGE = 4000
-"""Characters of a message in the status; the schema accepts 4096."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +70,7 @@ class StageRecord:
         )
 
     def to_status(self) -> StageStatus:
-        """Return the record as the status shows it, its message cut to what the schema accepts."""
+        """Return the record as the status shows it."""
         return StageStatus(
             name=self.stage,
             key=self.key,
@@ -89,7 +87,7 @@ class StageRecord:
             pod_seconds=self.pod_seconds,
             epoch=self.epoch,
             reason=self.trouble.reason if self.trouble else None,
-            message=self.trouble.message[:LONGEST_MESSAGE] if self.trouble else None,
+            message=in_status(self.trouble.message) if self.trouble else None,
             claim_uid=self.claim_uid,
             output=dict(self.output) if self.output is not None else None,
         )

@@ -34,8 +34,8 @@ def compute_status(
     seen: Observed, records: Records, decision: Decision, choice: Choice, failures: Failures
 ) -> SpeechModelStatus:
     """Return the whole status. `failures` of the engine to apply the plan are reasons too."""
-    before = seen.status
-    served = before.serving.version if before.serving else None
+    before, serving = seen.status, _serving(seen)
+    served = serving.version if serving else None
     judged = judge(decision, records, seen.claim, seen.spec.serving, seen.server, choice, served, failures)
     training = _training(seen, records.get(StageName.TRAIN), decision.done)
     return SpeechModelStatus(
@@ -49,7 +49,7 @@ def compute_status(
         stages=tuple(record.to_status() for record in records),
         latest_version=choice.latest.version if choice.latest else None,
         model=choice.model,
-        serving=_serving(seen),
+        serving=serving,
         canary=choice.canary or _ended_canary(seen),
         url=_url(seen),
         history=extended(before.history, choice),
