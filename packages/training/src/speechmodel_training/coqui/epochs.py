@@ -14,6 +14,7 @@ from speechmodel_api.stages import TrainInput
 from speechmodel_stagekit.errors import ArtefactMissing, Stopped, TryAgain
 from speechmodel_stagekit.program import report, stop_requested
 
+from speechmodel_training.clocks import Pace
 from speechmodel_training.coqui.flags import train_flags
 from speechmodel_training.coqui.program import CheckpointUnreadable, run
 from speechmodel_training.coqui.state import (
@@ -66,6 +67,7 @@ class Epochs:
         self._began = self._checked = time.monotonic()
         self._seconds = self._loss = 0.0
         self._dev_loss: float | None = None
+        self._pace = Pace(self.state.epoch)
 
     def run(self) -> None:
         """Train until the number of epochs is reached, or until Coqui stops early.
@@ -232,6 +234,7 @@ class Epochs:
                 loss=last.loss if last else None,
                 dev_loss=last.dev_loss if last else None,
                 clips_per_second=last.clips_per_second if last else None,
+                seconds_left=self._pace.seconds_left(self.state.epoch, self._settings.max_epochs),
                 time=datetime.now(UTC),
             )
         )
