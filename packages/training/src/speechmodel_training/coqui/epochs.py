@@ -42,6 +42,8 @@ _REDUCED = re.compile(r"I Encountered a plateau, reducing learning rate to (\S+)
 _BEGINS = "I Training epoch "
 _STOPS_EARLY = "I Early stop triggered"
 _EPOCH_ENDS = "-" * 80
+_NEARLY_ZERO = 0.1
+"""Loss of an epoch after which 0.000000 may be that of a network that has learned every clip."""
 _CHECK_SECONDS = 1.0
 
 
@@ -147,7 +149,8 @@ class Epochs:
         elif match := _TRAINED.fullmatch(line):
             self._seconds = time.monotonic() - self._began
             self._loss = self._finite(float(match[1]), "the training loss")
-            if self._loss == 0:  # Coqui's loss of no clips
+            last = self.state.history[-1].loss if self.state.history else math.inf
+            if self._loss == 0 and last > _NEARLY_ZERO:  # Coqui's loss of no clips
                 raise ArtefactMissing(
                     Reason.ARTEFACT_DAMAGED,
                     f"Coqui found no clip in the dataset {self._document.data_key}; the dataset is prepared again",
