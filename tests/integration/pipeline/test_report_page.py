@@ -1,6 +1,7 @@
 """report.html: what a person sees of a model, without a network."""
 
 import csv
+import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -27,6 +28,18 @@ PLAYABLE_SECONDS = """player => new Promise(done => {
     player.preload = 'auto'
     player.load()
 })"""
+PLACES = """(element, parts) => parts.map(part => {
+    const walker = document.createTreeWalker(element, NodeFilter.SHOW_TEXT)
+    while (walker.nextNode()) {
+        const node = walker.currentNode, at = node.data.indexOf(part), range = document.createRange()
+        if (at < 0) continue
+        range.setStart(node, at)
+        range.setEnd(node, at + part.length)
+        return range.getBoundingClientRect().left
+    }
+    throw new Error(`no ${part}`)
+})"""
+"""Returns the left edge of each part of the text of an element."""
 TRICK = "<script>alert(1)</script>"
 
 
@@ -72,7 +85,14 @@ def test_it_shows_curves_errors_speakers_and_coverage_and_refers_to_nothing_else
     text = made(workspace)
     for part in ("CTC loss", "epoch 2: 11.75", "epoch 2: 0.625", "epoch 1: 0.001", "exported epoch"):
         assert part in text
-    for part in ("llama a tu hija", "llama a mi hija", "unseen", "Record next", "<b>space</b>", "Length of the clips"):
+    for part in (
+        "llama a tu hija",
+        "llama a mi hija",
+        "unseen",
+        "Record next",
+        "<b><bdi>space</bdi></b>",
+        "Length of the clips",
+    ):
         assert part in text
     found = References(text)
     assert TRICK not in text and "script" not in found.elements
@@ -89,6 +109,34 @@ def test_recordings_are_bounded_and_a_missing_history_is_said(
     text = made(workspace, train_key="0000dead")
     assert "audio" not in References(text).elements and "s, not included" in text
     assert "The training history is not available." in text and "Record next" not in text
+
+
+@pytest.mark.parametrize(
+    ("label", "name"),
+    [
+        ("ñ", "ñ"),
+        ("\N{DEVANAGARI VOWEL SIGN AA}", "\N{DOTTED CIRCLE}\N{DEVANAGARI VOWEL SIGN AA}"),
+        ("\N{ZERO WIDTH NON-JOINER}", "zero width non-joiner"),
+        ("\N{IDEOGRAPHIC SPACE}", "ideographic space"),
+        ("\ue123", "U+E123"),
+    ],
+)
+def test_a_label_that_cannot_be_seen_alone_has_a_name(label: str, name: str) -> None:
+    assert page.label_name(label) == name
+
+
+@pytest.mark.slow
+def test_words_from_right_to_left_keep_their_numbers(workspace: Workspace, deepspeech: Path) -> None:
+    prepared = workspace.root / "data" / "0000000a" / "report.json"
+    report = json.loads(prepared.read_text(encoding="utf-8"))
+    report["coverage"]["rareWords"] = [{"word": "مرآة", "clips": 3}, {"word": "سلام", "clips": 4}]
+    prepared.write_text(json.dumps(report), encoding="utf-8")
+    made(workspace)
+    with chromium(next((deepspeech / "clips").glob("*.wav"))) as browser:
+        shown = new_page(browser)
+        shown.goto((workspace.root / "reports" / EVALUATE / "report.html").as_uri())
+        places = shown.get_by_text("Words with fewer than 5 takes").evaluate(PLACES, ["مرآة", "(3)", "سلام", "(4)"])
+    assert places == sorted(places), "a number belongs to the word before it"
 
 
 @pytest.mark.slow

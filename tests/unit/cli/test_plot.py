@@ -1,5 +1,7 @@
 """`speechmodel plot`: the curves of the newest training, and what is wrong when there are none."""
 
+import io
+import sys
 from pathlib import Path
 
 import pytest
@@ -55,6 +57,30 @@ def test_a_finished_training_is_drawn_from_its_export(state: ModelState, capsys:
     shown = capsys.readouterr().out
     assert "training, last 30.5" in shown
     assert "Word error rate" not in shown and "Learning rate" not in shown
+
+
+def test_a_terminal_without_unicode_gets_the_curves_in_ascii(
+    state: ModelState, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(state, "checkpoints/0000000a", HEADER + ROWS)
+    shown = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(shown, encoding="iso-8859-1"))
+    assert run(state, "espejo") == 0
+    sys.stdout.flush()
+    text = shown.getvalue().decode("ascii")
+    assert "** training, last 12.5" in text and "xx dev, last 11.75" in text
+    assert "?" not in text and "+" in text and "|" in text
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
+def test_values_that_are_no_numbers_are_left_out(
+    value: str, state: ModelState, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(state, "checkpoints/0000000a", f"{HEADER}{ROWS}3,30,{value},11.5,1.0,20.0,0.0005,{value}\n")
+    assert run(state, "espejo") == 0
+    shown = capsys.readouterr().out
+    assert "training, last 12.5" in shown and "dev, last 11.5" in shown and "dev, last 0.625" in shown
+    assert run(state, "espejo", "--png", str(tmp_path / "curves")) == 0
 
 
 def test_a_png_is_written(state: ModelState, tmp_path: Path) -> None:

@@ -36,6 +36,19 @@ def test_every_curve_fits(values: list[float], first: int) -> None:
     assert len(chart.lines[0].dots) <= MOST_DOTS
 
 
+def test_a_curve_of_very_many_epochs_stays_small_and_keeps_its_peaks() -> None:
+    values = [(epoch, 5.0 + epoch % 7) for epoch in range(1, 100_001)]
+    values[54_321] = (54_322, 100.0)
+    values[60_321] = (60_322, 0.0)
+    chart = line_chart("loss", {"training": values})
+    assert chart is not None
+    points = [tuple(map(float, point.split(","))) for point in chart.lines[0].path.split()]
+    assert len(points) <= 4 * (WIDTH + 1)
+    assert points == sorted(points, key=lambda point: point[0])
+    assert (points[0][0], points[-1][0]) == (0, WIDTH)
+    assert (min(y for _, y in points), max(y for _, y in points)) == (0, HEIGHT)
+
+
 @given(st.lists(st.floats(0.01, 4000), min_size=1, max_size=300))
 def test_every_clip_is_in_a_bar(seconds: list[float]) -> None:
     chart = histogram("lengths", seconds)

@@ -1,7 +1,7 @@
 """Decisions of the plan, told as the life of one SpeechModel."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from speechmodel_api.learning import TrainingFacts, choose_settings
@@ -486,7 +486,43 @@ def test_speed_and_use_of_cpus_are_shown_and_afterwards_the_pod_seconds_of_all_a
     training = world.status.training
     assert training is not None
     assert training.pod_seconds == world.stage(StageName.TRAIN).active_seconds == 100 + 50
-    assert (training.clips_per_second, training.cpu_utilization) == (123.457, None)
+    assert (training.clips_per_second, training.cpu_utilization, training.estimated_completion_time) == (
+        123.457,
+        None,
+        None,
+    )
+
+
+def test_the_end_of_training_is_estimated_by_the_trainer_and_only_while_it_trains(world: World) -> None:
+    def estimate() -> datetime | None:
+        assert world.status.training is not None
+        return world.status.training.estimated_completion_time
+
+    world.until(StageName.TRAIN)
+    world.progress(0)
+    world.step(1)
+    assert estimate() is None, "no step was made"
+    world.progress(1, seconds_left=900)
+    world.step(1)
+    assert estimate() == world.now - timedelta(seconds=1) + timedelta(seconds=900)
+    world.progress(1, seconds_left=1e14)
+    world.step(20)
+    assert estimate() is None, "a first step that is very slow says nothing"
+    world.progress(1, cpu_utilization=0.5, seconds_left=900)
+    world.step(20)
+    world.edit(suspend=True)
+    world.step()
+    assert world.status.training is not None
+    assert (estimate(), world.status.training.cpu_utilization) == (None, None)
+    world.bury()
+    world.edit(suspend=False)
+    world.step(36000)
+    world.progress(1)  # the trainer has read its checkpoint
+    world.step(20)
+    assert estimate() is None
+    world.progress(3, seconds_left=700)
+    world.step(1)
+    assert estimate() == world.now - timedelta(seconds=1) + timedelta(seconds=700), "the pause does not count"
 
 
 def test_epochs_that_are_chosen_from_the_dataset_are_shown_once_the_trainer_reports_them(world: World) -> None:

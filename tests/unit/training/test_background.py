@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,10 +12,12 @@ import tensorflow as tf
 from speechmodel_api.reasons import Reason
 from speechmodel_stagekit.errors import Stopped, TryAgain
 from speechmodel_stagekit.program import stop_requested
-from speechmodel_training import checkpoints
+from speechmodel_training import checkpoints, clocks
+from speechmodel_training.checkpoints import read_state
 from speechmodel_training.errors import Superseded
 from speechmodel_training.learner import Batch, Gradients, Learner, Measured, Tensors
 from speechmodel_training.ownership import Owner, Ownership
+from speechmodel_training.trainer import NOTICE_SECONDS
 
 from .conftest import Workspace
 
@@ -125,6 +128,31 @@ def test_a_stop_saves_while_a_step_is_computed_and_nothing_is_lost(
             stop_requested.clear()
     assert steps_on_disk(stopped) == [last]
     assert stopped.train(attempt=2) == expected
+
+
+def test_the_time_of_a_step_that_was_abandoned_is_not_that_of_the_epoch(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compute, passed = Learner._gradients, [0.0]
+    monkeypatch.setattr(clocks, "time", SimpleNamespace(monotonic=lambda: passed[0], process_time=time.process_time))
+
+    def take_a_second(self: Learner, batch: Batch) -> Gradients:
+        passed[0] += 1
+        if self.step == 2:
+            passed[0] += 100
+            stop_requested.set()
+            time.sleep(3 * NOTICE_SECONDS)
+        return compute(self, batch)
+
+    with monkeypatch.context() as slow:
+        slow.setattr(Learner, "_gradients", take_a_second)
+        try:
+            with pytest.raises(Stopped, match=r"step 2$"):
+                workspace.train()
+        finally:
+            stop_requested.clear()
+    (folder,) = workspace.lineage.glob("step-*")
+    assert read_state(folder).running.seconds == 2
 
 
 def test_an_epoch_that_was_stopped_after_its_last_step_keeps_its_rate(

@@ -14,7 +14,7 @@ from speechmodel_training.checkpoints import Checkpoint, CheckpointStore, write_
 from speechmodel_training.epochs import EpochRecord
 from speechmodel_training.errors import CheckpointMismatch, CheckpointsDamaged, Superseded
 from speechmodel_training.learner import Learner, Tensors, average_of
-from speechmodel_training.network import Geometry
+from speechmodel_training.network import CELL, Geometry
 from speechmodel_training.ownership import Owner, Ownership, owning
 from speechmodel_training.state import LineageFacts, RunningEpoch, TrainingState
 
@@ -307,6 +307,75 @@ def test_upstreams_files_are_read_when_there_is_nothing_else(
     assert (checkpoint.state.step, checkpoint.state.epoch) == (15, 0)
     assert checkpoint.tensors["layer_1/weights"].tobytes() == tensors["layer_1/weights"].tobytes()
     assert checkpoint.tensors[average_of("layer_1/weights")].tobytes() == tensors["layer_1/weights"].tobytes()
+
+
+LSTM_MOMENTS = tuple(f"{CELL}/{weight}/{moment}" for weight in ("bias", "kernel") for moment in ("Adam", "Adam_1"))
+
+
+@pytest.mark.parametrize("absent", [LSTM_MOMENTS, ("learning_rate",)], ids=["of cuDNN", "of an early version"])
+def test_upstreams_files_without_moments_of_the_lstm_or_a_rate_are_continued(
+    absent: tuple[str, ...],
+    store: CheckpointStore,
+    ownership: Ownership,
+    tensors: Tensors,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    write_tensors(ownership.folder / "train-15", {name: tensors[name] for name in tensors if name not in absent})
+    checkpoint = store.newest()
+    assert checkpoint is not None
+    assert set(checkpoint.tensors) == set(tensors)
+    assert not any(np.any(checkpoint.tensors[name]) for name in absent)
+    assert checkpoint.tensors["layer_1/weights/Adam"].tobytes() == tensors["layer_1/weights/Adam"].tobytes()
+    assert ("these moments of Adam begin at zero" in caplog.text) is (absent == LSTM_MOMENTS)
+
+
+def test_upstreams_files_without_a_step_say_how_else_they_can_be_used(
+    store: CheckpointStore, ownership: Ownership, tensors: Tensors
+) -> None:
+    theirs = {name: tensor for name, tensor in tensors.items() if name != "global_step"}
+    write_tensors(ownership.folder / "train-15", theirs)
+    with pytest.raises(
+        CheckpointsDamaged, match="train-15 lacks global_step; if it has all weights, give it as training"
+    ):
+        store.newest()
+
+
+def test_upstreams_files_of_half_precision_are_continued(
+    store: CheckpointStore, ownership: Ownership, tensors: Tensors, facts: LineageFacts
+) -> None:
+    half = {name: np.asarray(tensor).astype(np.float16) if tensor.ndim else tensor for name, tensor in tensors.items()}
+    write_tensors(ownership.folder / "train-15", half)
+    checkpoint = store.newest()
+    assert checkpoint is not None
+    learner = Learner(facts.geometry, seed=9, learning_rate=0.001, dropout=0.0)
+    learner.load(checkpoint.tensors)
+    assert np.asarray(learner.tensors()["layer_1/weights"]) == pytest.approx(half["layer_1/weights"])
+
+
+def test_a_damaged_file_of_upstream_falls_back_to_the_one_before(
+    store: CheckpointStore, ownership: Ownership, tensors: Tensors
+) -> None:
+    for step in (9, 15):
+        write_tensors(ownership.folder / f"train-{step}", tensors | {"global_step": np.array(step, np.int64)})
+    (ownership.folder / "train-15.data-00000-of-00001").unlink()
+    checkpoint = store.newest()
+    assert checkpoint is not None
+    assert checkpoint.state.step == 9
+
+
+@pytest.mark.parametrize(
+    ("geometry", "difference"),
+    [
+        (Geometry(16, len(ALPHABET), layer_norm=True), "it has layer norm, and hyperparameters.layerNorm says"),
+        (Geometry(16, 255), "it has 255 labels, the bytes of UTF-8 .*, and the dataset has 16 labels; as training"),
+    ],
+)
+def test_upstreams_files_of_another_kind_of_network_are_refused_by_a_sentence(
+    geometry: Geometry, difference: str, store: CheckpointStore, ownership: Ownership
+) -> None:
+    write_tensors(ownership.folder / "train-15", Learner(geometry, seed=1, learning_rate=0.001, dropout=0.0).tensors())
+    with pytest.raises(CheckpointMismatch, match=f"train-15 does not fit: {difference}"):
+        store.newest()
 
 
 def test_upstreams_files_of_another_width_are_refused_by_name(

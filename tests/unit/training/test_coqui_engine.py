@@ -80,6 +80,7 @@ def test_the_log_becomes_an_output_a_history_and_progress_records(
     ]
     records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [(record["epoch"], record.get("devLoss")) for record in records] == [(0, None), (1, 6), (2, 4)]
+    assert [record.get("secondsLeft", -1) > 0 for record in records] == [False, True, False]
     assert coqui.workspace.graph().read_text() == "weights after 2 epochs"
 
 
@@ -186,6 +187,12 @@ def test_early_stop_ends_training_for_good(coqui: Coqui) -> None:
     assert coqui.train([(1, 1)], maxEpochs=9, earlyStop={"patience": 2}).epoch == 2
 
 
+def test_a_loss_of_zero_is_right_once_nearly_everything_is_learned(coqui: Coqui) -> None:
+    assert coqui.train([(0.05, 1), (0, 1)]).loss == 0
+    with pytest.raises(StageFailure, match="Coqui found no clip"):
+        coqui.train([(5, 6), (0, 1)], lineage="33333333", key="44444444")
+
+
 def test_the_loss_of_no_clips_is_not_success(coqui: Coqui) -> None:
     with pytest.raises(StageFailure, match="Coqui found no clip in the dataset dddddddd") as failure:
         coqui.train([(0, 0), (0, 0)])
@@ -261,6 +268,19 @@ def test_old_checkpoints_are_removed_but_not_the_end_of_the_last_epoch(
         ("hangs", Reason.INTERNAL_ERROR, 75, r"train failed \(exit code none\): FileNotFoundError: clip.wav"),
         ("is killed", Reason.OUT_OF_MEMORY, 75, "raise training.podTemplate.resources.limits.memory"),
         ("fails: No module named coqui_stt_training", Reason.ENGINE_MISSING, 78, "images/requirements/coqui.txt"),
+        (
+            "fails: ModuleNotFoundError: No module named 'tensorflow'",
+            Reason.ENGINE_MISSING,
+            78,
+            "no module tensorflow;",
+        ),
+        (
+            "fails: ImportError: libm.so.6: wrong ELF class",
+            Reason.ENGINE_MISSING,
+            78,
+            r"used \(ImportError: libm.so.6: ",
+        ),
+        ("fails: setpriv: failed to execute x: Exec format error", Reason.ENGINE_MISSING, 78, "Exec format error"),
     ],
 )
 def test_a_failure_says_what_to_do(
@@ -281,6 +301,9 @@ def test_a_full_volume_is_a_system_error(coqui: Coqui) -> None:
 def test_a_missing_python_is_named_with_its_variable(coqui: Coqui, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(COQUI_PYTHON, "/nowhere/python3.7")
     with pytest.raises(program.EngineMissing, match=r"SPEECHMODEL_COQUI_PYTHON is /nowhere/python3.7, which is not"):
+        coqui.train([])
+    monkeypatch.setenv(COQUI_PYTHON, "/usr/bin")
+    with pytest.raises(program.EngineMissing, match=r"SPEECHMODEL_COQUI_PYTHON is /usr/bin, which is not"):
         coqui.train([])
     monkeypatch.delenv(COQUI_PYTHON)
     with pytest.raises(program.EngineMissing, match=r"SPEECHMODEL_COQUI_PYTHON is not set.* or set training.engine"):

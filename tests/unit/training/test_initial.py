@@ -103,6 +103,29 @@ def test_sizes_that_differ_are_named_one_by_one(upstream: Path) -> None:
     assert "raise dropLayers" in str(error.value)
 
 
+def test_a_network_of_bytes_says_which_layers_can_be_used(tmp_path: Path, fresh: dict[str, Array]) -> None:
+    write_tensors(tmp_path / "best_dev-7", tensors_of(Geometry(16, 255)))
+    checkpoint = read_initial_checkpoint(tmp_path)
+    with pytest.raises(InitialCheckpointUnusable, match=r"255 labels, the bytes of UTF-8 .* dropLayers: 1 or more"):
+        checkpoint.weights_for(fresh, ALPHABET, 0)
+    assert checkpoint.weights_for(fresh, ALPHABET, 1).keys() == fresh.keys()
+
+
+def test_the_best_of_all_runs_of_coqui_is_taken(upstream: Path) -> None:
+    (upstream / "best").mkdir()
+    write_tensors(upstream / "best" / "model", tensors_of(GEOMETRY))
+    assert read_initial_checkpoint(upstream).place == upstream / "best" / "model"
+
+
+def test_an_alphabet_may_have_a_byte_order_mark_and_must_be_utf_8(upstream: Path) -> None:
+    text = (upstream / "alphabet.txt").read_text(encoding="utf-8")
+    (upstream / "alphabet.txt").write_text(f"\ufeff{text}", encoding="utf-8")
+    assert read_initial_checkpoint(upstream).alphabet == ALPHABET
+    (upstream / "alphabet.txt").write_text(f"{text}ñ\n", encoding="iso-8859-1")
+    with pytest.raises(InitialCheckpointUnusable, match=r"alphabet\.txt: is not UTF-8; save it as UTF-8"):
+        read_initial_checkpoint(upstream)
+
+
 def test_layer_norm_of_one_network_only_is_named(upstream: Path, fresh: dict[str, Array]) -> None:
     normed = fresh_weights(Geometry(16, len(ALPHABET), layer_norm=True), 7)
     with pytest.raises(InitialCheckpointUnusable, match="layer_1/LayerNorm/beta is missing"):

@@ -96,6 +96,15 @@ def test_a_worker_that_does_not_start_is_named(monkeypatch: pytest.MonkeyPatch, 
         Workers(["unused:1", listener, gone], 0).wait_until_all_started()
 
 
+@pytest.mark.slow
+def test_a_port_that_another_program_uses_is_named(workspace: Workspace, listener: str) -> None:
+    process = workspace.start(addresses=[f"127.0.0.1:{free_port()}", listener], index=1, workers=2)
+    run = workspace.ended(process, workspace.suffix(1, 1))
+    assert run.code == ExitCode.TRY_AGAIN
+    assert f"the port of {listener} cannot be opened" in run.result["error"]["message"]
+    assert "another program uses it; end that program" in run.result["error"]["message"]
+
+
 def test_a_stop_ends_the_wait_for_other_workers(stop: None) -> None:
     with pytest.raises(Stopped, match="nothing was trained"):
         Workers([f"127.0.0.1:{free_port()}", "unused:1"], 1).wait_until_all_started()

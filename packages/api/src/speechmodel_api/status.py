@@ -161,7 +161,7 @@ class TrainingStatus(ApiModel):
     """Training clips per second in the current epoch. After training, the last value."""
     cpu_utilization: float | None = None
     """Share of the trainer's CPU time that it used since the previous report, from 0 to 1. Of several
-    workers, that of the first. Absent after training."""
+    workers, that of the first. Absent while no attempt trains."""
     pod_seconds: int | None = None
     """Cost of training: the running time of all attempts together, in seconds, each times the number
     of its workers. Waiting for a node does not count. Absent until training has ended."""
@@ -170,8 +170,8 @@ class TrainingStatus(ApiModel):
     progress_time: Time | None = None
     """Time at which the trainer reported this progress."""
     estimated_completion_time: Time | None = None
-    """Estimated time at which the last epoch is finished at the current speed. Absent until
-    an epoch has been observed, and after training."""
+    """Estimated time at which the last epoch is finished, at the mean speed of the current attempt. Absent while no
+    attempt trains."""
 
 
 class Promotion(ApiModel):

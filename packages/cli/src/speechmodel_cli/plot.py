@@ -1,6 +1,7 @@
 """`speechmodel plot`: the curves of training, in the terminal or as a PNG file."""
 
 import csv
+import math
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +18,11 @@ from speechmodel_cli.local.state import known_models
 
 ROWS = 15
 """Height of a chart in the terminal, in lines."""
+_MARKERS = "braille", "x"
+"""Marker of each curve of a chart."""
+_ASCII_MARKERS = "*", "x"
+_ASCII_FRAME = str.maketrans("─│┌┐└┘├┤┬┴┼", "-|+++++++++")
+"""Characters of a frame where the terminal has no others."""
 
 
 @dataclass(frozen=True)
@@ -81,10 +87,12 @@ def _read(path: Path) -> list[EpochLoss]:
 
 
 def _points(chart: _Chart, epochs: list[EpochLoss]) -> dict[str, tuple[list[int], list[float]]]:
-    """Return epochs and values of each curve of a chart that has values."""
+    """Return epochs and values of each curve of a chart that has values. Infinite values and NaN are left out."""
     found = {}
     for name, value_of in chart.curves.items():
-        points = [(epoch.epoch, value) for epoch in epochs if (value := value_of(epoch)) is not None]
+        points = [
+            (epoch.epoch, value) for epoch in epochs if (value := value_of(epoch)) is not None and math.isfinite(value)
+        ]
         if points:
             found[name] = [epoch for epoch, _ in points], [value for _, value in points]
     return found
@@ -93,19 +101,31 @@ def _points(chart: _Chart, epochs: list[EpochLoss]) -> dict[str, tuple[list[int]
 def _draw(name: str, epochs: list[EpochLoss]) -> None:
     import plotext
 
+    ascii_only = not _can_show("─⣿")
+    markers = _ASCII_MARKERS if ascii_only else _MARKERS
     for chart in _CHARTS:
         if not (curves := _points(chart, epochs)):
             continue
         plotext.clear_figure()
         plotext.theme("clear")
         plotext.plotsize(None, ROWS)
-        for (label, (x, y)), marker in zip(curves.items(), ("braille", "x"), strict=False):
+        for (label, (x, y)), marker in zip(curves.items(), markers, strict=False):
             plotext.plot(x, y, label=f"{label}, last {y[-1]:.4g}", marker=marker)
         plotext.title(f"{name}: {chart.title}")
         first, last = epochs[0].epoch, epochs[-1].epoch
         plotext.xticks(sorted({round(first + (last - first) * share / 6) for share in range(7)}))
         plotext.xlabel("epoch")
-        sys.stdout.write(f"{plotext.uncolorize(plotext.build())}\n")
+        text = plotext.uncolorize(plotext.build())
+        sys.stdout.write(f"{text.translate(_ASCII_FRAME) if ascii_only else text}\n")
+
+
+def _can_show(characters: str) -> bool:
+    """Return True if the encoding of stdout has these characters."""
+    try:
+        characters.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _save(name: str, epochs: list[EpochLoss], png: Path) -> None:

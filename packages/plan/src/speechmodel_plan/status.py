@@ -19,7 +19,7 @@ from speechmodel_api.status import (
 
 from speechmodel_plan.conditions import Failures, Pending, Verdict, judge, stamp
 from speechmodel_plan.decision import Decision, Idle
-from speechmodel_plan.observed import ALIVE, Observed, Trouble
+from speechmodel_plan.observed import ALIVE, Observed, Run, Trouble
 from speechmodel_plan.outcome import volume_use
 from speechmodel_plan.promotion import Choice, extended, rounded
 from speechmodel_plan.records import Records, StageRecord
@@ -28,6 +28,8 @@ from speechmodel_plan.stages.train import TRAIN
 
 PROGRESS_INTERVAL = timedelta(seconds=15)
 """Least time between two progress writes within an epoch."""
+LONGEST_ESTIMATE = timedelta(days=3650)
+"""Longest time until the end of training that the status shows. The first step may be many times slower than the others."""
 
 
 def compute_status(
@@ -96,10 +98,16 @@ def _training(seen: Observed, record: StageRecord | None, done: Outputs) -> Trai
             settings=trained.settings,
             progress_time=record.finished_at,
         )
-    run = seen.run(record.run)
+    newest = _newest(seen, seen.run(record.run), before)
+    if newest is None or record.state is StageState.RUNNING:
+        return newest
+    return newest.model_copy(update={"cpu_utilization": None, "estimated_completion_time": None})
+
+
+def _newest(seen: Observed, run: Run | None, before: TrainingStatus | None) -> TrainingStatus | None:
     if run is None or not isinstance(run.progress, TrainProgress):
         return before
-    newest = _from_progress(run.progress, before)
+    newest = _from_progress(run.progress)
     recent = before and before.progress_time and seen.now - before.progress_time < PROGRESS_INTERVAL
     return before if before and newest.epoch == before.epoch and recent else newest
 
@@ -126,12 +134,7 @@ def _epochs(training: TrainingStatus | None, given: int | None) -> str | None:
     return str(training.epoch) if total is None else f"{training.epoch}/{total}"
 
 
-def _from_progress(progress: TrainProgress, before: TrainingStatus | None) -> TrainingStatus:
-    epochs_left = progress.max_epochs - progress.epoch - progress.fraction
-    completion = before.estimated_completion_time if before else None
-    if before and before.progress_time and progress.epoch > before.epoch:
-        per_epoch = (progress.time - before.progress_time) / (progress.epoch - before.epoch)
-        completion = progress.time + per_epoch * epochs_left
+def _from_progress(progress: TrainProgress) -> TrainingStatus:
     return TrainingStatus(
         epoch=progress.epoch,
         loss=rounded(progress.loss),
@@ -141,8 +144,15 @@ def _from_progress(progress: TrainProgress, before: TrainingStatus | None) -> Tr
         cpu_utilization=rounded(progress.cpu_utilization),
         settings=progress.settings,
         progress_time=progress.time,
-        estimated_completion_time=completion,
+        estimated_completion_time=_completion(progress),
     )
+
+
+def _completion(progress: TrainProgress) -> datetime | None:
+    left = progress.seconds_left
+    if left is None or left > LONGEST_ESTIMATE.total_seconds():
+        return None
+    return progress.time + timedelta(seconds=left)
 
 
 def _serving(seen: Observed) -> ServingStatus | None:

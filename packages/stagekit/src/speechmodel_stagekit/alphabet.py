@@ -13,9 +13,14 @@ from pathlib import Path
 def read_alphabet(path: Path) -> tuple[str, ...]:
     """Return the labels in order.
 
-    Raises ValueError for an alphabet without labels or with a label twice.
+    A byte order mark is no part of the first line. Raises ValueError for an alphabet without labels or with a label
+    twice, and for a file that is not UTF-8.
     """
-    lines = [line.rstrip("\r\n") for line in path.read_text(encoding="utf-8").split("\n")]
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: is not UTF-8; save it as UTF-8") from error
+    lines = [line.rstrip("\r\n") for line in text.split("\n")]
     labels = tuple("#" if line == "\\#" else line for line in lines if line and not line.startswith("#"))
     if not labels or len(set(labels)) != len(labels):
         raise ValueError(f"{path}: has no labels or a label twice; give every label once")

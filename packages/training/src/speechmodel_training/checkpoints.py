@@ -26,14 +26,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import tensorflow as tf
 from pydantic import ValidationError
 from speechmodel_api.workspace import ALPHABET
 from speechmodel_stagekit.alphabet import read_alphabet, write_alphabet
 from speechmodel_stagekit.durable import sync, sync_folder
 
-from speechmodel_training.errors import CheckpointMismatch, CheckpointsDamaged
+from speechmodel_training.errors import CheckpointMismatch, CheckpointsDamaged, some_of
 from speechmodel_training.learner import Tensors, average_of, tensor_shapes, upstream_shapes
+from speechmodel_training.network import GAMMA, Geometry
 from speechmodel_training.ownership import Ownership
 from speechmodel_training.state import LineageFacts, TrainingState
 
@@ -42,6 +44,9 @@ log = logging.getLogger(__name__)
 _NAME = re.compile(r"step-(\d{9,})-epoch-(\d{6,})-attempt-(\d{4,})")
 _UPSTREAM = re.compile(r"([^.].*-(\d+))\.index")
 _PREFIX = "model"
+_MOMENTS = "/Adam", "/Adam_1"
+_BYTES = 255
+"""Labels of upstream's bytes_output_mode."""
 _UPSTREAM_POINTERS = "checkpoint", "best_dev_checkpoint"
 """Files in which upstream looks for a checkpoint, with --load_train last and best. They name it relative to the
 folder, so that the folder can be moved."""
@@ -142,20 +147,22 @@ class CheckpointStore:
         return Checkpoint(state, read_tensors(folder / _PREFIX, tensor_shapes(self._facts.geometry)))
 
     def _upstream(self) -> Checkpoint | None:
-        found = [
-            (int(match[2]), match[1])
-            for path in self._folder.glob("*.index")
-            if (match := _UPSTREAM.fullmatch(path.name))
-        ]
+        matches = (_UPSTREAM.fullmatch(path.name) for path in self._folder.glob("*.index"))
+        found = sorted(((int(match[2]), match[1]) for match in matches if match), reverse=True)
         if not found:
             return None
-        step, name = max(found)
-        prefix = self._folder / name
         self._require_alphabet(self._folder / ALPHABET)
-        try:
-            tensors = read_tensors(prefix, upstream_shapes(self._facts.geometry))
-        except UnreadableCheckpoint as error:
-            raise CheckpointsDamaged(self._folder, [str(error)]) from error
+        reasons = []
+        for step, name in found:
+            try:
+                return self._continued_from(self._folder / name, step)
+            except UnreadableCheckpoint as error:
+                log.warning("%s; falling back to the checkpoint before", error)
+                reasons.append(str(error))
+        raise CheckpointsDamaged(self._folder, reasons)
+
+    def _continued_from(self, prefix: Path, step: int) -> Checkpoint:
+        tensors = _read_upstream(prefix, self._facts.geometry)
         tensors |= {average_of(name): tensors[name] for name in self._facts.geometry.weight_shapes()}
         log.info("continuing from upstream's checkpoint %s: step %d; epochs are counted from 0", prefix, step)
         attempt = self._ownership.owner.attempt
@@ -238,6 +245,40 @@ def read_state(folder: Path) -> TrainingState:
         raise UnreadableCheckpoint(f"{path} is damaged: {error}") from error
 
 
+def _read_upstream(prefix: Path, geometry: Geometry) -> Tensors:
+    """Return the tensors of an upstream checkpoint.
+
+    Moments that it lacks are zero, as with upstream's --load_cudnn: a network that was trained with cuDNN has none of
+    its LSTM. Raises what read_tensors raises.
+    """
+    found, shapes = _variables(prefix), upstream_shapes(geometry)
+    if (normed := f"layer_1/{GAMMA}" in found) is not geometry.layer_norm:
+        has = "has" if normed else "has no"
+        raise CheckpointMismatch(prefix, [f"it {has} layer norm, and hyperparameters.layerNorm says otherwise"])
+    if difference := bytes_difference(found.get("layer_6/bias", [0])[0], geometry.labels):
+        raise CheckpointMismatch(prefix, [difference])
+    moments = [name for name in shapes if name.endswith(_MOMENTS) and name not in found]
+    if moments:
+        log.warning("%s lacks %s: these moments of Adam begin at zero", prefix, ", ".join(moments))
+    absent = {*moments, *({"learning_rate"} - set(found))}  # upstream's older checkpoints have no learning rate
+    if missing := sorted(set(shapes) - set(found) - absent):
+        raise UnreadableCheckpoint(
+            f"{prefix} lacks {some_of(missing)}; if it has all weights, give it as training.initFrom, which needs nothing else"
+        )
+    tensors = read_tensors(prefix, {name: shape for name, shape in shapes.items() if name not in absent})
+    return tensors | {name: np.zeros(shapes[name], np.float32) for name in absent}
+
+
+def bytes_difference(outputs: int, labels: int) -> str | None:
+    """Return a sentence for a checkpoint with upstream's bytes_output_mode that is to be used with another alphabet."""
+    if outputs != _BYTES + 1 or labels == _BYTES:
+        return None
+    return (
+        f"it has {_BYTES} labels, the bytes of UTF-8 (bytes_output_mode), and the dataset has {labels} labels; "
+        "as training.initFrom with dropLayers: 1 or more, its other layers can be used"
+    )
+
+
 def write_tensors(prefix: Path, tensors: Tensors) -> None:
     """Write the files `<prefix>.index` and `<prefix>.data-00000-of-00001`."""
     names = sorted(tensors)
@@ -256,18 +297,31 @@ def read_tensors(prefix: Path, shapes: dict[str, tuple[int, ...]]) -> Tensors:
     Raises UnreadableCheckpoint when one is missing or damaged, CheckpointMismatch when one has
     another shape.
     """
-    try:
+    found = _variables(prefix)
+    if missing := sorted(set(shapes) - set(found)):
+        raise UnreadableCheckpoint(f"{prefix} lacks {', '.join(missing)}")
+    differences = [
+        f"{name} has the shape {found[name]} instead of {list(shape)}"
+        for name, shape in shapes.items()
+        if list(shape) != found[name]
+    ]
+    if differences:
+        raise CheckpointMismatch(prefix, differences)
+    with _damage_named(prefix):
         reader = tf.train.load_checkpoint(str(prefix))
-        found = reader.get_variable_to_shape_map()
-        if missing := sorted(set(shapes) - set(found)):
-            raise UnreadableCheckpoint(f"{prefix} lacks {', '.join(missing)}")
-        differences = [
-            f"{name} has the shape {found[name]} instead of {list(shape)}"
-            for name, shape in shapes.items()
-            if list(shape) != found[name]
-        ]
-        if differences:
-            raise CheckpointMismatch(prefix, differences)
         return {name: reader.get_tensor(name) for name in shapes}
+
+
+def _variables(prefix: Path) -> dict[str, list[int]]:
+    """Return the names of a checkpoint's variables and their shapes. Raises UnreadableCheckpoint."""
+    with _damage_named(prefix):
+        shapes: dict[str, list[int]] = tf.train.load_checkpoint(str(prefix)).get_variable_to_shape_map()
+        return shapes
+
+
+@contextmanager
+def _damage_named(prefix: Path) -> Iterator[None]:
+    try:
+        yield
     except (tf.errors.OpError, IndexError, ValueError, RuntimeError) as error:  # the reader raises all of them
         raise UnreadableCheckpoint(f"{prefix} is damaged: {error}") from error

@@ -6,24 +6,36 @@ from speechmodel_stagekit.cpus import available_cpus
 
 
 class Clock:
-    """Seconds of a running epoch, interruptions left out."""
+    """Seconds of the steps of a running epoch. A step that is abandoned is made again later, so its time does not count."""
 
     def __init__(self, seconds: float) -> None:
-        self._before = seconds
-        self._since: float | None = None
-
-    def start(self) -> None:
-        """Count the time from now on."""
+        self.seconds = seconds
+        """Seconds so far."""
         self._since = time.monotonic()
 
-    def stop(self) -> None:
-        """Count no time until the next start."""
-        self._before, self._since = self.seconds, None
+    def start(self) -> None:
+        """Begin the first step of this run."""
+        self._since = time.monotonic()
 
-    @property
-    def seconds(self) -> float:
-        """Seconds so far."""
-        return self._before + (time.monotonic() - self._since if self._since is not None else 0.0)
+    def step_made(self) -> None:
+        """Count the time of a step, and begin the next one."""
+        now = time.monotonic()
+        self.seconds, self._since = self.seconds + now - self._since, now
+
+
+class Pace:
+    """The mean speed of a run, in epochs. Dev clips and saves take their time too."""
+
+    def __init__(self, epochs: float) -> None:
+        """Take the epochs that were trained before, the share of a running one included."""
+        self._before, self._began = epochs, time.monotonic()
+
+    def seconds_left(self, epochs: float, in_all: float) -> float | None:
+        """Return the seconds from `epochs` to `in_all` at this speed. None before the first step of the run."""
+        gained = epochs - self._before
+        if gained <= 0:
+            return None
+        return round((time.monotonic() - self._began) / gained * max(in_all - epochs, 0), 1)
 
 
 class CpuUse:

@@ -15,7 +15,8 @@ import tensorflow as tf
 from speechmodel_api.workspace import ALPHABET
 from speechmodel_stagekit.alphabet import read_alphabet
 
-from speechmodel_training.checkpoints import UnreadableCheckpoint, read_state
+from speechmodel_training.checkpoints import UnreadableCheckpoint, bytes_difference, read_state
+from speechmodel_training.coqui.state import BEST
 from speechmodel_training.errors import InitialCheckpointUnusable
 from speechmodel_training.learner import average_of
 from speechmodel_training.network import CELL, GAMMA, Array, Geometry
@@ -62,6 +63,9 @@ class InitialCheckpoint:
         kept = [name for name in fresh if not name.startswith(tuple(f"{layer}/" for layer in dropped))]
         mixed = {**fresh}
         differences = []
+        if f"{OUTPUT}/bias" in kept and self.alphabet is None:
+            difference = bytes_difference(len(self.weights[f"{OUTPUT}/bias"]), len(alphabet))
+            differences = [difference] if difference else []
         for name in kept:
             if name not in self.weights:
                 differences.append(f"{name} is missing")
@@ -134,6 +138,8 @@ def _prefix(path: Path) -> Path:
         return path / "model"
     if ours := sorted(path.glob("step-*/model.index")):
         return _best_of([index.parent for index in ours]) / "model"
+    if (path / BEST / "model.index").is_file():  # of all runs of Coqui, while its own best_dev is that of the last one
+        return path / BEST / "model"
     indexes = [(match, file) for file in path.glob("*.index") if (match := _UPSTREAM.fullmatch(file.name))]
     if not indexes:
         below = sorted({file.parent.name for file in path.glob("*/*.index") if _UPSTREAM.fullmatch(file.name)})

@@ -1,5 +1,6 @@
 """Errors of TensorFlow that mean what an OSError or a MemoryError of Python does."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -11,6 +12,11 @@ from speechmodel_stagekit.program import permission_denied, storage_full
 _OUT_OF_MEMORY = "OOM when allocating"
 """Start of TensorFlow's message about memory. The others of the same error are about a volume."""
 _QUOTED = 300
+_INTERNALS = re.compile(
+    r"\{\{function_node .*?\}\}|\[\[\{\{node .*?\}\}\]\]|\[Op:.*?\]"
+    r"|The error could be from a previous operation\. Restart your program to reset\."
+)
+"""Parts of a message that are for a programmer, or advise what the stage does anyway."""
 
 
 @contextmanager
@@ -35,5 +41,5 @@ def tensorflow_errors() -> Iterator[None]:
 
 
 def quoted(error: tf.errors.OpError) -> str:
-    """Return the begin of TensorFlow's message in one line."""
-    return " ".join(error.message.split())[:_QUOTED]
+    """Return the begin of TensorFlow's message in one line, without the names of its operations."""
+    return " ".join(_INTERNALS.sub(" ", error.message).split())[:_QUOTED]

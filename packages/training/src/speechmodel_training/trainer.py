@@ -25,7 +25,7 @@ from speechmodel_training.augmentation import Augmenter
 from speechmodel_training.background import BackgroundWriter
 from speechmodel_training.batches import BatchMaker
 from speechmodel_training.checkpoints import Checkpoint, CheckpointStore
-from speechmodel_training.clocks import Clock, CpuUse
+from speechmodel_training.clocks import Clock, CpuUse, Pace
 from speechmodel_training.dataset import TrainingSet
 from speechmodel_training.errors import LossDiverged, WorkerLost
 from speechmodel_training.greedy import WordErrors, greedy_texts
@@ -131,6 +131,7 @@ class Trainer:
         self._saved_at = (self._state.epoch, self._state.step)
         self._history = History(store.folder, self._state.history) if store else None
         self._clock = Clock(self._state.running.seconds)
+        self._pace = Pace(self._epochs_trained)
         self._cpu_use = CpuUse()
         self._reported = 0.0
 
@@ -181,10 +182,10 @@ class Trainer:
             self._learner.learning_rate = self._rate_after(batch.clips)
             self._learner.train(batch, self._unless_stopped)
             self._state = self._state.after_batch(batch.clips)
+            self._clock.step_made()
             self._report_at_times()
             if self._writer.idle() and self._timer.due():
                 self._start_save()
-        self._clock.stop()
 
     def _lengths(self, segment: Segment) -> list[int]:
         """Return the frames of every training clip in this epoch, as they were in the segment."""
@@ -198,12 +199,16 @@ class Trainer:
 
     def _rate_after(self, clips: int) -> float:
         """Return the learning rate of a step on the next `clips` clips."""
-        epochs = self._state.epoch + (self._state.running.clips + clips) / len(self._training_set.train)
-        progress = epochs / self._settings.max_epochs
+        progress = (self._epochs_trained + clips / len(self._training_set.train)) / self._settings.max_epochs
         share = share_of_rate(self._target.schedule, self._settings.schedule, progress)
         if plateau := self._target.reduce_on_plateau:
             share *= plateau.factor**self._state.reductions
         return self._settings.learning_rate * share
+
+    @property
+    def _epochs_trained(self) -> float:
+        """Finished epochs, and the share of the running one that is trained."""
+        return self._state.epoch + self._state.running.clips / len(self._training_set.train)
 
     def _finish_epoch(self) -> None:
         self._leave_if_stopped()
@@ -360,6 +365,7 @@ class Trainer:
                 dev_wer=last.dev_wer if last else None,
                 clips_per_second=speed or (last.clips_per_second if last else None),
                 cpu_utilization=self._cpu_use.since_last(),
+                seconds_left=self._pace.seconds_left(self._epochs_trained, self._settings.max_epochs),
                 time=datetime.now(UTC),
             )
         )

@@ -263,7 +263,11 @@ class Workers:
             context.context().ensure_initialized()
         except tf.errors.UnknownError as error:
             port = self._addresses[self.index]
-            raise TryAgain(Reason.SYSTEM_ERROR, f"the port of {port} cannot be opened ({quoted(error)})") from error
+            raise TryAgain(
+                Reason.SYSTEM_ERROR,
+                f"the port of {port} cannot be opened ({quoted(error)}): another program uses it; end that program, "
+                "or wait for the next attempt",
+            ) from error
 
 
 def configured_workers(count: int) -> Workers:

@@ -7,6 +7,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 WIDTH, HEIGHT = 560, 180
 """Size of the area of a chart that holds its data, in user units of SVG."""
@@ -90,7 +91,7 @@ def line_chart(
     lines = tuple(
         Line(
             name,
-            " ".join(f"{x_of(x)},{y_of(y)}" for x, y in points),
+            " ".join(f"{x},{y}" for x, y in _outline([(x_of(x), y_of(y)) for x, y in points])),
             tuple(Dot(x_of(x), y_of(y), f"epoch {x}: {y:.4g}") for x, y in points[:: 1 + len(points) // MOST_DOTS]),
             f"{points[-1][1]:.4g}",
         )
@@ -106,6 +107,20 @@ def line_chart(
         lines=lines,
         marked=None if marked is None or not first <= marked <= last else x_of(marked),
     )
+
+
+def _outline(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Return the points of a line without those that it hides: of more than four in one column of the chart, the first,
+    the lowest, the highest and the last are left.
+    """
+    kept: list[tuple[float, float]] = []
+    for _, column in groupby(points, key=lambda point: int(point[0])):
+        found = list(column)
+        if len(found) > 4:
+            inner = sorted(range(1, len(found) - 1), key=lambda place: found[place][1])
+            found = [found[place] for place in (0, *sorted((inner[0], inner[-1])), len(found) - 1)]
+        kept += found
+    return kept
 
 
 def histogram(title: str, seconds: Sequence[float]) -> Chart | None:

@@ -3,6 +3,7 @@
 import base64
 import io
 import logging
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -33,6 +34,8 @@ MOST_AUDIO_BYTES = 2_000_000
 """Size of the recordings in a report, as FLAC: about two minutes."""
 MOST_CLIP_SECONDS = 20.0
 """Longer clips have no player."""
+_NAMES = {" ": "space", CATCH_ALL: "other speech"}
+"""Labels that have other names than their own."""
 MOST_ROWS = 100
 """Rows of a table. The tables of a large dataset are in report.json of prepare."""
 
@@ -132,8 +135,19 @@ def _part(part: Part, clips: Sequence[Clip]) -> PartRow:
 def _labels(alphabet: Sequence[str], clips: Sequence[Clip]) -> list[tuple[str, int]]:
     """Return the labels in their order, as a person reads them, with their number in the training clips."""
     counts = Counter(character for clip in clips for character in clip.transcript)
-    names = {" ": "space", CATCH_ALL: "other speech"}
-    return [(names.get(label, label), counts[label]) for label in alphabet]
+    return [(label_name(label), counts[label]) for label in alphabet]
+
+
+def label_name(label: str) -> str:
+    """Return a label as a person can see it: a combining character on a circle, and one without a shape by its name."""
+    if label in _NAMES:
+        return _NAMES[label]
+    match unicodedata.category(label[0])[0]:
+        case "M":
+            return f"\N{DOTTED CIRCLE}{label}"
+        case "C" | "Z":
+            return unicodedata.name(label[0], "").lower() or f"U+{ord(label[0]):04X}"
+    return label
 
 
 def _prepared(path: Path) -> PrepareReport | None:

@@ -14,6 +14,7 @@ from speechmodel_api.stages import TrainInput
 from speechmodel_stagekit.errors import ArtefactMissing, Stopped, TryAgain
 from speechmodel_stagekit.program import report, stop_requested
 
+from speechmodel_training.clocks import Pace
 from speechmodel_training.coqui.flags import train_flags
 from speechmodel_training.coqui.program import CheckpointUnreadable, run
 from speechmodel_training.coqui.state import (
@@ -41,6 +42,8 @@ _REDUCED = re.compile(r"I Encountered a plateau, reducing learning rate to (\S+)
 _BEGINS = "I Training epoch "
 _STOPS_EARLY = "I Early stop triggered"
 _EPOCH_ENDS = "-" * 80
+_NEARLY_ZERO = 0.1
+"""Loss of an epoch after which 0.000000 may be that of a network that has learned every clip."""
 _CHECK_SECONDS = 1.0
 
 
@@ -66,6 +69,7 @@ class Epochs:
         self._began = self._checked = time.monotonic()
         self._seconds = self._loss = 0.0
         self._dev_loss: float | None = None
+        self._pace = Pace(self.state.epoch)
 
     def run(self) -> None:
         """Train until the number of epochs is reached, or until Coqui stops early.
@@ -145,7 +149,8 @@ class Epochs:
         elif match := _TRAINED.fullmatch(line):
             self._seconds = time.monotonic() - self._began
             self._loss = self._finite(float(match[1]), "the training loss")
-            if self._loss == 0:  # Coqui's loss of no clips
+            last = self.state.history[-1].loss if self.state.history else math.inf
+            if self._loss == 0 and last > _NEARLY_ZERO:  # Coqui's loss of no clips
                 raise ArtefactMissing(
                     Reason.ARTEFACT_DAMAGED,
                     f"Coqui found no clip in the dataset {self._document.data_key}; the dataset is prepared again",
@@ -232,6 +237,7 @@ class Epochs:
                 loss=last.loss if last else None,
                 dev_loss=last.dev_loss if last else None,
                 clips_per_second=last.clips_per_second if last else None,
+                seconds_left=self._pace.seconds_left(self.state.epoch, self._settings.max_epochs),
                 time=datetime.now(UTC),
             )
         )

@@ -3,6 +3,7 @@
 import errno
 import logging
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -27,6 +28,9 @@ HANG_SECONDS = 60.0
 """Time after a traceback at which Coqui is killed: it may wait for its own processes without an end."""
 _TAIL = 30
 """Lines at the end of the output that a failure is read from."""
+_NO_MODULE = re.compile("No module named '?([^'\\s]+)")
+_UNUSABLE = "ImportError: ", "setpriv: failed to execute "
+"""Begins of the last line of a Python that lacks a library or is for another processor."""
 _NOT_PASSED_ON = {"STAGE_INPUT", "STAGE_RESULT", "PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "TF2_BEHAVIOR"}
 """Variables of this process that are not for another Python and another TensorFlow."""
 
@@ -101,7 +105,7 @@ def _python() -> Path:
     named = os.environ.get(COQUI_PYTHON)
     if not named:
         raise EngineMissing(f"the environment variable {COQUI_PYTHON} is not set")
-    if not os.access(named, os.X_OK):
+    if not (Path(named).is_file() and os.access(named, os.X_OK)):
         raise EngineMissing(f"{COQUI_PYTHON} is {named}, which is not a program")
     return Path(named)
 
@@ -121,8 +125,10 @@ def _failure(module: str, code: int | None, lines: Sequence[str]) -> Exception:
     """Return what the last lines of stdout and stderr and the exit code mean, which is None if it did not end by itself."""
     text = "\n".join(lines)
     last = next((line.strip() for line in reversed(lines) if line.strip()), "it printed nothing")
-    if "No module named coqui_stt_training" in text or "No module named 'coqui_stt_training'" in text:
-        return EngineMissing(f"{os.environ[COQUI_PYTHON]} has no coqui-stt-training")
+    if missing := _NO_MODULE.search(text):
+        return EngineMissing(f"{os.environ[COQUI_PYTHON]} has no module {missing[1]}")
+    if last.startswith(_UNUSABLE):
+        return EngineMissing(f"{os.environ[COQUI_PYTHON]} cannot be used ({last})")
     if any(sign in text for sign in ("DataLossError", "Read less bytes", "Checksum does not match")):
         return CheckpointUnreadable(last)
     if "No space left on device" in text:
