@@ -27,16 +27,16 @@ TOGETHER = {
         "tests/e2e/test_the_whole_way",
         "tests/e2e/test_interruptions",
         "tests/e2e/test_conflicts",
+        "tests/e2e/test_bad_input",
         "tests/integration/crd/",
     ),
-    "a second cluster": ("tests/e2e/test_promises", "tests/e2e/test_deletion", "tests/e2e/test_serving"),
-    "a third cluster": ("tests/e2e/", "tests/integration/chart/test_install"),
+    "another cluster": ("tests/e2e/", "tests/integration/chart/test_install"),
     "clusters that come and go": ("tools/kubecluster/tests/",),
     "a training by Coqui": ("tests/unit/training/test_coqui_checkpoints",),
 }
 """Tests that share something costly, by the beginnings of their names. The first group that fits counts.
 
-The clusters are used for about as long as each other. With KUBECONFIG and E2E_CONTEXT, one process runs all of their tests."""
+The first two groups take about as long as each other. With KUBECONFIG and E2E_CONTEXT, one process runs both."""
 LEFT_OUT = pytest.StashKey[tuple[int, str]]()
 
 
@@ -75,7 +75,7 @@ class SharedTogether(LoadScopeScheduling):  # type: ignore[misc]
     def _split_scope(self, nodeid: str) -> str:
         """Return the name of the tests that share a cluster, a trained model or a server with this one."""
         if group := _together(nodeid):
-            return "a cluster" if group.endswith(" cluster") and os.environ.get("E2E_CONTEXT") else group
+            return "a cluster" if group == "another cluster" and os.environ.get("E2E_CONTEXT") else group
         return nodeid.split("::")[0] if nodeid.startswith("tests/integration/") else nodeid
 
 
