@@ -19,7 +19,7 @@ STAGES = (StageName.PREPARE, StageName.TRAIN, StageName.CONVERT, StageName.EVALU
 WATCH_SECONDS = "5"
 """A silent watch is noticed 10 s after this."""
 PATIENCE_SECONDS = 10 * LONGEST_BACKOFF
-"""A step meets several faults, and one that fails again and again is repeated at this interval."""
+"""Time without progress that counts as a failure, ten times the longest backoff. A step may meet several faults."""
 
 
 class Lifecycles:

@@ -40,7 +40,7 @@ class Telemetry(Collector):
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         self._models: dict[tuple[str, str], _Seen] = {}
-        """By namespace and name, which are labels: one that was deleted and created again has its series once."""
+        """Models by namespace and name, the labels of the series, so that one that is created again has one series."""
         self._stages = Histogram(
             "speechmodel_stage_seconds",
             "Time from the creation of a stage's run to its end, by outcome: succeeded, retried or failed.",

@@ -1,6 +1,7 @@
 """The engine creates what a user waits for first, and does not undo what others changed since it read an object."""
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
@@ -16,7 +17,7 @@ from speechmodel_operator.resources.workers import JOB_NAME
 from speechmodel_plan import names
 from speechmodel_plan.observed import RunState
 from speechmodel_plan.plan import Plan, Report, ServingIntent
-from speechmodel_plan.reconcile import StepFailed, reconcile
+from speechmodel_plan.reconcile import Gone, StepFailed, make_plan, reconcile
 from support.world import World
 
 from .test_resources import IMAGES, MODEL, OWNER
@@ -140,6 +141,16 @@ class New:
 
 def engine_of(server: New) -> ClusterEngine:
     return ClusterEngine(cast(Api, server), IMAGES, OWNER, progress_interval=timedelta(seconds=60))
+
+
+async def test_nothing_is_started_for_a_model_that_is_gone_before_its_finalizer_is_set() -> None:
+    server = New()
+    engine = engine_of(server)
+    seen = await engine.observe()
+    assert seen is not None
+    with pytest.raises(Gone):
+        await engine.apply(replace(make_plan(seen), finalizer=True))
+    assert [call for call in server.calls if not call.startswith("GET")] == ["PATCH SpeechModel"]
 
 
 def claim(model: str) -> Claim:

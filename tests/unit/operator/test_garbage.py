@@ -16,13 +16,19 @@ class Cycle:
         self.itself = self
 
 
-async def test_an_operator_that_creates_few_objects_frees_cycles_too(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("searches", [1, 60])
+async def test_an_operator_that_creates_few_objects_frees_cycles_too(
+    searches: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(garbage, "SECONDS", 0.01)
+    monkeypatch.setattr(garbage, "SEARCHES", searches)
     before = gc.get_threshold()
     garbage.search_seldom()
     try:
-        gc.collect()
-        found = weakref.ref(Cycle())
+        cycle = Cycle()
+        gc.collect(1 if searches > 1 else 2)  # it is old, so only a search of all objects finds it
+        found = weakref.ref(cycle)
+        del cycle
         assert found() is not None
         task = asyncio.create_task(garbage.search_at_intervals())
         await asyncio.to_thread(waiting.until, lambda: found() is None, "the cycle is freed", stalled=10)

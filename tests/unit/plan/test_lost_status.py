@@ -49,11 +49,13 @@ def test_the_servers_stay_when_the_version_that_is_known_is_not_promoted(served:
     served.to_rest()
     served.status = SpeechModelStatus()
     served.to_rest()
-    assert served.condition("Promoted").reason == "QualityGateFailed"
+    promoted = served.condition("Promoted")
+    assert promoted.reason == "QualityGateFailed"
+    assert server and f"version {server.version} is still served" in promoted.message
     assert served.server == server
 
 
-def test_servers_that_the_manifest_no_longer_asks_for_go_all_the_same(served: World) -> None:
+def test_servers_that_the_manifest_no_longer_asks_for_are_removed_also_without_a_status(served: World) -> None:
     served.status = SpeechModelStatus()
     served.edit(serving=None)
     served.step()

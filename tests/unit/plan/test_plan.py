@@ -523,6 +523,11 @@ def test_the_end_of_training_is_estimated_by_the_trainer_and_only_while_it_train
     world.progress(3, seconds_left=700)
     world.step(1)
     assert estimate() == world.now - timedelta(seconds=1) + timedelta(seconds=700), "the pause does not count"
+    before = world.stage(StageName.TRAIN).job
+    world.fail(143, trouble=Trouble(Reason.PREEMPTED, "a pod of a higher priority needs the place"))
+    world.step()
+    assert world.stage(StageName.TRAIN).job != before
+    assert estimate() is None, "the next attempt has not reported yet"
 
 
 def test_epochs_that_are_chosen_from_the_dataset_are_shown_once_the_trainer_reports_them(world: World) -> None:

@@ -115,7 +115,7 @@ def test_versions_published_elsewhere_before_are_named(ready: World, edit: dict[
 
 
 @pytest.mark.parametrize("stage, finalizer", [(StageName.CONVERT, False), (StageName.EVALUATE, True)])
-def test_a_model_that_never_published_goes_at_once(world: World, stage: StageName, finalizer: bool) -> None:
+def test_a_model_goes_at_once_until_evaluate_is_started(world: World, stage: StageName, finalizer: bool) -> None:
     world.edit(publish__deletionPolicy="Delete")
     world.until(stage)
     assert world.finalizer is finalizer

@@ -17,7 +17,6 @@ from speechmodel_training.checkpoints import read_state
 from speechmodel_training.errors import Superseded
 from speechmodel_training.learner import Batch, Gradients, Learner, Measured, Tensors
 from speechmodel_training.ownership import Owner, Ownership
-from speechmodel_training.trainer import NOTICE_SECONDS
 
 from .conftest import Workspace
 
@@ -131,9 +130,9 @@ def test_a_stop_saves_while_a_step_is_computed_and_nothing_is_lost(
 
 
 def test_the_time_of_a_step_that_was_abandoned_is_not_that_of_the_epoch(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+    workspace: Workspace, on_write: Callable[[Callable[[], None]], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    compute, passed = Learner._gradients, [0.0]
+    compute, passed, saved = Learner._gradients, [0.0], threading.Event()
     monkeypatch.setattr(clocks, "time", SimpleNamespace(monotonic=lambda: passed[0], process_time=time.process_time))
 
     def take_a_second(self: Learner, batch: Batch) -> Gradients:
@@ -141,11 +140,12 @@ def test_the_time_of_a_step_that_was_abandoned_is_not_that_of_the_epoch(
         if self.step == 2:
             passed[0] += 100
             stop_requested.set()
-            time.sleep(3 * NOTICE_SECONDS)
+            assert saved.wait(60), "the stop waited for the step"
         return compute(self, batch)
 
     with monkeypatch.context() as slow:
         slow.setattr(Learner, "_gradients", take_a_second)
+        on_write(saved.set)
         try:
             with pytest.raises(Stopped, match=r"step 2$"):
                 workspace.train()

@@ -335,7 +335,7 @@ def test_upstreams_files_without_a_step_say_how_else_they_can_be_used(
     theirs = {name: tensor for name, tensor in tensors.items() if name != "global_step"}
     write_tensors(ownership.folder / "train-15", theirs)
     with pytest.raises(
-        CheckpointsDamaged, match="train-15 lacks global_step; if it has all weights, give it as training"
+        CheckpointsDamaged, match=r"train-15 lacks global_step; if it has all weights, use it with training\.initFrom"
     ):
         store.newest()
 
@@ -366,8 +366,11 @@ def test_a_damaged_file_of_upstream_falls_back_to_the_one_before(
 @pytest.mark.parametrize(
     ("geometry", "difference"),
     [
-        (Geometry(16, len(ALPHABET), layer_norm=True), "it has layer norm, and hyperparameters.layerNorm says"),
-        (Geometry(16, 255), "it has 255 labels, the bytes of UTF-8 .*, and the dataset has 16 labels; as training"),
+        (Geometry(16, len(ALPHABET), layer_norm=True), "it has layer norm, so hyperparameters.layerNorm must be true"),
+        (
+            Geometry(16, 255),
+            "it has 255 labels, the bytes of UTF-8 .*, but the dataset has 16 labels; to use its other layers",
+        ),
     ],
 )
 def test_upstreams_files_of_another_kind_of_network_are_refused_by_a_sentence(

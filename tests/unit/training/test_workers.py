@@ -101,8 +101,8 @@ def test_a_port_that_another_program_uses_is_named(workspace: Workspace, listene
     process = workspace.start(addresses=[f"127.0.0.1:{free_port()}", listener], index=1, workers=2)
     run = workspace.ended(process, workspace.suffix(1, 1))
     assert run.code == ExitCode.TRY_AGAIN
-    assert f"the port of {listener} cannot be opened" in run.result["error"]["message"]
-    assert "another program uses it; end that program" in run.result["error"]["message"]
+    assert f"cannot listen on {listener} (" in run.result["error"]["message"]
+    assert "another program probably uses this port; stop that program" in run.result["error"]["message"]
 
 
 def test_a_stop_ends_the_wait_for_other_workers(stop: None) -> None:

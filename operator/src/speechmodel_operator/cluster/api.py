@@ -1,6 +1,7 @@
 """The few calls that the operator makes to the API server."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -45,11 +46,11 @@ same way, so that operators and people share it.
 PATIENCE = 6
 """Attempts of a call that the API server answers with 429 because it has too much to do."""
 READS = 3
-"""Attempts of a read whose connection breaks, as when a load balancer or an API server of several ends."""
+"""Attempts of a read whose connection breaks, for example when a load balancer or one of several API servers stops."""
 WATCH_GRACE_SECONDS = 10.0
 """Time beyond its own that a watch may stay open before its connection counts as broken."""
 BROKEN = (aiohttp.ClientError, TimeoutError)
-"""What ends a call without an answer."""
+"""Errors that end a call before the API server has answered it."""
 PAGE = 100
 """Objects in one answer of a list. Parsed, a page takes ten times its size, and that of pods is the largest."""
 
@@ -244,7 +245,7 @@ class Api:
 
         A call that was rejected because of load, which had no effect, is repeated, and so is a read whose connection broke.
         """
-        sent = None if body is None else to_json(body)
+        sent, broken, began = None if body is None else to_json(body), 0, time.monotonic()
         for attempt in range(PATIENCE):
             async with self._gate:
                 code, asked = 0, ""
@@ -254,7 +255,9 @@ class Api:
                         raw: bytes = await response.read()
                         code, asked = response.status, response.headers.get("Retry-After", "")
                     except BROKEN as error:
-                        if method != "GET" or isinstance(error, TimeoutError) or attempt >= READS - 1:
+                        broken += 1
+                        late = isinstance(error, TimeoutError) or time.monotonic() - began > seconds
+                        if method != "GET" or late or broken == READS or attempt == PATIENCE - 1:
                             raise no_answer(f"{method} {path}", error) from None
                         forget(error)
                     finally:

@@ -232,9 +232,9 @@ class Rehearsal(Api):
         """Return the Jobs and the pods of a SpeechModel if reading them live could show nothing more that executes, else None.
 
         That is so when every Job has ended, which is final: it gets no other pods. The pods must be known until the last change of
-        these Jobs and the last deletion of a Job, so that none of theirs is missing. No Job of ours is missing, since a write of
-        ours is in the cache at once, unless its creation was not answered. Those of another operator are in the status of the
-        SpeechModel, which has to be compared.
+        these Jobs and the last deletion of a Job, so that none of theirs is missing. No Job of ours that has its label is missing,
+        since a write of ours is in the cache at once, unless its creation was not answered. Those of another operator are in the
+        status of the SpeechModel, which has to be compared.
         """
         known_jobs, known_pods = self._cache[JOBS.plural], self._cache[PODS.plural]
         jobs: tuple[Job, ...] = known_jobs.find(owner.namespace, owner.name)

@@ -20,6 +20,10 @@ KEEP_SECONDS = 60.0
 """Time for which an unused connection is kept, since a new one costs more than a call. The API server closes them after 90 s."""
 SKEW = timedelta(seconds=5)
 """Smallest change of the difference of two clocks that counts: the API server gives whole seconds, and an answer takes time."""
+ANSWERS = 3
+"""Answers in a row that give another difference until it counts: one may have waited while this process was stopped, and the clocks of
+several API servers may differ.
+"""
 
 
 class Connection:
@@ -35,6 +39,8 @@ class Connection:
         self._configuration, self._session, self._clock = configuration, session, clock
         self._ahead = timedelta()
         """Time by which the clock of the API server is ahead of ours."""
+        self._others: list[timedelta] = []
+        """The same by the last answers, while they agree on another one."""
 
     def now(self) -> datetime:
         """Return the time by the clock of the API server, which dates every object, as its last answer gave it."""
@@ -67,10 +73,22 @@ class Connection:
             ahead = parsedate_to_datetime(date) - self._clock()
         except (TypeError, ValueError):
             return
-        if abs(ahead - self._ahead) > SKEW:
-            text = "the clocks of the API server and of this machine differ by %.0f s; that of the API server is used"
-            log.warning(text, ahead.total_seconds())
-            self._ahead = ahead
+        if abs(ahead - self._ahead) <= SKEW:
+            self._others = []
+            return
+        self._others = [*(other for other in self._others if abs(ahead - other) <= SKEW), ahead]
+        if len(self._others) == ANSWERS:
+            self._others, self._ahead = [], ahead
+            self._say()
+
+    def _say(self) -> None:
+        seconds = self._ahead.total_seconds()
+        if abs(self._ahead) <= SKEW:
+            log.info("the clocks of this machine and of the API server agree again")
+        else:
+            place = "behind" if seconds > 0 else "ahead of"
+            text = "the clock of this machine is %.0f s %s that of the API server, whose time is used; set it by NTP"
+            log.warning(text, abs(seconds), place)
 
 
 @asynccontextmanager

@@ -25,7 +25,9 @@ async def wait_until_served(api: Api) -> None:
     """
     while not await api.serves(GROUP, VERSION, PLURAL):
         log.warning(
-            "the CustomResourceDefinition %s.%s is not installed; install it (crds.enabled of the chart)", PLURAL, GROUP
+            "the CustomResourceDefinition %s.%s is not installed; install it (helm upgrade with crds.enabled=true)",
+            PLURAL,
+            GROUP,
         )
         await asyncio.sleep(LOOK_AGAIN_SECONDS)
 

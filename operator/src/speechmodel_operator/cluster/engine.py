@@ -16,7 +16,7 @@ from speechmodel_api.tracing import traceparent
 from speechmodel_plan.conditions import Failures
 from speechmodel_plan.deletion import PURGE_LIMIT
 from speechmodel_plan.observed import Observed, Trouble
-from speechmodel_plan.plan import CanaryIntent, ClaimIntent, Done, Plan, Report, ServingIntent, StageRun
+from speechmodel_plan.plan import ClaimIntent, Done, Plan, Report, ServingIntent, StageRun
 from speechmodel_plan.reconcile import Gone, reconcile
 from speechmodel_plan.status import failed_status
 from speechmodel_plan.task import Owner
@@ -59,8 +59,8 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-PATIENCE, PATIENCE_SECONDS = 3, 3600.0
-"""Times in an hour that an object is applied again unchanged, because something else has applied it too. Two operators with
+REPEATS, REPEATS_SECONDS = 3, 3600.0
+"""Number of times in an hour that an object is applied again after something else has applied it. Two operators with
 different images would otherwise replace the servers of each other without end.
 """
 
@@ -150,11 +150,16 @@ class ClusterEngine:
         if start_failure is not None and start_failure.reason is Reason.QUOTA_EXCEEDED and plan.discard:
             _, start_failure = await _attempt(self._start(here, plan.start))  # a quota of Jobs has room now
         _, serving_failure = await _attempt(self._ensure_serving(here, plan))
-        _, canary_failure = await _attempt(self._ensure_canary(here, plan.canary))
+        twice = None
+        if (
+            serving_failure is not None and serving_failure.reason is Reason.MANAGED_TWICE
+        ):  # its pods serve all the same
+            twice, serving_failure = serving_failure, None
+        _, canary_failure = await _attempt(self._ensure_canary(here, plan))
         beside_failure = await self._ensure_beside(here, plan.serving) if serving_failure is None else None
         if claim_failure is not None and claim_failure.reason is Reason.CLAIM_SIZE_REFUSED:  # the stages go on
             claim_failure, beside_failure = None, claim_failure
-        failures = Failures(claim_failure or start_failure, serving_failure, canary_failure or beside_failure)
+        failures = Failures(claim_failure or start_failure, serving_failure, twice or canary_failure or beside_failure)
         return Done(failures, not_started=start_failure is not None)
 
     async def report(self, report: Report) -> None:
@@ -314,18 +319,28 @@ class ClusterEngine:
             return
         wanted = self._deployment(here.spec, intent.model)
         current = here.deployment.spec.replicas if here.deployment else None
-        applied = await self._ensure(DEPLOYMENTS, serving.with_replicas(wanted, here.spec, current), here.deployment)
-        if applied is not None:
-            self._applied_generation = applied.metadata.generation
+        twice = None
+        try:
+            applied = await self._ensure(
+                DEPLOYMENTS, serving.with_replicas(wanted, here.spec, current), here.deployment
+            )
+            if applied is not None:
+                self._applied_generation = applied.metadata.generation
+        except ManagedTwice as problem:
+            twice = problem
         wanted = serving.service(self._owner, here.spec)
         name = wanted["metadata"]["name"]
         await self._ensure(SERVICES, wanted, here.services.get(name))
         for renamed in (service for other, service in here.services.items() if other != name):
             await self._delete(SERVICES, renamed)
+        if twice is not None:
+            raise twice
 
-    async def _ensure_canary(self, here: Snapshot, intent: CanaryIntent | None) -> None:
+    async def _ensure_canary(self, here: Snapshot, plan: Plan) -> None:
+        intent = plan.canary
         if intent is None:
-            await self._delete(DEPLOYMENTS, here.canary)
+            if not plan.keep_servers:
+                await self._delete(DEPLOYMENTS, here.canary)
             return
         wanted = serving.canary(self._images, self._owner, here.spec, intent.model, intent.replicas)
         await self._ensure(DEPLOYMENTS, wanted, here.canary)
@@ -388,10 +403,10 @@ class ClusterEngine:
         Raises ManagedTwice when there are too many.
         """
         name, digest, now = f"{kind} {existing.metadata.name}", serving.applied_hash(wanted), time.monotonic()
-        recent = [at for at in self._repeated.get(name, []) if now - at < PATIENCE_SECONDS]
+        recent = [at for at in self._repeated.get(name, []) if now - at < REPEATS_SECONDS]
         if self._hashes.get(name) != digest or existing.metadata.annotations.get(labels.APPLIED) == digest:
             return recent
-        if len(recent) >= PATIENCE:
+        if len(recent) >= REPEATS:
             raise ManagedTwice(kind, existing.metadata.name, len(recent))
         return [*recent, now]
 

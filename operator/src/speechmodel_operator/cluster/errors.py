@@ -1,4 +1,4 @@
-"""The answers of the API server that are errors.
+"""The errors of calls to the API server, and what a step cannot apply.
 
 ClusterError           the status code and the API server's own message
 +-- Conflict           409: the object changed, or its uid is another; read it again
@@ -71,8 +71,9 @@ class ManagedTwice(Exception):
 
     def __init__(self, kind: str, name: str, times: int) -> None:
         super().__init__(
-            f"{kind} {name} was changed back {times} times in an hour, so it is left as it is for now; let only one operator "
-            "manage the namespace, or stop what else writes this object"
+            f"{kind} {name} was changed back {times} times in an hour by something else, so it is left unchanged for up to an "
+            "hour; let only one operator manage the namespace (watchNamespaces of the chart), or stop the other program that "
+            "writes this object"
         )
 
 

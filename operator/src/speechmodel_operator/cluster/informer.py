@@ -59,7 +59,7 @@ class Informer(Generic[ViewT]):
                     self._fails(error)
                 await self._rest()
             except (NoAnswer, ValueError) as error:
-                log.info("the watch of the %s broke: %s", self._resource.plural, str(error) or type(error).__name__)
+                log.info("a watch broke: %s", str(error) or type(error).__name__)
                 await self._rest()
 
     async def _list(self) -> None:
@@ -107,7 +107,9 @@ class Informer(Generic[ViewT]):
         self._telemetry.watched(self._namespace, self._resource.plural, failing=True)
         place = f"namespace {self._namespace}" if self._namespace else "all namespaces"
         if error.status == HTTPStatus.NOT_FOUND:
-            missing = "the cluster has no kind %s; install its CustomResourceDefinition (crds.enabled of the chart)"
+            missing = (
+                "the cluster has no kind %s; install its CustomResourceDefinition (helm upgrade with crds.enabled=true)"
+            )
             log.error(missing, self._resource.kind)
         elif self.listed.is_set():
             log.warning("cannot watch the %s of %s: %s", self._resource.plural, place, error)

@@ -13,7 +13,7 @@ from speechmodel_plan.events import Event
 from speechmodel_plan.messages import in_event
 
 from speechmodel_operator.cluster.api import EVENTS, FIELD_MANAGER, MODELS, Api
-from speechmodel_operator.cluster.errors import ClusterError
+from speechmodel_operator.cluster.errors import ClusterError, NoAnswer
 from speechmodel_operator.cluster.views import Model
 
 log = logging.getLogger(__name__)
@@ -39,6 +39,7 @@ async def post_events(api: Api, model: Model, events: Iterable[Event], now: date
     metadata = model.metadata
     time = format_time(now)
     for event in events:
+        message = in_event(event.message)
         body = {
             "metadata": {"name": f"{metadata.name}.{uuid.uuid4().hex[:16]}", "namespace": metadata.namespace},
             "involvedObject": {
@@ -50,7 +51,7 @@ async def post_events(api: Api, model: Model, events: Iterable[Event], now: date
             },
             "type": event.type,
             "reason": event.reason,
-            "message": in_event(event.message),
+            "message": message,
             "source": {"component": FIELD_MANAGER},
             "firstTimestamp": time,
             "lastTimestamp": time,
@@ -58,9 +59,9 @@ async def post_events(api: Api, model: Model, events: Iterable[Event], now: date
         }
         try:
             await api.create(EVENTS, metadata.namespace, body)
-        except ClusterError as error:
+        except (ClusterError, NoAnswer) as error:
             place = f"{metadata.namespace}/{metadata.name}"
-            log.warning("%s: %s: %s (no Event: %s)", place, event.reason, event.message, error)
+            log.warning("%s: %s: %s (no Event: %s)", place, event.reason, message, error)
 
 
 def merge_patch(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:

@@ -38,7 +38,8 @@ class TrainProgress(Document):
     cpu_utilization: float | None = None
     """Share of the CPUs' time, from 0 to 1, that was used since the record before. None in the first."""
     seconds_left: Annotated[float, Field(ge=0)] | None = None
-    """Estimated time until the last epoch is finished, at the mean speed of this run, in seconds. None before its first step."""
+    """Estimated time until the last epoch is finished, at the mean speed of this run, in seconds. None before its first step,
+    and with CoquiSTT before its first epoch is finished."""
     time: Time
     """Time at which the record was written."""
 

@@ -365,7 +365,7 @@ class Reason(StrEnum):
     ENGINE_MISSING = (
         "EngineMissing",
         Severity.ERROR,
-        "The program of training.engine is not installed.",
+        "The program of training.engine is not installed or cannot be used.",
         "Use the image of this release. On one machine, install it as docs/coqui.md describes, or use the engine Native.",
     )
 
@@ -530,8 +530,9 @@ class Reason(StrEnum):
         Severity.ERROR,
         "Something else changes an object of the server back again and again, such as a second operator with other settings "
         "or images.",
-        "Let one operator manage the namespace: see watchNamespaces of the chart, and uninstall the other release. Else find "
-        "what writes the object with `kubectl get --show-managed-fields -o yaml`.",
+        "Let only one operator manage the namespace: set watchNamespaces or watchNamespaceSelector of the chart, or uninstall the "
+        "other release. If there is none, find what writes the object with `kubectl get <kind> <name> -o yaml "
+        "--show-managed-fields`. The operator applies the object again within an hour.",
     )
     REFUSED = (
         "Refused",
@@ -545,7 +546,11 @@ class Reason(StrEnum):
         "The CustomResourceDefinition is older than the operator, so the API server drops fields. The operator logs it.",
         "Upgrade the CustomResourceDefinition (`crds.enabled` of the chart).",
     )
-    API_ERROR = "ApiError", Severity.WARNING, "The API server returned an error. The step is repeated."
+    API_ERROR = (
+        "ApiError",
+        Severity.WARNING,
+        "The API server returned an error or did not answer. The step is repeated.",
+    )
     CONFLICT = "Conflict", Severity.WARNING, "An object changed while it was being edited. It is read again."
     ALREADY_EXISTS = "AlreadyExists", Severity.WARNING, "An object of that name already exists."
     RECONCILE_ERROR = (

@@ -170,8 +170,8 @@ class TrainingStatus(ApiModel):
     progress_time: Time | None = None
     """Time at which the trainer reported this progress."""
     estimated_completion_time: Time | None = None
-    """Estimated time at which the last epoch is finished, at the mean speed of the current attempt. Absent while no
-    attempt trains."""
+    """Estimated time at which the last epoch will be finished, from the mean speed of the current attempt. Absent until its
+    first step (with CoquiSTT, its first epoch) is made, and while no attempt trains."""
 
 
 class Promotion(ApiModel):

@@ -50,7 +50,7 @@ def choose(seen: Observed, decision: Decision) -> Choice:
     if seen.interrupted:  # the local command leaves serving, and with it a pin, out of the spec while it ends
         return Choice(served, latest)
     if seen.spec.serving and (pinned := seen.spec.serving.pinned_version):
-        return _pinned(pinned, served, latest, history)
+        return _pinned(pinned, seen, latest)
     if built is None or not isinstance(decision, Idle):
         return Choice(served, latest, _still_withheld(latest))
     if served is not None and served.version == built.version:
@@ -88,17 +88,13 @@ def _still_withheld(latest: ModelStatus | None) -> Trouble | None:
     return Trouble(verdict.reason, verdict.message)
 
 
-def _pinned(
-    pinned: str, served: ModelStatus | None, latest: ModelStatus | None, history: tuple[ModelStatus, ...]
-) -> Choice:
-    known = [version for version in (latest, served, *history) if version is not None]
+def _pinned(pinned: str, seen: Observed, latest: ModelStatus | None) -> Choice:
+    served = seen.status.model
+    known = [version for version in (latest, served, *seen.status.history) if version is not None]
     found = next((version for version in known if version.version == pinned), None)
     if found is None:
         versions = ", ".join(dict.fromkeys(version.version for version in known)) or "none yet"
-        goes_on = f"version {served.version} is still served" if served else "nothing is served"
-        message = (
-            f"serving.pinnedVersion {pinned} is not in status.history ({versions}), so {goes_on}; correct or remove it"
-        )
+        message = f"serving.pinnedVersion {pinned} is not in status.history ({versions}), so {_goes_on(seen)}; correct or remove it"
         return Choice(served, latest, Trouble(Reason.UNKNOWN_VERSION, message))
     if found.promotion is None or not found.promotion.promoted:
         found = _with(found, Promotion(promoted=True, reason=Reason.PROMOTED, message="serving.pinnedVersion names it"))
@@ -116,13 +112,18 @@ def _gated(seen: Observed, done: Outputs, built: ModelStatus) -> Choice:
     else:
         failed = "; ".join(_failures(gate, built, served, done, seen))
         if failed:
-            goes_on = f"version {served.version} is still served" if served else "nothing is served"
             remedy = "add recordings or train longer, or edit evaluation.gate"
-            message = f"version {built.version} is not promoted, so {goes_on}: {failed}; {remedy}"
+            message = f"version {built.version} is not promoted, so {_goes_on(seen)}: {failed}; {remedy}"
             verdict = Promotion(promoted=False, reason=Reason.QUALITY_GATE_FAILED, message=message)
             return Choice(served, _with(built, verdict), Trouble(Reason.QUALITY_GATE_FAILED, message))
         passed = f"it passed evaluation.gate with {_figures(built)}"
     return _tried(seen, built, passed)
+
+
+def _goes_on(seen: Observed) -> str:
+    """Return what is served while the newest version is not. The status may have lost it."""
+    served = seen.status.model.version if seen.status.model else seen.server and seen.server.version
+    return f"version {served} is still served" if served else "nothing is served"
 
 
 def _tried(seen: Observed, built: ModelStatus, passed: str) -> Choice:

@@ -98,8 +98,10 @@ def _training(seen: Observed, record: StageRecord | None, done: Outputs) -> Trai
             settings=trained.settings,
             progress_time=record.finished_at,
         )
-    newest = _newest(seen, seen.run(record.run), before)
-    if newest is None or record.state is StageState.RUNNING:
+    run = seen.run(record.run)
+    newest = _newest(seen, run, before)
+    goes_on = newest is not before or (recorded and recorded.job == record.run)
+    if newest is None or (record.state is StageState.RUNNING and goes_on):
         return newest
     return newest.model_copy(update={"cpu_utilization": None, "estimated_completion_time": None})
 

@@ -251,10 +251,10 @@ def _read_upstream(prefix: Path, geometry: Geometry) -> Tensors:
     Moments that it lacks are zero, as with upstream's --load_cudnn: a network that was trained with cuDNN has none of
     its LSTM. Raises what read_tensors raises.
     """
-    found, shapes = _variables(prefix), upstream_shapes(geometry)
+    (_, found), shapes = _variables(prefix), upstream_shapes(geometry)
     if (normed := f"layer_1/{GAMMA}" in found) is not geometry.layer_norm:
-        has = "has" if normed else "has no"
-        raise CheckpointMismatch(prefix, [f"it {has} layer norm, and hyperparameters.layerNorm says otherwise"])
+        has, wanted = ("has", "true") if normed else ("has no", "false")
+        raise CheckpointMismatch(prefix, [f"it {has} layer norm, so hyperparameters.layerNorm must be {wanted}"])
     if difference := bytes_difference(found.get("layer_6/bias", [0])[0], geometry.labels):
         raise CheckpointMismatch(prefix, [difference])
     moments = [name for name in shapes if name.endswith(_MOMENTS) and name not in found]
@@ -263,7 +263,7 @@ def _read_upstream(prefix: Path, geometry: Geometry) -> Tensors:
     absent = {*moments, *({"learning_rate"} - set(found))}  # upstream's older checkpoints have no learning rate
     if missing := sorted(set(shapes) - set(found) - absent):
         raise UnreadableCheckpoint(
-            f"{prefix} lacks {some_of(missing)}; if it has all weights, give it as training.initFrom, which needs nothing else"
+            f"{prefix} lacks {some_of(missing)}; if it has all weights, use it with training.initFrom, which needs only the weights"
         )
     tensors = read_tensors(prefix, {name: shape for name, shape in shapes.items() if name not in absent})
     return tensors | {name: np.zeros(shapes[name], np.float32) for name in absent}
@@ -274,8 +274,8 @@ def bytes_difference(outputs: int, labels: int) -> str | None:
     if outputs != _BYTES + 1 or labels == _BYTES:
         return None
     return (
-        f"it has {_BYTES} labels, the bytes of UTF-8 (bytes_output_mode), and the dataset has {labels} labels; "
-        "as training.initFrom with dropLayers: 1 or more, its other layers can be used"
+        f"it has {_BYTES} labels, the bytes of UTF-8 (bytes_output_mode), but the dataset has {labels} labels; "
+        "to use its other layers, set training.initFrom with dropLayers: 1 or more"
     )
 
 
@@ -297,7 +297,7 @@ def read_tensors(prefix: Path, shapes: dict[str, tuple[int, ...]]) -> Tensors:
     Raises UnreadableCheckpoint when one is missing or damaged, CheckpointMismatch when one has
     another shape.
     """
-    found = _variables(prefix)
+    reader, found = _variables(prefix)
     if missing := sorted(set(shapes) - set(found)):
         raise UnreadableCheckpoint(f"{prefix} lacks {', '.join(missing)}")
     differences = [
@@ -308,15 +308,14 @@ def read_tensors(prefix: Path, shapes: dict[str, tuple[int, ...]]) -> Tensors:
     if differences:
         raise CheckpointMismatch(prefix, differences)
     with _damage_named(prefix):
-        reader = tf.train.load_checkpoint(str(prefix))
         return {name: reader.get_tensor(name) for name in shapes}
 
 
-def _variables(prefix: Path) -> dict[str, list[int]]:
-    """Return the names of a checkpoint's variables and their shapes. Raises UnreadableCheckpoint."""
+def _variables(prefix: Path) -> tuple[tf.train.CheckpointReader, dict[str, list[int]]]:
+    """Return a checkpoint's reader, and the shapes of its variables by name. Raises UnreadableCheckpoint."""
     with _damage_named(prefix):
-        shapes: dict[str, list[int]] = tf.train.load_checkpoint(str(prefix)).get_variable_to_shape_map()
-        return shapes
+        reader = tf.train.load_checkpoint(str(prefix))
+        return reader, reader.get_variable_to_shape_map()
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """The time and the processor time that an epoch takes."""
 
+import math
 import time
 
 from speechmodel_stagekit.cpus import available_cpus
@@ -11,10 +12,10 @@ class Clock:
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
         """Seconds so far."""
-        self._since = time.monotonic()
+        self._since = math.nan
 
     def start(self) -> None:
-        """Begin the first step of this run."""
+        """Begin the first step of this epoch in this run."""
         self._since = time.monotonic()
 
     def step_made(self) -> None:

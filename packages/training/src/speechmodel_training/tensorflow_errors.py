@@ -41,5 +41,5 @@ def tensorflow_errors() -> Iterator[None]:
 
 
 def quoted(error: tf.errors.OpError) -> str:
-    """Return the begin of TensorFlow's message in one line, without the names of its operations."""
+    """Return the beginning of TensorFlow's message in one line, without the names of its operations."""
     return " ".join(_INTERNALS.sub(" ", error.message).split())[:_QUOTED]

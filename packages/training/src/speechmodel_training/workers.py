@@ -265,8 +265,8 @@ class Workers:
             port = self._addresses[self.index]
             raise TryAgain(
                 Reason.SYSTEM_ERROR,
-                f"the port of {port} cannot be opened ({quoted(error)}): another program uses it; end that program, "
-                "or wait for the next attempt",
+                f"cannot listen on {port} ({quoted(error)}): another program probably uses this port; stop that program, or "
+                "wait for the next attempt",
             ) from error
 
 

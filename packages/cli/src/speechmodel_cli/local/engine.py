@@ -154,7 +154,7 @@ class LocalEngine:
             self.changed.set()
         if plan.start is not None:
             await self._start(plan.start)
-        if self.server is not None and not self.interrupted:
+        if self.server is not None and not self.interrupted and not plan.keep_servers:
             await self.server.serve(plan.serving, self.changed.set)
         return Done()
 

@@ -30,7 +30,7 @@ _TAIL = 30
 """Lines at the end of the output that a failure is read from."""
 _NO_MODULE = re.compile("No module named '?([^'\\s]+)")
 _UNUSABLE = "ImportError: ", "setpriv: failed to execute "
-"""Begins of the last line of a Python that lacks a library or is for another processor."""
+"""Beginnings of the last line of a Python that lacks a library or is for another processor."""
 _NOT_PASSED_ON = {"STAGE_INPUT", "STAGE_RESULT", "PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "TF2_BEHAVIOR"}
 """Variables of this process that are not for another Python and another TensorFlow."""
 
@@ -125,7 +125,7 @@ def _failure(module: str, code: int | None, lines: Sequence[str]) -> Exception:
     """Return what the last lines of stdout and stderr and the exit code mean, which is None if it did not end by itself."""
     text = "\n".join(lines)
     last = next((line.strip() for line in reversed(lines) if line.strip()), "it printed nothing")
-    if missing := _NO_MODULE.search(text):
+    if missing := _NO_MODULE.search(last):
         return EngineMissing(f"{os.environ[COQUI_PYTHON]} has no module {missing[1]}")
     if last.startswith(_UNUSABLE):
         return EngineMissing(f"{os.environ[COQUI_PYTHON]} cannot be used ({last})")
