@@ -25,6 +25,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -311,7 +312,7 @@ def read_tensors(prefix: Path, shapes: dict[str, tuple[int, ...]]) -> Tensors:
         return {name: reader.get_tensor(name) for name in shapes}
 
 
-def _variables(prefix: Path) -> tuple[tf.train.CheckpointReader, dict[str, list[int]]]:
+def _variables(prefix: Path) -> tuple[Any, dict[str, list[int]]]:
     """Return a checkpoint's reader, and the shapes of its variables by name. Raises UnreadableCheckpoint."""
     with _damage_named(prefix):
         reader = tf.train.load_checkpoint(str(prefix))
