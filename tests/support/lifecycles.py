@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -11,6 +12,7 @@ from typing import Self
 from speechmodel_api.stages import StageName
 from speechmodel_operator.supervisor import LONGEST_BACKOFF
 
+from support import waiting
 from support.api_server import TOKEN, ControlPlane, write_kubeconfig
 from support.fake_cluster import spec
 from support.faulty_proxy import FaultyProxy
@@ -60,6 +62,17 @@ class Lifecycles:
             return
         assert code == 1, f"the operator ended with {code}:\n{self.explain()}"
         self._start()
+
+    def until(self, ready: Callable[[], bool], *, every: float) -> None:
+        """Wait until `ready()`, looking every so many seconds."""
+        waiting.until(
+            ready,
+            "every model is Ready",
+            moved=self.state,
+            explain=self.explain,
+            stalled=PATIENCE_SECONDS,
+            every=every,
+        )
 
     def ready(self) -> int:
         """Return the number of models whose newest spec is in effect."""

@@ -8,9 +8,9 @@ from statistics import median
 
 import psutil
 
-from support import built, waiting
+from support import built
 from support.fake_cluster import PROGRAMS, fake_cluster
-from support.lifecycles import PATIENCE_SECONDS, Lifecycles
+from support.lifecycles import Lifecycles
 
 GROWTH = 0.02
 """Largest growth of the memory that is no leak."""
@@ -50,14 +50,7 @@ def soak(folder: Path, *, minutes: float, models: int, seed: int) -> Soaked:
             return lifecycles.ready() == models
 
         while time.monotonic() - began < 60 * minutes:
-            waiting.until(
-                ready,
-                "every model is Ready",
-                moved=lifecycles.state,
-                explain=lifecycles.explain,
-                stalled=PATIENCE_SECONDS,
-                every=1,
-            )
+            lifecycles.until(ready, every=1)
             assert lifecycles.created() == lifecycles.expected_jobs(rounds), f"round {rounds}:\n{lifecycles.explain()}"
             rounds += 1
             lifecycles.edit(rounds)

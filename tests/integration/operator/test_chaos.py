@@ -6,10 +6,10 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from support import built, waiting
+from support import built
 from support.fake_cluster import PROGRAMS, fake_cluster
 from support.faulty_proxy import CALLS, IN_PIECES, WATCHES
-from support.lifecycles import PATIENCE_SECONDS, Lifecycles
+from support.lifecycles import Lifecycles
 
 pytestmark = pytest.mark.slow
 
@@ -43,14 +43,7 @@ def test_no_job_is_lost_or_doubled_and_every_model_gets_ready(tmp_path: Path) ->
                     blows.append("operator killed")
             return lifecycles.ready() == MODELS
 
-        waiting.until(
-            ready,
-            "every model is Ready",
-            moved=lifecycles.state,
-            explain=lifecycles.explain,
-            stalled=PATIENCE_SECONDS,
-            every=0.5,
-        )
+        lifecycles.until(ready, every=0.5)
         injected = lifecycles.proxy.injected + Counter(blows)
         assert {fault: injected[fault] for fault, least in FAULTS.items() if injected[fault] < least} == {}
         assert lifecycles.created() == lifecycles.expected_jobs(), lifecycles.explain()

@@ -150,10 +150,8 @@ class ClusterEngine:
         if start_failure is not None and start_failure.reason is Reason.QUOTA_EXCEEDED and plan.discard:
             _, start_failure = await _attempt(self._start(here, plan.start))  # a quota of Jobs has room now
         _, serving_failure = await _attempt(self._ensure_serving(here, plan))
-        twice = None
-        if (
-            serving_failure is not None and serving_failure.reason is Reason.MANAGED_TWICE
-        ):  # its pods serve all the same
+        twice = None  # the pods of such a server serve all the same
+        if serving_failure is not None and serving_failure.reason is Reason.MANAGED_TWICE:
             twice, serving_failure = serving_failure, None
         _, canary_failure = await _attempt(self._ensure_canary(here, plan))
         beside_failure = await self._ensure_beside(here, plan.serving) if serving_failure is None else None

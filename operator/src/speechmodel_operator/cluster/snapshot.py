@@ -172,10 +172,10 @@ async def _read_runs(api: Api, owner: Owner, model: Model) -> Runs:
     pods = await api.find(PODS, owner.namespace, owner.name)
     named = {stage.job for stage in model.status.stages if stage.state is StageState.RUNNING and stage.job}
     named |= {name for pod in pods if (name := pod.metadata.labels.get(JOB_NAME))}
-    named |= {names.purge_name(owner.name, owner.uid)} if model.deleting else set()
+    purge = names.purge_name(owner.name, owner.uid)  # it has no owner
+    named |= {purge} if model.deleting else set()
     unlisted = sorted(named - {job.metadata.name for job in jobs})
     read = [job for name in unlisted if (job := await api.get(JOBS, owner.namespace, name))]
-    purge = names.purge_name(owner.name, owner.uid)  # it has no owner
     found = [job for job in read if job.metadata.owned_by(owner.uid) or job.metadata.name == purge]
     return (*jobs, *found), await api.find(PODS, owner.namespace, owner.name) if found else pods
 
