@@ -67,7 +67,7 @@ def test_an_edit_runs_only_what_it_is_about(finished: Workplace) -> None:
     finished.write(decoding={"beamWidth": 20})
     done = finished.run()
     assert done.returncode == 0, done.stdout + done.stderr
-    assert re.findall(r"(\w+): started", done.stdout) == ["evaluate", "publish"]
+    assert re.findall(r"(\w+): started", done.stdout) == ["evaluate", "publish"], done.stdout
     after = {stage: finished.stage(stage)["job"] for stage in STAGES}
     assert {stage for stage in STAGES if before[stage] != after[stage]} == {"evaluate", "publish"}
     assert len(finished.status["history"]) == 2
@@ -90,7 +90,7 @@ def test_more_epochs_continue_from_the_last_checkpoint(finished: Workplace) -> N
     assert done.returncode == 0, done.stdout + done.stderr
     trained = finished.stage("train")["output"]
     assert (trained["epoch"], trained["trainedEpochs"]) == (5, 2)
-    assert re.findall(r"(\w+): started", done.stdout) == ["train", "convert", "evaluate", "publish"]
+    assert re.findall(r"(\w+): started", done.stdout) == ["train", "convert", "evaluate", "publish"], done.stdout
 
 
 @pytest.mark.training

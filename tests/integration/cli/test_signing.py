@@ -26,7 +26,7 @@ def test_a_published_version_is_signed_by_an_edit_and_verified_before_it_is_load
     assert "the Secret signing-key (publish.signing.privateKeySecretRef) is read from the environment" in lacking.stderr
     done = finished.run(SIGNING_KEY=pair.private)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert re.findall(r"(\w+): started", done.stdout) == ["publish"]
+    assert re.findall(r"(\w+): started", done.stdout) == ["publish"], done.stdout
     assert finished.status["model"] == before | {"signedBy": finished.status["model"]["signedBy"]}
     assert "PRIVATE KEY" not in "".join(path.read_text() for path in finished.state.rglob("*.json"))
 

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, Route
 from speechmodel_api.published import VersionList, VersionRecord
 from speechmodel_api.takes import TAKES, Take, speaker_hash
 from speechmodel_api.workspace import VERSIONS
+from support import waiting
 from support.browser import expect, new_page, watched
 from support.servers import OK_ESPEJO, Server, VersionFolder
 
@@ -87,6 +88,23 @@ def test_a_spoken_sentence_is_saved_counted_and_deleted_again(page: Page, keepin
     page.get_by_role("button", name="Delete the last take").click()
     expect(page.locator("#status")).to_have_text("Deleted.")
     assert list(takes(keeping).glob("*/*")) == []
+
+
+def test_a_sentence_that_is_chosen_while_the_takes_are_counted_stays(page: Page) -> None:
+    held: list[Route] = []
+    expect(page.locator("#sentence")).to_have_text("ok espejo")
+    page.route("**/v1/takes?*", lambda route: held.append(route))
+    introduce(page)
+    waiting.until(
+        lambda: page.title() and held, "the page counts the takes"
+    )  # routes are taken during calls of the page
+    page.get_by_role("button", name="vale espejo 0 / 2").click()
+    with page.expect_response("**/v1/takes?*") as answered:
+        held[0].continue_()
+    answered.value.finished()
+    page.get_by_role("button", name="Record", exact=True).focus()
+    expect(page.locator("#sentence")).to_have_text("vale espejo")
+    assert page.locator("#sentences [aria-current]").count() == 1
 
 
 def test_a_sentence_of_ones_own_is_offered_and_chosen(page: Page) -> None:

@@ -103,6 +103,7 @@ function save(clip, words) {
 
 async function dropAll() {
   if (busy || !confirm(text("dropSure", { count: number(inbox.count) }))) return;
+  busy = true;
   try {
     const { deleted } = await dropClips();
     halt();
@@ -111,6 +112,7 @@ async function dropAll() {
   } catch (error) {
     report(error);
   }
+  busy = false;
   showAll();
 }
 

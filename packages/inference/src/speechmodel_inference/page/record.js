@@ -33,7 +33,7 @@ async function load() {
     byId("misheard-page").hidden = card.misheard_days === null;
     offerRetraining(card);
     await recount();
-    next();
+    sentence ||= next();
   } catch (error) {
     report(error);
   }
@@ -41,18 +41,21 @@ async function load() {
 }
 
 async function recount() {
-  counts = await countTakes(speaker());
+  const asked = speaker();
+  const answer = await countTakes(asked);
+  if (asked !== speaker()) return; // the change of the name asks again
+  counts = answer;
   sentences = [...new Set([...sentences, ...Object.keys(counts.sentences)])];
   lookAtRetraining();
 }
 
 const mine = (each) => counts.sentences[each]?.mine ?? 0;
 
-/** Choose the next sentence after the current one of which the speaker has the fewest takes. */
+/** Return the next sentence after the current one of which the speaker has the fewest takes. */
 function next() {
   const start = sentences.indexOf(sentence) + 1;
   const inTurn = [...sentences.slice(start), ...sentences.slice(0, start)];
-  sentence = inTurn.reduce((best, each) => (best === null || mine(each) < mine(best) ? each : best), null) ?? "";
+  return inTurn.reduce((best, each) => (best === null || mine(each) < mine(best) ? each : best), null) ?? "";
 }
 
 // --- recording ---
@@ -116,7 +119,7 @@ async function save() {
     return;
   }
   const { text: saved, heard } = last;
-  next();
+  sentence = next();
   show("idle", heard === saved ? "saved" : heard ? "savedHeard" : "savedNothing", { text: saved, heard });
 }
 
@@ -260,7 +263,7 @@ byId("speaker").addEventListener("change", async () => {
   sentence = "";
   try {
     await recount();
-    next();
+    sentence ||= next(); // one that was chosen in the meantime stays
   } catch (error) {
     report(error);
   }

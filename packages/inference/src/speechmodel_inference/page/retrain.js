@@ -18,6 +18,7 @@ let found = null; // the last answer of the server
 let problem = null; // [key, values], instead of the state
 let ended = null; // [key, values]: how a training ended that was seen here
 let asking = false;
+let overtaken = false; // something happened while the server was asked
 let timer = 0;
 let pause = SOON; // until the next look, doubled while the phase stays
 
@@ -31,8 +32,9 @@ export function offerRetraining(card) {
 
 /** Ask the server for the state, and again and again while a version is made. */
 export async function lookAtRetraining() {
-  if (!offered || asking) return;
-  await ask(fetchRetraining);
+  if (!offered) return;
+  if (asking) overtaken = true;
+  else await ask(fetchRetraining);
 }
 
 async function start() {
@@ -62,7 +64,9 @@ async function ask(request) {
     asking = false;
   }
   pause = problem || found.phase !== before?.phase ? SOON : Math.min(2 * pause, LATEST);
-  if (again) timer = setTimeout(lookAtRetraining, pause);
+  if (overtaken) timer = setTimeout(lookAtRetraining);
+  else if (again) timer = setTimeout(lookAtRetraining, pause);
+  overtaken = false;
   showRetraining();
 }
 
