@@ -1,12 +1,40 @@
 """A SeaweedFS that does not start. The real one is in tests/integration/cli/test_object_store.py."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
 from speechmodel_cli.local import seaweedfs
 from speechmodel_cli.local.errors import ObjectStoreFailed, ProgramMissing
 from speechmodel_cli.local.seaweedfs import Identity, SeaweedFS
+
+SLOW = """
+import sys
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+
+ports = dict(option[1:].split("=", 1) for option in sys.argv[2:])
+left = 2
+
+class Handler(BaseHTTPRequestHandler):
+    def answer(self):
+        global left
+        late = left and (self.command, self.path) == ("{method}", "/ready")
+        left -= bool(late)
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        print(self.command, self.path, 500 if late else 200, flush=True)
+        self.send_response(500 if late else 200)
+        self.end_headers()
+
+    do_GET = do_PUT = answer
+    log_message = lambda *_: None
+
+servers = [ThreadingHTTPServer(("127.0.0.1", int(ports[name])), Handler) for name in ("s3.port", "filer.port")]
+Thread(target=servers[0].serve_forever, daemon=True).start()
+servers[1].serve_forever()
+"""
+"""A program that cannot write or read a file at first, as SeaweedFS before it knows its volumes."""
 
 
 def server(tmp_path: Path) -> SeaweedFS:
@@ -75,6 +103,18 @@ def test_a_server_that_stalls_while_it_starts_is_ended(tmp_path: Path, monkeypat
     with pytest.raises(ObjectStoreFailed, match=r"made no progress for 0\.5 s"), started:
         pass
     assert not started.running
+
+
+@pytest.mark.parametrize("method", ["PUT", "GET"])
+def test_a_server_is_ready_once_it_writes_and_reads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    (tmp_path / "slow.py").write_text(SLOW.format(method=method))
+    program(tmp_path, monkeypatch, f"exec '{sys.executable}' '{tmp_path}/slow.py' \"$@\"")
+    with server(tmp_path) as started:
+        told = started.log.read_text().splitlines()
+    assert told.count(f"{method} /ready 500") == 2
+    assert told[-2:] == ["PUT /ready 200", "GET /ready 200"]
 
 
 def test_a_missing_program_is_reported_with_the_package_to_install(

@@ -31,6 +31,8 @@ HTTP_PORTS = range(12_000, 12_000 + GRPC_OFFSET)
 that one of the servers opens can take the port of another that is still starting."""
 SOCKETS = ("s3.sock", "filer.sock")
 """Relative, because the path of a socket has at most 107 bytes. `weed` does not remove them."""
+PROBE = "ready"
+"""Name and content of a file beside the buckets, which each start writes and reads."""
 POLL_SECONDS = 0.05
 STALL_SECONDS = 60
 """A start without progress for this time has failed. The whole start takes 2 s on an idle machine."""
@@ -115,7 +117,7 @@ class SeaweedFS:
             )
 
     def wait_until_ready(self) -> None:
-        """Return once S3 answers and has the buckets. Raises ObjectStoreFailed when the start ended or stalled."""
+        """Return once the server has the buckets and can write and read. Raises ObjectStoreFailed when the start ended or stalled."""
         reached, moved_at = 0, time.monotonic()
         for milestones in self._milestones():
             if milestones is None:
@@ -159,20 +161,28 @@ class SeaweedFS:
         self.stop()
 
     def _milestones(self) -> Iterator[int | None]:
-        """Yield how much of the server answers, and None once S3 and every bucket do.
+        """Yield how much of the server answers, and None once all of it does.
 
-        The filer reports buckets without a signature.
+        The filer reports buckets, and takes a file, without a signature. Where processors are busy, S3 can answer
+        for seconds before the volumes are known, and then every object of the starts before is missing.
         """
         import httpx  # takes longer to import than most commands run
 
-        urls = [f"{self._url('s3')}/healthz", *(f"{self._url('filer')}/buckets/{name}/" for name in self._buckets)]
+        filer = self._url("filer")
+        calls = [
+            ("GET", f"{self._url('s3')}/healthz"),
+            *(("GET", f"{filer}/buckets/{name}/") for name in self._buckets),
+            ("PUT", f"{filer}/{PROBE}"),
+            ("GET", f"{filer}/{PROBE}"),
+        ]
         with httpx.Client(timeout=2, trust_env=False, verify=False) as client:  # noqa: S501 - plain HTTP
             while True:
                 answered = 0
-                for url in urls:
+                for method, url in calls:
                     with suppress(httpx.HTTPError):
-                        answered += client.get(url).is_success
-                if answered == len(urls):
+                        content = PROBE.encode() if method == "PUT" else None
+                        answered += client.request(method, url, content=content).is_success
+                if answered == len(calls):
                     yield None
                 yield answered + sum(map(_listens, self._ports.values()))
 
