@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx
 import openai
 import pytest
+from speechmodel_inference.settings import Settings
 from support.servers import HANGS, OK_ESPEJO, Server, Start
 
 
@@ -32,6 +33,27 @@ def test_headers_that_do_not_arrive_in_time_end_the_connection(before: bytes, se
         slow = everything(connection)
     assert b"HTTP/1.1 408 Request Timeout" in slow or (before and not sent), "an idle connection just ends"
     assert server.get("/livez").status_code == 200
+
+
+def test_a_connection_without_a_request_ends_after_its_time(start: Start) -> None:
+    server = start(keep_alive_seconds=1).until_ready()
+    with connect(server, b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n") as connection:
+        assert everything(connection).startswith(b"HTTP/1.1 200")
+
+
+def test_a_connection_without_a_request_outlives_those_of_load_balancers(start: Start) -> None:
+    assert Settings.model_fields["keep_alive_seconds"].default > 60, "as long as AWS and ingress-nginx keep one"
+    server = start().until_ready()
+    request = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
+    with connect(server, request) as connection:
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+        connection.settimeout(6)  # uvicorn would close it after 5 s
+        with pytest.raises(TimeoutError):
+            while True:
+                assert connection.recv(65536), "closed"
+        connection.settimeout(HANGS)
+        connection.sendall(request)
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200")
 
 
 def test_a_slow_body_is_no_slow_header(start: Start) -> None:

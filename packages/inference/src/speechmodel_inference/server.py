@@ -67,6 +67,7 @@ def serve(settings: Settings, lifecycle: Lifecycle, listening: socket.socket, wy
         log_config=None,
         access_log=False,
         server_header=False,
+        timeout_keep_alive=settings.keep_alive_seconds,
         timeout_graceful_shutdown=settings.drain_seconds,
     )
     server = DrainingServer(config, services)
