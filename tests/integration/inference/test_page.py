@@ -10,7 +10,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, Route
 from speechmodel_runtime import save
-from support.browser import INSECURE, chromium, expect, new_page, watched
+from support.browser import INSECURE, Held, chromium, expect, new_page, watched
 from support.cards import DIGEST, card
 from support.places import FIXTURES
 from support.servers import OK_ESPEJO, Server, VersionFolder
@@ -211,6 +211,15 @@ def test_other_speech_is_nothing_of_the_set_and_the_closest_phrase_is_shown(page
     expect(page.locator("#others-title")).to_have_text("Closest phrases")
     expect(page.locator("#candidates")).to_contain_text("ok espejo")
     assert words(page) == []
+
+
+def test_an_answer_that_comes_before_the_model_is_known_is_corrected_afterwards(page: Page) -> None:
+    held = Held(page, "**/v1/speechmodel")
+    page.reload()
+    page.locator("#file").set_input_files(HOLA)
+    expect(page.locator("#heard")).to_have_text("Nothing")
+    held.until().continue_()
+    expect(page.locator("#heard")).to_have_text("None of the phrases")
 
 
 def test_what_was_heard_before_can_be_shown_again(page: Page) -> None:
