@@ -1,6 +1,7 @@
 """A real Chromium whose microphone hears a file."""
 
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -97,6 +98,27 @@ def watched(browser: Browser, url: str) -> Iterator[Page]:
     yield page
     page.context.close()
     assert errors == []
+
+
+_FOLLOW = """(element, attribute) => {
+    element.following?.disconnect();
+    let last = element.getAttribute(attribute);
+    element.dataset.changes = "";
+    element.following = new MutationObserver(() => {
+        const value = element.getAttribute(attribute);
+        if (value !== last) element.dataset.changes += ` ${value}`;
+        last = value;
+    });
+    element.following.observe(element, { attributeFilter: [attribute] });
+}"""
+
+
+def follow(locator: Locator, attribute: str) -> Callable[[str], None]:
+    """Return an expectation of the values that an attribute takes from now on: a pattern of all of them, each with a space
+    before it, "null" without a value. A value counts also if it has gone again before anybody looks.
+    """
+    locator.evaluate(_FOLLOW, attribute)
+    return lambda pattern: expect(locator).to_have_attribute("data-changes", re.compile(pattern))
 
 
 class Held:

@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page
 from speechmodel_api.published import VersionList, VersionRecord
 from speechmodel_api.takes import TAKES, Take, speaker_hash
 from speechmodel_api.workspace import VERSIONS
-from support.browser import Held, expect, new_page, watched
+from support.browser import Held, expect, follow, new_page, watched
 from support.servers import OK_ESPEJO, Server, VersionFolder
 
 pytestmark = pytest.mark.slow
@@ -85,9 +85,9 @@ def test_a_spoken_sentence_is_saved_counted_and_deleted_again(page: Page, keepin
 def save_a_take(page: Page) -> None:
     for _ in range(TRIES):
         page.get_by_role("button", name="ok espejo 0 / 2").click()
+        expect_states = follow(page.locator("body"), "data-state")
         page.get_by_role("button", name="Record", exact=True).click()
-        expect(page.locator("body[data-state=recording]")).to_be_attached()
-        expect(page.locator("body[data-state=idle]")).to_be_attached()
+        expect_states(" recording .*idle$")
         if (page.locator("#status").text_content() or "").startswith("Saved"):
             break
     expect(page.locator("#status")).to_have_text(re.compile(r"^Saved: ok espejo\."))
