@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, Route
 from speechmodel_api.published import VersionList, VersionRecord
 from speechmodel_api.takes import TAKES, Take, speaker_hash
 from speechmodel_api.workspace import VERSIONS
@@ -120,7 +120,7 @@ def test_the_last_take_cannot_be_deleted_under_another_name(page: Page) -> None:
 
 def test_counts_that_arrive_late_do_not_replace_newer_ones(page: Page, keeping: Server) -> None:
     expect(page.locator("#sentence")).to_have_text("ok espejo")
-    held, counts = Held(page, "**/v1/takes?*"), []
+    held, counts = Held(page, "**/v1/takes?*"), list[Route]()
     for name in ("Ana", "Luz", "Ana"):
         page.get_by_label("Name").fill(name)
         page.get_by_label("Name").press("Enter")
