@@ -160,7 +160,7 @@ class Kubectl:
             yield f"http://127.0.0.1:{local}"
         finally:
             process.terminate()
-            process.wait(10)
+            waiting.until_ended(process)
 
 
 class Model:

@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 LARGEST_MESSAGE = 16 << 20
 """Bytes of a message of a WebSocket. OpenAI allows 15 MiB of audio in a message."""
-ANSWER_SECONDS = 2.0
+ANSWER_SECONDS = 5.0
 """Time before the end of the drain at which unfinished requests are answered with an error."""
 
 
