@@ -1,6 +1,7 @@
 """A real Chromium whose microphone hears a file."""
 
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -8,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, Route, sync_playwright
 from playwright.sync_api import expect as expect_at_once  # noqa: TID251
 
 from support import waiting
@@ -97,3 +98,49 @@ def watched(browser: Browser, url: str) -> Iterator[Page]:
     yield page
     page.context.close()
     assert errors == []
+
+
+_FOLLOW = """(element, attribute) => {
+    element.following?.disconnect();
+    let last = element.getAttribute(attribute);
+    element.dataset.changes = "";
+    element.following = new MutationObserver(() => {
+        const value = element.getAttribute(attribute);
+        if (value !== last) element.dataset.changes += ` ${value}`;
+        last = value;
+    });
+    element.following.observe(element, { attributeFilter: [attribute] });
+}"""
+
+
+def follow(locator: Locator, attribute: str) -> Callable[[str], None]:
+    """Return an expectation of the values that an attribute takes from now on: a pattern of all of them, each with a space
+    before it, "null" without a value. A value counts also if it has gone again before anybody looks.
+    """
+    locator.evaluate(_FOLLOW, attribute)
+    return lambda pattern: expect(locator).to_have_attribute("data-changes", re.compile(pattern))
+
+
+class Held:
+    """The requests of a page to an address, from now on. Each waits until it is continued or answered."""
+
+    def __init__(self, page: Page, address: str, method: str = "GET") -> None:
+        self._page, self._method = page, method
+        self._routes: list[Route] = []
+        page.route(address, lambda route: self._hold(route))
+
+    def _hold(self, route: Route) -> None:
+        if route.request.method == self._method:
+            self._routes.append(route)
+        else:
+            route.continue_()
+
+    def until(self, count: int = 1) -> Route:
+        """Wait for as many requests, and return the last of them."""
+
+        def look() -> bool:
+            self._page.title()  # Playwright takes requests during calls of the page
+            return len(self._routes) >= count
+
+        waiting.until(look, f"{count} requests of the page are held")
+        return self._routes[count - 1]

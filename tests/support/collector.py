@@ -13,6 +13,9 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span as WireSpan
 
 from support.waiting import until
 
+PATIENT = {"OTEL_BSP_EXPORT_TIMEOUT": "600000", "OTEL_EXPORTER_OTLP_TIMEOUT": "600"}
+"""The first is in milliseconds, the second in seconds."""
+
 
 @dataclass(frozen=True)
 class Received:
@@ -39,6 +42,11 @@ class Collector(ThreadingHTTPServer):
     def endpoint(self) -> str:
         return f"http://127.0.0.1:{self.server_port}"
 
+    @property
+    def variables(self) -> dict[str, str]:
+        """Variables of a program that sends its spans here, and does not end before they have arrived."""
+        return {"OTEL_EXPORTER_OTLP_ENDPOINT": self.endpoint} | PATIENT
+
     def until(self, name: str) -> Received:
         """Return the first span of that name once it has arrived."""
         found = until(
@@ -46,7 +54,6 @@ class Collector(ThreadingHTTPServer):
             f"a span {name}",
             moved=lambda: len(self.spans),
             explain=lambda: repr([span.name for span in self.spans]),
-            stalled=30,
             every=0.05,
         )
         return found[0]

@@ -10,10 +10,7 @@ NOT_EPHEMERAL = range(15_000, 32_000)
 
 def free_port() -> int:
     """Return a port on which nothing listens now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
+    return free_ports(1)[0]
 
 
 def free_ports(count: int) -> list[int]:

@@ -171,7 +171,9 @@ class Server:
             self.process = subprocess.Popen(
                 [*self.python, "-m", "speechmodel_inference"], env=environment, stdout=log, stderr=log
             )
-        self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=HANGS)
+        # each request has a connection of its own: the server closes one that is idle, perhaps just when it is used again
+        unused = httpx.Limits(max_keepalive_connections=0)
+        self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=HANGS, limits=unused)
 
     def __enter__(self) -> Self:
         return self
@@ -189,12 +191,10 @@ class Server:
     def transcribe(self, audio: Path | bytes, **fields: str) -> httpx.Response:
         raw = audio if isinstance(audio, bytes) else audio.read_bytes()
         name = "clip.wav" if isinstance(audio, bytes) else audio.name
-        return httpx.post(
-            f"{self.url}/v1/audio/transcriptions", files={"file": (name, raw)}, data=fields, timeout=HANGS
-        )
+        return self.client.post("/v1/audio/transcriptions", files={"file": (name, raw)}, data=fields)
 
     def openai(self) -> openai.OpenAI:
-        return openai.OpenAI(base_url=f"{self.url}/v1", api_key="none", max_retries=0)
+        return openai.OpenAI(base_url=f"{self.url}/v1", api_key="none", max_retries=0, timeout=HANGS)
 
     def metric(self, name: str, **labels: str) -> float:
         inside = "{" + ",".join(f'{key}="{value}"' for key, value in labels.items()) + "}" if labels else ""

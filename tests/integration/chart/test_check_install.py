@@ -148,7 +148,10 @@ async def test_a_missing_permission_fails_in_the_namespace_that_lacks_it(
     assert "jobs" not in printed
 
 
-async def test_an_operator_that_becomes_healthy_passes(server: ApiServer, program: ModuleType) -> None:
+async def test_an_operator_that_becomes_healthy_passes(
+    server: ApiServer, program: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(program, "HEALTH_SECONDS", 600)
     server.health = [503, 200]
     assert await program.main() == 0
 

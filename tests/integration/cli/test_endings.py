@@ -90,7 +90,11 @@ def test_a_killed_command_leaves_no_process_and_the_next_call_goes_on(long: Work
     assert not (run / "exit_code").exists()
     assert "Training (stopped)" in long.call("status").stdout
 
-    saved = max(1, epochs(long))
+    process = long.start()
+    assert "prepare: started\n" not in read_until(process, training)
+    interrupt(process)  # which saves, so that the status has the epochs that are saved
+
+    saved = epochs(long)
     long.train(maxEpochs=saved + 1)
     done = long.run()
     assert done.returncode == 0, done.stdout + done.stderr

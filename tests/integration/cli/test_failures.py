@@ -108,7 +108,7 @@ def test_a_stage_that_outlived_its_command_is_ended_by_the_next(place: Workplace
     """The kernel ends stages with their command; this is for a kernel that did not."""
     run = place.state / "runs/voz-train-0123abcd-1"
     run.mkdir(parents=True)
-    with subprocess.Popen(["sleep", "60"], start_new_session=True) as survivor:
+    with subprocess.Popen(["sleep", "infinity"], start_new_session=True) as survivor:
         known = identify(survivor.pid)
         assert known is not None
         (run / "process.json").write_text(known.model_dump_json(by_alias=True))

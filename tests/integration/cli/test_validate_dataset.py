@@ -17,6 +17,7 @@ from speechmodel_cli.command_line import main
 from support.manifests import MANIFEST
 from support.places import FIXTURES
 from support.tones import tone
+from support.waiting import until_ended
 
 pytestmark = pytest.mark.slow
 PHRASES = {"hola": "¡Hola!", "luz": "Enciende la luz", "nunca": "Nunca grabada"}
@@ -184,5 +185,5 @@ def test_an_interrupted_analysis_leaves_nothing_behind(number: signal.Signals, c
             assert running.poll() is None
             time.sleep(0.01)
         running.send_signal(number)
-        assert running.wait(60) == code
+        assert until_ended(running) == code
     assert not any(temporary.iterdir())

@@ -2,12 +2,15 @@
 
 import gzip
 import re
+import select
 import socket
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
 import openai
 import pytest
+from speechmodel_inference.settings import Settings
 from support.servers import HANGS, OK_ESPEJO, Server, Start
 
 
@@ -34,6 +37,27 @@ def test_headers_that_do_not_arrive_in_time_end_the_connection(before: bytes, se
     assert server.get("/livez").status_code == 200
 
 
+def test_a_connection_without_a_request_ends_after_its_time(start: Start) -> None:
+    server = start(keep_alive_seconds=1).until_ready()
+    with connect(server, b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n") as connection:
+        assert everything(connection).startswith(b"HTTP/1.1 200")
+
+
+def test_a_connection_without_a_request_outlives_those_of_load_balancers(start: Start) -> None:
+    assert Settings.model_fields["keep_alive_seconds"].default > 60, "as long as AWS and ingress-nginx keep one"
+    server = start().until_ready()
+    request = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
+    with connect(server, request) as connection:
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+        connection.settimeout(6)  # uvicorn would close it after 5 s
+        with pytest.raises(TimeoutError):
+            while True:
+                assert connection.recv(65536), "closed"
+        connection.settimeout(HANGS)
+        connection.sendall(request)
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+
+
 def test_a_slow_body_is_no_slow_header(start: Start) -> None:
     server = start(header_seconds=0.2).until_ready()
     request = httpx.Request("POST", f"{server.url}/v1/audio/transcriptions", files={"file": OK_ESPEJO.read_bytes()})
@@ -50,25 +74,15 @@ def test_a_slow_body_is_no_slow_header(start: Start) -> None:
 
 def test_one_connection_too_many_is_refused_and_the_others_stay(start: Start) -> None:
     server = start(connections=5, header_seconds=3600).until_ready()
-    server.client.close()
-    held: list[socket.socket] = []
-    try:
-        while len(held) < 20:
-            held.append(connect(server))
-            held[-1].settimeout(0.3)
-            try:
-                refused = held[-1].recv(65536)
-                break
-            except TimeoutError:
-                continue
+    with ExitStack() as open_:
+        held = [open_.enter_context(connect(server)) for _ in range(20)]
+        ready, _, _ = select.select(held, [], [], HANGS)
+        assert ready, "the server refuses none"
+        refused = everything(ready[0])
         assert refused.startswith(b"HTTP/1.1 503")
         assert b"Retry-After: 1" in refused
-        held[0].settimeout(HANGS)
         held[0].sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         assert everything(held[0]).startswith(b"HTTP/1.1 200")
-    finally:
-        for connection in held:
-            connection.close()
 
 
 def test_keys_are_read_again_when_the_file_changes(start: Start, tmp_path: Path) -> None:
@@ -82,7 +96,7 @@ def test_keys_are_read_again_when_the_file_changes(start: Start, tmp_path: Path)
 
     assert ask("first") == ask("second") == "ok espejo"
     for wrong in ("firs", "first2", "Ünicode", "first\tsecond"):
-        answer = httpx.get(f"{server.url}/v1/models", headers={b"Authorization": f"Bearer {wrong}".encode()})
+        answer = server.client.get("/v1/models", headers={b"Authorization": f"Bearer {wrong}".encode()})
         assert (answer.status_code, answer.json()["error"]["code"]) == (401, "invalid_api_key")
     assert server.transcribe(OK_ESPEJO).status_code == 401
     assert server.get("/metrics").status_code == 200
@@ -112,7 +126,7 @@ def test_keys_are_read_from_a_mounted_secret(start: Start, tmp_path: Path) -> No
     server = start(api_keys=mount).until_ready()
 
     def status(key: str) -> int:
-        return httpx.get(f"{server.url}/v1/models", headers={"Authorization": f"Bearer {key}"}).status_code
+        return server.client.get("/v1/models", headers={"Authorization": f"Bearer {key}"}).status_code
 
     assert [status(key) for key in ("one", "two", "mirror")] == [200, 200, 401]
     written("..2", mirror="three", phone="two")
@@ -130,7 +144,7 @@ def test_head_is_answered_as_get_without_a_body(server: Server) -> None:
     "path", ["/v1/audio/transcriptions/", "//v1//audio/transcriptions", "/v1/audio//transcriptions//"]
 )
 def test_slashes_too_many_do_not_matter(path: str, server: Server) -> None:
-    answer = httpx.post(f"{server.url}{path}", files={"file": OK_ESPEJO.read_bytes()})
+    answer = server.client.post(f"{server.url}{path}", files={"file": OK_ESPEJO.read_bytes()})
     assert (answer.status_code, answer.json()) == (200, {"text": "ok espejo"})
     for models in ("/v1/models/", "//v1/models", "/v1/models/espejo/"):
         assert server.get(f"{server.url}{models}").status_code == 200
@@ -159,7 +173,7 @@ def test_slashes_too_many_open_no_guarded_path(start: Start, tmp_path: Path) -> 
 def test_a_body_in_another_encoding_is_refused_in_a_sentence(path: str, server: Server) -> None:
     body = httpx.Request("POST", server.url, files={"file": OK_ESPEJO.read_bytes()} if "v1" in path else None)
     headers = {"Content-Type": body.headers.get("Content-Type", "audio/wav"), "Content-Encoding": "gzip"}
-    answer = httpx.post(f"{server.url}{path}", content=gzip.compress(body.read()), headers=headers)
+    answer = server.client.post(path, content=gzip.compress(body.read()), headers=headers)
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "unsupported_encoding")
 
 
@@ -182,7 +196,7 @@ def test_a_message_is_short_however_long_the_names_in_a_request_are(server: Serv
     for answer in (
         server.transcribe(OK_ESPEJO, response_format="x" * 100_000),
         server.transcribe(OK_ESPEJO, model="x" * 100_000),
-        httpx.post(f"{server.url}/v1/audio/transcriptions", files={"file": ("x" * 100_000, b"no sound")}),
+        server.client.post("/v1/audio/transcriptions", files={"file": ("x" * 100_000, b"no sound")}),
         server.get(f"/{'x' * 10_000}"),
     ):
         assert 400 <= answer.status_code < 500
@@ -192,7 +206,9 @@ def test_a_message_is_short_however_long_the_names_in_a_request_are(server: Serv
 def test_a_client_that_leaves_is_one_line_of_the_log(start: Start, five_minutes: bytes) -> None:
     server = start(decoders=1).until_ready()
     with pytest.raises(httpx.ReadTimeout):
-        httpx.post(f"{server.url}/v1/audio/transcriptions", files={"file": five_minutes}, timeout=1)
+        server.client.post(
+            "/v1/audio/transcriptions", files={"file": five_minutes}, timeout=httpx.Timeout(HANGS, read=1)
+        )
     server.until(lambda: "left before the answer" in server.log.read_text(), "the line")
     (line,) = (line for line in server.log.read_text().splitlines() if "INFO speechmodel" in line and "POST" in line)
     assert line.endswith(

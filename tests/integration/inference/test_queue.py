@@ -1,5 +1,6 @@
 import socket
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
@@ -10,28 +11,21 @@ from support.servers import HANGS, OK_ESPEJO, Server, Start
 IN_FLIGHT = "speechmodel_requests_in_flight"
 
 
-def test_beyond_its_places_it_answers_429_and_says_when_to_come_back(start: Start, minute: Path) -> None:
-    server = start(decoders=1, waiting=2).until_ready()
-    with ThreadPoolExecutor(3) as pool:
-        taken = [pool.submit(server.transcribe, minute) for _ in range(3)]
-        server.until_metric(IN_FLIGHT, 3)
+@pytest.mark.parametrize("waiting", [0, 2])
+def test_beyond_its_places_it_answers_429_and_says_when_to_come_back(waiting: int, start: Start) -> None:
+    server = start(decoders=1, waiting=waiting, upload_seconds=3600).until_ready()
+    with ExitStack() as taken:
+        for _ in range(1 + waiting):
+            taken.enter_context(begin_upload(server))
+        server.until_metric(IN_FLIGHT, 1 + waiting)
         refused = server.transcribe(OK_ESPEJO)
         with pytest.raises(openai.RateLimitError) as limited:
             server.openai().audio.transcriptions.create(file=OK_ESPEJO, model="espejo")
-        assert [future.result().status_code for future in taken] == [200] * 3
     assert refused.status_code == 429
     assert int(refused.headers["retry-after"]) >= 1
     assert refused.json()["error"]["code"] == limited.value.code == "queue_full"
+    server.until_metric(IN_FLIGHT, 0)
     assert server.transcribe(OK_ESPEJO).status_code == 200
-
-
-def test_without_a_waiting_line_only_decoders_are_places(start: Start, minute: Path) -> None:
-    server = start(decoders=1, waiting=0).until_ready()
-    with ThreadPoolExecutor(1) as pool:
-        first = pool.submit(server.transcribe, minute)
-        server.until_metric(IN_FLIGHT, 1)
-        assert server.transcribe(OK_ESPEJO).status_code == 429
-        assert first.result().status_code == 200
 
 
 def test_no_more_than_the_decoders_decode_at_once(start: Start, minute: Path) -> None:

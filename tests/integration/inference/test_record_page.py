@@ -12,8 +12,7 @@ from playwright.sync_api import Browser, Page, Route
 from speechmodel_api.published import VersionList, VersionRecord
 from speechmodel_api.takes import TAKES, Take, speaker_hash
 from speechmodel_api.workspace import VERSIONS
-from support import waiting
-from support.browser import expect, new_page, watched
+from support.browser import Held, expect, follow, new_page, watched
 from support.servers import OK_ESPEJO, Server, VersionFolder
 
 pytestmark = pytest.mark.slow
@@ -72,14 +71,7 @@ def test_a_take_needs_a_name_and_consent(page: Page) -> None:
 def test_a_spoken_sentence_is_saved_counted_and_deleted_again(page: Page, keeping: Server) -> None:
     introduce(page)
     expect(page.locator("#progress")).to_have_text("0 of 2 takes")
-    for _ in range(TRIES):
-        page.get_by_role("button", name="ok espejo 0 / 2").click()
-        page.get_by_role("button", name="Record", exact=True).click()
-        expect(page.locator("body[data-state=recording]")).to_be_attached()
-        expect(page.locator("body[data-state=idle]")).to_be_attached()
-        if (page.locator("#status").text_content() or "").startswith("Saved"):
-            break
-    expect(page.locator("#status")).to_have_text(re.compile(r"^Saved: ok espejo\."))
+    save_a_take(page)
     expect(page.locator("#sentence")).to_have_text("vale")  # the next one of which there are the fewest
     expect(page.get_by_role("button", name="ok espejo 1 / 2")).to_be_visible()
     (document,) = takes(keeping).glob("Ana/*.json")
@@ -90,17 +82,69 @@ def test_a_spoken_sentence_is_saved_counted_and_deleted_again(page: Page, keepin
     assert list(takes(keeping).glob("*/*")) == []
 
 
-def test_a_sentence_that_is_chosen_while_the_takes_are_counted_stays(page: Page) -> None:
-    held: list[Route] = []
-    expect(page.locator("#sentence")).to_have_text("ok espejo")
-    page.route("**/v1/takes?*", lambda route: held.append(route))
+def save_a_take(page: Page) -> None:
+    for _ in range(TRIES):
+        page.get_by_role("button", name="ok espejo 0 / 2").click()
+        expect_states = follow(page.locator("body"), "data-state")
+        page.get_by_role("button", name="Record", exact=True).click()
+        expect_states(" recording .*idle$")
+        if (page.locator("#status").text_content() or "").startswith("Saved"):
+            break
+    expect(page.locator("#status")).to_have_text(re.compile(r"^Saved: ok espejo\."))
+
+
+def test_nothing_else_is_done_while_a_take_is_deleted(page: Page, keeping: Server) -> None:
     introduce(page)
-    waiting.until(
-        lambda: page.title() and held, "the page counts the takes"
-    )  # routes are taken during calls of the page
+    save_a_take(page)
+    held = Held(page, "**/v1/takes/Ana/*", "DELETE")
+    page.get_by_role("button", name="Delete the last take").click()
+    for element in (page.get_by_label("Name"), page.get_by_role("button", name="Record", exact=True)):
+        expect(element).to_be_disabled()
+    held.until().continue_()
+    expect(page.locator("#status")).to_have_text("Deleted.")
+    expect(page.get_by_label("Name")).to_be_enabled()
+    assert list(takes(keeping).glob("*/*")) == []
+
+
+def test_the_last_take_cannot_be_deleted_under_another_name(page: Page) -> None:
+    introduce(page)
+    save_a_take(page)
+    held = Held(page, "**/v1/takes?*")
+    introduce(page, "Luz")
+    page.get_by_label("Name").press("Enter")
+    expect(page.get_by_role("button", name="Delete the last take")).to_be_hidden()
+    expect(page.get_by_role("button", name="Record", exact=True)).to_be_disabled()
+    held.until().continue_()
+    expect(page.get_by_role("button", name="Record", exact=True)).to_be_enabled()
+
+
+def test_counts_that_arrive_late_do_not_replace_newer_ones(page: Page, keeping: Server) -> None:
+    expect(page.locator("#sentence")).to_have_text("ok espejo")
+    held, counts = Held(page, "**/v1/takes?*"), list[Route]()
+    for name in ("Ana", "Luz", "Ana"):
+        page.get_by_label("Name").fill(name)
+        page.get_by_label("Name").press("Enter")
+        counts.append(held.until(len(counts) + 1))
+    old = counts[0].fetch()
+    form = {"text": "ok espejo", "speaker": "Ana", "consent": "true"}
+    keeping.client.post("/v1/takes", data=form, files={"file": OK_ESPEJO.read_bytes()}).raise_for_status()
+    counts[2].continue_()
+    expect(page.get_by_role("button", name="ok espejo 1 / 2")).to_be_visible()
+    with page.expect_response("**/v1/takes?*") as answered:
+        counts[0].fulfill(response=old)
+    answered.value.finished()
+    page.evaluate("() => new Promise((done) => setTimeout(done))")  # the page has handled the answer
+    assert page.get_by_role("button", name="ok espejo 1 / 2").is_visible()
+
+
+def test_a_sentence_that_is_chosen_while_the_takes_are_counted_stays(page: Page) -> None:
+    expect(page.locator("#sentence")).to_have_text("ok espejo")
+    held = Held(page, "**/v1/takes?*")
+    introduce(page)
+    counts = held.until()
     page.get_by_role("button", name="vale espejo 0 / 2").click()
     with page.expect_response("**/v1/takes?*") as answered:
-        held[0].continue_()
+        counts.continue_()
     answered.value.finished()
     page.get_by_role("button", name="Record", exact=True).focus()
     expect(page.locator("#sentence")).to_have_text("vale espejo")

@@ -10,7 +10,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Dialog, Page, Route
 from speechmodel_api.takes import TAKES
-from support.browser import expect, new_page, watched
+from support.browser import Held, expect, new_page, watched
 from support.own_model import ModelServer, model_server, ready
 from support.servers import OK_ESPEJO, Server, VersionFolder
 
@@ -96,6 +96,20 @@ def test_a_training_is_started_once_asked_and_followed_to_its_end(page: Page, cl
     expect(state).to_have_text("Finished. The new version feedbeef is served.")
     expect(page.locator("#retrain-epochs")).to_be_hidden()
     expect(button).to_be_enabled()
+
+
+def test_a_click_while_the_page_asks_for_the_state_starts_a_training_after_it(page: Page, cluster: ModelServer) -> None:
+    button, held = page.get_by_role("button", name=START), Held(page, "**/v1/retrain")
+    page.get_by_label("Name").fill("Luz")
+    page.get_by_label("Name").press("Enter")  # takes of another name are counted, and then the state is asked for
+    look = held.until()
+    page.once("dialog", lambda dialog: dialog.accept())
+    button.click()
+    expect(button).to_be_disabled()
+    assert cluster.patches == []
+    look.continue_()
+    expect(page.locator("#retrain-state")).to_have_text("A training has been requested…")
+    assert cluster.patches == [{"dataset": {"revision": cluster.revision}}]
 
 
 def test_a_failed_training_shows_the_operators_reason_and_may_be_started_again(

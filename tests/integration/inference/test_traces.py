@@ -3,10 +3,9 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 from support.collector import Collector, collector
-from support.servers import OK_ESPEJO, Server, VersionFolder
+from support.servers import HANGS, OK_ESPEJO, Server, VersionFolder
 from websockets.sync.client import connect
 
 CALLER = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -22,7 +21,7 @@ def received() -> Iterator[Collector]:
 def traced(received: Collector, tmp_path_factory: pytest.TempPathFactory, mapped: Path) -> Iterator[Server]:
     """A server that keeps takes and sends traces every 0.1 s."""
     base = tmp_path_factory.mktemp("traced")
-    variables = {"OTEL_EXPORTER_OTLP_ENDPOINT": received.endpoint, "OTEL_BSP_SCHEDULE_DELAY": "100"}
+    variables = received.variables | {"OTEL_BSP_SCHEDULE_DELAY": "100"}
     settings = {"takes": str(base / "dataset"), "misheard_days": "3"}
     with Server(
         VersionFolder(base / "models", mapped).path, base / "server.log", settings, environment=variables
@@ -35,7 +34,7 @@ def test_a_transcription_continues_the_callers_trace_and_has_the_time_of_the_dec
 ) -> None:
     files = {"file": ("clip.wav", OK_ESPEJO.read_bytes())}
     path = "/v1/audio/transcriptions"
-    assert httpx.post(f"{traced.url}{path}", files=files, headers={"traceparent": CALLER}, timeout=60).is_success
+    assert traced.client.post(path, files=files, headers={"traceparent": CALLER}).is_success
     request, work = received.until(f"POST {path}"), received.until("transcribe")
     assert f"00-{request.trace}-{request.parent}-01" == CALLER
     assert (work.trace, work.parent) == (request.trace, request.span)
@@ -54,7 +53,7 @@ def test_a_refused_request_is_a_span_of_its_own_that_did_not_fail(traced: Server
 
 
 def test_a_stream_is_a_span(traced: Server, received: Collector) -> None:
-    with connect(f"ws{traced.url.removeprefix('http')}/vosk") as socket:
+    with connect(f"ws{traced.url.removeprefix('http')}/vosk", open_timeout=HANGS) as socket:
         socket.send('{"eof": 1}')
         socket.recv()
     assert received.until("WS /vosk").kind == "SERVER"
@@ -84,7 +83,7 @@ def test_spans_have_no_names_of_people(traced: Server, received: Collector) -> N
 
 
 def test_the_last_spans_are_sent_at_the_end(received: Collector, folder: VersionFolder, tmp_path: Path) -> None:
-    variables = {"OTEL_EXPORTER_OTLP_ENDPOINT": received.endpoint, "OTEL_BSP_SCHEDULE_DELAY": "600000"}
+    variables = received.variables | {"OTEL_BSP_SCHEDULE_DELAY": "600000"}
     settings = {"lame_duck_seconds": "0"}
     with Server(folder.path, tmp_path / "server.log", settings, environment=variables) as server:
         server.until_ready()

@@ -6,7 +6,6 @@ import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from typing import Literal
 
-import httpx
 import numpy as np
 import openai
 import pytest
@@ -160,7 +159,7 @@ def test_the_openai_client_raises_its_own_errors(server: Server) -> None:
     ],
 )
 def test_a_body_that_is_no_upload_is_refused(request_: dict[str, object], says: str, server: Server) -> None:
-    answer = httpx.post(f"{server.url}/v1/audio/transcriptions", **request_)  # type: ignore[arg-type] # a table of keywords
+    answer = server.client.post("/v1/audio/transcriptions", **request_)  # type: ignore[arg-type] # a table of keywords
     assert answer.status_code == 400, answer.text
     assert says in answer.json()["error"]["message"]
 
@@ -245,14 +244,12 @@ def test_metrics_count_requests_and_audio(server: Server) -> None:
 @pytest.mark.parametrize("order", ["<i2", ">i2"], ids=["little-endian", "big-endian"])
 def test_raw_samples_are_understood_if_their_type_says_what_they_are(order: str, server: Server) -> None:
     raw = load(OK_ESPEJO).astype(order).tobytes()
-    answer = httpx.post(
-        f"{server.url}/v1/audio/transcriptions", files={"file": ("raw.pcm", raw, "audio/L16; rate=16000")}, timeout=60
-    )
+    answer = server.client.post("/v1/audio/transcriptions", files={"file": ("raw.pcm", raw, "audio/L16; rate=16000")})
     assert (answer.status_code, answer.json()) == (200, {"text": "ok espejo"})
 
 
 def test_raw_samples_without_a_rate_are_refused_with_what_to_send(server: Server) -> None:
-    answer = httpx.post(f"{server.url}/v1/audio/transcriptions", files={"file": ("raw.pcm", b"00", "audio/L16")})
+    answer = server.client.post("/v1/audio/transcriptions", files={"file": ("raw.pcm", b"00", "audio/L16")})
     assert answer.status_code == 400
     assert "needs a rate from 4000 to 768000, as in 'audio/L16; rate=16000'" in answer.json()["error"]["message"]
 

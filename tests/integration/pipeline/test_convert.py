@@ -20,6 +20,7 @@ from speechmodel_runtime import Model, load, read_graph
 from speechmodel_stagekit.errors import BadData
 from support.graphs import Edit, deaf, edited, with_alphabet, with_unknown_attribute, without
 from support.programs import run_program
+from support.waiting import STALLED_SECONDS
 from support.workspaces import CONVERT, Workspace, make_workspace
 
 
@@ -233,5 +234,5 @@ def test_a_trial_ends_when_convert_is_stopped(workspace: Workspace, deepspeech: 
         (trial,) = psutil.Process(convert.pid).children()
         convert.terminate()
         convert.wait()
-        trial.wait(30)
+        trial.wait(STALLED_SECONDS)
     os.close(opened)

@@ -19,7 +19,7 @@ from speechmodel_operator.supervisor import Supervisor
 from speechmodel_plan.observed import Trouble
 from speechmodel_plan.plan import StageRun
 from speechmodel_plan.reconcile import Gone
-from support.collector import Collector, collector
+from support.collector import PATIENT, Collector, collector
 from support.world import OWNER, World
 
 pytestmark = pytest.mark.slow
@@ -57,8 +57,8 @@ def received() -> Iterator[Collector]:
 @pytest.fixture
 def on(received: Collector, monkeypatch: pytest.MonkeyPatch) -> Iterator[Collector]:
     """This process sends traces."""
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", received.endpoint)
-    monkeypatch.setenv("OTEL_SERVICE_NAME", "test")
+    for name, value in (received.variables | {"OTEL_SERVICE_NAME": "test"}).items():
+        monkeypatch.setenv(name, value)
     set_up_tracing("ignored")
     yield received
     end_tracing()
@@ -107,7 +107,7 @@ def test_the_program_of_a_job_continues_the_step_that_started_it(on: Collector) 
 
 
 def test_a_program_that_fails_is_a_span_that_failed_and_needs_no_parent(received: Collector) -> None:
-    environment = {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": f"{received.endpoint}/v1/traces"}
+    environment = {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": f"{received.endpoint}/v1/traces"} | PATIENT
     assert run_program("raise BadData(Reason.MODEL_UNUSABLE, 'it is broken')", environment) == 65
     program = received.until("purge")
     assert (program.failed, program.parent, program.attributes["process.exit.code"]) == (True, "", 65)
@@ -163,12 +163,22 @@ def test_without_an_endpoint_pods_have_no_variable_of_it() -> None:
 def test_a_collector_that_does_not_answer_does_not_hold_the_end_of_a_program(monkeypatch: pytest.MonkeyPatch) -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as silent:
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{silent.getsockname()[1]}")
-        monkeypatch.setattr(tracing, "FLUSH_SECONDS", 0.2)
+        monkeypatch.setenv("OTEL_BSP_EXPORT_TIMEOUT", "200")
         set_up_tracing("test")
         with span("lost"):
             pass
         end_tracing()
         assert any(thread.name == "end of tracing" for thread in threading.enumerate()), "it is still being sent"
+
+
+def test_the_end_of_a_program_waits_for_the_collector_as_long_as_the_variable_says(
+    on: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tracing, "FLUSH_SECONDS", 0.0)
+    with span("last"):
+        pass
+    end_tracing()
+    assert [each.name for each in on.spans] == ["last"]
 
 
 def test_where_nobody_listens_a_program_ends_as_without_traces(tmp_path: Path) -> None:

@@ -4,9 +4,11 @@ import errno
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import pytest
 from speechmodel_cli.command_line import main
+from support.waiting import until_ended
 
 HEAVY = ("pydantic", "rich", "yaml", "numpy", "httpx", "asyncio", "kubernetes", "boto3", "tensorflow")
 
@@ -60,13 +62,15 @@ def test_ctrl_c_and_a_closed_pipe_have_their_exit_codes(monkeypatch: pytest.Monk
     program = (
         "import sys; from speechmodel_cli.command_line import main; sys.exit(main(['validate'] + ['none.yaml'] * 9999))"
     )
-    with subprocess.Popen(
-        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
+    with (
+        TemporaryFile("w+") as complaints,
+        subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=complaints) as process,
+    ):
         assert process.stdout is not None
         process.stdout.close()
-        _, complaint = process.communicate(timeout=60)
-    assert (process.returncode, complaint) == (1, "")
+        code = until_ended(process)
+        complaints.seek(0)
+        assert (code, complaints.read()) == (1, "")
 
 
 def test_closed_standard_streams_get_nothing_and_no_file_takes_their_place(tmp_path: Path) -> None:

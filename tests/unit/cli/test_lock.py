@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -10,12 +9,12 @@ from speechmodel_cli.local.errors import StateBusy
 from speechmodel_cli.local.lock import owned
 
 HOLD = """
-import sys, time
+import signal, sys
 from pathlib import Path
 from speechmodel_cli.local.lock import owned
 with owned(Path(sys.argv[1]), "the model espejo"):
     print("held", flush=True)
-    time.sleep(60)
+    signal.pause()
 """
 
 
@@ -41,6 +40,5 @@ def test_a_lock_goes_with_its_process_however_that_ends(tmp_path: Path) -> None:
         other.stdout.readline()
         other.kill()
         other.wait()
-        deadline = time.monotonic() + 5
         with owned(lock, "it"):
-            assert time.monotonic() < deadline
+            pass

@@ -3,11 +3,11 @@
 import os
 import subprocess
 import sys
-import time
 
 from speechmodel_cli.local.processes import ProcessIdentity, identify, is_alive, kill_group
+from support.waiting import until
 
-SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
+SLEEP = [sys.executable, "-c", "import signal; signal.pause()"]
 
 
 def test_a_running_process_is_alive_and_an_ended_one_is_not() -> None:
@@ -24,10 +24,7 @@ def test_a_zombie_is_not_alive() -> None:
     process = subprocess.Popen([sys.executable, "-c", ""])
     known = identify(process.pid)
     assert known is not None
-    deadline = time.monotonic() + 10
-    while is_alive(known) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert not is_alive(known)
+    until(lambda: not is_alive(known), "the process ends", every=0.01)
     process.wait()
 
 

@@ -10,6 +10,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 from speechmodel_api.audio import SAMPLE_RATE
+from speechmodel_inference import live
 from speechmodel_inference.app import create_app
 from speechmodel_inference.decoders import DecodedUtterance, DecodingOptions
 from speechmodel_inference.services import Services
@@ -54,7 +55,8 @@ def services(decoder: Decoder, client: TestClient) -> Services:
 
 
 @pytest.fixture
-def client(decoder: Decoder, tmp_path: Path) -> TestClient:
+def client(decoder: Decoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TestClient:
+    monkeypatch.setattr(live, "time", SimpleNamespace(monotonic=lambda: 0.0))  # a decoding takes no time
     app = create_app(Settings(folder=tmp_path))
     manifest = SimpleNamespace(speech_level=-26.0, language="es")
     fake = cast(ServedVersion, SimpleNamespace(manifest=manifest, decoder=decoder))

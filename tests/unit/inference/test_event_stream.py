@@ -16,7 +16,7 @@ from speechmodel_inference.transcribing import Segment
 from speechmodel_inference.version import ServedVersion
 from starlette.types import Message
 
-LONG = 10
+LONG = 600
 """Seconds that pass only when something is broken."""
 BODY = (
     b'--b\r\nContent-Disposition: form-data; name="stream"\r\n\r\ntrue\r\n'

@@ -19,8 +19,10 @@ PASSED_ON = (*ENDPOINTS, "OTEL_TRACES_SAMPLER", "OTEL_TRACES_SAMPLER_ARG")
 """Variables that the operator gives to its pods. Headers are not among them, because they may be secret."""
 PARENT = "TRACEPARENT"
 """Variable with the span that a stage program belongs to, as in the header of W3C Trace Context."""
+EXPORT_TIMEOUT = "OTEL_BSP_EXPORT_TIMEOUT"
+"""Variable with the longest time that the end of a program waits for the collector, in milliseconds."""
 FLUSH_SECONDS = 3.0
-"""Longest time that the end of a program waits for the collector."""
+"""The same without the variable."""
 
 Attributes = Mapping[str, str | int | float]
 
@@ -110,10 +112,19 @@ def traceparent() -> str | None:
 
 
 def end_tracing() -> None:
-    """Send the spans that are left. A collector that does not answer delays the end of the program by FLUSH_SECONDS at most."""
+    """Send the spans that are left. A collector that does not answer delays the end of the program by FLUSH_SECONDS, or by
+    the time in EXPORT_TIMEOUT.
+    """
     global _provider
     provider, _provider = _provider, None
     if provider is not None:
         sending = threading.Thread(target=provider.shutdown, name="end of tracing", daemon=True)
         sending.start()
-        sending.join(FLUSH_SECONDS)
+        sending.join(_flush_seconds())
+
+
+def _flush_seconds() -> float:
+    try:
+        return int(os.environ[EXPORT_TIMEOUT]) / 1000
+    except (KeyError, ValueError):  # the SDK has logged a value that is not a number
+        return FLUSH_SECONDS

@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 LARGEST_MESSAGE = 16 << 20
 """Bytes of a message of a WebSocket. OpenAI allows 15 MiB of audio in a message."""
-ANSWER_SECONDS = 2.0
+ANSWER_SECONDS = 5.0
 """Time before the end of the drain at which unfinished requests are answered with an error."""
 
 
@@ -67,6 +67,7 @@ def serve(settings: Settings, lifecycle: Lifecycle, listening: socket.socket, wy
         log_config=None,
         access_log=False,
         server_header=False,
+        timeout_keep_alive=settings.keep_alive_seconds,
         timeout_graceful_shutdown=settings.drain_seconds,
     )
     server = DrainingServer(config, services)

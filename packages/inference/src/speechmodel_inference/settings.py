@@ -63,6 +63,9 @@ class Settings(BaseSettings):
     """Time in which a body must arrive, and the next message of a WebSocket. Raise it for clients on slow lines."""
     header_seconds: Annotated[float, Field(gt=0)] = 10.0
     """Time in which the headers of a request must arrive. A slower connection is closed."""
+    keep_alive_seconds: Annotated[int, Field(ge=1)] = 75
+    """Time for which a connection without a request stays open. A load balancer that keeps connections for longer sends
+    some requests while they are being closed, and answers them with 502. Most keep them for 60 s."""
     connections: Annotated[int, Field(ge=1)] = 1000
     """Most open connections. One more is answered with 503."""
     api_keys: Path | None = None

@@ -40,6 +40,7 @@ async function load() {
   }
   if (document.body.dataset.state === "loading") show("idle", "");
   showServer();
+  if (current) showEntry(current); // which may have been heard before
 }
 
 function showServer() {

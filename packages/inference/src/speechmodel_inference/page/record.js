@@ -16,6 +16,7 @@ const CONSENT = "consent";
 let name = "";
 let sentences = []; // those of the grammar, those that have takes, and those that were typed
 let counts = { wanted: 5, speakers: 0, sentences: {} };
+let counting = null; // the promise of the newest counts
 let sentence = "";
 let recording = null; // a Recording; "asking" while the browser asks for the microphone
 let taken = null; // { file, sentence, speaker }: the take that is recorded or saved now
@@ -41,9 +42,9 @@ async function load() {
 }
 
 async function recount() {
-  const asked = speaker();
-  const answer = await countTakes(asked);
-  if (asked !== speaker()) return; // the change of the name asks again
+  const asked = (counting = countTakes(speaker()));
+  const answer = await asked;
+  if (asked !== counting) return; // newer counts are on their way, or there already
   counts = answer;
   sentences = [...new Set([...sentences, ...Object.keys(counts.sentences)])];
   lookAtRetraining();
@@ -125,6 +126,7 @@ async function save() {
 
 async function undo() {
   if (!idle()) return;
+  show("busy", null);
   try {
     await deleteTake(last.speaker, last.id);
     sentence = last.text;
@@ -139,6 +141,7 @@ async function undo() {
 async function forget() {
   const name = speaker();
   if (!idle() || !name || !confirm(text("forgetSure", { speaker: name }))) return;
+  show("busy", null);
   try {
     const answer = await forgetSpeaker(name);
     last = null;
@@ -261,6 +264,7 @@ byId("speaker").addEventListener("change", async () => {
   keep("localStorage", SPEAKER, speaker());
   last = null;
   sentence = "";
+  byId("undo").hidden = byId("record").disabled = true; // until the takes of this name are counted
   try {
     await recount();
     sentence ||= next(); // one that was chosen in the meantime stays

@@ -17,7 +17,8 @@ let version = ""; // that is served
 let found = null; // the last answer of the server
 let problem = null; // [key, values], instead of the state
 let ended = null; // [key, values]: how a training ended that was seen here
-let asking = false;
+let looking = null; // the promise of the look that is under way
+let starting = false; // the button was pressed, and the server has not answered
 let overtaken = false; // something happened while the server was asked
 let timer = 0;
 let pause = SOON; // until the next look, doubled while the phase stays
@@ -33,19 +34,30 @@ export function offerRetraining(card) {
 /** Ask the server for the state, and again and again while a version is made. */
 export async function lookAtRetraining() {
   if (!offered) return;
-  if (asking) overtaken = true;
-  else await ask(fetchRetraining);
+  if (looking || starting) {
+    overtaken = true;
+    return;
+  }
+  looking = ask(fetchRetraining).finally(() => (looking = null));
+  await looking;
 }
 
 async function start() {
-  if (asking || !confirm(`${newTakes()} ${text("retrainSure")}`)) return;
-  await ask(startRetraining);
+  if (starting || !confirm(`${newTakes()} ${text("retrainSure")}`)) return;
+  starting = true;
+  showRetraining();
+  try {
+    await looking;
+    await ask(startRetraining);
+  } finally {
+    starting = false;
+    showRetraining();
+  }
   byId("retrain-state").focus();
 }
 
 async function ask(request) {
   clearTimeout(timer);
-  asking = true;
   const before = found;
   let again = true;
   try {
@@ -60,8 +72,6 @@ async function ask(request) {
     problem = [status === 0 ? "unreachable" : PROBLEMS.includes(code) ? code : "other", { message }];
     // as while the server is replaced by one with the new version; a permission that is missing does not come by itself
     again = (status === 0 || status >= 500) && code !== "retrain_forbidden";
-  } finally {
-    asking = false;
   }
   pause = problem || found.phase !== before?.phase ? SOON : Math.min(2 * pause, LATEST);
   if (overtaken) timer = setTimeout(lookAtRetraining);
@@ -90,7 +100,7 @@ export function showRetraining() {
     byId("retrain-bar").replaceChildren(bar(done / all));
     byId("retrain-epochs").textContent = text("retrainEpochs", { done: number(done), all: number(all) });
   }
-  byId("retrain-start").disabled = asking || !found || Boolean(refusal);
+  byId("retrain-start").disabled = starting || !found || Boolean(refusal);
 }
 
 const newTakes = () => text(found.prepared_at ? "retrainNew" : "retrainAll", { count: number(found.takes) });
