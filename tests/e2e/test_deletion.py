@@ -88,7 +88,7 @@ def test_with_the_secret_gone_the_deletion_ends_and_an_event_says_what_is_left(
     model = space.apply(deleting(space))
     model.until_ready()
     space.kubectl("delete", "secret", "s3")
-    space.kubectl("delete", "speechmodel", model.name, "--timeout=150s")
+    space.kubectl("delete", "speechmodel", model.name, "--timeout=600s")
     gone(space, model)
     (message,) = warnings(space)
     assert f"s3://{space.bucket}/{space.kubectl.namespace}/{model.name}/" in message
@@ -104,7 +104,7 @@ def test_with_s3_unreachable_the_deletion_is_bounded(space: Space, small_dataset
     model.until_ready()
     faults.freeze_service(layout, "controllers", "weed")
     try:
-        space.kubectl("delete", "speechmodel", model.name, "--timeout=170s")
+        space.kubectl("delete", "speechmodel", model.name, "--timeout=600s")
         gone(space, model)
     finally:
         faults.thaw_service(layout, "controllers", "weed")

@@ -52,7 +52,7 @@ def fake_cluster(programs: Path, folder: Path) -> Iterator[ControlPlane]:
         plane = stack.enter_context(control_plane(programs, folder))
         kubectl = plane.kubectl
         kubectl.apply(crd(), *(_node(f"fake-{number}") for number in range(NODES)))
-        kubectl("wait", "--for=condition=Established", "crd/speechmodels.speechops.dev", "--timeout=60s")
+        kubectl.until_established()
         disabled = [{"name": name} for name in VOLUMES]
         scheduler |= {
             "leaderElection": {"leaderElect": False},
@@ -70,7 +70,7 @@ def fake_cluster(programs: Path, folder: Path) -> Iterator[ControlPlane]:
             ("kwok", (access, *kwok)),
         ):
             running[name] = stack.enter_context(program(programs, folder, name, flags))
-        kubectl("wait", "--for=condition=Ready", "nodes", "--all", "--timeout=60s")
+        kubectl("wait", "--for=condition=Ready", "nodes", "--all", "--timeout=600s")
         yield replace(plane, programs={**plane.programs, **running})
 
 

@@ -1,7 +1,9 @@
 """A cluster as its users see it: through kubectl and curl."""
 
 import json
+import re
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +15,6 @@ import yaml
 from kubernetes import client, config
 
 from support import waiting
-from support.ports import free_port
 
 Object = dict[str, Any]
 T = TypeVar("T")
@@ -28,6 +29,10 @@ API = {
     "persistentvolumeclaims": "api/v1",
 }
 """The kinds that tests wait for. They are read over one connection, because kubectl needs 0.2 s of CPU time for each read."""
+DEFINITION = "speechmodels.speechops.dev"
+"""Name of the CustomResourceDefinition."""
+AGAIN = (429, 500, 503, 504)
+"""Answers of an API server that cannot read its store for a moment."""
 STAGES = ("prepare", "download", "train", "convert", "evaluate", "publish", "compare", "server", "purge")
 
 
@@ -86,14 +91,20 @@ class Kubectl:
         return self._request("GET", f"/{API[plural]}/namespaces/{self.namespace}/{plural}{name}", None, **query)
 
     def _request(self, method: str, path: str, body: Object | None = None, **query: str) -> Object | None:
-        """Send a request to the API server, and return its answer or None for 404."""
+        """Send a request to the API server, and return its answer or None for 404. A read is sent again if its store pauses."""
         connection = _connection(self.kubeconfig, self.context)
         headers = {"Accept": "application/json", "Content-Type": "application/json"}
         request = connection.param_serialize(
             method, path, query_params=[*query.items()], header_params=headers, body=body, auth_settings=["BearerToken"]
         )
-        answer = connection.call_api(*request)
-        text: bytes = answer.read()  # type: ignore[no-untyped-call]
+        began = time.monotonic()
+        while True:
+            answer = connection.call_api(*request)
+            text: bytes = answer.read()  # type: ignore[no-untyped-call]
+            late = time.monotonic() - began > waiting.STALLED_SECONDS
+            if method != "GET" or answer.status not in AGAIN or late:
+                break
+            time.sleep(1)
         if answer.status == 404:
             return None
         assert answer.status in (200, 201), f"{method} {path}: {answer.status} {text.decode()}"
@@ -112,6 +123,15 @@ class Kubectl:
     def until(self, look: Callable[[], T | None], what: str, every: float = 0.2) -> T:
         """Return the first true value of `look()`. Fail when the namespace stalls."""
         return waiting.until(look, what, moved=self.state, explain=self.story, every=every)
+
+    def until_established(self) -> None:
+        """Wait until the API server serves SpeechModels."""
+
+        def look() -> bool:
+            conditions = (self.get("crd", DEFINITION) or {}).get("status", {}).get("conditions") or []
+            return any(c["type"] == "Established" and c["status"] == "True" for c in conditions)
+
+        self.until(look, "SpeechModels are served")
 
     def until_ready(self, pod: str) -> None:
         """Wait until a pod is ready."""
@@ -148,19 +168,17 @@ class Kubectl:
 
     @contextmanager
     def forward(self, target: str, port: int) -> Iterator[str]:
-        """`kubectl port-forward` while the block runs; gives the URL."""
-        local = free_port()
-        process = subprocess.Popen(
-            self.argv("port-forward", target, f"{local}:{port}"), stdout=subprocess.PIPE, text=True
-        )
+        """`kubectl port-forward` while the block runs; gives the URL. kubectl chooses the port."""
+        process = subprocess.Popen(self.argv("port-forward", target, f":{port}"), stdout=subprocess.PIPE, text=True)
         try:
             assert process.stdout
             line = process.stdout.readline()
-            assert "Forwarding" in line, line
-            yield f"http://127.0.0.1:{local}"
+            forwarding = re.match(r"Forwarding from (127\.0\.0\.1:\d+) -> ", line)
+            assert forwarding, line
+            yield f"http://{forwarding[1]}"
         finally:
-            process.terminate()
-            waiting.until_ended(process)
+            process.kill()
+            process.wait()
 
 
 class Model:
@@ -271,7 +289,7 @@ def _entry(status: Object, field: str, **wanted: str) -> Object:
 def curl(url: str, *args: str) -> tuple[int, str]:
     """Return the status code and the body."""
     done = subprocess.run(
-        ["curl", "-sS", "--max-time", "30", "-w", "\n%{http_code}", *args, url], capture_output=True, text=True
+        ["curl", "-sS", "--max-time", "600", "-w", "\n%{http_code}", *args, url], capture_output=True, text=True
     )
     body, _, code = done.stdout.rpartition("\n")
     return int(code or 0), body or done.stderr

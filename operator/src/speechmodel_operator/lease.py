@@ -14,9 +14,11 @@ log = logging.getLogger(__name__)
 DURATION_SECONDS = 15
 """Time after which a Lease that was not renewed may be taken by another operator, as in kube-controller-manager."""
 RENEW_SECONDS = 10.0
-"""Time after which an operator that could not renew its Lease stops working. Less than the duration, so that two never work."""
+"""Time without a renewal after which an operator stops working, and the longest time of an attempt. An attempt may begin just
+before it has passed, so it and two RETRY_SECONDS are less than the duration, and two never work.
+"""
 RETRY_SECONDS = 2.0
-"""Time between two attempts to take or renew it, and the longest time of a call."""
+"""Time between two attempts to take or renew it, and the least time that an attempt gets."""
 
 
 class LeaseLost(Exception):
@@ -35,6 +37,8 @@ class Lease:
         self._seen: tuple[str, datetime | None] | None = None
         self._seen_at = 0.0
         """Monotonic time at which holder or renewal last changed."""
+        self._renewed_at = 0.0
+        """Monotonic time just before the request was sent that took or renewed it: its answer may be late."""
 
     async def hold(self, work: Callable[[], Awaitable[None]]) -> None:
         """Wait for the Lease, run `work` while it is held, and release it.
@@ -43,7 +47,7 @@ class Lease:
         """
         log.info("waiting for the Lease %s/%s", self._namespace, self._name)
         while True:
-            if await self._attempt():
+            if await self._attempt(RENEW_SECONDS):
                 break
             await asyncio.sleep(RETRY_SECONDS)
         log.info("holding the Lease %s/%s as %s", self._namespace, self._name, self._identity)
@@ -64,18 +68,19 @@ class Lease:
 
     async def _renew(self) -> None:
         """Renew the Lease until that fails for too long or another operator has it."""
-        renewed = time.monotonic()
-        while time.monotonic() - renewed < RENEW_SECONDS:
+        while self._left() > 0:
             await asyncio.sleep(RETRY_SECONDS)
-            if await self._attempt():
-                renewed = time.monotonic()
-            elif self._holder != self._identity:
+            if not await self._attempt(max(RETRY_SECONDS, self._left())) and self._holder != self._identity:
                 return
 
-    async def _attempt(self) -> bool:
-        """Take or renew the Lease. An API server that does not answer is logged. Raises Refused."""
+    def _left(self) -> float:
+        """Return the seconds in which the Lease must be renewed."""
+        return RENEW_SECONDS - (time.monotonic() - self._renewed_at)
+
+    async def _attempt(self, seconds: float) -> bool:
+        """Take or renew the Lease within `seconds`. An API server that does not answer is logged. Raises Refused."""
         try:
-            async with asyncio.timeout(RETRY_SECONDS):
+            async with asyncio.timeout(seconds):
                 return await self._take()
         except Refused:
             raise
@@ -85,18 +90,19 @@ class Lease:
 
     async def _take(self) -> bool:
         lease = await self._api.get(LEASES, self._namespace, self._name)
+        asked_at = time.monotonic()
         if lease is None:
             try:
                 await self._api.create(LEASES, self._namespace, self._manifest(self._identity))
             except AlreadyExists:
                 return False
-            self._holder = self._identity
+            self._holder, self._renewed_at = self._identity, asked_at
             return True
         spec = lease.spec
         self._holder = spec.holder_identity
         if self._seen != (spec.holder_identity, spec.renew_time):
-            self._seen, self._seen_at = (spec.holder_identity, spec.renew_time), time.monotonic()
-        expired = time.monotonic() - self._seen_at > spec.lease_duration_seconds
+            self._seen, self._seen_at = (spec.holder_identity, spec.renew_time), asked_at
+        expired = asked_at - self._seen_at > spec.lease_duration_seconds
         if spec.holder_identity not in ("", self._identity) and not expired:
             return False
         patch = self._manifest(self._identity, lease.metadata.resource_version)
@@ -104,13 +110,16 @@ class Lease:
             taken = await self._api.merge_patch(LEASES, self._namespace, self._name, patch)
         except Conflict:
             return False
-        self._holder = self._identity if taken is not None else ""
-        return taken is not None
+        if taken is None:
+            self._holder = ""
+            return False
+        self._holder, self._renewed_at = self._identity, asked_at
+        return True
 
     async def _release(self) -> None:
         """Let another operator take the Lease at once. When that fails, it expires."""
         try:
-            async with asyncio.timeout(RETRY_SECONDS):
+            async with asyncio.timeout(RENEW_SECONDS):
                 lease = await self._api.get(LEASES, self._namespace, self._name)
                 if lease is not None and lease.spec.holder_identity == self._identity:
                     patch = self._manifest("", lease.metadata.resource_version)

@@ -57,6 +57,13 @@ def test_every_pod_keeps_the_restricted_standard_and_a_read_only_root(helm: Helm
             }
 
 
+def test_a_late_answer_to_a_probe_does_not_make_the_operator_unready(helm: Helm) -> None:
+    (container,) = operator_pod(helm.manifests())["spec"]["containers"]
+    for name in ("readinessProbe", "livenessProbe"):
+        assert container[name]["timeoutSeconds"] >= 5, name
+        assert container[name].get("failureThreshold", 3) >= 3, name
+
+
 def test_one_operator_at_a_time(helm: Helm) -> None:
     (deployment,) = of_kind(helm.manifests(), "Deployment")
     assert deployment["spec"]["replicas"] == 1

@@ -47,7 +47,7 @@ def kubectl(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kubectl]:
     programs = built.programs("etcd", "kube-apiserver", "kubectl")
     with api_server(programs, tmp_path_factory.mktemp("api-server")) as found:
         found.apply(crd(), {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
-        found("wait", "--for=condition=Established", "crd/speechmodels.speechops.dev", "--timeout=60s")
+        found.until_established()
         yield found
 
 

@@ -40,7 +40,7 @@ def test_the_first_release_is_upgraded_and_its_models_stay(bare: Kubectl, helm: 
 
     on("install", NAME, str(FIRST))
     manifest = {"apiVersion": "speechops.dev/v1alpha1", "kind": "SpeechModel", "metadata": {"name": "m"}, "spec": SPEC}
-    bare("wait", "--for=condition=Established", "crd/speechmodels.speechops.dev", "--timeout=60s")
+    bare.until_established()
     bare.apply(manifest)
     before, selector = bare.get("speechmodel", "m"), operator()["selector"]
     assert before

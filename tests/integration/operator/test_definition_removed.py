@@ -7,21 +7,18 @@ from speechmodel_api.crd import crd
 from support import built
 from support.api_server import api_server
 from support.helm_chart import Helm
-from support.kube import Kubectl
+from support.kube import DEFINITION, Kubectl
 from support.world import World
 
 from .test_modes import Process
 
 pytestmark = pytest.mark.slow
 
-DEFINITION = "speechmodels.speechops.dev"
-
 
 def install(kubectl: Kubectl) -> None:
     """Install the definition and create a model."""
     kubectl.apply(crd())
-    kubectl.until(lambda: "True" in kubectl("get", "crd", DEFINITION, "-o", "jsonpath={.status.conditions}"), "a kind")
-    kubectl("wait", "--for=condition=Established", f"crd/{DEFINITION}", "--timeout=60s")
+    kubectl.until_established()
     manifest = {"apiVersion": "speechops.dev/v1alpha1", "kind": "SpeechModel", "metadata": {"name": "m"}}
     kubectl.apply(manifest | {"spec": World().spec | {"suspend": True}})
 

@@ -5,16 +5,18 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from kubernetes.aio import client, config
 from speechmodel_operator import lease as module
-from speechmodel_operator.cluster.api import Api
+from speechmodel_operator.cluster.api import Api, Manifest, Resource, ViewT
 from speechmodel_operator.cluster.connection import connect
 from speechmodel_operator.cluster.errors import Refused
 from speechmodel_operator.lease import Lease, LeaseLost
@@ -149,11 +151,33 @@ def test_of_two_operators_one_works_and_the_other_takes_over(start: Start, teams
     third.until_logged("holding the Lease")
 
 
-async def connected(operator: Operator, use: Callable[[Api], object]) -> None:
+class SlowApi(Api):
+    """A client whose calls take longer from when a test says so."""
+
+    call_seconds = 0.0
+    renewals = 0
+    answered: Callable[[], None] = staticmethod(lambda: None)
+    """Called after the API server has answered a renewal, and before this client returns."""
+
+    async def get(self, resource: Resource[ViewT], namespace: str, name: str) -> ViewT | None:
+        await asyncio.sleep(self.call_seconds)
+        return await super().get(resource, namespace, name)
+
+    async def merge_patch(
+        self, resource: Resource[ViewT], namespace: str, name: str, patch: Manifest, part: str = ""
+    ) -> ViewT | None:
+        await asyncio.sleep(self.call_seconds)
+        found = await super().merge_patch(resource, namespace, name, patch, part)
+        self.renewals += 1
+        self.answered()
+        return found
+
+
+async def connected(operator: Operator, use: Callable[[SlowApi], object]) -> None:
     configuration = client.Configuration()
     await config.load_kube_config(str(operator.kubeconfig), client_configuration=configuration)  # type: ignore[no-untyped-call]
     async with connect(configuration) as connection:
-        await use(Api(connection))  # type: ignore[misc]
+        await use(SlowApi(connection))  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("operator", [TWO], indirect=True)
@@ -174,7 +198,7 @@ def test_work_is_cancelled_when_the_lease_is_lost(
         finally:
             told.append("cancelled")
 
-    async def use(api: Api) -> None:
+    async def use(api: SlowApi) -> None:
         with pytest.raises(LeaseLost, match=f"{NAMESPACE}/{NAME}"):
             await Lease(api, NAMESPACE, NAME, "me").hold(work)
 
@@ -186,14 +210,80 @@ def test_work_is_cancelled_when_the_lease_is_lost(
 
 
 @pytest.mark.parametrize("operator", [TWO], indirect=True)
-def test_an_error_of_the_work_ends_it_and_gives_the_lease_up(operator: Operator, kubectl: Kubectl) -> None:
+def test_a_slow_api_server_does_not_end_the_work(
+    operator: Operator, kubectl: Kubectl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replace(kubectl, namespace=NAMESPACE)("delete", "lease", NAME, "--ignore-not-found")
+    monkeypatch.setattr(module, "RETRY_SECONDS", 0.1)
+    monkeypatch.setattr(module, "RENEW_SECONDS", waiting.STALLED_SECONDS)
+
+    async def use(api: SlowApi) -> None:
+        async def work() -> None:
+            api.call_seconds = 0.2
+            renewed = api.renewals + 3
+            async with asyncio.timeout(waiting.STALLED_SECONDS):
+                while api.renewals < renewed:
+                    await asyncio.sleep(0.05)
+
+        await Lease(api, NAMESPACE, NAME, "me").hold(work)
+
+    asyncio.run(connected(operator, use))
+
+
+@pytest.mark.parametrize("operator", [TWO], indirect=True)
+def test_an_api_server_that_stops_answering_ends_the_work(
+    operator: Operator, kubectl: Kubectl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replace(kubectl, namespace=NAMESPACE)("delete", "lease", NAME, "--ignore-not-found")
+    monkeypatch.setattr(module, "RETRY_SECONDS", 0.1)
+
+    async def use(api: SlowApi) -> None:
+        async def work() -> None:
+            monkeypatch.setattr(module, "RENEW_SECONDS", 0.5)
+            api.call_seconds = 2 * waiting.STALLED_SECONDS
+            await asyncio.sleep(waiting.STALLED_SECONDS)
+
+        with pytest.raises(LeaseLost):
+            await Lease(api, NAMESPACE, NAME, "me").hold(work)
+
+    asyncio.run(connected(operator, use))
+
+
+@pytest.mark.parametrize("operator", [TWO], indirect=True)
+def test_a_renewal_counts_from_when_it_was_sent(
+    operator: Operator, kubectl: Kubectl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replace(kubectl, namespace=NAMESPACE)("delete", "lease", NAME, "--ignore-not-found")
+    monkeypatch.setattr(module, "RETRY_SECONDS", 0.1)
+    late = [0.0]
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: time.monotonic() + late[0]))
+
+    async def use(api: SlowApi) -> None:
+        def answer_late() -> None:
+            late[0] += module.RENEW_SECONDS
+
+        async def work() -> None:
+            api.answered = answer_late
+            await asyncio.sleep(waiting.STALLED_SECONDS)
+
+        with pytest.raises(LeaseLost):
+            await Lease(api, NAMESPACE, NAME, "me").hold(work)
+
+    asyncio.run(connected(operator, use))
+
+
+@pytest.mark.parametrize("operator", [TWO], indirect=True)
+def test_an_error_of_the_work_ends_it_and_gives_the_lease_up(
+    operator: Operator, kubectl: Kubectl, monkeypatch: pytest.MonkeyPatch
+) -> None:
     there = replace(kubectl, namespace=NAMESPACE)
     there("delete", "lease", NAME, "--ignore-not-found")
+    monkeypatch.setattr(module, "RENEW_SECONDS", 600.0)
 
     async def work() -> None:
         raise RuntimeError("broken")
 
-    async def use(api: Api) -> None:
+    async def use(api: SlowApi) -> None:
         with pytest.raises(RuntimeError, match="broken"):
             await Lease(api, NAMESPACE, NAME, "me").hold(work)
 
@@ -204,7 +294,7 @@ def test_an_error_of_the_work_ends_it_and_gives_the_lease_up(operator: Operator,
 
 
 def test_an_operator_without_the_permission_says_so(operator: Operator) -> None:
-    async def use(api: Api) -> None:
+    async def use(api: SlowApi) -> None:
         with pytest.raises(Refused, match="leases"):
             await Lease(api, NAMESPACE, NAME, "me").hold(lambda: asyncio.sleep(0))
 

@@ -216,7 +216,7 @@ async def test_a_call_without_an_answer_says_which_and_leaves_no_cycle_in_memory
             def freed() -> bool:
                 return not any(all(item is not old for old in before) for item in calls_in_memory())
 
-            await asyncio.to_thread(waiting.until, freed, "the call and its errors are freed", stalled=10)
+            await asyncio.to_thread(waiting.until, freed, "the call and its errors are freed")
     finally:
         gc.enable()
 

@@ -12,6 +12,7 @@ from speechmodel_operator.cluster.errors import ClusterError, NoAnswer
 from speechmodel_operator.cluster.informer import Informer
 from speechmodel_operator.cluster.views import Job
 from speechmodel_operator.telemetry import Telemetry
+from support.waiting import STALLED_SECONDS
 
 Step = Manifest | Exception
 
@@ -64,7 +65,7 @@ async def follow(server: Server) -> tuple[Store[Job], list[tuple[str, bool]]]:
     reported: list[tuple[str, bool]] = []
     store = Store(Job, lambda found, gone: reported.append((found.metadata.name, gone)))
     task = asyncio.create_task(Informer(cast(Api, server), JOBS, store, "", "", 60, Telemetry()).run())
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(STALLED_SECONDS):
         await server.done.wait()
     task.cancel()
     return store, reported

@@ -31,7 +31,7 @@ async def test_an_operator_that_creates_few_objects_frees_cycles_too(
         del cycle
         assert found() is not None
         task = asyncio.create_task(garbage.search_at_intervals())
-        await asyncio.to_thread(waiting.until, lambda: found() is None, "the cycle is freed", stalled=10)
+        await asyncio.to_thread(waiting.until, lambda: found() is None, "the cycle is freed")
         task.cancel()
     finally:
         gc.set_threshold(*before)

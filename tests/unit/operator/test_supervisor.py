@@ -17,6 +17,7 @@ from speechmodel_plan.observed import Observed, Trouble
 from speechmodel_plan.plan import Done, Plan, Report
 from speechmodel_plan.reconcile import reconcile
 from speechmodel_plan.task import Owner
+from support.waiting import STALLED_SECONDS
 from support.world import SPEC
 
 OWNER = Owner("ns", "espejo", "uid")
@@ -77,7 +78,7 @@ def supervise(engine: Engine) -> Supervisor:
 
 
 async def until(look: Callable[[], object]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(STALLED_SECONDS):
         while not look():
             await asyncio.sleep(0.005)
 
@@ -216,7 +217,7 @@ async def test_events_that_change_nothing_do_not_put_off_the_step_that_reads_eve
             found.wake("uid")
             await asyncio.sleep(0.01)
 
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(STALLED_SECONDS):
         await wake()
     assert engine.reactions > 1
     await found.stop()

@@ -15,6 +15,7 @@ from speechmodel_operator.telemetry import Telemetry
 from speechmodel_operator.watches import Watches
 from speechmodel_plan.reconcile import Gone
 from speechmodel_plan.task import Owner
+from support.waiting import STALLED_SECONDS
 
 
 def model(namespace: str, version: int = 5, **metadata: object) -> Manifest:
@@ -74,7 +75,7 @@ class Operator:
         return self.telemetry.registry.get_sample_value("speechmodel_watch_failing", labels)
 
     async def until(self, look: Callable[[], object]) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(STALLED_SECONDS):
             while not look():
                 await asyncio.sleep(0.005)
 

@@ -103,18 +103,22 @@ def test_many_threads_on_one_model_hear_what_one_hears(
 
 @pytest.mark.slow
 def test_decoding_does_not_hold_up_other_threads(model: Model, clip: np.ndarray) -> None:
-    ticks, done = 0, threading.Event()
+    def ticks_during_one() -> int:
+        ticks, done = 0, threading.Event()
 
-    def decode() -> None:
-        model.transcribe(np.tile(clip, 4))
-        done.set()
+        def decode() -> None:
+            model.transcribe(np.tile(clip, 4))
+            done.set()
 
-    thread = threading.Thread(target=decode)
-    thread.start()
-    while not done.wait(0.001):
-        ticks += 1
-    thread.join()
-    assert ticks > 20
+        thread = threading.Thread(target=decode)
+        thread.start()
+        while not done.wait(0.001):
+            ticks += 1
+        thread.join()
+        return ticks
+
+    # on a busy machine, this thread may not run while another one decodes
+    assert any(ticks_during_one() > 20 for _ in range(10))
 
 
 @pytest.mark.parametrize("length", [0, 1, 511])

@@ -14,19 +14,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 from speechmodel_api.stages import RESULT_LIMIT, Kept, PurgeInput, StageError, StageInput, StageResult
 from speechmodel_stagekit.program import encode_result
+from support import waiting
 
 DOCUMENT = json.dumps({"target": {"bucket": "models"}, "base": "a/b"})
 
 
 def run(tmp_path: Path, body: str, document: str | None = DOCUMENT) -> tuple[int, dict[str, object], str]:
     """A stage whose function has this body -> exit code, result, stderr."""
-    process = start(tmp_path, body, document)
-    _, stderr = process.communicate(timeout=30)
+    command, environment = stage(tmp_path, body, document)
+    done = waiting.run(command, env=environment)
     result = tmp_path / "result.json"
-    return process.returncode, json.loads(result.read_text()) if result.exists() else {}, stderr
+    return done.returncode, json.loads(result.read_text()) if result.exists() else {}, done.stderr
 
 
-def start(tmp_path: Path, body: str, document: str | None = DOCUMENT, more: str = "") -> "subprocess.Popen[str]":
+def start(tmp_path: Path, body: str, more: str = "") -> "subprocess.Popen[str]":
+    """The same, which goes on."""
+    command, environment = stage(tmp_path, body, DOCUMENT, more)
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+
+
+def stage(tmp_path: Path, body: str, document: str | None, more: str = "") -> tuple[list[str], dict[str, str]]:
+    """The command of a stage and its environment."""
     program = textwrap.dedent(
         """
         import errno, time
@@ -42,9 +50,7 @@ def start(tmp_path: Path, body: str, document: str | None = DOCUMENT, more: str 
     environment = os.environ | {"STAGE_RESULT": str(tmp_path / "result.json")}
     if document is not None:
         environment["STAGE_INPUT"] = document
-    return subprocess.Popen(
-        [sys.executable, "-c", program], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    return [sys.executable, "-c", program], environment
 
 
 def test_the_output_lies_in_the_result_file(tmp_path: Path) -> None:
@@ -106,7 +112,7 @@ def test_sigterm_ends_a_program_that_is_not_ready_for_it(tmp_path: Path) -> None
     assert process.stdout
     assert process.stdout.readline() == "imported\n"
     process.send_signal(signal.SIGTERM)
-    assert process.wait(120) == -signal.SIGTERM
+    assert waiting.until_ended(process) == -signal.SIGTERM
 
 
 def test_sigterm_ends_a_stage_at_once_with_143(tmp_path: Path) -> None:
@@ -114,7 +120,7 @@ def test_sigterm_ends_a_stage_at_once_with_143(tmp_path: Path) -> None:
     assert process.stdout
     process.stdout.readline()
     process.send_signal(signal.SIGTERM)
-    assert process.wait(120) == 143
+    assert waiting.until_ended(process) == 143
 
 
 def test_a_stage_that_handles_stop_saves_first(tmp_path: Path) -> None:
@@ -124,7 +130,7 @@ def test_a_stage_that_handles_stop_saves_first(tmp_path: Path) -> None:
     process.stdout.readline()
     began = time.monotonic()
     process.send_signal(signal.SIGTERM)
-    assert process.wait(120) == 143
+    assert waiting.until_ended(process) == 143
     assert time.monotonic() - began >= 0.3
     assert json.loads((tmp_path / "result.json").read_text())["error"]["reason"] == "Stopped"
 

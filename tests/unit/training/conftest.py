@@ -8,7 +8,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -23,6 +22,7 @@ from speechmodel_training.learner import Batch, Learner
 from speechmodel_training.state import LineageFacts
 from speechmodel_training.train import train
 from support.ports import free_ports
+from support.waiting import cpu_seconds, until, until_ended
 
 from .killed_trainings import Moment
 
@@ -198,7 +198,10 @@ class Workspace:
         return f"{attempt}-{index}" if index else f"{attempt}"
 
     def ended(self, process: "subprocess.Popen[bytes]", attempt: int | str = 1) -> Run:
-        process.wait(timeout=900)
+        try:
+            until_ended(process)
+        finally:
+            process.kill()
         result = self.path / f"result-{attempt}.json"
         return Run(
             process.returncode,
@@ -212,11 +215,15 @@ class Workspace:
         lines = (self.path / f"out-{attempt}").read_text().splitlines(keepends=True)
         return [json.loads(line) for line in lines if line.endswith("\n")]
 
-    def wait_for_epoch(self, epoch: int, attempt: int = 1) -> None:
-        deadline = time.monotonic() + 120
-        while not any(record["epoch"] >= epoch for record in self.progress(attempt)):
-            assert time.monotonic() < deadline, (self.path / f"log-{attempt}").read_text()
-            time.sleep(0.05)
+    def until_epoch(self, process: "subprocess.Popen[bytes]", epoch: int) -> None:
+        """Wait until the first attempt, which that program is, has finished an epoch."""
+        until(
+            lambda: any(record["epoch"] >= epoch for record in self.progress()),
+            f"epoch {epoch} is finished",
+            moved=lambda: int(cpu_seconds(process.pid)),
+            explain=(self.path / "log-1").read_text,
+            every=0.05,
+        )
 
 
 @pytest.fixture

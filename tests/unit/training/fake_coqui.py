@@ -9,6 +9,7 @@ import json
 import os
 import re
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -80,6 +81,9 @@ if then == "hangs":
     print("Traceback (most recent call last):\nFileNotFoundError: clip.wav", file=sys.stderr, flush=True)
 if then in ("hangs", "waits"):
     time.sleep(600)
+if then == "leaves a process":
+    left = subprocess.Popen(["sleep", "600"])
+    Path(os.environ["FAKE_COQUI_CALLS"]).with_name("left").write_text(str(left.pid))
 if then == "is killed":
     os.kill(os.getpid(), signal.SIGKILL)
 print("I FINISHED optimization in 0:00:01")

@@ -24,6 +24,8 @@ pytestmark = pytest.mark.training
 
 Make = Callable[[str], Workspace]
 Write = Callable[[Path, Tensors], None]
+WAIT_SECONDS = 600.0
+"""Longest time for what takes a second on an idle machine."""
 FIRST_SAVE = 4
 """Step of the first end of an epoch, which is always saved."""
 
@@ -60,7 +62,7 @@ def trained_to(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
 
     def wait(step: int) -> None:
         with changed:
-            assert changed.wait_for(lambda: steps >= step, timeout=60)
+            assert changed.wait_for(lambda: steps >= step, timeout=WAIT_SECONDS)
 
     monkeypatch.setattr(Learner, "train", train_and_count)
     return wait
@@ -114,7 +116,7 @@ def test_a_stop_saves_while_a_step_is_computed_and_nothing_is_lost(
     def hold(self: Learner, batch: Batch) -> Gradients:
         if self.step == last:
             stop_requested.set()
-            assert saved.wait(60), "the stop waited for the step"
+            assert saved.wait(WAIT_SECONDS), "the stop waited for the step"
         return compute(self, batch)
 
     with monkeypatch.context() as held:
@@ -140,7 +142,7 @@ def test_the_time_of_a_step_that_was_abandoned_is_not_that_of_the_epoch(
         if self.step == 2:
             passed[0] += 100
             stop_requested.set()
-            assert saved.wait(60), "the stop waited for the step"
+            assert saved.wait(WAIT_SECONDS), "the stop waited for the step"
         return compute(self, batch)
 
     with monkeypatch.context() as slow:
@@ -164,7 +166,7 @@ def test_an_epoch_that_was_stopped_after_its_last_step_keeps_its_rate(
 
     def hold(self: Learner, batch: Batch) -> Measured:
         stop_requested.set()
-        assert saved.wait(60), "the stop waited for the dev clips"
+        assert saved.wait(WAIT_SECONDS), "the stop waited for the dev clips"
         return measure(self, batch)
 
     with monkeypatch.context() as held:

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from speechmodel_training.coqui import epochs, program
 from speechmodel_training.coqui.flags import augmentation
 from speechmodel_training.coqui.stage import train
 from speechmodel_training.errors import TranscriptsTooLong
-from support.waiting import until
+from support.waiting import STALLED_SECONDS, until
 
 from .conftest import Row, Workspace
 
@@ -286,10 +287,36 @@ def test_old_checkpoints_are_removed_but_not_the_end_of_the_last_epoch(
 def test_a_failure_says_what_to_do(
     coqui: Coqui, monkeypatch: pytest.MonkeyPatch, then: str, reason: Reason, code: int, message: str
 ) -> None:
-    monkeypatch.setattr(program, "HANG_SECONDS", 0.0)
+    if then == "hangs":
+        monkeypatch.setattr(program, "HANG_SECONDS", 10.0)
     with pytest.raises(StageFailure, match=message) as failure:
         coqui.train([(5, 6)], then=then)
     assert (failure.value.reason, failure.value.code) == (reason, code)
+
+
+def test_lines_that_are_read_after_coqui_has_ended_count(coqui: Coqui, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(program, "CHECK_SECONDS", 0.01)
+    monkeypatch.setattr(program, "DRAIN_SECONDS", STALLED_SECONDS)
+    read = program._read
+
+    def read_late(*arguments: Any) -> None:
+        time.sleep(1)
+        read(*arguments)
+
+    monkeypatch.setattr(program, "_read", read_late)
+    assert coqui.train([(5, 6), (3, 4)]).epoch == 2
+    with pytest.raises(program.EngineMissing, match="no module tensorflow;"):
+        coqui.train(
+            [], then="fails: ModuleNotFoundError: No module named 'tensorflow'", lineage="33333333", key="4" * 8
+        )
+
+
+def test_a_process_that_outlives_coqui_is_not_waited_for(coqui: Coqui, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(program, "DRAIN_SECONDS", 1.0)
+    try:
+        assert coqui.train([(5, 6), (3, 4)], then="leaves a process").epoch == 2
+    finally:
+        os.kill(int((coqui.workspace.path / "left").read_text()), signal.SIGKILL)
 
 
 def test_a_full_volume_is_a_system_error(coqui: Coqui) -> None:

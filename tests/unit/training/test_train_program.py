@@ -9,6 +9,7 @@ import pytest
 from speechmodel_api.exit_codes import ExitCode
 from speechmodel_training.checkpoints import read_state
 from speechmodel_training.ownership import Owner, owning
+from support.waiting import until_ended
 
 from .conftest import Row, Workspace
 from .killed_trainings import Moment
@@ -62,8 +63,8 @@ def test_a_newer_attempt_takes_over_from_one_that_is_far_from_its_next_save(
 ) -> None:
     workspace.prepare(rows * 100)
     old = workspace.start(hyperparameters={"hiddenUnits": 512, "batchSize": 1})
-    workspace.wait_for_epoch(0)
-    with owning(workspace.lineage, Owner(owner="uid-a", attempt=2), lock_wait=30) as ownership:
+    workspace.until_epoch(old, 0)
+    with owning(workspace.lineage, Owner(owner="uid-a", attempt=2), lock_wait=600) as ownership:
         superseded = workspace.ended(old)
         ownership.check()
     assert superseded.code == ExitCode.TRY_AGAIN
@@ -73,9 +74,9 @@ def test_a_newer_attempt_takes_over_from_one_that_is_far_from_its_next_save(
 
 def test_a_stop_does_not_wait_for_the_epochs_that_are_left(workspace: Workspace) -> None:
     process = workspace.start(maxEpochs=100_000)
-    workspace.wait_for_epoch(2)
+    workspace.until_epoch(process, 2)
     process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=120) == ExitCode.STOPPED
+    assert until_ended(process) == ExitCode.STOPPED
 
 
 def test_unusable_data_is_reported_by_exit_code_and_reason(workspace: Workspace, rows: list[Row]) -> None:

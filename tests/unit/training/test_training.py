@@ -41,11 +41,12 @@ def test_training_gives_a_graph_a_history_and_progress(
     assert [row["epoch"] for row in history] == ["1", "2", "3", "4"]
     assert output.exported_epoch == int(min(history, key=lambda row: float(row["dev_loss"]))["epoch"])
     records = [TrainProgress.model_validate_json(line) for line in capsys.readouterr().out.splitlines()]
-    assert [record.epoch for record in records if record.fraction == 0] == [0, 1, 2, 3, 4]
+    ends = [record for record in records if record.fraction == 0]
+    assert [record.epoch for record in ends] == [0, 1, 2, 3, 4]
     assert records[-1].loss == output.loss == float(history[-1]["loss"])
     assert records[-1].dev_loss == output.dev_loss
     assert records[0].seconds_left is None, "no step was made"
-    assert (records[-2].seconds_left or 0) > 0 == records[-1].seconds_left
+    assert (ends[-2].seconds_left or 0) > 0 == records[-1].seconds_left
     assert records[-1].dev_wer == output.dev_wer == float(history[-1]["dev_wer"]) > 0
     assert [float(row["learning_rate"]) > 0 for row in history] == [True] * 4
     assert (workspace.lineage / "training.csv").read_text() == workspace.graph().with_name("training.csv").read_text()

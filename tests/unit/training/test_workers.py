@@ -84,7 +84,8 @@ def test_workers_stop_together_and_go_on_after_one_was_lost_as_if_nothing_had_ha
     assert survivor.result["error"]["message"].startswith("worker 1 (127.0.0.1:")
 
     finished, _ = workspace.run_workers(2, **SETTINGS, attempt=3)
-    assert finished.progress[0]["step"] == 8
+    # the survivor has step 8 only if the worker's gradients had arrived when it was killed
+    assert finished.progress[0]["step"] in (7, 8)
     assert workspace.graph().read_bytes() == undisturbed.graph().read_bytes()
     assert losses(workspace) == losses(undisturbed)
 

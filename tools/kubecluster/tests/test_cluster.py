@@ -47,7 +47,7 @@ def image(up: Layout, tmp_path: Path) -> Iterator[Image]:
 def run_pod(kubectl: Kubectl, name: str, *command: str) -> str:
     """Run a pod of the test image to its end; returns its log."""
     kubectl("run", name, f"--image={TEST_IMAGE}", "--restart=Never", "--command", "--", *command)
-    kubectl("wait", "--for=jsonpath={.status.phase}=Succeeded", f"pod/{name}", "--timeout=60s")
+    kubectl("wait", "--for=jsonpath={.status.phase}=Succeeded", f"pod/{name}", "--timeout=600s")
     return kubectl("logs", name)
 
 
@@ -102,7 +102,7 @@ def test_a_job_that_asks_for_a_gpu_gets_one(up: Layout, kubectl: Kubectl, image:
         "spec": {"backoffLimit": 0, "template": {"spec": pod}},
     }
     kubectl("apply", "-f", "-", stdin=json.dumps(job))
-    kubectl("wait", "--for=condition=complete", "job/gpu", "--timeout=60s")
+    kubectl("wait", "--for=condition=complete", "job/gpu", "--timeout=600s")
     assert "got fake-" in kubectl("logs", "job/gpu")
 
 
@@ -205,7 +205,7 @@ def test_s3_survives_a_kill_with_its_data(up: Layout, bucket: Any) -> None:
         except (BotoCoreError, ClientError):
             return False
 
-    wait_for("the object", kept, 120)
+    wait_for("the object", kept, 600)
 
 
 def test_writes_are_counted_by_who_made_them(up: Layout, kubectl: Kubectl) -> None:
@@ -221,7 +221,7 @@ def test_writes_are_counted_by_who_made_them(up: Layout, kubectl: Kubectl) -> No
         writes = audit.writes(up, began, user="kubernetes-admin", user_agent="kubectl")
         return [(write.verb, write.name) for write in writes]
 
-    wait_for("the log", lambda: len(found()) >= 3, 120)
+    wait_for("the log", lambda: len(found()) >= 3, 600)
     assert found() == [("create", "counted"), ("patch", "counted"), ("delete", "counted")]
     assert audit.writes(up, began, user="system:serviceaccount:nobody") == []
 
@@ -235,13 +235,13 @@ def test_killed_services_come_back_and_the_cluster_works(
 ) -> None:
     kubectl("create", "namespace", f"before-{service}")
     faults.kill_service(up, group, service)
-    wait_for("the API server", lambda: cluster.api_ready(up), 120)
+    wait_for("the API server", lambda: cluster.api_ready(up), 600)
     wait_for(
         "a ServiceAccount in a new namespace, which the controller-manager makes",
         lambda: "default" in cluster.kubectl(up, "get", "-n", f"before-{service}", "serviceaccounts", check=False),
-        60,
+        600,
     )
-    wait_for("health", lambda: cluster.healthy(up), 120)
+    wait_for("health", lambda: cluster.healthy(up), 600)
 
 
 def test_a_frozen_api_server_answers_again_when_thawed(up: Layout, kubectl: Kubectl) -> None:
@@ -250,7 +250,7 @@ def test_a_frozen_api_server_answers_again_when_thawed(up: Layout, kubectl: Kube
         assert not kubectl("get", "--raw", "/readyz", "--request-timeout=2s", check=False)
     finally:
         faults.thaw_service(up, CONTROL, "kube-apiserver")
-    wait_for("the API server", lambda: cluster.api_ready(up), 120)
+    wait_for("the API server", lambda: cluster.api_ready(up), 600)
 
 
 def test_a_lost_node_is_noticed_and_can_be_started_again(up: Layout, kubectl: Kubectl, image: Image) -> None:
@@ -258,12 +258,12 @@ def test_a_lost_node_is_noticed_and_can_be_started_again(up: Layout, kubectl: Ku
     assert run_pod(kubectl, "before", "cat", "/said") == "first\n"
     faults.lose_node(up, "serving")
     assert not cluster.healthy(up)
-    wait_for("the loss to be noticed", lambda: not cluster.nodes_ready(up)["serving"], 120)
+    wait_for("the loss to be noticed", lambda: not cluster.nodes_ready(up)["serving"], 600)
     # the API server was away a moment ago, so this one may be late with its report too
-    wait_for("the other node to be ready", lambda: cluster.nodes_ready(up)["gpu"], 120)
+    wait_for("the other node to be ready", lambda: cluster.nodes_ready(up)["gpu"], 600)
     faults.start_node(up, "serving")
     cluster.wait_ready(up)
-    wait_for("the node to take pods", lambda: _takes_pods(kubectl, "serving"), 120)
+    wait_for("the node to take pods", lambda: _takes_pods(kubectl, "serving"), 600)
     assert run_pod(kubectl, "after", "cat", "/said") == "first\n"
 
 

@@ -99,7 +99,7 @@ def test_a_group_that_was_about_to_start_when_its_starter_was_killed_does_not(do
             assert launcher.wait(5) == -signal.SIGKILL
         finally:
             launcher.kill()
-    assert traces(down) == before
+    wait_for("its end", lambda: traces(down) == before, 600)
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])

@@ -195,9 +195,9 @@ def _template(images: Images, owner: Owner, spec: SpeechModelSpec, served: Model
             *([{"name": "wyoming", "containerPort": WYOMING_PORT}] if serving.wyoming.enabled else []),
         ],
         resources=resources(serving.pod_template.resources) or LIGHT,
-        startupProbe={"httpGet": {"path": "/readyz", "port": "http"}, "periodSeconds": 1, "failureThreshold": 300},
-        readinessProbe={"httpGet": {"path": "/readyz", "port": "http"}, "periodSeconds": 2, "failureThreshold": 1},
-        livenessProbe={"httpGet": {"path": "/livez", "port": "http"}, "periodSeconds": 10, "timeoutSeconds": 5},
+        startupProbe=_probe("/readyz", period=1, failures=300),
+        readinessProbe=_probe("/readyz", period=2, failures=3),
+        livenessProbe=_probe("/livez", period=10, failures=3),
     )
     pod = pod_spec(
         serving.pod_template,
@@ -232,6 +232,15 @@ def _template(images: Images, owner: Owner, spec: SpeechModelSpec, served: Model
         },
         "spec": pod if anywhere else on_x86_64(pod),
     }
+
+
+def _probe(path: str, *, period: int, failures: int) -> Manifest:
+    """Return a probe that allows for late answers: a server or a node that is busy has not failed, and may be the only one.
+
+    A pod that is deleted leaves the Service without a probe.
+    """
+    asked = {"httpGet": {"path": path, "port": "http"}}
+    return asked | {"periodSeconds": period, "timeoutSeconds": 5, "failureThreshold": failures}
 
 
 def _traces(images: Images, owner: Owner, serving: Serving, program: str) -> list[Manifest]:

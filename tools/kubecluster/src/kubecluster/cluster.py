@@ -127,7 +127,7 @@ def api_ready(layout: Layout) -> bool:
     return kubectl(layout, "get", "--raw", "/readyz", check=False) == "ok"
 
 
-def wait_ready(layout: Layout, seconds: float = 60) -> None:
+def wait_ready(layout: Layout, seconds: float = 600) -> None:
     """Wait for the API server, the nodes, S3 and the first ServiceAccount; raises TimedOut with a log."""
     _wait_api(layout)
 
@@ -212,7 +212,7 @@ def _wait_api(layout: Layout) -> None:
         return api_ready(layout)
 
     log = layout.logs / f"{CONTROL}-kube-apiserver.log"
-    wait_for("API server", ready, 60, diagnose=lambda: tail(log))
+    wait_for("API server", ready, 600, diagnose=lambda: tail(log))
 
 
 class _Clock:

@@ -134,7 +134,7 @@ def signal_service(layout: Layout, group: str, service: str, number: signal.Sign
         process.send_signal(number)
 
 
-def stop(layout: Layout, names: Iterable[str], seconds: float = 20, kill: bool = False) -> None:
+def stop(layout: Layout, names: Iterable[str], seconds: float = 180, kill: bool = False) -> None:
     """Stop groups together: SIGTERM (or SIGKILL at once), then SIGKILL for those that took longer than `seconds`.
 
     A launcher that has not forked its init yet, because its starter was killed, is killed too.

@@ -13,6 +13,7 @@ from kubecluster.group import GO, Group, Service
 NEWNS, NEWUTS, NEWIPC, NEWPID, NEWNET = 0x00020000, 0x04000000, 0x08000000, 0x20000000, 0x40000000
 RESTART_AFTER = 1.0  # seconds, so that a service that cannot start does not spin
 STOP_WITHIN = 5.0  # seconds from SIGTERM to SIGKILL
+DRAIN_WITHIN = 120.0  # seconds, less than group.stop waits
 WATCHED = {signal.SIGCHLD, signal.SIGTERM}
 
 
@@ -78,7 +79,10 @@ class Supervisor:
         first = self.group.services[0].name
         self._end({pid: service for pid, service in self.running.items() if service.name != first})
         if self.group.drain:
-            subprocess.run(self.group.drain, stdin=subprocess.DEVNULL, preexec_fn=_unblock, timeout=15, check=False)
+            try:
+                subprocess.run(self.group.drain, stdin=subprocess.DEVNULL, preexec_fn=_unblock, timeout=DRAIN_WITHIN)
+            except subprocess.TimeoutExpired:
+                print(time.strftime("%H:%M:%S"), "not drained within", DRAIN_WITHIN, "s", flush=True)
         self._end(dict(self.running))
 
     def _end(self, ending: dict[int, Service]) -> None:

@@ -26,6 +26,8 @@ CHECK_SECONDS = 0.5
 """Longest time between two checks whether to go on."""
 HANG_SECONDS = 60.0
 """Time after a traceback at which Coqui is killed: it may wait for its own processes without an end."""
+DRAIN_SECONDS = 10.0
+"""Longest time to read on after Coqui has ended: its own processes may outlive it and keep the pipes open."""
 _TAIL = 30
 """Lines at the end of the output that a failure is read from."""
 _NO_MODULE = re.compile("No module named '?([^'\\s]+)")
@@ -72,18 +74,29 @@ def run(module: str, flags: Sequence[str], check: Callable[[], None]) -> Generat
     )
     assert process.stdout is not None and process.stderr is not None
     lines: SimpleQueue[tuple[bool, str]] = SimpleQueue()
-    for stream in (process.stdout, process.stderr):
-        Thread(target=_read, args=(stream, stream is process.stdout, lines), daemon=True).start()
+    readers = [
+        Thread(target=_read, args=(stream, stream is process.stdout, lines), daemon=True)
+        for stream in (process.stdout, process.stderr)
+    ]
+    for reader in readers:
+        reader.start()
     output, errors = deque[str](maxlen=_TAIL), deque[str](maxlen=_TAIL)
     failed_at: float | None = None
+    ended_at: float | None = None
     try:
         while True:
             check()
             try:
                 from_stdout, line = lines.get(timeout=CHECK_SECONDS)
             except Empty:
-                # its own processes may outlive it and keep the pipes open
-                if process.poll() is not None or (failed_at and time.monotonic() - failed_at > HANG_SECONDS):
+                now = time.monotonic()
+                if failed_at and now - failed_at > HANG_SECONDS:
+                    break
+                if process.poll() is None:
+                    continue
+                ended_at = ended_at or now
+                read = not any(reader.is_alive() for reader in readers) and lines.empty()
+                if read or now - ended_at > DRAIN_SECONDS:
                     break
                 continue
             print(line, file=sys.stderr, flush=True)
