@@ -16,10 +16,8 @@ from speechmodel_plan.plan import Done, Plan, Report
 from speechmodel_plan.stages.publish import base
 from speechmodel_plan.status import deleting_status
 
-PURGE_LIMIT = timedelta(seconds=300)
-"""Longest time that the Job may take to remove the published objects. A node for it may have to be started first, and its image
-pulled; what it does not remove stays in the bucket.
-"""
+PURGE_LIMIT = timedelta(seconds=120)
+"""Longest time that the Job may take to remove the published objects."""
 
 
 @dataclass(frozen=True, kw_only=True)
