@@ -41,8 +41,8 @@ LENGTHS = (3, 30, 300, 3600)
 """Seconds of the recordings by which processor time is compared."""
 LOAD = 0.8
 """Share of the capacity at which the time of an answer is measured."""
-WARM_UP = 200
-"""Requests before memory is measured."""
+WARM_UP = 1000
+"""Requests before memory is measured. By then all decoders and threads have worked at once, and have their memory."""
 SPEECH = load(OK_ESPEJO)
 
 
