@@ -14,9 +14,8 @@ log = logging.getLogger(__name__)
 DURATION_SECONDS = 15
 """Time after which a Lease that was not renewed may be taken by another operator, as in kube-controller-manager."""
 RENEW_SECONDS = 10.0
-"""Time without a renewal after which an operator stops working, and the longest time of an attempt. An attempt may begin just
-before it has passed, so it and two RETRY_SECONDS are less than the duration, and two never work.
-"""
+"""Time without a renewal after which an operator stops working, and the longest time of an attempt. A pause and one last attempt,
+RETRY_SECONDS each, may follow. The sum is less than DURATION_SECONDS, so two operators never work at once."""
 RETRY_SECONDS = 2.0
 """Time between two attempts to take or renew it, and the least time that an attempt gets."""
 
@@ -38,7 +37,7 @@ class Lease:
         self._seen_at = 0.0
         """Monotonic time at which holder or renewal last changed."""
         self._renewed_at = 0.0
-        """Monotonic time just before the request was sent that took or renewed it: its answer may be late."""
+        """Monotonic time just before the request that took or renewed it was sent, because its answer may be late."""
 
     async def hold(self, work: Callable[[], Awaitable[None]]) -> None:
         """Wait for the Lease, run `work` while it is held, and release it.
@@ -74,7 +73,7 @@ class Lease:
                 return
 
     def _left(self) -> float:
-        """Return the seconds in which the Lease must be renewed."""
+        """Return the seconds left to renew the Lease."""
         return RENEW_SECONDS - (time.monotonic() - self._renewed_at)
 
     async def _attempt(self, seconds: float) -> bool:

@@ -235,9 +235,9 @@ def _template(images: Images, owner: Owner, spec: SpeechModelSpec, served: Model
 
 
 def _probe(path: str, *, period: int, failures: int) -> Manifest:
-    """Return a probe that allows for late answers: a server or a node that is busy has not failed, and may be the only one.
+    """Return a probe that tolerates late answers: a busy server has not failed, and it may be the only one.
 
-    A pod that is deleted leaves the Service without a probe.
+    A deleted pod leaves the Service without waiting for a probe.
     """
     asked = {"httpGet": {"path": path, "port": "http"}}
     return asked | {"periodSeconds": period, "timeoutSeconds": 5, "failureThreshold": failures}

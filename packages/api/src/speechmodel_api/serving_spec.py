@@ -81,10 +81,10 @@ class ServerSettings(ApiModel):
     """Time in seconds in which the headers of a request must arrive. A slower connection is closed.
     Defaults to 10."""
     keep_alive_seconds: Annotated[int, Field(ge=1, le=3600)] | None = None
-    """Time in seconds for which a connection without a request stays open. It has to be longer than
-    that of a load balancer in front of the server: 60 s on AWS and with ingress-nginx, 600 s on
-    Google Cloud. Otherwise, some requests meet a connection that is being closed, which the load
-    balancer answers with 502. Defaults to 75."""
+    """Time in seconds for which an idle connection stays open. Set it higher than the idle timeout of the
+    load balancer in front of the server: 60 s on AWS and with ingress-nginx, 600 s on Google Cloud.
+    Otherwise, some requests arrive while their connection is being closed, and the load balancer answers
+    them with 502. Defaults to 75, which is too short for Google Cloud."""
     connections: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
     """Largest number of open connections of a pod. One more is answered with 503. Defaults to 1000."""
     model_aliases: Annotated[tuple[_Alias, ...], Field(min_length=1, max_length=16)] | None = None

@@ -22,7 +22,7 @@ PARENT = "TRACEPARENT"
 EXPORT_TIMEOUT = "OTEL_BSP_EXPORT_TIMEOUT"
 """Variable with the longest time that the end of a program waits for the collector, in milliseconds."""
 FLUSH_SECONDS = 3.0
-"""The same without the variable."""
+"""Seconds that it waits if EXPORT_TIMEOUT is not set or is no number."""
 
 Attributes = Mapping[str, str | int | float]
 
@@ -112,8 +112,8 @@ def traceparent() -> str | None:
 
 
 def end_tracing() -> None:
-    """Send the spans that are left. A collector that does not answer delays the end of the program by FLUSH_SECONDS, or by
-    the time in EXPORT_TIMEOUT.
+    """Send the spans that are left. A collector that does not answer delays the end of the program by at most the time in
+    EXPORT_TIMEOUT, or FLUSH_SECONDS without it.
     """
     global _provider
     provider, _provider = _provider, None

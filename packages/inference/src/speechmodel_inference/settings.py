@@ -64,8 +64,8 @@ class Settings(BaseSettings):
     header_seconds: Annotated[float, Field(gt=0)] = 10.0
     """Time in which the headers of a request must arrive. A slower connection is closed."""
     keep_alive_seconds: Annotated[int, Field(ge=1)] = 75
-    """Time for which a connection without a request stays open. A load balancer that keeps connections for longer sends
-    some requests while they are being closed, and answers them with 502. Most keep them for 60 s."""
+    """Time for which an idle connection stays open. A load balancer that keeps connections longer may send a request on
+    one that is being closed, and answers it with 502. Most keep connections for 60 s."""
     connections: Annotated[int, Field(ge=1)] = 1000
     """Most open connections. One more is answered with 503."""
     api_keys: Path | None = None

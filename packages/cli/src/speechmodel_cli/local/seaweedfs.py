@@ -163,8 +163,8 @@ class SeaweedFS:
     def _milestones(self) -> Iterator[int | None]:
         """Yield how much of the server answers, and None once all of it does.
 
-        The filer reports buckets, and takes a file, without a signature. Where processors are busy, S3 can answer
-        for seconds before the volumes are known, and then every object of the starts before is missing.
+        The filer reports buckets, and takes a file, without a signature. On a busy machine, S3 can answer
+        some seconds before the volumes are registered. Until then, objects from earlier starts are missing.
         """
         import httpx  # takes longer to import than most commands run
 

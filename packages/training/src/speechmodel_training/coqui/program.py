@@ -27,7 +27,7 @@ CHECK_SECONDS = 0.5
 HANG_SECONDS = 60.0
 """Time after a traceback at which Coqui is killed: it may wait for its own processes without an end."""
 DRAIN_SECONDS = 10.0
-"""Longest time to read on after Coqui has ended: its own processes may outlive it and keep the pipes open."""
+"""Longest time to keep reading after Coqui has ended: its child processes may outlive it and keep the pipes open."""
 _TAIL = 30
 """Lines at the end of the output that a failure is read from."""
 _NO_MODULE = re.compile("No module named '?([^'\\s]+)")
