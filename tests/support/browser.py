@@ -121,6 +121,15 @@ def follow(locator: Locator, attribute: str) -> Callable[[str], None]:
     return lambda pattern: expect(locator).to_have_attribute("data-changes", re.compile(pattern))
 
 
+@contextmanager
+def answered(page: Page, address: str) -> Iterator[None]:
+    """Afterwards, the page has handled the answer to a request that is let go inside."""
+    with page.expect_response(address) as response:
+        yield
+    response.value.finished()
+    page.evaluate("() => new Promise((done) => setTimeout(done))")
+
+
 class Held:
     """The requests of a page to an address, from now on. Each waits until it is continued or answered."""
 

@@ -44,7 +44,7 @@ class Collector(ThreadingHTTPServer):
 
     @property
     def variables(self) -> dict[str, str]:
-        """Variables of a program that sends its spans here, and does not end before they have arrived."""
+        """Variables of a program that sends its spans here, and waits up to 30 s until they have arrived, as long as the SDK does."""
         return {"OTEL_EXPORTER_OTLP_ENDPOINT": self.endpoint} | PATIENT
 
     def until(self, name: str) -> Received:

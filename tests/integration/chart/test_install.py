@@ -15,14 +15,13 @@ from kubecluster import images
 from kubecluster.layout import PRIVATE_REGISTRY
 from speechmodel_api.crd import crd
 from support.helm_chart import Helm, Object, operator_pod, rules
-from support.kube import Kubectl
+from support.kube import DEFINITION, Kubectl
 from support.places import CHART, ROOT
 from support.spaces import OPERATOR_NAMESPACE
 from support.target import Target
 
 pytestmark = pytest.mark.cluster
 
-DEFINITION = "speechmodels.speechops.dev"
 RELEASE = "speech"
 OPERATOR = f"{RELEASE}-speechmodel-operator"
 UNLIMITED = ("--timeout", "24h")

@@ -27,7 +27,7 @@ def everything(connection: socket.socket) -> bytes:
 @pytest.mark.parametrize("before", [b"", b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"], ids=["first", "second"])
 @pytest.mark.parametrize("sent", [b"", b"GET /livez HTTP/1.1\r\nHost: x\r\n"], ids=["nothing", "a part"])
 def test_headers_that_do_not_arrive_in_time_end_the_connection(before: bytes, sent: bytes, start: Start) -> None:
-    server = start(header_seconds=0.5).until_ready()
+    server = start(header_seconds=0.5, keep_alive_seconds=1).until_ready()
     with connect(server, before) as connection:
         if before:
             assert connection.recv(65536).startswith(b"HTTP/1.1 200")
@@ -40,6 +40,7 @@ def test_headers_that_do_not_arrive_in_time_end_the_connection(before: bytes, se
 def test_a_connection_without_a_request_ends_after_its_time(start: Start) -> None:
     server = start(keep_alive_seconds=1).until_ready()
     with connect(server, b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n") as connection:
+        connection.settimeout(Settings.model_fields["keep_alive_seconds"].default - 15)
         assert everything(connection).startswith(b"HTTP/1.1 200")
 
 

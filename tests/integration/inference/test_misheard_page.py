@@ -11,7 +11,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
 from speechmodel_api.takes import TAKES, Take
 from speechmodel_inference.misheard import inbox_folder
-from support.browser import expect, follow, new_page, watched
+from support.browser import Held, answered, expect, follow, new_page, watched
 from support.places import FIXTURES
 from support.servers import OK_ESPEJO, PHRASES, Server, VersionFolder
 
@@ -121,6 +121,24 @@ def test_one_clip_is_deleted_and_all_of_them_once_asked(page: Page, inbox: Serve
     page.get_by_role("button", name="Delete all clips").click()
     expect(page.locator("#status")).to_have_text("Deleted clips: 1. Nothing to look at.")
     assert ids(inbox) == []
+
+
+def test_nothing_else_is_done_while_all_clips_are_deleted(page: Page, inbox: Server) -> None:
+    introduce(page)
+    held = Held(page, "**/v1/misheard", "DELETE")
+    sent: list[str] = []
+    page.on("request", lambda request: sent.append(request.method))
+    page.once("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name="Delete all clips").click()
+    deletion = held.until()
+    page.get_by_role("button", name="Save take").last.click()
+    page.get_by_role("button", name="Delete", exact=True).first.click()
+    with answered(page, "**/v1/misheard"):
+        deletion.continue_()
+    expect(page.locator("#status")).to_have_text("Deleted clips: 2. Nothing to look at.")
+    assert "POST" not in sent and sent.count("DELETE") == 1
+    assert ids(inbox) == []
+    assert not (dataset(inbox) / "takes").exists()
 
 
 def test_the_first_page_leads_to_it_and_says_what_is_kept(page: Page, inbox: Server) -> None:

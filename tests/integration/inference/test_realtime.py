@@ -97,7 +97,7 @@ def test_each_utterance_is_an_item_when_somebody_pauses(server: Server) -> None:
 
 def test_words_come_while_somebody_speaks(server: Server) -> None:
     speech = np.tile(
-        soxr.resample(load(OK_ESPEJO), 16_000, 24_000), 8
+        soxr.resample(load(OK_ESPEJO), 16_000, 24_000), 20
     )  # longer than a slow decoder needs for two answers
     with server.openai().realtime.connect(extra_query=QUERY, websocket_connection_options=PATIENT) as connection:
         connection.recv()

@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page, Route
 from speechmodel_api.published import VersionList, VersionRecord
 from speechmodel_api.takes import TAKES, Take, speaker_hash
 from speechmodel_api.workspace import VERSIONS
-from support.browser import Held, expect, follow, new_page, watched
+from support.browser import Held, answered, expect, follow, new_page, watched
 from support.servers import OK_ESPEJO, Server, VersionFolder
 
 pytestmark = pytest.mark.slow
@@ -130,10 +130,8 @@ def test_counts_that_arrive_late_do_not_replace_newer_ones(page: Page, keeping: 
     keeping.client.post("/v1/takes", data=form, files={"file": OK_ESPEJO.read_bytes()}).raise_for_status()
     counts[2].continue_()
     expect(page.get_by_role("button", name="ok espejo 1 / 2")).to_be_visible()
-    with page.expect_response("**/v1/takes?*") as answered:
+    with answered(page, "**/v1/takes?*"):
         counts[0].fulfill(response=old)
-    answered.value.finished()
-    page.evaluate("() => new Promise((done) => setTimeout(done))")  # the page has handled the answer
     assert page.get_by_role("button", name="ok espejo 1 / 2").is_visible()
 
 
@@ -143,12 +141,57 @@ def test_a_sentence_that_is_chosen_while_the_takes_are_counted_stays(page: Page)
     introduce(page)
     counts = held.until()
     page.get_by_role("button", name="vale espejo 0 / 2").click()
-    with page.expect_response("**/v1/takes?*") as answered:
+    with answered(page, "**/v1/takes?*"):
         counts.continue_()
-    answered.value.finished()
-    page.get_by_role("button", name="Record", exact=True).focus()
     expect(page.locator("#sentence")).to_have_text("vale espejo")
     assert page.locator("#sentences [aria-current]").count() == 1
+
+
+def test_a_sentence_is_offered_by_the_counts_of_the_last_name(page: Page, keeping: Server) -> None:
+    form = {"text": "ok espejo", "speaker": "Luz", "consent": "true"}
+    keeping.client.post("/v1/takes", data=form, files={"file": OK_ESPEJO.read_bytes()}).raise_for_status()
+    expect(page.locator("#sentence")).to_have_text("ok espejo")
+    held = Held(page, "**/v1/takes?*")
+    introduce(page)
+    held.until(1)
+    introduce(page, "Luz")
+    page.get_by_label("Name").press("Enter")
+    ana, luz = held.until(1), held.until(2)
+    with answered(page, "**/v1/takes?*"):
+        ana.continue_()
+    expect(page.get_by_role("button", name="Record", exact=True)).to_be_disabled()
+    luz.continue_()
+    expect(page.locator("#sentence")).to_have_text("vale")
+
+
+def test_a_take_that_was_not_saved_is_not_saved_under_another_name(page: Page, keeping: Server) -> None:
+    introduce(page)
+    page.route("**/v1/takes", lambda route: route.fulfill(status=503))
+    page.get_by_role("button", name="ok espejo 0 / 2").click()
+    for _ in range(TRIES):
+        page.get_by_role("button", name="Record", exact=True).click()
+        expect(page.get_by_role("alert")).to_be_visible()
+        if page.get_by_role("button", name="Try again").is_visible():
+            break
+    expect(page.get_by_role("button", name="Try again")).to_be_visible()
+    page.unroute("**/v1/takes")
+    introduce(page, "Luz")
+    page.get_by_label("Name").press("Enter")
+    expect(page.get_by_role("button", name="Try again")).to_be_hidden()
+    assert list(takes(keeping).glob("*/*")) == []
+
+
+def test_an_answer_of_a_proxy_is_an_error_and_the_page_goes_on(page: Page) -> None:
+    introduce(page)
+    page.route("**/v1/takes?*", lambda route: route.fulfill(status=200, body="<html>", content_type="text/html"))
+    page.get_by_label("Name").fill("Luz")
+    page.get_by_label("Name").press("Enter")
+    expect(page.get_by_role("alert")).to_contain_text("A proxy may have sent it.")
+    page.unroute("**/v1/takes?*")
+    page.get_by_label("Name").fill("Ana")
+    page.get_by_label("Name").press("Enter")
+    expect(page.get_by_role("alert")).to_be_hidden()
+    expect(page.locator("#sentence")).to_have_text("ok espejo")
 
 
 def test_a_sentence_of_ones_own_is_offered_and_chosen(page: Page) -> None:

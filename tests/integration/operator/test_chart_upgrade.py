@@ -10,7 +10,7 @@ import pytest
 from support import built
 from support.api_server import api_server
 from support.helm_chart import NAME, NAMESPACE, Helm, Object
-from support.kube import Kubectl
+from support.kube import DEFINITION, Kubectl
 from support.places import CHART, ROOT
 from support.world import SPEC
 
@@ -90,4 +90,4 @@ def test_several_releases_share_a_cluster_under_names_of_their_own(bare: Kubectl
     release(NAMESPACE)("uninstall", "third")
     assert names("clusterroles") == names("clusterrolebindings") | {f"{NAME}-view", f"{NAME}-edit"} == first
     assert names("deployments.apps") == {NAME}
-    assert bare.get("crd", "speechmodels.speechops.dev")
+    assert bare.get("crd", DEFINITION)

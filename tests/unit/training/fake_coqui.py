@@ -81,8 +81,8 @@ if then == "hangs":
     print("Traceback (most recent call last):\nFileNotFoundError: clip.wav", file=sys.stderr, flush=True)
 if then in ("hangs", "waits"):
     time.sleep(600)
-if then == "leaves a process":
-    left = subprocess.Popen(["sleep", "600"])
+if then.startswith("leaves a process: "):
+    left = subprocess.Popen(["sh", "-c", then.partition(": ")[2]])
     Path(os.environ["FAKE_COQUI_CALLS"]).with_name("left").write_text(str(left.pid))
 if then == "is killed":
     os.kill(os.getpid(), signal.SIGKILL)

@@ -311,10 +311,13 @@ def test_lines_that_are_read_after_coqui_has_ended_count(coqui: Coqui, monkeypat
         )
 
 
-def test_a_process_that_outlives_coqui_is_not_waited_for(coqui: Coqui, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(program, "DRAIN_SECONDS", 1.0)
+@pytest.mark.parametrize("process", ["exec sleep 600", "while sleep 0.1; do echo alive; done"], ids=["mute", "loud"])
+def test_a_process_that_outlives_coqui_is_not_waited_for(
+    process: str, coqui: Coqui, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(program, "DRAIN_SECONDS", 3.0)
     try:
-        assert coqui.train([(5, 6), (3, 4)], then="leaves a process").epoch == 2
+        assert coqui.train([(5, 6), (3, 4)], then=f"leaves a process: {process}").epoch == 2
     finally:
         os.kill(int((coqui.workspace.path / "left").read_text()), signal.SIGKILL)
 

@@ -195,8 +195,8 @@ def _template(images: Images, owner: Owner, spec: SpeechModelSpec, served: Model
             *([{"name": "wyoming", "containerPort": WYOMING_PORT}] if serving.wyoming.enabled else []),
         ],
         resources=resources(serving.pod_template.resources) or LIGHT,
-        startupProbe=_probe("/readyz", period=1, failures=300),
-        readinessProbe=_probe("/readyz", period=2, failures=3),
+        startupProbe=_probe("/readyz", period=1, failures=300, timeout=1),
+        readinessProbe=_probe("/readyz", period=1, failures=3),
         livenessProbe=_probe("/livez", period=10, failures=3),
     )
     pod = pod_spec(
@@ -234,13 +234,13 @@ def _template(images: Images, owner: Owner, spec: SpeechModelSpec, served: Model
     }
 
 
-def _probe(path: str, *, period: int, failures: int) -> Manifest:
+def _probe(path: str, *, period: int, failures: int, timeout: int = 5) -> Manifest:
     """Return a probe that tolerates late answers: a busy server has not failed, and it may be the only one.
 
     A deleted pod leaves the Service without waiting for a probe.
     """
     asked = {"httpGet": {"path": path, "port": "http"}}
-    return asked | {"periodSeconds": period, "timeoutSeconds": 5, "failureThreshold": failures}
+    return asked | {"periodSeconds": period, "timeoutSeconds": timeout, "failureThreshold": failures}
 
 
 def _traces(images: Images, owner: Owner, serving: Serving, program: str) -> list[Manifest]:

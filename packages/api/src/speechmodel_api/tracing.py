@@ -22,7 +22,7 @@ PARENT = "TRACEPARENT"
 EXPORT_TIMEOUT = "OTEL_BSP_EXPORT_TIMEOUT"
 """Variable with the longest time that the end of a program waits for the collector, in milliseconds."""
 FLUSH_SECONDS = 3.0
-"""Seconds that it waits if EXPORT_TIMEOUT is not set or is no number."""
+"""Seconds that it waits if EXPORT_TIMEOUT is not set or is not a number."""
 
 Attributes = Mapping[str, str | int | float]
 

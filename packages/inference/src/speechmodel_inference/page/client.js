@@ -88,6 +88,17 @@ export const fetchRetraining = () => request("v1/retrain");
 /** Start a training with the takes, and return its state. */
 export const startRetraining = () => request("v1/retrain", { method: "POST" });
 
+/** Read an answer. One that ends early, or is that of a proxy, is an error like others. */
+async function whole(response, read) {
+  try {
+    return await read(response);
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    if (error instanceof SyntaxError) throw new ServerError(response.status, "", "The answer is not JSON. A proxy may have sent it.");
+    throw new ServerError(0, "unreachable");
+  }
+}
+
 async function request(path, options = {}, read = (response) => response.json()) {
   let response;
   try {
@@ -98,7 +109,7 @@ async function request(path, options = {}, read = (response) => response.json())
     throw new ServerError(0, "unreachable");
   }
   if (response.status === 204) return null;
-  if (response.ok) return read(response);
+  if (response.ok) return whole(response, read);
   const { error = {} } = await response.json().catch(() => ({}));
   const retryAfter = Number(response.headers.get("Retry-After")) || 0;
   throw new ServerError(response.status, error.code ?? "", error.message ?? response.statusText, retryAfter);

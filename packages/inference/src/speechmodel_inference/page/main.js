@@ -33,6 +33,8 @@ async function load() {
   show("loading", "");
   try {
     card = await patiently(fetchCard, Infinity);
+    if (current && !current.answer.text) showEntry(current); // how "nothing" reads depends on the model
+    else showEntries();
     grammar = await patiently(fetchPhrases, TRIES);
   } catch (error) {
     report(error, load);
@@ -40,7 +42,6 @@ async function load() {
   }
   if (document.body.dataset.state === "loading") show("idle", "");
   showServer();
-  if (current) showEntry(current); // which may have been heard before
 }
 
 function showServer() {

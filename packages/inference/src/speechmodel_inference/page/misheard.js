@@ -111,8 +111,9 @@ async function dropAll() {
     inbox = await listClips();
   } catch (error) {
     report(error);
+  } finally {
+    busy = false;
   }
-  busy = false;
   showAll();
 }
 

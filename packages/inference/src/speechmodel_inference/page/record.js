@@ -18,6 +18,7 @@ let sentences = []; // those of the grammar, those that have takes, and those th
 let counts = { wanted: 5, speakers: 0, sentences: {} };
 let counting = null; // the promise of the newest counts
 let sentence = "";
+let chosen = false; // the speaker chose the sentence, so counts do not change it
 let recording = null; // a Recording; "asking" while the browser asks for the microphone
 let taken = null; // { file, sentence, speaker }: the take that is recorded or saved now
 let last = null; // the take that was saved last
@@ -30,24 +31,38 @@ async function load() {
   try {
     const card = await fetchCard();
     const grammar = await fetchPhrases();
-    [name, sentences] = [card.name, grammar.phrases];
+    name = card.name;
+    sentences = [...new Set([...grammar.phrases, ...sentences])];
     byId("misheard-page").hidden = card.misheard_days === null;
     offerRetraining(card);
-    await recount();
-    sentence ||= next();
+    await offer();
   } catch (error) {
     report(error);
   }
   showAll();
 }
 
+/** Count the takes again. Returns false if newer counts are on their way, or there already. */
 async function recount() {
   const asked = (counting = countTakes(speaker()));
-  const answer = await asked;
-  if (asked !== counting) return; // newer counts are on their way, or there already
+  let answer;
+  try {
+    answer = await asked;
+  } catch (error) {
+    if (asked === counting) throw error;
+  }
+  if (asked !== counting) return false;
   counts = answer;
   sentences = [...new Set([...sentences, ...Object.keys(counts.sentences)])];
   lookAtRetraining();
+  return true;
+}
+
+/** Count the takes again, and show the first sentence of which there are the fewest, unless another one was chosen. */
+async function offer() {
+  if (!(await recount()) || chosen || !idle()) return;
+  sentence = "";
+  sentence = next();
 }
 
 const mine = (each) => counts.sentences[each]?.mine ?? 0;
@@ -57,6 +72,12 @@ function next() {
   const start = sentences.indexOf(sentence) + 1;
   const inTurn = [...sentences.slice(start), ...sentences.slice(0, start)];
   return inTurn.reduce((best, each) => (best === null || mine(each) < mine(best) ? each : best), null) ?? "";
+}
+
+function choose(wanted) {
+  sentence = wanted;
+  chosen = true;
+  show("idle", null);
 }
 
 // --- recording ---
@@ -141,6 +162,7 @@ async function undo() {
 async function forget() {
   const name = speaker();
   if (!idle() || !name || !confirm(text("forgetSure", { speaker: name }))) return;
+  forgetProblem(); // a take that was not saved must not be saved after all
   show("busy", null);
   try {
     const answer = await forgetSpeaker(name);
@@ -215,8 +237,7 @@ function item(each) {
   if (each === sentence) button.ariaCurrent = "true";
   button.addEventListener("click", () => {
     if (!idle()) return;
-    sentence = each;
-    show("idle", null);
+    choose(each);
     byId("sentences").querySelector("[aria-current]")?.focus();
   });
   return make("li", {}, button);
@@ -242,33 +263,39 @@ function complain(key, values = {}) {
   show("idle", null);
 }
 
+function forgetProblem() {
+  again = null;
+  byId("problem").hidden = true;
+}
+
 // --- what the user does ---
 
 byId("record").addEventListener("click", () => (recording ? end() : begin()));
 byId("undo").addEventListener("click", undo);
-byId("again").addEventListener("click", () => again());
+byId("again").addEventListener("click", () => idle() && again());
 byId("forget").addEventListener("click", forget);
 byId("skip").addEventListener("click", () => {
-  sentence = sentences[(sentences.indexOf(sentence) + 1) % sentences.length];
-  show("idle", null);
+  choose(sentences[(sentences.indexOf(sentence) + 1) % sentences.length]);
 });
 byId("own").addEventListener("submit", (event) => {
   event.preventDefault();
   if (!idle()) return;
-  sentence = byId("own-text").value.trim();
-  if (sentence) sentences = [...new Set([sentence, ...sentences])];
+  const own = byId("own-text").value.trim();
+  if (own) sentences = [...new Set([own, ...sentences])];
   byId("own-text").value = "";
-  show("idle", null);
+  choose(own);
 });
 byId("speaker").addEventListener("change", async () => {
   keep("localStorage", SPEAKER, speaker());
   last = null;
   sentence = "";
+  chosen = false;
+  forgetProblem(); // a take that was not saved is that of the name before
   byId("undo").hidden = byId("record").disabled = true; // until the takes of this name are counted
   try {
-    await recount();
-    sentence ||= next(); // one that was chosen in the meantime stays
+    await offer();
   } catch (error) {
+    if (!idle()) return; // whatever is done now counts again
     report(error);
   }
   showAll();

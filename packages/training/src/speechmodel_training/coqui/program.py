@@ -83,22 +83,24 @@ def run(module: str, flags: Sequence[str], check: Callable[[], None]) -> Generat
     output, errors = deque[str](maxlen=_TAIL), deque[str](maxlen=_TAIL)
     failed_at: float | None = None
     ended_at: float | None = None
+    left: int | None = None  # lines that are still read, once DRAIN_SECONDS have passed
     try:
-        while True:
+        while left != 0:
             check()
+            now = time.monotonic()
+            if ended_at is None and process.poll() is not None:
+                ended_at = now
+            if left is None and ended_at is not None and now - ended_at > DRAIN_SECONDS:
+                left = lines.qsize()
+                continue
             try:
                 from_stdout, line = lines.get(timeout=CHECK_SECONDS)
             except Empty:
-                now = time.monotonic()
-                if failed_at and now - failed_at > HANG_SECONDS:
-                    break
-                if process.poll() is None:
-                    continue
-                ended_at = ended_at or now
-                read = not any(reader.is_alive() for reader in readers) and lines.empty()
-                if read or now - ended_at > DRAIN_SECONDS:
+                read = ended_at is not None and not any(reader.is_alive() for reader in readers) and lines.empty()
+                if read or (failed_at and now - failed_at > HANG_SECONDS):
                     break
                 continue
+            left = None if left is None else left - 1
             print(line, file=sys.stderr, flush=True)
             (output if from_stdout else errors).append(line)
             if line.startswith("Traceback (most recent call last)"):
