@@ -230,6 +230,20 @@ def test_a_slow_api_server_does_not_end_the_work(
     asyncio.run(connected(operator, use))
 
 
+def lose(operator: Operator, harm: Callable[[SlowApi], None]) -> None:
+    """Hold the Lease, harm the API server, and expect that the work ends because the Lease is lost."""
+
+    async def use(api: SlowApi) -> None:
+        async def work() -> None:
+            harm(api)
+            await asyncio.sleep(waiting.STALLED_SECONDS)
+
+        with pytest.raises(LeaseLost):
+            await Lease(api, NAMESPACE, NAME, "me").hold(work)
+
+    asyncio.run(connected(operator, use))
+
+
 @pytest.mark.parametrize("operator", [TWO], indirect=True)
 def test_an_api_server_that_stops_answering_ends_the_work(
     operator: Operator, kubectl: Kubectl, monkeypatch: pytest.MonkeyPatch
@@ -237,16 +251,11 @@ def test_an_api_server_that_stops_answering_ends_the_work(
     replace(kubectl, namespace=NAMESPACE)("delete", "lease", NAME, "--ignore-not-found")
     monkeypatch.setattr(module, "RETRY_SECONDS", 0.1)
 
-    async def use(api: SlowApi) -> None:
-        async def work() -> None:
-            monkeypatch.setattr(module, "RENEW_SECONDS", 0.5)
-            api.call_seconds = 2 * waiting.STALLED_SECONDS
-            await asyncio.sleep(waiting.STALLED_SECONDS)
+    def stop_answering(api: SlowApi) -> None:
+        monkeypatch.setattr(module, "RENEW_SECONDS", 0.5)
+        api.call_seconds = 2 * waiting.STALLED_SECONDS
 
-        with pytest.raises(LeaseLost):
-            await Lease(api, NAMESPACE, NAME, "me").hold(work)
-
-    asyncio.run(connected(operator, use))
+    lose(operator, stop_answering)
 
 
 @pytest.mark.parametrize("operator", [TWO], indirect=True)
@@ -258,18 +267,10 @@ def test_a_renewal_counts_from_when_it_was_sent(
     late = [0.0]
     monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: time.monotonic() + late[0]))
 
-    async def use(api: SlowApi) -> None:
-        def answer_late() -> None:
-            late[0] += module.RENEW_SECONDS
+    def answer_late() -> None:
+        late[0] += module.RENEW_SECONDS
 
-        async def work() -> None:
-            api.answered = answer_late
-            await asyncio.sleep(waiting.STALLED_SECONDS)
-
-        with pytest.raises(LeaseLost):
-            await Lease(api, NAMESPACE, NAME, "me").hold(work)
-
-    asyncio.run(connected(operator, use))
+    lose(operator, lambda api: setattr(api, "answered", answer_late))
 
 
 @pytest.mark.parametrize("operator", [TWO], indirect=True)
