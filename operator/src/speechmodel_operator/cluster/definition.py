@@ -56,7 +56,7 @@ async def missing_fields(api: Api) -> tuple[str, ...]:
     served: dict[str, Any] = next(
         (schema for name, schema in schemas.items() if name.endswith(f".{VERSION}.{KIND}")), {}
     )
-    return tuple(sorted(set(_fields(schema())) - set(_fields(served))))
+    return tuple(sorted(set(_fields(schema(described=False))) - set(_fields(served))))
 
 
 def _fields(node: dict[str, Any], path: str = "") -> Iterator[str]:

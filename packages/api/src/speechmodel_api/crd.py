@@ -73,8 +73,11 @@ def crd() -> dict[str, Any]:
     }
 
 
-def schema() -> dict[str, Any]:
-    """Return the OpenAPI v3 schema of a SpeechModel, structural as the API server requires."""
+def schema(*, described: bool = True) -> dict[str, Any]:
+    """Return the OpenAPI v3 schema of a SpeechModel, structural as the API server requires.
+
+    Fields get their descriptions if it is to be `described`, which takes most of a second.
+    """
     return {
         "type": "object",
         "description": "SpeechModel describes a speech recogniser. The operator trains it on recordings, converts it to "
@@ -95,15 +98,16 @@ def schema() -> dict[str, Any]:
                 "description": f"Type of this object, which is {KIND}. It is in CamelCase and cannot be changed.",
             },
             "metadata": {"type": "object"},  # the API server describes it, and rejects a description of ours
-            "spec": structural(SpeechModelSpec),
-            "status": structural(SpeechModelStatus),
+            "spec": structural(SpeechModelSpec, described=described),
+            "status": structural(SpeechModelStatus, described=described),
         },
     }
 
 
-def structural(model: type[BaseModel]) -> dict[str, Any]:
+def structural(model: type[BaseModel], *, described: bool = True) -> dict[str, Any]:
     """Return the structural schema of a type, without references, unions or titles."""
-    raw = model.model_json_schema(by_alias=True, schema_generator=_Described)
+    generator = _Described if described else GenerateJsonSchema
+    raw = model.model_json_schema(by_alias=True, schema_generator=generator)
     definitions = raw.pop("$defs", {})
     folded: dict[str, Any] = _fold(raw, definitions)
     return folded

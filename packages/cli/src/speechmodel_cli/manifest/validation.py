@@ -202,8 +202,8 @@ def _node(at: Location) -> Schema | None:
 
 @cache
 def _manifest_schema() -> Schema:
-    """Return the schema of a manifest with the fields of metadata. It takes most of a second to make."""
-    made = schema()
+    """Return the schema of a manifest with the fields of metadata."""
+    made = schema(described=False)
     return {**made, "properties": {**made["properties"], "metadata": {"properties": _METADATA}}}
 
 
