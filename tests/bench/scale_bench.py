@@ -2,9 +2,9 @@
 
     PYTHONPATH=tests python -m bench.scale_bench [--models 1000] [--burst 300] [--idle 300] [--edits 40]
 
-`models` are Ready and served, and have their finished Jobs and pods. `burst` models are created at once beside them; their pods fit
-on no node. What depends on the machine is also given as a ratio to the same work by a bare client in the same run. The figures are
-compared with the limits in scale_limits.yaml, and a ratio over its limit ends the program with code 1.
+`models` are Ready and served, and have their finished Jobs and pods, those of a hundred in a namespace. `burst` models are created
+at once beside them; their pods fit on no node. What depends on the machine is also given as a ratio to the same work by a bare client
+in the same run. The figures are compared with the limits in scale_limits.yaml, and a ratio over its limit ends the program with code 1.
 """
 
 import argparse
@@ -41,10 +41,13 @@ from support.ports import free_port
 LIMITS = Path(__file__).with_name("scale_limits.yaml")
 TOGETHER = 32
 """Requests that the bench sends at the same time."""
-MODELS, JOBS = "/apis/speechops.dev/v1alpha1/namespaces/default/speechmodels", "/apis/batch/v1/namespaces/default/jobs"
+PER_NAMESPACE = 100
+"""Models in a namespace, as those of a team or of some users."""
+GROUP, BATCH = "/apis/speechops.dev/v1alpha1", "/apis/batch/v1"
+JOBS = f"{BATCH}/namespaces/default/jobs"
 APPS, CORE = "/apis/apps/v1/namespaces/default", "/api/v1/namespaces/default"
 STORED = {
-    MODELS: "speechops.dev/speechmodels",
+    f"{GROUP}/namespaces/default/speechmodels": "speechops.dev/speechmodels",
     JOBS: "jobs",
     f"{CORE}/pods": "pods",
     f"{CORE}/persistentvolumeclaims": "persistentvolumeclaims",
@@ -54,6 +57,8 @@ STORED = {
 """Folder in etcd of each kind of a Ready model's objects. The operator creates the Services, since each needs an address."""
 FIRST = "zeroth"
 """Name of the model that the others are copies of. It occurs in no other text."""
+IN_NAMESPACE = r'(?<="namespace": ")default(?=")|(?<=[/.])default(?=[/.])'
+"""Its namespace: in metadata and references, in the place of its publication, and in its address."""
 QUIET_SECONDS = 5.0
 """Time without a step that an event caused, after which the operator is at rest."""
 Object = dict[str, Any]
@@ -88,8 +93,8 @@ class Client:
 
     async def created(self, seen: dict[str, float]) -> None:
         """Note when each Job was created, by name, until cancelled."""
-        version = (await self.send("GET", f"{JOBS}?limit=1"))["metadata"]["resourceVersion"]
-        path = f"{JOBS}?watch=true&resourceVersion={version}&timeoutSeconds=3600"
+        version = (await self.send("GET", f"{BATCH}/jobs?limit=1"))["metadata"]["resourceVersion"]
+        path = f"{BATCH}/jobs?watch=true&resourceVersion={version}&timeoutSeconds=3600"
         async with self._session.get(path, timeout=aiohttp.ClientTimeout(None)) as answer:
             async for line in answer.content:
                 event = json.loads(line)
@@ -178,6 +183,8 @@ async def _measure(plane: ControlPlane, folder: Path, asked: argparse.Namespace)
             stored = await _one_lifecycle(client)
             job = next(thing for _, thing in stored if thing["kind"] == "Job")
             operator.stop()
+            for number in range(0, max(asked.models, asked.burst), PER_NAMESPACE):
+                await client.send("POST", "/api/v1/namespaces", {"metadata": {"name": _namespace(number)}})
             await _populate(plane, stored, asked.models)
             bare = await _bare_jobs(client, job, asked.burst)
             operator.start()
@@ -185,9 +192,9 @@ async def _measure(plane: ControlPlane, folder: Path, asked: argparse.Namespace)
             seen: dict[str, float] = {}
             watching = asyncio.create_task(client.created(seen))
             await asyncio.sleep(1)
-            figures |= await _edits(client, seen, job, asked.edits)
+            figures |= await _edits(client, operator, seen, job, asked.edits)
             figures |= await _burst(client, operator, seen, asked.burst, bare)
-            await _until_reported(client)
+            await _until_reported(client, asked.burst)
             operator.stop()
             figures |= await _restart(operator)
             before, cpu = operator.writes(), operator.cpu()
@@ -212,6 +219,14 @@ async def _client(plane: ControlPlane) -> AsyncIterator[Client]:
         yield Client(session)
 
 
+def _namespace(number: int) -> str:
+    return f"team-{number // PER_NAMESPACE}"
+
+
+def _models(namespace: str) -> str:
+    return f"{GROUP}/namespaces/{namespace}/speechmodels"
+
+
 def _model(name: str, training: Object) -> Object:
     manifest = {"apiVersion": "speechops.dev/v1alpha1", "kind": "SpeechModel", "metadata": {"name": name}}
     return manifest | {"spec": spec(**training)}
@@ -228,16 +243,16 @@ async def _until(look: Callable[[], Awaitable[bool]], what: str, seconds: float)
 
 async def _one_lifecycle(client: Client) -> list[tuple[str, Object]]:
     """Let one model become Ready, and return it and its children, each with the folder of its kind in etcd."""
-    await client.send("POST", MODELS, _model(FIRST, {}))
+    await client.send("POST", _models("default"), _model(FIRST, {}))
 
     async def ready() -> bool:
-        status = (await client.send("GET", f"{MODELS}/{FIRST}")).get("status", {})
+        status = (await client.send("GET", f"{_models('default')}/{FIRST}")).get("status", {})
         return bool(status.get("phase") == "Ready")
 
     await _until(ready, "the first model is Ready", 300)
     stored = []
     for path, folder in STORED.items():
-        mine = f"fieldSelector=metadata.name={FIRST}" if path == MODELS else f"labelSelector={labels.MODEL}={FIRST}"
+        mine = f"fieldSelector=metadata.name={FIRST}" if GROUP in path else f"labelSelector={labels.MODEL}={FIRST}"
         listed = await client.send("GET", f"{path}?{mine}")
         kind = {"apiVersion": listed["apiVersion"], "kind": listed["kind"].removesuffix("List")}
         stored += [(folder, kind | thing) for thing in listed["items"]]
@@ -253,8 +268,9 @@ async def _populate(plane: ControlPlane, stored: list[tuple[str, Object]], model
         program.kill()
     async with aiohttp.ClientSession(plane.etcd) as session:
         for number in range(models):
-            owner = Owner("default", f"m{number}", str(uuid.uuid4()))
-            copied = text.replace(FIRST, owner.name).replace(uids[0], owner.uid)
+            owner = Owner(_namespace(number), f"m{number}", str(uuid.uuid4()))
+            copied = re.sub(IN_NAMESPACE, owner.namespace, text)
+            copied = copied.replace(FIRST, owner.name).replace(uids[0], owner.uid)
             for uid in uids[1:]:
                 copied = copied.replace(uid, str(uuid.uuid4()))
             for stage in ready_status(owner).stages:  # the place of a publication depends on the owner
@@ -307,17 +323,24 @@ async def _bare_jobs(client: Client, job: Object, count: int) -> Bare:
     return took
 
 
-async def _edits(client: Client, seen: dict[str, float], job: Object, count: int) -> dict[str, float]:
-    """Edit idle models one after the other, and measure the time to the new Job; a bare client creates one after each."""
+async def _edits(
+    client: Client, operator: Operator, seen: dict[str, float], job: Object, count: int
+) -> dict[str, float]:
+    """Edit models one after the other while all are idle, and measure the time to the new Job; a bare client creates one after each."""
     edit = {"dataset": {"revision": "2"}, "training": {"podTemplate": {"nodeSelector": NOWHERE}}}
     edits: list[float] = []
     bare: list[float] = []
     for number in range(count):
         model, alone = f"m{number}", _bare_job(job, f"alone-{number}")
         for took, call, prefix in (
-            (edits, partial(client.send, "PATCH", f"{MODELS}/{model}", {"spec": edit}), f"{model}-"),
+            (
+                edits,
+                partial(client.send, "PATCH", f"{_models(_namespace(number))}/{model}", {"spec": edit}),
+                f"{model}-",
+            ),
             (bare, partial(client.send, "POST", JOBS, alone), f"alone-{number}"),
         ):
+            await operator.until_quiet()
             known, began = set(seen), time.perf_counter()
             await call()
 
@@ -340,12 +363,13 @@ async def _burst(
     asked: dict[str, float] = {}
     await operator.until_quiet()
 
-    async def one(name: str) -> None:
-        asked[name] = time.perf_counter()
-        await client.send("POST", MODELS, _model(name, {"podTemplate": {"nodeSelector": NOWHERE}}))
+    async def one(number: int) -> None:
+        asked[f"b{number}"] = time.perf_counter()
+        model = _model(f"b{number}", {"podTemplate": {"nodeSelector": NOWHERE}})
+        await client.send("POST", _models(_namespace(number)), model)
 
     known, cpu, began = set(seen), operator.cpu(), time.perf_counter()
-    await client.all(one(f"b{number}") for number in range(count))
+    await client.all(one(number) for number in range(count))
     created = time.perf_counter()
 
     async def all_there() -> bool:
@@ -369,18 +393,15 @@ async def _burst(
     }
 
 
-async def _until_reported(client: Client) -> None:
+async def _until_reported(client: Client, burst: int) -> None:
     """Wait until the operator has said of each model of the burst that no node takes its pod, which it does after a while."""
+    for number in range(burst):
 
-    def said(model: Object) -> bool:
-        reasons = {condition["reason"] for condition in model.get("status", {}).get("conditions", ())}
-        return not model["metadata"]["name"].startswith("b") or "Unschedulable" in reasons
+        async def said(path: str = f"{_models(_namespace(number))}/b{number}") -> bool:
+            status = (await client.send("GET", path)).get("status", {})
+            return "Unschedulable" in {condition["reason"] for condition in status.get("conditions", ())}
 
-    async def all_said() -> bool:
-        await asyncio.sleep(2)
-        return all(map(said, (await client.send("GET", MODELS))["items"]))
-
-    await _until(all_said, "the status of each model says that its pod is not scheduled", 600)
+        await _until(said, f"the status of b{number} says that its pod is not scheduled", 600)
 
 
 async def _restart(operator: Operator) -> dict[str, float]:
