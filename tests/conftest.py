@@ -16,8 +16,9 @@ from support.spaces import install
 from support.target import Target, foreign, own
 from xdist.scheduler import LoadScopeScheduling
 
-# No deadlines, since machines are busy. In CI nobody looks at a new counterexample, so it tries the same examples every time.
-hypothesis.settings.register_profile("project", deadline=None, derandomize="CI" in os.environ)
+# No deadlines, since machines are busy. In CI nobody looks at a new counterexample, so it tries the same, fewer examples every time.
+CI = "CI" in os.environ
+hypothesis.settings.register_profile("project", deadline=None, derandomize=CI, max_examples=40 if CI else 100)
 hypothesis.settings.register_profile("unit", hypothesis.settings.get_profile("project"), max_examples=20)
 hypothesis.settings.load_profile("project")
 
@@ -33,6 +34,7 @@ TOGETHER = {
     "another cluster": ("tests/e2e/", "tests/integration/chart/test_install"),
     "clusters that come and go": ("tools/kubecluster/tests/",),
     "a training by Coqui": ("tests/unit/training/test_coqui_checkpoints",),
+    "a training by two workers": ("tests/unit/training/test_workers",),
 }
 """Tests that share something costly, by the beginnings of their names. The first group that fits counts.
 

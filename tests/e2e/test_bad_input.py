@@ -49,7 +49,8 @@ def report(space: Space, model: Model) -> str:
 def test_bad_rows_are_reported_and_good_ones_are_used(space: Space, mixed_dataset: Path) -> None:
     space.dataset(mixed_dataset)
     model = space.apply(space.manifest())
-    model.until_ready()
+    prepared = model.until_done("prepare")
+    assert sum(prepared[f"{part}Clips"] for part in ("train", "dev", "test", "seen")) == 12 * 2 + 1
     assert "4 rejected" in model.condition("DatasetReady")["message"]
     told = json.loads(report(space, model))
     first = len((recordings.DATASET / "commands.csv").read_text(encoding="utf-8").splitlines()) + 1

@@ -2,7 +2,8 @@
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from itertools import pairwise
@@ -14,7 +15,8 @@ from speechmodel_api import keys
 from speechmodel_api.spec import SpeechModelSpec
 from speechmodel_api.stages import Decoding, EvaluateOutput, PrepareOutput
 from support.kube import Kubectl, Model, Object
-from support.spaces import OPERATOR_NAMESPACE, Space
+from support.spaces import OPERATOR_NAMESPACE, Space, make_space, remove_space
+from support.target import Target
 
 MODELS = 20
 IDLE_SECONDS = 120
@@ -30,26 +32,47 @@ def begun(model: Model, stage: str) -> bool:
     return bool(model.stage(stage) or model.pods(stage))
 
 
-def test_killed_in_every_stage_no_job_runs_twice_and_none_is_lost(
-    space: Space, operator: Kubectl, small_dataset: Path, kept_in: Callable[[float], None]
-) -> None:
+@dataclass(frozen=True)
+class Killed:
+    """A model during whose making the operator was killed in every stage."""
+
+    model: Model
+    at: list[tuple[str, datetime]]
+    """Each stage, and when the operator was killed while it ran."""
+    jobs: set[str]
+    """Names of all Jobs that were ever there."""
+
+
+@pytest.fixture(scope="module")
+def space(target: Target, operator: Kubectl) -> Iterator[Space]:
+    made = make_space(target, "operator")
+    yield made
+    remove_space(made)
+
+
+@pytest.fixture(scope="module")
+def killed(space: Space, operator: Kubectl, small_dataset: Path) -> Killed:
     space.dataset(small_dataset)
-    made: set[str] = set()
-    model = space.apply(space.manifest() | {})
-    killed = []
+    jobs: set[str] = set()
+    model = space.apply(space.manifest())
+    at = []
     for stage in STAGES:
         space.kubectl.until(partial(begun, model, stage), f"{stage} begins", every=0.1)
         kill(operator)
-        killed.append((stage, datetime.now(UTC)))
-        made |= set(model.jobs())
+        at.append((stage, datetime.now(UTC)))
+        jobs |= set(model.jobs())
     model.until_ready()
-    made |= set(model.jobs())
-    assert [stage for stage, _ in killed] == list(STAGES)
-    attempts = {stage: model.stage(stage)["attempt"] for stage in STAGES}
+    return Killed(model, at, jobs | set(model.jobs()))
+
+
+def test_killed_in_every_stage_no_job_runs_twice_and_none_is_lost(
+    killed: Killed, operator: Kubectl, kept_in: Callable[[float], None]
+) -> None:
+    attempts = {stage: killed.model.stage(stage)["attempt"] for stage in STAGES}
     assert attempts == dict.fromkeys(STAGES, 1)
-    assert len(made) == len(STAGES), sorted(made)
+    assert len(killed.jobs) == len(STAGES), sorted(killed.jobs)
     operator.until_rolled_out("speechmodel-operator")
-    kept_in(longest_wait(model, killed))
+    kept_in(longest_wait(killed.model, killed.at))
 
 
 def longest_wait(model: Model, killed: list[tuple[str, datetime]]) -> float:
@@ -65,17 +88,14 @@ def longest_wait(model: Model, killed: list[tuple[str, datetime]]) -> float:
 
 
 def test_twenty_finished_models_cost_no_write_at_a_start_and_none_in_two_idle_minutes(
-    space: Space, operator: Kubectl, small_dataset: Path
+    space: Space, operator: Kubectl, killed: Killed
 ) -> None:
     if space.target.layout is None:
         pytest.skip("writes are counted in the audit log of the cluster that the tests bring up")
-    space.dataset(small_dataset)
-    first = space.apply(space.manifest("model-0", maxEpochs=1))
-    first.until_ready()
     for number in range(1, MODELS):
-        copy_finished(space, first.object, f"model-{number}")
-    space.kubectl.patch("model-0", {"serving": {}})
-    first.until_ready()
+        copy_finished(space, killed.model.object, f"model-{number}")
+    space.kubectl.patch(killed.model.name, {"serving": {}})
+    killed.model.until_ready()
     rows = space.kubectl("get", "speechmodels", "--no-headers").splitlines()
     assert len(rows) == MODELS
     time.sleep(3)  # what the last of them woke is over

@@ -106,8 +106,7 @@ def test_a_training_goes_on_elsewhere_after_its_node_is_lost(
         space.kubectl("taint", "node", "gpu", OUT_OF_SERVICE + "-", check=False)
         faults.start_node(layout, "gpu")
         cluster.wait_ready(layout, 180)
-    model.until_ready()
-    assert model.stage("train")["output"]["epoch"] == 30
+    assert model.until_done("train")["epoch"] == 30
 
 
 def deleted(kubectl: Kubectl, pod: Object) -> bool:
@@ -185,8 +184,7 @@ def test_training_goes_on_from_the_checkpoint_before_a_damaged_one(space: Space,
 
     space.kubectl.until(lambda: f"{Path(before).name}: epoch" in log(), "the checkpoint before is read")
     assert f"{Path(newest).name}: epoch" not in log()
-    model.until_ready()
-    assert model.stage("train")["output"]["epoch"] == 30
+    assert model.until_done("train")["epoch"] == 30
 
 
 def test_a_deleted_claim_is_reported_and_the_version_is_served_and_made_anew(space: Space, small_dataset: Path) -> None:

@@ -13,7 +13,7 @@ from support import recordings
 from support.browser import chromium, expect, watched
 from support.kube import Kubectl, Model, Object, curl
 from support.servers import OK_ESPEJO
-from support.spaces import Space, make_space, remove_space, upgrade
+from support.spaces import BEAMS, Space, make_space, remove_space, upgrade
 from support.target import Target
 
 ON_ARM64 = """\
@@ -47,7 +47,10 @@ def model(space: Space, small_dataset: Path, tmp_path_factory: pytest.TempPathFa
     space.dataset(folder)
     space.kubectl.apply(recordings.claim("cache"))
     manifest = space.manifest("served", maxEpochs=1)
-    manifest["spec"] |= {"decoding": {"grammar": "FreeText"}, "serving": {"cache": {"claimName": "cache"}}}
+    manifest["spec"] |= {
+        "decoding": {"grammar": "FreeText", "beamWidth": BEAMS},
+        "serving": {"cache": {"claimName": "cache"}},
+    }
     model = space.apply(manifest)
     model.until_ready()
     return model

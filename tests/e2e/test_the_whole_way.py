@@ -41,13 +41,18 @@ def model(space: Space, epochs_seen: list[str]) -> Model:
     manifest["spec"]["serving"]["replicas"] = 1
     found = space.apply(manifest)
 
+    progress = ""
+
     def watch() -> bool:
-        row = space.kubectl("get", "speechmodels", found.name, "--no-headers").split()
-        if len(row) > 2 and "/" in row[2] and row[2] not in epochs_seen:
-            epochs_seen.append(row[2])
+        nonlocal progress
+        if (now := found.status.get("progress", "")) != progress:  # a call of kubectl needs a hundred times as much
+            progress = now
+            row = space.kubectl("get", "speechmodels", found.name, "--no-headers").split()
+            if row[2] not in epochs_seen:
+                epochs_seen.append(row[2])
         return found.condition("Ready").get("status") == "True"
 
-    space.kubectl.until(watch, "the example is Ready", every=0.7)
+    space.kubectl.until(watch, "the example is Ready")
     return found
 
 
@@ -111,36 +116,27 @@ def test_a_service_deleted_by_hand_comes_back(model: Model) -> None:
 def test_edits_of_a_served_model(
     model: Model, space: Space, small_dataset: Path, kept_in: Callable[[float], None]
 ) -> None:
-    """More epochs continue, a restart token starts anew, new data is a new lineage; the gate and the pin decide which
-    version is served; and no request fails meanwhile.
+    """A restart token starts anew, new data is a new lineage; the gate and the pin decide which version is served; and no
+    request fails meanwhile.
     """
     caller = Caller(model, f"{space.target.registry}/speechops/pipeline:{space.target.tag}")
     first = model.status["model"]["version"]
-    epochs = model.object["spec"]["training"]["maxEpochs"]
-
-    model.kubectl.patch(model.name, {"training": {"maxEpochs": epochs + 2}})
-    model.until_ready()
-    continued = model.stage("train")["output"]
-    assert (continued["epoch"], continued["trainedEpochs"]) == (epochs + 2, 2)
-    assert model.status["progress"] == f"{epochs + 2}/{epochs + 2}"
-
-    good = model.status["model"]["version"]
     gate: Object = {"evaluation": {"gate": {"notWorseThanServing": {}}}}
-    model.kubectl.patch(model.name, {"training": {"maxEpochs": 3, "restartToken": "anew"}} | gate)
+    model.kubectl.patch(model.name, {"training": {"maxEpochs": 1, "restartToken": "anew"}} | gate)
     stalled = model.until_condition("Stalled", reason="QualityGateFailed")
-    assert f"of version {good} on the same" in stalled["message"]
+    assert f"of version {first} on the same" in stalled["message"]
     assert model.condition("Promoted")["reason"] == "QualityGateFailed"
     assert model.condition("Ready")["status"] == "True"
-    assert model.status["serving"]["version"] == good != model.status["latestVersion"]
+    assert model.status["serving"]["version"] == first != model.status["latestVersion"]
     wide = dict(zip(*map(str.split, model.kubectl("get", "sm", "-o", "wide").splitlines()), strict=False))
-    assert (wide["SERVING"], wide["LATEST"]) == (good, model.status["latestVersion"])
+    assert (wide["SERVING"], wide["LATEST"]) == (first, model.status["latestVersion"])
     jobs = model.jobs()
     assert not any("-compare-" in job for job in jobs), "it was measured on the same clips"
     model.kubectl.patch(model.name, {"evaluation": None})
     model.until_ready()
     assert model.jobs() == jobs
     restarted = model.stage("train")["output"]
-    assert (restarted["epoch"], restarted["trainedEpochs"]) == (3, 3)
+    assert (restarted["epoch"], restarted["trainedEpochs"]) == (1, 1)
 
     space.kubectl("exec", "load-espejo-dataset", "--", "sh", "-c", "rm -rf /dataset/original /dataset/commands.csv")
     unpack = ("tar", "-C", "/dataset", "--no-same-owner", "-xf", "-")
@@ -157,11 +153,10 @@ def test_edits_of_a_served_model(
     model.until_ready()
     assert model.stage("compare")["output"]["version"] == before
     assert model.stage("prepare")["output"]["datasetDigest"] != data
-    assert model.stage("train")["output"]["trainedEpochs"] == 3
+    assert model.stage("train")["output"]["trainedEpochs"] == 1
     assert model.status["serving"]["version"] == model.status["model"]["version"] not in (first, before)
     versions = [entry["version"] for entry in model.status["history"]]
-    # two more epochs make no new version when an earlier epoch stays the best on dev: the same weights are the same version
-    assert len(versions) == len(set(versions)) >= 3
+    assert len(versions) == len(set(versions)) == 3
 
     newest, jobs = model.status["latestVersion"], model.jobs()
     model.kubectl.patch(model.name, {"serving": {"pinnedVersion": first}})

@@ -4,6 +4,7 @@ import json
 import subprocess
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -47,14 +48,21 @@ class Helm:
 
     def manifests(self, values: Object | None = None) -> list[Object]:
         """Return the manifests of a release named as the chart, its hooks included."""
-        text = self.render(NAME, "--namespace", NAMESPACE, values=values)
-        return [found for found in yaml.safe_load_all(text) if found]
+        found: list[Object] = json.loads(_manifests(self, json.dumps(values or {})))
+        return found
 
     def refusal(self, values: Object) -> str:
         """Return helm's error for values that it rejects."""
         done = self.run("template", NAME, str(CHART), "--kube-version", OLDEST, values=values)
         assert done.returncode != 0, "helm took these values"
         return done.stderr
+
+
+@cache
+def _manifests(helm: Helm, values: str) -> str:
+    """Return the manifests for values, both as JSON: many tests render the chart in the same way."""
+    text = helm.render(NAME, "--namespace", NAMESPACE, values=json.loads(values))
+    return json.dumps([found for found in yaml.safe_load_all(text) if found])
 
 
 def of_kind(manifests: list[Object], kind: str) -> list[Object]:

@@ -1,6 +1,7 @@
 """A cluster as its users see it: through kubectl and curl."""
 
 import json
+import os
 import re
 import subprocess
 import time
@@ -51,7 +52,7 @@ class Kubectl:
 
     def __call__(self, *args: str, stdin: str | bytes | None = None, check: bool = True) -> str:
         raw = stdin.encode() if isinstance(stdin, str) else stdin
-        done = subprocess.run(self.argv(*args), input=raw, capture_output=True)
+        done = subprocess.run(self.argv(*args), input=raw, capture_output=True, env=os.environ | {"GOGC": "off"})
         if check and done.returncode:
             raise AssertionError(f"kubectl {' '.join(args)}: {done.stderr.decode()}")
         return done.stdout.decode()
@@ -93,7 +94,8 @@ class Kubectl:
     def _request(self, method: str, path: str, body: Object | None = None, **query: str) -> Object | None:
         """Send a request to the API server, and return its answer or None for 404. A read is sent again if its store pauses."""
         connection = _connection(self.kubeconfig, self.context)
-        headers = {"Accept": "application/json", "Content-Type": "application/json"}
+        content = "application/merge-patch+json" if method == "PATCH" else "application/json"
+        headers = {"Accept": "application/json", "Content-Type": content}
         request = connection.param_serialize(
             method, path, query_params=[*query.items()], header_params=headers, body=body, auth_settings=["BearerToken"]
         )
@@ -113,7 +115,8 @@ class Kubectl:
 
     def patch(self, name: str, spec: Object) -> None:
         """Merge-patch the spec of a SpeechModel."""
-        self("patch", "speechmodel", name, "--type=merge", "-p", json.dumps({"spec": spec}))
+        path = f"/{API['speechmodels']}/namespaces/{self.namespace}/speechmodels/{name}"
+        assert self._request("PATCH", path, {"spec": spec}), f"{name} is gone"
 
     def state(self) -> str:
         """Return phases, conditions and the epoch of everything in the namespace: a wait's progress."""
@@ -237,6 +240,18 @@ class Model:
             return ready if current and ready["status"] == "True" and not pending else None
 
         return self.kubectl.until(look, f"the spec of {self.name} is in effect")
+
+    def until_done(self, stage: str) -> Object:
+        """Return the output of a stage once it has succeeded for the newest generation."""
+
+        def look() -> Object | None:
+            model = self.object
+            status: Object = model.get("status", {})
+            found, current = _entry(status, "stages", name=stage), status.get("observedGeneration")
+            done = current == model["metadata"]["generation"] and found.get("state") == "Succeeded"
+            return found["output"] if done else None
+
+        return self.kubectl.until(look, f"{stage} of {self.name} is done")
 
     def until_epoch(self, epoch: int) -> int:
         """Return the number of finished epochs once it is at least `epoch`."""

@@ -55,7 +55,12 @@ class Workplace:
         """Write the manifest with other fields in its spec."""
         base: dict[str, Any] = {
             "language": "es",
-            "dataset": {"source": {"persistentVolumeClaim": {"claimName": "voices"}}, "format": "DeepSpeechCSV"},
+            "dataset": {
+                "source": {"persistentVolumeClaim": {"claimName": "voices"}},
+                "format": "DeepSpeechCSV",
+                "negatives": {"builtIn": False},
+            },
+            "decoding": {"beamWidth": 32},
             "publish": {"s3": {"bucket": "models"}},
         }
         old = yaml.safe_load(self.manifest.read_text()) if self.manifest.exists() else {"spec": {}}

@@ -11,13 +11,12 @@ from pathlib import Path
 
 import pytest
 import yaml
-from kubecluster import images
 from kubecluster.layout import PRIVATE_REGISTRY
 from speechmodel_api.crd import crd
 from support.helm_chart import Helm, Object, operator_pod, rules
 from support.kube import DEFINITION, Kubectl
-from support.places import CHART, ROOT
-from support.spaces import OPERATOR_NAMESPACE
+from support.places import CHART
+from support.spaces import OPERATOR_NAMESPACE, build_images
 from support.target import Target
 
 pytestmark = pytest.mark.cluster
@@ -91,8 +90,7 @@ def own(kubectl: Kubectl, metadata: Object) -> None:
 def release(target: Target, kubectl: Kubectl, helm: Helm, definition: None) -> Iterator[Release]:
     """Installed once for all tests of this file."""
     if target.layout:
-        for image in images.project(ROOT, ["operator"]):
-            images.build(target.layout, image)
+        build_images(target.layout)
     values = {
         "watchNamespaces": [kubectl.namespace],
         "images": {"registry": target.registry, "tag": target.tag},
@@ -252,7 +250,7 @@ def test_images_of_a_private_registry_are_pulled_for_the_operator_and_for_every_
     if target.layout is None:
         pytest.skip("needs the registry with a password of the test cluster")
     kubectl = release.kubectl
-    images.build_all(target.layout, ROOT)
+    build_images(target.layout)
     where = (f"--docker-server={PRIVATE_REGISTRY}", "--docker-username=test", "--docker-password=test")
     kubectl("create", "secret", "docker-registry", "regcred", *where)
     private = {"imageRegistry": PRIVATE_REGISTRY, "imagePullSecrets": ["regcred"]}

@@ -10,14 +10,18 @@ pytestmark = [pytest.mark.training, pytest.mark.slow]
 
 CLIP, PHRASE = "shapes_6364d3f0_2_3_000000_3_002.wav", "espejo"
 """A training clip."""
-EPOCHS = 150
-HYPERPARAMETERS = {"hiddenUnits": 64, "batchSize": 4, "learningRate": 0.003, "dropout": 0}
+EPOCHS = 60
+HYPERPARAMETERS = {"hiddenUnits": 64, "batchSize": 1, "learningRate": 0.003, "dropout": 0}
 
 
 def test_an_interrupted_training_by_coqui_ends_in_a_model_that_transcribes(tmp_path: Path) -> None:
     environment = {"SPEECHMODEL_COQUI_PYTHON": str(coqui())}
     place = Workplace.make(tmp_path)
     (place.folder / "voices" / "dev.csv").unlink()  # so that the last epoch is exported
+    table = place.folder / "voices" / "train.csv"
+    header, *rows = table.read_text(encoding="utf-8").splitlines(keepends=True)
+    of_clip = [row for row in rows if CLIP in row]
+    table.write_text("".join([header, *of_clip, *[row for row in rows if row not in of_clip][:3]]), encoding="utf-8")
     place.train(engine="CoquiSTT", maxEpochs=EPOCHS, hyperparameters=HYPERPARAMETERS)
     first = place.start(**environment)
     read_until(first, lambda line: f"train: epoch 1/{EPOCHS}" in line)

@@ -42,7 +42,7 @@ async def test_the_same_recordings_in_a_bucket_are_downloaded_and_train_nothing(
         await asyncio.to_thread(upload, access, voices, "es")
         shutil.rmtree(voices)
         s3 = {"bucket": "their-bucket", "prefix": "es", "endpoint": access.endpoint, "secretRef": {"name": "key"}}
-        finished.write(dataset={"source": {"s3": s3}, "format": "DeepSpeechCSV"})
+        finished.write(dataset={"source": {"s3": s3}, "format": "DeepSpeechCSV", "negatives": {"builtIn": False}})
         lacking = await asyncio.to_thread(finished.run, AWS_ACCESS_KEY_ID="", AWS_SECRET_ACCESS_KEY="")
         assert "the Secret key (dataset.source.s3.secretRef) is read from the environment here" in lacking.stderr
         done = await asyncio.to_thread(finished.run, **access.environment)

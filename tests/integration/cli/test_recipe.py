@@ -9,7 +9,7 @@ import pytest
 import yaml
 from speechmodel_api.alphabet import CATCH_ALL
 from support.places import RECIPE
-from support.workplace import Workplace
+from support.workplace import Workplace, interrupt, read_until
 
 pytestmark = pytest.mark.training
 PHRASES = {"1": "ok espejo", "2": "hola espejo", "3": "espejo", "4": "vale espejo", "5": "llama a mi hija"} | {
@@ -51,7 +51,9 @@ def test_the_recipes_files_are_trained_and_published_under_their_own_phrases(rec
 def test_recordings_that_belong_to_no_row_are_counted_where_the_user_looks(recipe: Workplace) -> None:
     table = recipe.folder / "recipe-dataset/commands.csv"
     table.write_text(table.read_text().replace("7,espejo llama a mi nuera\n", ""))
-    recipe.run()
+    process = recipe.start()
+    read_until(process, lambda line: line.startswith("prepare: done"))
+    interrupt(process)
     assert "2 recordings belong to no row; first: original/es/shapes_" in recipe.condition("DatasetReady")["message"]
     (log,) = (recipe.state / "runs").glob("voz-prepare-*/log")
     assert log.read_text().count("no row names the recording original/es/shapes_") == 2

@@ -106,10 +106,10 @@ def test_requests_in_flight_end_and_new_ones_are_served_while_it_drains(start: S
     assert server.until_ended() == 0
 
 
-def test_who_waits_in_line_is_served_before_it_ends(start: Start, five_minutes: bytes) -> None:
+def test_who_waits_in_line_is_served_before_it_ends(start: Start, minute: Path) -> None:
     server = start(lame_duck_seconds=0, drain_seconds=HOUR, decoders=1).until_ready()
     with ThreadPoolExecutor(4) as pool:
-        first = pool.submit(server.transcribe, five_minutes)
+        first = pool.submit(server.transcribe, minute)
         server.until_metric("speechmodel_requests_decoding", 1)
         waiting = [pool.submit(server.transcribe, OK_ESPEJO) for _ in range(3)]
         server.until_metric("speechmodel_requests_in_flight", 4)

@@ -1,4 +1,5 @@
 import socket
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -35,6 +36,7 @@ def test_no_more_than_the_decoders_decode_at_once(start: Start, minute: Path) ->
         most = 0.0
         while not all(future.done() for future in answers):
             most = max(most, server.metric("speechmodel_requests_decoding"))
+            time.sleep(0.05)
     assert most == 2
 
 

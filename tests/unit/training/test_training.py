@@ -303,13 +303,13 @@ def test_a_model_that_learned_its_clips_says_them_in_the_runtime(workspace: Work
     clips are never learned by heart.
     """
     cyrillic = str.maketrans("aehijklmnoprsuv", "аехийклмнопрсув")
-    rows = [(name, transcript.translate(cyrillic)) for name, transcript in rows]
-    workspace.prepare(rows)
+    by_phrase = {transcript.translate(cyrillic): name for name, transcript in rows}
+    workspace.prepare([(name, phrase) for phrase, name in by_phrase.items()])
     write_alphabet(workspace.data / "alphabet.txt", [label.translate(cyrillic) for label in ALPHABET])
     output = workspace.train(
         maxEpochs=250, hyperparameters={"hiddenUnits": 128, "batchSize": 6}, augmentation=AS_BEFORE
     )
     assert output.loss < 1
     with Model(workspace.graph()) as model:
-        right = [model.transcribe(load(workspace.data / name)).text == transcript for name, transcript in rows]
-    assert sum(right) >= 17
+        right = [model.transcribe(load(workspace.data / name)).text == said for said, name in by_phrase.items()]
+    assert sum(right) >= len(right) - 1

@@ -77,7 +77,7 @@ def test_all_its_processes_killed_at_once_leave_nothing_after_down(down: Layout)
     assert traces(down) == before
 
 
-@pytest.mark.parametrize("seconds", [0.3, 1.5, 3, 5])
+@pytest.mark.parametrize("seconds", [0.3, 3])
 def test_up_killed_half_way_leaves_nothing_after_down(down: Layout, seconds: float) -> None:
     before = traces(down)
     starting = command(down, "up")
