@@ -64,7 +64,7 @@ class Telemetry(Collector):
         )
         self._calls = Counter(
             "speechmodel_api_calls",
-            "Calls to the API server by verb and status code; code 0 is a call without an answer.",
+            "Calls to the API server by verb and status code; code 0 is a call without an answer, or a watch that broke.",
             ["verb", "code"],
             registry=self.registry,
         )
