@@ -347,6 +347,20 @@ def test_policies_are_where_the_models_are(helm: Helm) -> None:
     assert namespaces({"networkPolicy": {"enabled": False}}) == set()
 
 
+@pytest.mark.parametrize(
+    ("values", "there"),
+    [
+        ({}, "and none for stages and\nservers. Set networkPolicy.namespaces"),
+        ({"watchNamespaceSelector": {"matchLabels": {"a": "b"}}}, "and none for stages and\nservers."),
+        ({"watchNamespaces": ["a", "b"]}, "and those for stages and servers in a, b."),
+        ({"networkPolicy": {"namespaces": ["c"]}}, "and those for stages and servers in c."),
+    ],
+)
+def test_the_notes_say_where_the_policies_are(helm: Helm, values: Object, there: str) -> None:
+    assert f"one for the operator in {NAMESPACE}, {there}" in helm.notes(values)
+    assert "NetworkPolicies" not in helm.notes({"networkPolicy": {"enabled": False}})
+
+
 def _stages(spec: Object) -> list[str]:
     """Return the stages that a policy is for."""
     expressions = spec["podSelector"].get("matchExpressions", [])
