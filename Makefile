@@ -89,7 +89,7 @@ bench: $(VENV)/.ready packages ## the figures of docs/benchmarks.md
 
 .PHONY: soak
 soak: export PYTHONPATH := tests
-soak: $(VENV)/.ready ## the operator for MINUTES (10), on a way to the API server that has faults
+soak: $(VENV)/.ready ## the operator for MINUTES (10; a day is 1440), on a way to the API server that has faults
 	@$(BIN)/python -W ignore -m bench.soak $(MINUTES)
 
 .PHONY: quality
@@ -131,6 +131,10 @@ lock: $(VENV)/.ready ## lock the requirements of the images and of this environm
 	@$(LOCK) --python-version 3.11 --python-platform x86_64-manylinux_2_28 packages/training/pyproject.toml -o $(LOCKS)/coqui-stage.txt $(ARGS)
 	@for extra in cpu cuda; do \
 	  $(LOCK) $(IN_IMAGES) --extra $$extra packages/training/pyproject.toml -o $(LOCKS)/training-$$extra.txt $(ARGS); done
+
+.PHONY: pin
+pin: $(VENV)/.ready ## write the digests of built images into the chart's values, for a release; DIGESTS=folder
+	@$(BIN)/python tools/pin_images.py $(or $(DIGESTS),build/digests)
 
 LOCKED := operator pipeline training-cpu training-cuda coqui coqui-stage inference
 

@@ -34,6 +34,9 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- $images := $root.Values.images }}
 {{- $image := index $images (index . 1) }}
 {{- $name := printf "%s/%s" (coalesce $root.Values.global.imageRegistry $image.registry $images.registry) $image.repository }}
+{{- if and $image.digest $image.tag }}
+{{- fail (printf "images.%s.tag: images.%s.digest is set too; remove the tag, or set the digest to \"\"" (index . 1) (index . 1)) }}
+{{- end }}
 {{- if $image.digest }}
 {{- printf "%s@%s" $name $image.digest }}
 {{- else }}
