@@ -89,7 +89,7 @@ bench: $(VENV)/.ready packages ## the figures of docs/benchmarks.md
 
 .PHONY: soak
 soak: export PYTHONPATH := tests
-soak: $(VENV)/.ready ## the operator for MINUTES (10), on a way to the API server that has faults
+soak: $(VENV)/.ready ## the operator for MINUTES (10; a day is 1440), on a way to the API server that has faults
 	@$(BIN)/python -W ignore -m bench.soak $(MINUTES)
 
 .PHONY: quality
@@ -132,12 +132,15 @@ lock: $(VENV)/.ready ## lock the requirements of the images and of this environm
 	@for extra in cpu cuda; do \
 	  $(LOCK) $(IN_IMAGES) --extra $$extra packages/training/pyproject.toml -o $(LOCKS)/training-$$extra.txt $(ARGS); done
 
+.PHONY: pin
+pin: $(VENV)/.ready ## write the digests of built images into the chart's values, for a release; DIGESTS=folder
+	@$(BIN)/python tools/pin_images.py $(or $(DIGESTS),build/digests)
+
 LOCKED := operator pipeline training-cpu training-cuda coqui coqui-stage inference
 
 .PHONY: audit
-audit: $(VENV)/.ready ## known vulnerabilities of the Python packages in the images, from PyPI (needs the internet)
-	@for image in $(LOCKED); do echo "== $$image"; \
-	  $(BIN)/uv tool run -q pip-audit==2.10.1 --require-hashes --disable-pip -r $(LOCKS)/$$image.txt; done
+audit: $(VENV)/.ready ## advisories about the Python packages in the images; without the internet, a sentence says so
+	@PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/python tools/audit.py $(LOCKED:%=$(LOCKS)/%.txt)
 
 .PHONY: sbom
 sbom: $(VENV)/.ready ## CycloneDX bills of the Python packages in the images, in build/sbom

@@ -51,6 +51,11 @@ class Helm:
         found: list[Object] = json.loads(_manifests(self, json.dumps(values or {})))
         return found
 
+    def notes(self, values: Object | None = None) -> str:
+        """Return the notes that helm prints after the installation of a release named as the chart."""
+        command = ("install", NAME, str(CHART), "--namespace", NAMESPACE, "--dry-run=client")
+        return self(*command, values=values).partition("\nNOTES:\n")[2]
+
     def refusal(self, values: Object) -> str:
         """Return helm's error for values that it rejects."""
         done = self.run("template", NAME, str(CHART), "--kube-version", OLDEST, values=values)

@@ -228,10 +228,19 @@ class World:
         result = StageResult[Document](error=StageError(reason=reason, message=message)).model_dump_json()
         self.finish(**({"state": RunState.FAILED, "exit_code": code, "result": result} | change))
 
-    def progress(self, epoch: int, settings: LearningSettings | None = None, **figures: float) -> None:
+    def progress(
+        self, epoch: int, settings: LearningSettings | None = None, warning: str | None = None, **figures: float
+    ) -> None:
         name, run = next((n, r) for n, r in self.runs.items() if r.stage is StageName.TRAIN and r.state in ALIVE)
         record = TrainProgress(
-            epoch=epoch, max_epochs=10, settings=settings, step=epoch, fraction=0, time=self.now, **figures
+            epoch=epoch,
+            max_epochs=10,
+            settings=settings,
+            step=epoch,
+            fraction=0,
+            warning=warning,
+            time=self.now,
+            **figures,
         )
         self.runs[name] = replace(run, progress=record)
 

@@ -34,6 +34,9 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- $images := $root.Values.images }}
 {{- $image := index $images (index . 1) }}
 {{- $name := printf "%s/%s" (coalesce $root.Values.global.imageRegistry $image.registry $images.registry) $image.repository }}
+{{- if and $image.digest $image.tag }}
+{{- fail (printf "images.%s.tag: images.%s.digest is set too; remove the tag, or set the digest to \"\"" (index . 1) (index . 1)) }}
+{{- end }}
 {{- if $image.digest }}
 {{- printf "%s@%s" $name $image.digest }}
 {{- else }}
@@ -55,13 +58,34 @@ seccompProfile:
   type: RuntimeDefault
 {{- end }}
 
-{{/* Egress to the collector of traces in this cluster, on the port of tracing.endpoint. */}}
+{{/* Ports of the API server, and of the proxies that extraEnv gives by value, as a list in JSON. */}}
+{{- define "speechmodel-operator.apiServerPorts" -}}
+{{- $ports := list }}
+{{- range .Values.networkPolicy.apiServerPorts }}
+{{- $ports = append $ports (int .) }}
+{{- end }}
+{{- range .Values.extraEnv }}
+{{- if and (has (upper .name) (list "HTTPS_PROXY" "HTTP_PROXY")) .value }}
+{{- $given := regexFind ":[0-9]+/*$" .value | trimAll ":/" }}
+{{- $ports = append $ports (int (default (ternary 443 80 (hasPrefix "https://" .value)) $given)) }}
+{{- end }}
+{{- end }}
+{{- uniq $ports | toJson }}
+{{- end }}
+
+{{/* Egress to the collector of traces in this cluster, on the port of tracing.endpoint and on those of its pods. */}}
 {{- define "speechmodel-operator.collectorEgress" -}}
 {{- with .Values.tracing.endpoint }}
 {{- $url := urlParse . }}
 {{- $given := regexFind ":[0-9]+$" $url.host | trimPrefix ":" }}
+{{- $ports := list (int (default (ternary 443 80 (eq $url.scheme "https")) $given)) }}
+{{- range $.Values.networkPolicy.collectorPorts }}
+{{- $ports = append $ports (int .) }}
+{{- end }}
 - ports:
-    - {port: {{ default (ternary 443 80 (eq $url.scheme "https")) $given }}, protocol: TCP}
+    {{- range uniq $ports }}
+    - {port: {{ . }}, protocol: TCP}
+    {{- end }}
   to:
     - namespaceSelector: {}
 {{- end }}

@@ -77,6 +77,7 @@ def _engines(
 
 async def _watch(api: Api, settings: Settings, supervisor: Supervisor, watches: Watches, telemetry: Telemetry) -> None:
     """Follow the SpeechModels of the watched namespaces, until cancelled."""
+    telemetry.lead(leading=True)
     selector, changed = settings.namespace_selector, asyncio.Event()
     if selector:
         supervisor.select(await _first_namespaces(api, selector))
@@ -90,6 +91,7 @@ async def _watch(api: Api, settings: Settings, supervisor: Supervisor, watches: 
             if selector:
                 tasks.create_task(follow_namespaces(api, selector, supervisor, changed))
     finally:
+        telemetry.lead(leading=False)
         await supervisor.stop()
 
 

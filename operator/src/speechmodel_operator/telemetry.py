@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, PlatformCollector, ProcessCollector
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
+from speechmodel_api.reasons import severity_of
 from speechmodel_api.status import ConditionType, Phase, SpeechModelStatus, StageState, StageStatus
 from speechmodel_plan.task import Owner
 
@@ -63,7 +64,7 @@ class Telemetry(Collector):
         )
         self._calls = Counter(
             "speechmodel_api_calls",
-            "Calls to the API server by verb and status code; code 0 is a call without an answer.",
+            "Calls to the API server by verb and status code; code 0 is a call without an answer, or a watch that broke.",
             ["verb", "code"],
             registry=self.registry,
         )
@@ -82,6 +83,11 @@ class Telemetry(Collector):
             "speechmodel_watch_failing",
             "1 if the operator cannot list or watch a kind in a namespace, or in all (*), else 0.",
             ["namespace", "resource"],
+            registry=self.registry,
+        )
+        self._leading = Gauge(
+            "speechmodel_leading",
+            "1 if this operator does the work: it holds the Lease, or needs none. 0 if it waits.",
             registry=self.registry,
         )
         self.registry.register(self)
@@ -105,6 +111,10 @@ class Telemetry(Collector):
     def definition_lacks(self, fields: int) -> None:
         """Set the number of fields that the CustomResourceDefinition lacks."""
         self._missing.set(fields)
+
+    def lead(self, *, leading: bool) -> None:
+        """Set whether this operator does the work."""
+        self._leading.set(leading)
 
     def watched(self, namespace: str, plural: str, *, failing: bool) -> None:
         """Set the state of a watch. Without a namespace, it is one of all."""
@@ -145,7 +155,7 @@ def _families(models: Sequence[_Seen]) -> Iterable[Metric]:
     condition = GaugeMetricFamily(
         "speechmodel_condition",
         "1 if a condition of a SpeechModel is True, else 0. Reconciling and Stalled are present only while they are True.",
-        labels=[*names, "type", "reason"],
+        labels=[*names, "type", "reason", "severity"],
     )
     wer = GaugeMetricFamily("speechmodel_wer", "Word error rate of the version to serve.", labels=[*names, "version"])
     stages = GaugeMetricFamily(
@@ -157,7 +167,7 @@ def _families(models: Sequence[_Seen]) -> Iterable[Metric]:
     for seen in models:
         place = [seen.owner.namespace, seen.owner.name]
         for kind, reason, true in seen.conditions:
-            condition.add_metric([*place, kind, reason], float(true))
+            condition.add_metric([*place, kind, reason, severity_of(reason).value], float(true))
         for stage, reason in seen.failed:
             stages.add_metric([*place, stage, reason], 1)
         if seen.wer is not None:

@@ -79,8 +79,10 @@ def test_several_operators_share_a_lease(helm: Helm) -> None:
     assert environment["SPEECHMODEL_LEASE"] == f"{NAMESPACE}/{NAME}"
     (role,) = of_kind(manifests, "Role")
     assert role["metadata"]["namespace"] == NAMESPACE
+    leases = {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"]}
     assert role["rules"] == [
-        {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["get", "create", "patch"]}
+        leases | {"resourceNames": [NAME], "verbs": ["get", "patch"]},
+        leases | {"verbs": ["create"]},
     ]
     assert of_kind(helm.manifests(), "Role") == []
 
@@ -205,11 +207,21 @@ def test_with_namespaces_given_nothing_reaches_further(helm: Helm) -> None:
 
 
 def test_roles_and_account_can_be_somebody_elses(helm: Helm) -> None:
-    values = {"rbac": {"create": False}, "serviceAccount": {"create": False, "name": "given"}}
+    roles = {"Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"}
+    values: Object = {
+        "rbac": {"create": False},
+        "serviceAccount": {"create": False, "name": "given"},
+        "replicaCount": 2,
+    }
     manifests = helm.manifests(values)
-    kinds = {m["kind"] for m in manifests}
-    assert not kinds & {"Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding", "ServiceAccount"}
+    assert not {m["kind"] for m in manifests} & (roles | {"ServiceAccount"})
     assert all(pod["serviceAccountName"] == "given" for pod in pods(manifests))
+    values["retrain"] = {"models": [{"namespace": "speech", "name": "espejo"}]}
+    manifests = helm.manifests(values)
+    assert not {m["kind"] for m in manifests} & roles
+    (account,) = of_kind(manifests, "ServiceAccount")
+    assert account["metadata"]["name"] == retrain_account("espejo")
+    assert "create a Role by which the ServiceAccount NAME-retrain may get and patch it" in helm.notes(values)
 
 
 def test_the_account_gives_its_token_to_these_pods_only(helm: Helm) -> None:
@@ -255,18 +267,71 @@ def test_the_operator_may_read_canaries_whoever_else_may_call_servers(helm: Helm
     assert operator["podSelector"]["matchLabels"].items() <= operator_pod(manifests)["metadata"]["labels"].items()
 
 
+def test_prometheus_may_scrape_servers_whoever_else_may_call_them(helm: Helm) -> None:
+    caller, prometheus = ({"namespaceSelector": {"matchLabels": {"team": name}}} for name in ("callers", "monitoring"))
+    policy: Object = {"serverFrom": [caller], "metricsFrom": [prometheus]}
+    values: Object = {
+        "watchNamespaces": ["a"],
+        "networkPolicy": policy,
+        "monitoring": {"podMonitor": {"enabled": True}},
+    }
+    (servers,) = (p for p in of_kind(helm.manifests(values), POLICY) if p["metadata"]["name"] == f"{NAME}-servers")
+    http, wyoming = servers["spec"]["ingress"]
+    assert http["from"][:2] == [caller, prometheus]
+    assert wyoming["from"] == [caller]
+    warning = "Unless serverFrom names Prometheus"
+    assert warning not in helm.notes(values)
+    del policy["metricsFrom"]
+    assert warning in helm.notes(values)
+    del policy["serverFrom"]
+    assert warning not in helm.notes(values)
+
+
 @pytest.mark.parametrize(
-    ("endpoint", "port"),
-    [("http://collector.obs:4318", 4318), ("https://collector.example.com", 443), ("http://collector/otlp", 80)],
+    ("variable", "ports"),
+    [
+        ({"name": "HTTPS_PROXY", "value": "http://proxy.corp:3128"}, {3128}),
+        ({"name": "https_proxy", "value": "http://proxy.corp:3128/"}, {3128}),
+        ({"name": "HTTP_PROXY", "value": "proxy:8080"}, {8080}),
+        ({"name": "HTTPS_PROXY", "value": "http://me:secret@[fd00::1]:3128"}, {3128}),
+        ({"name": "HTTPS_PROXY", "value": "http://proxy.corp"}, {80}),
+        ({"name": "HTTPS_PROXY", "value": "https://proxy.corp"}, set()),  # 443 is open already
+        ({"name": "NO_PROXY", "value": "10.0.0.1:9999"}, set()),
+        ({"name": "HTTPS_PROXY", "value": ""}, set()),
+    ],
 )
-def test_traces_are_sent_to_the_collector_and_policies_let_them(helm: Helm, endpoint: str, port: int) -> None:
+def test_the_policy_lets_the_operator_call_its_proxy(helm: Helm, variable: Object, ports: set[int]) -> None:
+    policies = of_kind(helm.manifests({"extraEnv": [variable]}), POLICY)
+    (operator,) = (policy["spec"] for policy in policies if policy["metadata"]["name"] == NAME)
+    given = [port["port"] for port in operator["egress"][0]["ports"]]
+    assert set(given) - {53, 443, 6443, 8443, 16443} == ports
+    assert given.count(443) == 1
+
+
+def test_the_port_of_a_proxy_that_the_chart_cannot_know_is_asked_for(helm: Helm) -> None:
+    reference = {"secretKeyRef": {"name": "proxy", "key": "url"}}
+    values = {"extraEnv": [{"name": "HTTPS_PROXY", "valueFrom": reference}]}
+    assert "HTTPS_PROXY of extraEnv takes its value from elsewhere" in helm.notes(values)
+    assert "takes its value from elsewhere" not in helm.notes(values | {"networkPolicy": {"enabled": False}})
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "ports"),
+    [
+        ("http://collector.obs:4318", [4318]),
+        ("https://collector.example.com", [443, 4318]),
+        ("http://collector/otlp", [80, 4318]),
+    ],
+)
+def test_traces_are_sent_to_the_collector_and_policies_let_them(helm: Helm, endpoint: str, ports: list[int]) -> None:
     manifests = helm.manifests({"watchNamespaces": ["a"], "tracing": {"endpoint": endpoint, "ratio": 0.1}})
     (container,) = operator_pod(manifests)["spec"]["containers"]
     environment = {entry["name"]: entry["value"] for entry in container["env"]}
     assert environment["OTEL_EXPORTER_OTLP_ENDPOINT"] == endpoint
     assert environment["OTEL_TRACES_SAMPLER_ARG"] == "0.1"
     policies = {policy["metadata"]["name"]: policy["spec"] for policy in of_kind(manifests, POLICY)}
-    to_collector = {"ports": [{"port": port, "protocol": "TCP"}], "to": [{"namespaceSelector": {}}]}
+    open_ports = [{"port": port, "protocol": "TCP"} for port in ports]
+    to_collector = {"ports": open_ports, "to": [{"namespaceSelector": {}}]}
     for name in (NAME, f"{NAME}-offline"):
         assert policies[name]["egress"][-1] == to_collector
     assert [rule["port"] for rule in policies[f"{NAME}-offline"]["egress"][0]["ports"]] == [53, 53]
@@ -280,6 +345,20 @@ def test_policies_are_where_the_models_are(helm: Helm) -> None:
     assert namespaces({"watchNamespaces": ["a", "b"]}) == {NAMESPACE, "a", "b"}
     assert namespaces({"networkPolicy": {"namespaces": ["c"]}}) == {NAMESPACE, "c"}
     assert namespaces({"networkPolicy": {"enabled": False}}) == set()
+
+
+@pytest.mark.parametrize(
+    ("values", "there"),
+    [
+        ({}, "and none for stages and\nservers. Set networkPolicy.namespaces"),
+        ({"watchNamespaceSelector": {"matchLabels": {"a": "b"}}}, "and none for stages and\nservers."),
+        ({"watchNamespaces": ["a", "b"]}, "and those for stages and servers in a, b."),
+        ({"networkPolicy": {"namespaces": ["c"]}}, "and those for stages and servers in c."),
+    ],
+)
+def test_the_notes_say_where_the_policies_are(helm: Helm, values: Object, there: str) -> None:
+    assert f"one for the operator in {NAMESPACE}, {there}" in helm.notes(values)
+    assert "NetworkPolicies" not in helm.notes({"networkPolicy": {"enabled": False}})
 
 
 def _stages(spec: Object) -> list[str]:

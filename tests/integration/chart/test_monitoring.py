@@ -10,7 +10,7 @@ import pytest
 import yaml
 from speechmodel_operator.telemetry import Telemetry
 from support import built
-from support.helm_chart import Helm, Object, of_kind
+from support.helm_chart import NAME, NAMESPACE, Helm, Object, of_kind
 from support.places import CHART, ROOT
 
 ALL: Object = {
@@ -40,9 +40,10 @@ def test_every_expression_uses_metrics_that_exist() -> None:
 
 
 @pytest.mark.slow
-def test_the_alerts_fire_when_they_should_and_only_then(tmp_path: Path) -> None:
+def test_the_alerts_fire_when_they_should_and_only_then(helm: Helm, tmp_path: Path) -> None:
     promtool = built.programs("promtool") / "promtool"
-    shutil.copy(CHART / "files" / "alerts.yaml", tmp_path)
+    (rule,) = of_kind(helm.manifests(ALL), "PrometheusRule")
+    (tmp_path / "alerts.yaml").write_text(yaml.safe_dump(rule["spec"]), encoding="utf-8")
     shutil.copy(Path(__file__).with_name("alerts_test.yaml"), tmp_path)
     done = subprocess.run([promtool, "test", "rules", tmp_path / "alerts_test.yaml"], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -57,10 +58,22 @@ def test_nothing_is_created_unless_asked_for(helm: Helm) -> None:
 def test_the_rule_holds_the_alerts_and_the_config_map_the_dashboard(helm: Helm) -> None:
     manifests = helm.manifests(ALL)
     (rule,) = of_kind(manifests, "PrometheusRule")
-    assert rule["spec"] == ALERTS
+    text = (CHART / "files" / "alerts.yaml").read_text(encoding="utf-8")
+    assert rule["spec"] == yaml.safe_load(text.replace("@job@", NAME).replace("@namespace@", NAMESPACE))
     (dashboard,) = of_kind(manifests, "ConfigMap")
     assert dashboard["metadata"]["labels"]["grafana_dashboard"] == "1"
     assert json.loads(dashboard["data"]["speechmodels.json"])["uid"] == "speechmodels"
+
+
+def test_the_alerts_of_a_release_are_about_its_own_operator(helm: Helm) -> None:
+    text = helm.render("team-a", "--namespace", "speech-a", values=ALL)
+    manifests = [found for found in yaml.safe_load_all(text) if found]
+    (rule,), (service,) = of_kind(manifests, "PrometheusRule"), of_kind(manifests, "Service")
+    expressions = [rule["expr"] for rule in rule["spec"]["groups"][0]["rules"]]
+    name = service["metadata"]["name"]  # Prometheus takes the label job from it
+    assert [text for text in expressions if f'job="{name}"' not in text and "speechmodel_http" not in text] == []
+    assert f'absent(speechmodel_models{{job="{name}", namespace="speech-a"}})' in expressions
+    assert "@" not in json.dumps(rule["spec"])
 
 
 @pytest.mark.parametrize("watch, selector", [([], {"any": True}), (["a", "b"], {"matchNames": ["a", "b"]})])

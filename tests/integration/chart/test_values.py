@@ -38,6 +38,10 @@ BAD: list[tuple[Object, str]] = [
     ({"images": {"opertor": {}}}, "at '/images': additional properties 'opertor' not allowed"),
     ({"images": {"pullPolicy": "Sometimes"}}, "at '/images/pullPolicy': value must be one of"),
     ({"images": {"operator": {"digest": "abc"}}}, "at '/images/operator/digest': 'abc' does not match pattern"),
+    (
+        {"images": {"training": {"digest": DIGEST, "tag": "1-cuda"}}},
+        "images.training.tag: images.training.digest is set too",
+    ),
     ({"images": {"tag": 1.0}}, "at '/images/tag': got number, want string"),
     ({"images": {"operator": {"repository": "Speech/Op"}}}, "at '/images/operator/repository'"),
     ({"global": {"imagePullSecrets": ["Not A Name"]}}, "at '/global/imagePullSecrets/0'"),
@@ -167,7 +171,7 @@ def test_an_image_is_named_by_registry_tag_and_digest(helm: Helm) -> None:
         "tag": "1.2.3",
         "training": {"tag": "1.2.3-cuda"},
         "inference": {"registry": "other.example.com", "repository": "me/server"},
-        "operator": {"digest": DIGEST, "tag": "ignored"},
+        "operator": {"digest": DIGEST},
     }
     (container,) = operator_pod(helm.manifests({"images": images}))["spec"]["containers"]
     settings = {entry["name"]: entry["value"] for entry in container["env"]}

@@ -61,6 +61,11 @@ class Process:
         health, metrics = (urllib.request.urlopen(address, timeout=30).read().decode() for address in addresses)
         return f"{health.strip()} {metrics.split()[1]}"
 
+    def leads(self) -> bool:
+        """Return True if the metrics say that this operator does the work."""
+        address = f"http://127.0.0.1:{self.metrics}/metrics?name[]=speechmodel_leading"
+        return "speechmodel_leading 1.0" in urllib.request.urlopen(address, timeout=30).read().decode()
+
 
 Start = Callable[[Object], Process]
 
@@ -120,6 +125,7 @@ def test_a_namespace_is_taken_up_with_its_label_and_let_go_without_it(
     with_label("label", "namespace", "team-a", "speech=enabled")
     with_label.until(lambda: generation(with_label) == 2, "the edit is followed when the label is back")
     assert process.answers("127.0.0.1") == process.answers("[::1]") == "ok HELP"
+    assert process.leads(), "it needs no Lease"
 
 
 @pytest.mark.parametrize("operator", [BY_LABEL], indirect=True)
@@ -140,11 +146,13 @@ def test_of_two_operators_one_works_and_the_other_takes_over(start: Start, teams
     assert second.answers("127.0.0.1") == "ok HELP"
     assert "holding the Lease" not in second.text()
     model.until(lambda: generation(model) == 1, "the first operator works")
+    assert (first.leads(), second.leads()) == (True, False)
     first.process.send_signal(signal.SIGTERM)
     assert waiting.until_ended(first.process) == 0
     second.until_logged("holding the Lease")
     model.patch("m", {"training": {"maxEpochs": 11}})
     model.until(lambda: generation(model) == 2, "the second operator works")
+    assert second.leads()
     third = start(TWO)
     third.until_logged("waiting for the Lease")
     second.process.kill()  # as when its node is lost: the Lease expires

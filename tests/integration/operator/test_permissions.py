@@ -12,7 +12,7 @@ import yaml
 from speechmodel_inference.errors import ClusterFailed, Conflict
 from speechmodel_inference.own_model import MANAGER, OwnModel, OwnModelClient
 from speechmodel_inference.retraining import retrain
-from support.helm_chart import Helm, Object, rules
+from support.helm_chart import NAME, NAMESPACE, Helm, Object, rules
 from support.kube import Kubectl
 from support.world import World
 
@@ -92,6 +92,20 @@ def test_with_namespaces_given_every_other_namespace_is_closed(helm: Helm, kubec
     calls = list(needed(helm, values))
     assert [call for call in calls if not may(kubectl, *call, "team-a")] == []
     assert [call for call in calls if may(kubectl, *call, "default") or may(kubectl, *call, "")] == []
+
+
+def test_of_the_leases_the_operator_may_use_its_own_alone(kubectl: Kubectl, install: Install) -> None:
+    install({"replicaCount": 2})
+    groups = ["system:serviceaccounts", f"system:serviceaccounts:{NAMESPACE}", "system:authenticated"]
+    leases = {"group": "coordination.k8s.io", "resource": "leases"}
+
+    def its(verb: str, name: str = "", namespace: str = NAMESPACE) -> bool:
+        return kubectl.may(ACCOUNT, groups, verb=verb, name=name, namespace=namespace, **leases)
+
+    assert its("get", NAME) and its("patch", NAME) and its("create")
+    assert [verb for verb in ("get", "patch") if its(verb, "kube-scheduler")] == []
+    assert [verb for verb in ("list", "watch", "update", "delete") if its(verb, NAME)] == []
+    assert not its("create", namespace="default")
 
 
 def test_a_server_may_start_its_own_training_and_nothing_else(

@@ -4,7 +4,7 @@ import asyncio
 import gc
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 
 import aiohttp
@@ -16,6 +16,7 @@ from speechmodel_operator.cluster.api import JOBS, Api
 from speechmodel_operator.cluster.cache import Rehearsal
 from speechmodel_operator.cluster.connection import ANSWERS, connect
 from speechmodel_operator.cluster.errors import ClusterError, NoAnswer
+from speechmodel_operator.telemetry import Telemetry
 from support import waiting
 
 JOB = {"metadata": {"name": "a", "namespace": "ns", "uid": "u", "resourceVersion": "1"}}
@@ -24,7 +25,9 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 @asynccontextmanager
 async def answered_by(
-    handle: Handler, refresh: Callable[[client.Configuration], None] | None = None
+    handle: Handler,
+    refresh: Callable[[client.Configuration], None] | None = None,
+    telemetry: Telemetry | None = None,
 ) -> AsyncIterator[Api]:
     """Give an Api whose server answers with `handle`. `refresh` may change the token before each call."""
     app = web.Application()
@@ -37,7 +40,7 @@ async def answered_by(
     configuration = client.Configuration(host=f"http://{host}:{port}")
     configuration.refresh_api_key_hook = refresh  # type: ignore[assignment] # it is declared as None
     async with connect(configuration) as connection:
-        yield Api(connection)
+        yield Api(connection, telemetry)
     await runner.cleanup()
 
 
@@ -145,11 +148,34 @@ async def broken_off(request: web.Request) -> web.StreamResponse:
     return response
 
 
+async def empty(_: web.Request) -> web.StreamResponse:
+    """Answer with a watch that ends without a change."""
+    return web.Response()
+
+
 async def never(request: web.Request) -> web.StreamResponse:
     """Close the connection without an answer."""
     assert request.transport is not None
     request.transport.close()
     return web.Response()
+
+
+@pytest.mark.parametrize(
+    ("handle", "code"), [(never, "0"), (broken_off, "0"), (answers(403)[0], "403"), (empty, "200")]
+)
+async def test_a_watch_is_counted_when_it_ends(handle: Handler, code: str) -> None:
+    telemetry = Telemetry()
+    async with answered_by(handle, telemetry=telemetry) as api:
+        with suppress(NoAnswer, ClusterError, ValueError):
+            async for _ in api.watch(JOBS, "ns", "", "1", 5):
+                pass
+    counted = [
+        (sample.labels, sample.value)
+        for metric in telemetry.registry.collect()
+        for sample in metric.samples
+        if sample.name == "speechmodel_api_calls_total"
+    ]
+    assert counted == [({"verb": "WATCH", "code": code}, 1)]
 
 
 async def test_a_read_whose_connection_breaks_is_repeated() -> None:

@@ -60,11 +60,11 @@ def fast(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "FIRST_PAUSE_SECONDS", 0.001)
 
 
-async def follow(server: Server) -> tuple[Store[Job], list[tuple[str, bool]]]:
+async def follow(server: Server, telemetry: Telemetry | None = None) -> tuple[Store[Job], list[tuple[str, bool]]]:
     """Return the store once the server has nothing more, and the names that were reported, with True for those that are gone."""
     reported: list[tuple[str, bool]] = []
     store = Store(Job, lambda found, gone: reported.append((found.metadata.name, gone)))
-    task = asyncio.create_task(Informer(cast(Api, server), JOBS, store, "", "", 60, Telemetry()).run())
+    task = asyncio.create_task(Informer(cast(Api, server), JOBS, store, "", "", 60, telemetry or Telemetry()).run())
     async with asyncio.timeout(STALLED_SECONDS):
         await server.done.wait()
     task.cancel()
@@ -133,6 +133,38 @@ async def test_watches_that_end_at_once_are_opened_again_after_pauses_that_grow_
     monkeypatch.setattr(module, "jittered", recorded)
     await follow(Server([listed(10)], [[], [], [], [event("ADDED", job("a", 15))], [], []]))
     assert pauses == [0.25, 0.5, 1.0, 0.25, 0.5]
+
+
+async def test_a_watch_that_breaks_again_and_again_is_failing_until_there_is_a_change(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    cut = NoAnswer("the proxy ended it")
+    states, warned = [], []
+    for watches in ([[cut]] * 2, [[cut]] * 3, [[cut]] * 4 + [[event("ADDED", job("a", 15))]], [[], [cut], []]):
+        caplog.clear()
+        telemetry = Telemetry()
+        await follow(Server([listed(10)], watches), telemetry)
+        labels = {"namespace": "*", "resource": "jobs"}
+        states.append(telemetry.registry.get_sample_value("speechmodel_watch_failing", labels))
+        warned.append([record.message for record in caplog.records if record.levelname == "WARNING"])
+    assert states == [0, 1, 0, 1]
+    assert [len(messages) for messages in warned] == [0, 1, 2, 1]
+    assert "the jobs of all namespaces cannot be followed" in warned[1][0]
+    assert "the proxy ended it" in warned[1][0] and "it ended at once" in warned[3][0]
+
+
+async def test_lists_that_get_no_answer_are_failing_too() -> None:
+    telemetry, seen = Telemetry(), list[float | None]()
+
+    class Unreachable(Server):
+        async def pages(self, *_: object) -> AsyncIterator[Manifest]:
+            labels = {"namespace": "*", "resource": "jobs"}
+            seen.append(telemetry.registry.get_sample_value("speechmodel_watch_failing", labels))
+            async for page in super().pages():
+                yield page
+
+    await follow(Unreachable([NoAnswer("no route")] * 3 + [listed(10)], []), telemetry)
+    assert seen == [None, None, None, 1]
 
 
 async def test_a_list_that_fails_is_repeated() -> None:

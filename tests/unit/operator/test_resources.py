@@ -125,6 +125,29 @@ def test_every_pod_on_the_workspace_is_placed_where_training_can_run_and_only_tr
         assert ("nvidia.com/gpu" in limits) == (stage is StageName.TRAIN)
 
 
+@pytest.mark.parametrize(
+    "resources, told",
+    [
+        ({"limits": {"nvidia.com/gpu": "1", "memory": "8Gi"}}, "nvidia.com/gpu"),
+        ({"limits": {"nvidia.com/mig-1g.10gb": "1"}}, "nvidia.com/mig-1g.10gb"),
+        ({"limits": {"nvidia.com/mig-3g.40gb.shared": "2"}}, "nvidia.com/mig-3g.40gb.shared"),
+        ({"limits": {"amd.com/gpu": "1"}, "requests": {"amd.com/gpu": "1"}}, "amd.com/gpu"),
+        ({"limits": {"gpu.intel.com/i915": "1"}}, "gpu.intel.com/i915"),
+        ({"limits": {"nvidia.com/gpu": "0"}}, None),
+        ({"limits": {"memory": "8Gi", "hugepages-2Mi": "4Mi", "example.com/fpga": "1"}}, None),
+        ({}, None),
+    ],
+)
+def test_the_trainer_is_told_which_gpus_its_pod_has(resources: dict[str, Any], told: str | None) -> None:
+    world = World()
+    world.edit(training__podTemplate={"resources": resources})
+    for stage, job in all_jobs(world).items():
+        (container,) = job["spec"]["template"]["spec"]["containers"]
+        assert container["resources"].get("limits") == (resources.get("limits") if stage is StageName.TRAIN else None)
+        given = {entry["name"]: entry.get("value") for entry in container["env"]}
+        assert given.get("SPEECHMODEL_GPUS") == (told if stage is StageName.TRAIN else None)
+
+
 def test_only_publish_and_serving_see_the_secret() -> None:
     found = all_jobs(World())
     holders = {stage for stage, job in found.items() if "secretKeyRef" in json.dumps(job)}

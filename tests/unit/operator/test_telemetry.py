@@ -54,10 +54,10 @@ def test_models_are_counted_by_phase_with_their_error_rate_until_they_are_gone()
     assert value(telemetry, "speechmodel_models", phase="Training") == 0
     place = {"namespace": "speech", "model": "espejo"}
     assert value(telemetry, "speechmodel_wer", **place, version=world.status.model.version) == 0.1
-    assert value(telemetry, "speechmodel_condition", **place, type="Ready", reason="Ready") == 1
+    assert value(telemetry, "speechmodel_condition", **place, type="Ready", reason="Ready", severity="normal") == 1
     telemetry.forget(OWNER)
     assert value(telemetry, "speechmodel_models", phase="Ready") == 0
-    assert value(telemetry, "speechmodel_condition", **place, type="Ready", reason="Ready") is None
+    assert value(telemetry, "speechmodel_condition", **place, type="Ready", reason="Ready", severity="normal") is None
 
 
 def test_a_model_that_is_created_again_has_its_series_once() -> None:
@@ -80,7 +80,8 @@ async def test_a_step_that_fails_is_in_the_metrics_of_its_model() -> None:
     )
     await engine.report_failure(Trouble("ReconcileError", "the spec is one of a newer release"))
     place = {"namespace": OWNER.namespace, "model": OWNER.name}
-    assert value(telemetry, "speechmodel_condition", **place, type="Ready", reason="ReconcileError") == 0
+    ready = place | {"type": "Ready", "reason": "ReconcileError", "severity": "warning"}
+    assert value(telemetry, "speechmodel_condition", **ready) == 0
 
 
 def test_a_stage_that_waits_for_a_person_has_a_series_with_its_reason() -> None:
@@ -92,6 +93,7 @@ def test_a_stage_that_waits_for_a_person_has_a_series_with_its_reason() -> None:
     labels = {"namespace": "speech", "model": "espejo", "stage": "prepare", "reason": "NoClips"}
     assert value(telemetry, "speechmodel_stage_failed", **labels) == 1
     stalled = {"namespace": "speech", "model": "espejo", "type": "Stalled", "reason": "NoClips"}
+    stalled |= {"severity": "warning"}  # as of every reason that this release does not know
     assert value(telemetry, "speechmodel_condition", **stalled) == 1
 
 

@@ -493,6 +493,28 @@ def test_speed_and_use_of_cpus_are_shown_and_afterwards_the_pod_seconds_of_all_a
     )
 
 
+def test_a_warning_of_the_trainer_is_shown_until_an_attempt_has_none(world: World) -> None:
+    def warning() -> str | None:
+        assert world.status.training is not None
+        return world.status.training.warning
+
+    world.until(StageName.TRAIN)
+    world.progress(1, warning="the pod has nvidia.com/gpu,\nbut TensorFlow finds no GPU")
+    world.step(1)
+    assert warning() == "the pod has nvidia.com/gpu, but TensorFlow finds no GPU"
+    world.fail(75)
+    world.step(1)
+    world.step(40)
+    world.progress(3)
+    world.step(20)
+    assert warning() is None
+    world.progress(4, warning="no GPU")
+    world.step(20)
+    world.finish()
+    world.step(0)
+    assert warning() == "no GPU", "it explains how long the training took"
+
+
 def test_the_end_of_training_is_estimated_by_the_trainer_and_only_while_it_trains(world: World) -> None:
     def estimate() -> datetime | None:
         assert world.status.training is not None

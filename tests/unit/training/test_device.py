@@ -1,6 +1,16 @@
+"""The set-up of TensorFlow, and the warning of a trainer whose GPU is not used."""
+
+import json
 import os
 import subprocess
 import sys
+
+import pytest
+import tensorflow as tf
+from speechmodel_api.progress import TrainProgress
+from speechmodel_training.device import missing_gpu
+
+from .conftest import Workspace
 
 
 def test_onednn_computes_on_every_processor_and_keras_is_not_imported() -> None:
@@ -18,3 +28,28 @@ def test_onednn_computes_on_every_processor_and_keras_is_not_imported() -> None:
     )
     assert "oneDNN custom operations are on" in done.stderr
     assert done.stdout == "1 False\n"
+
+
+@pytest.mark.parametrize("name", ["nvidia.com/gpu", "nvidia.com/mig-1g.10gb", "amd.com/gpu"])
+def test_a_pod_with_a_gpu_that_the_image_cannot_use_is_told_the_image_that_can(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert missing_gpu() is None, "no GPU is asked for"
+    monkeypatch.setenv("SPEECHMODEL_GPUS", name)
+    sentence = missing_gpu() or ""
+    assert sentence.startswith(f"the pod has {name}, but TensorFlow finds no GPU and trains on CPUs: ")
+    assert "images.training.tag" in sentence and "TENSORFLOW=cuda" in sentence
+    monkeypatch.setattr(tf.sysconfig, "get_build_info", lambda: {"is_cuda_build": True})
+    assert "driver" in (missing_gpu() or "") and "images.training.tag" not in (missing_gpu() or "")
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [kind])
+    assert missing_gpu() is None, "TensorFlow has a GPU"
+
+
+@pytest.mark.training
+def test_the_trainer_reports_a_gpu_that_it_does_not_use(
+    workspace: Workspace, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SPEECHMODEL_GPUS", "nvidia.com/mig-1g.10gb")
+    workspace.train(maxEpochs=1)
+    records = [TrainProgress.model_validate(json.loads(line)) for line in capsys.readouterr().out.splitlines()]
+    assert {record.warning for record in records} == {missing_gpu()} != {None}

@@ -49,6 +49,7 @@ def test_training_gives_a_graph_a_history_and_progress(
     assert (ends[-2].seconds_left or 0) > 0 == records[-1].seconds_left
     assert records[-1].dev_wer == output.dev_wer == float(history[-1]["dev_wer"]) > 0
     assert [float(row["learning_rate"]) > 0 for row in history] == [True] * 4
+    assert {record.warning for record in records} == {None}
     assert (workspace.lineage / "training.csv").read_text() == workspace.graph().with_name("training.csv").read_text()
 
 

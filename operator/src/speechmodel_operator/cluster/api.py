@@ -141,7 +141,8 @@ class Api:
     ) -> AsyncIterator[Manifest]:
         """Yield the changes after a resourceVersion, for at most `seconds`. Raises ClusterError and NoAnswer.
 
-        A connection that is open but brings nothing ends with NoAnswer soon after that.
+        A connection that is open but brings nothing ends with NoAnswer soon after that. The watch is counted when it ends, with
+        the code 0 if its connection broke.
         """
         query = [
             ("labelSelector", selector),
@@ -150,21 +151,26 @@ class Api:
             ("resourceVersion", version),
             ("timeoutSeconds", str(int(seconds))),
         ]
-        path, longest = _path(resource, namespace), seconds + WATCH_GRACE_SECONDS
+        path, longest, code = _path(resource, namespace), seconds + WATCH_GRACE_SECONDS, 0
         try:
             response = await self._connection.send("GET", path, query, None, JSON, longest)
+            code = response.status
             try:
                 if response.status >= 400:
                     raise cluster_error(response.status, await response.read())
                 async for line in _lines(response):
                     event = from_json(line)
                     if event["type"] == "ERROR":
-                        raise cluster_error(int(event["object"].get("code", 500)), to_json(event["object"]))
+                        code = int(event["object"].get("code", 500))
+                        raise cluster_error(code, to_json(event["object"]))
                     yield event
             finally:
                 response.close()
         except BROKEN as error:
+            code = 0
             raise no_answer(f"the watch of {path}", error) from None
+        finally:
+            self._telemetry.called("WATCH", code)
 
     async def namespaces(self, selector: str) -> frozenset[str]:
         """Return the names of the namespaces that a label selector matches. Raises ClusterError (400) when it is not valid."""

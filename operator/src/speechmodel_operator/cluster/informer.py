@@ -17,6 +17,10 @@ log = logging.getLogger(__name__)
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.2, 30.0
 SHORTEST_WATCH_SECONDS = 1.0
 """A watch that ends before that without a change is opened again after a pause, as after a fault."""
+BREAKS = 3
+"""Number of breaks in a row, without a change in between, after which a watch counts as failing. A single one is usual, for example
+when an API server or a load balancer restarts.
+"""
 
 
 class Informer(Generic[ViewT]):
@@ -41,6 +45,8 @@ class Informer(Generic[ViewT]):
         self._version = ""
         """resourceVersion from which the watch continues; empty when everything must be listed."""
         self._pause = FIRST_PAUSE_SECONDS
+        self._breaks = 0
+        """Breaks since the last change, or since a watch was open for its whole time."""
         self.listed = asyncio.Event()
         """Set once the store has everything that existed at the start."""
 
@@ -59,7 +65,7 @@ class Informer(Generic[ViewT]):
                     self._fails(error)
                 await self._rest()
             except (NoAnswer, ValueError) as error:
-                log.info("a watch broke: %s", str(error) or type(error).__name__)
+                self._broke(str(error) or type(error).__name__)
                 await self._rest()
 
     async def _list(self) -> None:
@@ -83,6 +89,7 @@ class Informer(Generic[ViewT]):
             self._take(event)
             self._works()
         if silent and time.monotonic() - began < SHORTEST_WATCH_SECONDS:
+            self._broke("it ended at once")
             await self._rest()
         else:
             self._works()
@@ -100,12 +107,29 @@ class Informer(Generic[ViewT]):
         self._store.reach(self._namespace, int(version))
 
     def _works(self) -> None:
-        self._pause = FIRST_PAUSE_SECONDS
+        self._pause, self._breaks = FIRST_PAUSE_SECONDS, 0
         self._telemetry.watched(self._namespace, self._resource.plural, failing=False)
+
+    def _broke(self, why: str) -> None:
+        """Take note of a connection that broke. Several in a row are a fault of the way to the API server."""
+        self._breaks += 1
+        if self._breaks < BREAKS:
+            log.info("a watch of the %s of %s broke: %s", self._resource.plural, self._place, why)
+            return
+        self._telemetry.watched(self._namespace, self._resource.plural, failing=True)
+        text = (
+            "the %s of %s cannot be followed: %d connections broke in a row, the last one with: %s. Look for a NetworkPolicy, a fault "
+            "of DNS, or a proxy that ends idle connections, which need a lower watchSeconds of the chart"
+        )
+        log.warning(text, self._resource.plural, self._place, self._breaks, why)
+
+    @property
+    def _place(self) -> str:
+        return f"namespace {self._namespace}" if self._namespace else "all namespaces"
 
     def _fails(self, error: ClusterError) -> None:
         self._telemetry.watched(self._namespace, self._resource.plural, failing=True)
-        place = f"namespace {self._namespace}" if self._namespace else "all namespaces"
+        place = self._place
         if error.status == HTTPStatus.NOT_FOUND:
             missing = (
                 "the cluster has no kind %s; install its CustomResourceDefinition (helm upgrade with crds.enabled=true)"

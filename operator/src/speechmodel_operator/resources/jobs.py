@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from speechmodel_api.exit_codes import ExitCode
 from speechmodel_api.log_format import LogFormat
+from speechmodel_api.pods import GPUS_VARIABLE, gpus
 from speechmodel_api.spec import SpeechModelSpec
 from speechmodel_api.stages import PurgeInput, StageName
 from speechmodel_plan import names
@@ -95,6 +96,7 @@ def stage_job(
     secret = credentials(run.bucket.secret_ref) if run.bucket else []
     if run.stage is StageName.PUBLISH:
         secret += private_key(spec.publish.signing)
+    wanted = gpus(training.pod_template.resources) if stage.needs.accelerator else ()
     module, image = stage.program_for(spec)
     stage_container = container(
         STAGE_CONTAINER,
@@ -107,6 +109,7 @@ def stage_job(
             *program_env(document),
             *secret,
             *workers.environment(owner, run),
+            *([{"name": GPUS_VARIABLE, "value": ",".join(wanted)}] if wanted else []),
         ],
         mounts=mounts,
         # the end of the log is the termination message of a program that crashed

@@ -1,5 +1,6 @@
 """Settings of pods: scheduling, resources and metadata, with the names that they have in a pod."""
 
+import re
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -56,6 +57,17 @@ class Resources(ApiModel):
     limits: ResourceMap = {}
     """Largest amounts that the container may use, by resource name. A container that exceeds its
     memory limit is killed. Request GPUs here, such as nvidia.com/gpu: "1"."""
+
+
+GPUS_VARIABLE = "SPEECHMODEL_GPUS"
+"""Environment variable of a trainer: the GPU resources that its container asks for, separated by commas."""
+_GPU = re.compile(r"gpu|/mig-")
+
+
+def gpus(resources: Resources) -> tuple[str, ...]:
+    """Return the names of the GPU resources that a container asks for, such as nvidia.com/gpu or nvidia.com/mig-1g.10gb."""
+    asked = {**resources.requests, **resources.limits}
+    return tuple(name for name, amount in sorted(asked.items()) if "/" in name and _GPU.search(name) and amount != "0")
 
 
 class PodTemplate(ApiModel):

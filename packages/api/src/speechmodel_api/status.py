@@ -172,6 +172,9 @@ class TrainingStatus(ApiModel):
     estimated_completion_time: Time | None = None
     """Estimated time at which the last epoch will be finished, from the mean speed of the current attempt. Absent until its
     first step (with CoquiSTT, its first epoch) is made, and while no attempt trains."""
+    warning: Message | None = None
+    """Sentence about a training that does not run as the spec asks, such as one without the GPU that its pod has. Absent
+    otherwise."""
 
 
 class Promotion(ApiModel):

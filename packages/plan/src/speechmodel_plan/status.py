@@ -19,6 +19,7 @@ from speechmodel_api.status import (
 
 from speechmodel_plan.conditions import Failures, Pending, Verdict, judge, stamp
 from speechmodel_plan.decision import Decision, Idle
+from speechmodel_plan.messages import in_status
 from speechmodel_plan.observed import ALIVE, Observed, Run, Trouble
 from speechmodel_plan.outcome import volume_use
 from speechmodel_plan.promotion import Choice, extended, rounded
@@ -97,6 +98,7 @@ def _training(seen: Observed, record: StageRecord | None, done: Outputs) -> Trai
             pod_seconds=record.pod_seconds if record.pod_seconds is not None else before and before.pod_seconds,
             settings=trained.settings,
             progress_time=record.finished_at,
+            warning=before.warning if before else None,
         )
     run = seen.run(record.run)
     newest = _newest(seen, run, before)
@@ -147,6 +149,7 @@ def _from_progress(progress: TrainProgress) -> TrainingStatus:
         settings=progress.settings,
         progress_time=progress.time,
         estimated_completion_time=_completion(progress),
+        warning=in_status(progress.warning) if progress.warning else None,
     )
 
 

@@ -1,9 +1,11 @@
 """The set-up of TensorFlow before its first operation."""
 
 import logging
+import os
 from functools import cache
 
 import tensorflow as tf
+from speechmodel_api.pods import GPUS_VARIABLE
 from speechmodel_stagekit.cpus import available_cpus
 from threadpoolctl import threadpool_limits
 
@@ -30,6 +32,24 @@ def prepare_device() -> None:
         tf.config.experimental.set_memory_growth(gpu, True)
     names = [tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name) for gpu in gpus]
     log.info("TensorFlow %s on %s", tf.__version__, ", ".join(names) or f"{cpus} CPUs")
+    if (problem := missing_gpu()) is not None:
+        log.warning("%s", problem)
+
+
+def missing_gpu() -> str | None:
+    """Return a sentence if the pod asks for a GPU and TensorFlow finds none."""
+    wanted = os.environ.get(GPUS_VARIABLE, "")
+    if not wanted or tf.config.list_physical_devices("GPU"):
+        return None
+    if tf.sysconfig.get_build_info()["is_cuda_build"]:
+        remedy = "the image has CUDA, so look at the driver of the node and at training.podTemplate.runtimeClassName, which is often nvidia"
+    else:
+        remedy = (
+            "this training image is for CPUs. Set images.training.tag of the chart to a CUDA build of it "
+            "(docker build --target training --build-arg TENSORFLOW=cuda), which uses NVIDIA GPUs, or remove the GPU from "
+            "training.podTemplate.resources"
+        )
+    return f"the pod has {wanted}, but TensorFlow finds no GPU and trains on CPUs: {remedy}"
 
 
 @cache

@@ -27,6 +27,7 @@ from speechmodel_training.batches import BatchMaker
 from speechmodel_training.checkpoints import Checkpoint, CheckpointStore
 from speechmodel_training.clocks import Clock, CpuUse, Pace
 from speechmodel_training.dataset import TrainingSet
+from speechmodel_training.device import missing_gpu
 from speechmodel_training.errors import LossDiverged, WorkerLost
 from speechmodel_training.greedy import WordErrors, greedy_texts
 from speechmodel_training.history import History
@@ -366,6 +367,7 @@ class Trainer:
                 clips_per_second=speed or (last.clips_per_second if last else None),
                 cpu_utilization=self._cpu_use.since_last(),
                 seconds_left=self._pace.seconds_left(self._epochs_trained, self._settings.max_epochs),
+                warning=missing_gpu(),
                 time=datetime.now(UTC),
             )
         )

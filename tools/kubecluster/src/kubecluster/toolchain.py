@@ -23,6 +23,7 @@ PROGRAMS = {
     },
     "helm": {"helm": "helm.sh/helm/v4/cmd/helm"},
     "promtool": {"promtool": "github.com/prometheus/prometheus/cmd/promtool"},
+    "ct": {"ct": "github.com/helm/chart-testing/v3/ct"},
 }
 # promtool tests rules: without the clients of every cloud that Prometheus can discover targets in
 TAGS = {"promtool": "remove_all_sd"}
