@@ -153,6 +153,17 @@ async def test_they_are_listed_after_a_creation_without_an_answer_until_the_next
     assert not await known.lists()
 
 
+async def test_a_job_that_was_only_rehearsed_does_not_count_as_a_creation_without_an_answer() -> None:
+    known = Known(job())
+    known.server.status = {"observedGeneration": 1}
+    about = metadata(OWNER.name, 4, uid=OWNER.uid, generation=1)
+    known.cache["speechmodels"].put({"metadata": about, "spec": World().spec, "status": known.server.status})
+    unowned = claim(OWNER.name).model_dump(by_alias=True, mode="json")
+    unowned["metadata"] |= {"ownerReferences": [], "resourceVersion": "6"}  # nothing is written before the Job
+    known.cache["persistentvolumeclaims"].put(unowned)
+    assert not await known.lists()
+
+
 async def test_they_are_listed_where_another_operator_has_started_a_job_that_the_watch_has_not_reported() -> None:
     known = Known(job())
     record = {"name": "prepare", "key": "11111111", "state": "Running", "attempt": 1, "failures": 0}
