@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 import pytest
-from speechmodel_operator.cluster.api import DEPLOYMENTS, MODELS, PODS, Api, Manifest, Resource
+from speechmodel_operator.cluster.api import DEPLOYMENTS, JOBS, MODELS, PODS, Api, Manifest, Resource
 from speechmodel_operator.cluster.engine import ClusterEngine
-from speechmodel_operator.cluster.errors import AlreadyExists, Conflict, Refused
+from speechmodel_operator.cluster.errors import AlreadyExists, ClusterError, Conflict, Refused
 from speechmodel_operator.cluster.snapshot import read_snapshot
 from speechmodel_operator.cluster.views import Claim, Deployment, Job, Model, ObjectView, Pod, Service
 from speechmodel_operator.resources import labels
@@ -222,6 +222,35 @@ async def test_the_result_of_a_job_that_ends_while_it_is_read_is_not_missed() ->
     seen = await engine_of(EndsWhileItIsRead()).observe()
     assert seen is not None
     assert [(run.state, run.result) for run in seen.runs] == [(RunState.SUCCEEDED, RESULT)]
+
+
+class NoJobs(New):
+    """An API server whose webhook for Jobs is down, for one kind of call."""
+
+    def __init__(self, method: str, *existing: ObjectView) -> None:
+        super().__init__(*existing)
+        self.method = method
+
+    def _call(self, method: str, resource: Resource[Any]) -> None:
+        if (method, resource) == (self.method, JOBS):
+            raise ClusterError(500, "failed calling webhook: connection refused")
+
+    async def create(self, resource: Resource[Any], namespace: str, manifest: Manifest) -> Any:
+        self._call("POST", resource)
+        return await super().create(resource, namespace, manifest)
+
+    async def delete(self, resource: Resource[Any], thing: object) -> None:
+        self._call("DELETE", resource)
+        await super().delete(resource, thing)
+
+
+@pytest.mark.parametrize("method", ["POST", "DELETE"])
+async def test_a_webhook_for_jobs_that_is_down_is_in_the_status(method: str) -> None:
+    server = NoJobs(method, ended_job(), claim(OWNER.name))
+    with pytest.raises(StepFailed, match="failed calling webhook") as failed:
+        await reconcile(engine_of(server))
+    assert failed.value.reason == "ApiError"
+    assert "PATCH SpeechModel" in server.calls
 
 
 async def test_a_claim_of_another_owner_is_a_conflict() -> None:

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -15,7 +15,7 @@ from speechmodel_api.status import ModelStatus
 from speechmodel_api.tracing import traceparent
 from speechmodel_plan.conditions import Failures
 from speechmodel_plan.deletion import PURGE_LIMIT
-from speechmodel_plan.observed import Observed, Trouble
+from speechmodel_plan.observed import Observed, Run, Trouble
 from speechmodel_plan.plan import ClaimIntent, Done, Plan, Report, ServingIntent, StageRun
 from speechmodel_plan.reconcile import Gone, reconcile
 from speechmodel_plan.status import failed_status
@@ -133,20 +133,23 @@ class ClusterEngine:
         here = self._current()
         if plan.finalizer and not here.has_finalizer:
             here = await self._set_finalizer(here, present=True)
-        for run in plan.stop:
-            await self._delete(JOBS, here.jobs.get(run.name))
         if plan.deleting:
-            await self._discard(here, plan)
+            await self._remove(here, plan.stop)
+            await self._remove(here, plan.discard)
             for servers in (here.deployment, here.canary):
                 await self._delete(DEPLOYMENTS, servers)
             return Done(purge_refused=await self._purge(here, plan))
-        # each on its own: a Job that is rejected must not keep a server from its replicas, nor the status from being written
+        # each on its own: a Job that is rejected, or whose webhook is down, must not keep a server from its replicas, nor the status
+        # from being written
+        _, stop_failure = await _attempt(self._remove(here, plan.stop))
         created, claim_failure = await _attempt(self._ensure_claim(here, plan.claim))
         if created is not None:
             self._snapshot = replace(here, claim=created)
             return Done(claim=observe.claim_of(created, self._owner.uid))
         _, start_failure = await _attempt(self._start(here, plan.start))
-        await self._discard(here, plan)  # a user waits for the new run, and nobody for this
+        _, discard_failure = await _attempt(
+            self._remove(here, plan.discard)
+        )  # a user waits for the new run, and nobody for this
         if start_failure is not None and start_failure.reason is Reason.QUOTA_EXCEEDED and plan.discard:
             _, start_failure = await _attempt(self._start(here, plan.start))  # a quota of Jobs has room now
         _, serving_failure = await _attempt(self._ensure_serving(here, plan))
@@ -157,8 +160,10 @@ class ClusterEngine:
         beside_failure = await self._ensure_beside(here, plan.serving) if serving_failure is None else None
         if claim_failure is not None and claim_failure.reason is Reason.CLAIM_SIZE_REFUSED:  # the stages go on
             claim_failure, beside_failure = None, claim_failure
-        failures = Failures(claim_failure or start_failure, serving_failure, twice or canary_failure or beside_failure)
-        return Done(failures, not_started=start_failure is not None)
+        stages = stop_failure or claim_failure or start_failure
+        beside = twice or canary_failure or beside_failure or discard_failure
+        not_done = stop_failure is not None or start_failure is not None
+        return Done(Failures(stages, serving_failure, beside), not_started=not_done)
 
     async def report(self, report: Report) -> None:
         """Write the status and post the Events, then remove our finalizer if it is no longer needed."""
@@ -252,8 +257,8 @@ class ClusterEngine:
                 raise
             return None
 
-    async def _discard(self, here: Snapshot, plan: Plan) -> None:
-        for run in plan.discard:
+    async def _remove(self, here: Snapshot, runs: Iterable[Run]) -> None:
+        for run in runs:
             await self._delete(JOBS, here.jobs.get(run.name))
 
     async def _ensure_claim(self, here: Snapshot, intent: ClaimIntent | None) -> Claim | None:
@@ -443,10 +448,15 @@ class ClusterEngine:
 
 
 async def _attempt(part: Awaitable[T]) -> tuple[T | None, Trouble | None]:
-    """Return the result of a part of a plan, or the reason why it could not be applied."""
+    """Return the result of a part of a plan, or the reason why it could not be applied.
+
+    Any answer that is an error is one, such as that of a webhook that is down. After a conflict, the whole step begins again.
+    """
     try:
         return await part, None
-    except (Refused, NameConflict, ManagedTwice, ClaimSizeRefused) as problem:
+    except Conflict:
+        raise
+    except (ClusterError, NameConflict, ManagedTwice, ClaimSizeRefused) as problem:
         return None, Trouble(problem.reason, str(problem))
 
 
