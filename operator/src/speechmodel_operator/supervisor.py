@@ -16,7 +16,7 @@ from speechmodel_plan.reconcile import Engine, Gone, StepFailed, reconcile
 from speechmodel_plan.task import Owner
 
 from speechmodel_operator import logs
-from speechmodel_operator.cluster.errors import ClusterError, Conflict, NameConflict, NoAnswer, Refused
+from speechmodel_operator.cluster.errors import ClusterError, Conflict, NameConflict, NoAnswer
 from speechmodel_operator.jitter import jittered
 from speechmodel_operator.telemetry import Telemetry
 
@@ -209,7 +209,9 @@ async def _report(engine: ClusterSteps, owner: Owner, error: Exception, backoff:
 
 def _reason(error: Exception) -> str:
     """Return the reason of the condition Ready after a step that failed."""
-    return error.reason if isinstance(error, NameConflict | Refused | StepFailed) else Reason.RECONCILE_ERROR
+    if isinstance(error, ClusterError | NameConflict | NoAnswer | StepFailed):
+        return error.reason
+    return Reason.RECONCILE_ERROR
 
 
 async def _sleep(wake: asyncio.Event, until: float) -> bool:

@@ -113,8 +113,8 @@ async def test_an_error_is_reported_and_the_step_is_tried_again() -> None:
         (Refused(403, "a webhook denied the request"), "Refused"),
         (Refused(403, "jobs is forbidden: exceeded quota: none"), "QuotaExceeded"),
         (NameConflict("Job", "x"), "NameConflict"),
-        (ClusterError(500, "a webhook does not answer"), "ReconcileError"),
-        (NoAnswer("no answer to GET /apis: Server disconnected"), "ReconcileError"),
+        (ClusterError(500, "a webhook does not answer"), "ApiError"),
+        (NoAnswer("no answer to GET /apis: Server disconnected"), "ApiError"),
     ],
 )
 async def test_what_the_api_server_does_not_do_is_reported_in_a_sentence(

@@ -549,7 +549,8 @@ class Reason(StrEnum):
     API_ERROR = (
         "ApiError",
         Severity.WARNING,
-        "The API server returned an error or did not answer. The step is repeated.",
+        "The API server or a webhook that it asks returned an error or did not answer. The step is repeated.",
+        "If it stays, the message says what failed, such as an admission webhook that is down.",
     )
     CONFLICT = "Conflict", Severity.WARNING, "An object changed while it was being edited. It is read again."
     ALREADY_EXISTS = "AlreadyExists", Severity.WARNING, "An object of that name already exists."
