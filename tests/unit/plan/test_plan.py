@@ -10,7 +10,7 @@ from speechmodel_api.stages import DownloadInput, StageName, TrainInput
 from speechmodel_api.status import Phase, StageState
 from speechmodel_plan.conditions import Failures
 from speechmodel_plan.observed import Claim, RunState, Trouble
-from speechmodel_plan.plan import RESYNC, Done
+from speechmodel_plan.plan import LOOK_AGAIN, RESYNC, Done
 from speechmodel_plan.stages import STAGES
 from speechmodel_plan.stages.compare import COMPARE
 from speechmodel_plan.stages.download import DOWNLOAD
@@ -86,6 +86,19 @@ def test_raising_max_epochs_runs_training_again_in_the_same_lineage(ready: World
     assert after.lineage == before.lineage
     assert (after.max_epochs, after.attempt) == (20, 2)
     assert len(ready.status.history) == 2
+
+
+def test_progress_is_read_while_a_training_executes_and_not_while_it_waits(world: World) -> None:
+    world.until(StageName.TRAIN)
+    (name,) = [run.name for run in world.runs.values() if run.stage is StageName.TRAIN]
+    queued = Trouble("QueuedByKueue", "it waits in the queue gpus")
+    for state, trouble, expected in (
+        (RunState.PENDING, queued, LOOK_AGAIN),
+        (RunState.RUNNING, None, timedelta(seconds=10)),
+        (RunState.PENDING, None, LOOK_AGAIN),
+    ):
+        world.runs[name] = replace(world.runs[name], state=state, trouble=trouble)
+        assert world.step().look_again == expected
 
 
 def test_a_restart_token_starts_another_lineage_on_the_same_data(ready: World) -> None:

@@ -15,7 +15,7 @@ from speechmodel_plan.canary import number_of_servers
 from speechmodel_plan.conditions import NO_FAILURES, Failures
 from speechmodel_plan.decision import Decision, Follow, Hold, Idle, Start, Stop, decide, settle
 from speechmodel_plan.events import Event, events
-from speechmodel_plan.observed import ALIVE, Claim, Observed, Run, Trouble
+from speechmodel_plan.observed import ALIVE, Claim, Observed, Run, RunState, Trouble
 from speechmodel_plan.promotion import Choice, choose
 from speechmodel_plan.records import Records
 from speechmodel_plan.runs import look_at_runs
@@ -233,7 +233,9 @@ def _look_again(
             return max(finding.until - seen.now, timedelta(seconds=1))
         case Hold(finding=finding) | Stop(finding=finding) if finding.final and not stopping:
             return None
-        case Follow(stage=stage) | Start(stage=stage) if stage.name is StageName.TRAIN:
+        case Start(stage=stage) if stage.name is StageName.TRAIN:
+            return seen.progress_interval
+        case Follow(stage=stage) if stage.name is StageName.TRAIN and _executes(seen, stage.name):
             return seen.progress_interval
         case Idle() if choice.canary:  # a decision is carried out at once
             return seen.progress_interval if choice.canary.state is CanaryState.RUNNING else timedelta(seconds=1)
@@ -245,3 +247,8 @@ def _look_again(
                 return LOOK_AGAIN
             return RESYNC if settled else None
     return LOOK_AGAIN if not seen.spec.suspend or stopping or seen.runs else None
+
+
+def _executes(seen: Observed, stage: StageName) -> bool:
+    """Return True while a run of a stage executes, so that it has progress to read. One that waits for a node or a queue does not."""
+    return any(run.stage is stage and run.state is RunState.RUNNING for run in seen.runs)
