@@ -258,6 +258,18 @@ def test_reconciling_and_stalled_post_no_event_of_their_own(world: World) -> Non
     assert [event.reason for event in world.report.events] == ["InvalidDataset"]
 
 
+def test_a_first_server_that_cannot_start_posts_one_event_for_the_conditions_that_say_so(world: World) -> None:
+    world.until(StageName.PUBLISH)
+    world.finish()
+    world.step()
+    assert world.server
+    world.server = replace(world.server, trouble=Trouble("ImagePullFailed", "not found"))
+    world.step()
+    assert {world.condition(name).reason for name in ("Promoted", "Serving")} == {"ImagePullFailed"}
+    assert world.report
+    assert [event.reason for event in world.report.events] == ["ImagePullFailed"]
+
+
 def test_a_claim_of_a_cache_that_does_not_exist_leaves_the_old_servers_and_is_named() -> None:
     world = World()
     world.to_ready()

@@ -20,7 +20,7 @@ class Event:
 
 def events(before: SpeechModelStatus, after: SpeechModelStatus) -> tuple[Event, ...]:
     """Return one Event for each condition whose reason or status changed, except Ready,
-    Reconciling and Stalled, which repeat the others."""
+    Reconciling and Stalled, which repeat the others. Conditions that say the same give one Event."""
     old = {condition.type: (condition.reason, condition.status) for condition in before.conditions}
     found = []
     for condition in after.conditions:
@@ -29,4 +29,4 @@ def events(before: SpeechModelStatus, after: SpeechModelStatus) -> tuple[Event, 
         if changed and condition.type not in REPEATING and severity is not Severity.ROUTINE:
             normal = severity is Severity.NORMAL
             found.append(Event("Normal" if normal else "Warning", condition.reason, condition.message))
-    return tuple(found)
+    return tuple(dict.fromkeys(found))
