@@ -292,6 +292,45 @@ def test_a_killed_pod_is_replaced_at_once_and_epochs_gained_reset_the_count(worl
     assert world.stage(StageName.TRAIN).failures == 1
 
 
+@pytest.mark.parametrize(
+    ("end", "reason"),
+    [
+        ({"exit_code": 137, "result": None}, "StageCrashed"),
+        ({"exit_code": None, "result": None}, "PodLost"),
+        (None, "RunVanished"),
+    ],
+    ids=["killed", "pod lost", "Job deleted"],
+)
+def test_a_run_that_another_one_follows_at_once_leaves_an_event(
+    world: World, end: dict[str, object] | None, reason: str
+) -> None:
+    world.until(StageName.TRAIN)
+    if end is None:
+        world.runs = {name: run for name, run in world.runs.items() if run.stage is not StageName.TRAIN}
+    else:
+        world.finish(state=RunState.FAILED, **end)
+    world.step()
+    assert world.started[-1] == "train-2"
+    assert world.report
+    assert [(event.type, event.reason) for event in world.report.events] == [("Warning", reason)]
+    world.step()
+    assert world.report.events == ()
+
+
+def test_a_disruption_that_was_reported_while_the_run_went_on_leaves_one_event(world: World) -> None:
+    world.until(StageName.TRAIN)
+    (name,) = [run.name for run in world.runs.values() if run.stage is StageName.TRAIN]
+    world.runs[name] = replace(world.runs[name], trouble=Trouble("Evicted", "its node is drained"))
+    reasons = []
+    for _ in range(3):
+        world.step()
+        assert world.report
+        reasons += [event.reason for event in world.report.events]
+        if name in world.runs and world.runs[name].state is RunState.RUNNING:
+            world.fail(137, result=None)
+    assert (world.started[-1], reasons) == ("train-2", ["Evicted", "Training"])
+
+
 def test_out_of_memory_waits_for_other_pod_settings(world: World) -> None:
     world.until(StageName.TRAIN)
     world.fail(

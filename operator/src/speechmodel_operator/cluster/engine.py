@@ -169,7 +169,7 @@ class ClusterEngine:
         """Write the status and post the Events, then remove our finalizer if it is no longer needed."""
         here = self._current()
         model = await write_status(self._api, here.model, report.status) or here.model
-        self._telemetry.reported(self._owner, here.model.status, report.status)
+        self._telemetry.reported(self._owner, here.model.status, report.status, report.recorded)
         await post_events(self._api, model, report.events, self._now())
         if not report.finalizer and here.has_finalizer:
             await self._set_finalizer(replace(here, model=model), present=False)

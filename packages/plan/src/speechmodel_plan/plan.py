@@ -7,14 +7,14 @@ from datetime import timedelta
 from speechmodel_api.schema import S3Target
 from speechmodel_api.spec import DeletionPolicy
 from speechmodel_api.stages import PurgeInput, StageInput, StageName
-from speechmodel_api.status import CanaryState, ModelStatus, SpeechModelStatus, StageState
+from speechmodel_api.status import CanaryState, ModelStatus, SpeechModelStatus, StageState, StageStatus
 from speechmodel_api.training_spec import RetentionPolicy
 
 from speechmodel_plan import names
 from speechmodel_plan.canary import number_of_servers
 from speechmodel_plan.conditions import NO_FAILURES, Failures
 from speechmodel_plan.decision import Decision, Follow, Hold, Idle, Start, Stop, decide, settle
-from speechmodel_plan.events import Event, events
+from speechmodel_plan.events import Event, ends, events
 from speechmodel_plan.observed import ALIVE, Claim, Observed, Run, RunState, Trouble
 from speechmodel_plan.promotion import Choice, choose
 from speechmodel_plan.records import Records
@@ -91,6 +91,8 @@ class Report:
     failure: Trouble | None = None
     started: StageName | None = None
     """Stage whose run was created."""
+    recorded: tuple[StageStatus, ...] = ()
+    """The stages after a look at their runs. One that ended may be followed by another attempt in `status` already."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,11 +144,14 @@ class StepPlan(Plan):
             done.failures.first,
         )
         posted = events(self.seen.status, status)
+        reasons = {event.reason for event in posted}
+        posted += tuple(event for event in ends(self.seen.status, self.recorded) if event.reason not in reasons)
         known = {condition.reason for condition in self.seen.status.conditions} | {event.reason for event in posted}
         if failure is not None and failure.reason not in known:
             posted = (*posted, Event("Warning", failure.reason, failure.message))
         started = self.start.stage if self.start and not done.not_started else None
-        return Report(status, posted, self.finalizer, failure, started)
+        looked_at = tuple(record.to_status() for record in self.recorded)
+        return Report(status, posted, self.finalizer, failure, started, looked_at)
 
 
 def plan_step(seen: Observed) -> Plan:
