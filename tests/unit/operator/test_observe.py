@@ -115,16 +115,19 @@ def test_a_stuck_pod_names_node_and_pod_and_the_ways_out() -> None:
 
 
 @pytest.mark.parametrize(
-    "status, settled",
+    "status, settled, complete",
     [
-        ({"observedGeneration": 2, "replicas": 2, "updatedReplicas": 2, "readyReplicas": 2}, True),
-        ({"observedGeneration": 1, "replicas": 2, "updatedReplicas": 2, "readyReplicas": 2}, False),
-        ({"observedGeneration": 2, "replicas": 3, "updatedReplicas": 2, "readyReplicas": 3}, False),
-        ({"observedGeneration": 2, "replicas": 2, "updatedReplicas": 2, "readyReplicas": 1}, False),
-        ({}, False),
+        ({"observedGeneration": 2, "replicas": 2, "updatedReplicas": 2, "readyReplicas": 2}, True, True),
+        ({"observedGeneration": 1, "replicas": 2, "updatedReplicas": 2, "readyReplicas": 2}, False, False),
+        ({"observedGeneration": 2, "replicas": 3, "updatedReplicas": 2, "readyReplicas": 3}, False, False),
+        ({"observedGeneration": 2, "replicas": 2, "updatedReplicas": 2, "readyReplicas": 1}, False, True),
+        ({"observedGeneration": 2, "replicas": 1, "updatedReplicas": 1, "readyReplicas": 1}, False, True),
+        ({}, False, False),
     ],
 )
-def test_a_deployment_is_settled_when_every_replica_is_new_and_ready(status: Object, settled: bool) -> None:
+def test_a_deployment_is_settled_when_every_replica_is_new_and_ready(
+    status: Object, settled: bool, complete: bool
+) -> None:
     deployment = {
         "metadata": {"name": "espejo", "generation": 2},
         "spec": {"replicas": 2, "template": {"metadata": {"labels": {"speechops.dev/version": "v1"}}}},
@@ -132,7 +135,7 @@ def test_a_deployment_is_settled_when_every_replica_is_new_and_ready(status: Obj
     }
     server = observe.server_of(Deployment.model_validate(deployment), [], NOW)
     assert server
-    assert (server.version, server.settled) == ("v1", settled)
+    assert (server.version, server.settled, server.complete) == ("v1", settled, complete)
 
 
 @pytest.mark.parametrize(

@@ -99,6 +99,62 @@ def test_ready_stays_true_while_the_new_version_is_rolled_out(served: World) -> 
     assert abnormal(served.status) == {"Reconciling": "RollingOut"}
 
 
+@pytest.fixture
+def two() -> World:
+    """A model whose version has been served by two replicas for a while."""
+    world = World()
+    world.edit(serving__replicas=2)
+    world.to_ready()
+    world.step()
+    return world
+
+
+def lacking(world: World, trouble: Trouble | None = None) -> None:
+    """One of two replicas is not ready, and all have the newest template."""
+    assert world.server
+    world.server = replace(world.server, ready_replicas=1, settled=False, complete=True, trouble=trouble)
+    world.step()
+
+
+def test_a_pod_of_the_server_that_is_replaced_changes_no_condition_but_serving(two: World) -> None:
+    before = {each.type: each for each in two.status.conditions}
+    lacking(two)
+    assert two.report and two.report.events == ()
+    after = {each.type: each for each in two.status.conditions}
+    assert after["Serving"].message == "1 of 2 replicas are ready"
+    assert {name: after[name] for name in after if name != "Serving"} == {
+        name: before[name] for name in before if name != "Serving"
+    }
+    assert two.status.phase == "Ready"
+    two.settle()
+    two.step()
+    assert two.report.events == ()
+
+
+def test_a_pod_of_the_server_that_cannot_start_is_why_the_spec_is_not_in_effect(two: World) -> None:
+    lacking(two, Trouble("Unschedulable", "0/2 nodes"))
+    assert abnormal(two.status) == {"Reconciling": "Unschedulable"}
+    assert (two.condition("Promoted").status, ready(two)) == ("True", "True")
+    assert two.report and two.report.events == ()
+    two.settle()
+    two.step()
+    assert two.status.in_effect
+    assert two.report.events == ()
+
+
+def test_a_replica_that_an_edit_adds_is_waited_for_and_the_version_stays_promoted(two: World) -> None:
+    two.edit(serving__replicas=3)
+    assert two.server
+    two.server = replace(two.server, replicas=3, settled=False, complete=True)
+    for _ in range(2):
+        two.step()
+        assert abnormal(two.status) == {"Reconciling": "Deploying"}
+        assert (two.condition("Promoted").status, two.status.phase) == ("True", "Deploying")
+    two.settle()
+    two.step()
+    assert two.status.in_effect
+
+
 def test_ready_is_false_when_no_replica_is_ready(served: World) -> None:
     served.edit(training__maxEpochs=20)
     served.until(StageName.TRAIN)

@@ -87,7 +87,9 @@ def server_of(
         enough = min(max(least, 1), deployment.spec.replicas)
         settled = current and status.replicas == status.updated_replicas and status.ready_replicas >= enough
     latest = _of_newest_template(
-        pod for pod in server_pods if pod.metadata.labels.get(labels.VERSION_SERVED) == version
+        pod
+        for pod in server_pods
+        if pod.metadata.labels.get(labels.VERSION_SERVED) == version and not pods.leaving(pod)
     )
     return Server(
         version,
@@ -95,6 +97,7 @@ def server_of(
         status.ready_replicas,
         settled,
         None if settled else _first_trouble(latest, now) or _blocked(deployment),
+        complete=current and status.replicas == status.updated_replicas,
     )
 
 
