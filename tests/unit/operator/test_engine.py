@@ -229,11 +229,11 @@ class NoJobs(New):
 
     def __init__(self, method: str, *existing: ObjectView) -> None:
         super().__init__(*existing)
-        self.method = method
+        self.method, self.error = method, ClusterError(500, "failed calling webhook: connection refused")
 
     def _call(self, method: str, resource: Resource[Any]) -> None:
         if (method, resource) == (self.method, JOBS):
-            raise ClusterError(500, "failed calling webhook: connection refused")
+            raise self.error
 
     async def create(self, resource: Resource[Any], namespace: str, manifest: Manifest) -> Any:
         self._call("POST", resource)
@@ -251,6 +251,14 @@ async def test_a_webhook_for_jobs_that_is_down_is_in_the_status(method: str) -> 
         await reconcile(engine_of(server))
     assert failed.value.reason == "ApiError"
     assert "PATCH SpeechModel" in server.calls
+
+
+async def test_an_api_server_with_too_much_to_do_is_asked_for_nothing_more() -> None:
+    server = NoJobs("POST", ended_job(), claim(OWNER.name))
+    server.error = ClusterError(429, "too many requests")
+    with pytest.raises(ClusterError):
+        await reconcile(engine_of(server))
+    assert not {"DELETE Job", "PATCH SpeechModel"} & set(server.calls)
 
 
 async def test_a_claim_of_another_owner_is_a_conflict() -> None:

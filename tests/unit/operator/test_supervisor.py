@@ -173,6 +173,56 @@ async def test_a_step_that_hangs_fails_the_liveness_probe(monkeypatch: pytest.Mo
     await found.stop()
 
 
+async def test_a_burst_of_models_does_not_stall_while_steps_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Clock:
+        now = 0.0
+
+        def monotonic(self) -> float:
+            return self.now
+
+    clock, at_once, most, ended = Clock(), 0, 0, 0
+    monkeypatch.setattr(module, "time", clock)
+    monkeypatch.setattr(module, "STEPS_AT_ONCE", 2)
+
+    class Slow(Engine):
+        async def observe(self) -> Observed | None:
+            nonlocal at_once, most, ended
+            at_once += 1
+            most = max(most, at_once)
+            await asyncio.sleep(0)
+            clock.now += 100
+            assert found.stalled() == []
+            at_once, ended = at_once - 1, ended + 1
+            return None
+
+    found = Supervisor(lambda _: Slow())
+    for number in range(50):
+        found.notice(Owner("ns", f"m{number}", f"u{number}"))
+    await until(lambda: ended == 50)
+    assert most == 2
+    await found.stop()
+
+
+async def test_steps_that_all_hang_have_stalled_and_those_that_wait_for_them_are_not_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "STEPS_AT_ONCE", 2)
+    monkeypatch.setattr(module, "STALLED_SECONDS", 0.05)
+
+    class Hanging(Engine):
+        async def observe(self) -> Observed | None:
+            await asyncio.sleep(3600)
+            return None
+
+    found = Supervisor(lambda _: Hanging())
+    for number in range(4):
+        found.notice(Owner("ns", f"m{number}", f"u{number}"))
+    await until(found.stalled)
+    assert found.stalled() == ["ns/m0", "ns/m1"]
+    await found.stop()
+    assert found.stalled() == []
+
+
 async def test_an_edit_does_not_wait_for_the_models_that_are_taken_up_at_the_start() -> None:
     started: list[str] = []
 

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
+from http import HTTPStatus
 from typing import TypeVar
 
 from kubernetes.utils import parse_quantity
@@ -450,13 +451,14 @@ class ClusterEngine:
 async def _attempt(part: Awaitable[T]) -> tuple[T | None, Trouble | None]:
     """Return the result of a part of a plan, or the reason why it could not be applied.
 
-    Any answer that is an error is one, such as that of a webhook that is down. After a conflict, the whole step begins again.
+    Any answer that is an error is one, such as that of a webhook that is down. After a conflict, the whole step begins again, and
+    an API server that has too much to do is asked for nothing more.
     """
     try:
         return await part, None
-    except Conflict:
-        raise
     except (ClusterError, NameConflict, ManagedTwice, ClaimSizeRefused) as problem:
+        if isinstance(problem, Conflict) or getattr(problem, "status", None) == HTTPStatus.TOO_MANY_REQUESTS:
+            raise
         return None, Trouble(problem.reason, str(problem))
 
 
