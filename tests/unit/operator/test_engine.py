@@ -15,7 +15,8 @@ from speechmodel_operator.resources import labels
 from speechmodel_operator.resources.pod import STAGE_CONTAINER
 from speechmodel_operator.resources.workers import JOB_NAME
 from speechmodel_plan import names
-from speechmodel_plan.observed import RunState
+from speechmodel_plan.conditions import Failures
+from speechmodel_plan.observed import RunState, Trouble
 from speechmodel_plan.plan import Plan, Report, ServingIntent
 from speechmodel_plan.reconcile import Gone, StepFailed, make_plan, reconcile
 from support.world import World
@@ -79,6 +80,22 @@ async def test_replicas_that_an_autoscaler_set_since_the_deployment_was_read_sta
     server.version = "7"
     await engine.apply(plan)
     assert server.applied[0]["kind"] == "Deployment"
+
+
+async def test_a_deployment_that_is_refused_does_not_keep_the_service_from_its_name() -> None:
+    class Refusing(Server):
+        async def apply(self, resource: Resource[Any], namespace: str, manifest: Manifest, *, force: bool) -> Any:
+            if resource is DEPLOYMENTS:
+                raise Refused(403, "a policy forbids it")
+            return await super().apply(resource, namespace, manifest, force=force)
+
+    server = Refusing()
+    engine = engine_of(cast(New, server))
+    seen = await engine.observe()
+    assert seen is not None
+    done = await engine.apply(Serve(seen=seen, finalizer=False, serving=ServingIntent(MODEL, 2)))
+    assert done.failures == Failures(serving=Trouble("Refused", "a policy forbids it"))
+    assert [manifest["kind"] for manifest in server.applied] == ["Service"]
 
 
 class Serving(Server):

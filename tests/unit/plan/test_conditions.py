@@ -261,10 +261,29 @@ def test_a_run_that_is_refused_is_stalled_and_leaves_the_old_version_ready(serve
 def test_a_service_that_belongs_to_something_else_is_stalled_and_not_ready(served: World) -> None:
     served.edit(serving__service={"name": "voice"})
     served.step()
-    status = failed(served, serving=Trouble("NameConflict", "Service voice exists"))
+    status = failed(served, service=Trouble("NameConflict", "Service voice exists"))
     assert abnormal(status) == {"Stalled": "NameConflict"}
     assert {each.type: each.status for each in status.conditions}["Ready"] == "False"
     assert {each.type: each.reason for each in status.conditions}["Promoted"] == "NameConflict"
+
+
+def test_a_deployment_that_is_refused_is_stalled_and_what_is_served_stays_ready(served: World) -> None:
+    served.edit(serving__settings={"waiting": 7})
+    served.step()
+    status = failed(served, serving=Trouble("Refused", "a policy"))
+    assert abnormal(status) == {"Stalled": "Refused"}
+    found = {each.type: each for each in status.conditions}
+    assert [found[name].status for name in ("Ready", "Promoted", "Serving")] == ["True", "False", "True"]
+    assert "the spec is not in effect (Refused)" in found["Ready"].message
+
+
+def test_a_first_deployment_that_is_refused_is_not_ready(world: World) -> None:
+    world.until(StageName.PUBLISH)
+    world.finish()
+    world.step()
+    status = failed(world, serving=Trouble("Refused", "a policy"))
+    assert {each.type: each.status for each in status.conditions}["Ready"] == "False"
+    assert abnormal(status) == {"Stalled": "Refused"}
 
 
 @pytest.mark.parametrize(

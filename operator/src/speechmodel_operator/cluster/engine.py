@@ -153,18 +153,23 @@ class ClusterEngine:
         )  # a user waits for the new run, and nobody for this
         if start_failure is not None and start_failure.reason is Reason.QUOTA_EXCEEDED and plan.discard:
             _, start_failure = await _attempt(self._start(here, plan.start))  # a quota of Jobs has room now
-        _, serving_failure = await _attempt(self._ensure_serving(here, plan))
-        twice = None  # the pods of such a server serve all the same
-        if serving_failure is not None and serving_failure.reason is Reason.MANAGED_TWICE:
-            twice, serving_failure = serving_failure, None
+        _, serving_failure = await _attempt(self._ensure_deployment(here, plan))
+        _, service_failure = await _attempt(self._ensure_service(here, plan))
+        both = serving_failure, service_failure
+        twice = next((each for each in both if each and each.reason is Reason.MANAGED_TWICE), None)
+        # the pods of a server that is managed twice serve all the same
+        serving_failure, service_failure = (
+            None if each and each.reason is Reason.MANAGED_TWICE else each for each in both
+        )
         _, canary_failure = await _attempt(self._ensure_canary(here, plan))
-        beside_failure = await self._ensure_beside(here, plan.serving) if serving_failure is None else None
+        served = serving_failure is None and service_failure is None
+        beside_failure = await self._ensure_beside(here, plan.serving) if served else None
         if claim_failure is not None and claim_failure.reason is Reason.CLAIM_SIZE_REFUSED:  # the stages go on
             claim_failure, beside_failure = None, claim_failure
         stages = stop_failure or claim_failure or start_failure
         beside = twice or canary_failure or beside_failure or discard_failure
         not_done = stop_failure is not None or start_failure is not None
-        return Done(Failures(stages, serving_failure, beside), not_started=not_done)
+        return Done(Failures(stages, serving_failure, service_failure, beside), not_started=not_done)
 
     async def report(self, report: Report) -> None:
         """Write the status and post the Events, then remove our finalizer if it is no longer needed."""
@@ -309,7 +314,7 @@ class ClusterEngine:
                 f"allowVolumeExpansion, or set {field} to {asked}"
             ) from error
 
-    async def _ensure_serving(self, here: Snapshot, plan: Plan) -> None:
+    async def _ensure_deployment(self, here: Snapshot, plan: Plan) -> None:
         intent = plan.serving
         if plan.keep_servers:
             return
@@ -318,27 +323,23 @@ class ClusterEngine:
             await self._delete(ACCESSORIES[kind], here.accessories[kind])
         if intent is None:
             await self._delete(DEPLOYMENTS, here.deployment)
-            for service in here.services.values():
-                await self._delete(SERVICES, service)
             return
         wanted = self._deployment(here.spec, intent.model)
         current = here.deployment.spec.replicas if here.deployment else None
-        twice = None
-        try:
-            applied = await self._ensure(
-                DEPLOYMENTS, serving.with_replicas(wanted, here.spec, current), here.deployment
-            )
-            if applied is not None:
-                self._applied_generation = applied.metadata.generation
-        except ManagedTwice as problem:
-            twice = problem
-        wanted = serving.service(self._owner, here.spec)
-        name = wanted["metadata"]["name"]
-        await self._ensure(SERVICES, wanted, here.services.get(name))
-        for renamed in (service for other, service in here.services.items() if other != name):
-            await self._delete(SERVICES, renamed)
-        if twice is not None:
-            raise twice
+        applied = await self._ensure(DEPLOYMENTS, serving.with_replicas(wanted, here.spec, current), here.deployment)
+        if applied is not None:
+            self._applied_generation = applied.metadata.generation
+
+    async def _ensure_service(self, here: Snapshot, plan: Plan) -> None:
+        if plan.keep_servers:
+            return
+        name = None
+        if plan.serving is not None:
+            wanted = serving.service(self._owner, here.spec)
+            name = wanted["metadata"]["name"]
+            await self._ensure(SERVICES, wanted, here.services.get(name))
+        for other in (service for found, service in here.services.items() if found != name):
+            await self._delete(SERVICES, other)
 
     async def _ensure_canary(self, here: Snapshot, plan: Plan) -> None:
         intent = plan.canary

@@ -34,14 +34,16 @@ class Failures:
     stages: Trouble | None = None
     """The claim, or the run of the stage that is due."""
     serving: Trouble | None = None
-    """The Deployment or the Service."""
+    """The Deployment. The servers that it has go on."""
+    service: Trouble | None = None
+    """The Service. Nothing answers under the name that the spec asks for."""
     beside: Trouble | None = None
     """An object beside them, such as an Ingress. What is served is served without it."""
 
     @property
     def first(self) -> Trouble | None:
         """The first problem."""
-        return self.stages or self.serving or self.beside
+        return self.stages or self.serving or self.service or self.beside
 
 
 NO_FAILURES = Failures()
@@ -101,8 +103,8 @@ def judge(
     of_stages = dict.fromkeys(stage.condition for stage in STAGES if stage is not COMPARE)
     found = {condition: _stages(condition, decision, records, claim) for condition in of_stages}
     rolled_out, served = _rolled_out(serving, server, choice.model, before), _served(serving, server, choice.model)
-    if failures.serving is not None:
-        rolled_out = Verdict(False, failures.serving.reason, failures.serving.message)
+    if (refused := failures.serving or failures.service) is not None:
+        rolled_out = Verdict(False, refused.reason, refused.message)
     found[ConditionType.PROMOTED] = _promoted(decision, records, choice, rolled_out)
     found[ConditionType.SERVING] = served
     pending = _pending(decision, records, serving, choice, rolled_out, served, _incomplete(server, in_effect=in_effect))
@@ -112,7 +114,7 @@ def judge(
         if failures.stages is not None and not isinstance(decision, Idle):
             found[decision.stage.condition] = verdict
     current = choice.model.version if choice.model and rolled_out.holds else before
-    usable = None if failures.serving else current
+    usable = None if failures.service else current
     found[ConditionType.READY] = _ready(serving, server, choice, pending, usable)
     return Judged(found | dict([pending.verdict] if pending else []), pending)
 
