@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 import pytest
+from speechmodel_api.stages import PurgeInput
 from speechmodel_operator.cluster.api import DEPLOYMENTS, JOBS, MODELS, PODS, Api, Manifest, Resource
 from speechmodel_operator.cluster.engine import ClusterEngine
 from speechmodel_operator.cluster.errors import AlreadyExists, ClusterError, Conflict, Refused
@@ -168,6 +169,32 @@ async def test_nothing_is_started_for_a_model_that_is_gone_before_its_finalizer_
     with pytest.raises(Gone):
         await engine.apply(replace(make_plan(seen), finalizer=True))
     assert [call for call in server.calls if not call.startswith("GET")] == ["PATCH SpeechModel"]
+
+
+async def test_the_purge_of_a_model_with_a_queue_is_put_into_it() -> None:
+    queue = {"kueue.x-k8s.io/queue-name": "gpus"}
+
+    class Queued(New):
+        created: tuple[Manifest, ...] = ()
+
+        async def get(self, resource: Resource[Any], namespace: str, name: str) -> Any:
+            found = await super().get(resource, namespace, name)
+            if resource is not MODELS:
+                return found
+            return found.model_copy(update={"metadata": found.metadata.model_copy(update={"labels": queue})})
+
+        async def create(self, resource: Resource[Any], namespace: str, manifest: Manifest) -> Any:
+            self.created += (manifest,)
+            return await super().create(resource, namespace, manifest)
+
+    server = Queued()
+    engine = engine_of(server)
+    seen = await engine.observe()
+    assert seen is not None
+    purge = PurgeInput(target=seen.spec.publish.s3.location, base="a/b/c")
+    await engine.apply(Serve(seen=seen, finalizer=False, deleting=True, purge=purge))
+    (job,) = server.created
+    assert queue.items() <= job["metadata"]["labels"].items()
 
 
 def claim(model: str) -> Claim:

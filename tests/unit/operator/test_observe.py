@@ -180,3 +180,12 @@ def test_a_purge_without_its_secret_will_not_heal() -> None:
     assert found.failure
     assert found.failure.final
     assert 'secret "s3" not found' in found.failure.message
+
+
+def test_a_purge_in_a_queue_says_so() -> None:
+    manifest = job_manifest()
+    manifest["metadata"]["labels"] |= {"speechops.dev/stage": "purge", "kueue.x-k8s.io/queue-name": "gpus"}
+    manifest["spec"] = {"suspend": True}
+    found = observe.purge_of(Job.model_validate(manifest), [], NOW)
+    assert found and found.failure and not found.finished
+    assert (found.failure.reason, found.failure.final) == ("QueuedByKueue", False)

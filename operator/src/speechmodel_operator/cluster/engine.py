@@ -419,7 +419,8 @@ class ClusterEngine:
         """Create the Job that removes published objects. Return the reason if the API server rejects it."""
         if plan.purge is None or here.purge is not None:
             return None
-        manifest = jobs.purge_job(self._images, self._owner, here.spec, plan.purge)
+        inherited = labels.inherited(here.model.metadata.labels)
+        manifest = jobs.purge_job(self._images, self._owner, here.spec, plan.purge, inherited)
         try:
             await self._api.create(JOBS, self._owner.namespace, manifest)
         except AlreadyExists:

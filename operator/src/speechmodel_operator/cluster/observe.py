@@ -115,7 +115,7 @@ def purge_of(job: Job | None, job_pods: Iterable[Pod], now: datetime) -> Purge |
         return None
     created = _created(job)
     pod = pods.newest(pod for pod in job_pods if pod.metadata.labels.get(JOB_NAME) == job.metadata.name)
-    trouble = pods.trouble(pod, now) if pod else None
+    trouble = _suspended(job) or (pods.trouble(pod, now) if pod else None)
     if trouble and trouble.reason in (Reason.CREDENTIALS_MISSING, Reason.CREATE_CONTAINER_CONFIG_ERROR):
         return Purge(False, created, Trouble(trouble.reason, trouble.message, final=True))
     end = job.finished
