@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import datetime, timedelta
+from itertools import pairwise
 
 import pytest
 from speechmodel_api.learning import TrainingFacts, choose_settings
@@ -329,6 +330,55 @@ def test_a_disruption_that_was_reported_while_the_run_went_on_leaves_one_event(w
         if name in world.runs and world.runs[name].state is RunState.RUNNING:
             world.fail(137, result=None)
     assert (world.started[-1], reasons) == ("train-2", ["Evicted", "Training"])
+
+
+def pull_in_vain(world: World, seconds: float = 60) -> None:
+    """Take a step while the image of every run cannot be pulled. That is known a moment after its pod is created."""
+    missing = Trouble("ImagePullFailed", "manifest unknown")
+    world.bury()
+    for name, run in world.runs.items():
+        if run.state is RunState.RUNNING:
+            world.runs[name] = replace(run, state=RunState.PENDING)
+        elif run.state is RunState.PENDING:
+            world.runs[name] = replace(run, trouble=missing)
+    world.step(seconds)
+
+
+def test_an_image_that_cannot_be_pulled_is_tried_less_and_less_often(world: World) -> None:
+    world.until(StageName.PREPARE)
+    began, reasons, starts = world.now, [], [world.now]
+    while world.now - began < timedelta(days=1):
+        attempts = len(world.started)
+        pull_in_vain(world)
+        assert world.report
+        reasons += [event.reason for event in world.report.events]
+        starts += [world.now] * (len(world.started) - attempts)
+    pauses = [round((after - before).total_seconds() / 60) for before, after in pairwise(starts)]
+    assert [pause // 5 * 5 for pause in pauses[:6]] == [5, 10, 20, 40, 60, 60]
+    assert max(pauses) < 65
+    assert set(reasons) == {"ImagePullFailed"}
+    assert len(reasons) <= len(starts)
+
+
+@pytest.mark.parametrize("how", ["pulled", "asked for", "other settings"])
+def test_the_next_attempt_for_an_image_waits_for_five_minutes_again(world: World, how: str) -> None:
+    world.until(StageName.PREPARE)
+    while world.stage(StageName.PREPARE).image_failures != 3:
+        pull_in_vain(world)
+    while world.started[-1] != "prepare-4":
+        pull_in_vain(world)
+    assert world.stage(StageName.PREPARE).image_failures == 3
+    if how == "pulled":
+        world.step()
+    elif how == "asked for":
+        pull_in_vain(world)
+        world.annotations["speechops.dev/retry"] = "1"
+    else:
+        world.edit(training__podTemplate={"imagePullSecrets": [{"name": "other"}]})
+    for _ in range(4):
+        pull_in_vain(world, seconds=1)
+    assert world.started[-1] == ("prepare-4" if how == "pulled" else "prepare-5")
+    assert world.stage(StageName.PREPARE).image_failures is None
 
 
 def test_out_of_memory_waits_for_other_pod_settings(world: World) -> None:

@@ -172,7 +172,8 @@ class Reason(StrEnum):
         "ImagePullFailed",
         Severity.WARNING,
         "The kubelet cannot pull the image. The message quotes it.",
-        "Check the image name and imagePullSecrets. A new attempt after five minutes uses the operator's current images.",
+        "Check the image name and imagePullSecrets. A new attempt after five minutes uses the operator's current images. Each waits twice "
+        "as long as the one before it, at most an hour; a new value of the annotation speechops.dev/retry asks for one at once.",
     )
     CREDENTIALS_MISSING = (
         "CredentialsMissing",
