@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Protocol
 
-from speechmodel_api.reasons import Reason
+from speechmodel_api.reasons import Reason, Severity, severity_of
 from speechmodel_api.tracing import span
 from speechmodel_plan.observed import Trouble
 from speechmodel_plan.reconcile import Engine, Gone, StepFailed, reconcile
@@ -177,7 +177,7 @@ class Supervisor:
         logs.describe(namespace=model.owner.namespace, model=model.owner.name)
         about = {"k8s.namespace.name": model.owner.namespace, "speechmodel.model": model.owner.name}
         engine = self._make_engine(model.owner)
-        backoff, woken, due = FIRST_BACKOFF, True, math.inf
+        backoff, woken, due, refused = FIRST_BACKOFF, True, math.inf, ""
         try:
             while True:
                 pause: timedelta | None
@@ -191,7 +191,7 @@ class Supervisor:
                     try:
                         with span("reconcile", about):
                             pause = await (engine.react() if woken else reconcile(engine))
-                        backoff = FIRST_BACKOFF
+                        backoff, refused = FIRST_BACKOFF, ""
                     except Gone:
                         return
                     except Conflict:
@@ -199,8 +199,10 @@ class Supervisor:
                         pause, outcome = timedelta(0), "conflict"
                     except Exception as error:  # noqa: BLE001 - one failure must not stop this model for ever
                         pause, outcome = timedelta(seconds=backoff), "failed"
-                        self._telemetry.failed(str(_reason(error)))
-                        await _report(engine, model.owner, error, backoff)
+                        before, refused = refused, _refusal(error)
+                        if not refused or refused != before:  # what waits for a person is counted once
+                            self._telemetry.failed(str(_reason(error)))
+                            await _report(engine, model.owner, error, backoff)
                         backoff = min(backoff * 2, LONGEST_BACKOFF)
                 now = time.monotonic()
                 self._telemetry.stepped(outcome, now - began)
@@ -221,6 +223,12 @@ async def _report(engine: ClusterSteps, owner: Owner, error: Exception, backoff:
         case _:
             log.error("%s: reconciling failed (next step in %g s)", owner, backoff, exc_info=error)
     await engine.report_failure(Trouble(_reason(error), str(error) or type(error).__name__))
+
+
+def _refusal(error: Exception) -> str:
+    """Return the message of a problem that stays until a person acts, which is in the condition Stalled; empty for another one."""
+    stays = isinstance(error, StepFailed) and severity_of(error.reason) is Severity.ERROR
+    return str(error) if stays else ""
 
 
 def _reason(error: Exception) -> str:

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import pytest
 from speechmodel_api.stages import PurgeInput
+from speechmodel_operator.cluster import refusals
 from speechmodel_operator.cluster.api import DEPLOYMENTS, JOBS, MODELS, PODS, Api, Manifest, Resource
 from speechmodel_operator.cluster.engine import ClusterEngine
 from speechmodel_operator.cluster.errors import AlreadyExists, ClusterError, Conflict, Refused
@@ -97,6 +98,62 @@ async def test_a_deployment_that_is_refused_does_not_keep_the_service_from_its_n
     done = await engine.apply(Serve(seen=seen, finalizer=False, serving=ServingIntent(MODEL, 2)))
     assert done.failures == Failures(serving=Trouble("Refused", "a policy forbids it"))
     assert [manifest["kind"] for manifest in server.applied] == ["Service"]
+
+
+class Clock:
+    """A clock that is put forward."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+async def test_what_is_refused_is_written_seldom_until_an_edit_or_a_retry(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Refusing(Server):
+        writes = 0
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.about: dict[str, Any] = {"generation": 1}
+
+        async def get(self, resource: Resource[Any], namespace: str, name: str) -> Any:
+            found = await super().get(resource, namespace, name)
+            return (
+                found
+                if resource is not MODELS
+                else found.model_copy(update={"metadata": found.metadata.model_copy(update=self.about)})
+            )
+
+        async def apply(self, resource: Resource[Any], namespace: str, manifest: Manifest, *, force: bool) -> Any:
+            if resource is not DEPLOYMENTS:
+                return await super().apply(resource, namespace, manifest, force=force)
+            self.writes += 1
+            raise Refused(403, reason)
+
+    async def writes(minutes: int) -> int:
+        before = server.writes
+        for _ in range(minutes):
+            seen = await engine.observe()
+            assert seen is not None
+            done = await engine.apply(Serve(seen=seen, finalizer=False, serving=ServingIntent(MODEL, 2)))
+            assert done.failures.serving and done.failures.serving.message == reason
+            clock.now += 60
+        return server.writes - before
+
+    clock, server, reason = Clock(), Refusing(), "a policy forbids it"
+    monkeypatch.setattr(refusals, "time", clock)
+    engine = engine_of(cast(New, server))
+    assert await writes(32) == 6
+    assert await writes(600) == 20
+    server.about = {"generation": 2}
+    assert await writes(1) == 1
+    assert await writes(16) == 5
+    server.about |= {"annotations": {"speechops.dev/retry": "1"}}
+    assert await writes(1) == 1
+    reason = "exceeded quota: pods"
+    assert await writes(90) == 90, "a quota may have room at any time"
 
 
 class Serving(Server):

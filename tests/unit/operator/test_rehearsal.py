@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any, cast
 
 import pytest
+from speechmodel_operator.cluster import refusals
 from speechmodel_operator.cluster.api import JOBS, MODELS, PODS, Api, Manifest, Resource
 from speechmodel_operator.cluster.cache import Cache, Rehearsal
 from speechmodel_operator.cluster.connection import Connection
@@ -184,7 +185,8 @@ async def test_runs_that_ended_while_the_model_was_read_are_known() -> None:
     assert not await known.lists()
 
 
-async def test_a_creation_that_was_refused_is_answered() -> None:
+async def test_a_creation_that_was_refused_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(refusals, "FIRST_PAUSE_SECONDS", 0.0)
     known = Known()
     known.server.refused = {"Job"}
     with pytest.raises(StepFailed):

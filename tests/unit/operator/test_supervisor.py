@@ -12,6 +12,7 @@ from speechmodel_api.status import SpeechModelStatus
 from speechmodel_operator import supervisor as module
 from speechmodel_operator.cluster.errors import ClusterError, Conflict, NameConflict, NoAnswer, Refused
 from speechmodel_operator.supervisor import Supervisor
+from speechmodel_operator.telemetry import Telemetry
 from speechmodel_plan.conditions import Failures
 from speechmodel_plan.observed import Observed, Trouble
 from speechmodel_plan.plan import Done, Plan, Report
@@ -135,6 +136,33 @@ async def test_a_part_that_could_not_be_applied_is_reported_once_and_the_step_is
     ready = next(c for c in engine.reports[0].status.conditions if c.type == "Ready")
     assert (ready.reason, ready.message) == ("NameConflict", "Job x exists")
     assert engine.failures == []
+    await found.stop()
+
+
+@pytest.mark.parametrize(("reason", "counted"), [("Refused", 2), ("QuotaExceeded", 5)])
+async def test_what_waits_for_a_person_counts_once_as_a_step_that_failed(reason: str, counted: int) -> None:
+    five = asyncio.Event()
+
+    class Refused(Engine):
+        async def observe(self) -> Observed | None:
+            if self.steps == 5:
+                five.set()
+                await asyncio.sleep(3600)
+            return await super().observe()
+
+        async def apply(self, plan: Plan) -> Done:
+            message = "a policy" if self.steps < 5 else "another policy"
+            return Done(failures=Failures(serving=Trouble(reason, message)))
+
+    telemetry, engine = Telemetry(), Refused()
+    found = Supervisor(lambda _: engine, telemetry)
+    found.notice(OWNER)
+
+    def failed() -> float:
+        return telemetry.registry.get_sample_value("speechmodel_steps_failed_total", {"reason": reason}) or 0
+
+    await until(five.is_set)
+    assert failed() == counted
     await found.stop()
 
 

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from http import HTTPStatus
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from kubernetes.utils import parse_quantity
 from speechmodel_api.reasons import Reason
@@ -16,7 +16,7 @@ from speechmodel_api.status import ModelStatus
 from speechmodel_api.tracing import traceparent
 from speechmodel_plan.conditions import Failures
 from speechmodel_plan.deletion import PURGE_LIMIT
-from speechmodel_plan.observed import Observed, Run, Trouble
+from speechmodel_plan.observed import RETRY_ANNOTATION, Observed, Run, Trouble
 from speechmodel_plan.plan import ClaimIntent, Done, Plan, Report, ServingIntent, StageRun
 from speechmodel_plan.reconcile import Gone, reconcile
 from speechmodel_plan.status import failed_status
@@ -48,6 +48,7 @@ from speechmodel_operator.cluster.errors import (
     Refused,
 )
 from speechmodel_operator.cluster.progress import ProgressReader
+from speechmodel_operator.cluster.refusals import Refusals
 from speechmodel_operator.cluster.snapshot import Snapshot, read_rejections, read_snapshot
 from speechmodel_operator.cluster.status import post_events, write_status
 from speechmodel_operator.cluster.views import Claim, Deployment, ObjectView, Service
@@ -96,6 +97,7 @@ class ClusterEngine:
         """Hash of each object as it was applied last, by kind and name."""
         self._repeated: dict[str, list[float]] = {}
         """Monotonic times at which it was applied again although its hash was the same."""
+        self._refusals = Refusals()
 
     async def react(self) -> timedelta | None:
         """Take a step after an event, as `reconcile` does, on what the watches reported.
@@ -251,7 +253,7 @@ class ClusterEngine:
         """
         name, namespace = wanted["metadata"]["name"], self._owner.namespace
         try:
-            return await self._api.create(resource, namespace, wanted)
+            return await self._unless_refused(resource, name, lambda: self._api.create(resource, namespace, wanted))
         except (AlreadyExists, Refused) as error:
             if isinstance(error, Refused) and error.reason is not Reason.QUOTA_EXCEEDED:
                 raise
@@ -304,9 +306,10 @@ class ClusterEngine:
             )
         if difference <= 0 or here.claim.status.phase != "Bound":  # the size of a claim can change once it is bound
             return
+        patch = {"spec": {"resources": wanted["spec"]["resources"]}}
         try:
-            await self._api.merge_patch(
-                CLAIMS, self._owner.namespace, name, {"spec": {"resources": wanted["spec"]["resources"]}}
+            await self._unless_refused(
+                CLAIMS, name, lambda: self._api.merge_patch(CLAIMS, self._owner.namespace, name, patch)
             )
         except Refused as error:
             raise ClaimSizeRefused(
@@ -375,6 +378,15 @@ class ClusterEngine:
 
         Raises NameConflict, and ManagedTwice when something else has changed it too often.
         """
+        name = wanted["metadata"]["name"]
+        return await self._unless_refused(resource, name, lambda: self._apply(resource, wanted, existing))
+
+    async def _apply(
+        self,
+        resource: Resource[ViewT],
+        wanted: Manifest,
+        existing: ViewT | None,
+    ) -> ViewT | None:
         name, namespace = wanted["metadata"]["name"], self._owner.namespace
         if existing is None:
             # one of ours that has lost its labels, or that a second operator made a moment ago, is compared too
@@ -400,6 +412,12 @@ class ClusterEngine:
             self._repeated[f"{resource.kind} {name}"] = repeated
             return applied
         return None
+
+    async def _unless_refused(self, resource: Resource[Any], name: str, write: Callable[[], Awaitable[T]]) -> T:
+        """Return the result of a write, unless it was refused a short time ago and neither an edit nor a retry was made since."""
+        metadata = self._current().model.metadata
+        spec = metadata.generation, metadata.annotations.get(RETRY_ANNOTATION)
+        return await self._refusals.unless_refused(f"{resource.kind} {name}", spec, write)
 
     def _repeats(self, kind: str, existing: ObjectView, wanted: Manifest) -> list[float]:
         """Return the times of the last hour at which an object was applied again, this one included if something else has

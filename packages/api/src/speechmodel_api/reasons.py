@@ -539,7 +539,8 @@ class Reason(StrEnum):
         "Refused",
         Severity.ERROR,
         "The API server or an admission webhook rejected an object. The message quotes the error.",
-        "Correct the field, the quota or the policy that the message names.",
+        "Correct the field, the quota or the policy that the message names. After an edit, or a new value of the annotation "
+        "speechops.dev/retry, the object is written at once, and otherwise within half an hour.",
     )
     CRD_OUTDATED = (
         "CRDOutdated",
