@@ -101,6 +101,14 @@ def test_the_pod_of_a_deleted_job_that_has_ended_is_no_run() -> None:
     assert observe.stage_runs([], [pod("Failed", **ended(143))], {}, NOW) == ()
 
 
+@pytest.mark.parametrize("left", [[], [pod("Succeeded", **ended(0))]], ids=["without a pod", "with a pod that ended"])
+def test_a_deleted_job_that_only_a_foreign_finalizer_keeps_is_no_run_after_a_minute(left: list[Pod]) -> None:
+    early = datetime(2026, 1, 1, 0, 9, 30, tzinfo=UTC)
+    (run,) = observe.stage_runs([job(deleted=True)], left, {}, early)
+    assert run.state is RunState.ENDING, "its controller may be creating a pod"
+    assert observe.stage_runs([job(deleted=True)], left, {}, NOW) == ()
+
+
 def test_out_of_memory_names_the_limit_and_is_final() -> None:
     (run,) = observe.stage_runs([job("Failed")], [pod("Failed", **ended(137, "", "OOMKilled"))], {}, NOW)
     assert run.trouble

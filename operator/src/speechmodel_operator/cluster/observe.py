@@ -29,7 +29,8 @@ def stage_runs(
     now: datetime,
     rejections: Mapping[str, str] | None = None,
 ) -> tuple[Run, ...]:
-    """Return a run for each stage Job, and an ending run for each deleted Job whose pods still exist.
+    """Return a run for each stage Job, and an ending run for each deleted Job whose pods still exist. A deleted Job that only a
+    finalizer of something else keeps is no run.
 
     `rejections` has the API server's message by the name of a Job whose pod it rejected.
     """
@@ -42,7 +43,7 @@ def stage_runs(
             job, named, by_job.get(job.metadata.name, []), progress, now, (rejections or {}).get(job.metadata.name, "")
         )
         for job in jobs
-        if (named := RunName.read(job.metadata.name))
+        if (named := RunName.read(job.metadata.name)) and not _left_behind(job, by_job.get(job.metadata.name, []), now)
     ]
     known = {run.name for run in runs}
     for name, orphans in by_job.items():
@@ -50,6 +51,12 @@ def stage_runs(
         if name not in known and left and (named := RunName.read(name)):
             runs.append(_orphan_run(name, named, left, now))
     return tuple(runs)
+
+
+def _left_behind(job: Job, job_pods: Iterable[Pod], now: datetime) -> bool:
+    """Return True for a Job that was deleted a while ago and has no pod that executes. Its controller creates no more."""
+    deleted = job.metadata.deletion_timestamp
+    return deleted is not None and now - deleted >= pods.STUCK_AFTER and not any(map(pods.executing, job_pods))
 
 
 def claim_of(claim: views.Claim | None, uid: str) -> Claim | None:
