@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 import pytest
+from pydantic import ValidationError
 from speechmodel_api.stages import PurgeInput
 from speechmodel_operator.cluster import refusals
 from speechmodel_operator.cluster.api import DEPLOYMENTS, JOBS, MODELS, PODS, Api, Manifest, Resource
@@ -252,6 +253,33 @@ async def test_the_purge_of_a_model_with_a_queue_is_put_into_it() -> None:
     await engine.apply(Serve(seen=seen, finalizer=False, deleting=True, purge=purge))
     (job,) = server.created
     assert queue.items() <= job["metadata"]["labels"].items()
+
+
+async def test_a_model_of_a_newer_release_that_cannot_be_read_is_deleted_with_what_it_published() -> None:
+    class Newer(New):
+        created: tuple[Manifest, ...] = ()
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.about: dict[str, Any] = {"finalizers": [labels.FINALIZER]}
+
+        async def get(self, resource: Resource[Any], namespace: str, name: str) -> Any:
+            if resource is not MODELS:
+                return await super().get(resource, namespace, name)
+            publish = World().spec["publish"] | {"deletionPolicy": "Delete"}
+            spec = World().spec | {"publish": publish, "training": {"maxEpochs": "a way of a newer release"}}
+            return Model.model_validate({"metadata": metadata(name, 3, uid=OWNER.uid, **self.about), "spec": spec})
+
+        async def create(self, resource: Resource[Any], namespace: str, manifest: Manifest) -> Any:
+            self.created += (manifest,)
+            return await super().create(resource, namespace, manifest)
+
+    server = Newer()
+    with pytest.raises(ValidationError):
+        await reconcile(engine_of(server))
+    server.about = server.about | {"deletionTimestamp": SOME_TIME}
+    await reconcile(engine_of(server))
+    assert [manifest["metadata"]["name"] for manifest in server.created] == [names.purge_name(OWNER.name, OWNER.uid)]
 
 
 def claim(model: str) -> Claim:
