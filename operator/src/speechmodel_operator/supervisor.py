@@ -13,6 +13,7 @@ from typing import Protocol
 from speechmodel_api.reasons import Reason, Severity, severity_of
 from speechmodel_api.tracing import span
 from speechmodel_plan.observed import Trouble
+from speechmodel_plan.plan import RESYNC
 from speechmodel_plan.reconcile import Engine, Gone, StepFailed, reconcile
 from speechmodel_plan.task import Owner
 
@@ -28,6 +29,8 @@ SHORTEST_BREAK = 0.2
 FIRST_BACKOFF, LONGEST_BACKOFF = 1.0, 60.0
 STALLED_SECONDS = 180.0
 """Steps have stalled when none has ended for that time while one is due; every call has a time-out of 30 s."""
+LIVE_SECONDS = 3600.0
+"""Time after which a model at rest is read live with everything that belongs to it. Until then, only the model itself is."""
 STEPS_AT_ONCE = 32
 """Steps that may go on at the same time, as many as calls to the API server. Thousands at once would all take minutes."""
 STEPS_AT_START = 8
@@ -39,6 +42,9 @@ class ClusterSteps(Engine, Protocol):
 
     async def react(self) -> timedelta | None:
         """Take a step after an event, which `reconcile` takes without one, and return the time until the next one."""
+
+    async def resync(self) -> timedelta | None:
+        """Take a step without an event for a model at rest, as `react` does if the watches know the model as it is."""
 
     async def report_failure(self, failure: Trouble) -> None:
         """Write the failure into the condition Ready. It must not raise."""
@@ -178,6 +184,7 @@ class Supervisor:
         about = {"k8s.namespace.name": model.owner.namespace, "speechmodel.model": model.owner.name}
         engine = self._make_engine(model.owner)
         backoff, woken, due, refused = FIRST_BACKOFF, True, math.inf, ""
+        rests, live_at = False, time.monotonic()
         try:
             while True:
                 pause: timedelta | None
@@ -190,7 +197,13 @@ class Supervisor:
                         model.woken_at = None
                     try:
                         with span("reconcile", about):
-                            pause = await (engine.react() if woken else reconcile(engine))
+                            if woken:
+                                pause = await engine.react()
+                            elif rests and began - live_at < LIVE_SECONDS:
+                                pause = await engine.resync()
+                            else:
+                                live_at = began
+                                pause = await reconcile(engine)
                         backoff, refused = FIRST_BACKOFF, ""
                     except Gone:
                         return
@@ -208,6 +221,7 @@ class Supervisor:
                 self._telemetry.stepped(outcome, now - began)
                 next_step = math.inf if pause is None else now + jittered(pause.total_seconds())
                 due = min(due, next_step) if woken else next_step
+                rests = pause is not None and pause >= RESYNC
                 woken = await _sleep(model.wake, due) and time.monotonic() < due
         finally:
             self._forget(model)

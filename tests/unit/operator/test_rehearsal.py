@@ -41,13 +41,18 @@ class Listing(New):
         """Called while the model is read."""
         self.deleted = False
         """True once the model is gone."""
+        self.version = "3"
+        """The resourceVersion of the model."""
 
     async def get(self, resource: Resource[Any], namespace: str, name: str) -> Any:
         found = await super().get(resource, namespace, name)
         if resource is not MODELS:
             return found
         self.meanwhile()
-        return None if self.deleted else Model.model_validate(found.model_dump(by_alias=True) | {"status": self.status})
+        if self.deleted:
+            return None
+        document = found.model_dump(by_alias=True) | {"status": self.status}
+        return Model.model_validate(document | {"metadata": document["metadata"] | {"resourceVersion": self.version}})
 
     async def find(self, resource: Resource[Any], *about: object) -> tuple[Any, ...]:
         self.calls.append(f"LIST {resource.kind}")
@@ -226,3 +231,12 @@ async def test_what_a_deleted_model_asked_for_is_forgotten() -> None:
     with pytest.raises(Gone):
         await known.engine.react()
     assert known.rehearsal.ended_runs(OWNER) is not None
+
+
+@pytest.mark.parametrize(("version", "lists"), [("3", False), ("4", True)], ids=["known", "an event was lost"])
+async def test_a_model_at_rest_is_compared_with_what_the_watches_know(version: str, lists: bool) -> None:
+    known = Known()
+    known.server.version = version
+    known.server.calls.clear()
+    await known.engine.resync()
+    assert ("LIST Job" in known.server.calls) is lists

@@ -38,6 +38,9 @@ class Engine:
     async def react(self) -> timedelta | None:
         return await reconcile(self)
 
+    async def resync(self) -> timedelta | None:
+        return await reconcile(self)
+
     async def observe(self) -> Observed | None:
         self.steps += 1
         if self.errors:
@@ -298,4 +301,39 @@ async def test_events_that_change_nothing_do_not_put_off_the_step_that_reads_eve
     async with asyncio.timeout(STALLED_SECONDS):
         await wake()
     assert engine.reactions > 1
+    await found.stop()
+
+
+async def test_a_model_at_rest_is_read_live_seldom_and_one_that_is_due_always(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[str] = []
+
+    class Resting(Engine):
+        pause = timedelta(seconds=0.02)
+
+        async def react(self) -> timedelta | None:
+            taken.append("react")
+            return self.pause
+
+        async def resync(self) -> timedelta | None:
+            taken.append("resync")
+            return self.pause
+
+        async def observe(self) -> Observed | None:
+            taken.append("live")
+            raise Conflict(409, "again")
+
+    monkeypatch.setattr(module, "RESYNC", timedelta(seconds=0.02))
+    engine = Resting()
+    found = supervise(engine)
+    await until(lambda: len(taken) > 3)
+    assert taken[:4] == ["react", "resync", "resync", "resync"]
+    monkeypatch.setattr(module, "LIVE_SECONDS", 0.0)
+    await until(lambda: "live" in taken)
+    await found.stop()
+    taken.clear()
+    monkeypatch.setattr(module, "LIVE_SECONDS", 3600.0)
+    engine.pause = timedelta(seconds=0.01)
+    found = supervise(engine)
+    await until(lambda: len(taken) > 1)
+    assert taken[:2] == ["react", "live"], "a stage is due"
     await found.stop()

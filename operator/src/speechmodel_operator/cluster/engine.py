@@ -117,6 +117,16 @@ class ClusterEngine:
         finally:
             self._api, self._known = live, live
 
+    async def resync(self) -> timedelta | None:
+        """Take a step without an event for a model at rest. If the watches know the model as it is, it is a step after an event;
+        otherwise they have lost something, and everything is read live.
+        """
+        if self._rehearsal is not None:
+            model = await self._api.get(MODELS, self._owner.namespace, self._owner.name)
+            if model is not None and self._rehearsal.knows(model):
+                return await self.react()
+        return await reconcile(self)
+
     async def observe(self) -> Observed | None:
         """Read the model and its children."""
         self._snapshot = await read_snapshot(self._api, self._owner, self._known, self._ended_runs)

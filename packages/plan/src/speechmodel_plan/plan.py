@@ -24,7 +24,7 @@ from speechmodel_plan.status import compute_status
 LOOK_AGAIN = timedelta(seconds=60)
 """Longest time between two steps while a stage is due, because a watch may lose an event."""
 RESYNC = timedelta(minutes=10)
-"""Longest time between two steps while a model is served, because a watch may lose an event."""
+"""Longest time between two steps while a model is served, because a watch may lose an edit."""
 
 
 @dataclass(frozen=True)
