@@ -42,11 +42,11 @@ async def operate(settings: Settings) -> None:
     telemetry = Telemetry()
     async with connect(await load_configuration()) as connection:
         api = Api(connection, telemetry)
-        await wait_until_served(api)
         watches = Watches(settings.namespaces, settings.watch_seconds, telemetry)
         rehearsal = Rehearsal(api, watches.cache)
         supervisor = Supervisor(_engines(api, rehearsal, settings, telemetry), telemetry)
         async with endpoints(settings, supervisor, telemetry):
+            await wait_until_served(api)  # the liveness probe would end an operator that waits for it without an answer
             work = partial(_watch, api, settings, supervisor, watches, telemetry)
             if settings.lease:
                 namespace, _, name = settings.lease.partition("/")

@@ -14,7 +14,7 @@ from speechmodel_operator.telemetry import Telemetry
 
 @asynccontextmanager
 async def endpoints(settings: Settings, supervisor: Supervisor, telemetry: Telemetry) -> AsyncIterator[None]:
-    """Answer on the ports of the settings. An operator that waits for its Lease is healthy too.
+    """Answer on the ports of the settings. An operator that waits for the CustomResourceDefinition or its Lease is healthy too.
 
     Raises OSError when a port is taken.
     """

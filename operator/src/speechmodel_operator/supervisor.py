@@ -4,19 +4,21 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Protocol
 
-from speechmodel_api.reasons import Reason
+from speechmodel_api.reasons import Reason, Severity, severity_of
 from speechmodel_api.tracing import span
 from speechmodel_plan.observed import Trouble
+from speechmodel_plan.plan import RESYNC
 from speechmodel_plan.reconcile import Engine, Gone, StepFailed, reconcile
 from speechmodel_plan.task import Owner
 
 from speechmodel_operator import logs
-from speechmodel_operator.cluster.errors import ClusterError, Conflict, NameConflict, NoAnswer, Refused
+from speechmodel_operator.cluster.errors import ClusterError, Conflict, NameConflict, NoAnswer
 from speechmodel_operator.jitter import jittered
 from speechmodel_operator.telemetry import Telemetry
 
@@ -26,9 +28,11 @@ SHORTEST_BREAK = 0.2
 """Seconds between two steps of one model: a burst of events is one step."""
 FIRST_BACKOFF, LONGEST_BACKOFF = 1.0, 60.0
 STALLED_SECONDS = 180.0
-"""A step that takes longer has stalled; every call has a time-out of 30 s."""
-
-
+"""Steps have stalled when none has ended for that time while one is due; every call has a time-out of 30 s."""
+LIVE_SECONDS = 3600.0
+"""Time after which a model at rest is read live with everything that belongs to it. Until then, only the model itself is."""
+STEPS_AT_ONCE = 32
+"""Steps that may go on at the same time, as many as calls to the API server. Thousands at once would all take minutes."""
 STEPS_AT_START = 8
 """Models that may be looked at at the same time when the operator starts, so that an edit need not wait for thousands."""
 
@@ -39,6 +43,9 @@ class ClusterSteps(Engine, Protocol):
     async def react(self) -> timedelta | None:
         """Take a step after an event, which `reconcile` takes without one, and return the time until the next one."""
 
+    async def resync(self) -> timedelta | None:
+        """Take a step without an event for a model at rest, as `react` does if the watches know the model as it is."""
+
     async def report_failure(self, failure: Trouble) -> None:
         """Write the failure into the condition Ready. It must not raise."""
 
@@ -48,7 +55,6 @@ class _Model:
     owner: Owner
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     task: "asyncio.Task[None] | None" = None
-    stepping_since: float | None = None
     woken_at: float | None = None
     """Monotonic time of the first event that no step has followed yet."""
 
@@ -68,8 +74,13 @@ class Supervisor:
         self._uids: dict[tuple[str, str], str] = {}
         """The uid of each model by its namespace and name."""
         self._selected: frozenset[str] | None = None
-        self._stepping: set[str] = set()
+        self._stepping: dict[str, Owner] = {}
         """Models whose step goes on, by uid."""
+        self._turns = asyncio.Semaphore(STEPS_AT_ONCE)
+        self._due = 0
+        """Number of steps that go on or wait for their turn."""
+        self._quiet_since = 0.0
+        """Monotonic time at which the last step ended, or the first one became due after none was."""
         self._outside: dict[str, Owner] = {}
         """Models in namespaces that are not selected, by uid."""
 
@@ -124,13 +135,10 @@ class Supervisor:
         self.wake(self._uids.get((namespace, name), ""))
 
     def stalled(self) -> list[str]:
-        """Return the models whose current step has stalled."""
-        now = time.monotonic()
-        return [
-            str(model.owner)
-            for model in self._models.values()
-            if model.stepping_since is not None and now - model.stepping_since > STALLED_SECONDS
-        ]
+        """Return the models whose steps go on if none has ended for too long. A step that waits for its turn has not stalled."""
+        if time.monotonic() - self._quiet_since <= STALLED_SECONDS:
+            return []
+        return [str(owner) for owner in self._stepping.values()]
 
     async def stop(self) -> None:
         """End every task; the next start finds again what they created."""
@@ -148,48 +156,72 @@ class Supervisor:
     def _forget(self, model: _Model) -> None:
         owner = model.owner
         if self._models.get(owner.uid) is model:
-            self._stepping.discard(owner.uid)
             del self._models[owner.uid]
             if self._uids.get((owner.namespace, owner.name)) == owner.uid:
                 del self._uids[owner.namespace, owner.name]
             self._telemetry.forget(owner)
+
+    @asynccontextmanager
+    async def _turn(self, model: _Model) -> AsyncIterator[None]:
+        """Wait until the model may take a step, and keep account of it."""
+        if not self._due:
+            self._quiet_since = time.monotonic()
+        self._due += 1
+        try:
+            async with self._turns:
+                self._stepping[model.owner.uid] = model.owner
+                try:
+                    yield
+                finally:
+                    self._stepping.pop(model.owner.uid, None)
+                    self._quiet_since = time.monotonic()
+        finally:
+            self._due -= 1
 
     async def _supervise(self, model: _Model) -> None:
         """Take steps until the model is gone. An event does not put off the step that is due without one, in case a watch lost one."""
         logs.describe(namespace=model.owner.namespace, model=model.owner.name)
         about = {"k8s.namespace.name": model.owner.namespace, "speechmodel.model": model.owner.name}
         engine = self._make_engine(model.owner)
-        backoff, woken, due = FIRST_BACKOFF, True, math.inf
+        backoff, woken, due, refused = FIRST_BACKOFF, True, math.inf, ""
+        rests, live_at = False, time.monotonic()
         try:
             while True:
-                model.wake.clear()
-                began = model.stepping_since = time.monotonic()
-                self._stepping.add(model.owner.uid)
-                if model.woken_at is not None:
-                    self._telemetry.waited(began - model.woken_at)
-                    model.woken_at = None
                 pause: timedelta | None
                 outcome = "done"
-                try:
-                    with span("reconcile", about):
-                        pause = await (engine.react() if woken else reconcile(engine))
-                    backoff = FIRST_BACKOFF
-                except Gone:
-                    return
-                except Conflict:
-                    log.info("%s changed during the step: reading it again", model.owner)
-                    pause, outcome = timedelta(0), "conflict"
-                except Exception as error:  # noqa: BLE001 - one failure must not stop this model for ever
-                    pause, outcome = timedelta(seconds=backoff), "failed"
-                    self._telemetry.failed(str(_reason(error)))
-                    await _report(engine, model.owner, error, backoff)
-                    backoff = min(backoff * 2, LONGEST_BACKOFF)
-                model.stepping_since = None
-                self._stepping.discard(model.owner.uid)
+                async with self._turn(model):
+                    model.wake.clear()
+                    began = time.monotonic()
+                    if model.woken_at is not None:
+                        self._telemetry.waited(began - model.woken_at)
+                        model.woken_at = None
+                    try:
+                        with span("reconcile", about):
+                            if woken:
+                                pause = await engine.react()
+                            elif rests and began - live_at < LIVE_SECONDS:
+                                pause = await engine.resync()
+                            else:
+                                live_at = began
+                                pause = await reconcile(engine)
+                        backoff, refused = FIRST_BACKOFF, ""
+                    except Gone:
+                        return
+                    except Conflict:
+                        log.info("%s changed during the step: reading it again", model.owner)
+                        pause, outcome = timedelta(0), "conflict"
+                    except Exception as error:  # noqa: BLE001 - one failure must not stop this model for ever
+                        pause, outcome = timedelta(seconds=backoff), "failed"
+                        before, refused = refused, _refusal(error)
+                        if not refused or refused != before:  # what waits for a person is counted once
+                            self._telemetry.failed(str(_reason(error)))
+                            await _report(engine, model.owner, error, backoff)
+                        backoff = min(backoff * 2, LONGEST_BACKOFF)
                 now = time.monotonic()
                 self._telemetry.stepped(outcome, now - began)
                 next_step = math.inf if pause is None else now + jittered(pause.total_seconds())
                 due = min(due, next_step) if woken else next_step
+                rests = pause is not None and pause >= RESYNC
                 woken = await _sleep(model.wake, due) and time.monotonic() < due
         finally:
             self._forget(model)
@@ -207,9 +239,17 @@ async def _report(engine: ClusterSteps, owner: Owner, error: Exception, backoff:
     await engine.report_failure(Trouble(_reason(error), str(error) or type(error).__name__))
 
 
+def _refusal(error: Exception) -> str:
+    """Return the message of a problem that stays until a person acts, which is in the condition Stalled; empty for another one."""
+    stays = isinstance(error, StepFailed) and severity_of(error.reason) is Severity.ERROR
+    return str(error) if stays else ""
+
+
 def _reason(error: Exception) -> str:
     """Return the reason of the condition Ready after a step that failed."""
-    return error.reason if isinstance(error, NameConflict | Refused | StepFailed) else Reason.RECONCILE_ERROR
+    if isinstance(error, ClusterError | NameConflict | NoAnswer | StepFailed):
+        return error.reason
+    return Reason.RECONCILE_ERROR
 
 
 async def _sleep(wake: asyncio.Event, until: float) -> bool:

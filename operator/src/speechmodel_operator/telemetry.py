@@ -120,17 +120,28 @@ class Telemetry(Collector):
         """Set the state of a watch. Without a namespace, it is one of all."""
         self._unwatched.labels(namespace or "*", plural).set(failing)
 
-    def reported(self, owner: Owner, before: SpeechModelStatus, after: SpeechModelStatus) -> None:
-        """Take over a status, and count the runs that ended with it."""
+    def reported(
+        self,
+        owner: Owner,
+        before: SpeechModelStatus,
+        after: SpeechModelStatus,
+        recorded: Iterable[StageStatus] = (),
+    ) -> None:
+        """Take over a status, and count the runs that ended with it.
+
+        `recorded` has the stages between the two: a run that ended may be followed by another one already.
+        """
         place = owner.namespace, owner.name
         known = self._models.get(place)
         if before == after and known is not None and known.owner == owner:
             return
         self._models[place] = _seen(owner, after)
-        for stage in after.stages:
-            if (outcome := _ended(before.stage(stage.name), stage)) and stage.started_at and stage.finished_at:
+        newest = {stage.name: stage for stage in before.stages}
+        for stage in (*recorded, *after.stages):
+            if (outcome := _ended(newest.get(stage.name), stage)) and stage.started_at and stage.finished_at:
                 seconds = (stage.finished_at - stage.started_at).total_seconds()
                 self._stages.labels(stage.name.value, outcome).observe(seconds)
+            newest[stage.name] = stage
 
     def forget(self, owner: Owner) -> None:
         """Drop the series of a model that is gone."""

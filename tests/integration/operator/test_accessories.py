@@ -103,33 +103,31 @@ def test_an_ingress_of_somebody_else_is_not_taken(operator: Operator) -> None:
     assert found and found["spec"]["defaultBackend"] == backend
 
 
-@pytest.mark.parametrize("operator", [EXPOSED], indirect=True)
-def test_a_webhook_that_is_down_delays_its_object_and_nothing_else(operator: Operator) -> None:
+def webhook_without_a_server(group: str, resource: str) -> dict[str, Any]:
+    """Return a configuration by which the API server asks a webhook that does not answer."""
+    rule = {"apiGroups": [group], "apiVersions": ["v1"], "operations": ["CREATE", "UPDATE"], "resources": [resource]}
     webhook = {
-        "name": "ingresses.example.com",
+        "name": f"{resource}.example.com",
         "clientConfig": {"url": "https://127.0.0.1:1/validate"},
-        "rules": [
-            {
-                "apiGroups": ["networking.k8s.io"],
-                "apiVersions": ["v1"],
-                "operations": ["CREATE", "UPDATE"],
-                "resources": ["ingresses"],
-            }
-        ],
+        "rules": [rule],
         "failurePolicy": "Fail",
         "sideEffects": "None",
         "admissionReviewVersions": ["v1"],
     }
+    kind, version = "ValidatingWebhookConfiguration", "admissionregistration.k8s.io/v1"
+    return {"apiVersion": version, "kind": kind, "metadata": {"name": "down"}, "webhooks": [webhook]}
 
+
+@pytest.mark.parametrize("operator", [EXPOSED], indirect=True)
+def test_a_webhook_that_is_down_delays_its_object_and_nothing_else(operator: Operator) -> None:
     def refused_step() -> str:
         # the API server asks a new webhook after a moment, and until then the Ingress is created
         operator.kubectl("delete", "ingress", operator.name, "--ignore-not-found")
         return operator.step()
 
-    kind = "ValidatingWebhookConfiguration"
-    name, version = "down", "admissionregistration.k8s.io/v1"
     operator.publish(replicas=2, ingress={"host": "espejo.example.com"})
-    operator.kubectl.apply({"apiVersion": version, "kind": kind, "metadata": {"name": name}, "webhooks": [webhook]})
+    webhook = webhook_without_a_server("networking.k8s.io", "ingresses")
+    operator.kubectl.apply(webhook)
     try:
         refused = operator.kubectl.until(refused_step, "the webhook is asked")
         assert "failed calling webhook" in refused
@@ -142,6 +140,31 @@ def test_a_webhook_that_is_down_delays_its_object_and_nothing_else(operator: Ope
         assert conditions["Promoted"]["reason"] == "RollingOut", "the server has no problem"
         assert "failed calling webhook" in conditions["Reconciling"]["message"]
     finally:
-        operator.kubectl("delete", kind, name)
+        operator.kubectl("delete", webhook["kind"], "down")
     operator.kubectl.until(lambda: operator.step() == "", "the webhook is not asked any more")
     assert operator.kinds() == {"PodDisruptionBudget", "Ingress"}
+
+
+def test_a_webhook_for_jobs_that_is_down_delays_no_edit_of_the_server(operator: Operator) -> None:
+    def asked() -> bool:
+        return operator.kubectl("create", "job", "a", "--image=a", "--dry-run=server", check=False) == ""
+
+    operator.publish(replicas=1)
+    assert operator.step() == ""
+    webhook = webhook_without_a_server("batch", "jobs")
+    operator.kubectl.apply(webhook)
+    try:
+        operator.kubectl.until(asked, "the webhook is asked")
+        operator.kubectl.patch(operator.name, {"dataset": {"revision": "2"}, "serving": {"replicas": 3}})
+        assert "failed calling webhook" in operator.step()
+        assert deployment(operator)["spec"]["replicas"] == 3
+        model = operator.kubectl.get("speechmodel", operator.name)
+        assert model
+        conditions = {c["type"]: c for c in model["status"]["conditions"]}
+        assert conditions["Reconciling"]["observedGeneration"] == model["metadata"]["generation"]
+        assert conditions["Reconciling"]["reason"] == "ApiError"
+        assert operator.kubectl.find("jobs", f"speechops.dev/model={operator.name}") == []
+    finally:
+        operator.kubectl("delete", webhook["kind"], "down")
+    operator.kubectl.until(lambda: operator.step() == "", "the webhook is not asked any more")
+    assert len(operator.kubectl.find("jobs", f"speechops.dev/model={operator.name}")) == 1

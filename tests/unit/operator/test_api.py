@@ -61,6 +61,35 @@ def fast(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "jittered", lambda *_: 0.0)
 
 
+@pytest.mark.parametrize(("asked", "expected"), [("7", 7.0), ("3600", 20.0), ("soon", 0.25)])
+async def test_a_call_is_repeated_when_the_api_server_asks_for_it_and_soon_enough(
+    asked: str, expected: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+
+    def note(seconds: float, *_: float) -> float:
+        pauses.append(seconds)
+        return 0.0
+
+    async def handle(_: web.Request) -> web.StreamResponse:
+        return web.json_response(JOB, status=200 if pauses else 429, headers={"Retry-After": asked})
+
+    monkeypatch.setattr(module, "jittered", note)
+    async with answered_by(handle) as api:
+        await api.get(JOBS, "ns", "a")
+    assert pauses == [expected]
+
+
+async def test_a_call_is_not_repeated_for_longer_than_a_step_may_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "jittered", lambda seconds, _: seconds)
+    monkeypatch.setattr(module, "LONGEST_PATIENCE_SECONDS", 0.1)
+    handle, asked = answers(429)
+    async with answered_by(handle) as api:
+        with pytest.raises(ClusterError):
+            await api.get(JOBS, "ns", "a")
+    assert asked == ["GET"]
+
+
 async def test_a_call_carries_the_token_of_that_moment_and_what_it_asks_for_as_it_is() -> None:
     tokens, seen = iter(("Bearer first", "Bearer second")), []
 

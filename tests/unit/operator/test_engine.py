@@ -6,16 +6,20 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 import pytest
-from speechmodel_operator.cluster.api import DEPLOYMENTS, MODELS, PODS, Api, Manifest, Resource
+from pydantic import ValidationError
+from speechmodel_api.stages import PurgeInput
+from speechmodel_operator.cluster import refusals
+from speechmodel_operator.cluster.api import DEPLOYMENTS, JOBS, MODELS, PODS, Api, Manifest, Resource
 from speechmodel_operator.cluster.engine import ClusterEngine
-from speechmodel_operator.cluster.errors import AlreadyExists, Conflict, Refused
+from speechmodel_operator.cluster.errors import AlreadyExists, ClusterError, Conflict, Refused
 from speechmodel_operator.cluster.snapshot import read_snapshot
 from speechmodel_operator.cluster.views import Claim, Deployment, Job, Model, ObjectView, Pod, Service
 from speechmodel_operator.resources import labels
 from speechmodel_operator.resources.pod import STAGE_CONTAINER
 from speechmodel_operator.resources.workers import JOB_NAME
 from speechmodel_plan import names
-from speechmodel_plan.observed import RunState
+from speechmodel_plan.conditions import Failures
+from speechmodel_plan.observed import RunState, Trouble
 from speechmodel_plan.plan import Plan, Report, ServingIntent
 from speechmodel_plan.reconcile import Gone, StepFailed, make_plan, reconcile
 from support.world import World
@@ -79,6 +83,78 @@ async def test_replicas_that_an_autoscaler_set_since_the_deployment_was_read_sta
     server.version = "7"
     await engine.apply(plan)
     assert server.applied[0]["kind"] == "Deployment"
+
+
+async def test_a_deployment_that_is_refused_does_not_keep_the_service_from_its_name() -> None:
+    class Refusing(Server):
+        async def apply(self, resource: Resource[Any], namespace: str, manifest: Manifest, *, force: bool) -> Any:
+            if resource is DEPLOYMENTS:
+                raise Refused(403, "a policy forbids it")
+            return await super().apply(resource, namespace, manifest, force=force)
+
+    server = Refusing()
+    engine = engine_of(cast(New, server))
+    seen = await engine.observe()
+    assert seen is not None
+    done = await engine.apply(Serve(seen=seen, finalizer=False, serving=ServingIntent(MODEL, 2)))
+    assert done.failures == Failures(serving=Trouble("Refused", "a policy forbids it"))
+    assert [manifest["kind"] for manifest in server.applied] == ["Service"]
+
+
+class Clock:
+    """A clock that is put forward."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+async def test_what_is_refused_is_written_seldom_until_an_edit_or_a_retry(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Refusing(Server):
+        writes = 0
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.about: dict[str, Any] = {"generation": 1}
+
+        async def get(self, resource: Resource[Any], namespace: str, name: str) -> Any:
+            found = await super().get(resource, namespace, name)
+            return (
+                found
+                if resource is not MODELS
+                else found.model_copy(update={"metadata": found.metadata.model_copy(update=self.about)})
+            )
+
+        async def apply(self, resource: Resource[Any], namespace: str, manifest: Manifest, *, force: bool) -> Any:
+            if resource is not DEPLOYMENTS:
+                return await super().apply(resource, namespace, manifest, force=force)
+            self.writes += 1
+            raise Refused(403, reason)
+
+    async def writes(minutes: int) -> int:
+        before = server.writes
+        for _ in range(minutes):
+            seen = await engine.observe()
+            assert seen is not None
+            done = await engine.apply(Serve(seen=seen, finalizer=False, serving=ServingIntent(MODEL, 2)))
+            assert done.failures.serving and done.failures.serving.message == reason
+            clock.now += 60
+        return server.writes - before
+
+    clock, server, reason = Clock(), Refusing(), "a policy forbids it"
+    monkeypatch.setattr(refusals, "time", clock)
+    engine = engine_of(cast(New, server))
+    assert await writes(32) == 6
+    assert await writes(600) == 20
+    server.about = {"generation": 2}
+    assert await writes(1) == 1
+    assert await writes(16) == 5
+    server.about |= {"annotations": {"speechops.dev/retry": "1"}}
+    assert await writes(1) == 1
+    reason = "exceeded quota: pods"
+    assert await writes(90) == 90, "a quota may have room at any time"
 
 
 class Serving(Server):
@@ -153,6 +229,59 @@ async def test_nothing_is_started_for_a_model_that_is_gone_before_its_finalizer_
     assert [call for call in server.calls if not call.startswith("GET")] == ["PATCH SpeechModel"]
 
 
+async def test_the_purge_of_a_model_with_a_queue_is_put_into_it() -> None:
+    queue = {"kueue.x-k8s.io/queue-name": "gpus"}
+
+    class Queued(New):
+        created: tuple[Manifest, ...] = ()
+
+        async def get(self, resource: Resource[Any], namespace: str, name: str) -> Any:
+            found = await super().get(resource, namespace, name)
+            if resource is not MODELS:
+                return found
+            return found.model_copy(update={"metadata": found.metadata.model_copy(update={"labels": queue})})
+
+        async def create(self, resource: Resource[Any], namespace: str, manifest: Manifest) -> Any:
+            self.created += (manifest,)
+            return await super().create(resource, namespace, manifest)
+
+    server = Queued()
+    engine = engine_of(server)
+    seen = await engine.observe()
+    assert seen is not None
+    purge = PurgeInput(target=seen.spec.publish.s3.location, base="a/b/c")
+    await engine.apply(Serve(seen=seen, finalizer=False, deleting=True, purge=purge))
+    (job,) = server.created
+    assert queue.items() <= job["metadata"]["labels"].items()
+
+
+async def test_a_model_of_a_newer_release_that_cannot_be_read_is_deleted_with_what_it_published() -> None:
+    class Newer(New):
+        created: tuple[Manifest, ...] = ()
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.about: dict[str, Any] = {"finalizers": [labels.FINALIZER]}
+
+        async def get(self, resource: Resource[Any], namespace: str, name: str) -> Any:
+            if resource is not MODELS:
+                return await super().get(resource, namespace, name)
+            publish = World().spec["publish"] | {"deletionPolicy": "Delete"}
+            spec = World().spec | {"publish": publish, "training": {"maxEpochs": "a way of a newer release"}}
+            return Model.model_validate({"metadata": metadata(name, 3, uid=OWNER.uid, **self.about), "spec": spec})
+
+        async def create(self, resource: Resource[Any], namespace: str, manifest: Manifest) -> Any:
+            self.created += (manifest,)
+            return await super().create(resource, namespace, manifest)
+
+    server = Newer()
+    with pytest.raises(ValidationError):
+        await reconcile(engine_of(server))
+    server.about = server.about | {"deletionTimestamp": SOME_TIME}
+    await reconcile(engine_of(server))
+    assert [manifest["metadata"]["name"] for manifest in server.created] == [names.purge_name(OWNER.name, OWNER.uid)]
+
+
 def claim(model: str) -> Claim:
     spec = {"resources": {"requests": {"storage": "10Gi"}}}
     return Claim.model_validate(
@@ -222,6 +351,43 @@ async def test_the_result_of_a_job_that_ends_while_it_is_read_is_not_missed() ->
     seen = await engine_of(EndsWhileItIsRead()).observe()
     assert seen is not None
     assert [(run.state, run.result) for run in seen.runs] == [(RunState.SUCCEEDED, RESULT)]
+
+
+class NoJobs(New):
+    """An API server whose webhook for Jobs is down, for one kind of call."""
+
+    def __init__(self, method: str, *existing: ObjectView) -> None:
+        super().__init__(*existing)
+        self.method, self.error = method, ClusterError(500, "failed calling webhook: connection refused")
+
+    def _call(self, method: str, resource: Resource[Any]) -> None:
+        if (method, resource) == (self.method, JOBS):
+            raise self.error
+
+    async def create(self, resource: Resource[Any], namespace: str, manifest: Manifest) -> Any:
+        self._call("POST", resource)
+        return await super().create(resource, namespace, manifest)
+
+    async def delete(self, resource: Resource[Any], thing: object) -> None:
+        self._call("DELETE", resource)
+        await super().delete(resource, thing)
+
+
+@pytest.mark.parametrize("method", ["POST", "DELETE"])
+async def test_a_webhook_for_jobs_that_is_down_is_in_the_status(method: str) -> None:
+    server = NoJobs(method, ended_job(), claim(OWNER.name))
+    with pytest.raises(StepFailed, match="failed calling webhook") as failed:
+        await reconcile(engine_of(server))
+    assert failed.value.reason == "ApiError"
+    assert "PATCH SpeechModel" in server.calls
+
+
+async def test_an_api_server_with_too_much_to_do_is_asked_for_nothing_more() -> None:
+    server = NoJobs("POST", ended_job(), claim(OWNER.name))
+    server.error = ClusterError(429, "too many requests")
+    with pytest.raises(ClusterError):
+        await reconcile(engine_of(server))
+    assert not {"DELETE Job", "PATCH SpeechModel"} & set(server.calls)
 
 
 async def test_a_claim_of_another_owner_is_a_conflict() -> None:

@@ -101,6 +101,14 @@ def test_the_pod_of_a_deleted_job_that_has_ended_is_no_run() -> None:
     assert observe.stage_runs([], [pod("Failed", **ended(143))], {}, NOW) == ()
 
 
+@pytest.mark.parametrize("left", [[], [pod("Succeeded", **ended(0))]], ids=["without a pod", "with a pod that ended"])
+def test_a_deleted_job_that_only_a_foreign_finalizer_keeps_is_no_run_after_a_minute(left: list[Pod]) -> None:
+    early = datetime(2026, 1, 1, 0, 9, 30, tzinfo=UTC)
+    (run,) = observe.stage_runs([job(deleted=True)], left, {}, early)
+    assert run.state is RunState.ENDING, "its controller may be creating a pod"
+    assert observe.stage_runs([job(deleted=True)], left, {}, NOW) == ()
+
+
 def test_out_of_memory_names_the_limit_and_is_final() -> None:
     (run,) = observe.stage_runs([job("Failed")], [pod("Failed", **ended(137, "", "OOMKilled"))], {}, NOW)
     assert run.trouble
@@ -115,16 +123,19 @@ def test_a_stuck_pod_names_node_and_pod_and_the_ways_out() -> None:
 
 
 @pytest.mark.parametrize(
-    "status, settled",
+    "status, settled, complete",
     [
-        ({"observedGeneration": 2, "replicas": 2, "updatedReplicas": 2, "readyReplicas": 2}, True),
-        ({"observedGeneration": 1, "replicas": 2, "updatedReplicas": 2, "readyReplicas": 2}, False),
-        ({"observedGeneration": 2, "replicas": 3, "updatedReplicas": 2, "readyReplicas": 3}, False),
-        ({"observedGeneration": 2, "replicas": 2, "updatedReplicas": 2, "readyReplicas": 1}, False),
-        ({}, False),
+        ({"observedGeneration": 2, "replicas": 2, "updatedReplicas": 2, "readyReplicas": 2}, True, True),
+        ({"observedGeneration": 1, "replicas": 2, "updatedReplicas": 2, "readyReplicas": 2}, False, False),
+        ({"observedGeneration": 2, "replicas": 3, "updatedReplicas": 2, "readyReplicas": 3}, False, False),
+        ({"observedGeneration": 2, "replicas": 2, "updatedReplicas": 2, "readyReplicas": 1}, False, True),
+        ({"observedGeneration": 2, "replicas": 1, "updatedReplicas": 1, "readyReplicas": 1}, False, True),
+        ({}, False, False),
     ],
 )
-def test_a_deployment_is_settled_when_every_replica_is_new_and_ready(status: Object, settled: bool) -> None:
+def test_a_deployment_is_settled_when_every_replica_is_new_and_ready(
+    status: Object, settled: bool, complete: bool
+) -> None:
     deployment = {
         "metadata": {"name": "espejo", "generation": 2},
         "spec": {"replicas": 2, "template": {"metadata": {"labels": {"speechops.dev/version": "v1"}}}},
@@ -132,7 +143,7 @@ def test_a_deployment_is_settled_when_every_replica_is_new_and_ready(status: Obj
     }
     server = observe.server_of(Deployment.model_validate(deployment), [], NOW)
     assert server
-    assert (server.version, server.settled) == ("v1", settled)
+    assert (server.version, server.settled, server.complete) == ("v1", settled, complete)
 
 
 @pytest.mark.parametrize(
@@ -177,3 +188,12 @@ def test_a_purge_without_its_secret_will_not_heal() -> None:
     assert found.failure
     assert found.failure.final
     assert 'secret "s3" not found' in found.failure.message
+
+
+def test_a_purge_in_a_queue_says_so() -> None:
+    manifest = job_manifest()
+    manifest["metadata"]["labels"] |= {"speechops.dev/stage": "purge", "kueue.x-k8s.io/queue-name": "gpus"}
+    manifest["spec"] = {"suspend": True}
+    found = observe.purge_of(Job.model_validate(manifest), [], NOW)
+    assert found and found.failure and not found.finished
+    assert (found.failure.reason, found.failure.final) == ("QueuedByKueue", False)

@@ -304,6 +304,38 @@ def test_a_crashed_server_of_the_settings_before_is_no_reason_once_there_is_a_po
 
 
 @pytest.mark.parametrize(
+    ("phase", "deleted", "status"),
+    [
+        ("Running", "2026-01-01T00:00:00Z", {}),
+        ("Running", None, disrupted("EvictionByEvictionAPI")),
+        ("Failed", None, disrupted("TerminationByKubelet")),
+    ],
+    ids=["terminating for long", "drained", "evicted by the kubelet"],
+)
+def test_a_server_pod_that_goes_away_is_no_reason_and_the_one_in_its_place_is(
+    phase: str, deleted: str | None, status: Object
+) -> None:
+    deployment = Deployment.model_validate(
+        {
+            "metadata": {"name": "espejo", "generation": 2},
+            "spec": {"replicas": 2, "template": {"metadata": {"labels": {"speechops.dev/version": "v1"}}}},
+            "status": {"observedGeneration": 2, "replicas": 2, "updatedReplicas": 2, "readyReplicas": 1},
+        }
+    )
+
+    def served(made: Pod, deletion: str | None = None) -> Pod:
+        changed = {"labels": {"speechops.dev/version": "v1"}, "deletionTimestamp": deletion}
+        document = made.model_dump(by_alias=True, mode="json")
+        return Pod.model_validate(document | {"metadata": document["metadata"] | changed})
+
+    old, new = served(pod(phase, **status), deleted), served(pod(**unscheduled("0/2 nodes are available")))
+    alone = observe.server_of(deployment, [old], NOW)
+    assert alone and alone.trouble is None
+    both = observe.server_of(deployment, [old, new], NOW)
+    assert both and both.trouble and both.trouble.reason == "Unschedulable"
+
+
+@pytest.mark.parametrize(
     ("message", "reason"),
     [(QUOTA, "QuotaExceeded"), (STANDARD, "PodSecurityDenied"), ("a webhook denied the request", "Refused")],
 )

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any, cast
 
 import pytest
+from speechmodel_operator.cluster import refusals
 from speechmodel_operator.cluster.api import JOBS, MODELS, PODS, Api, Manifest, Resource
 from speechmodel_operator.cluster.cache import Cache, Rehearsal
 from speechmodel_operator.cluster.connection import Connection
@@ -40,13 +41,18 @@ class Listing(New):
         """Called while the model is read."""
         self.deleted = False
         """True once the model is gone."""
+        self.version = "3"
+        """The resourceVersion of the model."""
 
     async def get(self, resource: Resource[Any], namespace: str, name: str) -> Any:
         found = await super().get(resource, namespace, name)
         if resource is not MODELS:
             return found
         self.meanwhile()
-        return None if self.deleted else Model.model_validate(found.model_dump(by_alias=True) | {"status": self.status})
+        if self.deleted:
+            return None
+        document = found.model_dump(by_alias=True) | {"status": self.status}
+        return Model.model_validate(document | {"metadata": document["metadata"] | {"resourceVersion": self.version}})
 
     async def find(self, resource: Resource[Any], *about: object) -> tuple[Any, ...]:
         self.calls.append(f"LIST {resource.kind}")
@@ -153,6 +159,17 @@ async def test_they_are_listed_after_a_creation_without_an_answer_until_the_next
     assert not await known.lists()
 
 
+async def test_a_job_that_was_only_rehearsed_does_not_count_as_a_creation_without_an_answer() -> None:
+    known = Known(job())
+    known.server.status = {"observedGeneration": 1}
+    about = metadata(OWNER.name, 4, uid=OWNER.uid, generation=1)
+    known.cache["speechmodels"].put({"metadata": about, "spec": World().spec, "status": known.server.status})
+    unowned = claim(OWNER.name).model_dump(by_alias=True, mode="json")
+    unowned["metadata"] |= {"ownerReferences": [], "resourceVersion": "6"}  # nothing is written before the Job
+    known.cache["persistentvolumeclaims"].put(unowned)
+    assert not await known.lists()
+
+
 async def test_they_are_listed_where_another_operator_has_started_a_job_that_the_watch_has_not_reported() -> None:
     known = Known(job())
     record = {"name": "prepare", "key": "11111111", "state": "Running", "attempt": 1, "failures": 0}
@@ -173,7 +190,8 @@ async def test_runs_that_ended_while_the_model_was_read_are_known() -> None:
     assert not await known.lists()
 
 
-async def test_a_creation_that_was_refused_is_answered() -> None:
+async def test_a_creation_that_was_refused_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(refusals, "FIRST_PAUSE_SECONDS", 0.0)
     known = Known()
     known.server.refused = {"Job"}
     with pytest.raises(StepFailed):
@@ -213,3 +231,12 @@ async def test_what_a_deleted_model_asked_for_is_forgotten() -> None:
     with pytest.raises(Gone):
         await known.engine.react()
     assert known.rehearsal.ended_runs(OWNER) is not None
+
+
+@pytest.mark.parametrize(("version", "lists"), [("3", False), ("4", True)], ids=["known", "an event was lost"])
+async def test_a_model_at_rest_is_compared_with_what_the_watches_know(version: str, lists: bool) -> None:
+    known = Known()
+    known.server.version = version
+    known.server.calls.clear()
+    await known.engine.resync()
+    assert ("LIST Job" in known.server.calls) is lists

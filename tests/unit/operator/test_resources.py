@@ -73,7 +73,7 @@ def pods(world: World) -> list[dict[str, Any]]:
     purge = PurgeInput(target=spec.publish.s3, base="a/b")
     found = [job["spec"]["template"]["spec"] for job in all_jobs(world).values()]
     found.append(serving.deployment(IMAGES, OWNER, spec, MODEL)["spec"]["template"]["spec"])
-    found.append(jobs.purge_job(IMAGES, OWNER, spec, purge)["spec"]["template"]["spec"])
+    found.append(jobs.purge_job(IMAGES, OWNER, spec, purge, {})["spec"]["template"]["spec"])
     return found
 
 
@@ -441,7 +441,7 @@ def test_the_purge_does_not_need_the_nodes_of_training() -> None:
     world.edit(training__podTemplate=GPU)
     spec = SpeechModelSpec.model_validate(world.spec)
     document = PurgeInput(target=spec.publish.s3, base="a/b/c")
-    pod = jobs.purge_job(IMAGES, OWNER, spec, document)["spec"]["template"]["spec"]
+    pod = jobs.purge_job(IMAGES, OWNER, spec, document, {})["spec"]["template"]["spec"]
     assert "nodeSelector" not in pod
     assert "runtimeClassName" not in pod
     assert pod["tolerations"]
@@ -487,3 +487,10 @@ def test_a_pod_template_gives_nothing_but_scheduling_resources_and_metadata() ->
     spec = SpeechModelSpec.model_validate(world.spec)
     metadata = serving.deployment(IMAGES, OWNER, spec, MODEL)["spec"]["template"]["metadata"]
     assert metadata["labels"][labels.MODEL] == "espejo"
+
+
+def test_the_purge_waits_in_the_queue_of_the_model_and_its_pod_has_no_label_of_it() -> None:
+    spec, queue = World().observe().spec, {"kueue.x-k8s.io/queue-name": "gpus"}
+    job = jobs.purge_job(IMAGES, OWNER, spec, PurgeInput(target=spec.publish.s3, base="a/b/c"), queue)
+    assert queue.items() <= job["metadata"]["labels"].items()
+    assert not queue.items() & job["spec"]["template"]["metadata"]["labels"].items()

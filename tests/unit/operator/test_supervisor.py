@@ -12,6 +12,7 @@ from speechmodel_api.status import SpeechModelStatus
 from speechmodel_operator import supervisor as module
 from speechmodel_operator.cluster.errors import ClusterError, Conflict, NameConflict, NoAnswer, Refused
 from speechmodel_operator.supervisor import Supervisor
+from speechmodel_operator.telemetry import Telemetry
 from speechmodel_plan.conditions import Failures
 from speechmodel_plan.observed import Observed, Trouble
 from speechmodel_plan.plan import Done, Plan, Report
@@ -35,6 +36,9 @@ class Engine:
     failures: list[tuple[str, str]] = field(default_factory=list)
 
     async def react(self) -> timedelta | None:
+        return await reconcile(self)
+
+    async def resync(self) -> timedelta | None:
         return await reconcile(self)
 
     async def observe(self) -> Observed | None:
@@ -113,8 +117,8 @@ async def test_an_error_is_reported_and_the_step_is_tried_again() -> None:
         (Refused(403, "a webhook denied the request"), "Refused"),
         (Refused(403, "jobs is forbidden: exceeded quota: none"), "QuotaExceeded"),
         (NameConflict("Job", "x"), "NameConflict"),
-        (ClusterError(500, "a webhook does not answer"), "ReconcileError"),
-        (NoAnswer("no answer to GET /apis: Server disconnected"), "ReconcileError"),
+        (ClusterError(500, "a webhook does not answer"), "ApiError"),
+        (NoAnswer("no answer to GET /apis: Server disconnected"), "ApiError"),
     ],
 )
 async def test_what_the_api_server_does_not_do_is_reported_in_a_sentence(
@@ -135,6 +139,33 @@ async def test_a_part_that_could_not_be_applied_is_reported_once_and_the_step_is
     ready = next(c for c in engine.reports[0].status.conditions if c.type == "Ready")
     assert (ready.reason, ready.message) == ("NameConflict", "Job x exists")
     assert engine.failures == []
+    await found.stop()
+
+
+@pytest.mark.parametrize(("reason", "counted"), [("Refused", 2), ("QuotaExceeded", 5)])
+async def test_what_waits_for_a_person_counts_once_as_a_step_that_failed(reason: str, counted: int) -> None:
+    five = asyncio.Event()
+
+    class Refused(Engine):
+        async def observe(self) -> Observed | None:
+            if self.steps == 5:
+                five.set()
+                await asyncio.sleep(3600)
+            return await super().observe()
+
+        async def apply(self, plan: Plan) -> Done:
+            message = "a policy" if self.steps < 5 else "another policy"
+            return Done(failures=Failures(serving=Trouble(reason, message)))
+
+    telemetry, engine = Telemetry(), Refused()
+    found = Supervisor(lambda _: engine, telemetry)
+    found.notice(OWNER)
+
+    def failed() -> float:
+        return telemetry.registry.get_sample_value("speechmodel_steps_failed_total", {"reason": reason}) or 0
+
+    await until(five.is_set)
+    assert failed() == counted
     await found.stop()
 
 
@@ -171,6 +202,56 @@ async def test_a_step_that_hangs_fails_the_liveness_probe(monkeypatch: pytest.Mo
     await asyncio.sleep(0.1)
     assert found.stalled() == ["ns/espejo"]
     await found.stop()
+
+
+async def test_a_burst_of_models_does_not_stall_while_steps_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Clock:
+        now = 0.0
+
+        def monotonic(self) -> float:
+            return self.now
+
+    clock, at_once, most, ended = Clock(), 0, 0, 0
+    monkeypatch.setattr(module, "time", clock)
+    monkeypatch.setattr(module, "STEPS_AT_ONCE", 2)
+
+    class Slow(Engine):
+        async def observe(self) -> Observed | None:
+            nonlocal at_once, most, ended
+            at_once += 1
+            most = max(most, at_once)
+            await asyncio.sleep(0)
+            clock.now += 100
+            assert found.stalled() == []
+            at_once, ended = at_once - 1, ended + 1
+            return None
+
+    found = Supervisor(lambda _: Slow())
+    for number in range(50):
+        found.notice(Owner("ns", f"m{number}", f"u{number}"))
+    await until(lambda: ended == 50)
+    assert most == 2
+    await found.stop()
+
+
+async def test_steps_that_all_hang_have_stalled_and_those_that_wait_for_them_are_not_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "STEPS_AT_ONCE", 2)
+    monkeypatch.setattr(module, "STALLED_SECONDS", 0.05)
+
+    class Hanging(Engine):
+        async def observe(self) -> Observed | None:
+            await asyncio.sleep(3600)
+            return None
+
+    found = Supervisor(lambda _: Hanging())
+    for number in range(4):
+        found.notice(Owner("ns", f"m{number}", f"u{number}"))
+    await until(found.stalled)
+    assert found.stalled() == ["ns/m0", "ns/m1"]
+    await found.stop()
+    assert found.stalled() == []
 
 
 async def test_an_edit_does_not_wait_for_the_models_that_are_taken_up_at_the_start() -> None:
@@ -220,4 +301,39 @@ async def test_events_that_change_nothing_do_not_put_off_the_step_that_reads_eve
     async with asyncio.timeout(STALLED_SECONDS):
         await wake()
     assert engine.reactions > 1
+    await found.stop()
+
+
+async def test_a_model_at_rest_is_read_live_seldom_and_one_that_is_due_always(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[str] = []
+
+    class Resting(Engine):
+        pause = timedelta(seconds=0.02)
+
+        async def react(self) -> timedelta | None:
+            taken.append("react")
+            return self.pause
+
+        async def resync(self) -> timedelta | None:
+            taken.append("resync")
+            return self.pause
+
+        async def observe(self) -> Observed | None:
+            taken.append("live")
+            raise Conflict(409, "again")
+
+    monkeypatch.setattr(module, "RESYNC", timedelta(seconds=0.02))
+    engine = Resting()
+    found = supervise(engine)
+    await until(lambda: len(taken) > 3)
+    assert taken[:4] == ["react", "resync", "resync", "resync"]
+    monkeypatch.setattr(module, "LIVE_SECONDS", 0.0)
+    await until(lambda: "live" in taken)
+    await found.stop()
+    taken.clear()
+    monkeypatch.setattr(module, "LIVE_SECONDS", 3600.0)
+    engine.pause = timedelta(seconds=0.01)
+    found = supervise(engine)
+    await until(lambda: len(taken) > 1)
+    assert taken[:2] == ["react", "live"], "a stage is due"
     await found.stop()

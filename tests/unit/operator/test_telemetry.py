@@ -45,6 +45,26 @@ def test_runs_are_counted_once_by_stage_and_outcome() -> None:
     assert value(telemetry, "speechmodel_stage_seconds_count", stage="prepare", outcome="succeeded") is None
 
 
+def test_a_run_that_another_one_follows_at_once_is_counted_once() -> None:
+    telemetry, world = Telemetry(), World()
+    world.until(StageName.TRAIN)
+    before = world.status
+    world.fail(137, result=None)
+    world.step()
+    assert world.report and world.started[-1] == "train-2"
+    telemetry.reported(OWNER, before, world.status, world.report.recorded)
+    assert value(telemetry, "speechmodel_stage_seconds_count", stage="train", outcome="retried") == 1
+    before = world.status
+    world.finish()
+    world.step()
+    telemetry.reported(OWNER, before, world.status, world.report.recorded)
+    counts = [
+        value(telemetry, "speechmodel_stage_seconds_count", stage="train", outcome=outcome)
+        for outcome in ("retried", "succeeded")
+    ]
+    assert counts == [1, 1]
+
+
 def test_models_are_counted_by_phase_with_their_error_rate_until_they_are_gone() -> None:
     telemetry, world = Telemetry(), World()
     world.to_ready()

@@ -99,6 +99,62 @@ def test_ready_stays_true_while_the_new_version_is_rolled_out(served: World) -> 
     assert abnormal(served.status) == {"Reconciling": "RollingOut"}
 
 
+@pytest.fixture
+def two() -> World:
+    """A model whose version has been served by two replicas for a while."""
+    world = World()
+    world.edit(serving__replicas=2)
+    world.to_ready()
+    world.step()
+    return world
+
+
+def lacking(world: World, trouble: Trouble | None = None) -> None:
+    """One of two replicas is not ready, and all have the newest template."""
+    assert world.server
+    world.server = replace(world.server, ready_replicas=1, settled=False, complete=True, trouble=trouble)
+    world.step()
+
+
+def test_a_pod_of_the_server_that_is_replaced_changes_no_condition_but_serving(two: World) -> None:
+    before = {each.type: each for each in two.status.conditions}
+    lacking(two)
+    assert two.report and two.report.events == ()
+    after = {each.type: each for each in two.status.conditions}
+    assert after["Serving"].message == "1 of 2 replicas are ready"
+    assert {name: after[name] for name in after if name != "Serving"} == {
+        name: before[name] for name in before if name != "Serving"
+    }
+    assert two.status.phase == "Ready"
+    two.settle()
+    two.step()
+    assert two.report.events == ()
+
+
+def test_a_pod_of_the_server_that_cannot_start_is_why_the_spec_is_not_in_effect(two: World) -> None:
+    lacking(two, Trouble("Unschedulable", "0/2 nodes"))
+    assert abnormal(two.status) == {"Reconciling": "Unschedulable"}
+    assert (two.condition("Promoted").status, ready(two)) == ("True", "True")
+    assert two.report and two.report.events == ()
+    two.settle()
+    two.step()
+    assert two.status.in_effect
+    assert two.report.events == ()
+
+
+def test_a_replica_that_an_edit_adds_is_waited_for_and_the_version_stays_promoted(two: World) -> None:
+    two.edit(serving__replicas=3)
+    assert two.server
+    two.server = replace(two.server, replicas=3, settled=False, complete=True)
+    for _ in range(2):
+        two.step()
+        assert abnormal(two.status) == {"Reconciling": "Deploying"}
+        assert (two.condition("Promoted").status, two.status.phase) == ("True", "Deploying")
+    two.settle()
+    two.step()
+    assert two.status.in_effect
+
+
 def test_ready_is_false_when_no_replica_is_ready(served: World) -> None:
     served.edit(training__maxEpochs=20)
     served.until(StageName.TRAIN)
@@ -205,10 +261,29 @@ def test_a_run_that_is_refused_is_stalled_and_leaves_the_old_version_ready(serve
 def test_a_service_that_belongs_to_something_else_is_stalled_and_not_ready(served: World) -> None:
     served.edit(serving__service={"name": "voice"})
     served.step()
-    status = failed(served, serving=Trouble("NameConflict", "Service voice exists"))
+    status = failed(served, service=Trouble("NameConflict", "Service voice exists"))
     assert abnormal(status) == {"Stalled": "NameConflict"}
     assert {each.type: each.status for each in status.conditions}["Ready"] == "False"
     assert {each.type: each.reason for each in status.conditions}["Promoted"] == "NameConflict"
+
+
+def test_a_deployment_that_is_refused_is_stalled_and_what_is_served_stays_ready(served: World) -> None:
+    served.edit(serving__settings={"waiting": 7})
+    served.step()
+    status = failed(served, serving=Trouble("Refused", "a policy"))
+    assert abnormal(status) == {"Stalled": "Refused"}
+    found = {each.type: each for each in status.conditions}
+    assert [found[name].status for name in ("Ready", "Promoted", "Serving")] == ["True", "False", "True"]
+    assert "the spec is not in effect (Refused)" in found["Ready"].message
+
+
+def test_a_first_deployment_that_is_refused_is_not_ready(world: World) -> None:
+    world.until(StageName.PUBLISH)
+    world.finish()
+    world.step()
+    status = failed(world, serving=Trouble("Refused", "a policy"))
+    assert {each.type: each.status for each in status.conditions}["Ready"] == "False"
+    assert abnormal(status) == {"Stalled": "Refused"}
 
 
 @pytest.mark.parametrize(
@@ -256,6 +331,18 @@ def test_reconciling_and_stalled_post_no_event_of_their_own(world: World) -> Non
     world.step()
     assert world.report
     assert [event.reason for event in world.report.events] == ["InvalidDataset"]
+
+
+def test_a_first_server_that_cannot_start_posts_one_event_for_the_conditions_that_say_so(world: World) -> None:
+    world.until(StageName.PUBLISH)
+    world.finish()
+    world.step()
+    assert world.server
+    world.server = replace(world.server, trouble=Trouble("ImagePullFailed", "not found"))
+    world.step()
+    assert {world.condition(name).reason for name in ("Promoted", "Serving")} == {"ImagePullFailed"}
+    assert world.report
+    assert [event.reason for event in world.report.events] == ["ImagePullFailed"]
 
 
 def test_a_claim_of_a_cache_that_does_not_exist_leaves_the_old_servers_and_is_named() -> None:

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import datetime, timedelta
+from itertools import pairwise
 
 import pytest
 from speechmodel_api.learning import TrainingFacts, choose_settings
@@ -10,7 +11,7 @@ from speechmodel_api.stages import DownloadInput, StageName, TrainInput
 from speechmodel_api.status import Phase, StageState
 from speechmodel_plan.conditions import Failures
 from speechmodel_plan.observed import Claim, RunState, Trouble
-from speechmodel_plan.plan import RESYNC, Done
+from speechmodel_plan.plan import LOOK_AGAIN, RESYNC, Done
 from speechmodel_plan.stages import STAGES
 from speechmodel_plan.stages.compare import COMPARE
 from speechmodel_plan.stages.download import DOWNLOAD
@@ -86,6 +87,19 @@ def test_raising_max_epochs_runs_training_again_in_the_same_lineage(ready: World
     assert after.lineage == before.lineage
     assert (after.max_epochs, after.attempt) == (20, 2)
     assert len(ready.status.history) == 2
+
+
+def test_progress_is_read_while_a_training_executes_and_not_while_it_waits(world: World) -> None:
+    world.until(StageName.TRAIN)
+    (name,) = [run.name for run in world.runs.values() if run.stage is StageName.TRAIN]
+    queued = Trouble("QueuedByKueue", "it waits in the queue gpus")
+    for state, trouble, expected in (
+        (RunState.PENDING, queued, LOOK_AGAIN),
+        (RunState.RUNNING, None, timedelta(seconds=10)),
+        (RunState.PENDING, None, LOOK_AGAIN),
+    ):
+        world.runs[name] = replace(world.runs[name], state=state, trouble=trouble)
+        assert world.step().look_again == expected
 
 
 def test_a_restart_token_starts_another_lineage_on_the_same_data(ready: World) -> None:
@@ -277,6 +291,94 @@ def test_a_killed_pod_is_replaced_at_once_and_epochs_gained_reset_the_count(worl
         world.step()
         assert world.started[-1] == f"train-{attempt + 1}"
     assert world.stage(StageName.TRAIN).failures == 1
+
+
+@pytest.mark.parametrize(
+    ("end", "reason"),
+    [
+        ({"exit_code": 137, "result": None}, "StageCrashed"),
+        ({"exit_code": None, "result": None}, "PodLost"),
+        (None, "RunVanished"),
+    ],
+    ids=["killed", "pod lost", "Job deleted"],
+)
+def test_a_run_that_another_one_follows_at_once_leaves_an_event(
+    world: World, end: dict[str, object] | None, reason: str
+) -> None:
+    world.until(StageName.TRAIN)
+    if end is None:
+        world.runs = {name: run for name, run in world.runs.items() if run.stage is not StageName.TRAIN}
+    else:
+        world.finish(state=RunState.FAILED, **end)
+    world.step()
+    assert world.started[-1] == "train-2"
+    assert world.report
+    assert [(event.type, event.reason) for event in world.report.events] == [("Warning", reason)]
+    world.step()
+    assert world.report.events == ()
+
+
+def test_a_disruption_that_was_reported_while_the_run_went_on_leaves_one_event(world: World) -> None:
+    world.until(StageName.TRAIN)
+    (name,) = [run.name for run in world.runs.values() if run.stage is StageName.TRAIN]
+    world.runs[name] = replace(world.runs[name], trouble=Trouble("Evicted", "its node is drained"))
+    reasons = []
+    for _ in range(3):
+        world.step()
+        assert world.report
+        reasons += [event.reason for event in world.report.events]
+        if name in world.runs and world.runs[name].state is RunState.RUNNING:
+            world.fail(137, result=None)
+    assert (world.started[-1], reasons) == ("train-2", ["Evicted", "Training"])
+
+
+def pull_in_vain(world: World, seconds: float = 60) -> None:
+    """Take a step while the image of every run cannot be pulled. That is known a moment after its pod is created."""
+    missing = Trouble("ImagePullFailed", "manifest unknown")
+    world.bury()
+    for name, run in world.runs.items():
+        if run.state is RunState.RUNNING:
+            world.runs[name] = replace(run, state=RunState.PENDING)
+        elif run.state is RunState.PENDING:
+            world.runs[name] = replace(run, trouble=missing)
+    world.step(seconds)
+
+
+def test_an_image_that_cannot_be_pulled_is_tried_less_and_less_often(world: World) -> None:
+    world.until(StageName.PREPARE)
+    began, reasons, starts = world.now, [], [world.now]
+    while world.now - began < timedelta(days=1):
+        attempts = len(world.started)
+        pull_in_vain(world)
+        assert world.report
+        reasons += [event.reason for event in world.report.events]
+        starts += [world.now] * (len(world.started) - attempts)
+    pauses = [round((after - before).total_seconds() / 60) for before, after in pairwise(starts)]
+    assert [pause // 5 * 5 for pause in pauses[:6]] == [5, 10, 20, 40, 60, 60]
+    assert max(pauses) < 65
+    assert set(reasons) == {"ImagePullFailed"}
+    assert len(reasons) <= len(starts)
+
+
+@pytest.mark.parametrize("how", ["pulled", "asked for", "other settings"])
+def test_the_next_attempt_for_an_image_waits_for_five_minutes_again(world: World, how: str) -> None:
+    world.until(StageName.PREPARE)
+    while world.stage(StageName.PREPARE).image_failures != 3:
+        pull_in_vain(world)
+    while world.started[-1] != "prepare-4":
+        pull_in_vain(world)
+    assert world.stage(StageName.PREPARE).image_failures == 3
+    if how == "pulled":
+        world.step()
+    elif how == "asked for":
+        pull_in_vain(world)
+        world.annotations["speechops.dev/retry"] = "1"
+    else:
+        world.edit(training__podTemplate={"imagePullSecrets": [{"name": "other"}]})
+    for _ in range(4):
+        pull_in_vain(world, seconds=1)
+    assert world.started[-1] == ("prepare-4" if how == "pulled" else "prepare-5")
+    assert world.stage(StageName.PREPARE).image_failures is None
 
 
 def test_out_of_memory_waits_for_other_pod_settings(world: World) -> None:

@@ -45,6 +45,10 @@ same way, so that operators and people share it.
 """
 PATIENCE = 6
 """Attempts of a call that the API server answers with 429 because it has too much to do."""
+LONGEST_PAUSE_SECONDS = 20.0
+"""Longest pause before such a call is repeated, whatever the API server or a proxy asks for. Jitter makes it up to 30 s."""
+LONGEST_PATIENCE_SECONDS = 60.0
+"""Time after which no such call is repeated, so that a step ends, and says why, before the liveness probe takes it for stalled."""
 READS = 3
 """Attempts of a read whose connection breaks, for example when a load balancer or one of several API servers stops."""
 WATCH_GRACE_SECONDS = 10.0
@@ -271,7 +275,10 @@ class Api:
                         call.describe({"http.response.status_code": code})
             if code not in (0, HTTPStatus.TOO_MANY_REQUESTS):
                 break
-            await asyncio.sleep(_pause(asked, attempt))
+            pause = _pause(asked, attempt)
+            if code and (attempt == PATIENCE - 1 or time.monotonic() - began + pause > LONGEST_PATIENCE_SECONDS):
+                break
+            await asyncio.sleep(pause)
         return code, raw
 
 
@@ -286,7 +293,8 @@ async def _lines(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
 
 def _pause(asked: str, attempt: int) -> float:
     """Return the seconds that the API server asks for, or else a time that doubles, and some more, so that clients do not meet again."""
-    return jittered(max(float(asked) if asked.isdigit() else 0.0, 0.25 * 2**attempt), 0.5)
+    seconds = max(float(asked) if asked.isdigit() else 0.0, 0.25 * 2**attempt)
+    return jittered(min(seconds, LONGEST_PAUSE_SECONDS), 0.5)
 
 
 def _path(resource: Resource[ViewT], namespace: str, name: str = "") -> str:

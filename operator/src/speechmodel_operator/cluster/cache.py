@@ -13,6 +13,7 @@ from speechmodel_operator.cluster.api import (
     CLAIMS,
     DEPLOYMENTS,
     JOBS,
+    MODELS,
     PODS,
     SERVICES,
     Api,
@@ -209,6 +210,11 @@ class Rehearsal(Api):
         if found is None and resource.plural == CLAIMS.plural:  # a claim that a person made has no label of ours
             return await super().get(resource, namespace, name)
         return found
+
+    def knows(self, model: Model) -> bool:
+        """Return True when the watches have brought a SpeechModel as it is."""
+        found = self._cache[MODELS.plural].get(model.metadata.namespace, model.metadata.name)
+        return found is not None and found.metadata.resource_version == model.metadata.resource_version
 
     async def find(self, resource: Resource[ViewT], namespace: str, model: str) -> tuple[ViewT, ...]:
         """Return the objects with the label of a SpeechModel."""

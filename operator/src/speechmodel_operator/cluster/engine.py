@@ -2,11 +2,12 @@
 
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import TypeVar
+from http import HTTPStatus
+from typing import Any, TypeVar
 
 from kubernetes.utils import parse_quantity
 from speechmodel_api.reasons import Reason
@@ -15,7 +16,7 @@ from speechmodel_api.status import ModelStatus
 from speechmodel_api.tracing import traceparent
 from speechmodel_plan.conditions import Failures
 from speechmodel_plan.deletion import PURGE_LIMIT
-from speechmodel_plan.observed import Observed, Trouble
+from speechmodel_plan.observed import RETRY_ANNOTATION, Observed, Run, Trouble
 from speechmodel_plan.plan import ClaimIntent, Done, Plan, Report, ServingIntent, StageRun
 from speechmodel_plan.reconcile import Gone, reconcile
 from speechmodel_plan.status import failed_status
@@ -47,6 +48,7 @@ from speechmodel_operator.cluster.errors import (
     Refused,
 )
 from speechmodel_operator.cluster.progress import ProgressReader
+from speechmodel_operator.cluster.refusals import Refusals
 from speechmodel_operator.cluster.snapshot import Snapshot, read_rejections, read_snapshot
 from speechmodel_operator.cluster.status import post_events, write_status
 from speechmodel_operator.cluster.views import Claim, Deployment, ObjectView, Service
@@ -95,6 +97,7 @@ class ClusterEngine:
         """Hash of each object as it was applied last, by kind and name."""
         self._repeated: dict[str, list[float]] = {}
         """Monotonic times at which it was applied again although its hash was the same."""
+        self._refusals = Refusals()
 
     async def react(self) -> timedelta | None:
         """Take a step after an event, as `reconcile` does, on what the watches reported.
@@ -113,6 +116,16 @@ class ClusterEngine:
             return await reconcile(self)
         finally:
             self._api, self._known = live, live
+
+    async def resync(self) -> timedelta | None:
+        """Take a step without an event for a model at rest. If the watches know the model as it is, it is a step after an event;
+        otherwise they have lost something, and everything is read live.
+        """
+        if self._rehearsal is not None:
+            model = await self._api.get(MODELS, self._owner.namespace, self._owner.name)
+            if model is not None and self._rehearsal.knows(model):
+                return await self.react()
+        return await reconcile(self)
 
     async def observe(self) -> Observed | None:
         """Read the model and its children."""
@@ -133,38 +146,48 @@ class ClusterEngine:
         here = self._current()
         if plan.finalizer and not here.has_finalizer:
             here = await self._set_finalizer(here, present=True)
-        for run in plan.stop:
-            await self._delete(JOBS, here.jobs.get(run.name))
         if plan.deleting:
-            await self._discard(here, plan)
+            await self._remove(here, plan.stop)
+            await self._remove(here, plan.discard)
             for servers in (here.deployment, here.canary):
                 await self._delete(DEPLOYMENTS, servers)
             return Done(purge_refused=await self._purge(here, plan))
-        # each on its own: a Job that is rejected must not keep a server from its replicas, nor the status from being written
+        # each on its own: a Job that is rejected, or whose webhook is down, must not keep a server from its replicas, nor the status
+        # from being written
+        _, stop_failure = await _attempt(self._remove(here, plan.stop))
         created, claim_failure = await _attempt(self._ensure_claim(here, plan.claim))
         if created is not None:
             self._snapshot = replace(here, claim=created)
             return Done(claim=observe.claim_of(created, self._owner.uid))
         _, start_failure = await _attempt(self._start(here, plan.start))
-        await self._discard(here, plan)  # a user waits for the new run, and nobody for this
+        _, discard_failure = await _attempt(
+            self._remove(here, plan.discard)
+        )  # a user waits for the new run, and nobody for this
         if start_failure is not None and start_failure.reason is Reason.QUOTA_EXCEEDED and plan.discard:
             _, start_failure = await _attempt(self._start(here, plan.start))  # a quota of Jobs has room now
-        _, serving_failure = await _attempt(self._ensure_serving(here, plan))
-        twice = None  # the pods of such a server serve all the same
-        if serving_failure is not None and serving_failure.reason is Reason.MANAGED_TWICE:
-            twice, serving_failure = serving_failure, None
+        _, serving_failure = await _attempt(self._ensure_deployment(here, plan))
+        _, service_failure = await _attempt(self._ensure_service(here, plan))
+        both = serving_failure, service_failure
+        twice = next((each for each in both if each and each.reason is Reason.MANAGED_TWICE), None)
+        # the pods of a server that is managed twice serve all the same
+        serving_failure, service_failure = (
+            None if each and each.reason is Reason.MANAGED_TWICE else each for each in both
+        )
         _, canary_failure = await _attempt(self._ensure_canary(here, plan))
-        beside_failure = await self._ensure_beside(here, plan.serving) if serving_failure is None else None
+        served = serving_failure is None and service_failure is None
+        beside_failure = await self._ensure_beside(here, plan.serving) if served else None
         if claim_failure is not None and claim_failure.reason is Reason.CLAIM_SIZE_REFUSED:  # the stages go on
             claim_failure, beside_failure = None, claim_failure
-        failures = Failures(claim_failure or start_failure, serving_failure, twice or canary_failure or beside_failure)
-        return Done(failures, not_started=start_failure is not None)
+        stages = stop_failure or claim_failure or start_failure
+        beside = twice or canary_failure or beside_failure or discard_failure
+        not_done = stop_failure is not None or start_failure is not None
+        return Done(Failures(stages, serving_failure, service_failure, beside), not_started=not_done)
 
     async def report(self, report: Report) -> None:
         """Write the status and post the Events, then remove our finalizer if it is no longer needed."""
         here = self._current()
         model = await write_status(self._api, here.model, report.status) or here.model
-        self._telemetry.reported(self._owner, here.model.status, report.status)
+        self._telemetry.reported(self._owner, here.model.status, report.status, report.recorded)
         await post_events(self._api, model, report.events, self._now())
         if not report.finalizer and here.has_finalizer:
             await self._set_finalizer(replace(here, model=model), present=False)
@@ -208,7 +231,7 @@ class ClusterEngine:
         one_node = here.claim is None or "ReadWriteMany" not in here.claim.spec.access_modes
         inherited, parent = labels.inherited(here.model.metadata.labels), traceparent()
         manifest = jobs.stage_job(self._images, self._owner, here.spec, run, inherited, parent, one_node=one_node)
-        if self._rehearsal is not None:
+        if self._rehearsal is not None and self._api is not self._rehearsal:  # a rehearsal asks for nothing
             self._rehearsal.asked_for(self._owner.uid, run.name)
         try:
             created = await self._create(JOBS, manifest, self._owns)
@@ -240,7 +263,7 @@ class ClusterEngine:
         """
         name, namespace = wanted["metadata"]["name"], self._owner.namespace
         try:
-            return await self._api.create(resource, namespace, wanted)
+            return await self._unless_refused(resource, name, lambda: self._api.create(resource, namespace, wanted))
         except (AlreadyExists, Refused) as error:
             if isinstance(error, Refused) and error.reason is not Reason.QUOTA_EXCEEDED:
                 raise
@@ -252,8 +275,8 @@ class ClusterEngine:
                 raise
             return None
 
-    async def _discard(self, here: Snapshot, plan: Plan) -> None:
-        for run in plan.discard:
+    async def _remove(self, here: Snapshot, runs: Iterable[Run]) -> None:
+        for run in runs:
             await self._delete(JOBS, here.jobs.get(run.name))
 
     async def _ensure_claim(self, here: Snapshot, intent: ClaimIntent | None) -> Claim | None:
@@ -293,9 +316,10 @@ class ClusterEngine:
             )
         if difference <= 0 or here.claim.status.phase != "Bound":  # the size of a claim can change once it is bound
             return
+        patch = {"spec": {"resources": wanted["spec"]["resources"]}}
         try:
-            await self._api.merge_patch(
-                CLAIMS, self._owner.namespace, name, {"spec": {"resources": wanted["spec"]["resources"]}}
+            await self._unless_refused(
+                CLAIMS, name, lambda: self._api.merge_patch(CLAIMS, self._owner.namespace, name, patch)
             )
         except Refused as error:
             raise ClaimSizeRefused(
@@ -303,7 +327,7 @@ class ClusterEngine:
                 f"allowVolumeExpansion, or set {field} to {asked}"
             ) from error
 
-    async def _ensure_serving(self, here: Snapshot, plan: Plan) -> None:
+    async def _ensure_deployment(self, here: Snapshot, plan: Plan) -> None:
         intent = plan.serving
         if plan.keep_servers:
             return
@@ -312,27 +336,23 @@ class ClusterEngine:
             await self._delete(ACCESSORIES[kind], here.accessories[kind])
         if intent is None:
             await self._delete(DEPLOYMENTS, here.deployment)
-            for service in here.services.values():
-                await self._delete(SERVICES, service)
             return
         wanted = self._deployment(here.spec, intent.model)
         current = here.deployment.spec.replicas if here.deployment else None
-        twice = None
-        try:
-            applied = await self._ensure(
-                DEPLOYMENTS, serving.with_replicas(wanted, here.spec, current), here.deployment
-            )
-            if applied is not None:
-                self._applied_generation = applied.metadata.generation
-        except ManagedTwice as problem:
-            twice = problem
-        wanted = serving.service(self._owner, here.spec)
-        name = wanted["metadata"]["name"]
-        await self._ensure(SERVICES, wanted, here.services.get(name))
-        for renamed in (service for other, service in here.services.items() if other != name):
-            await self._delete(SERVICES, renamed)
-        if twice is not None:
-            raise twice
+        applied = await self._ensure(DEPLOYMENTS, serving.with_replicas(wanted, here.spec, current), here.deployment)
+        if applied is not None:
+            self._applied_generation = applied.metadata.generation
+
+    async def _ensure_service(self, here: Snapshot, plan: Plan) -> None:
+        if plan.keep_servers:
+            return
+        name = None
+        if plan.serving is not None:
+            wanted = serving.service(self._owner, here.spec)
+            name = wanted["metadata"]["name"]
+            await self._ensure(SERVICES, wanted, here.services.get(name))
+        for other in (service for found, service in here.services.items() if found != name):
+            await self._delete(SERVICES, other)
 
     async def _ensure_canary(self, here: Snapshot, plan: Plan) -> None:
         intent = plan.canary
@@ -368,6 +388,15 @@ class ClusterEngine:
 
         Raises NameConflict, and ManagedTwice when something else has changed it too often.
         """
+        name = wanted["metadata"]["name"]
+        return await self._unless_refused(resource, name, lambda: self._apply(resource, wanted, existing))
+
+    async def _apply(
+        self,
+        resource: Resource[ViewT],
+        wanted: Manifest,
+        existing: ViewT | None,
+    ) -> ViewT | None:
         name, namespace = wanted["metadata"]["name"], self._owner.namespace
         if existing is None:
             # one of ours that has lost its labels, or that a second operator made a moment ago, is compared too
@@ -394,6 +423,12 @@ class ClusterEngine:
             return applied
         return None
 
+    async def _unless_refused(self, resource: Resource[Any], name: str, write: Callable[[], Awaitable[T]]) -> T:
+        """Return the result of a write, unless it was refused a short time ago and neither an edit nor a retry was made since."""
+        metadata = self._current().model.metadata
+        spec = metadata.generation, metadata.annotations.get(RETRY_ANNOTATION)
+        return await self._refusals.unless_refused(f"{resource.kind} {name}", spec, write)
+
     def _repeats(self, kind: str, existing: ObjectView, wanted: Manifest) -> list[float]:
         """Return the times of the last hour at which an object was applied again, this one included if something else has
         applied it since.
@@ -412,7 +447,8 @@ class ClusterEngine:
         """Create the Job that removes published objects. Return the reason if the API server rejects it."""
         if plan.purge is None or here.purge is not None:
             return None
-        manifest = jobs.purge_job(self._images, self._owner, here.spec, plan.purge)
+        inherited = labels.inherited(here.model.metadata.labels)
+        manifest = jobs.purge_job(self._images, self._owner, here.spec, plan.purge, inherited)
         try:
             await self._api.create(JOBS, self._owner.namespace, manifest)
         except AlreadyExists:
@@ -443,10 +479,16 @@ class ClusterEngine:
 
 
 async def _attempt(part: Awaitable[T]) -> tuple[T | None, Trouble | None]:
-    """Return the result of a part of a plan, or the reason why it could not be applied."""
+    """Return the result of a part of a plan, or the reason why it could not be applied.
+
+    Any answer that is an error is one, such as that of a webhook that is down. After a conflict, the whole step begins again, and
+    an API server that has too much to do is asked for nothing more.
+    """
     try:
         return await part, None
-    except (Refused, NameConflict, ManagedTwice, ClaimSizeRefused) as problem:
+    except (ClusterError, NameConflict, ManagedTwice, ClaimSizeRefused) as problem:
+        if isinstance(problem, Conflict) or getattr(problem, "status", None) == HTTPStatus.TOO_MANY_REQUESTS:
+            raise
         return None, Trouble(problem.reason, str(problem))
 
 

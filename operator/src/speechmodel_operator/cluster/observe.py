@@ -29,7 +29,8 @@ def stage_runs(
     now: datetime,
     rejections: Mapping[str, str] | None = None,
 ) -> tuple[Run, ...]:
-    """Return a run for each stage Job, and an ending run for each deleted Job whose pods still exist.
+    """Return a run for each stage Job, and an ending run for each deleted Job whose pods still exist. A deleted Job that only a
+    finalizer of something else keeps is no run.
 
     `rejections` has the API server's message by the name of a Job whose pod it rejected.
     """
@@ -42,7 +43,7 @@ def stage_runs(
             job, named, by_job.get(job.metadata.name, []), progress, now, (rejections or {}).get(job.metadata.name, "")
         )
         for job in jobs
-        if (named := RunName.read(job.metadata.name))
+        if (named := RunName.read(job.metadata.name)) and not _left_behind(job, by_job.get(job.metadata.name, []), now)
     ]
     known = {run.name for run in runs}
     for name, orphans in by_job.items():
@@ -50,6 +51,12 @@ def stage_runs(
         if name not in known and left and (named := RunName.read(name)):
             runs.append(_orphan_run(name, named, left, now))
     return tuple(runs)
+
+
+def _left_behind(job: Job, job_pods: Iterable[Pod], now: datetime) -> bool:
+    """Return True for a Job that was deleted a while ago and has no pod that executes. Its controller creates no more."""
+    deleted = job.metadata.deletion_timestamp
+    return deleted is not None and now - deleted >= pods.STUCK_AFTER and not any(map(pods.executing, job_pods))
 
 
 def claim_of(claim: views.Claim | None, uid: str) -> Claim | None:
@@ -87,7 +94,9 @@ def server_of(
         enough = min(max(least, 1), deployment.spec.replicas)
         settled = current and status.replicas == status.updated_replicas and status.ready_replicas >= enough
     latest = _of_newest_template(
-        pod for pod in server_pods if pod.metadata.labels.get(labels.VERSION_SERVED) == version
+        pod
+        for pod in server_pods
+        if pod.metadata.labels.get(labels.VERSION_SERVED) == version and not pods.leaving(pod)
     )
     return Server(
         version,
@@ -95,6 +104,7 @@ def server_of(
         status.ready_replicas,
         settled,
         None if settled else _first_trouble(latest, now) or _blocked(deployment),
+        complete=current and status.replicas == status.updated_replicas,
     )
 
 
@@ -112,7 +122,7 @@ def purge_of(job: Job | None, job_pods: Iterable[Pod], now: datetime) -> Purge |
         return None
     created = _created(job)
     pod = pods.newest(pod for pod in job_pods if pod.metadata.labels.get(JOB_NAME) == job.metadata.name)
-    trouble = pods.trouble(pod, now) if pod else None
+    trouble = _suspended(job) or (pods.trouble(pod, now) if pod else None)
     if trouble and trouble.reason in (Reason.CREDENTIALS_MISSING, Reason.CREATE_CONTAINER_CONFIG_ERROR):
         return Purge(False, created, Trouble(trouble.reason, trouble.message, final=True))
     end = job.finished

@@ -101,6 +101,11 @@ def disruption(pod: Pod) -> Trouble | None:
     return None
 
 
+def leaving(pod: Pod) -> bool:
+    """Return True for a pod that goes away or has ended. Its Deployment replaces it."""
+    return pod.deleting or not executing(pod) or disruption(pod) is not None
+
+
 def consequence(pod: Pod) -> tuple[int, float]:
     """Return how far the end of a worker follows from that of another one, and when it ended; the cause is the least."""
     ended = next((state for status in pod.status.container_statuses if (state := status.state.terminated)), None)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import PurePosixPath
 
+from pydantic import ValidationError
 from speechmodel_api.progress import StepProgress, TrainProgress
 from speechmodel_api.spec import SpeechModelSpec
 from speechmodel_api.status import ModelStatus, StageState
@@ -25,6 +26,12 @@ from speechmodel_operator.resources.workers import JOB_NAME
 
 _ABOUT_A_POD = re.compile(r'^(\(combined from similar events\): )?Error creating: (pods "[^"]*" is forbidden: )?')
 """Begin of an Event about a rejected pod, whose name is another one in each attempt of the Job's controller."""
+
+UNREADABLE: Mapping[str, object] = {
+    "language": "en",
+    "dataset": {"source": {"persistentVolumeClaim": {"claimName": "unreadable"}}},
+}
+"""Parts of a spec that a deletion does not use."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +136,7 @@ async def read_snapshot(api: Api, owner: Owner, known: Api, ended_runs: Callable
     model = await api.get(MODELS, owner.namespace, owner.name)
     if model is None or model.metadata.uid != owner.uid:
         return None
-    spec = SpeechModelSpec.model_validate(model.spec)
+    spec = _spec_of(model)
     runs = ended_runs()
     if runs is None or _lacks_running(model, runs):
         runs = await _read_runs(api, owner, model)
@@ -155,6 +162,18 @@ async def read_snapshot(api: Api, owner: Owner, known: Api, ended_runs: Callable
         services={s.metadata.name: s for s in services if s.metadata.owned_by(owner.uid) and _of_server(s)},
         accessories=await _read_accessories(api, owner, spec, deployment) if deployment else {},
     )
+
+
+def _spec_of(model: Model) -> SpeechModelSpec:
+    """Return the spec. One of a newer release may be unreadable. The deletion of its model needs `publish` alone, and the operator
+    would otherwise keep it for ever by its finalizer.
+    """
+    try:
+        return SpeechModelSpec.model_validate(model.spec)
+    except ValidationError:
+        if not model.deleting:
+            raise
+        return SpeechModelSpec.model_validate({**UNREADABLE, "publish": model.spec.get("publish")})
 
 
 def _lacks_running(model: Model, runs: Runs) -> bool:

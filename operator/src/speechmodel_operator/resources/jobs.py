@@ -152,8 +152,12 @@ def stage_job(
     }
 
 
-def purge_job(images: Images, owner: Owner, spec: SpeechModelSpec, document: PurgeInput) -> Manifest:
-    """Return the Job that removes what a deleted SpeechModel published. It has no owner, or it would be deleted as well."""
+def purge_job(
+    images: Images, owner: Owner, spec: SpeechModelSpec, document: PurgeInput, inherited: Mapping[str, str]
+) -> Manifest:
+    """Return the Job that removes what a deleted SpeechModel published. It has no owner, or it would be deleted as well. It carries
+    `inherited` labels, as those of stages do.
+    """
     purge_container = container(
         STAGE_CONTAINER,
         images.pipeline,
@@ -175,7 +179,7 @@ def purge_job(images: Images, owner: Owner, spec: SpeechModelSpec, document: Pur
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": metadata | {"annotations": {MODEL_UID: owner.uid}},
+        "metadata": metadata | {"labels": dict(inherited) | metadata["labels"], "annotations": {MODEL_UID: owner.uid}},
         "spec": {
             "backoffLimit": 0,
             "activeDeadlineSeconds": PURGE_DEADLINE_SECONDS,

@@ -172,7 +172,8 @@ class Reason(StrEnum):
         "ImagePullFailed",
         Severity.WARNING,
         "The kubelet cannot pull the image. The message quotes it.",
-        "Check the image name and imagePullSecrets. A new attempt after five minutes uses the operator's current images.",
+        "Check the image name and imagePullSecrets. A new attempt after five minutes uses the operator's current images. Each waits twice "
+        "as long as the one before it, at most an hour; a new value of the annotation speechops.dev/retry asks for one at once.",
     )
     CREDENTIALS_MISSING = (
         "CredentialsMissing",
@@ -538,7 +539,8 @@ class Reason(StrEnum):
         "Refused",
         Severity.ERROR,
         "The API server or an admission webhook rejected an object. The message quotes the error.",
-        "Correct the field, the quota or the policy that the message names.",
+        "Correct the field, the quota or the policy that the message names. After an edit, or a new value of the annotation "
+        "speechops.dev/retry, the object is written at once, and otherwise within half an hour.",
     )
     CRD_OUTDATED = (
         "CRDOutdated",
@@ -549,7 +551,8 @@ class Reason(StrEnum):
     API_ERROR = (
         "ApiError",
         Severity.WARNING,
-        "The API server returned an error or did not answer. The step is repeated.",
+        "The API server or a webhook that it asks returned an error or did not answer. The step is repeated.",
+        "If it stays, the message says what failed, such as an admission webhook that is down.",
     )
     CONFLICT = "Conflict", Severity.WARNING, "An object changed while it was being edited. It is read again."
     ALREADY_EXISTS = "AlreadyExists", Severity.WARNING, "An object of that name already exists."

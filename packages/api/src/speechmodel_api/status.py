@@ -133,6 +133,9 @@ class StageStatus(ApiModel):
     retry_token: Short | None = None
     """Value of the annotation speechops.dev/retry at the newest attempt. Another value retries a
     failed stage."""
+    image_failures: int | None = None
+    """Number of consecutive attempts whose image could not be pulled. Each waits twice as long as the
+    one before it, from five minutes to an hour. Absent once an image was pulled."""
     reason: Short | None = None
     """Reason why the stage waits or failed, as one CamelCase word. Absent after a success."""
     message: Message | None = None

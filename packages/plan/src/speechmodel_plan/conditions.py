@@ -34,14 +34,16 @@ class Failures:
     stages: Trouble | None = None
     """The claim, or the run of the stage that is due."""
     serving: Trouble | None = None
-    """The Deployment or the Service."""
+    """The Deployment. The servers that it has go on."""
+    service: Trouble | None = None
+    """The Service. Nothing answers under the name that the spec asks for."""
     beside: Trouble | None = None
     """An object beside them, such as an Ingress. What is served is served without it."""
 
     @property
     def first(self) -> Trouble | None:
         """The first problem."""
-        return self.stages or self.serving or self.beside
+        return self.stages or self.serving or self.service or self.beside
 
 
 NO_FAILURES = Failures()
@@ -92,23 +94,27 @@ def judge(
     choice: Choice,
     before: str | None,
     failures: Failures,
+    *,
+    in_effect: bool,
 ) -> Judged:
-    """Return the verdict on every condition. `before` is the version that every replica served last."""
+    """Return the verdict on every condition. `before` is the version that every replica served last. `in_effect` says that the
+    last status was about this spec, and the spec was in effect.
+    """
     of_stages = dict.fromkeys(stage.condition for stage in STAGES if stage is not COMPARE)
     found = {condition: _stages(condition, decision, records, claim) for condition in of_stages}
-    rolled_out, served = _rolled_out(serving, server, choice.model), _served(serving, server, choice.model)
-    if failures.serving is not None:
-        rolled_out = Verdict(False, failures.serving.reason, failures.serving.message)
+    rolled_out, served = _rolled_out(serving, server, choice.model, before), _served(serving, server, choice.model)
+    if (refused := failures.serving or failures.service) is not None:
+        rolled_out = Verdict(False, refused.reason, refused.message)
     found[ConditionType.PROMOTED] = _promoted(decision, records, choice, rolled_out)
     found[ConditionType.SERVING] = served
-    pending = _pending(decision, records, serving, choice, rolled_out, served)
+    pending = _pending(decision, records, serving, choice, rolled_out, served, _incomplete(server, in_effect=in_effect))
     if (failure := failures.first) is not None:
         verdict = Verdict(False, failure.reason, failure.message)
         pending = _because(verdict)
         if failures.stages is not None and not isinstance(decision, Idle):
             found[decision.stage.condition] = verdict
     current = choice.model.version if choice.model and rolled_out.holds else before
-    usable = None if failures.serving else current
+    usable = None if failures.service else current
     found[ConditionType.READY] = _ready(serving, server, choice, pending, usable)
     return Judged(found | dict([pending.verdict] if pending else []), pending)
 
@@ -178,12 +184,16 @@ def _promoted(decision: Decision, records: Records, choice: Choice, rolled_out: 
     return rolled_out
 
 
-def _rolled_out(serving: Serving | None, server: Server | None, model: ModelStatus | None) -> Verdict:
+def _rolled_out(
+    serving: Serving | None, server: Server | None, model: ModelStatus | None, before: str | None
+) -> Verdict:
+    """Return whether the version is promoted. Once it is, a pod that is replaced or added takes nothing from that."""
     if serving is None:
         return Verdict(False, Reason.NOT_REQUESTED, "spec.serving is not set, so nothing is served")
     if model is None:
         return Verdict(False, Reason.NOTHING_PUBLISHED, "no version is published yet")
-    if server and server.version == model.version and server.settled:
+    promoted_before = server is not None and server.complete and before == model.version
+    if server and server.version == model.version and (server.settled or promoted_before):
         return Verdict(True, Reason.PROMOTED, f"every replica serves version {model.version}")
     if server and server.trouble and server.version == model.version:
         return Verdict(False, server.trouble.reason, server.trouble.message)
@@ -205,8 +215,25 @@ def _served(serving: Serving | None, server: Server | None, model: ModelStatus |
     return Verdict(False, Reason.DEPLOYING, f"0 of {server.replicas} replicas are ready")
 
 
+def _incomplete(server: Server | None, *, in_effect: bool) -> Verdict | None:
+    """Return why replicas are missing or not ready. While the spec is in effect, one that is merely being replaced is no reason."""
+    if server is None or server.settled:
+        return None
+    if server.trouble:
+        return Verdict(False, server.trouble.reason, server.trouble.message)
+    if in_effect:
+        return None
+    return Verdict(False, Reason.DEPLOYING, f"{server.ready_replicas} of {server.replicas} replicas are ready")
+
+
 def _pending(
-    decision: Decision, records: Records, serving: Serving | None, choice: Choice, rolled_out: Verdict, served: Verdict
+    decision: Decision,
+    records: Records,
+    serving: Serving | None,
+    choice: Choice,
+    rolled_out: Verdict,
+    served: Verdict,
+    incomplete: Verdict | None,
 ) -> Pending | None:
     """Return why the spec is not in effect yet, or None once it is."""
     if not isinstance(decision, Idle):
@@ -218,7 +245,9 @@ def _pending(
         return None
     if not rolled_out.holds:
         return _because(rolled_out)
-    return _because(served) if serving.least_replicas > 0 and not served.holds else None
+    if serving.least_replicas > 0 and not served.holds:
+        return _because(served)
+    return _because(incomplete) if incomplete else None
 
 
 def _because(verdict: Verdict, *, final: bool = False) -> Pending:

@@ -82,7 +82,10 @@ def decide(seen: Observed, records: Records) -> Decision:
     if record is not None and record.state is StageState.RUNNING:
         if finding := first(WHY_STOP, situation):
             end = given_up if finding.final else stopped
-            return Stop(stage, done, finding, end(record, situation.run, seen.now, finding.trouble))
+            ended = end(record, situation.run, seen.now, finding.trouble)
+            if finding.reason == Reason.IMAGE_PULL_FAILED:
+                ended = replace(ended, image_failures=record.image_failures + 1)
+            return Stop(stage, done, finding, ended)
         return Follow(stage, done)
     if finding := first(WHY_NOT_START, situation):
         return Hold(stage, done, finding, _held(situation, finding))
@@ -163,8 +166,11 @@ def _started(at: Situation) -> StageRecord:
     if previous is None or not at.same_key or previous.state is StageState.SUCCEEDED:
         return fresh
     asked = previous.retry_token != at.seen.retry_token or previous.state is StageState.FAILED
+    unpulled = 0 if asked or not at.same else previous.image_failures
     return replace(
         fresh,
+        image_failures=unpulled,
+        trouble=previous.trouble if unpulled else None,
         failures=0 if asked else previous.failures,
         epoch=previous.epoch,
         active_seconds=previous.active_seconds,

@@ -4,7 +4,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from speechmodel_api.reasons import Severity, severity_of
-from speechmodel_api.status import ConditionType, SpeechModelStatus
+from speechmodel_api.status import ConditionType, SpeechModelStatus, StageState
+
+from speechmodel_plan.records import Records
 
 REPEATING = {ConditionType.READY, ConditionType.RECONCILING, ConditionType.STALLED}
 
@@ -20,13 +22,32 @@ class Event:
 
 def events(before: SpeechModelStatus, after: SpeechModelStatus) -> tuple[Event, ...]:
     """Return one Event for each condition whose reason or status changed, except Ready,
-    Reconciling and Stalled, which repeat the others."""
+    Reconciling and Stalled, which repeat the others. Conditions that say the same give one Event."""
     old = {condition.type: (condition.reason, condition.status) for condition in before.conditions}
     found = []
     for condition in after.conditions:
-        severity = severity_of(condition.reason)
         changed = old.get(condition.type) != (condition.reason, condition.status)
-        if changed and condition.type not in REPEATING and severity is not Severity.ROUTINE:
-            normal = severity is Severity.NORMAL
-            found.append(Event("Normal" if normal else "Warning", condition.reason, condition.message))
+        if changed and condition.type not in REPEATING:
+            found += _events(condition.reason, condition.message)
+    return tuple(dict.fromkeys(found))
+
+
+def ends(before: SpeechModelStatus, recorded: Records) -> tuple[Event, ...]:
+    """Return an Event for each run that has ended without success since a status. Where another attempt follows at once, no
+    condition ever has the reason.
+    """
+    found = []
+    for record in recorded:
+        old, trouble = before.stage(record.stage), record.trouble
+        if trouble is None or record.state not in (StageState.WAITING, StageState.FAILED):
+            continue
+        same = old is not None and (old.key, old.attempt) == (record.key, record.attempt)
+        if not same or (old is not None and old.state is StageState.RUNNING and old.reason != trouble.reason):
+            found += _events(trouble.reason, trouble.message)
     return tuple(found)
+
+
+def _events(reason: str, message: str) -> list[Event]:
+    severity = severity_of(reason)
+    kind: Literal["Normal", "Warning"] = "Normal" if severity is Severity.NORMAL else "Warning"
+    return [] if severity is Severity.ROUTINE else [Event(kind, reason, message)]

@@ -96,6 +96,8 @@ class Server:
     settled: bool
     """True when every replica has the newest pod template and is ready."""
     trouble: Trouble | None = None
+    complete: bool = False
+    """True when no pod has an earlier template any more. Some replicas may be missing or not ready."""
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,8 @@ def fold(record: StageRecord, run: Run | None, now: datetime, claim_uid: str | N
     if run is None:
         gone = Trouble(Reason.RUN_VANISHED, f"{record.run} was deleted while it ran")
         return _failed_once(record, None, gone, now, max_attempts)
+    if run.state in (RunState.RUNNING, RunState.SUCCEEDED, RunState.FAILED):
+        record = replace(record, image_failures=0)
     match run.state:
         case RunState.SUCCEEDED:
             return _succeeded(record, run, now, claim_uid, max_attempts)
@@ -44,7 +46,14 @@ def fold(record: StageRecord, run: Run | None, now: datetime, claim_uid: str | N
 
 
 def _trouble(record: StageRecord, run: Run) -> Trouble | None:
-    """Return the trouble of a run that has not ended. One that lost a worker is about to end, so the loss stays its trouble."""
+    """Return the trouble of a run that has not ended. One that lost a worker is about to end, so the loss stays its trouble. So does
+    an image that the attempt before could not pull, until it is pulled.
+    """
+    unpulled = (
+        record.image_failures > 0 and record.trouble is not None and record.trouble.reason == Reason.IMAGE_PULL_FAILED
+    )
+    if run.state is RunState.PENDING and run.trouble is None and unpulled:
+        return record.trouble
     loss = _loss(record) if run.workers > 1 else None
     return run.trouble if loss is None or (run.trouble and run.trouble.reason in LOST) else loss
 

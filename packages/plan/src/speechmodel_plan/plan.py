@@ -7,15 +7,15 @@ from datetime import timedelta
 from speechmodel_api.schema import S3Target
 from speechmodel_api.spec import DeletionPolicy
 from speechmodel_api.stages import PurgeInput, StageInput, StageName
-from speechmodel_api.status import CanaryState, ModelStatus, SpeechModelStatus, StageState
+from speechmodel_api.status import CanaryState, ModelStatus, SpeechModelStatus, StageState, StageStatus
 from speechmodel_api.training_spec import RetentionPolicy
 
 from speechmodel_plan import names
 from speechmodel_plan.canary import number_of_servers
 from speechmodel_plan.conditions import NO_FAILURES, Failures
 from speechmodel_plan.decision import Decision, Follow, Hold, Idle, Start, Stop, decide, settle
-from speechmodel_plan.events import Event, events
-from speechmodel_plan.observed import ALIVE, Claim, Observed, Run, Trouble
+from speechmodel_plan.events import Event, ends, events
+from speechmodel_plan.observed import ALIVE, Claim, Observed, Run, RunState, Trouble
 from speechmodel_plan.promotion import Choice, choose
 from speechmodel_plan.records import Records
 from speechmodel_plan.runs import look_at_runs
@@ -24,7 +24,7 @@ from speechmodel_plan.status import compute_status
 LOOK_AGAIN = timedelta(seconds=60)
 """Longest time between two steps while a stage is due, because a watch may lose an event."""
 RESYNC = timedelta(minutes=10)
-"""Longest time between two steps while a model is served, because a watch may lose an event."""
+"""Longest time between two steps while a model is served, because a watch may lose an edit."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Done:
     claim: Claim | None = None
     """The workspace claim if it was created. A stage can start now, so the rest is left to another plan."""
     not_started: bool = False
-    """True when the run in `Plan.start` could not be created."""
+    """True when the run in `Plan.start` could not be created, or one in `Plan.stop` not be ended."""
     purge_refused: Trouble | None = None
     """The reason why the purge Job cannot be created at all."""
 
@@ -91,6 +91,8 @@ class Report:
     failure: Trouble | None = None
     started: StageName | None = None
     """Stage whose run was created."""
+    recorded: tuple[StageStatus, ...] = ()
+    """The stages after a look at their runs. One that ended may be followed by another attempt in `status` already."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,11 +144,14 @@ class StepPlan(Plan):
             done.failures.first,
         )
         posted = events(self.seen.status, status)
+        reasons = {event.reason for event in posted}
+        posted += tuple(event for event in ends(self.seen.status, self.recorded) if event.reason not in reasons)
         known = {condition.reason for condition in self.seen.status.conditions} | {event.reason for event in posted}
         if failure is not None and failure.reason not in known:
             posted = (*posted, Event("Warning", failure.reason, failure.message))
         started = self.start.stage if self.start and not done.not_started else None
-        return Report(status, posted, self.finalizer, failure, started)
+        looked_at = tuple(record.to_status() for record in self.recorded)
+        return Report(status, posted, self.finalizer, failure, started, looked_at)
 
 
 def plan_step(seen: Observed) -> Plan:
@@ -233,7 +238,9 @@ def _look_again(
             return max(finding.until - seen.now, timedelta(seconds=1))
         case Hold(finding=finding) | Stop(finding=finding) if finding.final and not stopping:
             return None
-        case Follow(stage=stage) | Start(stage=stage) if stage.name is StageName.TRAIN:
+        case Start(stage=stage) if stage.name is StageName.TRAIN:
+            return seen.progress_interval
+        case Follow(stage=stage) if stage.name is StageName.TRAIN and _executes(seen, stage.name):
             return seen.progress_interval
         case Idle() if choice.canary:  # a decision is carried out at once
             return seen.progress_interval if choice.canary.state is CanaryState.RUNNING else timedelta(seconds=1)
@@ -245,3 +252,8 @@ def _look_again(
                 return LOOK_AGAIN
             return RESYNC if settled else None
     return LOOK_AGAIN if not seen.spec.suspend or stopping or seen.runs else None
+
+
+def _executes(seen: Observed, stage: StageName) -> bool:
+    """Return True while a run of a stage executes, so that it has progress to read. One that waits for a node or a queue does not."""
+    return any(run.stage is stage and run.state is RunState.RUNNING for run in seen.runs)

@@ -16,8 +16,8 @@ from speechmodel_plan.observed import ALIVE, Observed, Run, RunState, Trouble
 from speechmodel_plan.outcome import run_time
 from speechmodel_plan.records import StageRecord
 
-IMAGE_PATIENCE = timedelta(minutes=5)
-"""Time for which pulling an image may fail before a new attempt is made."""
+IMAGE_PATIENCE, LONGEST_IMAGE_PATIENCE = timedelta(minutes=5), timedelta(hours=1)
+"""Time for which pulling an image may fail before a new attempt is made. It doubles with each attempt in a row."""
 
 
 @dataclass(frozen=True)
@@ -106,11 +106,13 @@ def over_deadline(at: Situation) -> Finding | None:
 
 
 def image_unavailable(at: Situation) -> Finding | None:
-    """The image of a Job cannot change, so after a while a new attempt uses the operator's current image."""
+    """The image of a Job cannot change, so after a while, or when asked to, a new attempt uses the operator's current image."""
     run = at.run
-    if run is None or run.state is not RunState.PENDING or run.trouble is None:
+    if run is None or at.record is None or run.state is not RunState.PENDING or run.trouble is None:
         return None
-    if run.trouble.reason != Reason.IMAGE_PULL_FAILED or at.seen.now - run.created_at < IMAGE_PATIENCE:
+    patience = min(IMAGE_PATIENCE * (1 << min(at.record.image_failures, 10)), LONGEST_IMAGE_PATIENCE)
+    waited = at.retry_requested or at.seen.now - run.created_at >= patience
+    if run.trouble.reason != Reason.IMAGE_PULL_FAILED or not waited:
         return None
     message = f"{run.trouble.message} (a new attempt is made with the operator's current images)"
     return Finding(run.trouble.reason, message)

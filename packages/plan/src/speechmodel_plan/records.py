@@ -29,6 +29,8 @@ class StageRecord:
     """Hash of the settings that the run was created with."""
     failures: int = 0
     """Failures in a row without an epoch gained."""
+    image_failures: int = 0
+    """Attempts in a row whose image could not be pulled."""
     started_at: datetime | None = None
     finished_at: datetime | None = None
     retry_at: datetime | None = None
@@ -57,6 +59,7 @@ class StageRecord:
             run=status.job,
             settings=status.settings or "",
             failures=status.failures,
+            image_failures=status.image_failures or 0,
             started_at=status.started_at,
             finished_at=status.finished_at,
             retry_at=status.retry_at,
@@ -79,6 +82,7 @@ class StageRecord:
             job=self.run,
             settings=self.settings,
             failures=self.failures,
+            image_failures=self.image_failures or None,
             started_at=self.started_at,
             finished_at=self.finished_at,
             retry_at=self.retry_at,

@@ -55,6 +55,7 @@ def _adopted(record: StageRecord | None, run: Run | None) -> StageRecord | None:
         run=run.name,
         settings=run.settings,
         failures=same.failures if same else 0,
+        image_failures=same.image_failures if same else 0,
         started_at=run.created_at,
         retry_token=record.retry_token if record else None,
         active_seconds=same.active_seconds if same else None,

@@ -39,7 +39,10 @@ def compute_status(
     """Return the whole status. `failures` of the engine to apply the plan are reasons too."""
     before, serving = seen.status, _serving(seen)
     served = serving.version if serving else None
-    judged = judge(decision, records, seen.claim, seen.spec.serving, seen.server, choice, served, failures)
+    in_effect = before.in_effect and before.observed_generation == seen.generation
+    judged = judge(
+        decision, records, seen.claim, seen.spec.serving, seen.server, choice, served, failures, in_effect=in_effect
+    )
     training = _training(seen, records.get(StageName.TRAIN), decision.done)
     return SpeechModelStatus(
         observed_generation=seen.generation,
