@@ -31,7 +31,11 @@ AUDIT = (
     "-f",
     "json",
 )
-OFFLINE = re.compile("could not connect|connection|address information|timed out|unreachable|dns error", re.IGNORECASE)
+OFFLINE = re.compile(
+    "could not connect|connection|error sending request|address information|timed out|unreachable|dns error|certificate"
+    "|too many requests|service unavailable|bad gateway",
+    re.IGNORECASE,
+)
 """Sentences of pip-audit, and of uv that installs it, about a network that is not there."""
 
 Package = tuple[str, str]

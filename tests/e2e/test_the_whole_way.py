@@ -116,7 +116,7 @@ def test_a_service_deleted_by_hand_comes_back(model: Model) -> None:
 def test_edits_of_a_served_model(
     model: Model, space: Space, small_dataset: Path, kept_in: Callable[[float], None]
 ) -> None:
-    """A restart token starts anew, new data is a new lineage; the gate and the pin decide which version is served; and no
+    """A restart token starts from the beginning, new data is a new lineage; the gate and the pin decide which version is served; and no
     request fails meanwhile.
     """
     caller = Caller(model, f"{space.target.registry}/speechops/pipeline:{space.target.tag}")

@@ -20,12 +20,15 @@ def workers(model: Model) -> list[Object]:
 def test_two_pods_are_suspended_and_then_one_is_lost_and_the_set_goes_on(space: Space, small_dataset: Path) -> None:
     space.dataset(small_dataset)
     model = space.apply(space.manifest("two", numWorkers=2, maxEpochs=EPOCHS, checkpoints={"everySeconds": 1}))
-    reached = model.until_epoch(3)
+    model.until_epoch(3)
     space.kubectl.patch(model.name, {"suspend": True})
     space.kubectl.until(lambda: not model.pods("train"), "both pods end")
+    space.kubectl.until(lambda: model.status["phase"] == "Suspended", "the status says that it is suspended")
+    reached = model.status["training"]["epoch"]
     assert reached < EPOCHS - 10, "it was suspended too late to show anything"
     space.kubectl.patch(model.name, {"suspend": False})
 
+    space.kubectl.until(lambda: model.status.get("workersReady") == "2/2", "both pods run again")
     model.until_epoch(reached + 1)
     assert model.stage("train").get("failures", 0) == 0, "a suspension is no failure of the training"
     _, lost = workers(model)

@@ -19,8 +19,11 @@ def interrupted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Workplace, in
     """Return a long training that Ctrl-C has stopped after an epoch, with the exit code and the output after that."""
     place = Workplace.make(tmp_path_factory.mktemp("interrupted"), maxEpochs=100_000)
     process = place.start()
-    read_until(process, training)
-    return place, *interrupt(process)
+    try:
+        read_until(process, training)
+        return place, *interrupt(process)
+    finally:
+        place.kill()
 
 
 @pytest.fixture
