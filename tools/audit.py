@@ -62,11 +62,11 @@ def main(locks: Iterable[Path], service: Iterable[str]) -> int:
         failed |= not ACCEPTED.keys() >= set(places[package])
         print(f"audit: {' '.join(package)} in {', '.join(places[package])}: {', '.join(names)}", flush=True)
     for name in ACCEPTED.keys() & {place for package in found for place in places[package]}:
-        print(f"audit: advisories in {name} alone are no error: {ACCEPTED[name]}", flush=True)
+        print(f"audit: advisories only in {name} are accepted: {ACCEPTED[name]}", flush=True)
     if failed:
-        print("audit: raise these versions: make lock ARGS=--upgrade", file=sys.stderr)
+        print("audit: failed; upgrade the packages listed above with make lock ARGS=--upgrade", file=sys.stderr)
     else:
-        print(f"audit: {len(places)} packages have no advisory that is an error", flush=True)
+        print(f"audit: passed, {len(places)} packages checked", flush=True)
     return int(failed)
 
 
@@ -76,7 +76,7 @@ def advisories(packages: Iterable[Package], service: Iterable[str]) -> dict[Pack
     for part in _parts(packages):
         asked = _ask(part, service)
         if all("skip_reason" in entry for entry in asked):
-            raise NotDone(f"the package index has none: {asked[0]['skip_reason']}")
+            raise NotDone(f"the package index returned no advisories: {asked[0]['skip_reason']}")
         for entry in asked:
             if "skip_reason" in entry:
                 print(f"audit: {entry['skip_reason']}", flush=True)

@@ -2,8 +2,8 @@
 
     python tools/pin_images.py FOLDER
 
-FOLDER has a file for each image, which is named as in `images` of the values and holds its digest, such as `buildah push
---digestfile` writes it. Nothing is written unless all of them are there.
+FOLDER has a file for each image, which is named as in `images` of the values and holds its digest, in the form that `buildah push
+--digestfile` writes. Nothing is written unless all of them are there.
 """
 
 import re

@@ -81,7 +81,7 @@ class Telemetry(Collector):
         )
         self._unwatched = Gauge(
             "speechmodel_watch_failing",
-            "1 if the operator cannot list or watch a kind in a namespace, or in all (*), else 0.",
+            "1 if the operator cannot list or watch a kind in a namespace, or in all (*), or if three connections in a row broke; else 0.",
             ["namespace", "resource"],
             registry=self.registry,
         )

@@ -221,7 +221,7 @@ def test_roles_and_account_can_be_somebody_elses(helm: Helm) -> None:
     assert not {m["kind"] for m in manifests} & roles
     (account,) = of_kind(manifests, "ServiceAccount")
     assert account["metadata"]["name"] == retrain_account("espejo")
-    assert "create a Role by which the ServiceAccount NAME-retrain may get and patch it" in helm.notes(values)
+    assert "and a RoleBinding\nfor the ServiceAccount NAME-retrain." in helm.notes(values)
 
 
 def test_the_account_gives_its_token_to_these_pods_only(helm: Helm) -> None:
@@ -279,7 +279,7 @@ def test_prometheus_may_scrape_servers_whoever_else_may_call_them(helm: Helm) ->
     http, wyoming = servers["spec"]["ingress"]
     assert http["from"][:2] == [caller, prometheus]
     assert wyoming["from"] == [caller]
-    warning = "Unless serverFrom names Prometheus"
+    warning = "If serverFrom does not include Prometheus"
     assert warning not in helm.notes(values)
     del policy["metricsFrom"]
     assert warning in helm.notes(values)
@@ -311,8 +311,8 @@ def test_the_policy_lets_the_operator_call_its_proxy(helm: Helm, variable: Objec
 def test_the_port_of_a_proxy_that_the_chart_cannot_know_is_asked_for(helm: Helm) -> None:
     reference = {"secretKeyRef": {"name": "proxy", "key": "url"}}
     values = {"extraEnv": [{"name": "HTTPS_PROXY", "valueFrom": reference}]}
-    assert "HTTPS_PROXY of extraEnv takes its value from elsewhere" in helm.notes(values)
-    assert "takes its value from elsewhere" not in helm.notes(values | {"networkPolicy": {"enabled": False}})
+    assert "cannot read the port of HTTPS_PROXY in extraEnv" in helm.notes(values)
+    assert "cannot read the port" not in helm.notes(values | {"networkPolicy": {"enabled": False}})
 
 
 @pytest.mark.parametrize(
@@ -350,15 +350,15 @@ def test_policies_are_where_the_models_are(helm: Helm) -> None:
 @pytest.mark.parametrize(
     ("values", "there"),
     [
-        ({}, "and none for stages and\nservers. Set networkPolicy.namespaces"),
-        ({"watchNamespaceSelector": {"matchLabels": {"a": "b"}}}, "and none for stages and\nservers."),
-        ({"watchNamespaces": ["a", "b"]}, "and those for stages and servers in a, b."),
-        ({"networkPolicy": {"namespaces": ["c"]}}, "and those for stages and servers in c."),
+        ({}, "but none for stages and servers.\nTo restrict access to their pods, set networkPolicy.namespaces"),
+        ({"watchNamespaceSelector": {"matchLabels": {"a": "b"}}}, "but none for stages and servers."),
+        ({"watchNamespaces": ["a", "b"]}, "and policies for stages and servers in a, b."),
+        ({"networkPolicy": {"namespaces": ["c"]}}, "and policies for stages and servers in c."),
     ],
 )
 def test_the_notes_say_where_the_policies_are(helm: Helm, values: Object, there: str) -> None:
-    assert f"one for the operator in {NAMESPACE}, {there}" in helm.notes(values)
-    assert "NetworkPolicies" not in helm.notes({"networkPolicy": {"enabled": False}})
+    assert f"a NetworkPolicy for the operator in {NAMESPACE}, {there}" in helm.notes(values)
+    assert "NetworkPolicy" not in helm.notes({"networkPolicy": {"enabled": False}})
 
 
 def _stages(spec: Object) -> list[str]:

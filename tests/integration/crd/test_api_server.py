@@ -31,7 +31,7 @@ BAD: list[tuple[str, Any, str]] = [
     (
         "spec",
         GOOD["spec"] | {"training": {"numWorkers": 2}, "serving": {"service": {"name": "espejo-train"}}},
-        "serving.service.name must not be <metadata.name>-train with training.numWorkers above 1",
+        "serving.service.name must not be <metadata.name>-train when training.numWorkers is above 1",
     ),
     ("spec.language", None, "spec.language: Required value"),
     ("spec.language", "spanish please", "spec.language"),

@@ -149,7 +149,7 @@ async def test_a_watch_that_breaks_again_and_again_is_failing_until_there_is_a_c
         warned.append([record.message for record in caplog.records if record.levelname == "WARNING"])
     assert states == [0, 1, 0, 1]
     assert [len(messages) for messages in warned] == [0, 1, 2, 1]
-    assert "the jobs of all namespaces cannot be followed" in warned[1][0]
+    assert "cannot watch the jobs of all namespaces: 3 connections in a row broke" in warned[1][0]
     assert "the proxy ended it" in warned[1][0] and "it ended at once" in warned[3][0]
 
 

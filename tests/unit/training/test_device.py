@@ -38,7 +38,8 @@ def test_a_pod_with_a_gpu_that_the_image_cannot_use_is_told_the_image_that_can(
     monkeypatch.setenv("SPEECHMODEL_GPUS", name)
     sentence = missing_gpu() or ""
     assert sentence.startswith(f"the pod has {name}, but TensorFlow finds no GPU and trains on CPUs: ")
-    assert "images.training.tag" in sentence and "TENSORFLOW=cuda" in sentence
+    assert "TENSORFLOW=cuda" in sentence
+    assert "images.training.tag" in sentence and 'images.training.digest to ""' in sentence, "the chart rejects both"
     monkeypatch.setattr(tf.sysconfig, "get_build_info", lambda: {"is_cuda_build": True})
     assert "driver" in (missing_gpu() or "") and "images.training.tag" not in (missing_gpu() or "")
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [kind])

@@ -212,7 +212,7 @@ class Rehearsal(Api):
         return found
 
     def knows(self, model: Model) -> bool:
-        """Return True when the watches have brought a SpeechModel as it is."""
+        """Return True when the cache has the current resourceVersion of a SpeechModel."""
         found = self._cache[MODELS.plural].get(model.metadata.namespace, model.metadata.name)
         return found is not None and found.metadata.resource_version == model.metadata.resource_version
 

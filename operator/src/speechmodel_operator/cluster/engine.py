@@ -118,8 +118,10 @@ class ClusterEngine:
             self._api, self._known = live, live
 
     async def resync(self) -> timedelta | None:
-        """Take a step without an event for a model at rest. If the watches know the model as it is, it is a step after an event;
-        otherwise they have lost something, and everything is read live.
+        """Take a step without an event for a model at rest.
+
+        If the cache has the current version of the model, the step uses the cache; otherwise the watches lost something and everything
+        is read live.
         """
         if self._rehearsal is not None:
             model = await self._api.get(MODELS, self._owner.namespace, self._owner.name)

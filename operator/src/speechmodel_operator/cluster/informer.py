@@ -118,8 +118,8 @@ class Informer(Generic[ViewT]):
             return
         self._telemetry.watched(self._namespace, self._resource.plural, failing=True)
         text = (
-            "the %s of %s cannot be followed: %d connections broke in a row, the last one with: %s. Look for a NetworkPolicy, a fault "
-            "of DNS, or a proxy that ends idle connections, which need a lower watchSeconds of the chart"
+            "cannot watch the %s of %s: %d connections in a row broke, the last with: %s. Check NetworkPolicies and DNS. If a proxy ends "
+            "idle connections, lower watchSeconds of the chart"
         )
         log.warning(text, self._resource.plural, self._place, self._breaks, why)
 

@@ -1,4 +1,4 @@
-"""Writes that the API server refused. They are not repeated at once while the spec is the same."""
+"""Writes that the API server rejected. They are not repeated at once while the spec is the same."""
 
 import time
 from collections.abc import Awaitable, Callable, Hashable
@@ -25,14 +25,14 @@ class _Refusal:
 
 
 class Refusals:
-    """The last refusal of each object of a SpeechModel, by kind and name."""
+    """The last rejection of each object of a SpeechModel, by kind and name."""
 
     def __init__(self) -> None:
         self._refusals: dict[str, _Refusal] = {}
 
     async def unless_refused(self, thing: str, spec: Hashable, write: Callable[[], Awaitable[T]]) -> T:
-        """Return the result of a write. One that was refused for the same `spec` raises the same error, without a call, for 30 s that
-        double up to half an hour. A full quota may have room at any time, so it is always asked again.
+        """Return the result of a write. One that was rejected for the same `spec` raises the same error, without a call, for 30 s,
+        doubling up to half an hour. A full quota may have room at any time, so it is always asked again.
         """
         known = self._refusals.get(thing)
         if known is not None and known.spec != spec:

@@ -44,8 +44,8 @@ WORKERS_SERVICE_RULE = (
     "|| self.spec.serving.service.name != self.metadata.name + '-train'"
 )
 WORKERS_SERVICE_MESSAGE = (
-    "serving.service.name must not be <metadata.name>-train with training.numWorkers above 1: the Service by which the "
-    "workers find each other has that name"
+    "serving.service.name must not be <metadata.name>-train when training.numWorkers is above 1, because the workers' "
+    "Service has that name. Choose another name"
 )
 
 
@@ -85,7 +85,7 @@ def crd() -> dict[str, Any]:
 def schema(*, described: bool = True) -> dict[str, Any]:
     """Return the OpenAPI v3 schema of a SpeechModel, structural as the API server requires.
 
-    Fields get their descriptions if it is to be `described`, which takes most of a second.
+    With `described`, fields have descriptions; generating them takes most of a second.
     """
     return {
         "type": "object",

@@ -172,8 +172,8 @@ class Reason(StrEnum):
         "ImagePullFailed",
         Severity.WARNING,
         "The kubelet cannot pull the image. The message quotes it.",
-        "Check the image name and imagePullSecrets. A new attempt after five minutes uses the operator's current images. Each waits twice "
-        "as long as the one before it, at most an hour; a new value of the annotation speechops.dev/retry asks for one at once.",
+        "Check the image name and imagePullSecrets. A new attempt is made after five minutes, with the operator's current images; the wait "
+        "then doubles up to an hour. To try at once, set the annotation speechops.dev/retry to a new value.",
     )
     CREDENTIALS_MISSING = (
         "CredentialsMissing",
@@ -539,8 +539,8 @@ class Reason(StrEnum):
         "Refused",
         Severity.ERROR,
         "The API server or an admission webhook rejected an object. The message quotes the error.",
-        "Correct the field, the quota or the policy that the message names. After an edit, or a new value of the annotation "
-        "speechops.dev/retry, the object is written at once, and otherwise within half an hour.",
+        "Correct the field, the quota or the policy that the message names. The object is written again after 30 s; this doubles up to "
+        "half an hour. An edit or a new value of the annotation speechops.dev/retry writes it at once.",
     )
     CRD_OUTDATED = (
         "CRDOutdated",
@@ -551,8 +551,8 @@ class Reason(StrEnum):
     API_ERROR = (
         "ApiError",
         Severity.WARNING,
-        "The API server or a webhook that it asks returned an error or did not answer. The step is repeated.",
-        "If it stays, the message says what failed, such as an admission webhook that is down.",
+        "The API server, or a webhook that it called, returned an error or did not answer. The step is repeated.",
+        "If it lasts, repair what the message names, such as an admission webhook that is down.",
     )
     CONFLICT = "Conflict", Severity.WARNING, "An object changed while it was being edited. It is read again."
     ALREADY_EXISTS = "AlreadyExists", Severity.WARNING, "An object of that name already exists."

@@ -26,7 +26,7 @@ class EnvVar(ApiModel, json_schema_extra=cel(_OWN_RULE, _OWN_MESSAGE)):
     """An environment variable of the server pods."""
 
     name: Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
-    """Name of the variable. Names that start with SPEECHMODEL_ are refused, because
+    """Name of the variable. Names that start with SPEECHMODEL_ are rejected, because
     serving.settings sets them."""
     value: Annotated[str, Field(max_length=4096)] = ""
     """Value of the variable. Everyone who may read the SpeechModel can read it, so it is no place

@@ -134,8 +134,9 @@ class StageStatus(ApiModel):
     """Value of the annotation speechops.dev/retry at the newest attempt. Another value retries a
     failed stage."""
     image_failures: int | None = None
-    """Number of consecutive attempts whose image could not be pulled. Each waits twice as long as the
-    one before it, from five minutes to an hour. Absent once an image was pulled."""
+    """Number of attempts in a row whose image could not be pulled. The wait before the next attempt
+    doubles with each, from five minutes to an hour. Absent after an image was pulled, a retry was
+    requested or the stage's input changed."""
     reason: Short | None = None
     """Reason why the stage waits or failed, as one CamelCase word. Absent after a success."""
     message: Message | None = None
@@ -176,8 +177,7 @@ class TrainingStatus(ApiModel):
     """Estimated time at which the last epoch will be finished, from the mean speed of the current attempt. Absent until its
     first step (with CoquiSTT, its first epoch) is made, and while no attempt trains."""
     warning: Message | None = None
-    """Sentence about a training that does not run as the spec asks, such as one without the GPU that its pod has. Absent
-    otherwise."""
+    """Describes how the training differs from the spec, such as a GPU that it does not use. Absent otherwise."""
 
 
 class Promotion(ApiModel):

@@ -75,7 +75,7 @@ class Done:
     claim: Claim | None = None
     """The workspace claim if it was created. A stage can start now, so the rest is left to another plan."""
     not_started: bool = False
-    """True when the run in `Plan.start` could not be created, or one in `Plan.stop` not be ended."""
+    """True when the run in `Plan.start` could not be created, or a run in `Plan.stop` could not be ended."""
     purge_refused: Trouble | None = None
     """The reason why the purge Job cannot be created at all."""
 

@@ -45,9 +45,9 @@ def missing_gpu() -> str | None:
         remedy = "the image has CUDA, so look at the driver of the node and at training.podTemplate.runtimeClassName, which is often nvidia"
     else:
         remedy = (
-            "this training image is for CPUs. Set images.training.tag of the chart to a CUDA build of it "
-            "(docker build --target training --build-arg TENSORFLOW=cuda), which uses NVIDIA GPUs, or remove the GPU from "
-            "training.podTemplate.resources"
+            "this training image is for CPUs. Set images.training.tag of the chart to a CUDA build "
+            '(docker build --target training --build-arg TENSORFLOW=cuda) and images.training.digest to "", '
+            "or remove the GPU from training.podTemplate.resources"
         )
     return f"the pod has {wanted}, but TensorFlow finds no GPU and trains on CPUs: {remedy}"
 
