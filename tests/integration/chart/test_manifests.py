@@ -361,6 +361,20 @@ def test_the_notes_say_where_the_policies_are(helm: Helm, values: Object, there:
     assert "NetworkPolicy" not in helm.notes({"networkPolicy": {"enabled": False}})
 
 
+def test_the_notes_warn_of_alerts_without_their_metrics_and_of_a_tag_without_effect(helm: Helm) -> None:
+    rules: Object = {"rules": {"enabled": True}}
+    assert "SpeechModelOperatorDown fires all the time" in helm.notes({"monitoring": rules})
+    assert "WARNING" not in helm.notes({"monitoring": rules | {"serviceMonitor": {"enabled": True}}})
+    own = {"rules": {"enabled": True, "job": "scraped"}}
+    assert "WARNING" not in helm.notes({"monitoring": own})
+    (made,) = of_kind(helm.manifests({"monitoring": own}), "PrometheusRule")
+    assert 'job="scraped"' in made["spec"]["groups"][0]["rules"][0]["expr"]
+    digest = {"digest": f"sha256:{'0' * 64}"}
+    images = dict.fromkeys(("operator", "pipeline", "training", "coqui", "inference"), digest)
+    assert "images.tag has no effect" in helm.notes({"images": {"tag": "1", **images}})
+    assert "images.tag has no effect" not in helm.notes({"images": {"tag": "1", **images, "coqui": {"digest": ""}}})
+
+
 def _stages(spec: Object) -> list[str]:
     """Return the stages that a policy is for."""
     expressions = spec["podSelector"].get("matchExpressions", [])
