@@ -255,6 +255,18 @@ async def test_the_purge_of_a_model_with_a_queue_is_put_into_it() -> None:
     assert queue.items() <= job["metadata"]["labels"].items()
 
 
+async def test_a_purge_that_is_given_up_leaves_no_job_that_could_run_later() -> None:
+    about = metadata(names.purge_name(OWNER.name, OWNER.uid), 5, labels={labels.MODEL: OWNER.name})
+    server = New(Job.model_validate({"metadata": about | {"creationTimestamp": datetime.now(UTC)}}))
+    engine = engine_of(server)
+    seen = await engine.observe()
+    assert seen is not None
+    await engine.apply(Serve(seen=seen, finalizer=False, deleting=True))
+    assert "DELETE Job" not in server.calls
+    await engine.apply(Serve(seen=seen, finalizer=False, deleting=True, abandon_purge=True))
+    assert "DELETE Job" in server.calls
+
+
 async def test_a_model_of_a_newer_release_that_cannot_be_read_is_deleted_with_what_it_published() -> None:
     class Newer(New):
         created: tuple[Manifest, ...] = ()

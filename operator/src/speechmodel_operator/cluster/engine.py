@@ -151,6 +151,8 @@ class ClusterEngine:
             await self._remove(here, plan.discard)
             for servers in (here.deployment, here.canary):
                 await self._delete(DEPLOYMENTS, servers)
+            if plan.abandon_purge:
+                await self._delete(JOBS, here.purge)
             return Done(purge_refused=await self._purge(here, plan))
         # each on its own: a Job that is rejected, or whose webhook is down, must not keep a server from its replicas, nor the status
         # from being written

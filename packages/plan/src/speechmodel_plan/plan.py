@@ -116,6 +116,8 @@ class Plan(ABC):
     canary: CanaryIntent | None = None
     """None removes the Deployment of a canary."""
     purge: PurgeInput | None = None
+    abandon_purge: bool = False
+    """True ends the purge Job, which would otherwise run when nobody expects it any more."""
     deleting: bool = False
     look_again: timedelta | None = None
     """Longest time until the next step. With None, only an event or an edit causes one."""
