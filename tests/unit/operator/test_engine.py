@@ -138,20 +138,26 @@ async def test_what_is_refused_is_written_seldom_until_an_edit_or_a_retry(monkey
         for _ in range(minutes):
             seen = await engine.observe()
             assert seen is not None
-            done = await engine.apply(Serve(seen=seen, finalizer=False, serving=ServingIntent(MODEL, 2)))
+            done = await engine.apply(Serve(seen=seen, finalizer=False, serving=ServingIntent(served, 2)))
             assert done.failures.serving and done.failures.serving.message == reason
             clock.now += 60
         return server.writes - before
 
-    clock, server, reason = Clock(), Refusing(), "a policy forbids it"
+    clock, server, reason, served = Clock(), Refusing(), "a policy forbids it", MODEL
     monkeypatch.setattr(refusals, "time", clock)
     engine = engine_of(cast(New, server))
     assert await writes(32) == 6
     assert await writes(600) == 20
     server.about = {"generation": 2}
     assert await writes(1) == 1
-    assert await writes(16) == 5
+    assert await writes(20) == 5
     server.about |= {"annotations": {"speechops.dev/retry": "1"}}
+    assert await writes(1) == 1
+    assert await writes(20) == 5
+    server.about |= {"labels": {"kueue.x-k8s.io/queue-name": "other"}}
+    assert await writes(1) == 1
+    assert await writes(20) == 5
+    served = MODEL.model_copy(update={"version": "1badcafe"})
     assert await writes(1) == 1
     reason = "exceeded quota: pods"
     assert await writes(90) == 90, "a quota may have room at any time"

@@ -98,6 +98,8 @@ class ClusterEngine:
         self._repeated: dict[str, list[float]] = {}
         """Monotonic times at which it was applied again although its hash was the same."""
         self._refusals = Refusals()
+        self._versions: tuple[str, ...] = ()
+        """Versions that the current plan serves: that of the servers and that of a canary."""
 
     async def react(self) -> timedelta | None:
         """Take a step after an event, as `reconcile` does, on what the watches reported.
@@ -144,6 +146,7 @@ class ClusterEngine:
     async def apply(self, plan: Plan) -> Done:
         """Apply the plan, starting with our finalizer, so that every published object can be removed later."""
         here = self._current()
+        self._versions = tuple(intent.model.version for intent in (plan.serving, plan.canary) if intent)
         if plan.finalizer and not here.has_finalizer:
             here = await self._set_finalizer(here, present=True)
         if plan.deleting:
@@ -426,9 +429,12 @@ class ClusterEngine:
         return None
 
     async def _unless_refused(self, resource: Resource[Any], name: str, write: Callable[[], Awaitable[T]]) -> T:
-        """Return the result of a write, unless it was refused a short time ago and neither an edit nor a retry was made since."""
+        """Return the result of a write, unless it was refused a short time ago, and since then neither the model was
+        edited, nor its labels that Jobs carry, nor was another version to be served, nor a retry asked for.
+        """
         metadata = self._current().model.metadata
-        spec = metadata.generation, metadata.annotations.get(RETRY_ANNOTATION)
+        inherited = tuple(labels.inherited(metadata.labels).items())
+        spec = metadata.generation, metadata.annotations.get(RETRY_ANNOTATION), inherited, self._versions
         return await self._refusals.unless_refused(f"{resource.kind} {name}", spec, write)
 
     def _repeats(self, kind: str, existing: ObjectView, wanted: Manifest) -> list[float]:
@@ -488,9 +494,13 @@ async def _attempt(part: Awaitable[T]) -> tuple[T | None, Trouble | None]:
     """
     try:
         return await part, None
-    except (ClusterError, NameConflict, ManagedTwice, ClaimSizeRefused) as problem:
-        if isinstance(problem, Conflict) or getattr(problem, "status", None) == HTTPStatus.TOO_MANY_REQUESTS:
+    except Conflict:
+        raise
+    except ClusterError as problem:
+        if problem.status == HTTPStatus.TOO_MANY_REQUESTS:
             raise
+        return None, Trouble(problem.reason, str(problem))
+    except (NameConflict, ManagedTwice, ClaimSizeRefused) as problem:
         return None, Trouble(problem.reason, str(problem))
 
 
