@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 from pydantic import ValidationError
-from speechmodel_api.stages import PurgeInput
+from speechmodel_api.stages import PurgeInput, StageName
 from speechmodel_operator.cluster import refusals
 from speechmodel_operator.cluster.api import DEPLOYMENTS, JOBS, MODELS, PODS, Api, Manifest, Resource
 from speechmodel_operator.cluster.engine import ClusterEngine
@@ -312,6 +312,36 @@ async def test_a_new_model_is_read_once_for_its_claim_and_its_first_job() -> Non
     await reconcile(engine_of(server))
     kinds = [call for call in server.calls if not call.startswith(("GET Deployment", "POST Event"))]
     assert kinds == ["GET SpeechModel", "POST PersistentVolumeClaim", "POST Job", "PATCH SpeechModel"]
+
+
+async def test_a_server_with_the_name_of_the_service_of_the_workers_keeps_training_from_its_start() -> None:
+    class Named(New):
+        service = "espejo-train"
+
+        async def get(self, resource: Resource[Any], namespace: str, name: str) -> Any:
+            found = await super().get(resource, namespace, name)
+            serves = {"serving": {"service": {"name": self.service}}}
+            return found if resource is not MODELS else found.model_copy(update={"spec": found.spec | serves})
+
+    server = Named()
+    engine = engine_of(server)
+    world = World()
+    world.edit(training__numWorkers=2)
+    world.until(StageName.TRAIN)
+    run = world.plan.start if world.plan else None
+    assert run is not None and run.workers == 2
+    for service in ("espejo-train", "voice"):
+        server.service = service
+        seen = await engine.observe()
+        assert seen is not None
+        done = await engine.apply(Serve(seen=seen, finalizer=False, keep_servers=True, start=run))
+        created = [call for call in server.calls if call.startswith("POST")]
+        if service == "voice":
+            assert (done.failures, created) == (Failures(), ["POST Service", "POST Job"])
+        else:
+            assert done.not_started and not created
+            assert done.failures.stages and done.failures.stages.reason == "NameConflict"
+            assert done.failures.stages.message.startswith("serving.service.name is espejo-train,")
 
 
 def ended_job() -> Job:

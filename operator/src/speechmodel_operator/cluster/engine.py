@@ -14,6 +14,7 @@ from speechmodel_api.reasons import Reason
 from speechmodel_api.spec import SpeechModelSpec
 from speechmodel_api.status import ModelStatus
 from speechmodel_api.tracing import traceparent
+from speechmodel_plan import names
 from speechmodel_plan.conditions import Failures
 from speechmodel_plan.deletion import PURGE_LIMIT
 from speechmodel_plan.observed import RETRY_ANNOTATION, Observed, Run, Trouble
@@ -53,7 +54,7 @@ from speechmodel_operator.cluster.snapshot import Snapshot, read_rejections, rea
 from speechmodel_operator.cluster.status import post_events, write_status
 from speechmodel_operator.cluster.views import Claim, Deployment, ObjectView, Service
 from speechmodel_operator.resources import claim, jobs, labels, pod, serving, workers
-from speechmodel_operator.resources.accessories import accessories
+from speechmodel_operator.resources.accessories import accessories, service_name
 from speechmodel_operator.resources.jobs import Images
 from speechmodel_operator.telemetry import Telemetry
 
@@ -232,6 +233,9 @@ class ClusterEngine:
         if run is None:
             return
         if run.workers > 1:
+            name, served = names.workers_service(self._owner.name), here.spec.serving
+            if served is not None and service_name(self._owner, served) == name:
+                raise NameConflict("Service", name, field="serving.service.name")
             await self._ensure_workers_service()
         one_node = here.claim is None or "ReadWriteMany" not in here.claim.spec.access_modes
         inherited, parent = labels.inherited(here.model.metadata.labels), traceparent()
