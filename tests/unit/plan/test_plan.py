@@ -381,6 +381,22 @@ def test_the_next_attempt_for_an_image_waits_for_five_minutes_again(world: World
     assert world.stage(StageName.PREPARE).image_failures is None
 
 
+def test_an_attempt_after_a_pause_does_not_repeat_why_the_one_before_was_stopped(world: World) -> None:
+    world.until(StageName.PREPARE)
+    while world.started[-1] != "prepare-2":
+        pull_in_vain(world)
+    assert world.stage(StageName.PREPARE).reason == "ImagePullFailed"
+    world.edit(suspend=True)
+    world.step()
+    world.bury()
+    world.step()
+    assert world.stage(StageName.PREPARE).reason == "Suspended"
+    world.edit(suspend=False)
+    world.step()
+    stage = world.stage(StageName.PREPARE)
+    assert (world.started[-1], stage.image_failures, stage.reason) == ("prepare-3", 1, None)
+
+
 def test_out_of_memory_waits_for_other_pod_settings(world: World) -> None:
     world.until(StageName.TRAIN)
     world.fail(
