@@ -386,6 +386,8 @@ def test_an_attempt_after_a_pause_does_not_repeat_why_the_one_before_was_stopped
     while world.started[-1] != "prepare-2":
         pull_in_vain(world)
     assert world.stage(StageName.PREPARE).reason == "ImagePullFailed"
+    for name, run in world.runs.items():
+        world.runs[name] = replace(run, state=RunState.PENDING)
     world.edit(suspend=True)
     world.step()
     world.bury()
