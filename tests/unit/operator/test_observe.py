@@ -131,6 +131,7 @@ def test_a_stuck_pod_names_node_and_pod_and_the_ways_out() -> None:
         ({"observedGeneration": 2, "replicas": 2, "updatedReplicas": 2, "readyReplicas": 1}, False, True),
         ({"observedGeneration": 2, "replicas": 1, "updatedReplicas": 1, "readyReplicas": 1}, False, True),
         ({}, False, False),
+        ({"observedGeneration": 2}, False, False),
     ],
 )
 def test_a_deployment_is_settled_when_every_replica_is_new_and_ready(

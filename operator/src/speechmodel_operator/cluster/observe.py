@@ -104,7 +104,9 @@ def server_of(
         status.ready_replicas,
         settled,
         None if settled else _first_trouble(latest, now) or _blocked(deployment),
-        complete=current and status.replicas == status.updated_replicas,
+        complete=current
+        and status.replicas == status.updated_replicas
+        and (status.updated_replicas > 0 or deployment.spec.replicas == 0),
     )
 
 
