@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 from speechmodel_api.stages import PurgeInput, StageName
 from speechmodel_operator.cluster import refusals
-from speechmodel_operator.cluster.api import DEPLOYMENTS, JOBS, MODELS, PODS, Api, Manifest, Resource
+from speechmodel_operator.cluster.api import DEPLOYMENTS, JOBS, MODELS, PODS, SERVICES, Api, Manifest, Resource
 from speechmodel_operator.cluster.engine import ClusterEngine
 from speechmodel_operator.cluster.errors import AlreadyExists, ClusterError, Conflict, Refused
 from speechmodel_operator.cluster.snapshot import read_snapshot
@@ -99,6 +99,28 @@ async def test_a_deployment_that_is_refused_does_not_keep_the_service_from_its_n
     done = await engine.apply(Serve(seen=seen, finalizer=False, serving=ServingIntent(MODEL, 2)))
     assert done.failures == Failures(serving=Trouble("Refused", "a policy forbids it"))
     assert [manifest["kind"] for manifest in server.applied] == ["Service"]
+
+
+@pytest.mark.parametrize("exists", [True, False])
+async def test_a_service_that_cannot_be_changed_answers_all_the_same(exists: bool) -> None:
+    class Refusing(Server):
+        async def find(self, resource: Resource[Any], *_: object) -> tuple[Any, ...]:
+            about = metadata(OWNER.name, 7, labels=labels.common(OWNER, labels.SERVER))
+            return (resource.view.model_validate({"metadata": about, "spec": {}}),) if resource is SERVICES and exists else ()
+
+        async def apply(self, resource: Resource[Any], namespace: str, manifest: Manifest, *, force: bool) -> Any:
+            if resource is SERVICES:
+                raise Refused(403, "a policy forbids it")
+            return await super().apply(resource, namespace, manifest, force=force)
+
+    server = Refusing()
+    server.version = "7"
+    engine = engine_of(cast(New, server))
+    seen = await engine.observe()
+    assert seen is not None
+    done = await engine.apply(Serve(seen=seen, finalizer=False, serving=ServingIntent(MODEL, 2)))
+    trouble = Trouble("Refused", "a policy forbids it")
+    assert done.failures == (Failures(beside=trouble) if exists else Failures(service=trouble))
 
 
 class Clock:

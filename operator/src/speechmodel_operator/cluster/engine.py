@@ -179,13 +179,18 @@ class ClusterEngine:
         serving_failure, service_failure = (
             None if each and each.reason is Reason.MANAGED_TWICE else each for each in both
         )
+        stale = None
+        if service_failure is not None and plan.serving is not None:
+            name = serving.service(self._owner, here.spec)["metadata"]["name"]
+            if name in here.services:  # clients go on under that name
+                stale, service_failure = service_failure, None
         _, canary_failure = await _attempt(self._ensure_canary(here, plan))
         served = serving_failure is None and service_failure is None
         beside_failure = await self._ensure_beside(here, plan.serving) if served else None
         if claim_failure is not None and claim_failure.reason is Reason.CLAIM_SIZE_REFUSED:  # the stages go on
             claim_failure, beside_failure = None, claim_failure
         stages = stop_failure or claim_failure or start_failure
-        beside = twice or canary_failure or beside_failure or discard_failure
+        beside = twice or stale or canary_failure or beside_failure or discard_failure
         not_done = stop_failure is not None or start_failure is not None
         return Done(Failures(stages, serving_failure, service_failure, beside), not_started=not_done)
 
