@@ -106,7 +106,11 @@ async def test_a_service_that_cannot_be_changed_answers_all_the_same(exists: boo
     class Refusing(Server):
         async def find(self, resource: Resource[Any], *_: object) -> tuple[Any, ...]:
             about = metadata(OWNER.name, 7, labels=labels.common(OWNER, labels.SERVER))
-            return (resource.view.model_validate({"metadata": about, "spec": {}}),) if resource is SERVICES and exists else ()
+            return (
+                (resource.view.model_validate({"metadata": about, "spec": {}}),)
+                if resource is SERVICES and exists
+                else ()
+            )
 
         async def apply(self, resource: Resource[Any], namespace: str, manifest: Manifest, *, force: bool) -> Any:
             if resource is SERVICES:

@@ -61,7 +61,9 @@ class NameConflict(Exception):
         an object the name of another one of the same SpeechModel.
         """
         if field:
-            super().__init__(f"{field} is {name}, but the {kind} by which workers find each other has that name; change it")
+            super().__init__(
+                f"{field} is {name}, but the {kind} by which workers find each other has that name; change it"
+            )
             return
         problem = "does not belong to this SpeechModel; "
         if label:
