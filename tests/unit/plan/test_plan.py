@@ -99,7 +99,21 @@ def test_progress_is_read_while_a_training_executes_and_not_while_it_waits(world
         (RunState.PENDING, None, LOOK_AGAIN),
     ):
         world.runs[name] = replace(world.runs[name], state=state, trouble=trouble)
-        assert world.step().look_again == expected
+        assert world.step(60).look_again == expected
+
+
+def test_a_run_that_has_just_been_created_is_looked_at_soon_because_its_pod_may_be_rejected(world: World) -> None:
+    world.until(StageName.PREPARE)
+    (name,) = world.runs
+    for age, trouble, expected in (
+        (0, None, timedelta(seconds=10)),
+        (29, None, timedelta(seconds=10)),
+        (29, Trouble("Unschedulable", "0/2 nodes"), LOOK_AGAIN),
+        (31, None, LOOK_AGAIN),
+    ):
+        created = world.now - timedelta(seconds=age)
+        world.runs[name] = replace(world.runs[name], state=RunState.PENDING, trouble=trouble, created_at=created)
+        assert world.step(0).look_again == expected
 
 
 def test_a_restart_token_starts_another_lineage_on_the_same_data(ready: World) -> None:
