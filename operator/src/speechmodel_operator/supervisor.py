@@ -28,7 +28,9 @@ SHORTEST_BREAK = 0.2
 """Seconds between two steps of one model: a burst of events is one step."""
 FIRST_BACKOFF, LONGEST_BACKOFF = 1.0, 60.0
 STALLED_SECONDS = 180.0
-"""Steps have stalled when none has ended for that time while one is due; every call has a time-out of 30 s."""
+"""Steps have stalled when none has ended for that time while one is due; every call has a time-out of 35 s."""
+LONGEST_STEP_SECONDS = 900.0
+"""Time after which a single step has stalled although others end."""
 LIVE_SECONDS = 3600.0
 """Time after which a model at rest is read live with everything that belongs to it. Until then, only the model itself is."""
 STEPS_AT_ONCE = 32
@@ -50,7 +52,7 @@ class ClusterSteps(Engine, Protocol):
         """Write the failure into the condition Ready. It must not raise."""
 
 
-@dataclass
+@dataclass(eq=False)
 class _Model:
     owner: Owner
     wake: asyncio.Event = field(default_factory=asyncio.Event)
@@ -74,8 +76,8 @@ class Supervisor:
         self._uids: dict[tuple[str, str], str] = {}
         """The uid of each model by its namespace and name."""
         self._selected: frozenset[str] | None = None
-        self._stepping: dict[str, Owner] = {}
-        """Models whose step goes on, by uid."""
+        self._stepping: dict[_Model, float] = {}
+        """Monotonic time at which the step began of each model whose step goes on. A uid may have two for a moment."""
         self._turns = asyncio.Semaphore(STEPS_AT_ONCE)
         self._due = 0
         """Number of steps that go on or wait for their turn."""
@@ -135,10 +137,12 @@ class Supervisor:
         self.wake(self._uids.get((namespace, name), ""))
 
     def stalled(self) -> list[str]:
-        """Return the models whose steps go on if none has ended for too long. A step that waits for its turn has not stalled."""
-        if time.monotonic() - self._quiet_since <= STALLED_SECONDS:
-            return []
-        return [str(owner) for owner in self._stepping.values()]
+        """Return the models whose steps go on if none has ended for too long, or else those whose own step goes on for too long.
+        A step that waits for its turn has not stalled.
+        """
+        now = time.monotonic()
+        longest = 0.0 if now - self._quiet_since > STALLED_SECONDS else LONGEST_STEP_SECONDS
+        return [str(model.owner) for model, began in self._stepping.items() if now - began >= longest]
 
     async def stop(self) -> None:
         """End every task; the next start finds again what they created."""
@@ -169,11 +173,11 @@ class Supervisor:
         self._due += 1
         try:
             async with self._turns:
-                self._stepping[model.owner.uid] = model.owner
+                self._stepping[model] = time.monotonic()
                 try:
                     yield
                 finally:
-                    self._stepping.pop(model.owner.uid, None)
+                    del self._stepping[model]
                     self._quiet_since = time.monotonic()
         finally:
             self._due -= 1

@@ -28,11 +28,6 @@ GOOD: dict[str, Any] = {
 BAD: list[tuple[str, Any, str]] = [
     ("metadata.name", "x" * 37, "metadata.name must be at most 36 lowercase letters"),
     ("metadata.name", "7seven", "metadata.name must be at most 36 lowercase letters"),
-    (
-        "spec",
-        GOOD["spec"] | {"training": {"numWorkers": 2}, "serving": {"service": {"name": "espejo-train"}}},
-        "serving.service.name must not be <metadata.name>-train when training.numWorkers is above 1",
-    ),
     ("spec.language", None, "spec.language: Required value"),
     ("spec.language", "spanish please", "spec.language"),
     ("spec.suspend", "no", "spec.suspend"),

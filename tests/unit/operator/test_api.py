@@ -61,7 +61,7 @@ def fast(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "jittered", lambda *_: 0.0)
 
 
-@pytest.mark.parametrize(("asked", "expected"), [("7", 7.0), ("3600", 20.0), ("soon", 0.25)])
+@pytest.mark.parametrize(("asked", "expected"), [("7", 7.0), ("3600", 12.0), ("soon", 0.25)])
 async def test_a_call_is_repeated_when_the_api_server_asks_for_it_and_soon_enough(
     asked: str, expected: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,9 +7,9 @@ from typing import Any, cast
 
 import pytest
 from pydantic import ValidationError
-from speechmodel_api.stages import PurgeInput
+from speechmodel_api.stages import PurgeInput, StageName
 from speechmodel_operator.cluster import refusals
-from speechmodel_operator.cluster.api import DEPLOYMENTS, JOBS, MODELS, PODS, Api, Manifest, Resource
+from speechmodel_operator.cluster.api import DEPLOYMENTS, JOBS, MODELS, PODS, SERVICES, Api, Manifest, Resource
 from speechmodel_operator.cluster.engine import ClusterEngine
 from speechmodel_operator.cluster.errors import AlreadyExists, ClusterError, Conflict, Refused
 from speechmodel_operator.cluster.snapshot import read_snapshot
@@ -101,6 +101,32 @@ async def test_a_deployment_that_is_refused_does_not_keep_the_service_from_its_n
     assert [manifest["kind"] for manifest in server.applied] == ["Service"]
 
 
+@pytest.mark.parametrize("exists", [True, False])
+async def test_a_service_that_cannot_be_changed_answers_all_the_same(exists: bool) -> None:
+    class Refusing(Server):
+        async def find(self, resource: Resource[Any], *_: object) -> tuple[Any, ...]:
+            about = metadata(OWNER.name, 7, labels=labels.common(OWNER, labels.SERVER))
+            return (
+                (resource.view.model_validate({"metadata": about, "spec": {}}),)
+                if resource is SERVICES and exists
+                else ()
+            )
+
+        async def apply(self, resource: Resource[Any], namespace: str, manifest: Manifest, *, force: bool) -> Any:
+            if resource is SERVICES:
+                raise Refused(403, "a policy forbids it")
+            return await super().apply(resource, namespace, manifest, force=force)
+
+    server = Refusing()
+    server.version = "7"
+    engine = engine_of(cast(New, server))
+    seen = await engine.observe()
+    assert seen is not None
+    done = await engine.apply(Serve(seen=seen, finalizer=False, serving=ServingIntent(MODEL, 2)))
+    trouble = Trouble("Refused", "a policy forbids it")
+    assert done.failures == (Failures(beside=trouble) if exists else Failures(service=trouble))
+
+
 class Clock:
     """A clock that is put forward."""
 
@@ -138,20 +164,26 @@ async def test_what_is_refused_is_written_seldom_until_an_edit_or_a_retry(monkey
         for _ in range(minutes):
             seen = await engine.observe()
             assert seen is not None
-            done = await engine.apply(Serve(seen=seen, finalizer=False, serving=ServingIntent(MODEL, 2)))
+            done = await engine.apply(Serve(seen=seen, finalizer=False, serving=ServingIntent(served, 2)))
             assert done.failures.serving and done.failures.serving.message == reason
             clock.now += 60
         return server.writes - before
 
-    clock, server, reason = Clock(), Refusing(), "a policy forbids it"
+    clock, server, reason, served = Clock(), Refusing(), "a policy forbids it", MODEL
     monkeypatch.setattr(refusals, "time", clock)
     engine = engine_of(cast(New, server))
     assert await writes(32) == 6
     assert await writes(600) == 20
     server.about = {"generation": 2}
     assert await writes(1) == 1
-    assert await writes(16) == 5
+    assert await writes(20) == 5
     server.about |= {"annotations": {"speechops.dev/retry": "1"}}
+    assert await writes(1) == 1
+    assert await writes(20) == 5
+    server.about |= {"labels": {"kueue.x-k8s.io/queue-name": "other"}}
+    assert await writes(1) == 1
+    assert await writes(20) == 5
+    served = MODEL.model_copy(update={"version": "1badcafe"})
     assert await writes(1) == 1
     reason = "exceeded quota: pods"
     assert await writes(90) == 90, "a quota may have room at any time"
@@ -255,6 +287,18 @@ async def test_the_purge_of_a_model_with_a_queue_is_put_into_it() -> None:
     assert queue.items() <= job["metadata"]["labels"].items()
 
 
+async def test_a_purge_that_is_given_up_leaves_no_job_that_could_run_later() -> None:
+    about = metadata(names.purge_name(OWNER.name, OWNER.uid), 5, labels={labels.MODEL: OWNER.name})
+    server = New(Job.model_validate({"metadata": about | {"creationTimestamp": datetime.now(UTC)}}))
+    engine = engine_of(server)
+    seen = await engine.observe()
+    assert seen is not None
+    await engine.apply(Serve(seen=seen, finalizer=False, deleting=True))
+    assert "DELETE Job" not in server.calls
+    await engine.apply(Serve(seen=seen, finalizer=False, deleting=True, abandon_purge=True))
+    assert "DELETE Job" in server.calls
+
+
 async def test_a_model_of_a_newer_release_that_cannot_be_read_is_deleted_with_what_it_published() -> None:
     class Newer(New):
         created: tuple[Manifest, ...] = ()
@@ -294,6 +338,36 @@ async def test_a_new_model_is_read_once_for_its_claim_and_its_first_job() -> Non
     await reconcile(engine_of(server))
     kinds = [call for call in server.calls if not call.startswith(("GET Deployment", "POST Event"))]
     assert kinds == ["GET SpeechModel", "POST PersistentVolumeClaim", "POST Job", "PATCH SpeechModel"]
+
+
+async def test_a_server_with_the_name_of_the_service_of_the_workers_keeps_training_from_its_start() -> None:
+    class Named(New):
+        service = "espejo-train"
+
+        async def get(self, resource: Resource[Any], namespace: str, name: str) -> Any:
+            found = await super().get(resource, namespace, name)
+            serves = {"serving": {"service": {"name": self.service}}}
+            return found if resource is not MODELS else found.model_copy(update={"spec": found.spec | serves})
+
+    server = Named()
+    engine = engine_of(server)
+    world = World()
+    world.edit(training__numWorkers=2)
+    world.until(StageName.TRAIN)
+    run = world.plan.start if world.plan else None
+    assert run is not None and run.workers == 2
+    for service in ("espejo-train", "voice"):
+        server.service = service
+        seen = await engine.observe()
+        assert seen is not None
+        done = await engine.apply(Serve(seen=seen, finalizer=False, keep_servers=True, start=run))
+        created = [call for call in server.calls if call.startswith("POST")]
+        if service == "voice":
+            assert (done.failures, created) == (Failures(), ["POST Service", "POST Job"])
+        else:
+            assert done.not_started and not created
+            assert done.failures.stages and done.failures.stages.reason == "NameConflict"
+            assert done.failures.stages.message.startswith("serving.service.name is espejo-train,")
 
 
 def ended_job() -> Job:

@@ -131,6 +131,7 @@ def test_a_stuck_pod_names_node_and_pod_and_the_ways_out() -> None:
         ({"observedGeneration": 2, "replicas": 2, "updatedReplicas": 2, "readyReplicas": 1}, False, True),
         ({"observedGeneration": 2, "replicas": 1, "updatedReplicas": 1, "readyReplicas": 1}, False, True),
         ({}, False, False),
+        ({"observedGeneration": 2}, False, False),
     ],
 )
 def test_a_deployment_is_settled_when_every_replica_is_new_and_ready(
@@ -197,3 +198,20 @@ def test_a_purge_in_a_queue_says_so() -> None:
     found = observe.purge_of(Job.model_validate(manifest), [], NOW)
     assert found and found.failure and not found.finished
     assert (found.failure.reason, found.failure.final) == ("QueuedByKueue", False)
+    assert found.queued
+
+
+def test_a_purge_that_was_admitted_is_in_no_queue_once_its_job_has_started_again() -> None:
+    manifest = job_manifest()
+    manifest["metadata"]["labels"] |= {"speechops.dev/stage": "purge", "kueue.x-k8s.io/queue-name": "gpus"}
+    earlier = {"startTime": "2026-01-01T00:00:00Z"}
+
+    def queued(status: Object) -> bool:
+        found = observe.purge_of(Job.model_validate(manifest | {"status": status}), [], NOW)
+        assert found
+        return found.queued
+
+    assert queued({})
+    assert queued(earlier | {"conditions": [{"type": "Suspended", "status": "True"}]})
+    assert not queued(earlier | {"conditions": [{"type": "Suspended", "status": "False"}]})
+    assert not queued(earlier)

@@ -254,6 +254,68 @@ async def test_steps_that_all_hang_have_stalled_and_those_that_wait_for_them_are
     assert found.stalled() == []
 
 
+async def test_a_step_that_hangs_while_others_end_has_stalled_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Clock:
+        now = 0.0
+
+        def monotonic(self) -> float:
+            return self.now
+
+    clock, ended = Clock(), 0
+    monkeypatch.setattr(module, "time", clock)
+
+    class Hanging(Engine):
+        async def observe(self) -> Observed | None:
+            await asyncio.sleep(3600)
+            return None
+
+    class Quick(Engine):
+        async def observe(self) -> Observed | None:
+            nonlocal ended
+            clock.now += 100
+            ended += 1
+            return None
+
+    found = Supervisor(lambda owner: Hanging() if owner.name == "m0" else Quick())
+    for number in range(10):
+        found.notice(Owner("ns", f"m{number}", f"u{number}"))
+    await until(lambda: ended == 9)
+    assert found.stalled() == ["ns/m0"]
+    await found.stop()
+    assert found.stalled() == []
+
+
+async def test_a_step_that_ends_late_leaves_the_account_of_the_next_task_of_its_model(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "STALLED_SECONDS", 0.0)
+    release, steps = asyncio.Event(), 0
+
+    class Late(Engine):
+        async def observe(self) -> Observed | None:
+            nonlocal steps
+            steps += 1
+            try:
+                await asyncio.sleep(3600)
+            except asyncio.CancelledError:
+                await release.wait()
+                raise
+            return None
+
+    found = Supervisor(lambda _: Late())
+    found.notice(OWNER)
+    await until(lambda: steps == 1)
+    found.select(frozenset())
+    found.select(frozenset({OWNER.namespace}))
+    await until(lambda: steps == 2)
+    assert found.stalled() == ["ns/espejo", "ns/espejo"]
+    release.set()
+    await until(lambda: len(found.stalled()) == 1)
+    await asyncio.sleep(0.05)
+    assert found.stalled() == ["ns/espejo"]
+    await found.stop()
+
+
 async def test_an_edit_does_not_wait_for_the_models_that_are_taken_up_at_the_start() -> None:
     started: list[str] = []
 

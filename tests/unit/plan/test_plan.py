@@ -99,7 +99,21 @@ def test_progress_is_read_while_a_training_executes_and_not_while_it_waits(world
         (RunState.PENDING, None, LOOK_AGAIN),
     ):
         world.runs[name] = replace(world.runs[name], state=state, trouble=trouble)
-        assert world.step().look_again == expected
+        assert world.step(60).look_again == expected
+
+
+def test_a_run_that_has_just_been_created_is_looked_at_soon_because_its_pod_may_be_rejected(world: World) -> None:
+    world.until(StageName.PREPARE)
+    (name,) = world.runs
+    for age, trouble, expected in (
+        (0, None, timedelta(seconds=10)),
+        (29, None, timedelta(seconds=10)),
+        (29, Trouble("Unschedulable", "0/2 nodes"), LOOK_AGAIN),
+        (31, None, LOOK_AGAIN),
+    ):
+        created = world.now - timedelta(seconds=age)
+        world.runs[name] = replace(world.runs[name], state=RunState.PENDING, trouble=trouble, created_at=created)
+        assert world.step(0).look_again == expected
 
 
 def test_a_restart_token_starts_another_lineage_on_the_same_data(ready: World) -> None:
@@ -379,6 +393,24 @@ def test_the_next_attempt_for_an_image_waits_for_five_minutes_again(world: World
         pull_in_vain(world, seconds=1)
     assert world.started[-1] == ("prepare-4" if how == "pulled" else "prepare-5")
     assert world.stage(StageName.PREPARE).image_failures is None
+
+
+def test_an_attempt_after_a_pause_does_not_repeat_why_the_one_before_was_stopped(world: World) -> None:
+    world.until(StageName.PREPARE)
+    while world.started[-1] != "prepare-2":
+        pull_in_vain(world)
+    assert world.stage(StageName.PREPARE).reason == "ImagePullFailed"
+    for name, run in world.runs.items():
+        world.runs[name] = replace(run, state=RunState.PENDING)
+    world.edit(suspend=True)
+    world.step()
+    world.bury()
+    world.step()
+    assert world.stage(StageName.PREPARE).reason == "Suspended"
+    world.edit(suspend=False)
+    world.step()
+    stage = world.stage(StageName.PREPARE)
+    assert (world.started[-1], stage.image_failures, stage.reason) == ("prepare-3", 1, None)
 
 
 def test_out_of_memory_waits_for_other_pod_settings(world: World) -> None:

@@ -92,6 +92,31 @@ def test_a_purge_gets_its_time_however_long_the_operator_was_down(ready: World) 
     assert not ready.step(61).finalizer
 
 
+QUEUED = Trouble("QueuedByKueue", "the Job waits in the queue gpus of Kueue")
+
+
+def test_the_time_that_a_purge_waits_in_a_queue_does_not_count(ready: World) -> None:
+    deleted(ready)
+    ready.purge = waiting = Purge(finished=False, created_at=ready.now, failure=QUEUED, queued=True)
+    plan = ready.step(600)
+    assert plan.finalizer and not plan.abandon_purge
+    assert ready.condition("Ready").message == QUEUED.message
+    ready.purge = replace(waiting, started_at=ready.now, failure=None, queued=False)
+    assert ready.step(60).finalizer
+    ready.purge = replace(ready.purge, finished=True)
+    assert not ready.step().finalizer
+    assert ready.report and not ready.report.events
+
+
+def test_a_purge_that_a_queue_does_not_admit_in_an_hour_is_given_up_and_its_job_is_deleted(ready: World) -> None:
+    deleted(ready)
+    ready.purge = Purge(finished=False, created_at=ready.now, failure=QUEUED, queued=True)
+    assert ready.step(3599).finalizer
+    plan = ready.step(1)
+    assert (plan.finalizer, plan.abandon_purge) == (False, True)
+    assert ready.report and QUEUED.message in ready.report.events[0].message
+
+
 def test_a_pod_on_a_lost_node_is_not_waited_for(world: World) -> None:
     world.until(StageName.PUBLISH)
     deleted(world)

@@ -37,7 +37,8 @@ ViewT = TypeVar("ViewT", bound=ObjectView)
 
 FIELD_MANAGER = "speechmodel-operator"
 JSON = "application/json"
-TIMEOUT_SECONDS = 30.0
+TIMEOUT_SECONDS = 35.0
+"""Longer than a webhook may take, which is 30 s: the API server then answers with an error, which concerns that object only."""
 LOG_TIMEOUT_SECONDS = 5.0
 CALLS_AT_ONCE = 32
 """Calls that may be on their way at the same time, watches excluded. The API server's Priority and Fairness limits calls in the
@@ -45,10 +46,11 @@ same way, so that operators and people share it.
 """
 PATIENCE = 6
 """Attempts of a call that the API server answers with 429 because it has too much to do."""
-LONGEST_PAUSE_SECONDS = 20.0
-"""Longest pause before such a call is repeated, whatever the API server or a proxy asks for. Jitter makes it up to 30 s."""
-LONGEST_PATIENCE_SECONDS = 60.0
-"""Time after which no such call is repeated, so that a step ends, and says why, before the liveness probe takes it for stalled."""
+LONGEST_PAUSE_SECONDS = 12.0
+"""Longest pause before such a call is repeated, whatever the API server or a proxy asks for. Jitter makes it up to 18 s."""
+LONGEST_PATIENCE_SECONDS = 20.0
+"""Time after which no such call is repeated. With one time-out more, a call takes 55 s at most: three of them in a row end
+before the liveness probe takes the step for stalled."""
 READS = 3
 """Attempts of a read whose connection breaks, for example when a load balancer or one of several API servers stops."""
 WATCH_GRACE_SECONDS = 10.0

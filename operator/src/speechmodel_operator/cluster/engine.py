@@ -14,6 +14,7 @@ from speechmodel_api.reasons import Reason
 from speechmodel_api.spec import SpeechModelSpec
 from speechmodel_api.status import ModelStatus
 from speechmodel_api.tracing import traceparent
+from speechmodel_plan import names
 from speechmodel_plan.conditions import Failures
 from speechmodel_plan.deletion import PURGE_LIMIT
 from speechmodel_plan.observed import RETRY_ANNOTATION, Observed, Run, Trouble
@@ -53,7 +54,7 @@ from speechmodel_operator.cluster.snapshot import Snapshot, read_rejections, rea
 from speechmodel_operator.cluster.status import post_events, write_status
 from speechmodel_operator.cluster.views import Claim, Deployment, ObjectView, Service
 from speechmodel_operator.resources import claim, jobs, labels, pod, serving, workers
-from speechmodel_operator.resources.accessories import accessories
+from speechmodel_operator.resources.accessories import accessories, service_name
 from speechmodel_operator.resources.jobs import Images
 from speechmodel_operator.telemetry import Telemetry
 
@@ -98,6 +99,8 @@ class ClusterEngine:
         self._repeated: dict[str, list[float]] = {}
         """Monotonic times at which it was applied again although its hash was the same."""
         self._refusals = Refusals()
+        self._versions: tuple[str, ...] = ()
+        """Versions that the current plan serves: that of the servers and that of a canary."""
 
     async def react(self) -> timedelta | None:
         """Take a step after an event, as `reconcile` does, on what the watches reported.
@@ -146,6 +149,7 @@ class ClusterEngine:
     async def apply(self, plan: Plan) -> Done:
         """Apply the plan, starting with our finalizer, so that every published object can be removed later."""
         here = self._current()
+        self._versions = tuple(intent.model.version for intent in (plan.serving, plan.canary) if intent)
         if plan.finalizer and not here.has_finalizer:
             here = await self._set_finalizer(here, present=True)
         if plan.deleting:
@@ -153,6 +157,8 @@ class ClusterEngine:
             await self._remove(here, plan.discard)
             for servers in (here.deployment, here.canary):
                 await self._delete(DEPLOYMENTS, servers)
+            if plan.abandon_purge:
+                await self._delete(JOBS, here.purge)
             return Done(purge_refused=await self._purge(here, plan))
         # each on its own: a Job that is rejected, or whose webhook is down, must not keep a server from its replicas, nor the status
         # from being written
@@ -175,13 +181,18 @@ class ClusterEngine:
         serving_failure, service_failure = (
             None if each and each.reason is Reason.MANAGED_TWICE else each for each in both
         )
+        stale = None
+        if service_failure is not None and plan.serving is not None:
+            name = serving.service(self._owner, here.spec)["metadata"]["name"]
+            if name in here.services:  # clients go on under that name
+                stale, service_failure = service_failure, None
         _, canary_failure = await _attempt(self._ensure_canary(here, plan))
         served = serving_failure is None and service_failure is None
         beside_failure = await self._ensure_beside(here, plan.serving) if served else None
         if claim_failure is not None and claim_failure.reason is Reason.CLAIM_SIZE_REFUSED:  # the stages go on
             claim_failure, beside_failure = None, claim_failure
         stages = stop_failure or claim_failure or start_failure
-        beside = twice or canary_failure or beside_failure or discard_failure
+        beside = twice or stale or canary_failure or beside_failure or discard_failure
         not_done = stop_failure is not None or start_failure is not None
         return Done(Failures(stages, serving_failure, service_failure, beside), not_started=not_done)
 
@@ -229,6 +240,9 @@ class ClusterEngine:
         if run is None:
             return
         if run.workers > 1:
+            name, served = names.workers_service(self._owner.name), here.spec.serving
+            if served is not None and service_name(self._owner, served) == name:
+                raise NameConflict("Service", name, field="serving.service.name")
             await self._ensure_workers_service()
         one_node = here.claim is None or "ReadWriteMany" not in here.claim.spec.access_modes
         inherited, parent = labels.inherited(here.model.metadata.labels), traceparent()
@@ -426,9 +440,12 @@ class ClusterEngine:
         return None
 
     async def _unless_refused(self, resource: Resource[Any], name: str, write: Callable[[], Awaitable[T]]) -> T:
-        """Return the result of a write, unless it was refused a short time ago and neither an edit nor a retry was made since."""
+        """Return the result of a write, unless it was refused a short time ago, and since then neither the model was
+        edited, nor its labels that Jobs carry, nor was another version to be served, nor a retry asked for.
+        """
         metadata = self._current().model.metadata
-        spec = metadata.generation, metadata.annotations.get(RETRY_ANNOTATION)
+        inherited = tuple(labels.inherited(metadata.labels).items())
+        spec = metadata.generation, metadata.annotations.get(RETRY_ANNOTATION), inherited, self._versions
         return await self._refusals.unless_refused(f"{resource.kind} {name}", spec, write)
 
     def _repeats(self, kind: str, existing: ObjectView, wanted: Manifest) -> list[float]:
@@ -488,9 +505,13 @@ async def _attempt(part: Awaitable[T]) -> tuple[T | None, Trouble | None]:
     """
     try:
         return await part, None
-    except (ClusterError, NameConflict, ManagedTwice, ClaimSizeRefused) as problem:
-        if isinstance(problem, Conflict) or getattr(problem, "status", None) == HTTPStatus.TOO_MANY_REQUESTS:
+    except Conflict:
+        raise
+    except ClusterError as problem:
+        if problem.status == HTTPStatus.TOO_MANY_REQUESTS:
             raise
+        return None, Trouble(problem.reason, str(problem))
+    except (NameConflict, ManagedTwice, ClaimSizeRefused) as problem:
         return None, Trouble(problem.reason, str(problem))
 
 

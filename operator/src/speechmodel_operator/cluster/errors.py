@@ -56,8 +56,15 @@ class NameConflict(Exception):
 
     reason = Reason.NAME_CONFLICT
 
-    def __init__(self, kind: str, name: str, label: str = "") -> None:
-        """`label` is the one that makes a claim the workspace of this SpeechModel."""
+    def __init__(self, kind: str, name: str, label: str = "", *, field: str = "") -> None:
+        """`label` is the one that makes a claim the workspace of this SpeechModel. `field` is the one of the spec that gives
+        an object the name of another one of the same SpeechModel.
+        """
+        if field:
+            super().__init__(
+                f"{field} is {name}, but the {kind} by which workers find each other has that name; change it"
+            )
+            return
         problem = "does not belong to this SpeechModel; "
         if label:
             problem = f"lacks the label {label}; set it if this is the workspace of the SpeechModel, otherwise "

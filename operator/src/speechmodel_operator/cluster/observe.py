@@ -104,7 +104,9 @@ def server_of(
         status.ready_replicas,
         settled,
         None if settled else _first_trouble(latest, now) or _blocked(deployment),
-        complete=current and status.replicas == status.updated_replicas,
+        complete=current
+        and status.replicas == status.updated_replicas
+        and (status.updated_replicas > 0 or deployment.spec.replicas == 0),
     )
 
 
@@ -120,14 +122,14 @@ def purge_of(job: Job | None, job_pods: Iterable[Pod], now: datetime) -> Purge |
     """Return the Job that removes published objects."""
     if job is None:
         return None
-    created = _created(job)
+    created, started, queued = _created(job), job.status.start_time, _queued(job)
     pod = pods.newest(pod for pod in job_pods if pod.metadata.labels.get(JOB_NAME) == job.metadata.name)
     trouble = _suspended(job) or (pods.trouble(pod, now) if pod else None)
     if trouble and trouble.reason in (Reason.CREDENTIALS_MISSING, Reason.CREATE_CONTAINER_CONFIG_ERROR):
         return Purge(False, created, Trouble(trouble.reason, trouble.message, final=True))
     end = job.finished
     if end is None:
-        return Purge(False, created, trouble)
+        return Purge(False, created, trouble, started, queued)
     if end.type == "Complete":
         return Purge(True, created)
     ended = pod.state(STAGE_CONTAINER).terminated if pod else None
@@ -245,6 +247,14 @@ def _state(job: Job, job_pods: Iterable[Pod]) -> RunState:
             return RunState.SUCCEEDED
         return RunState.ENDING if any(pods.executing(pod) for pod in job_pods) else RunState.FAILED
     return RunState.RUNNING if any(pod.status.phase == "Running" for pod in job_pods) else RunState.PENDING
+
+
+def _queued(job: Job) -> bool:
+    """Return True until the controller of Jobs has seen that Kueue admitted a Job. The start time is that of an earlier admission
+    until then.
+    """
+    waits = any(condition.type == "Suspended" and condition.status == "True" for condition in job.status.conditions)
+    return labels.QUEUE in job.metadata.labels and (job.spec.suspend or waits or job.status.start_time is None)
 
 
 def _suspended(job: Job) -> Trouble | None:

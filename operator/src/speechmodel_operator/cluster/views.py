@@ -88,6 +88,7 @@ class JobStatus(View):
     """The status of a Job."""
 
     conditions: tuple[Condition, ...] = ()
+    start_time: AwareDatetime | None = None
 
 
 class Job(ObjectView):

@@ -38,15 +38,6 @@ WIDE = [
     ("Workers", "string", ".status.workersReady"),
 ]
 """Columns that `kubectl get --output wide` adds."""
-WORKERS_SERVICE_RULE = (
-    "!has(self.spec.serving) || !has(self.spec.serving.service) || !has(self.spec.serving.service.name) "
-    "|| !has(self.spec.training) || !has(self.spec.training.numWorkers) || self.spec.training.numWorkers < 2 "
-    "|| self.spec.serving.service.name != self.metadata.name + '-train'"
-)
-WORKERS_SERVICE_MESSAGE = (
-    "serving.service.name must not be <metadata.name>-train when training.numWorkers is above 1, because the workers' "
-    "Service has that name. Choose another name"
-)
 
 
 def crd() -> dict[str, Any]:
@@ -95,7 +86,6 @@ def schema(*, described: bool = True) -> dict[str, Any]:
         **cel(
             f"self.metadata.name.matches('{NAME_PATTERN}') && size(self.metadata.name) <= {NAME_LENGTH}",
             f"metadata.name {NAME_RULE}",
-            (WORKERS_SERVICE_RULE, WORKERS_SERVICE_MESSAGE),
         ),
         "properties": {
             "apiVersion": {

@@ -36,7 +36,7 @@ class Failures:
     serving: Trouble | None = None
     """The Deployment. The servers that it has go on."""
     service: Trouble | None = None
-    """The Service. Nothing answers under the name that the spec asks for."""
+    """The Service, if it does not exist yet. Nothing answers under the name that the spec asks for."""
     beside: Trouble | None = None
     """An object beside them, such as an Ingress. What is served is served without it."""
 

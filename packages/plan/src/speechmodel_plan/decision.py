@@ -82,10 +82,7 @@ def decide(seen: Observed, records: Records) -> Decision:
     if record is not None and record.state is StageState.RUNNING:
         if finding := first(WHY_STOP, situation):
             end = given_up if finding.final else stopped
-            ended = end(record, situation.run, seen.now, finding.trouble)
-            if finding.reason == Reason.IMAGE_PULL_FAILED:
-                ended = replace(ended, image_failures=record.image_failures + 1)
-            return Stop(stage, done, finding, ended)
+            return Stop(stage, done, finding, end(record, situation.run, seen.now, finding.trouble))
         return Follow(stage, done)
     if finding := first(WHY_NOT_START, situation):
         return Hold(stage, done, finding, _held(situation, finding))
@@ -170,7 +167,7 @@ def _started(at: Situation) -> StageRecord:
     return replace(
         fresh,
         image_failures=unpulled,
-        trouble=previous.trouble if unpulled else None,
+        trouble=previous.unpulled if unpulled else None,
         failures=0 if asked else previous.failures,
         epoch=previous.epoch,
         active_seconds=previous.active_seconds,

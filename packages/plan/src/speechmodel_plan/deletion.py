@@ -11,13 +11,15 @@ from speechmodel_api.spec import DeletionPolicy
 from speechmodel_api.stages import PurgeInput
 
 from speechmodel_plan.events import Event
-from speechmodel_plan.observed import ALIVE, Observed, Run, RunState, Trouble
-from speechmodel_plan.plan import Done, Plan, Report
+from speechmodel_plan.observed import ALIVE, Observed, Purge, Run, RunState, Trouble
+from speechmodel_plan.plan import LOOK_AGAIN, Done, Plan, Report
 from speechmodel_plan.stages.publish import base
 from speechmodel_plan.status import deleting_status
 
 PURGE_LIMIT = timedelta(seconds=120)
 """Longest time that the Job may take to remove the published objects."""
+QUEUE_LIMIT = timedelta(hours=1)
+"""Longest time that it may wait in a queue of Kueue before, such as behind trainings."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,18 +51,28 @@ def plan_deletion(seen: Observed) -> Plan:
         message = "the published objects have been removed"
         return DeletionPlan(seen=seen, finalizer=False, stop=stop, message=message, events=_left_elsewhere(seen))
     late = Trouble(Reason.DEADLINE_EXCEEDED, f"the removal took longer than {PURGE_LIMIT.total_seconds():.0f} s")
-    if purge and ((failure and failure.final) or seen.now - purge.created_at >= PURGE_LIMIT):
+    if purge and ((failure and failure.final) or _late(purge, seen)):
         events = _given_up(seen, failure or late)
-        return DeletionPlan(seen=seen, finalizer=False, stop=stop, message=events[0].message, events=events)
+        message, unfinished = events[0].message, not purge.finished
+        return DeletionPlan(
+            seen=seen, finalizer=False, stop=stop, message=message, events=events, abandon_purge=unfinished
+        )
     writing = any(not _on_a_lost_node(run) for run in stop)
+    queued = failure.message if purge and purge.queued and failure else None
     return DeletionPlan(
         seen=seen,
         finalizer=True,
         stop=stop,
         purge=None if writing else PurgeInput(target=seen.spec.publish.s3.location, base=base(seen.spec, seen.owner)),
-        look_again=timedelta(seconds=2),
-        message="waiting for running stages to end" if writing else f"removing {_address(seen)}",
+        look_again=LOOK_AGAIN if queued else timedelta(seconds=2),
+        message="waiting for running stages to end" if writing else queued or f"removing {_address(seen)}",
     )
+
+
+def _late(purge: Purge, seen: Observed) -> bool:
+    if purge.queued:
+        return seen.now - purge.created_at >= QUEUE_LIMIT
+    return seen.now - (purge.started_at or purge.created_at) >= PURGE_LIMIT
 
 
 def _address(seen: Observed) -> str:

@@ -130,6 +130,10 @@ class Purge:
     finished: bool
     created_at: datetime
     failure: Trouble | None = None
+    started_at: datetime | None = None
+    """Time at which its pod could be created. Time in a queue is before it."""
+    queued: bool = False
+    """True until Kueue admits it."""
 
 
 @dataclass(frozen=True)

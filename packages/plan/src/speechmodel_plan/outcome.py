@@ -49,11 +49,8 @@ def _trouble(record: StageRecord, run: Run) -> Trouble | None:
     """Return the trouble of a run that has not ended. One that lost a worker is about to end, so the loss stays its trouble. So does
     an image that the attempt before could not pull, until it is pulled.
     """
-    unpulled = (
-        record.image_failures > 0 and record.trouble is not None and record.trouble.reason == Reason.IMAGE_PULL_FAILED
-    )
-    if run.state is RunState.PENDING and run.trouble is None and unpulled:
-        return record.trouble
+    if run.state is RunState.PENDING and run.trouble is None and record.unpulled is not None:
+        return record.unpulled
     loss = _loss(record) if run.workers > 1 else None
     return run.trouble if loss is None or (run.trouble and run.trouble.reason in LOST) else loss
 
@@ -64,7 +61,10 @@ def _loss(record: StageRecord) -> Trouble | None:
 
 
 def stopped(record: StageRecord, run: Run | None, now: datetime, trouble: Trouble) -> StageRecord:
-    """Return the record of a stage that is stopped on purpose, which is no failure and delays nothing."""
+    """Return the record of a stage that is stopped on purpose, which is no failure and delays nothing but the next attempt to pull
+    an image.
+    """
+    unpulled = trouble.reason == Reason.IMAGE_PULL_FAILED
     return replace(
         _timed(record, run, now),
         state=StageState.WAITING,
@@ -72,6 +72,7 @@ def stopped(record: StageRecord, run: Run | None, now: datetime, trouble: Troubl
         retry_at=None,
         finished_at=now,
         epoch=_epoch(run) or record.epoch,
+        image_failures=record.image_failures + unpulled,
     )
 
 

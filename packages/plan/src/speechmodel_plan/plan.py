@@ -23,6 +23,8 @@ from speechmodel_plan.status import compute_status
 
 LOOK_AGAIN = timedelta(seconds=60)
 """Longest time between two steps while a stage is due, because a watch may lose an event."""
+FRESH = timedelta(seconds=30)
+"""Age up to which a run that has not begun is looked at more often, because no event tells that its pod was rejected."""
 RESYNC = timedelta(minutes=10)
 """Longest time between two steps while a model is served, because a watch may lose an edit."""
 
@@ -116,6 +118,8 @@ class Plan(ABC):
     canary: CanaryIntent | None = None
     """None removes the Deployment of a canary."""
     purge: PurgeInput | None = None
+    abandon_purge: bool = False
+    """True ends the purge Job, which would otherwise run when nobody expects it any more."""
     deleting: bool = False
     look_again: timedelta | None = None
     """Longest time until the next step. With None, only an event or an edit causes one."""
@@ -242,6 +246,8 @@ def _look_again(
             return seen.progress_interval
         case Follow(stage=stage) if stage.name is StageName.TRAIN and _executes(seen, stage.name):
             return seen.progress_interval
+        case Follow(stage=stage) if _just_created(seen, stage.name):
+            return seen.progress_interval
         case Idle() if choice.canary:  # a decision is carried out at once
             return seen.progress_interval if choice.canary.state is CanaryState.RUNNING else timedelta(seconds=1)
         case Idle():
@@ -257,3 +263,14 @@ def _look_again(
 def _executes(seen: Observed, stage: StageName) -> bool:
     """Return True while a run of a stage executes, so that it has progress to read. One that waits for a node or a queue does not."""
     return any(run.stage is stage and run.state is RunState.RUNNING for run in seen.runs)
+
+
+def _just_created(seen: Observed, stage: StageName) -> bool:
+    """Return True while a run of a stage may turn out to get no pod."""
+    return any(
+        run.stage is stage
+        and run.state is RunState.PENDING
+        and run.trouble is None
+        and seen.now - run.created_at < FRESH
+        for run in seen.runs
+    )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Self
 
+from speechmodel_api.reasons import Reason
 from speechmodel_api.stages import StageName
 from speechmodel_api.status import SpeechModelStatus, StageState, StageStatus
 
@@ -47,6 +48,13 @@ class StageRecord:
     """The workspace claim that holds the output's files."""
     output: Mapping[str, Any] | None = None
     """The output document as the stage program wrote it."""
+
+    @property
+    def unpulled(self) -> Trouble | None:
+        """The trouble of an image that the attempts before could not pull."""
+        if self.image_failures and self.trouble and self.trouble.reason == Reason.IMAGE_PULL_FAILED:
+            return self.trouble
+        return None
 
     @classmethod
     def from_status(cls, status: StageStatus) -> Self:
