@@ -168,33 +168,16 @@ class ClusterEngine:
             self._snapshot = replace(here, claim=created)
             return Done(claim=observe.claim_of(created, self._owner.uid))
         _, start_failure = await _attempt(self._start(here, plan.start))
-        _, discard_failure = await _attempt(
-            self._remove(here, plan.discard)
-        )  # a user waits for the new run, and nobody for this
+        # a user waits for the new run, and nobody for this
+        _, discard_failure = await _attempt(self._remove(here, plan.discard))
         if start_failure is not None and start_failure.reason is Reason.QUOTA_EXCEEDED and plan.discard:
             _, start_failure = await _attempt(self._start(here, plan.start))  # a quota of Jobs has room now
-        _, serving_failure = await _attempt(self._ensure_deployment(here, plan))
-        _, service_failure = await _attempt(self._ensure_service(here, plan))
-        both = serving_failure, service_failure
-        twice = next((each for each in both if each and each.reason is Reason.MANAGED_TWICE), None)
-        # the pods of a server that is managed twice serve all the same
-        serving_failure, service_failure = (
-            None if each and each.reason is Reason.MANAGED_TWICE else each for each in both
-        )
-        stale = None
-        if service_failure is not None and plan.serving is not None:
-            name = serving.service(self._owner, here.spec)["metadata"]["name"]
-            if name in here.services:  # clients go on under that name
-                stale, service_failure = service_failure, None
-        _, canary_failure = await _attempt(self._ensure_canary(here, plan))
-        served = serving_failure is None and service_failure is None
-        beside_failure = await self._ensure_beside(here, plan.serving) if served else None
+        problems, size_failure = await self._ensure_servers(here, plan), None
         if claim_failure is not None and claim_failure.reason is Reason.CLAIM_SIZE_REFUSED:  # the stages go on
-            claim_failure, beside_failure = None, claim_failure
+            claim_failure, size_failure = None, claim_failure
         stages = stop_failure or claim_failure or start_failure
-        beside = twice or stale or canary_failure or beside_failure or discard_failure
-        not_done = stop_failure is not None or start_failure is not None
-        return Done(Failures(stages, serving_failure, service_failure, beside), not_started=not_done)
+        failures = replace(problems, stages=stages, beside=problems.beside or size_failure or discard_failure)
+        return Done(failures, not_started=stop_failure is not None or start_failure is not None)
 
     async def report(self, report: Report) -> None:
         """Write the status and post the Events, then remove our finalizer if it is no longer needed."""
@@ -342,6 +325,29 @@ class ClusterEngine:
                 f"the claim {name} cannot grow from {asked} to {size}: {error}; use a StorageClass with "
                 f"allowVolumeExpansion, or set {field} to {asked}"
             ) from error
+
+    async def _ensure_servers(self, here: Snapshot, plan: Plan) -> Failures:
+        """Apply the Deployment, the Service, the canary and the objects beside them, each on its own, and return the problems."""
+        _, deployment = await _attempt(self._ensure_deployment(here, plan))
+        _, service = await _attempt(self._ensure_service(here, plan))
+        beside = []
+        # the pods of a server that is managed twice serve all the same
+        if deployment is not None and deployment.reason is Reason.MANAGED_TWICE:
+            beside.append(deployment)
+            deployment = None
+        # clients go on under the name of a Service that is there
+        if service is not None and (service.reason is Reason.MANAGED_TWICE or self._has_service(here, plan)):
+            beside.append(service)
+            service = None
+        _, canary = await _attempt(self._ensure_canary(here, plan))
+        served = deployment is None and service is None
+        others = await self._ensure_beside(here, plan.serving) if served else None
+        first = next((problem for problem in (*beside, canary, others) if problem is not None), None)
+        return Failures(serving=deployment, service=service, beside=first)
+
+    def _has_service(self, here: Snapshot, plan: Plan) -> bool:
+        """Return True when the Service of the server that is wanted is there."""
+        return plan.serving is not None and serving.service(self._owner, here.spec)["metadata"]["name"] in here.services
 
     async def _ensure_deployment(self, here: Snapshot, plan: Plan) -> None:
         intent = plan.serving
