@@ -15,6 +15,7 @@ from speechmodel_runtime import load
 from support.servers import HANGS, OK_ESPEJO, Server, Start, VersionFolder
 
 HOUR = 3600
+STILL_ASKED = "requests still come"
 """Longer than any test: a server that ends earlier did not wait for it."""
 
 
@@ -149,6 +150,30 @@ def test_no_request_fails_when_clients_follow_the_connection_headers(start: Star
     assert failures == []
     server.terminate()  # ends the lame-duck time
     assert server.until_ended() == 0
+
+
+def test_it_serves_on_while_a_load_balancer_that_has_not_noticed_sends_requests(start: Start) -> None:
+    server = start(lame_duck_seconds=3).until_ready()
+    server.terminate()
+    began = time.monotonic()
+    while time.monotonic() < began + 2 * 3:
+        assert server.get("/v1/models").status_code == 200
+        time.sleep(0.1)
+    while server.process.poll() is None:  # probes keep no server
+        with suppress(httpx.TransportError):
+            server.get("/readyz")
+    assert server.process.returncode == 0
+    assert STILL_ASKED not in server.log.read_text()
+
+
+def test_it_ends_though_requests_come_for_ever(start: Start) -> None:
+    server = start(lame_duck_seconds=0.5).until_ready()
+    server.terminate()
+    while server.process.poll() is None:
+        with suppress(httpx.TransportError):
+            server.get("/v1/models")
+    assert server.process.returncode == 0
+    assert STILL_ASKED in server.log.read_text()
 
 
 def test_work_that_outlasts_the_drain_time_is_answered_with_an_error(start: Start, five_minutes: bytes) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from speechmodel_stagekit.cpus import available_cpus
@@ -22,6 +23,7 @@ class Lifecycle:
         self._version: ServedVersion | None = None
         self._problem = "loading the model"
         self._draining = False
+        self._asked_at = 0.0
 
     def begin(self) -> Future[ServedVersion]:
         """Begin to load the version, in a thread, unless it is being loaded. load() waits for it."""
@@ -63,6 +65,16 @@ class Lifecycle:
     def drain(self) -> None:
         """Report not ready from now on."""
         self._draining = True
+        self._asked_at = time.monotonic()
+
+    def asked(self) -> None:
+        """Note that somebody still sends requests."""
+        self._asked_at = time.monotonic()
+
+    @property
+    def quiet_seconds(self) -> float:
+        """Time since the last request, or since `drain` if none came after it."""
+        return time.monotonic() - self._asked_at
 
     @property
     def problem(self) -> str | None:

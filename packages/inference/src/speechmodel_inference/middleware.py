@@ -11,6 +11,8 @@ from speechmodel_inference.lifecycle import Lifecycle
 from speechmodel_inference.sockets import FAILED, NORMAL, REFUSED
 from speechmodel_inference.telemetry import Telemetry
 
+PROBES = ("/livez", "/readyz", "/metrics")
+"""Paths that kubelet and Prometheus ask at the pod itself, and no load balancer passes on."""
 FAILURE = 500
 """Status for the metrics after an error that the server did not expect."""
 
@@ -89,6 +91,8 @@ class CloseWhileDraining:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
+        if scope["type"] != "lifespan" and tidied(scope) not in PROBES:
+            self._lifecycle.asked()
 
         async def closing(message: Message) -> None:
             if message["type"] == "http.response.start" and self._lifecycle.draining:

@@ -1,6 +1,6 @@
 """uvicorn with a shutdown in three steps.
 
-SIGTERM -> not ready but serving (lame duck) -> no new connections, requests finish (drain) -> exit 0
+SIGTERM -> not ready but serving while requests come (lame duck) -> no new connections, requests finish (drain) -> exit 0
 """
 
 import asyncio
@@ -23,6 +23,8 @@ LARGEST_MESSAGE = 16 << 20
 """Bytes of a message of a WebSocket. OpenAI allows 15 MiB of audio in a message."""
 ANSWER_SECONDS = 5.0
 """Time before the end of the drain at which unfinished requests are answered with an error."""
+LONGEST_LAME_DUCK = 6
+"""Lame-duck times after which a server accepts no more requests, however many still come."""
 
 
 class DrainingServer(uvicorn.Server):
@@ -40,11 +42,25 @@ class DrainingServer(uvicorn.Server):
         if sig == signal.SIGTERM and self._lifecycle.loaded and not self._lifecycle.draining:
             self._lifecycle.drain()
             loop = asyncio.get_running_loop()
-            loop.call_soon_threadsafe(loop.call_later, self._lame_duck_seconds, self._stop)
-            log.info("SIGTERM: no longer ready, serving for another %g s", self._lame_duck_seconds)
+            latest = loop.time() + LONGEST_LAME_DUCK * self._lame_duck_seconds
+            loop.call_soon_threadsafe(self._stop_when_quiet, loop, latest)
+            log.info("SIGTERM: no longer ready, serving until no request has come for %g s", self._lame_duck_seconds)
         else:
             self._lifecycle.drain()
             asyncio.get_running_loop().call_soon_threadsafe(self._stop)
+
+    def _stop_when_quiet(self, loop: asyncio.AbstractEventLoop, latest: float) -> None:
+        """Stop after the lame-duck time without a request: a load balancer that sends one has not noticed yet."""
+        missing, left = self._lame_duck_seconds - self._lifecycle.quiet_seconds, latest - loop.time()
+        if missing > 0 and left > 0:
+            loop.call_later(min(missing, left), self._stop_when_quiet, loop, latest)
+            return
+        if missing > 0:
+            log.warning(
+                "requests still come, %g s after SIGTERM: new ones are refused",
+                LONGEST_LAME_DUCK * self._lame_duck_seconds,
+            )
+        self._stop()
 
     def _stop(self) -> None:
         """Accept no more connections, and answer what is not decoded before uvicorn closes its connections."""
