@@ -1,13 +1,12 @@
 """The engine that makes plans true on a cluster."""
 
 import logging
-import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Iterable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from http import HTTPStatus
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from kubernetes.utils import parse_quantity
 from speechmodel_api.reasons import Reason
@@ -17,7 +16,7 @@ from speechmodel_api.tracing import traceparent
 from speechmodel_plan import names
 from speechmodel_plan.conditions import Failures
 from speechmodel_plan.deletion import PURGE_LIMIT
-from speechmodel_plan.observed import RETRY_ANNOTATION, Observed, Run, Trouble
+from speechmodel_plan.observed import Observed, Run, Trouble
 from speechmodel_plan.plan import ClaimIntent, Done, Plan, Report, ServingIntent, StageRun
 from speechmodel_plan.reconcile import Gone, reconcile
 from speechmodel_plan.status import failed_status
@@ -49,10 +48,10 @@ from speechmodel_operator.cluster.errors import (
     Refused,
 )
 from speechmodel_operator.cluster.progress import ProgressReader
-from speechmodel_operator.cluster.refusals import Refusals
 from speechmodel_operator.cluster.snapshot import Snapshot, read_rejections, read_snapshot
 from speechmodel_operator.cluster.status import post_events, write_status
-from speechmodel_operator.cluster.views import Claim, Deployment, ObjectView, Service
+from speechmodel_operator.cluster.views import Claim, ObjectView
+from speechmodel_operator.cluster.writer import Writer
 from speechmodel_operator.resources import claim, jobs, labels, pod, serving, workers
 from speechmodel_operator.resources.accessories import accessories, service_name
 from speechmodel_operator.resources.jobs import Images
@@ -61,11 +60,6 @@ from speechmodel_operator.telemetry import Telemetry
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-
-REPEATS, REPEATS_SECONDS = 3, 3600.0
-"""Number of times in an hour that an object is applied again after something else has applied it. Two operators with
-different images would otherwise replace the servers of each other without end.
-"""
 
 
 class ClusterEngine:
@@ -92,15 +86,9 @@ class ClusterEngine:
         self._built: tuple[SpeechModelSpec, ModelStatus, pod.Manifest] | None = None
         """The Deployment that was built last in the current step, and what it was built from."""
         self._purge_failing_since: datetime | None = None
+        self._writer = Writer(owner)
         self._applied_generation: int | None = None
         """Generation of the Deployment after it was applied last. Later ones are those of an autoscaler."""
-        self._hashes: dict[str, str] = {}
-        """Hash of each object as it was applied last, by kind and name."""
-        self._repeated: dict[str, list[float]] = {}
-        """Monotonic times at which it was applied again although its hash was the same."""
-        self._refusals = Refusals()
-        self._versions: tuple[str, ...] = ()
-        """Versions that the current plan serves: that of the servers and that of a canary."""
 
     async def react(self) -> timedelta | None:
         """Take a step after an event, as `reconcile` does, on what the watches reported.
@@ -149,7 +137,9 @@ class ClusterEngine:
     async def apply(self, plan: Plan) -> Done:
         """Apply the plan, starting with our finalizer, so that every published object can be removed later."""
         here = self._current()
-        self._versions = tuple(intent.model.version for intent in (plan.serving, plan.canary) if intent)
+        self._writer.begin(
+            self._api, here.model.metadata, (intent.model.version for intent in (plan.serving, plan.canary) if intent)
+        )
         if plan.finalizer and not here.has_finalizer:
             here = await self._set_finalizer(here, present=True)
         if plan.deleting:
@@ -233,7 +223,7 @@ class ClusterEngine:
         if self._rehearsal is not None and self._api is not self._rehearsal:  # a rehearsal asks for nothing
             self._rehearsal.asked_for(self._owner.uid, run.name)
         try:
-            created = await self._create(JOBS, manifest, self._owns)
+            created = await self._writer.create(JOBS, manifest, self._owns)
         except (Refused, NameConflict):
             self._answered(run)
             raise
@@ -247,32 +237,10 @@ class ClusterEngine:
 
     async def _ensure_workers_service(self) -> None:
         """Create the Service of the workers. It stays for later attempts, until the SpeechModel is deleted."""
-        await self._create(SERVICES, workers.service(self._owner), self._owns)
+        await self._writer.create(SERVICES, workers.service(self._owner), self._owns)
 
     def _owns(self, existing: ObjectView) -> bool:
         return existing.metadata.owned_by(self._owner.uid)
-
-    async def _create(
-        self, resource: Resource[ViewT], wanted: Manifest, ours: Callable[[ObjectView], bool]
-    ) -> ViewT | None:
-        """Create an object and return it. Return None if it is there already.
-
-        Raises NameConflict when it belongs to something else, also when a quota is full: the API server compares
-        the quota before the name.
-        """
-        name, namespace = wanted["metadata"]["name"], self._owner.namespace
-        try:
-            return await self._unless_refused(resource, name, lambda: self._api.create(resource, namespace, wanted))
-        except (AlreadyExists, Refused) as error:
-            if isinstance(error, Refused) and error.reason is not Reason.QUOTA_EXCEEDED:
-                raise
-            existing = await self._api.get(resource, namespace, name)
-            if existing is not None and not ours(existing):
-                label = f"{labels.MODEL}={self._owner.name}" if resource is CLAIMS else ""
-                raise NameConflict(resource.kind, name, label) from None
-            if existing is None and isinstance(error, Refused):
-                raise
-            return None
 
     async def _remove(self, here: Snapshot, runs: Iterable[Run]) -> None:
         for run in runs:
@@ -284,7 +252,9 @@ class ClusterEngine:
             return None
         wanted = claim.workspace_claim(self._owner, here.spec, intent.name, owned=intent.owned)
         if here.claim is None:
-            created = await self._create(CLAIMS, wanted, lambda found: observe.created_for(found, self._owner.name))
+            created = await self._writer.create(
+                CLAIMS, wanted, lambda found: observe.created_for(found, self._owner.name)
+            )
             if created is None:
                 log.info(
                     "%s: the claim %s is there already, or is being deleted; looking again", self._owner, intent.name
@@ -317,7 +287,7 @@ class ClusterEngine:
             return
         patch = {"spec": {"resources": wanted["spec"]["resources"]}}
         try:
-            await self._unless_refused(
+            await self._writer.unless_refused(
                 CLAIMS, name, lambda: self._api.merge_patch(CLAIMS, self._owner.namespace, name, patch)
             )
         except Refused as error:
@@ -361,7 +331,9 @@ class ClusterEngine:
             return
         wanted = self._deployment(here.spec, intent.model)
         current = here.deployment.spec.replicas if here.deployment else None
-        applied = await self._ensure(DEPLOYMENTS, serving.with_replicas(wanted, here.spec, current), here.deployment)
+        applied = await self._writer.ensure(
+            DEPLOYMENTS, serving.with_replicas(wanted, here.spec, current), here.deployment
+        )
         if applied is not None:
             self._applied_generation = applied.metadata.generation
 
@@ -372,7 +344,7 @@ class ClusterEngine:
         if plan.serving is not None:
             wanted = serving.service(self._owner, here.spec)
             name = wanted["metadata"]["name"]
-            await self._ensure(SERVICES, wanted, here.services.get(name))
+            await self._writer.ensure(SERVICES, wanted, here.services.get(name))
         for other in (service for found, service in here.services.items() if found != name):
             await self._delete(SERVICES, other)
 
@@ -383,7 +355,7 @@ class ClusterEngine:
                 await self._delete(DEPLOYMENTS, here.canary)
             return
         wanted = serving.canary(self._images, self._owner, here.spec, intent.model, intent.replicas)
-        await self._ensure(DEPLOYMENTS, wanted, here.canary)
+        await self._writer.ensure(DEPLOYMENTS, wanted, here.canary)
 
     async def _ensure_beside(self, here: Snapshot, intent: ServingIntent | None) -> Trouble | None:
         """Apply the objects beside the Deployment, each on its own, and return the first problem.
@@ -393,80 +365,12 @@ class ClusterEngine:
         troubles = []
         for kind, wanted in (accessories(self._owner, here.spec) if intent else {}).items():
             try:
-                await self._ensure(ACCESSORIES[kind], wanted, here.accessories.get(kind))
+                await self._writer.ensure(ACCESSORIES[kind], wanted, here.accessories.get(kind))
             except ClusterError as error:
                 troubles.append(Trouble(_explained(kind, error).reason, str(_explained(kind, error))))
             except (NameConflict, ManagedTwice) as conflict:
                 troubles.append(Trouble(conflict.reason, str(conflict)))
         return next(iter(troubles), None)
-
-    async def _ensure(
-        self,
-        resource: Resource[ViewT],
-        wanted: Manifest,
-        existing: ViewT | None,
-    ) -> ViewT | None:
-        """Apply an object that differs and return it. One that is not ours keeps its fields: the first apply does not force.
-
-        Raises NameConflict, and ManagedTwice when something else has changed it too often.
-        """
-        name = wanted["metadata"]["name"]
-        return await self._unless_refused(resource, name, lambda: self._apply(resource, wanted, existing))
-
-    async def _apply(
-        self,
-        resource: Resource[ViewT],
-        wanted: Manifest,
-        existing: ViewT | None,
-    ) -> ViewT | None:
-        name, namespace = wanted["metadata"]["name"], self._owner.namespace
-        if existing is None:
-            # one of ours that has lost its labels, or that a second operator made a moment ago, is compared too
-            existing = await self._api.get(resource, namespace, name)
-            if existing is None:
-                try:
-                    created = await self._api.apply(resource, namespace, wanted, force=False)
-                except Conflict:
-                    raise NameConflict(resource.kind, name) from None
-                self._hashes[f"{resource.kind} {name}"] = serving.applied_hash(wanted)
-                return created
-            if not existing.metadata.owned_by(self._owner.uid):
-                raise NameConflict(resource.kind, name)
-        if not existing.deleting and _differs(existing, wanted):
-            repeated = self._repeats(resource.kind, existing, wanted)
-            read = {"uid": existing.metadata.uid}
-            if isinstance(existing, Deployment):
-                # its replicas may be those that were read, and a watch may be late
-                read["resourceVersion"] = existing.metadata.resource_version
-            same = {**wanted, "metadata": {**wanted["metadata"], **read}}
-            applied = await self._api.apply(resource, namespace, same, force=True)
-            self._hashes[f"{resource.kind} {name}"] = serving.applied_hash(wanted)
-            self._repeated[f"{resource.kind} {name}"] = repeated
-            return applied
-        return None
-
-    async def _unless_refused(self, resource: Resource[Any], name: str, write: Callable[[], Awaitable[T]]) -> T:
-        """Return the result of a write, unless it was refused a short time ago, and since then neither the model was
-        edited, nor its labels that Jobs carry, nor was another version to be served, nor a retry asked for.
-        """
-        metadata = self._current().model.metadata
-        inherited = tuple(labels.inherited(metadata.labels).items())
-        spec = metadata.generation, metadata.annotations.get(RETRY_ANNOTATION), inherited, self._versions
-        return await self._refusals.unless_refused(f"{resource.kind} {name}", spec, write)
-
-    def _repeats(self, kind: str, existing: ObjectView, wanted: Manifest) -> list[float]:
-        """Return the times of the last hour at which an object was applied again, this one included if something else has
-        applied it since.
-
-        Raises ManagedTwice when there are too many.
-        """
-        name, digest, now = f"{kind} {existing.metadata.name}", serving.applied_hash(wanted), time.monotonic()
-        recent = [at for at in self._repeated.get(name, []) if now - at < REPEATS_SECONDS]
-        if self._hashes.get(name) != digest or existing.metadata.annotations.get(labels.APPLIED) == digest:
-            return recent
-        if len(recent) >= REPEATS:
-            raise ManagedTwice(kind, existing.metadata.name, len(recent))
-        return [*recent, now]
 
     async def _purge(self, here: Snapshot, plan: Plan) -> Trouble | None:
         """Create the Job that removes published objects. Return the reason if the API server rejects it."""
@@ -530,18 +434,3 @@ def _explained(kind: str, error: ClusterError) -> ClusterError:
     if field and error.status == 404:
         return Refused(404, f"the cluster has no kind {kind}; install it, or remove spec.serving.{field}")
     return error
-
-
-def _differs(existing: ObjectView, wanted: Manifest) -> bool:
-    """Return True when another object is wanted than was applied last, or when something was edited that serving, or finding the
-    object again, depends on.
-    """
-    if existing.metadata.annotations.get(labels.APPLIED) != serving.applied_hash(wanted):
-        return True
-    if any(existing.metadata.labels.get(name) != wanted["metadata"]["labels"][name] for name in labels.FOUND_BY):
-        return True
-    if isinstance(existing, Service):
-        return bool(existing.spec.selector != wanted["spec"]["selector"])
-    if isinstance(existing, Deployment):
-        return bool(existing.spec.replicas != wanted["spec"]["replicas"])
-    return False
