@@ -1,0 +1,212 @@
+"""The operator says why a stage does not start or has failed, as the cluster makes it happen. Each reason clears as documented."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from support.kube import Kubectl, Model, Object
+from support.spaces import Space, make_space, remove_space, upgrade
+from support.target import Target
+
+UNCONFINED = {"container.apparmor.security.beta.kubernetes.io/stage": "unconfined"}
+"""An annotation of a pod that the Pod Security Standards forbid, since AppArmor was switched by annotations."""
+
+
+@pytest.fixture
+def space(target: Target, operator: Kubectl, small_dataset: Path) -> Iterator[Space]:
+    """A namespace with a dataset."""
+    made = make_space(target, "reasons")
+    made.dataset(small_dataset)
+    yield made
+    remove_space(made)
+
+
+def events(model: Model, reason: str) -> int:
+    """Return how often an Event with this reason was told about a model."""
+    selector = f"involvedObject.kind=SpeechModel,involvedObject.name={model.name},reason={reason}"
+    found = json.loads(model.kubectl("get", "events", "--field-selector", selector, "-o", "json"))["items"]
+    return sum(event.get("count") or event.get("series", {}).get("count") or 1 for event in found)
+
+
+def trainer(model: Model, besides: str = "") -> str:
+    """Return the name of the training pod that is not `besides`, once it runs."""
+
+    def look() -> str | None:
+        running = (pod["metadata"]["name"] for pod in model.pods("train") if pod["status"]["phase"] == "Running")
+        return next((name for name in running if name != besides), None)
+
+    return model.kubectl.until(look, f"a training pod of {model.name} runs")
+
+
+def signal(model: Model, pod: str, name: str) -> None:
+    """Send a signal to all that runs in a pod but its first process."""
+    model.kubectl("exec", pod, "--", "sh", "-c", f"kill -{name} -1")
+
+
+def test_what_keeps_a_pod_from_running_is_said_one_after_the_other(
+    space: Space, small_dataset: Path, target: Target
+) -> None:
+    """The pod is forbidden, has no volume, no Secret, and no image: each is corrected as docs/reasons.md says."""
+    kubectl = space.kubectl
+    for file in (path for path in small_dataset.rglob("*") if path.is_file()):
+        space.s3.upload_file(str(file), space.bucket, f"recordings/{file.relative_to(small_dataset)}")
+    later = f"later-{kubectl.namespace}"
+    manifest = space.manifest("waits", podTemplate={"annotations": UNCONFINED})
+    manifest["spec"]["training"]["storage"] = {"volumeClaimTemplate": {"storageClassName": later, "storage": "1Gi"}}
+    bucket = {"bucket": space.bucket, "prefix": "recordings", "endpoint": target.s3_endpoint}
+    manifest["spec"]["dataset"]["source"] = {"s3": bucket | {"secretRef": {"name": "later"}}}
+    model = space.apply(manifest)
+
+    denied = model.until_condition("Ready", status="False", reason="PodSecurityDenied")
+    assert "violates PodSecurity" in denied["message"]
+    kubectl.patch(model.name, {"training": {"podTemplate": {"annotations": None}}})
+
+    model.until_condition("Ready", status="False", reason="VolumePending")
+    with storage_class(kubectl, later):
+        missing = model.until_condition("Ready", status="False", reason="CredentialsMissing")
+        assert "later" in missing["message"]
+        upgrade(target, "images.training.tag=absent")
+        try:
+            space.secret("later")
+            pulled = model.until_condition("Ready", status="False", reason="ImagePullFailed")
+            assert ":absent" in pulled["message"]
+        finally:
+            upgrade(target)
+        kubectl("annotate", "speechmodel", model.name, "speechops.dev/retry=now")
+        model.until_done("train")
+    reasons = ("PodSecurityDenied", "VolumePending", "CredentialsMissing", "ImagePullFailed")
+    assert {reason: events(model, reason) for reason in reasons} == dict.fromkeys(reasons, 1)
+
+
+@contextmanager
+def storage_class(kubectl: Kubectl, name: str) -> Iterator[None]:
+    """Offer the default StorageClass by another name while the block runs."""
+    (default,) = (
+        found
+        for found in kubectl.find("storageclasses")
+        if found["metadata"].get("annotations", {}).get("storageclass.kubernetes.io/is-default-class") == "true"
+    )
+    kept = {field: value for field, value in default.items() if field != "metadata"}
+    kubectl.apply(kept | {"metadata": {"name": name}})
+    try:
+        yield
+    finally:
+        kubectl("delete", "storageclass", name)
+
+
+def test_how_a_training_ends_badly_is_said_and_each_remedy_continues_it(space: Space) -> None:
+    """Killed for memory, over its time, and crashed: afterwards it trains to its end."""
+    kubectl = space.kubectl
+    small = {"resources": {"limits": {"memory": "64Mi"}}}
+    model = space.apply(space.manifest("ends", maxEpochs=100_000, maxAttempts=1, podTemplate=small))
+    killed = model.until_condition("Ready", status="False", reason="OutOfMemory")
+    assert "64Mi" in killed["message"]
+    assert "limits.memory" in killed["message"]
+    assert events(model, "OutOfMemory") == 1
+
+    kubectl.patch(model.name, {"training": {"podTemplate": {"resources": None}, "activeDeadlineSeconds": 60}})
+    slow = trainer(model)
+    reached = model.until_epoch(1)
+    signal(model, slow, "STOP")  # 60 s without any work
+    late = model.until_condition("Ready", status="False", reason="DeadlineExceeded")
+    assert "60 s" in late["message"]
+    assert events(model, "DeadlineExceeded") == 1
+    signal(model, slow, "CONT")
+
+    kubectl.patch(model.name, {"training": {"activeDeadlineSeconds": None}})
+    crashing = trainer(model, besides=slow)
+    reached = model.until_epoch(reached + 1)
+    signal(model, crashing, "KILL")
+    crashed = model.until_condition("Ready", status="False", reason="BackoffLimitExceeded")
+    assert kubectl("logs", crashing).splitlines()[-1] in crashed["message"]
+
+    kubectl.patch(model.name, {"training": {"maxEpochs": reached + 3}})
+    kubectl("annotate", "speechmodel", model.name, "speechops.dev/retry=now")
+    assert model.until_done("train")["epoch"] == reached + 3
+
+
+def test_a_full_volume_is_said_and_the_stage_goes_on_once_there_is_room(space: Space) -> None:
+    with small_disk(space, "1m") as disk:
+        manifest = space.manifest("full")
+        storage = {"storageClassName": disk.name, "storage": "1Gi"}
+        manifest["spec"]["training"]["storage"] = {"volumeClaimTemplate": storage}
+        model = space.apply(manifest)
+        model.until_condition("Ready", status="False", reason="StorageFull")
+        disk.grow("500m")
+        model.until_done("train")
+
+
+class Disk:
+    """A file system in memory, as a PersistentVolume of the node that runs the pod `name`."""
+
+    def __init__(self, kubectl: Kubectl, name: str) -> None:
+        self._kubectl, self.name = kubectl, name
+
+    def grow(self, size: str) -> None:
+        """Give it another size."""
+        self._kubectl("exec", self.name, "--", "mount", "-o", f"remount,size={size}", "/disk")
+
+
+@contextmanager
+def small_disk(space: Space, size: str) -> Iterator[Disk]:
+    """Offer a full-sized volume on a small disk while the block runs, by a StorageClass of the name that it gives."""
+    name = f"disk-{space.kubectl.namespace}"
+    image = f"{space.target.registry}/speechops/pipeline:{space.target.tag}"
+    (loader,) = (found for found in space.kubectl.find("pods") if found["metadata"]["name"].startswith("load-"))
+    node = loader["spec"]["nodeName"]
+    folder = f"/var/tmp/{name}"
+    volume: Object = {
+        "apiVersion": "v1",
+        "kind": "PersistentVolume",
+        "metadata": {"name": name},
+        "spec": {
+            "capacity": {"storage": "1Gi"},
+            "accessModes": ["ReadWriteOnce"],
+            "persistentVolumeReclaimPolicy": "Retain",
+            "storageClassName": name,
+            "local": {"path": folder},
+            "nodeAffinity": {
+                "required": {
+                    "nodeSelectorTerms": [
+                        {"matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "In", "values": [node]}]}
+                    ]
+                }
+            },
+        },
+    }
+    pod: Object = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name},
+        "spec": {
+            "nodeName": node,
+            "terminationGracePeriodSeconds": 0,
+            "containers": [
+                {
+                    "name": "disk",
+                    "image": image,
+                    "command": [
+                        "sh",
+                        "-c",
+                        f"mount -t tmpfs -o size={size},mode=0777 tmpfs /disk && exec sleep infinity",
+                    ],
+                    "securityContext": {"privileged": True, "runAsUser": 0},
+                    "volumeMounts": [{"name": "disk", "mountPath": "/disk", "mountPropagation": "Bidirectional"}],
+                    "readinessProbe": {"exec": {"command": ["mountpoint", "/disk"]}},
+                }
+            ],
+            "volumes": [{"name": "disk", "hostPath": {"path": folder, "type": "DirectoryOrCreate"}}],
+        },
+    }
+    system = Kubectl(space.target.kubectl, space.target.kubeconfig, space.target.context, "kube-system")
+    system.apply(volume, pod)
+    try:
+        system.until_ready(name)
+        yield Disk(system, name)
+    finally:
+        space.kubectl("delete", "speechmodels", "--all", "--wait=true", "--timeout=180s", check=False)
+        system("exec", name, "--", "umount", "--lazy", "/disk", check=False)
+        system("delete", "pod", name)
+        system("delete", "pv", name, "--wait=false")
