@@ -92,6 +92,10 @@ soak: export PYTHONPATH := tests
 soak: $(VENV)/.ready ## the operator for MINUTES (10; a day is 1440), on a way to the API server that has faults
 	@$(BIN)/python -W ignore -m bench.soak $(MINUTES)
 
+.PHONY: kueue
+kueue: $(VENV)/.ready packages ## SpeechModels in the queues of Kueue itself, which is built first: a quarter of an hour, once
+	@$(BIN)/pytest tests/e2e/kueue.py $(ARGS)
+
 .PHONY: quality
 quality: export PYTHONPATH := tests
 quality: $(VENV)/.ready ## what speakers that were never heard say: right, wrong, rejected; RECORDINGS=folder, see docs/quality.md

@@ -1,6 +1,5 @@
 """The operator says why a stage does not start or has failed, as the cluster makes it happen. Each reason clears as documented."""
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,13 +20,6 @@ def space(target: Target, operator: Kubectl, small_dataset: Path) -> Iterator[Sp
     made.dataset(small_dataset)
     yield made
     remove_space(made)
-
-
-def events(model: Model, reason: str) -> int:
-    """Return how often an Event with this reason was told about a model."""
-    selector = f"involvedObject.kind=SpeechModel,involvedObject.name={model.name},reason={reason}"
-    found = json.loads(model.kubectl("get", "events", "--field-selector", selector, "-o", "json"))["items"]
-    return sum(event.get("count") or event.get("series", {}).get("count") or 1 for event in found)
 
 
 def trainer(model: Model, besides: str = "") -> str:
@@ -77,7 +69,8 @@ def test_what_keeps_a_pod_from_running_is_said_one_after_the_other(
         kubectl("annotate", "speechmodel", model.name, "speechops.dev/retry=now")
         model.until_done("train")
     reasons = ("PodSecurityDenied", "VolumePending", "CredentialsMissing", "ImagePullFailed")
-    assert {reason: events(model, reason) for reason in reasons} == dict.fromkeys(reasons, 1)
+    told = model.told()
+    assert {reason: told[f"!{reason}"] for reason in reasons} == dict.fromkeys(reasons, 1)
 
 
 @contextmanager
@@ -104,7 +97,7 @@ def test_how_a_training_ends_badly_is_said_and_each_remedy_continues_it(space: S
     killed = model.until_condition("Ready", status="False", reason="OutOfMemory")
     assert "64Mi" in killed["message"]
     assert "limits.memory" in killed["message"]
-    assert events(model, "OutOfMemory") == 1
+    assert model.told()["!OutOfMemory"] == 1
 
     kubectl.patch(model.name, {"training": {"podTemplate": {"resources": None}, "activeDeadlineSeconds": 60}})
     slow = trainer(model)
@@ -112,7 +105,7 @@ def test_how_a_training_ends_badly_is_said_and_each_remedy_continues_it(space: S
     signal(model, slow, "STOP")  # 60 s without any work
     late = model.until_condition("Ready", status="False", reason="DeadlineExceeded")
     assert "60 s" in late["message"]
-    assert events(model, "DeadlineExceeded") == 1
+    assert model.told()["!DeadlineExceeded"] == 1
     signal(model, slow, "CONT")
 
     kubectl.patch(model.name, {"training": {"activeDeadlineSeconds": None}})

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -213,6 +214,15 @@ class Model:
 
     def pods(self, stage: str) -> list[Object]:
         return self.kubectl.find("pods", f"speechops.dev/model={self.name},speechops.dev/stage={stage}")
+
+    def told(self) -> Counter[str]:
+        """Return how often each reason was told by an Event, those of type Warning with a `!` before it."""
+        selector = f"involvedObject.kind=SpeechModel,involvedObject.name={self.name}"
+        found = json.loads(self.kubectl("get", "events", "--field-selector", selector, "-o", "json"))["items"]
+        told: Counter[str] = Counter()
+        for event in found:
+            told["!" * (event["type"] == "Warning") + event["reason"]] += event.get("count", 1)
+        return told
 
     def until_condition(self, name: str, *, status: str = "True", reason: str | None = None) -> Object:
         """Return the condition once it has that status and reason for the newest generation."""

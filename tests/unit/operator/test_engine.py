@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 from speechmodel_api.stages import PurgeInput, StageName
 from speechmodel_operator.cluster import refusals
-from speechmodel_operator.cluster.api import DEPLOYMENTS, JOBS, MODELS, PODS, SERVICES, Api, Manifest, Resource
+from speechmodel_operator.cluster.api import DEPLOYMENTS, EVENTS, JOBS, MODELS, PODS, SERVICES, Api, Manifest, Resource
 from speechmodel_operator.cluster.engine import ClusterEngine
 from speechmodel_operator.cluster.errors import AlreadyExists, ClusterError, Conflict, Refused
 from speechmodel_operator.cluster.snapshot import read_snapshot
@@ -259,6 +259,36 @@ async def test_nothing_is_started_for_a_model_that_is_gone_before_its_finalizer_
     with pytest.raises(Gone):
         await engine.apply(replace(make_plan(seen), finalizer=True))
     assert [call for call in server.calls if not call.startswith("GET")] == ["PATCH SpeechModel"]
+
+
+async def test_a_job_that_kueue_holds_from_the_start_is_reported_as_queued_and_not_as_running() -> None:
+    class Queueing(New):
+        """Its webhook suspends every new Job that is in a queue, as that of Kueue does."""
+
+        events: tuple[str, ...] = ()
+        status: dict[str, Any]
+
+        async def create(self, resource: Resource[Any], namespace: str, manifest: Manifest) -> Any:
+            if resource is EVENTS:
+                self.events += (manifest["reason"],)
+                return None
+            if resource is JOBS:
+                found = {**manifest["metadata"]["labels"], labels.QUEUE: "gpus"}
+                manifest = {
+                    **manifest,
+                    "metadata": {**manifest["metadata"], "labels": found},
+                    "spec": {**manifest["spec"], "suspend": True},
+                }
+            return await super().create(resource, namespace, manifest)
+
+        async def merge_patch(self, resource: Resource[Any], *patch: Any) -> None:
+            self.status = patch[2]["status"]
+
+    server = Queueing()
+    await reconcile(engine_of(server))
+    (told,) = (found for found in server.status["conditions"] if found["type"] == "DatasetReady")
+    assert (told["reason"], "queue gpus of Kueue" in told["message"]) == ("QueuedByKueue", True)
+    assert server.events == ("QueuedByKueue",)
 
 
 async def test_the_purge_of_a_model_with_a_queue_is_put_into_it() -> None:

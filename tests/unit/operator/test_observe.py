@@ -109,6 +109,28 @@ def test_a_deleted_job_that_only_a_foreign_finalizer_keeps_is_no_run_after_a_min
     assert observe.stage_runs([job(deleted=True)], left, {}, NOW) == ()
 
 
+@pytest.mark.parametrize(
+    "released, conditions, reason",
+    [
+        ("2026-01-01T00:09:50Z", (), None),
+        ("2026-01-01T00:09:30Z", (), "NoPod"),
+        ("2026-01-01T00:00:00Z", ("Suspended",), None),
+    ],
+    ids=["just admitted", "admitted a while ago", "the Job's controller has not seen it"],
+)
+def test_the_time_in_a_queue_does_not_count_as_time_without_a_pod(
+    released: str, conditions: tuple[str, ...], reason: str | None
+) -> None:
+    manifest = job_manifest(*conditions)
+    manifest["metadata"]["labels"] |= {"kueue.x-k8s.io/queue-name": "gpus"}
+    manifest["status"] |= {"startTime": released}
+    admitted = Job.model_validate(manifest)
+    (run,) = observe.stage_runs([admitted], [], {}, NOW)
+    assert (run.trouble.reason if run.trouble else None) == reason
+    assert bool(observe.podless([admitted], [], NOW)) == (reason is not None)
+    assert run.created_at == datetime.fromisoformat(released)
+
+
 def test_out_of_memory_names_the_limit_and_is_final() -> None:
     (run,) = observe.stage_runs([job("Failed")], [pod("Failed", **ended(137, "", "OOMKilled"))], {}, NOW)
     assert run.trouble

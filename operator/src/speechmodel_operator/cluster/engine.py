@@ -157,17 +157,17 @@ class ClusterEngine:
         if created is not None:
             self._snapshot = replace(here, claim=created)
             return Done(claim=observe.claim_of(created, self._owner.uid))
-        _, start_failure = await _attempt(self._start(here, plan.start))
+        held, start_failure = await _attempt(self._start(here, plan.start))
         # a user waits for the new run, and nobody for this
         _, discard_failure = await _attempt(self._remove(here, plan.discard))
         if start_failure is not None and start_failure.reason is Reason.QUOTA_EXCEEDED and plan.discard:
-            _, start_failure = await _attempt(self._start(here, plan.start))  # a quota of Jobs has room now
+            held, start_failure = await _attempt(self._start(here, plan.start))  # a quota of Jobs has room now
         problems, size_failure = await self._ensure_servers(here, plan), None
         if claim_failure is not None and claim_failure.reason is Reason.CLAIM_SIZE_REFUSED:  # the stages go on
             claim_failure, size_failure = None, claim_failure
         stages = stop_failure or claim_failure or start_failure
         failures = replace(problems, stages=stages, beside=problems.beside or size_failure or discard_failure)
-        return Done(failures, not_started=stop_failure is not None or start_failure is not None)
+        return Done(failures, not_started=stop_failure is not None or start_failure is not None, held=held)
 
     async def report(self, report: Report) -> None:
         """Write the status and post the Events, then remove our finalizer if it is no longer needed."""
@@ -209,9 +209,10 @@ class ClusterEngine:
             raise RuntimeError("a plan is applied and reported after an observation only")
         return self._snapshot
 
-    async def _start(self, here: Snapshot, run: StageRun | None) -> None:
+    async def _start(self, here: Snapshot, run: StageRun | None) -> Trouble | None:
+        """Create the Job of a run. Return the reason why it is suspended from the start, if it is."""
         if run is None:
-            return
+            return None
         if run.workers > 1:
             name, served = names.workers_service(self._owner.name), here.spec.serving
             if served is not None and service_name(self._owner, served) == name:
@@ -230,6 +231,7 @@ class ClusterEngine:
         if created is not None:
             self._answered(run)
             log.info("%s: started %s", self._owner, run.name, extra={"stage": run.stage.value, "job": run.name})
+        return observe.suspended(created) if created is not None else None
 
     def _answered(self, run: StageRun) -> None:
         if self._rehearsal is not None:

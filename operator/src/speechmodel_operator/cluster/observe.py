@@ -124,7 +124,7 @@ def purge_of(job: Job | None, job_pods: Iterable[Pod], now: datetime) -> Purge |
         return None
     created, started, queued = _created(job), job.status.start_time, _queued(job)
     pod = pods.newest(pod for pod in job_pods if pod.metadata.labels.get(JOB_NAME) == job.metadata.name)
-    trouble = _suspended(job) or (pods.trouble(pod, now) if pod else None)
+    trouble = suspended(job) or (pods.trouble(pod, now) if pod else None)
     if trouble and trouble.reason in (Reason.CREDENTIALS_MISSING, Reason.CREATE_CONTAINER_CONFIG_ERROR):
         return Purge(False, created, Trouble(trouble.reason, trouble.message, final=True))
     end = job.finished
@@ -160,8 +160,7 @@ def podless(jobs: Iterable[Job], found: Iterable[Pod], now: datetime) -> tuple[J
         for job in jobs
         if pods_of[job.metadata.name] < job.spec.completions
         and _state(job, ()) is RunState.PENDING
-        and not job.spec.suspend
-        and _age(job, now) >= NO_POD_AFTER_SECONDS
+        and _lacks_pods(job, now)
     )
 
 
@@ -179,7 +178,7 @@ def _job_run(
     pod = _telling(workers, state)
     ended = pod.state(STAGE_CONTAINER).terminated if pod else None
     trouble = (
-        _suspended(job)
+        suspended(job)
         or _first_trouble(workers, now)
         or _too_few_pods(job, state, len(workers), ready, now, rejection)
     )
@@ -195,7 +194,7 @@ def _job_run(
         attempt=named.attempt,
         settings=metadata.annotations.get(labels.SETTINGS, ""),
         state=state,
-        created_at=_created(job),
+        created_at=_released(job),
         started_at=min(began, default=None),
         finished_at=finished_at if state in (RunState.SUCCEEDED, RunState.FAILED) else None,
         exit_code=ended.exit_code if ended else None,
@@ -253,11 +252,17 @@ def _queued(job: Job) -> bool:
     """Return True until the controller of Jobs has seen that Kueue admitted a Job. The start time is that of an earlier admission
     until then.
     """
-    waits = any(condition.type == "Suspended" and condition.status == "True" for condition in job.status.conditions)
-    return labels.QUEUE in job.metadata.labels and (job.spec.suspend or waits or job.status.start_time is None)
+    return labels.QUEUE in job.metadata.labels and (_held(job) or job.status.start_time is None)
 
 
-def _suspended(job: Job) -> Trouble | None:
+def _held(job: Job) -> bool:
+    """Return True from the suspension of a Job until the controller of Jobs has seen its end."""
+    return job.spec.suspend or any(
+        condition.type == "Suspended" and condition.status == "True" for condition in job.status.conditions
+    )
+
+
+def suspended(job: Job) -> Trouble | None:
     """Return why a Job is suspended. This operator never does that: it deletes Jobs."""
     if not job.spec.suspend or job.deleting or job.finished is not None:
         return None
@@ -274,7 +279,7 @@ def _too_few_pods(
     if state not in (RunState.PENDING, RunState.RUNNING):
         return None
     name, wanted = job.metadata.name, job.spec.completions
-    if existing < wanted and _age(job, now) >= NO_POD_AFTER_SECONDS:
+    if existing < wanted and _lacks_pods(job, now):
         if rejection:
             return Trouble(refusal(rejection) or Reason.NO_POD, f"the pod of Job {name} was rejected: {rejection}")
         has = f"{existing} of {wanted} pods" if existing else "no pod"
@@ -286,8 +291,9 @@ def _too_few_pods(
     return None
 
 
-def _age(job: Job, now: datetime) -> float:
-    return (now - _created(job)).total_seconds()
+def _lacks_pods(job: Job, now: datetime) -> bool:
+    """Return True when a Job has been allowed to have pods for longer than they need to appear."""
+    return not _held(job) and (now - _released(job)).total_seconds() >= NO_POD_AFTER_SECONDS
 
 
 def _blocked(deployment: Deployment) -> Trouble | None:
@@ -306,6 +312,12 @@ def _blocked(deployment: Deployment) -> Trouble | None:
 
 def _first_trouble(found: Iterable[Pod], now: datetime) -> Trouble | None:
     return next((trouble for pod in found if (trouble := pods.trouble(pod, now))), None)
+
+
+def _released(job: Job) -> datetime:
+    """Return the time since when a Job may have pods: its creation, or the end of its last suspension."""
+    created = _created(job)
+    return max(created, job.status.start_time or created)
 
 
 def _created(thing: views.ObjectView) -> datetime:

@@ -55,6 +55,7 @@ class Run:
     """Hash of the settings that it was created with."""
     state: RunState
     created_at: datetime
+    """Time at which it was created, or at which it was last released from a queue."""
     started_at: datetime | None = None
     """Time at which its program began; None before that, or if it is unknown."""
     finished_at: datetime | None = None

@@ -1,7 +1,7 @@
 """The plan: a value that describes the changes an engine has to make, and the report that follows."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from speechmodel_api.schema import S3Target
@@ -78,6 +78,8 @@ class Done:
     """The workspace claim if it was created. A stage can start now, so the rest is left to another plan."""
     not_started: bool = False
     """True when the run in `Plan.start` could not be created, or a run in `Plan.stop` could not be ended."""
+    held: Trouble | None = None
+    """The reason why the run that was created does not run at once, such as a queue of Kueue."""
     purge_refused: Trouble | None = None
     """The reason why the purge Job cannot be created at all."""
 
@@ -142,7 +144,7 @@ class StepPlan(Plan):
 
     def after(self, done: Done) -> Report:
         """Return the status and the Events. A run that could not be created keeps its attempt."""
-        records = self.recorded if done.not_started else self.records
+        records = self.recorded if done.not_started else self._held(done)
         status, failure = (
             compute_status(self.seen, records, self.decision, self.choice, done.failures),
             done.failures.first,
@@ -156,6 +158,11 @@ class StepPlan(Plan):
         started = self.start.stage if self.start and not done.not_started else None
         looked_at = tuple(record.to_status() for record in self.recorded)
         return Report(status, posted, self.finalizer, failure, started, looked_at)
+
+    def _held(self, done: Done) -> Records:
+        """Return the records once the plan is applied, with the reason why the new run does not run at once."""
+        record = self.records.get(self.start.stage) if self.start else None
+        return self.records.plus(replace(record, trouble=done.held)) if record and done.held else self.records
 
 
 def plan_step(seen: Observed) -> Plan:
