@@ -60,12 +60,12 @@ def main(runs: int) -> None:
         print(f"{name:18}{min(cpu):22.4f}{median(cpu):8.4f}{times}{load:8.2f}{memory:12.0f}")
 
 
-def make(folder: Path) -> None:
+def make(folder: Path, units: int = UNITS) -> None:
     """Write the files of the model."""
     from speechmodel_training.graph import frozen_graph
     from speechmodel_training.network import Geometry, fresh_weights
 
-    weights = fresh_weights(Geometry(UNITS, len(LABELS)), seed=1)
+    weights = fresh_weights(Geometry(units, len(LABELS)), seed=1)
     bias = np.zeros(len(LABELS) + 1, np.float32)
     bias[-1] = 20
     (folder / GRAPH).write_bytes(frozen_graph(weights | {"layer_6/bias": bias}, list(LABELS), "en"))
@@ -113,8 +113,8 @@ def _private_megabytes() -> float:
 
 def _command(words: Sequence[str]) -> None:
     match words:
-        case ["make", folder]:
-            make(Path(folder))
+        case ["make", folder, *units]:
+            make(Path(folder), *map(int, units))
         case ["measure", folder, engine, streams]:
             print(json.dumps(measure(Path(folder), Engine(engine), int(streams))))
         case _:

@@ -1,4 +1,4 @@
-"""The network of engine_bench as a version that a server loads."""
+"""The network of engine_bench, or a smaller one, as a version that a server loads."""
 
 import subprocess
 import sys
@@ -16,12 +16,12 @@ from support.servers import OK_ESPEJO
 
 
 @contextmanager
-def large_version() -> Iterator[Path]:
+def large_version(units: int = engine_bench.UNITS) -> Iterator[Path]:
     """Give a folder as fetch leaves it. The weights are random, and the text of every recording is empty."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         subprocess.run(  # in a process of its own, which TensorFlow leaves again
-            [sys.executable, "-m", "bench.engine_bench", "make", name], check=True, stderr=subprocess.DEVNULL
+            [sys.executable, "-m", "bench.engine_bench", "make", name, str(units)], check=True, stderr=subprocess.DEVNULL
         )
         save(folder / SELFTEST, load(OK_ESPEJO))
         model, quantised, selftest = (

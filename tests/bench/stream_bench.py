@@ -1,4 +1,4 @@
-"""Time from the end of a spoken command to its text in streams, on a network of 2048 units.
+"""Time from the end of a spoken command to its text in streams, on networks of 2048 and of 256 units.
 
     PYTHONPATH=tests python -m bench.stream_bench [commands]
 
@@ -37,6 +37,7 @@ from wyoming.asr import Transcript
 from wyoming.audio import AudioChunk, AudioStart, AudioStop
 from wyoming.client import AsyncTcpClient
 
+SMALL_UNITS = 256
 SECONDS = 2.0
 HOME_ASSISTANT_SECONDS = 0.7
 CHUNK = 1024
@@ -225,9 +226,15 @@ def pause_seconds(speech: Pcm) -> float:
 
 def main(commands: int) -> None:
     """Measure and print."""
-    print(f"{UNITS} units, {commands} commands of {SECONDS:g} s; milliseconds from their end to the text")
+    for units in (UNITS, SMALL_UNITS):
+        _compare(units, commands)
+
+
+def _compare(units: int, commands: int) -> None:
+    """Measure and print the figures of a network."""
+    print(f"{units} units, {commands} commands of {SECONDS:g} s; milliseconds from their end to the text")
     print(f"{'':40}{'median':>8}{'p95':>8}{'least':>8}{'most':>8}{'processor':>10}")
-    with large_version() as folder:
+    with large_version(units) as folder:
         for engine in (Engine.DEEP_SPEECH, Engine.NATIVE):
             with Streams(folder, engine) as streams:
                 measured = asyncio.run(streams.measure(commands))
