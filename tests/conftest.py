@@ -29,6 +29,7 @@ TOGETHER = {
         "tests/e2e/test_interruptions",
         "tests/e2e/test_conflicts",
         "tests/e2e/test_bad_input",
+        "tests/e2e/test_reasons",
         "tests/integration/crd/",
     ),
     "another cluster": ("tests/e2e/", "tests/integration/chart/test_install"),
