@@ -21,7 +21,9 @@ def large_version(units: int = engine_bench.UNITS) -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         subprocess.run(  # in a process of its own, which TensorFlow leaves again
-            [sys.executable, "-m", "bench.engine_bench", "make", name, str(units)], check=True, stderr=subprocess.DEVNULL
+            [sys.executable, "-m", "bench.engine_bench", "make", name, str(units)],
+            check=True,
+            stderr=subprocess.DEVNULL,
         )
         save(folder / SELFTEST, load(OK_ESPEJO))
         model, quantised, selftest = (

@@ -12,6 +12,7 @@ import pytest
 from speechmodel_api.base import Document
 from speechmodel_api.stages import Kept
 from speechmodel_api.workspace import MODEL, Workspace
+from speechmodel_stagekit import tidy as tidying
 from speechmodel_stagekit.artefacts import file_digest, seal
 from speechmodel_stagekit.tidy import tidy
 
@@ -51,10 +52,11 @@ def mark(path: Path) -> Path:
     return path.with_name(f".{path.name}.unused")
 
 
-def checkpoint(path: Path, *dev_losses: float, running: int = 0) -> Path:
+def checkpoint(path: Path, *dev_losses: float, running: int = 0, dev_augmentation: str | None = None) -> Path:
     """A checkpoint with the dev losses of its epochs, one step each."""
     history = [{"epoch": step, "step": step, "devLoss": loss} for step, loss in enumerate(dev_losses, 1)]
     state = {"step": len(history), "history": history, "running": {"clips": running}}
+    state["devAugmentation"] = dev_augmentation
     path.mkdir(parents=True)
     (path / "state.json").write_text(json.dumps(state), encoding="utf-8")
     return path
@@ -118,6 +120,34 @@ def test_a_lineage_keeps_the_checkpoint_that_is_exported(workspace: Workspace) -
     unused(lineage, 30)
     tidy(workspace, Kept(folders=(), seconds=WEEK))
     assert sorted(path.name for path in lineage.iterdir() if path.is_dir()) == names[2:]
+
+
+def test_losses_of_dev_clips_that_were_augmented_otherwise_do_not_keep_a_checkpoint(workspace: Workspace) -> None:
+    lineage, losses = workspace.checkpoints("old"), (1.0, 9.0, 8.0, 8.5)
+    names = [f"step-00000000{step}-epoch-00000{step}-attempt-0001" for step in range(1, 5)]
+    for step, (name, measured) in enumerate(zip(names, "abbb", strict=True), 1):
+        checkpoint(lineage / name, *losses[:step], dev_augmentation=measured)
+    unused(lineage, 30)
+    tidy(workspace, Kept(folders=(), seconds=WEEK))
+    assert sorted(path.name for path in lineage.iterdir() if path.is_dir()) == names[2:]
+
+
+def test_what_another_worker_removes_meanwhile_is_no_error(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It goes while it is listed, or between that and its removal."""
+    early, late = folder(workspace.data("early"), 20), folder(workspace.data("late"), 10)
+    remove = shutil.rmtree
+
+    def removing(path: Path) -> None:
+        remove(path)
+        remove(path)
+
+    monkeypatch.setattr(tidying, "_mark", lambda path: (remove(early, ignore_errors=True), mark(path))[1])
+    monkeypatch.setattr(shutil, "rmtree", removing)
+    with caplog.at_level(logging.WARNING):
+        tidy(workspace, Kept(folders=(), seconds=WEEK))
+    assert (early.exists(), late.exists(), caplog.text) == (False, False, "")
 
 
 def test_a_full_volume_loses_the_oldest_first_and_no_more_than_it_must(

@@ -9,7 +9,10 @@ PLATEAU = ReduceOnPlateau(patience=2, min_delta=0.1, factor=0.5)
 
 
 def trained(facts: LineageFacts, *dev_losses: float | None) -> TrainingState:
-    state = TrainingState(facts=facts, attempt=1, target="11111111")
+    return after(TrainingState(facts=facts, attempt=1, target="11111111"), *dev_losses)
+
+
+def after(state: TrainingState, *dev_losses: float | None) -> TrainingState:
     for loss in dev_losses:
         running = RunningEpoch(segments=(Segment(batch_size=1, batches_done=1),), clips=1, loss_sum=1.0)
         state = state.model_copy(update={"running": running})
@@ -41,7 +44,19 @@ def test_epochs_without_a_lower_dev_loss_reduce_the_rate_and_end_training(
 
 def test_another_target_waits_again_for_a_loss_below_the_lowest(facts: LineageFacts) -> None:
     state = trained(facts, 5.0, 5.0, 5.0, 5.0)
-    assert state.towards("11111111", 2).stops_early(STOP)
-    raised = state.towards("33333333", 2)
+    assert state.towards("11111111", 2, "a").stops_early(STOP)
+    raised = state.towards("33333333", 2, "a")
     assert not raised.stops_early(STOP)
     assert (raised.early_stop, raised.reductions) == (Patience(best=5.0, epochs=0), 1)
+
+
+def test_dev_losses_with_another_augmentation_do_not_compare(facts: LineageFacts) -> None:
+    before = trained(facts, 3.0, 2.0, 2.5)
+    same = before.towards("11111111", 2, "plain")  # of a release that did not note the augmentation
+    assert (same.best_dev_loss, same.early_stop) == (2.0, before.early_stop)
+    edited = same.towards("22222222", 3, "with babble")
+    assert (edited.best_dev_loss, edited.early_stop, edited.plateau) == (None, Patience(), Patience())
+    later = after(edited, 9.0, 8.0)
+    assert (later.best_dev_loss, later.early_stop.epochs, later.reductions) == (8.0, 0, 0)
+    assert later.towards("22222222", 4, "with babble").best_dev_loss == 8.0
+    assert later.towards("22222222", 4, "of a newer release").best_dev_loss is None

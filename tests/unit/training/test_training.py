@@ -3,6 +3,7 @@
 import logging
 import shutil
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -151,6 +152,21 @@ def test_raising_max_epochs_continues_from_the_last_checkpoint(make_workspace: M
     assert more.trained_epochs == 2
     assert more.graph_sha256 == whole.graph_sha256
     assert [row["epoch"] for row in in_two.history("33333333")] == ["1", "2", "3", "4", "5"]
+
+
+def test_a_model_that_learns_under_another_augmentation_is_exported_though_its_dev_clips_are_harder(
+    workspace: Workspace,
+) -> None:
+    settings: dict[str, Any] = {
+        "hyperparameters": {"hiddenUnits": 32, "batchSize": 4, "learningRate": 0.01},
+        "schedule": {"type": "Constant"},
+    }
+    plain = workspace.train(maxEpochs=12, augmentation=[], **settings)
+    harder = workspace.train(maxEpochs=15, augmentation=["add[stddev=0.5]"], key="33333333", **settings)
+    losses = [float(row["dev_loss"]) for row in workspace.history("33333333")]
+    assert min(losses[12:]) > min(losses[:12]), "the clips are no harder, which the test is about"
+    assert harder.exported_epoch == 13 + int(np.argmin(losses[12:]))
+    assert harder.graph_sha256 != plain.graph_sha256
 
 
 def test_raising_max_epochs_raises_the_rate_to_the_longer_curve(workspace: Workspace) -> None:

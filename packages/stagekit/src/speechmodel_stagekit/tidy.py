@@ -35,6 +35,13 @@ class _State(Document):
     step: int
     history: tuple[_Epoch, ...] = ()
     running: _Running = _Running()
+    dev_augmentation: str | None = None
+
+    @property
+    def dev_loss(self) -> float | None:
+        """Dev loss of exactly these weights, or None."""
+        at_epoch_end = bool(self.history) and self.history[-1].step == self.step and not self.running.clips
+        return self.history[-1].dev_loss if at_epoch_end else None
 
 
 @dataclass(frozen=True)
@@ -62,6 +69,8 @@ def tidy(workspace: Workspace, kept: Kept) -> None:
             shutil.rmtree(folder.path)
             _mark(folder.path).unlink(missing_ok=True)
             log.info("removed %s, which nothing has referred to for %d s", folder.path, folder.seconds)
+        except FileNotFoundError:
+            continue  # another process removes it
         except OSError as error:
             log.warning("cannot remove %s: %s", folder.path, error)
 
@@ -73,14 +82,13 @@ def _unused(workspace: Workspace, kept: Kept) -> Iterator[_Unused]:
             stays = folder in referred or (kind == "exports" and _model_of(folder) in kept.models)
             seconds = _seconds_unused(folder, referred=stays)
             if not stays:
-                yield _Unused(folder, seconds, folder.stat().st_mtime)
+                yield _Unused(folder, seconds, _modified(folder))
     for lineage in _folders(workspace.root / "checkpoints"):
         seconds = _seconds_unused(lineage, referred=lineage in referred)
         if lineage not in referred:
             checkpoints = sorted(path for path in _folders(lineage) if path.name.startswith("step-"))
-            rated = sorted((loss, path) for path in checkpoints if (loss := _dev_loss(path)) is not None)
-            stay = {*checkpoints[-1:], *(path for _, path in rated[:1])}
-            yield from (_Unused(path, seconds, path.stat().st_mtime) for path in checkpoints if path not in stay)
+            stay = {*checkpoints[-1:], *_best(checkpoints)}
+            yield from (_Unused(path, seconds, _modified(path)) for path in checkpoints if path not in stay)
 
 
 def _seconds_unused(folder: Path, *, referred: bool) -> float:
@@ -98,19 +106,37 @@ def _seconds_unused(folder: Path, *, referred: bool) -> float:
         return 0
 
 
+def _modified(folder: Path) -> float:
+    """Return the time at which a folder was written; 0 if another process, such as one of several workers, has removed it."""
+    try:
+        return folder.stat().st_mtime
+    except FileNotFoundError:
+        return 0
+
+
 def _mark(folder: Path) -> Path:
     """Return the empty file whose time is when a folder was first found unused."""
     return folder.with_name(f".{folder.name}.unused")
 
 
-def _dev_loss(checkpoint: Path) -> float | None:
-    """Return the dev loss of a checkpoint, which is exported if it is the lowest."""
+def _best(checkpoints: list[Path]) -> list[Path]:
+    """Return the checkpoint that is exported, if any has a dev loss: that with the lowest of those whose dev clips were augmented
+    as those of the newest.
+    """
+    rated = [
+        (state.dev_loss, path, state) for path in checkpoints if (state := _state(path)) and state.dev_loss is not None
+    ]
+    comparable = [
+        (loss, path) for loss, path, state in rated if state.dev_augmentation in (None, rated[-1][2].dev_augmentation)
+    ]
+    return [path for _, path in sorted(comparable)[:1]]
+
+
+def _state(checkpoint: Path) -> _State | None:
     try:
-        state = _State.model_validate_json((checkpoint / "state.json").read_bytes())
+        return _State.model_validate_json((checkpoint / "state.json").read_bytes())
     except (OSError, ValidationError):
         return None
-    at_epoch_end = state.history and state.history[-1].step == state.step and not state.running.clips
-    return state.history[-1].dev_loss if at_epoch_end else None
 
 
 def _folders(parent: Path) -> list[Path]:

@@ -21,7 +21,7 @@ are read: weights, Adam's moments and step continue, and epochs are counted from
 import logging
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,15 +117,14 @@ class CheckpointStore:
         return self._first_readable(folders)
 
     def best(self) -> Checkpoint | None:
-        """Return the readable checkpoint with the lowest dev loss, the earliest of equal ones.
+        """Return the readable checkpoint with the lowest dev loss, the earliest of equal ones (see `by_dev_loss`).
 
         Without dev losses it is the newest. Raises what newest() raises.
         """
         states = self._states()
         if not states:
             return self.newest()
-        rated = [(state.dev_loss, state.step, folder) for folder, state in states.items() if state.dev_loss is not None]
-        return self._first_readable([folder for _, _, folder in sorted(rated)] or self._newest_first())
+        return self._first_readable(by_dev_loss(states) or self._newest_first())
 
     def _first_readable(self, folders: list[Path]) -> Checkpoint:
         reasons = []
@@ -185,11 +184,7 @@ class CheckpointStore:
     def _prune(self) -> None:
         states = self._states()
         good = [folder for folder in self._newest_first() if folder in states]
-        kept = set(good[: self._keep])
-        if rated := [
-            (state.dev_loss, state.step, folder) for folder, state in states.items() if state.dev_loss is not None
-        ]:
-            kept.add(min(rated)[2])
+        kept = {*good[: self._keep], *by_dev_loss(states)[:1]}
         for folder in self._newest_first():
             if folder not in kept:
                 shutil.rmtree(folder)
@@ -221,6 +216,18 @@ class CheckpointStore:
             yield partial
         finally:
             shutil.rmtree(partial, ignore_errors=True)
+
+
+def by_dev_loss(states: Mapping[Path, TrainingState]) -> list[Path]:
+    """Return the checkpoints with a dev loss, the lowest and of equal ones the earliest first.
+
+    Those whose dev clips were augmented in another way than the newest one's are left out.
+    """
+    rated = [(state.dev_loss, state.step, folder) for folder, state in states.items() if state.dev_loss is not None]
+    if not rated:
+        return []
+    newest = states[max(rated, key=lambda found: found[1])[2]].dev_augmentation
+    return [folder for _, _, folder in sorted(rated) if states[folder].dev_augmentation in (None, newest)]
 
 
 def _alphabet_differences(theirs: Sequence[str], ours: Sequence[str]) -> Iterator[str]:

@@ -15,7 +15,7 @@ import tensorflow as tf
 from speechmodel_api.workspace import ALPHABET
 from speechmodel_stagekit.alphabet import read_alphabet
 
-from speechmodel_training.checkpoints import UnreadableCheckpoint, bytes_difference, read_state
+from speechmodel_training.checkpoints import UnreadableCheckpoint, by_dev_loss, bytes_difference, read_state
 from speechmodel_training.coqui.state import BEST
 from speechmodel_training.errors import InitialCheckpointUnusable
 from speechmodel_training.learner import average_of
@@ -162,16 +162,13 @@ def _no_folder(path: Path) -> str:
 
 def _best_of(folders: Sequence[Path]) -> Path:
     """Return the folder with the lowest dev loss, or else the newest."""
-    rated = []
+    states = {}
     for folder in folders:
         try:
-            loss = read_state(folder).dev_loss
+            states[folder] = read_state(folder)
         except UnreadableCheckpoint as error:
             log.warning("%s", error)
-            continue
-        if loss is not None:
-            rated.append((loss, folder))
-    return min(rated)[1] if rated else folders[-1]
+    return next(iter(by_dev_loss(states)), folders[-1])
 
 
 def _alphabet(folder: Path) -> tuple[str, ...] | None:

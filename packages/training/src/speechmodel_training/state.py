@@ -71,6 +71,11 @@ class TrainingState(Document):
     plateau: Patience = Patience()
     reductions: int = 0
     """Times that the learning rate was reduced on a plateau of the dev loss."""
+    dev_augmentation: str | None = None
+    """Digest of the augmentation of the dev clips: losses with another one do not compare. None in a checkpoint of an
+    earlier release, whose losses are taken to compare."""
+    rated_from: int = 0
+    """Finished epochs before the first whose dev loss compares with those of now."""
     history: tuple[EpochRecord, ...] = ()
     """Known epochs. Those before an upstream checkpoint was taken over are missing."""
 
@@ -82,23 +87,28 @@ class TrainingState(Document):
 
     @property
     def best_dev_loss(self) -> float | None:
-        """Lowest dev loss of all epochs; None without dev clips."""
-        return min((record.dev_loss for record in self.history if record.dev_loss is not None), default=None)
+        """Lowest dev loss of the epochs with the present augmentation; None before the first of them, and without dev clips."""
+        rated = (record.dev_loss for record in self.history if record.epoch > self.rated_from)
+        return min((loss for loss in rated if loss is not None), default=None)
 
     def stops_early(self, early_stop: EarlyStop | None) -> bool:
         """Return True when the dev loss has not improved for as long as `early_stop` waits."""
         return early_stop is not None and self.early_stop.epochs >= early_stop.patience
 
-    def towards(self, target: str, attempt: int) -> Self:
-        """Return the state in which `attempt` continues for the train key `target`.
+    def towards(self, target: str, attempt: int, dev_augmentation: str) -> Self:
+        """Return the state in which `attempt` continues for the train key `target`, with this augmentation of dev clips.
 
-        For another key, the patience of early stop and plateau begins again.
+        For another key, the patience of early stop and plateau begins again. With another augmentation, the lowest dev
+        loss is forgotten too.
         """
-        state = self.model_copy(update={"attempt": attempt})
-        if target == self.target:
-            return state
-        waiting = {"early_stop": self.early_stop.again(), "plateau": self.plateau.again()}
-        return state.model_copy(update={"target": target, "target_began": self.epoch, **waiting})
+        state = self.model_copy(update={"attempt": attempt, "dev_augmentation": dev_augmentation})
+        if target != self.target:
+            waiting = {"early_stop": self.early_stop.again(), "plateau": self.plateau.again()}
+            state = state.model_copy(update={"target": target, "target_began": self.epoch, **waiting})
+        if self.dev_augmentation not in (None, dev_augmentation):
+            anew = {"early_stop": Patience(), "plateau": Patience()}
+            state = state.model_copy(update={"rated_from": self.epoch, **anew})
+        return state
 
     def trained_for(self, target: str) -> int:
         """Return the epochs that all attempts together trained for the train key `target`."""

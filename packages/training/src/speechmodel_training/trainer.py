@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
+from hashlib import sha256
 from typing import TypeVar
 
 from speechmodel_api.augmentation import parse
@@ -65,6 +66,11 @@ class Target:
     """Entries, those of Auto included."""
     every_seconds: float
     """Seconds between saves at most; see saving.py."""
+
+    @property
+    def dev_augmentation(self) -> str:
+        """Digest of the augmentation, by which dev losses are compared only with those of the same one."""
+        return sha256("\n".join(self.augmentation).encode()).hexdigest()[:8]
 
 
 class Trainer:
@@ -122,7 +128,9 @@ class Trainer:
         # never shut down: the program ends without waiting for a step that was abandoned
         self._computing = ThreadPoolExecutor(max_workers=1, thread_name_prefix="step")
         self._unsaved_best: Checkpoint | None = None
-        self._state = TrainingState(facts=facts, target=target.key, attempt=target.attempt)
+        self._state = TrainingState(
+            facts=facts, target=target.key, attempt=target.attempt, dev_augmentation=target.dev_augmentation
+        )
         if store is not None:
             self._begin(store, initial_weights)
         if workers.count > 1:
@@ -157,7 +165,9 @@ class Trainer:
         """Continue from the newest checkpoint, or begin with the initial weights or random ones."""
         if checkpoint := store.newest():
             self._learner.load(checkpoint.tensors)
-            self._state = checkpoint.state.towards(self._target.key, self._target.attempt)
+            self._state = checkpoint.state.towards(
+                self._target.key, self._target.attempt, self._target.dev_augmentation
+            )
         elif initial_weights is not None:
             self._learner.begin_with(initial_weights)
         else:
