@@ -102,6 +102,7 @@ NODE_LOST: Object = {"conditions": [{"type": "DisruptionTarget", "status": "True
     [
         ([worker(0), worker(1), worker(2)], 3, RunState.RUNNING, None),
         ([worker(0), worker(2, "Pending"), worker(1)], 2, RunState.RUNNING, "WaitingForWorkers"),
+        ([worker(0), worker(1, "Succeeded"), worker(2, "Succeeded")], 3, RunState.RUNNING, None),
         ([worker(0), worker(1), worker(2, "Pending", **UNSCHEDULABLE)], 2, RunState.RUNNING, "Unschedulable"),
         ([worker(0), worker(1)], 2, RunState.RUNNING, "NoPod"),
         ([], 0, RunState.PENDING, "NoPod"),

@@ -174,7 +174,8 @@ def _job_run(
 ) -> Run:
     metadata, state = job.metadata, _state(job, job_pods)
     workers = _workers(job_pods)
-    ready = sum(pod.state(STAGE_CONTAINER).running is not None for pod in workers)
+    # the other workers end before the first one, which still saves and exports
+    ready = sum(pod.state(STAGE_CONTAINER).running is not None or pod.status.phase == "Succeeded" for pod in workers)
     pod = _telling(workers, state)
     ended = pod.state(STAGE_CONTAINER).terminated if pod else None
     trouble = (
