@@ -102,8 +102,13 @@ BAD: list[tuple[str, Any, str]] = [
     ),
     (
         "spec.training",
-        {"engine": "CoquiSTT", "podTemplate": {"resources": {"limits": {"nvidia.com/gpu": "1"}}}},
-        "podTemplate.resources.limits must not have nvidia.com/gpu",
+        {"engine": "CoquiSTT", "podTemplate": {"resources": {"limits": {"cpu": "2", "nvidia.com/gpu": "1"}}}},
+        "podTemplate.resources must not ask for GPUs",
+    ),
+    (
+        "spec.training",
+        {"engine": "CoquiSTT", "podTemplate": {"resources": {"requests": {"nvidia.com/mig-1g.10gb": "1"}}}},
+        "podTemplate.resources must not ask for GPUs",
     ),
     ("spec.training", {"earlyStop": {"patience": 0}}, "spec.training.earlyStop.patience"),
     ("spec.training", {"reduceOnPlateau": {"factor": 1}}, "spec.training.reduceOnPlateau.factor"),

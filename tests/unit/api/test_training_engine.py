@@ -1,5 +1,6 @@
 """Settings that training.engine CoquiSTT does not have: refused by the types and, where it can see them, by the API server."""
 
+import re
 from typing import Any
 
 import cel
@@ -17,9 +18,7 @@ REFUSED = {
         "earlyStop": {"minDelta": 0.1},
         "reduceOnPlateau": {},
     },
-    "podTemplate.resources.limits must not have nvidia.com/gpu": {
-        "podTemplate": {"resources": {"limits": {"nvidia.com/gpu": "1"}}}
-    },
+    "podTemplate.resources must not ask for GPUs": {"podTemplate": {"resources": {"limits": {"nvidia.com/gpu": "1"}}}},
     "numWorkers must be 1": {"numWorkers": 2},
 }
 
@@ -51,6 +50,21 @@ def test_a_setting_that_coqui_lacks_is_refused_with_the_name_of_its_field(
 
 
 @pytest.mark.parametrize(
+    "resources",
+    [
+        {"requests": {"nvidia.com/gpu": "1"}},
+        {"limits": {"cpu": "2", "amd.com/gpu": "1"}},
+        {"limits": {"nvidia.com/mig-1g.10gb": "1"}, "requests": {"nvidia.com/mig-1g.10gb": "1"}},
+    ],
+)
+def test_coqui_holds_no_gpu_of_any_name(resources: dict[str, Any]) -> None:
+    settings = {"engine": "CoquiSTT", "podTemplate": {"resources": resources}}
+    (sentence,) = refused_by_the_server(**settings)
+    with pytest.raises(ValidationError, match=re.escape(sentence)):
+        Training.model_validate(settings)
+
+
+@pytest.mark.parametrize(
     "settings",
     [
         {},
@@ -58,6 +72,7 @@ def test_a_setting_that_coqui_lacks_is_refused_with_the_name_of_its_field(
         {"earlyStop": {"minDelta": 0.1}, "reduceOnPlateau": {"minDelta": 0.1}},
         {"earlyStop": {}},
         {"podTemplate": {"resources": {"limits": {"cpu": "2"}}}},
+        {"podTemplate": {"resources": {"limits": {"cpu": "2", "nvidia.com/gpu": "0"}, "requests": {"cpu": "1"}}}},
         {"augmentation": ["warp[p=0.5,nt=2]", "add[domain=signal,stddev=0.1:0.2~0.05]"]},
     ],
 )

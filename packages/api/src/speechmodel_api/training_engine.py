@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from speechmodel_api import augmentation
+from speechmodel_api.pods import gpus
 
 if TYPE_CHECKING:
     from speechmodel_api.training_spec import Training
@@ -51,6 +52,12 @@ class _Refusal:
     found: "Callable[[Training], bool]"
 
 
+def _no_gpu(amounts: str) -> str:
+    """Return the CEL rule that no amount above 0 is that of a GPU, by the names that `gpus` knows."""
+    named = "name.contains('/') && (name.contains('gpu') || name.contains('/mig-'))"
+    return f"!has({amounts}) || !{amounts}.exists(name, {named} && {amounts}[name] != '0')"
+
+
 _REFUSALS: Final = (
     _Refusal(
         "!has(self.schedule) || !has(self.schedule.type) || self.schedule.type != 'Cosine'",
@@ -82,10 +89,10 @@ _REFUSALS: Final = (
         ),
     ),
     _Refusal(
-        "!has(self.podTemplate) || !has(self.podTemplate.resources) || !has(self.podTemplate.resources.limits)"
-        " || !('nvidia.com/gpu' in self.podTemplate.resources.limits)",
-        "podTemplate.resources.limits must not have nvidia.com/gpu with the engine CoquiSTT, which trains on CPUs",
-        lambda training: "nvidia.com/gpu" in training.pod_template.resources.limits,
+        "!has(self.podTemplate) || !has(self.podTemplate.resources) || "
+        f"({_no_gpu('self.podTemplate.resources.limits')}) && ({_no_gpu('self.podTemplate.resources.requests')})",
+        "podTemplate.resources must not ask for GPUs with the engine CoquiSTT, which trains on CPUs",
+        lambda training: bool(gpus(training.pod_template.resources)),
     ),
     _Refusal(
         "!has(self.numWorkers) || self.numWorkers == 1",
