@@ -250,6 +250,22 @@ def test_checkpoints_of_which_none_can_be_read_are_an_error(coqui: Coqui) -> Non
     assert failure.value.reason is Reason.CHECKPOINTS_DAMAGED
 
 
+@pytest.mark.parametrize("name", ["best_dev-12", "train-99"])
+def test_checkpoints_of_another_program_are_refused_with_the_engine_that_continues_them(
+    coqui: Coqui, name: str
+) -> None:
+    lineage = coqui.workspace.lineage
+    lineage.mkdir(parents=True)
+    for ending in ("index", "data-00000-of-00001", "meta"):
+        (lineage / f"{name}.{ending}").touch()
+    with pytest.raises(StageFailure, match=f"{name}; the engine CoquiSTT continues only its own.*Native") as failure:
+        coqui.train([(5, 4), (3, 2)])
+    assert failure.value.reason is Reason.CHECKPOINT_MISMATCH
+    for path in lineage.glob(f"{name}.*"):
+        path.unlink()
+    assert coqui.train([(5, 4), (3, 2)]).epoch == 2
+
+
 def test_old_checkpoints_are_removed_but_not_the_end_of_the_last_epoch(
     coqui: Coqui, monkeypatch: pytest.MonkeyPatch
 ) -> None:

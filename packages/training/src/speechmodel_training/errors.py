@@ -15,6 +15,7 @@ BadConfiguration              78
 +-- LossDiverged              the loss became NaN or infinite
 +-- CheckpointsDamaged        no checkpoint of the lineage can be read
 +-- CheckpointMismatch        the checkpoint is of another network or dataset
++-- ForeignCheckpoints        the checkpoints are those of another program, which this engine does not continue
 +-- InitialCheckpointUnusable the checkpoint of initFrom cannot be read or used
 """
 
@@ -140,6 +141,17 @@ class CheckpointMismatch(BadConfiguration):
             Reason.CHECKPOINT_MISMATCH,
             f"{checkpoint} does not fit: {some_of(differences)}; restore the old value, or change training.restartToken to train "
             "from scratch",
+        )
+
+
+class ForeignCheckpoints(BadConfiguration):
+    """The checkpoints are those of another program, which this engine does not continue."""
+
+    def __init__(self, folder: Path, names: Sequence[str]) -> None:
+        super().__init__(
+            Reason.CHECKPOINT_MISMATCH,
+            f"{folder} has checkpoints of another program: {some_of(names)}; the engine CoquiSTT continues only its own. Set "
+            "training.engine to Native to continue them, or move them away to train from scratch",
         )
 
 

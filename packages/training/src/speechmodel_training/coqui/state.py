@@ -22,7 +22,7 @@ from speechmodel_api.workspace import ALPHABET, HISTORY
 from speechmodel_stagekit.durable import replace_file, sync, sync_folder
 
 from speechmodel_training.epochs import EpochRecord, as_csv
-from speechmodel_training.errors import CheckpointsDamaged
+from speechmodel_training.errors import CheckpointsDamaged, ForeignCheckpoints
 
 BEST = "best"
 BEST_NAME = f"{BEST}/model"
@@ -75,11 +75,17 @@ class CoquiState(Document):
 
 
 def read_state(folder: Path) -> CoquiState:
-    """Return the state in the folder of a lineage, a fresh one without a file. Raises CheckpointsDamaged."""
+    """Return the state in the folder of a lineage, a fresh one for an empty folder.
+
+    Raises CheckpointsDamaged, and ForeignCheckpoints for checkpoints without a state: Coqui would continue them with other labels, or
+    train from random weights beside them, without a word.
+    """
     path = folder / _STATE
     try:
         return CoquiState.model_validate_json(path.read_bytes())
     except FileNotFoundError:
+        if foreign := sorted(index.stem for index in folder.glob("*.index")):
+            raise ForeignCheckpoints(folder, foreign) from None
         return CoquiState()
     except ValidationError as error:
         raise CheckpointsDamaged(folder, [f"{path} is damaged: {error}"]) from error
