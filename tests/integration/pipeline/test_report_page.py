@@ -83,6 +83,7 @@ def made(workspace: Workspace, train_key: str | None = TRAIN) -> str:
 
 def test_it_shows_curves_errors_speakers_and_coverage_and_refers_to_nothing_else(workspace: Workspace) -> None:
     text = made(workspace)
+    assert "averaged weights" in text
     for part in ("CTC loss", "epoch 2: 11.75", "epoch 2: 0.625", "epoch 1: 0.001", "exported epoch"):
         assert part in text
     for part in (
@@ -109,6 +110,16 @@ def test_recordings_are_bounded_and_a_missing_history_is_said(
     text = made(workspace, train_key="0000dead")
     assert "audio" not in References(text).elements and "s, not included" in text
     assert "The training history is not available." in text and "Record next" not in text
+
+
+def test_a_training_by_coqui_is_not_described_as_ours(workspace: Workspace) -> None:
+    history = (
+        "epoch,step,loss,dev_loss,seconds,clips_per_second,learning_rate,dev_wer\n1,4,12.5,11.75,1.0,20.0,0.001,\n"
+    )
+    (workspace.graph.parent / "training.csv").write_text(history, encoding="utf-8")
+    text = made(workspace)
+    assert "CTC loss" in text
+    assert "averaged weights" not in text
 
 
 @pytest.mark.parametrize(

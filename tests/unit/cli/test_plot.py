@@ -107,6 +107,20 @@ def test_nothing_to_draw_is_said(
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("drawn", [(), ("--png", "curves.png")], ids=["terminal", "png"])
+def test_a_history_without_a_number_is_said(
+    drawn: tuple[str, ...],
+    state: ModelState,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write(state, "checkpoints/0000000a", f"{HEADER}1,10,nan,inf,1.0,20.0,nan,nan\n")
+    assert run(state, "espejo", *drawn) == 1
+    assert "training.csv has no value that can be drawn" in capsys.readouterr().err
+
+
 def test_an_unknown_model_is_named(state: ModelState, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(state, "spiegel") == 1
     assert "no model spiegel in" in capsys.readouterr().err

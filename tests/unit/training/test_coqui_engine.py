@@ -122,10 +122,19 @@ def test_the_best_checkpoint_is_kept_when_coqui_is_ahead_of_its_log(
     assert coqui.names() == ["train-12"]
 
 
-def test_without_dev_clips_the_last_epoch_is_exported(coqui: Coqui, rows: list[Row]) -> None:
+def test_without_dev_clips_the_last_epoch_is_exported(
+    coqui: Coqui, rows: list[Row], capsys: pytest.CaptureFixture[str]
+) -> None:
     coqui.workspace.prepare(rows)
-    output = coqui.train([(5, None), (6, None)])
+    output = coqui.train(
+        [(5, None), (6, None)], earlyStop={"patience": 2}, hyperparameters={"hiddenUnits": 32, "batchSize": 5}
+    )
     assert (output.dev_loss, output.exported_epoch) == (None, 2)
+    records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert {record["warning"] for record in records} == {
+        "earlyStop and reduceOnPlateau have no effect, because there are no dev clips; Coqui leaves the 3 longest clips out of "
+        "every epoch: they do not fill a batch"
+    }
     assert coqui.workspace.graph().read_text() == "weights after 2 epochs"
 
 

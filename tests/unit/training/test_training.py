@@ -283,11 +283,19 @@ def test_a_loss_that_diverges_ends_training_and_spares_the_last_checkpoint(works
     assert not workspace.graph("33333333").exists()
 
 
-def test_a_batch_larger_than_the_dataset_is_lowered_and_reported(
-    workspace: Workspace, caplog: pytest.LogCaptureFixture
+def test_settings_that_the_dataset_leaves_no_effect_are_reported(
+    workspace: Workspace, rows: list[Row], caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert workspace.train(maxEpochs=1, hyperparameters={"hiddenUnits": 32, "batchSize": 500}).step == 1
-    assert "batchSize 500 is lowered to the 14 training clips" in caplog.text
+    workspace.prepare(rows)
+    settings = {"hyperparameters": {"hiddenUnits": 32, "batchSize": 500}, "earlyStop": {"patience": 2}}
+    assert workspace.train(maxEpochs=1, **settings).step == 1
+    sentences = (
+        f"batchSize 500 is lowered to the {len(rows)} training clips",
+        "earlyStop and reduceOnPlateau have no effect, because there are no dev clips",
+    )
+    assert all(sentence in caplog.text for sentence in sentences)
+    records = [TrainProgress.model_validate_json(line) for line in capsys.readouterr().out.splitlines()]
+    assert {record.warning for record in records} == {"; ".join(sentences)}
 
 
 def test_what_is_exported_is_the_average_of_the_weights(workspace: Workspace) -> None:

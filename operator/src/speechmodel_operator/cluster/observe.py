@@ -179,9 +179,7 @@ def _job_run(
     pod = _telling(workers, state)
     ended = pod.state(STAGE_CONTAINER).terminated if pod else None
     trouble = (
-        suspended(job)
-        or _first_trouble(workers, now)
-        or _too_few_pods(job, state, len(workers), ready, now, rejection)
+        suspended(job) or _first_trouble(workers, now) or _too_few_pods(job, state, len(workers), ready, now, rejection)
     )
     if pod and state is RunState.FAILED:
         trouble = pods.out_of_memory(pod, STAGE_CONTAINER) or pods.disruption(pod)

@@ -41,7 +41,7 @@ class TrainProgress(Document):
     """Estimated time until the last epoch is finished, at the mean speed of this run, in seconds. None before its first step,
     and with CoquiSTT before its first epoch is finished."""
     warning: str | None = None
-    """How this attempt differs from the spec, such as a GPU that is not used."""
+    """How this attempt differs from the spec, such as a GPU that is not used, or a batchSize above the number of clips."""
     time: Time
     """Time at which the record was written."""
 

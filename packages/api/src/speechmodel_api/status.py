@@ -177,7 +177,8 @@ class TrainingStatus(ApiModel):
     """Estimated time at which the last epoch will be finished, from the mean speed of the current attempt. Absent until its
     first step (with CoquiSTT, its first epoch) is made, and while no attempt trains."""
     warning: Message | None = None
-    """Describes how the training differs from the spec, such as a GPU that it does not use. Absent otherwise."""
+    """Describes how the training differs from the spec, such as a GPU that it does not use, or a batchSize above the
+    number of clips. Absent otherwise."""
 
 
 class Promotion(ApiModel):

@@ -83,6 +83,8 @@ def _read(path: Path) -> list[EpochLoss]:
             ) from error
     if not epochs:
         raise CommandError(f"no epoch is finished yet ({path}); try again later")
+    if not any(_points(chart, epochs) for chart in _CHARTS):
+        raise CommandError(f"{path} has no value that can be drawn: all are empty, infinite or NaN")
     return epochs
 
 

@@ -39,6 +39,7 @@ from speechmodel_training.saving import SaveTimer
 from speechmodel_training.schedule import Segment, batches_left, in_order_of_length
 from speechmodel_training.standardisation import Standardisation
 from speechmodel_training.state import LineageFacts, TrainingState
+from speechmodel_training.unused_settings import unused_settings
 from speechmodel_training.workers import Workers
 
 log = logging.getLogger(__name__)
@@ -95,8 +96,16 @@ class Trainer:
         self._store = store
         chosen = self._settings = target.settings
         self._batch_size = min(chosen.batch_size, len(training_set.train))
-        if self._batch_size < chosen.batch_size:
-            log.warning("batchSize %d is lowered to the %d training clips", chosen.batch_size, self._batch_size)
+        self._unused = list(
+            unused_settings(
+                chosen.batch_size,
+                clips=len(training_set.train),
+                dev_clips=len(training_set.dev),
+                waits_for_dev_loss=bool(target.early_stop or target.reduce_on_plateau),
+            )
+        )
+        for sentence in self._unused:
+            log.warning("%s", sentence)
         self._segment = Segment(
             batch_size=self._batch_size,
             batches_done=0,
@@ -112,8 +121,6 @@ class Trainer:
             consistency=chosen.consistency or None,
             workers=workers,
         )
-        if (target.early_stop or target.reduce_on_plateau) and not training_set.dev:
-            log.warning("earlyStop and reduceOnPlateau have no effect, because there are no dev clips")
         voices = [clip.path for clip in training_set.train]
         train_augmenter, dev_augmenter = (
             Augmenter(tuple(map(parse, target.augmentation)), seed=facts.seed, max_epochs=epochs, voices=voices)
@@ -377,7 +384,7 @@ class Trainer:
                 clips_per_second=speed or (last.clips_per_second if last else None),
                 cpu_utilization=self._cpu_use.since_last(),
                 seconds_left=self._pace.seconds_left(self._epochs_trained, self._settings.max_epochs),
-                warning=missing_gpu(),
+                warning="; ".join(filter(None, (missing_gpu(), *self._unused))) or None,
                 time=datetime.now(UTC),
             )
         )

@@ -84,13 +84,17 @@ def report_page(
     workspace = Workspace(task.workspace)
     training = recorded_output(workspace.export(task.train_key), TrainOutput) if task.train_key else None
     parts = {part: dataset.clips(part) for part in Part}
+    epochs = read_epochs(workspace, task.train_key)
     spoken = [clip for part in (Part.TRAIN, Part.DEV, Part.TEST, Part.SEEN) for clip in parts[part]]
     speakers = dataset.speakers()
     return _template().render(
         task=task,
         report=report,
         training=training,
-        charts=_charts(read_epochs(workspace, task.train_key), training),
+        charts=_charts(epochs, training),
+        averaged=any(
+            epoch.dev_wer is not None for epoch in epochs
+        ),  # Coqui neither averages weights nor decodes dev clips
         lengths=histogram("Length of the clips", [clip.samples / SAMPLE_RATE for clip in spoken]),
         parts=[_part(part, of_part) for part, of_part in parts.items() if of_part],
         labels=_labels(dataset.alphabet(), parts[Part.TRAIN]),

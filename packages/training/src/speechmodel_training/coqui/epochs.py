@@ -4,6 +4,7 @@ import logging
 import math
 import re
 import time
+from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime
 
@@ -33,6 +34,7 @@ from speechmodel_training.dataset import TrainingSet
 from speechmodel_training.epochs import EpochRecord
 from speechmodel_training.errors import CheckpointsDamaged, LossDiverged
 from speechmodel_training.ownership import Ownership
+from speechmodel_training.unused_settings import unused_settings
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +57,7 @@ class Epochs:
     ) -> None:
         self._document = document
         self._clips = len(training_set.train)
-        self._dev = bool(training_set.dev)
+        self._dev = len(training_set.dev)
         self._settings = settings
         self._ownership = ownership
         self._folder = ownership.folder
@@ -70,6 +72,7 @@ class Epochs:
         self._seconds = self._loss = 0.0
         self._dev_loss: float | None = None
         self._pace = Pace(self.state.epoch)
+        self._unused = list(self._unused_settings())
 
     def run(self) -> None:
         """Train until the number of epochs is reached, or until Coqui stops early.
@@ -77,7 +80,8 @@ class Epochs:
         Raises Stopped after SIGTERM, LossDiverged, CheckpointsDamaged when none of its checkpoints can be read,
         and what program.run raises.
         """
-        self._warn()
+        for sentence in self._unused:
+            log.warning("%s", sentence)
         self._report()
         unreadable: list[str] = []
         while self.state.epoch < self._settings.max_epochs and not self.state.stopped_early:
@@ -129,7 +133,7 @@ class Epochs:
             self._folder,
             epochs=left,
             batch_size=self._batch_size,
-            dev=self._dev,
+            dev=bool(self._dev),
             load="last" if checkpoint else "init",
             set_rate=set_rate,
         )
@@ -217,13 +221,13 @@ class Epochs:
         self.state = self.state.changed(**changes)
         write_state(self._folder, self.state)
 
-    def _warn(self) -> None:
-        if self._batch_size < self._settings.batch_size:
-            log.warning("batchSize %d is lowered to the %d training clips", self._settings.batch_size, self._clips)
+    def _unused_settings(self) -> Iterator[str]:
+        waits = bool(self._document.early_stop or self._document.reduce_on_plateau)
+        yield from unused_settings(
+            self._settings.batch_size, clips=self._clips, dev_clips=self._dev, waits_for_dev_loss=waits
+        )
         if left_out := self._clips % self._batch_size:
-            log.warning("Coqui leaves the %d longest clips out of every epoch: they do not fill a batch", left_out)
-        if not self._dev and (self._document.early_stop or self._document.reduce_on_plateau):
-            log.warning("earlyStop and reduceOnPlateau have no effect, because there are no dev clips")
+            yield f"Coqui leaves the {left_out} longest clips out of every epoch: they do not fill a batch"
 
     def _report(self) -> None:
         last = self.state.history[-1] if self.state.history else None
@@ -238,6 +242,7 @@ class Epochs:
                 dev_loss=last.dev_loss if last else None,
                 clips_per_second=last.clips_per_second if last else None,
                 seconds_left=self._pace.seconds_left(self.state.epoch, self._settings.max_epochs),
+                warning="; ".join(self._unused) or None,
                 time=datetime.now(UTC),
             )
         )

@@ -104,11 +104,11 @@ def checkpoints(folder: Path) -> list[str]:
     """
     best = [BEST_NAME] if (folder / f"{BEST_NAME}.index").exists() else []
     found = [
-        (path.stat().st_mtime_ns, match[1])
+        (path.stat().st_mtime_ns, step_of(match[1]), match[1])  # a copy may have given all files one time
         for path in folder.glob("train-*.index")
         if (match := _INDEX.fullmatch(path.name)) and path.with_suffix(".data-00000-of-00001").exists()
     ]
-    return best + [name for _, name in sorted(found)]
+    return best + [name for _, _, name in sorted(found)]
 
 
 def point_to(folder: Path, name: str) -> None:
