@@ -139,11 +139,15 @@ def test_what_another_worker_removes_meanwhile_is_no_error(
     early, late = folder(workspace.data("early"), 20), folder(workspace.data("late"), 10)
     remove = shutil.rmtree
 
+    def marking(path: Path) -> Path:
+        remove(early, ignore_errors=True)
+        return mark(path)
+
     def removing(path: Path) -> None:
         remove(path)
         remove(path)
 
-    monkeypatch.setattr(tidying, "_mark", lambda path: (remove(early, ignore_errors=True), mark(path))[1])
+    monkeypatch.setattr(tidying, "_mark", marking)
     monkeypatch.setattr(shutil, "rmtree", removing)
     with caplog.at_level(logging.WARNING):
         tidy(workspace, Kept(folders=(), seconds=WEEK))
