@@ -11,12 +11,17 @@ from pathlib import Path
 
 import httpx
 import pytest
+from speechmodel_inference.app import CLIPS_SECONDS, DECODERS_SECONDS
+from speechmodel_inference.server import LONGEST_LAME_DUCK
+from speechmodel_inference.settings import Settings
+from speechmodel_operator.resources.serving import GRACE_SECONDS, LAME_DUCK_SECONDS
 from speechmodel_runtime import load
 from support.servers import HANGS, OK_ESPEJO, Server, Start, VersionFolder
 
 HOUR = 3600
-STILL_ASKED = "requests still come"
 """Longer than any test: a server that ends earlier did not wait for it."""
+STILL_ASKED = "requests still come"
+"""Words of the log when new requests are refused."""
 
 
 def test_it_is_ready_only_once_it_has_loaded_the_version(folder: VersionFolder, start: Start) -> None:
@@ -174,6 +179,21 @@ def test_it_ends_though_requests_come_for_ever(start: Start) -> None:
             server.get("/v1/models")
     assert server.process.returncode == 0
     assert STILL_ASKED in server.log.read_text()
+
+
+def test_a_server_ends_within_the_grace_period_of_its_pod_though_every_wait_is_the_longest() -> None:
+    lame_duck = LONGEST_LAME_DUCK * LAME_DUCK_SECONDS
+    drain: int = Settings.model_fields["drain_seconds"].default
+    assert lame_duck + drain + DECODERS_SECONDS + CLIPS_SECONDS <= GRACE_SECONDS - 5, "some seconds for the rest"
+
+
+def test_a_request_without_a_key_is_told_to_close_its_connection_too(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "keys").write_text("secret")
+    server = start(lame_duck_seconds=HOUR, api_keys=tmp_path / "keys").until_ready()
+    server.terminate()
+    server.until_draining()
+    answer = server.get("/v1/models")
+    assert (answer.status_code, answer.headers["connection"]) == (401, "close")
 
 
 def test_work_that_outlasts_the_drain_time_is_answered_with_an_error(start: Start, five_minutes: bytes) -> None:

@@ -83,7 +83,9 @@ class DecodingQueue:
 
     @contextmanager
     def place(self) -> Iterator["Place"]:
-        """Hold a place while the context lasts. Raises QueueFull when all are taken."""
+        """Hold a place while the context lasts. Raises QueueFull when all are taken, and ShuttingDown after give_up()."""
+        if self._ending.is_set():
+            raise ShuttingDown
         if self.taken >= self.places:
             raise self.full()
         self.taken += 1

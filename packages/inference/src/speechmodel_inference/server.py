@@ -24,8 +24,10 @@ LARGEST_MESSAGE = 16 << 20
 """Bytes of a message of a WebSocket. OpenAI allows 15 MiB of audio in a message."""
 ANSWER_SECONDS = 5.0
 """Time before the end of the drain at which unfinished requests are answered with an error."""
-LONGEST_LAME_DUCK = 6
-"""Lame-duck times after which a server accepts no more requests, however many still come."""
+LONGEST_LAME_DUCK = 4
+"""Lame-duck times after which a server accepts no more requests, however many still come. With the drain and the waits of
+app.py, it must fit in the minute that a pod has for its end.
+"""
 
 
 class DrainingServer(uvicorn.Server):

@@ -28,7 +28,7 @@ def _by_comma(value: object) -> object:
 class Settings(BaseSettings):
     """Every setting of the server.
 
-    Six times lame_duck_seconds and drain_seconds together must stay below the grace period of the pod.
+    Four times lame_duck_seconds, drain_seconds and another 15 s together must stay below the grace period of the pod.
     """
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True)
@@ -95,7 +95,7 @@ class Settings(BaseSettings):
     """The path that a proxy removes from requests, such as /speech."""
     lame_duck_seconds: Annotated[float, Field(ge=0)] = 5.0
     """Time after SIGTERM, and after every request that still comes, in which new requests are served: load balancers
-    notice it late. It ends after six times this time in any case."""
+    notice it late. It ends after four times this time in any case."""
     drain_seconds: Annotated[int, Field(ge=0)] = 20
     """Time after that in which requests in flight may finish."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"

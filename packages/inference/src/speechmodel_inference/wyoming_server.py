@@ -29,7 +29,7 @@ from wyoming.ping import Ping, Pong
 
 from speechmodel_inference.connections import ACCEPTED_AT_ONCE
 from speechmodel_inference.decoders import DecodingOptions, hot_words
-from speechmodel_inference.errors import BadRequest, RequestError, TooManyConnections
+from speechmodel_inference.errors import BadRequest, RequestError, ShuttingDown, TooManyConnections
 from speechmodel_inference.languages import require_language
 from speechmodel_inference.listening import queue_connections
 from speechmodel_inference.live import Heard, LiveTranscription
@@ -131,6 +131,10 @@ async def _converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, 
         code = NORMAL
     except asyncio.CancelledError:  # the server ends
         code = NORMAL
+        if conversation.hears:
+            log.info("wyoming: the server ends before the end of a recording")
+            with suppress(OSError):
+                await _refuse(reader, writer, ShuttingDown())
         raise
     except RequestError as error:
         code = close_code(error)
@@ -166,6 +170,11 @@ class _Conversation(ExitStack):
         self._format = _Format(rate=SAMPLE_RATE, width=2, channels=1)
         self._texts: list[str] = []
 
+    @property
+    def hears(self) -> bool:
+        """True from the beginning of a recording to its end."""
+        return self._live is not None
+
     async def answer(self, event: Event) -> Event | None:
         """Return the answer to an event. Events of other services are ignored. Raises RequestError."""
         try:
@@ -200,6 +209,7 @@ class _Conversation(ExitStack):
         self._asked = asked
 
     async def _start(self, event: Event) -> None:
+        self._services.lifecycle.asked()
         self.close()
         audio = _valid(_Format, event)
         version = self._services.lifecycle.version
