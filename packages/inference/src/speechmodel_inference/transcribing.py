@@ -92,7 +92,9 @@ def transcribe(
             samples += len(block)
             yield block
 
-    with read_pcm(source, name=name, max_seconds=max_seconds, sample_rate=decoder.sample_rate) as reader:
+    with read_pcm(
+        source, name=name, max_seconds=max_seconds, sample_rate=decoder.sample_rate, use_damaged=True
+    ) as reader:
         work = _Work(decoder, speech_level, name, options)
         for segment in work.segments(counted(reader.blocks())):
             segments.append(segment)
