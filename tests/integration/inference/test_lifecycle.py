@@ -207,6 +207,17 @@ def test_work_that_outlasts_the_drain_time_is_answered_with_an_error(start: Star
     assert server.until_ended() == 0
 
 
+def test_a_recording_that_is_read_when_the_server_ends_leaves_no_traceback(start: Start, eight_channels: bytes) -> None:
+    server = start(lame_duck_seconds=0, drain_seconds=2, decoders=1).until_ready()
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(server.transcribe, eight_channels)
+        server.until_metric("speechmodel_requests_decoding", 1)
+        server.terminate()
+        assert (answer.result().status_code, answer.result().json()["error"]["code"]) == (503, "shutting_down")
+    assert server.until_ended() == 0
+    assert "Traceback" not in server.log.read_text()
+
+
 def test_a_second_sigterm_or_ctrl_c_cuts_the_lame_duck_time_short(start: Start) -> None:
     for second in (signal.SIGTERM, signal.SIGINT):
         server = start(lame_duck_seconds=HOUR).until_ready()

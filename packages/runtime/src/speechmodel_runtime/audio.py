@@ -6,7 +6,7 @@ import errno
 import io
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from os import PathLike, fspath
@@ -89,15 +89,17 @@ def read_pcm(
     max_seconds: float | None = None,
     sample_rate: int = SAMPLE_RATE,
     use_damaged: bool = False,
+    require_reader: Callable[[], None] = lambda: None,
 ) -> Iterator["PcmReader"]:
     """Give a reader of the samples of decode(), for long recordings. Raises as decode().
 
-    With `use_damaged`, it reads what can be decoded of a damaged or cut file, and warns.
+    With `use_damaged`, it reads what can be decoded of a damaged or cut file, and warns. `require_reader` is called before
+    each block is read, the first time before this function returns, and may raise an error that ends the reading.
     """
     with _opened(source, name) as (file, called):
         reader = open_reader(file, called)
         _require_rate(reader.header, called)
-        bounds = _Bounds(called, max_seconds, use_damaged)
+        bounds = _Bounds(called, max_seconds, use_damaged, require_reader)
         mix = choose_mix(reader.header, lambda: bounds.blocks(reader))
         yield PcmReader(reader, mix, bounds, sample_rate)
 
@@ -238,11 +240,15 @@ class _Bounds:
     called: str
     max_seconds: float | None
     use_damaged: bool
+    require_reader: Callable[[], None]
 
     def blocks(self, reader: Reader) -> Iterator[Block]:
         """Yield the blocks of a recording. Raises AudioTooLong, and AudioUnreadable for damage that may not be used."""
-        frames = 0
-        for block in reader.blocks():
+        frames, blocks = 0, reader.blocks()
+        while True:
+            self.require_reader()
+            if (block := next(blocks, None)) is None:
+                break
             if not self.use_damaged:
                 self._require_whole(reader)
             frames += len(block)
