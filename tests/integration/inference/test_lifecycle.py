@@ -253,6 +253,24 @@ def test_impossible_settings_end_it_with_a_sentence_about_each(start: Start) -> 
     assert "SPEECHMODEL_WAITING: Input should be a valid integer" in log
 
 
+@pytest.mark.parametrize(
+    ("setting", "value", "says"),
+    [
+        ("listen", ":99999", "Value error, the port must be a number from 0 to 65535, not ':99999'"),
+        ("wyoming_listen", ":65536", "Value error, the port must be a number from 0 to 65535, not ':65536'"),
+        ("api_keys", "/nonexistent/keys", "/nonexistent/keys does not exist; create it, or correct the setting"),
+        ("takes", "/nonexistent/takes", "/nonexistent/takes does not exist; create it, or correct the setting"),
+        ("cors_origins", "https://home.example/", "String should match pattern"),
+    ],
+)
+def test_a_setting_that_cannot_work_ends_it_with_a_sentence(setting: str, value: str, says: str, start: Start) -> None:
+    server = start(**{setting: value})
+    assert server.until_ended() == 78
+    log = server.log.read_text()
+    assert says in log
+    assert "Traceback" not in log
+
+
 def test_an_address_that_is_taken_ends_it_with_a_sentence(start: Start) -> None:
     first = start().until_ready()
     second = start(listen=f"127.0.0.1:{first.port}")

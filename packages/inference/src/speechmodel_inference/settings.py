@@ -9,20 +9,31 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from speechmodel_api.log_format import FIELDS_VARIABLE
 from speechmodel_api.schema import S3Location
-from speechmodel_api.serving_spec import Engine
+from speechmodel_api.serving_spec import Engine, Origin
 from speechmodel_api.training_engine import COQUI_PYTHON
 from speechmodel_runtime.library import VARIABLE as LIBRARY
 
 PREFIX = "SPEECHMODEL_"
+LARGEST_PORT = 65_535
 
 
 def _by_comma(value: object) -> object:
     """Return the parts of a text between commas, without those that are empty."""
     return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+def _with_port(listen: str) -> str:
+    if int(listen.rpartition(":")[2]) > LARGEST_PORT:
+        raise ValueError(f"the port must be a number from 0 to {LARGEST_PORT}")
+    return listen
+
+
+Address = Annotated[str, Field(pattern=r"^.*:[0-9]{1,5}$"), AfterValidator(_with_port)]
+"""`address:port`."""
 
 
 class Settings(BaseSettings):
@@ -40,9 +51,9 @@ class Settings(BaseSettings):
     """The model's id in /v1/models."""
     model_aliases: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_by_comma)] = ("whisper-1", "gpt-4o-transcribe")
     """Other names of the model in requests, with commas between them: the names that clients send by default."""
-    listen: Annotated[str, Field(pattern=r"^.*:[0-9]{1,5}$")] = ":8080"
+    listen: Address = ":8080"
     """`address:port`. Without an address: every IPv4 and IPv6 address of the machine."""
-    wyoming_listen: Annotated[str, Field(pattern=r"^.*:[0-9]{1,5}$")] | None = None
+    wyoming_listen: Address | None = None
     """`address:port` for the Wyoming protocol, which has no authentication. Without it, it is not served."""
     engine: Engine = Engine.AUTO
     """DeepSpeech, Native, or Auto: Native if it answered every test clip of the version as DeepSpeech did."""
@@ -72,7 +83,7 @@ class Settings(BaseSettings):
     api_keys: Path | None = None
     """A file with API keys, one a line, or a folder of such files: a mounted Secret. Without it, requests
     need no key."""
-    cors_origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_by_comma)] = ()
+    cors_origins: Annotated[tuple[Origin, ...], NoDecode, BeforeValidator(_by_comma)] = ()
     """Origins whose web pages may use the API, with commas between them, such as https://home.example. `*` allows
     every page."""
     takes: Path | None = None
@@ -107,6 +118,18 @@ class Settings(BaseSettings):
         if value is not None and not (info.data.get("takes") or info.data.get("takes_bucket")):
             raise ValueError(f"set {PREFIX}TAKES too, the folder in which takes are kept")
         return value
+
+    def missing_paths(self) -> list[str]:
+        """Return a sentence for each setting that names a file or folder that does not exist.
+
+        The folder of the version is not among them: the server starts without it, and reports it.
+        """
+        named = {"api_keys": self.api_keys, "takes": self.takes, "service_account": self.service_account}
+        return [
+            f"{PREFIX}{name.upper()}: {path} does not exist; create it, or correct the setting"
+            for name, path in named.items()
+            if path is not None and not path.exists()
+        ]
 
     @property
     def keeps_takes(self) -> bool:
