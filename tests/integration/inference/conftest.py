@@ -1,5 +1,6 @@
 """Fixtures: a fetched version and servers that serve it."""
 
+import io
 from collections.abc import Iterator
 from contextlib import ExitStack
 from itertools import count
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 from playwright.sync_api import Browser
 from speechmodel_pipeline.graphdef.pbmm import memory_map
 from speechmodel_runtime import load, save
@@ -73,6 +75,16 @@ def minute(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("minute") / "minute.wav"
     save(path, np.tile(clip, 60 * 16000 // len(clip)))
     return path
+
+
+@pytest.fixture(scope="session")
+def eight_channels() -> bytes:
+    """Five minutes of eight channels at 96 kHz: a small file that takes some seconds to read."""
+    file = io.BytesIO()
+    with soundfile.SoundFile(file, "w", 96_000, 8, format="FLAC") as flac:
+        for _ in range(300):
+            flac.write(np.zeros((96_000, 8), np.int16))
+    return file.getvalue()
 
 
 @pytest.fixture(scope="session")

@@ -11,12 +11,17 @@ from pathlib import Path
 
 import httpx
 import pytest
+from speechmodel_inference.app import CLIPS_SECONDS, DECODERS_SECONDS
+from speechmodel_inference.server import LONGEST_LAME_DUCK
+from speechmodel_inference.settings import Settings
+from speechmodel_operator.resources.serving import GRACE_SECONDS, LAME_DUCK_SECONDS
 from speechmodel_runtime import load
 from support.servers import HANGS, OK_ESPEJO, Server, Start, VersionFolder
 
 HOUR = 3600
-STILL_ASKED = "requests still come"
 """Longer than any test: a server that ends earlier did not wait for it."""
+STILL_ASKED = "requests still come"
+"""Words of the log when new requests are refused."""
 
 
 def test_it_is_ready_only_once_it_has_loaded_the_version(folder: VersionFolder, start: Start) -> None:
@@ -176,6 +181,21 @@ def test_it_ends_though_requests_come_for_ever(start: Start) -> None:
     assert STILL_ASKED in server.log.read_text()
 
 
+def test_a_server_ends_within_the_grace_period_of_its_pod_though_every_wait_is_the_longest() -> None:
+    lame_duck = LONGEST_LAME_DUCK * LAME_DUCK_SECONDS
+    drain: int = Settings.model_fields["drain_seconds"].default
+    assert lame_duck + drain + DECODERS_SECONDS + CLIPS_SECONDS <= GRACE_SECONDS - 5, "some seconds for the rest"
+
+
+def test_a_request_without_a_key_is_told_to_close_its_connection_too(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "keys").write_text("secret")
+    server = start(lame_duck_seconds=HOUR, api_keys=tmp_path / "keys").until_ready()
+    server.terminate()
+    server.until_draining()
+    answer = server.get("/v1/models")
+    assert (answer.status_code, answer.headers["connection"]) == (401, "close")
+
+
 def test_work_that_outlasts_the_drain_time_is_answered_with_an_error(start: Start, five_minutes: bytes) -> None:
     server = start(lame_duck_seconds=0, drain_seconds=10, decoders=1).until_ready()
     with ThreadPoolExecutor(3) as pool:
@@ -185,6 +205,17 @@ def test_work_that_outlasts_the_drain_time_is_answered_with_an_error(start: Star
         for answer in answers:
             assert (answer.result().status_code, answer.result().json()["error"]["code"]) == (503, "shutting_down")
     assert server.until_ended() == 0
+
+
+def test_a_recording_that_is_read_when_the_server_ends_leaves_no_traceback(start: Start, eight_channels: bytes) -> None:
+    server = start(lame_duck_seconds=0, drain_seconds=2, decoders=1).until_ready()
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(server.transcribe, eight_channels)
+        server.until_metric("speechmodel_requests_decoding", 1)
+        server.terminate()
+        assert (answer.result().status_code, answer.result().json()["error"]["code"]) == (503, "shutting_down")
+    assert server.until_ended() == 0
+    assert "Traceback" not in server.log.read_text()
 
 
 def test_a_second_sigterm_or_ctrl_c_cuts_the_lame_duck_time_short(start: Start) -> None:
@@ -220,6 +251,24 @@ def test_impossible_settings_end_it_with_a_sentence_about_each(start: Start) -> 
     log = server.log.read_text()
     assert "SPEECHMODEL_DECODERS: Input should be greater than or equal to 1, not '0'" in log
     assert "SPEECHMODEL_WAITING: Input should be a valid integer" in log
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "says"),
+    [
+        ("listen", ":99999", "Value error, the port must be a number from 0 to 65535, not ':99999'"),
+        ("wyoming_listen", ":65536", "Value error, the port must be a number from 0 to 65535, not ':65536'"),
+        ("api_keys", "/nonexistent/keys", "/nonexistent/keys does not exist; create it, or correct the setting"),
+        ("takes", "/nonexistent/takes", "/nonexistent/takes does not exist; create it, or correct the setting"),
+        ("cors_origins", "https://home.example/", "String should match pattern"),
+    ],
+)
+def test_a_setting_that_cannot_work_ends_it_with_a_sentence(setting: str, value: str, says: str, start: Start) -> None:
+    server = start(**{setting: value})
+    assert server.until_ended() == 78
+    log = server.log.read_text()
+    assert says in log
+    assert "Traceback" not in log
 
 
 def test_an_address_that_is_taken_ends_it_with_a_sentence(start: Start) -> None:

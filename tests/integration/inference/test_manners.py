@@ -2,9 +2,7 @@
 
 import gzip
 import re
-import select
 import socket
-from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
@@ -71,19 +69,6 @@ def test_a_slow_body_is_no_slow_header(start: Start) -> None:
         connection.settimeout(HANGS)
         connection.sendall(request.read())
         assert b'{"text":"ok espejo"}' in everything(connection)
-
-
-def test_one_connection_too_many_is_refused_and_the_others_stay(start: Start) -> None:
-    server = start(connections=5, header_seconds=3600).until_ready()
-    with ExitStack() as open_:
-        held = [open_.enter_context(connect(server)) for _ in range(20)]
-        ready, _, _ = select.select(held, [], [], HANGS)
-        assert ready, "the server refuses none"
-        refused = everything(ready[0])
-        assert refused.startswith(b"HTTP/1.1 503")
-        assert b"Retry-After: 1" in refused
-        held[0].sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-        assert everything(held[0]).startswith(b"HTTP/1.1 200")
 
 
 def test_keys_are_read_again_when_the_file_changes(start: Start, tmp_path: Path) -> None:

@@ -53,6 +53,17 @@ def test_the_client_that_leaves_gives_its_place_and_its_decoder_back(start: Star
     server.until_metric("speechmodel_http_requests_total", 5, method="POST", path=path, status="499")
 
 
+def test_the_client_that_leaves_while_its_channels_are_compared_gives_its_decoder_back(
+    start: Start, eight_channels: bytes
+) -> None:
+    server = start(decoders=1, waiting=0).until_ready()
+    with ask(server, eight_channels):
+        server.until_metric("speechmodel_requests_decoding", 1)
+    left = process_seconds(server)
+    server.until_metric(IN_FLIGHT, 0)
+    assert process_seconds(server) - left < 2, "reading it to the end takes several times as long"
+
+
 def test_the_client_that_leaves_while_it_waits_costs_no_decoding(start: Start, five_minutes: bytes) -> None:
     server = start(decoders=1, waiting=8).until_ready()
     with ask(server, five_minutes):

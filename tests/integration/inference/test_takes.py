@@ -137,6 +137,31 @@ def test_a_form_that_lacks_something_is_refused_by_its_field(
     assert not folder.exists()
 
 
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("???", "take_unusable"),
+        ("<b>", "take_unusable"),
+        ("[risas", "take_unusable"),
+        ("hola " * 160, "take_too_short"),
+    ],
+)
+def test_a_sentence_that_prepare_would_leave_out_is_refused(
+    keeping: Server, folder: Path, text: str, code: str
+) -> None:
+    answer = post(keeping, text=text)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, code)
+    assert not folder.exists()
+
+
+def test_spellings_of_a_sentence_count_as_one(keeping: Server, folder: Path) -> None:
+    saved = [post(keeping, text=text).json() for text in ("OK Espejo", "\u00a1Ok, espejo!", "ok espejo")]
+    assert [each["text"] for each in saved] == ["ok espejo"] * 3
+    assert counts(keeping)["sentences"] == {"ok espejo": {"mine": 3, "all": 3}}
+    kept = {Take.model_validate_json(path.read_bytes()).text for path in folder.glob("*/*.json")}
+    assert kept == {"OK Espejo", "\u00a1Ok, espejo!", "ok espejo"}, "prepare decides, by the settings of that day"
+
+
 def test_one_take_is_deleted_and_a_second_deletion_says_that_it_is_gone(keeping: Server, folder: Path) -> None:
     first, second = (post(keeping).json()["id"] for _ in range(2))
     assert keeping.client.delete(f"/v1/takes/Ana Ruiz/{first}").status_code == 204

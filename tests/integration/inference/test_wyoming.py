@@ -3,6 +3,7 @@
 import asyncio
 import json
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -162,8 +163,25 @@ async def test_one_stream_too_many_is_told_to_come_back(start: Start, port: int)
         assert Error.from_event(answer).code == "queue_full"
         server.terminate()
         server.terminate()
+        answer = await read(first)
+        assert answer is not None
+        assert Error.from_event(answer).code == "shutting_down"
         assert await read(first) is None, "streams end with the server"
     assert await asyncio.to_thread(server.until_ended) == 0
+    assert "the server ends before the end of a recording" in server.log.read_text()
+
+
+async def test_audio_counts_as_requests_of_a_load_balancer_that_has_not_noticed(start: Start) -> None:
+    own = free_port()
+    server = start(wyoming_listen=f"127.0.0.1:{own}", lame_duck_seconds=4)
+    await asyncio.to_thread(server.until_ready)
+    clip = load(OK_ESPEJO)
+    server.terminate()
+    began = time.monotonic()
+    while time.monotonic() < began + 2 * 4:
+        async with AsyncTcpClient("127.0.0.1", own) as client:
+            assert "espejo" in await transcribed(client, clip)
+        assert (await asyncio.to_thread(server.get, "/livez")).status_code == 200
 
 
 def test_a_port_that_is_taken_ends_it_with_a_sentence(start: Start) -> None:

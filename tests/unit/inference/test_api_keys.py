@@ -42,6 +42,21 @@ async def test_the_api_needs_a_key_and_the_probes_do_not(tmp_path: Path, root_pa
         assert await status(tmp_path, path, root_path=root_path) == 200
 
 
+async def test_a_byte_order_mark_of_windows_is_no_part_of_a_key(tmp_path: Path) -> None:
+    (tmp_path / "keys").write_bytes(b"\xef\xbb\xbfabc\r\ndef\r\n")
+    assert [await status(tmp_path, "/vosk", key=key) for key in ("abc", "def", "\ufeffabc")] == [200, 200, 401]
+
+
+@pytest.mark.parametrize("content", [None, "", " \n\n"])
+def test_a_file_without_a_key_is_reported_at_the_start(
+    content: str | None, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    if content is not None:
+        (tmp_path / "keys").write_text(content, encoding="utf-8")
+    RequireKey(app, tmp_path)
+    assert f"{tmp_path} has no API key, so every request that needs one is refused" in caplog.text
+
+
 async def test_a_key_is_a_whole_line(tmp_path: Path) -> None:
     (tmp_path / "keys").write_text("correct horse  battery \r\n\n\tclé\nvoilà\n", encoding="utf-8")
     for right in ("correct horse  battery", "clé", "voilà"):

@@ -142,6 +142,16 @@ def test_a_recording_of_a_phone_that_was_cut_is_refused_with_the_place() -> None
         load(io.BytesIO(encoded("mp4", "aac", 44_100)[:200]), name="cut.mp4")
 
 
+def test_an_ogg_file_without_its_last_page_is_used_with_a_warning() -> None:
+    file = io.BytesIO()
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, 64_000)
+    soundfile.write(file, noise, 16_000, format="OGG", subtype="VORBIS")
+    whole = file.getvalue()
+    assert [each.kind for each in decode(io.BytesIO(whole)).warnings] == []
+    audio = decode(io.BytesIO(whole[: whole.rindex(b"OggS")]))
+    assert [each.kind for each in audio.warnings] == ["CutShort"]
+
+
 def test_a_playlist_opens_no_other_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("secret.ts").write_bytes(encoded("mpegts", "aac", 44_100))

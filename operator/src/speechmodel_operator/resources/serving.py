@@ -38,7 +38,7 @@ CACHE = "/cache"
 PORT = 8080
 LAME_DUCK_SECONDS = 5
 """Time for which a server accepts requests after SIGTERM, and after each that still comes, while its endpoint is
-removed: 30 s at most, of the grace period's 60."""
+removed: 20 s at most, of the grace period's 60."""
 GRACE_SECONDS = 60
 TOKEN_SECONDS = 3600
 """Lifetime of the token of a ServiceAccount. kubelet replaces it in time."""

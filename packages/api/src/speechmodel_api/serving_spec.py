@@ -40,7 +40,8 @@ class EnvVar(ApiModel, json_schema_extra=cel(_OWN_RULE, _OWN_MESSAGE)):
 
 
 _Alias = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[^,\s]+$")]
-_Origin = Annotated[str, Field(max_length=253, pattern=r"^(\*|https?://[^,\s/]+)$")]
+Origin = Annotated[str, Field(max_length=253, pattern=r"^(\*|https?://[^,\s/]+)$")]
+"""The origin of a web page, without a slash at its end, or `*`."""
 
 
 class Engine(StrEnum):
@@ -86,11 +87,12 @@ class ServerSettings(ApiModel):
     Otherwise, some requests arrive while their connection is being closed, and the load balancer answers
     them with 502. Defaults to 75, which is too short for Google Cloud."""
     connections: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
-    """Largest number of open connections of a pod. One more is answered with 503. Defaults to 1000."""
+    """Largest number of open connections of a pod, over HTTP and Wyoming together. One more closes the longest idle
+    connection, or is answered with 503 if none is idle; probes are always answered. Defaults to 1000."""
     model_aliases: Annotated[tuple[_Alias, ...], Field(min_length=1, max_length=16)] | None = None
     """Other names of the model in requests, for clients whose model name is fixed. Defaults to
     whisper-1 and gpt-4o-transcribe."""
-    cors_origins: Annotated[tuple[_Origin, ...], Field(min_length=1, max_length=32)] | None = None
+    cors_origins: Annotated[tuple[Origin, ...], Field(min_length=1, max_length=32)] | None = None
     """Origins whose web pages may use the API, such as `https://home.example`. `*` allows every page.
     Defaults to none; the page of the server itself needs none."""
     root_path: Annotated[str, Field(max_length=256, pattern=r"^/.*[^/]$")] | None = None

@@ -241,6 +241,10 @@ class PrepareOutput(Document):
     """Loudness of the speech in every clip, in dBFS. None for recordings as they are."""
     listing_digest: Digest | None = None
     """Digest of key, size and ETag of every object in the bucket. None for a claim."""
+    annotations: Annotations | None = None
+    """How text in brackets is used. None before it was recorded."""
+    numbers: Numbers | None = None
+    """How digits are used. None before it was recorded."""
     note: str = ""
     """Sentence for people that counts the rejected rows and the recordings without a row, and
     quotes the first of each. Empty without any."""

@@ -133,7 +133,7 @@ def read_spoken(folder: Path) -> list[Spoken]:
 
 def _normalised(words: str, language: str, alphabet: Set[str], dataset: Dataset) -> str:
     """Return the words as they are trained, or as they are given when no rule can read them."""
-    from speechmodel_pipeline.text.normalise import TranscriptUnusable, normalise
+    from speechmodel_decoding.text.normalise import TranscriptUnusable, normalise
 
     for known in (alphabet, frozenset[str]()):
         try:

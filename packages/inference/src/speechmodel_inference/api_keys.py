@@ -1,5 +1,6 @@
 """API keys: requests to the API must have one of those in the files of a Secret, if the setting names them."""
 
+import codecs
 import hmac
 import logging
 from pathlib import Path
@@ -32,6 +33,8 @@ class RequireKey:
 
     def __init__(self, app: ASGIApp, path: Path) -> None:
         self._app, self._path = app, path
+        if not self._keys():
+            log.warning("%s has no API key, so every request that needs one is refused; write one a line", path)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -59,8 +62,12 @@ class RequireKey:
 
 
 def _lines(file: Path) -> list[bytes]:
-    """Return the lines of a file that are not empty. A key may have spaces within it."""
-    return [key for line in file.read_bytes().splitlines() if (key := line.strip())]
+    """Return the lines of a file that are not empty. A key may have spaces within it.
+
+    Programs of Windows put a byte order mark in front of the first one.
+    """
+    content = file.read_bytes().removeprefix(codecs.BOM_UTF8)
+    return [key for line in content.splitlines() if (key := line.strip())]
 
 
 def _key(scope: Scope) -> str:

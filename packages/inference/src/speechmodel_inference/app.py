@@ -42,10 +42,8 @@ EXPIRY_SECONDS = 600.0
 """Time between two deletions of misheard clips."""
 DECODERS_SECONDS = 5.0
 """Longest time that the end waits for decoders, which may still find misheard clips."""
-CLIPS_SECONDS = 20.0
-"""Longest time that the end waits for misheard clips to be written. With the other waits, it is within the minute that
-a pod has for its end.
-"""
+CLIPS_SECONDS = 10.0
+"""Longest time that the end waits for misheard clips to be written."""
 CLIENT_LEFT = 499
 """Status for the metrics when the client left before the answer, as in nginx."""
 
@@ -86,9 +84,9 @@ def create_app(settings: Settings, wyoming: socket.socket | None = None, lifecyc
     app.add_exception_handler(ClientLeft, _client_left)
     app.add_exception_handler(HTTPException, _http_exception)
     app.add_exception_handler(Exception, _unexpected)
-    app.add_middleware(CloseWhileDraining, lifecycle=services.lifecycle)
     if settings.api_keys is not None:
         app.add_middleware(RequireKey, path=settings.api_keys)
+    app.add_middleware(CloseWhileDraining, lifecycle=services.lifecycle)  # a request without a key too
     app.add_middleware(CountRequests, telemetry=services.telemetry)
     if settings.cors_origins:
         app.add_middleware(

@@ -1,57 +1,210 @@
-"""Limits for connections that send no request: a time for headers, and a number of connections."""
+"""The limits of connections: how many are open over HTTP and Wyoming, and how long a client may take for each part."""
 
 import asyncio
 import resource
 
 import h11
+from starlette.responses import JSONResponse
+from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
-RESERVED_FILES = 64
+from speechmodel_inference.errors import TooManyConnections
+from speechmodel_inference.middleware import PROBES, tidied
+from speechmodel_inference.openai_types import ErrorResponse, error_object
+from speechmodel_inference.settings import Settings
+
+FOR_PROBES = 16
+"""Connections beyond the limit. Only probes are answered on them."""
+ACCEPTED_AT_ONCE = 4
+"""Connections that asyncio accepts before it lets the server close one that is too many."""
+OTHER_FILES = 64
 """Open files that the server needs besides its connections."""
+_TURNS = 4
+"""Turns of asyncio from accepting a connection to closing it."""
+RESERVED_FILES = OTHER_FILES + FOR_PROBES + 2 * _TURNS * ACCEPTED_AT_ONCE
+"""Files that connections leave free: a server without any could neither accept nor refuse. HTTP and Wyoming accept."""
+LINGER_SECONDS = 5.0
+"""Time after an answer in which the rest of a body that nobody reads may arrive. A connection that is closed with bytes
+unread is reset, and the client might not see the answer."""
 
 _SLOW = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
-_FULL = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n"
+_FULL = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 2\r\nContent-Length: 0\r\n\r\n"
 
 
-def limited(header_seconds: float, connections: int) -> type[H11Protocol]:
-    """Return uvicorn's protocol with limits. Headers must arrive within `header_seconds`, and at most
-    `connections` are open: one more is answered with 503 and closed.
+class Connections:
+    """Counts the open connections of HTTP, WebSockets and Wyoming together."""
 
-    Fewer are open when the process may not have so many open files: a server without files left could
-    neither accept nor refuse.
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self._open: set[asyncio.BaseTransport] = set()
+        self._idle: dict[asyncio.BaseTransport, None] = {}
+        """Connections between two requests. The longest idle one is first."""
+        self._beyond: dict[asyncio.BaseTransport, None] = {}
+        """Connections beyond the limit, the oldest first."""
+
+    @classmethod
+    def allowed(cls, wanted: int) -> "Connections":
+        """Return a limit of `wanted`, or of fewer if the process may not have so many open files.
+
+        The soft limit of the process is raised for it, as far as the hard limit allows.
+        """
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        needed = wanted + RESERVED_FILES
+        if resource.RLIM_INFINITY not in (soft, hard):
+            needed = min(needed, hard)
+        if soft != resource.RLIM_INFINITY and soft < needed:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
+            soft = needed
+        return cls(wanted if soft == resource.RLIM_INFINITY else max(1, min(wanted, soft - RESERVED_FILES)))
+
+    def admit(self, connection: asyncio.BaseTransport) -> bool:
+        """Count a connection, and return True. If all are taken, the longest idle one is closed for it.
+
+        Return False if none is idle.
+        """
+        if len(self._open) >= self.most:
+            if not self._idle:
+                return False
+            longest = next(iter(self._idle))
+            self.left(longest)
+            longest.close()
+        self._open.add(connection)
+        return True
+
+    def admit_beyond(self, connection: asyncio.BaseTransport) -> None:
+        """Keep a connection beyond the limit, until FOR_PROBES newer ones have come."""
+        if len(self._beyond) >= FOR_PROBES:
+            oldest = next(iter(self._beyond))
+            self.left(oldest)
+            oldest.close()
+        self._beyond[connection] = None
+
+    def is_idle(self, connection: asyncio.BaseTransport) -> None:
+        """Note that a connection waits for its next request."""
+        if connection in self._open:
+            self._idle[connection] = None
+
+    def is_busy(self, connection: asyncio.BaseTransport) -> None:
+        """Note that a request arrives."""
+        self._idle.pop(connection, None)
+
+    def left(self, connection: asyncio.BaseTransport) -> None:
+        """Count a connection no more."""
+        self._open.discard(connection)
+        self._idle.pop(connection, None)
+        self._beyond.pop(connection, None)
+
+
+def limited(settings: Settings, connections: Connections) -> tuple[type[H11Protocol], type[WebSocketsSansIOProtocol]]:
+    """Return uvicorn's protocols with limits.
+
+    Headers must arrive within `header_seconds`, a body that nobody reads within LINGER_SECONDS after the answer, and a
+    client must take its answer within `upload_seconds`. Beyond the limit of `connections`, only probes are answered;
+    others get 503.
     """
-    most = min(connections, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - RESERVED_FILES)
 
-    class Limited(H11Protocol):
+    class Reading(asyncio.Protocol):
+        """Ends a connection whose client does not read."""
+
+        transport: asyncio.Transport
+        loop: asyncio.AbstractEventLoop
+        _unread: asyncio.TimerHandle | None = None
+
+        def pause_writing(self) -> None:
+            super().pause_writing()
+            self._unread = self.loop.call_later(settings.upload_seconds, self.transport.abort)
+
+        def resume_writing(self) -> None:
+            super().resume_writing()
+            if self._unread is not None:
+                self._unread.cancel()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            if self._unread is not None:
+                self._unread.cancel()
+            connections.left(self.transport)
+            super().connection_lost(exc)
+
+    class Http(Reading, H11Protocol):
         _deadline: asyncio.TimerHandle | None = None
+        _linger: asyncio.TimerHandle | None = None
+        _beyond = False
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
-            if len(self.connections) > most:
-                self._refuse(_FULL)
-            else:
-                self._expect_headers()
+            if not connections.admit(transport):
+                self._beyond, self.app = True, _ProbesOnly(self.app, connections.most)
+                connections.admit_beyond(transport)
+            self._expect_headers()
 
         def data_received(self, data: bytes) -> None:
+            connections.is_busy(self.transport)
             super().data_received(data)
             if self.conn.their_state is h11.IDLE:
                 self._expect_headers()
-            elif self._deadline is not None:
-                self._deadline.cancel()
-                self._deadline = None
+            else:
+                self._stop_timer("_deadline")
+            if self.conn.their_state is not h11.SEND_BODY and self._linger is not None:
+                self._stop_timer("_linger")
+                self._end_if_beyond()
+
+        def handle_websocket_upgrade(self, event: h11.Request) -> None:
+            if self._beyond:
+                self._refuse(_FULL)
+            else:
+                super().handle_websocket_upgrade(event)
+
+        def on_response_complete(self) -> None:
+            super().on_response_complete()
+            if self.transport.is_closing():
+                return
+            if self.conn.their_state is h11.SEND_BODY:
+                self._linger = self.loop.call_later(LINGER_SECONDS, self.transport.close)
+            else:
+                self._end_if_beyond()
+                if self.conn.their_state is h11.IDLE:
+                    connections.is_idle(self.transport)
 
         def connection_lost(self, exc: Exception | None) -> None:
-            if self._deadline is not None:
-                self._deadline.cancel()
+            self._stop_timer("_deadline")
+            self._stop_timer("_linger")
             super().connection_lost(exc)
 
         def _expect_headers(self) -> None:
             if self._deadline is None:
-                self._deadline = self.loop.call_later(header_seconds, self._refuse, _SLOW)
+                self._deadline = self.loop.call_later(settings.header_seconds, self._refuse, _SLOW)
+
+        def _stop_timer(self, name: str) -> None:
+            if (timer := getattr(self, name)) is not None:
+                timer.cancel()
+                setattr(self, name, None)
+
+        def _end_if_beyond(self) -> None:
+            if self._beyond:
+                self.transport.close()
 
         def _refuse(self, answer: bytes) -> None:
             if not self.transport.is_closing():
                 self.transport.write(answer)
                 self.transport.close()
 
-    return Limited
+    class WebSocket(Reading, WebSocketsSansIOProtocol):
+        pass
+
+    return Http, WebSocket
+
+
+class _ProbesOnly:
+    """Answers probes, and everything else with 503."""
+
+    def __init__(self, app: object, most: int) -> None:
+        self._app, self._most = app, most
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if tidied(scope) in PROBES:
+            await self._app(scope, receive, send)  # type: ignore[operator]
+            return
+        error = TooManyConnections(self._most)
+        body = ErrorResponse(error=error_object(error)).model_dump()
+        await JSONResponse(body, error.status, error.headers)(scope, receive, send)

@@ -24,6 +24,8 @@ T = TypeVar("T")
 JITTER = 0.5
 """Share of the expected time by which answers to clients that must wait differ, so that they do not all return
 at once."""
+STOP_SECONDS = 2.0
+"""Time that a decoder is given at the end of the server to notice it."""
 SMOOTHING = 0.2
 """Weight of the newest decoding in the running mean that Retry-After is computed from."""
 
@@ -83,7 +85,9 @@ class DecodingQueue:
 
     @contextmanager
     def place(self) -> Iterator["Place"]:
-        """Hold a place while the context lasts. Raises QueueFull when all are taken."""
+        """Hold a place while the context lasts. Raises QueueFull when all are taken, and ShuttingDown after give_up()."""
+        if self._ending.is_set():
+            raise ShuttingDown
         if self.taken >= self.places:
             raise self.full()
         self.taken += 1
@@ -116,7 +120,8 @@ class DecodingQueue:
         """Run `work` in a decoder thread, in the order of arrival. The caller holds a place.
 
         `left` completes when the client leaves. Then the event given to `work` is set, and ClientLeft is
-        raised once the thread is free again. After give_up(), ShuttingDown is raised at once. An exception of `work` is raised as it is.
+        raised once the thread is free again. After give_up(), ShuttingDown is raised then, or after STOP_SECONDS. An exception of
+        `work` is raised as it is.
         """
         abandoned, arrived = threading.Event(), time.monotonic()
         future = self._threads.submit(self._timed, work, abandoned, arrived)
@@ -129,10 +134,10 @@ class DecodingQueue:
             if not decoding.done():
                 abandoned.set()
                 decoding.add_done_callback(_read_error)
+                if not future.cancel():  # it reads the body, which the caller closes
+                    await asyncio.wait({decoding}, timeout=STOP_SECONDS if ending.done() else None)
                 if ending.done():
                     raise ShuttingDown
-                if not future.cancel():
-                    await asyncio.wait({decoding})
                 raise ClientLeft
             return decoding.result()
         finally:

@@ -12,6 +12,7 @@
     +-- ClusterFailed         502  the API server denied a call, or gave no answer
     +-- NotReady              503  the model is still loading, or failed its self-test
     +-- ShuttingDown          503  the server ends before the recording is decoded
+    +-- TooManyConnections    503  as many connections are open as the server takes
     +-- StorageFailed         507  a take cannot be kept or deleted
     ClientLeft                     the connection was closed before the answer
 
@@ -21,6 +22,7 @@
 `of_runtime` of runtime_errors.py turns errors of speechmodel_runtime and speechmodel_decoding into RequestErrors.
 """
 
+import random
 from typing import ClassVar
 
 LONGEST_MESSAGE = 500
@@ -140,6 +142,19 @@ class ShuttingDown(RequestError):
     def __init__(self) -> None:
         super().__init__("The server is shutting down; send the recording again.", code="shutting_down")
         self.headers = {"Retry-After": "1", "Connection": "close"}
+
+
+class TooManyConnections(RequestError):
+    """As many connections are open as the server takes."""
+
+    status = 503
+    type = "server_error"
+
+    def __init__(self, most: int) -> None:
+        after = random.randint(1, 4)  # noqa: S311 - no secret; they do not all return at once
+        message = f"The server has {most} connections open and takes no more; try again in {after} s."
+        super().__init__(message, code="too_many_connections")
+        self.headers = {"Retry-After": str(after)}
 
 
 class StorageFailed(RequestError):

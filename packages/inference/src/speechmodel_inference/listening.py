@@ -5,6 +5,7 @@ import socket
 from speechmodel_inference.errors import CannotListen
 
 BACKLOG = 1024
+"""Connections that the system keeps until they are accepted."""
 
 
 def listening_socket(listen: str) -> socket.socket:
@@ -25,3 +26,11 @@ def listening_socket(listen: str) -> socket.socket:
     # connections inherit it; asyncio sets it only for sockets that were made with the number of the protocol
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
     return listening
+
+
+def queue_connections(listening: socket.socket) -> None:
+    """Let the system keep BACKLOG connections until they are accepted.
+
+    asyncio sets that number when it begins to serve, to the number of connections that it accepts at once.
+    """
+    listening.listen(BACKLOG)

@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from datetime import UTC, datetime, timedelta
 from urllib.parse import quote
@@ -170,11 +170,14 @@ class MisheardInbox:
         """Return a clip as a wav file. None when there is none."""
         return self._store.sound(self._name(identity))
 
-    def confirm(self, identity: str, *, text: str, speaker: str, consent: bool) -> Take | None:
+    def confirm(
+        self, identity: str, *, text: str, speaker: str, consent: bool, require: Callable[[Take], object]
+    ) -> Take | None:
         """Turn a clip into a take of the same id, and return it. None when it is no longer there, or is damaged.
 
         None too when somebody else confirms it at the same time. If a server ended in between before, the take is
-        there already, and the clip is deleted now. Raises ValidationError when the take cannot be valid.
+        there already, and the clip is deleted now. Raises ValidationError when the take cannot be valid, and the
+        errors of `require`.
         """
         name = self._name(identity)
         self._store.release_old(name)
@@ -190,6 +193,7 @@ class MisheardInbox:
                 "recorded_at": clip.recorded_at,
             }
         )
+        require(take)
         if not self._store.claim(name):
             return None
         try:

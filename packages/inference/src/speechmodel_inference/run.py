@@ -78,13 +78,16 @@ def _settings() -> Settings:
             "\n".join(f"{variable}: no setting has this name; correct or remove it" for variable in unknown)
         )
     try:
-        return Settings()
+        settings = Settings()
     except ValidationError as error:
         lines = (
             f"{PREFIX}{str(problem['loc'][0]).upper()}: {problem['msg']}, not {problem['input']!r}"
             for problem in error.errors()
         )
         raise ValueError("\n".join(lines)) from error
+    if missing := settings.missing_paths():
+        raise ValueError("\n".join(missing))
+    return settings
 
 
 def _refused(problem: str) -> ExitCode:

@@ -12,8 +12,9 @@ from types import FrameType
 import uvicorn
 
 from speechmodel_inference.app import create_app
-from speechmodel_inference.connections import limited
+from speechmodel_inference.connections import ACCEPTED_AT_ONCE, limited
 from speechmodel_inference.lifecycle import Lifecycle
+from speechmodel_inference.listening import queue_connections
 from speechmodel_inference.services import Services
 from speechmodel_inference.settings import Settings
 
@@ -23,8 +24,10 @@ LARGEST_MESSAGE = 16 << 20
 """Bytes of a message of a WebSocket. OpenAI allows 15 MiB of audio in a message."""
 ANSWER_SECONDS = 5.0
 """Time before the end of the drain at which unfinished requests are answered with an error."""
-LONGEST_LAME_DUCK = 6
-"""Lame-duck times after which a server accepts no more requests, however many still come."""
+LONGEST_LAME_DUCK = 4
+"""Lame-duck times after which a server accepts no more requests, however many still come. With the drain and the waits of
+app.py, it must fit in the minute that a pod has for its end.
+"""
 
 
 class DrainingServer(uvicorn.Server):
@@ -35,6 +38,12 @@ class DrainingServer(uvicorn.Server):
         self._lifecycle, self._queue = services.lifecycle, services.queue
         self._lame_duck_seconds = services.settings.lame_duck_seconds
         self._drain_seconds = services.settings.drain_seconds
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen."""
+        await super().startup(sockets)
+        for listening in sockets or ():
+            queue_connections(listening)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Start the lame-duck time at the first SIGTERM, and end it at the second or at Ctrl-C."""
@@ -73,11 +82,13 @@ def serve(settings: Settings, lifecycle: Lifecycle, listening: socket.socket, wy
     """Serve the version of `lifecycle` until SIGTERM or SIGINT, and the protocol Wyoming if it has a socket."""
     app = create_app(settings, wyoming, lifecycle)
     services: Services = app.state.services
+    http, websocket = limited(settings, services.connections)
     config = uvicorn.Config(
         app,
-        http=limited(settings.header_seconds, settings.connections),
+        http=http,
+        backlog=ACCEPTED_AT_ONCE,
         root_path=settings.root_path,
-        ws="websockets-sansio",
+        ws=websocket,
         ws_max_size=LARGEST_MESSAGE,
         ws_ping_timeout=None,  # a client's pong is not read while its audio is decoded; received() bounds silence
         log_config=None,

@@ -8,6 +8,7 @@ from fastapi import Depends, Request
 from speechmodel_api.serving_spec import Engine
 from speechmodel_stagekit.cpus import available_cpus
 
+from speechmodel_inference.connections import Connections
 from speechmodel_inference.decoding_queue import DecodingQueue
 from speechmodel_inference.lifecycle import Lifecycle
 from speechmodel_inference.misheard import MisheardInbox
@@ -30,6 +31,7 @@ class Services:
     settings: Settings
     lifecycle: Lifecycle
     queue: DecodingQueue
+    connections: Connections
     telemetry: Telemetry
     takes: TakeStore | None
     """None if no takes are kept."""
@@ -52,6 +54,7 @@ class Services:
             settings,
             lifecycle,
             queue,
+            Connections.allowed(settings.connections),
             Telemetry(queue, lifecycle, settings.name),
             takes=TakeStore(store) if store else None,
             misheard=MisheardInbox(store, settings) if store else None,

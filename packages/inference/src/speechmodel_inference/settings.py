@@ -9,15 +9,16 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from speechmodel_api.log_format import FIELDS_VARIABLE
 from speechmodel_api.schema import S3Location
-from speechmodel_api.serving_spec import Engine
+from speechmodel_api.serving_spec import Engine, Origin
 from speechmodel_api.training_engine import COQUI_PYTHON
 from speechmodel_runtime.library import VARIABLE as LIBRARY
 
 PREFIX = "SPEECHMODEL_"
+LARGEST_PORT = 65_535
 
 
 def _by_comma(value: object) -> object:
@@ -25,10 +26,20 @@ def _by_comma(value: object) -> object:
     return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
 
+def _with_port(listen: str) -> str:
+    if int(listen.rpartition(":")[2]) > LARGEST_PORT:
+        raise ValueError(f"the port must be a number from 0 to {LARGEST_PORT}")
+    return listen
+
+
+Address = Annotated[str, Field(pattern=r"^.*:[0-9]{1,5}$"), AfterValidator(_with_port)]
+"""`address:port`."""
+
+
 class Settings(BaseSettings):
     """Every setting of the server.
 
-    Six times lame_duck_seconds and drain_seconds together must stay below the grace period of the pod.
+    Four times lame_duck_seconds, drain_seconds and another 15 s together must stay below the grace period of the pod.
     """
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True)
@@ -40,9 +51,9 @@ class Settings(BaseSettings):
     """The model's id in /v1/models."""
     model_aliases: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_by_comma)] = ("whisper-1", "gpt-4o-transcribe")
     """Other names of the model in requests, with commas between them: the names that clients send by default."""
-    listen: Annotated[str, Field(pattern=r"^.*:[0-9]{1,5}$")] = ":8080"
+    listen: Address = ":8080"
     """`address:port`. Without an address: every IPv4 and IPv6 address of the machine."""
-    wyoming_listen: Annotated[str, Field(pattern=r"^.*:[0-9]{1,5}$")] | None = None
+    wyoming_listen: Address | None = None
     """`address:port` for the Wyoming protocol, which has no authentication. Without it, it is not served."""
     engine: Engine = Engine.AUTO
     """DeepSpeech, Native, or Auto: Native if it answered every test clip of the version as DeepSpeech did."""
@@ -67,11 +78,12 @@ class Settings(BaseSettings):
     """Time for which an idle connection stays open. A load balancer that keeps connections longer may send a request on
     one that is being closed, and answers it with 502. Most keep connections for 60 s."""
     connections: Annotated[int, Field(ge=1)] = 1000
-    """Most open connections. One more is answered with 503."""
+    """Most open connections over HTTP and Wyoming together, half of them over Wyoming. One more closes the longest idle one, or is
+    answered with 503. Probes are answered all the same. Fewer are open if the process may not have so many open files."""
     api_keys: Path | None = None
     """A file with API keys, one a line, or a folder of such files: a mounted Secret. Without it, requests
     need no key."""
-    cors_origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_by_comma)] = ()
+    cors_origins: Annotated[tuple[Origin, ...], NoDecode, BeforeValidator(_by_comma)] = ()
     """Origins whose web pages may use the API, with commas between them, such as https://home.example. `*` allows
     every page."""
     takes: Path | None = None
@@ -94,7 +106,7 @@ class Settings(BaseSettings):
     """The path that a proxy removes from requests, such as /speech."""
     lame_duck_seconds: Annotated[float, Field(ge=0)] = 5.0
     """Time after SIGTERM, and after every request that still comes, in which new requests are served: load balancers
-    notice it late. It ends after six times this time in any case."""
+    notice it late. It ends after four times this time in any case."""
     drain_seconds: Annotated[int, Field(ge=0)] = 20
     """Time after that in which requests in flight may finish."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
@@ -106,6 +118,18 @@ class Settings(BaseSettings):
         if value is not None and not (info.data.get("takes") or info.data.get("takes_bucket")):
             raise ValueError(f"set {PREFIX}TAKES too, the folder in which takes are kept")
         return value
+
+    def missing_paths(self) -> list[str]:
+        """Return a sentence for each setting that names a file or folder that does not exist.
+
+        The folder of the version is not among them: the server starts without it, and reports it.
+        """
+        named = {"api_keys": self.api_keys, "takes": self.takes, "service_account": self.service_account}
+        return [
+            f"{PREFIX}{name.upper()}: {path} does not exist; create it, or correct the setting"
+            for name, path in named.items()
+            if path is not None and not path.exists()
+        ]
 
     @property
     def keeps_takes(self) -> bool:

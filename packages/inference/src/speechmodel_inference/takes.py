@@ -1,12 +1,13 @@
 """Takes that people record on the page: they are checked, trimmed and kept in the folder of the dataset."""
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import BinaryIO
 
 from pydantic import ValidationError
-from speechmodel_api.audio import SAMPLE_RATE
+from speechmodel_api.audio import SAMPLE_RATE, frame_count, frames_needed
 from speechmodel_api.takes import TAKES, Take
 from speechmodel_decoding import cut_at_pauses
 from speechmodel_runtime import Pcm, WarningKind, decode, loudness, seconds
@@ -64,6 +65,13 @@ def check_samples(pcm: Pcm, *, clipped: bool) -> CheckedTake:
     return CheckedTake(pcm, round(level, 1))
 
 
+def require_room(pcm: Pcm, trained: str) -> None:
+    """Raise BadRequest if speech is too short for its sentence, as prepare does."""
+    if frame_count(len(pcm)) < frames_needed(trained):
+        problem = f"The speech is too short for the sentence: {seconds(len(pcm)):.2f} s"
+        raise _refused("take_too_short", f"{problem}; say the whole sentence.")
+
+
 class TakeStore:
     """The takes of a dataset. Methods raise OSError."""
 
@@ -91,15 +99,15 @@ class TakeStore:
         pattern = _name("*", "*")
         return len(self._store.names(pattern)) if time is None else self._store.count_after(pattern, time)
 
-    def count(self) -> dict[str, Counter[str]]:
-        """Return the number of takes by speaker and sentence."""
+    def count(self, trained: Callable[[str], str]) -> dict[str, Counter[str]]:
+        """Return the number of takes by speaker and sentence. `trained` returns a sentence as it is trained."""
         counts: dict[str, Counter[str]] = {}
         for _, document in self._store.documents(self._store.names(_name("*", "*"))):
             try:
                 take = Take.model_validate_json(document)
             except ValidationError:
                 continue  # not a take, which the prepare stage reports
-            counts.setdefault(take.speaker, Counter())[take.text] += 1
+            counts.setdefault(take.speaker, Counter())[trained(take.text)] += 1
         return counts
 
 

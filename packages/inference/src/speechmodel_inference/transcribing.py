@@ -88,11 +88,17 @@ def transcribe(
     def counted(blocks: Iterator[Pcm]) -> Iterator[Pcm]:
         nonlocal samples
         for block in blocks:
-            require_client(options.abandoned)
             samples += len(block)
             yield block
 
-    with read_pcm(source, name=name, max_seconds=max_seconds, sample_rate=decoder.sample_rate) as reader:
+    with read_pcm(
+        source,
+        name=name,
+        max_seconds=max_seconds,
+        sample_rate=decoder.sample_rate,
+        use_damaged=True,
+        require_reader=lambda: require_client(options.abandoned),
+    ) as reader:
         work = _Work(decoder, speech_level, name, options)
         for segment in work.segments(counted(reader.blocks())):
             segments.append(segment)

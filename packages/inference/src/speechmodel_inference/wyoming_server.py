@@ -27,9 +27,11 @@ from wyoming.event import Event, async_write_event
 from wyoming.info import AsrModel, AsrProgram, Attribution, Describe, Info
 from wyoming.ping import Ping, Pong
 
+from speechmodel_inference.connections import ACCEPTED_AT_ONCE
 from speechmodel_inference.decoders import DecodingOptions, hot_words
-from speechmodel_inference.errors import BadRequest, RequestError
+from speechmodel_inference.errors import BadRequest, RequestError, ShuttingDown, TooManyConnections
 from speechmodel_inference.languages import require_language
+from speechmodel_inference.listening import queue_connections
 from speechmodel_inference.live import Heard, LiveTranscription
 from speechmodel_inference.routers.models import require_served
 from speechmodel_inference.runtime_errors import of_runtime
@@ -83,7 +85,10 @@ class _Format(BaseModel):
 
 @asynccontextmanager
 async def serve_wyoming(services: Services, listening: socket.socket) -> AsyncIterator[None]:
-    """Serve on a socket while the context lasts. Connections are closed at its end."""
+    """Serve on a socket while the context lasts. Connections are closed at its end.
+
+    At most half of all connections are for Wyoming, which has no authentication: it cannot shut out clients of HTTP.
+    """
     connections: set[asyncio.Task[None]] = set()
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -91,15 +96,20 @@ async def serve_wyoming(services: Services, listening: socket.socket) -> AsyncIt
         assert connection is not None
         connections.add(connection)
         try:
-            if len(connections) <= services.settings.connections:
+            if len(connections) <= services.connections.most // 2 and services.connections.admit(writer.transport):
                 await _converse(reader, writer, services)
+            else:
+                refused = TooManyConnections(services.connections.most)
+                await async_write_event(Error(refused.message, refused.code).event(), writer)
         except asyncio.CancelledError:  # the server ends; asyncio of Python 3.11 would log it as an error
             pass
         finally:
             connections.discard(connection)
+            services.connections.left(writer.transport)
             writer.close()
 
-    server = await asyncio.start_server(connected, sock=listening, limit=LARGEST_HEADER)
+    server = await asyncio.start_server(connected, sock=listening, limit=LARGEST_HEADER, backlog=ACCEPTED_AT_ONCE)
+    queue_connections(listening)
     try:
         yield
     finally:
@@ -121,6 +131,10 @@ async def _converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, 
         code = NORMAL
     except asyncio.CancelledError:  # the server ends
         code = NORMAL
+        if conversation.hears:
+            log.info("wyoming: the server ends before the end of a recording")
+            with suppress(OSError):
+                await _refuse(reader, writer, ShuttingDown())
         raise
     except RequestError as error:
         code = close_code(error)
@@ -156,6 +170,11 @@ class _Conversation(ExitStack):
         self._format = _Format(rate=SAMPLE_RATE, width=2, channels=1)
         self._texts: list[str] = []
 
+    @property
+    def hears(self) -> bool:
+        """True from the beginning of a recording to its end."""
+        return self._live is not None
+
     async def answer(self, event: Event) -> Event | None:
         """Return the answer to an event. Events of other services are ignored. Raises RequestError."""
         try:
@@ -190,6 +209,7 @@ class _Conversation(ExitStack):
         self._asked = asked
 
     async def _start(self, event: Event) -> None:
+        self._services.lifecycle.asked()
         self.close()
         audio = _valid(_Format, event)
         version = self._services.lifecycle.version

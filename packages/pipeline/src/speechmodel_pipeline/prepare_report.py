@@ -5,9 +5,8 @@ or the rules, and the coverage of the dataset.
 from enum import StrEnum
 
 from speechmodel_api.base import Document
+from speechmodel_decoding.text.rejections import RejectionReason, quoted
 from speechmodel_runtime import WarningKind
-
-from speechmodel_pipeline.text.rejections import RejectionReason, quoted
 
 NEGATIVES = "negatives"
 """The source of negatives in registry.csv and in rejections."""

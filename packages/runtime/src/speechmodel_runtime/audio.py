@@ -6,7 +6,7 @@ import errno
 import io
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from os import PathLike, fspath
@@ -19,7 +19,7 @@ import soxr
 from numpy.typing import NDArray
 from speechmodel_api.audio import SAMPLE_RATE
 
-from speechmodel_runtime.audio_warnings import AudioWarning, ClippedSamples, cut_short, length_unknown, silent
+from speechmodel_runtime.audio_warnings import AudioWarning, ClippedSamples, cut_short, damaged, length_unknown, silent
 from speechmodel_runtime.errors import AudioEmpty, AudioMissing, AudioTooLong, AudioUnreadable
 from speechmodel_runtime.mixing import Mix, choose_mix
 from speechmodel_runtime.readers import Block, Header, Reader, open_reader
@@ -83,22 +83,32 @@ def decode(
 
 @contextmanager
 def read_pcm(
-    source: Source, *, name: str | None = None, max_seconds: float | None = None, sample_rate: int = SAMPLE_RATE
+    source: Source,
+    *,
+    name: str | None = None,
+    max_seconds: float | None = None,
+    sample_rate: int = SAMPLE_RATE,
+    use_damaged: bool = False,
+    require_reader: Callable[[], None] = lambda: None,
 ) -> Iterator["PcmReader"]:
-    """Give a reader of the samples of decode(), for long recordings. Raises as decode()."""
+    """Give a reader of the samples of decode(), for long recordings. Raises as decode().
+
+    With `use_damaged`, it reads what can be decoded of a damaged or cut file, and warns. `require_reader` is called before
+    each block is read, the first time before this function returns, and may raise an error that ends the reading.
+    """
     with _opened(source, name) as (file, called):
         reader = open_reader(file, called)
         _require_rate(reader.header, called)
-        mix = choose_mix(reader.header, lambda: _bounded(reader, max_seconds, called))
-        yield PcmReader(reader, mix, called, max_seconds, sample_rate)
+        bounds = _Bounds(called, max_seconds, use_damaged, require_reader)
+        mix = choose_mix(reader.header, lambda: bounds.blocks(reader))
+        yield PcmReader(reader, mix, bounds, sample_rate)
 
 
 class PcmReader:
     """Decodes a recording in blocks of about a second, so that its length costs no memory."""
 
-    def __init__(self, reader: Reader, mix: Mix, called: str, max_seconds: float | None, sample_rate: int) -> None:
-        self._reader, self._mix, self._called = reader, mix, called
-        self._max_seconds, self._sample_rate = max_seconds, sample_rate
+    def __init__(self, reader: Reader, mix: Mix, bounds: "_Bounds", sample_rate: int) -> None:
+        self._reader, self._mix, self._bounds, self._sample_rate = reader, mix, bounds, sample_rate
         self._frames, self._clipped, self._range = 0, ClippedSamples(), (32_767, -32_768)
 
     def blocks(self) -> Iterator[Pcm]:
@@ -106,10 +116,10 @@ class PcmReader:
 
         Raises AudioUnreadable, AudioEmpty or AudioTooLong, also after some blocks.
         """
-        rate, called = self._reader.header.sample_rate, self._called
+        rate, called = self._reader.header.sample_rate, self._bounds.called
         resampler = None if rate == self._sample_rate else soxr.ResampleStream(rate, self._sample_rate, 1, "float32")
         produced = False
-        for block in _bounded(self._reader, self._max_seconds, called):
+        for block in self._bounds.blocks(self._reader):
             self._frames += len(block)
             mono = self._mix.apply(block)
             if not np.isfinite(mono).all():
@@ -142,7 +152,7 @@ class PcmReader:
         found = (
             *self._mix.warnings,
             length_unknown(header, self._frames),
-            cut_short(header, self._frames),
+            cut_short(header, self._frames) or damaged(header, self._frames, self._reader.damaged_seconds),
             self._clipped.warning(),
             silent(*self._range),
         )
@@ -223,13 +233,34 @@ def _require_rate(header: Header, called: str) -> None:
         raise AudioUnreadable(called, f"{problem}, but at most {HIGHEST_RATE} Hz is supported; record or copy it again")
 
 
-def _bounded(reader: Reader, max_seconds: float | None, called: str) -> Iterator[Block]:
-    frames = 0
-    for block in reader.blocks():
-        frames += len(block)
-        if max_seconds is not None and frames > max_seconds * reader.header.sample_rate:
-            raise AudioTooLong(called, f"is longer than {max_seconds:g} s; split it into shorter parts")
-        yield block
+@dataclass(frozen=True)
+class _Bounds:
+    """What a recording may be."""
+
+    called: str
+    max_seconds: float | None
+    use_damaged: bool
+    require_reader: Callable[[], None]
+
+    def blocks(self, reader: Reader) -> Iterator[Block]:
+        """Yield the blocks of a recording. Raises AudioTooLong, and AudioUnreadable for damage that may not be used."""
+        frames, blocks = 0, reader.blocks()
+        while True:
+            self.require_reader()
+            if (block := next(blocks, None)) is None:
+                break
+            if not self.use_damaged:
+                self._require_whole(reader)
+            frames += len(block)
+            if self.max_seconds is not None and frames > self.max_seconds * reader.header.sample_rate:
+                raise AudioTooLong(self.called, f"is longer than {self.max_seconds:g} s; split it into shorter parts")
+            yield block
+        if not self.use_damaged or not frames:
+            self._require_whole(reader)
+
+    def _require_whole(self, reader: Reader) -> None:
+        if (seconds := reader.damaged_seconds) is not None:
+            raise AudioUnreadable(self.called, f"is damaged after {seconds:.2f} s; record or copy it again")
 
 
 def _to_int16(samples: NDArray[np.float32]) -> Pcm:

@@ -27,6 +27,8 @@ class WarningKind(StrEnum):
     """The header does not say how long the audio is, so it is read to the end of the file."""
     CUT_SHORT = "CutShort"
     """The file ends before the audio that its header announces."""
+    DAMAGED = "Damaged"
+    """Some of the audio cannot be decoded."""
     OPPOSITE_PHASE = "OppositePhase"
     """The channels cancel each other, so only one is used."""
     INTEGER_SCALE = "IntegerScale"
@@ -58,12 +60,26 @@ def length_unknown(header: Header, frames: int) -> AudioWarning | None:
 
 
 def cut_short(header: Header, frames: int) -> AudioWarning | None:
-    """Return the warning when fewer than the announced frames were decoded."""
+    """Return the warning when fewer than the announced frames were decoded, or the file ends without a mark."""
     announced, rate = header.announced_frames, header.sample_rate
+    if header.lacks_end and (announced is None or announced - frames <= MISSING_SECONDS * rate):
+        found = f"the file has no end, so something may be missing after {frames / rate:.2f} s"
+        return AudioWarning(WarningKind.CUT_SHORT, f"{found}; copy it again")
     if announced is None or announced - frames <= MISSING_SECONDS * rate:
         return None
     found = f"its header announces {announced / rate:.2f} s, but only {frames / rate:.2f} s are there"
     return AudioWarning(WarningKind.CUT_SHORT, f"{found}; copy it again")
+
+
+def damaged(header: Header, frames: int, seconds: float | None) -> AudioWarning | None:
+    """Return the warning when a part could not be decoded, the first after `seconds`."""
+    if seconds is None:
+        return None
+    if frames <= seconds * header.sample_rate:
+        found = f"it is cut or damaged after {seconds:.2f} s, and only the audio before is used"
+        return AudioWarning(WarningKind.CUT_SHORT, f"{found}; copy it again")
+    found = f"it is damaged after {seconds:.2f} s, and a part of its audio is missing"
+    return AudioWarning(WarningKind.DAMAGED, f"{found}; copy it again")
 
 
 def silent(lowest: int, highest: int) -> AudioWarning | None:

@@ -8,7 +8,8 @@ import numpy as np
 
 from speechmodel_runtime.errors import AudioUnreadable
 from speechmodel_runtime.headerless import Headerless
-from speechmodel_runtime.readers import READABLE, Block, Header, damaged
+from speechmodel_runtime.lengths import lacks_end, share_present
+from speechmodel_runtime.readers import READABLE, Block, Header
 
 FORMATS = "aac,ac3,amr,amrnb,amrwb,asf,avi,caf,flv,matroska,webm,mov,mp4,mpegts,nistsphere,ogg,wav,wv"
 """FFmpeg's names of the formats that it may read. A playlist is not among them, because it makes
@@ -18,6 +19,9 @@ FFmpeg open the files and addresses that it names."""
 class FFmpegReader:
     """An audio file that FFmpeg reads."""
 
+    damaged_seconds: float | None
+    """The place of the first damage that the last pass has met so far."""
+
     def __init__(
         self, file: BinaryIO, called: str, headerless: Headerless | None = None, form: str | None = None
     ) -> None:
@@ -25,7 +29,8 @@ class FFmpegReader:
 
         Raises AudioUnreadable.
         """
-        self._file, self._called, self._headerless, self._form = file, called, headerless, form
+        self._file, self._headerless, self._form = file, headerless, form
+        self._frames, self.damaged_seconds = 0, None
         try:
             self.header = self._read_header()
         except (av.FFmpegError, StopIteration) as error:
@@ -34,26 +39,41 @@ class FFmpegReader:
     def _read_header(self) -> Header:
         with self._container() as container:
             stream = _audio(container)
-            first = next(container.decode(stream))
+            first = next(self._decoded(container))
             rate = first.sample_rate
-            duration = stream.duration and stream.time_base and float(stream.duration * stream.time_base)
+            duration = _duration(container, stream)
             frames = round(duration * rate) if duration and self._form is None else None  # or those of the first file
             name = container.format.name.split(",")[0]
-            return Header(rate, first.layout.nb_channels, frames, f"{name} {stream.codec_context.name}")
+            if frames and stream.codec_context.name.startswith("pcm_"):
+                frames = round(frames / share_present(self._file))
+            named = f"{name} {stream.codec_context.name}"
+            return Header(rate, first.layout.nb_channels, frames, named, lacks_end(self._file))
 
     def blocks(self) -> Iterator[Block]:
-        """Decode the file from its beginning. Raises AudioUnreadable where it is damaged."""
-        frames, rate = 0, self.header.sample_rate
+        """Decode the file from its beginning, and also what can be decoded behind damage."""
+        self._frames, self.damaged_seconds = 0, None
         try:
             with self._container() as container:
                 convert = None
-                for decoded in container.decode(_audio(container)):
-                    convert = convert or av.AudioResampler("fltp", decoded.layout, rate)
+                for decoded in self._decoded(container):
+                    convert = convert or av.AudioResampler("fltp", decoded.layout, self.header.sample_rate)
                     for frame in convert.resample(decoded):
-                        frames += frame.samples
+                        self._frames += frame.samples
                         yield frame.to_ndarray().T.astype(np.float32, copy=False)
-        except (av.FFmpegError, ValueError) as error:  # ValueError: the channels change on the way
-            raise damaged(self._called, frames / rate) from error
+        except (av.FFmpegError, ValueError):  # ValueError: the channels change on the way
+            self._note_damage()
+
+    def _decoded(self, container: "av.container.InputContainer") -> Iterator["av.AudioFrame"]:
+        """Yield the frames of all packets, but not of those that are damaged."""
+        for packet in container.demux(_audio(container)):
+            try:
+                yield from packet.decode()
+            except av.error.InvalidDataError:
+                self._note_damage()
+
+    def _note_damage(self) -> None:
+        if self.damaged_seconds is None:
+            self.damaged_seconds = self._frames / self.header.sample_rate if self._frames else 0.0
 
     def _container(self) -> "av.container.InputContainer":
         self._file.seek(0)
@@ -73,3 +93,12 @@ class _Bytes:
 
 def _audio(container: "av.container.InputContainer") -> "av.AudioStream":
     return next(iter(container.streams.audio))
+
+
+def _duration(container: "av.container.InputContainer", stream: "av.AudioStream") -> float | None:
+    """Return the seconds by the header. Only Matroska has those of the whole file in it, and not those of a stream."""
+    if stream.duration and stream.time_base:
+        return float(stream.duration * stream.time_base)
+    if container.duration and "matroska" in container.format.name:
+        return float(container.duration / av.time_base)
+    return None

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from speechmodel_runtime.errors import AudioUnreadable
 from speechmodel_runtime.headerless import headerless
+from speechmodel_runtime.lengths import lacks_end, share_present
 from speechmodel_runtime.partly_read import ffmpeg_format
 from speechmodel_runtime.riff import RegularWav, WavChunks, wav_chunks
 
@@ -35,15 +36,19 @@ class Header:
     """Samples per channel by the header. None when it does not say."""
     format: str
     """Container and encoding, in the names of libsndfile (`WAV PCM_16`) or FFmpeg (`mov aac`)."""
+    lacks_end: bool = False
+    """True when a format that marks its end has no such mark."""
 
 
 class Reader(Protocol):
     """An audio file that can be decoded."""
 
     header: Header
+    damaged_seconds: float | None
+    """The place of the first damage that the last pass has met so far."""
 
     def blocks(self) -> Iterator[Block]:
-        """Decode the file from its beginning. Raises AudioUnreadable where it is damaged."""
+        """Decode the file from its beginning, and also what can be decoded behind damage."""
 
 
 def open_reader(file: BinaryIO, called: str) -> Reader:
@@ -66,7 +71,7 @@ def open_reader(file: BinaryIO, called: str) -> Reader:
     file.seek(0)
     if telephone is None and whole is None:
         try:
-            return _Libsndfile(file, called, chunks)
+            return _Libsndfile(file, chunks)
         except (soundfile.LibsndfileError, TypeError):  # TypeError: a name that means headerless data
             pass
     from speechmodel_runtime.ffmpeg import FFmpegReader  # PyAV takes a while to import, and few recordings need it
@@ -74,34 +79,60 @@ def open_reader(file: BinaryIO, called: str) -> Reader:
     return FFmpegReader(file, called, telephone, whole)
 
 
+_FFMPEG = {"FLAC": "flac", "OGG": "ogg", "MPEG": "mp3"}
+"""FFmpeg's names of formats by those of libsndfile, of those that can be damaged within."""
+
+
 class _Libsndfile:
-    def __init__(self, file: BinaryIO, called: str, chunks: WavChunks | None) -> None:
+    def __init__(self, file: BinaryIO, chunks: WavChunks | None) -> None:
+        share, unfinished = share_present(file), lacks_end(file)
+        file.seek(0)
+        self._whole = file
         self._file: BinaryIO | RegularWav = file if chunks is None or chunks.regular else RegularWav(file, chunks)
-        self._called = called
+        self.damaged_seconds: float | None = None
         with soundfile.SoundFile(self._file) as opened:
-            frames = _announced(opened.frames, chunks)
-            self.header = Header(opened.samplerate, opened.channels, frames, f"{opened.format} {opened.subtype}")
+            frames = _announced(opened.frames, chunks, share)
+            named = f"{opened.format} {opened.subtype}"
+            self.header = Header(opened.samplerate, opened.channels, frames, named, unfinished)
 
     def blocks(self) -> Iterator[Block]:
+        frames = 0
         self._file.seek(0)
+        self.damaged_seconds = None
         with soundfile.SoundFile(self._file) as opened:
             while True:
                 try:
                     block: Block = opened.read(opened.samplerate, dtype="float32", always_2d=True)
-                except soundfile.LibsndfileError as error:
-                    raise damaged(self._called, opened.tell() / opened.samplerate) from error
+                except soundfile.LibsndfileError:
+                    self.damaged_seconds = opened.tell() / opened.samplerate
+                    break
                 if not len(block):
                     return
+                frames += len(block)
                 yield block
+        yield from self._behind(frames)
+
+    def _behind(self, frames: int) -> Iterator[Block]:
+        """Yield what FFmpeg decodes after so many frames. libsndfile decodes nothing from a block with damage on."""
+        form = _FFMPEG.get(self.header.format.partition(" ")[0])
+        if form is None:
+            return
+        from speechmodel_runtime.ffmpeg import FFmpegReader
+
+        try:
+            reader = FFmpegReader(self._whole, "", form=form)
+        except AudioUnreadable:
+            return
+        for block in reader.blocks():
+            skipped = min(frames, len(block))
+            frames -= skipped
+            if skipped < len(block):
+                yield block[skipped:]
+        self.damaged_seconds = reader.damaged_seconds or self.damaged_seconds
 
 
-def _announced(frames: int, chunks: WavChunks | None) -> int | None:
-    """Return the frames by the header. Of a wav file, libsndfile reports those that are there."""
+def _announced(frames: int, chunks: WavChunks | None, share: float) -> int | None:
+    """Return the frames by the header. Of most files, libsndfile reports those that are there."""
     if chunks is None:
-        return frames
+        return round(frames / share)
     return None if chunks.announced is None else round(frames * chunks.announced / chunks.present)
-
-
-def damaged(called: str, seconds: float) -> AudioUnreadable:
-    """Return the error of a file that cannot be read on."""
-    return AudioUnreadable(called, f"is damaged after {seconds:.2f} s; record or copy it again")

@@ -12,6 +12,7 @@ from speechmodel_api.times import Time
 from speechmodel_inference.errors import BadRequest, NotFound
 from speechmodel_inference.misheard import MisheardInbox
 from speechmodel_inference.routers.keeping import SoundId, one_line, refusal_of_take, same_site, stored
+from speechmodel_inference.sentences import require_trainable
 from speechmodel_inference.services import Injected, Services
 from speechmodel_inference.upload import read_document
 
@@ -101,8 +102,14 @@ async def play_clip(clip: SoundId, services: Injected) -> Response:
 async def confirm_clip(clip: SoundId, request: Request, services: Injected) -> Confirmed:
     """Turn a clip into a take for the dataset. The body gives the spoken text, the speaker and the consent."""
     said = await _said(request, services)
+    version = services.lifecycle.version.manifest
     confirm = partial(
-        _inbox(services).confirm, clip, text=one_line(said.text), speaker=said.speaker, consent=said.consent
+        _inbox(services).confirm,
+        clip,
+        text=one_line(said.text),
+        speaker=said.speaker,
+        consent=said.consent,
+        require=lambda take: require_trainable(take.text, version),
     )
     try:
         take = await stored(confirm)

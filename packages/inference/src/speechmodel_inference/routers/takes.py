@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 from speechmodel_api.takes import Take, speaker_hash
 from speechmodel_api.times import Time
 from speechmodel_decoding.errors import DecodingError
+from speechmodel_decoding.text.normalise import TranscriptUnusable
 from speechmodel_runtime import level
 from speechmodel_runtime.errors import SpeechRuntimeError
 
@@ -18,8 +19,9 @@ from speechmodel_inference.decoders import DecodingOptions
 from speechmodel_inference.errors import NotFound
 from speechmodel_inference.routers.keeping import SoundId, SpeakerInPath, one_line, refusal_of_take, same_site, stored
 from speechmodel_inference.runtime_errors import of_runtime
+from speechmodel_inference.sentences import require_trainable, trained_text
 from speechmodel_inference.services import Injected, Services
-from speechmodel_inference.takes import CheckedTake, TakeStore, check
+from speechmodel_inference.takes import CheckedTake, TakeStore, check, require_room
 from speechmodel_inference.upload import read_form, require_size
 
 log = logging.getLogger(__name__)
@@ -45,7 +47,7 @@ class TakeCounts(BaseModel):
     speakers: int
     """People who have recorded takes."""
     sentences: dict[str, Sentence]
-    """Sentences that have takes."""
+    """Sentences that have takes, as they are trained."""
 
 
 class SavedTake(BaseModel):
@@ -54,6 +56,7 @@ class SavedTake(BaseModel):
     id: str
     speaker: str
     text: str
+    """The sentence as it is trained: in small letters, without punctuation."""
     seconds: float
     """Length without the silence around the speech."""
     level: float
@@ -86,7 +89,15 @@ class Forgotten(BaseModel):
 @router.get("")
 async def count_takes(services: Injected, speaker: Annotated[str, Query(max_length=64)] = "") -> TakeCounts:
     """Return the numbers of takes by sentence."""
-    counts = await stored(lambda: _store(services).count())
+    version = services.lifecycle.version.manifest
+
+    def trained(text: str) -> str:
+        try:
+            return trained_text(text, version)
+        except TranscriptUnusable:  # saved by an older server; prepare reports it
+            return text
+
+    counts = await stored(lambda: _store(services).count(trained))
     texts = {text for of_speaker in counts.values() for text in of_speaker}
     mine = counts.get(speaker, Counter())
     return TakeCounts(
@@ -106,9 +117,11 @@ async def save_take(request: Request, services: Injected) -> SavedTake:
     with services.queue.place() as place:
         with await read_form(request, services.settings, place) as upload:
             take = _take(upload.fields, version.manifest.language)
+            trained = require_trainable(take.text, version.manifest)
 
             def work(abandoned: threading.Event) -> tuple[CheckedTake, str]:
                 checked = check(upload.audio(), upload.name)
+                require_room(checked.pcm, trained)
                 pcm = level(checked.pcm, version.manifest.speech_level)
                 options = DecodingOptions(abandoned=abandoned)
                 return checked, version.decoder.decode(pcm, name=upload.name, options=options).text
@@ -122,7 +135,7 @@ async def save_take(request: Request, services: Injected) -> SavedTake:
     return SavedTake(
         id=identity,
         speaker=take.speaker,
-        text=take.text,
+        text=trained,
         seconds=checked.seconds,
         level=checked.level,
         heard=heard,

@@ -7,13 +7,13 @@ from pathlib import Path
 from speechmodel_api.alphabet import CATCH_ALL
 from speechmodel_api.dataset_spec import Annotations, Numbers
 from speechmodel_api.decoding_spec import ScorerBuild
+from speechmodel_decoding.text.normalise import TranscriptUnusable, normalise
 from speechmodel_runtime.scorer import SPACE
 from speechmodel_stagekit.dataset import Part, PreparedDataset
 
 from speechmodel_pipeline.evaluation_report import BuiltFrom
 from speechmodel_pipeline.language_model.kneser_ney import SPECIAL_WORDS, estimate
 from speechmodel_pipeline.language_model.package import write_scorer
-from speechmodel_pipeline.text.normalise import TranscriptUnusable, normalise
 
 log = logging.getLogger(__name__)
 

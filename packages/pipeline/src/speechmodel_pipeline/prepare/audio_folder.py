@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from speechmodel_api.reasons import Reason
+from speechmodel_decoding.text.rejections import RejectionReason
 from speechmodel_stagekit.dataset import Part
 from speechmodel_stagekit.errors import BadData
 
@@ -25,7 +26,6 @@ from speechmodel_pipeline.prepare.recordings import PARTS, Listing, is_file, mis
 from speechmodel_pipeline.prepare.speakers import SPEAKER_COLUMNS
 from speechmodel_pipeline.prepare.table import Table, read_headerless, read_json_lines, read_table
 from speechmodel_pipeline.prepare_report import SpeakerSource
-from speechmodel_pipeline.text.rejections import RejectionReason
 
 CSV, JSON_LINES = "metadata.csv", "metadata.jsonl"
 FILE_NAME = "file_name"

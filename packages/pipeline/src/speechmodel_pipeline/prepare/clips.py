@@ -6,6 +6,7 @@ from pathlib import Path
 
 from speechmodel_api.audio import WINDOW, frame_count, frames_needed
 from speechmodel_api.workspace import CLIPS
+from speechmodel_decoding.text.rejections import RejectionReason, quoted
 from speechmodel_runtime import (
     AudioInfo,
     AudioWarning,
@@ -23,7 +24,6 @@ from speechmodel_runtime.errors import AudioEmpty, AudioError, AudioMissing, Aud
 
 from speechmodel_pipeline.clip_audio import audio_digest
 from speechmodel_pipeline.prepare.recordings import Recording
-from speechmodel_pipeline.text.rejections import RejectionReason, quoted
 
 LONGEST_SECONDS = 30
 """Longest clip. Clips are sentences and commands; upstream's importers cut at 10 or 15 s. A batch

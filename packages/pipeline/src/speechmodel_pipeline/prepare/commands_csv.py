@@ -18,13 +18,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from speechmodel_decoding.text.rejections import RejectionReason
+
 from speechmodel_pipeline.prepare.audio_files import AUDIO, audio_files
 from speechmodel_pipeline.prepare.layout import Reading, assign, near_misses, nfc
 from speechmodel_pipeline.prepare.recordings import PARTS, Listing, Recording, missing, printable
 from speechmodel_pipeline.prepare.speakers import SPEAKER_COLUMNS, guess_speakers
 from speechmodel_pipeline.prepare.table import Row, read_table
 from speechmodel_pipeline.prepare_report import Rejection, SpeakerSource
-from speechmodel_pipeline.text.rejections import RejectionReason
 
 TABLE = "commands.csv"
 RECORDINGS = "original"

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import islice
 from statistics import median
 
+from speechmodel_decoding.text.rejections import quoted
 from speechmodel_runtime import Speech
 
 from speechmodel_pipeline.prepare.split import FEWEST_SPEAKERS, is_closed_set
@@ -22,7 +23,6 @@ from speechmodel_pipeline.prepare_report import (
     SuspiciousClip,
     WordCoverage,
 )
-from speechmodel_pipeline.text.rejections import quoted
 
 FEWEST_TAKES = 5
 """Takes that a phrase or a word should have, so that some are left to measure it."""

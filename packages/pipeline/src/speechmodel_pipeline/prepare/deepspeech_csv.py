@@ -10,6 +10,7 @@ folder are allowed on a claim, but not in a bucket, which others may be able to 
 from pathlib import Path
 
 from speechmodel_api.workspace import part_table
+from speechmodel_decoding.text.rejections import RejectionReason
 from speechmodel_stagekit.dataset import Part
 
 from speechmodel_pipeline.prepare.recordings import (
@@ -25,7 +26,6 @@ from speechmodel_pipeline.prepare.recordings import (
 from speechmodel_pipeline.prepare.speakers import SPEAKER_COLUMNS
 from speechmodel_pipeline.prepare.table import Row, Table, read_table
 from speechmodel_pipeline.prepare_report import Rejection, SpeakerSource
-from speechmodel_pipeline.text.rejections import RejectionReason
 
 FILENAME, TRANSCRIPT = "wav_filename", "transcript"
 

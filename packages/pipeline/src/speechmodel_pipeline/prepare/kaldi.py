@@ -17,6 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from speechmodel_api.reasons import Reason
+from speechmodel_decoding.text.rejections import RejectionReason
 from speechmodel_stagekit.dataset import Part
 from speechmodel_stagekit.errors import BadData
 
@@ -24,7 +25,6 @@ from speechmodel_pipeline.prepare.named_files import NamedFiles
 from speechmodel_pipeline.prepare.recordings import PARTS, Listing, is_file, missing, part_of, path_below, printable
 from speechmodel_pipeline.prepare.table import KEY, VALUE, Row, Table, read_pairs
 from speechmodel_pipeline.prepare_report import SpeakerSource
-from speechmodel_pipeline.text.rejections import RejectionReason
 
 RECORDINGS, TEXT, SEGMENTS = "wav.scp", "text", "segments"
 SPEAKERS, UTTERANCES = "utt2spk", "spk2utt"

@@ -11,13 +11,13 @@ begin with train, dev or test; without several of them, the split divides the cl
 from collections.abc import Iterator
 from pathlib import Path
 
+from speechmodel_decoding.text.rejections import RejectionReason
 from speechmodel_stagekit.dataset import Part
 
 from speechmodel_pipeline.prepare.named_files import ANY_ENDING, NamedFiles
 from speechmodel_pipeline.prepare.recordings import Listing, missing, part_of, printable
 from speechmodel_pipeline.prepare.table import KEY, VALUE, read_pairs
 from speechmodel_pipeline.prepare_report import SpeakerSource
-from speechmodel_pipeline.text.rejections import RejectionReason
 
 TRANSCRIPTS = ".trans.txt"
 

@@ -8,6 +8,7 @@ from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
+from speechmodel_decoding.text.rejections import RejectionReason
 from speechmodel_runtime.headerless import HEADERLESS
 from speechmodel_stagekit.dataset import Part
 
@@ -25,7 +26,6 @@ from speechmodel_pipeline.prepare.recordings import (
 from speechmodel_pipeline.prepare.speakers import guess_from_paths
 from speechmodel_pipeline.prepare.table import Row, Table
 from speechmodel_pipeline.prepare_report import Rejection, SpeakerSource
-from speechmodel_pipeline.text.rejections import RejectionReason
 
 ANY_ENDING = ("", *sorted(WITH_HEADER), *HEADERLESS)
 """Endings of a name in a table that lacks its own."""

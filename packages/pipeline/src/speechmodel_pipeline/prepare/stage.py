@@ -23,6 +23,8 @@ from speechmodel_api.reasons import Reason
 from speechmodel_api.stages import PrepareInput, PrepareOutput
 from speechmodel_api.takes import MISHEARD
 from speechmodel_api.workspace import CLIPS, Workspace
+from speechmodel_decoding.text.normalise import Normalised, TranscriptUnusable, normalise
+from speechmodel_decoding.text.rejections import RejectionReason, quoted
 from speechmodel_runtime import WarningKind
 from speechmodel_stagekit.alphabet import alphabet_digest
 from speechmodel_stagekit.artefacts import once
@@ -53,8 +55,6 @@ from speechmodel_pipeline.prepare_report import (
 )
 from speechmodel_pipeline.progress import Steps
 from speechmodel_pipeline.s3.folder import BucketFolder
-from speechmodel_pipeline.text.normalise import Normalised, TranscriptUnusable, normalise
-from speechmodel_pipeline.text.rejections import RejectionReason, quoted
 
 log = logging.getLogger(__name__)
 
@@ -200,6 +200,8 @@ def _make(task: PrepareInput, folder: Path) -> PrepareOutput:
             bool(speaker.parts[Part.TEST]) and not speaker.parts[Part.TRAIN] for speaker in report.speakers
         ),
         speech_level=task.speech_level,
+        annotations=task.annotations,
+        numbers=task.numbers,
         note=note(listing, rows.rejected),
     )
 

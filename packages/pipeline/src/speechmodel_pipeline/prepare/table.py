@@ -20,10 +20,10 @@ from itertools import chain, islice, repeat
 from pathlib import Path
 
 from speechmodel_api.reasons import Reason
+from speechmodel_decoding.text.rejections import RejectionReason
 from speechmodel_stagekit.errors import BadData
 
 from speechmodel_pipeline.prepare_report import Rejection
-from speechmodel_pipeline.text.rejections import RejectionReason
 
 DELIMITERS = (",", ";", "\t", "|")
 LOOKED_AT = 50

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from pydantic import ValidationError
 from speechmodel_api.takes import MISHEARD, TAKES, Take
+from speechmodel_decoding.text.rejections import RejectionReason
 
 from speechmodel_pipeline.prepare.recordings import Listing, Recording, is_file, printable
 from speechmodel_pipeline.prepare_report import Rejection, SpeakerSource
-from speechmodel_pipeline.text.rejections import RejectionReason
 
 _NOT_OF_A_TABLE = (f"{TAKES}/", f"{MISHEARD}/")
 """Folders with recordings that no table names."""

@@ -8,9 +8,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from num2words import CONVERTER_CLASSES
 from speechmodel_api.dataset_spec import Annotations, Numbers
-from speechmodel_pipeline.text.normalise import TranscriptUnusable, normalise
-from speechmodel_pipeline.text.numbers import spelled
-from speechmodel_pipeline.text.rejections import RejectionReason
+from speechmodel_decoding.text.normalise import TranscriptUnusable, normalise
+from speechmodel_decoding.text.numbers import spelled
+from speechmodel_decoding.text.rejections import RejectionReason
 
 WORDS = [
     ("Ok Espejo", "ok espejo"),

@@ -38,10 +38,10 @@ import langcodes
 import regex
 from speechmodel_api.dataset_spec import Annotations, Numbers
 
-from speechmodel_pipeline.text.numbers import spelled
-from speechmodel_pipeline.text.rejections import RejectionReason, quoted
-from speechmodel_pipeline.text.scripts import MixedScripts, in_one_script
-from speechmodel_pipeline.text.variants import CHILLU, as_usual
+from speechmodel_decoding.text.numbers import spelled
+from speechmodel_decoding.text.rejections import RejectionReason, quoted
+from speechmodel_decoding.text.scripts import MixedScripts, in_one_script
+from speechmodel_decoding.text.variants import CHILLU, as_usual
 
 APOSTROPHE = "'"
 MIDDLE_DOT = "·"

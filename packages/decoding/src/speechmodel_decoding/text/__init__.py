@@ -1,4 +1,4 @@
-"""Written text -> text as it is trained, shared by prepare and the language model.
+"""Written text -> text as it is trained, shared by prepare, the language model and the server, which checks takes.
 
 normalise.py       a transcript as given -> as it is trained, by rule
 scripts.py         letters of another script that look alike
