@@ -21,7 +21,7 @@ from pathlib import Path, PurePosixPath
 from speechmodel_pipeline.prepare.audio_files import AUDIO, audio_files
 from speechmodel_pipeline.prepare.layout import Reading, assign, near_misses, nfc
 from speechmodel_pipeline.prepare.recordings import PARTS, Listing, Recording, missing, printable
-from speechmodel_pipeline.prepare.speakers import SPEAKER_COLUMNS, guess_speakers
+from speechmodel_pipeline.prepare.speakers import SPEAKER_COLUMNS, are_times, guess_speakers
 from speechmodel_pipeline.prepare.table import Row, read_table
 from speechmodel_pipeline.prepare_report import Rejection, SpeakerSource
 from speechmodel_pipeline.text.rejections import RejectionReason
@@ -100,7 +100,7 @@ def _speakers(
         if named:
             return named, SpeakerSource.COLUMN
     in_names = {name: reading.speaker for name, reading in readings.items() if reading.speaker}
-    if in_names:
+    if in_names and not are_times(set(in_names.values())):
         return in_names, SpeakerSource.LAYOUT
     guessed = guess_speakers(readings)
     return guessed, SpeakerSource.GUESSED if guessed else None

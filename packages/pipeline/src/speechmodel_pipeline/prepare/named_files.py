@@ -105,7 +105,7 @@ class NamedFiles:
         if len({recording.part for recording in recordings}) == 1:
             recordings = [replace(recording, part=None) for recording in recordings]
         if not any(recording.speaker for recording in recordings):
-            guessed = guess_from_paths({_below_part(recording.id) for recording in recordings})
+            guessed = guess_from_paths({_below_part(each.id): each.transcript for each in recordings})
             recordings = [
                 replace(recording, speaker=guessed.get(_below_part(recording.id))) for recording in recordings
             ]

@@ -195,6 +195,7 @@ def _make(task: PrepareInput, folder: Path) -> PrepareOutput:
         rejected=len(rows.rejected),
         normalised=len(rows.changes),
         speakers=len(report.speakers),
+        speakers_guessed=listing.speakers_from is SpeakerSource.GUESSED,
         speakers_digest=speakers_digest(clips),
         unseen_test_speakers=sum(
             bool(speaker.parts[Part.TEST]) and not speaker.parts[Part.TRAIN] for speaker in report.speakers
