@@ -50,6 +50,7 @@ def test_the_coverage_is_shown_and_nothing_is_left_behind(manifest: Path, capsys
     assert shown[1].startswith("used     6 clips (0.1 minutes), 3 phrases with 0 to 3 takes each, 3 known speakers")
     for line in (
         "speakers 3, from folders or file names",
+        "parts    2 train, 2 dev, 2 test, no negatives",
         "audio    6 of 16000 Hz WAV PCM_16",
         "nunca grabada         0          0       0.0",
         "rows left out: 1",

@@ -229,6 +229,20 @@ def test_folders_and_a_column_are_the_parts_of_an_audio_folder(files: Files, tmp
     assert listing.speakers_from is None
 
 
+@pytest.mark.parametrize(
+    ("layout", "files"),
+    [
+        (DatasetFormat.DEEPSPEECH_CSV, {"train.csv": "wav_filename,transcript\na.wav,uno\nb.wav,dos\n"}),
+        (DatasetFormat.AUDIO_FOLDER, {"metadata.csv": "file_name,text,split\na.wav,uno,train\nb.wav,dos,train\n"}),
+        (DatasetFormat.COMMANDS, {"commands.csv": "id,es,split\na,uno,train\nb,dos,train\n"}),
+    ],
+)
+def test_a_single_part_leaves_the_parts_to_the_split(layout: DatasetFormat, files: Files, tmp_path: Path) -> None:
+    audio = recordings("a.wav", "b.wav", "original/es/a.wav", "original/es/b.wav")
+    listing = listing_of(layout, {**files, **audio}, tmp_path)
+    assert [each.part for each in listing.recordings] == [None, None]
+
+
 def test_speakers_that_no_column_names_are_guessed_from_folders(tmp_path: Path) -> None:
     names = ("ana/1.wav", "ana/2.wav", "bo/1.wav", "bo/2.wav")
     rows = "".join(f"{name},hola\n" for name in names)

@@ -162,6 +162,11 @@ def test_the_trainer_can_read_a_document_in_which_everything_is_chosen() -> None
         ),
         (
             StageName.PREPARE,
+            PREPARED.model_copy(update={"test_clips": 0, "normalised": 0}),
+            "8 train, 1 dev and 0 test clips, 1.5 minutes; no test clip is left to measure the model; 1 row was left out",
+        ),
+        (
+            StageName.PREPARE,
             PREPARED.model_copy(update={"listing_digest": "0badcafe" * 8}),
             "8 train, 1 dev and 1 test clips, 1.5 minutes; bucket listing 0badcafe; 2 transcripts normalised; "
             "1 row was left out",

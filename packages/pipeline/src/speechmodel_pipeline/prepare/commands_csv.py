@@ -6,7 +6,7 @@
 The columns are in any order, and others are ignored. The column of the language has the name of its
 tag (es-CL, es_CL) or else of the tag's language (es), and so has the folder below original/. The
 columns `speaker` (or `client_id`) and `split` (train, dev or test) are optional, and so are their
-cells.
+cells. If every recording is in a folder train, dev or test, that is its part unless the column gives one.
 
 An id with the ending of an audio file (`7.wav`, also `original/es/7.wav`) means that one file. Which
 files belong to another id is decided by the layout of the whole folder (layout.py). A backslash in an id
@@ -14,9 +14,12 @@ separates folders, unless names of files have some. Hidden files are ignored, an
 are reported.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+
+from speechmodel_api.reasons import Reason
+from speechmodel_stagekit.errors import BadData
 
 from speechmodel_pipeline.prepare.audio_files import AUDIO, audio_files
 from speechmodel_pipeline.prepare.layout import Reading, assign, near_misses, nfc
@@ -47,14 +50,18 @@ def read_commands(source: Path, language: str, name_pattern: str = "") -> Listin
     with_backslashes = any("\\" in str(path.relative_to(folder)) for path in files.values())
     ids = _Ids(id_column, f"{RECORDINGS}/{folder.name}/", separator="/" if with_backslashes else "\\")
     rows, rejected = _first_of_each_id(table.rows, ids, text_column, split_column)
-    assignment = assign(list(files), rows.keys(), name_pattern)
+    below = _below_parts(files, rows) if "/" not in name_pattern else {}
+    assignment = assign(list(dict.fromkeys(below.values())) or list(files), rows.keys(), name_pattern)
+    readings = {name: reading for name in files if (reading := assignment.readings.get(below.get(name, name)))}
+    if not name_pattern:
+        _refuse_parts_as_speakers(readings)
     owned: dict[str, list[str]] = {id_: [] for id_ in rows}
-    for name, reading in assignment.readings.items():
+    for name, reading in readings.items():
         owned[reading.id].append(name)
-    unnamed = [name for name in files if name not in assignment.readings]
+    unnamed = [name for name in files if name not in readings]
     nearly = near_misses((id_ for id_ in rows if not owned[id_]), unnamed)
-    unread = unnamed[0] if unnamed and not assignment.readings else None
-    speakers, speakers_from = _speakers(assignment.readings, rows, speaker_column)
+    unread = unnamed[0] if unnamed and not readings else None
+    speakers, speakers_from = _speakers(readings, rows, speaker_column)
     recordings = []
     for id_, row in rows.items():
         if not owned[id_]:
@@ -69,7 +76,8 @@ def read_commands(source: Path, language: str, name_pattern: str = "") -> Listin
                 files[name],
                 printable(files[name], source),
                 row.cells[text_column],
-                PARTS.get(row.cells[split_column].casefold()) if split_column else None,
+                (PARTS.get(row.cells[split_column].casefold()) if split_column else None)
+                or (PARTS[name.partition("/")[0].casefold()] if below else None),
                 speakers.get(name),
             )
             for name in sorted(owned[id_])
@@ -82,6 +90,31 @@ def read_commands(source: Path, language: str, name_pattern: str = "") -> Listin
         speakers_from=speakers_from,
         layout=assignment.layout.pattern,
     )
+
+
+def _below_parts(names: Iterable[str], ids: Collection[str]) -> dict[str, str]:
+    """Return, by name, each file's name below the folder of its part, or nothing unless every file is in such a folder.
+    One with which an id begins is that id's own.
+    """
+    split = {name: name.partition("/") for name in names}
+    of_ids = {id_.partition("/")[0] for id_ in ids}
+    in_parts = all(rest and folder.casefold() in PARTS and folder not in of_ids for folder, _, rest in split.values())
+    return {name: rest for name, (_, _, rest) in split.items()} if in_parts else {}
+
+
+def _refuse_parts_as_speakers(readings: Mapping[str, Reading]) -> None:
+    """Raise BadData (InvalidDataset) when a folder that must be a part would be a speaker, because others are none."""
+    speakers = sorted({reading.speaker for reading in readings.values() if reading.speaker}, key=_is_part, reverse=True)
+    if len(speakers) > 1 and _is_part(speakers[0]):
+        raise BadData(
+            Reason.INVALID_DATASET,
+            f"the folder {speakers[0]} of recordings is the name of a part, and {speakers[-1]} beside it is none: move every "
+            "recording into a folder train, dev or test, or into one of its speaker, and give parts in a column split",
+        )
+
+
+def _is_part(folder: str) -> bool:
+    return folder.casefold() in ("train", "dev", "test", "validation")
 
 
 def _tags(language: str) -> list[str]:

@@ -98,12 +98,9 @@ class NamedFiles:
     def listing(self, *, folders: Collection[Path] = (), speakers_from: SpeakerSource | None = None) -> Listing:
         """Return everything. Recordings in `folders` that no row names are listed.
 
-        Speakers that nothing names are guessed. If all rows are in the same part, the dataset gives no
-        parts.
+        Speakers that nothing names are guessed.
         """
         recordings = self._recordings
-        if len({recording.part for recording in recordings}) == 1:
-            recordings = [replace(recording, part=None) for recording in recordings]
         if not any(recording.speaker for recording in recordings):
             guessed = guess_from_paths({_below_part(each.id): each.transcript for each in recordings})
             recordings = [

@@ -78,6 +78,8 @@ class Prepare(Stage[PrepareOutput]):
         elif output.speakers is not None:
             known = f"only {output.speakers} known" if output.speakers else "no speaker is known"
             text += f"; the WER will be for known voices ({known})" if output.test_clips else ""
+        if not output.test_clips:
+            text += "; no test clip is left to measure the model"
         if output.listing_digest:
             text += f"; bucket listing {output.listing_digest[:8]}"
         if output.normalised:
