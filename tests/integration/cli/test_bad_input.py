@@ -640,6 +640,15 @@ MANIFESTS = {
         1,
         arguments=VALIDATE,
     ),
+    "a phrase with a number": Row(
+        manifest(MANIFEST + "  decoding: {phrases: ['¡canal 5!']}\n"),
+        "spec.decoding.phrases: the phrase '¡canal 5!': '5' is not spelled out in '¡canal 5!'; write numbers",
+        1,
+        arguments=VALIDATE,
+    ),
+    "a phrase with punctuation": Row(
+        manifest(MANIFEST + "  decoding: {phrases: ['¡enciende, la luz!']}\n"), "valid", arguments=VALIDATE
+    ),
     "a template with an unknown list": Row(
         manifest(MANIFEST + "  decoding: {phrases: ['luz de {sala}']}\n"), "'sala'", 1, arguments=VALIDATE
     ),

@@ -104,7 +104,7 @@ def test_a_rejected_row_is_an_error_where_the_policy_is_fail(
 
 
 def test_a_phrase_that_no_transcript_can_spell_is_named(manifest: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    manifest.write_text(MANIFEST + "  decoding: {phrases: [Hola, 'kilo']}\n", encoding="utf-8")
+    manifest.write_text(MANIFEST + "  decoding: {phrases: ['¡Hola!', 'kilo']}\n", encoding="utf-8")
     assert main(["validate", str(manifest), "--dataset"]) == 1
     said = capsys.readouterr().err
     assert "decoding.phrases: the phrase 'kilo': the model's alphabet does not contain 'k'" in said

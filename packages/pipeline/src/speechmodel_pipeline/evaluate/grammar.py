@@ -44,6 +44,7 @@ from speechmodel_pipeline.evaluate.figures import same_text
 from speechmodel_pipeline.evaluate.rough import as_heard
 from speechmodel_pipeline.evaluate.sampling import evenly_spaced
 from speechmodel_pipeline.progress import Steps
+from speechmodel_pipeline.text.phrases import as_trained
 
 log = logging.getLogger(__name__)
 
@@ -64,15 +65,16 @@ class CalibratedOn:
     """Clips and copies whose phrase was recognised, before rejection."""
 
 
-def compile_for(decoding: Decoding, dataset: PreparedDataset, alphabet: Sequence[str]) -> Grammar:
-    """Return the grammar of a model with this alphabet.
+def compile_for(decoding: Decoding, dataset: PreparedDataset, alphabet: Sequence[str], language: str = "") -> Grammar:
+    """Return the grammar of a model with this alphabet, whose phrases are normalised as transcripts are.
 
     Raises BadConfiguration (InvalidGrammar) when a phrase or a list cannot be used.
     """
     try:
         if decoding.grammar is GrammarSource.DATASET:
             return _of_transcripts(dataset, alphabet)
-        return compile_grammar([], alphabet, templates=decoding.phrases, lists=decoding.lists)
+        labels = frozenset(alphabet) - {CATCH_ALL}
+        return as_trained(decoding.phrases, decoding.lists, language, labels).compile(alphabet)
     except GrammarError as error:
         raise BadConfiguration(Reason.INVALID_GRAMMAR, f"decoding: {error}") from error
 

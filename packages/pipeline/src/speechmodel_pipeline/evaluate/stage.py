@@ -132,7 +132,7 @@ def _decide(
     export = Workspace(task.workspace).export(task.convert_key)
     acoustic = require_file(export / ACOUSTIC, task.acoustic_sha256)
     graph = read_graph(export / MODEL)
-    grammar = compile_for(task.decoding, dataset, [label.decode() for label in graph.labels])
+    grammar = compile_for(task.decoding, dataset, [label.decode() for label in graph.labels], task.language)
     (folder / GRAMMAR).write_bytes(grammar.to_bytes())
     model = load_acoustic_model(acoustic)
     calibration, calibrated_on = calibrated(model, grammar, dataset)
