@@ -629,8 +629,8 @@ MANIFESTS = {
         arguments=VALIDATE,
     ),
     "a pattern without an id": Row(
-        manifest(MANIFEST.replace("dataset: {", "dataset: {recordings: {namePattern: '{speaker}'}, ")),
-        "write {id} where the id is in the file names",
+        manifest(MANIFEST.replace("dataset: {", "dataset: {recordings: {namePattern: '{speaker}_{id:d}'}, ")),
+        "write {id} where the id is in the file names, without a format such as :d",
         1,
         arguments=VALIDATE,
     ),

@@ -178,6 +178,11 @@ class TestANamePattern:
             "2_x_1_1.wav": "1",
         }
 
+    @pytest.mark.parametrize("field", ["{speaker}", "{speaker:d}", "{speaker:w}", "{speaker:.2}"])
+    def test_takes_a_speaker_as_it_is_written(self, field: str) -> None:
+        readings = assign(["01_ok_1.wav", "12_ok_1.wav"], ("ok",), f"{field}_{{id}}_{{take:d}}").readings
+        assert [reading.speaker for reading in readings.values()] == ["01", "12"]
+
     def test_with_a_slash_reads_the_folders(self) -> None:
         reading = assign(["sala/anna/ok_1.wav"], ("ok",), "{}/{speaker}/{id}_{take}").readings["sala/anna/ok_1.wav"]
         assert (reading.id, reading.speaker) == ("ok", "anna")

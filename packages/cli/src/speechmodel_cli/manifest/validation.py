@@ -36,7 +36,7 @@ _WRONG_TYPES = {
 _RULES = {
     "language": "use a BCP 47 tag such as es or es-CL",
     "path": "use a path below the claim, without . or .. and without a slash at its beginning",
-    "namePattern": "write {id} where the id is in the file names",
+    "namePattern": "write {id} where the id is in the file names, without a format such as :d",
 }
 """Patterns in words, by the name of the field."""
 _BRANCH = re.compile(r"(literal|tuple|constrained-str)\[")

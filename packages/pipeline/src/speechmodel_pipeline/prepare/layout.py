@@ -151,8 +151,12 @@ class NamePattern(Layout):
 
     def read(self, stem: str, ids: Collection[str]) -> Reading | None:
         """Return the parts that the pattern names."""
-        found = _compiled(self.pattern, frozenset(ids)).parse(stem if "/" in self.pattern else stem.rpartition("/")[2])
-        return Reading(found["id"], found.named.get("speaker")) if found else None
+        read = stem if "/" in self.pattern else stem.rpartition("/")[2]
+        found = _compiled(self.pattern, frozenset(ids)).parse(read)
+        if not found:
+            return None
+        speaker = found.spans.get("speaker")  # as it is written: {speaker:d} would make 1 of 01
+        return Reading(found["id"], read[slice(*speaker)] if speaker else None)
 
 
 CANDIDATES: tuple[Layout, ...] = (IdFirst(), IdBeforeTake(), SpeakerFolder(), IdLast())
