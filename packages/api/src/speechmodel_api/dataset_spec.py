@@ -161,11 +161,11 @@ class Recordings(ApiModel):
 
     name_pattern: Annotated[str, Field(max_length=256, pattern=r"^$|\{id\}")] = ""
     """Pattern of the file names without their endings, such as `{speaker}_{}_{id}_{take}`, in the
-    syntax of the Python library parse. `{id}` is the id in commands.csv, without a format. `{speaker}`
-    and `{take}` are optional and may have one, such as `{take:d}`, and `{}` stands for any other part. A pattern with a slash applies to the path
-    below `original/<language>/`, such as `{speaker}/{id}`. If empty, the layout is found from the
-    names of all files together, and is reported when it is ambiguous. It applies to the format
-    Commands only."""
+    syntax of the Python library parse. `{id}` is the id in commands.csv, without a format.
+    `{speaker}` and `{take}` are optional and may have one, such as `{take:d}`, and `{}` stands for
+    any other part. A pattern with a slash applies to the path below `original/<language>/`, such as
+    `{speaker}/{id}`. If empty, the layout is found from the names of all files together, and is
+    reported when it is ambiguous. It applies to the format Commands only."""
 
 
 class Negatives(ApiModel):
