@@ -157,6 +157,12 @@ def _make(task: PrepareInput, folder: Path) -> PrepareOutput:
     for sentence in coverage.record_next:
         log.info("record next: %s", sentence)
     synthesized = _synthesize(spoken, folder, task, negatives=bool(negatives))
+    if unread := synthesized.unread:
+        log.warning(
+            "espeak-ng reads %d phrases in no voice of the language, so they have no synthetic takes", len(unread)
+        )
+        sentence = f"takes of {quoted(unread[0])} by people: espeak-ng does not read {len(unread)} of the phrases"
+        coverage = coverage.model_copy(update={"record_next": (*coverage.record_next, sentence)})
     takes, negatives = synthesized.takes, [*negatives, *synthesized.near_misses]
     clips, parts = [*spoken, *takes, *negatives], Counter(clip.part for clip in spoken)
     report = PrepareReport(
