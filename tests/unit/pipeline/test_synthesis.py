@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -151,7 +152,7 @@ def test_a_language_without_a_voice_is_refused(tmp_path: Path) -> None:
     ("language", "phrase"), [("ja", "電気をつけて"), ("ja", "ok 電気"), ("he", "הדלק את האור"), ("cmn-CN", "打开 灯")]
 )
 def test_a_phrase_that_would_be_spelled_in_english_gets_no_takes(language: str, phrase: str, tmp_path: Path) -> None:
-    voices = {"voices": ["cmn"]} if language == "cmn-CN" else {}
+    voices: dict[str, Any] = {"voices": ["cmn"]} if language == "cmn-CN" else {}
     with pytest.raises(BadConfiguration, match=f"for the language {language} reads these phrases, such as '{phrase}'"):
         takes(tmp_path, recorded(tmp_path, phrase), language=language, **voices)
 

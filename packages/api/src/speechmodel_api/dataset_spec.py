@@ -243,7 +243,8 @@ class Dataset(ApiModel):
     that num2words writes in Latin letters, in a transcript of another script, makes the row an invalid
     sample. Dates, times, decimals, ranges, calculations, negative numbers, ordinals, telephone numbers and
     amounts of money are invalid samples in both cases. So are numbers such as 1998 in languages that read
-    years in hundreds (English, French, German, Dutch, Danish, Icelandic, Norwegian and Swedish). Defaults to Reject."""
+    years in hundreds (English, French, German, Dutch, Danish, Icelandic, Norwegian and Swedish), and a number
+    before a noun on which its word depends, such as `1 luz` (una). Defaults to Reject."""
     negatives: Negatives = Negatives()
     """Speech that is no transcript of the dataset. There is one built-in negative for every four
     training clips, at most one recording of your own for each training clip, and the near misses of
