@@ -318,6 +318,20 @@ NAMES = {
     ),
     "a number as spreadsheets write it": Row(named(["1.0"], "1.wav"), "did you mean 1.wav?", 65),
     "a copy": Row(named(["1"], "1 (copia).wav"), "did you mean 1 (copia).wav?", 65),
+    "takes as Windows numbers them": Row(
+        named(["luz", "sol"], "luz (1).wav", "luz (2).wav", "sol (1).wav", "sol (2).wav"),
+        "2 names such as luz (1) have its takes if dataset.recordings.namePattern is '{id} ({take})'",
+        65,
+    ),
+    "takes with a number at once": Row(
+        named(["luz", "sol"], "luz1.wav", "luz2.wav", "sol.wav"),
+        "2 names such as luz1 have its takes if dataset.recordings.namePattern is '{id}{take}'",
+    ),
+    "takes by that pattern": Row(
+        named(["luz", "sol"], "luz (1).wav", "luz (2).wav", "sol (1).wav", "sol (2).wav"),
+        "layout: {id} ({take}); 4 clips",
+        settings={"name_pattern": "{id} ({take})"},
+    ),
     "names in which a number in front is an id": Row(
         named([*"1234567"], *(f"2_3_000000_{id_}_001.wav" for id_ in "1234567")), "layout: <anything>_<id>_<take>"
     ),

@@ -70,6 +70,13 @@ def test_clips_of_common_voice_may_be_converted(tmp_path: Path) -> None:
     ]
 
 
+def test_clips_of_common_voice_may_be_named_with_their_folder_or_without_their_ending(tmp_path: Path) -> None:
+    rows = "x1\tclips/a.mp3\tHola\t2\nx2\tb\tBien\t2\nx3\tc\tMal\t2\n"
+    files = {"validated.tsv": HEADER + rows, **recordings("clips/a.mp3", "clips/b.wav", "clips/c.mp3")}
+    listing = listing_of(DatasetFormat.COMMON_VOICE, files, tmp_path)
+    assert [each.name for each in listing.recordings] == ["clips/a.mp3", "clips/b.wav", "clips/c.mp3"]
+
+
 DECOMPOSED = unicodedata.normalize("NFD", "canción")
 
 
@@ -425,7 +432,8 @@ SCP, TEXT = {"wav.scp": "u1 a.wav\n"}, {"text": "u1 hola\n"}
         (
             "AudioFolder",
             {"metadata.csv": "audio_file|text|speaker_name\nwavs/a.wav|hola|ana\n", "wavs/a.wav": ""},
-            "metadata.csv has no column file_name; its header has: audio_file, text, speaker_name",
+            "metadata.csv has no column file_name; its header has: audio_file, text, speaker_name; rename the columns; a table "
+            "of LJSpeech has no header, and bars between its cells: remove the first line",
         ),
         ("AudioFolder", {"metadata.jsonl": '{"text": "a"}\n'}, "metadata.jsonl has no column file_name"),
         (

@@ -14,6 +14,7 @@ separates folders, unless names of files have some. Hidden files are ignored, an
 are reported.
 """
 
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -67,7 +68,8 @@ def read_commands(source: Path, language: str, name_pattern: str = "") -> Listin
         if not owned[id_]:
             where = printable(folder, source)
             text = row.cells[text_column]
-            rejected.append(_no_recording(row, id_, text, where, nearly.get(id_), name_pattern, unread))
+            takes = _takes_of(id_, unnamed)
+            rejected.append(_no_recording(row, id_, text, where, nearly.get(id_), name_pattern, unread, takes))
         recordings += [
             Recording(
                 TABLE,
@@ -201,11 +203,41 @@ def _first_of_each_id(
     return first, rejected
 
 
+_NUMBERED = (
+    (re.compile(r"(.+) \(\d+\)"), "{id} ({take})"),
+    (re.compile(r"(.+) \d+"), "{id} {take}"),
+    (re.compile(r"(.*\D)\d+"), "{id}{take}"),
+)
+"""Names that Windows and recorders give to several takes, and the pattern that reads them."""
+
+
+def _takes_of(id_: str, names: Iterable[str]) -> str:
+    """Return what to do about takes of an id with a number that no layout reads, such as `luz (1).wav`, or nothing
+    unless there are several.
+    """
+    stems = [str(PurePosixPath(name).with_suffix("")) for name in names]
+    for form, pattern in _NUMBERED:
+        takes = [stem for stem in stems if (match := form.fullmatch(stem)) and match[1] == id_]
+        if len(takes) > 1:
+            return (
+                f"{len(takes)} names such as {takes[0]} have its takes if dataset.recordings.namePattern is '{pattern}' "
+                "(then for all recordings)"
+            )
+    return ""
+
+
 def _no_recording(
-    row: Row, id_: str, transcript: str, folder: str, nearly: str | None, name_pattern: str, unread: str | None
+    row: Row,
+    id_: str,
+    transcript: str,
+    folder: str,
+    nearly: str | None,
+    name_pattern: str,
+    unread: str | None,
+    takes: str,
 ) -> Rejection:
-    """Return the rejection of a row. `nearly` is a file that nearly is its own, and `unread` one of the files if none is
-    that of any row.
+    """Return the rejection of a row. `nearly` is a file that nearly is its own, `unread` one of the files if none is
+    that of any row, and `takes` what to do about numbered takes.
     """
     exact = PurePosixPath(id_).suffix.lower() in AUDIO
     looked_for: Sequence[str] = [id_] if exact else [f"{id_}.wav", f"{id_}_*.wav", f"{id_}-*.wav", f"{id_}/"]
@@ -214,7 +246,9 @@ def _no_recording(
         message = f"the recording {folder}/{id_} is missing; copy it there or correct the id"
     elif name_pattern:
         message = f"no recording of {id_}: no name in {folder} fits dataset.recordings.namePattern {name_pattern!r} with this id"
-    if nearly and not name_pattern:
+    if takes and not name_pattern:
+        message += f"; {takes}"
+    elif nearly and not name_pattern:
         message += f"; did you mean {nearly}? Make the id and the file name equal"
     elif unread and not name_pattern:
         message += (

@@ -64,8 +64,8 @@ class NamedFiles:
         `converted`, a file of this name with the ending of another format is taken too.
         """
         path = self._find(folder, name, endings)
-        if path is None and converted and (ending := PurePosixPath(name).suffix):
-            path = self._find(folder, name.removesuffix(ending), ANY_ENDING[1:])
+        if path is None and converted:
+            path = self._find(folder, name.removesuffix(PurePosixPath(name).suffix), ANY_ENDING[1:])
         if path is None:
             self.reject(table, row, id_ or name, self._problem(folder, name), transcript)
             return
