@@ -198,10 +198,12 @@ def audio_folder(name: str) -> Make:
     return make
 
 
-def only_to_test(folder: Path) -> None:
+def nothing_to_train(folder: Path) -> None:
     tone(folder / "a.wav")
     (folder / "train.csv").write_text("wav_filename,transcript\n", encoding="utf-8")
     (folder / "test.csv").write_text("wav_filename,transcript\na.wav,hola\n", encoding="utf-8")
+    tone(folder / "b.wav", 900)
+    (folder / "dev.csv").write_text("wav_filename,transcript\nb.wav,hola\n", encoding="utf-8")
 
 
 # manifests, tables of --listen, and files to transcribe
@@ -290,7 +292,12 @@ TABLES = {
     "an unknown part": Row(
         table("id,es,split\na,hola,training\nb,bien,train\n"), "the split 'training' is unknown; use train, dev or test"
     ),
-    "no part to train on": Row(table("id,es,split\na,hola,test\nb,bien,test\n"), "no clip is left to train on", 65),
+    "no part to train on": Row(table("id,es,split\na,hola,test\nb,bien,dev\n"), "no clip is left to train on", 65),
+    "a single part": Row(
+        table("id,es,split\na,hola,test\nb,bien,test\n"),
+        "record next: more takes, or raise dataset.split.testPercent: no clip is left for the part test, which measures",
+        settings={"split": Split(dev_percent=0, test_percent=0)},
+    ),
     "no table": Row(without("commands.csv"), "commands.csv is missing; in @ there is original", 65),
     "a folder for a table": Row(folder_for_a_table, "commands.csv in @ is a folder; replace it with the table", 65),
     "no recordings": Row(without("original"), "the folder original/es is missing; in @ there is commands.csv", 65),
@@ -311,6 +318,20 @@ NAMES = {
     ),
     "a number as spreadsheets write it": Row(named(["1.0"], "1.wav"), "did you mean 1.wav?", 65),
     "a copy": Row(named(["1"], "1 (copia).wav"), "did you mean 1 (copia).wav?", 65),
+    "takes as Windows numbers them": Row(
+        named(["luz", "sol"], "luz (1).wav", "luz (2).wav", "sol (1).wav", "sol (2).wav"),
+        "2 names such as luz (1) have its takes if dataset.recordings.namePattern is '{id} ({take})'",
+        65,
+    ),
+    "takes with a number at once": Row(
+        named(["luz", "sol"], "luz1.wav", "luz2.wav", "sol.wav"),
+        "2 names such as luz1 have its takes if dataset.recordings.namePattern is '{id}{take}'",
+    ),
+    "takes by that pattern": Row(
+        named(["luz", "sol"], "luz (1).wav", "luz (2).wav", "sol (1).wav", "sol (2).wav"),
+        "layout: {id} ({take}); 4 clips",
+        settings={"name_pattern": "{id} ({take})"},
+    ),
     "names in which a number in front is an id": Row(
         named([*"1234567"], *(f"2_3_000000_{id_}_001.wav" for id_ in "1234567")), "layout: <anything>_<id>_<take>"
     ),
@@ -328,6 +349,11 @@ NAMES = {
     ),
     "a phrase with two takes stays in training": Row(
         named(["a", "b", "c"], *(f"{id_}_{take}.flac" for id_ in "abc" for take in "12")), "6 clips"
+    ),
+    "a folder of a part beside others": Row(
+        named(["a", "b"], "test/a.wav", "ana/a_2.wav", "ana/b.wav"),
+        "the folder test of recordings is the name of a part, and ana beside it is none: move every recording",
+        65,
     ),
     "an id that leaves the folder": Row(
         named(["../../x.wav"], "a.wav"), "the recording original/es/../../x.wav is missing", 65
@@ -439,6 +465,12 @@ AUDIO = {
     "negatives that are no recordings": Row(
         negatives, "dataset.negatives.path: negatives has no recordings", 65, {"negatives": Negatives(path="negatives")}
     ),
+    "negatives among the recordings": Row(
+        table("id,es\na,hola\n"),
+        "dataset.negatives.path: 1 of the files in original/es is a recording of the dataset (original/es/a.wav); name a",
+        65,
+        {"negatives": Negatives(path="original/es")},
+    ),
     "negatives that are not there": Row(
         table("id,es\na,hola\n"),
         "dataset.negatives.path: none has no recordings",
@@ -539,7 +571,7 @@ PATHS = {
     "a recording twice": Row(
         train("./a.wav"), "DuplicateRecording: train.csv row 3: a.wav is the same recording as a.wav", 0, TRAIN
     ),
-    "nothing but a part to test on": Row(only_to_test, "no clip is left to train on", 65, TRAIN),
+    "no rows to train on": Row(nothing_to_train, "no clip is left to train on", 65, TRAIN),
     "a folder that links to the one above": Row(linked("loop", ".."), "no recording of x: looked in original/es"),
     "a recording that links to nothing": Row(
         linked("x.wav", "none.wav"),
@@ -611,8 +643,8 @@ MANIFESTS = {
         arguments=VALIDATE,
     ),
     "a pattern without an id": Row(
-        manifest(MANIFEST.replace("dataset: {", "dataset: {recordings: {namePattern: '{speaker}'}, ")),
-        "write {id} where the id is in the file names",
+        manifest(MANIFEST.replace("dataset: {", "dataset: {recordings: {namePattern: '{speaker}_{id:d}'}, ")),
+        "write {id} where the id is in the file names, without a format such as :d",
         1,
         arguments=VALIDATE,
     ),
@@ -621,6 +653,15 @@ MANIFESTS = {
         "m.yaml:9: spec.decoding.phrases: the phrase '(prende luz' ",
         1,
         arguments=VALIDATE,
+    ),
+    "a phrase with a number": Row(
+        manifest(MANIFEST + "  decoding: {phrases: ['¡canal 5!']}\n"),
+        "spec.decoding.phrases: the phrase '¡canal 5!': '5' is not spelled out in '¡canal 5!'; write numbers",
+        1,
+        arguments=VALIDATE,
+    ),
+    "a phrase with punctuation": Row(
+        manifest(MANIFEST + "  decoding: {phrases: ['¡enciende, la luz!']}\n"), "valid", arguments=VALIDATE
     ),
     "a template with an unknown list": Row(
         manifest(MANIFEST + "  decoding: {phrases: ['luz de {sala}']}\n"), "'sala'", 1, arguments=VALIDATE

@@ -50,6 +50,7 @@ def test_the_coverage_is_shown_and_nothing_is_left_behind(manifest: Path, capsys
     assert shown[1].startswith("used     6 clips (0.1 minutes), 3 phrases with 0 to 3 takes each, 3 known speakers")
     for line in (
         "speakers 3, from folders or file names",
+        "parts    2 train, 2 dev, 2 test, no negatives",
         "audio    6 of 16000 Hz WAV PCM_16",
         "nunca grabada         0          0       0.0",
         "rows left out: 1",
@@ -103,7 +104,7 @@ def test_a_rejected_row_is_an_error_where_the_policy_is_fail(
 
 
 def test_a_phrase_that_no_transcript_can_spell_is_named(manifest: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    manifest.write_text(MANIFEST + "  decoding: {phrases: [Hola, 'kilo']}\n", encoding="utf-8")
+    manifest.write_text(MANIFEST + "  decoding: {phrases: ['¡Hola!', 'kilo']}\n", encoding="utf-8")
     assert main(["validate", str(manifest), "--dataset"]) == 1
     said = capsys.readouterr().err
     assert "decoding.phrases: the phrase 'kilo': the model's alphabet does not contain 'k'" in said

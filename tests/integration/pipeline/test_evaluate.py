@@ -88,6 +88,21 @@ def test_voices_that_training_never_hears_are_measured_apart(tmp_path: Path, dee
     assert {result["unseenSpeaker"] for result in report(workspace)["results"]} == {True, False}
 
 
+def test_figures_of_guessed_speakers_say_so(tmp_path: Path, deepspeech: Path) -> None:
+    workspace = make_workspace(tmp_path, deepspeech, HALF)
+    manifest = workspace.root / "data" / "0000000a" / "manifest.json"
+    prepared = json.loads(manifest.read_text(encoding="utf-8"))
+    assert prepared["output"]["speakersGuessed"] is False
+    prepared["output"]["speakersGuessed"] = True
+    manifest.write_text(json.dumps(prepared), encoding="utf-8")
+    _name_speakers(workspace, lambda row: "otto")
+    evaluated = run_program("evaluate", workspace.evaluate_input(convert(workspace.convert_input())), tmp_path).output
+    assert evaluated["werUnseenSpeakers"]["speakersGuessed"] is True
+    assert report(workspace)["werUnseenSpeakers"] == evaluated["werUnseenSpeakers"]
+    page = (workspace.root / "reports" / EVALUATE / "report.html").read_text(encoding="utf-8")
+    assert "clips; the speakers are guessed" in page
+
+
 def test_without_speakers_there_is_one_error_rate(tmp_path: Path, deepspeech: Path) -> None:
     workspace = make_workspace(tmp_path, deepspeech, HALF)
     evaluated = run_program("evaluate", workspace.evaluate_input(convert(workspace.convert_input())), tmp_path).output

@@ -86,7 +86,7 @@ def test_a_grammar_of_phrases_that_nobody_recorded_is_calibrated_on_the_transcri
     tmp_path: Path, deepspeech: Path
 ) -> None:
     workspace = make_workspace(tmp_path, deepspeech, THIRDS)
-    ended = evaluated(workspace, of_phrases("mi espejo"), tmp_path)
+    ended = evaluated(workspace, of_phrases("¡Mi, espejo!"), tmp_path)
     assert ended.code == 0, ended.log
     assert ended.output["grammar"]["calibration"]["threshold"] < 0
     assert ended.output["clips"] == 0
@@ -102,7 +102,7 @@ def test_a_dataset_without_dev_clips_is_calibrated_on_its_training_clips(tmp_pat
 @pytest.mark.parametrize(
     "decoding, words",
     [
-        (of_phrases("¡ok!"), "decoding: the phrase '¡ok!': the model's alphabet does not contain '!', '¡'"),
+        (of_phrases("ok 5"), "decoding: the phrase 'ok 5': the model's alphabet does not contain '5'"),
         (of_phrases("luz de {sala}"), "decoding: the phrase 'luz de {sala}': the list 'sala' does not exist"),
     ],
 )

@@ -641,15 +641,19 @@ def test_paths_may_have_backslashes(tmp_path: Path) -> None:
     tone(tmp_path / "clips" / "b\\c.wav", 500)
     rows = "wav_filename,transcript\nclips\\a.wav,hola\nclips/b\\c.wav,adiós\nclips\\d.wav,uno\nC:\\e.wav,dos\n"
     (tmp_path / "train.csv").write_text(rows, encoding="utf-8")
-    assert prepare(task(tmp_path, tmp_path / "work", format=DatasetFormat.DEEPSPEECH_CSV)).train_clips == 2
+    whole = Split(dev_percent=0, test_percent=0)
+    prepared = prepare(task(tmp_path, tmp_path / "work", format=DatasetFormat.DEEPSPEECH_CSV, split=whole))
+    assert prepared.train_clips == 2
     assert [left["message"] for left in report(tmp_path / "work")["rejected"]] == [
         r"the recording clips\d.wav is missing; paths are relative to the CSV file",
         r"the recording C:\e.wav is missing; use a path relative to the CSV file",
     ]
 
 
-def test_a_dataset_with_nothing_but_a_test_part_says_that_train_is_empty(tmp_path: Path) -> None:
+def test_a_dataset_with_nothing_to_train_on_says_that_train_is_empty(tmp_path: Path) -> None:
     tone(tmp_path / "a.wav", 400)
+    tone(tmp_path / "b.wav", 500)
+    (tmp_path / "dev.csv").write_text("wav_filename,transcript\nb.wav,hola\n", encoding="utf-8")
     (tmp_path / "train.csv").write_text("wav_filename,transcript\n", encoding="utf-8")
     (tmp_path / "test.csv").write_text("wav_filename,transcript\na.wav,hola\n", encoding="utf-8")
     with pytest.raises(BadData, match=r"the part train has no rows"):

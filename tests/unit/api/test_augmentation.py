@@ -30,6 +30,28 @@ def test_without_parameters_an_augmentation_has_its_defaults_and_changes_every_c
         assert entry.parameters == {key: parameter.default for key, parameter in parameters.items()}
 
 
+DOCUMENTED = """
+    reverb[p=0.1,delay=50.0~30.0,decay=10.0:2.0~1.0]
+    resample[p=0.1,rate=12000:8000~4000]
+    codec[p=0.1,bitrate=48000:16000]
+    volume[p=0.1,dbfs=-10:-40]
+    pitch[p=0.1,pitch=1~0.2]
+    tempo[p=0.1,factor=1~0.5]
+    warp[p=0.1,nt=4,nf=1,wt=0.5:1.0,wf=0.1:0.2]
+    frequency_mask[p=0.1,n=1:3,size=1:5]
+    time_mask[p=0.1,domain=signal,n=3:10~2,size=50:100~40]
+    dropout[p=0.1,rate=0.05]
+    add[p=0.1,domain=signal,stddev=0~0.5]
+    multiply[p=0.1,domain=features,stddev=0~0.5]
+"""
+"""The values of the example in the documentation of DeepSpeech 0.9.3, without overlay, whose source differs."""
+
+
+@pytest.mark.parametrize("entry", DOCUMENTED.split())
+def test_the_values_that_deepspeech_documents_can_be_used(entry: str) -> None:
+    assert Training.model_validate({"augmentation": [entry]}).augmentation == (entry,)
+
+
 @given(st.floats(0, 1), st.floats(0, 1))
 def test_a_value_moves_from_start_to_end_and_stays_within_its_radius(progress: float, drawn: float) -> None:
     value = ValueRange(10, 20, 2)

@@ -127,6 +127,11 @@ BAD = {
         TEXT + "  training: {maxEpochs: many}\n",
         "8: spec.training.maxEpochs: must be an integer, not 'many'",
     ),
+    "Auto for a mapping": (
+        TEXT + "  training: {hyperparameters: Auto}\n",
+        "8: spec.training.hyperparameters: must be a mapping, not 'Auto'; leave hyperparameters out, since a setting that is "
+        "not given is chosen",
+    ),
     "a list for a mapping": (TEXT + "  training: []\n", "8: spec.training: must be a mapping, not a list"),
     "a fraction for an integer": (
         TEXT + "  training: {maxEpochs: 7.5}\n",

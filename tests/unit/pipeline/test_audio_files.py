@@ -22,6 +22,8 @@ def test_recordings_are_known_by_their_endings_in_any_case(tmp_path: Path) -> No
         "b/d.webm",
         "g.sln16",
         "h.GSM",
+        "i.voc",
+        "j.mp2",
         "notes.txt",
         ".hidden.wav",
         ".git/e.wav",
@@ -29,7 +31,7 @@ def test_recordings_are_known_by_their_endings_in_any_case(tmp_path: Path) -> No
     ):
         touched(tmp_path / name)
     (tmp_path / "folder.wav").mkdir()
-    assert names(tmp_path) == ["a.WAV", "b/c.m4a", "b/d.webm", "g.sln16", "h.GSM"]
+    assert names(tmp_path) == ["a.WAV", "b/c.m4a", "b/d.webm", "g.sln16", "h.GSM", "i.voc", "j.mp2"]
 
 
 def test_a_prompt_that_a_telephone_system_keeps_in_several_formats_is_one_recording(tmp_path: Path) -> None:

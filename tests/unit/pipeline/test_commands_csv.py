@@ -59,6 +59,31 @@ def test_files_that_no_row_names_are_reported_and_hidden_ones_ignored(tmp_path: 
     assert read_commands(source, "es").unnamed_files == ("original/es/stray.wav",)
 
 
+PARTS = ["train", "dev", "test"]
+
+
+@pytest.mark.parametrize(
+    ("files", "speakers"),
+    [
+        ([f"{part}/{id_}_{take}.wav" for part in PARTS for id_ in "12" for take in "34"], {None}),
+        ([f"{part}/{id_}/{take}.wav" for part in PARTS for id_ in "12" for take in "34"], {None}),
+        ([f"{part}/{who}/{id_}.wav" for part in PARTS for who in ("ana", "bo") for id_ in "12"], {"ana", "bo"}),
+    ],
+)
+def test_folders_of_parts_are_no_speakers(files: list[str], speakers: set[str | None], tmp_path: Path) -> None:
+    listing = read_commands(dataset(tmp_path, "id,es,split\n1,hola,\n2,bien,\n", *files), "es")
+    assert len(listing.recordings) == len(files)
+    assert {each.speaker for each in listing.recordings} == speakers
+    assert all(each.name.split("/")[2] == each.part for each in listing.recordings)
+    with_column = read_commands(dataset(tmp_path, "id,es,split\n1,hola,test\n2,bien,test\n", *files), "es")
+    assert {each.part for each in with_column.recordings} == {"test"}
+
+
+def test_a_folder_with_the_name_of_a_part_may_be_an_id(tmp_path: Path) -> None:
+    listing = read_commands(dataset(tmp_path, "id,es\ntest,prueba\ntrain,tren\n", "test/1.wav", "train/1.wav"), "es")
+    assert [(each.id, each.part) for each in listing.recordings] == [("test", None), ("train", None)]
+
+
 @pytest.mark.parametrize("row", ["original/es/set/7.wav", "./set/7.wav", "set\\7.wav", ".\\set\\7", "set\\7"])
 def test_an_id_may_be_the_path_of_the_recording(row: str, tmp_path: Path) -> None:
     listing = read_commands(dataset(tmp_path, f"id,es\n{row},hola\n", "set/7.wav"), "es")

@@ -70,6 +70,13 @@ def test_clips_of_common_voice_may_be_converted(tmp_path: Path) -> None:
     ]
 
 
+def test_clips_of_common_voice_may_be_named_with_their_folder_or_without_their_ending(tmp_path: Path) -> None:
+    rows = "x1\tclips/a.mp3\tHola\t2\nx2\tb\tBien\t2\nx3\tc\tMal\t2\n"
+    files = {"validated.tsv": HEADER + rows, **recordings("clips/a.mp3", "clips/b.wav", "clips/c.mp3")}
+    listing = listing_of(DatasetFormat.COMMON_VOICE, files, tmp_path)
+    assert [each.name for each in listing.recordings] == ["clips/a.mp3", "clips/b.wav", "clips/c.mp3"]
+
+
 DECOMPOSED = unicodedata.normalize("NFD", "canción")
 
 
@@ -227,6 +234,20 @@ def test_folders_and_a_column_are_the_parts_of_an_audio_folder(files: Files, tmp
         "test/c.wav": "test",
     }
     assert listing.speakers_from is None
+
+
+@pytest.mark.parametrize(
+    ("layout", "files"),
+    [
+        (DatasetFormat.DEEPSPEECH_CSV, {"train.csv": "wav_filename,transcript\na.wav,uno\nb.wav,dos\n"}),
+        (DatasetFormat.AUDIO_FOLDER, {"metadata.csv": "file_name,text,split\na.wav,uno,train\nb.wav,dos,train\n"}),
+        (DatasetFormat.COMMANDS, {"commands.csv": "id,es,split\na,uno,train\nb,dos,train\n"}),
+    ],
+)
+def test_a_single_part_leaves_the_parts_to_the_split(layout: DatasetFormat, files: Files, tmp_path: Path) -> None:
+    audio = recordings("a.wav", "b.wav", "original/es/a.wav", "original/es/b.wav")
+    listing = listing_of(layout, {**files, **audio}, tmp_path)
+    assert [each.part for each in listing.recordings] == [None, None]
 
 
 def test_speakers_that_no_column_names_are_guessed_from_folders(tmp_path: Path) -> None:
@@ -411,7 +432,8 @@ SCP, TEXT = {"wav.scp": "u1 a.wav\n"}, {"text": "u1 hola\n"}
         (
             "AudioFolder",
             {"metadata.csv": "audio_file|text|speaker_name\nwavs/a.wav|hola|ana\n", "wavs/a.wav": ""},
-            "metadata.csv has no column file_name; its header has: audio_file, text, speaker_name",
+            "metadata.csv has no column file_name; its header has: audio_file, text, speaker_name; rename the columns; a table "
+            "of LJSpeech has no header, and bars between its cells: remove the first line",
         ),
         ("AudioFolder", {"metadata.jsonl": '{"text": "a"}\n'}, "metadata.jsonl has no column file_name"),
         (

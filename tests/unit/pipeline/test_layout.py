@@ -2,7 +2,7 @@
 
 import hashlib
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from hypothesis import given
@@ -48,6 +48,11 @@ def recipe(prefix: str = "shapes_", takes: int = 2) -> dict[str, str]:
         ({f"{who}/{id_}.wav": id_ for id_ in SEVEN for who in ("anna", "otto")}, SEVEN, "<speaker>/<id>"),
         ({f"{who}/{id_}/1.wav": id_ for id_ in SEVEN for who in ("anna", "otto")}, SEVEN, "<speaker>/<id>"),
         ({f"{id_}/{take}.wav": id_ for id_ in SEVEN for take in range(1, 10)}, SEVEN, "<id>,"),
+        ({f"{id_}_{take}.wav": id_ for id_ in SEVEN for take in range(1, 10)}, SEVEN, "<id>,"),
+        ({f"{id_}_{take}.wav": id_ for id_ in SEVEN[:6] for take in range(1, 4)}, SEVEN, "<id>,"),
+        ({f"{who}_{id_}.wav": id_ for id_ in ("luz", "sol") for who in ("anna", "otto")}, ("luz", "sol"), "<anything>_<id>"),
+        ({f"{who}-{id_}.wav": id_ for id_ in ("ok", "no-ok") for who in ("anna", "otto")} | {"ok.wav": "ok"},
+         ("ok", "no-ok"), "<anything>_<id>"),
     ],
 )  # fmt: skip
 def test_the_layout_that_explains_the_folder_is_found(
@@ -72,11 +77,63 @@ def test_two_layouts_that_explain_the_files_equally_well_are_shown_with_file_nam
         assign(names, ("1", "2", "3", "4"))
     assert refused.value.reason == "InvalidDataset"
     for part in (
-        "<id>, <id>_<take> or <id>/<file> (1_x_2_1.wav: id 1, 2_x_1_1.wav: id 2)",
-        "<anything>_<id>_<take> (1_x_2_1.wav: id 2, 2_x_1_1.wav: id 1)",
+        "<id>, <id>_<take> or <id>/<file> (1_x_2_1.wav: id 1, 2_x_1_1.wav: id 2, 3_x_3_1.wav: id 3)",
+        "<anything>_<id>_<take> (1_x_2_1.wav: id 2, 2_x_1_1.wav: id 1, 3_x_3_1.wav: id 3)",
         "dataset.recordings.namePattern",
     ):
         assert part in str(refused.value)
+
+
+NUMBERED = {
+    "speaker_id": lambda number, id_: [f"{number}_{id_}.wav"],
+    "take_speaker_id": lambda number, id_: [f"{number}_anna_{id_}.wav", f"{number}_otto_{id_}.wav"],
+    "speaker_id_take": lambda number, id_: [f"{number}_{id_}_{take}.wav" for take in (1, 2)],
+    "speaker/id": lambda number, id_: [f"{number}/{id_}.wav"],
+    "speaker/id_take": lambda number, id_: [f"{number}/{id_}_{take}.wav" for take in (1, 2)],
+    "speaker/id/take": lambda number, id_: [f"{number}/{id_}/{take}.wav" for take in (1, 2)],
+    "speaker/take_id": lambda number, id_: [f"{number}/{take}_{id_}.wav" for take in (1, 2)],
+    "id_take": lambda number, id_: [f"{id_}_{number}.wav"],
+    "id/take": lambda number, id_: [f"{id_}/{number}.wav"],
+    "id_speaker_take": lambda number, id_: [f"{id_}_{number}_{take}.wav" for take in (1, 2)],
+}
+"""File names with an id and another number."""
+
+
+@pytest.mark.parametrize("numbers", [1, 3, 6, 7, 8, 10])
+@pytest.mark.parametrize("named", NUMBERED.values(), ids=NUMBERED)
+def test_a_number_beside_the_id_is_never_taken_for_it(named: Callable[[int, str], list[str]], numbers: int) -> None:
+    names = {name: id_ for number in range(1, numbers + 1) for id_ in SEVEN for name in named(number, id_)}
+    try:
+        assert ids_of(list(names), SEVEN) == names
+    except BadData as refused:
+        assert "can be read in two ways" in str(refused)
+        assert numbers == len(SEVEN)  # otherwise there is no doubt
+
+
+@pytest.mark.parametrize(
+    ("names", "ids"),
+    [
+        ([f"{one}_{other}.wav" for one in SEVEN for other in SEVEN], SEVEN),
+        ([f"{one}/{other}.wav" for one in SEVEN for other in SEVEN], SEVEN),
+        ([f"{one}_{other}.wav" for one in SEVEN for other in SEVEN] + ["3_8.wav"], SEVEN),  # a file without a row
+        ([f"{one}_{other}.wav" for one in range(1, 6) for other in range(1, 13)], tuple(map(str, range(1, 21)))),
+        (["1_1.wav", "1_2.wav", "1_3.wav"], ("1", "2")),
+        ([f"1/{number}.wav" for number in range(9)], SEVEN),
+    ],
+)
+def test_numbers_that_may_be_ids_or_takes_are_refused(names: list[str], ids: tuple[str, ...]) -> None:
+    with pytest.raises(BadData) as refused:
+        assign(names, ids)
+    assert refused.value.reason == "InvalidDataset"
+    assert str(refused.value).count(".wav: ") == 6  # three real names, by both candidates
+    assert "set dataset.recordings.namePattern, such as {id}_{take}" in str(refused.value)
+
+
+@pytest.mark.parametrize("takes", [3, 7, 12])
+def test_ids_at_the_end_of_near_misses_are_not_read(takes: int) -> None:
+    names = [f"{id_:02}_{take}.wav" for id_ in range(1, 13) for take in range(1, takes + 1)]
+    read = ids_of(names, tuple(map(str, range(1, 13))))
+    assert read == {name: name[:2] for name in names if name[0] == "1"}
 
 
 def test_layouts_that_agree_are_no_tie() -> None:
@@ -94,9 +151,9 @@ def test_an_id_that_takes_nearly_every_file_is_doubted() -> None:
 @pytest.mark.parametrize(
     ("names", "ids"),
     [
-        (["1_1.wav", "1_2.wav", "1_3.wav"], ("1", "2")),  # two ids
-        (["1_1.wav", "1_2.wav", "2_1.wav"], ("1", "2", "3", "4", "5")),  # two thirds
-        ([f"1/{take}.wav" for take in range(9)], SEVEN),  # a folder of its own
+        (["1_01.wav", "1_02.wav", "1_03.wav"], ("1", "2")),  # two ids
+        (["1_01.wav", "1_02.wav", "2_01.wav"], ("1", "2", "3", "4", "5")),  # two thirds
+        ([f"1/{take:02}.wav" for take in range(9)], SEVEN),  # a folder of its own
         (["1.wav"], SEVEN),
         ([f"1_{take}.wav" for take in range(9)] + ["2_1.wav"], ("1", "2", "3")),  # only one id without
     ],
@@ -120,6 +177,11 @@ class TestANamePattern:
             "1_x_2_1.wav": "2",
             "2_x_1_1.wav": "1",
         }
+
+    @pytest.mark.parametrize("field", ["{speaker}", "{speaker:d}", "{speaker:w}", "{speaker:.2}"])
+    def test_takes_a_speaker_as_it_is_written(self, field: str) -> None:
+        readings = assign(["01_ok_1.wav", "12_ok_1.wav"], ("ok",), f"{field}_{{id}}_{{take:d}}").readings
+        assert [reading.speaker for reading in readings.values()] == ["01", "12"]
 
     def test_with_a_slash_reads_the_folders(self) -> None:
         reading = assign(["sala/anna/ok_1.wav"], ("ok",), "{}/{speaker}/{id}_{take}").readings["sala/anna/ok_1.wav"]

@@ -6,7 +6,7 @@ import pytest
 from speechmodel_pipeline.prepare.commands_csv import read_commands
 from speechmodel_pipeline.prepare.deepspeech_csv import read_deepspeech
 from speechmodel_pipeline.prepare.layout import assign
-from speechmodel_pipeline.prepare.speakers import guess_speakers
+from speechmodel_pipeline.prepare.speakers import guess_from_paths, guess_speakers
 
 DIGITS = [f"{digit}_{who}_{take}.wav" for digit in "0123" for who in ("jackson", "lucas") for take in "01"]
 
@@ -29,12 +29,34 @@ def guessed(names: list[str], ids: tuple[str, ...]) -> set[str]:
         (["ok_a.wav", "ok_b.wav", "no_c.wav", "no_d.wav"], ("ok", "no"), set()),  # shared by nothing
         (["ok_mirror.wav", "no_mirror.wav"], ("ok", "no"), set()),  # one word for all
         ([f"shapes_{n}a_2_3_{id_}_001.wav" for n, id_ in enumerate(("ok", "no"))], ("ok", "no"), set()),
+        ([f"{id_}_take{take}.wav" for id_ in ("ok", "no") for take in (1, 2, 3)], ("ok", "no"), set()),
+        ([f"{id_}_v{take}-final.wav" for id_ in ("ok", "no") for take in (1, 2, 3)], ("ok", "no"), set()),
+        ([f"{id_}-{take}.wav" for id_ in ("ok", "no") for take in "abc"], ("ok", "no"), set()),
+        ([f"{id_}_2024050{day}_101{take}00.wav" for id_ in ("ok", "no") for day in "345" for take in "12"],
+         ("ok", "no"), set()),
+        ([f"{id_}_spk{number}_{take}.wav" for id_ in ("ok", "no") for number in "12" for take in "12"],
+         ("ok", "no"), {"spk1", "spk2"}),
+        ([f"{id_}-{who}.wav" for id_ in ("ok", "no") for who in "fm"], ("ok", "no"), {"f", "m"}),
     ],
 )  # fmt: skip
 def test_a_word_that_file_names_share_after_their_ids_is_the_speaker(
     names: list[str], ids: tuple[str, ...], speakers: set[str]
 ) -> None:
     assert guessed(names, ids) == speakers
+
+
+@pytest.mark.parametrize(
+    ("transcripts", "speakers"),
+    [
+        ({f"LJ00{chapter}-000{line}": f"line {chapter} {line}" for chapter in "123" for line in "12"}, set()),
+        ({f"{word}/{take}.wav": word for word in ("luz", "radio") for take in "12"}, set()),  # labels
+        ({f"2024-05-0{day}/{take}.wav": f"{day} {take}" for day in "12" for take in "12"}, set()),
+        ({f"{who}/{take}.wav": "hey" for who in ("ana", "bo") for take in "12"}, {"ana", "bo"}),  # one wake word
+        ({f"p22{who}_{line}.wav": f"line {line}" for who in "56" for line in "12"}, {"p225", "p226"}),
+    ],
+)
+def test_chapters_labels_and_dates_are_no_speakers(transcripts: dict[str, str], speakers: set[str]) -> None:
+    assert set(guess_from_paths(transcripts).values()) == speakers
 
 
 def dataset(folder: Path, table: str, *names: str) -> Path:
@@ -54,6 +76,7 @@ def dataset(folder: Path, table: str, *names: str) -> Path:
         ("id,es,speaker\nok,ok,\nno,no,\n", ("anna/ok.wav", "otto/no.wav"), "Layout", ["anna", "otto"]),
         ("id,es\nok,ok\nno,no\n", ("ok_an.wav", "ok_bo.wav", "no_an.wav", "no_bo.wav"), "Guessed", ["an", "bo"] * 2),
         ("id,es\nok,ok\nno,no\n", ("ok_1.wav", "no_1.wav"), None, [None, None]),
+        ("id,es\nok,ok\nno,no\n", ("2024-05-01/ok.wav", "2024-05-02/no.wav"), None, [None, None]),
     ],
 )
 def test_a_column_is_believed_before_the_layout_and_the_layout_before_a_guess(

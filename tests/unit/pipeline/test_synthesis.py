@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -144,6 +145,32 @@ def test_a_voice_that_does_not_exist_is_refused(tmp_path: Path, voice: str) -> N
 def test_a_language_without_a_voice_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadConfiguration, match="has no voice for the language xx; name voices of a similar language"):
         takes(tmp_path, recorded(tmp_path, "ok"), language="xx")
+
+
+@needs_espeak
+@pytest.mark.parametrize(
+    ("language", "phrase"), [("ja", "電気をつけて"), ("ja", "ok 電気"), ("he", "הדלק את האור"), ("cmn-CN", "打开 灯")]
+)
+def test_a_phrase_that_would_be_spelled_in_english_gets_no_takes(language: str, phrase: str, tmp_path: Path) -> None:
+    voices: dict[str, Any] = {"voices": ["cmn"]} if language == "cmn-CN" else {}
+    with pytest.raises(BadConfiguration, match=f"for the language {language} reads these phrases, such as '{phrase}'"):
+        takes(tmp_path, recorded(tmp_path, phrase), language=language, **voices)
+
+
+@needs_espeak
+def test_phrases_that_are_read_get_takes_beside_one_that_is_not(tmp_path: Path) -> None:
+    clips = recorded(tmp_path, "電気をつけて"), recorded(tmp_path, "でんきを けして")
+    synthesis = Synthesis.model_validate({"takesPerPhrase": 2})
+    made = synthesize_takes(clips, tmp_path, synthesis, "ja", speech_level=LEVEL, closed_set=True)
+    assert ({take.transcript for take in made.takes}, made.unread) == ({"でんきを けして"}, ("電気をつけて",))
+
+
+@needs_espeak
+@pytest.mark.parametrize(("language", "phrase"), [("zh", "打开灯"), ("ru", "включи wifi"), ("de", "downloaden")])
+def test_only_voices_that_read_a_phrase_speak_it(language: str, phrase: str, tmp_path: Path) -> None:
+    made = takes(tmp_path, recorded(tmp_path, phrase), language=language, takesPerPhrase=30)
+    assert len(made) == 30
+    assert "cmn" not in {take.recording.name.split(" ")[0].partition("+")[0] for take in made}
 
 
 def test_without_the_program_the_error_says_how_to_install_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -148,9 +148,22 @@ def test_the_trainer_can_read_a_document_in_which_everything_is_chosen() -> None
         ),
         (
             StageName.PREPARE,
+            PREPARED.model_copy(
+                update={"speakers": 12, "speakers_guessed": True, "unseen_test_speakers": 2, "normalised": 0}
+            ),
+            "8 train, 1 dev and 1 test clips, 1.5 minutes; 12 speakers guessed from file names, the test clips are of 2 "
+            "unseen voices; 1 row was left out",
+        ),
+        (
+            StageName.PREPARE,
             PREPARED.model_copy(update={"speakers": 0, "unseen_test_speakers": 0, "normalised": 0}),
             "8 train, 1 dev and 1 test clips, 1.5 minutes; the WER will be for known voices (no speaker is known); "
             "1 row was left out",
+        ),
+        (
+            StageName.PREPARE,
+            PREPARED.model_copy(update={"test_clips": 0, "normalised": 0}),
+            "8 train, 1 dev and 0 test clips, 1.5 minutes; no test clip is left to measure the model; 1 row was left out",
         ),
         (
             StageName.PREPARE,
@@ -179,6 +192,15 @@ def test_the_trainer_can_read_a_document_in_which_everything_is_chosen() -> None
                 update={"wer_unseen_speakers": ErrorRate(rate=0.25, low=0.1, high=0.404, clips=40)}
             ),
             "WER 12.5%, CER 3.2% on 1 test clip; 25.0% for unseen voices (10.0% to 40.4%, 40 clips)",
+        ),
+        (
+            StageName.EVALUATE,
+            measured(0.125, 0.0321, 1).model_copy(
+                update={
+                    "wer_unseen_speakers": ErrorRate(rate=0.25, low=0.1, high=0.404, clips=40, speakers_guessed=True)
+                }
+            ),
+            "WER 12.5%, CER 3.2% on 1 test clip; 25.0% for unseen voices (10.0% to 40.4%, 40 clips, speakers guessed)",
         ),
         (
             StageName.EVALUATE,

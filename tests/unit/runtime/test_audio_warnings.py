@@ -45,6 +45,32 @@ def test_a_wav_file_whose_length_is_unknown_is_read_to_its_end(announced: int) -
     assert "all 1.00 s" in audio.warnings[0].message
 
 
+@pytest.mark.parametrize("share", [0.25, 1 / 3, 0.8])
+def test_a_wav_file_whose_header_announces_too_little_is_read_to_its_end(share: float) -> None:
+    audio = decode(io.BytesIO(wav(2 * int(RATE * share))))
+    assert np.array_equal(audio.pcm, SAMPLES)
+    assert [warning.kind for warning in audio.warnings] == ["LengthUnknown"]
+    assert f"its header announces only {share:.2f} s, so all 1.00 s up to its end are used" in audio.warnings[0].message
+
+
+@pytest.mark.parametrize(
+    "behind",
+    [
+        struct.pack("<4sI", b"LIST", 5000) + b"INFO" + bytes(4996),
+        struct.pack("<4sI", b"odd ", 8001) + bytes(range(1, 255)) * 31 + bytes(127),
+        b"ID3\x03" + bytes(range(256)) * 40,
+        b"TAG" + b"title" * 2000,
+        bytes(9000),
+        b"\x01\xff\x02\xfe" * 100,
+    ],
+    ids=["chunk", "unpadded chunk", "ID3v2", "ID3v1", "zeros", "a few bytes"],
+)
+def test_what_is_no_sample_behind_the_samples_is_left(behind: bytes) -> None:
+    audio = decode(io.BytesIO(wav(2 * len(SAMPLES), behind=behind)))
+    assert np.array_equal(audio.pcm, SAMPLES)
+    assert [warning.kind for warning in audio.warnings] == []
+
+
 def test_a_wav_file_with_nothing_but_a_note_behind_an_empty_recording_is_empty() -> None:
     note = struct.pack("<4sI4s", b"LIST", 4, b"INFO")
     for content in (wav(0, SAMPLES[:0]), wav(0, SAMPLES[:0], behind=note)):

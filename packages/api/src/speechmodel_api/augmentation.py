@@ -99,16 +99,17 @@ PARAMETERS: Final[dict[str, dict[str, _Parameter]]] = {
     "pause_after": {"duration": _around(410, 390, 0, 10000)},
     "pitch": {"pitch": _around(1.075, 0.075, 0.5, 2)},
     "tempo": {"factor": _fixed(1.1, 0.5, 2)},
-    "warp": {"nt": _fixed(1, 0, 20), "nf": _fixed(1, 0, 20), "wt": _fixed(0.1, 0, 0.9), "wf": _fixed(0, 0, 0.9)},
+    "warp": {"nt": _fixed(1, 0, 20), "nf": _fixed(1, 0, 20), "wt": _fixed(0.1, 0, 1), "wf": _fixed(0, 0, 1)},
     "tilt": {"slope": _around(0, 2, -12, 12)},
     "frequency_mask": {"n": _fixed(3, 0, 20), "size": _fixed(2, 0, 257)},
     "time_mask": {"n": _fixed(3, 0, 20), "size": _fixed(10, 0, 10000)},
     "dropout": {"rate": _fixed(0.05, 0, 1)},
-    "add": {"stddev": _fixed(5, 0, 1000)},
-    "multiply": {"stddev": _fixed(5, 0, 1000)},
+    "add": {"stddev": _fixed(5, -1000, 1000)},
+    "multiply": {"stddev": _fixed(5, -1000, 1000)},
 }
 """Every augmentation with its parameters: default, smallest and largest value. Where DeepSpeech has
-a parameter, the name, the unit and the default are the same. docs/augmentation.md describes them."""
+a parameter, the name, the unit and the default are the same. docs/augmentation.md describes them. Noise is symmetric, so that a negative
+standard deviation, which DeepSpeech's own example draws, is as good as a positive one."""
 
 DOMAINS: Final[dict[str, tuple[str, ...]]] = {
     "time_mask": (SPECTROGRAM, SIGNAL, FEATURES),

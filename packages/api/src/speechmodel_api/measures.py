@@ -15,3 +15,6 @@ class ErrorRate(ApiModel):
     clips: int
     """Number of clips that were measured. With few clips the interval is wide, and it cannot be
     trusted when there are no errors at all."""
+    speakers_guessed: bool | None = None
+    """True when the speakers are guessed from the names of files or folders, so that a voice that counts as
+    unseen may be in training. A column `speaker` in the dataset's table names them. Absent otherwise."""

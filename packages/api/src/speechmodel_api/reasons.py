@@ -285,7 +285,7 @@ class Reason(StrEnum):
     SYNTHESIS_UNAVAILABLE = (
         "SynthesisUnavailable",
         Severity.ERROR,
-        "The program espeak-ng is missing, or has no voice for dataset.synthesize.",
+        "The program espeak-ng is missing, or has no voice for dataset.synthesize that reads the phrases.",
         "Use an image of this release, name voices that it has, or remove the field.",
     )
 

@@ -233,6 +233,8 @@ class PrepareOutput(Document):
     """Number of transcripts that a rule changed. report.json lists each with its rules."""
     speakers: int | None = None
     """Number of known speakers. 0 when nothing names them, None before they were counted."""
+    speakers_guessed: bool = False
+    """True when the speakers are guessed from the names of files or folders."""
     speakers_digest: Digest | None = None
     """Digest of the speaker of every clip. None when no speaker is known, and before it was recorded."""
     unseen_test_speakers: int | None = None

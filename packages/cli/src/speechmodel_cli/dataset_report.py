@@ -1,12 +1,13 @@
 """The report of prepare on a terminal."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 from speechmodel_pipeline.prepare.coverage import summary
-from speechmodel_pipeline.prepare_report import PrepareReport, SpeakerSource
+from speechmodel_pipeline.prepare_report import NEGATIVES, PrepareReport, SpeakerSource
+from speechmodel_stagekit.dataset import Part
 
 ROWS = 40
 """Longest table or list. --json shows all."""
@@ -26,7 +27,7 @@ def show_report(console: Console, report: PrepareReport) -> None:
         _line(console, "layout", report.layout)
     if report.speakers_from:
         _line(console, "speakers", f"{coverage.speakers}, {_SOURCES[report.speakers_from]}")
-    _line(console, "parts", ", ".join(f"{clips} {part}" for part, clips in report.parts.items() if clips))
+    _line(console, "parts", ", ".join(_parts(report)))
     kinds = [f"{kind.recordings} of {kind.sample_rate} Hz {kind.format}" for kind in report.audio]
     _line(console, "audio", ", ".join(kinds))
     _table(
@@ -42,6 +43,15 @@ def show_report(console: Console, report: PrepareReport) -> None:
     doubts = [str(doubt) for doubt in (*report.doubts, *coverage.suspicious)]
     _list(console, f"check: {len(doubts)}", doubts)
     _list(console, "record next", coverage.record_next)
+
+
+def _parts(report: PrepareReport) -> Iterator[str]:
+    """Yield the number of clips of each part, of negatives and of synthetic takes."""
+    for part, clips in (*report.parts.items(), (NEGATIVES, report.negatives)):
+        if clips or part != Part.SEEN:
+            yield f"{clips or 'no'} {part}"
+    if report.synthesized:
+        yield f"{report.synthesized} synthetic takes"
 
 
 def _table(console: Console, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

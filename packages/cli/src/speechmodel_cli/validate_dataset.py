@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
+from speechmodel_api.alphabet import CATCH_ALL
 from speechmodel_api.dataset_spec import InvalidSamplePolicy
 from speechmodel_api.progress import StepProgress
 from speechmodel_pipeline.prepare_report import PrepareReport
@@ -56,7 +57,8 @@ def validate_dataset(path: Path, manifest: Manifest, options: DatasetOptions) ->
     if report.rejected and manifest.spec.dataset.invalid_sample_policy is InvalidSamplePolicy.FAIL:
         sys.stderr.write(f"{len(report.rejected)} rejected and dataset.invalidSamplePolicy is Fail; correct them\n")
         return False
-    if problem := phrase_problem(manifest.spec.decoding, report.alphabet):
+    spec, alphabet = manifest.spec, [label for label in report.alphabet if label != CATCH_ALL]
+    if problem := phrase_problem(spec.decoding, spec.language, spec.dataset.alphabet, alphabet):
         sys.stderr.write(f"decoding.phrases: {problem}\n")
         return False
     if source and (problem := scorer_problem(manifest.spec, model.dataset, report.alphabet)):

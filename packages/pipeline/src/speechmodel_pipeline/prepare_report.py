@@ -173,7 +173,7 @@ class Coverage(Document):
     """The most frequent first."""
     suspicious: tuple[SuspiciousClip, ...] = ()
     record_next: tuple[str, ...] = ()
-    """At most 10 sentences, the most useful first. Empty when nothing is missing."""
+    """At most 13 sentences, the most useful first. Empty when nothing is missing."""
 
 
 class PrepareReport(Document):

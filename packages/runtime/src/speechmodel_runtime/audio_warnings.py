@@ -24,7 +24,7 @@ class WarningKind(StrEnum):
     """The kinds of doubt."""
 
     LENGTH_UNKNOWN = "LengthUnknown"
-    """The header does not say how long the audio is, so it is read to the end of the file."""
+    """The header does not say how long the audio is, or says less than there is, so it is read to the end of the file."""
     CUT_SHORT = "CutShort"
     """The file ends before the audio that its header announces."""
     DAMAGED = "Damaged"
@@ -49,13 +49,15 @@ class AudioWarning:
 
 
 def length_unknown(header: Header, frames: int) -> AudioWarning | None:
-    """Return the warning when a wav file does not announce how many frames it has.
+    """Return the warning when a wav file does not announce how many frames it has, or fewer than there are.
 
-    Formats of FFmpeg that are written while they are recorded never do.
+    Formats of FFmpeg that are written while they are recorded never announce it.
     """
-    if header.announced_frames is not None or not header.format.startswith("WAV"):
+    announced, rate = header.announced_frames, header.sample_rate
+    if not header.format.startswith("WAV") or (announced is not None and frames - announced <= MISSING_SECONDS * rate):
         return None
-    found = f"its header announces no length, so all {frames / header.sample_rate:.2f} s up to its end are used"
+    length = "no length" if announced is None else f"only {announced / rate:.2f} s"
+    found = f"its header announces {length}, so all {frames / rate:.2f} s up to its end are used"
     return AudioWarning(WarningKind.LENGTH_UNKNOWN, f"{found}; check that the recorder had finished")
 
 

@@ -3,7 +3,8 @@
 A wav file is `RIFF`, a length, `WAVE`, and chunks of a name, a length and as many bytes (Multimedia
 Programming Interface and Data Specifications 1.0, IBM and Microsoft, 1991). Recorders that write to
 a pipe, or were interrupted, leave 0 or a very large number as the length of the chunk `data`, and
-some programs do not pad a chunk of odd length. libsndfile finds no samples in such files.
+some programs do not pad a chunk of odd length. libsndfile finds no samples in such files. A recorder that
+updates the length now and then leaves a smaller one when it is switched off.
 """
 
 import io
@@ -19,6 +20,8 @@ MOST_CHUNKS = 1000
 """Chunks before `data` that are looked at, so that a forged file costs no time."""
 LONGEST_FORMAT = 1 << 16
 """Bytes of the chunk `fmt ` that are read. It has 16 to 50 in practice."""
+UNANNOUNCED_SHARE = 0.1
+"""Bytes that are no chunk behind the samples, as a share of the samples, from which they are samples too."""
 MOST_BITS = 64
 """Bits of a sample. Floating point of double precision has them."""
 _CHUNK = struct.Struct("<4sI")
@@ -145,6 +148,8 @@ def _with_data(
     known = 0 < announced < LONGEST_KNOWN or 0 < announced <= available
     present = min(announced, available) if known else available
     end = start + present
+    if known and _is_continued(file, end, size, present):
+        present, regular = available, False
     behind = next(
         (Second(at, *_SECONDS[name]) for at in (end, end + present % 2) if (name := _read(file, at, 4)) in _SECONDS),
         None,
@@ -159,6 +164,14 @@ def _with_data(
         regular=known and regular,
         second=behind if known else None,
     )
+
+
+def _is_continued(file: BinaryIO, end: int, size: int, present: int) -> bool:
+    """Return True when more samples are behind the announced ones, instead of chunks, a tag or zeros."""
+    left = size - end
+    if left <= UNANNOUNCED_SHARE * present or _read(file, end, 3) == b"ID3":
+        return False
+    return not (_is_name(_read(file, end, 4)) or _is_name(_read(file, end + 1, 4))) and any(_read(file, end, 1 << 16))
 
 
 def _bits(described: bytes) -> bytes:

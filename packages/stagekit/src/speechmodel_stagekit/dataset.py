@@ -91,6 +91,8 @@ class PreparedDataset:
     """See PrepareOutput.speech_level."""
     speaker_count: int | None
     """See PrepareOutput.speakers."""
+    speakers_guessed: bool = False
+    """See PrepareOutput.speakers_guessed."""
 
     def alphabet(self) -> tuple[str, ...]:
         """Return the labels in order."""
@@ -143,7 +145,7 @@ def open_dataset(folder: Path, digest: str | None = None) -> PreparedDataset:
         raise _damaged(f"{path} is damaged ({error})") from error
     if digest is not None and found.dataset_digest != digest:
         raise _damaged(f"{folder} holds the dataset {found.dataset_digest} instead of {digest}")
-    return PreparedDataset(folder, found.dataset_digest, found.speech_level, found.speakers)
+    return PreparedDataset(folder, found.dataset_digest, found.speech_level, found.speakers, found.speakers_guessed)
 
 
 def _damaged(problem: str) -> ArtefactMissing:

@@ -5,20 +5,21 @@ from collections.abc import Sequence
 from speechmodel_api.decoding_spec import DecodingSpec
 
 
-def phrase_problem(decoding: DecodingSpec, alphabet: Sequence[str] = ()) -> str | None:
-    """Return why the phrases cannot be used with `alphabet`, or None when they can.
+def phrase_problem(
+    decoding: DecodingSpec, language: str, given: Sequence[str], alphabet: Sequence[str] = ()
+) -> str | None:
+    """Return why the phrases cannot be used, or None when they can.
 
-    Without an alphabet, every character of the phrases is in it.
+    `given` is `dataset.alphabet`, and `alphabet` that of the dataset. Without one, every letter of the phrases is in it.
     """
     if not decoding.phrases:
         return None
-    from speechmodel_decoding.compiling import compile_grammar
     from speechmodel_decoding.errors import GrammarError
+    from speechmodel_decoding.text.phrases import as_trained
 
-    written = "".join(text for texts in (decoding.phrases, *decoding.lists.values()) for text in texts)
-    labels = {*alphabet, " "} if alphabet else {" ", *written, *written.lower()}
     try:
-        compile_grammar([], sorted(labels), templates=decoding.phrases, lists=decoding.lists)
+        phrases = as_trained(decoding.phrases, decoding.lists, language, frozenset(given or alphabet))
+        phrases.compile(sorted({" ", *(given or alphabet or phrases.characters)}))
     except GrammarError as error:
         return str(error)
     return None

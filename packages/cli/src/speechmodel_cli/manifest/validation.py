@@ -36,7 +36,7 @@ _WRONG_TYPES = {
 _RULES = {
     "language": "use a BCP 47 tag such as es or es-CL",
     "path": "use a path below the claim, without . or .. and without a slash at its beginning",
-    "namePattern": "write {id} where the id is in the file names",
+    "namePattern": "write {id} where the id is in the file names, without a format such as :d",
 }
 """Patterns in words, by the name of the field."""
 _BRANCH = re.compile(r"(literal|tuple|constrained-str)\[")
@@ -159,6 +159,8 @@ def _explain(error: ErrorDetails, at: Location, written: str | None) -> str:
             return error["msg"].removeprefix("Value error, ").removeprefix(f"{at[-1]}: ")
         case "enum":
             return _wrong_type("a string", value, written)
+        case "model_type" if isinstance(value, str) and value.casefold() == AUTO.casefold():
+            return f"must be a mapping, not {value!r}; leave {at[-1]} out, since a setting that is not given is chosen"
         case _ if kind in _WRONG_TYPES:
             return _wrong_type(_WRONG_TYPES[kind], value, written)
         case _:

@@ -90,8 +90,8 @@ _JOINING_SCRIPTS = (
     "Kannada", "Malayalam", "Sinhala",
 )  # fmt: skip
 _JOINING = "[" + "".join(rf"\p{{{script}}}" for script in _JOINING_SCRIPTS) + "]"
-_PAIRS = r"\[[^\[\]]*\]|\([^()]*\)|\{[^{}]*\}|<[^<>]*>|\*[^*]*\*|〔[^〔〕]*〕"
-_OPENED = r"[\[\]{}〔〕]|(?<![:;=]['\-]?\(*)\((?=\p{L})"
+_PAIRS = r"\[[^\[\]]*\]|\([^()]*\)|\{[^{}]*\}|<[^<>]*>|\*[^*]*\*|〔[^〔〕]*〕|【[^【】]*】"
+_OPENED = r"[\[\]{}〔〕【】]|(?<![:;=]['\-]?\(*)\((?=\p{L})"
 """Brackets of an annotation whose other end is missing. A parenthesis counts if a letter follows it directly, as in (risas:
 others are smileys (жаль ( и всё; hola :(adiós), and single asterisks are footnotes and bullets."""
 _FLAGS = regex.VERSION1  # set difference in character classes

@@ -1,5 +1,7 @@
 """Numbers spelled as words, by num2words."""
 
+from collections.abc import Callable
+
 import langcodes
 import regex
 from num2words import CONVERTER_CLASSES, num2words
@@ -37,14 +39,41 @@ _HUNDREDS = {
     **dict.fromkeys(("de", "fr", "is", "nl"), (range(1100, 2000),)),
 }
 """Numbers that are read in hundreds when they are years, and often also when they are not, by language."""
+_COUNTED = regex.compile(r"\s+[\p{L}\p{M}]")
+
+
+def _ending(*digits: int, teens: bool = False) -> Callable[[int], bool]:
+    """Return a test for numbers that end with one of these digits, by default but for 11 to 19."""
+    return lambda number: number % 10 in digits and (teens or not 11 <= number % 100 <= 19)
+
+
+def _hundreds(number: int) -> bool:
+    return 2 <= number // 100 % 10 <= 9
+
+
+_FORMS: dict[str, Callable[[int], bool]] = {
+    **dict.fromkeys(("it", "fr", "da", "no", "sv"), _ending(1)),
+    **dict.fromkeys(("ru", "uk", "be", "pl", "cs", "sk", "sr"), _ending(1, 2)),
+    **dict.fromkeys(("lt", "lv"), _ending(*range(1, 10))),
+    "es": lambda number: _ending(1)(number) or _hundreds(number),
+    **dict.fromkeys(("pt", "ca"), lambda number: _ending(1, 2)(number) or _hundreds(number)),
+    "ro": lambda number: _ending(1, 2)(number) or number % 100 == 12,
+    "de": lambda number: number % 100 == 1,
+    "hu": _ending(2, teens=True),
+    "is": _ending(1, 2, 3, 4),
+    "sl": _ending(1, 2, 3, 4),
+    "cy": _ending(2, 3, 4, teens=True),
+    **dict.fromkeys(("ar", "he", "ja", "ko"), _ending(*range(10), teens=True)),
+}
+"""Tests, by language, for numbers whose word depends on the noun that they count: un minuto, una luz, uno; две минуты; két perc."""
 
 
 def spelled(text: str, language: str) -> str:
     """Return `text` with whole numbers as words of `language`, a BCP 47 tag. It is returned as it is
     when num2words does not know the language. A number that it cannot spell in it is left, and so are leading zeros and
-    what may be an ordinal or a year. A number that it spells in Latin letters in a text of another script is left too:
-    it writes Serbian in Latin letters only. In Serbian, the text needs a Latin letter, since a number alone does not
-    tell the script of the others.
+    what may be an ordinal or a year. So is a number whose word depends on the noun behind it (1 luz, 2 минуты). A number that
+    it spells in Latin letters in a text of another script is left too: it writes Serbian in Latin letters only. In Serbian, the
+    text needs a Latin letter, since a number alone does not tell the script of the others.
     """
     known = _known(language)
     if known is None:
@@ -68,9 +97,13 @@ def spelled(text: str, language: str) -> str:
 
 
 def _is_read_otherwise(number: int, language: str, text: str, end: int) -> bool:
-    """Return True for a number that may be an ordinal, a part of a word or a year, by what follows it."""
+    """Return True for a number that may be an ordinal, a part of a word or a year, by what follows it, and for one whose
+    word depends on the word that follows.
+    """
+    counted = _FORMS.get(language)
     return bool(
-        (language not in _WITHOUT_SUFFIXES and _SUFFIXED.match(text, end))
+        (counted and _COUNTED.match(text, end) and counted(number))
+        or (language not in _WITHOUT_SUFFIXES and _SUFFIXED.match(text, end))
         or (language in _ORDINAL_PERIOD and _ORDINAL.match(text, end))
         or any(number in hundreds for hundreds in _HUNDREDS.get(language, ()))
     )

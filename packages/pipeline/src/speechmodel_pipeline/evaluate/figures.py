@@ -107,7 +107,7 @@ def word_errors(results: Sequence[ClipResult]) -> Errors:
     return _errors(jiwer.process_words(*_texts(results)))
 
 
-def word_error_rate(results: Sequence[ClipResult]) -> ErrorRate | None:
+def word_error_rate(results: Sequence[ClipResult], *, speakers_guessed: bool = False) -> ErrorRate | None:
     """Return the word error rate with its 95 % interval, or None without clips.
 
     The interval is the percentile bootstrap over clips (Efron 1979).
@@ -124,6 +124,7 @@ def word_error_rate(results: Sequence[ClipResult]) -> ErrorRate | None:
         low=round(float(low), 6),
         high=round(float(high), 6),
         clips=len(results),
+        speakers_guessed=speakers_guessed or None,
     )
 
 

@@ -34,6 +34,7 @@ from speechmodel_decoding import (
 )
 from speechmodel_decoding.compiling import compile_grammar
 from speechmodel_decoding.errors import AcousticModelError, GrammarError
+from speechmodel_decoding.text.phrases import as_trained
 from speechmodel_runtime import Pcm, level
 from speechmodel_stagekit.cpus import available_cpus
 from speechmodel_stagekit.dataset import Clip, Part, PreparedDataset
@@ -64,15 +65,16 @@ class CalibratedOn:
     """Clips and copies whose phrase was recognised, before rejection."""
 
 
-def compile_for(decoding: Decoding, dataset: PreparedDataset, alphabet: Sequence[str]) -> Grammar:
-    """Return the grammar of a model with this alphabet.
+def compile_for(decoding: Decoding, dataset: PreparedDataset, alphabet: Sequence[str], language: str = "") -> Grammar:
+    """Return the grammar of a model with this alphabet, whose phrases are normalised as transcripts are.
 
     Raises BadConfiguration (InvalidGrammar) when a phrase or a list cannot be used.
     """
     try:
         if decoding.grammar is GrammarSource.DATASET:
             return _of_transcripts(dataset, alphabet)
-        return compile_grammar([], alphabet, templates=decoding.phrases, lists=decoding.lists)
+        labels = frozenset(alphabet) - {CATCH_ALL}
+        return as_trained(decoding.phrases, decoding.lists, language, labels).compile(alphabet)
     except GrammarError as error:
         raise BadConfiguration(Reason.INVALID_GRAMMAR, f"decoding: {error}") from error
 

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from speechmodel_api.alphabet import CATCH_ALL
@@ -131,7 +132,7 @@ def _decide(
     export = Workspace(task.workspace).export(task.convert_key)
     acoustic = require_file(export / ACOUSTIC, task.acoustic_sha256)
     graph = read_graph(export / MODEL)
-    grammar = compile_for(task.decoding, dataset, [label.decode() for label in graph.labels])
+    grammar = compile_for(task.decoding, dataset, [label.decode() for label in graph.labels], task.language)
     (folder / GRAMMAR).write_bytes(grammar.to_bytes())
     model = load_acoustic_model(acoustic)
     calibration, calibrated_on = calibrated(model, grammar, dataset)
@@ -229,6 +230,7 @@ def _report(
     foreign = [result for result in results if result.foreign]
     counted = [result for result in results[:test_clips] if not result.foreign]
     words, characters = (word_errors(counted), character_errors(counted)) if counted else (None, None)
+    of_voices = partial(word_error_rate, speakers_guessed=dataset.speakers_guessed)
     return EvaluationReport(
         model_sha256=task.model_sha256,
         dataset_digest=task.dataset_digest,
@@ -238,8 +240,8 @@ def _report(
         seconds=round(sum(result.seconds for result in results), 3),
         wer=round(words.rate, 6) if words else None,
         cer=round(characters.rate, 6) if characters else None,
-        wer_unseen_speakers=word_error_rate([result for result in phrases if result.unseen_speaker is True]),
-        wer_seen_speakers=word_error_rate([result for result in phrases if result.unseen_speaker is False]),
+        wer_unseen_speakers=of_voices([result for result in phrases if result.unseen_speaker is True]),
+        wer_seen_speakers=of_voices([result for result in phrases if result.unseen_speaker is False]),
         words=words,
         characters=characters,
         note=None if counted else "the split left no test clips; raise dataset.split.testPercent or add recordings",

@@ -13,7 +13,7 @@ WITH_HEADER = frozenset(
     {
         ".wav", ".wave", ".wav49", ".flac", ".ogg", ".oga", ".opus", ".spx", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf",
         ".w64", ".rf64", ".m4a", ".mp4", ".mov", ".aac", ".wma", ".amr", ".3gp", ".3g2", ".webm", ".weba", ".mka", ".mkv", ".ac3",
-        ".wv", ".sph",
+        ".wv", ".sph", ".nist", ".voc", ".mp2", ".avi", ".ts",
     }
 )  # fmt: skip
 AUDIO = WITH_HEADER | HEADERLESS.keys()

@@ -88,7 +88,13 @@ def _is_ljspeech(path: Path) -> bool:
 
 def _add_hugging_face(files: NamedFiles, table: Table, folder: Path, part: Part | None) -> None:
     files.count(table)
-    file_name, text = table.column(FILE_NAME), table.column(*TEXT_COLUMNS)
+    try:
+        file_name, text = table.column(FILE_NAME), table.column(*TEXT_COLUMNS)
+    except BadData as error:
+        advice = (
+            "rename the columns; a table of LJSpeech has no header, and bars between its cells: remove the first line"
+        )
+        raise BadData(error.reason, f"{error}; {advice}") from error
     speaker, split = table.find(*SPEAKER_COLUMNS), table.find("split")
     for row in table.rows:
         name, transcript, given = row.cells[file_name], row.cells[text], row.cells[split] if split else ""
@@ -137,8 +143,8 @@ def _require_spoken(table: Table) -> None:
     raise BadData(
         Reason.INVALID_DATASET,
         f"{table.name} row {first.line}: the third cell {first.cells[NORMALISED]!r} should be the text {first.cells[TEXT]!r} as it is "
-        "spoken, and shares no word with it; remove the third cells, or, if they are speakers, add the header "
-        "file_name|text|speaker and write paths such as wavs/1.wav",
+        "spoken, and shares no word with it; remove the third cells, or, if a cell is the speaker, add the header "
+        "file_name|text|speaker or file_name|speaker|text and write paths such as wavs/1.wav",
     )
 
 

@@ -6,7 +6,7 @@
 The columns are in any order, and others are ignored. The column of the language has the name of its
 tag (es-CL, es_CL) or else of the tag's language (es), and so has the folder below original/. The
 columns `speaker` (or `client_id`) and `split` (train, dev or test) are optional, and so are their
-cells.
+cells. If every recording is in a folder train, dev or test, that is its part unless the column gives one.
 
 An id with the ending of an audio file (`7.wav`, also `original/es/7.wav`) means that one file. Which
 files belong to another id is decided by the layout of the whole folder (layout.py). A backslash in an id
@@ -14,16 +14,19 @@ separates folders, unless names of files have some. Hidden files are ignored, an
 are reported.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from speechmodel_api.reasons import Reason
 from speechmodel_decoding.text.rejections import RejectionReason
+from speechmodel_stagekit.errors import BadData
 
 from speechmodel_pipeline.prepare.audio_files import AUDIO, audio_files
 from speechmodel_pipeline.prepare.layout import Reading, assign, near_misses, nfc
 from speechmodel_pipeline.prepare.recordings import PARTS, Listing, Recording, missing, printable
-from speechmodel_pipeline.prepare.speakers import SPEAKER_COLUMNS, guess_speakers
+from speechmodel_pipeline.prepare.speakers import SPEAKER_COLUMNS, are_times, guess_speakers
 from speechmodel_pipeline.prepare.table import Row, read_table
 from speechmodel_pipeline.prepare_report import Rejection, SpeakerSource
 
@@ -48,20 +51,25 @@ def read_commands(source: Path, language: str, name_pattern: str = "") -> Listin
     with_backslashes = any("\\" in str(path.relative_to(folder)) for path in files.values())
     ids = _Ids(id_column, f"{RECORDINGS}/{folder.name}/", separator="/" if with_backslashes else "\\")
     rows, rejected = _first_of_each_id(table.rows, ids, text_column, split_column)
-    assignment = assign(list(files), rows.keys(), name_pattern)
+    below = _below_parts(files, rows) if "/" not in name_pattern else {}
+    assignment = assign(list(dict.fromkeys(below.values())) or list(files), rows.keys(), name_pattern)
+    readings = {name: reading for name in files if (reading := assignment.readings.get(below.get(name, name)))}
+    if not name_pattern:
+        _refuse_parts_as_speakers(readings)
     owned: dict[str, list[str]] = {id_: [] for id_ in rows}
-    for name, reading in assignment.readings.items():
+    for name, reading in readings.items():
         owned[reading.id].append(name)
-    unnamed = [name for name in files if name not in assignment.readings]
+    unnamed = [name for name in files if name not in readings]
     nearly = near_misses((id_ for id_ in rows if not owned[id_]), unnamed)
-    unread = unnamed[0] if unnamed and not assignment.readings else None
-    speakers, speakers_from = _speakers(assignment.readings, rows, speaker_column)
+    unread = unnamed[0] if unnamed and not readings else None
+    speakers, speakers_from = _speakers(readings, rows, speaker_column)
     recordings = []
     for id_, row in rows.items():
         if not owned[id_]:
             where = printable(folder, source)
             text = row.cells[text_column]
-            rejected.append(_no_recording(row, id_, text, where, nearly.get(id_), name_pattern, unread))
+            takes = _takes_of(id_, unnamed)
+            rejected.append(_no_recording(row, id_, text, where, nearly.get(id_), name_pattern, unread, takes))
         recordings += [
             Recording(
                 TABLE,
@@ -70,7 +78,8 @@ def read_commands(source: Path, language: str, name_pattern: str = "") -> Listin
                 files[name],
                 printable(files[name], source),
                 row.cells[text_column],
-                PARTS.get(row.cells[split_column].casefold()) if split_column else None,
+                (PARTS.get(row.cells[split_column].casefold()) if split_column else None)
+                or (PARTS[name.partition("/")[0].casefold()] if below else None),
                 speakers.get(name),
             )
             for name in sorted(owned[id_])
@@ -83,6 +92,31 @@ def read_commands(source: Path, language: str, name_pattern: str = "") -> Listin
         speakers_from=speakers_from,
         layout=assignment.layout.pattern,
     )
+
+
+def _below_parts(names: Iterable[str], ids: Collection[str]) -> dict[str, str]:
+    """Return, by name, each file's name below the folder of its part, or nothing unless every file is in such a folder.
+    One with which an id begins is that id's own.
+    """
+    split = {name: name.partition("/") for name in names}
+    of_ids = {id_.partition("/")[0] for id_ in ids}
+    in_parts = all(rest and folder.casefold() in PARTS and folder not in of_ids for folder, _, rest in split.values())
+    return {name: rest for name, (_, _, rest) in split.items()} if in_parts else {}
+
+
+def _refuse_parts_as_speakers(readings: Mapping[str, Reading]) -> None:
+    """Raise BadData (InvalidDataset) when a folder that must be a part would be a speaker, because others are none."""
+    speakers = sorted({reading.speaker for reading in readings.values() if reading.speaker}, key=_is_part, reverse=True)
+    if len(speakers) > 1 and _is_part(speakers[0]):
+        raise BadData(
+            Reason.INVALID_DATASET,
+            f"the folder {speakers[0]} of recordings is the name of a part, and {speakers[-1]} beside it is none: move every "
+            "recording into a folder train, dev or test, or into one of its speaker, and give parts in a column split",
+        )
+
+
+def _is_part(folder: str) -> bool:
+    return folder.casefold() in ("train", "dev", "test", "validation")
 
 
 def _tags(language: str) -> list[str]:
@@ -101,7 +135,7 @@ def _speakers(
         if named:
             return named, SpeakerSource.COLUMN
     in_names = {name: reading.speaker for name, reading in readings.items() if reading.speaker}
-    if in_names:
+    if in_names and not are_times(set(in_names.values())):
         return in_names, SpeakerSource.LAYOUT
     guessed = guess_speakers(readings)
     return guessed, SpeakerSource.GUESSED if guessed else None
@@ -169,11 +203,41 @@ def _first_of_each_id(
     return first, rejected
 
 
+_NUMBERED = (
+    (re.compile(r"(.+) \(\d+\)"), "{id} ({take})"),
+    (re.compile(r"(.+) \d+"), "{id} {take}"),
+    (re.compile(r"(.*\D)\d+"), "{id}{take}"),
+)
+"""Names that Windows and recorders give to several takes, and the pattern that reads them."""
+
+
+def _takes_of(id_: str, names: Iterable[str]) -> str:
+    """Return what to do about takes of an id with a number that no layout reads, such as `luz (1).wav`, or nothing
+    unless there are several.
+    """
+    stems = [str(PurePosixPath(name).with_suffix("")) for name in names]
+    for form, pattern in _NUMBERED:
+        takes = [stem for stem in stems if (match := form.fullmatch(stem)) and match[1] == id_]
+        if len(takes) > 1:
+            return (
+                f"{len(takes)} names such as {takes[0]} have its takes if dataset.recordings.namePattern is '{pattern}' "
+                "(then for all recordings)"
+            )
+    return ""
+
+
 def _no_recording(
-    row: Row, id_: str, transcript: str, folder: str, nearly: str | None, name_pattern: str, unread: str | None
+    row: Row,
+    id_: str,
+    transcript: str,
+    folder: str,
+    nearly: str | None,
+    name_pattern: str,
+    unread: str | None,
+    takes: str,
 ) -> Rejection:
-    """Return the rejection of a row. `nearly` is a file that nearly is its own, and `unread` one of the files if none is
-    that of any row.
+    """Return the rejection of a row. `nearly` is a file that nearly is its own, `unread` one of the files if none is
+    that of any row, and `takes` what to do about numbered takes.
     """
     exact = PurePosixPath(id_).suffix.lower() in AUDIO
     looked_for: Sequence[str] = [id_] if exact else [f"{id_}.wav", f"{id_}_*.wav", f"{id_}-*.wav", f"{id_}/"]
@@ -182,7 +246,9 @@ def _no_recording(
         message = f"the recording {folder}/{id_} is missing; copy it there or correct the id"
     elif name_pattern:
         message = f"no recording of {id_}: no name in {folder} fits dataset.recordings.namePattern {name_pattern!r} with this id"
-    if nearly and not name_pattern:
+    if takes and not name_pattern:
+        message += f"; {takes}"
+    elif nearly and not name_pattern:
         message += f"; did you mean {nearly}? Make the id and the file name equal"
     elif unread and not name_pattern:
         message += (

@@ -46,7 +46,7 @@ def read_common_voice(source: Path, language: str) -> Listing:
             files.add(
                 table,
                 row,
-                row.cells[path],
+                row.cells[path].removeprefix(f"{CLIPS}/"),
                 row.cells[sentence],
                 folder=root / CLIPS,
                 endings=("", ".mp3"),

@@ -6,13 +6,14 @@ or more on average. Elsewhere only words count.
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from statistics import median
 
 from speechmodel_decoding.text.rejections import quoted
 from speechmodel_runtime import Speech
+from speechmodel_stagekit.dataset import Part
 
 from speechmodel_pipeline.prepare.split import FEWEST_SPEAKERS, is_closed_set
 from speechmodel_pipeline.prepare_report import (
@@ -86,6 +87,21 @@ def measure_coverage(takes: Sequence[Take], *, closed_set: bool, unrecorded: Col
         left = len(sentences) - MOST_SENTENCES + 1
         sentences = [*sentences[: MOST_SENTENCES - 1], f"and {left} more: see phrases and rareWords in the report"]
     return measured.model_copy(update={"record_next": tuple(sentences)})
+
+
+def missing_parts(parts: Mapping[Part, int]) -> tuple[str, ...]:
+    """Return a sentence for each part that has no clip, but that the model is measured or set with."""
+    return tuple(
+        f"more takes, or raise dataset.split.{part}Percent: no clip is left for the part {part}, which {purpose}"
+        for part, purpose in _PURPOSES.items()
+        if not parts.get(part)
+    )
+
+
+_PURPOSES = {
+    Part.TEST: "measures the model",
+    Part.DEV: "chooses the epoch that is exported and sets how much is rejected",
+}
 
 
 def summary(measured: Coverage) -> str:

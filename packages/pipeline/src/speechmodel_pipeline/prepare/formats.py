@@ -1,5 +1,7 @@
 """The formats of datasets: their readers, and what a folder looks like."""
 
+import logging
+from dataclasses import replace
 from pathlib import Path
 
 from speechmodel_api.dataset_spec import DatasetFormat
@@ -15,6 +17,8 @@ from speechmodel_pipeline.prepare.kaldi import looks_like_kaldi, read_kaldi
 from speechmodel_pipeline.prepare.librispeech import looks_like_librispeech, read_librispeech
 from speechmodel_pipeline.prepare.recordings import Listing
 
+log = logging.getLogger(__name__)
+
 
 def list_recordings(
     source: Path, layout: DatasetFormat, language: str, name_pattern: str = "", *, only_inside: bool = False
@@ -24,9 +28,11 @@ def list_recordings(
     `name_pattern` is `dataset.recordings.namePattern`. With `only_inside`, rows of the format
     DeepSpeechCSV cannot name files outside of `source`; those of others never can. Raises BadData when the dataset cannot be read
     in this format, and names the format that the folder looks like if it is another one.
+
+    A dataset with a single part gives no parts, so that `dataset.split` divides it.
     """
     try:
-        return _read(source, layout, language, name_pattern, only_inside=only_inside)
+        listing = _read(source, layout, language, name_pattern, only_inside=only_inside)
     except BadData as error:
         if _looks_like(source, layout, language):
             raise
@@ -35,6 +41,11 @@ def list_recordings(
             raise
         advice = f"the folder looks like the format {others[0]}: set dataset.format: {others[0]}"
         raise BadData(error.reason, f"{error}; {advice}") from error
+    parts = {recording.part for recording in listing.recordings}
+    if len(parts) != 1 or parts == {None}:
+        return listing
+    log.info("the dataset has only the part %s, so dataset.split divides it", parts.pop())
+    return replace(listing, recordings=tuple(replace(recording, part=None) for recording in listing.recordings))
 
 
 def _read(source: Path, layout: DatasetFormat, language: str, name_pattern: str, *, only_inside: bool) -> Listing:

@@ -1,10 +1,10 @@
 """The layout of the recordings: which part of a file's name is the id, the speaker and the take.
 
 The layout is decided for the folder as a whole, never file by file. Each candidate reads every
-name, and the one that gives recordings to the most ids wins; of equal ones, the one that explains
-the most files. Two that explain the files equally well but read them differently are an error, and
-so is a layout that gives nearly every file to one id. `dataset.recordings.namePattern` decides it
-by hand.
+name, and the one that explains most wins: the share of the ids that have a file, times the share of
+the files that have an id. Where another one reads the files differently and explains them about as
+well, that is an error (`_is_rival`), and so is a layout that gives nearly every file to one id.
+`dataset.recordings.namePattern` decides it by hand.
 
 Ids are compared by case after Unicode normalisation (NFC).
 """
@@ -30,6 +30,10 @@ FEWEST_IDS = 3
 """Ids below which the shares say nothing."""
 EXAMPLES = 3
 """File names that an error shows."""
+FEWEST_OF_RIVAL = 0.8
+"""Least files that a rival of the best layout reads, as a share of those that the best one reads."""
+SEVERAL = 10
+"""Files from which a single stray one, which may fit one of two layouts by chance, decides nothing between them."""
 
 
 @dataclass(frozen=True)
@@ -91,17 +95,29 @@ class IdBeforeTake(Layout):
 
 
 @dataclass(frozen=True)
+class IdLast(Layout):
+    """`anna_ok.wav`, `12-ok.wav`, `ok.wav`: anything and an id. The longest possible id counts."""
+
+    pattern: str = "<anything>_<id>"
+
+    def read(self, stem: str, ids: Collection[str]) -> Reading | None:
+        """Return the longest id that ends the name."""
+        for start in (0, *(match.end() for match in re.finditer(rf"[/{SEPARATORS}]", stem))):
+            if stem[start:] in ids:
+                return Reading(stem[start:], rest=stem[: max(start - 1, 0)], certain=start == 0)
+        return None
+
+
+@dataclass(frozen=True)
 class SpeakerFolder(Layout):
-    """`anna/ok.wav`, `anna/ok_2.wav`, `anna/ok/2.wav`: a folder for each speaker. A folder whose name
-    is an id is that id's own.
-    """
+    """`anna/ok.wav`, `anna/ok_2.wav`, `anna/ok/2.wav`: a folder for each speaker."""
 
     pattern: str = "<speaker>/<id>, <speaker>/<id>_<take> or <speaker>/<id>/<file>"
 
     def read(self, stem: str, ids: Collection[str]) -> Reading | None:
         """Return the first folder as the speaker, and the longest id that begins the rest."""
         speaker, _, rest = stem.partition("/")
-        reading = IdFirst().read(rest, ids) if rest and speaker not in ids else None
+        reading = IdFirst().read(rest, ids) if rest else None
         return replace(reading, speaker=speaker) if reading else None
 
 
@@ -135,12 +151,18 @@ class NamePattern(Layout):
 
     def read(self, stem: str, ids: Collection[str]) -> Reading | None:
         """Return the parts that the pattern names."""
-        found = _compiled(self.pattern, frozenset(ids)).parse(stem if "/" in self.pattern else stem.rpartition("/")[2])
-        return Reading(found["id"], found.named.get("speaker")) if found else None
+        read = stem if "/" in self.pattern else stem.rpartition("/")[2]
+        found = _compiled(self.pattern, frozenset(ids)).parse(read)
+        if not found:
+            return None
+        speaker = found.spans.get("speaker")  # as it is written: {speaker:d} would make 1 of 01
+        return Reading(found["id"], read[slice(*speaker)] if speaker else None)
 
 
-CANDIDATES: tuple[Layout, ...] = (IdFirst(), IdBeforeTake(), SpeakerFolder())
+CANDIDATES: tuple[Layout, ...] = (IdFirst(), IdBeforeTake(), SpeakerFolder(), IdLast())
+"""The most usual first."""
 _FIELD = "dataset.recordings.namePattern"
+_PATTERNS = "such as {id}_{take}, {speaker}_{id}_{take} or {speaker}/{id}_{take}"
 
 
 @dataclass(frozen=True)
@@ -157,9 +179,9 @@ class Assignment:
         return frozenset(reading.id for reading in self.readings.values())
 
     @property
-    def score(self) -> tuple[int, int]:
-        """Numbers of ids with a file and of files with an id: more is better."""
-        return len(self.ids), len(self.readings)
+    def score(self) -> int:
+        """Number of ids with a file, times that of files with an id: more is better."""
+        return len(self.ids) * len(self.readings)
 
 
 def assign(names: Sequence[str], ids: Collection[str], name_pattern: str = "") -> Assignment:
@@ -174,12 +196,12 @@ def assign(names: Sequence[str], ids: Collection[str], name_pattern: str = "") -
     if name_pattern:
         return _assigned(NamePattern(name_pattern), exact, others, ids)
     candidates = [_assigned(layout, exact, others, ids) for layout in CANDIDATES]
+    candidates = [candidate for candidate in candidates if not _hides_near_misses(candidate, others, ids)]
     best = max(candidates, key=lambda candidate: candidate.score)
     for other in candidates:
-        if other.score == best.score and _disagree(best, other):
+        if _is_rival(other, best, ids):
             raise _invalid(
-                f"the names of the recordings can be read in two ways: {_shown(best, other)}; set {_FIELD}, "
-                "such as {speaker}_{id}_{take}"
+                f"the names of the recordings can be read in two ways: {_shown(best, other)}; set {_FIELD}, {_PATTERNS}"
             )
     _require_spread(best, ids)
     return best
@@ -226,35 +248,69 @@ def _disagree(one: Assignment, other: Assignment) -> bool:
     return any(other.readings[name].id != one.readings[name].id for name in one.readings if name in other.readings)
 
 
+def _is_rival(other: Assignment, best: Assignment, ids: Collection[str]) -> bool:
+    """Return True when `other` reads the files differently from `best`, which explains them no better beyond doubt.
+
+    With more files, `best` is beyond doubt. With more ids, it is if each has a file or if its layout is the more
+    usual one: with the ids 1 to 20, the files 1_1 to 5_12 may be twelve takes of five ids or five takes of twelve.
+    """
+    if not _disagree(best, other) or _dominant(other, ids):
+        return False
+    files, other_files = len(best.readings), len(other.readings)
+    if other_files < FEWEST_OF_RIVAL * files:
+        return False
+    more_usual = CANDIDATES.index(best.layout) < CANDIDATES.index(other.layout)
+    more_ids = len(best.ids) > len(other.ids) and (len(best.ids) == len(ids) or more_usual)
+    stray = 1 if files >= SEVERAL else 0
+    more_files = files > other_files + stray and len(best.ids) >= len(other.ids)
+    return not (more_files or (more_ids and files + stray >= other_files))
+
+
+def _hides_near_misses(assignment: Assignment, names: Collection[str], ids: Collection[str]) -> bool:
+    """Return True for ids at the end of names that nearly begin with ids: with the ids 1 to 12, the files 01_1 to 12_3
+    are near misses.
+    """
+    if not isinstance(assignment.layout, IdLast):
+        return False
+    forms = {_form(id_): id_ for id_ in ids}
+    readings = {name: IdFirst().read(_form(str(PurePosixPath(name).with_suffix(""))), forms) for name in names}
+    nearly = {name: replace(reading, id=forms[reading.id]) for name, reading in readings.items() if reading}
+    more = len(nearly) > len(_assigned(IdFirst(), {}, names, ids).readings)
+    return more and _is_rival(Assignment(IdFirst(), nearly), assignment, ids)
+
+
 def _require_spread(assignment: Assignment, ids: Collection[str]) -> None:
-    files = Counter(reading.id for reading in assignment.readings.values())
-    without = len(ids) - len(files)
-    if len(ids) < FEWEST_IDS or 2 * without <= len(ids):
-        return
-    for id_, count in Counter(reading.id for reading in assignment.readings.values() if not reading.certain).items():
-        if count < DOMINANT_SHARE * files.total():
-            continue
+    if dominant := _dominant(assignment, ids):
+        id_, count = dominant
         raise _invalid(
-            f"{count} of {files.total()} recordings would belong to the id {id_}, and {without} of {len(ids)} ids would "
-            f"have none: {_shown(assignment)}; set {_FIELD}, such as {{speaker}}_{{id}}_{{take}}, "
-            "or remove the rows that have no recordings yet"
+            f"{count} of {len(assignment.readings)} recordings would belong to the id {id_}, and "
+            f"{len(ids) - len(assignment.ids)} of {len(ids)} ids would have none: {_shown(assignment)}; "
+            f"set {_FIELD}, {_PATTERNS}, or remove the rows that have no recordings yet"
         )
 
 
+def _dominant(assignment: Assignment, ids: Collection[str]) -> tuple[str, int] | None:
+    """Return the id that takes nearly every file while most others have none, and the number of its files."""
+    if len(ids) < FEWEST_IDS or 2 * len(assignment.ids) >= len(ids):
+        return None
+    doubted = Counter(reading.id for reading in assignment.readings.values() if not reading.certain)
+    id_, count = max(doubted.items(), key=lambda item: item[1], default=("", 0))
+    return (id_, count) if count and count >= DOMINANT_SHARE * len(assignment.readings) else None
+
+
 def _shown(*assignments: Assignment) -> str:
-    """Return how each layout reads three of the files."""
-    first = assignments[0].readings
-    differing = [name for name in first if len({_id_of(assignment, name) for assignment in assignments}) > 1]
-    names = (differing or list(first))[:EXAMPLES]
+    """Return how each layout reads three of the files, first of all those that they read differently."""
+    names = list(dict.fromkeys(name for assignment in assignments for name in assignment.readings))
+    names.sort(key=lambda name: len({_id_of(assignment, name) for assignment in assignments}) == 1)
     return " or ".join(
-        f"{assignment.layout.pattern} ({', '.join(f'{name}: id {_id_of(assignment, name)}' for name in names)})"
+        f"{assignment.layout.pattern} ({', '.join(f'{name}: {_id_of(assignment, name)}' for name in names[:EXAMPLES])})"
         for assignment in assignments
     )
 
 
-def _id_of(assignment: Assignment, name: str) -> str | None:
+def _id_of(assignment: Assignment, name: str) -> str:
     reading = assignment.readings.get(name)
-    return reading.id if reading else None
+    return f"id {reading.id}" if reading else "no id"
 
 
 def _form(name: str) -> str:

@@ -64,8 +64,8 @@ class NamedFiles:
         `converted`, a file of this name with the ending of another format is taken too.
         """
         path = self._find(folder, name, endings)
-        if path is None and converted and (ending := PurePosixPath(name).suffix):
-            path = self._find(folder, name.removesuffix(ending), ANY_ENDING[1:])
+        if path is None and converted:
+            path = self._find(folder, name.removesuffix(PurePosixPath(name).suffix), ANY_ENDING[1:])
         if path is None:
             self.reject(table, row, id_ or name, self._problem(folder, name), transcript)
             return
@@ -98,14 +98,11 @@ class NamedFiles:
     def listing(self, *, folders: Collection[Path] = (), speakers_from: SpeakerSource | None = None) -> Listing:
         """Return everything. Recordings in `folders` that no row names are listed.
 
-        Speakers that nothing names are guessed. If all rows are in the same part, the dataset gives no
-        parts.
+        Speakers that nothing names are guessed.
         """
         recordings = self._recordings
-        if len({recording.part for recording in recordings}) == 1:
-            recordings = [replace(recording, part=None) for recording in recordings]
         if not any(recording.speaker for recording in recordings):
-            guessed = guess_from_paths({_below_part(recording.id) for recording in recordings})
+            guessed = guess_from_paths({_below_part(each.id): each.transcript for each in recordings})
             recordings = [
                 replace(recording, speaker=guessed.get(_below_part(recording.id))) for recording in recordings
             ]

@@ -1,9 +1,9 @@
 """The speakers of recordings: each under one name, and guessed from file names where the dataset does not name them.
 
 `ok_anna_2.wav` and `no_anna.wav` share `anna` after their ids. A word that is shared like this is
-taken for a speaker if nearly every recording has one, and most are shared by several ids. A room
-or a microphone that is named in the same place is taken for a speaker too, so the report says that
-the speakers are guessed.
+taken for a speaker if nearly every recording has one, and most are shared by several ids. Words that count
+takes or chapters, dates, and folders of labels are no speakers. A room or a microphone that is named in
+the same place is taken for a speaker too, so reports say beside their figures that the speakers are guessed.
 """
 
 import logging
@@ -43,26 +43,62 @@ def with_one_name_each(recordings: Sequence[Recording]) -> tuple[Recording, ...]
 
 
 def guess_speakers(readings: Mapping[str, Reading]) -> dict[str, str]:
-    """Return the speaker of each recording, or nothing when the names do not tell."""
+    """Return the speaker of each recording, or nothing when the names do not tell.
+
+    Words such as take1 and take2, or a and b, count the takes of an id if none occurs twice with it.
+    """
     words = {name: word for name, reading in readings.items() if (word := _first_word(reading.rest))}
     ids_of = Counter(word for word, _ in {(word, readings[name].id) for name, word in words.items()})
     files_of = Counter(words.values())
     several_ids = len({reading.id for reading in readings.values()}) > 1
     shared = sum(count for word, count in files_of.items() if (ids_of if several_ids else files_of)[word] > 1)
+    once_per_id = len({(word, readings[name].id) for name, word in words.items()}) == len(words)
+    if are_times(files_of) or (once_per_id and _count_takes(files_of)):
+        return {}
     return words if len(files_of) > 1 and shared >= SHARED * len(readings) else {}
 
 
-def guess_from_paths(names: Collection[str]) -> dict[str, str]:
+def guess_from_paths(transcripts: Mapping[str, str]) -> dict[str, str]:
     """Return the speaker of each file by its folder, or else by the first word of its name, or nothing
     when most of these are not shared by files, or all files share one.
+
+    `transcripts` are those of the files. Words that each have one of their own are labels.
     """
     for word_of in (_folder, _beginning):
-        words = {name: word for name in names if (word := word_of(name))}
+        words = {name: word for name in transcripts if (word := word_of(name))}
         counts = Counter(words.values())
         shared = sum(count for count in counts.values() if count > 1)
-        if len(counts) > 1 and shared >= SHARED * len(names):
+        if len(counts) < 2 or shared < SHARED * len(transcripts):
+            continue
+        said = {(word, " ".join(transcripts[name].casefold().split())) for name, word in words.items()}
+        labels = len(said) == len(counts) == len({text for _, text in said})
+        chapters = all(_CHAPTER.fullmatch(word) for word in counts)
+        if not (labels or chapters or are_times(counts)):
             return words
     return {}
+
+
+def are_times(words: Collection[str]) -> bool:
+    """Return True when all words are dates, or times of the day with their seconds."""
+    return bool(words) and all(_TIME.fullmatch(word) for word in words)
+
+
+_TIME = re.compile(
+    r"(19|20)\d\d([-_.]?(0[1-9]|1[0-2])([-_.]?(0[1-9]|[12]\d|3[01])([-_T ]?\d{4}(\d\d)?)?)?)?"  # 2024, 2024-05, 20240503T101500
+    r"|(0[1-9]|[12]\d|3[01])[-_.]?(0[1-9]|1[0-2])[-_.]?(19|20)?\d\d"  # 03.05.2024, 030524
+    r"|\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])"  # 240503
+    r"|([01]\d|2[0-3])[-_.]?[0-5]\d[-_.]?[0-5]\d"  # 101500
+)
+_CHAPTER = re.compile(r"LJ\d{3}")
+"""LJSpeech is one voice, and its names begin with the chapter."""
+
+
+def _count_takes(words: Collection[str]) -> bool:
+    """Return True for one word with several numbers, and for the first letters of the alphabet."""
+    stems = {re.sub(r"\d+$", "", word.casefold()) for word in words}
+    numbered = len(stems) == 1 and "" not in stems and all(word[-1].isdigit() for word in words)
+    letters = sorted(word.casefold() for word in words)
+    return numbered or letters == list("abcdefghijklmnopqrstuvwxyz"[: len(letters)])
 
 
 def _folder(name: str) -> str:

@@ -34,10 +34,10 @@ from speechmodel_stagekit.errors import BadData
 
 from speechmodel_pipeline.prepare.bounded import ERROR_BYTES, note, sentences
 from speechmodel_pipeline.prepare.clips import ClipFile, RecordingUnusable, make_clip
-from speechmodel_pipeline.prepare.coverage import Take, measure_coverage, summary
+from speechmodel_pipeline.prepare.coverage import Take, measure_coverage, missing_parts, summary
 from speechmodel_pipeline.prepare.folder import PreparedClip, dataset_digest, speakers_digest, write_dataset
 from speechmodel_pipeline.prepare.formats import list_recordings
-from speechmodel_pipeline.prepare.negatives import make_negatives
+from speechmodel_pipeline.prepare.negatives import make_negatives, refuse_recordings
 from speechmodel_pipeline.prepare.recordings import Listing, Recording
 from speechmodel_pipeline.prepare.speakers import with_one_name_each
 from speechmodel_pipeline.prepare.split import Candidate, divide
@@ -157,6 +157,12 @@ def _make(task: PrepareInput, folder: Path) -> PrepareOutput:
     for sentence in coverage.record_next:
         log.info("record next: %s", sentence)
     synthesized = _synthesize(spoken, folder, task, negatives=bool(negatives))
+    if unread := synthesized.unread:
+        log.warning(
+            "espeak-ng reads %d phrases in no voice of the language, so they have no synthetic takes", len(unread)
+        )
+        sentence = f"takes of {quoted(unread[0])} by people: espeak-ng does not read {len(unread)} of the phrases"
+        coverage = coverage.model_copy(update={"record_next": (*coverage.record_next, sentence)})
     takes, negatives = synthesized.takes, [*negatives, *synthesized.near_misses]
     clips, parts = [*spoken, *takes, *negatives], Counter(clip.part for clip in spoken)
     report = PrepareReport(
@@ -195,6 +201,7 @@ def _make(task: PrepareInput, folder: Path) -> PrepareOutput:
         rejected=len(rows.rejected),
         normalised=len(rows.changes),
         speakers=len(report.speakers),
+        speakers_guessed=listing.speakers_from is SpeakerSource.GUESSED,
         speakers_digest=speakers_digest(clips),
         unseen_test_speakers=sum(
             bool(speaker.parts[Part.TEST]) and not speaker.parts[Part.TRAIN] for speaker in report.speakers
@@ -212,6 +219,8 @@ def _list(task: PrepareInput) -> Listing:
             Path(task.source), task.format, task.language, task.name_pattern, only_inside=task.bucket is not None
         )
         listing = with_takes(listing, Path(task.source), lambda text: _normalised_or_given(text, task))
+        if task.negatives.path:
+            refuse_recordings(listing.recordings, Path(task.source), task.negatives.path)
         return replace(
             listing,
             recordings=with_one_name_each(listing.recordings),
@@ -377,7 +386,9 @@ def _cover(clips: Sequence[PreparedClip], rows: _Rows, task: PrepareInput) -> Co
         )
         for clip in clips
     ]
-    return measure_coverage(takes, closed_set=task.format is DatasetFormat.COMMANDS, unrecorded=unrecorded)
+    measured = measure_coverage(takes, closed_set=task.format is DatasetFormat.COMMANDS, unrecorded=unrecorded)
+    missing = missing_parts(Counter(clip.part for clip in clips))
+    return measured.model_copy(update={"record_next": (*missing, *measured.record_next)})
 
 
 def _synthesize(clips: Sequence[PreparedClip], folder: Path, task: PrepareInput, *, negatives: bool) -> Synthesized:

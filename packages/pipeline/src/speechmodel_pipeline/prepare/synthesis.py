@@ -3,6 +3,9 @@
 Every take has another voice, pitch and speed, and the bandwidth and the level of a training clip
 that is drawn for it. Draws depend on the phrase alone, so a phrase keeps its takes when others are
 added. The samples also depend on the version of espeak-ng.
+
+What espeak-ng cannot read, it spells in English, as it does Japanese kanji. Such phrases get no takes, and voices that do so
+are not used: `cmn` reads pinyin alone.
 """
 
 import io
@@ -12,9 +15,11 @@ import subprocess
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+import regex
 import soundfile
 import soxr
 from speechmodel_api.audio import SAMPLE_RATE, WINDOW, frame_count, frames_needed
@@ -52,6 +57,8 @@ QUIET = 0.01
 """Share of the peak below which the beginning and the end of a take are cut."""
 ATTEMPTS = 3
 """Draws per take, most of which are only needed where voices are alike."""
+WITHOUT_VOWELS = frozenset({"he"})
+"""Languages that espeak-ng 1.51 reads without the vowels that are not written."""
 NEAR_MISS_SHARE = 2
 """Takes of a phrase for each of its near misses."""
 
@@ -63,6 +70,8 @@ class Synthesized:
     takes: list[PreparedClip]
     near_misses: list[PreparedClip]
     """Negatives: their transcripts contain the catch-all label."""
+    unread: tuple[str, ...] = ()
+    """Phrases that no voice reads."""
 
 
 def synthesize_takes(
@@ -80,8 +89,8 @@ def synthesize_takes(
 
     `closed_set` is True for commands; other sets are closed when their phrases recur. With `negatives`,
     the phrases of a closed set get near misses too. Takes that are too short for their phrase are left
-    out. Raises BadConfiguration (SynthesisUnavailable) when espeak-ng is not installed or has no such
-    voice.
+    out. Raises BadConfiguration (SynthesisUnavailable) when espeak-ng is not installed, has no such voice,
+    or reads no phrase.
     """
     models = [clip for clip in clips if clip.part is Part.TRAIN]
     voices = _voices(chosen, language)
@@ -90,13 +99,20 @@ def synthesize_takes(
     words = {word for phrase in phrases for word in phrase.split()}
     steps = Steps(len(phrases), "phrases")
     known = {clip.file.digest for clip in clips}
+    unread = tuple(phrase for phrase in phrases if not _readers(voices, phrase))
+    if unread and len(unread) == len(phrases):
+        raise _unavailable(
+            f"dataset.synthesize: no voice of espeak-ng for the language {language} reads these phrases, such as {unread[0]!r}: "
+            "it spells them in English or without vowels; name other voices in dataset.synthesize.voices, or remove dataset.synthesize"
+        )
 
     def spoken(text: Callable[[], Text | None], chance: random.Random, number: int) -> list[PreparedClip]:
         made: dict[str, PreparedClip] = {}
         for _ in range(number * ATTEMPTS):
             if len(made) == number or (drawn := text()) is None:
                 break
-            take = _take(drawn, chance, voices, chance.choice(models), folder, speech_level)
+            readers = _readers(voices, drawn.spoken)
+            take = _take(drawn, chance, readers, chance.choice(models), folder, speech_level) if readers else None
             if take and take.file.digest not in known:
                 made[take.file.digest] = take
         return list(made.values())
@@ -114,7 +130,26 @@ def synthesize_takes(
     with ThreadPoolExecutor(available_cpus(), thread_name_prefix="take") as pool:
         made = list(pool.map(synthesized, phrases))
     return Synthesized(
-        [take for each in made for take in each.takes], [take for each in made for take in each.near_misses]
+        [take for each in made for take in each.takes], [take for each in made for take in each.near_misses], unread
+    )
+
+
+def _readers(voices: Sequence[str], text: str) -> list[str]:
+    """Return the voices that read the letters of `text` in their own language."""
+    return [voice for voice in voices if _reads(voice.partition("+")[0], regex.sub(r"\p{Latin}+", " ", text))]
+
+
+@lru_cache(maxsize=10_000)
+def _reads(accent: str, text: str) -> bool:
+    """Return True when espeak-ng reads `text`, which has no Latin letters, in the language of an accent. Its phonemes
+    name another language that it switches to, as `(en)`.
+    """
+    if accent.partition("-")[0] in WITHOUT_VOWELS:
+        return False
+    if not regex.search(r"\p{L}", text):
+        return True  # of Latin letters alone, in which loanwords are read as in English by intention
+    return not regex.search(
+        r"\([a-z-]+\)", _espeak("-q", "-x", "-v", accent, "--stdin", text=text).decode(errors="replace")
     )
 
 

@@ -84,11 +84,11 @@ class Evaluate(Stage[EvaluateOutput]):
         if (native := output.native) is not None and native.differences:
             text += f"; the engines answer {native.differences} of {native.clips} clips differently"
         measured = (("unseen", output.wer_unseen_speakers), ("known", output.wer_seen_speakers))
-        return text + "".join(
-            f"; {rate.rate:.1%} for {voices} voices ({rate.low:.1%} to {rate.high:.1%}, {rate.clips} clips)"
-            for voices, rate in measured
-            if rate
-        )
+        for voices, rate in measured:
+            if rate:
+                guessed = ", speakers guessed" if rate.speakers_guessed else ""
+                text += f"; {rate.rate:.1%} for {voices} voices ({rate.low:.1%} to {rate.high:.1%}, {rate.clips} clips{guessed})"
+        return text
 
 
 EVALUATE = Evaluate()

@@ -73,10 +73,13 @@ class Prepare(Stage[PrepareOutput]):
             text += f"; {output.seen_clips} more clips measure known voices"
         if output.unseen_test_speakers:
             voices = "voice" if output.unseen_test_speakers == 1 else "voices"
-            text += f"; {output.speakers} speakers, the test clips are of {output.unseen_test_speakers} unseen {voices}"
+            guessed = " guessed from file names" if output.speakers_guessed else ""
+            text += f"; {output.speakers} speakers{guessed}, the test clips are of {output.unseen_test_speakers} unseen {voices}"
         elif output.speakers is not None:
             known = f"only {output.speakers} known" if output.speakers else "no speaker is known"
             text += f"; the WER will be for known voices ({known})" if output.test_clips else ""
+        if not output.test_clips:
+            text += "; no test clip is left to measure the model"
         if output.listing_digest:
             text += f"; bucket listing {output.listing_digest[:8]}"
         if output.normalised:

@@ -90,6 +90,21 @@ def make_negatives(
     return Made(list({clip.file.digest: clip for clip in made}.values()), rejected)
 
 
+def refuse_recordings(recordings: Sequence[Recording], source: Path, path: str) -> None:
+    """Raise BadData (InvalidDataset) when the folder of negatives has a recording of a row: training would learn that
+    the row's words are none.
+    """
+    negatives = {each.resolve() for each in audio_files(source / path)} if (source / path).is_dir() else set()
+    both = list(dict.fromkeys(each.name for each in recordings if each.path.resolve() in negatives))
+    if both:
+        verb = "is a recording" if len(both) == 1 else "are recordings"
+        raise BadData(
+            Reason.INVALID_DATASET,
+            f"dataset.negatives.path: {len(both)} of the files in {path} {verb} of the dataset ({', '.join(both[:3])}); "
+            "name a folder that has only speech which is no transcript",
+        )
+
+
 def _draw(
     words: list[_Word],
     count: int,

@@ -1,0 +1,69 @@
+"""Phrases and lists of `decoding`, normalised as transcripts are.
+
+A phrase may be a template (speechmodel_decoding.templates). The rules change what is spoken in it, and leave
+brackets, separators, escaped characters and the names of lists as they are.
+"""
+
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass
+
+import regex
+
+from speechmodel_decoding.compiling import compile_grammar
+from speechmodel_decoding.errors import GrammarError
+from speechmodel_decoding.grammar import Grammar
+from speechmodel_decoding.text.normalise import TranscriptUnusable, normalise
+
+_PARTS = regex.compile(r"\{[^{}]*\}|<[^<>]*>|\\.?|[()\[\]{}<>|;]|([^()\[\]{}<>|;\\]+)", regex.DOTALL)
+
+
+@dataclass(frozen=True)
+class PhrasesAsTrained:
+    """Phrases and lists in the characters of the transcripts."""
+
+    phrases: tuple[str, ...]
+    lists: Mapping[str, tuple[str, ...]]
+
+    @property
+    def characters(self) -> Set[str]:
+        """The characters of all of them, with those of the syntax."""
+        return {character for texts in (self.phrases, *self.lists.values()) for text in texts for character in text}
+
+    def compile(self, alphabet: Sequence[str]) -> Grammar:
+        """Return the grammar for a model with this alphabet. Raises GrammarError."""
+        return compile_grammar([], alphabet, templates=self.phrases, lists=self.lists)
+
+
+def as_trained(
+    phrases: Sequence[str], lists: Mapping[str, Sequence[str]], language: str, alphabet: Set[str]
+) -> PhrasesAsTrained:
+    """Return phrases and lists as transcripts would be trained.
+
+    An empty `alphabet` means that it is derived from the transcripts. Raises GrammarError for a phrase that no transcript may have,
+    such as one with digits. With an alphabet, compiling names the characters that it lacks.
+    """
+
+    def normalised(text: str, origin: str) -> str:
+        try:
+            return _PARTS.sub(lambda part: _spoken(part[1], language, alphabet) if part[1] else part[0], text)
+        except TranscriptUnusable as problem:
+            if alphabet:
+                return text
+            raise GrammarError(f"{origin}: {problem}") from problem
+
+    return PhrasesAsTrained(
+        tuple(normalised(phrase, f"the phrase {phrase!r}") for phrase in phrases),
+        {
+            name: tuple(normalised(value, f"the value {value!r} of the list {name!r}") for value in values)
+            for name, values in lists.items()
+        },
+    )
+
+
+def _spoken(text: str, language: str, alphabet: Set[str]) -> str:
+    """Return a part of a phrase, with a space at an end that has one beside its first or last letter."""
+    if not regex.search(r"[\p{L}\p{M}\p{N}\p{S}]", text):
+        return " " if any(map(str.isspace, text)) else "".join(c for c in text if c in alphabet)
+    before, after = (regex.search(edge, text) for edge in (r"^[^\p{L}\p{M}]*", r"[^\p{L}\p{M}]*$"))
+    opening, closing = (" " if edge and regex.search(r"\s", edge[0]) else "" for edge in (before, after))
+    return f"{opening}{normalise(text, language=language, alphabet=alphabet).text}{closing}"
