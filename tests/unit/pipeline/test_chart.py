@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from speechmodel_pipeline.evaluate.chart import HEIGHT, MOST_DOTS, WIDTH, histogram, line_chart
 
@@ -25,6 +25,7 @@ def test_nothing_to_draw_gives_no_chart() -> None:
 
 
 @given(st.lists(st.floats(0, 1e9), min_size=1, max_size=400), st.integers(0, 10_000))
+@example([5e-324], 0)
 def test_every_curve_fits(values: list[float], first: int) -> None:
     chart = line_chart("loss", {"dev": [(first + place, value) for place, value in enumerate(values)]})
     assert chart is not None

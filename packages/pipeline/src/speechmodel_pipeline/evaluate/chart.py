@@ -151,6 +151,10 @@ def histogram(title: str, seconds: Sequence[float]) -> Chart | None:
     )
 
 
+_LEAST_SPAN = 1e-9
+"""Span below which an axis has one value: values are rounded to ten digits."""
+
+
 def _round_values(low: float, high: float) -> list[float]:
     """Return up to 7 round values from `low` or the one below it, the last at most `high` unless that is `low`."""
     step = _round_step(high - low, 6)
@@ -160,7 +164,7 @@ def _round_values(low: float, high: float) -> list[float]:
 
 def _round_step(span: float, most: int) -> float:
     """Return the smallest of 1, 2 and 5 times a power of ten of which at most `most` fit into `span`."""
-    if span <= 0:
+    if span < _LEAST_SPAN:
         return 1.0
     power = 10.0 ** math.floor(math.log10(span / most))
     return next(step for factor in (1, 2, 5, 10, 20) if span / (step := factor * power) <= most)
