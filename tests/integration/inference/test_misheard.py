@@ -263,6 +263,7 @@ def test_a_full_or_closed_disk_costs_the_clip_and_no_answer(server: Server, data
 def starting(folder: VersionFolder, start: Start, tmp_path: Path) -> Callable[..., Server]:
     """Start a server with a grammar whose dataset is the folder `dataset`."""
     folder.decode_by_grammar(*PHRASES, quien=("hija", "hijo", "nuera"))
+    (tmp_path / "dataset").mkdir(exist_ok=True)
     return lambda **settings: start(takes=tmp_path / "dataset", **settings).until_ready()
 
 

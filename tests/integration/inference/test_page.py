@@ -165,6 +165,73 @@ def test_escape_discards_the_recording(page: Page) -> None:
     expect(page.locator("#result")).to_be_hidden()
 
 
+MICROPHONES = """() => {
+    const asked = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+    window.streams = [];
+    navigator.mediaDevices.getUserMedia = async (wanted) => {
+        if (window.allowed) await window.allowed;
+        const stream = await asked(wanted);
+        window.streams.push(stream);
+        return stream;
+    };
+}"""
+"""Keep every stream of the microphone, and hold them back until `allowed` is resolved."""
+LISTENS = "() => streams.some((stream) => stream.getTracks().some((track) => track.readyState === 'live'))"
+ASKS = "() => { window.allowed = new Promise((resolve) => { window.allow = resolve; }); }"
+
+
+def test_a_file_that_is_chosen_while_somebody_speaks_ends_the_recording(page: Page) -> None:
+    page.evaluate(MICROPHONES)
+    page.keyboard.down(" ")
+    expect(page.locator("#elapsed")).to_have_text(SOME_SECONDS)
+    page.set_input_files("#file", str(OK_ESPEJO))
+    expect(page.locator("#heard")).to_have_text("ok espejo")
+    assert not page.evaluate(LISTENS)
+    expect(page.locator("#elapsed")).to_have_text("")
+    page.keyboard.up(" ")
+    page.wait_for_timeout(1000)
+    expect(page.locator("#heard")).to_have_text("ok espejo")
+    expect(page.locator("body")).to_have_attribute("data-state", "idle")
+
+
+@pytest.mark.parametrize("instead", ["file", "Escape"])
+def test_what_is_done_while_the_browser_asks_for_the_microphone_begins_no_recording(page: Page, instead: str) -> None:
+    page.evaluate(MICROPHONES)
+    page.evaluate(ASKS)
+    page.keyboard.press(" ")
+    expect(page.locator("body")).to_have_attribute("data-state", "asking")
+    if instead == "file":
+        page.set_input_files("#file", str(OK_ESPEJO))
+        expect(page.locator("#heard")).to_have_text("ok espejo")
+    else:
+        page.keyboard.press("Escape")
+    expect(page.locator("body")).to_have_attribute("data-state", "idle")
+    page.evaluate("() => allow()")
+    page.wait_for_function("() => streams.length === 1")
+    page.wait_for_timeout(1000)
+    assert page.evaluate("() => document.body.dataset.state") == "idle", "at once: a recording would end by itself"
+    assert not page.evaluate(LISTENS)
+
+
+def test_of_two_files_the_one_that_was_chosen_last_is_shown(page: Page, tmp_path: Path) -> None:
+    page.evaluate("""() => {
+        const decode = OfflineAudioContext.prototype.decodeAudioData;
+        let held = 1500;
+        OfflineAudioContext.prototype.decodeAudioData = async function (content) {
+            const wait = held;
+            held = 0;
+            await new Promise((resolve) => setTimeout(resolve, wait));
+            return decode.call(this, content);
+        };
+    }""")
+    page.set_input_files("#file", str(HOLA))
+    expect(page.locator("body")).to_have_attribute("data-state", "busy")
+    page.set_input_files("#file", str(OK_ESPEJO))
+    expect(page.locator("#heard")).to_have_text("ok espejo")
+    page.wait_for_timeout(2500)
+    assert page.locator("#heard").inner_text() == "ok espejo"
+
+
 def test_words_of_a_file_are_under_its_waveform_at_their_times(page: Page) -> None:
     with page.expect_response("**/v1/audio/transcriptions") as asked:
         page.locator("#file").set_input_files(HIJO)
@@ -183,7 +250,7 @@ def test_words_of_a_file_are_under_its_waveform_at_their_times(page: Page) -> No
 def test_a_file_that_is_doubtful_is_recognised_with_a_warning(page: Page, tmp_path: Path) -> None:
     (tmp_path / "cut.wav").write_bytes(HIJO.read_bytes()[:-6000])
     page.locator("#file").set_input_files(tmp_path / "cut.wav")
-    expect(page.locator("#warnings")).to_have_text(re.compile("^The file is shorter than its header says"))
+    expect(page.locator("#warnings")).to_have_text(re.compile("^The file is cut, so the end is missing"))
     page.locator("#file").set_input_files(HIJO)
     expect(page.locator("#heard")).to_have_text("espejo llama a mi hijo")
     expect(page.locator("#warnings")).to_be_hidden()

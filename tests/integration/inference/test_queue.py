@@ -29,6 +29,22 @@ def test_beyond_its_places_it_answers_429_and_says_when_to_come_back(waiting: in
     assert server.transcribe(OK_ESPEJO).status_code == 200
 
 
+def test_of_200_uploads_at_once_those_with_a_place_are_transcribed_and_the_others_are_told_to_wait(
+    start: Start,
+) -> None:
+    server = start(decoders=1, waiting=31).until_ready()
+    with ThreadPoolExecutor(200) as pool:
+        answers = [future.result() for future in [pool.submit(server.transcribe, OK_ESPEJO) for _ in range(200)]]
+    served = [answer.json() for answer in answers if answer.status_code == 200]
+    refused = [answer for answer in answers if answer.status_code != 200]
+    assert served == [{"text": "ok espejo"}] * len(served)
+    assert len(served) >= 32
+    assert {answer.status_code for answer in refused} == {429}
+    assert all(int(answer.headers["retry-after"]) >= 1 for answer in refused)
+    server.until_metric(IN_FLIGHT, 0)
+    assert "Traceback" not in server.log.read_text()
+
+
 def test_no_more_than_the_decoders_decode_at_once(start: Start, minute: Path) -> None:
     server = start(decoders=2, waiting=5).until_ready()
     with ThreadPoolExecutor(3) as pool:

@@ -4,7 +4,7 @@ import json
 import re
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import openai
@@ -251,7 +251,27 @@ def test_raw_samples_are_understood_if_their_type_says_what_they_are(order: str,
 def test_raw_samples_without_a_rate_are_refused_with_what_to_send(server: Server) -> None:
     answer = server.client.post("/v1/audio/transcriptions", files={"file": ("raw.pcm", b"00", "audio/L16")})
     assert answer.status_code == 400
-    assert "needs a rate from 4000 to 768000, as in 'audio/L16; rate=16000'" in answer.json()["error"]["message"]
+    assert "needs a rate from 4000 to 768000, as in 'audio/l16; rate=16000'" in answer.json()["error"]["message"]
+
+
+def multipart(disposition: bytes, content: bytes, end: bytes) -> dict[str, Any]:
+    body = b"--b\r\nContent-Disposition: form-data; " + disposition + b"\r\n\r\n" + content + end
+    return {"content": body, "headers": {"Content-Type": "multipart/form-data; boundary=b"}}
+
+
+def test_a_form_that_was_cut_on_its_way_is_refused_as_such(server: Server) -> None:
+    cut = multipart(b'name="file"; filename="a.wav"', OK_ESPEJO.read_bytes()[:9_000], b"")
+    error = server.client.post("/v1/audio/transcriptions", **cut).json()["error"]
+    assert (error["code"], error["param"]) == ("incomplete_multipart", "file")
+    assert "ends before its last boundary" in error["message"]
+
+
+def test_a_file_name_as_in_rfc_5987_is_that_of_a_file(server: Server) -> None:
+    name = b"name=\"file\"; filename*=UTF-8''ni%C3%B1o.wav"
+    answer = server.client.post("/v1/audio/transcriptions", **multipart(name, OK_ESPEJO.read_bytes(), b"\r\n--b--\r\n"))
+    assert (answer.status_code, answer.json()) == (200, {"text": "ok espejo"})
+    refused = server.client.post("/v1/audio/transcriptions", **multipart(name, b"no sound", b"\r\n--b--\r\n"))
+    assert refused.json()["error"]["message"].startswith("ni\u00f1o.wav: is not readable audio")
 
 
 async def test_the_asynchronous_openai_client_gets_the_words(server: Server) -> None:

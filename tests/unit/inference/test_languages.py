@@ -5,13 +5,48 @@ from speechmodel_inference.languages import is_language
 
 @pytest.mark.parametrize(
     "given",
-    ["es", "ES", "es-CL", "es_ES", "es-419", "es-Latn-CL", "spa", "Spanish", "español", "auto", " es "],
+    [
+        "es",
+        "ES",
+        "es-CL",
+        "es_ES",
+        "es-419",
+        "es-Latn-CL",
+        "spa",
+        "Spanish",
+        "español",
+        "auto",
+        " es ",
+        "es_ES.UTF-8",
+        "es_ES.ISO-8859-1@euro",
+        "Castilian",
+        "Spanish (Spain)",
+        "español (España)",
+    ],
 )
 def test_every_usual_spelling_of_the_language_is_accepted(given: str) -> None:
     assert is_language(given, "es-CL")
 
 
-@pytest.mark.parametrize("given", ["en", "eng", "e", "espanol", "es-", "es--CL", "es-x-123456789", "english", "🙂"])
+@pytest.mark.parametrize(
+    "given",
+    [
+        "en",
+        "eng",
+        "e",
+        "espanol",
+        "es-",
+        "es--CL",
+        "es-x-123456789",
+        "english",
+        "🙂",
+        "en_US.UTF-8",
+        "Valencian",
+        "English (Spain)",
+        "(es)",
+        ".UTF-8",
+    ],
+)
 def test_everything_else_is_another_language(given: str) -> None:
     assert not is_language(given, "es-CL")
 

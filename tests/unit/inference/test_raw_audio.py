@@ -1,5 +1,7 @@
 """Raw samples of the media type audio/L16."""
 
+import io
+
 import numpy as np
 import pytest
 import soundfile
@@ -30,8 +32,26 @@ def test_other_types_have_a_header(kind: str | None) -> None:
 
 @pytest.mark.parametrize("given", ["", "; rate=fast", "; rate=1", "; rate=99999999", "; rate=8000; channels=0"])
 def test_numbers_that_are_missing_or_out_of_range_are_refused(given: str) -> None:
-    with pytest.raises(BadRequest, match=r"audio/L16 needs a (rate|channels) from"):
-        raw_format(f"audio/L16{given}")
+    for kind in ("audio/l16", "audio/pcm"):
+        with pytest.raises(BadRequest, match=rf"{kind} needs a (rate|channels) from .*, as in '{kind}; rate=16000'"):
+            raw_format(f"{kind}{given}")
+
+
+@pytest.mark.parametrize("kind", ["audio/pcm", "audio/x-l16", "audio/raw", "audio/x-raw"])
+def test_other_names_of_raw_samples_are_known(kind: str) -> None:
+    assert raw_format(f"{kind}; rate=24000") == RawFormat(24_000)
+
+
+def test_mu_law_samples_and_au_files_are_audio_basic() -> None:
+    given, raw, au = raw_format("audio/basic"), io.BytesIO(), io.BytesIO()
+    assert given is not None
+    soundfile.write(raw, TONE, RATE, format="RAW", subtype="ULAW")
+    soundfile.write(au, TONE, RATE, format="AU", subtype="ULAW")
+    expected, _ = soundfile.read(io.BytesIO(au.getvalue()), dtype="int16")
+    for content in (raw.getvalue(), au.getvalue()):
+        read, rate = soundfile.read(as_wav(content, given), dtype="int16")
+        assert rate == RATE
+        assert np.array_equal(read, expected)
 
 
 def test_no_samples_are_a_wav_file_without_samples() -> None:

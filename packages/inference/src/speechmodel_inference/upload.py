@@ -6,10 +6,12 @@ root is read-only; and they turn every error of the body, such as UploadTooLarge
 
 import asyncio
 import io
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import BinaryIO, Self, TypeVar
+from urllib.parse import unquote_to_bytes
 
 from fastapi import Request
 from starlette.datastructures import FormData, UploadFile
@@ -24,6 +26,9 @@ from speechmodel_inference.settings import Settings
 Body = TypeVar("Body")
 MAX_FIELDS = 64
 """Most form fields beside the file. OpenAI's endpoint has about a dozen."""
+_FILENAME = re.compile(rb"[; ]filename *=", re.IGNORECASE)
+_EXTENDED = re.compile(rb"[; ]filename\* *= *utf-8'[^']*'([^;]*)", re.IGNORECASE)
+"""The name of a file in RFC 5987, which is read if it is the only one."""
 LISTS = frozenset({"timestamp_granularities"})
 """Fields that are lists. Some clients send their names without the []."""
 
@@ -115,15 +120,13 @@ async def _body(request: Request, limit: int, place: Place) -> Upload:
 async def _form(request: Request, limit: int, place: Place) -> Upload:
     if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
         raise BadRequest("Send the recording as multipart/form-data, in the field 'file'.", code="not_multipart")
-    parser = MultiPartParser(
-        request.headers, _held(_bounded(request, limit), place), max_files=1, max_fields=MAX_FIELDS
-    )
+    parser = _Parser(request.headers, _held(_bounded(request, limit), place), max_files=1, max_fields=MAX_FIELDS)
     parser.spool_max_size = limit + 1
     try:
         form = await parser.parse()
     except MultiPartException as error:
         raise BadRequest(f"The multipart body cannot be read: {error.message}", code="bad_multipart") from error
-    return _upload(form)
+    return _upload(form, whole=parser.whole)
 
 
 async def _held(chunks: AsyncIterator[bytes], place: Place) -> AsyncGenerator[bytes, None]:
@@ -141,12 +144,35 @@ async def _bounded(request: Request, limit: int) -> AsyncGenerator[bytes, None]:
         yield chunk
 
 
-def _upload(form: FormData) -> Upload:
+class _Parser(MultiPartParser):
+    """Reads a multipart body, also one with file names as in RFC 5987."""
+
+    whole = False
+    """True once the last boundary was read."""
+
+    def on_headers_finished(self) -> None:
+        """Begin a part, whose headers are read."""
+        disposition = self._current_part.content_disposition or b""
+        if not _FILENAME.search(disposition) and (extended := _EXTENDED.search(disposition)):
+            name = unquote_to_bytes(extended[1]).replace(b"\\", b"_").replace(b'"', b"_")
+            self._current_part.content_disposition = disposition + b'; filename="' + name + b'"'
+        super().on_headers_finished()
+
+    def on_end(self) -> None:
+        """Note the last boundary."""
+        self.whole = True
+        super().on_end()
+
+
+def _upload(form: FormData, *, whole: bool) -> Upload:
     file = form.get("file")
     if not isinstance(file, UploadFile):
         for part in form.values():
             if isinstance(part, UploadFile):
                 part.file.close()
+        if file is None and not whole:
+            message = "The multipart body ends before its last boundary, so a part of it was lost; send it again."
+            raise BadRequest(message, code="incomplete_multipart", param="file")
         problem = "is missing" if file is None else "has text instead of a file"
         raise BadRequest(
             f"The field 'file' with the recording {problem}; send a file, as `curl -F file=@take.wav` does.",

@@ -19,6 +19,7 @@ const record = byId("record");
 let card = null;
 let grammar = null;
 let recording = null; // a Recording; "asking" while the browser asks for the microphone
+let asked = 0; // times that a recording began or was cancelled
 let live = null; // the LiveWords of the recording
 let entries = []; // { name, file, sound, answer, at }, the newest first
 let current = null;
@@ -80,22 +81,30 @@ async function begin() {
   if (recording || !microphoneOffered()) return;
   sending?.abort();
   recording = "asking";
+  const mine = ++asked;
   byId("problem").hidden = true;
   show("asking", text("asking"));
+  let started;
   try {
-    recording = await Recording.start({
+    started = await Recording.start({
       mostSeconds: Math.min(LONGEST_RECORDING, card?.limits.audio_seconds ?? LONGEST_RECORDING),
       onLevel: showLevel,
       onBlock: preview,
       onEnd: end,
     });
   } catch (error) {
+    if (mine !== asked) return;
     recording = null;
     closePreview();
     const keys = { NotFoundError: "noMicrophone", NotAllowedError: "denied" };
     complain(keys[error.name] ?? "inUse", {}, begin);
     return;
   }
+  if (mine !== asked) {
+    started.stop(); // something else was begun while the browser asked
+    return;
+  }
+  recording = started;
   recording.endsAtPause = !pressed;
   show("recording", text("recording"));
 }
@@ -134,22 +143,35 @@ function end() {
   else hear({ name: text("recordingName", { time: clock(new Date()) }), file: wav(sound), sound });
 }
 
+/** End the recording, or the question for the microphone, and forget it. */
+function cancel() {
+  asked++;
+  if (recording instanceof Recording) stop();
+  recording = null;
+}
+
 function discard() {
-  if (!(recording instanceof Recording)) return;
-  stop();
+  if (!recording) return;
+  cancel();
   show("idle", text("discarded"));
 }
 
 // --- files ---
 
 async function choose(file) {
+  cancel();
+  sending?.abort();
   const limit = card?.limits.upload_bytes ?? Infinity;
   if (file.size > limit) {
     complain("tooLarge", { name: file.name, size: megabytes(file.size), limit: megabytes(limit) }, null);
     return;
   }
+  byId("problem").hidden = true;
+  show("busy", text("recognising"));
   byId("live").textContent = "";
-  hear({ name: file.name, file, sound: await decode(file) });
+  const mine = (sending = new AbortController());
+  const sound = await decode(file);
+  if (!mine.signal.aborted) hear({ name: file.name, file, sound });
 }
 
 // --- recognising ---
