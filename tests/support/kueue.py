@@ -1,7 +1,7 @@
 """Kueue itself, built from its Go module, in the test cluster."""
 
 import json
-import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -23,7 +23,7 @@ def install(target: Target, layout: Layout, folder: Path) -> None:
     source, program = _build(layout)
     context = folder / "image"
     context.mkdir()
-    os.link(program, context / "manager")
+    shutil.copy(program, context / "manager")
     (context / "Dockerfile").write_text(
         f'FROM {base.IMAGE}\nCOPY manager /manager\nUSER 65532:65532\nENTRYPOINT ["/manager"]\n', encoding="utf-8"
     )
@@ -36,7 +36,7 @@ def install(target: Target, layout: Layout, folder: Path) -> None:
     }
     (folder / "values.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
     where = ("--namespace", NAMESPACE, "--create-namespace", "--values", str(folder / "values.yaml"))
-    command = (target.helm, "--kubeconfig", target.kubeconfig, "install", "kueue", str(source / "charts/kueue"), *where)
+    command = (target.helm, "--kubeconfig", target.kubeconfig, "upgrade", "--install", "kueue", str(source / "charts/kueue"), *where)
     subprocess.run(command, check=True)
     Kubectl(target.kubectl, target.kubeconfig, target.context, NAMESPACE).until_rolled_out("kueue-controller-manager")
 

@@ -52,11 +52,11 @@ def mark(path: Path) -> Path:
     return path.with_name(f".{path.name}.unused")
 
 
-def checkpoint(path: Path, *dev_losses: float, running: int = 0, dev_augmentation: str | None = None) -> Path:
+def checkpoint(path: Path, *dev_losses: float, running: int = 0, rated_from: int = 0) -> Path:
     """A checkpoint with the dev losses of its epochs, one step each."""
     history = [{"epoch": step, "step": step, "devLoss": loss} for step, loss in enumerate(dev_losses, 1)]
     state = {"step": len(history), "history": history, "running": {"clips": running}}
-    state["devAugmentation"] = dev_augmentation
+    state["ratedFrom"] = rated_from
     path.mkdir(parents=True)
     (path / "state.json").write_text(json.dumps(state), encoding="utf-8")
     return path
@@ -125,8 +125,8 @@ def test_a_lineage_keeps_the_checkpoint_that_is_exported(workspace: Workspace) -
 def test_losses_of_dev_clips_that_were_augmented_otherwise_do_not_keep_a_checkpoint(workspace: Workspace) -> None:
     lineage, losses = workspace.checkpoints("old"), (1.0, 9.0, 8.0, 8.5)
     names = [f"step-00000000{step}-epoch-00000{step}-attempt-0001" for step in range(1, 5)]
-    for step, (name, measured) in enumerate(zip(names, "abbb", strict=True), 1):
-        checkpoint(lineage / name, *losses[:step], dev_augmentation=measured)
+    for step, name in enumerate(names, 1):
+        checkpoint(lineage / name, *losses[:step], rated_from=min(step - 1, 1))
     unused(lineage, 30)
     tidy(workspace, Kept(folders=(), seconds=WEEK))
     assert sorted(path.name for path in lineage.iterdir() if path.is_dir()) == names[2:]
@@ -135,23 +135,41 @@ def test_losses_of_dev_clips_that_were_augmented_otherwise_do_not_keep_a_checkpo
 def test_what_another_worker_removes_meanwhile_is_no_error(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It goes while it is listed, or between that and its removal."""
-    early, late = folder(workspace.data("early"), 20), folder(workspace.data("late"), 10)
-    remove = shutil.rmtree
+    """It goes while it is listed, or between that and its removal, or while both remove it."""
+    early, late, both = (folder(workspace.data(name), 20) for name in ("early", "late", "both"))
+    remove, rename = shutil.rmtree, Path.rename
 
     def marking(path: Path) -> Path:
         remove(early, ignore_errors=True)
         return mark(path)
 
-    def removing(path: Path) -> None:
-        remove(path)
-        remove(path)
+    def renaming(path: Path, target: Path) -> None:
+        if path == late:
+            remove(late)
+        rename(path, target)
+
+    def removing(path: Path, *, ignore_errors: bool = False) -> None:
+        if path.name == ".both.removed":
+            assert not both.exists(), "a part of it might be found"
+            remove(path)
+        remove(path, ignore_errors=ignore_errors)
 
     monkeypatch.setattr(tidying, "_mark", marking)
+    monkeypatch.setattr(Path, "rename", renaming)
     monkeypatch.setattr(shutil, "rmtree", removing)
     with caplog.at_level(logging.WARNING):
         tidy(workspace, Kept(folders=(), seconds=WEEK))
-    assert (early.exists(), late.exists(), caplog.text) == (False, False, "")
+    assert [path.exists() for path in (early, late, both)] == [False] * 3
+    assert caplog.text == ""
+
+
+def test_what_a_killed_process_was_removing_goes(workspace: Workspace) -> None:
+    halves = (workspace.root / "data" / ".old.removed", workspace.checkpoints("old") / ".step-1.removed")
+    for half in halves:
+        half.mkdir(parents=True)
+        (half / "file").touch()
+    tidy(workspace, Kept(folders=(), seconds=WEEK))
+    assert not any(half.exists() for half in halves)
 
 
 def test_a_full_volume_loses_the_oldest_first_and_no_more_than_it_must(
@@ -182,7 +200,7 @@ def test_a_folder_that_cannot_be_removed_is_named_and_the_others_still_go(
     remove = shutil.rmtree
 
     def refuse(path: Path) -> None:
-        if path == stuck:
+        if path.name == f".{stuck.name}.removed":
             raise PermissionError(13, "Permission denied", str(path))
         remove(path)
 

@@ -43,7 +43,7 @@ def test_epochs_without_a_lower_dev_loss_reduce_the_rate_and_end_training(
 
 
 def test_another_target_waits_again_for_a_loss_below_the_lowest(facts: LineageFacts) -> None:
-    state = trained(facts, 5.0, 5.0, 5.0, 5.0)
+    state = trained(facts, 5.0, 5.0, 5.0, 5.0).towards("11111111", 1, "a")
     assert state.towards("11111111", 2, "a").stops_early(STOP)
     raised = state.towards("33333333", 2, "a")
     assert not raised.stops_early(STOP)
@@ -60,3 +60,16 @@ def test_dev_losses_with_another_augmentation_do_not_compare(facts: LineageFacts
     assert (later.best_dev_loss, later.early_stop.epochs, later.reductions) == (8.0, 0, 0)
     assert later.towards("22222222", 4, "with babble").best_dev_loss == 8.0
     assert later.towards("22222222", 4, "of a newer release").best_dev_loss is None
+
+
+def test_dev_losses_of_an_earlier_release_compare_only_for_the_same_target(facts: LineageFacts) -> None:
+    before = trained(facts, 3.0, 2.0)
+    assert before.towards("11111111", 2, "now").best_dev_loss == 2.0
+    assert before.towards("22222222", 2, "now").best_dev_loss is None
+
+
+def test_what_was_measured_under_a_list_that_came_back_does_not_count(facts: LineageFacts) -> None:
+    state = after(trained(facts).towards("11111111", 1, "a"), 2.0).towards("22222222", 2, "b")
+    again = after(state, 9.0).towards("33333333", 3, "a")
+    assert again.best_dev_loss is None
+    assert (after(again, 2.5).best_dev_loss, again.rated_from) == (2.5, 2)

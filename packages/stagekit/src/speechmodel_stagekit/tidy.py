@@ -18,9 +18,12 @@ log = logging.getLogger(__name__)
 
 FULL = 0.85
 """Share of a volume above which folders are removed at once."""
+_GOING = ".removed"
+"""Ending of the name of a folder that is being removed."""
 
 
 class _Epoch(Document):
+    epoch: int
     step: int
     dev_loss: float | None = None
 
@@ -35,7 +38,7 @@ class _State(Document):
     step: int
     history: tuple[_Epoch, ...] = ()
     running: _Running = _Running()
-    dev_augmentation: str | None = None
+    rated_from: int = 0
 
     @property
     def dev_loss(self) -> float | None:
@@ -61,16 +64,20 @@ def tidy(workspace: Workspace, kept: Kept) -> None:
     Folders in `kept`, the models in it, and the newest and the best checkpoint of every lineage stay. The time begins with the
     first call that finds a folder unused, which an empty file beside it records. A folder that cannot be removed is logged and left.
     """
+    for left in (*workspace.root.glob(f"*/.*{_GOING}"), *workspace.root.glob(f"checkpoints/*/.*{_GOING}")):
+        shutil.rmtree(left, ignore_errors=True)  # of a process that was killed
     unused = sorted(_unused(workspace, kept), key=lambda folder: (folder.seconds < kept.seconds, folder.modified))
     for folder in unused:
         if folder.seconds < kept.seconds and _used_share(workspace.root) <= FULL:
             break
+        going = folder.path.with_name(f".{folder.path.name}{_GOING}")  # nobody may find a part of it
         try:
-            shutil.rmtree(folder.path)
+            folder.path.rename(going)
+            shutil.rmtree(going)
             _mark(folder.path).unlink(missing_ok=True)
             log.info("removed %s, which nothing has referred to for %d s", folder.path, folder.seconds)
         except FileNotFoundError:
-            continue  # another process removes it
+            continue  # another process, such as one of several workers, removes it
         except OSError as error:
             log.warning("cannot remove %s: %s", folder.path, error)
 
@@ -120,15 +127,11 @@ def _mark(folder: Path) -> Path:
 
 
 def _best(checkpoints: list[Path]) -> list[Path]:
-    """Return the checkpoint that is exported, if any has a dev loss: that with the lowest of those whose dev clips were augmented
-    as those of the newest.
-    """
+    """Return the checkpoint that is exported, if any has a dev loss: that with the lowest since the newest one's `rated_from`."""
     rated = [
         (state.dev_loss, path, state) for path in checkpoints if (state := _state(path)) and state.dev_loss is not None
     ]
-    comparable = [
-        (loss, path) for loss, path, state in rated if state.dev_augmentation in (None, rated[-1][2].dev_augmentation)
-    ]
+    comparable = [(loss, path) for loss, path, state in rated if state.history[-1].epoch > rated[-1][2].rated_from]
     return [path for _, path in sorted(comparable)[:1]]
 
 

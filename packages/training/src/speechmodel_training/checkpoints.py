@@ -221,13 +221,13 @@ class CheckpointStore:
 def by_dev_loss(states: Mapping[Path, TrainingState]) -> list[Path]:
     """Return the checkpoints with a dev loss, the lowest and of equal ones the earliest first.
 
-    Those whose dev clips were augmented in another way than the newest one's are left out.
+    Those from before the newest one's `rated_from` are left out: their dev clips were augmented in another way.
     """
     rated = [(state.dev_loss, state.step, folder) for folder, state in states.items() if state.dev_loss is not None]
     if not rated:
         return []
-    newest = states[max(rated, key=lambda found: found[1])[2]].dev_augmentation
-    return [folder for _, _, folder in sorted(rated) if states[folder].dev_augmentation in (None, newest)]
+    rated_from = states[max(rated, key=lambda found: found[1])[2]].rated_from
+    return [folder for _, _, folder in sorted(rated) if states[folder].epoch > rated_from]
 
 
 def _alphabet_differences(theirs: Sequence[str], ours: Sequence[str]) -> Iterator[str]:

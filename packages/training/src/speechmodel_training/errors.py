@@ -150,8 +150,8 @@ class ForeignCheckpoints(BadConfiguration):
     def __init__(self, folder: Path, names: Sequence[str]) -> None:
         super().__init__(
             Reason.CHECKPOINT_MISMATCH,
-            f"{folder} has checkpoints of another program: {some_of(names)}; the engine CoquiSTT continues only its own. Set "
-            "training.engine to Native to continue them, or move them away to train from scratch",
+            f"{folder} has checkpoints of another program: {some_of(names)}; the engine CoquiSTT continues only its own. Move them "
+            "away to train from scratch, or set training.engine to Native and name them in training.initFrom",
         )
 
 

@@ -73,7 +73,7 @@ class TrainingState(Document):
     """Times that the learning rate was reduced on a plateau of the dev loss."""
     dev_augmentation: str | None = None
     """Digest of the augmentation of the dev clips: losses with another one do not compare. None in a checkpoint of an
-    earlier release, whose losses are taken to compare."""
+    earlier release, which did not record it: its losses compare as long as the target is the same."""
     rated_from: int = 0
     """Finished epochs before the first whose dev loss compares with those of now."""
     history: tuple[EpochRecord, ...] = ()
@@ -105,9 +105,10 @@ class TrainingState(Document):
         if target != self.target:
             waiting = {"early_stop": self.early_stop.again(), "plateau": self.plateau.again()}
             state = state.model_copy(update={"target": target, "target_began": self.epoch, **waiting})
-        if self.dev_augmentation not in (None, dev_augmentation):
-            anew = {"early_stop": Patience(), "plateau": Patience()}
-            state = state.model_copy(update={"rated_from": self.epoch, **anew})
+        unknown = self.dev_augmentation is None and target == self.target
+        if self.dev_augmentation != dev_augmentation and not unknown:
+            forgotten = {"early_stop": Patience(), "plateau": Patience()}
+            state = state.model_copy(update={"rated_from": self.epoch, **forgotten})
         return state
 
     def trained_for(self, target: str) -> int:
