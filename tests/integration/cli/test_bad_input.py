@@ -295,7 +295,7 @@ TABLES = {
     "no part to train on": Row(table("id,es,split\na,hola,test\nb,bien,dev\n"), "no clip is left to train on", 65),
     "a single part": Row(
         table("id,es,split\na,hola,test\nb,bien,test\n"),
-        "record next: more takes, or raise dataset.split.testPercent: no clip is left for the part test, which measures",
+        "record next: more takes: no clip is left for the part test, which measures the model; raise dataset.split.testPercent",
         settings={"split": Split(dev_percent=0, test_percent=0)},
     ),
     "no table": Row(without("commands.csv"), "commands.csv is missing; in @ there is original", 65),

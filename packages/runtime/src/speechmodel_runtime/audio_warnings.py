@@ -26,7 +26,8 @@ class WarningKind(StrEnum):
     LENGTH_UNKNOWN = "LengthUnknown"
     """The header does not say how long the audio is, or says less than there is, so it is read to the end of the file."""
     CUT_SHORT = "CutShort"
-    """The file ends before the audio that its header announces."""
+    """The end of the audio is missing, or may be: the file is shorter than its header says, has no end mark, or cannot be
+    decoded to its end."""
     DAMAGED = "Damaged"
     """Some of the audio cannot be decoded."""
     OPPOSITE_PHASE = "OppositePhase"
