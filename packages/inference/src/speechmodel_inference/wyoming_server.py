@@ -135,7 +135,7 @@ async def _converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, 
     except asyncio.CancelledError:  # the server ends
         code = NORMAL
         if conversation.hears:
-            log.info("wyoming: the server ends before the end of a recording")
+            log.info("wyoming: closed a connection during a recording, because the server is shutting down")
             with suppress(OSError):
                 await _refuse(reader, writer, ShuttingDown())
         raise

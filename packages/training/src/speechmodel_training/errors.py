@@ -151,7 +151,7 @@ class ForeignCheckpoints(BadConfiguration):
         super().__init__(
             Reason.CHECKPOINT_MISMATCH,
             f"{folder} has checkpoints of another program: {some_of(names)}; the engine CoquiSTT continues only its own. Set "
-            "training.engine to Native to continue them, or move them away to train from scratch",
+            "training.engine to Native to continue them, or move them out of the folder to train from scratch",
         )
 
 

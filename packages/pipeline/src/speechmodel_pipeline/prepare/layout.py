@@ -162,7 +162,7 @@ class NamePattern(Layout):
 CANDIDATES: tuple[Layout, ...] = (IdFirst(), IdBeforeTake(), SpeakerFolder(), IdLast())
 """The most usual first."""
 _FIELD = "dataset.recordings.namePattern"
-_PATTERNS = "such as {id}_{take}, {speaker}_{id}_{take} or {speaker}/{id}_{take}"
+_PATTERNS = "a pattern such as {id}_{take}, {speaker}_{id}_{take} or {speaker}/{id}_{take}"
 
 
 @dataclass(frozen=True)
@@ -201,7 +201,7 @@ def assign(names: Sequence[str], ids: Collection[str], name_pattern: str = "") -
     for other in candidates:
         if _is_rival(other, best, ids):
             raise _invalid(
-                f"the names of the recordings can be read in two ways: {_shown(best, other)}; set {_FIELD}, {_PATTERNS}"
+                f"the names of the recordings can be read in two ways: {_shown(best, other)}; set {_FIELD} to {_PATTERNS}"
             )
     _require_spread(best, ids)
     return best
@@ -285,7 +285,7 @@ def _require_spread(assignment: Assignment, ids: Collection[str]) -> None:
         raise _invalid(
             f"{count} of {len(assignment.readings)} recordings would belong to the id {id_}, and "
             f"{len(ids) - len(assignment.ids)} of {len(ids)} ids would have none: {_shown(assignment)}; "
-            f"set {_FIELD}, {_PATTERNS}, or remove the rows that have no recordings yet"
+            f"set {_FIELD} to {_PATTERNS}, or remove the rows that have no recordings yet"
         )
 
 
