@@ -86,8 +86,8 @@ def test_a_training_that_is_drained_and_then_preempted_loses_no_epoch_and_no_att
     assert began_at(model, preempted["metadata"]["name"]) >= reached
     train = model.stage("train")
     assert (train["attempt"], train.get("failures", 0)) == (1, 0), "a disruption is no failure of the training"
-    told = model.told()
-    assert (told["!Evicted"], told["!Preempted"]) == (1, 1)
+    reported = model.reported()
+    assert (reported["!Evicted"], reported["!Preempted"]) == (1, 1)
     model.until_epoch(reached + 1)
 
 

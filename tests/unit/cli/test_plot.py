@@ -108,7 +108,7 @@ def test_nothing_to_draw_is_said(
 
 
 @pytest.mark.parametrize("drawn", [(), ("--png", "curves.png")], ids=["terminal", "png"])
-def test_a_history_without_a_number_is_said(
+def test_a_history_without_a_number_is_reported(
     drawn: tuple[str, ...],
     state: ModelState,
     tmp_path: Path,

@@ -135,7 +135,7 @@ def test_losses_of_dev_clips_that_were_augmented_otherwise_do_not_keep_a_checkpo
 def test_what_another_worker_removes_meanwhile_is_no_error(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It goes while it is listed, or between that and its removal."""
+    """The folder disappears while it is listed, or before it is removed."""
     early, late = folder(workspace.data("early"), 20), folder(workspace.data("late"), 10)
     remove = shutil.rmtree
 

@@ -39,7 +39,7 @@ Address = Annotated[str, Field(pattern=r"^.*:[0-9]{1,5}$"), AfterValidator(_with
 class Settings(BaseSettings):
     """Every setting of the server.
 
-    Four times lame_duck_seconds, drain_seconds and another 15 s together must stay below the grace period of the pod.
+    The sum of 4 x lame_duck_seconds, drain_seconds and 15 s must stay below the pod's grace period.
     """
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True)

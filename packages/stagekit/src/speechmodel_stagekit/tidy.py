@@ -120,8 +120,8 @@ def _mark(folder: Path) -> Path:
 
 
 def _best(checkpoints: list[Path]) -> list[Path]:
-    """Return the checkpoint that is exported, if any has a dev loss: that with the lowest of those whose dev clips were augmented
-    as those of the newest.
+    """Return the checkpoint that is exported, if any has a dev loss: the one with the lowest, among those whose dev clips
+    were augmented like those of the newest.
     """
     rated = [
         (state.dev_loss, path, state) for path in checkpoints if (state := _state(path)) and state.dev_loss is not None

@@ -72,10 +72,10 @@ class TrainingState(Document):
     reductions: int = 0
     """Times that the learning rate was reduced on a plateau of the dev loss."""
     dev_augmentation: str | None = None
-    """Digest of the augmentation of the dev clips: losses with another one do not compare. None in a checkpoint of an
+    """Digest of the augmentation of the dev clips: losses under different ones are not comparable. None in a checkpoint of an
     earlier release, whose losses are taken to compare."""
     rated_from: int = 0
-    """Finished epochs before the first whose dev loss compares with those of now."""
+    """Number of finished epochs whose dev losses no longer count, because the augmentation has changed since."""
     history: tuple[EpochRecord, ...] = ()
     """Known epochs. Those before an upstream checkpoint was taken over are missing."""
 
@@ -106,8 +106,8 @@ class TrainingState(Document):
             waiting = {"early_stop": self.early_stop.again(), "plateau": self.plateau.again()}
             state = state.model_copy(update={"target": target, "target_began": self.epoch, **waiting})
         if self.dev_augmentation not in (None, dev_augmentation):
-            anew = {"early_stop": Patience(), "plateau": Patience()}
-            state = state.model_copy(update={"rated_from": self.epoch, **anew})
+            forgotten = {"early_stop": Patience(), "plateau": Patience()}
+            state = state.model_copy(update={"rated_from": self.epoch, **forgotten})
         return state
 
     def trained_for(self, target: str) -> int:

@@ -31,9 +31,9 @@ FEWEST_IDS = 3
 EXAMPLES = 3
 """File names that an error shows."""
 FEWEST_OF_RIVAL = 0.8
-"""Least files that a rival of the best layout reads, as a share of those that the best one reads."""
+"""Share of the best layout's files that a rival must read at least."""
 SEVERAL = 10
-"""Files from which a single stray one, which may fit one of two layouts by chance, decides nothing between them."""
+"""Number of files from which one stray file no longer decides between two layouts."""
 
 
 @dataclass(frozen=True)
@@ -249,7 +249,7 @@ def _disagree(one: Assignment, other: Assignment) -> bool:
 
 
 def _is_rival(other: Assignment, best: Assignment, ids: Collection[str]) -> bool:
-    """Return True when `other` reads the files differently from `best`, which explains them no better beyond doubt.
+    """Return True when `other` reads the files differently from `best`, and `best` is not clearly better.
 
     With more files, `best` is beyond doubt. With more ids, it is if each has a file or if its layout is the more
     usual one: with the ids 1 to 20, the files 1_1 to 5_12 may be twelve takes of five ids or five takes of twelve.

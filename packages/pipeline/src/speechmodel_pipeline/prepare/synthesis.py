@@ -4,7 +4,7 @@ Every take has another voice, pitch and speed, and the bandwidth and the level o
 that is drawn for it. Draws depend on the phrase alone, so a phrase keeps its takes when others are
 added. The samples also depend on the version of espeak-ng.
 
-What espeak-ng cannot read, it spells in English, as it does Japanese kanji. Such phrases get no takes, and voices that do so
+Text that espeak-ng cannot read, such as Japanese kanji, is spelled in English. Such phrases get no takes, and voices that do so
 are not used: `cmn` reads pinyin alone.
 """
 
