@@ -93,7 +93,7 @@ soak: $(VENV)/.ready ## the operator for MINUTES (10; a day is 1440), on a way t
 	@$(BIN)/python -W ignore -m bench.soak $(MINUTES)
 
 .PHONY: kueue
-kueue: $(VENV)/.ready packages ## SpeechModels in the queues of Kueue itself, which is built first: a quarter of an hour, once
+kueue: $(VENV)/.ready packages ## the tests with a real Kueue, which is built first (once, 15 minutes)
 	@$(BIN)/pytest tests/e2e/kueue.py $(ARGS)
 
 .PHONY: quality

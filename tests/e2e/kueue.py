@@ -57,7 +57,7 @@ def test_a_model_waits_in_its_queue_and_goes_on_where_it_was_after_kueue_took_it
     waiting = model.until_condition("DatasetReady", status="False", reason="QueuedByKueue")
     assert "the queue jobs of Kueue" in waiting["message"]
     assert model.pods("prepare") == []
-    assert model.told() == {"QueuedByKueue": 1}, "it did not run before it was queued"
+    assert model.reported() == {"QueuedByKueue": 1}, "it did not run before it was queued"
 
     hold(queues, "None")
     reached = model.until_epoch(3)
@@ -86,7 +86,7 @@ def test_two_models_take_turns(space: Space, queues: Kubectl, small_dataset: Pat
     assert first.condition("Trained")["reason"] == "Training"
     first.until_ready()
     second.until_ready()
-    warnings = [reason for model in (first, second) for reason in model.told() if reason.startswith("!")]
+    warnings = [reason for model in (first, second) for reason in model.reported() if reason.startswith("!")]
     assert warnings == [], "the time in a queue is no problem"
 
 

@@ -86,7 +86,7 @@ def test_a_training_that_is_drained_and_then_preempted_loses_no_epoch_and_no_att
     assert began_at(model, preempted["metadata"]["name"]) >= reached
     train = model.stage("train")
     assert (train["attempt"], train.get("failures", 0)) == (1, 0), "a disruption is no failure of the training"
-    assert {"!Evicted", "!Preempted"} <= model.told().keys()
+    assert {"!Evicted", "!Preempted"} <= model.reported().keys()
     model.until_epoch(reached + 1)
 
 

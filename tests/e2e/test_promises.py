@@ -102,7 +102,7 @@ def test_a_training_goes_on_elsewhere_after_its_node_is_lost(
         assert model.until_epoch(reached + 1) > reached
         train = model.stage("train")
         assert train.get("failures", 0) == 0, "the loss of a node is not a failure of the training"
-        assert "!NodeLost" in model.told()
+        assert "!NodeLost" in model.reported()
     finally:
         space.kubectl("taint", "node", "gpu", OUT_OF_SERVICE + "-", check=False)
         faults.start_node(layout, "gpu")

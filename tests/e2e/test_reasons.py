@@ -10,7 +10,7 @@ from support.spaces import Space, make_space, remove_space, upgrade
 from support.target import Target
 
 UNCONFINED = {"container.apparmor.security.beta.kubernetes.io/stage": "unconfined"}
-"""An annotation of a pod that the Pod Security Standards forbid, since AppArmor was switched by annotations."""
+"""An annotation that the Pod Security Standards forbid; AppArmor used to be configured by annotations."""
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def signal(model: Model, pod: str, name: str) -> None:
     model.kubectl("exec", pod, "--", "sh", "-c", f"kill -{name} -1")
 
 
-def test_what_keeps_a_pod_from_running_is_said_one_after_the_other(
+def test_what_keeps_a_pod_from_running_is_reported_one_after_the_other(
     space: Space, small_dataset: Path, target: Target
 ) -> None:
     """The pod is forbidden, has no volume, no Secret, and no image: each is corrected as docs/reasons.md says."""
@@ -69,7 +69,7 @@ def test_what_keeps_a_pod_from_running_is_said_one_after_the_other(
         kubectl("annotate", "speechmodel", model.name, "speechops.dev/retry=now")
         model.until_done("train")
     reasons = ("PodSecurityDenied", "VolumePending", "CredentialsMissing", "ImagePullFailed")
-    assert {f"!{reason}" for reason in reasons} <= model.told().keys()
+    assert {f"!{reason}" for reason in reasons} <= model.reported().keys()
 
 
 @contextmanager
@@ -88,15 +88,15 @@ def storage_class(kubectl: Kubectl, name: str) -> Iterator[None]:
         kubectl("delete", "storageclass", name)
 
 
-def test_how_a_training_ends_badly_is_said_and_each_remedy_continues_it(space: Space) -> None:
-    """Killed for memory, over its time, and crashed: afterwards it trains to its end."""
+def test_how_a_training_ends_badly_is_reported_and_each_remedy_continues_it(space: Space) -> None:
+    """The training runs out of memory, exceeds its deadline and crashes. After each remedy it continues, and finally it finishes."""
     kubectl = space.kubectl
     small = {"resources": {"limits": {"memory": "64Mi"}}}
     model = space.apply(space.manifest("ends", maxEpochs=100_000, maxAttempts=1, podTemplate=small))
     killed = model.until_condition("Ready", status="False", reason="OutOfMemory")
     assert "64Mi" in killed["message"]
     assert "limits.memory" in killed["message"]
-    assert "!OutOfMemory" in model.told()
+    assert "!OutOfMemory" in model.reported()
 
     kubectl.patch(model.name, {"training": {"podTemplate": {"resources": None}, "activeDeadlineSeconds": 60}})
     slow = trainer(model)
@@ -104,7 +104,7 @@ def test_how_a_training_ends_badly_is_said_and_each_remedy_continues_it(space: S
     signal(model, slow, "STOP")  # 60 s without any work
     late = model.until_condition("Ready", status="False", reason="DeadlineExceeded")
     assert "60 s" in late["message"]
-    assert "!DeadlineExceeded" in model.told()
+    assert "!DeadlineExceeded" in model.reported()
     signal(model, slow, "CONT")
 
     kubectl.patch(model.name, {"training": {"activeDeadlineSeconds": None}})
@@ -119,7 +119,7 @@ def test_how_a_training_ends_badly_is_said_and_each_remedy_continues_it(space: S
     assert model.until_done("train")["epoch"] == reached + 3
 
 
-def test_a_full_volume_is_said_and_the_stage_goes_on_once_there_is_room(space: Space) -> None:
+def test_a_full_volume_is_reported_and_the_stage_goes_on_once_there_is_room(space: Space) -> None:
     with small_disk(space, "1m") as disk:
         manifest = space.manifest("full")
         storage = {"storageClassName": disk.name, "storage": "1Gi"}

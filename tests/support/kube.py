@@ -215,14 +215,14 @@ class Model:
     def pods(self, stage: str) -> list[Object]:
         return self.kubectl.find("pods", f"speechops.dev/model={self.name},speechops.dev/stage={stage}")
 
-    def told(self) -> Counter[str]:
-        """Return how often each reason was told by an Event, those of type Warning with a `!` before it."""
+    def reported(self) -> Counter[str]:
+        """Return how often Events report each reason. Reasons of Warning Events begin with `!`."""
         selector = f"involvedObject.kind=SpeechModel,involvedObject.name={self.name}"
         found = json.loads(self.kubectl("get", "events", "--field-selector", selector, "-o", "json"))["items"]
-        told: Counter[str] = Counter()
+        reported: Counter[str] = Counter()
         for event in found:
-            told["!" * (event["type"] == "Warning") + event["reason"]] += event.get("count", 1)
-        return told
+            reported["!" * (event["type"] == "Warning") + event["reason"]] += event.get("count", 1)
+        return reported
 
     def until_condition(self, name: str, *, status: str = "True", reason: str | None = None) -> Object:
         """Return the condition once it has that status and reason for the newest generation."""

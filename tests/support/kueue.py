@@ -36,7 +36,16 @@ def install(target: Target, layout: Layout, folder: Path) -> None:
     }
     (folder / "values.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
     where = ("--namespace", NAMESPACE, "--create-namespace", "--values", str(folder / "values.yaml"))
-    command = (target.helm, "--kubeconfig", target.kubeconfig, "upgrade", "--install", "kueue", str(source / "charts/kueue"), *where)
+    command = (
+        target.helm,
+        "--kubeconfig",
+        target.kubeconfig,
+        "upgrade",
+        "--install",
+        "kueue",
+        str(source / "charts/kueue"),
+        *where,
+    )
     subprocess.run(command, check=True)
     Kubectl(target.kubectl, target.kubeconfig, target.context, NAMESPACE).until_rolled_out("kueue-controller-manager")
 

@@ -295,7 +295,7 @@ TABLES = {
     "no part to train on": Row(table("id,es,split\na,hola,test\nb,bien,dev\n"), "no clip is left to train on", 65),
     "a single part": Row(
         table("id,es,split\na,hola,test\nb,bien,test\n"),
-        "record next: more takes, or raise dataset.split.testPercent: no clip is left for the part test, which measures",
+        "record next: more takes: no clip is left for the part test, which measures the model; raise dataset.split.testPercent",
         settings={"split": Split(dev_percent=0, test_percent=0)},
     ),
     "no table": Row(without("commands.csv"), "commands.csv is missing; in @ there is original", 65),
@@ -320,12 +320,12 @@ NAMES = {
     "a copy": Row(named(["1"], "1 (copia).wav"), "did you mean 1 (copia).wav?", 65),
     "takes as Windows numbers them": Row(
         named(["luz", "sol"], "luz (1).wav", "luz (2).wav", "sol (1).wav", "sol (2).wav"),
-        "2 names such as luz (1) have its takes if dataset.recordings.namePattern is '{id} ({take})'",
+        "2 files such as luz (1) look like its takes; set dataset.recordings.namePattern to '{id} ({take})'",
         65,
     ),
     "takes with a number at once": Row(
         named(["luz", "sol"], "luz1.wav", "luz2.wav", "sol.wav"),
-        "2 names such as luz1 have its takes if dataset.recordings.namePattern is '{id}{take}'",
+        "2 files such as luz1 look like its takes; set dataset.recordings.namePattern to '{id}{take}'",
     ),
     "takes by that pattern": Row(
         named(["luz", "sol"], "luz (1).wav", "luz (2).wav", "sol (1).wav", "sol (2).wav"),
@@ -352,7 +352,7 @@ NAMES = {
     ),
     "a folder of a part beside others": Row(
         named(["a", "b"], "test/a.wav", "ana/a_2.wav", "ana/b.wav"),
-        "the folder test of recordings is the name of a part, and ana beside it is none: move every recording",
+        "the folder test is named after a part, and the folder ana beside it is not: put all recordings in folders train",
         65,
     ),
     "an id that leaves the folder": Row(

@@ -103,12 +103,12 @@ BAD: list[tuple[str, Any, str]] = [
     (
         "spec.training",
         {"engine": "CoquiSTT", "podTemplate": {"resources": {"limits": {"cpu": "2", "nvidia.com/gpu": "1"}}}},
-        "podTemplate.resources must not ask for GPUs",
+        "podTemplate.resources must not have GPUs",
     ),
     (
         "spec.training",
         {"engine": "CoquiSTT", "podTemplate": {"resources": {"requests": {"nvidia.com/mig-1g.10gb": "1"}}}},
-        "podTemplate.resources must not ask for GPUs",
+        "podTemplate.resources must not have GPUs",
     ),
     ("spec.training", {"earlyStop": {"patience": 0}}, "spec.training.earlyStop.patience"),
     ("spec.training", {"reduceOnPlateau": {"factor": 1}}, "spec.training.reduceOnPlateau.factor"),

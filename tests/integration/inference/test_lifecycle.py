@@ -20,7 +20,7 @@ from support.servers import HANGS, OK_ESPEJO, Server, Start, VersionFolder
 
 HOUR = 3600
 """Longer than any test: a server that ends earlier did not wait for it."""
-STILL_ASKED = "requests still come"
+STILL_ASKED = "requests still arrive"
 """Words of the log when new requests are refused."""
 
 

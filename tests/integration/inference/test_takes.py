@@ -151,6 +151,7 @@ def test_a_sentence_that_prepare_would_leave_out_is_refused(
 ) -> None:
     answer = post(keeping, text=text)
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, code)
+    assert answer.json()["error"]["message"].count("; ") == 1, "one remedy"
     assert not folder.exists()
 
 

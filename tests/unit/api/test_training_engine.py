@@ -18,7 +18,9 @@ REFUSED = {
         "earlyStop": {"minDelta": 0.1},
         "reduceOnPlateau": {},
     },
-    "podTemplate.resources must not ask for GPUs": {"podTemplate": {"resources": {"limits": {"nvidia.com/gpu": "1"}}}},
+    "podTemplate.resources must not have GPUs in limits or requests": {
+        "podTemplate": {"resources": {"limits": {"nvidia.com/gpu": "1"}}}
+    },
     "numWorkers must be 1": {"numWorkers": 2},
 }
 

@@ -108,7 +108,7 @@ def test_nothing_to_draw_is_said(
 
 
 @pytest.mark.parametrize("drawn", [(), ("--png", "curves.png")], ids=["terminal", "png"])
-def test_a_history_without_a_number_is_said(
+def test_a_history_without_a_number_is_reported(
     drawn: tuple[str, ...],
     state: ModelState,
     tmp_path: Path,
@@ -118,7 +118,7 @@ def test_a_history_without_a_number_is_said(
     monkeypatch.chdir(tmp_path)
     write(state, "checkpoints/0000000a", f"{HEADER}1,10,nan,inf,1.0,20.0,nan,nan\n")
     assert run(state, "espejo", *drawn) == 1
-    assert "training.csv has no value that can be drawn" in capsys.readouterr().err
+    assert "training.csv can be drawn: all are empty, infinite or NaN" in capsys.readouterr().err
 
 
 def test_an_unknown_model_is_named(state: ModelState, capsys: pytest.CaptureFixture[str]) -> None:

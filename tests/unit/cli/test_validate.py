@@ -129,8 +129,12 @@ BAD = {
     ),
     "Auto for a mapping": (
         TEXT + "  training: {hyperparameters: Auto}\n",
-        "8: spec.training.hyperparameters: must be a mapping, not 'Auto'; leave hyperparameters out, since a setting that is "
-        "not given is chosen",
+        "8: spec.training.hyperparameters: must be a mapping, not 'Auto'; remove hyperparameters, and defaults are "
+        "used for all its settings",
+    ),
+    "Auto for a mapping that needs values": (
+        TEXT + "  training: {earlyStop: Auto}\n",
+        "8: spec.training.earlyStop: must be a mapping, not 'Auto'",
     ),
     "a list for a mapping": (TEXT + "  training: []\n", "8: spec.training: must be a mapping, not a list"),
     "a fraction for an integer": (

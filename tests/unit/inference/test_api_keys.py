@@ -54,7 +54,7 @@ def test_a_file_without_a_key_is_reported_at_the_start(
     if content is not None:
         (tmp_path / "keys").write_text(content, encoding="utf-8")
     RequireKey(app, tmp_path)
-    assert f"{tmp_path} has no API key, so every request that needs one is refused" in caplog.text
+    assert f"{tmp_path} contains no API key, so every request that needs a key is refused" in caplog.text
 
 
 async def test_a_key_is_a_whole_line(tmp_path: Path) -> None:

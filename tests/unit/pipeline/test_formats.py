@@ -432,8 +432,8 @@ SCP, TEXT = {"wav.scp": "u1 a.wav\n"}, {"text": "u1 hola\n"}
         (
             "AudioFolder",
             {"metadata.csv": "audio_file|text|speaker_name\nwavs/a.wav|hola|ana\n", "wavs/a.wav": ""},
-            "metadata.csv has no column file_name; its header has: audio_file, text, speaker_name; rename the columns; a table "
-            "of LJSpeech has no header, and bars between its cells: remove the first line",
+            "metadata.csv has no column file_name; its header has: audio_file, text, speaker_name; rename the columns, or, "
+            r"if this is a table of LJSpeech \(no header, cells separated by \|\), remove the first line",
         ),
         ("AudioFolder", {"metadata.jsonl": '{"text": "a"}\n'}, "metadata.jsonl has no column file_name"),
         (

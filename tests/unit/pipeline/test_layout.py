@@ -126,7 +126,7 @@ def test_numbers_that_may_be_ids_or_takes_are_refused(names: list[str], ids: tup
         assign(names, ids)
     assert refused.value.reason == "InvalidDataset"
     assert str(refused.value).count(".wav: ") == 6  # three real names, by both candidates
-    assert "set dataset.recordings.namePattern, such as {id}_{take}" in str(refused.value)
+    assert "set dataset.recordings.namePattern to a pattern such as {id}_{take}" in str(refused.value)
 
 
 @pytest.mark.parametrize("takes", [3, 7, 12])

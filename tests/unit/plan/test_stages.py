@@ -151,7 +151,7 @@ def test_the_trainer_can_read_a_document_in_which_everything_is_chosen() -> None
             PREPARED.model_copy(
                 update={"speakers": 12, "speakers_guessed": True, "unseen_test_speakers": 2, "normalised": 0}
             ),
-            "8 train, 1 dev and 1 test clips, 1.5 minutes; 12 speakers guessed from file names, the test clips are of 2 "
+            "8 train, 1 dev and 1 test clips, 1.5 minutes; 12 speakers guessed from names of files or folders, the test clips are of 2 "
             "unseen voices; 1 row was left out",
         ),
         (

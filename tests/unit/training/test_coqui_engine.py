@@ -132,8 +132,9 @@ def test_without_dev_clips_the_last_epoch_is_exported(
     assert (output.dev_loss, output.exported_epoch) == (None, 2)
     records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert {record["warning"] for record in records} == {
-        "earlyStop and reduceOnPlateau have no effect, because there are no dev clips; Coqui leaves the 3 longest clips out of "
-        "every epoch: they do not fill a batch"
+        "earlyStop and reduceOnPlateau have no effect, because there are no dev clips; add dev clips, or remove these "
+        "settings; Coqui leaves the 3 longest clips out of every epoch: they do not fill a batch; choose a batchSize that divides "
+        f"the {len(rows)} training clips"
     }
     assert coqui.workspace.graph().read_text() == "weights after 2 epochs"
 

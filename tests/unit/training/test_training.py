@@ -290,8 +290,8 @@ def test_settings_that_the_dataset_leaves_no_effect_are_reported(
     settings = {"hyperparameters": {"hiddenUnits": 32, "batchSize": 500}, "earlyStop": {"patience": 2}}
     assert workspace.train(maxEpochs=1, **settings).step == 1
     sentences = (
-        f"batchSize 500 is lowered to the {len(rows)} training clips",
-        "earlyStop and reduceOnPlateau have no effect, because there are no dev clips",
+        f"batchSize 500 is above the number of training clips, so {len(rows)} is used",
+        "earlyStop and reduceOnPlateau have no effect, because there are no dev clips; add dev clips, or remove these settings",
     )
     assert all(sentence in caplog.text for sentence in sentences)
     records = [TrainProgress.model_validate_json(line) for line in capsys.readouterr().out.splitlines()]

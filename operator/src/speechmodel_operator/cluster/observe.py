@@ -255,7 +255,7 @@ def _queued(job: Job) -> bool:
 
 
 def _held(job: Job) -> bool:
-    """Return True from the suspension of a Job until the controller of Jobs has seen its end."""
+    """Return True from the suspension of a Job until the controller of Jobs has seen that the suspension ended."""
     return job.spec.suspend or any(
         condition.type == "Suspended" and condition.status == "True" for condition in job.status.conditions
     )

@@ -33,17 +33,18 @@ class Writer:
         self._api: Api | None = None
         self._refusals = Refusals()
         self._asked: tuple[object, ...] = ()
-        """What the writes of this step are about."""
+        """Generation, retry annotation, inherited labels and served versions of this step. A refused write is repeated at
+        once when they change."""
         self._hashes: dict[str, str] = {}
         """Hash of each object as it was applied last, by kind and name."""
         self._repeated: dict[str, list[float]] = {}
         """Monotonic times at which it was applied again although its hash was the same."""
 
     def begin(self, api: Api, model: Metadata, versions: Iterable[str]) -> None:
-        """Begin a step, which writes by `api` for the SpeechModel with this metadata, so that these versions are served.
+        """Begin a step that writes with `api`. `model` is the metadata of the SpeechModel, and `versions` are those to be served.
 
-        A write that was refused is repeated at once after an edit of the model, a change of its labels that Jobs carry, for other
-        versions, and when a retry is asked for.
+        A refused write is repeated at once after an edit of the spec, a change of inherited labels or versions, or a
+        requested retry.
         """
         inherited = tuple(labels.inherited(model.labels).items())
         self._asked = model.generation, model.annotations.get(RETRY_ANNOTATION), inherited, tuple(versions)
@@ -80,7 +81,7 @@ class Writer:
         return await self.unless_refused(resource, name, lambda: self._apply(resource, wanted, existing))
 
     async def unless_refused(self, resource: Resource[Any], name: str, write: Callable[[], Awaitable[T]]) -> T:
-        """Return the result of a write, unless it was refused a short time ago for the same reasons to write (see `begin`)."""
+        """Return the result of a write, unless it was refused a short time ago and nothing that `begin` names has changed since."""
         return await self._refusals.unless_refused(f"{resource.kind} {name}", self._asked, write)
 
     async def _apply(self, resource: Resource[ViewT], wanted: Manifest, existing: ViewT | None) -> ViewT | None:

@@ -161,8 +161,8 @@ class Recordings(ApiModel):
 
     name_pattern: Annotated[str, Field(max_length=256, pattern=r"^$|\{id\}")] = ""
     """Pattern of the file names without their endings, such as `{speaker}_{}_{id}_{take}`, in the
-    syntax of the Python library parse. `{id}` is the id in commands.csv, without a format.
-    `{speaker}` and `{take}` are optional and may have one, such as `{take:d}`, and `{}` stands for
+    syntax of the Python library parse. `{id}` stands for the id in commands.csv and takes no format.
+    `{speaker}` and `{take}` are optional and may have a format, such as `{take:d}`. `{}` stands for
     any other part. A pattern with a slash applies to the path below `original/<language>/`, such as
     `{speaker}/{id}`. If empty, the layout is found from the names of all files together, and is
     reported when it is ambiguous. It applies to the format Commands only."""
@@ -243,8 +243,8 @@ class Dataset(ApiModel):
     that num2words writes in Latin letters, in a transcript of another script, makes the row an invalid
     sample. Dates, times, decimals, ranges, calculations, negative numbers, ordinals, telephone numbers and
     amounts of money are invalid samples in both cases. So are numbers such as 1998 in languages that read
-    years in hundreds (English, French, German, Dutch, Danish, Icelandic, Norwegian and Swedish), and a number
-    before a noun on which its word depends, such as `1 luz` (una). Defaults to Reject."""
+    years in hundreds (English, French, German, Dutch, Danish, Icelandic, Norwegian and Swedish), and numbers
+    whose word depends on the noun that follows, such as `1 luz` (una). Defaults to Reject."""
     negatives: Negatives = Negatives()
     """Speech that is no transcript of the dataset. There is one built-in negative for every four
     training clips, at most one recording of your own for each training clip, and the near misses of

@@ -16,5 +16,5 @@ class ErrorRate(ApiModel):
     """Number of clips that were measured. With few clips the interval is wide, and it cannot be
     trusted when there are no errors at all."""
     speakers_guessed: bool | None = None
-    """True when the speakers are guessed from the names of files or folders, so that a voice that counts as
-    unseen may be in training. A column `speaker` in the dataset's table names them. Absent otherwise."""
+    """True when the speakers are guessed from the names of files or folders, so a voice that counts as
+    unseen may be in training. Add a column `speaker` to the dataset's table to name them. Absent otherwise."""

@@ -285,8 +285,8 @@ class Reason(StrEnum):
     SYNTHESIS_UNAVAILABLE = (
         "SynthesisUnavailable",
         Severity.ERROR,
-        "The program espeak-ng is missing, or has no voice for dataset.synthesize that reads the phrases.",
-        "Use an image of this release, name voices that it has, or remove the field.",
+        "The program espeak-ng is missing, or none of its voices for dataset.synthesize can read the phrases.",
+        "Use an image of this release, name voices that can read the phrases, or remove the field.",
     )
 
     # Train

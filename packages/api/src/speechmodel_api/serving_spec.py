@@ -87,8 +87,9 @@ class ServerSettings(ApiModel):
     Otherwise, some requests arrive while their connection is being closed, and the load balancer answers
     them with 502. Defaults to 75, which is too short for Google Cloud."""
     connections: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
-    """Largest number of open connections of a pod, over HTTP and Wyoming together. One more closes the longest idle
-    connection, or is answered with 503 if none is idle; probes are always answered. Defaults to 1000."""
+    """Maximum number of open connections of a pod, over HTTP and Wyoming together; at most half of them are
+    over Wyoming. At the limit, a new connection replaces the one that has been idle longest, or gets 503 if
+    none is idle. Probes are always answered. Defaults to 1000."""
     model_aliases: Annotated[tuple[_Alias, ...], Field(min_length=1, max_length=16)] | None = None
     """Other names of the model in requests, for clients whose model name is fixed. Defaults to
     whisper-1 and gpt-4o-transcribe."""

@@ -91,7 +91,8 @@ _REFUSALS: Final = (
     _Refusal(
         "!has(self.podTemplate) || !has(self.podTemplate.resources) || "
         f"({_no_gpu('self.podTemplate.resources.limits')}) && ({_no_gpu('self.podTemplate.resources.requests')})",
-        "podTemplate.resources must not ask for GPUs with the engine CoquiSTT, which trains on CPUs",
+        "podTemplate.resources must not have GPUs in limits or requests with the engine CoquiSTT, which trains on CPUs; "
+        "remove them, or set engine to Native",
         lambda training: bool(gpus(training.pod_template.resources)),
     ),
     _Refusal(

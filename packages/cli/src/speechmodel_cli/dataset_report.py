@@ -15,7 +15,7 @@ _SOURCES = {
     SpeakerSource.COLUMN: "from a column of the table",
     SpeakerSource.LAYOUT: "from folders or file names",
     SpeakerSource.TAKES: "from recorded takes",
-    SpeakerSource.GUESSED: "guessed from file names",
+    SpeakerSource.GUESSED: "guessed from names of files or folders",
 }
 
 

@@ -84,7 +84,9 @@ def _read(path: Path) -> list[EpochLoss]:
     if not epochs:
         raise CommandError(f"no epoch is finished yet ({path}); try again later")
     if not any(_points(chart, epochs) for chart in _CHARTS):
-        raise CommandError(f"{path} has no value that can be drawn: all are empty, infinite or NaN")
+        raise CommandError(
+            f"no value in {path} can be drawn: all are empty, infinite or NaN; check the log of the training"
+        )
     return epochs
 
 

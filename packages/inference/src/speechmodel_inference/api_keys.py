@@ -34,7 +34,9 @@ class RequireKey:
     def __init__(self, app: ASGIApp, path: Path) -> None:
         self._app, self._path = app, path
         if not self._keys():
-            log.warning("%s has no API key, so every request that needs one is refused; write one a line", path)
+            log.warning(
+                "%s contains no API key, so every request that needs a key is refused; write one key on each line", path
+            )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""

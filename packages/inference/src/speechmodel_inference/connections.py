@@ -90,7 +90,7 @@ class Connections:
         self._idle.pop(connection, None)
 
     def left(self, connection: asyncio.BaseTransport) -> None:
-        """Count a connection no more."""
+        """Stop counting a connection."""
         self._open.discard(connection)
         self._idle.pop(connection, None)
         self._beyond.pop(connection, None)

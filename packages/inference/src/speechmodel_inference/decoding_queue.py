@@ -120,8 +120,8 @@ class DecodingQueue:
         """Run `work` in a decoder thread, in the order of arrival. The caller holds a place.
 
         `left` completes when the client leaves. Then the event given to `work` is set, and ClientLeft is
-        raised once the thread is free again. After give_up(), ShuttingDown is raised then, or after STOP_SECONDS. An exception of
-        `work` is raised as it is.
+        raised once the thread is free again. After give_up(), ShuttingDown is raised when the thread is free, or after
+        STOP_SECONDS at the latest. An exception of `work` is raised as it is.
         """
         abandoned, arrived = threading.Event(), time.monotonic()
         future = self._threads.submit(self._timed, work, abandoned, arrived)

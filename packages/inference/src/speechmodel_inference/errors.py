@@ -150,9 +150,9 @@ class TooManyConnections(RequestError):
     status = 503
     type = "server_error"
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, limit: int, connections: str = "connections") -> None:
         after = random.randint(1, 4)  # noqa: S311 - no secret; they do not all return at once
-        message = f"The server has {most} connections open and takes no more; try again in {after} s."
+        message = f"The server has reached its limit of {limit} {connections}; try again in {after} s."
         super().__init__(message, code="too_many_connections")
         self.headers = {"Retry-After": str(after)}
 

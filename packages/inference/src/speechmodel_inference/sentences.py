@@ -24,6 +24,4 @@ def require_trainable(text: str, version: VersionManifest) -> str:
     try:
         return trained_text(text, version)
     except TranscriptUnusable as error:
-        raise BadRequest(
-            f"text: {error}; write what is spoken, in words.", code="take_unusable", param="text"
-        ) from error
+        raise BadRequest(f"text: {error}.", code="take_unusable", param="text") from error

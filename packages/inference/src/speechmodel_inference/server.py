@@ -53,7 +53,11 @@ class DrainingServer(uvicorn.Server):
             loop = asyncio.get_running_loop()
             latest = loop.time() + LONGEST_LAME_DUCK * self._lame_duck_seconds
             loop.call_soon_threadsafe(self._stop_when_quiet, loop, latest)
-            log.info("SIGTERM: no longer ready, serving until no request has come for %g s", self._lame_duck_seconds)
+            log.info(
+                "SIGTERM: no longer ready, serving until no request has come for %g s, or for %g s at most",
+                self._lame_duck_seconds,
+                LONGEST_LAME_DUCK * self._lame_duck_seconds,
+            )
         else:
             self._lifecycle.drain()
             asyncio.get_running_loop().call_soon_threadsafe(self._stop)
@@ -66,7 +70,8 @@ class DrainingServer(uvicorn.Server):
             return
         if missing > 0:
             log.warning(
-                "requests still come, %g s after SIGTERM: new ones are refused",
+                "requests still arrive %g s after SIGTERM and are now refused; check that the load balancer stops using "
+                "pods that are not ready",
                 LONGEST_LAME_DUCK * self._lame_duck_seconds,
             )
         self._stop()

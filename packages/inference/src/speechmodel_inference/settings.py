@@ -39,7 +39,7 @@ Address = Annotated[str, Field(pattern=r"^.*:[0-9]{1,5}$"), AfterValidator(_with
 class Settings(BaseSettings):
     """Every setting of the server.
 
-    Four times lame_duck_seconds, drain_seconds and another 15 s together must stay below the grace period of the pod.
+    The sum of 4 x lame_duck_seconds, drain_seconds and 15 s must stay below the pod's grace period.
     """
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True)
@@ -78,8 +78,9 @@ class Settings(BaseSettings):
     """Time for which an idle connection stays open. A load balancer that keeps connections longer may send a request on
     one that is being closed, and answers it with 502. Most keep connections for 60 s."""
     connections: Annotated[int, Field(ge=1)] = 1000
-    """Most open connections over HTTP and Wyoming together, half of them over Wyoming. One more closes the longest idle one, or is
-    answered with 503. Probes are answered all the same. Fewer are open if the process may not have so many open files."""
+    """Maximum number of open connections, over HTTP and Wyoming together; at most half of them are over Wyoming. At the
+    limit, a new connection replaces the one that has been idle longest. If none is idle, it gets 503, except for probes.
+    The limit is lower if the process may not open that many files."""
     api_keys: Path | None = None
     """A file with API keys, one a line, or a folder of such files: a mounted Secret. Without it, requests
     need no key."""

@@ -68,8 +68,8 @@ def check_samples(pcm: Pcm, *, clipped: bool) -> CheckedTake:
 def require_room(pcm: Pcm, trained: str) -> None:
     """Raise BadRequest if speech is too short for its sentence, as prepare does."""
     if frame_count(len(pcm)) < frames_needed(trained):
-        problem = f"The speech is too short for the sentence: {seconds(len(pcm)):.2f} s"
-        raise _refused("take_too_short", f"{problem}; say the whole sentence.")
+        problem = f"The recording has {seconds(len(pcm)):.2f} s of speech, too short for this sentence"
+        raise _refused("take_too_short", f"{problem}; record it again and say the whole sentence.")
 
 
 class TakeStore:

@@ -90,16 +90,19 @@ async def serve_wyoming(services: Services, listening: socket.socket) -> AsyncIt
     At most half of all connections are for Wyoming, which has no authentication: it cannot shut out clients of HTTP.
     """
     connections: set[asyncio.Task[None]] = set()
+    half = services.connections.most // 2
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection = asyncio.current_task()
         assert connection is not None
         connections.add(connection)
         try:
-            if len(connections) <= services.connections.most // 2 and services.connections.admit(writer.transport):
+            within = len(connections) <= half
+            if within and services.connections.admit(writer.transport):
                 await _converse(reader, writer, services)
             else:
-                refused = TooManyConnections(services.connections.most)
+                limit = (services.connections.most, "connections") if within else (half, "Wyoming connections")
+                refused = TooManyConnections(*limit)
                 await async_write_event(Error(refused.message, refused.code).event(), writer)
         except asyncio.CancelledError:  # the server ends; asyncio of Python 3.11 would log it as an error
             pass
@@ -132,7 +135,7 @@ async def _converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, 
     except asyncio.CancelledError:  # the server ends
         code = NORMAL
         if conversation.hears:
-            log.info("wyoming: the server ends before the end of a recording")
+            log.info("wyoming: closed a connection during a recording, because the server is shutting down")
             with suppress(OSError):
                 await _refuse(reader, writer, ShuttingDown())
         raise

@@ -235,7 +235,7 @@ def _require_rate(header: Header, called: str) -> None:
 
 @dataclass(frozen=True)
 class _Bounds:
-    """What a recording may be."""
+    """Limits for reading a recording."""
 
     called: str
     max_seconds: float | None

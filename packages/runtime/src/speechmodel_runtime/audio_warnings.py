@@ -26,7 +26,8 @@ class WarningKind(StrEnum):
     LENGTH_UNKNOWN = "LengthUnknown"
     """The header does not say how long the audio is, or says less than there is, so it is read to the end of the file."""
     CUT_SHORT = "CutShort"
-    """The file ends before the audio that its header announces."""
+    """The end of the audio is missing, or may be: the file is shorter than its header says, has no end mark, or cannot be
+    decoded to its end."""
     DAMAGED = "Damaged"
     """Some of the audio cannot be decoded."""
     OPPOSITE_PHASE = "OppositePhase"
@@ -58,14 +59,14 @@ def length_unknown(header: Header, frames: int) -> AudioWarning | None:
         return None
     length = "no length" if announced is None else f"only {announced / rate:.2f} s"
     found = f"its header announces {length}, so all {frames / rate:.2f} s up to its end are used"
-    return AudioWarning(WarningKind.LENGTH_UNKNOWN, f"{found}; check that the recorder had finished")
+    return AudioWarning(WarningKind.LENGTH_UNKNOWN, f"{found}; check that the recording is complete")
 
 
 def cut_short(header: Header, frames: int) -> AudioWarning | None:
     """Return the warning when fewer than the announced frames were decoded, or the file ends without a mark."""
     announced, rate = header.announced_frames, header.sample_rate
     if header.lacks_end and (announced is None or announced - frames <= MISSING_SECONDS * rate):
-        found = f"the file has no end, so something may be missing after {frames / rate:.2f} s"
+        found = f"the file has no end mark, so audio may be missing after {frames / rate:.2f} s"
         return AudioWarning(WarningKind.CUT_SHORT, f"{found}; copy it again")
     if announced is None or announced - frames <= MISSING_SECONDS * rate:
         return None
@@ -78,9 +79,9 @@ def damaged(header: Header, frames: int, seconds: float | None) -> AudioWarning 
     if seconds is None:
         return None
     if frames <= seconds * header.sample_rate:
-        found = f"it is cut or damaged after {seconds:.2f} s, and only the audio before is used"
+        found = f"it is cut or damaged after {seconds:.2f} s, and only the audio before that is used"
         return AudioWarning(WarningKind.CUT_SHORT, f"{found}; copy it again")
-    found = f"it is damaged after {seconds:.2f} s, and a part of its audio is missing"
+    found = f"it is damaged, first at {seconds:.2f} s, and the damaged audio is left out"
     return AudioWarning(WarningKind.DAMAGED, f"{found}; copy it again")
 
 

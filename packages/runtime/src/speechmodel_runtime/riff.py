@@ -21,7 +21,8 @@ MOST_CHUNKS = 1000
 LONGEST_FORMAT = 1 << 16
 """Bytes of the chunk `fmt ` that are read. It has 16 to 50 in practice."""
 UNANNOUNCED_SHARE = 0.1
-"""Bytes that are no chunk behind the samples, as a share of the samples, from which they are samples too."""
+"""Smallest size of unannounced bytes after the samples, as a share of the samples, at which they count as samples
+too."""
 MOST_BITS = 64
 """Bits of a sample. Floating point of double precision has them."""
 _CHUNK = struct.Struct("<4sI")

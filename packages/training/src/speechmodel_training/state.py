@@ -75,7 +75,7 @@ class TrainingState(Document):
     """Digest of the augmentation of the dev clips: losses with another one do not compare. None in a checkpoint of an
     earlier release, which did not record it: its losses compare as long as the target is the same."""
     rated_from: int = 0
-    """Finished epochs before the first whose dev loss compares with those of now."""
+    """Number of finished epochs whose dev losses no longer count, because the augmentation has changed since."""
     history: tuple[EpochRecord, ...] = ()
     """Known epochs. Those before an upstream checkpoint was taken over are missing."""
 

@@ -159,8 +159,10 @@ def _explain(error: ErrorDetails, at: Location, written: str | None) -> str:
             return error["msg"].removeprefix("Value error, ").removeprefix(f"{at[-1]}: ")
         case "enum":
             return _wrong_type("a string", value, written)
-        case "model_type" if isinstance(value, str) and value.casefold() == AUTO.casefold():
-            return f"must be a mapping, not {value!r}; leave {at[-1]} out, since a setting that is not given is chosen"
+        case "model_type" if at[-1] == "hyperparameters" and str(value).casefold() == AUTO.casefold():
+            return (
+                f"must be a mapping, not {value!r}; remove hyperparameters, and defaults are used for all its settings"
+            )
         case _ if kind in _WRONG_TYPES:
             return _wrong_type(_WRONG_TYPES[kind], value, written)
         case _:

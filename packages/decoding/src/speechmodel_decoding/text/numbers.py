@@ -43,7 +43,7 @@ _COUNTED = regex.compile(r"\s+[\p{L}\p{M}]")
 
 
 def _ending(*digits: int, teens: bool = False) -> Callable[[int], bool]:
-    """Return a test for numbers that end with one of these digits, by default but for 11 to 19."""
+    """Return a test for numbers that end with one of these digits, except 11 to 19 unless `teens` is True."""
     return lambda number: number % 10 in digits and (teens or not 11 <= number % 100 <= 19)
 
 

@@ -61,7 +61,7 @@ def as_trained(
 
 
 def _spoken(text: str, language: str, alphabet: Set[str]) -> str:
-    """Return a part of a phrase, with a space at an end that has one beside its first or last letter."""
+    """Return a part of a phrase as trained. A space before its first or after its last letter is kept."""
     if not regex.search(r"[\p{L}\p{M}\p{N}\p{S}]", text):
         return " " if any(map(str.isspace, text)) else "".join(c for c in text if c in alphabet)
     before, after = (regex.search(edge, text) for edge in (r"^[^\p{L}\p{M}]*", r"[^\p{L}\p{M}]*$"))

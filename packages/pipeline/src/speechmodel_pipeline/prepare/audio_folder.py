@@ -91,9 +91,7 @@ def _add_hugging_face(files: NamedFiles, table: Table, folder: Path, part: Part 
     try:
         file_name, text = table.column(FILE_NAME), table.column(*TEXT_COLUMNS)
     except BadData as error:
-        advice = (
-            "rename the columns; a table of LJSpeech has no header, and bars between its cells: remove the first line"
-        )
+        advice = "rename the columns, or, if this is a table of LJSpeech (no header, cells separated by |), remove the first line"
         raise BadData(error.reason, f"{error}; {advice}") from error
     speaker, split = table.find(*SPEAKER_COLUMNS), table.find("split")
     for row in table.rows:
@@ -143,7 +141,7 @@ def _require_spoken(table: Table) -> None:
     raise BadData(
         Reason.INVALID_DATASET,
         f"{table.name} row {first.line}: the third cell {first.cells[NORMALISED]!r} should be the text {first.cells[TEXT]!r} as it is "
-        "spoken, and shares no word with it; remove the third cells, or, if a cell is the speaker, add the header "
+        "spoken, and shares no word with it; remove the third column, or, if one of the columns is the speaker, add the header "
         "file_name|text|speaker or file_name|speaker|text and write paths such as wavs/1.wav",
     )
 

@@ -110,8 +110,8 @@ def _refuse_parts_as_speakers(readings: Mapping[str, Reading]) -> None:
     if len(speakers) > 1 and _is_part(speakers[0]):
         raise BadData(
             Reason.INVALID_DATASET,
-            f"the folder {speakers[0]} of recordings is the name of a part, and {speakers[-1]} beside it is none: move every "
-            "recording into a folder train, dev or test, or into one of its speaker, and give parts in a column split",
+            f"the folder {speakers[0]} is named after a part, and the folder {speakers[-1]} beside it is not: put all recordings in "
+            "folders train, dev and test, or put all of them in folders of speakers and name the parts in a column split",
         )
 
 
@@ -220,8 +220,8 @@ def _takes_of(id_: str, names: Iterable[str]) -> str:
         takes = [stem for stem in stems if (match := form.fullmatch(stem)) and match[1] == id_]
         if len(takes) > 1:
             return (
-                f"{len(takes)} names such as {takes[0]} have its takes if dataset.recordings.namePattern is '{pattern}' "
-                "(then for all recordings)"
+                f"{len(takes)} files such as {takes[0]} look like its takes; set dataset.recordings.namePattern to '{pattern}', "
+                "which then applies to all recordings"
             )
     return ""
 

@@ -92,7 +92,8 @@ def measure_coverage(takes: Sequence[Take], *, closed_set: bool, unrecorded: Col
 def missing_parts(parts: Mapping[Part, int]) -> tuple[str, ...]:
     """Return a sentence for each part that has no clip, but that the model is measured or set with."""
     return tuple(
-        f"more takes, or raise dataset.split.{part}Percent: no clip is left for the part {part}, which {purpose}"
+        f"more takes: no clip is left for the part {part}, which {purpose}; raise dataset.split.{part}Percent, or, "
+        f"if the dataset names its parts, move rows to {part}"
         for part, purpose in _PURPOSES.items()
         if not parts.get(part)
     )
@@ -100,7 +101,7 @@ def missing_parts(parts: Mapping[Part, int]) -> tuple[str, ...]:
 
 _PURPOSES = {
     Part.TEST: "measures the model",
-    Part.DEV: "chooses the epoch that is exported and sets how much is rejected",
+    Part.DEV: "chooses the exported epoch and sets how much is rejected",
 }
 
 

@@ -31,9 +31,9 @@ FEWEST_IDS = 3
 EXAMPLES = 3
 """File names that an error shows."""
 FEWEST_OF_RIVAL = 0.8
-"""Least files that a rival of the best layout reads, as a share of those that the best one reads."""
+"""Share of the best layout's files that a rival must read at least."""
 SEVERAL = 10
-"""Files from which a single stray one, which may fit one of two layouts by chance, decides nothing between them."""
+"""Number of files from which one stray file no longer decides between two layouts."""
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,7 @@ class NamePattern(Layout):
 CANDIDATES: tuple[Layout, ...] = (IdFirst(), IdBeforeTake(), SpeakerFolder(), IdLast())
 """The most usual first."""
 _FIELD = "dataset.recordings.namePattern"
-_PATTERNS = "such as {id}_{take}, {speaker}_{id}_{take} or {speaker}/{id}_{take}"
+_PATTERNS = "a pattern such as {id}_{take}, {speaker}_{id}_{take} or {speaker}/{id}_{take}"
 
 
 @dataclass(frozen=True)
@@ -201,7 +201,7 @@ def assign(names: Sequence[str], ids: Collection[str], name_pattern: str = "") -
     for other in candidates:
         if _is_rival(other, best, ids):
             raise _invalid(
-                f"the names of the recordings can be read in two ways: {_shown(best, other)}; set {_FIELD}, {_PATTERNS}"
+                f"the names of the recordings can be read in two ways: {_shown(best, other)}; set {_FIELD} to {_PATTERNS}"
             )
     _require_spread(best, ids)
     return best
@@ -249,7 +249,7 @@ def _disagree(one: Assignment, other: Assignment) -> bool:
 
 
 def _is_rival(other: Assignment, best: Assignment, ids: Collection[str]) -> bool:
-    """Return True when `other` reads the files differently from `best`, which explains them no better beyond doubt.
+    """Return True when `other` reads the files differently from `best`, and `best` is not clearly better.
 
     With more files, `best` is beyond doubt. With more ids, it is if each has a file or if its layout is the more
     usual one: with the ids 1 to 20, the files 1_1 to 5_12 may be twelve takes of five ids or five takes of twelve.
@@ -285,7 +285,7 @@ def _require_spread(assignment: Assignment, ids: Collection[str]) -> None:
         raise _invalid(
             f"{count} of {len(assignment.readings)} recordings would belong to the id {id_}, and "
             f"{len(ids) - len(assignment.ids)} of {len(ids)} ids would have none: {_shown(assignment)}; "
-            f"set {_FIELD}, {_PATTERNS}, or remove the rows that have no recordings yet"
+            f"set {_FIELD} to {_PATTERNS}, or remove the rows that have no recordings yet"
         )
 
 

@@ -159,9 +159,11 @@ def _make(task: PrepareInput, folder: Path) -> PrepareOutput:
     synthesized = _synthesize(spoken, folder, task, negatives=bool(negatives))
     if unread := synthesized.unread:
         log.warning(
-            "espeak-ng reads %d phrases in no voice of the language, so they have no synthetic takes", len(unread)
+            "phrases that no voice of espeak-ng for the language can read, and that get no synthetic takes: %d; record "
+            "people saying them",
+            len(unread),
         )
-        sentence = f"takes of {quoted(unread[0])} by people: espeak-ng does not read {len(unread)} of the phrases"
+        sentence = _recorded_by_people(unread)
         coverage = coverage.model_copy(update={"record_next": (*coverage.record_next, sentence)})
     takes, negatives = synthesized.takes, [*negatives, *synthesized.near_misses]
     clips, parts = [*spoken, *takes, *negatives], Counter(clip.part for clip in spoken)
@@ -403,6 +405,12 @@ def _synthesize(clips: Sequence[PreparedClip], folder: Path, task: PrepareInput,
         closed_set=task.format is DatasetFormat.COMMANDS,
         negatives=negatives,
     )
+
+
+def _recorded_by_people(unread: Sequence[str]) -> str:
+    others, them = len(unread) - 1, "it" if len(unread) == 1 else "them"
+    more = f" and {others} other phrase{'' if others == 1 else 's'}" if others else ""
+    return f"{quoted(unread[0])}{more} by people: espeak-ng cannot read {them}"
 
 
 def _speakers(clips: Sequence[PreparedClip]) -> tuple[SpeakerClips, ...]:

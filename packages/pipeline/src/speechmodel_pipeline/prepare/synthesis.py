@@ -4,7 +4,7 @@ Every take has another voice, pitch and speed, and the bandwidth and the level o
 that is drawn for it. Draws depend on the phrase alone, so a phrase keeps its takes when others are
 added. The samples also depend on the version of espeak-ng.
 
-What espeak-ng cannot read, it spells in English, as it does Japanese kanji. Such phrases get no takes, and voices that do so
+Text that espeak-ng cannot read, such as Japanese kanji, is spelled in English. Such phrases get no takes, and voices that do so
 are not used: `cmn` reads pinyin alone.
 """
 
@@ -102,8 +102,9 @@ def synthesize_takes(
     unread = tuple(phrase for phrase in phrases if not _readers(voices, phrase))
     if unread and len(unread) == len(phrases):
         raise _unavailable(
-            f"dataset.synthesize: no voice of espeak-ng for the language {language} reads these phrases, such as {unread[0]!r}: "
-            "it spells them in English or without vowels; name other voices in dataset.synthesize.voices, or remove dataset.synthesize"
+            f"dataset.synthesize: no voice of espeak-ng for the language {language} can read any phrase, such as {unread[0]!r}: "
+            "espeak-ng would spell them in English or omit the vowels; name other voices in dataset.synthesize.voices, or "
+            "remove dataset.synthesize"
         )
 
     def spoken(text: Callable[[], Text | None], chance: random.Random, number: int) -> list[PreparedClip]:

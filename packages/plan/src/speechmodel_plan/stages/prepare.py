@@ -73,7 +73,7 @@ class Prepare(Stage[PrepareOutput]):
             text += f"; {output.seen_clips} more clips measure known voices"
         if output.unseen_test_speakers:
             voices = "voice" if output.unseen_test_speakers == 1 else "voices"
-            guessed = " guessed from file names" if output.speakers_guessed else ""
+            guessed = " guessed from names of files or folders" if output.speakers_guessed else ""
             text += f"; {output.speakers} speakers{guessed}, the test clips are of {output.unseen_test_speakers} unseen {voices}"
         elif output.speakers is not None:
             known = f"only {output.speakers} known" if output.speakers else "no speaker is known"

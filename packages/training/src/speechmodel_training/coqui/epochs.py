@@ -227,7 +227,10 @@ class Epochs:
             self._settings.batch_size, clips=self._clips, dev_clips=self._dev, waits_for_dev_loss=waits
         )
         if left_out := self._clips % self._batch_size:
-            yield f"Coqui leaves the {left_out} longest clips out of every epoch: they do not fill a batch"
+            yield (
+                f"Coqui leaves the {left_out} longest clips out of every epoch: they do not fill a batch; choose a batchSize "
+                f"that divides the {self._clips} training clips"
+            )
 
     def _report(self) -> None:
         last = self.state.history[-1] if self.state.history else None

@@ -91,8 +91,8 @@ def make_negatives(
 
 
 def refuse_recordings(recordings: Sequence[Recording], source: Path, path: str) -> None:
-    """Raise BadData (InvalidDataset) when the folder of negatives has a recording of a row: training would learn that
-    the row's words are none.
+    """Raise BadData (InvalidDataset) when the folder of negatives has a recording of a row: training would learn
+    to reject the row's words.
     """
     negatives = {each.resolve() for each in audio_files(source / path)} if (source / path).is_dir() else set()
     both = list(dict.fromkeys(each.name for each in recordings if each.path.resolve() in negatives))
@@ -101,7 +101,7 @@ def refuse_recordings(recordings: Sequence[Recording], source: Path, path: str) 
         raise BadData(
             Reason.INVALID_DATASET,
             f"dataset.negatives.path: {len(both)} of the files in {path} {verb} of the dataset ({', '.join(both[:3])}); "
-            "name a folder that has only speech which is no transcript",
+            "name a folder whose recordings contain none of the transcripts",
         )
 
 
