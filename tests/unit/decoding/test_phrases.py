@@ -1,7 +1,10 @@
 """Phrases of a manifest are normalised as transcripts are, and templates keep their syntax."""
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 from speechmodel_decoding.errors import GrammarError
+from speechmodel_decoding.text.normalise import TranscriptUnusable, normalise
 from speechmodel_decoding.text.phrases import as_trained
 
 ALPHABET = frozenset(" 'abcdefghijklmnopqrstuvwxyzáéíóúñ")
@@ -22,6 +25,12 @@ def normalised(phrase: str, alphabet: frozenset[str] = ALPHABET, **lists: tuple[
         ("[por favor], prende...la luz", "[por favor] prende la luz"),
         ("lu(z|ces) l'[a]", "lu(z|ces) l'[a]"),
         (r"a\(b", r"a\(b"),
+        ("pon-[la] luz", "pon [la] luz"),
+        ("[buenos]-días", "[buenos] días"),
+        ("[enciende]/apaga", "[enciende] apaga"),
+        ("(uno|dos)—tres", "(uno|dos) tres"),
+        ("luz...[ya]", "luz [ya]"),
+        ("[buenas]-[noches]", "[buenas] [noches]"),
         ("canal 5", "canal 5"),  # compiling says that the alphabet lacks it
     ],
 )
@@ -31,6 +40,24 @@ def test_punctuation_is_dropped_from_phrases_as_from_transcripts(phrase: str, tr
 
 def test_a_character_of_the_alphabet_stays() -> None:
     assert normalised("canal 5, ¡Ok!", ALPHABET | {"5", "!"}) == "canal 5 ok!"
+
+
+def test_a_kept_character_ends_the_word_beside_a_bracket() -> None:
+    alphabet = ALPHABET | set("5-")
+    assert normalised("canal 5[s]", alphabet) == "canal 5[s]"
+    assert normalised("canal-[s]", alphabet) == "canal-[s]"
+    assert normalised("[ya]-[no]", alphabet) == "[ya]-[no]"
+
+
+@given(st.text(st.sampled_from("az lñ5'’-_/—….,!?¿ \t^«»\u200b"), min_size=1, max_size=12))
+@example("pon-la... ¡luz!")
+@example("l'")
+def test_a_phrase_without_brackets_is_normalised_as_a_transcript(phrase: str) -> None:
+    try:
+        transcript = normalise(phrase, language="es").text
+    except TranscriptUnusable:
+        return
+    assert normalised(phrase, frozenset()) == transcript
 
 
 def test_values_of_lists_are_normalised_too() -> None:

@@ -12,9 +12,11 @@ import regex
 from speechmodel_decoding.compiling import compile_grammar
 from speechmodel_decoding.errors import GrammarError
 from speechmodel_decoding.grammar import Grammar
-from speechmodel_decoding.text.normalise import TranscriptUnusable, normalise
+from speechmodel_decoding.text.normalise import TranscriptUnusable, normalise, separates
 
 _PARTS = regex.compile(r"\{[^{}]*\}|<[^<>]*>|\\.?|[()\[\]{}<>|;]|([^()\[\]{}<>|;\\]+)", regex.DOTALL)
+
+_SPOKEN = regex.compile(r"[\p{L}\p{M}\p{N}[\p{S}--\p{Sk}]]", regex.VERSION1)
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ def as_trained(
 
     def normalised(text: str, origin: str) -> str:
         try:
-            return _PARTS.sub(lambda part: _spoken(part[1], language, alphabet) if part[1] else part[0], text)
+            return _PARTS.sub(lambda part: _spoken(part, language, alphabet) if part[1] else part[0], text)
         except TranscriptUnusable as problem:
             if alphabet:
                 return text
@@ -60,10 +62,17 @@ def as_trained(
     )
 
 
-def _spoken(text: str, language: str, alphabet: Set[str]) -> str:
-    """Return a part of a phrase, with a space at an end that has one beside its first or last letter."""
-    if not regex.search(r"[\p{L}\p{M}\p{N}\p{S}]", text):
-        return " " if any(map(str.isspace, text)) else "".join(c for c in text if c in alphabet)
-    before, after = (regex.search(edge, text) for edge in (r"^[^\p{L}\p{M}]*", r"[^\p{L}\p{M}]*$"))
-    opening, closing = (" " if edge and regex.search(r"\s", edge[0]) else "" for edge in (before, after))
+def _spoken(part: regex.Match[str], language: str, alphabet: Set[str]) -> str:
+    """Return a part of a phrase, with a space beside another part where the marks between them would become one."""
+    text, beside_opening, beside_closing = part[1], part.start() > 0, part.end() < len(part.string)
+    spoken = [at for at, character in enumerate(text) if _is_spoken(character, alphabet)]
+    if not spoken:
+        return " " if beside_opening and beside_closing and separates(text, alphabet) else ""
+    opening = " " if beside_opening and separates(text[: spoken[0]], alphabet) else ""
+    closing = " " if beside_closing and separates(text[spoken[-1] + 1 :], alphabet) else ""
     return f"{opening}{normalise(text, language=language, alphabet=alphabet).text}{closing}"
+
+
+def _is_spoken(character: str, alphabet: Set[str]) -> bool:
+    kept = character in alphabet and not character.isspace()
+    return kept or bool(_SPOKEN.match(character))
