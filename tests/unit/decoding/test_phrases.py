@@ -1,14 +1,22 @@
 """Phrases of a manifest are normalised as transcripts are, and templates keep their syntax."""
 
+from dataclasses import replace
+
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from speechmodel_api.dataset_spec import Annotations, Numbers
 from speechmodel_decoding.errors import GrammarError
+from speechmodel_decoding.text.normalise import TranscriptUnusable, normalise
 from speechmodel_decoding.text.phrases import as_trained
+from speechmodel_decoding.text.settings import TextSettings
 
 ALPHABET = frozenset(" 'abcdefghijklmnopqrstuvwxyzáéíóúñ")
 
 
 def normalised(phrase: str, alphabet: frozenset[str] = ALPHABET, **lists: tuple[str, ...]) -> str:
-    return as_trained([phrase], lists, "es", alphabet).phrases[0]
+    settings = TextSettings("es", alphabet, Annotations.REJECT, Numbers.REJECT)
+    return as_trained([phrase], lists, settings).phrases[0]
 
 
 @pytest.mark.parametrize(
@@ -22,6 +30,12 @@ def normalised(phrase: str, alphabet: frozenset[str] = ALPHABET, **lists: tuple[
         ("[por favor], prende...la luz", "[por favor] prende la luz"),
         ("lu(z|ces) l'[a]", "lu(z|ces) l'[a]"),
         (r"a\(b", r"a\(b"),
+        ("pon-[la] luz", "pon [la] luz"),
+        ("[buenos]-días", "[buenos] días"),
+        ("[enciende]/apaga", "[enciende] apaga"),
+        ("(uno|dos)—tres", "(uno|dos) tres"),
+        ("luz...[ya]", "luz [ya]"),
+        ("[buenas]-[noches]", "[buenas] [noches]"),
         ("canal 5", "canal 5"),  # compiling says that the alphabet lacks it
     ],
 )
@@ -33,8 +47,30 @@ def test_a_character_of_the_alphabet_stays() -> None:
     assert normalised("canal 5, ¡Ok!", ALPHABET | {"5", "!"}) == "canal 5 ok!"
 
 
+def test_a_kept_character_ends_the_word_beside_a_bracket() -> None:
+    alphabet = ALPHABET | set("5-")
+    assert normalised("canal 5[s]", alphabet) == "canal 5[s]"
+    assert normalised("canal-[s]", alphabet) == "canal-[s]"
+    assert normalised("[ya]-[no]", alphabet) == "[ya]-[no]"
+
+
+@given(st.text(st.sampled_from("az lñ5'’-_/—….,!?¿ \t^«»\u200b"), min_size=1, max_size=12))
+@example("pon-la... ¡luz!")
+@example("l'")
+def test_a_phrase_without_brackets_is_normalised_as_a_transcript(phrase: str) -> None:
+    try:
+        transcript = normalise(phrase, language="es").text
+    except TranscriptUnusable:
+        return
+    assert normalised(phrase, frozenset()) == transcript
+
+
 def test_values_of_lists_are_normalised_too() -> None:
-    phrases = as_trained(["luz de {Sala}"], {"Sala": ("la Sala, grande", "cocina")}, "es", ALPHABET)
+    phrases = as_trained(
+        ["luz de {Sala}"],
+        {"Sala": ("la Sala, grande", "cocina")},
+        TextSettings("es", ALPHABET, Annotations.REJECT, Numbers.REJECT),
+    )
     assert phrases.lists == {"Sala": ("la sala grande", "cocina")}
     assert sorted(phrases.compile(sorted(ALPHABET)).phrases()) == ["luz de cocina", "luz de la sala grande"]
 
@@ -53,3 +89,28 @@ def test_a_phrase_that_no_transcript_may_have_is_named(phrase: str, problem: str
     with pytest.raises(GrammarError) as refused:
         normalised(phrase, frozenset())
     assert problem in str(refused.value)
+
+
+SPELLS = TextSettings("es", ALPHABET, Annotations.STRIP, Numbers.SPELL)
+
+
+@pytest.mark.parametrize("alphabet", [ALPHABET, frozenset[str]()])
+@pytest.mark.parametrize(
+    ("phrase", "trained"),
+    [
+        ("canal 5", "canal cinco"),
+        ("(canal|cadena) 5 [ya]", "(canal|cadena) cinco [ya]"),
+        ("canal 5 *risas* ya", "canal cinco ya"),
+        ("*risas* [ya] canal 5", " [ya] canal cinco"),
+    ],
+)
+def test_numbers_and_annotations_of_phrases_are_read_as_the_dataset_reads_them(
+    phrase: str, trained: str, alphabet: frozenset[str]
+) -> None:
+    assert as_trained([phrase], {}, replace(SPELLS, alphabet=alphabet)).phrases == (trained,)
+
+
+@pytest.mark.parametrize("phrase", ["canal 2[5]", "[sala]5", "pon 1 [luz]"])
+def test_a_number_whose_word_depends_on_what_a_bracket_gives_is_not_spelled(phrase: str) -> None:
+    with pytest.raises(GrammarError, match="not spelled out"):
+        as_trained([phrase], {}, replace(SPELLS, alphabet=frozenset()))

@@ -160,7 +160,7 @@ def normalise(
         (Rule.LOWER_CASE, lambda text: _lower(text, alphabet, turkic=primary in TURKIC)),
         (Rule.VARIANT, lambda text: as_usual(text, primary, alphabet)),
         (Rule.APOSTROPHE, lambda text: _apostrophes(text, kept, primary)),
-        (Rule.SEPARATOR, lambda text: _sub(r"[\p{Pd}_/\\]", " ", text, alphabet)),
+        (Rule.SEPARATOR, lambda text: _separated(text, alphabet)),
         (Rule.PUNCTUATION, lambda text: _punctuation(text, kept)),
         (Rule.WHITE_SPACE, lambda text: " ".join(text.split())),
     )
@@ -182,6 +182,12 @@ def normalise(
         text = changed
     _require_usable(text, given, alphabet, kept)
     return Normalised(text, tuple(rules))
+
+
+def separates(marks: str, alphabet: Set[str]) -> bool:
+    """Return True if `marks` between two letters become a space, such as a dash, an ellipsis or white space."""
+    between = _visible(f"x{marks}x", alphabet)
+    return any(map(str.isspace, _punctuation(_separated(between, alphabet), alphabet)))
 
 
 def _primary(language: str) -> str:
@@ -307,6 +313,10 @@ def _apostrophes(text: str, keep: Set[str], primary: str) -> str:
     if primary != "uz" and not regex.search(closing, text, flags=_FLAGS):
         return regex.sub(f"{opening}(?={_VOWEL})", apostrophe, text, flags=_FLAGS)
     return text
+
+
+def _separated(text: str, keep: Set[str]) -> str:
+    return _sub(r"[\p{Pd}_/\\]", " ", text, keep)
 
 
 def _punctuation(text: str, keep: Set[str]) -> str:
