@@ -75,3 +75,18 @@ async def test_a_client_that_does_not_read_the_end_of_an_answer_is_not_waited_fo
             while part := await asyncio.get_running_loop().sock_recv(connection, len(ANSWER)):
                 received += len(part)
             assert received < len(ANSWER), "it was closed before"
+
+
+async def test_a_connection_is_idle_after_a_body_that_nobody_read() -> None:
+    settings = Settings(header_seconds=5)
+    async with served(settings, Connections(1)) as port, asyncio.timeout(HANGS):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        with closing(writer):
+            writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n")
+            await reader.readuntil(b"\r\n\r\n")
+            await reader.readexactly(len(ANSWER))
+            writer.write(b"12345")
+            await asyncio.sleep(settings.header_seconds + 1)
+            assert not reader.at_eof(), "no headers are due"
+            assert await status(port) == 200, "it makes room"
+            assert await reader.read() == b"", "and is told nothing that it did not ask for"

@@ -145,13 +145,24 @@ def limited(settings: Settings, connections: Connections) -> tuple[type[H11Proto
         def data_received(self, data: bytes) -> None:
             connections.is_busy(self.transport)
             super().data_received(data)
-            if self.conn.their_state is h11.IDLE:
-                self._expect_headers()
-            else:
-                self._stop_timer("_deadline")
-            if self.conn.their_state is not h11.SEND_BODY and self._linger is not None:
+            body_ended = self._linger is not None and self.conn.their_state is not h11.SEND_BODY
+            if body_ended:
                 self._stop_timer("_linger")
                 self._end_if_beyond()
+            if self.conn.their_state is not h11.IDLE:
+                self._stop_timer("_deadline")
+            elif body_ended and not self.conn.trailing_data[0]:
+                self._keep_alive()
+            else:
+                self._expect_headers()
+
+        def _keep_alive(self) -> None:
+            """Wait for the next request. uvicorn does so only where the body ends before the answer."""
+            if not self.transport.is_closing():
+                self.timeout_keep_alive_task = self.loop.call_later(
+                    self.timeout_keep_alive, self.timeout_keep_alive_handler
+                )
+                connections.is_idle(self.transport)
 
         def handle_websocket_upgrade(self, event: h11.Request) -> None:
             if self._beyond:
