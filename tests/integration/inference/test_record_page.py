@@ -2,7 +2,7 @@
 
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -83,8 +83,12 @@ def test_a_spoken_sentence_is_saved_counted_and_deleted_again(page: Page, keepin
 
 
 def save_a_take(page: Page) -> None:
+    record_until_saved(page, page.get_by_role("button", name="ok espejo 0 / 2").click)
+
+
+def record_until_saved(page: Page, choose: Callable[[], None]) -> None:
     for _ in range(TRIES):
-        page.get_by_role("button", name="ok espejo 0 / 2").click()
+        choose()
         expect_states = follow(page.locator("body"), "data-state")
         page.get_by_role("button", name="Record", exact=True).click()
         expect_states(" recording .*idle$")
@@ -201,6 +205,19 @@ def test_a_sentence_of_ones_own_is_offered_and_chosen(page: Page) -> None:
     expect(page.locator("#sentence")).to_have_text("apaga la luz")
     page.get_by_role("button", name="Another sentence").click()
     expect(page.locator("#sentence")).to_have_text("ok espejo")
+
+
+def test_a_sentence_of_ones_own_is_listed_once_as_it_is_trained(page: Page) -> None:
+    def write() -> None:
+        page.get_by_label("A sentence of your own").fill("\u00a1OK, Espejo!")
+        page.get_by_role("button", name="Record it").click()
+
+    introduce(page)
+    for count in (1, 2):
+        record_until_saved(page, write)
+        expect(page.get_by_role("button", name=f"ok espejo {count} / 2")).to_be_visible()
+        assert page.locator("#sentences .what").all_text_contents() == ["ok espejo", "vale", "vale espejo"]
+        expect(page.locator("#sentence")).to_have_text("vale")  # the next one of which there are the fewest
 
 
 def test_a_speaker_is_forgotten_once_asked(page: Page, keeping: Server) -> None:

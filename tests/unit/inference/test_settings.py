@@ -64,6 +64,19 @@ def test_an_impossible_value_is_refused_by_name(variable: str, value: str, monke
         Settings()
 
 
+@pytest.mark.parametrize("origin", ["https://home.example:8123", "capacitor://localhost", "app://-", "null", "*"])
+def test_pages_and_apps_of_every_scheme_may_use_the_api(origin: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPEECHMODEL_CORS_ORIGINS", f"http://localhost,{origin}")
+    assert Settings().cors_origins == ("http://localhost", origin)
+
+
+@pytest.mark.parametrize("origin", ["https://home.example/", "home.example", "https://home example"])
+def test_an_origin_that_no_browser_sends_is_refused(origin: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPEECHMODEL_CORS_ORIGINS", origin)
+    with pytest.raises(ValidationError, match="cors_origins"):
+        Settings()
+
+
 @pytest.mark.parametrize("listen", [":0", "127.0.0.1:0", "localhost:0", "0.0.0.0:0"])
 def test_every_form_of_an_address_can_be_listened_on(listen: str) -> None:
     with listening_socket(listen) as listening:

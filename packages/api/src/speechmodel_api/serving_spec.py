@@ -40,8 +40,8 @@ class EnvVar(ApiModel, json_schema_extra=cel(_OWN_RULE, _OWN_MESSAGE)):
 
 
 _Alias = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[^,\s]+$")]
-Origin = Annotated[str, Field(max_length=253, pattern=r"^(\*|https?://[^,\s/]+)$")]
-"""The origin of a web page, without a slash at its end, or `*`."""
+Origin = Annotated[str, Field(max_length=253, pattern=r"^(\*|null|[A-Za-z][A-Za-z0-9+.-]*://[^,\s/]+)$")]
+"""The origin of a web page or of an app (`capacitor://localhost`), without a slash at its end, or `null` or `*`."""
 
 
 class Engine(StrEnum):

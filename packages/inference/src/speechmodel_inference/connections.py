@@ -37,10 +37,10 @@ class Connections:
 
     def __init__(self, most: int) -> None:
         self.most = most
-        self._open: set[asyncio.BaseTransport] = set()
-        self._idle: dict[asyncio.BaseTransport, None] = {}
+        self._open: set[asyncio.WriteTransport] = set()
+        self._idle: dict[asyncio.WriteTransport, None] = {}
         """Connections between two requests. The longest idle one is first."""
-        self._beyond: dict[asyncio.BaseTransport, None] = {}
+        self._beyond: dict[asyncio.WriteTransport, None] = {}
         """Connections beyond the limit, the oldest first."""
 
     @classmethod
@@ -58,38 +58,38 @@ class Connections:
             soft = needed
         return cls(wanted if soft == resource.RLIM_INFINITY else max(1, min(wanted, soft - RESERVED_FILES)))
 
-    def admit(self, connection: asyncio.BaseTransport) -> bool:
+    def admit(self, connection: asyncio.WriteTransport) -> bool:
         """Count a connection, and return True. If all are taken, the longest idle one is closed for it.
 
-        Return False if none is idle.
+        Return False if none is idle. One whose answers are not read yet is not: it would keep its file until they are.
         """
         if len(self._open) >= self.most:
-            if not self._idle:
+            longest = next((each for each in self._idle if not each.get_write_buffer_size()), None)
+            if longest is None:
                 return False
-            longest = next(iter(self._idle))
             self.left(longest)
             longest.close()
         self._open.add(connection)
         return True
 
-    def admit_beyond(self, connection: asyncio.BaseTransport) -> None:
+    def admit_beyond(self, connection: asyncio.WriteTransport) -> None:
         """Keep a connection beyond the limit, until FOR_PROBES newer ones have come."""
         if len(self._beyond) >= FOR_PROBES:
             oldest = next(iter(self._beyond))
             self.left(oldest)
-            oldest.close()
+            oldest.abort()  # close() would keep its file until the client has read everything
         self._beyond[connection] = None
 
-    def is_idle(self, connection: asyncio.BaseTransport) -> None:
+    def is_idle(self, connection: asyncio.WriteTransport) -> None:
         """Note that a connection waits for its next request."""
         if connection in self._open:
             self._idle[connection] = None
 
-    def is_busy(self, connection: asyncio.BaseTransport) -> None:
+    def is_busy(self, connection: asyncio.WriteTransport) -> None:
         """Note that a request arrives."""
         self._idle.pop(connection, None)
 
-    def left(self, connection: asyncio.BaseTransport) -> None:
+    def left(self, connection: asyncio.WriteTransport) -> None:
         """Stop counting a connection."""
         self._open.discard(connection)
         self._idle.pop(connection, None)
@@ -110,6 +110,10 @@ def limited(settings: Settings, connections: Connections) -> tuple[type[H11Proto
         transport: asyncio.Transport
         loop: asyncio.AbstractEventLoop
         _unread: asyncio.TimerHandle | None = None
+
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            super().connection_made(transport)
+            transport.set_write_buffer_limits(0)  # pause_writing comes with the first byte that cannot be sent
 
         def pause_writing(self) -> None:
             super().pause_writing()
@@ -141,19 +145,32 @@ def limited(settings: Settings, connections: Connections) -> tuple[type[H11Proto
         def data_received(self, data: bytes) -> None:
             connections.is_busy(self.transport)
             super().data_received(data)
-            if self.conn.their_state is h11.IDLE:
-                self._expect_headers()
-            else:
-                self._stop_timer("_deadline")
-            if self.conn.their_state is not h11.SEND_BODY and self._linger is not None:
+            body_ended = self._linger is not None and self.conn.their_state is not h11.SEND_BODY
+            if body_ended:
                 self._stop_timer("_linger")
                 self._end_if_beyond()
+            if self.conn.their_state is not h11.IDLE:
+                self._stop_timer("_deadline")
+            elif body_ended and not self.conn.trailing_data[0]:
+                self._keep_alive()
+            else:
+                self._expect_headers()
+
+        def _keep_alive(self) -> None:
+            """Wait for the next request. uvicorn does so only where the body ends before the answer."""
+            if not self.transport.is_closing():
+                self.timeout_keep_alive_task = self.loop.call_later(
+                    self.timeout_keep_alive, self.timeout_keep_alive_handler
+                )
+                connections.is_idle(self.transport)
 
         def handle_websocket_upgrade(self, event: h11.Request) -> None:
             if self._beyond:
                 self._refuse(_FULL)
             else:
                 super().handle_websocket_upgrade(event)
+                if isinstance(protocol := self.transport.get_protocol(), Reading):
+                    protocol._unread = self._unread  # it hears of the reading from now on
 
         def on_response_complete(self) -> None:
             super().on_response_complete()

@@ -96,6 +96,7 @@ async def serve_wyoming(services: Services, listening: socket.socket) -> AsyncIt
         connection = asyncio.current_task()
         assert connection is not None
         connections.add(connection)
+        writer.transport.set_write_buffer_limits(0)  # drain() waits until the client has taken everything
         try:
             within = len(connections) <= half
             if within and services.connections.admit(writer.transport):
@@ -109,6 +110,8 @@ async def serve_wyoming(services: Services, listening: socket.socket) -> AsyncIt
         finally:
             connections.discard(connection)
             services.connections.left(writer.transport)
+            if writer.transport.get_write_buffer_size():  # close() would keep the file until the client has read it
+                writer.transport.abort()
             writer.close()
 
     server = await asyncio.start_server(connected, sock=listening, limit=LARGEST_HEADER, backlog=ACCEPTED_AT_ONCE)

@@ -134,6 +134,9 @@ async function save() {
     report(error, save);
     return;
   }
+  // one of the speaker's own is counted as it is trained, so that is what the list has from now on
+  sentences = [...new Set(sentences.map((each) => (each === taken.sentence ? last.text : each)))];
+  sentence = last.text;
   try {
     await recount();
   } catch (error) {
