@@ -12,10 +12,12 @@ import httpx
 import numpy as np
 import pytest
 import soundfile
+from speechmodel_api.dataset_spec import Annotations, Numbers
 from speechmodel_api.published import VersionList, VersionRecord
 from speechmodel_api.takes import TAKES, Take, speaker_hash
 from speechmodel_api.workspace import VERSIONS
 from speechmodel_runtime import Pcm, load
+from support.cards import card
 from support.servers import OK_ESPEJO, Server, VersionFolder
 
 SAMPLES = load(OK_ESPEJO)
@@ -26,7 +28,10 @@ def keeping(tmp_path_factory: pytest.TempPathFactory, mapped: Path) -> Iterator[
     """A server whose users record takes into the folder `dataset` beside its log."""
     base = tmp_path_factory.mktemp("takes")
     (base / "dataset").mkdir()
-    folder = VersionFolder(base / "models", mapped).path
+    made = VersionFolder(base / "models", mapped)
+    recorded = {"given_alphabet": (), "annotations": Annotations.REJECT, "numbers": Numbers.REJECT}
+    made.describe(card().model_copy(update={"dataset": card().dataset.model_copy(update=recorded)}))
+    folder = made.path
     versions = [
         ("0123abcd", ("Ana Ruiz", "Luz")),
         ("00000002", ("Luz",)),

@@ -390,7 +390,8 @@ def test_a_given_alphabet_is_used_in_its_order_and_decides_what_is_rejected(tmp_
     source = commands(tmp_path / "source", {"1": "Ok", "2": "niña"})
     for name in ("1.wav", "2.wav"):
         tone(source / "original" / "es" / name, 400 if name == "1.wav" else 500)
-    prepare(task(source, tmp_path / "work", alphabet=tuple("kOan #")))
+    made = prepare(task(source, tmp_path / "work", alphabet=tuple("kOan #")))
+    assert made.given_alphabet == tuple("kOan #")
     assert read_alphabet(dataset(tmp_path / "work") / "alphabet.txt") == tuple("kOan #")
     assert table(tmp_path / "work", "train.csv")[0]["transcript"] == "Ok"
     (left,) = report(tmp_path / "work")["rejected"]

@@ -1,17 +1,22 @@
 """Phrases of a manifest are normalised as transcripts are, and templates keep their syntax."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from speechmodel_api.dataset_spec import Annotations, Numbers
 from speechmodel_decoding.errors import GrammarError
 from speechmodel_decoding.text.normalise import TranscriptUnusable, normalise
 from speechmodel_decoding.text.phrases import as_trained
+from speechmodel_decoding.text.settings import TextSettings
 
 ALPHABET = frozenset(" 'abcdefghijklmnopqrstuvwxyzáéíóúñ")
 
 
 def normalised(phrase: str, alphabet: frozenset[str] = ALPHABET, **lists: tuple[str, ...]) -> str:
-    return as_trained([phrase], lists, "es", alphabet).phrases[0]
+    settings = TextSettings("es", alphabet, Annotations.REJECT, Numbers.REJECT)
+    return as_trained([phrase], lists, settings).phrases[0]
 
 
 @pytest.mark.parametrize(
@@ -61,7 +66,11 @@ def test_a_phrase_without_brackets_is_normalised_as_a_transcript(phrase: str) ->
 
 
 def test_values_of_lists_are_normalised_too() -> None:
-    phrases = as_trained(["luz de {Sala}"], {"Sala": ("la Sala, grande", "cocina")}, "es", ALPHABET)
+    phrases = as_trained(
+        ["luz de {Sala}"],
+        {"Sala": ("la Sala, grande", "cocina")},
+        TextSettings("es", ALPHABET, Annotations.REJECT, Numbers.REJECT),
+    )
     assert phrases.lists == {"Sala": ("la sala grande", "cocina")}
     assert sorted(phrases.compile(sorted(ALPHABET)).phrases()) == ["luz de cocina", "luz de la sala grande"]
 
@@ -80,3 +89,28 @@ def test_a_phrase_that_no_transcript_may_have_is_named(phrase: str, problem: str
     with pytest.raises(GrammarError) as refused:
         normalised(phrase, frozenset())
     assert problem in str(refused.value)
+
+
+SPELLS = TextSettings("es", ALPHABET, Annotations.STRIP, Numbers.SPELL)
+
+
+@pytest.mark.parametrize("alphabet", [ALPHABET, frozenset[str]()])
+@pytest.mark.parametrize(
+    ("phrase", "trained"),
+    [
+        ("canal 5", "canal cinco"),
+        ("(canal|cadena) 5 [ya]", "(canal|cadena) cinco [ya]"),
+        ("canal 5 *risas* ya", "canal cinco ya"),
+        ("*risas* [ya] canal 5", " [ya] canal cinco"),
+    ],
+)
+def test_numbers_and_annotations_of_phrases_are_read_as_the_dataset_reads_them(
+    phrase: str, trained: str, alphabet: frozenset[str]
+) -> None:
+    assert as_trained([phrase], {}, replace(SPELLS, alphabet=alphabet)).phrases == (trained,)
+
+
+@pytest.mark.parametrize("phrase", ["canal 2[5]", "[sala]5", "pon 1 [luz]"])
+def test_a_number_whose_word_depends_on_what_a_bracket_gives_is_not_spelled(phrase: str) -> None:
+    with pytest.raises(GrammarError, match="not spelled out"):
+        as_trained([phrase], {}, replace(SPELLS, alphabet=frozenset()))

@@ -1,6 +1,6 @@
 """Sentences of takes, as prepare will make them."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import pytest
 from speechmodel_api.dataset_spec import Annotations, Numbers
@@ -17,11 +17,12 @@ class Settings:
 
     annotations: Annotations | None = None
     numbers: Numbers | None = None
+    given_alphabet: tuple[str, ...] | None = ()
 
 
 def version(settings: Settings) -> VersionManifest:
     made = card()
-    dataset = made.dataset.model_copy(update={"annotations": settings.annotations, "numbers": settings.numbers})
+    dataset = made.dataset.model_copy(update=asdict(settings))
     return VersionManifest(
         version="0123abcd",
         language="es-CL",
@@ -48,7 +49,11 @@ REJECTS = Settings(Annotations.REJECT, Numbers.REJECT)
         ("a las 10", Settings(Annotations.REJECT, Numbers.SPELL), "a las diez"),
         ("hola [risas]", REJECTS, None),
         ("hola [risas]", Settings(Annotations.STRIP, Numbers.REJECT), "hola"),
-        ("a las 10 [risas]", Settings(), "a las diez"),
+        ("a las 10 [risas]", Settings(), "a las 10 [risas]"),
+        ("Canal 5", Settings(Annotations.REJECT, Numbers.REJECT, given_alphabet=None), "Canal 5"),
+        ("\u00a1OK, espejo!", Settings(), "ok espejo"),
+        ("Canal 5", Settings(Annotations.REJECT, Numbers.SPELL, given_alphabet=tuple("Canl 5")), "Canal 5"),
+        ("canal 6", Settings(Annotations.REJECT, Numbers.SPELL, given_alphabet=tuple("canl 5")), None),
         ("\u00bfQu\u00e9 hora es?", REJECTS, "qu\u00e9 hora es"),
         ("ni\u00c3\u00b1a", REJECTS, None),
     ],

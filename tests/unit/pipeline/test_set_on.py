@@ -1,18 +1,23 @@
 """The audio that thresholds, confidences and weights are set on."""
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import pytest
+from speechmodel_api.dataset_spec import Annotations, Numbers
+from speechmodel_api.decoding_spec import GrammarSource
 from speechmodel_api.decoding_spec import Scorer as ScorerSpec
+from speechmodel_api.stages import Decoding
 from speechmodel_decoding import AcousticModel, LogProbabilities, TextScorer
 from speechmodel_decoding.compiling import compile_grammar
 from speechmodel_pipeline.evaluate import grammar, rejection, scorer
 from speechmodel_pipeline.prepare.clips import write_clip
 from speechmodel_runtime import AudioInfo, Model, Pcm, Scorer, Transcript, level, loudness
 from speechmodel_stagekit.dataset import PreparedDataset
+from speechmodel_stagekit.errors import BadConfiguration
 
 ALPHABET = [" ", "a", "n", "o"]
 LEVEL = -25.0
@@ -96,3 +101,16 @@ def test_rough_copies_are_heard_at_the_level_of_a_served_recording(use: Any, dat
 
 def test_a_phrase_in_small_letters_is_right_for_a_clip_with_a_capital(dataset: PreparedDataset) -> None:
     assert calibrate(dataset, Heard()).right == 4 * len(LENGTHS)
+
+
+@pytest.mark.parametrize("numbers", [None, Numbers.REJECT, Numbers.SPELL])
+def test_numbers_of_phrases_are_spelled_if_those_of_the_dataset_are(
+    dataset: PreparedDataset, numbers: Numbers | None
+) -> None:
+    decoding = Decoding(grammar=GrammarSource.PHRASES, phrases=("canal 5",))
+    prepared = replace(dataset, numbers=numbers, annotations=Annotations.REJECT)
+    if numbers is Numbers.SPELL:
+        assert list(grammar.compile_for(decoding, prepared, list(" acilno"), "es").phrases()) == ["canal cinco"]
+        return
+    with pytest.raises(BadConfiguration, match="'5'"):
+        grammar.compile_for(decoding, prepared, list(" acilno"), "es")

@@ -243,6 +243,8 @@ class PrepareOutput(Document):
     """Loudness of the speech in every clip, in dBFS. None for recordings as they are."""
     listing_digest: Digest | None = None
     """Digest of key, size and ETag of every object in the bucket. None for a claim."""
+    given_alphabet: tuple[str, ...] | None = None
+    """Characters of `dataset.alphabet`. Empty when the alphabet is derived, None before it was recorded."""
     annotations: Annotations | None = None
     """How text in brackets is used. None before it was recorded."""
     numbers: Numbers | None = None

@@ -133,13 +133,13 @@ def read_spoken(folder: Path) -> list[Spoken]:
 
 def _normalised(words: str, language: str, alphabet: Set[str], dataset: Dataset) -> str:
     """Return the words as they are trained, or as they are given when no rule can read them."""
-    from speechmodel_decoding.text.normalise import TranscriptUnusable, normalise
+    from speechmodel_decoding.text.normalise import TranscriptUnusable
+    from speechmodel_decoding.text.settings import TextSettings, normalise_for
 
     for known in (alphabet, frozenset[str]()):
         try:
-            return normalise(
-                words, language=language, alphabet=known, annotations=dataset.annotations, numbers=dataset.numbers
-            ).text
+            settings = TextSettings(language, known, dataset.annotations, dataset.numbers)
+            return normalise_for(settings, words).text
         except TranscriptUnusable:
             continue
     return words

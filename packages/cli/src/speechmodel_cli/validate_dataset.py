@@ -58,7 +58,7 @@ def validate_dataset(path: Path, manifest: Manifest, options: DatasetOptions) ->
         sys.stderr.write(f"{len(report.rejected)} rejected and dataset.invalidSamplePolicy is Fail; correct them\n")
         return False
     spec, alphabet = manifest.spec, [label for label in report.alphabet if label != CATCH_ALL]
-    if problem := phrase_problem(spec.decoding, spec.language, spec.dataset.alphabet, alphabet):
+    if problem := phrase_problem(spec, alphabet):
         sys.stderr.write(f"decoding.phrases: {problem}\n")
         return False
     if source and (problem := scorer_problem(manifest.spec, model.dataset, report.alphabet)):

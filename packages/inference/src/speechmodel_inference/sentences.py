@@ -2,21 +2,25 @@
 
 from speechmodel_api.dataset_spec import Annotations, Numbers
 from speechmodel_api.published import VersionManifest
-from speechmodel_decoding.text.normalise import TranscriptUnusable, normalise
+from speechmodel_decoding.text.normalise import TranscriptUnusable
+from speechmodel_decoding.text.settings import TextSettings, normalise_for
 
 from speechmodel_inference.errors import BadRequest
 
 
 def trained_text(text: str, version: VersionManifest) -> str:
-    """Return a sentence as prepare makes it, by the settings that made the version.
+    """Return a sentence as prepare makes it, by the settings that made the version. Raises TranscriptUnusable.
 
-    A version from before they were recorded may have been made with any, so the most lenient are taken. Raises
-    TranscriptUnusable.
+    A version from before they were recorded may have been made with any, so no sentence is unusable: those that
+    the settings by default refuse are returned as they are.
     """
-    dataset = version.card.dataset if version.card else None
-    annotations = (dataset and dataset.annotations) or Annotations.STRIP
-    numbers = (dataset and dataset.numbers) or Numbers.SPELL
-    return normalise(text, language=version.language, annotations=annotations, numbers=numbers).text
+    if settings := _recorded(version):
+        return normalise_for(settings, text).text
+    try:
+        by_default = TextSettings(version.language, frozenset(), Annotations.REJECT, Numbers.REJECT)
+        return normalise_for(by_default, text).text
+    except TranscriptUnusable:
+        return text
 
 
 def require_trainable(text: str, version: VersionManifest) -> str:
@@ -27,3 +31,10 @@ def require_trainable(text: str, version: VersionManifest) -> str:
         raise BadRequest(
             f"text: {error}; write what is spoken, in words.", code="take_unusable", param="text"
         ) from error
+
+
+def _recorded(version: VersionManifest) -> TextSettings | None:
+    dataset = version.card.dataset if version.card else None
+    if dataset is None or dataset.given_alphabet is None or dataset.annotations is None or dataset.numbers is None:
+        return None
+    return TextSettings(version.language, frozenset(dataset.given_alphabet), dataset.annotations, dataset.numbers)

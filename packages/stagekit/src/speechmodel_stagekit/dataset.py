@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 from speechmodel_api.audio import frame_count, frames_needed
+from speechmodel_api.dataset_spec import Annotations, Numbers
 from speechmodel_api.reasons import Reason
 from speechmodel_api.stages import Manifest, PrepareOutput
 from speechmodel_api.takes import TAKES
@@ -93,6 +94,10 @@ class PreparedDataset:
     """See PrepareOutput.speakers."""
     speakers_guessed: bool = False
     """See PrepareOutput.speakers_guessed."""
+    annotations: Annotations | None = None
+    """See PrepareOutput.annotations."""
+    numbers: Numbers | None = None
+    """See PrepareOutput.numbers."""
 
     def alphabet(self) -> tuple[str, ...]:
         """Return the labels in order."""
@@ -145,7 +150,15 @@ def open_dataset(folder: Path, digest: str | None = None) -> PreparedDataset:
         raise _damaged(f"{path} is damaged ({error})") from error
     if digest is not None and found.dataset_digest != digest:
         raise _damaged(f"{folder} holds the dataset {found.dataset_digest} instead of {digest}")
-    return PreparedDataset(folder, found.dataset_digest, found.speech_level, found.speakers, found.speakers_guessed)
+    return PreparedDataset(
+        folder,
+        found.dataset_digest,
+        found.speech_level,
+        found.speakers,
+        found.speakers_guessed,
+        found.annotations,
+        found.numbers,
+    )
 
 
 def _damaged(problem: str) -> ArtefactMissing:

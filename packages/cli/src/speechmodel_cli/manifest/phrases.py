@@ -2,24 +2,26 @@
 
 from collections.abc import Sequence
 
-from speechmodel_api.decoding_spec import DecodingSpec
+from speechmodel_api.spec import SpeechModelSpec
 
 
-def phrase_problem(
-    decoding: DecodingSpec, language: str, given: Sequence[str], alphabet: Sequence[str] = ()
-) -> str | None:
+def phrase_problem(spec: SpeechModelSpec, alphabet: Sequence[str] = ()) -> str | None:
     """Return why the phrases cannot be used, or None when they can.
 
-    `given` is `dataset.alphabet`, and `alphabet` that of the dataset. Without one, every letter of the phrases is in it.
+    `alphabet` is that of the prepared dataset. Without it and `dataset.alphabet`, every letter of the phrases is in it.
     """
+    decoding, dataset = spec.decoding, spec.dataset
     if not decoding.phrases:
         return None
     from speechmodel_decoding.errors import GrammarError
     from speechmodel_decoding.text.phrases import as_trained
+    from speechmodel_decoding.text.settings import TextSettings
 
+    known = frozenset(dataset.alphabet or alphabet)
     try:
-        phrases = as_trained(decoding.phrases, decoding.lists, language, frozenset(given or alphabet))
-        phrases.compile(sorted({" ", *(given or alphabet or phrases.characters)}))
+        settings = TextSettings(spec.language, known, dataset.annotations, dataset.numbers)
+        phrases = as_trained(decoding.phrases, decoding.lists, settings)
+        phrases.compile(sorted({" ", *(known or phrases.characters)}))
     except GrammarError as error:
         return str(error)
     return None

@@ -98,7 +98,7 @@ def _read(source: Source, problems: list[Problem]) -> Manifest | None:
     assert isinstance(source.value, dict)
     spec, of_spec = validate_spec(source)
     problems += (*source.problems, *_identity_problems(source, source.value), *of_spec)
-    if spec and (problem := phrase_problem(spec.decoding, spec.language, spec.dataset.alphabet)):
+    if spec and (problem := phrase_problem(spec)):
         at = ("spec", "decoding", "phrases")
         problems.append(Problem(at, source.line_of(at), problem))
     metadata = source.value.get("metadata")

@@ -5,14 +5,18 @@ brackets, separators, escaped characters and the names of lists as they are.
 """
 
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import regex
+from speechmodel_api.dataset_spec import Numbers
 
 from speechmodel_decoding.compiling import compile_grammar
 from speechmodel_decoding.errors import GrammarError
 from speechmodel_decoding.grammar import Grammar
-from speechmodel_decoding.text.normalise import TranscriptUnusable, normalise, separates
+from speechmodel_decoding.text.normalise import TranscriptUnusable, separates
+from speechmodel_decoding.text.numbers import spelled
+from speechmodel_decoding.text.rejections import RejectionReason
+from speechmodel_decoding.text.settings import TextSettings, normalise_for
 
 _PARTS = regex.compile(r"\{[^{}]*\}|<[^<>]*>|\\.?|[()\[\]{}<>|;]|([^()\[\]{}<>|;\\]+)", regex.DOTALL)
 
@@ -36,20 +40,18 @@ class PhrasesAsTrained:
         return compile_grammar([], alphabet, templates=self.phrases, lists=self.lists)
 
 
-def as_trained(
-    phrases: Sequence[str], lists: Mapping[str, Sequence[str]], language: str, alphabet: Set[str]
-) -> PhrasesAsTrained:
+def as_trained(phrases: Sequence[str], lists: Mapping[str, Sequence[str]], settings: TextSettings) -> PhrasesAsTrained:
     """Return phrases and lists as transcripts would be trained.
 
-    An empty `alphabet` means that it is derived from the transcripts. Raises GrammarError for a phrase that no transcript may have,
+    Raises GrammarError for a phrase that no transcript may have,
     such as one with digits. With an alphabet, compiling names the characters that it lacks.
     """
 
     def normalised(text: str, origin: str) -> str:
         try:
-            return _PARTS.sub(lambda part: _spoken(part, language, alphabet) if part[1] else part[0], text)
+            return _PARTS.sub(lambda part: _spoken(part, settings) if part[1] else part[0], text)
         except TranscriptUnusable as problem:
-            if alphabet:
+            if settings.alphabet:
                 return text
             raise GrammarError(f"{origin}: {problem}") from problem
 
@@ -62,15 +64,32 @@ def as_trained(
     )
 
 
-def _spoken(part: regex.Match[str], language: str, alphabet: Set[str]) -> str:
+def _spoken(part: regex.Match[str], settings: TextSettings) -> str:
     """Return a part of a phrase, with a space beside another part where the marks between them would become one."""
     text, beside_opening, beside_closing = part[1], part.start() > 0, part.end() < len(part.string)
-    spoken = [at for at, character in enumerate(text) if _is_spoken(character, alphabet)]
+    spoken = [at for at, character in enumerate(text) if _is_spoken(character, settings.alphabet)]
     if not spoken:
-        return " " if beside_opening and beside_closing and separates(text, alphabet) else ""
-    opening = " " if beside_opening and separates(text[: spoken[0]], alphabet) else ""
-    closing = " " if beside_closing and separates(text[spoken[-1] + 1 :], alphabet) else ""
-    return f"{opening}{normalise(text, language=language, alphabet=alphabet).text}{closing}"
+        return " " if beside_opening and beside_closing and separates(text, settings.alphabet) else ""
+    opening = " " if beside_opening and separates(text[: spoken[0]], settings.alphabet) else ""
+    closing = " " if beside_closing and separates(text[spoken[-1] + 1 :], settings.alphabet) else ""
+    touches = (beside_opening and not opening and text[0].isdigit()) or (
+        beside_closing and not closing and text[-1].isdigit()
+    )
+    if touches or (closing and _depends_on_next(part, settings.language)):
+        settings = replace(settings, numbers=Numbers.REJECT)
+    try:
+        return f"{opening}{normalise_for(settings, text).text}{closing}"
+    except TranscriptUnusable as problem:
+        if problem.reason is RejectionReason.EMPTY_TRANSCRIPT and (beside_opening or beside_closing):
+            return " "  # an annotation alone
+        raise
+
+
+def _depends_on_next(part: regex.Match[str], language: str) -> bool:
+    """Return True for a part that ends with a number that is not spelled before another word."""
+    number = regex.search(r"\p{Nd}+(?=\s*$)", part[1])
+    word = regex.search(r"\p{L}", part.string)
+    return bool(number and word and spelled(f"{number[0]} {word[0]}", language).startswith(number[0]))
 
 
 def _is_spoken(character: str, alphabet: Set[str]) -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from speechmodel_api.alphabet import CATCH_ALL
 from speechmodel_api.audio import SAMPLE_RATE, frames_needed
+from speechmodel_api.dataset_spec import Annotations, Numbers
 from speechmodel_api.decoding_spec import GrammarSource
 from speechmodel_api.reasons import Reason
 from speechmodel_api.stages import Calibration, Decoding
@@ -35,6 +36,7 @@ from speechmodel_decoding import (
 from speechmodel_decoding.compiling import compile_grammar
 from speechmodel_decoding.errors import AcousticModelError, GrammarError
 from speechmodel_decoding.text.phrases import as_trained
+from speechmodel_decoding.text.settings import TextSettings
 from speechmodel_runtime import Pcm, level
 from speechmodel_stagekit.cpus import available_cpus
 from speechmodel_stagekit.dataset import Clip, Part, PreparedDataset
@@ -65,7 +67,7 @@ class CalibratedOn:
     """Clips and copies whose phrase was recognised, before rejection."""
 
 
-def compile_for(decoding: Decoding, dataset: PreparedDataset, alphabet: Sequence[str], language: str = "") -> Grammar:
+def compile_for(decoding: Decoding, dataset: PreparedDataset, alphabet: Sequence[str], language: str) -> Grammar:
     """Return the grammar of a model with this alphabet, whose phrases are normalised as transcripts are.
 
     Raises BadConfiguration (InvalidGrammar) when a phrase or a list cannot be used.
@@ -74,7 +76,10 @@ def compile_for(decoding: Decoding, dataset: PreparedDataset, alphabet: Sequence
         if decoding.grammar is GrammarSource.DATASET:
             return _of_transcripts(dataset, alphabet)
         labels = frozenset(alphabet) - {CATCH_ALL}
-        return as_trained(decoding.phrases, decoding.lists, language, labels).compile(alphabet)
+        # a dataset of before they were recorded is read as it was then
+        annotations, numbers = dataset.annotations or Annotations.REJECT, dataset.numbers or Numbers.REJECT
+        settings = TextSettings(language, labels, annotations, numbers)
+        return as_trained(decoding.phrases, decoding.lists, settings).compile(alphabet)
     except GrammarError as error:
         raise BadConfiguration(Reason.INVALID_GRAMMAR, f"decoding: {error}") from error
 

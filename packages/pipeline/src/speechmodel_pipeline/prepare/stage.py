@@ -23,8 +23,9 @@ from speechmodel_api.reasons import Reason
 from speechmodel_api.stages import PrepareInput, PrepareOutput
 from speechmodel_api.takes import MISHEARD
 from speechmodel_api.workspace import CLIPS, Workspace
-from speechmodel_decoding.text.normalise import Normalised, TranscriptUnusable, normalise
+from speechmodel_decoding.text.normalise import Normalised, TranscriptUnusable
 from speechmodel_decoding.text.rejections import RejectionReason, quoted
+from speechmodel_decoding.text.settings import TextSettings, normalise_for
 from speechmodel_runtime import WarningKind
 from speechmodel_stagekit.alphabet import alphabet_digest
 from speechmodel_stagekit.artefacts import once
@@ -207,6 +208,7 @@ def _make(task: PrepareInput, folder: Path) -> PrepareOutput:
             bool(speaker.parts[Part.TEST]) and not speaker.parts[Part.TRAIN] for speaker in report.speakers
         ),
         speech_level=task.speech_level,
+        given_alphabet=task.alphabet,
         annotations=task.annotations,
         numbers=task.numbers,
         note=note(listing, rows.rejected),
@@ -252,13 +254,8 @@ def _normalise(recordings: Sequence[Recording], task: PrepareInput, rows: _Rows)
 
 
 def _normalised(transcript: str, task: PrepareInput) -> Normalised:
-    return normalise(
-        transcript,
-        language=task.language,
-        alphabet=frozenset(task.alphabet),
-        annotations=task.annotations,
-        numbers=task.numbers,
-    )
+    settings = TextSettings(task.language, frozenset(task.alphabet), task.annotations, task.numbers)
+    return normalise_for(settings, transcript)
 
 
 def _normalised_or_given(transcript: str, task: PrepareInput) -> str:
