@@ -1,5 +1,6 @@
 """The format Commands: which recordings belong to which row."""
 
+import sys
 import unicodedata
 from pathlib import Path
 
@@ -163,3 +164,27 @@ def test_without_the_languages_column_the_dataset_is_invalid(tmp_path: Path) -> 
 def test_a_source_that_is_not_a_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(BadData, match=r"nowhere is not a folder; correct dataset.source"):
         read_commands(tmp_path / "nowhere", "es")
+
+
+def test_the_work_for_rows_without_recordings_grows_with_rows_and_files_and_not_with_their_product(
+    tmp_path: Path,
+) -> None:
+    def calls(number: int) -> int:
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        rows = "".join(f"wort{at},wort\n" for at in range(number))
+        source = dataset(folder, f"id,es\n{rows}", *(f"{at} fremd.wav" for at in range(number)))
+        counted = 0
+
+        def count(*_: object) -> None:
+            nonlocal counted
+            counted += 1
+
+        sys.setprofile(count)
+        try:
+            read_commands(source, "es")
+        finally:
+            sys.setprofile(None)
+        return counted
+
+    assert calls(200) < 3 * calls(100)

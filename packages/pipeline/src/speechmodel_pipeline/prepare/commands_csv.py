@@ -61,6 +61,7 @@ def read_commands(source: Path, language: str, name_pattern: str = "") -> Listin
         owned[reading.id].append(name)
     unnamed = [name for name in files if name not in readings]
     nearly = near_misses((id_ for id_ in rows if not owned[id_]), unnamed)
+    takes = {} if name_pattern else _numbered_takes(unnamed)
     unread = unnamed[0] if unnamed and not readings else None
     speakers, speakers_from = _speakers(readings, rows, speaker_column)
     recordings = []
@@ -68,8 +69,9 @@ def read_commands(source: Path, language: str, name_pattern: str = "") -> Listin
         if not owned[id_]:
             where = printable(folder, source)
             text = row.cells[text_column]
-            takes = _takes_of(id_, unnamed)
-            rejected.append(_no_recording(row, id_, text, where, nearly.get(id_), name_pattern, unread, takes))
+            rejected.append(
+                _no_recording(row, id_, text, where, nearly.get(id_), name_pattern, unread, takes.get(id_, ""))
+            )
         recordings += [
             Recording(
                 TABLE,
@@ -211,19 +213,26 @@ _NUMBERED = (
 """Names that Windows and recorders give to several takes, and the pattern that reads them."""
 
 
-def _takes_of(id_: str, names: Iterable[str]) -> str:
-    """Return what to do about takes of an id with a number that no layout reads, such as `luz (1).wav`, or nothing
-    unless there are several.
+def _numbered_takes(names: Iterable[str]) -> dict[str, str]:
+    """Return, by id, what to do about takes with a number that no layout reads, such as `luz (1).wav`, unless there is
+    one alone.
     """
-    stems = [str(PurePosixPath(name).with_suffix("")) for name in names]
-    for form, pattern in _NUMBERED:
-        takes = [stem for stem in stems if (match := form.fullmatch(stem)) and match[1] == id_]
-        if len(takes) > 1:
-            return (
-                f"{len(takes)} names such as {takes[0]} have its takes if dataset.recordings.namePattern is '{pattern}' "
-                "(then for all recordings)"
-            )
-    return ""
+    takes: dict[tuple[str, str], list[str]] = {}
+    for name in names:
+        stem = str(PurePosixPath(name).with_suffix(""))
+        for form, pattern in _NUMBERED:
+            if match := form.fullmatch(stem):
+                takes.setdefault((pattern, match[1]), []).append(stem)
+    advice: dict[str, str] = {}
+    for _, pattern in _NUMBERED:
+        for (of_pattern, id_), stems in takes.items():
+            if of_pattern == pattern and len(stems) > 1:
+                advice.setdefault(
+                    id_,
+                    f"{len(stems)} names such as {stems[0]} have its takes if dataset.recordings.namePattern is "
+                    f"'{pattern}' (then for all recordings)",
+                )
+    return advice
 
 
 def _no_recording(
@@ -246,7 +255,7 @@ def _no_recording(
         message = f"the recording {folder}/{id_} is missing; copy it there or correct the id"
     elif name_pattern:
         message = f"no recording of {id_}: no name in {folder} fits dataset.recordings.namePattern {name_pattern!r} with this id"
-    if takes and not name_pattern:
+    if takes:
         message += f"; {takes}"
     elif nearly and not name_pattern:
         message += f"; did you mean {nearly}? Make the id and the file name equal"
