@@ -118,7 +118,7 @@ def _refuse_parts_as_speakers(readings: Mapping[str, Reading]) -> None:
 
 
 def _is_part(folder: str) -> bool:
-    return folder.casefold() in ("train", "dev", "test", "validation")
+    return folder.casefold() in PARTS
 
 
 def _tags(language: str) -> list[str]:
