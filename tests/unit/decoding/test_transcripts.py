@@ -342,6 +342,10 @@ def test_ordinals_and_years_are_not_spelled_in_languages_that_read_them_otherwis
         ("es", "enciende 1 luz"),
         ("es", "21 años"),
         ("es", "200 pesetas"),
+        ("es", "canal 1 por favor"),
+        ("es", "enciende 1 y 2"),
+        ("fr", "chaîne 1 s'il te plaît"),
+        ("ja", "チャンネル 5 に"),
         ("de", "1 Minute"),
         ("it", "1 minuto"),
         ("fr", "1 lampe"),
@@ -362,7 +366,7 @@ def test_ordinals_and_years_are_not_spelled_in_languages_that_read_them_otherwis
         ("iw", "21 אורות"),
     ],
 )
-def test_a_number_whose_word_depends_on_the_noun_behind_it_is_not_spelled(language: str, written: str) -> None:
+def test_a_number_whose_word_may_depend_on_the_word_behind_it_is_not_spelled(language: str, written: str) -> None:
     with pytest.raises(TranscriptUnusable, match="not spelled out"):
         normalise(written, language=language, numbers=Numbers.SPELL)
 

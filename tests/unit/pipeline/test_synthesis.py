@@ -1,6 +1,7 @@
 """Synthetic takes: voices of espeak-ng that differ, of the phrases, and for training only."""
 
 import shutil
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from speechmodel_api.alphabet import CATCH_ALL
 from speechmodel_api.dataset_spec import Synthesis
 from speechmodel_api.workspace import CLIPS
+from speechmodel_pipeline.prepare import synthesis
 from speechmodel_pipeline.prepare.clips import write_clip
 from speechmodel_pipeline.prepare.folder import PreparedClip
 from speechmodel_pipeline.prepare.recordings import Recording
@@ -33,8 +35,8 @@ def recorded(folder: Path, transcript: str, part: Part = Part.TRAIN, *, rate: in
 def takes(
     folder: Path, *clips: PreparedClip, language: str = "es", closed_set: bool = True, **chosen: object
 ) -> list[PreparedClip]:
-    synthesis = Synthesis.model_validate({"takesPerPhrase": 3, **chosen})
-    return synthesize_takes(clips, folder, synthesis, language, speech_level=LEVEL, closed_set=closed_set).takes
+    settings = Synthesis.model_validate({"takesPerPhrase": 3, **chosen})
+    return synthesize_takes(clips, folder, settings, language, speech_level=LEVEL, closed_set=closed_set).takes
 
 
 def near_misses(
@@ -180,3 +182,22 @@ def test_without_the_program_the_error_says_how_to_install_it(tmp_path: Path, mo
     ) as it:
         takes(tmp_path, recorded(tmp_path, "ok"))
     assert it.value.reason == "SynthesisUnavailable"
+
+
+@needs_espeak
+def test_voices_are_tried_once_for_each_phrase_and_at_the_same_time_as_takes_are_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[tuple[str, str]] = []
+    run = synthesis._espeak
+
+    def recording(*arguments: str, text: str = "") -> bytes:
+        if "-x" in arguments:
+            tried.append((text, threading.current_thread().name.partition("_")[0]))
+        return run(*arguments, text=text)
+
+    monkeypatch.setattr(synthesis, "_espeak", recording)
+    phrases = "включи свет", "выключи лампу"
+    made = takes(tmp_path, *(recorded(tmp_path, phrase) for phrase in phrases), language="ru", voices=["ru", "ru+f1"])
+    assert len(made) == 6
+    assert sorted(tried) == [(phrase, "take") for phrase in phrases]

@@ -45,6 +45,25 @@ def encoded(container: str, codec: str, rate: int, seconds: float = 1.0, channel
     return file.getvalue()
 
 
+def filmed(seconds: float, filmed_seconds: float) -> bytes:
+    """A tone with a picture that lasts longer or shorter, as of a camera."""
+    file = io.BytesIO()
+    with av.open(file, "w", format="matroska") as out:
+        tone = out.add_stream("pcm_s16le", rate=16_000, layout="mono")
+        picture = out.add_stream("mjpeg", rate=10)
+        assert isinstance(tone, av.AudioStream) and isinstance(picture, av.VideoStream)
+        picture.width, picture.height, picture.pix_fmt = 32, 32, "yuvj420p"
+        for _ in range(int(10 * filmed_seconds)):
+            out.mux(picture.encode(av.VideoFrame.from_ndarray(np.zeros((32, 32, 3), np.uint8))))
+        out.mux(picture.encode(None))
+        samples = (8_000 * np.sin(2 * np.pi * 440 * np.arange(int(16_000 * seconds)) / 16_000)).astype(np.int16)
+        frame = av.AudioFrame.from_ndarray(samples[None], "s16", "mono")
+        frame.sample_rate = 16_000
+        out.mux(tone.encode(frame))
+        out.mux(tone.encode(None))
+    return file.getvalue()
+
+
 def loudest_frequency(pcm: np.ndarray) -> float:
     return float(np.argmax(np.abs(np.fft.rfft(pcm * np.hanning(len(pcm)))))) * 16_000 / len(pcm)
 
@@ -109,6 +128,13 @@ def test_a_file_with_a_header_and_the_ending_of_a_telephone_file_is_read_by_its_
     file = io.BytesIO()
     soundfile.write(file, np.zeros(2_000), 16_000, format=kind, subtype=subtype)
     assert decode(file, name="prompt.ulaw").info.format == f"{kind} {subtype}"
+
+
+@pytest.mark.parametrize("filmed_seconds", [1, 5])
+def test_a_picture_that_lasts_longer_than_the_sound_raises_no_doubt(filmed_seconds: int) -> None:
+    audio = decode(io.BytesIO(filmed(3, filmed_seconds)), name="x.mkv")
+    assert len(audio.pcm) == 3 * 16_000
+    assert audio.warnings == ()
 
 
 def test_text_with_the_ending_of_a_telephone_file_is_refused() -> None:

@@ -45,6 +45,19 @@ def test_a_wav_file_whose_length_is_unknown_is_read_to_its_end(announced: int) -
     assert "all 1.00 s" in audio.warnings[0].message
 
 
+@pytest.mark.parametrize(
+    ("announced", "doubts"),
+    [(0xFFFF_FFFF, []), (0x7F00_0008, []), (0, []), (8 + 2 * RATE, []), (8 + 6 * RATE, ["CutShort"])],
+)
+def test_an_aiff_file_is_cut_only_if_its_header_knows_the_length(announced: int, doubts: list[str]) -> None:
+    file = io.BytesIO()
+    soundfile.write(file, SAMPLES, RATE, format="AIFF", subtype="PCM_16")
+    content = bytearray(file.getvalue())
+    at = content.index(b"SSND") + 4
+    content[at : at + 4] = struct.pack(">I", announced)
+    assert kinds(bytes(content)) == doubts
+
+
 @pytest.mark.parametrize("share", [0.25, 1 / 3, 0.8])
 def test_a_wav_file_whose_header_announces_too_little_is_read_to_its_end(share: float) -> None:
     audio = decode(io.BytesIO(wav(2 * int(RATE * share))))

@@ -243,8 +243,10 @@ class Dataset(ApiModel):
     that num2words writes in Latin letters, in a transcript of another script, makes the row an invalid
     sample. Dates, times, decimals, ranges, calculations, negative numbers, ordinals, telephone numbers and
     amounts of money are invalid samples in both cases. So are numbers such as 1998 in languages that read
-    years in hundreds (English, French, German, Dutch, Danish, Icelandic, Norwegian and Swedish), and numbers
-    whose word depends on the noun that follows, such as `1 luz` (una). Defaults to Reject."""
+    years in hundreds (English, French, German, Dutch, Danish, Icelandic, Norwegian and Swedish), and a number
+    before another word if its word may depend on that word, such as `1 luz` (una). Which words count is not known, so
+    `canal 1 por favor` is one too, and nearly every number before a word is in Japanese, Korean, Arabic and Hebrew.
+    Write such numbers in words. Defaults to Reject."""
     negatives: Negatives = Negatives()
     """Speech that is no transcript of the dataset. There is one built-in negative for every four
     training clips, at most one recording of your own for each training clip, and the near misses of

@@ -45,11 +45,12 @@ class ScorerBuild(ApiModel):
 
     text: _Path | None = None
     """Text file in UTF-8 with one sentence per line, relative to the folder of the dataset, such as
-    `sentences.txt`. It is normalised by the rules for transcripts; whole numbers are spelled, and text
-    in brackets is dropped. Lines with characters outside of the alphabet are left out, and counted in the
-    report. After you change the file, change `dataset.revision`. If not set, the scorer is built
-    from the transcripts of the training clips, so that sentences like these are recognised and no other
-    words."""
+    `sentences.txt`. It is normalised by the rules for transcripts; whole numbers are spelled as by
+    `dataset.numbers: Spell`, and text in brackets is dropped. Lines with other numbers, such as
+    `canal 1 por favor`, and with characters outside of the alphabet are left out, and counted in
+    the report. After you change the file, change `dataset.revision`. If not set, the scorer is
+    built from the transcripts of the training clips, so that sentences like these are recognised
+    and no other words."""
     order: Annotated[int, Field(ge=2, le=6)] = 3
     """Number of words in the longest n-grams that are counted. A larger one pays off for long text
     only. Defaults to 3."""

@@ -96,9 +96,10 @@ def _audio(container: "av.container.InputContainer") -> "av.AudioStream":
 
 
 def _duration(container: "av.container.InputContainer", stream: "av.AudioStream") -> float | None:
-    """Return the seconds by the header. Only Matroska has those of the whole file in it, and not those of a stream."""
+    """Return the seconds by the header. Matroska has those of its longest stream instead, which
+    may be a picture, so they count for a file with one stream."""
     if stream.duration and stream.time_base:
         return float(stream.duration * stream.time_base)
-    if container.duration and "matroska" in container.format.name:
+    if container.duration and len(container.streams) == 1 and "matroska" in container.format.name:
         return float(container.duration / av.time_base)
     return None

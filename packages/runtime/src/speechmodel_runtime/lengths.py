@@ -5,6 +5,8 @@ import struct
 from dataclasses import dataclass
 from typing import BinaryIO, Literal
 
+LONGEST_KNOWN = 0x7F00_0000
+"""Bytes in a length of 4 bytes. sox writes larger ones when it does not know the length, others set every bit."""
 MOST_CHUNKS = 1000
 """Chunks that are looked at, so that a forged file costs no time."""
 _OGG_PAGE = struct.Struct("<4sBB20xB")
@@ -47,15 +49,15 @@ def share_present(file: BinaryIO) -> float:
     """
     size = file.seek(0, io.SEEK_END)
     file.seek(0)
-    magic, start, announced = b"", 0, 0
+    magic, start, announced, form = b"", 0, 0, None
     if len(head := file.read(_AU.size)) == _AU.size:
         magic, start, announced = _AU.unpack(head)
     if magic != b".snd":
         form = next((each for each in _FORMATS if head.startswith(each.magic)), None)
         start, announced = (0, 0) if form is None else _data(file, form)
     present = size - start
-    # 0 and lengths with every bit set are written by programs that do not know the length
-    known = 0 < announced < (0xFFFF_FFFF if magic == b".snd" else 1 << 62)
+    # 0 and the largest lengths are written by programs that do not know the length
+    known = 0 < announced < (LONGEST_KNOWN if form is None or form.length_bytes == 4 else 1 << 62)
     return min(1.0, present / announced) if known and present > 0 else 1.0
 
 

@@ -71,7 +71,8 @@ _FORMS: dict[str, Callable[[int], bool]] = {
 def spelled(text: str, language: str) -> str:
     """Return `text` with whole numbers as words of `language`, a BCP 47 tag. It is returned as it is
     when num2words does not know the language. A number that it cannot spell in it is left, and so are leading zeros and
-    what may be an ordinal or a year. So is a number whose word depends on the noun behind it (1 luz, 2 минуты). A number that
+    what may be an ordinal or a year. So is a number before another word whose own word may depend on it (1 luz, 2 минуты);
+    which words do is not known, so canal 1 por favor is left too. A number that
     it spells in Latin letters in a text of another script is left too: it writes Serbian in Latin letters only. In Serbian, the
     text needs a Latin letter, since a number alone does not tell the script of the others.
     """

@@ -99,21 +99,16 @@ def synthesize_takes(
     words = {word for phrase in phrases for word in phrase.split()}
     steps = Steps(len(phrases), "phrases")
     known = {clip.file.digest for clip in clips}
-    unread = tuple(phrase for phrase in phrases if not _readers(voices, phrase))
-    if unread and len(unread) == len(phrases):
-        raise _unavailable(
-            f"dataset.synthesize: no voice of espeak-ng for the language {language} can read any phrase, such as {unread[0]!r}: "
-            "espeak-ng would spell them in English or omit the vowels; name other voices in dataset.synthesize.voices, or "
-            "remove dataset.synthesize"
-        )
 
-    def spoken(text: Callable[[], Text | None], chance: random.Random, number: int) -> list[PreparedClip]:
+    def spoken(
+        text: Callable[[], tuple[Text, Sequence[str]] | None], chance: random.Random, number: int
+    ) -> list[PreparedClip]:
         made: dict[str, PreparedClip] = {}
         for _ in range(number * ATTEMPTS):
             if len(made) == number or (drawn := text()) is None:
                 break
-            readers = _readers(voices, drawn.spoken)
-            take = _take(drawn, chance, readers, chance.choice(models), folder, speech_level) if readers else None
+            said, readers = drawn
+            take = _take(said, chance, readers, chance.choice(models), folder, speech_level) if readers else None
             if take and take.file.digest not in known:
                 made[take.file.digest] = take
         return list(made.values())
@@ -121,15 +116,28 @@ def synthesize_takes(
     def synthesized(phrase: str) -> Synthesized:
         chance, other = random.Random(phrase), random.Random(f"near misses of {phrase}")  # noqa: S311 - no secret
         near_misses = chosen.takes_per_phrase // NEAR_MISS_SHARE if closed and negatives else 0
+        readers = _readers(voices, phrase)
+
+        def missed() -> tuple[Text, Sequence[str]] | None:
+            drawn = near_miss(phrase, words, other)
+            return (drawn, _readers(voices, drawn.spoken)) if drawn else None
+
         made = Synthesized(
-            spoken(lambda: Text(phrase, phrase), chance, chosen.takes_per_phrase),
-            spoken(lambda: near_miss(phrase, words, other), other, near_misses),
+            spoken(lambda: (Text(phrase, phrase), readers), chance, chosen.takes_per_phrase),
+            spoken(missed, other, near_misses),
+            () if readers else (phrase,),
         )
         steps.advance()
         return made
 
     with ThreadPoolExecutor(available_cpus(), thread_name_prefix="take") as pool:
         made = list(pool.map(synthesized, phrases))
+    unread = tuple(phrase for each in made for phrase in each.unread)
+    if unread and len(unread) == len(phrases):
+        raise _unavailable(
+            f"dataset.synthesize: no voice of espeak-ng for the language {language} reads these phrases, such as {unread[0]!r}: "
+            "it spells them in English or without vowels; name other voices in dataset.synthesize.voices, or remove dataset.synthesize"
+        )
     return Synthesized(
         [take for each in made for take in each.takes], [take for each in made for take in each.near_misses], unread
     )
