@@ -27,7 +27,7 @@ from wyoming.event import Event, async_write_event
 from wyoming.info import AsrModel, AsrProgram, Attribution, Describe, Info
 from wyoming.ping import Ping, Pong
 
-from speechmodel_inference.connections import ACCEPTED_AT_ONCE
+from speechmodel_inference.connections import ACCEPTED_AT_ONCE, REFUSED_AT_ONCE
 from speechmodel_inference.decoders import DecodingOptions, hot_words
 from speechmodel_inference.errors import BadRequest, RequestError, ShuttingDown, TooManyConnections
 from speechmodel_inference.languages import require_language
@@ -90,6 +90,8 @@ async def serve_wyoming(services: Services, listening: socket.socket) -> AsyncIt
     At most half of all connections are for Wyoming, which has no authentication: it cannot shut out clients of HTTP.
     """
     connections: set[asyncio.Task[None]] = set()
+    talking: set[asyncio.Task[None]] = set()
+    most = max(1, services.connections.most // 2)
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection = asyncio.current_task()
@@ -97,15 +99,19 @@ async def serve_wyoming(services: Services, listening: socket.socket) -> AsyncIt
         connections.add(connection)
         writer.transport.set_write_buffer_limits(0)  # drain() waits until the client has taken everything
         try:
-            if len(connections) <= services.connections.most // 2 and services.connections.admit(writer.transport):
+            limit = most if len(talking) >= most else services.connections.most
+            if len(talking) < most and services.connections.admit(writer.transport):
+                talking.add(connection)
                 await _converse(reader, writer, services)
             else:
-                refused = TooManyConnections(services.connections.most)
-                await async_write_event(Error(refused.message, refused.code).event(), writer)
+                waits = len(connections) - len(talking) <= REFUSED_AT_ONCE
+                with suppress(OSError):  # the client is gone, or goes on sending
+                    await _refuse(reader, writer, TooManyConnections(limit), LINGER_SECONDS if waits else 0)
         except asyncio.CancelledError:  # the server ends; asyncio of Python 3.11 would log it as an error
             pass
         finally:
             connections.discard(connection)
+            talking.discard(connection)
             services.connections.left(writer.transport)
             if writer.transport.get_write_buffer_size():  # close() would keep the file until the client has read it
                 writer.transport.abort()
@@ -150,13 +156,15 @@ async def _converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, 
         services.telemetry.stream_ended(PATH, code)
 
 
-async def _refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, error: RequestError) -> None:
+async def _refuse(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, error: RequestError, seconds: float = LINGER_SECONDS
+) -> None:
     """Send an error and the end of the connection.
 
-    What the client still sends is read for a moment: a connection that is closed before would be reset, and the
-    client would not see the error.
+    Bytes that the client still sends are read for `seconds`: a connection that is closed before would be reset, and the
+    client would not see the error. Raises TimeoutError after that time.
     """
-    async with asyncio.timeout(LINGER_SECONDS):
+    async with asyncio.timeout(seconds):
         await async_write_event(Error(error.message, error.code).event(), writer)
         writer.write_eof()
         while await reader.read(LARGEST_HEADER):
