@@ -208,7 +208,7 @@ def limited(settings: Settings, connections: Connections) -> tuple[type[H11Proto
                 self.transport.write(answer)
                 self.transport.close()
 
-    class WebSocket(Reading, WebSocketsSansIOProtocol):
+    class WebSocket(Reading, WebSocketsSansIOProtocol):  # type: ignore[misc]  # the transport is always one of a socket
         pass
 
     return Http, WebSocket

@@ -27,7 +27,7 @@ from wyoming.event import Event, async_write_event
 from wyoming.info import AsrModel, AsrProgram, Attribution, Describe, Info
 from wyoming.ping import Ping, Pong
 
-from speechmodel_inference.connections import ACCEPTED_AT_ONCE, REFUSED_AT_ONCE
+from speechmodel_inference.connections import ACCEPTED_AT_ONCE, LINGER_SECONDS, REFUSED_AT_ONCE
 from speechmodel_inference.decoders import DecodingOptions, hot_words
 from speechmodel_inference.errors import BadRequest, RequestError, ShuttingDown, TooManyConnections
 from speechmodel_inference.languages import require_language
@@ -44,7 +44,6 @@ PATH = "wyoming"
 """The path in the metrics."""
 LARGEST_HEADER, LARGEST_DATA, LARGEST_PAYLOAD = 1 << 16, 1 << 16, 1 << 20
 """Bytes of the parts of an event. Home Assistant sends chunks of 2 KiB."""
-LINGER_SECONDS = 2.0
 GONE = 1006
 """Code in the metrics of a connection that a client left in the middle of an event or a recording."""
 _ATTRIBUTION = Attribution("speechmodel", "https://github.com/OHF-Voice/wyoming")
@@ -84,8 +83,8 @@ class _Format(BaseModel):
 
 
 @asynccontextmanager
-async def serve_wyoming(services: Services, listening: socket.socket) -> AsyncIterator[None]:
-    """Serve on a socket while the context lasts. Connections are closed at its end.
+async def serve_wyoming(services: Services, listening: socket.socket, end_seconds: float) -> AsyncIterator[None]:
+    """Serve on a socket while the context lasts. Connections are closed at its end, which takes at most `end_seconds`.
 
     At most half of all connections are for Wyoming, which has no authentication: it cannot shut out clients of HTTP.
     """
@@ -102,7 +101,7 @@ async def serve_wyoming(services: Services, listening: socket.socket) -> AsyncIt
             limit = most if len(talking) >= most else services.connections.most
             if len(talking) < most and services.connections.admit(writer.transport):
                 talking.add(connection)
-                await _converse(reader, writer, services)
+                await _converse(reader, writer, services, end_seconds)
             else:
                 waits = len(connections) - len(talking) <= REFUSED_AT_ONCE
                 with suppress(OSError):  # the client is gone, or goes on sending
@@ -128,7 +127,9 @@ async def serve_wyoming(services: Services, listening: socket.socket) -> AsyncIt
         await asyncio.gather(*connections, return_exceptions=True)
 
 
-async def _converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, services: Services) -> None:
+async def _converse(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, services: Services, end_seconds: float
+) -> None:
     code = FAILED
     conversation = _Conversation(services)
     try:
@@ -143,7 +144,7 @@ async def _converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, 
         if conversation.hears:
             log.info("wyoming: the server ends before the end of a recording")
             with suppress(OSError):
-                await _refuse(reader, writer, ShuttingDown())
+                await _refuse(reader, writer, ShuttingDown(), end_seconds)
         raise
     except RequestError as error:
         code = close_code(error)
