@@ -51,6 +51,9 @@ def test_probes_are_answered_however_many_connections_are_open(start: Start) -> 
         refused = server.transcribe(OK_ESPEJO)
         assert (refused.status_code, refused.json()["error"]["code"]) == (503, "too_many_connections")
         assert 1 <= int(refused.headers["Retry-After"]) <= 4
+        assert refused.headers["Connection"] == "close", (
+            "a client that keeps connections must not repeat it on this one"
+        )
         with pytest.raises(Exception, match="503"):
             connect_socket(f"ws://127.0.0.1:{server.port}/vosk")
         assert server.get("/livez").status_code == 200

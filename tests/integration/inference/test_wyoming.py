@@ -3,6 +3,7 @@
 import asyncio
 import json
 import socket
+import struct
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -171,14 +172,44 @@ async def test_one_stream_too_many_is_told_to_come_back(start: Start, port: int)
     assert "closed a connection during a recording, because the server is shutting down" in server.log.read_text()
 
 
+async def test_a_connection_too_many_is_told_so_though_it_sends_audio_at_once(start: Start) -> None:
+    own = free_port()
+    server = start(wyoming_listen=f"127.0.0.1:{own}", connections=1)
+    await asyncio.to_thread(server.until_ready)
+    await asyncio.to_thread(server.until, lambda: connects(own), "the connections of the start have ended")
+    async with AsyncTcpClient("127.0.0.1", own) as first:
+        await first.write_event(Ping().event())
+        assert await read(first), "one is for Wyoming"
+        for _ in range(20):  # some leave at once
+            with socket.create_connection(("127.0.0.1", own)) as leaving:
+                leaving.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        async with AsyncTcpClient("127.0.0.1", own) as second:
+            await second.write_event(AudioStart(16_000, 2, 1).event())
+            for _ in range(5):  # it fails when the server has closed the connection
+                await second.write_event(AudioChunk(16_000, 2, 1, bytes(2048)).event())
+                await asyncio.sleep(0.1)
+            answer = await read(second)
+            assert answer is not None
+            assert Error.from_event(answer).code == "too_many_connections"
+            assert "has 1 connections open" in Error.from_event(answer).text
+    assert "Traceback" not in server.log.read_text()
+
+
+def connects(port: int) -> bool:
+    """Return True if the server talks to a new connection."""
+    with socket.create_connection(("127.0.0.1", port), timeout=HANGS) as connection:
+        connection.sendall(b'{"type": "ping"}\n')
+        return json.loads(connection.makefile().readline())["type"] == "pong"
+
+
 async def test_audio_counts_as_requests_of_a_load_balancer_that_has_not_noticed(start: Start) -> None:
     own = free_port()
-    server = start(wyoming_listen=f"127.0.0.1:{own}", lame_duck_seconds=4)
+    server = start(wyoming_listen=f"127.0.0.1:{own}", lame_duck_seconds=10)
     await asyncio.to_thread(server.until_ready)
     clip = load(OK_ESPEJO)
     server.terminate()
     began = time.monotonic()
-    while time.monotonic() < began + 2 * 4:
+    while time.monotonic() < began + 2 * 10:
         async with AsyncTcpClient("127.0.0.1", own) as client:
             assert "espejo" in await transcribed(client, clip)
         assert (await asyncio.to_thread(server.get, "/livez")).status_code == 200

@@ -86,7 +86,7 @@ def test_vosk(client: TestClient, decoder: Decoder) -> None:
 async def test_wyoming(decoder: Decoder, services: Services) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         async with (
-            serve_wyoming(services, listening),
+            serve_wyoming(services, listening, 2.0),
             AsyncTcpClient("127.0.0.1", listening.getsockname()[1]) as client,
         ):
             await client.write_event(AudioStart(SAMPLE_RATE, 2, 1).event())

@@ -134,7 +134,7 @@ def test_an_unexpected_error_is_counted_also_after_an_answer_has_begun(
 async def wyoming(services: Services, *events: Event) -> list[Event]:
     """Send events, and return what a server answers until it closes the connection."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        async with serve_wyoming(services, listening):
+        async with serve_wyoming(services, listening, 2.0):
             reader, writer = await asyncio.open_connection(*listening.getsockname())
             for event in events:
                 await async_write_event(event, writer)

@@ -42,7 +42,9 @@ EXPIRY_SECONDS = 600.0
 """Time between two deletions of misheard clips."""
 DECODERS_SECONDS = 5.0
 """Longest time that the end waits for decoders, which may still find misheard clips."""
-CLIPS_SECONDS = 10.0
+WYOMING_SECONDS = 2.0
+"""Longest time that the end waits for clients of Wyoming to see why their recordings are not answered."""
+CLIPS_SECONDS = 8.0
 """Longest time that the end waits for misheard clips to be written."""
 CLIENT_LEFT = 499
 """Status for the metrics when the client left before the answer, as in nginx."""
@@ -122,7 +124,7 @@ def _wyoming(services: Services, listening: socket.socket) -> AbstractAsyncConte
         serve_wyoming,  # its package takes a while to import, and is off by default
     )
 
-    return serve_wyoming(services, listening)
+    return serve_wyoming(services, listening, WYOMING_SECONDS)
 
 
 async def _expire(inbox: MisheardInbox) -> None:

@@ -20,9 +20,11 @@ ACCEPTED_AT_ONCE = 4
 """Connections that asyncio accepts before it lets the server close one that is too many."""
 OTHER_FILES = 64
 """Open files that the server needs besides its connections."""
+REFUSED_AT_ONCE = 16
+"""Connections of Wyoming beyond the limit that may go on sending for a moment, so that they see why they are closed."""
 _TURNS = 4
 """Turns of asyncio from accepting a connection to closing it."""
-RESERVED_FILES = OTHER_FILES + FOR_PROBES + 2 * _TURNS * ACCEPTED_AT_ONCE
+RESERVED_FILES = OTHER_FILES + FOR_PROBES + REFUSED_AT_ONCE + 2 * _TURNS * ACCEPTED_AT_ONCE
 """Files that connections leave free: a server without any could neither accept nor refuse. HTTP and Wyoming accept."""
 LINGER_SECONDS = 5.0
 """Time after an answer in which the rest of a body that nobody reads may arrive. A connection that is closed with bytes
@@ -206,7 +208,7 @@ def limited(settings: Settings, connections: Connections) -> tuple[type[H11Proto
                 self.transport.write(answer)
                 self.transport.close()
 
-    class WebSocket(Reading, WebSocketsSansIOProtocol):
+    class WebSocket(Reading, WebSocketsSansIOProtocol):  # type: ignore[misc]  # the transport is always one of a socket
         pass
 
     return Http, WebSocket

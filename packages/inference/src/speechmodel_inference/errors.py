@@ -154,7 +154,7 @@ class TooManyConnections(RequestError):
         after = random.randint(1, 4)  # noqa: S311 - no secret; they do not all return at once
         message = f"The server has reached its limit of {limit} {connections}; try again in {after} s."
         super().__init__(message, code="too_many_connections")
-        self.headers = {"Retry-After": str(after)}
+        self.headers = {"Retry-After": str(after), "Connection": "close"}
 
 
 class StorageFailed(RequestError):

@@ -27,7 +27,7 @@ from wyoming.event import Event, async_write_event
 from wyoming.info import AsrModel, AsrProgram, Attribution, Describe, Info
 from wyoming.ping import Ping, Pong
 
-from speechmodel_inference.connections import ACCEPTED_AT_ONCE
+from speechmodel_inference.connections import ACCEPTED_AT_ONCE, LINGER_SECONDS, REFUSED_AT_ONCE
 from speechmodel_inference.decoders import DecodingOptions, hot_words
 from speechmodel_inference.errors import BadRequest, RequestError, ShuttingDown, TooManyConnections
 from speechmodel_inference.languages import require_language
@@ -44,7 +44,6 @@ PATH = "wyoming"
 """The path in the metrics."""
 LARGEST_HEADER, LARGEST_DATA, LARGEST_PAYLOAD = 1 << 16, 1 << 16, 1 << 20
 """Bytes of the parts of an event. Home Assistant sends chunks of 2 KiB."""
-LINGER_SECONDS = 2.0
 GONE = 1006
 """Code in the metrics of a connection that a client left in the middle of an event or a recording."""
 _ATTRIBUTION = Attribution("speechmodel", "https://github.com/OHF-Voice/wyoming")
@@ -84,13 +83,14 @@ class _Format(BaseModel):
 
 
 @asynccontextmanager
-async def serve_wyoming(services: Services, listening: socket.socket) -> AsyncIterator[None]:
-    """Serve on a socket while the context lasts. Connections are closed at its end.
+async def serve_wyoming(services: Services, listening: socket.socket, end_seconds: float) -> AsyncIterator[None]:
+    """Serve on a socket while the context lasts. Connections are closed at its end, which takes at most `end_seconds`.
 
     At most half of all connections are for Wyoming, which has no authentication: it cannot shut out clients of HTTP.
     """
     connections: set[asyncio.Task[None]] = set()
-    half = services.connections.most // 2
+    talking: set[asyncio.Task[None]] = set()
+    most = max(1, services.connections.most // 2)
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection = asyncio.current_task()
@@ -98,17 +98,21 @@ async def serve_wyoming(services: Services, listening: socket.socket) -> AsyncIt
         connections.add(connection)
         writer.transport.set_write_buffer_limits(0)  # drain() waits until the client has taken everything
         try:
-            within = len(connections) <= half
-            if within and services.connections.admit(writer.transport):
-                await _converse(reader, writer, services)
+            limit = (
+                (most, "Wyoming connections") if len(talking) >= most else (services.connections.most, "connections")
+            )
+            if len(talking) < most and services.connections.admit(writer.transport):
+                talking.add(connection)
+                await _converse(reader, writer, services, end_seconds)
             else:
-                limit = (services.connections.most, "connections") if within else (half, "Wyoming connections")
-                refused = TooManyConnections(*limit)
-                await async_write_event(Error(refused.message, refused.code).event(), writer)
+                waits = len(connections) - len(talking) <= REFUSED_AT_ONCE
+                with suppress(OSError):  # the client is gone, or goes on sending
+                    await _refuse(reader, writer, TooManyConnections(*limit), LINGER_SECONDS if waits else 0)
         except asyncio.CancelledError:  # the server ends; asyncio of Python 3.11 would log it as an error
             pass
         finally:
             connections.discard(connection)
+            talking.discard(connection)
             services.connections.left(writer.transport)
             if writer.transport.get_write_buffer_size():  # close() would keep the file until the client has read it
                 writer.transport.abort()
@@ -125,7 +129,9 @@ async def serve_wyoming(services: Services, listening: socket.socket) -> AsyncIt
         await asyncio.gather(*connections, return_exceptions=True)
 
 
-async def _converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, services: Services) -> None:
+async def _converse(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, services: Services, end_seconds: float
+) -> None:
     code = FAILED
     conversation = _Conversation(services)
     try:
@@ -140,7 +146,7 @@ async def _converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, 
         if conversation.hears:
             log.info("wyoming: closed a connection during a recording, because the server is shutting down")
             with suppress(OSError):
-                await _refuse(reader, writer, ShuttingDown())
+                await _refuse(reader, writer, ShuttingDown(), end_seconds)
         raise
     except RequestError as error:
         code = close_code(error)
@@ -153,13 +159,15 @@ async def _converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, 
         services.telemetry.stream_ended(PATH, code)
 
 
-async def _refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, error: RequestError) -> None:
+async def _refuse(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, error: RequestError, seconds: float = LINGER_SECONDS
+) -> None:
     """Send an error and the end of the connection.
 
-    What the client still sends is read for a moment: a connection that is closed before would be reset, and the
-    client would not see the error.
+    Bytes that the client still sends are read for `seconds`: a connection that is closed before would be reset, and the
+    client would not see the error. Raises TimeoutError after that time.
     """
-    async with asyncio.timeout(LINGER_SECONDS):
+    async with asyncio.timeout(seconds):
         await async_write_event(Error(error.message, error.code).event(), writer)
         writer.write_eof()
         while await reader.read(LARGEST_HEADER):

@@ -135,8 +135,9 @@ def synthesize_takes(
     unread = tuple(phrase for each in made for phrase in each.unread)
     if unread and len(unread) == len(phrases):
         raise _unavailable(
-            f"dataset.synthesize: no voice of espeak-ng for the language {language} reads these phrases, such as {unread[0]!r}: "
-            "it spells them in English or without vowels; name other voices in dataset.synthesize.voices, or remove dataset.synthesize"
+            f"dataset.synthesize: no voice of espeak-ng for the language {language} can read any phrase, such as {unread[0]!r}: "
+            "espeak-ng would spell them in English or omit the vowels; name other voices in dataset.synthesize.voices, or "
+            "remove dataset.synthesize"
         )
     return Synthesized(
         [take for each in made for take in each.takes], [take for each in made for take in each.near_misses], unread
