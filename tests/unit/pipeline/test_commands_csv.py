@@ -193,5 +193,5 @@ def test_the_work_for_rows_without_recordings_grows_with_rows_and_files_and_not_
 @pytest.mark.parametrize("part", ["train", "dev", "valid", "VAL", "validation", "test"])
 def test_a_part_beside_a_speaker_is_refused(part: str, tmp_path: Path) -> None:
     source = dataset(tmp_path, "id,es\n1,uno\n2,dos\n", f"{part}/1.wav", f"{part}/2.wav", "ana/1.wav", "ana/2.wav")
-    with pytest.raises(BadData, match=f"the folder {part} of recordings is the name of a part"):
+    with pytest.raises(BadData, match=f"the folder {part} is named after a part, and the folder ana beside it is not"):
         read_commands(source, "es")
