@@ -1,6 +1,8 @@
 """Written text -> text as it is trained, shared by prepare, the language model and the server, which checks takes.
 
 normalise.py       a transcript as given -> as it is trained, by rule
+settings.py        the same by the settings of a dataset
+phrases.py         phrases and lists of `decoding`, normalised as transcripts are
 scripts.py         letters of another script that look alike
 variants.py        letters that a language writes in several ways
 numbers.py         numbers spelled as words
