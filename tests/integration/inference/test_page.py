@@ -250,7 +250,7 @@ def test_words_of_a_file_are_under_its_waveform_at_their_times(page: Page) -> No
 def test_a_file_that_is_doubtful_is_recognised_with_a_warning(page: Page, tmp_path: Path) -> None:
     (tmp_path / "cut.wav").write_bytes(HIJO.read_bytes()[:-6000])
     page.locator("#file").set_input_files(tmp_path / "cut.wav")
-    expect(page.locator("#warnings")).to_have_text(re.compile("^The file is cut, so the end is missing"))
+    expect(page.locator("#warnings")).to_have_text(re.compile("^The file is incomplete: its end may be missing"))
     page.locator("#file").set_input_files(HIJO)
     expect(page.locator("#heard")).to_have_text("espejo llama a mi hijo")
     expect(page.locator("#warnings")).to_be_hidden()
