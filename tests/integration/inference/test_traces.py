@@ -22,6 +22,7 @@ def traced(received: Collector, tmp_path_factory: pytest.TempPathFactory, mapped
     """A server that keeps takes and sends traces every 0.1 s."""
     base = tmp_path_factory.mktemp("traced")
     variables = received.variables | {"OTEL_BSP_SCHEDULE_DELAY": "100"}
+    (base / "dataset").mkdir()
     settings = {"takes": str(base / "dataset"), "misheard_days": "3"}
     with Server(
         VersionFolder(base / "models", mapped).path, base / "server.log", settings, environment=variables
