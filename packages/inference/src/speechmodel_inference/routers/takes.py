@@ -4,6 +4,7 @@ import logging
 import threading
 from collections import Counter
 from datetime import UTC, datetime
+from functools import cache
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request
@@ -91,6 +92,7 @@ async def count_takes(services: Injected, speaker: Annotated[str, Query(max_leng
     """Return the numbers of takes by sentence."""
     version = services.lifecycle.version.manifest
 
+    @cache  # many takes have the same sentence
     def trained(text: str) -> str:
         try:
             return trained_text(text, version)
