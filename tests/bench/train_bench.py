@@ -8,6 +8,8 @@ It says more than the speed on a machine that does other work too.
 
 torch is the upper anchor: torch_trainer.py trains the bare network on random features of the same lengths, and saves
 nothing. What cannot run here is left out: Coqui needs Python 3.7, and torch Python 3.11 and a C compiler.
+
+With an NVIDIA GPU, our trainer also takes turns on it, in both precisions; docs/training.md says how to set that up.
 """
 
 import argparse
@@ -31,6 +33,7 @@ import pytest
 from bench.cpu_torch import cpu_torch
 from speechmodel_api.audio import frame_count
 from speechmodel_api.stages import PrepareOutput
+from speechmodel_api.training_spec import Precision
 from speechmodel_api.workspace import Workspace
 from speechmodel_stagekit.artefacts import seal
 from speechmodel_stagekit.wav import sample_count
@@ -38,7 +41,8 @@ from support.coqui import coqui
 from support.places import FIXTURES, ROOT
 
 NATIVE, COQUI, TORCH = "Native", "CoquiSTT", "torch"
-PROGRAMS = {NATIVE: "speechmodel_training.train", COQUI: "speechmodel_training.coqui"}
+OURS, COQUIS = "speechmodel_training.train", "speechmodel_training.coqui"
+NO_GPU = {"CUDA_VISIBLE_DEVICES": "-1"}
 ANCHOR = ROOT / "tests" / "bench" / "torch_trainer.py"
 KEY, DATA, DIGEST, BATCH = "11111111", "dddddddd", "0" * 64, 16
 
@@ -53,7 +57,7 @@ class Size:
     """The first is not measured."""
 
 
-SIZES = {size.units: size for size in (Size(256, clips=144, epochs=4), Size(2048, clips=16, epochs=3))}
+SIZES = {size.units: size for size in (Size(256, clips=144, epochs=4), Size(2048, clips=64, epochs=2))}
 """Sizes by their units. At 2048 units, a step of Coqui takes half a minute on two cores."""
 
 
@@ -83,7 +87,7 @@ def _measure(size: Size, engines: Mapping[str, "Train"], runs: int) -> None:
     measured: defaultdict[str, list[Figures]] = defaultdict(list)
     print(
         f"training, {size.units} units, {size.clips} clips in batches of {BATCH}, {size.epochs - 1} epochs measured, "
-        f"{runs} alternating runs\n{'':12}{'frames/s':>12}{'frames/CPU s':>15}{'peak MB':>10}"
+        f"{runs} alternating runs\n{'':22}{'frames/s':>12}{'frames/CPU s':>15}{'peak MB':>10}"
     )
     for _ in range(runs):
         for engine, train in engines.items():
@@ -91,7 +95,7 @@ def _measure(size: Size, engines: Mapping[str, "Train"], runs: int) -> None:
                 figures = train(Path(folder), prepare(Path(folder), size.clips), size)
             measured[engine].append(figures)
             speed, share, memory = astuple(figures)
-            print(f"{engine:12}{speed:12.0f}{share:15.0f}{memory:10.0f}", flush=True)
+            print(f"{engine:22}{speed:12.0f}{share:15.0f}{memory:10.0f}", flush=True)
     for other in set(measured) - {NATIVE}:
         ratios = (
             median(astuple(run)[place] for run in measured[NATIVE])
@@ -110,15 +114,28 @@ Train = Callable[[Path, int, Size], Figures]
 
 def _engines() -> Iterator[tuple[str, Train]]:
     """Give the engines that can run here."""
-    yield NATIVE, partial(_train, NATIVE, {})
+    yield NATIVE, partial(_train, OURS, NO_GPU, Precision.FLOAT32)
+    yield f"{NATIVE}, BFloat16", partial(_train, OURS, NO_GPU, Precision.BFLOAT16)
+    if has_gpu():
+        yield f"{NATIVE}, GPU", partial(_train, OURS, {}, Precision.FLOAT32)
+        yield f"{NATIVE}, GPU, BFloat16", partial(_train, OURS, {}, Precision.BFLOAT16)
+    else:
+        print("NO GPU WAS MEASURED: TensorFlow finds none", file=sys.stderr)
     try:
-        yield COQUI, partial(_train, COQUI, {"SPEECHMODEL_COQUI_PYTHON": str(coqui())})
+        variables = NO_GPU | {"SPEECHMODEL_COQUI_PYTHON": str(coqui())}
+        yield COQUI, partial(_train, COQUIS, variables, Precision.AUTO)
     except pytest.skip.Exception as reason:
         print(f"{COQUI} WAS NOT MEASURED: {reason}", file=sys.stderr)
     try:
         yield TORCH, partial(_train_torch, cpu_torch())
     except pytest.skip.Exception as reason:
         print(f"{TORCH} WAS NOT MEASURED: {reason}", file=sys.stderr)
+
+
+def has_gpu() -> bool:
+    """Return True if TensorFlow finds a GPU. It is asked in a process of its own, which leaves the GPU free."""
+    program = "import tensorflow as tf; raise SystemExit(not tf.config.list_physical_devices('GPU'))"
+    return subprocess.run([sys.executable, "-c", program], stderr=subprocess.DEVNULL).returncode == 0
 
 
 def prepare(folder: Path, clips: int, dev_clips: int = 0) -> int:
@@ -170,19 +187,21 @@ def _train_torch(python: Path, folder: Path, frames: int, size: Size) -> Figures
     )
 
 
-def _train(engine: str, variables: Mapping[str, str], folder: Path, frames: int, size: Size) -> Figures:
+def _train(
+    program: str, variables: Mapping[str, str], precision: Precision, folder: Path, frames: int, size: Size
+) -> Figures:
     """Run the stage program of an engine."""
-    document = stage_input(folder, size.units, size.epochs)
+    document = stage_input(folder, size.units, size.epochs) | {"precision": precision}
     ours = os.environ | variables | {"STAGE_INPUT": json.dumps(document), "STAGE_RESULT": str(folder / "result.json")}
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", PROGRAMS[engine]], env=ours, stdout=subprocess.PIPE, stderr=log, text=True
+            [sys.executable, "-P", "-m", program], env=ours, stdout=subprocess.PIPE, stderr=log, text=True
         )
         assert process.stdout is not None
         used = [_processor_time(process.pid) for line in process.stdout if json.loads(line)["fraction"] == 0]
         _, status, usage = os.wait4(process.pid, 0)
     if status:
-        sys.exit(f"{engine} failed:\n{(folder / 'log').read_text(errors='replace')[-2000:]}")
+        sys.exit(f"{program} failed:\n{(folder / 'log').read_text(errors='replace')[-2000:]}")
     with (Workspace(folder).export(KEY) / "training.csv").open(encoding="utf-8") as file:
         seconds = [float(row["seconds"]) for row in csv.DictReader(file)][1:]
     return Figures(

@@ -128,6 +128,7 @@ BAD: list[tuple[str, Any, str]] = [
     ("spec.training", {"storage": {"volumeClaimTemplate": {"storage": "ten"}}}, "volumeClaimTemplate.storage"),
     ("spec.training", {"storage": {"keepFor": "a week"}}, "spec.training.storage.keepFor"),
     ("spec.training", {"podTemplate": {"tolerations": [{"operator": "Maybe"}]}}, "tolerations[0].operator"),
+    ("spec.training", {"precision": "Float16"}, 'supported values: "Auto", "Float32", "BFloat16"'),
     ("spec.dataset.annotations", "Drop", 'supported values: "Reject", "Strip"'),
     ("spec.dataset.numbers", "Drop", 'supported values: "Reject", "Spell"'),
     ("spec.publish", None, "spec.publish: Required value"),

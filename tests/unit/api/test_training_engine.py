@@ -21,13 +21,20 @@ REFUSED = {
     "podTemplate.resources must not have GPUs in limits or requests": {
         "podTemplate": {"resources": {"limits": {"nvidia.com/gpu": "1"}}}
     },
+    "precision must be Auto or Float32": {"precision": "BFloat16"},
     "numWorkers must be 1": {"numWorkers": 2},
 }
 
 
 def stored(**training: Any) -> dict[str, Any]:
     """Return the settings with the defaults that the API server adds."""
-    defaults = {"engine": "Native", "augmentation": "Auto", "schedule": {"type": "Auto"}, "numWorkers": 1}
+    defaults = {
+        "engine": "Native",
+        "augmentation": "Auto",
+        "schedule": {"type": "Auto"},
+        "precision": "Auto",
+        "numWorkers": 1,
+    }
     return defaults | {
         name: {"minDelta": 0.05} | value if name in ("earlyStop", "reduceOnPlateau") else value
         for name, value in training.items()

@@ -604,11 +604,12 @@ def test_progress_is_written_at_an_epoch_or_each_15_seconds(world: World) -> Non
 
 def test_speed_and_use_of_cpus_are_shown_and_afterwards_the_pod_seconds_of_all_attempts(world: World) -> None:
     world.until(StageName.TRAIN)
-    world.progress(3, dev_wer=0.5, clips_per_second=123.4567891, cpu_utilization=0.87)
+    world.progress(3, dev_wer=0.5, clips_per_second=123.4567891, cpu_utilization=0.87, gpu_utilization=0.93)
     world.step(1)
     training = world.status.training
     assert training is not None
     assert (training.dev_wer, training.clips_per_second, training.cpu_utilization) == (0.5, 123.457, 0.87)
+    assert training.gpu_utilization == 0.93
     assert training.pod_seconds is None
     world.step(99)
     world.fail(75)
@@ -664,12 +665,13 @@ def test_the_end_of_training_is_estimated_by_the_trainer_and_only_while_it_train
     world.progress(1, seconds_left=1e14)
     world.step(20)
     assert estimate() is None, "a first step that is very slow says nothing"
-    world.progress(1, cpu_utilization=0.5, seconds_left=900)
+    world.progress(1, cpu_utilization=0.5, gpu_utilization=0.5, seconds_left=900)
     world.step(20)
     world.edit(suspend=True)
     world.step()
     assert world.status.training is not None
     assert (estimate(), world.status.training.cpu_utilization) == (None, None)
+    assert world.status.training.gpu_utilization is None
     world.bury()
     world.edit(suspend=False)
     world.step(36000)

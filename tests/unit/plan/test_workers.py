@@ -1,6 +1,7 @@
 """Training by several workers, in the life of one SpeechModel."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from speechmodel_api.reasons import Reason
@@ -128,10 +129,19 @@ def test_a_set_that_lost_a_worker_is_retried_after_a_delay(world: World) -> None
     assert world.started[-1] == "train-2"
 
 
-def test_a_new_number_of_workers_restarts_training_and_trains_nothing_again() -> None:
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ({"training__numWorkers": 2}, {"training__numWorkers": 8}),
+        ({"training__precision": "BFloat16"}, {"training__precision": "Auto"}),
+    ],
+)
+def test_another_way_to_compute_restarts_training_and_trains_nothing_again(
+    first: dict[str, Any], second: dict[str, Any]
+) -> None:
     world = World()
     world.until(StageName.TRAIN)
-    world.edit(training__numWorkers=2)
+    world.edit(**first)
     world.step()
     assert world.plan
     assert [run.stage for run in world.plan.stop] == [StageName.TRAIN]
@@ -139,6 +149,6 @@ def test_a_new_number_of_workers_restarts_training_and_trains_nothing_again() ->
     world.bury()
     world.to_ready()
     started = list(world.started)
-    world.edit(training__numWorkers=8)
+    world.edit(**second)
     world.to_ready()
     assert world.started == started

@@ -4,11 +4,13 @@ import json
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import tensorflow as tf
 from speechmodel_api.progress import TrainProgress
 from speechmodel_training.device import missing_gpu
+from speechmodel_training.gpus import GpuUse
 
 from .conftest import Workspace
 
@@ -54,3 +56,34 @@ def test_the_trainer_reports_a_gpu_that_it_does_not_use(
     workspace.train(maxEpochs=1)
     records = [TrainProgress.model_validate(json.loads(line)) for line in capsys.readouterr().out.splitlines()]
     assert {record.warning for record in records} == {missing_gpu()} != {None}
+
+
+def test_the_use_of_gpus_is_their_mean_and_unknown_where_nvml_does_not_measure_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert GpuUse().latest() is None, "no GPU is here"
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [kind])
+    assert GpuUse().latest() is None, "the image for CPUs has no NVML"
+
+    class NotMeasured(Exception):
+        """NVML's error for parts of a GPU."""
+
+    rates = {0: 90, 1: 30}
+    nvml = SimpleNamespace(
+        NVMLError=NotMeasured,
+        nvmlInit=lambda: None,
+        nvmlDeviceGetCount=lambda: 2,
+        nvmlDeviceGetHandleByIndex=lambda index: index,
+        nvmlDeviceGetUtilizationRates=lambda gpu: SimpleNamespace(gpu=rates[gpu]),
+    )  # there is no GPU whose library could be asked
+    monkeypatch.setitem(sys.modules, "pynvml", nvml)
+    use = GpuUse()
+    assert use.latest() == 0.6
+
+    def not_measured(gpu: int) -> None:
+        raise NotMeasured
+
+    nvml.nvmlDeviceGetUtilizationRates = not_measured
+    assert use.latest() is None
+    nvml.nvmlInit = lambda: not_measured(0)
+    assert GpuUse().latest() is None, "without a driver"

@@ -4,6 +4,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import tensorflow as tf
+from speechmodel_training.cudnn import cudnn_parameters
+from speechmodel_training.kernels import Kernels
 from speechmodel_training.lstm import lstm
 
 TIME, BATCH, UNITS = 7, 3, 5
@@ -96,3 +98,43 @@ def test_gradients_are_the_slopes_of_the_loss(tensors: tuple[tf.Tensor, ...]) ->
         ahead[which], behind[which] = arrays[which] + 1e-5 * move, arrays[which] - 1e-5 * move
         slope = ((by_the_formulas(*ahead) - by_the_formulas(*behind)) * direction).sum() / 2e-5
         assert float(tf.reduce_sum(gradient * tf.constant(move, tf.float32))) == pytest.approx(slope, rel=1e-3)
+
+
+def by_cudnns_formulas(inputs: Array, parameters: Array) -> Array:
+    """The LSTM of cuDNN's reference: matrices [n, n] of inputs, then of states, then two biases, each for i, f, g and o."""
+    size = 4 * UNITS * UNITS
+    of_inputs, of_states = (parameters[first : first + size].reshape(4, UNITS, UNITS) for first in (0, size))
+    biases = parameters[2 * size :].reshape(2, 4, UNITS)
+    h = c = np.zeros((BATCH, UNITS))
+    outputs = []
+    for x in inputs:
+        z = [x @ of_inputs[k].T + biases[0, k] + h @ of_states[k].T + biases[1, k] for k in range(4)]
+        i, f, o = (1 / (1 + np.exp(-z[k])) for k in (0, 1, 3))
+        c = i * np.tanh(z[2]) + f * c
+        h = o * np.tanh(c)
+        outputs.append(h)
+    return np.stack(outputs)
+
+
+def test_the_weights_in_cudnns_order_give_the_same_outputs(tensors: tuple[tf.Tensor, ...]) -> None:
+    inputs, kernel, bias, _ = tensors
+    parameters = np.asarray(cudnn_parameters(kernel, bias), np.float64)
+    assert len(parameters) == 8 * UNITS * UNITS + 8 * UNITS
+    np.testing.assert_allclose(
+        by_cudnns_formulas(np.asarray(inputs), parameters), lstm(inputs, kernel, bias), atol=1e-5
+    )
+
+
+def test_a_gpus_graph_has_cudnns_lstm_and_its_gradients(tensors: tuple[tf.Tensor, ...]) -> None:
+    """Traced only: no GPU is here."""
+
+    def traced(inputs: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> list[tf.Tensor]:
+        with tf.GradientTape() as tape:
+            tape.watch((inputs, kernel, bias))
+            outputs = Kernels(cudnn=True).lstm(inputs, kernel, bias)
+        return [outputs, *tape.gradient(outputs, (inputs, kernel, bias))]
+
+    found = tf.function(traced).get_concrete_function(*tensors[:3])
+    assert {"CudnnRNN", "CudnnRNNBackprop"} <= {node.type for node in found.graph.get_operations()}
+    assert found.output_shapes[0].as_list() == [TIME, BATCH, UNITS]
+    assert [shape.as_list() for shape in found.output_shapes[2:]] == [[2 * UNITS, 4 * UNITS], [4 * UNITS]]

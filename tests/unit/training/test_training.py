@@ -64,17 +64,18 @@ def test_the_best_epoch_is_exported_although_few_are_saved(workspace: Workspace)
     assert output.dev_loss == float(history[-1]["dev_loss"])
 
 
+@pytest.mark.parametrize("precision", ["Float32", "BFloat16"])
 def test_a_stopped_run_goes_on_as_if_nothing_had_happened(
-    make_workspace: Make, stop_at: Callable[[int], None], capsys: pytest.CaptureFixture[str]
+    precision: str, make_workspace: Make, stop_at: Callable[[int], None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     undisturbed, stopped = make_workspace("undisturbed"), make_workspace("stopped")
-    expected = undisturbed.train()
+    expected = undisturbed.train(precision=precision)
     stop_at(6)
     with pytest.raises(Stopped, match="1 epochs finished, step 6"):
-        stopped.train()
+        stopped.train(precision=precision)
     stop_at(0)
     capsys.readouterr()
-    assert stopped.train(attempt=2) == expected
+    assert stopped.train(precision=precision, attempt=2) == expected
     first = TrainProgress.model_validate_json(capsys.readouterr().out.splitlines()[0])
     assert (first.epoch, first.step, first.fraction) == (1, 6, 0.5)
     assert stopped.graph().read_bytes() == undisturbed.graph().read_bytes()

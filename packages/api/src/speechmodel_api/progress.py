@@ -37,6 +37,8 @@ class TrainProgress(Document):
     """Training speed in the current epoch, or in the last one at the start of an epoch."""
     cpu_utilization: float | None = None
     """Share of the CPUs' time, from 0 to 1, that was used since the record before. None in the first."""
+    gpu_utilization: float | None = None
+    """Share of the time, from 0 to 1, in which the GPUs computed, at the time of the record. None if it is unknown."""
     seconds_left: Annotated[float, Field(ge=0)] | None = None
     """Estimated time until the last epoch is finished, at the mean speed of this run, in seconds. None before its first step,
     and with CoquiSTT before its first epoch is finished."""

@@ -37,6 +37,7 @@ from speechmodel_api.training_spec import (
     Checkpoints,
     EarlyStop,
     Hyperparameters,
+    Precision,
     ReduceOnPlateau,
     Schedule,
     ScheduleType,
@@ -297,6 +298,7 @@ class TrainInput(StageInput):
     """Auto, or the entries of `training.augmentation`. A document without it is from before the
     field existed."""
     checkpoints: Checkpoints
+    precision: Precision = Precision.AUTO
     workers: Annotated[int, Field(ge=1)] = 1
     """Number of programs that train together on this document. For more than one, the environment variable
     TF_CONFIG names the address of each, and which of them a program is. The first gives the TrainOutput."""

@@ -166,6 +166,10 @@ class TrainingStatus(ApiModel):
     cpu_utilization: float | None = None
     """Share of the trainer's CPU time that it used since the previous report, from 0 to 1. Of several
     workers, that of the first. Absent while no attempt trains."""
+    gpu_utilization: float | None = None
+    """Share of the time in which the GPUs of the trainer computed, from 0 to 1, sampled at this report. Of
+    several workers, that of the first. Absent without GPUs, with parts of a GPU (MIG), and while no attempt
+    trains."""
     pod_seconds: int | None = None
     """Cost of training: the running time of all attempts together, in seconds, each times the number
     of its workers. Waiting for a node does not count. Absent until training has ended."""

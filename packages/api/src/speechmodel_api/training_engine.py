@@ -96,6 +96,11 @@ _REFUSALS: Final = (
         lambda training: bool(gpus(training.pod_template.resources)),
     ),
     _Refusal(
+        "!has(self.precision) || self.precision != 'BFloat16'",
+        "precision must be Auto or Float32 with the engine CoquiSTT, which computes in Float32",
+        lambda training: training.precision == "BFloat16",
+    ),
+    _Refusal(
         "!has(self.numWorkers) || self.numWorkers == 1",
         "numWorkers must be 1 with the engine CoquiSTT, which trains in one pod",
         lambda training: training.num_workers > 1,

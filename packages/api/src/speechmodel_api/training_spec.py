@@ -63,6 +63,14 @@ class Schedule(ApiModel):
     1."""
 
 
+class Precision(StrEnum):
+    """Precision of the products of matrices in training."""
+
+    AUTO = "Auto"
+    FLOAT32 = "Float32"
+    BFLOAT16 = "BFloat16"
+
+
 class CheckpointBucket(S3Target):
     """A checkpoint in a bucket."""
 
@@ -267,6 +275,12 @@ class Training(ApiModel, json_schema_extra=cel(*ENGINE_RULES[0], *ENGINE_RULES[1
     the dataset, except the seed."""
     schedule: Schedule = Schedule()
     """Course of the learning rate over the epochs."""
+    precision: Precision = Precision.AUTO
+    """Precision of the products of matrices. BFloat16 rounds the numbers that are multiplied to 8 bits;
+    weights, sums, losses and dev clips stay in Float32. Auto is BFloat16 on processors with AMX and on GPUs of
+    compute capability 8.0 and above, and Float32 elsewhere, where BFloat16 is slower. On GPUs, the LSTM is
+    computed by cuDNN, in TF32. A change restarts a running trainer from its last checkpoint. A finished model
+    is not trained again. Defaults to Auto."""
     early_stop: EarlyStop | None = None
     """End of training when the dev loss does not improve any more. `{}` sets the defaults of
     DeepSpeech. An edit of the training settings starts the count of epochs again. If not set, training

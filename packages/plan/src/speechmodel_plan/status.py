@@ -108,7 +108,8 @@ def _training(seen: Observed, record: StageRecord | None, done: Outputs) -> Trai
     goes_on = newest is not before or (recorded and recorded.job == record.run)
     if newest is None or (record.state is StageState.RUNNING and goes_on):
         return newest
-    return newest.model_copy(update={"cpu_utilization": None, "estimated_completion_time": None})
+    at_work = ("cpu_utilization", "gpu_utilization", "estimated_completion_time")
+    return newest.model_copy(update=dict.fromkeys(at_work))
 
 
 def _newest(seen: Observed, run: Run | None, before: TrainingStatus | None) -> TrainingStatus | None:
@@ -149,6 +150,7 @@ def _from_progress(progress: TrainProgress) -> TrainingStatus:
         dev_wer=rounded(progress.dev_wer),
         clips_per_second=rounded(progress.clips_per_second),
         cpu_utilization=rounded(progress.cpu_utilization),
+        gpu_utilization=rounded(progress.gpu_utilization),
         settings=progress.settings,
         progress_time=progress.time,
         estimated_completion_time=_completion(progress),

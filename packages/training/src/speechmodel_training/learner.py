@@ -9,7 +9,9 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from speechmodel_training.features import COEFFICIENTS
+from speechmodel_training.kernels import ON_CPU, Kernels
 from speechmodel_training.network import Dropout, Geometry, Share, fresh_weights, logits
+from speechmodel_training.products import FLOAT32
 from speechmodel_training.standardisation import Standardisation
 from speechmodel_training.workers import Sum, Workers
 
@@ -95,9 +97,10 @@ class Learner:
         clip_norm: float | None = None,
         consistency: float | None = None,
         workers: Workers | None = None,
+        kernels: Kernels = ON_CPU,
     ) -> None:
         self.geometry = geometry
-        self._workers = workers or Workers()
+        self._workers, self._kernels = workers or Workers(), kernels
         self._weights = {name: tf.Variable(value) for name, value in fresh_weights(geometry, seed).items()}
         self._averages = {name: tf.Variable(weight) for name, weight in self._weights.items()}
         self._first = {name: tf.Variable(tf.zeros(shape)) for name, shape in geometry.weight_shapes().items()}
@@ -243,7 +246,7 @@ class Learner:
         """
         dropout = self._dropout if self._workers.count == 1 else replace(self._dropout, share=share)
         with tf.GradientTape() as tape:
-            outputs = logits(self._weights, features, dropout)
+            outputs = logits(self._weights, features, dropout, self._kernels)
             losses = _ctc_losses(outputs, frames, labels)
             each = losses + _silence_losses(outputs, leading_silence)
             total = tf.reduce_sum(each)
@@ -286,7 +289,7 @@ class Learner:
     def _measure_eagerly(
         self, features: tf.Tensor, frames: tf.Tensor, labels: tf.SparseTensor, share: Share, asked: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        outputs = logits(self._averages, features)
+        outputs = logits(self._averages, features, kernels=replace(self._kernels, products=FLOAT32))
         loss_sum = share.counted * tf.reduce_sum(_ctc_losses(outputs, frames, labels))
         loss_sum, asked = self._workers.totals([loss_sum, asked], Sum.MEASURE)
         return loss_sum, tf.argmax(outputs, axis=2, output_type=tf.int32), asked

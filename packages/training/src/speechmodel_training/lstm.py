@@ -15,25 +15,33 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
+from speechmodel_training.products import FLOAT32, Products
+
 Gradients = tuple[tf.Tensor, tf.Tensor]
 """The gradients of the inputs' part of z, and of the recurrent weights."""
 
 
-def lstm(inputs: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
+def lstm(inputs: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor, products: Products = FLOAT32) -> tf.Tensor:
     """Return the outputs h, [time, batch, n], for inputs [time, batch, n], kernel [2n, 4n] and bias
     [4n]. Both states start at zero.
     """
     time, batch = tf.unstack(tf.shape(inputs)[:2])
     of_inputs, recurrent = tf.split(kernel, 2)
-    seen = tf.nn.bias_add(tf.matmul(tf.reshape(inputs, [-1, inputs.shape[2]]), of_inputs), bias)
-    return tf.custom_gradient(_recurrence)(tf.reshape(seen, [time, batch, bias.shape[0]]), recurrent)
+    seen = tf.nn.bias_add(products(tf.reshape(inputs, [-1, inputs.shape[2]]), of_inputs), bias)
+
+    def recurrence(seen: tf.Tensor, recurrent: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], Gradients]]:
+        return _recurrence(products, seen, recurrent)
+
+    return tf.custom_gradient(recurrence)(tf.reshape(seen, [time, batch, bias.shape[0]]), recurrent)
 
 
-def _recurrence(seen: tf.Tensor, recurrent: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], Gradients]]:
+def _recurrence(
+    products: Products, seen: tf.Tensor, recurrent: tf.Tensor
+) -> tuple[tf.Tensor, Callable[[tf.Tensor], Gradients]]:
     """Return h, [time, batch, n], for the inputs' part of z, [time, batch, 4n], and weights [n, 4n]."""
     units = recurrent.shape[0]
     start = tf.zeros([units, tf.shape(seen)[1]])
-    z, c, h = _forward_loop(_columns(seen), tf.transpose(recurrent), start)
+    z, c, h = _forward_loop(products, _columns(seen), tf.transpose(recurrent), start)
 
     def backward(d_outputs: tf.Tensor) -> Gradients:
         i, g, f, o = _gates(z)
@@ -41,21 +49,24 @@ def _recurrence(seen: tf.Tensor, recurrent: tf.Tensor) -> tuple[tf.Tensor, Calla
         # d z = [dc, dc, dc, dh] * slope, part by part
         slope = tf.concat([g * i * (1 - i), i * (1 - g * g), c_before * f * (1 - f), tanh_c * o * (1 - o)], axis=1)
         through_c = o * (1 - tanh_c * tanh_c)
-        d_z = _columns(_backward_loop(_columns(d_outputs), slope, through_c, f, recurrent, start))
+        d_z = _columns(_backward_loop(products, _columns(d_outputs), slope, through_c, f, recurrent, start))
         h_before = tf.reshape(_columns(_shifted(h, start)), [-1, units])
-        return d_z, tf.matmul(h_before, tf.reshape(d_z, [-1, 4 * units]), transpose_a=True)
+        return d_z, products(h_before, tf.reshape(d_z, [-1, 4 * units]), transpose_left=True)
 
     return _columns(h), backward
 
 
-def _forward_loop(seen: tf.Tensor, recurrent: tf.Tensor, start: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+def _forward_loop(
+    products: Products, seen: tf.Tensor, recurrent: tf.Tensor, start: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Return z, [time, 4n, batch], and c and h, [time, n, batch], for the inputs' part of z and weights [4n, n]."""
     rows, units = recurrent.shape
+    weights = products.factor(recurrent)
     arriving = _steps(seen)
     steps = arriving.size()
 
     def step(t: tf.Tensor, c: tf.Tensor, h: tf.Tensor, *lists: tf.TensorArray) -> tuple[tf.Tensor, ...]:
-        z = arriving.read(t) + tf.matmul(recurrent, h)
+        z = arriving.read(t) + products(weights, h)
         i, g, f, o = _gates(z)
         c = i * g + f * c
         h = o * tf.tanh(c)
@@ -67,6 +78,7 @@ def _forward_loop(seen: tf.Tensor, recurrent: tf.Tensor, start: tf.Tensor) -> tu
 
 
 def _backward_loop(
+    products: Products,
     d_outputs: tf.Tensor,
     slope: tf.Tensor,
     through_c: tf.Tensor,
@@ -79,13 +91,13 @@ def _backward_loop(
     It goes from the last step, after which both gradients are `end`, to the first.
     """
     leaving, slopes, through, kept = (_steps(each) for each in (d_outputs, slope, through_c, forget))
-    steps = leaving.size()
+    steps, weights = leaving.size(), products.factor(recurrent)
 
     def step(t: tf.Tensor, d_h: tf.Tensor, d_c: tf.Tensor, d_z: tf.TensorArray) -> tuple[tf.Tensor, ...]:
         d_h = d_h + leaving.read(t)
         d_c = d_c + d_h * through.read(t)
         here = tf.concat([d_c, d_c, d_c, d_h], axis=0) * slopes.read(t)
-        return t - 1, tf.matmul(recurrent, here), d_c * kept.read(t), d_z.write(t, here)
+        return t - 1, products(weights, here), d_c * kept.read(t), d_z.write(t, here)
 
     d_z = _empty(steps, recurrent.shape[1])
     *_, d_z = tf.while_loop(lambda t, *_: t >= 0, step, [steps - 1, end, end, d_z])

@@ -14,8 +14,8 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from speechmodel_training.features import COEFFICIENTS
+from speechmodel_training.kernels import ON_CPU, Kernels
 from speechmodel_training.layer_norm import layer_norm
-from speechmodel_training.lstm import lstm
 
 Array = npt.NDArray[np.float32]
 
@@ -136,15 +136,23 @@ def fresh_weights(geometry: Geometry, seed: int) -> dict[str, Array]:
     return weights
 
 
-def logits(weights: Mapping[str, tf.Tensor], features: tf.Tensor, dropout: Dropout | None = None) -> tf.Tensor:
+def logits(
+    weights: Mapping[str, tf.Tensor],
+    features: tf.Tensor,
+    dropout: Dropout | None = None,
+    kernels: Kernels = ON_CPU,
+) -> tf.Tensor:
     """Return unnormalised log probabilities, [time, batch, labels + 1], for features [batch, time,
     26].
     """
     batch, time = tf.shape(features)[0], tf.shape(features)[1]
     units, classes = weights["layer_6/weights"].shape
 
+    def affine(values: tf.Tensor, layer: str) -> tf.Tensor:
+        return tf.nn.bias_add(kernels.products(values, weights[f"{layer}/weights"]), weights[f"{layer}/bias"])
+
     def dense(values: tf.Tensor, layer: str) -> tf.Tensor:
-        values = tf.minimum(tf.nn.relu(_affine(values, weights, layer)), CEILING)
+        values = tf.minimum(tf.nn.relu(affine(values, layer)), CEILING)
         if f"{layer}/{GAMMA}" in weights:
             values = layer_norm(values, weights[f"{layer}/{BETA}"], weights[f"{layer}/{GAMMA}"])
         return dropout(values, layer) if dropout else values
@@ -152,8 +160,9 @@ def logits(weights: Mapping[str, tf.Tensor], features: tf.Tensor, dropout: Dropo
     values = tf.reshape(patches(features), [-1, PATCH])
     for layer in ("layer_1", "layer_2", "layer_3"):
         values = dense(values, layer)
-    values = lstm(tf.reshape(values, [time, batch, units]), weights[f"{CELL}/kernel"], weights[f"{CELL}/bias"])
-    values = _affine(dense(tf.reshape(values, [-1, units]), "layer_5"), weights, "layer_6")
+    values = tf.reshape(values, [time, batch, units])
+    values = kernels.lstm(values, weights[f"{CELL}/kernel"], weights[f"{CELL}/bias"])
+    values = affine(dense(tf.reshape(values, [-1, units]), "layer_5"), "layer_6")
     return tf.reshape(values, [time, batch, classes])
 
 
@@ -166,7 +175,3 @@ def patches(features: tf.Tensor) -> tf.Tensor:
     time = tf.shape(features)[1]
     padded = tf.pad(tf.transpose(features, [1, 0, 2]), [[CONTEXT, CONTEXT], [0, 0], [0, 0]])
     return tf.concat([padded[k : k + time] for k in range(SPAN)], axis=2)
-
-
-def _affine(values: tf.Tensor, weights: Mapping[str, tf.Tensor], layer: str) -> tf.Tensor:
-    return tf.nn.bias_add(tf.matmul(values, weights[f"{layer}/weights"]), weights[f"{layer}/bias"])

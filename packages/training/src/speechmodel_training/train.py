@@ -77,6 +77,7 @@ def _target(document: TrainInput, settings: LearningSettings) -> Target:
         reduce_on_plateau=document.reduce_on_plateau,
         augmentation=chosen(document.augmentation),
         every_seconds=document.checkpoints.every_seconds,
+        precision=document.precision,
     )
 
 

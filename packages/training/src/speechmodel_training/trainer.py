@@ -18,7 +18,7 @@ from typing import TypeVar
 from speechmodel_api.augmentation import parse
 from speechmodel_api.learning import LearningSettings
 from speechmodel_api.progress import TrainProgress
-from speechmodel_api.training_spec import EarlyStop, ReduceOnPlateau, Schedule
+from speechmodel_api.training_spec import EarlyStop, Precision, ReduceOnPlateau, Schedule
 from speechmodel_stagekit.errors import Stopped
 from speechmodel_stagekit.program import report
 
@@ -30,8 +30,10 @@ from speechmodel_training.clocks import Clock, CpuUse, Pace
 from speechmodel_training.dataset import TrainingSet
 from speechmodel_training.device import missing_gpu
 from speechmodel_training.errors import LossDiverged, WorkerLost
+from speechmodel_training.gpus import GpuUse
 from speechmodel_training.greedy import WordErrors, greedy_texts
 from speechmodel_training.history import History
+from speechmodel_training.kernels import chosen_kernels, slow_precision
 from speechmodel_training.learner import Learner, copy_apart, sum_of_tensors
 from speechmodel_training.network import Array
 from speechmodel_training.rates import share_of_rate
@@ -67,6 +69,7 @@ class Target:
     """Entries, those of Auto included."""
     every_seconds: float
     """Seconds between saves at most; see saving.py."""
+    precision: Precision
 
     @property
     def dev_augmentation(self) -> str:
@@ -96,14 +99,15 @@ class Trainer:
         self._store = store
         chosen = self._settings = target.settings
         self._batch_size = min(chosen.batch_size, len(training_set.train))
-        self._unused = list(
-            unused_settings(
+        self._unused = [
+            *unused_settings(
                 chosen.batch_size,
                 clips=len(training_set.train),
                 dev_clips=len(training_set.dev),
                 waits_for_dev_loss=bool(target.early_stop or target.reduce_on_plateau),
-            )
-        )
+            ),
+            *slow_precision(target.precision),
+        ]
         for sentence in self._unused:
             log.warning("%s", sentence)
         self._segment = Segment(
@@ -120,6 +124,7 @@ class Trainer:
             clip_norm=chosen.gradient_clip_norm,
             consistency=chosen.consistency or None,
             workers=workers,
+            kernels=chosen_kernels(target.precision),
         )
         voices = [clip.path for clip in training_set.train]
         train_augmenter, dev_augmenter = (
@@ -148,7 +153,7 @@ class Trainer:
         self._history = History(store.folder, self._state.history) if store else None
         self._clock = Clock(self._state.running.seconds)
         self._pace = Pace(self._epochs_trained)
-        self._cpu_use = CpuUse()
+        self._cpu_use, self._gpu_use = CpuUse(), GpuUse()
         self._reported = 0.0
 
     def run(self) -> None:
@@ -383,6 +388,7 @@ class Trainer:
                 dev_wer=last.dev_wer if last else None,
                 clips_per_second=speed or (last.clips_per_second if last else None),
                 cpu_utilization=self._cpu_use.since_last(),
+                gpu_utilization=self._gpu_use.latest(),
                 seconds_left=self._pace.seconds_left(self._epochs_trained, self._settings.max_epochs),
                 warning="; ".join(filter(None, (missing_gpu(), *self._unused))) or None,
                 time=datetime.now(UTC),

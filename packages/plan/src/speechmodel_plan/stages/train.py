@@ -8,6 +8,7 @@ from speechmodel_api.spec import SpeechModelSpec
 from speechmodel_api.stages import StageName, TrainInput, TrainOutput
 from speechmodel_api.status import ConditionType
 from speechmodel_api.training_engine import TrainingEngine
+from speechmodel_api.training_spec import Precision
 
 from speechmodel_plan.stages.prepare import PREPARE
 from speechmodel_plan.stages.stage import Image, Needs, Outputs, Stage
@@ -51,6 +52,7 @@ class Train(Stage[TrainOutput]):
             reduce_on_plateau=training.reduce_on_plateau,
             augmentation=training.augmentation,
             checkpoints=training.checkpoints,
+            precision=training.precision,
             workers=training.num_workers,
         )
 
@@ -78,9 +80,12 @@ class Train(Stage[TrainOutput]):
         return Reason.TRAINED if output.trained_epochs else Reason.NOTHING_TO_TRAIN
 
     def settings(self, spec: SpeechModelSpec) -> dict[str, Any]:
-        """Return the checkpoint settings, and the number of workers unless it is 1."""
-        found = {"checkpoints": spec.training.checkpoints.model_dump(mode="json", exclude_defaults=True)}
-        return found | ({"workers": self.workers(spec)} if self.workers(spec) > 1 else {})
+        """Return the checkpoint settings, the number of workers unless it is 1, and the precision unless it is Auto."""
+        training = spec.training
+        found = {"checkpoints": training.checkpoints.model_dump(mode="json", exclude_defaults=True)}
+        workers = {"workers": self.workers(spec)} if self.workers(spec) > 1 else {}
+        precision = {} if training.precision is Precision.AUTO else {"precision": training.precision}
+        return found | workers | precision
 
     def workers(self, spec: SpeechModelSpec) -> int:
         """Return the number of programs that train together."""
