@@ -26,6 +26,7 @@ coqui/           training by Coqui STT instead
 
 import os
 
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # NumPy makes features beside the network, in small products
 # TensorFlow reads these while it is imported
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # on every processor, not only on those with AVX-512 (decision 37)

@@ -7,7 +7,6 @@ from functools import cache
 import tensorflow as tf
 from speechmodel_api.pods import GPUS_VARIABLE
 from speechmodel_stagekit.cpus import available_cpus
-from threadpoolctl import threadpool_limits
 
 log = logging.getLogger(__name__)
 
@@ -25,8 +24,6 @@ def prepare_device() -> None:
     tf.config.threading.set_intra_op_parallelism_threads(cpus)
     tf.config.threading.set_inter_op_parallelism_threads(cpus)
     tf.config.experimental.enable_op_determinism()
-    # numpy makes features beside the network; its small products only wait for threads of their own
-    threadpool_limits(1, user_api="blas")
     gpus = tf.config.list_physical_devices("GPU")
     for gpu in gpus:
         tf.config.experimental.set_memory_growth(gpu, True)
