@@ -1,3 +1,5 @@
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -215,3 +217,23 @@ def test_a_stream_passes_on_what_went_wrong(clips: list[Clip], tmp_path: Path) -
     gone = Clip(tmp_path / "gone.wav", "a", Part.TRAIN)
     with pytest.raises(ArtefactMissing):
         list(BatchMaker([*clips, gone], ALPHABET, UNCHANGED).stream([(0,), (18,), (1,)]))
+
+
+def test_clips_that_are_the_same_in_every_epoch_are_read_once_as_far_as_there_is_room(
+    clips: list[Clip], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copies = [replace(clip, path=Path(shutil.copy(clip.path, tmp_path))) for clip in clips[:3]]
+    expected = BatchMaker(copies, ALPHABET, UNCHANGED).make((0, 1, 2))
+    monkeypatch.setattr("speechmodel_training.batches.MOST_KEPT_FRAMES", int(sum(expected.frames[:2])))
+    changing, repeating = (BatchMaker(copies, ALPHABET, UNCHANGED, repeats=repeats) for repeats in (False, True))
+    for batches in (changing, repeating):
+        np.testing.assert_array_equal(batches.make((0, 1, 2)).features, expected.features)
+    copies[0].path.unlink()
+    copies[2].path.unlink()
+    np.testing.assert_array_equal(
+        repeating.make((0, 1), epoch=1).features[1], expected.features[1, : expected.frames[1]]
+    )
+    with pytest.raises(ArtefactMissing):
+        repeating.make((2,), epoch=1)
+    with pytest.raises(ArtefactMissing):
+        changing.make((0,), epoch=1)

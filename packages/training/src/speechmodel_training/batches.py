@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 from speechmodel_stagekit.dataset import Clip
 
-from speechmodel_training.augmentation import Augmenter
+from speechmodel_training.augmentation import AugmentedClip, Augmenter
 from speechmodel_training.features import COEFFICIENTS, Frames, read_samples
 from speechmodel_training.learner import Batch
 from speechmodel_training.network import Share
@@ -18,14 +18,17 @@ from speechmodel_training.workers import Workers
 
 _AHEAD = 2
 """Batches that wait for the network."""
+MOST_KEPT_FRAMES = 1_000_000
+"""Most frames of clips that are kept: 104 MB, for 5.5 hours of speech. The others are made again."""
 
 
 class BatchMaker:
     """Makes batches of the clips of one part, each clip augmented on its own.
 
-    Features are computed again in every epoch: one core makes them about 1200 times faster than
-    speech. Of several workers, each makes its share of every batch. With several versions, all clips
-    of a batch are in it once for each version, in the same order.
+    Clips that change are made again in every epoch: without augmentation, one core makes features about 1200 times
+    faster than speech. With `repeats`, clips are the same in every epoch, and are kept in memory. Of several workers,
+    each makes its share of every batch. With several versions, all clips of a batch are in it once for each version, in
+    the same order.
     """
 
     def __init__(
@@ -36,8 +39,13 @@ class BatchMaker:
         workers: Workers | None = None,
         *,
         versions: int = 1,
+        repeats: bool = False,
     ) -> None:
         self._versions = versions
+        self._repeats = repeats
+        self._kept: dict[tuple[int, int], AugmentedClip] = {}
+        """Clips by their index and version."""
+        self._room = MOST_KEPT_FRAMES
         self._workers = workers or Workers()
         self._clips = clips
         self._index = {label: index for index, label in enumerate(alphabet)}
@@ -58,11 +66,7 @@ class BatchMaker:
         return replace(self._make([clips[row] for row in rows or (0,)], epoch), share=share)
 
     def _make(self, chosen: Sequence[int], epoch: int) -> Batch:
-        augmented = [
-            self._augmenter.augment(read_samples(self._clips[clip].path), clip=clip, epoch=epoch, version=version)
-            for version in range(self._versions)
-            for clip in chosen
-        ]
+        augmented = [self._augmented(clip, epoch, version) for version in range(self._versions) for clip in chosen]
         clips = [*chosen] * self._versions
         needed = [self._clips[clip].frames_needed for clip in clips]
         features = [_lengthened(each.features, most) for each, most in zip(augmented, needed, strict=True)]
@@ -103,6 +107,17 @@ class BatchMaker:
             finally:
                 for future in ahead:
                     future.cancel()
+
+    def _augmented(self, clip: int, epoch: int, version: int) -> AugmentedClip:
+        """Return a clip as it is in this epoch. It is made by one thread at a time."""
+        if (kept := self._kept.get((clip, version))) is not None:
+            return kept
+        samples = read_samples(self._clips[clip].path)
+        made = self._augmenter.augment(samples, clip=clip, epoch=epoch, version=version)
+        if self._repeats and len(made.features) <= self._room:
+            self._room -= len(made.features)
+            self._kept[clip, version] = made
+        return made
 
     def _frames(self, index: int, epoch: int) -> int:
         clip = self._clips[index]

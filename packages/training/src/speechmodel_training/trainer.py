@@ -132,9 +132,14 @@ class Trainer:
             for epochs in (chosen.max_epochs, 1)
         )
         self._train_batches = BatchMaker(
-            training_set.train, training_set.alphabet, train_augmenter, workers, versions=self._learner.versions
+            training_set.train,
+            training_set.alphabet,
+            train_augmenter,
+            workers,
+            versions=self._learner.versions,
+            repeats=not target.augmentation,
         )
-        self._dev_batches = BatchMaker(training_set.dev, training_set.alphabet, dev_augmenter, workers)
+        self._dev_batches = BatchMaker(training_set.dev, training_set.alphabet, dev_augmenter, workers, repeats=True)
         self._timer = SaveTimer(target.every_seconds)
         self._writer = BackgroundWriter()
         # never shut down: the program ends without waiting for a step that was abandoned
