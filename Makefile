@@ -96,6 +96,10 @@ soak: $(VENV)/.ready ## the operator for MINUTES (10; a day is 1440), on a way t
 kueue: $(VENV)/.ready packages ## the tests with a real Kueue, which is built first (once, 15 minutes)
 	@$(BIN)/pytest tests/e2e/kueue.py $(ARGS)
 
+.PHONY: upgrade
+upgrade: $(VENV)/.ready packages ## an upgrade from the first release in mid-training, whose images are built first
+	@$(BIN)/pytest tests/e2e/upgrade.py $(ARGS)
+
 .PHONY: quality
 quality: export PYTHONPATH := tests
 quality: $(VENV)/.ready ## what speakers that were never heard say: right, wrong, rejected; RECORDINGS=folder, see docs/quality.md
