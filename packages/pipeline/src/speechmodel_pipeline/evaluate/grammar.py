@@ -172,7 +172,7 @@ def _joined(decisions: Sequence[Decision]) -> Decision:
         return Decision("", tuple(best[:1]))
     text = " ".join(candidate.text for candidate in accepted)
     lowest = min(accepted, key=lambda candidate: candidate.score)
-    return Decision(text, (replace(lowest, text=text, words=(), slots={}),))
+    return Decision(text, (replace(lowest, text=text, words=(), slots={}, intent=None),))
 
 
 def _of_transcripts(dataset: PreparedDataset, alphabet: Sequence[str]) -> Grammar:
