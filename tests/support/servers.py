@@ -36,6 +36,8 @@ from support.waiting import until, until_ended
 OK_ESPEJO = FIXTURES / "clips" / "shapes_c20ad4d7_2_3_000000_1_002.wav"
 PHRASES = ("ok espejo", "espejo llama a mi {quien}", "vale [espejo]")
 """A grammar for the clips of the fixture."""
+WITHOUT_INTENT, INTENTS = ("ok espejo", "vale [espejo]"), {"CallPerson": ("espejo llama a mi {quien}",)}
+"""The same grammar with an intent."""
 
 HANGS = 600
 """Seconds without an answer after which it will never come, however busy the machine is."""
@@ -57,13 +59,20 @@ class VersionFolder:
         shutil.copy(mapped, path / MODEL)
         self.selftest(load(OK_ESPEJO), "ok espejo")
 
-    def decode_by_grammar(self, *phrases: str, threshold: float = -0.05, **lists: tuple[str, ...]) -> None:
+    def decode_by_grammar(
+        self,
+        *phrases: str,
+        intents: Mapping[str, tuple[str, ...]] | None = None,
+        threshold: float = -0.05,
+        **lists: tuple[str, ...],
+    ) -> None:
         """Add the files of a grammar, as a version that was published with one has them."""
         graph = FIXTURES / "tf2_128.pb"
         export_acoustic_model(graph, self.path / ACOUSTIC)
         alphabet = [label.decode() for label in read_graph(graph).labels]
-        self._decoding = Decoding(grammar=GrammarSource.PHRASES, phrases=phrases, lists=lists)
-        grammar = compile_grammar([], alphabet, templates=phrases, lists=lists)
+        intents = dict(intents or {})
+        self._decoding = Decoding(grammar=GrammarSource.PHRASES, phrases=phrases, intents=intents, lists=lists)
+        grammar = compile_grammar([], alphabet, templates=phrases, intents=intents, lists=lists)
         (self.path / GRAMMAR).write_bytes(grammar.to_bytes())
         self._grammar = PublishedGrammar(
             acoustic_uri="s3://models/home/espejo/acoustic.onnx",

@@ -672,6 +672,29 @@ MANIFESTS = {
         1,
         arguments=VALIDATE,
     ),
+    "a template of an intent that is not closed": Row(
+        manifest(MANIFEST + "  decoding:\n    intents:\n      TurnOn: ['(prende luz']\n"),
+        "m.yaml:9: spec.decoding.intents: the phrase '(prende luz' of the intent 'TurnOn' ",
+        1,
+        arguments=VALIDATE,
+    ),
+    "a sentence of two intents": Row(
+        manifest(MANIFEST + "  decoding: {intents: {TurnOn: ['(prende|pon) luz'], Toggle: ['prende [la] luz']}}\n"),
+        "spec.decoding.intents: the sentence 'prende luz' is in the intents 'Toggle' and 'TurnOn'; keep it in one",
+        1,
+        arguments=VALIDATE,
+    ),
+    "a sentence of an intent and of none": Row(
+        manifest(MANIFEST + "  decoding: {phrases: ['¡Luz!'], intents: {TurnOn: ['[la] luz']}}\n"),
+        "spec.decoding: the sentence 'luz' is in the intent 'TurnOn' and in decoding.phrases; keep it in one of them",
+        1,
+        arguments=VALIDATE,
+    ),
+    "intents beside phrases": Row(
+        manifest(MANIFEST + "  decoding: {phrases: [ok], intents: {TurnOn: ['luz {a}']}, lists: {a: [sala]}}\n"),
+        "valid",
+        arguments=VALIDATE,
+    ),
     "a folder for a manifest": Row(
         lambda folder: (folder / "m.yaml").mkdir(), "m.yaml:1: cannot be read: Is a directory", 1, arguments=VALIDATE
     ),

@@ -108,6 +108,10 @@ def test_a_phrase_that_no_transcript_can_spell_is_named(manifest: Path, capsys: 
     assert main(["validate", str(manifest), "--dataset"]) == 1
     said = capsys.readouterr().err
     assert "decoding.phrases: the phrase 'kilo': the model's alphabet does not contain 'k'" in said
+    manifest.write_text(MANIFEST + "  decoding: {intents: {Weigh: [kilo]}}\n", encoding="utf-8")
+    assert main(["validate", str(manifest), "--dataset"]) == 1
+    said = capsys.readouterr().err
+    assert "decoding.intents: the phrase 'kilo' of the intent 'Weigh': the model's alphabet does not contain" in said
 
 
 @pytest.mark.parametrize(

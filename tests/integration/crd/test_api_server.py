@@ -165,8 +165,10 @@ BAD: list[tuple[str, Any, str]] = [
     ("spec.decoding", {"scorer": {"path": "a", "hotWords": {"ok": 101}}}, "spec.decoding.scorer.hotWords.ok"),
     ("spec.decoding", {"hotWords": {"ok": 1}}, "unknown field"),
     ("spec.decoding", {"scorer": {}}, "set exactly one of path and build"),
-    ("spec.decoding", {"grammar": "Phrases"}, "set phrases if grammar is Phrases"),
-    ("spec.decoding", {"grammar": "Dataset", "phrases": ["ok"]}, "leave them out if grammar is Dataset"),
+    ("spec.decoding", {"grammar": "Phrases"}, "set phrases or intents if grammar is Phrases"),
+    ("spec.decoding", {"grammar": "Dataset", "phrases": ["ok"]}, "leave both out if grammar is Dataset"),
+    ("spec.decoding", {"grammar": "Dataset", "intents": {"TurnOn": ["ok"]}}, "leave both out if grammar is Dataset"),
+    ("spec.decoding", {"intents": {"TurnOn": []}}, "spec.decoding.intents.TurnOn"),
     ("spec.training", {"podTemplate": {"serviceAccountName": "admin"}}, "unknown field"),
     ("spec.training", {"podTemplate": {"volumes": []}}, "unknown field"),
 ]

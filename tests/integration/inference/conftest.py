@@ -14,7 +14,7 @@ from speechmodel_pipeline.graphdef.pbmm import memory_map
 from speechmodel_runtime import load, save
 from support.browser import chromium
 from support.places import FIXTURES
-from support.servers import OK_ESPEJO, PHRASES, Server, Start, VersionFolder
+from support.servers import INTENTS, OK_ESPEJO, WITHOUT_INTENT, Server, Start, VersionFolder
 
 
 @pytest.fixture(scope="session")
@@ -56,7 +56,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, mapped: Path) -> Iterator[S
 def grammar_server(tmp_path_factory: pytest.TempPathFactory, mapped: Path) -> Iterator[Server]:
     base = tmp_path_factory.mktemp("grammar")
     folder = VersionFolder(base / "models", mapped)
-    folder.decode_by_grammar(*PHRASES, quien=("hija", "hijo", "nuera"))
+    folder.decode_by_grammar(*WITHOUT_INTENT, intents=INTENTS, quien=("hija", "hijo", "nuera"))
     with Server(folder.path, base / "server.log", {}) as server:
         yield server.until_ready()
 

@@ -14,7 +14,9 @@ def grammar_server(tmp_path_factory: pytest.TempPathFactory, mapped: Path) -> It
     """A version with a grammar and a card."""
     base = tmp_path_factory.mktemp("card")
     folder = VersionFolder(base / "models", mapped)
-    folder.decode_by_grammar("(ok|vale) [espejo]", "llama a mi {quien}", quien=("hija", "hijo"))
+    folder.decode_by_grammar(
+        "(ok|vale) [espejo]", intents={"CallPerson": ("llama a mi {quien}",)}, quien=("hija", "hijo")
+    )
     folder.describe(card())
     with Server(folder.path, base / "server.log", {}) as server:
         yield server.until_ready()
@@ -36,9 +38,11 @@ def test_the_card_has_the_figures_of_the_version_and_names_no_recording(grammar_
 
 def test_phrases_are_listed_as_written_and_as_they_are_said(grammar_server: Server) -> None:
     assert grammar_server.get("/v1/speechmodel/phrases").json() == {
-        "written": ["(ok|vale) [espejo]", "llama a mi {quien}"],
+        "written": ["(ok|vale) [espejo]"],
+        "intents": {"CallPerson": ["llama a mi {quien}"]},
         "lists": {"quien": ["hija", "hijo"]},
         "phrases": ["llama a mi hija", "llama a mi hijo", "ok", "ok espejo", "vale", "vale espejo"],
+        "intent_of": {"llama a mi hija": "CallPerson", "llama a mi hijo": "CallPerson"},
         "complete": True,
     }
 

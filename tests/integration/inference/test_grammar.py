@@ -26,19 +26,24 @@ def test_anything_else_gives_an_empty_text(grammar_server: Server, tmp_path: Pat
         assert grammar_server.transcribe(recording, response_format="text").text == "\n"
 
 
-def test_verbose_json_has_the_confidence_the_words_the_slots_and_the_candidates(grammar_server: Server) -> None:
+def test_verbose_json_has_the_confidence_the_words_the_intent_the_slots_and_the_candidates(
+    grammar_server: Server,
+) -> None:
     answer = grammar_server.transcribe(HIJO, response_format="verbose_json").json()
     assert answer["text"] == "espejo llama a mi hijo"
     assert (answer["task"], answer["language"], answer["slots"]) == ("transcribe", "es-CL", {"quien": "hijo"})
+    assert (answer["intent"], answer["segments"][0]["intent"]) == ("CallPerson", "CallPerson")
     assert answer["duration"] == pytest.approx(1.94, abs=0.1)
     assert 0.9 < answer["confidence"] <= 1
     assert [word["word"] for word in answer["words"]] == answer["text"].split()
     assert all(0 <= word["start"] < word["end"] <= answer["duration"] + 0.04 for word in answer["words"])
     first, *others = answer["candidates"]
-    assert (first["text"], first["slots"]) == (answer["text"], {"quien": "hijo"})
-    assert "espejo llama a mi hija" in [other["text"] for other in others]
+    assert (first["text"], first["intent"], first["slots"]) == (answer["text"], "CallPerson", {"quien": "hijo"})
+    assert ("espejo llama a mi hija", "CallPerson") in [(other["text"], other["intent"]) for other in others]
     one = grammar_server.transcribe(HIJO, response_format="verbose_json", alternatives="1").json()
     assert one["candidates"] == answer["candidates"][:1]
+    without = grammar_server.transcribe(OK_ESPEJO, response_format="verbose_json").json()
+    assert (without["text"], without["intent"]) == ("ok espejo", None)
 
 
 def test_the_openai_client_reads_verbose_json(grammar_server: Server) -> None:
@@ -54,6 +59,7 @@ def test_the_openai_client_reads_verbose_json(grammar_server: Server) -> None:
 def test_verbose_json_of_something_else_has_no_confidence(grammar_server: Server) -> None:
     answer = grammar_server.transcribe(HOLA, response_format="verbose_json").json()
     assert (answer["text"], answer["confidence"], answer["words"], answer["slots"]) == ("", None, [], {})
+    assert answer["intent"] is None
 
 
 def test_a_version_from_before_there_were_grammars_is_free_text(server: Server) -> None:

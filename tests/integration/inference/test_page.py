@@ -13,7 +13,7 @@ from speechmodel_runtime import save
 from support.browser import INSECURE, Held, chromium, expect, follow, new_page, watched
 from support.cards import DIGEST, card
 from support.places import FIXTURES
-from support.servers import OK_ESPEJO, Server, VersionFolder
+from support.servers import INTENTS, OK_ESPEJO, WITHOUT_INTENT, Server, VersionFolder
 
 pytestmark = pytest.mark.slow
 
@@ -22,7 +22,6 @@ HIJO = FIXTURES / "clips" / "shapes_44f683a8_2_3_000000_6_002.wav"
 HOLA = FIXTURES / "clips" / "shapes_3c59dc04_2_3_000000_2_001.wav"
 """hola espejo, which is not in the grammar"""
 TAKES = 30
-PHRASES = ("ok espejo", "espejo llama a mi {quien}", "vale [espejo]")
 RECORD_AND_SEND = """async () => {
     const stream = await navigator.mediaDevices.getUserMedia({ audio: true });
     const recorder = new MediaRecorder(stream, { mimeType: "audio/webm;codecs=opus" });
@@ -51,7 +50,7 @@ def grammar_server(tmp_path_factory: pytest.TempPathFactory, mapped: Path) -> It
     """A version with a grammar and a card, and low limits."""
     base = tmp_path_factory.mktemp("page")
     folder = VersionFolder(base / "models", mapped)
-    folder.decode_by_grammar(*PHRASES, quien=("hija", "hijo", "nuera"))
+    folder.decode_by_grammar(*WITHOUT_INTENT, intents=INTENTS, quien=("hija", "hijo", "nuera"))
     folder.describe(card())
     with Server(folder.path, base / "server.log", {"max_audio_seconds": "20", "max_upload_bytes": "1000000"}) as server:
         yield server.until_ready()
@@ -90,8 +89,8 @@ def test_spoken_words_appear_with_their_confidence_once_the_speaker_pauses(page:
     expect(page.locator("#verdict")).to_have_text(re.compile(r"^\d+(\.\d)?% sure$"))
     assert words(page) == ["espejo", "llama", "a", "mi", "hijo"]
     assert all(re.fullmatch(r"\d+%", each) for each in page.locator("#timeline .sureness").all_inner_texts())
-    expect(page.locator("#slots")).to_have_text("quienhijo")
-    expect(page.locator("#candidates")).to_contain_text("espejo llama a mi hija")
+    expect(page.locator("#slots")).to_have_text("intentCallPersonquienhijo")
+    expect(page.locator("#candidates")).to_contain_text("espejo llama a mi hija CallPerson")
     expect(page.get_by_role("status").filter(has_text="Heard: espejo llama a mi hijo, ")).to_be_attached()
 
 
@@ -333,11 +332,15 @@ def test_the_page_says_what_the_model_is_and_what_it_can_hear(page: Page) -> Non
     expect(page.get_by_title(DIGEST)).to_be_visible()
     expect(page.get_by_role("img", name="Over 36 epochs, the training loss went from")).to_be_visible()
     expect(page.locator("#phrases li")).to_have_text(
-        ["ok espejo", "espejo llama a mi {quien}", "vale [espejo]", "{quien} hija · hijo · nuera"]
+        ["ok espejo", "vale [espejo]", "espejo llama a mi {quien} CallPerson", "{quien} hija · hijo · nuera"]
     )
     page.get_by_label("Search the phrases").fill("HÍJ")
-    expect(page.locator("#phrases li")).to_have_text(["espejo llama a mi hija", "espejo llama a mi hijo"])
+    expect(page.locator("#phrases li")).to_have_text(
+        ["espejo llama a mi hija CallPerson", "espejo llama a mi hijo CallPerson"]
+    )
     expect(page.locator("#phrases-count")).to_have_text("2 of 6")
+    page.get_by_label("Search the phrases").fill("callp")
+    expect(page.locator("#phrases-count")).to_have_text("3 of 6")
 
 
 def test_a_version_in_free_text_from_before_there_were_cards_is_served(browser: Browser, server: Server) -> None:

@@ -9,7 +9,7 @@ import pytest
 import soundfile
 from speechmodel_runtime import Pcm, load
 from support.places import FIXTURES
-from support.servers import OK_ESPEJO, PHRASES, Server, Start, VersionFolder
+from support.servers import INTENTS, OK_ESPEJO, WITHOUT_INTENT, Server, Start, VersionFolder
 
 HIJO = FIXTURES / "clips" / "shapes_44f683a8_2_3_000000_6_002.wav"
 """espejo llama a mi hijo"""
@@ -32,7 +32,7 @@ def lenient_server(tmp_path_factory: pytest.TempPathFactory, mapped: Path) -> It
     """
     base = tmp_path_factory.mktemp("lenient")
     folder = VersionFolder(base / "models", mapped)
-    folder.decode_by_grammar(*PHRASES, threshold=-10.0, quien=("hija", "hijo", "nuera"))
+    folder.decode_by_grammar(*WITHOUT_INTENT, intents=INTENTS, threshold=-10.0, quien=("hija", "hijo", "nuera"))
     with Server(folder.path, base / "server.log", {}) as server:
         yield server.until_ready()
 
@@ -57,6 +57,7 @@ def test_two_phrases_are_two_segments(kind: str, pause: float, request: pytest.F
     if kind == "lenient_server":
         assert behind["text"] == "espejo llama a mi hijo"
         assert (behind["slots"], answer["slots"]) == ({"quien": "hijo"}, {"quien": "hijo"})
+        assert (before["intent"], behind["intent"], answer["intent"]) == (None, "CallPerson", "CallPerson")
         assert answer["confidence"] == min(before["confidence"], behind["confidence"])
 
 

@@ -28,7 +28,7 @@ def keeping(tmp_path_factory: pytest.TempPathFactory, mapped: Path) -> Iterator[
     base = tmp_path_factory.mktemp("record")
     (base / "dataset").mkdir()
     folder = VersionFolder(base / "models", mapped)
-    folder.decode_by_grammar("ok espejo", "vale [espejo]")
+    folder.decode_by_grammar("ok espejo", intents={"Agree": ("vale [espejo]",)})
     speakers = (speaker_hash("Ana"),)
     made = [
         VersionRecord(version=each, published_at=datetime.now(UTC), take_speakers=speakers) for each in VERSION_NAMES

@@ -70,8 +70,13 @@ def test_the_transcripts_are_the_phrases_of_the_grammar_dataset(tmp_path: Path, 
 
 def test_clips_of_other_phrases_are_foreign_and_no_word_errors(tmp_path: Path, deepspeech: Path) -> None:
     workspace = make_workspace(tmp_path, deepspeech, THIRDS)
-    ended = evaluated(workspace, of_phrases("[espejo] llama a mi {quien}", quien=("hija", "hijo", "nuera")), tmp_path)
+    intents, lists = {"CallPerson": ("[espejo] llama a mi {quien}",)}, {"quien": ("hija", "hijo", "nuera")}
+    decoding = Decoding(grammar=GrammarSource.PHRASES, intents=intents, lists=lists)
+    ended = evaluated(workspace, decoding, tmp_path)
     assert ended.code == 0, ended.log
+    answered = {each.get("intent") for each in report(workspace)["results"] if each["hypothesis"]}
+    assert answered == {"CallPerson"}
+    assert all("intent" not in each for each in report(workspace)["results"] if not each["hypothesis"])
     foreign = [each for each in report(workspace)["results"] if "llama" not in each["reference"]]
     assert ended.output["figures"]["foreign"] == len(foreign) > 0
     assert all(each["foreign"] for each in foreign)

@@ -11,10 +11,12 @@ from axe_playwright_python.sync_playwright import Axe
 from speechmodel_pipeline.convert.stage import convert
 from speechmodel_pipeline.evaluate import page
 from speechmodel_pipeline.evaluate.stage import evaluate
+from speechmodel_pipeline.evaluation_report import EvaluationReport
 from speechmodel_stagekit.artefacts import seal
+from speechmodel_stagekit.dataset import Part, open_dataset
 from support.browser import chromium, new_page
 from support.cards import card
-from support.workspaces import EVALUATE, TRAIN, Workspace, make_workspace
+from support.workspaces import DATA, EVALUATE, TRAIN, Workspace, make_workspace
 
 from .test_evaluate import HALF
 
@@ -100,6 +102,18 @@ def test_it_shows_curves_errors_speakers_and_coverage_and_refers_to_nothing_else
     assert len(found.addresses) == found.elements.count("audio") > 0
     assert all(address.startswith("data:audio/flac;base64,") for address in found.addresses)
     assert not re.search(r"url\(|@import|https?://", text)
+    assert 'llama a mi hija</bdi> <span class="soft"><bdi>CallPerson</bdi>' in with_intent(workspace, "CallPerson")
+
+
+def with_intent(workspace: Workspace, intent: str) -> str:
+    """The page of a finished evaluation, if its wrong answers had this intent."""
+    content = (workspace.root / "reports" / EVALUATE / "report.json").read_bytes()
+    report = EvaluationReport.model_validate_json(content)
+    worst = tuple(each.model_copy(update={"intent": intent}) for each in report.worst)
+    dataset = open_dataset(workspace.root / "data" / DATA)
+    clips = {clip.name: clip for part in Part for clip in dataset.clips(part)}
+    task = workspace.evaluate_input(convert(workspace.convert_input()))
+    return page.report_page(task, dataset, report.model_copy(update={"worst": worst}), clips)
 
 
 def test_recordings_are_bounded_and_a_missing_history_is_said(

@@ -53,6 +53,12 @@ def test_a_description_names_the_values_of_its_field() -> None:
     assert missing == set()
 
 
+def test_no_field_has_a_word_that_a_structural_schema_cannot_have() -> None:
+    words = {"$ref", "anyOf", "patternProperties", "propertyNames"}
+    assert {path: words & set(node) for path, node in NODES.items() if words & set(node)} == {}
+    assert NODES["spec.decoding.intents"]["additionalProperties"]["minItems"] == 1
+
+
 def test_the_message_of_a_rule_is_a_demand() -> None:
     messages = [rule["message"] for node in NODES.values() for rule in node.get("x-kubernetes-validations", ())]
     assert len(messages) >= 8

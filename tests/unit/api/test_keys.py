@@ -63,12 +63,14 @@ def keys_of(manifest: dict[str, Any], **more: Any) -> dict[str, str]:
         beam_width=spec.decoding.beam_width,
         grammar=source,
         phrases=spec.decoding.phrases,
+        intents=spec.decoding.intents,
         lists=spec.decoding.lists,
         foreign_speech=spec.decoding.foreign_speech if free_text else ForeignSpeech.TRANSCRIBE,
         scorer=spec.decoding.scorer if free_text else None,
     )
     # evaluate compiles another grammar for other phrases
-    compiled = hashlib.sha256(repr((source, decoding.phrases, decoding.lists)).encode()).hexdigest()
+    written = (source, decoding.phrases, decoding.lists, *([decoding.intents] if decoding.intents else []))
+    compiled = hashlib.sha256(repr(written).encode()).hexdigest()
     calibration = Calibration(threshold=-0.5, offset=-1.0, slope=2.0, word_offset=-1.0, word_slope=2.0)
     grammar = GrammarDecoder(acoustic_sha256="c" * 64, grammar_sha256=compiled, calibration=calibration)
     rejects = decoding.foreign_speech is ForeignSpeech.REJECT
@@ -100,6 +102,8 @@ def test_the_keys_of_a_comparison_never_change() -> None:
     clips = keys.test_clips_key(data, Decoding(beam_width=50, grammar=GrammarSource.PHRASES, phrases=("ok",)))
     assert clips == keys.test_clips_key(data, Decoding(grammar=GrammarSource.PHRASES, phrases=("ok",)))
     assert (clips, keys.compare_key("1" * 64, clips)) == ("464e7df8", "7796c1a8")
+    named = keys.test_clips_key(data, Decoding(grammar=GrammarSource.PHRASES, intents={"TurnOn": ("ok",)}))
+    assert named == "584e6dc4"
 
 
 @pytest.mark.parametrize(
@@ -135,6 +139,7 @@ def test_the_keys_of_a_comparison_never_change() -> None:
         ("decoding.beamWidth", 10, "evaluate publish version"),
         ("decoding", {"grammar": "FreeText"}, "evaluate publish version"),
         ("decoding", {"phrases": ["ok"]}, "evaluate publish version"),
+        ("decoding", {"intents": {"TurnOn": ["ok"]}}, "evaluate publish version"),
         ("decoding", {"grammar": "Dataset"}, ""),
         ("decoding", {"foreignSpeech": "Reject"}, ""),
         ("decoding", {"scorer": {"path": "es.scorer"}}, ""),
@@ -215,6 +220,15 @@ def test_another_list_changes_the_grammar_and_trains_nothing() -> None:
 
     one, two = with_rooms("cocina"), with_rooms("cocina", "living")
     assert {name for name in one if one[name] != two[name]} == {"evaluate", "publish", "version"}
+
+
+def test_an_intent_for_a_phrase_changes_the_grammar_and_trains_nothing() -> None:
+    plain, on, off = (
+        keys_of(_with(BASE, "decoding", decoding))
+        for decoding in ({"phrases": ["luz"]}, {"intents": {"TurnOn": ["luz"]}}, {"intents": {"TurnOff": ["luz"]}})
+    )
+    for one, two in ((plain, on), (on, off)):
+        assert {name for name in one if one[name] != two[name]} == {"evaluate", "publish", "version"}
 
 
 def test_a_version_is_another_one_with_another_threshold() -> None:

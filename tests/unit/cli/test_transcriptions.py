@@ -45,13 +45,14 @@ def stand_for_published(version: VersionFolder, monkeypatch: pytest.MonkeyPatch,
 
 
 def test_a_version_with_a_grammar_answers_with_its_phrases_or_nothing(version: VersionFolder, tmp_path: Path) -> None:
-    version.decode_by_grammar("ok {quien}", quien=("espejo", "hija"))
+    version.decode_by_grammar(intents={"Greet": ("ok {quien}",)}, quien=("espejo", "hija"))
     (tmp_path / "no.wav").write_text("no audio")
     ok, hola, broken = transcribe_here(version.path, [OK_ESPEJO, HOLA, tmp_path / "no.wav"], Engine.AUTO)
     assert ok.answer is not None and hola.answer is not None
-    assert (ok.text, ok.answer.slots, ok.error) == ("ok espejo", {"quien": "espejo"}, None)
+    assert (ok.text, ok.answer.intent, ok.answer.slots) == ("ok espejo", "Greet", {"quien": "espejo"})
+    assert ok.error is None
     assert ok.answer.confidence is not None and ok.answer.confidence > 0.9
-    assert (hola.text, hola.answer.confidence) == ("", None)
+    assert (hola.text, hola.answer.confidence, hola.answer.intent) == ("", None, None)
     assert broken.answer is None and "no.wav" in str(broken.error)
 
 
@@ -71,10 +72,11 @@ def test_a_damaged_grammar_is_named(version: VersionFolder) -> None:
 def test_json_is_a_line_for_each_file(
     version: VersionFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    version.decode_by_grammar("ok espejo")
+    version.decode_by_grammar(intents={"Greet": ("ok espejo",)})
     stand_for_published(version, monkeypatch, tmp_path)
     assert transcribe([OK_ESPEJO, HOLA], state=tmp_path, model=None, url=None, as_json=True) == 0
     first, second = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert (first["intent"], first["candidates"][0]["intent"], second["intent"]) == ("Greet", "Greet", None)
     assert (first["file"], first["text"], first["candidates"][0]["text"]) == (str(OK_ESPEJO), "ok espejo", "ok espejo")
     assert (second["file"], second["text"]) == (str(HOLA), "")
     assert transcribe([OK_ESPEJO, HOLA], state=tmp_path, model=None, url=None, as_json=False) == 0

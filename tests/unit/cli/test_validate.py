@@ -90,6 +90,15 @@ BAD = {
         TEXT + "  decoding: {scorer: {build: {}, hotWords: {no: 1}}}\n",
         '8: spec.decoding.scorer.hotWords.no: YAML reads the name no as the boolean false; write "no"',
     ),
+    "an intent whose name has a space": (
+        TEXT + "  decoding:\n    intents: {Turn On: [luz]}\n",
+        "9: spec.decoding.intents.Turn On: 'Turn On' does not match ^[A-Za-z_][A-Za-z0-9_./-]*$; write a name such as "
+        "TurnOn or lights/on",
+    ),
+    "an intent without phrases": (
+        TEXT + "  decoding: {intents: {TurnOn: []}}\n",
+        "8: spec.decoding.intents.TurnOn: has 0 entries, and at least 1 is needed",
+    ),
     "a text for a list": (
         TEXT + "  training: {augmentation: auto}\n",
         "8: spec.training.augmentation: must be Auto or a list, not 'auto'; did you mean Auto?",
@@ -105,7 +114,8 @@ BAD = {
     ),
     "unknown field without a like": (
         TEXT + "  decoding: {zzz: 1}\n",
-        "8: spec.decoding.zzz: unknown field; known here: beamWidth, foreignSpeech, grammar, lists, phrases, scorer",
+        "8: spec.decoding.zzz: unknown field; known here: beamWidth, foreignSpeech, grammar, intents, lists, phrases, "
+        "scorer",
     ),
     "a language that YAML takes for a boolean": (
         TEXT.replace("language: es", "language: no"),

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from speechmodel_api.dataset_spec import Annotations, Numbers
+from speechmodel_api.stages import Decoding
 from speechmodel_decoding.errors import GrammarError
 from speechmodel_decoding.text.normalise import TranscriptUnusable, normalise
 from speechmodel_decoding.text.phrases import as_trained
@@ -16,7 +17,7 @@ ALPHABET = frozenset(" 'abcdefghijklmnopqrstuvwxyzáéíóúñ")
 
 def normalised(phrase: str, alphabet: frozenset[str] = ALPHABET, **lists: tuple[str, ...]) -> str:
     settings = TextSettings("es", alphabet, Annotations.REJECT, Numbers.REJECT)
-    return as_trained([phrase], lists, settings).phrases[0]
+    return as_trained(Decoding(phrases=(phrase,), lists=lists), settings).phrases[0]
 
 
 @pytest.mark.parametrize(
@@ -67,8 +68,7 @@ def test_a_phrase_without_brackets_is_normalised_as_a_transcript(phrase: str) ->
 
 def test_values_of_lists_are_normalised_too() -> None:
     phrases = as_trained(
-        ["luz de {Sala}"],
-        {"Sala": ("la Sala, grande", "cocina")},
+        Decoding(phrases=("luz de {Sala}",), lists={"Sala": ("la Sala, grande", "cocina")}),
         TextSettings("es", ALPHABET, Annotations.REJECT, Numbers.REJECT),
     )
     assert phrases.lists == {"Sala": ("la sala grande", "cocina")}
@@ -107,10 +107,25 @@ SPELLS = TextSettings("es", ALPHABET, Annotations.STRIP, Numbers.SPELL)
 def test_numbers_and_annotations_of_phrases_are_read_as_the_dataset_reads_them(
     phrase: str, trained: str, alphabet: frozenset[str]
 ) -> None:
-    assert as_trained([phrase], {}, replace(SPELLS, alphabet=alphabet)).phrases == (trained,)
+    decoding = Decoding(phrases=(phrase,), intents={"ChangeChannel": (phrase,)})
+    found = as_trained(decoding, replace(SPELLS, alphabet=alphabet))
+    assert (found.phrases, found.intents) == ((trained,), {"ChangeChannel": (trained,)})
 
 
 @pytest.mark.parametrize("phrase", ["canal 2[5]", "[sala]5", "pon 1 [luz]"])
 def test_a_number_whose_word_depends_on_what_a_bracket_gives_is_not_spelled(phrase: str) -> None:
     with pytest.raises(GrammarError, match="not spelled out"):
-        as_trained([phrase], {}, replace(SPELLS, alphabet=frozenset()))
+        as_trained(Decoding(phrases=(phrase,)), replace(SPELLS, alphabet=frozenset()))
+
+
+def test_a_phrase_of_an_intent_that_no_transcript_may_have_is_named_with_the_intent() -> None:
+    settings = TextSettings("es", frozenset(), Annotations.REJECT, Numbers.REJECT)
+    with pytest.raises(GrammarError, match=r"^the phrase 'canal 5' of the intent 'ChangeChannel': '5' is not spelled"):
+        as_trained(Decoding(intents={"ChangeChannel": ("canal 5",)}), settings)
+
+
+def test_sentences_that_are_equal_once_they_are_normalised_have_one_intent() -> None:
+    settings = TextSettings("es", frozenset(), Annotations.REJECT, Numbers.REJECT)
+    found = as_trained(Decoding(intents={"On": ("¡Luz, ya!",), "Off": ("luz ya",)}), settings)
+    with pytest.raises(GrammarError, match="'luz ya' is in the intents 'Off' and 'On'"):
+        found.compile(sorted({" ", *found.characters}))

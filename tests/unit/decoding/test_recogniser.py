@@ -78,13 +78,18 @@ def test_noise_and_silence_give_nothing(acoustic: AcousticModel, alphabet: tuple
         assert every.recognise(pcm).text == ""
 
 
-def test_an_answer_has_its_words_with_times_and_its_slots(
+def test_an_answer_has_its_words_with_times_its_intent_and_its_slots(
     acoustic: AcousticModel, alphabet: tuple[str, ...], heard: list[Heard]
 ) -> None:
     clip = next(each for each in heard if each.text == "espejo llama a mi hijo")
-    answer = recogniser(acoustic, alphabet, "espejo llama a mi {quien}", "ok espejo").recognise(clip.pcm).accepted
+    intents, lists = {"CallPerson": ["espejo llama a mi {quien}"]}, {"quien": ["hija", "hijo", "nuera"]}
+    grammar = compile_grammar(["ok espejo"], alphabet, intents=intents, lists=lists)
+    decision = Recogniser(acoustic, grammar, CALIBRATION).recognise(clip.pcm, alternatives=3)
+    answer = decision.accepted
     assert answer is not None
-    assert answer.slots == {"quien": "hijo"}
+    assert (answer.intent, answer.slots) == ("CallPerson", {"quien": "hijo"})
+    others = {candidate.text: candidate.intent for candidate in decision.candidates}
+    assert others["espejo llama a mi hija"] == "CallPerson"
     assert [word.text for word in answer.words] == ["espejo", "llama", "a", "mi", "hijo"]
     times = [time for word in answer.words for time in (word.start_seconds, word.end_seconds)]
     assert times == sorted(times)

@@ -14,7 +14,7 @@ FIRST, SECOND = np.full(5000, 1, np.int16), np.full(6000, 2, np.int16)
 
 
 def heard(text: str, score: float) -> Decision:
-    return Decision(text if score > -1 else "", (Candidate(text, score, 0.5 + score / 10, (), {}),))
+    return Decision(text if score > -1 else "", (Candidate(text, score, 0.5 + score / 10, (), {}, "Play"),))
 
 
 class Scripted:
@@ -47,6 +47,7 @@ def test_a_rejected_recording_is_cut_and_its_parts_may_be_accepted(decide: Decid
     parts = {len(FIRST): heard("pon", -0.4), len(SECOND): heard("para", -0.1)}
     answer = decide(SHORT, {len(SHORT): heard("ok", -3)} | parts)
     assert (answer.text, answer.candidates[0].text, answer.candidates[0].score) == ("pon para", "pon para", -0.4)
+    assert answer.candidates[0].intent is None, "several phrases have no intent in common"
     one = decide(SHORT, {len(SHORT): heard("ok", -3)} | parts | {len(FIRST): heard("pon", -2)})
     assert (one.text, one.candidates[0].score) == ("para", -0.1)
 

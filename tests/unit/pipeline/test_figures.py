@@ -42,7 +42,7 @@ def decided(
     reference: str, text: str, phrase: str | None, confidence: float = 0.9, *, foreign: bool = False
 ) -> ClipResult:
     """A clip that the grammar decided, and that was letters in free text."""
-    candidates = () if phrase is None else (Candidate(phrase, -0.1, confidence, (), {}),)
+    candidates = () if phrase is None else (Candidate(phrase, -0.1, confidence, (), {}, "Play"),)
     free = clip_result("clip", 1.0, reference, "leters", -3.0, None)
     return with_grammar(free, Decision(text, candidates), foreign=foreign)
 
@@ -58,6 +58,7 @@ def test_a_clip_is_right_wrong_or_rejected() -> None:
     figures = grammar_figures(phrases, [])
     assert (figures.right, figures.wrong, figures.rejected, figures.phrases) == (2, 1, 2, 5)
     assert (figures.foreign, figures.accepted) == (0, 0)
+    assert [each.intent for each in phrases] == ["Play", "Play", "Play", None, None]
     assert figures.calibration_error == pytest.approx(0.15), "3 of 4 phrases that fit are right, with 0.9 each"
 
 

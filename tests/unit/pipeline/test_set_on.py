@@ -10,6 +10,7 @@ import pytest
 from speechmodel_api.dataset_spec import Annotations, Numbers
 from speechmodel_api.decoding_spec import GrammarSource
 from speechmodel_api.decoding_spec import Scorer as ScorerSpec
+from speechmodel_api.reasons import Reason
 from speechmodel_api.stages import Decoding
 from speechmodel_decoding import AcousticModel, LogProbabilities, TextScorer
 from speechmodel_decoding.compiling import compile_grammar
@@ -114,3 +115,10 @@ def test_numbers_of_phrases_are_spelled_if_those_of_the_dataset_are(
         return
     with pytest.raises(BadConfiguration, match="'5'"):
         grammar.compile_for(decoding, prepared, list(" acilno"), "es")
+
+
+def test_a_sentence_of_two_intents_is_an_invalid_grammar(dataset: PreparedDataset) -> None:
+    decoding = Decoding(grammar=GrammarSource.PHRASES, intents={"On": ("[la] luz",), "Off": ("luz",)})
+    with pytest.raises(BadConfiguration, match=r"^decoding: the sentence 'luz' is in the intents 'Off' and 'On'") as no:
+        grammar.compile_for(decoding, dataset, list(" aluz"), "es")
+    assert no.value.reason is Reason.INVALID_GRAMMAR

@@ -231,6 +231,7 @@ def test_a_summary_says_what_a_stage_came_to(name: StageName, output: Document, 
         (DatasetFormat.DEEPSPEECH_CSV, {"grammar": "Dataset"}, GrammarSource.DATASET),
         (DatasetFormat.COMMANDS, {"grammar": "FreeText"}, GrammarSource.FREE_TEXT),
         (DatasetFormat.COMMANDS, {"phrases": ["ok"]}, GrammarSource.PHRASES),
+        (DatasetFormat.DEEPSPEECH_CSV, {"intents": {"TurnOn": ["ok"]}}, GrammarSource.PHRASES),
     ],
 )
 def test_commands_are_decoded_by_a_grammar_unless_the_spec_says_otherwise(
@@ -245,20 +246,34 @@ def test_commands_are_decoded_by_a_grammar_unless_the_spec_says_otherwise(
         }
     )
     assert decoding(spec).grammar is source
+    assert (decoding(spec).phrases, decoding(spec).intents) == (spec.decoding.phrases, spec.decoding.intents)
 
 
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"grammar": "Phrases"}, "set phrases if grammar is Phrases"),
-        ({"grammar": "Dataset", "phrases": ["ok"]}, "leave them out if grammar is Dataset or FreeText"),
-        ({"phrases": ["a" * 500] * 253}, "phrases and lists have 127265 bytes as JSON, more than 126976"),
+        ({"grammar": "Phrases"}, "set phrases or intents if grammar is Phrases"),
+        ({"grammar": "Dataset", "phrases": ["ok"]}, "leave both out if grammar is Dataset or FreeText"),
+        ({"grammar": "FreeText", "intents": {"TurnOn": ["ok"]}}, "leave both out if grammar is Dataset or FreeText"),
+        ({"intents": {"TurnOn": []}}, "intents.TurnOn"),
+        ({"intents": {"TurnOn": [""]}}, "intents.TurnOn.0"),
+        ({"intents": {"turn on": ["ok"]}}, "String should match pattern"),
+        ({"intents": {"a" * 64: ["ok"]}}, "at most 63 characters"),
+        ({"intents": {"TurnOn": ["ok"] * 1001}}, "at most 1000 items"),
+        ({"phrases": ["a" * 500] * 253}, "phrases, intents and lists have 127265 bytes as JSON, more than 126976"),
+        ({"intents": {"A": ["a" * 500] * 253}}, "have 127274 bytes as JSON, more than 126976"),
         ({"phrases": ["{a}"], "lists": {"a": ["ñ" * 200] * 400}}, "have 161217 bytes as JSON, more than 126976"),
     ],
 )
 def test_decoding_that_contradicts_itself_is_refused(given: dict[str, Any], words: str) -> None:
     with pytest.raises(ValidationError, match=words):
         DecodingSpec.model_validate(given)
+
+
+@pytest.mark.parametrize("name", ["HassTurnOn", "ask_weather", "faq/ask_name", "turn-on", "lights.on", "_x", "a" * 63])
+def test_intents_have_the_names_that_others_give_them(name: str) -> None:
+    given = DecodingSpec.model_validate({"grammar": "Phrases", "intents": {name: ["ok"]}})
+    assert given.intents == {name: ("ok",)}
 
 
 @pytest.mark.parametrize("value", ["a", "ab", '"', '"' * 200, "\\\\", "\t", "ñ" * 100])
@@ -275,7 +290,9 @@ def test_every_grammar_that_is_accepted_fits_into_an_environment_variable(value:
     for values in range(250, 32_000, 250):
         lists = {str(first): [value] * min(1000, values - first) for first in range(0, values, 1000)}
         try:
-            given = DecodingSpec.model_validate({"phrases": ["{0}"], "lists": lists})
+            given = DecodingSpec.model_validate(
+                {"phrases": ["{0}"], "intents": {"A": ["{1}"], "B": ["{2}"]}, "lists": lists}
+            )
         except ValidationError:
             break
         spec = SPEC.model_copy(update={"decoding": given})

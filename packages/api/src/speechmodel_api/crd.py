@@ -163,6 +163,8 @@ def _fold(node: Any, definitions: dict[str, Any]) -> Any:
         del node["default"]
     if isinstance(node.get("default"), dict):
         node["default"] = {}  # the API server then fills in the defaults of the properties
+    if patterns := node.pop("patternProperties", None):  # names with a pattern, which a structural schema cannot have
+        (node["additionalProperties"],) = patterns.values()
     for word in ("title", "propertyNames"):
         node.pop(word, None)
     if node.get("additionalProperties") is True:

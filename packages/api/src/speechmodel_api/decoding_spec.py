@@ -11,13 +11,13 @@ from speechmodel_api.dataset_spec import DatasetFormat
 from speechmodel_api.schema import cel
 
 MOST_GRAMMAR_BYTES = 124 * 1024
-"""Largest size of all phrases and lists as JSON in UTF-8. Stage programs receive them in an environment
+"""Largest size of all phrases, intents and lists as JSON in UTF-8. Stage programs receive them in an environment
 variable, which Linux limits to 128 KiB, with less than 4 KiB of keys and paths."""
 _PHRASES_RULE = (
-    "has(self.phrases) && size(self.phrases) > 0 ? !has(self.grammar) || self.grammar == 'Phrases' "
-    ": !has(self.grammar) || self.grammar != 'Phrases'"
+    "(has(self.phrases) && size(self.phrases) > 0) || (has(self.intents) && size(self.intents) > 0) "
+    "? !has(self.grammar) || self.grammar == 'Phrases' : !has(self.grammar) || self.grammar != 'Phrases'"
 )
-_PHRASES_MESSAGE = "set phrases if grammar is Phrases, and leave them out if grammar is Dataset or FreeText"
+_PHRASES_MESSAGE = "set phrases or intents if grammar is Phrases, and leave both out if grammar is Dataset or FreeText"
 
 
 class GrammarSource(StrEnum):
@@ -96,6 +96,11 @@ class Scorer(ApiModel, json_schema_extra=cel(_SCORER_RULE, _SCORER_MESSAGE)):
         return self.build.text if self.build else self.path
 
 
+_Phrases = tuple[Annotated[str, Field(min_length=1, max_length=500)], ...]
+IntentName = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[A-Za-z_][A-Za-z0-9_./-]*$")]
+"""Name of an intent as others write them: HassTurnOn, ask_weather, faq/ask_name, turn-on, lights.on."""
+
+
 class DecodingSpec(ApiModel, json_schema_extra=cel(_PHRASES_RULE, _PHRASES_MESSAGE)):
     """Settings of the decoder, which turns audio into text. Evaluation and serving share them."""
 
@@ -105,17 +110,27 @@ class DecodingSpec(ApiModel, json_schema_extra=cel(_PHRASES_RULE, _PHRASES_MESSA
     500, as in DeepSpeech."""
     grammar: GrammarSource | None = None
     """Origin of the phrases that the model may answer with. Dataset is every transcript of the
-    dataset. Phrases is the field phrases. With either, a recording of anything else gives an empty
+    dataset. Phrases is the fields phrases and intents. With either, a recording of anything else gives an empty
     text. FreeText is any sequence of characters. After a change, the model is evaluated and
-    published again but not trained. Defaults to Phrases if there are phrases, else to Dataset for
+    published again but not trained. Defaults to Phrases if there are phrases or intents, else to Dataset for
     the dataset format Commands, and to FreeText for the others."""
-    phrases: Annotated[tuple[Annotated[str, Field(min_length=1, max_length=500)], ...], Field(max_length=1000)] = ()
+    phrases: Annotated[_Phrases, Field(max_length=1000)] = ()
     """Phrases that the model may answer with, and templates in the syntax of hassil: `(a|b)` is one
     of them, `[a]` is optional, `(a;b)` is both in any order, `{name}` is a value of the list of that
     name, and `{list:slot}` gives its slot another name. If a phrase fills a slot several times, its
     later values are `<slot>_2`, `<slot>_3` and so on. Every character must be in the alphabet of
-    the model; a backslash takes the next character as it is. Needed if grammar is Phrases. Phrases
-    and lists together may have 124 KiB as JSON; larger sets belong in the transcripts of the dataset."""
+    the model; a backslash takes the next character as it is. If grammar is Phrases, phrases or intents
+    are needed. Phrases, intents and lists together may have 124 KiB as JSON; larger sets belong in the
+    transcripts of the dataset."""
+    intents: Annotated[
+        dict[IntentName, Annotated[_Phrases, Field(min_length=1, max_length=1000)]], Field(max_length=1000)
+    ] = {}
+    """Phrases that the model may answer with, by the name of their intent, such as `TurnOn`. They are
+    phrases and templates as in phrases, and share its lists. Answers report the intent beside the slots.
+    Phrases without an intent belong in phrases. A name has 1 to 63 letters, digits and `_.-/`, and begins
+    with a letter or `_`. A sentence may belong to one intent only: if templates of two intents, or of an
+    intent and phrases, have a sentence in common, the grammar is refused, and the message gives the
+    sentence. After a change, the model is evaluated and published again but not trained."""
     lists: Annotated[
         dict[
             Annotated[str, Field(min_length=1, max_length=63)],
@@ -123,7 +138,7 @@ class DecodingSpec(ApiModel, json_schema_extra=cel(_PHRASES_RULE, _PHRASES_MESSA
         ],
         Field(max_length=32),
     ] = {}
-    """Values of the lists that the phrases refer to, by the name of the list. A value may be a
+    """Values of the lists that phrases and intents refer to, by the name of the list. A value may be a
     template without lists. Answers report which value was said."""
     foreign_speech: ForeignSpeech = ForeignSpeech.TRANSCRIBE
     """Defines what free text makes of speech that is unlike the dataset: another language, other words,
@@ -140,12 +155,15 @@ class DecodingSpec(ApiModel, json_schema_extra=cel(_PHRASES_RULE, _PHRASES_MESSA
         """Apply the CEL rule to manifests that do not pass through an API server."""
         del context
         needed = self.grammar is GrammarSource.PHRASES
-        if bool(self.phrases) != needed and not (self.phrases and self.grammar is None):
+        written = bool(self.phrases or self.intents)
+        if written != needed and not (written and self.grammar is None):
             raise ValueError(_PHRASES_MESSAGE)
-        content = json.dumps([self.phrases, self.lists], ensure_ascii=False, separators=(",", ":"))
+        # a grammar without intents has the size of before
+        parts = (self.phrases, self.lists, *([self.intents] if self.intents else []))
+        content = json.dumps(parts, ensure_ascii=False, separators=(",", ":"))
         if (size := len(content.encode())) > MOST_GRAMMAR_BYTES:
             raise ValueError(
-                f"phrases and lists have {size} bytes as JSON, more than {MOST_GRAMMAR_BYTES}; "
+                f"phrases, intents and lists have {size} bytes as JSON, more than {MOST_GRAMMAR_BYTES}; "
                 "remove some, or use the grammar Dataset and put them into the transcripts"
             )
 
@@ -153,6 +171,6 @@ class DecodingSpec(ApiModel, json_schema_extra=cel(_PHRASES_RULE, _PHRASES_MESSA
         """Return the origin of the phrases for a dataset of this format."""
         if self.grammar is not None:
             return self.grammar
-        if self.phrases:
+        if self.phrases or self.intents:
             return GrammarSource.PHRASES
         return GrammarSource.DATASET if format is DatasetFormat.COMMANDS else GrammarSource.FREE_TEXT

@@ -193,6 +193,7 @@ class EvaluateKey(KeyInput):
     as_before = {
         "grammar": GrammarSource.FREE_TEXT,
         "phrases": (),
+        "intents": {},
         "lists": {},
         "foreign_speech": ForeignSpeech.TRANSCRIBE,
         "scorer": (),
@@ -207,6 +208,7 @@ class EvaluateKey(KeyInput):
     beam_width: int
     grammar: GrammarSource = GrammarSource.FREE_TEXT
     phrases: tuple[str, ...] = ()
+    intents: dict[str, tuple[str, ...]] = {}
     lists: dict[str, tuple[str, ...]] = {}
     foreign_speech: ForeignSpeech = ForeignSpeech.TRANSCRIBE
     scorer: tuple[str, ...] = ()
@@ -257,9 +259,12 @@ class VersionKey(KeyInput):
 class TestClipsKey(KeyInput):
     """Determines the clips that word error rates are measured on: the test clips whose transcript is a phrase."""
 
+    as_before = {"intents": {}}
+
     dataset_digest: str
     grammar: GrammarSource
     phrases: tuple[str, ...]
+    intents: dict[str, tuple[str, ...]]
     lists: dict[str, tuple[str, ...]]
 
 
@@ -383,6 +388,7 @@ def evaluate_key(spec: SpeechModelSpec, model_sha256: str, data: PrepareOutput, 
         beam_width=decoding.beam_width,
         grammar=decoding.grammar,
         phrases=decoding.phrases,
+        intents=decoding.intents,
         lists=decoding.lists,
         foreign_speech=decoding.foreign_speech,
         scorer=(*_place(spec), spec.dataset.revision, scorer.file) if scorer and scorer.file else (),
@@ -436,7 +442,11 @@ def version_key(
 def test_clips_key(data: PrepareOutput, decoding: Decoding) -> str:
     """Return the key of the test clips that word error rates are measured on."""
     return TestClipsKey(
-        dataset_digest=data.dataset_digest, grammar=decoding.grammar, phrases=decoding.phrases, lists=decoding.lists
+        dataset_digest=data.dataset_digest,
+        grammar=decoding.grammar,
+        phrases=decoding.phrases,
+        intents=decoding.intents,
+        lists=decoding.lists,
     ).key()
 
 

@@ -374,8 +374,8 @@ class Reason(StrEnum):
     INVALID_GRAMMAR = (
         "InvalidGrammar",
         Severity.ERROR,
-        "A phrase or a list of decoding cannot be used. The message names it.",
-        "Correct decoding.phrases or decoding.lists.",
+        "A phrase, an intent or a list of decoding cannot be used. The message names it.",
+        "Correct decoding.phrases, decoding.intents or decoding.lists.",
     )
     INVALID_SCORER = (
         "InvalidScorer",

@@ -111,7 +111,10 @@ class Decoding(Document):
     grammar: GrammarSource = GrammarSource.FREE_TEXT
     """Origin of the phrases that the model may answer with."""
     phrases: tuple[str, ...] = ()
-    """Phrases and templates, for a grammar of phrases."""
+    """Phrases and templates without an intent, for a grammar of phrases."""
+    intents: dict[str, tuple[str, ...]] = {}
+    """Phrases and templates by the name of their intent, for a grammar of phrases. Empty in documents from before
+    there were intents."""
     lists: dict[str, tuple[str, ...]] = {}
     """Values of the lists that the templates refer to, by name."""
     foreign_speech: ForeignSpeech = ForeignSpeech.TRANSCRIBE

@@ -223,7 +223,10 @@ def plot(name: str, png: Path | None, state: Path) -> int:
 @click.option("--model", metavar="NAME", help="Name of a published model. Only needed if there are several.")
 @click.option("--url", help="URL of a server to use instead, such as http://127.0.0.1:8080.")
 @click.option(
-    "--json", "as_json", is_flag=True, help="Print a line of JSON for each file, with confidences, words and slots."
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Print a line of JSON for each file, with confidences, words, intent and slots.",
 )
 @_state
 def transcribe(files: tuple[Path, ...], model: str | None, url: str | None, as_json: bool, state: Path) -> int:

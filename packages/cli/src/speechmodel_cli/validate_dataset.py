@@ -19,6 +19,7 @@ from speechmodel_cli.local.analysis import analyse
 from speechmodel_cli.local.errors import LocalError
 from speechmodel_cli.local.model import LocalModel
 from speechmodel_cli.manifest.phrases import phrase_problem
+from speechmodel_cli.manifest.problems import dotted
 from speechmodel_cli.manifest.reading import Manifest
 from speechmodel_cli.manifest.scorer import scorer_problem
 
@@ -58,8 +59,9 @@ def validate_dataset(path: Path, manifest: Manifest, options: DatasetOptions) ->
         sys.stderr.write(f"{len(report.rejected)} rejected and dataset.invalidSamplePolicy is Fail; correct them\n")
         return False
     spec, alphabet = manifest.spec, [label for label in report.alphabet if label != CATCH_ALL]
-    if problem := phrase_problem(spec, alphabet):
-        sys.stderr.write(f"decoding.phrases: {problem}\n")
+    if found := phrase_problem(spec, alphabet):
+        place, reason = found
+        sys.stderr.write(f"{dotted(place)}: {reason}\n")
         return False
     if source and (problem := scorer_problem(manifest.spec, model.dataset, report.alphabet)):
         sys.stderr.write(f"{problem}\n")

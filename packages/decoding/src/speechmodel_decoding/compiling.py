@@ -2,7 +2,7 @@
 
 Shortest use:
 
-    grammar = compile_grammar(["ok espejo"], alphabet, templates=["pon [la] música"])
+    grammar = compile_grammar(["ok espejo"], alphabet, intents={"PlayMusic": ["pon [la] música"]})
     Path("grammar.zip").write_bytes(grammar.to_bytes())
 """
 
@@ -14,8 +14,15 @@ import numpy as np
 from speechmodel_decoding.acceptor import Acceptor, const_bytes, from_openfst, minimise, to_openfst, trie
 from speechmodel_decoding.errors import GrammarError
 from speechmodel_decoding.grammar import About, Grammar
+from speechmodel_decoding.intents import (
+    NO_INTENT,
+    end_label,
+    intent_transducer,
+    require_one_intent,
+    without_ends,
+)
 from speechmodel_decoding.labels import Labels
-from speechmodel_decoding.templates import LONGEST, SYNTAX, Automaton, Templates
+from speechmodel_decoding.templates import LONGEST, SYNTAX, Automaton, Templates, phrase_named
 from speechmodel_decoding.topology import ctc_graph
 
 
@@ -24,40 +31,57 @@ def compile_grammar(
     alphabet: Sequence[str],
     *,
     templates: Sequence[str] = (),
+    intents: Mapping[str, Sequence[str]] | None = None,
     lists: Mapping[str, Sequence[str]] | None = None,
 ) -> Grammar:
-    """Return the grammar of literal `phrases` and of `templates`, for a model with this alphabet.
+    """Return the grammar of literal `phrases`, of `templates` and of `intents`, for a model with this alphabet.
 
-    Raises GrammarError, which names the phrase or the list and says what to do.
+    `intents` are templates by the name of their intent, in any order. Raises GrammarError, which names the phrase, the intent
+    or the list and says what to do, also for a sentence of two intents.
     """
-    labels = Labels(alphabet)
-    literal = [*phrases, *(template.strip() for template in templates if SYNTAX.isdisjoint(template))]
+    labels, names = Labels(alphabet), sorted(intents or {})
+    written: list[tuple[str, str | None]] = [(template, None) for template in templates]
+    written += [(template, name) for name in names for template in (intents or {})[name]]
+    number = {None: NO_INTENT} | {name: index for index, name in enumerate(names, 1)}
+    literal: list[tuple[str, str | None]] = [(phrase, None) for phrase in phrases]
+    literal += [(template.strip(), intent) for template, intent in written if SYNTAX.isdisjoint(template)]
+    structured = [(template, intent) for template, intent in written if not SYNTAX.isdisjoint(template)]
     compiled = Templates(labels, lists or {})
-    structured = [template for template in templates if not SYNTAX.isdisjoint(template)]
-    for template in structured:
-        compiled.add(template)
+    for template, intent in structured:
+        compiled.add(template, phrase_named(template, intent), number[intent])
+
+    def end(intent: int) -> int:
+        return end_label(labels, intent)
+
     parts = []
     if literal:
-        parts.append(minimise(trie([_encoded(phrase, labels) for phrase in literal])))
+        ends = {name: [end(index)] if names else [] for name, index in number.items()}
+        parts.append(minimise(trie([_encoded(phrase, labels, intent) + ends[intent] for phrase, intent in literal])))
     slots = b""
     if structured:
         automaton = compiled.automaton()
         slots = _const(automaton) if compiled.slots else b""
-        parts.append(minimise(_determinised(_without_marks(automaton))))
+        parts.append(minimise(_determinised(_without_marks(automaton.with_ends(end) if names else automaton))))
     if not parts:
         raise GrammarError("the grammar has no phrases; give at least one")
     acceptor = parts[0] if len(parts) == 1 else minimise(_determinised(_union(parts)))
-    about = About(alphabet=tuple(alphabet), slots=tuple(compiled.slots))
-    return Grammar(about, ctc_graph(acceptor, labels), slots)
+    of_intents = b""
+    if names:
+        require_one_intent(acceptor, labels, names)
+        of_intents = intent_transducer(acceptor, labels)
+        acceptor = minimise(without_ends(acceptor, labels))
+    about = About(alphabet=tuple(alphabet), slots=tuple(compiled.slots), intents=tuple(names))
+    return Grammar(about, ctc_graph(acceptor, labels), slots, of_intents)
 
 
-def _encoded(phrase: str, labels: Labels) -> list[int]:
+def _encoded(phrase: str, labels: Labels, intent: str | None) -> list[int]:
     words = " ".join(phrase.split())
     if not words:
-        raise GrammarError(f"the phrase {phrase!r} is empty; write its words, or remove it")
+        raise GrammarError(f"{phrase_named(phrase, intent)} is empty; write its words, or remove it")
     if len(words) > LONGEST:
-        raise GrammarError(f"the phrase {words[:40]!r}... has {len(words)} characters, more than {LONGEST}; split it")
-    return labels.encode(words, f"the phrase {words!r}")
+        origin = phrase_named(f"{words[:40]}...", intent)
+        raise GrammarError(f"{origin} has {len(words)} characters, more than {LONGEST}; split it")
+    return labels.encode(words, phrase_named(words, intent))
 
 
 def _without_marks(automaton: Automaton) -> kaldifst.StdVectorFst:

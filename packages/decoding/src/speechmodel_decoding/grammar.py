@@ -4,8 +4,9 @@ Shortest use:
 
     grammar = Grammar.from_bytes(Path("grammar.zip").read_bytes(), alphabet)
 
-The file is a zip archive of `grammar.json`, `graph.fst` (characters composed with the CTC topology)
-and `slots.fst` (characters to marks of slots). Equal phrases and alphabets give equal bytes.
+The file is a zip archive of `grammar.json`, `graph.fst` (characters composed with the CTC topology),
+`slots.fst` (characters to marks of slots) and, for a grammar with intents, `intents.fst` (characters to the number of the
+intent). Equal phrases and alphabets give equal bytes.
 """
 
 import io
@@ -24,7 +25,7 @@ from speechmodel_decoding.acceptor import read_const
 from speechmodel_decoding.errors import GrammarError, GrammarFileError
 from speechmodel_decoding.labels import Labels
 
-_ABOUT, _GRAPH, _SLOTS = "grammar.json", "graph.fst", "slots.fst"
+_ABOUT, _GRAPH, _SLOTS, _INTENTS = "grammar.json", "graph.fst", "slots.fst", "intents.fst"
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 """The time of every entry, so that equal grammars are equal files."""
 
@@ -36,6 +37,8 @@ class About(Document):
     """Labels of the model that the grammar was compiled for."""
     slots: tuple[str, ...] = ()
     """Names of the slots, in the order of their marks."""
+    intents: tuple[str, ...] = ()
+    """Names of the intents, in the order of their numbers from 1 on. Empty in files from before there were intents."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,8 @@ class Grammar:
     """The decoding graph as an OpenFst file."""
     slots: bytes
     """The transducer from characters to marks of slots as an OpenFst file. Empty without slots."""
+    intents: bytes = b""
+    """The transducer from characters to the number of the intent as an OpenFst file. Empty without intents."""
 
     @cached_property
     def labels(self) -> Labels:
@@ -57,8 +62,10 @@ class Grammar:
         """Return the grammar as a file."""
         content = io.BytesIO()
         with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-            about = self.about.model_dump_json(by_alias=True).encode()
-            for name, data in ((_ABOUT, about), (_GRAPH, self.graph), (_SLOTS, self.slots)):
+            absent = set() if self.intents else {"intents"}  # the bytes, and so the version, stay those of before
+            about = self.about.model_dump_json(by_alias=True, exclude=absent).encode()
+            parts = {_ABOUT: about, _GRAPH: self.graph, _SLOTS: self.slots}
+            for name, data in (parts | ({_INTENTS: self.intents} if self.intents else {})).items():
                 archive.writestr(zipfile.ZipInfo(name, _EPOCH), data, zipfile.ZIP_DEFLATED)
         return content.getvalue()
 
@@ -68,7 +75,8 @@ class Grammar:
         try:
             with zipfile.ZipFile(io.BytesIO(content)) as archive:
                 about = About.model_validate_json(archive.read(_ABOUT))
-                grammar = cls(about, archive.read(_GRAPH), archive.read(_SLOTS))
+                intents = archive.read(_INTENTS) if about.intents else b""
+                grammar = cls(about, archive.read(_GRAPH), archive.read(_SLOTS), intents)
         except (zipfile.BadZipFile, KeyError, ValidationError) as error:
             raise GrammarFileError(f"the grammar is damaged ({error}); fetch it again") from error
         if about.alphabet != tuple(alphabet):
@@ -123,6 +131,19 @@ class Grammar:
     @cached_property
     def _slot_transducer(self) -> kaldifst.StdFst:
         return read_const(self.slots)
+
+    def intent(self, text: str) -> str | None:
+        """Return the intent of a phrase, which has one at most. None for a phrase without one."""
+        if not self.intents:
+            return None
+        phrase = kaldifst.make_linear_acceptor(self.labels.encode(text, text))
+        path = kaldifst.shortest_path(kaldifst.compose(phrase, self._intent_transducer))
+        numbers = kaldifst.get_linear_symbol_sequence(path)[2]
+        return self.about.intents[numbers[0] - 1] if numbers else None
+
+    @cached_property
+    def _intent_transducer(self) -> kaldifst.StdFst:
+        return read_const(self.intents)
 
 
 def _after_blank(graph: kaldifst.StdFst, state: int, blank: int) -> int:

@@ -48,6 +48,8 @@ class Candidate:
     words: tuple[Word, ...]
     slots: dict[str, str]
     """The words in each slot of the phrase, by the slot's name."""
+    intent: str | None = None
+    """The intent of the phrase. None for a phrase without one."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,7 @@ class Recogniser:
             confidence=phrase_confidence(score, self._calibration),
             words=tuple(self._word(text, spans) for text, spans in phrase.words()),
             slots=self.grammar.filled_slots(phrase.text),
+            intent=self.grammar.intent(phrase.text),
         )
 
     def _word(self, text: str, spans: Sequence[Span]) -> Word:

@@ -36,7 +36,8 @@ class Automaton:
 
     arcs: list[list[tuple[int, int, int]]] = field(default_factory=lambda: [[]])
     """For each state (input label, output mark, target) of each arc; 0 is none."""
-    final: set[int] = field(default_factory=set)
+    final: dict[int, int] = field(default_factory=dict)
+    """The states that end a phrase, and the number of its intent in each. 0 is none."""
 
     def state(self) -> int:
         """Return a new state. Raises GrammarError beyond MOST_STATES."""
@@ -52,6 +53,13 @@ class Automaton:
         """Add an arc."""
         self.arcs[source].append((label, mark, target))
 
+    def with_ends(self, label_of: Callable[[int], int]) -> "Automaton":
+        """Return it with one label more behind each phrase, which is `label_of(intent)`."""
+        last = len(self.arcs)
+        behind = {state: (label_of(intent), EPSILON, last) for state, intent in self.final.items()}
+        arcs = [[*arcs, behind[state]] if state in behind else arcs for state, arcs in enumerate(self.arcs)]
+        return Automaton([*arcs, []], {last: 0})
+
     def to_openfst(self) -> kaldifst.StdVectorFst:
         """Return it as OpenFst's mutable type, arcs sorted by input label."""
         fst = kaldifst.StdVectorFst()
@@ -66,6 +74,11 @@ class Automaton:
         return fst
 
 
+def phrase_named(phrase: str, intent: str | None) -> str:
+    """Return how errors name a phrase of an intent, or of none."""
+    return f"the phrase {phrase!r}" if intent is None else f"the phrase {phrase!r} of the intent {intent!r}"
+
+
 class Templates:
     """Adds templates to one automaton. Slots are numbered in the order of their first use."""
 
@@ -76,16 +89,17 @@ class Templates:
         self.slots: list[str] = []
         """Names of the slots. The mark 2 i + 1 opens slot i, and 2 i + 2 closes it."""
 
-    def add(self, template: str) -> None:
-        """Add a template. Raises GrammarError, which names it, when it cannot be used."""
-        tree = _parsed(template, f"the phrase {template!r}")
-        origin = f"the phrase {template!r}"
+    def add(self, template: str, origin: str, intent: int) -> None:
+        """Add a template of an intent, given by its number. Raises GrammarError, which calls the template `origin`, when it
+        cannot be used.
+        """
+        tree = _parsed(template, origin)
         shortest, longest = self._extent(tree, origin)
         if not shortest:
             raise GrammarError(f"{origin} may be empty; put at least one word outside of the square brackets")
         if longest > LONGEST:
             raise GrammarError(f"{origin} has up to {longest} characters, more than {LONGEST}; split it")
-        self._automaton.final.add(self._walk(tree, 0, origin))
+        self._automaton.final[self._walk(tree, 0, origin)] = intent
 
     def automaton(self) -> Automaton:
         """Return the automaton of all templates, with single spaces between words and none at the ends."""
@@ -240,7 +254,7 @@ def _squeezed(automaton: Automaton, space: int | None) -> Automaton:
     for state, mode in queue:
         here = place[state, mode]
         if state in automaton.final and mode != _BEGIN:
-            squeezed.final.add(here)
+            squeezed.final[here] = automaton.final[state]
         for label, mark, target in automaton.arcs[state]:
             if label == EPSILON:
                 squeezed.link(here, at(target, mode), mark=mark)

@@ -134,12 +134,16 @@ class PhraseList(BaseModel):
     """The answer of GET /v1/speechmodel/phrases. All of it is empty in free text."""
 
     written: tuple[str, ...]
-    """The phrases and templates of the manifest. Empty when the transcripts of the dataset are the
-    phrases."""
+    """The phrases and templates of the manifest without an intent. Empty when the transcripts of the dataset are
+    the phrases."""
+    intents: dict[str, tuple[str, ...]]
+    """The phrases and templates of the manifest by the name of their intent."""
     lists: dict[str, tuple[str, ...]]
     """The values of the lists that the templates refer to."""
     phrases: tuple[str, ...]
     """The first phrases that the templates stand for, in the order of the alphabet."""
+    intent_of: dict[str, str]
+    """The intent of each of these phrases that has one."""
     complete: bool
     """True if these are all phrases."""
 
@@ -147,10 +151,14 @@ class PhraseList(BaseModel):
     def of(cls, manifest: VersionManifest, grammar: Grammar | None) -> Self:
         """Return the phrases of a version. It takes up to a second for a large grammar."""
         first = tuple(islice(grammar.phrases(), MOST_PHRASES + 1)) if grammar else ()
+        listed = first[:MOST_PHRASES]
+        intents = {phrase: grammar.intent(phrase) for phrase in listed} if grammar else {}
         return cls(
             written=manifest.decoding.phrases,
+            intents=manifest.decoding.intents,
             lists=manifest.decoding.lists,
-            phrases=first[:MOST_PHRASES],
+            phrases=listed,
+            intent_of={phrase: intent for phrase, intent in intents.items() if intent is not None},
             complete=len(first) <= MOST_PHRASES,
         )
 

@@ -3,7 +3,7 @@
 See https://platform.openai.com/docs/api-reference/audio and /models.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from enum import StrEnum
 from typing import Annotated, Literal, Self
 
@@ -82,18 +82,25 @@ class PhraseCandidate(BaseModel):
     text: str
     confidence: float
     """Probability from 0 to 1 that the phrase was said."""
+    intent: str | None = None
+    """The intent of the phrase. null for a phrase without one."""
     slots: dict[str, str]
     """The words in each slot of the phrase, by the slot's name."""
 
     @classmethod
     def of(cls, candidate: Candidate) -> Self:
         """Return the candidate as it is sent."""
-        return cls(text=candidate.text, confidence=round(candidate.confidence, 4), slots=candidate.slots)
+        return cls(
+            text=candidate.text,
+            confidence=round(candidate.confidence, 4),
+            intent=candidate.intent,
+            slots=candidate.slots,
+        )
 
 
 class TimedSegment(BaseModel):
-    """The words between two pauses, with their time in seconds. `confidence`, `slots` and `candidates` are
-    additions of this server. The fields of OpenAI's own networks are constant.
+    """The words between two pauses, with their time in seconds. `confidence`, `intent`, `slots` and `candidates`
+    are additions of this server. The fields of OpenAI's own networks are constant.
     """
 
     id: int
@@ -102,6 +109,8 @@ class TimedSegment(BaseModel):
     text: str
     confidence: float | None
     """Probability from 0 to 1 that `text` was said. null in free text."""
+    intent: str | None = None
+    """The intent of `text`. null for a phrase without one, and in free text."""
     slots: dict[str, str]
     candidates: list[PhraseCandidate]
     seek: int = 0
@@ -121,6 +130,7 @@ class TimedSegment(BaseModel):
             end=segment.end_seconds,
             text=segment.text,
             confidence=round(accepted.confidence, 4) if accepted else None,
+            intent=accepted.intent if accepted else None,
             slots=accepted.slots if accepted else {},
             candidates=[PhraseCandidate.of(each) for each in segment.candidates],
         )
@@ -135,8 +145,8 @@ class Warned(BaseModel):
 
 
 class VerboseTranscription(BaseModel):
-    """The answer in the format verbose_json. `confidence`, `slots`, `candidates` and `warnings` are
-    additions of this server. In free text, the first three are empty.
+    """The answer in the format verbose_json. `confidence`, `intent`, `slots`, `candidates` and `warnings` are
+    additions of this server. In free text, the first four are empty.
     """
 
     task: Literal["transcribe"] = "transcribe"
@@ -151,6 +161,9 @@ class VerboseTranscription(BaseModel):
     confidence: float | None
     """Probability from 0 to 1 that `text` was said, the least of its segments'. null in free text, and when
     nothing of the grammar was recognised."""
+    intent: str | None = None
+    """The intent of `text`. null for a phrase without one. In a recording with pauses, it is that of the only segment
+    with an intent, and null if several have one."""
     slots: dict[str, str]
     candidates: list[PhraseCandidate]
     """Phrases of the grammar that fit, the best first, also when it was rejected. Empty for a recording with
@@ -184,10 +197,16 @@ class VerboseTranscription(BaseModel):
             if Granularity.SEGMENT in granularities
             else None,
             confidence=round(min(each.confidence for each in accepted), 4) if accepted else None,
+            intent=_only([each.intent for each in accepted if each.intent is not None]),
             slots={name: words for each in accepted for name, words in each.slots.items()},
             candidates=[PhraseCandidate.of(each) for each in transcript.candidates],
             warnings=[Warned(kind=each.kind, message=each.message) for each in transcript.warnings],
         )
+
+
+def _only(intents: Sequence[str]) -> str | None:
+    """Return the only one. None when there are several or none."""
+    return intents[0] if len(intents) == 1 else None
 
 
 class TextDelta(BaseModel):

@@ -17,6 +17,9 @@ class ClipResult(Document):
     hypothesis: str
     """The transcript of the model, as it is served: with a grammar, a phrase of it, or empty. Empty for
     a text that is rejected."""
+    intent: str | None = None
+    """The intent of that phrase. None for a phrase without one, for several phrases with pauses between them, and for an
+    empty text."""
     wer: float
     """Word errors / reference words. It may exceed 1."""
     cer: float

@@ -2,16 +2,19 @@
 
 from collections.abc import Sequence
 
+from speechmodel_api.decoding_spec import DecodingSpec
 from speechmodel_api.spec import SpeechModelSpec
 
+from speechmodel_cli.manifest.problems import Location
 
-def phrase_problem(spec: SpeechModelSpec, alphabet: Sequence[str] = ()) -> str | None:
-    """Return why the phrases cannot be used, or None when they can.
+
+def phrase_problem(spec: SpeechModelSpec, alphabet: Sequence[str] = ()) -> tuple[Location, str] | None:
+    """Return where in the spec the phrases are that cannot be used, and why, or None when they can.
 
     `alphabet` is that of the prepared dataset. Without it and `dataset.alphabet`, every letter of the phrases is in it.
     """
     decoding, dataset = spec.decoding, spec.dataset
-    if not decoding.phrases:
+    if not decoding.phrases and not decoding.intents:
         return None
     from speechmodel_decoding.errors import GrammarError
     from speechmodel_decoding.text.phrases import as_trained
@@ -20,8 +23,15 @@ def phrase_problem(spec: SpeechModelSpec, alphabet: Sequence[str] = ()) -> str |
     known = frozenset(dataset.alphabet or alphabet)
     try:
         settings = TextSettings(spec.language, known, dataset.annotations, dataset.numbers)
-        phrases = as_trained(decoding.phrases, decoding.lists, settings)
+        phrases = as_trained(decoding, settings)
         phrases.compile(sorted({" ", *(known or phrases.characters)}))
     except GrammarError as error:
-        return str(error)
+        return _place(decoding), str(error)
     return None
+
+
+def _place(decoding: DecodingSpec) -> Location:
+    """Return the field that has all phrases. With both fields, it is the one around them: the problem names the intent."""
+    if not decoding.intents:
+        return ("decoding", "phrases")
+    return ("decoding",) if decoding.phrases else ("decoding", "intents")

@@ -98,8 +98,9 @@ def _read(source: Source, problems: list[Problem]) -> Manifest | None:
     assert isinstance(source.value, dict)
     spec, of_spec = validate_spec(source)
     problems += (*source.problems, *_identity_problems(source, source.value), *of_spec)
-    if spec and (problem := phrase_problem(spec)):
-        at = ("spec", "decoding", "phrases")
+    if spec and (found := phrase_problem(spec)):
+        place, problem = found
+        at = ("spec", *place)
         problems.append(Problem(at, source.line_of(at), problem))
     metadata = source.value.get("metadata")
     if spec is None or not isinstance(metadata, dict):

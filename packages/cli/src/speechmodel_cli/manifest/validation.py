@@ -36,9 +36,10 @@ _WRONG_TYPES = {
 _RULES = {
     "language": "use a BCP 47 tag such as es or es-CL",
     "path": "use a path below the claim, without . or .. and without a slash at its beginning",
+    "intents": "write a name such as TurnOn or lights/on",
     "namePattern": "write {id} where the id is in the file names, without a format such as :d",
 }
-"""Patterns in words, by the name of the field."""
+"""Patterns in words, by the name of the field. That of `intents` is for the names in it."""
 _BRANCH = re.compile(r"(literal|tuple|constrained-str)\[")
 """pydantic's names of the types of a union, which are parts of a location. The unions are Auto or a list."""
 _MEANT = {"ljspeech": "AudioFolder", "huggingface": "AudioFolder"}
@@ -139,7 +140,8 @@ def _explain(error: ErrorDetails, at: Location, written: str | None) -> str:
                 return f"{value!r} is not one of {', '.join(options)}; use {meant}"
             return f"{value!r} is not one of {', '.join(options)}{_did_you_mean(value, options, cutoff=0.6)}"
         case "string_pattern_mismatch":
-            rule = next((f"; {rule}" for field, rule in _RULES.items() if field in at[-1:]), "")
+            of = at[-2:-1] if error["loc"][-1:] == ("[key]",) else at[-1:]
+            rule = next((f"; {rule}" for field, rule in _RULES.items() if field in of), "")
             return f"{value!r} does not match {limits['pattern']}{rule}"
         case "greater_than_equal":
             return f"must be at least {limits['ge']:.12g}, not {value}"
@@ -155,6 +157,8 @@ def _explain(error: ErrorDetails, at: Location, written: str | None) -> str:
             return f"{value!r} is longer than {_characters(limits['max_length'])}"
         case "too_long":
             return f"has {len(value)} entries, and at most {limits['max_length']} are allowed"
+        case "too_short":
+            return f"has {len(value)} entries, and at least {limits['min_length']} is needed"
         case "value_error":
             return error["msg"].removeprefix("Value error, ").removeprefix(f"{at[-1]}: ")
         case "enum":

@@ -2,7 +2,7 @@
 
 normalise.py       a transcript as given -> as it is trained, by rule
 settings.py        the same by the settings of a dataset
-phrases.py         phrases and lists of `decoding`, normalised as transcripts are
+phrases.py         phrases, intents and lists of `decoding`, normalised as transcripts are
 scripts.py         letters of another script that look alike
 variants.py        letters that a language writes in several ways
 numbers.py         numbers spelled as words

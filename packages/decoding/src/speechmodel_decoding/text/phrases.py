@@ -1,4 +1,4 @@
-"""Phrases and lists of `decoding`, normalised as transcripts are.
+"""Phrases, intents and lists of `decoding`, normalised as transcripts are.
 
 A phrase may be a template (speechmodel_decoding.templates). The rules change what is spoken in it, and leave
 brackets, separators, escaped characters and the names of lists as they are.
@@ -9,10 +9,13 @@ from dataclasses import dataclass, replace
 
 import regex
 from speechmodel_api.dataset_spec import Numbers
+from speechmodel_api.decoding_spec import DecodingSpec
+from speechmodel_api.stages import Decoding
 
 from speechmodel_decoding.compiling import compile_grammar
 from speechmodel_decoding.errors import GrammarError
 from speechmodel_decoding.grammar import Grammar
+from speechmodel_decoding.templates import phrase_named
 from speechmodel_decoding.text.normalise import TranscriptUnusable, separates
 from speechmodel_decoding.text.numbers import spelled
 from speechmodel_decoding.text.rejections import RejectionReason
@@ -25,23 +28,25 @@ _SPOKEN = regex.compile(r"[\p{L}\p{M}\p{N}[\p{S}--\p{Sk}]]", regex.VERSION1)
 
 @dataclass(frozen=True)
 class PhrasesAsTrained:
-    """Phrases and lists in the characters of the transcripts."""
+    """Phrases, intents and lists in the characters of the transcripts."""
 
     phrases: tuple[str, ...]
+    intents: Mapping[str, tuple[str, ...]]
     lists: Mapping[str, tuple[str, ...]]
 
     @property
     def characters(self) -> Set[str]:
         """The characters of all of them, with those of the syntax."""
-        return {character for texts in (self.phrases, *self.lists.values()) for text in texts for character in text}
+        every = (self.phrases, *self.intents.values(), *self.lists.values())
+        return {character for texts in every for text in texts for character in text}
 
     def compile(self, alphabet: Sequence[str]) -> Grammar:
         """Return the grammar for a model with this alphabet. Raises GrammarError."""
-        return compile_grammar([], alphabet, templates=self.phrases, lists=self.lists)
+        return compile_grammar([], alphabet, templates=self.phrases, intents=self.intents, lists=self.lists)
 
 
-def as_trained(phrases: Sequence[str], lists: Mapping[str, Sequence[str]], settings: TextSettings) -> PhrasesAsTrained:
-    """Return phrases and lists as transcripts would be trained.
+def as_trained(decoding: DecodingSpec | Decoding, settings: TextSettings) -> PhrasesAsTrained:
+    """Return phrases, intents and lists as transcripts would be trained.
 
     Raises GrammarError for a phrase that no transcript may have,
     such as one with digits. With an alphabet, compiling names the characters that it lacks.
@@ -56,10 +61,14 @@ def as_trained(phrases: Sequence[str], lists: Mapping[str, Sequence[str]], setti
             raise GrammarError(f"{origin}: {problem}") from problem
 
     return PhrasesAsTrained(
-        tuple(normalised(phrase, f"the phrase {phrase!r}") for phrase in phrases),
+        tuple(normalised(phrase, phrase_named(phrase, None)) for phrase in decoding.phrases),
+        {
+            name: tuple(normalised(phrase, phrase_named(phrase, name)) for phrase in phrases)
+            for name, phrases in decoding.intents.items()
+        },
         {
             name: tuple(normalised(value, f"the value {value!r} of the list {name!r}") for value in values)
-            for name, values in lists.items()
+            for name, values in decoding.lists.items()
         },
     )
 

@@ -15,6 +15,9 @@ export function drawing(tag, attributes = {}, ...children) {
   return element;
 }
 
+/** Return the name of an intent as it stands behind a phrase, and nothing for a phrase without one. */
+export const intentOf = (name) => (name ? [" ", make("span", { className: "intent", textContent: name })] : []);
+
 export const byId = (id) => document.getElementById(id);
 
 /** Return the class that colours a probability. */

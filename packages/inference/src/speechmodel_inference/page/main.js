@@ -1,7 +1,7 @@
 // The page: speak or choose a file, and see what the model hears.
 
 import { ServerError, fetchCard, fetchPhrases, transcribe, useKey } from "./client.js";
-import { bar, byId, make } from "./elements.js";
+import { bar, byId, intentOf, make } from "./elements.js";
 import { LiveWords } from "./live.js";
 import { showModel } from "./model.js";
 import { showPhrases } from "./phrases.js";
@@ -202,7 +202,7 @@ const nothing = () => (card && card.grammar !== "FreeText" ? "nothingSet" : "not
 
 function showEntry(entry) {
   current = entry;
-  const { text: heard, confidence, words, slots, candidates, warnings, duration: seconds } = entry.answer;
+  const { text: heard, confidence, words, intent, slots, candidates, warnings, duration: seconds } = entry.answer;
   byId("result").hidden = false;
   byId("result").classList.toggle("rejected", !heard);
   byId("result-title").textContent = `${entry.name} · ${duration(seconds)}`;
@@ -214,19 +214,28 @@ function showEntry(entry) {
   else verdict.append(bar(confidence), text("sure", { confidence: percent(confidence, 1) }));
   byId("warnings").replaceChildren(...warnings.map(({ kind }) => make("li", { textContent: text(`warn${kind}`) })));
   byId("slots").replaceChildren(
-    ...Object.entries(slots ?? {}).map(([name, value]) => make("div", {}, make("dt", { textContent: name }), make("dd", { textContent: value }))),
+    ...(intent ? [part(text("intent"), intent)] : []),
+    ...Object.entries(slots ?? {}).map(([name, value]) => part(name, value)),
   );
   showTimeline({ file: entry.file, sound: entry.sound, seconds, words: words ?? [] });
   showCandidates(heard ? candidates.slice(1) : candidates, heard);
   showEntries();
 }
 
+const part = (name, value) => make("div", {}, make("dt", { textContent: name }), make("dd", { textContent: value }));
+
 function showCandidates(candidates, heard) {
   byId("others").hidden = candidates.length === 0;
   byId("others-title").textContent = text(heard ? "also" : "closest");
   byId("candidates").replaceChildren(
-    ...candidates.map(({ text: phrase, confidence }) =>
-      make("li", {}, make("span", { textContent: phrase }), make("span", { className: "soft", textContent: percent(confidence, 1) }), bar(confidence)),
+    ...candidates.map(({ text: phrase, confidence, intent }) =>
+      make(
+        "li",
+        {},
+        make("span", {}, phrase, ...intentOf(intent)),
+        make("span", { className: "soft", textContent: percent(confidence, 1) }),
+        bar(confidence),
+      ),
     ),
   );
 }

@@ -1,6 +1,6 @@
 // What the model can hear: its phrases, searched as one types.
 
-import { byId, make } from "./elements.js";
+import { byId, intentOf, make } from "./elements.js";
 import { number, text } from "./texts.js";
 
 const FEW = 40;
@@ -8,11 +8,13 @@ const MARK = /(\{[^{}]*\}|[[\]()|;])/;
 
 let card = null;
 let grammar = null; // the answer of GET /v1/speechmodel/phrases
+let intents = new Map(); // the intent of each phrase that has one
 let all = false;
 
 /** Show the phrases of a grammar, or that the model transcribes free text. */
 export function showPhrases(ofCard, ofGrammar) {
   [card, grammar] = [ofCard, ofGrammar];
+  intents = new Map(Object.entries(grammar.intent_of));
   const some = grammar.phrases.length > 0;
   byId("phrases-some").hidden = !some;
   byId("phrases-none").hidden = some;
@@ -26,7 +28,7 @@ function find() {
   if (!grammar) return;
   const wanted = folded(byId("search").value.trim());
   const items = wanted
-    ? grammar.phrases.filter((phrase) => folded(phrase).includes(wanted)).map((phrase) => plain(phrase, wanted))
+    ? grammar.phrases.filter((phrase) => fits(phrase, wanted)).map((phrase) => plain(phrase, wanted))
     : written();
   const [found, count] = [number(items.length), number(grammar.phrases.length)];
   byId("phrases-count").textContent = wanted
@@ -36,10 +38,16 @@ function find() {
   byId("phrases").replaceChildren(...(all ? items : items.slice(0, FEW)));
 }
 
+/** Return true for a phrase with these letters, or of an intent with these letters in its name. */
+const fits = (phrase, wanted) => folded(phrase).includes(wanted) || folded(intents.get(phrase) ?? "").includes(wanted);
+
 /** Return the templates and lists as the manifest has them, or every phrase when there are none. */
 function written() {
-  if (grammar.written.length === 0) return grammar.phrases.map((phrase) => plain(phrase, ""));
-  const templates = grammar.written.map((template) => make("li", {}, ...marked(template)));
+  const named = [["", grammar.written], ...Object.entries(grammar.intents)];
+  const templates = named.flatMap(([intent, own]) =>
+    own.map((template) => make("li", {}, ...marked(template), ...intentOf(intent))),
+  );
+  if (templates.length === 0) return grammar.phrases.map((phrase) => plain(phrase, ""));
   const lists = Object.entries(grammar.lists).map(([name, values]) =>
     make("li", { className: "list" }, make("b", { textContent: `{${name}}` }), " ", ...marked(values.join(" · "))),
   );
@@ -56,9 +64,10 @@ function marked(template) {
 
 function plain(phrase, wanted) {
   const place = wanted ? folded(phrase).indexOf(wanted) : -1;
-  if (place < 0) return make("li", { textContent: phrase });
+  if (place < 0) return make("li", {}, phrase, ...intentOf(intents.get(phrase)));
   const end = place + wanted.length;
-  return make("li", {}, phrase.slice(0, place), make("mark", { textContent: phrase.slice(place, end) }), phrase.slice(end));
+  const found = make("mark", { textContent: phrase.slice(place, end) });
+  return make("li", {}, phrase.slice(0, place), found, phrase.slice(end), ...intentOf(intents.get(phrase)));
 }
 
 /** Return a text without capitals and accents. Its length stays, so that places in it are places in the text. */

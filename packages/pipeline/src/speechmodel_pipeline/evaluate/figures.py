@@ -43,6 +43,7 @@ def with_grammar(free: ClipResult, decision: Decision, *, foreign: bool) -> Clip
         update={
             "foreign": foreign,
             "free_text": free.hypothesis,
+            "intent": decision.accepted.intent if decision.accepted else None,
             "phrase": best.text if best else None,
             "score": round(best.score, 6) if best else None,
         }

@@ -70,7 +70,7 @@ class CalibratedOn:
 def compile_for(decoding: Decoding, dataset: PreparedDataset, alphabet: Sequence[str], language: str) -> Grammar:
     """Return the grammar of a model with this alphabet, whose phrases are normalised as transcripts are.
 
-    Raises BadConfiguration (InvalidGrammar) when a phrase or a list cannot be used.
+    Raises BadConfiguration (InvalidGrammar) when a phrase, an intent or a list cannot be used.
     """
     try:
         if decoding.grammar is GrammarSource.DATASET:
@@ -79,7 +79,7 @@ def compile_for(decoding: Decoding, dataset: PreparedDataset, alphabet: Sequence
         # a dataset of before they were recorded is read as it was then
         annotations, numbers = dataset.annotations or Annotations.REJECT, dataset.numbers or Numbers.REJECT
         settings = TextSettings(language, labels, annotations, numbers)
-        return as_trained(decoding.phrases, decoding.lists, settings).compile(alphabet)
+        return as_trained(decoding, settings).compile(alphabet)
     except GrammarError as error:
         raise BadConfiguration(Reason.INVALID_GRAMMAR, f"decoding: {error}") from error
 
@@ -172,7 +172,7 @@ def _joined(decisions: Sequence[Decision]) -> Decision:
         return Decision("", tuple(best[:1]))
     text = " ".join(candidate.text for candidate in accepted)
     lowest = min(accepted, key=lambda candidate: candidate.score)
-    return Decision(text, (replace(lowest, text=text, words=(), slots={}),))
+    return Decision(text, (replace(lowest, text=text, words=(), slots={}, intent=None),))
 
 
 def _of_transcripts(dataset: PreparedDataset, alphabet: Sequence[str]) -> Grammar:

@@ -24,6 +24,7 @@ def decoding(spec: SpeechModelSpec) -> Decoding:
         beam_width=spec.decoding.beam_width,
         grammar=source,
         phrases=spec.decoding.phrases,
+        intents=spec.decoding.intents,
         lists=spec.decoding.lists if source is GrammarSource.PHRASES else {},
         foreign_speech=spec.decoding.foreign_speech if free_text else ForeignSpeech.TRANSCRIBE,
         scorer=spec.decoding.scorer if free_text else None,
