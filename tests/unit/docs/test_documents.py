@@ -11,8 +11,9 @@ from kubecluster.__main__ import main as kubecluster
 from speechmodel_cli.command_line import speechmodel
 from support.places import ROOT
 
-FILES = [str(path.relative_to(ROOT)) for top in ROOT.glob("[!.]*") for path in (top, *top.rglob("*")) if path.is_file()]
-"""Files of the repository, without hidden folders."""
+TOPS = [top for top in ROOT.glob("[!.]*") if top.name != "build"]
+FILES = [str(path.relative_to(ROOT)) for top in TOPS for path in (top, *top.rglob("*")) if path.is_file()]
+"""Files of the repository, without hidden folders and what commands build."""
 FOLDERS = {str(parent) for file in FILES for parent in Path(file).parents} - {"."}
 NAMES = {Path(path).name for path in FOLDERS}
 DOCUMENTS = [
