@@ -16,7 +16,6 @@ from speechmodel_operator.resources.jobs import Images
 from speechmodel_operator.resources.pod import settings_hashes
 from speechmodel_plan import names
 from speechmodel_plan.observed import Claim
-from speechmodel_plan.plan import StageRun
 from speechmodel_plan.records import Records
 from speechmodel_plan.stages import STAGES, stage_named
 from speechmodel_plan.stages.stage import Outputs
@@ -61,11 +60,7 @@ GOLDEN_SETTINGS = {
 def all_jobs(world: World) -> dict[StageName, dict[str, Any]]:
     world.to_ready()
     seen = world.observe()
-    return {
-        stage: jobs.stage_job(IMAGES, OWNER, seen.spec, StageRun(name, stage, "s", document, world.buckets[name]), {})
-        for name, document in world.documents.items()
-        for stage in [StageName(name.split("-")[1])]
-    }
+    return {run.stage: jobs.stage_job(IMAGES, OWNER, seen.spec, run, {}) for run in world.stage_runs.values()}
 
 
 def pods(world: World) -> list[dict[str, Any]]:
@@ -245,8 +240,7 @@ def _secrets(pod: dict[str, Any]) -> set[str]:
 def test_only_the_labels_of_a_queue_are_copied_from_the_model_and_only_to_its_jobs() -> None:
     world = World()
     world.until(StageName.PREPARE)
-    (name,) = world.documents
-    run = StageRun(name, StageName.PREPARE, "s", world.documents[name], None)
+    (run,) = world.stage_runs.values()
     queue = {"kueue.x-k8s.io/queue-name": "gpus"}
     given = queue | {"argocd.argoproj.io/instance": "models", "speechops.dev/model": "other"}
     job = jobs.stage_job(IMAGES, OWNER, world.observe().spec, run, labels.inherited(given))
