@@ -87,6 +87,19 @@ def test_another_folder_may_be_given(manifest: Path, tmp_path: Path, capsys: pyt
     assert "2 phrases with 3 takes each" in capsys.readouterr().out
 
 
+def test_a_claim_may_be_elsewhere_if_a_manifest_reads_it(
+    manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = str(dataset(tmp_path / "other", {"hola": "Hola", "luz": "Luz"}))
+    assert main(["validate", str(manifest), "--dataset", "--claim", f"voices={other}"]) == 0
+    assert "2 phrases with 3 takes each" in capsys.readouterr().out
+    assert main(["validate", str(manifest), "--dataset", "--claim", "voice=x"]) == 1
+    said = capsys.readouterr().err
+    assert said == "--claim voice: no manifest reads a claim of this name (claims: voices); correct it\n"
+    assert main(["validate", str(manifest), "--dataset", other, "--claim", "voices=x"]) == 1
+    assert "--dataset and --claim voices both give a folder of the dataset claim; keep one" in capsys.readouterr().err
+
+
 def test_a_dataset_without_a_usable_row_is_invalid(manifest: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (manifest.parent / "voices" / "commands.csv").write_text("id,es\nnunca,Nunca\n", encoding="utf-8")
     assert main(["validate", str(manifest), "--dataset"]) == 1

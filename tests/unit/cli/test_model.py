@@ -7,7 +7,7 @@ from speechmodel_api.keys import publish_key
 from speechmodel_api.spec import SpeechModelSpec
 from speechmodel_cli.local.embedded_s3 import ENDPOINT, EmbeddedStore
 from speechmodel_cli.local.errors import CredentialsMissing, DatasetMissing
-from speechmodel_cli.local.model import LocalModel
+from speechmodel_cli.local.model import LocalModel, read_claims
 from speechmodel_cli.local.object_store import ManifestStore
 from speechmodel_cli.run import RunOptions, run
 from support.manifests import MANIFEST
@@ -48,7 +48,7 @@ def test_a_claim_that_the_manifest_does_not_read_is_refused(tmp_path: Path, caps
     said = capsys.readouterr().err
     assert said == f"--claim voice: {tmp_path}/m.yaml reads no claim of this name (claims: voices); correct it\n"
     initial = {"initFrom": {"persistentVolumeClaim": {"claimName": "pretrained"}}}
-    assert local(tmp_path, training=initial).read_claims == ("voices", "pretrained")
+    assert read_claims(local(tmp_path, training=initial).spec) == ("voices", "pretrained")
 
 
 def test_recordings_in_a_bucket_need_the_keys_of_its_secret_in_the_environment(

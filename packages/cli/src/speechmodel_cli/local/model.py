@@ -30,9 +30,15 @@ WITHOUT_EFFECT = (
 """Fields of the spec that only have an effect on a cluster."""
 
 
+def read_claims(spec: SpeechModelSpec) -> tuple[str, ...]:
+    """Return the names of the claims that are folders here: those of the dataset and of training.initFrom."""
+    claims = (each.persistent_volume_claim for each in (spec.dataset.source, spec.training.init_from) if each)
+    return tuple(dict.fromkeys(claim.claim_name for claim in claims if claim))
+
+
 @dataclass(frozen=True)
 class LocalModel:
-    """A SpeechModel and the folders of its dataset claims."""
+    """A SpeechModel and the folders of the claims that it reads."""
 
     name: str
     namespace: str
@@ -47,13 +53,6 @@ class LocalModel:
         """Folder that prepare reads. That of the manifest for a bucket, which prepare downloads to the workspace."""
         source = self.spec.dataset.source.persistent_volume_claim
         return (self._claim(source.claim_name) / source.path).absolute() if source else self.folder.absolute()
-
-    @property
-    def read_claims(self) -> tuple[str, ...]:
-        """Names of the claims that are folders here: those of the dataset and of training.initFrom."""
-        initial = self.spec.training.init_from
-        sources = (self.spec.dataset.source.persistent_volume_claim, initial and initial.persistent_volume_claim)
-        return tuple(dict.fromkeys(source.claim_name for source in sources if source))
 
     @property
     def init_from(self) -> Path | None:
