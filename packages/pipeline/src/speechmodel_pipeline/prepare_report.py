@@ -34,7 +34,7 @@ class Rejection(Document):
     file: str
     """Relative to the dataset's folder, or NEGATIVES."""
     row: int
-    """Line in the file; the header is 1. A recording in `dataset.negatives.path` has no row, and 0."""
+    """Line in the file; the header is 1. A recording of other speech has no row, and 0."""
     id: str | None = None
     """Id in the row; None when the row cannot be read."""
     recordings: tuple[str, ...] = ()
@@ -46,7 +46,7 @@ class Rejection(Document):
     """One sentence about the problem and its correction."""
 
     def __str__(self) -> str:
-        return f"{f'{self.file} row {self.row}' if self.row else 'dataset.negatives.path'}: {self.message}"
+        return f"{f'{self.file} row {self.row}' if self.row else 'dataset.negatives'}: {self.message}"
 
 
 class Change(Document):
