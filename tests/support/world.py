@@ -141,6 +141,8 @@ class World:
         spec = SpeechModelSpec.model_validate(self.spec)
         init_from = spec.training.init_from
         initial = init_from.persistent_volume_claim if init_from else None
+        source = spec.dataset.negatives.source
+        negatives = source.persistent_volume_claim if source else None
         return Observed(
             owner=self.owner,
             generation=self.generation,
@@ -150,6 +152,7 @@ class World:
             workspace=PurePosixPath("/workspace", self.owner.name),
             dataset=PurePosixPath("/dataset"),
             init_from=PurePosixPath("/initial", initial.path) if initial else None,
+            negatives=PurePosixPath("/negatives", negatives.path) if negatives else None,
             settings=settings_hashes(spec),
             runs=tuple(self.runs.values()),
             claim=self.claim,

@@ -186,6 +186,22 @@ def test_a_folder_is_not_the_dataset_of_a_manifest_with_a_bucket(
     )
 
 
+def test_other_speech_on_a_claim_elsewhere_is_counted(
+    manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = "negatives: {builtIn: false, source: {persistentVolumeClaim: {claimName: radio, path: es}}}"
+    all_train = "split: {devPercent: 0, testPercent: 0}"
+    manifest.write_text(MANIFEST.replace("dataset: {", f"dataset: {{{other}, {all_train}, "), encoding="utf-8")
+    for number in range(2):
+        tone(tmp_path / "shared" / "es" / f"{number}.wav", 900 + 50 * number)
+    assert main(["validate", str(manifest), "--dataset"]) == 1
+    said = capsys.readouterr().err
+    assert f"the folder {tmp_path}/radio/es of dataset.negatives.source, on the claim radio does not exist" in said
+    claim = f"radio={tmp_path / 'shared'}"
+    assert main(["validate", str(manifest), "--dataset", "--claim", claim]) == 0
+    assert "parts    6 train, no dev, no test, 2 negatives" in capsys.readouterr().out.splitlines()
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)])
 def test_an_interrupted_analysis_leaves_nothing_behind(number: signal.Signals, code: int, manifest: Path) -> None:
     temporary, voices = manifest.parent / "temporary", manifest.parent / "voices" / "original" / "es"

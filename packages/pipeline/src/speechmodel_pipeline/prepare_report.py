@@ -38,7 +38,8 @@ class Rejection(Document):
     id: str | None = None
     """Id in the row; None when the row cannot be read."""
     recordings: tuple[str, ...] = ()
-    """Recordings that are left out, relative to the dataset's folder; may be empty."""
+    """Recordings that are left out, relative to the dataset's folder, or to that of `dataset.negatives.source`; may be
+    empty."""
     transcript: str | None = None
     """Transcript as given; None when the row cannot be read."""
     reason: RejectionReason

@@ -1,4 +1,4 @@
-"""The recordings of other speech that dataset.negatives names, in the folder of the dataset."""
+"""The recordings of other speech that dataset.negatives names, in the folder of the dataset or in a place of their own."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -6,15 +6,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from speechmodel_api.reasons import Reason
+from speechmodel_api.schema import S3Location
 from speechmodel_api.stages import PrepareInput
 from speechmodel_stagekit.artefacts import file_digest
 from speechmodel_stagekit.errors import BadData
 
 from speechmodel_pipeline.prepare.audio_files import audio_files
 from speechmodel_pipeline.prepare.recordings import Recording, printable
+from speechmodel_pipeline.s3.errors import where
 
-PATH = "dataset.negatives.path"
-"""The field of the spec that names the place of other speech."""
+PATH, SOURCE = "dataset.negatives.path", "dataset.negatives.source"
+"""Fields of the spec that name the place of other speech. Only one of them is set."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,8 @@ def find_other_speech(task: PrepareInput) -> OtherSpeech | None:
     Raises BadData (InvalidDataset) when there is no recording in that place, and OSError for a folder that
     cannot be read.
     """
+    if task.other_speech is not None:
+        return in_source(Path(task.other_speech), task.other_speech_bucket)
     return in_dataset(Path(task.source), task.negatives.path) if task.negatives.path else None
 
 
@@ -47,11 +51,30 @@ def in_dataset(source: Path, path: str) -> OtherSpeech:
     raise BadData(Reason.INVALID_DATASET, f"{PATH}: {path} has no recordings; {advice}")
 
 
+def in_source(folder: Path, bucket: S3Location | None) -> OtherSpeech:
+    """Return the recordings in `folder`, which is on a claim, or else holds the objects of `bucket`, with the errors of
+    find_other_speech.
+    """
+    if found := _recordings(folder, folder):
+        return OtherSpeech(SOURCE, where(bucket) if bucket else str(folder), found)
+    if bucket is not None:
+        below = f" below {bucket.prefix}/" if bucket.prefix else ""
+        problem = f"{SOURCE}.s3: {where(bucket)} has no recordings{below}; upload recordings of other speech"
+        raise BadData(Reason.INVALID_DATASET, f"{problem}, or correct prefix")
+    claim = f"{SOURCE}.persistentVolumeClaim: {folder}"
+    if not folder.is_dir():
+        raise BadData(
+            Reason.INVALID_DATASET, f"{claim} is not a folder; correct path, or make that folder on the claim"
+        )
+    advice = "copy recordings of other speech into that folder, or correct path"
+    raise BadData(Reason.INVALID_DATASET, f"{claim} has no recordings; {advice}")
+
+
 def refuse_recordings_of_rows(other: OtherSpeech, recordings: Sequence[Recording]) -> None:
     """Raise BadData (InvalidDataset) when a file of other speech has the content of a recording of a row: training would
     learn to reject the row's words.
 
-    Files are copied, so paths do not tell.
+    The claim of the dataset may be mounted a second time, and a bucket may be copied, so paths do not tell.
     """
     by_size = defaultdict(list)
     for recording in recordings:

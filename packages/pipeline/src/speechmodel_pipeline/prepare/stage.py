@@ -1,7 +1,7 @@
 """prepare, from the input document to the finished folder `data/<key>/`.
 
-    download a bucket -> list the recordings -> normalise the transcripts -> make the clips (in parallel) -> leave out what cannot be used
-    -> divide -> add negatives and synthetic takes -> write
+    download the buckets -> list the recordings -> normalise the transcripts -> make the clips (in parallel)
+    -> leave out what cannot be used -> divide -> add negatives and synthetic takes -> write
 
 Every row that is left out is reported by file and row. With `invalidSamplePolicy: Fail` one of them
 fails the stage.
@@ -21,7 +21,6 @@ from speechmodel_api.alphabet import CATCH_ALL
 from speechmodel_api.dataset_spec import DatasetFormat, InvalidSamplePolicy
 from speechmodel_api.reasons import Reason
 from speechmodel_api.stages import PrepareInput, PrepareOutput
-from speechmodel_api.takes import MISHEARD
 from speechmodel_api.workspace import CLIPS, Workspace
 from speechmodel_decoding.text.normalise import Normalised, TranscriptUnusable
 from speechmodel_decoding.text.rejections import RejectionReason, quoted
@@ -36,6 +35,7 @@ from speechmodel_stagekit.errors import BadData
 from speechmodel_pipeline.prepare.bounded import ERROR_BYTES, note, sentences
 from speechmodel_pipeline.prepare.clips import ClipFile, RecordingUnusable, make_clip
 from speechmodel_pipeline.prepare.coverage import Take, measure_coverage, missing_parts, summary
+from speechmodel_pipeline.prepare.downloads import Downloads
 from speechmodel_pipeline.prepare.folder import PreparedClip, dataset_digest, speakers_digest, write_dataset
 from speechmodel_pipeline.prepare.formats import list_recordings
 from speechmodel_pipeline.prepare.negatives import make_negatives
@@ -56,7 +56,6 @@ from speechmodel_pipeline.prepare_report import (
     SpeakerSource,
 )
 from speechmodel_pipeline.progress import Steps
-from speechmodel_pipeline.s3.folder import BucketFolder
 
 log = logging.getLogger(__name__)
 
@@ -82,19 +81,16 @@ def prepare(task: PrepareInput) -> PrepareOutput:
     Raises BadData (InvalidDataset) when the source cannot be read as a dataset or no good row is
     left, and TryAgain (DownloadFailed) when a bucket cannot be read.
     """
-    folder = Workspace(task.workspace).data(task.key)
-    if task.bucket is None:
-        return once(folder, PrepareOutput, lambda partial: _make(task, partial))
-    recordings = BucketFolder(task.bucket, "dataset.source.s3", "recordings", Reason.INVALID_DATASET, without=MISHEARD)
+    downloads = Downloads(task)
 
     def make(partial: Path) -> PrepareOutput:
-        recordings.download(Path(task.source))
-        return _make(task, partial).model_copy(update={"listing_digest": recordings.digest})
+        downloads.fetch()
+        return _make(task, partial).model_copy(update={"listing_digest": downloads.digest})
 
     def is_current(output: PrepareOutput) -> bool:
-        return task.pinned or output.listing_digest == recordings.digest
+        return task.pinned or output.listing_digest == downloads.digest
 
-    return once(folder, PrepareOutput, make, is_current)
+    return once(Workspace(task.workspace).data(task.key), PrepareOutput, make, is_current)
 
 
 @dataclass
