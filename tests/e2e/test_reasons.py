@@ -8,6 +8,7 @@ import pytest
 from support.kube import Kubectl, Model, Object
 from support.spaces import Space, make_space, remove_space, upgrade
 from support.target import Target
+from support.tones import tone
 
 UNCONFINED = {"container.apparmor.security.beta.kubernetes.io/stage": "unconfined"}
 """An annotation that the Pod Security Standards forbid; AppArmor used to be configured by annotations."""
@@ -38,17 +39,26 @@ def signal(model: Model, pod: str, name: str) -> None:
 
 
 def test_what_keeps_a_pod_from_running_is_reported_one_after_the_other(
-    space: Space, small_dataset: Path, target: Target
+    space: Space, small_dataset: Path, target: Target, tmp_path: Path
 ) -> None:
-    """The pod is forbidden, has no volume, no Secret, and no image: each is corrected as docs/reasons.md says."""
+    """The pod is forbidden, has no volume, no Secret, and no image: each is corrected as docs/reasons.md says. The keys of its
+    two buckets are in two Secrets.
+    """
     kubectl = space.kubectl
     for file in (path for path in small_dataset.rglob("*") if path.is_file()):
         space.s3.upload_file(str(file), space.bucket, f"recordings/{file.relative_to(small_dataset)}")
+    for number in range(2):
+        other = tone(tmp_path / f"{number}.wav", 900 + 50 * number)
+        space.s3.upload_file(str(other), space.bucket, f"radio/{other.name}")
     later = f"later-{kubectl.namespace}"
     manifest = space.manifest("waits", podTemplate={"annotations": UNCONFINED})
     manifest["spec"]["training"]["storage"] = {"volumeClaimTemplate": {"storageClassName": later, "storage": "1Gi"}}
-    bucket = {"bucket": space.bucket, "prefix": "recordings", "endpoint": target.s3_endpoint}
-    manifest["spec"]["dataset"]["source"] = {"s3": bucket | {"secretRef": {"name": "later"}}}
+    bucket = {"bucket": space.bucket, "endpoint": target.s3_endpoint}
+    radio = {"s3": bucket | {"prefix": "radio", "secretRef": {"name": "s3"}}}
+    manifest["spec"]["dataset"] = {
+        "source": {"s3": bucket | {"prefix": "recordings", "secretRef": {"name": "later"}}},
+        "negatives": {"builtIn": False, "source": radio},
+    }
     model = space.apply(manifest)
 
     denied = model.until_condition("Ready", status="False", reason="PodSecurityDenied")
@@ -68,6 +78,7 @@ def test_what_keeps_a_pod_from_running_is_reported_one_after_the_other(
             upgrade(target)
         kubectl("annotate", "speechmodel", model.name, "speechops.dev/retry=now")
         model.until_done("train")
+        assert " negatives" in model.condition("DatasetReady")["message"]
     reasons = ("PodSecurityDenied", "VolumePending", "CredentialsMissing", "ImagePullFailed")
     assert {f"!{reason}" for reason in reasons} <= model.reported().keys()
 

@@ -8,7 +8,6 @@ from typing import Any
 from speechmodel_api.base import Document
 from speechmodel_api.learning import LearningSettings
 from speechmodel_api.progress import TrainProgress
-from speechmodel_api.schema import S3Target
 from speechmodel_api.spec import SpeechModelSpec
 from speechmodel_api.stages import (
     CompareInput,
@@ -31,7 +30,7 @@ from speechmodel_api.status import Condition, SpeechModelStatus, StageStatus
 from speechmodel_api.tflite import PublishedTflite, TfliteFile
 from speechmodel_operator.resources.pod import settings_hashes
 from speechmodel_plan.observed import ALIVE, CanaryServers, Claim, Observed, Purge, Run, RunState, Server
-from speechmodel_plan.plan import Done, Plan, Report
+from speechmodel_plan.plan import Done, Plan, Report, StageRun
 from speechmodel_plan.reconcile import make_plan
 from speechmodel_plan.task import Owner
 
@@ -117,7 +116,7 @@ class World:
     now: datetime = datetime(2026, 1, 1, tzinfo=UTC)
     runs: dict[str, Run] = field(default_factory=dict)
     documents: dict[str, StageInput] = field(default_factory=dict)
-    buckets: dict[str, S3Target | None] = field(default_factory=dict)
+    stage_runs: dict[str, StageRun] = field(default_factory=dict)
     claim: Claim | None = None
     server: Server | None = None
     canary: CanaryServers | None = None
@@ -142,6 +141,8 @@ class World:
         spec = SpeechModelSpec.model_validate(self.spec)
         init_from = spec.training.init_from
         initial = init_from.persistent_volume_claim if init_from else None
+        source = spec.dataset.negatives.source
+        negatives = source.persistent_volume_claim if source else None
         return Observed(
             owner=self.owner,
             generation=self.generation,
@@ -151,6 +152,7 @@ class World:
             workspace=PurePosixPath("/workspace", self.owner.name),
             dataset=PurePosixPath("/dataset"),
             init_from=PurePosixPath("/initial", initial.path) if initial else None,
+            negatives=PurePosixPath("/negatives", negatives.path) if negatives else None,
             settings=settings_hashes(spec),
             runs=tuple(self.runs.values()),
             claim=self.claim,
@@ -181,7 +183,7 @@ class World:
             assert plan.start.name not in self.runs
             self.started.append(f"{plan.start.stage.value}-{document.attempt}")
             self.documents[plan.start.name] = document
-            self.buckets[plan.start.name] = plan.start.bucket
+            self.stage_runs[plan.start.name] = plan.start
             self.runs[plan.start.name] = Run(
                 plan.start.name,
                 plan.start.stage,

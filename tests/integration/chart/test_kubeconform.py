@@ -13,7 +13,6 @@ from speechmodel_api.status import ModelStatus
 from speechmodel_operator.resources import jobs, serving
 from speechmodel_operator.resources.accessories import accessories
 from speechmodel_operator.resources.jobs import Images
-from speechmodel_plan.plan import StageRun
 from support import built
 from support.helm_chart import Helm, Object
 from support.places import ROOT
@@ -96,10 +95,7 @@ def test_the_manifests_of_the_operator_are_valid(schemas: Path) -> None:
     world = World()
     world.to_ready()
     seen = world.observe()
-    made = [
-        jobs.stage_job(IMAGES, OWNER, seen.spec, StageRun(name, document.stage, "s", document, world.buckets[name]), {})  # type: ignore[attr-defined]
-        for name, document in world.documents.items()
-    ]
+    made = [jobs.stage_job(IMAGES, OWNER, seen.spec, run, {}) for run in world.stage_runs.values()]
     given = {
         "topologySpread": [{"topologyKey": "zone"}],
         "autoscaling": {"minReplicas": 2, "maxReplicas": 4},

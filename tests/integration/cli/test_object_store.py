@@ -9,6 +9,7 @@ import pytest
 from speechmodel_cli.local.embedded_s3 import EmbeddedStore
 from speechmodel_cli.local.errors import StateBusy
 from speechmodel_cli.local.object_store import Access
+from support.tones import tone
 from support.workplace import Workplace
 
 
@@ -73,6 +74,38 @@ async def test_training_reads_the_checkpoint_that_was_downloaded_from_a_bucket(
         assert "layer_1/bias has the shape [32] instead of [48]" in message
     finally:
         await service.close()
+
+
+async def test_other_speech_is_read_from_a_bucket_with_keys_of_its_own_or_from_a_claim(
+    finished: Workplace, tmp_path: Path
+) -> None:
+    service = EmbeddedStore(tmp_path / "service", "their-bucket")
+    access = await service.open()
+    try:
+        for number in range(3):
+            tone(tmp_path / "radio" / f"{number}.wav", 900 + 50 * number)
+        await asyncio.to_thread(upload, access, tmp_path / "radio", "radio")
+        await asyncio.to_thread(upload, access, finished.folder / "voices/clips", "clips")
+        keys = {f"NEGATIVES_{name}": value for name, value in access.environment.items()}
+        keys |= dict.fromkeys(access.environment, "of another service")
+        dataset = {"source": {"persistentVolumeClaim": {"claimName": "voices"}}, "format": "DeepSpeechCSV"}
+
+        def take_from(**source: object) -> None:
+            finished.write(dataset={**dataset, "negatives": {"builtIn": False, "source": source}})
+
+        s3 = {"bucket": "their-bucket", "endpoint": access.endpoint, "secretRef": {"name": "key"}}
+        take_from(s3=s3 | {"prefix": "radio"})
+        checked = await asyncio.to_thread(finished.call, "validate", "voz.yaml", "--dataset", **keys)
+        assert "12 train, 3 dev, 3 test, 4 negatives" in checked.stdout, checked.stdout + checked.stderr
+        take_from(s3=s3 | {"prefix": "clips"})
+        refused = await asyncio.to_thread(finished.run, **keys)
+        assert "dataset.negatives.source: 18 of the files in bucket their-bucket" in refused.stderr, refused.stdout
+    finally:
+        await service.close()
+    take_from(persistentVolumeClaim={"claimName": "voices", "path": "clips"})
+    refused = await asyncio.to_thread(finished.run)
+    place = finished.folder / "voices/clips"
+    assert f"dataset.negatives.source: 18 of the files in {place} are recordings" in refused.stderr, refused.stdout
 
 
 def upload(access: Access, folder: Path, prefix: str) -> None:

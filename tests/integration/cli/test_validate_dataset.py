@@ -87,6 +87,19 @@ def test_another_folder_may_be_given(manifest: Path, tmp_path: Path, capsys: pyt
     assert "2 phrases with 3 takes each" in capsys.readouterr().out
 
 
+def test_a_claim_may_be_elsewhere_if_a_manifest_reads_it(
+    manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = str(dataset(tmp_path / "other", {"hola": "Hola", "luz": "Luz"}))
+    assert main(["validate", str(manifest), "--dataset", "--claim", f"voices={other}"]) == 0
+    assert "2 phrases with 3 takes each" in capsys.readouterr().out
+    assert main(["validate", str(manifest), "--dataset", "--claim", "voice=x"]) == 1
+    said = capsys.readouterr().err
+    assert said == "--claim voice: no manifest reads a claim of this name (claims: voices); correct it\n"
+    assert main(["validate", str(manifest), "--dataset", other, "--claim", "voices=x"]) == 1
+    assert "--dataset and --claim voices both give a folder of the dataset claim; keep one" in capsys.readouterr().err
+
+
 def test_a_dataset_without_a_usable_row_is_invalid(manifest: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (manifest.parent / "voices" / "commands.csv").write_text("id,es\nnunca,Nunca\n", encoding="utf-8")
     assert main(["validate", str(manifest), "--dataset"]) == 1
@@ -175,6 +188,22 @@ def test_a_folder_is_not_the_dataset_of_a_manifest_with_a_bucket(
     assert (
         "the recordings are in a bucket (dataset.source.s3); give --dataset without a folder" in capsys.readouterr().err
     )
+
+
+def test_other_speech_on_a_claim_elsewhere_is_counted(
+    manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = "negatives: {builtIn: false, source: {persistentVolumeClaim: {claimName: radio, path: es}}}"
+    all_train = "split: {devPercent: 0, testPercent: 0}"
+    manifest.write_text(MANIFEST.replace("dataset: {", f"dataset: {{{other}, {all_train}, "), encoding="utf-8")
+    for number in range(2):
+        tone(tmp_path / "shared" / "es" / f"{number}.wav", 900 + 50 * number)
+    assert main(["validate", str(manifest), "--dataset"]) == 1
+    said = capsys.readouterr().err
+    assert f"the folder {tmp_path}/radio/es of dataset.negatives.source, on the claim radio does not exist" in said
+    claim = f"radio={tmp_path / 'shared'}"
+    assert main(["validate", str(manifest), "--dataset", "--claim", claim]) == 0
+    assert "parts    6 train, no dev, no test, 2 negatives" in capsys.readouterr().out.splitlines()
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)])

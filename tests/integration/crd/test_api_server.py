@@ -120,6 +120,12 @@ BAD: list[tuple[str, Any, str]] = [
     ("spec.evaluation", {"gate": {"maxWER": 15}}, "spec.evaluation.gate.maxWER"),
     ("spec.serving", {"pinnedVersion": "latest"}, "spec.serving.pinnedVersion"),
     ("spec.dataset.negatives", {"path": "../other"}, "spec.dataset.negatives.path"),
+    ("spec.dataset.negatives", {"source": {}}, "set exactly one of persistentVolumeClaim and s3"),
+    (
+        "spec.dataset.negatives",
+        {"path": "other", "source": {"s3": {"bucket": "radio"}}},
+        "set either path or source, not both",
+    ),
     (
         "spec.training",
         {"storage": {"claimName": "a", "volumeClaimTemplate": {}}},

@@ -13,7 +13,7 @@ from speechmodel_pipeline.s3.download import download, list_objects, listing_dig
 from speechmodel_pipeline.s3.objects import Bucket
 from speechmodel_stagekit.errors import BadData, TryAgain
 from support.ports import free_port
-from support.seaweed import READER, Seaweed
+from support.seaweed import READER, WRITER, Seaweed
 from support.tones import tone
 
 from .conftest import BUCKET
@@ -213,3 +213,94 @@ def test_a_bucket_without_a_dataset_is_refused_by_the_rules_of_folders(
     put(s3, prefix, "wav.scp", b"")
     with pytest.raises(BadData, match="looks like the format Kaldi"):
         prepare(task(tmp_path / "w", tmp_path / "w/sources/0", location(s3, prefix)))
+
+
+RADIO = ("radio", "noticias", "charla")
+
+
+@pytest.fixture
+def radio(tmp_path: Path, s3: Seaweed, prefix: str, monkeypatch: pytest.MonkeyPatch) -> S3Location:
+    """Other speech below a prefix of its own. Its keys are those of the writer, and AWS_* are no keys of the service."""
+    for number, name in enumerate(RADIO):
+        content = tone(tmp_path / "radio" / f"{name}.wav", 900 + 50 * number).read_bytes()
+        put(s3, f"{prefix}/other", f"{name}.wav", content)
+    put(s3, f"{prefix}/other", "list.csv", b"ignored")
+    for name, value in WRITER.environment.items():
+        monkeypatch.setenv(f"NEGATIVES_{name}", value)
+        monkeypatch.setenv(name, "of another service")
+    return location(s3, f"{prefix}/other")
+
+
+def with_radio(workspace: Path, source: Path, radio: S3Location, **more: Any) -> PrepareInput:
+    other = {"other_speech": PurePosixPath(workspace / "sources/1"), "other_speech_bucket": radio}
+    return task(workspace, source, **{**other, **more})
+
+
+def test_other_speech_comes_from_a_bucket_with_keys_of_its_own(
+    recordings: Path, radio: S3Location, s3: Seaweed, prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = prepare(task(tmp_path / "a", recordings, other_speech=PurePosixPath(tmp_path / "radio")))
+    there = prepare(with_radio(tmp_path / "b", recordings, radio))
+    assert (there.dataset_digest, there.negatives) == (here.dataset_digest, here.negatives)
+    assert there.negatives >= 2, "in training, and held out"
+    names = {path.name for path in (tmp_path / "b/sources/1").iterdir()}
+    assert names == {*(f"{name}.wav" for name in RADIO), "list.csv"}
+    act_as(READER, monkeypatch)
+    both = prepare(with_radio(tmp_path / "c", tmp_path / "c/sources/0", radio, bucket=location(s3, prefix)))
+    assert both.dataset_digest == here.dataset_digest
+    assert len({here.listing_digest, there.listing_digest, both.listing_digest}) == 3
+
+
+def test_a_change_of_other_speech_is_noticed_unless_a_revision_names_its_state(
+    recordings: Path, radio: S3Location, s3: Seaweed, tmp_path: Path
+) -> None:
+    def again(**more: Any) -> str | None:
+        return prepare(with_radio(tmp_path / "w", recordings, radio, **more)).listing_digest
+
+    first = again()
+    assert again() == first
+    kept = (tmp_path / "w/sources/1/radio.wav").stat().st_ino
+    other = tone(tmp_path / "other.wav", 1500).read_bytes()
+    s3.client().put_object(Bucket=BUCKET, Key=f"{radio.prefix}/charla.wav", Body=other)
+    assert again(pinned=True) == first
+    assert again() != first
+    assert (tmp_path / "w/sources/1/charla.wav").read_bytes() == other
+    assert (tmp_path / "w/sources/1/radio.wav").stat().st_ino == kept, "what is the same is not downloaded again"
+
+
+def test_problems_of_other_speech_name_its_field(
+    recordings: Path, radio: S3Location, s3: Seaweed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(reason: str, **more: Any) -> str:
+        with pytest.raises((TryAgain, BadData)) as raised:
+            prepare(with_radio(tmp_path / "w", recordings, radio.model_copy(update=more)))
+        assert raised.value.reason == reason
+        return str(raised.value)
+
+    field = "dataset.negatives.source.s3"
+    assert f"upload the recordings of other speech or correct {field}.prefix" in failing("DownloadFailed", prefix="no")
+    put(s3, f"{radio.prefix}/texts", "a.txt", b"no recording")
+    said = failing("InvalidDataset", prefix=f"{radio.prefix}/texts")
+    assert said.startswith(f"{field}: bucket {BUCKET} at {s3.endpoint} has no recordings below {radio.prefix}/texts/; ")
+    s3.client().delete_object(Bucket=BUCKET, Key=f"{radio.prefix}/texts/a.txt")
+    put(s3, f"{radio.prefix}/copies", "a.wav", (recordings / "original/es/uno.wav").read_bytes())
+    said = failing("InvalidDataset", prefix=f"{radio.prefix}/copies")
+    assert "is a recording of the dataset (a.wav is original/es/uno.wav)" in said
+    monkeypatch.setenv("NEGATIVES_AWS_SECRET_ACCESS_KEY", "wrong")
+    assert f"in the Secret that {field}.secretRef names" in failing("DownloadFailed")
+    act_as(READER, monkeypatch)  # never used for another bucket
+    monkeypatch.delenv("NEGATIVES_AWS_SECRET_ACCESS_KEY")
+    assert f"AWS_SECRET_ACCESS_KEY in the Secret that {field}.secretRef names" in failing("CredentialsMissing")
+    monkeypatch.delenv("NEGATIVES_AWS_ACCESS_KEY_ID")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    assert f"in the Secret that {field}.secretRef names" in failing("CredentialsMissing")
+
+
+def test_the_place_of_the_dataset_is_no_place_of_other_speech(
+    recordings: Path, s3: Seaweed, prefix: str, tmp_path: Path
+) -> None:
+    source = tmp_path / "w/sources/0"
+    bucket = location(s3, prefix)
+    same = task(tmp_path / "w", source, bucket, other_speech=PurePosixPath(source), other_speech_bucket=bucket)
+    with pytest.raises(BadData, match=r"dataset\.negatives\.source is the place of the dataset itself; name a folder"):
+        prepare(same)

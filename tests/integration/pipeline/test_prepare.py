@@ -488,7 +488,7 @@ def test_a_negative_that_cannot_be_used_is_an_invalid_sample(tmp_path: Path) -> 
     negatives = Negatives(built_in=False, path="other")
     output = prepare(task(source, tmp_path / "w", negatives=negatives))
     assert (output.negatives, output.rejected) == (2, 1)
-    assert "1 rejected; first: dataset.negatives.path: other/bad.wav: is not readable audio" in output.note
+    assert "1 rejected; first: dataset.negatives: other/bad.wav: is not readable audio" in output.note
     (left,) = [row for row in table(tmp_path / "w", "registry.csv") if row["rejected"]]
     assert (left["source"], left["recording"], left["rejected"]) == ("negatives", "other/bad.wav", "NotAudio")
     policy = {"invalid_sample_policy": InvalidSamplePolicy.FAIL}

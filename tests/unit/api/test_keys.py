@@ -116,6 +116,8 @@ def test_the_keys_of_a_comparison_never_change() -> None:
         ("dataset.annotations", "Strip", "prepare"),
         ("dataset.numbers", "Spell", "prepare"),
         ("dataset.synthesize", {}, "prepare"),
+        ("dataset.negatives", {"source": {"persistentVolumeClaim": {"claimName": "radio"}}}, "prepare"),
+        ("dataset.negatives", {"source": {"s3": {"bucket": "radio"}}}, "prepare"),
         ("language", "es-CL", "prepare train"),
         ("training.maxEpochs", 75, "train"),
         ("training.schedule", {"type": "Constant"}, "train"),
@@ -172,6 +174,22 @@ def test_a_bucket_is_named_by_its_place_and_not_by_its_access() -> None:
     assert prepare(secretRef={"name": "x"}) == prepare(region="eu-west-1") == prepare()
     places = [prepare(), prepare(prefix="es"), prepare(endpoint="http://s3:9000"), prepare(bucket="other")]
     assert len({*places, keys_of(BASE)["prepare"]}) == 5
+
+
+def test_other_speech_is_named_by_its_place_and_not_by_its_access() -> None:
+    def prepare(**source: Any) -> str:
+        return keys_of(_with(BASE, "dataset.negatives", {"source": source}))["prepare"]
+
+    def bucket(**more: Any) -> str:
+        return prepare(s3={"bucket": "radio"} | more)
+
+    def claim(**more: Any) -> str:
+        return prepare(persistentVolumeClaim={"claimName": "radio"} | more)
+
+    assert bucket(secretRef={"name": "x"}) == bucket(region="eu-west-1") == bucket()
+    places = [bucket(), bucket(prefix="es"), bucket(endpoint="http://s3:9000"), bucket(bucket="other")]
+    places += [claim(), claim(path="es"), claim(claimName="other"), keys_of(BASE)["prepare"]]
+    assert len(set(places)) == 8
 
 
 def test_a_checkpoint_in_a_bucket_is_named_by_its_place_and_not_by_its_access() -> None:

@@ -41,6 +41,7 @@ def test_run_imports_no_part_of_a_cluster_and_no_stage() -> None:
         (["run", "m.yaml", "--port", "0"], "0 is not in the range 1<=x<=65535"),
         (["run", "m.yaml", "--s3", "aws"], "'aws' is not one of 'embedded', 'manifest'"),
         (["run", "m.yaml", "--claim", "a=x", "--claim", "a=y"], "--claim a is given more than once; keep one"),
+        (["validate", "m.yaml", "--claim", "a=x"], "--claim names a folder that --dataset reads; add --dataset"),
         (["transcribe", "a.wav", "--url", ""], "--url is empty; give the URL of a server"),
         (["validate"], "Missing argument 'MANIFEST...'"),
         (["transcribe", "a.wav", "--model", "m", "--url", "http://h"], "--model and --url cannot be used together"),

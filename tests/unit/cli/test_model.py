@@ -7,9 +7,10 @@ from speechmodel_api.keys import publish_key
 from speechmodel_api.spec import SpeechModelSpec
 from speechmodel_cli.local.embedded_s3 import ENDPOINT, EmbeddedStore
 from speechmodel_cli.local.errors import CredentialsMissing, DatasetMissing
-from speechmodel_cli.local.model import LocalModel
-from speechmodel_cli.local.object_store import ManifestStore
+from speechmodel_cli.local.model import LocalModel, read_claims
+from speechmodel_cli.local.object_store import ManifestStore, reading_access
 from speechmodel_cli.run import RunOptions, run
+from speechmodel_plan.task import negatives_bucket
 from support.manifests import MANIFEST
 
 SPEC = {
@@ -48,7 +49,7 @@ def test_a_claim_that_the_manifest_does_not_read_is_refused(tmp_path: Path, caps
     said = capsys.readouterr().err
     assert said == f"--claim voice: {tmp_path}/m.yaml reads no claim of this name (claims: voices); correct it\n"
     initial = {"initFrom": {"persistentVolumeClaim": {"claimName": "pretrained"}}}
-    assert local(tmp_path, training=initial).read_claims == ("voices", "pretrained")
+    assert read_claims(local(tmp_path, training=initial).spec) == ("voices", "pretrained")
 
 
 def test_recordings_in_a_bucket_need_the_keys_of_its_secret_in_the_environment(
@@ -69,6 +70,55 @@ def test_recordings_in_a_bucket_need_the_keys_of_its_secret_in_the_environment(
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "x")
     require({"secretRef": {"name": "key"}})
+
+
+def other_speech(tmp_path: Path, **source: object) -> LocalModel:
+    """A model whose other speech is in a place of its own."""
+    return local(tmp_path, dataset={**SPEC["dataset"], "negatives": {"source": source}})  # type: ignore[dict-item]
+
+
+def test_other_speech_on_a_claim_is_the_folder_of_its_name_beside_the_manifest(tmp_path: Path) -> None:
+    model = other_speech(tmp_path, persistentVolumeClaim={"claimName": "radio", "path": "es"})
+    assert read_claims(model.spec) == ("voices", "radio")
+    assert model.negatives == tmp_path / "radio/es"
+    with pytest.raises(
+        DatasetMissing,
+        match=r"radio/es of dataset.negatives.source, on the claim radio does not exist; .*--claim radio=FOLDER",
+    ):
+        model.require_negatives()
+    model.negatives.mkdir(parents=True)
+    model.require_negatives()
+
+
+def test_the_keys_of_other_speech_have_names_of_their_own_or_are_those_of_every_bucket(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+    for name in (*names, *(f"NEGATIVES_{name}" for name in names)):
+        monkeypatch.delenv(name, raising=False)
+    model = other_speech(tmp_path, s3={"bucket": "radio", "secretRef": {"name": "key"}})
+    with pytest.raises(
+        CredentialsMissing,
+        match=r"the Secret key \(dataset.negatives.source.s3.secretRef\) is read from the environment here, which lacks "
+        r"AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY: set them, or NEGATIVES_AWS_ACCESS_KEY_ID and NEGATIVES_AWS_SECRET_ACCESS_KEY",
+    ):
+        model.require_negatives()
+
+    def keys() -> dict[str, str]:
+        model.require_negatives()
+        access = reading_access(None, negatives_bucket(model.spec))
+        assert access
+        return {name: value for name, value in access.environment.items() if name in given}
+
+    given = dict.fromkeys(names, "of all") | {f"NEGATIVES_{name}": "of all" for name in names}
+    for name in names:
+        monkeypatch.setenv(name, "of all")
+    assert keys() == given
+    monkeypatch.setenv("NEGATIVES_AWS_ACCESS_KEY_ID", "own")
+    with pytest.raises(CredentialsMissing, match=r"lacks NEGATIVES_AWS_SECRET_ACCESS_KEY: set them$"):
+        model.require_negatives()
+    monkeypatch.setenv("NEGATIVES_AWS_SECRET_ACCESS_KEY", "own")
+    assert keys() == given | {f"NEGATIVES_{name}": "own" for name in names}
 
 
 def test_a_checkpoint_in_a_bucket_needs_the_keys_of_its_secret_in_the_environment(

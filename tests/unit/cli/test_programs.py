@@ -49,6 +49,12 @@ def test_a_program_that_reads_a_version_finds_the_bucket_where_it_is_now(documen
     assert found["AWS_ACCESS_KEY_ID"] == "a"
 
 
+def test_no_program_inherits_the_keys_of_a_bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_SECRET_ACCESS_KEY", "NEGATIVES_AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "secret")
+    assert "secret" not in environment(FETCH, tmp_path / "result.json").values()
+
+
 def test_only_publish_receives_the_private_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SIGNING_KEY", "private")
     assert environment(PUBLISH, tmp_path / "result.json")["SIGNING_KEY"] == "private"

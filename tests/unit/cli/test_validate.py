@@ -125,6 +125,17 @@ BAD = {
         TEXT.replace("dataset: {", "dataset: {revision: 2, "),
         '6: spec.dataset.revision: must be a string: YAML reads 2 as a number; write "2"',
     ),
+    "two places of other speech": (
+        TEXT.replace("dataset: {", "dataset: {negatives: {path: other, source: {s3: {bucket: radio}}}, "),
+        "6: spec.dataset.negatives: set either path or source, not both",
+    ),
+    "other speech on a claim and in a bucket": (
+        TEXT.replace(
+            "dataset: {",
+            "dataset: {negatives: {source: {persistentVolumeClaim: {claimName: a}, s3: {bucket: radio}}}, ",
+        ),
+        "6: spec.dataset.negatives.source: set exactly one of persistentVolumeClaim and s3",
+    ),
     "a number in quotes": (
         TEXT + '  training: {hyperparameters: {learningRate: "1e-4"}}\n',
         '8: spec.training.hyperparameters.learningRate: must be a number: "1e-4" in quotes is a string; write 0.0001',

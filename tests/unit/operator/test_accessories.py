@@ -11,7 +11,6 @@ from speechmodel_inference.settings import unknown_variables
 from speechmodel_operator.resources import jobs, labels, serving
 from speechmodel_operator.resources.accessories import accessories
 from speechmodel_operator.resources.jobs import Images
-from speechmodel_plan.plan import StageRun
 from speechmodel_plan.task import Owner
 from support.world import World
 
@@ -78,8 +77,7 @@ def test_pull_secrets_of_the_installation_reach_every_pod_after_those_of_the_tem
     world = World()
     world.to_ready()
     seen = world.observe()
-    for name, document in world.documents.items():
-        run = StageRun(name, document.stage, "s", document, world.buckets[name])  # type: ignore[attr-defined]
+    for run in world.stage_runs.values():
         pod = jobs.stage_job(IMAGES, OWNER, seen.spec, run, {})["spec"]["template"]["spec"]
         assert pod["imagePullSecrets"] == [{"name": "regcred"}, {"name": "second"}]
 

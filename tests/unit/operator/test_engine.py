@@ -370,6 +370,19 @@ async def test_a_new_model_is_read_once_for_its_claim_and_its_first_job() -> Non
     assert kinds == ["GET SpeechModel", "POST PersistentVolumeClaim", "POST Job", "PATCH SpeechModel"]
 
 
+async def test_prepare_reads_other_speech_where_its_claim_is_mounted() -> None:
+    class Shared(New):
+        async def get(self, resource: Resource[Any], namespace: str, name: str) -> Any:
+            found = await super().get(resource, namespace, name)
+            source = {"source": {"persistentVolumeClaim": {"claimName": "radio", "path": "es"}}}
+            spec = {"dataset": World().spec["dataset"] | {"negatives": source}}
+            return found if resource is not MODELS else found.model_copy(update={"spec": found.spec | spec})
+
+    seen = await engine_of(Shared()).observe()
+    assert seen is not None
+    assert str(seen.task.other_speech) == "/negatives/es"
+
+
 async def test_a_server_with_the_name_of_the_service_of_the_workers_keeps_training_from_its_start() -> None:
     class Named(New):
         service = "espejo-train"

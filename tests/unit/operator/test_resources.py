@@ -16,7 +16,6 @@ from speechmodel_operator.resources.jobs import Images
 from speechmodel_operator.resources.pod import settings_hashes
 from speechmodel_plan import names
 from speechmodel_plan.observed import Claim
-from speechmodel_plan.plan import StageRun
 from speechmodel_plan.records import Records
 from speechmodel_plan.stages import STAGES, stage_named
 from speechmodel_plan.stages.stage import Outputs
@@ -61,11 +60,7 @@ GOLDEN_SETTINGS = {
 def all_jobs(world: World) -> dict[StageName, dict[str, Any]]:
     world.to_ready()
     seen = world.observe()
-    return {
-        stage: jobs.stage_job(IMAGES, OWNER, seen.spec, StageRun(name, stage, "s", document, world.buckets[name]), {})
-        for name, document in world.documents.items()
-        for stage in [StageName(name.split("-")[1])]
-    }
+    return {run.stage: jobs.stage_job(IMAGES, OWNER, seen.spec, run, {}) for run in world.stage_runs.values()}
 
 
 def pods(world: World) -> list[dict[str, Any]]:
@@ -245,8 +240,7 @@ def _secrets(pod: dict[str, Any]) -> set[str]:
 def test_only_the_labels_of_a_queue_are_copied_from_the_model_and_only_to_its_jobs() -> None:
     world = World()
     world.until(StageName.PREPARE)
-    (name,) = world.documents
-    run = StageRun(name, StageName.PREPARE, "s", world.documents[name], None)
+    (run,) = world.stage_runs.values()
     queue = {"kueue.x-k8s.io/queue-name": "gpus"}
     given = queue | {"argocd.argoproj.io/instance": "models", "speechops.dev/model": "other"}
     job = jobs.stage_job(IMAGES, OWNER, world.observe().spec, run, labels.inherited(given))
@@ -296,6 +290,63 @@ def test_only_a_scorer_makes_evaluate_mount_the_dataset() -> None:
     assert "/dataset" not in mounts({"grammar": "FreeText"})
     assert "/dataset" not in mounts({"grammar": "Dataset", "scorer": scorer})
     assert "/dataset" in mounts({"grammar": "FreeText", "scorer": scorer})
+
+
+def test_the_keys_of_two_buckets_reach_prepare_under_names_of_their_own() -> None:
+    world = World()
+    other = {"bucket": "radio", "prefix": "es", "endpoint": "http://s3:9000", "secretRef": {"name": "radio-key"}}
+    world.edit(dataset__source={"s3": {"bucket": "voices", "secretRef": {"name": "voices-key"}}})
+    world.edit(dataset__negatives={"source": {"s3": other}})
+    containers = {stage: job["spec"]["template"]["spec"]["containers"][0] for stage, job in all_jobs(world).items()}
+    variables = {
+        e["name"]: e["valueFrom"]["secretKeyRef"] for e in containers[StageName.PREPARE]["env"] if "valueFrom" in e
+    }
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+        optional = name == "AWS_SESSION_TOKEN"
+        assert variables.pop(name) == {"name": "voices-key", "key": name, "optional": optional}
+        assert variables.pop(f"NEGATIVES_{name}") == {"name": "radio-key", "key": name, "optional": optional}
+    assert variables == {}
+    assert [stage for stage in containers if "radio" in json.dumps(containers[stage])] == [StageName.PREPARE]
+    document = _document(containers[StageName.PREPARE])
+    assert document["otherSpeechBucket"] == {
+        "bucket": "radio", "prefix": "es", "endpoint": "http://s3:9000", "region": "us-east-1"
+    }  # fmt: skip
+    assert document["otherSpeech"].startswith("/workspace/espejo/sources/")
+    assert document["otherSpeech"] != document["source"]
+
+
+def test_a_bucket_of_other_speech_alone_leaves_the_variables_of_the_dataset_unset() -> None:
+    world = World()
+    world.edit(dataset__negatives={"source": {"s3": {"bucket": "radio", "secretRef": {"name": "radio-key"}}}})
+    env = all_jobs(world)[StageName.PREPARE]["spec"]["template"]["spec"]["containers"][0]["env"]
+    assert [e["name"] for e in env if "AWS" in e["name"] and not e["name"].startswith("NEGATIVES_")] == []
+    assert "NEGATIVES_AWS_ACCESS_KEY_ID" in {e["name"] for e in env}
+
+
+@pytest.mark.parametrize(
+    "claim, volumes",
+    [
+        ("radio", ["workspace", "dataset", "negatives"]),
+        ("clips", ["workspace", "dataset"]),
+        ("espejo-workspace", ["workspace", "dataset"]),
+    ],
+    ids=["a claim of its own", "the dataset's claim", "the workspace claim"],
+)
+def test_only_prepare_mounts_other_speech_and_each_claim_is_one_volume(claim: str, volumes: list[str]) -> None:
+    world = World()
+    source = {"claimName": claim, "path": "other/es"}
+    world.edit(dataset__negatives={"source": {"persistentVolumeClaim": source}})
+    mounted = {}
+    for stage, job in all_jobs(world).items():
+        pod = job["spec"]["template"]["spec"]
+        if any(m["mountPath"] == "/negatives" and m["readOnly"] for m in pod["containers"][0]["volumeMounts"]):
+            claims = {v["name"]: v["persistentVolumeClaim"]["claimName"] for v in pod["volumes"] if "emptyDir" not in v}
+            mounted[stage] = list(claims)
+            (mount,) = [m for m in pod["containers"][0]["volumeMounts"] if m["mountPath"] == "/negatives"]
+            assert claims[mount["name"]] == claim
+            document = _document(pod["containers"][0])
+    assert mounted == {StageName.PREPARE: volumes}
+    assert (document["otherSpeech"], document["source"]) == ("/negatives/other/es", "/dataset")
 
 
 @pytest.mark.parametrize(

@@ -523,6 +523,19 @@ def test_a_bucket_that_is_away_is_tried_again_and_a_new_secret_at_once(beginning
     assert beginning.started[-1] == "download-3"
 
 
+def test_a_new_secret_of_other_speech_starts_prepare_again_at_once() -> None:
+    world = World()
+    world.edit(dataset__negatives={"source": {"s3": {"bucket": "radio", "secretRef": {"name": "old"}}}})
+    world.until(StageName.PREPARE)
+    world.edit(dataset__negatives__source__s3__secretRef={"name": "new"})
+    world.step()
+    assert world.plan
+    assert [run.stage for run in world.plan.stop] == [StageName.PREPARE]
+    world.bury()
+    world.step()
+    assert world.started[-1] == "prepare-2"
+
+
 def test_a_checkpoint_that_is_gone_is_downloaded_again(beginning: World) -> None:
     beginning.until(StageName.TRAIN)
     beginning.fail(66, "ArtefactMissing", "sources/x is missing")

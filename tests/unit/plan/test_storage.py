@@ -4,7 +4,7 @@ import json
 
 import pytest
 from pydantic import ValidationError
-from speechmodel_api.stages import PublishInput, StageName
+from speechmodel_api.stages import PrepareInput, PublishInput, StageName
 from speechmodel_api.training_spec import Storage
 from support.world import World
 
@@ -59,6 +59,23 @@ def test_a_bucket_keeps_its_downloads() -> None:
     kept = published(world).kept
     assert kept is not None
     assert [name for name in kept.folders if name.startswith("sources/")]
+
+
+def test_the_downloads_of_other_speech_are_kept_until_nothing_refers_to_them() -> None:
+    world = World()
+    world.edit(dataset__negatives={"source": {"s3": {"bucket": "radio"}}})
+    world.to_ready()
+    (prepared,) = (document for document in world.documents.values() if isinstance(document, PrepareInput))
+    folder = str(prepared.other_speech).removeprefix("/workspace/espejo/")
+    kept = published(world).kept
+    assert kept is not None
+    assert [name for name in kept.folders if name.startswith("sources/")] == [folder]
+    world.edit(dataset__negatives={})
+    world.data = "without other speech"
+    world.to_ready()
+    kept = published(world).kept
+    assert kept is not None
+    assert folder not in kept.folders
 
 
 def test_a_stage_keeps_what_is_known_when_it_starts() -> None:

@@ -21,7 +21,14 @@ from speechmodel_operator.cluster.errors import Refused
 from speechmodel_operator.cluster.views import Claim, Deployment, Job, Model, ObjectView, Pod, Service
 from speechmodel_operator.resources import labels, serving
 from speechmodel_operator.resources.accessories import accessories
-from speechmodel_operator.resources.pod import DATASET_MOUNT, INITIAL_MOUNT, WORKSPACE_MOUNT, Manifest, settings_hashes
+from speechmodel_operator.resources.pod import (
+    DATASET_MOUNT,
+    INITIAL_MOUNT,
+    NEGATIVES_MOUNT,
+    WORKSPACE_MOUNT,
+    Manifest,
+    settings_hashes,
+)
 from speechmodel_operator.resources.workers import JOB_NAME
 
 _ABOUT_A_POD = re.compile(r'^(\(combined from similar events\): )?Error creating: (pods "[^"]*" is forbidden: )?')
@@ -81,6 +88,8 @@ class Snapshot:
         metadata, spec, served = self.model.metadata, self.spec, self.model.status.model
         recordings, init_from = spec.dataset.source.persistent_volume_claim, spec.training.init_from
         initial = init_from.persistent_volume_claim if init_from else None
+        source = spec.dataset.negatives.source
+        negatives = source.persistent_volume_claim if source else None
         server_pods = observe.with_stage(self.pods, labels.SERVER)
         return Observed(
             owner=self.owner,
@@ -91,6 +100,7 @@ class Snapshot:
             workspace=PurePosixPath(WORKSPACE_MOUNT, self.owner.name),
             dataset=PurePosixPath(DATASET_MOUNT, recordings.path if recordings else ""),
             init_from=PurePosixPath(INITIAL_MOUNT, initial.path) if initial else None,
+            negatives=PurePosixPath(NEGATIVES_MOUNT, negatives.path) if negatives else None,
             settings=settings_hashes(spec),
             runs=observe.stage_runs(self.jobs.values(), self.pods, progress, now, rejections),
             claim=observe.claim_of(self.claim, self.owner.uid),

@@ -1,8 +1,10 @@
 """Jobs: one for each attempt of a stage, and the one that removes published objects."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
+from speechmodel_api.credentials import NEGATIVES
 from speechmodel_api.exit_codes import ExitCode
 from speechmodel_api.log_format import LogFormat
 from speechmodel_api.pods import GPUS_VARIABLE, gpus
@@ -12,7 +14,7 @@ from speechmodel_plan import names
 from speechmodel_plan.deletion import PURGE_LIMIT
 from speechmodel_plan.plan import StageRun
 from speechmodel_plan.stages import stage_named
-from speechmodel_plan.stages.stage import Image
+from speechmodel_plan.stages.stage import Image, Stage
 from speechmodel_plan.task import Owner
 
 from speechmodel_operator.resources import labels, workers
@@ -20,6 +22,7 @@ from speechmodel_operator.resources.pod import (
     DATASET_MOUNT,
     INITIAL_MOUNT,
     LIGHT,
+    NEGATIVES_MOUNT,
     STAGE_CONTAINER,
     WORKSPACE_MOUNT,
     Manifest,
@@ -81,19 +84,14 @@ def stage_job(
     claim = training.storage.claim_name or names.claim_name(owner.name)
     mounts: list[Manifest] = [{"name": "workspace", "mountPath": WORKSPACE_MOUNT}]
     volumes: list[Manifest] = [{"name": "workspace", "persistentVolumeClaim": {"claimName": claim}}]
-    sources: list[tuple[str, str, str]] = []
-    if stage.reads_dataset(spec) and (recordings := spec.dataset.source.persistent_volume_claim) is not None:
-        sources.append(("dataset", DATASET_MOUNT, recordings.claim_name))
-    initial = training.init_from.persistent_volume_claim if training.init_from else None
-    if stage.needs.checkpoint and initial is not None:
-        sources.append(("initial", INITIAL_MOUNT, initial.claim_name))
-    for volume, path, source in sources:
-        if source == claim:
-            mounts.append({"name": "workspace", "mountPath": path, "readOnly": True})
-        else:
-            mounts.append({"name": volume, "mountPath": path, "readOnly": True})
+    volume_of = {claim: "workspace"}
+    for volume, path, source in _read_only(stage, spec):
+        if source not in volume_of:  # a claim is one volume of the pod, wherever its folders are mounted
+            volume_of[source] = volume
             volumes.append({"name": volume, "persistentVolumeClaim": {"claimName": source, "readOnly": True}})
+        mounts.append({"name": volume_of[source], "mountPath": path, "readOnly": True})
     secret = credentials(run.bucket.secret_ref) if run.bucket else []
+    secret += credentials(run.negatives.secret_ref, NEGATIVES) if run.negatives else []
     if run.stage is StageName.PUBLISH:
         secret += private_key(spec.publish.signing)
     wanted = gpus(training.pod_template.resources) if stage.needs.accelerator else ()
@@ -150,6 +148,17 @@ def stage_job(
             },
         },
     }
+
+
+def _read_only(stage: Stage[Any], spec: SpeechModelSpec) -> Iterator[tuple[str, str, str]]:
+    """Yield volume, path and claim of each folder that the stage reads beside the workspace, if it is on a claim."""
+    negatives, initial = spec.dataset.negatives.source, spec.training.init_from
+    if stage.reads_dataset(spec) and (claim := spec.dataset.source.persistent_volume_claim) is not None:
+        yield "dataset", DATASET_MOUNT, claim.claim_name
+    if stage.needs.negatives and negatives and (claim := negatives.persistent_volume_claim) is not None:
+        yield "negatives", NEGATIVES_MOUNT, claim.claim_name
+    if stage.needs.checkpoint and initial and (claim := initial.persistent_volume_claim) is not None:
+        yield "initial", INITIAL_MOUNT, claim.claim_name
 
 
 def purge_job(

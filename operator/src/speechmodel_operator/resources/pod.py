@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from speechmodel_api.base import Document
-from speechmodel_api.credentials import OPTIONAL_KEYS, REQUIRED_KEYS, SIGNING_KEY
+from speechmodel_api.credentials import OPTIONAL_KEYS, S3_KEYS, SIGNING_KEY
 from speechmodel_api.log_format import FIELDS_VARIABLE, LogFormat
 from speechmodel_api.pods import PodTemplate, Resources
 from speechmodel_api.schema import LocalObjectReference
@@ -21,6 +21,7 @@ Manifest = dict[str, Any]
 USER = 65532
 WORKSPACE_MOUNT = "/workspace"
 DATASET_MOUNT = "/dataset"
+NEGATIVES_MOUNT = "/negatives"
 INITIAL_MOUNT = "/initial"
 STAGE_CONTAINER = "stage"
 LIGHT = {"requests": {"cpu": "100m", "memory": "256Mi"}}
@@ -128,11 +129,13 @@ def trace_env(
     return [{"name": name, "value": value} for name, value in variables]
 
 
-def credentials(secret: LocalObjectReference | None) -> list[Manifest]:
-    """Return the Secret's keys as environment variables. The operator itself never reads them."""
+def credentials(secret: LocalObjectReference | None, beginning: str = "") -> list[Manifest]:
+    """Return the Secret's keys as environment variables, whose names have this beginning. The operator itself never
+    reads them.
+    """
     if secret is None:
         return []
-    return [_from_secret(secret, key, optional=key in OPTIONAL_KEYS) for key in (*REQUIRED_KEYS, *OPTIONAL_KEYS)]
+    return [_from_secret(secret, key, beginning, optional=key in OPTIONAL_KEYS) for key in S3_KEYS]
 
 
 def private_key(signing: Signing | None) -> list[Manifest]:
@@ -140,9 +143,12 @@ def private_key(signing: Signing | None) -> list[Manifest]:
     return [_from_secret(signing.private_key_secret_ref, SIGNING_KEY, optional=False)] if signing else []
 
 
-def _from_secret(secret: LocalObjectReference, key: str, *, optional: bool) -> Manifest:
-    """Return a key of the Secret as the environment variable of the same name."""
-    return {"name": key, "valueFrom": {"secretKeyRef": {"name": secret.name, "key": key, "optional": optional}}}
+def _from_secret(secret: LocalObjectReference, key: str, beginning: str = "", *, optional: bool) -> Manifest:
+    """Return a key of the Secret as the environment variable of the same name, after `beginning`."""
+    return {
+        "name": f"{beginning}{key}",
+        "valueFrom": {"secretKeyRef": {"name": secret.name, "key": key, "optional": optional}},
+    }
 
 
 def resources(given: Resources) -> Manifest:

@@ -1,4 +1,4 @@
-"""Credentials of the stage programs: keys of Secrets, and environment variables of the same name.
+"""Credentials of the stage programs: keys of Secrets, and environment variables of the same name, or with a word before it.
 
 The names of S3 credentials are those that the AWS SDK reads.
 """
@@ -7,5 +7,9 @@ REQUIRED_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 """Keys that the Secret of a bucket must have."""
 OPTIONAL_KEYS = ("AWS_SESSION_TOKEN",)
 """Keys that the Secret of a bucket may have, for temporary credentials."""
+NEGATIVES = "NEGATIVES_"
+"""Beginning of the variables with the keys of dataset.negatives.source.s3, such as NEGATIVES_AWS_ACCESS_KEY_ID. Those
+of dataset.source.s3 may be in the same environment."""
+S3_KEYS = (*REQUIRED_KEYS, *OPTIONAL_KEYS)
 SIGNING_KEY = "SIGNING_KEY"
 """Key of the Secret that holds the private key of publish.signing."""

@@ -22,6 +22,9 @@ _HELD_OUT_MESSAGE = (
 
 ONE_SOURCE_RULE = "has(self.persistentVolumeClaim) != has(self.s3)"
 ONE_SOURCE_MESSAGE = "set exactly one of persistentVolumeClaim and s3"
+# the API server fills in the default of path before it checks the rule
+_ONE_PLACE_RULE = "!has(self.source) || !has(self.path) || self.path == ''"
+_ONE_PLACE_MESSAGE = "set either path or source, not both"
 
 
 def _each_once(labels: tuple[str, ...]) -> tuple[str, ...]:
@@ -89,17 +92,17 @@ class ClaimSource(ApiModel):
     """Name of a PersistentVolumeClaim in the namespace of the SpeechModel. It may be the workspace
     claim itself. Until the claim exists, the pods that mount it stay unscheduled."""
     path: Annotated[str, Field(max_length=1024, pattern=r"^([^/.][^/]*(/[^/.][^/]*)*)?$")] = ""
-    """Path of the dataset folder on the claim, without a leading slash. No part of it may begin
-    with a dot. Defaults to the root of the volume."""
+    """Path of the folder on the claim, without a leading slash. No part of it may begin with a dot.
+    Defaults to the root of the volume."""
 
 
 class BucketSource(S3Target):
     """Recordings in a bucket."""
 
     prefix: S3Prefix = ""
-    """Key prefix of the dataset, without a slash at either end: the objects below `<prefix>/` are the
-    files of the dataset folder. Only characters that are safe in S3 keys are allowed. Defaults to the
-    root of the bucket."""
+    """Key prefix of the recordings, without a slash at either end: the objects below `<prefix>/` are the
+    files of the folder. Only characters that are safe in S3 keys are allowed. Defaults to the root of
+    the bucket."""
 
 
 class DatasetSource(ApiModel, json_schema_extra=cel(ONE_SOURCE_RULE, ONE_SOURCE_MESSAGE)):
@@ -168,7 +171,23 @@ class Recordings(ApiModel):
     reported when it is ambiguous. It applies to the format Commands only."""
 
 
-class Negatives(ApiModel):
+class NegativesSource(DatasetSource):
+    """The place where recordings of other speech are stored: either a claim or a bucket. Many models
+    may name the same place."""
+
+    persistent_volume_claim: ClaimSource | None = None
+    """Folder on a PersistentVolumeClaim that holds the recordings. It is mounted read-only by the
+    prepare stage. The claim may be that of the dataset or of the workspace. If the pods of several
+    models run on several nodes, it needs the access mode ReadOnlyMany or ReadWriteMany. Mutually
+    exclusive with s3."""
+    s3: BucketSource | None = None
+    """Bucket that holds the recordings. The prepare stage downloads it to the workspace, which must
+    have room for it, and keeps the files there: later it downloads only objects that are new or have
+    changed. The access key needs to list and to read. It is that of secretRef and never that of
+    dataset.source.s3. Mutually exclusive with persistentVolumeClaim."""
+
+
+class Negatives(ApiModel, json_schema_extra=cel(_ONE_PLACE_RULE, _ONE_PLACE_MESSAGE)):
     """Speech that is no transcript of the dataset. Training learns it as a label of its own, so that
     other people's speech is not taken for a command."""
 
@@ -179,8 +198,20 @@ class Negatives(ApiModel):
     """Folder with recordings of your own, relative to the folder of the dataset: speech in which no
     transcript is spoken, at most 30 seconds each. Subfolders are included. Recordings that cannot be
     used are invalid samples. One in five of the others is held out, to measure how much of such speech
-    is accepted. Training uses the rest, at most one for each training clip. If empty, there are no
-    recordings of your own."""
+    is accepted. Training uses the rest, at most one for each training clip. None of them may be a
+    recording of the dataset, or a copy of one. Mutually exclusive with source. If empty, the dataset's
+    folder has no recordings of other speech."""
+    source: NegativesSource | None = None
+    """Place with such recordings outside of the folder of the dataset, for a folder or bucket that
+    several models share. The rules of path apply to them. Other files are ignored, such as tables.
+    dataset.revision identifies their state too: change it after you changed them. Mutually exclusive
+    with path. If not set, there are only those of path."""
+
+    def model_post_init(self, context: Any, /) -> None:
+        """Apply the CEL rule to manifests that do not pass through an API server."""
+        del context
+        if self.path and self.source is not None:
+            raise ValueError(_ONE_PLACE_MESSAGE)
 
 
 class Synthesis(ApiModel):
@@ -214,11 +245,11 @@ class Dataset(ApiModel):
     recordings: Recordings = Recordings()
     """The way in which the file names of recordings are read."""
     revision: Annotated[str, Field(max_length=64)] = DEFAULT_REVISION
-    """Arbitrary text that identifies the state of the files. The operator does not watch the files.
-    After you change them, change the revision to prepare the dataset again. A new model is trained
-    only if the resulting clips differ. If a bucket is the source and the revision is not set, every
-    run of the prepare stage lists the bucket, and prepares again when a key, a size or an ETag has
-    changed. Defaults to "1"."""
+    """Arbitrary text that identifies the state of the files, also of those in negatives.source. The
+    operator does not watch the files. After you change them, change the revision to prepare the dataset
+    again. A new model is trained only if the resulting clips differ. If a bucket is source or
+    negatives.source and the revision is not set, every run of the prepare stage lists the bucket, and
+    prepares again when a key, a size or an ETag has changed. Defaults to "1"."""
     split: Split = Split()
     """Division of the clips into train, dev and test. It applies to datasets that give no parts, and
     to rows without a value in the column `split`. The tables of DeepSpeechCSV and the official ones
@@ -251,8 +282,8 @@ class Dataset(ApiModel):
     """Speech that is no transcript of the dataset. There is one built-in negative for every four
     training clips, at most one recording of your own for each training clip, and the near misses of
     `synthesize`. Each has the length, bandwidth and level of
-    a training clip. If `builtIn` is false and `path` is empty, there are none. A change prepares the
-    dataset again and trains from scratch."""
+    a training clip. If `builtIn` is false, `path` is empty and `source` is not set, there are none. A change
+    prepares the dataset again and trains from scratch."""
     synthesize: Synthesis | None = None
     """Takes of the phrases by synthetic voices, which are added to training and never to dev or test.
     They help where few people were recorded. In the format Commands, and where a phrase is said twice

@@ -19,7 +19,14 @@ from pydantic import BaseModel, ConfigDict
 
 from speechmodel_api.audio import SPEECH_LEVEL
 from speechmodel_api.augmentation import AS_BEFORE
-from speechmodel_api.dataset_spec import Annotations, DatasetFormat, InvalidSamplePolicy, Numbers, SplitBy
+from speechmodel_api.dataset_spec import (
+    Annotations,
+    DatasetFormat,
+    DatasetSource,
+    InvalidSamplePolicy,
+    Numbers,
+    SplitBy,
+)
 from speechmodel_api.decoding_spec import ForeignSpeech, GrammarSource, ScorerBuild
 from speechmodel_api.schema import AUTO, S3Location
 from speechmodel_api.spec import SpeechModelSpec
@@ -82,6 +89,7 @@ class PrepareKey(KeyInput):
         "numbers": Numbers.REJECT,
         "negatives_built_in": False,
         "negatives_path": "",
+        "negatives_source": (),
         "synthesized_takes": 0,
         "synthesized_voices": (),
     }
@@ -106,6 +114,8 @@ class PrepareKey(KeyInput):
     numbers: Numbers
     negatives_built_in: bool
     negatives_path: str
+    negatives_source: tuple[str, ...]
+    """Claim and path, or the source key of a bucket. Empty without one."""
     synthesized_takes: int
     """Synthetic takes of each phrase, 0 for none."""
     synthesized_voices: tuple[str, ...]
@@ -295,7 +305,7 @@ def source_key(s3: S3Location) -> str:
 
 def prepare_key(spec: SpeechModelSpec) -> str:
     """Return the key of the stage prepare."""
-    dataset, synthesis = spec.dataset, spec.dataset.synthesize
+    dataset, synthesis, negatives = spec.dataset, spec.dataset.synthesize, spec.dataset.negatives
     claim, s3 = dataset.source.persistent_volume_claim, dataset.source.s3
     return PrepareKey(
         claim=claim.claim_name if claim else "",
@@ -314,8 +324,9 @@ def prepare_key(spec: SpeechModelSpec) -> str:
         speech_level=SPEECH_LEVEL,
         annotations=dataset.annotations,
         numbers=dataset.numbers,
-        negatives_built_in=dataset.negatives.built_in,
-        negatives_path=dataset.negatives.path,
+        negatives_built_in=negatives.built_in,
+        negatives_path=negatives.path,
+        negatives_source=_place(negatives.source) if negatives.source else (),
         synthesized_takes=synthesis.takes_per_phrase if synthesis else 0,
         synthesized_voices=_words(synthesis.voices) if synthesis else (),
     ).key()
@@ -391,7 +402,7 @@ def evaluate_key(spec: SpeechModelSpec, model_sha256: str, data: PrepareOutput, 
         intents=decoding.intents,
         lists=decoding.lists,
         foreign_speech=decoding.foreign_speech,
-        scorer=(*_place(spec), spec.dataset.revision, scorer.file) if scorer and scorer.file else (),
+        scorer=(*_place(spec.dataset.source), spec.dataset.revision, scorer.file) if scorer and scorer.file else (),
         scorer_build=_scorer_build(spec, scorer.build) if scorer and scorer.build else (),
         scorer_weights=(scorer.alpha, scorer.beta) if scorer else (),
         hot_words=scorer.hot_words if scorer else {},
@@ -469,19 +480,15 @@ def publish_base(spec: SpeechModelSpec, namespace: str, name: str, uid: str) -> 
     return "/".join(part for part in (spec.publish.s3.prefix, namespace, name, uid) if part)
 
 
-def _place(spec: SpeechModelSpec) -> tuple[str, ...]:
-    """Return the claim and the path of the dataset, or the source key of its bucket."""
-    claim, s3 = spec.dataset.source.persistent_volume_claim, spec.dataset.source.s3
+def _place(source: DatasetSource | InitFrom) -> tuple[str, ...]:
+    """Return the claim and the path, or the source key of the bucket."""
+    claim, s3 = source.persistent_volume_claim, source.s3
     return (claim.claim_name, claim.path) if claim else (source_key(s3) if s3 else "",)
 
 
 def _beginning(init_from: InitFrom | None) -> tuple[str | int, ...]:
     """Return the place of the checkpoint that training begins with, and the layers that it does not take over."""
-    if init_from is None:
-        return ()
-    claim, s3 = init_from.persistent_volume_claim, init_from.s3
-    place = (claim.claim_name, claim.path) if claim else (source_key(s3) if s3 else "",)
-    return (*place, init_from.drop_layers)
+    return (*_place(init_from), init_from.drop_layers) if init_from else ()
 
 
 def _or_auto(value: Number | None) -> Number | str:

@@ -179,7 +179,7 @@ class Reason(StrEnum):
         "CredentialsMissing",
         Severity.ERROR,
         "A Secret or a key of it does not exist. The message names it.",
-        "Create the Secret that a secretRef of publish.s3, dataset.source.s3 or training.initFrom.s3, or "
+        "Create the Secret that a secretRef of publish.s3, dataset.source.s3, dataset.negatives.source.s3 or training.initFrom.s3, or "
         "publish.signing.privateKeySecretRef, names. The pod then starts automatically.",
     )
     CREATE_CONTAINER_CONFIG_ERROR = (
@@ -404,8 +404,8 @@ class Reason(StrEnum):
     DOWNLOAD_FAILED = (
         "DownloadFailed",
         Severity.WARNING,
-        "The published version, the recordings of dataset.source.s3 or the checkpoint of training.initFrom.s3 cannot be "
-        "downloaded. The message quotes the S3 service.",
+        "The published version, the recordings of dataset.source.s3 or dataset.negatives.source.s3, or the checkpoint of "
+        "training.initFrom.s3 cannot be downloaded. The message quotes the S3 service.",
         "Correct the field that the message names, or its Secret. The download is tried again automatically.",
     )
     VERIFICATION_FAILED = (

@@ -189,8 +189,8 @@ class PrepareInput(StageInput):
     bucket: S3Location | None = None
     """Bucket that holds the dataset. None for a claim."""
     pinned: bool = False
-    """True when `dataset.revision` names the state of the bucket. Otherwise a finished dataset is made
-    again after a change of the bucket's listing."""
+    """True when `dataset.revision` names the state of the buckets. Otherwise a finished dataset is made
+    again after a change of a bucket's listing."""
     format: DatasetFormat
     language: str
     """BCP 47 tag, which also names the folder below `original/`."""
@@ -206,7 +206,12 @@ class PrepareInput(StageInput):
     """Loudness that the speech of every clip is brought to, in dBFS. None leaves clips as they
     are."""
     negatives: Negatives = Negatives(built_in=False)
-    """A document without it is from before negatives existed."""
+    """Without `source`, which the two fields below replace. A document without it is from before negatives existed."""
+    other_speech: PurePosixPath | None = None
+    """Folder of `dataset.negatives.source`: a claim, mounted read-only, or the folder that its bucket is downloaded to.
+    None without one."""
+    other_speech_bucket: S3Location | None = None
+    """Bucket of `dataset.negatives.source`, whose keys are in variables that begin with NEGATIVES_. None for a claim."""
     synthesize: Synthesis | None = None
     """Synthetic takes to add to training. None for none."""
 
@@ -246,7 +251,8 @@ class PrepareOutput(Document):
     speech_level: float | None = None
     """Loudness of the speech in every clip, in dBFS. None for recordings as they are."""
     listing_digest: Digest | None = None
-    """Digest of key, size and ETag of every object in the bucket. None for a claim."""
+    """Digest of key, size and ETag of every object in the buckets of the dataset and of other speech. None if both are
+    on claims."""
     given_alphabet: tuple[str, ...] | None = None
     """Characters of `dataset.alphabet`. Empty when the alphabet is derived, None before it was recorded."""
     annotations: Annotations | None = None

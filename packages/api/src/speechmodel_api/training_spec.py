@@ -202,9 +202,9 @@ class VolumeClaimTemplate(ApiModel):
 
     storage: Quantity = "10Gi"
     """Size of the volume, as a Kubernetes quantity. It must hold the prepared clips, the
-    checkpoints, the exported models, the recordings of dataset.source.s3 and the checkpoint of
-    training.initFrom.s3. Raising it expands the claim if its StorageClass allows that. A claim cannot shrink: a lower value is reported as
-    ClaimSizeRefused. Defaults to 10Gi."""
+    checkpoints, the exported models, the recordings of dataset.source.s3 and of
+    dataset.negatives.source.s3, and the checkpoint of training.initFrom.s3. Raising it expands the claim
+    if its StorageClass allows that. A claim cannot shrink: a lower value is reported as ClaimSizeRefused. Defaults to 10Gi."""
     storage_class_name: ObjectName | None = None
     """Name of the StorageClass. It is used when the claim is created, and later changes have no
     effect. Defaults to the default StorageClass of the cluster."""

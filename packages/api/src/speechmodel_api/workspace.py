@@ -1,6 +1,6 @@
 """The workspace: where each artefact of a model is on the claim, and what its file is called.
 
-sources/<source key>/        the recordings, or the checkpoint to begin with, of a bucket
+sources/<source key>/        the recordings, the other speech, or the checkpoint to begin with, of a bucket
 data/<prepare key>/          the prepared dataset
 checkpoints/<lineage>/       checkpoints, owner and lock of a lineage
 exports/<train key>/         the frozen graph and the training history

@@ -103,7 +103,21 @@ def _claim(text: str) -> tuple[str, Path]:
     return name, _PATH.convert(folder, None, None)
 
 
+def _each_once(claims: tuple[tuple[str, Path], ...]) -> dict[str, Path]:
+    if twice := [name for name, count in Counter(name for name, _ in claims).items() if count > 1]:
+        raise click.UsageError(f"--claim {twice[0]} is given more than once; keep one")
+    return dict(claims)
+
+
 _PATH = _UnicodePath()
+_claims = click.option(
+    "--claim",
+    "claims",
+    metavar="NAME=DIR",
+    type=_claim,
+    multiple=True,
+    help="Folder to use as the claim NAME, with recordings or a checkpoint. Defaults to the folder NAME beside the manifest.",
+)
 _state = click.option(
     "--state",
     metavar="DIR",
@@ -121,14 +135,7 @@ def speechmodel() -> None:
 
 @speechmodel.command(epilog=EPILOG)
 @click.argument("manifest", type=_PATH)
-@click.option(
-    "--claim",
-    "claims",
-    metavar="NAME=DIR",
-    type=_claim,
-    multiple=True,
-    help="Folder to use as the dataset claim NAME. Defaults to the folder NAME beside the manifest.",
-)
+@_claims
 @click.option(
     "--s3",
     type=click.Choice(["embedded", "manifest"]),
@@ -161,11 +168,10 @@ def run(
 
     Give - to read a manifest from the standard input; folders are then looked for in the current folder.
     """
-    if twice := [name for name, count in Counter(name for name, _ in claims).items() if count > 1]:
-        raise click.UsageError(f"--claim {twice[0]} is given more than once; keep one")
+    folders = _each_once(claims)
     from speechmodel_cli.run import RunOptions, run
 
-    return run(RunOptions(manifest, state, dict(claims), s3, serve, port, listen))
+    return run(RunOptions(manifest, state, folders, s3, serve, port, listen))
 
 
 @speechmodel.command(epilog=EPILOG)
@@ -178,23 +184,28 @@ def run(
     help="Also check the recordings, and show what they cover and what to record next. Nothing is trained or kept. "
     "FOLDER is the dataset claim, by default the folder of its name beside the manifest.",
 )
+@_claims
 @click.option("--json", "as_json", is_flag=True, help="Print the report of --dataset as a line of JSON.")
-def validate(manifests: tuple[Path, ...], dataset: str | None, as_json: bool) -> int:
+def validate(
+    manifests: tuple[Path, ...], dataset: str | None, claims: tuple[tuple[str, Path], ...], as_json: bool
+) -> int:
     """Check manifests, and with --dataset their recordings, and report every problem. The file - is the standard input."""
     if not manifests:
         order = "; write it before --dataset" if dataset else ""
         raise click.UsageError(f"Missing argument 'MANIFEST...'{order}.")
     if as_json and dataset is None:
         raise click.UsageError("--json shows the report of --dataset; add --dataset")
+    folders = _each_once(claims)
+    if folders and dataset is None:
+        raise click.UsageError("--claim names a folder that --dataset reads; add --dataset")
     from speechmodel_cli.validate import validate
 
     if dataset is None:
         return validate(manifests)
     from speechmodel_cli.validate_dataset import DatasetOptions
 
-    return validate(
-        manifests, DatasetOptions(None if dataset == BESIDE else _PATH.convert(dataset, None, None), as_json)
-    )
+    folder = None if dataset == BESIDE else _PATH.convert(dataset, None, None)
+    return validate(manifests, DatasetOptions(folder, folders, as_json))
 
 
 @speechmodel.command(epilog=EPILOG)

@@ -23,7 +23,7 @@ from speechmodel_cli.errors import CommandError
 from speechmodel_cli.listen import listen, read_spoken
 from speechmodel_cli.local.engine import LocalEngine
 from speechmodel_cli.local.errors import LocalError
-from speechmodel_cli.local.model import LocalModel
+from speechmodel_cli.local.model import LocalModel, read_claims
 from speechmodel_cli.local.object_store import ObjectStore
 from speechmodel_cli.local.published import fetched
 from speechmodel_cli.local.server import LocalServer
@@ -70,8 +70,9 @@ def _read_model(options: RunOptions) -> LocalModel:
     (manifest,) = manifests
     folder = options.manifest.absolute().parent
     model = LocalModel(manifest.name, manifest.namespace, manifest.spec, folder, options.claims)
-    if unknown := sorted(set(options.claims) - set(model.read_claims)):
-        known = ", ".join(model.read_claims) or "none"
+    read = read_claims(model.spec)
+    if unknown := sorted(set(options.claims) - set(read)):
+        known = ", ".join(read) or "none"
         raise CommandError(
             f"--claim {unknown[0]}: {options.manifest} reads no claim of this name (claims: {known}); correct it"
         )

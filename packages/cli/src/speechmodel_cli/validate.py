@@ -36,10 +36,18 @@ def validate(paths: Sequence[Path], dataset: "DatasetOptions | None" = None) -> 
 
 
 def _validate_datasets(models: Sequence[tuple[Path, Manifest]], options: "DatasetOptions") -> int:
+    from speechmodel_cli.local.model import read_claims
     from speechmodel_cli.validate_dataset import validate_dataset
 
     if options.folder and len(models) > 1:
         names = ", ".join(manifest.name for _, manifest in models)
         sys.stderr.write(f"one folder is given for the datasets of {names}; validate them one by one\n")
+        return 1
+    read = dict.fromkeys(name for _, manifest in models for name in read_claims(manifest.spec))
+    if unknown := sorted(set(options.claims) - set(read)):
+        known = ", ".join(read) or "none"
+        sys.stderr.write(
+            f"--claim {unknown[0]}: no manifest reads a claim of this name (claims: {known}); correct it\n"
+        )
         return 1
     return sum(not validate_dataset(path, manifest, options) for path, manifest in models)

@@ -3,7 +3,8 @@
 import asyncio
 import signal
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from rich.console import Console
@@ -29,7 +30,9 @@ class DatasetOptions:
     """The options of validate that concern datasets."""
 
     folder: Path | None = None
-    """Folder of the dataset claim. None is the one beside the manifest."""
+    """Folder of the dataset claim. None is that of `claims`, or the one beside the manifest."""
+    claims: Mapping[str, Path] = field(default_factory=dict)
+    """Folder by claim name, for claims that are elsewhere."""
     as_json: bool = False
     """Print the report as a line of JSON."""
 
@@ -42,7 +45,14 @@ def validate_dataset(path: Path, manifest: Manifest, options: DatasetOptions) ->
     if options.folder and source is None:
         sys.stderr.write("the recordings are in a bucket (dataset.source.s3); give --dataset without a folder\n")
         return False
-    claims = {source.claim_name: options.folder} if options.folder and source else {}
+    claims = dict(options.claims)
+    if options.folder and source:
+        if source.claim_name in claims:
+            sys.stderr.write(
+                f"--dataset and --claim {source.claim_name} both give a folder of the dataset claim; keep one\n"
+            )
+            return False
+        claims[source.claim_name] = options.folder
     model = LocalModel(manifest.name, manifest.namespace, manifest.spec, path.absolute().parent, claims)
     try:
         report = asyncio.run(_analyse(model))

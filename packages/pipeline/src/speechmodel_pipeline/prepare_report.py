@@ -34,11 +34,12 @@ class Rejection(Document):
     file: str
     """Relative to the dataset's folder, or NEGATIVES."""
     row: int
-    """Line in the file; the header is 1. A recording in `dataset.negatives.path` has no row, and 0."""
+    """Line in the file; the header is 1. A recording of other speech has no row, and 0."""
     id: str | None = None
     """Id in the row; None when the row cannot be read."""
     recordings: tuple[str, ...] = ()
-    """Recordings that are left out, relative to the dataset's folder; may be empty."""
+    """Recordings that are left out, relative to the dataset's folder, or to that of `dataset.negatives.source`; may be
+    empty."""
     transcript: str | None = None
     """Transcript as given; None when the row cannot be read."""
     reason: RejectionReason
@@ -46,7 +47,7 @@ class Rejection(Document):
     """One sentence about the problem and its correction."""
 
     def __str__(self) -> str:
-        return f"{f'{self.file} row {self.row}' if self.row else 'dataset.negatives.path'}: {self.message}"
+        return f"{f'{self.file} row {self.row}' if self.row else 'dataset.negatives'}: {self.message}"
 
 
 class Change(Document):

@@ -13,7 +13,7 @@ from speechmodel_plan.stages.evaluate import EVALUATE
 from speechmodel_plan.stages.prepare import PREPARE
 from speechmodel_plan.stages.stage import Outputs
 from speechmodel_plan.stages.train import TRAIN
-from speechmodel_plan.task import Task, checkpoint_bucket
+from speechmodel_plan.task import Task, checkpoint_bucket, negatives_bucket
 
 
 def kept(task: Task, done: Outputs, records: Records) -> Kept:
@@ -24,7 +24,7 @@ def kept(task: Task, done: Outputs, records: Records) -> Kept:
     """
     here, spec = Workspace(PurePosixPath()), task.spec
     folders = [here.data(PREPARE.key(task, done))]
-    buckets = (spec.dataset.source.s3, checkpoint_bucket(spec))
+    buckets = (spec.dataset.source.s3, negatives_bucket(spec), checkpoint_bucket(spec))
     folders += [here.source(keys.source_key(bucket)) for bucket in buckets if bucket is not None]
     if PREPARE in done:
         folders += [here.checkpoints(keys.lineage_key(spec, done.of(PREPARE))), here.export(TRAIN.key(task, done))]

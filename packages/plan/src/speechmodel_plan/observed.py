@@ -152,6 +152,8 @@ class Observed:
     """The dataset's folder, as prepare sees it, if it is on a claim."""
     init_from: PurePosixPath | None = None
     """The checkpoint of training.initFrom, as train sees it, if it is on a claim."""
+    negatives: PurePosixPath | None = None
+    """The folder of dataset.negatives.source, as prepare sees it, if it is on a claim."""
     settings: Mapping[StageName, str] = field(default_factory=dict)
     """Hash of the settings that a run of each stage would be created with now."""
     runs: tuple[Run, ...] = ()
@@ -175,7 +177,9 @@ class Observed:
     @property
     def task(self) -> Task:
         """The part that keys and input documents are made from."""
-        return Task(self.owner, self.spec, self.workspace, self.dataset, self.init_from, self.status.model)
+        return Task(
+            self.owner, self.spec, self.workspace, self.dataset, self.init_from, self.negatives, self.status.model
+        )
 
     @property
     def retry_token(self) -> str | None:

@@ -39,6 +39,8 @@ class StageRun:
     document: StageInput
     bucket: S3Target | None
     """Bucket whose credentials the program receives."""
+    negatives: S3Target | None = None
+    """Bucket of other speech, whose credentials it receives too."""
     workers: int = 1
     """Number of programs that run together. The result is that of the first."""
 
@@ -222,8 +224,8 @@ def _goes_on(run: Run, decision: Decision) -> bool:
 
 def _stage_run(seen: Observed, decision: Start) -> StageRun:
     record, bucket = decision.record, decision.stage.bucket(seen.spec, seen.status.model)
-    workers = decision.stage.workers(seen.spec)
-    return StageRun(record.run or "", record.stage, record.settings, decision.document, bucket, workers)
+    negatives, workers = decision.stage.negatives_bucket(seen.spec), decision.stage.workers(seen.spec)
+    return StageRun(record.run or "", record.stage, record.settings, decision.document, bucket, negatives, workers)
 
 
 def _canary(seen: Observed, choice: Choice) -> CanaryIntent | None:

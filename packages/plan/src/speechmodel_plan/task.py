@@ -43,6 +43,8 @@ class Task:
     """Folder of the dataset claim."""
     init_from: PurePosixPath | None = None
     """The checkpoint of training.initFrom, as train sees it, if it is on a claim."""
+    negatives: PurePosixPath | None = None
+    """The folder of dataset.negatives.source, as prepare sees it, if it is on a claim."""
     served: ModelStatus | None = None
     """Version that is served, or None before the first one."""
 
@@ -53,6 +55,12 @@ class Task:
         """
         s3 = self.spec.dataset.source.s3
         return self.downloads(s3) if s3 else self.dataset
+
+    @property
+    def other_speech(self) -> PurePosixPath | None:
+        """Folder of dataset.negatives.source: on the claim, or that of the downloads from the bucket."""
+        s3 = negatives_bucket(self.spec)
+        return self.downloads(s3) if s3 else self.negatives
 
     @property
     def checkpoint(self) -> PurePosixPath | None:
@@ -74,3 +82,9 @@ class Task:
 def checkpoint_bucket(spec: SpeechModelSpec) -> S3Target | None:
     """Return the bucket of the checkpoint that training begins with. None without one, and for one on a claim."""
     return spec.training.init_from.s3 if spec.training.init_from else None
+
+
+def negatives_bucket(spec: SpeechModelSpec) -> S3Target | None:
+    """Return the bucket of dataset.negatives.source. None without one, and for one on a claim."""
+    source = spec.dataset.negatives.source
+    return source.s3 if source else None

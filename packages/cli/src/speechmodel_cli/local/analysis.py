@@ -17,7 +17,7 @@ from speechmodel_cli.local import programs
 from speechmodel_cli.local.child import Child
 from speechmodel_cli.local.errors import DatasetUnusable
 from speechmodel_cli.local.model import LocalModel
-from speechmodel_cli.local.object_store import access_of
+from speechmodel_cli.local.object_store import reading_access
 
 LOG_LINES = 5
 """Lines of the log that an error shows when the program ended without a result."""
@@ -31,8 +31,10 @@ async def analyse(model: LocalModel, progressed: Callable[[StepProgress], None])
     another LocalError.
     """
     model.require_dataset()
+    model.require_negatives()
     program = programs.command(PREPARE.program)
-    bucket = model.spec.dataset.source.s3
+    bucket = PREPARE.bucket(model.spec)
+    access = reading_access(bucket, PREPARE.negatives_bucket(model.spec))
     place = f"s3://{bucket.bucket}/{bucket.prefix}" if bucket else str(model.dataset)
     with tempfile.TemporaryDirectory(prefix="speechmodel-") as temporary:
         folder = Path(temporary)
@@ -42,13 +44,14 @@ async def analyse(model: LocalModel, progressed: Callable[[StepProgress], None])
             model.spec,
             workspace=PurePosixPath(folder / "workspace"),
             dataset=PurePosixPath(model.dataset),
+            negatives=PurePosixPath(model.negatives) if model.negatives else None,
         )
         document = PREPARE.document(task, 1, Outputs()).model_copy(
             update={"invalid_sample_policy": InvalidSamplePolicy.REJECT}
         )
         child = await Child.start(
             program,
-            environment=programs.environment(document, result, access_of(bucket) if bucket else None),
+            environment=programs.environment(document, result, access),
             folder=folder,
             log=log,
             on_line=lambda line: _on_line(line, progressed),

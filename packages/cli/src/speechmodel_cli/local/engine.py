@@ -19,7 +19,7 @@ from speechmodel_plan.task import Owner
 
 from speechmodel_cli.local import programs
 from speechmodel_cli.local.model import LocalModel
-from speechmodel_cli.local.object_store import Access, ObjectStore, access_of, require_signing_key
+from speechmodel_cli.local.object_store import Access, ObjectStore, reading_access, require_signing_key
 from speechmodel_cli.local.processes import identify, kill_group
 from speechmodel_cli.local.runs import RunFolder
 from speechmodel_cli.local.server import LocalServer
@@ -27,7 +27,7 @@ from speechmodel_cli.local.state import ModelState
 from speechmodel_cli.local.workers import Workers
 
 READ_ONLY = (StageName.PREPARE, StageName.DOWNLOAD)
-"""Stages whose bucket is the manifest's own, also when models are published elsewhere."""
+"""Stages whose buckets are the manifest's own, also when models are published elsewhere."""
 SETTINGS = "local"
 """Stands for the hash of the pod settings, which are the same for every run here."""
 LOOK_SECONDS = 1.0
@@ -133,6 +133,7 @@ class LocalEngine:
             workspace=PurePosixPath(self._state.workspace),
             dataset=PurePosixPath(self._model.dataset),
             init_from=PurePosixPath(initial) if (initial := self._model.init_from) else None,
+            negatives=PurePosixPath(negatives) if (negatives := self._model.negatives) else None,
             settings={stage.name: SETTINGS for stage in STAGES},
             runs=tuple(run for folder in self._run_folders() if (run := self._observe(folder))),
             claim=Claim("workspace", claim_uid, owned=True) if claim_uid else None,
@@ -176,6 +177,8 @@ class LocalEngine:
         require_signing_key(self._model.spec.publish)
         if stage.reads_dataset(self._spec):
             self._model.require_dataset()
+        if stage.needs.negatives:
+            self._model.require_negatives()
         if start.stage is StageName.DOWNLOAD:
             self._model.require_checkpoint_keys()
         module, _ = stage.program_for(self._spec)
@@ -198,10 +201,10 @@ class LocalEngine:
             folder.note_process(process)
 
     async def _access(self, start: StageRun) -> Access | None:
-        """Return the access to the bucket that a stage needs: one that the manifest names for reading, or the store's."""
-        if start.bucket is None:
-            return None
-        return access_of(start.bucket) if start.stage in READ_ONLY else await self._store.open()
+        """Return the access to the buckets that a stage needs: those that the manifest names for reading, or the store's."""
+        if start.stage in READ_ONLY:
+            return reading_access(start.bucket, start.negatives)
+        return await self._store.open() if start.bucket else None
 
     def _on_line(self, start: StageRun, line: str) -> None:
         record = parse_progress(line)

@@ -3,7 +3,7 @@
 LocalError
 +-- StateBusy            another process uses the same state
 +-- StateDamaged         a file of the state cannot be read
-+-- DatasetMissing       the folder of a dataset claim does not exist
++-- DatasetMissing       the folder of a claim with recordings does not exist
 +-- DatasetUnusable      prepare cannot use the dataset
 +-- CredentialsMissing   the environment lacks a key of the Secret in secretRef
 +-- ProgramMissing       a stage program or the S3 server is not installed
@@ -25,7 +25,7 @@ class StateDamaged(LocalError):
 
 
 class DatasetMissing(LocalError):
-    """The folder of a dataset claim does not exist."""
+    """The folder of a claim with recordings does not exist."""
 
 
 class DatasetUnusable(LocalError):

@@ -5,12 +5,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydantic import BaseModel
+from speechmodel_api.credentials import NEGATIVES, REQUIRED_KEYS
 from speechmodel_api.spec import Serving, SpeechModelSpec
 from speechmodel_api.training_spec import Storage
 from speechmodel_plan.task import checkpoint_bucket
 
 from speechmodel_cli.local.errors import DatasetMissing
-from speechmodel_cli.local.object_store import ObjectStore, require_keys
+from speechmodel_cli.local.object_store import ObjectStore, negatives_beginning, require_keys
 
 WITHOUT_EFFECT = (
     ("training", "storage"),
@@ -30,9 +31,16 @@ WITHOUT_EFFECT = (
 """Fields of the spec that only have an effect on a cluster."""
 
 
+def read_claims(spec: SpeechModelSpec) -> tuple[str, ...]:
+    """Return the names of the claims that are folders here: those of the dataset, of other speech and of training.initFrom."""
+    dataset, initial = spec.dataset, spec.training.init_from
+    claims = (each.persistent_volume_claim for each in (dataset.source, dataset.negatives.source, initial) if each)
+    return tuple(dict.fromkeys(claim.claim_name for claim in claims if claim))
+
+
 @dataclass(frozen=True)
 class LocalModel:
-    """A SpeechModel and the folders of its dataset claims."""
+    """A SpeechModel and the folders of the claims that it reads."""
 
     name: str
     namespace: str
@@ -49,11 +57,11 @@ class LocalModel:
         return (self._claim(source.claim_name) / source.path).absolute() if source else self.folder.absolute()
 
     @property
-    def read_claims(self) -> tuple[str, ...]:
-        """Names of the claims that are folders here: those of the dataset and of training.initFrom."""
-        initial = self.spec.training.init_from
-        sources = (self.spec.dataset.source.persistent_volume_claim, initial and initial.persistent_volume_claim)
-        return tuple(dict.fromkeys(source.claim_name for source in sources if source))
+    def negatives(self) -> Path | None:
+        """Folder of dataset.negatives.source, if it is on a claim."""
+        negatives = self.spec.dataset.negatives.source
+        source = negatives.persistent_volume_claim if negatives else None
+        return (self._claim(source.claim_name) / source.path).absolute() if source else None
 
     @property
     def init_from(self) -> Path | None:
@@ -69,11 +77,20 @@ class LocalModel:
         source = self.spec.dataset.source
         if source.s3 is not None:
             require_keys(source.s3, "dataset.source.s3", "set them")
-        if source.persistent_volume_claim is None or self.dataset.is_dir():
-            return
-        name = source.persistent_volume_claim.claim_name
-        advice = f"create it, or give another folder with --claim {name}=FOLDER"
-        raise DatasetMissing(f"the folder {self.dataset} of the dataset claim {name} does not exist; {advice}")
+        if source.persistent_volume_claim is not None:
+            _require_folder(self.dataset, source.persistent_volume_claim.claim_name, "of the dataset claim")
+
+    def require_negatives(self) -> None:
+        """Raise DatasetMissing and CredentialsMissing as require_dataset does, for dataset.negatives.source."""
+        source = self.spec.dataset.negatives.source
+        if source and source.s3:
+            beginning = negatives_beginning()
+            advice = (
+                "set them" if beginning else f"set them, or {' and '.join(NEGATIVES + key for key in REQUIRED_KEYS)}"
+            )
+            require_keys(source.s3, "dataset.negatives.source.s3", advice, beginning)
+        if source and (claim := source.persistent_volume_claim) and (folder := self.negatives):
+            _require_folder(folder, claim.claim_name, "of dataset.negatives.source, on the claim")
 
     def require_checkpoint_keys(self) -> None:
         """Raise CredentialsMissing when the environment lacks the keys of the checkpoint's bucket."""
@@ -96,6 +113,12 @@ class LocalModel:
 
     def _claim(self, name: str) -> Path:
         return self.claims.get(name, self.folder / name)
+
+
+def _require_folder(folder: Path, claim: str, which: str) -> None:
+    if not folder.is_dir():
+        advice = f"create it, or give another folder with --claim {claim}=FOLDER"
+        raise DatasetMissing(f"the folder {folder} {which} {claim} does not exist; {advice}")
 
 
 def _is_set(spec: SpeechModelSpec, path: tuple[str, ...]) -> bool:

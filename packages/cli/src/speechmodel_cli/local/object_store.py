@@ -1,5 +1,5 @@
 """Stores that publish and fetch use: the manifest's bucket, or a bucket of the embedded server. The buckets of the
-recordings and of the checkpoint to begin with are always the manifest's.
+recordings, of other speech and of the checkpoint to begin with are always the manifest's.
 """
 
 import os
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
-from speechmodel_api.credentials import REQUIRED_KEYS, SIGNING_KEY
+from speechmodel_api.credentials import NEGATIVES, REQUIRED_KEYS, S3_KEYS, SIGNING_KEY
 from speechmodel_api.schema import S3Target
 from speechmodel_api.spec import Publish
 
@@ -67,9 +67,11 @@ class ManifestStore:
         """Do nothing, because nothing was started."""
 
 
-def require_keys(s3: S3Target, path: str, advice: str) -> None:
-    """Raise CredentialsMissing when the field `path` names a Secret and the environment lacks one of its keys."""
-    missing = [name for name in REQUIRED_KEYS if not os.environ.get(name)]
+def require_keys(s3: S3Target, path: str, advice: str, beginning: str = "") -> None:
+    """Raise CredentialsMissing when the field `path` names a Secret and the environment lacks one of its keys, whose
+    names have this beginning.
+    """
+    missing = [f"{beginning}{name}" for name in REQUIRED_KEYS if not os.environ.get(f"{beginning}{name}")]
     if s3.secret_ref is not None and missing:
         raise CredentialsMissing(
             f"the Secret {s3.secret_ref.name} ({path}.secretRef) is read from the environment here, which lacks "
@@ -89,3 +91,24 @@ def require_signing_key(publish: Publish) -> None:
 def access_of(s3: S3Target) -> Access:
     """Return a bucket's endpoint, and every AWS_* variable of the environment."""
     return Access(s3.endpoint, {name: value for name, value in os.environ.items() if name.startswith("AWS_")})
+
+
+def reading_access(bucket: S3Target | None, negatives: S3Target | None) -> Access | None:
+    """Return the access to the buckets that a stage reads, or None when it reads none. The keys of `negatives` have names
+    of their own there.
+    """
+    s3 = bucket or negatives
+    if s3 is None:
+        return None
+    access, beginning = access_of(s3), negatives_beginning()
+    if negatives is None:
+        return access
+    keys = {f"{NEGATIVES}{name}": value for name in S3_KEYS if (value := os.environ.get(f"{beginning}{name}"))}
+    return Access(access.endpoint, {**access.environment, **keys})
+
+
+def negatives_beginning() -> str:
+    """Return the beginning of the names of the variables with the keys for dataset.negatives.source.s3: NEGATIVES_ if any of
+    them is set, and else nothing, so that AWS_* may be the keys of every bucket.
+    """
+    return NEGATIVES if any(os.environ.get(f"{NEGATIVES}{name}") for name in S3_KEYS) else ""

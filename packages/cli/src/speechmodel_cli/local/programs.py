@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 from speechmodel_api.base import Document
-from speechmodel_api.credentials import SIGNING_KEY
+from speechmodel_api.credentials import NEGATIVES, SIGNING_KEY
 from speechmodel_api.stages import (
     INPUT_VARIABLE,
     RESULT_VARIABLE,
@@ -62,5 +62,6 @@ def inherited(more: Mapping[str, str]) -> dict[str, str]:
     """Return our environment with `more`, and without AWS variables, which may belong to another service, and the
     private key of publish.signing.
     """
-    ours = {name: value for name, value in os.environ.items() if not name.startswith("AWS_") and name != SIGNING_KEY}
+    keys = ("AWS_", f"{NEGATIVES}AWS_")
+    ours = {name: value for name, value in os.environ.items() if not name.startswith(keys) and name != SIGNING_KEY}
     return ours | dict(more)

@@ -1,7 +1,7 @@
 """prepare, from the input document to the finished folder `data/<key>/`.
 
-    download a bucket -> list the recordings -> normalise the transcripts -> make the clips (in parallel) -> leave out what cannot be used
-    -> divide -> add negatives and synthetic takes -> write
+    download the buckets -> list the recordings -> normalise the transcripts -> make the clips (in parallel)
+    -> leave out what cannot be used -> divide -> add negatives and synthetic takes -> write
 
 Every row that is left out is reported by file and row. With `invalidSamplePolicy: Fail` one of them
 fails the stage.
@@ -21,7 +21,6 @@ from speechmodel_api.alphabet import CATCH_ALL
 from speechmodel_api.dataset_spec import DatasetFormat, InvalidSamplePolicy
 from speechmodel_api.reasons import Reason
 from speechmodel_api.stages import PrepareInput, PrepareOutput
-from speechmodel_api.takes import MISHEARD
 from speechmodel_api.workspace import CLIPS, Workspace
 from speechmodel_decoding.text.normalise import Normalised, TranscriptUnusable
 from speechmodel_decoding.text.rejections import RejectionReason, quoted
@@ -36,9 +35,11 @@ from speechmodel_stagekit.errors import BadData
 from speechmodel_pipeline.prepare.bounded import ERROR_BYTES, note, sentences
 from speechmodel_pipeline.prepare.clips import ClipFile, RecordingUnusable, make_clip
 from speechmodel_pipeline.prepare.coverage import Take, measure_coverage, missing_parts, summary
+from speechmodel_pipeline.prepare.downloads import Downloads
 from speechmodel_pipeline.prepare.folder import PreparedClip, dataset_digest, speakers_digest, write_dataset
 from speechmodel_pipeline.prepare.formats import list_recordings
-from speechmodel_pipeline.prepare.negatives import make_negatives, refuse_recordings
+from speechmodel_pipeline.prepare.negatives import make_negatives
+from speechmodel_pipeline.prepare.other_speech import OtherSpeech, find_other_speech, refuse_recordings_of_rows
 from speechmodel_pipeline.prepare.recordings import Listing, Recording
 from speechmodel_pipeline.prepare.speakers import with_one_name_each
 from speechmodel_pipeline.prepare.split import Candidate, divide
@@ -55,7 +56,6 @@ from speechmodel_pipeline.prepare_report import (
     SpeakerSource,
 )
 from speechmodel_pipeline.progress import Steps
-from speechmodel_pipeline.s3.folder import BucketFolder
 
 log = logging.getLogger(__name__)
 
@@ -81,19 +81,16 @@ def prepare(task: PrepareInput) -> PrepareOutput:
     Raises BadData (InvalidDataset) when the source cannot be read as a dataset or no good row is
     left, and TryAgain (DownloadFailed) when a bucket cannot be read.
     """
-    folder = Workspace(task.workspace).data(task.key)
-    if task.bucket is None:
-        return once(folder, PrepareOutput, lambda partial: _make(task, partial))
-    recordings = BucketFolder(task.bucket, "dataset.source.s3", "recordings", Reason.INVALID_DATASET, without=MISHEARD)
+    downloads = Downloads(task)
 
     def make(partial: Path) -> PrepareOutput:
-        recordings.download(Path(task.source))
-        return _make(task, partial).model_copy(update={"listing_digest": recordings.digest})
+        downloads.fetch()
+        return _make(task, partial).model_copy(update={"listing_digest": downloads.digest})
 
     def is_current(output: PrepareOutput) -> bool:
-        return task.pinned or output.listing_digest == recordings.digest
+        return task.pinned or output.listing_digest == downloads.digest
 
-    return once(folder, PrepareOutput, make, is_current)
+    return once(Workspace(task.workspace).data(task.key), PrepareOutput, make, is_current)
 
 
 @dataclass
@@ -126,7 +123,7 @@ def _make(task: PrepareInput, folder: Path) -> PrepareOutput:
     if task.alphabet and " " not in task.alphabet:
         log.info("dataset.alphabet gets the space, which separates words, as its last label")
         task = task.model_copy(update={"alphabet": (*task.alphabet, " ")})
-    listing = _list(task)
+    listing, other = _list(task)
     if listing.layout:
         log.info("layout of the recordings: %s", listing.layout)
     if listing.speakers_from is SpeakerSource.GUESSED:
@@ -147,7 +144,9 @@ def _make(task: PrepareInput, folder: Path) -> PrepareOutput:
     _require_good_rows(listing, kept, rows, task.invalid_sample_policy)
     spoken = _divide(kept, task)
     alphabet = task.alphabet or tuple(sorted({" ", *(character for clip in spoken for character in clip.transcript)}))
-    made_negatives = make_negatives(spoken, folder, task.negatives, Path(task.source), speech_level=task.speech_level)
+    made_negatives = make_negatives(
+        spoken, folder, other, built_in=task.negatives.built_in, speech_level=task.speech_level
+    )
     _reject_negatives(made_negatives.rejected, rows, task.invalid_sample_policy)
     if negatives := made_negatives.clips:
         alphabet = (*(label for label in alphabet if label != CATCH_ALL), CATCH_ALL)
@@ -217,15 +216,15 @@ def _make(task: PrepareInput, folder: Path) -> PrepareOutput:
     )
 
 
-def _list(task: PrepareInput) -> Listing:
+def _list(task: PrepareInput) -> tuple[Listing, OtherSpeech | None]:
     try:
         listing = list_recordings(
             Path(task.source), task.format, task.language, task.name_pattern, only_inside=task.bucket is not None
         )
         listing = with_takes(listing, Path(task.source), lambda text: _normalised_or_given(text, task))
-        if task.negatives.path:
-            refuse_recordings(listing.recordings, Path(task.source), task.negatives.path)
-        return replace(
+        if (other := find_other_speech(task)) is not None:
+            refuse_recordings_of_rows(other, listing.recordings)
+        listing = replace(
             listing,
             recordings=with_one_name_each(listing.recordings),
             unnamed_files=_without_negatives(listing.unnamed_files, task.negatives.path),
@@ -233,6 +232,7 @@ def _list(task: PrepareInput) -> Listing:
     except PermissionError as error:
         denied = f"{error.filename} cannot be read (permission denied for user {os.geteuid()})"
         raise BadData(Reason.INVALID_DATASET, f"{denied}; make it readable, as with `chmod -R a+rX`") from error
+    return listing, other
 
 
 def _without_negatives(names: Sequence[str], folder: str) -> tuple[str, ...]:

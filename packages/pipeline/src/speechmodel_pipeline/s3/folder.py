@@ -20,18 +20,25 @@ class BucketFolder:
     """The objects below a prefix, as the bucket lists them when they are first asked for.
 
     `field` of the spec names the bucket, and `content` is the word for what is in it. The folder `without` is left
-    out. Every method
-    raises TryAgain (DownloadFailed) with the message of S3, and BadData with the reason `unusable` for
-    an object that cannot be a file.
+    out. `variables` is the beginning of the names of the variables with the credentials. Every method raises TryAgain
+    (DownloadFailed) with the message of S3, and BadData with the reason `unusable` for an object that cannot be a file.
     """
 
     def __init__(
-        self, location: S3Location, field: str, content: str, unusable: Reason, *, without: str | None = None
+        self,
+        location: S3Location,
+        field: str,
+        content: str,
+        unusable: Reason,
+        *,
+        without: str | None = None,
+        variables: str = "",
     ) -> None:
         self._location = location
         self._field = field
         self._content = content
         self._unusable = unusable
+        self._variables = variables
         self._without = f"{without}/" if without else None
 
     @cached_property
@@ -63,4 +70,4 @@ class BucketFolder:
 
     @cached_property
     def _bucket(self) -> Bucket:
-        return Bucket.connect(self._location)
+        return Bucket.connect(self._location, self._variables)

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import boto3
+import botocore.session
 from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
 from botocore.exceptions import ClientError
+from speechmodel_api.credentials import S3_KEYS
 from speechmodel_api.reasons import Reason
 from speechmodel_api.schema import S3Location
 from speechmodel_stagekit.artefacts import file_digest
@@ -68,15 +70,26 @@ class Bucket:
     name: str
 
     @classmethod
-    def connect(cls, location: S3Location) -> "Bucket":
-        """Return the bucket, with the credentials that boto3 finds: first AWS_* in the environment.
+    def connect(cls, location: S3Location, variables: str = "") -> "Bucket":
+        """Return the bucket, with the credentials that boto3 finds: first AWS_* in the environment, or, with
+        `variables`, those whose names begin with it. AWS_* then belong to another bucket and are not used.
 
         Nothing is sent yet.
         """
+        session = botocore.session.get_session()  # boto3's shared session caches credentials
+        if variables:
+            session.get_component("credential_provider").remove("env")
+        # without a value, boto3 looks further
+        key_id, secret, token = (
+            os.environ.get(f"{variables}{name}") or None if variables else None for name in S3_KEYS
+        )
         # services other than AWS seldom have a host name per bucket
         style: Literal["path", "auto"] = "path" if location.endpoint else "auto"
-        client = boto3.session.Session().client(  # boto3's shared session caches credentials
+        client = boto3.session.Session(botocore_session=session).client(
             "s3",
+            aws_access_key_id=key_id,
+            aws_secret_access_key=secret,
+            aws_session_token=token,
             endpoint_url=location.endpoint,
             region_name=location.region,
             config=CONFIG.merge(Config(s3={"addressing_style": style})),

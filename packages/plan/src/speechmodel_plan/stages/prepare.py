@@ -12,7 +12,7 @@ from speechmodel_api.stages import PrepareInput, PrepareOutput, StageName
 from speechmodel_api.status import ConditionType, ModelStatus
 
 from speechmodel_plan.stages.stage import Needs, Outputs, Stage
-from speechmodel_plan.task import Task
+from speechmodel_plan.task import Task, negatives_bucket
 
 
 @final
@@ -21,7 +21,7 @@ class Prepare(Stage[PrepareOutput]):
 
     name = StageName.PREPARE
     program = "speechmodel_pipeline.prepare"
-    needs = Needs(dataset=True)
+    needs = Needs(dataset=True, negatives=True)
     running = Reason.PREPARING
     awaited = Reason.WAITING_FOR_PREPARE
     condition = ConditionType.DATASET_READY
@@ -35,7 +35,7 @@ class Prepare(Stage[PrepareOutput]):
 
     def document(self, task: Task, attempt: int, done: Outputs) -> PrepareInput:
         """Return the input document."""
-        dataset, s3 = task.spec.dataset, task.spec.dataset.source.s3
+        dataset, s3, other = task.spec.dataset, task.spec.dataset.source.s3, negatives_bucket(task.spec)
         return PrepareInput(
             **task.common(self.key(task, done), attempt),
             source=task.recordings,
@@ -50,7 +50,9 @@ class Prepare(Stage[PrepareOutput]):
             annotations=dataset.annotations,
             numbers=dataset.numbers,
             speech_level=SPEECH_LEVEL,
-            negatives=dataset.negatives,
+            negatives=dataset.negatives.model_copy(update={"source": None}),
+            other_speech=task.other_speech,
+            other_speech_bucket=other.location if other else None,
             synthesize=dataset.synthesize,
         )
 

@@ -14,7 +14,7 @@ from speechmodel_api.spec import SpeechModelSpec
 from speechmodel_api.stages import StageInput, StageName
 from speechmodel_api.status import ConditionType, ModelStatus
 
-from speechmodel_plan.task import Task
+from speechmodel_plan.task import Task, negatives_bucket
 
 OutputT = TypeVar("OutputT", bound=Document)
 
@@ -33,6 +33,8 @@ class Needs:
 
     dataset: bool = False
     """The user's recordings, read-only if they are on a claim."""
+    negatives: bool = False
+    """The recordings of dataset.negatives.source, read-only if they are on a claim."""
     checkpoint: bool = False
     """The checkpoint of training.initFrom, read-only if it is on a claim."""
     accelerator: bool = False
@@ -93,6 +95,12 @@ class Stage(ABC, Generic[OutputT]):
         del spec, served
         return None
 
+    def negatives_bucket(self, spec: SpeechModelSpec) -> S3Target | None:
+        """Return the bucket of other speech, whose credentials the program receives in variables of other names
+        (credentials.NEGATIVES).
+        """
+        return negatives_bucket(spec) if self.needs.negatives else None
+
     def reads_dataset(self, spec: SpeechModelSpec) -> bool:
         """Return True if the stage reads the user's recordings or what lies beside them."""
         del spec
@@ -105,10 +113,10 @@ class Stage(ABC, Generic[OutputT]):
 
     def settings(self, spec: SpeechModelSpec) -> dict[str, Any]:
         """Return the fields outside the key that a running attempt is restarted for, by name: by default the region
-        and the Secret that grant access to the bucket.
+        and the Secret that grant access to each bucket.
         """
-        s3 = self.bucket(spec)
-        return {"s3": [s3.region, s3.secret_ref.name if s3.secret_ref else None]} if s3 else {}
+        buckets = {"s3": self.bucket(spec), "negatives": self.negatives_bucket(spec)}
+        return {name: [s3.region, s3.secret_ref.name if s3.secret_ref else None] for name, s3 in buckets.items() if s3}
 
     def parse(self, output: Mapping[str, Any] | None) -> OutputT | None:
         """Return a recorded output, or None when there is none or it cannot be read."""

@@ -21,17 +21,14 @@ import soundfile
 import soxr
 from speechmodel_api.alphabet import CATCH_ALL
 from speechmodel_api.audio import SAMPLE_RATE
-from speechmodel_api.dataset_spec import Negatives
-from speechmodel_api.reasons import Reason
 from speechmodel_runtime import AudioInfo, Pcm, level, load
 from speechmodel_runtime.errors import AudioError
 from speechmodel_stagekit.dataset import Part
-from speechmodel_stagekit.errors import BadData
 
-from speechmodel_pipeline.prepare.audio_files import audio_files
 from speechmodel_pipeline.prepare.clips import LONGEST_SECONDS, REASONS, write_clip
 from speechmodel_pipeline.prepare.folder import PreparedClip
-from speechmodel_pipeline.prepare.recordings import Recording, printable
+from speechmodel_pipeline.prepare.other_speech import OtherSpeech
+from speechmodel_pipeline.prepare.recordings import Recording
 from speechmodel_pipeline.prepare_report import NEGATIVES, Rejection
 
 log = logging.getLogger(__name__)
@@ -64,45 +61,34 @@ class Made:
 
 
 def make_negatives(
-    clips: Sequence[PreparedClip], folder: Path, chosen: Negatives, source: Path, *, speech_level: float | None
+    clips: Sequence[PreparedClip],
+    folder: Path,
+    other: OtherSpeech | None,
+    *,
+    built_in: bool,
+    speech_level: float | None,
 ) -> Made:
     """Return the negatives for these clips, written below `folder`. There are none for fewer than
     TRAINING_SHARE training clips.
 
-    Training gets every recording in the folder of negatives that is not held out, but at most one for each of its
-    clips. `source` is the folder of the dataset, and `speech_level` the level that its clips were brought to.
-    Raises BadData (InvalidDataset) when its folder of negatives has no recordings.
+    Training gets every recording of `other` that is not held out, but at most one for each of its clips, and with
+    `built_in` words of no language too. `speech_level` is the level that the clips were brought to.
     """
-    built_in = _built_in({word for clip in clips for word in clip.transcript.split()}) if chosen.built_in else []
-    recordings = _own(source, chosen.path) if chosen.path else []
+    package = _built_in({word for clip in clips for word in clip.transcript.split()}) if built_in else []
+    recordings = [_Word(name, partial(_load, path, name)) for path, name in other.recordings] if other else []
     models = [clip for clip in clips if clip.part is Part.TRAIN]
     share = len(models) // TRAINING_SHARE
     if not share:
         return Made([], [])
     to_train = len(recordings) - _held_out(recordings)
-    wanted = min(to_train if built_in else max(to_train, share), len(models))
-    if wanted < to_train:
-        log.info("dataset.negatives.path: training has %d of %d recordings, one for each clip", wanted, to_train)
+    wanted = min(to_train if package else max(to_train, share), len(models))
+    if other is not None and wanted < to_train:
+        log.info("%s: training has %d of %d recordings, one for each clip", other.field, wanted, to_train)
     made: list[PreparedClip] = []
     rejected: list[Rejection] = []
-    for words, count in ((built_in, share), (recordings, wanted)):
+    for words, count in ((package, share), (recordings, wanted)):
         made += _draw(words, count, models, folder, speech_level, rejected)
     return Made(list({clip.file.digest: clip for clip in made}.values()), rejected)
-
-
-def refuse_recordings(recordings: Sequence[Recording], source: Path, path: str) -> None:
-    """Raise BadData (InvalidDataset) when the folder of negatives has a recording of a row: training would learn
-    to reject the row's words.
-    """
-    negatives = {each.resolve() for each in audio_files(source / path)} if (source / path).is_dir() else set()
-    both = list(dict.fromkeys(each.name for each in recordings if each.path.resolve() in negatives))
-    if both:
-        verb = "is a recording" if len(both) == 1 else "are recordings"
-        raise BadData(
-            Reason.INVALID_DATASET,
-            f"dataset.negatives.path: {len(both)} of the files in {path} {verb} of the dataset ({', '.join(both[:3])}); "
-            "name a folder whose recordings contain none of the transcripts",
-        )
 
 
 def _draw(
@@ -195,18 +181,6 @@ def _package_words() -> tuple[_Word, ...]:
         return _Word(name, lambda: audio[start : start + samples])
 
     return tuple(word(f"{row['voice']}/{row['text']}", int(row["start"]), int(row["samples"])) for row in rows)
-
-
-def _own(source: Path, path: str) -> list[_Word]:
-    """Return the recordings in a folder of the dataset. Other files in it are ignored."""
-    folder = source / path
-    paths = audio_files(folder) if folder.is_dir() else []
-    if not paths:
-        raise BadData(
-            Reason.INVALID_DATASET,
-            f"dataset.negatives.path: {path} has no recordings; copy recordings of other speech into that folder, or remove the field",
-        )
-    return [_Word(name := printable(each, source), partial(_load, each, name)) for each in paths]
 
 
 def _load(path: Path, name: str) -> Samples:

@@ -1,0 +1,120 @@
+"""The recordings of other speech that dataset.negatives names, in the folder of the dataset or in a place of their own."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from speechmodel_api.reasons import Reason
+from speechmodel_api.schema import S3Location
+from speechmodel_api.stages import PrepareInput
+from speechmodel_stagekit.artefacts import file_digest
+from speechmodel_stagekit.errors import BadData
+
+from speechmodel_pipeline.prepare.audio_files import audio_files
+from speechmodel_pipeline.prepare.recordings import Recording, printable
+from speechmodel_pipeline.s3.errors import where
+
+PATH, SOURCE = "dataset.negatives.path", "dataset.negatives.source"
+"""Fields of the spec that name the place of other speech. Only one of them is set."""
+
+
+@dataclass(frozen=True)
+class OtherSpeech:
+    """Recordings in which no transcript is spoken. There is at least one."""
+
+    field: str
+    """The field of the spec that names them."""
+    place: str
+    """Their place in an error."""
+    recordings: tuple[tuple[Path, str], ...]
+    """Each with its name in reports."""
+
+
+def find_other_speech(task: PrepareInput) -> OtherSpeech | None:
+    """Return the recordings of other speech, or None when the spec names no place for them.
+
+    Raises BadData (InvalidDataset) when there is no recording in that place, and OSError for a folder that
+    cannot be read.
+    """
+    if task.other_speech is not None:
+        return in_source(Path(task.other_speech), task.other_speech_bucket)
+    return in_dataset(Path(task.source), task.negatives.path) if task.negatives.path else None
+
+
+def in_dataset(source: Path, path: str) -> OtherSpeech:
+    """Return the recordings in the folder `path` of the dataset in `source`, with the errors of find_other_speech."""
+    folder = source / path
+    if found := _recordings(folder, source):
+        return OtherSpeech(PATH, path, found)
+    advice = "copy recordings of other speech into that folder, or remove the field"
+    raise BadData(Reason.INVALID_DATASET, f"{PATH}: {path} has no recordings; {advice}")
+
+
+def in_source(folder: Path, bucket: S3Location | None) -> OtherSpeech:
+    """Return the recordings in `folder`, which is on a claim, or else holds the objects of `bucket`, with the errors of
+    find_other_speech.
+    """
+    if found := _recordings(folder, folder):
+        return OtherSpeech(SOURCE, where(bucket) if bucket else str(folder), found)
+    if bucket is not None:
+        below = f" below {bucket.prefix}/" if bucket.prefix else ""
+        problem = f"{SOURCE}.s3: {where(bucket)} has no recordings{below}; upload recordings of other speech"
+        raise BadData(Reason.INVALID_DATASET, f"{problem}, or correct prefix")
+    claim = f"{SOURCE}.persistentVolumeClaim: {folder}"
+    if not folder.is_dir():
+        raise BadData(
+            Reason.INVALID_DATASET, f"{claim} is not a folder; correct path, or make that folder on the claim"
+        )
+    advice = "copy recordings of other speech into that folder, or correct path"
+    raise BadData(Reason.INVALID_DATASET, f"{claim} has no recordings; {advice}")
+
+
+def refuse_recordings_of_rows(other: OtherSpeech, recordings: Sequence[Recording]) -> None:
+    """Raise BadData (InvalidDataset) when a file of other speech has the content of a recording of a row: training would
+    learn to reject the row's words.
+
+    The claim of the dataset may be mounted a second time, and a bucket may be copied, so paths do not tell.
+    """
+    by_size = defaultdict(list)
+    for recording in recordings:
+        if size := _size(recording.path):
+            by_size[size].append(recording)
+    digests: dict[int, dict[str, str]] = {}
+    both = []
+    for path, name in other.recordings:
+        size = _size(path)
+        if size not in by_size:
+            continue
+        if size not in digests:
+            digests[size] = {_digest(each.path): each.name for each in by_size[size]}
+        if row := digests[size].get(_digest(path)):
+            both.append(name if name == row else f"{name} is {row}")
+    if both:
+        verb = "is a recording" if len(both) == 1 else "are recordings"
+        raise BadData(
+            Reason.INVALID_DATASET,
+            f"{other.field}: {len(both)} of the files in {other.place} {verb} of the dataset ({', '.join(both[:3])}); "
+            "name a folder whose recordings contain none of the transcripts",
+        )
+
+
+def _recordings(folder: Path, root: Path) -> tuple[tuple[Path, str], ...]:
+    paths = audio_files(folder) if folder.is_dir() else []
+    return tuple((path, printable(path, root)) for path in paths)
+
+
+def _size(path: Path) -> int:
+    """Return the size in bytes, and 0 for a file that is not there."""
+    try:
+        return path.stat().st_size
+    except (OSError, ValueError):  # ValueError for an impossible name
+        return 0
+
+
+def _digest(path: Path) -> str:
+    """Return the sha256, or the path of a file that cannot be read, which is reported later."""
+    try:
+        return file_digest(path)
+    except OSError:
+        return str(path)
