@@ -8,6 +8,12 @@ Shortest use:
     print(decision.text or "nothing of the set")
 """
 
+import os
+
+# From 1.29 on, ONNX Runtime sends its maker the names and digests of networks and more about the machine. It reads this
+# while it is imported.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
 from speechmodel_decoding.acoustic import AcousticModel, LogProbabilities
 from speechmodel_decoding.alignment import forward_score
 from speechmodel_decoding.beam_search import BeamSearch, Spelling
