@@ -7,7 +7,7 @@ from typing import Any
 
 import hypothesis
 import pytest
-import speechmodel_training  # noqa: F401 - says how TensorFlow and NumPy compute, before a test imports them
+import speechmodel_training  # noqa: F401 - sets how TensorFlow and NumPy compute, before a test imports them
 from kubecluster import cluster, toolchain
 from kubecluster.errors import ClusterError
 from kubecluster.layout import Layout

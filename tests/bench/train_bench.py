@@ -1,5 +1,7 @@
 """Train the same clips with our trainer and with Coqui's, at the same geometry and batch, without augmentation.
 
+So after the first epoch our trainer computes no features: it keeps those of clips that do not change. Coqui's computes them again.
+
     PYTHONPATH=tests python -m bench.train_bench [--units 256 2048] [--runs 2]
 
 The engines take turns. The speed is that of the epochs after the first, without the saves between them, in frames of

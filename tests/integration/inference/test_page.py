@@ -334,12 +334,12 @@ def test_the_page_says_what_the_model_is_and_what_it_can_hear(page: Page) -> Non
     expect(page.locator("#phrases li")).to_have_text(
         ["ok espejo", "vale [espejo]", "espejo llama a mi {quien} CallPerson", "{quien} hija · hijo · nuera"]
     )
-    page.get_by_label("Search the phrases").fill("HÍJ")
+    page.get_by_label("Search phrases and intents").fill("HÍJ")
     expect(page.locator("#phrases li")).to_have_text(
         ["espejo llama a mi hija CallPerson", "espejo llama a mi hijo CallPerson"]
     )
     expect(page.locator("#phrases-count")).to_have_text("2 of 6")
-    page.get_by_label("Search the phrases").fill("callp")
+    page.get_by_label("Search phrases and intents").fill("callp")
     expect(page.locator("#phrases-count")).to_have_text("3 of 6")
 
 

@@ -50,6 +50,7 @@ def test_a_rejected_recording_is_cut_and_its_parts_may_be_accepted(decide: Decid
     assert answer.candidates[0].intent is None, "several phrases have no intent in common"
     one = decide(SHORT, {len(SHORT): heard("ok", -3)} | parts | {len(FIRST): heard("pon", -2)})
     assert (one.text, one.candidates[0].score) == ("para", -0.1)
+    assert one.candidates[0].intent == "Play"
 
 
 def test_a_long_recording_is_always_cut(decide: Decide) -> None:

@@ -5,10 +5,12 @@ from typing import Any
 
 import pytest
 from speechmodel_api.reasons import Reason
+from speechmodel_api.spec import SpeechModelSpec
 from speechmodel_api.stages import StageName, TrainInput
 from speechmodel_api.status import StageState
 from speechmodel_plan.observed import RunState, Trouble
-from support.world import World
+from speechmodel_plan.stages.train import TRAIN
+from support.world import SPEC, World
 
 
 @pytest.fixture
@@ -152,3 +154,11 @@ def test_another_way_to_compute_restarts_training_and_trains_nothing_again(
     world.edit(**second)
     world.to_ready()
     assert world.started == started
+
+
+def test_a_precision_that_coqui_does_not_have_restarts_nothing() -> None:
+    def settings(**training: str) -> dict[str, Any]:
+        return TRAIN.settings(SpeechModelSpec.model_validate(SPEC | {"training": training}))
+
+    assert settings(engine="CoquiSTT", precision="Float32") == settings(engine="CoquiSTT")
+    assert settings(precision="Float32") != settings()

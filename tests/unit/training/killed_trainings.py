@@ -31,7 +31,6 @@ class Moment:
 
 
 def main(moments: list[Moment]) -> None:
-    os.environ["OPENBLAS_NUM_THREADS"] = "1"
     import speechmodel_training.train  # noqa: F401 # before the forks
 
     assert psutil.Process().num_threads() == 1, "only a process of one thread can be forked safely"

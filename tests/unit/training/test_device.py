@@ -58,11 +58,14 @@ def test_the_trainer_reports_a_gpu_that_it_does_not_use(
     assert {record.warning for record in records} == {missing_gpu()} != {None}
 
 
-def test_the_use_of_gpus_is_their_mean_and_unknown_where_nvml_does_not_measure_it(
+def test_the_use_of_a_gpu_is_that_of_the_first_and_unknown_where_nvml_does_not_measure_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    assert GpuUse().latest() is None, "no GPU is here"
+    """NVML is a stand-in: no GPU is here."""
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [])
+    assert GpuUse().latest() is None, "without a GPU"
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [kind])
+    monkeypatch.setitem(sys.modules, "pynvml", None)
     assert GpuUse().latest() is None, "the image for CPUs has no NVML"
 
     class NotMeasured(Exception):
@@ -72,13 +75,12 @@ def test_the_use_of_gpus_is_their_mean_and_unknown_where_nvml_does_not_measure_i
     nvml = SimpleNamespace(
         NVMLError=NotMeasured,
         nvmlInit=lambda: None,
-        nvmlDeviceGetCount=lambda: 2,
         nvmlDeviceGetHandleByIndex=lambda index: index,
         nvmlDeviceGetUtilizationRates=lambda gpu: SimpleNamespace(gpu=rates[gpu]),
-    )  # there is no GPU whose library could be asked
+    )
     monkeypatch.setitem(sys.modules, "pynvml", nvml)
     use = GpuUse()
-    assert use.latest() == 0.6
+    assert use.latest() == 0.9
 
     def not_measured(gpu: int) -> None:
         raise NotMeasured

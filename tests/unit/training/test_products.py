@@ -1,16 +1,25 @@
 """Products of matrices in float32 and in bfloat16, and the choice between them."""
 
+from collections.abc import Callable
+from pathlib import Path
+
 import numpy as np
 import pytest
 import tensorflow as tf
 from speechmodel_api.progress import TrainProgress
 from speechmodel_api.training_spec import Precision
+from speechmodel_stagekit.dataset import Clip, Part
 from speechmodel_training import kernels
+from speechmodel_training.batches import BatchMaker
 from speechmodel_training.kernels import Kernels, chosen_kernels
+from speechmodel_training.learner import Learner
 from speechmodel_training.lstm import lstm
+from speechmodel_training.network import Geometry
 from speechmodel_training.products import BFLOAT16, FLOAT32, Products
 
-from .conftest import Workspace
+from .conftest import ALPHABET, UNCHANGED, Row, Workspace
+
+Make = Callable[[str], Workspace]
 
 BFLOAT16_STEP = 2**-8
 """Largest relative error of rounding to bfloat16."""
@@ -59,7 +68,10 @@ def test_auto_takes_bfloat16_where_it_is_faster(
     wanted: Precision, native: bool, chosen: Products, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(kernels, "multiplies_bfloat16", lambda: native)
-    assert chosen_kernels(wanted) == Kernels(chosen)
+    for gpus in ([], ["GPU:0"]):
+        monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind, found=gpus: found)
+        assert chosen_kernels(wanted) == Kernels(chosen, cudnn=bool(gpus))
+        assert tf.config.experimental.tensor_float_32_execution_enabled() == (chosen == BFLOAT16)
 
 
 @pytest.mark.parametrize(
@@ -72,6 +84,7 @@ def test_auto_takes_bfloat16_where_it_is_faster(
     ],
 )
 def test_the_processor_says_what_it_multiplies(flags: str, native: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [])
     monkeypatch.setattr("pathlib.Path.read_text", lambda *_, **__: f"processor\t: 0\n{flags}\n")
     assert kernels.multiplies_bfloat16() is native
 
@@ -85,6 +98,25 @@ def test_a_gpu_says_what_it_multiplies(
         tf.config.experimental, "get_device_details", lambda gpu: {"compute_capability": capability}
     )  # no GPU is here
     assert kernels.multiplies_bfloat16() is native
+
+
+@pytest.mark.training
+def test_the_precision_changes_the_weights(make_workspace: Make) -> None:
+    exact, rounded = make_workspace("exact"), make_workspace("rounded")
+    for workspace, wanted in ((exact, "Float32"), (rounded, "BFloat16")):
+        workspace.train(maxEpochs=1, precision=wanted)
+    assert exact.graph().read_bytes() != rounded.graph().read_bytes()
+
+
+def test_clips_are_measured_in_float32(rows: list[Row], fixtures: Path) -> None:
+    clips = [Clip(fixtures / name, transcript, Part.DEV) for name, transcript in rows[:4]]
+    batch = BatchMaker(clips, ALPHABET, UNCHANGED).make((0, 1, 2, 3))
+    learners = (
+        Learner(Geometry(16, len(ALPHABET)), seed=1, learning_rate=0.001, dropout=0.0, kernels=Kernels(products))
+        for products in (FLOAT32, BFLOAT16)
+    )
+    exact, other = (learner.measure(batch).loss_sum for learner in learners)
+    assert exact == other
 
 
 @pytest.mark.training

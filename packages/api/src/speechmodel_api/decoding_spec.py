@@ -110,7 +110,7 @@ class DecodingSpec(ApiModel, json_schema_extra=cel(_PHRASES_RULE, _PHRASES_MESSA
     500, as in DeepSpeech."""
     grammar: GrammarSource | None = None
     """Origin of the phrases that the model may answer with. Dataset is every transcript of the
-    dataset. Phrases is the fields phrases and intents. With either, a recording of anything else gives an empty
+    dataset. Phrases takes them from the fields phrases and intents. With either, a recording of anything else gives an empty
     text. FreeText is any sequence of characters. After a change, the model is evaluated and
     published again but not trained. Defaults to Phrases if there are phrases or intents, else to Dataset for
     the dataset format Commands, and to FreeText for the others."""
@@ -119,18 +119,18 @@ class DecodingSpec(ApiModel, json_schema_extra=cel(_PHRASES_RULE, _PHRASES_MESSA
     of them, `[a]` is optional, `(a;b)` is both in any order, `{name}` is a value of the list of that
     name, and `{list:slot}` gives its slot another name. If a phrase fills a slot several times, its
     later values are `<slot>_2`, `<slot>_3` and so on. Every character must be in the alphabet of
-    the model; a backslash takes the next character as it is. If grammar is Phrases, phrases or intents
-    are needed. Phrases, intents and lists together may have 124 KiB as JSON; larger sets belong in the
+    the model; a backslash takes the next character as it is. If grammar is Phrases, set phrases,
+    intents or both. Phrases, intents and lists together may have 124 KiB as JSON; larger sets belong in the
     transcripts of the dataset."""
     intents: Annotated[
         dict[IntentName, Annotated[_Phrases, Field(min_length=1, max_length=1000)]], Field(max_length=1000)
     ] = {}
-    """Phrases that the model may answer with, by the name of their intent, such as `TurnOn`. They are
-    phrases and templates as in phrases, and share its lists. Answers report the intent beside the slots.
-    Phrases without an intent belong in phrases. A name has 1 to 63 letters, digits and `_.-/`, and begins
-    with a letter or `_`. A sentence may belong to one intent only: if templates of two intents, or of an
-    intent and phrases, have a sentence in common, the grammar is refused, and the message gives the
-    sentence. After a change, the model is evaluated and published again but not trained."""
+    """Phrases that the model may answer with, grouped by intent, such as `TurnOn`. They may be templates, as
+    in phrases, and use the same lists. Answers report the intent beside the slots. Put phrases that have no
+    intent in phrases. A name has 1 to 63 characters: letters, digits and `_.-/`; the first is a letter or `_`.
+    A sentence may belong to one intent only: if two intents, or an intent and phrases, share a sentence, the
+    grammar is rejected with a message that quotes it. After a change, the model is evaluated and published
+    again but not trained."""
     lists: Annotated[
         dict[
             Annotated[str, Field(min_length=1, max_length=63)],
@@ -163,7 +163,7 @@ class DecodingSpec(ApiModel, json_schema_extra=cel(_PHRASES_RULE, _PHRASES_MESSA
         content = json.dumps(parts, ensure_ascii=False, separators=(",", ":"))
         if (size := len(content.encode())) > MOST_GRAMMAR_BYTES:
             raise ValueError(
-                f"phrases, intents and lists have {size} bytes as JSON, more than {MOST_GRAMMAR_BYTES}; "
+                f"phrases, intents and lists have {size} bytes as JSON; at most {MOST_GRAMMAR_BYTES} are allowed; "
                 "remove some, or use the grammar Dataset and put them into the transcripts"
             )
 

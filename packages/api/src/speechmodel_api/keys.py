@@ -269,12 +269,10 @@ class VersionKey(KeyInput):
 class TestClipsKey(KeyInput):
     """Determines the clips that word error rates are measured on: the test clips whose transcript is a phrase."""
 
-    as_before = {"intents": {}}
-
     dataset_digest: str
     grammar: GrammarSource
     phrases: tuple[str, ...]
-    intents: dict[str, tuple[str, ...]]
+    """Those of all intents, too, each once and in order. Names of intents do not change the clips."""
     lists: dict[str, tuple[str, ...]]
 
 
@@ -452,11 +450,11 @@ def version_key(
 
 def test_clips_key(data: PrepareOutput, decoding: Decoding) -> str:
     """Return the key of the test clips that word error rates are measured on."""
+    every = [phrase for phrases in decoding.intents.values() for phrase in phrases]
     return TestClipsKey(
         dataset_digest=data.dataset_digest,
         grammar=decoding.grammar,
-        phrases=decoding.phrases,
-        intents=decoding.intents,
+        phrases=tuple(sorted({*decoding.phrases, *every})) if every else decoding.phrases,
         lists=decoding.lists,
     ).key()
 

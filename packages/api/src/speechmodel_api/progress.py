@@ -38,7 +38,7 @@ class TrainProgress(Document):
     cpu_utilization: float | None = None
     """Share of the CPUs' time, from 0 to 1, that was used since the record before. None in the first."""
     gpu_utilization: float | None = None
-    """Share of the time, from 0 to 1, in which the GPUs computed, at the time of the record. None if it is unknown."""
+    """Share of time, from 0 to 1, in which the GPU was busy when the record was written. None if it is unknown."""
     seconds_left: Annotated[float, Field(ge=0)] | None = None
     """Estimated time until the last epoch is finished, at the mean speed of this run, in seconds. None before its first step,
     and with CoquiSTT before its first epoch is finished."""

@@ -374,7 +374,7 @@ class Reason(StrEnum):
     INVALID_GRAMMAR = (
         "InvalidGrammar",
         Severity.ERROR,
-        "A phrase, an intent or a list of decoding cannot be used. The message names it.",
+        "A phrase, intent or list in decoding cannot be used. The message names it.",
         "Correct decoding.phrases, decoding.intents or decoding.lists.",
     )
     INVALID_SCORER = (

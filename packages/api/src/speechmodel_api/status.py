@@ -167,9 +167,9 @@ class TrainingStatus(ApiModel):
     """Share of the trainer's CPU time that it used since the previous report, from 0 to 1. Of several
     workers, that of the first. Absent while no attempt trains."""
     gpu_utilization: float | None = None
-    """Share of the time in which the GPUs of the trainer computed, from 0 to 1, sampled at this report. Of
-    several workers, that of the first. Absent without GPUs, with parts of a GPU (MIG), and while no attempt
-    trains."""
+    """Share of time, from 0 to 1, in which the trainer's GPU was busy, sampled at the last report (up to
+    1 s). With several GPUs in a pod, that of the first, which alone is used; with several workers, that of the first
+    worker. Absent without GPUs, with parts of a GPU (MIG), and while no attempt trains."""
     pod_seconds: int | None = None
     """Cost of training: the running time of all attempts together, in seconds, each times the number
     of its workers. Waiting for a node does not count. Absent until training has ended."""

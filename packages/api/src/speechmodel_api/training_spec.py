@@ -276,11 +276,11 @@ class Training(ApiModel, json_schema_extra=cel(*ENGINE_RULES[0], *ENGINE_RULES[1
     schedule: Schedule = Schedule()
     """Course of the learning rate over the epochs."""
     precision: Precision = Precision.AUTO
-    """Precision of the products of matrices. BFloat16 rounds the numbers that are multiplied to 8 bits;
-    weights, sums, losses and dev clips stay in Float32. Auto is BFloat16 on processors with AMX and on GPUs of
-    compute capability 8.0 and above, and Float32 elsewhere, where BFloat16 is slower. On GPUs, the LSTM is
-    computed by cuDNN, in TF32. A change restarts a running trainer from its last checkpoint. A finished model
-    is not trained again. Defaults to Auto."""
+    """Precision of matrix products in training. BFloat16 rounds their factors and results to 8 bits; weights,
+    losses, the output layer and the measurement of dev clips stay in Float32. Auto is BFloat16 on processors
+    with AMX and on GPUs of compute capability 8.0 and above, and Float32 on all others. On a GPU, cuDNN
+    computes the LSTM; with BFloat16, it and everything that stays in Float32 may be TF32. A change restarts a
+    running trainer from its last checkpoint, and trains no finished model again. Defaults to Auto."""
     early_stop: EarlyStop | None = None
     """End of training when the dev loss does not improve any more. `{}` sets the defaults of
     DeepSpeech. An edit of the training settings starts the count of epochs again. If not set, training

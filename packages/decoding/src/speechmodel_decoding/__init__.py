@@ -28,7 +28,7 @@ from speechmodel_decoding.calibration import (
 from speechmodel_decoding.decoder import Decoder, Phrase, word_score
 from speechmodel_decoding.foreign import ForeignSpeechFilter, FreeTextRecogniser, TextScorer, text_score
 from speechmodel_decoding.grammar import Grammar
-from speechmodel_decoding.recogniser import Candidate, Decision, Recogniser, Word
+from speechmodel_decoding.recogniser import Candidate, Decision, Recogniser, Word, only_intent
 from speechmodel_decoding.speech_time import speech_seconds, timed_score
 from speechmodel_decoding.utterances import SHORT_SECONDS, Cutter, Utterance, cut_at_pauses, decode_short
 
@@ -56,6 +56,7 @@ __all__ = [
     "decode_short",
     "expected_calibration_error",
     "forward_score",
+    "only_intent",
     "phrase_confidence",
     "speech_seconds",
     "text_score",

@@ -37,7 +37,7 @@ def compile_grammar(
     """Return the grammar of literal `phrases`, of `templates` and of `intents`, for a model with this alphabet.
 
     `intents` are templates by the name of their intent, in any order. Raises GrammarError, which names the phrase, the intent
-    or the list and says what to do, also for a sentence of two intents.
+    or the list and says what to do, and for a sentence that two intents share.
     """
     labels, names = Labels(alphabet), sorted(intents or {})
     written: list[tuple[str, str | None]] = [(template, None) for template in templates]

@@ -7,7 +7,7 @@ Shortest use:
     print(decision.text)
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from speechmodel_api.audio import SAMPLE_RATE, STRIDE
@@ -50,6 +50,12 @@ class Candidate:
     """The words in each slot of the phrase, by the slot's name."""
     intent: str | None = None
     """The intent of the phrase. None for a phrase without one."""
+
+
+def only_intent(phrases: Iterable[Candidate]) -> str | None:
+    """Return the intent of the only one of these phrases that has one. None if several have one, or none does."""
+    intents = [phrase.intent for phrase in phrases if phrase.intent is not None]
+    return intents[0] if len(intents) == 1 else None
 
 
 @dataclass(frozen=True)

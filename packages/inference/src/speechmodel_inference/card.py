@@ -143,7 +143,7 @@ class PhraseList(BaseModel):
     phrases: tuple[str, ...]
     """The first phrases that the templates stand for, in the order of the alphabet."""
     intent_of: dict[str, str]
-    """The intent of each of these phrases that has one."""
+    """The intents of these phrases. A phrase without one is absent."""
     complete: bool
     """True if these are all phrases."""
 

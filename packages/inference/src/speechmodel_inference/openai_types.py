@@ -3,12 +3,12 @@
 See https://platform.openai.com/docs/api-reference/audio and /models.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from enum import StrEnum
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
-from speechmodel_decoding import Candidate
+from speechmodel_decoding import Candidate, only_intent
 from speechmodel_runtime import WarningKind
 
 from speechmodel_inference.errors import RequestError
@@ -197,16 +197,11 @@ class VerboseTranscription(BaseModel):
             if Granularity.SEGMENT in granularities
             else None,
             confidence=round(min(each.confidence for each in accepted), 4) if accepted else None,
-            intent=_only([each.intent for each in accepted if each.intent is not None]),
+            intent=only_intent(accepted),
             slots={name: words for each in accepted for name, words in each.slots.items()},
             candidates=[PhraseCandidate.of(each) for each in transcript.candidates],
             warnings=[Warned(kind=each.kind, message=each.message) for each in transcript.warnings],
         )
-
-
-def _only(intents: Sequence[str]) -> str | None:
-    """Return the only one. None when there are several or none."""
-    return intents[0] if len(intents) == 1 else None
 
 
 class TextDelta(BaseModel):

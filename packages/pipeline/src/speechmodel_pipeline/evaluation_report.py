@@ -18,8 +18,7 @@ class ClipResult(Document):
     """The transcript of the model, as it is served: with a grammar, a phrase of it, or empty. Empty for
     a text that is rejected."""
     intent: str | None = None
-    """The intent of that phrase. None for a phrase without one, for several phrases with pauses between them, and for an
-    empty text."""
+    """The intent of the phrase, or of the only phrase that has one. None if several have one, or none does."""
     wer: float
     """Word errors / reference words. It may exceed 1."""
     cer: float

@@ -43,8 +43,8 @@ class BatchMaker:
     ) -> None:
         self._versions = versions
         self._repeats = repeats
-        self._kept: dict[tuple[int, int], AugmentedClip] = {}
-        """Clips by their index and version."""
+        self._kept: dict[int, AugmentedClip] = {}
+        """Clips by their index. Those that repeat are equal in all versions."""
         self._room = MOST_KEPT_FRAMES
         self._workers = workers or Workers()
         self._clips = clips
@@ -110,13 +110,13 @@ class BatchMaker:
 
     def _augmented(self, clip: int, epoch: int, version: int) -> AugmentedClip:
         """Return a clip as it is in this epoch. It is made by one thread at a time."""
-        if (kept := self._kept.get((clip, version))) is not None:
+        if (kept := self._kept.get(clip)) is not None:
             return kept
         samples = read_samples(self._clips[clip].path)
         made = self._augmenter.augment(samples, clip=clip, epoch=epoch, version=version)
         if self._repeats and len(made.features) <= self._room:
             self._room -= len(made.features)
-            self._kept[clip, version] = made
+            self._kept[clip] = made
         return made
 
     def _frames(self, index: int, epoch: int) -> int:

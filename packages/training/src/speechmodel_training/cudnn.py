@@ -12,7 +12,7 @@ def cudnn_lstm(inputs: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> tf.Tens
     """Return the outputs h, [time, batch, n], for inputs [time, batch, n], kernel [2n, 4n] and bias
     [4n]. Both states start at zero.
 
-    On GPUs from compute capability 8.0 on, its products are of TF32, as TensorFlow chooses by default.
+    Its products are of float32, or of TF32 where that is on (see kernels.py).
     """
     start = tf.zeros([1, tf.shape(inputs)[1], kernel.shape[1] // 4])
     parameters = cudnn_parameters(kernel, bias)

@@ -1,9 +1,8 @@
-"""The use of the GPUs, by NVIDIA's management library (NVML), which the CUDA build has."""
+"""GPU utilization, read from NVIDIA's management library (NVML), which only the CUDA build contains."""
 
 import importlib
 import logging
 from types import ModuleType
-from typing import Any
 
 import tensorflow as tf
 
@@ -11,35 +10,35 @@ log = logging.getLogger(__name__)
 
 
 class GpuUse:
-    """The use of the GPUs that this pod has."""
+    """The utilization of the GPU that TensorFlow computes on, which is the first one."""
 
     def __init__(self) -> None:
         self._nvml: ModuleType | None = None
-        self._gpus: list[Any] = []
+        self._gpu: object = None
         if not tf.config.list_physical_devices("GPU"):
             return
         try:
             self._nvml = importlib.import_module("pynvml")
             self._nvml.nvmlInit()
-            self._gpus = [self._nvml.nvmlDeviceGetHandleByIndex(i) for i in range(self._nvml.nvmlDeviceGetCount())]
+            self._gpu = self._nvml.nvmlDeviceGetHandleByIndex(0)
         except (ImportError, OSError, RuntimeError, self._error) as error:
-            log.info("the use of the GPU is unknown: %s", error)
+            log.info("GPU utilization is not available: %s", error)
 
     def latest(self) -> float | None:
-        """Return the share of the last sample period (1/6 to 1 s) in which the GPUs computed, from 0 to 1: their mean.
+        """Return the share of time, from 0 to 1, in which the GPU was busy in the last sample period (1/6 to 1 s).
 
         None without GPUs, and where NVML does not measure it, as with a part of a GPU (MIG).
         """
-        if self._nvml is None or not self._gpus:
+        if self._nvml is None or self._gpu is None:
             return None
         try:
-            rates: list[int] = [self._nvml.nvmlDeviceGetUtilizationRates(gpu).gpu for gpu in self._gpus]
+            percent: int = self._nvml.nvmlDeviceGetUtilizationRates(self._gpu).gpu
         except self._error:
             return None
-        return sum(rates) / len(rates) / 100
+        return percent / 100
 
     @property
     def _error(self) -> type[Exception]:
-        """The error of NVML, or one that nothing raises while it is not imported."""
+        """NVML's error, or ImportError if NVML was not imported."""
         found: type[Exception] = getattr(self._nvml, "NVMLError", ImportError)
         return found

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from speechmodel_training.features import COEFFICIENTS
-from speechmodel_training.kernels import ON_CPU, Kernels
+from speechmodel_training.kernels import PLAIN, Kernels
 from speechmodel_training.network import Dropout, Geometry, Share, fresh_weights, logits
 from speechmodel_training.products import FLOAT32
 from speechmodel_training.standardisation import Standardisation
@@ -97,7 +97,7 @@ class Learner:
         clip_norm: float | None = None,
         consistency: float | None = None,
         workers: Workers | None = None,
-        kernels: Kernels = ON_CPU,
+        kernels: Kernels = PLAIN,
     ) -> None:
         self.geometry = geometry
         self._workers, self._kernels = workers or Workers(), kernels

@@ -14,8 +14,9 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from speechmodel_training.features import COEFFICIENTS
-from speechmodel_training.kernels import ON_CPU, Kernels
+from speechmodel_training.kernels import PLAIN, Kernels
 from speechmodel_training.layer_norm import layer_norm
+from speechmodel_training.products import FLOAT32, Products
 
 Array = npt.NDArray[np.float32]
 
@@ -140,7 +141,7 @@ def logits(
     weights: Mapping[str, tf.Tensor],
     features: tf.Tensor,
     dropout: Dropout | None = None,
-    kernels: Kernels = ON_CPU,
+    kernels: Kernels = PLAIN,
 ) -> tf.Tensor:
     """Return unnormalised log probabilities, [time, batch, labels + 1], for features [batch, time,
     26].
@@ -148,8 +149,8 @@ def logits(
     batch, time = tf.shape(features)[0], tf.shape(features)[1]
     units, classes = weights["layer_6/weights"].shape
 
-    def affine(values: tf.Tensor, layer: str) -> tf.Tensor:
-        return tf.nn.bias_add(kernels.products(values, weights[f"{layer}/weights"]), weights[f"{layer}/bias"])
+    def affine(values: tf.Tensor, layer: str, products: Products = kernels.products) -> tf.Tensor:
+        return tf.nn.bias_add(products(values, weights[f"{layer}/weights"]), weights[f"{layer}/bias"])
 
     def dense(values: tf.Tensor, layer: str) -> tf.Tensor:
         values = tf.minimum(tf.nn.relu(affine(values, layer)), CEILING)
@@ -162,7 +163,7 @@ def logits(
         values = dense(values, layer)
     values = tf.reshape(values, [time, batch, units])
     values = kernels.lstm(values, weights[f"{CELL}/kernel"], weights[f"{CELL}/bias"])
-    values = affine(dense(tf.reshape(values, [-1, units]), "layer_5"), "layer_6")
+    values = affine(dense(tf.reshape(values, [-1, units]), "layer_5"), "layer_6", FLOAT32)
     return tf.reshape(values, [time, batch, classes])
 
 

@@ -1,7 +1,8 @@
 """Products of matrices in the precision of training.
 
-In bfloat16, both factors are rounded to 8 bits of mantissa and summed in float32. Weights, Adam's moments, averages,
-losses and all that is no product stay in float32, and so does the measurement of dev clips.
+In bfloat16, the factors and the result of each product are rounded to 8 significant bits; the kernel accumulates in
+float32. Weights, Adam's moments, averages, losses and everything that is not a product stay in float32, and so do the
+output layer and the measurement of dev clips.
 """
 
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ class Products:
     factors: tf.DType
 
     def factor(self, matrix: tf.Tensor) -> tf.Tensor:
-        """Return a matrix as a factor. A loop that multiplies with the same matrix in each step rounds it once."""
+        """Return a matrix as a factor. A loop calls this once for a matrix that it uses in every step."""
         return tf.cast(matrix, self.factors)
 
     def __call__(self, left: tf.Tensor, right: tf.Tensor, *, transpose_left: bool = False) -> tf.Tensor:

@@ -99,7 +99,7 @@ class Trainer:
         self._store = store
         chosen = self._settings = target.settings
         self._batch_size = min(chosen.batch_size, len(training_set.train))
-        self._unused = [
+        self._warnings = [
             *unused_settings(
                 chosen.batch_size,
                 clips=len(training_set.train),
@@ -108,7 +108,7 @@ class Trainer:
             ),
             *slow_precision(target.precision),
         ]
-        for sentence in self._unused:
+        for sentence in self._warnings:
             log.warning("%s", sentence)
         self._segment = Segment(
             batch_size=self._batch_size,
@@ -395,7 +395,7 @@ class Trainer:
                 cpu_utilization=self._cpu_use.since_last(),
                 gpu_utilization=self._gpu_use.latest(),
                 seconds_left=self._pace.seconds_left(self._epochs_trained, self._settings.max_epochs),
-                warning="; ".join(filter(None, (missing_gpu(), *self._unused))) or None,
+                warning="; ".join(filter(None, (missing_gpu(), *self._warnings))) or None,
                 time=datetime.now(UTC),
             )
         )

@@ -15,8 +15,8 @@ export function drawing(tag, attributes = {}, ...children) {
   return element;
 }
 
-/** Return the name of an intent as it stands behind a phrase, and nothing for a phrase without one. */
-export const intentOf = (name) => (name ? [" ", make("span", { className: "intent", textContent: name })] : []);
+/** Return the nodes that show an intent behind a phrase: none without an intent. */
+export const intentTag = (name) => (name ? [" ", make("span", { className: "intent", textContent: name })] : []);
 
 export const byId = (id) => document.getElementById(id);
 

@@ -1,7 +1,7 @@
 // The page: speak or choose a file, and see what the model hears.
 
 import { ServerError, fetchCard, fetchPhrases, transcribe, useKey } from "./client.js";
-import { bar, byId, intentOf, make } from "./elements.js";
+import { bar, byId, intentTag, make } from "./elements.js";
 import { LiveWords } from "./live.js";
 import { showModel } from "./model.js";
 import { showPhrases } from "./phrases.js";
@@ -232,7 +232,7 @@ function showCandidates(candidates, heard) {
       make(
         "li",
         {},
-        make("span", {}, phrase, ...intentOf(intent)),
+        make("span", {}, phrase, ...intentTag(intent)),
         make("span", { className: "soft", textContent: percent(confidence, 1) }),
         bar(confidence),
       ),

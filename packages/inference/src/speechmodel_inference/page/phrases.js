@@ -1,6 +1,6 @@
 // What the model can hear: its phrases, searched as one types.
 
-import { byId, intentOf, make } from "./elements.js";
+import { byId, intentTag, make } from "./elements.js";
 import { number, text } from "./texts.js";
 
 const FEW = 40;
@@ -45,7 +45,7 @@ const fits = (phrase, wanted) => folded(phrase).includes(wanted) || folded(inten
 function written() {
   const named = [["", grammar.written], ...Object.entries(grammar.intents)];
   const templates = named.flatMap(([intent, own]) =>
-    own.map((template) => make("li", {}, ...marked(template), ...intentOf(intent))),
+    own.map((template) => make("li", {}, ...marked(template), ...intentTag(intent))),
   );
   if (templates.length === 0) return grammar.phrases.map((phrase) => plain(phrase, ""));
   const lists = Object.entries(grammar.lists).map(([name, values]) =>
@@ -64,10 +64,10 @@ function marked(template) {
 
 function plain(phrase, wanted) {
   const place = wanted ? folded(phrase).indexOf(wanted) : -1;
-  if (place < 0) return make("li", {}, phrase, ...intentOf(intents.get(phrase)));
+  if (place < 0) return make("li", {}, phrase, ...intentTag(intents.get(phrase)));
   const end = place + wanted.length;
   const found = make("mark", { textContent: phrase.slice(place, end) });
-  return make("li", {}, phrase.slice(0, place), found, phrase.slice(end), ...intentOf(intents.get(phrase)));
+  return make("li", {}, phrase.slice(0, place), found, phrase.slice(end), ...intentTag(intents.get(phrase)));
 }
 
 /** Return a text without capitals and accents. Its length stays, so that places in it are places in the text. */

@@ -29,6 +29,7 @@ from speechmodel_decoding import (
     calibrate,
     cut_at_pauses,
     decode_short,
+    only_intent,
     speech_seconds,
     timed_score,
     word_score,
@@ -172,7 +173,7 @@ def _joined(decisions: Sequence[Decision]) -> Decision:
         return Decision("", tuple(best[:1]))
     text = " ".join(candidate.text for candidate in accepted)
     lowest = min(accepted, key=lambda candidate: candidate.score)
-    return Decision(text, (replace(lowest, text=text, words=(), slots={}, intent=None),))
+    return Decision(text, (replace(lowest, text=text, words=(), slots={}, intent=only_intent(accepted)),))
 
 
 def _of_transcripts(dataset: PreparedDataset, alphabet: Sequence[str]) -> Grammar:

@@ -84,7 +84,8 @@ class Train(Stage[TrainOutput]):
         training = spec.training
         found = {"checkpoints": training.checkpoints.model_dump(mode="json", exclude_defaults=True)}
         workers = {"workers": self.workers(spec)} if self.workers(spec) > 1 else {}
-        precision = {} if training.precision is Precision.AUTO else {"precision": training.precision}
+        given = training.precision is not Precision.AUTO and training.engine is TrainingEngine.NATIVE
+        precision = {"precision": training.precision} if given else {}
         return found | workers | precision
 
     def workers(self, spec: SpeechModelSpec) -> int:
