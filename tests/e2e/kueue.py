@@ -57,6 +57,7 @@ def test_a_model_waits_in_its_queue_and_goes_on_where_it_was_after_kueue_took_it
     waiting = model.until_condition("DatasetReady", status="False", reason="QueuedByKueue")
     assert "the queue jobs of Kueue" in waiting["message"]
     assert model.pods("prepare") == []
+    space.kubectl.until(model.reported, "an Event reports it")  # after the status
     assert model.reported() == {"QueuedByKueue": 1}, "it did not run before it was queued"
 
     hold(queues, "None")

@@ -4,7 +4,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -94,11 +94,12 @@ def test_twenty_finished_models_cost_no_write_at_a_start_and_none_in_two_idle_mi
         pytest.skip("writes are counted in the audit log of the cluster that the tests bring up")
     for number in range(1, MODELS):
         copy_finished(space, killed.model.object, f"model-{number}")
-    space.kubectl.patch(killed.model.name, {"serving": {}})
+    space.kubectl.patch(killed.model.name, {"serving": {"replicas": 0}})  # a probe that fails is rightly written
     killed.model.until_ready()
     rows = space.kubectl("get", "speechmodels", "--no-headers").splitlines()
     assert len(rows) == MODELS
-    time.sleep(3)  # what the last of them woke is over
+    quiet = timedelta(seconds=10)
+    space.kubectl.until(lambda: not writes(space, audit.now() - quiet), "what the last of them woke is over", every=1)
 
     restarted = audit.now()
     kill(operator)

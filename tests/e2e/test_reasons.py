@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from support.kube import Kubectl, Model, Object
+from support.kube import ENDLESS, Kubectl, Model, Object
 from support.spaces import Space, make_space, remove_space, upgrade
 from support.target import Target
 from support.tones import tone
@@ -21,16 +21,6 @@ def space(target: Target, operator: Kubectl, small_dataset: Path) -> Iterator[Sp
     made.dataset(small_dataset)
     yield made
     remove_space(made)
-
-
-def trainer(model: Model, besides: str = "") -> str:
-    """Return the name of the training pod that is not `besides`, once it runs."""
-
-    def look() -> str | None:
-        running = (pod["metadata"]["name"] for pod in model.pods("train") if pod["status"]["phase"] == "Running")
-        return next((name for name in running if name != besides), None)
-
-    return model.kubectl.until(look, f"a training pod of {model.name} runs")
 
 
 def signal(model: Model, pod: str, name: str) -> None:
@@ -103,33 +93,34 @@ def test_how_a_training_ends_badly_is_reported_and_each_remedy_continues_it(spac
     """The training runs out of memory, exceeds its deadline and crashes. After each remedy it continues, and finally it finishes."""
     kubectl = space.kubectl
     small = {"resources": {"limits": {"memory": "64Mi"}}}
-    model = space.apply(space.manifest("ends", maxEpochs=100_000, maxAttempts=1, podTemplate=small))
+    model = space.apply(space.manifest("ends", maxEpochs=ENDLESS, maxAttempts=1, podTemplate=small))
     killed = model.until_condition("Ready", status="False", reason="OutOfMemory")
     assert "64Mi" in killed["message"]
     assert "limits.memory" in killed["message"]
-    assert "!OutOfMemory" in model.reported()
+    kubectl.until(lambda: "!OutOfMemory" in model.reported(), "an Event reports it")  # after the status
 
-    kubectl.patch(model.name, {"training": {"podTemplate": {"resources": None}, "activeDeadlineSeconds": 60}})
-    slow = trainer(model)
+    kubectl.patch(model.name, {"training": {"podTemplate": {"resources": None}}})
+    slow = model.until_running("train")["metadata"]["name"]
     model.until_epoch(1)
-    signal(model, slow, "STOP")  # 60 s without any work
+    signal(model, slow, "STOP")  # no work from here on
+    kubectl.patch(model.name, {"training": {"activeDeadlineSeconds": 60}})  # earlier, a slow start would exceed it
     late = model.until_condition("Ready", status="False", reason="DeadlineExceeded")
     assert "60 s" in late["message"]
-    assert "!DeadlineExceeded" in model.reported()
+    kubectl.until(lambda: "!DeadlineExceeded" in model.reported(), "an Event reports it")
     signal(model, slow, "CONT")
 
     kubectl.patch(model.name, {"training": {"activeDeadlineSeconds": None}})
-    crashing = trainer(model, besides=slow)
+    crashing = model.until_running("train", besides=[slow])["metadata"]["name"]
     # status.epoch may still be that of the pod before
-    kubectl.until(lambda: kubectl("logs", crashing), f"{crashing} writes a line")
+    kubectl.until(lambda: kubectl("logs", crashing, check=False), f"{crashing} writes a line")
     signal(model, crashing, "KILL")
     crashed = model.until_condition("Ready", status="False", reason="BackoffLimitExceeded")
     assert kubectl("logs", crashing).splitlines()[-1] in crashed["message"]
 
-    last = model.status["training"]["epoch"] + 30  # the checkpoint may be some epochs ahead of the status
+    last = model.status["training"]["epoch"] + 2
     kubectl.patch(model.name, {"training": {"maxEpochs": last}})
     kubectl("annotate", "speechmodel", model.name, "speechops.dev/retry=now")
-    assert model.until_done("train")["epoch"] == last
+    assert model.until_done("train")["epoch"] >= last, "the checkpoint may be some epochs ahead of the status"
 
 
 def test_a_full_volume_is_reported_and_the_stage_goes_on_once_there_is_room(space: Space) -> None:

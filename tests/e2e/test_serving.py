@@ -94,9 +94,13 @@ def test_settings_that_cannot_work_are_reported_by_their_sentence_until_they_are
     stalled = model.until_condition("Stalled", reason="InvalidServerSettings")["message"]
     assert "the engine DeepSpeech is set, and libdeepspeech does not run on aarch64" in stalled
     assert "set serving.settings.engine to Auto or Native" in stalled
-    assert model.condition("Promoted")["reason"] == "InvalidServerSettings"
+    # the new container is started again and again, and meanwhile the status tells of that
+    model.until_condition("Promoted", status="False", reason="InvalidServerSettings")
     assert model.condition("Ready")["status"] == "True"
-    assert before == {pod["metadata"]["uid"] for pod in model.pods("server") if ready(pod)}, "the earlier server serves"
+    model.kubectl.until(
+        lambda: before == {pod["metadata"]["uid"] for pod in model.pods("server") if ready(pod)},
+        "the earlier server serves, and no other",
+    )
 
     model.kubectl.patch(model.name, {"serving": {"env": None}})  # on x86-64 again, as the message says too
     model.until_ready()

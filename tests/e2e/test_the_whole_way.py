@@ -144,12 +144,12 @@ def test_edits_of_a_served_model(
     before = model.status["model"]["version"]
     data = model.stage("prepare")["output"]["datasetDigest"]
     gate = {"evaluation": {"gate": {"notWorseThanServing": {"margin": 1}}}}
-    model.kubectl.patch(model.name, {"dataset": {"revision": "2"}} | gate)
-    model.until_running("train")
+    model.kubectl.patch(model.name, {"dataset": {"revision": "2"}, "suspend": True} | gate)
+    model.until_condition("Reconciling", reason="Suspended")  # until all of this is seen
     assert model.status["serving"]["version"] == before
     assert model.condition("Serving")["status"] == "True"
     assert model.condition("Ready")["status"] == "True"
-    assert model.condition("Reconciling")["status"] == "True"
+    model.kubectl.patch(model.name, {"suspend": False})
     model.until_ready()
     assert model.stage("compare")["output"]["version"] == before
     assert model.stage("prepare")["output"]["datasetDigest"] != data

@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from support import waiting
+from support.kube import until_connected
 from support.places import CHART
 
 Object = dict[str, Any]
@@ -31,10 +32,14 @@ class Helm:
     def run(
         self, *argv: str, values: Object | None = None, moved: Callable[[], Hashable] | None = None
     ) -> subprocess.CompletedProcess[str]:
-        """Run one command with `values` as a values file, as long as something moves (see waiting.run)."""
+        """Run one command with `values` as a values file, as long as something moves (see waiting.run).
+
+        It is run again if the API server took no connection.
+        """
         given = ["--values", "-"] if values is not None else []
         command = [self.program, *self.arguments, *argv, *given]
-        return waiting.run(command, stdin=json.dumps(values or {}).encode(), moved=moved)
+        stdin = json.dumps(values or {}).encode()
+        return until_connected(lambda: waiting.run(command, stdin=stdin, moved=moved))
 
     def __call__(self, *argv: str, values: Object | None = None, moved: Callable[[], Hashable] | None = None) -> str:
         """Return the output of a command. Raises AssertionError with the error output when it fails."""

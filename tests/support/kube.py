@@ -1,13 +1,14 @@
 """A cluster as its users see it: through kubectl and curl."""
 
+import itertools
 import json
 import os
 import re
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any, TypeVar
 
 import yaml
 from kubernetes import client, config
+from speechmodel_api.progress import TrainProgress, parse_progress
 
 from support import waiting
 
@@ -35,6 +37,19 @@ DEFINITION = "speechmodels.speechops.dev"
 """Name of the CustomResourceDefinition."""
 AGAIN = (429, 500, 503, 504)
 """Answers of an API server that cannot read its store for a moment."""
+NOT_SENT = (
+    "TLS handshake timeout",
+    "connection refused",
+    "was refused - did you specify the right host or port?",
+    "error dialing backend",
+)
+"""Errors of kubectl and helm when the API server, or a kubelet behind it, took no connection: nothing was asked of it."""
+UNANSWERED = ("etcdserver: request timed out", "etcdserver: leader changed")
+"""Errors after which a change may have been made."""
+ONCE = ("annotate", "create", "exec", "run")
+"""Verbs of kubectl whose second call is an error, or another thing, if the first one had an effect."""
+ENDLESS = 100_000
+"""Epochs of a training that a test ends itself, so that it cannot end while the test waits for the processor."""
 STAGES = ("prepare", "download", "train", "convert", "evaluate", "publish", "compare", "server", "purge")
 
 
@@ -52,11 +67,23 @@ class Kubectl:
         return [self.program, "--kubeconfig", self.kubeconfig, *context, "--namespace", self.namespace, *args]
 
     def __call__(self, *args: str, stdin: str | bytes | None = None, check: bool = True) -> str:
+        """Return the output. Raises AssertionError with the error output when `check` and it fails for good."""
         raw = stdin.encode() if isinstance(stdin, str) else stdin
-        done = subprocess.run(self.argv(*args), input=raw, capture_output=True, env=os.environ | {"GOGC": "off"})
-        if check and done.returncode:
-            raise AssertionError(f"kubectl {' '.join(args)}: {done.stderr.decode()}")
-        return done.stdout.decode()
+        environment = os.environ | {"GOGC": "off"}
+        calls = itertools.count()
+
+        def run() -> subprocess.CompletedProcess[str]:
+            # what an earlier call deleted, before it lost its connection, is not missing
+            more = ["--ignore-not-found"] if next(calls) and args[0] == "delete" else []
+            done = subprocess.run(self.argv(*args, *more), input=raw, capture_output=True, env=environment)
+            return subprocess.CompletedProcess(args, done.returncode, done.stdout.decode(), done.stderr.decode())
+
+        if not check:
+            return run().stdout
+        done = until_connected(run, NOT_SENT if args[0] in ONCE else NOT_SENT + UNANSWERED)
+        if done.returncode:
+            raise AssertionError(f"kubectl {' '.join(args)}: {done.stderr}")
+        return done.stdout
 
     def apply(self, *manifests: Object) -> None:
         self("apply", "-f", "-", stdin=yaml.safe_dump_all(manifests))
@@ -93,7 +120,10 @@ class Kubectl:
         return self._request("GET", f"/{API[plural]}/namespaces/{self.namespace}/{plural}{name}", None, **query)
 
     def _request(self, method: str, path: str, body: Object | None = None, **query: str) -> Object | None:
-        """Send a request to the API server, and return its answer or None for 404. A read is sent again if its store pauses."""
+        """Send a request to the API server, and return its answer or None for 404.
+
+        A read or a merge patch, whose repetition changes nothing, is sent again if the server's store pauses.
+        """
         connection = _connection(self.kubeconfig, self.context)
         content = "application/merge-patch+json" if method == "PATCH" else "application/json"
         headers = {"Accept": "application/json", "Content-Type": content}
@@ -105,7 +135,7 @@ class Kubectl:
             answer = connection.call_api(*request)
             text: bytes = answer.read()  # type: ignore[no-untyped-call]
             late = time.monotonic() - began > waiting.STALLED_SECONDS
-            if method != "GET" or answer.status not in AGAIN or late:
+            if method not in ("GET", "PATCH") or answer.status not in AGAIN or late:
                 break
             time.sleep(1)
         if answer.status == 404:
@@ -133,7 +163,9 @@ class Kubectl:
 
         def look() -> bool:
             conditions = (self.get("crd", DEFINITION) or {}).get("status", {}).get("conditions") or []
-            return any(c["type"] == "Established" and c["status"] == "True" for c in conditions)
+            established = any(c["type"] == "Established" and c["status"] == "True" for c in conditions)
+            # the condition is written before the API server has opened the path
+            return established and self._read("speechmodels") is not None
 
         self.until(look, "SpeechModels are served")
 
@@ -172,17 +204,31 @@ class Kubectl:
 
     @contextmanager
     def forward(self, target: str, port: int) -> Iterator[str]:
-        """`kubectl port-forward` while the block runs; gives the URL. kubectl chooses the port."""
-        process = subprocess.Popen(self.argv("port-forward", target, f":{port}"), stdout=subprocess.PIPE, text=True)
-        try:
-            assert process.stdout
-            line = process.stdout.readline()
-            forwarding = re.match(r"Forwarding from (127\.0\.0\.1:\d+) -> ", line)
-            assert forwarding, line
+        """`kubectl port-forward` while the block runs; gives the URL. kubectl chooses the port.
+
+        Of a Service, kubectl takes one pod, and perhaps one that is about to end: this waits until none of them is.
+        """
+        kind, _, name = target.partition("/")
+        if kind == "service":
+            self.until(lambda: not self._ending(name), f"the pods that leave the Service {name} are gone")
+        with ExitStack() as stack:
+
+            def begin() -> re.Match[str] | None:
+                command = self.argv("port-forward", target, f":{port}")
+                process = stack.enter_context(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
+                stack.callback(process.kill)
+                assert process.stdout
+                return re.match(r"Forwarding from (127\.0\.0\.1:\d+) -> ", process.stdout.readline())
+
+            forwarding = self.until(begin, f"{target} is forwarded", every=1)
             yield f"http://{forwarding[1]}"
-        finally:
-            process.kill()
-            process.wait()
+
+    def _ending(self, service: str) -> list[Object]:
+        """Return the pods of a Service that are being deleted."""
+        found = self.get("service", service)
+        assert found, f"there is no Service {service}"
+        selector = ",".join(f"{key}={value}" for key, value in found["spec"]["selector"].items())
+        return [pod for pod in self.find("pods", selector) if "deletionTimestamp" in pod["metadata"]]
 
 
 class Model:
@@ -272,13 +318,53 @@ class Model:
 
         return self.kubectl.until(look, f"{self.name} reaches epoch {epoch}")
 
-    def until_running(self, stage: str) -> Object:
-        """Return a pod of that stage once it runs."""
+    def until_running(self, stage: str, besides: Collection[str] = ()) -> Object:
+        """Return a pod of that stage whose name is not among `besides`, once it runs or has run."""
 
         def look() -> Object | None:
-            return next((p for p in self.pods(stage) if p["status"]["phase"] == "Running"), None)
+            found = (pod for pod in self.pods(stage) if pod["metadata"]["name"] not in besides)
+            return next((pod for pod in found if pod["status"]["phase"] in ("Running", "Succeeded")), None)
 
         return self.kubectl.until(look, f"a pod of {stage} runs")
+
+    def until_training(self, besides: Collection[str] = ()) -> TrainProgress:
+        """Return where a training pod begins whose name is not among `besides`, by the first record of its log."""
+
+        def look() -> TrainProgress | None:
+            for pod in self.pods("train"):
+                name = pod["metadata"]["name"]
+                if name not in besides and pod["status"]["phase"] in ("Running", "Succeeded"):
+                    for line in self.kubectl("logs", name, check=False).splitlines():
+                        if isinstance(record := parse_progress(line), TrainProgress):
+                            return record
+            return None
+
+        return self.kubectl.until(look, "another training pod begins")
+
+    def end_training(self) -> int:
+        """Let a training of ENDLESS epochs end two epochs after its newest known one, and return its last epoch.
+
+        Its checkpoints may be further ahead than the status. Then they have reached the end, and no epoch is trained.
+        """
+        last: int = self.status["training"]["epoch"] + 2
+        self.kubectl.patch(self.name, {"suspend": False, "training": {"maxEpochs": last}})
+        output = self.until_done("train")
+        ended: int = output["epoch"]
+        assert ended == last or (ended > last and output["trainedEpochs"] == 0), output
+        return ended
+
+
+def until_connected(
+    run: Callable[[], subprocess.CompletedProcess[str]], passing: Collection[str] = NOT_SENT
+) -> subprocess.CompletedProcess[str]:
+    """Return how a program ended. It is run again as long as its error is one of `passing`, up to STALLED_SECONDS."""
+    began = time.monotonic()
+    while True:
+        done = run()
+        passes = done.returncode != 0 and any(part in done.stderr for part in passing)
+        if not passes or time.monotonic() - began > waiting.STALLED_SECONDS:
+            return done
+        time.sleep(1)
 
 
 @cache

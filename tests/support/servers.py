@@ -1,15 +1,19 @@
 """A fetched version on disk, and real server processes that serve it."""
 
 import hashlib
+import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from http.client import HTTPResponse
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import httpx
 import openai
@@ -28,6 +32,7 @@ from speechmodel_decoding.compiling import compile_grammar
 from speechmodel_pipeline.convert.acoustic import export_acoustic_model
 from speechmodel_pipeline.convert.quantised import export_quantised_model
 from speechmodel_runtime import Pcm, load, read_graph, save
+from websockets.sync.client import ClientConnection, connect
 
 from support.places import FIXTURES
 from support.ports import free_port
@@ -205,6 +210,14 @@ class Server:
     def openai(self) -> openai.OpenAI:
         return openai.OpenAI(base_url=f"{self.url}/v1", api_key="none", max_retries=0, timeout=HANGS)
 
+    def websocket(self, path: str, **options: Any) -> ClientConnection:
+        """Return a WebSocket to a path, which waits for a busy machine."""
+        # the server reads no ping while it decodes, so a client that expects an answer to each would leave
+        found: ClientConnection = connect(
+            f"ws://127.0.0.1:{self.port}{path}", open_timeout=HANGS, ping_timeout=None, **options
+        )
+        return found
+
     def metric(self, name: str, **labels: str) -> float:
         inside = "{" + ",".join(f'{key}="{value}"' for key, value in labels.items()) + "}" if labels else ""
         for line in self.get("/metrics").text.splitlines():
@@ -241,6 +254,15 @@ class Server:
         except httpx.TransportError:
             return False
 
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """Stop the server while the block runs. What is sent to it meanwhile is there at once when it goes on."""
+        self.process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.process.send_signal(signal.SIGCONT)
+
     def terminate(self) -> None:
         self.process.send_signal(signal.SIGTERM)
 
@@ -249,6 +271,36 @@ class Server:
             self.process.kill()
         self.process.wait()
         self.client.close()
+
+
+class Upload:
+    """A client that has sent its recording but for the last byte. It leaves when it is closed."""
+
+    def __init__(self, server: Server, recording: Path | bytes) -> None:
+        audio = recording if isinstance(recording, bytes) else recording.read_bytes()
+        request = httpx.Request("POST", f"{server.url}/v1/audio/transcriptions", files={"file": audio})
+        head = "".join(f"{name}: {value}\r\n" for name, value in request.headers.items())
+        content = request.read()
+        self._last = content[-1:]
+        self._connection = socket.create_connection(("127.0.0.1", server.port), timeout=HANGS)
+        self._connection.sendall(f"POST {request.url.path} HTTP/1.1\r\n{head}\r\n".encode() + content[:-1])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+
+    def finish(self) -> Self:
+        """Send the last byte."""
+        self._connection.sendall(self._last)
+        return self
+
+    def answer(self) -> tuple[int, dict[str, str], Any]:
+        """Return the status, the headers and the document of the answer."""
+        found = HTTPResponse(self._connection)
+        found.begin()
+        return found.status, {name.lower(): value for name, value in found.getheaders()}, json.loads(found.read())
 
 
 Start = Callable[..., Server]

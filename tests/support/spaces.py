@@ -1,6 +1,5 @@
 """The operator installed by helm, and for each test a namespace with a bucket and a dataset."""
 
-import subprocess
 import uuid
 from dataclasses import dataclass, field
 from functools import cache
@@ -13,6 +12,7 @@ from kubecluster.layout import Layout
 from types_boto3_s3 import S3Client
 
 from support import recordings
+from support.helm_chart import NAME, Helm
 from support.kube import Kubectl, Model, Object
 from support.places import CHART, ROOT
 from support.target import Target
@@ -130,24 +130,18 @@ def install(target: Target) -> Kubectl:
     """Build the images, install the operator with helm and return kubectl on its namespace."""
     if target.layout:
         build_images(target.layout)
-    upgrade(target)
-    kubectl = Kubectl(target.kubectl, target.kubeconfig, target.context, OPERATOR_NAMESPACE)
-    kubectl.until_rolled_out("speechmodel-operator")
-    return kubectl
+    return upgrade(target)
 
 
-def upgrade(target: Target, *values: str) -> None:
-    """Install the chart, or upgrade it to other values beside those of every test, as `helm --set` takes them."""
-    context = ["--kube-context", target.context] if target.context else []
+def upgrade(target: Target, *values: str) -> Kubectl:
+    """Install the chart, or upgrade it to other values beside those of every test, as `helm --set` takes them.
+
+    Return kubectl on its namespace once the operator runs with these values, and the one before has ended.
+    """
+    context = ("--kube-context", target.context) if target.context else ()
     of_tests = (f"images.registry={target.registry}", f"images.tag={target.tag}", f"progressSeconds={PROGRESS_SECONDS}")
-    where = ["--namespace", OPERATOR_NAMESPACE, "--create-namespace"]
-    command = [
-        "upgrade",
-        "--install",
-        "speechmodel-operator",
-        str(CHART),
-        *where,
-        "--set",
-        ",".join((*of_tests, *values)),
-    ]
-    subprocess.run([target.helm, "--kubeconfig", target.kubeconfig, *context, *command], check=True)
+    helm = Helm(target.helm, ("--kubeconfig", target.kubeconfig, *context, "--namespace", OPERATOR_NAMESPACE))
+    helm("upgrade", "--install", "--create-namespace", NAME, str(CHART), "--set", ",".join((*of_tests, *values)))
+    kubectl = Kubectl(target.kubectl, target.kubeconfig, target.context, OPERATOR_NAMESPACE)
+    kubectl.until_rolled_out(NAME)
+    return kubectl

@@ -84,6 +84,45 @@ def run(
         return subprocess.CompletedProcess(command, process.returncode, out.read().decode(), err.read().decode())
 
 
+class Paused(Exception):
+    """A test was too slow itself for what it shows."""
+
+
+class Pace:
+    """The longest time between two steps of a test, which the machine may have stopped meanwhile."""
+
+    def __init__(self) -> None:
+        self.longest = 0.0
+        self._last = time.monotonic()
+
+    def step(self) -> None:
+        """Note that the test goes on."""
+        now = time.monotonic()
+        self.longest, self._last = max(self.longest, now - self._last), now
+
+    def rest(self, seconds: float) -> None:
+        """Wait on purpose. This time does not count."""
+        self.step()
+        time.sleep(seconds)
+        self._last = time.monotonic()
+
+
+def in_pace(attempt: Callable[[Pace], T], seconds: float) -> T:
+    """Return what an attempt returns that shows something only if it makes a step in less than so many seconds each.
+
+    One that fails after a longer step is made again, up to 10 times. Raises Paused when the machine is too slow for it.
+    """
+    for _ in range(10):
+        pace = Pace()
+        try:
+            return attempt(pace)
+        except Exception:
+            pace.step()
+            if pace.longest < seconds:
+                raise
+    raise Paused(f"there was a pause of {seconds:g} s or more in each of 10 attempts")
+
+
 def cpu_seconds(pid: int) -> float:
     """Return the CPU time of a process and its children."""
     seconds = 0.0

@@ -11,7 +11,7 @@ import pytest
 import soundfile
 from playwright.sync_api import Browser
 from speechmodel_pipeline.graphdef.pbmm import memory_map
-from speechmodel_runtime import load, save
+from speechmodel_runtime import load
 from support.browser import chromium
 from support.places import FIXTURES
 from support.servers import INTENTS, OK_ESPEJO, WITHOUT_INTENT, Server, Start, VersionFolder
@@ -69,15 +69,6 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="session")
-def minute(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A minute of speech: some seconds of work for a decoder."""
-    clip = load(OK_ESPEJO)
-    path = tmp_path_factory.mktemp("minute") / "minute.wav"
-    save(path, np.tile(clip, 60 * 16000 // len(clip)))
-    return path
-
-
-@pytest.fixture(scope="session")
 def eight_channels() -> bytes:
     """Five minutes of eight channels at 96 kHz: a small file that takes some seconds to read."""
     file = io.BytesIO()
@@ -88,9 +79,8 @@ def eight_channels() -> bytes:
 
 
 @pytest.fixture(scope="session")
-def five_minutes(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """Five minutes of speech: more work than a test waits for."""
-    clip = load(OK_ESPEJO)
-    path = tmp_path_factory.mktemp("long") / "long.wav"
-    save(path, np.tile(clip, 299 * 16000 // len(clip)))
-    return path.read_bytes()
+def long_recording() -> bytes:
+    """25 minutes of speech, the most that an upload may have: more work than a test waits for, even if it is stopped meanwhile."""
+    clip, file = load(OK_ESPEJO), io.BytesIO()
+    soundfile.write(file, np.tile(clip, 1500 * 16000 // len(clip)), 16_000, format="FLAC")
+    return file.getvalue()

@@ -5,8 +5,9 @@ import sys
 import tempfile
 import threading
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -16,10 +17,12 @@ from speechmodel_inference.server import LONGEST_LAME_DUCK
 from speechmodel_inference.settings import Settings
 from speechmodel_operator.resources.serving import GRACE_SECONDS, LAME_DUCK_SECONDS
 from speechmodel_runtime import load
-from support.servers import HANGS, OK_ESPEJO, Server, Start, VersionFolder
+from support.servers import HANGS, OK_ESPEJO, Server, Start, Upload, VersionFolder
+from support.waiting import Pace, in_pace
 
 HOUR = 3600
 """Longer than any test: a server that ends earlier did not wait for it."""
+IN_FLIGHT = "speechmodel_requests_in_flight"
 STILL_ASKED = "requests still arrive"
 """Words of the log when new requests are refused."""
 
@@ -91,12 +94,11 @@ def test_a_model_that_hears_something_else_in_the_selftest_never_gets_ready(
     server.until(lambda: "recognised 'ok espejo', but 'hola espejo'" in reason(server), "the self-test fails")
 
 
-def test_requests_in_flight_end_and_new_ones_are_served_while_it_drains(start: Start, minute: Path) -> None:
-    server = start(lame_duck_seconds=HOUR, drain_seconds=HOUR, decoders=2).until_ready()
-    with ThreadPoolExecutor(1) as pool, httpx.Client(base_url=server.url, timeout=HANGS) as kept_open:
+def test_requests_in_flight_end_and_new_ones_are_served_while_it_drains(start: Start) -> None:
+    server = start(lame_duck_seconds=HOUR, drain_seconds=HOUR, upload_seconds=HOUR, decoders=2).until_ready()
+    with Upload(server, OK_ESPEJO) as in_flight, httpx.Client(base_url=server.url, timeout=HANGS) as kept_open:
         assert "connection" not in kept_open.get("/readyz").headers
-        in_flight: Future[httpx.Response] = pool.submit(server.transcribe, minute)
-        server.until_metric("speechmodel_requests_decoding", 1)
+        server.until_metric(IN_FLIGHT, 1)
         server.terminate()
         server.until_draining()
         time.sleep(0.5)  # for a server that ends too soon to do so
@@ -106,22 +108,30 @@ def test_requests_in_flight_end_and_new_ones_are_served_while_it_drains(start: S
         assert server.get("/livez").status_code == 200
         assert server.transcribe(OK_ESPEJO).json() == {"text": "ok espejo"}
         server.terminate()  # ends the lame-duck time
-        answer = in_flight.result()
-    assert answer.status_code == 200
-    assert "ok espejo" in answer.json()["text"]
+        server.until(partial(refuses_connections, server), "new connections are refused")
+        status, _, document = in_flight.finish().answer()
+    assert (status, document) == (200, {"text": "ok espejo"})
     assert server.until_ended() == 0
 
 
-def test_who_waits_in_line_is_served_before_it_ends(start: Start, minute: Path) -> None:
+def refuses_connections(server: Server) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", server.port), timeout=HANGS).close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
+def test_who_waits_in_line_is_served_before_it_ends(start: Start) -> None:
     server = start(lame_duck_seconds=0, drain_seconds=HOUR, decoders=1).until_ready()
-    with ThreadPoolExecutor(4) as pool:
-        first = pool.submit(server.transcribe, minute)
-        server.until_metric("speechmodel_requests_decoding", 1)
-        waiting = [pool.submit(server.transcribe, OK_ESPEJO) for _ in range(3)]
-        server.until_metric("speechmodel_requests_in_flight", 4)
-        server.terminate()
-        assert first.result().status_code == 200
-        assert [future.result().json() for future in waiting] == [{"text": "ok espejo"}] * 3
+    with ExitStack() as clients:
+        uploads = [clients.enter_context(Upload(server, OK_ESPEJO)) for _ in range(4)]
+        server.until_metric(IN_FLIGHT, 4)
+        with server.stopped():  # it is told to end at the moment when they stand in line
+            for upload in uploads:
+                upload.finish()
+            server.terminate()
+        assert [upload.answer()[::2] for upload in uploads] == [(200, {"text": "ok espejo"})] * 4
     assert server.until_ended() == 0
 
 
@@ -158,33 +168,40 @@ def test_no_request_fails_when_clients_follow_the_connection_headers(start: Star
 
 
 def test_it_serves_on_while_a_load_balancer_that_has_not_noticed_sends_requests(start: Start) -> None:
-    server = start(lame_duck_seconds=8).until_ready()
-    server.terminate()
-    began = time.monotonic()
-    while time.monotonic() < began + 2 * 8:
-        assert server.get("/v1/models").status_code == 200
-        time.sleep(0.1)
-    while server.process.poll() is None:  # probes keep no server
-        with suppress(httpx.TransportError):
-            server.get("/readyz")
-    assert server.process.returncode == 0
-    assert STILL_ASKED not in server.log.read_text()
+    lame_duck = 6
+
+    def ask(pace: Pace) -> None:
+        server = start(lame_duck_seconds=lame_duck).until_ready()
+        server.terminate()
+        began = time.monotonic()
+        while time.monotonic() < began + 2 * lame_duck:
+            pace.step()
+            assert server.get("/v1/models").status_code == 200
+            time.sleep(0.1)
+        while server.process.poll() is None:  # probes keep no server
+            pace.step()
+            with suppress(httpx.TransportError):
+                server.get("/readyz")
+        assert server.process.returncode == 0
+        assert STILL_ASKED not in server.log.read_text()
+
+    in_pace(ask, lame_duck - 2)
 
 
 def test_it_ends_though_requests_come_for_ever(start: Start) -> None:
-    server = start(lame_duck_seconds=5).until_ready()
-    server.terminate()
+    lame_duck = 5
 
-    def ask() -> None:
+    def ask_for_ever(pace: Pace) -> None:
+        server = start(lame_duck_seconds=lame_duck).until_ready()
+        server.terminate()
         while server.process.poll() is None:
+            pace.step()
             with suppress(httpx.TransportError):
                 server.get("/v1/models")
+        assert server.process.returncode == 0
+        assert STILL_ASKED in server.log.read_text()
 
-    with ThreadPoolExecutor(4) as pool:
-        for _ in range(4):
-            pool.submit(ask)
-    assert server.process.returncode == 0
-    assert STILL_ASKED in server.log.read_text()
+    in_pace(ask_for_ever, lame_duck - 1)
 
 
 def test_a_server_ends_within_the_grace_period_of_its_pod_though_every_wait_is_the_longest() -> None:
@@ -204,24 +221,29 @@ def test_a_request_without_a_key_is_told_to_close_its_connection_too(start: Star
     assert (answer.status_code, answer.headers["connection"]) == (401, "close")
 
 
-def test_work_that_outlasts_the_drain_time_is_answered_with_an_error(start: Start, five_minutes: bytes) -> None:
+def test_work_that_outlasts_the_drain_time_is_answered_with_an_error(start: Start, long_recording: bytes) -> None:
     server = start(lame_duck_seconds=0, drain_seconds=10, decoders=1).until_ready()
-    with ThreadPoolExecutor(3) as pool:
-        answers = [pool.submit(server.transcribe, five_minutes) for _ in range(3)]
-        server.until_metric("speechmodel_requests_in_flight", 3)
+    with ExitStack() as clients:
+        uploads = [clients.enter_context(Upload(server, long_recording).finish()) for _ in range(3)]
+        server.until_metric(IN_FLIGHT, 3)
         server.terminate()
-        for answer in answers:
-            assert (answer.result().status_code, answer.result().json()["error"]["code"]) == (503, "shutting_down")
+        for upload in uploads:
+            status, _, document = upload.answer()
+            assert (status, document["error"]["code"]) == (503, "shutting_down")
     assert server.until_ended() == 0
 
 
 def test_a_recording_that_is_read_when_the_server_ends_leaves_no_traceback(start: Start, eight_channels: bytes) -> None:
     server = start(lame_duck_seconds=0, drain_seconds=2, decoders=1).until_ready()
-    with ThreadPoolExecutor(1) as pool:
-        answer = pool.submit(server.transcribe, eight_channels)
-        server.until_metric("speechmodel_requests_decoding", 1)
-        server.terminate()
-        assert (answer.result().status_code, answer.result().json()["error"]["code"]) == (503, "shutting_down")
+    with Upload(server, eight_channels) as upload:
+        server.until_metric(IN_FLIGHT, 1)
+        with (
+            server.stopped()
+        ):  # it is told to end when it begins to read, which takes longer than the time that is left
+            upload.finish()
+            server.terminate()
+        status, _, document = upload.answer()
+    assert (status, document["error"]["code"]) == (503, "shutting_down")
     assert server.until_ended() == 0
     assert "Traceback" not in server.log.read_text()
 

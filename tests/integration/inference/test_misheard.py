@@ -19,8 +19,7 @@ from speechmodel_api.takes import TAKES, Misheard, Take
 from speechmodel_inference.misheard import inbox_folder
 from speechmodel_runtime import Pcm, load
 from support.places import FIXTURES
-from support.servers import HANGS, OK_ESPEJO, PHRASES, Server, Start, VersionFolder
-from websockets.sync.client import connect
+from support.servers import OK_ESPEJO, PHRASES, Server, Start, VersionFolder
 
 HOLA = FIXTURES / "clips" / "shapes_3c59dc04_2_3_000000_2_001.wav"
 """hola espejo, which is not in the grammar"""
@@ -99,7 +98,7 @@ def test_of_a_recording_with_pauses_only_the_rejected_part_is_kept(server: Serve
 
 
 def vosk(server: Server) -> None:
-    with connect(f"{server.url.replace('http', 'ws')}/vosk", open_timeout=HANGS) as socket:
+    with server.websocket("/vosk") as socket:
         socket.send(load(HOLA).tobytes())
         socket.recv()
         socket.send('{"eof": 1}')
@@ -108,9 +107,7 @@ def vosk(server: Server) -> None:
 
 def realtime(server: Server, more: str = "") -> None:
     samples = np.concatenate([load(HOLA).repeat(3)[::2], PAUSE, PAUSE])  # 24 kHz
-    with connect(
-        f"{server.url.replace('http', 'ws')}/v1/realtime?intent=transcription{more}", open_timeout=HANGS
-    ) as socket:
+    with server.websocket(f"/v1/realtime?intent=transcription{more}") as socket:
         audio = base64.b64encode(samples.tobytes()).decode()
         socket.send(json.dumps({"type": "input_audio_buffer.append", "audio": audio}))
         while not json.loads(socket.recv())["type"].endswith("transcription.completed"):

@@ -19,7 +19,7 @@ from speechmodel_runtime import Pcm, load
 from support.browser import new_page
 from support.servers import HANGS, OK_ESPEJO, Server, Start
 from websockets.exceptions import InvalidStatus
-from websockets.sync.client import ClientConnection, connect
+from websockets.sync.client import ClientConnection
 
 QUERY = {"intent": "transcription"}
 PATIENT: Any = {"open_timeout": HANGS, "ping_timeout": None}
@@ -175,7 +175,7 @@ def test_the_beta_client_gets_the_events_of_the_beta(server: Server) -> None:
 @pytest.fixture
 def session(server: Server) -> Iterator[ClientConnection]:
     """A session without turn detection, by hand."""
-    with connect(f"ws://127.0.0.1:{server.port}/v1/realtime?intent=transcription", open_timeout=HANGS) as socket:
+    with server.websocket("/v1/realtime?intent=transcription") as socket:
         assert ask(socket, type="session.update", session=settings(turn_detection=None))["type"] == "session.created"
         assert json.loads(socket.recv(timeout=HANGS))["type"] == "session.updated"
         yield socket
@@ -296,7 +296,7 @@ def test_telephones_may_send_their_own_encoding(kind: str, law: str, server: Ser
     ("query", "says"), [("intent=realtime", "transcribes only"), ("model=gpt-realtime", "this server has 'espejo'")]
 )
 def test_a_session_that_cannot_be_held_is_refused_with_an_error(query: str, says: str, server: Server) -> None:
-    with connect(f"ws://127.0.0.1:{server.port}/v1/realtime?{query}", open_timeout=HANGS) as socket:
+    with server.websocket(f"/v1/realtime?{query}") as socket:
         answer = json.loads(socket.recv(timeout=HANGS))
     assert (answer["type"], says in answer["error"]["message"]) == ("error", True)
     server.until_metric("speechmodel_requests_in_flight", 0)
@@ -305,13 +305,13 @@ def test_a_session_that_cannot_be_held_is_refused_with_an_error(query: str, says
 def test_browsers_send_their_key_as_a_subprotocol(start: Start, tmp_path: Path) -> None:
     (tmp_path / "keys").write_text("secret")
     server = start(api_keys=tmp_path / "keys").until_ready()
-    url = f"ws://127.0.0.1:{server.port}/v1/realtime?intent=transcription"
+    path = "/v1/realtime?intent=transcription"
     offered: list[Any] = ["realtime", "openai-insecure-api-key.secret", "openai-beta.realtime-v1"]
-    with connect(url, subprotocols=offered, open_timeout=HANGS) as socket:
+    with server.websocket(path, subprotocols=offered) as socket:
         assert socket.subprotocol == "realtime"
         assert json.loads(socket.recv(timeout=HANGS))["type"] == "transcription_session.created"
     with pytest.raises(InvalidStatus) as refused:
-        connect(url, subprotocols=["realtime", "openai-insecure-api-key.wrong"], open_timeout=HANGS)  # type: ignore[list-item]
+        server.websocket(path, subprotocols=["realtime", "openai-insecure-api-key.wrong"])
     assert refused.value.response.status_code == 401
     assert json.loads(refused.value.response.body)["error"]["code"] == "invalid_api_key"
     server.until_metric("speechmodel_streams_total", 1, code="1008", path="none")

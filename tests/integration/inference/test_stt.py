@@ -9,7 +9,6 @@ import pytest
 from speechmodel_runtime import load
 from support.servers import HANGS, OK_ESPEJO, Server, Start
 from websockets.exceptions import ConnectionClosed, InvalidStatus
-from websockets.sync.client import connect
 
 
 def curl(server: Server, body: Path, *more: str) -> str:
@@ -47,7 +46,7 @@ def test_a_body_that_cannot_be_used_is_refused(
 
 
 def ask(server: Server, message: bytes | str) -> dict[str, object]:
-    with connect(f"ws://127.0.0.1:{server.port}/api/v1/stt", open_timeout=HANGS) as socket:
+    with server.websocket("/api/v1/stt") as socket:
         socket.send(message)
         answer: dict[str, object] = json.loads(socket.recv(timeout=HANGS))
         with pytest.raises(ConnectionClosed):
@@ -74,7 +73,7 @@ def test_a_message_over_the_limit_of_uploads_is_refused(start: Start) -> None:
 
 
 def test_a_second_message_does_not_end_the_first(server: Server) -> None:
-    with connect(f"ws://127.0.0.1:{server.port}/api/v1/stt", open_timeout=HANGS) as socket:
+    with server.websocket("/api/v1/stt") as socket:
         socket.send(OK_ESPEJO.read_bytes())
         socket.send("more")
         assert json.loads(socket.recv(timeout=HANGS))["text"] == "ok espejo"

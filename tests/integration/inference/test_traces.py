@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 from support.collector import Collector, collector
-from support.servers import HANGS, OK_ESPEJO, Server, VersionFolder
-from websockets.sync.client import connect
+from support.servers import OK_ESPEJO, Server, VersionFolder
 
 CALLER = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
@@ -54,7 +53,7 @@ def test_a_refused_request_is_a_span_of_its_own_that_did_not_fail(traced: Server
 
 
 def test_a_stream_is_a_span(traced: Server, received: Collector) -> None:
-    with connect(f"ws{traced.url.removeprefix('http')}/vosk", open_timeout=HANGS) as socket:
+    with traced.websocket("/vosk") as socket:
         socket.send('{"eof": 1}')
         socket.recv()
     assert received.until("WS /vosk").kind == "SERVER"

@@ -10,9 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from speechmodel_inference.connections import LINGER_SECONDS
 from speechmodel_runtime import Pcm, load
 from support.ports import free_port
 from support.servers import HANGS, OK_ESPEJO, PHRASES, Server, Start, VersionFolder
+from support.waiting import Pace, in_pace
 from wyoming.asr import Transcribe, Transcript
 from wyoming.audio import AudioChunk, AudioStart, AudioStop
 from wyoming.client import AsyncTcpClient
@@ -172,27 +174,37 @@ async def test_one_stream_too_many_is_told_to_come_back(start: Start, port: int)
     assert "closed a connection during a recording, because the server is shutting down" in server.log.read_text()
 
 
-async def test_a_connection_too_many_is_told_so_though_it_sends_audio_at_once(start: Start) -> None:
+def test_a_connection_too_many_is_told_so_though_it_sends_audio_at_once(start: Start) -> None:
     own = free_port()
-    server = start(wyoming_listen=f"127.0.0.1:{own}", connections=1)
-    await asyncio.to_thread(server.until_ready)
-    await asyncio.to_thread(server.until, lambda: connects(own), "the connections of the start have ended")
-    async with AsyncTcpClient("127.0.0.1", own) as first:
+    server = start(wyoming_listen=f"127.0.0.1:{own}", connections=1).until_ready()
+
+    def connect_twice(pace: Pace) -> None:
+        server.until(lambda: connects(own), "the connections before have ended")
+        asyncio.run(refused(own, pace))
+
+    in_pace(connect_twice, LINGER_SECONDS - 1)
+    assert "Traceback" not in server.log.read_text()
+
+
+async def refused(port: int, pace: Pace) -> None:
+    """Take the one connection that a server has, and be refused a second one."""
+    async with AsyncTcpClient("127.0.0.1", port) as first:
         await first.write_event(Ping().event())
         assert await read(first), "one is for Wyoming"
         for _ in range(20):  # some leave at once
-            with socket.create_connection(("127.0.0.1", own)) as leaving:
+            with socket.create_connection(("127.0.0.1", port)) as leaving:
                 leaving.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        async with AsyncTcpClient("127.0.0.1", own) as second:
+        async with AsyncTcpClient("127.0.0.1", port) as second:
+            pace.step()
             await second.write_event(AudioStart(16_000, 2, 1).event())
             for _ in range(5):  # it fails when the server has closed the connection
                 await second.write_event(AudioChunk(16_000, 2, 1, bytes(2048)).event())
                 await asyncio.sleep(0.1)
+                pace.step()
             answer = await read(second)
             assert answer is not None
             assert Error.from_event(answer).code == "too_many_connections"
             assert "its limit of 1 " in Error.from_event(answer).text
-    assert "Traceback" not in server.log.read_text()
 
 
 def connects(port: int) -> bool:
@@ -202,17 +214,24 @@ def connects(port: int) -> bool:
         return bool(json.loads(connection.makefile().readline())["type"] == "pong")
 
 
-async def test_audio_counts_as_requests_of_a_load_balancer_that_has_not_noticed(start: Start) -> None:
-    own = free_port()
-    server = start(wyoming_listen=f"127.0.0.1:{own}", lame_duck_seconds=10)
-    await asyncio.to_thread(server.until_ready)
-    clip = load(OK_ESPEJO)
-    server.terminate()
-    began = time.monotonic()
-    while time.monotonic() < began + 2 * 10:
-        async with AsyncTcpClient("127.0.0.1", own) as client:
+def test_audio_counts_as_requests_of_a_load_balancer_that_has_not_noticed(start: Start) -> None:
+    clip, lame_duck = load(OK_ESPEJO), 8
+
+    async def speak(port: int) -> None:
+        async with AsyncTcpClient("127.0.0.1", port) as client:
             assert "espejo" in await transcribed(client, clip)
-        assert (await asyncio.to_thread(server.get, "/livez")).status_code == 200
+
+    def go_on_speaking(pace: Pace) -> None:
+        own = free_port()
+        server = start(wyoming_listen=f"127.0.0.1:{own}", lame_duck_seconds=lame_duck).until_ready()
+        server.terminate()
+        began = time.monotonic()
+        while time.monotonic() < began + 2 * lame_duck:
+            pace.step()
+            asyncio.run(speak(own))
+            assert server.get("/livez").status_code == 200
+
+    in_pace(go_on_speaking, lame_duck - 2)
 
 
 def test_a_port_that_is_taken_ends_it_with_a_sentence(start: Start) -> None:

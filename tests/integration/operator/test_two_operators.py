@@ -136,6 +136,7 @@ def test_a_definition_that_is_too_old_is_named_with_its_fields(
             task.cancel()
 
     def missing() -> float | None:
+        caplog.clear()
         with caplog.at_level(logging.WARNING):
             asyncio.run(check())
         return telemetry.registry.get_sample_value("speechmodel_definition_missing_fields")

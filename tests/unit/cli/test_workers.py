@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from speechmodel_cli.local.workers import Workers
+from support.waiting import STALLED_SECONDS
 
 PROGRAM = """
 import json, os, pathlib, signal, sys, time
@@ -81,7 +82,7 @@ async def test_a_worker_that_fails_ends_the_others_and_says_why(ended: Ended, co
 
 async def test_a_stop_reaches_all(ended: Ended) -> None:
     workers = await ended.start(None, None)
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(STALLED_SECONDS):
         while not ended.lines or "worker 1" not in (ended.folder / "log-1").read_text():
             await asyncio.sleep(0.05)
     assert not workers.stopping

@@ -4,7 +4,7 @@ import time
 from itertools import count, repeat
 
 import pytest
-from support.waiting import until, until_ended
+from support.waiting import Pace, Paused, in_pace, until, until_ended
 
 
 def test_the_first_true_value_is_returned() -> None:
@@ -39,3 +39,33 @@ def test_a_process_that_works_is_waited_for_and_one_that_sleeps_is_not() -> None
         with pytest.raises(AssertionError, match="'sleep', '60'"):
             until_ended(process, stalled=0.5)
         process.kill()
+
+
+def test_an_attempt_that_fails_after_a_pause_is_made_again_and_one_that_kept_its_pace_is_not() -> None:
+    made: list[str] = []
+
+    def paused_once(pace: Pace) -> str:
+        made.append("once")
+        if len(made) == 1:
+            time.sleep(0.1)
+            raise AssertionError("it came too late")
+        return "good"
+
+    assert in_pace(paused_once, 0.1) == "good"
+
+    def fails(pace: Pace) -> None:
+        made.append("fails")
+        pace.rest(0.1)  # on purpose
+        raise AssertionError("the product is wrong")
+
+    with pytest.raises(AssertionError, match="the product is wrong"):
+        in_pace(fails, 60)
+    assert made == ["once", "once", "fails"]
+
+
+def test_a_machine_that_always_pauses_is_named() -> None:
+    def fails(pace: Pace) -> None:
+        raise AssertionError("too late")
+
+    with pytest.raises(Paused, match="a pause of 0 s or more in each of 10 attempts"):
+        in_pace(fails, 0)

@@ -88,15 +88,19 @@ def test_up_killed_half_way_leaves_nothing_after_down(down: Layout, seconds: flo
     assert traces(down) == before
 
 
-def test_a_group_that_was_about_to_start_when_its_starter_was_killed_does_not(down: Layout) -> None:
+def test_a_group_that_was_about_to_start_when_its_starter_was_killed_does_not(down: Layout, tmp_path: Path) -> None:
     before = traces(down)
     argv = [sys.executable, "-m", group.INIT_MODULE, str(down.groups / "control.json")]
-    with subprocess.Popen(argv, stdin=subprocess.DEVNULL) as launcher:
+    stop = "import os, signal; os.kill(os.getpid(), signal.SIGSTOP)"  # as the interpreter starts, long before it forks
+    (tmp_path / "sitecustomize.py").write_text(stop, encoding="utf-8")
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    with subprocess.Popen(argv, stdin=subprocess.DEVNULL, env=environment) as launcher:
         try:
-            launcher.send_signal(signal.SIGSTOP)  # long before the interpreter has started, let alone forked
-            wait_for("its execve", lambda: psutil.Process(launcher.pid).cmdline() == argv, 120, every=0.01)
+            found = psutil.Process(launcher.pid)
+            wait_for("its start", lambda: found.status() == psutil.STATUS_STOPPED, 600, every=0.01)
+            assert found.cmdline() == argv
             cluster.down(down)
-            assert launcher.wait(5) == -signal.SIGKILL
+            assert launcher.wait(600) == -signal.SIGKILL
         finally:
             launcher.kill()
     wait_for("its end", lambda: traces(down) == before, 600)
@@ -106,11 +110,11 @@ def test_a_group_that_was_about_to_start_when_its_starter_was_killed_does_not(do
 def test_a_cluster_that_was_up_for_a_command_goes_when_that_is_killed(down: Layout, number: signal.Signals) -> None:
     before = traces(down)
     lasting = command(down, "run", "--", "sleep", "987654")
-    wait_for("the command", lambda: sleeping(), 120, every=0.5)
+    wait_for("the command", lambda: sleeping(), 600, every=0.5)
     assert cluster.healthy(down)
     lasting.send_signal(number)
     lasting.wait()
-    wait_for("its end", lambda: traces(down) == before and not sleeping(), 120, every=0.5)
+    wait_for("its end", lambda: traces(down) == before and not sleeping(), 600, every=0.5)
 
 
 def test_a_command_runs_with_the_cluster_and_its_exit_code_is_kept(down: Layout) -> None:

@@ -9,12 +9,13 @@ import time
 from pathlib import Path
 
 CTR = ("ctr", "--address", "/run/containerd/containerd.sock", "--namespace", "k8s.io")
-TRIES = 5  # a task that ends by itself meanwhile makes ctr fail: look again
+WITHIN = 60.0  # seconds, less than the init waits: a task that is still ending makes ctr fail, so look again
 
 
 def main() -> None:
     """Touch the path in the first argument when no container is left."""
-    for _ in range(TRIES):
+    end = time.monotonic() + WITHIN
+    while time.monotonic() < end:
         if _remove_all():
             Path(sys.argv[1]).touch()
             return

@@ -12,6 +12,7 @@ from kubecluster.group import GO, Group, Service
 
 NEWNS, NEWUTS, NEWIPC, NEWPID, NEWNET = 0x00020000, 0x04000000, 0x08000000, 0x20000000, 0x40000000
 RESTART_AFTER = 1.0  # seconds, so that a service that cannot start does not spin
+SHOWN_WITHIN = 300.0  # seconds until a service shows the path that the next one needs
 STOP_WITHIN = 5.0  # seconds from SIGTERM to SIGKILL
 DRAIN_WITHIN = 120.0  # seconds, less than group.stop waits
 SPARING = {"GOGC": "400"}  # the services are Go programs with little memory, and collect garbage a quarter as often
@@ -31,10 +32,10 @@ class Supervisor:
         """Start every service in order; exits when one does not show the path that the next one needs."""
         for service in self.group.services:
             self._launch(service)
-            end = time.monotonic() + 30
+            end = time.monotonic() + SHOWN_WITHIN
             while service.wait and not Path(service.wait).exists():
                 if time.monotonic() > end:
-                    sys.exit(f"{service.name}: no {service.wait} within 30 s")
+                    sys.exit(f"{service.name}: no {service.wait} within {SHOWN_WITHIN:g} s")
                 time.sleep(0.02)
 
     def supervise(self) -> None:
