@@ -42,7 +42,7 @@ def card() -> ModelCard:
             clips=26,
             wer=0.0694,
             cer=0.04,
-            wer_unseen_speakers=ErrorRate(rate=0.0694, low=0.014, high=0.148, clips=26),
+            wer_unseen_speakers=ErrorRate(rate=0.0694, low=0.014, high=0.148, clips=26, speakers_guessed=True),
             wer_seen_speakers=ErrorRate(rate=0.011, low=0.0, high=0.032, clips=30),
             figures=GrammarFigures(right=24, wrong=0, rejected=2, foreign=40, accepted=1),
             report_sha256=DIGEST,

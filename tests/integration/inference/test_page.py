@@ -332,6 +332,7 @@ def test_the_page_says_what_the_model_is_and_what_it_can_hear(page: Page) -> Non
     expect(model).to_contain_text("6.9%")
     for text in ("1.4% to 14.8%, 26 clips", "2 of 26", "1 of 40", "296 clips, 6.9 min", "36, best: 33", "0123abcd"):
         expect(model).to_contain_text(text)
+    expect(model).to_contain_text("The speakers are guessed from names of files or folders")
     expect(page.get_by_title(DIGEST)).to_be_visible()
     expect(page.get_by_role("img", name="Over 36 epochs, the training loss went from")).to_be_visible()
     expect(page.locator("#phrases li")).to_have_text(

@@ -56,6 +56,7 @@ function rates({ wer, measured }) {
     }
     whole.append(row);
   }
+  if (rows.some(([, rate]) => rate.speakers_guessed)) whole.append(make("p", { className: "soft small", textContent: text("guessed") }));
   return whole;
 }
 
