@@ -97,7 +97,7 @@ kueue: $(VENV)/.ready packages ## the tests with a real Kueue, which is built fi
 	@$(BIN)/pytest tests/e2e/kueue.py $(ARGS)
 
 .PHONY: upgrade
-upgrade: $(VENV)/.ready packages ## upgrade from the first release while a model trains; builds the images of both first
+upgrade: $(VENV)/.ready packages ## upgrade from an earlier version while a model trains; builds the images of both first
 	@$(BIN)/pytest tests/e2e/upgrade.py $(ARGS)
 
 .PHONY: quality
