@@ -186,7 +186,7 @@ def test_training_goes_on_from_the_checkpoint_before_a_damaged_one(space: Space,
     model.end_training()
     (ended,) = model.pods("train")
     log = space.kubectl("logs", ended["metadata"]["name"])
-    read, *_ = re.findall(r"read \S*(step-\d+): epoch", log)
+    read, *_ = re.findall(r"read \S*/(step-\S+): epoch", log)
     assert read == Path(before).name != Path(newest).name
 
 
