@@ -167,6 +167,17 @@ def test_no_request_fails_when_clients_follow_the_connection_headers(start: Star
     assert server.until_ended() == 0
 
 
+def ended_though_asked(server: Server, path: str, pace: Pace) -> int:
+    """Return the exit code of a server that is asked for `path` until it ends."""
+    began = time.monotonic()
+    while (code := server.process.poll()) is None:
+        pace.step()
+        assert time.monotonic() < began + HANGS, server.log.read_text()
+        with suppress(httpx.TransportError):
+            server.get(path)
+    return code
+
+
 def test_it_serves_on_while_a_load_balancer_that_has_not_noticed_sends_requests(start: Start) -> None:
     lame_duck = 6
 
@@ -178,11 +189,7 @@ def test_it_serves_on_while_a_load_balancer_that_has_not_noticed_sends_requests(
             pace.step()
             assert server.get("/v1/models").status_code == 200
             time.sleep(0.1)
-        while server.process.poll() is None:  # probes keep no server
-            pace.step()
-            with suppress(httpx.TransportError):
-                server.get("/readyz")
-        assert server.process.returncode == 0
+        assert ended_though_asked(server, "/readyz", pace) == 0  # probes keep no server
         assert STILL_ASKED not in server.log.read_text()
 
     in_pace(ask, lame_duck - 2)
@@ -194,11 +201,7 @@ def test_it_ends_though_requests_come_for_ever(start: Start) -> None:
     def ask_for_ever(pace: Pace) -> None:
         server = start(lame_duck_seconds=lame_duck).until_ready()
         server.terminate()
-        while server.process.poll() is None:
-            pace.step()
-            with suppress(httpx.TransportError):
-                server.get("/v1/models")
-        assert server.process.returncode == 0
+        assert ended_though_asked(server, "/v1/models", pace) == 0
         assert STILL_ASKED in server.log.read_text()
 
     in_pace(ask_for_ever, lame_duck - 1)
