@@ -1,12 +1,14 @@
-"""kubectl, as the tests call it, while the API server takes no connections."""
+"""kubectl and helm, as the tests call them, while the API server does not answer."""
 
 import time
 from pathlib import Path
 
 import pytest
+from support.helm_chart import Helm
 from support.kube import Kubectl
 
 REFUSED = "The connection to the server 127.0.0.1:6443 was refused - did you specify the right host or port?"
+DIALED = 'Get "https://127.0.0.1:6443/version": dial tcp 127.0.0.1:6443: connect: connection refused'
 
 
 @pytest.fixture(autouse=True)
@@ -15,24 +17,84 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "sleep", lambda seconds: None)
 
 
+def program(folder: Path, script: str) -> str:
+    """Return a program that runs these lines of sh."""
+    path = folder / "program"
+    path.write_text(f"#!/bin/sh\n{script}")
+    path.chmod(0o755)
+    return str(path)
+
+
+def failing_once(folder: Path, error: str) -> str:
+    """Return a program that fails once with an error. Then it writes its arguments, but for the first four."""
+    (folder / "error").write_text(error)
+    once = f'if mkdir "{folder}/called" 2>/dev/null; then cat "{folder}/error" >&2; exit 1; fi\n'
+    return program(folder, once + 'shift 4\necho "$@"\n')
+
+
 def kubectl(folder: Path, error: str) -> Kubectl:
     """Return a kubectl that fails once with an error. Then it writes its arguments."""
-    program = folder / "kubectl"
-    program.write_text(
-        f'''#!/bin/sh
-if mkdir "{folder}/called" 2>/dev/null; then echo "{error}" >&2; exit 1; fi
-shift 4
-echo "$@"
-'''
-    )
-    program.chmod(0o755)
-    return Kubectl(str(program), "kubeconfig", None, "default")
+    return Kubectl(failing_once(folder, error), "kubeconfig", None, "default")
 
 
 @pytest.mark.parametrize("verb", ["apply", "create", "exec"])
-@pytest.mark.parametrize("error", [REFUSED, "Unable to connect to the server: net/http: TLS handshake timeout"])
+@pytest.mark.parametrize(
+    "error",
+    [
+        f"E1130 memcache.go:265] couldn't get current server API group list: {DIALED}\n{REFUSED}",
+        "Unable to connect to the server: net/http: TLS handshake timeout",
+        "Unable to connect to the server: dial tcp 127.0.0.1:6443: i/o timeout",
+        "Error from server: error dialing backend: dial tcp 10.0.0.2:10250: connect: connection refused",
+        "error: unable to upgrade connection: error dialing backend: EOF",
+    ],
+)
 def test_a_call_that_reached_no_api_server_is_made_again(verb: str, error: str, tmp_path: Path) -> None:
     assert kubectl(tmp_path, error)(verb, "x") == f"{verb} x\n"
+
+
+def test_a_program_in_a_pod_that_reaches_nobody_does_not_run_twice(tmp_path: Path) -> None:
+    with pytest.raises(AssertionError, match="command terminated with exit code 7"):
+        kubectl(tmp_path, f"curl: {DIALED}\ncommand terminated with exit code 7")("exec", "x")
+
+
+def test_a_manifest_whose_check_reached_no_api_server_is_applied_again(tmp_path: Path) -> None:
+    error = f'error: error validating "STDIN": error validating data: failed to download openapi: {DIALED}'
+    assert kubectl(tmp_path, error)("apply", "x") == "apply x\n"
+
+
+def test_a_webhook_that_accepts_no_connection_is_an_error_of_the_test(tmp_path: Path) -> None:
+    error = f'Error from server (InternalError): Internal error occurred: failed calling webhook "x": {DIALED}'
+    with pytest.raises(AssertionError, match="failed calling webhook"):
+        kubectl(tmp_path, error)("apply", "x")
+
+
+@pytest.mark.parametrize("failed", ["", "INSTALLATION FAILED: ", "UPGRADE FAILED: "])
+def test_helm_is_run_again_if_it_reached_no_api_server(failed: str, tmp_path: Path) -> None:
+    helm = Helm(failing_once(tmp_path, f"Error: {failed}Kubernetes cluster unreachable: {DIALED}"))
+    assert helm("upgrade", "x", "chart", "--install", "--wait") == "--wait\n"
+
+
+@pytest.mark.parametrize("error", [f"Error: UPGRADE FAILED: {DIALED}", f"Error: pod x failed: {DIALED}"])
+def test_helm_is_not_run_again_once_it_has_begun(error: str, tmp_path: Path) -> None:
+    with pytest.raises(AssertionError, match="connection refused"):
+        Helm(failing_once(tmp_path, error))("upgrade", "x")
+
+
+@pytest.mark.parametrize(("script", "differs"), [("exit 0", False), ("echo '+a: 1'; echo Warning >&2; exit 1", True)])
+def test_a_difference_is_told_from_none(script: str, differs: bool, tmp_path: Path) -> None:
+    assert Kubectl(program(tmp_path, script), "kubeconfig", None, "default").differs("-f", "-", stdin="") is differs
+
+
+@pytest.mark.parametrize("code", [1, 2])
+def test_a_diff_that_fails_is_not_an_empty_one(code: int, tmp_path: Path) -> None:
+    script = f"echo 'error: Apply failed with 1 conflict' >&2; exit {code}"
+    with pytest.raises(AssertionError, match="kubectl diff -f -: error: Apply failed with 1 conflict"):
+        Kubectl(program(tmp_path, script), "kubeconfig", None, "default").differs("-f", "-", stdin="")
+
+
+def test_a_diff_that_reached_no_api_server_is_made_again(tmp_path: Path) -> None:
+    script = f'mkdir "{tmp_path}/called" 2>/dev/null || exit 0\necho "{REFUSED}" >&2; exit 1'
+    assert not Kubectl(program(tmp_path, script), "kubeconfig", None, "default").differs("-f", "-", stdin="")
 
 
 def test_a_deletion_that_lost_its_connection_may_find_nothing_more_to_delete(tmp_path: Path) -> None:
