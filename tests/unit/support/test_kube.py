@@ -1,9 +1,14 @@
-"""kubectl and helm, as the tests call them, while the API server does not answer."""
+"""kubectl and helm as the tests call them, and requests of the tests, while the API server does not answer."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
+from support.api_server import write_kubeconfig
 from support.helm_chart import Helm
 from support.kube import Kubectl
 
@@ -112,3 +117,69 @@ def test_a_change_that_may_have_been_made_is_made_again_only_if_that_does_no_har
 def test_an_error_of_the_api_server_is_one_of_the_test(tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match=r"kubectl get pod x: Error from server \(NotFound\)"):
         kubectl(tmp_path, "Error from server (NotFound): pods x not found")("get", "pod", "x")
+
+
+@contextmanager
+def answering(codes: list[int]) -> Iterator[str]:
+    """Answer requests with these status codes, one after another, and give the URL."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            body = b'{"items": [], "status": {"allowed": true}}'
+            self.send_response(codes.pop(0))
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def do_PATCH(self) -> None:
+            self.do_GET()
+
+        def do_POST(self) -> None:
+            self.do_GET()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def requesting(folder: Path, server: str) -> Kubectl:
+    """Return a kubectl whose requests go to a server."""
+    write_kubeconfig(folder / "kubeconfig", server, "token")
+    return Kubectl("kubectl", str(folder / "kubeconfig"), None, "default")
+
+
+def test_a_read_is_sent_again_while_the_api_server_cannot_answer(tmp_path: Path) -> None:
+    codes = [503, 500, 200]
+    with answering(codes) as server:
+        assert requesting(tmp_path, server).find("jobs") == []
+    assert codes == []
+
+
+def test_a_read_that_is_not_allowed_fails_at_once(tmp_path: Path) -> None:
+    codes = [403, 200]
+    with answering(codes) as server, pytest.raises(AssertionError, match="403"):
+        requesting(tmp_path, server).find("jobs")
+    assert codes == [200]
+
+
+def test_an_edit_is_sent_again_while_the_api_server_cannot_answer(tmp_path: Path) -> None:
+    codes = [503, 200]
+    with answering(codes) as server:
+        requesting(tmp_path, server).patch("espejo", {"suspend": True})
+    assert codes == []
+
+
+def test_an_object_is_not_created_again(tmp_path: Path) -> None:
+    codes = [503, 201]
+    with answering(codes) as server, pytest.raises(AssertionError, match="503"):
+        requesting(tmp_path, server).may("espejo", [], verb="get", resource="pods")
+    assert codes == [201]
