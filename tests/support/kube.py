@@ -40,6 +40,7 @@ AGAIN = (429, 500, 503, 504)
 NOT_SENT = re.compile(
     r"^The connection to the server \S+ was refused"
     r"|^Unable to connect to the server: (dial |.*TLS handshake timeout)"
+    r"|^error: (failed to create|error validating) .*: dial tcp "
     r"|^(Error from server|error)\b.*: error dialing backend",
     re.MULTILINE,
 )

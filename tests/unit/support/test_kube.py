@@ -51,6 +51,8 @@ def kubectl(folder: Path, error: str) -> Kubectl:
         "Unable to connect to the server: dial tcp 127.0.0.1:6443: i/o timeout",
         "Error from server: error dialing backend: dial tcp 10.0.0.2:10250: connect: connection refused",
         "error: unable to upgrade connection: error dialing backend: EOF",
+        f"error: failed to create configmap: {DIALED}",
+        f'error: error validating "STDIN": error validating data: failed to download openapi: {DIALED}',
     ],
 )
 def test_a_call_that_reached_no_api_server_is_made_again(verb: str, error: str, tmp_path: Path) -> None:
@@ -62,20 +64,19 @@ def test_a_program_in_a_pod_that_reaches_nobody_does_not_run_twice(tmp_path: Pat
         kubectl(tmp_path, f"curl: {DIALED}\ncommand terminated with exit code 7")("exec", "x")
 
 
-def test_a_manifest_whose_check_reached_no_api_server_is_applied_again(tmp_path: Path) -> None:
-    error = f'error: error validating "STDIN": error validating data: failed to download openapi: {DIALED}'
-    assert kubectl(tmp_path, error)("apply", "x") == "apply x\n"
-
-
 def test_a_webhook_that_accepts_no_connection_is_an_error_of_the_test(tmp_path: Path) -> None:
     error = f'Error from server (InternalError): Internal error occurred: failed calling webhook "x": {DIALED}'
     with pytest.raises(AssertionError, match="failed calling webhook"):
         kubectl(tmp_path, error)("apply", "x")
 
 
-@pytest.mark.parametrize("failed", ["", "INSTALLATION FAILED: ", "UPGRADE FAILED: "])
-def test_helm_is_run_again_if_it_reached_no_api_server(failed: str, tmp_path: Path) -> None:
-    helm = Helm(failing_once(tmp_path, f"Error: {failed}Kubernetes cluster unreachable: {DIALED}"))
+def test_a_read_that_reached_no_api_server_is_made_again(tmp_path: Path) -> None:
+    assert kubectl(tmp_path, f'error: unable to recognize "STDIN": {DIALED}')("get", "x") == "get x\n"
+
+
+@pytest.mark.parametrize("began", ["", "INSTALLATION FAILED: cluster reachability check failed: "])
+def test_helm_is_run_again_if_it_reached_no_api_server(began: str, tmp_path: Path) -> None:
+    helm = Helm(failing_once(tmp_path, f"Error: {began}kubernetes cluster unreachable: {DIALED}"))
     assert helm("upgrade", "x", "chart", "--install", "--wait") == "--wait\n"
 
 
