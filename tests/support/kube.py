@@ -363,6 +363,14 @@ class Model:
 
         return self.kubectl.until(look, "another training pod begins")
 
+    def until_saved(self, pod: str) -> int:
+        """Return the step of the newest checkpoint that a training pod has reported as saved, once there is one."""
+
+        def look() -> int:
+            return max(map(int, re.findall(r"saved step (\d+) in", self.kubectl("logs", pod))), default=0)
+
+        return self.kubectl.until(look, f"{pod} saves a checkpoint")
+
     def end_training(self) -> int:
         """Let a training of ENDLESS epochs end two epochs after its newest known one, and return its last epoch.
 
