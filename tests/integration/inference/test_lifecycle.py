@@ -23,6 +23,7 @@ from support.waiting import Pace, in_pace
 HOUR = 3600
 """Longer than any test: a server that ends earlier did not wait for it."""
 IN_FLIGHT = "speechmodel_requests_in_flight"
+DECODING = "speechmodel_requests_decoding"
 STILL_ASKED = "requests still arrive"
 """Words of the log when new requests are refused."""
 
@@ -122,16 +123,19 @@ def refuses_connections(server: Server) -> bool:
     return False
 
 
-def test_who_waits_in_line_is_served_before_it_ends(start: Start) -> None:
+def test_who_waits_in_line_is_served_before_it_ends(start: Start, long_recording: bytes) -> None:
     server = start(lame_duck_seconds=0, drain_seconds=HOUR, decoders=1).until_ready()
     with ExitStack() as clients:
-        uploads = [clients.enter_context(Upload(server, OK_ESPEJO)) for _ in range(4)]
-        server.until_metric(IN_FLIGHT, 4)
-        with server.stopped():  # it is told to end at the moment when they stand in line
+        with Upload(server, long_recording).finish():
+            server.until_metric(DECODING, 1)
+            uploads = [clients.enter_context(Upload(server, OK_ESPEJO)) for _ in range(3)]
+            server.until_metric(IN_FLIGHT, 4)
             for upload in uploads:
                 upload.finish()
             server.terminate()
-        assert [upload.answer()[::2] for upload in uploads] == [(200, {"text": "ok espejo"})] * 4
+            server.until(partial(refuses_connections, server), "new connections are refused")
+        # the one that held the decoder has left
+        assert [upload.answer()[::2] for upload in uploads] == [(200, {"text": "ok espejo"})] * 3
     assert server.until_ended() == 0
 
 
@@ -240,9 +244,8 @@ def test_a_recording_that_is_read_when_the_server_ends_leaves_no_traceback(start
     server = start(lame_duck_seconds=0, drain_seconds=2, decoders=1).until_ready()
     with Upload(server, eight_channels) as upload:
         server.until_metric(IN_FLIGHT, 1)
-        with (
-            server.stopped()
-        ):  # it is told to end when it begins to read, which takes longer than the time that is left
+        # it is told to end when it begins to read, which takes longer than the time that is left
+        with server.stopped():
             upload.finish()
             server.terminate()
         status, _, document = upload.answer()
