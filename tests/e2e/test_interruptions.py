@@ -1,13 +1,12 @@
 """Training that is suspended, killed or starved goes on where it was."""
 
-import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from support import recordings
-from support.kube import ENDLESS, Model, Object
+from support.kube import ENDLESS, Object
 from support.spaces import Space
 
 SLOW = {"hiddenUnits": 256}
@@ -18,7 +17,7 @@ GPU_POD: Object = {
 }
 
 
-WHATEVER_MAX_EPOCHS: Object = {
+INDEPENDENT_OF_MAX_EPOCHS: Object = {
     "hyperparameters": SLOW,
     "schedule": {"type": "Constant"},
     "augmentation": ["speed[p=0.6,factor=1~0.15]", "pitch[p=0.6,pitch=1~0.2]", "overlay[p=0.3,snr=20~12,layers=3]"],
@@ -26,21 +25,16 @@ WHATEVER_MAX_EPOCHS: Object = {
 """A training whose weights after an epoch do not depend on maxEpochs. With Cosine, and ranges such as those of Auto, they do."""
 
 
-def saved_step(model: Model, pod: str) -> int:
-    """Return the step of the newest checkpoint that a training pod has reported as saved; 0 before the first."""
-    return max(map(int, re.findall(r"saved step (\d+) in", model.kubectl("logs", pod))), default=0)
-
-
 def test_a_training_that_is_killed_and_then_suspended_goes_on_and_ends_with_the_same_weights(
     space: Space, small_dataset: Path, kept_in: Callable[[float], None]
 ) -> None:
     space.dataset(small_dataset)
     often = {"everySeconds": 1}
-    model = space.apply(space.manifest("stopped", maxEpochs=ENDLESS, checkpoints=often, **WHATEVER_MAX_EPOCHS))
+    model = space.apply(space.manifest("stopped", maxEpochs=ENDLESS, checkpoints=often, **INDEPENDENT_OF_MAX_EPOCHS))
     model.until_epoch(3)
     (pod,) = model.pods("train")
     killed = pod["metadata"]["name"]
-    saved = space.kubectl.until(lambda: saved_step(model, killed), "a checkpoint is saved")
+    saved = model.until_saved(killed)
     space.kubectl("delete", "pod", killed, "--grace-period=0", "--force")
     assert model.until_training(besides=[killed]).step >= saved, (
         "more was lost than the steps since the last checkpoint"
@@ -58,7 +52,7 @@ def test_a_training_that_is_killed_and_then_suspended_goes_on_and_ends_with_the_
     assert model.until_training(besides=suspended).epoch >= reached, "an epoch was lost"
     stopped = model.stage("train")["output"]
 
-    steady = space.apply(space.manifest("steady", maxEpochs=ended, **WHATEVER_MAX_EPOCHS))
+    steady = space.apply(space.manifest("steady", maxEpochs=ended, **INDEPENDENT_OF_MAX_EPOCHS))
     assert steady.until_done("train")["graphSha256"] == stopped["graphSha256"], "the weights differ"
 
 

@@ -89,6 +89,7 @@ def test_a_training_goes_on_elsewhere_after_its_node_is_lost(
     model.until_epoch(5)
     (lost,) = model.pods("train")
     assert lost["spec"]["nodeName"] == "gpu"
+    saved = model.until_saved(lost["metadata"]["name"])
     faults.lose_node(layout, "gpu")
     try:
         space.kubectl.until(lambda: deleted(space.kubectl, lost), "the pod of the lost node is being deleted")
@@ -100,6 +101,7 @@ def test_a_training_goes_on_elsewhere_after_its_node_is_lost(
         resumed = model.until_running("train")
         kept_in(time.monotonic() - began)
         assert resumed["spec"]["nodeName"] == "serving"
+        assert model.until_training(besides=[lost["metadata"]["name"]]).step >= saved, "it did not go on"
         model.until_epoch(model.status["training"]["epoch"] + 1)
         train = model.stage("train")
         assert train.get("failures", 0) == 0, "the loss of a node is not a failure of the training"

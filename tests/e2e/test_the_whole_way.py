@@ -144,6 +144,7 @@ def test_edits_of_a_served_model(
     before = model.status["model"]["version"]
     data = model.stage("prepare")["output"]["datasetDigest"]
     gate = {"evaluation": {"gate": {"notWorseThanServing": {"margin": 1}}}}
+    since = transitions(model)
     model.kubectl.patch(model.name, {"dataset": {"revision": "2"}, "suspend": True} | gate)
     model.until_condition("Reconciling", reason="Suspended")  # until all of this is seen
     assert model.status["serving"]["version"] == before
@@ -151,6 +152,7 @@ def test_edits_of_a_served_model(
     assert model.condition("Ready")["status"] == "True"
     model.kubectl.patch(model.name, {"suspend": False})
     model.until_ready()
+    assert transitions(model) == since, "they were not True all the time while a version was made and rolled out"
     assert model.stage("compare")["output"]["version"] == before
     assert model.stage("prepare")["output"]["datasetDigest"] != data
     assert model.stage("train")["output"]["trainedEpochs"] == 1
@@ -173,6 +175,11 @@ def test_edits_of_a_served_model(
     good, failed = caller.stop()
     assert failed == []
     assert good > 100
+
+
+def transitions(model: Model) -> list[str]:
+    """Return the times since when Ready and Serving have the status that they have."""
+    return [model.condition(name)["lastTransitionTime"] for name in ("Ready", "Serving")]
 
 
 def test_a_service_can_be_renamed_and_the_server_taken_away(model: Model) -> None:

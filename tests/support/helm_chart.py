@@ -1,6 +1,7 @@
 """The chart as helm renders it."""
 
 import json
+import re
 import subprocess
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ NAMESPACE = "speechops"
 NAME = "speechmodel-operator"
 OLDEST = "1.29.0"
 """The oldest Kubernetes version, which is kubeVersion in Chart.yaml."""
+UNREACHABLE = re.compile(r"^Error: .*kubernetes cluster unreachable", re.MULTILINE | re.IGNORECASE)
+"""Error of helm before it does anything. After a later one, such as a refused connection, a release may be half made."""
 
 
 @dataclass(frozen=True)
@@ -34,12 +37,12 @@ class Helm:
     ) -> subprocess.CompletedProcess[str]:
         """Run one command with `values` as a values file, as long as something moves (see waiting.run).
 
-        It is run again if the API server took no connection.
+        It is run again if the API server accepted no connection before the command began.
         """
         given = ["--values", "-"] if values is not None else []
         command = [self.program, *self.arguments, *argv, *given]
         stdin = json.dumps(values or {}).encode()
-        return until_connected(lambda: waiting.run(command, stdin=stdin, moved=moved))
+        return until_connected(lambda: waiting.run(command, stdin=stdin, moved=moved), UNREACHABLE)
 
     def __call__(self, *argv: str, values: Object | None = None, moved: Callable[[], Hashable] | None = None) -> str:
         """Return the output of a command. Raises AssertionError with the error output when it fails."""

@@ -7,7 +7,7 @@ import re
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -37,17 +37,25 @@ DEFINITION = "speechmodels.speechops.dev"
 """Name of the CustomResourceDefinition."""
 AGAIN = (429, 500, 503, 504)
 """Answers of an API server that cannot read its store for a moment."""
-NOT_SENT = (
-    "TLS handshake timeout",
-    "connection refused",
-    "was refused - did you specify the right host or port?",
-    "error dialing backend",
+NOT_SENT = re.compile(
+    r"^The connection to the server \S+ was refused"
+    r"|^Unable to connect to the server: (dial |.*TLS handshake timeout)"
+    r"|^error: (failed to create|error validating) .*: dial tcp "
+    r"|^(Error from server|error)\b.*: error dialing backend",
+    re.MULTILINE,
 )
-"""Errors of kubectl and helm when the API server, or a kubelet behind it, took no connection: nothing was asked of it."""
-UNANSWERED = ("etcdserver: request timed out", "etcdserver: leader changed")
-"""Errors after which a change may have been made."""
+"""Errors of kubectl when the API server, or a kubelet behind it, accepted no connection, so it received no request."""
+UNANSWERED = re.compile(
+    NOT_SENT.pattern
+    + r"|etcdserver: (request timed out|leader changed)"
+    + r"|^(?!Error from server \().*(connect: connection refused|TLS handshake timeout)",
+    re.MULTILINE,
+)
+"""Errors of kubectl after which a part of a change may have been made. One that names its reason is the API server's own,
+such as a webhook that accepts no connection.
+"""
 ONCE = ("annotate", "create", "exec", "run")
-"""Verbs of kubectl whose second call is an error, or another thing, if the first one had an effect."""
+"""Verbs of kubectl that must not be repeated if the first call had an effect."""
 ENDLESS = 100_000
 """Epochs of a training that a test ends itself, so that it cannot end while the test waits for the processor."""
 STAGES = ("prepare", "download", "train", "convert", "evaluate", "publish", "compare", "server", "purge")
@@ -68,22 +76,36 @@ class Kubectl:
 
     def __call__(self, *args: str, stdin: str | bytes | None = None, check: bool = True) -> str:
         """Return the output. Raises AssertionError with the error output when `check` and it fails for good."""
-        raw = stdin.encode() if isinstance(stdin, str) else stdin
-        environment = os.environ | {"GOGC": "off"}
+        if not check:
+            return self._run(args, stdin).stdout
+        done = self._until_connected(args, stdin)
+        if done.returncode:
+            raise AssertionError(f"kubectl {' '.join(args)}: {done.stderr}")
+        return done.stdout
+
+    def differs(self, *args: str, stdin: str) -> bool:
+        """Return True if `kubectl diff` shows a difference. Raises AssertionError with the error output when it fails."""
+        done = self._until_connected(("diff", *args), stdin)
+        found = done.returncode == 1 and bool(done.stdout)  # an early error has the code 1 too
+        if done.returncode and not found:
+            raise AssertionError(f"kubectl diff {' '.join(args)}: {done.stderr}")
+        return found
+
+    def _until_connected(self, args: Sequence[str], stdin: str | bytes | None) -> subprocess.CompletedProcess[str]:
+        """Run kubectl, and again while there is no connection, if that does no harm."""
         calls = itertools.count()
 
         def run() -> subprocess.CompletedProcess[str]:
             # what an earlier call deleted, before it lost its connection, is not missing
             more = ["--ignore-not-found"] if next(calls) and args[0] == "delete" else []
-            done = subprocess.run(self.argv(*args, *more), input=raw, capture_output=True, env=environment)
-            return subprocess.CompletedProcess(args, done.returncode, done.stdout.decode(), done.stderr.decode())
+            return self._run([*args, *more], stdin)
 
-        if not check:
-            return run().stdout
-        done = until_connected(run, NOT_SENT if args[0] in ONCE else NOT_SENT + UNANSWERED)
-        if done.returncode:
-            raise AssertionError(f"kubectl {' '.join(args)}: {done.stderr}")
-        return done.stdout
+        return until_connected(run, NOT_SENT if args[0] in ONCE else UNANSWERED)
+
+    def _run(self, args: Sequence[str], stdin: str | bytes | None) -> subprocess.CompletedProcess[str]:
+        raw = stdin.encode() if isinstance(stdin, str) else stdin
+        done = subprocess.run(self.argv(*args), input=raw, capture_output=True, env=os.environ | {"GOGC": "off"})
+        return subprocess.CompletedProcess(args, done.returncode, done.stdout.decode(), done.stderr.decode())
 
     def apply(self, *manifests: Object) -> None:
         self("apply", "-f", "-", stdin=yaml.safe_dump_all(manifests))
@@ -341,6 +363,14 @@ class Model:
 
         return self.kubectl.until(look, "another training pod begins")
 
+    def until_saved(self, pod: str) -> int:
+        """Return the step of the newest checkpoint that a training pod has reported as saved, once there is one."""
+
+        def look() -> int:
+            return max(map(int, re.findall(r"saved step (\d+) in", self.kubectl("logs", pod))), default=0)
+
+        return self.kubectl.until(look, f"{pod} saves a checkpoint")
+
     def end_training(self) -> int:
         """Let a training of ENDLESS epochs end two epochs after its newest known one, and return its last epoch.
 
@@ -355,13 +385,13 @@ class Model:
 
 
 def until_connected(
-    run: Callable[[], subprocess.CompletedProcess[str]], passing: Collection[str] = NOT_SENT
+    run: Callable[[], subprocess.CompletedProcess[str]], passing: re.Pattern[str]
 ) -> subprocess.CompletedProcess[str]:
-    """Return how a program ended. It is run again as long as its error is one of `passing`, up to STALLED_SECONDS."""
+    """Return how a program ended. It is run again as long as its errors have `passing`, up to STALLED_SECONDS."""
     began = time.monotonic()
     while True:
         done = run()
-        passes = done.returncode != 0 and any(part in done.stderr for part in passing)
+        passes = done.returncode != 0 and passing.search(done.stderr)
         if not passes or time.monotonic() - began > waiting.STALLED_SECONDS:
             return done
         time.sleep(1)

@@ -136,7 +136,7 @@ def install(target: Target) -> Kubectl:
 def upgrade(target: Target, *values: str) -> Kubectl:
     """Install the chart, or upgrade it to other values beside those of every test, as `helm --set` takes them.
 
-    Return kubectl on its namespace once the operator runs with these values, and the one before has ended.
+    Return kubectl on its namespace once the operator runs with these values, and the previous one has ended.
     """
     context = ("--kube-context", target.context) if target.context else ()
     of_tests = (f"images.registry={target.registry}", f"images.tag={target.tag}", f"progressSeconds={PROGRESS_SECONDS}")

@@ -2,6 +2,7 @@
 
 import subprocess
 import time
+import warnings
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -14,6 +15,8 @@ T = TypeVar("T")
 
 STALLED_SECONDS = 180.0
 """Time without progress after which a wait fails. A step that takes seconds alone may take a minute on a busy machine."""
+ATTEMPTS = 3
+"""Times that a test which the machine stopped meanwhile is made."""
 
 
 def until(
@@ -85,7 +88,7 @@ def run(
 
 
 class Paused(Exception):
-    """A test was too slow itself for what it shows."""
+    """The test itself was too slow to show anything."""
 
 
 class Pace:
@@ -108,19 +111,20 @@ class Pace:
 
 
 def in_pace(attempt: Callable[[Pace], T], seconds: float) -> T:
-    """Return what an attempt returns that shows something only if it makes a step in less than so many seconds each.
+    """Return the result of `attempt`. A failure counts only if every step of it took less than `seconds`.
 
-    One that fails after a longer step is made again, up to 10 times. Raises Paused when the machine is too slow for it.
+    Otherwise it is a warning, and the attempt is made again, up to three times in all. Raises Paused after those.
     """
-    for _ in range(10):
+    for _ in range(ATTEMPTS):
         pace = Pace()
         try:
             return attempt(pace)
-        except Exception:
+        except Exception as error:
             pace.step()
             if pace.longest < seconds:
                 raise
-    raise Paused(f"there was a pause of {seconds:g} s or more in each of 10 attempts")
+            warnings.warn(f"failed after a pause of {pace.longest:.1f} s: {error}", stacklevel=2)
+    raise Paused(f"there was a pause of {seconds:g} s or more in each of {ATTEMPTS} attempts")
 
 
 def cpu_seconds(pid: int) -> float:

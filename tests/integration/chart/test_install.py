@@ -303,9 +303,8 @@ def test_cluster_wide_people_with_view_see_models_and_people_with_edit_change_th
             return may(kubectl, user, verb, DEFINITION, kubectl.namespace)
 
         for user, verb in (("view", "list"), ("admin", "delete"), ("edit", "create"), ("edit", "get")):
-            kubectl.until(
-                partial(can, user, verb), "the roles are aggregated"
-            )  # each by a controller, one after another
+            # a controller aggregates them one after another
+            kubectl.until(partial(can, user, verb), "the roles are aggregated")
         assert not can("view", "patch")
         assert not may(kubectl, "edit", "create", DEFINITION, "default")
         account = f"system:serviceaccount:{kubectl.namespace}:wide-speechmodel-operator"

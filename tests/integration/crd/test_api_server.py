@@ -259,14 +259,13 @@ def test_kubectl_diff_after_apply_is_empty_and_a_second_manager_does_not_conflic
         kubectl("apply", "-f", "-", stdin=text)
         kubectl.until(lambda: _reported(kubectl, 1), "the operator has written the status")
         # the operator may write the status between the two calls of kubectl
-        kubectl.until(lambda: kubectl("diff", "-f", "-", stdin=text, check=False) == "", "nothing differs")
-        apply = ("apply", "--server-side", "--field-manager=argocd-controller", "-f", "-")
-        kubectl(*apply, stdin=text)
+        kubectl.until(lambda: not kubectl.differs("-f", "-", stdin=text), "nothing differs")
+        server_side = ("--server-side", "--field-manager=argocd-controller", "-f", "-")
+        kubectl("apply", *server_side, stdin=text)
         manifest["metadata"]["labels"] = {"argocd.argoproj.io/instance": "models"}
-        kubectl(*apply, stdin=yaml.safe_dump(manifest))
+        kubectl("apply", *server_side, stdin=yaml.safe_dump(manifest))
         again = yaml.safe_dump(manifest)
-        differs = ("diff", "--server-side", "--field-manager=argocd-controller", "-f", "-")
-        kubectl.until(lambda: kubectl(*differs, stdin=again, check=False) == "", "nothing differs")
+        kubectl.until(lambda: not kubectl.differs(*server_side, stdin=again), "nothing differs")
         conditions = _reported(kubectl, 1)
         assert conditions is not None
         assert {each["type"]: each["observedGeneration"] for each in conditions}["Ready"] == 1

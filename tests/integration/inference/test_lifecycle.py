@@ -23,6 +23,7 @@ from support.waiting import Pace, in_pace
 HOUR = 3600
 """Longer than any test: a server that ends earlier did not wait for it."""
 IN_FLIGHT = "speechmodel_requests_in_flight"
+DECODING = "speechmodel_requests_decoding"
 STILL_ASKED = "requests still arrive"
 """Words of the log when new requests are refused."""
 
@@ -122,16 +123,19 @@ def refuses_connections(server: Server) -> bool:
     return False
 
 
-def test_who_waits_in_line_is_served_before_it_ends(start: Start) -> None:
+def test_who_waits_in_line_is_served_before_it_ends(start: Start, long_recording: bytes) -> None:
     server = start(lame_duck_seconds=0, drain_seconds=HOUR, decoders=1).until_ready()
     with ExitStack() as clients:
-        uploads = [clients.enter_context(Upload(server, OK_ESPEJO)) for _ in range(4)]
-        server.until_metric(IN_FLIGHT, 4)
-        with server.stopped():  # it is told to end at the moment when they stand in line
+        with Upload(server, long_recording).finish():
+            server.until_metric(DECODING, 1)
+            uploads = [clients.enter_context(Upload(server, OK_ESPEJO)) for _ in range(3)]
+            server.until_metric(IN_FLIGHT, 4)
             for upload in uploads:
                 upload.finish()
             server.terminate()
-        assert [upload.answer()[::2] for upload in uploads] == [(200, {"text": "ok espejo"})] * 4
+            server.until(partial(refuses_connections, server), "new connections are refused")
+        # the one that held the decoder has left
+        assert [upload.answer()[::2] for upload in uploads] == [(200, {"text": "ok espejo"})] * 3
     assert server.until_ended() == 0
 
 
@@ -167,6 +171,17 @@ def test_no_request_fails_when_clients_follow_the_connection_headers(start: Star
     assert server.until_ended() == 0
 
 
+def ended_though_asked(server: Server, path: str, pace: Pace) -> int:
+    """Return the exit code of a server that is asked for `path` until it ends."""
+    began = time.monotonic()
+    while (code := server.process.poll()) is None:
+        pace.step()
+        assert time.monotonic() < began + HANGS, server.log.read_text()
+        with suppress(httpx.TransportError):
+            server.get(path)
+    return code
+
+
 def test_it_serves_on_while_a_load_balancer_that_has_not_noticed_sends_requests(start: Start) -> None:
     lame_duck = 6
 
@@ -178,11 +193,7 @@ def test_it_serves_on_while_a_load_balancer_that_has_not_noticed_sends_requests(
             pace.step()
             assert server.get("/v1/models").status_code == 200
             time.sleep(0.1)
-        while server.process.poll() is None:  # probes keep no server
-            pace.step()
-            with suppress(httpx.TransportError):
-                server.get("/readyz")
-        assert server.process.returncode == 0
+        assert ended_though_asked(server, "/readyz", pace) == 0  # probes keep no server
         assert STILL_ASKED not in server.log.read_text()
 
     in_pace(ask, lame_duck - 2)
@@ -194,11 +205,7 @@ def test_it_ends_though_requests_come_for_ever(start: Start) -> None:
     def ask_for_ever(pace: Pace) -> None:
         server = start(lame_duck_seconds=lame_duck).until_ready()
         server.terminate()
-        while server.process.poll() is None:
-            pace.step()
-            with suppress(httpx.TransportError):
-                server.get("/v1/models")
-        assert server.process.returncode == 0
+        assert ended_though_asked(server, "/v1/models", pace) == 0
         assert STILL_ASKED in server.log.read_text()
 
     in_pace(ask_for_ever, lame_duck - 1)
@@ -237,9 +244,8 @@ def test_a_recording_that_is_read_when_the_server_ends_leaves_no_traceback(start
     server = start(lame_duck_seconds=0, drain_seconds=2, decoders=1).until_ready()
     with Upload(server, eight_channels) as upload:
         server.until_metric(IN_FLIGHT, 1)
-        with (
-            server.stopped()
-        ):  # it is told to end when it begins to read, which takes longer than the time that is left
+        # it is told to end when it begins to read, which takes longer than the time that is left
+        with server.stopped():
             upload.finish()
             server.terminate()
         status, _, document = upload.answer()

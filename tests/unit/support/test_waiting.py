@@ -51,7 +51,8 @@ def test_an_attempt_that_fails_after_a_pause_is_made_again_and_one_that_kept_its
             raise AssertionError("it came too late")
         return "good"
 
-    assert in_pace(paused_once, 0.1) == "good"
+    with pytest.warns(UserWarning, match=r"^failed after a pause of \d+\.\d s: it came too late$"):
+        assert in_pace(paused_once, 0.1) == "good"
 
     def fails(pace: Pace) -> None:
         made.append("fails")
@@ -67,5 +68,9 @@ def test_a_machine_that_always_pauses_is_named() -> None:
     def fails(pace: Pace) -> None:
         raise AssertionError("too late")
 
-    with pytest.raises(Paused, match="a pause of 0 s or more in each of 10 attempts"):
+    with (
+        pytest.warns(UserWarning, match="too late") as warned,
+        pytest.raises(Paused, match="a pause of 0 s or more in each of 3 attempts"),
+    ):
         in_pace(fails, 0)
+    assert len(warned) == 3
