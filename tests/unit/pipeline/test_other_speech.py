@@ -1,10 +1,19 @@
 """Other speech: where its recordings are, and that none of them is a recording of a row."""
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 import pytest
+from speechmodel_api.dataset_spec import DatasetFormat, Negatives, Split
 from speechmodel_api.schema import S3Location
-from speechmodel_pipeline.prepare.other_speech import OtherSpeech, in_dataset, in_source, refuse_recordings_of_rows
+from speechmodel_api.stages import PrepareInput
+from speechmodel_pipeline.prepare.other_speech import (
+    OtherSpeech,
+    find_other_speech,
+    in_dataset,
+    in_source,
+    refuse_recordings_of_rows,
+)
 from speechmodel_pipeline.prepare.recordings import Recording
 from speechmodel_stagekit.errors import BadData
 
@@ -84,3 +93,37 @@ def test_recordings_of_one_size_are_no_copies_and_what_cannot_be_read_is_left_fo
     files(tmp_path / "other", radio="bbbb", empty="")
     (tmp_path / "other" / "broken.wav").symlink_to("nowhere")
     refuse_recordings_of_rows(in_dataset(tmp_path, "other"), recordings)
+
+
+def found(claim: Path, **more: Any) -> list[str]:
+    """Return the names of other speech for a model whose workspace is the folder `espejo` of a claim."""
+    document = {
+        "key": "0000000a",
+        "attempt": 1,
+        "workspace": PurePosixPath(claim / "espejo"),
+        "source": PurePosixPath(claim / "voices"),
+        "format": DatasetFormat.COMMANDS,
+        "language": "es",
+        "split": Split(),
+    }
+    other = find_other_speech(PrepareInput(**{**document, **more}))
+    return [name for _, name in other.recordings] if other else []
+
+
+def test_a_folder_with_the_workspace_is_not_other_speech(tmp_path: Path) -> None:
+    claim, mounted = tmp_path / "claim", tmp_path / "negatives"
+    files(claim / "espejo" / "data" / "00000001" / "clips", hola="words of a row")
+    files(claim / "radio", a="words of radio")
+    mounted.symlink_to(claim)  # as the claim is mounted a second time
+    for path, relation in (("", "contains"), ("espejo", "contains"), ("espejo/data/00000001/clips", "is in")):
+        with pytest.raises(BadData) as raised:
+            found(claim, other_speech=PurePosixPath(mounted / path))
+        assert str(raised.value) == (
+            f"dataset.negatives.source: {mounted / path} {relation} the workspace of the model, with its prepared clips; "
+            "set path to a folder that has only other speech"
+        )
+    assert found(claim, other_speech=PurePosixPath(mounted / "radio")) == ["a.wav"]
+    with pytest.raises(BadData, match=r"dataset\.negatives\.path: .* contains the workspace of the model"):
+        found(claim, source=PurePosixPath(tmp_path), negatives=Negatives(path="negatives"))
+    downloads = PurePosixPath(files(claim / "espejo" / "sources" / "0", b="words of radio"))
+    assert found(claim, other_speech=downloads, other_speech_bucket=BUCKET) == ["b.wav"]

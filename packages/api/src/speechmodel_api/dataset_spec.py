@@ -177,9 +177,9 @@ class NegativesSource(DatasetSource):
 
     persistent_volume_claim: ClaimSource | None = None
     """Folder on a PersistentVolumeClaim that holds the recordings. It is mounted read-only by the
-    prepare stage. The claim may be that of the dataset or of the workspace. If the pods of several
-    models run on several nodes, it needs the access mode ReadOnlyMany or ReadWriteMany. Mutually
-    exclusive with s3."""
+    prepare stage. The claim may be that of the dataset or of the workspace, with a path to a folder
+    that holds only other speech. If the pods of several models run on several nodes, it needs the
+    access mode ReadOnlyMany or ReadWriteMany. Mutually exclusive with s3."""
     s3: BucketSource | None = None
     """Bucket that holds the recordings. The prepare stage downloads it to the workspace, which must
     have room for it, and keeps the files there: later it downloads only objects that are new or have

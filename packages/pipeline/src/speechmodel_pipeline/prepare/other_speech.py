@@ -1,7 +1,7 @@
 """The recordings of other speech that dataset.negatives names, in the folder of the dataset or in a place of their own."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,8 @@ from speechmodel_pipeline.s3.errors import where
 
 PATH, SOURCE = "dataset.negatives.path", "dataset.negatives.source"
 """Fields of the spec that name the place of other speech. Only one of them is set."""
+WITH_AUDIO = ("data", "sources", "reports")
+"""Folders of the workspace that hold audio."""
 
 
 @dataclass(frozen=True)
@@ -34,12 +36,42 @@ class OtherSpeech:
 def find_other_speech(task: PrepareInput) -> OtherSpeech | None:
     """Return the recordings of other speech, or None when the spec names no place for them.
 
-    Raises BadData (InvalidDataset) when there is no recording in that place, and OSError for a folder that
-    cannot be read.
+    Raises BadData (InvalidDataset) when there is no recording in that place, or when the workspace is in it, and OSError for
+    a folder that cannot be read.
     """
     if task.other_speech is not None:
-        return in_source(Path(task.other_speech), task.other_speech_bucket)
-    return in_dataset(Path(task.source), task.negatives.path) if task.negatives.path else None
+        folder, bucket, field = Path(task.other_speech), task.other_speech_bucket, SOURCE
+    elif task.negatives.path:
+        folder, bucket, field = Path(task.source) / task.negatives.path, task.bucket, PATH
+    else:
+        return None
+    if bucket is None:
+        refuse_workspace(field, folder, Path(task.workspace))
+    return in_source(folder, bucket) if field == SOURCE else in_dataset(Path(task.source), task.negatives.path)
+
+
+def refuse_workspace(field: str, folder: Path, workspace: Path) -> None:
+    """Raise BadData (InvalidDataset) when a folder on a claim has the clips of the model in it: training would learn to
+    reject every transcript.
+
+    Clips are converted, so their content is not that of a recording. The claim of the workspace may be mounted a second
+    time, so paths prove nothing.
+    """
+    relation = None
+    if _is_one_of(folder, (workspace, *workspace.parents)):
+        relation = "contains"
+    elif any(_is_one_of(workspace / kind, (folder, *folder.resolve().parents)) for kind in WITH_AUDIO):
+        relation = "is in"
+    if relation:
+        raise BadData(
+            Reason.INVALID_DATASET,
+            f"{field}: {folder} {relation} the workspace of the model, with its prepared clips; set path to a folder that has only "
+            "other speech",
+        )
+
+
+def _is_one_of(folder: Path, folders: Iterable[Path]) -> bool:
+    return folder.is_dir() and any(each.is_dir() and folder.samefile(each) for each in folders)
 
 
 def in_dataset(source: Path, path: str) -> OtherSpeech:
