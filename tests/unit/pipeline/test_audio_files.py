@@ -1,7 +1,10 @@
 """The recordings in a folder, with the links that people make."""
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 from speechmodel_pipeline.prepare.audio_files import audio_files
 
 
@@ -57,3 +60,17 @@ def test_a_link_to_a_folder_that_contains_it_ends(tmp_path: Path) -> None:
     (tmp_path / "a" / "here").symlink_to(tmp_path / "a")
     (tmp_path / "b").symlink_to(tmp_path / "b")
     assert names(tmp_path) == ["a/1.wav", "b"]
+
+
+def test_the_folder_of_lost_files_of_a_volume_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    touched(tmp_path / "a.wav")
+    touched(tmp_path / "lost+found" / "1.wav")
+    scan = os.scandir
+
+    def denying(folder: Path) -> Iterator[os.DirEntry[str]]:  # root of the tests may read everything
+        if folder.name == "lost+found":
+            raise PermissionError(folder)
+        return scan(folder)
+
+    monkeypatch.setattr(os, "scandir", denying)
+    assert names(tmp_path) == ["a.wav"]

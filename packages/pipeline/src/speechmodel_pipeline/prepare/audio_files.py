@@ -20,14 +20,16 @@ AUDIO = WITH_HEADER | HEADERLESS.keys()
 """Endings of files that the runtime reads (readers.py)."""
 BROKEN = 0
 """Mode of a link to nothing."""
+LOST = "lost+found"
+"""Folder at the root of an ext4 volume that only root may read."""
 
 
 def audio_files(folder: Path) -> list[Path]:
     """Return the recordings in `folder` and the folders below it, sorted by path.
 
-    Symbolic links are followed, except to a folder that contains the link; one to nothing is returned
-    whatever its name, so that it is reported. Hidden files and folders are ignored. Telephone systems keep a prompt in
-    several formats, so one without a header is left out beside another file of the same name. Raises OSError for a
+    Symbolic links are followed, except to a folder that contains the link; one to nothing is returned whatever its
+    name, so that it is reported. Hidden files and folders and lost+found are ignored. Telephone systems keep a prompt
+    in several formats, so one without a header is left out beside another file of the same name. Raises OSError for a
     folder that cannot be read.
     """
     return sorted(_files(folder, ()))
@@ -38,7 +40,7 @@ def _files(folder: Path, above: tuple[tuple[int, int], ...]) -> Iterator[Path]:
     if identity in above:
         return
     with os.scandir(folder) as entries:
-        shown = [entry for entry in entries if not entry.name.startswith(".")]
+        shown = [entry for entry in entries if not entry.name.startswith(".") and entry.name != LOST]
     copies = _copies(entry.name for entry in shown)
     for entry in shown:
         mode = _mode(entry)
