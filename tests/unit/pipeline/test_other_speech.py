@@ -73,7 +73,7 @@ def refused(other: OtherSpeech, recordings: list[Recording]) -> str:
 def test_a_copy_of_a_recording_of_a_row_is_refused_in_whatever_place(tmp_path: Path) -> None:
     recordings = rows(files(tmp_path, hola="words of a row"))
     files(tmp_path / "other", copied="words of a row", radio="words of radio")
-    end = "name a folder whose recordings contain none of the transcripts"
+    end = "remove these copies, or name a place whose recordings contain none of the transcripts"
     said = refused(in_dataset(tmp_path, "other"), recordings)
     assert said == (
         "dataset.negatives.path: 1 of the files in other is a recording of the dataset (other/copied.wav is hola.wav); "
@@ -87,10 +87,10 @@ def test_a_copy_of_a_recording_of_a_row_is_refused_in_whatever_place(tmp_path: P
     assert "2 of the files in other are recordings of the dataset" in refused(in_dataset(tmp_path, "other"), recordings)
 
 
-def test_recordings_of_one_size_are_no_copies_and_what_cannot_be_read_is_left_for_later(tmp_path: Path) -> None:
-    recordings = rows(files(tmp_path, hola="aaaa", empty=""))
+def test_recordings_of_one_size_are_not_copies_and_what_cannot_be_read_is_left_for_later(tmp_path: Path) -> None:
+    recordings = rows(files(tmp_path, hola="aaaa"))
     recordings.append(Recording("commands.csv", 4, "x", tmp_path / "absent.wav", "absent.wav", "hola", None))
-    files(tmp_path / "other", radio="bbbb", empty="")
+    files(tmp_path / "other", radio="bbbb")
     (tmp_path / "other" / "broken.wav").symlink_to("nowhere")
     refuse_recordings_of_rows(in_dataset(tmp_path, "other"), recordings)
 
@@ -127,3 +127,12 @@ def test_a_folder_with_the_workspace_is_not_other_speech(tmp_path: Path) -> None
         found(claim, source=PurePosixPath(tmp_path), negatives=Negatives(path="negatives"))
     downloads = PurePosixPath(files(claim / "espejo" / "sources" / "0", b="words of radio"))
     assert found(claim, other_speech=downloads, other_speech_bucket=BUCKET) == ["b.wav"]
+
+
+def test_files_below_other_speech_are_not_forgotten_by_a_row(tmp_path: Path) -> None:
+    files(tmp_path / "clips" / "other" / "es", a="a")
+    (tmp_path / "negatives").symlink_to(tmp_path / "clips" / "other")  # as the claim is mounted a second time
+    names = ("b.wav", "clips/c.wav", "clips/other/es/a.wav", "clips/other/\\udce9.wav", "otherwise/d.wav")
+    for other in (in_source(tmp_path / "negatives", None), in_dataset(tmp_path, "clips/other")):
+        assert other.not_in_folder(names, tmp_path) == ("b.wav", "clips/c.wav", "otherwise/d.wav")
+    assert in_source(files(tmp_path / "radio", a="a"), None).not_in_folder(names, tmp_path) == names
