@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from speechmodel_pipeline.prepare.audio_files import audio_files
+from speechmodel_pipeline.prepare.audio_files import audio_files, is_recording
 
 
 def touched(path: Path) -> Path:
@@ -33,8 +33,10 @@ def test_recordings_are_known_by_their_endings_in_any_case(tmp_path: Path) -> No
         "f.wav.bak",
     ):
         touched(tmp_path / name)
+    everything = [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()]
     (tmp_path / "folder.wav").mkdir()
     assert names(tmp_path) == ["a.WAV", "b/c.m4a", "b/d.webm", "g.sln16", "h.GSM", "i.voc", "j.mp2"]
+    assert sorted(filter(is_recording, everything)) == names(tmp_path), "the same rules apply to the keys of a bucket"
 
 
 def test_a_prompt_that_a_telephone_system_keeps_in_several_formats_is_one_recording(tmp_path: Path) -> None:

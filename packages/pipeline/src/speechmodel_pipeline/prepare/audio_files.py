@@ -5,7 +5,7 @@ import os
 import stat
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from speechmodel_runtime.headerless import HEADERLESS
 
@@ -35,12 +35,17 @@ def audio_files(folder: Path) -> list[Path]:
     return sorted(_files(folder, ()))
 
 
+def is_recording(name: str) -> bool:
+    """Return True when audio_files returns a file of this path below its folder, unless it is a copy in another format."""
+    return all(map(_is_shown, PurePosixPath(name).parts)) and _ending(name) in AUDIO
+
+
 def _files(folder: Path, above: tuple[tuple[int, int], ...]) -> Iterator[Path]:
     identity = _identity(folder)
     if identity in above:
         return
     with os.scandir(folder) as entries:
-        shown = [entry for entry in entries if not entry.name.startswith(".") and entry.name != LOST]
+        shown = [entry for entry in entries if _is_shown(entry.name)]
     copies = _copies(entry.name for entry in shown)
     for entry in shown:
         mode = _mode(entry)
@@ -65,6 +70,10 @@ def _rank(name: str) -> tuple[int, str]:
     """Return what sorts files with a header first, and then those with a higher rate."""
     described = HEADERLESS.get(_ending(name))
     return (-(1 << 30) if described is None else -described.sample_rate, name)
+
+
+def _is_shown(name: str) -> bool:
+    return not name.startswith(".") and name != LOST
 
 
 def _ending(name: str) -> str:

@@ -96,19 +96,15 @@ def in_dataset(source: Path, path: str) -> OtherSpeech:
 
 
 def in_source(folder: Path, bucket: S3Location | None) -> OtherSpeech:
-    """Return the recordings in `folder`, which is on a claim, or else holds the objects of `bucket`, with the errors of
-    find_other_speech.
+    """Return the recordings in `folder`, which is on a claim, or else holds those of `bucket`, of which there is at least
+    one, with the errors of find_other_speech.
     """
     if found := _recordings(folder, folder):
-        return OtherSpeech(SOURCE, folder, where(bucket) if bucket else str(folder), found)
-    if bucket is not None:
-        below = f" below {bucket.prefix}/" if bucket.prefix else ""
-        problem = f"{SOURCE}.s3: {where(bucket)} has no recordings{below}; upload recordings of other speech"
-        raise BadData(Reason.INVALID_DATASET, f"{problem}, or correct prefix")
+        return OtherSpeech(SOURCE, folder, _name(bucket) if bucket else str(folder), found)
     claim = f"{SOURCE}.persistentVolumeClaim: {folder}"
     if not folder.is_dir():
         raise BadData(
-            Reason.INVALID_DATASET, f"{claim} is not a folder; correct path, or make that folder on the claim"
+            Reason.INVALID_DATASET, f"{claim} is not a folder; correct path, or create that folder on the claim"
         )
     advice = "copy recordings of other speech into that folder, or correct path"
     raise BadData(Reason.INVALID_DATASET, f"{claim} has no recordings; {advice}")
@@ -146,6 +142,10 @@ def refuse_recordings_of_rows(other: OtherSpeech, recordings: Sequence[Recording
             f"{other.field}: {len(both)} of the files in {other.place} {verb} of the dataset ({', '.join(both[:3])}); "
             "remove these copies, or name a place whose recordings contain none of the transcripts",
         )
+
+
+def _name(bucket: S3Location) -> str:
+    return f"{bucket.prefix}/ of {where(bucket)}" if bucket.prefix else where(bucket)
 
 
 def _recordings(folder: Path, root: Path) -> tuple[tuple[Path, str], ...]:

@@ -16,7 +16,7 @@ import logging
 import os
 import shutil
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -58,8 +58,13 @@ class _Whole(BaseModel):
     etag: str
 
 
-def list_objects(bucket: Bucket, prefix: str, unusable: Reason = Reason.INVALID_DATASET) -> tuple[ListedObject, ...]:
-    """Return the objects below `<prefix>/`, or in the whole bucket, without markers of folders.
+def list_objects(
+    bucket: Bucket,
+    prefix: str,
+    unusable: Reason = Reason.INVALID_DATASET,
+    wanted: Callable[[str], bool] = lambda _: True,
+) -> tuple[ListedObject, ...]:
+    """Return the objects below `<prefix>/`, or in the whole bucket, whose key below it is `wanted`, without markers of folders.
 
     Raises BadData with the reason `unusable` when a key cannot be the path of a file.
     """
@@ -69,7 +74,7 @@ def list_objects(bucket: Bucket, prefix: str, unusable: Reason = Reason.INVALID_
         ListedObject(entry["Key"], entry["Key"].removeprefix(below), entry["Size"], entry["ETag"].strip('"'))
         for page in pages
         for entry in page.get("Contents", ())
-        if not entry["Key"].endswith("/")
+        if not entry["Key"].endswith("/") and wanted(entry["Key"].removeprefix(below))
     )
     names = {each.name for each in listed}
     for each in listed:
