@@ -212,7 +212,7 @@ def test_other_speech_on_a_claim_elsewhere_is_counted(
         tone(tmp_path / "shared" / "es" / f"{number}.wav", 900 + 50 * number)
     assert main(["validate", str(manifest), "--dataset"]) == 1
     said = capsys.readouterr().err
-    assert f"the folder {tmp_path}/radio/es of dataset.negatives.source, on the claim radio does not exist" in said
+    assert f"the folder {tmp_path}/radio/es on the claim radio (dataset.negatives.source) does not exist" in said
     claim = f"radio={tmp_path / 'shared'}"
     assert main(["validate", str(manifest), "--dataset", "--claim", claim]) == 0
     assert "parts    6 train, no dev, no test, 2 negatives" in capsys.readouterr().out.splitlines()
