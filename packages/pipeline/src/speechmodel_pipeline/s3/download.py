@@ -24,6 +24,7 @@ from pathlib import Path, PurePosixPath
 from botocore.exceptions import FlexibleChecksumError, HTTPClientError, IncompleteReadError
 from pydantic import BaseModel, ValidationError
 from speechmodel_api.reasons import Reason
+from speechmodel_api.workspace import PARTIAL, downloads_index
 from speechmodel_stagekit.durable import replace_file, sync
 from speechmodel_stagekit.errors import BadData, TryAgain
 
@@ -95,12 +96,12 @@ def download(bucket: Bucket, listed: Sequence[ListedObject], folder: Path, advan
     storage_errors), and TryAgain (DownloadFailed) for an object that was replaced meanwhile.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    index = folder.with_name(f"{folder.name}.objects.jsonl")
+    index = downloads_index(folder)
     whole = _whole_files(index, folder, listed)
     _remove_others(folder, {each.name for each in listed})
     missing = [each for each in listed if each.name not in whole]
     advance(sum(each.size for each in listed if each.name in whole))
-    partial = folder.with_name(f"{folder.name}.partial")
+    partial = folder.with_name(f"{folder.name}{PARTIAL}")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
     writing = threading.Lock()
