@@ -467,7 +467,7 @@ AUDIO = {
     ),
     "negatives among the recordings": Row(
         table("id,es\na,hola\n"),
-        "dataset.negatives.path: 1 of the files in original/es is a recording of the dataset (original/es/a.wav); name a",
+        "dataset.negatives.path: 1 of the files in original/es is a recording of the dataset (original/es/a.wav); remove",
         65,
         {"negatives": Negatives(path="original/es")},
     ),

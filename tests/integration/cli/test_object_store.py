@@ -99,7 +99,9 @@ async def test_other_speech_is_read_from_a_bucket_with_keys_of_its_own_or_from_a
         assert "12 train, 3 dev, 3 test, 4 negatives" in checked.stdout, checked.stdout + checked.stderr
         take_from(s3=s3 | {"prefix": "clips"})
         refused = await asyncio.to_thread(finished.run, **keys)
-        assert "dataset.negatives.source: 18 of the files in bucket their-bucket" in refused.stderr, refused.stdout
+        assert "dataset.negatives.source: 18 of the files in clips/ of bucket their-bucket" in refused.stderr, (
+            refused.stdout
+        )
     finally:
         await service.close()
     take_from(persistentVolumeClaim={"claimName": "voices", "path": "clips"})

@@ -100,6 +100,18 @@ def test_a_claim_may_be_elsewhere_if_a_manifest_reads_it(
     assert "--dataset and --claim voices both give a folder of the dataset claim; keep one" in capsys.readouterr().err
 
 
+def test_a_claim_of_an_invalid_manifest_is_not_called_unknown(
+    manifest: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad = manifest.with_name("bad.yaml")
+    bad.write_text(MANIFEST.replace("voices", "radio") + '  suspend: "yes"\n', encoding="utf-8")
+    assert main(["validate", str(bad), "--dataset", "--claim", f"radio={manifest.parent}"]) == 1
+    assert capsys.readouterr().err == "1 problem\n"
+    assert main(["validate", str(bad), str(manifest), "--dataset", "--claim", f"radio={manifest.parent}"]) == 1
+    said = capsys.readouterr()
+    assert said.err == "1 problem\n" and "used     6 clips" in said.out, "the dataset of the valid manifest is reported"
+
+
 def test_a_dataset_without_a_usable_row_is_invalid(manifest: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (manifest.parent / "voices" / "commands.csv").write_text("id,es\nnunca,Nunca\n", encoding="utf-8")
     assert main(["validate", str(manifest), "--dataset"]) == 1
@@ -200,7 +212,7 @@ def test_other_speech_on_a_claim_elsewhere_is_counted(
         tone(tmp_path / "shared" / "es" / f"{number}.wav", 900 + 50 * number)
     assert main(["validate", str(manifest), "--dataset"]) == 1
     said = capsys.readouterr().err
-    assert f"the folder {tmp_path}/radio/es of dataset.negatives.source, on the claim radio does not exist" in said
+    assert f"the folder {tmp_path}/radio/es on the claim radio (dataset.negatives.source) does not exist" in said
     claim = f"radio={tmp_path / 'shared'}"
     assert main(["validate", str(manifest), "--dataset", "--claim", claim]) == 0
     assert "parts    6 train, no dev, no test, 2 negatives" in capsys.readouterr().out.splitlines()

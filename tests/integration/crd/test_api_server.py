@@ -127,6 +127,11 @@ BAD: list[tuple[str, Any, str]] = [
         "set either path or source, not both",
     ),
     (
+        "spec.dataset",
+        {"negatives": {"source": {"persistentVolumeClaim": {"claimName": "clips"}}}},
+        "negatives.source must not be the place of source",
+    ),
+    (
         "spec.training",
         {"storage": {"claimName": "a", "volumeClaimTemplate": {}}},
         "set either claimName or volumeClaimTemplate, not both",

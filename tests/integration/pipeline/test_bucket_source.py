@@ -4,10 +4,13 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
+from speechmodel_api.credentials import NEGATIVES
 from speechmodel_api.dataset_spec import DatasetFormat, Negatives, Split
+from speechmodel_api.progress import StepProgress, parse_progress
 from speechmodel_api.schema import S3Location
 from speechmodel_api.stages import PrepareInput
 from speechmodel_cli.local.seaweedfs import Identity
+from speechmodel_pipeline.prepare.audio_files import is_recording
 from speechmodel_pipeline.prepare.stage import prepare
 from speechmodel_pipeline.s3.download import download, list_objects, listing_digest
 from speechmodel_pipeline.s3.objects import Bucket
@@ -78,7 +81,8 @@ def test_a_bucket_gives_the_same_dataset_as_a_folder(
     from_bucket = prepare(task(tmp_path / "b", tmp_path / "b/sources/0", location(s3, prefix)))
     assert from_bucket.dataset_digest == from_folder.dataset_digest
     assert from_bucket.train_clips == len(WORDS)
-    assert (from_folder.listing_digest, len(from_bucket.listing_digest or "")) == (None, 64)
+    listed = listing_digest(list_objects(Bucket.connect(location(s3, prefix)), prefix))
+    assert (from_folder.listing_digest, from_bucket.listing_digest) == (None, listed), "as finished datasets have it"
 
 
 def test_a_table_in_a_bucket_names_no_files_outside_of_it(s3: Seaweed, prefix: str, tmp_path: Path) -> None:
@@ -192,7 +196,7 @@ def test_what_s3_says_is_reported_with_the_field_to_correct(
     assert "NoSuchBucket" in (said := failing(bucket="gone"))
     assert "create the bucket or correct dataset.source.s3.bucket" in said
     assert failing(prefix="nothing/here") == (
-        f"bucket {BUCKET} at {s3.endpoint} has no object below nothing/here/; "
+        f"bucket {BUCKET} at {s3.endpoint} has no recordings below nothing/here/; "
         "upload the recordings or correct dataset.source.s3.prefix"
     )
     assert "cannot be reached" in (said := failing(endpoint=f"http://127.0.0.1:{free_port()}"))
@@ -244,11 +248,14 @@ def test_other_speech_comes_from_a_bucket_with_keys_of_its_own(
     assert (there.dataset_digest, there.negatives) == (here.dataset_digest, here.negatives)
     assert there.negatives >= 2, "in training, and held out"
     names = {path.name for path in (tmp_path / "b/sources/1").iterdir()}
-    assert names == {*(f"{name}.wav" for name in RADIO), "list.csv"}
+    assert names == {f"{name}.wav" for name in RADIO}, "nothing but recordings"
     act_as(READER, monkeypatch)
     both = prepare(with_radio(tmp_path / "c", tmp_path / "c/sources/0", radio, bucket=location(s3, prefix)))
     assert both.dataset_digest == here.dataset_digest
-    assert len({here.listing_digest, there.listing_digest, both.listing_digest}) == 3
+    other = listing_digest(list_objects(Bucket.connect(radio, NEGATIVES), radio.prefix, wanted=is_recording))
+    assert (here.listing_digest, there.listing_digest) == (None, other)
+    assert both.listing_digest not in (None, other)
+    assert not (tmp_path / "c/sources/0/other").exists(), "other speech below the dataset is downloaded once"
 
 
 def test_a_change_of_other_speech_is_noticed_unless_a_revision_names_its_state(
@@ -280,9 +287,10 @@ def test_problems_of_other_speech_name_its_field(
     field = "dataset.negatives.source.s3"
     assert f"upload the recordings of other speech or correct {field}.prefix" in failing("DownloadFailed", prefix="no")
     put(s3, f"{radio.prefix}/texts", "a.txt", b"no recording")
-    said = failing("InvalidDataset", prefix=f"{radio.prefix}/texts")
-    assert said.startswith(f"{field}: bucket {BUCKET} at {s3.endpoint} has no recordings below {radio.prefix}/texts/; ")
-    s3.client().delete_object(Bucket=BUCKET, Key=f"{radio.prefix}/texts/a.txt")
+    said = failing("DownloadFailed", prefix=f"{radio.prefix}/texts")
+    assert said.startswith(
+        f"bucket {BUCKET} at {s3.endpoint} has no recordings of other speech below {radio.prefix}/texts/; "
+    )
     put(s3, f"{radio.prefix}/copies", "a.wav", (recordings / "original/es/uno.wav").read_bytes())
     said = failing("InvalidDataset", prefix=f"{radio.prefix}/copies")
     assert "is a recording of the dataset (a.wav is original/es/uno.wav)" in said
@@ -296,11 +304,29 @@ def test_problems_of_other_speech_name_its_field(
     assert f"in the Secret that {field}.secretRef names" in failing("CredentialsMissing")
 
 
-def test_the_place_of_the_dataset_is_no_place_of_other_speech(
-    recordings: Path, s3: Seaweed, prefix: str, tmp_path: Path
+def test_a_wrong_key_of_one_bucket_is_noticed_before_another_one_is_downloaded(
+    recordings: Path, radio: S3Location, s3: Seaweed, prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    source = tmp_path / "w/sources/0"
-    bucket = location(s3, prefix)
-    same = task(tmp_path / "w", source, bucket, other_speech=PurePosixPath(source), other_speech_bucket=bucket)
-    with pytest.raises(BadData, match=r"dataset\.negatives\.source is the place of the dataset itself; name a folder"):
-        prepare(same)
+    act_as(READER, monkeypatch)
+    monkeypatch.setenv("NEGATIVES_AWS_SECRET_ACCESS_KEY", "wrong")
+    with pytest.raises(TryAgain, match=r"dataset\.negatives\.source\.s3\.secretRef"):
+        prepare(with_radio(tmp_path / "w", tmp_path / "w/sources/0", radio, bucket=location(s3, prefix)))
+    assert not (tmp_path / "w/sources/0").exists()
+
+
+def test_the_download_of_two_buckets_is_counted_once(
+    recordings: Path,
+    radio: S3Location,
+    s3: Seaweed,
+    prefix: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    act_as(READER, monkeypatch)
+    prepare(with_radio(tmp_path / "w", tmp_path / "w/sources/0", radio, bucket=location(s3, prefix)))
+    size = sum(path.stat().st_size for number in "01" for path in (tmp_path / f"w/sources/{number}").rglob("*.*"))
+    records = [parse_progress(line) for line in capsys.readouterr().out.splitlines()]
+    counted = [each for each in records if isinstance(each, StepProgress) and each.unit == "bytes"]
+    assert {each.total for each in counted} == {size}
+    assert [each.done for each in counted if each.done in (0, size)] == [0, size]

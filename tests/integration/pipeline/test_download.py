@@ -106,7 +106,7 @@ def test_what_is_wrong_is_reported_with_the_field_to_correct_before_anything_is_
         return str(raised.value)
 
     assert failing(TryAgain, Reason.DOWNLOAD_FAILED) == (
-        f"bucket {BUCKET} at {s3.endpoint} has no object below {prefix}/; "
+        f"bucket {BUCKET} at {s3.endpoint} has no checkpoint below {prefix}/; "
         "upload the checkpoint or correct training.initFrom.s3.prefix"
     )
     put(s3, f"{prefix}/deep/readme.md")

@@ -506,6 +506,30 @@ def test_a_folder_of_negatives_inside_the_dataset_is_no_list_of_forgotten_record
     negatives = Negatives(built_in=False, path="other")
     output = prepare(task(source, tmp_path / "w", format=DatasetFormat.AUDIO_FOLDER, negatives=negatives))
     assert output.note == "1 recording belongs to no row; first: b.wav"
+    again = task(
+        source,
+        tmp_path / "again",
+        format=DatasetFormat.AUDIO_FOLDER,
+        negatives=Negatives(built_in=False),
+        other_speech=PurePosixPath(source / "other"),
+    )
+    assert prepare(again).note == output.note, "the claim of the dataset, with another path"
+
+
+def test_a_recording_without_speech_is_not_a_copy_of_another_one(tmp_path: Path) -> None:
+    source = tones(tmp_path / "source", 8)
+    tone(source / "other" / "radio.wav", 900)
+    for name in ("original/es/0.wav", "other/empty.wav"):
+        soundfile.write(source / name, np.zeros(0, np.int16), 16000)
+    output = prepare(task(source, tmp_path / "w", negatives=Negatives(built_in=False, path="other")))
+    assert [row["rejected"] for row in table(tmp_path / "w", "registry.csv") if row["rejected"]] == [
+        "EmptyAudio",
+        "EmptyAudio",
+    ]
+    assert output.negatives == 1
+    (source / "other" / "copy.wav").write_bytes((source / "original/es/1.wav").read_bytes())
+    with pytest.raises(BadData, match=r"1 of the files in other is a recording of the dataset \(other/copy.wav is "):
+        prepare(task(source, tmp_path / "copied", negatives=Negatives(built_in=False, path="other")))
 
 
 def test_the_output_lists_clips_by_size_with_paths_relative_to_it(tmp_path: Path) -> None:

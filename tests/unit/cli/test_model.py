@@ -83,7 +83,7 @@ def test_other_speech_on_a_claim_is_the_folder_of_its_name_beside_the_manifest(t
     assert model.negatives == tmp_path / "radio/es"
     with pytest.raises(
         DatasetMissing,
-        match=r"radio/es of dataset.negatives.source, on the claim radio does not exist; .*--claim radio=FOLDER",
+        match=r"radio/es on the claim radio \(dataset.negatives.source\) does not exist; .*--claim radio=FOLDER",
     ):
         model.require_negatives()
     model.negatives.mkdir(parents=True)

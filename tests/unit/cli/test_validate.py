@@ -129,6 +129,10 @@ BAD = {
         TEXT.replace("dataset: {", "dataset: {negatives: {path: other, source: {s3: {bucket: radio}}}, "),
         "6: spec.dataset.negatives: set either path or source, not both",
     ),
+    "other speech in the place of the dataset": (
+        TEXT.replace("dataset: {", "dataset: {negatives: {source: {persistentVolumeClaim: {claimName: voices}}}, "),
+        "6: spec.dataset: negatives.source must not be the place of source; set another path or prefix",
+    ),
     "other speech on a claim and in a bucket": (
         TEXT.replace(
             "dataset: {",

@@ -324,28 +324,34 @@ def test_a_bucket_of_other_speech_alone_leaves_the_variables_of_the_dataset_unse
 
 
 @pytest.mark.parametrize(
-    "claim, volumes",
+    "claim, initial, volumes",
     [
-        ("radio", ["workspace", "dataset", "negatives"]),
-        ("clips", ["workspace", "dataset"]),
-        ("espejo-workspace", ["workspace", "dataset"]),
+        ("radio", "pretrained", {"workspace": "espejo-workspace", "dataset": "clips", "negatives": "radio"}),
+        ("clips", "clips", {"workspace": "espejo-workspace", "dataset": "clips"}),
+        ("espejo-workspace", "espejo-workspace", {"workspace": "espejo-workspace", "dataset": "clips"}),
     ],
     ids=["a claim of its own", "the dataset's claim", "the workspace claim"],
 )
-def test_only_prepare_mounts_other_speech_and_each_claim_is_one_volume(claim: str, volumes: list[str]) -> None:
+def test_only_prepare_mounts_other_speech_and_each_claim_is_one_volume(
+    claim: str, initial: str, volumes: dict[str, str]
+) -> None:
     world = World()
     source = {"claimName": claim, "path": "other/es"}
     world.edit(dataset__negatives={"source": {"persistentVolumeClaim": source}})
-    mounted = {}
+    world.edit(training__initFrom={"persistentVolumeClaim": {"claimName": initial, "path": "best_dev-70"}})
+    mounting = {}
     for stage, job in all_jobs(world).items():
         pod = job["spec"]["template"]["spec"]
-        if any(m["mountPath"] == "/negatives" and m["readOnly"] for m in pod["containers"][0]["volumeMounts"]):
-            claims = {v["name"]: v["persistentVolumeClaim"]["claimName"] for v in pod["volumes"] if "emptyDir" not in v}
-            mounted[stage] = list(claims)
-            (mount,) = [m for m in pod["containers"][0]["volumeMounts"] if m["mountPath"] == "/negatives"]
-            assert claims[mount["name"]] == claim
+        claims = {v["name"]: v["persistentVolumeClaim"] for v in pod["volumes"] if "emptyDir" not in v}
+        assert len({each["claimName"] for each in claims.values()}) == len(claims)
+        assert {name for name, each in claims.items() if not each.get("readOnly")} == {"workspace"}
+        mounts = {m["mountPath"]: m for m in pod["containers"][0]["volumeMounts"]}
+        if "/negatives" in mounts:
+            mounting[stage] = {name: each["claimName"] for name, each in claims.items()}
+            assert mounts["/negatives"]["readOnly"]
+            assert claims[mounts["/negatives"]["name"]]["claimName"] == claim
             document = _document(pod["containers"][0])
-    assert mounted == {StageName.PREPARE: volumes}
+    assert mounting == {StageName.PREPARE: volumes}
     assert (document["otherSpeech"], document["source"]) == ("/negatives/other/es", "/dataset")
 
 

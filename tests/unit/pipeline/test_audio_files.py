@@ -1,8 +1,11 @@
 """The recordings in a folder, with the links that people make."""
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
-from speechmodel_pipeline.prepare.audio_files import audio_files
+import pytest
+from speechmodel_pipeline.prepare.audio_files import audio_files, is_recording
 
 
 def touched(path: Path) -> Path:
@@ -30,8 +33,10 @@ def test_recordings_are_known_by_their_endings_in_any_case(tmp_path: Path) -> No
         "f.wav.bak",
     ):
         touched(tmp_path / name)
+    everything = [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()]
     (tmp_path / "folder.wav").mkdir()
     assert names(tmp_path) == ["a.WAV", "b/c.m4a", "b/d.webm", "g.sln16", "h.GSM", "i.voc", "j.mp2"]
+    assert sorted(filter(is_recording, everything)) == names(tmp_path), "the same rules apply to the keys of a bucket"
 
 
 def test_a_prompt_that_a_telephone_system_keeps_in_several_formats_is_one_recording(tmp_path: Path) -> None:
@@ -57,3 +62,17 @@ def test_a_link_to_a_folder_that_contains_it_ends(tmp_path: Path) -> None:
     (tmp_path / "a" / "here").symlink_to(tmp_path / "a")
     (tmp_path / "b").symlink_to(tmp_path / "b")
     assert names(tmp_path) == ["a/1.wav", "b"]
+
+
+def test_the_folder_of_lost_files_of_a_volume_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    touched(tmp_path / "a.wav")
+    touched(tmp_path / "lost+found" / "1.wav")
+    scan = os.scandir
+
+    def denying(folder: Path) -> Iterator[os.DirEntry[str]]:  # root of the tests may read everything
+        if folder.name == "lost+found":
+            raise PermissionError(folder)
+        return scan(folder)
+
+    monkeypatch.setattr(os, "scandir", denying)
+    assert names(tmp_path) == ["a.wav"]

@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 import pytest
 from botocore.exceptions import FlexibleChecksumError
+from speechmodel_api.credentials import NEGATIVES
 from speechmodel_api.schema import S3Location
 from speechmodel_pipeline.s3.download import ATTEMPTS, download, list_objects
 from speechmodel_pipeline.s3.objects import Bucket
@@ -109,3 +110,11 @@ def test_an_object_that_always_arrives_damaged_is_not_used(tmp_path: Path) -> No
         download(bucket, list_objects(bucket, ""), tmp_path / "0", lambda _: None)
     assert service.reads == ATTEMPTS
     assert not (tmp_path / "0/a.wav").exists()
+
+
+@pytest.mark.parametrize("env_prefix", ["", NEGATIVES])
+def test_a_bucket_without_an_endpoint_is_at_aws(env_prefix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"):
+        monkeypatch.setenv(name, "http://of-another-bucket:9")
+    client = Bucket.connect(S3Location(bucket="radio", region="eu-west-1"), env_prefix).client
+    assert client.meta.endpoint_url == "https://s3.eu-west-1.amazonaws.com"

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import pytest
 from speechmodel_api.base import Document
 from speechmodel_api.stages import Kept
-from speechmodel_api.workspace import MODEL, Workspace
+from speechmodel_api.workspace import MODEL, Workspace, downloads_index
 from speechmodel_stagekit import tidy as tidying
 from speechmodel_stagekit.artefacts import file_digest, seal
 from speechmodel_stagekit.tidy import tidy
@@ -209,3 +209,13 @@ def test_a_folder_that_cannot_be_removed_is_named_and_the_others_still_go(
         tidy(workspace, Kept(folders=(), seconds=WEEK))
     assert not other.exists()
     assert f"cannot remove {stuck}" in caplog.text
+
+
+def test_the_index_of_downloads_goes_with_them_and_a_running_download_stays(workspace: Workspace) -> None:
+    kept, gone = (folder(workspace.source(key), days=9) for key in ("kept", "gone"))
+    for each in (kept, gone):
+        downloads_index(each).touch()
+        each.with_name(f"{each.name}.partial").mkdir()
+    tidy(workspace, Kept(folders=("sources/kept",), seconds=WEEK))
+    left = {path.name for path in (workspace.root / "sources").iterdir()}
+    assert left == {kept.name, downloads_index(kept).name, "kept.partial"}, "and no file that marks a folder as unused"

@@ -129,13 +129,13 @@ def trace_env(
     return [{"name": name, "value": value} for name, value in variables]
 
 
-def credentials(secret: LocalObjectReference | None, beginning: str = "") -> list[Manifest]:
-    """Return the Secret's keys as environment variables, whose names have this beginning. The operator itself never
-    reads them.
+def credentials(secret: LocalObjectReference | None, prefix: str = "") -> list[Manifest]:
+    """Return the Secret's keys as environment variables. `prefix` is put before their names. The operator never reads
+    them.
     """
     if secret is None:
         return []
-    return [_from_secret(secret, key, beginning, optional=key in OPTIONAL_KEYS) for key in S3_KEYS]
+    return [_from_secret(secret, key, prefix, optional=key in OPTIONAL_KEYS) for key in S3_KEYS]
 
 
 def private_key(signing: Signing | None) -> list[Manifest]:
@@ -143,10 +143,10 @@ def private_key(signing: Signing | None) -> list[Manifest]:
     return [_from_secret(signing.private_key_secret_ref, SIGNING_KEY, optional=False)] if signing else []
 
 
-def _from_secret(secret: LocalObjectReference, key: str, beginning: str = "", *, optional: bool) -> Manifest:
-    """Return a key of the Secret as the environment variable of the same name, after `beginning`."""
+def _from_secret(secret: LocalObjectReference, key: str, prefix: str = "", *, optional: bool) -> Manifest:
+    """Return a key of the Secret as the environment variable of the same name, after `prefix`."""
     return {
-        "name": f"{beginning}{key}",
+        "name": f"{prefix}{key}",
         "valueFrom": {"secretKeyRef": {"name": secret.name, "key": key, "optional": optional}},
     }
 

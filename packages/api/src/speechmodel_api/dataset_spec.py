@@ -22,9 +22,24 @@ _HELD_OUT_MESSAGE = (
 
 ONE_SOURCE_RULE = "has(self.persistentVolumeClaim) != has(self.s3)"
 ONE_SOURCE_MESSAGE = "set exactly one of persistentVolumeClaim and s3"
-# the API server fills in the default of path before it checks the rule
+# the API server fills in the defaults of path and prefix before it checks the rules
 _ONE_PLACE_RULE = "!has(self.source) || !has(self.path) || self.path == ''"
 _ONE_PLACE_MESSAGE = "set either path or source, not both"
+_OTHER_PLACE_MESSAGE = "negatives.source must not be the place of source; set another path or prefix"
+_CLAIM, _OTHER_CLAIM = "self.source.persistentVolumeClaim", "self.negatives.source.persistentVolumeClaim"
+_BUCKET, _OTHER_BUCKET = "self.source.s3", "self.negatives.source.s3"
+_OTHER_CLAIM_RULE = (
+    "!has(self.negatives) || !has(self.negatives.source) || "
+    f"!has({_CLAIM}) || !has({_OTHER_CLAIM}) || "
+    f"{_CLAIM}.claimName != {_OTHER_CLAIM}.claimName || {_CLAIM}.path != {_OTHER_CLAIM}.path"
+)
+_OTHER_BUCKET_RULE = (
+    "!has(self.negatives) || !has(self.negatives.source) || "
+    f"!has({_BUCKET}) || !has({_OTHER_BUCKET}) || "
+    f"{_BUCKET}.bucket != {_OTHER_BUCKET}.bucket || {_BUCKET}.prefix != {_OTHER_BUCKET}.prefix || "
+    f"has({_BUCKET}.endpoint) != has({_OTHER_BUCKET}.endpoint) || "
+    f"(has({_BUCKET}.endpoint) && {_BUCKET}.endpoint != {_OTHER_BUCKET}.endpoint)"
+)
 
 
 def _each_once(labels: tuple[str, ...]) -> tuple[str, ...]:
@@ -123,6 +138,14 @@ class DatasetSource(ApiModel, json_schema_extra=cel(ONE_SOURCE_RULE, ONE_SOURCE_
         if (self.persistent_volume_claim is None) == (self.s3 is None):
             raise ValueError(ONE_SOURCE_MESSAGE)
 
+    @property
+    def place(self) -> tuple[str | None, ...]:
+        """Identifies the folder or the prefix, whatever the credentials."""
+        if self.s3 is not None:
+            return (self.s3.endpoint, self.s3.bucket, self.s3.prefix)
+        claim = self.persistent_volume_claim
+        return (claim.claim_name, claim.path) if claim else ()
+
 
 class SplitBy(StrEnum):
     """The unit that the division into train, dev and test keeps together."""
@@ -177,9 +200,9 @@ class NegativesSource(DatasetSource):
 
     persistent_volume_claim: ClaimSource | None = None
     """Folder on a PersistentVolumeClaim that holds the recordings. It is mounted read-only by the
-    prepare stage. The claim may be that of the dataset or of the workspace. If the pods of several
-    models run on several nodes, it needs the access mode ReadOnlyMany or ReadWriteMany. Mutually
-    exclusive with s3."""
+    prepare stage. The claim may be that of the dataset or of the workspace, with a path to a folder
+    that holds only other speech. If the pods of several models run on several nodes, it needs the
+    access mode ReadOnlyMany or ReadWriteMany. Mutually exclusive with s3."""
     s3: BucketSource | None = None
     """Bucket that holds the recordings. The prepare stage downloads it to the workspace, which must
     have room for it, and keeps the files there: later it downloads only objects that are new or have
@@ -199,13 +222,14 @@ class Negatives(ApiModel, json_schema_extra=cel(_ONE_PLACE_RULE, _ONE_PLACE_MESS
     transcript is spoken, at most 30 seconds each. Subfolders are included. Recordings that cannot be
     used are invalid samples. One in five of the others is held out, to measure how much of such speech
     is accepted. Training uses the rest, at most one for each training clip. None of them may be a
-    recording of the dataset, or a copy of one. Mutually exclusive with source. If empty, the dataset's
-    folder has no recordings of other speech."""
+    recording of the dataset, or a copy of one. Mutually exclusive with source. If empty, no folder of
+    the dataset is used."""
     source: NegativesSource | None = None
-    """Place with such recordings outside of the folder of the dataset, for a folder or bucket that
-    several models share. The rules of path apply to them. Other files are ignored, such as tables.
-    dataset.revision identifies their state too: change it after you changed them. Mutually exclusive
-    with path. If not set, there are only those of path."""
+    """Folder on a claim, or bucket, that holds such recordings outside the folder of the dataset.
+    Several models may share it. It must not be the place of dataset.source itself. The rules of path
+    apply. Other files, such as tables, are ignored. dataset.revision identifies the state of these
+    recordings too: change it after you change them. Mutually exclusive with path. If not set, only
+    path is used."""
 
     def model_post_init(self, context: Any, /) -> None:
         """Apply the CEL rule to manifests that do not pass through an API server."""
@@ -228,7 +252,10 @@ class Synthesis(ApiModel):
     misses are added. Defaults to 20."""
 
 
-class Dataset(ApiModel):
+class Dataset(
+    ApiModel,
+    json_schema_extra=cel(_OTHER_CLAIM_RULE, _OTHER_PLACE_MESSAGE, (_OTHER_BUCKET_RULE, _OTHER_PLACE_MESSAGE)),
+):
     """The recordings with their transcripts, and the settings that turn them into clips."""
 
     source: DatasetSource
@@ -245,11 +272,11 @@ class Dataset(ApiModel):
     recordings: Recordings = Recordings()
     """The way in which the file names of recordings are read."""
     revision: Annotated[str, Field(max_length=64)] = DEFAULT_REVISION
-    """Arbitrary text that identifies the state of the files, also of those in negatives.source. The
+    """Arbitrary text that identifies the state of the files, including those of negatives.source. The
     operator does not watch the files. After you change them, change the revision to prepare the dataset
-    again. A new model is trained only if the resulting clips differ. If a bucket is source or
-    negatives.source and the revision is not set, every run of the prepare stage lists the bucket, and
-    prepares again when a key, a size or an ETag has changed. Defaults to "1"."""
+    again. A new model is trained only if the resulting clips differ. If source or negatives.source is
+    a bucket and the revision is not set, every run of the prepare stage lists the bucket, and prepares
+    again when a key, a size or an ETag has changed. Defaults to "1"."""
     split: Split = Split()
     """Division of the clips into train, dev and test. It applies to datasets that give no parts, and
     to rows without a value in the column `split`. The tables of DeepSpeechCSV and the official ones
@@ -293,3 +320,10 @@ class Dataset(ApiModel):
     """Defines what happens to rows that cannot be used, such as an unreadable recording or an empty
     transcript. Reject leaves them out and reports their number in the condition DatasetReady. Fail
     makes the prepare stage fail if there is at least one. Defaults to Reject."""
+
+    def model_post_init(self, context: Any, /) -> None:
+        """Apply the CEL rules to manifests that do not pass through an API server."""
+        del context
+        other = self.negatives.source
+        if other is not None and other.place == self.source.place:
+            raise ValueError(_OTHER_PLACE_MESSAGE)

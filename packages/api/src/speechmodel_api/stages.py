@@ -206,12 +206,13 @@ class PrepareInput(StageInput):
     """Loudness that the speech of every clip is brought to, in dBFS. None leaves clips as they
     are."""
     negatives: Negatives = Negatives(built_in=False)
-    """Without `source`, which the two fields below replace. A document without it is from before negatives existed."""
+    """Its `source` is always None: the two fields below replace it. Documents from before negatives existed lack this
+    field."""
     other_speech: PurePosixPath | None = None
     """Folder of `dataset.negatives.source`: a claim, mounted read-only, or the folder that its bucket is downloaded to.
     None without one."""
     other_speech_bucket: S3Location | None = None
-    """Bucket of `dataset.negatives.source`, whose keys are in variables that begin with NEGATIVES_. None for a claim."""
+    """Bucket of `dataset.negatives.source`, whose keys are in variables with the prefix NEGATIVES_. None for a claim."""
     synthesize: Synthesis | None = None
     """Synthetic takes to add to training. None for none."""
 

@@ -48,10 +48,18 @@ VERIFIED = "verified.json"
 SIGNATURE = "model.sig"
 """The signature of a published version, beside version.json, in S3 and in a server's folder."""
 
+PARTIAL = ".partial"
+"""Ending of the folder beside a folder of downloads with the files that are not whole yet."""
+
 
 def part_table(part: str) -> str:
     """Return the file name of a dataset part: train.csv, dev.csv, test.csv or negatives.csv."""
     return f"{part}.csv"
+
+
+def downloads_index(folder: Path) -> Path:
+    """Return the file beside a folder of downloads that lists those that are whole."""
+    return folder.with_name(f"{folder.name}.objects.jsonl")
 
 
 class Workspace:

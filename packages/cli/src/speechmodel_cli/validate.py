@@ -31,11 +31,12 @@ def validate(paths: Sequence[Path], dataset: "DatasetOptions | None" = None) -> 
                 sys.stdout.write(f"{path}: {', '.join(model.name for model in manifests)} valid\n")
     if count:
         sys.stderr.write(f"{count} problem{'' if count == 1 else 's'}\n")
-    unusable = _validate_datasets(models, dataset) if dataset else 0
+    unusable = _validate_datasets(models, dataset, all_read=not count) if dataset else 0
     return 1 if count or unusable else 0
 
 
-def _validate_datasets(models: Sequence[tuple[Path, Manifest]], options: "DatasetOptions") -> int:
+def _validate_datasets(models: Sequence[tuple[Path, Manifest]], options: "DatasetOptions", *, all_read: bool) -> int:
+    """Print the reports. An invalid manifest, which is not among `models`, may read any claim."""
     from speechmodel_cli.local.model import read_claims
     from speechmodel_cli.validate_dataset import validate_dataset
 
@@ -44,7 +45,7 @@ def _validate_datasets(models: Sequence[tuple[Path, Manifest]], options: "Datase
         sys.stderr.write(f"one folder is given for the datasets of {names}; validate them one by one\n")
         return 1
     read = dict.fromkeys(name for _, manifest in models for name in read_claims(manifest.spec))
-    if unknown := sorted(set(options.claims) - set(read)):
+    if all_read and (unknown := sorted(set(options.claims) - set(read))):
         known = ", ".join(read) or "none"
         sys.stderr.write(
             f"--claim {unknown[0]}: no manifest reads a claim of this name (claims: {known}); correct it\n"

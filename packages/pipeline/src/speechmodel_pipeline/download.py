@@ -8,6 +8,7 @@ from speechmodel_api.stages import DownloadInput, DownloadOutput
 from speechmodel_stagekit.errors import BadConfiguration
 from speechmodel_stagekit.program import run_stage
 
+from speechmodel_pipeline.progress import Steps
 from speechmodel_pipeline.s3.errors import where
 from speechmodel_pipeline.s3.folder import BucketFolder
 
@@ -31,10 +32,10 @@ def download_checkpoint(task: DownloadInput) -> DownloadOutput:
             f"objects such as {source.listed[0].name}; correct {FIELD}.prefix, or upload the checkpoint and set the "
             "annotation speechops.dev/retry to a new value",
         )
-    source.download(Path(task.folder))
+    source.download(Path(task.folder), Steps(source.size_bytes, "bytes").advance)
     return DownloadOutput(
         objects=len(source.listed),
-        size_bytes=sum(each.size for each in source.listed),
+        size_bytes=source.size_bytes,
         listing_digest=source.digest,
     )
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic import ValidationError
 from speechmodel_api.base import Document
 from speechmodel_api.stages import Kept, Manifest
-from speechmodel_api.workspace import MODEL, Workspace
+from speechmodel_api.workspace import MODEL, PARTIAL, Workspace, downloads_index
 
 from speechmodel_stagekit.artefacts import MANIFEST
 
@@ -74,7 +74,10 @@ def tidy(workspace: Workspace, kept: Kept) -> None:
         try:
             folder.path.rename(going)
             shutil.rmtree(going)
-            _mark(folder.path).unlink(missing_ok=True)
+            if (partial := folder.path.with_name(f"{folder.path.name}{PARTIAL}")).is_dir():
+                shutil.rmtree(partial)
+            for beside in (downloads_index(folder.path), _mark(folder.path)):
+                beside.unlink(missing_ok=True)
             log.info("removed %s, which nothing has referred to for %d s", folder.path, folder.seconds)
         except FileNotFoundError:
             continue  # another process, such as one of several workers, removes it
@@ -143,10 +146,14 @@ def _state(checkpoint: Path) -> _State | None:
 
 
 def _folders(parent: Path) -> list[Path]:
-    """Return the finished folders in a folder. Those with a dot in front are being written."""
+    """Return the finished folders in a folder. Those with a dot in front, or the ending of a partial download, are being
+    written.
+    """
     if not parent.is_dir():
         return []
-    return [path for path in parent.iterdir() if path.is_dir() and not path.name.startswith(".")]
+    return [
+        path for path in parent.iterdir() if path.is_dir() and not path.name.startswith(".") and path.suffix != PARTIAL
+    ]
 
 
 def _model_of(export: Path) -> str | None:

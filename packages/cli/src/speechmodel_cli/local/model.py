@@ -11,7 +11,7 @@ from speechmodel_api.training_spec import Storage
 from speechmodel_plan.task import checkpoint_bucket
 
 from speechmodel_cli.local.errors import DatasetMissing
-from speechmodel_cli.local.object_store import ObjectStore, negatives_beginning, require_keys
+from speechmodel_cli.local.object_store import ObjectStore, negatives_prefix, require_keys
 
 WITHOUT_EFFECT = (
     ("training", "storage"),
@@ -78,19 +78,19 @@ class LocalModel:
         if source.s3 is not None:
             require_keys(source.s3, "dataset.source.s3", "set them")
         if source.persistent_volume_claim is not None:
-            _require_folder(self.dataset, source.persistent_volume_claim.claim_name, "of the dataset claim")
+            claim = source.persistent_volume_claim.claim_name
+            _require_folder(self.dataset, claim, f"of the dataset claim {claim}")
 
     def require_negatives(self) -> None:
         """Raise DatasetMissing and CredentialsMissing as require_dataset does, for dataset.negatives.source."""
         source = self.spec.dataset.negatives.source
         if source and source.s3:
-            beginning = negatives_beginning()
-            advice = (
-                "set them" if beginning else f"set them, or {' and '.join(NEGATIVES + key for key in REQUIRED_KEYS)}"
-            )
-            require_keys(source.s3, "dataset.negatives.source.s3", advice, beginning)
+            prefix = negatives_prefix()
+            advice = "set them" if prefix else f"set them, or {' and '.join(NEGATIVES + key for key in REQUIRED_KEYS)}"
+            require_keys(source.s3, "dataset.negatives.source.s3", advice, prefix)
         if source and (claim := source.persistent_volume_claim) and (folder := self.negatives):
-            _require_folder(folder, claim.claim_name, "of dataset.negatives.source, on the claim")
+            which = f"on the claim {claim.claim_name} (dataset.negatives.source)"
+            _require_folder(folder, claim.claim_name, which)
 
     def require_checkpoint_keys(self) -> None:
         """Raise CredentialsMissing when the environment lacks the keys of the checkpoint's bucket."""
@@ -118,7 +118,7 @@ class LocalModel:
 def _require_folder(folder: Path, claim: str, which: str) -> None:
     if not folder.is_dir():
         advice = f"create it, or give another folder with --claim {claim}=FOLDER"
-        raise DatasetMissing(f"the folder {folder} {which} {claim} does not exist; {advice}")
+        raise DatasetMissing(f"the folder {folder} {which} does not exist; {advice}")
 
 
 def _is_set(spec: SpeechModelSpec, path: tuple[str, ...]) -> bool:

@@ -67,11 +67,11 @@ class ManifestStore:
         """Do nothing, because nothing was started."""
 
 
-def require_keys(s3: S3Target, path: str, advice: str, beginning: str = "") -> None:
-    """Raise CredentialsMissing when the field `path` names a Secret and the environment lacks one of its keys, whose
-    names have this beginning.
+def require_keys(s3: S3Target, path: str, advice: str, prefix: str = "") -> None:
+    """Raise CredentialsMissing when the field `path` names a Secret and the environment lacks one of its keys after
+    `prefix`.
     """
-    missing = [f"{beginning}{name}" for name in REQUIRED_KEYS if not os.environ.get(f"{beginning}{name}")]
+    missing = [f"{prefix}{name}" for name in REQUIRED_KEYS if not os.environ.get(f"{prefix}{name}")]
     if s3.secret_ref is not None and missing:
         raise CredentialsMissing(
             f"the Secret {s3.secret_ref.name} ({path}.secretRef) is read from the environment here, which lacks "
@@ -100,15 +100,15 @@ def reading_access(bucket: S3Target | None, negatives: S3Target | None) -> Acces
     s3 = bucket or negatives
     if s3 is None:
         return None
-    access, beginning = access_of(s3), negatives_beginning()
+    access, prefix = access_of(s3), negatives_prefix()
     if negatives is None:
         return access
-    keys = {f"{NEGATIVES}{name}": value for name in S3_KEYS if (value := os.environ.get(f"{beginning}{name}"))}
+    keys = {f"{NEGATIVES}{name}": value for name in S3_KEYS if (value := os.environ.get(f"{prefix}{name}"))}
     return Access(access.endpoint, {**access.environment, **keys})
 
 
-def negatives_beginning() -> str:
-    """Return the beginning of the names of the variables with the keys for dataset.negatives.source.s3: NEGATIVES_ if any of
-    them is set, and else nothing, so that AWS_* may be the keys of every bucket.
+def negatives_prefix() -> str:
+    """Return the prefix of the variables that hold the keys of dataset.negatives.source.s3: NEGATIVES_ if one of them is
+    set, otherwise an empty string, so that AWS_* serve every bucket.
     """
     return NEGATIVES if any(os.environ.get(f"{NEGATIVES}{name}") for name in S3_KEYS) else ""

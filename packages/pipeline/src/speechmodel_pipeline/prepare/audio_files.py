@@ -5,7 +5,7 @@ import os
 import stat
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from speechmodel_runtime.headerless import HEADERLESS
 
@@ -20,17 +20,24 @@ AUDIO = WITH_HEADER | HEADERLESS.keys()
 """Endings of files that the runtime reads (readers.py)."""
 BROKEN = 0
 """Mode of a link to nothing."""
+LOST = "lost+found"
+"""Folder at the root of an ext4 volume that only root may read."""
 
 
 def audio_files(folder: Path) -> list[Path]:
     """Return the recordings in `folder` and the folders below it, sorted by path.
 
-    Symbolic links are followed, except to a folder that contains the link; one to nothing is returned
-    whatever its name, so that it is reported. Hidden files and folders are ignored. Telephone systems keep a prompt in
-    several formats, so one without a header is left out beside another file of the same name. Raises OSError for a
+    Symbolic links are followed, except to a folder that contains the link; one to nothing is returned whatever its
+    name, so that it is reported. Hidden files and folders and lost+found are ignored. Telephone systems keep a prompt
+    in several formats, so one without a header is left out beside another file of the same name. Raises OSError for a
     folder that cannot be read.
     """
     return sorted(_files(folder, ()))
+
+
+def is_recording(name: str) -> bool:
+    """Return True when audio_files returns a file of this path below its folder, unless it is a copy in another format."""
+    return all(map(_is_shown, PurePosixPath(name).parts)) and _ending(name) in AUDIO
 
 
 def _files(folder: Path, above: tuple[tuple[int, int], ...]) -> Iterator[Path]:
@@ -38,7 +45,7 @@ def _files(folder: Path, above: tuple[tuple[int, int], ...]) -> Iterator[Path]:
     if identity in above:
         return
     with os.scandir(folder) as entries:
-        shown = [entry for entry in entries if not entry.name.startswith(".")]
+        shown = [entry for entry in entries if _is_shown(entry.name)]
     copies = _copies(entry.name for entry in shown)
     for entry in shown:
         mode = _mode(entry)
@@ -63,6 +70,10 @@ def _rank(name: str) -> tuple[int, str]:
     """Return what sorts files with a header first, and then those with a higher rate."""
     described = HEADERLESS.get(_ending(name))
     return (-(1 << 30) if described is None else -described.sample_rate, name)
+
+
+def _is_shown(name: str) -> bool:
+    return not name.startswith(".") and name != LOST
 
 
 def _ending(name: str) -> str:

@@ -135,6 +135,8 @@ def _make(task: PrepareInput, folder: Path) -> PrepareOutput:
     rows = _Rows(list(listing.rejected))
     texts = _normalise(listing.recordings, task, rows)
     made = _make_clips(texts, task, folder, rows)
+    if other is not None:
+        refuse_recordings_of_rows(other, [recording for recording, _, _ in made])
     kept = _leave_out_duplicates(made, rows)
     rows.rejected.sort(key=lambda rejection: (rejection.file, rejection.row, rejection.recordings))
     for rejection in rows.rejected:
@@ -222,21 +224,14 @@ def _list(task: PrepareInput) -> tuple[Listing, OtherSpeech | None]:
             Path(task.source), task.format, task.language, task.name_pattern, only_inside=task.bucket is not None
         )
         listing = with_takes(listing, Path(task.source), lambda text: _normalised_or_given(text, task))
+        listing = replace(listing, recordings=with_one_name_each(listing.recordings))
         if (other := find_other_speech(task)) is not None:
-            refuse_recordings_of_rows(other, listing.recordings)
-        listing = replace(
-            listing,
-            recordings=with_one_name_each(listing.recordings),
-            unnamed_files=_without_negatives(listing.unnamed_files, task.negatives.path),
-        )
+            unnamed = other.not_in_folder(listing.unnamed_files, Path(task.source))
+            listing = replace(listing, unnamed_files=unnamed)
     except PermissionError as error:
         denied = f"{error.filename} cannot be read (permission denied for user {os.geteuid()})"
         raise BadData(Reason.INVALID_DATASET, f"{denied}; make it readable, as with `chmod -R a+rX`") from error
     return listing, other
-
-
-def _without_negatives(names: Sequence[str], folder: str) -> tuple[str, ...]:
-    return tuple(name for name in names if not folder or not name.startswith(f"{folder}/"))
 
 
 def _normalise(recordings: Sequence[Recording], task: PrepareInput, rows: _Rows) -> list[tuple[Recording, str]]:

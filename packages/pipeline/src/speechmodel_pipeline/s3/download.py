@@ -16,7 +16,7 @@ import logging
 import os
 import shutil
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -24,6 +24,7 @@ from pathlib import Path, PurePosixPath
 from botocore.exceptions import FlexibleChecksumError, HTTPClientError, IncompleteReadError
 from pydantic import BaseModel, ValidationError
 from speechmodel_api.reasons import Reason
+from speechmodel_api.workspace import PARTIAL, downloads_index
 from speechmodel_stagekit.durable import replace_file, sync
 from speechmodel_stagekit.errors import BadData, TryAgain
 
@@ -58,8 +59,13 @@ class _Whole(BaseModel):
     etag: str
 
 
-def list_objects(bucket: Bucket, prefix: str, unusable: Reason = Reason.INVALID_DATASET) -> tuple[ListedObject, ...]:
-    """Return the objects below `<prefix>/`, or in the whole bucket, without markers of folders.
+def list_objects(
+    bucket: Bucket,
+    prefix: str,
+    unusable: Reason = Reason.INVALID_DATASET,
+    wanted: Callable[[str], bool] = lambda _: True,
+) -> tuple[ListedObject, ...]:
+    """Return the objects below `<prefix>/`, or in the whole bucket, whose key below it is `wanted`, without markers of folders.
 
     Raises BadData with the reason `unusable` when a key cannot be the path of a file.
     """
@@ -69,7 +75,7 @@ def list_objects(bucket: Bucket, prefix: str, unusable: Reason = Reason.INVALID_
         ListedObject(entry["Key"], entry["Key"].removeprefix(below), entry["Size"], entry["ETag"].strip('"'))
         for page in pages
         for entry in page.get("Contents", ())
-        if not entry["Key"].endswith("/")
+        if not entry["Key"].endswith("/") and wanted(entry["Key"].removeprefix(below))
     )
     names = {each.name for each in listed}
     for each in listed:
@@ -90,12 +96,12 @@ def download(bucket: Bucket, listed: Sequence[ListedObject], folder: Path, advan
     storage_errors), and TryAgain (DownloadFailed) for an object that was replaced meanwhile.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    index = folder.with_name(f"{folder.name}.objects.jsonl")
+    index = downloads_index(folder)
     whole = _whole_files(index, folder, listed)
     _remove_others(folder, {each.name for each in listed})
     missing = [each for each in listed if each.name not in whole]
     advance(sum(each.size for each in listed if each.name in whole))
-    partial = folder.with_name(f"{folder.name}.partial")
+    partial = folder.with_name(f"{folder.name}{PARTIAL}")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
     writing = threading.Lock()

@@ -70,18 +70,20 @@ class Bucket:
     name: str
 
     @classmethod
-    def connect(cls, location: S3Location, variables: str = "") -> "Bucket":
-        """Return the bucket, with the credentials that boto3 finds: first AWS_* in the environment, or, with
-        `variables`, those whose names begin with it. AWS_* then belong to another bucket and are not used.
+    def connect(cls, location: S3Location, env_prefix: str = "") -> "Bucket":
+        """Return the bucket, with the credentials that boto3 finds. With `env_prefix`, AWS_ACCESS_KEY_ID,
+        AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN are not used, which belong to another bucket, but the variables with
+        this prefix before the same names.
 
-        Nothing is sent yet.
+        The endpoint is that of the spec, and otherwise that of AWS. Nothing is sent yet.
         """
         session = botocore.session.get_session()  # boto3's shared session caches credentials
-        if variables:
+        session.set_config_variable("ignore_configured_endpoint_urls", True)
+        if env_prefix:
             session.get_component("credential_provider").remove("env")
         # without a value, boto3 looks further
         key_id, secret, token = (
-            os.environ.get(f"{variables}{name}") or None if variables else None for name in S3_KEYS
+            os.environ.get(f"{env_prefix}{name}") or None if env_prefix else None for name in S3_KEYS
         )
         # services other than AWS seldom have a host name per bucket
         style: Literal["path", "auto"] = "path" if location.endpoint else "auto"
