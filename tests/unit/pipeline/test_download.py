@@ -112,9 +112,13 @@ def test_an_object_that_always_arrives_damaged_is_not_used(tmp_path: Path) -> No
     assert not (tmp_path / "0/a.wav").exists()
 
 
-@pytest.mark.parametrize("env_prefix", ["", NEGATIVES])
-def test_a_bucket_without_an_endpoint_is_at_aws(env_prefix: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"):
-        monkeypatch.setenv(name, "http://of-another-bucket:9")
+@pytest.mark.parametrize(
+    ("env_prefix", "endpoint"), [("", "http://minio:9000"), (NEGATIVES, "https://s3.eu-west-1.amazonaws.com")]
+)
+def test_the_endpoint_of_the_environment_goes_with_its_keys(
+    env_prefix: str, endpoint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://of-other-services:9")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://minio:9000")
     client = Bucket.connect(S3Location(bucket="radio", region="eu-west-1"), env_prefix).client
-    assert client.meta.endpoint_url == "https://s3.eu-west-1.amazonaws.com"
+    assert client.meta.endpoint_url == endpoint

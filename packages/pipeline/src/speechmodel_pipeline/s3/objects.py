@@ -75,11 +75,12 @@ class Bucket:
         AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN are not used, which belong to another bucket, but the variables with
         this prefix before the same names.
 
-        The endpoint is that of the spec, and otherwise that of AWS. Nothing is sent yet.
+        The endpoint is that of the spec. Without one it is that of AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL, unless there is
+        an `env_prefix`, and otherwise that of AWS. Nothing is sent yet.
         """
         session = botocore.session.get_session()  # boto3's shared session caches credentials
-        session.set_config_variable("ignore_configured_endpoint_urls", True)
         if env_prefix:
+            session.set_config_variable("ignore_configured_endpoint_urls", True)
             session.get_component("credential_provider").remove("env")
         # without a value, boto3 looks further
         key_id, secret, token = (
