@@ -127,8 +127,8 @@ BAD: list[tuple[str, Any, str]] = [
         "set either path or source, not both",
     ),
     (
-        "spec.dataset",
-        {"negatives": {"source": {"persistentVolumeClaim": {"claimName": "clips"}}}},
+        "spec.dataset.negatives",
+        {"source": {"persistentVolumeClaim": {"claimName": "clips"}}},
         "negatives.source must not be the place of source",
     ),
     (
