@@ -36,6 +36,7 @@ TOGETHER = {
     "clusters that come and go": ("tools/kubecluster/tests/",),
     "a training by Coqui": ("tests/unit/training/test_coqui_checkpoints",),
     "a training by two workers": ("tests/unit/training/test_workers",),
+    "ten minutes of soak": ("tests/integration/operator/test_soak",),
 }
 """Tests that share something costly, by the beginnings of their names. The first group that fits counts.
 
