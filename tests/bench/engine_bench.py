@@ -24,7 +24,7 @@ import numpy as np
 from speechmodel_api.audio import SAMPLE_RATE
 from speechmodel_api.published import PublishedNative, VersionManifest
 from speechmodel_api.serving_spec import Engine
-from speechmodel_api.stages import Decoding
+from speechmodel_api.stages.decoders import Decoding
 from speechmodel_api.workspace import GRAPH, MODEL, QUANTISED
 from speechmodel_inference.decoders import open_decoder
 from speechmodel_pipeline.convert.quantised import export_quantised_model

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
-from speechmodel_api.stages import Calibration
+from speechmodel_api.stages.decoders import Calibration
 from speechmodel_decoding import AcousticModel, Recogniser
 from speechmodel_decoding.compiling import compile_grammar
 from speechmodel_pipeline.convert.acoustic import export_acoustic_model

@@ -31,7 +31,7 @@ from typing import Any
 import numpy as np
 from speechmodel_api.augmentation import parse
 from speechmodel_api.spec import SpeechModelSpec
-from speechmodel_api.stages import INPUT_VARIABLE, RESULT_VARIABLE, StageInput
+from speechmodel_api.stages.contract import INPUT_VARIABLE, RESULT_VARIABLE, StageInput
 from speechmodel_api.workspace import ACOUSTIC, GRAMMAR, Workspace
 from speechmodel_decoding import AcousticModel, Grammar, Recogniser
 from speechmodel_pipeline.evaluate.grammar import decide

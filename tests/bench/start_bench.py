@@ -26,7 +26,7 @@ from bench.engine_bench import UNITS
 from bench.large_version import large_version
 from speechmodel_api.schema import S3Location
 from speechmodel_api.serving_spec import Engine
-from speechmodel_api.stages import FetchInput
+from speechmodel_api.stages.publish import FetchInput
 from speechmodel_api.workspace import MODEL, SELFTEST, VERIFIED, VERSION
 from speechmodel_cli.local.published import read_manifest
 from speechmodel_pipeline.model_cache import FOLDER

@@ -34,7 +34,7 @@ import psutil
 import pytest
 from bench.cpu_torch import cpu_torch
 from speechmodel_api.audio import frame_count
-from speechmodel_api.stages import PrepareOutput
+from speechmodel_api.stages.prepare import PrepareOutput
 from speechmodel_api.training_spec import Precision
 from speechmodel_api.workspace import Workspace
 from speechmodel_stagekit.artefacts import seal

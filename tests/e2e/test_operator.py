@@ -13,7 +13,9 @@ import pytest
 from kubecluster import audit
 from speechmodel_api import keys
 from speechmodel_api.spec import SpeechModelSpec
-from speechmodel_api.stages import Decoding, EvaluateOutput, PrepareOutput
+from speechmodel_api.stages.decoders import Decoding
+from speechmodel_api.stages.evaluate import EvaluateOutput
+from speechmodel_api.stages.prepare import PrepareOutput
 from support.kube import Kubectl, Model, Object
 from support.spaces import OPERATOR_NAMESPACE, Space, make_space, remove_space
 from support.target import Target

@@ -5,7 +5,9 @@ from math import exp
 from speechmodel_api.learning import LearningSettings
 from speechmodel_api.measures import ErrorRate
 from speechmodel_api.published import EpochLoss, ModelCard
-from speechmodel_api.stages import EvaluateOutput, GrammarFigures, PrepareOutput, TrainOutput
+from speechmodel_api.stages.evaluate import EvaluateOutput, GrammarFigures
+from speechmodel_api.stages.prepare import PrepareOutput
+from speechmodel_api.stages.train import TrainOutput
 
 DIGEST = "3f9a1c" + "0" * 58
 

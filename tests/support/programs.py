@@ -11,7 +11,7 @@ from typing import Any
 
 from speechmodel_api.base import Document
 from speechmodel_api.progress import StepProgress, parse_progress
-from speechmodel_api.stages import RESULT_LIMIT
+from speechmodel_api.stages.contract import RESULT_LIMIT
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from speechmodel_api.published import (
     PublishedScorer,
     VersionManifest,
 )
-from speechmodel_api.stages import Calibration, Decoding
+from speechmodel_api.stages.decoders import Calibration, Decoding
 from speechmodel_api.workspace import ACOUSTIC, GRAMMAR, MODEL, QUANTISED, SCORER, SELFTEST, VERSION
 from speechmodel_decoding.compiling import compile_grammar
 from speechmodel_pipeline.convert.acoustic import export_acoustic_model

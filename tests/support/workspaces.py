@@ -8,16 +8,11 @@ from pathlib import Path, PurePosixPath
 
 from speechmodel_api.dataset_spec import DatasetFormat, Negatives, Split
 from speechmodel_api.schema import S3Location
-from speechmodel_api.stages import (
-    ConvertInput,
-    ConvertOutput,
-    Decoding,
-    EvaluateInput,
-    EvaluateOutput,
-    PrepareInput,
-    PrepareOutput,
-    PublishInput,
-)
+from speechmodel_api.stages.convert import ConvertInput, ConvertOutput
+from speechmodel_api.stages.decoders import Decoding
+from speechmodel_api.stages.evaluate import EvaluateInput, EvaluateOutput
+from speechmodel_api.stages.prepare import PrepareInput, PrepareOutput
+from speechmodel_api.stages.publish import PublishInput
 from speechmodel_pipeline.convert.stage import convert
 from speechmodel_pipeline.evaluate.stage import evaluate
 from speechmodel_pipeline.prepare.stage import prepare

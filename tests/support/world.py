@@ -9,23 +9,12 @@ from speechmodel_api.base import Document
 from speechmodel_api.learning import LearningSettings
 from speechmodel_api.progress import TrainProgress
 from speechmodel_api.spec import SpeechModelSpec
-from speechmodel_api.stages import (
-    CompareInput,
-    CompareOutput,
-    ConvertInput,
-    ConvertOutput,
-    DownloadOutput,
-    EvaluateOutput,
-    GrammarFigures,
-    PrepareOutput,
-    PublishInput,
-    PublishOutput,
-    StageError,
-    StageInput,
-    StageName,
-    StageResult,
-    TrainOutput,
-)
+from speechmodel_api.stages.contract import StageError, StageInput, StageName, StageResult
+from speechmodel_api.stages.convert import ConvertInput, ConvertOutput
+from speechmodel_api.stages.evaluate import CompareInput, CompareOutput, EvaluateOutput, GrammarFigures
+from speechmodel_api.stages.prepare import PrepareOutput
+from speechmodel_api.stages.publish import PublishInput, PublishOutput
+from speechmodel_api.stages.train import DownloadOutput, TrainOutput
 from speechmodel_api.status import Condition, SpeechModelStatus, StageStatus
 from speechmodel_api.tflite import PublishedTflite, TfliteFile
 from speechmodel_operator.resources.pod import settings_hashes

@@ -1,7 +1,7 @@
 """The manifests of the chart: restricted pods, small roles, and settings that the operator knows."""
 
 import pytest
-from speechmodel_api.stages import StageName
+from speechmodel_api.stages.contract import StageName
 from speechmodel_operator.settings import PREFIX, Settings
 from speechmodel_plan.names import retrain_account
 from support.helm_chart import NAME, NAMESPACE, Helm, Object, of_kind, operator_pod, rules

@@ -20,7 +20,7 @@ import pytest
 import soundfile
 from speechmodel_api.dataset_spec import Annotations, DatasetFormat, Negatives, Split
 from speechmodel_api.serving_spec import Engine
-from speechmodel_api.stages import PrepareInput
+from speechmodel_api.stages.prepare import PrepareInput
 from speechmodel_api.workspace import REPORT, Workspace
 from speechmodel_cli.command_line import main
 from speechmodel_cli.transcriptions import transcribe_here

@@ -13,7 +13,7 @@ import pytest
 from botocore.exceptions import ReadTimeoutError
 from speechmodel_api.dataset_spec import DatasetFormat, Negatives, Split
 from speechmodel_api.schema import S3Location
-from speechmodel_api.stages import PrepareInput
+from speechmodel_api.stages.prepare import PrepareInput
 from speechmodel_api.takes import MISHEARD, TAKES
 from speechmodel_inference import sounds
 from speechmodel_inference.bucket_store import BucketStore

@@ -8,7 +8,7 @@ from speechmodel_api.credentials import NEGATIVES
 from speechmodel_api.dataset_spec import DatasetFormat, Negatives, Split
 from speechmodel_api.progress import StepProgress, parse_progress
 from speechmodel_api.schema import S3Location
-from speechmodel_api.stages import PrepareInput
+from speechmodel_api.stages.prepare import PrepareInput
 from speechmodel_cli.local.seaweedfs import Identity
 from speechmodel_pipeline.prepare.audio_files import is_recording
 from speechmodel_pipeline.prepare.stage import prepare

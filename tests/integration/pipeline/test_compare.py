@@ -7,7 +7,8 @@ import pytest
 from speechmodel_api.dataset_spec import Split
 from speechmodel_api.decoding_spec import ForeignSpeech, GrammarSource
 from speechmodel_api.schema import S3Location
-from speechmodel_api.stages import CompareInput, Decoding
+from speechmodel_api.stages.decoders import Decoding
+from speechmodel_api.stages.evaluate import CompareInput
 from speechmodel_pipeline.convert.stage import convert
 from speechmodel_pipeline.evaluate.stage import evaluate
 from speechmodel_pipeline.publish import publish

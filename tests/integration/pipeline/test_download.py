@@ -5,7 +5,8 @@ from pathlib import Path, PurePosixPath
 import pytest
 from speechmodel_api.reasons import Reason
 from speechmodel_api.schema import S3Location
-from speechmodel_api.stages import DownloadInput, DownloadOutput, Kept
+from speechmodel_api.stages.contract import Kept
+from speechmodel_api.stages.train import DownloadInput, DownloadOutput
 from speechmodel_api.workspace import Workspace
 from speechmodel_pipeline.download import download_checkpoint
 from speechmodel_stagekit.errors import BadConfiguration, BadData, StageFailure, TryAgain

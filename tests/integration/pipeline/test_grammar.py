@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from speechmodel_api.dataset_spec import Split
 from speechmodel_api.decoding_spec import GrammarSource
-from speechmodel_api.stages import Calibration, Decoding
+from speechmodel_api.stages.decoders import Calibration, Decoding
 from speechmodel_decoding import AcousticModel, Grammar, Recogniser
 from speechmodel_pipeline.convert.stage import convert
 from speechmodel_runtime import load, read_graph

@@ -21,7 +21,7 @@ from speechmodel_api.dataset_spec import (
     SplitBy,
     Synthesis,
 )
-from speechmodel_api.stages import PrepareInput, PrepareOutput
+from speechmodel_api.stages.prepare import PrepareInput, PrepareOutput
 from speechmodel_pipeline.prepare.stage import prepare
 from speechmodel_runtime import load, loudness
 from speechmodel_stagekit.alphabet import read_alphabet

@@ -6,7 +6,7 @@ from typing import Any
 
 from speechmodel_api.dataset_spec import Negatives, Split
 from speechmodel_api.decoding_spec import ForeignSpeech
-from speechmodel_api.stages import Decoding
+from speechmodel_api.stages.decoders import Decoding
 from speechmodel_pipeline.convert.stage import convert
 from support.graphs import deaf, edited
 from support.programs import Ended, run_program

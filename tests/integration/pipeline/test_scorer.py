@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from speechmodel_api.dataset_spec import Split
 from speechmodel_api.decoding_spec import Scorer
-from speechmodel_api.stages import Decoding
+from speechmodel_api.stages.decoders import Decoding
 from speechmodel_pipeline.convert.stage import convert
 from speechmodel_pipeline.evaluate.scorer import ALPHAS, BETAS
 from support.graphs import edited, with_alphabet

@@ -16,15 +16,10 @@ from speechmodel_api.dataset_spec import Split
 from speechmodel_api.decoding_spec import ForeignSpeech, GrammarSource, Scorer
 from speechmodel_api.published import EpochLoss, VersionList, VersionManifest
 from speechmodel_api.schema import S3Location
-from speechmodel_api.stages import (
-    ConvertOutput,
-    Decoding,
-    EvaluateOutput,
-    FetchInput,
-    PublishInput,
-    PublishOutput,
-    PurgeInput,
-)
+from speechmodel_api.stages.convert import ConvertOutput
+from speechmodel_api.stages.decoders import Decoding
+from speechmodel_api.stages.evaluate import EvaluateOutput
+from speechmodel_api.stages.publish import FetchInput, PublishInput, PublishOutput, PurgeInput
 from speechmodel_api.takes import speaker_hash
 from speechmodel_api.workspace import VERSIONS
 from speechmodel_cli.local.seaweedfs import Identity

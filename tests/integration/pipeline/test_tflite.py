@@ -8,7 +8,8 @@ import pytest
 from speechmodel_api.dataset_spec import Split
 from speechmodel_api.published import VersionManifest
 from speechmodel_api.schema import S3Location
-from speechmodel_api.stages import ConvertOutput, FetchInput
+from speechmodel_api.stages.convert import ConvertOutput
+from speechmodel_api.stages.publish import FetchInput
 from speechmodel_api.tflite import PublishedTflite
 from speechmodel_pipeline.convert.stage import convert
 from speechmodel_pipeline.evaluate.stage import evaluate

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.slow
 
 PROGRAM = """
 from speechmodel_api.reasons import Reason
-from speechmodel_api.stages import PurgeInput, PurgeOutput
+from speechmodel_api.stages.publish import PurgeInput, PurgeOutput
 from speechmodel_stagekit.errors import BadData
 from speechmodel_stagekit.program import run_stage
 def stage(given):

@@ -14,15 +14,9 @@ from speechmodel_api import keys
 from speechmodel_api.decoding_spec import ForeignSpeech, GrammarSource
 from speechmodel_api.schema import S3Location
 from speechmodel_api.spec import SpeechModelSpec
-from speechmodel_api.stages import (
-    Calibration,
-    Decoding,
-    GrammarDecoder,
-    PrepareOutput,
-    Rejection,
-    TrainOutput,
-    WeighedScorer,
-)
+from speechmodel_api.stages.decoders import Calibration, Decoding, GrammarDecoder, Rejection, WeighedScorer
+from speechmodel_api.stages.prepare import PrepareOutput
+from speechmodel_api.stages.train import TrainOutput
 from speechmodel_api.tflite import TfliteFile
 
 GOLDEN = Path(__file__).parent / "golden_keys.json"

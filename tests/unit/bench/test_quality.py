@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from bench.quality import CONDITIONS, MARGIN, Model, Take, left_out, measure, measure_other, read_takes, row
-from speechmodel_api.stages import Calibration
+from speechmodel_api.stages.decoders import Calibration
 from speechmodel_decoding import AcousticModel, Recogniser
 from speechmodel_decoding.compiling import compile_grammar
 from speechmodel_pipeline.convert.acoustic import export_acoustic_model

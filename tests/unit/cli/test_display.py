@@ -5,7 +5,7 @@ import re
 from datetime import UTC, datetime
 
 from rich.console import Console
-from speechmodel_api.stages import StageName
+from speechmodel_api.stages.contract import StageName
 from speechmodel_api.status import StageState, StageStatus
 from speechmodel_cli.display import Bars
 

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from speechmodel_api.stages import StageName
+from speechmodel_api.stages.contract import StageName
 from speechmodel_api.status import SpeechModelStatus, StageState, StageStatus
 from speechmodel_cli.command_line import main
 from speechmodel_cli.local.state import ModelState

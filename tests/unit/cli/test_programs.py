@@ -6,7 +6,9 @@ from pathlib import Path, PurePosixPath
 import pytest
 from speechmodel_api.base import Document
 from speechmodel_api.schema import S3Location
-from speechmodel_api.stages import CompareInput, Decoding, FetchInput, PublishInput
+from speechmodel_api.stages.decoders import Decoding
+from speechmodel_api.stages.evaluate import CompareInput
+from speechmodel_api.stages.publish import FetchInput, PublishInput
 from speechmodel_cli.local.object_store import Access
 from speechmodel_cli.local.programs import environment, inherited
 

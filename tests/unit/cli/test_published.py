@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from speechmodel_api.schema import S3Target
-from speechmodel_api.stages import INPUT_VARIABLE
+from speechmodel_api.stages.contract import INPUT_VARIABLE
 from speechmodel_api.status import ModelStatus
 from speechmodel_api.workspace import VERSIONS
 from speechmodel_cli.local import published as published_versions

@@ -5,7 +5,8 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 from speechmodel_api.progress import TrainProgress
-from speechmodel_api.stages import StageName, TrainInput
+from speechmodel_api.stages.contract import StageName
+from speechmodel_api.stages.train import TrainInput
 from speechmodel_api.training_spec import Checkpoints, Hyperparameters
 from speechmodel_cli.local.runs import RunFolder
 from speechmodel_plan.observed import Run, RunState

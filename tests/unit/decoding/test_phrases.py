@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from speechmodel_api.dataset_spec import Annotations, Numbers
-from speechmodel_api.stages import Decoding
+from speechmodel_api.stages.decoders import Decoding
 from speechmodel_decoding.errors import GrammarError
 from speechmodel_decoding.text.normalise import TranscriptUnusable, normalise
 from speechmodel_decoding.text.phrases import as_trained

@@ -2,7 +2,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from speechmodel_api.stages import Calibration
+from speechmodel_api.stages.decoders import Calibration
 from speechmodel_decoding import AcousticModel, Recogniser
 from speechmodel_decoding.compiling import compile_grammar
 from speechmodel_decoding.errors import GrammarFileError

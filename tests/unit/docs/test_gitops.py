@@ -7,7 +7,7 @@ import cel
 import lupa.lua51
 import pytest
 import yaml
-from speechmodel_api.stages import StageName
+from speechmodel_api.stages.contract import StageName
 from support.places import ROOT
 from support.world import World
 

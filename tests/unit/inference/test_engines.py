@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from speechmodel_api import stages
 from speechmodel_api.published import VersionManifest
 from speechmodel_api.serving_spec import Engine
+from speechmodel_api.stages import contract
 from speechmodel_inference.engines import choose_engine
 from speechmodel_inference.errors import ModelFolderError, NoEngine
 from speechmodel_inference.run import run
@@ -131,7 +131,7 @@ def test_in_a_pod_the_operator_gets_the_sentences_of_a_server_that_cannot_start(
     for name, value in {"FOLDER": str(folder.path), "LISTEN": "127.0.0.1:0", **settings}.items():
         monkeypatch.setenv(f"SPEECHMODEL_{name}", value)
     status = tmp_path / "termination-log"
-    monkeypatch.setattr(stages, "TERMINATION_LOG", str(status))
+    monkeypatch.setattr(contract, "TERMINATION_LOG", str(status))
     assert (run(), status.exists()) == (78, False), "outside of a pod"
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.96.0.1")
     assert run() == 78

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 import pytest
 from speechmodel_api.dataset_spec import Annotations, Numbers
 from speechmodel_api.published import VersionManifest
-from speechmodel_api.stages import Decoding
+from speechmodel_api.stages.decoders import Decoding
 from speechmodel_inference.errors import BadRequest
 from speechmodel_inference.sentences import require_trainable
 from support.cards import DIGEST, card

@@ -7,7 +7,8 @@ from typing import Any, cast
 
 import pytest
 from pydantic import ValidationError
-from speechmodel_api.stages import PurgeInput, StageName
+from speechmodel_api.stages.contract import StageName
+from speechmodel_api.stages.publish import PurgeInput
 from speechmodel_operator.cluster import refusals
 from speechmodel_operator.cluster.api import DEPLOYMENTS, EVENTS, JOBS, MODELS, PODS, SERVICES, Api, Manifest, Resource
 from speechmodel_operator.cluster.engine import ClusterEngine

@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from speechmodel_api.serving_spec import Engine
 from speechmodel_api.spec import SpeechModelSpec
-from speechmodel_api.stages import PublishInput, PurgeInput, StageName, TrainInput
+from speechmodel_api.stages.contract import StageName
+from speechmodel_api.stages.publish import PublishInput, PurgeInput
+from speechmodel_api.stages.train import TrainInput
 from speechmodel_api.status import ModelStatus
 from speechmodel_operator.resources import jobs, labels, serving
 from speechmodel_operator.resources.jobs import Images

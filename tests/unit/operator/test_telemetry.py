@@ -10,7 +10,7 @@ from typing import cast
 import aiohttp
 import pytest
 from speechmodel_api.log_format import FIELDS_VARIABLE, JsonFormatter, LogFormat
-from speechmodel_api.stages import StageName
+from speechmodel_api.stages.contract import StageName
 from speechmodel_api.status import Phase, SpeechModelStatus
 from speechmodel_operator.cluster.api import Api
 from speechmodel_operator.cluster.engine import ClusterEngine

@@ -4,7 +4,8 @@ import json
 from typing import Any
 
 import pytest
-from speechmodel_api.stages import StageName, TrainInput
+from speechmodel_api.stages.contract import StageName
+from speechmodel_api.stages.train import TrainInput
 from speechmodel_operator.cluster import observe
 from speechmodel_operator.cluster.views import Job, Pod
 from speechmodel_operator.resources import jobs, workers

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from speechmodel_api.dataset_spec import DatasetFormat, Negatives, Split
 from speechmodel_api.schema import S3Location
-from speechmodel_api.stages import PrepareInput
+from speechmodel_api.stages.prepare import PrepareInput
 from speechmodel_pipeline.prepare.other_speech import (
     OtherSpeech,
     find_other_speech,

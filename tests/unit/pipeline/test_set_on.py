@@ -11,7 +11,7 @@ from speechmodel_api.dataset_spec import Annotations, Numbers
 from speechmodel_api.decoding_spec import GrammarSource
 from speechmodel_api.decoding_spec import Scorer as ScorerSpec
 from speechmodel_api.reasons import Reason
-from speechmodel_api.stages import Decoding
+from speechmodel_api.stages.decoders import Decoding
 from speechmodel_decoding import AcousticModel, LogProbabilities, TextScorer
 from speechmodel_decoding.compiling import compile_grammar
 from speechmodel_pipeline.evaluate import grammar, rejection, scorer

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from speechmodel_api.stages import StageName
+from speechmodel_api.stages.contract import StageName
 from speechmodel_api.status import Condition, SpeechModelStatus
 from speechmodel_plan.conditions import Failures
 from speechmodel_plan.observed import RunState, Trouble

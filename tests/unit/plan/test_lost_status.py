@@ -1,7 +1,7 @@
 """A status that somebody clears by hand: it is made again from the Jobs, and what is served stays."""
 
 import pytest
-from speechmodel_api.stages import StageName
+from speechmodel_api.stages.contract import StageName
 from speechmodel_api.status import SpeechModelStatus
 from support.world import World
 

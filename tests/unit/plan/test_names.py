@@ -1,7 +1,7 @@
 """Names of Jobs and local runs, which say what they run."""
 
 import pytest
-from speechmodel_api.stages import StageName
+from speechmodel_api.stages.contract import StageName
 from speechmodel_plan.names import RunName, purge_name, run_name
 
 

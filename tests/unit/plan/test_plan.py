@@ -7,7 +7,8 @@ from itertools import pairwise
 import pytest
 from speechmodel_api.learning import TrainingFacts, choose_settings
 from speechmodel_api.reasons import Reason
-from speechmodel_api.stages import DownloadInput, StageName, TrainInput
+from speechmodel_api.stages.contract import StageName
+from speechmodel_api.stages.train import DownloadInput, TrainInput
 from speechmodel_api.status import Phase, StageState
 from speechmodel_plan.conditions import Failures
 from speechmodel_plan.observed import Claim, RunState, Trouble

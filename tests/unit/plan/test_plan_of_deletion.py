@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
-from speechmodel_api.stages import StageName
+from speechmodel_api.stages.contract import StageName
 from speechmodel_api.status import SpeechModelStatus
 from speechmodel_plan.observed import Purge, RunState, Trouble
 from speechmodel_plan.plan import Done

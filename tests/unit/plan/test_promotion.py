@@ -6,15 +6,9 @@ import pytest
 from pydantic import ValidationError
 from speechmodel_api.evaluation_spec import Gate
 from speechmodel_api.serving_spec import Engine
-from speechmodel_api.stages import (
-    Calibration,
-    CompareInput,
-    EvaluateOutput,
-    GrammarDecoder,
-    NativeEngine,
-    StageName,
-    StageResult,
-)
+from speechmodel_api.stages.contract import StageName, StageResult
+from speechmodel_api.stages.decoders import Calibration, GrammarDecoder, NativeEngine
+from speechmodel_api.stages.evaluate import CompareInput, EvaluateOutput
 from speechmodel_api.status import HISTORY_LENGTH, Condition
 from support.world import World
 

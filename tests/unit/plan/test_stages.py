@@ -13,17 +13,12 @@ from speechmodel_api.learning import LearningSettings
 from speechmodel_api.measures import ErrorRate
 from speechmodel_api.schema import S3Location
 from speechmodel_api.spec import SpeechModelSpec
-from speechmodel_api.stages import (
-    ConvertOutput,
-    EvaluateOutput,
-    GrammarFigures,
-    PrepareInput,
-    PrepareOutput,
-    PublishOutput,
-    StageName,
-    TrainInput,
-    TrainOutput,
-)
+from speechmodel_api.stages.contract import StageName
+from speechmodel_api.stages.convert import ConvertOutput
+from speechmodel_api.stages.evaluate import EvaluateOutput, GrammarFigures
+from speechmodel_api.stages.prepare import PrepareInput, PrepareOutput
+from speechmodel_api.stages.publish import PublishOutput
+from speechmodel_api.stages.train import TrainInput, TrainOutput
 from speechmodel_api.tflite import TfliteFile
 from speechmodel_api.training_spec import Hyperparameters, ScheduleType
 from speechmodel_plan.stages import STAGES, stage_named

@@ -4,7 +4,9 @@ import json
 
 import pytest
 from pydantic import ValidationError
-from speechmodel_api.stages import PrepareInput, PublishInput, StageName
+from speechmodel_api.stages.contract import StageName
+from speechmodel_api.stages.prepare import PrepareInput
+from speechmodel_api.stages.publish import PublishInput
 from speechmodel_api.training_spec import Storage
 from support.world import World
 

@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 
 import pytest
 from pydantic import TypeAdapter
-from speechmodel_api.stages import StageName, TrainInput
+from speechmodel_api.stages.contract import StageName
+from speechmodel_api.stages.train import TrainInput
 from speechmodel_api.status import SpeechModelStatus
 from speechmodel_plan.observed import Claim, Run, RunState, Server
 from support.places import ROOT

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from speechmodel_api.reasons import Reason
 from speechmodel_api.spec import SpeechModelSpec
-from speechmodel_api.stages import StageName, TrainInput
+from speechmodel_api.stages.contract import StageName
+from speechmodel_api.stages.train import TrainInput
 from speechmodel_api.status import StageState
 from speechmodel_plan.observed import RunState, Trouble
 from speechmodel_plan.stages.train import TRAIN

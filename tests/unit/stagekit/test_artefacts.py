@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from speechmodel_api.stages import PurgeOutput
+from speechmodel_api.stages.publish import PurgeOutput
 from speechmodel_stagekit.alphabet import alphabet_digest, read_alphabet, write_alphabet
 from speechmodel_stagekit.artefacts import file_digest, once, recorded_output, require_file
 from speechmodel_stagekit.errors import ArtefactMissing
@@ -37,7 +37,7 @@ def killed(folder: Path, moment: str) -> None:
         """
         import os, sys
         from pathlib import Path
-        from speechmodel_api.stages import PurgeOutput
+        from speechmodel_api.stages.publish import PurgeOutput
         from speechmodel_stagekit.artefacts import once
         folder, moment, rename = Path(sys.argv[1]), sys.argv[2], Path.rename
         def renamed(path, target):

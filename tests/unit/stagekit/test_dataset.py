@@ -4,7 +4,7 @@ import wave
 from pathlib import Path
 
 import pytest
-from speechmodel_api.stages import PrepareOutput
+from speechmodel_api.stages.prepare import PrepareOutput
 from speechmodel_stagekit.alphabet import write_alphabet
 from speechmodel_stagekit.artefacts import seal
 from speechmodel_stagekit.dataset import Part, open_dataset

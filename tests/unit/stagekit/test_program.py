@@ -12,7 +12,8 @@ from pathlib import Path, PurePosixPath
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from speechmodel_api.stages import RESULT_LIMIT, Kept, PurgeInput, StageError, StageInput, StageResult
+from speechmodel_api.stages.contract import RESULT_LIMIT, Kept, StageError, StageInput, StageResult
+from speechmodel_api.stages.publish import PurgeInput
 from speechmodel_stagekit.program import encode_result
 from support import waiting
 
@@ -39,7 +40,7 @@ def stage(tmp_path: Path, body: str, document: str | None, more: str = "") -> tu
         """
         import errno, time
         from speechmodel_api.reasons import Reason
-        from speechmodel_api.stages import PurgeInput, PurgeOutput
+        from speechmodel_api.stages.publish import PurgeInput, PurgeOutput
         from speechmodel_stagekit.errors import *
         from speechmodel_stagekit.program import run_stage, stop_requested
         def stage(given):
@@ -147,7 +148,8 @@ def test_a_result_never_exceeds_its_limit_and_keeps_its_beginning(message: str) 
 IN_A_WORKSPACE = """
 import errno
 from pathlib import Path
-from speechmodel_api.stages import StageInput, PurgeOutput
+from speechmodel_api.stages.contract import StageInput
+from speechmodel_api.stages.publish import PurgeOutput
 from speechmodel_stagekit.errors import *
 from speechmodel_stagekit.program import run_stage
 def stage(task):

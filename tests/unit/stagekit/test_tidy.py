@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import pytest
 from speechmodel_api.base import Document
-from speechmodel_api.stages import Kept
+from speechmodel_api.stages.contract import Kept
 from speechmodel_api.workspace import MODEL, Workspace, downloads_index
 from speechmodel_stagekit import tidy as tidying
 from speechmodel_stagekit.artefacts import file_digest, seal

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from speechmodel_api.stages import PrepareOutput, TrainInput, TrainOutput
+from speechmodel_api.stages.prepare import PrepareOutput
+from speechmodel_api.stages.train import TrainInput, TrainOutput
 from speechmodel_stagekit.artefacts import seal
 from speechmodel_stagekit.program import stop_requested
 from speechmodel_training.augmentation import Augmenter

@@ -7,7 +7,7 @@ import signal
 import sys
 from typing import Any
 
-from speechmodel_api.stages import TrainInput
+from speechmodel_api.stages.train import TrainInput
 from speechmodel_stagekit.program import run_stage
 from speechmodel_training.learner import Batch, Learner
 from speechmodel_training.train import train

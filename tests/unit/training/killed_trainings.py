@@ -43,7 +43,7 @@ def main(moments: list[Moment]) -> None:
 
 
 def run(attempt: int, moment: Moment) -> NoReturn:
-    from speechmodel_api.stages import TrainInput
+    from speechmodel_api.stages.train import TrainInput
     from speechmodel_stagekit.program import run_stage
     from speechmodel_training.learner import Batch, Learner
     from speechmodel_training.saving import SaveTimer

@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 import pytest
 from speechmodel_api.reasons import Reason
-from speechmodel_api.stages import TrainOutput
+from speechmodel_api.stages.train import TrainOutput
 from speechmodel_api.training_engine import COQUI_PYTHON
 from speechmodel_stagekit.dataset import Clip
 from speechmodel_stagekit.errors import StageFailure, Stopped

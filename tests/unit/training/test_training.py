@@ -11,7 +11,7 @@ import tensorflow as tf
 from speechmodel_api.augmentation import AS_BEFORE
 from speechmodel_api.learning import TrainingFacts, choose_settings
 from speechmodel_api.progress import TrainProgress
-from speechmodel_api.stages import TrainOutput
+from speechmodel_api.stages.train import TrainOutput
 from speechmodel_runtime import Model, load
 from speechmodel_stagekit.alphabet import write_alphabet
 from speechmodel_stagekit.artefacts import recorded_output

@@ -8,7 +8,7 @@ from kubernetes.utils import parse_quantity
 from pydantic import ValidationError
 from speechmodel_api.exit_codes import ExitCode
 from speechmodel_api.reasons import Reason
-from speechmodel_api.stages import StageError, StageResult
+from speechmodel_api.stages.contract import StageError, StageResult
 from speechmodel_plan.observed import Trouble
 
 from speechmodel_operator.cluster.views import Condition, ContainerStatus, Pod

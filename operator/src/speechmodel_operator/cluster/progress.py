@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 
 from speechmodel_api.progress import StepProgress, TrainProgress, last_progress
-from speechmodel_api.stages import StageName
+from speechmodel_api.stages.contract import StageName
 from speechmodel_api.status import StageState
 
 from speechmodel_operator.cluster import observe

@@ -9,7 +9,8 @@ from speechmodel_api.exit_codes import ExitCode
 from speechmodel_api.log_format import LogFormat
 from speechmodel_api.pods import GPUS_VARIABLE, gpus
 from speechmodel_api.spec import SpeechModelSpec
-from speechmodel_api.stages import PurgeInput, StageName
+from speechmodel_api.stages.contract import StageName
+from speechmodel_api.stages.publish import PurgeInput
 from speechmodel_plan import names
 from speechmodel_plan.deletion import PURGE_LIMIT
 from speechmodel_plan.plan import StageRun

@@ -11,7 +11,7 @@ from speechmodel_api.log_format import FIELDS_VARIABLE, LogFormat
 from speechmodel_api.pods import PodTemplate, Resources
 from speechmodel_api.schema import LocalObjectReference
 from speechmodel_api.spec import Signing, SpeechModelSpec
-from speechmodel_api.stages import INPUT_VARIABLE, RESULT_VARIABLE, TERMINATION_LOG, StageName
+from speechmodel_api.stages.contract import INPUT_VARIABLE, RESULT_VARIABLE, TERMINATION_LOG, StageName
 from speechmodel_api.tracing import PARENT
 from speechmodel_plan.stages import STAGES
 from speechmodel_plan.task import Owner

@@ -7,7 +7,7 @@ from typing import Any
 from speechmodel_api.dataset_spec import ClaimSource
 from speechmodel_api.serving_spec import WYOMING_PORT, Engine, Scaler
 from speechmodel_api.spec import Serving, SpeechModelSpec
-from speechmodel_api.stages import FetchInput
+from speechmodel_api.stages.publish import FetchInput
 from speechmodel_api.status import ModelStatus
 from speechmodel_plan import names
 from speechmodel_plan.stages.compare import published_at, trusted_keys

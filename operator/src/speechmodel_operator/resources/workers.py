@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from speechmodel_api.stages import StageName
+from speechmodel_api.stages.contract import StageName
 from speechmodel_plan import names
 from speechmodel_plan.plan import StageRun
 from speechmodel_plan.task import Owner

@@ -30,7 +30,9 @@ from speechmodel_api.dataset_spec import (
 from speechmodel_api.decoding_spec import ForeignSpeech, GrammarSource, ScorerBuild
 from speechmodel_api.schema import AUTO, S3Location
 from speechmodel_api.spec import SpeechModelSpec
-from speechmodel_api.stages import Decoding, GrammarDecoder, PrepareOutput, Rejection, TrainOutput, WeighedScorer
+from speechmodel_api.stages.decoders import Decoding, GrammarDecoder, Rejection, WeighedScorer
+from speechmodel_api.stages.prepare import PrepareOutput
+from speechmodel_api.stages.train import TrainOutput
 from speechmodel_api.tflite import TfliteFile
 from speechmodel_api.training_engine import TrainingEngine
 from speechmodel_api.training_spec import InitFrom, Schedule, ScheduleType

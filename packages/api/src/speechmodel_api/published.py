@@ -3,18 +3,11 @@
 from typing import NamedTuple
 
 from speechmodel_api.base import Document
-from speechmodel_api.stages import (
-    Decoding,
-    Digest,
-    EvaluateOutput,
-    GrammarDecoder,
-    Key,
-    NativeEngine,
-    PrepareOutput,
-    Rejection,
-    TrainOutput,
-    WeighedScorer,
-)
+from speechmodel_api.stages.contract import Digest, Key
+from speechmodel_api.stages.decoders import Decoding, GrammarDecoder, NativeEngine, Rejection, WeighedScorer
+from speechmodel_api.stages.evaluate import EvaluateOutput
+from speechmodel_api.stages.prepare import PrepareOutput
+from speechmodel_api.stages.train import TrainOutput
 from speechmodel_api.tflite import PublishedTflite
 from speechmodel_api.times import Time
 from speechmodel_api.workspace import ACOUSTIC, GRAMMAR, MODEL, QUANTISED, SCORER, SELFTEST

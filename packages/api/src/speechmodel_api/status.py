@@ -13,7 +13,7 @@ from speechmodel_api.base import ApiModel
 from speechmodel_api.learning import LearningSettings
 from speechmodel_api.measures import ErrorRate
 from speechmodel_api.serving_spec import Canary, Engine
-from speechmodel_api.stages import StageName
+from speechmodel_api.stages.contract import StageName
 from speechmodel_api.tflite import PublishedTflite
 from speechmodel_api.times import Time
 

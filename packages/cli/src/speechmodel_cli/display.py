@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Column
 from speechmodel_api.progress import StepProgress, TrainProgress
-from speechmodel_api.stages import StageName
+from speechmodel_api.stages.contract import StageName
 from speechmodel_api.status import ConditionType, SpeechModelStatus, StageState, StageStatus
 from speechmodel_api.times import format_time
 from speechmodel_plan.plan import Report

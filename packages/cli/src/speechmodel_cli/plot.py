@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 from speechmodel_api.published import EpochLoss
-from speechmodel_api.stages import StageName
+from speechmodel_api.stages.contract import StageName
 from speechmodel_api.workspace import HISTORY, Workspace
 
 from speechmodel_cli.errors import CommandError

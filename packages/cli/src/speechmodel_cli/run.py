@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 from speechmodel_api.spec import Serving
-from speechmodel_api.stages import StageName
+from speechmodel_api.stages.contract import StageName
 from speechmodel_api.status import ConditionType, SpeechModelStatus, StageState
 from speechmodel_api.workspace import SELFTEST
 

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 from speechmodel_api.alphabet import CATCH_ALL
 from speechmodel_api.base import Document
-from speechmodel_api.stages import StageName
+from speechmodel_api.stages.contract import StageName
 from speechmodel_api.status import SpeechModelStatus
 from speechmodel_api.words import folded
 from speechmodel_api.workspace import REPORT, Workspace

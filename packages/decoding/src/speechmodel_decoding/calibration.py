@@ -11,7 +11,7 @@ from math import exp, log
 
 import numpy as np
 import numpy.typing as npt
-from speechmodel_api.stages import Calibration
+from speechmodel_api.stages.decoders import Calibration
 
 LOST = 0.01
 """Part of the right answers that the threshold rejects."""

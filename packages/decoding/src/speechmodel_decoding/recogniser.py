@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from speechmodel_api.audio import SAMPLE_RATE, STRIDE
-from speechmodel_api.stages import Calibration
+from speechmodel_api.stages.decoders import Calibration
 
 from speechmodel_decoding.acoustic import AcousticModel, LogProbabilities
 from speechmodel_decoding.alignment import Span

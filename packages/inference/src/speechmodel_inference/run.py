@@ -95,7 +95,7 @@ def _refused(problem: str) -> ExitCode:
     if _IN_POD in os.environ:
         from speechmodel_api.base import Document  # takes longer to import than the settings, and is rarely needed
         from speechmodel_api.reasons import Reason
-        from speechmodel_api.stages import TERMINATION_LOG, StageError, StageResult
+        from speechmodel_api.stages.contract import TERMINATION_LOG, StageError, StageResult
 
         message = "; ".join(problem.splitlines())[:LONGEST_REPORT]
         result = StageResult[Document](error=StageError(reason=Reason.INVALID_SERVER_SETTINGS, message=message))

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from speechmodel_api.reasons import Reason
-from speechmodel_api.stages import DownloadInput, DownloadOutput
+from speechmodel_api.stages.train import DownloadInput, DownloadOutput
 from speechmodel_stagekit.errors import BadConfiguration
 from speechmodel_stagekit.program import run_stage
 

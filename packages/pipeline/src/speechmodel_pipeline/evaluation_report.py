@@ -2,7 +2,9 @@
 
 from speechmodel_api.base import Document
 from speechmodel_api.measures import ErrorRate
-from speechmodel_api.stages import Calibration, Decoding, Digest, GrammarFigures
+from speechmodel_api.stages.contract import Digest
+from speechmodel_api.stages.decoders import Calibration, Decoding
+from speechmodel_api.stages.evaluate import GrammarFigures
 
 
 class ClipResult(Document):

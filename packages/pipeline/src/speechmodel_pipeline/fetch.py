@@ -8,7 +8,8 @@ from pathlib import Path
 
 from speechmodel_api.base import Document
 from speechmodel_api.published import VersionManifest
-from speechmodel_api.stages import Digest, FetchInput, Key
+from speechmodel_api.stages.contract import Digest, Key
+from speechmodel_api.stages.publish import FetchInput
 from speechmodel_stagekit.errors import TryAgain
 from speechmodel_stagekit.program import run_stage
 

@@ -32,7 +32,8 @@ from speechmodel_api.published import (
     VersionManifest,
 )
 from speechmodel_api.reasons import Reason
-from speechmodel_api.stages import EvaluateOutput, PublishInput, PublishOutput
+from speechmodel_api.stages.evaluate import EvaluateOutput
+from speechmodel_api.stages.publish import PublishInput, PublishOutput
 from speechmodel_api.takes import speaker_hash
 from speechmodel_api.tflite import PublishedTflite
 from speechmodel_api.workspace import (

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 from speechmodel_api.reasons import Reason
-from speechmodel_api.stages import PurgeInput, PurgeOutput
+from speechmodel_api.stages.publish import PurgeInput, PurgeOutput
 from speechmodel_stagekit.errors import BadInput, TryAgain
 from speechmodel_stagekit.program import run_stage
 

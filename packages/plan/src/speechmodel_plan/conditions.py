@@ -12,7 +12,7 @@ from typing import Literal
 
 from speechmodel_api.reasons import Reason, Severity, severity_of
 from speechmodel_api.spec import Serving
-from speechmodel_api.stages import StageName
+from speechmodel_api.stages.contract import StageName
 from speechmodel_api.status import Condition, ConditionType, ModelStatus, StageState
 
 from speechmodel_plan.decision import Decision, Follow, Hold, Idle, Start, Stop

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from speechmodel_api.reasons import Reason
-from speechmodel_api.stages import StageInput, StageName
+from speechmodel_api.stages.contract import StageInput, StageName
 from speechmodel_api.status import StageState
 
 from speechmodel_plan import names

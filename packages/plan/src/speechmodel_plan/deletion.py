@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from speechmodel_api.reasons import Reason
 from speechmodel_api.spec import DeletionPolicy
-from speechmodel_api.stages import PurgeInput
+from speechmodel_api.stages.publish import PurgeInput
 
 from speechmodel_plan.events import Event
 from speechmodel_plan.observed import ALIVE, Observed, Purge, Run, RunState, Trouble

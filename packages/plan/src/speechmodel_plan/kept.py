@@ -3,7 +3,7 @@
 from pathlib import PurePosixPath
 
 from speechmodel_api import keys
-from speechmodel_api.stages import Kept, StageName
+from speechmodel_api.stages.contract import Kept, StageName
 from speechmodel_api.status import StageState
 from speechmodel_api.workspace import Workspace
 

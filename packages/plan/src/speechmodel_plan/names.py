@@ -6,7 +6,7 @@ With a SpeechModel name of at most 36 characters none exceeds 63 (tests/unit/ope
 import re
 from dataclasses import dataclass
 
-from speechmodel_api.stages import StageName
+from speechmodel_api.stages.contract import StageName
 
 _RUN = re.compile(rf".+-({'|'.join(StageName)})-([0-9a-f]{{8}})-([0-9]+)")
 

@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 
 from speechmodel_api.progress import StepProgress, TrainProgress
 from speechmodel_api.spec import SpeechModelSpec
-from speechmodel_api.stages import StageName
+from speechmodel_api.stages.contract import StageName
 from speechmodel_api.status import CanaryServer, SpeechModelStatus
 
 from speechmodel_plan.task import Owner, Task

@@ -10,7 +10,7 @@ from speechmodel_api.base import Document
 from speechmodel_api.exit_codes import ExitCode
 from speechmodel_api.progress import TrainProgress
 from speechmodel_api.reasons import Reason
-from speechmodel_api.stages import StageError, VolumeUse
+from speechmodel_api.stages.contract import StageError, VolumeUse
 from speechmodel_api.status import StageState
 from speechmodel_api.times import whole_seconds
 

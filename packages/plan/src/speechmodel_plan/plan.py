@@ -6,7 +6,8 @@ from datetime import timedelta
 
 from speechmodel_api.schema import S3Target
 from speechmodel_api.spec import DeletionPolicy
-from speechmodel_api.stages import PurgeInput, StageInput, StageName
+from speechmodel_api.stages.contract import StageInput, StageName
+from speechmodel_api.stages.publish import PurgeInput
 from speechmodel_api.status import CanaryState, ModelStatus, SpeechModelStatus, StageState, StageStatus
 from speechmodel_api.training_spec import RetentionPolicy
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from speechmodel_api.reasons import Reason
-from speechmodel_api.stages import StageName
+from speechmodel_api.stages.contract import StageName
 from speechmodel_api.status import StageState
 from speechmodel_api.times import format_time
 

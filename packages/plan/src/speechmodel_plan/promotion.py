@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from speechmodel_api.evaluation_spec import Gate
 from speechmodel_api.reasons import Reason
 from speechmodel_api.serving_spec import Engine
-from speechmodel_api.stages import EvaluateOutput
+from speechmodel_api.stages.evaluate import EvaluateOutput
 from speechmodel_api.status import HISTORY_LENGTH, CanaryState, CanaryStatus, ModelStatus, Promotion
 
 from speechmodel_plan.canary import decided, look_at_canary

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, Self
 
 from speechmodel_api.reasons import Reason
-from speechmodel_api.stages import StageName
+from speechmodel_api.stages.contract import StageName
 from speechmodel_api.status import SpeechModelStatus, StageState, StageStatus
 
 from speechmodel_plan.messages import in_status

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from speechmodel_api.exit_codes import ExitCode
 from speechmodel_api.reasons import Reason
-from speechmodel_api.stages import StageName
+from speechmodel_api.stages.contract import StageName
 from speechmodel_api.status import StageState
 
 from speechmodel_plan.observed import Observed, Run, RunState, Trouble

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 from speechmodel_api.progress import TrainProgress
 from speechmodel_api.reasons import Reason, Severity, severity_of
-from speechmodel_api.stages import StageName
+from speechmodel_api.stages.contract import StageName
 from speechmodel_api.status import (
     CanaryState,
     CanaryStatus,

@@ -15,7 +15,7 @@ from typing import TypeVar
 from pydantic import ValidationError
 from speechmodel_api.base import Document
 from speechmodel_api.reasons import Reason
-from speechmodel_api.stages import Manifest, ManifestFile
+from speechmodel_api.stages.contract import Manifest, ManifestFile
 
 from speechmodel_stagekit.durable import sync
 from speechmodel_stagekit.errors import ArtefactMissing

@@ -11,7 +11,8 @@ from pydantic import ValidationError
 from speechmodel_api.audio import frame_count, frames_needed
 from speechmodel_api.dataset_spec import Annotations, Numbers
 from speechmodel_api.reasons import Reason
-from speechmodel_api.stages import Manifest, PrepareOutput
+from speechmodel_api.stages.contract import Manifest
+from speechmodel_api.stages.prepare import PrepareOutput
 from speechmodel_api.takes import TAKES
 from speechmodel_api.workspace import ALPHABET, REGISTRY, part_table
 

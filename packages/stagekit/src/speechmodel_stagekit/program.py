@@ -23,7 +23,7 @@ from speechmodel_api.exit_codes import ExitCode
 from speechmodel_api.log_format import set_up_program_logging
 from speechmodel_api.progress import StepProgress, TrainProgress
 from speechmodel_api.reasons import Reason
-from speechmodel_api.stages import (
+from speechmodel_api.stages.contract import (
     INPUT_VARIABLE,
     RESULT_LIMIT,
     RESULT_VARIABLE,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 from speechmodel_api.base import Document
-from speechmodel_api.stages import Kept, Manifest
+from speechmodel_api.stages.contract import Kept, Manifest
 from speechmodel_api.workspace import MODEL, PARTIAL, Workspace, downloads_index
 
 from speechmodel_stagekit.artefacts import MANIFEST

@@ -11,7 +11,7 @@ from typing import BinaryIO, Self
 
 from pydantic import ValidationError
 from speechmodel_api.base import Document
-from speechmodel_api.stages import Digest
+from speechmodel_api.stages.contract import Digest
 from speechmodel_api.workspace import VERIFIED
 
 from speechmodel_stagekit.durable import replace_file

@@ -7,7 +7,7 @@ It takes the input document of train.
 import logging
 from pathlib import Path
 
-from speechmodel_api.stages import TrainInput, TrainOutput
+from speechmodel_api.stages.train import TrainInput, TrainOutput
 from speechmodel_api.workspace import GRAPH, HISTORY, Workspace
 from speechmodel_stagekit.artefacts import file_digest, once
 from speechmodel_stagekit.program import run_stage

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from speechmodel_api.learning import LearningSettings
 from speechmodel_api.reasons import Reason
-from speechmodel_api.stages import TrainInput
+from speechmodel_api.stages.train import TrainInput
 from speechmodel_api.training_spec import EarlyStop
 from speechmodel_api.workspace import Workspace
 from speechmodel_stagekit.durable import replace_file

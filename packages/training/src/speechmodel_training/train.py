@@ -5,7 +5,7 @@ from pathlib import Path
 
 from speechmodel_api.base import Document
 from speechmodel_api.learning import LearningSettings
-from speechmodel_api.stages import TrainInput, TrainOutput
+from speechmodel_api.stages.train import TrainInput, TrainOutput
 from speechmodel_api.workspace import Workspace
 from speechmodel_stagekit.artefacts import once, recorded_output
 from speechmodel_stagekit.program import run_stage

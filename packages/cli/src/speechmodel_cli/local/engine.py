@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from speechmodel_api.progress import StepProgress, TrainProgress, parse_progress
-from speechmodel_api.stages import StageName
+from speechmodel_api.stages.contract import StageName
 from speechmodel_api.status import ConditionType, SpeechModelStatus
 from speechmodel_plan.observed import RETRY_ANNOTATION, Claim, Observed, Run
 from speechmodel_plan.plan import Done, Plan, Report, StageRun

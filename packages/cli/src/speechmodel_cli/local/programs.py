@@ -9,15 +9,9 @@ from pathlib import Path
 from pydantic import ValidationError
 from speechmodel_api.base import Document
 from speechmodel_api.credentials import NEGATIVES, SIGNING_KEY
-from speechmodel_api.stages import (
-    INPUT_VARIABLE,
-    RESULT_VARIABLE,
-    CompareInput,
-    FetchInput,
-    PublishInput,
-    StageError,
-    StageResult,
-)
+from speechmodel_api.stages.contract import INPUT_VARIABLE, RESULT_VARIABLE, StageError, StageResult
+from speechmodel_api.stages.evaluate import CompareInput
+from speechmodel_api.stages.publish import FetchInput, PublishInput
 
 from speechmodel_cli.local.errors import ProgramMissing
 from speechmodel_cli.local.object_store import Access

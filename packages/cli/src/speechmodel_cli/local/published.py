@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 from pydantic import ValidationError
 from speechmodel_api.published import VersionManifest
 from speechmodel_api.schema import S3Target
-from speechmodel_api.stages import FetchInput
+from speechmodel_api.stages.publish import FetchInput
 from speechmodel_api.status import ModelStatus
 from speechmodel_api.workspace import VERSION, VERSIONS
 

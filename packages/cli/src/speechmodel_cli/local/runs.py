@@ -18,7 +18,7 @@ from speechmodel_api.base import Document
 from speechmodel_api.exit_codes import ExitCode
 from speechmodel_api.progress import StepProgress, TrainProgress, last_progress
 from speechmodel_api.reasons import Reason
-from speechmodel_api.stages import StageName
+from speechmodel_api.stages.contract import StageName
 from speechmodel_api.times import Time
 from speechmodel_plan.observed import Run, RunState, Trouble
 from speechmodel_plan.plan import StageRun

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import regex
 from speechmodel_api.dataset_spec import Numbers
 from speechmodel_api.decoding_spec import DecodingSpec
-from speechmodel_api.stages import Decoding
+from speechmodel_api.stages.decoders import Decoding
 
 from speechmodel_decoding.compiling import compile_grammar
 from speechmodel_decoding.errors import GrammarError

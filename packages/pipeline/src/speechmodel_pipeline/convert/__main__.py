@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from speechmodel_api.stages import ConvertInput
+from speechmodel_api.stages.convert import ConvertInput
 from speechmodel_stagekit.errors import StageFailure
 from speechmodel_stagekit.program import run_stage
 

@@ -13,7 +13,7 @@ from itertools import islice
 from pathlib import Path
 
 from speechmodel_api.reasons import Reason
-from speechmodel_api.stages import ConvertInput, ConvertOutput
+from speechmodel_api.stages.convert import ConvertInput, ConvertOutput
 from speechmodel_api.tflite import TfliteFile
 from speechmodel_api.workspace import ACOUSTIC, GRAPH, MODEL, QUANTISED, TFLITE, Workspace
 from speechmodel_runtime import read_graph

@@ -1,6 +1,6 @@
 """`python -m speechmodel_pipeline.evaluate`."""
 
-from speechmodel_api.stages import EvaluateInput
+from speechmodel_api.stages.evaluate import EvaluateInput
 from speechmodel_stagekit.program import run_stage
 
 from speechmodel_pipeline.evaluate.stage import evaluate

@@ -12,7 +12,8 @@ from pathlib import Path
 from speechmodel_api.base import Document
 from speechmodel_api.published import VersionManifest
 from speechmodel_api.reasons import Reason
-from speechmodel_api.stages import CompareInput, CompareOutput, Key
+from speechmodel_api.stages.contract import Key
+from speechmodel_api.stages.evaluate import CompareInput, CompareOutput
 from speechmodel_api.workspace import ACOUSTIC, GRAMMAR, MODEL, REPORT, SCORER, Workspace
 from speechmodel_decoding import Grammar, Recogniser, TextScorer
 from speechmodel_decoding.errors import GrammarFileError

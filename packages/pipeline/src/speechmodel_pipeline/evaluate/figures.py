@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import jiwer
 import numpy as np
 from speechmodel_api.measures import ErrorRate
-from speechmodel_api.stages import GrammarFigures
+from speechmodel_api.stages.evaluate import GrammarFigures
 from speechmodel_api.words import folded
 from speechmodel_decoding import Decision, expected_calibration_error
 

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from speechmodel_api.decoding_spec import ForeignSpeech
 from speechmodel_api.reasons import Reason
-from speechmodel_api.stages import EvaluateInput, Rejection
+from speechmodel_api.stages.decoders import Rejection
+from speechmodel_api.stages.evaluate import EvaluateInput
 from speechmodel_api.workspace import ACOUSTIC
 from speechmodel_decoding import ForeignSpeechFilter, TextScorer
 from speechmodel_runtime import Model, Pcm, Scorer, Transcript, read_graph, seconds

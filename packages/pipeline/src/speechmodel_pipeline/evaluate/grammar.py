@@ -14,7 +14,7 @@ from speechmodel_api.audio import SAMPLE_RATE, frames_needed
 from speechmodel_api.dataset_spec import Annotations, Numbers
 from speechmodel_api.decoding_spec import GrammarSource
 from speechmodel_api.reasons import Reason
-from speechmodel_api.stages import Calibration, Decoding
+from speechmodel_api.stages.decoders import Calibration, Decoding
 from speechmodel_api.words import folded
 from speechmodel_decoding import (
     SHORT_SECONDS,

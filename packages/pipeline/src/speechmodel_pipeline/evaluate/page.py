@@ -16,7 +16,8 @@ from pydantic import ValidationError
 from speechmodel_api.alphabet import CATCH_ALL
 from speechmodel_api.audio import SAMPLE_RATE
 from speechmodel_api.published import EpochLoss
-from speechmodel_api.stages import EvaluateInput, TrainOutput
+from speechmodel_api.stages.evaluate import EvaluateInput
+from speechmodel_api.stages.train import TrainOutput
 from speechmodel_api.workspace import REPORT, Workspace
 from speechmodel_stagekit.artefacts import recorded_output
 from speechmodel_stagekit.dataset import Clip, Part, PreparedDataset

@@ -14,7 +14,7 @@ import jiwer
 from speechmodel_api.alphabet import CATCH_ALL
 from speechmodel_api.decoding_spec import Scorer as ScorerSpec
 from speechmodel_api.reasons import Reason
-from speechmodel_api.stages import EvaluateInput
+from speechmodel_api.stages.evaluate import EvaluateInput
 from speechmodel_api.words import folded
 from speechmodel_api.workspace import SCORER, Workspace
 from speechmodel_runtime import Model, Pcm, Scorer, ScorerWords, read_graph, seconds

@@ -11,7 +11,8 @@ from pathlib import Path
 from speechmodel_api.alphabet import CATCH_ALL
 from speechmodel_api.decoding_spec import ForeignSpeech, GrammarSource
 from speechmodel_api.reasons import Reason
-from speechmodel_api.stages import EvaluateInput, EvaluateOutput, GrammarDecoder, NativeEngine, WeighedScorer
+from speechmodel_api.stages.decoders import GrammarDecoder, NativeEngine, WeighedScorer
+from speechmodel_api.stages.evaluate import EvaluateInput, EvaluateOutput
 from speechmodel_api.workspace import ACOUSTIC, GRAMMAR, MODEL, PAGE, QUANTISED, REPORT, SCORER, SELFTEST, Workspace
 from speechmodel_decoding import BeamSearch, FreeTextRecogniser, Recogniser
 from speechmodel_runtime import Pcm, read_graph

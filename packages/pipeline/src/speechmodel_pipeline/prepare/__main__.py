@@ -1,6 +1,6 @@
 """`python -m speechmodel_pipeline.prepare`."""
 
-from speechmodel_api.stages import PrepareInput
+from speechmodel_api.stages.prepare import PrepareInput
 from speechmodel_stagekit.program import run_stage
 
 from speechmodel_pipeline.prepare.stage import prepare

@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 from speechmodel_api.credentials import NEGATIVES
 from speechmodel_api.reasons import Reason
 from speechmodel_api.schema import S3Location
-from speechmodel_api.stages import PrepareInput
+from speechmodel_api.stages.prepare import PrepareInput
 from speechmodel_api.takes import MISHEARD
 
 from speechmodel_pipeline.prepare.audio_files import is_recording

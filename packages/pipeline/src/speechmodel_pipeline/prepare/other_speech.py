@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from speechmodel_api.reasons import Reason
 from speechmodel_api.schema import S3Location
-from speechmodel_api.stages import PrepareInput
+from speechmodel_api.stages.prepare import PrepareInput
 from speechmodel_stagekit.artefacts import file_digest
 from speechmodel_stagekit.cpus import available_cpus
 from speechmodel_stagekit.errors import BadData

@@ -20,7 +20,7 @@ from pathlib import Path
 from speechmodel_api.alphabet import CATCH_ALL
 from speechmodel_api.dataset_spec import DatasetFormat, InvalidSamplePolicy
 from speechmodel_api.reasons import Reason
-from speechmodel_api.stages import PrepareInput, PrepareOutput
+from speechmodel_api.stages.prepare import PrepareInput, PrepareOutput
 from speechmodel_api.workspace import CLIPS, Workspace
 from speechmodel_decoding.text.normalise import Normalised, TranscriptUnusable
 from speechmodel_decoding.text.rejections import RejectionReason, quoted

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from speechmodel_api.stages import StageName
+from speechmodel_api.stages.contract import StageName
 
 from speechmodel_plan.stages.compare import COMPARE
 from speechmodel_plan.stages.convert import CONVERT

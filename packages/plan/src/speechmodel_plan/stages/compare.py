@@ -6,7 +6,8 @@ from speechmodel_api import keys
 from speechmodel_api.reasons import Reason
 from speechmodel_api.schema import LocalObjectReference, S3Target
 from speechmodel_api.spec import SpeechModelSpec
-from speechmodel_api.stages import CompareInput, CompareOutput, StageName
+from speechmodel_api.stages.contract import StageName
+from speechmodel_api.stages.evaluate import CompareInput, CompareOutput
 from speechmodel_api.status import ConditionType, ModelStatus
 
 from speechmodel_plan.stages.evaluate import EVALUATE, decoding

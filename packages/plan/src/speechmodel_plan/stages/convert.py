@@ -4,7 +4,8 @@ from typing import final
 
 from speechmodel_api import keys
 from speechmodel_api.reasons import Reason
-from speechmodel_api.stages import ConvertInput, ConvertOutput, StageName
+from speechmodel_api.stages.contract import StageName
+from speechmodel_api.stages.convert import ConvertInput, ConvertOutput
 from speechmodel_api.status import ConditionType
 
 from speechmodel_plan.stages.prepare import PREPARE

@@ -6,7 +6,8 @@ from speechmodel_api import keys
 from speechmodel_api.reasons import Reason
 from speechmodel_api.schema import S3Target
 from speechmodel_api.spec import SpeechModelSpec
-from speechmodel_api.stages import DownloadInput, DownloadOutput, StageName
+from speechmodel_api.stages.contract import StageName
+from speechmodel_api.stages.train import DownloadInput, DownloadOutput
 from speechmodel_api.status import ConditionType, ModelStatus
 
 from speechmodel_plan.stages.stage import Outputs, Stage

@@ -6,7 +6,9 @@ from speechmodel_api import keys
 from speechmodel_api.decoding_spec import ForeignSpeech, GrammarSource
 from speechmodel_api.reasons import Reason
 from speechmodel_api.spec import SpeechModelSpec
-from speechmodel_api.stages import Decoding, EvaluateInput, EvaluateOutput, StageName
+from speechmodel_api.stages.contract import StageName
+from speechmodel_api.stages.decoders import Decoding
+from speechmodel_api.stages.evaluate import EvaluateInput, EvaluateOutput
 from speechmodel_api.status import ConditionType
 
 from speechmodel_plan.stages.convert import CONVERT

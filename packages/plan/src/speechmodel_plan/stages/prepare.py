@@ -8,7 +8,8 @@ from speechmodel_api.dataset_spec import DEFAULT_REVISION
 from speechmodel_api.reasons import Reason
 from speechmodel_api.schema import S3Target
 from speechmodel_api.spec import SpeechModelSpec
-from speechmodel_api.stages import PrepareInput, PrepareOutput, StageName
+from speechmodel_api.stages.contract import StageName
+from speechmodel_api.stages.prepare import PrepareInput, PrepareOutput
 from speechmodel_api.status import ConditionType, ModelStatus
 
 from speechmodel_plan.stages.stage import Needs, Outputs, Stage

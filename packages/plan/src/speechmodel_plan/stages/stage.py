@@ -11,7 +11,7 @@ from speechmodel_api.base import Document
 from speechmodel_api.reasons import Reason
 from speechmodel_api.schema import S3Target
 from speechmodel_api.spec import SpeechModelSpec
-from speechmodel_api.stages import StageInput, StageName
+from speechmodel_api.stages.contract import StageInput, StageName
 from speechmodel_api.status import ConditionType, ModelStatus
 
 from speechmodel_plan.task import Task, negatives_bucket

@@ -5,7 +5,8 @@ from typing import Any, final
 from speechmodel_api import keys
 from speechmodel_api.reasons import Reason
 from speechmodel_api.spec import SpeechModelSpec
-from speechmodel_api.stages import StageName, TrainInput, TrainOutput
+from speechmodel_api.stages.contract import StageName
+from speechmodel_api.stages.train import TrainInput, TrainOutput
 from speechmodel_api.status import ConditionType
 from speechmodel_api.training_engine import TrainingEngine
 from speechmodel_api.training_spec import Precision

@@ -1,6 +1,6 @@
 """`python -m speechmodel_training.coqui`: the stage program of train for the engine CoquiSTT."""
 
-from speechmodel_api.stages import TrainInput
+from speechmodel_api.stages.train import TrainInput
 from speechmodel_stagekit.program import run_stage
 
 from speechmodel_training.coqui.stage import train

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from speechmodel_api.learning import LearningSettings
 from speechmodel_api.progress import TrainProgress
 from speechmodel_api.reasons import Reason
-from speechmodel_api.stages import TrainInput
+from speechmodel_api.stages.train import TrainInput
 from speechmodel_stagekit.errors import ArtefactMissing, Stopped, TryAgain
 from speechmodel_stagekit.program import report, stop_requested
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from speechmodel_api.augmentation import ValueRange, parse
 from speechmodel_api.learning import LearningSettings
-from speechmodel_api.stages import TrainInput
+from speechmodel_api.stages.train import TrainInput
 from speechmodel_api.workspace import ALPHABET, GRAPH, Workspace, part_table
 from speechmodel_stagekit.cpus import available_cpus
 from speechmodel_stagekit.dataset import Part

@@ -4,7 +4,7 @@ import logging
 from pathlib import Path
 
 from speechmodel_api.learning import LearningSettings
-from speechmodel_api.stages import TrainInput, TrainOutput
+from speechmodel_api.stages.train import TrainInput, TrainOutput
 from speechmodel_api.training_spec import ScheduleType
 from speechmodel_api.workspace import GRAPH, HISTORY, Workspace
 from speechmodel_stagekit.artefacts import file_digest, once
