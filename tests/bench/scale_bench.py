@@ -293,7 +293,7 @@ def _put(folder: str, thing: Object) -> Object:
 
 @dataclass(frozen=True)
 class Bare:
-    """What a bare client needs for each Job."""
+    """Time that a bare client needs for each Job, in seconds."""
 
     seconds: float
     cpu: float

@@ -29,7 +29,7 @@ class Ended:
 
 
 def run_program(stage: str, document: Document, folder: Path, environment: Mapping[str, str] | None = None) -> Ended:
-    """Run `python -m speechmodel_pipeline.<stage>` on `document`; its result file lies in `folder`."""
+    """Run `python -m speechmodel_pipeline.<stage>` on `document`; its result file is in `folder`."""
     result = folder / f"{stage}.result.json"
     result.unlink(missing_ok=True)
     done = subprocess.run(
@@ -61,5 +61,5 @@ def run_program(stage: str, document: Document, folder: Path, environment: Mappi
 
 
 def _clean_environment() -> dict[str, str]:
-    """Without credentials and settings of whoever runs the tests."""
+    """Variables without the credentials and settings of the person who runs the tests."""
     return {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "STAGE_"))}

@@ -39,7 +39,7 @@ def heard(phrase: str) -> Path:
 
 
 def archive(folder: Path) -> bytes:
-    """A tar of what lies in a folder, without the folder itself: its owner on the claim is not ours to change."""
+    """Return a tar of the files in a folder, without the folder itself: its owner on the claim is not ours to change."""
     members = sorted(path.name for path in folder.iterdir())
     return subprocess.run(["tar", "-C", str(folder), "-cf", "-", *members], capture_output=True, check=True).stdout
 

@@ -80,7 +80,7 @@ def definition(kubectl: Kubectl) -> Iterator[None]:
 
 
 def own(kubectl: Kubectl, metadata: Object) -> None:
-    """Write the definition as helm would, whoever did so before: helm refuses to change what another manager set."""
+    """Write the definition as helm would, also if another manager did so before: helm refuses to change what another manager set."""
     wanted = crd()
     wanted["metadata"] |= metadata
     manager = ("--server-side", "--force-conflicts", "--field-manager=helm")

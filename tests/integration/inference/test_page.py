@@ -38,7 +38,7 @@ RECORD_AND_SEND = """async () => {
     form.append("response_format", "verbose_json");
     return (await fetch("/v1/audio/transcriptions", { method: "POST", body: form })).json();
 }"""
-"""What a web page with a MediaRecorder does: its webm has no duration, and its parts come while it is recorded."""
+"""A web page with a MediaRecorder: its webm has no duration, and its parts come while it is recorded."""
 HEAR_SILENCE = """() => {
     navigator.mediaDevices.getUserMedia = async () => new AudioContext().createMediaStreamDestination().stream;
 }"""

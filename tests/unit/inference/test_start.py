@@ -38,7 +38,7 @@ create_app(Settings())
 load_version(VersionFiles(Settings().folder))
 print(*sys.modules)
 """
-"""What a server does until it is ready, without its sockets."""
+"""Do what a server does until it is ready, without its sockets."""
 
 
 @pytest.fixture

@@ -203,7 +203,7 @@ class Serving(Server):
 
 
 class Watched(Server):
-    """What the watches know of it: its Deployment has lost the label by which they find it."""
+    """The model as the watches know it: its Deployment has lost the label by which they find it."""
 
     async def get(self, *_: object) -> None:
         return None

@@ -71,7 +71,7 @@ class Listing(New):
 
 
 class Known:
-    """What the watches have reported, and an engine that takes steps after events."""
+    """The objects that the watches have reported, and an engine that takes steps after events."""
 
     def __init__(self, *jobs: Manifest, pods_until: int = LATER) -> None:
         self.server, self.cache = Listing(), Watches((), 60, Telemetry()).cache

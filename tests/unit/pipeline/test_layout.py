@@ -1,4 +1,4 @@
-"""Which id a recording belongs to: decided for the folder as a whole."""
+"""The id of a recording is decided for the folder as a whole."""
 
 import hashlib
 import unicodedata

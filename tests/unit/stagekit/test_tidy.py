@@ -1,4 +1,4 @@
-"""What of a workspace is removed, and what never is."""
+"""A workspace keeps what is served or needed, and loses the rest."""
 
 import json
 import logging

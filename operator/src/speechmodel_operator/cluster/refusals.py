@@ -29,7 +29,7 @@ class Refusals:
     def __init__(self) -> None:
         self._refusals: dict[str, _Refusal] = {}
         self._spec: Hashable = None
-        """What they are about: all are forgotten when it changes."""
+        """The spec that was rejected. All rejections are forgotten when it changes."""
 
     async def unless_refused(self, thing: str, spec: Hashable, write: Callable[[], Awaitable[T]]) -> T:
         """Return the result of a write. One that was rejected for the same `spec` raises the same error, without a call, for 30 s,

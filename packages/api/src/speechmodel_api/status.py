@@ -329,7 +329,7 @@ class StorageStatus(ApiModel):
     """Use of the volume that holds the workspace, at the end of the last stage."""
 
     used_bytes: int
-    """Bytes of the volume in use, whoever wrote them."""
+    """Bytes in use on the whole volume, including files of other programs."""
     free_bytes: int
     """Bytes of the volume that are free."""
 

@@ -33,7 +33,7 @@ LOCK_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class OpenedVersion:
-    """What the files are, and the comparisons of their digests."""
+    """The files of a version, and the comparisons of their digests."""
 
     manifest: VersionManifest
     engine: Engine

@@ -104,7 +104,7 @@ def wav_chunks(file: BinaryIO) -> WavChunks | None:
 
 
 class RegularWav(io.RawIOBase):
-    """A wav file whose header is written anew: seekable, and read from the same file."""
+    """A wav file whose header is rewritten: seekable, and read from the same file."""
 
     def __init__(self, file: BinaryIO, chunks: WavChunks) -> None:
         super().__init__()

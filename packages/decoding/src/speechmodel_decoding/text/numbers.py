@@ -18,7 +18,7 @@ _LATIN, _OTHER = regex.compile(r"\p{Latin}"), regex.compile(r"[\p{L}--\p{Latin}]
 _SIGNS = "%‰‱٪؉؊$€£ºª"
 _DASHES = r"\p{Pd}\u2212"
 _BETWEEN = rf"(?:\s|[^\s\p{{L}}\p{{M}}\p{{N}}]+|\s+[xX]\s+|\s*[{_DASHES}/:*^]\s*)"
-"""What stands between two parts of a decimal, a date, a time, a range or a telephone number, or of a calculation."""
+"""Characters between two parts of a decimal, a date, a time, a range or a telephone number, or of a calculation."""
 _WHOLE = regex.compile(
     rf"(?<![\p{{L}}\p{{M}}\p{{N}}{_DASHES}+#\u2116])(?<!\p{{N}}{_BETWEEN})"
     rf"\p{{Nd}}{{1,{LONGEST}}}"

@@ -83,7 +83,7 @@ async function decide(clip, work, key, values = {}) {
       report(error);
       return;
     }
-    said = ["clipGone", {}]; // somebody else was faster, or its time was over
+    said = ["clipGone", {}]; // another user handled it first, or it has expired
   }
   busy = false;
   halt();

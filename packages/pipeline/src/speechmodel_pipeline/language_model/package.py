@@ -13,8 +13,8 @@ from speechmodel_pipeline.language_model.kenlm import write_binary
 from speechmodel_pipeline.language_model.kneser_ney import SPECIAL_WORDS, LanguageModel
 
 ALPHA, BETA = 0.931289039105002, 1.1834137581510284
-"""Weights of the language model and of each word as upstream tuned them for English; they are tuned anew
-on the dev clips unless the spec gives them."""
+"""Weights of the language model and of each word as upstream tuned them for English. They are tuned
+on the dev clips again unless the spec gives them."""
 
 
 def write_scorer(model: LanguageModel, labels: Sequence[bytes], path: Path) -> None:
