@@ -5,6 +5,7 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -109,6 +110,57 @@ def test_settings_that_cannot_work_are_reported_by_their_sentence_until_they_are
     )
     assert model.condition("Promoted")["reason"] == "Promoted"
     assert model.jobs() == jobs, "nothing was trained again"
+
+
+def test_a_roll_out_whose_pods_a_policy_rejects_is_blocked_until_they_are_allowed(model: Model) -> None:
+    before = {pod["metadata"]["uid"] for pod in model.pods("server")}
+    with pods_rejected(model.kubectl, "team", "it names no team that pays"):
+        model.kubectl.patch(model.name, {"serving": {"podTemplate": {"annotations": {"team": "unknown"}}}})
+        blocked = model.until_condition("Promoted", status="False", reason="RolloutBlocked")["message"]
+        assert "it names no team that pays" in blocked
+        assert model.condition("Ready")["status"] == "True"
+        assert before == {pod["metadata"]["uid"] for pod in model.pods("server")}
+    model.until_ready()
+    model.until_condition("Promoted", status="True")
+    model.kubectl.until(
+        lambda: not before & {pod["metadata"]["uid"] for pod in model.pods("server")}, "the earlier server is gone"
+    )
+    model.kubectl.until(lambda: "!RolloutBlocked" in model.reported(), "an Event reports it")
+
+
+@contextmanager
+def pods_rejected(kubectl: Kubectl, annotation: str, message: str) -> Iterator[None]:
+    """Let the API server reject pods with an annotation in this namespace while the block runs."""
+    name = f"without-{annotation}-{kubectl.namespace}"
+    here = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": kubectl.namespace}}}
+    pods = {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}
+    absent = f"!has(object.metadata.annotations) || !('{annotation}' in object.metadata.annotations)"
+    policy = {
+        "failurePolicy": "Fail",
+        "matchConstraints": here | {"resourceRules": [pods]},
+        "validations": [{"expression": absent, "message": message}],
+    }
+    kind, version = "ValidatingAdmissionPolicy", "admissionregistration.k8s.io/v1"
+    binding = {"policyName": name, "validationActions": ["Deny"]}
+    objects = ((kind, policy), (f"{kind}Binding", binding))
+    kubectl.apply(*({"apiVersion": version, "kind": k, "metadata": {"name": name}, "spec": s} for k, s in objects))
+    (deployment,) = kubectl.find("deployments")
+    trial = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "trial", "annotations": {annotation: "trial"}}}
+    trial |= {"spec": deployment["spec"]["template"]["spec"]}
+
+    def rejected() -> bool:  # a policy holds some seconds after it was created
+        try:
+            kubectl("create", "--dry-run=server", "-f", "-", stdin=json.dumps(trial))
+        except AssertionError as error:
+            return message in str(error)
+        return False
+
+    try:
+        kubectl.until(rejected, "the policy rejects a pod")
+        yield
+    finally:
+        for k, _ in objects:
+            kubectl("delete", k, name)
 
 
 def test_the_button_trains_once_the_chart_allows_it(
