@@ -42,6 +42,23 @@ def test_the_agents_sdk_gets_the_words_from_a_realtime_session(grammar_server: S
     assert run_client(program, tmp_path).splitlines() == ["ok espejo"]
 
 
+def test_the_command_of_vosk_writes_subtitles_of_a_server(grammar_server: Server, tmp_path: Path) -> None:
+    """The command connects to port 2700 only, which may be in use here, and downloads a model that it does not need."""
+    program = f"""
+import sys
+from vosk.transcriber import cli, transcriber
+
+transcriber.Model = lambda **_: None
+cli.parser.set_defaults(server="{grammar_server.url.replace("http", "ws", 1).rstrip("/")}")
+sys.argv = ["vosk-transcriber", "--input", "take.wav", "--output-type", "srt"]
+cli.main()
+"""
+    _, times, words = run_client(program, tmp_path).strip().splitlines()
+    assert words == "ok espejo"
+    start, end = (time.split(",")[0] for time in times.split(" --> "))
+    assert "00:00:00" <= start <= end < "00:00:03"
+
+
 def test_litellm_gets_the_words_asynchronously_and_with_their_times(grammar_server: Server, tmp_path: Path) -> None:
     program = f"""
 import asyncio, litellm

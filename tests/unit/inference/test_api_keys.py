@@ -17,7 +17,9 @@ async def nothing() -> Message:
     return {"type": "http.request"}
 
 
-async def status(keys: Path, path: str, *, root_path: str = "", encoding: str = "utf-8", key: str | None = None) -> int:
+async def status(
+    keys: Path, path: str, *, root_path: str = "", encoding: str = "utf-8", key: str | None = None, kind: str = "http"
+) -> int:
     """Return the status of the answer to a request, as uvicorn describes it: the path begins with `root_path`."""
     answers = []
 
@@ -25,7 +27,7 @@ async def status(keys: Path, path: str, *, root_path: str = "", encoding: str = 
         answers.append(message)
 
     headers = [(b"authorization", f"Bearer {key}".encode(encoding))] if key else []
-    scope = {"type": "http", "method": "GET", "path": root_path + path, "root_path": root_path, "headers": headers}
+    scope = {"type": kind, "method": "GET", "path": root_path + path, "root_path": root_path, "headers": headers}
     await RequireKey(app, keys)(scope, nothing, send)
     found: int = answers[0]["status"]
     return found
@@ -34,7 +36,7 @@ async def status(keys: Path, path: str, *, root_path: str = "", encoding: str = 
 @pytest.mark.parametrize("root_path", ["", "/speech", "/v"])
 async def test_the_api_needs_a_key_and_the_probes_do_not(tmp_path: Path, root_path: str) -> None:
     (tmp_path / "keys").write_text("first\nsecond\n", encoding="utf-8")
-    for path in ("/v1/models", "/v1/audio/transcriptions", "/vosk"):
+    for path in ("/v1/models", "/v1/audio/transcriptions", "/stt"):
         assert await status(tmp_path, path, root_path=root_path) == 401
         assert await status(tmp_path, path, root_path=root_path, key="wrong") == 401
         assert await status(tmp_path, path, root_path=root_path, key="second") == 200
@@ -42,9 +44,16 @@ async def test_the_api_needs_a_key_and_the_probes_do_not(tmp_path: Path, root_pa
         assert await status(tmp_path, path, root_path=root_path) == 200
 
 
+@pytest.mark.parametrize("path", ["/", "/vosk", "/v1/realtime"])
+async def test_every_websocket_needs_a_key(tmp_path: Path, path: str) -> None:
+    (tmp_path / "keys").write_text("first\n", encoding="utf-8")
+    assert await status(tmp_path, path, kind="websocket") == 401
+    assert await status(tmp_path, path, kind="websocket", key="first") == 200
+
+
 async def test_a_byte_order_mark_of_windows_is_no_part_of_a_key(tmp_path: Path) -> None:
     (tmp_path / "keys").write_bytes(b"\xef\xbb\xbfabc\r\ndef\r\n")
-    assert [await status(tmp_path, "/vosk", key=key) for key in ("abc", "def", "\ufeffabc")] == [200, 200, 401]
+    assert [await status(tmp_path, "/stt", key=key) for key in ("abc", "def", "\ufeffabc")] == [200, 200, 401]
 
 
 @pytest.mark.parametrize("content", [None, "", " \n\n"])
@@ -61,6 +70,6 @@ async def test_a_key_is_a_whole_line(tmp_path: Path) -> None:
     (tmp_path / "keys").write_text("correct horse  battery \r\n\n\tclé\nvoilà\n", encoding="utf-8")
     for right in ("correct horse  battery", "clé", "voilà"):
         for encoding in ("utf-8", "latin-1"):  # curl, and browsers
-            assert await status(tmp_path, "/vosk", key=right, encoding=encoding) == 200
+            assert await status(tmp_path, "/stt", key=right, encoding=encoding) == 200
     for wrong in ("correct", "battery", "correct horse", "cl", " "):
-        assert await status(tmp_path, "/vosk", key=wrong) == 401
+        assert await status(tmp_path, "/stt", key=wrong) == 401

@@ -13,8 +13,8 @@ from speechmodel_inference.openai_types import ErrorObject, ErrorResponse
 
 log = logging.getLogger(__name__)
 
-GUARDED_PATHS = ("/v1/", "/vosk", "/stt", "/api/")
-"""Beginnings of the paths that need a key. kubelet and Prometheus have none, and the page has no secrets."""
+GUARDED_PATHS = ("/v1/", "/stt", "/api/")
+"""Beginnings of the paths that need a key, as every WebSocket does. kubelet and Prometheus have none, and the page has no secrets."""
 KEY_SUBPROTOCOL = "openai-insecure-api-key."
 """The beginning of a WebSocket's subprotocol that has a key, for browsers, which send no headers of their own."""
 _REFUSED = ErrorObject(
@@ -82,6 +82,6 @@ def _key(scope: Scope) -> str:
 
 
 def _guarded(scope: Scope) -> bool:
-    """Return True if a path needs a key. uvicorn puts the path of the proxy (root_path) in front of it."""
+    """Return True if a request needs a key. uvicorn puts the path of the proxy (root_path) in front of it."""
     path: str = scope["path"].removeprefix(scope.get("root_path", ""))
-    return path.startswith(GUARDED_PATHS)
+    return scope["type"] == "websocket" or path.startswith(GUARDED_PATHS)
