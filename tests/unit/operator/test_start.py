@@ -1,7 +1,10 @@
 """The start of the operator."""
 
 import asyncio
+import subprocess
+import sys
 from http import HTTPStatus
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -41,3 +44,28 @@ async def test_an_operator_that_waits_for_the_definition_is_healthy(monkeypatch:
     operator.cancel()
     await asyncio.gather(operator, return_exceptions=True)
     await runner.cleanup()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(None, id="no file"),
+        pytest.param("kind: Config\n", id="no current context"),
+        pytest.param("current-context: [", id="no YAML"),
+        pytest.param(
+            "current-context: c\ncontexts: [{name: c, context: {cluster: k, user: u}}]\n"
+            "clusters: [{name: k, cluster: {server: 'https://127.0.0.1:1', certificate-authority: absent.pem}}]\n"
+            "users: [{name: u, user: {}}]\n",
+            id="no certificate",
+        ),
+    ],
+)
+def test_without_a_cluster_the_operator_ends_with_a_sentence(tmp_path: Path, content: str | None) -> None:
+    file = tmp_path / "config"
+    if content is not None:
+        file.write_text(content, encoding="utf-8")
+    command = [sys.executable, "-m", "speechmodel_operator"]
+    done = subprocess.run(command, env={"KUBECONFIG": str(file), "HOME": "/"}, capture_output=True, text=True)
+    assert done.returncode == 78, done.stderr
+    assert "speechmodel-operator: no cluster is known; set KUBECONFIG to the file of a cluster" in done.stderr
+    assert "Traceback" not in done.stderr

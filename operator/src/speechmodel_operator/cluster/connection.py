@@ -12,6 +12,8 @@ import aiohttp
 from kubernetes.aio import client, config
 from yarl import URL
 
+from speechmodel_operator.settings import SettingsError
+
 log = logging.getLogger(__name__)
 
 USER_AGENT = "speechmodel-operator/0.1.0"
@@ -106,15 +108,21 @@ async def connect(
 
 
 async def load_configuration() -> client.Configuration:
-    """Return the service account's configuration, or that of the kubeconfig's current context.
+    """Return the service account's configuration, or that of the kubeconfig's current context. Raises SettingsError.
 
     Python 3.13 rejects a CA without key usage, which many clusters still have. Everything that earlier versions check is checked.
     """
     configuration = client.Configuration()
     try:
         config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call] # generated without types
-    except config.ConfigException:
-        await config.load_kube_config(client_configuration=configuration)  # type: ignore[no-untyped-call] # the same
+    except config.ConfigException as outside:
+        try:
+            await config.load_kube_config(client_configuration=configuration)  # type: ignore[no-untyped-call] # the same
+        except Exception as error:  # the file's YAML, certificates and plugins each have errors of their own
+            raise SettingsError(
+                "no cluster is known; set KUBECONFIG to the file of a cluster, or install the operator in the cluster by its chart "
+                f"(as in a pod: {outside}; by a kubeconfig: {error})"
+            ) from error
     configuration.disable_strict_ssl_verification = True
     host = urlsplit(configuration.host)
     if configuration.proxy is None and not proxy_bypass(host.netloc):
