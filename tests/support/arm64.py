@@ -5,6 +5,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -21,6 +23,10 @@ PACKAGES = ("python3:arm64", "libstdc++6:arm64", "qemu-user:amd64")
 """The qemu-user of SUITE runs ONNX Runtime. Version 7.2, which Debian 12 has, crashes when it is imported."""
 MEMBERS = ("api", "stagekit", "runtime", "decoding", "inference")
 """Packages of the project in the image."""
+MAGIC = "7f454c460201010000000000000000000200b700"
+"""First 20 bytes of a program for arm64: ELF, 64 bits, little-endian, any ABI, an executable file, AArch64."""
+MASK = "ffffffffffffff00fffffffffffffffffeffffff"
+"""The bits that must be equal: the ABI may differ, and shared objects (type 3) are programs too."""
 
 
 def folder() -> Path:
@@ -52,6 +58,23 @@ def environment(made: Path, processor: str) -> dict[str, str]:
         "PYTHONPATH": os.pathsep.join(map(str, (made / "packages", *sources))),
         "PYTHONPYCACHEPREFIX": str(made / "compiled"),
     }
+
+
+@contextmanager
+def executable(made: Path) -> Iterator[None]:
+    """Let the kernel run programs for arm64 by qemu while the block runs, in containers too: qemu is opened here (F)."""
+    name = f"arm64-{os.getpid()}"
+    magic, mask = ("".join(f"\\x{byte:02x}" for byte in bytes.fromhex(each)) for each in (MAGIC, MASK))
+    with tempfile.TemporaryDirectory() as folder:
+        _run("mount", "-t", "binfmt_misc", "none", folder)
+        try:
+            Path(folder, "register").write_text(f":{name}:M::{magic}:{mask}:{made / 'qemu-aarch64'}:F")
+            try:
+                yield
+            finally:
+                Path(folder, name).write_text("-1")
+        finally:
+            _run("umount", folder)
 
 
 def _add_debian(made: Path, state: Path) -> None:

@@ -77,7 +77,7 @@ def own() -> Iterator[Target]:
             layout = replace(layout, state=layout.state.with_name(f"{layout.state.name}-{number}"))
             cluster.require(layout)
             toolchain.build(layout)
-            images.prepare(layout, ROOT)
+            images.prepare(layout, images.project(ROOT))
             stack.enter_context(network.apart())
         stack.enter_context(cluster.running(layout))
         yield Target(

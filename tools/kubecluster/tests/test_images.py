@@ -38,7 +38,7 @@ def build(project: Path, layout: Layout, monkeypatch: pytest.MonkeyPatch) -> Bui
         link.write_text(image_id(layout, image) or "")
 
     monkeypatch.setattr("kubecluster.cluster.require_up", lambda layout: None)
-    monkeypatch.setattr("kubecluster.base.ensure", lambda layout: None)
+    monkeypatch.setattr("kubecluster.base.ensure", lambda layout, architecture: None)
     monkeypatch.setattr("kubecluster.images.push", push)
     return lambda: images.build(layout, Image(NAME, project / "Dockerfile", project)).outcome
 

@@ -15,10 +15,13 @@ UNWANTED = tuple(f"usr/share/{folder}" for folder in ("doc", "man", "locale", "i
 VOLATILE = ("var/cache/apt", "var/lib/apt/lists", "var/log")
 
 
-def ensure(layout: Layout) -> str:
-    """Make the Debian image if it is not there (about a minute); returns its ID. Another process that needs it waits."""
+def ensure(layout: Layout, architecture: str = "") -> str:
+    """Make the Debian image if it is not there (about a minute); returns its ID. Another process that needs it waits.
+
+    It is for this machine unless an architecture is given, whose programs the kernel must be able to run.
+    """
     with locked(layout.cache / "debian.lock"):
-        return image_id(layout, IMAGE) or _make(layout)
+        return image_id(layout, IMAGE) or _make(layout, architecture)
 
 
 def ensure_pause(layout: Layout) -> None:
@@ -41,12 +44,13 @@ def _trim(root: Path) -> None:
     (root / "etc/resolv.conf").unlink(missing_ok=True)
 
 
-def _make(layout: Layout) -> str:
+def _make(layout: Layout, architecture: str) -> str:
     root = layout.cache / "rootfs"
     shutil.rmtree(root, ignore_errors=True)
     root.parent.mkdir(parents=True, exist_ok=True)
     mirror = apt.mirror()
-    contained("debootstrap", "--variant=minbase", SUITE, root, *([mirror] if mirror else []))
+    foreign = [f"--arch={architecture}"] if architecture else []
+    contained("debootstrap", *foreign, "--variant=minbase", SUITE, root, *([mirror] if mirror else []))
     _trim(root)
     if mirror:  # each build gets its package sources from this machine, no image keeps them
         (root / "etc/apt/sources.list").unlink()
@@ -55,7 +59,7 @@ def _make(layout: Layout) -> str:
     contained("tar", "-C", root, "--numeric-owner", *outside, "-cf", archive, ".")
     container = buildah(layout, "from", "scratch")
     buildah(layout, "add", "-q", container, archive, "/")
-    buildah(layout, "config", "--cmd", "bash", container)
+    buildah(layout, "config", "--cmd", "bash", *foreign, container)
     made = buildah(layout, "commit", "-q", "--rm", "--disable-compression", container, IMAGE)
     shutil.rmtree(root)
     archive.unlink()

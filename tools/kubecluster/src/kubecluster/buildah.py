@@ -21,9 +21,8 @@ def buildah(layout: Layout, *argv: str | Path) -> str:
     """Run one buildah command and return its output, stripped. Raises CommandFailed."""
     temporary = _folder(layout) / "tmp"  # also holds what RUN --mount=type=cache keeps
     temporary.mkdir(parents=True, exist_ok=True)
-    storage = ("--root", _storage(layout), "--runroot", _folder(layout) / "run", "--storage-driver", "overlay")
     env = os.environ | {"TMPDIR": str(temporary), "BUILDAH_ISOLATION": "oci"}
-    return contained("buildah", *storage, *argv, env=env).strip()
+    return contained(*_command(layout), *argv, env=env).strip()
 
 
 def push(layout: Layout, image: str) -> None:
@@ -35,6 +34,15 @@ def push(layout: Layout, image: str) -> None:
 def image_id(layout: Layout, image: str) -> str | None:
     """Return the ID of a local image, or None. It is read from buildah's index, which is faster than to run buildah."""
     return next((entry["id"] for entry in _index(layout, "images") if image in entry.get("names", [])), None)
+
+
+def copy_files(layout: Layout, image: str, folder: Path) -> None:
+    """Copy the files of a local image to a folder."""
+    container = buildah(layout, "from", "--pull-never", image)
+    mount = shlex.join(map(str, (*_command(layout), "mount", container)))
+    folder.mkdir(parents=True)
+    contained("sh", "-ec", f'files=$({mount}); cp -a "$files/." "$0"', folder)
+    buildah(layout, "rm", container)
 
 
 def remove_image(layout: Layout, image_id: str) -> None:
@@ -78,6 +86,14 @@ def clean(layout: Layout) -> None:
     for folder in (_folder(layout) / "tmp").glob("buildah[0-9]*"):
         shutil.rmtree(folder)
     cgroups.remove(layout.build_cgroup)
+
+
+def _command(layout: Layout) -> tuple[str | Path, ...]:
+    return (
+        "buildah",
+        *("--root", _storage(layout), "--runroot", _folder(layout) / "run"),
+        *("--storage-driver", "overlay"),
+    )
 
 
 def _index(layout: Layout, what: str) -> list[dict[str, Any]]:

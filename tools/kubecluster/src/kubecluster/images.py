@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -26,6 +26,7 @@ class Image:
     dockerfile: Path
     context: Path
     target: str = ""  # empty for the last one of the Dockerfile
+    architecture: str = ""  # empty for this machine's; the kernel must run programs for another one, whose layout has a cache of its own
 
     def __post_init__(self) -> None:
         if not self.name.startswith("docker.io/") or ":" not in self.name.rsplit("/", 1)[1]:
@@ -56,9 +57,9 @@ def build_all(layout: Layout, root: Path) -> list[Built]:
     return [build(layout, image) for image in project(root)]
 
 
-def prepare(layout: Layout, root: Path) -> None:
-    """Build the project's images before a cluster comes up that has no way to the internet. Nothing is pushed."""
-    for image in project(root):
+def prepare(layout: Layout, images: Iterable[Image]) -> None:
+    """Build images and push nothing, before a cluster comes up that has no way to the internet or for another architecture."""
+    for image in images:
         with locked(layout.cache / "build" / "lock"):
             _run_buildah(layout, image)
 
@@ -124,11 +125,12 @@ def _build(layout: Layout, image: Image) -> str:
 def _run_buildah(layout: Layout, image: Image) -> str:
     """Return the ID of the image, which is the one of the last build when buildah's layer cache has every step."""
     clean(layout)
-    base.ensure(layout)
+    base.ensure(layout, image.architecture)
     log = layout.cache / "build" / f"{image.file_name}.log"
     id_file = log.with_name("id")
-    target = [f"--target={image.target}"] if image.target else []
-    buildah(layout, "build", "--layers", "--pull-never", "--net", "host", "--runtime", runtime(layout), *target,
+    chosen = [f"--target={image.target}"] if image.target else []
+    chosen += [f"--platform=linux/{image.architecture}"] if image.architecture else []
+    buildah(layout, "build", "--layers", "--pull-never", "--net", "host", "--runtime", runtime(layout), *chosen,
             "--logfile", log, "--iidfile", id_file, "-t", image.name, "-f", image.dockerfile, image.context)  # fmt: skip
     clean(layout)
     return id_file.read_text().removeprefix("sha256:")
