@@ -1,15 +1,18 @@
 """The state of a model that is kept between calls."""
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from speechmodel_api.measures import ErrorRate
 from speechmodel_api.schema import S3Location
 from speechmodel_api.serving_spec import Engine
 from speechmodel_api.spec import SpeechModelSpec
-from speechmodel_api.status import Phase, SpeechModelStatus
+from speechmodel_api.status import ModelStatus, Phase, SpeechModelStatus
 from speechmodel_cli.local.errors import StateDamaged
 from speechmodel_cli.local.state import ModelState, known_models
+from speechmodel_cli.status import row
 
 SPEC = SpeechModelSpec.model_validate(
     {
@@ -69,6 +72,27 @@ def test_the_status_is_read_back_as_it_was_written(state: ModelState) -> None:
     status = SpeechModelStatus(phase=Phase.TRAINING, progress="3/75")
     state.write_status(status)
     assert ModelState(state.folder).read_status() == status
+
+
+@pytest.mark.parametrize(("guessed", "cell"), [(None, "0.25"), (True, "0.25 (guessed)")])
+def test_the_table_says_that_the_speakers_behind_a_figure_are_guessed(
+    state: ModelState, guessed: bool | None, cell: str
+) -> None:
+    rate = ErrorRate(rate=0.25, low=0.1, high=0.4, clips=40, speakers_guessed=guessed)
+    model = ModelStatus(
+        version="0123abcd",
+        wer=0.2,
+        wer_unseen_speakers=rate,
+        uri="s3://models/m",
+        sha256="0" * 64,
+        size_bytes=1,
+        version_uri="s3://models/v",
+        version_sha256="1" * 64,
+        region="us-east-1",
+        published_at="2026-01-01T00:00:00Z",
+    )
+    state.write_status(SpeechModelStatus(model=model))
+    assert row(state, datetime.now(UTC))[3:6] == ["0.2", cell, "0123abcd"]
 
 
 def test_a_damaged_status_names_the_file_and_the_way_out(state: ModelState) -> None:

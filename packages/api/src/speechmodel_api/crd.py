@@ -36,6 +36,7 @@ WIDE = [
     ("Reason", "string", '.status.conditions[?(@.type=="Ready")].reason'),
     ("URL", "string", ".status.url"),
     ("Workers", "string", ".status.workersReady"),
+    ("Speakers-Guessed", "boolean", ".status.model.werUnseenSpeakers.speakersGuessed"),
 ]
 """Columns that `kubectl get --output wide` adds."""
 

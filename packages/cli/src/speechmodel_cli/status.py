@@ -36,7 +36,7 @@ def status(folder: Path, name: str | None) -> int:
 
 
 def row(state: ModelState, now: datetime) -> list[str]:
-    """Return one model's cells."""
+    """Return one model's cells. `(guessed)` marks a figure for speakers that were guessed from the names of files."""
     recorded = state.read_status()
     record = state.known_record()
     ready = recorded.condition(ConditionType.READY)
@@ -48,7 +48,7 @@ def row(state: ModelState, now: datetime) -> list[str]:
         _phase(state, recorded),
         recorded.progress or "",
         f"{model.wer:g}" if model and model.wer is not None else "",
-        f"{unseen.rate:g}" if unseen else "",
+        f"{unseen.rate:g}{' (guessed)' if unseen.speakers_guessed else ''}" if unseen else "",
         model.version if model else "",
         ready.status if ready else "",
         created,
