@@ -142,12 +142,13 @@ class Workspace:
         *,
         term_at: int = 0,
         kill_at: int = 0,
+        hang_at: int = 0,
         kill_at_each: Sequence[Moment] = (),
         addresses: Sequence[str] = (),
         index: int = 0,
         **changes: Any,
     ) -> "subprocess.Popen[bytes]":
-        """The stage as a program, which sends itself a signal after the optimizer step `term_at` or `kill_at`.
+        """The stage as a program, which sends itself a signal after the optimizer step `term_at`, `kill_at` or `hang_at`.
 
         With `kill_at_each`, it is as many attempts, each of which is killed. With `addresses`, it is the worker `index`
         of several.
@@ -163,8 +164,9 @@ class Workspace:
             config = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
             environment["TF_CONFIG"] = json.dumps(config)
         command = [sys.executable, "-m", "speechmodel_training.train"]
-        if term_at or kill_at:
-            command = [sys.executable, str(PROGRAM), "TERM" if term_at else "KILL", str(term_at or kill_at)]
+        signals = {"TERM": term_at, "KILL": kill_at, "STOP": hang_at}
+        if name := next((name for name, step in signals.items() if step), None):
+            command = [sys.executable, str(PROGRAM), name, str(signals[name])]
         elif kill_at_each:
             command = [sys.executable, str(KILLED), json.dumps([asdict(moment) for moment in kill_at_each])]
         with (self.path / f"out-{attempt}").open("wb") as out, (self.path / f"log-{attempt}").open("wb") as log:

@@ -26,6 +26,9 @@ SETTINGS: dict[str, Any] = {
     "hyperparameters": {"hiddenUnits": 32, "batchSize": 5, "dropout": 0.2, "gradientClipNorm": 5}
 }
 
+NEVER = 10**9
+"""A step that is not reached."""
+
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory, rows: list[Row]) -> Workspace:
@@ -86,6 +89,24 @@ def test_workers_stop_together_and_go_on_after_one_was_lost_as_if_nothing_had_ha
     finished, _ = workspace.run_workers(2, **SETTINGS, attempt=3)
     # the survivor has step 8 only if the worker's gradients had arrived when it was killed
     assert finished.progress[0]["step"] in (7, 8)
+    assert workspace.graph().read_bytes() == undisturbed.graph().read_bytes()
+    assert losses(workspace) == losses(undisturbed)
+
+
+@pytest.mark.slow
+def test_a_worker_that_hangs_ends_the_step_and_the_set_goes_on_as_if_nothing_had_happened(
+    undisturbed: Workspace, workspace: Workspace, rows: list[Row]
+) -> None:
+    survivor, hanging = small(workspace, rows).start_workers(2, **SETTINGS, hang_at=[NEVER, 8])
+    run = workspace.ended(survivor)
+    assert run.code == ExitCode.TRY_AGAIN
+    assert run.result["error"]["reason"] == "WorkerLost"
+    assert run.result["error"]["message"].startswith("another worker")
+    assert hanging.poll() is None, "it hangs, and accepts connections"
+    hanging.kill()
+    hanging.wait()
+
+    workspace.run_workers(2, **SETTINGS, attempt=2)
     assert workspace.graph().read_bytes() == undisturbed.graph().read_bytes()
     assert losses(workspace) == losses(undisturbed)
 
