@@ -100,6 +100,10 @@ kueue: $(VENV)/.ready packages ## the tests with a real Kueue, which is built fi
 upgrade: $(VENV)/.ready packages ## upgrade from an earlier version while a model trains; builds the images of both first
 	@$(BIN)/pytest tests/e2e/upgrade.py $(ARGS)
 
+.PHONY: arm64
+arm64: $(VENV)/.ready packages ## build the images for arm64 and run their programs, by qemu (a quarter of an hour the first time)
+	@$(BIN)/pytest tests/integration/inference/arm64_images.py $(ARGS)
+
 .PHONY: quality
 quality: export PYTHONPATH := tests
 quality: $(VENV)/.ready ## what speakers that were never heard say: right, wrong, rejected; RECORDINGS=folder, see docs/quality.md
@@ -150,12 +154,15 @@ LOCKED := operator pipeline training-cpu training-cuda coqui coqui-stage inferen
 audit: $(VENV)/.ready ## advisories about the Python packages in the images; without the internet, a sentence says so
 	@PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/python tools/audit.py $(LOCKED:%=$(LOCKS)/%.txt)
 
+SYFT := go run github.com/anchore/syft/cmd/syft@v1.57.1
+ARCHIVES := build/archives
+
 .PHONY: sbom
-sbom: $(VENV)/.ready ## CycloneDX bills of the Python packages in the images, in build/sbom
+sbom: ## CycloneDX bills of the images in ARCHIVES (build/archives/IMAGE.tar), in build/sbom; builds syft first (once, minutes)
+	@ls $(ARCHIVES)/*.tar > /dev/null || { echo 'write the images to $(ARCHIVES) first; CONTRIBUTING.md says how' >&2; exit 1; }
 	@mkdir -p build/sbom
-	@for image in $(LOCKED); do \
-	  $(BIN)/uv tool run -q --from cyclonedx-bom==7.5.0 cyclonedx-py requirements $(LOCKS)/$$image.txt \
-	    --output-reproducible --of JSON -o build/sbom/$$image.cdx.json; done
+	@for archive in $(ARCHIVES)/*.tar; do name=$$(basename $$archive .tar); \
+	  CGO_ENABLED=0 SYFT_FILE_METADATA_SELECTION=none $(SYFT) scan -q $$archive --source-name $$name -o cyclonedx-json@1.6=build/sbom/$$name.cdx.json || exit 1; done
 	@ls build/sbom/*
 
 .PHONY: images
