@@ -189,8 +189,8 @@ Cache = Mapping[str, Store[Any]]
 class Rehearsal(Api):
     """The API server as the watches know it. Reads of watched kinds come from the cache, and every write raises WriteNeeded.
 
-    A step that ends here without an error would change nothing on the cluster either, unless a watch is late. Calls count towards
-    the limit of `api`.
+    A step that ends here without an error would change nothing on the cluster either but words of the status, which the engine writes,
+    unless a watch is late. Calls count towards the limit of `api`.
     """
 
     def __init__(self, api: Api, cache: Cache) -> None:
