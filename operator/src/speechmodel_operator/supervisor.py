@@ -21,6 +21,7 @@ from speechmodel_operator import logs
 from speechmodel_operator.cluster.errors import ClusterError, Conflict, NameConflict, NoAnswer
 from speechmodel_operator.jitter import jittered
 from speechmodel_operator.telemetry import Telemetry
+from speechmodel_operator.turns import Turns
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +36,10 @@ LIVE_SECONDS = 3600.0
 """Time after which a model at rest is read live with everything that belongs to it. Until then, only the model itself is."""
 STEPS_AT_ONCE = 32
 """Steps that may go on at the same time, as many as calls to the API server. Thousands at once would all take minutes."""
+LATER_SECONDS = 5.0
+"""Time by which a step after an event about a Job or a pod, or without an event, may be overtaken by one for a new or an edited model:
+a person waits for its Job. Only when more steps are due than may go on does anything wait.
+"""
 STEPS_AT_START = 8
 """Models that may be looked at at the same time when the operator starts, so that an edit need not wait for thousands."""
 
@@ -59,10 +64,14 @@ class _Model:
     task: "asyncio.Task[None] | None" = None
     woken_at: float | None = None
     """Monotonic time of the first event that no step has followed yet."""
+    due_at: float = math.inf
+    """Monotonic time from which the step that follows goes before those that were woken later."""
 
-    def notice(self) -> None:
-        """Ask for a step."""
-        self.woken_at = self.woken_at or time.monotonic()
+    def notice(self, later: float = 0.0) -> None:
+        """Ask for a step, which others that become due in the next `later` seconds may overtake."""
+        now = time.monotonic()
+        self.woken_at = self.woken_at or now
+        self.due_at = min(self.due_at, now + later)
         self.wake.set()
 
 
@@ -78,7 +87,7 @@ class Supervisor:
         self._selected: frozenset[str] | None = None
         self._stepping: dict[_Model, float] = {}
         """Monotonic time at which the step began of each model whose step goes on. A uid may have two for a moment."""
-        self._turns = asyncio.Semaphore(STEPS_AT_ONCE)
+        self._turns = Turns(STEPS_AT_ONCE)
         self._due = 0
         """Number of steps that go on or wait for their turn."""
         self._quiet_since = 0.0
@@ -130,7 +139,7 @@ class Supervisor:
     def wake(self, uid: str) -> None:
         """Wake a model after an event about it or its children. A model without a task is not started."""
         if model := self._models.get(uid):
-            model.notice()
+            model.notice(LATER_SECONDS)
 
     def wake_named(self, namespace: str, name: str) -> None:
         """Wake a model after an event about one of its children."""
@@ -172,7 +181,7 @@ class Supervisor:
             self._quiet_since = time.monotonic()
         self._due += 1
         try:
-            async with self._turns:
+            async with self._turns.take(min(model.due_at, time.monotonic() + LATER_SECONDS)):
                 self._stepping[model] = time.monotonic()
                 try:
                     yield
@@ -195,7 +204,7 @@ class Supervisor:
                 outcome = "done"
                 async with self._turn(model):
                     model.wake.clear()
-                    began = time.monotonic()
+                    began, model.due_at = time.monotonic(), math.inf
                     if model.woken_at is not None:
                         self._telemetry.waited(began - model.woken_at)
                         model.woken_at = None

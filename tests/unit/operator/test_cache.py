@@ -270,3 +270,12 @@ def test_what_we_asked_to_delete_may_be_gone_until_the_watch_reports_it() -> Non
     assert store.may_be_gone("ns", "a"), "the change may be one from before the deletion"
     store.remove(job("a", 22))
     assert not store.may_be_gone("ns", "a")
+
+
+def test_a_null_field_counts_as_absent() -> None:
+    item = job("a", 5)
+    item["metadata"] |= {"annotations": None, "ownerReferences": [{"uid": "u", "controller": None}]}
+    item |= {"spec": {"suspend": None, "template": {"metadata": {"creationTimestamp": None}}}, "status": None}
+    found = Job.read(item)
+    assert (dict(found.metadata.annotations), found.spec.suspend, found.finished) == ({}, False, None)
+    assert found.metadata.owned_by("u")

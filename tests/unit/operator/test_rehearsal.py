@@ -11,9 +11,11 @@ from speechmodel_operator.cluster.api import JOBS, MODELS, PODS, Api, Manifest, 
 from speechmodel_operator.cluster.cache import Cache, Rehearsal
 from speechmodel_operator.cluster.connection import Connection
 from speechmodel_operator.cluster.engine import ClusterEngine
-from speechmodel_operator.cluster.errors import Refused
+from speechmodel_operator.cluster.errors import Conflict, Refused
 from speechmodel_operator.cluster.views import Job, Model
 from speechmodel_operator.resources import labels
+from speechmodel_operator.resources.pod import STAGE_CONTAINER
+from speechmodel_operator.resources.workers import JOB_NAME
 from speechmodel_operator.telemetry import Telemetry
 from speechmodel_operator.watches import Watches
 from speechmodel_plan.reconcile import Gone, StepFailed
@@ -85,6 +87,12 @@ class Known:
         for job in jobs:
             self.cache[JOBS.plural].put(job)
         self.cache[PODS.plural].reach("", pods_until)
+
+    def keep_claim(self) -> None:
+        """Let the claim be as it is wanted, so that nothing is written for it."""
+        unowned = claim(OWNER.name).model_dump(by_alias=True, mode="json")
+        unowned["metadata"] |= {"ownerReferences": [], "resourceVersion": "6"}
+        self.cache["persistentvolumeclaims"].put(unowned)
 
     async def lists(self) -> bool:
         """Take a step after an event. Return True when it has listed Jobs and pods before it created a Job."""
@@ -164,9 +172,7 @@ async def test_a_job_that_was_only_rehearsed_does_not_count_as_a_creation_withou
     known.server.status = {"observedGeneration": 1}
     about = metadata(OWNER.name, 4, uid=OWNER.uid, generation=1)
     known.cache["speechmodels"].put({"metadata": about, "spec": World().spec, "status": known.server.status})
-    unowned = claim(OWNER.name).model_dump(by_alias=True, mode="json")
-    unowned["metadata"] |= {"ownerReferences": [], "resourceVersion": "6"}  # nothing is written before the Job
-    known.cache["persistentvolumeclaims"].put(unowned)
+    known.keep_claim()
     assert not await known.lists()
 
 
@@ -240,3 +246,78 @@ async def test_a_model_at_rest_is_compared_with_what_the_watches_know(version: s
     known.server.calls.clear()
     await known.engine.resync()
     assert ("LIST Job" in known.server.calls) is lists
+
+
+class Started(Known):
+    """A model whose first Job was started, and whose pod then finds no node."""
+
+    async def begin(self) -> None:
+        """Take the step that starts the Job, and let the watches report all that follows."""
+        server, patched = self.server, list[Manifest]()
+
+        async def create(resource: Resource[Any], namespace: str, manifest: Manifest) -> Any:
+            del namespace
+            server.calls.append(f"POST {resource.kind}")
+            place = {"resourceVersion": str(ENDED), "uid": "u", "creationTimestamp": "2026-01-01T00:00:00Z"}
+            item = {**manifest, "metadata": {**manifest["metadata"], **place}}
+            if resource is JOBS:
+                self.cache[JOBS.plural].put(item)
+            return resource.view.read(item)
+
+        async def merge_patch(resource: Resource[Any], *patch: Any) -> None:
+            server.calls.append(f"PATCH {resource.kind}")
+            if self.conflict is not None:
+                raise self.conflict
+            patched.append(patch[2])
+
+        self.conflict: Conflict | None = None
+        self.patched = patched
+        self.keep_claim()
+        server.create, server.merge_patch = create, merge_patch  # type: ignore[method-assign]
+        await self.engine.react()
+        server.version, server.status = str(LATER), patched.pop()["status"]
+        about = metadata(OWNER.name, LATER, uid=OWNER.uid)
+        self.cache["speechmodels"].put({"metadata": about, "spec": World().spec, "status": server.status})
+        (created,) = self.cache[JOBS.plural].find(OWNER.namespace, OWNER.name)
+        self.job = created
+        waiting = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "no node fits"}
+        self.pod(LATER, {"phase": "Pending", "conditions": [waiting]})
+        server.calls.clear()
+
+    def pod(self, version: int, status: Manifest) -> None:
+        """Let the watch report the pod of the Job."""
+        marks = {labels.MODEL: OWNER.name, labels.STAGE: "prepare", JOB_NAME: self.job.metadata.name}
+        about = metadata("pod", version, labels=marks, creationTimestamp="2026-01-01T00:00:00Z")
+        self.cache[PODS.plural].put({"metadata": about, "status": status})
+
+
+async def test_words_about_a_job_are_written_without_reading_anything_again() -> None:
+    known = Started()
+    await known.begin()
+    await known.engine.react()
+    assert known.server.calls == ["PATCH SpeechModel", "POST Event"]
+    (patch,) = known.patched
+    assert patch["metadata"] == {"resourceVersion": str(LATER)}, "that of the watch, for the API server to compare"
+    assert "no node fits" in str(patch["status"]["conditions"])
+
+
+async def test_words_about_a_model_that_the_watch_has_not_as_it_is_are_refused_and_it_is_read_again() -> None:
+    known = Started()
+    await known.begin()
+    known.conflict = Conflict(409, "the object has been modified")
+    with pytest.raises(Conflict):
+        await known.engine.react()
+    assert known.server.calls == ["PATCH SpeechModel"]
+
+
+async def test_the_end_of_a_job_is_never_recorded_without_reading_jobs_and_pods_again() -> None:
+    known = Started()
+    await known.begin()
+    ended = {"conditions": [{"type": "Failed", "status": "True"}]}
+    about = known.job.metadata.model_dump(by_alias=True, mode="json") | {"resourceVersion": str(LATER + 1)}
+    known.cache[JOBS.plural].put({"metadata": about, "status": ended})
+    # it is tried again later, so nothing is started now
+    failed = {"name": STAGE_CONTAINER, "state": {"terminated": {"exitCode": 1}}}
+    known.pod(LATER + 2, {"phase": "Failed", "containerStatuses": [failed]})
+    await known.engine.react()
+    assert known.server.calls[:3] == ["GET SpeechModel", "LIST Job", "LIST Pod"]

@@ -399,3 +399,51 @@ async def test_a_model_at_rest_is_read_live_seldom_and_one_that_is_due_always(mo
     await until(lambda: len(taken) > 1)
     assert taken[:2] == ["react", "live"], "a stage is due"
     await found.stop()
+
+
+async def test_a_new_model_and_an_edit_overtake_steps_after_other_events_but_only_for_a_while(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Clock:
+        now = 0.0
+
+        def monotonic(self) -> float:
+            return self.now
+
+    clock, taken, held = Clock(), list[str](), asyncio.Event()
+    monkeypatch.setattr(module, "time", clock)
+    monkeypatch.setattr(module, "STEPS_AT_ONCE", 1)
+    monkeypatch.setattr(module, "SHORTEST_BREAK", 0.0)
+
+    class Noting(Engine):
+        def __init__(self, name: str) -> None:
+            super().__init__()
+            self.name = name
+
+        async def react(self) -> timedelta | None:
+            taken.append(self.name)
+            if self.name == "slow":
+                await held.wait()
+            return None
+
+    found = Supervisor(lambda owner: Noting(owner.name))
+    for name in ("a", "b", "edited"):
+        found.notice(Owner("ns", name, f"uid-{name}"))
+    await until(lambda: taken == ["a", "b", "edited"])
+    found.notice(Owner("ns", "slow", "uid-slow"))
+    await until(lambda: taken[3:] == ["slow"])
+
+    async def happens(at: float, event: Callable[[], None]) -> None:
+        clock.now = at
+        event()
+        await asyncio.sleep(0.02)
+
+    await happens(1.0, lambda: found.wake_named("ns", "a"))
+    await happens(2.0, lambda: found.wake_named("ns", "b"))
+    await happens(3.0, lambda: found.notice(Owner("ns", "new", "uid-new")))
+    await happens(4.0, lambda: found.notice(Owner("ns", "edited", "uid-edited")))
+    await happens(1.5 + module.LATER_SECONDS, lambda: found.notice(Owner("ns", "late", "uid-late")))
+    held.set()
+    await until(lambda: len(taken) == 9)
+    assert taken[4:] == ["new", "edited", "a", "late", "b"]
+    await found.stop()

@@ -121,13 +121,13 @@ class Api:
     async def get(self, resource: Resource[ViewT], namespace: str, name: str) -> ViewT | None:
         """Return the object, or None when it does not exist."""
         status, body = await self._call("GET", _path(resource, namespace, name))
-        return None if status == 404 else resource.view.model_validate(_checked(status, body))
+        return None if status == 404 else resource.view.read(_checked(status, body))
 
     async def find(self, resource: Resource[ViewT], namespace: str, model: str) -> tuple[ViewT, ...]:
         """Return the objects with the label of a SpeechModel."""
         query = [("labelSelector", f"{MODEL}={model}")]
         status, body = await self._call("GET", _path(resource, namespace), query=query)
-        return tuple(resource.view.model_validate(item) for item in _checked(status, body)["items"])
+        return tuple(resource.view.read(item) for item in _checked(status, body)["items"])
 
     async def pages(self, resource: Resource[Any], namespace: str, selector: str) -> AsyncIterator[Manifest]:
         """Yield the answers of a list in pages. Without a namespace, it is a list of all. Raises ClusterError (410) when the next
@@ -187,7 +187,7 @@ class Api:
         """Return the Events about an object."""
         query = [("fieldSelector", f"involvedObject.uid={thing.metadata.uid}")]
         status, body = await self._call("GET", _path(EVENTS, thing.metadata.namespace), query=query)
-        return tuple(EventView.model_validate(item) for item in _checked(status, body)["items"])
+        return tuple(EventView.read(item) for item in _checked(status, body)["items"])
 
     async def create(self, resource: Resource[ViewT], namespace: str, manifest: Manifest) -> ViewT:
         """Create an object and return it. Raises AlreadyExists when the name is taken."""
@@ -241,7 +241,7 @@ class Api:
         item = _checked(status, body)
         if self.written is not None:
             self.written(resource, item)
-        return resource.view.model_validate(item)
+        return resource.view.read(item)
 
     async def _call(
         self,

@@ -19,7 +19,7 @@ from speechmodel_plan.deletion import PURGE_LIMIT
 from speechmodel_plan.observed import Observed, Run, Trouble
 from speechmodel_plan.plan import ClaimIntent, Done, Plan, Report, ServingIntent, StageRun
 from speechmodel_plan.reconcile import Gone, reconcile
-from speechmodel_plan.status import failed_status
+from speechmodel_plan.status import decides_the_same, failed_status
 from speechmodel_plan.task import Owner
 
 from speechmodel_operator.cluster import observe
@@ -79,7 +79,9 @@ class ClusterEngine:
         self._known: Api = api
         """Source of the claim, the Deployment and the Services: the API server, or the watches after an event."""
         self._rehearsal = rehearsal
-        self._api, self._images, self._owner, self._now = api, images, owner, api.now
+        self._live, self._images, self._owner, self._now = api, images, owner, api.now
+        self._api: Api = api
+        """Source and destination of the current step: the API server, or the rehearsal."""
         self._progress = ProgressReader(api, progress_interval)
         self._snapshot: Snapshot | None = None
         """The snapshot of the current step, replaced whole."""
@@ -93,20 +95,19 @@ class ClusterEngine:
     async def react(self) -> timedelta | None:
         """Take a step after an event, as `reconcile` does, on what the watches reported.
 
-        If that would write anything, the model is read again first, and so are its Jobs and its pods unless all of them have ended:
-        the watches may be late.
+        If that would change anything but the words of the status, the model is read again first, and so are its Jobs and its pods
+        unless all of them have ended: the watches may be late.
         """
         if self._rehearsal is None:
             return await reconcile(self)
-        live, self._known = self._api, self._rehearsal
         try:
-            self._api = self._rehearsal
+            self._api = self._known = self._rehearsal
             with suppress(WriteNeeded, Gone):
                 return await reconcile(self)
-            self._api = live
+            self._api = self._live
             return await reconcile(self)
         finally:
-            self._api, self._known = live, live
+            self._api = self._known = self._live
 
     async def resync(self) -> timedelta | None:
         """Take a step without an event for a model at rest.
@@ -171,10 +172,14 @@ class ClusterEngine:
 
     async def report(self, report: Report) -> None:
         """Write the status and post the Events, then remove our finalizer if it is no longer needed."""
-        here = self._current()
-        model = await write_status(self._api, here.model, report.status) or here.model
-        self._telemetry.reported(self._owner, here.model.status, report.status, report.recorded)
-        await post_events(self._api, model, report.events, self._now())
+        here, api = self._current(), self._api
+        before = here.model.status
+        if api is not self._live and report.status != before and decides_the_same(before, report.status):
+            # nothing follows from it, and the patch has the resourceVersion that the watch reported
+            api = self._live
+        model = await write_status(api, here.model, report.status) or here.model
+        self._telemetry.reported(self._owner, before, report.status, report.recorded)
+        await post_events(api, model, report.events, self._now())
         if not report.finalizer and here.has_finalizer:
             await self._set_finalizer(replace(here, model=model), present=False)
         self._snapshot = self._built = None  # thousands of models at rest must not keep theirs

@@ -3,24 +3,36 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 from speechmodel_api.status import SpeechModelStatus
 
 
 class View(BaseModel):
-    """A part of an object as the API server returns it. A null field counts as absent."""
+    """A part of an object as the API server returns it."""
 
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="ignore", frozen=True)
 
-    @model_validator(mode="before")
     @classmethod
-    def _without_nulls(cls, value: Any) -> Any:
-        return {k: v for k, v in value.items() if v is not None} if isinstance(value, dict) else value
+    def read(cls, item: Mapping[str, Any]) -> Self:
+        """Return the view of an object. A null field counts as absent. Raises ValidationError.
+
+        Nulls are so rare that looking for them in each part of each object would take longer than everything else.
+        """
+        try:
+            return cls.model_validate(item)
+        except ValidationError:
+            return cls.model_validate(_without_nulls(item))
 
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
         """Return the view itself, because it never changes. pydantic copies each default that is a model."""
         return self
+
+
+def _without_nulls(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _without_nulls(field) for name, field in value.items() if field is not None}
+    return [_without_nulls(each) for each in value] if isinstance(value, list) else value
 
 
 class OwnerReference(View):

@@ -77,6 +77,17 @@ def failed_status(before: SpeechModelStatus, generation: int, failure: Trouble, 
     return before.model_copy(update={"conditions": (*others, *stamp(found, before.conditions, generation, now))})
 
 
+def decides_the_same(before: SpeechModelStatus, after: SpeechModelStatus) -> bool:
+    """Return True when two statuses of one spec record the same runs, versions and canary. They may describe them in other words."""
+    return _decided(before) == _decided(after)
+
+
+def _decided(status: SpeechModelStatus) -> tuple[object, ...]:
+    """Return the part of a status that later steps decide by."""
+    stages = [stage.model_copy(update={"reason": None, "message": None}) for stage in status.stages]
+    return status.observed_generation, stages, status.latest_version, status.model, status.history, status.canary
+
+
 def deleting_status(seen: Observed, message: str) -> SpeechModelStatus:
     """Return the status of a SpeechModel that is being deleted."""
     ready = {ConditionType.READY: Verdict(False, Reason.DELETING, message)}
