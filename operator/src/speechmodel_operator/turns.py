@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 
 
 class Turns:
-    """At most `most` turns are taken at the same time. Whoever is due first gets the next one, and of two that are due at the same
-    time the one that asked first. asyncio.Semaphore knows no order but that of asking.
+    """At most `most` turns are taken at the same time. The next one goes to the request that is due first, and of two that are due at
+    the same time to the earlier request. asyncio.Semaphore knows no order but that of the requests.
     """
 
     def __init__(self, most: int) -> None:
