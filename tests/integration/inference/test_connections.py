@@ -56,6 +56,8 @@ def test_probes_are_answered_however_many_connections_are_open(start: Start) -> 
         )
         with pytest.raises(Exception, match="503"):
             server.websocket("/vosk")
+        for protocol in ("http", "websocket"):
+            assert server.metric("speechmodel_connections_refused_total", protocol=protocol) == 1
         assert server.get("/livez").status_code == 200
         held[0].sendall(GET % b"/v1/models")
         assert status(held[0]) == 200, "those within the limit are served"
@@ -125,6 +127,7 @@ def test_more_connections_than_files_are_refused_and_do_not_fill_the_log(folder:
         assert server.get("/livez").status_code == 200
         assert server.transcribe(OK_ESPEJO).json() == {"text": "ok espejo"}, "Wyoming leaves room for HTTP"
         assert b"too_many_connections" in everything(held[-1])
+        assert server.metric("speechmodel_connections_refused_total", protocol="wyoming") > 100
         held += [open_.enter_context(connect(server.port)) for _ in range(260)]
         assert server.get("/livez").status_code == 200
         assert server.log.stat().st_size < 100_000

@@ -165,6 +165,15 @@ def test_a_take_that_lacks_something_is_refused_and_the_clip_stays(server: Serve
     assert [each["id"] for each in clips(server)] == [clip["id"]]
 
 
+def test_a_sentence_for_which_the_clip_is_too_short_is_refused_and_the_clip_stays(server: Server) -> None:
+    server.transcribe(HOLA)
+    (clip,) = until_kept(server, 1)
+    answer = confirm(server, clip["id"], text="hola " * 100)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "take_too_short")
+    assert "too short for this sentence; correct the sentence" in answer.json()["error"]["message"]
+    assert [each["id"] for each in clips(server)] == [clip["id"]]
+
+
 @pytest.mark.parametrize(
     ("body", "status", "code", "says"),
     [

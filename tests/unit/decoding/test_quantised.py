@@ -1,15 +1,12 @@
 """The network in 8-bit integers against the one in floats, and runs that callers share."""
 
-import threading
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 from speechmodel_decoding import AcousticModel, BeamSearch
-from speechmodel_decoding.errors import AcousticModelError
-from speechmodel_decoding.shared_runs import MOST_STREAMS, Floats, SharedRuns
+from speechmodel_decoding.shared_runs import Floats, SharedRuns
 from speechmodel_pipeline.convert.acoustic import export_acoustic_model
 from speechmodel_pipeline.convert.quantised import export_quantised_model
 from support.places import FIXTURES
@@ -63,62 +60,13 @@ def test_streams_that_share_runs_get_the_same_frames_as_alone(quantised_file: Pa
     def counted(block: Floats, h: Floats, c: Floats) -> tuple[Floats, Floats, Floats]:
         sizes.append(block.shape[1])
         if len(sizes) == 1:
-            until(lambda: runs._waiting, "another step waits", every=0.01)
+            until(lambda: runs._waiting, "another stream waits", every=0.01)
         return run(block, h, c)
 
     runs = SharedRuns(counted, 1)
-    shared._step = runs.step
+    shared._outputs = runs.outputs
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(shared.log_probabilities, [each.pcm for each in heard]))
     assert max(sizes) > 1, "some runs were shared"
     for ours, theirs in zip(found, expected, strict=True):
         assert np.array_equal(ours, theirs), "a stream does not depend on those beside it"
-
-
-def test_steps_that_wait_go_together_into_the_next_run() -> None:
-    sizes, first, go_on = [], threading.Event(), threading.Event()
-
-    def run(block: Floats, h: Floats, c: Floats) -> Sequence[Floats]:
-        sizes.append(block.shape[1])
-        if len(sizes) == 1:
-            first.set()
-            go_on.wait()
-        return block * 2, h + 1, c + 1
-
-    runs = SharedRuns(run, 1)
-    waiting = MOST_STREAMS + 2
-
-    def step(number: int) -> tuple[Floats, Floats, Floats]:
-        state = np.full((1, 1, 3), number, np.float32)
-        return runs.step(np.full((number % 3 + 1, 2), number, np.float32), state, state)
-
-    with ThreadPoolExecutor(waiting + 1) as pool:
-        leading = pool.submit(step, 100)
-        first.wait()
-        others = [pool.submit(step, number) for number in range(waiting)]
-        try:
-            until(lambda: len(runs._waiting) == waiting, "every other step waits", every=0.01)
-        finally:
-            go_on.set()
-        for number, each in enumerate(others):
-            outputs, h, c = each.result()
-            assert outputs.tolist() == [[2 * number] * 2] * (number % 3 + 1)
-            assert h.tolist() == c.tolist() == [[[number + 1] * 3]]
-    assert leading.result()[0].tolist() == [[200, 200]] * 2
-    assert sizes == [1, MOST_STREAMS, 2]
-
-
-def test_an_error_of_a_run_reaches_every_caller_and_the_next_run_takes_place() -> None:
-    fails = True
-
-    def run(block: Floats, h: Floats, c: Floats) -> Sequence[Floats]:
-        if fails:
-            raise AcousticModelError("broken")
-        return block, h, c
-
-    runs = SharedRuns(run, 1)
-    zeros = np.zeros((1, 1, 1), np.float32)
-    with pytest.raises(AcousticModelError, match="broken"):
-        runs.step(zeros[0], zeros, zeros)
-    fails = False
-    assert runs.step(zeros[0], zeros, zeros)[0].shape == (1, 1)

@@ -27,7 +27,7 @@ async def answers(scope: Scope, receive: Receive, send: Send) -> None:
 @asynccontextmanager
 async def served(settings: Settings, connections: Connections) -> AsyncIterator[int]:
     """Serve ANSWER, and yield the port."""
-    http, websocket = limited(settings, connections)
+    http, websocket = limited(settings, connections, lambda _: None)
     config = uvicorn.Config(answers, http=http, ws=websocket, lifespan="off", log_config=None, timeout_keep_alive=HANGS)
     config.load()
     state = ServerState()

@@ -20,8 +20,6 @@ from speechmodel_decoding.shared_runs import Floats, SharedRuns
 
 BLOCK = 500
 """Frames that the network is run on at once, 10 s: its memory does not depend on the recording's length."""
-SHARED_BLOCK = 50
-"""The same for runs that callers share, 1 s, after which others can join or leave."""
 
 LogProbabilities = npt.NDArray[np.float32]
 """Log probability of each label and of the blank, which is last: `[frames, labels + 1]`."""
@@ -69,8 +67,7 @@ class AcousticModel:
             raise AcousticModelError(
                 f"{path} has no {error}, so it is not an acoustic model; convert it again"
             ) from error
-        self._block = SHARED_BLOCK if shared else BLOCK
-        self._step = SharedRuns(self._run, runs).step if shared else self._alone
+        self._outputs = SharedRuns(self._run, runs).outputs if shared else self._alone
 
     def blocks(self, pcm: Pcm) -> Iterator[LogProbabilities]:
         """Yield the log probabilities of a recording, in blocks of bounded length.
@@ -78,9 +75,8 @@ class AcousticModel:
         `pcm` is int16 `[samples]` of one channel at 16 kHz. Raises AcousticModelError.
         """
         inputs = patches(features(pcm))
-        h = c = np.zeros((1, 1, self._units), np.float32)
-        for start in range(0, len(inputs), self._block):
-            frames, h, c = self._step(inputs[start : start + self._block], h, c)
+        state = np.zeros((1, 1, self._units), np.float32)
+        for frames in self._outputs(inputs, state, state):
             if not np.isfinite(frames).all():
                 raise AcousticModelError(f"{self._path} gives frames that are not numbers; train the model again")
             yield frames
@@ -89,9 +85,10 @@ class AcousticModel:
         """Return the log probabilities of a recording, `[frames, labels + 1]`. Raises as blocks does."""
         return np.concatenate(list(self.blocks(pcm)))
 
-    def _alone(self, block: Floats, h: Floats, c: Floats) -> tuple[Floats, Floats, Floats]:
-        frames, h, c = self._run(block[:, None], h, c)
-        return frames[:, 0], h, c
+    def _alone(self, patches: Floats, h: Floats, c: Floats) -> Iterator[Floats]:
+        for start in range(0, len(patches), BLOCK):
+            frames, h, c = self._run(patches[start : start + BLOCK, None], h, c)
+            yield frames[:, 0]
 
     def _run(self, block: Floats, h: Floats, c: Floats) -> tuple[Floats, Floats, Floats]:
         frames, h, c = self._session.run(

@@ -1,9 +1,10 @@
-"""Runs of a network that callers share: the steps that wait while a run takes place go together into the next
+"""Runs of a network that streams share: the frames that wait while a run takes place go together into the next
 one, so that the weights are read from memory once for all of them.
 """
 
 import threading
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -15,77 +16,117 @@ Run: TypeAlias = Callable[[Floats, Floats, Floats], Sequence[Floats]]
 """Takes patches `[frames, batch, width]` and the states h and c `[1, batch, units]`, and returns outputs
 `[frames, batch, classes]` and both states after the last frame."""
 
+BLOCK = 50
+"""Frames of each stream in a run, 1 s, after which others can join or leave."""
+FIRST_BLOCK = 25
+"""The same for the first run of a stream that is alone, so that those which begin at the same time join it soon."""
+ALONE_BLOCK = 75
+"""The same for its other runs: a command of 2 s has two."""
 MOST_STREAMS = 16
-"""Most steps in one run. More make each of them wait longer and are hardly cheaper."""
+"""Most streams in one run. More make each of them wait longer and are hardly cheaper."""
+LEAST_BESIDE = 4
+"""Fewest streams for which a run begins beside another one. Fewer join the next run: a run of their own costs nearly as
+much as one with all of them."""
 
 
 @dataclass(eq=False)
-class _Step:
+class _Stream:
     patches: Floats
     h: Floats
     c: Floats
-    taken: bool = False
-    outputs: tuple[Floats, Floats, Floats] | None = None
+    begun: int = 0
+    """Frames that were run, or are in a run."""
+    outputs: deque[Floats] = field(default_factory=deque)
     error: Exception | None = None
+    left: bool = False
+    """True when nobody reads the outputs any more."""
 
     @property
-    def done(self) -> bool:
-        return self.outputs is not None or self.error is not None
+    def waits(self) -> bool:
+        """True if it has frames for the next run, once its last one is over."""
+        return self.begun < len(self.patches) and self.error is None and not self.left
 
 
 @dataclass
 class SharedRuns:
-    """Runs steps of several streams together. Safe for any number of threads."""
+    """Runs the frames of several streams together. Safe for any number of threads.
+
+    After a run, its streams wait for the next one, whether or not their outputs were read: streams that shared a run
+    share the next one too.
+    """
 
     run: Run
     at_once: int
-    """Runs that take place at once, each on one thread."""
-    _waiting: list[_Step] = field(default_factory=list)
+    """Most runs that take place at once, each on one thread."""
+    _running: int = 0
+    _waiting: list[_Stream] = field(default_factory=list)
     _changed: threading.Condition = field(default_factory=threading.Condition)
 
-    def step(self, patches: Floats, h: Floats, c: Floats) -> tuple[Floats, Floats, Floats]:
-        """Return the outputs `[frames, classes]` for patches `[frames, width]` of one stream, and its states.
+    def outputs(self, patches: Floats, h: Floats, c: Floats) -> Generator[Floats]:
+        """Yield the outputs `[frames, classes]` for patches `[frames, width]` of one stream, in blocks.
 
-        The states are meaningless after fewer frames than another step in the run has: only the last
-        step of a stream may be shorter than the others. Raises the error of the run.
+        The caller runs the network for all streams that wait, if its own is among them. Raises the error of a run.
         """
-        step = _Step(patches, h, c)
+        stream, read = _Stream(patches, h, c), 0
         with self._changed:
-            self._waiting.append(step)
-        while not step.done:
+            self._waiting.append(stream)
+            self._changed.notify_all()  # there may be enough for a run beside another one
+        try:
+            while read < len(patches):
+                frames = self._next(stream)
+                read += len(frames)
+                yield frames
+        finally:
             with self._changed:
-                self._changed.wait_for(lambda: step.done or (not step.taken and self.at_once > 0))
-                if step.done:
-                    break
+                stream.left = True
+                if stream in self._waiting:
+                    self._waiting.remove(stream)
+
+    def _next(self, stream: _Stream) -> Floats:
+        while True:
+            with self._changed:
+                self._changed.wait_for(
+                    lambda: stream.outputs or stream.error or (stream in self._waiting and self._may_run())
+                )
+                if stream.outputs:
+                    return stream.outputs.popleft()
+                if stream.error is not None:
+                    raise stream.error
                 together, self._waiting = self._waiting[:MOST_STREAMS], self._waiting[MOST_STREAMS:]
-                for each in together:
-                    each.taken = True
-                self.at_once -= 1
+                self._running += 1
             try:
                 self._together(together)
             finally:
                 with self._changed:
-                    self.at_once += 1
+                    self._running -= 1
+                    self._waiting += [each for each in together if each.waits]
                     self._changed.notify_all()
-        if step.error is not None:
-            raise step.error
-        assert step.outputs is not None
-        return step.outputs
 
-    def _together(self, steps: Sequence[_Step]) -> None:
-        """Run `steps`, and give each its outputs or the error."""
+    def _may_run(self) -> bool:
+        return self._running == 0 or (self._running < self.at_once and len(self._waiting) >= LEAST_BESIDE)
+
+    def _together(self, streams: Sequence[_Stream]) -> None:
+        """Run the next frames of each stream, and give it the outputs or the error.
+
+        A stream with fewer frames left than others has zeros after them. Its states are then meaningless, and not needed.
+        """
+        most = BLOCK
+        if len(streams) == 1:
+            most = ALONE_BLOCK if streams[0].begun else FIRST_BLOCK
+        blocks = [stream.patches[stream.begun : stream.begun + most] for stream in streams]
+        for stream, block in zip(streams, blocks, strict=True):
+            stream.begun += len(block)
         try:
-            frames = max(len(step.patches) for step in steps)
-            patches = np.zeros((frames, len(steps), steps[0].patches.shape[1]), np.float32)
-            for at, step in enumerate(steps):
-                patches[: len(step.patches), at] = step.patches
-            h, c = (
-                np.concatenate(states, axis=1) for states in zip(*((step.h, step.c) for step in steps), strict=True)
-            )
+            patches = np.zeros((max(map(len, blocks)), len(blocks), blocks[0].shape[1]), np.float32)
+            for at, block in enumerate(blocks):
+                patches[: len(block), at] = block
+            h = np.concatenate([stream.h for stream in streams], axis=1)
+            c = np.concatenate([stream.c for stream in streams], axis=1)
             outputs, h_after, c_after = self.run(patches, h, c)
         except Exception as error:  # noqa: BLE001 - every caller raises it
-            for step in steps:
-                step.error = error
+            for stream in streams:
+                stream.error = error
             return
-        for at, step in enumerate(steps):
-            step.outputs = outputs[: len(step.patches), at], h_after[:, at : at + 1], c_after[:, at : at + 1]
+        for at, (stream, block) in enumerate(zip(streams, blocks, strict=True)):
+            stream.h, stream.c = h_after[:, at : at + 1], c_after[:, at : at + 1]
+            stream.outputs.append(outputs[: len(block), at])

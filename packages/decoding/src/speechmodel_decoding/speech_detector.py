@@ -29,7 +29,7 @@ class SpeechDetector:
     def __init__(self) -> None:
         self._session = _session()
         self._state = np.zeros((2, 1, 128), np.float32)
-        self._context = np.zeros(CONTEXT, np.float32)
+        self._context: Pcm = np.zeros(CONTEXT, np.int16)
         self._rest: Pcm = np.zeros(0, np.int16)
 
     def feed(self, pcm: Pcm) -> Iterator[tuple[Pcm, float]]:
@@ -39,18 +39,20 @@ class SpeechDetector:
         samples = np.concatenate([self._rest, pcm])
         whole = len(samples) - len(samples) % CHUNK
         self._rest = samples[whole:]
+        seen = np.concatenate([self._context, samples[:whole]])
+        self._context = seen[-CONTEXT:]
+        scaled = seen[None].astype(np.float32) / np.float32(32_768)
         for start in range(0, whole, CHUNK):
-            chunk = samples[start : start + CHUNK]
-            yield chunk, self._probability(chunk)
+            yield samples[start : start + CHUNK], self._probability(scaled[:, start : start + CONTEXT + CHUNK])
 
     def finish(self) -> Pcm:
         """Return the samples after the last whole chunk, fewer than CHUNK."""
         return self._rest
 
-    def _probability(self, chunk: Pcm) -> float:
-        scaled = np.concatenate([self._context, chunk.astype(np.float32) / 32_768])
-        self._context = scaled[-CONTEXT:]
-        probability, self._state = self._session.run(None, {"input": scaled[None], "state": self._state, "sr": _RATE})
+    def _probability(self, scaled: npt.NDArray[np.float32]) -> float:
+        probability, self._state = self._session.run(
+            ["output", "stateN"], {"input": scaled, "state": self._state, "sr": _RATE}
+        )
         return float(probability.item())
 
 

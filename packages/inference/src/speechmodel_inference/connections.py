@@ -2,6 +2,8 @@
 
 import asyncio
 import resource
+from collections.abc import Callable
+from typing import Literal
 
 import h11
 from starlette.responses import JSONResponse
@@ -98,8 +100,10 @@ class Connections:
         self._beyond.pop(connection, None)
 
 
-def limited(settings: Settings, connections: Connections) -> tuple[type[H11Protocol], type[WebSocketsSansIOProtocol]]:
-    """Return uvicorn's protocols with limits.
+def limited(
+    settings: Settings, connections: Connections, refused: Callable[[Literal["http", "websocket"]], None]
+) -> tuple[type[H11Protocol], type[WebSocketsSansIOProtocol]]:
+    """Return uvicorn's protocols with limits. `refused` is called for each request that `connections` leave no room for.
 
     Headers must arrive within `header_seconds`, a body that nobody reads within LINGER_SECONDS after the answer, and a
     client must take its answer within `upload_seconds`. Beyond the limit of `connections`, only probes are answered;
@@ -140,7 +144,7 @@ def limited(settings: Settings, connections: Connections) -> tuple[type[H11Proto
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
             if not connections.admit(transport):
-                self._beyond, self.app = True, _ProbesOnly(self.app, connections.most)
+                self._beyond, self.app = True, _ProbesOnly(self.app, connections.most, refused)
                 connections.admit_beyond(transport)
             self._expect_headers()
 
@@ -168,6 +172,7 @@ def limited(settings: Settings, connections: Connections) -> tuple[type[H11Proto
 
         def handle_websocket_upgrade(self, event: h11.Request) -> None:
             if self._beyond:
+                refused("websocket")
                 self._refuse(_FULL)
             else:
                 super().handle_websocket_upgrade(event)
@@ -217,13 +222,14 @@ def limited(settings: Settings, connections: Connections) -> tuple[type[H11Proto
 class _ProbesOnly:
     """Answers probes, and everything else with 503."""
 
-    def __init__(self, app: object, most: int) -> None:
-        self._app, self._most = app, most
+    def __init__(self, app: object, most: int, refused: Callable[[Literal["http"]], None]) -> None:
+        self._app, self._most, self._refused = app, most, refused
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if tidied(scope) in PROBES:
             await self._app(scope, receive, send)  # type: ignore[operator]
             return
+        self._refused("http")
         error = TooManyConnections(self._most)
         body = ErrorResponse(error=error_object(error)).model_dump()
         await JSONResponse(body, error.status, error.headers)(scope, receive, send)

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 
 from speechmodel_stagekit.cpus import available_cpus
 
@@ -22,6 +23,8 @@ class Lifecycle:
         self._loading: Future[ServedVersion] | None = None
         self._version: ServedVersion | None = None
         self._problem = "loading the model"
+        self._ended = asyncio.Event()
+        """Set once the version is loaded, or it is known that it cannot be."""
         self._draining = False
         self._asked_at = 0.0
 
@@ -44,6 +47,14 @@ class Lifecycle:
             self._problem = f"{type(error).__name__}: {error}"
             log.exception("not ready")
             raise
+        finally:
+            self._ended.set()
+
+    async def until_loaded(self, seconds: float) -> None:
+        """Wait until the version is loaded, or it is known that it cannot be, but at most `seconds`."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._ended.wait()
 
     @property
     def version(self) -> ServedVersion:

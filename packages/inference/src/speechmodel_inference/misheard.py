@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 MOST_WAITING = 100
 """Clips that wait to be written. More are not kept, so that a slow disk costs no memory."""
 MOST_LISTED = 200
+ROUNDING_SECONDS = 0.005
+"""Largest time that the length of a clip in its document may lack."""
 
 
 class MisheardInbox:
@@ -171,13 +173,13 @@ class MisheardInbox:
         return self._store.sound(self._name(identity))
 
     def confirm(
-        self, identity: str, *, text: str, speaker: str, consent: bool, require: Callable[[Take], object]
+        self, identity: str, *, text: str, speaker: str, consent: bool, require: Callable[[Take, float], object]
     ) -> Take | None:
         """Turn a clip into a take of the same id, and return it. None when it is no longer there, or is damaged.
 
         None too when somebody else confirms it at the same time. If a server ended in between before, the take is
-        there already, and the clip is deleted now. Raises ValidationError when the take cannot be valid, and the
-        errors of `require`.
+        there already, and the clip is deleted now. `require` is called with the take and its seconds. Raises its errors,
+        and ValidationError when the take cannot be valid.
         """
         name = self._name(identity)
         self._store.release_old(name)
@@ -193,7 +195,7 @@ class MisheardInbox:
                 "recorded_at": clip.recorded_at,
             }
         )
-        require(take)
+        require(take, clip.seconds + ROUNDING_SECONDS)
         if not self._store.claim(name):
             return None
         try:

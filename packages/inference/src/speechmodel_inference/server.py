@@ -87,7 +87,7 @@ def serve(settings: Settings, lifecycle: Lifecycle, listening: socket.socket, wy
     """Serve the version of `lifecycle` until SIGTERM or SIGINT, and the protocol Wyoming if it has a socket."""
     app = create_app(settings, wyoming, lifecycle)
     services: Services = app.state.services
-    http, websocket = limited(settings, services.connections)
+    http, websocket = limited(settings, services.connections, services.telemetry.refused)
     config = uvicorn.Config(
         app,
         http=http,

@@ -65,11 +65,11 @@ def check_samples(pcm: Pcm, *, clipped: bool) -> CheckedTake:
     return CheckedTake(pcm, round(level, 1))
 
 
-def require_room(pcm: Pcm, trained: str) -> None:
+def require_room(seconds: float, trained: str) -> None:
     """Raise BadRequest if speech is too short for its sentence, as prepare does."""
-    if frame_count(len(pcm)) < frames_needed(trained):
-        problem = f"The recording has {seconds(len(pcm)):.2f} s of speech, too short for this sentence"
-        raise _refused("take_too_short", f"{problem}; record it again and say the whole sentence.")
+    if frame_count(round(seconds * SAMPLE_RATE)) < frames_needed(trained):
+        problem = f"The recording has {seconds:.2f} s of speech, too short for this sentence"
+        raise _refused("take_too_short", f"{problem}; correct the sentence, or record all of it again.")
 
 
 class TakeStore:

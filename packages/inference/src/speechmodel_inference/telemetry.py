@@ -1,5 +1,7 @@
 """The metrics that /metrics exports."""
 
+from typing import Literal
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
 from speechmodel_inference.decoding_queue import Decoded, DecodingQueue
@@ -47,6 +49,14 @@ class Telemetry:
             ["path", "code"],
             registry=self.registry,
         )
+        self._refused = Counter(
+            "speechmodel_connections_refused",
+            "Requests of HTTP, WebSockets, and connections of Wyoming that were refused at the limit of connections.",
+            ["protocol"],
+            registry=self.registry,
+        )
+        for protocol in ("http", "websocket", "wyoming"):
+            self._refused.labels(protocol)
         transcriptions = Counter(
             "speechmodel_transcriptions",
             "Recordings, and utterances of streams, by outcome: answered, or failed because of the server.",
@@ -106,6 +116,10 @@ class Telemetry:
         self._streams.labels(path, str(code) if code in CLOSE_CODES else "other").inc()
         if code == FAILED:
             self._failed.inc()
+
+    def refused(self, protocol: Literal["http", "websocket", "wyoming"]) -> None:
+        """Count what was refused because as many connections are open as the server takes."""
+        self._refused.labels(protocol).inc()
 
     def failed_within(self, error: RequestError) -> None:
         """Count an error that is sent within an answer or a stream, whose status or close code does not show it."""

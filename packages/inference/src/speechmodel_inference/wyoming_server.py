@@ -105,6 +105,7 @@ async def serve_wyoming(services: Services, listening: socket.socket, end_second
                 talking.add(connection)
                 await _converse(reader, writer, services, end_seconds)
             else:
+                services.telemetry.refused("wyoming")
                 waits = len(connections) - len(talking) <= REFUSED_AT_ONCE
                 with suppress(OSError):  # the client is gone, or goes on sending
                     await _refuse(reader, writer, TooManyConnections(*limit), LINGER_SECONDS if waits else 0)

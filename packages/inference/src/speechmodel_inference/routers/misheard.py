@@ -7,6 +7,7 @@ from functools import partial
 
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, ValidationError
+from speechmodel_api.takes import Take
 from speechmodel_api.times import Time
 
 from speechmodel_inference.errors import BadRequest, NotFound
@@ -14,6 +15,7 @@ from speechmodel_inference.misheard import MisheardInbox
 from speechmodel_inference.routers.keeping import SoundId, one_line, refusal_of_take, same_site, stored
 from speechmodel_inference.sentences import require_trainable
 from speechmodel_inference.services import Injected, Services
+from speechmodel_inference.takes import require_room
 from speechmodel_inference.upload import read_document
 
 log = logging.getLogger(__name__)
@@ -103,13 +105,17 @@ async def confirm_clip(clip: SoundId, request: Request, services: Injected) -> C
     """Turn a clip into a take for the dataset. The body gives the spoken text, the speaker and the consent."""
     said = await _said(request, services)
     version = services.lifecycle.version.manifest
+
+    def require(take: Take, seconds: float) -> None:
+        require_room(seconds, require_trainable(take.text, version))
+
     confirm = partial(
         _inbox(services).confirm,
         clip,
         text=one_line(said.text),
         speaker=said.speaker,
         consent=said.consent,
-        require=lambda take: require_trainable(take.text, version),
+        require=require,
     )
     try:
         take = await stored(confirm)

@@ -13,7 +13,7 @@ from speechmodel_api.takes import Take, speaker_hash
 from speechmodel_api.times import Time
 from speechmodel_decoding.errors import DecodingError
 from speechmodel_decoding.text.normalise import TranscriptUnusable
-from speechmodel_runtime import level
+from speechmodel_runtime import level, seconds
 from speechmodel_runtime.errors import SpeechRuntimeError
 
 from speechmodel_inference.decoders import DecodingOptions
@@ -123,7 +123,7 @@ async def save_take(request: Request, services: Injected) -> SavedTake:
 
             def work(abandoned: threading.Event) -> tuple[CheckedTake, str]:
                 checked = check(upload.audio(), upload.name)
-                require_room(checked.pcm, trained)
+                require_room(seconds(len(checked.pcm)), trained)
                 pcm = level(checked.pcm, version.manifest.speech_level)
                 options = DecodingOptions(abandoned=abandoned)
                 return checked, version.decoder.decode(pcm, name=upload.name, options=options).text

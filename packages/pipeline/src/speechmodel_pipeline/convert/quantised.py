@@ -22,6 +22,9 @@ from speechmodel_pipeline.convert.acoustic import CEILING, CELL, Builder, Weight
 
 _OPERATORS, _FORMAT = 18, 8
 """Versions of the operator set and of the file: those of ONNX 1.13 of 2022."""
+_MICROSOFT = "com.microsoft"
+"""Domain of ONNX Runtime's own operators. MatMulIntegerToFloat sums integers exactly, as MatMulInteger does, and scales each
+sum while it is in the cache."""
 _LARGEST_WEIGHT = 127
 _LARGEST, _HALF = 127, 63
 """Largest activation that is never negative, and the largest amount of one that may be."""
@@ -56,9 +59,9 @@ class _QuantisedBuilder(Builder):
         self.constant("smallest", _SMALLEST_SCALE)
         self.constant("half", np.float32(1 / _HALF))
         self.constant("largest", np.float32(1 / _LARGEST))
-        self.constant("middle", np.float32(_HALF + 1))
-        self.constant("middle/integer", np.uint8(_HALF + 1))
-        self.constant("none/integer", np.uint8(0))
+        self.constant("one", np.float32(1))
+        self.constant("middle", np.uint8(_HALF + 1))
+        self.constant("none", np.uint8(0))
 
     def affine(self, values: str, layer: str) -> str:
         """Add the product of integers with the weights of a layer, and its bias."""
@@ -73,33 +76,27 @@ class _QuantisedBuilder(Builder):
         """Return the product of `values` and `weights`, with a scale for each row of `values`."""
         scale = self._scale(values, name, signed=signed)
         scaled = self.node("Div", [values, scale], f"{name}/scaled")
-        integers, zero = self._integers(scaled, name, signed=signed), "middle/integer" if signed else "none/integer"
-        matrix, columns = self.matrix(weights, name)
-        return self._rescaled(self.integer_product(integers, matrix, zero, name), scale, columns, name)
+        zero = "middle" if signed else "none"
+        product = self.integer_product(scaled, self.matrix(weights, name), zero, name)
+        return self.node("Mul", [product, scale], f"{name}/values")
 
     def matrix(self, weights: npt.NDArray[np.float32], name: str) -> tuple[str, str]:
         """Add a matrix as integers, and return the names of the integers and of the scales of its columns."""
         integers, scales = quantised_columns(weights)
         return self.constant(f"{name}/integers", integers), self.constant(f"{name}/columns", scales)
 
-    def integer_product(self, integers: str, matrix: str, zero: str, name: str) -> str:
-        """Return the exact product of two matrices of integers, as floats."""
-        sums = self.node("MatMulInteger", [integers, matrix, zero], f"{name}/sums")
-        return self.node("Cast", [sums], f"{name}/product", to=TensorProto.FLOAT)
+    def integer_product(self, values: str, matrix: tuple[str, str], zero: str, name: str) -> str:
+        """Return the product of `values`, rounded to integers, and a matrix, whose columns have scales."""
+        integers = self.node("QuantizeLinear", [values, "one", zero], f"{name}/activations")
+        weights, columns = matrix
+        inputs = [integers, weights, "one", columns, zero]
+        return self.node("MatMulIntegerToFloat", inputs, f"{name}/product", domain=_MICROSOFT)
 
     def _scale(self, values: str, name: str, *, signed: bool) -> str:
         amounts = self.node("Abs", [values], f"{name}/amounts") if signed else values
         most = self.node("ReduceMax", [amounts, "last"], f"{name}/most", keepdims=1)
         part = self.node("Mul", [most, "half" if signed else "largest"], f"{name}/part")
         return self.node("Max", [part, "smallest"], f"{name}/scale")
-
-    def _integers(self, scaled: str, name: str, *, signed: bool) -> str:
-        moved = self.node("Add", [scaled, "middle"], f"{name}/moved") if signed else scaled
-        rounded = self.node("Round", [moved], f"{name}/rounded")
-        return self.node("Cast", [rounded], f"{name}/activations", to=TensorProto.UINT8)
-
-    def _rescaled(self, product: str, scale: str, columns: str, name: str) -> str:
-        return self.node("Mul", [self.node("Mul", [product, scale], f"{name}/rows"), columns], f"{name}/values")
 
     def _fine_product(self, values: str, weights: npt.NDArray[np.float32], name: str) -> str:
         """Return the product of `values`, as the sum of a coarse and a fine part, and `weights`."""
@@ -109,13 +106,10 @@ class _QuantisedBuilder(Builder):
         steps = self.constant(f"{name}/steps", np.float32(2 * _HALF))
         rest = self.node("Sub", [scaled, coarse], f"{name}/rest")
         fine = self.node("Mul", [rest, steps], f"{name}/fine")
-        matrix, columns = self.matrix(weights, name)
-        parts = [
-            self.integer_product(self._integers(part, part, signed=True), matrix, "middle/integer", part)
-            for part in (coarse, fine)
-        ]
+        matrix = self.matrix(weights, name)
+        parts = [self.integer_product(part, matrix, "middle", part) for part in (coarse, fine)]
         product = self.node("Add", [parts[0], self.node("Div", [parts[1], steps], f"{name}/small")], f"{name}/sum")
-        return self._rescaled(product, scale, columns, name)
+        return self.node("Mul", [product, scale], f"{name}/values")
 
 
 def _model(weights: Weights) -> onnx.ModelProto:
@@ -139,7 +133,10 @@ def _model(weights: Weights) -> onnx.ModelProto:
         builder.constants,
     )
     return helper.make_model(
-        graph, opset_imports=[helper.make_opsetid("", _OPERATORS)], ir_version=_FORMAT, producer_name="speechmodel"
+        graph,
+        opset_imports=[helper.make_opsetid("", _OPERATORS), helper.make_opsetid(_MICROSOFT, 1)],
+        ir_version=_FORMAT,
+        producer_name="speechmodel",
     )
 
 
@@ -148,39 +145,47 @@ def _lstm(builder: _QuantisedBuilder, values: str, units: int) -> str:
     kernel, bias = reordered(builder.weights[f"{CELL}/kernel"]), reordered(builder.weights[f"{CELL}/bias"])
     product = builder.product(values, kernel[:units], "lstm/input", signed=builder.normalised)
     gates = builder.node("Add", [product, builder.constant("lstm/bias", bias)], "lstm/gates")
-    matrix, columns = builder.matrix(kernel[units:] / np.float32(_HALF), "lstm/recurrent")
-    builder.constant("lstm/largest", np.float32(_HALF))
-    builder.constant("lstm/parts", np.array([3 * units, units], np.int64))
-    builder.constant("lstm/thirds", np.array([units] * 3, np.int64))
+    matrix = builder.matrix(kernel[units:] / np.float32(_HALF), "lstm/recurrent")
+    builder.constant("lstm/parts", np.array([units] * 4, np.int64))
     direction = builder.constant("direction", np.array([0], np.int64))
-    before = [builder.node("Squeeze", [state, direction], f"lstm/{state}") for state in ("h", "c")]
+    h, c = (builder.node("Squeeze", [state, direction], f"lstm/{state}") for state in ("h", "c"))
+    integers = builder.node("QuantizeLinear", [h, "half", "middle"], "lstm/integers_before")
     builder.node(
-        "Scan", [*before, gates], "h_last", "c_last", "lstm", body=_step(units, matrix, columns), num_scan_inputs=1
+        "Scan",
+        [integers, c, gates],
+        "lstm/integers_after",
+        "lstm/c_after",
+        "lstm",
+        body=_step(units, matrix),
+        num_scan_inputs=1,
     )
-    for state in ("h", "c"):
-        builder.node("Unsqueeze", [f"{state}_last", direction], f"{state}_after")
+    builder.node("Gather", ["lstm", "last"], "h_after", axis=0)
+    builder.node("Unsqueeze", ["lstm/c_after", direction], "c_after")
     return "lstm"
 
 
-def _step(units: int, matrix: str, columns: str) -> onnx.GraphProto:
-    """Return one step of the LSTM. Its output is below 1, so that its scale is a constant."""
+def _step(units: int, matrix: tuple[str, str]) -> onnx.GraphProto:
+    """Return one step of the LSTM. Its output is below 1, so that the scale of its integers is a constant."""
     step = Builder({})
-    scaled = step.node("Mul", ["h_before", "lstm/largest"], "scaled")
-    rounded = step.node("Round", [step.node("Add", [scaled, "middle"], "moved")], "rounded")
-    integers = step.node("Cast", [rounded], "integers", to=TensorProto.UINT8)
-    sums = step.node("MatMulInteger", [integers, matrix, "middle/integer"], "sums")
+    weights, columns = matrix
+    sums = step.node("MatMulInteger", ["integers", weights, "middle"], "sums")
     product = step.node("Mul", [step.node("Cast", [sums], "product", to=TensorProto.FLOAT), columns], "recurrent")
-    step.node("Split", [step.node("Add", ["gates", product], "all"), "lstm/parts"], "open", "proposed", axis=-1)
-    step.node("Split", [step.node("Sigmoid", ["open"], "opened"), "lstm/thirds"], "enter", "emit", "keep", axis=-1)
-    entering = step.node("Mul", ["enter", step.node("Tanh", ["proposed"], "candidate")], "entering")
-    step.node("Add", [entering, step.node("Mul", ["keep", "c_before"], "kept")], "c_now")
-    step.node("Mul", ["emit", step.node("Tanh", ["c_now"], "squashed")], "h_now")
-    step.node("Identity", ["h_now"], "output")
+    all_gates = step.node("Add", ["gates", product], "all")
+    step.node("Split", [all_gates, "lstm/parts"], "enter", "emit", "keep", "propose", axis=-1)
+    enter, emit, keep = (step.node("Sigmoid", [gate], f"{gate}/opened") for gate in ("enter", "emit", "keep"))
+    entering = step.node("Mul", [enter, step.node("Tanh", ["propose"], "candidate")], "entering")
+    step.node("Add", [entering, step.node("Mul", [keep, "c"], "kept")], "c_now")
+    step.node("Mul", [emit, step.node("Tanh", ["c_now"], "squashed")], "h_now")
+    step.node("QuantizeLinear", ["h_now", "half", "middle"], "integers_now")
+    integers = [
+        helper.make_tensor_value_info(name, TensorProto.UINT8, ["batch", units])
+        for name in ("integers", "integers_now")
+    ]
     return helper.make_graph(
         step.nodes,
         "step",
-        [*_states(("h_before", "c_before"), "batch", units), value("gates", "batch", 4 * units)],
-        _states(("h_now", "c_now", "output"), "batch", units),
+        [integers[0], value("c", "batch", units), value("gates", "batch", 4 * units)],
+        [integers[1], value("c_now", "batch", units), value("h_now", "batch", units)],
     )
 
 
