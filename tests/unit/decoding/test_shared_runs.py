@@ -11,11 +11,12 @@ from speechmodel_decoding.errors import AcousticModelError
 from speechmodel_decoding.shared_runs import (
     ALONE_BLOCK,
     BLOCK,
+    ENOUGH_BESIDE,
     FIRST_BLOCK,
-    LEAST_BESIDE,
     MOST_STREAMS,
     Floats,
     SharedRuns,
+    _Stream,
 )
 from support.waiting import until
 
@@ -113,29 +114,60 @@ def test_streams_that_shared_a_run_share_the_next_one_before_their_outputs_are_r
     assert network.shapes == [(FIRST_BLOCK, 1), (BLOCK, 2)], "its outputs were there"
 
 
-@pytest.mark.parametrize(("waiting", "runs"), [(LEAST_BESIDE - 1, 1), (LEAST_BESIDE, 2)])
-def test_a_run_begins_beside_another_one_only_with_enough_streams(begin: Begin, waiting: int, runs: int) -> None:
+@pytest.mark.parametrize(
+    ("running", "waiting", "begins"),
+    [
+        pytest.param([], 1, True, id="nothing runs"),
+        pytest.param([1], 1, True, id="one for each core"),
+        pytest.param([3], 1, False, id="two would have one core each, four share a run for nearly the same"),
+        pytest.param([3], 3, True, id="a half for each of two"),
+        pytest.param([12], ENOUGH_BESIDE - 1, False, id="fewer than are always enough"),
+        pytest.param([12], ENOUGH_BESIDE, True, id="always enough"),
+        pytest.param([1, 1], 9, False, id="as many runs as allowed"),
+    ],
+)
+def test_a_run_begins_beside_another_one_with_a_fair_share_of_the_streams(
+    running: list[int], waiting: int, begins: bool
+) -> None:
+    runs = Network(at_once=2).runs
+    runs._running += running
+    runs._waiting += [_Stream(ZEROS[0], ZEROS, ZEROS) for _ in range(waiting)]
+    assert runs._may_run() == begins
+
+
+def test_two_streams_run_beside_each_other(begin: Begin) -> None:
     network = Network(at_once=2)
     began = [begin(network, 1)]
     network.until_begun(1)
-    began += [begin(network, 1) for _ in range(waiting)]
-    if runs == 1:
-        network.until_waiting(waiting)
-    network.until_begun(runs)
+    began.append(begin(network, 1))
+    network.until_begun(2)
     network.go_on.set()
-    assert [each.result() for each in began] == [[2]] * (1 + waiting)
-    assert network.shapes == [(1, 1), (1, waiting)]
+    assert [each.result() for each in began] == [[2], [2]]
+    assert network.shapes == [(1, 1), (1, 1)]
+
+
+def test_no_run_takes_more_than_its_share_of_many_streams(begin: Begin) -> None:
+    network = Network(at_once=2)
+    began = []
+    for runs in (1, 2):
+        began.append(begin(network, 1))
+        network.until_begun(runs)
+    began += [begin(network, 1) for _ in range(8)]
+    network.until_waiting(8)
+    network.go_on.set()
+    assert [each.result() for each in began] == [[2]] * 10
+    assert max(streams for _, streams in network.shapes) <= 5
 
 
 def test_no_more_runs_take_place_at_once_than_allowed(begin: Begin) -> None:
     network = Network(at_once=1)
     began = [begin(network, 1)]
     network.until_begun(1)
-    began += [begin(network, 1) for _ in range(LEAST_BESIDE)]
-    network.until_waiting(LEAST_BESIDE)
+    began += [begin(network, 1) for _ in range(ENOUGH_BESIDE)]
+    network.until_waiting(ENOUGH_BESIDE)
     assert len(network.shapes) == 1
     network.go_on.set()
-    assert [each.result() for each in began] == [[2]] * (1 + LEAST_BESIDE)
+    assert [each.result() for each in began] == [[2]] * (1 + ENOUGH_BESIDE)
 
 
 def test_a_stream_that_nobody_reads_any_more_is_run_no_more(begin: Begin) -> None:

@@ -24,9 +24,9 @@ ALONE_BLOCK = 75
 """The same for its other runs: a command of 2 s has two."""
 MOST_STREAMS = 16
 """Most streams in one run. More make each of them wait longer and are hardly cheaper."""
-LEAST_BESIDE = 4
-"""Fewest streams for which a run begins beside another one. Fewer join the next run: a run of their own costs nearly as
-much as one with all of them."""
+ENOUGH_BESIDE = 4
+"""Streams that are always enough for a run beside another one. A run with fewer costs nearly as much as one with all of
+them."""
 
 
 @dataclass(eq=False)
@@ -58,7 +58,8 @@ class SharedRuns:
     run: Run
     at_once: int
     """Most runs that take place at once, each on one thread."""
-    _running: int = 0
+    _running: list[int] = field(default_factory=list)
+    """Streams of each run that takes place."""
     _waiting: list[_Stream] = field(default_factory=list)
     _changed: threading.Condition = field(default_factory=threading.Condition)
 
@@ -92,18 +93,25 @@ class SharedRuns:
                     return stream.outputs.popleft()
                 if stream.error is not None:
                     raise stream.error
-                together, self._waiting = self._waiting[:MOST_STREAMS], self._waiting[MOST_STREAMS:]
-                self._running += 1
+                most = min(max(self._fair_share(), ENOUGH_BESIDE), MOST_STREAMS)
+                together, self._waiting = self._waiting[:most], self._waiting[most:]
+                self._running.append(len(together))
             try:
                 self._together(together)
             finally:
                 with self._changed:
-                    self._running -= 1
+                    self._running.remove(len(together))
                     self._waiting += [each for each in together if each.waits]
                     self._changed.notify_all()
 
     def _may_run(self) -> bool:
-        return self._running == 0 or (self._running < self.at_once and len(self._waiting) >= LEAST_BESIDE)
+        """Return True when the streams that wait may have a run: any of them alone, and a fair share beside another run."""
+        enough = min(self._fair_share(), ENOUGH_BESIDE) if self._running else 1
+        return len(self._running) < self.at_once and len(self._waiting) >= enough
+
+    def _fair_share(self) -> int:
+        """Return the streams of each run if as many as allowed took place at once, rounded up."""
+        return -(-(len(self._waiting) + sum(self._running)) // max(self.at_once, 1))
 
     def _together(self, streams: Sequence[_Stream]) -> None:
         """Run the next frames of each stream, and give it the outputs or the error.
