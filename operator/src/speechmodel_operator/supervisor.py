@@ -37,8 +37,8 @@ LIVE_SECONDS = 3600.0
 STEPS_AT_ONCE = 32
 """Steps that may go on at the same time, as many as calls to the API server. Thousands at once would all take minutes."""
 LATER_SECONDS = 5.0
-"""Time by which a step after an event about a Job or a pod, or without an event, may be overtaken by one for a new or an edited model:
-a person waits for its Job. Only when more steps are due than may go on does anything wait.
+"""Head start of a step for a new or an edited model, for whose Job a person waits, over a step after an event about a Job or a pod, or
+without an event. It matters only when more than STEPS_AT_ONCE steps are due.
 """
 STEPS_AT_START = 8
 """Models that may be looked at at the same time when the operator starts, so that an edit need not wait for thousands."""
@@ -65,10 +65,10 @@ class _Model:
     woken_at: float | None = None
     """Monotonic time of the first event that no step has followed yet."""
     due_at: float = math.inf
-    """Monotonic time from which the step that follows goes before those that were woken later."""
+    """Monotonic time at which the next step is due. Steps are taken in the order of these times."""
 
     def notice(self, later: float = 0.0) -> None:
-        """Ask for a step, which others that become due in the next `later` seconds may overtake."""
+        """Ask for a step. Steps that become due within `later` seconds may overtake it."""
         now = time.monotonic()
         self.woken_at = self.woken_at or now
         self.due_at = min(self.due_at, now + later)
@@ -129,7 +129,9 @@ class Supervisor:
             model = self._models[owner.uid] = _Model(owner)
             self._uids[owner.namespace, owner.name] = owner.uid
             model.task = asyncio.create_task(self._supervise(model), name=str(owner))
-        self._models[owner.uid].notice()
+        model = self._models[owner.uid]
+        model.notice()
+        self._turns.hasten(model, model.due_at)  # it may wait for its turn because of another event
 
     def gone(self, uid: str) -> None:
         """Take note that a model was deleted. Its task ends by itself."""
@@ -181,7 +183,7 @@ class Supervisor:
             self._quiet_since = time.monotonic()
         self._due += 1
         try:
-            async with self._turns.take(min(model.due_at, time.monotonic() + LATER_SECONDS)):
+            async with self._turns.take(model, min(model.due_at, time.monotonic() + LATER_SECONDS)):
                 self._stepping[model] = time.monotonic()
                 try:
                     yield

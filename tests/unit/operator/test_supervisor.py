@@ -433,16 +433,17 @@ async def test_a_new_model_and_an_edit_overtake_steps_after_other_events_but_onl
     found.notice(Owner("ns", "slow", "uid-slow"))
     await until(lambda: taken[3:] == ["slow"])
 
-    async def happens(at: float, event: Callable[[], None]) -> None:
+    async def happens(at: float, event: Callable[[], None], waiting: int) -> None:
         clock.now = at
         event()
-        await asyncio.sleep(0.02)
+        await until(lambda: len(found._turns._waiting) == waiting)
 
-    await happens(1.0, lambda: found.wake_named("ns", "a"))
-    await happens(2.0, lambda: found.wake_named("ns", "b"))
-    await happens(3.0, lambda: found.notice(Owner("ns", "new", "uid-new")))
-    await happens(4.0, lambda: found.notice(Owner("ns", "edited", "uid-edited")))
-    await happens(1.5 + module.LATER_SECONDS, lambda: found.notice(Owner("ns", "late", "uid-late")))
+    await happens(1.0, lambda: found.wake_named("ns", "a"), 1)
+    await happens(2.0, lambda: found.wake_named("ns", "edited"), 2)
+    await happens(2.0, lambda: found.wake_named("ns", "b"), 3)
+    await happens(3.0, lambda: found.notice(Owner("ns", "new", "uid-new")), 4)
+    await happens(4.0, lambda: found.notice(Owner("ns", "edited", "uid-edited")), 4)
+    await happens(1.5 + module.LATER_SECONDS, lambda: found.notice(Owner("ns", "late", "uid-late")), 5)
     held.set()
     await until(lambda: len(taken) == 9)
     assert taken[4:] == ["new", "edited", "a", "late", "b"]

@@ -1,4 +1,4 @@
-"""Turns are limited, and given to whoever is due first."""
+"""Turns are limited, and granted in the order of due times."""
 
 import asyncio
 
@@ -19,7 +19,7 @@ class Queue:
         await asyncio.sleep(0)
 
     async def _take(self, name: str, due: float) -> None:
-        async with self.turns.take(due):
+        async with self.turns.take(name, due):
             self.took.append(name)
             if name in self.leave:
                 await self.leave[name].wait()
@@ -41,7 +41,7 @@ async def taken() -> Queue:
     return queue
 
 
-async def test_whoever_is_due_first_is_next_and_of_two_the_one_that_asked_first() -> None:
+async def test_turns_follow_due_times_and_equal_ones_the_order_of_the_requests() -> None:
     queue = await taken()
     for name, due in (("late", 9.0), ("early", 1.0), ("middle", 5.0), ("middle, asked later", 5.0)):
         await queue.ask(name, due)
@@ -49,6 +49,18 @@ async def test_whoever_is_due_first_is_next_and_of_two_the_one_that_asked_first(
     queue.leave["first"].set()
     await queue.until_had("late")
     assert queue.took[2:] == ["early", "middle", "middle, asked later", "late"]
+    await queue.end()
+
+
+async def test_a_request_that_is_hastened_comes_sooner_and_only_once() -> None:
+    queue = await taken()
+    for name, due in (("late", 9.0), ("early", 1.0), ("last", 10.0)):
+        await queue.ask(name, due)
+    queue.turns.hasten("late", 0.5)
+    queue.turns.hasten("nobody", 0.0)
+    queue.leave["first"].set()
+    await queue.until_had("last")
+    assert queue.took[2:] == ["late", "early", "last"]
     await queue.end()
 
 

@@ -95,8 +95,8 @@ class ClusterEngine:
     async def react(self) -> timedelta | None:
         """Take a step after an event, as `reconcile` does, on what the watches reported.
 
-        If that would change anything but the words of the status, the model is read again first, and so are its Jobs and its pods
-        unless all of them have ended: the watches may be late.
+        If that would change more than the wording of the status, the model is read again first. Its Jobs and pods are read too unless
+        all Jobs have ended: the watches may be late.
         """
         if self._rehearsal is None:
             return await reconcile(self)
@@ -174,9 +174,11 @@ class ClusterEngine:
         """Write the status and post the Events, then remove our finalizer if it is no longer needed."""
         here, api = self._current(), self._api
         before = here.model.status
-        if api is not self._live and report.status != before and decides_the_same(before, report.status):
-            # nothing follows from it, and the patch has the resourceVersion that the watch reported
-            api = self._live
+        ends = report.finalizer or not here.has_finalizer
+        if api is not self._live and ends and report.status != before and decides_the_same(before, report.status):
+            api = (
+                self._live
+            )  # no later step depends on it, and the API server compares the resourceVersion of the watch
         model = await write_status(api, here.model, report.status) or here.model
         self._telemetry.reported(self._owner, before, report.status, report.recorded)
         await post_events(api, model, report.events, self._now())

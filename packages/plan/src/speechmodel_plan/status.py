@@ -78,14 +78,15 @@ def failed_status(before: SpeechModelStatus, generation: int, failure: Trouble, 
 
 
 def decides_the_same(before: SpeechModelStatus, after: SpeechModelStatus) -> bool:
-    """Return True when two statuses of one spec record the same runs, versions and canary. They may describe them in other words."""
+    """Return True when two statuses of one spec record the same runs, versions and canary. Their reasons and messages may differ."""
     return _decided(before) == _decided(after)
 
 
 def _decided(status: SpeechModelStatus) -> tuple[object, ...]:
     """Return the part of a status that later steps decide by."""
     stages = [stage.model_copy(update={"reason": None, "message": None}) for stage in status.stages]
-    return status.observed_generation, stages, status.latest_version, status.model, status.history, status.canary
+    served = status.model, status.history, status.canary, status.serving is None
+    return status.observed_generation, stages, status.latest_version, *served
 
 
 def deleting_status(seen: Observed, message: str) -> SpeechModelStatus:
