@@ -18,10 +18,11 @@ from speechmodel_operator.resources.pod import STAGE_CONTAINER
 from speechmodel_operator.resources.workers import JOB_NAME
 from speechmodel_operator.telemetry import Telemetry
 from speechmodel_operator.watches import Watches
+from speechmodel_plan import names
 from speechmodel_plan.reconcile import Gone, StepFailed
 from support.world import World
 
-from .test_engine import New, claim, ended_job, metadata
+from .test_engine import SOME_TIME, New, claim, ended_job, metadata
 from .test_resources import IMAGES, OWNER
 
 ENDED, LATER = 40, 50
@@ -321,3 +322,36 @@ async def test_the_end_of_a_job_is_never_recorded_without_reading_jobs_and_pods_
     known.pod(LATER + 2, {"phase": "Failed", "containerStatuses": [failed]})
     await known.engine.react()
     assert known.server.calls[:3] == ["GET SpeechModel", "LIST Job", "LIST Pod"]
+
+
+async def test_the_end_of_a_deletion_is_reported_once() -> None:
+    """The finalizer is removed by a step that has read everything again, so the one before may not report anything."""
+
+    class Deleting(Listing):
+        async def get(self, resource: Resource[Any], namespace: str, name: str) -> Any:
+            found = await super().get(resource, namespace, name)
+            return found if resource is not MODELS else Model.model_validate(deleted)
+
+    publish = World().spec["publish"] | {"deletionPolicy": "Delete"}
+    marks = {"finalizers": [labels.FINALIZER], "deletionTimestamp": SOME_TIME, "generation": 1}
+    about = metadata(OWNER.name, 3, uid=OWNER.uid, **marks)
+    status = {"observedGeneration": 1, "phase": "Deleting"}
+    deleted = {"metadata": about, "spec": World().spec | {"publish": publish}, "status": status}
+    failed = {"conditions": [{"type": "Failed", "status": "True", "message": "the bucket is gone"}]}
+    name = names.purge_name(OWNER.name, OWNER.uid)
+    purge = {"metadata": job()["metadata"] | {"name": name, "resourceVersion": str(ENDED)}, "status": failed}
+    known = Known()
+    known.engine = ClusterEngine(
+        cast(Api, server := Deleting()),
+        IMAGES,
+        OWNER,
+        progress_interval=timedelta(minutes=1),
+        rehearsal=known.rehearsal,
+    )
+    server.existing = (Job.model_validate(purge),)
+    known.cache["persistentvolumeclaims"].keep("", (), LATER)
+    known.cache["speechmodels"].put(deleted | {"metadata": about | {"resourceVersion": "4"}})
+    known.cache[JOBS.plural].put(purge)
+    await known.engine.react()
+    assert server.calls.count("POST Event") == 1
+    assert server.calls.count("PATCH SpeechModel") == 2, "the status, and the finalizer"
