@@ -207,3 +207,28 @@ def test_an_error_of_a_run_reaches_every_caller_and_the_next_run_takes_place(beg
             each.result()
     fails = False
     assert network.stream(1) == [2]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, IndexError])
+def test_a_run_that_ends_unusually_loses_no_frames_silently(error: type[BaseException]) -> None:
+    """Ctrl-C ends a run, or the network returns fewer streams than it was given."""
+
+    def run(patches: Floats, h: Floats, c: Floats) -> Sequence[Floats]:
+        if error is KeyboardInterrupt:
+            raise KeyboardInterrupt
+        return patches[:, :0], h, c
+
+    patches = np.zeros((1, 2), np.float32)
+    with pytest.raises(error):
+        list(SharedRuns(run, 1).outputs(patches, ZEROS, ZEROS))
+
+
+def test_a_stream_without_frames_has_no_outputs_and_takes_no_part_in_a_run() -> None:
+    network = Network()
+    assert list(network.runs.outputs(np.zeros((0, 2), np.float32), ZEROS, ZEROS)) == []
+    assert network.shapes == []
+
+
+def test_at_least_one_run_must_be_allowed() -> None:
+    with pytest.raises(ValueError, match="1 or more"):
+        Network(at_once=0)

@@ -14,8 +14,9 @@ from speechmodel_inference.errors import ModelFolderError
 from speechmodel_inference.routers import health
 from speechmodel_inference.settings import Settings
 from speechmodel_inference.version import ServedVersion
+from support.waiting import STALLED_SECONDS
 
-LONG = 60.0
+LONG = 10 * STALLED_SECONDS
 
 
 @dataclass
@@ -54,13 +55,16 @@ async def test_a_probe_is_answered_as_soon_as_the_version_is_loaded(monkeypatch:
     async with loading(monkeypatch, LONG) as server:
         assert not server.probe.done()
         server.version.set_result(cast(ServedVersion, object()))
-        assert (await server.probe).status_code == 200
+        async with asyncio.timeout(STALLED_SECONDS):
+            answer = await server.probe
+        assert answer.status_code == 200
 
 
 async def test_a_probe_is_answered_as_soon_as_loading_has_failed(monkeypatch: pytest.MonkeyPatch) -> None:
     async with loading(monkeypatch, LONG) as server:
         server.version.set_exception(ModelFolderError("version.json is missing"))
-        answer = await server.probe
+        async with asyncio.timeout(STALLED_SECONDS):
+            answer = await server.probe
         assert (answer.status_code, answer.json()["reason"]) == (503, "version.json is missing")
 
 

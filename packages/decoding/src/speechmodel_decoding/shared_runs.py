@@ -37,7 +37,7 @@ class _Stream:
     begun: int = 0
     """Frames that were run, or are in a run."""
     outputs: deque[Floats] = field(default_factory=deque)
-    error: Exception | None = None
+    error: BaseException | None = None
     left: bool = False
     """True when nobody reads the outputs any more."""
 
@@ -63,11 +63,17 @@ class SharedRuns:
     _waiting: list[_Stream] = field(default_factory=list)
     _changed: threading.Condition = field(default_factory=threading.Condition)
 
+    def __post_init__(self) -> None:
+        if self.at_once < 1:
+            raise ValueError("at_once must be 1 or more")
+
     def outputs(self, patches: Floats, h: Floats, c: Floats) -> Generator[Floats]:
         """Yield the outputs `[frames, classes]` for patches `[frames, width]` of one stream, in blocks.
 
-        The caller runs the network for all streams that wait, if its own is among them. Raises the error of a run.
+        The caller runs the network for the streams that wait, while its own is one of them. Raises the error of a run.
         """
+        if not len(patches):
+            return
         stream, read = _Stream(patches, h, c), 0
         with self._changed:
             self._waiting.append(stream)
@@ -111,7 +117,7 @@ class SharedRuns:
 
     def _fair_share(self) -> int:
         """Return the streams of each run if as many as allowed took place at once, rounded up."""
-        return -(-(len(self._waiting) + sum(self._running)) // max(self.at_once, 1))
+        return -(-(len(self._waiting) + sum(self._running)) // self.at_once)
 
     def _together(self, streams: Sequence[_Stream]) -> None:
         """Run the next frames of each stream, and give it the outputs or the error.
@@ -131,10 +137,13 @@ class SharedRuns:
             h = np.concatenate([stream.h for stream in streams], axis=1)
             c = np.concatenate([stream.c for stream in streams], axis=1)
             outputs, h_after, c_after = self.run(patches, h, c)
-        except Exception as error:  # noqa: BLE001 - every caller raises it
+            parts = [outputs[: len(block), at] for at, block in enumerate(blocks)]
+            states = [(h_after[:, at : at + 1], c_after[:, at : at + 1]) for at in range(len(blocks))]
+        except BaseException as error:
             for stream in streams:
                 stream.error = error
+            if not isinstance(error, Exception):  # such as Ctrl-C, which is this thread's own
+                raise
             return
-        for at, (stream, block) in enumerate(zip(streams, blocks, strict=True)):
-            stream.h, stream.c = h_after[:, at : at + 1], c_after[:, at : at + 1]
-            stream.outputs.append(outputs[: len(block), at])
+        for stream, part, (stream.h, stream.c) in zip(streams, parts, states, strict=True):
+            stream.outputs.append(part)
