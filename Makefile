@@ -159,8 +159,8 @@ ARCHIVES := build/archives
 
 .PHONY: sbom
 sbom: ## CycloneDX bills of the images in ARCHIVES (build/archives/IMAGE.tar), in build/sbom; builds syft first (once, minutes)
-	@ls $(ARCHIVES)/*.tar > /dev/null || { echo 'write the images to $(ARCHIVES) first; CONTRIBUTING.md says how' >&2; exit 1; }
-	@mkdir -p build/sbom
+	@ls $(ARCHIVES)/*.tar > /dev/null 2>&1 || { echo 'there are no images in $(ARCHIVES); write them as CONTRIBUTING.md describes under Release' >&2; exit 1; }
+	@rm -rf build/sbom && mkdir -p build/sbom
 	@for archive in $(ARCHIVES)/*.tar; do name=$$(basename $$archive .tar); \
 	  CGO_ENABLED=0 SYFT_FILE_METADATA_SELECTION=none $(SYFT) scan -q $$archive --source-name $$name -o cyclonedx-json@1.6=build/sbom/$$name.cdx.json || exit 1; done
 	@ls build/sbom/*

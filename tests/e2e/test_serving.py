@@ -143,7 +143,6 @@ def pods_rejected(kubectl: Kubectl, annotation: str, message: str) -> Iterator[N
     kind, version = "ValidatingAdmissionPolicy", "admissionregistration.k8s.io/v1"
     binding = {"policyName": name, "validationActions": ["Deny"]}
     objects = ((kind, policy), (f"{kind}Binding", binding))
-    kubectl.apply(*({"apiVersion": version, "kind": k, "metadata": {"name": name}, "spec": s} for k, s in objects))
     (deployment,) = kubectl.find("deployments")
     trial = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "trial", "annotations": {annotation: "trial"}}}
     trial |= {"spec": deployment["spec"]["template"]["spec"]}
@@ -156,11 +155,12 @@ def pods_rejected(kubectl: Kubectl, annotation: str, message: str) -> Iterator[N
         return False
 
     try:
+        kubectl.apply(*({"apiVersion": version, "kind": k, "metadata": {"name": name}, "spec": s} for k, s in objects))
         kubectl.until(rejected, "the policy rejects a pod")
         yield
     finally:
         for k, _ in objects:
-            kubectl("delete", k, name)
+            kubectl("delete", k, name, "--ignore-not-found")
 
 
 def test_the_button_trains_once_the_chart_allows_it(

@@ -62,7 +62,7 @@ def environment(made: Path, processor: str) -> dict[str, str]:
 
 @contextmanager
 def executable(made: Path) -> Iterator[None]:
-    """Let the kernel run programs for arm64 by qemu while the block runs, in containers too: qemu is opened here (F)."""
+    """Let the kernel run programs for arm64 by qemu while the block runs. It opens qemu now (flag F), so containers can use it."""
     name = f"arm64-{os.getpid()}"
     magic, mask = ("".join(f"\\x{byte:02x}" for byte in bytes.fromhex(each)) for each in (MAGIC, MASK))
     with tempfile.TemporaryDirectory() as folder:

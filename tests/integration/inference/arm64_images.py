@@ -1,4 +1,4 @@
-"""The images for arm64, by `make arm64`: qemu-user runs what their builds run, and then their programs."""
+"""The images for arm64, built and run under qemu-user by `make arm64`."""
 
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -71,7 +71,7 @@ def test_the_server_of_the_image_passes_its_self_test_and_answers_as_on_x86_64(
 @pytest.mark.parametrize(
     ("name", "module", "code"),
     [
-        pytest.param("operator", "speechmodel_operator", 78, id="the operator says that it knows no cluster"),
+        pytest.param("operator", "speechmodel_operator", 78, id="the operator says that it found no cluster"),
         pytest.param("pipeline", "speechmodel_pipeline.fetch", 64, id="fetch says that it lacks its input"),
         pytest.param("pipeline", "speechmodel_pipeline.purge", 64, id="purge says that it lacks its input"),
     ],

@@ -67,5 +67,5 @@ def test_without_a_cluster_the_operator_ends_with_a_sentence(tmp_path: Path, con
     command = [sys.executable, "-m", "speechmodel_operator"]
     done = subprocess.run(command, env={"KUBECONFIG": str(file), "HOME": "/"}, capture_output=True, text=True)
     assert done.returncode == 78, done.stderr
-    assert "speechmodel-operator: no cluster is known; set KUBECONFIG to the file of a cluster" in done.stderr
+    assert "speechmodel-operator: no cluster found; set KUBECONFIG to a kubeconfig file" in done.stderr
     assert "Traceback" not in done.stderr

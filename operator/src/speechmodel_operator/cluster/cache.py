@@ -31,7 +31,7 @@ CHILDREN: tuple[Resource[Any], ...] = (JOBS, PODS, CLAIMS, DEPLOYMENTS, SERVICES
 Key = tuple[str, str]
 """Namespace and name."""
 BEGIN = b'{"metadata":{'
-"""Begin of the JSON of every view. The name follows."""
+"""Start of the JSON of every view. The resourceVersion is inserted after it."""
 Runs = tuple[tuple[Job, ...], tuple[Pod, ...]]
 """The Jobs of a SpeechModel and its pods."""
 

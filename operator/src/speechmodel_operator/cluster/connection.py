@@ -120,8 +120,8 @@ async def load_configuration() -> client.Configuration:
             await config.load_kube_config(client_configuration=configuration)  # type: ignore[no-untyped-call] # the same
         except Exception as error:  # the file's YAML, certificates and plugins each have errors of their own
             raise SettingsError(
-                "no cluster is known; set KUBECONFIG to the file of a cluster, or install the operator in the cluster by its chart "
-                f"(as in a pod: {outside}; by a kubeconfig: {error})"
+                "no cluster found; set KUBECONFIG to a kubeconfig file, or install the operator in a cluster with its chart "
+                f"(service account: {outside}; kubeconfig: {error})"
             ) from error
     configuration.disable_strict_ssl_verification = True
     host = urlsplit(configuration.host)

@@ -17,7 +17,7 @@ class View(BaseModel):
     def read(cls, item: Mapping[str, Any]) -> Self:
         """Return the view of an object. A null field counts as absent. Raises ValidationError.
 
-        Nulls are so rare that looking for them in each part of each object would take longer than everything else.
+        Nulls are rare, so they are removed only if validation fails: looking for them in every object takes longer than reading it.
         """
         try:
             return cls.model_validate(item)

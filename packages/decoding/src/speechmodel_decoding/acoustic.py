@@ -3,7 +3,7 @@
 The file is made by convert from the weights of the graph that libdeepspeech runs. Its inputs are
 `patches` [frames, batch, 494] and the states `h` and `c` [1, batch, units]; its outputs are
 `log_probabilities` [frames, batch, labels + 1] and the states `h_after` and `c_after`. The batch of the
-network in floats is 1. That of the quantised network is any number, and callers share its runs.
+network in floats is 1. That of the quantised network is any number, and streams share its runs.
 """
 
 from collections.abc import Iterator

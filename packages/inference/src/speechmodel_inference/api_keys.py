@@ -14,7 +14,7 @@ from speechmodel_inference.openai_types import ErrorObject, ErrorResponse
 log = logging.getLogger(__name__)
 
 GUARDED_PATHS = ("/v1/", "/vosk", "/stt", "/api/")
-"""Beginnings of the paths that need a key, as every WebSocket does. kubelet and Prometheus have none, and the page has no secrets."""
+"""Prefixes of the paths that need a key. Every WebSocket needs one. kubelet and Prometheus have none, and the page holds no secrets."""
 KEY_SUBPROTOCOL = "openai-insecure-api-key."
 """The beginning of a WebSocket's subprotocol that has a key, for browsers, which send no headers of their own."""
 _REFUSED = ErrorObject(

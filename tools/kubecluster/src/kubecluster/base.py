@@ -18,7 +18,7 @@ VOLATILE = ("var/cache/apt", "var/lib/apt/lists", "var/log")
 def ensure(layout: Layout, architecture: str = "") -> str:
     """Make the Debian image if it is not there (about a minute); returns its ID. Another process that needs it waits.
 
-    It is for this machine unless an architecture is given, whose programs the kernel must be able to run.
+    The image is for this machine unless `architecture` is given. The kernel must be able to run programs for it.
     """
     with locked(layout.cache / "debian.lock"):
         return image_id(layout, IMAGE) or _make(layout, architecture)

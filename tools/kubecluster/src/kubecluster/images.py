@@ -26,7 +26,7 @@ class Image:
     dockerfile: Path
     context: Path
     target: str = ""  # empty for the last one of the Dockerfile
-    architecture: str = ""  # empty for this machine's; the kernel must run programs for another one, whose layout has a cache of its own
+    architecture: str = ""  # empty for this machine's; the kernel must run another's, with a layout of its own
 
     def __post_init__(self) -> None:
         if not self.name.startswith("docker.io/") or ":" not in self.name.rsplit("/", 1)[1]:
@@ -58,7 +58,7 @@ def build_all(layout: Layout, root: Path) -> list[Built]:
 
 
 def prepare(layout: Layout, images: Iterable[Image]) -> None:
-    """Build images and push nothing, before a cluster comes up that has no way to the internet or for another architecture."""
+    """Build images without pushing them: for a cluster without a way to the internet, or for another architecture."""
     for image in images:
         with locked(layout.cache / "build" / "lock"):
             _run_buildah(layout, image)

@@ -8,8 +8,8 @@ from speechmodel_inference.services import Injected
 router = APIRouter()
 
 LOADING_SECONDS = 0.8
-"""Longest time that /readyz waits while the version is loaded. kubelet asks once a second, and waits 1 s for the answer: so a
-server is ready as soon as it can be, and not at the next probe.
+"""Longest time that /readyz waits while the version is loaded. kubelet asks once a second and waits 1 s for the answer, so a server
+is ready within about 0.2 s of loading, and not at the next probe.
 """
 
 

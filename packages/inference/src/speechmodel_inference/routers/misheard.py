@@ -161,5 +161,5 @@ def _inbox(services: Services) -> MisheardInbox:
 
 def _gone(clip: str) -> NotFound:
     return NotFound(
-        f"There is no clip {clip}: it was added to the takes, deleted, or has expired.", code="clip_not_found"
+        f"There is no clip {clip}: it was added to the takes, was deleted or has expired.", code="clip_not_found"
     )

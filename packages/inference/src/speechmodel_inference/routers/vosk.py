@@ -1,4 +1,4 @@
-"""WebSocket /vosk, and / as Vosk's own clients know it: the protocol of the Vosk server.
+"""WebSocket /vosk, and / for Vosk's own clients: the protocol of the Vosk server.
 
 See https://alphacephei.com/vosk/server: a JSON object `config`, then raw samples, then `{"eof": 1}`. Each
 message with samples is answered by one object: `partial`, or `text` with `result` once somebody pauses.
