@@ -38,9 +38,8 @@ class SpeechDetector:
         """
         samples = np.concatenate([self._rest, pcm])
         whole = len(samples) - len(samples) % CHUNK
-        self._rest = samples[whole:]
         seen = np.concatenate([self._context, samples[:whole]])
-        self._context = seen[-CONTEXT:].copy()  # not the whole block
+        self._rest, self._context = samples[whole:].copy(), seen[-CONTEXT:].copy()  # a view would keep the whole block
         scaled = seen[None].astype(np.float32) / np.float32(32_768)
         for start in range(0, whole, CHUNK):
             yield samples[start : start + CHUNK], self._probability(scaled[:, start : start + CONTEXT + CHUNK])
