@@ -176,9 +176,8 @@ class ClusterEngine:
         before = here.model.status
         ends = report.finalizer or not here.has_finalizer
         if api is not self._live and ends and report.status != before and decides_the_same(before, report.status):
-            api = (
-                self._live
-            )  # no later step depends on it, and the API server compares the resourceVersion of the watch
+            # no later step depends on it, and the API server compares the resourceVersion of the watch
+            api = self._live
         model = await write_status(api, here.model, report.status) or here.model
         self._telemetry.reported(self._owner, before, report.status, report.recorded)
         await post_events(api, model, report.events, self._now())

@@ -145,5 +145,6 @@ class SharedRuns:
             if not isinstance(error, Exception):  # such as Ctrl-C, which is this thread's own
                 raise
             return
-        for stream, part, (stream.h, stream.c) in zip(streams, parts, states, strict=True):
+        for stream, part, state in zip(streams, parts, states, strict=True):
             stream.outputs.append(part)
+            stream.h, stream.c = state
