@@ -71,6 +71,7 @@ async def test_a_probe_is_answered_as_soon_as_loading_has_failed(monkeypatch: py
 async def test_a_probe_does_not_wait_longer_than_kubelet(monkeypatch: pytest.MonkeyPatch) -> None:
     assert health.LOADING_SECONDS < 1
     async with loading(monkeypatch, 0) as server:
-        answer = await server.probe
+        async with asyncio.timeout(STALLED_SECONDS):
+            answer = await server.probe
         assert (answer.status_code, answer.json()["reason"]) == (503, "loading the model")
         server.version.set_exception(ModelFolderError("version.json is missing"))

@@ -103,7 +103,7 @@ class Connections:
 def limited(
     settings: Settings, connections: Connections, refused: Callable[[Literal["http", "websocket"]], None]
 ) -> tuple[type[H11Protocol], type[WebSocketsSansIOProtocol]]:
-    """Return uvicorn's protocols with limits. `refused` is called for each request that `connections` leave no room for.
+    """Return uvicorn's protocols with limits. `refused` is called for each request beyond the limit of `connections`.
 
     Headers must arrive within `header_seconds`, a body that nobody reads within LINGER_SECONDS after the answer, and a
     client must take its answer within `upload_seconds`. Beyond the limit of `connections`, only probes are answered;

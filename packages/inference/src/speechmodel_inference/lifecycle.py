@@ -24,7 +24,7 @@ class Lifecycle:
         self._version: ServedVersion | None = None
         self._problem = "loading the model"
         self._ended = asyncio.Event()
-        """Set once the version is loaded, or it is known that it cannot be."""
+        """Set once the version is loaded or has failed to load."""
         self._draining = False
         self._asked_at = 0.0
 
@@ -51,7 +51,7 @@ class Lifecycle:
             self._ended.set()
 
     async def until_loaded(self, seconds: float) -> None:
-        """Wait until the version is loaded, or it is known that it cannot be, but at most `seconds`."""
+        """Wait until the version is loaded or has failed to load, for at most `seconds`."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._ended.wait()

@@ -65,11 +65,11 @@ def check_samples(pcm: Pcm, *, clipped: bool) -> CheckedTake:
     return CheckedTake(pcm, round(level, 1))
 
 
-def require_room(seconds: float, trained: str) -> None:
+def require_room(duration: float, trained: str) -> None:
     """Raise BadRequest if speech is too short for its sentence, as prepare does."""
-    if frame_count(round(seconds * SAMPLE_RATE)) < frames_needed(trained):
-        problem = f"The recording has {seconds:.2f} s of speech, too short for this sentence"
-        raise _refused("take_too_short", f"{problem}; correct the sentence, or record all of it again.")
+    if frame_count(round(duration * SAMPLE_RATE)) < frames_needed(trained):
+        problem = f"The recording has {duration:.2f} s of speech, too short for this sentence"
+        raise _refused("take_too_short", f"{problem}; correct the sentence, or record it again.")
 
 
 class TakeStore:

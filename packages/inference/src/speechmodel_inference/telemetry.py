@@ -51,7 +51,7 @@ class Telemetry:
         )
         self._refused = Counter(
             "speechmodel_connections_refused",
-            "Requests of HTTP, WebSockets, and connections of Wyoming that were refused at the limit of connections.",
+            "HTTP requests, WebSockets and Wyoming connections refused at the limit of connections.",
             ["protocol"],
             registry=self.registry,
         )
@@ -118,7 +118,7 @@ class Telemetry:
             self._failed.inc()
 
     def refused(self, protocol: Literal["http", "websocket", "wyoming"]) -> None:
-        """Count what was refused because as many connections are open as the server takes."""
+        """Count a request or connection that was refused at the limit of connections."""
         self._refused.labels(protocol).inc()
 
     def failed_within(self, error: RequestError) -> None:
