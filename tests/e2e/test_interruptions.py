@@ -71,6 +71,7 @@ def test_a_training_that_is_drained_and_then_preempted_loses_no_epoch_and_no_att
     finally:
         space.kubectl("uncordon", "gpu")
     assert model.until_training(besides=[drained["metadata"]["name"]]).epoch >= reached
+    model.until_reported("!Evicted")
 
     reached = model.until_epoch(reached + 3)
     preempted = model.until_running("train")
@@ -79,6 +80,8 @@ def test_a_training_that_is_drained_and_then_preempted_loses_no_epoch_and_no_att
         model.until_condition("Trained", status="False", reason="Unschedulable")
     began = model.until_training(besides=[preempted["metadata"]["name"]])
     assert began.epoch >= reached
+    reported = model.until_reported("!Preempted")
+    assert (reported["!Evicted"], reported["!Preempted"]) == (1, 1), "one Event for each"
     train = model.stage("train")
     assert (train["attempt"], train.get("failures", 0)) == (1, 0), "a disruption is no failure of the training"
     model.until_epoch(began.epoch + 1)

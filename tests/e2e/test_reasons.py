@@ -97,7 +97,7 @@ def test_how_a_training_ends_badly_is_reported_and_each_remedy_continues_it(spac
     killed = model.until_condition("Ready", status="False", reason="OutOfMemory")
     assert "64Mi" in killed["message"]
     assert "limits.memory" in killed["message"]
-    kubectl.until(lambda: "!OutOfMemory" in model.reported(), "an Event reports it")  # after the status
+    model.until_reported("!OutOfMemory")
 
     kubectl.patch(model.name, {"training": {"podTemplate": {"resources": None}}})
     slow = model.until_running("train")["metadata"]["name"]
@@ -106,7 +106,7 @@ def test_how_a_training_ends_badly_is_reported_and_each_remedy_continues_it(spac
     kubectl.patch(model.name, {"training": {"activeDeadlineSeconds": 60}})  # earlier, a slow start would exceed it
     late = model.until_condition("Ready", status="False", reason="DeadlineExceeded")
     assert "60 s" in late["message"]
-    kubectl.until(lambda: "!DeadlineExceeded" in model.reported(), "an Event reports it")
+    model.until_reported("!DeadlineExceeded")
     signal(model, slow, "CONT")
 
     kubectl.patch(model.name, {"training": {"activeDeadlineSeconds": None}})

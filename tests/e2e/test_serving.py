@@ -125,7 +125,7 @@ def test_a_roll_out_whose_pods_a_policy_rejects_is_blocked_until_they_are_allowe
     model.kubectl.until(
         lambda: not before & {pod["metadata"]["uid"] for pod in model.pods("server")}, "the earlier server is gone"
     )
-    model.kubectl.until(lambda: "!RolloutBlocked" in model.reported(), "an Event reports it")
+    model.until_reported("!RolloutBlocked")
 
 
 @contextmanager

@@ -292,6 +292,15 @@ class Model:
             reported["!" * (event["type"] == "Warning") + event["reason"]] += event.get("count", 1)
         return reported
 
+    def until_reported(self, reason: str) -> Counter[str]:
+        """Return what `reported` does once there is an Event with that reason. Events are posted after the status."""
+
+        def look() -> Counter[str] | None:
+            reported = self.reported()
+            return reported if reason in reported else None
+
+        return self.kubectl.until(look, f"an Event about {self.name} reports {reason}")
+
     def until_condition(self, name: str, *, status: str = "True", reason: str | None = None) -> Object:
         """Return the condition once it has that status and reason for the newest generation."""
 
