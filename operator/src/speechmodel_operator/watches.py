@@ -6,10 +6,10 @@ from typing import Any
 
 from speechmodel_plan.task import Owner
 
-from speechmodel_operator.cluster.api import MODELS, NAMESPACES, Api, Manifest, Resource
+from speechmodel_operator.cluster.api import MODELS, NAMESPACES, Api, Resource
 from speechmodel_operator.cluster.cache import CHILDREN, Cache, Store
 from speechmodel_operator.cluster.informer import Informer
-from speechmodel_operator.cluster.views import Metadata, Model, ObjectView
+from speechmodel_operator.cluster.views import Manifest, Metadata, Model, ObjectView
 from speechmodel_operator.resources import labels
 from speechmodel_operator.supervisor import Supervisor
 from speechmodel_operator.telemetry import Telemetry

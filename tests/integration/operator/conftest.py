@@ -138,7 +138,7 @@ async def listed(api: Api) -> Cache:
     cache = Watches(("default",), 60, Telemetry()).cache
     for resource in (MODELS, *CHILDREN):
         async for page in api.pages(resource, "default", "" if resource is MODELS else MODEL):
-            for item in page["items"]:
+            for item in page.items:
                 cache[resource.plural].put(item)
     return cache
 

@@ -16,9 +16,10 @@ from types import SimpleNamespace
 import pytest
 from kubernetes.aio import client, config
 from speechmodel_operator import lease as module
-from speechmodel_operator.cluster.api import Api, Manifest, Resource, ViewT
+from speechmodel_operator.cluster.api import Api, Resource
 from speechmodel_operator.cluster.connection import connect
 from speechmodel_operator.cluster.errors import Refused
+from speechmodel_operator.cluster.views import Manifest, ViewT
 from speechmodel_operator.lease import Lease, LeaseLost
 from support import waiting
 from support.helm_chart import NAME, NAMESPACE, Helm, Object, operator_pod

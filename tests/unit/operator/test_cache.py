@@ -1,16 +1,17 @@
 """The cache is like the API server once the watches have caught up, and is never behind a write of ours."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, cast
 
 import pytest
 from speechmodel_operator.cluster import informer as module
-from speechmodel_operator.cluster.api import JOBS, Api, Manifest
+from speechmodel_operator.cluster.api import JOBS, Api
 from speechmodel_operator.cluster.cache import Store
 from speechmodel_operator.cluster.errors import ClusterError, NoAnswer
 from speechmodel_operator.cluster.informer import Informer
-from speechmodel_operator.cluster.views import Job
+from speechmodel_operator.cluster.views import Job, Manifest, Page
 from speechmodel_operator.telemetry import Telemetry
 from support.waiting import STALLED_SECONDS
 
@@ -34,11 +35,11 @@ class Server:
         self.versions: list[str] = []
         self.done = asyncio.Event()
 
-    async def pages(self, *_: object) -> AsyncIterator[Manifest]:
+    async def pages(self, *_: object) -> AsyncIterator[Page[Job]]:
         answer = self.lists.pop(0)
         if isinstance(answer, Exception):
             raise answer
-        yield answer
+        yield Page[Job].model_validate_json(json.dumps(answer))
 
     async def watch(self, _resource: object, _namespace: str, _selector: str, version: str, _seconds: float) -> Any:
         self.versions.append(version)
@@ -88,6 +89,16 @@ async def test_it_lists_once_and_follows_every_change() -> None:
     assert found and found.spec.suspend and found.metadata.resource_version == "12" and found.metadata.uid == "u-a"
     assert reported == [("a", False), ("other", False), ("b", False), ("a", False), ("b", True)]
     assert server.versions == ["10", "13"], "a watch that ends goes on where it was"
+
+
+async def test_an_object_of_a_list_that_cannot_be_read_hides_none_of_the_others() -> None:
+    null, newer = job("b", 6), job("c", 7) | {"spec": {"suspend": "of a newer release"}}
+    null["metadata"]["annotations"] = None
+    store, _ = await follow(Server([listed(10, job("a", 5, suspend=True), null, newer)], []))
+    assert names(store) == ["a", "b"]
+    found = store.get("ns", "a")
+    assert found and found.spec.suspend
+    assert not store.readable
 
 
 async def test_after_410_everything_is_listed_again_and_what_was_deleted_in_between_is_gone() -> None:
@@ -157,7 +168,7 @@ async def test_lists_that_get_no_answer_are_failing_too() -> None:
     telemetry, seen = Telemetry(), list[float | None]()
 
     class Unreachable(Server):
-        async def pages(self, *_: object) -> AsyncIterator[Manifest]:
+        async def pages(self, *_: object) -> AsyncIterator[Page[Job]]:
             labels = {"namespace": "*", "resource": "jobs"}
             seen.append(telemetry.registry.get_sample_value("speechmodel_watch_failing", labels))
             async for page in super().pages():

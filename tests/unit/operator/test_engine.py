@@ -10,11 +10,11 @@ from pydantic import ValidationError
 from speechmodel_api.stages.contract import StageName
 from speechmodel_api.stages.publish import PurgeInput
 from speechmodel_operator.cluster import refusals
-from speechmodel_operator.cluster.api import DEPLOYMENTS, EVENTS, JOBS, MODELS, PODS, SERVICES, Api, Manifest, Resource
+from speechmodel_operator.cluster.api import DEPLOYMENTS, EVENTS, JOBS, MODELS, PODS, SERVICES, Api, Resource
 from speechmodel_operator.cluster.engine import ClusterEngine
 from speechmodel_operator.cluster.errors import AlreadyExists, ClusterError, Conflict, Refused
 from speechmodel_operator.cluster.snapshot import read_snapshot
-from speechmodel_operator.cluster.views import Claim, Deployment, Job, Model, ObjectView, Pod, Service
+from speechmodel_operator.cluster.views import Claim, Deployment, Job, Manifest, Model, ObjectView, Pod, Service
 from speechmodel_operator.resources import labels
 from speechmodel_operator.resources.pod import STAGE_CONTAINER
 from speechmodel_operator.resources.workers import JOB_NAME

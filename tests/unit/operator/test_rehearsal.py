@@ -7,12 +7,12 @@ from typing import Any, cast
 
 import pytest
 from speechmodel_operator.cluster import refusals
-from speechmodel_operator.cluster.api import JOBS, MODELS, PODS, Api, Manifest, Resource
+from speechmodel_operator.cluster.api import JOBS, MODELS, PODS, Api, Resource
 from speechmodel_operator.cluster.cache import Cache, Rehearsal
 from speechmodel_operator.cluster.connection import Connection
 from speechmodel_operator.cluster.engine import ClusterEngine
 from speechmodel_operator.cluster.errors import Conflict, Refused
-from speechmodel_operator.cluster.views import Job, Model
+from speechmodel_operator.cluster.views import Job, Manifest, Model
 from speechmodel_operator.resources import labels
 from speechmodel_operator.resources.pod import STAGE_CONTAINER
 from speechmodel_operator.resources.workers import JOB_NAME
@@ -40,7 +40,7 @@ class Listing(New):
         """Kinds whose creation is refused."""
         self.status: dict[str, Any] = {}
         """Status of the model."""
-        self.meanwhile: Callable[[], None] = lambda: None
+        self.meanwhile: Callable[[], object] = lambda: None
         """Called while the model is read."""
         self.deleted = False
         """True once the model is gone."""
@@ -123,7 +123,7 @@ def _deletion(cache: Cache) -> None:
     cache[JOBS.plural].remove({"metadata": metadata("gone", LATER + 1)})
 
 
-def _unreadable(plural: str) -> Callable[[Cache], None]:
+def _unreadable(plural: str) -> Callable[[Cache], object]:
     marks = {labels.MODEL: "another"}
     return lambda cache: cache[plural].put({"metadata": metadata("other", 9, labels=marks), "status": 7})
 

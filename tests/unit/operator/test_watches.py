@@ -7,9 +7,9 @@ from typing import Any, cast
 
 import pytest
 from speechmodel_operator.cluster import informer
-from speechmodel_operator.cluster.api import CLAIMS, MODELS, Api, Manifest, Resource
+from speechmodel_operator.cluster.api import CLAIMS, MODELS, Api, Resource
 from speechmodel_operator.cluster.errors import Refused
-from speechmodel_operator.cluster.views import Metadata
+from speechmodel_operator.cluster.views import Manifest, Metadata, Page
 from speechmodel_operator.supervisor import ClusterSteps, Supervisor
 from speechmodel_operator.telemetry import Telemetry
 from speechmodel_operator.watches import Watches
@@ -31,11 +31,11 @@ class Server:
         self.written: Callable[[Resource[Any], Manifest], None] | None = None
         self.deleting: Callable[[Resource[Any], Metadata], None] | None = None
 
-    async def pages(self, resource: Resource[Any], namespace: str, _selector: str) -> AsyncIterator[Manifest]:
+    async def pages(self, resource: Resource[Any], namespace: str, _selector: str) -> AsyncIterator[Page[Any]]:
         if (resource.plural, namespace) in self.forbidden:
             raise Refused(403, f"{resource.plural} is forbidden")
         here = [model(namespace)] if resource is MODELS else []
-        yield {"metadata": {"resourceVersion": "10"}, "items": here}
+        yield Page[resource.view].model_validate({"metadata": {"resourceVersion": "10"}, "items": here})  # type: ignore[name-defined]
 
     async def watch(self, *_: object) -> AsyncIterator[Manifest]:
         await asyncio.Event().wait()

@@ -2,11 +2,11 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic
 
 import aiohttp
 from pydantic_core import from_json, to_json
@@ -21,19 +21,18 @@ from speechmodel_operator.cluster.views import (
     EventView,
     Job,
     Lease,
+    Manifest,
     Metadata,
     Model,
     ObjectView,
+    Page,
     Pod,
     Service,
+    ViewT,
 )
 from speechmodel_operator.jitter import jittered
 from speechmodel_operator.resources.labels import MODEL
 from speechmodel_operator.telemetry import Telemetry
-
-Manifest = Mapping[str, Any]
-"""An object, or a patch of one, as it is sent."""
-ViewT = TypeVar("ViewT", bound=ObjectView)
 
 FIELD_MANAGER = "speechmodel-operator"
 JSON = "application/json"
@@ -126,19 +125,19 @@ class Api:
     async def find(self, resource: Resource[ViewT], namespace: str, model: str) -> tuple[ViewT, ...]:
         """Return the objects with the label of a SpeechModel."""
         query = [("labelSelector", f"{MODEL}={model}")]
-        status, body = await self._call("GET", _path(resource, namespace), query=query)
-        return tuple(resource.view.read(item) for item in _checked(status, body)["items"])
+        page = _page(resource, *await self._call("GET", _path(resource, namespace), query=query))
+        return tuple(map(resource.view.read, page.items))
 
-    async def pages(self, resource: Resource[Any], namespace: str, selector: str) -> AsyncIterator[Manifest]:
+    async def pages(self, resource: Resource[ViewT], namespace: str, selector: str) -> AsyncIterator[Page[ViewT]]:
         """Yield the answers of a list in pages. Without a namespace, it is a list of all. Raises ClusterError (410) when the next
         page is no longer there.
         """
         query, token = [("labelSelector", selector), ("limit", str(PAGE))], ""
         while True:
             given = [*query, ("continue", token)] if token else query
-            page = _checked(*await self._call("GET", _path(resource, namespace), query=given))
+            page = _page(resource, *await self._call("GET", _path(resource, namespace), query=given))
             yield page
-            token = page["metadata"].get("continue", "")
+            token = page.metadata.next_page
             if not token:
                 return
 
@@ -186,8 +185,8 @@ class Api:
     async def events_about(self, thing: ObjectView) -> tuple[EventView, ...]:
         """Return the Events about an object."""
         query = [("fieldSelector", f"involvedObject.uid={thing.metadata.uid}")]
-        status, body = await self._call("GET", _path(EVENTS, thing.metadata.namespace), query=query)
-        return tuple(EventView.read(item) for item in _checked(status, body)["items"])
+        page = _page(EVENTS, *await self._call("GET", _path(EVENTS, thing.metadata.namespace), query=query))
+        return tuple(map(EventView.read, page.items))
 
     async def create(self, resource: Resource[ViewT], namespace: str, manifest: Manifest) -> ViewT:
         """Create an object and return it. Raises AlreadyExists when the name is taken."""
@@ -303,6 +302,13 @@ def _path(resource: Resource[ViewT], namespace: str, name: str = "") -> str:
     """Return the path of an object; without a name, of a list, and without a namespace too, of a list of all."""
     place = f"/namespaces/{namespace}" if namespace else ""
     return f"{resource.prefix}{place}/{resource.plural}" + (f"/{name}" if name else "")
+
+
+def _page(resource: Resource[ViewT], status: int, body: bytes) -> Page[ViewT]:
+    if status >= 400:
+        raise cluster_error(status, body)
+    found: Page[ViewT] = Page[resource.view].model_validate_json(body)  # type: ignore[name-defined] # a class of this program
+    return found
 
 
 def _checked(status: int, body: bytes) -> dict[str, Any]:

@@ -9,19 +9,8 @@ from typing import Any, Generic
 from pydantic import ValidationError
 from speechmodel_plan.task import Owner
 
-from speechmodel_operator.cluster.api import (
-    CLAIMS,
-    DEPLOYMENTS,
-    JOBS,
-    MODELS,
-    PODS,
-    SERVICES,
-    Api,
-    Manifest,
-    Resource,
-    ViewT,
-)
-from speechmodel_operator.cluster.views import Job, Model, ObjectView, Pod
+from speechmodel_operator.cluster.api import CLAIMS, DEPLOYMENTS, JOBS, MODELS, PODS, SERVICES, Api, Resource
+from speechmodel_operator.cluster.views import Job, Manifest, Model, ObjectView, Pod, ViewT
 from speechmodel_operator.resources import labels
 
 log = logging.getLogger(__name__)
@@ -85,15 +74,16 @@ class Store(Generic[ViewT]):
         entries = (self._entries[namespace, name] for name in self._by_model.get((namespace, model), ()))
         return tuple(self._parse(entry) for entry in entries)
 
-    def put(self, item: Manifest) -> None:
-        """Take an object over unless a newer version is known.
+    def put(self, item: ViewT | Manifest) -> Key:
+        """Take an object over unless a newer version is known. Return its key.
 
         One that cannot be read, such as a status of a newer release, counts as absent. A live read then reports the error.
         """
-        key, version = _key(item), int(item["metadata"]["resourceVersion"])
+        metadata = item.metadata if isinstance(item, ObjectView) else ObjectView.read(item).metadata
+        key, version = (metadata.namespace, metadata.name), int(metadata.resource_version)
         old = self._entries.get(key)
         if version <= (old.version if old is not None else self._unreadable.get(key, 0)):
-            return
+            return key
         try:
             view = self._view.read(item)
         except ValidationError as error:
@@ -102,8 +92,8 @@ class Store(Generic[ViewT]):
             if old is not None:
                 del self._entries[key]
                 self._forget(key, old)
-            self._changed(ObjectView.read(item), False)
-            return
+            self._changed(ObjectView(metadata=metadata), False)
+            return key
         self._unreadable.pop(key, None)
         model, without = view.metadata.labels.get(labels.MODEL, ""), {"metadata": {"resource_version"}}
         fields = view.model_dump_json(by_alias=True, exclude_defaults=True, exclude=without).encode()
@@ -114,6 +104,7 @@ class Store(Generic[ViewT]):
         self._by_model.setdefault((key[0], model), {})[key[1]] = None
         if old is None or old.document != document:
             self._changed(view, False)
+        return key
 
     def put_written(self, item: Manifest) -> None:
         """Take over the answer to a write of ours, which may come after the event that the object was deleted."""

@@ -23,18 +23,7 @@ from speechmodel_plan.status import decides_the_same, failed_status
 from speechmodel_plan.task import Owner
 
 from speechmodel_operator.cluster import observe
-from speechmodel_operator.cluster.api import (
-    ACCESSORIES,
-    CLAIMS,
-    DEPLOYMENTS,
-    JOBS,
-    MODELS,
-    SERVICES,
-    Api,
-    Manifest,
-    Resource,
-    ViewT,
-)
+from speechmodel_operator.cluster.api import ACCESSORIES, CLAIMS, DEPLOYMENTS, JOBS, MODELS, SERVICES, Api, Resource
 from speechmodel_operator.cluster.cache import Rehearsal, Runs, WriteNeeded
 from speechmodel_operator.cluster.canary import read_canary
 from speechmodel_operator.cluster.errors import (
@@ -50,7 +39,7 @@ from speechmodel_operator.cluster.errors import (
 from speechmodel_operator.cluster.progress import ProgressReader
 from speechmodel_operator.cluster.snapshot import Snapshot, read_rejections, read_snapshot
 from speechmodel_operator.cluster.status import post_events, write_status
-from speechmodel_operator.cluster.views import Claim, ObjectView
+from speechmodel_operator.cluster.views import Claim, Manifest, ObjectView, ViewT
 from speechmodel_operator.cluster.writer import Writer
 from speechmodel_operator.resources import claim, jobs, labels, pod, serving, workers
 from speechmodel_operator.resources.accessories import accessories, service_name

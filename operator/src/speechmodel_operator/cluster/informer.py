@@ -6,9 +6,10 @@ import time
 from http import HTTPStatus
 from typing import Generic
 
-from speechmodel_operator.cluster.api import Api, Manifest, Resource, ViewT
+from speechmodel_operator.cluster.api import Api, Resource
 from speechmodel_operator.cluster.cache import Store
 from speechmodel_operator.cluster.errors import ClusterError, NoAnswer
+from speechmodel_operator.cluster.views import Manifest, ViewT
 from speechmodel_operator.jitter import jittered
 from speechmodel_operator.telemetry import Telemetry
 
@@ -71,10 +72,9 @@ class Informer(Generic[ViewT]):
     async def _list(self) -> None:
         names, version = set(), ""
         async for page in self._api.pages(self._resource, self._namespace, self._selector):
-            version = version or page["metadata"]["resourceVersion"]
-            for item in page["items"]:
-                self._store.put(item)
-                names.add((item["metadata"].get("namespace", ""), item["metadata"]["name"]))
+            version = version or page.metadata.resource_version
+            for item in page.items:
+                names.add(self._store.put(item))
                 await asyncio.sleep(0)  # a long list does not delay what happens meanwhile
         self._store.keep(self._namespace, names, int(version))
         self._reach(version)

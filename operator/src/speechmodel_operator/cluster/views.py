@@ -1,11 +1,14 @@
 """Typed views of Kubernetes objects: the fields that the operator reads, parsed once at the border."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Generic, Self, TypeVar
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 from speechmodel_api.status import SpeechModelStatus
+
+Manifest = Mapping[str, Any]
+"""An object, or a patch of one, as it is sent."""
 
 
 class View(BaseModel):
@@ -14,11 +17,13 @@ class View(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="ignore", frozen=True)
 
     @classmethod
-    def read(cls, item: Mapping[str, Any]) -> Self:
-        """Return the view of an object. A null field counts as absent. Raises ValidationError.
+    def read(cls, item: Manifest | Self) -> Self:
+        """Return the view of an object, which may be read already. A null field counts as absent. Raises ValidationError.
 
         Nulls are rare, so they are removed only if validation fails: looking for them in every object takes longer than reading it.
         """
+        if isinstance(item, cls):
+            return item
         try:
             return cls.model_validate(item)
         except ValidationError:
@@ -70,6 +75,27 @@ class ObjectView(View):
     def deleting(self) -> bool:
         """True once the object was deleted, while finalizers or a grace period keep it."""
         return self.metadata.deletion_timestamp is not None
+
+
+ViewT = TypeVar("ViewT", bound=ObjectView)
+
+
+class ListMetadata(View):
+    """The metadata of a list."""
+
+    resource_version: str
+    next_page: Annotated[str, Field(alias="continue")] = ""
+
+
+class Page(View, Generic[ViewT]):
+    """A list of objects, or one page of it.
+
+    The views are made directly from JSON: Python objects of all fields, which no view has, take longer than the rest. If one object
+    cannot be read in that way, all are as the API server sent them.
+    """
+
+    metadata: ListMetadata
+    items: tuple[ViewT, ...] | tuple[Manifest, ...] = Field(union_mode="left_to_right")
 
 
 class Condition(View):

@@ -10,10 +10,10 @@ from speechmodel_api.reasons import Reason
 from speechmodel_plan.observed import RETRY_ANNOTATION
 from speechmodel_plan.task import Owner
 
-from speechmodel_operator.cluster.api import CLAIMS, Api, Manifest, Resource, ViewT
+from speechmodel_operator.cluster.api import CLAIMS, Api, Resource
 from speechmodel_operator.cluster.errors import AlreadyExists, Conflict, ManagedTwice, NameConflict, Refused
 from speechmodel_operator.cluster.refusals import Refusals
-from speechmodel_operator.cluster.views import Deployment, Metadata, ObjectView, Service
+from speechmodel_operator.cluster.views import Deployment, Manifest, Metadata, ObjectView, Service, ViewT
 from speechmodel_operator.resources import labels
 from speechmodel_operator.resources.serving import applied_hash
 
