@@ -73,7 +73,7 @@ def make(folder: Path, units: int = UNITS) -> None:
     weights = fresh_weights(Geometry(units, len(LABELS)), seed=1)
     bias = np.zeros(len(LABELS) + 1, np.float32)
     bias[-1] = 20
-    (folder / GRAPH).write_bytes(frozen_graph(weights | {"layer_6/bias": bias}, list(LABELS), "en"))
+    (folder / GRAPH).write_bytes(b"".join(frozen_graph(weights | {"layer_6/bias": bias}, list(LABELS), "en")))
     memory_map(folder / GRAPH, folder / MODEL)
     export_quantised_model(folder / GRAPH, folder / QUANTISED)
 

@@ -2,8 +2,8 @@
 
     PYTHONPATH=tests python -m bench.save_bench [runs]
 
-A save makes training wait in three ways: in the call that starts it, in the next step, which copies what it does not find
-copied, and in later ones, which share the cores and the disk with the write. So the time of each step is compared with the
+A save makes training wait in three ways: in the call that starts it, in the next step, which copies what is not yet in
+the file, and in later ones, which share the disk with the write. So the time of each step is compared with the
 step before the save, and the same difference is taken where nothing is saved.
 """
 
@@ -22,7 +22,7 @@ from speechmodel_training.background import BackgroundWriter
 from speechmodel_training.checkpoints import write_tensors
 from speechmodel_training.device import prepare_device
 from speechmodel_training.features import COEFFICIENTS
-from speechmodel_training.learner import Batch, Learner, Tensors, copy_apart, sum_of_tensors
+from speechmodel_training.learner import Batch, Learner, Tensors, sum_of_tensors
 from speechmodel_training.network import Geometry
 
 UNITS, LABELS, CLIPS, FRAMES = 2048, 30, 2, 20
@@ -43,7 +43,6 @@ def main(runs: int) -> None:
             steps.append(_step(learner, batch))
             began = time.perf_counter()
             tensors = learner.tensors()
-            writer.copy(partial(copy_apart, tensors))
             writer.start(partial(_write, path, tensors))
             del tensors
             calls.append(time.perf_counter() - began)
@@ -65,6 +64,7 @@ def main(runs: int) -> None:
 def _write(path: Path, tensors: Tensors) -> None:
     sum_of_tensors(tensors)
     write_tensors(path, tensors)
+    tensors.clear()
     sync_folder(path.parent)
 
 

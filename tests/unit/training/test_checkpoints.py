@@ -104,15 +104,15 @@ def test_an_epoch_that_is_measured_after_its_last_step_was_saved_replaces_nothin
     weights = tensors | {"global_step": np.array(10, np.int64)}
     trained = TrainingState(facts=facts, attempt=1, target="1", step=10, running=RunningEpoch(clips=5, loss_sum=2.5))
     measured = trained.model_copy(update={"epoch": 1, "running": RunningEpoch()})
-    store.save(Checkpoint(trained, weights))
+    store.save(Checkpoint(trained, dict(weights)))
     with monkeypatch.context() as killed:
         killed.setattr(Path, "rename", lambda *_: (_ for _ in ()).throw(OSError("killed here")))
         with pytest.raises(OSError, match="killed here"):
-            store.save(Checkpoint(measured, weights))
+            store.save(Checkpoint(measured, dict(weights)))
     before = store.newest()
     assert before is not None
     assert before.state == trained
-    store.save(Checkpoint(measured, weights))
+    store.save(Checkpoint(measured, dict(weights)))
     after = store.newest()
     assert after is not None
     assert after.state == measured

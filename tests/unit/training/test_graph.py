@@ -1,5 +1,7 @@
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +21,10 @@ from tensorflow.core.framework.graph_pb2 import GraphDef
 from .conftest import ALPHABET, UNCHANGED, Row
 
 
+def serialised_graph(weights: Mapping[str, Any], alphabet: str | Sequence[str], language: str) -> bytes:
+    return b"".join(frozen_graph(weights, alphabet, language))
+
+
 @pytest.fixture(scope="module")
 def weights(fixtures: Path) -> Tensors:
     """Read from the constants of a graph that the runtime is known to understand."""
@@ -35,7 +41,7 @@ def test_the_runtime_hears_what_it_hears_with_the_reference_graph(
 ) -> None:
     expected = json.loads((fixtures / "tf2_128.expected.json").read_text())
     graph = tmp_path / "output_graph.pb"
-    graph.write_bytes(frozen_graph(weights, ALPHABET, "es"))
+    graph.write_bytes(serialised_graph(weights, ALPHABET, "es"))
     with Model(graph) as model:
         for name, heard in expected.items():
             transcript = model.transcribe(load(fixtures / "clips" / name))
@@ -57,12 +63,14 @@ def test_training_computes_what_the_runtime_computes(
 
 
 def test_equal_weights_give_equal_bytes(weights: Tensors) -> None:
-    assert frozen_graph(weights, ALPHABET, "es") == frozen_graph(dict(reversed(weights.items())), ALPHABET, "es")
+    assert serialised_graph(weights, ALPHABET, "es") == serialised_graph(
+        dict(reversed(weights.items())), ALPHABET, "es"
+    )
 
 
 def test_the_graph_says_nothing_that_the_runtime_cannot_know(weights: Tensors) -> None:
-    definition = GraphDef.FromString(frozen_graph(weights, ALPHABET, "es"))
-    normed = frozen_graph(fresh_weights(Geometry(128, 16, layer_norm=True), 1), ALPHABET, "es")
+    definition = GraphDef.FromString(serialised_graph(weights, ALPHABET, "es"))
+    normed = serialised_graph(fresh_weights(Geometry(128, 16, layer_norm=True), 1), ALPHABET, "es")
     assert {node.op for node in definition.node} == KERNELS
     assert {node.op for node in GraphDef.FromString(normed).node} == KERNELS | NORM_KERNELS
     attributes = {(node.op, name) for node in definition.node for name in node.attr}
@@ -76,7 +84,7 @@ def test_the_graph_says_nothing_that_the_runtime_cannot_know(weights: Tensors) -
 def test_an_alphabet_that_does_not_fit_the_output_layer_is_refused() -> None:
     weights = fresh_weights(Geometry(16, 5), 1)
     with pytest.raises(ValueError, match="6 labels need 7 output classes, the weights have 6"):
-        frozen_graph(weights, "abcdef", "es")
+        serialised_graph(weights, "abcdef", "es")
 
 
 def test_the_alphabet_is_packed_as_the_runtime_reads_it() -> None:
@@ -95,7 +103,7 @@ def test_layer_norm_is_the_same_in_training_in_the_runtime_in_onnx_and_in_tflite
         for name, shape in shapes.items()
     }
     graph = tmp_path / "output_graph.pb"
-    graph.write_bytes(frozen_graph(normed, ALPHABET, "es"))
+    graph.write_bytes(serialised_graph(normed, ALPHABET, "es"))
     assert {node.op for node in GraphDef.FromString(graph.read_bytes()).node} == KERNELS | NORM_KERNELS
     export_acoustic_model(graph, tmp_path / "acoustic.onnx")
     clip = Clip(fixtures / rows[0][0], rows[0][1], Part.TRAIN)

@@ -35,7 +35,7 @@ from speechmodel_stagekit.alphabet import read_alphabet, write_alphabet
 from speechmodel_stagekit.durable import sync, sync_folder
 
 from speechmodel_training.errors import CheckpointMismatch, CheckpointsDamaged, some_of
-from speechmodel_training.learner import Tensors, average_of, tensor_shapes, upstream_shapes
+from speechmodel_training.learner import Tensors, average_of, averages_shapes, tensor_shapes, upstream_shapes
 from speechmodel_training.network import GAMMA, Geometry
 from speechmodel_training.ownership import Ownership
 from speechmodel_training.state import LineageFacts, TrainingState
@@ -83,11 +83,16 @@ class CheckpointStore:
         return self._folder
 
     def save(self, checkpoint: Checkpoint) -> None:
-        """Write a checkpoint, then remove those that need not be kept. Raises Superseded."""
+        """Write a checkpoint, then remove those that need not be kept. Raises Superseded.
+
+        Its tensors are removed from it once the kernel has them, which may take long to write them to the disk: whoever trains
+        needs the memory.
+        """
         state = checkpoint.state
         target = self._folder / f"step-{state.step:09d}-epoch-{state.epoch:06d}-attempt-{state.attempt:04d}"
         with self._partial(target) as partial:
             write_tensors(partial / _PREFIX, checkpoint.tensors)
+            checkpoint.tensors.clear()
             for pointer in _UPSTREAM_POINTERS:
                 (partial / pointer).write_text(_UPSTREAM_POINTER, encoding="utf-8")
             write_alphabet(partial / ALPHABET, state.facts.alphabet)
@@ -105,8 +110,9 @@ class CheckpointStore:
         """Raise Superseded when a newer attempt owns the folder."""
         self._ownership.check()
 
-    def newest(self) -> Checkpoint | None:
-        """Return the newest checkpoint that can be read, or None when nothing was saved yet.
+    def newest(self, *, averages_only: bool = False) -> Checkpoint | None:
+        """Return the newest checkpoint that can be read, or None when nothing was saved yet. With `averages_only`, its tensors
+        are the averages, a quarter of all.
 
         Raises CheckpointsDamaged when none can be read, CheckpointMismatch when it is of another
         network or dataset.
@@ -114,23 +120,23 @@ class CheckpointStore:
         folders = self._newest_first()
         if not folders:
             return self._upstream()
-        return self._first_readable(folders)
+        return self._first_readable(folders, averages_only)
 
-    def best(self) -> Checkpoint | None:
+    def best(self, *, averages_only: bool = False) -> Checkpoint | None:
         """Return the readable checkpoint with the lowest dev loss, the earliest of equal ones (see `by_dev_loss`).
 
         Without dev losses it is the newest. Raises what newest() raises.
         """
         states = self._states()
         if not states:
-            return self.newest()
-        return self._first_readable(by_dev_loss(states) or self._newest_first())
+            return self.newest(averages_only=averages_only)
+        return self._first_readable(by_dev_loss(states) or self._newest_first(), averages_only)
 
-    def _first_readable(self, folders: list[Path]) -> Checkpoint:
+    def _first_readable(self, folders: list[Path], averages_only: bool) -> Checkpoint:
         reasons = []
         for folder in folders:
             try:
-                checkpoint = self._read(folder)
+                checkpoint = self._read(folder, averages_only)
             except UnreadableCheckpoint as error:
                 log.warning("%s; falling back to the checkpoint before", error)
                 reasons.append(str(error))
@@ -140,11 +146,12 @@ class CheckpointStore:
                 return checkpoint
         raise CheckpointsDamaged(self._folder, reasons)
 
-    def _read(self, folder: Path) -> Checkpoint:
-        state = read_state(folder)
+    def _read(self, folder: Path, averages_only: bool) -> Checkpoint:
+        state, geometry = read_state(folder), self._facts.geometry
         if differences := self._facts.differences(state.facts):
             raise CheckpointMismatch(folder, differences)
-        return Checkpoint(state, read_tensors(folder / _PREFIX, tensor_shapes(self._facts.geometry)))
+        wanted = averages_shapes(geometry) if averages_only else tensor_shapes(geometry)
+        return Checkpoint(state, read_tensors(folder / _PREFIX, wanted))
 
     def _upstream(self) -> Checkpoint | None:
         matches = (_UPSTREAM.fullmatch(path.name) for path in self._folder.glob("*.index"))

@@ -6,7 +6,7 @@ give empty transcripts.
 """
 
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -49,8 +49,11 @@ NORM_KERNELS = frozenset({"AddV2", "Mean", "Mul", "Rsqrt", "SquaredDifference", 
 """Ops of layer norm. The runtime has kernels for them too, but none for Square (decision 12)."""
 
 
-def frozen_graph(weights: Mapping[str, npt.NDArray[np.generic]], alphabet: Sequence[str], language: str) -> bytes:
-    """Return a serialised GraphDef; equal arguments give equal bytes.
+def frozen_graph(
+    weights: Mapping[str, npt.NDArray[np.generic]], alphabet: Sequence[str], language: str
+) -> Iterator[bytes]:
+    """Yield a serialised GraphDef in pieces, one for each node, so that the weights are never in memory three times. Equal
+    arguments give equal bytes.
 
     Raises ValueError when the output layer does not fit the alphabet, since such a graph crashes
     the runtime.
@@ -61,16 +64,20 @@ def frozen_graph(weights: Mapping[str, npt.NDArray[np.generic]], alphabet: Seque
         raise ValueError(f"{len(alphabet)} labels need {geometry.classes} output classes, the weights have {classes}")
     with tf.Graph().as_default() as graph:
         _features()
-        _acoustic_model(
-            {name: tf.constant(weights[name], name=name) for name in geometry.weight_shapes()}, units, classes
-        )
+        shapes = geometry.weight_shapes().items()
+        _acoustic_model({name: tf.constant(0.0, shape=shape, name=name) for name, shape in shapes}, units, classes)
         _metadata(alphabet, language)
         definition = graph.as_graph_def()
     _strip(definition)
     unknown = {node.op for node in definition.node} - KERNELS - NORM_KERNELS
     assert not unknown, f"the runtime has no kernel for {unknown}"
-    serialised: bytes = definition.SerializeToString(deterministic=True)
-    return serialised
+    for node in definition.node:
+        piece = GraphDef(node=[node])
+        if node.name in weights:
+            piece.node[0].attr["value"].tensor.CopyFrom(tf.make_tensor_proto(weights[node.name]))
+        yield piece.SerializeToString(deterministic=True)
+    definition.ClearField("node")
+    yield definition.SerializeToString(deterministic=True)
 
 
 def pack_alphabet(alphabet: Sequence[str]) -> bytes:

@@ -28,9 +28,6 @@ constant learning rate the weights themselves oscillate around it (decision 4). 
 the first 890 steps, as in tf.train.ExponentialMovingAverage."""
 
 
-_AVERAGE = "/ExponentialMovingAverage"
-
-
 @dataclass(frozen=True)
 class Measured:
     """The network's answer to a batch."""
@@ -192,8 +189,7 @@ class Learner:
     def tensors(self) -> Tensors:
         """Return the tensors of a checkpoint, as they are now.
 
-        Nothing is copied here: the next step leaves tensors that are still in use as they are, and writes
-        to new memory. For those that copy_apart has not copied until then, it makes a copy itself.
+        Nothing is copied here: a step changes the memory of tensors that nobody holds, and copies the others first.
         """
         return {name: variable.read_value() for name, variable in self._named().items()}
 
@@ -301,18 +297,6 @@ def _whole(batch: Batch) -> Share:
     return Share(tf.range(clips), tf.constant(clips), tf.constant(frames), tf.constant(1.0))
 
 
-def copy_apart(tensors: Tensors) -> None:
-    """Replace the tensors that a step changes in place by copies in the memory of the CPU. Run in a thread beside the next
-    step, which then need not copy them.
-
-    The averages get new memory in every step, so they are left as they are.
-    """
-    with tf.device("CPU:0"):
-        for name in tensors:
-            if not name.endswith(_AVERAGE):
-                tensors[name] = tf.raw_ops.DeepCopy(x=tensors[name])
-
-
 def sum_of_tensors(tensors: Tensors) -> float:
     """Return the sum over all weights, averages and moments, which is infinite or NaN as soon as one of them is.
 
@@ -323,8 +307,12 @@ def sum_of_tensors(tensors: Tensors) -> float:
 
 def tensor_shapes(geometry: Geometry) -> dict[str, tuple[int, ...]]:
     """Return the names and shapes in our checkpoints: those of upstream, and the averages."""
-    averages = {average_of(name): shape for name, shape in geometry.weight_shapes().items()}
-    return upstream_shapes(geometry) | averages
+    return upstream_shapes(geometry) | averages_shapes(geometry)
+
+
+def averages_shapes(geometry: Geometry) -> dict[str, tuple[int, ...]]:
+    """Return the names and shapes of the averages in our checkpoints."""
+    return {average_of(name): shape for name, shape in geometry.weight_shapes().items()}
 
 
 def upstream_shapes(geometry: Geometry) -> dict[str, tuple[int, ...]]:
@@ -341,7 +329,7 @@ def average_of(weight: str) -> str:
     """Return the name of a weight's average in a checkpoint, as tf.train.ExponentialMovingAverage
     gives it.
     """
-    return weight + _AVERAGE
+    return f"{weight}/ExponentialMovingAverage"
 
 
 def _ctc_losses(outputs: tf.Tensor, frames: tf.Tensor, labels: tf.SparseTensor) -> tf.Tensor:

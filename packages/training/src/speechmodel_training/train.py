@@ -1,5 +1,6 @@
 """train: trains a lineage up to its target, then exports the graph."""
 
+import gc
 from functools import partial
 from pathlib import Path
 
@@ -55,6 +56,7 @@ def _lead(document: TrainInput, workers: Workers, folder: Path) -> TrainOutput:
             target = _target(document, lineage.settings)
             training_set, store, initial = lineage.training_set, lineage.store, lineage.initial_weights
             Trainer(training_set, lineage.facts, target, workers, store, initial).run()
+            gc.collect()  # the network refers to itself, and the export needs its memory
             return export_graph(lineage, document.key, folder)
 
 

@@ -34,7 +34,7 @@ from speechmodel_training.gpus import GpuUse
 from speechmodel_training.greedy import WordErrors, greedy_texts
 from speechmodel_training.history import History
 from speechmodel_training.kernels import chosen_kernels, slow_precision
-from speechmodel_training.learner import Learner, copy_apart, sum_of_tensors
+from speechmodel_training.learner import Learner, sum_of_tensors
 from speechmodel_training.network import Array
 from speechmodel_training.rates import share_of_rate
 from speechmodel_training.saving import SaveTimer
@@ -352,12 +352,10 @@ class Trainer:
         log.info("saved step %d in %.2f s", checkpoints[-1].state.step, cost)
 
     def _checkpoint(self) -> Checkpoint:
-        """Return the current state and weights, which are copied beside training."""
+        """Return the current state and weights."""
         state = self._measured()
         self._require_finite(state.running.loss_sum, "the training loss")
-        tensors = self._learner.tensors()
-        self._writer.copy(partial(copy_apart, tensors))
-        return Checkpoint(state, tensors)
+        return Checkpoint(state, self._learner.tensors())
 
     def _require_finite(self, value: float, name: str) -> None:
         if not math.isfinite(value):
