@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from speechmodel_api.pods import resources_field
 from speechmodel_api.serving_spec import Engine
 from speechmodel_api.spec import SpeechModelSpec
 from speechmodel_api.stages.contract import StageName
@@ -149,9 +150,15 @@ def test_every_program_gets_the_resources_that_the_spec_gives_it() -> None:
     world.edit(training__podTemplate={"resources": of_train}, training__stageResources=BOUNDED)
     world.edit(serving={"podTemplate": {"resources": of_server}})
     given = {name: made["resources"] for name, made in containers(World(spec=world.spec)).items()}
-    assert given.pop("train") == of_train
-    assert (given.pop("server"), given.pop("fetch")) == (of_server, of_server)
-    assert all(found == BOUNDED for found in given.values())
+    wanted = {
+        "training.podTemplate.resources": of_train,
+        "training.stageResources": BOUNDED,
+        "serving.podTemplate.resources": of_server,
+    }
+    assert {name: wanted[resources_field(name)] for name in given} == given, (
+        "messages name the field that has an effect"
+    )
+    assert (given["train"], given["server"], given["fetch"]) == (of_train, of_server, of_server)
 
 
 def test_resources_of_stages_replace_no_training() -> None:

@@ -9,7 +9,7 @@ from speechmodel_api.reasons import Reason
 from speechmodel_plan.names import RunName
 from speechmodel_plan.observed import Claim, Purge, Run, RunState, Server, Trouble
 
-from speechmodel_operator.cluster import pods, views
+from speechmodel_operator.cluster import containers, pods, views
 from speechmodel_operator.cluster.errors import refusal
 from speechmodel_operator.cluster.views import Deployment, Job, Pod
 from speechmodel_operator.resources import labels
@@ -182,7 +182,7 @@ def _job_run(
         suspended(job) or _first_trouble(workers, now) or _too_few_pods(job, state, len(workers), ready, now, rejection)
     )
     if pod and state is RunState.FAILED:
-        trouble = pods.out_of_memory(pod, STAGE_CONTAINER) or pods.disruption(pod)
+        trouble = containers.out_of_memory(pod, STAGE_CONTAINER) or pods.disruption(pod)
     finished = job.finished
     finished_at = (ended.finished_at if ended else None) or (finished.last_transition_time if finished else None)
     began = [at for pod in job_pods if (at := pods.started_at(pod, STAGE_CONTAINER))]

@@ -4,27 +4,15 @@ import math
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from kubernetes.utils import parse_quantity
 from pydantic import ValidationError
 from speechmodel_api.exit_codes import ExitCode
 from speechmodel_api.reasons import Reason
 from speechmodel_api.stages.contract import StageError, StageResult
 from speechmodel_plan.observed import Trouble
 
-from speechmodel_operator.cluster.views import Condition, ContainerStatus, Pod
+from speechmodel_operator.cluster import containers
+from speechmodel_operator.cluster.views import Condition, Pod
 
-WAITING = {
-    "ErrImagePull": Reason.IMAGE_PULL_FAILED,
-    "ImagePullBackOff": Reason.IMAGE_PULL_FAILED,
-    "InvalidImageName": Reason.IMAGE_PULL_FAILED,
-    "ErrImageNeverPull": Reason.IMAGE_PULL_FAILED,
-    "RegistryUnavailable": Reason.IMAGE_PULL_FAILED,
-    "CreateContainerConfigError": Reason.CREATE_CONTAINER_CONFIG_ERROR,
-    "CreateContainerError": Reason.CREATE_CONTAINER_ERROR,
-    "RunContainerError": Reason.RUN_CONTAINER_ERROR,
-    "CrashLoopBackOff": Reason.CRASH_LOOP_BACK_OFF,
-}
-"""Our reason for the kubelet's reason of a waiting container, if it does not start by itself."""
 DISRUPTIONS = {
     "PreemptionByScheduler": Reason.PREEMPTED,
     "EvictionByEvictionAPI": Reason.EVICTED,
@@ -69,14 +57,8 @@ def trouble(pod: Pod, now: datetime) -> Trouble | None:
     scheduled = conditions.get("PodScheduled")
     if scheduled is not None and scheduled.status == "False":
         return _unscheduled(scheduled)
-    for container in (*pod.status.init_container_statuses, *pod.status.container_statuses):
-        waiting = container.state.waiting
-        if waiting and (reason := WAITING.get(waiting.reason)):
-            if reason is Reason.CRASH_LOOP_BACK_OFF and (reported := _reported(container)):
-                return reported
-            message = _waiting_message(container)
-            missing = reason is Reason.CREATE_CONTAINER_CONFIG_ERROR and "secret" in message.lower()
-            return Trouble(Reason.CREDENTIALS_MISSING if missing else reason, message)
+    if stopped := containers.trouble(pod, now):
+        return stopped
     started = conditions.get("PodReadyToStartContainers")
     if scheduled is None or scheduled.last_transition_time is None or started is None or started.status == "True":
         return None
@@ -131,44 +113,6 @@ def _unscheduled(condition: Condition) -> Trouble:
     return Trouble(
         Reason.VOLUME_PENDING if about_volumes else condition.reason if own else Reason.UNSCHEDULABLE, message
     )
-
-
-def out_of_memory(pod: Pod, container: str) -> Trouble | None:
-    """Return the trouble of a container that exceeded its memory limit. Another attempt would fail in the same way."""
-    ended = pod.state(container).terminated
-    if ended is None or ended.reason != "OOMKilled":
-        return None
-    limits = (each.resources.limits for each in pod.spec.containers if each.name == container)
-    limit = next(limits, {}).get("memory")
-    where = f"limit {limit}" if limit else "of the node"
-    advice = f"raise podTemplate.resources.limits.memory{_proposal(limit)}, or lower batchSize or hiddenUnits"
-    return Trouble(Reason.OUT_OF_MEMORY, f"the container exceeded the memory {where}; {advice}", final=True)
-
-
-def _proposal(limit: str | None) -> str:
-    """Return twice the limit, in MiB or GiB."""
-    if limit is None:
-        return ""
-    mebibytes = math.ceil(2 * float(parse_quantity(limit)) / 2**20)  # type: ignore[no-untyped-call] # the client has no types
-    return f" to {mebibytes // 1024}Gi" if mebibytes % 1024 == 0 else f" to {mebibytes}Mi"
-
-
-def _reported(container: ContainerStatus) -> Trouble | None:
-    """Return the error that a stage program, such as fetch, reported before its container waits to be started again."""
-    last = container.last_state.terminated
-    try:
-        error = StageResult[StageError].model_validate_json(last.message or "").error if last else None
-    except ValidationError:
-        return None
-    return Trouble(error.reason, f"container {container.name}: {error.message}") if error else None
-
-
-def _waiting_message(container: ContainerStatus) -> str:
-    last = container.last_state.terminated
-    waiting = container.state.waiting
-    message = (last.message if last else None) or (waiting.message if waiting else "")
-    kind = f"{waiting.reason}: " if waiting and waiting.reason in WAITING else ""
-    return f"container {container.name}: {kind}{message or 'the kubelet reported no message'}"
 
 
 def _stuck(pod: Pod, now: datetime) -> Trouble | None:

@@ -261,8 +261,10 @@ class Reason(StrEnum):
     OUT_OF_MEMORY = (
         "OutOfMemory",
         Severity.WARNING,
-        "The program ran out of memory, or exceeded its memory limit and was killed. The message names the limit and proposes another.",
-        "Raise podTemplate.resources.limits.memory, or lower batchSize or hiddenUnits.",
+        "The program exceeded its memory limit and was killed, or there was no memory left for it. The message names the limit, "
+        "the field that sets it and a larger value. At a limit, a stage waits for an edit; without one, it is tried again.",
+        "Set the memory of the program: training.podTemplate.resources for train (or lower batchSize or hiddenUnits), "
+        "training.stageResources for other stages, serving.podTemplate.resources for the server and fetch.",
     )
     ARTEFACT_MISSING = (
         "ArtefactMissing",
