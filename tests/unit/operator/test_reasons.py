@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import Any, cast
 
 import pytest
+from speechmodel_api.reasons import Severity, severity_of
 from speechmodel_operator.cluster import observe
 from speechmodel_operator.cluster.api import Api
 from speechmodel_operator.cluster.errors import Refused, cluster_error
@@ -68,6 +69,7 @@ UNMOUNTED: Object = {
     "conditions": [condition("PodScheduled", "True"), condition("PodReadyToStartContainers", "False")],
 }
 QUOTA = 'pods "x" is forbidden: exceeded quota: compute, requested: cpu=1, used: cpu=4, limited: cpu=4'
+UNSPECIFIED = 'pods "x" is forbidden: failed quota: compute: must specify limits.cpu for: stage'
 STANDARD = 'pods "x" is forbidden: violates PodSecurity "restricted:latest": runAsNonRoot != true'
 
 
@@ -142,7 +144,10 @@ def test_a_pod_whose_volumes_are_being_mounted_for_a_short_time_is_no_trouble() 
     ("rejection", "reason"),
     [
         (QUOTA, "QuotaExceeded"),
-        ('pods "x" is forbidden: failed quota: compute: must specify limits.cpu', "QuotaExceeded"),
+        (UNSPECIFIED, "ResourcesRefused"),
+        ("minimum cpu usage per Container is 200m, but request is 100m", "ResourcesRefused"),
+        ("maximum memory usage per Pod is 1Gi.  No limit is specified", "ResourcesRefused"),
+        ("cpu max limit to request ratio per Container is 2, but provided ratio is 20.000000", "ResourcesRefused"),
         (STANDARD, "PodSecurityDenied"),
         ('admission webhook "policy" denied the request', "NoPod"),
         ("", "NoPod"),
@@ -154,6 +159,18 @@ def test_a_job_without_a_pod_quotes_what_rejected_it(rejection: str, reason: str
     assert trouble.reason == reason
     assert rejection in trouble.message
     assert run_of(job(), pod("Running"), rejection=rejection).trouble is None
+
+
+@pytest.mark.parametrize(
+    ("stage", "field"), [("train", "training.podTemplate.resources"), ("publish", "training.stageResources")]
+)
+def test_a_pod_without_the_limits_that_a_quota_demands_names_the_field_that_sets_them(stage: str, field: str) -> None:
+    waits = job()
+    metadata = waits.metadata.model_copy(update={"labels": {**waits.metadata.labels, "speechops.dev/stage": stage}})
+    trouble = run_of(waits.model_copy(update={"metadata": metadata}), rejection=UNSPECIFIED).trouble
+    assert trouble
+    assert trouble.message.endswith(f"must specify limits.cpu for: stage; set it in {field}")
+    assert severity_of(trouble.reason) is Severity.ERROR, "it does not pass by itself"
 
 
 def test_a_job_in_a_queue_says_so_and_is_not_missed_as_a_job_without_a_pod() -> None:
@@ -252,6 +269,11 @@ def test_a_run_that_failed_with_its_node_says_so() -> None:
     [
         ([condition("ReplicaFailure", "True", "FailedCreate", QUOTA)], "QuotaExceeded", "limited: cpu=4"),
         ([condition("ReplicaFailure", "True", "FailedCreate", STANDARD)], "PodSecurityDenied", "runAsNonRoot"),
+        (
+            [condition("ReplicaFailure", "True", "FailedCreate", UNSPECIFIED)],
+            "ResourcesRefused",
+            "must specify limits.cpu for: stage; set it in serving.podTemplate.resources",
+        ),
         ([condition("ReplicaFailure", "True", "FailedCreate", "denied")], "RolloutBlocked", "denied"),
         (
             [
@@ -268,7 +290,7 @@ def test_a_run_that_failed_with_its_node_says_so() -> None:
 )
 def test_a_deployment_says_why_its_rollout_stands(conditions: list[Object], reason: str | None, words: str) -> None:
     deployment = {
-        "metadata": {"name": "espejo", "generation": 2},
+        "metadata": {"name": "espejo", "generation": 2, "labels": {"speechops.dev/stage": "server"}},
         "spec": {"replicas": 2, "template": {"metadata": {"labels": {"speechops.dev/version": "v1"}}}},
         "status": {"observedGeneration": 2, "replicas": 1, "readyReplicas": 1, "conditions": conditions},
     }

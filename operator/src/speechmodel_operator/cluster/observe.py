@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
+from speechmodel_api.pods import resources_field
 from speechmodel_api.progress import StepProgress, TrainProgress
 from speechmodel_api.reasons import Reason
 from speechmodel_plan.names import RunName
@@ -280,7 +281,7 @@ def _too_few_pods(
     name, wanted = job.metadata.name, job.spec.completions
     if existing < wanted and _lacks_pods(job, now):
         if rejection:
-            return Trouble(refusal(rejection) or Reason.NO_POD, f"the pod of Job {name} was rejected: {rejection}")
+            return _rejected(f"the pod of Job {name}", rejection, job, Reason.NO_POD)
         has = f"{existing} of {wanted} pods" if existing else "no pod"
         return Trouble(Reason.NO_POD, f"Job {name} has {has}; `kubectl describe job {name}` shows the reason")
     if ready < wanted > 1:
@@ -300,13 +301,20 @@ def _blocked(deployment: Deployment) -> Trouble | None:
     conditions = {condition.type: condition for condition in deployment.status.conditions}
     failure, progressing = conditions.get("ReplicaFailure"), conditions.get("Progressing")
     if failure is not None and failure.status == "True":
-        reason = refusal(failure.message) or Reason.ROLLOUT_BLOCKED
-        return Trouble(reason, f"a server pod was rejected: {failure.message}")
+        return _rejected("a server pod", failure.message, deployment, Reason.ROLLOUT_BLOCKED)
     if progressing is not None and progressing.status == "False":
         name = deployment.metadata.name
         advice = f"`kubectl describe deployment {name}` and the logs of its pods show why"
         return Trouble(Reason.ROLLOUT_BLOCKED, f"{progressing.message}; {advice}")
     return None
+
+
+def _rejected(pod: str, message: str, creator: views.ObjectView, otherwise: Reason) -> Trouble:
+    """Return why the API server rejected a pod of a Job or a Deployment, with the field that corrects its resources."""
+    reason = refusal(message) or otherwise
+    field = resources_field(creator.metadata.labels.get(labels.STAGE, ""))
+    remedy = f"; set it in {field}" if reason is Reason.RESOURCES_REFUSED else ""
+    return Trouble(reason, f"{pod} was rejected: {message}{remedy}")
 
 
 def _first_trouble(found: Iterable[Pod], now: datetime) -> Trouble | None:

@@ -127,6 +127,14 @@ class Reason(StrEnum):
         "A ResourceQuota of the namespace leaves no room. The message quotes it.",
         "Raise the quota, lower the requests, or wait until others have ended. The pod then starts automatically.",
     )
+    RESOURCES_REFUSED = (
+        "ResourcesRefused",
+        Severity.ERROR,
+        "A ResourceQuota or a LimitRange of the namespace does not accept a pod with these requests and limits, or without them. The "
+        "message quotes it and names the field that sets them.",
+        "Set what the message asks for in training.podTemplate.resources (train), training.stageResources (other stages) or "
+        "serving.podTemplate.resources (server and fetch), or let a LimitRange set it by default. A new pod then starts automatically.",
+    )
     POD_SECURITY_DENIED = (
         "PodSecurityDenied",
         Severity.ERROR,
