@@ -2,16 +2,13 @@
 
 import json
 from datetime import UTC, datetime
-from types import MappingProxyType
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from speechmodel_api.reasons import Severity, severity_of
 from speechmodel_operator.cluster import observe
-from speechmodel_operator.cluster.api import Api
 from speechmodel_operator.cluster.errors import Refused, cluster_error
-from speechmodel_operator.cluster.snapshot import Snapshot, read_rejections
-from speechmodel_operator.cluster.views import Deployment, EventView, Job, Pod
+from speechmodel_operator.cluster.views import Deployment, Job, Pod
 from speechmodel_plan.observed import Run, RunState, Trouble
 
 NOW = datetime(2026, 1, 1, 0, 10, tzinfo=UTC)
@@ -34,6 +31,7 @@ def job(*, suspend: bool = False, queue: str | None = None, failed: bool = False
 def pod(phase: str = "Pending", limits: Object | None = None, **status: Any) -> Pod:
     metadata = {
         "name": f"{NAME}-x",
+        "uid": "pod-uid",
         "creationTimestamp": "2026-01-01T00:00:01Z",
         "labels": {"speechops.dev/stage": "train", "batch.kubernetes.io/job-name": NAME},
     }
@@ -61,13 +59,14 @@ def disrupted(reason: str, message: str = "taken") -> Object:
 
 
 def run_of(job: Job, *pods: Pod, rejection: str = "") -> Run:
-    (run,) = observe.stage_runs([job], pods, {}, NOW, {NAME: rejection})
+    (run,) = observe.stage_runs([job], pods, {}, NOW, {"job-uid": rejection})
     return run
 
 
 UNMOUNTED: Object = {
     "conditions": [condition("PodScheduled", "True"), condition("PodReadyToStartContainers", "False")],
 }
+PRE_BIND, ERROR = 'running PreBind plugin "VolumeBinding":', "SchedulerError"
 QUOTA = 'pods "x" is forbidden: exceeded quota: compute, requested: cpu=1, used: cpu=4, limited: cpu=4'
 UNSPECIFIED = 'pods "x" is forbidden: failed quota: compute: must specify limits.cpu for: stage'
 STANDARD = 'pods "x" is forbidden: violates PodSecurity "restricted:latest": runAsNonRoot != true'
@@ -81,6 +80,9 @@ STANDARD = 'pods "x" is forbidden: violates PodSecurity "restricted:latest": run
         (unscheduled('persistentvolumeclaim "espejo-dataset" not found'), "VolumePending", "espejo-dataset"),
         (unscheduled("2 node(s) had volume node affinity conflict."), "VolumePending", "affinity conflict"),
         (unscheduled("2 node(s) didn't find available persistent volumes to bind."), "VolumePending", "to bind"),
+        (unscheduled(f"{PRE_BIND} binding volumes: context deadline exceeded", ERROR), "VolumePending", "deadline"),
+        (unscheduled(f'{PRE_BIND} provisioning failed for PVC "w"', ERROR), "VolumePending", "provisioning failed"),
+        (unscheduled('running "Other" filter plugin: timeout', ERROR), "Unschedulable", "timeout"),
         (unscheduled("gated", "SchedulingGated"), "SchedulingGated", "gated"),
         (UNMOUNTED, "VolumePending", f"kubectl describe pod {NAME}-x"),
         (waiting("ErrImagePull", "not found"), "ImagePullFailed", "container stage: ErrImagePull: not found"),
@@ -181,38 +183,6 @@ def test_a_job_in_a_queue_says_so_and_is_not_missed_as_a_job_without_a_pod() -> 
     assert by_hand
     assert by_hand.reason == "JobSuspended"
     assert run_of(job(queue="gpus"), pod("Running")).trouble is None
-
-
-async def test_events_are_read_only_for_a_job_that_has_had_no_pod_for_a_while() -> None:
-    asked = []
-
-    class Events:
-        async def events_about(self, thing: Job) -> tuple[EventView, ...]:
-            asked.append(thing.metadata.name)
-            entries = [
-                ("FailedCreate", "Error creating: old", "2026-01-01T00:01:00Z"),
-                ("FailedCreate", f"(combined from similar events): Error creating: {QUOTA}", "2026-01-01T00:02:00Z"),
-                ("Suspended", "Job suspended", "2026-01-01T00:03:00Z"),
-            ]
-            return tuple(
-                EventView.model_validate({"metadata": {"name": "e"}, "reason": r, "message": m, "lastTimestamp": at})
-                for r, m, at in entries
-            )
-
-    class Seen:
-        def __init__(self, jobs: list[Job], pods: list[Pod]) -> None:
-            self.jobs = {each.metadata.name: each for each in jobs}
-            self.pods = tuple(pods)
-
-    async def rejections(jobs: list[Job], pods: list[Pod], now: datetime = NOW) -> dict[str, str]:
-        return dict(await read_rejections(cast("Api", Events()), cast("Snapshot", Seen(jobs, pods)), now))
-
-    assert await rejections([job()], [pod()]) == {}
-    assert await rejections([job(suspend=True)], []) == {}
-    assert await rejections([job(failed=True)], []) == {}
-    assert await rejections([job()], [], datetime(2026, 1, 1, 0, 0, 10, tzinfo=UTC)) == {}
-    assert asked == []
-    assert await rejections([job()], []) == {NAME: QUOTA.removeprefix('pods "x" is forbidden: ')}
 
 
 def killed(component: str, limits: Object, name: str = "stage") -> tuple[Job, Pod]:
@@ -489,15 +459,3 @@ def test_a_webhook_that_denies_without_a_code_rejects_the_object() -> None:
     denied = 'admission webhook "validate.nginx.ingress.kubernetes.io" denied the request: host "a" is defined already'
     assert isinstance(cluster_error(400, json.dumps({"message": denied}).encode()), Refused)
     assert not isinstance(cluster_error(400, json.dumps({"message": "the body is not valid JSON"}).encode()), Refused)
-
-
-async def test_without_the_right_to_list_events_a_job_without_a_pod_is_seen_all_the_same() -> None:
-    class Events:
-        async def events_about(self, thing: Job) -> tuple[EventView, ...]:
-            raise Refused(403, "events is forbidden")
-
-    class Seen:
-        jobs = MappingProxyType({NAME: job()})
-        pods = ()
-
-    assert await read_rejections(cast("Api", Events()), cast("Snapshot", Seen()), NOW) == {}

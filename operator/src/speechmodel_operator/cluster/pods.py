@@ -1,6 +1,7 @@
 """The state of pods: the newest one, and the reason why one makes no progress. Pure."""
 
 import math
+import re
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
@@ -21,10 +22,23 @@ DISRUPTIONS = {
     "DeletionByPodGC": Reason.NODE_LOST,
 }
 """Our reason for that of the pod condition DisruptionTarget."""
-VOLUMES = ("persistentvolumeclaim", "persistent volume", "volume node affinity", "volume binding", "storageclass")
+VOLUMES = (
+    "persistentvolumeclaim",
+    "persistent volume",
+    "volume node affinity",
+    "volume binding",
+    "volumebinding",
+    "storageclass",
+)
 """Parts of the scheduler's message about volumes, in lower case."""
-MOUNTING_AFTER = timedelta(seconds=60)
-"""Time that volumes may take to be mounted before it is reported."""
+NO_NODE = ("", "Unschedulable", "SchedulerError")
+"""Reasons of the scheduler for a pod without a node. It has others of its own, such as SchedulingGated."""
+_MISSING = re.compile(
+    r'\b(secret|configmap) "[^"]+" not found|references non-existent (secret|config) key', re.IGNORECASE
+)
+"""Messages of the kubelet about a volume of a Secret or a ConfigMap that it cannot make."""
+VOLUMES_AFTER = timedelta(seconds=60)
+"""Time that volumes may take to be made and mounted before it is reported."""
 STUCK_AFTER = timedelta(seconds=60)
 """Time beyond its grace period that a pod may stay Terminating before it is reported."""
 
@@ -47,29 +61,51 @@ def started_at(pod: Pod, container: str) -> datetime | None:
     return began.started_at if began else None
 
 
-def trouble(pod: Pod, now: datetime) -> Trouble | None:
-    """Return the reason why a pod makes no progress."""
+def trouble(pod: Pod, now: datetime, said: str = "") -> Trouble | None:
+    """Return the reason why a pod makes no progress. `said` is what Events say about it, if they were read."""
     if stuck := _stuck(pod, now):
         return stuck
     if disrupted := disruption(pod):
         return disrupted
-    conditions = {condition.type: condition for condition in pod.status.conditions}
-    scheduled = conditions.get("PodScheduled")
+    scheduled = _condition(pod, "PodScheduled")
     if scheduled is not None and scheduled.status == "False":
         return _unscheduled(scheduled)
     if stopped := containers.trouble(pod, now):
         return stopped
-    started = conditions.get("PodReadyToStartContainers")
-    if scheduled is None or scheduled.last_transition_time is None or started is None or started.status == "True":
-        return None
-    if pod.status.phase != "Pending" or now - scheduled.last_transition_time < MOUNTING_AFTER:
+    if not mounting_for_long(pod, now):
         return None
     name = pod.metadata.name
     where = f"pod {name} on node {pod.spec.node_name}"
-    return Trouble(
-        Reason.VOLUME_PENDING,
-        f"{where} waits for its volumes or its network: `kubectl describe pod {name}` shows why",
-    )
+    if names_missing(said):
+        return Trouble(Reason.CREDENTIALS_MISSING, f"{where}: {said}")
+    why = said or f"`kubectl describe pod {name}` shows why"
+    return Trouble(Reason.VOLUME_PENDING, f"{where} waits for its volumes or its network: {why}")
+
+
+def mounting_for_long(pod: Pod, now: datetime) -> bool:
+    """Return True for a pod with a node that waits for its volumes or its network longer than usual."""
+    scheduled, started = _condition(pod, "PodScheduled"), _condition(pod, "PodReadyToStartContainers")
+    if scheduled is None or scheduled.last_transition_time is None or started is None or started.status == "True":
+        return False
+    waits = scheduled.status == "True" and pod.status.phase == "Pending"
+    return waits and now - scheduled.last_transition_time >= VOLUMES_AFTER
+
+
+def unbound_for_long(pod: Pod, now: datetime) -> bool:
+    """Return True for a pod that has no node for longer than usual because of a volume, or for a reason that the scheduler does not
+    give. It gives none for up to ten minutes while a volume is made on the node that it chose.
+    """
+    created, scheduled = pod.metadata.creation_timestamp, _condition(pod, "PodScheduled")
+    if created is None or now - created < VOLUMES_AFTER or pod.deleting or pod.status.phase != "Pending":
+        return False
+    if scheduled is None:
+        return True
+    return scheduled.status == "False" and _unscheduled(scheduled).reason is Reason.VOLUME_PENDING
+
+
+def names_missing(message: str) -> bool:
+    """Return True for a message about a Secret or a ConfigMap, or a key of one, that does not exist."""
+    return _MISSING.search(message) is not None
 
 
 def disruption(pod: Pod) -> Trouble | None:
@@ -105,14 +141,16 @@ def consequence(pod: Pod) -> tuple[int, float]:
     return (2 if ended.exit_code == ExitCode.STOPPED else 1), at
 
 
+def _condition(pod: Pod, type_: str) -> Condition | None:
+    return next((condition for condition in pod.status.conditions if condition.type == type_), None)
+
+
 def _unscheduled(condition: Condition) -> Trouble:
     """Return why a pod has no node, in the scheduler's words."""
     message = condition.message or "the scheduler found no node"
-    about_volumes = any(part in message.lower() for part in VOLUMES)
-    own = condition.reason not in ("", "Unschedulable")  # such as SchedulingGated
-    return Trouble(
-        Reason.VOLUME_PENDING if about_volumes else condition.reason if own else Reason.UNSCHEDULABLE, message
-    )
+    if any(part in message.lower() for part in VOLUMES):
+        return Trouble(Reason.VOLUME_PENDING, message)
+    return Trouble(Reason.UNSCHEDULABLE if condition.reason in NO_NODE else condition.reason, message)
 
 
 def _stuck(pod: Pod, now: datetime) -> Trouble | None:

@@ -112,8 +112,10 @@ class Reason(StrEnum):
     VOLUME_PENDING = (
         "VolumePending",
         Severity.WARNING,
-        "A volume of the pod is not bound or not mounted yet. The message quotes the scheduler, or names the pod.",
-        "`kubectl describe pvc` and `kubectl describe pod` show why: a missing claim or StorageClass, or another zone.",
+        "A volume of the pod is not bound or not mounted yet. The message quotes the scheduler, or after a minute what Events say about "
+        "the pod or the workspace claim.",
+        "Correct what the message names: a missing claim or StorageClass, another zone, or a provisioner that does not answer or may not "
+        "make volumes. `kubectl describe pvc` and `kubectl describe pod` show more.",
     )
     NO_POD = (
         "NoPod",
@@ -186,9 +188,10 @@ class Reason(StrEnum):
     CREDENTIALS_MISSING = (
         "CredentialsMissing",
         Severity.ERROR,
-        "A Secret or a key of it does not exist. The message names it.",
-        "Create the Secret that a secretRef of publish.s3, dataset.source.s3, dataset.negatives.source.s3 or training.initFrom.s3, or "
-        "publish.signing.privateKeySecretRef, names. The pod then starts automatically.",
+        "A Secret, a key of it, or a ConfigMap that a pod mounts does not exist. The message names it.",
+        "Create the Secret that a secretRef of publish.s3, dataset.source.s3, dataset.negatives.source.s3 or training.initFrom.s3, "
+        "publish.signing.privateKeySecretRef or serving.apiKeysSecretRef names. The pod then starts automatically, within two minutes if "
+        "it mounts the Secret.",
     )
     CREATE_CONTAINER_CONFIG_ERROR = (
         "CreateContainerConfigError",
