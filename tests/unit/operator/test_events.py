@@ -1,5 +1,6 @@
 """What Events say about objects that wait for long: read seldom, and quoted as the reason."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -100,6 +101,13 @@ async def test_events_about_what_waits_are_read_once_a_minute_and_are_kept_while
     assert events.read == 2
     assert await said(reader, Seen(pods=(pod("Running"),)), NOW + timedelta(seconds=61)) == {}
     assert await said(reader, Seen(), NOW + timedelta(seconds=62)) == {}, "it waits again, for something else"
+
+
+@pytest.mark.parametrize("said_by", ["pods {} is forbidden", "Pod {} is invalid"])
+async def test_the_name_of_a_rejected_pod_which_changes_with_each_attempt_is_left_out(said_by: str) -> None:
+    rejected = f"Error creating: {said_by.format(json.dumps(NAME + '-x7x2k'))}: it has no limits"
+    events = Events(job_uid=[("FailedCreate", rejected, "2026-01-01T00:02:00Z")])
+    assert await said(EventReader(cast("Api", events)), Seen()) == {"job-uid": "it has no limits"}
 
 
 @pytest.mark.parametrize(

@@ -149,6 +149,7 @@ def test_a_pod_whose_volumes_are_being_mounted_for_a_short_time_is_no_trouble() 
         (UNSPECIFIED, "ResourcesRefused"),
         ("minimum cpu usage per Container is 200m, but request is 100m", "ResourcesRefused"),
         ("maximum memory usage per Pod is 1Gi.  No limit is specified", "ResourcesRefused"),
+        ('Invalid value: "256Mi": must be less than or equal to memory limit of 128Mi', "ResourcesRefused"),
         ("cpu max limit to request ratio per Container is 2, but provided ratio is 20.000000", "ResourcesRefused"),
         (STANDARD, "PodSecurityDenied"),
         ('admission webhook "policy" denied the request', "NoPod"),
@@ -171,7 +172,7 @@ def test_a_pod_without_the_limits_that_a_quota_demands_names_the_field_that_sets
     metadata = waits.metadata.model_copy(update={"labels": {**waits.metadata.labels, "speechops.dev/stage": stage}})
     trouble = run_of(waits.model_copy(update={"metadata": metadata}), rejection=UNSPECIFIED).trouble
     assert trouble
-    assert trouble.message.endswith(f"must specify limits.cpu for: stage; set it in {field}")
+    assert trouble.message.endswith(f"must specify limits.cpu for: stage; set the requests and limits in {field}")
     assert severity_of(trouble.reason) is Severity.ERROR, "it does not pass by itself"
 
 
@@ -242,7 +243,7 @@ def test_a_run_that_failed_with_its_node_says_so() -> None:
         (
             [condition("ReplicaFailure", "True", "FailedCreate", UNSPECIFIED)],
             "ResourcesRefused",
-            "must specify limits.cpu for: stage; set it in serving.podTemplate.resources",
+            "must specify limits.cpu for: stage; set the requests and limits in serving.podTemplate.resources",
         ),
         ([condition("ReplicaFailure", "True", "FailedCreate", "denied")], "RolloutBlocked", "denied"),
         (

@@ -16,10 +16,11 @@ import re
 from speechmodel_api.reasons import Reason
 
 _NOT_ITS_RESOURCES = re.compile(
-    r"failed quota: |(minimum|maximum) \S+ usage per (Container|Pod) is |max limit to request ratio per (Container|Pod) is "
+    r"failed quota: |(minimum|maximum) \S+ usage per (Container|Pod) is |max limit to request ratio per (Container|Pod) is |"
+    r"must be less than or equal to \S+ limit"
 )
 """Messages of the API server about a pod whose requests or limits are missing or are not what a ResourceQuota or a LimitRange
-accepts. More room in the quota would not help.
+accepts, also where the default limit of a LimitRange is below the request. More room in the quota would not help.
 """
 
 

@@ -25,7 +25,9 @@ SAME_TIME = timedelta(minutes=6)
 """Time for which an Event may be older than the newest one and still hold: the kubelet repeats one every five minutes at least."""
 _SUMMARIES = re.compile(r"^(Unable to attach or mount volumes|Waiting for a volume to be created)")
 """Messages that only say that something else was not done."""
-_PREFIX = re.compile(r'^(\(combined from similar events\): )?(Error creating: (pods "[^"]*" is forbidden: )?)?')
+_PREFIX = re.compile(
+    r'^(\(combined from similar events\): )?(Error creating: ([Pp]ods? "[^"]*" is (forbidden|invalid): )?)?'
+)
 """Begin of a message that adds nothing. The name of a pod that was rejected is another one in each attempt of the Job's controller."""
 
 

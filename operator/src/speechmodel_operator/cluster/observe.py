@@ -327,7 +327,7 @@ def _rejected(pod: str, message: str, creator: views.ObjectView, otherwise: Reas
     """Return why the API server rejected a pod of a Job or a Deployment, with the field that corrects its resources."""
     reason = refusal(message) or otherwise
     field = resources_field(creator.metadata.labels.get(labels.STAGE, ""))
-    remedy = f"; set it in {field}" if reason is Reason.RESOURCES_REFUSED else ""
+    remedy = f"; set the requests and limits in {field}" if reason is Reason.RESOURCES_REFUSED else ""
     return Trouble(reason, f"{pod} was rejected: {message}{remedy}")
 
 
