@@ -451,6 +451,11 @@ def test_a_node_that_runs_out_of_memory_is_no_fault_of_the_model_so_the_stage_is
     assert world.started == ["prepare-1", "prepare-2"], "the second one waits"
     world.step(61)
     assert world.started[-1] == "prepare-3"
+    world.fail(137, result=None, trouble=Trouble("OutOfMemory", "node n ran out of memory"))
+    world.step()
+    world.edit(training__stageResources={"requests": {"memory": "2Gi"}})
+    world.step()
+    assert world.started[-1] == "prepare-4", "whoever follows the advice does not wait"
 
 
 def test_a_missing_artefact_makes_its_producers_run_again(world: World) -> None:
