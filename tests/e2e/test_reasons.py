@@ -123,6 +123,49 @@ def test_how_a_training_ends_badly_is_reported_and_each_remedy_continues_it(spac
     assert model.until_done("train")["epoch"] >= last, "the checkpoint may be some epochs ahead of the status"
 
 
+def test_a_namespace_with_a_quota_on_limits_names_each_field_that_it_needs(space: Space) -> None:
+    """The pods of the stages need limits of their own, then more memory, and that of train those of a LimitRange. The purge has
+    the limits of the stages.
+    """
+    kubectl, hard = space.kubectl, {"limits.cpu": "8", "limits.memory": "16Gi"}
+    kubectl.apply(
+        {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "compute"}, "spec": {"hard": hard}}
+    )
+    kubectl.until(
+        lambda: (kubectl.get("resourcequota", "compute") or {}).get("status", {}).get("hard"), "the quota holds"
+    )
+    manifest = space.manifest("bounded", maxEpochs=1)
+    manifest["spec"]["publish"]["deletionPolicy"] = "Delete"
+    model = space.apply(manifest)
+    rejected = model.until_condition("Stalled", reason="ResourcesRefused")["message"]
+    assert "must specify limits.cpu for: stage" in rejected
+    assert "training.stageResources" in rejected
+
+    kubectl.patch(model.name, {"training": {"stageResources": limits("48Mi")}})
+    killed = model.until_condition("Stalled", reason="OutOfMemory")["message"]
+    assert "exceeded its memory limit 48Mi" in killed
+    assert "set training.stageResources.limits.memory to 96Mi" in killed
+
+    kubectl.patch(model.name, {"training": {"stageResources": limits("2Gi")}})
+    rejected = model.until_condition("Stalled", reason="ResourcesRefused")["message"]
+    assert "training.podTemplate.resources" in rejected
+    assert model.stage("prepare")["state"] == "Succeeded"
+
+    default = {"default": limits("4Gi")["limits"], "defaultRequest": limits("4Gi")["requests"]}
+    found = {"limits": [{"type": "Container", **default}]}
+    kubectl.apply({"apiVersion": "v1", "kind": "LimitRange", "metadata": {"name": "defaults"}, "spec": found})
+    model.until_ready()
+    assert {"!ResourcesRefused", "!OutOfMemory"} <= model.reported().keys()
+    assert space.objects(), "it is published"
+    kubectl("delete", "speechmodel", model.name)
+    assert space.objects() == []
+
+
+def limits(memory: str) -> Object:
+    """Return resources with that limit of memory, whose requests fit on any node."""
+    return {"requests": {"cpu": "100m", "memory": "32Mi"}, "limits": {"cpu": "2", "memory": memory}}
+
+
 def test_a_full_volume_is_reported_and_the_stage_goes_on_once_there_is_room(space: Space) -> None:
     with small_disk(space, "1m") as disk:
         manifest = space.manifest("full")

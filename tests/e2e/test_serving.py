@@ -4,7 +4,7 @@ import json
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -79,8 +79,7 @@ def test_a_second_replica_takes_the_version_from_the_cache(model: Model, kept_in
     assert "fetched and verified" not in fetched
     model.until_ready()
     model.kubectl.patch(model.name, {"serving": {"replicas": 1}})
-    model.kubectl.until(lambda: len(model.pods("server")) == 1, "one pod is left")
-    model.until_ready()
+    until_one_server(model)
 
 
 def ready(pod: Object | None) -> bool:
@@ -95,8 +94,12 @@ def test_settings_that_cannot_work_are_reported_by_their_sentence_until_they_are
     stalled = model.until_condition("Stalled", reason="InvalidServerSettings")["message"]
     assert "the engine DeepSpeech is set, and libdeepspeech does not run on aarch64" in stalled
     assert "set serving.settings.engine to Auto or Native" in stalled
-    # the new container is started again and again, and meanwhile the status tells of that
+    # the new container is started again and again, and meanwhile the status tells of that without a break
+    since = model.condition("Stalled")["lastTransitionTime"]
     model.until_condition("Promoted", status="False", reason="InvalidServerSettings")
+    until_restarted(model, besides=before)
+    assert model.condition("Stalled")["lastTransitionTime"] == since
+    assert model.until_reported("!InvalidServerSettings")["!InvalidServerSettings"] == 1
     assert model.condition("Ready")["status"] == "True"
     model.kubectl.until(
         lambda: before == {pod["metadata"]["uid"] for pod in model.pods("server") if ready(pod)},
@@ -110,6 +113,51 @@ def test_settings_that_cannot_work_are_reported_by_their_sentence_until_they_are
     )
     assert model.condition("Promoted")["reason"] == "Promoted"
     assert model.jobs() == jobs, "nothing was trained again"
+
+
+def until_restarted(model: Model, besides: Collection[str]) -> None:
+    """Wait until a server pod whose uid is not among `besides` has started one of its containers again three times."""
+
+    def restarts() -> int:
+        found = [pod["status"] for pod in model.pods("server") if pod["metadata"]["uid"] not in besides]
+        containers = (each for status in found for each in status.get("initContainerStatuses", []))
+        servers = (each for status in found for each in status.get("containerStatuses", []))
+        return max((int(each["restartCount"]) for each in (*containers, *servers)), default=0)
+
+    model.kubectl.until(lambda: restarts() >= 3, "a container was started again three times")
+
+
+def until_one_server(model: Model) -> None:
+    model.until_ready()
+    model.kubectl.until(lambda: len(model.pods("server")) == 1, "one server pod is left")
+
+
+def test_a_server_without_enough_memory_says_so_once_and_how_much_to_give_it(model: Model) -> None:
+    before, jobs = {pod["metadata"]["uid"] for pod in model.pods("server")}, model.jobs()
+    model.kubectl.patch(model.name, {"serving": {"podTemplate": {"resources": {"limits": {"memory": "48Mi"}}}}})
+    killed = model.until_condition("Promoted", status="False", reason="OutOfMemory")["message"]
+    assert "exceeded its memory limit 48Mi" in killed
+    assert "set serving.podTemplate.resources.limits.memory to 96Mi" in killed
+    until_restarted(model, besides=before)
+    assert model.condition("Promoted")["reason"] == "OutOfMemory"
+    assert model.until_reported("!OutOfMemory")["!OutOfMemory"] == 1
+    assert model.condition("Ready")["status"] == "True", "the earlier server serves"
+
+    model.kubectl.patch(model.name, {"serving": {"podTemplate": {"resources": None}}})
+    until_one_server(model)
+    assert model.jobs() == jobs, "nothing was trained again"
+
+
+def test_a_server_whose_api_keys_are_missing_names_their_secret(model: Model) -> None:
+    kubectl = model.kubectl
+    kubectl.patch(model.name, {"serving": {"apiKeysSecretRef": {"name": "later"}}})
+    missing = model.until_condition("Stalled", reason="CredentialsMissing")["message"]
+    assert 'secret "later" not found' in missing
+    assert model.condition("Ready")["status"] == "True", "the earlier server serves"
+    kubectl.apply({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "later"}, "stringData": {"key": KEY}})
+    model.until_ready()
+    kubectl.patch(model.name, {"serving": {"apiKeysSecretRef": None}})
+    until_one_server(model)
 
 
 def test_a_roll_out_whose_pods_a_policy_rejects_is_blocked_until_they_are_allowed(model: Model) -> None:

@@ -110,6 +110,12 @@ BAD: list[tuple[str, Any, str]] = [
         {"engine": "CoquiSTT", "podTemplate": {"resources": {"requests": {"nvidia.com/mig-1g.10gb": "1"}}}},
         "podTemplate.resources must not have GPUs",
     ),
+    (
+        "spec.training",
+        {"stageResources": {"limits": {"nvidia.com/gpu": "1"}}},
+        "stageResources must not have GPUs in limits or requests, because only train uses them",
+    ),
+    ("spec.training", {"stageResources": {"limits": {"memory": "2 GB"}}}, "stageResources.limits.memory"),
     ("spec.training", {"earlyStop": {"patience": 0}}, "spec.training.earlyStop.patience"),
     ("spec.training", {"reduceOnPlateau": {"factor": 1}}, "spec.training.reduceOnPlateau.factor"),
     ("spec.training", {"schedule": {"warmupPercent": 51}}, "spec.training.schedule.warmupPercent"),

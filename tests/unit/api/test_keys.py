@@ -147,6 +147,7 @@ def test_the_keys_of_a_comparison_never_change() -> None:
         ("publish.tflite", True, "convert publish version"),
         ("publish.signing", {"privateKeySecretRef": {"name": "x"}, "publicKeys": [PUBLIC_KEY]}, "publish"),
         ("training.podTemplate", {"nodeSelector": {"a": "b"}}, ""),
+        ("training.stageResources", {"limits": {"memory": "2Gi"}}, ""),
         ("training.maxAttempts", 2, ""),
         ("training.checkpoints", {"keep": 9}, ""),
         ("training.storage", {"claimName": "other"}, ""),

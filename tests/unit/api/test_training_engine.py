@@ -7,7 +7,7 @@ import cel
 import pytest
 from pydantic import ValidationError
 from speechmodel_api.training_engine import ENGINE_RULES
-from speechmodel_api.training_spec import Training
+from speechmodel_api.training_spec import NO_GPUS_MESSAGE, NO_GPUS_RULE, Training
 
 REFUSED = {
     "schedule.type must be Constant or Auto": {"schedule": {"type": "Cosine"}},
@@ -102,3 +102,23 @@ def test_an_entry_of_augmentation_that_coqui_lacks_is_refused(entry: str, messag
     Training.model_validate({"augmentation": [entry]})
     with pytest.raises(ValidationError, match=message):
         Training.model_validate({"engine": "CoquiSTT", "augmentation": [entry]})
+
+
+@pytest.mark.parametrize(
+    ("resources", "taken"),
+    [
+        ({}, True),
+        ({"limits": {"cpu": "2", "memory": "2Gi"}, "requests": {"cpu": "100m"}}, True),
+        ({"limits": {"nvidia.com/gpu": "0"}}, True),
+        ({"limits": {"nvidia.com/gpu": "1"}}, False),
+        ({"requests": {"nvidia.com/mig-1g.10gb": "1"}}, False),
+    ],
+)
+def test_only_train_can_have_gpus(resources: dict[str, Any], taken: bool) -> None:
+    settings = {"stageResources": resources}
+    assert cel.evaluate(NO_GPUS_RULE, {"self": stored(**settings)}) == taken
+    if taken:
+        Training.model_validate(settings)
+        return
+    with pytest.raises(ValidationError, match=re.escape(NO_GPUS_MESSAGE)):
+        Training.model_validate(settings)

@@ -138,13 +138,19 @@ def test_a_checkpoint_in_a_bucket_needs_the_keys_of_its_secret_in_the_environmen
 def test_fields_that_only_a_cluster_can_make_true_are_named_when_they_are_given(tmp_path: Path) -> None:
     model = local(
         tmp_path,
-        training={"podTemplate": {"nodeSelector": {"gpu": "yes"}}, "storage": {"claimName": "fast"}, "maxEpochs": 3},
+        training={
+            "podTemplate": {"nodeSelector": {"gpu": "yes"}},
+            "stageResources": {"limits": {"memory": "2Gi"}},
+            "storage": {"claimName": "fast"},
+            "maxEpochs": 3,
+        },
         serving={"replicas": 1},
     )
     embedded = EmbeddedStore(tmp_path, "models")
     assert model.without_effect(embedded, serve=True) == (
         "training.storage",
         "training.podTemplate",
+        "training.stageResources",
         "serving.replicas",
         "publish.s3.endpoint",
         "publish.s3.secretRef",

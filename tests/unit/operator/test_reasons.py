@@ -2,15 +2,13 @@
 
 import json
 from datetime import UTC, datetime
-from types import MappingProxyType
-from typing import Any, cast
+from typing import Any
 
 import pytest
+from speechmodel_api.reasons import Severity, severity_of
 from speechmodel_operator.cluster import observe
-from speechmodel_operator.cluster.api import Api
 from speechmodel_operator.cluster.errors import Refused, cluster_error
-from speechmodel_operator.cluster.snapshot import Snapshot, read_rejections
-from speechmodel_operator.cluster.views import Deployment, EventView, Job, Pod
+from speechmodel_operator.cluster.views import Deployment, Job, Pod
 from speechmodel_plan.observed import Run, RunState, Trouble
 
 NOW = datetime(2026, 1, 1, 0, 10, tzinfo=UTC)
@@ -33,6 +31,7 @@ def job(*, suspend: bool = False, queue: str | None = None, failed: bool = False
 def pod(phase: str = "Pending", limits: Object | None = None, **status: Any) -> Pod:
     metadata = {
         "name": f"{NAME}-x",
+        "uid": "pod-uid",
         "creationTimestamp": "2026-01-01T00:00:01Z",
         "labels": {"speechops.dev/stage": "train", "batch.kubernetes.io/job-name": NAME},
     }
@@ -60,14 +59,16 @@ def disrupted(reason: str, message: str = "taken") -> Object:
 
 
 def run_of(job: Job, *pods: Pod, rejection: str = "") -> Run:
-    (run,) = observe.stage_runs([job], pods, {}, NOW, {NAME: rejection})
+    (run,) = observe.stage_runs([job], pods, {}, NOW, {"job-uid": rejection})
     return run
 
 
 UNMOUNTED: Object = {
     "conditions": [condition("PodScheduled", "True"), condition("PodReadyToStartContainers", "False")],
 }
+PRE_BIND, ERROR = 'running PreBind plugin "VolumeBinding":', "SchedulerError"
 QUOTA = 'pods "x" is forbidden: exceeded quota: compute, requested: cpu=1, used: cpu=4, limited: cpu=4'
+UNSPECIFIED = 'pods "x" is forbidden: failed quota: compute: must specify limits.cpu for: stage'
 STANDARD = 'pods "x" is forbidden: violates PodSecurity "restricted:latest": runAsNonRoot != true'
 
 
@@ -79,6 +80,9 @@ STANDARD = 'pods "x" is forbidden: violates PodSecurity "restricted:latest": run
         (unscheduled('persistentvolumeclaim "espejo-dataset" not found'), "VolumePending", "espejo-dataset"),
         (unscheduled("2 node(s) had volume node affinity conflict."), "VolumePending", "affinity conflict"),
         (unscheduled("2 node(s) didn't find available persistent volumes to bind."), "VolumePending", "to bind"),
+        (unscheduled(f"{PRE_BIND} binding volumes: context deadline exceeded", ERROR), "VolumePending", "deadline"),
+        (unscheduled(f'{PRE_BIND} provisioning failed for PVC "w"', ERROR), "VolumePending", "provisioning failed"),
+        (unscheduled('running "Other" filter plugin: timeout', ERROR), "Unschedulable", "timeout"),
         (unscheduled("gated", "SchedulingGated"), "SchedulingGated", "gated"),
         (UNMOUNTED, "VolumePending", f"kubectl describe pod {NAME}-x"),
         (waiting("ErrImagePull", "not found"), "ImagePullFailed", "container stage: ErrImagePull: not found"),
@@ -114,8 +118,9 @@ def test_a_pod_says_why_it_waits_and_stops_saying_so(status: Object, reason: str
             "",
         ),
         ({"output": {"version": "0badcafe"}}, "CrashLoopBackOff", "CrashLoopBackOff", "0badcafe"),
-        ("Killed", "CrashLoopBackOff", "CrashLoopBackOff", "Killed"),
-        ({"error": {"reason": "DownloadFailed", "message": "gone"}}, "ErrImagePull", "ImagePullFailed", ""),
+        ("Killed", "CrashLoopBackOff", "CrashLoopBackOff", "CrashLoopBackOff: Killed"),
+        ("", "CrashLoopBackOff", "CrashLoopBackOff", "CrashLoopBackOff: it exits again and again, last with code 65"),
+        ({"error": {"reason": "DownloadFailed", "message": "gone"}}, "ErrImagePull", "ImagePullFailed", "ErrImagePull"),
     ],
 )
 def test_a_program_that_fails_again_and_again_gives_its_own_reason(
@@ -141,7 +146,11 @@ def test_a_pod_whose_volumes_are_being_mounted_for_a_short_time_is_no_trouble() 
     ("rejection", "reason"),
     [
         (QUOTA, "QuotaExceeded"),
-        ('pods "x" is forbidden: failed quota: compute: must specify limits.cpu', "QuotaExceeded"),
+        (UNSPECIFIED, "ResourcesRefused"),
+        ("minimum cpu usage per Container is 200m, but request is 100m", "ResourcesRefused"),
+        ("maximum memory usage per Pod is 1Gi.  No limit is specified", "ResourcesRefused"),
+        ('Invalid value: "256Mi": must be less than or equal to memory limit of 128Mi', "ResourcesRefused"),
+        ("cpu max limit to request ratio per Container is 2, but provided ratio is 20.000000", "ResourcesRefused"),
         (STANDARD, "PodSecurityDenied"),
         ('admission webhook "policy" denied the request', "NoPod"),
         ("", "NoPod"),
@@ -155,6 +164,18 @@ def test_a_job_without_a_pod_quotes_what_rejected_it(rejection: str, reason: str
     assert run_of(job(), pod("Running"), rejection=rejection).trouble is None
 
 
+@pytest.mark.parametrize(
+    ("stage", "field"), [("train", "training.podTemplate.resources"), ("publish", "training.stageResources")]
+)
+def test_a_pod_without_the_limits_that_a_quota_demands_names_the_field_that_sets_them(stage: str, field: str) -> None:
+    waits = job()
+    metadata = waits.metadata.model_copy(update={"labels": {**waits.metadata.labels, "speechops.dev/stage": stage}})
+    trouble = run_of(waits.model_copy(update={"metadata": metadata}), rejection=UNSPECIFIED).trouble
+    assert trouble
+    assert trouble.message.endswith(f"must specify limits.cpu for: stage; set the requests and limits in {field}")
+    assert severity_of(trouble.reason) is Severity.ERROR, "it does not pass by itself"
+
+
 def test_a_job_in_a_queue_says_so_and_is_not_missed_as_a_job_without_a_pod() -> None:
     run = run_of(job(suspend=True, queue="gpus"))
     assert run.state is RunState.PENDING
@@ -165,54 +186,47 @@ def test_a_job_in_a_queue_says_so_and_is_not_missed_as_a_job_without_a_pod() -> 
     assert run_of(job(queue="gpus"), pod("Running")).trouble is None
 
 
-async def test_events_are_read_only_for_a_job_that_has_had_no_pod_for_a_while() -> None:
-    asked = []
-
-    class Events:
-        async def events_about(self, thing: Job) -> tuple[EventView, ...]:
-            asked.append(thing.metadata.name)
-            entries = [
-                ("FailedCreate", "Error creating: old", "2026-01-01T00:01:00Z"),
-                ("FailedCreate", f"(combined from similar events): Error creating: {QUOTA}", "2026-01-01T00:02:00Z"),
-                ("Suspended", "Job suspended", "2026-01-01T00:03:00Z"),
-            ]
-            return tuple(
-                EventView.model_validate({"metadata": {"name": "e"}, "reason": r, "message": m, "lastTimestamp": at})
-                for r, m, at in entries
-            )
-
-    class Seen:
-        def __init__(self, jobs: list[Job], pods: list[Pod]) -> None:
-            self.jobs = {each.metadata.name: each for each in jobs}
-            self.pods = tuple(pods)
-
-    async def rejections(jobs: list[Job], pods: list[Pod], now: datetime = NOW) -> dict[str, str]:
-        return dict(await read_rejections(cast("Api", Events()), cast("Snapshot", Seen(jobs, pods)), now))
-
-    assert await rejections([job()], [pod()]) == {}
-    assert await rejections([job(suspend=True)], []) == {}
-    assert await rejections([job(failed=True)], []) == {}
-    assert await rejections([job()], [], datetime(2026, 1, 1, 0, 0, 10, tzinfo=UTC)) == {}
-    assert asked == []
-    assert await rejections([job()], []) == {NAME: QUOTA.removeprefix('pods "x" is forbidden: ')}
+def killed(component: str, limits: Object, name: str = "stage") -> tuple[Job, Pod]:
+    """Return a Job, and its pod whose only container was killed because memory ran out."""
+    state = {"terminated": {"exitCode": 137, "reason": "OOMKilled", "finishedAt": "2026-01-01T00:04:00Z"}}
+    found = pod("Failed", limits, containerStatuses=[{"name": name, "state": state}])
+    labelled = {**found.metadata.labels, "speechops.dev/stage": component}
+    metadata = found.metadata.model_copy(update={"labels": labelled})
+    return job(failed=True), found.model_copy(update={"metadata": metadata})
 
 
 @pytest.mark.parametrize(
-    ("limits", "words"),
+    ("component", "limit", "remedy"),
     [
-        ({"memory": "1Gi"}, "the memory limit 1Gi; raise podTemplate.resources.limits.memory to 2Gi"),
-        ({"memory": "300Mi"}, "the memory limit 300Mi; raise podTemplate.resources.limits.memory to 600Mi"),
-        ({"memory": "1500M"}, "to 2862Mi"),
-        ({}, "the memory of the node; raise podTemplate.resources.limits.memory, or lower batchSize"),
+        (
+            "train",
+            "1Gi",
+            "set training.podTemplate.resources.limits.memory to 2Gi, or lower hyperparameters.batchSize or",
+        ),
+        ("train", "1500M", "set training.podTemplate.resources.limits.memory to 2862Mi, or lower"),
+        ("prepare", "300Mi", "set training.stageResources.limits.memory to 600Mi"),
+        ("evaluate", "512Mi", "set training.stageResources.limits.memory to 1Gi"),
     ],
 )
-def test_out_of_memory_names_the_limit_and_proposes_another(limits: Object, words: str) -> None:
-    state = {"terminated": {"exitCode": 137, "reason": "OOMKilled", "finishedAt": "2026-01-01T00:04:00Z"}}
-    killed = pod("Failed", limits, containerStatuses=[{"name": "stage", "state": state}])
-    trouble = run_of(job(failed=True), killed).trouble
+def test_a_memory_limit_that_was_exceeded_is_named_with_its_field_and_a_larger_one(
+    component: str, limit: str, remedy: str
+) -> None:
+    trouble = run_of(*killed(component, {"memory": limit})).trouble
     assert trouble
     assert (trouble.reason, trouble.final) == ("OutOfMemory", True)
-    assert words in trouble.message
+    assert trouble.message.startswith(f"container stage exceeded its memory limit {limit}; {remedy}")
+    assert ("batchSize" in trouble.message) == (component == "train")
+
+
+@pytest.mark.parametrize(
+    ("component", "field"), [("train", "training.podTemplate.resources"), ("convert", "training.stageResources")]
+)
+def test_without_a_limit_the_memory_of_the_node_ran_out_which_may_pass(component: str, field: str) -> None:
+    trouble = run_of(*killed(component, {})).trouble
+    assert trouble
+    assert (trouble.reason, trouble.final) == ("OutOfMemory", False)
+    assert "was killed because node gpu had no memory left" in trouble.message
+    assert f"set {field}.requests.memory to what it needs" in trouble.message
 
 
 def test_a_run_that_failed_with_its_node_says_so() -> None:
@@ -226,6 +240,11 @@ def test_a_run_that_failed_with_its_node_says_so() -> None:
     [
         ([condition("ReplicaFailure", "True", "FailedCreate", QUOTA)], "QuotaExceeded", "limited: cpu=4"),
         ([condition("ReplicaFailure", "True", "FailedCreate", STANDARD)], "PodSecurityDenied", "runAsNonRoot"),
+        (
+            [condition("ReplicaFailure", "True", "FailedCreate", UNSPECIFIED)],
+            "ResourcesRefused",
+            "must specify limits.cpu for: stage; set the requests and limits in serving.podTemplate.resources",
+        ),
         ([condition("ReplicaFailure", "True", "FailedCreate", "denied")], "RolloutBlocked", "denied"),
         (
             [
@@ -242,7 +261,7 @@ def test_a_run_that_failed_with_its_node_says_so() -> None:
 )
 def test_a_deployment_says_why_its_rollout_stands(conditions: list[Object], reason: str | None, words: str) -> None:
     deployment = {
-        "metadata": {"name": "espejo", "generation": 2},
+        "metadata": {"name": "espejo", "generation": 2, "labels": {"speechops.dev/stage": "server"}},
         "spec": {"replicas": 2, "template": {"metadata": {"labels": {"speechops.dev/version": "v1"}}}},
         "status": {"observedGeneration": 2, "replicas": 1, "readyReplicas": 1, "conditions": conditions},
     }
@@ -303,6 +322,99 @@ def test_a_crashed_server_of_the_settings_before_is_no_reason_once_there_is_a_po
     assert both and both.trouble is None
 
 
+OOM: Object = {"exitCode": 137, "reason": "OOMKilled"}
+
+
+def crashing(
+    state: Object, restarts: int, last: Object | None = None, *, name: str = "server", ready: bool = False
+) -> Pod:
+    """Return a pod of a server whose container `name` is in that state after so many restarts."""
+    times = {"startedAt": "2026-01-01T00:08:00Z", "finishedAt": "2026-01-01T00:08:02Z"}
+    last_state = {"terminated": times | last} if last else {}
+    status = {"name": name, "state": state, "lastState": last_state, "restartCount": restarts, "ready": ready}
+    labels = {"speechops.dev/version": "v1", "speechops.dev/stage": "server"}
+    spec = {
+        "nodeName": "n",
+        "containers": [{"name": "server", "resources": {"limits": {"memory": "64Mi"}}}],
+        "initContainers": [{"name": "fetch", "resources": {"limits": {"memory": "96Mi"}}}],
+    }
+    statuses = {"initContainerStatuses" if name == "fetch" else "containerStatuses": [status]}
+    metadata = {"name": "espejo-x", "creationTimestamp": "2026-01-01T00:00:01Z", "labels": labels}
+    return Pod.model_validate({"metadata": metadata, "spec": spec, "status": {"phase": "Running", **statuses}})
+
+
+def server_trouble(*pods: Pod, now: datetime = NOW) -> Trouble | None:
+    deployment = {
+        "metadata": {"name": "espejo", "generation": 2},
+        "spec": {"replicas": 1, "template": {"metadata": {"labels": {"speechops.dev/version": "v1"}}}},
+        "status": {"observedGeneration": 2, "replicas": 1, "updatedReplicas": 1},
+    }
+    server = observe.server_of(Deployment.model_validate(deployment), pods, now)
+    assert server
+    return server.trouble
+
+
+BACK_OFF: Object = {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 20s restarting failed container"}}
+
+
+def running(since: str) -> Object:
+    return {"running": {"startedAt": since}}
+
+
+@pytest.mark.parametrize(("name", "limit", "larger"), [("server", "64Mi", "128Mi"), ("fetch", "96Mi", "192Mi")])
+def test_a_server_that_exceeds_its_memory_limit_says_so_instead_of_that_it_is_started_again(
+    name: str, limit: str, larger: str
+) -> None:
+    trouble = server_trouble(crashing(BACK_OFF, 1, OOM, name=name))
+    remedy = f"set serving.podTemplate.resources.limits.memory to {larger}"
+    assert trouble == Trouble(
+        "OutOfMemory", f"container {name} exceeded its memory limit {limit}; {remedy}", final=True
+    )
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        OOM,
+        {"exitCode": 1, "message": "Killed"},
+        {"exitCode": 139},
+        {"exitCode": 78, "message": json.dumps({"error": {"reason": "InvalidServerSettings", "message": "no"}})},
+    ],
+    ids=["out of memory", "with a message", "without one", "with a reason of its own"],
+)
+def test_a_crash_loop_has_one_reason_and_one_message_while_the_container_is_started_again(last: Object) -> None:
+    """What kubectl shows between two crashes: the container ended, waits, is being started, and runs for a moment."""
+    ended = {"terminated": {"startedAt": "2026-01-01T00:09:50Z", "finishedAt": "2026-01-01T00:09:52Z"} | last}
+    longer = {"waiting": BACK_OFF["waiting"] | {"message": "back-off 40s restarting failed container"}}
+    shown = [
+        crashing(BACK_OFF, 1, last),
+        crashing(running("2026-01-01T00:09:50Z"), 2, last),
+        crashing(ended, 2, last),
+        crashing(longer, 2, last),
+        crashing(running("2026-01-01T00:09:58Z"), 3, last),
+    ]
+    (only,) = {server_trouble(each) for each in shown}
+    assert only
+
+
+@pytest.mark.parametrize(
+    ("state", "restarts", "last", "ready"),
+    [
+        (running("2026-01-01T00:09:58Z"), 3, {"exitCode": 1}, True),
+        (running("2025-12-31T23:59:00Z"), 3, {"exitCode": 1}, False),
+        (running("2026-01-01T00:09:58Z"), 1, {"exitCode": 1}, False),
+        (running("2026-01-01T00:09:58Z"), 9, {"exitCode": 1, "startedAt": "2025-12-31T00:00:00Z"}, False),
+        ({"terminated": {"exitCode": 1}}, 0, None, False),
+        ({"waiting": {"reason": "PodInitializing"}}, 3, {"exitCode": 1}, False),
+    ],
+    ids=["ready", "runs for long", "crashed once", "ran for long before", "crashes first", "waits for fetch"],
+)
+def test_a_container_that_may_have_recovered_is_not_in_a_crash_loop(
+    state: Object, restarts: int, last: Object | None, ready: bool
+) -> None:
+    assert server_trouble(crashing(state, restarts, last, ready=ready)) is None
+
+
 @pytest.mark.parametrize(
     ("phase", "deleted", "status"),
     [
@@ -348,15 +460,3 @@ def test_a_webhook_that_denies_without_a_code_rejects_the_object() -> None:
     denied = 'admission webhook "validate.nginx.ingress.kubernetes.io" denied the request: host "a" is defined already'
     assert isinstance(cluster_error(400, json.dumps({"message": denied}).encode()), Refused)
     assert not isinstance(cluster_error(400, json.dumps({"message": "the body is not valid JSON"}).encode()), Refused)
-
-
-async def test_without_the_right_to_list_events_a_job_without_a_pod_is_seen_all_the_same() -> None:
-    class Events:
-        async def events_about(self, thing: Job) -> tuple[EventView, ...]:
-            raise Refused(403, "events is forbidden")
-
-    class Seen:
-        jobs = MappingProxyType({NAME: job()})
-        pods = ()
-
-    assert await read_rejections(cast("Api", Events()), cast("Snapshot", Seen()), NOW) == {}

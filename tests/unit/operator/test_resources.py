@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from speechmodel_api.pods import resources_field
 from speechmodel_api.serving_spec import Engine
 from speechmodel_api.spec import SpeechModelSpec
 from speechmodel_api.stages.contract import StageName
@@ -36,6 +37,8 @@ MODEL = ModelStatus(
     region="us-east-1",
     published_at="2026-01-01T00:00:00Z",
 )
+BOUNDED = {"limits": {"cpu": "2", "memory": "1Gi"}, "requests": {"memory": "512Mi"}}
+LIGHT = {"requests": {"cpu": "100m", "memory": "256Mi"}}
 GPU: dict[str, Any] = {
     "resources": {"limits": {"nvidia.com/gpu": "1", "memory": "8Gi"}},
     "nodeSelector": {"pool": "gpu"},
@@ -56,6 +59,7 @@ GOLDEN_SETTINGS = {
     "publish": "83a1f592",
     "compare": "83a1f592",
     "gpu": "2bd26659",
+    "stageResources": "7f3fd4c0",
 }
 
 
@@ -120,6 +124,49 @@ def test_every_pod_on_the_workspace_is_placed_where_training_can_run_and_only_tr
         assert pod["runtimeClassName"] == "nvidia"
         limits = pod["containers"][0]["resources"].get("limits", {})
         assert ("nvidia.com/gpu" in limits) == (stage is StageName.TRAIN)
+
+
+def containers(world: World) -> dict[str, dict[str, Any]]:
+    """Return the container of each stage, of the purge and of fetch, and the server's, by name."""
+    found = {stage.value: job["spec"]["template"]["spec"] for stage, job in all_jobs(world).items()}
+    spec = SpeechModelSpec.model_validate(world.spec)
+    purge = jobs.purge_job(IMAGES, OWNER, spec, PurgeInput(target=spec.publish.s3, base="a/b"), {})
+    server = serving.deployment(IMAGES, OWNER, spec, MODEL)["spec"]["template"]["spec"]
+    found["purge"] = purge["spec"]["template"]["spec"]
+    return {name: pod["containers"][0] for name, pod in found.items()} | {
+        "fetch": server["initContainers"][0],
+        "server": server["containers"][0],
+    }
+
+
+def test_every_program_gets_the_resources_that_the_spec_gives_it() -> None:
+    world = World()
+    default = {name: made["resources"] for name, made in containers(world).items()}
+    assert default.pop("train") == {}
+    assert all(given == LIGHT for given in default.values())
+    assert {"prepare", "convert", "evaluate", "publish", "purge", "fetch", "server"} == default.keys()
+
+    of_train, of_server = {"limits": {"memory": "8Gi"}}, {"limits": {"cpu": "4", "memory": "2Gi"}}
+    world.edit(training__podTemplate={"resources": of_train}, training__stageResources=BOUNDED)
+    world.edit(serving={"podTemplate": {"resources": of_server}})
+    given = {name: made["resources"] for name, made in containers(World(spec=world.spec)).items()}
+    wanted = {
+        "training.podTemplate.resources": of_train,
+        "training.stageResources": BOUNDED,
+        "serving.podTemplate.resources": of_server,
+    }
+    assert {name: wanted[resources_field(name)] for name in given} == given, (
+        "messages name the field that has an effect"
+    )
+    assert (given["train"], given["server"], given["fetch"]) == (of_train, of_server, of_server)
+
+
+def test_resources_of_stages_replace_no_training() -> None:
+    world = World()
+    before = settings_hashes(SpeechModelSpec.model_validate(world.spec))
+    world.edit(training__stageResources=BOUNDED)
+    after = settings_hashes(SpeechModelSpec.model_validate(world.spec))
+    assert {stage for stage in before if before[stage] == after[stage]} == {StageName.TRAIN}
 
 
 @pytest.mark.parametrize(
@@ -512,6 +559,8 @@ def test_the_hash_of_the_pod_settings_never_changes_by_itself() -> None:
     golden = {stage.value: found for stage, found in hashes.items()}
     world.edit(training__podTemplate=GPU)
     golden["gpu"] = settings_hashes(SpeechModelSpec.model_validate(world.spec))[StageName.TRAIN]
+    world.edit(training__stageResources=BOUNDED)
+    golden["stageResources"] = settings_hashes(SpeechModelSpec.model_validate(world.spec))[StageName.PREPARE]
     assert golden == GOLDEN_SETTINGS, "an upgrade would stop running trainings"
 
 

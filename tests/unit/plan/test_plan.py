@@ -18,6 +18,8 @@ from speechmodel_plan.stages.compare import COMPARE
 from speechmodel_plan.stages.download import DOWNLOAD
 from support.world import World
 
+MORE = {"limits": {"memory": "2Gi"}}
+
 
 @pytest.fixture
 def world() -> World:
@@ -152,6 +154,7 @@ def test_a_new_revision_with_the_same_data_trains_nothing(ready: World) -> None:
         {"serving__replicas": 3},
         {"serving__service": {"name": "voice"}},
         {"training__podTemplate": {"resources": {"limits": {"memory": "8Gi"}}}},
+        {"training__stageResources": {"limits": {"memory": "8Gi"}}},
         {"training__maxAttempts": 2},
         {"training__activeDeadlineSeconds": 60},
         {"publish__deletionPolicy": "Delete"},
@@ -414,18 +417,45 @@ def test_an_attempt_after_a_pause_does_not_repeat_why_the_one_before_was_stopped
     assert (world.started[-1], stage.image_failures, stage.reason) == ("prepare-3", 1, None)
 
 
-def test_out_of_memory_waits_for_other_pod_settings(world: World) -> None:
-    world.until(StageName.TRAIN)
+@pytest.mark.parametrize(
+    ("stage", "field", "other"),
+    [
+        ("train", {"podTemplate": {"resources": MORE}}, {"stageResources": MORE}),
+        ("prepare", {"stageResources": MORE}, {"podTemplate": {"resources": MORE}}),
+        ("evaluate", {"stageResources": MORE}, {"podTemplate": {"resources": MORE}}),
+    ],
+)
+def test_out_of_memory_waits_for_other_resources_of_that_stage(
+    world: World, stage: str, field: dict[str, object], other: dict[str, object]
+) -> None:
+    world.until(StageName(stage))
     world.fail(
         137, result=None, trouble=Trouble("OutOfMemory", "the container exceeded the memory limit 1Gi", final=True)
     )
     world.step()
+    world.edit(**{f"training__{name}": value for name, value in other.items()})
     world.step(7200)
-    assert world.condition("Trained").reason == "OutOfMemory"
-    assert world.started[-1] == "train-1"
-    world.edit(training__podTemplate={"resources": {"limits": {"memory": "2Gi"}}})
+    assert world.condition("Stalled").reason == "OutOfMemory"
+    assert world.started[-1] == f"{stage}-1"
+    world.edit(**{f"training__{name}": value for name, value in field.items()})
     world.step()
-    assert world.started[-1] == "train-2"
+    assert world.started[-1] == f"{stage}-2"
+
+
+def test_a_node_that_runs_out_of_memory_is_no_fault_of_the_model_so_the_stage_is_tried_again(world: World) -> None:
+    world.until(StageName.PREPARE)
+    for attempt in (1, 2):
+        world.fail(137, result=None, trouble=Trouble("OutOfMemory", "node n ran out of memory"))
+        world.step()
+        assert world.stage(StageName.PREPARE).reason == ("OutOfMemory" if attempt == 2 else None)
+    assert world.started == ["prepare-1", "prepare-2"], "the second one waits"
+    world.step(61)
+    assert world.started[-1] == "prepare-3"
+    world.fail(137, result=None, trouble=Trouble("OutOfMemory", "node n ran out of memory"))
+    world.step()
+    world.edit(training__stageResources={"requests": {"memory": "2Gi"}})
+    world.step()
+    assert world.started[-1] == "prepare-4", "whoever follows the advice does not wait"
 
 
 def test_a_missing_artefact_makes_its_producers_run_again(world: World) -> None:

@@ -85,6 +85,13 @@ def test_a_full_disk_says_which_setting_helps(tmp_path: Path) -> None:
     assert "Keep the folder checkpoints" in result["error"]["message"]  # type: ignore[index]
 
 
+def test_a_program_without_memory_says_which_setting_helps(tmp_path: Path) -> None:
+    code, result, _ = run(tmp_path, "raise MemoryError")
+    assert code == 75
+    assert result["error"]["reason"] == "OutOfMemory"  # type: ignore[index]
+    assert "set training.stageResources.limits.memory" in result["error"]["message"]  # type: ignore[index]
+
+
 @pytest.mark.parametrize("number", ["EACCES", "EPERM", "EROFS"])
 def test_what_may_not_be_written_is_not_tried_again(tmp_path: Path, number: str) -> None:
     code, result, _ = run(tmp_path, f"raise OSError(errno.{number}, 'Permission denied', '/workspace/x')")

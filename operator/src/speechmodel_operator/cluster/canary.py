@@ -1,7 +1,7 @@
 """The servers of a canary, and the requests that they count in their metrics, as Prometheus reads them."""
 
 import asyncio
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 
 import aiohttp
@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from speechmodel_api.status import CanaryServer
 from speechmodel_plan.observed import CanaryServers, Crash
 
-from speechmodel_operator.cluster.observe import server_of, with_stage
+from speechmodel_operator.cluster.observe import NOTHING_SAID, server_of, with_stage
 from speechmodel_operator.cluster.views import Deployment, Pod
 from speechmodel_operator.resources import labels
 
@@ -23,10 +23,14 @@ class Unreadable(Exception):
     """A server's metrics could not be read."""
 
 
-async def read_canary(deployment: Deployment | None, pods: Sequence[Pod], now: datetime) -> CanaryServers | None:
-    """Return the servers of the canary, with the counts of those that run; None without a Deployment."""
+async def read_canary(
+    deployment: Deployment | None, pods: Sequence[Pod], now: datetime, said: Mapping[str, str] = NOTHING_SAID
+) -> CanaryServers | None:
+    """Return the servers of the canary, with the counts of those that run; None without a Deployment. `said` is what Events say about
+    pods, by uid.
+    """
     mine = canary_pods(deployment, pods)
-    server = server_of(deployment, mine, now)
+    server = server_of(deployment, mine, now, said=said)
     if server is None:
         return None
     running = [pod for pod in mine if pod.status.phase == "Running" and pod.status.pod_ip]

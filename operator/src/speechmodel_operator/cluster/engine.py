@@ -36,8 +36,9 @@ from speechmodel_operator.cluster.errors import (
     NoAnswer,
     Refused,
 )
+from speechmodel_operator.cluster.events import EventReader
 from speechmodel_operator.cluster.progress import ProgressReader
-from speechmodel_operator.cluster.snapshot import Snapshot, read_rejections, read_snapshot
+from speechmodel_operator.cluster.snapshot import Snapshot, read_snapshot
 from speechmodel_operator.cluster.status import post_events, write_status
 from speechmodel_operator.cluster.views import Claim, Manifest, ObjectView, ViewT
 from speechmodel_operator.cluster.writer import Writer
@@ -72,6 +73,7 @@ class ClusterEngine:
         self._api: Api = api
         """Source and destination of the current step: the API server, or the rehearsal."""
         self._progress = ProgressReader(api, progress_interval)
+        self._events = EventReader(api)
         self._snapshot: Snapshot | None = None
         """The snapshot of the current step, replaced whole."""
         self._built: tuple[SpeechModelSpec, ModelStatus, pod.Manifest] | None = None
@@ -118,10 +120,10 @@ class ClusterEngine:
                 self._rehearsal.gone(self._owner.uid)
             return None
         progress, now = await self._progress.read(self._snapshot), self._now()
-        rejections = await read_rejections(self._api, self._snapshot, now)
-        canary = await read_canary(self._snapshot.canary, self._snapshot.pods, now)
+        said = await self._events.read(self._snapshot, now)
+        canary = await read_canary(self._snapshot.canary, self._snapshot.pods, now, said)
         return self._snapshot.observed(
-            self._deployment, progress, self._progress.interval, rejections, now, self._applied_generation, canary
+            self._deployment, progress, self._progress.interval, said, now, self._applied_generation, canary
         )
 
     async def apply(self, plan: Plan) -> Done:

@@ -11,8 +11,17 @@ NoAnswer               the API server could not be reached, or its answer broke 
 """
 
 import json
+import re
 
 from speechmodel_api.reasons import Reason
+
+_NOT_ITS_RESOURCES = re.compile(
+    r"failed quota: |(minimum|maximum) \S+ usage per (Container|Pod) is |max limit to request ratio per (Container|Pod) is |"
+    r"must be less than or equal to \S+ limit"
+)
+"""Messages of the API server about a pod whose requests or limits are missing or are not what a ResourceQuota or a LimitRange
+accepts, also where the default limit of a LimitRange is below the request. More room in the quota would not help.
+"""
 
 
 class ClusterError(Exception):
@@ -109,9 +118,13 @@ def forget(error: BaseException) -> None:
 
 
 def refusal(message: str) -> Reason | None:
-    """Return the reason in the API server's message about a rejected object, if it is one of a quota or a standard."""
-    if "exceeded quota" in message or "failed quota" in message:
+    """Return the reason in the API server's message about a rejected object, if it is one of a quota, a LimitRange or a
+    standard.
+    """
+    if "exceeded quota" in message:
         return Reason.QUOTA_EXCEEDED
+    if _NOT_ITS_RESOURCES.search(message):
+        return Reason.RESOURCES_REFUSED
     return Reason.POD_SECURITY_DENIED if "violates PodSecurity" in message else None
 
 

@@ -3,13 +3,15 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from types import MappingProxyType
 
+from speechmodel_api.pods import resources_field
 from speechmodel_api.progress import StepProgress, TrainProgress
 from speechmodel_api.reasons import Reason
 from speechmodel_plan.names import RunName
 from speechmodel_plan.observed import Claim, Purge, Run, RunState, Server, Trouble
 
-from speechmodel_operator.cluster import pods, views
+from speechmodel_operator.cluster import containers, pods, views
 from speechmodel_operator.cluster.errors import refusal
 from speechmodel_operator.cluster.views import Deployment, Job, Pod
 from speechmodel_operator.resources import labels
@@ -20,6 +22,8 @@ TEMPLATE_HASH = "pod-template-hash"
 """Label of a pod that tells which template of its Deployment it is from. Kubernetes sets it."""
 
 NO_POD_AFTER_SECONDS = 20
+NOTHING_SAID: Mapping[str, str] = MappingProxyType({})
+"""What Events say, where they were not read."""
 
 
 def stage_runs(
@@ -27,21 +31,20 @@ def stage_runs(
     job_pods: Iterable[Pod],
     progress: Mapping[str, TrainProgress | StepProgress],
     now: datetime,
-    rejections: Mapping[str, str] | None = None,
+    said: Mapping[str, str] = NOTHING_SAID,
+    claim: views.Claim | None = None,
 ) -> tuple[Run, ...]:
     """Return a run for each stage Job, and an ending run for each deleted Job whose pods still exist. A deleted Job that only a
     finalizer of something else keeps is no run.
 
-    `rejections` has the API server's message by the name of a Job whose pod it rejected.
+    `said` is what Events say about Jobs, pods and the workspace claim that wait, by uid.
     """
     by_job: dict[str, list[Pod]] = {}
     for pod in job_pods:
         if job_name := pod.metadata.labels.get(JOB_NAME):
             by_job.setdefault(job_name, []).append(pod)
     runs = [
-        _job_run(
-            job, named, by_job.get(job.metadata.name, []), progress, now, (rejections or {}).get(job.metadata.name, "")
-        )
+        _job_run(job, named, by_job.get(job.metadata.name, []), progress, now, said, claim)
         for job in jobs
         if (named := RunName.read(job.metadata.name)) and not _left_behind(job, by_job.get(job.metadata.name, []), now)
     ]
@@ -49,7 +52,7 @@ def stage_runs(
     for name, orphans in by_job.items():
         left = [pod for pod in orphans if pods.executing(pod)]
         if name not in known and left and (named := RunName.read(name)):
-            runs.append(_orphan_run(name, named, left, now))
+            runs.append(_orphan_run(name, named, left, now, said))
     return tuple(runs)
 
 
@@ -73,8 +76,9 @@ def server_of(
     wanted: str | None = None,
     least: int | None = None,
     applied_generation: int | None = None,
+    said: Mapping[str, str] = NOTHING_SAID,
 ) -> Server | None:
-    """Return the Deployment, and the reason why its pods are not ready.
+    """Return the Deployment, and the reason why its pods are not ready. `said` is what Events say about them, by uid.
 
     `wanted` is the hash of the Deployment that the current spec asks for. A Deployment that was applied with another hash is not settled.
     `least` is the number of replicas that is enough while an autoscaler adds more; without it, all must be ready. With `least`, the
@@ -103,7 +107,7 @@ def server_of(
         deployment.spec.replicas,
         status.ready_replicas,
         settled,
-        None if settled else _first_trouble(latest, now) or _blocked(deployment),
+        None if settled else _first_trouble(latest, now, said) or _blocked(deployment),
         complete=current
         and status.replicas == status.updated_replicas
         and (status.updated_replicas > 0 or deployment.spec.replicas == 0),
@@ -135,6 +139,12 @@ def purge_of(job: Job | None, job_pods: Iterable[Pod], now: datetime) -> Purge |
     ended = pod.state(STAGE_CONTAINER).terminated if pod else None
     message = (ended.message if ended else None) or end.message or "the Job failed"
     return Purge(True, created, Trouble(Reason.PURGE_FAILED, message, final=True))
+
+
+def keeps_waiting(claim: views.Claim, found: Iterable[Pod], now: datetime) -> bool:
+    """Return True if pods have had no node for long and the workspace claim, which has no volume yet, may be why."""
+    unbound = claim.status.phase == "Pending" and not claim.deleting
+    return unbound and any(pods.unbound_for_long(pod, now) for pod in found if JOB_NAME in pod.metadata.labels)
 
 
 def created_for(thing: views.ObjectView, model: str) -> bool:
@@ -170,7 +180,8 @@ def _job_run(
     job_pods: Sequence[Pod],
     progress: Mapping[str, TrainProgress | StepProgress],
     now: datetime,
-    rejection: str,
+    said: Mapping[str, str],
+    claim: views.Claim | None,
 ) -> Run:
     metadata, state = job.metadata, _state(job, job_pods)
     workers = _workers(job_pods)
@@ -178,11 +189,15 @@ def _job_run(
     ready = sum(pod.state(STAGE_CONTAINER).running is not None or pod.status.phase == "Succeeded" for pod in workers)
     pod = _telling(workers, state)
     ended = pod.state(STAGE_CONTAINER).terminated if pod else None
+    rejection = said.get(metadata.uid, "")
     trouble = (
-        suspended(job) or _first_trouble(workers, now) or _too_few_pods(job, state, len(workers), ready, now, rejection)
+        suspended(job)
+        or _unbound(workers, claim, now, said)
+        or _first_trouble(workers, now, said)
+        or _too_few_pods(job, state, len(workers), ready, now, rejection)
     )
     if pod and state is RunState.FAILED:
-        trouble = pods.out_of_memory(pod, STAGE_CONTAINER) or pods.disruption(pod)
+        trouble = containers.out_of_memory(pod, STAGE_CONTAINER) or pods.disruption(pod)
     finished = job.finished
     finished_at = (ended.finished_at if ended else None) or (finished.last_transition_time if finished else None)
     began = [at for pod in job_pods if (at := pods.started_at(pod, STAGE_CONTAINER))]
@@ -224,7 +239,7 @@ def _telling(workers: Sequence[Pod], state: RunState) -> Pod | None:
     return min(workers, key=pods.consequence, default=None)
 
 
-def _orphan_run(name: str, named: RunName, left: Sequence[Pod], now: datetime) -> Run:
+def _orphan_run(name: str, named: RunName, left: Sequence[Pod], now: datetime, said: Mapping[str, str]) -> Run:
     return Run(
         name=name,
         stage=named.stage,
@@ -233,7 +248,7 @@ def _orphan_run(name: str, named: RunName, left: Sequence[Pod], now: datetime) -
         settings="",
         state=RunState.ENDING,
         created_at=_created(left[0]),
-        trouble=_first_trouble(left, now),
+        trouble=_first_trouble(left, now, said),
     )
 
 
@@ -280,7 +295,7 @@ def _too_few_pods(
     name, wanted = job.metadata.name, job.spec.completions
     if existing < wanted and _lacks_pods(job, now):
         if rejection:
-            return Trouble(refusal(rejection) or Reason.NO_POD, f"the pod of Job {name} was rejected: {rejection}")
+            return _rejected(f"the pod of Job {name}", rejection, job, Reason.NO_POD)
         has = f"{existing} of {wanted} pods" if existing else "no pod"
         return Trouble(Reason.NO_POD, f"Job {name} has {has}; `kubectl describe job {name}` shows the reason")
     if ready < wanted > 1:
@@ -300,8 +315,7 @@ def _blocked(deployment: Deployment) -> Trouble | None:
     conditions = {condition.type: condition for condition in deployment.status.conditions}
     failure, progressing = conditions.get("ReplicaFailure"), conditions.get("Progressing")
     if failure is not None and failure.status == "True":
-        reason = refusal(failure.message) or Reason.ROLLOUT_BLOCKED
-        return Trouble(reason, f"a server pod was rejected: {failure.message}")
+        return _rejected("a server pod", failure.message, deployment, Reason.ROLLOUT_BLOCKED)
     if progressing is not None and progressing.status == "False":
         name = deployment.metadata.name
         advice = f"`kubectl describe deployment {name}` and the logs of its pods show why"
@@ -309,8 +323,30 @@ def _blocked(deployment: Deployment) -> Trouble | None:
     return None
 
 
-def _first_trouble(found: Iterable[Pod], now: datetime) -> Trouble | None:
-    return next((trouble for pod in found if (trouble := pods.trouble(pod, now))), None)
+def _rejected(pod: str, message: str, creator: views.ObjectView, otherwise: Reason) -> Trouble:
+    """Return why the API server rejected a pod of a Job or a Deployment, with the field that corrects its resources."""
+    reason = refusal(message) or otherwise
+    field = resources_field(creator.metadata.labels.get(labels.STAGE, ""))
+    remedy = f"; set the requests and limits in {field}" if reason is Reason.RESOURCES_REFUSED else ""
+    return Trouble(reason, f"{pod} was rejected: {message}{remedy}")
+
+
+def _first_trouble(found: Iterable[Pod], now: datetime, said: Mapping[str, str]) -> Trouble | None:
+    troubles = (pods.trouble(pod, now, said.get(pod.metadata.uid, "")) for pod in found)
+    return next((trouble for trouble in troubles if trouble), None)
+
+
+def _unbound(
+    workers: Sequence[Pod], claim: views.Claim | None, now: datetime, said: Mapping[str, str]
+) -> Trouble | None:
+    """Return that pods wait for the workspace claim, in the words of what makes its volume, or else of the scheduler."""
+    if claim is None or not keeps_waiting(claim, workers, now):
+        return None
+    waits = f"the claim {claim.metadata.name} is not bound"
+    scheduler = _first_trouble(workers, now, said)
+    why = [said.get(claim.metadata.uid, ""), scheduler.message if scheduler else ""]
+    advice = f"`kubectl describe pvc {claim.metadata.name}` shows why"
+    return Trouble(Reason.VOLUME_PENDING, f"{waits}: {next(filter(None, why), advice)}")
 
 
 def _released(job: Job) -> datetime:

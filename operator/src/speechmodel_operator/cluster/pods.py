@@ -1,30 +1,19 @@
 """The state of pods: the newest one, and the reason why one makes no progress. Pure."""
 
 import math
+import re
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from kubernetes.utils import parse_quantity
 from pydantic import ValidationError
 from speechmodel_api.exit_codes import ExitCode
 from speechmodel_api.reasons import Reason
 from speechmodel_api.stages.contract import StageError, StageResult
 from speechmodel_plan.observed import Trouble
 
-from speechmodel_operator.cluster.views import Condition, ContainerStatus, Pod
+from speechmodel_operator.cluster import containers
+from speechmodel_operator.cluster.views import Condition, Pod
 
-WAITING = {
-    "ErrImagePull": Reason.IMAGE_PULL_FAILED,
-    "ImagePullBackOff": Reason.IMAGE_PULL_FAILED,
-    "InvalidImageName": Reason.IMAGE_PULL_FAILED,
-    "ErrImageNeverPull": Reason.IMAGE_PULL_FAILED,
-    "RegistryUnavailable": Reason.IMAGE_PULL_FAILED,
-    "CreateContainerConfigError": Reason.CREATE_CONTAINER_CONFIG_ERROR,
-    "CreateContainerError": Reason.CREATE_CONTAINER_ERROR,
-    "RunContainerError": Reason.RUN_CONTAINER_ERROR,
-    "CrashLoopBackOff": Reason.CRASH_LOOP_BACK_OFF,
-}
-"""Our reason for the kubelet's reason of a waiting container, if it does not start by itself."""
 DISRUPTIONS = {
     "PreemptionByScheduler": Reason.PREEMPTED,
     "EvictionByEvictionAPI": Reason.EVICTED,
@@ -33,10 +22,23 @@ DISRUPTIONS = {
     "DeletionByPodGC": Reason.NODE_LOST,
 }
 """Our reason for that of the pod condition DisruptionTarget."""
-VOLUMES = ("persistentvolumeclaim", "persistent volume", "volume node affinity", "volume binding", "storageclass")
+VOLUMES = (
+    "persistentvolumeclaim",
+    "persistent volume",
+    "volume node affinity",
+    "volume binding",
+    "volumebinding",
+    "storageclass",
+)
 """Parts of the scheduler's message about volumes, in lower case."""
-MOUNTING_AFTER = timedelta(seconds=60)
-"""Time that volumes may take to be mounted before it is reported."""
+NO_NODE = ("", "Unschedulable", "SchedulerError")
+"""Reasons of the scheduler for a pod without a node. It has others of its own, such as SchedulingGated."""
+_MISSING = re.compile(
+    r'\b(secret|configmap) "[^"]+" not found|references non-existent (secret|config) key', re.IGNORECASE
+)
+"""Messages of the kubelet about a volume of a Secret or a ConfigMap that it cannot make."""
+VOLUMES_AFTER = timedelta(seconds=60)
+"""Time that volumes may take to be made and mounted before it is reported."""
 STUCK_AFTER = timedelta(seconds=60)
 """Time beyond its grace period that a pod may stay Terminating before it is reported."""
 
@@ -59,35 +61,51 @@ def started_at(pod: Pod, container: str) -> datetime | None:
     return began.started_at if began else None
 
 
-def trouble(pod: Pod, now: datetime) -> Trouble | None:
-    """Return the reason why a pod makes no progress."""
+def trouble(pod: Pod, now: datetime, said: str = "") -> Trouble | None:
+    """Return the reason why a pod makes no progress. `said` is what Events say about it, if they were read."""
     if stuck := _stuck(pod, now):
         return stuck
     if disrupted := disruption(pod):
         return disrupted
-    conditions = {condition.type: condition for condition in pod.status.conditions}
-    scheduled = conditions.get("PodScheduled")
+    scheduled = _condition(pod, "PodScheduled")
     if scheduled is not None and scheduled.status == "False":
         return _unscheduled(scheduled)
-    for container in (*pod.status.init_container_statuses, *pod.status.container_statuses):
-        waiting = container.state.waiting
-        if waiting and (reason := WAITING.get(waiting.reason)):
-            if reason is Reason.CRASH_LOOP_BACK_OFF and (reported := _reported(container)):
-                return reported
-            message = _waiting_message(container)
-            missing = reason is Reason.CREATE_CONTAINER_CONFIG_ERROR and "secret" in message.lower()
-            return Trouble(Reason.CREDENTIALS_MISSING if missing else reason, message)
-    started = conditions.get("PodReadyToStartContainers")
-    if scheduled is None or scheduled.last_transition_time is None or started is None or started.status == "True":
-        return None
-    if pod.status.phase != "Pending" or now - scheduled.last_transition_time < MOUNTING_AFTER:
+    if stopped := containers.trouble(pod, now):
+        return stopped
+    if not mounting_for_long(pod, now):
         return None
     name = pod.metadata.name
     where = f"pod {name} on node {pod.spec.node_name}"
-    return Trouble(
-        Reason.VOLUME_PENDING,
-        f"{where} waits for its volumes or its network: `kubectl describe pod {name}` shows why",
-    )
+    if names_missing(said):
+        return Trouble(Reason.CREDENTIALS_MISSING, f"{where}: {said}")
+    why = said or f"`kubectl describe pod {name}` shows why"
+    return Trouble(Reason.VOLUME_PENDING, f"{where} waits for its volumes or its network: {why}")
+
+
+def mounting_for_long(pod: Pod, now: datetime) -> bool:
+    """Return True for a pod with a node that waits for its volumes or its network longer than usual."""
+    scheduled, started = _condition(pod, "PodScheduled"), _condition(pod, "PodReadyToStartContainers")
+    if scheduled is None or scheduled.last_transition_time is None or started is None or started.status == "True":
+        return False
+    waits = scheduled.status == "True" and pod.status.phase == "Pending"
+    return waits and now - scheduled.last_transition_time >= VOLUMES_AFTER
+
+
+def unbound_for_long(pod: Pod, now: datetime) -> bool:
+    """Return True for a pod that has no node for longer than usual because of a volume, or for a reason that the scheduler does not
+    give. It gives none for up to ten minutes while a volume is made on the node that it chose.
+    """
+    created, scheduled = pod.metadata.creation_timestamp, _condition(pod, "PodScheduled")
+    if created is None or now - created < VOLUMES_AFTER or pod.deleting or pod.status.phase != "Pending":
+        return False
+    if scheduled is None:
+        return True
+    return scheduled.status == "False" and _unscheduled(scheduled).reason is Reason.VOLUME_PENDING
+
+
+def names_missing(message: str) -> bool:
+    """Return True for a message about a Secret or a ConfigMap, or a key of one, that does not exist."""
+    return _MISSING.search(message) is not None
 
 
 def disruption(pod: Pod) -> Trouble | None:
@@ -123,52 +141,16 @@ def consequence(pod: Pod) -> tuple[int, float]:
     return (2 if ended.exit_code == ExitCode.STOPPED else 1), at
 
 
+def _condition(pod: Pod, type_: str) -> Condition | None:
+    return next((condition for condition in pod.status.conditions if condition.type == type_), None)
+
+
 def _unscheduled(condition: Condition) -> Trouble:
     """Return why a pod has no node, in the scheduler's words."""
     message = condition.message or "the scheduler found no node"
-    about_volumes = any(part in message.lower() for part in VOLUMES)
-    own = condition.reason not in ("", "Unschedulable")  # such as SchedulingGated
-    return Trouble(
-        Reason.VOLUME_PENDING if about_volumes else condition.reason if own else Reason.UNSCHEDULABLE, message
-    )
-
-
-def out_of_memory(pod: Pod, container: str) -> Trouble | None:
-    """Return the trouble of a container that exceeded its memory limit. Another attempt would fail in the same way."""
-    ended = pod.state(container).terminated
-    if ended is None or ended.reason != "OOMKilled":
-        return None
-    limits = (each.resources.limits for each in pod.spec.containers if each.name == container)
-    limit = next(limits, {}).get("memory")
-    where = f"limit {limit}" if limit else "of the node"
-    advice = f"raise podTemplate.resources.limits.memory{_proposal(limit)}, or lower batchSize or hiddenUnits"
-    return Trouble(Reason.OUT_OF_MEMORY, f"the container exceeded the memory {where}; {advice}", final=True)
-
-
-def _proposal(limit: str | None) -> str:
-    """Return twice the limit, in MiB or GiB."""
-    if limit is None:
-        return ""
-    mebibytes = math.ceil(2 * float(parse_quantity(limit)) / 2**20)  # type: ignore[no-untyped-call] # the client has no types
-    return f" to {mebibytes // 1024}Gi" if mebibytes % 1024 == 0 else f" to {mebibytes}Mi"
-
-
-def _reported(container: ContainerStatus) -> Trouble | None:
-    """Return the error that a stage program, such as fetch, reported before its container waits to be started again."""
-    last = container.last_state.terminated
-    try:
-        error = StageResult[StageError].model_validate_json(last.message or "").error if last else None
-    except ValidationError:
-        return None
-    return Trouble(error.reason, f"container {container.name}: {error.message}") if error else None
-
-
-def _waiting_message(container: ContainerStatus) -> str:
-    last = container.last_state.terminated
-    waiting = container.state.waiting
-    message = (last.message if last else None) or (waiting.message if waiting else "")
-    kind = f"{waiting.reason}: " if waiting and waiting.reason in WAITING else ""
-    return f"container {container.name}: {kind}{message or 'the kubelet reported no message'}"
+    if any(part in message.lower() for part in VOLUMES):
+        return Trouble(Reason.VOLUME_PENDING, message)
+    return Trouble(Reason.UNSCHEDULABLE if condition.reason in NO_NODE else condition.reason, message)
 
 
 def _stuck(pod: Pod, now: datetime) -> Trouble | None:

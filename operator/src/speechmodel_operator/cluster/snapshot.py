@@ -1,6 +1,5 @@
 """The snapshot of a SpeechModel and its children that one step reads, parsed once and frozen."""
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -30,9 +29,6 @@ from speechmodel_operator.resources.pod import (
     settings_hashes,
 )
 from speechmodel_operator.resources.workers import JOB_NAME
-
-_ABOUT_A_POD = re.compile(r'^(\(combined from similar events\): )?Error creating: (pods "[^"]*" is forbidden: )?')
-"""Begin of an Event about a rejected pod, whose name is another one in each attempt of the Job's controller."""
 
 UNREADABLE: Mapping[str, object] = {
     "language": "en",
@@ -75,15 +71,15 @@ class Snapshot:
         wanted: Callable[[SpeechModelSpec, ModelStatus], Manifest],
         progress: Mapping[str, TrainProgress | StepProgress],
         progress_interval: timedelta,
-        rejections: Mapping[str, str],
+        said: Mapping[str, str],
         now: datetime,
         applied_generation: int | None = None,
         canary: CanaryServers | None = None,
     ) -> Observed:
         """Return the snapshot as a plan sees it.
 
-        `wanted` returns the Deployment of a version for a spec. `applied_generation` is the generation of the Deployment
-        after it was applied last, if that is known.
+        `wanted` returns the Deployment of a version for a spec. `said` is what Events say about objects, by uid.
+        `applied_generation` is the generation of the Deployment after it was applied last, if that is known.
         """
         metadata, spec, served = self.model.metadata, self.spec, self.model.status.model
         recordings, init_from = spec.dataset.source.persistent_volume_claim, spec.training.init_from
@@ -102,7 +98,7 @@ class Snapshot:
             init_from=PurePosixPath(INITIAL_MOUNT, initial.path) if initial else None,
             negatives=PurePosixPath(NEGATIVES_MOUNT, negatives.path) if negatives else None,
             settings=settings_hashes(spec),
-            runs=observe.stage_runs(self.jobs.values(), self.pods, progress, now, rejections),
+            runs=observe.stage_runs(self.jobs.values(), self.pods, progress, now, said, self.claim),
             claim=observe.claim_of(self.claim, self.owner.uid),
             server=observe.server_of(
                 self.deployment,
@@ -111,6 +107,7 @@ class Snapshot:
                 serving.applied_hash(wanted(spec, served)) if spec.serving and served else None,
                 _least_replicas(spec),
                 applied_generation,
+                said,
             ),
             canary=canary,
             purge=observe.purge_of(self.purge, self.pods, now),
@@ -119,22 +116,6 @@ class Snapshot:
             progress_interval=progress_interval,
             finalizer=self.has_finalizer,
         )
-
-
-async def read_rejections(api: Api, snapshot: Snapshot, now: datetime) -> Mapping[str, str]:
-    """Return why the API server rejected the pod of a Job, by the Job's name. Only its Events have that, and an operator that
-    may not list them goes on without.
-    """
-    found = {}
-    for job in observe.podless(snapshot.jobs.values(), snapshot.pods, now):
-        try:
-            failed = [event for event in await api.events_about(job) if event.reason == "FailedCreate"]
-        except Refused:
-            continue
-        if failed:
-            newest = max(failed, key=lambda event: event.last_timestamp or now)
-            found[job.metadata.name] = _ABOUT_A_POD.sub("", newest.message)
-    return found
 
 
 async def read_snapshot(api: Api, owner: Owner, known: Api, ended_runs: Callable[[], Runs | None]) -> Snapshot | None:

@@ -177,6 +177,8 @@ class ContainerStatus(View):
     """The state of a container and of the one before its last restart."""
 
     name: str
+    ready: bool = False
+    restart_count: int = 0
     state: ContainerState = ContainerState()
     last_state: ContainerState = ContainerState()
 
@@ -206,6 +208,7 @@ class PodSpec(View):
     """The node and the containers of a pod."""
 
     node_name: str = "?"
+    init_containers: tuple[Container, ...] = ()
     containers: tuple[Container, ...] = ()
 
 

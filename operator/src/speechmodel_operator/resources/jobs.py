@@ -113,7 +113,11 @@ def stage_job(
         mounts=mounts,
         # the end of the log is the termination message of a program that crashed
         terminationMessagePolicy="FallbackToLogsOnError",
-        resources=resources(training.pod_template.resources) if stage.needs.accelerator else LIGHT,
+        resources=(
+            resources(training.pod_template.resources, {})
+            if stage.needs.accelerator
+            else resources(training.stage_resources, LIGHT)
+        ),
         **workers.ports(run),
     )
     pod = pod_spec(
@@ -179,7 +183,7 @@ def purge_job(
             *program_env(document),
             *credentials(spec.publish.s3.secret_ref),
         ],
-        resources=LIGHT,
+        resources=resources(spec.training.stage_resources, LIGHT),
     )
     # it mounts no volume: it may run on any node, even when those for training are gone
     anywhere: Manifest = {"affinity": None, "node_selector": {}, "runtime_class_name": None}

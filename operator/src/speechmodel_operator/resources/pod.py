@@ -25,7 +25,7 @@ NEGATIVES_MOUNT = "/negatives"
 INITIAL_MOUNT = "/initial"
 STAGE_CONTAINER = "stage"
 LIGHT = {"requests": {"cpu": "100m", "memory": "256Mi"}}
-"""Requests of every program that streams its data, which needs no limits."""
+"""Requests of every program but the trainer if the spec has none. There are no default limits (decision 46)."""
 
 
 def pod_spec(
@@ -151,9 +151,9 @@ def _from_secret(secret: LocalObjectReference, key: str, prefix: str = "", *, op
     }
 
 
-def resources(given: Resources) -> Manifest:
-    """Return the resources of a container."""
-    return given.model_dump(by_alias=True, exclude_defaults=True)
+def resources(given: Resources, default: Manifest) -> Manifest:
+    """Return the resources of a container: those given, or the default if there are none."""
+    return given.model_dump(by_alias=True, exclude_defaults=True) or default
 
 
 def settings_hashes(spec: SpeechModelSpec) -> dict[StageName, str]:
@@ -164,6 +164,8 @@ def settings_hashes(spec: SpeechModelSpec) -> dict[StageName, str]:
     training = spec.training
     template = training.pod_template.model_dump(mode="json", exclude_defaults=True)
     light = {name: value for name, value in template.items() if name != "resources"}
+    if given := training.stage_resources.model_dump(mode="json", exclude_defaults=True):
+        light["resources"] = given
     found = {}
     for stage in STAGES:
         parts: dict[str, Any] = {

@@ -159,7 +159,8 @@ def _template(images: Images, owner: Owner, spec: SpeechModelSpec, served: Model
             *credentials(bucket.secret_ref),
         ],
         mounts=models,
-        resources=LIGHT,
+        # it ends before the server starts, so the pod reserves no more than the server does
+        resources=resources(serving.pod_template.resources, LIGHT),
     )
     server = container(
         labels.SERVER,
@@ -195,7 +196,7 @@ def _template(images: Images, owner: Owner, spec: SpeechModelSpec, served: Model
             {"name": "http", "containerPort": PORT},
             *([{"name": "wyoming", "containerPort": WYOMING_PORT}] if serving.wyoming.enabled else []),
         ],
-        resources=resources(serving.pod_template.resources) or LIGHT,
+        resources=resources(serving.pod_template.resources, LIGHT),
         startupProbe=_probe("/readyz", period=1, failures=300, timeout=1),
         readinessProbe=_probe("/readyz", period=1, failures=3),
         livenessProbe=_probe("/livez", period=10, failures=3),

@@ -70,14 +70,30 @@ def gpus(resources: Resources) -> tuple[str, ...]:
     return tuple(name for name, amount in sorted(asked.items()) if "/" in name and _GPU.search(name) and amount != "0")
 
 
+STAGE_RESOURCES = "training.stageResources"
+"""Field with the resources of every program that is neither train nor part of a server pod."""
+_OTHER_RESOURCES = {
+    "train": "training.podTemplate.resources",
+    "server": "serving.podTemplate.resources",
+    "canary": "serving.podTemplate.resources",
+    "fetch": "serving.podTemplate.resources",
+}
+
+
+def resources_field(component: str) -> str:
+    """Return the field of the spec that sets the resources of a program: of a stage, server, canary, fetch or purge."""
+    return _OTHER_RESOURCES.get(component, STAGE_RESOURCES)
+
+
 class PodTemplate(ApiModel):
     """Scheduling, resources and metadata of pods. Security settings, volumes and service accounts
     cannot be changed."""
 
     resources: Resources = Resources()
-    """Compute resources of the trainer's container (training) or of the server's container
-    (serving). If empty, a server requests 100m CPU and 256Mi memory, and a trainer requests
-    nothing."""
+    """Compute resources of the trainer's container (training), or of the server's container and of
+    the init container that downloads the version (serving). If empty, the containers of a server pod
+    request 100m CPU and 256Mi memory each, and a trainer requests nothing. A namespace whose
+    ResourceQuota counts requests or limits needs them here, or a LimitRange with defaults."""
     node_selector: Annotated[dict[LabelKey, LabelValue], Field(max_length=16)] = {}
     """Labels that a node must have for the pods to be scheduled on it. If empty, any node is
     eligible."""

@@ -112,8 +112,10 @@ class Reason(StrEnum):
     VOLUME_PENDING = (
         "VolumePending",
         Severity.WARNING,
-        "A volume of the pod is not bound or not mounted yet. The message quotes the scheduler, or names the pod.",
-        "`kubectl describe pvc` and `kubectl describe pod` show why: a missing claim or StorageClass, or another zone.",
+        "A volume of the pod is not bound or not mounted yet. The message quotes the scheduler, or after a minute what Events say about "
+        "the pod or the workspace claim.",
+        "Correct what the message names: a missing claim or StorageClass, another zone, or a provisioner that does not answer or may not "
+        "make volumes. `kubectl describe pvc` and `kubectl describe pod` show more.",
     )
     NO_POD = (
         "NoPod",
@@ -126,6 +128,14 @@ class Reason(StrEnum):
         Severity.WARNING,
         "A ResourceQuota of the namespace leaves no room. The message quotes it.",
         "Raise the quota, lower the requests, or wait until others have ended. The pod then starts automatically.",
+    )
+    RESOURCES_REFUSED = (
+        "ResourcesRefused",
+        Severity.ERROR,
+        "A ResourceQuota or a LimitRange of the namespace does not accept a pod with these requests and limits, or without them. The "
+        "message quotes it and names the field that sets them.",
+        "Set what the message asks for in training.podTemplate.resources (train), training.stageResources (other stages) or "
+        "serving.podTemplate.resources (server and fetch), or let a LimitRange set it by default. A new pod then starts automatically.",
     )
     POD_SECURITY_DENIED = (
         "PodSecurityDenied",
@@ -178,9 +188,10 @@ class Reason(StrEnum):
     CREDENTIALS_MISSING = (
         "CredentialsMissing",
         Severity.ERROR,
-        "A Secret or a key of it does not exist. The message names it.",
-        "Create the Secret that a secretRef of publish.s3, dataset.source.s3, dataset.negatives.source.s3 or training.initFrom.s3, or "
-        "publish.signing.privateKeySecretRef, names. The pod then starts automatically.",
+        "A Secret, a key of it, or a ConfigMap that a pod mounts does not exist. The message names it.",
+        "Create the Secret that a secretRef of publish.s3, dataset.source.s3, dataset.negatives.source.s3 or training.initFrom.s3, "
+        "publish.signing.privateKeySecretRef or serving.apiKeysSecretRef names. The pod then starts automatically, within two minutes if "
+        "it mounts the Secret.",
     )
     CREATE_CONTAINER_CONFIG_ERROR = (
         "CreateContainerConfigError",
@@ -261,8 +272,10 @@ class Reason(StrEnum):
     OUT_OF_MEMORY = (
         "OutOfMemory",
         Severity.WARNING,
-        "The program ran out of memory, or exceeded its memory limit and was killed. The message names the limit and proposes another.",
-        "Raise podTemplate.resources.limits.memory, or lower batchSize or hiddenUnits.",
+        "The program exceeded its memory limit and was killed, or there was no memory left for it. The message names the limit, "
+        "the field that sets it and a larger value. At a limit, a stage waits for an edit; without one, it is tried again.",
+        "Set the memory of the program: training.podTemplate.resources for train (or lower batchSize or hiddenUnits), "
+        "training.stageResources for other stages, serving.podTemplate.resources for the server and fetch.",
     )
     ARTEFACT_MISSING = (
         "ArtefactMissing",

@@ -52,7 +52,7 @@ class _Refusal:
     found: "Callable[[Training], bool]"
 
 
-def _no_gpu(amounts: str) -> str:
+def no_gpu(amounts: str) -> str:
     """Return the CEL rule that no amount above 0 is that of a GPU, by the names that `gpus` knows."""
     named = "name.contains('/') && (name.contains('gpu') || name.contains('/mig-'))"
     return f"!has({amounts}) || !{amounts}.exists(name, {named} && {amounts}[name] != '0')"
@@ -90,7 +90,7 @@ _REFUSALS: Final = (
     ),
     _Refusal(
         "!has(self.podTemplate) || !has(self.podTemplate.resources) || "
-        f"({_no_gpu('self.podTemplate.resources.limits')}) && ({_no_gpu('self.podTemplate.resources.requests')})",
+        f"({no_gpu('self.podTemplate.resources.limits')}) && ({no_gpu('self.podTemplate.resources.requests')})",
         "podTemplate.resources must not have GPUs in limits or requests with the engine CoquiSTT, which trains on CPUs; "
         "remove them, or set engine to Native",
         lambda training: bool(gpus(training.pod_template.resources)),

@@ -8,12 +8,20 @@ from pydantic import AfterValidator, Field, WithJsonSchema
 from speechmodel_api import augmentation
 from speechmodel_api.base import ApiModel
 from speechmodel_api.dataset_spec import ONE_SOURCE_MESSAGE, ONE_SOURCE_RULE, ClaimSource
-from speechmodel_api.pods import PodTemplate
+from speechmodel_api.pods import PodTemplate, Resources, gpus
 from speechmodel_api.schema import AUTO, ObjectName, Quantity, S3Prefix, S3Target, cel
-from speechmodel_api.training_engine import ENGINE_RULES, TrainingEngine, refused_by_engine
+from speechmodel_api.training_engine import ENGINE_RULES, TrainingEngine, no_gpu, refused_by_engine
 
 _ONE_CLAIM_RULE = "!(has(self.claimName) && has(self.volumeClaimTemplate))"
 _ONE_CLAIM_MESSAGE = "set either claimName or volumeClaimTemplate, not both"
+NO_GPUS_RULE = (
+    f"!has(self.stageResources) || "
+    f"({no_gpu('self.stageResources.limits')}) && ({no_gpu('self.stageResources.requests')})"
+)
+NO_GPUS_MESSAGE = (
+    "stageResources must not have GPUs in limits or requests, because only train uses them; "
+    "set them in podTemplate.resources"
+)
 
 
 def _each_parsed(entries: "str | tuple[str, ...]") -> "str | tuple[str, ...]":
@@ -242,7 +250,7 @@ class Storage(ApiModel, json_schema_extra=cel(_ONE_CLAIM_RULE, _ONE_CLAIM_MESSAG
             raise ValueError(_ONE_CLAIM_MESSAGE)
 
 
-class Training(ApiModel, json_schema_extra=cel(*ENGINE_RULES[0], *ENGINE_RULES[1:])):
+class Training(ApiModel, json_schema_extra=cel(NO_GPUS_RULE, NO_GPUS_MESSAGE, *ENGINE_RULES)):
     """Settings of training, of its pods and of the workspace that holds the checkpoints."""
 
     engine: TrainingEngine = TrainingEngine.NATIVE
@@ -298,8 +306,16 @@ class Training(ApiModel, json_schema_extra=cel(*ENGINE_RULES[0], *ENGINE_RULES[1
     pod_template: PodTemplate = PodTemplate()
     """Settings of the stage pods. All of them share one workspace volume, so nodeSelector,
     tolerations, affinity and runtimeClassName apply to every stage. All of them run on x86-64 nodes,
-    unless nodeSelector names another kubernetes.io/arch. The resources apply to training only. A change
-    replaces a running stage pod."""
+    unless nodeSelector names another kubernetes.io/arch. The resources apply to the stage train only;
+    stageResources has those of the others. A change replaces a running stage pod."""
+    stage_resources: Resources = Resources()
+    """Compute resources of the pods of all stages but train (prepare, download, convert, evaluate,
+    publish and compare), and of the pod that removes published objects. They run one after the other,
+    so one value for all of them reserves no more than the largest needs. GPUs are refused. If empty,
+    each pod requests 100m CPU and 256Mi memory and has no limits; a value replaces both requests.
+    A namespace whose ResourceQuota counts limits needs limits here and in podTemplate, or a
+    LimitRange with defaults. A change replaces a running pod of these stages, and a stage that ran
+    out of memory is tried again. No model is trained again."""
     num_workers: Annotated[int, Field(ge=1, le=64)] = 1
     """Number of pods that train together. Each computes its share of the clips of every step, so the
     losses are those of one pod, but for rounding. Each pod has the resources of podTemplate, such as one
@@ -323,5 +339,7 @@ class Training(ApiModel, json_schema_extra=cel(*ENGINE_RULES[0], *ENGINE_RULES[1
     def model_post_init(self, context: Any, /) -> None:
         """Apply the CEL rules to manifests that do not pass through an API server, and check the entries of augmentation."""
         del context
+        if gpus(self.stage_resources):
+            raise ValueError(NO_GPUS_MESSAGE)
         if refusal := refused_by_engine(self):
             raise ValueError(refusal)

@@ -130,9 +130,9 @@ def failed_for_good(at: Situation) -> Finding | None:
 
 
 def backing_off(at: Situation) -> Finding | None:
-    """A stage whose failure may recover is not retried before retryAt."""
+    """A stage whose failure may recover is not retried before retryAt, unless its pod settings were edited."""
     record = at.record
-    if record is None or record.state is not StageState.WAITING or record.retry_at is None or not at.same_key:
+    if record is None or record.state is not StageState.WAITING or record.retry_at is None or not at.same:
         return None
     if record.retry_at <= at.seen.now or at.retry_requested:
         return None

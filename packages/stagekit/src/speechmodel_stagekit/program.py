@@ -21,6 +21,7 @@ from pydantic import ValidationError
 from speechmodel_api.base import Document
 from speechmodel_api.exit_codes import ExitCode
 from speechmodel_api.log_format import set_up_program_logging
+from speechmodel_api.pods import resources_field
 from speechmodel_api.progress import StepProgress, TrainProgress
 from speechmodel_api.reasons import Reason
 from speechmodel_api.stages.contract import (
@@ -93,13 +94,17 @@ def report(progress: TrainProgress | StepProgress) -> None:
 
 def _traced(input_type: type[Input], stage: Callable[[Input], Document]) -> tuple[bytes, ExitCode]:
     """Return the encoded result and the exit code, in a span that continues the trace of the operator's step."""
-    name = input_type.__name__.removesuffix("Input").lower()
-    with span(name, parent={"traceparent": os.environ.get(PARENT, "")}) as found:
+    with span(_name(input_type), parent={"traceparent": os.environ.get(PARENT, "")}) as found:
         result, code = _attempt(input_type, stage)
         found.describe({"process.exit.code": code})
         if code not in (ExitCode.DONE, ExitCode.STOPPED):
             found.fail(result.decode())
         return result, code
+
+
+def _name(input_type: type[Document]) -> str:
+    """Return the name of a stage program, such as prepare, by the type of its input."""
+    return input_type.__name__.removesuffix("Input").lower()
 
 
 def _attempt(input_type: type[Input], stage: Callable[[Input], Document]) -> tuple[bytes, ExitCode]:
@@ -112,7 +117,7 @@ def _attempt(input_type: type[Input], stage: Callable[[Input], Document]) -> tup
             tidy(Workspace(task.workspace), task.kept)
         return stage(begun[0])
 
-    result, code = _outcome(run)
+    result, code = _outcome(run, resources_field(_name(input_type)))
     try:
         return encode_result(result.model_copy(update={"storage": _volume_use(begun)})), code
     except TryAgain as failure:
@@ -129,7 +134,8 @@ def _volume_use(begun: list[Input]) -> VolumeUse | None:
     return VolumeUse(used_bytes=usage.used, free_bytes=usage.free) if usage else None
 
 
-def _outcome(run: Callable[[], Document]) -> tuple[StageResult[Document], ExitCode]:
+def _outcome(run: Callable[[], Document], resources: str) -> tuple[StageResult[Document], ExitCode]:
+    """Return the result and the exit code. `resources` is the field of the spec that sets the memory of the program."""
     try:
         return StageResult(output=run()), ExitCode.DONE
     except StageFailure as failure:
@@ -145,7 +151,8 @@ def _outcome(run: Callable[[], Document]) -> tuple[StageResult[Document], ExitCo
     except MemoryError:
         log.exception("out of memory")
         return _failed(
-            Reason.OUT_OF_MEMORY, "the process ran out of memory; raise the memory limit"
+            Reason.OUT_OF_MEMORY,
+            f"the process ran out of memory; on a cluster, set {resources}.limits.memory to a larger value",
         ), ExitCode.TRY_AGAIN
     except Exception as error:
         log.exception("unexpected error")

@@ -16,6 +16,7 @@ from speechmodel_cli.local.object_store import ObjectStore, negatives_prefix, re
 WITHOUT_EFFECT = (
     ("training", "storage"),
     ("training", "podTemplate"),
+    ("training", "stageResources"),
     ("serving", "replicas"),
     ("serving", "podTemplate"),
     ("serving", "service"),

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 from speechmodel_api.audio import SAMPLE_RATE
+from speechmodel_api.pods import STAGE_RESOURCES
 from speechmodel_api.reasons import Reason
 from speechmodel_runtime import GraphInfo, Model, Pcm, load, read_graph
 from speechmodel_runtime.errors import LibraryError, SpeechRuntimeError
@@ -66,7 +67,9 @@ def try_model(model: Path, clips: Sequence[Path], beam_width: int | None = None)
     log = done.stderr.decode(errors="replace")
     if done.returncode == -signal.SIGKILL:
         raise TryAgain(
-            Reason.OUT_OF_MEMORY, f"the trial of {model.name} was killed; raise the memory limit of the convert pod"
+            Reason.OUT_OF_MEMORY,
+            f"the trial of {model.name} was killed, probably because memory ran out; on a cluster, set "
+            f"{STAGE_RESOURCES}.limits.memory to a larger value",
         )
     if done.returncode < 0:
         crash = signal.Signals(-done.returncode).name
