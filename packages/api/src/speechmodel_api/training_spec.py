@@ -10,7 +10,7 @@ from speechmodel_api.base import ApiModel
 from speechmodel_api.dataset_spec import ONE_SOURCE_MESSAGE, ONE_SOURCE_RULE, ClaimSource
 from speechmodel_api.pods import PodTemplate
 from speechmodel_api.schema import AUTO, ObjectName, Quantity, S3Prefix, S3Target, cel
-from speechmodel_api.training_engine import ENGINE_RULES, TrainingEngine, refused_by_engine
+from speechmodel_api.training_engine import ENGINE_RULES, ENGINE_SCHEMA, TrainingEngine, refused_by_engine
 
 _ONE_CLAIM_RULE = "!(has(self.claimName) && has(self.volumeClaimTemplate))"
 _ONE_CLAIM_MESSAGE = "set either claimName or volumeClaimTemplate, not both"
@@ -22,6 +22,7 @@ def _each_parsed(entries: "str | tuple[str, ...]") -> "str | tuple[str, ...]":
     return entries
 
 
+_ENTRY = augmentation.pattern(augmentation.PARAMETERS)
 Augmentations = Annotated[
     Literal["Auto"] | Annotated[tuple[str, ...], Field(max_length=32)],
     AfterValidator(_each_parsed),
@@ -31,7 +32,7 @@ Augmentations = Annotated[
             "x-kubernetes-preserve-unknown-fields": True,
             "pattern": f"^{AUTO}$",
             "maxItems": 32,
-            "items": {"type": "string", "maxLength": augmentation.LONGEST, "pattern": augmentation.PATTERN},
+            "items": {"type": "string", "maxLength": augmentation.LONGEST, "pattern": _ENTRY},
         }
     ),
 ]
@@ -242,7 +243,7 @@ class Storage(ApiModel, json_schema_extra=cel(_ONE_CLAIM_RULE, _ONE_CLAIM_MESSAG
             raise ValueError(_ONE_CLAIM_MESSAGE)
 
 
-class Training(ApiModel, json_schema_extra=cel(*ENGINE_RULES[0], *ENGINE_RULES[1:])):
+class Training(ApiModel, json_schema_extra=cel(*ENGINE_RULES[0], *ENGINE_RULES[1:]) | ENGINE_SCHEMA):
     """Settings of training, of its pods and of the workspace that holds the checkpoints."""
 
     engine: TrainingEngine = TrainingEngine.NATIVE
