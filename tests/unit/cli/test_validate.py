@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+from speechmodel_api import field_problems
 from speechmodel_api.crd import schema
 from speechmodel_cli.command_line import main
 from speechmodel_cli.manifest import validation
@@ -336,7 +337,8 @@ def test_the_schema_is_made_once_for_all_fields(
         made.append(described)
         return schema(described=described)
 
-    monkeypatch.setattr(validation, "schema", counted)
+    monkeypatch.setattr(field_problems, "schema", counted)
+    field_problems.manifest_schema.cache_clear()
     validation._manifest_schema.cache_clear()
     assert validated(tmp_path, capsys, TEXT)[0] == 0
     assert made == [False], "descriptions take most of a second, and nobody reads them here"

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 import pytest
-from pydantic import ValidationError
+from speechmodel_api.field_problems import InvalidSpec
 from speechmodel_api.stages.contract import StageName
 from speechmodel_api.stages.publish import PurgeInput
 from speechmodel_operator.cluster import refusals
@@ -350,7 +350,7 @@ async def test_a_model_of_a_newer_release_that_cannot_be_read_is_deleted_with_wh
             return await super().create(resource, namespace, manifest)
 
     server = Newer()
-    with pytest.raises(ValidationError):
+    with pytest.raises(InvalidSpec, match=r"spec\.training\.maxEpochs: must be an integer, not 'a way of"):
         await reconcile(engine_of(server))
     server.about = server.about | {"deletionTimestamp": SOME_TIME}
     await reconcile(engine_of(server))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import PurePosixPath
 
-from pydantic import ValidationError
+from speechmodel_api.field_problems import InvalidSpec, read_spec
 from speechmodel_api.progress import StepProgress, TrainProgress
 from speechmodel_api.spec import SpeechModelSpec
 from speechmodel_api.status import ModelStatus, StageState
@@ -146,7 +146,7 @@ async def read_snapshot(api: Api, owner: Owner, known: Api, ended_runs: Callable
     model = await api.get(MODELS, owner.namespace, owner.name)
     if model is None or model.metadata.uid != owner.uid:
         return None
-    spec = _spec_of(model)
+    spec = spec_of(model)
     runs = ended_runs()
     if runs is None or _lacks_running(model, runs):
         runs = await _read_runs(api, owner, model)
@@ -174,16 +174,17 @@ async def read_snapshot(api: Api, owner: Owner, known: Api, ended_runs: Callable
     )
 
 
-def _spec_of(model: Model) -> SpeechModelSpec:
-    """Return the spec. One of a newer release may be unreadable. The deletion of its model needs `publish` alone, and the operator
-    would otherwise keep it for ever by its finalizer.
+def spec_of(model: Model) -> SpeechModelSpec:
+    """Return the spec. Raises InvalidSpec.
+
+    The deletion of a model needs `publish` alone, and the operator would otherwise keep it for ever by its finalizer.
     """
     try:
-        return SpeechModelSpec.model_validate(model.spec)
-    except ValidationError:
+        return read_spec(model.spec)
+    except InvalidSpec:
         if not model.deleting:
             raise
-        return SpeechModelSpec.model_validate({**UNREADABLE, "publish": model.spec.get("publish")})
+        return read_spec({**UNREADABLE, "publish": model.spec.get("publish")})
 
 
 def _lacks_running(model: Model, runs: Runs) -> bool:

@@ -519,6 +519,14 @@ class Reason(StrEnum):
     PROCESS_LOST = "ProcessLost", Severity.WARNING, "A local stage program was killed. The stage is retried."
 
     # The API server
+    INVALID_SPEC = (
+        "InvalidSpec",
+        Severity.ERROR,
+        "The operator cannot use a value in the spec that the API server accepted. The message names each field. Jobs that run and "
+        "servers go on as they are, and nothing is started, changed or ended.",
+        "Correct the field. `speechmodel validate` checks a manifest before it is applied. If the value is one of a newer release, "
+        "upgrade the operator.",
+    )
     DELETING = "Deleting", Severity.NORMAL, "The SpeechModel is being deleted."
     NAME_CONFLICT = (
         "NameConflict",
