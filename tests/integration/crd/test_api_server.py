@@ -1,8 +1,9 @@
 """Manifests and a real API server: it accepts the examples and rejects bad ones with a message that helps."""
 
 import copy
+import json
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,12 @@ from pydantic import ValidationError
 from speechmodel_api.crd import crd
 from speechmodel_api.decoding_spec import MOST_GRAMMAR_BYTES
 from speechmodel_api.spec import SpeechModelSpec
+from speechmodel_api.stages.contract import StageName
 from support import built
 from support.api_server import api_server
 from support.kube import Kubectl
 from support.places import ROOT
+from support.world import World
 
 GOOD: dict[str, Any] = {
     "apiVersion": "speechops.dev/v1alpha1",
@@ -291,6 +294,50 @@ def test_kubectl_explain_describes_the_kind_and_its_fields(kubectl: Kubectl) -> 
 
 def _unwrapped(text: str) -> str:
     return " ".join(text.split())
+
+
+def ready(world: World) -> None:
+    world.to_ready()
+
+
+def training(world: World) -> None:
+    world.until(StageName.TRAIN)
+
+
+def retraining(world: World) -> None:
+    world.to_ready()
+    world.edit(training__maxEpochs=20)
+    world.until(StageName.TRAIN)
+
+
+def gated(world: World) -> None:
+    world.to_ready()
+    world.edit(training__maxEpochs=20, evaluation={"gate": {"maxWER": 0.01}})
+    world.to_rest()
+
+
+@pytest.mark.parametrize(
+    "life, phase, is_ready, stalled, reconciling",
+    [
+        (ready, "Ready", "True", "", ""),
+        (training, "Training", "False", "", "Training"),
+        (retraining, "Training", "True", "", "Training"),
+        (gated, "Failed", "True", "QualityGateFailed", ""),
+    ],
+)
+def test_the_wide_table_says_why_the_spec_is_not_in_effect_and_whether_a_person_must_act(
+    kubectl: Kubectl, life: Callable[[World], None], phase: str, is_ready: str, stalled: str, reconciling: str
+) -> None:
+    world, name = World(), life.__name__
+    life(world)
+    kubectl.apply({**GOOD, "metadata": {"name": name}, "spec": world.spec})
+    status = world.status.model_dump(by_alias=True, exclude_none=True, mode="json")
+    kubectl("patch", "sm", name, "--subresource=status", "--type=merge", "-p", json.dumps({"status": status}))
+    header, row = kubectl("get", "sm", name, "-o", "wide").splitlines()
+    starts = {title: header.index(title) for title in header.split()}
+    columns = {title: row[at:].split("  ")[0].strip() for title, at in starts.items()}
+    assert (columns["PHASE"], columns["READY"]) == (phase, is_ready)
+    assert (columns["STALLED"], columns["RECONCILING"]) == (stalled, reconciling)
 
 
 def test_the_short_name_is_sm(kubectl: Kubectl) -> None:

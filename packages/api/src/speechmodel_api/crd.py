@@ -33,7 +33,9 @@ COLUMNS = [
 WIDE = [
     ("Serving", "string", ".status.serving.version"),
     ("Latest", "string", ".status.latestVersion"),
-    ("Reason", "string", '.status.conditions[?(@.type=="Ready")].reason'),
+    # at most one of them is there: a path cannot choose between two conditions, and Ready says Ready while an old version is served
+    ("Stalled", "string", '.status.conditions[?(@.type=="Stalled")].reason'),
+    ("Reconciling", "string", '.status.conditions[?(@.type=="Reconciling")].reason'),
     ("URL", "string", ".status.url"),
     ("Workers", "string", ".status.workersReady"),
     ("Speakers-Guessed", "boolean", ".status.model.werUnseenSpeakers.speakersGuessed"),
