@@ -69,8 +69,13 @@ class Watches:
             if self._supervisor is not None:
                 self._supervisor.gone(owner.uid)
             return
-        annotations = tuple(sorted(metadata.annotations.items()))
-        signature = hash((metadata.generation, metadata.deletion_timestamp, annotations, metadata.finalizers))
+        annotations, inherited = (
+            tuple(sorted(metadata.annotations.items())),
+            labels.inherited_as(labels.inherited(metadata.labels)),
+        )
+        signature = hash(
+            (metadata.generation, metadata.deletion_timestamp, annotations, inherited, metadata.finalizers)
+        )
         if self._signatures.get(owner.uid) == signature:
             return
         self._signatures[owner.uid] = signature

@@ -102,7 +102,7 @@ class Snapshot:
             init_from=PurePosixPath(INITIAL_MOUNT, initial.path) if initial else None,
             negatives=PurePosixPath(NEGATIVES_MOUNT, negatives.path) if negatives else None,
             settings=settings_hashes(spec),
-            runs=observe.stage_runs(self.jobs.values(), self.pods, progress, now, rejections),
+            runs=observe.stage_runs(self.jobs.values(), self.pods, progress, now, rejections, metadata.labels),
             claim=observe.claim_of(self.claim, self.owner.uid),
             server=observe.server_of(
                 self.deployment,
@@ -113,7 +113,7 @@ class Snapshot:
                 applied_generation,
             ),
             canary=canary,
-            purge=observe.purge_of(self.purge, self.pods, now),
+            purge=observe.purge_of(self.purge, self.pods, now, metadata.labels),
             annotations=metadata.annotations,
             deleted_at=metadata.deletion_timestamp,
             progress_interval=progress_interval,

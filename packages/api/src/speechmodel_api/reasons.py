@@ -84,8 +84,8 @@ class Reason(StrEnum):
     SUPERSEDED = (
         "Superseded",
         Severity.NORMAL,
-        "The spec or the pod settings were edited, so the running attempt is stopped and a new one follows. A trainer also reports "
-        "it when a newer attempt has taken over its checkpoints.",
+        "The spec, the pod settings or, for a Job that waits, the labels for Kueue were edited, so the attempt is stopped and a new one "
+        "follows. A trainer also reports it when a newer attempt has taken over its checkpoints.",
     )
     STOPPED = "Stopped", Severity.NORMAL, "The attempt was stopped on purpose, with everything saved."
     WAITING_FOR_PODS = "WaitingForPods", Severity.ROUTINE, "The pods of an earlier attempt are still terminating."
@@ -137,6 +137,8 @@ class Reason(StrEnum):
         "QueuedByKueue",
         Severity.NORMAL,
         "Kueue keeps the Job suspended until its queue has room.",
+        "If no LocalQueue of the namespace has the name in the message, correct the label kueue.x-k8s.io/queue-name of the SpeechModel: "
+        "the Job is then replaced.",
     )
     JOB_SUSPENDED = (
         "JobSuspended",
