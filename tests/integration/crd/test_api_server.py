@@ -4,6 +4,7 @@ import copy
 import json
 import subprocess
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -362,7 +363,7 @@ def test_the_short_name_is_sm(kubectl: Kubectl) -> None:
 def test_what_the_types_can_read_is_taken(kubectl: Kubectl, path: str, value: Any) -> None:
     manifest = changed(path, value)
     SpeechModelSpec.of(manifest)
-    assert not create(kubectl, manifest).startswith("refused"), create(kubectl, manifest)
+    assert not refused(kubectl, manifest), create(kubectl, manifest)
 
 
 @pytest.mark.parametrize("letter", ["a", "ñ", "\\", "字"])
@@ -379,6 +380,48 @@ def test_only_phrases_that_the_types_cannot_read_are_refused_for_their_size(
     if place == "lists":
         decoding["lists"] = {f"n{number}": entries[number::16] for number in range(16)}
     manifest = changed("spec.decoding", decoding)
-    if create(kubectl, manifest).startswith("refused"):
+    if refused(kubectl, manifest):
         with pytest.raises(ValidationError, match="bytes as JSON"):
             SpeechModelSpec.of(manifest)
+
+
+def test_what_was_stored_before_a_rule_can_still_be_reported_and_deleted(kubectl: Kubectl) -> None:
+    """The operator writes InvalidSpec into its status, and removes the finalizer."""
+    stored = {
+        "names": ("spec.decoding", {"intents": {"encender luz": ["enciende"]}}),
+        "size": ("spec.decoding", {"phrases": ["a" * 497] * 254}),
+        "augmentation": ("spec.training", {"augmentation": ["revreb"]}),
+        "engine": ("spec.training", {"engine": "CoquiSTT", "augmentation": ["hum"]}),
+    }
+    kubectl.apply(without_rules(crd()))
+    manifests = {name: changed(*field) for name, field in stored.items()}
+    for name, manifest in manifests.items():
+        kubectl.until(partial(taken, kubectl, manifest), "the rules are gone")
+        kubectl.apply(manifest | {"metadata": {"name": name, "finalizers": ["speechops.dev/cleanup"]}})
+    kubectl.apply(crd())
+    for name, manifest in manifests.items():
+        kubectl.until(partial(refused, kubectl, manifest), "the rules are back")
+        kubectl("patch", "sm", name, "--subresource=status", "--type=merge", "-p", '{"status":{"phase":"Failed"}}')
+        kubectl("delete", "sm", name, "--wait=false")
+        kubectl("patch", "sm", name, "--type=merge", "-p", '{"metadata":{"finalizers":null}}')
+        assert kubectl.get("sm", name) is None
+
+
+def refused(kubectl: Kubectl, manifest: dict[str, Any]) -> bool:
+    """Return True when the API server refuses a manifest."""
+    return create(kubectl, manifest).startswith("refused")
+
+
+def taken(kubectl: Kubectl, manifest: dict[str, Any]) -> bool:
+    """Return True when the API server takes a manifest."""
+    return not refused(kubectl, manifest)
+
+
+def without_rules(node: Any) -> Any:
+    """Return a definition as it was before its rules and the names of augmentations."""
+    if isinstance(node, list):
+        return [without_rules(each) for each in node]
+    if not isinstance(node, dict):
+        return node
+    left_out = {"x-kubernetes-validations", "anyOf"} | ({"pattern"} if "reverb" in str(node.get("pattern")) else set())
+    return {word: without_rules(value) for word, value in node.items() if word not in left_out}
