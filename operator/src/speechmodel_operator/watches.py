@@ -69,13 +69,10 @@ class Watches:
             if self._supervisor is not None:
                 self._supervisor.gone(owner.uid)
             return
-        annotations, inherited = (
-            tuple(sorted(metadata.annotations.items())),
-            labels.inherited_as(labels.inherited(metadata.labels)),
-        )
-        signature = hash(
-            (metadata.generation, metadata.deletion_timestamp, annotations, inherited, metadata.finalizers)
-        )
+        annotations = tuple(sorted(metadata.annotations.items()))
+        inherited = labels.inherited_as(labels.inherited(metadata.labels))
+        edited = metadata.generation, annotations, inherited
+        signature = hash((*edited, metadata.deletion_timestamp, metadata.finalizers))
         if self._signatures.get(owner.uid) == signature:
             return
         self._signatures[owner.uid] = signature
