@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from speechmodel_api.stages.contract import StageName
-from speechmodel_api.status import Condition, ConditionType, SpeechModelStatus
+from speechmodel_api.status import Condition, ConditionType, Phase, SpeechModelStatus
 from speechmodel_plan.conditions import Failures
 from speechmodel_plan.observed import RunState, Trouble
 from speechmodel_plan.plan import Done
@@ -321,6 +321,12 @@ def test_a_step_that_fails_has_observed_the_spec_if_a_person_must_act(
     assert before is not None
     status = failed_status(served.status, before + 1, Trouble(reason, "a policy"), served.now)
     assert (status.observed_generation, status.phase) == (before + observed - 1, phase)
+
+
+def test_a_deletion_that_fails_stays_a_deletion(served: World) -> None:
+    deleting = served.status.model_copy(update={"phase": Phase.DELETING})
+    status = failed_status(deleting, 2, Trouble("Refused", "a policy"), served.now)
+    assert (status.phase, abnormal(status)) == ("Deleting", {"Stalled": "Refused"})
 
 
 def test_a_published_model_that_nothing_serves_is_not_ready_while_a_person_must_act(world: World) -> None:

@@ -79,7 +79,8 @@ def failed_status(before: SpeechModelStatus, generation: int, failure: Trouble, 
     others = tuple(condition for condition in before.conditions if condition.type not in replaced)
     changes: dict[str, object] = {"conditions": (*others, *stamp(found, before.conditions, generation, now))}
     if pending.stalled:
-        changes |= {"observed_generation": generation, "phase": Phase.FAILED}
+        phase = before.phase if before.phase is Phase.DELETING else Phase.FAILED
+        changes |= {"observed_generation": generation, "phase": phase}
     return before.model_copy(update=changes)
 
 
