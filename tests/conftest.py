@@ -30,7 +30,7 @@ TOGETHER = {
         "tests/e2e/test_conflicts",
         "tests/e2e/test_bad_input",
         "tests/e2e/test_reasons",
-        "tests/integration/crd/",
+        "tests/integration/crd/test_applied",
     ),
     "another cluster": ("tests/e2e/", "tests/integration/chart/test_install"),
     "clusters that come and go": ("tools/kubecluster/tests/",),

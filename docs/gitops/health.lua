@@ -7,21 +7,25 @@ if status == nil or status.conditions == nil then
   return health
 end
 
+-- A step that failed may have written a condition about the newest spec although the rest of the status is about the one before.
+local function about_newest(observed)
+  return obj.metadata.generation == nil or (observed ~= nil and observed >= obj.metadata.generation)
+end
+
 local ready, reconciling, stalled = nil, nil, nil
 for _, condition in ipairs(status.conditions) do
   if condition.type == "Ready" then
     ready = condition
-  elseif condition.type == "Reconciling" and condition.status == "True" then
-    reconciling = condition
-  elseif condition.type == "Stalled" and condition.status == "True" then
-    stalled = condition
+  elseif condition.status == "True" and about_newest(condition.observedGeneration) then
+    if condition.type == "Reconciling" then
+      reconciling = condition
+    elseif condition.type == "Stalled" then
+      stalled = condition
+    end
   end
 end
 
-local observed = status.observedGeneration
-if obj.metadata.generation ~= nil and observed ~= nil and observed < obj.metadata.generation then
-  health.message = "the operator has not seen the newest spec yet"
-elseif stalled ~= nil then
+if stalled ~= nil then
   health.status = "Degraded"
   health.message = stalled.reason .. ": " .. stalled.message
 elseif reconciling ~= nil then
@@ -29,6 +33,8 @@ elseif reconciling ~= nil then
     health.status = "Suspended"
   end
   health.message = reconciling.reason .. ": " .. reconciling.message
+elseif not about_newest(status.observedGeneration) then
+  health.message = "the operator has not seen the newest spec yet"
 elseif ready ~= nil then
   if ready.status == "True" then
     health.status = "Healthy"

@@ -39,12 +39,12 @@ def hold(queues: Kubectl, policy: str) -> None:
     queues("patch", "clusterqueue", "trainings", "--type=merge", "-p", f'{{"spec":{{"stopPolicy":"{policy}"}}}}')
 
 
-def queued(space: Space, name: str, **training: object) -> Model:
-    """Apply a model whose Jobs go through the queue `jobs` of the namespace."""
-    queue: Object = {"apiVersion": "kueue.x-k8s.io/v1beta2", "kind": "LocalQueue", "metadata": {"name": "jobs"}}
-    space.kubectl.apply(queue | {"spec": {"clusterQueue": "trainings"}})
+def queued(space: Space, name: str, queue: str = "jobs", **training: object) -> Model:
+    """Apply a model whose Jobs go through a queue of the namespace, which has the queue `jobs` only."""
+    jobs: Object = {"apiVersion": "kueue.x-k8s.io/v1beta2", "kind": "LocalQueue", "metadata": {"name": "jobs"}}
+    space.kubectl.apply(jobs | {"spec": {"clusterQueue": "trainings"}})
     manifest = space.manifest(name, podTemplate=CORES, hyperparameters={"hiddenUnits": 256}, **training)
-    manifest["metadata"]["labels"] = {"kueue.x-k8s.io/queue-name": "jobs"}
+    manifest["metadata"]["labels"] = {"kueue.x-k8s.io/queue-name": queue}
     return space.apply(manifest)
 
 
@@ -75,6 +75,21 @@ def test_a_model_waits_in_its_queue_and_goes_on_where_it_was_after_kueue_took_it
     assert (stage["attempt"], stage.get("failures", 0)) == (1, 0), "Kueue's decision is no failure of the training"
     model.until_ready()
     assert model.status["training"]["epoch"] == EPOCHS
+
+
+def test_a_queue_that_does_not_exist_is_corrected_by_an_edit_of_the_label(
+    space: Space, queues: Kubectl, small_dataset: Path
+) -> None:
+    space.dataset(small_dataset)
+    hold(queues, "None")
+    model = queued(space, "corrected", queue="jbos", maxEpochs=2)
+    waiting = model.until_condition("DatasetReady", status="False", reason="QueuedByKueue")
+    assert "the queue jbos of Kueue" in waiting["message"]
+    space.kubectl("label", "speechmodel", model.name, "--overwrite", "kueue.x-k8s.io/queue-name=jobs")
+    model.until_ready()
+    stages = model.status["stages"]
+    assert {stage["name"]: stage["attempt"] for stage in stages}["prepare"] == 2, "the first Job waited in no queue"
+    assert sum(stage.get("failures", 0) for stage in stages) == 0
 
 
 def test_two_models_take_turns(space: Space, queues: Kubectl, small_dataset: Path) -> None:

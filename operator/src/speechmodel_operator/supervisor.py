@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Protocol
 
-from speechmodel_api.reasons import Reason, Severity, severity_of
+from speechmodel_api.field_problems import InvalidSpec
+from speechmodel_api.reasons import Reason
 from speechmodel_api.tracing import span
 from speechmodel_plan.observed import Trouble
 from speechmodel_plan.plan import RESYNC
@@ -42,6 +43,10 @@ without an event. It matters only when more than STEPS_AT_ONCE steps are due.
 """
 STEPS_AT_START = 8
 """Models that may be looked at at the same time when the operator starts, so that an edit need not wait for thousands."""
+
+
+NAMED = (ClusterError, NameConflict, NoAnswer, InvalidSpec, StepFailed)
+"""Errors that have a reason."""
 
 
 class ClusterSteps(Engine, Protocol):
@@ -198,7 +203,7 @@ class Supervisor:
         logs.describe(namespace=model.owner.namespace, model=model.owner.name)
         about = {"k8s.namespace.name": model.owner.namespace, "speechmodel.model": model.owner.name}
         engine = self._make_engine(model.owner)
-        backoff, woken, due, refused = FIRST_BACKOFF, True, math.inf, ""
+        backoff, woken, due, lasting = FIRST_BACKOFF, True, math.inf, None
         rests, live_at = False, time.monotonic()
         try:
             while True:
@@ -219,7 +224,7 @@ class Supervisor:
                             else:
                                 live_at = began
                                 pause = await reconcile(engine)
-                        backoff, refused = FIRST_BACKOFF, ""
+                        backoff, lasting = FIRST_BACKOFF, None
                     except Gone:
                         return
                     except Conflict:
@@ -227,10 +232,12 @@ class Supervisor:
                         pause, outcome = timedelta(0), "conflict"
                     except Exception as error:  # noqa: BLE001 - one failure must not stop this model for ever
                         pause, outcome = timedelta(seconds=backoff), "failed"
-                        before, refused = refused, _refusal(error)
-                        if not refused or refused != before:  # what waits for a person is counted once
+                        before, lasting = lasting, _lasting(error)
+                        if lasting is None or lasting != before:
                             self._telemetry.failed(str(_reason(error)))
-                            await _report(engine, model.owner, error, backoff)
+                            _log(model.owner, error, backoff)
+                        if not isinstance(error, StepFailed):  # the engine has reported that
+                            await engine.report_failure(Trouble(_reason(error), str(error) or type(error).__name__))
                         backoff = min(backoff * 2, LONGEST_BACKOFF)
                 now = time.monotonic()
                 self._telemetry.stepped(outcome, now - began)
@@ -242,29 +249,25 @@ class Supervisor:
             self._forget(model)
 
 
-async def _report(engine: ClusterSteps, owner: Owner, error: Exception, backoff: float) -> None:
-    match error:
-        case StepFailed():  # the engine has reported it
-            log.warning("%s: %s: %s (next step in %g s)", owner, error.reason, error, backoff)
-            return
-        case ClusterError() | NameConflict() | NoAnswer():
-            log.warning("%s: %s: %s (next step in %g s)", owner, error.reason, error, backoff)
-        case _:
-            log.error("%s: reconciling failed (next step in %g s)", owner, backoff, exc_info=error)
-    await engine.report_failure(Trouble(_reason(error), str(error) or type(error).__name__))
+def _log(owner: Owner, error: Exception, backoff: float) -> None:
+    if isinstance(error, NAMED):
+        log.warning("%s: %s: %s (next step in %g s)", owner, error.reason, error, backoff)
+    else:
+        log.error("%s: reconciling failed (next step in %g s)", owner, backoff, exc_info=error)
 
 
-def _refusal(error: Exception) -> str:
-    """Return the message of a problem that stays until a person acts, which is in the condition Stalled; empty for another one."""
-    stays = isinstance(error, StepFailed) and severity_of(error.reason) is Severity.ERROR
-    return str(error) if stays else ""
+def _lasting(error: Exception) -> tuple[str, str] | None:
+    """Return reason and message of a failure that counts and is logged once while it lasts: the spec, the quota or a policy of
+    one user must not look like a fault of the operator. None for an error of the API server, a webhook or the operator.
+    """
+    if not isinstance(error, StepFailed | InvalidSpec) or error.reason == Reason.API_ERROR:
+        return None
+    return error.reason, str(error)
 
 
 def _reason(error: Exception) -> str:
     """Return the reason of the condition Ready after a step that failed."""
-    if isinstance(error, ClusterError | NameConflict | NoAnswer | StepFailed):
-        return error.reason
-    return Reason.RECONCILE_ERROR
+    return error.reason if isinstance(error, NAMED) else Reason.RECONCILE_ERROR
 
 
 async def _sleep(wake: asyncio.Event, until: float) -> bool:

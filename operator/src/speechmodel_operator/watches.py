@@ -70,7 +70,9 @@ class Watches:
                 self._supervisor.gone(owner.uid)
             return
         annotations = tuple(sorted(metadata.annotations.items()))
-        signature = hash((metadata.generation, metadata.deletion_timestamp, annotations, metadata.finalizers))
+        inherited = labels.inherited_as(labels.inherited(metadata.labels))
+        edited = metadata.generation, annotations, inherited
+        signature = hash((*edited, metadata.deletion_timestamp, metadata.finalizers))
         if self._signatures.get(owner.uid) == signature:
             return
         self._signatures[owner.uid] = signature

@@ -1,18 +1,25 @@
 """Manifests and a real API server: it accepts the examples and rejects bad ones with a message that helps."""
 
 import copy
+import json
 import subprocess
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from pydantic import ValidationError
+from speechmodel_api.crd import crd
+from speechmodel_api.decoding_spec import MOST_GRAMMAR_BYTES
 from speechmodel_api.spec import SpeechModelSpec
+from speechmodel_api.stages.contract import StageName
+from support import built
+from support.api_server import api_server
 from support.kube import Kubectl
 from support.places import ROOT
-from support.target import Target
-
-pytestmark = pytest.mark.cluster
+from support.world import World
 
 GOOD: dict[str, Any] = {
     "apiVersion": "speechops.dev/v1alpha1",
@@ -122,6 +129,16 @@ BAD: list[tuple[str, Any, str]] = [
     ("spec.training", {"augmentation": "Always"}, "spec.training.augmentation"),
     ("spec.training", {"augmentation": ["reverb[p=0.1"]}, "spec.training.augmentation[0]"),
     ("spec.training", {"augmentation": ["reverb"] * 33}, "spec.training.augmentation"),
+    (
+        "spec.training",
+        {"augmentation": ["reverb", "revreb[p=0.1]"]},
+        "augmentation[1] in body should match '^(add|codec|",
+    ),
+    (
+        "spec.training",
+        {"engine": "CoquiSTT", "augmentation": ["hum"]},
+        "augmentation[0] in body should match '^(add|codec|dropout|frequency_mask|multiply|",
+    ),
     ("spec.evaluation", {"gate": {}}, "set at least one of maxWER, maxFalseAccept and notWorseThanServing"),
     ("spec.evaluation", {"gate": {"maxWER": 15}}, "spec.evaluation.gate.maxWER"),
     ("spec.serving", {"pinnedVersion": "latest"}, "spec.serving.pinnedVersion"),
@@ -186,16 +203,46 @@ BAD: list[tuple[str, Any, str]] = [
     ("spec.decoding", {"grammar": "Dataset", "phrases": ["ok"]}, "leave both out if grammar is Dataset"),
     ("spec.decoding", {"grammar": "Dataset", "intents": {"TurnOn": ["ok"]}}, "leave both out if grammar is Dataset"),
     ("spec.decoding", {"intents": {"TurnOn": []}}, "spec.decoding.intents.TurnOn"),
+    (
+        "spec.decoding",
+        {"intents": {"TurnOn": ["ok"], "encender luz": ["ok"]}},
+        'spec.decoding.intents: Invalid value: "object": the name "encender luz" must have 1 to 63 characters and match ^[A-Za-z_]',
+    ),
+    ("spec.decoding", {"intents": {"": ["ok"]}}, 'the name "" must have 1 to 63 characters and match ^[A-Za-z_]'),
+    ("spec.decoding", {"intents": {"A" * 64: ["ok"]}}, 'A" must have 1 to 63 characters'),
+    (
+        "spec.decoding",
+        {"lists": {"": ["uno"]}},
+        'spec.decoding.lists: Invalid value: "object": the name "" must have 1 to 63',
+    ),
+    ("spec.decoding", {"lists": {"a" * 64: ["uno"]}}, 'a" must have 1 to 63 characters'),
+    (
+        "spec.decoding",
+        {"scorer": {"path": "a", "hotWords": {"": 1}}},
+        'spec.decoding.scorer.hotWords: Invalid value: "object": the name "" must have 1 to 63 characters',
+    ),
+    ("spec.decoding", {"scorer": {"path": "a", "hotWords": {"a" * 64: 1}}}, 'a" must have 1 to 63 characters'),
+    ("spec.decoding", {"phrases": ["a" * 497] * 254}, "must have at most 126976 bytes as JSON; remove some, or use"),
+    (
+        "spec.decoding",
+        {"phrases": ["{n}"], "lists": {"n": ["ñ" * 200] * 320}},
+        "must have at most 126976 bytes as JSON",
+    ),
+    ("spec.training", {"podTemplate": {"nodeSelector": {"a" * 318: "b"}}}, 'a" must have at most 317 characters'),
+    ("spec.serving", {"podTemplate": {"resources": {"limits": {"a" * 254: "1"}}}}, "must have at most 253 characters"),
     ("spec.training", {"podTemplate": {"serviceAccountName": "admin"}}, "unknown field"),
     ("spec.training", {"podTemplate": {"volumes": []}}, "unknown field"),
 ]
 
 
 @pytest.fixture(scope="module")
-def kubectl(target: Target, operator: Kubectl) -> Kubectl:
-    """kubectl on the cluster where the chart installed the CRD."""
-    del operator
-    return Kubectl(target.kubectl, target.kubeconfig, target.context, "default")
+def kubectl(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kubectl]:
+    """kubectl on an API server that has the CRD."""
+    programs = built.programs("etcd", "kube-apiserver", "kubectl")
+    with api_server(programs, tmp_path_factory.mktemp("api-server")) as found:
+        found.apply(crd())
+        found.until_established()
+        yield found
 
 
 def create(kubectl: Kubectl, manifest: dict[str, Any]) -> str:
@@ -256,38 +303,131 @@ def _unwrapped(text: str) -> str:
     return " ".join(text.split())
 
 
+def ready(world: World) -> None:
+    world.to_ready()
+
+
+def training(world: World) -> None:
+    world.until(StageName.TRAIN)
+
+
+def retraining(world: World) -> None:
+    world.to_ready()
+    world.edit(training__maxEpochs=20)
+    world.until(StageName.TRAIN)
+
+
+def gated(world: World) -> None:
+    world.to_ready()
+    world.edit(training__maxEpochs=20, evaluation={"gate": {"maxWER": 0.01}})
+    world.to_rest()
+
+
+@pytest.mark.parametrize(
+    "life, phase, is_ready, stalled, reconciling",
+    [
+        (ready, "Ready", "True", "", ""),
+        (training, "Training", "False", "", "Training"),
+        (retraining, "Training", "True", "", "Training"),
+        (gated, "Failed", "True", "QualityGateFailed", ""),
+    ],
+)
+def test_the_wide_table_says_why_the_spec_is_not_in_effect_and_whether_a_person_must_act(
+    kubectl: Kubectl, life: Callable[[World], None], phase: str, is_ready: str, stalled: str, reconciling: str
+) -> None:
+    world, name = World(), life.__name__
+    life(world)
+    kubectl.apply({**GOOD, "metadata": {"name": name}, "spec": world.spec})
+    status = world.status.model_dump(by_alias=True, exclude_none=True, mode="json")
+    kubectl("patch", "sm", name, "--subresource=status", "--type=merge", "-p", json.dumps({"status": status}))
+    header, row = kubectl("get", "sm", name, "-o", "wide").splitlines()
+    starts = {title: header.index(title) for title in header.split()}
+    columns = {title: row[at:].split("  ")[0].strip() for title, at in starts.items()}
+    assert (columns["PHASE"], columns["READY"]) == (phase, is_ready)
+    assert (columns["STALLED"], columns["RECONCILING"]) == (stalled, reconciling)
+
+
 def test_the_short_name_is_sm(kubectl: Kubectl) -> None:
     kubectl("get", "sm")
 
 
-def test_kubectl_diff_after_apply_is_empty_and_a_second_manager_does_not_conflict(kubectl: Kubectl) -> None:
-    """The operator writes the status and its finalizer only, so no tool that applies the manifest disagrees with it."""
-    manifest = copy.deepcopy(GOOD) | {"metadata": {"name": "applied"}}
-    manifest["spec"]["suspend"] = True
-    manifest["spec"]["publish"]["deletionPolicy"] = "Delete"
-    text = yaml.safe_dump(manifest)
-    try:
-        kubectl("apply", "-f", "-", stdin=text)
-        kubectl.until(lambda: _reported(kubectl, 1), "the operator has written the status")
-        # the operator may write the status between the two calls of kubectl
-        kubectl.until(lambda: not kubectl.differs("-f", "-", stdin=text), "nothing differs")
-        server_side = ("--server-side", "--field-manager=argocd-controller", "-f", "-")
-        kubectl("apply", *server_side, stdin=text)
-        manifest["metadata"]["labels"] = {"argocd.argoproj.io/instance": "models"}
-        kubectl("apply", *server_side, stdin=yaml.safe_dump(manifest))
-        again = yaml.safe_dump(manifest)
-        kubectl.until(lambda: not kubectl.differs(*server_side, stdin=again), "nothing differs")
-        conditions = _reported(kubectl, 1)
-        assert conditions is not None
-        assert {each["type"]: each["observedGeneration"] for each in conditions}["Ready"] == 1
-        assert {each["type"] for each in conditions} >= {"Ready", "Reconciling"}
-    finally:
-        kubectl("patch", "sm", "applied", "--type=merge", "-p", '{"spec":{"publish":{"deletionPolicy":"Retain"}}}')
-        kubectl("delete", "sm", "applied", "--wait=false")
+@pytest.mark.parametrize(
+    "path, value",
+    [
+        ("spec.training", {"augmentation": ["reverb[p=0.1,delay=50~30]", "overlay"]}),
+        ("spec.training", {"engine": "CoquiSTT", "augmentation": ["codec[p=0.1]", "warp"]}),
+        ("spec.training", {"engine": "CoquiSTT", "augmentation": "Auto"}),
+        ("spec.training", {"engine": "CoquiSTT", "augmentation": []}),
+        ("spec.decoding", {"intents": {"A" * 63: ["ok"], "_a./-9": ["no"]}}),
+        ("spec.decoding", {"phrases": ["{n}"], "lists": {"sala de estar": ["uno"], "n" * 63: ["dos"]}}),
+        ("spec.decoding", {"scorer": {"path": "a", "hotWords": {"ñandú": 1}}}),
+        ("spec.decoding", {"phrases": ["a" * 497] * 253}),
+        ("spec.decoding", {"phrases": ["{n}"], "lists": {"n": ["ñ" * 200] * 312}}),
+    ],
+    ids=lambda value: str(value)[:60],
+)
+def test_what_the_types_can_read_is_taken(kubectl: Kubectl, path: str, value: Any) -> None:
+    manifest = changed(path, value)
+    SpeechModelSpec.of(manifest)
+    assert not refused(kubectl, manifest), create(kubectl, manifest)
 
 
-def _reported(kubectl: Kubectl, generation: int) -> list[dict[str, Any]] | None:
-    """Return the conditions once the operator has written them for this generation."""
-    status = (kubectl.get("speechmodel", "applied") or {}).get("status", {})
-    found: list[dict[str, Any]] | None = status.get("conditions")
-    return found if status.get("observedGeneration") == generation else None
+@pytest.mark.parametrize("letter", ["a", "ñ", "\\", "字"])
+@pytest.mark.parametrize("place", ["phrases", "list", "lists"])
+def test_only_phrases_that_the_types_cannot_read_are_refused_for_their_size(
+    kubectl: Kubectl, letter: str, place: str
+) -> None:
+    """The API server does not count what JSON escapes, and so takes a little more than the types do."""
+    size = len(letter.encode()) * 100 + 3
+    entries = [letter * 100] * min(1000, MOST_GRAMMAR_BYTES // size)
+    decoding: dict[str, Any] = {"phrases": entries} if place == "phrases" else {"phrases": ["{n0}"]}
+    if place == "list":
+        decoding["lists"] = {"n0": entries}
+    if place == "lists":
+        decoding["lists"] = {f"n{number}": entries[number::16] for number in range(16)}
+    manifest = changed("spec.decoding", decoding)
+    if refused(kubectl, manifest):
+        with pytest.raises(ValidationError, match="bytes as JSON"):
+            SpeechModelSpec.of(manifest)
+
+
+def test_what_was_stored_before_a_rule_can_still_be_reported_and_deleted(kubectl: Kubectl) -> None:
+    """The operator writes InvalidSpec into its status, and removes the finalizer."""
+    stored = {
+        "names": ("spec.decoding", {"intents": {"encender luz": ["enciende"]}}),
+        "size": ("spec.decoding", {"phrases": ["a" * 497] * 254}),
+        "augmentation": ("spec.training", {"augmentation": ["revreb"]}),
+        "engine": ("spec.training", {"engine": "CoquiSTT", "augmentation": ["hum"]}),
+    }
+    kubectl.apply(without_rules(crd()))
+    manifests = {name: changed(*field) for name, field in stored.items()}
+    for name, manifest in manifests.items():
+        kubectl.until(partial(taken, kubectl, manifest), "the rules are gone")
+        kubectl.apply(manifest | {"metadata": {"name": name, "finalizers": ["speechops.dev/cleanup"]}})
+    kubectl.apply(crd())
+    for name, manifest in manifests.items():
+        kubectl.until(partial(refused, kubectl, manifest), "the rules are back")
+        kubectl("patch", "sm", name, "--subresource=status", "--type=merge", "-p", '{"status":{"phase":"Failed"}}')
+        kubectl("delete", "sm", name, "--wait=false")
+        kubectl("patch", "sm", name, "--type=merge", "-p", '{"metadata":{"finalizers":null}}')
+        assert kubectl.get("sm", name) is None
+
+
+def refused(kubectl: Kubectl, manifest: dict[str, Any]) -> bool:
+    """Return True when the API server refuses a manifest."""
+    return create(kubectl, manifest).startswith("refused")
+
+
+def taken(kubectl: Kubectl, manifest: dict[str, Any]) -> bool:
+    """Return True when the API server takes a manifest."""
+    return not refused(kubectl, manifest)
+
+
+def without_rules(node: Any) -> Any:
+    """Return a definition as it was before its rules and the names of augmentations."""
+    if isinstance(node, list):
+        return [without_rules(each) for each in node]
+    if not isinstance(node, dict):
+        return node
+    left_out = {"x-kubernetes-validations", "anyOf"} | ({"pattern"} if "reverb" in str(node.get("pattern")) else set())
+    return {word: without_rules(value) for word, value in node.items() if word not in left_out}

@@ -13,6 +13,7 @@ import pytest
 import yaml
 from kubernetes.aio import client, config
 from speechmodel_api.crd import crd
+from speechmodel_api.field_problems import InvalidSpec
 from speechmodel_api.status import SpeechModelStatus
 from speechmodel_operator.cluster.api import MODELS, Api
 from speechmodel_operator.cluster.cache import CHILDREN, Cache, Rehearsal
@@ -22,6 +23,7 @@ from speechmodel_operator.resources.jobs import Images
 from speechmodel_operator.resources.labels import MODEL
 from speechmodel_operator.telemetry import Telemetry
 from speechmodel_operator.watches import Watches
+from speechmodel_plan.observed import Trouble
 from speechmodel_plan.reconcile import StepFailed, reconcile
 from speechmodel_plan.task import Owner
 from support import built
@@ -124,6 +126,9 @@ class Operator:
                 await (engine.react() if after_event else reconcile(engine))
             except StepFailed as failure:
                 return str(failure)
+            except InvalidSpec as invalid:  # reported by the supervisor
+                await engine.report_failure(Trouble(invalid.reason, str(invalid)))
+                return str(invalid)
         return ""
 
     def kinds(self) -> set[str]:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from speechmodel_api.augmentation import PARAMETERS, PATTERN, AugmentationInvalid, ValueRange, parse
+from speechmodel_api.augmentation import FORM, PARAMETERS, AugmentationInvalid, ValueRange, parse
 from speechmodel_api.training_spec import Training
 
 
@@ -101,7 +101,7 @@ def test_what_is_neither_auto_nor_a_list_of_entries_is_refused(value: object) ->
         Training.model_validate({"augmentation": value})
 
 
-@given(st.from_regex(PATTERN, fullmatch=True))
+@given(st.from_regex(FORM, fullmatch=True))
 def test_any_text_of_the_form_is_either_read_or_refused_in_words(text: str) -> None:
     try:
         assert parse(text).name in PARAMETERS

@@ -1,6 +1,7 @@
 """The command line itself."""
 
 import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -8,9 +9,12 @@ from tempfile import TemporaryFile
 
 import pytest
 from speechmodel_cli.command_line import main
+from support.places import ROOT
 from support.waiting import until_ended
 
 HEAVY = ("pydantic", "rich", "yaml", "numpy", "httpx", "asyncio", "kubernetes", "boto3", "tensorflow")
+EXAMPLE = str(ROOT / "examples" / "espejo" / "speechmodel.yaml")
+BUFFERED = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
 
 
 def test_help_is_fast_since_it_imports_nothing_heavy() -> None:
@@ -72,6 +76,28 @@ def test_ctrl_c_and_a_closed_pipe_have_their_exit_codes(monkeypatch: pytest.Monk
         code = until_ended(process)
         complaints.seek(0)
         assert (code, complaints.read()) == (1, "")
+
+
+@pytest.mark.parametrize("command", [["--help"], ["validate", EXAMPLE], ["validate"] + [EXAMPLE] * 99])
+def test_a_standard_output_that_is_full_is_a_sentence_and_exit_code_1(command: list[str]) -> None:
+    """Short answers are buffered until the command ends; long ones are written while it runs."""
+    program = "import sys; from speechmodel_cli.command_line import main; sys.exit(main(sys.argv[1:]))"
+    with Path("/dev/full").open("w") as full:
+        argv = [sys.executable, "-c", program, *command]
+        done = subprocess.run(argv, stdout=full, stderr=subprocess.PIPE, text=True, env=BUFFERED, check=False)
+    assert done.returncode == 1
+    said = done.stderr.removeprefix("standard output: ")
+    assert said == "No space left on device; make room, or choose a folder on another disk\n"
+
+
+def test_a_pipe_that_nobody_reads_ends_a_command_with_a_short_answer_without_a_word() -> None:
+    program = "import sys; from speechmodel_cli.command_line import main; sys.exit(main(sys.argv[1:]))"
+    read, write = os.pipe()
+    os.close(read)
+    argv = [sys.executable, "-c", program, "validate", EXAMPLE]
+    done = subprocess.run(argv, stdout=write, stderr=subprocess.PIPE, text=True, env=BUFFERED, check=False)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (1, "")
 
 
 def test_closed_standard_streams_get_nothing_and_no_file_takes_their_place(tmp_path: Path) -> None:

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 import yaml
+from speechmodel_api import field_problems
 from speechmodel_api.crd import schema
+from speechmodel_api.field_problems import InvalidSpec, read_spec
 from speechmodel_cli.command_line import main
 from speechmodel_cli.manifest import validation
 from support.manifests import MANIFEST as TEXT
@@ -327,6 +329,55 @@ def test_all_problems_are_reported_at_once_in_the_order_of_their_lines(
     assert [line.split(":")[0] for line in output.splitlines()] == ["3", "5", "8", "9"]
 
 
+@pytest.mark.parametrize(
+    ("field", "value", "sentence"),
+    [
+        (
+            "training",
+            {"augmentation": ["reverb[p=2]"]},
+            "training.augmentation: 'reverb[p=2]': p is 2; every value must be",
+        ),
+        ("training", {"augmentation": 5}, "training.augmentation: must be Auto or a list, not 5"),
+        ("training", {"augmentation": True}, "training.augmentation: must be Auto or a list, not the boolean true"),
+        ("training", {"augmentation": {"reverb": {}}}, "training.augmentation: must be Auto or a list, not a mapping"),
+        ("training", {"augmentation": ["reverb", 5]}, "training.augmentation[1]: must be a string"),
+        (
+            "training",
+            {"engine": "CoquiSTT", "augmentation": ["codec[p=0.1:0.2]"]},
+            "training: augmentation must have a p without a range in 'codec[p=0.1:0.2]' with the engine CoquiSTT",
+        ),
+        ("training", {"engine": "Coqi"}, "training.engine: 'Coqi' is not one of Native, CoquiSTT"),
+        ("decoding", {"intents": {"a b": ["ok"]}}, "decoding.intents.a b: 'a b' does not match ^[A-Za-z_]"),
+        ("decoding", {"intents": {"": ["ok"]}}, "decoding.intents.: '' is shorter than 1 character"),
+        (
+            "decoding",
+            {"lists": {"n" * 64: ["uno"]}},
+            f"decoding.lists.{'n' * 64}: '{'n' * 64}' is longer than 63 characters",
+        ),
+        ("decoding", {"scorer": {"path": "a", "hotWords": {"": 1}}}, "decoding.scorer.hotWords.: '' is shorter than 1"),
+        (
+            "decoding",
+            {"intents": {"A": ["a" * 500] * 300}},
+            "decoding: phrases, intents and lists have 150915 bytes as JSON; at",
+        ),
+    ],
+)
+def test_the_operator_says_of_a_field_what_validate_says(
+    field: str, value: object, sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest = yaml.safe_load(TEXT)
+    manifest["spec"][field] = value
+    _, output = validated(tmp_path, capsys, yaml.safe_dump(manifest))
+    with pytest.raises(InvalidSpec) as found:
+        read_spec(manifest["spec"])
+    assert str(found.value).startswith(f"spec.{sentence}")
+    said = [line.split(": ", 1)[1] for line in output.splitlines() if ": spec." in line]
+    assert len(said) == 1
+    assert said[0].startswith(str(found.value)) or "[1]" in sentence, (
+        "of a number, validate says how to write it as text"
+    )
+
+
 def test_the_schema_is_made_once_for_all_fields(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -336,7 +387,8 @@ def test_the_schema_is_made_once_for_all_fields(
         made.append(described)
         return schema(described=described)
 
-    monkeypatch.setattr(validation, "schema", counted)
+    monkeypatch.setattr(field_problems, "schema", counted)
+    field_problems.manifest_schema.cache_clear()
     validation._manifest_schema.cache_clear()
     assert validated(tmp_path, capsys, TEXT)[0] == 0
     assert made == [False], "descriptions take most of a second, and nobody reads them here"

@@ -8,6 +8,8 @@ import lupa.lua51
 import pytest
 import yaml
 from speechmodel_api.stages.contract import StageName
+from speechmodel_plan.observed import Trouble
+from speechmodel_plan.status import failed_status
 from support.places import ROOT
 from support.world import World
 
@@ -25,13 +27,20 @@ def argo_health(model: Object) -> tuple[str, str]:
 
 
 def flux_status(model: Object) -> str:
-    """Return the first expression of flux.yaml that holds, as Flux evaluates them."""
+    """Return what Flux makes of flux.yaml (StatusEvaluator in fluxcd/pkg): the first expression that holds, unless the status is
+    about another generation. Where an expression cannot be evaluated, the state is unknown, and Flux goes on waiting.
+    """
     kustomization = yaml.safe_load((GITOPS / "flux.yaml").read_text(encoding="utf-8"))
     (expressions,) = kustomization["spec"]["healthCheckExprs"]
-    for name in ("inProgress", "failed", "current"):
-        if cel.evaluate(expressions[name], model):
-            return name
-    return "inProgress"
+    generation = model["metadata"]["generation"]
+    if model.get("status", {}).get("observedGeneration", generation) != generation:
+        return "inProgress"
+    try:
+        return next(
+            (n for n in ("inProgress", "failed", "current") if cel.evaluate(expressions[n], model)), "inProgress"
+        )
+    except RuntimeError:
+        return "unknown"
 
 
 def fresh(world: World) -> None:
@@ -72,6 +81,32 @@ def gated(world: World) -> None:
     world.to_rest()
 
 
+def unreadable(world: World) -> None:
+    """Edit a ready model so that the operator cannot read its spec."""
+    edited(world)
+    fail(world, "InvalidSpec", "spec.training.augmentation: 'revreb[p=0.1]': revreb is unknown")
+
+
+def never_readable(world: World) -> None:
+    fail(world, "InvalidSpec", "spec.training.augmentation: 'revreb[p=0.1]': revreb is unknown")
+
+
+def webhook_down(world: World) -> None:
+    """Fail the first step after an edit of a ready model."""
+    edited(world)
+    fail(world, "ApiError", "no answer to PATCH")
+
+
+def stalled_before(world: World) -> None:
+    """Edit a stalled model, before the operator sees it."""
+    invalid(world)
+    world.edit(dataset__revision="2")
+
+
+def fail(world: World, reason: str, message: str) -> None:
+    world.status = failed_status(world.status, world.generation, Trouble(reason, message), world.now)
+
+
 @pytest.mark.parametrize(
     ("life", "argo", "flux", "words"),
     [
@@ -82,6 +117,10 @@ def gated(world: World) -> None:
         (suspended, "Suspended", "inProgress", "spec.suspend is true"),
         (invalid, "Degraded", "failed", "InvalidDataset: commands.csv: row 3 has no transcript"),
         (gated, "Degraded", "failed", "QualityGateFailed"),
+        (unreadable, "Degraded", "failed", "InvalidSpec: spec.training.augmentation: 'revreb[p=0.1]'"),
+        (never_readable, "Degraded", "failed", "InvalidSpec: spec.training.augmentation: 'revreb[p=0.1]'"),
+        (webhook_down, "Progressing", "inProgress", "ApiError: no answer to PATCH"),
+        (stalled_before, "Progressing", "inProgress", "has not seen the newest spec"),
     ],
 )
 def test_argo_and_flux_read_the_status_alike(life: Callable[[World], None], argo: str, flux: str, words: str) -> None:
@@ -95,7 +134,8 @@ def test_argo_and_flux_read_the_status_alike(life: Callable[[World], None], argo
     assert flux_status(model) == flux
 
 
-def test_a_model_without_a_status_is_in_progress() -> None:
+def test_argo_and_flux_wait_for_the_first_status() -> None:
     model: Object = {"metadata": {"name": "espejo", "generation": 1}, "spec": {}}
     assert argo_health(model)[0] == "Progressing"
+    assert flux_status(model) == "unknown", "no variable is named status then"
     assert flux_status(model | {"status": {}}) == "inProgress"

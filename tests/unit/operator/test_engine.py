@@ -6,11 +6,21 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 import pytest
-from pydantic import ValidationError
+from speechmodel_api.field_problems import InvalidSpec
 from speechmodel_api.stages.contract import StageName
 from speechmodel_api.stages.publish import PurgeInput
 from speechmodel_operator.cluster import refusals
-from speechmodel_operator.cluster.api import DEPLOYMENTS, EVENTS, JOBS, MODELS, PODS, SERVICES, Api, Resource
+from speechmodel_operator.cluster.api import (
+    CLAIMS,
+    DEPLOYMENTS,
+    EVENTS,
+    JOBS,
+    MODELS,
+    PODS,
+    SERVICES,
+    Api,
+    Resource,
+)
 from speechmodel_operator.cluster.engine import ClusterEngine
 from speechmodel_operator.cluster.errors import AlreadyExists, ClusterError, Conflict, Refused
 from speechmodel_operator.cluster.snapshot import read_snapshot
@@ -292,6 +302,57 @@ async def test_a_job_that_kueue_holds_from_the_start_is_reported_as_queued_and_n
     assert server.events == ("QueuedByKueue",)
 
 
+async def test_a_job_that_waits_in_the_wrong_queue_is_replaced_once_the_label_is_corrected() -> None:
+    class Queues(New):
+        """Its webhook suspends every new Job, as that of Kueue does. A Job is in the namespace until it is deleted."""
+
+        queue, status = "wrong", dict[str, Any]()
+        jobs: tuple[Manifest, ...] = ()
+
+        async def get(self, resource: Resource[Any], namespace: str, name: str) -> Any:
+            if resource is not MODELS:
+                return await super().get(resource, namespace, name)
+            about = metadata(name, 3, uid=OWNER.uid, labels={labels.QUEUE: self.queue})
+            return Model.model_validate({"metadata": about, "spec": World().spec, "status": self.status})
+
+        async def create(self, resource: Resource[Any], namespace: str, manifest: Manifest) -> Any:
+            created = await super().create(resource, namespace, manifest)
+            if resource is JOBS:
+                about = manifest["metadata"] | metadata(manifest["metadata"]["name"], 4, creationTimestamp=SOME_TIME)
+                manifest = {**manifest, "metadata": about, "spec": {**manifest["spec"], "suspend": True}}
+                created = Job.model_validate(manifest)
+                self.jobs, self.existing = (*self.jobs, manifest), (*self.existing, created)
+            elif resource is CLAIMS:
+                self.existing = (*self.existing, claim(OWNER.name))
+            return created
+
+        async def delete(self, resource: Resource[Any], thing: Any) -> None:
+            await super().delete(resource, thing)
+            self.existing = tuple(each for each in self.existing if each.metadata.name != thing.metadata.name)
+
+        async def merge_patch(self, resource: Resource[Any], *patch: Any) -> None:
+            await super().merge_patch(resource, *patch)
+            if resource is MODELS:
+                self.status = {**self.status, **patch[2]["status"]}
+
+    server = Queues()
+    engine = engine_of(server)
+    await reconcile(engine)
+    await reconcile(engine)
+    assert "DELETE Job" not in server.calls
+    server.queue = "gpus"
+    await reconcile(engine)
+    assert server.calls.count("DELETE Job") == 1
+    await reconcile(engine)
+    await reconcile(engine)
+    assert server.calls.count("DELETE Job") == 1, "the new one is in the right queue"
+    first, second = server.jobs
+    assert [job["metadata"]["labels"][labels.QUEUE] for job in server.jobs] == ["wrong", "gpus"]
+    assert second["metadata"]["name"] == first["metadata"]["name"].removesuffix("-1") + "-2"
+    (stage,) = server.status["stages"]
+    assert (stage["state"], stage["attempt"], stage.get("failures", 0)) == ("Running", 2, 0)
+
+
 async def test_the_purge_of_a_model_with_a_queue_is_put_into_it() -> None:
     queue = {"kueue.x-k8s.io/queue-name": "gpus"}
 
@@ -350,7 +411,7 @@ async def test_a_model_of_a_newer_release_that_cannot_be_read_is_deleted_with_wh
             return await super().create(resource, namespace, manifest)
 
     server = Newer()
-    with pytest.raises(ValidationError):
+    with pytest.raises(InvalidSpec, match=r"spec\.training\.maxEpochs: must be an integer, not 'a way of"):
         await reconcile(engine_of(server))
     server.about = server.about | {"deletionTimestamp": SOME_TIME}
     await reconcile(engine_of(server))

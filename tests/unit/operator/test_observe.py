@@ -223,6 +223,56 @@ def test_a_purge_in_a_queue_says_so() -> None:
     assert found.queued
 
 
+QUEUE = "kueue.x-k8s.io/queue-name"
+
+
+@pytest.mark.parametrize(
+    "given, created_with, of_model, relabelled",
+    [
+        ({QUEUE: "wrong"}, "kueue.x-k8s.io/queue-name=wrong", {QUEUE: "gpus"}, True),
+        ({QUEUE: "gpus"}, "kueue.x-k8s.io/queue-name=gpus", {QUEUE: "gpus", "team": "speech"}, False),
+        ({QUEUE: "gpus"}, "kueue.x-k8s.io/queue-name=gpus", {}, True),
+        ({QUEUE: "default"}, "", {}, False),
+        ({}, "", {QUEUE: "gpus"}, True),
+        (
+            {QUEUE: "gpus"},
+            "kueue.x-k8s.io/queue-name=gpus",
+            {QUEUE: "gpus", "kueue.x-k8s.io/priority-class": "low"},
+            True,
+        ),
+        ({QUEUE: "wrong"}, None, {QUEUE: "gpus"}, True),
+        ({QUEUE: "gpus"}, None, {QUEUE: "gpus"}, False),
+    ],
+    ids=[
+        "corrected",
+        "the same",
+        "removed",
+        "set by a webhook",
+        "added",
+        "a priority",
+        "an old Job",
+        "an old Job, the same",
+    ],
+)
+def test_a_job_that_waits_is_relabelled_once_the_model_has_other_labels_for_kueue(
+    given: dict[str, str], created_with: str | None, of_model: dict[str, str], relabelled: bool
+) -> None:
+    manifest = job_manifest()
+    manifest["metadata"]["labels"] |= given
+    if created_with is not None:
+        manifest["metadata"]["annotations"]["speechops.dev/inherited"] = created_with
+
+    def seen(suspend: bool, *pods: Pod) -> tuple[bool, bool]:
+        found = Job.model_validate(manifest | {"spec": {"suspend": suspend}})
+        (run,) = observe.stage_runs([found], pods, {}, NOW, model_labels=of_model)
+        purge = observe.purge_of(found, pods, NOW, of_model)
+        return run.relabelled, purge is not None and purge.relabelled
+
+    assert seen(True) == (relabelled, relabelled)
+    assert seen(False) == (False, False), "a Job that was admitted keeps its queue"
+    assert not seen(True, pod())[0], "its pod still saves, after Kueue took its place"
+
+
 def test_a_purge_that_was_admitted_is_in_no_queue_once_its_job_has_started_again() -> None:
     manifest = job_manifest()
     manifest["metadata"]["labels"] |= {"speechops.dev/stage": "purge", "kueue.x-k8s.io/queue-name": "gpus"}

@@ -294,6 +294,7 @@ def test_only_the_labels_of_a_queue_are_copied_from_the_model_and_only_to_its_jo
     given = queue | {"argocd.argoproj.io/instance": "models", "speechops.dev/model": "other"}
     job = jobs.stage_job(IMAGES, OWNER, world.observe().spec, run, labels.inherited(given))
     assert job["metadata"]["labels"].items() >= queue.items()
+    assert job["metadata"]["annotations"]["speechops.dev/inherited"] == "kueue.x-k8s.io/queue-name=gpus"
     assert job["metadata"]["labels"]["speechops.dev/model"] == "espejo"
     assert "argocd.argoproj.io/instance" not in job["metadata"]["labels"]
     assert "kueue.x-k8s.io/queue-name" not in job["spec"]["template"]["metadata"]["labels"]
@@ -601,4 +602,5 @@ def test_the_purge_waits_in_the_queue_of_the_model_and_its_pod_has_no_label_of_i
     spec, queue = World().observe().spec, {"kueue.x-k8s.io/queue-name": "gpus"}
     job = jobs.purge_job(IMAGES, OWNER, spec, PurgeInput(target=spec.publish.s3, base="a/b/c"), queue)
     assert queue.items() <= job["metadata"]["labels"].items()
+    assert job["metadata"]["annotations"]["speechops.dev/inherited"] == "kueue.x-k8s.io/queue-name=gpus"
     assert not queue.items() & job["spec"]["template"]["metadata"]["labels"].items()

@@ -142,8 +142,10 @@ async def test_a_part_that_could_not_be_applied_is_reported_once_and_the_step_is
     await found.stop()
 
 
-@pytest.mark.parametrize(("reason", "counted"), [("Refused", 2), ("QuotaExceeded", 5)])
-async def test_what_waits_for_a_person_counts_once_as_a_step_that_failed(reason: str, counted: int) -> None:
+@pytest.mark.parametrize(("reason", "counted"), [("Refused", 2), ("QuotaExceeded", 2), ("ApiError", 5)])
+async def test_a_refusal_counts_and_is_logged_once_and_an_error_of_the_api_server_each_time(
+    reason: str, counted: int, caplog: pytest.LogCaptureFixture
+) -> None:
     five = asyncio.Event()
 
     class Refused(Engine):
@@ -166,6 +168,7 @@ async def test_what_waits_for_a_person_counts_once_as_a_step_that_failed(reason:
 
     await until(five.is_set)
     assert failed() == counted
+    assert len([entry for entry in caplog.records if reason in entry.message]) == counted
     await found.stop()
 
 

@@ -125,6 +125,20 @@ async def test_the_answer_to_the_removal_of_our_finalizer_does_not_take_a_delete
         assert operator.taken == ["a"]
 
 
+async def test_of_the_labels_of_a_model_only_those_that_its_jobs_inherit_wake_it() -> None:
+    server = Server()
+    async with Operator(server, "a") as operator:
+        await operator.until(lambda: operator.taken == ["a"])
+        models = operator.watches.cache[MODELS.plural]
+        models.put(model("a", 20, labels={"team": "speech"}))
+        await asyncio.sleep(0)
+        assert operator.taken == ["a"]
+        models.put(model("a", 21, labels={"team": "speech", "kueue.x-k8s.io/queue-name": "gpus"}))
+        await operator.until(lambda: operator.taken == ["a", "a"])
+        models.put(model("a", 22, labels={"team": "speech", "kueue.x-k8s.io/queue-name": "cpus"}))
+        await operator.until(lambda: operator.taken == ["a", "a", "a"])
+
+
 async def test_what_is_being_deleted_by_us_may_be_gone() -> None:
     server = Server()
     async with Operator(server, "a") as operator:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from speechmodel_api.stages.contract import StageName
-from speechmodel_api.status import Condition, SpeechModelStatus
+from speechmodel_api.status import Condition, ConditionType, Phase, SpeechModelStatus
 from speechmodel_plan.conditions import Failures
 from speechmodel_plan.observed import RunState, Trouble
 from speechmodel_plan.plan import Done
@@ -292,7 +292,14 @@ def test_a_first_deployment_that_is_refused_is_not_ready(world: World) -> None:
 def test_a_step_that_fails_leaves_what_is_served_ready(served: World, reason: str, condition: str) -> None:
     status = failed_status(served.status, 2, Trouble(reason, "no answer"), served.now)
     assert abnormal(status) == {condition: reason}
-    assert status.condition("Ready") == served.condition("Ready")  # type: ignore[arg-type]
+    before, found = (each.condition(ConditionType.READY) for each in (served.status, status))
+    if condition == "Reconciling":
+        assert found == before
+    else:
+        version = served.status.latest_version
+        assert found
+        assert (found.status, found.observed_generation) == ("True", 2)
+        assert found.message == f"version {version} is served; the spec is not in effect ({reason})"
     again = failed_status(status, 2, Trouble("ReconcileError", "no answer"), served.now)
     assert set(abnormal(again)) == {"Reconciling"}
     served.status = status
@@ -304,6 +311,31 @@ def test_a_first_step_that_fails_is_not_ready_for_its_generation(world: World) -
     status = failed_status(world.status, 1, Trouble("ReconcileError", "no answer"), world.now)
     (found,) = [each for each in status.conditions if each.type == "Ready"]
     assert (found.status, found.observed_generation) == ("False", 1)
+
+
+@pytest.mark.parametrize(("reason", "observed", "phase"), [("ReconcileError", 1, "Ready"), ("Refused", 2, "Failed")])
+def test_a_step_that_fails_has_observed_the_spec_if_a_person_must_act(
+    reason: str, observed: int, phase: str, served: World
+) -> None:
+    before = served.status.observed_generation
+    assert before is not None
+    status = failed_status(served.status, before + 1, Trouble(reason, "a policy"), served.now)
+    assert (status.observed_generation, status.phase) == (before + observed - 1, phase)
+
+
+def test_a_deletion_that_fails_stays_a_deletion(served: World) -> None:
+    deleting = served.status.model_copy(update={"phase": Phase.DELETING})
+    status = failed_status(deleting, 2, Trouble("Refused", "a policy"), served.now)
+    assert (status.phase, abnormal(status)) == ("Deleting", {"Stalled": "Refused"})
+
+
+def test_a_published_model_that_nothing_serves_is_not_ready_while_a_person_must_act(world: World) -> None:
+    del world.spec["serving"]
+    world.to_ready()
+    status = failed_status(world.status, 2, Trouble("InvalidSpec", "spec.language: wrong"), world.now)
+    ready = status.condition(ConditionType.READY)
+    assert ready
+    assert (ready.status, ready.message) == ("False", "spec.language: wrong")
 
 
 def test_a_status_of_the_release_before_gains_the_conditions_and_restarts_nothing(served: World) -> None:

@@ -38,6 +38,18 @@ def test_without_the_policy_there_is_no_finalizer(ready: World) -> None:
     assert not ready.finalizer
 
 
+def test_a_purge_that_waits_in_another_queue_than_that_of_the_model_is_replaced(ready: World) -> None:
+    deleted(ready)
+    ready.purge = Purge(finished=False, created_at=START, queued=True, relabelled=True)
+    plan = ready.step()
+    assert plan.abandon_purge
+    assert plan.finalizer
+    assert ready.report
+    assert ready.report.events == ()
+    ready.purge = None
+    assert ready.step().purge
+
+
 def test_published_objects_are_purged_once_the_writers_are_gone(world: World) -> None:
     world.until(StageName.PUBLISH)
     deleted(world)

@@ -9,6 +9,7 @@ from http import HTTPStatus
 from typing import TypeVar
 
 from kubernetes.utils import parse_quantity
+from speechmodel_api.field_problems import InvalidSpec
 from speechmodel_api.reasons import Reason
 from speechmodel_api.spec import SpeechModelSpec
 from speechmodel_api.status import ModelStatus
@@ -16,6 +17,7 @@ from speechmodel_api.tracing import traceparent
 from speechmodel_plan import names
 from speechmodel_plan.conditions import Failures
 from speechmodel_plan.deletion import PURGE_LIMIT
+from speechmodel_plan.events import failure_events
 from speechmodel_plan.observed import Observed, Run, Trouble
 from speechmodel_plan.plan import ClaimIntent, Done, Plan, Report, ServingIntent, StageRun
 from speechmodel_plan.reconcile import Gone, reconcile
@@ -38,9 +40,9 @@ from speechmodel_operator.cluster.errors import (
 )
 from speechmodel_operator.cluster.events import EventReader
 from speechmodel_operator.cluster.progress import ProgressReader
-from speechmodel_operator.cluster.snapshot import Snapshot, read_snapshot
+from speechmodel_operator.cluster.snapshot import Snapshot, read_snapshot, spec_of
 from speechmodel_operator.cluster.status import post_events, write_status
-from speechmodel_operator.cluster.views import Claim, Manifest, ObjectView, ViewT
+from speechmodel_operator.cluster.views import Claim, Manifest, Model, ObjectView, ViewT
 from speechmodel_operator.cluster.writer import Writer
 from speechmodel_operator.resources import claim, jobs, labels, pod, serving, workers
 from speechmodel_operator.resources.accessories import accessories, service_name
@@ -180,10 +182,13 @@ class ClusterEngine:
         """Write a step that failed unexpectedly into the condition Ready; when even that fails, log it."""
         try:
             model = await self._api.get(MODELS, self._owner.namespace, self._owner.name)
-            if model is not None and model.metadata.uid == self._owner.uid:
-                status = failed_status(model.status, model.metadata.generation, failure, self._now())
-                await write_status(self._api, model, status)
-                self._telemetry.reported(self._owner, model.status, status)
+            if model is None or model.metadata.uid != self._owner.uid or _corrected(model, failure):
+                return
+            status = failed_status(model.status, model.metadata.generation, failure, self._now())
+            written = await write_status(self._api, model, status)
+            self._telemetry.reported(self._owner, model.status, status)
+            if written is not None:
+                await post_events(self._api, written, failure_events(model.status, status), self._now())
         except (ClusterError, NoAnswer) as error:
             log.warning("%s: could not write the status: %s", self._owner, error)
         except Exception:
@@ -404,6 +409,17 @@ class ClusterEngine:
             raise Gone
         self._snapshot = replace(here, model=model or here.model)
         return self._snapshot
+
+
+def _corrected(model: Model, failure: Trouble) -> bool:
+    """Return True when the spec that a step could not read has been edited since, and can be read now."""
+    if failure.reason != Reason.INVALID_SPEC:
+        return False
+    try:
+        spec_of(model)
+    except InvalidSpec:
+        return False
+    return True
 
 
 async def _attempt(part: Awaitable[T]) -> tuple[T | None, Trouble | None]:

@@ -33,18 +33,20 @@ def stage_runs(
     now: datetime,
     said: Mapping[str, str] = NOTHING_SAID,
     claim: views.Claim | None = None,
+    model_labels: Mapping[str, str] | None = None,
 ) -> tuple[Run, ...]:
     """Return a run for each stage Job, and an ending run for each deleted Job whose pods still exist. A deleted Job that only a
     finalizer of something else keeps is no run.
 
-    `said` is what Events say about Jobs, pods and the workspace claim that wait, by uid.
+    `said` is what Events say about Jobs, pods and the workspace claim that wait, by uid. `model_labels` are those of the
+    SpeechModel, if Jobs are to be compared with them.
     """
     by_job: dict[str, list[Pod]] = {}
     for pod in job_pods:
         if job_name := pod.metadata.labels.get(JOB_NAME):
             by_job.setdefault(job_name, []).append(pod)
     runs = [
-        _job_run(job, named, by_job.get(job.metadata.name, []), progress, now, said, claim)
+        _job_run(job, named, by_job.get(job.metadata.name, []), progress, now, said, claim, model_labels)
         for job in jobs
         if (named := RunName.read(job.metadata.name)) and not _left_behind(job, by_job.get(job.metadata.name, []), now)
     ]
@@ -122,7 +124,9 @@ def _of_newest_template(found: Iterable[Pod]) -> list[Pod]:
     return [pod for pod in found if pod.metadata.labels.get(TEMPLATE_HASH) == template] if newest else found
 
 
-def purge_of(job: Job | None, job_pods: Iterable[Pod], now: datetime) -> Purge | None:
+def purge_of(
+    job: Job | None, job_pods: Iterable[Pod], now: datetime, model_labels: Mapping[str, str] | None = None
+) -> Purge | None:
     """Return the Job that removes published objects."""
     if job is None:
         return None
@@ -133,7 +137,7 @@ def purge_of(job: Job | None, job_pods: Iterable[Pod], now: datetime) -> Purge |
         return Purge(False, created, Trouble(trouble.reason, trouble.message, final=True))
     end = job.finished
     if end is None:
-        return Purge(False, created, trouble, started, queued)
+        return Purge(False, created, trouble, started, queued, relabelled=_relabelled(job, model_labels))
     if end.type == "Complete":
         return Purge(True, created)
     ended = pod.state(STAGE_CONTAINER).terminated if pod else None
@@ -182,6 +186,7 @@ def _job_run(
     now: datetime,
     said: Mapping[str, str],
     claim: views.Claim | None,
+    model_labels: Mapping[str, str] | None,
 ) -> Run:
     metadata, state = job.metadata, _state(job, job_pods)
     workers = _workers(job_pods)
@@ -217,6 +222,7 @@ def _job_run(
         progress=progress.get(metadata.name),
         workers=job.spec.completions,
         workers_ready=ready,
+        relabelled=state is RunState.PENDING and _relabelled(job, model_labels),
     )
 
 
@@ -260,6 +266,18 @@ def _state(job: Job, job_pods: Iterable[Pod]) -> RunState:
             return RunState.SUCCEEDED
         return RunState.ENDING if any(pods.executing(pod) for pod in job_pods) else RunState.FAILED
     return RunState.RUNNING if any(pod.status.phase == "Running" for pod in job_pods) else RunState.PENDING
+
+
+def _relabelled(job: Job, model_labels: Mapping[str, str] | None) -> bool:
+    """Return True for a suspended Job that was created with other labels than the SpeechModel hands down now.
+
+    Those that a webhook added to the Job do not count. A Job of an earlier release does not say what it was created with.
+    """
+    if model_labels is None or not job.spec.suspend or job.deleting or job.finished is not None:
+        return False
+    before = job.metadata.annotations.get(labels.INHERITED_AS)
+    created_with = labels.inherited_as(labels.inherited(job.metadata.labels)) if before is None else before
+    return created_with != labels.inherited_as(labels.inherited(model_labels))
 
 
 def _queued(job: Job) -> bool:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import PurePosixPath
 
-from pydantic import ValidationError
+from speechmodel_api.field_problems import InvalidSpec, read_spec
 from speechmodel_api.progress import StepProgress, TrainProgress
 from speechmodel_api.spec import SpeechModelSpec
 from speechmodel_api.status import ModelStatus, StageState
@@ -98,7 +98,7 @@ class Snapshot:
             init_from=PurePosixPath(INITIAL_MOUNT, initial.path) if initial else None,
             negatives=PurePosixPath(NEGATIVES_MOUNT, negatives.path) if negatives else None,
             settings=settings_hashes(spec),
-            runs=observe.stage_runs(self.jobs.values(), self.pods, progress, now, said, self.claim),
+            runs=observe.stage_runs(self.jobs.values(), self.pods, progress, now, said, self.claim, metadata.labels),
             claim=observe.claim_of(self.claim, self.owner.uid),
             server=observe.server_of(
                 self.deployment,
@@ -110,7 +110,7 @@ class Snapshot:
                 said,
             ),
             canary=canary,
-            purge=observe.purge_of(self.purge, self.pods, now),
+            purge=observe.purge_of(self.purge, self.pods, now, metadata.labels),
             annotations=metadata.annotations,
             deleted_at=metadata.deletion_timestamp,
             progress_interval=progress_interval,
@@ -127,7 +127,7 @@ async def read_snapshot(api: Api, owner: Owner, known: Api, ended_runs: Callable
     model = await api.get(MODELS, owner.namespace, owner.name)
     if model is None or model.metadata.uid != owner.uid:
         return None
-    spec = _spec_of(model)
+    spec = spec_of(model)
     runs = ended_runs()
     if runs is None or _lacks_running(model, runs):
         runs = await _read_runs(api, owner, model)
@@ -155,16 +155,17 @@ async def read_snapshot(api: Api, owner: Owner, known: Api, ended_runs: Callable
     )
 
 
-def _spec_of(model: Model) -> SpeechModelSpec:
-    """Return the spec. One of a newer release may be unreadable. The deletion of its model needs `publish` alone, and the operator
-    would otherwise keep it for ever by its finalizer.
+def spec_of(model: Model) -> SpeechModelSpec:
+    """Return the spec. Raises InvalidSpec.
+
+    The deletion of a model needs `publish` alone, and the operator would otherwise keep it for ever by its finalizer.
     """
     try:
-        return SpeechModelSpec.model_validate(model.spec)
-    except ValidationError:
+        return read_spec(model.spec)
+    except InvalidSpec:
         if not model.deleting:
             raise
-        return SpeechModelSpec.model_validate({**UNREADABLE, "publish": model.spec.get("publish")})
+        return read_spec({**UNREADABLE, "publish": model.spec.get("publish")})
 
 
 def _lacks_running(model: Model, runs: Runs) -> bool:

@@ -139,7 +139,10 @@ def stage_job(
         "apiVersion": "batch/v1",
         "kind": "Job",
         "metadata": labels.metadata(owner, run.name, run.stage.value)
-        | {"labels": dict(inherited) | found, "annotations": {labels.SETTINGS: run.settings}},
+        | {
+            "labels": dict(inherited) | found,
+            "annotations": {labels.SETTINGS: run.settings, labels.INHERITED_AS: labels.inherited_as(inherited)},
+        },
         "spec": {
             "backoffLimit": 0,
             "podReplacementPolicy": "Failed",
@@ -193,7 +196,11 @@ def purge_job(
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": metadata | {"labels": dict(inherited) | metadata["labels"], "annotations": {MODEL_UID: owner.uid}},
+        "metadata": metadata
+        | {
+            "labels": dict(inherited) | metadata["labels"],
+            "annotations": {MODEL_UID: owner.uid, labels.INHERITED_AS: labels.inherited_as(inherited)},
+        },
         "spec": {
             "backoffLimit": 0,
             "activeDeadlineSeconds": PURGE_DEADLINE_SECONDS,

@@ -18,6 +18,8 @@ KEY = f"{GROUP}/key"
 ATTEMPT = f"{GROUP}/attempt"
 SETTINGS = f"{GROUP}/settings"
 """Annotation: hash of the settings that a Job was created with."""
+INHERITED_AS = f"{GROUP}/inherited"
+"""Annotation of a Job: the inherited labels that it was created with. A webhook, such as that of Kueue, may have added others."""
 VERSION_SERVED = f"{GROUP}/version"
 """Label of the server's pods: the published version."""
 APPLIED = f"{GROUP}/applied"
@@ -55,6 +57,11 @@ def common(owner: Owner, component: str) -> dict[str, str]:
 def inherited(model: Mapping[str, str]) -> dict[str, str]:
     """Return the labels of a SpeechModel that its Jobs carry too."""
     return {name: model[name] for name in INHERITED if name in model}
+
+
+def inherited_as(inherited: Mapping[str, str]) -> str:
+    """Return the value of the annotation INHERITED_AS."""
+    return ",".join(f"{name}={value}" for name, value in sorted(inherited.items()))
 
 
 def owner_reference(owner: Owner) -> dict[str, object]:

@@ -9,6 +9,7 @@ is `v` or `a:b`.
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
@@ -16,8 +17,9 @@ from typing import Final
 NUMBER: Final = r"-?[0-9]{1,9}(\.[0-9]{1,9})?"
 RANGE: Final = rf"{NUMBER}(:{NUMBER})?(~{NUMBER})?"
 _WORD: Final = "[a-z_]{1,20}"
-PATTERN: Final = rf"^{_WORD}(\[{_WORD}=[^,\[\]=]{{1,64}}(,{_WORD}=[^,\[\]=]{{1,64}}){{0,7}}\])?$"
-"""The form of an entry, which the API server checks. parse() checks names and values."""
+_PARAMETERS: Final = rf"(\[{_WORD}=[^,\[\]=]{{1,64}}(,{_WORD}=[^,\[\]=]{{1,64}}){{0,7}}\])?"
+FORM: Final = rf"^{_WORD}{_PARAMETERS}$"
+"""The form of an entry. parse() checks names and values."""
 LONGEST: Final = 256
 """Characters of an entry at most."""
 
@@ -123,13 +125,18 @@ AS_BEFORE: Final = ("pause_before[p=0.5]", "pause_after[p=0.5]", "noise[p=0.7]")
 """The augmentation of models from before `training.augmentation` existed."""
 
 
+def pattern(names: Iterable[str]) -> str:
+    """Return the form of an entry with one of these names, which the API server checks. Only parse() checks parameters and values."""
+    return f"^({'|'.join(sorted(names))}){_PARAMETERS}$"
+
+
 def parse(text: str) -> Augmentation:
     """Return the augmentation that an entry names.
 
     Raises AugmentationInvalid, which says what to write instead.
     """
     match = re.fullmatch(rf"({_WORD})(?:\[(.*)\])?", text)
-    if match is None or not re.fullmatch(PATTERN, text) or len(text) > LONGEST:
+    if match is None or not re.fullmatch(FORM, text) or len(text) > LONGEST:
         raise AugmentationInvalid(f"{text!r} is not an augmentation; write it as name[p=0.5,parameter=value]")
     name, inside = match.groups()
     if name not in PARAMETERS:

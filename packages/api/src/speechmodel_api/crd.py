@@ -33,7 +33,9 @@ COLUMNS = [
 WIDE = [
     ("Serving", "string", ".status.serving.version"),
     ("Latest", "string", ".status.latestVersion"),
-    ("Reason", "string", '.status.conditions[?(@.type=="Ready")].reason'),
+    # at most one of them is there: a path cannot choose between two conditions, and Ready says Ready while an old version is served
+    ("Stalled", "string", '.status.conditions[?(@.type=="Stalled")].reason'),
+    ("Reconciling", "string", '.status.conditions[?(@.type=="Reconciling")].reason'),
     ("URL", "string", ".status.url"),
     ("Workers", "string", ".status.workersReady"),
     ("Speakers-Guessed", "boolean", ".status.model.werUnseenSpeakers.speakersGuessed"),
@@ -149,7 +151,7 @@ def _fold(node: Any, definitions: dict[str, Any]) -> Any:
     if not isinstance(node, dict):
         return node
     node = _resolve(dict(node), definitions)
-    if (options := node.pop("anyOf", None)) is not None:
+    if "type" not in node and (options := node.pop("anyOf", None)) is not None:
         (only,) = (o for o in options if o.get("type") != "null")  # a structural schema has no other unions
         if node.get("default", ...) is None:
             del node["default"]
@@ -164,13 +166,30 @@ def _fold(node: Any, definitions: dict[str, Any]) -> Any:
         del node["default"]
     if isinstance(node.get("default"), dict):
         node["default"] = {}  # the API server then fills in the defaults of the properties
-    if patterns := node.pop("patternProperties", None):  # names with a pattern, which a structural schema cannot have
+    patterns = node.pop("patternProperties", {})  # names with a pattern, which a structural schema cannot have
+    if patterns:
         (node["additionalProperties"],) = patterns.values()
-    for word in ("title", "propertyNames"):
-        node.pop(word, None)
+    if names := node.pop("propertyNames", None):
+        node |= _rule_of_names(names.get("minLength", 0), names["maxLength"], *patterns)
+    node.pop("title", None)
     if node.get("additionalProperties") is True:
         del node["additionalProperties"]
     return {key: _fold_member(key, value, definitions) for key, value in node.items()}
+
+
+def _rule_of_names(shortest: int, longest: int, pattern: str = "") -> dict[str, Any]:
+    """Return the CEL rule for the names in a map, whose message quotes a name that breaks it."""
+    conditions = [f"size(name) <= {longest}"]
+    must = f"must have at most {longest} characters"
+    if shortest:
+        conditions.insert(0, f"size(name) >= {shortest}")
+        must = f"must have {shortest} to {longest} characters"
+    if pattern:
+        conditions.append(f"name.matches('{pattern}')")
+        must += f" and match {pattern}"
+    right = " && ".join(conditions)
+    message = f"'the name \"' + self.filter(name, !({right}))[0] + '\" {must}'"
+    return {"x-kubernetes-validations": [{"rule": f"self.all(name, {right})", "messageExpression": message}]}
 
 
 def _fold_member(key: str, value: Any, definitions: dict[str, Any]) -> Any:

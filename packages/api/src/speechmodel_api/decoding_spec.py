@@ -19,6 +19,15 @@ _PHRASES_RULE = (
 )
 _PHRASES_MESSAGE = "set phrases or intents if grammar is Phrases, and leave both out if grammar is Dataset or FreeText"
 
+_SEPARATED = "size(bytes({}.join('\",\"')))"
+_SIZE_RULE = (
+    f"(has(self.phrases) ? {_SEPARATED.format('self.phrases')} : 0) + (has(self.lists) ? "
+    f"self.lists.map(name, size(bytes(name)) + {_SEPARATED.format('self.lists[name]')} + 5).sum() : 0) <= {MOST_GRAMMAR_BYTES}"
+)
+"""It leaves out intents, whose estimated cost is above the budget of the API server, and what JSON escapes."""
+_SIZE_ADVICE = "remove some, or use the grammar Dataset and put them into the transcripts"
+_SIZE_MESSAGE = f"phrases, intents and lists must have at most {MOST_GRAMMAR_BYTES} bytes as JSON; {_SIZE_ADVICE}"
+
 
 class GrammarSource(StrEnum):
     """Origin of the phrases that a model may answer with."""
@@ -101,7 +110,7 @@ IntentName = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[A-Za-
 """Name of an intent as others write them: HassTurnOn, ask_weather, faq/ask_name, turn-on, lights.on."""
 
 
-class DecodingSpec(ApiModel, json_schema_extra=cel(_PHRASES_RULE, _PHRASES_MESSAGE)):
+class DecodingSpec(ApiModel, json_schema_extra=cel(_PHRASES_RULE, _PHRASES_MESSAGE, (_SIZE_RULE, _SIZE_MESSAGE))):
     """Settings of the decoder, which turns audio into text. Evaluation and serving share them."""
 
     beam_width: Annotated[int, Field(ge=1, le=10000)] = 500
@@ -163,8 +172,7 @@ class DecodingSpec(ApiModel, json_schema_extra=cel(_PHRASES_RULE, _PHRASES_MESSA
         content = json.dumps(parts, ensure_ascii=False, separators=(",", ":"))
         if (size := len(content.encode())) > MOST_GRAMMAR_BYTES:
             raise ValueError(
-                f"phrases, intents and lists have {size} bytes as JSON; at most {MOST_GRAMMAR_BYTES} are allowed; "
-                "remove some, or use the grammar Dataset and put them into the transcripts"
+                f"phrases, intents and lists have {size} bytes as JSON; at most {MOST_GRAMMAR_BYTES} are allowed; {_SIZE_ADVICE}"
             )
 
     def source(self, format: DatasetFormat) -> GrammarSource:  # noqa: A002 - the field's name in the spec

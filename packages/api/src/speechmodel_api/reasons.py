@@ -84,8 +84,8 @@ class Reason(StrEnum):
     SUPERSEDED = (
         "Superseded",
         Severity.NORMAL,
-        "The spec or the pod settings were edited, so the running attempt is stopped and a new one follows. A trainer also reports "
-        "it when a newer attempt has taken over its checkpoints.",
+        "The spec, the pod settings or, for a Job that waits, the labels for Kueue were edited, so the attempt is stopped and a new one "
+        "follows. A trainer also reports it when a newer attempt has taken over its checkpoints.",
     )
     STOPPED = "Stopped", Severity.NORMAL, "The attempt was stopped on purpose, with everything saved."
     WAITING_FOR_PODS = "WaitingForPods", Severity.ROUTINE, "The pods of an earlier attempt are still terminating."
@@ -147,6 +147,8 @@ class Reason(StrEnum):
         "QueuedByKueue",
         Severity.NORMAL,
         "Kueue keeps the Job suspended until its queue has room.",
+        "If no LocalQueue of the namespace has the name in the message, correct the label kueue.x-k8s.io/queue-name of the SpeechModel: "
+        "the Job is then replaced.",
     )
     JOB_SUSPENDED = (
         "JobSuspended",
@@ -532,6 +534,14 @@ class Reason(StrEnum):
     PROCESS_LOST = "ProcessLost", Severity.WARNING, "A local stage program was killed. The stage is retried."
 
     # The API server
+    INVALID_SPEC = (
+        "InvalidSpec",
+        Severity.ERROR,
+        "The operator cannot use a value in the spec that the API server accepted. The message names each field. Jobs that run and "
+        "servers go on as they are, and nothing is started, changed or ended.",
+        "Correct the field. `speechmodel validate` checks a manifest before it is applied. If the value is one of a newer release, "
+        "upgrade the operator.",
+    )
     DELETING = "Deleting", Severity.NORMAL, "The SpeechModel is being deleted."
     NAME_CONFLICT = (
         "NameConflict",

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
+from pydantic.config import JsonDict
+
 from speechmodel_api import augmentation
 from speechmodel_api.pods import gpus
 
@@ -112,6 +114,14 @@ ENGINE_RULES: Final = tuple(
 )
 """CEL rules of `training` with their messages."""
 
+ENGINE_SCHEMA: Final[JsonDict] = {
+    "anyOf": [
+        {"properties": {"engine": {"enum": [TrainingEngine.NATIVE.value]}}},
+        {"properties": {"augmentation": {"items": {"pattern": augmentation.pattern(COQUI_AUGMENTATIONS)}}}},
+    ]
+}
+"""Part of the schema of `training`. CEL rules cannot see `augmentation`, whose type is a union."""
+
 
 def refused_by_engine(training: "Training") -> str | None:
     """Return the sentence that refuses a setting which `training.engine` does not have, or None."""
@@ -122,7 +132,7 @@ def refused_by_engine(training: "Training") -> str | None:
 
 
 def _refused_entry(entries: Sequence[str]) -> str | None:
-    """Return the sentence that refuses an entry of `augmentation`. The API server cannot see them: their type is a union."""
+    """Return the sentence that refuses an entry of `augmentation`. The API server checks the names alone."""
     for entry in entries:
         parsed = augmentation.parse(entry)
         if parsed.name not in COQUI_AUGMENTATIONS:

@@ -10,7 +10,13 @@ from speechmodel_api.base import ApiModel
 from speechmodel_api.dataset_spec import ONE_SOURCE_MESSAGE, ONE_SOURCE_RULE, ClaimSource
 from speechmodel_api.pods import PodTemplate, Resources, gpus
 from speechmodel_api.schema import AUTO, ObjectName, Quantity, S3Prefix, S3Target, cel
-from speechmodel_api.training_engine import ENGINE_RULES, TrainingEngine, no_gpu, refused_by_engine
+from speechmodel_api.training_engine import (
+    ENGINE_RULES,
+    ENGINE_SCHEMA,
+    TrainingEngine,
+    no_gpu,
+    refused_by_engine,
+)
 
 _ONE_CLAIM_RULE = "!(has(self.claimName) && has(self.volumeClaimTemplate))"
 _ONE_CLAIM_MESSAGE = "set either claimName or volumeClaimTemplate, not both"
@@ -30,6 +36,7 @@ def _each_parsed(entries: "str | tuple[str, ...]") -> "str | tuple[str, ...]":
     return entries
 
 
+_ENTRY = augmentation.pattern(augmentation.PARAMETERS)
 Augmentations = Annotated[
     Literal["Auto"] | Annotated[tuple[str, ...], Field(max_length=32)],
     AfterValidator(_each_parsed),
@@ -39,7 +46,7 @@ Augmentations = Annotated[
             "x-kubernetes-preserve-unknown-fields": True,
             "pattern": f"^{AUTO}$",
             "maxItems": 32,
-            "items": {"type": "string", "maxLength": augmentation.LONGEST, "pattern": augmentation.PATTERN},
+            "items": {"type": "string", "maxLength": augmentation.LONGEST, "pattern": _ENTRY},
         }
     ),
 ]
@@ -250,7 +257,7 @@ class Storage(ApiModel, json_schema_extra=cel(_ONE_CLAIM_RULE, _ONE_CLAIM_MESSAG
             raise ValueError(_ONE_CLAIM_MESSAGE)
 
 
-class Training(ApiModel, json_schema_extra=cel(NO_GPUS_RULE, NO_GPUS_MESSAGE, *ENGINE_RULES)):
+class Training(ApiModel, json_schema_extra=cel(NO_GPUS_RULE, NO_GPUS_MESSAGE, *ENGINE_RULES) | ENGINE_SCHEMA):
     """Settings of training, of its pods and of the workspace that holds the checkpoints."""
 
     engine: TrainingEngine = TrainingEngine.NATIVE

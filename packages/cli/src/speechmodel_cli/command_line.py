@@ -36,15 +36,38 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _open_missing_streams()
     _replace_what_cannot_be_shown()
     try:
-        return int(speechmodel.main(arguments, prog_name="speechmodel", standalone_mode=False))
+        code = int(speechmodel.main(arguments, prog_name="speechmodel", standalone_mode=False))
     except click.Abort:  # Ctrl-C
-        return _INTERRUPTED
+        code = _INTERRUPTED
     except click.ClickException as error:
         error.show()
-        return error.exit_code
+        code = error.exit_code
     except OSError as error:
+        return _failed(_write_out() or error)
+    unwritten = _write_out()
+    return _failed(unwritten) if unwritten else code
+
+
+def _failed(error: OSError) -> int:
+    """Report a system error and return the exit code. A pipe that nobody reads any more, as after `| head`, is no news."""
+    if error.errno != errno.EPIPE:
         sys.stderr.write(f"{_sentence(error)}\n")
-        return 1
+    return 1
+
+
+def _write_out() -> OSError | None:
+    """Write what the standard output has buffered, and return the error if that fails.
+
+    The rest is dropped then: Python would try again when it ends, and report that with another exit code.
+    """
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+        return OSError(error.errno, error.strerror, "standard output")
+    return None
 
 
 def _open_missing_streams() -> None:

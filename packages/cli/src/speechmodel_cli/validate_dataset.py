@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from speechmodel_api.alphabet import CATCH_ALL
 from speechmodel_api.dataset_spec import InvalidSamplePolicy
+from speechmodel_api.field_problems import dotted
 from speechmodel_api.progress import StepProgress
 from speechmodel_pipeline.prepare_report import PrepareReport
 
@@ -20,7 +21,6 @@ from speechmodel_cli.local.analysis import analyse
 from speechmodel_cli.local.errors import LocalError
 from speechmodel_cli.local.model import LocalModel
 from speechmodel_cli.manifest.phrases import phrase_problem
-from speechmodel_cli.manifest.problems import dotted
 from speechmodel_cli.manifest.reading import Manifest
 from speechmodel_cli.manifest.scorer import scorer_problem
 

@@ -268,5 +268,10 @@ def _ready(
             return Verdict(True, Reason.PUBLISHED, f"version {version} is published; serving is not requested")
         return Verdict(True, Reason.READY, f"version {version} is trained, published and served")
     if serving is not None and server is not None and server.ready_replicas > 0 and before is not None:
-        return Verdict(True, Reason.READY, f"version {before} is served; the spec is not in effect ({pending.reason})")
+        return still_served(before, pending)
     return Verdict(False, pending.reason, pending.message)
+
+
+def still_served(version: str, pending: Pending) -> Verdict:
+    """Return Ready while a version is served and the spec is not in effect."""
+    return Verdict(True, Reason.READY, f"version {version} is served; the spec is not in effect ({pending.reason})")

@@ -50,6 +50,11 @@ def plan_deletion(seen: Observed) -> Plan:
     if purge and purge.finished and failure is None:
         message = "the published objects have been removed"
         return DeletionPlan(seen=seen, finalizer=False, stop=stop, message=message, events=_left_elsewhere(seen))
+    if purge and purge.relabelled:  # a new one follows, with the new labels
+        message = "the labels were edited: the Job that waits to remove the published objects is replaced"
+        return DeletionPlan(
+            seen=seen, finalizer=True, stop=stop, abandon_purge=True, message=message, look_again=timedelta(seconds=2)
+        )
     late = Trouble(Reason.DEADLINE_EXCEEDED, f"the removal took longer than {PURGE_LIMIT.total_seconds():.0f} s")
     if purge and ((failure and failure.final) or _late(purge, seen)):
         events = _given_up(seen, failure or late)

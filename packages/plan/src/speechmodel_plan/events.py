@@ -32,6 +32,17 @@ def events(before: SpeechModelStatus, after: SpeechModelStatus) -> tuple[Event, 
     return tuple(dict.fromkeys(found))
 
 
+def failure_events(before: SpeechModelStatus, after: SpeechModelStatus) -> tuple[Event, ...]:
+    """Return an Event after a step that failed, if a person must act and did not have to for this reason before.
+
+    No other condition says so then.
+    """
+    old, new = (status.condition(ConditionType.STALLED) for status in (before, after))
+    if new is None or (old is not None and old.reason == new.reason):
+        return ()
+    return tuple(_events(new.reason, new.message))
+
+
 def ends(before: SpeechModelStatus, recorded: Records) -> tuple[Event, ...]:
     """Return an Event for each run that has ended without success since a status. Where another attempt follows at once, no
     condition ever has the reason.

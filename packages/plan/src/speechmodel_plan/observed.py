@@ -69,6 +69,8 @@ class Run:
     """Number of its programs."""
     workers_ready: int = 0
     """Number of its programs that execute."""
+    relabelled: bool = False
+    """True while it is suspended and has labels of the SpeechModel that were edited since, such as the queue of Kueue."""
 
     @property
     def stoppable(self) -> bool:
@@ -135,6 +137,8 @@ class Purge:
     """Time at which its pod could be created. Time in a queue is before it."""
     queued: bool = False
     """True until Kueue admits it."""
+    relabelled: bool = False
+    """As that of a run."""
 
 
 @dataclass(frozen=True)

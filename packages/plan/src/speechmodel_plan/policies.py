@@ -93,6 +93,14 @@ def superseded(at: Situation) -> Finding | None:
     return Finding(Reason.SUPERSEDED, message)
 
 
+def relabelled(at: Situation) -> Finding | None:
+    """A run that waits with labels that were edited since is replaced. Only a new Job gets into another queue."""
+    if at.run is None or not at.run.relabelled:
+        return None
+    message = "the labels of the SpeechModel were edited: the Job that waits is replaced by one with the new labels"
+    return Finding(Reason.SUPERSEDED, message)
+
+
 def over_deadline(at: Situation) -> Finding | None:
     """training.activeDeadlineSeconds limits all attempts together."""
     limit = at.seen.spec.training.active_deadline_seconds
@@ -165,7 +173,7 @@ def claim_missing(at: Situation) -> Finding | None:
     return Finding(Reason.WAITING_FOR_CLAIM, message, at.seen.now + timedelta(seconds=1))
 
 
-WHY_STOP: tuple[Policy, ...] = (suspended, superseded, over_deadline, image_unavailable)
+WHY_STOP: tuple[Policy, ...] = (suspended, superseded, relabelled, over_deadline, image_unavailable)
 """Policies that end a running attempt, in order."""
 WHY_NOT_START: tuple[Policy, ...] = (
     suspended,

@@ -17,7 +17,7 @@ from speechmodel_api.status import (
     TrainingStatus,
 )
 
-from speechmodel_plan.conditions import Failures, Pending, Verdict, judge, stamp
+from speechmodel_plan.conditions import Failures, Pending, Verdict, judge, stamp, still_served
 from speechmodel_plan.decision import Decision, Idle
 from speechmodel_plan.messages import in_status
 from speechmodel_plan.observed import ALIVE, Observed, Run, Trouble
@@ -65,16 +65,23 @@ def compute_status(
 def failed_status(before: SpeechModelStatus, generation: int, failure: Trouble, now: datetime) -> SpeechModelStatus:
     """Return the status after a step that failed unexpectedly: as it was, with the failure as Reconciling or Stalled.
 
-    Ready stays true if it was: what is served is not affected.
+    Ready stays true while a version is served: the failure does not affect it. A failure that waits for a person is the answer to this
+    generation, so the status has observed it. One that may pass is not.
     """
     pending = Pending(failure.reason, failure.message, stalled=severity_of(failure.reason) is Severity.ERROR)
     found = dict([pending.verdict])
-    ready = before.condition(ConditionType.READY)
-    if ready is None or ready.status != "True":
+    ready, served = before.condition(ConditionType.READY), before.serving.version if before.serving else None
+    if ready is None or ready.status != "True" or (pending.stalled and served is None):
         found[ConditionType.READY] = Verdict(False, failure.reason, failure.message)
+    elif pending.stalled and served is not None:
+        found[ConditionType.READY] = still_served(served, pending)
     replaced = {*found, ConditionType.RECONCILING, ConditionType.STALLED}
     others = tuple(condition for condition in before.conditions if condition.type not in replaced)
-    return before.model_copy(update={"conditions": (*others, *stamp(found, before.conditions, generation, now))})
+    changes: dict[str, object] = {"conditions": (*others, *stamp(found, before.conditions, generation, now))}
+    if pending.stalled:
+        phase = before.phase if before.phase is Phase.DELETING else Phase.FAILED
+        changes |= {"observed_generation": generation, "phase": phase}
+    return before.model_copy(update=changes)
 
 
 def decides_the_same(before: SpeechModelStatus, after: SpeechModelStatus) -> bool:

@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 
 from speechmodel_api.decoding_spec import DecodingSpec
+from speechmodel_api.field_problems import Location
 from speechmodel_api.spec import SpeechModelSpec
-
-from speechmodel_cli.manifest.problems import Location
 
 
 def phrase_problem(spec: SpeechModelSpec, alphabet: Sequence[str] = ()) -> tuple[Location, str] | None:

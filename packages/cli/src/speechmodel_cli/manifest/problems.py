@@ -2,10 +2,8 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
 
-Location: TypeAlias = tuple[str | int, ...]
-"""Field names and list indices from the document's root."""
+from speechmodel_api.field_problems import Location, dotted
 
 
 @dataclass(frozen=True)
@@ -29,9 +27,3 @@ class ManifestInvalid(Exception):
         super().__init__("\n".join(f"{path}:{problem.line}: {problem}" for problem in ordered))
         self.path = path
         self.problems = tuple(ordered)
-
-
-def dotted(location: Location) -> str:
-    """Return a location as `spec.training.podTemplate.tolerations[0].key`."""
-    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
-    return text.removeprefix(".")

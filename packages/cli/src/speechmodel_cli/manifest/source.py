@@ -11,8 +11,9 @@ from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 import yaml
+from speechmodel_api.field_problems import Location
 
-from speechmodel_cli.manifest.problems import Location, Problem
+from speechmodel_cli.manifest.problems import Problem
 
 Value: TypeAlias = "dict[str, Value] | list[Value] | str | int | float | bool | None"
 

@@ -1,0 +1,186 @@
+"""Sentences about the fields of a manifest that the types reject, as `speechmodel validate` and the operator report them."""
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, TypeAlias
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from speechmodel_api.crd import schema
+from speechmodel_api.reasons import Reason
+from speechmodel_api.schema import AUTO
+from speechmodel_api.spec import SpeechModelSpec
+
+Location: TypeAlias = tuple[str | int, ...]
+"""Field names and list indices from the manifest's root."""
+Schema: TypeAlias = dict[str, Any]
+WANTED_TYPES = {
+    "model_type": "a mapping",
+    "dict_type": "a mapping",
+    "tuple_type": "a list",
+    "string_type": "a string",
+    "int_type": "an integer",
+    "int_from_float": "an integer",
+    "int_parsing": "an integer",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+}
+"""pydantic's types of errors, and what a value must be instead."""
+_RULES = {
+    "language": "use a BCP 47 tag such as es or es-CL",
+    "path": "use a path below the claim, without . or .. and without a slash at its beginning",
+    "intents": "write a name such as TurnOn or lights/on",
+    "namePattern": "write {id} where the id is in the file names, without a format such as :d",
+}
+"""Patterns in words, by the name of the field. That of `intents` is for the names in it."""
+_BRANCH = re.compile(r"(literal|tuple|constrained-str)\[")
+"""pydantic's names of the types of a union, which are parts of a location. The unions are Auto or a list."""
+_MEANT = {"ljspeech": "AudioFolder", "huggingface": "AudioFolder"}
+"""Values whose nearest name is another thing, or none."""
+
+
+@dataclass(frozen=True)
+class FieldProblem:
+    """A field that is wrong, and why."""
+
+    location: Location
+    message: str
+
+    def __str__(self) -> str:
+        return f"{dotted(self.location)}: {self.message}"
+
+
+class InvalidSpec(Exception):
+    """The types reject a spec that the API server accepted. The message names each wrong field."""
+
+    reason = Reason.INVALID_SPEC
+
+
+def read_spec(given: Mapping[str, Any]) -> SpeechModelSpec:
+    """Return the spec of an object from the API server. Fields that only a newer release has are ignored. Raises InvalidSpec."""
+    try:
+        return SpeechModelSpec.model_validate(given)
+    except ValidationError as error:
+        found = (problem_of({**each, "loc": ("spec", *each["loc"])}) for each in error.errors(include_url=False))
+        raise InvalidSpec("; ".join(str(problem) for problem in found if problem)) from error
+
+
+def problem_of(error: ErrorDetails) -> FieldProblem | None:
+    """Return a problem in words, from an error whose location begins at the manifest's root.
+
+    None for an error of the type of a union that the value is not: a text is meant to be Auto, a list is one of entries.
+    """
+    if not _counts(error):
+        return None
+    at: Location = tuple(part for part in error["loc"] if part != "[key]" and not _is_branch(part))
+    return FieldProblem(at[:-1] if error["type"] == "missing" else at, _explain(error, at))
+
+
+def _counts(error: ErrorDetails) -> bool:
+    branches = [index for index, part in enumerate(error["loc"]) if _is_branch(part)]
+    if not branches:
+        return True
+    is_list = len(error["loc"]) > branches[0] + 1 or isinstance(error["input"], list)
+    return is_list != str(error["loc"][branches[0]]).startswith("literal")
+
+
+def _is_branch(part: str | int) -> bool:
+    return isinstance(part, str) and _BRANCH.match(part) is not None
+
+
+def _explain(error: ErrorDetails, at: Location) -> str:
+    kind, value, limits = error["type"], error["input"], error.get("ctx", {})
+    match kind:
+        case "missing":
+            return f"the field {at[-1]} is missing"
+        case "literal_error" if _is_branch(error["loc"][-1]):
+            near = did_you_mean(value, [AUTO], cutoff=0.6) if isinstance(value, str) else ""
+            return f"must be {AUTO} or a list, not {described(value)}{near}"
+        case "enum" if isinstance(value, str):
+            options = (node_at(manifest_schema(), at) or {}).get("enum", [])
+            if (meant := _MEANT.get(value.casefold())) in options:
+                return f"{value!r} is not one of {', '.join(options)}; use {meant}"
+            return f"{value!r} is not one of {', '.join(options)}{did_you_mean(value, options, cutoff=0.6)}"
+        case "string_pattern_mismatch":
+            of = at[-2:-1] if error["loc"][-1:] == ("[key]",) else at[-1:]
+            rule = next((f"; {rule}" for field, rule in _RULES.items() if field in of), "")
+            return f"{value!r} does not match {limits['pattern']}{rule}"
+        case "greater_than_equal":
+            return f"must be at least {limits['ge']:.12g}, not {value}"
+        case "greater_than":
+            return f"must be more than {limits['gt']:.12g}, not {value}"
+        case "less_than_equal":
+            return f"must be at most {limits['le']:.12g}, not {value}"
+        case "less_than":
+            return f"must be less than {limits['lt']:.12g}, not {value}"
+        case "string_too_short":
+            return f"{value!r} is shorter than {_characters(limits['min_length'])}"
+        case "string_too_long":
+            return f"{value!r} is longer than {_characters(limits['max_length'])}"
+        case "too_long":
+            return f"has {len(value)} entries, and at most {limits['max_length']} are allowed"
+        case "too_short":
+            return f"has {len(value)} entries, and at least {limits['min_length']} is needed"
+        case "value_error":
+            return error["msg"].removeprefix("Value error, ").removeprefix(f"{at[-1]}: ")
+        case "enum":
+            return f"must be a string, not {described(value)}"
+        case "model_type" if at[-1] == "hyperparameters" and str(value).casefold() == AUTO.casefold():
+            return (
+                f"must be a mapping, not {value!r}; remove hyperparameters, and defaults are used for all its settings"
+            )
+        case _ if kind in WANTED_TYPES:
+            return f"must be {WANTED_TYPES[kind]}, not {described(value)}"
+        case _:
+            return error["msg"]
+
+
+def dotted(location: Location) -> str:
+    """Return a location as `spec.training.podTemplate.tolerations[0].key`."""
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
+    return text.removeprefix(".")
+
+
+def did_you_mean(name: str, options: Iterable[str], *, cutoff: float) -> str:
+    """Return the question whether the nearest of the options was meant; empty if none is near."""
+    by_folded = {option.lower(): option for option in options}
+    near = difflib.get_close_matches(name.lower(), by_folded, n=1, cutoff=cutoff)
+    return f"; did you mean {by_folded[near[0]]}?" if near else ""
+
+
+def described(value: object) -> str:
+    """Return a value as a sentence names it."""
+    match value:
+        case Mapping():
+            return "a mapping"
+        case list():
+            return "a list"
+        case bool():
+            return f"the boolean {str(value).lower()}"
+        case _:
+            return repr(value)
+
+
+def node_at(node: Schema | None, at: Location) -> Schema | None:
+    """Return the schema of a place; None where anything is allowed."""
+    for part in at:
+        if node is None:
+            return None
+        node = node.get("items") if isinstance(part, int) else node.get("properties", {}).get(part)
+    return node
+
+
+@cache
+def manifest_schema() -> Schema:
+    """Return the schema of a manifest, without descriptions."""
+    return schema(described=False)
+
+
+def _characters(count: int) -> str:
+    return f"{count} character{'' if count == 1 else 's'}"
