@@ -62,9 +62,9 @@ class ServerSettings(ApiModel):
     that evaluate measured, and DeepSpeech for others. A version with a scorer, or one that was published
     before Native existed, is served by DeepSpeech whatever is set. Defaults to Auto."""
     decoders: Annotated[int, Field(ge=1, le=1024)] | None = None
-    """Number of recordings that a pod decodes at once. Defaults to the number of CPUs that the pod
-    may use. With the engine Native, whose recordings share runs of the network, it defaults to four
-    times as many."""
+    """Number of recordings that a pod decodes at once, and of streams that it decodes beside them. Defaults to
+    the number of CPUs that the pod may use. With the engine Native, whose recordings and streams share
+    runs of the network, it defaults to four times as many."""
     waiting: Annotated[int, Field(ge=0, le=10_000)] | None = None
     """Number of requests that may wait for a decoder of a pod. One more is answered with 429. The
     bodies of all requests together may have maxUploadBytes times the sum of `waiting` and `decoders`,

@@ -70,8 +70,7 @@ class DecodingQueue:
         """Previews that run."""
         self.decoding = 0
         """Recordings that are decoded now."""
-        self._threads = ThreadPoolExecutor(decoders, thread_name_prefix="decoder")
-        self._stream_threads = ThreadPoolExecutor(decoders, thread_name_prefix="stream")
+        self._make_threads()
         self._counting = threading.Lock()
         self._ending = asyncio.Event()
         self._mean_seconds = 1.0
@@ -80,8 +79,14 @@ class DecodingQueue:
         """Change the number of threads and places, and not the memory. Nothing may be decoding yet."""
         self.places += decoders - self.decoders
         self.decoders = decoders
-        self._threads.shutdown(wait=False)
-        self._threads = ThreadPoolExecutor(decoders, thread_name_prefix="decoder")
+        for threads in (self._threads, self._stream_threads):
+            threads.shutdown(wait=False)
+        self._make_threads()
+
+    def _make_threads(self) -> None:
+        """Make as many threads for streams as for recordings: those that wait for a run of a network go into it together."""
+        self._threads = ThreadPoolExecutor(self.decoders, thread_name_prefix="decoder")
+        self._stream_threads = ThreadPoolExecutor(self.decoders, thread_name_prefix="stream")
 
     @contextmanager
     def place(self) -> Iterator["Place"]:

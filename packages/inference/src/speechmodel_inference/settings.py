@@ -58,8 +58,8 @@ class Settings(BaseSettings):
     engine: Engine = Engine.AUTO
     """DeepSpeech, Native, or Auto: Native if it answered every test clip of the version as DeepSpeech did."""
     decoders: Annotated[int, Field(ge=1, le=1024)] | None = None
-    """Recordings decoded at once. By default as many as CPUs, and four times as many with the engine Native. Lower
-    it when other processes need the same CPUs."""
+    """Recordings decoded at once, and as many streams beside them. By default as many as CPUs, and four times as many with the
+    engine Native. Lower it when other processes need the same CPUs."""
     waiting: Annotated[int, Field(ge=0, le=10_000)] = 32
     """Requests that may wait for a decoder. Raise it for bursts.
 
