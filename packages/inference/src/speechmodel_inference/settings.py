@@ -5,7 +5,7 @@ SPEECHMODEL_PORT and SPEECHMODEL_SERVICE_HOST.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -138,17 +138,25 @@ class Settings(BaseSettings):
         return self.takes is not None or self.takes_bucket is not None
 
 
-_OF_A_SERVICE = re.compile(r".*_(SERVICE_HOST|SERVICE_PORT(_.*)?|PORT(_\d+_.*)?)")
-"""The variables that Kubernetes makes for a Service whose name begins with speechmodel."""
+_HOST = "_SERVICE_HOST"
+_OF_A_SERVICE = re.compile(r"SERVICE_(HOST|PORT(_.*)?)|PORT_\d+_.*")
+_ADDRESS = re.compile(r"(tcp|udp|sctp)://.*")
 
 
-def unknown_variables(environment: Iterable[str]) -> list[str]:
+def unknown_variables(environment: Mapping[str, str]) -> list[str]:
     """Return the variables that begin like a setting and are none, as a misspelt setting does. Those of other programs of
-    the project are known: `speechmodel run` passes on what trainer and server need.
+    the project are known: `speechmodel run` passes on what trainer and server need. So are those that Kubernetes makes for a
+    Service whose name begins with speechmodel.
     """
     known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields} | {LIBRARY, FIELDS_VARIABLE, COQUI_PYTHON}
-    return sorted(
-        name
-        for name in environment
-        if name.startswith(PREFIX) and name not in known and not _OF_A_SERVICE.fullmatch(name)
-    )
+    ours = {name: value for name, value in environment.items() if name.startswith(PREFIX) and name not in known}
+    services = [name.removesuffix(_HOST) + "_" for name in environment if name.endswith(_HOST)]
+    return sorted(name for name, value in ours.items() if not any(_is_of(each, name, value) for each in services))
+
+
+def _is_of(service: str, name: str, value: str) -> bool:
+    """Return True for a variable that Kubernetes makes for a Service. `..._PORT` may be somebody's number: its own is an address."""
+    if not name.startswith(service):
+        return False
+    rest = name.removeprefix(service)
+    return _OF_A_SERVICE.fullmatch(rest) is not None or (rest == "PORT" and _ADDRESS.fullmatch(value) is not None)
