@@ -276,9 +276,10 @@ class Server:
 class Upload:
     """A client that has sent its recording but for the last byte. It leaves when it is closed."""
 
-    def __init__(self, server: Server, recording: Path | bytes) -> None:
+    def __init__(self, server: Server, recording: Path | bytes, path: str = "/v1/audio/transcriptions") -> None:
         audio = recording if isinstance(recording, bytes) else recording.read_bytes()
-        request = httpx.Request("POST", f"{server.url}/v1/audio/transcriptions", files={"file": audio})
+        body: dict[str, Any] = {"content": audio} if path == "/stt" else {"files": {"file": audio}}
+        request = httpx.Request("POST", f"{server.url}{path}", **body)
         head = "".join(f"{name}: {value}\r\n" for name, value in request.headers.items())
         content = request.read()
         self._last = content[-1:]

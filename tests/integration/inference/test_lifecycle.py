@@ -240,6 +240,18 @@ def test_work_that_outlasts_the_drain_time_is_answered_with_an_error(start: Star
     assert server.until_ended() == 0
 
 
+@pytest.mark.parametrize("path", ["/v1/audio/transcriptions", "/stt"])
+def test_a_body_that_still_arrives_when_the_drain_time_ends_is_answered_with_an_error(path: str, start: Start) -> None:
+    server = start(lame_duck_seconds=0, drain_seconds=2, upload_seconds=HOUR).until_ready()
+    with Upload(server, OK_ESPEJO, path) as upload:
+        server.until_metric(IN_FLIGHT, 1)
+        server.terminate()
+        status, headers, document = upload.answer()
+    assert (status, document["error"]["code"], headers["connection"]) == (503, "shutting_down", "close")
+    assert server.until_ended() == 0
+    assert "Traceback" not in server.log.read_text()
+
+
 def test_a_recording_that_is_read_when_the_server_ends_leaves_no_traceback(start: Start, eight_channels: bytes) -> None:
     server = start(lame_duck_seconds=0, drain_seconds=2, decoders=1).until_ready()
     with Upload(server, eight_channels) as upload:

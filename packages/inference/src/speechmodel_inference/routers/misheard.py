@@ -144,7 +144,7 @@ async def drop_clips(services: Injected) -> Dropped:
 
 async def _said(request: Request, services: Services) -> Said:
     """Return the body. It is read here, because FastAPI does not limit its size."""
-    content = await read_document(request, services.settings, LARGEST_BODY)
+    content = await read_document(request, services.settings, services.queue, LARGEST_BODY)
     try:
         return Said.model_validate_json(content)
     except ValidationError as error:
