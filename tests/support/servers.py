@@ -212,7 +212,7 @@ class Server:
 
     def websocket(self, path: str, **options: Any) -> ClientConnection:
         """Return a WebSocket to a path, which waits for a busy machine."""
-        # the server reads no ping while it decodes, so a client that expects an answer to each would leave
+        # a ping waits behind more than a MiB of audio, so a client that expects an answer to each would leave
         found: ClientConnection = connect(
             f"ws://127.0.0.1:{self.port}{path}", open_timeout=HANGS, ping_timeout=None, **options
         )

@@ -45,7 +45,7 @@ def connected(decoder: Decoder, folder: Path, **settings: float) -> Iterator[tup
 
 
 def test_a_client_that_sends_nothing_gives_its_place_back(tmp_path: Path) -> None:
-    with connected(Decoder(), tmp_path, upload_seconds=0.1) as (socket, services):
+    with connected(Decoder(), tmp_path, stream_idle_seconds=0.1) as (socket, services):
         assert socket.receive_json() == {"error": "No message came for 0.1 s; connect again when there is audio."}
         assert socket.receive()["code"] == 1008
         assert services.queue.taken == 0

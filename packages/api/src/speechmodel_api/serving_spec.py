@@ -76,8 +76,11 @@ class ServerSettings(ApiModel):
     max_audio_seconds: Annotated[float, Field(gt=0, le=86_400)] | None = None
     """Longest recording, in seconds. A longer one is answered with 400. Defaults to 7200."""
     upload_seconds: Annotated[float, Field(gt=0, le=3600)] | None = None
-    """Time in seconds in which a request body must arrive, and the next message of a WebSocket.
-    Defaults to 30."""
+    """Time in seconds in which a request body must arrive. Defaults to 30."""
+    stream_idle_seconds: Annotated[float, Field(gt=0, le=3600)] | None = None
+    """Time in seconds in which the next message of a stream must arrive: Vosk, realtime sessions and Wyoming.
+    A stream without one is closed, because it holds a place. Raise it for clients that send nothing while
+    nobody speaks, such as push-to-talk. Pings do not count as messages. Defaults to 30."""
     header_seconds: Annotated[float, Field(gt=0, le=3600)] | None = None
     """Time in seconds in which the headers of a request must arrive. A slower connection is closed.
     Defaults to 10."""

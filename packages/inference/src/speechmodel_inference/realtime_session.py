@@ -226,7 +226,7 @@ class RealtimeSession:
             loop.call_soon_threadsafe(segments.put_nowait, segment)
 
         upload = Upload(as_pcm_wav(samples, self._audio.format.sample_rate), "input_audio_buffer")
-        never = loop.create_future()  # what the client sends meanwhile waits in its socket
+        never = loop.create_future()  # what the client sends meanwhile waits
         work = asyncio.create_task(
             transcribe_upload(upload, self._services, self._version, never, options=self._options, heard=heard)
         )

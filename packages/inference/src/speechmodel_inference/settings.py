@@ -71,7 +71,10 @@ class Settings(BaseSettings):
     max_audio_seconds: Annotated[float, Field(gt=0)] = 7200.0
     """Longest recording. It bounds the time for which one request holds a decoder."""
     upload_seconds: Annotated[float, Field(gt=0)] = 30.0
-    """Time in which a body must arrive, and the next message of a WebSocket. Raise it for clients on slow lines."""
+    """Time in which a body must arrive. Raise it for clients on slow lines."""
+    stream_idle_seconds: Annotated[float, Field(gt=0)] = 30.0
+    """Time in which the next message of a stream must arrive: Vosk, realtime sessions and Wyoming. A stream holds a place. Raise it
+    for clients that send nothing while nobody speaks."""
     header_seconds: Annotated[float, Field(gt=0)] = 10.0
     """Time in which the headers of a request must arrive. A slower connection is closed."""
     keep_alive_seconds: Annotated[int, Field(ge=1)] = 75
