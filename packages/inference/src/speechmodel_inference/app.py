@@ -19,9 +19,17 @@ from starlette.status import HTTP_405_METHOD_NOT_ALLOWED
 from speechmodel_inference.api_keys import RequireKey
 from speechmodel_inference.errors import LONGEST_MESSAGE, BadRequest, ClientLeft, RequestError
 from speechmodel_inference.lifecycle import Lifecycle
-from speechmodel_inference.middleware import AnswerHead, CloseWhileDraining, CountRequests, TidyPaths, tidied
+from speechmodel_inference.middleware import (
+    AnswerHead,
+    CloseWhileDraining,
+    CountRequests,
+    RefuseForeignPages,
+    TidyPaths,
+    tidied,
+)
 from speechmodel_inference.misheard import MisheardInbox
 from speechmodel_inference.openai_types import ErrorObject, ErrorResponse, error_object
+from speechmodel_inference.origins import cors_headers
 from speechmodel_inference.routers import (
     health,
     metrics,
@@ -88,6 +96,7 @@ def create_app(settings: Settings, wyoming: socket.socket | None = None, lifecyc
     app.add_exception_handler(Exception, _unexpected)
     if settings.api_keys is not None:
         app.add_middleware(RequireKey, path=settings.api_keys)
+    app.add_middleware(RefuseForeignPages, origins=settings.cors_origins)
     app.add_middleware(CloseWhileDraining, lifecycle=services.lifecycle)  # a request without a key too
     app.add_middleware(CountRequests, telemetry=services.telemetry)
     if settings.cors_origins:
@@ -191,4 +200,6 @@ async def _http_exception(request: Request, error: Exception) -> Response:
 
 async def _unexpected(request: Request, error: Exception) -> Response:
     log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-    return _body(500, ErrorObject(message="The server failed; its log has the details.", type="server_error"))
+    services: Services = request.app.state.services
+    headers = cors_headers(request.headers, services.settings.cors_origins)  # this answer passes no middleware
+    return _body(500, ErrorObject(message="The server failed; its log has the details.", type="server_error"), headers)

@@ -6,6 +6,7 @@
     +-- NotFound              404  the resource in the path does not exist
     +-- Forbidden             403  another site's page sent the request
     +-- Conflict              409  the SpeechModel is in a state that does not allow it
+    +-- HeadersTooSlow        408  the headers did not arrive in time
     +-- UploadTooSlow         408  the body did not arrive in time
     +-- UploadTooLarge        413  more bytes than the server accepts
     +-- QueueFull             429  all places are taken; Retry-After gives the seconds to wait
@@ -92,6 +93,17 @@ class Conflict(RequestError):
 
     status = 409
     type = "invalid_request_error"
+
+
+class HeadersTooSlow(RequestError):
+    """The headers did not arrive in time, so the connection is closed."""
+
+    status = 408
+    type = "invalid_request_error"
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"The headers took longer than {seconds:g} s; send them again.", code="headers_too_slow")
+        self.headers = {"Connection": "close"}
 
 
 class UploadTooSlow(RequestError):
