@@ -344,4 +344,4 @@ def test_the_inbox_needs_a_key_where_the_server_asks_for_one(starting: Callable[
 def test_the_inbox_without_a_folder_is_refused(start: Start) -> None:
     server = start(misheard_days=3)
     assert server.until_ended() == 78
-    assert "SPEECHMODEL_MISHEARD_DAYS: Value error, set SPEECHMODEL_TAKES too" in server.log.read_text()
+    assert "SPEECHMODEL_MISHEARD_DAYS: set SPEECHMODEL_TAKES too" in server.log.read_text()

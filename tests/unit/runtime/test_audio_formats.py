@@ -201,7 +201,7 @@ def test_a_recording_that_was_cut_below_the_limit_is_used_whatever_it_announces(
 def test_a_recording_of_a_phone_that_was_cut_below_the_limit_is_used_whatever_it_announces(tmp_path: Path) -> None:
     path = tmp_path / "take.mp4"
     with (
-        av.open(io.BytesIO(LONG["mp4"])) as given,
+        av.open(io.BytesIO(LONG["mp4"]), "r") as given,
         av.open(str(path), "w", format="mp4", options={"movflags": "faststart"}) as out,
     ):
         stream = out.add_stream_from_template(given.streams.audio[0])

@@ -11,10 +11,11 @@ from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.telemetry import TelemetryConfig
+from pydantic_core import ErrorDetails
 from speechmodel_api.tracing import provider
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
-from starlette.status import HTTP_405_METHOD_NOT_ALLOWED
+from starlette.status import HTTP_404_NOT_FOUND, HTTP_405_METHOD_NOT_ALLOWED
 
 from speechmodel_inference.api_keys import RequireKey
 from speechmodel_inference.errors import LONGEST_MESSAGE, BadRequest, ClientLeft, RequestError
@@ -43,6 +44,7 @@ from speechmodel_inference.routers import (
 )
 from speechmodel_inference.services import Services
 from speechmodel_inference.settings import Settings
+from speechmodel_inference.wording import problem
 
 log = logging.getLogger(__name__)
 
@@ -178,9 +180,9 @@ async def _request_error(_: Request, error: Exception) -> Response:
 async def _invalid(_: Request, error: Exception) -> Response:
     """Answer what FastAPI refuses: a part of a path or of a query that is not as it must be."""
     assert isinstance(error, RequestValidationError)
-    first = error.errors()[0]
+    first: ErrorDetails = error.errors()[0]
     param = str(first["loc"][-1])
-    return _body(400, error_object(BadRequest(f"{param}: {first['msg']}.", code="invalid_value", param=param)))
+    return _body(400, error_object(BadRequest(f"{param}: {problem(first)}.", code="invalid_value", param=param)))
 
 
 async def _client_left(request: Request, _: Exception) -> Response:
@@ -188,12 +190,17 @@ async def _client_left(request: Request, _: Exception) -> Response:
     return Response(status_code=CLIENT_LEFT)
 
 
+_REFUSED_BY_STARLETTE = {
+    HTTP_404_NOT_FOUND: "there is no such path; /openapi.json has those that there are",
+    HTTP_405_METHOD_NOT_ALLOWED: "the path does not allow this method",
+}
+
+
 async def _http_exception(request: Request, error: Exception) -> Response:
     """Answer Starlette's own errors: an unknown path, or a path that has no such method."""
     assert isinstance(error, HTTPException)
-    wrong_method = error.status_code == HTTP_405_METHOD_NOT_ALLOWED
-    problem = "the path does not allow this method" if wrong_method else error.detail
-    message = f"{request.method[:20]} {request.url.path[: LONGEST_MESSAGE // 2]}: {problem}."
+    wrong = _REFUSED_BY_STARLETTE.get(error.status_code, error.detail)
+    message = f"{request.method[:20]} {request.url.path[: LONGEST_MESSAGE // 2]}: {wrong}."
     headers = dict(error.headers or {})
     return _body(error.status_code, ErrorObject(message=message, type="invalid_request_error"), headers)
 

@@ -41,6 +41,7 @@ from speechmodel_inference.services import Services
 from speechmodel_inference.transcribing import Segment
 from speechmodel_inference.upload import Upload
 from speechmodel_inference.version import ServedVersion
+from speechmodel_inference.wording import first_problem
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 SAMPLE_BYTES = 2
@@ -282,10 +283,9 @@ def _parsed(text: str) -> Event:
     try:
         return CLIENT_EVENT.validate_json(text)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"][1:])
+        place, wrong = first_problem(error, behind=1)  # the type of the event
         raise BadRequest(
-            f"{place or 'event'}: {first['msg']}.",
+            f"{place or 'event'}: {wrong}.",
             code="invalid_value" if place else "invalid_event",
             param=place or None,
         ) from error

@@ -18,6 +18,7 @@ from speechmodel_inference.errors import CannotListen, NoEngine
 from speechmodel_inference.listening import listening_socket
 from speechmodel_inference.settings import PREFIX, Settings, unknown_variables
 from speechmodel_inference.version_files import VersionFiles
+from speechmodel_inference.wording import problem
 
 log = logging.getLogger(__name__)
 
@@ -78,10 +79,7 @@ def _settings() -> Settings:
     try:
         settings = Settings()
     except ValidationError as error:
-        lines = (
-            f"{PREFIX}{str(problem['loc'][0]).upper()}: {problem['msg']}, not {problem['input']!r}"
-            for problem in error.errors()
-        )
+        lines = (f"{PREFIX}{str(each['loc'][0]).upper()}: {problem(each)}" for each in error.errors())
         raise ValueError("\n".join(lines)) from error
     if missing := settings.missing_paths():
         raise ValueError("\n".join(missing))

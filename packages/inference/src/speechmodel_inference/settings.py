@@ -28,7 +28,7 @@ def _by_comma(value: object) -> object:
 
 def _with_port(listen: str) -> str:
     if int(listen.rpartition(":")[2]) > LARGEST_PORT:
-        raise ValueError(f"the port must be a number from 0 to {LARGEST_PORT}")
+        raise ValueError(f"must have a port from 0 to {LARGEST_PORT}, not {listen!r}")
     return listen
 
 

@@ -125,7 +125,11 @@ async def _form(request: Request, limit: int, place: Place) -> Upload:
     try:
         form = await parser.parse()
     except MultiPartException as error:
-        raise BadRequest(f"The multipart body cannot be read: {error.message}", code="bad_multipart") from error
+        message = (
+            f"The body is not valid multipart/form-data with a boundary; send one file and at most {MAX_FIELDS} fields, "
+            "as `curl -F file=@take.wav` does, and leave the header Content-Type to the client."
+        )
+        raise BadRequest(message, code="bad_multipart") from error
     return _upload(form, whole=parser.whole)
 
 

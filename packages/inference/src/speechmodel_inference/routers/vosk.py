@@ -24,6 +24,7 @@ from speechmodel_inference.runtime_errors import of_runtime
 from speechmodel_inference.services import Services
 from speechmodel_inference.sockets import Messages, close_code, log_left, read_ahead, received, subprotocol
 from speechmodel_inference.transcribing import Segment
+from speechmodel_inference.wording import first_problem
 
 router = APIRouter()
 
@@ -114,8 +115,8 @@ def _control(text: str) -> Control:
     try:
         return Control.model_validate_json(text)
     except ValidationError as error:
-        first = error.errors()[0]
-        raise BadRequest(f"{'.'.join(map(str, first['loc'])) or 'message'}: {first['msg']}.") from error
+        place, wrong = first_problem(error)
+        raise BadRequest(f"{place or 'message'}: {wrong}.") from error
 
 
 async def _run(services: Services, work: Callable[[], Heard]) -> Heard:
