@@ -144,7 +144,7 @@ def test_a_clip_becomes_a_take_and_leaves_the_inbox(server: Server, dataset: Pat
     answer = confirm(server, clip["id"], text=" hola   espejo ", speaker="Ana Ruiz")
     assert (answer.status_code, answer.json()) == (
         201,
-        {"id": clip["id"], "speaker": "Ana Ruiz", "text": "hola espejo"},
+        {"id": clip["id"], "speaker": "Ana Ruiz", "text": "hola espejo", "new_letters": []},
     )
     document = dataset / TAKES / "Ana Ruiz" / f"{clip['id']}.json"
     take = Take.model_validate_json(document.read_bytes())

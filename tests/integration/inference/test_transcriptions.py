@@ -239,6 +239,7 @@ def test_metrics_count_requests_and_audio(server: Server) -> None:
     info = next(line for line in server.get("/metrics").text.splitlines() if line.startswith("speechmodel_model_info{"))
     assert 'name="espejo"' in info
     assert 'version="0123abcd"' in info
+    assert 'engine="DeepSpeech"' in info
 
 
 @pytest.mark.parametrize("order", ["<i2", ">i2"], ids=["little-endian", "big-endian"])
