@@ -1,6 +1,6 @@
 """Time from the end of a spoken command to its text in streams, on networks of 2048 and of 256 units.
 
-    PYTHONPATH=tests python -m bench.stream_bench [commands]
+    PYTHONPATH=tests python -m bench.stream_bench [commands] [--clients 1 4 8]
 
 Commands of 2 s of speech are sent in chunks of 64 ms, as fast as they are spoken, in the Wyoming protocol and to a
 realtime session. They end in three ways, in turns:
@@ -12,14 +12,17 @@ realtime session. They end in three ways, in turns:
 The silence of Wyoming is that after which Home Assistant sends audio-stop by default (`VadSensitivity` of its
 assist_pipeline). A realtime session ends the command itself, at the pause, so the time counts from the chunk with its
 end. The weights are random, so that the search has nothing to do.
+
+With `--clients`, only as many clients of Wyoming as each number says speak to the engine Native, at the same time.
 """
 
+import argparse
 import asyncio
 import base64
 import json
-import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Protocol, Self
 
@@ -175,6 +178,26 @@ class Streams:
             realtime = await self._figures(Realtime(socket, pause), speech, commands, stops=False)
         return {"Wyoming": wyoming, "realtime": realtime}
 
+    async def together(self, clients: int, commands: int) -> tuple[list[float], float]:
+        """Return the seconds after each command of clients of Wyoming that speak at the same time, and the processor time of
+        the server for each second of audio.
+        """
+        speech, silence = spoken(), np.zeros(round(HOME_ASSISTANT_SECONDS * SAMPLE_RATE), np.int16)
+        async with AsyncExitStack() as stack:
+            speaking = [
+                Wyoming(await stack.enter_async_context(AsyncTcpClient("127.0.0.1", self._port)))
+                for _ in range(clients)
+            ]
+
+            async def spoken_by_all() -> list[float]:
+                return await asyncio.gather(*(_spoken(each, speech, silence, CHUNK, each.end) for each in speaking))
+
+            await spoken_by_all()  # the first ones, which warm the server up
+            before = await asyncio.to_thread(self._server.metric, "process_cpu_seconds_total")
+            took = [seconds for _ in range(commands) for seconds in await spoken_by_all()]
+            cpu = await asyncio.to_thread(self._server.metric, "process_cpu_seconds_total") - before
+        return took, cpu * SAMPLE_RATE / (len(took) * (len(speech) + len(silence)))
+
     async def _figures(self, client: Client, speech: Pcm, commands: int, *, stops: bool) -> list[Figures]:
         nothing = np.zeros(0, np.int16)
         silence = np.zeros(round(client.silence_seconds * SAMPLE_RATE), np.int16)
@@ -224,8 +247,11 @@ def pause_seconds(speech: Pcm) -> float:
     return (silence + CHUNK) / SAMPLE_RATE
 
 
-def main(commands: int) -> None:
+def main(commands: int, clients: Sequence[int] = ()) -> None:
     """Measure and print."""
+    if clients:
+        _together(clients, commands)
+        return
     for units in (UNITS, SMALL_UNITS):
         _compare(units, commands)
 
@@ -245,5 +271,20 @@ def _compare(units: int, commands: int) -> None:
                 print(f"{engine.value:12} {protocol:9} in it/after it   {silence.median / at_once.median:8.2f}")
 
 
+def _together(clients: Sequence[int], commands: int) -> None:
+    """Measure and print the figures of several clients of Wyoming."""
+    print(f"Native, {UNITS} units, {commands} commands of {SECONDS:g} s for each client of Wyoming; milliseconds")
+    print(f"{'clients':>8}{'median':>8}{'p95':>8}{'processor time for a second of audio':>40}")
+    with large_version(UNITS) as folder:
+        for each in clients:
+            with Streams(folder, Engine.NATIVE) as streams:
+                took, cpu = asyncio.run(streams.together(each, commands))
+            print(f"{each:8}{1000 * np.median(took):8.0f}{1000 * np.percentile(took, 95):8.0f}{1000 * cpu:40.0f}")
+
+
 if __name__ == "__main__":
-    main(*(map(int, sys.argv[1:2] or ["20"])))
+    parser = argparse.ArgumentParser()
+    parser.add_argument("commands", type=int, nargs="?", default=20)
+    parser.add_argument("--clients", type=int, nargs="+", default=())
+    asked = parser.parse_args()
+    main(asked.commands, asked.clients)

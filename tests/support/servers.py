@@ -212,7 +212,7 @@ class Server:
 
     def websocket(self, path: str, **options: Any) -> ClientConnection:
         """Return a WebSocket to a path, which waits for a busy machine."""
-        # the server reads no ping while it decodes, so a client that expects an answer to each would leave
+        # a ping waits behind more than a MiB of audio, so a client that expects an answer to each would leave
         found: ClientConnection = connect(
             f"ws://127.0.0.1:{self.port}{path}", open_timeout=HANGS, ping_timeout=None, **options
         )
@@ -276,9 +276,10 @@ class Server:
 class Upload:
     """A client that has sent its recording but for the last byte. It leaves when it is closed."""
 
-    def __init__(self, server: Server, recording: Path | bytes) -> None:
+    def __init__(self, server: Server, recording: Path | bytes, path: str = "/v1/audio/transcriptions") -> None:
         audio = recording if isinstance(recording, bytes) else recording.read_bytes()
-        request = httpx.Request("POST", f"{server.url}/v1/audio/transcriptions", files={"file": audio})
+        body: dict[str, Any] = {"content": audio} if path == "/stt" else {"files": {"file": audio}}
+        request = httpx.Request("POST", f"{server.url}{path}", **body)
         head = "".join(f"{name}: {value}\r\n" for name, value in request.headers.items())
         content = request.read()
         self._last = content[-1:]

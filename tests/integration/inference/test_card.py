@@ -26,7 +26,7 @@ def test_the_card_has_the_figures_of_the_version_and_names_no_recording(grammar_
     answer = grammar_server.get("/v1/speechmodel")
     found = answer.json()
     assert (found["name"], found["version"], found["language"]) == ("espejo", "0123abcd", "es-CL")
-    assert (found["grammar"], found["rejects"]) == ("Phrases", True)
+    assert (found["grammar"], found["rejects"], found["engine"]) == ("Phrases", True, "DeepSpeech")
     unseen = {"rate": 0.0694, "low": 0.014, "high": 0.148, "clips": 26, "speakers_guessed": True}
     assert found["measured"]["unseen_speakers"] == unseen
     assert found["measured"]["answers"] == {"right": 24, "wrong": 0, "rejected": 2, "foreign": 40, "accepted": 1}

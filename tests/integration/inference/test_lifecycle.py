@@ -240,6 +240,18 @@ def test_work_that_outlasts_the_drain_time_is_answered_with_an_error(start: Star
     assert server.until_ended() == 0
 
 
+@pytest.mark.parametrize("path", ["/v1/audio/transcriptions", "/stt"])
+def test_a_body_that_still_arrives_when_the_drain_time_ends_is_answered_with_an_error(path: str, start: Start) -> None:
+    server = start(lame_duck_seconds=0, drain_seconds=2, upload_seconds=HOUR).until_ready()
+    with Upload(server, OK_ESPEJO, path) as upload:
+        server.until_metric(IN_FLIGHT, 1)
+        server.terminate()
+        status, headers, document = upload.answer()
+    assert (status, document["error"]["code"], headers["connection"]) == (503, "shutting_down", "close")
+    assert server.until_ended() == 0
+    assert "Traceback" not in server.log.read_text()
+
+
 def test_a_recording_that_is_read_when_the_server_ends_leaves_no_traceback(start: Start, eight_channels: bytes) -> None:
     server = start(lame_duck_seconds=0, drain_seconds=2, decoders=1).until_ready()
     with Upload(server, eight_channels) as upload:
@@ -285,18 +297,22 @@ def test_impossible_settings_end_it_with_a_sentence_about_each(start: Start) -> 
     server = start(decoders=0, waiting="many")
     assert server.until_ended() == 78
     log = server.log.read_text()
-    assert "SPEECHMODEL_DECODERS: Input should be greater than or equal to 1, not '0'" in log
-    assert "SPEECHMODEL_WAITING: Input should be a valid integer" in log
+    assert "SPEECHMODEL_DECODERS: must be at least 1, not '0'" in log
+    assert "SPEECHMODEL_WAITING: must be a whole number, not 'many'" in log
 
 
 @pytest.mark.parametrize(
     ("setting", "value", "says"),
     [
-        ("listen", ":99999", "Value error, the port must be a number from 0 to 65535, not ':99999'"),
-        ("wyoming_listen", ":65536", "Value error, the port must be a number from 0 to 65535, not ':65536'"),
+        ("listen", ":99999", "must have a port from 0 to 65535, not ':99999'"),
+        ("wyoming_listen", ":65536", "must have a port from 0 to 65535, not ':65536'"),
         ("api_keys", "/nonexistent/keys", "/nonexistent/keys does not exist; create it, or correct the setting"),
         ("takes", "/nonexistent/takes", "/nonexistent/takes does not exist; create it, or correct the setting"),
-        ("cors_origins", "https://home.example/", "String should match pattern"),
+        (
+            "cors_origins",
+            "https://home.example/",
+            "must be an origin such as https://home.example, without a slash at its end",
+        ),
     ],
 )
 def test_a_setting_that_cannot_work_ends_it_with_a_sentence(setting: str, value: str, says: str, start: Start) -> None:

@@ -86,7 +86,7 @@ def save_a_take(page: Page) -> None:
     record_until_saved(page, page.get_by_role("button", name="ok espejo 0 / 2").click)
 
 
-def record_until_saved(page: Page, choose: Callable[[], None]) -> None:
+def record_until_saved(page: Page, choose: Callable[[], None], sentence: str = "ok espejo") -> None:
     for _ in range(TRIES):
         choose()
         expect_states = follow(page.locator("body"), "data-state")
@@ -94,7 +94,7 @@ def record_until_saved(page: Page, choose: Callable[[], None]) -> None:
         expect_states(" recording .*idle$")
         if (page.locator("#status").text_content() or "").startswith("Saved"):
             break
-    expect(page.locator("#status")).to_have_text(re.compile(r"^Saved: ok espejo\."))
+    expect(page.locator("#status")).to_have_text(re.compile(rf"^Saved: {sentence}\."))
 
 
 def test_nothing_else_is_done_while_a_take_is_deleted(page: Page, keeping: Server) -> None:
@@ -220,6 +220,18 @@ def test_a_sentence_of_ones_own_is_listed_once_as_it_is_trained(page: Page) -> N
         expect(page.get_by_role("button", name=f"ok espejo {count} / 2")).to_be_visible()
         assert page.locator("#sentences .what").all_text_contents() == ["ok espejo", "vale", "vale espejo"]
         expect(page.locator("#sentence")).to_have_text("vale")  # the next one of which there are the fewest
+
+
+def test_letters_that_the_model_cannot_write_are_named_once_a_take_is_saved(page: Page) -> None:
+    def write() -> None:
+        page.get_by_label("A sentence of your own").fill("Ok, Zoe")
+        page.get_by_role("button", name="Record it").click()
+
+    introduce(page)
+    record_until_saved(page, write, "ok zoe")
+    expect(page.locator("#status")).to_have_text(re.compile(r" New letters: z\. This version of the model cannot"))
+    save_a_take(page)
+    expect(page.locator("#status")).not_to_have_text(re.compile("New letters"))
 
 
 def test_a_speaker_is_forgotten_once_asked(page: Page, keeping: Server) -> None:

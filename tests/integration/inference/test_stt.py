@@ -6,6 +6,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from speechmodel_inference.settings import Settings
 from speechmodel_runtime import load
 from support.servers import HANGS, OK_ESPEJO, Server, Start
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -70,6 +71,13 @@ def test_a_message_that_is_no_recording_is_answered_by_a_sentence(message: bytes
 def test_a_message_over_the_limit_of_uploads_is_refused(start: Start) -> None:
     server = start(max_upload_bytes="2000").until_ready()
     assert "larger than 2000 bytes" in str(ask(server, OK_ESPEJO.read_bytes())["message"])
+
+
+def test_a_message_may_be_as_large_as_a_body(start: Start) -> None:
+    server = start().until_ready()
+    limit: int = Settings.model_fields["max_upload_bytes"].default
+    assert "is not readable audio" in str(ask(server, bytes(limit))["message"])
+    assert f"larger than {limit} bytes" in str(ask(server, bytes(limit + 1_000_000))["message"])
 
 
 def test_a_second_message_does_not_end_the_first(server: Server) -> None:

@@ -97,6 +97,15 @@ def test_a_take_is_kept_without_the_silence_around_it_and_counted(keeping: Serve
     assert counts(keeping) == {"wanted": 3, "speakers": 2, "sentences": {"ok espejo": {"mine": 1, "all": 2}}}
 
 
+def test_a_take_with_letters_that_the_version_cannot_write_is_kept_and_they_are_named(
+    keeping: Server, folder: Path
+) -> None:
+    assert post(keeping).json()["new_letters"] == []
+    answer = post(keeping, text="Ok, Ñandú")
+    assert (answer.status_code, answer.json()["new_letters"]) == (201, ["d", "ñ", "ú"])
+    assert len(list(folder.glob("*/*.wav"))) == 2
+
+
 @pytest.mark.parametrize(
     "pcm, code",
     [

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from speechmodel_decoding import Cutter, Utterance, cut_at_pauses
+from speechmodel_decoding import Cutter, Utterance, cut_at_pauses, decode_short
 from speechmodel_runtime import Pcm, load
 from support.places import FIXTURES
 
@@ -115,7 +115,7 @@ def test_a_higher_threshold_takes_less_for_speech() -> None:
     assert heard == [1, 0]
 
 
-@pytest.mark.parametrize(
+in_noise = pytest.mark.parametrize(
     "nothing",
     [
         np.zeros(3 * RATE, np.int16),
@@ -125,8 +125,24 @@ def test_a_higher_threshold_takes_less_for_speech() -> None:
     ],
     ids=["silence", "faint noise", "loud noise", "tone"],
 )
+
+
+@in_noise
 def test_nobody_speaks_in_noise(nothing: Pcm) -> None:
     assert cut_at_pauses(nothing) == []
+
+
+@in_noise
+def test_noise_has_no_answer_even_if_a_phrase_fits_it(nothing: Pcm) -> None:
+    assert decode_short(nothing, lambda _: "a phrase", bool) == []
+
+
+@pytest.mark.parametrize("gain", [1, 0.1], ids=["as it is", "20 dB fainter"])
+@pytest.mark.parametrize("clip", CLIPS, ids=lambda clip: clip.stem)
+def test_a_command_is_decoded_as_one_however_faint(clip: Path, gain: float) -> None:
+    pcm = np.rint(load(clip) * gain).astype(np.int16)
+    (whole,) = decode_short(pcm, lambda utterance: utterance, lambda _: False)
+    assert (whole.start_seconds, whole.pcm.tobytes()) == (0, pcm.tobytes())
 
 
 def test_silence_around_a_phrase_is_dropped() -> None:

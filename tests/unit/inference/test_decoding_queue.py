@@ -1,12 +1,21 @@
 import asyncio
 import threading
 import time
+from collections.abc import Callable
 from types import SimpleNamespace
 
 import pytest
 from speechmodel_inference import decoding_queue
 from speechmodel_inference.decoding_queue import DecodingQueue
-from speechmodel_inference.errors import ClientLeft, QueueFull
+from speechmodel_inference.errors import (
+    LEAST_JITTER,
+    ClientLeft,
+    NotReady,
+    QueueFull,
+    RequestError,
+    ShuttingDown,
+    TooManyConnections,
+)
 
 LONG = 600
 """Seconds that pass only when something is broken."""
@@ -21,10 +30,41 @@ async def test_places_are_counted_and_given_back() -> None:
     with queue.place(), queue.place():
         with pytest.raises(QueueFull) as full, queue.place():
             pass
-        assert full.value.headers["Retry-After"] in {"2", "3"}
+        assert 2 <= int(full.value.headers["Retry-After"]) <= 2 + LEAST_JITTER
     with queue.place():
         assert queue.taken == 1
     assert queue.taken == 0
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [lambda: QueueFull(0.1), lambda: NotReady("loading"), ShuttingDown, lambda: TooManyConnections(1)],
+    ids=["busy", "not ready", "shutting down", "too many connections"],
+)
+def test_clients_that_are_refused_at_once_are_told_different_times_however_short(
+    refusal: Callable[[], RequestError],
+) -> None:
+    times = {int(refusal().headers["Retry-After"]) for _ in range(100)}
+    assert times == set(range(1, 1 + LEAST_JITTER + 1))
+
+
+async def test_what_is_read_when_the_server_ends_is_given_up() -> None:
+    queue, ended = DecodingQueue(decoders=1, waiting=0), asyncio.Event()
+
+    async def read() -> None:
+        try:
+            await forever()
+        finally:
+            ended.set()
+
+    reading = asyncio.create_task(queue.until_ending(read()))
+    await asyncio.sleep(0)
+    queue.give_up()
+    with pytest.raises(ShuttingDown):
+        await reading
+    await ended.wait()
+    with pytest.raises(ShuttingDown):
+        await queue.until_ending(read())
 
 
 async def test_the_memory_of_bodies_is_bounded_however_many_are_decoded_at_once() -> None:

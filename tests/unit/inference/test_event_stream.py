@@ -3,6 +3,8 @@
 import asyncio
 import logging
 import threading
+from collections.abc import Callable
+from itertools import groupby
 from pathlib import Path
 from types import SimpleNamespace
 from typing import BinaryIO, cast
@@ -10,9 +12,10 @@ from typing import BinaryIO, cast
 import pytest
 from speechmodel_inference.app import create_app
 from speechmodel_inference.decoders import DecodingOptions, require_client
+from speechmodel_inference.routers import transcriptions
 from speechmodel_inference.services import Services
 from speechmodel_inference.settings import Settings
-from speechmodel_inference.transcribing import Segment
+from speechmodel_inference.transcribing import Segment, Transcript
 from speechmodel_inference.version import ServedVersion
 from starlette.types import Message
 
@@ -32,6 +35,44 @@ SCOPE = {
     "root_path": "",
     "headers": [(b"content-type", b"multipart/form-data; boundary=b")],
 }
+
+
+async def test_a_comment_keeps_an_answer_alive_while_nobody_speaks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transcriptions, "QUIET_SECONDS", 0.01)
+    app = create_app(Settings(folder=tmp_path))
+    services: Services = app.state.services
+    spoken, ends = threading.Event(), threading.Event()
+
+    def transcribe(file: BinaryIO, *, heard: Callable[[Segment], None], **_: object) -> Transcript:
+        assert spoken.wait(LONG)
+        segment = Segment(0.0, 1.0, "uno", (), (), (0.0, 1.0))
+        heard(segment)
+        assert ends.wait(LONG)
+        return Transcript(1.0, (segment,))
+
+    fake = SimpleNamespace(manifest=SimpleNamespace(language="es", version="1"), transcribe=transcribe)
+    services.lifecycle._version = cast(ServedVersion, fake)
+    incoming: list[Message] = [{"type": "http.request", "body": BODY, "more_body": False}]
+    sent: list[bytes] = []
+
+    async def receive() -> Message:
+        if not incoming:
+            await asyncio.Event().wait()
+        return incoming.pop()
+
+    async def send(message: Message) -> None:
+        """Somebody speaks after the first comment, and the recording ends with the first comment after that."""
+        if part := message.get("body"):
+            sent.append(part)
+        if part == transcriptions._COMMENT:
+            (ends if any(each.startswith(b"data") for each in sent) else spoken).set()
+
+    await asyncio.wait_for(app(SCOPE, receive, send), LONG)
+    kinds = [key for key, _ in groupby(part[:1] for part in sent)]
+    assert kinds == [b":", b"d", b":", b"d"], "the answer begins before the first word"
+    assert all(part.endswith(b"\n\n") for part in sent)
 
 
 @pytest.mark.parametrize("segments_before", [0, 1])

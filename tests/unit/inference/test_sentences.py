@@ -7,7 +7,7 @@ from speechmodel_api.dataset_spec import Annotations, Numbers
 from speechmodel_api.published import VersionManifest
 from speechmodel_api.stages.decoders import Decoding
 from speechmodel_inference.errors import BadRequest
-from speechmodel_inference.sentences import require_trainable
+from speechmodel_inference.sentences import new_letters, require_trainable
 from support.cards import DIGEST, card
 
 
@@ -68,3 +68,11 @@ def test_a_sentence_is_refused_if_the_settings_of_the_dataset_leave_it_out(
         require_trainable(text, version(settings))
     assert refused.value.message.startswith("text: ")
     assert refused.value.param == "text"
+
+
+@pytest.mark.parametrize(
+    ("text", "new"),
+    [("ok espejo", []), ("ñandú w", ["w", "ñ"]), ("n\u0303", ["ñ"]), ("OK 5", ["5"])],
+)
+def test_letters_that_the_version_cannot_write_are_new(text: str, new: list[str]) -> None:
+    assert new_letters(text, frozenset(" abcdefghijklmnopqrstuvxyzú")) == new

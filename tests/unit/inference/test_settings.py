@@ -47,11 +47,21 @@ def test_the_variables_of_a_service_called_speechmodel_do_no_harm(monkeypatch: p
     for name, value in service.items():
         monkeypatch.setenv(name, value)
     assert Settings() == without
+    assert unknown_variables(service) == []
+    assert unknown_variables({name.replace("MODEL", "MODEL_WEB"): value for name, value in service.items()}) == []
 
 
 def test_variables_of_the_other_programs_are_known_and_misspelt_settings_are_not() -> None:
-    passed_on = ["SPEECHMODEL_COQUI_PYTHON", "SPEECHMODEL_LIBDEEPSPEECH", "SPEECHMODEL_LOG_FIELDS", "SPEECHMODEL_PORT"]
-    assert unknown_variables([*passed_on, "SPEECHMODEL_DECODER"]) == ["SPEECHMODEL_DECODER"]
+    passed_on = dict.fromkeys(["SPEECHMODEL_COQUI_PYTHON", "SPEECHMODEL_LIBDEEPSPEECH", "SPEECHMODEL_LOG_FIELDS"], "x")
+    assert unknown_variables(passed_on | {"SPEECHMODEL_DECODER": "1"}) == ["SPEECHMODEL_DECODER"]
+
+
+@pytest.mark.parametrize("name", ["PORT", "HTTP_PORT", "WYOMING_PORT", "WYOMING_SERVICE_PORT", "PORT_80_TCP"])
+@pytest.mark.parametrize("service", [{}, {"SPEECHMODEL_SERVICE_HOST": "10.0.0.1"}], ids=["no Service", "a Service"])
+def test_a_port_that_somebody_sets_is_not_taken_for_one_of_a_service(name: str, service: dict[str, str]) -> None:
+    variable = f"SPEECHMODEL_{name}"
+    of_a_service = bool(service) and name == "PORT_80_TCP"
+    assert unknown_variables(service | {variable: "9000"}) == ([] if of_a_service else [variable])
 
 
 @pytest.mark.parametrize(

@@ -44,13 +44,6 @@ def connected(decoder: Decoder, folder: Path, **settings: float) -> Iterator[tup
         yield socket, services
 
 
-def test_a_client_that_sends_nothing_gives_its_place_back(tmp_path: Path) -> None:
-    with connected(Decoder(), tmp_path, upload_seconds=0.1) as (socket, services):
-        assert socket.receive_json() == {"error": "No message came for 0.1 s; connect again when there is audio."}
-        assert socket.receive()["code"] == 1008
-        assert services.queue.taken == 0
-
-
 def test_a_failure_of_the_decoder_is_an_error_object_at_the_end_of_the_utterance(tmp_path: Path) -> None:
     with connected(Decoder(DecodingFailed("no memory", 1)), tmp_path) as (socket, _):
         socket.send_bytes(SPEECH)

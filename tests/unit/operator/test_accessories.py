@@ -182,10 +182,10 @@ def test_the_server_program_knows_every_variable_that_it_is_given() -> None:
         wyoming={"enabled": True},
         takes={"misheard": {}, "retrain": {}},
         apiKeysSecretRef={"name": "keys"},
-        settings={"waiting": 3, "engine": "Native", "corsOrigins": ["*"]},
+        settings={"waiting": 3, "engine": "Native", "corsOrigins": ["*"], "streamIdleSeconds": 60},
     )
     (server,) = serving.deployment(images, OWNER, spec, MODEL)["spec"]["template"]["spec"]["containers"]
-    given = [entry["name"] for entry in server["env"]]
+    given = {entry["name"]: str(entry.get("value", "")) for entry in server["env"]}
     assert "SPEECHMODEL_LOG_FIELDS" in given
     assert unknown_variables(given) == []
 

@@ -53,6 +53,11 @@ def test_a_rejected_recording_is_cut_and_its_parts_may_be_accepted(decide: Decid
     assert one.candidates[0].intent == "Play"
 
 
+def test_a_recording_in_which_nobody_speaks_has_no_answer_even_if_a_phrase_fits_it() -> None:
+    fits = cast(Recogniser, Scripted({len(SHORT): heard("ok espejo", -0.2)}))
+    assert grammar.decide(fits, SHORT, None) == Decision("", ())
+
+
 def test_a_long_recording_is_always_cut(decide: Decide) -> None:
     parts = {len(FIRST): heard("pon", -0.4), len(SECOND): heard("para", -0.1)}
     assert decide(LONG, {len(LONG): heard("ok", -0.1)} | parts).text == "pon para"

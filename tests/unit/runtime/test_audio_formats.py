@@ -11,7 +11,7 @@ import pytest
 import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from speechmodel_runtime import decode, load
+from speechmodel_runtime import WarningKind, decode, load, read_pcm
 from speechmodel_runtime.errors import AudioEmpty, AudioTooLong, AudioUnreadable
 
 FORMATS = [
@@ -158,6 +158,61 @@ def test_a_long_recording_of_a_browser_stops_at_the_limit() -> None:
     assert len(load(io.BytesIO(content), max_seconds=5)) == pytest.approx(64_000, abs=1_000)
     with pytest.raises(AudioTooLong, match="longer than 2 s"):
         load(io.BytesIO(content), max_seconds=2)
+
+
+def of_libsndfile(kind: str, subtype: str, seconds: float = 4.0) -> bytes:
+    file = io.BytesIO()
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, round(16_000 * seconds))
+    soundfile.write(file, noise, 16_000, format=kind, subtype=subtype)
+    return file.getvalue()
+
+
+LONG = {
+    "wav": of_libsndfile("WAV", "PCM_16"),
+    "flac": of_libsndfile("FLAC", "PCM_16"),
+    "ogg": of_libsndfile("OGG", "VORBIS"),
+    "opus": of_libsndfile("OGG", "OPUS"),
+    "mp3": of_libsndfile("MP3", "MPEG_LAYER_III"),
+    "caf": of_libsndfile("CAF", "PCM_16"),
+    "m4a": encoded("ipod", "alac", 44_100, seconds=4),
+    "mp4": encoded("mp4", "aac", 44_100, seconds=4),
+    "wma": encoded("asf", "wmav2", 44_100, seconds=4),
+}
+"""Four seconds in formats whose header has the length."""
+
+
+@pytest.mark.parametrize("name", LONG)
+def test_a_recording_that_announces_too_much_is_refused_before_it_is_decoded(name: str) -> None:
+    with pytest.raises(AudioTooLong, match="longer than 2 s"), read_pcm(io.BytesIO(LONG[name]), max_seconds=2):
+        pass
+    for most in (4.2, None):
+        with read_pcm(io.BytesIO(LONG[name]), max_seconds=most) as reader:
+            assert sum(map(len, reader.blocks())) == pytest.approx(64_000, abs=3_000)
+
+
+@pytest.mark.parametrize("name", ["wav", "flac", "caf"])
+def test_a_recording_that_was_cut_below_the_limit_is_used_whatever_it_announces(name: str) -> None:
+    cut = LONG[name][: len(LONG[name]) * 3 // 8]
+    with read_pcm(io.BytesIO(cut), max_seconds=2, use_damaged=True) as reader:
+        assert 8_000 < sum(map(len, reader.blocks())) < 32_000
+        assert [each.kind for each in reader.warnings] == [WarningKind.CUT_SHORT]
+
+
+def test_a_recording_of_a_phone_that_was_cut_below_the_limit_is_used_whatever_it_announces(tmp_path: Path) -> None:
+    path = tmp_path / "take.mp4"
+    with (
+        av.open(io.BytesIO(LONG["mp4"]), "r") as given,
+        av.open(str(path), "w", format="mp4", options={"movflags": "faststart"}) as out,
+    ):
+        stream = out.add_stream_from_template(given.streams.audio[0])
+        for packet in given.demux(given.streams.audio[0]):
+            if packet.size:
+                packet.stream = stream
+                out.mux(packet)
+    cut = path.read_bytes()[: path.stat().st_size // 2]
+    with read_pcm(io.BytesIO(cut), max_seconds=3, use_damaged=True) as reader:
+        assert 8_000 < sum(map(len, reader.blocks())) < 48_000
+        assert reader.warnings[0].kind is WarningKind.CUT_SHORT
 
 
 def test_a_recording_of_a_phone_that_was_cut_is_refused_with_the_place() -> None:

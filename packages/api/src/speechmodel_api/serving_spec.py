@@ -62,9 +62,9 @@ class ServerSettings(ApiModel):
     that evaluate measured, and DeepSpeech for others. A version with a scorer, or one that was published
     before Native existed, is served by DeepSpeech whatever is set. Defaults to Auto."""
     decoders: Annotated[int, Field(ge=1, le=1024)] | None = None
-    """Number of recordings that a pod decodes at once. Defaults to the number of CPUs that the pod
-    may use. With the engine Native, whose recordings share runs of the network, it defaults to four
-    times as many."""
+    """Number of recordings that a pod decodes at once, and of streams that it decodes beside them. Defaults to
+    the number of CPUs that the pod may use. With the engine Native, whose recordings and streams share
+    runs of the network, it defaults to four times as many."""
     waiting: Annotated[int, Field(ge=0, le=10_000)] | None = None
     """Number of requests that may wait for a decoder of a pod. One more is answered with 429. The
     bodies of all requests together may have maxUploadBytes times the sum of `waiting` and `decoders`,
@@ -76,8 +76,11 @@ class ServerSettings(ApiModel):
     max_audio_seconds: Annotated[float, Field(gt=0, le=86_400)] | None = None
     """Longest recording, in seconds. A longer one is answered with 400. Defaults to 7200."""
     upload_seconds: Annotated[float, Field(gt=0, le=3600)] | None = None
-    """Time in seconds in which a request body must arrive, and the next message of a WebSocket.
-    Defaults to 30."""
+    """Time in seconds in which a request body must arrive. Defaults to 30."""
+    stream_idle_seconds: Annotated[float, Field(gt=0, le=3600)] | None = None
+    """Time in seconds in which the next message of a stream must arrive: Vosk, realtime sessions and Wyoming.
+    A stream without one is closed, because it holds a place. Raise it for clients that send nothing while
+    nobody speaks, such as push-to-talk. Pings do not count as messages. Defaults to 30."""
     header_seconds: Annotated[float, Field(gt=0, le=3600)] | None = None
     """Time in seconds in which the headers of a request must arrive. A slower connection is closed.
     Defaults to 10."""

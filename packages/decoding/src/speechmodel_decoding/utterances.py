@@ -164,8 +164,12 @@ def decode_short(
     pcm: Pcm, decode: Callable[[Utterance], Decoded], accepted: Callable[[Decoded], bool]
 ) -> list[Decoded]:
     """Return a recording of up to SHORT_SECONDS as `decode` decodes it: as one, or if that is not `accepted`
-    and somebody pauses, its utterances.
+    and somebody pauses, its utterances. It is empty when nobody speaks, however well a phrase fits the noise.
     """
+    utterances = cut_at_pauses(pcm)
+    if not utterances:
+        return []
     whole = decode(Utterance(0.0, pcm))
-    utterances = [] if accepted(whole) else cut_at_pauses(pcm)
-    return [decode(utterance) for utterance in utterances] if len(utterances) > 1 else [whole]
+    if accepted(whole) or len(utterances) == 1:
+        return [whole]
+    return [decode(utterance) for utterance in utterances]

@@ -11,17 +11,26 @@ from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.telemetry import TelemetryConfig
+from pydantic_core import ErrorDetails
 from speechmodel_api.tracing import provider
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
-from starlette.status import HTTP_405_METHOD_NOT_ALLOWED
+from starlette.status import HTTP_404_NOT_FOUND, HTTP_405_METHOD_NOT_ALLOWED
 
 from speechmodel_inference.api_keys import RequireKey
 from speechmodel_inference.errors import LONGEST_MESSAGE, BadRequest, ClientLeft, RequestError
 from speechmodel_inference.lifecycle import Lifecycle
-from speechmodel_inference.middleware import AnswerHead, CloseWhileDraining, CountRequests, TidyPaths, tidied
+from speechmodel_inference.middleware import (
+    AnswerHead,
+    CloseWhileDraining,
+    CountRequests,
+    RefuseForeignPages,
+    TidyPaths,
+    tidied,
+)
 from speechmodel_inference.misheard import MisheardInbox
 from speechmodel_inference.openai_types import ErrorObject, ErrorResponse, error_object
+from speechmodel_inference.origins import cors_headers
 from speechmodel_inference.routers import (
     health,
     metrics,
@@ -35,6 +44,7 @@ from speechmodel_inference.routers import (
 )
 from speechmodel_inference.services import Services
 from speechmodel_inference.settings import Settings
+from speechmodel_inference.wording import problem
 
 log = logging.getLogger(__name__)
 
@@ -88,6 +98,7 @@ def create_app(settings: Settings, wyoming: socket.socket | None = None, lifecyc
     app.add_exception_handler(Exception, _unexpected)
     if settings.api_keys is not None:
         app.add_middleware(RequireKey, path=settings.api_keys)
+    app.add_middleware(RefuseForeignPages, origins=settings.cors_origins)
     app.add_middleware(CloseWhileDraining, lifecycle=services.lifecycle)  # a request without a key too
     app.add_middleware(CountRequests, telemetry=services.telemetry)
     if settings.cors_origins:
@@ -169,9 +180,9 @@ async def _request_error(_: Request, error: Exception) -> Response:
 async def _invalid(_: Request, error: Exception) -> Response:
     """Answer what FastAPI refuses: a part of a path or of a query that is not as it must be."""
     assert isinstance(error, RequestValidationError)
-    first = error.errors()[0]
+    first: ErrorDetails = error.errors()[0]
     param = str(first["loc"][-1])
-    return _body(400, error_object(BadRequest(f"{param}: {first['msg']}.", code="invalid_value", param=param)))
+    return _body(400, error_object(BadRequest(f"{param}: {problem(first)}.", code="invalid_value", param=param)))
 
 
 async def _client_left(request: Request, _: Exception) -> Response:
@@ -179,16 +190,23 @@ async def _client_left(request: Request, _: Exception) -> Response:
     return Response(status_code=CLIENT_LEFT)
 
 
+_REFUSED_BY_STARLETTE = {
+    HTTP_404_NOT_FOUND: "there is no such path; /openapi.json has those that there are",
+    HTTP_405_METHOD_NOT_ALLOWED: "the path does not allow this method",
+}
+
+
 async def _http_exception(request: Request, error: Exception) -> Response:
     """Answer Starlette's own errors: an unknown path, or a path that has no such method."""
     assert isinstance(error, HTTPException)
-    wrong_method = error.status_code == HTTP_405_METHOD_NOT_ALLOWED
-    problem = "the path does not allow this method" if wrong_method else error.detail
-    message = f"{request.method[:20]} {request.url.path[: LONGEST_MESSAGE // 2]}: {problem}."
+    wrong = _REFUSED_BY_STARLETTE.get(error.status_code, error.detail)
+    message = f"{request.method[:20]} {request.url.path[: LONGEST_MESSAGE // 2]}: {wrong}."
     headers = dict(error.headers or {})
     return _body(error.status_code, ErrorObject(message=message, type="invalid_request_error"), headers)
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:
     log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-    return _body(500, ErrorObject(message="The server failed; its log has the details.", type="server_error"))
+    services: Services = request.app.state.services
+    headers = cors_headers(request.headers, services.settings.cors_origins)  # this answer passes no middleware
+    return _body(500, ErrorObject(message="The server failed; its log has the details.", type="server_error"), headers)

@@ -8,6 +8,7 @@ from speechmodel_api.decoding_spec import ForeignSpeech, GrammarSource
 from speechmodel_api.learning import LearningSettings
 from speechmodel_api.measures import ErrorRate
 from speechmodel_api.published import EpochLoss, ModelCard, VersionManifest
+from speechmodel_api.serving_spec import Engine
 from speechmodel_decoding import Grammar
 
 from speechmodel_inference.settings import Settings
@@ -83,6 +84,8 @@ class SpeechModelCard(BaseModel):
     name: str
     version: str
     language: str
+    engine: Engine
+    """DeepSpeech or Native."""
     fetched: int
     """Time when the version was fetched, in Unix seconds."""
     grammar: GrammarSource
@@ -106,13 +109,14 @@ class SpeechModelCard(BaseModel):
     training: Training | None
 
     @classmethod
-    def of(cls, manifest: VersionManifest, settings: Settings, fetched: int) -> Self:
+    def of(cls, manifest: VersionManifest, settings: Settings, fetched: int, engine: Engine) -> Self:
         """Return the card of a version."""
         decoding, card = manifest.decoding, manifest.card
         return cls(
             name=settings.name,
             version=manifest.version,
             language=manifest.language,
+            engine=engine,
             fetched=fetched,
             grammar=decoding.grammar if manifest.grammar else GrammarSource.FREE_TEXT,
             rejects=manifest.grammar is not None or decoding.foreign_speech is ForeignSpeech.REJECT,

@@ -3,17 +3,21 @@
 import asyncio
 import resource
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Literal
 
 import h11
+from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.http11 import Request
 
-from speechmodel_inference.errors import TooManyConnections
+from speechmodel_inference.errors import BadRequest, HeadersTooSlow, RequestError, TooManyConnections
 from speechmodel_inference.middleware import PROBES, tidied
 from speechmodel_inference.openai_types import ErrorResponse, error_object
+from speechmodel_inference.origins import cors_headers
 from speechmodel_inference.settings import Settings
 
 FOR_PROBES = 16
@@ -28,12 +32,14 @@ _TURNS = 4
 """Turns of asyncio from accepting a connection to closing it."""
 RESERVED_FILES = OTHER_FILES + FOR_PROBES + REFUSED_AT_ONCE + 2 * _TURNS * ACCEPTED_AT_ONCE
 """Files that connections leave free: a server without any could neither accept nor refuse. HTTP and Wyoming accept."""
+WHOLE_FILES = "/api/v1/stt"
+"""The path of WebSockets whose messages are recordings, and may be as large as a body."""
+BEYOND_UPLOAD = 16 << 20
+"""Bytes by which a recording in a message may be too large and is still answered in a sentence. The connection is closed without one
+for more, because it is not read."""
 LINGER_SECONDS = 5.0
 """Time after an answer in which the rest of a body that nobody reads may arrive. A connection that is closed with bytes
 unread is reset, and the client might not see the answer."""
-
-_SLOW = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
-_FULL = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 2\r\nContent-Length: 0\r\n\r\n"
 
 
 class Connections:
@@ -144,7 +150,7 @@ def limited(
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
             if not connections.admit(transport):
-                self._beyond, self.app = True, _ProbesOnly(self.app, connections.most, refused)
+                self._beyond, self.app = True, _ProbesOnly(self.app, connections.most, refused, settings)
                 connections.admit_beyond(transport)
             self._expect_headers()
 
@@ -173,7 +179,7 @@ def limited(
         def handle_websocket_upgrade(self, event: h11.Request) -> None:
             if self._beyond:
                 refused("websocket")
-                self._refuse(_FULL)
+                self._refuse(TooManyConnections(connections.most))
             else:
                 super().handle_websocket_upgrade(event)
                 if isinstance(protocol := self.transport.get_protocol(), Reading):
@@ -197,7 +203,9 @@ def limited(
 
         def _expect_headers(self) -> None:
             if self._deadline is None:
-                self._deadline = self.loop.call_later(settings.header_seconds, self._refuse, _SLOW)
+                self._deadline = self.loop.call_later(
+                    settings.header_seconds, self._refuse, HeadersTooSlow(settings.header_seconds)
+                )
 
         def _stop_timer(self, name: str) -> None:
             if (timer := getattr(self, name)) is not None:
@@ -208,13 +216,26 @@ def limited(
             if self._beyond:
                 self.transport.close()
 
-        def _refuse(self, answer: bytes) -> None:
+        def send_400_response(self, msg: str) -> None:
+            del msg  # the same for everything that is no HTTP
+            if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+                message = "The request is not valid HTTP/1.1; check that the client uses http, and not https."
+                self._refuse(BadRequest(message, code="invalid_http"))
+            else:  # an answer has begun
+                self.transport.close()
+
+        def _refuse(self, error: RequestError) -> None:
+            """Answer outside of the app, and close the connection."""
             if not self.transport.is_closing():
-                self.transport.write(answer)
+                self.transport.write(_as_bytes(error))
                 self.transport.close()
 
     class WebSocket(Reading, WebSocketsSansIOProtocol):  # type: ignore[misc]  # the transport is always one of a socket
-        pass
+        def handle_connect(self, event: Request) -> None:
+            super().handle_connect(event)
+            accepted = self.response.status_code == HTTPStatus.SWITCHING_PROTOCOLS
+            if accepted and tidied(dict(self.scope)) == WHOLE_FILES:
+                self.conn.max_message_size = settings.max_upload_bytes + BEYOND_UPLOAD
 
     return Http, WebSocket
 
@@ -222,8 +243,8 @@ def limited(
 class _ProbesOnly:
     """Answers probes, and everything else with 503."""
 
-    def __init__(self, app: object, most: int, refused: Callable[[Literal["http"]], None]) -> None:
-        self._app, self._most, self._refused = app, most, refused
+    def __init__(self, app: object, most: int, refused: Callable[[Literal["http"]], None], settings: Settings) -> None:
+        self._app, self._most, self._refused, self._origins = app, most, refused, settings.cors_origins
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if tidied(scope) in PROBES:
@@ -232,4 +253,14 @@ class _ProbesOnly:
         self._refused("http")
         error = TooManyConnections(self._most)
         body = ErrorResponse(error=error_object(error)).model_dump()
-        await JSONResponse(body, error.status, error.headers)(scope, receive, send)
+        headers = error.headers | cors_headers(Headers(scope=scope), self._origins)  # this answer passes no middleware
+        await JSONResponse(body, error.status, headers)(scope, receive, send)
+
+
+def _as_bytes(error: RequestError) -> bytes:
+    """Return an error as a whole answer, for a connection whose request did not get to the app."""
+    body = ErrorResponse(error=error_object(error)).model_dump_json()
+    length = str(len(body.encode()))
+    headers = {"Content-Type": "application/json", "Connection": "close"} | error.headers | {"Content-Length": length}
+    lines = [f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}", *map(": ".join, headers.items()), "", body]
+    return "\r\n".join(lines).encode()

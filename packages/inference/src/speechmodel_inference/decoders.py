@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 import numpy as np
+from speechmodel_api.alphabet import CATCH_ALL
 from speechmodel_api.audio import SAMPLE_RATE, STRIDE, WINDOW
 from speechmodel_api.published import PublishedGrammar, VersionManifest
 from speechmodel_api.serving_spec import Engine
@@ -99,6 +100,8 @@ class VersionDecoder(AbstractContextManager["VersionDecoder"], Protocol):
     """Hz of the recordings that it takes."""
     has_grammar: bool
     """True when anything that is not a phrase of a grammar gives an empty text."""
+    letters: frozenset[str]
+    """The characters that texts may have."""
 
     def decode(self, pcm: Pcm, *, name: str, options: DecodingOptions = _NO_WISHES) -> DecodedUtterance:
         """Return the words of an utterance.
@@ -123,7 +126,7 @@ def open_decoder(folder: Path, manifest: VersionManifest, engine: Engine, *, cpu
     if engine is Engine.NATIVE:
         network = AcousticModel(folder / QUANTISED, runs=cpus)
         if manifest.grammar is None:
-            return NativeFreeText(network, _spelling(folder, manifest, network))
+            return NativeFreeText(network, _spelling(folder, manifest, network), _letters(_alphabet(folder)))
         return WithGrammar(_recogniser(folder, manifest.grammar, network))
     if manifest.grammar is None:
         model = Model(folder / MODEL, beam_width=manifest.decoding.beam_width, scorer=_scorer(folder, manifest))
@@ -159,6 +162,10 @@ def _alphabet(folder: Path) -> list[str]:
     return [label.decode() for label in read_graph(folder / MODEL).labels]
 
 
+def _letters(alphabet: Iterable[str]) -> frozenset[str]:
+    return frozenset(alphabet) - {CATCH_ALL}
+
+
 @dataclass
 class FreeText(VersionDecoder):
     """Any sequence of characters, by libdeepspeech."""
@@ -168,9 +175,11 @@ class FreeText(VersionDecoder):
     """Rejects foreign speech. None transcribes it."""
     sample_rate: int = field(init=False)
     has_grammar: bool = False
+    letters: frozenset[str] = field(init=False)
 
     def __post_init__(self) -> None:
         self.sample_rate = self.model.info.sample_rate
+        self.letters = _letters(label.decode() for label in self.model.info.labels)
 
     def __enter__(self) -> Self:
         return self
@@ -200,6 +209,7 @@ class NativeFreeText(VersionDecoder):
 
     network: AcousticModel
     recogniser: FreeTextRecogniser
+    letters: frozenset[str]
     sample_rate: int = SAMPLE_RATE
     has_grammar: bool = False
 
@@ -224,6 +234,10 @@ class WithGrammar(VersionDecoder):
     recogniser: Recogniser
     sample_rate: int = SAMPLE_RATE
     has_grammar: bool = True
+    letters: frozenset[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.letters = _letters(self.recogniser.grammar.about.alphabet)
 
     def __enter__(self) -> Self:
         return self

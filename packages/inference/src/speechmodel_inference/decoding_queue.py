@@ -8,22 +8,17 @@ uploaded later takes no place, so that it keeps no upload out.
 """
 
 import asyncio
-import random
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from math import ceil
 from typing import Any, Generic, TypeVar
 
 from speechmodel_inference.errors import ClientLeft, QueueFull, ShuttingDown
 
 T = TypeVar("T")
-JITTER = 0.5
-"""Share of the expected time by which answers to clients that must wait differ, so that they do not all return
-at once."""
 STOP_SECONDS = 2.0
 """Time that a decoder is given at the end of the server to notice it."""
 SMOOTHING = 0.2
@@ -43,14 +38,14 @@ class Place:
     """A place in the queue that one request holds, with the bytes of its body."""
 
     def __init__(self, queue: "DecodingQueue") -> None:
-        self._queue = queue
+        self.queue = queue
         self.held_bytes = 0
 
     def hold(self, count: int) -> None:
         """Count bytes of the body, until the place is given back. Raises QueueFull if the bodies would exceed the bound."""
-        if self._queue.held_bytes + count > self._queue.most_bytes:
-            raise self._queue.full()
-        self._queue.held_bytes += count
+        if self.queue.held_bytes + count > self.queue.most_bytes:
+            raise self.queue.full()
+        self.queue.held_bytes += count
         self.held_bytes += count
 
 
@@ -70,8 +65,7 @@ class DecodingQueue:
         """Previews that run."""
         self.decoding = 0
         """Recordings that are decoded now."""
-        self._threads = ThreadPoolExecutor(decoders, thread_name_prefix="decoder")
-        self._stream_threads = ThreadPoolExecutor(decoders, thread_name_prefix="stream")
+        self._make_threads()
         self._counting = threading.Lock()
         self._ending = asyncio.Event()
         self._mean_seconds = 1.0
@@ -80,8 +74,14 @@ class DecodingQueue:
         """Change the number of threads and places, and not the memory. Nothing may be decoding yet."""
         self.places += decoders - self.decoders
         self.decoders = decoders
-        self._threads.shutdown(wait=False)
-        self._threads = ThreadPoolExecutor(decoders, thread_name_prefix="decoder")
+        for threads in (self._threads, self._stream_threads):
+            threads.shutdown(wait=False)
+        self._make_threads()
+
+    def _make_threads(self) -> None:
+        """Make as many threads for streams as for recordings: those that wait for a run of a network go into it together."""
+        self._threads = ThreadPoolExecutor(self.decoders, thread_name_prefix="decoder")
+        self._stream_threads = ThreadPoolExecutor(self.decoders, thread_name_prefix="stream")
 
     @contextmanager
     def place(self) -> Iterator["Place"]:
@@ -113,8 +113,7 @@ class DecodingQueue:
 
     def full(self) -> QueueFull:
         """Return the error of a request that finds no place, or no memory, with the time after which it may come again."""
-        expected = self.taken * self._mean_seconds / self.decoders
-        return QueueFull(max(1, ceil(expected * random.uniform(1, 1 + JITTER))))  # noqa: S311 - no secret
+        return QueueFull(self.taken * self._mean_seconds / self.decoders)
 
     async def run(self, work: Callable[[threading.Event], T], left: Awaitable[object]) -> Decoded[T]:
         """Run `work` in a decoder thread, in the order of arrival. The caller holds a place.
@@ -152,6 +151,19 @@ class DecodingQueue:
         The system divides the CPUs between streams and recordings. An exception of `work` is raised as it is.
         """
         return await asyncio.get_running_loop().run_in_executor(self._stream_threads, work)
+
+    async def until_ending(self, work: Coroutine[Any, Any, T]) -> T:
+        """Return the result of work that takes no thread, such as reading a body. Raises ShuttingDown after give_up()."""
+        doing, ending = asyncio.ensure_future(work), asyncio.ensure_future(self._ending.wait())
+        both: set[asyncio.Future[Any]] = {doing, ending}
+        try:
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+            if not doing.done():
+                raise ShuttingDown
+            return doing.result()
+        finally:
+            ending.cancel()
+            doing.cancel()
 
     def give_up(self) -> None:
         """End all work with ShuttingDown, that which waits too."""

@@ -6,6 +6,7 @@
     +-- NotFound              404  the resource in the path does not exist
     +-- Forbidden             403  another site's page sent the request
     +-- Conflict              409  the SpeechModel is in a state that does not allow it
+    +-- HeadersTooSlow        408  the headers did not arrive in time
     +-- UploadTooSlow         408  the body did not arrive in time
     +-- UploadTooLarge        413  more bytes than the server accepts
     +-- QueueFull             429  all places are taken; Retry-After gives the seconds to wait
@@ -23,10 +24,22 @@
 """
 
 import random
+from math import ceil
 from typing import ClassVar
 
 LONGEST_MESSAGE = 500
 """Characters of a message. A request may contain names and values of any length."""
+JITTER, LEAST_JITTER = 0.5, 3
+"""Share of the expected time, and seconds, by which the times differ that clients are told to wait: Retry-After has whole seconds."""
+
+
+def retry_after(expected: float = 0.0) -> int:
+    """Return the seconds after which a client may ask again, if it is expected to wait for `expected` seconds.
+
+    They differ from client to client, so that those who are refused at once do not return at once.
+    """
+    most = max(LEAST_JITTER, ceil(JITTER * expected))
+    return max(1, ceil(expected)) + random.randint(0, most)  # noqa: S311 - no secret
 
 
 class RequestError(Exception):
@@ -82,6 +95,17 @@ class Conflict(RequestError):
     type = "invalid_request_error"
 
 
+class HeadersTooSlow(RequestError):
+    """The headers did not arrive in time, so the connection is closed."""
+
+    status = 408
+    type = "invalid_request_error"
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"The headers took longer than {seconds:g} s; send them again.", code="headers_too_slow")
+        self.headers = {"Connection": "close"}
+
+
 class UploadTooSlow(RequestError):
     """The body did not arrive in time, so the connection is closed (RFC 9110, 15.5.9)."""
 
@@ -110,9 +134,10 @@ class QueueFull(RequestError):
     status = 429
     type = "rate_limit_error"
 
-    def __init__(self, retry_after: int) -> None:
-        super().__init__(f"The server is busy; try again in {retry_after} s.", code="queue_full")
-        self.headers = {"Retry-After": str(retry_after)}
+    def __init__(self, expected: float) -> None:
+        after = retry_after(expected)
+        super().__init__(f"The server is busy; try again in {after} s.", code="queue_full")
+        self.headers = {"Retry-After": str(after)}
 
 
 class ClusterFailed(RequestError):
@@ -130,7 +155,7 @@ class NotReady(RequestError):
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"The model is not ready: {reason}", code="model_not_ready")
-        self.headers = {"Retry-After": "1"}
+        self.headers = {"Retry-After": str(retry_after())}
 
 
 class ShuttingDown(RequestError):
@@ -141,7 +166,7 @@ class ShuttingDown(RequestError):
 
     def __init__(self) -> None:
         super().__init__("The server is shutting down; send the recording again.", code="shutting_down")
-        self.headers = {"Retry-After": "1", "Connection": "close"}
+        self.headers = {"Retry-After": str(retry_after()), "Connection": "close"}
 
 
 class TooManyConnections(RequestError):
@@ -151,7 +176,7 @@ class TooManyConnections(RequestError):
     type = "server_error"
 
     def __init__(self, limit: int, connections: str = "connections") -> None:
-        after = random.randint(1, 4)  # noqa: S311 - no secret; they do not all return at once
+        after = retry_after()
         message = f"The server has reached its limit of {limit} {connections}; try again in {after} s."
         super().__init__(message, code="too_many_connections")
         self.headers = {"Retry-After": str(after), "Connection": "close"}

@@ -1,13 +1,18 @@
-"""Middleware: count requests, close connections while draining, answer HEAD, and tidy paths."""
+"""Middleware: count requests, refuse WebSockets of foreign pages, close connections while draining, answer HEAD, and tidy paths."""
 
 import re
 import time
+from collections.abc import Collection
 
-from starlette.datastructures import MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from speechmodel_inference.api_keys import GUARDED_PATHS
+from speechmodel_inference.errors import Forbidden
 from speechmodel_inference.lifecycle import Lifecycle
+from speechmodel_inference.openai_types import ErrorResponse, error_object
+from speechmodel_inference.origins import is_allowed, is_foreign
 from speechmodel_inference.sockets import FAILED, NORMAL, REFUSED
 from speechmodel_inference.telemetry import Telemetry
 
@@ -78,6 +83,30 @@ def _pattern(scope: Scope) -> str:
     """Return the pattern of the route, because a client may send any path and a series is never removed."""
     pattern: str = getattr(scope.get("route"), "path", "none")
     return pattern
+
+
+class RefuseForeignPages:
+    """Answers 403 to WebSockets of pages of other origins than those in `origins`. Browsers apply CORS to HTTP alone."""
+
+    def __init__(self, app: ASGIApp, origins: Collection[str]) -> None:
+        self._app, self._origins = app, origins
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        if scope["type"] == "websocket" and self._refuses(Headers(scope=scope)):
+            error = Forbidden(
+                "This WebSocket came from a page of another origin; add it to the server's setting corsOrigins.",
+                code="cross_origin",
+            )
+            body = ErrorResponse(error=error_object(error)).model_dump()
+            await JSONResponse(body, error.status)(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+    def _refuses(self, headers: Headers) -> bool:
+        # a proxy may change Host; a page cannot set the headers of a WebSocket
+        forwarded = headers.get("x-forwarded-host", "").partition(",")[0].strip()
+        return is_foreign(headers, headers.get("host", ""), forwarded) and not is_allowed(headers, self._origins)
 
 
 class CloseWhileDraining:

@@ -13,6 +13,7 @@ from speechmodel_api.base import Document
 from speechmodel_api.times import Time
 
 from speechmodel_inference.errors import ClusterFailed
+from speechmodel_inference.wording import first_problem
 
 SECONDS = 10.0
 """Time in which the API server must answer."""
@@ -128,7 +129,8 @@ class OwnModelClient:
         try:
             return OwnModel.model_validate_json(body)
         except ValidationError as error:
-            message = f"The API server sent something other than a SpeechModel: {error.errors()[0]['msg']}."
+            place, wrong = first_problem(error)
+            message = f"The API server sent something other than a SpeechModel: {place or 'the answer'} {wrong}."
             raise ClusterFailed(message, code="cluster_failed") from error
 
     def _answer(self, method: str, patch: str | None = None) -> tuple[int, bytes]:

@@ -41,6 +41,7 @@ from speechmodel_inference.services import Services
 from speechmodel_inference.transcribing import Segment
 from speechmodel_inference.upload import Upload
 from speechmodel_inference.version import ServedVersion
+from speechmodel_inference.wording import first_problem
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 SAMPLE_BYTES = 2
@@ -226,7 +227,7 @@ class RealtimeSession:
             loop.call_soon_threadsafe(segments.put_nowait, segment)
 
         upload = Upload(as_pcm_wav(samples, self._audio.format.sample_rate), "input_audio_buffer")
-        never = loop.create_future()  # what the client sends meanwhile waits in its socket
+        never = loop.create_future()  # what the client sends meanwhile waits
         work = asyncio.create_task(
             transcribe_upload(upload, self._services, self._version, never, options=self._options, heard=heard)
         )
@@ -282,10 +283,9 @@ def _parsed(text: str) -> Event:
     try:
         return CLIENT_EVENT.validate_json(text)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"][1:])
+        place, wrong = first_problem(error, behind=1)  # the type of the event
         raise BadRequest(
-            f"{place or 'event'}: {first['msg']}.",
+            f"{place or 'event'}: {wrong}.",
             code="invalid_value" if place else "invalid_event",
             param=place or None,
         ) from error

@@ -18,6 +18,7 @@ from speechmodel_inference.errors import CannotListen, NoEngine
 from speechmodel_inference.listening import listening_socket
 from speechmodel_inference.settings import PREFIX, Settings, unknown_variables
 from speechmodel_inference.version_files import VersionFiles
+from speechmodel_inference.wording import problem
 
 log = logging.getLogger(__name__)
 
@@ -74,20 +75,22 @@ def _serve(settings: Settings, listening: socket.socket, wyoming: socket.socket 
 def _settings() -> Settings:
     """Return the settings of the environment. Raises ValueError with a line for each that cannot work."""
     if unknown := unknown_variables(os.environ):
-        raise ValueError(
-            "\n".join(f"{variable}: no setting has this name; correct or remove it" for variable in unknown)
-        )
+        raise ValueError("\n".join(f"{each}: no setting has this name; {_instead(each)}" for each in unknown))
     try:
         settings = Settings()
     except ValidationError as error:
-        lines = (
-            f"{PREFIX}{str(problem['loc'][0]).upper()}: {problem['msg']}, not {problem['input']!r}"
-            for problem in error.errors()
-        )
+        lines = (f"{PREFIX}{str(each['loc'][0]).upper()}: {problem(each)}" for each in error.errors())
         raise ValueError("\n".join(lines)) from error
     if missing := settings.missing_paths():
         raise ValueError("\n".join(missing))
     return settings
+
+
+def _instead(variable: str) -> str:
+    """Return the advice about a variable that is no setting."""
+    if variable.endswith("_PORT"):
+        return f"the addresses and ports are {PREFIX}LISTEN and {PREFIX}WYOMING_LISTEN, such as :9000"
+    return "correct or remove it"
 
 
 def _refused(problem: str) -> ExitCode:

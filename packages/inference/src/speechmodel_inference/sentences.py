@@ -1,5 +1,8 @@
 """The sentences of takes, as prepare makes them. The rules take a while to import, so only the routers of takes do."""
 
+import unicodedata
+from collections.abc import Set
+
 from speechmodel_api.dataset_spec import Annotations, Numbers
 from speechmodel_api.published import VersionManifest
 from speechmodel_decoding.text.normalise import TranscriptUnusable
@@ -21,6 +24,15 @@ def trained_text(text: str, version: VersionManifest) -> str:
         return normalise_for(by_default, text).text
     except TranscriptUnusable:
         return text
+
+
+def new_letters(trained: str, known: Set[str]) -> list[str]:
+    """Return the characters of a sentence as prepare makes it that a version cannot write, because its alphabet lacks them.
+
+    They are a reason to record the sentence: a dataset without a given alphabet takes its letters from the transcripts.
+    """
+    composed = unicodedata.normalize("NFC", trained)
+    return sorted({each for each in composed if each not in known and each.lower() not in known})
 
 
 def require_trainable(text: str, version: VersionManifest) -> str:

@@ -95,7 +95,7 @@ def serve(settings: Settings, lifecycle: Lifecycle, listening: socket.socket, wy
         root_path=settings.root_path,
         ws=websocket,
         ws_max_size=LARGEST_MESSAGE,
-        ws_ping_timeout=None,  # a client's pong is not read while its audio is decoded; received() bounds silence
+        ws_ping_timeout=None,  # a client's pong may wait behind its audio; received() bounds silence
         log_config=None,
         access_log=False,
         server_header=False,

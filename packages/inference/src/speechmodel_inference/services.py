@@ -21,7 +21,8 @@ from speechmodel_inference.telemetry import Telemetry
 from speechmodel_inference.version_files import VersionFiles
 
 STREAMS_PER_CPU = 4
-"""Recordings that share a run of the network of Native. With more, each is answered later, and few more a second."""
+"""Recordings, and as many streams, that share runs of the network of Native. With more, each is answered later, and few more a
+second."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class Services:
         )
 
     async def load(self) -> None:
-        """Load the version. By default, Native decodes STREAMS_PER_CPU recordings at once for each CPU."""
+        """Load the version. By default, Native decodes STREAMS_PER_CPU recordings and streams at once for each CPU."""
         await self.lifecycle.load()
         if not self.lifecycle.loaded:
             return

@@ -5,7 +5,7 @@ SPEECHMODEL_PORT and SPEECHMODEL_SERVICE_HOST.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -28,7 +28,7 @@ def _by_comma(value: object) -> object:
 
 def _with_port(listen: str) -> str:
     if int(listen.rpartition(":")[2]) > LARGEST_PORT:
-        raise ValueError(f"the port must be a number from 0 to {LARGEST_PORT}")
+        raise ValueError(f"must have a port from 0 to {LARGEST_PORT}, not {listen!r}")
     return listen
 
 
@@ -58,8 +58,8 @@ class Settings(BaseSettings):
     engine: Engine = Engine.AUTO
     """DeepSpeech, Native, or Auto: Native if it answered every test clip of the version as DeepSpeech did."""
     decoders: Annotated[int, Field(ge=1, le=1024)] | None = None
-    """Recordings decoded at once. By default as many as CPUs, and four times as many with the engine Native. Lower
-    it when other processes need the same CPUs."""
+    """Recordings decoded at once, and as many streams beside them. By default as many as CPUs, and four times as many with the
+    engine Native. Lower it when other processes need the same CPUs."""
     waiting: Annotated[int, Field(ge=0, le=10_000)] = 32
     """Requests that may wait for a decoder. Raise it for bursts.
 
@@ -71,7 +71,10 @@ class Settings(BaseSettings):
     max_audio_seconds: Annotated[float, Field(gt=0)] = 7200.0
     """Longest recording. It bounds the time for which one request holds a decoder."""
     upload_seconds: Annotated[float, Field(gt=0)] = 30.0
-    """Time in which a body must arrive, and the next message of a WebSocket. Raise it for clients on slow lines."""
+    """Time in which a body must arrive. Raise it for clients on slow lines."""
+    stream_idle_seconds: Annotated[float, Field(gt=0)] = 30.0
+    """Time in which the next message of a stream must arrive: Vosk, realtime sessions and Wyoming. A stream holds a place. Raise it
+    for clients that send nothing while nobody speaks."""
     header_seconds: Annotated[float, Field(gt=0)] = 10.0
     """Time in which the headers of a request must arrive. A slower connection is closed."""
     keep_alive_seconds: Annotated[int, Field(ge=1)] = 75
@@ -138,17 +141,25 @@ class Settings(BaseSettings):
         return self.takes is not None or self.takes_bucket is not None
 
 
-_OF_A_SERVICE = re.compile(r".*_(SERVICE_HOST|SERVICE_PORT(_.*)?|PORT(_\d+_.*)?)")
-"""The variables that Kubernetes makes for a Service whose name begins with speechmodel."""
+_HOST = "_SERVICE_HOST"
+_OF_A_SERVICE = re.compile(r"SERVICE_(HOST|PORT(_.*)?)|PORT_\d+_.*")
+_ADDRESS = re.compile(r"(tcp|udp|sctp)://.*")
 
 
-def unknown_variables(environment: Iterable[str]) -> list[str]:
+def unknown_variables(environment: Mapping[str, str]) -> list[str]:
     """Return the variables that begin like a setting and are none, as a misspelt setting does. Those of other programs of
-    the project are known: `speechmodel run` passes on what trainer and server need.
+    the project are known: `speechmodel run` passes on what trainer and server need. So are those that Kubernetes makes for a
+    Service whose name begins with speechmodel.
     """
     known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields} | {LIBRARY, FIELDS_VARIABLE, COQUI_PYTHON}
-    return sorted(
-        name
-        for name in environment
-        if name.startswith(PREFIX) and name not in known and not _OF_A_SERVICE.fullmatch(name)
-    )
+    ours = {name: value for name, value in environment.items() if name.startswith(PREFIX) and name not in known}
+    services = [name.removesuffix(_HOST) + "_" for name in environment if name.endswith(_HOST)]
+    return sorted(name for name, value in ours.items() if not any(_is_of(each, name, value) for each in services))
+
+
+def _is_of(service: str, name: str, value: str) -> bool:
+    """Return True for a variable that Kubernetes makes for a Service. `..._PORT` may be somebody's number: its own is an address."""
+    if not name.startswith(service):
+        return False
+    rest = name.removeprefix(service)
+    return _OF_A_SERVICE.fullmatch(rest) is not None or (rest == "PORT" and _ADDRESS.fullmatch(value) is not None)

@@ -80,7 +80,7 @@ class Telemetry:
         self._info = Gauge(
             "speechmodel_model_info",
             "The served version; always 1.",
-            ["name", "version", "language", "sha256"],
+            ["name", "version", "language", "sha256", "engine"],
             registry=self.registry,
         )
         for metric, text, value in (
@@ -140,8 +140,8 @@ class Telemetry:
     def refresh(self) -> None:
         """Set the labels of the model once it is loaded. Call it before a scrape."""
         if self._lifecycle.loaded:
-            manifest = self._lifecycle.version.manifest
-            self._info.labels(self._name, manifest.version, manifest.language, manifest.model_sha256).set(1)
+            manifest, engine = self._lifecycle.version.manifest, self._lifecycle.version.engine
+            self._info.labels(self._name, manifest.version, manifest.language, manifest.model_sha256, engine).set(1)
 
 
 def _is_failure(status: int) -> bool:

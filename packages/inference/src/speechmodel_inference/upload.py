@@ -7,10 +7,10 @@ root is read-only; and they turn every error of the body, such as UploadTooLarge
 import asyncio
 import io
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import BinaryIO, Self, TypeVar
+from typing import Any, BinaryIO, Self, TypeVar
 from urllib.parse import unquote_to_bytes
 
 from fastapi import Request
@@ -18,7 +18,7 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
 
-from speechmodel_inference.decoding_queue import Place
+from speechmodel_inference.decoding_queue import DecodingQueue, Place
 from speechmodel_inference.errors import BadRequest, ClientLeft, UploadTooLarge, UploadTooSlow
 from speechmodel_inference.raw_audio import RawFormat, as_wav, raw_format
 from speechmodel_inference.settings import Settings
@@ -67,24 +67,24 @@ def require_size(request: Request, limit: int) -> None:
 async def read_form(request: Request, settings: Settings, place: Place) -> Upload:
     """Return the file in the field `file` of a multipart body, and the other fields. `place` counts its bytes.
 
-    Raises BadRequest, UploadTooLarge, UploadTooSlow, QueueFull, or ClientLeft.
+    Raises BadRequest, UploadTooLarge, UploadTooSlow, QueueFull, ShuttingDown or ClientLeft.
     """
     _require_plain(request)
-    return await _in_time(_form(request, settings.max_upload_bytes, place), settings)
+    return await _in_time(_form(request, settings.max_upload_bytes, place), settings, place.queue)
 
 
 async def read_body(request: Request, settings: Settings, place: Place) -> Upload:
     """Return the body itself as a recording. Raises as read_form()."""
     _require_plain(request)
-    return await _in_time(_body(request, settings.max_upload_bytes, place), settings)
+    return await _in_time(_body(request, settings.max_upload_bytes, place), settings, place.queue)
 
 
-async def read_document(request: Request, settings: Settings, limit: int) -> bytes:
+async def read_document(request: Request, settings: Settings, queue: DecodingQueue, limit: int) -> bytes:
     """Return a body of JSON of at most `limit` bytes, which takes no place. Raises as read_form()."""
     _require_plain(request)
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         raise BadRequest("Send the body as application/json.", code="not_json")
-    return await _in_time(_document(request, limit), settings)
+    return await _in_time(_document(request, limit), settings, queue)
 
 
 def _require_plain(request: Request) -> None:
@@ -95,10 +95,10 @@ def _require_plain(request: Request) -> None:
         raise BadRequest(message, code="unsupported_encoding")
 
 
-async def _in_time(reading: Awaitable[Body], settings: Settings) -> Body:
+async def _in_time(reading: Coroutine[Any, Any, Body], settings: Settings, queue: DecodingQueue) -> Body:
     try:
         async with asyncio.timeout(settings.upload_seconds):
-            return await reading
+            return await queue.until_ending(reading)
     except TimeoutError as error:
         raise UploadTooSlow(settings.upload_seconds) from error
     except ClientDisconnect as error:
@@ -125,7 +125,11 @@ async def _form(request: Request, limit: int, place: Place) -> Upload:
     try:
         form = await parser.parse()
     except MultiPartException as error:
-        raise BadRequest(f"The multipart body cannot be read: {error.message}", code="bad_multipart") from error
+        message = (
+            f"The body is not valid multipart/form-data with a boundary; send one file and at most {MAX_FIELDS} fields, "
+            "as `curl -F file=@take.wav` does, and leave the header Content-Type to the client."
+        )
+        raise BadRequest(message, code="bad_multipart") from error
     return _upload(form, whole=parser.whole)
 
 

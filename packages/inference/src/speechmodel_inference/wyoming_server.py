@@ -37,6 +37,7 @@ from speechmodel_inference.routers.models import require_served
 from speechmodel_inference.runtime_errors import of_runtime
 from speechmodel_inference.services import Services
 from speechmodel_inference.sockets import FAILED, NORMAL, close_code
+from speechmodel_inference.wording import first_problem
 
 log = logging.getLogger(__name__)
 
@@ -137,7 +138,7 @@ async def _converse(
     conversation = _Conversation(services)
     try:
         with conversation:
-            while (event := await _event(reader, services.settings.upload_seconds)) is not None:
+            while (event := await _event(reader, services.settings.stream_idle_seconds)) is not None:
                 if (answer := await conversation.answer(event)) is not None:
                     async with asyncio.timeout(services.settings.upload_seconds):
                         await async_write_event(answer, writer)
@@ -282,9 +283,9 @@ def _valid(model: type[Data], event: Event) -> Data:
     try:
         return model.model_validate(event.data)
     except ValidationError as error:
-        first = error.errors()[0]
+        place, wrong = first_problem(error)
         wanted = "; send 16-bit samples of up to 8 channels" if model is _Format else ""
-        raise BadRequest(f"{event.type}: {first['loc'][0]}: {first['msg']}{wanted}.") from error
+        raise BadRequest(f"{event.type}: {place}: {wrong}{wanted}.") from error
 
 
 async def _event(reader: asyncio.StreamReader, seconds: float) -> Event | None:
@@ -300,8 +301,8 @@ async def _event(reader: asyncio.StreamReader, seconds: float) -> Event | None:
     except TimeoutError as error:
         raise BadRequest(f"No event came for {seconds:g} s; connect again when there is audio.") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        raise BadRequest(f"{'.'.join(map(str, first['loc'])) or 'event'}: {first['msg']}.") from error
+        place, wrong = first_problem(error)
+        raise BadRequest(f"{place or 'event'}: {wrong}.") from error
     except ValueError as error:
         raise BadRequest(f"The first line of an event has more than {LARGEST_HEADER} bytes.") from error
     return Event(header.type, (header.data or {}) | more, payload)

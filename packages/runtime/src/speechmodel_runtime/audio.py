@@ -70,9 +70,9 @@ def decode(
     """Return the recording as int16 `[samples]` at `sample_rate`, with at least one sample, and what
     is doubtful about it. Its channels are averaged, unless they cancel each other.
 
-    Errors name it `name`. Decoding stops with AudioTooLong as soon as there are more than
-    `max_seconds`, regardless of the header, so memory is bounded. Samples of 16-bit mono files at
-    `sample_rate` are returned unchanged.
+    Errors name it `name`. A recording of more than `max_seconds` raises AudioTooLong: before it is decoded if its header
+    says so and the file is as long, and otherwise as soon as so much is decoded, so memory is bounded. Samples of 16-bit
+    mono files at `sample_rate` are returned unchanged.
 
     Raises AudioMissing, AudioUnreadable, AudioEmpty or AudioTooLong.
     """
@@ -100,6 +100,7 @@ def read_pcm(
         reader = open_reader(file, called)
         _require_rate(reader.header, called)
         bounds = _Bounds(called, max_seconds, use_damaged, require_reader)
+        bounds.require_length(reader)
         mix = choose_mix(reader.header, lambda: bounds.blocks(reader))
         yield PcmReader(reader, mix, bounds, sample_rate)
 
@@ -242,6 +243,12 @@ class _Bounds:
     use_damaged: bool
     require_reader: Callable[[], None]
 
+    def require_length(self, reader: Reader) -> None:
+        """Raise AudioTooLong if the header announces too much. The header of a file that was cut may do so, too."""
+        announced = reader.header.announced_frames
+        if announced is not None and self._exceeded(reader, announced) and reader.reaches(self._most(reader)):
+            raise self._too_long()
+
     def blocks(self, reader: Reader) -> Iterator[Block]:
         """Yield the blocks of a recording. Raises AudioTooLong, and AudioUnreadable for damage that may not be used."""
         frames, blocks = 0, reader.blocks()
@@ -252,11 +259,22 @@ class _Bounds:
             if not self.use_damaged:
                 self._require_whole(reader)
             frames += len(block)
-            if self.max_seconds is not None and frames > self.max_seconds * reader.header.sample_rate:
-                raise AudioTooLong(self.called, f"is longer than {self.max_seconds:g} s; split it into shorter parts")
+            if self._exceeded(reader, frames):
+                raise self._too_long()
             yield block
         if not self.use_damaged or not frames:
             self._require_whole(reader)
+
+    def _exceeded(self, reader: Reader, frames: int) -> bool:
+        return self.max_seconds is not None and frames > self._most(reader)
+
+    def _most(self, reader: Reader) -> int:
+        """Return the frames of the longest recording."""
+        assert self.max_seconds is not None
+        return int(self.max_seconds * reader.header.sample_rate)
+
+    def _too_long(self) -> AudioTooLong:
+        return AudioTooLong(self.called, f"is longer than {self.max_seconds:g} s; split it into shorter parts")
 
     def _require_whole(self, reader: Reader) -> None:
         if (seconds := reader.damaged_seconds) is not None:

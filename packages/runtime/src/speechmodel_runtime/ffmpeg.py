@@ -63,6 +63,20 @@ class FFmpegReader:
         except (av.FFmpegError, ValueError):  # ValueError: the channels change on the way
             self._note_damage()
 
+    def reaches(self, frame: int) -> bool:
+        """Return True if the file has a packet for a frame. Packets between the place that FFmpeg finds and it are not decoded."""
+        try:
+            with self._container() as container:
+                stream = _audio(container)
+                base = float(stream.time_base or 0)
+                begins, wanted = (stream.start_time or 0) * base, frame / self.header.sample_rate
+                if base:
+                    container.seek(round((begins + wanted) / base), stream=stream)
+                ends = ((packet.pts or 0) + (packet.duration or 0) for packet in container.demux(stream) if packet.size)
+                return any(end * base - begins > wanted for end in ends)
+        except av.FFmpegError:
+            return False
+
     def _decoded(self, container: "av.container.InputContainer") -> Iterator["av.AudioFrame"]:
         """Yield the frames of all packets, but not of those that are damaged."""
         for packet in container.demux(_audio(container)):

@@ -50,6 +50,9 @@ class Reader(Protocol):
     def blocks(self) -> Iterator[Block]:
         """Decode the file from its beginning, and also what can be decoded behind damage."""
 
+    def reaches(self, frame: int) -> bool:
+        """Return True if the file has audio at a frame, without decoding what is before it."""
+
 
 def open_reader(file: BinaryIO, called: str) -> Reader:
     """Return a reader of the seekable `file`, which errors name `called`.
@@ -111,6 +114,16 @@ class _Libsndfile:
                 frames += len(block)
                 yield block
         yield from self._behind(frames)
+
+    def reaches(self, frame: int) -> bool:
+        """Return True if the file has audio at a frame. False in a file whose damage hides it."""
+        self._file.seek(0)
+        try:
+            with soundfile.SoundFile(self._file) as opened:
+                opened.seek(frame)
+                return len(opened.read(1, dtype="float32", always_2d=True)) > 0
+        except soundfile.LibsndfileError:
+            return False
 
     def _behind(self, frames: int) -> Iterator[Block]:
         """Yield what FFmpeg decodes after so many frames. libsndfile decodes nothing from a block with damage on."""

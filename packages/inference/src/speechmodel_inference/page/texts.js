@@ -82,6 +82,7 @@ const TEXTS = {
     network: "Network",
     networkText: "{units} units",
     modelLanguage: "Language",
+    engine: "Engine",
     version: "Version",
     digest: "Digest of the data",
     lossTitle: "Training",
@@ -195,6 +196,7 @@ const TEXTS = {
     saveClip: "Save take",
     dropClip: "Delete",
     clipSaved: "Saved as a take of {speaker}: {text}.",
+    newLetters: "New letters: {letters}. This version of the model cannot write them. One that is trained with enough takes of them can.",
     clipDropped: "Deleted.",
     clipGone: "This clip is no longer there.",
     dropAllTitle: "Empty the list",
@@ -285,6 +287,7 @@ const TEXTS = {
     network: "Red",
     networkText: "{units} unidades",
     modelLanguage: "Idioma",
+    engine: "Motor",
     version: "Versión",
     digest: "Huella de los datos",
     lossTitle: "Entrenamiento",
@@ -398,6 +401,7 @@ const TEXTS = {
     saveClip: "Guardar toma",
     dropClip: "Borrar",
     clipSaved: "Guardado como toma de {speaker}: {text}.",
+    newLetters: "Letras nuevas: {letters}. Esta versión del modelo no puede escribirlas. Una entrenada con suficientes tomas de ellas sí.",
     clipDropped: "Borrado.",
     clipGone: "Este clip ya no está.",
     dropAllTitle: "Vaciar la lista",
@@ -437,6 +441,11 @@ function setLanguage(chosen) {
 /** Return the text of a key, with its {names} replaced by `values`. */
 export function text(key, values = {}) {
   return TEXTS[language][key].replace(/\{(\w+)\}/g, (_, name) => values[name]);
+}
+
+/** Return the text of a key about a saved take, and of the letters in it that the served model cannot write. */
+export function told(key, values) {
+  return values.letters ? `${text(key, values)} ${text("newLetters", values)}` : text(key, values);
 }
 
 export const number = (value, digits = 0) => new Intl.NumberFormat(language, { maximumFractionDigits: digits }).format(value);

@@ -9,6 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 from speechmodel_api.takes import SpeakerName
 
 from speechmodel_inference.errors import BadRequest, Forbidden, StorageFailed
+from speechmodel_inference.origins import is_foreign
 from speechmodel_inference.sounds import ID_PATTERN
 
 SoundId = Annotated[str, Path(pattern=ID_PATTERN)]
@@ -22,17 +23,10 @@ _WANTED = {
 
 
 def same_site(request: Request) -> None:
-    """Refuse requests that a page of another site makes in the browser of somebody who may use this server.
-
-    Browsers say in Sec-Fetch-Site whose page it is, whatever a proxy makes of Host, but not to servers without HTTPS. They
-    name the origin of the page in every POST and DELETE. It is `null` for a page that has none, as in a sandboxed frame.
+    """Refuse requests that a page of another site makes in the browser of somebody who may use this server, whatever the
+    setting cors_origins says.
     """
-    site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
-    if site is not None:
-        foreign = site not in ("same-origin", "none")
-    else:
-        foreign = origin is not None and origin.partition("://")[2].lower() != request.headers.get("host", "").lower()
-    if foreign:
+    if is_foreign(request.headers, request.headers.get("host", "")):
         raise Forbidden(
             "This request came from a page of another origin; use the pages of this server.",
             code="cross_site",

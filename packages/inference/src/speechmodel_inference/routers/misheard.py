@@ -13,7 +13,7 @@ from speechmodel_api.times import Time
 from speechmodel_inference.errors import BadRequest, NotFound
 from speechmodel_inference.misheard import MisheardInbox
 from speechmodel_inference.routers.keeping import SoundId, one_line, refusal_of_take, same_site, stored
-from speechmodel_inference.sentences import require_trainable
+from speechmodel_inference.sentences import new_letters, require_trainable, trained_text
 from speechmodel_inference.services import Injected, Services
 from speechmodel_inference.takes import require_room
 from speechmodel_inference.upload import read_document
@@ -66,6 +66,8 @@ class Confirmed(BaseModel):
     id: str
     speaker: str
     text: str
+    new_letters: list[str]
+    """Characters of the sentence, as it is trained, that the served model cannot write."""
 
 
 class Dropped(BaseModel):
@@ -104,10 +106,10 @@ async def play_clip(clip: SoundId, services: Injected) -> Response:
 async def confirm_clip(clip: SoundId, request: Request, services: Injected) -> Confirmed:
     """Turn a clip into a take for the dataset. The body gives the spoken text, the speaker and the consent."""
     said = await _said(request, services)
-    version = services.lifecycle.version.manifest
+    version = services.lifecycle.version
 
     def require(take: Take, seconds: float) -> None:
-        require_room(seconds, require_trainable(take.text, version))
+        require_room(seconds, require_trainable(take.text, version.manifest))
 
     confirm = partial(
         _inbox(services).confirm,
@@ -124,7 +126,8 @@ async def confirm_clip(clip: SoundId, request: Request, services: Injected) -> C
     if take is None:
         raise _gone(clip)
     log.info("the misheard clip %s is now a take of %s", clip, take.speaker)
-    return Confirmed(id=clip, speaker=take.speaker, text=take.text)
+    unknown = new_letters(trained_text(take.text, version.manifest), version.decoder.letters)
+    return Confirmed(id=clip, speaker=take.speaker, text=take.text, new_letters=unknown)
 
 
 @router.delete("/{clip}", status_code=204)
@@ -144,7 +147,7 @@ async def drop_clips(services: Injected) -> Dropped:
 
 async def _said(request: Request, services: Services) -> Said:
     """Return the body. It is read here, because FastAPI does not limit its size."""
-    content = await read_document(request, services.settings, LARGEST_BODY)
+    content = await read_document(request, services.settings, services.queue, LARGEST_BODY)
     try:
         return Said.model_validate_json(content)
     except ValidationError as error:

@@ -4,7 +4,6 @@ The events are those of the GA form, and of the beta form for clients that ask f
 `OpenAI-Beta: realtime=v1`.
 """
 
-import logging
 from dataclasses import replace
 
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
@@ -14,11 +13,12 @@ from speechmodel_inference.openai_types import error_object
 from speechmodel_inference.realtime_session import RealtimeSession
 from speechmodel_inference.routers.models import require_served
 from speechmodel_inference.services import Services
-from speechmodel_inference.sockets import close_code, received, subprotocol
+from speechmodel_inference.sockets import Messages, close_code, log_left, read_ahead, received, subprotocol
 
-log = logging.getLogger(__name__)
 router = APIRouter()
 
+BETA = "realtime=v1"
+"""The value of the header OpenAI-Beta that asks for the beta events. It may have others, such as those of other APIs."""
 BETA_SUBPROTOCOL = "openai-beta.realtime-v1"
 """Subprotocol by which a browser asks for the beta events, because it cannot set headers."""
 
@@ -33,16 +33,22 @@ async def realtime(socket: WebSocket, *, preview: bool = False) -> None:
     try:
         try:
             with services.queue.preview() if preview else services.queue.place():
-                beta = BETA_SUBPROTOCOL in socket.scope["subprotocols"] or "openai-beta" in socket.headers
-                await _converse(socket, services, beta=beta)
+                async with read_ahead(socket) as messages:
+                    await _converse(socket, messages, services, beta=_wants_beta(socket))
         except RequestError as error:
             await socket.send_json({"type": "error", "error": error_object(error).model_dump()})
             await socket.close(close_code(error))
-    except WebSocketDisconnect:
-        log.info("/v1/realtime: the client ended the session")
+    except WebSocketDisconnect as error:
+        log_left("/v1/realtime", error)
 
 
-async def _converse(socket: WebSocket, services: Services, *, beta: bool) -> None:
+def _wants_beta(socket: WebSocket) -> bool:
+    """Return True for a client of the beta API. The header may name several."""
+    named = ",".join(socket.headers.getlist("openai-beta")).split(",")
+    return BETA_SUBPROTOCOL in socket.scope["subprotocols"] or BETA in [each.strip().lower() for each in named]
+
+
+async def _converse(socket: WebSocket, messages: Messages, services: Services, *, beta: bool) -> None:
     version = services.lifecycle.version
     if (intent := socket.query_params.get("intent", "transcription")) != "transcription":
         raise BadRequest(f"intent: this server transcribes only; use 'transcription', not {intent!r}.", param="intent")
@@ -51,7 +57,7 @@ async def _converse(socket: WebSocket, services: Services, *, beta: bool) -> Non
     session = RealtimeSession(socket.send_json, services, version, beta=beta)
     await session.begin()
     while True:
-        message = await received(socket, services.settings.upload_seconds)
+        message = await received(messages, services.settings.stream_idle_seconds)
         if message.get("text") is None:
             raise BadRequest("Send each event as a text message in JSON.")
         await session.handle(message["text"])

@@ -15,7 +15,7 @@ router = APIRouter(prefix="/v1/speechmodel")
 async def speechmodel(services: Injected) -> SpeechModelCard:
     """Return how the served version was made, and how well it works."""
     version = services.lifecycle.version
-    return SpeechModelCard.of(version.manifest, services.settings, version.fetched_at)
+    return SpeechModelCard.of(version.manifest, services.settings, version.fetched_at, version.engine)
 
 
 @router.get("/phrases")

@@ -18,7 +18,7 @@ from speechmodel_inference.decoding_queue import Place
 from speechmodel_inference.errors import BadRequest, ClientLeft, RequestError, UploadTooLarge
 from speechmodel_inference.recordings import transcribe_upload
 from speechmodel_inference.services import Injected, Services
-from speechmodel_inference.sockets import close_code, received, subprotocol
+from speechmodel_inference.sockets import close_code, log_left, received, subprotocol
 from speechmodel_inference.upload import Upload, read_body, require_size
 
 log = logging.getLogger(__name__)
@@ -58,7 +58,9 @@ async def stt_socket(socket: WebSocket) -> None:
         except RequestError as error:
             await socket.send_json({"message": error.message})
             await socket.close(close_code(error))
-    except (WebSocketDisconnect, ClientLeft):
+    except WebSocketDisconnect as error:
+        log_left("/api/v1/stt", error)
+    except ClientLeft:
         log.info("/api/v1/stt: the client left before the answer")
 
 

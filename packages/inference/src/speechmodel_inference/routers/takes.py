@@ -20,7 +20,7 @@ from speechmodel_inference.decoders import DecodingOptions
 from speechmodel_inference.errors import NotFound
 from speechmodel_inference.routers.keeping import SoundId, SpeakerInPath, one_line, refusal_of_take, same_site, stored
 from speechmodel_inference.runtime_errors import of_runtime
-from speechmodel_inference.sentences import require_trainable, trained_text
+from speechmodel_inference.sentences import new_letters, require_trainable, trained_text
 from speechmodel_inference.services import Injected, Services
 from speechmodel_inference.takes import CheckedTake, TakeStore, check, require_room
 from speechmodel_inference.upload import read_form, require_size
@@ -64,6 +64,8 @@ class SavedTake(BaseModel):
     """Loudness of the speech in dBFS."""
     heard: str
     """Text that the served model recognises in it. It may differ from the sentence."""
+    new_letters: list[str]
+    """Characters of `text` that the served model cannot write. A version that is trained with enough takes of them can."""
 
 
 class MadeVersion(BaseModel):
@@ -141,6 +143,7 @@ async def save_take(request: Request, services: Injected) -> SavedTake:
         seconds=checked.seconds,
         level=checked.level,
         heard=heard,
+        new_letters=new_letters(trained, version.decoder.letters),
     )
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -31,9 +31,15 @@ from speechmodel_inference.subtitles import as_srt, as_vtt
 from speechmodel_inference.transcribing import Segment, Transcript
 from speechmodel_inference.upload import Upload, read_form, require_size
 from speechmodel_inference.version import ServedVersion
+from speechmodel_inference.wording import first_problem
 
 log = logging.getLogger(__name__)
 router = APIRouter(prefix="/v1/audio")
+
+QUIET_SECONDS = 15.0
+"""Time without an event after which a comment is sent. Many proxies end an answer that sends nothing for 60 s, and some after 30 s."""
+_COMMENT = b": still decoding\n\n"
+"""A line that clients of server-sent events ignore."""
 
 _FORM = TranscriptionFields.model_json_schema()
 _DOCUMENTED: dict[str, Any] = {
@@ -83,11 +89,9 @@ def _fields(upload: Upload, services: Services, version: ServedVersion) -> Trans
     try:
         fields = TranscriptionFields.model_validate(upload.fields)
     except ValidationError as error:
-        first = error.errors()[0]
-        param = str(first["loc"][0])
-        raise BadRequest(
-            f"{param}: {first['msg']}, not {first['input']!r}.", code="invalid_value", param=param
-        ) from error
+        place, wrong = first_problem(error)
+        param = place.partition(".")[0]  # a list is sent as fields of one name
+        raise BadRequest(f"{param}: {wrong}.", code="invalid_value", param=param) from error
     if fields.model:
         require_served(services, fields.model)
     if fields.language:
@@ -125,7 +129,7 @@ async def _streamed(
     stack: AsyncExitStack,
 ) -> Response:
     """Return an answer that sends each segment once it is decoded. It holds the place and the upload of `stack`
-    until the work has ended, also when the client leaves. Errors before the first segment are raised.
+    until the work has ended, also when the client leaves. Errors before the first segment are raised, within QUIET_SECONDS.
     """
     loop, segments = asyncio.get_running_loop(), asyncio.Queue[Segment | None]()
 
@@ -136,18 +140,20 @@ async def _streamed(
         transcribe_upload(upload, services, version, request.receive(), options=_options(fields), heard=heard)
     )
     work.add_done_callback(lambda _: segments.put_nowait(None))
-    first = await segments.get()
-    if first is None and work.exception() is not None:
+    parts = _parts(segments)
+    begun = [part async for part in _first(parts)]
+    if not begun:
         await work
 
     async def events() -> AsyncIterator[bytes]:
+        separator = ""
         try:
-            segment, separator = first, ""
-            while segment is not None:
-                if segment.text:
-                    yield _event(TextDelta(delta=f"{separator}{segment.text}"))
+            async for part in _behind(begun, parts):
+                if part is None:
+                    yield _COMMENT
+                elif part.text:
+                    yield _event(TextDelta(delta=f"{separator}{part.text}"))
                     separator = " "
-                segment = await segments.get()
             yield _event(TextDone(text=work.result().text))
         except RequestError as error:
             services.telemetry.failed_within(error)
@@ -163,6 +169,37 @@ async def _streamed(
     held = stack.pop_all()
     held.push_async_callback(ended)
     return _EventStream(events(), held)
+
+
+async def _parts(segments: asyncio.Queue[Segment | None]) -> AsyncIterator[Segment | None]:
+    """Yield the segments of a queue up to None, and None after each QUIET_SECONDS without one."""
+    while True:
+        try:
+            async with asyncio.timeout(QUIET_SECONDS):
+                segment = await segments.get()
+        except TimeoutError:
+            yield None
+            continue
+        if segment is None:
+            return
+        yield segment
+
+
+async def _first(parts: AsyncIterator[Segment | None]) -> AsyncIterator[Segment | None]:
+    """Yield the first one, if there is any."""
+    async for part in parts:
+        yield part
+        return
+
+
+async def _behind(
+    begun: Iterable[Segment | None], parts: AsyncIterator[Segment | None]
+) -> AsyncIterator[Segment | None]:
+    """Yield those of `begun`, and then the others."""
+    for part in begun:
+        yield part
+    async for part in parts:
+        yield part
 
 
 class _EventStream(StreamingResponse):

@@ -6,7 +6,6 @@ message with samples is answered by one object: `partial`, or `text` with `resul
 """
 
 import asyncio
-import logging
 from collections.abc import Callable
 from functools import partial
 from typing import Annotated, Any
@@ -23,10 +22,10 @@ from speechmodel_inference.errors import BadRequest, RequestError
 from speechmodel_inference.live import Heard, LiveTranscription
 from speechmodel_inference.runtime_errors import of_runtime
 from speechmodel_inference.services import Services
-from speechmodel_inference.sockets import close_code, received, subprotocol
+from speechmodel_inference.sockets import Messages, close_code, log_left, read_ahead, received, subprotocol
 from speechmodel_inference.transcribing import Segment
+from speechmodel_inference.wording import first_problem
 
-log = logging.getLogger(__name__)
 router = APIRouter()
 
 
@@ -67,20 +66,21 @@ async def vosk(socket: WebSocket) -> None:
     try:
         try:
             with services.queue.place():
-                await _converse(socket, services)
+                async with read_ahead(socket) as messages:
+                    await _converse(socket, messages, services)
         except RequestError as error:
             await socket.send_json({"error": error.message})
             await socket.close(close_code(error))
-    except WebSocketDisconnect:
-        log.info("/vosk: the client left before the end of its audio")
+    except WebSocketDisconnect as error:
+        log_left("/vosk", error)
 
 
-async def _converse(socket: WebSocket, services: Services) -> None:
+async def _converse(socket: WebSocket, messages: Messages, services: Services) -> None:
     version, config = services.lifecycle.version, Config()
     live: LiveTranscription | None = None
     shown = ""
     while True:
-        message = await received(socket, services.settings.upload_seconds)
+        message = await received(messages, services.settings.stream_idle_seconds)
         if (text := message.get("text")) is not None:
             control = _control(text)
             if control.eof:
@@ -115,12 +115,12 @@ def _control(text: str) -> Control:
     try:
         return Control.model_validate_json(text)
     except ValidationError as error:
-        first = error.errors()[0]
-        raise BadRequest(f"{'.'.join(map(str, first['loc'])) or 'message'}: {first['msg']}.") from error
+        place, wrong = first_problem(error)
+        raise BadRequest(f"{place or 'message'}: {wrong}.") from error
 
 
 async def _run(services: Services, work: Callable[[], Heard]) -> Heard:
-    """Run `work` in a thread of streams. What the client sends meanwhile waits in its socket."""
+    """Run `work` in a thread of streams."""
     try:
         heard = await services.queue.run_stream(work)
     except (SpeechRuntimeError, DecodingError) as error:

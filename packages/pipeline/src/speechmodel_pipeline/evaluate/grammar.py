@@ -140,7 +140,7 @@ def calibrated(model: AcousticModel, grammar: Grammar, dataset: PreparedDataset)
 
 def decide(recogniser: Recogniser, pcm: Pcm, dbfs: float | None) -> Decision:
     """Return the answer of a server to a recording at the level `dbfs`, which may be several phrases with
-    pauses between them.
+    pauses between them, or nothing when nobody speaks.
 
     Its score and its confidence are the lowest of the phrases. Raises BadData (ModelUnusable) when the
     model does not run.
