@@ -298,7 +298,7 @@ def test_impossible_settings_end_it_with_a_sentence_about_each(start: Start) -> 
     assert server.until_ended() == 78
     log = server.log.read_text()
     assert "SPEECHMODEL_DECODERS: must be at least 1, not '0'" in log
-    assert "SPEECHMODEL_WAITING: must be a whole number, not 'many'" in log
+    assert "SPEECHMODEL_WAITING: must be an integer, not 'many'" in log
 
 
 @pytest.mark.parametrize(

@@ -111,7 +111,7 @@ def test_a_server_without_an_engine_ends_with_code_78_and_the_reason(
     [
         (
             {"DECODERS": "0", "WAITING": "many"},
-            ("SPEECHMODEL_DECODERS: must be at least 1", "; SPEECHMODEL_WAITING: must be a whole number", "'many'"),
+            ("SPEECHMODEL_DECODERS: must be at least 1", "; SPEECHMODEL_WAITING: must be an integer", "'many'"),
         ),
         ({"DECODER": "1"}, ("SPEECHMODEL_DECODER: no setting has this name; correct or remove it",)),
         ({"LISTEN": "192.0.2.1:80"}, ("cannot listen on 192.0.2.1:80: ",)),

@@ -30,7 +30,7 @@ def update(**audio: object) -> dict[str, Any]:
     ("type_", "given", "says"),
     [
         (FIELDS, {"alternatives": "0"}, ("alternatives", "must be at least 1, not '0'")),
-        (FIELDS, {"alternatives": "many"}, ("alternatives", "must be a whole number, not 'many'")),
+        (FIELDS, {"alternatives": "many"}, ("alternatives", "must be an integer, not 'many'")),
         (FIELDS, {"temperature": "1.5"}, ("temperature", "must be at most 1, not '1.5'")),
         (FIELDS, {"stream": "perhaps"}, ("stream", "must be true or false, not 'perhaps'")),
         (
@@ -48,13 +48,13 @@ def update(**audio: object) -> dict[str, Any]:
         ),
         (CONTROL, {"config": {"sample_rate": 8}}, ("config.sample_rate", "must be at least 4000, not 8")),
         (CONTROL, {"config": {"phrase_list": "ok"}}, ("config.phrase_list", "must be a list, not 'ok'")),
-        (CONTROL, {"config": {"phrase_list": [1]}}, ("config.phrase_list.0", "must be a text, not 1")),
+        (CONTROL, {"config": {"phrase_list": [1]}}, ("config.phrase_list.0", "must be a string, not 1")),
         (CONTROL, {"config": 7}, ("config", "must be an object, not 7")),
         (CONTROL, [], ("", "must be an object, not []")),
         (WISHES, {"name": "x" * 300}, ("name", "must have at most 253 characters")),
         (HEADER, {}, ("type", "is missing")),
         (FORMAT, {"rate": 16_000, "width": 4, "channels": 1}, ("width", "must be at most 2, not 4")),
-        (FORMAT, {"rate": 16_000.5, "width": 2, "channels": 1}, ("rate", "must be a whole number, not 16000.5")),
+        (FORMAT, {"rate": 16_000.5, "width": 2, "channels": 1}, ("rate", "must be an integer, not 16000.5")),
         (SETTINGS, {"listen": "8080"}, ("listen", "must be address:port, such as :8080 or 127.0.0.1:8080, not '8080'")),
         (
             SETTINGS,
@@ -118,7 +118,7 @@ def test_the_path_of_a_wrong_field_of_an_event_begins_behind_the_type_of_the_eve
         for event, param, says in (
             (wrong, "session.audio.input.turn_detection.threshold", "must be at most 0.9, not 2."),
             ({"type": "input_audio_buffer.append"}, "audio", "audio: is missing."),
-            ({"type": "input_audio_buffer.append", "audio": 7}, "audio", "audio: must be a text, not 7."),
+            ({"type": "input_audio_buffer.append", "audio": 7}, "audio", "audio: must be a string, not 7."),
             ({"type": "nothing"}, None, "event: has the type 'nothing', which is not known here; use 'session.update'"),
             ({}, None, "event: has no field 'type'"),
             ([], None, "event: must be an object, not []."),

@@ -14,24 +14,11 @@ from speechmodel_api.crd import schema
 from speechmodel_api.reasons import Reason
 from speechmodel_api.schema import AUTO
 from speechmodel_api.spec import SpeechModelSpec
+from speechmodel_api.wanted_values import wanted_bound, wanted_type
 
 Location: TypeAlias = tuple[str | int, ...]
 """Field names and list indices from the manifest's root."""
 Schema: TypeAlias = dict[str, Any]
-WANTED_TYPES = {
-    "model_type": "a mapping",
-    "dict_type": "a mapping",
-    "tuple_type": "a list",
-    "string_type": "a string",
-    "int_type": "an integer",
-    "int_from_float": "an integer",
-    "int_parsing": "an integer",
-    "float_type": "a number",
-    "float_parsing": "a number",
-    "bool_type": "true or false",
-    "bool_parsing": "true or false",
-}
-"""pydantic's types of errors, and what a value must be instead."""
 _RULES = {
     "language": "use a BCP 47 tag such as es or es-CL",
     "path": "use a path below the claim, without . or .. and without a slash at its beginning",
@@ -111,14 +98,6 @@ def _explain(error: ErrorDetails, at: Location) -> str:
             of = at[-2:-1] if error["loc"][-1:] == ("[key]",) else at[-1:]
             rule = next((f"; {rule}" for field, rule in _RULES.items() if field in of), "")
             return f"{value!r} does not match {limits['pattern']}{rule}"
-        case "greater_than_equal":
-            return f"must be at least {limits['ge']:.12g}, not {value}"
-        case "greater_than":
-            return f"must be more than {limits['gt']:.12g}, not {value}"
-        case "less_than_equal":
-            return f"must be at most {limits['le']:.12g}, not {value}"
-        case "less_than":
-            return f"must be less than {limits['lt']:.12g}, not {value}"
         case "string_too_short":
             return f"{value!r} is shorter than {_characters(limits['min_length'])}"
         case "string_too_long":
@@ -135,8 +114,10 @@ def _explain(error: ErrorDetails, at: Location) -> str:
             return (
                 f"must be a mapping, not {value!r}; remove hyperparameters, and defaults are used for all its settings"
             )
-        case _ if kind in WANTED_TYPES:
-            return f"must be {WANTED_TYPES[kind]}, not {described(value)}"
+        case _ if bound := wanted_bound(error):
+            return f"must be {bound}, not {value}"
+        case _ if wanted := wanted_type(error):
+            return f"must be {wanted}, not {described(value)}"
         case _:
             return error["msg"]
 

@@ -5,37 +5,12 @@ from typing import Any
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
+from speechmodel_api.wanted_values import wanted_bound, wanted_type
 
 LONGEST_VALUE = 100
 """Characters of a value that are quoted."""
-_KINDS = {
-    "string_type": "a text",
-    "int_type": "a whole number",
-    "int_parsing": "a whole number",
-    "int_parsing_size": "a whole number of a usual size",
-    "int_from_float": "a whole number",
-    "float_type": "a number",
-    "float_parsing": "a number",
-    "finite_number": "a number",
-    "bool_type": "true or false",
-    "bool_parsing": "true or false",
-    "list_type": "a list",
-    "tuple_type": "a list",
-    "dict_type": "an object",
-    "model_type": "an object",
-    "model_attributes_type": "an object",
-    "path_type": "a path",
-}
-"""pydantic's types of errors, and what the value must be instead."""
-_BOUNDS = {
-    "greater_than_equal": "at least {ge:.12g}",
-    "greater_than": "more than {gt:.12g}",
-    "less_than_equal": "at most {le:.12g}",
-    "less_than": "less than {lt:.12g}",
-    "enum": "{expected}",
-    "literal_error": "{expected}",
-}
-"""The same for those with limits, which pydantic names in its context."""
+_OF_JSON = {"a mapping": "an object"}
+"""Types that JSON calls otherwise."""
 _LENGTHS = {
     "string_too_long": "at most {max_length} characters",
     "string_too_short": "at least {min_length} characters",
@@ -58,15 +33,15 @@ def problem(error: ErrorDetails) -> str:
     """Return what is wrong with a value, without a period, such as "must be at least 1, not '0'"."""
     kind, limits = error["type"], error.get("ctx", {})
     names = [str(part) for part in error["loc"]]
-    if kind in _KINDS:
-        return f"must be {_KINDS[kind]}, not {_quoted(error['input'])}"
-    if kind in _BOUNDS:
-        return f"must be {_BOUNDS[kind].format_map(limits)}, not {_quoted(error['input'])}"
+    if wanted := wanted_type(error) or wanted_bound(error):
+        return f"must be {_OF_JSON.get(wanted, wanted)}, not {_quoted(error['input'])}"
     if kind in _LENGTHS:
         return f"must have {_LENGTHS[kind].format_map(limits)}"
     match kind:
         case "missing":
             return "is missing"
+        case "enum" | "literal_error":
+            return f"must be {limits['expected']}, not {_quoted(error['input'])}"
         case "json_invalid" | "json_type":
             return "is not valid JSON"
         case "union_tag_invalid":

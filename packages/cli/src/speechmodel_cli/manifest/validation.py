@@ -13,7 +13,6 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 from speechmodel_api.base import ApiModel
 from speechmodel_api.field_problems import (
-    WANTED_TYPES,
     Location,
     Schema,
     did_you_mean,
@@ -23,6 +22,7 @@ from speechmodel_api.field_problems import (
     problem_of,
 )
 from speechmodel_api.spec import SpeechModelSpec
+from speechmodel_api.wanted_values import wanted_type
 
 from speechmodel_cli.manifest.problems import Problem
 from speechmodel_cli.manifest.source import FALSE, NULL, TRUE, Source, Value, resolve
@@ -93,7 +93,7 @@ def _explain(error: ErrorDetails, at: Location, source: Source) -> str | None:
     """Return a sentence where a person's manifest needs another one than an object of the API server, else None."""
     if error["type"] == "extra_forbidden":
         return f"unknown field{_suggestion(str(at[-1]), at[:-1])}"
-    wanted, value = WANTED_TYPES.get(error["type"]), error["input"]
+    wanted, value = wanted_type(error), error["input"]
     if error["type"] == "enum" and not isinstance(value, str):
         wanted = "a string"
     return _trap_of_yaml(wanted, value, source.written.get(at)) if wanted else None
