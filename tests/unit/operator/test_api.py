@@ -109,6 +109,18 @@ async def test_a_call_carries_the_token_of_that_moment_and_what_it_asks_for_as_i
     assert seen[1] == ("Bearer second", program, None, '{"spec":{"text":"ñ","none":null,"names":["a","b"]}}')
 
 
+async def test_answers_are_not_compressed() -> None:
+    accepted: list[str] = []
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        accepted.append(request.headers["Accept-Encoding"])
+        return web.json_response(JOB)
+
+    async with answered_by(handle) as api:
+        await api.get(JOBS, "ns", "a")
+    assert accepted == ["identity"]
+
+
 async def test_a_call_that_is_rejected_because_of_load_is_repeated() -> None:
     handle, asked = answers(429, 429, 201)
     async with answered_by(handle) as api:
