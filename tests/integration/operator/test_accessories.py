@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from support.definitions import defined
 
 from .conftest import Operator
 
@@ -84,6 +85,24 @@ def test_a_cluster_without_the_gateway_api_is_told(operator: Operator) -> None:
     operator.publish(route={"parentRefs": [{"name": "public"}]})
     assert "the cluster has no kind HTTPRoute; install it, or remove spec.serving.route" in operator.step()
     assert deployment(operator)
+
+
+@pytest.mark.parametrize("operator", [EXPOSED], indirect=True)
+def test_a_route_comes_and_goes_with_its_field_where_the_gateway_api_is(operator: Operator) -> None:
+    def routes() -> list[dict[str, Any]]:
+        return operator.kubectl.find("httproutes", f"speechops.dev/model={operator.name}")
+
+    with defined(operator.kubectl, "HTTPRoute"):
+        operator.publish(route={"parentRefs": [{"name": "public"}], "hostnames": ["espejo.example.com"]})
+        assert operator.step() == ""
+        (route,) = routes()
+        assert route["spec"]["hostnames"] == ["espejo.example.com"]
+        assert route["metadata"]["ownerReferences"][0]["name"] == operator.name
+        assert operator.step() == ""
+        assert routes() == [route], "the defaults that the API server adds are left"
+        operator.edit({"route": None})
+        assert operator.step() == ""
+        assert routes() == []
 
 
 @pytest.mark.parametrize("operator", [EXPOSED], indirect=True)
