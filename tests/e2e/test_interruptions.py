@@ -1,10 +1,13 @@
 """Training that is suspended, killed or starved goes on where it was."""
 
+import re
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from speechmodel_api.progress import TrainProgress, parse_progress
 from support import recordings
 from support.kube import ENDLESS, Object
 from support.spaces import Space
@@ -56,7 +59,7 @@ def test_a_training_that_is_killed_and_then_suspended_goes_on_and_ends_with_the_
     assert steady.until_done("train")["graphSha256"] == stopped["graphSha256"], "the weights differ"
 
 
-def test_a_training_that_is_drained_and_then_preempted_loses_no_epoch_and_no_attempt(
+def test_a_training_that_is_drained_and_then_preempted_loses_no_step_and_no_attempt(
     space: Space, small_dataset: Path
 ) -> None:
     space.dataset(small_dataset, pod=GPU_POD)
@@ -64,27 +67,47 @@ def test_a_training_that_is_drained_and_then_preempted_loses_no_epoch_and_no_att
     model = space.apply(space.manifest("moved", maxEpochs=ENDLESS, hyperparameters=SLOW, podTemplate=template))
     reached = model.until_epoch(3)
     (drained,) = model.pods("train")
+    log = followed(space, drained)
     of_model = f"--pod-selector=speechops.dev/model={model.name}"
     space.kubectl("drain", "gpu", of_model, "--ignore-daemonsets", "--delete-emptydir-data")
     try:
         model.until_condition("Trained", status="False", reason="Unschedulable")
     finally:
         space.kubectl("uncordon", "gpu")
-    assert model.until_training(besides=[drained["metadata"]["name"]]).epoch >= reached
+    began = model.until_training(besides=[drained["metadata"]["name"]])
+    assert began.epoch >= reached
+    assert began.step >= last_step(log), "a finished step was lost"
     model.until_reported("!Evicted")
 
     reached = model.until_epoch(reached + 3)
-    preempted = model.until_running("train")
+    preempted = model.until_running("train", besides=[drained["metadata"]["name"]])
+    log = followed(space, preempted)
     with important_pod(space, GPU_POD, gpus=2) as important:
         space.kubectl.until_ready(important)
         model.until_condition("Trained", status="False", reason="Unschedulable")
     began = model.until_training(besides=[preempted["metadata"]["name"]])
     assert began.epoch >= reached
+    assert began.step >= last_step(log), "a finished step was lost"
     reported = model.until_reported("!Preempted")
     assert (reported["!Evicted"], reported["!Preempted"]) == (1, 1), "one Event for each"
     train = model.stage("train")
     assert (train["attempt"], train.get("failures", 0)) == (1, 0), "a disruption is no failure of the training"
     model.until_epoch(began.epoch + 1)
+
+
+def followed(space: Space, pod: Object) -> "subprocess.Popen[str]":
+    """Read the log of a pod until it ends: it is gone with the pod."""
+    command = space.kubectl.argv("logs", "--follow", pod["metadata"]["name"])
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def last_step(log: "subprocess.Popen[str]") -> int:
+    """Return the newest step that a training pod has reported as finished or as saved. A pod that is asked to end saves first."""
+    lines = log.communicate()[0].splitlines()
+    finished = [record.step for line in lines if isinstance(record := parse_progress(line), TrainProgress)]
+    saved = [int(found[1]) for line in lines if (found := re.search(r"saved step (\d+) in", line))]
+    assert finished, "\n".join(lines[-20:])
+    return max(*finished, *saved)
 
 
 @contextmanager

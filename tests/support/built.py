@@ -1,4 +1,4 @@
-"""Programs that the harness of the test cluster builds from Go modules (minutes, once)."""
+"""Programs that the harness of the test cluster builds from Go modules (minutes, once), and files that they bring."""
 
 import os
 from pathlib import Path
@@ -10,7 +10,7 @@ from kubecluster.layout import Layout
 
 
 def programs(*names: str) -> Path:
-    """Return the folder that holds these programs. Skip the test where they cannot be built."""
+    """Return the folder that holds these programs and files. Skip the test where they cannot be built."""
     layout = Layout.default()
     if not all((layout.bin / name).exists() for name in names):
         if os.geteuid() != 0:

@@ -32,6 +32,8 @@ CONTROLLERS = (
 VOLUMES = ("VolumeBinding", "VolumeRestrictions", "VolumeZone", "NodeVolumeLimits")
 """Plugins of the scheduler that would wait for claims to be bound. Nothing binds them here."""
 RATE = ("--kube-api-qps=1000", "--kube-api-burst=1000")
+STAGE_SECONDS = (0.1, 0.3)
+"""Shortest and longest time that a pod of a stage runs."""
 NODES = 3
 NOWHERE = {"speechops.dev/no-such-node": "true"}
 """A nodeSelector that no node matches."""
@@ -44,10 +46,12 @@ def spec(**training: Any) -> dict[str, Any]:
 
 
 @contextmanager
-def fake_cluster(programs: Path, folder: Path) -> Iterator[ControlPlane]:
+def fake_cluster(
+    programs: Path, folder: Path, stage_seconds: tuple[float, float] = STAGE_SECONDS
+) -> Iterator[ControlPlane]:
     """Run a cluster with the definition of SpeechModels, while the block runs."""
     scheduler: dict[str, Any] = {"apiVersion": "kubescheduler.config.k8s.io/v1", "kind": "KubeSchedulerConfiguration"}
-    (folder / "kwok-stages.yaml").write_text(_stages(programs), encoding="utf-8")
+    (folder / "kwok-stages.yaml").write_text(_stages(programs, stage_seconds), encoding="utf-8")
     with ExitStack() as stack:
         plane = stack.enter_context(control_plane(programs, folder))
         kubectl = plane.kubectl
@@ -88,9 +92,10 @@ def ready_status(owner: Owner) -> SpeechModelStatus:
     return world.status
 
 
-def _stages(programs: Path) -> str:
+def _stages(programs: Path, seconds: tuple[float, float]) -> str:
     """Return kwok's stages: its own, except that a pod of ours ends with the message of its stage."""
     shipped = list(yaml.safe_load_all((programs / "kwok-stages.yaml").read_text(encoding="utf-8")))
+    shortest, longest = (round(1000 * each) for each in seconds)
     (complete,) = [stage for stage in shipped if stage["metadata"]["name"] == "pod-complete"]
     ours = []
     for stage in ready_status(OWNER).stages:
@@ -98,7 +103,7 @@ def _stages(programs: Path) -> str:
         found = json.loads(json.dumps(complete))
         found["metadata"]["name"] = f"pod-complete-{stage.name.value}"
         found["spec"]["selector"]["matchLabels"] = {labels.STAGE: stage.name.value}
-        found["spec"]["delay"] = {"durationMilliseconds": 100, "jitterDurationMilliseconds": 300}
+        found["spec"]["delay"] = {"durationMilliseconds": shortest, "jitterDurationMilliseconds": longest}
         quoted = json.dumps(message).replace("\\", "\\\\")  # a backslash of a replacement counts
         line = rf"\1message: {{{{ {quoted} | Quote }}}}\n\g<0>"
         following = found["spec"]["next"]

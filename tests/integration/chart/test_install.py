@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import subprocess
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -14,10 +15,11 @@ import pytest
 import yaml
 from kubecluster.layout import PRIVATE_REGISTRY
 from speechmodel_api.crd import crd
+from support import recordings
 from support.helm_chart import Helm, Object, operator_pod, rules
 from support.kube import DEFINITION, Kubectl
 from support.places import CHART
-from support.spaces import OPERATOR_NAMESPACE, build_images
+from support.spaces import OPERATOR_NAMESPACE, Space, build_images
 from support.target import Target
 
 pytestmark = pytest.mark.cluster
@@ -251,7 +253,7 @@ def no_other_operator(target: Target) -> Iterator[None]:
 
 
 def test_images_of_a_private_registry_are_pulled_for_the_operator_and_for_every_pod(
-    release: Release, target: Target, no_other_operator: None
+    release: Release, target: Target, no_other_operator: None, tmp_path: Path
 ) -> None:
     if target.layout is None:
         pytest.skip("needs the registry with a password of the test cluster")
@@ -263,17 +265,35 @@ def test_images_of_a_private_registry_are_pulled_for_the_operator_and_for_every_
     release.values["global"] = private
     release.values["images"]["pullPolicy"] = "Always"  # a copy from the public registry proves nothing
     release("upgrade")
-    model = yaml.safe_load(notes(release).split("<<'EOF'\n")[1].split("\nEOF")[0])
-    claim = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Mi"}}}
-    recordings = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "recordings"}}
-    kubectl.apply(recordings | {"spec": claim}, model | {"metadata": {"name": "private"}})
 
-    def started() -> bool:
-        pods = kubectl.find("pods", "speechops.dev/model=private,speechops.dev/stage=prepare")
-        statuses = [status for pod in pods for status in pod["status"].get("containerStatuses", [])]
-        return any(s["image"].startswith(PRIVATE_REGISTRY) and "waiting" not in s["state"] for s in statuses)
+    space = Space(kubectl, target, bucket=f"private-{uuid.uuid4().hex[:6]}")
+    space.s3.create_bucket(Bucket=space.bucket)
+    space.secret("private-s3")
+    space.dataset(recordings.small(tmp_path), claim="private-recordings")
+    manifest = space.manifest("private")
+    spec: Object = manifest["spec"]
+    spec["dataset"]["source"]["persistentVolumeClaim"]["claimName"] = "private-recordings"
+    spec["publish"]["s3"]["secretRef"]["name"] = "private-s3"
+    model = space.apply(manifest | {"spec": spec | {"serving": {}}})
+    images = set[str]()
+    began = set[str]()
 
-    kubectl.until(started, "a stage runs with the private image")
+    def ready() -> bool:
+        """Take note of the containers that have begun, and so of the images that were pulled."""
+        for pod in kubectl.find("pods", "speechops.dev/model=private"):
+            status = pod["status"]
+            for found in (*status.get("containerStatuses", []), *status.get("initContainerStatuses", [])):
+                if "waiting" not in found["state"]:
+                    began.add(f"{pod['metadata']['labels']['speechops.dev/stage']}/{found['name']}")
+            every = (*pod["spec"]["containers"], *pod["spec"].get("initContainers", []))
+            images.update(container["image"] for container in every)
+        return model.condition("Ready").get("status") == "True"
+
+    kubectl.until(ready, "the model is Ready with the private images")
+    stages = {name.partition("/")[0] for name in began}
+    assert stages >= {"prepare", "train", "convert", "evaluate", "publish", "server"}
+    assert "server/fetch" in began
+    assert [image for image in images if not image.startswith(f"{PRIVATE_REGISTRY}/")] == []
     kubectl("delete", "speechmodel", "private")
     del release.values["global"], release.values["images"]["pullPolicy"]
     release("upgrade")

@@ -24,6 +24,7 @@ IMAGES = Images("pipeline:1", "training:1", "coqui:1", "inference:1", "IfNotPres
 NOT_OF_KUBERNETES = (
     "CustomResourceDefinition,ServiceMonitor,PodMonitor,PrometheusRule,HTTPRoute,ScaledObject,Kustomization"
 )
+"""Kinds that test_definition.py and test_other_kinds.py check."""
 EVERYTHING: Object = {
     "global": {"imagePullSecrets": ["regcred"]},
     "exposure": {"ingress": True, "gatewayAPI": True},

@@ -11,6 +11,7 @@ from speechmodel_cli.local.errors import StateBusy
 from speechmodel_cli.local.object_store import Access
 from support.tones import tone
 from support.workplace import Workplace
+from types_boto3_s3 import S3Client
 
 
 async def test_the_manifests_bucket_is_used_with_the_environments_credentials(
@@ -112,16 +113,28 @@ async def test_other_speech_is_read_from_a_bucket_with_keys_of_its_own_or_from_a
 
 def upload(access: Access, folder: Path, prefix: str) -> None:
     """Upload the files of a folder to their-bucket."""
-    client = boto3.client(
+    client = client_of(access)
+    for path in folder.rglob("*"):
+        if path.is_file():
+            client.upload_file(str(path), "their-bucket", f"{prefix}/{path.relative_to(folder).as_posix()}")
+
+
+def downloaded(access: Access) -> dict[str, bytes]:
+    """Return the objects in their-bucket by key."""
+    client = client_of(access)
+    pages = client.get_paginator("list_objects_v2").paginate(Bucket="their-bucket")
+    keys = [entry["Key"] for page in pages for entry in page.get("Contents", ())]
+    return {key: client.get_object(Bucket="their-bucket", Key=key)["Body"].read() for key in keys}
+
+
+def client_of(access: Access) -> S3Client:
+    return boto3.client(
         "s3",
         endpoint_url=access.endpoint,
         region_name="us-east-1",
         aws_access_key_id=access.environment["AWS_ACCESS_KEY_ID"],
         aws_secret_access_key=access.environment["AWS_SECRET_ACCESS_KEY"],
     )
-    for path in folder.rglob("*"):
-        if path.is_file():
-            client.upload_file(str(path), "their-bucket", f"{prefix}/{path.relative_to(folder).as_posix()}")
 
 
 async def test_the_embedded_server_serves_one_run_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,8 +1,11 @@
 """The objects beside the Deployment and Service of a server: each comes and goes with the field that asks for it."""
 
+import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from support.definitions import defined
 
 from .conftest import Operator
 
@@ -40,6 +43,39 @@ def test_what_somebody_deleted_or_edited_comes_back(operator: Operator) -> None:
     operator.kubectl("delete", "poddisruptionbudget", operator.name)
     operator.step()
     assert operator.kinds() == {"PodDisruptionBudget"}
+
+
+def test_what_somebody_deleted_comes_back_after_an_event_only_while_the_spec_is_not_in_effect(
+    operator: Operator,
+) -> None:
+    def budgets_after(step: Callable[[], str]) -> set[str]:
+        operator.kubectl("delete", "poddisruptionbudget", operator.name)
+        assert step() == ""
+        return operator.kinds()
+
+    operator.publish(replicas=2)
+    operator.step()
+    operator.step()  # the status says now that the Deployment is rolled out
+    assert budgets_after(operator.react) == {"PodDisruptionBudget"}, "the roll-out is not complete"
+    roll_out(operator)
+    operator.react()
+    model = operator.kubectl.get("speechmodel", operator.name)
+    assert model and model["status"]["phase"] == "Ready"
+    assert budgets_after(operator.react) == set(), "nothing is read for it"
+    assert operator.step() == ""
+    assert operator.kinds() == {"PodDisruptionBudget"}
+    operator.edit({"settings": {"waiting": 7}})
+    assert budgets_after(operator.react) == {"PodDisruptionBudget"}, "a step that writes reads first"
+
+
+def roll_out(operator: Operator) -> None:
+    """Do what the controller of Deployments does once every pod is ready."""
+    found = deployment(operator)
+    counts = dict.fromkeys(
+        ("replicas", "updatedReplicas", "readyReplicas", "availableReplicas"), found["spec"]["replicas"]
+    )
+    status = json.dumps({"status": {"observedGeneration": found["metadata"]["generation"], **counts}})
+    operator.kubectl("patch", "deployment", operator.name, "--subresource=status", "--type=merge", "-p", status)
 
 
 def test_the_number_that_a_scaler_set_stays_and_nothing_is_written_twice(operator: Operator) -> None:
@@ -84,6 +120,24 @@ def test_a_cluster_without_the_gateway_api_is_told(operator: Operator) -> None:
     operator.publish(route={"parentRefs": [{"name": "public"}]})
     assert "the cluster has no kind HTTPRoute; install it, or remove spec.serving.route" in operator.step()
     assert deployment(operator)
+
+
+@pytest.mark.parametrize("operator", [EXPOSED], indirect=True)
+def test_a_route_comes_and_goes_with_its_field_where_the_gateway_api_is(operator: Operator) -> None:
+    def routes() -> list[dict[str, Any]]:
+        return operator.kubectl.find("httproutes", f"speechops.dev/model={operator.name}")
+
+    with defined(operator.kubectl, "HTTPRoute"):
+        operator.publish(route={"parentRefs": [{"name": "public"}], "hostnames": ["espejo.example.com"]})
+        assert operator.step() == ""
+        (route,) = routes()
+        assert route["spec"]["hostnames"] == ["espejo.example.com"]
+        assert route["metadata"]["ownerReferences"][0]["name"] == operator.name
+        assert operator.step() == ""
+        assert routes() == [route], "the defaults that the API server adds are left"
+        operator.edit({"route": None})
+        assert operator.step() == ""
+        assert routes() == []
 
 
 @pytest.mark.parametrize("operator", [EXPOSED], indirect=True)

@@ -328,8 +328,9 @@ class ClusterEngine:
         if plan.keep_servers:
             return
         beside = accessories(self._owner, here.spec) if intent else {}
-        for kind in here.accessories.keys() - beside.keys():  # before the Deployment forgets them
-            await self._delete(ACCESSORIES[kind], here.accessories[kind])
+        existing = here.accessories or {}
+        for kind in existing.keys() - beside.keys():  # before the Deployment forgets them
+            await self._delete(ACCESSORIES[kind], existing[kind])
         if intent is None:
             await self._delete(DEPLOYMENTS, here.deployment)
             return
@@ -366,6 +367,8 @@ class ClusterEngine:
 
         Any answer that is an error is one, such as that of a webhook that is down.
         """
+        if here.accessories is None:
+            return None
         troubles = []
         for kind, wanted in (accessories(self._owner, here.spec) if intent else {}).items():
             try:

@@ -8,14 +8,14 @@ from pathlib import PurePosixPath
 from speechmodel_api.field_problems import InvalidSpec, read_spec
 from speechmodel_api.progress import StepProgress, TrainProgress
 from speechmodel_api.spec import SpeechModelSpec
-from speechmodel_api.status import ModelStatus, StageState
+from speechmodel_api.status import ModelStatus, SpeechModelStatus, StageState
 from speechmodel_plan import names
 from speechmodel_plan.observed import CanaryServers, Observed
 from speechmodel_plan.task import Owner
 
 from speechmodel_operator.cluster import observe
 from speechmodel_operator.cluster.api import ACCESSORIES, CLAIMS, DEPLOYMENTS, JOBS, MODELS, PODS, SERVICES, Api
-from speechmodel_operator.cluster.cache import Runs
+from speechmodel_operator.cluster.cache import Rehearsal, Runs
 from speechmodel_operator.cluster.errors import Refused
 from speechmodel_operator.cluster.views import Claim, Deployment, Job, Model, ObjectView, Pod, Service
 from speechmodel_operator.resources import labels, serving
@@ -53,8 +53,8 @@ class Snapshot:
     """The Deployment of a version that is tried."""
     services: Mapping[str, Service]
     """Those of the server, by name."""
-    accessories: Mapping[str, ObjectView]
-    """Objects beside the Deployment that are wanted or were wanted before, by kind."""
+    accessories: Mapping[str, ObjectView] | None
+    """Objects beside the Deployment that are wanted or were wanted before, by kind. None if they count as they were applied last."""
 
     @property
     def has_finalizer(self) -> bool:
@@ -151,7 +151,7 @@ async def read_snapshot(api: Api, owner: Owner, known: Api, ended_runs: Callable
         deployment=deployment,
         canary=canary,
         services={s.metadata.name: s for s in services if s.metadata.owned_by(owner.uid) and _of_server(s)},
-        accessories=await _read_accessories(api, owner, spec, deployment) if deployment else {},
+        accessories=await _read_accessories(api, owner, spec, status, deployment) if deployment else {},
     )
 
 
@@ -212,9 +212,14 @@ def _of_server(service: Service) -> bool:
 
 
 async def _read_accessories(
-    api: Api, owner: Owner, spec: SpeechModelSpec, deployment: Deployment
-) -> Mapping[str, ObjectView]:
-    """Read the kinds that the spec or the Deployment names. One that the operator may not read counts as absent."""
+    api: Api, owner: Owner, spec: SpeechModelSpec, status: SpeechModelStatus, deployment: Deployment
+) -> Mapping[str, ObjectView] | None:
+    """Read the kinds that the spec or the Deployment names. One that the operator may not read counts as absent.
+
+    No watch has them. A rehearsal reads them while the spec is not in effect, because the last step may have failed on one.
+    """
+    if isinstance(api, Rehearsal) and status.in_effect:
+        return None
     named = deployment.metadata.annotations.get(labels.ACCESSORIES, "").split(",")
     found = {}
     for kind in (named_kind for named_kind in ACCESSORIES if named_kind in {*named, *accessories(owner, spec)}):

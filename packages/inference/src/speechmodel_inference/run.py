@@ -40,6 +40,8 @@ def run() -> ExitCode:
         sys.stderr.write(f"{error}\n")
         return _refused(str(error))
     set_up_program_logging(settings.log_level, sys.stderr)
+    if settings.log_level == "DEBUG":  # it would log every header of a WebSocket, with the API key
+        logging.getLogger("uvicorn.error").setLevel(logging.INFO)
     try:
         # before the version is loaded: the program could not end until that is done
         with listening_socket(settings.listen) as listening, _listening_for_wyoming(settings) as wyoming:

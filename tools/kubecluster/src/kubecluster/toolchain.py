@@ -1,10 +1,12 @@
 """Build the Go programs, once for each state of their go.mod, go.sum, sources and recipe."""
 
 import hashlib
+import json
 import os
 import re
 import shutil
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from kubecluster.errors import MissingPrerequisite
@@ -24,6 +26,17 @@ PROGRAMS = {
     "helm": {"helm": "helm.sh/helm/v4/cmd/helm"},
     "promtool": {"promtool": "github.com/prometheus/prometheus/cmd/promtool"},
     "ct": {"ct": "github.com/helm/chart-testing/v3/ct"},
+    "crds": {},
+}
+# CustomResourceDefinitions of other projects, by the Go module that brings them; built into one file, crds.yaml
+CRDS = {
+    "github.com/fluxcd/kustomize-controller": ("config/crd/bases/kustomize.toolkit.fluxcd.io_kustomizations.yaml",),
+    "github.com/kedacore/keda/v2": ("config/crd/bases/keda.sh_scaledobjects.yaml",),
+    "github.com/prometheus-operator/prometheus-operator": tuple(
+        f"example/prometheus-operator-crd/monitoring.coreos.com_{plural}.yaml"
+        for plural in ("podmonitors", "prometheusrules", "servicemonitors")
+    ),
+    "sigs.k8s.io/gateway-api": ("config/crd/standard/gateway.networking.k8s.io_httproutes.yaml",),
 }
 # promtool tests rules: without the clients of every cloud that Prometheus can discover targets in
 TAGS = {"promtool": "remove_all_sd"}
@@ -61,6 +74,7 @@ def build(layout: Layout) -> dict[str, float]:
 def digest(module: Path, programs: dict[str, str]) -> str:
     """Return 16 hex digits of the hash over the module's sources and how they are built."""
     recipe = repr((programs, ENVIRONMENT, FLAGS, _linker_flags(module), KWOK_STAGES)) + TAGS.get(module.name, "")
+    recipe += repr(CRDS) if module.name == "crds" else ""
     total = hashlib.sha256(recipe.encode())
     sources = sorted(p for p in module.rglob("*") if p.suffix == ".go" or p.name in ("go.mod", "go.sum"))
     for path in sources:
@@ -103,7 +117,18 @@ def _build_module(module: Path, programs: dict[str, str], target: Path) -> None:
         folders = [Path(kwok) / "kustomize" / "stage" / stage for stage in KWOK_STAGES]
         stages = [path for folder in folders for path in sorted(folder.glob("*.yaml")) if path.stem != "kustomization"]
         (partial / "kwok-stages.yaml").write_text("\n---\n".join(path.read_text() for path in stages))
+    if module.name == "crds":
+        (partial / "crds.yaml").write_text(_definitions(module, env))
     partial.rename(target)
+
+
+def _definitions(module: Path, env: Mapping[str, str]) -> str:
+    """Return CRDS as one YAML text. The modules are downloaded without what they depend on, and go.sum has their digests."""
+    found = []
+    for name, paths in CRDS.items():
+        downloaded = json.loads(run("go", "mod", "download", "-json", name, cwd=module, env=env).stdout)
+        found += [Path(downloaded["Dir"], path).read_text() for path in paths]
+    return "\n---\n".join(found)
 
 
 def _prune(folder: Path, name: str) -> None:
