@@ -19,7 +19,7 @@ from speechmodel_api.status import Condition, SpeechModelStatus, StageStatus
 from speechmodel_api.tflite import PublishedTflite, TfliteFile
 from speechmodel_operator.resources.pod import settings_hashes
 from speechmodel_plan.observed import ALIVE, CanaryServers, Claim, Observed, Purge, Run, RunState, Server
-from speechmodel_plan.plan import Done, Plan, Report, StageRun
+from speechmodel_plan.plan import Done, Plan, PutOff, Report, StageRun
 from speechmodel_plan.reconcile import make_plan
 from speechmodel_plan.task import Owner
 
@@ -115,6 +115,8 @@ class World:
     deleted_at: datetime | None = None
     finalizer: bool = False
     interrupted: bool = False
+    busy: bool = False
+    """True while no place is free for servers that an upgrade of the operator changes."""
     started: list[str] = field(default_factory=list)
     data: str = "data"
     wer: float | None = 0.1
@@ -158,7 +160,7 @@ class World:
         """One reconciliation; with `forget_status` the operator ends before it could write the status."""
         self.now += timedelta(seconds=seconds)
         plan = self.plan = make_plan(self.observe())
-        report = self.report = plan.after(Done())
+        report = self.report = plan.after(Done(put_off=self._put_off(plan)))
         self.finalizer = report.finalizer
         for run in plan.stop:
             self.runs[run.name] = replace(run, state=RunState.ENDING)
@@ -202,6 +204,15 @@ class World:
             self.status = report.status
             self.writes += 1
         return plan
+
+    def _put_off(self, plan: Plan) -> PutOff:
+        server, canary = ((intent is not None and intent.upgrade_only) for intent in (plan.serving, plan.canary))
+        return PutOff(server and self.busy, canary and self.busy)
+
+    def upgrade(self) -> None:
+        """The operator has other images, so it wants another Deployment. The servers are ready as they are."""
+        assert self.server is not None
+        self.server = replace(self.server, settled=False, complete=False, steady=True)
 
     def finish(self, **change: Any) -> None:
         """The running stage succeeds, or ends as `change` says."""

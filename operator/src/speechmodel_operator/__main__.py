@@ -32,6 +32,7 @@ from speechmodel_operator.selected_namespaces import follow_namespaces
 from speechmodel_operator.settings import PREFIX, Settings, SettingsError
 from speechmodel_operator.supervisor import Supervisor
 from speechmodel_operator.telemetry import Telemetry
+from speechmodel_operator.upgrades import Upgrades
 from speechmodel_operator.watches import Watches
 
 log = logging.getLogger("speechmodel_operator")
@@ -44,7 +45,8 @@ async def operate(settings: Settings) -> None:
         api = Api(connection, telemetry)
         watches = Watches(settings.namespaces, settings.watch_seconds, telemetry)
         rehearsal = Rehearsal(api, watches.cache)
-        supervisor = Supervisor(_engines(api, rehearsal, settings, telemetry), telemetry)
+        upgrades = Upgrades(settings.server_upgrades_at_once, telemetry)
+        supervisor = Supervisor(_engines(api, rehearsal, settings, telemetry, upgrades), telemetry, upgrades)
         async with endpoints(settings, supervisor, telemetry):
             await wait_until_served(api)  # the liveness probe would end an operator that waits for it without an answer
             work = partial(_watch, api, settings, supervisor, watches, telemetry)
@@ -57,7 +59,7 @@ async def operate(settings: Settings) -> None:
 
 
 def _engines(
-    api: Api, rehearsal: Rehearsal, settings: Settings, telemetry: Telemetry
+    api: Api, rehearsal: Rehearsal, settings: Settings, telemetry: Telemetry, upgrades: Upgrades
 ) -> Callable[[Owner], ClusterEngine]:
     images = Images(
         settings.image_pipeline,
@@ -71,7 +73,7 @@ def _engines(
     )
     interval = timedelta(seconds=settings.progress_seconds)
     return lambda owner: ClusterEngine(
-        api, images, owner, progress_interval=interval, telemetry=telemetry, rehearsal=rehearsal
+        api, images, owner, progress_interval=interval, telemetry=telemetry, rehearsal=rehearsal, upgrades=upgrades
     )
 
 

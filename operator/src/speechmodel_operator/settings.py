@@ -38,6 +38,9 @@ class Settings(BaseSettings):
     """Namespace and name of the Lease that one of several operators holds, as namespace/name; empty for a single operator."""
     progress_seconds: Annotated[float, Field(ge=1, le=300)] = 10
     """Seconds between two readings of a training pod's log. Raise it for hundreds of models."""
+    server_upgrades_at_once: Annotated[int, Field(ge=1)] = 10
+    """Number of Deployments that are replaced at the same time because of an upgrade of the operator, or of these settings. What a
+    user edits is replaced at once."""
     watch_seconds: Annotated[float, Field(ge=1, le=3600)] = 120
     """Seconds after which a watch is opened again. A connection that is open but brings nothing is noticed after that."""
     liveness_port: Annotated[int, Field(ge=0, le=65535)] = 8080

@@ -23,6 +23,7 @@ from speechmodel_operator.cluster.errors import ClusterError, Conflict, NameConf
 from speechmodel_operator.jitter import jittered
 from speechmodel_operator.telemetry import Telemetry
 from speechmodel_operator.turns import Turns
+from speechmodel_operator.upgrades import Upgrades
 
 log = logging.getLogger(__name__)
 
@@ -83,8 +84,15 @@ class _Model:
 class Supervisor:
     """Keeps the tasks. `make_engine` makes the engine of one model."""
 
-    def __init__(self, make_engine: Callable[[Owner], ClusterSteps], telemetry: Telemetry | None = None) -> None:
+    def __init__(
+        self,
+        make_engine: Callable[[Owner], ClusterSteps],
+        telemetry: Telemetry | None = None,
+        upgrades: Upgrades | None = None,
+    ) -> None:
         self._make_engine = make_engine
+        self._upgrades = upgrades or Upgrades()
+        self._upgrades.wake = self.wake
         self._telemetry = telemetry or Telemetry()
         self._models: dict[str, _Model] = {}
         self._uids: dict[tuple[str, str], str] = {}
@@ -118,7 +126,10 @@ class Supervisor:
 
     async def take_up(self, owners: Iterable[Owner]) -> None:
         """Look at models that were there before the operator, a few at a time. One that was noticed since is left out."""
-        for owner in tuple(owners):
+        owners = tuple(owners)
+        fresh = [owner.uid for owner in owners if self._manages(owner) and owner.uid not in self._models]
+        self._upgrades.expect(fresh)
+        for owner in owners:
             if owner.uid not in self._models:
                 self.notice(owner)
             await asyncio.sleep(0)
@@ -127,8 +138,9 @@ class Supervisor:
 
     def notice(self, owner: Owner) -> None:
         """Wake a model after an event about it. The first event starts its task, if its namespace is managed."""
-        if self._selected is not None and owner.namespace not in self._selected:
+        if not self._manages(owner):
             self._outside[owner.uid] = owner
+            self._upgrades.forget(owner.uid)  # nobody will look at it
             return
         if owner.uid not in self._models:
             model = self._models[owner.uid] = _Model(owner)
@@ -137,6 +149,9 @@ class Supervisor:
         model = self._models[owner.uid]
         model.notice()
         self._turns.hasten(model, model.due_at)  # it may wait for its turn because of another event
+
+    def _manages(self, owner: Owner) -> bool:
+        return self._selected is None or owner.namespace in self._selected
 
     def gone(self, uid: str) -> None:
         """Take note that a model was deleted. Its task ends by itself."""
@@ -180,6 +195,7 @@ class Supervisor:
             if self._uids.get((owner.namespace, owner.name)) == owner.uid:
                 del self._uids[owner.namespace, owner.name]
             self._telemetry.forget(owner)
+            self._upgrades.forget(owner.uid)
 
     @asynccontextmanager
     async def _turn(self, model: _Model) -> AsyncIterator[None]:
@@ -239,6 +255,7 @@ class Supervisor:
                         if not isinstance(error, StepFailed):  # the engine has reported that
                             await engine.report_failure(Trouble(_reason(error), str(error) or type(error).__name__))
                         backoff = min(backoff * 2, LONGEST_BACKOFF)
+                self._upgrades.looked_at(model.owner.uid)
                 now = time.monotonic()
                 self._telemetry.stepped(outcome, now - began)
                 next_step = math.inf if pause is None else now + jittered(pause.total_seconds())

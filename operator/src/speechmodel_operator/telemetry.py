@@ -85,6 +85,12 @@ class Telemetry(Collector):
             ["namespace", "resource"],
             registry=self.registry,
         )
+        self._upgrades = Gauge(
+            "speechmodel_upgrades",
+            "Deployments of servers that an upgrade of the operator changes, by state: rolling_out or waiting.",
+            ["state"],
+            registry=self.registry,
+        )
         self._leading = Gauge(
             "speechmodel_leading",
             "1 if this operator does the work: it holds the Lease, or needs none. 0 if it waits.",
@@ -111,6 +117,11 @@ class Telemetry(Collector):
     def definition_lacks(self, fields: int) -> None:
         """Set the number of fields that the CustomResourceDefinition lacks."""
         self._missing.set(fields)
+
+    def upgrading(self, *, going_on: int, waiting: int) -> None:
+        """Set the number of Deployments that an upgrade of the operator replaces now, and of those that wait."""
+        self._upgrades.labels("rolling_out").set(going_on)
+        self._upgrades.labels("waiting").set(waiting)
 
     def lead(self, *, leading: bool) -> None:
         """Set whether this operator does the work."""

@@ -120,6 +120,7 @@ def test_a_pods_own_labels_and_annotations_do_not_replace_those_that_find_it(hel
 
 def test_the_operators_settings_are_all_set_and_all_known(helm: Helm, monkeypatch: pytest.MonkeyPatch) -> None:
     values = {"watchNamespaces": ["a", "b"], "logLevel": "DEBUG", "progressSeconds": 2.5, "watchSeconds": 30}
+    values |= {"serverUpgradesAtOnce": 1_000_000}
     (container,) = operator_pod(helm.manifests(values))["spec"]["containers"]
     environment = {entry["name"]: entry["value"] for entry in container["env"]}
     assert set(environment) == {PREFIX + name.upper() for name in Settings.model_fields}
@@ -128,6 +129,7 @@ def test_the_operators_settings_are_all_set_and_all_known(helm: Helm, monkeypatc
     settings = Settings.from_environment()
     assert settings.namespaces == ("a", "b")
     assert (settings.progress_seconds, settings.watch_seconds) == (2.5, 30)
+    assert settings.server_upgrades_at_once == 1_000_000
     ports = {port["name"]: port["containerPort"] for port in container["ports"]}
     assert ports == {"health": settings.liveness_port, "metrics": settings.metrics_port}
 

@@ -54,6 +54,7 @@ BAD: list[tuple[Object, str]] = [
     ({"imagePullSecrets": ["regcred"]}, "at '/imagePullSecrets/0': got string, want object"),
     ({"logLevel": "debug"}, "at '/logLevel': value must be one of 'DEBUG', 'INFO', 'WARNING', 'ERROR'"),
     ({"progressSeconds": 0}, "at '/progressSeconds': minimum: got 0, want 1"),
+    ({"serverUpgradesAtOnce": 0}, "at '/serverUpgradesAtOnce': minimum: got 0, want 1"),
     ({"serviceAccount": {"create": False}}, "at '/serviceAccount/name'"),
     ({"resources": {"limits": {"memory": "512 MB"}}}, "at '/resources/limits/memory'"),
     ({"nodeSelector": {"gpu": True}}, "at '/nodeSelector/gpu': got boolean, want string"),

@@ -28,10 +28,11 @@ from speechmodel_operator.cluster.views import Claim, Deployment, Job, Manifest,
 from speechmodel_operator.resources import labels
 from speechmodel_operator.resources.pod import STAGE_CONTAINER
 from speechmodel_operator.resources.workers import JOB_NAME
+from speechmodel_operator.upgrades import Upgrades
 from speechmodel_plan import names
 from speechmodel_plan.conditions import Failures
 from speechmodel_plan.observed import RunState, Trouble
-from speechmodel_plan.plan import Plan, Report, ServingIntent
+from speechmodel_plan.plan import Done, Plan, PutOff, Report, ServingIntent
 from speechmodel_plan.reconcile import Gone, StepFailed, make_plan, reconcile
 from support.world import World
 
@@ -210,6 +211,37 @@ class Serving(Server):
                 {"metadata": metadata(name, 3, uid=OWNER.uid), "spec": SCALED, "status": status}
             )
         return await super().get(resource, namespace, name)
+
+
+async def test_an_upgrade_waits_for_a_place_and_one_that_is_refused_keeps_it() -> None:
+    """Otherwise every model would fail while a webhook is down, and be replaced at once when it is back."""
+
+    class Refusing(Serving):
+        refusing = False
+
+        async def apply(self, resource: Resource[Any], namespace: str, manifest: Manifest, *, force: bool) -> Any:
+            if resource is DEPLOYMENTS and self.refusing:
+                raise Refused(403, "a webhook denied it")
+            return await super().apply(resource, namespace, manifest, force=force)
+
+    async def apply() -> Done:
+        seen = await engine.observe()
+        assert seen is not None
+        return await engine.apply(Serve(seen=seen, finalizer=False, serving=ServingIntent(MODEL, 2, upgrade_only=True)))
+
+    server, upgrades, other = Refusing(), Upgrades(limit=1), ("other", labels.SERVER)
+    server.version = "7"
+    interval = timedelta(seconds=60)
+    engine = ClusterEngine(cast(Api, server), IMAGES, OWNER, progress_interval=interval, upgrades=upgrades)
+    assert upgrades.take(other, 1)
+    assert (await apply()).put_off == PutOff(server=True)
+    assert DEPLOYMENTS.kind not in {manifest["kind"] for manifest in server.applied}
+    upgrades.forget("other")
+    server.refusing = True
+    done = await apply()
+    assert (done.put_off, done.failures.serving) == (PutOff(), Trouble("Refused", "a webhook denied it"))
+    await engine.observe()
+    assert not upgrades.take(other, 1)
 
 
 class Watched(Server):

@@ -199,6 +199,7 @@ def test_a_deployment_that_was_made_from_another_spec_is_not_settled(wanted: str
     server = observe.server_of(Deployment.model_validate(deployment), [], NOW, wanted)
     assert server
     assert server.settled is settled
+    assert server.steady, "every replica is ready all the same"
 
 
 def test_a_purge_without_its_secret_will_not_heal() -> None:

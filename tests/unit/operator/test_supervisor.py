@@ -13,6 +13,7 @@ from speechmodel_operator import supervisor as module
 from speechmodel_operator.cluster.errors import ClusterError, Conflict, NameConflict, NoAnswer, Refused
 from speechmodel_operator.supervisor import Supervisor
 from speechmodel_operator.telemetry import Telemetry
+from speechmodel_operator.upgrades import Upgrades
 from speechmodel_plan.conditions import Failures
 from speechmodel_plan.observed import Observed, Trouble
 from speechmodel_plan.plan import Done, Plan, Report
@@ -341,6 +342,34 @@ async def test_an_edit_does_not_wait_for_the_models_that_are_taken_up_at_the_sta
     assert len(started) == module.STEPS_AT_START + 1
     taking.cancel()
     await found.stop()
+
+
+async def test_no_upgrade_begins_before_each_model_had_a_step_be_it_one_that_fails() -> None:
+    goes_on, upgrades = asyncio.Event(), Upgrades(limit=1)
+
+    class Slow(Engine):
+        async def react(self) -> timedelta | None:
+            await goes_on.wait()
+            return None
+
+    engines = {"m0": Slow(), "m1": Engine(errors=[NoAnswer("the API server is away")])}
+    found = Supervisor(lambda owner: engines[owner.name], upgrades=upgrades)
+    found.select(frozenset({"ns"}))
+    await found.take_up([Owner("ns", "m0", "u0"), Owner("ns", "m1", "u1"), Owner("elsewhere", "m2", "u2")])
+    await until(lambda: engines["m1"].failures != [])
+    assert not upgrades.take(("u3", "server"), 1)
+    goes_on.set()
+    await until(lambda: upgrades.take(("u3", "server"), 1))
+    await found.stop()
+
+
+async def test_a_model_whose_namespace_is_no_longer_managed_holds_up_no_upgrade() -> None:
+    upgrades = Upgrades(limit=1)
+    found = Supervisor(lambda _: Engine(), upgrades=upgrades)
+    found.select(frozenset())
+    upgrades.expect([OWNER.uid])  # its namespace lost its label during the first look at thousands
+    found.notice(OWNER)
+    assert upgrades.take(("u3", "server"), 1)
 
 
 async def test_events_that_change_nothing_do_not_put_off_the_step_that_reads_everything() -> None:

@@ -18,8 +18,8 @@ from speechmodel_plan import names
 from speechmodel_plan.conditions import Failures
 from speechmodel_plan.deletion import PURGE_LIMIT
 from speechmodel_plan.events import failure_events
-from speechmodel_plan.observed import Observed, Run, Trouble
-from speechmodel_plan.plan import ClaimIntent, Done, Plan, Report, ServingIntent, StageRun
+from speechmodel_plan.observed import Observed, Run, Server, Trouble
+from speechmodel_plan.plan import ClaimIntent, Done, Plan, PutOff, Report, ServingIntent, StageRun
 from speechmodel_plan.reconcile import Gone, reconcile
 from speechmodel_plan.status import decides_the_same, failed_status
 from speechmodel_plan.task import Owner
@@ -42,12 +42,13 @@ from speechmodel_operator.cluster.events import EventReader
 from speechmodel_operator.cluster.progress import ProgressReader
 from speechmodel_operator.cluster.snapshot import Snapshot, read_snapshot, spec_of
 from speechmodel_operator.cluster.status import post_events, write_status
-from speechmodel_operator.cluster.views import Claim, Manifest, Model, ObjectView, ViewT
-from speechmodel_operator.cluster.writer import Writer
+from speechmodel_operator.cluster.views import Claim, Deployment, Manifest, Model, ObjectView, ViewT
+from speechmodel_operator.cluster.writer import Writer, differs
 from speechmodel_operator.resources import claim, jobs, labels, pod, serving, workers
 from speechmodel_operator.resources.accessories import accessories, service_name
 from speechmodel_operator.resources.jobs import Images
 from speechmodel_operator.telemetry import Telemetry
+from speechmodel_operator.upgrades import Upgrades
 
 log = logging.getLogger(__name__)
 
@@ -66,8 +67,10 @@ class ClusterEngine:
         progress_interval: timedelta,
         telemetry: Telemetry | None = None,
         rehearsal: Rehearsal | None = None,
+        upgrades: Upgrades | None = None,
     ) -> None:
         self._telemetry = telemetry or Telemetry()
+        self._upgrades = upgrades or Upgrades()
         self._known: Api = api
         """Source of the claim, the Deployment and the Services: the API server, or the watches after an event."""
         self._rehearsal = rehearsal
@@ -124,9 +127,12 @@ class ClusterEngine:
         progress, now = await self._progress.read(self._snapshot), self._now()
         said = await self._events.read(self._snapshot, now)
         canary = await read_canary(self._snapshot.canary, self._snapshot.pods, now, said)
-        return self._snapshot.observed(
+        seen = self._snapshot.observed(
             self._deployment, progress, self._progress.interval, said, now, self._applied_generation, canary
         )
+        self._follow(labels.SERVER, self._snapshot.deployment, seen.server)
+        self._follow(labels.CANARY, self._snapshot.canary, canary.server if canary else None)
+        return seen
 
     async def apply(self, plan: Plan) -> Done:
         """Apply the plan, starting with our finalizer, so that every published object can be removed later."""
@@ -156,12 +162,13 @@ class ClusterEngine:
         _, discard_failure = await _attempt(self._remove(here, plan.discard))
         if start_failure is not None and start_failure.reason is Reason.QUOTA_EXCEEDED and plan.discard:
             held, start_failure = await _attempt(self._start(here, plan.start))  # a quota of Jobs has room now
-        problems, size_failure = await self._ensure_servers(here, plan), None
+        (problems, waits), size_failure = await self._ensure_servers(here, plan), None
         if claim_failure is not None and claim_failure.reason is Reason.CLAIM_SIZE_REFUSED:  # the stages go on
             claim_failure, size_failure = None, claim_failure
         stages = stop_failure or claim_failure or start_failure
         failures = replace(problems, stages=stages, beside=problems.beside or size_failure or discard_failure)
-        return Done(failures, not_started=stop_failure is not None or start_failure is not None, held=held)
+        not_started = stop_failure is not None or start_failure is not None
+        return Done(failures, not_started=not_started, held=held, put_off=waits)
 
     async def report(self, report: Report) -> None:
         """Write the status and post the Events, then remove our finalizer if it is no longer needed."""
@@ -300,9 +307,9 @@ class ClusterEngine:
                 f"allowVolumeExpansion, or set {field} to {asked}"
             ) from error
 
-    async def _ensure_servers(self, here: Snapshot, plan: Plan) -> Failures:
+    async def _ensure_servers(self, here: Snapshot, plan: Plan) -> tuple[Failures, PutOff]:
         """Apply the Deployment, the Service, the canary and the objects beside them, each on its own, and return the problems."""
-        _, deployment = await _attempt(self._ensure_deployment(here, plan))
+        put_off, deployment = await _attempt(self._ensure_deployment(here, plan))
         _, service = await _attempt(self._ensure_service(here, plan))
         beside = []
         # the pods of a server that is managed twice serve all the same
@@ -313,34 +320,57 @@ class ClusterEngine:
         if service is not None and (service.reason is Reason.MANAGED_TWICE or self._has_service(here, plan)):
             beside.append(service)
             service = None
-        _, canary = await _attempt(self._ensure_canary(here, plan))
+        canary_put_off, canary = await _attempt(self._ensure_canary(here, plan))
         served = deployment is None and service is None
         others = await self._ensure_beside(here, plan.serving) if served else None
         first = next((problem for problem in (*beside, canary, others) if problem is not None), None)
-        return Failures(serving=deployment, service=service, beside=first)
+        failures = Failures(serving=deployment, service=service, beside=first)
+        return failures, PutOff(server=bool(put_off), canary=bool(canary_put_off))
 
     def _has_service(self, here: Snapshot, plan: Plan) -> bool:
         """Return True when the Service of the server that is wanted is there."""
         return plan.serving is not None and serving.service(self._owner, here.spec)["metadata"]["name"] in here.services
 
-    async def _ensure_deployment(self, here: Snapshot, plan: Plan) -> None:
+    async def _ensure_deployment(self, here: Snapshot, plan: Plan) -> bool:
+        """Make the Deployment as it is wanted. Return True if that is put off."""
         intent = plan.serving
         if plan.keep_servers:
-            return
+            return False
         beside = accessories(self._owner, here.spec) if intent else {}
         existing = here.accessories or {}
         for kind in existing.keys() - beside.keys():  # before the Deployment forgets them
             await self._delete(ACCESSORIES[kind], existing[kind])
         if intent is None:
             await self._delete(DEPLOYMENTS, here.deployment)
-            return
-        wanted = self._deployment(here.spec, intent.model)
+            return False
         current = here.deployment.spec.replicas if here.deployment else None
-        applied = await self._writer.ensure(
-            DEPLOYMENTS, serving.with_replicas(wanted, here.spec, current), here.deployment
-        )
+        wanted = serving.with_replicas(self._deployment(here.spec, intent.model), here.spec, current)
+        if self._put_off(labels.SERVER, here.deployment, wanted, upgrade_only=intent.upgrade_only):
+            return True
+        applied = await self._writer.ensure(DEPLOYMENTS, wanted, here.deployment)
         if applied is not None:
             self._applied_generation = applied.metadata.generation
+        return False
+
+    def _put_off(self, component: str, existing: Deployment | None, wanted: Manifest, *, upgrade_only: bool) -> bool:
+        """Return True when a change of a Deployment waits for others that an upgrade of the operator changes."""
+        key = self._owner.uid, component
+        if upgrade_only and existing is not None and differs(existing, wanted):
+            return not self._upgrades.take(key, self._current().model.metadata.generation)
+        self._upgrades.waits_no_more(key)
+        return False
+
+    def _follow(self, component: str, deployment: Deployment | None, server: Server | None) -> None:
+        """Report how a roll-out goes on that may have been waited for."""
+        key, generation = (self._owner.uid, component), self._current().model.metadata.generation
+        if deployment is None or server is None or server.settled:
+            self._upgrades.follow(key, generation, settled=True, mixed=False, replaced=0)
+            return
+        status = deployment.status
+        late = status.observed_generation < deployment.metadata.generation
+        mixed = late or status.replicas != status.updated_replicas
+        replaced = 0 if late or server.steady else status.updated_replicas
+        self._upgrades.follow(key, generation, settled=False, mixed=mixed, replaced=replaced)
 
     async def _ensure_service(self, here: Snapshot, plan: Plan) -> None:
         if plan.keep_servers:
@@ -353,14 +383,18 @@ class ClusterEngine:
         for other in (service for found, service in here.services.items() if found != name):
             await self._delete(SERVICES, other)
 
-    async def _ensure_canary(self, here: Snapshot, plan: Plan) -> None:
+    async def _ensure_canary(self, here: Snapshot, plan: Plan) -> bool:
+        """Make the Deployment of the canary as it is wanted, or delete it. Return True if that is put off."""
         intent = plan.canary
         if intent is None:
             if not plan.keep_servers:
                 await self._delete(DEPLOYMENTS, here.canary)
-            return
+            return False
         wanted = serving.canary(self._images, self._owner, here.spec, intent.model, intent.replicas)
+        if self._put_off(labels.CANARY, here.canary, wanted, upgrade_only=intent.upgrade_only):
+            return True
         await self._writer.ensure(DEPLOYMENTS, wanted, here.canary)
+        return False
 
     async def _ensure_beside(self, here: Snapshot, intent: ServingIntent | None) -> Trouble | None:
         """Apply the objects beside the Deployment, each on its own, and return the first problem.

@@ -92,13 +92,15 @@ def server_of(
     version = deployment.spec.template.metadata.labels.get(labels.VERSION_SERVED, "")
     applied = metadata.annotations.get(labels.APPLIED)
     generation = metadata.generation if least is None or applied_generation is None else applied_generation
-    current = status.observed_generation >= generation and wanted in (None, applied)
+    observed = status.observed_generation >= generation
+    current = observed and wanted in (None, applied)
     if least is None:
         counts = (status.replicas, status.updated_replicas, status.ready_replicas)
-        settled = current and all(count == deployment.spec.replicas for count in counts)
+        steady = observed and all(count == deployment.spec.replicas for count in counts)
     else:
         enough = min(max(least, 1), deployment.spec.replicas)
-        settled = current and status.replicas == status.updated_replicas and status.ready_replicas >= enough
+        steady = observed and status.replicas == status.updated_replicas and status.ready_replicas >= enough
+    settled = steady and current
     latest = _of_newest_template(
         pod
         for pod in server_pods
@@ -113,6 +115,7 @@ def server_of(
         complete=current
         and status.replicas == status.updated_replicas
         and (status.updated_replicas > 0 or deployment.spec.replicas == 0),
+        steady=steady,
     )
 
 

@@ -98,7 +98,7 @@ class Writer:
                 return created
             if not existing.metadata.owned_by(self._owner.uid):
                 raise NameConflict(resource.kind, name)
-        if existing.deleting or not _differs(existing, wanted):
+        if existing.deleting or not differs(existing, wanted):
             return None
         repeated = self._repeats(resource.kind, existing, wanted)
         read = {"uid": existing.metadata.uid}
@@ -131,7 +131,7 @@ class Writer:
         return self._api
 
 
-def _differs(existing: ObjectView, wanted: Manifest) -> bool:
+def differs(existing: ObjectView, wanted: Manifest) -> bool:
     """Return True when another object is wanted than was applied last, or when something was edited that serving, or finding the
     object again, depends on.
     """

@@ -518,6 +518,13 @@ class Reason(StrEnum):
         "Correct or remove serving.pinnedVersion.",
     )
     SERVING = "Serving", Severity.NORMAL, "At least one replica is ready."
+    WAITING_FOR_UPGRADE = (
+        "WaitingForUpgrade",
+        Severity.ROUTINE,
+        "The servers answer as before. An upgrade of the operator, or of its settings, changes them, and it replaces those of a limited "
+        "number of models at a time.",
+        "Nothing. An edit of the SpeechModel replaces them at once, and serverUpgradesAtOnce of the chart sets the number.",
+    )
     SCALED_TO_ZERO = "ScaledToZero", Severity.NORMAL, "The field serving.replicas is 0, so no server runs."
     READY = (
         "Ready",

@@ -207,7 +207,10 @@ def _served(serving: Serving | None, server: Server | None, model: ModelStatus |
         reason = Reason.NOTHING_PUBLISHED if model is None else Reason.DEPLOYING
         return Verdict(False, reason, "no server is running yet")
     if server.ready_replicas > 0:
-        return Verdict(True, Reason.SERVING, f"{server.ready_replicas} of {server.replicas} replicas are ready")
+        ready = f"{server.ready_replicas} of {server.replicas} replicas are ready"
+        if server.waits:
+            return Verdict(True, Reason.WAITING_FOR_UPGRADE, f"{ready}; they are replaced when fewer other servers are")
+        return Verdict(True, Reason.SERVING, ready)
     if server.replicas == 0:
         return Verdict(False, Reason.SCALED_TO_ZERO, "the Deployment has 0 replicas")
     if server.trouble:

@@ -101,6 +101,10 @@ class Server:
     trouble: Trouble | None = None
     complete: bool = False
     """True when no pod has an earlier template any more. Some replicas may be missing or not ready."""
+    steady: bool = False
+    """True when every replica is ready with the pod template that was applied last, which may not be the one that is wanted now."""
+    waits: bool = False
+    """True when the engine puts off the change that is wanted."""
 
 
 @dataclass(frozen=True)

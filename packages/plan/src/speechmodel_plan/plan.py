@@ -21,6 +21,7 @@ from speechmodel_plan.promotion import Choice, choose
 from speechmodel_plan.records import Records
 from speechmodel_plan.runs import look_at_runs
 from speechmodel_plan.status import compute_status
+from speechmodel_plan.upgrades import upgrade_of_canary_only, upgrade_only
 
 LOOK_AGAIN = timedelta(seconds=60)
 """Longest time between two steps while a stage is due, because a watch may lose an event."""
@@ -52,6 +53,8 @@ class ServingIntent:
 
     model: ModelStatus
     replicas: int
+    upgrade_only: bool = False
+    """True when another Deployment is wanted because of the operator alone. The engine may put that off."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,8 @@ class CanaryIntent:
 
     model: ModelStatus
     replicas: int
+    upgrade_only: bool = False
+    """True when whatever their Deployment lacks comes from the operator alone. The engine may put that off."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,17 @@ class ClaimIntent:
     name: str
     owned: bool
     """True when it is deleted together with the SpeechModel."""
+
+
+@dataclass(frozen=True)
+class PutOff:
+    """Deployments that go on as they are for now, because an upgrade of the operator replaces a limited number at a time."""
+
+    server: bool = False
+    canary: bool = False
+
+
+NOTHING_PUT_OFF = PutOff()
 
 
 @dataclass(frozen=True)
@@ -83,6 +99,7 @@ class Done:
     """True when the run in `Plan.start` could not be created, or a run in `Plan.stop` could not be ended."""
     held: Trouble | None = None
     """The reason why the run that was created does not run at once, such as a queue of Kueue."""
+    put_off: PutOff = NOTHING_PUT_OFF
     purge_refused: Trouble | None = None
     """The reason why the purge Job cannot be created at all."""
 
@@ -149,7 +166,7 @@ class StepPlan(Plan):
         """Return the status and the Events. A run that could not be created keeps its attempt."""
         records = self.recorded if done.not_started else self._held(done)
         status, failure = (
-            compute_status(self.seen, records, self.decision, self.choice, done.failures),
+            compute_status(_as_served(self.seen, done), records, self.decision, self.choice, done.failures),
             done.failures.first,
         )
         posted = events(self.seen.status, status)
@@ -176,7 +193,8 @@ def plan_step(seen: Observed) -> Plan:
     stop = tuple(run for run in seen.runs if run.stoppable and not _goes_on(run, decision))
     discard = tuple(run for run in seen.runs if run.state not in ALIVE and not _kept(run, seen, records))
     choice, serving = choose(seen, decision), seen.spec.serving
-    model = choice.model
+    model, upgrade = choice.model, upgrade_only(seen, decision, choice)
+    look_again = _look_again(seen, decision, choice, stopping=bool(stop), discarding=bool(discard), upgrade=upgrade)
     return StepPlan(
         seen=seen,
         finalizer=_finalizer(seen, records),
@@ -184,10 +202,11 @@ def plan_step(seen: Observed) -> Plan:
         discard=discard,
         start=_stage_run(seen, decision) if isinstance(decision, Start) else None,
         claim=_claim(seen, decision),
-        serving=ServingIntent(model, serving.replicas) if serving and model else None,
+        serving=ServingIntent(model, serving.replicas, upgrade) if serving and model else None,
         keep_servers=serving is not None and model is None,
         canary=_canary(seen, choice),
-        look_again=_look_again(seen, decision, choice, stopping=bool(stop), discarding=bool(discard)),
+        # the engine wakes one that waits, but a wait that only an event ends could last for ever
+        look_again=look_again or (RESYNC if upgrade else None),
         records=records,
         recorded=recorded,
         decision=decision,
@@ -234,7 +253,16 @@ def _canary(seen: Observed, choice: Choice) -> CanaryIntent | None:
     if choice.canary is None or choice.latest is None:
         return None
     served = seen.server.replicas if seen.server else 1
-    return CanaryIntent(choice.latest, number_of_servers(choice.canary.settings.percent, served))
+    replicas = number_of_servers(choice.canary.settings.percent, served)
+    return CanaryIntent(choice.latest, replicas, upgrade_of_canary_only(seen, choice, replicas))
+
+
+def _as_served(seen: Observed, done: Done) -> Observed:
+    """Return what was seen. A server whose change is put off counts as settled: the spec is in effect as before."""
+    if seen.server is None or done.put_off == NOTHING_PUT_OFF:
+        return seen
+    server = replace(seen.server, waits=True)
+    return replace(seen, server=replace(server, settled=True, complete=True) if done.put_off.server else server)
 
 
 def _claim(seen: Observed, decision: Decision) -> ClaimIntent | None:
@@ -245,7 +273,7 @@ def _claim(seen: Observed, decision: Decision) -> ClaimIntent | None:
 
 
 def _look_again(
-    seen: Observed, decision: Decision, choice: Choice, *, stopping: bool, discarding: bool
+    seen: Observed, decision: Decision, choice: Choice, *, stopping: bool, discarding: bool, upgrade: bool
 ) -> timedelta | None:
     match decision:
         case Hold(finding=finding) | Stop(finding=finding) if finding.until:
@@ -264,6 +292,7 @@ def _look_again(
             model = choice.model
             version = model.version if model else None
             settled = seen.server is not None and seen.server.settled and seen.server.version == version
+            settled = settled or upgrade  # the engine wakes one that waits, and the Deployment one that begins
             if discarding or not (settled or seen.spec.serving is None or model is None):
                 return LOOK_AGAIN
             return RESYNC if settled else None
