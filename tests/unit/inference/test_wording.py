@@ -111,10 +111,14 @@ def test_refusals_of_forms_and_paths_are_in_our_words(client: TestClient) -> Non
     for content, sent in ((b"no parts", form), (b"", "multipart/form-data"), (b"--x\r\n\r\n--x--", form)):
         answer = client.post("/v1/audio/transcriptions", content=content, headers={"Content-Type": sent}).json()
         assert "`curl -F file=@take.wav`" in answer["error"]["message"]
-    many = client.post(
-        "/v1/audio/transcriptions", data={f"field{number}": "x" for number in range(65)}, files={"file": b"x"}
-    )
-    assert "one file and at most 64 fields" in many.json()["error"]["message"]
+        assert "is not valid multipart/form-data" in answer["error"]["message"]
+    two = client.post("/v1/audio/transcriptions", files=[("file", b"x"), ("file", b"y")]).json()
+    assert two["error"]["message"].startswith("The body has more than one file;")
+    fields = {f"field{number}": "x" for number in range(65)}
+    many = client.post("/v1/audio/transcriptions", data=fields, files={"file": b"x"}).json()
+    assert many["error"]["message"].startswith("The body has more than 64 fields;")
+    long = client.post("/v1/audio/transcriptions", data={"prompt": "x" * (1 << 20) + "x"}, files={"file": b"x"}).json()
+    assert long["error"]["message"].startswith("The field 'prompt' has more than 1 MiB of text;")
     nothing = client.get("/v1/nothing").json()["error"]["message"]
     assert nothing == "GET /v1/nothing: there is no such path; /openapi.json has those that there are."
 
