@@ -120,7 +120,7 @@ def test_refusals_of_forms_and_paths_are_in_our_words(client: TestClient) -> Non
     long = client.post("/v1/audio/transcriptions", data={"prompt": "x" * (1 << 20) + "x"}, files={"file": b"x"}).json()
     assert long["error"]["message"].startswith("The field 'prompt' has more than 1 MiB of text;")
     nothing = client.get("/v1/nothing").json()["error"]["message"]
-    assert nothing == "GET /v1/nothing: there is no such path; /openapi.json has those that there are."
+    assert nothing == "GET /v1/nothing: no such path; /openapi.json lists the paths."
 
 
 def test_the_path_of_a_wrong_field_of_an_event_begins_behind_the_type_of_the_event(client: TestClient) -> None:
