@@ -74,7 +74,7 @@ async function decide(clip, work, key, values = {}) {
   byId("problem").hidden = true;
   const place = inbox.clips.indexOf(clip);
   try {
-    const letters = (await work())?.new_letters.join(" ");
+    const letters = (await work())?.new_letters?.join(" "); // an older server names none
     said = [key, { ...values, letters }];
     lookAtRetraining();
   } catch (error) {

@@ -143,7 +143,7 @@ async function save() {
     report(error);
     return;
   }
-  const { text: saved, heard, new_letters: letters } = last;
+  const { text: saved, heard, new_letters: letters = [] } = last; // an older server names none
   sentence = next();
   show("idle", heard === saved ? "saved" : heard ? "savedHeard" : "savedNothing", { text: saved, heard, letters: letters.join(" ") });
 }
