@@ -31,6 +31,15 @@ VOLUMES = (
     "storageclass",
 )
 """Parts of the scheduler's message about volumes, in lower case."""
+UNBOUND = (
+    "unbound immediate persistentvolumeclaims",
+    "persistent volumes to bind",
+    "volumebinding",
+    "binding volumes",
+    "provisioning",
+    "storageclass",
+)
+"""Parts of those that may be about a claim without a volume. Others are about a claim that does not exist, or about a volume."""
 NO_NODE = ("", "Unschedulable", "SchedulerError")
 """Reasons of the scheduler for a pod without a node. It has others of its own, such as SchedulingGated."""
 _MISSING = re.compile(
@@ -92,15 +101,15 @@ def mounting_for_long(pod: Pod, now: datetime) -> bool:
 
 
 def unbound_for_long(pod: Pod, now: datetime) -> bool:
-    """Return True for a pod that has no node for longer than usual because of a volume, or for a reason that the scheduler does not
-    give. It gives none for up to ten minutes while a volume is made on the node that it chose.
+    """Return True for a pod that has no node for longer than usual because a claim has no volume, or for a reason that the scheduler
+    does not give. It gives none for up to ten minutes while a volume is made on the node that it chose.
     """
     created, scheduled = pod.metadata.creation_timestamp, _condition(pod, "PodScheduled")
     if created is None or now - created < VOLUMES_AFTER or pod.deleting or pod.status.phase != "Pending":
         return False
     if scheduled is None:
         return True
-    return scheduled.status == "False" and _unscheduled(scheduled).reason is Reason.VOLUME_PENDING
+    return scheduled.status == "False" and any(part in scheduled.message.lower() for part in UNBOUND)
 
 
 def names_missing(message: str) -> bool:
