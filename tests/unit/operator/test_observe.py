@@ -243,6 +243,7 @@ QUEUE = "kueue.x-k8s.io/queue-name"
         ),
         ({QUEUE: "wrong"}, None, {QUEUE: "gpus"}, True),
         ({QUEUE: "gpus"}, None, {QUEUE: "gpus"}, False),
+        ({QUEUE: "default"}, None, {}, False),
     ],
     ids=[
         "corrected",
@@ -253,6 +254,7 @@ QUEUE = "kueue.x-k8s.io/queue-name"
         "a priority",
         "an old Job",
         "an old Job, the same",
+        "an old Job in Kueue's default queue",
     ],
 )
 def test_a_job_that_waits_is_relabelled_once_the_model_has_other_labels_for_kueue(

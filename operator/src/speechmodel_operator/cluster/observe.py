@@ -274,13 +274,16 @@ def _state(job: Job, job_pods: Iterable[Pod]) -> RunState:
 def _relabelled(job: Job, model_labels: Mapping[str, str] | None) -> bool:
     """Return True for a suspended Job that was created with other labels than the SpeechModel hands down now.
 
-    Those that a webhook added to the Job do not count. A Job of an earlier release does not say what it was created with.
+    Those that a webhook added to the Job do not count. A Job of an earlier release does not say what it was created with, so only
+    labels that the SpeechModel has are compared: Kueue may have added its default queue.
     """
     if model_labels is None or not job.spec.suspend or job.deleting or job.finished is not None:
         return False
-    before = job.metadata.annotations.get(labels.INHERITED_AS)
-    created_with = labels.inherited_as(labels.inherited(job.metadata.labels)) if before is None else before
-    return created_with != labels.inherited_as(labels.inherited(model_labels))
+    wanted = labels.inherited(model_labels)
+    created_with = job.metadata.annotations.get(labels.INHERITED_AS)
+    if created_with is None:
+        return any(job.metadata.labels.get(name) != value for name, value in wanted.items())
+    return created_with != labels.inherited_as(wanted)
 
 
 def _queued(job: Job) -> bool:
