@@ -323,6 +323,8 @@ def test_a_crashed_server_of_the_settings_before_is_no_reason_once_there_is_a_po
 
 
 OOM: Object = {"exitCode": 137, "reason": "OOMKilled"}
+LOST: Object = {"exitCode": 137, "reason": "ContainerStatusUnknown", "startedAt": None, "finishedAt": None}
+"""The end of a container whose node was restarted. The kubelet knows no times."""
 
 
 def crashing(
@@ -404,10 +406,19 @@ def test_a_crash_loop_has_one_reason_and_one_message_while_the_container_is_star
         (running("2025-12-31T23:59:00Z"), 3, {"exitCode": 1}, False),
         (running("2026-01-01T00:09:58Z"), 1, {"exitCode": 1}, False),
         (running("2026-01-01T00:09:58Z"), 9, {"exitCode": 1, "startedAt": "2025-12-31T00:00:00Z"}, False),
+        (running("2026-01-01T00:09:58Z"), 2, LOST, False),
         ({"terminated": {"exitCode": 1}}, 0, None, False),
         ({"waiting": {"reason": "PodInitializing"}}, 3, {"exitCode": 1}, False),
     ],
-    ids=["ready", "runs for long", "crashed once", "ran for long before", "crashes first", "waits for fetch"],
+    ids=[
+        "ready",
+        "runs for long",
+        "crashed once",
+        "ran for long before",
+        "its node restarted",
+        "crashes first",
+        "waits for fetch",
+    ],
 )
 def test_a_container_that_may_have_recovered_is_not_in_a_crash_loop(
     state: Object, restarts: int, last: Object | None, ready: bool

@@ -9,14 +9,13 @@ from prometheus_client.parser import text_string_to_metric_families
 from speechmodel_api.status import CanaryServer
 from speechmodel_plan.observed import CanaryServers, Crash
 
+from speechmodel_operator.cluster.containers import LOST_CONTAINER
 from speechmodel_operator.cluster.observe import NOTHING_SAID, server_of, with_stage
 from speechmodel_operator.cluster.views import Deployment, Pod
 from speechmodel_operator.resources import labels
 
 TIMEOUT_SECONDS = 5.0
 LARGEST_ANSWER = 1 << 20
-LOST_CONTAINER = ("Unknown", "ContainerStatusUnknown")
-"""Reasons of the kubelet for a container that ended because its node did."""
 
 
 class Unreadable(Exception):
