@@ -70,8 +70,8 @@ def started_at(pod: Pod, container: str) -> datetime | None:
     return began.started_at if began else None
 
 
-def trouble(pod: Pod, now: datetime, said: str = "") -> Trouble | None:
-    """Return the reason why a pod makes no progress. `said` is what Events say about it, if they were read."""
+def trouble(pod: Pod, now: datetime, event_message: str = "") -> Trouble | None:
+    """Return the reason why a pod makes no progress. `event_message` is that of Events about it, if they were read."""
     if stuck := _stuck(pod, now):
         return stuck
     if disrupted := disruption(pod):
@@ -85,9 +85,9 @@ def trouble(pod: Pod, now: datetime, said: str = "") -> Trouble | None:
         return None
     name = pod.metadata.name
     where = f"pod {name} on node {pod.spec.node_name}"
-    if names_missing(said):
-        return Trouble(Reason.CREDENTIALS_MISSING, f"{where}: {said}")
-    why = said or f"`kubectl describe pod {name}` shows why"
+    if names_missing(event_message):
+        return Trouble(Reason.CREDENTIALS_MISSING, f"{where}: {event_message}")
+    why = event_message or f"`kubectl describe pod {name}` shows why"
     return Trouble(Reason.VOLUME_PENDING, f"{where} waits for its volumes or its network: {why}")
 
 
@@ -122,9 +122,9 @@ def disruption(pod: Pod) -> Trouble | None:
     for condition in pod.status.conditions:
         if condition.type == "DisruptionTarget" and condition.status == "True":
             reason = DISRUPTIONS.get(condition.reason, Reason.EVICTED)
-            said = pod.status.message or condition.message or condition.reason
+            message = pod.status.message or condition.message or condition.reason
             where = f"pod {pod.metadata.name} on node {pod.spec.node_name}"
-            return Trouble(reason, f"{where}: {said}; another one continues from what was saved")
+            return Trouble(reason, f"{where}: {message}; another one continues from what was saved")
     return None
 
 
