@@ -8,7 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 from speechmodel_runtime import Pcm, load, save
+from support.places import FIXTURES
 from support.servers import HANGS, OK_ESPEJO, Server, VersionFolder
+
+VALE = FIXTURES / "clips" / "shapes_6364d3f0_2_3_000000_3_002.wav"
 
 
 @pytest.fixture(scope="module", params=["DeepSpeech", "Native"])
@@ -108,8 +111,27 @@ def with_scorer(tmp_path_factory: pytest.TempPathFactory, mapped: Path) -> Itera
         yield server.until_ready()
 
 
+def test_a_prompt_makes_its_words_likelier_in_free_text_with_a_scorer(with_scorer: Server, backwards: Path) -> None:
+    without, prompted = verbose(with_scorer, backwards), verbose(with_scorer, backwards, prompt="OK")
+    assert without["text"] == "hola espejo"
+    assert prompted["text"].startswith("ok ")
+    assert prompted["warnings"] == without["warnings"] == []
+    streamed = load(VALE)[::-1]
+    assert by_vosk(with_scorer, streamed)["text"].split() == ["vale"]
+    assert by_vosk(with_scorer, streamed, phrase_list=["hola"])["text"].split()[0] == "hola"
+
+
 def test_free_text_with_a_scorer_has_confidences_and_other_texts(with_scorer: Server, backwards: Path) -> None:
     said, unlike = verbose(with_scorer, OK_ESPEJO), verbose(with_scorer, backwards)
     assert said["text"] == "ok espejo"
     assert said["confidence"] > 0.9 > 0.6 > unlike["confidence"]
     assert len({each["text"] for each in unlike["candidates"]}) == 3
+
+
+def test_a_prompt_without_effect_is_among_the_warnings(sure: Server, grammar_server: Server) -> None:
+    (without_scorer,) = verbose(sure, OK_ESPEJO, prompt="espejo")["warnings"]
+    assert without_scorer["kind"] == "PromptUnused"
+    assert without_scorer["message"].endswith("because it has no scorer (decoding.scorer).")
+    (with_grammar,) = verbose(grammar_server, OK_ESPEJO, prompt="espejo")["warnings"]
+    assert with_grammar["message"] == "The prompt has no effect on version 0123abcd, because its grammar decides."
+    assert verbose(sure, OK_ESPEJO)["warnings"] == verbose(sure, OK_ESPEJO, prompt=" ")["warnings"] == []

@@ -99,6 +99,8 @@ class VersionDecoder(AbstractContextManager["VersionDecoder"], Protocol):
     """Hz of the recordings that it takes."""
     has_grammar: bool
     """True when anything that is not a phrase of a grammar gives an empty text."""
+    takes_hot_words: bool
+    """True if hot words have an effect: in free text with a scorer."""
     letters: frozenset[str]
     """The characters that texts may have."""
 
@@ -176,10 +178,12 @@ class FreeText(VersionDecoder):
     """Rejects foreign speech, and knows how sure a text is. None does neither."""
     sample_rate: int = field(init=False)
     has_grammar: bool = False
+    takes_hot_words: bool = field(init=False)
     letters: frozenset[str] = field(init=False)
 
     def __post_init__(self) -> None:
         self.sample_rate = self.model.info.sample_rate
+        self.takes_hot_words = self.model.has_scorer
         self.letters = _letters(label.decode() for label in self.model.info.labels)
 
     def __enter__(self) -> Self:
@@ -215,6 +219,7 @@ class NativeFreeText(VersionDecoder):
     letters: frozenset[str]
     sample_rate: int = SAMPLE_RATE
     has_grammar: bool = False
+    takes_hot_words: bool = False
 
     def __enter__(self) -> Self:
         return self
@@ -237,6 +242,7 @@ class WithGrammar(VersionDecoder):
     recogniser: Recogniser
     sample_rate: int = SAMPLE_RATE
     has_grammar: bool = True
+    takes_hot_words: bool = False
     letters: frozenset[str] = field(init=False)
 
     def __post_init__(self) -> None:

@@ -52,8 +52,8 @@ class TranscriptionFields(BaseModel):
     search for others would take too long: in unclear speech, and in long audio with a large grammar. In free
     text, the engine Native has only the best one. An addition of this server."""
     prompt: str = ""
-    """Words that are more likely in free text with a scorer. Words that the scorer does not know, and the
-    prompt in a model without a scorer, have no effect."""
+    """Words that are more likely in free text with a scorer. Words that the scorer does not know have no effect. Nor
+    has the prompt in a model without a scorer, and `warnings` of verbose_json says so."""
     temperature: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Accepted and ignored: the beam search always returns the best transcript."""
     stream: bool = False
@@ -136,10 +136,17 @@ class TimedSegment(BaseModel):
         )
 
 
-class Warned(BaseModel):
-    """A reason to doubt the recording."""
+class RequestWarning(StrEnum):
+    """The fields of a request that have no effect."""
 
-    kind: WarningKind
+    PROMPT_UNUSED = "PromptUnused"
+    """The model has no scorer, which would make the words of `prompt` more likely."""
+
+
+class Warned(BaseModel):
+    """A reason to doubt the recording, or a field of the request without effect."""
+
+    kind: WarningKind | RequestWarning
     message: str
     """A sentence with what was found and what to do."""
 
@@ -169,13 +176,17 @@ class VerboseTranscription(BaseModel):
     """Phrases of the grammar, or free texts, that fit, the best first, also when it was rejected. Empty for a recording
     with pauses, whose segments have their own, and in free text of a version without confidences."""
     warnings: list[Warned] = []
-    """The reasons to doubt the recording, such as a file that was cut."""
+    """The reasons to doubt the recording, such as a file that was cut, and fields of the request without effect."""
 
     @classmethod
     def of(
-        cls, transcript: Transcript, language: str, granularities: Collection[Granularity] = tuple(Granularity)
+        cls,
+        transcript: Transcript,
+        language: str,
+        granularities: Collection[Granularity] = tuple(Granularity),
+        warned: Collection[Warned] = (),
     ) -> Self:
-        """Return the answer for a transcript."""
+        """Return the answer for a transcript. `warned` has the warnings about the request."""
         accepted = transcript.accepted
         spoken = [segment for segment in transcript.segments if segment.text]
         return cls(
@@ -200,7 +211,10 @@ class VerboseTranscription(BaseModel):
             intent=only_intent(accepted),
             slots={name: words for each in accepted for name, words in each.slots.items()},
             candidates=[PhraseCandidate.of(each) for each in transcript.candidates],
-            warnings=[Warned(kind=each.kind, message=each.message) for each in transcript.warnings],
+            warnings=[
+                *(Warned(kind=each.kind, message=each.message) for each in transcript.warnings),
+                *warned,
+            ],
         )
 
 
