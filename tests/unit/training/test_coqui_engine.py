@@ -81,7 +81,8 @@ def test_the_log_becomes_an_output_a_history_and_progress_records(
     ]
     records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [(record["epoch"], record.get("devLoss")) for record in records] == [(0, None), (1, 6), (2, 4)]
-    assert [record.get("secondsLeft", -1) > 0 for record in records] == [False, True, False]
+    assert ["secondsLeft" in record for record in records] == [False, True, True]
+    assert records[2]["secondsLeft"] == 0
     assert coqui.workspace.graph().read_text() == "weights after 2 epochs"
 
 
