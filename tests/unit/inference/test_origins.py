@@ -54,10 +54,18 @@ def opened(asked: TestClient, headers: dict[str, str]) -> Iterator[bool]:
         {},
         {"origin": f"http://{OWN}"},
         {"origin": f"https://{OWN.upper()}"},
+        {"origin": "http://espejo:8080", "host": "espejo:8080"},
         {"origin": "https://public.example", "sec-fetch-site": "same-origin"},
         {"origin": "https://public.example", "x-forwarded-host": "public.example, proxy.example"},
     ],
-    ids=["no page", "its own page", "in capitals", "behind a proxy with HTTPS", "behind a proxy"],
+    ids=[
+        "no page",
+        "its own page",
+        "in capitals",
+        "a program that sends the address with its port",
+        "behind a proxy with HTTPS",
+        "behind a proxy",
+    ],
 )
 def test_websockets_of_programs_and_of_its_own_pages_are_opened(headers: dict[str, str], tmp_path: Path) -> None:
     assert all(opened(client(tmp_path), headers))
