@@ -31,7 +31,12 @@ import aiohttp
 import numpy as np
 import psutil
 import yaml
+from speechmodel_api.spec import SpeechModelSpec
+from speechmodel_api.status import SpeechModelStatus
+from speechmodel_operator.__main__ import images_of
 from speechmodel_operator.resources import labels
+from speechmodel_operator.resources.serving import applied_hash, deployment, service
+from speechmodel_operator.settings import Settings
 from speechmodel_plan.task import Owner
 from support import built
 from support.api_server import TOKEN, ControlPlane
@@ -53,8 +58,9 @@ STORED = {
     f"{CORE}/persistentvolumeclaims": "persistentvolumeclaims",
     f"{APPS}/deployments": "deployments",
     f"{APPS}/replicasets": "replicasets",
+    f"{CORE}/services": "services",
 }
-"""Folder in etcd of each kind of a Ready model's objects. The operator creates the Services, since each needs an address."""
+"""Folder in etcd of each kind of a Ready model's objects."""
 FIRST = "zeroth"
 """Name of the model that the others are copies of. It occurs in no other text."""
 IN_NAMESPACE = r'(?<="namespace": ")default(?=")|(?<=[/.])default(?=[/.])'
@@ -185,10 +191,12 @@ async def _measure(plane: ControlPlane, folder: Path, asked: argparse.Namespace)
             operator.stop()
             for number in range(0, max(asked.models, asked.burst), PER_NAMESPACE):
                 await client.send("POST", "/api/v1/namespaces", {"metadata": {"name": _namespace(number)}})
-            await _populate(plane, stored, asked.models)
+            await _populate(plane, client, stored, asked.models)
             bare = await _bare_jobs(client, job, asked.burst)
             operator.start()
             await operator.until_quiet()
+            if written := operator.writes():
+                raise RuntimeError(f"the operator wrote {written:g} times, so the copies are not as it makes them")
             seen: dict[str, float] = {}
             watching = asyncio.create_task(client.created(seen))
             await asyncio.sleep(1)
@@ -259,10 +267,14 @@ async def _one_lifecycle(client: Client) -> list[tuple[str, Object]]:
     return stored
 
 
-async def _populate(plane: ControlPlane, stored: list[tuple[str, Object]], models: int) -> None:
-    """Write copies of a Ready model and its children to etcd, in a fraction of the API server's time. No controller runs meanwhile."""
+async def _populate(plane: ControlPlane, client: Client, stored: list[tuple[str, Object]], models: int) -> None:
+    """Write copies of a Ready model and its children to etcd, in a fraction of the API server's time. No controller runs meanwhile.
+
+    Services are created by the API server, which gives each an address. The operator finds all as it would have made it.
+    """
     controllers = [plane.programs[name] for name in plane.programs if name not in ("etcd", "kube-apiserver")]
     uids, text = [thing["metadata"]["uid"] for _, thing in stored], json.dumps(stored)
+    spec, images = SpeechModelSpec.model_validate(stored[0][1]["spec"]), images_of(Settings.from_environment())
     keys = {stage["name"]: stage["key"] for stage in stored[0][1]["status"]["stages"]}
     for program in controllers:
         program.kill()
@@ -275,10 +287,18 @@ async def _populate(plane: ControlPlane, stored: list[tuple[str, Object]], model
                 copied = copied.replace(uid, str(uuid.uuid4()))
             for stage in ready_status(owner).stages:  # the place of a publication depends on the owner
                 copied = copied.replace(keys[stage.name.value], stage.key)
-            async with session.post(
-                "/v3/kv/txn", json={"success": [_put(*each) for each in json.loads(copied)]}
-            ) as answer:
+            things = json.loads(copied)
+            served = SpeechModelStatus.model_validate(things[0][1]["status"]).model
+            assert served is not None
+            wanted = {"Deployment": deployment(images, owner, spec, served), "Service": service(owner, spec)}
+            for _, thing in things:
+                if thing["kind"] in wanted:
+                    thing["metadata"]["annotations"][labels.APPLIED] = applied_hash(wanted[thing["kind"]])
+            (own,) = [thing for folder, thing in things if folder == "services"]
+            puts = [_put(folder, thing) for folder, thing in things if folder != "services"]
+            async with session.post("/v3/kv/txn", json={"success": puts}) as answer:
                 answer.raise_for_status()
+            await client.send("POST", f"/api/v1/namespaces/{owner.namespace}/services", _without_address(own))
     for program in controllers:
         program.restart()
 
@@ -289,6 +309,14 @@ def _put(folder: str, thing: Object) -> Object:
     del metadata["resourceVersion"]
     key, value = f"/registry/{folder}/{metadata['namespace']}/{metadata['name']}".encode(), json.dumps(thing).encode()
     return {"requestPut": {"key": base64.b64encode(key).decode(), "value": base64.b64encode(value).decode()}}
+
+
+def _without_address(found: Object) -> Object:
+    """Return a Service as it was asked for."""
+    given = {"name", "namespace", "labels", "annotations", "ownerReferences"}
+    metadata = {field: value for field, value in found["metadata"].items() if field in given}
+    spec = {field: value for field, value in found["spec"].items() if not field.startswith(("clusterIP", "ipFamil"))}
+    return {"metadata": metadata, "spec": spec}
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ Object = dict[str, Any]
 
 NAMESPACE = "speechops"
 NAME = "speechmodel-operator"
-OLDEST = "1.29.0"
+OLDEST = "1.30.0"
 """The oldest Kubernetes version, which is kubeVersion in Chart.yaml."""
 UNREACHABLE = re.compile(r"^Error: .*kubernetes cluster unreachable", re.MULTILINE | re.IGNORECASE)
 """Error of helm before it does anything. After a later one, such as a refused connection, a release may be half made."""

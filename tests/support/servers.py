@@ -20,6 +20,7 @@ import openai
 from speechmodel_api.decoding_spec import GrammarSource, Scorer
 from speechmodel_api.published import (
     ModelCard,
+    PublishedConfidence,
     PublishedGrammar,
     PublishedNative,
     PublishedRejection,
@@ -58,6 +59,7 @@ class VersionFolder:
         self._rejection: PublishedRejection | None = None
         self._decoding = Decoding(beam_width=100)
         self._scorer: PublishedScorer | None = None
+        self._confidence: PublishedConfidence | None = None
         self._card: ModelCard | None = None
         self._native: PublishedNative | None = None
         path.mkdir()
@@ -126,6 +128,20 @@ class VersionFolder:
         )
         self.selftest(load(OK_ESPEJO), "ok espejo")
 
+    def be_confident(self) -> None:
+        """Add the confidences of free text, as a version that was published with them has them."""
+        scores = {}
+        if self._rejection is None:
+            export_quantised_model(FIXTURES / "tf2_128.pb", self.path / QUANTISED)
+            scores = {
+                "quantised_uri": "s3://models/home/espejo/acoustic.int8.onnx",
+                "quantised_sha256": self._digest(QUANTISED),
+                "quantised_bytes": (self.path / QUANTISED).stat().st_size,
+            }
+        numbers = {"offset": -2.0, "slope": 1.5, "word_offset": -2.0, "word_slope": 1.5}
+        self._confidence = PublishedConfidence.model_validate(scores | numbers)
+        self.selftest(load(OK_ESPEJO), "ok espejo")
+
     def describe(self, card: ModelCard) -> None:
         """Add a card, as a version that was published with one has it."""
         self._card = card
@@ -140,6 +156,7 @@ class VersionFolder:
             grammar=self._grammar,
             rejection=self._rejection,
             scorer=self._scorer,
+            confidence=self._confidence,
             native=self._native,
             model_uri="s3://models/home/espejo/output_graph.pbmm",
             model_sha256=self._digest(MODEL),

@@ -84,6 +84,7 @@ class Workspace:
             decoding=Decoding(),
             grammar=evaluated.grammar,
             rejection=evaluated.rejection,
+            confidence=evaluated.confidence,
             scorer=evaluated.scorer,
             native=evaluated.native,
             language="es",

@@ -58,10 +58,9 @@ async def operate(settings: Settings) -> None:
                 await work()
 
 
-def _engines(
-    api: Api, rehearsal: Rehearsal, settings: Settings, telemetry: Telemetry, upgrades: Upgrades
-) -> Callable[[Owner], ClusterEngine]:
-    images = Images(
+def images_of(settings: Settings) -> Images:
+    """Return the images of the Jobs and servers, and what their containers get from the settings."""
+    return Images(
         settings.image_pipeline,
         settings.image_training,
         settings.image_coqui,
@@ -71,6 +70,12 @@ def _engines(
         settings.log_format,
         tuple((name, os.environ[name]) for name in PASSED_ON if os.environ.get(name)) if provider() else (),
     )
+
+
+def _engines(
+    api: Api, rehearsal: Rehearsal, settings: Settings, telemetry: Telemetry, upgrades: Upgrades
+) -> Callable[[Owner], ClusterEngine]:
+    images = images_of(settings)
     interval = timedelta(seconds=settings.progress_seconds)
     return lambda owner: ClusterEngine(
         api, images, owner, progress_interval=interval, telemetry=telemetry, rehearsal=rehearsal, upgrades=upgrades

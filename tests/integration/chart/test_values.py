@@ -88,8 +88,8 @@ def test_helm_lint_finds_nothing(helm: Helm) -> None:
 
 
 def test_an_older_kubernetes_is_refused(helm: Helm) -> None:
-    done = helm.run("template", "x", str(CHART), "--kube-version", "1.28.15")
-    assert "chart requires kubeVersion: >=1.29.0-0" in done.stderr
+    done = helm.run("template", "x", str(CHART), "--kube-version", "1.29.15")
+    assert "chart requires kubeVersion: >=1.30.0-0" in done.stderr
 
 
 def test_what_helm_gives_to_the_parts_of_a_bigger_chart_is_taken(helm: Helm) -> None:

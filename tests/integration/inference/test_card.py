@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from speechmodel_inference.card import MOST_PHRASES
+from speechmodel_inference.card import MOST_FOUND, MOST_PHRASES
 from support.cards import DIGEST, card
 from support.servers import Server, Start, VersionFolder
 
@@ -54,8 +54,23 @@ def test_a_grammar_with_too_many_phrases_is_listed_in_part(folder: VersionFolder
     assert (len(set(found["phrases"])), found["complete"]) == (MOST_PHRASES, False)
 
 
+def test_phrases_beyond_those_that_are_listed_are_found(folder: VersionFolder, start: Start) -> None:
+    words = "(ok|vale|hola|espejo|llama|mi|hija)"
+    folder.decode_by_grammar("ok espejo", " ".join([words] * 6), intents={"Late": ("vale nuera",)})
+    server = start().until_ready()
+    assert "vale nuera" not in server.get("/v1/speechmodel/phrases").json()["phrases"]
+    found = server.get("/v1/speechmodel/phrases/search?letters=NÚERA").json()
+    assert found == {"phrases": ["vale nuera"], "intent_of": {"vale nuera": "Late"}, "complete": True}
+    many = server.get("/v1/speechmodel/phrases/search?letters=vale+mi+vale").json()
+    assert (len(many["phrases"]), many["complete"]) == (MOST_FOUND, False)
+    assert server.get("/v1/speechmodel/phrases/search?letters=").status_code == 400
+    assert server.get("/v1/speechmodel/phrases/search").json()["error"]["param"] == "letters"
+
+
 def test_a_version_from_before_there_were_cards_has_no_figures(server: Server) -> None:
     found = server.get("/v1/speechmodel").json()
     assert (found["grammar"], found["rejects"], found["wer"]) == ("FreeText", False, 0.125)
     assert (found["measured"], found["dataset"], found["training"]) == (None, None, None)
     assert server.get("/v1/speechmodel/phrases").json()["phrases"] == []
+    nothing = {"phrases": [], "intent_of": {}, "complete": True}
+    assert server.get("/v1/speechmodel/phrases/search?letters=ok").json() == nothing

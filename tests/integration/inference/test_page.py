@@ -13,7 +13,7 @@ from speechmodel_runtime import save
 from support.browser import INSECURE, Held, chromium, expect, follow, new_page, remove_from_answers, watched
 from support.cards import DIGEST, card
 from support.places import FIXTURES
-from support.servers import INTENTS, OK_ESPEJO, WITHOUT_INTENT, Server, VersionFolder
+from support.servers import INTENTS, OK_ESPEJO, WITHOUT_INTENT, Server, Start, VersionFolder
 
 pytestmark = pytest.mark.slow
 
@@ -353,6 +353,36 @@ def test_an_older_server_whose_card_names_no_engine_is_shown_without_one(page: P
     page.reload()
     expect(page.locator("#model")).to_contain_text("6.9%")
     expect(page.locator("#model")).not_to_contain_text("Engine")
+
+
+def test_the_search_finds_phrases_beyond_those_that_the_page_has(
+    browser: Browser, folder: VersionFolder, start: Start
+) -> None:
+    words = "(ok|vale|hola|espejo|llama|mi|hija)"
+    folder.decode_by_grammar("ok espejo", " ".join([words] * 6), intents={"Late": ("vale nuera",)})
+    page = new_page(browser)
+    page.goto(start().until_ready().url)
+    expect(page.locator("#phrases-count")).to_have_text("The first 2,000 phrases; there are more")
+    page.get_by_label("Search phrases and intents").fill("NÚER")
+    expect(page.locator("#phrases-count")).to_have_text("1 found")
+    expect(page.locator("#phrases li")).to_have_text(["vale nuera Late"])
+    page.get_by_label("Search phrases and intents").fill("vale mi vale")
+    expect(page.locator("#phrases-count")).to_contain_text("found; there are more")
+    page.get_by_label("Search phrases and intents").fill("zz")
+    expect(page.locator("#phrases-count")).to_have_text("0 found")
+
+
+def test_free_text_is_shown_with_how_sure_it_and_its_words_are(
+    browser: Browser, folder: VersionFolder, start: Start
+) -> None:
+    folder.be_confident()
+    page = new_page(browser)
+    page.goto(start().until_ready().url)
+    page.locator("#file").set_input_files(OK_ESPEJO)
+    expect(page.locator("#heard")).to_have_text("ok espejo")
+    expect(page.locator("#verdict")).to_have_text(re.compile(r"^(9\d(\.\d)?|100)% sure$"))
+    expect(page.get_by_role("button", name=re.compile(r"^espejo, (9\d|100)% sure, at "))).to_be_visible()
+    expect(page.locator("#others-title")).to_have_text("It could also have been")
 
 
 def test_a_version_in_free_text_from_before_there_were_cards_is_served(browser: Browser, server: Server) -> None:

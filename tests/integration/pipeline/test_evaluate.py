@@ -10,6 +10,8 @@ from typing import Any
 import jiwer
 import pytest
 from speechmodel_api.dataset_spec import Split
+from speechmodel_api.stages.decoders import Decoding
+from speechmodel_decoding import word_confidence
 from speechmodel_pipeline.convert.stage import convert
 from speechmodel_runtime import Model, load
 from support.graphs import deaf, edited
@@ -46,11 +48,33 @@ def test_every_test_clip_is_heard_by_the_runtime_that_serves(tmp_path: Path, dee
     assert ended.output["selftestSha256"] == hashlib.sha256((folder / "selftest.wav").read_bytes()).hexdigest()
     with Model(workspace.root / "exports" / "0000000c" / "output_graph.pbmm", beam_width=500) as model:
         assert model.transcribe(load(folder / "selftest.wav")).text == found["selftest"]["text"] != ""
-    assert (ended.progress[0].done, ended.progress[-1].done, ended.progress[-1].unit) == (
-        0,
-        len(found["results"]),
-        "clips",
-    )
+    reached = {each.unit: (each.done, each.total) for each in ended.progress}
+    assert ended.progress[0].done == 0
+    assert reached["clips"] == (len(found["results"]),) * 2
+    assert reached["training clips"] == (workspace.dataset.train_clips,) * 2, "there are no dev clips"
+
+
+def test_free_text_has_confidences_that_are_set_on_the_dev_clips_and_measured_on_the_test_clips(
+    tmp_path: Path, deepspeech: Path
+) -> None:
+    workspace = make_workspace(tmp_path, deepspeech, Split(dev_percent=30, test_percent=40))
+    converted, evaluated = workspace.finish(Decoding())
+    found, calibration = report(workspace), evaluated.confidence
+    assert calibration is not None
+    assert calibration.quantised_sha256 == converted.quantised_sha256
+    assert calibration.slope > 0, "better scores are surer"
+    assert word_confidence(-0.01, calibration) > 0.8 > 0.2 > word_confidence(-1.0, calibration)
+    confidence = found["confidence"]
+    assert confidence["calibration"] == calibration.model_dump(mode="json", by_alias=True)
+    assert (confidence["calibratedOn"], confidence["calibrationClips"]) == ("dev", workspace.dataset.dev_clips)
+    assert confidence["calibrationCopies"] >= 2 * workspace.dataset.dev_clips
+    assert 0 < confidence["calibrationRight"] <= confidence["calibrationClips"] + confidence["calibrationCopies"]
+    sure = [each["confidence"] for each in found["results"]]
+    assert all(0 < each < 1 for each in sure)
+    assert calibration.calibration_error == pytest.approx(1 - sum(sure) / len(sure), abs=1e-5), "all are right"
+    assert calibration.calibration_error is not None
+    assert calibration.calibration_error < 0.3
+    assert "calibration error of the confidences" in (workspace.root / "reports" / EVALUATE / "report.html").read_text()
 
 
 def test_errors_are_counted_over_all_words_and_the_worst_clips_are_named(tmp_path: Path, deepspeech: Path) -> None:

@@ -147,6 +147,23 @@ def test_a_version_is_named_by_its_content_and_names_all_that_a_server_needs(
     assert head["Metadata"] == {"sha256": publishing.model_sha256}
 
 
+def test_the_network_of_the_confidences_of_free_text_is_published_and_fetched(
+    tmp_path: Path, deepspeech: Path, target: S3Location, base: str
+) -> None:
+    workspace = make_workspace(tmp_path, deepspeech, Split())
+    converted, evaluated = workspace.finish(Decoding())
+    task = workspace.publish_input(converted, evaluated.model_copy(update={"native": None}), target, base)
+    output = publish(task)
+    fetch(fetching(output, target, tmp_path / "fetched"))
+    manifest = VersionManifest.model_validate_json((tmp_path / "fetched" / "version.json").read_bytes())
+    assert manifest.confidence is not None
+    assert evaluated.confidence is not None
+    assert manifest.confidence.slope == evaluated.confidence.slope
+    network = (tmp_path / "fetched" / "acoustic.int8.onnx").read_bytes()
+    assert hashlib.sha256(network).hexdigest() == manifest.confidence.quantised_sha256 == converted.quantised_sha256
+    assert len(network) == manifest.confidence.quantised_bytes
+
+
 def test_the_card_says_how_the_version_was_made_and_measured(
     finished: tuple[Workspace, ConvertOutput, EvaluateOutput], publishing: PublishInput, s3: Seaweed
 ) -> None:

@@ -30,6 +30,14 @@ def test_phrases_are_shown_with_their_confidences() -> None:
     assert lines[-1] == "3 of 3 word for word"
 
 
+def test_free_text_has_the_confidences_of_its_report_and_none_without() -> None:
+    clip = {"reference": "ok espejo", "hypothesis": "ok espejo", "confidence": -3.2}
+    (before,) = EvaluationReport.model_validate({"results": [clip]}).comparisons()
+    assert before.confidence is None, "it was the log score of the beam"
+    (now,) = EvaluationReport.model_validate({"results": [clip | {"confidence": 0.9}], "confidence": {}}).comparisons()
+    assert now.confidence == 0.9
+
+
 def test_a_rejected_phrase_is_an_error_and_a_rejected_sentence_is_not() -> None:
     lines = table(
         Comparison(reference="ok espejo", hypothesis="", confidence=None),

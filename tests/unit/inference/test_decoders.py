@@ -97,3 +97,70 @@ def test_free_text_is_decoded_with_the_scorer_of_the_version(tmp_path: Path) -> 
     folder.decode_with_scorer({"hola": -20})
     with opened(folder) as decoder:
         assert "hola" not in decoder.decode(load(OK_ESPEJO)[::-1].copy(), name="backwards.wav").text
+
+
+@pytest.fixture(params=["DeepSpeech", "Native", "DeepSpeech with rejection", "Native with rejection"])
+def confident(request: pytest.FixtureRequest, tmp_path: Path) -> VersionDecoder:
+    memory_map(FIXTURES / "tf2_128.pb", tmp_path / "output_graph.pbmm")
+    folder = VersionFolder(tmp_path / "version", tmp_path / "output_graph.pbmm")
+    if request.param.endswith("rejection"):
+        folder.reject_foreign_speech(-0.05)
+    if request.param.startswith("Native"):
+        folder.decode_natively()
+    folder.be_confident()
+    return opened(folder)
+
+
+def test_free_text_and_its_words_have_confidences(confident: VersionDecoder) -> None:
+    with confident as decoder:
+        said = decoder.decode(load(OK_ESPEJO), name="clip.wav")
+        backwards = decoder.decode(load(OK_ESPEJO)[::-1].copy(), name="backwards.wav")
+    assert said.accepted is not None
+    assert said.accepted.text == said.text == "ok espejo"
+    assert said.accepted.confidence > 0.9
+    assert [word.text for word in said.words] == ["ok", "espejo"]
+    assert all(word.confidence is not None and word.confidence > 0.9 for word in said.words)
+    assert backwards.candidates[0].confidence < 0.6, "also of a text that is rejected"
+
+
+def test_both_engines_are_equally_sure_of_free_text_at_the_same_times(tmp_path: Path) -> None:
+    memory_map(FIXTURES / "tf2_128.pb", tmp_path / "output_graph.pbmm")
+    folder = VersionFolder(tmp_path / "version", tmp_path / "output_graph.pbmm")
+    folder.be_confident()
+    found = []
+    for differences in (1, 0):
+        folder.decode_natively(differences)
+        with opened(folder) as decoder:
+            found.append(decoder.decode(load(OK_ESPEJO), name="clip.wav"))
+    one, other = found
+    assert [word.confidence for word in one.words] == pytest.approx([word.confidence for word in other.words])
+    assert [candidate.confidence for candidate in one.candidates] == pytest.approx(
+        [candidate.confidence for candidate in other.candidates]
+    )
+
+
+def test_free_text_by_the_library_has_other_texts_as_candidates(tmp_path: Path) -> None:
+    memory_map(FIXTURES / "tf2_128.pb", tmp_path / "output_graph.pbmm")
+    folder = VersionFolder(tmp_path / "version", tmp_path / "output_graph.pbmm")
+    folder.be_confident()
+    with opened(folder) as decoder:
+        alone = decoder.decode(load(OK_ESPEJO), name="clip.wav")
+        several = decoder.decode(load(OK_ESPEJO), name="clip.wav", options=DecodingOptions(alternatives=3))
+    assert [candidate.text for candidate in alone.candidates] == ["ok espejo"]
+    texts = [candidate.text for candidate in several.candidates]
+    assert texts[0] == "ok espejo"
+    assert len(texts) == len(set(texts)) == 3
+    assert all(other.confidence < several.candidates[0].confidence for other in several.candidates[1:])
+
+
+@pytest.mark.parametrize("natively", [False, True])
+def test_free_text_of_a_version_without_confidences_has_none(tmp_path: Path, *, natively: bool) -> None:
+    memory_map(FIXTURES / "tf2_128.pb", tmp_path / "output_graph.pbmm")
+    folder = VersionFolder(tmp_path / "version", tmp_path / "output_graph.pbmm")
+    if natively:
+        folder.decode_natively()
+    with opened(folder) as decoder:
+        said = decoder.decode(load(OK_ESPEJO), name="clip.wav", options=DecodingOptions(alternatives=3))
+    assert said.text == "ok espejo"
+    assert [word.confidence for word in said.words] == [None, None]
+    assert said.candidates == ()

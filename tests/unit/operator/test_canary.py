@@ -123,7 +123,7 @@ async def test_every_pod_of_the_version_is_read() -> None:
             pod("earlier", port, version="v1"),
             pod("pending", port, phase="Pending"),
         ]
-        found = await read_canary(deployment(), pods, NOW)
+        found = await read_canary(deployment(), pods, NOW, {})
     assert found
     assert found.server.version == "v2"
     assert [(count.pod, count.requests, count.failed) for count in found.counts] == [("new", 18, 8)]
@@ -141,7 +141,7 @@ async def test_every_pod_of_the_version_is_read() -> None:
 )
 async def test_a_server_that_cannot_be_read_is_named(body: str, status: int, words: str) -> None:
     with server(body, status) as port:
-        found = await read_canary(deployment(), [pod("new", port)], NOW)
+        found = await read_canary(deployment(), [pod("new", port)], NOW, {})
     assert found and found.unread
     assert found.unread.startswith("the metrics of pod new cannot be read (")
     assert words in found.unread
@@ -151,9 +151,9 @@ async def test_a_server_that_cannot_be_read_is_named(body: str, status: int, wor
 async def test_a_port_where_nobody_listens_is_named_but_not_of_a_pod_that_starts() -> None:
     with server(START) as port:
         pass
-    found = await read_canary(deployment(), [pod("new", port)], NOW)
+    found = await read_canary(deployment(), [pod("new", port)], NOW, {})
     assert found and found.unread and "Cannot connect" in found.unread
-    found = await read_canary(deployment(ready=0), [pod("new", port, conditions=[])], NOW)
+    found = await read_canary(deployment(ready=0), [pod("new", port, conditions=[])], NOW, {})
     assert found and found.unread is None
 
 
@@ -161,7 +161,7 @@ async def test_a_port_where_nobody_listens_is_named_but_not_of_a_pod_that_starts
 async def test_a_program_that_ended_is_a_crash_but_not_with_its_node(reason: str, counted: bool) -> None:
     ended = {"terminated": {"exitCode": 137, "reason": reason, "finishedAt": NOW.isoformat()}}
     status: dict[str, Any] = {"containerStatuses": [{"name": "server", "lastState": ended}], "phase": "Pending"}
-    found = await read_canary(deployment(), [pod("new", 1, **status)], NOW)
+    found = await read_canary(deployment(), [pod("new", 1, **status)], NOW, {})
     assert found
     assert [(crash.at, crash.message) for crash in found.crashes] == (
         [(NOW, f"pod new: exit code 137 ({reason})")] if counted else []
@@ -169,7 +169,7 @@ async def test_a_program_that_ended_is_a_crash_but_not_with_its_node(reason: str
 
 
 async def test_without_a_deployment_there_is_no_canary() -> None:
-    assert await read_canary(None, [pod("new", 1)], NOW) is None
+    assert await read_canary(None, [pod("new", 1)], NOW, {}) is None
     assert canary_pods(None, [pod("new", 1)]) == []
 
 

@@ -155,6 +155,7 @@ EXTERNAL: Said = (
     "2026-01-01T00:09:30Z",
 )
 UNBOUND: Object = unscheduled("pod has unbound immediate PersistentVolumeClaims")
+STATIC: Object = unscheduled("1 node(s) didn't find available persistent volumes to bind")
 
 
 @pytest.mark.parametrize(
@@ -165,8 +166,9 @@ UNBOUND: Object = unscheduled("pod has unbound immediate PersistentVolumeClaims"
         ({}, [], "is not bound: `kubectl describe pvc espejo-workspace` shows why"),
         (UNBOUND, [REFUSED], "is not bound: failed to provision volume: AccessDenied"),
         (UNBOUND, [], "is not bound: pod has unbound immediate PersistentVolumeClaims"),
+        (STATIC, [], "is not bound: 1 node(s) didn't find available persistent volumes to bind"),
     ],
-    ids=["provisioner refuses", "no provisioner", "no Event", "immediate", "immediate, no Event"],
+    ids=["provisioner refuses", "no provisioner", "no Event", "immediate", "immediate, no Event", "no volume fits"],
 )
 async def test_a_pod_whose_workspace_has_no_volume_says_what_the_provisioner_does(
     status: Object, found: list[Said], words: str
@@ -180,6 +182,22 @@ async def test_a_pod_whose_workspace_has_no_volume_says_what_the_provisioner_doe
     assert run.trouble.message == f"the claim espejo-workspace {words}" or words in run.trouble.message
     (bound,) = observe.stage_runs([job()], [pod("Running")], {}, NOW, {}, workspace("Bound"))
     assert bound.trouble is None
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        'persistentvolumeclaim "recordings" not found',
+        "1 node(s) had volume node affinity conflict.",
+    ],
+)
+async def test_trouble_with_another_volume_is_not_that_of_the_claim_that_waits_for_the_pod(message: str) -> None:
+    """A claim with WaitForFirstConsumer has no volume until the pod has a node."""
+    waits, claim = pod(**unscheduled(message)), workspace("Pending")
+    events = Events(claim_uid=[EXTERNAL])
+    reports = await said(EventReader(cast("Api", events)), Seen(pods=(waits,), claim=claim))
+    (run,) = observe.stage_runs([job()], [waits], {}, NOW, reports, claim)
+    assert (run.trouble, events.read) == (Trouble("VolumePending", message), 0)
 
 
 def test_a_pod_that_no_node_has_room_for_does_not_wait_for_its_claim() -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from speechmodel_operator.cluster import observe
 from speechmodel_operator.cluster.views import Deployment, Job, Pod
+from speechmodel_operator.cluster.waiting import podless
 from speechmodel_plan.observed import RunState
 
 NOW = datetime(2026, 1, 1, 0, 10, tzinfo=UTC)
@@ -91,22 +92,22 @@ UNSCHEDULABLE: Object = {
 def test_a_run_is_what_its_job_and_its_pods_say(
     jobs: list[Job], pods: list[Pod], state: RunState, exit_code: int | None, trouble: str | None
 ) -> None:
-    (run,) = observe.stage_runs(jobs, pods, {}, NOW)
+    (run,) = observe.stage_runs(jobs, pods, {}, NOW, {})
     assert (run.name, run.attempt, run.key) == ("espejo-train-0badcafe-2", 2, "0badcafe")
     assert (run.state, run.exit_code) == (state, exit_code)
     assert (run.trouble.reason if run.trouble else None) == trouble
 
 
 def test_the_pod_of_a_deleted_job_that_has_ended_is_no_run() -> None:
-    assert observe.stage_runs([], [pod("Failed", **ended(143))], {}, NOW) == ()
+    assert observe.stage_runs([], [pod("Failed", **ended(143))], {}, NOW, {}) == ()
 
 
 @pytest.mark.parametrize("left", [[], [pod("Succeeded", **ended(0))]], ids=["without a pod", "with a pod that ended"])
 def test_a_deleted_job_that_only_a_foreign_finalizer_keeps_is_no_run_after_a_minute(left: list[Pod]) -> None:
     early = datetime(2026, 1, 1, 0, 9, 30, tzinfo=UTC)
-    (run,) = observe.stage_runs([job(deleted=True)], left, {}, early)
+    (run,) = observe.stage_runs([job(deleted=True)], left, {}, early, {})
     assert run.state is RunState.ENDING, "its controller may be creating a pod"
-    assert observe.stage_runs([job(deleted=True)], left, {}, NOW) == ()
+    assert observe.stage_runs([job(deleted=True)], left, {}, NOW, {}) == ()
 
 
 @pytest.mark.parametrize(
@@ -125,21 +126,21 @@ def test_the_time_in_a_queue_does_not_count_as_time_without_a_pod(
     manifest["metadata"]["labels"] |= {"kueue.x-k8s.io/queue-name": "gpus"}
     manifest["status"] |= {"startTime": released}
     admitted = Job.model_validate(manifest)
-    (run,) = observe.stage_runs([admitted], [], {}, NOW)
+    (run,) = observe.stage_runs([admitted], [], {}, NOW, {})
     assert (run.trouble.reason if run.trouble else None) == reason
-    assert bool(observe.podless([admitted], [], NOW)) == (reason is not None)
+    assert bool(podless([admitted], [], NOW)) == (reason is not None)
     assert run.created_at == datetime.fromisoformat(released)
 
 
 def test_out_of_memory_names_the_limit_and_is_final() -> None:
-    (run,) = observe.stage_runs([job("Failed")], [pod("Failed", **ended(137, "", "OOMKilled"))], {}, NOW)
+    (run,) = observe.stage_runs([job("Failed")], [pod("Failed", **ended(137, "", "OOMKilled"))], {}, NOW, {})
     assert run.trouble
     assert run.trouble.final
     assert "1Gi" in run.trouble.message
 
 
 def test_a_stuck_pod_names_node_and_pod_and_the_ways_out() -> None:
-    (run,) = observe.stage_runs([], [pod(deleted="2026-01-01T00:00:00Z")], {}, NOW)
+    (run,) = observe.stage_runs([], [pod(deleted="2026-01-01T00:00:00Z")], {}, NOW, {})
     assert run.trouble
     assert all(word in run.trouble.message for word in ("espejo-train-0badcafe-2-x", "node gpu", "kubectl delete node"))
 
@@ -164,7 +165,7 @@ def test_a_deployment_is_settled_when_every_replica_is_new_and_ready(
         "spec": {"replicas": 2, "template": {"metadata": {"labels": {"speechops.dev/version": "v1"}}}},
         "status": status,
     }
-    server = observe.server_of(Deployment.model_validate(deployment), [], NOW)
+    server = observe.server_of(Deployment.model_validate(deployment), [], NOW, {})
     assert server
     assert (server.version, server.settled, server.complete) == ("v1", settled, complete)
 
@@ -181,10 +182,10 @@ def test_a_deployment_that_an_autoscaler_scales_stays_settled(applied_generation
         "status": {"observedGeneration": 2, "replicas": 2, "updatedReplicas": 2, "readyReplicas": 2},
     }
     given = Deployment.model_validate(deployment)
-    server = observe.server_of(given, [], NOW, least=2, applied_generation=applied_generation)
+    server = observe.server_of(given, [], NOW, {}, least=2, applied_generation=applied_generation)
     assert server
     assert server.settled is settled
-    fixed = observe.server_of(given, [], NOW, applied_generation=applied_generation)
+    fixed = observe.server_of(given, [], NOW, {}, applied_generation=applied_generation)
     assert fixed
     assert not fixed.settled, "without an autoscaler, every replica counts"
 
@@ -196,7 +197,7 @@ def test_a_deployment_that_was_made_from_another_spec_is_not_settled(wanted: str
         "spec": {"replicas": 1, "template": {"metadata": {"labels": {"speechops.dev/version": "v1"}}}},
         "status": {"observedGeneration": 2, "replicas": 1, "updatedReplicas": 1, "readyReplicas": 1},
     }
-    server = observe.server_of(Deployment.model_validate(deployment), [], NOW, wanted)
+    server = observe.server_of(Deployment.model_validate(deployment), [], NOW, {}, wanted)
     assert server
     assert server.settled is settled
     assert server.steady, "every replica is ready all the same"
@@ -243,6 +244,7 @@ QUEUE = "kueue.x-k8s.io/queue-name"
         ),
         ({QUEUE: "wrong"}, None, {QUEUE: "gpus"}, True),
         ({QUEUE: "gpus"}, None, {QUEUE: "gpus"}, False),
+        ({QUEUE: "default"}, None, {}, False),
     ],
     ids=[
         "corrected",
@@ -253,6 +255,7 @@ QUEUE = "kueue.x-k8s.io/queue-name"
         "a priority",
         "an old Job",
         "an old Job, the same",
+        "an old Job in Kueue's default queue",
     ],
 )
 def test_a_job_that_waits_is_relabelled_once_the_model_has_other_labels_for_kueue(
@@ -265,7 +268,7 @@ def test_a_job_that_waits_is_relabelled_once_the_model_has_other_labels_for_kueu
 
     def seen(suspend: bool, *pods: Pod) -> tuple[bool, bool]:
         found = Job.model_validate(manifest | {"spec": {"suspend": suspend}})
-        (run,) = observe.stage_runs([found], pods, {}, NOW, model_labels=of_model)
+        (run,) = observe.stage_runs([found], pods, {}, NOW, {}, model_labels=of_model)
         purge = observe.purge_of(found, pods, NOW, of_model)
         return run.relabelled, purge is not None and purge.relabelled
 

@@ -138,7 +138,7 @@ def test_a_program_that_fails_again_and_again_gives_its_own_reason(
 
 def test_a_pod_whose_volumes_are_being_mounted_for_a_short_time_is_no_trouble() -> None:
     early = datetime(2026, 1, 1, 0, 5, 30, tzinfo=UTC)
-    (run,) = observe.stage_runs([job()], [pod(**UNMOUNTED)], {}, early)
+    (run,) = observe.stage_runs([job()], [pod(**UNMOUNTED)], {}, early, {})
     assert run.trouble is None
 
 
@@ -265,13 +265,13 @@ def test_a_deployment_says_why_its_rollout_stands(conditions: list[Object], reas
         "spec": {"replicas": 2, "template": {"metadata": {"labels": {"speechops.dev/version": "v1"}}}},
         "status": {"observedGeneration": 2, "replicas": 1, "readyReplicas": 1, "conditions": conditions},
     }
-    server = observe.server_of(Deployment.model_validate(deployment), [], NOW)
+    server = observe.server_of(Deployment.model_validate(deployment), [], NOW, {})
     assert server
     assert (server.trouble.reason if server.trouble else None) == reason
     assert server.trouble is None or words in server.trouble.message
     counts = {"replicas": 2, "updatedReplicas": 2, "readyReplicas": 2}
     settled = deployment | {"status": {"observedGeneration": 2, "conditions": conditions} | counts}
-    healed = observe.server_of(Deployment.model_validate(settled), [], NOW)
+    healed = observe.server_of(Deployment.model_validate(settled), [], NOW, {})
     assert healed
     assert healed.trouble is None
 
@@ -293,7 +293,7 @@ def test_a_server_that_waits_for_the_claim_of_its_cache_says_so(message: str) ->
     waiting_pod = pod(**unscheduled(message))
     metadata = waiting_pod.metadata.model_copy(update={"labels": {"speechops.dev/version": "v1"}})
     waiting_pod = waiting_pod.model_copy(update={"metadata": metadata})
-    server = observe.server_of(Deployment.model_validate(deployment), [waiting_pod], NOW)
+    server = observe.server_of(Deployment.model_validate(deployment), [waiting_pod], NOW, {})
     assert server and server.trouble == Trouble("VolumePending", message)
 
 
@@ -316,13 +316,15 @@ def test_a_crashed_server_of_the_settings_before_is_no_reason_once_there_is_a_po
     state = {"name": "server", "state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": last}
     crashed = server_pod("old", "2026-01-01T00:00:01Z", containerStatuses=[state])
     starting = server_pod("new", "2026-01-01T00:00:09Z")
-    alone = observe.server_of(deployment, [crashed], NOW)
+    alone = observe.server_of(deployment, [crashed], NOW, {})
     assert alone and alone.trouble and alone.trouble.reason == "CrashLoopBackOff"
-    both = observe.server_of(deployment, [crashed, starting], NOW)
+    both = observe.server_of(deployment, [crashed, starting], NOW, {})
     assert both and both.trouble is None
 
 
 OOM: Object = {"exitCode": 137, "reason": "OOMKilled"}
+LOST: Object = {"exitCode": 137, "reason": "ContainerStatusUnknown", "startedAt": None, "finishedAt": None}
+"""The end of a container whose node was restarted. The kubelet knows no times."""
 
 
 def crashing(
@@ -349,7 +351,7 @@ def server_trouble(*pods: Pod, now: datetime = NOW) -> Trouble | None:
         "spec": {"replicas": 1, "template": {"metadata": {"labels": {"speechops.dev/version": "v1"}}}},
         "status": {"observedGeneration": 2, "replicas": 1, "updatedReplicas": 1},
     }
-    server = observe.server_of(Deployment.model_validate(deployment), pods, now)
+    server = observe.server_of(Deployment.model_validate(deployment), pods, now, {})
     assert server
     return server.trouble
 
@@ -404,10 +406,19 @@ def test_a_crash_loop_has_one_reason_and_one_message_while_the_container_is_star
         (running("2025-12-31T23:59:00Z"), 3, {"exitCode": 1}, False),
         (running("2026-01-01T00:09:58Z"), 1, {"exitCode": 1}, False),
         (running("2026-01-01T00:09:58Z"), 9, {"exitCode": 1, "startedAt": "2025-12-31T00:00:00Z"}, False),
+        (running("2026-01-01T00:09:58Z"), 2, LOST, False),
         ({"terminated": {"exitCode": 1}}, 0, None, False),
         ({"waiting": {"reason": "PodInitializing"}}, 3, {"exitCode": 1}, False),
     ],
-    ids=["ready", "runs for long", "crashed once", "ran for long before", "crashes first", "waits for fetch"],
+    ids=[
+        "ready",
+        "runs for long",
+        "crashed once",
+        "ran for long before",
+        "its node restarted",
+        "crashes first",
+        "waits for fetch",
+    ],
 )
 def test_a_container_that_may_have_recovered_is_not_in_a_crash_loop(
     state: Object, restarts: int, last: Object | None, ready: bool
@@ -441,9 +452,9 @@ def test_a_server_pod_that_goes_away_is_no_reason_and_the_one_in_its_place_is(
         return Pod.model_validate(document | {"metadata": document["metadata"] | changed})
 
     old, new = served(pod(phase, **status), deleted), served(pod(**unscheduled("0/2 nodes are available")))
-    alone = observe.server_of(deployment, [old], NOW)
+    alone = observe.server_of(deployment, [old], NOW, {})
     assert alone and alone.trouble is None
-    both = observe.server_of(deployment, [old, new], NOW)
+    both = observe.server_of(deployment, [old, new], NOW, {})
     assert both and both.trouble and both.trouble.reason == "Unschedulable"
 
 

@@ -112,7 +112,7 @@ NODE_LOST: Object = {"conditions": [{"type": "DisruptionTarget", "status": "True
 def test_a_set_tells_how_many_of_its_workers_run(
     found: list[Pod], ready: int, state: RunState, trouble: str | None
 ) -> None:
-    (run,) = observe.stage_runs([set_of(3)], found, {}, NOW)
+    (run,) = observe.stage_runs([set_of(3)], found, {}, NOW, {})
     assert (run.state, run.workers, run.workers_ready) == (state, 3, ready)
     assert (run.trouble.reason if run.trouble else None) == trouble
 
@@ -145,7 +145,7 @@ def test_a_set_tells_how_many_of_its_workers_run(
 def test_a_set_failed_for_the_reason_of_the_worker_that_failed_first(
     found: list[Pod], code: int | None, trouble: str | None, reported: str | None
 ) -> None:
-    (run,) = observe.stage_runs([set_of(2, "Failed")], found, {}, NOW)
+    (run,) = observe.stage_runs([set_of(2, "Failed")], found, {}, NOW, {})
     assert (run.state, run.exit_code) == (RunState.FAILED, code)
     assert (run.trouble.reason if run.trouble else None) == trouble
     assert (json.loads(run.result)["error"]["reason"] if run.result else None) == reported
@@ -153,11 +153,11 @@ def test_a_set_failed_for_the_reason_of_the_worker_that_failed_first(
 
 def test_the_result_is_that_of_the_first_worker() -> None:
     found = [worker(1, "Succeeded", **ended(0, "theirs")), worker(0, "Succeeded", **ended(0, "ours"))]
-    (run,) = observe.stage_runs([set_of(2, "Complete")], found, {}, NOW)
+    (run,) = observe.stage_runs([set_of(2, "Complete")], found, {}, NOW, {})
     assert (run.state, run.result) == (RunState.SUCCEEDED, "ours")
 
 
 def test_a_set_has_not_ended_while_one_of_its_workers_still_saves() -> None:
     found = [worker(0), worker(1, "Failed", **failed("SystemError"))]
-    (run,) = observe.stage_runs([set_of(2, "Failed")], found, {}, NOW)
+    (run,) = observe.stage_runs([set_of(2, "Failed")], found, {}, NOW, {})
     assert run.state is RunState.ENDING

@@ -2,11 +2,15 @@
 
 import pytest
 from speechmodel_api.alphabet import CATCH_ALL
+from speechmodel_api.stages.decoders import TextConfidence
 from speechmodel_decoding import Candidate, Decision
 from speechmodel_pipeline.evaluate.figures import (
     character_errors,
     clip_result,
     grammar_figures,
+    right_words,
+    text_calibration_error,
+    with_confidence,
     with_grammar,
     word_error_rate,
     word_errors,
@@ -87,3 +91,28 @@ def test_a_result_keeps_the_free_text_and_the_rejected_phrase() -> None:
     assert (result.hypothesis, result.free_text, result.phrase, result.score) == ("", "leters", "pon música", -0.1)
     assert (result.wer, result.confidence) == (1.0, 0.3)
     assert decided("pon música", "", None).confidence == 0
+
+
+@pytest.mark.parametrize(
+    ("hypothesis", "right"),
+    [
+        ("prende la luz", [True, True, True]),
+        ("Prende luz", [True, True]),
+        ("prende la la cruz", [True, True, False, False]),
+        ("", []),
+    ],
+)
+def test_words_that_were_said_are_right_wherever_others_are_missing_or_added(
+    hypothesis: str, right: list[bool]
+) -> None:
+    assert sorted(right_words("prende la luz", hypothesis)) == sorted(right)
+
+
+def test_the_calibration_error_of_free_text_counts_rejected_texts_and_no_empty_ones() -> None:
+    calibration = TextConfidence(offset=0.0, slope=0.0, word_offset=0.0, word_slope=0.0)  # a confidence of 0.5
+    free = [clip_result(text, 1.0, "luz", text, -1.0, None) for text in ("luz", "cruz", "")]
+    sure = [with_confidence(each, -1.0 if each.hypothesis else None, calibration, -0.5, foreign=False) for each in free]
+    assert [each.hypothesis for each in sure] == ["", "", ""]
+    assert text_calibration_error(sure) == 0.0, "half of the two texts are right"
+    assert text_calibration_error(sure[:1]) == 0.5
+    assert text_calibration_error(sure[2:]) is None

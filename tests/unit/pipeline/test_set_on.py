@@ -14,9 +14,9 @@ from speechmodel_api.reasons import Reason
 from speechmodel_api.stages.decoders import Decoding
 from speechmodel_decoding import AcousticModel, LogProbabilities, TextScorer
 from speechmodel_decoding.compiling import compile_grammar
-from speechmodel_pipeline.evaluate import grammar, rejection, scorer
+from speechmodel_pipeline.evaluate import calibrating, grammar, scorer, text_scores
 from speechmodel_pipeline.prepare.clips import write_clip
-from speechmodel_runtime import AudioInfo, Model, Pcm, Scorer, Transcript, level, loudness
+from speechmodel_runtime import AudioInfo, Model, Pcm, Scorer, Token, Transcript, level, loudness
 from speechmodel_stagekit.dataset import PreparedDataset
 from speechmodel_stagekit.errors import BadConfiguration
 
@@ -44,26 +44,32 @@ def dataset(tmp_path: Path) -> PreparedDataset:
     return PreparedDataset(tmp_path, "0" * 64, LEVEL, None)
 
 
+class Silent:
+    """A network that knows nothing."""
+
+    def log_probabilities(self, _: Pcm) -> LogProbabilities:
+        return np.log(np.full((40, len(ALPHABET) + 1), 1 / (len(ALPHABET) + 1), np.float32))
+
+
 class Heard(list[Pcm]):
     """Stands for the models, and keeps what they are given."""
 
     def transcribe(self, pcm: Pcm, name: str) -> Transcript:
         del name
         self.append(pcm)
-        return Transcript("no", 0.0, (), "no")
+        tokens = tuple(Token(label, place, place / 50) for place, label in enumerate("no"))
+        return Transcript("no", 0.0, tokens, "no")
 
     def log_probabilities(self, pcm: Pcm) -> LogProbabilities:
         self.append(pcm)
-        return np.log(np.full((40, len(ALPHABET) + 1), 1 / (len(ALPHABET) + 1), np.float32))
+        return Silent().log_probabilities(pcm)
 
     def weigh_scorer(self, alpha: float, beta: float) -> None: ...
 
-    def score(self, *_: Any) -> float:
-        return -1.0
-
 
 def set_threshold(dataset: PreparedDataset, heard: Heard) -> None:
-    rejection.threshold(cast(Model, heard), cast(TextScorer, heard), dataset)
+    judged = TextScorer(cast(AcousticModel, Silent()), ALPHABET)
+    text_scores.calibrated(cast(Model, heard), judged, dataset)
 
 
 def set_confidences(dataset: PreparedDataset, heard: Heard) -> None:
@@ -84,8 +90,7 @@ def tune_weights(dataset: PreparedDataset, heard: Heard) -> None:
 def test_a_sample_of_the_dev_clips_has_short_and_long_ones(
     use: Any, dataset: PreparedDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rejection, "THRESHOLD_CLIPS", 4)
-    monkeypatch.setattr(grammar, "CALIBRATION_CLIPS", 4)
+    monkeypatch.setattr(calibrating, "CALIBRATION_CLIPS", 4)
     monkeypatch.setattr(scorer, "TUNING_SECONDS", sum(LENGTHS) / 16_000 / 3 + 0.001)
     heard = Heard()
     use(dataset, heard)

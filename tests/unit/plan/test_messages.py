@@ -29,7 +29,8 @@ def test_an_event_is_cut_at_a_character(message: str) -> None:
 
 def test_a_long_message_is_cut_and_says_so() -> None:
     assert in_event("ñ" * LONGEST_EVENT) == "ñ" * 510 + "…"
-    assert len(in_status("語" * 5000)) == LONGEST_MESSAGE
+    assert in_status("語" * 5000) == "語" * (LONGEST_MESSAGE - 1) + "…"
+    assert in_status("語" * LONGEST_MESSAGE) == "語" * LONGEST_MESSAGE
 
 
 def test_the_status_shows_what_a_program_printed_without_its_colours() -> None:

@@ -7,8 +7,9 @@ from pydantic import ValidationError
 from speechmodel_api.evaluation_spec import Gate
 from speechmodel_api.serving_spec import Engine
 from speechmodel_api.stages.contract import StageName, StageResult
-from speechmodel_api.stages.decoders import Calibration, GrammarDecoder, NativeEngine
+from speechmodel_api.stages.decoders import Calibration, GrammarDecoder, NativeEngine, TextConfidence
 from speechmodel_api.stages.evaluate import CompareInput, EvaluateOutput
+from speechmodel_api.stages.publish import PublishInput
 from speechmodel_api.status import HISTORY_LENGTH, Condition
 from support.world import World
 
@@ -99,6 +100,20 @@ def test_a_version_records_the_engines_that_serve_it_on_arm64(
     world.to_rest()
     assert world.status.model
     assert world.status.model.arm64_engines == engines
+
+
+def test_confidences_of_free_text_are_published_and_their_error_is_in_the_status(world: World) -> None:
+    world.until(StageName.EVALUATE)
+    confidence = TextConfidence(offset=-2, slope=1.5, word_offset=-2, word_slope=1.5, calibration_error=0.043)
+    evaluated = EvaluateOutput(
+        clips=1, wer=0.1, confidence=confidence, report_sha256="a" * 64, selftest_sha256="b" * 64
+    )
+    world.finish(result=StageResult[EvaluateOutput](output=evaluated).model_dump_json(by_alias=True))
+    world.to_rest()
+    (published,) = (each for each in world.documents.values() if isinstance(each, PublishInput))
+    assert published.confidence == confidence
+    assert world.status.model
+    assert world.status.model.calibration_error == 0.043
 
 
 def test_an_upgrade_does_not_move_the_servers_of_a_version_that_recorded_no_engines(served: World) -> None:

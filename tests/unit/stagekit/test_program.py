@@ -12,9 +12,15 @@ from pathlib import Path, PurePosixPath
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from speechmodel_api.stages.contract import RESULT_LIMIT, Kept, StageError, StageInput, StageResult
-from speechmodel_api.stages.publish import PurgeInput
-from speechmodel_stagekit.program import encode_result
+from speechmodel_api.base import Document
+from speechmodel_api.pods import resources_field
+from speechmodel_api.stages.contract import RESULT_LIMIT, Kept, StageError, StageInput, StageName, StageResult
+from speechmodel_api.stages.convert import ConvertInput
+from speechmodel_api.stages.evaluate import CompareInput, EvaluateInput
+from speechmodel_api.stages.prepare import PrepareInput
+from speechmodel_api.stages.publish import FetchInput, PublishInput, PurgeInput
+from speechmodel_api.stages.train import DownloadInput, TrainInput
+from speechmodel_stagekit.program import encode_result, program_name
 from support import waiting
 
 DOCUMENT = json.dumps({"target": {"bucket": "models"}, "base": "a/b"})
@@ -89,7 +95,28 @@ def test_a_program_without_memory_says_which_setting_helps(tmp_path: Path) -> No
     code, result, _ = run(tmp_path, "raise MemoryError")
     assert code == 75
     assert result["error"]["reason"] == "OutOfMemory"  # type: ignore[index]
-    assert "set training.stageResources.limits.memory" in result["error"]["message"]  # type: ignore[index]
+    assert "set training.stageResources.limits.memory, or requests.memory" in result["error"]["message"]  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    ("input_type", "name", "field"),
+    [
+        (PrepareInput, StageName.PREPARE, "training.stageResources"),
+        (DownloadInput, StageName.DOWNLOAD, "training.stageResources"),
+        (TrainInput, StageName.TRAIN, "training.podTemplate.resources"),
+        (ConvertInput, StageName.CONVERT, "training.stageResources"),
+        (EvaluateInput, StageName.EVALUATE, "training.stageResources"),
+        (PublishInput, StageName.PUBLISH, "training.stageResources"),
+        (CompareInput, StageName.COMPARE, "training.stageResources"),
+        (FetchInput, "fetch", "serving.podTemplate.resources"),
+        (PurgeInput, "purge", "training.stageResources"),
+    ],
+)
+def test_a_program_without_memory_names_the_field_of_its_own_pods(
+    input_type: type[Document], name: str, field: str
+) -> None:
+    assert program_name(input_type) == name
+    assert resources_field(program_name(input_type)) == field
 
 
 @pytest.mark.parametrize("number", ["EACCES", "EPERM", "EROFS"])

@@ -9,14 +9,13 @@ from prometheus_client.parser import text_string_to_metric_families
 from speechmodel_api.status import CanaryServer
 from speechmodel_plan.observed import CanaryServers, Crash
 
-from speechmodel_operator.cluster.observe import NOTHING_SAID, server_of, with_stage
+from speechmodel_operator.cluster.containers import LOST_CONTAINER
+from speechmodel_operator.cluster.observe import server_of, with_stage
 from speechmodel_operator.cluster.views import Deployment, Pod
 from speechmodel_operator.resources import labels
 
 TIMEOUT_SECONDS = 5.0
 LARGEST_ANSWER = 1 << 20
-LOST_CONTAINER = ("Unknown", "ContainerStatusUnknown")
-"""Reasons of the kubelet for a container that ended because its node did."""
 
 
 class Unreadable(Exception):
@@ -24,13 +23,13 @@ class Unreadable(Exception):
 
 
 async def read_canary(
-    deployment: Deployment | None, pods: Sequence[Pod], now: datetime, said: Mapping[str, str] = NOTHING_SAID
+    deployment: Deployment | None, pods: Sequence[Pod], now: datetime, event_messages: Mapping[str, str]
 ) -> CanaryServers | None:
-    """Return the servers of the canary, with the counts of those that run; None without a Deployment. `said` is what Events say about
+    """Return the servers of the canary, with the counts of those that run; None without a Deployment. `event_messages` are those about
     pods, by uid.
     """
     mine = canary_pods(deployment, pods)
-    server = server_of(deployment, mine, now, said=said)
+    server = server_of(deployment, mine, now, event_messages)
     if server is None:
         return None
     running = [pod for pod in mine if pod.status.phase == "Running" and pod.status.pod_ip]

@@ -25,6 +25,8 @@ WAITING = {
     "CrashLoopBackOff": Reason.CRASH_LOOP_BACK_OFF,
 }
 """Our reason for the kubelet's reason of a waiting container, if it does not start by itself."""
+LOST_CONTAINER = ("Unknown", "ContainerStatusUnknown")
+"""Reasons of the kubelet for a container that ended because its node did."""
 LOOP_ENDS_AFTER = timedelta(minutes=10)
 """Running time after which a crash is the first one again. The kubelet's back-off begins again after it as well."""
 
@@ -57,11 +59,11 @@ def _trouble(pod: Pod, status: ContainerStatus, now: datetime) -> Trouble | None
 def _crashed_again(status: ContainerStatus, now: datetime) -> bool:
     """Return True for a container that has crashed twice in a row, until it is ready or has run for a while.
 
-    Between two back-offs it runs for a moment, which must not look as if it had recovered.
+    Between two back-offs it runs for a moment, which must not look as if it had recovered. The end of its node is no crash.
     """
     state, ended = status.state, _ended(status)
     crashes = status.restart_count + (state.terminated is not None)
-    if status.ready or state.waiting is not None or ended is None or crashes < 2:
+    if status.ready or state.waiting is not None or ended is None or crashes < 2 or ended.reason in LOST_CONTAINER:
         return False
     lasted = ended.finished_at - ended.started_at if ended.finished_at and ended.started_at else timedelta()
     began = state.running.started_at if state.running else None

@@ -24,7 +24,7 @@ from speechmodel_plan.reconcile import Gone, reconcile
 from speechmodel_plan.status import decides_the_same, failed_status
 from speechmodel_plan.task import Owner
 
-from speechmodel_operator.cluster import observe
+from speechmodel_operator.cluster import observe, waiting
 from speechmodel_operator.cluster.api import ACCESSORIES, CLAIMS, DEPLOYMENTS, JOBS, MODELS, SERVICES, Api, Resource
 from speechmodel_operator.cluster.cache import Rehearsal, Runs, WriteNeeded
 from speechmodel_operator.cluster.canary import read_canary
@@ -125,10 +125,10 @@ class ClusterEngine:
                 self._rehearsal.gone(self._owner.uid)
             return None
         progress, now = await self._progress.read(self._snapshot), self._now()
-        said = await self._events.read(self._snapshot, now)
-        canary = await read_canary(self._snapshot.canary, self._snapshot.pods, now, said)
+        event_messages = await self._events.read(self._snapshot, now)
+        canary = await read_canary(self._snapshot.canary, self._snapshot.pods, now, event_messages)
         seen = self._snapshot.observed(
-            self._deployment, progress, self._progress.interval, said, now, self._applied_generation, canary
+            self._deployment, progress, self._progress.interval, event_messages, now, self._applied_generation, canary
         )
         self._follow(labels.SERVER, self._snapshot.deployment, seen.server)
         self._follow(labels.CANARY, self._snapshot.canary, canary.server if canary else None)
@@ -240,7 +240,7 @@ class ClusterEngine:
         if created is not None:
             self._answered(run)
             log.info("%s: started %s", self._owner, run.name, extra={"stage": run.stage.value, "job": run.name})
-        return observe.suspended(created) if created is not None else None
+        return waiting.suspended(created) if created is not None else None
 
     def _answered(self, run: StageRun) -> None:
         if self._rehearsal is not None:

@@ -15,12 +15,12 @@ import re
 
 from speechmodel_api.reasons import Reason
 
-_NOT_ITS_RESOURCES = re.compile(
+_RESOURCES_REFUSED = re.compile(
     r"failed quota: |(minimum|maximum) \S+ usage per (Container|Pod) is |max limit to request ratio per (Container|Pod) is |"
     r"must be less than or equal to \S+ limit"
 )
-"""Messages of the API server about a pod whose requests or limits are missing or are not what a ResourceQuota or a LimitRange
-accepts, also where the default limit of a LimitRange is below the request. More room in the quota would not help.
+"""Messages of the API server about a pod whose requests or limits are missing, or are rejected by a ResourceQuota or a LimitRange.
+A larger quota would not help. The last one is about the default limit of a LimitRange, which may be below the request.
 """
 
 
@@ -123,7 +123,7 @@ def refusal(message: str) -> Reason | None:
     """
     if "exceeded quota" in message:
         return Reason.QUOTA_EXCEEDED
-    if _NOT_ITS_RESOURCES.search(message):
+    if _RESOURCES_REFUSED.search(message):
         return Reason.RESOURCES_REFUSED
     return Reason.POD_SECURITY_DENIED if "violates PodSecurity" in message else None
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from speechmodel_operator.cluster import observe, pods
+from speechmodel_operator.cluster import pods, waiting
 from speechmodel_operator.cluster.api import Api
 from speechmodel_operator.cluster.errors import Refused
 from speechmodel_operator.cluster.snapshot import Snapshot
@@ -38,7 +38,7 @@ class _Read:
 
 
 class EventReader:
-    """Remembers what Events said last about each object of a SpeechModel that waits, so that few steps read them."""
+    """Remembers the last message of Events about each object of a SpeechModel that waits, so that few steps read them."""
 
     def __init__(self, api: Api) -> None:
         self._api = api
@@ -46,7 +46,7 @@ class EventReader:
         """The last read about each object that waits, by its uid."""
 
     async def read(self, snapshot: Snapshot, now: datetime) -> Mapping[str, str]:
-        """Return what Events say about each object that waits for long, by its uid. An operator that may not list them goes on
+        """Return the message of Events about each object that waits for long, by its uid. An operator that may not list them goes on
         without.
         """
         reads: dict[str, _Read] = {}
@@ -54,14 +54,14 @@ class EventReader:
             uid = thing.metadata.uid
             last = self._reads.get(uid)
             if last is None or now - last.at >= (READ_EVERY if last.message else ASK_AGAIN):
-                said = await self._said(thing, reasons)
+                message = await self._message_about(thing, reasons)
                 # Events are deleted after an hour, and the object may still wait for the same
-                last = _Read(now, said or (last.message if last else ""))
+                last = _Read(now, message or (last.message if last else ""))
             reads[uid] = last
         self._reads = reads
         return {uid: read.message for uid, read in reads.items() if read.message}
 
-    async def _said(self, thing: ObjectView, reasons: Iterable[str]) -> str:
+    async def _message_about(self, thing: ObjectView, reasons: Iterable[str]) -> str:
         try:
             found = await self._api.events_about(thing)
         except Refused:
@@ -71,13 +71,13 @@ class EventReader:
 
 def _waiting(snapshot: Snapshot, now: datetime) -> Iterator[tuple[ObjectView, tuple[str, ...]]]:
     """Yield the objects that wait longer than usual, with the reasons of the Events that tell why."""
-    for job in observe.podless(snapshot.jobs.values(), snapshot.pods, now):
+    for job in waiting.podless(snapshot.jobs.values(), snapshot.pods, now):
         yield job, OF_JOBS
     for pod in snapshot.pods:
         if pods.mounting_for_long(pod, now):
             yield pod, OF_PODS
     claim = snapshot.claim
-    if claim is not None and observe.keeps_waiting(claim, snapshot.pods, now):
+    if claim is not None and waiting.keeps_waiting(claim, snapshot.pods, now):
         yield claim, OF_CLAIMS
 
 

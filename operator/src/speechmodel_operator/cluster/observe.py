@@ -1,18 +1,14 @@
 """Turn Kubernetes objects into the values that a plan is made from. Pure: the engine does the reading."""
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from types import MappingProxyType
 
-from speechmodel_api.pods import resources_field
 from speechmodel_api.progress import StepProgress, TrainProgress
 from speechmodel_api.reasons import Reason
 from speechmodel_plan.names import RunName
 from speechmodel_plan.observed import Claim, Purge, Run, RunState, Server, Trouble
 
-from speechmodel_operator.cluster import containers, pods, views
-from speechmodel_operator.cluster.errors import refusal
+from speechmodel_operator.cluster import containers, pods, views, waiting
 from speechmodel_operator.cluster.views import Deployment, Job, Pod
 from speechmodel_operator.resources import labels
 from speechmodel_operator.resources.pod import STAGE_CONTAINER
@@ -21,24 +17,20 @@ from speechmodel_operator.resources.workers import INDEX, JOB_NAME
 TEMPLATE_HASH = "pod-template-hash"
 """Label of a pod that tells which template of its Deployment it is from. Kubernetes sets it."""
 
-NO_POD_AFTER_SECONDS = 20
-NOTHING_SAID: Mapping[str, str] = MappingProxyType({})
-"""What Events say, where they were not read."""
-
 
 def stage_runs(
     jobs: Iterable[Job],
     job_pods: Iterable[Pod],
     progress: Mapping[str, TrainProgress | StepProgress],
     now: datetime,
-    said: Mapping[str, str] = NOTHING_SAID,
+    event_messages: Mapping[str, str],
     claim: views.Claim | None = None,
     model_labels: Mapping[str, str] | None = None,
 ) -> tuple[Run, ...]:
     """Return a run for each stage Job, and an ending run for each deleted Job whose pods still exist. A deleted Job that only a
     finalizer of something else keeps is no run.
 
-    `said` is what Events say about Jobs, pods and the workspace claim that wait, by uid. `model_labels` are those of the
+    `event_messages` are those about Jobs, pods and the workspace claim that wait, by uid. `model_labels` are those of the
     SpeechModel, if Jobs are to be compared with them.
     """
     by_job: dict[str, list[Pod]] = {}
@@ -46,7 +38,7 @@ def stage_runs(
         if job_name := pod.metadata.labels.get(JOB_NAME):
             by_job.setdefault(job_name, []).append(pod)
     runs = [
-        _job_run(job, named, by_job.get(job.metadata.name, []), progress, now, said, claim, model_labels)
+        _job_run(job, named, by_job.get(job.metadata.name, []), progress, now, event_messages, claim, model_labels)
         for job in jobs
         if (named := RunName.read(job.metadata.name)) and not _left_behind(job, by_job.get(job.metadata.name, []), now)
     ]
@@ -54,7 +46,7 @@ def stage_runs(
     for name, orphans in by_job.items():
         left = [pod for pod in orphans if pods.executing(pod)]
         if name not in known and left and (named := RunName.read(name)):
-            runs.append(_orphan_run(name, named, left, now, said))
+            runs.append(_orphan_run(name, named, left, now, event_messages))
     return tuple(runs)
 
 
@@ -75,12 +67,12 @@ def server_of(
     deployment: Deployment | None,
     server_pods: Sequence[Pod],
     now: datetime,
+    event_messages: Mapping[str, str],
     wanted: str | None = None,
     least: int | None = None,
     applied_generation: int | None = None,
-    said: Mapping[str, str] = NOTHING_SAID,
 ) -> Server | None:
-    """Return the Deployment, and the reason why its pods are not ready. `said` is what Events say about them, by uid.
+    """Return the Deployment, and the reason why its pods are not ready. `event_messages` are those about the pods, by uid.
 
     `wanted` is the hash of the Deployment that the current spec asks for. A Deployment that was applied with another hash is not settled.
     `least` is the number of replicas that is enough while an autoscaler adds more; without it, all must be ready. With `least`, the
@@ -111,7 +103,7 @@ def server_of(
         deployment.spec.replicas,
         status.ready_replicas,
         settled,
-        None if settled else _first_trouble(latest, now, said) or _blocked(deployment),
+        None if settled else waiting.first_trouble(latest, now, event_messages) or waiting.blocked(deployment),
         complete=current
         and status.replicas == status.updated_replicas
         and (status.updated_replicas > 0 or deployment.spec.replicas == 0),
@@ -133,9 +125,9 @@ def purge_of(
     """Return the Job that removes published objects."""
     if job is None:
         return None
-    created, started, queued = _created(job), job.status.start_time, _queued(job)
+    created, started, queued = waiting.creation_time(job), job.status.start_time, _queued(job)
     pod = pods.newest(pod for pod in job_pods if pod.metadata.labels.get(JOB_NAME) == job.metadata.name)
-    trouble = suspended(job) or (pods.trouble(pod, now) if pod else None)
+    trouble = waiting.suspended(job) or (pods.trouble(pod, now) if pod else None)
     if trouble and trouble.reason in (Reason.CREDENTIALS_MISSING, Reason.CREATE_CONTAINER_CONFIG_ERROR):
         return Purge(False, created, Trouble(trouble.reason, trouble.message, final=True))
     end = job.finished
@@ -146,12 +138,6 @@ def purge_of(
     ended = pod.state(STAGE_CONTAINER).terminated if pod else None
     message = (ended.message if ended else None) or end.message or "the Job failed"
     return Purge(True, created, Trouble(Reason.PURGE_FAILED, message, final=True))
-
-
-def keeps_waiting(claim: views.Claim, found: Iterable[Pod], now: datetime) -> bool:
-    """Return True if pods have had no node for long and the workspace claim, which has no volume yet, may be why."""
-    unbound = claim.status.phase == "Pending" and not claim.deleting
-    return unbound and any(pods.unbound_for_long(pod, now) for pod in found if JOB_NAME in pod.metadata.labels)
 
 
 def created_for(thing: views.ObjectView, model: str) -> bool:
@@ -169,25 +155,13 @@ def worker_index(pod: Pod) -> int:
     return int(pod.metadata.labels.get(INDEX, 0))
 
 
-def podless(jobs: Iterable[Job], found: Iterable[Pod], now: datetime) -> tuple[Job, ...]:
-    """Return the stage Jobs that wait for a pod longer than usual."""
-    pods_of = Counter(pod.metadata.labels.get(JOB_NAME) for pod in found)
-    return tuple(
-        job
-        for job in jobs
-        if pods_of[job.metadata.name] < job.spec.completions
-        and _state(job, ()) is RunState.PENDING
-        and _lacks_pods(job, now)
-    )
-
-
 def _job_run(
     job: Job,
     named: RunName,
     job_pods: Sequence[Pod],
     progress: Mapping[str, TrainProgress | StepProgress],
     now: datetime,
-    said: Mapping[str, str],
+    event_messages: Mapping[str, str],
     claim: views.Claim | None,
     model_labels: Mapping[str, str] | None,
 ) -> Run:
@@ -197,12 +171,12 @@ def _job_run(
     ready = sum(pod.state(STAGE_CONTAINER).running is not None or pod.status.phase == "Succeeded" for pod in workers)
     pod = _telling(workers, state)
     ended = pod.state(STAGE_CONTAINER).terminated if pod else None
-    rejection = said.get(metadata.uid, "")
+    rejection = event_messages.get(metadata.uid, "")
     trouble = (
-        suspended(job)
-        or _unbound(workers, claim, now, said)
-        or _first_trouble(workers, now, said)
-        or _too_few_pods(job, state, len(workers), ready, now, rejection)
+        waiting.suspended(job)
+        or waiting.unbound(workers, claim, now, event_messages)
+        or waiting.first_trouble(workers, now, event_messages)
+        or waiting.too_few_pods(job, state, len(workers), ready, now, rejection)
     )
     if pod and state is RunState.FAILED:
         trouble = containers.out_of_memory(pod, STAGE_CONTAINER) or pods.disruption(pod)
@@ -216,7 +190,7 @@ def _job_run(
         attempt=named.attempt,
         settings=metadata.annotations.get(labels.SETTINGS, ""),
         state=state,
-        created_at=_released(job),
+        created_at=waiting.released(job),
         started_at=min(began, default=None),
         finished_at=finished_at if state in (RunState.SUCCEEDED, RunState.FAILED) else None,
         exit_code=ended.exit_code if ended else None,
@@ -248,7 +222,9 @@ def _telling(workers: Sequence[Pod], state: RunState) -> Pod | None:
     return min(workers, key=pods.consequence, default=None)
 
 
-def _orphan_run(name: str, named: RunName, left: Sequence[Pod], now: datetime, said: Mapping[str, str]) -> Run:
+def _orphan_run(
+    name: str, named: RunName, left: Sequence[Pod], now: datetime, event_messages: Mapping[str, str]
+) -> Run:
     return Run(
         name=name,
         stage=named.stage,
@@ -256,8 +232,8 @@ def _orphan_run(name: str, named: RunName, left: Sequence[Pod], now: datetime, s
         attempt=named.attempt,
         settings="",
         state=RunState.ENDING,
-        created_at=_created(left[0]),
-        trouble=_first_trouble(left, now, said),
+        created_at=waiting.creation_time(left[0]),
+        trouble=waiting.first_trouble(left, now, event_messages),
     )
 
 
@@ -274,109 +250,20 @@ def _state(job: Job, job_pods: Iterable[Pod]) -> RunState:
 def _relabelled(job: Job, model_labels: Mapping[str, str] | None) -> bool:
     """Return True for a suspended Job that was created with other labels than the SpeechModel hands down now.
 
-    Those that a webhook added to the Job do not count. A Job of an earlier release does not say what it was created with.
+    Those that a webhook added to the Job do not count. A Job of an earlier release does not say what it was created with, so only
+    labels that the SpeechModel has are compared: Kueue may have added its default queue.
     """
     if model_labels is None or not job.spec.suspend or job.deleting or job.finished is not None:
         return False
-    before = job.metadata.annotations.get(labels.INHERITED_AS)
-    created_with = labels.inherited_as(labels.inherited(job.metadata.labels)) if before is None else before
-    return created_with != labels.inherited_as(labels.inherited(model_labels))
+    wanted = labels.inherited(model_labels)
+    created_with = job.metadata.annotations.get(labels.INHERITED_AS)
+    if created_with is None:
+        return any(job.metadata.labels.get(name) != value for name, value in wanted.items())
+    return created_with != labels.inherited_as(wanted)
 
 
 def _queued(job: Job) -> bool:
     """Return True until the controller of Jobs has seen that Kueue admitted a Job. The start time is that of an earlier admission
     until then.
     """
-    return labels.QUEUE in job.metadata.labels and (_held(job) or job.status.start_time is None)
-
-
-def _held(job: Job) -> bool:
-    """Return True from the suspension of a Job until the controller of Jobs has seen that the suspension ended."""
-    return job.spec.suspend or any(
-        condition.type == "Suspended" and condition.status == "True" for condition in job.status.conditions
-    )
-
-
-def suspended(job: Job) -> Trouble | None:
-    """Return why a Job is suspended. This operator never does that: it deletes Jobs."""
-    if not job.spec.suspend or job.deleting or job.finished is not None:
-        return None
-    if queue := job.metadata.labels.get(labels.QUEUE):
-        return Trouble(Reason.QUEUED_BY_KUEUE, f"Job {job.metadata.name} waits in the queue {queue} of Kueue")
-    message = f"Job {job.metadata.name} was suspended by something else; set its spec.suspend to false, or delete it"
-    return Trouble(Reason.JOB_SUSPENDED, message)
-
-
-def _too_few_pods(
-    job: Job, state: RunState, existing: int, ready: int, now: datetime, rejection: str
-) -> Trouble | None:
-    """Return why pods are missing, or that some workers do not run yet."""
-    if state not in (RunState.PENDING, RunState.RUNNING):
-        return None
-    name, wanted = job.metadata.name, job.spec.completions
-    if existing < wanted and _lacks_pods(job, now):
-        if rejection:
-            return _rejected(f"the pod of Job {name}", rejection, job, Reason.NO_POD)
-        has = f"{existing} of {wanted} pods" if existing else "no pod"
-        return Trouble(Reason.NO_POD, f"Job {name} has {has}; `kubectl describe job {name}` shows the reason")
-    if ready < wanted > 1:
-        return Trouble(
-            Reason.WAITING_FOR_WORKERS, f"{ready} of {wanted} pods of Job {name} run; training begins with all"
-        )
-    return None
-
-
-def _lacks_pods(job: Job, now: datetime) -> bool:
-    """Return True when a Job has been allowed to have pods for longer than they need to appear."""
-    return not _held(job) and (now - _released(job)).total_seconds() >= NO_POD_AFTER_SECONDS
-
-
-def _blocked(deployment: Deployment) -> Trouble | None:
-    """Return why the Deployment's own controller makes no progress."""
-    conditions = {condition.type: condition for condition in deployment.status.conditions}
-    failure, progressing = conditions.get("ReplicaFailure"), conditions.get("Progressing")
-    if failure is not None and failure.status == "True":
-        return _rejected("a server pod", failure.message, deployment, Reason.ROLLOUT_BLOCKED)
-    if progressing is not None and progressing.status == "False":
-        name = deployment.metadata.name
-        advice = f"`kubectl describe deployment {name}` and the logs of its pods show why"
-        return Trouble(Reason.ROLLOUT_BLOCKED, f"{progressing.message}; {advice}")
-    return None
-
-
-def _rejected(pod: str, message: str, creator: views.ObjectView, otherwise: Reason) -> Trouble:
-    """Return why the API server rejected a pod of a Job or a Deployment, with the field that corrects its resources."""
-    reason = refusal(message) or otherwise
-    field = resources_field(creator.metadata.labels.get(labels.STAGE, ""))
-    remedy = f"; set the requests and limits in {field}" if reason is Reason.RESOURCES_REFUSED else ""
-    return Trouble(reason, f"{pod} was rejected: {message}{remedy}")
-
-
-def _first_trouble(found: Iterable[Pod], now: datetime, said: Mapping[str, str]) -> Trouble | None:
-    troubles = (pods.trouble(pod, now, said.get(pod.metadata.uid, "")) for pod in found)
-    return next((trouble for trouble in troubles if trouble), None)
-
-
-def _unbound(
-    workers: Sequence[Pod], claim: views.Claim | None, now: datetime, said: Mapping[str, str]
-) -> Trouble | None:
-    """Return that pods wait for the workspace claim, in the words of what makes its volume, or else of the scheduler."""
-    if claim is None or not keeps_waiting(claim, workers, now):
-        return None
-    waits = f"the claim {claim.metadata.name} is not bound"
-    scheduler = _first_trouble(workers, now, said)
-    why = [said.get(claim.metadata.uid, ""), scheduler.message if scheduler else ""]
-    advice = f"`kubectl describe pvc {claim.metadata.name}` shows why"
-    return Trouble(Reason.VOLUME_PENDING, f"{waits}: {next(filter(None, why), advice)}")
-
-
-def _released(job: Job) -> datetime:
-    """Return the time since when a Job may have pods: its creation, or the end of its last suspension."""
-    created = _created(job)
-    return max(created, job.status.start_time or created)
-
-
-def _created(thing: views.ObjectView) -> datetime:
-    created = thing.metadata.creation_timestamp
-    assert created is not None  # the API server sets it
-    return created
+    return labels.QUEUE in job.metadata.labels and (waiting.held(job) or job.status.start_time is None)

@@ -31,6 +31,15 @@ VOLUMES = (
     "storageclass",
 )
 """Parts of the scheduler's message about volumes, in lower case."""
+UNBOUND = (
+    "unbound immediate persistentvolumeclaims",
+    "persistent volumes to bind",
+    "volumebinding",
+    "binding volumes",
+    "provisioning",
+    "storageclass",
+)
+"""Parts of those that may be about a claim without a volume. Others are about a claim that does not exist, or about a volume."""
 NO_NODE = ("", "Unschedulable", "SchedulerError")
 """Reasons of the scheduler for a pod without a node. It has others of its own, such as SchedulingGated."""
 _MISSING = re.compile(
@@ -61,8 +70,8 @@ def started_at(pod: Pod, container: str) -> datetime | None:
     return began.started_at if began else None
 
 
-def trouble(pod: Pod, now: datetime, said: str = "") -> Trouble | None:
-    """Return the reason why a pod makes no progress. `said` is what Events say about it, if they were read."""
+def trouble(pod: Pod, now: datetime, event_message: str = "") -> Trouble | None:
+    """Return the reason why a pod makes no progress. `event_message` is that of Events about it, if they were read."""
     if stuck := _stuck(pod, now):
         return stuck
     if disrupted := disruption(pod):
@@ -76,9 +85,9 @@ def trouble(pod: Pod, now: datetime, said: str = "") -> Trouble | None:
         return None
     name = pod.metadata.name
     where = f"pod {name} on node {pod.spec.node_name}"
-    if names_missing(said):
-        return Trouble(Reason.CREDENTIALS_MISSING, f"{where}: {said}")
-    why = said or f"`kubectl describe pod {name}` shows why"
+    if names_missing(event_message):
+        return Trouble(Reason.CREDENTIALS_MISSING, f"{where}: {event_message}")
+    why = event_message or f"`kubectl describe pod {name}` shows why"
     return Trouble(Reason.VOLUME_PENDING, f"{where} waits for its volumes or its network: {why}")
 
 
@@ -92,15 +101,15 @@ def mounting_for_long(pod: Pod, now: datetime) -> bool:
 
 
 def unbound_for_long(pod: Pod, now: datetime) -> bool:
-    """Return True for a pod that has no node for longer than usual because of a volume, or for a reason that the scheduler does not
-    give. It gives none for up to ten minutes while a volume is made on the node that it chose.
+    """Return True for a pod that has no node for longer than usual because a claim has no volume, or for a reason that the scheduler
+    does not give. It gives none for up to ten minutes while a volume is made on the node that it chose.
     """
     created, scheduled = pod.metadata.creation_timestamp, _condition(pod, "PodScheduled")
     if created is None or now - created < VOLUMES_AFTER or pod.deleting or pod.status.phase != "Pending":
         return False
     if scheduled is None:
         return True
-    return scheduled.status == "False" and _unscheduled(scheduled).reason is Reason.VOLUME_PENDING
+    return scheduled.status == "False" and any(part in scheduled.message.lower() for part in UNBOUND)
 
 
 def names_missing(message: str) -> bool:
@@ -113,9 +122,9 @@ def disruption(pod: Pod) -> Trouble | None:
     for condition in pod.status.conditions:
         if condition.type == "DisruptionTarget" and condition.status == "True":
             reason = DISRUPTIONS.get(condition.reason, Reason.EVICTED)
-            said = pod.status.message or condition.message or condition.reason
+            message = pod.status.message or condition.message or condition.reason
             where = f"pod {pod.metadata.name} on node {pod.spec.node_name}"
-            return Trouble(reason, f"{where}: {said}; another one continues from what was saved")
+            return Trouble(reason, f"{where}: {message}; another one continues from what was saved")
     return None
 
 

@@ -71,14 +71,14 @@ class Snapshot:
         wanted: Callable[[SpeechModelSpec, ModelStatus], Manifest],
         progress: Mapping[str, TrainProgress | StepProgress],
         progress_interval: timedelta,
-        said: Mapping[str, str],
+        event_messages: Mapping[str, str],
         now: datetime,
         applied_generation: int | None = None,
         canary: CanaryServers | None = None,
     ) -> Observed:
         """Return the snapshot as a plan sees it.
 
-        `wanted` returns the Deployment of a version for a spec. `said` is what Events say about objects, by uid.
+        `wanted` returns the Deployment of a version for a spec. `event_messages` are those about objects, by uid.
         `applied_generation` is the generation of the Deployment after it was applied last, if that is known.
         """
         metadata, spec, served = self.model.metadata, self.spec, self.model.status.model
@@ -98,16 +98,18 @@ class Snapshot:
             init_from=PurePosixPath(INITIAL_MOUNT, initial.path) if initial else None,
             negatives=PurePosixPath(NEGATIVES_MOUNT, negatives.path) if negatives else None,
             settings=settings_hashes(spec),
-            runs=observe.stage_runs(self.jobs.values(), self.pods, progress, now, said, self.claim, metadata.labels),
+            runs=observe.stage_runs(
+                self.jobs.values(), self.pods, progress, now, event_messages, self.claim, metadata.labels
+            ),
             claim=observe.claim_of(self.claim, self.owner.uid),
             server=observe.server_of(
                 self.deployment,
                 server_pods,
                 now,
+                event_messages,
                 serving.applied_hash(wanted(spec, served)) if spec.serving and served else None,
                 _least_replicas(spec),
                 applied_generation,
-                said,
             ),
             canary=canary,
             purge=observe.purge_of(self.purge, self.pods, now, metadata.labels),

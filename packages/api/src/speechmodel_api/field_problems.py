@@ -29,7 +29,7 @@ _RULES = {
 _BRANCH = re.compile(r"(literal|tuple|constrained-str)\[")
 """pydantic's names of the types of a union, which are parts of a location. The unions are Auto or a list."""
 _MEANT = {"ljspeech": "AudioFolder", "huggingface": "AudioFolder"}
-"""Values whose nearest name is another thing, or none."""
+"""What a value means whose nearest known name is another thing."""
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,14 @@ from typing import NamedTuple
 
 from speechmodel_api.base import Document
 from speechmodel_api.stages.contract import Digest, Key
-from speechmodel_api.stages.decoders import Decoding, GrammarDecoder, NativeEngine, Rejection, WeighedScorer
+from speechmodel_api.stages.decoders import (
+    Decoding,
+    GrammarDecoder,
+    NativeEngine,
+    Rejection,
+    TextConfidence,
+    WeighedScorer,
+)
 from speechmodel_api.stages.evaluate import EvaluateOutput
 from speechmodel_api.stages.prepare import PrepareOutput
 from speechmodel_api.stages.train import TrainOutput
@@ -27,6 +34,14 @@ class PublishedRejection(Rejection):
 
     acoustic_uri: str
     acoustic_bytes: int
+
+
+class PublishedConfidence(TextConfidence):
+    """The confidences of free text, and where their file is."""
+
+    quantised_uri: str | None = None
+    """None if foreign speech is rejected."""
+    quantised_bytes: int | None = None
 
 
 class PublishedScorer(WeighedScorer):
@@ -93,6 +108,8 @@ class VersionManifest(Document):
     """None for free text, as for every version from before there were grammars."""
     rejection: PublishedRejection | None = None
     """None when foreign speech is transcribed, and with a grammar."""
+    confidence: PublishedConfidence | None = None
+    """None with a grammar, and for versions from before free text had confidences."""
     scorer: PublishedScorer | None = None
     """None without a scorer, and with a grammar."""
     native: PublishedNative | None = None
@@ -127,9 +144,9 @@ class VersionManifest(Document):
         ]
         if (scores := self.grammar or self.rejection) is not None:
             files.append(PublishedFile(ACOUSTIC, scores.acoustic_uri, scores.acoustic_sha256, scores.acoustic_bytes))
-        if (native := self.native) is not None:
+        if (network := self.native or self.confidence) and network.quantised_uri and network.quantised_sha256:
             files.append(
-                PublishedFile(QUANTISED, native.quantised_uri, native.quantised_sha256, native.quantised_bytes)
+                PublishedFile(QUANTISED, network.quantised_uri, network.quantised_sha256, network.quantised_bytes)
             )
         if (scorer := self.scorer) is not None:
             files.append(PublishedFile(SCORER, scorer.scorer_uri, scorer.scorer_sha256, scorer.scorer_bytes))

@@ -84,7 +84,7 @@ class Reason(StrEnum):
     SUPERSEDED = (
         "Superseded",
         Severity.NORMAL,
-        "The spec, the pod settings or, for a Job that waits, the labels for Kueue were edited, so the attempt is stopped and a new one "
+        "The spec or the pod settings were edited, or the labels for Kueue while the Job waits. The attempt is stopped and a new one "
         "follows. A trainer also reports it when a newer attempt has taken over its checkpoints.",
     )
     STOPPED = "Stopped", Severity.NORMAL, "The attempt was stopped on purpose, with everything saved."
@@ -114,8 +114,8 @@ class Reason(StrEnum):
         Severity.WARNING,
         "A volume of the pod is not bound or not mounted yet. The message quotes the scheduler, or after a minute what Events say about "
         "the pod or the workspace claim.",
-        "Correct what the message names: a missing claim or StorageClass, another zone, or a provisioner that does not answer or may not "
-        "make volumes. `kubectl describe pvc` and `kubectl describe pod` show more.",
+        "Correct what the message names: a missing claim or StorageClass, another zone, or a provisioner that does not answer or lacks a "
+        "permission. `kubectl describe pvc` and `kubectl describe pod` show more.",
     )
     NO_POD = (
         "NoPod",
@@ -132,7 +132,7 @@ class Reason(StrEnum):
     RESOURCES_REFUSED = (
         "ResourcesRefused",
         Severity.ERROR,
-        "A ResourceQuota or a LimitRange of the namespace does not accept a pod with these requests and limits, or without them. The "
+        "A ResourceQuota or a LimitRange of the namespace rejects the pod because of its requests or limits, or because it has none. The "
         "message quotes it and names the field that sets them.",
         "Set what the message asks for in training.podTemplate.resources (train), training.stageResources (other stages) or "
         "serving.podTemplate.resources (server and fetch), or let a LimitRange set it by default. A new pod then starts automatically.",
@@ -274,8 +274,8 @@ class Reason(StrEnum):
     OUT_OF_MEMORY = (
         "OutOfMemory",
         Severity.WARNING,
-        "The program exceeded its memory limit and was killed, or there was no memory left for it. The message names the limit, "
-        "the field that sets it and a larger value. At a limit, a stage waits for an edit; without one, it is tried again.",
+        "The program exceeded its memory limit and was killed, or its node had no memory left. The message names the field to set and, if "
+        "there is a limit, a larger one. A stage that exceeded its limit waits for an edit; otherwise it is tried again.",
         "Set the memory of the program: training.podTemplate.resources for train (or lower batchSize or hiddenUnits), "
         "training.stageResources for other stages, serving.podTemplate.resources for the server and fetch.",
     )
@@ -544,8 +544,8 @@ class Reason(StrEnum):
     INVALID_SPEC = (
         "InvalidSpec",
         Severity.ERROR,
-        "The operator cannot use a value in the spec that the API server accepted. The message names each field. Jobs that run and "
-        "servers go on as they are, and nothing is started, changed or ended.",
+        "The operator cannot use a value in the spec that the API server accepted. The message names each field. Running Jobs "
+        "and servers continue unchanged, and nothing new is started.",
         "Correct the field. `speechmodel validate` checks a manifest before it is applied. If the value is one of a newer release, "
         "upgrade the operator.",
     )

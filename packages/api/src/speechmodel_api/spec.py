@@ -2,7 +2,8 @@
 
 Attribute docstrings are the descriptions that `kubectl explain` shows. Every list, map and string
 has a bound, because the API server rejects CEL rules over unbounded ones. A schema may become less
-strict but never stricter, except for what the types reject; names never change, and a field is added together with its behaviour.
+strict but never stricter, except for what the types reject, which ratcheting (Kubernetes 1.30) allows in stored objects. Names
+never change, and a field is added together with its behaviour.
 """
 
 from enum import StrEnum

@@ -224,7 +224,8 @@ class ModelStatus(ApiModel):
     which the answer is a text. Absent without such clips."""
     calibration_error: float | None = None
     """Mean difference between the confidence and the share of right answers on the test clips
-    (expected calibration error), from 0 to 1. Absent for a model without a grammar."""
+    (expected calibration error), from 0 to 1. Absent for free text that was evaluated
+    before it had confidences."""
     uri: Annotated[str, Field(max_length=2048)]
     """Address of the model file (.pbmm), as s3://bucket/key."""
     sha256: Short

@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _failed(error: OSError) -> int:
-    """Report a system error and return the exit code. A pipe that nobody reads any more, as after `| head`, is no news."""
+    """Report a system error and return the exit code. A closed pipe, as after `| head`, is not reported."""
     if error.errno != errno.EPIPE:
         sys.stderr.write(f"{_sentence(error)}\n")
     return 1

@@ -30,8 +30,8 @@ class Comparison(Document):
     foreign: bool = False
     """True when the spoken words are no phrase of the grammar, and must give nothing."""
     confidence: float | None = None
-    """Probability from 0 to 1 that the hypothesis was said. In free text, and without a hypothesis,
-    it has no such meaning and is not shown."""
+    """Probability from 0 to 1 that the hypothesis was said. Without a hypothesis, and in free text from before it had
+    confidences, it has no such meaning and is not shown."""
 
     @property
     def expected(self) -> str:
@@ -48,16 +48,18 @@ class EvaluationReport(Document):
     """The part of report.json that is shown."""
 
     grammar: dict[str, object] | None = None
+    confidence: dict[str, object] | None = None
     results: tuple[Comparison, ...] = ()
 
     def comparisons(self) -> list[Comparison]:
-        """Return the clips. In free text, their confidence is a log score and is left out."""
+        """Return the clips. In free text from before it had confidences, theirs is a log score and is left out."""
+        confident = self.grammar is not None or self.confidence is not None
         return [
             Comparison(
                 reference="" if CATCH_ALL in clip.reference else clip.reference,
                 hypothesis=clip.hypothesis,
                 foreign=clip.foreign,
-                confidence=clip.confidence if self.grammar is not None else None,
+                confidence=clip.confidence if confident else None,
             )
             for clip in self.results
         ]

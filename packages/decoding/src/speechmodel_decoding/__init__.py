@@ -21,15 +21,17 @@ from speechmodel_decoding.calibration import (
     Examples,
     calibrate,
     expected_calibration_error,
+    fit,
     phrase_confidence,
     threshold_of,
     word_confidence,
 )
 from speechmodel_decoding.decoder import Decoder, Phrase, word_score
-from speechmodel_decoding.foreign import ForeignSpeechFilter, FreeTextRecogniser, TextScorer, text_score
+from speechmodel_decoding.free_text import FreeTextRecogniser, TextJudge
 from speechmodel_decoding.grammar import Grammar
 from speechmodel_decoding.recogniser import Candidate, Decision, Recogniser, Word, only_intent
 from speechmodel_decoding.speech_time import speech_seconds, timed_score
+from speechmodel_decoding.text_scores import TextScorer, text_score
 from speechmodel_decoding.utterances import SHORT_SECONDS, Cutter, Utterance, cut_at_pauses, decode_short
 
 __all__ = [
@@ -41,13 +43,13 @@ __all__ = [
     "Decision",
     "Decoder",
     "Examples",
-    "ForeignSpeechFilter",
     "FreeTextRecogniser",
     "Grammar",
     "LogProbabilities",
     "Phrase",
     "Recogniser",
     "Spelling",
+    "TextJudge",
     "TextScorer",
     "Utterance",
     "Word",
@@ -55,6 +57,7 @@ __all__ = [
     "cut_at_pauses",
     "decode_short",
     "expected_calibration_error",
+    "fit",
     "forward_score",
     "only_intent",
     "phrase_confidence",

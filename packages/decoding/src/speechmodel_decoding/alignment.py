@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from speechmodel_decoding.acoustic import LogProbabilities
 
-_IMPOSSIBLE = -1e30
+IMPOSSIBLE = -1e30
 """Log probability of what cannot happen: finite, so that differences are numbers."""
 
 
@@ -75,11 +75,11 @@ def _recursion(
     skips = np.zeros(len(labels), bool)
     skips[3::2] = labels[3::2] != labels[1:-2:2]
     came = np.zeros((len(frames), len(labels)), np.int8) if trace else np.zeros((0, 0), np.int8)
-    score = np.full(len(labels), _IMPOSSIBLE)
+    score = np.full(len(labels), IMPOSSIBLE)
     score[:2] = emitted[0, :2]
     for time in range(1, len(frames)):
-        stepped = np.concatenate([[_IMPOSSIBLE], score[:-1]])
-        skipped = np.where(skips, np.concatenate([[_IMPOSSIBLE] * 2, score[:-2]]), _IMPOSSIBLE)
+        stepped = np.concatenate([[IMPOSSIBLE], score[:-1]])
+        skipped = np.where(skips, np.concatenate([[IMPOSSIBLE] * 2, score[:-2]]), IMPOSSIBLE)
         if trace:
             came[time] = np.stack([score, stepped, skipped]).argmax(axis=0)
         score = plus(plus(score, stepped), skipped) + emitted[time]

@@ -2,8 +2,9 @@
 without a scorer.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import fast_ctc_decode
 import numpy as np
@@ -11,6 +12,7 @@ from speechmodel_api.alphabet import spoken
 
 from speechmodel_decoding.acoustic import LogProbabilities
 from speechmodel_decoding.alignment import align
+from speechmodel_decoding.labels import SPACE
 
 LEAST_PROBABLE = 1e-4
 """Probability below which a label is not tried in a frame. On 72 clips, half of them in loud noise, a limit of 0
@@ -32,6 +34,13 @@ class Spelling:
     def text(self) -> str:
         """The labels as text."""
         return "".join(self.labels)
+
+    def words(self) -> Iterator[tuple[str, int, int]]:
+        """Yield each word with the frames in which its first and its last label begin."""
+        for space, together in groupby(zip(self.labels, self.frames, strict=True), lambda each: each[0] == SPACE):
+            if not space:
+                labels, frames = zip(*together, strict=True)
+                yield "".join(labels), frames[0], frames[-1]
 
 
 class BeamSearch:

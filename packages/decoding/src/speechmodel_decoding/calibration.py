@@ -11,7 +11,7 @@ from math import exp, log
 
 import numpy as np
 import numpy.typing as npt
-from speechmodel_api.stages.decoders import Calibration
+from speechmodel_api.stages.decoders import Calibration, TextConfidence
 
 LOST = 0.01
 """Part of the right answers that the threshold rejects."""
@@ -42,8 +42,8 @@ class Examples:
 
 def calibrate(phrases: Examples, words: Examples) -> Calibration:
     """Return the calibration for the timed scores of phrases and the scores of words."""
-    offset, slope = _fitted(phrases)
-    word_offset, word_slope = _fitted(words)
+    offset, slope = fit(phrases)
+    word_offset, word_slope = fit(words)
     return Calibration(
         threshold=round(threshold_of(phrases.right), 6),
         offset=offset,
@@ -54,12 +54,28 @@ def calibrate(phrases: Examples, words: Examples) -> Calibration:
     )
 
 
-def phrase_confidence(score: float, calibration: Calibration) -> float:
-    """Return the probability that a phrase with this score is right."""
+def fit(examples: Examples) -> tuple[float, float]:
+    """Return offset and slope of the logistic function of most likelihood. The slope is not negative."""
+    scores = np.array([*examples.right, *examples.wrong], np.float64)
+    high, low = (len(examples.right) + 1) / (len(examples.right) + 2), 1 / (len(examples.wrong) + 2)
+    target = np.where(np.arange(len(scores)) < len(examples.right), high, low)
+    inputs = np.stack([np.ones(len(scores)), -np.log(LEAST - np.minimum(scores, 0.0))], axis=1)
+    weights = np.zeros(2)
+    for _ in range(_STEPS):  # Newton's method
+        probability = _logistic(inputs @ weights)
+        gradient = inputs.T @ (target - probability) - _RIDGE * weights
+        curvature = (inputs * (probability * (1 - probability))[:, None]).T @ inputs + _RIDGE * np.eye(2)
+        step = np.linalg.solve(curvature, gradient)
+        weights += step / max(1.0, float(np.abs(step).max()))
+    return round(float(weights[0]), 6), round(max(float(weights[1]), 0.0), 6)
+
+
+def phrase_confidence(score: float, calibration: Calibration | TextConfidence) -> float:
+    """Return the probability that a phrase, or a free text, with this score is right."""
     return _confidence(score, calibration.offset, calibration.slope)
 
 
-def word_confidence(score: float, calibration: Calibration) -> float:
+def word_confidence(score: float, calibration: Calibration | TextConfidence) -> float:
     """Return the probability that a word with this score is right."""
     return _confidence(score, calibration.word_offset, calibration.word_slope)
 
@@ -82,19 +98,3 @@ def _logistic(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 def _confidence(score: float, offset: float, slope: float) -> float:
     value = offset - slope * log(LEAST - min(score, 0.0))
     return 1 / (1 + exp(-value)) if value >= 0 else exp(value) / (1 + exp(value))
-
-
-def _fitted(examples: Examples) -> tuple[float, float]:
-    """Return offset and slope of the logistic function of most likelihood. The slope is not negative."""
-    scores = np.array([*examples.right, *examples.wrong], np.float64)
-    high, low = (len(examples.right) + 1) / (len(examples.right) + 2), 1 / (len(examples.wrong) + 2)
-    target = np.where(np.arange(len(scores)) < len(examples.right), high, low)
-    inputs = np.stack([np.ones(len(scores)), -np.log(LEAST - np.minimum(scores, 0.0))], axis=1)
-    weights = np.zeros(2)
-    for _ in range(_STEPS):  # Newton's method
-        probability = _logistic(inputs @ weights)
-        gradient = inputs.T @ (target - probability) - _RIDGE * weights
-        curvature = (inputs * (probability * (1 - probability))[:, None]).T @ inputs + _RIDGE * np.eye(2)
-        step = np.linalg.solve(curvature, gradient)
-        weights += step / max(1.0, float(np.abs(step).max()))
-    return round(float(weights[0]), 6), round(max(float(weights[1]), 0.0), 6)

@@ -100,17 +100,33 @@ class Grammar:
 
         A grammar may have more phrases than can be listed: take as many as are needed.
         """
-        graph, labels = self._graph, self.labels
-        stack = [(graph.start, "")]  # states whose last label is a blank, and the text that leads there
+        stack = [(self.start, "")]  # states whose last label is a blank, and the text that leads there
         while stack:
             state, text = stack.pop()
-            if text and graph.final(state).value < np.inf:
+            if text and self.ends(state):
                 yield text
-            stack += [
-                (_after_blank(graph, arc.nextstate, labels.blank), text + labels.decode([arc.olabel]))
-                for arc in reversed(list(kaldifst.ArcIterator(graph, state)))
-                if arc.olabel not in (0, labels.catch_all)
-            ]
+            stack += [(after, text + character) for character, after in reversed(self.characters_after(state))]
+
+    @property
+    def start(self) -> int:
+        """The state before the first character of every phrase."""
+        start: int = self._graph.start
+        return start
+
+    def ends(self, state: int) -> bool:
+        """Return True if the characters on the way to a state may be a whole phrase."""
+        return bool(self._graph.final(state).value < np.inf)
+
+    def characters_after(self, state: int) -> list[tuple[str, int]]:
+        """Return the characters that may follow a state, and the states behind them, in the order of the alphabet. The
+        last label of each of these states is a blank.
+        """
+        graph, labels = self._graph, self.labels
+        return [
+            (labels.decode([arc.olabel]), _after_blank(graph, arc.nextstate, labels.blank))
+            for arc in kaldifst.ArcIterator(graph, state)
+            if arc.olabel not in (0, labels.catch_all)
+        ]
 
     @cached_property
     def _graph(self) -> kaldifst.StdFst:

@@ -1,5 +1,6 @@
 """The served version for people: how it was made, how well it works, and what it can hear."""
 
+from collections.abc import Iterable
 from itertools import islice
 from typing import Self
 
@@ -10,11 +11,14 @@ from speechmodel_api.measures import ErrorRate
 from speechmodel_api.published import EpochLoss, ModelCard, VersionManifest
 from speechmodel_api.serving_spec import Engine
 from speechmodel_decoding import Grammar
+from speechmodel_decoding.phrase_search import find_phrases
 
 from speechmodel_inference.settings import Settings
 
 MOST_PHRASES = 2_000
 """Phrases that are listed. A grammar may have more than anybody reads."""
+MOST_FOUND = 200
+"""Phrases that a search returns."""
 
 
 class Limits(BaseModel):
@@ -156,15 +160,37 @@ class PhraseList(BaseModel):
         """Return the phrases of a version. It takes up to a second for a large grammar."""
         first = tuple(islice(grammar.phrases(), MOST_PHRASES + 1)) if grammar else ()
         listed = first[:MOST_PHRASES]
-        intents = {phrase: grammar.intent(phrase) for phrase in listed} if grammar else {}
         return cls(
             written=manifest.decoding.phrases,
             intents=manifest.decoding.intents,
             lists=manifest.decoding.lists,
             phrases=listed,
-            intent_of={phrase: intent for phrase, intent in intents.items() if intent is not None},
+            intent_of=_intents(grammar, listed) if grammar else {},
             complete=len(first) <= MOST_PHRASES,
         )
+
+
+class PhraseMatches(BaseModel):
+    """The answer of GET /v1/speechmodel/phrases/search."""
+
+    phrases: tuple[str, ...]
+    """The first phrases that have the letters, in the order of the alphabet. Empty in free text."""
+    intent_of: dict[str, str]
+    """The intents of these phrases. A phrase without one is absent."""
+    complete: bool
+    """True if these are all of them. False if there are more, or if the search would take too long."""
+
+    @classmethod
+    def of(cls, grammar: Grammar | None, letters: str) -> Self:
+        """Return the phrases of a grammar that have `letters`, which are at least one. It takes up to half a second."""
+        if grammar is None:
+            return cls(phrases=(), intent_of={}, complete=True)
+        found = find_phrases(grammar, letters, MOST_FOUND)
+        return cls(phrases=found.phrases, intent_of=_intents(grammar, found.phrases), complete=found.complete)
+
+
+def _intents(grammar: Grammar, phrases: Iterable[str]) -> dict[str, str]:
+    return {phrase: intent for phrase in phrases if (intent := grammar.intent(phrase)) is not None}
 
 
 def _measured(card: ModelCard) -> Measured:

@@ -11,10 +11,9 @@ Shortest use:
 
 import re
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from itertools import groupby
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
@@ -29,11 +28,12 @@ from speechmodel_decoding import (
     AcousticModel,
     BeamSearch,
     Candidate,
-    ForeignSpeechFilter,
-    FreeTextRecogniser,
+    Decision,
     Grammar,
     LogProbabilities,
     Recogniser,
+    Spelling,
+    TextJudge,
     TextScorer,
 )
 from speechmodel_runtime import Model, Pcm, Scorer, read_graph
@@ -42,7 +42,6 @@ from speechmodel_runtime.model import require_window
 from speechmodel_inference.errors import ClientLeft
 
 FRAME_SECONDS = STRIDE / SAMPLE_RATE
-SPACE = " "
 MOST_HOT_WORDS = 100
 """Hot words of a request that count. The runtime is told of each before and after an utterance."""
 PIECE = 16_000
@@ -57,7 +56,7 @@ class SpokenWord:
     start_seconds: float
     end_seconds: float
     confidence: float | None = None
-    """Probability from 0 to 1 that the word was said. None in free text."""
+    """Probability from 0 to 1 that the word was said. None in free text of a version without confidences."""
 
 
 @dataclass(frozen=True)
@@ -69,12 +68,12 @@ class DecodedUtterance:
     words: tuple[SpokenWord, ...] = ()
     """The words of `text`."""
     candidates: tuple[Candidate, ...] = ()
-    """Phrases of the grammar that fit, the best first, also when it was rejected. Empty in free
-    text."""
+    """Phrases of the grammar, or free texts, that fit, the best first, also when it was rejected. Empty in free text of
+    a version without confidences."""
 
     @property
     def accepted(self) -> Candidate | None:
-        """The phrase that was recognised. None for anything else, and in free text."""
+        """The candidate that was recognised. None for anything else, and without candidates."""
         return self.candidates[0] if self.candidates and self.text else None
 
 
@@ -83,7 +82,7 @@ class DecodingOptions:
     """The wishes of a request."""
 
     alternatives: int = 1
-    """Most candidates with a grammar."""
+    """Most candidates. The engine Native has one in free text."""
     hot_words: tuple[str, ...] = ()
     """Words that are likelier than the language model says. They have an effect in free text with a scorer."""
     abandoned: threading.Event | None = None
@@ -100,6 +99,8 @@ class VersionDecoder(AbstractContextManager["VersionDecoder"], Protocol):
     """Hz of the recordings that it takes."""
     has_grammar: bool
     """True when anything that is not a phrase of a grammar gives an empty text."""
+    takes_hot_words: bool
+    """True if hot words have an effect: in free text with a scorer."""
     letters: frozenset[str]
     """The characters that texts may have."""
 
@@ -126,12 +127,16 @@ def open_decoder(folder: Path, manifest: VersionManifest, engine: Engine, *, cpu
     if engine is Engine.NATIVE:
         network = AcousticModel(folder / QUANTISED, runs=cpus)
         if manifest.grammar is None:
-            return NativeFreeText(network, _spelling(folder, manifest, network), _letters(_alphabet(folder)))
+            search = BeamSearch(_alphabet(folder), beam_width=manifest.decoding.beam_width)
+            return NativeFreeText(network, search, _judge(folder, manifest, network), _letters(_alphabet(folder)))
         return WithGrammar(_recogniser(folder, manifest.grammar, network))
     if manifest.grammar is None:
         model = Model(folder / MODEL, beam_width=manifest.decoding.beam_width, scorer=_scorer(folder, manifest))
-        foreign = _foreign(folder, manifest, AcousticModel(folder / ACOUSTIC)) if manifest.rejection else None
-        return FreeText(model, foreign)
+        if manifest.rejection is not None:
+            return FreeText(model, _judge(folder, manifest, AcousticModel(folder / ACOUSTIC)))
+        if manifest.confidence is not None:
+            return FreeText(model, _judge(folder, manifest, AcousticModel(folder / QUANTISED, runs=cpus)))
+        return FreeText(model)
     return WithGrammar(_recogniser(folder, manifest.grammar, AcousticModel(folder / ACOUSTIC)))
 
 
@@ -142,15 +147,13 @@ def _scorer(folder: Path, manifest: VersionManifest) -> Scorer | None:
     return Scorer(folder / SCORER, manifest.scorer.alpha, manifest.scorer.beta, hot_words)
 
 
-def _foreign(folder: Path, manifest: VersionManifest, network: AcousticModel) -> ForeignSpeechFilter | None:
-    if manifest.rejection is None:
+def _judge(folder: Path, manifest: VersionManifest, network: AcousticModel) -> TextJudge | None:
+    """Return the judge of free text by the frames of `network`, or None for a version that accepts any text."""
+    rejection, confidences = manifest.rejection, manifest.confidence
+    if rejection is None and confidences is None:
         return None
-    return ForeignSpeechFilter(TextScorer(network, _alphabet(folder)), manifest.rejection.threshold)
-
-
-def _spelling(folder: Path, manifest: VersionManifest, network: AcousticModel) -> FreeTextRecogniser:
-    search = BeamSearch(_alphabet(folder), beam_width=manifest.decoding.beam_width)
-    return FreeTextRecogniser(search, _foreign(folder, manifest, network))
+    scorer = TextScorer(network, _alphabet(folder))
+    return TextJudge(scorer, rejection.threshold if rejection else None, confidences)
 
 
 def _recogniser(folder: Path, published: PublishedGrammar, network: AcousticModel) -> Recogniser:
@@ -171,14 +174,16 @@ class FreeText(VersionDecoder):
     """Any sequence of characters, by libdeepspeech."""
 
     model: Model
-    foreign: ForeignSpeechFilter | None = None
-    """Rejects foreign speech. None transcribes it."""
+    judge: TextJudge | None = None
+    """Rejects foreign speech, and knows how sure a text is. None does neither."""
     sample_rate: int = field(init=False)
     has_grammar: bool = False
+    takes_hot_words: bool = field(init=False)
     letters: frozenset[str] = field(init=False)
 
     def __post_init__(self) -> None:
         self.sample_rate = self.model.info.sample_rate
+        self.takes_hot_words = self.model.has_scorer
         self.letters = _letters(label.decode() for label in self.model.info.labels)
 
     def __enter__(self) -> Self:
@@ -191,12 +196,12 @@ class FreeText(VersionDecoder):
             for start in range(0, len(pcm), PIECE):
                 require_client(options.abandoned)
                 stream.feed(pcm[start : start + PIECE])
-            found = stream.finish(name=name)
-        if self.foreign is not None and found.text:
-            frames = _frames(self.foreign.scorer.model, pcm, options.abandoned)
-            if self.foreign.rejects(frames, found.text, found.times):
-                return DecodedUtterance("")
-        return DecodedUtterance(found.text, tuple(_words((token.text, token.start_seconds) for token in found.tokens)))
+            best = stream.finish(alternatives=options.alternatives, name=name)
+        spellings = [Spelling(each.labels, tuple(each.times)) for each in (best, *best.alternatives)]
+        judge = self.judge
+        if judge is None:
+            return _spelled(spellings[0])
+        return _judged(judge, lambda: _frames(judge.scorer.model, pcm, options.abandoned), spellings)
 
     def close(self) -> None:
         """Release the model's memory."""
@@ -208,10 +213,13 @@ class NativeFreeText(VersionDecoder):
     """Any sequence of characters, by the engine Native."""
 
     network: AcousticModel
-    recogniser: FreeTextRecogniser
+    search: BeamSearch
+    judge: TextJudge | None
+    """Rejects foreign speech, and knows how sure a text is. None does neither."""
     letters: frozenset[str]
     sample_rate: int = SAMPLE_RATE
     has_grammar: bool = False
+    takes_hot_words: bool = False
 
     def __enter__(self) -> Self:
         return self
@@ -219,9 +227,9 @@ class NativeFreeText(VersionDecoder):
     def decode(self, pcm: Pcm, *, name: str, options: DecodingOptions = _NO_WISHES) -> DecodedUtterance:
         """Return the words of an utterance, none for foreign speech that is rejected."""
         require_window(len(pcm), name, window=WINDOW, sample_rate=SAMPLE_RATE)
-        found = self.recogniser.spell(_frames(self.network, pcm, options.abandoned))
-        starts = (frame * FRAME_SECONDS for frame in found.frames)
-        return DecodedUtterance(found.text, tuple(_words(zip(found.labels, starts, strict=True))))
+        frames = _frames(self.network, pcm, options.abandoned)
+        spelling = self.search.spell(frames)
+        return _spelled(spelling) if self.judge is None else _judged(self.judge, lambda: frames, [spelling])
 
     def close(self) -> None:
         """Do nothing: the memory is freed with the object."""
@@ -234,6 +242,7 @@ class WithGrammar(VersionDecoder):
     recogniser: Recogniser
     sample_rate: int = SAMPLE_RATE
     has_grammar: bool = True
+    takes_hot_words: bool = False
     letters: frozenset[str] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -247,26 +256,42 @@ class WithGrammar(VersionDecoder):
         require_window(len(pcm), name, window=WINDOW, sample_rate=SAMPLE_RATE)
         frames = _frames(self.recogniser.model, pcm, options.abandoned)
         decision = self.recogniser.decide(frames, pcm, alternatives=options.alternatives)
-        accepted = decision.accepted
-        words = accepted.words if accepted else ()
-        return DecodedUtterance(
-            decision.text,
-            tuple(SpokenWord(word.text, word.start_seconds, word.end_seconds, word.confidence) for word in words),
-            decision.candidates,
-        )
+        return _decided(decision)
 
     def close(self) -> None:
         """Do nothing: the memory is freed with the object."""
 
 
-def _words(labels: Iterable[tuple[str, float]]) -> Iterator[SpokenWord]:
-    """Yield the words of free text from its labels and their seconds. A word ends 20 ms after its last label was
-    emitted.
-    """
-    for space, together in groupby(labels, key=lambda label: label[0] == SPACE):
-        if not space:
-            texts, seconds = zip(*together, strict=True)
-            yield SpokenWord("".join(texts), round(seconds[0], 2), round(seconds[-1] + FRAME_SECONDS, 2))
+def _judged(
+    judge: TextJudge, frames: Callable[[], LogProbabilities], spellings: Sequence[Spelling]
+) -> DecodedUtterance:
+    """Return the decision on texts of one recording, the best first. `frames` is called unless the best is empty."""
+    best = spellings[0]
+    if not best.text:
+        return DecodedUtterance("")
+    if judge.confidences is None:
+        return DecodedUtterance("") if judge.rejects(frames(), best) else _spelled(best)
+    different = {each.text: each for each in reversed(spellings) if each.text}  # of equal texts, the best one stays
+    return _decided(judge.decide(frames(), [each for each in spellings if different.get(each.text) is each]))
+
+
+def _spelled(spelling: Spelling) -> DecodedUtterance:
+    """Return free text without confidences. A word ends 20 ms after its last label was emitted."""
+    words = tuple(
+        SpokenWord(text, round(first * FRAME_SECONDS, 2), round((last + 1) * FRAME_SECONDS, 2))
+        for text, first, last in spelling.words()
+    )
+    return DecodedUtterance(spelling.text, words)
+
+
+def _decided(decision: Decision) -> DecodedUtterance:
+    accepted = decision.accepted
+    words = accepted.words if accepted else ()
+    return DecodedUtterance(
+        decision.text,
+        tuple(SpokenWord(word.text, word.start_seconds, word.end_seconds, word.confidence) for word in words),
+        decision.candidates,
+    )
 
 
 def _frames(model: AcousticModel, pcm: Pcm, abandoned: threading.Event | None) -> LogProbabilities:

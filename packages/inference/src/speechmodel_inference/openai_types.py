@@ -48,12 +48,12 @@ class TranscriptionFields(BaseModel):
     timestamp_granularities: list[Granularity] = [Granularity.WORD, Granularity.SEGMENT]
     """The lists that verbose_json has: words, segments or both."""
     alternatives: Annotated[int, Field(ge=1, le=20)] = 3
-    """Most candidates in the format verbose_json, with a grammar. There is only the best one where the
-    search for others would take too long: in unclear speech, and in long audio with a large grammar. An
-    addition of this server."""
+    """Most candidates in the format verbose_json. With a grammar, there is only the best one where the
+    search for others would take too long: in unclear speech, and in long audio with a large grammar. In free
+    text, the engine Native has only the best one. An addition of this server."""
     prompt: str = ""
-    """Words that are more likely in free text with a scorer. Words that the scorer does not know, and the
-    prompt in a model without a scorer, have no effect."""
+    """Words that are more likely in free text with a scorer. Words that the scorer does not know have no effect. Nor
+    has the prompt in a model without a scorer, and `warnings` of verbose_json says so."""
     temperature: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Accepted and ignored: the beam search always returns the best transcript."""
     stream: bool = False
@@ -73,17 +73,17 @@ class TimedWord(BaseModel):
     start: float
     end: float
     confidence: float | None
-    """Probability from 0 to 1 that the word was said. null in free text."""
+    """Probability from 0 to 1 that the word was said. null in free text of a version without confidences."""
 
 
 class PhraseCandidate(BaseModel):
-    """A phrase of the grammar that fits the recording."""
+    """A phrase of the grammar, or a free text, that fits the recording."""
 
     text: str
     confidence: float
     """Probability from 0 to 1 that the phrase was said."""
     intent: str | None = None
-    """The intent of the phrase. null for a phrase without one."""
+    """The intent of the phrase. null for a phrase without one, and in free text."""
     slots: dict[str, str]
     """The words in each slot of the phrase, by the slot's name."""
 
@@ -108,7 +108,7 @@ class TimedSegment(BaseModel):
     end: float
     text: str
     confidence: float | None
-    """Probability from 0 to 1 that `text` was said. null in free text."""
+    """Probability from 0 to 1 that `text` was said. null in free text of a version without confidences."""
     intent: str | None = None
     """The intent of `text`. null for a phrase without one, and in free text."""
     slots: dict[str, str]
@@ -136,17 +136,24 @@ class TimedSegment(BaseModel):
         )
 
 
-class Warned(BaseModel):
-    """A reason to doubt the recording."""
+class RequestWarning(StrEnum):
+    """The fields of a request that have no effect."""
 
-    kind: WarningKind
+    PROMPT_UNUSED = "PromptUnused"
+    """The model has no scorer, which would make the words of `prompt` more likely."""
+
+
+class Warned(BaseModel):
+    """A reason to doubt the recording, or a field of the request without effect."""
+
+    kind: WarningKind | RequestWarning
     message: str
     """A sentence with what was found and what to do."""
 
 
 class VerboseTranscription(BaseModel):
     """The answer in the format verbose_json. `confidence`, `intent`, `slots`, `candidates` and `warnings` are
-    additions of this server. In free text, the first four are empty.
+    additions of this server. In free text, `intent` and `slots` are empty.
     """
 
     task: Literal["transcribe"] = "transcribe"
@@ -159,23 +166,27 @@ class VerboseTranscription(BaseModel):
     segments: list[TimedSegment] | None = None
     """The parts between two pauses that have text. Left out when only words were asked for."""
     confidence: float | None
-    """Probability from 0 to 1 that `text` was said, the least of its segments'. null in free text, and when
-    nothing of the grammar was recognised."""
+    """Probability from 0 to 1 that `text` was said, the least of its segments'. null when nothing was recognised, and in
+    free text of a version without confidences."""
     intent: str | None = None
     """The intent of `text`. null for a phrase without one. In a recording with pauses, it is that of the only segment
     with an intent, and null if several have one."""
     slots: dict[str, str]
     candidates: list[PhraseCandidate]
-    """Phrases of the grammar that fit, the best first, also when it was rejected. Empty for a recording with
-    pauses, whose segments have their own."""
+    """Phrases of the grammar, or free texts, that fit, the best first, also when it was rejected. Empty for a recording
+    with pauses, whose segments have their own, and in free text of a version without confidences."""
     warnings: list[Warned] = []
-    """The reasons to doubt the recording, such as a file that was cut."""
+    """The reasons to doubt the recording, such as a file that was cut, and fields of the request without effect."""
 
     @classmethod
     def of(
-        cls, transcript: Transcript, language: str, granularities: Collection[Granularity] = tuple(Granularity)
+        cls,
+        transcript: Transcript,
+        language: str,
+        granularities: Collection[Granularity] = tuple(Granularity),
+        warned: Collection[Warned] = (),
     ) -> Self:
-        """Return the answer for a transcript."""
+        """Return the answer for a transcript. `warned` has the warnings about the request."""
         accepted = transcript.accepted
         spoken = [segment for segment in transcript.segments if segment.text]
         return cls(
@@ -200,7 +211,10 @@ class VerboseTranscription(BaseModel):
             intent=only_intent(accepted),
             slots={name: words for each in accepted for name, words in each.slots.items()},
             candidates=[PhraseCandidate.of(each) for each in transcript.candidates],
-            warnings=[Warned(kind=each.kind, message=each.message) for each in transcript.warnings],
+            warnings=[
+                *(Warned(kind=each.kind, message=each.message) for each in transcript.warnings),
+                *warned,
+            ],
         )
 
 

@@ -27,13 +27,14 @@ class Segment:
     """Empty for speech that is rejected."""
     words: tuple[SpokenWord, ...]
     candidates: tuple[Candidate, ...]
-    """Phrases of the grammar that fit, the best first, also when it was rejected."""
+    """Phrases of the grammar, or free texts, that fit, the best first, also when it was rejected. Empty in free text of
+    a version without confidences."""
     utterance_seconds: tuple[float, float]
     """Beginning and end of what was decoded, with the silence around the speech."""
 
     @property
     def accepted(self) -> Candidate | None:
-        """The phrase that was recognised. None for anything else, and in free text."""
+        """The candidate that was recognised. None for anything else, and without candidates."""
         return self.candidates[0] if self.candidates and self.text else None
 
 
@@ -59,12 +60,12 @@ class Transcript:
 
     @property
     def accepted(self) -> tuple[Candidate, ...]:
-        """The phrases that were recognised, one for each segment that has text. Empty in free text."""
+        """The candidates that were recognised, one for each segment that has text."""
         return tuple(segment.accepted for segment in self.segments if segment.accepted is not None)
 
     @property
     def candidates(self) -> tuple[Candidate, ...]:
-        """The phrases that fit a recording of one segment. Empty for more segments and in free text."""
+        """The candidates of a recording of one segment. Empty for more segments."""
         return self.segments[0].candidates if len(self.segments) == 1 else ()
 
 

@@ -107,6 +107,8 @@ def _needed(manifest: VersionManifest, engine: Engine) -> dict[str, str]:
         files[QUANTISED] = manifest.native.quantised_sha256
     elif (scores := manifest.grammar or manifest.rejection) is not None:
         files[ACOUSTIC] = scores.acoustic_sha256
+    elif manifest.confidence is not None and manifest.confidence.quantised_sha256 is not None:
+        files[QUANTISED] = manifest.confidence.quantised_sha256
     files[MODEL] = manifest.model_sha256
     return files
 

@@ -3,7 +3,7 @@
 from speechmodel_api.base import Document
 from speechmodel_api.measures import ErrorRate
 from speechmodel_api.stages.contract import Digest
-from speechmodel_api.stages.decoders import Calibration, Decoding
+from speechmodel_api.stages.decoders import Calibration, Decoding, TextConfidence
 from speechmodel_api.stages.evaluate import GrammarFigures
 
 
@@ -26,8 +26,8 @@ class ClipResult(Document):
     cer: float
     """Character errors / reference characters."""
     confidence: float
-    """With a grammar, the probability of the phrase from 0 to 1, also of a rejected one. In free text,
-    the log score of the beam, from the runtime."""
+    """The probability of the phrase, or of the free text, from 0 to 1, also of a rejected one. For free text without
+    confidences (EvaluationReport.confidence), the log score of the beam, from the runtime."""
     unseen_speaker: bool | None = None
     """True when training never hears the speaker. None when the speaker is unknown."""
     foreign: bool = False
@@ -40,7 +40,7 @@ class ClipResult(Document):
     text."""
     score: float | None = None
     """The number that is compared with the threshold, for that phrase or the free text. 0 is best. None for
-    an empty text, and for a model without grammar and rejection."""
+    an empty text, and for free text without confidences."""
 
 
 class Errors(Document):
@@ -104,6 +104,19 @@ class RejectionReport(Document):
     """Clips that must be rejected, by kind."""
     free_text_wer: float | None = None
     """Word error rate on the test clips without rejection."""
+
+
+class ConfidenceReport(Document):
+    """The confidences of free text, and the clips that they were set on."""
+
+    calibration: TextConfidence
+    calibrated_on: str
+    """Part of the dataset that the confidences were set on: dev, or train without dev clips."""
+    calibration_clips: int
+    calibration_copies: int
+    """Copies of these clips that are quieter, in hiss, and among other voices."""
+    calibration_right: int
+    """Clips and copies whose text was right, word for word."""
 
 
 class TriedWeights(Document):
@@ -194,6 +207,8 @@ class EvaluationReport(Document):
     """None for free text."""
     rejection: RejectionReport | None = None
     """None when foreign speech is transcribed, and with a grammar."""
+    confidence: ConfidenceReport | None = None
+    """None with a grammar, and for a conversion without the network that scores texts."""
     scorer: ScorerReport | None = None
     """None without a scorer, and with a grammar."""
     native: NativeReport | None = None

@@ -2,7 +2,7 @@
 
     <base>/<model sha256>/output_graph.pbmm
     <base>/<model sha256>/acoustic.onnx                with a grammar, or rejection in free text
-    <base>/<quantised sha256>/acoustic.int8.onnx       for the engine Native
+    <base>/<quantised sha256>/acoustic.int8.onnx       for the engine Native, and confidences of free text
     <base>/<scorer sha256>/lm.scorer                   with a scorer
     <base>/<tflite sha256>/output_graph.tflite         with publish.tflite
     <base>/<model sha256>/<version>/grammar.zip        with a grammar
@@ -25,6 +25,7 @@ from pydantic import ValidationError
 from speechmodel_api.credentials import SIGNING_KEY
 from speechmodel_api.published import (
     ModelCard,
+    PublishedConfidence,
     PublishedGrammar,
     PublishedNative,
     PublishedRejection,
@@ -123,8 +124,8 @@ def _send(
     log.info("%s %s", manifest.model_uri, "sent and verified" if sent else "unchanged and verified")
     if (scores := manifest.grammar or manifest.rejection) is not None:
         bucket.ensure(_key(scores.acoustic_uri), model.with_name(ACOUSTIC), scores.acoustic_sha256)
-    if (native := manifest.native) is not None:
-        bucket.ensure(_key(native.quantised_uri), model.with_name(QUANTISED), native.quantised_sha256)
+    if (network := manifest.native or manifest.confidence) and network.quantised_uri and network.quantised_sha256:
+        bucket.ensure(_key(network.quantised_uri), model.with_name(QUANTISED), network.quantised_sha256)
     if (tflite := manifest.tflite) is not None:
         bucket.ensure(_key(tflite.uri), model.with_name(TFLITE), tflite.sha256)
     if (scorer := manifest.scorer) is not None:
@@ -187,6 +188,7 @@ def _manifest(
         decoding=task.decoding,
         grammar=_grammar(task, model.with_name(ACOUSTIC), report_folder / GRAMMAR),
         rejection=_rejection(task, model.with_name(ACOUSTIC)),
+        confidence=_confidence(task, model.with_name(QUANTISED)),
         scorer=_scorer(task, report_folder / SCORER),
         native=_native(task, model.with_name(QUANTISED)),
         tflite=_tflite(task, model.with_name(TFLITE)),
@@ -255,6 +257,18 @@ def _rejection(task: PublishInput, acoustic: Path) -> PublishedRejection | None:
     )
 
 
+def _confidence(task: PublishInput, quantised: Path) -> PublishedConfidence | None:
+    """Return the confidences of free text. Raises ArtefactMissing when their network is gone or changed."""
+    if task.confidence is None or task.confidence.quantised_sha256 is None:
+        return PublishedConfidence(**task.confidence.model_dump()) if task.confidence else None
+    require_file(quantised, task.confidence.quantised_sha256)
+    return PublishedConfidence(
+        **task.confidence.model_dump(),
+        quantised_uri=_quantised_uri(task, task.confidence.quantised_sha256),
+        quantised_bytes=quantised.stat().st_size,
+    )
+
+
 def _scorer(task: PublishInput, scorer: Path) -> PublishedScorer | None:
     """Return the description of the scorer. Raises ArtefactMissing when it is gone or changed."""
     if task.scorer is None:
@@ -274,7 +288,7 @@ def _native(task: PublishInput, quantised: Path) -> PublishedNative | None:
     require_file(quantised, task.native.quantised_sha256)
     return PublishedNative(
         **task.native.model_dump(),
-        quantised_uri=f"s3://{task.target.bucket}/{task.base}/{task.native.quantised_sha256}/{QUANTISED}",
+        quantised_uri=_quantised_uri(task, task.native.quantised_sha256),
         quantised_bytes=quantised.stat().st_size,
     )
 
@@ -290,6 +304,10 @@ def _tflite(task: PublishInput, path: Path) -> PublishedTflite | None:
 
 def _acoustic_uri(task: PublishInput) -> str:
     return f"s3://{task.target.bucket}/{task.base}/{task.model_sha256}/{ACOUSTIC}"
+
+
+def _quantised_uri(task: PublishInput, sha256: str) -> str:
+    return f"s3://{task.target.bucket}/{task.base}/{sha256}/{QUANTISED}"
 
 
 def _uri(task: PublishInput, name: str) -> str:

@@ -11,8 +11,11 @@ _NOT_SHOWN = frozenset({"Cc", "Cs", "Zl", "Zp"})
 
 
 def in_status(message: str) -> str:
-    """Return a message on one line, without control characters, as long as the status can hold."""
-    return _on_one_line(message)[:LONGEST_MESSAGE]
+    """Return a message on one line, without control characters, as long as the status can hold. One that is cut ends with an
+    ellipsis.
+    """
+    text = _on_one_line(message)
+    return text if len(text) <= LONGEST_MESSAGE else text[: LONGEST_MESSAGE - 1] + "…"
 
 
 def in_event(message: str) -> str:

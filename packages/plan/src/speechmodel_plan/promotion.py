@@ -195,6 +195,7 @@ def _built(seen: Observed, done: Outputs) -> ModelStatus:
     """Return the version that the stages made for the current spec."""
     published, converted, evaluated = done.of(PUBLISH), done.of(CONVERT), done.of(EVALUATE)
     s3, figures = seen.spec.publish.s3, evaluated.figures
+    confident = evaluated.confidence or figures
     place = (published.version_uri, s3.endpoint)
     known = next((m for m in (seen.status.model, *seen.status.history) if m and _place(m) == place), None)
     return ModelStatus(
@@ -206,7 +207,7 @@ def _built(seen: Observed, done: Outputs) -> ModelStatus:
         free_text_wer=rounded(evaluated.free_text_wer),
         rejected=_share(figures.rejected, figures.phrases) if figures else None,
         false_accepts=_share(figures.accepted, figures.foreign) if figures else None,
-        calibration_error=rounded(figures.calibration_error) if figures else None,
+        calibration_error=rounded(confident.calibration_error) if confident else None,
         uri=published.uri,
         sha256=converted.model_sha256,
         size_bytes=converted.size_bytes,

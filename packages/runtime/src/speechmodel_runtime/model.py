@@ -74,6 +74,11 @@ class Model:
         if scorer is not None:
             self._enable(scorer)
 
+    @property
+    def has_scorer(self) -> bool:
+        """True if hot words have an effect."""
+        return self._words is not None
+
     def transcribe(self, pcm: Pcm, *, alternatives: int = 1, name: str = "audio") -> Transcript:
         """Return the transcript of `pcm`, int16 `[samples]` of one channel at `info.sample_rate`.
 

@@ -37,6 +37,11 @@ class Transcript:
     """The next best candidates, best first, if they were requested."""
 
     @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels of the text."""
+        return tuple(token.text for token in self.tokens)
+
+    @property
     def times(self) -> list[int]:
         """The frame of each label of the text, 20 ms each."""
         return [token.timestep for token in self.tokens]

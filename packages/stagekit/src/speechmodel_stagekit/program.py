@@ -79,12 +79,22 @@ def storage_full(problem: str) -> str:
     )
 
 
+def out_of_memory(problem: str, resources: str) -> str:
+    """Return the message of a program that had no memory left. `resources` is the field of the spec that sets its memory."""
+    return f"{problem}; give it more memory: on a cluster, set {resources}.limits.memory, or requests.memory if there is no limit"
+
+
 def permission_denied(problem: str) -> str:
     """Return the message of a file or folder that may not be read or written."""
     return (
         f"{problem}; make it accessible for user {os.getuid()} and group {os.getgid()}, then set the annotation "
         "speechops.dev/retry, or run the command again"
     )
+
+
+def program_name(input_type: type[Document]) -> str:
+    """Return the name of a stage program, such as prepare, by the type of its input."""
+    return input_type.__name__.removesuffix("Input").lower()
 
 
 def report(progress: TrainProgress | StepProgress) -> None:
@@ -94,17 +104,12 @@ def report(progress: TrainProgress | StepProgress) -> None:
 
 def _traced(input_type: type[Input], stage: Callable[[Input], Document]) -> tuple[bytes, ExitCode]:
     """Return the encoded result and the exit code, in a span that continues the trace of the operator's step."""
-    with span(_name(input_type), parent={"traceparent": os.environ.get(PARENT, "")}) as found:
+    with span(program_name(input_type), parent={"traceparent": os.environ.get(PARENT, "")}) as found:
         result, code = _attempt(input_type, stage)
         found.describe({"process.exit.code": code})
         if code not in (ExitCode.DONE, ExitCode.STOPPED):
             found.fail(result.decode())
         return result, code
-
-
-def _name(input_type: type[Document]) -> str:
-    """Return the name of a stage program, such as prepare, by the type of its input."""
-    return input_type.__name__.removesuffix("Input").lower()
 
 
 def _attempt(input_type: type[Input], stage: Callable[[Input], Document]) -> tuple[bytes, ExitCode]:
@@ -117,7 +122,7 @@ def _attempt(input_type: type[Input], stage: Callable[[Input], Document]) -> tup
             tidy(Workspace(task.workspace), task.kept)
         return stage(begun[0])
 
-    result, code = _outcome(run, resources_field(_name(input_type)))
+    result, code = _outcome(run, resources_field(program_name(input_type)))
     try:
         return encode_result(result.model_copy(update={"storage": _volume_use(begun)})), code
     except TryAgain as failure:
@@ -150,10 +155,8 @@ def _outcome(run: Callable[[], Document], resources: str) -> tuple[StageResult[D
         return _failed(Reason.SYSTEM_ERROR, str(error)), ExitCode.TRY_AGAIN
     except MemoryError:
         log.exception("out of memory")
-        return _failed(
-            Reason.OUT_OF_MEMORY,
-            f"the process ran out of memory; on a cluster, set {resources}.limits.memory to a larger value",
-        ), ExitCode.TRY_AGAIN
+        message = out_of_memory("the process ran out of memory", resources)
+        return _failed(Reason.OUT_OF_MEMORY, message), ExitCode.TRY_AGAIN
     except Exception as error:
         log.exception("unexpected error")
         return _failed(Reason.INTERNAL_ERROR, f"{type(error).__name__}: {error}"), ExitCode.TRY_AGAIN

@@ -85,8 +85,8 @@ class CheckpointStore:
     def save(self, checkpoint: Checkpoint) -> None:
         """Write a checkpoint, then remove those that need not be kept. Raises Superseded.
 
-        Its tensors are removed from it once the kernel has them, which may take long to write them to the disk: whoever trains
-        needs the memory.
+        Removes the tensors from the checkpoint once the kernel has them, because training needs the memory while the kernel writes
+        them to the disk.
         """
         state = checkpoint.state
         target = self._folder / f"step-{state.step:09d}-epoch-{state.epoch:06d}-attempt-{state.attempt:04d}"

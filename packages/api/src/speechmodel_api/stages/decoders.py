@@ -65,6 +65,23 @@ class Rejection(Document):
     of the dev clips are there."""
 
 
+class TextConfidence(Document):
+    """How the scores of free text become confidences. Calibration has the same for the phrases of a grammar."""
+
+    quantised_sha256: Digest | None = None
+    """Digest of acoustic.int8.onnx, whose frames score the text. None if foreign speech is rejected, because the frames
+    of acoustic.onnx are there then."""
+    offset: float
+    """Logit of the confidence of a text is offset - slope * log(0.001 - score), where the score is its log
+    probability for each character."""
+    slope: float
+    word_offset: float
+    """The same for a word and its own score."""
+    word_slope: float
+    calibration_error: float | None = None
+    """Expected calibration error of the confidences of the texts of the test clips, from 0 to 1. None without a text."""
+
+
 class WeighedScorer(Document):
     """A scorer with the weights that free text is decoded with."""
 

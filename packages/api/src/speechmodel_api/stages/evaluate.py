@@ -7,7 +7,14 @@ from speechmodel_api.base import Document
 from speechmodel_api.measures import ErrorRate
 from speechmodel_api.schema import S3Location
 from speechmodel_api.stages.contract import Digest, Key, StageInput, StageName
-from speechmodel_api.stages.decoders import Decoding, GrammarDecoder, NativeEngine, Rejection, WeighedScorer
+from speechmodel_api.stages.decoders import (
+    Decoding,
+    GrammarDecoder,
+    NativeEngine,
+    Rejection,
+    TextConfidence,
+    WeighedScorer,
+)
 
 
 class EvaluateInput(StageInput):
@@ -23,7 +30,8 @@ class EvaluateInput(StageInput):
     acoustic_sha256: Digest | None = None
     """Needed unless the model is decoded as free text."""
     quantised_sha256: Digest | None = None
-    """Network of the engine Native, which is compared with the other one. None compares nothing."""
+    """Network of the engine Native, which is compared with the other one, and which scores free text. None compares
+    nothing."""
     data_key: Key
     dataset_digest: Digest
     decoding: Decoding
@@ -79,6 +87,9 @@ class EvaluateOutput(Document):
     rejection: Rejection | None = None
     """The file and the number that reject foreign speech in free text. None when it is transcribed, and
     with a grammar."""
+    confidence: TextConfidence | None = None
+    """The file and the numbers that say how sure free text is. None with a grammar, and for conversions and evaluations
+    from before there was such a file."""
     scorer: WeighedScorer | None = None
     """The scorer with its weights, given or tuned. None without one."""
     native: NativeEngine | None = None

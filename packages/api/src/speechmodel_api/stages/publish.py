@@ -6,7 +6,14 @@ from typing import Literal
 from speechmodel_api.base import Document
 from speechmodel_api.schema import S3Location
 from speechmodel_api.stages.contract import Digest, Key, StageInput, StageName
-from speechmodel_api.stages.decoders import Decoding, GrammarDecoder, NativeEngine, Rejection, WeighedScorer
+from speechmodel_api.stages.decoders import (
+    Decoding,
+    GrammarDecoder,
+    NativeEngine,
+    Rejection,
+    TextConfidence,
+    WeighedScorer,
+)
 from speechmodel_api.stages.prepare import PrepareOutput
 from speechmodel_api.stages.train import TrainOutput
 from speechmodel_api.tflite import PublishedTflite, TfliteFile
@@ -34,6 +41,8 @@ class PublishInput(StageInput):
     """How evaluate decoded with the grammar. None for free text."""
     rejection: Rejection | None = None
     """How evaluate rejected foreign speech in free text. None when it did not."""
+    confidence: TextConfidence | None = None
+    """How evaluate found the confidences of free text. None when it found none."""
     scorer: WeighedScorer | None = None
     """The scorer that evaluate decoded with. None without one."""
     native: NativeEngine | None = None
@@ -72,7 +81,7 @@ class FetchInput(Document):
 
     It runs as the init container of server pods. The folder then holds `output_graph.pbmm`,
     `selftest.wav` and `version.json`, which is written last. It holds `acoustic.onnx` for a version
-    that rejects, `acoustic.int8.onnx` for one that the engine Native can decode, `grammar.zip` for
+    that rejects, `acoustic.int8.onnx` for one that the engine Native can decode or free text with confidences, `grammar.zip` for
     one with a grammar, and `lm.scorer` for one with a scorer, `model.sig` if it was verified, and
     `versions.json` if the versions were listed. `verified.json` tells the server of the same pod that
     the digests were compared.

@@ -40,6 +40,10 @@ export const fetchCard = () => request("v1/speechmodel");
 
 export const fetchPhrases = () => request("v1/speechmodel/phrases");
 
+/** Return the phrases of the grammar that have these letters, also beyond those of fetchPhrases(). */
+export const searchPhrases = (letters, signal) =>
+  request(`v1/speechmodel/phrases/search?${new URLSearchParams({ letters })}`, { signal });
+
 /** Return the answer to a recording, a Blob, in the format verbose_json. */
 export function transcribe(recording, name, signal) {
   const body = new FormData();

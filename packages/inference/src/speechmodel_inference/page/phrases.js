@@ -1,15 +1,19 @@
 // What the model can hear: its phrases, searched as one types.
 
+import { ServerError, searchPhrases } from "./client.js";
 import { byId, intentTag, make } from "./elements.js";
 import { number, text } from "./texts.js";
 
 const FEW = 40;
+const SEARCH_AFTER = 250; // milliseconds without a key, after which the server searches
 const MARK = /(\{[^{}]*\}|[[\]()|;])/;
 
 let card = null;
 let grammar = null; // the answer of GET /v1/speechmodel/phrases
 let intents = new Map(); // the intent of each phrase that has one
 let all = false;
+let beyond = null; // the answer of the server to a search, if the page does not have every phrase
+let asking = null; // AbortController of the search that waits or runs
 
 /** Show the phrases of a grammar, or that the model transcribes free text. */
 export function showPhrases(ofCard, ofGrammar) {
@@ -27,15 +31,38 @@ export function showPhrases(ofCard, ofGrammar) {
 function find() {
   if (!grammar) return;
   const wanted = folded(byId("search").value.trim());
+  const listed = wanted ? grammar.phrases.filter((phrase) => fits(phrase, wanted)) : [];
   const items = wanted
-    ? grammar.phrases.filter((phrase) => fits(phrase, wanted)).map((phrase) => plain(phrase, wanted))
+    ? [...new Set([...listed, ...(beyond?.phrases ?? [])])].map((phrase) => plain(phrase, wanted))
     : written();
   const [found, count] = [number(items.length), number(grammar.phrases.length)];
+  const searched = beyond ? (beyond.complete ? "phrasesFoundAll" : "phrasesFoundSome") : "phrasesFoundFirst";
   byId("phrases-count").textContent = wanted
-    ? text(grammar.complete ? "phrasesFound" : "phrasesFoundFirst", { found, count })
+    ? text(grammar.complete ? "phrasesFound" : searched, { found, count })
     : text(grammar.complete ? "phrasesCount" : "phrasesFirst", { count });
   byId("more").hidden = all || items.length <= FEW;
   byId("phrases").replaceChildren(...(all ? items : items.slice(0, FEW)));
+}
+
+/** Search among the phrases that the page does not have, once nobody types. Without an answer, those that it has stay. */
+async function askServer() {
+  asking?.abort();
+  beyond = null;
+  const wanted = byId("search").value.trim();
+  if (!grammar || grammar.complete || !wanted) return;
+  const mine = (asking = new AbortController());
+  await new Promise((resolve) => setTimeout(resolve, SEARCH_AFTER));
+  if (mine.signal.aborted) return;
+  try {
+    const answer = await searchPhrases(wanted, mine.signal);
+    if (mine.signal.aborted) return;
+    beyond = answer;
+  } catch (error) {
+    if (mine.signal.aborted || error instanceof ServerError) return;
+    throw error;
+  }
+  for (const [phrase, intent] of Object.entries(beyond.intent_of)) intents.set(phrase, intent);
+  find();
 }
 
 /** Return true for a phrase with these letters, or of an intent with these letters in its name. */
@@ -75,6 +102,7 @@ const folded = (phrase) => [...phrase].map((letter) => letter.normalize("NFD")[0
 
 byId("search").addEventListener("input", () => {
   all = false;
+  askServer();
   find();
 });
 byId("more").addEventListener("click", () => {

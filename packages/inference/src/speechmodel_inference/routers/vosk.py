@@ -39,7 +39,7 @@ class Config(BaseModel):
     phrase_list: list[str] = []
     """Phrases whose words are more likely, in free text with a scorer. The first 100 words count."""
     max_alternatives: Annotated[int, Field(ge=0, le=20)] = 0
-    """Most candidates with a grammar. 0 answers with one text."""
+    """Most candidates. 0 answers with one text. In free text, the engine Native has only the best one."""
 
     @model_validator(mode="before")
     @classmethod
@@ -136,7 +136,8 @@ def _final(segments: tuple[Segment, ...], config: Config) -> dict[str, Any]:
         return {"text": text} | ({"result": words} if words else {})
     candidates = segments[0].candidates if len(segments) == 1 and text else ()
     others = [{"text": each.text, "confidence": each.confidence} for each in candidates[1:]]
-    confidence = candidates[0].confidence if candidates else 1.0
+    accepted = [segment.accepted for segment in segments if segment.accepted is not None]
+    confidence = min((each.confidence for each in accepted), default=1.0)
     return {"alternatives": [{"text": text, "confidence": confidence, "result": words}, *others]}
 
 

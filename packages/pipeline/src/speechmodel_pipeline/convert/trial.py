@@ -23,6 +23,7 @@ from speechmodel_api.reasons import Reason
 from speechmodel_runtime import GraphInfo, Model, Pcm, load, read_graph
 from speechmodel_runtime.errors import LibraryError, SpeechRuntimeError
 from speechmodel_stagekit.errors import BadConfiguration, BadData, TryAgain
+from speechmodel_stagekit.program import out_of_memory
 
 SECONDS = 300
 """Longest trial. A model of 2048 units needed 5.3 s for its first clip on a busy machine."""
@@ -68,8 +69,7 @@ def try_model(model: Path, clips: Sequence[Path], beam_width: int | None = None)
     if done.returncode == -signal.SIGKILL:
         raise TryAgain(
             Reason.OUT_OF_MEMORY,
-            f"the trial of {model.name} was killed, probably because memory ran out; on a cluster, set "
-            f"{STAGE_RESOURCES}.limits.memory to a larger value",
+            out_of_memory(f"the trial of {model.name} was killed, probably because memory ran out", STAGE_RESOURCES),
         )
     if done.returncode < 0:
         crash = signal.Signals(-done.returncode).name

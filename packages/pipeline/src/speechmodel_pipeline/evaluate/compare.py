@@ -28,7 +28,7 @@ from speechmodel_pipeline.clip_audio import read_clip
 from speechmodel_pipeline.evaluate.figures import clip_result, word_errors
 from speechmodel_pipeline.evaluate.free_text import opened, transcribed
 from speechmodel_pipeline.evaluate.grammar import decide, load_acoustic_model
-from speechmodel_pipeline.evaluate.rejection import scores
+from speechmodel_pipeline.evaluate.text_scores import scores
 from speechmodel_pipeline.evaluation_report import ClipResult, EvaluationReport
 from speechmodel_pipeline.s3.versions import download_version
 

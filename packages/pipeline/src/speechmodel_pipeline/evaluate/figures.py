@@ -5,9 +5,10 @@ from collections.abc import Sequence
 import jiwer
 import numpy as np
 from speechmodel_api.measures import ErrorRate
+from speechmodel_api.stages.decoders import TextConfidence
 from speechmodel_api.stages.evaluate import GrammarFigures
 from speechmodel_api.words import folded
-from speechmodel_decoding import Decision, expected_calibration_error
+from speechmodel_decoding import Decision, expected_calibration_error, phrase_confidence
 
 from speechmodel_pipeline.evaluation_report import ClipResult, Errors
 
@@ -50,21 +51,21 @@ def with_grammar(free: ClipResult, decision: Decision, *, foreign: bool) -> Clip
     )
 
 
-def with_rejection(free: ClipResult, score: float | None, threshold: float, *, foreign: bool) -> ClipResult:
-    """Return the figures of a clip in free text whose text is rejected below `threshold`."""
-    rejected = score is None or score < threshold
+def with_confidence(
+    free: ClipResult, score: float | None, confidence: TextConfidence, threshold: float | None, *, foreign: bool
+) -> ClipResult:
+    """Return the figures of a clip in free text with its score and confidence. Below `threshold`, its text is rejected;
+    None rejects nothing.
+    """
+    rejected = threshold is not None and (score is None or score < threshold)
+    sure = 0.0 if score is None else phrase_confidence(score, confidence)
     decided = clip_result(
-        free.clip,
-        free.seconds,
-        free.reference,
-        "" if rejected else free.hypothesis,
-        free.confidence,
-        free.unseen_speaker,
+        free.clip, free.seconds, free.reference, "" if rejected else free.hypothesis, sure, free.unseen_speaker
     )
     return decided.model_copy(
         update={
             "foreign": foreign,
-            "free_text": free.hypothesis,
+            "free_text": None if threshold is None else free.hypothesis,
             "score": None if score is None else round(score, 6),
         }
     )
@@ -101,6 +102,22 @@ def same_text(one: str, other: str) -> bool:
 def word_error_share(reference: str, hypothesis: str) -> float:
     """Return the word error rate of one text. `reference` must not be empty."""
     return float(jiwer.wer(folded(reference), folded(hypothesis)))
+
+
+def right_words(reference: str, hypothesis: str) -> list[bool]:
+    """Return True for each word of the hypothesis that was said. `reference` must not be empty."""
+    chunks = jiwer.process_words(folded(reference), folded(hypothesis)).alignments[0]
+    return [chunk.type == "equal" for chunk in chunks for _ in range(chunk.hyp_start_idx, chunk.hyp_end_idx)]
+
+
+def text_calibration_error(results: Sequence[ClipResult]) -> float | None:
+    """Return the expected calibration error of the confidences of free text. Empty texts do not count."""
+    texts = [(result, result.hypothesis if result.free_text is None else result.free_text) for result in results]
+    heard = [(result, text) for result, text in texts if text]
+    if not heard:
+        return None
+    right = [same_text(text, result.reference) for result, text in heard]
+    return round(expected_calibration_error([result.confidence for result, _ in heard], right), 6)
 
 
 def word_errors(results: Sequence[ClipResult]) -> Errors:

@@ -1,5 +1,5 @@
-"""Decoding as free text, as the server does it: with the scorer if there is one, and with rejection of
-foreign speech if the spec asks for it.
+"""Decoding as free text, as the server does it: with the scorer if there is one, with confidences, and with rejection
+of foreign speech if the spec asks for it.
 """
 
 import logging
@@ -10,12 +10,12 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from speechmodel_api.decoding_spec import ForeignSpeech
+from speechmodel_api.decoding_spec import ForeignSpeech, GrammarSource
 from speechmodel_api.reasons import Reason
-from speechmodel_api.stages.decoders import Rejection
+from speechmodel_api.stages.decoders import Rejection, TextConfidence
 from speechmodel_api.stages.evaluate import EvaluateInput
-from speechmodel_api.workspace import ACOUSTIC
-from speechmodel_decoding import ForeignSpeechFilter, TextScorer
+from speechmodel_api.workspace import ACOUSTIC, QUANTISED
+from speechmodel_decoding import TextJudge, TextScorer
 from speechmodel_runtime import Model, Pcm, Scorer, Transcript, read_graph, seconds
 from speechmodel_runtime.errors import AudioTooShort, LibraryError, ModelError
 from speechmodel_stagekit.artefacts import file_digest, require_file
@@ -24,10 +24,10 @@ from speechmodel_stagekit.dataset import Clip, Part, PreparedDataset, Speakers
 from speechmodel_stagekit.errors import ArtefactMissing, BadConfiguration, BadData
 
 from speechmodel_pipeline.clip_audio import read_clip
-from speechmodel_pipeline.evaluate.figures import clip_result, with_rejection
+from speechmodel_pipeline.evaluate.figures import clip_result, with_confidence
 from speechmodel_pipeline.evaluate.grammar import load_acoustic_model
-from speechmodel_pipeline.evaluate.rejection import Threshold, scores, threshold
 from speechmodel_pipeline.evaluate.scorer import Tuning, scorer_errors, take_scorer, tune
+from speechmodel_pipeline.evaluate.text_scores import TextCalibration, calibrated, scores
 from speechmodel_pipeline.evaluation_report import ClipResult
 from speechmodel_pipeline.progress import Steps
 
@@ -35,12 +35,14 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Filtered:
-    """The clips in free text, where foreign speech is rejected."""
+class Calibrated:
+    """The clips in free text with confidences, where foreign speech is rejected if the spec asks for it."""
 
-    rejection: Rejection
-    filter: ForeignSpeechFilter
-    set_on: Threshold
+    judge: TextJudge
+    confidence: TextConfidence
+    rejection: Rejection | None
+    """None unless the spec asks for it."""
+    set_on: TextCalibration
     results: list[ClipResult]
 
 
@@ -49,9 +51,9 @@ class FreeText:
     """The clips in free text."""
 
     results: list[ClipResult]
-    """Without rejection."""
-    filtered: Filtered | None
-    """None unless the spec asks for rejection."""
+    """Without rejection and confidences."""
+    calibrated: Calibrated | None
+    """None for a conversion without a network that scores texts."""
     tuning: Tuning | None
     """None without a scorer."""
 
@@ -74,18 +76,37 @@ def in_free_text(
         results = [_in_words(*each, speakers) for each in zip(clips, transcripts, strict=True)]
         took, audio = time.monotonic() - started, sum(result.seconds for result in results)
         log.info("%d clips, %.1f s of audio, took %.1f s (%.2f x real time)", len(clips), audio, took, took / audio)
-        if task.decoding.foreign_speech is ForeignSpeech.TRANSCRIBE:
+        network = _network(task, path)
+        if network is None:
             return FreeText(results, None, tuning)
-        acoustic = require_file(path.with_name(ACOUSTIC), task.acoustic_sha256)
-        scorer = TextScorer(load_acoustic_model(acoustic), [label.decode() for label in read_graph(path).labels])
-        set_on = threshold(model, scorer, dataset)
+        scorer = TextScorer(load_acoustic_model(network), [label.decode() for label in read_graph(path).labels])
+        set_on = calibrated(model, scorer, dataset)
         found = scores(scorer, clips, transcripts)
-    rejected = [
-        with_rejection(result, score, set_on.value, foreign=clip.part is Part.NEGATIVES)
+    rejects = task.decoding.foreign_speech is ForeignSpeech.REJECT
+    if rejects and not set_on.nearly_right:
+        log.warning(
+            "the model transcribes none of %d %s clips, so it will accept nothing", set_on.clips, set_on.part.value
+        )
+    digest, threshold = file_digest(network), set_on.threshold if rejects else None
+    confidence = set_on.confidence.model_copy(update={"quantised_sha256": None if rejects else digest})
+    sure = [
+        with_confidence(result, score, confidence, threshold, foreign=rejects and clip.part is Part.NEGATIVES)
         for clip, result, score in zip(clips, results, found, strict=True)
     ]
-    rejection = Rejection(acoustic_sha256=file_digest(acoustic), threshold=set_on.value)
-    return FreeText(results, Filtered(rejection, ForeignSpeechFilter(scorer, set_on.value), set_on, rejected), tuning)
+    rejection = Rejection(acoustic_sha256=digest, threshold=set_on.threshold) if rejects else None
+    judge = TextJudge(scorer, threshold, confidence)
+    return FreeText(results, Calibrated(judge, confidence, rejection, set_on, sure), tuning)
+
+
+def _network(task: EvaluateInput, path: Path) -> Path | None:
+    """Return the network whose frames score texts, or None for a conversion without one."""
+    if task.decoding.grammar is not GrammarSource.FREE_TEXT:
+        return None
+    if task.decoding.foreign_speech is ForeignSpeech.REJECT:
+        return require_file(path.with_name(ACOUSTIC), task.acoustic_sha256)
+    if task.quantised_sha256 is None:
+        return None
+    return require_file(path.with_name(QUANTISED), task.quantised_sha256)
 
 
 @contextmanager

@@ -4,13 +4,11 @@ decode the clips that are measured.
 
 import logging
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 from speechmodel_api.alphabet import CATCH_ALL
-from speechmodel_api.audio import SAMPLE_RATE, frames_needed
+from speechmodel_api.audio import SAMPLE_RATE
 from speechmodel_api.dataset_spec import Annotations, Numbers
 from speechmodel_api.decoding_spec import GrammarSource
 from speechmodel_api.reasons import Reason
@@ -43,18 +41,10 @@ from speechmodel_stagekit.cpus import available_cpus
 from speechmodel_stagekit.dataset import Clip, Part, PreparedDataset
 from speechmodel_stagekit.errors import BadConfiguration, BadData
 
-from speechmodel_pipeline.clip_audio import read_clip
+from speechmodel_pipeline.evaluate.calibrating import chosen_clips, impostors, of_each
 from speechmodel_pipeline.evaluate.figures import same_text
-from speechmodel_pipeline.evaluate.rough import as_heard
-from speechmodel_pipeline.evaluate.sampling import evenly_spaced
-from speechmodel_pipeline.progress import Steps
 
 log = logging.getLogger(__name__)
-
-CALIBRATION_CLIPS = 200
-"""Most clips that the threshold and the confidences are set on, besides their rough copies."""
-IMPOSTORS = 20
-"""Phrases that a clip is scored against besides its own."""
 
 
 @dataclass(frozen=True)
@@ -89,25 +79,18 @@ def calibrated(model: AcousticModel, grammar: Grammar, dataset: PreparedDataset)
     """Return the threshold and the confidences for the dev clips of the dataset, or its training clips
     if it has no dev clips. If none has a phrase of the grammar, their own transcripts are the phrases.
 
-    Wrong answers are rare on few clips, so that each clip is also scored against other phrases of
-    the dataset: the best of them is a wrong answer.
+    The best of other phrases of the dataset is one more wrong answer for each clip, see impostors().
     """
-    if not any(_known(dataset.clips(part), grammar) for part in (Part.DEV, Part.TRAIN)):
+    if not any(_known(clip, grammar) for part in (Part.DEV, Part.TRAIN) for clip in dataset.clips(part)):
         grammar = _of_transcripts(dataset, grammar.about.alphabet)
-    part = Part.DEV if _known(dataset.clips(Part.DEV), grammar) else Part.TRAIN
-    clips = evenly_spaced(_known(dataset.clips(part), grammar), CALIBRATION_CLIPS)
-    steps = Steps(len(clips), "dev clips" if part is Part.DEV else "training clips")
-    recordings = [read_clip(clip) for clip in clips]
+    part, clips = chosen_clips(dataset, lambda clip: _known(clip, grammar))
     texts = sorted({clip.transcript for clip in clips})
     decoder = Decoder(grammar)
 
-    def examples(index: int) -> _Examples:
-        clip, others = clips[index], recordings[:index] + recordings[index + 1 :]
-        heard = as_heard(recordings[index], others, seed=int(clip.name[:8], 16), dbfs=dataset.speech_level)
+    def examples(clip: Clip, heard: list[Pcm]) -> _Examples:
         spoken = [(model.log_probabilities(pcm), speech_seconds(pcm)) for pcm in heard]
         found = [_Timed(phrase, seconds) for frames, seconds in spoken for phrase in decoder.decode(frames)]
         frames, seconds = spoken[0]
-        steps.advance()
         return _Examples(
             right=[each for each in found if same_text(each.phrase.text, clip.transcript)],
             wrong=[each for each in found if not same_text(each.phrase.text, clip.transcript)]
@@ -115,8 +98,7 @@ def calibrated(model: AcousticModel, grammar: Grammar, dataset: PreparedDataset)
             copies=len(heard) - 1,
         )
 
-    with ThreadPoolExecutor(available_cpus()) as pool:
-        found = list(pool.map(examples, range(len(clips))))
+    found = of_each(clips, part, dataset, examples)
     right = sum(len(each.right) for each in found)
     if not right:
         log.warning("the model recognises none of %d %s clips, so it will accept nothing", len(clips), part.value)
@@ -181,8 +163,8 @@ def _of_transcripts(dataset: PreparedDataset, alphabet: Sequence[str]) -> Gramma
     return compile_grammar(sorted(text for text in every if CATCH_ALL not in text), alphabet)
 
 
-def _known(clips: Sequence[Clip], grammar: Grammar) -> list[Clip]:
-    return [clip for clip in clips if grammar.accepts(clip.transcript)]
+def _known(clip: Clip, grammar: Grammar) -> bool:
+    return grammar.accepts(clip.transcript)
 
 
 @dataclass(frozen=True)
@@ -208,9 +190,7 @@ class _Examples:
 
 def _impostor(frames: LogProbabilities, clip: Clip, texts: Sequence[str], decoder: Decoder) -> list[Phrase]:
     """Return the best of some other phrases that fit into the clip; none when there is none."""
-    others = [text for text in texts if not same_text(text, clip.transcript) and frames_needed(text) <= len(frames)]
-    chosen = np.random.default_rng(int(clip.name[:8], 16)).permutation(len(others))[:IMPOSTORS]
-    phrases = [decoder.score(frames, others[at]) for at in chosen]
+    phrases = [decoder.score(frames, text) for text in impostors(clip, texts, len(frames))]
     return [max(phrases, key=lambda phrase: phrase.score)] if phrases else []
 
 

@@ -11,10 +11,10 @@ from pathlib import Path
 from speechmodel_api.alphabet import CATCH_ALL
 from speechmodel_api.decoding_spec import ForeignSpeech, GrammarSource
 from speechmodel_api.reasons import Reason
-from speechmodel_api.stages.decoders import GrammarDecoder, NativeEngine, WeighedScorer
+from speechmodel_api.stages.decoders import GrammarDecoder, NativeEngine, Rejection, WeighedScorer
 from speechmodel_api.stages.evaluate import EvaluateInput, EvaluateOutput
 from speechmodel_api.workspace import ACOUSTIC, GRAMMAR, MODEL, PAGE, QUANTISED, REPORT, SCORER, SELFTEST, Workspace
-from speechmodel_decoding import BeamSearch, FreeTextRecogniser, Recogniser
+from speechmodel_decoding import BeamSearch, FreeTextRecogniser, Recogniser, Spelling
 from speechmodel_runtime import Pcm, read_graph
 from speechmodel_stagekit.artefacts import file_digest, once, require_file
 from speechmodel_stagekit.cpus import available_cpus
@@ -25,18 +25,20 @@ from speechmodel_pipeline.clip_audio import read_clip
 from speechmodel_pipeline.evaluate.figures import (
     character_errors,
     grammar_figures,
+    text_calibration_error,
     with_grammar,
     word_error_rate,
     word_errors,
     worst,
 )
-from speechmodel_pipeline.evaluate.free_text import Filtered, in_free_text, opened
+from speechmodel_pipeline.evaluate.free_text import Calibrated, in_free_text, opened
 from speechmodel_pipeline.evaluate.grammar import CalibratedOn, calibrated, compile_for, decide, load_acoustic_model
 from speechmodel_pipeline.evaluate.native import compare_engines, in_parts
 from speechmodel_pipeline.evaluate.page import report_page
 from speechmodel_pipeline.evaluate.scorer import Tuning
 from speechmodel_pipeline.evaluation_report import (
     ClipResult,
+    ConfidenceReport,
     EvaluationReport,
     ForeignClips,
     GrammarReport,
@@ -75,7 +77,7 @@ def _make(task: EvaluateInput, folder: Path) -> EvaluateOutput:
     free_text = in_free_text(task, path, dataset, chosen, folder)
     free, tuning = free_text.results, free_text.tuning
     by_grammar = task.decoding.grammar is not FREE_TEXT
-    decided = _decide(task, dataset, chosen, free, folder) if by_grammar else free_text.filtered
+    decided = _decide(task, dataset, chosen, free, folder) if by_grammar else free_text.calibrated
     results = decided.results if decided else free
     native = _native(task, path, decided, chosen, results, dataset.speech_level)
     differing = {each.clip for each in native.differences} if native else set()
@@ -98,7 +100,8 @@ def _make(task: EvaluateInput, folder: Path) -> EvaluateOutput:
         wer_seen_speakers=report.wer_seen_speakers,
         free_text_wer=details.free_text_wer if details else None,
         grammar=decided.decoder if isinstance(decided, _Decided) else None,
-        rejection=decided.rejection if isinstance(decided, Filtered) else None,
+        rejection=decided.rejection if isinstance(decided, Calibrated) else None,
+        confidence=report.confidence.calibration if report.confidence else None,
         scorer=_weighed(tuning, folder) if tuning else None,
         native=NativeEngine(
             quantised_sha256=task.quantised_sha256, clips=native.clips, differences=len(native.differences)
@@ -153,7 +156,7 @@ def _decide(
 def _native(
     task: EvaluateInput,
     model: Path,
-    decided: _Decided | Filtered | None,
+    decided: _Decided | Calibrated | None,
     clips: Sequence[Clip],
     results: Sequence[ClipResult],
     speech_level: float | None,
@@ -166,8 +169,8 @@ def _native(
         recogniser = Recogniser(quantised, decided.recogniser.grammar, decided.decoder.calibration)
         return compare_engines(lambda pcm: decide(recogniser, pcm, speech_level).text, clips, results)
     search = BeamSearch([label.decode() for label in read_graph(model).labels], beam_width=task.decoding.beam_width)
-    foreign = decided.filter if decided else None
-    free_text = FreeTextRecogniser(search, foreign)
+    judge = decided.judge if decided else None
+    free_text = FreeTextRecogniser(search, judge)
 
     def native(pcm: Pcm) -> str:
         return free_text.spell(quantised.log_probabilities(pcm)).text
@@ -176,10 +179,10 @@ def _native(
 
         def deep_speech(pcm: Pcm) -> str:
             found = library.transcribe(pcm, name="a part of a clip")
-            if foreign is None or not found.text:
+            if judge is None or judge.threshold is None or not found.text:
                 return found.text
-            frames = foreign.scorer.model.log_probabilities(pcm)
-            return "" if foreign.rejects(frames, found.text, found.times) else found.text
+            frames = judge.scorer.model.log_probabilities(pcm)
+            return "" if judge.rejects(frames, Spelling(found.labels, tuple(found.times))) else found.text
 
         return compare_engines(native, clips, results, lambda pcm: in_parts(deep_speech, native, pcm, speech_level))
 
@@ -220,7 +223,7 @@ def _report(
     results: Sequence[ClipResult],
     test_clips: int,
     free: Sequence[ClipResult],
-    decided: _Decided | Filtered | None,
+    decided: _Decided | Calibrated | None,
     selftest: SelfTest,
 ) -> EvaluationReport:
     """Return the report on the test clips, which are first in `results`, and those of seen speakers.
@@ -247,7 +250,10 @@ def _report(
         characters=characters,
         note=None if counted else "the split left no test clips; raise dataset.split.testPercent or add recordings",
         grammar=_grammar_report(decided, counted, foreign, free) if isinstance(decided, _Decided) else None,
-        rejection=_rejection_report(decided, counted, foreign, free) if isinstance(decided, Filtered) else None,
+        rejection=_rejection_report(decided, decided.rejection, counted, foreign, free)
+        if isinstance(decided, Calibrated) and decided.rejection
+        else None,
+        confidence=_confidence_report(decided, results) if isinstance(decided, Calibrated) else None,
         selftest=selftest,
         worst=worst(counted),
         results=tuple(results),
@@ -270,16 +276,31 @@ def _grammar_report(
     )
 
 
+def _confidence_report(calibrated: Calibrated, results: Sequence[ClipResult]) -> ConfidenceReport:
+    on = calibrated.set_on
+    return ConfidenceReport(
+        calibration=calibrated.confidence.model_copy(update={"calibration_error": text_calibration_error(results)}),
+        calibrated_on=on.part.value,
+        calibration_clips=on.clips,
+        calibration_copies=on.copies,
+        calibration_right=on.right,
+    )
+
+
 def _rejection_report(
-    filtered: Filtered, phrases: Sequence[ClipResult], foreign: Sequence[ClipResult], free: Sequence[ClipResult]
+    calibrated: Calibrated,
+    rejection: Rejection,
+    phrases: Sequence[ClipResult],
+    foreign: Sequence[ClipResult],
+    free: Sequence[ClipResult],
 ) -> RejectionReport:
-    on = filtered.set_on
+    on = calibrated.set_on
     return RejectionReport(
-        threshold=on.value,
+        threshold=rejection.threshold,
         set_on=on.part.value,
         clips=on.clips,
         copies=on.copies,
-        right=on.right,
+        right=on.nearly_right,
         figures=grammar_figures(phrases, foreign) if phrases or foreign else None,
         foreign=_by_kind(foreign),
         free_text_wer=_free_text_wer(phrases, free),

@@ -56,6 +56,7 @@ class Publish(Stage[PublishOutput]):
             decoding=decoding(task.spec),
             grammar=done.of(EVALUATE).grammar,
             rejection=done.of(EVALUATE).rejection,
+            confidence=done.of(EVALUATE).confidence,
             scorer=done.of(EVALUATE).scorer,
             native=done.of(EVALUATE).native,
             tflite=done.of(CONVERT).tflite,

@@ -16,9 +16,12 @@ from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import IO
 
+from speechmodel_api.pods import resources_field
 from speechmodel_api.reasons import Reason
+from speechmodel_api.stages.contract import StageName
 from speechmodel_api.training_engine import COQUI_PYTHON
 from speechmodel_stagekit.errors import BadConfiguration, StageFailure, TryAgain
+from speechmodel_stagekit.program import out_of_memory
 
 log = logging.getLogger(__name__)
 
@@ -162,6 +165,6 @@ def _failure(module: str, code: int | None, lines: Sequence[str]) -> Exception:
 def _out_of_memory(module: str) -> StageFailure:
     return TryAgain(
         Reason.OUT_OF_MEMORY,
-        f"coqui_stt_training.{module} ran out of memory; raise training.podTemplate.resources.limits.memory, or lower "
-        "hyperparameters.batchSize or hiddenUnits",
+        out_of_memory(f"coqui_stt_training.{module} ran out of memory", resources_field(StageName.TRAIN))
+        + ", or lower hyperparameters.batchSize or hiddenUnits",
     )

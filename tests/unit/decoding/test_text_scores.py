@@ -1,11 +1,13 @@
 """The score of free text, and the speech that it rejects."""
 
+from typing import cast
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from speechmodel_decoding import AcousticModel, ForeignSpeechFilter, TextScorer, forward_score, text_score
-from speechmodel_decoding.alignment import align
-from speechmodel_decoding.foreign import PIECE
+from speechmodel_decoding import AcousticModel, Spelling, TextJudge, TextScorer, forward_score, text_score
+from speechmodel_decoding.alignment import IMPOSSIBLE, align
+from speechmodel_decoding.text_scores import PIECE
 from speechmodel_runtime import load
 from support.frames import random_frames, spelled
 from support.places import FIXTURES
@@ -38,11 +40,27 @@ def test_the_score_without_a_scorer_is_that_of_the_runtime(
     scorer = TextScorer(acoustic, alphabet)
     for each in heard:
         expected = each.confidence / len(each.text)
-        assert scorer.score(each.pcm, each.text, range(len(each.text))) == pytest.approx(expected, abs=0.02)
+        assert scorer.score(acoustic.log_probabilities(each.pcm), each.text, range(len(each.text))) == pytest.approx(
+            expected, abs=0.02
+        )
 
 
 def test_a_text_that_was_not_said_is_rejected(acoustic: AcousticModel, alphabet: tuple[str, ...]) -> None:
     frames = acoustic.log_probabilities(load(FIXTURES / "clips" / "shapes_c20ad4d7_2_3_000000_1_002.wav"))
-    gate = ForeignSpeechFilter(TextScorer(acoustic, alphabet), threshold=-0.5)
-    assert not gate.rejects(frames, "ok espejo", range(9))
-    assert gate.rejects(frames, "hola espejo", range(11))
+    judge = TextJudge(TextScorer(acoustic, alphabet), threshold=-0.5)
+    assert not judge.rejects(frames, Spelling(tuple("ok espejo"), tuple(range(9))))
+    assert judge.rejects(frames, Spelling(tuple("hola espejo"), tuple(range(11))))
+
+
+def test_a_word_that_was_said_has_a_better_score_than_another(
+    acoustic: AcousticModel, alphabet: tuple[str, ...]
+) -> None:
+    frames = acoustic.log_probabilities(load(FIXTURES / "clips" / "shapes_c20ad4d7_2_3_000000_1_002.wav"))
+    ok, espejo = TextScorer(acoustic, alphabet).word_scores(frames, "ok espejo")
+    hola, again = TextScorer(acoustic, alphabet).word_scores(frames, "hola espejo")
+    assert hola < 10 * min(ok, espejo, again)
+
+
+def test_a_text_that_does_not_fit_into_its_frames_has_the_worst_score_for_each_word() -> None:
+    scorer = TextScorer(cast(AcousticModel, None), ALPHABET)
+    assert scorer.word_scores(random_frames(0, 4, 4), "ab  ba") == [IMPOSSIBLE, IMPOSSIBLE]
