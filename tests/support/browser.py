@@ -130,6 +130,18 @@ def answered(page: Page, address: str) -> Iterator[None]:
     page.evaluate("() => new Promise((done) => setTimeout(done))")
 
 
+def remove_from_answers(page: Page, address: str, field: str) -> None:
+    """From now on, the answers from an address to a page lack a field, as those of an older server do in an upgrade."""
+
+    def answer(route: Route) -> None:
+        response = route.fetch()
+        content = response.json()
+        del content[field]
+        route.fulfill(response=response, json=content)
+
+    page.route(address, answer)
+
+
 class Held:
     """The requests of a page to an address, from now on. Each waits until it is continued or answered."""
 

@@ -11,7 +11,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
 from speechmodel_api.takes import TAKES, Take
 from speechmodel_inference.misheard import inbox_folder
-from support.browser import Held, answered, expect, follow, new_page, watched
+from support.browser import Held, answered, expect, follow, new_page, remove_from_answers, watched
 from support.places import FIXTURES
 from support.servers import OK_ESPEJO, PHRASES, Server, VersionFolder
 
@@ -91,6 +91,13 @@ def test_an_answer_is_confirmed_and_a_rejected_clip_is_corrected(page: Page, inb
     takes = [Take.model_validate_json(path.read_bytes()) for path in dataset(inbox).glob("takes/Ana/*.json")]
     assert {take.text for take in takes} == {"ok espejo", "hola espejo"}
     assert ids(inbox) == []
+
+
+def test_a_clip_is_saved_by_an_older_server_too(page: Page) -> None:
+    introduce(page)
+    remove_from_answers(page, "**/v1/misheard/*/take", "new_letters")
+    page.get_by_role("button", name="Save take").last.click()
+    expect(page.locator("#status")).to_have_text("Saved as a take of Ana: ok espejo. Clips to look at: 1.")
 
 
 def test_the_closest_phrase_can_be_chosen(page: Page) -> None:

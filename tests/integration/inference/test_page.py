@@ -10,7 +10,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, Route
 from speechmodel_runtime import save
-from support.browser import INSECURE, Held, chromium, expect, follow, new_page, watched
+from support.browser import INSECURE, Held, chromium, expect, follow, new_page, remove_from_answers, watched
 from support.cards import DIGEST, card
 from support.places import FIXTURES
 from support.servers import INTENTS, OK_ESPEJO, WITHOUT_INTENT, Server, Start, VersionFolder
@@ -345,6 +345,14 @@ def test_the_page_says_what_the_model_is_and_what_it_can_hear(page: Page) -> Non
     expect(page.locator("#phrases-count")).to_have_text("2 of 6")
     page.get_by_label("Search phrases and intents").fill("callp")
     expect(page.locator("#phrases-count")).to_have_text("3 of 6")
+
+
+def test_an_older_server_whose_card_names_no_engine_is_shown_without_one(page: Page) -> None:
+    expect(page.locator("#model")).to_contain_text("Engine")
+    remove_from_answers(page, "**/v1/speechmodel", "engine")
+    page.reload()
+    expect(page.locator("#model")).to_contain_text("6.9%")
+    expect(page.locator("#model")).not_to_contain_text("Engine")
 
 
 def test_the_search_finds_phrases_beyond_those_that_the_page_has(

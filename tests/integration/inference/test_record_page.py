@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page, Route
 from speechmodel_api.published import VersionList, VersionRecord
 from speechmodel_api.takes import TAKES, Take, speaker_hash
 from speechmodel_api.workspace import VERSIONS
-from support.browser import Held, answered, expect, follow, new_page, watched
+from support.browser import Held, answered, expect, follow, new_page, remove_from_answers, watched
 from support.servers import OK_ESPEJO, Server, VersionFolder
 
 pytestmark = pytest.mark.slow
@@ -232,6 +232,13 @@ def test_letters_that_the_model_cannot_write_are_named_once_a_take_is_saved(page
     expect(page.locator("#status")).to_have_text(re.compile(r" New letters: z\. This version of the model cannot"))
     save_a_take(page)
     expect(page.locator("#status")).not_to_have_text(re.compile("New letters"))
+
+
+def test_a_take_is_saved_by_an_older_server_too(page: Page) -> None:
+    introduce(page)
+    remove_from_answers(page, "**/v1/takes", "new_letters")
+    save_a_take(page)
+    expect(page.get_by_role("button", name="ok espejo 1 / 2")).to_be_visible()
 
 
 def test_a_speaker_is_forgotten_once_asked(page: Page, keeping: Server) -> None:

@@ -155,7 +155,7 @@ def test_the_openai_client_raises_its_own_errors(server: Server) -> None:
         ({"content": b"no parts", "headers": {"content-type": "multipart/form-data; boundary=x"}}, "multipart"),
         ({"content": b"--y\r\n\r\n", "headers": {"content-type": "multipart/form-data; boundary=x"}}, "multipart"),
         ({"content": b"", "headers": {"content-type": "multipart/form-data"}}, "boundary"),
-        ({"files": [("file", b"x"), ("file", b"y")]}, "send one file"),
+        ({"files": [("file", b"x"), ("file", b"y")]}, "The body has more than one file;"),
     ],
 )
 def test_a_body_that_is_no_upload_is_refused(request_: dict[str, object], says: str, server: Server) -> None:

@@ -99,7 +99,7 @@ BAD = {
     ),
     "an intent without phrases": (
         TEXT + "  decoding: {intents: {TurnOn: []}}\n",
-        "8: spec.decoding.intents.TurnOn: has 0 entries, and at least 1 is needed",
+        "8: spec.decoding.intents.TurnOn: must have at least 1 entry, not 0",
     ),
     "a text for a list": (
         TEXT + "  training: {augmentation: auto}\n",
@@ -240,7 +240,7 @@ BAD = {
     ),
     "a label whose name is too long": (
         TEXT + f"  serving: {{podTemplate: {{labels: {{{'k' * 318}: a}}}}}}\n",
-        f"8: spec.serving.podTemplate.labels.{'k' * 318}: '{'k' * 318}' is longer than 317 characters",
+        f"8: spec.serving.podTemplate.labels.{'k' * 318}: must have at most 317 characters, not 318",
     ),
     "a field without a value": (
         TEXT + "  serving:\n",
@@ -347,14 +347,23 @@ def test_all_problems_are_reported_at_once_in_the_order_of_their_lines(
             "training: augmentation must have a p without a range in 'codec[p=0.1:0.2]' with the engine CoquiSTT",
         ),
         ("training", {"engine": "Coqi"}, "training.engine: 'Coqi' is not one of Native, CoquiSTT"),
+        (
+            "training",
+            {"engine": "x" * 5000},
+            f"training.engine: '{'x' * 98}… is not one of Native, CoquiSTT",
+        ),
         ("decoding", {"intents": {"a b": ["ok"]}}, "decoding.intents.a b: 'a b' does not match ^[A-Za-z_]"),
-        ("decoding", {"intents": {"": ["ok"]}}, "decoding.intents.: '' is shorter than 1 character"),
+        ("decoding", {"intents": {"": ["ok"]}}, "decoding.intents.: must have at least 1 character, not 0"),
         (
             "decoding",
             {"lists": {"n" * 64: ["uno"]}},
-            f"decoding.lists.{'n' * 64}: '{'n' * 64}' is longer than 63 characters",
+            f"decoding.lists.{'n' * 64}: must have at most 63 characters, not 64",
         ),
-        ("decoding", {"scorer": {"path": "a", "hotWords": {"": 1}}}, "decoding.scorer.hotWords.: '' is shorter than 1"),
+        (
+            "decoding",
+            {"scorer": {"path": "a", "hotWords": {"": 1}}},
+            "decoding.scorer.hotWords.: must have at least 1 character, not 0",
+        ),
         (
             "decoding",
             {"intents": {"A": ["a" * 500] * 300}},

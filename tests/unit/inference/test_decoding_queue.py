@@ -1,4 +1,5 @@
 import asyncio
+import gc
 import threading
 import time
 from collections.abc import Callable
@@ -48,23 +49,28 @@ def test_clients_that_are_refused_at_once_are_told_different_times_however_short
     assert times == set(range(1, 1 + LEAST_JITTER + 1))
 
 
-async def test_what_is_read_when_the_server_ends_is_given_up() -> None:
+async def test_what_is_read_when_the_server_ends_is_given_up(caplog: pytest.LogCaptureFixture) -> None:
     queue, ended = DecodingQueue(decoders=1, waiting=0), asyncio.Event()
 
     async def read() -> None:
         try:
             await forever()
         finally:
+            await asyncio.sleep(0)
             ended.set()
+            raise ValueError("cut off")
 
     reading = asyncio.create_task(queue.until_ending(read()))
     await asyncio.sleep(0)
     queue.give_up()
     with pytest.raises(ShuttingDown):
         await reading
-    await ended.wait()
+    assert ended.is_set(), "the caller may close what was read"
     with pytest.raises(ShuttingDown):
         await queue.until_ending(read())
+    del reading
+    gc.collect()
+    assert not caplog.records, "asyncio logs errors that nobody reads"
 
 
 async def test_the_memory_of_bodies_is_bounded_however_many_are_decoded_at_once() -> None:

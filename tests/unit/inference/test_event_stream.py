@@ -40,13 +40,16 @@ SCOPE = {
 async def test_a_comment_keeps_an_answer_alive_while_nobody_speaks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transcriptions, "QUIET_SECONDS", 0.01)
+    monkeypatch.setattr(transcriptions, "QUIET_SECONDS", 0.1)
     app = create_app(Settings(folder=tmp_path))
     services: Services = app.state.services
     spoken, ends = threading.Event(), threading.Event()
 
     def transcribe(file: BinaryIO, *, heard: Callable[[Segment], None], **_: object) -> Transcript:
-        assert spoken.wait(LONG)
+        for _rejected in range(1000):
+            if spoken.wait(0.01):
+                break
+            heard(Segment(0.0, 1.0, "", (), (), (0.0, 1.0)))
         segment = Segment(0.0, 1.0, "uno", (), (), (0.0, 1.0))
         heard(segment)
         assert ends.wait(LONG)

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import logging
 import socket
 import threading
 from collections import deque
@@ -22,7 +23,7 @@ from speechmodel_inference.connections import limited
 from speechmodel_inference.decoders import DecodedUtterance, DecodingOptions
 from speechmodel_inference.services import Services
 from speechmodel_inference.settings import Settings
-from speechmodel_inference.sockets import AHEAD, read_ahead, received
+from speechmodel_inference.sockets import AHEAD, EACH, read_ahead, received
 from speechmodel_inference.version import ServedVersion
 from speechmodel_runtime import Pcm, load
 from starlette.types import Message
@@ -100,10 +101,10 @@ class Client:
 
 
 async def test_no_more_is_read_ahead_than_memory_is_for() -> None:
-    client = Client(*[bytes(AHEAD // 4)] * 20)
+    client = Client(*[bytes(AHEAD // 4 - EACH)] * 20)
     async with read_ahead(client) as messages, asyncio.timeout(HANGS):
         for taken in range(1, 21):
-            assert len((await received(messages, HANGS))["bytes"]) == AHEAD // 4
+            assert len((await received(messages, HANGS))["bytes"]) == AHEAD // 4 - EACH
             for _ in range(100):
                 await asyncio.sleep(0)
             assert len(client.left) == max(0, 21 - taken - 5)
@@ -112,10 +113,32 @@ async def test_no_more_is_read_ahead_than_memory_is_for() -> None:
         assert left.value.code == 1001
 
 
-async def test_an_error_while_reading_ahead_is_the_end_and_keeps_nobody_waiting() -> None:
+async def test_messages_without_content_are_read_ahead_within_bounds_too() -> None:
+    client = Client(*[b""] * 100_000)
+    async with read_ahead(client):
+        for _ in range(2 * AHEAD // EACH):
+            await asyncio.sleep(0)
+        assert len(client.left) == 100_001 - (AHEAD // EACH + 1)
+
+
+async def test_a_text_is_as_large_as_its_bytes() -> None:
+    client = Client()
+    text: Message = {"type": "websocket.receive", "text": "é" * (AHEAD // 2)}
+    client.left.extendleft([text] * 3)
+    async with read_ahead(client):
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert len(client.left) == 3
+
+
+async def test_an_error_while_reading_ahead_is_the_end_is_logged_and_keeps_nobody_waiting(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     client = Client(b"samples")
     client.left.pop()
     async with read_ahead(client) as messages, asyncio.timeout(HANGS):
         assert (await received(messages, HANGS))["bytes"] == b"samples"
         with pytest.raises(WebSocketDisconnect):
             await received(messages, HANGS)
+    errors = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert [record.exc_info is not None and record.exc_info[0] for record in errors] == [IndexError]

@@ -28,6 +28,22 @@ def test_every_setting_comes_from_its_variable_and_empty_ones_do_not_count(monke
     assert (settings.decoders, settings.max_audio_seconds, settings.name) == (3, 12.5, "speechmodel")
 
 
+@pytest.mark.parametrize(
+    ("given", "seconds"),
+    [
+        ({}, 30),
+        ({"upload_seconds": 600}, 600),
+        ({"upload_seconds": 5}, 30),
+        ({"upload_seconds": 600, "stream_idle_seconds": 60}, 60),
+    ],
+    ids=["default", "a longer upload, as before the setting existed", "a shorter upload", "the setting itself"],
+)
+def test_a_stream_may_be_idle_as_long_as_an_upload_unless_the_setting_says_otherwise(
+    given: dict[str, float], seconds: float
+) -> None:
+    assert Settings.model_validate(given).next_message_seconds == seconds
+
+
 @pytest.mark.parametrize("given", [{"misheard_days": 3}, {"service_account": "/account"}])
 def test_what_needs_takes_is_refused_without_them(given: dict[str, object]) -> None:
     with pytest.raises(ValidationError, match="set SPEECHMODEL_TAKES too"):

@@ -1,6 +1,7 @@
 """No message has the words of pydantic, whatever is sent."""
 
 import json
+from datetime import date
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -38,7 +39,7 @@ def update(**audio: object) -> dict[str, Any]:
             {"response_format": "x" * 200},
             (
                 "response_format",
-                f"must be 'json', 'text', 'srt', 'vtt' or 'verbose_json', not '{'x' * 96}...",
+                f"must be 'json', 'text', 'srt', 'vtt' or 'verbose_json', not '{'x' * 98}…",
             ),
         ),
         (
@@ -51,7 +52,7 @@ def update(**audio: object) -> dict[str, Any]:
         (CONTROL, {"config": {"phrase_list": [1]}}, ("config.phrase_list.0", "must be a string, not 1")),
         (CONTROL, {"config": 7}, ("config", "must be an object, not 7")),
         (CONTROL, [], ("", "must be an object, not []")),
-        (WISHES, {"name": "x" * 300}, ("name", "must have at most 253 characters")),
+        (WISHES, {"name": "x" * 300}, ("name", "must have at most 253 characters, not 300")),
         (HEADER, {}, ("type", "is missing")),
         (FORMAT, {"rate": 16_000, "width": 4, "channels": 1}, ("width", "must be at most 2, not 4")),
         (FORMAT, {"rate": 16_000.5, "width": 2, "channels": 1}, ("rate", "must be an integer, not 16000.5")),
@@ -72,7 +73,7 @@ def update(**audio: object) -> dict[str, Any]:
         (
             CLIENT_EVENT,
             update(transcription={"keywords": ["x"] * 101}),
-            ("session.update.session.audio.input.transcription.keywords", "must have at most 100 entries"),
+            ("session.update.session.audio.input.transcription.keywords", "must have at most 100 entries, not 101"),
         ),
     ],
 )
@@ -80,6 +81,13 @@ def test_a_wrong_value_is_named_in_plain_words(type_: TypeAdapter[Any], given: o
     with pytest.raises(ValidationError) as refused:
         type_.validate_python(given)
     assert first_problem(refused.value) == says
+
+
+def test_words_of_pydantic_that_we_have_none_for_are_logged(caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(ValidationError) as refused:
+        TypeAdapter(date).validate_python("soon")
+    assert "date" in first_problem(refused.value)[1]
+    assert ["date_from_datetime_parsing" in record.message for record in caplog.records] == [True]
 
 
 def test_what_is_no_json_is_named_in_plain_words() -> None:
@@ -103,12 +111,16 @@ def test_refusals_of_forms_and_paths_are_in_our_words(client: TestClient) -> Non
     for content, sent in ((b"no parts", form), (b"", "multipart/form-data"), (b"--x\r\n\r\n--x--", form)):
         answer = client.post("/v1/audio/transcriptions", content=content, headers={"Content-Type": sent}).json()
         assert "`curl -F file=@take.wav`" in answer["error"]["message"]
-    many = client.post(
-        "/v1/audio/transcriptions", data={f"field{number}": "x" for number in range(65)}, files={"file": b"x"}
-    )
-    assert "one file and at most 64 fields" in many.json()["error"]["message"]
+        assert "is not valid multipart/form-data" in answer["error"]["message"]
+    two = client.post("/v1/audio/transcriptions", files=[("file", b"x"), ("file", b"y")]).json()
+    assert two["error"]["message"].startswith("The body has more than one file;")
+    fields = {f"field{number}": "x" for number in range(65)}
+    many = client.post("/v1/audio/transcriptions", data=fields, files={"file": b"x"}).json()
+    assert many["error"]["message"].startswith("The body has more than 64 fields;")
+    long = client.post("/v1/audio/transcriptions", data={"prompt": "x" * (1 << 20) + "x"}, files={"file": b"x"}).json()
+    assert long["error"]["message"].startswith("The field 'prompt' has more than 1 MiB of text;")
     nothing = client.get("/v1/nothing").json()["error"]["message"]
-    assert nothing == "GET /v1/nothing: there is no such path; /openapi.json has those that there are."
+    assert nothing == "GET /v1/nothing: no such path; /openapi.json lists the paths."
 
 
 def test_the_path_of_a_wrong_field_of_an_event_begins_behind_the_type_of_the_event(client: TestClient) -> None:

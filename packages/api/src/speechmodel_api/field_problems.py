@@ -14,7 +14,7 @@ from speechmodel_api.crd import schema
 from speechmodel_api.reasons import Reason
 from speechmodel_api.schema import AUTO
 from speechmodel_api.spec import SpeechModelSpec
-from speechmodel_api.wanted_values import wanted_bound, wanted_type
+from speechmodel_api.wanted_values import quoted, wanted_bound, wanted_length, wanted_type
 
 Location: TypeAlias = tuple[str | int, ...]
 """Field names and list indices from the manifest's root."""
@@ -92,30 +92,22 @@ def _explain(error: ErrorDetails, at: Location) -> str:
         case "enum" if isinstance(value, str):
             options = (node_at(manifest_schema(), at) or {}).get("enum", [])
             if (meant := _MEANT.get(value.casefold())) in options:
-                return f"{value!r} is not one of {', '.join(options)}; use {meant}"
-            return f"{value!r} is not one of {', '.join(options)}{did_you_mean(value, options, cutoff=0.6)}"
+                return f"{quoted(value)} is not one of {', '.join(options)}; use {meant}"
+            return f"{quoted(value)} is not one of {', '.join(options)}{did_you_mean(value, options, cutoff=0.6)}"
         case "string_pattern_mismatch":
             of = at[-2:-1] if error["loc"][-1:] == ("[key]",) else at[-1:]
             rule = next((f"; {rule}" for field, rule in _RULES.items() if field in of), "")
-            return f"{value!r} does not match {limits['pattern']}{rule}"
-        case "string_too_short":
-            return f"{value!r} is shorter than {_characters(limits['min_length'])}"
-        case "string_too_long":
-            return f"{value!r} is longer than {_characters(limits['max_length'])}"
-        case "too_long":
-            return f"has {len(value)} entries, and at most {limits['max_length']} are allowed"
-        case "too_short":
-            return f"has {len(value)} entries, and at least {limits['min_length']} is needed"
+            return f"{quoted(value)} does not match {limits['pattern']}{rule}"
         case "value_error":
             return error["msg"].removeprefix("Value error, ").removeprefix(f"{at[-1]}: ")
         case "enum":
             return f"must be a string, not {described(value)}"
         case "model_type" if at[-1] == "hyperparameters" and str(value).casefold() == AUTO.casefold():
-            return (
-                f"must be a mapping, not {value!r}; remove hyperparameters, and defaults are used for all its settings"
-            )
+            return f"must be a mapping, not {quoted(value)}; remove hyperparameters, and defaults are used for all its settings"
+        case _ if length := wanted_length(error):
+            return f"must have {length}"
         case _ if bound := wanted_bound(error):
-            return f"must be {bound}, not {value}"
+            return f"must be {bound}, not {quoted(value)}"
         case _ if wanted := wanted_type(error):
             return f"must be {wanted}, not {described(value)}"
         case _:
@@ -145,7 +137,7 @@ def described(value: object) -> str:
         case bool():
             return f"the boolean {str(value).lower()}"
         case _:
-            return repr(value)
+            return quoted(value)
 
 
 def node_at(node: Schema | None, at: Location) -> Schema | None:
@@ -161,7 +153,3 @@ def node_at(node: Schema | None, at: Location) -> Schema | None:
 def manifest_schema() -> Schema:
     """Return the schema of a manifest, without descriptions."""
     return schema(described=False)
-
-
-def _characters(count: int) -> str:
-    return f"{count} character{'' if count == 1 else 's'}"

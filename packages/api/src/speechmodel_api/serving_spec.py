@@ -79,8 +79,9 @@ class ServerSettings(ApiModel):
     """Time in seconds in which a request body must arrive. Defaults to 30."""
     stream_idle_seconds: Annotated[float, Field(gt=0, le=3600)] | None = None
     """Time in seconds in which the next message of a stream must arrive: Vosk, realtime sessions and Wyoming.
-    A stream without one is closed, because it holds a place. Raise it for clients that send nothing while
-    nobody speaks, such as push-to-talk. Pings do not count as messages. Defaults to 30."""
+    A stream that sends none in this time is closed, because it holds a place. Raise it for clients that
+    send nothing while nobody speaks, such as push-to-talk. Pings do not count as messages. Defaults to 30, or
+    to uploadSeconds if that is longer."""
     header_seconds: Annotated[float, Field(gt=0, le=3600)] | None = None
     """Time in seconds in which the headers of a request must arrive. A slower connection is closed.
     Defaults to 10."""

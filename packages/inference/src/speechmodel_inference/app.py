@@ -191,7 +191,7 @@ async def _client_left(request: Request, _: Exception) -> Response:
 
 
 _REFUSED_BY_STARLETTE = {
-    HTTP_404_NOT_FOUND: "there is no such path; /openapi.json has those that there are",
+    HTTP_404_NOT_FOUND: "no such path; /openapi.json lists the paths",
     HTTP_405_METHOD_NOT_ALLOWED: "the path does not allow this method",
 }
 

@@ -219,7 +219,10 @@ def limited(
         def send_400_response(self, msg: str) -> None:
             del msg  # the same for everything that is no HTTP
             if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
-                message = "The request is not valid HTTP/1.1; check that the client uses http, and not https."
+                message = (
+                    "The request is not valid HTTP/1.1; if its address begins with https, use http, "
+                    "or connect to the proxy that has the certificate."
+                )
                 self._refuse(BadRequest(message, code="invalid_http"))
             else:  # an answer has begun
                 self.transport.close()

@@ -153,7 +153,10 @@ class DecodingQueue:
         return await asyncio.get_running_loop().run_in_executor(self._stream_threads, work)
 
     async def until_ending(self, work: Coroutine[Any, Any, T]) -> T:
-        """Return the result of work that takes no thread, such as reading a body. Raises ShuttingDown after give_up()."""
+        """Return the result of work that takes no thread, such as reading a body. Raises ShuttingDown after give_up().
+
+        The work has ended when this returns or raises.
+        """
         doing, ending = asyncio.ensure_future(work), asyncio.ensure_future(self._ending.wait())
         both: set[asyncio.Future[Any]] = {doing, ending}
         try:
@@ -162,8 +165,10 @@ class DecodingQueue:
                 raise ShuttingDown
             return doing.result()
         finally:
+            doing.add_done_callback(_read_error)
             ending.cancel()
             doing.cancel()
+            await asyncio.wait(both)
 
     def give_up(self) -> None:
         """End all work with ShuttingDown, that which waits too."""

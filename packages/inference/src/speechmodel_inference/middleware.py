@@ -95,7 +95,8 @@ class RefuseForeignPages:
         """Handle one request."""
         if scope["type"] == "websocket" and self._refuses(Headers(scope=scope)):
             error = Forbidden(
-                "This WebSocket came from a page of another origin; add it to the server's setting corsOrigins.",
+                "A page of another origin opened this WebSocket; add its origin to serving.settings.corsOrigins "
+                "(SPEECHMODEL_CORS_ORIGINS).",
                 code="cross_origin",
             )
             body = ErrorResponse(error=error_object(error)).model_dump()

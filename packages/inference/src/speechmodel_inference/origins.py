@@ -8,9 +8,8 @@ from starlette.datastructures import Headers
 def is_foreign(headers: Headers, *hosts: str) -> bool:
     """Return True for a request that a page of another origin makes in somebody's browser. `hosts` are names of this server.
 
-    Browsers say in Sec-Fetch-Site whose page it is, whatever a proxy makes of Host, but not to servers without HTTPS. They
-    name the origin of the page in every POST, DELETE and WebSocket. It is `null` for a page that has none, as in a sandboxed
-    frame. Other clients say neither.
+    Over HTTPS, browsers send Sec-Fetch-Site, which does not depend on Host. They send Origin with every POST, DELETE and
+    WebSocket; it is `null` for a page without one, such as a sandboxed frame. Most other clients send neither.
     """
     site, origin = headers.get("sec-fetch-site"), headers.get("origin")
     if site is not None:

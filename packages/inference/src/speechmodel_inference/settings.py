@@ -19,6 +19,8 @@ from speechmodel_runtime.library import VARIABLE as LIBRARY
 
 PREFIX = "SPEECHMODEL_"
 LARGEST_PORT = 65_535
+STREAM_IDLE_SECONDS = 30.0
+"""Default of stream_idle_seconds. Before it existed, upload_seconds was the limit of streams too, so a longer one still counts."""
 
 
 def _by_comma(value: object) -> object:
@@ -72,9 +74,9 @@ class Settings(BaseSettings):
     """Longest recording. It bounds the time for which one request holds a decoder."""
     upload_seconds: Annotated[float, Field(gt=0)] = 30.0
     """Time in which a body must arrive. Raise it for clients on slow lines."""
-    stream_idle_seconds: Annotated[float, Field(gt=0)] = 30.0
-    """Time in which the next message of a stream must arrive: Vosk, realtime sessions and Wyoming. A stream holds a place. Raise it
-    for clients that send nothing while nobody speaks."""
+    stream_idle_seconds: Annotated[float, Field(gt=0)] | None = None
+    """Time in which the next message of a stream must arrive: Vosk, realtime sessions and Wyoming. A stream holds a place. By default
+    30 s, or upload_seconds if that is longer. Raise it for clients that send nothing while nobody speaks."""
     header_seconds: Annotated[float, Field(gt=0)] = 10.0
     """Time in which the headers of a request must arrive. A slower connection is closed."""
     keep_alive_seconds: Annotated[int, Field(ge=1)] = 75
@@ -134,6 +136,13 @@ class Settings(BaseSettings):
             for name, path in named.items()
             if path is not None and not path.exists()
         ]
+
+    @property
+    def next_message_seconds(self) -> float:
+        """Time in which the next message of a stream must arrive."""
+        if self.stream_idle_seconds is not None:
+            return self.stream_idle_seconds
+        return max(STREAM_IDLE_SECONDS, self.upload_seconds)
 
     @property
     def keeps_takes(self) -> bool:

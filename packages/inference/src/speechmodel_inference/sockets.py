@@ -22,7 +22,9 @@ TOO_LARGE = 1009
 LEFT = "websocket.disconnect"
 """Type of the last message of a client."""
 AHEAD = 1 << 20
-"""Bytes of messages that are read ahead of a stream: 32 s of samples at 16 kHz."""
+"""Bytes of messages that are read ahead of a stream: up to 32 s of samples at 16 kHz."""
+EACH = 512
+"""Bytes that count for each message beside its content, because empty messages take memory too."""
 
 
 class Messages(Protocol):
@@ -75,10 +77,12 @@ async def read_ahead(socket: Messages) -> AsyncIterator[ReadAhead]:
     finally:
         reading.cancel()
         await asyncio.wait({reading})
+        if not reading.cancelled() and (error := reading.exception()) is not None:
+            log.error("The messages of a client could not be read.", exc_info=error)
 
 
 def _size(message: Message) -> int:
-    return len(message.get("bytes") or message.get("text") or "")
+    return EACH + len(message.get("bytes") or (message.get("text") or "").encode())
 
 
 def subprotocol(socket: WebSocket) -> str | None:

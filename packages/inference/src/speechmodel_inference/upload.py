@@ -14,6 +14,7 @@ from typing import Any, BinaryIO, Self, TypeVar
 from urllib.parse import unquote_to_bytes
 
 from fastapi import Request
+from speechmodel_api.wanted_values import quoted
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
@@ -26,6 +27,8 @@ from speechmodel_inference.settings import Settings
 Body = TypeVar("Body")
 MAX_FIELDS = 64
 """Most form fields beside the file. OpenAI's endpoint has about a dozen."""
+MAX_FIELD_BYTES = 1 << 20
+"""Largest form field beside the file."""
 _FILENAME = re.compile(rb"[; ]filename *=", re.IGNORECASE)
 _EXTENDED = re.compile(rb"[; ]filename\* *= *utf-8'[^']*'([^;]*)", re.IGNORECASE)
 """The name of a file in RFC 5987, which is read if it is the only one."""
@@ -120,16 +123,13 @@ async def _body(request: Request, limit: int, place: Place) -> Upload:
 async def _form(request: Request, limit: int, place: Place) -> Upload:
     if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
         raise BadRequest("Send the recording as multipart/form-data, in the field 'file'.", code="not_multipart")
-    parser = _Parser(request.headers, _held(_bounded(request, limit), place), max_files=1, max_fields=MAX_FIELDS)
+    chunks = _held(_bounded(request, limit), place)
+    parser = _Parser(request.headers, chunks, max_files=1, max_fields=MAX_FIELDS, max_part_size=MAX_FIELD_BYTES)
     parser.spool_max_size = limit + 1
     try:
         form = await parser.parse()
     except MultiPartException as error:
-        message = (
-            f"The body is not valid multipart/form-data with a boundary; send one file and at most {MAX_FIELDS} fields, "
-            "as `curl -F file=@take.wav` does, and leave the header Content-Type to the client."
-        )
-        raise BadRequest(message, code="bad_multipart") from error
+        raise BadRequest(parser.problem(error), code="bad_multipart") from error
     return _upload(form, whole=parser.whole)
 
 
@@ -166,6 +166,26 @@ class _Parser(MultiPartParser):
         """Note the last boundary."""
         self.whole = True
         super().on_end()
+
+    def problem(self, error: MultiPartException) -> str:
+        """Return what is wrong with the body, by the beginning of Starlette's message."""
+        match " ".join(error.message.split()[:2]):
+            case "Part exceeded":
+                name = quoted(self._current_part.field_name)
+                return (
+                    f"The field {name} has more than {MAX_FIELD_BYTES >> 20} MiB of text; "
+                    "send a shorter one, and a recording as a file, as `curl -F file=@take.wav` does."
+                )
+            case "Too many":
+                several = "more than one file" if "files" in error.message else f"more than {MAX_FIELDS} fields"
+                return (
+                    f"The body has {several}; send one recording in a request, and at most {MAX_FIELDS} fields with it."
+                )
+            case _:
+                return (
+                    "The body is not valid multipart/form-data with a boundary; send it as `curl -F file=@take.wav` does, "
+                    "and leave the header Content-Type to the client."
+                )
 
 
 def _upload(form: FormData, *, whole: bool) -> Upload:

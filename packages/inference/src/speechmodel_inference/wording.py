@@ -1,23 +1,18 @@
 """A value that pydantic refused, in words of a person who sent it: the end of a sentence that begins with the field."""
 
+import logging
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
-from speechmodel_api.wanted_values import wanted_bound, wanted_type
+from pydantic_core.core_schema import ErrorType
+from speechmodel_api.wanted_values import quoted, wanted_bound, wanted_length, wanted_type
 
-LONGEST_VALUE = 100
-"""Characters of a value that are quoted."""
+log = logging.getLogger(__name__)
+
 _OF_JSON = {"a mapping": "an object"}
 """Types that JSON calls otherwise."""
-_LENGTHS = {
-    "string_too_long": "at most {max_length} characters",
-    "string_too_short": "at least {min_length} characters",
-    "too_long": "at most {max_length} entries",
-    "too_short": "at least {min_length} entries",
-}
-"""The lengths that a text or a list may have."""
 _FORMS = {
     "listen": "address:port, such as :8080 or 127.0.0.1:8080",
     "wyoming_listen": "address:port, such as :10300",
@@ -27,6 +22,7 @@ _FORMS = {
     "take": "the id of a take",
 }
 """Patterns in words, by the name of the field."""
+_OF_PYDANTIC = frozenset(get_args(ErrorType))
 
 
 def problem(error: ErrorDetails) -> str:
@@ -34,28 +30,31 @@ def problem(error: ErrorDetails) -> str:
     kind, limits = error["type"], error.get("ctx", {})
     names = [str(part) for part in error["loc"]]
     if wanted := wanted_type(error) or wanted_bound(error):
-        return f"must be {_OF_JSON.get(wanted, wanted)}, not {_quoted(error['input'])}"
-    if kind in _LENGTHS:
-        return f"must have {_LENGTHS[kind].format_map(limits)}"
+        return f"must be {_OF_JSON.get(wanted, wanted)}, not {quoted(error['input'])}"
+    if length := wanted_length(error):
+        return f"must have {length}"
     match kind:
         case "missing":
             return "is missing"
         case "enum" | "literal_error":
-            return f"must be {limits['expected']}, not {_quoted(error['input'])}"
+            return f"must be {limits['expected']}, not {quoted(error['input'])}"
         case "json_invalid" | "json_type":
             return "is not valid JSON"
         case "union_tag_invalid":
-            return f"has the type {_quoted(limits['tag'])}, which is not known here; use {_tags(limits)}"
+            return f"has the type {quoted(limits['tag'])}, which is not known here; use {_tags(limits)}"
         case "union_tag_not_found":
-            return "has no field 'type' with a text"
+            return "has no field 'type' with a string"
         case "string_pattern_mismatch":
-            form = next((_FORMS[name] for name in names if name in _FORMS), f"a text that matches {limits['pattern']}")
-            return f"must be {form}, not {_quoted(error['input'])}"
+            form = next(
+                (_FORMS[name] for name in names if name in _FORMS), f"a string that matches {limits['pattern']}"
+            )
+            return f"must be {form}, not {quoted(error['input'])}"
         case "value_error":
             return str(limits["error"])
         case _:
-            # the types of our own errors have words of their own, and others of pydantic do not occur
-            return error["msg"]
+            if kind in _OF_PYDANTIC:
+                log.warning("%s: %s has pydantic's words (%s)", ".".join(names), kind, error["msg"])
+            return error["msg"]  # our own errors have words of their own
 
 
 def first_problem(error: ValidationError, *, behind: int = 0) -> tuple[str, str]:
@@ -69,8 +68,3 @@ def first_problem(error: ValidationError, *, behind: int = 0) -> tuple[str, str]
 
 def _tags(limits: Mapping[str, Any]) -> str:
     return str(limits["expected_tags"])
-
-
-def _quoted(value: object) -> str:
-    shown = repr(value)
-    return shown if len(shown) <= LONGEST_VALUE else f"{shown[: LONGEST_VALUE - 3]}..."

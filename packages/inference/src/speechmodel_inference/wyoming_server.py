@@ -138,7 +138,7 @@ async def _converse(
     conversation = _Conversation(services)
     try:
         with conversation:
-            while (event := await _event(reader, services.settings.stream_idle_seconds)) is not None:
+            while (event := await _event(reader, services.settings.next_message_seconds)) is not None:
                 if (answer := await conversation.answer(event)) is not None:
                     async with asyncio.timeout(services.settings.upload_seconds):
                         await async_write_event(answer, writer)

@@ -6,7 +6,7 @@ import {
 import { byId, drawing, make } from "./elements.js";
 import { keep, recall } from "./memory.js";
 import { lookAtRetraining, offerRetraining, showRetraining } from "./retrain.js";
-import { moment, number, percent, offerLanguages, text, told } from "./texts.js";
+import { moment, number, percent, offerLanguages, text, withNewLetters } from "./texts.js";
 
 const CONSENT = "consentOf"; // for this visit only: each speaker has to be asked
 const SPEAKER = "speakerOf";
@@ -74,7 +74,7 @@ async function decide(clip, work, key, values = {}) {
   byId("problem").hidden = true;
   const place = inbox.clips.indexOf(clip);
   try {
-    const letters = (await work())?.new_letters.join(" ");
+    const letters = (await work())?.new_letters?.join(" "); // an older server names none
     said = [key, { ...values, letters }];
     lookAtRetraining();
   } catch (error) {
@@ -132,7 +132,7 @@ function showState() {
   document.title = name || "SpeechModel";
   byId("name").textContent = name || "SpeechModel";
   const count = text(inbox.count ? "clipsCount" : "clipsNone", { count: number(inbox.count) });
-  byId("status").textContent = said ? `${told(...said)} ${count}` : count;
+  byId("status").textContent = said ? `${withNewLetters(...said)} ${count}` : count;
   byId("kept").textContent = inbox.keep_days ? text("keptDays", { days: number(inbox.keep_days) }) : "";
   byId("who-hint").textContent = ready() ? "" : text("whoFirstClips");
   byId("drop-all").disabled = !inbox.count;

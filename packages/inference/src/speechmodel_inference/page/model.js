@@ -29,7 +29,7 @@ export function showModel(card) {
     if (training.settings) fact("network", text("networkText", { units: number(training.settings.hidden_units) }));
   }
   fact("modelLanguage", languageName(card.language));
-  fact("engine", card.engine);
+  if (card.engine) fact("engine", card.engine); // an older server does not name it
   fact("version", make("code", { textContent: card.version }));
   if (dataset) fact("digest", make("code", { textContent: dataset.digest.slice(0, 12), title: dataset.digest }));
 

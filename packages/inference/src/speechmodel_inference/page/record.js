@@ -5,7 +5,7 @@ import { bar, byId, make } from "./elements.js";
 import { keep, recall } from "./memory.js";
 import { Recording, microphoneOffered, wav } from "./recorder.js";
 import { lookAtRetraining, offerRetraining, showRetraining } from "./retrain.js";
-import { moment, number, offerLanguages, text, told } from "./texts.js";
+import { moment, number, offerLanguages, text, withNewLetters } from "./texts.js";
 
 const LONGEST_RECORDING = 30; // seconds, as the server takes
 const SHORTEST_RECORDING = 0.3;
@@ -143,7 +143,7 @@ async function save() {
     report(error);
     return;
   }
-  const { text: saved, heard, new_letters: letters } = last;
+  const { text: saved, heard, new_letters: letters = [] } = last; // an older server names none
   sentence = next();
   show("idle", heard === saved ? "saved" : heard ? "savedHeard" : "savedNothing", { text: saved, heard, letters: letters.join(" ") });
 }
@@ -198,7 +198,7 @@ function showAll() {
   byId("record-name").textContent = text(state === "recording" ? "stop" : "recordTake");
   byId("record").disabled = !ready() || state === "busy";
   byId("record").style.setProperty("--level", 0);
-  byId("status").textContent = said ? told(...said) : "";
+  byId("status").textContent = said ? withNewLetters(...said) : "";
   const missing = !microphoneOffered() ? "noMicrophoneTakes" : speaker() && byId("consent").checked ? "hintTake" : "whoFirst";
   byId("record-hint").textContent = text(missing, { origin: location.origin, name: name || "NAME" });
   byId("sentence").textContent = sentence || text("noSentence");

@@ -198,7 +198,7 @@ const TEXTS = {
     saveClip: "Save take",
     dropClip: "Delete",
     clipSaved: "Saved as a take of {speaker}: {text}.",
-    newLetters: "New letters: {letters}. This version of the model cannot write them. One that is trained with enough takes of them can.",
+    newLetters: "New letters: {letters}. This version of the model cannot write them. A version trained with enough takes of them can.",
     clipDropped: "Deleted.",
     clipGone: "This clip is no longer there.",
     dropAllTitle: "Empty the list",
@@ -405,7 +405,7 @@ const TEXTS = {
     saveClip: "Guardar toma",
     dropClip: "Borrar",
     clipSaved: "Guardado como toma de {speaker}: {text}.",
-    newLetters: "Letras nuevas: {letters}. Esta versión del modelo no puede escribirlas. Una entrenada con suficientes tomas de ellas sí.",
+    newLetters: "Letras nuevas: {letters}. Esta versión del modelo no puede escribirlas. Una versión entrenada con suficientes tomas que las contengan sí podrá.",
     clipDropped: "Borrado.",
     clipGone: "Este clip ya no está.",
     dropAllTitle: "Vaciar la lista",
@@ -448,7 +448,7 @@ export function text(key, values = {}) {
 }
 
 /** Return the text of a key about a saved take, and of the letters in it that the served model cannot write. */
-export function told(key, values) {
+export function withNewLetters(key, values) {
   return values.letters ? `${text(key, values)} ${text("newLetters", values)}` : text(key, values);
 }
 

@@ -57,7 +57,7 @@ async def _converse(socket: WebSocket, messages: Messages, services: Services, *
     session = RealtimeSession(socket.send_json, services, version, beta=beta)
     await session.begin()
     while True:
-        message = await received(messages, services.settings.stream_idle_seconds)
+        message = await received(messages, services.settings.next_message_seconds)
         if message.get("text") is None:
             raise BadRequest("Send each event as a text message in JSON.")
         await session.handle(message["text"])

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -143,31 +143,33 @@ async def _streamed(
     stack: AsyncExitStack,
 ) -> Response:
     """Return an answer that sends each segment once it is decoded. It holds the place and the upload of `stack`
-    until the work has ended, also when the client leaves. Errors before the first segment are raised, within QUIET_SECONDS.
+    until the work has ended, also when the client leaves. Errors before the first words are raised if they come within
+    QUIET_SECONDS; later ones are events.
     """
-    loop, segments = asyncio.get_running_loop(), asyncio.Queue[Segment | None]()
+    loop, texts = asyncio.get_running_loop(), asyncio.Queue[str | None]()
 
     def heard(segment: Segment) -> None:
-        loop.call_soon_threadsafe(segments.put_nowait, segment)
+        if segment.text:  # one without sends nothing, so it must not postpone the comment
+            loop.call_soon_threadsafe(texts.put_nowait, segment.text)
 
     work = asyncio.create_task(
         transcribe_upload(upload, services, version, request.receive(), options=_options(fields), heard=heard)
     )
-    work.add_done_callback(lambda _: segments.put_nowait(None))
-    parts = _parts(segments)
-    begun = [part async for part in _first(parts)]
-    if not begun:
+    work.add_done_callback(lambda _: texts.put_nowait(None))
+    first = await _next_text(texts)
+    if first is None:
         await work
 
     async def events() -> AsyncIterator[bytes]:
-        separator = ""
+        text, separator = first, ""
         try:
-            async for part in _behind(begun, parts):
-                if part is None:
-                    yield _COMMENT
-                elif part.text:
-                    yield _event(TextDelta(delta=f"{separator}{part.text}"))
+            while text is not None:
+                if text:
+                    yield _event(TextDelta(delta=f"{separator}{text}"))
                     separator = " "
+                else:
+                    yield _COMMENT
+                text = await _next_text(texts)
             yield _event(TextDone(text=work.result().text))
         except RequestError as error:
             services.telemetry.failed_within(error)
@@ -185,35 +187,13 @@ async def _streamed(
     return _EventStream(events(), held)
 
 
-async def _parts(segments: asyncio.Queue[Segment | None]) -> AsyncIterator[Segment | None]:
-    """Yield the segments of a queue up to None, and None after each QUIET_SECONDS without one."""
-    while True:
-        try:
-            async with asyncio.timeout(QUIET_SECONDS):
-                segment = await segments.get()
-        except TimeoutError:
-            yield None
-            continue
-        if segment is None:
-            return
-        yield segment
-
-
-async def _first(parts: AsyncIterator[Segment | None]) -> AsyncIterator[Segment | None]:
-    """Yield the first one, if there is any."""
-    async for part in parts:
-        yield part
-        return
-
-
-async def _behind(
-    begun: Iterable[Segment | None], parts: AsyncIterator[Segment | None]
-) -> AsyncIterator[Segment | None]:
-    """Yield those of `begun`, and then the others."""
-    for part in begun:
-        yield part
-    async for part in parts:
-        yield part
+async def _next_text(texts: asyncio.Queue[str | None]) -> str | None:
+    """Return the next text of a queue, an empty one after QUIET_SECONDS without any, and None at the end."""
+    try:
+        async with asyncio.timeout(QUIET_SECONDS):
+            return await texts.get()
+    except TimeoutError:
+        return ""
 
 
 class _EventStream(StreamingResponse):

@@ -80,7 +80,7 @@ async def _converse(socket: WebSocket, messages: Messages, services: Services) -
     live: LiveTranscription | None = None
     shown = ""
     while True:
-        message = await received(messages, services.settings.stream_idle_seconds)
+        message = await received(messages, services.settings.next_message_seconds)
         if (text := message.get("text")) is not None:
             control = _control(text)
             if control.eof:
