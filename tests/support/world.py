@@ -19,7 +19,7 @@ from speechmodel_api.status import Condition, SpeechModelStatus, StageStatus
 from speechmodel_api.tflite import PublishedTflite, TfliteFile
 from speechmodel_operator.resources.pod import settings_hashes
 from speechmodel_plan.observed import ALIVE, CanaryServers, Claim, Observed, Purge, Run, RunState, Server
-from speechmodel_plan.plan import Done, Plan, PutOff, Report, StageRun
+from speechmodel_plan.plan import Done, Plan, Report, StageRun
 from speechmodel_plan.reconcile import make_plan
 from speechmodel_plan.task import Owner
 
@@ -205,9 +205,8 @@ class World:
             self.writes += 1
         return plan
 
-    def _put_off(self, plan: Plan) -> PutOff:
-        server, canary = ((intent is not None and intent.upgrade_only) for intent in (plan.serving, plan.canary))
-        return PutOff(server and self.busy, canary and self.busy)
+    def _put_off(self, plan: Plan) -> bool:
+        return self.busy and plan.serving is not None and plan.serving.upgrade_only
 
     def upgrade(self) -> None:
         """The operator has other images, so it wants another Deployment. The servers are ready as they are."""

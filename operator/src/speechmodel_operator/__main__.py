@@ -45,7 +45,7 @@ async def operate(settings: Settings) -> None:
         api = Api(connection, telemetry)
         watches = Watches(settings.namespaces, settings.watch_seconds, telemetry)
         rehearsal = Rehearsal(api, watches.cache)
-        upgrades = Upgrades(settings.server_upgrades_at_once, telemetry)
+        upgrades = Upgrades(settings.server_upgrades_at_once, telemetry, wake=lambda uid: supervisor.wake(uid))
         supervisor = Supervisor(_engines(api, rehearsal, settings, telemetry, upgrades), telemetry, upgrades)
         async with endpoints(settings, supervisor, telemetry):
             await wait_until_served(api)  # the liveness probe would end an operator that waits for it without an answer

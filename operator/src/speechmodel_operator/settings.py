@@ -39,7 +39,7 @@ class Settings(BaseSettings):
     progress_seconds: Annotated[float, Field(ge=1, le=300)] = 10
     """Seconds between two readings of a training pod's log. Raise it for hundreds of models."""
     server_upgrades_at_once: Annotated[int, Field(ge=1)] = 10
-    """Number of Deployments that are replaced at the same time because of an upgrade of the operator, or of these settings. What a
+    """Number of Deployments that are replaced at the same time because the operator was upgraded or these settings changed. What a
     user edits is replaced at once."""
     watch_seconds: Annotated[float, Field(ge=1, le=3600)] = 120
     """Seconds after which a watch is opened again. A connection that is open but brings nothing is noticed after that."""

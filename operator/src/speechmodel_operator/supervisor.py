@@ -92,7 +92,6 @@ class Supervisor:
     ) -> None:
         self._make_engine = make_engine
         self._upgrades = upgrades or Upgrades()
-        self._upgrades.wake = self.wake
         self._telemetry = telemetry or Telemetry()
         self._models: dict[str, _Model] = {}
         self._uids: dict[tuple[str, str], str] = {}
@@ -123,6 +122,14 @@ class Supervisor:
         for owner in [owner for owner in self._outside.values() if owner.namespace in namespaces]:
             del self._outside[owner.uid]
             self.notice(owner)
+
+    def wait_for_lists(self) -> None:
+        """Begin no upgrade before `all_listed` is called, or its time is up: models may be there that are not known yet."""
+        self._upgrades.wait_for_lists()
+
+    def all_listed(self) -> None:
+        """Take note that `take_up` was called for all models that were there before the operator."""
+        self._upgrades.all_listed()
 
     async def take_up(self, owners: Iterable[Owner]) -> None:
         """Look at models that were there before the operator, a few at a time. One that was noticed since is left out."""

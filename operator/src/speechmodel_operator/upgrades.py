@@ -38,20 +38,36 @@ class Upgrades:
         self,
         limit: float = math.inf,
         telemetry: Telemetry | None = None,
+        *,
+        wake: Callable[[str], None] = lambda _uid: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._limit, self._telemetry, self._clock = limit, telemetry or Telemetry(), clock
+        """`wake` is called with the uid of a model that may get a place."""
+        self._limit, self._telemetry, self._wake, self._clock = limit, telemetry or Telemetry(), wake, clock
         self._places: dict[Key, _Place] = {}
         self._waiting: dict[Key, int] = {}
         """The generation of each SpeechModel that waits, the next one first."""
         self._unknown: set[str] = set()
         """The uids of models that nobody has looked at since the start."""
-        self.wake: Callable[[str], None] = lambda _uid: None
-        """Called with the uid of a model that may get a place."""
+        self._read: dict[str, set[str]] = {}
+        """The components that were read since the start, of each model that was there, by uid. A step that fails early reads none."""
+        self._listed_by = -math.inf
+        """Monotonic time until which models may still be listed."""
+
+    def wait_for_lists(self) -> None:
+        """Give no place before `all_listed` is called. After PATIENCE_SECONDS, a namespace that cannot be listed holds up none."""
+        self._listed_by = self._clock() + PATIENCE_SECONDS
+
+    def all_listed(self) -> None:
+        """Take note that each model that was there at the start is expected."""
+        self._listed_by = -math.inf
+        self._wake_next()
 
     def expect(self, uids: Iterable[str]) -> None:
         """Give no place before each of these models was looked at."""
-        self._unknown.update(uids)
+        for uid in uids:
+            self._unknown.add(uid)
+            self._read[uid] = set()
 
     def looked_at(self, uid: str) -> None:
         """Take note that a step for a model has ended, be it with an error."""
@@ -63,6 +79,7 @@ class Upgrades:
     def forget(self, uid: str) -> None:
         """Free what a model has that is gone."""
         self.looked_at(uid)
+        self._read.pop(uid, None)
         for key in [key for key in (*self._places, *self._waiting) if key[0] == uid]:
             self._leave(key)
 
@@ -72,25 +89,27 @@ class Upgrades:
 
         A place is free again once every replica is ready, after an edit, and after a while without progress.
         """
+        read = self._read.get(key[0])
+        first = read is not None and key[1] not in read
+        if read is not None:
+            read.add(key[1])
         place = self._places.get(key)
-        edited = any(
-            before not in (None, generation) for before in (place and place.generation, self._waiting.get(key))
-        )
-        if settled or edited:
+        known = place.generation if place is not None else self._waiting.get(key)
+        if settled or known not in (None, generation):
             self._leave(key)
         elif place is not None and replaced > place.replaced:
             self._places[key] = _Place(generation, self._clock(), replaced)
-        elif mixed and key[0] in self._unknown:  # it began before this operator did
+        elif mixed and first:  # it began before this operator did
+            self._waiting.pop(key, None)
             self._places.setdefault(key, _Place(generation, self._clock(), replaced))
         self._expire()
-        self._report()
 
     def take(self, key: Key, generation: int) -> bool:
         """Take a place for a roll-out, and return whether there is one. Otherwise, the model is woken when there may be one."""
         if key in self._places:
             return True
         self._expire()
-        free = not self._unknown and len(self._places) < self._limit
+        free = self._free() > 0
         if free:
             self._waiting.pop(key, None)
             self._places[key] = _Place(generation, self._clock())
@@ -115,13 +134,19 @@ class Upgrades:
         self._places = {key: place for key, place in self._places.items() if now - place.since < PATIENCE_SECONDS}
         if len(self._places) < before:
             self._wake_next()
+        self._report()
+
+    def _free(self) -> float:
+        """Return the number of places that can be given now."""
+        if self._unknown or self._clock() < self._listed_by:
+            return 0
+        return max(0, self._limit - len(self._places))
 
     def _wake_next(self) -> None:
         """Wake as many models as there are free places. They go to the end of those that wait, in case they take none."""
-        free = 0 if self._unknown else max(0, self._limit - len(self._places))
-        for key in list(self._waiting)[: int(min(free, len(self._waiting)))]:
+        for key in list(self._waiting)[: int(min(self._free(), len(self._waiting)))]:
             self._waiting[key] = self._waiting.pop(key)
-            self.wake(key[0])
+            self._wake(key[0])
         self._report()
 
     def _report(self) -> None:

@@ -36,6 +36,7 @@ class Watches:
     ) -> None:
         """Watch until cancelled. `namespaces_changed` is called after each change of the namespaces that `selector` matches."""
         api.written, api.deleting, self._supervisor = self._written, self._deleting, supervisor
+        supervisor.wait_for_lists()
         async with asyncio.TaskGroup() as tasks:
             for place in self._places:
                 found = [self._informer(api, resource, place) for resource in (MODELS, *CHILDREN)]
@@ -57,6 +58,8 @@ class Watches:
         for informer in found:
             await informer.listed.wait()
         await supervisor.take_up(self._listed.pop(place).values())
+        if not self._listed:
+            supervisor.all_listed()
 
     def _model_changed(self, model: ObjectView, gone: bool) -> None:
         metadata = model.metadata

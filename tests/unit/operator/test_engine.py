@@ -1,7 +1,7 @@
 """The engine creates what a user waits for first, and does not undo what others changed since it read an object."""
 
 import asyncio
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
@@ -9,6 +9,7 @@ import pytest
 from speechmodel_api.field_problems import InvalidSpec
 from speechmodel_api.stages.contract import StageName
 from speechmodel_api.stages.publish import PurgeInput
+from speechmodel_api.status import ModelStatus
 from speechmodel_operator.cluster import refusals
 from speechmodel_operator.cluster.api import (
     CLAIMS,
@@ -28,11 +29,12 @@ from speechmodel_operator.cluster.views import Claim, Deployment, Job, Manifest,
 from speechmodel_operator.resources import labels
 from speechmodel_operator.resources.pod import STAGE_CONTAINER
 from speechmodel_operator.resources.workers import JOB_NAME
-from speechmodel_operator.upgrades import Upgrades
+from speechmodel_operator.telemetry import Telemetry
+from speechmodel_operator.upgrades import PATIENCE_SECONDS, Upgrades
 from speechmodel_plan import names
 from speechmodel_plan.conditions import Failures
 from speechmodel_plan.observed import RunState, Trouble
-from speechmodel_plan.plan import Done, Plan, PutOff, Report, ServingIntent
+from speechmodel_plan.plan import CanaryIntent, Done, Plan, Report, ServingIntent
 from speechmodel_plan.reconcile import Gone, StepFailed, make_plan, reconcile
 from support.world import World
 
@@ -213,35 +215,161 @@ class Serving(Server):
         return await super().get(resource, namespace, name)
 
 
-async def test_an_upgrade_waits_for_a_place_and_one_that_is_refused_keeps_it() -> None:
-    """Otherwise every model would fail while a webhook is down, and be replaced at once when it is back."""
+class Upgrading(Serving):
+    """An API server with a Deployment that an earlier operator applied, of a server or a canary. A webhook may refuse another one."""
 
-    class Refusing(Serving):
-        refusing = False
+    def __init__(self, component: str) -> None:
+        super().__init__()
+        name = names.deployment_name if component == labels.SERVER else names.canary_name
+        self.name = name(OWNER.name)
+        self.version, self.refusing, self.generation, self.applied_hash = "7", False, 1, "earlier"
+        self.status: dict[str, int] = {"observedGeneration": 1, "replicas": 2, "updatedReplicas": 2, "readyReplicas": 2}
 
-        async def apply(self, resource: Resource[Any], namespace: str, manifest: Manifest, *, force: bool) -> Any:
-            if resource is DEPLOYMENTS and self.refusing:
-                raise Refused(403, "a webhook denied it")
-            return await super().apply(resource, namespace, manifest, force=force)
+    async def get(self, resource: Resource[Any], namespace: str, name: str) -> Any:
+        if resource is not DEPLOYMENTS:
+            return await super().get(resource, namespace, name)
+        if name != self.name:
+            return None
+        annotations = {"annotations": {labels.APPLIED: self.applied_hash}, "generation": self.generation}
+        spec = {"replicas": 2, "template": {"metadata": {}}}
+        return Deployment.model_validate(
+            {"metadata": metadata(name, 7, **annotations), "spec": spec, "status": self.status}
+        )
 
-    async def apply() -> Done:
-        seen = await engine.observe()
+    async def apply(self, resource: Resource[Any], namespace: str, manifest: Manifest, *, force: bool) -> Any:
+        if resource is DEPLOYMENTS and self.refusing:
+            raise Refused(403, "a webhook denied it")
+        return await super().apply(resource, namespace, manifest, force=force)
+
+    @property
+    def replaced(self) -> bool:
+        return DEPLOYMENTS.kind in {manifest["kind"] for manifest in self.applied}
+
+
+@dataclass
+class Upgrade:
+    """Steps of an engine after an upgrade that changes one component, with one place for all models."""
+
+    component: str
+    now: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.server = Upgrading(self.component)
+        self.telemetry = Telemetry()
+        self.upgrades = Upgrades(1, self.telemetry, clock=lambda: self.now)
+        interval = timedelta(seconds=60)
+        self.engine = ClusterEngine(
+            cast(Api, self.server), IMAGES, OWNER, progress_interval=interval, upgrades=self.upgrades
+        )
+
+    async def step(self, *, upgrade_only: bool = True, model: ModelStatus = MODEL) -> Done:
+        seen = await self.engine.observe()
         assert seen is not None
-        return await engine.apply(Serve(seen=seen, finalizer=False, serving=ServingIntent(MODEL, 2, upgrade_only=True)))
+        if self.component == labels.SERVER:
+            plan = Serve(seen=seen, finalizer=False, serving=ServingIntent(model, 2, upgrade_only))
+        else:
+            plan = Serve(seen=seen, finalizer=False, keep_servers=True, canary=CanaryIntent(model, 2, upgrade_only))
+        return await self.engine.apply(plan)
 
-    server, upgrades, other = Refusing(), Upgrades(limit=1), ("other", labels.SERVER)
-    server.version = "7"
-    interval = timedelta(seconds=60)
-    engine = ClusterEngine(cast(Api, server), IMAGES, OWNER, progress_interval=interval, upgrades=upgrades)
-    assert upgrades.take(other, 1)
-    assert (await apply()).put_off == PutOff(server=True)
-    assert DEPLOYMENTS.kind not in {manifest["kind"] for manifest in server.applied}
-    upgrades.forget("other")
-    server.refusing = True
-    done = await apply()
-    assert (done.put_off, done.failures.serving) == (PutOff(), Trouble("Refused", "a webhook denied it"))
-    await engine.observe()
-    assert not upgrades.take(other, 1)
+
+OTHER = "other", labels.SERVER
+
+
+@pytest.mark.parametrize("component", [labels.SERVER, labels.CANARY])
+async def test_an_upgrade_waits_for_a_place_and_one_that_is_refused_keeps_it(component: str) -> None:
+    """Otherwise every model would fail while a webhook is down, and be replaced at once when it is back."""
+    upgrade = Upgrade(component)
+    assert upgrade.upgrades.take(OTHER, 1)
+    assert (await upgrade.step()).put_off == (component == labels.SERVER)
+    assert not upgrade.server.replaced
+    upgrade.upgrades.forget(OTHER[0])
+    upgrade.server.refusing = True
+    done = await upgrade.step()
+    assert not done.put_off
+    assert done.failures.first == Trouble("Refused", "a webhook denied it")
+    await upgrade.engine.observe()
+    assert not upgrade.upgrades.take(OTHER, 1)
+
+
+@pytest.mark.parametrize("component", [labels.SERVER, labels.CANARY])
+async def test_one_that_waits_keeps_its_turn_while_it_is_looked_at(component: str) -> None:
+    woken: list[str] = []
+    upgrade = Upgrade(component)
+    upgrade.upgrades = upgrade.engine._upgrades = Upgrades(1, wake=woken.append)
+    assert upgrade.upgrades.take(OTHER, 1)
+    await upgrade.step()
+    assert not upgrade.upgrades.take(("last", labels.SERVER), 1)
+    await upgrade.step()
+    upgrade.upgrades.forget(OTHER[0])
+    assert woken == [OWNER.uid]
+
+
+@pytest.mark.parametrize("component", [labels.SERVER, labels.CANARY])
+async def test_one_that_was_refused_waits_for_another_turn_until_another_version_is_wanted(component: str) -> None:
+    upgrade = Upgrade(component)
+    upgrade.server.refusing = True
+    await upgrade.step()
+    upgrade.now = PATIENCE_SECONDS
+    assert upgrade.upgrades.take(OTHER, 1)
+    upgrade.server.refusing = False
+    done = await upgrade.step(upgrade_only=False)  # the status is about a Deployment that was refused
+    assert (done.put_off, upgrade.server.replaced) == (component == labels.SERVER, False)
+    assert upgrade.telemetry.registry.get_sample_value("speechmodel_upgrades", {"state": "waiting"}) == 1
+    await upgrade.step(upgrade_only=False, model=MODEL.model_copy(update={"version": "1badcafe"}))
+    assert upgrade.server.replaced
+
+
+def status(observed: int, replicas: int, updated: int, ready: int) -> dict[str, int]:
+    return {"observedGeneration": observed, "replicas": replicas, "updatedReplicas": updated, "readyReplicas": ready}
+
+
+@pytest.mark.parametrize(
+    ("found", "rolls_out"),
+    [
+        (status(1, 2, 2, 2), False),
+        (status(1, 3, 1, 2), True),
+        (status(1, 2, 1, 2), True),
+        (status(0, 2, 2, 2), True),
+        (status(1, 2, 2, 1), False),
+    ],
+    ids=["ready", "another pod", "another template", "not yet begun", "a pod that is not ready"],
+)
+async def test_a_roll_out_of_before_a_restart_holds_a_place(found: dict[str, int], rolls_out: bool) -> None:
+    upgrade = Upgrade(labels.SERVER)
+    upgrade.server.status = found
+    upgrade.upgrades.expect([OWNER.uid])
+    await upgrade.engine.observe()
+    upgrade.upgrades.looked_at(OWNER.uid)
+    assert upgrade.upgrades.take(OTHER, 1) is not rolls_out
+
+
+@pytest.mark.parametrize(
+    ("found", "applied", "progress"),
+    [
+        (status(1, 3, 1, 2), True, True),
+        (status(0, 3, 1, 2), True, False),
+        (status(1, 2, 2, 1), False, False),
+    ],
+    ids=[
+        "a replica was replaced",
+        "the numbers are of before",
+        "the Deployment was refused and one of its pods failed",
+    ],
+)
+async def test_a_place_is_held_longer_after_each_replica_that_was_replaced(
+    found: dict[str, int], applied: bool, progress: bool
+) -> None:
+    upgrade = Upgrade(labels.CANARY)
+    upgrade.server.refusing = not applied
+    await upgrade.step()
+    if applied:
+        (manifest,) = upgrade.server.applied
+        upgrade.server.applied_hash = manifest["metadata"]["annotations"][labels.APPLIED]
+    upgrade.now = PATIENCE_SECONDS - 1
+    upgrade.server.status = found
+    await upgrade.engine.observe()
+    upgrade.now += 1
+    assert upgrade.upgrades.take(OTHER, 1) is not progress
 
 
 class Watched(Server):

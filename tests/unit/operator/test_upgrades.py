@@ -18,8 +18,7 @@ class Fleet:
     telemetry: Telemetry = field(default_factory=Telemetry)
 
     def __post_init__(self) -> None:
-        self.upgrades = Upgrades(2, self.telemetry, lambda: self.now)
-        self.upgrades.wake = self.woken.append
+        self.upgrades = Upgrades(2, self.telemetry, wake=self.woken.append, clock=lambda: self.now)
 
     def take(self, *keys: Key, generation: int = 1) -> list[bool]:
         return [self.upgrades.take(key, generation) for key in keys]
@@ -115,6 +114,42 @@ def test_a_model_that_is_deleted_before_it_was_looked_at_holds_up_none(fleet: Fl
     assert fleet.take(SECOND) == [False]
     fleet.upgrades.forget("a")
     assert fleet.woken == ["b"]
+
+
+def test_a_roll_out_whose_model_could_not_be_read_in_its_first_step_counts_once_it_is(fleet: Fleet) -> None:
+    fleet.upgrades.expect(["a"])
+    fleet.upgrades.looked_at("a")  # the API server had too much to do
+    fleet.follow(FIRST)
+    fleet.follow(("a", "canary"))
+    assert fleet.take(SECOND) == [False]
+    fleet.follow(("b", "canary"))  # it was not there at the start
+    assert fleet.count("rolling_out") == 2
+
+
+def test_no_place_is_given_before_the_models_of_all_namespaces_are_known(fleet: Fleet) -> None:
+    fleet.upgrades.wait_for_lists()
+    fleet.upgrades.expect(["a"])
+    assert fleet.take(FIRST) == [False]
+    fleet.upgrades.looked_at("a")
+    assert fleet.woken == []
+    fleet.upgrades.all_listed()
+    assert fleet.woken == ["a"]
+    assert fleet.take(FIRST) == [True]
+
+
+def test_a_namespace_that_is_never_listed_holds_up_the_others_for_a_while_only(fleet: Fleet) -> None:
+    fleet.upgrades.wait_for_lists()
+    fleet.now = PATIENCE_SECONDS - 1
+    assert fleet.take(FIRST) == [False]
+    fleet.now += 1
+    assert fleet.take(FIRST) == [True]
+
+
+def test_places_that_expired_are_no_longer_counted(fleet: Fleet) -> None:
+    fleet.take(FIRST, SECOND)
+    fleet.now = PATIENCE_SECONDS
+    fleet.follow(FIRST)
+    assert fleet.count("rolling_out") == 0
 
 
 def test_without_a_limit_nothing_waits() -> None:

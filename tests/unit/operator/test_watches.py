@@ -12,6 +12,7 @@ from speechmodel_operator.cluster.errors import Refused
 from speechmodel_operator.cluster.views import Manifest, Metadata, Page
 from speechmodel_operator.supervisor import ClusterSteps, Supervisor
 from speechmodel_operator.telemetry import Telemetry
+from speechmodel_operator.upgrades import Upgrades
 from speechmodel_operator.watches import Watches
 from speechmodel_plan.reconcile import Gone
 from speechmodel_plan.task import Owner
@@ -55,7 +56,8 @@ class Operator:
     def __init__(self, server: Server, *namespaces: str) -> None:
         self.telemetry, self.taken, self.server = Telemetry(), list[str](), server
         self.watches = Watches(namespaces, 60, self.telemetry)
-        self.supervisor = Supervisor(self._engine)
+        self.upgrades = Upgrades(limit=1)
+        self.supervisor = Supervisor(self._engine, upgrades=self.upgrades)
 
     def _engine(self, owner: Owner) -> ClusterSteps:
         self.taken.append(owner.namespace)
@@ -99,6 +101,17 @@ async def test_a_namespace_that_cannot_be_listed_is_reported_and_does_not_stop_t
         server.forbidden.clear()
         await operator.until(lambda: operator.taken == ["a", "b"])
         assert operator.failing("b", CLAIMS.plural) == 0
+
+
+async def test_no_upgrade_begins_before_the_models_of_all_namespaces_are_known() -> None:
+    server = Server((MODELS.plural, "b"))
+    async with Operator(server, "a", "b") as operator:
+        await operator.until(lambda: operator.taken == ["a"])
+        await operator.until(lambda: operator.failing("b", MODELS.plural) == 1)
+        assert not operator.upgrades.take(("other", "server"), 1)
+        server.forbidden.clear()
+        await operator.until(lambda: operator.upgrades.take(("other", "server"), 1))
+        assert operator.taken == ["a", "b"]
 
 
 async def test_no_model_is_taken_up_before_its_children_are_listed() -> None:

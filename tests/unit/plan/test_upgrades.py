@@ -195,6 +195,34 @@ def test_servers_wait_behind_a_stage_that_failed_for_good_and_are_looked_at_agai
     assert served.step().look_again is None, "once it is replaced, only an edit can change anything"
 
 
+def test_a_server_that_is_replaced_while_its_canary_waits_does_not_say_that_it_waits() -> None:
+    world = World()
+    world.edit(serving={"replicas": 2, "canary": {"percent": 50, "minutes": 10, "maxErrorRate": 0.01}})
+    world.to_ready()
+    world.edit(training__maxEpochs=20)
+    world.to_rest()
+    assert world.canary
+    ready = replace(world.canary.server, ready_replicas=world.canary.server.replicas, settled=True, steady=True)
+    world.canary = CanaryServers(ready, frozenset({"pod"}))
+    world.busy = True
+    plan = world.step(1)
+    assert plan.canary and plan.canary.upgrade_only
+    assert plan.serving and not plan.serving.upgrade_only
+    assert world.condition("Serving").reason == "Serving"
+
+
+def test_a_server_that_waits_and_is_not_ready_is_not_in_effect(world: World) -> None:
+    """Its Deployment was refused at its first turn, and then a pod failed."""
+    unready(world)
+    plan = world.step()
+    report = plan.after(Done(put_off=True))
+    serving, reconciling = (
+        report.status.condition(kind) for kind in (ConditionType.SERVING, ConditionType.RECONCILING)
+    )
+    assert serving and serving.reason == "WaitingForUpgrade"
+    assert reconciling and reconciling.status == "True"
+
+
 def test_a_canary_waits_too_unless_its_number_of_servers_changes() -> None:
     world = World()
     world.edit(serving={"replicas": 2, "canary": {"percent": 50, "minutes": 10, "maxErrorRate": 0.01}})

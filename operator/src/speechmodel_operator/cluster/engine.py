@@ -19,7 +19,7 @@ from speechmodel_plan.conditions import Failures
 from speechmodel_plan.deletion import PURGE_LIMIT
 from speechmodel_plan.events import failure_events
 from speechmodel_plan.observed import Observed, Run, Server, Trouble
-from speechmodel_plan.plan import ClaimIntent, Done, Plan, PutOff, Report, ServingIntent, StageRun
+from speechmodel_plan.plan import CanaryIntent, ClaimIntent, Done, Plan, Report, ServingIntent, StageRun
 from speechmodel_plan.reconcile import Gone, reconcile
 from speechmodel_plan.status import decides_the_same, failed_status
 from speechmodel_plan.task import Owner
@@ -87,6 +87,10 @@ class ClusterEngine:
         self._writer = Writer(owner)
         self._applied_generation: int | None = None
         """Generation of the Deployment after it was applied last. Later ones are those of an autoscaler."""
+        self._wanted: dict[str, str] = {}
+        """Hash of the Deployment that was wanted last, by component. It was not applied if it was put off or refused."""
+        self._begun: dict[str, tuple[int, ModelStatus]] = {}
+        """Generation and version of a roll-out that had a place, by component, until its Deployment is applied or another is wanted."""
 
     async def react(self) -> timedelta | None:
         """Take a step after an event, as `reconcile` does, on what the watches reported.
@@ -162,13 +166,13 @@ class ClusterEngine:
         _, discard_failure = await _attempt(self._remove(here, plan.discard))
         if start_failure is not None and start_failure.reason is Reason.QUOTA_EXCEEDED and plan.discard:
             held, start_failure = await _attempt(self._start(here, plan.start))  # a quota of Jobs has room now
-        (problems, waits), size_failure = await self._ensure_servers(here, plan), None
+        (problems, put_off), size_failure = await self._ensure_servers(here, plan), None
         if claim_failure is not None and claim_failure.reason is Reason.CLAIM_SIZE_REFUSED:  # the stages go on
             claim_failure, size_failure = None, claim_failure
         stages = stop_failure or claim_failure or start_failure
         failures = replace(problems, stages=stages, beside=problems.beside or size_failure or discard_failure)
         not_started = stop_failure is not None or start_failure is not None
-        return Done(failures, not_started=not_started, held=held, put_off=waits)
+        return Done(failures, not_started=not_started, held=held, put_off=put_off)
 
     async def report(self, report: Report) -> None:
         """Write the status and post the Events, then remove our finalizer if it is no longer needed."""
@@ -307,8 +311,10 @@ class ClusterEngine:
                 f"allowVolumeExpansion, or set {field} to {asked}"
             ) from error
 
-    async def _ensure_servers(self, here: Snapshot, plan: Plan) -> tuple[Failures, PutOff]:
-        """Apply the Deployment, the Service, the canary and the objects beside them, each on its own, and return the problems."""
+    async def _ensure_servers(self, here: Snapshot, plan: Plan) -> tuple[Failures, bool]:
+        """Apply the Deployment, the Service, the canary and the objects beside them, each on its own. Return the problems, and True if
+        the server is put off.
+        """
         put_off, deployment = await _attempt(self._ensure_deployment(here, plan))
         _, service = await _attempt(self._ensure_service(here, plan))
         beside = []
@@ -320,12 +326,11 @@ class ClusterEngine:
         if service is not None and (service.reason is Reason.MANAGED_TWICE or self._has_service(here, plan)):
             beside.append(service)
             service = None
-        canary_put_off, canary = await _attempt(self._ensure_canary(here, plan))
+        _, canary = await _attempt(self._ensure_canary(here, plan))
         served = deployment is None and service is None
         others = await self._ensure_beside(here, plan.serving) if served else None
         first = next((problem for problem in (*beside, canary, others) if problem is not None), None)
-        failures = Failures(serving=deployment, service=service, beside=first)
-        return failures, PutOff(server=bool(put_off), canary=bool(canary_put_off))
+        return Failures(serving=deployment, service=service, beside=first), bool(put_off)
 
     def _has_service(self, here: Snapshot, plan: Plan) -> bool:
         """Return True when the Service of the server that is wanted is there."""
@@ -345,31 +350,46 @@ class ClusterEngine:
             return False
         current = here.deployment.spec.replicas if here.deployment else None
         wanted = serving.with_replicas(self._deployment(here.spec, intent.model), here.spec, current)
-        if self._put_off(labels.SERVER, here.deployment, wanted, upgrade_only=intent.upgrade_only):
+        if self._put_off(labels.SERVER, here.deployment, wanted, intent):
             return True
         applied = await self._writer.ensure(DEPLOYMENTS, wanted, here.deployment)
         if applied is not None:
             self._applied_generation = applied.metadata.generation
         return False
 
-    def _put_off(self, component: str, existing: Deployment | None, wanted: Manifest, *, upgrade_only: bool) -> bool:
-        """Return True when a change of a Deployment waits for others that an upgrade of the operator changes."""
-        key = self._owner.uid, component
-        if upgrade_only and existing is not None and differs(existing, wanted):
-            return not self._upgrades.take(key, self._current().model.metadata.generation)
+    def _put_off(
+        self, component: str, existing: Deployment | None, wanted: Manifest, intent: ServingIntent | CanaryIntent
+    ) -> bool:
+        """Return True when a change of a Deployment waits for others that an upgrade of the operator changes.
+
+        One that had a place and was refused needs a place for the next attempt too, although the status no longer says that the change
+        comes from the operator alone.
+        """
+        key, generation = (self._owner.uid, component), self._current().model.metadata.generation
+        self._wanted[component] = serving.applied_hash(wanted)
+        begun = self._begun.get(component) == (generation, intent.model)
+        if (intent.upgrade_only or begun) and existing is not None and differs(existing, wanted):
+            if not self._upgrades.take(key, generation):
+                return True
+            self._begun[component] = generation, intent.model
+            return False
+        self._begun.pop(component, None)
         self._upgrades.waits_no_more(key)
         return False
 
     def _follow(self, component: str, deployment: Deployment | None, server: Server | None) -> None:
         """Report how a roll-out goes on that may have been waited for."""
         key, generation = (self._owner.uid, component), self._current().model.metadata.generation
-        if deployment is None or server is None or server.settled:
+        applied = deployment.metadata.annotations.get(labels.APPLIED) if deployment is not None else None
+        current = self._wanted.get(component) in (None, applied)
+        if deployment is None or server is None or (server.settled and current):
             self._upgrades.follow(key, generation, settled=True, mixed=False, replaced=0)
             return
         status = deployment.status
         late = status.observed_generation < deployment.metadata.generation
         mixed = late or status.replicas != status.updated_replicas
-        replaced = 0 if late or server.steady else status.updated_replicas
+        # the replicas of an earlier template are no progress, nor is the last replica of a roll-out that has ended
+        replaced = status.updated_replicas if current and not late and not server.steady else 0
         self._upgrades.follow(key, generation, settled=False, mixed=mixed, replaced=replaced)
 
     async def _ensure_service(self, here: Snapshot, plan: Plan) -> None:
@@ -383,18 +403,16 @@ class ClusterEngine:
         for other in (service for found, service in here.services.items() if found != name):
             await self._delete(SERVICES, other)
 
-    async def _ensure_canary(self, here: Snapshot, plan: Plan) -> bool:
-        """Make the Deployment of the canary as it is wanted, or delete it. Return True if that is put off."""
+    async def _ensure_canary(self, here: Snapshot, plan: Plan) -> None:
+        """Make the Deployment of the canary as it is wanted unless that is put off, or delete it."""
         intent = plan.canary
         if intent is None:
             if not plan.keep_servers:
                 await self._delete(DEPLOYMENTS, here.canary)
-            return False
+            return
         wanted = serving.canary(self._images, self._owner, here.spec, intent.model, intent.replicas)
-        if self._put_off(labels.CANARY, here.canary, wanted, upgrade_only=intent.upgrade_only):
-            return True
-        await self._writer.ensure(DEPLOYMENTS, wanted, here.canary)
-        return False
+        if not self._put_off(labels.CANARY, here.canary, wanted, intent):
+            await self._writer.ensure(DEPLOYMENTS, wanted, here.canary)
 
     async def _ensure_beside(self, here: Snapshot, intent: ServingIntent | None) -> Trouble | None:
         """Apply the objects beside the Deployment, each on its own, and return the first problem.

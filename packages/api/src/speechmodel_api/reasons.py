@@ -521,8 +521,8 @@ class Reason(StrEnum):
     WAITING_FOR_UPGRADE = (
         "WaitingForUpgrade",
         Severity.ROUTINE,
-        "The servers answer as before. An upgrade of the operator, or of its settings, changes them, and it replaces those of a limited "
-        "number of models at a time.",
+        "The servers answer as before. They will be replaced because the operator was upgraded or its settings changed. A limited number "
+        "of Deployments is replaced at a time.",
         "Nothing. An edit of the SpeechModel replaces them at once, and serverUpgradesAtOnce of the chart sets the number.",
     )
     SCALED_TO_ZERO = "ScaledToZero", Severity.NORMAL, "The field serving.replicas is 0, so no server runs."

@@ -209,7 +209,8 @@ def _served(serving: Serving | None, server: Server | None, model: ModelStatus |
     if server.ready_replicas > 0:
         ready = f"{server.ready_replicas} of {server.replicas} replicas are ready"
         if server.waits:
-            return Verdict(True, Reason.WAITING_FOR_UPGRADE, f"{ready}; they are replaced when fewer other servers are")
+            message = f"{ready}; an upgrade of the operator will replace them when it is their turn"
+            return Verdict(True, Reason.WAITING_FOR_UPGRADE, message)
         return Verdict(True, Reason.SERVING, ready)
     if server.replicas == 0:
         return Verdict(False, Reason.SCALED_TO_ZERO, "the Deployment has 0 replicas")

@@ -24,17 +24,18 @@ def events(before: SpeechModelStatus, after: SpeechModelStatus) -> tuple[Event, 
     """Return one Event for each condition whose reason or status changed, except Ready,
     Reconciling and Stalled, which repeat the others. Conditions that say the same give one Event.
 
-    The end of a wait during which a condition was True is none, or an upgrade would post one for every model.
+    A condition that stays True while a wait (severity routine) ends gives no Event. Otherwise, an upgrade would post one for every
+    model.
     """
     old = {condition.type: (condition.reason, condition.status) for condition in before.conditions}
-    held = {
+    waiting = {
         kind for kind, (reason, status) in old.items() if status == "True" and severity_of(reason) is Severity.ROUTINE
     }
     found = []
     for condition in after.conditions:
         changed = old.get(condition.type) != (condition.reason, condition.status)
-        waited = condition.type in held and condition.status == "True"
-        if changed and not waited and condition.type not in REPEATING:
+        wait_ended = condition.type in waiting and condition.status == "True"
+        if changed and not wait_ended and condition.type not in REPEATING:
             found += _events(condition.reason, condition.message)
     return tuple(dict.fromkeys(found))
 

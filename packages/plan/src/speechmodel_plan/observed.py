@@ -102,7 +102,7 @@ class Server:
     complete: bool = False
     """True when no pod has an earlier template any more. Some replicas may be missing or not ready."""
     steady: bool = False
-    """True when every replica is ready with the pod template that was applied last, which may not be the one that is wanted now."""
+    """True when all replicas, or enough of them while an autoscaler adds more, are ready with the pod template that was applied last."""
     waits: bool = False
     """True when the engine puts off the change that is wanted."""
 

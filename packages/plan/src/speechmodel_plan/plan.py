@@ -77,17 +77,6 @@ class ClaimIntent:
 
 
 @dataclass(frozen=True)
-class PutOff:
-    """Deployments that go on as they are for now, because an upgrade of the operator replaces a limited number at a time."""
-
-    server: bool = False
-    canary: bool = False
-
-
-NOTHING_PUT_OFF = PutOff()
-
-
-@dataclass(frozen=True)
 class Done:
     """The part of a plan that an engine could not do."""
 
@@ -99,7 +88,8 @@ class Done:
     """True when the run in `Plan.start` could not be created, or a run in `Plan.stop` could not be ended."""
     held: Trouble | None = None
     """The reason why the run that was created does not run at once, such as a queue of Kueue."""
-    put_off: PutOff = NOTHING_PUT_OFF
+    put_off: bool = False
+    """True when the server keeps its Deployment for now, because an upgrade of the operator replaces a limited number at a time."""
     purge_refused: Trouble | None = None
     """The reason why the purge Job cannot be created at all."""
 
@@ -258,11 +248,12 @@ def _canary(seen: Observed, choice: Choice) -> CanaryIntent | None:
 
 
 def _as_served(seen: Observed, done: Done) -> Observed:
-    """Return what was seen. A server whose change is put off counts as settled: the spec is in effect as before."""
-    if seen.server is None or done.put_off == NOTHING_PUT_OFF:
+    """Return what was seen. A server whose change is put off counts as settled if it is ready: the spec is in effect as before."""
+    server = seen.server
+    if server is None or not done.put_off:
         return seen
-    server = replace(seen.server, waits=True)
-    return replace(seen, server=replace(server, settled=True, complete=True) if done.put_off.server else server)
+    ready = server.steady
+    return replace(seen, server=replace(server, waits=True, settled=ready, complete=ready))
 
 
 def _claim(seen: Observed, decision: Decision) -> ClaimIntent | None:
