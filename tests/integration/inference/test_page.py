@@ -359,7 +359,9 @@ def test_the_search_finds_phrases_beyond_those_that_the_page_has(
     browser: Browser, folder: VersionFolder, start: Start
 ) -> None:
     words = "(ok|vale|hola|espejo|llama|mi|hija)"
-    folder.decode_by_grammar("ok espejo", " ".join([words] * 6), intents={"Late": ("vale nuera",)})
+    folder.decode_by_grammar(
+        "ok espejo", " ".join([words] * 6), intents={"First": ("espejo",), "Late": ("vale nuera",)}
+    )
     page = new_page(browser)
     page.goto(start().until_ready().url)
     expect(page.locator("#phrases-count")).to_have_text("The first 2,000 phrases; there are more")
@@ -370,6 +372,11 @@ def test_the_search_finds_phrases_beyond_those_that_the_page_has(
     expect(page.locator("#phrases-count")).to_contain_text("found; there are more")
     page.get_by_label("Search phrases and intents").fill("zz")
     expect(page.locator("#phrases-count")).to_have_text("0 found")
+    page.get_by_label("Search phrases and intents").fill("nu\u0301er")
+    expect(page.locator("#phrases mark")).to_have_text("nuer")
+    page.get_by_label("Search phrases and intents").fill("FIRS")
+    expect(page.locator("#phrases li")).to_have_text("espejo First")
+    expect(page.locator("#phrases-count")).to_have_text("1 found; there are more")
 
 
 def test_free_text_is_shown_with_how_sure_it_and_its_words_are(
@@ -392,7 +399,7 @@ def test_a_version_in_free_text_from_before_there_were_cards_is_served(browser: 
     expect(page.locator("#phrases-none")).to_have_text("Any words: this model transcribes free text.")
     page.locator("#file").set_input_files(HOLA)
     expect(page.locator("#heard")).to_have_text("hola espejo")
-    expect(page.locator("#verdict")).to_contain_text("does not say how sure it is")
+    expect(page.locator("#verdict")).to_contain_text("published before free text had confidences")
     assert words(page) == ["hola", "espejo"]
     expect(page.locator("#timeline .sureness")).to_have_count(0)
     page.context.close()

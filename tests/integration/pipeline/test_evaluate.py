@@ -11,9 +11,11 @@ import jiwer
 import pytest
 from speechmodel_api.dataset_spec import Split
 from speechmodel_api.stages.decoders import Decoding
+from speechmodel_api.workspace import part_table
 from speechmodel_decoding import word_confidence
 from speechmodel_pipeline.convert.stage import convert
 from speechmodel_runtime import Model, load
+from speechmodel_stagekit.dataset import Part
 from support.graphs import deaf, edited
 from support.programs import run_program
 from support.workspaces import EVALUATE, Workspace, make_workspace
@@ -75,6 +77,22 @@ def test_free_text_has_confidences_that_are_set_on_the_dev_clips_and_measured_on
     assert calibration.calibration_error is not None
     assert calibration.calibration_error < 0.3
     assert "calibration error of the confidences" in (workspace.root / "reports" / EVALUATE / "report.html").read_text()
+
+
+def test_voices_of_the_training_clips_do_not_count_for_the_calibration_error(tmp_path: Path, deepspeech: Path) -> None:
+    workspace = make_workspace(tmp_path, deepspeech, Split(dev_percent=30, test_percent=40))
+    table = workspace.root / "data" / "0000000a" / "test.csv"
+    head, *rows, moved = table.read_text(encoding="utf-8").splitlines()
+    table.write_text("\n".join([head, *rows, ""]), encoding="utf-8")
+    said = next(csv.DictReader([head, moved]))["transcript"]
+    seen_table = f"{head}\n{moved.replace(said, 'nuera')}\n"
+    table.with_name(part_table(Part.SEEN)).write_text(seen_table, encoding="utf-8")
+    _, evaluated = workspace.finish(Decoding())
+    *test, seen = report(workspace)["results"]
+    assert evaluated.confidence is not None
+    assert (len(test), seen["reference"]) == (len(rows), "nuera")
+    error = 1 - sum(each["confidence"] for each in test) / len(test)
+    assert evaluated.confidence.calibration_error == pytest.approx(error, abs=1e-5), "all test clips are right"
 
 
 def test_errors_are_counted_over_all_words_and_the_worst_clips_are_named(tmp_path: Path, deepspeech: Path) -> None:

@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from speechmodel_decoding import phrase_search
+from speechmodel_decoding import Grammar, phrase_search
 from speechmodel_decoding.compiling import compile_grammar
 from speechmodel_decoding.phrase_search import find_phrases, folded
 
@@ -44,3 +44,32 @@ def test_a_phrase_is_found_by_its_beginning_however_large_the_grammar_is(monkeyp
     grammar = compile_grammar([*(f"{letter}a{letter}" for letter in "bcdefghijkl"), "zúmo", "zúmo de pera"], ALPHABET)
     assert find_phrases(grammar, "Zumo", 40).phrases == ("zúmo", "zúmo de pera")
     assert find_phrases(grammar, "zumo de pera", 40).phrases == ("zúmo de pera",)
+
+
+def test_spellings_of_a_beginning_count_as_places(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(phrase_search, "MOST_PLACES", 100)
+    asked = 0
+
+    def count(grammar: Grammar, state: int) -> list[tuple[str, int]]:
+        nonlocal asked
+        asked += 1
+        return characters_after(grammar, state)
+
+    grammar = compile_grammar([], ALPHABET, templates=[" ".join(["(a|á)"] * 12)])
+    characters_after = Grammar.characters_after
+    monkeypatch.setattr(Grammar, "characters_after", count)
+    letters = " ".join(["a"] * 12)
+    found = find_phrases(grammar, letters, 40)
+    assert (found.phrases[:2], found.complete) == ((letters, f"{letters[:-1]}á"), False)
+    assert asked <= 101
+
+
+@pytest.mark.parametrize("letters", ["가", "\u1100\u1161"])
+def test_a_syllable_of_hangul_is_found_and_no_other_with_its_first_consonant(letters: str) -> None:
+    grammar = compile_grammar(["가나", "거나"], (" ", "가", "거", "나"))
+    assert find_phrases(grammar, letters, 40).phrases == ("가나",)
+
+
+@pytest.mark.parametrize("letters", ["café", "cafe\u0301", "CAFE"])
+def test_an_accent_is_disregarded_however_it_is_written(letters: str) -> None:
+    assert find_phrases(compile_grammar(["un café"], ALPHABET), letters, 40).phrases == ("un café",)

@@ -121,6 +121,15 @@ def test_an_utterance_is_decoded_once_and_while_its_pause_goes_on(silence: float
     assert [pcm.tobytes() for pcm in decoder.decoded] == [expected.pcm.tobytes()]
 
 
+def test_while_somebody_speaks_the_text_alone_is_decoded_and_all_of_it_in_the_pause(decoder: Decoder) -> None:
+    live = LiveTranscription(version(decoder), SAMPLE_RATE, DecodingOptions(alternatives=3))
+    for piece in pieces(phrase(), quiet(0.45)):
+        live.feed(piece)
+    wishes = [(options.alternatives, options.confidences) for options in decoder.options]
+    assert len(wishes) >= 2
+    assert wishes == [*[(1, False)] * (len(wishes) - 1), (3, True)]
+
+
 @pytest.mark.parametrize("pause_seconds", [0.2, 0.25, 0.6, 2.0])
 def test_a_pause_of_any_length_uses_what_was_decoded_in_it(pause_seconds: float, decoder: Decoder) -> None:
     live = LiveAudio(version(decoder), SAMPLE_RATE, pause_seconds=pause_seconds)

@@ -98,14 +98,20 @@ def test_a_result_keeps_the_free_text_and_the_rejected_phrase() -> None:
     [
         ("prende la luz", [True, True, True]),
         ("Prende luz", [True, True]),
-        ("prende la la cruz", [True, True, False, False]),
+        ("prende cruz luz", [True, False, True]),
+        ("la prende la luz", [False, True, True, True]),
         ("", []),
     ],
 )
 def test_words_that_were_said_are_right_wherever_others_are_missing_or_added(
     hypothesis: str, right: list[bool]
 ) -> None:
-    assert sorted(right_words("prende la luz", hypothesis)) == sorted(right)
+    assert right_words("prende la luz", hypothesis) == right
+
+
+def test_one_of_two_equal_words_is_right_if_one_was_said() -> None:
+    first, *la, last = right_words("prende la luz", "prende la la cruz")
+    assert (first, sorted(la), last) == (True, [False, True], False)
 
 
 def test_the_calibration_error_of_free_text_counts_rejected_texts_and_no_empty_ones() -> None:

@@ -136,6 +136,14 @@ class VersionManifest(Document):
     """None for versions that were published before there were cards."""
 
     @property
+    def quantised(self) -> PublishedFile | None:
+        """The network of Native, or of the confidences of free text. None if there is neither."""
+        network = self.native or self.confidence
+        if network is None or network.quantised_uri is None or network.quantised_sha256 is None:
+            return None
+        return PublishedFile(QUANTISED, network.quantised_uri, network.quantised_sha256, network.quantised_bytes)
+
+    @property
     def files(self) -> tuple[PublishedFile, ...]:
         """The files that a server fetches beside version.json."""
         files = [
@@ -144,10 +152,8 @@ class VersionManifest(Document):
         ]
         if (scores := self.grammar or self.rejection) is not None:
             files.append(PublishedFile(ACOUSTIC, scores.acoustic_uri, scores.acoustic_sha256, scores.acoustic_bytes))
-        if (network := self.native or self.confidence) and network.quantised_uri and network.quantised_sha256:
-            files.append(
-                PublishedFile(QUANTISED, network.quantised_uri, network.quantised_sha256, network.quantised_bytes)
-            )
+        if (quantised := self.quantised) is not None:
+            files.append(quantised)
         if (scorer := self.scorer) is not None:
             files.append(PublishedFile(SCORER, scorer.scorer_uri, scorer.scorer_sha256, scorer.scorer_bytes))
         if (grammar := self.grammar) is not None:

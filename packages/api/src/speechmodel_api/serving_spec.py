@@ -122,8 +122,8 @@ class Misheard(ApiModel):
     runs. An edit counts for the clips that are already there. Defaults to 14."""
     below_confidence: Annotated[float, Field(ge=0, le=1)] = 0.8
     """Confidence below which a recognised phrase, or a free text, is doubtful, so that its clip is kept. Clips without an
-    answer are always kept. 0 keeps only those. Free text of versions from before it had confidences has none. Defaults
-    to 0.8."""
+    answer are always kept. 0 keeps only those. For versions in free text that were published without confidences, only
+    clips without an answer are kept. Defaults to 0.8."""
     max_mebibytes: Annotated[int, Field(ge=1, le=100_000)] = 200
     """Largest size of the inbox in MiB, about 1.8 MiB for a minute. The oldest clips are deleted to make
     room for new ones. Defaults to 200."""

@@ -4,7 +4,7 @@ Both come from the scores of the text, as those of a phrase of a grammar do.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from speechmodel_api.audio import SAMPLE_RATE, STRIDE
 from speechmodel_api.stages.decoders import TextConfidence
@@ -35,31 +35,32 @@ class TextJudge:
         return self.threshold is not None and self._score(frames, spelling) < self.threshold
 
     def decide(self, frames: LogProbabilities, spellings: Sequence[Spelling]) -> Decision:
-        """Return the decision on texts of a recording, the best first. None of them is empty."""
-        candidates = tuple(self._candidate(frames, each) for each in spellings)
-        rejected = self.threshold is not None and candidates[0].score < self.threshold
-        return Decision("" if rejected else candidates[0].text, candidates)
+        """Return the decision on texts of a recording, the best first. None of them is empty. The best alone has words."""
+        best, *others = (self._candidate(frames, each) for each in spellings)
+        best = replace(best, words=self._words(frames, spellings[0]))
+        rejected = self.threshold is not None and best.score < self.threshold
+        return Decision("" if rejected else best.text, (best, *others))
 
     def _score(self, frames: LogProbabilities, spelling: Spelling) -> float:
         return self.scorer.score(frames, spelling.text, spelling.frames)
 
     def _candidate(self, frames: LogProbabilities, spelling: Spelling) -> Candidate:
         assert self.confidences is not None
-        score, scores = self._score(frames, spelling), self.scorer.word_scores(frames, spelling.text)
-        return Candidate(
-            text=spelling.text,
-            score=score,
-            confidence=phrase_confidence(score, self.confidences),
-            words=tuple(
-                Word(
-                    text=text,
-                    confidence=word_confidence(word_score, self.confidences),
-                    start_seconds=round(first * _FRAME_SECONDS, 2),
-                    end_seconds=round((last + 1) * _FRAME_SECONDS, 2),
-                )
-                for (text, first, last), word_score in zip(spelling.words(), scores, strict=True)
-            ),
-            slots={},
+        score = self._score(frames, spelling)
+        return Candidate(spelling.text, score, phrase_confidence(score, self.confidences), words=(), slots={})
+
+    def _words(self, frames: LogProbabilities, spelling: Spelling) -> tuple[Word, ...]:
+        assert self.confidences is not None
+        return tuple(
+            Word(
+                text=text,
+                confidence=word_confidence(score, self.confidences),
+                start_seconds=round(first * _FRAME_SECONDS, 2),
+                end_seconds=round((last + 1) * _FRAME_SECONDS, 2),
+            )
+            for (text, first, last), score in zip(
+                spelling.words(), self.scorer.word_scores(frames, spelling.text), strict=True
+            )
         )
 
 

@@ -5,7 +5,7 @@ from which no match can be reached is visited once, however many phrases lead th
 """
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from speechmodel_decoding.grammar import Grammar
@@ -26,8 +26,16 @@ class FoundPhrases:
 
 
 def folded(text: str) -> str:
-    """Return a text without capitals and accents, in which each character stays one."""
-    return "".join(unicodedata.normalize("NFD", character)[0].lower()[0] for character in text)
+    """Return a text without capitals and accents. Letters and accents are composed first, and each character stays one
+    then. A syllable of Hangul is no letter with accents, so it stays whole.
+    """
+    return "".join(map(_folded_character, unicodedata.normalize("NFC", text)))
+
+
+def _folded_character(character: str) -> str:
+    first, *others = list(unicodedata.normalize("NFD", character))
+    accented = all(unicodedata.category(each) == "Mn" for each in others)
+    return (first if accented else character).lower()[0]
 
 
 def find_phrases(grammar: Grammar, letters: str, most: int) -> FoundPhrases:
@@ -35,27 +43,38 @@ def find_phrases(grammar: Grammar, letters: str, most: int) -> FoundPhrases:
 
     `letters` must not be empty. Phrases that begin with them are found in a grammar of any size.
     """
-    wanted = folded(letters)
-    everywhere = _Walk(grammar, wanted, most)
-    if everywhere.run([(grammar.start, 0, "")]):
+    wanted, budget = folded(letters), _Budget(MOST_PLACES)
+    beginning, everywhere = _Walk(grammar, wanted, most, budget), _Walk(grammar, wanted, most, budget)
+    if beginning.run(_beginnings(grammar, wanted, budget)) and everywhere.run([(grammar.start, 0, "")]):
         return FoundPhrases(tuple(everywhere.found), complete=True)
-    beginning = _Walk(grammar, wanted, most)
-    beginning.run([(state, len(wanted), text) for state, text in _beginnings(grammar, wanted)])
     found = dict.fromkeys([*beginning.found, *everywhere.found])
     return FoundPhrases(tuple(found)[:most], complete=False)
 
 
-def _beginnings(grammar: Grammar, wanted: str) -> list[tuple[int, str]]:
-    """Return the states behind `wanted` at the beginning of a phrase, and the texts that lead there."""
-    reached = [(grammar.start, "")]
-    for letter in wanted:
-        reached = [
-            (after, text + character)
-            for state, text in reached
+@dataclass
+class _Budget:
+    """The places that a search may still visit."""
+
+    left: int
+
+
+def _beginnings(grammar: Grammar, wanted: str, budget: _Budget) -> Iterator[tuple[int, int, str]]:
+    """Yield the states behind `wanted` at the beginning of a phrase, the number of its letters, and the texts that lead
+    there, in the order of the alphabet, until the budget is used up. A letter may have many spellings with accents.
+    """
+    reached = [(grammar.start, 0, "")]
+    while reached and budget.left > 0:
+        budget.left -= 1
+        state, read, text = reached.pop()
+        if read == len(wanted):
+            yield state, read, text
+            continue
+        following = [
+            (after, read + 1, text + character)
             for character, after in grammar.characters_after(state)
-            if folded(character) == letter
+            if _folded_character(character) == wanted[read]
         ]
-    return reached
+        reached += reversed(following)
 
 
 @dataclass
@@ -72,15 +91,14 @@ class _Place:
 
 
 class _Walk:
-    def __init__(self, grammar: Grammar, wanted: str, most: int) -> None:
-        self._grammar, self._wanted, self._most = grammar, wanted, most
+    def __init__(self, grammar: Grammar, wanted: str, most: int, budget: _Budget) -> None:
+        self._grammar, self._wanted, self._most, self._budget = grammar, wanted, most, budget
         self._fallback = _fallbacks(wanted)
         self._barren: set[tuple[int, int]] = set()
         """Places from which no phrase with the letters is reached."""
-        self._visited = 0
         self.found: list[str] = []
 
-    def run(self, starts: Sequence[tuple[int, int, str]]) -> bool:
+    def run(self, starts: Iterable[tuple[int, int, str]]) -> bool:
         """Fill `found` with the phrases behind `starts`: states, the letters that were read, and texts. Return True if it
         has every phrase.
         """
@@ -89,7 +107,7 @@ class _Walk:
     def _run(self, start: "_Place") -> bool:
         way = [start]
         while way:
-            if len(self.found) > self._most or self._visited > MOST_PLACES:
+            if len(self.found) > self._most or self._budget.left < 0:
                 del self.found[self._most :]
                 return False
             here = way[-1]
@@ -104,7 +122,7 @@ class _Walk:
         return True
 
     def _place(self, key: tuple[int, int], text: str) -> _Place:
-        self._visited += 1
+        self._budget.left -= 1
         state, read = key
         before = len(self.found)
         if text and read == len(self._wanted) and self._grammar.ends(state):
@@ -119,7 +137,7 @@ class _Walk:
         """Return how many of the letters are read after one more character. All of them stay read."""
         if read == len(self._wanted):
             return read
-        letter = folded(character)
+        letter = _folded_character(character)
         while read and self._wanted[read] != letter:
             read = self._fallback[read - 1]
         return read + (self._wanted[read] == letter)

@@ -27,7 +27,7 @@ _FRAME_SECONDS = STRIDE / SAMPLE_RATE
 
 @dataclass(frozen=True)
 class Word:
-    """A word of a phrase."""
+    """A word of a phrase or of free text."""
 
     text: str
     confidence: float
@@ -38,14 +38,15 @@ class Word:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A phrase of the grammar that fits the recording."""
+    """A phrase of the grammar, or free text, that fits the recording."""
 
     text: str
     score: float
     """The number that is compared with the threshold. 0 is best."""
     confidence: float
-    """Probability from 0 to 1 that the phrase was said."""
+    """Probability from 0 to 1 that the text was said."""
     words: tuple[Word, ...]
+    """The words of the text. Empty in free text for all but the best."""
     slots: dict[str, str]
     """The words in each slot of the phrase, by the slot's name."""
     intent: str | None = None

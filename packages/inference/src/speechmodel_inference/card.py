@@ -174,7 +174,8 @@ class PhraseMatches(BaseModel):
     """The answer of GET /v1/speechmodel/phrases/search."""
 
     phrases: tuple[str, ...]
-    """The first phrases that have the letters, in the order of the alphabet. Empty in free text."""
+    """Phrases that have the letters, in the order of the alphabet. If these are not all, those that begin with the letters
+    come first. Empty in free text."""
     intent_of: dict[str, str]
     """The intents of these phrases. A phrase without one is absent."""
     complete: bool

@@ -13,7 +13,8 @@ import re
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
@@ -87,6 +88,13 @@ class DecodingOptions:
     """Words that are likelier than the language model says. They have an effect in free text with a scorer."""
     abandoned: threading.Event | None = None
     """Set when the client left."""
+    confidences: bool = True
+    """False for words so far, of which the text alone is used. Free text is scored then only to reject foreign speech."""
+
+    @property
+    def of_text_alone(self) -> Self:
+        """The same wishes for a decoding of which the text alone is used."""
+        return replace(self, alternatives=1, confidences=False)
 
 
 _NO_WISHES = DecodingOptions()
@@ -201,7 +209,8 @@ class FreeText(VersionDecoder):
         judge = self.judge
         if judge is None:
             return _spelled(spellings[0])
-        return _judged(judge, lambda: _frames(judge.scorer.model, pcm, options.abandoned), spellings)
+        frames = partial(_frames, judge.scorer.model, pcm, options.abandoned)
+        return _judged(judge, frames, spellings, confidences=options.confidences)
 
     def close(self) -> None:
         """Release the model's memory."""
@@ -229,7 +238,9 @@ class NativeFreeText(VersionDecoder):
         require_window(len(pcm), name, window=WINDOW, sample_rate=SAMPLE_RATE)
         frames = _frames(self.network, pcm, options.abandoned)
         spelling = self.search.spell(frames)
-        return _spelled(spelling) if self.judge is None else _judged(self.judge, lambda: frames, [spelling])
+        if self.judge is None:
+            return _spelled(spelling)
+        return _judged(self.judge, lambda: frames, [spelling], confidences=options.confidences)
 
     def close(self) -> None:
         """Do nothing: the memory is freed with the object."""
@@ -263,14 +274,15 @@ class WithGrammar(VersionDecoder):
 
 
 def _judged(
-    judge: TextJudge, frames: Callable[[], LogProbabilities], spellings: Sequence[Spelling]
+    judge: TextJudge, frames: Callable[[], LogProbabilities], spellings: Sequence[Spelling], *, confidences: bool
 ) -> DecodedUtterance:
-    """Return the decision on texts of one recording, the best first. `frames` is called unless the best is empty."""
+    """Return the decision on texts of one recording, the best first. `frames` is called if a score is needed."""
     best = spellings[0]
     if not best.text:
         return DecodedUtterance("")
-    if judge.confidences is None:
-        return DecodedUtterance("") if judge.rejects(frames(), best) else _spelled(best)
+    if judge.confidences is None or not confidences:
+        rejected = judge.threshold is not None and judge.rejects(frames(), best)
+        return DecodedUtterance("") if rejected else _spelled(best)
     different = {each.text: each for each in reversed(spellings) if each.text}  # of equal texts, the best one stays
     return _decided(judge.decide(frames(), [each for each in spellings if different.get(each.text) is each]))
 

@@ -131,6 +131,8 @@ class LiveAudio:
         self._decoded, began = len(current.pcm), time.monotonic()
         if self.settled:
             self._decoded_in_pause = self._decoded
+        if not self.settled:  # they are no answer yet
+            options = options.of_text_alone
         try:
             segment = decode_utterance(self._version, current, options)
         except (SpeechRuntimeError, DecodingError):

@@ -1,7 +1,7 @@
 """The parts of a running server, made once per app and injected into each request."""
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -13,6 +13,7 @@ from speechmodel_inference.decoding_queue import DecodingQueue
 from speechmodel_inference.lifecycle import Lifecycle
 from speechmodel_inference.misheard import MisheardInbox
 from speechmodel_inference.own_model import OwnModelClient
+from speechmodel_inference.phrase_searches import PhraseSearches
 from speechmodel_inference.rest import load_rest
 from speechmodel_inference.settings import Settings
 from speechmodel_inference.sounds import FolderStore, SoundStore
@@ -40,6 +41,7 @@ class Services:
     """None if no takes are kept. It may keep no clips."""
     own_model: OwnModelClient | None
     """None if the server may not start a training."""
+    searches: PhraseSearches = field(default_factory=PhraseSearches)
 
     @classmethod
     def make(cls, settings: Settings, lifecycle: Lifecycle | None = None) -> "Services":

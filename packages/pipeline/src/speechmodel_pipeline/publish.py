@@ -124,8 +124,8 @@ def _send(
     log.info("%s %s", manifest.model_uri, "sent and verified" if sent else "unchanged and verified")
     if (scores := manifest.grammar or manifest.rejection) is not None:
         bucket.ensure(_key(scores.acoustic_uri), model.with_name(ACOUSTIC), scores.acoustic_sha256)
-    if (network := manifest.native or manifest.confidence) and network.quantised_uri and network.quantised_sha256:
-        bucket.ensure(_key(network.quantised_uri), model.with_name(QUANTISED), network.quantised_sha256)
+    if (quantised := manifest.quantised) is not None:
+        bucket.ensure(_key(quantised.uri), model.with_name(QUANTISED), quantised.sha256)
     if (tflite := manifest.tflite) is not None:
         bucket.ensure(_key(tflite.uri), model.with_name(TFLITE), tflite.sha256)
     if (scorer := manifest.scorer) is not None:
@@ -259,12 +259,15 @@ def _rejection(task: PublishInput, acoustic: Path) -> PublishedRejection | None:
 
 def _confidence(task: PublishInput, quantised: Path) -> PublishedConfidence | None:
     """Return the confidences of free text. Raises ArtefactMissing when their network is gone or changed."""
-    if task.confidence is None or task.confidence.quantised_sha256 is None:
-        return PublishedConfidence(**task.confidence.model_dump()) if task.confidence else None
-    require_file(quantised, task.confidence.quantised_sha256)
+    if task.confidence is None:
+        return None
+    digest = task.confidence.quantised_sha256
+    if digest is None:
+        return PublishedConfidence(**task.confidence.model_dump())
+    require_file(quantised, digest)
     return PublishedConfidence(
         **task.confidence.model_dump(),
-        quantised_uri=_quantised_uri(task, task.confidence.quantised_sha256),
+        quantised_uri=_quantised_uri(task, digest),
         quantised_bytes=quantised.stat().st_size,
     )
 

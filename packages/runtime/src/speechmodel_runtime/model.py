@@ -76,7 +76,7 @@ class Model:
 
     @property
     def has_scorer(self) -> bool:
-        """True if hot words have an effect."""
+        """True if the model decodes with a scorer."""
         return self._words is not None
 
     def transcribe(self, pcm: Pcm, *, alternatives: int = 1, name: str = "audio") -> Transcript:

@@ -6,6 +6,7 @@ import { number, text } from "./texts.js";
 
 const FEW = 40;
 const SEARCH_AFTER = 250; // milliseconds without a key, after which the server searches
+const ACCENTED = /^.\p{Mn}+$/u;
 const MARK = /(\{[^{}]*\}|[[\]()|;])/;
 
 let card = null;
@@ -36,7 +37,9 @@ function find() {
     ? [...new Set([...listed, ...(beyond?.phrases ?? [])])].map((phrase) => plain(phrase, wanted))
     : written();
   const [found, count] = [number(items.length), number(grammar.phrases.length)];
-  const searched = beyond ? (beyond.complete ? "phrasesFoundAll" : "phrasesFoundSome") : "phrasesFoundFirst";
+  const byIntent = Object.keys(grammar.intents).some((name) => folded(name).includes(wanted)); // not by the server
+  const everything = beyond?.complete && !byIntent;
+  const searched = beyond ? (everything ? "phrasesFoundAll" : "phrasesFoundSome") : "phrasesFoundFirst";
   byId("phrases-count").textContent = wanted
     ? text(grammar.complete ? "phrasesFound" : searched, { found, count })
     : text(grammar.complete ? "phrasesCount" : "phrasesFirst", { count });
@@ -93,12 +96,22 @@ function plain(phrase, wanted) {
   const place = wanted ? folded(phrase).indexOf(wanted) : -1;
   if (place < 0) return make("li", {}, phrase, ...intentTag(intents.get(phrase)));
   const end = place + wanted.length;
-  const found = make("mark", { textContent: phrase.slice(place, end) });
-  return make("li", {}, phrase.slice(0, place), found, phrase.slice(end), ...intentTag(intents.get(phrase)));
+  const composed = phrase.normalize("NFC");
+  const found = make("mark", { textContent: composed.slice(place, end) });
+  return make("li", {}, composed.slice(0, place), found, composed.slice(end), ...intentTag(intents.get(phrase)));
 }
 
-/** Return a text without capitals and accents. Its length stays, so that places in it are places in the text. */
-const folded = (phrase) => [...phrase].map((letter) => letter.normalize("NFD")[0].toLowerCase()).join("");
+/**
+ * Return a text without capitals and accents. The length of a composed text (NFC) stays, so that places in it are places in
+ * the text. A syllable of Hangul is no letter with accents, so it stays whole.
+ */
+const folded = (phrase) => [...phrase.normalize("NFC")].map(foldedLetter).join("");
+
+function foldedLetter(letter) {
+  const parts = letter.normalize("NFD");
+  const small = (ACCENTED.test(parts) ? String.fromCodePoint(parts.codePointAt(0)) : letter).toLowerCase();
+  return small.length === letter.length ? small : letter;
+}
 
 byId("search").addEventListener("input", () => {
   all = false;

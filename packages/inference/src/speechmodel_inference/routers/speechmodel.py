@@ -33,7 +33,7 @@ async def search(services: Injected, letters: Annotated[str, Query(min_length=1,
     """Return the phrases that have these letters, without regard to case and accents, also of a grammar with more
     phrases than are listed.
     """
-    return await asyncio.to_thread(PhraseMatches.of, _grammar(services.lifecycle.version), letters)
+    return await services.searches.find(_grammar(services.lifecycle.version), letters)
 
 
 def _grammar(version: ServedVersion) -> Grammar | None:

@@ -90,7 +90,7 @@ def in_free_text(
     digest, threshold = file_digest(network), set_on.threshold if rejects else None
     confidence = set_on.confidence.model_copy(update={"quantised_sha256": None if rejects else digest})
     sure = [
-        with_confidence(result, score, confidence, threshold, foreign=rejects and clip.part is Part.NEGATIVES)
+        with_confidence(result, score, confidence, threshold, foreign=clip.part is Part.NEGATIVES)
         for clip, result, score in zip(clips, results, found, strict=True)
     ]
     rejection = Rejection(acoustic_sha256=digest, threshold=set_on.threshold) if rejects else None

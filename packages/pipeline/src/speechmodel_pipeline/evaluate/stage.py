@@ -253,7 +253,7 @@ def _report(
         rejection=_rejection_report(decided, decided.rejection, counted, foreign, free)
         if isinstance(decided, Calibrated) and decided.rejection
         else None,
-        confidence=_confidence_report(decided, results) if isinstance(decided, Calibrated) else None,
+        confidence=_confidence_report(decided, (*counted, *foreign)) if isinstance(decided, Calibrated) else None,
         selftest=selftest,
         worst=worst(counted),
         results=tuple(results),

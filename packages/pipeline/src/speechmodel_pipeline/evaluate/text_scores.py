@@ -57,7 +57,7 @@ def calibrated(model: Model, scorer: TextScorer, dataset: PreparedDataset) -> Te
         transcripts = [model.transcribe(pcm, name=clip.name) for pcm in heard]
         return _Found(
             heard=[
-                _scored(scorer, of_text, clip, transcript.text, transcript.times)
+                _text(scorer, of_text, clip, transcript.text, scorer.score(of_text, transcript.text, transcript.times))
                 for of_text, transcript in zip(frames, transcripts, strict=True)
                 if transcript.text
             ],
@@ -117,7 +117,6 @@ def scores(
 class _Text:
     """A text for the frames of a clip, with its score."""
 
-    text: str
     score: float
     exact: bool
     errors: float
@@ -136,17 +135,17 @@ class _Found:
 
 def _impostor(scorer: TextScorer, frames: LogProbabilities, clip: Clip, texts: Sequence[str]) -> list[_Text]:
     """Return the best of some other texts that fit into the clip; none when there is none."""
-    found = [
-        _scored(scorer, frames, clip, text, [place * len(frames) // len(text) for place in range(len(text))])
+    found = {
+        text: scorer.score(frames, text, [place * len(frames) // len(text) for place in range(len(text))])
         for text in impostors(clip, texts, len(frames))
-    ]
-    return [max(found, key=lambda text: text.score)] if found else []
+    }
+    best = max(found, key=lambda text: found[text], default=None)
+    return [] if best is None else [_text(scorer, frames, clip, best, found[best])]
 
 
-def _scored(scorer: TextScorer, frames: LogProbabilities, clip: Clip, text: str, times: Sequence[int]) -> _Text:
+def _text(scorer: TextScorer, frames: LogProbabilities, clip: Clip, text: str, score: float) -> _Text:
     return _Text(
-        text=text,
-        score=scorer.score(frames, text, times),
+        score=score,
         exact=same_text(text, clip.transcript),
         errors=word_error_share(clip.transcript, text),
         words=list(zip(scorer.word_scores(frames, text), right_words(clip.transcript, text), strict=True)),
