@@ -19,7 +19,7 @@ def test_one_call_trains_publishes_and_says_what_was_heard(first_run: tuple[Work
     model = place.status["model"]
     assert "12 train, 3 dev and 3 test clips" in output
     assert re.search(r"train: epoch 3/3  loss [0-9.]+  dev [0-9.]+|train: done, 3 epochs, loss", output)
-    assert re.search(r"spoken +heard *\n", output)
+    assert re.search(r"spoken +heard +confidence *\n", output)
     assert re.search(r"WER [0-9.]+%, CER [0-9.]+% on 3 test clips", output)
     assert f"model  s3://models/default/voz/{place.stage('publish')['output']['uri'].split('/')[5]}/" in output
     assert model["sha256"] in output
@@ -120,7 +120,7 @@ def test_recordings_of_unseen_voices_are_shown_spoken_and_heard(finished: Workpl
     (heard / "heard.csv").write_text("file,transcript\na.wav,ok espejo\nb.wav,nothing there\n")
     done = finished.run("--listen", "heard")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert re.search(r"unseen voices in heard\nspoken +heard *\nok espejo +\S", done.stdout)
+    assert re.search(r"unseen voices in heard\nspoken +heard +confidence *\nok espejo +\S", done.stdout)
     assert re.search(r"\nnothing there +heard/b.wav: cannot be read", done.stdout)
     again = finished.run("--listen", "heard")
     assert again.stdout == done.stdout
