@@ -182,14 +182,11 @@ class _Conversation(ExitStack):
     def __init__(self, services: Services) -> None:
         super().__init__()
         self._services, self._asked = services, _Wishes()
+        self.hears = False
+        """True from the beginning of a recording to its end."""
         self._live: LiveTranscription | None = None
         self._format = _Format(rate=SAMPLE_RATE, width=2, channels=1)
         self._texts: list[str] = []
-
-    @property
-    def hears(self) -> bool:
-        """True from the beginning of a recording to its end."""
-        return self._live is not None
 
     async def answer(self, event: Event) -> Event | None:
         """Return the answer to an event. Events of other services are ignored. Raises RequestError."""
@@ -230,9 +227,9 @@ class _Conversation(ExitStack):
         audio = _valid(_Format, event)
         version = self._services.lifecycle.version
         self.enter_context(self._services.queue.place())
+        self.hears = True  # also while the detector is loaded, which takes a while for the first one
         names, terms = self._asked.transcript_names or [], self._asked.transcript_terms or []
         options = DecodingOptions(hot_words=hot_words(" ".join([*names, *terms])))
-        # the first one loads the detector of speech
         self._live = await asyncio.to_thread(LiveTranscription, version, audio.rate, options, self._services.misheard)
         self._format, self._texts = audio, []
 
@@ -248,7 +245,7 @@ class _Conversation(ExitStack):
         if self._live is not None:
             self._heard(await self._services.queue.run_stream(self._live.finish))
         text, language = " ".join(self._texts), self._services.lifecycle.version.manifest.language
-        self._live, self._texts = None, []
+        self._live, self._texts, self.hears = None, [], False
         self.close()
         return Transcript(text=text, language=language).event()
 
