@@ -1,7 +1,6 @@
 """The objects that the watches reported, kept small, and steps that read them instead of the API server."""
 
 import logging
-import zlib
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic
@@ -36,7 +35,7 @@ class _Entry:
     model: str
     """Name of the SpeechModel in the label of the object."""
     document: bytes
-    """The fields of the view in JSON, without BEGIN and the version, compressed: a small part of the memory of the view."""
+    """The fields of the view in JSON, without BEGIN and the version: a part of the memory of the view."""
 
 
 class Store(Generic[ViewT]):
@@ -97,7 +96,7 @@ class Store(Generic[ViewT]):
         self._unreadable.pop(key, None)
         model, without = view.metadata.labels.get(labels.MODEL, ""), {"metadata": {"resource_version"}}
         fields = view.model_dump_json(by_alias=True, exclude_defaults=True, exclude=without).encode()
-        document = zlib.compress(fields.removeprefix(BEGIN), level=1)
+        document = fields.removeprefix(BEGIN)
         if old is not None and old.model != model:
             self._forget(key, old)
         self._entries[key] = _Entry(version, model, document)
@@ -163,7 +162,7 @@ class Store(Generic[ViewT]):
 
     def _parse(self, entry: _Entry) -> ViewT:
         version = b'"resourceVersion":"%d",' % entry.version
-        return self._view.model_validate_json(BEGIN + version + zlib.decompress(entry.document))
+        return self._view.model_validate_json(BEGIN + version + entry.document)
 
     def _forget(self, key: Key, entry: _Entry) -> None:
         self._asked_to_delete.discard(key)
