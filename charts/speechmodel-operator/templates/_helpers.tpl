@@ -73,21 +73,43 @@ seccompProfile:
 {{- uniq $ports | toJson }}
 {{- end }}
 
-{{/* Egress to the collector of traces in this cluster, on the port of tracing.endpoint and on those of its pods. */}}
-{{- define "speechmodel-operator.collectorEgress" -}}
+{{/* Port of tracing.endpoint and those of the collector's pods, as a list in JSON. */}}
+{{- define "speechmodel-operator.collectorPorts" -}}
+{{- $ports := list }}
 {{- with .Values.tracing.endpoint }}
 {{- $url := urlParse . }}
 {{- $given := regexFind ":[0-9]+$" $url.host | trimPrefix ":" }}
-{{- $ports := list (int (default (ternary 443 80 (eq $url.scheme "https")) $given)) }}
+{{- $ports = append $ports (int (default (ternary 443 80 (eq $url.scheme "https")) $given)) }}
 {{- range $.Values.networkPolicy.collectorPorts }}
 {{- $ports = append $ports (int .) }}
 {{- end }}
-- ports:
-    {{- range uniq $ports }}
-    - {port: {{ . }}, protocol: TCP}
-    {{- end }}
-  to:
-    - namespaceSelector: {}
+{{- end }}
+{{- uniq $ports | toJson }}
+{{- end }}
+
+{{/* The operator's setting about the NetworkPolicies that it writes, as JSON; empty if it writes none. */}}
+{{- define "speechmodel-operator.networkPolicies" -}}
+{{- if .Values.networkPolicy.enabled }}
+{{- $name := include "speechmodel-operator.fullname" . }}
+{{- $found := dict "name" $name "namespace" .Release.Namespace }}
+{{- $_ := set $found "operatorLabels" (include "speechmodel-operator.selectorLabels" . | fromYaml) }}
+{{- range $key := list "serverFrom" "metricsFrom" "wyomingFrom" }}
+{{- $_ := set $found $key (default list (index $.Values.networkPolicy $key)) }}
+{{- end }}
+{{- $_ := set $found "collectorPorts" (include "speechmodel-operator.collectorPorts" . | fromJsonArray) }}
+{{- if .Values.rbac.create }}
+{{- $_ := set $found "owner" (dict "kind" (ternary "Role" "ClusterRole" (not (empty .Values.watchNamespaces))) "name" (printf "%s-net" $name)) }}
+{{- end }}
+{{- toJson $found }}
+{{- end }}
+{{- end }}
+
+{{/* Permissions for these NetworkPolicies in every namespace that the operator manages. */}}
+{{- define "speechmodel-operator.policyRules" -}}
+{{- if .Values.networkPolicy.enabled }}
+- apiGroups: [networking.k8s.io]
+  resources: [networkpolicies]
+  verbs: [list, create, patch]
 {{- end }}
 {{- end }}
 

@@ -24,6 +24,7 @@ from speechmodel_operator.cluster.connection import connect, load_configuration
 from speechmodel_operator.cluster.definition import wait_until_served, watch_definition
 from speechmodel_operator.cluster.engine import ClusterEngine
 from speechmodel_operator.cluster.errors import ClusterError, NoAnswer
+from speechmodel_operator.cluster.policies import Policies
 from speechmodel_operator.endpoints import endpoints
 from speechmodel_operator.garbage import search_at_intervals, search_seldom
 from speechmodel_operator.lease import Lease, LeaseLost
@@ -46,7 +47,9 @@ async def operate(settings: Settings) -> None:
         watches = Watches(settings.namespaces, settings.watch_seconds, telemetry)
         rehearsal = Rehearsal(api, watches.cache)
         upgrades = Upgrades(settings.server_upgrades_at_once, telemetry, wake=lambda uid: supervisor.wake(uid))
-        supervisor = Supervisor(_engines(api, rehearsal, settings, telemetry, upgrades), telemetry, upgrades)
+        policies = Policies(api, settings.network_policies, telemetry)
+        engines = _engines(api, rehearsal, settings, telemetry, upgrades, policies)
+        supervisor = Supervisor(engines, telemetry, upgrades, policies)
         async with endpoints(settings, supervisor, telemetry):
             await wait_until_served(api)  # the liveness probe would end an operator that waits for it without an answer
             work = partial(_watch, api, settings, supervisor, watches, telemetry)
@@ -73,12 +76,24 @@ def images_of(settings: Settings) -> Images:
 
 
 def _engines(
-    api: Api, rehearsal: Rehearsal, settings: Settings, telemetry: Telemetry, upgrades: Upgrades
+    api: Api,
+    rehearsal: Rehearsal,
+    settings: Settings,
+    telemetry: Telemetry,
+    upgrades: Upgrades,
+    policies: Policies,
 ) -> Callable[[Owner], ClusterEngine]:
     images = images_of(settings)
     interval = timedelta(seconds=settings.progress_seconds)
     return lambda owner: ClusterEngine(
-        api, images, owner, progress_interval=interval, telemetry=telemetry, rehearsal=rehearsal, upgrades=upgrades
+        api,
+        images,
+        owner,
+        progress_interval=interval,
+        telemetry=telemetry,
+        rehearsal=rehearsal,
+        upgrades=upgrades,
+        policies=policies,
     )
 
 

@@ -1,8 +1,10 @@
 """The operator's settings. Each is an environment variable SPEECHMODEL_<NAME>; the chart's values set them."""
 
-from typing import Annotated, Literal
+import json
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic.alias_generators import to_camel
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from speechmodel_api.log_format import LogFormat
 
@@ -11,6 +13,39 @@ PREFIX = "SPEECHMODEL_"
 
 class SettingsError(Exception):
     """A setting is missing or not valid; the message names the variable."""
+
+
+class PolicyOwner(BaseModel):
+    """The role of the release that owns the NetworkPolicies, so that they are deleted with it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["ClusterRole", "Role"]
+    """A Role is one in the namespace of each policy."""
+    name: str
+
+
+class PolicySettings(BaseModel):
+    """The parts of the NetworkPolicies that depend on the release."""
+
+    model_config = ConfigDict(alias_generator=to_camel, frozen=True, extra="forbid")
+
+    name: str
+    """Full name of the release, with which the names of the policies begin."""
+    namespace: str
+    """Namespace of the operator."""
+    operator_labels: dict[str, str]
+    """Labels that select the operator's pods."""
+    owner: PolicyOwner | None = None
+    """None if the release has no roles; nothing then deletes the policies with it."""
+    server_from: tuple[dict[str, Any], ...] = ()
+    """Peers that may call the servers; empty means all."""
+    metrics_from: tuple[dict[str, Any], ...] = ()
+    """Peers that may scrape the servers besides those."""
+    wyoming_from: tuple[dict[str, Any], ...] = ()
+    """Peers that may call the port of Wyoming; empty means those of `server_from`."""
+    collector_ports: tuple[int, ...] = ()
+    """Ports of the collector of traces in the cluster; empty without traces."""
 
 
 class Settings(BaseSettings):
@@ -36,6 +71,8 @@ class Settings(BaseSettings):
     """Label selector of the namespaces to watch, as in `kubectl get -l`; empty means those in `namespaces`. It needs a ClusterRole."""
     lease: Annotated[str, Field(pattern="^([a-z0-9.-]+/[a-z0-9.-]+)?$")] = ""
     """Namespace and name of the Lease that one of several operators holds, as namespace/name; empty for a single operator."""
+    network_policies: Annotated[PolicySettings | None, NoDecode] = None
+    """The NetworkPolicies for the pods of SpeechModels, as JSON; empty means that the operator writes none."""
     progress_seconds: Annotated[float, Field(ge=1, le=300)] = 10
     """Seconds between two readings of a training pod's log. Raise it for hundreds of models."""
     server_upgrades_at_once: Annotated[int, Field(ge=1)] = 10
@@ -57,6 +94,13 @@ class Settings(BaseSettings):
     def _split(cls, value: object) -> object:
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("network_policies", mode="before")
+    @classmethod
+    def _decode(cls, value: object) -> object:
+        if isinstance(value, str):
+            return json.loads(value) if value else None
         return value
 
     @field_validator("namespace_selector")

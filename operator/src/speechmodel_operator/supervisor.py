@@ -20,6 +20,7 @@ from speechmodel_plan.task import Owner
 
 from speechmodel_operator import logs
 from speechmodel_operator.cluster.errors import ClusterError, Conflict, NameConflict, NoAnswer
+from speechmodel_operator.cluster.policies import Policies
 from speechmodel_operator.jitter import jittered
 from speechmodel_operator.telemetry import Telemetry
 from speechmodel_operator.turns import Turns
@@ -89,9 +90,10 @@ class Supervisor:
         make_engine: Callable[[Owner], ClusterSteps],
         telemetry: Telemetry | None = None,
         upgrades: Upgrades | None = None,
+        policies: Policies | None = None,
     ) -> None:
         self._make_engine = make_engine
-        self._upgrades = upgrades or Upgrades()
+        self._upgrades, self._policies = upgrades or Upgrades(), policies
         self._telemetry = telemetry or Telemetry()
         self._models: dict[str, _Model] = {}
         self._uids: dict[tuple[str, str], str] = {}
@@ -203,6 +205,8 @@ class Supervisor:
                 del self._uids[owner.namespace, owner.name]
             self._telemetry.forget(owner)
             self._upgrades.forget(owner.uid)
+            if self._policies is not None:
+                self._policies.forget(owner)
 
     @asynccontextmanager
     async def _turn(self, model: _Model) -> AsyncIterator[None]:

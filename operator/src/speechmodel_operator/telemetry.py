@@ -85,6 +85,11 @@ class Telemetry(Collector):
             ["namespace", "resource"],
             registry=self.registry,
         )
+        self._policies = Gauge(
+            "speechmodel_network_policies_failing",
+            "Namespaces whose NetworkPolicies for pods of SpeechModels the operator could not bring into order.",
+            registry=self.registry,
+        )
         self._upgrades = Gauge(
             "speechmodel_upgrades",
             "Deployments of servers that an upgrade of the operator changes, by state: rolling_out or waiting.",
@@ -117,6 +122,10 @@ class Telemetry(Collector):
     def definition_lacks(self, fields: int) -> None:
         """Set the number of fields that the CustomResourceDefinition lacks."""
         self._missing.set(fields)
+
+    def policies_failing(self, namespaces: int) -> None:
+        """Set the number of namespaces whose NetworkPolicies are not as they should be."""
+        self._policies.set(namespaces)
 
     def upgrading(self, *, going_on: int, waiting: int) -> None:
         """Set the number of Deployments that an upgrade of the operator replaces now, and of those that wait."""

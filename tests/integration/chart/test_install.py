@@ -15,6 +15,8 @@ import pytest
 import yaml
 from kubecluster.layout import PRIVATE_REGISTRY
 from speechmodel_api.crd import crd
+from speechmodel_operator.resources.policies import policies
+from speechmodel_operator.settings import PolicyOwner, PolicySettings
 from support import recordings
 from support.helm_chart import Helm, Object, operator_pod, rules
 from support.kube import DEFINITION, Kubectl
@@ -299,9 +301,19 @@ def test_images_of_a_private_registry_are_pulled_for_the_operator_and_for_every_
     release("upgrade")
 
 
+def policies_of_pods(kubectl: Kubectl) -> list[Object]:
+    """Return the NetworkPolicies that the operator of the release wrote."""
+    return kubectl.find("networkpolicies", f"speechops.dev/operator={OPERATOR}")
+
+
 def test_uninstalled_it_leaves_the_definition_and_the_models(release: Release) -> None:
     release.kubectl("patch", "speechmodel", "second", "--type=merge", "-p", '{"spec": {"suspend": true}}')
+    role = release.kubectl.get("role", f"{OPERATOR}-net")
+    policies = policies_of_pods(release.kubectl)
+    assert role and len(policies) == 4
+    assert {policy["metadata"]["ownerReferences"][0]["uid"] for policy in policies} == {role["metadata"]["uid"]}
     release.helm("uninstall", RELEASE, "--wait")
+    release.kubectl.until(lambda: not policies_of_pods(release.kubectl), "the policies go with the release")
     assert release.kubectl.get("crd", DEFINITION)
     assert release.kubectl.get("speechmodel", "second")
     for kind in ("deployment", "service", "serviceaccount", "role", "rolebinding"):
@@ -329,6 +341,23 @@ def test_cluster_wide_people_with_view_see_models_and_people_with_edit_change_th
         assert not may(kubectl, "edit", "create", DEFINITION, "default")
         account = f"system:serviceaccount:{kubectl.namespace}:wide-speechmodel-operator"
         assert may(kubectl, account, "create", "jobs")
+        # a policy as the operator writes it
+        anchor = kubectl.get("clusterrole", "wide-speechmodel-operator-net")
+        assert anchor
+        settings = PolicySettings(
+            name="wide",
+            namespace=kubectl.namespace,
+            operatorLabels={"a": "b"},
+            owner=PolicyOwner(kind="ClusterRole", name=anchor["metadata"]["name"]),
+        )
+        kubectl.apply(*policies(settings, kubectl.namespace, anchor["metadata"]["uid"]))
+        assert len(kubectl.find("networkpolicies", "speechops.dev/operator=wide")) == 4
+        off = values | {"networkPolicy": {"enabled": False}}
+        helm("upgrade", "wide", str(CHART), values=off)
+        kubectl.until(
+            lambda: not kubectl.find("networkpolicies", "speechops.dev/operator=wide"),
+            "the policies go with their role",
+        )
         assert not may(kubectl, account, "get", "secrets")
         assert not may(kubectl, account, "get", "nodes")
     finally:

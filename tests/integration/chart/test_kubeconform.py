@@ -13,6 +13,8 @@ from speechmodel_api.status import ModelStatus
 from speechmodel_operator.resources import jobs, serving
 from speechmodel_operator.resources.accessories import accessories
 from speechmodel_operator.resources.jobs import Images
+from speechmodel_operator.resources.policies import policies
+from speechmodel_operator.settings import PolicyOwner, PolicySettings
 from support import built
 from support.helm_chart import Helm, Object
 from support.places import ROOT
@@ -109,6 +111,11 @@ def test_the_manifests_of_the_operator_are_valid(schemas: Path) -> None:
     for serving_spec in (given, {"replicas": 3}):
         spec = SpeechModelSpec.model_validate(world.spec | {"serving": serving_spec})
         made += [_deployment(spec, served), serving.service(OWNER, spec), *accessories(OWNER, spec).values()]
+    peers: tuple[Object, ...] = ({"ipBlock": {"cidr": "10.0.0.0/8"}}, {"namespaceSelector": {}, "podSelector": {}})
+    names: Object = {"name": "speech", "namespace": "ops", "operatorLabels": {"a": "b"}, "collectorPorts": (4318,)}
+    owner = PolicyOwner(kind="ClusterRole", name="speech-net")
+    for more in ({}, {"serverFrom": peers, "metricsFrom": peers, "wyomingFrom": peers, "owner": owner}):
+        made += policies(PolicySettings.model_validate(names | more), "speech", "uid-1")
     assert check(schemas, made) == []
 
 

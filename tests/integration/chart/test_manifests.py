@@ -1,8 +1,7 @@
 """The manifests of the chart: restricted pods, small roles, and settings that the operator knows."""
 
 import pytest
-from speechmodel_api.stages.contract import StageName
-from speechmodel_operator.settings import PREFIX, Settings
+from speechmodel_operator.settings import PREFIX, PolicySettings, Settings
 from speechmodel_plan.names import retrain_account
 from support.helm_chart import NAME, NAMESPACE, Helm, Object, of_kind, operator_pod, rules
 
@@ -32,6 +31,8 @@ ALLOWED = {
     ("", "events"): "list create",
 }
 POLICY = "NetworkPolicy"
+OWNER = f"{NAME}-net"
+"""The role that owns the policies that the operator writes."""
 EXPOSED = {
     ("networking.k8s.io", "ingresses"): "get create patch delete",
     ("gateway.networking.k8s.io", "httproutes"): "get create patch delete",
@@ -130,6 +131,9 @@ def test_the_operators_settings_are_all_set_and_all_known(helm: Helm, monkeypatc
     assert settings.namespaces == ("a", "b")
     assert (settings.progress_seconds, settings.watch_seconds) == (2.5, 30)
     assert settings.server_upgrades_at_once == 1_000_000
+    assert settings.network_policies == policies_of(helm, values)
+    monkeypatch.setenv("SPEECHMODEL_NETWORK_POLICIES", "")
+    assert Settings.from_environment().network_policies is None
     ports = {port["name"]: port["containerPort"] for port in container["ports"]}
     assert ports == {"health": settings.liveness_port, "metrics": settings.metrics_port}
 
@@ -203,7 +207,9 @@ def test_with_namespaces_given_nothing_reaches_further(helm: Helm) -> None:
     } & CLUSTER_SCOPED == set()
     assert rules(here) == rules(everywhere)
     for kind in ("Role", "RoleBinding"):
-        assert [m["metadata"]["namespace"] for m in of_kind(here, kind)] == ["team-a", "team-b"]
+        assert [m["metadata"]["namespace"] for m in of_kind(here, kind)] == ["team-a", "team-b"] * 2, (
+            "its own, and the one of its policies"
+        )
     for binding in of_kind(here, "RoleBinding"):
         assert binding["subjects"] == [{"kind": "ServiceAccount", "name": NAME, "namespace": NAMESPACE}]
 
@@ -241,46 +247,66 @@ def test_long_names_stay_valid(helm: Helm, release: str) -> None:
     assert max(map(len, names)) <= 63
 
 
-def test_network_policies_close_what_no_pod_needs(helm: Helm) -> None:
-    policies = {p["metadata"]["name"]: p["spec"] for p in of_kind(helm.manifests({"watchNamespaces": ["a"]}), POLICY)}
-    assert set(policies) == {NAME, *(f"{NAME}-{part}" for part in ("offline", "storage", "servers", "workers"))}
-    stages = [stage for spec in policies.values() for stage in _stages(spec)]
-    assert sorted(stages) == sorted([*StageName, "canary", "purge", "server"]), "each kind of pod has one policy"
-    offline = policies[f"{NAME}-offline"]
-    assert "ingress" not in offline and "egress" not in offline
-    assert offline["policyTypes"] == ["Ingress", "Egress"]
-    assert "ingress" not in policies[f"{NAME}-storage"]
-    assert policies[f"{NAME}-servers"]["ingress"] == [{"ports": [{"port": "http"}]}, {"ports": [{"port": "wyoming"}]}]
-    always, canaries = policies[NAME]["egress"]
+def policies_of(helm: Helm, values: Object) -> PolicySettings | None:
+    """Return the setting about NetworkPolicies that the chart gives to the operator."""
+    (container,) = operator_pod(helm.manifests(values))["spec"]["containers"]
+    given = {entry["name"]: entry["value"] for entry in container["env"]}["SPEECHMODEL_NETWORK_POLICIES"]
+    return PolicySettings.model_validate_json(given) if given else None
+
+
+def test_the_policy_of_the_operator_opens_what_it_needs(helm: Helm) -> None:
+    (policy,) = of_kind(helm.manifests(), POLICY)
+    always, canaries = policy["spec"]["egress"]
     assert {port["port"] for port in always["ports"]} == {53, 443, 6443, 8443, 16443}
     assert canaries["ports"] == [{"port": "http"}]
     (peer,) = canaries["to"]
     assert peer == {"namespaceSelector": {}, "podSelector": {"matchLabels": {"speechops.dev/stage": "canary"}}}
 
 
-def test_the_operator_may_read_canaries_whoever_else_may_call_servers(helm: Helm) -> None:
-    values = {"watchNamespaces": ["a"], "networkPolicy": {"serverFrom": [{"podSelector": {"matchLabels": {"a": "b"}}}]}}
-    manifests = helm.manifests(values)
-    (servers,) = (p for p in of_kind(manifests, POLICY) if p["metadata"]["name"] == f"{NAME}-servers")
-    http, wyoming = servers["spec"]["ingress"]
-    given, operator = http["from"]
-    assert wyoming["from"] == [given] == values["networkPolicy"]["serverFrom"]  # type: ignore[index]
-    assert operator["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": NAMESPACE}
-    assert operator["podSelector"]["matchLabels"].items() <= operator_pod(manifests)["metadata"]["labels"].items()
+def test_the_operator_learns_what_its_policies_for_pods_need(helm: Helm) -> None:
+    caller, prometheus, home = ({"namespaceSelector": {"matchLabels": {"team": name}}} for name in ("a", "b", "c"))
+    peers = {"serverFrom": [caller], "metricsFrom": [prometheus], "wyomingFrom": [home]}
+    found = policies_of(helm, {"networkPolicy": peers})
+    assert found is not None
+    assert (found.server_from, found.metrics_from, found.wyoming_from) == ((caller,), (prometheus,), (home,))
+    assert (found.name, found.namespace, found.collector_ports) == (NAME, NAMESPACE, ())
+    assert found.operator_labels.items() <= operator_pod(helm.manifests())["metadata"]["labels"].items()
+    default = policies_of(helm, {"networkPolicy": dict.fromkeys(peers)})
+    assert default == policies_of(helm, {})
+    assert default and default.server_from == ()
+    assert policies_of(helm, {"networkPolicy": {"enabled": False}}) is None
 
 
-def test_prometheus_may_scrape_servers_whoever_else_may_call_them(helm: Helm) -> None:
-    caller, prometheus = ({"namespaceSelector": {"matchLabels": {"team": name}}} for name in ("callers", "monitoring"))
-    policy: Object = {"serverFrom": [caller], "metricsFrom": [prometheus]}
-    values: Object = {
-        "watchNamespaces": ["a"],
-        "networkPolicy": policy,
-        "monitoring": {"podMonitor": {"enabled": True}},
-    }
-    (servers,) = (p for p in of_kind(helm.manifests(values), POLICY) if p["metadata"]["name"] == f"{NAME}-servers")
-    http, wyoming = servers["spec"]["ingress"]
-    assert http["from"][:2] == [caller, prometheus]
-    assert wyoming["from"] == [caller]
+@pytest.mark.parametrize(("values", "kind"), [({}, "ClusterRole"), ({"watchNamespaces": ["a", "b"]}, "Role")])
+def test_the_policies_go_with_a_role_that_allows_nothing_else(helm: Helm, values: Object, kind: str) -> None:
+    found = policies_of(helm, values)
+    assert found and found.owner and (found.owner.kind, found.owner.name) == (kind, OWNER)
+    roles = [role for role in of_kind(helm.manifests(values), kind) if role["metadata"]["name"] == OWNER]
+    assert [role["metadata"].get("namespace") for role in roles] == values.get("watchNamespaces", [None])
+    plural = f"{kind.lower()}s"
+    for role in roles:
+        policies, itself = role["rules"]
+        assert (policies["resources"], set(policies["verbs"])) == (["networkpolicies"], {"list", "create", "patch"})
+        assert (itself["resources"], itself["resourceNames"], itself["verbs"]) == ([plural], [OWNER], ["get"])
+    bindings = [each for each in of_kind(helm.manifests(values), f"{kind}Binding") if each["roleRef"]["name"] == OWNER]
+    assert len(bindings) == len(roles)
+    off = helm.manifests({**values, "networkPolicy": {"enabled": False}})
+    assert OWNER not in {each["metadata"]["name"] for each in off}, "helm deletes it, and with it the policies"
+
+
+def test_without_roles_the_policies_have_no_owner_and_the_notes_say_how_to_remove_them(helm: Helm) -> None:
+    values = {"rbac": {"create": False}}
+    found = policies_of(helm, values)
+    assert found and found.owner is None
+    command = f"kubectl delete networkpolicies -A -l speechops.dev/operator={NAME}"
+    assert command in helm.notes(values)
+    assert command not in helm.notes({})
+    assert command not in helm.notes(values | {"networkPolicy": {"enabled": False}})
+
+
+def test_the_notes_warn_of_a_prometheus_that_may_not_call_servers(helm: Helm) -> None:
+    policy: Object = {"serverFrom": [{"podSelector": {}}], "metricsFrom": [{"podSelector": {}}]}
+    values: Object = {"networkPolicy": policy, "monitoring": {"podMonitor": {"enabled": True}}}
     warning = "If serverFrom does not include Prometheus"
     assert warning not in helm.notes(values)
     del policy["metricsFrom"]
@@ -326,40 +352,20 @@ def test_the_port_of_a_proxy_that_the_chart_cannot_know_is_asked_for(helm: Helm)
     ],
 )
 def test_traces_are_sent_to_the_collector_and_policies_let_them(helm: Helm, endpoint: str, ports: list[int]) -> None:
-    manifests = helm.manifests({"watchNamespaces": ["a"], "tracing": {"endpoint": endpoint, "ratio": 0.1}})
+    manifests = helm.manifests({"tracing": {"endpoint": endpoint, "ratio": 0.1}})
     (container,) = operator_pod(manifests)["spec"]["containers"]
     environment = {entry["name"]: entry["value"] for entry in container["env"]}
     assert environment["OTEL_EXPORTER_OTLP_ENDPOINT"] == endpoint
     assert environment["OTEL_TRACES_SAMPLER_ARG"] == "0.1"
-    policies = {policy["metadata"]["name"]: policy["spec"] for policy in of_kind(manifests, POLICY)}
+    (policy,) = of_kind(manifests, POLICY)
     open_ports = [{"port": port, "protocol": "TCP"} for port in ports]
-    to_collector = {"ports": open_ports, "to": [{"namespaceSelector": {}}]}
-    for name in (NAME, f"{NAME}-offline"):
-        assert policies[name]["egress"][-1] == to_collector
-    assert [rule["port"] for rule in policies[f"{NAME}-offline"]["egress"][0]["ports"]] == [53, 53]
+    assert policy["spec"]["egress"][-1] == {"ports": open_ports, "to": [{"namespaceSelector": {}}]}
+    found = policies_of(helm, {"tracing": {"endpoint": endpoint, "ratio": 0.1}})
+    assert found and found.collector_ports == tuple(ports)
 
 
-def test_policies_are_where_the_models_are(helm: Helm) -> None:
-    def namespaces(values: Object) -> set[str]:
-        return {policy["metadata"]["namespace"] for policy in of_kind(helm.manifests(values), POLICY)}
-
-    assert namespaces({}) == {NAMESPACE}
-    assert namespaces({"watchNamespaces": ["a", "b"]}) == {NAMESPACE, "a", "b"}
-    assert namespaces({"networkPolicy": {"namespaces": ["c"]}}) == {NAMESPACE, "c"}
-    assert namespaces({"networkPolicy": {"enabled": False}}) == set()
-
-
-@pytest.mark.parametrize(
-    ("values", "there"),
-    [
-        ({}, "but none for stages and servers.\nTo restrict access to their pods, set networkPolicy.namespaces"),
-        ({"watchNamespaceSelector": {"matchLabels": {"a": "b"}}}, "but none for stages and servers."),
-        ({"watchNamespaces": ["a", "b"]}, "and policies for stages and servers in a, b."),
-        ({"networkPolicy": {"namespaces": ["c"]}}, "and policies for stages and servers in c."),
-    ],
-)
-def test_the_notes_say_where_the_policies_are(helm: Helm, values: Object, there: str) -> None:
-    assert f"a NetworkPolicy for the operator in {NAMESPACE}, {there}" in helm.notes(values)
+def test_the_notes_say_where_the_policies_are(helm: Helm) -> None:
+    assert f"a NetworkPolicy for the operator in {NAMESPACE}. The operator creates those for stages" in helm.notes({})
     assert "NetworkPolicy" not in helm.notes({"networkPolicy": {"enabled": False}})
 
 
@@ -375,9 +381,3 @@ def test_the_notes_warn_of_alerts_without_their_metrics_and_of_a_tag_without_eff
     images = dict.fromkeys(("operator", "pipeline", "training", "coqui", "inference"), digest)
     assert "images.tag has no effect" in helm.notes({"images": {"tag": "1", **images}})
     assert "images.tag has no effect" not in helm.notes({"images": {"tag": "1", **images, "coqui": {"digest": ""}}})
-
-
-def _stages(spec: Object) -> list[str]:
-    """Return the stages that a policy is for."""
-    expressions = spec["podSelector"].get("matchExpressions", [])
-    return [stage for expression in expressions for stage in expression.get("values", [])]

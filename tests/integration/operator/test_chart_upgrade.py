@@ -77,15 +77,15 @@ def test_several_releases_share_a_cluster_under_names_of_their_own(bare: Kubectl
     release(NAMESPACE)("install", NAME, str(CHART))
     second = ("--set", "crds.enabled=false,watchNamespaceSelector.matchLabels.team=b,replicaCount=2")
     same_name = release("other").run("install", NAME, str(CHART), *second)
-    assert f'ClusterRole "{NAME}" in namespace "" exists' in same_name.stderr
+    assert f'ClusterRole "{NAME}-net" in namespace "" exists' in same_name.stderr
     no_crds = release("other").run("install", longest, str(CHART))
     assert "CustomResourceDefinition" in no_crds.stderr
     notes = release("other")("install", longest, str(CHART), *second)
     assert "in the namespaces with the labels team=b.\nNo other release may manage SpeechModels there" in notes
     release(NAMESPACE)("install", "third", str(CHART), "--set", "crds.enabled=false,fullnameOverride=third")
-    first, third = {NAME, f"{NAME}-view", f"{NAME}-edit"}, {"third", "third-view", "third-edit"}
+    first, third = ({name, f"{name}-net", f"{name}-view", f"{name}-edit"} for name in (NAME, "third"))
     full = f"{longest}-{NAME}"[:58].rstrip("-")
-    assert names("clusterroles") == first | third | {full, f"{full}-view", f"{full}-edit"}
+    assert names("clusterroles") == first | third | {full, f"{full}-net", f"{full}-view", f"{full}-edit"}
     release("other")("uninstall", longest)
     release(NAMESPACE)("uninstall", "third")
     assert names("clusterroles") == names("clusterrolebindings") | {f"{NAME}-view", f"{NAME}-edit"} == first

@@ -105,6 +105,7 @@ def teams(kubectl: Kubectl) -> Iterator[tuple[Kubectl, Kubectl]]:
     yield replace(kubectl, namespace="team-a"), replace(kubectl, namespace="team-b")
     for name in ("team-a", "team-b"):
         replace(kubectl, namespace=name)("delete", "speechmodel", "m", "--wait=false")
+        replace(kubectl, namespace=name)("delete", "networkpolicies", "--all")
         kubectl("label", "namespace", name, "speech-")
 
 
@@ -123,6 +124,8 @@ def test_a_namespace_is_taken_up_with_its_label_and_let_go_without_it(
     process = start(BY_LABEL)
     with_label.until(lambda: generation(with_label) == 1, "the model with the label has a status")
     assert generation(without) == 0
+    assert len(with_label.find("networkpolicies")) == 4, "its pods are restricted before there are any"
+    assert without.find("networkpolicies") == []
     without("label", "namespace", "team-b", "speech=enabled")
     without.until(lambda: generation(without) == 1, "the model that got the label has a status")
     with_label("label", "namespace", "team-a", "speech-")
@@ -130,6 +133,7 @@ def test_a_namespace_is_taken_up_with_its_label_and_let_go_without_it(
     with_label.patch("m", {"training": {"maxEpochs": 11}})
     without.patch("m", {"training": {"maxEpochs": 11}})
     without.until(lambda: generation(without) == 2, "the edit of the model with the label is followed")
+    assert len(with_label.find("networkpolicies")) == len(without.find("networkpolicies")) == 4, "pods may still run"
     assert generation(with_label) == 1, "an edit in a namespace that was let go has no effect"
     with_label("label", "namespace", "team-a", "speech=enabled")
     with_label.until(lambda: generation(with_label) == 2, "the edit is followed when the label is back")

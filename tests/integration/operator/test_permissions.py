@@ -41,6 +41,9 @@ NEVER = [
     ("patch", "", "namespaces"),
     ("delete", "", "persistentvolumeclaims"),
     ("delete", "", "persistentvolumes"),
+    ("delete", "networking.k8s.io", "networkpolicies"),
+    ("get", "rbac.authorization.k8s.io", "clusterroles"),
+    ("patch", "rbac.authorization.k8s.io", "clusterroles"),
     ("update", "batch", "jobs"),
     ("create", "batch", "cronjobs"),
     ("create", "apps", "daemonsets"),
@@ -83,6 +86,34 @@ def test_what_the_chart_grants_is_granted_and_nothing_dangerous_is(
     exposed = values == EXPOSED
     assert may(kubectl, "create", "networking.k8s.io", "ingresses", "default") == exposed
     assert may(kubectl, "create", "gateway.networking.k8s.io", "httproutes", "default") == exposed
+
+
+@pytest.mark.parametrize("values", [{}, {"watchNamespaces": ["default"]}], ids=["default", "listed"])
+def test_of_the_roles_the_operator_may_read_the_one_that_owns_its_policies(
+    kubectl: Kubectl, install: Install, values: Object
+) -> None:
+    groups = ["system:serviceaccounts", f"system:serviceaccounts:{NAMESPACE}", "system:authenticated"]
+    policies = {"group": "networking.k8s.io", "resource": "networkpolicies", "namespace": "default"}
+    where = {"resource": "roles", "namespace": "default"} if values else {"resource": "clusterroles"}
+
+    def reads(name: str) -> bool:
+        return kubectl.may(ACCOUNT, groups, verb="get", group="rbac.authorization.k8s.io", name=name, **where)
+
+    install(values)
+    assert reads(f"{NAME}-net")
+    assert not reads(NAME) and not reads("cluster-admin")
+    verbs = ("get", "list", "watch", "create", "update", "patch", "delete")
+    assert [verb for verb in verbs if kubectl.may(ACCOUNT, groups, verb=verb, **policies)] == [
+        "list",
+        "create",
+        "patch",
+    ]
+
+
+def test_without_policies_the_operator_may_not_write_any(kubectl: Kubectl, install: Install) -> None:
+    install({"networkPolicy": {"enabled": False}})
+    verbs = ("list", "create", "patch")
+    assert [verb for verb in verbs if may(kubectl, verb, "networking.k8s.io", "networkpolicies", "default")] == []
 
 
 def test_with_namespaces_given_every_other_namespace_is_closed(helm: Helm, kubectl: Kubectl, install: Install) -> None:

@@ -24,6 +24,7 @@ from speechmodel_operator.cluster.api import (
 )
 from speechmodel_operator.cluster.engine import ClusterEngine
 from speechmodel_operator.cluster.errors import AlreadyExists, ClusterError, Conflict, Refused
+from speechmodel_operator.cluster.policies import Policies
 from speechmodel_operator.cluster.snapshot import read_snapshot
 from speechmodel_operator.cluster.views import Claim, Deployment, Job, Manifest, Model, ObjectView, Pod, Service
 from speechmodel_operator.resources import labels
@@ -36,6 +37,7 @@ from speechmodel_plan.conditions import Failures
 from speechmodel_plan.observed import RunState, Trouble
 from speechmodel_plan.plan import CanaryIntent, Done, Plan, Report, ServingIntent
 from speechmodel_plan.reconcile import Gone, StepFailed, make_plan, reconcile
+from speechmodel_plan.task import Owner
 from support.world import World
 
 from .test_resources import IMAGES, MODEL, OWNER
@@ -420,6 +422,18 @@ class New:
 
 def engine_of(server: New) -> ClusterEngine:
     return ClusterEngine(cast(Api, server), IMAGES, OWNER, progress_interval=timedelta(seconds=60))
+
+
+async def test_policies_are_asked_for_before_anything_is_created() -> None:
+    class Kept(Policies):
+        async def ensure(self, owner: Owner) -> None:
+            server.calls.append(f"POLICIES {owner.namespace}")
+
+    server = New()
+    policies, interval = Kept(cast(Api, server), None), timedelta(seconds=60)
+    await reconcile(ClusterEngine(cast(Api, server), IMAGES, OWNER, progress_interval=interval, policies=policies))
+    assert any(call.startswith("POST") for call in server.calls)
+    assert server.calls[0] == f"POLICIES {OWNER.namespace}"
 
 
 async def test_nothing_is_started_for_a_model_that_is_gone_before_its_finalizer_is_set() -> None:

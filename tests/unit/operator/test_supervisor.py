@@ -5,19 +5,22 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import PurePosixPath
+from typing import cast
 
 import pytest
 from speechmodel_api.spec import SpeechModelSpec
 from speechmodel_api.status import SpeechModelStatus
 from speechmodel_operator import supervisor as module
+from speechmodel_operator.cluster.api import Api
 from speechmodel_operator.cluster.errors import ClusterError, Conflict, NameConflict, NoAnswer, Refused
+from speechmodel_operator.cluster.policies import Policies
 from speechmodel_operator.supervisor import Supervisor
 from speechmodel_operator.telemetry import Telemetry
 from speechmodel_operator.upgrades import Upgrades
 from speechmodel_plan.conditions import Failures
 from speechmodel_plan.observed import Observed, Trouble
 from speechmodel_plan.plan import Done, Plan, Report
-from speechmodel_plan.reconcile import reconcile
+from speechmodel_plan.reconcile import Gone, reconcile
 from speechmodel_plan.task import Owner
 from support.waiting import STALLED_SECONDS
 from support.world import SPEC
@@ -370,6 +373,19 @@ async def test_a_model_whose_namespace_is_no_longer_managed_holds_up_no_upgrade(
     upgrades.expect([OWNER.uid])  # its namespace lost its label during the first look at thousands
     found.notice(OWNER)
     assert upgrades.take(("u3", "server"), 1)
+
+
+async def test_a_namespace_is_forgotten_with_its_last_model() -> None:
+    forgotten = list[Owner]()
+
+    class Kept(Policies):
+        def forget(self, owner: Owner) -> None:
+            forgotten.append(owner)
+
+    found = Supervisor(lambda _: Engine(errors=[Gone()]), policies=Kept(cast(Api, None), None))
+    found.notice(OWNER)
+    await until(lambda: forgotten == [OWNER])
+    await found.stop()
 
 
 async def test_events_that_change_nothing_do_not_put_off_the_step_that_reads_everything() -> None:

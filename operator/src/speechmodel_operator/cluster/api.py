@@ -24,6 +24,7 @@ from speechmodel_operator.cluster.views import (
     Manifest,
     Metadata,
     Model,
+    NetworkPolicy,
     ObjectView,
     Page,
     Pod,
@@ -79,6 +80,15 @@ DEPLOYMENTS = Resource("/apis/apps/v1", "deployments", "Deployment", Deployment)
 EVENTS = Resource("/api/v1", "events", "Event", EventView)
 NAMESPACES = Resource("/api/v1", "namespaces", "Namespace", ObjectView)
 LEASES = Resource("/apis/coordination.k8s.io/v1", "leases", "Lease", Lease)
+NETWORK_POLICIES = Resource("/apis/networking.k8s.io/v1", "networkpolicies", "NetworkPolicy", NetworkPolicy)
+POLICY_OWNERS = {
+    resource.kind: resource
+    for resource in (
+        Resource("/apis/rbac.authorization.k8s.io/v1", "clusterroles", "ClusterRole", ObjectView),
+        Resource("/apis/rbac.authorization.k8s.io/v1", "roles", "Role", ObjectView),
+    )
+}
+"""Kinds of objects that may own the policies, by name."""
 ACCESSORIES = {
     resource.kind: resource
     for resource in (

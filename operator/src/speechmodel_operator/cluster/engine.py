@@ -39,6 +39,7 @@ from speechmodel_operator.cluster.errors import (
     Refused,
 )
 from speechmodel_operator.cluster.events import EventReader
+from speechmodel_operator.cluster.policies import Policies
 from speechmodel_operator.cluster.progress import ProgressReader
 from speechmodel_operator.cluster.snapshot import Snapshot, read_snapshot, spec_of
 from speechmodel_operator.cluster.status import post_events, write_status
@@ -68,9 +69,11 @@ class ClusterEngine:
         telemetry: Telemetry | None = None,
         rehearsal: Rehearsal | None = None,
         upgrades: Upgrades | None = None,
+        policies: Policies | None = None,
     ) -> None:
         self._telemetry = telemetry or Telemetry()
         self._upgrades = upgrades or Upgrades()
+        self._policies = policies or Policies(api, None)
         self._known: Api = api
         """Source of the claim, the Deployment and the Services: the API server, or the watches after an event."""
         self._rehearsal = rehearsal
@@ -122,7 +125,8 @@ class ClusterEngine:
         return await reconcile(self)
 
     async def observe(self) -> Observed | None:
-        """Read the model and its children."""
+        """Read the model and its children, once its pods have NetworkPolicies."""
+        await self._policies.ensure(self._owner)
         self._snapshot = await read_snapshot(self._api, self._owner, self._known, self._ended_runs)
         if self._snapshot is None:
             if self._rehearsal is not None and self._api is not self._rehearsal:

@@ -87,6 +87,12 @@ class ListMetadata(View):
     next_page: Annotated[str, Field(alias="continue")] = ""
 
 
+class NetworkPolicy(ObjectView):
+    """A NetworkPolicy."""
+
+    spec: Mapping[str, Any] = {}
+
+
 class Page(View, Generic[ViewT]):
     """A list of objects, or one page of it.
 

@@ -33,6 +33,8 @@ INHERITED = (QUEUE, "kueue.x-k8s.io/priority-class")
 """Labels of the SpeechModel that its Jobs carry too. No other label or annotation is copied to an object: tools such as
 Argo CD recognise their own objects by them.
 """
+OPERATOR = f"{GROUP}/operator"
+"""Label of a NetworkPolicy: the name of the release whose operator wrote it. Annotation: its namespace and name."""
 WORKERS = f"{GROUP}/workers"
 """Label of the pods of a Job of several workers: their number. A NetworkPolicy selects by it."""
 SERVER = "server"
