@@ -297,7 +297,7 @@ async def test_an_upgrade_waits_for_a_place_and_one_that_is_refused_keeps_it(com
 async def test_one_that_waits_keeps_its_turn_while_it_is_looked_at(component: str) -> None:
     woken: list[str] = []
     upgrade = Upgrade(component)
-    upgrade.upgrades = upgrade.engine._upgrades = Upgrades(1, wake=woken.append)
+    upgrade.upgrades = upgrade.engine._servers._upgrades = Upgrades(1, wake=woken.append)
     assert upgrade.upgrades.take(OTHER, 1)
     await upgrade.step()
     assert not upgrade.upgrades.take(("last", labels.SERVER), 1)

@@ -1,39 +1,33 @@
 """The engine that makes plans true on a cluster."""
 
 import logging
-from collections.abc import Awaitable, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
-from http import HTTPStatus
-from typing import TypeVar
 
 from kubernetes.utils import parse_quantity
 from speechmodel_api.field_problems import InvalidSpec
 from speechmodel_api.reasons import Reason
-from speechmodel_api.spec import SpeechModelSpec
-from speechmodel_api.status import ModelStatus
 from speechmodel_api.tracing import traceparent
 from speechmodel_plan import names
-from speechmodel_plan.conditions import Failures
 from speechmodel_plan.deletion import PURGE_LIMIT
 from speechmodel_plan.events import failure_events
-from speechmodel_plan.observed import Observed, Run, Server, Trouble
-from speechmodel_plan.plan import CanaryIntent, ClaimIntent, Done, Plan, Report, ServingIntent, StageRun
+from speechmodel_plan.observed import Observed, Run, Trouble
+from speechmodel_plan.plan import ClaimIntent, Done, Plan, Report, StageRun
 from speechmodel_plan.reconcile import Gone, reconcile
 from speechmodel_plan.status import decides_the_same, failed_status
 from speechmodel_plan.task import Owner
 
 from speechmodel_operator.cluster import observe, waiting
-from speechmodel_operator.cluster.api import ACCESSORIES, CLAIMS, DEPLOYMENTS, JOBS, MODELS, SERVICES, Api, Resource
+from speechmodel_operator.cluster.api import CLAIMS, JOBS, MODELS, SERVICES, Api
+from speechmodel_operator.cluster.attempts import attempt
 from speechmodel_operator.cluster.cache import Rehearsal, Runs, WriteNeeded
 from speechmodel_operator.cluster.canary import read_canary
 from speechmodel_operator.cluster.errors import (
     AlreadyExists,
     ClaimSizeRefused,
     ClusterError,
-    Conflict,
-    ManagedTwice,
     NameConflict,
     NoAnswer,
     Refused,
@@ -41,19 +35,18 @@ from speechmodel_operator.cluster.errors import (
 from speechmodel_operator.cluster.events import EventReader
 from speechmodel_operator.cluster.policies import Policies
 from speechmodel_operator.cluster.progress import ProgressReader
+from speechmodel_operator.cluster.servers import Servers
 from speechmodel_operator.cluster.snapshot import Snapshot, read_snapshot, spec_of
 from speechmodel_operator.cluster.status import post_events, write_status
-from speechmodel_operator.cluster.views import Claim, Deployment, Manifest, Model, ObjectView, ViewT
-from speechmodel_operator.cluster.writer import Writer, differs
-from speechmodel_operator.resources import claim, jobs, labels, pod, serving, workers
-from speechmodel_operator.resources.accessories import accessories, service_name
+from speechmodel_operator.cluster.views import Claim, Manifest, Model, ObjectView
+from speechmodel_operator.cluster.writer import Writer
+from speechmodel_operator.resources import claim, jobs, labels, workers
+from speechmodel_operator.resources.accessories import service_name
 from speechmodel_operator.resources.jobs import Images
 from speechmodel_operator.telemetry import Telemetry
 from speechmodel_operator.upgrades import Upgrades
 
 log = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 
 class ClusterEngine:
@@ -72,7 +65,6 @@ class ClusterEngine:
         policies: Policies | None = None,
     ) -> None:
         self._telemetry = telemetry or Telemetry()
-        self._upgrades = upgrades or Upgrades()
         self._policies = policies or Policies(api, None)
         self._known: Api = api
         """Source of the claim, the Deployment and the Services: the API server, or the watches after an event."""
@@ -84,16 +76,9 @@ class ClusterEngine:
         self._events = EventReader(api)
         self._snapshot: Snapshot | None = None
         """The snapshot of the current step, replaced whole."""
-        self._built: tuple[SpeechModelSpec, ModelStatus, pod.Manifest] | None = None
-        """The Deployment that was built last in the current step, and what it was built from."""
         self._purge_failing_since: datetime | None = None
         self._writer = Writer(owner)
-        self._applied_generation: int | None = None
-        """Generation of the Deployment after it was applied last. Later ones are those of an autoscaler."""
-        self._wanted: dict[str, str] = {}
-        """Hash of the Deployment that was wanted last, by component. It was not applied if it was put off or refused."""
-        self._begun: dict[str, tuple[int, ModelStatus]] = {}
-        """Generation and version of a roll-out that had a place, by component, until its Deployment is applied or another is wanted."""
+        self._servers = Servers(owner, images, self._writer, upgrades or Upgrades())
 
     async def react(self) -> timedelta | None:
         """Take a step after an event, as `reconcile` does, on what the watches reported.
@@ -136,10 +121,15 @@ class ClusterEngine:
         event_messages = await self._events.read(self._snapshot, now)
         canary = await read_canary(self._snapshot.canary, self._snapshot.pods, now, event_messages)
         seen = self._snapshot.observed(
-            self._deployment, progress, self._progress.interval, event_messages, now, self._applied_generation, canary
+            self._servers.deployment,
+            progress,
+            self._progress.interval,
+            event_messages,
+            now,
+            self._servers.applied_generation,
+            canary,
         )
-        self._follow(labels.SERVER, self._snapshot.deployment, seen.server)
-        self._follow(labels.CANARY, self._snapshot.canary, canary.server if canary else None)
+        self._servers.follow(self._snapshot, seen.server, canary.server if canary else None)
         return seen
 
     async def apply(self, plan: Plan) -> Done:
@@ -153,24 +143,23 @@ class ClusterEngine:
         if plan.deleting:
             await self._remove(here, plan.stop)
             await self._remove(here, plan.discard)
-            for servers in (here.deployment, here.canary):
-                await self._delete(DEPLOYMENTS, servers)
+            await self._servers.remove(here)
             if plan.abandon_purge:
-                await self._delete(JOBS, here.purge)
+                await self._writer.delete(JOBS, here.purge)
             return Done(purge_refused=await self._purge(here, plan))
         # each on its own: a Job that is rejected, or whose webhook is down, must not keep a server from its replicas, nor the status
         # from being written
-        _, stop_failure = await _attempt(self._remove(here, plan.stop))
-        created, claim_failure = await _attempt(self._ensure_claim(here, plan.claim))
+        _, stop_failure = await attempt(self._remove(here, plan.stop))
+        created, claim_failure = await attempt(self._ensure_claim(here, plan.claim))
         if created is not None:
             self._snapshot = replace(here, claim=created)
             return Done(claim=observe.claim_of(created, self._owner.uid))
-        held, start_failure = await _attempt(self._start(here, plan.start))
+        held, start_failure = await attempt(self._start(here, plan.start))
         # a user waits for the new run, and nobody for this
-        _, discard_failure = await _attempt(self._remove(here, plan.discard))
+        _, discard_failure = await attempt(self._remove(here, plan.discard))
         if start_failure is not None and start_failure.reason is Reason.QUOTA_EXCEEDED and plan.discard:
-            held, start_failure = await _attempt(self._start(here, plan.start))  # a quota of Jobs has room now
-        (problems, put_off), size_failure = await self._ensure_servers(here, plan), None
+            held, start_failure = await attempt(self._start(here, plan.start))  # a quota of Jobs has room now
+        (problems, put_off), size_failure = await self._servers.ensure(here, plan), None
         if claim_failure is not None and claim_failure.reason is Reason.CLAIM_SIZE_REFUSED:  # the stages go on
             claim_failure, size_failure = None, claim_failure
         stages = stop_failure or claim_failure or start_failure
@@ -191,7 +180,8 @@ class ClusterEngine:
         await post_events(api, model, report.events, self._now())
         if not report.finalizer and here.has_finalizer:
             await self._set_finalizer(replace(here, model=model), present=False)
-        self._snapshot = self._built = None  # thousands of models at rest must not keep theirs
+        self._snapshot = None  # thousands of models at rest must not keep theirs
+        self._servers.end_step()
 
     async def report_failure(self, failure: Trouble) -> None:
         """Write a step that failed unexpectedly into the condition Ready; when even that fails, log it."""
@@ -208,12 +198,6 @@ class ClusterEngine:
             log.warning("%s: could not write the status: %s", self._owner, error)
         except Exception:
             log.exception("%s: could not write the status", self._owner)
-
-    def _deployment(self, spec: SpeechModelSpec, served: ModelStatus) -> pod.Manifest:
-        """Return the Deployment of a version. A step needs it twice, and it is the largest object that is made."""
-        if self._built is None or self._built[0] is not spec or self._built[1] != served:
-            self._built = spec, served, serving.deployment(self._images, self._owner, spec, served)
-        return self._built[2]
 
     def _ended_runs(self) -> Runs | None:
         """Return the Jobs and the pods that need not be read again in a step that follows a rehearsal."""
@@ -263,7 +247,7 @@ class ClusterEngine:
 
     async def _remove(self, here: Snapshot, runs: Iterable[Run]) -> None:
         for run in runs:
-            await self._delete(JOBS, here.jobs.get(run.name))
+            await self._writer.delete(JOBS, here.jobs.get(run.name))
 
     async def _ensure_claim(self, here: Snapshot, intent: ClaimIntent | None) -> Claim | None:
         """Create the claim and return it, or make it as it is wanted."""
@@ -315,126 +299,6 @@ class ClusterEngine:
                 f"allowVolumeExpansion, or set {field} to {asked}"
             ) from error
 
-    async def _ensure_servers(self, here: Snapshot, plan: Plan) -> tuple[Failures, bool]:
-        """Apply the Deployment, the Service, the canary and the objects beside them, each on its own. Return the problems, and True if
-        the server is put off.
-        """
-        put_off, deployment = await _attempt(self._ensure_deployment(here, plan))
-        _, service = await _attempt(self._ensure_service(here, plan))
-        beside = []
-        # the pods of a server that is managed twice serve all the same
-        if deployment is not None and deployment.reason is Reason.MANAGED_TWICE:
-            beside.append(deployment)
-            deployment = None
-        # clients go on under the name of a Service that is there
-        if service is not None and (service.reason is Reason.MANAGED_TWICE or self._has_service(here, plan)):
-            beside.append(service)
-            service = None
-        _, canary = await _attempt(self._ensure_canary(here, plan))
-        served = deployment is None and service is None
-        others = await self._ensure_beside(here, plan.serving) if served else None
-        first = next((problem for problem in (*beside, canary, others) if problem is not None), None)
-        return Failures(serving=deployment, service=service, beside=first), bool(put_off)
-
-    def _has_service(self, here: Snapshot, plan: Plan) -> bool:
-        """Return True when the Service of the server that is wanted is there."""
-        return plan.serving is not None and serving.service(self._owner, here.spec)["metadata"]["name"] in here.services
-
-    async def _ensure_deployment(self, here: Snapshot, plan: Plan) -> bool:
-        """Make the Deployment as it is wanted. Return True if that is put off."""
-        intent = plan.serving
-        if plan.keep_servers:
-            return False
-        beside = accessories(self._owner, here.spec) if intent else {}
-        existing = here.accessories or {}
-        for kind in existing.keys() - beside.keys():  # before the Deployment forgets them
-            await self._delete(ACCESSORIES[kind], existing[kind])
-        if intent is None:
-            await self._delete(DEPLOYMENTS, here.deployment)
-            return False
-        current = here.deployment.spec.replicas if here.deployment else None
-        wanted = serving.with_replicas(self._deployment(here.spec, intent.model), here.spec, current)
-        if self._put_off(labels.SERVER, here.deployment, wanted, intent):
-            return True
-        applied = await self._writer.ensure(DEPLOYMENTS, wanted, here.deployment)
-        if applied is not None:
-            self._applied_generation = applied.metadata.generation
-        return False
-
-    def _put_off(
-        self, component: str, existing: Deployment | None, wanted: Manifest, intent: ServingIntent | CanaryIntent
-    ) -> bool:
-        """Return True when a change of a Deployment waits for others that an upgrade of the operator changes.
-
-        One that had a place and was refused needs a place for the next attempt too, although the status no longer says that the change
-        comes from the operator alone.
-        """
-        key, generation = (self._owner.uid, component), self._current().model.metadata.generation
-        self._wanted[component] = serving.applied_hash(wanted)
-        begun = self._begun.get(component) == (generation, intent.model)
-        if (intent.upgrade_only or begun) and existing is not None and differs(existing, wanted):
-            if not self._upgrades.take(key, generation):
-                return True
-            self._begun[component] = generation, intent.model
-            return False
-        self._begun.pop(component, None)
-        self._upgrades.waits_no_more(key)
-        return False
-
-    def _follow(self, component: str, deployment: Deployment | None, server: Server | None) -> None:
-        """Report how a roll-out goes on that may have been waited for."""
-        key, generation = (self._owner.uid, component), self._current().model.metadata.generation
-        applied = deployment.metadata.annotations.get(labels.APPLIED) if deployment is not None else None
-        current = self._wanted.get(component) in (None, applied)
-        if deployment is None or server is None or (server.settled and current):
-            self._upgrades.follow(key, generation, settled=True, mixed=False, replaced=0)
-            return
-        status = deployment.status
-        late = status.observed_generation < deployment.metadata.generation
-        mixed = late or status.replicas != status.updated_replicas
-        # the replicas of an earlier template are no progress, nor is the last replica of a roll-out that has ended
-        replaced = status.updated_replicas if current and not late and not server.steady else 0
-        self._upgrades.follow(key, generation, settled=False, mixed=mixed, replaced=replaced)
-
-    async def _ensure_service(self, here: Snapshot, plan: Plan) -> None:
-        if plan.keep_servers:
-            return
-        name = None
-        if plan.serving is not None:
-            wanted = serving.service(self._owner, here.spec)
-            name = wanted["metadata"]["name"]
-            await self._writer.ensure(SERVICES, wanted, here.services.get(name))
-        for other in (service for found, service in here.services.items() if found != name):
-            await self._delete(SERVICES, other)
-
-    async def _ensure_canary(self, here: Snapshot, plan: Plan) -> None:
-        """Make the Deployment of the canary as it is wanted unless that is put off, or delete it."""
-        intent = plan.canary
-        if intent is None:
-            if not plan.keep_servers:
-                await self._delete(DEPLOYMENTS, here.canary)
-            return
-        wanted = serving.canary(self._images, self._owner, here.spec, intent.model, intent.replicas)
-        if not self._put_off(labels.CANARY, here.canary, wanted, intent):
-            await self._writer.ensure(DEPLOYMENTS, wanted, here.canary)
-
-    async def _ensure_beside(self, here: Snapshot, intent: ServingIntent | None) -> Trouble | None:
-        """Apply the objects beside the Deployment, each on its own, and return the first problem.
-
-        Any answer that is an error is one, such as that of a webhook that is down.
-        """
-        if here.accessories is None:
-            return None
-        troubles = []
-        for kind, wanted in (accessories(self._owner, here.spec) if intent else {}).items():
-            try:
-                await self._writer.ensure(ACCESSORIES[kind], wanted, here.accessories.get(kind))
-            except ClusterError as error:
-                troubles.append(Trouble(_explained(kind, error).reason, str(_explained(kind, error))))
-            except (NameConflict, ManagedTwice) as conflict:
-                troubles.append(Trouble(conflict.reason, str(conflict)))
-        return next(iter(troubles), None)
-
     async def _purge(self, here: Snapshot, plan: Plan) -> Trouble | None:
         """Create the Job that removes published objects. Return the reason if the API server rejects it."""
         if plan.purge is None or here.purge is not None:
@@ -453,10 +317,6 @@ class ClusterEngine:
             # the namespace is being deleted, a policy forbids the Job, or a webhook does not answer
             return Trouble(error.reason, str(error), final=True)
         return None
-
-    async def _delete(self, resource: Resource[ViewT], thing: ViewT | None) -> None:
-        if thing is not None and not thing.deleting:
-            await self._api.delete(resource, thing)
 
     async def _set_finalizer(self, here: Snapshot, *, present: bool) -> Snapshot:
         metadata = here.model.metadata
@@ -479,32 +339,3 @@ def _corrected(model: Model, failure: Trouble) -> bool:
     except InvalidSpec:
         return False
     return True
-
-
-async def _attempt(part: Awaitable[T]) -> tuple[T | None, Trouble | None]:
-    """Return the result of a part of a plan, or the reason why it could not be applied.
-
-    Any answer that is an error is one, such as that of a webhook that is down. After a conflict, the whole step begins again, and
-    an API server that has too much to do is asked for nothing more.
-    """
-    try:
-        return await part, None
-    except Conflict:
-        raise
-    except ClusterError as problem:
-        if problem.status == HTTPStatus.TOO_MANY_REQUESTS:
-            raise
-        return None, Trouble(problem.reason, str(problem))
-    except (NameConflict, ManagedTwice, ClaimSizeRefused) as problem:
-        return None, Trouble(problem.reason, str(problem))
-
-
-def _explained(kind: str, error: ClusterError) -> ClusterError:
-    """Return the error with the remedy, if the operator may not write that kind or the cluster does not have it."""
-    field, value = {"Ingress": ("ingress", "ingress"), "HTTPRoute": ("route", "gatewayAPI")}.get(kind, ("", ""))
-    if field and error.status == 403:
-        remedy = f"install the operator with exposure.{value}, or remove spec.serving.{field}"
-        return Refused(403, f"the operator may not write {kind} objects; {remedy}: {error}")
-    if field and error.status == 404:
-        return Refused(404, f"the cluster has no kind {kind}; install it, or remove spec.serving.{field}")
-    return error

@@ -80,6 +80,11 @@ class Writer:
         name = wanted["metadata"]["name"]
         return await self.unless_refused(resource, name, lambda: self._apply(resource, wanted, existing))
 
+    async def delete(self, resource: Resource[ViewT], existing: ViewT | None) -> None:
+        """Delete an object unless it is gone or being deleted."""
+        if existing is not None and not existing.deleting:
+            await self._current().delete(resource, existing)
+
     async def unless_refused(self, resource: Resource[Any], name: str, write: Callable[[], Awaitable[T]]) -> T:
         """Return the result of a write, unless it was refused a short time ago and nothing that `begin` names has changed since."""
         return await self._refusals.unless_refused(f"{resource.kind} {name}", self._asked, write)
