@@ -72,7 +72,7 @@ def test_a_terminal_without_unicode_gets_the_curves_in_ascii(
     assert "?" not in text and "+" in text and "|" in text
 
 
-@pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf", "1e308", "1e30", "-1e308"])
 def test_values_that_are_no_numbers_are_left_out(
     value: str, state: ModelState, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -89,13 +89,35 @@ def test_a_png_is_written(state: ModelState, tmp_path: Path) -> None:
     assert (tmp_path / "curves").read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_png_goes_to_stdout(state: ModelState, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    write(state, "checkpoints/0000000a", HEADER + ROWS)
+    assert run(state, "espejo", "--png", "-") == 0
+    sys.stdout.flush()
+    assert capfdbinary.readouterr().out.startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("name", ["curves.jpg", "curves.SVG", "curves.pdf", "curves.html"])
+def test_the_name_of_another_kind_is_refused(
+    name: str, state: ModelState, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(state, "checkpoints/0000000a", HEADER + ROWS)
+    assert run(state, "espejo", "--png", str(tmp_path / name)) == 1
+    assert f"{name} is the name of another kind: give curves.png" in capsys.readouterr().err
+    assert not (tmp_path / name).exists()
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         (None, "espejo has not begun to train; `speechmodel status espejo` shows"),
         (HEADER, "no epoch is finished yet"),
-        (f"{HEADER}1,x,y\n", "training.csv is damaged"),
-        ("nothing\n1\n", "training.csv is damaged"),
+        (f"{HEADER}{ROWS}3,x,y\n", "training.csv is damaged: line 4 has y in the column loss"),
+        (f"{HEADER}{ROWS}3,", "training.csv is damaged: line 4 has nothing in the column loss"),
+        (
+            HEADER.replace(",", ";") + ROWS.replace(",", ";"),
+            "training.csv is damaged: line 2 has nothing in the column epoch",
+        ),
+        ("nothing\n1\n", "training.csv is damaged: line 2 has nothing in the column epoch"),
     ],
 )
 def test_nothing_to_draw_is_said(
@@ -118,7 +140,7 @@ def test_a_history_without_a_number_is_reported(
     monkeypatch.chdir(tmp_path)
     write(state, "checkpoints/0000000a", f"{HEADER}1,10,nan,inf,1.0,20.0,nan,nan\n")
     assert run(state, "espejo", *drawn) == 1
-    assert "training.csv can be drawn: all are empty, infinite or NaN" in capsys.readouterr().err
+    assert "training.csv can be drawn: all are empty, infinite, above 1e+09 or NaN" in capsys.readouterr().err
 
 
 def test_an_unknown_model_is_named(state: ModelState, capsys: pytest.CaptureFixture[str]) -> None:

@@ -243,7 +243,7 @@ def status(name: str | None, state: Path) -> int:
 
 @speechmodel.command(epilog=EPILOG)
 @click.argument("name")
-@click.option("--png", metavar="FILE", type=_PATH, help="Write a PNG file instead.")
+@click.option("--png", metavar="FILE", type=_PATH, help="Write a PNG file instead; - is stdout.")
 @_state
 def plot(name: str, png: Path | None, state: Path) -> int:
     """Draw loss, word error rate and learning rate by epoch of the model NAME, also while it trains."""

@@ -2,6 +2,7 @@
 
 import csv
 import math
+import mimetypes
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +19,10 @@ from speechmodel_cli.local.state import known_models
 
 ROWS = 15
 """Height of a chart in the terminal, in lines."""
+LARGEST = 1e9
+"""Values above are left out: only a training that diverges has them, and they would hide all others."""
+_STREAM = Path("-")
+"""Stands for stdout."""
 _MARKERS = "braille", "x"
 """Marker of each curve of a chart."""
 _ASCII_MARKERS = "*", "x"
@@ -39,8 +44,10 @@ _CHARTS = (
 
 
 def plot(folder: Path, name: str, png: Path | None) -> int:
-    """Draw the curves of the newest training of a model. Return 1 when there is nothing to draw."""
+    """Draw the curves of the newest training of a model, in a PNG file if `png` is given. Return 1 when there is nothing to draw."""
     try:
+        if png is not None:
+            _require_png(png)
         epochs = _read(_history(folder, name))
     except (CommandError, LocalError) as error:
         sys.stderr.write(f"{error}\n")
@@ -69,33 +76,52 @@ def _history(folder: Path, name: str) -> Path:
     return max(growing, key=lambda path: path.stat().st_mtime)
 
 
+def _require_png(path: Path) -> None:
+    """Raise CommandError when a PNG does not belong there."""
+    if path == _STREAM:
+        if sys.stdout.isatty():
+            raise CommandError("--png - writes the picture to stdout, which is a terminal: redirect it, or give a file")
+        return
+    kind, _ = mimetypes.guess_type(path)
+    if kind is not None and kind != "image/png":
+        raise CommandError(f"--png writes PNG, and {path.name} is the name of another kind: give {path.stem}.png")
+
+
 def _read(path: Path) -> list[EpochLoss]:
     """Return the epochs. Raises CommandError when there are none, or the file is damaged."""
+    epochs = []
     with path.open(encoding="utf-8", newline="") as file:
+        rows = csv.DictReader(file)
         try:
-            epochs = [
-                EpochLoss.model_validate({key: value or None for key, value in row.items() if key})
-                for row in csv.DictReader(file)
-            ]
-        except (csv.Error, UnicodeDecodeError, ValidationError) as error:
-            raise CommandError(
-                f"{path} is damaged: {str(error).splitlines()[0]}; `speechmodel run` writes it again after an epoch"
-            ) from error
+            for row in rows:
+                epochs.append(EpochLoss.model_validate({key: value or None for key, value in row.items() if key}))
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise _damaged(path, f"line {rows.line_num}: {error}") from error
+        except ValidationError as error:
+            first = error.errors()[0]
+            column, value = first["loc"][0], (row.get(str(first["loc"][0])) or "nothing")
+            raise _damaged(path, f"line {rows.line_num} has {value} in the column {column}") from error
     if not epochs:
         raise CommandError(f"no epoch is finished yet ({path}); try again later")
     if not any(_points(chart, epochs) for chart in _CHARTS):
         raise CommandError(
-            f"no value in {path} can be drawn: all are empty, infinite or NaN; check the log of the training"
+            f"no value in {path} can be drawn: all are empty, infinite, above {LARGEST:g} or NaN; check the log of the training"
         )
     return epochs
 
 
+def _damaged(path: Path, why: str) -> CommandError:
+    return CommandError(f"{path} is damaged: {why}; `speechmodel run` writes it again after an epoch")
+
+
 def _points(chart: _Chart, epochs: list[EpochLoss]) -> dict[str, tuple[list[int], list[float]]]:
-    """Return epochs and values of each curve of a chart that has values. Infinite values and NaN are left out."""
+    """Return epochs and values of each curve of a chart that has values. NaN and values above LARGEST are left out."""
     found = {}
     for name, value_of in chart.curves.items():
         points = [
-            (epoch.epoch, value) for epoch in epochs if (value := value_of(epoch)) is not None and math.isfinite(value)
+            (epoch.epoch, value)
+            for epoch in epochs
+            if (value := value_of(epoch)) is not None and not math.isnan(value) and abs(value) <= LARGEST
         ]
         if points:
             found[name] = [epoch for epoch, _ in points], [value for _, value in points]
@@ -145,4 +171,4 @@ def _save(name: str, epochs: list[EpochLoss], png: Path) -> None:
         axes.set_ylim(bottom=0)
         axes.grid(alpha=0.3)
         axes.legend()
-    figure.savefig(png, format="png", dpi=120)
+    figure.savefig(sys.stdout.buffer if png == _STREAM else png, format="png", dpi=120)
