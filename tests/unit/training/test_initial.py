@@ -98,13 +98,21 @@ def test_sizes_that_differ_are_named_one_by_one(upstream: Path) -> None:
     fresh = fresh_weights(Geometry(20, 3), 7)
     with pytest.raises(InitialCheckpointUnusable) as error:
         read_initial_checkpoint(upstream).weights_for(fresh, "abc", 0)
-    assert "layer_1/weights has the shape [494, 16] instead of [494, 20], layer_1/bias" in str(error.value)
-    assert "and 7 more" in str(error.value)
+    assert (
+        "it has hiddenUnits 16 instead of 20, layer_1/weights has the shape [494, 16] instead of [494, 20], layer_1/bias"
+        in (str(error.value))
+    )
+    assert "and 8 more" in str(error.value)
     assert "raise dropLayers" in str(error.value)
 
 
-def test_a_network_of_bytes_says_which_layers_can_be_used(tmp_path: Path, fresh: dict[str, Array]) -> None:
+@pytest.mark.parametrize("with_alphabet", [False, True])
+def test_a_network_of_bytes_says_which_layers_can_be_used(
+    tmp_path: Path, fresh: dict[str, Array], with_alphabet: bool
+) -> None:
     write_tensors(tmp_path / "best_dev-7", tensors_of(Geometry(16, 255)))
+    if with_alphabet:  # as Coqui writes it
+        (tmp_path / "alphabet.txt").write_bytes(b"".join(bytes([label]) + b"\n" for label in range(1, 256)))
     checkpoint = read_initial_checkpoint(tmp_path)
     with pytest.raises(InitialCheckpointUnusable, match=r"255 labels, the bytes of UTF-8 .* dropLayers: 1 or more"):
         checkpoint.weights_for(fresh, ALPHABET, 0)
@@ -117,13 +125,15 @@ def test_the_best_of_all_runs_of_coqui_is_taken(upstream: Path) -> None:
     assert read_initial_checkpoint(upstream).place == upstream / "best" / "model"
 
 
-def test_an_alphabet_may_have_a_byte_order_mark_and_must_be_utf_8(upstream: Path) -> None:
+def test_an_alphabet_may_have_a_byte_order_mark_and_must_be_utf_8(upstream: Path, fresh: dict[str, Array]) -> None:
     text = (upstream / "alphabet.txt").read_text(encoding="utf-8")
     (upstream / "alphabet.txt").write_text(f"\ufeff{text}", encoding="utf-8")
     assert read_initial_checkpoint(upstream).alphabet == ALPHABET
     (upstream / "alphabet.txt").write_text(f"{text}ñ\n", encoding="iso-8859-1")
+    checkpoint = read_initial_checkpoint(upstream)
     with pytest.raises(InitialCheckpointUnusable, match=r"alphabet\.txt: is not UTF-8; save it as UTF-8"):
-        read_initial_checkpoint(upstream)
+        checkpoint.weights_for(fresh, ALPHABET, 0)
+    assert checkpoint.weights_for(fresh, ALPHABET, 1).keys() == fresh.keys()
 
 
 def test_layer_norm_of_one_network_only_is_named(upstream: Path, fresh: dict[str, Array]) -> None:
@@ -143,7 +153,10 @@ def test_layer_norm_of_one_network_only_is_named(upstream: Path, fresh: dict[str
         ("best-7.index", "it is one file of a checkpoint; give the prefix best-7 instead"),
         ("best-7.data-00000-of-00001", "it is one file of a checkpoint; give the prefix best-7 instead"),
         ("model.tar.gz", "it is not a TensorFlow checkpoint; if it is an archive, unpack it"),
-        ("unpacked", "the folder has no checkpoint .* but its subfolder deepspeech-0.9.3-checkpoint has one; give"),
+        ("unpacked", "the folder has no checkpoint .* but deepspeech-0.9.3-checkpoint has one; give that"),
+        ("languages", "the folder has no checkpoint .* but deep/fr, en, es, ours have some; give one of these"),
+        ("loaded", "the folder has no checkpoint .* but en.tar.gz, an archive to unpack"),
+        ("model", "the folder has no checkpoint .* but output_graph.pbmm, a finished graph"),
     ],
 )
 def test_a_path_without_a_checkpoint_is_named(tmp_path: Path, name: str, message: str) -> None:
@@ -152,6 +165,18 @@ def test_a_path_without_a_checkpoint_is_named(tmp_path: Path, name: str, message
     for file in ("best-7.index", "best-7.data-00000-of-00001", "model.tar.gz"):
         (tmp_path / file).touch()
     (tmp_path / "unpacked" / "deepspeech-0.9.3-checkpoint" / "best_dev-7.index").touch()
+    for file in (
+        "languages/en/best_dev-7.index",
+        "languages/es/train-7.index",
+        "languages/es/._train-8.index",
+        "languages/it/._train-8.index",
+        "languages/deep/fr/deepspeech.index",
+        "languages/ours/step-0000000010/model.index",
+        "loaded/en.tar.gz",
+        "model/output_graph.pbmm",
+    ):
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).touch()
     with pytest.raises(InitialCheckpointUnusable, match=f"{name} cannot be used: {message}.*correct the path"):
         read_initial_checkpoint(tmp_path / name)
 
@@ -171,13 +196,44 @@ def test_weights_that_are_no_numbers_are_named_unless_their_layer_is_dropped(
     assert np.isfinite(checkpoint.weights_for(fresh, ALPHABET, 1)["layer_6/bias"]).all()
 
 
-def test_a_damaged_checkpoint_and_a_wrong_alphabet_are_named(upstream: Path) -> None:
+def test_one_checkpoint_of_any_name_is_taken_and_of_several_one_must_be_given(tmp_path: Path) -> None:
+    write_tensors(tmp_path / "deepspeech", tensors_of(GEOMETRY))
+    assert read_initial_checkpoint(tmp_path).place == tmp_path / "deepspeech"
+    write_tensors(tmp_path / "other", tensors_of(GEOMETRY))
+    with pytest.raises(
+        InitialCheckpointUnusable, match="has several checkpoints: deepspeech, other; give the prefix of one"
+    ):
+        read_initial_checkpoint(tmp_path)
+
+
+def test_the_names_of_another_tool_are_listed(tmp_path: Path) -> None:
+    write_tensors(tmp_path / "train-1", {"h1": np.zeros((4, 4), np.float32), "b1": np.zeros(4, np.float32)})
+    with pytest.raises(
+        InitialCheckpointUnusable, match=r"it lacks .*, and \d more; it has b1, h1; give a checkpoint of DeepSpeech"
+    ):
+        read_initial_checkpoint(tmp_path)
+
+
+def test_a_tensor_of_another_rank_is_named(tmp_path: Path) -> None:
+    write_tensors(tmp_path / "train-1", tensors_of(GEOMETRY) | {"layer_1/bias": np.float32(1)})
+    with pytest.raises(InitialCheckpointUnusable, match=r"layer_1/bias has the shape \[\] instead of"):
+        read_initial_checkpoint(tmp_path)
+
+
+def test_a_wrong_alphabet_is_named_unless_the_output_layer_is_dropped(upstream: Path, fresh: dict[str, Array]) -> None:
     write_alphabet(upstream / "alphabet.txt", ALPHABET[1:])
-    with pytest.raises(InitialCheckpointUnusable, match="layer_6 has 17 outputs, but its alphabet has 15 labels"):
-        read_initial_checkpoint(upstream)
+    with pytest.raises(
+        InitialCheckpointUnusable,
+        match=r"layer_6 has 17 outputs, but its alphabet has 15 labels; correct alphabet\.txt",
+    ):
+        read_initial_checkpoint(upstream).weights_for(fresh, ALPHABET, 0)
+    assert read_initial_checkpoint(upstream).weights_for(fresh, ALPHABET, 1).keys() == fresh.keys()
     (upstream / "alphabet.txt").write_text("a\na\n")
     with pytest.raises(InitialCheckpointUnusable, match=r"alphabet\.txt: has no labels or a label twice"):
-        read_initial_checkpoint(upstream)
+        read_initial_checkpoint(upstream).weights_for(fresh, ALPHABET, 0)
+
+
+def test_a_damaged_checkpoint_is_named(upstream: Path) -> None:
     data = upstream / "best_dev-70.data-00000-of-00001"
     data.write_bytes(data.read_bytes()[:1000])
     with pytest.raises(InitialCheckpointUnusable, match="best_dev-70 cannot be used: it is damaged"):

@@ -17,7 +17,7 @@ from speechmodel_stagekit.alphabet import read_alphabet
 
 from speechmodel_training.checkpoints import UnreadableCheckpoint, by_dev_loss, bytes_difference, read_state
 from speechmodel_training.coqui.state import BEST
-from speechmodel_training.errors import InitialCheckpointUnusable
+from speechmodel_training.errors import InitialCheckpointUnusable, some_of
 from speechmodel_training.learner import average_of
 from speechmodel_training.network import CELL, GAMMA, Array, Geometry
 
@@ -27,6 +27,20 @@ LAYERS = ("layer_2", "layer_3", CELL, "layer_5", "layer_6")
 """Layers that can be dropped. dropLayers counts from the last one, as drop_source_layers in DeepSpeech."""
 OUTPUT = "layer_6"
 _UPSTREAM = re.compile(r"([^.].*)-(\d+)\.index")
+_BYTES = 255
+"""Labels of bytes_output_mode. The alphabet.txt that Coqui writes for them is not UTF-8."""
+_KINDS = {
+    ".pb": "a finished graph",
+    ".pbmm": "a finished graph",
+    ".tflite": "a finished graph",
+    ".gz": "an archive",
+    ".tgz": "an archive",
+    ".xz": "an archive",
+    ".zip": "an archive",
+    ".tar": "an archive",
+}
+"""Other files that people have of a model, by the end of the name."""
+_STEP = re.compile(r"(?:step|best)-")
 _PART = re.compile(r"(.+)\.(?:index|meta|data-\d+-of-\d+)")
 """A file of a checkpoint, and the prefix."""
 
@@ -41,6 +55,8 @@ class InitialCheckpoint:
     """By their names in a checkpoint. The averages, if the checkpoint has them."""
     alphabet: tuple[str, ...] | None
     """Labels in order. None if nothing beside the checkpoint names them."""
+    alphabet_problem: str = ""
+    """Why the alphabet beside the checkpoint does not say what the outputs are. Empty if it does, or if there is none."""
 
     @property
     def hidden_units(self) -> int:
@@ -63,9 +79,14 @@ class InitialCheckpoint:
         kept = [name for name in fresh if not name.startswith(tuple(f"{layer}/" for layer in dropped))]
         mixed = {**fresh}
         differences = []
+        if self.hidden_units != (units := len(fresh["layer_1/bias"])):
+            differences.append(f"it has hiddenUnits {self.hidden_units} instead of {units}")
         if f"{OUTPUT}/bias" in kept and self.alphabet is None:
-            difference = bytes_difference(len(self.weights[f"{OUTPUT}/bias"]), len(alphabet))
-            differences = [difference] if difference else []
+            if difference := bytes_difference(len(self.weights[f"{OUTPUT}/bias"]), len(alphabet)):
+                differences.append(difference)
+            elif self.alphabet_problem:
+                advice = f"correct {ALPHABET} in its folder, or leave out the output layer with dropLayers: 1"
+                raise InitialCheckpointUnusable(self.place, [self.alphabet_problem], advice)
         for name in kept:
             if name not in self.weights:
                 differences.append(f"{name} is missing")
@@ -119,14 +140,21 @@ def read_initial_checkpoint(path: Path) -> InitialCheckpoint:
         weights = {name: np.asarray(reader.get_tensor(best[name]), np.float32) for name in names}
     except (tf.errors.OpError, IndexError, ValueError, RuntimeError) as error:  # the reader raises all of them
         raise InitialCheckpointUnusable(place, [f"it is damaged: {error}"]) from error
-    if missing := sorted(set(Geometry(1, 1).weight_shapes()) - set(weights)):
-        raise InitialCheckpointUnusable(place, [f"{name} is missing" for name in missing])
-    checkpoint = InitialCheckpoint(place, weights, _alphabet(place.parent))
-    classes = len(weights[f"{OUTPUT}/bias"])
-    if checkpoint.alphabet is not None and len(checkpoint.alphabet) + 1 != classes:
-        labels = f"{OUTPUT} has {classes} outputs, but its alphabet has {len(checkpoint.alphabet)} labels"
-        raise InitialCheckpointUnusable(place, [labels])
-    return checkpoint
+    shapes = Geometry(1, 1).weight_shapes()
+    if missing := sorted(set(shapes) - set(weights)):
+        raise InitialCheckpointUnusable(
+            place,
+            [f"it lacks {some_of(missing)}; it has {some_of(sorted(found)) or 'nothing'}"],
+            "give a checkpoint of DeepSpeech 0.9, Coqui STT or a SpeechModel",
+        )
+    if wrong := [
+        _difference(name, weights[name], np.zeros(shape))
+        for name, shape in shapes.items()
+        if weights[name].ndim != len(shape)
+    ]:
+        raise InitialCheckpointUnusable(place, wrong)
+    alphabet, problem = _alphabet(place.parent, len(weights[f"{OUTPUT}/bias"]))
+    return InitialCheckpoint(place, weights, alphabet, problem)
 
 
 def _prefix(path: Path) -> Path:
@@ -140,15 +168,35 @@ def _prefix(path: Path) -> Path:
         return _best_of([index.parent for index in ours]) / "model"
     if (path / BEST / "model.index").is_file():  # of all runs of Coqui, while its own best_dev is that of the last one
         return path / BEST / "model"
-    indexes = [(match, file) for file in path.glob("*.index") if (match := _UPSTREAM.fullmatch(file.name))]
-    if not indexes:
-        below = sorted({file.parent.name for file in path.glob("*/*.index") if _UPSTREAM.fullmatch(file.name)})
-        but = f", but its subfolder {below[0]} has one; give {below[0]}" if below else ""
+    names = [file.name for file in path.glob("*.index") if not file.name.startswith(".")]
+    numbered = [(match, path / name) for name in names if (match := _UPSTREAM.fullmatch(name))]
+    if numbered:
+        _, newest = max(numbered, key=lambda found: (found[0][1].startswith("best_dev"), int(found[0][2])))
+        return newest.with_suffix("")
+    if len(names) == 1:
+        return (path / names[0]).with_suffix("")
+    if names:
+        prefixes = ", ".join(sorted(name.removesuffix(".index") for name in names))
         raise InitialCheckpointUnusable(
-            path, [f"the folder has no checkpoint (step-*, best_dev-*.index or *.index){but}"]
+            path, [f"the folder has several checkpoints: {prefixes}"], "give the prefix of one"
         )
-    _, newest = max(indexes, key=lambda found: (found[0][1].startswith("best_dev"), int(found[0][2])))
-    return newest.with_suffix("")
+    raise InitialCheckpointUnusable(path, [f"the folder has no checkpoint (files that end in .index){_beside(path)}"])
+
+
+def _beside(path: Path) -> str:
+    """Return what a folder has instead of a checkpoint, for a message."""
+    below = {
+        file.parent for pattern in ("*/*.index", "*/*/*.index") for file in path.glob(pattern) if file.name[0] != "."
+    }
+    # the folders of one lineage or of one training by Coqui are one place
+    below = {folder.parent if _STEP.match(folder.name) or folder.name == BEST else folder for folder in below}
+    if folders := sorted(str(folder.relative_to(path)) for folder in below if not folder.name.startswith(".")):
+        one = len(folders) == 1
+        return f", but {some_of(folders)} {'has one' if one else 'have some'}; give {'that' if one else 'one of these'}"
+    for file in sorted(path.iterdir()):
+        if kind := _KINDS.get(file.suffix.lower()):
+            return f", but {file.name}, {kind}{'' if kind.endswith('graph') else ' to unpack'}"
+    return ""
 
 
 def _no_folder(path: Path) -> str:
@@ -171,23 +219,25 @@ def _best_of(folders: Sequence[Path]) -> Path:
     return next(iter(by_dev_loss(states)), folders[-1])
 
 
-def _alphabet(folder: Path) -> tuple[str, ...] | None:
-    if (folder / "state.json").is_file():
-        try:
-            return read_state(folder).facts.alphabet
-        except UnreadableCheckpoint as error:
-            raise InitialCheckpointUnusable(folder, [str(error)]) from error
-    if (folder / ALPHABET).is_file():
-        try:
-            return read_alphabet(folder / ALPHABET)
-        except ValueError as error:
-            raise InitialCheckpointUnusable(folder, [str(error)]) from error
-    log.warning(
-        "%s has no %s, so the checkpoint is assumed to have the dataset's labels; add the file if it has others",
-        folder,
-        ALPHABET,
-    )
-    return None
+def _alphabet(folder: Path, outputs: int) -> tuple[tuple[str, ...] | None, str]:
+    """Return the alphabet in a folder, and why it cannot be that of so many outputs."""
+    try:
+        if (folder / "state.json").is_file():
+            alphabet = read_state(folder).facts.alphabet
+        elif (folder / ALPHABET).is_file():
+            alphabet = read_alphabet(folder / ALPHABET)
+        else:
+            log.warning(
+                "%s has no %s, so the checkpoint is assumed to have the dataset's labels; add the file if it has others",
+                folder,
+                ALPHABET,
+            )
+            return None, ""
+    except (UnreadableCheckpoint, ValueError) as error:
+        return None, "" if outputs == _BYTES + 1 else str(error)
+    if len(alphabet) + 1 != outputs:
+        return None, f"{OUTPUT} has {outputs} outputs, but its alphabet has {len(alphabet)} labels"
+    return alphabet, ""
 
 
 def _difference(name: str, theirs: npt.NDArray[np.generic], ours: npt.NDArray[np.generic]) -> str:
