@@ -2,7 +2,8 @@
 
 {"epochs": [[training loss, dev loss], ...], "then": what it does after them, "unreadable": names of checkpoints}
 
-A checkpoint contains the number of epochs that are in its weights. The flags of each call are appended to `calls`.
+A third number of an epoch is the rate to which it reduces the learning rate on a plateau, which takes it back to its best
+checkpoint. A checkpoint contains the number of epochs that are in its weights. The flags of each call are appended to `calls`.
 """
 
 import json
@@ -53,11 +54,11 @@ folder.mkdir(exist_ok=True)
 (folder / "alphabet.txt").write_bytes(Path(flags["alphabet_config_path"]).read_bytes())
 done, step = (0, 0) if flags["load_train"] == "init" else load("last")
 steps = (len(Path(flags["train_files"]).read_text().splitlines()) - 1) // int(flags["train_batch_size"])
-best = float("inf")
+best, best_at = float("inf"), (done, step)
 for epoch in range(int(flags["epochs"])):
     if epoch == len(plan["epochs"]):
         break
-    loss, dev_loss = plan["epochs"][epoch]
+    loss, dev_loss, *reduced = plan["epochs"][epoch]
     done, step = done + 1, step + steps
     print(f"I Training epoch {epoch}...")
     print(f"I Finished training epoch {epoch} - loss: {loss:f}")
@@ -65,9 +66,12 @@ for epoch in range(int(flags["epochs"])):
     if dev_loss is not None:
         print(f"I Finished validating epoch {epoch} on {flags['dev_files']} - loss: {dev_loss:f}")
         if dev_loss < best:
-            best = dev_loss
+            best, best_at = dev_loss, (done, step)
             saved = save(f"best_dev-{step}", done, "best_dev_checkpoint")
             print(f"I Saved new best validating model with loss {best:f} to: {saved}")
+    for rate in reduced:
+        print(f"I Encountered a plateau, reducing learning rate to {rate}")
+        done, step = best_at
     if plan.get("then") == "stops early" and epoch + 1 == len(plan["epochs"]):
         print("I Early stop triggered as the loss did not improve the last 2 epochs")
         break

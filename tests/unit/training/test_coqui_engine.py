@@ -1,5 +1,6 @@
 """The stage program for the engine CoquiSTT, on a program that behaves as Coqui does (fake_coqui.py)."""
 
+import csv
 import errno
 import json
 import math
@@ -28,7 +29,7 @@ from support.waiting import STALLED_SECONDS, until
 from .conftest import Row, Workspace
 
 FAKE = Path(__file__).with_name("fake_coqui.py")
-Losses = list[tuple[float, float | None]]
+Losses = list[tuple[float, float | None] | tuple[float, float, float]]
 
 
 class Coqui:
@@ -111,6 +112,25 @@ def test_the_best_checkpoint_of_all_runs_is_exported(coqui: Coqui) -> None:
     assert (output.epoch, output.exported_epoch, output.trained_epochs) == (4, 2, 2)
     assert coqui.workspace.graph("33333333").read_text() == "weights after 2 epochs"
     assert coqui.flag("load_train") == "last" and coqui.flag("epochs") == "2", "its epochs are those of a run"
+
+
+def test_a_reduced_learning_rate_is_recorded_also_after_a_restart(coqui: Coqui) -> None:
+    def rates() -> list[float]:
+        rows = csv.DictReader((coqui.workspace.lineage / "training.csv").read_text().splitlines())
+        return [float(row["learning_rate"]) for row in rows]
+
+    hyperparameters = {"hiddenUnits": 32, "batchSize": 5, "learningRate": 0.001}
+    changes: dict[str, Any] = {"hyperparameters": hyperparameters, "reduceOnPlateau": {"patience": 1}}
+    coqui.train([(5, 4), (5, 5, 0.0005), (5, 5)], maxEpochs=3, **changes)
+    assert rates() == [0.001, 0.001, 0.0005]
+    coqui.train([(3, 3), (3, 4, 0.00025)], key="33333333", maxEpochs=5, **changes)
+    assert coqui.flag("force_initialize_learning_rate") == "false"
+    assert rates() == [0.001, 0.001, 0.0005, 0.0005, 0.0005]
+    coqui.train([(3, 3)], key="44444444", maxEpochs=6, **changes)
+    assert rates()[-1] == 0.0005, "the checkpoint of the last epoch is from before the reduction"
+    changes["hyperparameters"] = hyperparameters | {"learningRate": 0.002}
+    coqui.train([(3, 3)], key="55555555", maxEpochs=7, **changes)
+    assert rates()[-1] == 0.002
 
 
 def test_the_best_checkpoint_is_kept_when_coqui_is_ahead_of_its_log(

@@ -126,6 +126,9 @@ class Epochs:
             point_to(self._folder, checkpoint)
             self._step = self.state.best_step if checkpoint == BEST_NAME else step_of(checkpoint)
             ends = ends | {checkpoint: self.state.epoch}
+        self._rate = self._settings.learning_rate
+        if checkpoint and not set_rate:
+            self._rate = self.state.rates.get(checkpoint, self.state.rate or self._rate)
         self._write(learning_rate=self._settings.learning_rate, ends=ends)
         flags = train_flags(
             self._document,
@@ -190,8 +193,15 @@ class Epochs:
             clips_per_second=round(self._steps * self._batch_size / max(self._seconds, 1e-3), 1),
             learning_rate=self._rate,
         )
-        ends = self.state.ends | {name: epoch} | ({BEST_NAME: epoch} if best else {})
-        self._write(history=(*self.state.history, record), ends=ends, stopped_early=stopped_early, **best)
+        saved = {name: epoch} | ({BEST_NAME: epoch} if best else {})
+        self._write(
+            history=(*self.state.history, record),
+            ends=self.state.ends | saved,
+            rates=self.state.rates | dict.fromkeys(saved, self._rate),
+            rate=self._reduced_to or self._rate,
+            stopped_early=stopped_early,
+            **best,
+        )
         if self._reduced_to is not None:
             log.info("the dev loss is on a plateau: Coqui went back to step %d, its best one", self._best_of_run[1])
             self._rate, self._reduced_to, self._step = self._reduced_to, None, self._best_of_run[1]

@@ -45,6 +45,10 @@ class CoquiState(Document):
     """True when Coqui stopped early in the training for that key."""
     learning_rate: float | None = None
     """Learning rate that Coqui was last started with."""
+    rate: float | None = None
+    """Learning rate after the last finished epoch: that of the setting, or a reduced one. None in states from before it was kept."""
+    rates: dict[str, float] = {}
+    """Learning rates in the checkpoints of `ends`, by name."""
     ends: dict[str, int] = {}
     """Finished epochs of the checkpoints at the end of an epoch, and of those that were continued, by name."""
     best_epoch: int = 0
