@@ -136,7 +136,14 @@ class ClusterEngine:
         event_messages = await self._events.read(self._snapshot, now)
         canary = await read_canary(self._snapshot.canary, self._snapshot.pods, now, event_messages)
         seen = self._snapshot.observed(
-            self._deployment, progress, self._progress.interval, event_messages, now, self._applied_generation, canary
+            self._deployment,
+            progress,
+            self._progress.interval,
+            event_messages,
+            now,
+            self._applied_generation,
+            canary,
+            self._images.ca_bundle,
         )
         self._follow(labels.SERVER, self._snapshot.deployment, seen.server)
         self._follow(labels.CANARY, self._snapshot.canary, canary.server if canary else None)
