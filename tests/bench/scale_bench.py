@@ -35,8 +35,9 @@ from speechmodel_api.spec import SpeechModelSpec
 from speechmodel_api.status import SpeechModelStatus
 from speechmodel_operator.__main__ import images_of
 from speechmodel_operator.resources import labels
+from speechmodel_operator.resources.policies import policies
 from speechmodel_operator.resources.serving import applied_hash, deployment, service
-from speechmodel_operator.settings import Settings
+from speechmodel_operator.settings import PolicySettings, Settings
 from speechmodel_plan.task import Owner
 from support import built
 from support.api_server import TOKEN, ControlPlane
@@ -50,6 +51,9 @@ PER_NAMESPACE = 100
 """Models in a namespace, as those of a team or of some users."""
 GROUP, BATCH = "/apis/speechops.dev/v1alpha1", "/apis/batch/v1"
 JOBS = f"{BATCH}/namespaces/default/jobs"
+NETWORKING = "/apis/networking.k8s.io/v1"
+POLICIES = PolicySettings(name="bench", namespace="default", operatorLabels={"app": "bench"})
+"""Those that the chart creates by default, without an owner."""
 APPS, CORE = "/apis/apps/v1/namespaces/default", "/api/v1/namespaces/default"
 STORED = {
     f"{GROUP}/namespaces/default/speechmodels": "speechops.dev/speechmodels",
@@ -118,6 +122,7 @@ class Operator:
     def start(self) -> None:
         """Start it."""
         given = {"LIVENESS_PORT": "0", "METRICS_PORT": str(self.port), "LOG_LEVEL": "WARNING"}
+        given["NETWORK_POLICIES"] = POLICIES.model_dump_json(by_alias=True)
         environment = os.environ | {f"SPEECHMODEL_{name}": value for name, value in given.items()}
         with self._log.open("ab") as log:
             self.process = psutil.Popen(
@@ -190,7 +195,10 @@ async def _measure(plane: ControlPlane, folder: Path, asked: argparse.Namespace)
             job = next(thing for _, thing in stored if thing["kind"] == "Job")
             operator.stop()
             for number in range(0, max(asked.models, asked.burst), PER_NAMESPACE):
-                await client.send("POST", "/api/v1/namespaces", {"metadata": {"name": _namespace(number)}})
+                namespace = _namespace(number)
+                await client.send("POST", "/api/v1/namespaces", {"metadata": {"name": namespace}})
+                for policy in policies(POLICIES, namespace, ""):
+                    await client.send("POST", f"{NETWORKING}/namespaces/{namespace}/networkpolicies", policy)
             await _populate(plane, client, stored, asked.models)
             bare = await _bare_jobs(client, job, asked.burst)
             operator.start()

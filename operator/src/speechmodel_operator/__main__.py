@@ -29,6 +29,7 @@ from speechmodel_operator.endpoints import endpoints
 from speechmodel_operator.garbage import search_at_intervals, search_seldom
 from speechmodel_operator.lease import Lease, LeaseLost
 from speechmodel_operator.resources.jobs import Images
+from speechmodel_operator.resources.pod import CaBundle
 from speechmodel_operator.selected_namespaces import follow_namespaces
 from speechmodel_operator.settings import PREFIX, Settings, SettingsError
 from speechmodel_operator.supervisor import Supervisor
@@ -63,6 +64,7 @@ async def operate(settings: Settings) -> None:
 
 def images_of(settings: Settings) -> Images:
     """Return the images of the Jobs and servers, and what their containers get from the settings."""
+    config_map = settings.ca_bundle_config_map
     return Images(
         settings.image_pipeline,
         settings.image_training,
@@ -72,6 +74,7 @@ def images_of(settings: Settings) -> Images:
         settings.image_pull_secrets,
         settings.log_format,
         tuple((name, os.environ[name]) for name in PASSED_ON if os.environ.get(name)) if provider() else (),
+        CaBundle(config_map, settings.ca_bundle_key) if config_map else None,
     )
 
 

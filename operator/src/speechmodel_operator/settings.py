@@ -65,6 +65,11 @@ class Settings(BaseSettings):
     """Pull policy of these images. Always is useful only with tags that move."""
     image_pull_secrets: Annotated[tuple[str, ...], NoDecode] = ()
     """Names of Secrets for pulling these images, separated by commas. They must exist in the namespace of each SpeechModel."""
+    ca_bundle_config_map: str = ""
+    """Name of the ConfigMap with the CAs that pods trust when they call an S3 service. It must exist in the namespace of each
+    SpeechModel. Empty means the public CAs."""
+    ca_bundle_key: str = "trust-bundle.pem"
+    """Key of the ConfigMap with the certificates in PEM."""
     namespaces: Annotated[tuple[str, ...], NoDecode] = ()
     """Namespaces to watch, separated by commas; empty means all. With namespaces given, Roles in them are enough."""
     namespace_selector: str = ""

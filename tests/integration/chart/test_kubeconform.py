@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from speechmodel_api.status import ModelStatus
 from speechmodel_operator.resources import jobs, serving
 from speechmodel_operator.resources.accessories import accessories
 from speechmodel_operator.resources.jobs import Images
+from speechmodel_operator.resources.pod import CaBundle
 from speechmodel_operator.resources.policies import policies
 from speechmodel_operator.settings import PolicyOwner, PolicySettings
 from support import built
@@ -22,7 +24,10 @@ from support.world import OWNER, World
 
 pytestmark = pytest.mark.slow
 
-IMAGES = Images("pipeline:1", "training:1", "coqui:1", "inference:1", "IfNotPresent", ("regcred",))
+IMAGES = replace(
+    Images("pipeline:1", "training:1", "coqui:1", "inference:1", "IfNotPresent", ("regcred",)),
+    ca_bundle=CaBundle("cas", "ca.crt"),
+)
 NOT_OF_KUBERNETES = (
     "CustomResourceDefinition,ServiceMonitor,PodMonitor,PrometheusRule,HTTPRoute,ScaledObject,Kustomization"
 )

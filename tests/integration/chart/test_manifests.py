@@ -1,6 +1,8 @@
 """The manifests of the chart: restricted pods, small roles, and settings that the operator knows."""
 
 import pytest
+from speechmodel_operator.__main__ import images_of
+from speechmodel_operator.resources.pod import CaBundle
 from speechmodel_operator.settings import PREFIX, PolicySettings, Settings
 from speechmodel_plan.names import retrain_account
 from support.helm_chart import NAME, NAMESPACE, Helm, Object, of_kind, operator_pod, rules
@@ -121,7 +123,7 @@ def test_a_pods_own_labels_and_annotations_do_not_replace_those_that_find_it(hel
 
 def test_the_operators_settings_are_all_set_and_all_known(helm: Helm, monkeypatch: pytest.MonkeyPatch) -> None:
     values = {"watchNamespaces": ["a", "b"], "logLevel": "DEBUG", "progressSeconds": 2.5, "watchSeconds": 30}
-    values |= {"serverUpgradesAtOnce": 1_000_000}
+    values |= {"serverUpgradesAtOnce": 1_000_000, "caBundle": {"configMapName": "cas", "key": "ca.crt"}}
     (container,) = operator_pod(helm.manifests(values))["spec"]["containers"]
     environment = {entry["name"]: entry["value"] for entry in container["env"]}
     assert set(environment) == {PREFIX + name.upper() for name in Settings.model_fields}
@@ -131,6 +133,9 @@ def test_the_operators_settings_are_all_set_and_all_known(helm: Helm, monkeypatc
     assert settings.namespaces == ("a", "b")
     assert (settings.progress_seconds, settings.watch_seconds) == (2.5, 30)
     assert settings.server_upgrades_at_once == 1_000_000
+    assert images_of(settings).ca_bundle == CaBundle("cas", "ca.crt")
+    monkeypatch.delenv("SPEECHMODEL_CA_BUNDLE_CONFIG_MAP")
+    assert images_of(Settings()).ca_bundle is None
     assert settings.network_policies == policies_of(helm, values)
     monkeypatch.setenv("SPEECHMODEL_NETWORK_POLICIES", "")
     assert Settings.from_environment().network_policies is None

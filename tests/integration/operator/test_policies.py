@@ -212,7 +212,7 @@ def test_without_the_permission_it_is_said_once_and_asked_ever_more_seldom(
 
 @pytest.mark.parametrize("operator", [LISTED], indirect=True)
 def test_with_namespaces_given_the_role_of_each_owns_its_policies(
-    operator: Operator, there: Kubectl, helm: Helm
+    there: Kubectl, operator: Operator, helm: Helm
 ) -> None:
     keep(operator, settings_of(helm, LISTED), lambda keeper: keeper.after(0))
     role = there.get("role", f"{NAME}-net")

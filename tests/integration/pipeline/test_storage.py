@@ -5,8 +5,9 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path, PurePosixPath
 from typing import NoReturn
 
@@ -39,6 +40,7 @@ from support.ports import free_port
 from support.programs import Ended, run_program
 from support.seaweed import READER, WRITER, Seaweed
 from support.signing_keys import KeyPair, key_pair
+from support.tls import tls
 from support.workspaces import BASE, DATA, TRAIN, VERSION, Workspace, make_workspace
 
 from .conftest import BUCKET
@@ -145,6 +147,50 @@ def test_a_version_is_named_by_its_content_and_names_all_that_a_server_needs(
     assert s3.client().head_object(Bucket=BUCKET, Key=f"{folder}/{VERSION}/report.html")["ContentType"] == "text/html"
     head = s3.client().head_object(Bucket=BUCKET, Key=f"{folder}/output_graph.pbmm")
     assert head["Metadata"] == {"sha256": publishing.model_sha256}
+
+
+def test_a_service_with_a_certificate_of_a_private_ca_is_used_with_that_ca_alone(
+    publishing: PublishInput, s3: Seaweed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(work: Callable[[], object]) -> str:
+        with pytest.raises(TryAgain) as caught:
+            work()
+        return str(caught.value)
+
+    monkeypatch.setattr(fetch_module, "PAUSES", ())
+    expired = tmp_path / "expired"
+    expired.mkdir()
+    with tls(s3.endpoint, tmp_path) as service:
+        target = S3Location(bucket=BUCKET, endpoint=service.endpoint)
+        task = publishing.model_copy(update={"target": target})
+        message = refused(lambda: publish(task))
+        assert f"bucket {BUCKET} at {service.endpoint}: SSL validation failed" in message
+        assert (
+            "set caBundle of the operator's chart to a ConfigMap with that CA; in a local run, set AWS_CA_BUNDLE"
+            in message
+        )
+        assert written_at(s3, publishing.base) == {}
+
+        monkeypatch.setenv("AWS_CA_BUNDLE", str(service.ca))
+        output = publish(task)
+        fetch(fetching(output, target, tmp_path / "fetched"))
+        fetched = (tmp_path / "fetched" / "output_graph.pbmm").read_bytes()
+        assert hashlib.sha256(fetched).hexdigest() == publishing.model_sha256
+        elsewhere = target.model_copy(update={"endpoint": service.endpoint.replace("localhost", "127.0.0.1")})
+        again = fetching(output, elsewhere, tmp_path / "again")
+        assert "correct publish.s3.endpoint to a name that the certificate has" in refused(lambda: fetch(again))
+
+        again = fetching(output, target, tmp_path / "again")
+        monkeypatch.setenv("AWS_CA_BUNDLE", str(tmp_path / "absent.pem"))
+        assert f"must be in {tmp_path / 'absent.pem'}, which AWS_CA_BUNDLE names" in refused(lambda: fetch(again))
+        monkeypatch.delenv("AWS_CA_BUNDLE")
+        assert "set caBundle of the operator's chart" in refused(lambda: fetch(again))
+        removal = PurgeInput(target=target, base=publishing.base)
+        assert "set caBundle of the operator's chart" in refused(lambda: purge(removal))
+    with tls(s3.endpoint, expired, valid=timedelta(days=-1)) as service:
+        monkeypatch.setenv("AWS_CA_BUNDLE", str(service.ca))
+        again = fetching(output, S3Location(bucket=BUCKET, endpoint=service.endpoint), tmp_path / "again")
+        assert "renew the certificate of the S3 service" in refused(lambda: fetch(again))
 
 
 def test_the_network_of_the_confidences_of_free_text_is_published_and_fetched(

@@ -177,6 +177,15 @@ def test_nothing_is_served_unless_asked_for_here(tmp_path: Path) -> None:
     assert serving.replicas == 1
 
 
+async def test_a_file_of_cas_is_found_from_the_folders_of_programs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("AWS_CA_BUNDLE", "certs/ca.pem")
+    access = await ManifestStore(local(tmp_path).spec.publish.s3).open()
+    assert access.environment["AWS_CA_BUNDLE"] == str(tmp_path / "certs" / "ca.pem")
+
+
 def test_a_secret_stands_for_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = ManifestStore(local(tmp_path).spec.publish.s3)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "id")

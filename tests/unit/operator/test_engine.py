@@ -28,7 +28,7 @@ from speechmodel_operator.cluster.policies import Policies
 from speechmodel_operator.cluster.snapshot import read_snapshot
 from speechmodel_operator.cluster.views import Claim, Deployment, Job, Manifest, Model, ObjectView, Pod, Service
 from speechmodel_operator.resources import labels
-from speechmodel_operator.resources.pod import STAGE_CONTAINER
+from speechmodel_operator.resources.pod import STAGE_CONTAINER, CaBundle, settings_hashes
 from speechmodel_operator.resources.workers import JOB_NAME
 from speechmodel_operator.telemetry import Telemetry
 from speechmodel_operator.upgrades import PATIENCE_SECONDS, Upgrades
@@ -422,6 +422,13 @@ class New:
 
 def engine_of(server: New) -> ClusterEngine:
     return ClusterEngine(cast(Api, server), IMAGES, OWNER, progress_interval=timedelta(seconds=60))
+
+
+async def test_the_cas_of_the_platform_are_among_the_settings_of_jobs() -> None:
+    trusting, interval = replace(IMAGES, ca_bundle=CaBundle("cas", "ca.crt")), timedelta(seconds=60)
+    seen = await ClusterEngine(cast(Api, New()), trusting, OWNER, progress_interval=interval).observe()
+    assert seen is not None
+    assert seen.settings == settings_hashes(seen.spec, trusting.ca_bundle) != settings_hashes(seen.spec)
 
 
 async def test_policies_are_asked_for_before_anything_is_created() -> None:

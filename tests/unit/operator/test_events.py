@@ -66,6 +66,7 @@ CREATED: list[Said] = [
     ("FailedCreate", f"(combined from similar events): Error creating: {QUOTA}", "2026-01-01T00:02:00Z"),
     ("Suspended", "Job suspended", "2026-01-01T00:03:00Z"),
 ]
+WITHOUT_CAS = 'MountVolume.SetUp failed for volume "ca-bundle" : configmap references non-existent config key: ca.crt'
 WITHOUT_KEYS = 'MountVolume.SetUp failed for volume "api-keys" : secret "keys" not found'
 SUMMARY = "Unable to attach or mount volumes: unmounted volumes=[api-keys]: context deadline exceeded"
 
@@ -120,6 +121,11 @@ async def test_the_name_of_a_rejected_pod_which_changes_with_each_attempt_is_lef
             'configmap "ca" not found',
         ),
         (
+            [("FailedMount", WITHOUT_CAS, "09:00")],
+            "CredentialsMissing",
+            f"{WITHOUT_CAS}; caBundle of the operator's chart names this ConfigMap and its key, which must exist in this namespace",
+        ),
+        (
             [("FailedMount", WITHOUT_KEYS, "01:00"), ("FailedAttachVolume", "Multi-Attach error for volume", "09:50")],
             "VolumePending",
             "Multi-Attach error",
@@ -134,7 +140,17 @@ async def test_the_name_of_a_rejected_pod_which_changes_with_each_attempt_is_lef
         ([("Pulling", "Pulling image", "09:50")], "VolumePending", f"kubectl describe pod {NAME}-x"),
         ([], "VolumePending", f"kubectl describe pod {NAME}-x"),
     ],
-    ids=["secret", "config map", "created since", "with another volume", "summary", "network", "others", "none"],
+    ids=[
+        "secret",
+        "config map",
+        "bundle of CAs",
+        "created since",
+        "with another volume",
+        "summary",
+        "network",
+        "others",
+        "none",
+    ],
 )
 async def test_a_pod_whose_volumes_are_not_mounted_says_which_secret_is_missing(
     found: list[tuple[str, str, str]], reason: str, words: str

@@ -1,6 +1,7 @@
 """Promises that the builders keep whatever the spec says."""
 
 import json
+from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -16,7 +17,7 @@ from speechmodel_api.stages.train import TrainInput
 from speechmodel_api.status import ModelStatus
 from speechmodel_operator.resources import jobs, labels, serving
 from speechmodel_operator.resources.jobs import Images
-from speechmodel_operator.resources.pod import settings_hashes
+from speechmodel_operator.resources.pod import CaBundle, settings_hashes
 from speechmodel_plan import names
 from speechmodel_plan.observed import Claim
 from speechmodel_plan.records import Records
@@ -167,6 +168,61 @@ def test_resources_of_stages_replace_no_training() -> None:
     world.edit(training__stageResources=BOUNDED)
     after = settings_hashes(SpeechModelSpec.model_validate(world.spec))
     assert {stage for stage in before if before[stage] == after[stage]} == {StageName.TRAIN}
+
+
+TRUSTING = replace(IMAGES, ca_bundle=CaBundle("cas", "roots.pem"))
+
+
+def test_every_program_that_uses_a_bucket_trusts_the_cas_of_the_platform_and_no_other_pod_waits_for_them() -> None:
+    bucket = {"bucket": "clips", "secretRef": {"name": "s3"}}
+    talk, in_buckets = {"source": {"s3": bucket | {"bucket": "talk"}}}, World()
+    in_buckets.edit(
+        dataset={"source": {"s3": bucket}, "negatives": talk}, training__initFrom={"s3": bucket | {"bucket": "old"}}
+    )
+    with_talk, takes = World(), dict[str, Any](takes={})
+    with_talk.edit(dataset__negatives=talk)
+    for world, serves in ((World(), {}), (with_talk, takes), (in_buckets, takes)):
+        world.to_ready()
+        spec = SpeechModelSpec.model_validate(world.spec | {"serving": serves})
+        runs = world.stage_runs.values()
+        made = [jobs.stage_job(TRUSTING, OWNER, world.observe().spec, run, {}) for run in runs]
+        made += [jobs.purge_job(TRUSTING, OWNER, spec, PurgeInput(target=spec.publish.s3, base="a/b"), {})]
+        made += [serving.deployment(TRUSTING, OWNER, spec, MODEL), serving.canary(TRUSTING, OWNER, spec, MODEL, 1)]
+        for manifest in made:
+            pod = manifest["spec"]["template"]["spec"]
+            each = [*pod["containers"], *pod.get("initContainers", [])]
+            uses = [c for c in each if {"AWS_ACCESS_KEY_ID", "NEGATIVES_AWS_ACCESS_KEY_ID"} & _variables(c).keys()]
+            assert [c for c in each if _variables(c).get("AWS_CA_BUNDLE") == "/ca-bundle/ca.crt"] == uses
+            mount = {"name": "ca-bundle", "mountPath": "/ca-bundle", "readOnly": True}
+            assert [c for c in each if mount in c["volumeMounts"]] == uses
+            source = {"name": "cas", "items": [{"key": "roots.pem", "path": "ca.crt"}]}
+            assert ({"name": "ca-bundle", "configMap": source} in pod["volumes"]) == bool(uses)
+    assert "ca-bundle" not in json.dumps(serving.deployment(IMAGES, OWNER, spec, MODEL))
+
+
+def test_a_bundle_in_serving_env_takes_precedence() -> None:
+    given = [{"name": "AWS_CA_BUNDLE", "value": "/mine"}]
+    spec = SpeechModelSpec.model_validate(World().spec | {"serving": {"env": given}})
+    pod = serving.deployment(TRUSTING, OWNER, spec, MODEL)["spec"]["template"]["spec"]
+    for found in (*pod["containers"], *pod["initContainers"]):
+        assert [each["value"] for each in found["env"] if each["name"] == "AWS_CA_BUNDLE"] == ["/mine"]
+
+
+def test_other_cas_replace_only_jobs_that_use_a_bucket() -> None:
+    def changed(world: World) -> set[StageName]:
+        spec = SpeechModelSpec.model_validate(world.spec)
+        before, after = settings_hashes(spec), settings_hashes(spec, CaBundle("cas", "ca.crt"))
+        assert settings_hashes(spec, CaBundle("cas", "other.crt"))[StageName.PUBLISH] != after[StageName.PUBLISH]
+        return {stage for stage in before if before[stage] != after[stage]}
+
+    world = World()
+    assert changed(world) == {StageName.PUBLISH, StageName.COMPARE}
+    world.edit(dataset__negatives={"source": {"s3": {"bucket": "talk"}}}, training__initFrom={"s3": {"bucket": "old"}})
+    assert changed(world) == {StageName.PREPARE, StageName.DOWNLOAD, StageName.PUBLISH, StageName.COMPARE}
+
+
+def _variables(container: dict[str, Any]) -> dict[str, str | None]:
+    return {each["name"]: each.get("value") for each in container["env"]}
 
 
 @pytest.mark.parametrize(

@@ -128,6 +128,7 @@ class ClusterEngine:
             now,
             self._servers.applied_generation,
             canary,
+            self._images.ca_bundle,
         )
         self._servers.follow(self._snapshot, seen.server, canary.server if canary else None)
         return seen

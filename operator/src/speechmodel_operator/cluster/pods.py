@@ -13,6 +13,7 @@ from speechmodel_plan.observed import Trouble
 
 from speechmodel_operator.cluster import containers
 from speechmodel_operator.cluster.views import Condition, Pod
+from speechmodel_operator.resources.pod import CA_VOLUME
 
 DISRUPTIONS = {
     "PreemptionByScheduler": Reason.PREEMPTED,
@@ -86,7 +87,11 @@ def trouble(pod: Pod, now: datetime, event_message: str = "") -> Trouble | None:
     name = pod.metadata.name
     where = f"pod {name} on node {pod.spec.node_name}"
     if names_missing(event_message):
-        return Trouble(Reason.CREDENTIALS_MISSING, f"{where}: {event_message}")
+        remedy = (
+            "; caBundle of the operator's chart names this ConfigMap and its key, which must exist in this namespace"
+        )
+        of_cas = f'volume "{CA_VOLUME}"' in event_message
+        return Trouble(Reason.CREDENTIALS_MISSING, f"{where}: {event_message}{remedy if of_cas else ''}")
     why = event_message or f"`kubectl describe pod {name}` shows why"
     return Trouble(Reason.VOLUME_PENDING, f"{where} waits for its volumes or its network: {why}")
 

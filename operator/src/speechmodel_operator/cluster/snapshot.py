@@ -25,6 +25,7 @@ from speechmodel_operator.resources.pod import (
     INITIAL_MOUNT,
     NEGATIVES_MOUNT,
     WORKSPACE_MOUNT,
+    CaBundle,
     Manifest,
     settings_hashes,
 )
@@ -75,11 +76,13 @@ class Snapshot:
         now: datetime,
         applied_generation: int | None = None,
         canary: CanaryServers | None = None,
+        ca_bundle: CaBundle | None = None,
     ) -> Observed:
         """Return the snapshot as a plan sees it.
 
         `wanted` returns the Deployment of a version for a spec. `event_messages` are those about objects, by uid.
-        `applied_generation` is the generation of the Deployment after it was applied last, if that is known.
+        `applied_generation` is the generation of the Deployment after it was applied last, if that is known. `ca_bundle` has the CAs
+        that stages trust.
         """
         metadata, spec, served = self.model.metadata, self.spec, self.model.status.model
         recordings, init_from = spec.dataset.source.persistent_volume_claim, spec.training.init_from
@@ -97,7 +100,7 @@ class Snapshot:
             dataset=PurePosixPath(DATASET_MOUNT, recordings.path if recordings else ""),
             init_from=PurePosixPath(INITIAL_MOUNT, initial.path) if initial else None,
             negatives=PurePosixPath(NEGATIVES_MOUNT, negatives.path) if negatives else None,
-            settings=settings_hashes(spec),
+            settings=settings_hashes(spec, ca_bundle),
             runs=observe.stage_runs(
                 self.jobs.values(), self.pods, progress, now, event_messages, self.claim, metadata.labels
             ),

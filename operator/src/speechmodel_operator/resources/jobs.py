@@ -26,6 +26,7 @@ from speechmodel_operator.resources.pod import (
     NEGATIVES_MOUNT,
     STAGE_CONTAINER,
     WORKSPACE_MOUNT,
+    CaBundle,
     Manifest,
     container,
     credentials,
@@ -62,6 +63,8 @@ class Images:
     """Format of the log of the programs in them."""
     tracing: tuple[tuple[str, str], ...] = ()
     """Environment variables by which the programs in them send traces. Empty if they send none."""
+    ca_bundle: CaBundle | None = None
+    """The CAs that the programs in them trust when they call an S3 service; None for the public ones."""
 
     def of(self, image: Image) -> str:
         """Return the image of a stage."""
@@ -91,6 +94,10 @@ def stage_job(
             volume_of[source] = volume
             volumes.append({"name": volume, "persistentVolumeClaim": {"claimName": source, "readOnly": True}})
         mounts.append({"name": volume_of[source], "mountPath": path, "readOnly": True})
+    bundle = images.ca_bundle if run.bucket or run.negatives else None
+    if bundle is not None:
+        volumes.append(bundle.volume)
+        mounts.append(bundle.mount)
     secret = credentials(run.bucket.secret_ref) if run.bucket else []
     secret += credentials(run.negatives.secret_ref, NEGATIVES) if run.negatives else []
     if run.stage is StageName.PUBLISH:
@@ -107,6 +114,7 @@ def stage_job(
             *trace_env(images.tracing, owner, run.stage.value, run.name, traceparent),
             *program_env(document),
             *secret,
+            *([bundle.env] if bundle else []),
             *workers.environment(owner, run),
             *([{"name": GPUS_VARIABLE, "value": ",".join(wanted)}] if wanted else []),
         ],
@@ -175,6 +183,7 @@ def purge_job(
     """Return the Job that removes what a deleted SpeechModel published. It has no owner, or it would be deleted as well. It carries
     `inherited` labels, as those of stages do.
     """
+    bundle = images.ca_bundle
     purge_container = container(
         STAGE_CONTAINER,
         images.pipeline,
@@ -185,13 +194,17 @@ def purge_job(
             *trace_env(images.tracing, owner, labels.PURGE),
             *program_env(document),
             *credentials(spec.publish.s3.secret_ref),
+            *([bundle.env] if bundle else []),
         ],
+        mounts=[bundle.mount] if bundle else [],
         resources=resources(spec.training.stage_resources, LIGHT),
     )
-    # it mounts no volume: it may run on any node, even when those for training are gone
+    # it mounts no claim: it may run on any node, even when those for training are gone
     anywhere: Manifest = {"affinity": None, "node_selector": {}, "runtime_class_name": None}
     template = spec.training.pod_template.model_copy(update=anywhere)
-    pod = pod_spec(template, [purge_container], [], images.pull_secrets, restartPolicy="Never")
+    pod = pod_spec(
+        template, [purge_container], [bundle.volume] if bundle else [], images.pull_secrets, restartPolicy="Never"
+    )
     metadata = labels.metadata(owner, names.purge_name(owner.name, owner.uid), labels.PURGE, owned=False)
     return {
         "apiVersion": "batch/v1",

@@ -3,10 +3,11 @@
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from speechmodel_api.base import Document
-from speechmodel_api.credentials import OPTIONAL_KEYS, S3_KEYS, SIGNING_KEY
+from speechmodel_api.credentials import CA_BUNDLE, OPTIONAL_KEYS, S3_KEYS, SIGNING_KEY
 from speechmodel_api.log_format import FIELDS_VARIABLE, LogFormat
 from speechmodel_api.pods import PodTemplate, Resources
 from speechmodel_api.schema import LocalObjectReference
@@ -26,6 +27,38 @@ INITIAL_MOUNT = "/initial"
 STAGE_CONTAINER = "stage"
 LIGHT = {"requests": {"cpu": "100m", "memory": "256Mi"}}
 """Requests of every program but the trainer if the spec has none. There are no default limits (decision 46)."""
+
+
+CA_VOLUME = "ca-bundle"
+CA_MOUNT = "/ca-bundle"
+
+
+@dataclass(frozen=True)
+class CaBundle:
+    """The CAs that programs trust when they call an S3 service, instead of the public ones."""
+
+    config_map: str
+    """Name of the ConfigMap, which must exist in the namespace of each SpeechModel."""
+    key: str
+    """Key with the certificates in PEM."""
+
+    @property
+    def env(self) -> Manifest:
+        """The variable that names the file to boto3."""
+        return {"name": CA_BUNDLE, "value": f"{CA_MOUNT}/ca.crt"}
+
+    @property
+    def mount(self) -> Manifest:
+        """The mount of the file's folder."""
+        return {"name": CA_VOLUME, "mountPath": CA_MOUNT, "readOnly": True}
+
+    @property
+    def volume(self) -> Manifest:
+        """The volume. A pod waits until the ConfigMap and the key exist."""
+        return {
+            "name": CA_VOLUME,
+            "configMap": {"name": self.config_map, "items": [{"key": self.key, "path": "ca.crt"}]},
+        }
 
 
 def pod_spec(
@@ -156,10 +189,11 @@ def resources(given: Resources, default: Manifest) -> Manifest:
     return given.model_dump(by_alias=True, exclude_defaults=True) or default
 
 
-def settings_hashes(spec: SpeechModelSpec) -> dict[StageName, str]:
+def settings_hashes(spec: SpeechModelSpec, ca_bundle: CaBundle | None = None) -> dict[StageName, str]:
     """Return a hash of the pod settings of each stage. An unfinished Job whose hash differs is replaced.
 
-    Images and keys are excluded, and so are fields at their defaults: an upgrade of the operator does not stop a training.
+    Images and keys are excluded, and so are fields at their defaults: an upgrade of the operator does not stop a training. The CAs
+    count for stages that use a bucket alone, which cannot go on with the wrong ones.
     """
     training = spec.training
     template = training.pod_template.model_dump(mode="json", exclude_defaults=True)
@@ -174,6 +208,8 @@ def settings_hashes(spec: SpeechModelSpec) -> dict[StageName, str]:
             "grace": training.termination_grace_period_seconds,
             **stage.settings(spec),
         }
+        if ca_bundle is not None and (stage.bucket(spec) or stage.negatives_bucket(spec)):
+            parts["caBundle"] = [ca_bundle.config_map, ca_bundle.key]
         found[stage.name] = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:8]
     return found
 

@@ -145,6 +145,10 @@ def _template(images: Images, owner: Owner, spec: SpeechModelSpec, served: Model
         *([{"name": "cache", "mountPath": CACHE}] if serving.cache else []),
     ]
     recordings = spec.dataset.source.persistent_volume_claim if serving.takes else None
+    bundle, in_bucket = images.ca_bundle, bool(serving.takes and spec.dataset.source.s3)
+    # a variable of serving.env takes precedence
+    ca_env = [bundle.env] if bundle and bundle.env["name"] not in {given.name for given in serving.env} else []
+    ca_mount = [bundle.mount] if bundle else []
     environment = [{"name": variable.name, "value": variable.value.replace("$(", "$$(")} for variable in serving.env]
     init = container(
         "fetch",
@@ -157,8 +161,9 @@ def _template(images: Images, owner: Owner, spec: SpeechModelSpec, served: Model
             *_traces(images, owner, serving, "fetch"),
             *program_env(fetch),
             *credentials(bucket.secret_ref),
+            *ca_env,
         ],
-        mounts=models,
+        mounts=[*models, *ca_mount],
         # it ends before the server starts, so the pod reserves no more than the server does
         resources=resources(serving.pod_template.resources, LIGHT),
     )
@@ -177,6 +182,7 @@ def _template(images: Images, owner: Owner, spec: SpeechModelSpec, served: Model
             {"name": "SPEECHMODEL_LAME_DUCK_SECONDS", "value": str(LAME_DUCK_SECONDS)},
             *([{"name": "SPEECHMODEL_API_KEYS", "value": KEYS_FOLDER}] if keys else []),
             *_takes(spec),
+            *(ca_env if in_bucket else []),
             *([{"name": "SPEECHMODEL_SERVICE_ACCOUNT", "value": ACCOUNT_FOLDER}] if retrain else []),
             *([{"name": "SPEECHMODEL_WYOMING_LISTEN", "value": f":{WYOMING_PORT}"}] if serving.wyoming.enabled else []),
             *({"name": name, "value": value} for name, value in serving.settings.environment().items()),
@@ -188,6 +194,7 @@ def _template(images: Images, owner: Owner, spec: SpeechModelSpec, served: Model
                     *models,
                     *([{"name": "api-keys", "mountPath": KEYS_FOLDER}] if keys else []),
                     *([{"name": "service-account", "mountPath": ACCOUNT_FOLDER}] if retrain else []),
+                    *(ca_mount if in_bucket else []),
                 )
             ),
             *([_mount(recordings)] if recordings else []),
@@ -218,6 +225,7 @@ def _template(images: Images, owner: Owner, spec: SpeechModelSpec, served: Model
                 else []
             ),
             *([_service_account()] if retrain else []),
+            *([bundle.volume] if bundle else []),
         ],
         images.pull_secrets,
         initContainers=[init],

@@ -6,6 +6,8 @@ The names of S3 credentials are those that the AWS SDK reads.
 
 REQUIRED_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 """Keys that the Secret of a bucket must have."""
+CA_BUNDLE = "AWS_CA_BUNDLE"
+"""Variable with the path of a file of CAs, in PEM, that boto3 trusts instead of the public ones."""
 OPTIONAL_KEYS = ("AWS_SESSION_TOKEN",)
 """Keys that the Secret of a bucket may have, for temporary credentials."""
 NEGATIVES = "NEGATIVES_"

@@ -192,8 +192,8 @@ class Reason(StrEnum):
         Severity.ERROR,
         "A Secret, a key of it, or a ConfigMap that a pod mounts does not exist. The message names it.",
         "Create the Secret that a secretRef of publish.s3, dataset.source.s3, dataset.negatives.source.s3 or training.initFrom.s3, "
-        "publish.signing.privateKeySecretRef or serving.apiKeysSecretRef names. The pod then starts automatically, within two minutes if "
-        "it mounts the Secret.",
+        "publish.signing.privateKeySecretRef or serving.apiKeysSecretRef names, or the ConfigMap that caBundle of the operator's chart "
+        "names. The pod then starts automatically, within two minutes if it mounts it.",
     )
     CREATE_CONTAINER_CONFIG_ERROR = (
         "CreateContainerConfigError",

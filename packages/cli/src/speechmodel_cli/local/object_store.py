@@ -5,9 +5,10 @@ recordings, of other speech and of the checkpoint to begin with are always the m
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar, Protocol
 
-from speechmodel_api.credentials import NEGATIVES, REQUIRED_KEYS, S3_KEYS, SIGNING_KEY
+from speechmodel_api.credentials import CA_BUNDLE, NEGATIVES, REQUIRED_KEYS, S3_KEYS, SIGNING_KEY
 from speechmodel_api.schema import S3Target
 from speechmodel_api.spec import Publish
 
@@ -89,8 +90,13 @@ def require_signing_key(publish: Publish) -> None:
 
 
 def access_of(s3: S3Target) -> Access:
-    """Return a bucket's endpoint, and every AWS_* variable of the environment."""
-    return Access(s3.endpoint, {name: value for name, value in os.environ.items() if name.startswith("AWS_")})
+    """Return a bucket's endpoint, and every AWS_* variable of the environment. Programs run in folders of their own, so a relative
+    path of CAs is made absolute.
+    """
+    found = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
+    if bundle := found.get(CA_BUNDLE):
+        found[CA_BUNDLE] = str(Path(bundle).absolute())
+    return Access(s3.endpoint, found)
 
 
 def reading_access(bucket: S3Target | None, negatives: S3Target | None) -> Access | None:

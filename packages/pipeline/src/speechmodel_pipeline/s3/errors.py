@@ -4,6 +4,7 @@ All of them are TryAgain (exit code 75): they may recover, or be corrected witho
 spec, such as in the Secret.
 """
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -14,8 +15,10 @@ from botocore.exceptions import (
     HTTPClientError,
     NoCredentialsError,
     PartialCredentialsError,
+    SSLError,
 )
 from botocore.exceptions import ConnectionError as BotoConnectionError
+from speechmodel_api.credentials import CA_BUNDLE
 from speechmodel_api.reasons import Reason
 from speechmodel_api.schema import S3Location
 from speechmodel_stagekit.errors import TryAgain
@@ -69,9 +72,28 @@ def _explain(error: BaseException, location: S3Location, field: str) -> str:
         code = error_code(error)
         message = str(error.response.get("Error", {}).get("Message", "")).strip().rstrip(".")
         return f"{place}: {code}: {message or 'no message'}; {_advice(_ADVICE.get(code, _OTHERWISE), field)}"
+    if isinstance(error, SSLError):
+        return f"{place}: {_plain(error)}; {_trust(str(error), field)}"
     if isinstance(error, (BotoConnectionError, HTTPClientError)):
         return f"{place} cannot be reached: {_plain(error)}; correct {field}.endpoint, or start the service"
     return f"{place}: {_plain(error)}; {_OTHERWISE}"
+
+
+def _trust(message: str, field: str) -> str:
+    """Return what to do about a certificate that is not trusted."""
+    if "doesn't match" in message or "Hostname mismatch" in message or "IP address mismatch" in message:
+        return f"correct {field}.endpoint to a name that the certificate has"
+    if "expired" in message or "not yet valid" in message:
+        return "renew the certificate of the S3 service, or correct the clock of the node"
+    if bundle := os.environ.get(CA_BUNDLE):
+        return (
+            f"the CA of the service must be in {bundle}, which {CA_BUNDLE} names; in a cluster, caBundle of the operator's chart "
+            "sets it"
+        )
+    return (
+        "if the certificate is one of a private CA, set caBundle of the operator's chart to a ConfigMap with that CA; in a local "
+        f"run, set {CA_BUNDLE} to a file with it"
+    )
 
 
 def _advice(advice: str, field: str) -> str:
