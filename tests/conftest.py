@@ -30,6 +30,8 @@ TOGETHER = {
         "tests/e2e/test_conflicts",
         "tests/e2e/test_bad_input",
         "tests/e2e/test_reasons",
+        "tests/e2e/test_canary",
+        "tests/e2e/test_workers",
         "tests/integration/crd/test_applied",
     ),
     "another cluster": ("tests/e2e/", "tests/integration/chart/test_install"),

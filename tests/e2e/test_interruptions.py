@@ -1,5 +1,6 @@
 """Training that is suspended, killed or starved goes on where it was."""
 
+import json
 import re
 import subprocess
 import time
@@ -18,6 +19,7 @@ GPU_POD: Object = {
     "nodeSelector": {"nvidia.com/gpu.present": "true"},
     "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}],
 }
+MIG = "nvidia.com/mig-1g.10gb"
 
 
 INDEPENDENT_OF_MAX_EPOCHS: Object = {
@@ -146,12 +148,17 @@ def test_what_no_node_can_run_says_so_in_the_schedulers_words_and_starts_once_a_
 
 
 def test_dataset_workspace_and_gpus_meet_on_the_node_that_has_them(space: Space, small_dataset: Path) -> None:
+    """No node has a part of a GPU at first. Then one advertises it, as its device plugin does where MIG divides a GPU."""
     space.dataset(small_dataset, pod=GPU_POD)
-    template = GPU_POD | {"resources": {"limits": {"nvidia.com/gpu": "1"}}, "runtimeClassName": "nvidia"}
+    limits = {"nvidia.com/gpu": "1", MIG: "1"}
+    template = GPU_POD | {"resources": {"limits": limits}, "runtimeClassName": "nvidia"}
     model = space.apply(space.manifest(podTemplate=template))
-    pod = model.until_running("train")
-    assert pod["spec"]["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == "1"
-    model.until_ready()
+    condition = model.until_condition("Trained", status="False", reason="Unschedulable")
+    assert f"Insufficient {MIG}" in condition["message"]
+    with advertised(space, "gpu", MIG):
+        pod = model.until_running("train")
+        assert pod["spec"]["containers"][0]["resources"]["limits"].items() >= limits.items()
+        model.until_ready()
     pods = [p for stage in ("prepare", "train", "convert", "evaluate", "publish") for p in model.pods(stage)]
     selector = {"nvidia.com/gpu.present": "true", "kubernetes.io/arch": "amd64"}
     assert all(p["spec"]["nodeSelector"] == selector for p in pods)
@@ -161,8 +168,13 @@ def test_dataset_workspace_and_gpus_meet_on_the_node_that_has_them(space: Space,
     assert len(nodes) == 1
 
 
-def test_a_gpu_request_that_no_node_can_fill_quotes_the_scheduler(space: Space, small_dataset: Path) -> None:
-    space.dataset(small_dataset)
-    model = space.apply(space.manifest(podTemplate={"resources": {"limits": {"nvidia.com/gpu": "64"}}}))
-    condition = model.until_condition("Trained", status="False", reason="Unschedulable")
-    assert "Insufficient nvidia.com/gpu" in condition["message"]
+@contextmanager
+def advertised(space: Space, node: str, resource: str) -> Iterator[None]:
+    """Let a node have one of an extended resource while the block runs."""
+    path = f"/status/capacity/{resource.replace('/', '~1')}"
+    patch = ("patch", "node", node, "--subresource=status", "--type=json", "-p")
+    space.kubectl(*patch, json.dumps([{"op": "add", "path": path, "value": "1"}]))
+    try:
+        yield
+    finally:
+        space.kubectl(*patch, json.dumps([{"op": "remove", "path": path}]))

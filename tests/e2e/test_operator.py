@@ -17,7 +17,7 @@ from speechmodel_api.stages.decoders import Decoding
 from speechmodel_api.stages.evaluate import EvaluateOutput
 from speechmodel_api.stages.prepare import PrepareOutput
 from support.kube import Kubectl, Model, Object
-from support.spaces import OPERATOR_NAMESPACE, Space, make_space, remove_space
+from support.spaces import OPERATOR_NAMESPACE, Space, make_space, remove_space, upgrade
 from support.target import Target
 
 MODELS = 20
@@ -154,3 +154,37 @@ def copy_finished(space: Space, finished: Object, name: str) -> None:
     space.kubectl("patch", "speechmodel", name, *patch)
     space.kubectl.patch(name, {"suspend": False})
     Model(space.kubectl, name).until_ready()
+
+
+def test_one_of_two_operators_works_in_namespaces_with_the_label_and_the_other_takes_over(
+    space: Space, operator: Kubectl, killed: Killed, target: Target
+) -> None:
+    model, namespace = killed.model, space.kubectl.namespace
+    upgrade(target, "replicaCount=2", "watchNamespaceSelector.matchLabels.speech=enabled")
+    try:
+        leader = operator.until(lambda: lease_holder(operator), "one of them holds the Lease")
+        space.kubectl.patch(model.name, {"decoding": {"beamWidth": 48}})
+        operator.until(
+            lambda: "managing the namespaces" in operator("logs", leader, check=False),
+            "it knows which namespaces it manages",
+        )
+        assert model.status["observedGeneration"] < model.object["metadata"]["generation"], "the namespace has no label"
+
+        jobs = set(model.jobs())
+        space.kubectl("label", "namespace", namespace, "speech=enabled")
+        space.kubectl.until(lambda: set(model.jobs()) - jobs, "a Job follows the edit", every=0.1)
+        operator("delete", "pod", leader, "--wait=false")
+        model.until_ready()
+        assert lease_holder(operator) not in (None, leader)
+        stages = sorted(job.removeprefix(f"{model.name}-").split("-")[0] for job in set(model.jobs()) - jobs)
+        assert stages == ["evaluate", "publish"], "a Job was doubled or lost"
+    finally:
+        upgrade(target)
+
+
+def lease_holder(operator: Kubectl) -> str | None:
+    """Return the name of the pod that holds the operators' Lease."""
+    lease = operator.get("lease", "speechmodel-operator") or {"spec": {}}
+    held: str = lease["spec"].get("holderIdentity", "")
+    pods = (pod["metadata"]["name"] for pod in operator.find("pods", "app.kubernetes.io/name=speechmodel-operator"))
+    return next((pod for pod in pods if held.startswith(f"{pod}_")), None)

@@ -1,7 +1,7 @@
 """The operator says why a stage does not start or has failed, as the cluster makes it happen. Each reason clears as documented."""
 
+import json
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -9,6 +9,7 @@ from support.kube import ENDLESS, Kubectl, Model, Object
 from support.spaces import Space, make_space, remove_space, upgrade
 from support.target import Target
 from support.tones import tone
+from support.volumes import report_expansion, small_disk, storage_class
 
 UNCONFINED = {"container.apparmor.security.beta.kubernetes.io/stage": "unconfined"}
 """An annotation that the Pod Security Standards forbid; AppArmor used to be configured by annotations."""
@@ -73,22 +74,6 @@ def test_what_keeps_a_pod_from_running_is_reported_one_after_the_other(
     assert {f"!{reason}" for reason in reasons} <= model.reported().keys()
 
 
-@contextmanager
-def storage_class(kubectl: Kubectl, name: str) -> Iterator[None]:
-    """Offer the default StorageClass by another name while the block runs."""
-    (default,) = (
-        found
-        for found in kubectl.find("storageclasses")
-        if found["metadata"].get("annotations", {}).get("storageclass.kubernetes.io/is-default-class") == "true"
-    )
-    kept = {field: value for field, value in default.items() if field != "metadata"}
-    kubectl.apply(kept | {"metadata": {"name": name}})
-    try:
-        yield
-    finally:
-        kubectl("delete", "storageclass", name)
-
-
 def test_how_a_training_ends_badly_is_reported_and_each_remedy_continues_it(space: Space) -> None:
     """The training runs out of memory, exceeds its deadline and crashes. After each remedy it continues, and finally it finishes."""
     kubectl = space.kubectl
@@ -125,7 +110,7 @@ def test_how_a_training_ends_badly_is_reported_and_each_remedy_continues_it(spac
 
 def test_a_namespace_with_a_quota_on_limits_names_each_field_that_it_needs(space: Space) -> None:
     """The pods of the stages need limits of their own, then more memory, and that of train those of a LimitRange. The purge has
-    the limits of the stages.
+    the limits of the stages. Meanwhile, the pod of another model waits until the quota has room for it.
     """
     kubectl, hard = space.kubectl, {"limits.cpu": "8", "limits.memory": "16Gi"}
     kubectl.apply(
@@ -137,14 +122,30 @@ def test_a_namespace_with_a_quota_on_limits_names_each_field_that_it_needs(space
     manifest = space.manifest("bounded", maxEpochs=1)
     manifest["spec"]["publish"]["deletionPolicy"] = "Delete"
     model = space.apply(manifest)
+    greedy = space.apply(space.manifest("greedy", stageResources=limits("32Gi")))
     rejected = model.until_condition("Stalled", reason="ResourcesRefused")["message"]
     assert "must specify limits.cpu for: stage" in rejected
     assert "training.stageResources" in rejected
+    exceeded = greedy.until_condition("DatasetReady", status="False", reason="QuotaExceeded")["message"]
+    assert "exceeded quota: compute, requested: limits.memory=32Gi" in exceeded
+    assert greedy.stage("prepare")["state"] == "Running", "the quota keeps back the pod, and not its Job"
+    kubectl(
+        "patch",
+        "resourcequota",
+        "compute",
+        "--type=merge",
+        "-p",
+        json.dumps({"spec": {"hard": {"limits.memory": "64Gi"}}}),
+    )
 
     kubectl.patch(model.name, {"training": {"stageResources": limits("48Mi")}})
     killed = model.until_condition("Stalled", reason="OutOfMemory")["message"]
     assert "exceeded its memory limit 48Mi" in killed
     assert "set training.stageResources.limits.memory to 96Mi" in killed
+    greedy.until_done("prepare")
+    assert greedy.stage("prepare")["attempt"] == 1
+    assert "!QuotaExceeded" in greedy.reported()
+    kubectl("delete", "speechmodel", greedy.name, "--wait=false")
 
     kubectl.patch(model.name, {"training": {"stageResources": limits("2Gi")}})
     rejected = model.until_condition("Stalled", reason="ResourcesRefused")["message"]
@@ -166,86 +167,32 @@ def limits(memory: str) -> Object:
     return {"requests": {"cpu": "100m", "memory": "32Mi"}, "limits": {"cpu": "2", "memory": memory}}
 
 
-def test_a_full_volume_is_reported_and_the_stage_goes_on_once_there_is_room(space: Space) -> None:
+def test_a_full_volume_is_reported_and_the_stage_goes_on_once_its_claim_was_expanded(space: Space) -> None:
+    """What nothing refers to goes first. No CSI driver runs here, so the test expands the volume and reports that as the
+    resizer of a driver does.
+    """
+    kubectl, old = space.kubectl, "full/data/00000000"
     with small_disk(space, "1m") as disk:
+        disk.fill(old, kilobytes=900)
         manifest = space.manifest("full")
         storage = {"storageClassName": disk.name, "storage": "1Gi"}
         manifest["spec"]["training"]["storage"] = {"volumeClaimTemplate": storage}
         model = space.apply(manifest)
         model.until_condition("Ready", status="False", reason="StorageFull")
-        disk.grow("500m")
+        assert not disk.has(old), "the volume was over 85 % full, so this did not wait for keepFor"
+        use = model.status["storage"]
+        assert use["usedBytes"] + use["freeBytes"] == disk.size
+        kubectl.patch(model.name, {"training": {"storage": {"volumeClaimTemplate": {"storage": "2Gi"}}}})
+        claim = kubectl.until(lambda: asking_for(kubectl, "full-workspace", "2Gi"), "the operator asks for more")
+        disk.grow("64m")
+        report_expansion(kubectl, claim)
         model.until_done("train")
+        use = model.status["storage"]
+        assert use["usedBytes"] + use["freeBytes"] == disk.size == 64 << 20
+        assert 0 < use["usedBytes"] < 0.85 * disk.size
 
 
-class Disk:
-    """A file system in memory, as a PersistentVolume of the node that runs the pod `name`."""
-
-    def __init__(self, kubectl: Kubectl, name: str) -> None:
-        self._kubectl, self.name = kubectl, name
-
-    def grow(self, size: str) -> None:
-        """Give it another size."""
-        self._kubectl("exec", self.name, "--", "mount", "-o", f"remount,size={size}", "/disk")
-
-
-@contextmanager
-def small_disk(space: Space, size: str) -> Iterator[Disk]:
-    """Offer a full-sized volume on a small disk while the block runs, by a StorageClass of the name that it gives."""
-    name = f"disk-{space.kubectl.namespace}"
-    image = f"{space.target.registry}/speechops/pipeline:{space.target.tag}"
-    (loader,) = (found for found in space.kubectl.find("pods") if found["metadata"]["name"].startswith("load-"))
-    node = loader["spec"]["nodeName"]
-    folder = f"/var/tmp/{name}"
-    volume: Object = {
-        "apiVersion": "v1",
-        "kind": "PersistentVolume",
-        "metadata": {"name": name},
-        "spec": {
-            "capacity": {"storage": "1Gi"},
-            "accessModes": ["ReadWriteOnce"],
-            "persistentVolumeReclaimPolicy": "Retain",
-            "storageClassName": name,
-            "local": {"path": folder},
-            "nodeAffinity": {
-                "required": {
-                    "nodeSelectorTerms": [
-                        {"matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "In", "values": [node]}]}
-                    ]
-                }
-            },
-        },
-    }
-    pod: Object = {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": name},
-        "spec": {
-            "nodeName": node,
-            "terminationGracePeriodSeconds": 0,
-            "containers": [
-                {
-                    "name": "disk",
-                    "image": image,
-                    "command": [
-                        "sh",
-                        "-c",
-                        f"mount -t tmpfs -o size={size},mode=0777 tmpfs /disk && exec sleep infinity",
-                    ],
-                    "securityContext": {"privileged": True, "runAsUser": 0},
-                    "volumeMounts": [{"name": "disk", "mountPath": "/disk", "mountPropagation": "Bidirectional"}],
-                    "readinessProbe": {"exec": {"command": ["mountpoint", "/disk"]}},
-                }
-            ],
-            "volumes": [{"name": "disk", "hostPath": {"path": folder, "type": "DirectoryOrCreate"}}],
-        },
-    }
-    system = Kubectl(space.target.kubectl, space.target.kubeconfig, space.target.context, "kube-system")
-    system.apply(volume, pod)
-    try:
-        system.until_ready(name)
-        yield Disk(system, name)
-    finally:
-        space.kubectl("delete", "speechmodels", "--all", "--wait=true", "--timeout=180s", check=False)
-        system("exec", name, "--", "umount", "--lazy", "/disk", check=False)
-        system("delete", "pod", name)
-        system("delete", "pv", name, "--wait=false")
+def asking_for(kubectl: Kubectl, claim: str, size: str) -> Object | None:
+    """Return the claim once it requests that size."""
+    found = kubectl.get("pvc", claim)
+    return found if found and found["spec"]["resources"]["requests"]["storage"] == size else None

@@ -10,10 +10,13 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser
+from speechmodel_api.published import VersionManifest
+from speechmodel_pipeline.signing import SigningKey, signed_digests
 from support import recordings
 from support.browser import chromium, expect, watched
 from support.kube import Kubectl, Model, Object, curl
 from support.servers import OK_ESPEJO
+from support.signing_keys import key_pair
 from support.spaces import BEAMS, Space, make_space, remove_space, upgrade
 from support.target import Target
 
@@ -40,14 +43,18 @@ def space(target: Target, operator: Kubectl) -> Iterator[Space]:
 
 @pytest.fixture(scope="module")
 def model(space: Space, small_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Model:
-    """A small model in free text that is served from a cache."""
+    """A small model in free text whose version is signed, and served from a cache."""
     folder = tmp_path_factory.mktemp("dataset")
     shutil.copytree(small_dataset, folder, dirs_exist_ok=True)
     (folder / "on-arm64").mkdir()
     (folder / "on-arm64" / "sitecustomize.py").write_text(ON_ARM64, encoding="utf-8")
     space.dataset(folder)
-    space.kubectl.apply(recordings.claim("cache"))
+    pair = key_pair()
+    secret = {"metadata": {"name": "signing"}, "stringData": {"SIGNING_KEY": pair.private}}
+    space.kubectl.apply(recordings.claim("cache"), {"apiVersion": "v1", "kind": "Secret"} | secret)
     manifest = space.manifest("served", maxEpochs=1)
+    signing = {"privateKeySecretRef": {"name": "signing"}, "publicKeys": [pair.public]}
+    manifest["spec"]["publish"]["signing"] = signing
     manifest["spec"] |= {
         "decoding": {"grammar": "FreeText", "beamWidth": BEAMS},
         "serving": {"cache": {"claimName": "cache"}},
@@ -63,28 +70,106 @@ def browser() -> Iterator[Browser]:
         yield browser
 
 
-def test_a_second_replica_takes_the_version_from_the_cache(model: Model, kept_in: Callable[[float], None]) -> None:
+def test_an_autoscaler_adds_a_second_replica_which_takes_the_version_from_the_cache(
+    model: Model, kept_in: Callable[[float], None]
+) -> None:
+    kubectl = model.kubectl
     (first,) = model.pods("server")
-    model.kubectl.patch(model.name, {"serving": {"replicas": 2}})
+    kubectl.patch(model.name, {"serving": {"autoscaling": {"minReplicas": 2, "maxReplicas": 2}}})
 
     def second() -> Object | None:
         others = (pod for pod in model.pods("server") if pod["metadata"]["uid"] != first["metadata"]["uid"])
         return next((pod for pod in others if pod["spec"].get("nodeName")), None)
 
-    pod = model.kubectl.until(second, "the second pod has a node", every=0.05)
+    pod = kubectl.until(second, "the second pod has a node", every=0.05)
     began = time.monotonic()
-    model.kubectl.until(lambda: ready(second()), "the second pod is ready", every=0.05)
+    kubectl.until(lambda: ready(second()), "the second pod is ready", every=0.05)
     kept_in(time.monotonic() - began)
-    fetched = model.kubectl("logs", pod["metadata"]["name"], "-c", "fetch")
+    fetched = kubectl("logs", pod["metadata"]["name"], "-c", "fetch")
     assert "fetched and verified" not in fetched
     model.until_ready()
-    model.kubectl.patch(model.name, {"serving": {"replicas": 1}})
+
+    kubectl.until(lambda: has_status(kubectl, "hpa", currentReplicas=2), "the autoscaler sees the Deployment")
+    kubectl.until(
+        lambda: has_status(kubectl, "pdb", expectedPods=2, disruptionsAllowed=1), "the budget counts both pods"
+    )
+    # between its bounds the number is that of the autoscaler, also when the operator applies the Deployment again
+    edit = {"autoscaling": {"minReplicas": 1}, "podTemplate": {"annotations": {"example.com/edited": "yes"}}}
+    kubectl.patch(model.name, {"serving": edit})
+    model.until_ready()
+    deployment = kubectl.get("deployment", model.name)
+    assert deployment
+    assert deployment["spec"]["replicas"] == 2
+    kubectl.patch(model.name, {"serving": {"autoscaling": None, "podTemplate": None, "replicas": 1}})
     until_one_server(model)
+
+
+def has_status(kubectl: Kubectl, kind: str, **wanted: int) -> bool:
+    """Return True if the one object of a kind has these values in its status."""
+    (found,) = kubectl.find(kind)
+    status: Object = found.get("status", {})
+    return wanted.items() <= status.items()
 
 
 def ready(pod: Object | None) -> bool:
     conditions = pod["status"].get("conditions", []) if pod else []
     return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
+
+
+def test_a_version_that_was_tampered_with_is_refused_and_the_earlier_server_serves(model: Model, space: Space) -> None:
+    """A byte of the model is flipped, its signature is removed, and it is replaced by that of another key."""
+    before, jobs = {pod["metadata"]["uid"] for pod in model.pods("server")}, model.jobs()
+    graph, signature, version = (published(space, name) for name in ("output_graph.pbmm", "model.sig", "version.json"))
+    whole, signed, described = (
+        space.s3.get_object(Bucket=space.bucket, Key=key)["Body"].read() for key in (graph, signature, version)
+    )
+
+    space.s3.put_object(Bucket=space.bucket, Key=graph, Body=whole[:-1] + bytes([whole[-1] ^ 1]))
+    model.kubectl.patch(model.name, {"serving": {"cache": None}})  # the next server reads the bucket
+    damaged = model.until_condition("Promoted", status="False", reason="DownloadFailed")["message"]
+    assert f"{graph} was downloaded with the sha256" in damaged
+
+    space.s3.delete_object(Bucket=space.bucket, Key=signature)
+    replace_refused(model, before)
+    missing = model.until_condition("Stalled", reason="SignatureMissing")["message"]
+    assert f"{signature} is not there, although the version was signed" in missing
+    space.s3.put_object(Bucket=space.bucket, Key=graph, Body=whole)
+
+    digests = signed_digests(described, VersionManifest.model_validate_json(described))
+    forged = forger().sign("served", digests)
+    space.s3.put_object(Bucket=space.bucket, Key=signature, Body=forged)
+    replace_refused(model, before)
+    invalid = model.until_condition("Stalled", reason="SignatureInvalid")["message"]
+    assert f"{signature} was made with a key whose sha256 is not that of one of publish.signing.publicKeys" in invalid
+    assert model.condition("Ready")["status"] == "True"
+    assert before <= {pod["metadata"]["uid"] for pod in model.pods("server") if ready(pod)}, "the earlier server serves"
+
+    space.s3.put_object(Bucket=space.bucket, Key=signature, Body=signed)
+    model.until_ready()
+    model.kubectl.until(
+        lambda: not before & {pod["metadata"]["uid"] for pod in model.pods("server")}, "the earlier server is gone"
+    )
+    assert {"!DownloadFailed", "!SignatureMissing", "!SignatureInvalid"} <= model.reported().keys()
+    assert model.jobs() == jobs, "nothing was trained or published again"
+
+
+def published(space: Space, name: str) -> str:
+    """Return the key of the one object in the bucket with that name."""
+    (key,) = (key for key in space.objects() if key.endswith(f"/{name}"))
+    return key
+
+
+def forger() -> SigningKey:
+    """Return a key that the model does not trust."""
+    pair = key_pair()
+    return SigningKey(pair.private, [pair.public])
+
+
+def replace_refused(model: Model, before: Collection[str]) -> None:
+    """Delete the server pods that are not among `before`. The kubelet would start them again, but after a growing delay."""
+    for pod in model.pods("server"):
+        if pod["metadata"]["uid"] not in before:
+            model.kubectl("delete", "pod", pod["metadata"]["name"], "--grace-period=0", "--force")
 
 
 def test_settings_that_cannot_work_are_reported_by_their_sentence_until_they_are_corrected(model: Model) -> None:
@@ -155,6 +240,9 @@ def test_a_server_whose_api_keys_are_missing_names_their_secret(model: Model) ->
     assert 'secret "later" not found' in missing
     assert model.condition("Ready")["status"] == "True", "the earlier server serves"
     kubectl.apply({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "later"}, "stringData": {"key": KEY}})
+    # the kubelet looks for the Secret again within two minutes, and for that of a new pod at once
+    (waiting,) = (pod["metadata"]["name"] for pod in model.pods("server") if not ready(pod))
+    kubectl("delete", "pod", waiting, "--wait=false")
     model.until_ready()
     kubectl.patch(model.name, {"serving": {"apiKeysSecretRef": None}})
     until_one_server(model)

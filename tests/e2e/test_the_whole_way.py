@@ -4,6 +4,7 @@ import hashlib
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -116,9 +117,10 @@ def test_a_service_deleted_by_hand_comes_back(model: Model) -> None:
 def test_edits_of_a_served_model(
     model: Model, space: Space, small_dataset: Path, kept_in: Callable[[float], None]
 ) -> None:
-    """A restart token starts from the beginning, new data is a new lineage; the gate and the pin decide which version is served; and no
-    request fails meanwhile.
+    """A restart token starts from the beginning, new data is a new lineage; the gate and the pin decide which version is served; no
+    request fails meanwhile; and the workspace keeps what it must.
     """
+    made = [keys_of(model)]
     caller = Caller(model, f"{space.target.registry}/speechops/pipeline:{space.target.tag}")
     first = model.status["model"]["version"]
     gate: Object = {"evaluation": {"gate": {"notWorseThanServing": {}}}}
@@ -135,6 +137,7 @@ def test_edits_of_a_served_model(
     model.kubectl.patch(model.name, {"evaluation": None})
     model.until_ready()
     assert model.jobs() == jobs
+    made.append(keys_of(model))
     restarted = model.stage("train")["output"]
     assert (restarted["epoch"], restarted["trainedEpochs"]) == (1, 1)
 
@@ -160,21 +163,65 @@ def test_edits_of_a_served_model(
     versions = [entry["version"] for entry in model.status["history"]]
     assert len(versions) == len(set(versions)) == 3
 
-    newest, jobs = model.status["latestVersion"], model.jobs()
+    jobs = model.jobs()
     model.kubectl.patch(model.name, {"serving": {"pinnedVersion": first}})
     asked = time.monotonic()
     model.until_ready()
     kept_in(time.monotonic() - asked)
     assert model.condition("Promoted")["reason"] == "PromotionHeld"
     assert model.status["serving"]["version"] == first
-    model.kubectl.patch(model.name, {"serving": {"pinnedVersion": None}, "evaluation": None})
+    assert model.jobs() == jobs
+
+    made.append(keys_of(model))
+    pinned, replaced, current = made
+    exports, data = folders(space, model)
+    assert {each.export for each in made} <= exports, "seven days have not passed"
+    assert {pinned.data, current.data} <= data
+    keep = {"training": {"storage": {"keepFor": "0h"}}, "decoding": {"beamWidth": 499}, "evaluation": None}
+    model.kubectl.patch(model.name, keep)
+    model.until_ready()
+    assert model.status["serving"]["version"] == first
+    exports, data = folders(space, model)
+    assert {pinned.export, current.export} <= exports, "one is served, and the other one belongs to the spec"
+    assert replaced.export not in exports
+    assert data == {current.data}
+    storage = model.status["storage"]
+    assert storage["usedBytes"] > 0 < storage["freeBytes"]
+
+    newest = model.status["latestVersion"]
+    model.kubectl.patch(model.name, {"serving": {"pinnedVersion": None}})
     model.until_ready()
     assert model.status["serving"]["version"] == newest
-    assert model.jobs() == jobs
 
     good, failed = caller.stop()
     assert failed == []
     assert good > 100
+
+
+class Made(NamedTuple):
+    """The keys of the folders of a version in the workspace."""
+
+    data: str
+    export: str
+
+
+def keys_of(model: Model) -> Made:
+    """Return the keys of the newest version."""
+    return Made(*(model.stage(stage)["key"] for stage in ("prepare", "convert")))
+
+
+def folders(space: Space, model: Model) -> tuple[set[str], set[str]]:
+    """Return the names of the folders of exports and of data in the workspace."""
+    claim = f"{model.name}-workspace"
+    pod = recordings.loader(claim, f"{space.target.registry}/speechops/pipeline:{space.target.tag}", {})
+    space.kubectl.apply(pod)
+    space.kubectl.until_ready(f"load-{claim}")
+    lists = (
+        space.kubectl("exec", f"load-{claim}", "--", "ls", f"/dataset/{model.name}/{kind}")
+        for kind in ("exports", "data")
+    )
+    exports, data = (set(found.split()) for found in lists)
+    return exports, data
 
 
 def transitions(model: Model) -> list[str]:
