@@ -9,6 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from support import arm64, client_programs, coqui, stock_deepspeech, tflite
+from support.coqui_image import CoquiImage
 
 MAKERS: tuple[Callable[[], object], ...] = (
     client_programs.environment,
@@ -16,6 +17,7 @@ MAKERS: tuple[Callable[[], object], ...] = (
     coqui.coqui,
     tflite.runtimes,
     arm64.folder,
+    CoquiImage.build,
 )
 
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from kubecluster.pythons import installed_python
 
 from support.environments import environment
 from support.places import CLIENTS
-from support.pythons import installed_python
 
 
 @dataclass(frozen=True)
