@@ -10,12 +10,15 @@ import psutil
 import pytest
 from kubecluster import cluster, images
 from kubecluster.buildah import buildah, layers
-from kubecluster.errors import ClusterError
+from kubecluster.errors import MissingPrerequisite
 from kubecluster.layout import Layout
 from kubecluster.shell import CONTAINED
 
 from support.places import ROOT
 
+TARGET = "coqui"
+"""The target of images/Dockerfile."""
+SKIPPED = "the image of the engine CoquiSTT WAS NOT TRIED"
 SHARED = "/mnt"
 """The folder of the image where the program finds the one that it may write to."""
 USER = 65532
@@ -43,14 +46,17 @@ class CoquiImage:
 
     @classmethod
     def build(cls) -> "CoquiImage":
-        """Build it, which takes a few seconds when nothing has changed. Skip the test where that is impossible."""
+        """Build it, which takes a few seconds when nothing has changed. Skip the test where something for that is missing.
+
+        Raises CommandFailed when a step of its Dockerfile fails.
+        """
         layout = Layout.default()
-        (image,) = images.project(ROOT, ["coqui"])
+        (image,) = images.project(ROOT, [TARGET])
         try:
             cluster.require(layout)
             images.prepare(layout, [image])
-        except ClusterError as error:
-            pytest.skip(f"the image of the engine CoquiSTT WAS NOT TRIED, because it cannot be built here: {error}")
+        except MissingPrerequisite as error:
+            pytest.skip(f"{SKIPPED}: {error}")
         settings = json.loads(buildah(layout, "inspect", "--type", "image", image.name))["OCIv1"]["config"]
         return cls(
             layers=tuple(layers(layout, image.name)),

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 
 import pytest
+from kubecluster.errors import ClusterError
 
 from support import arm64, client_programs, coqui, stock_deepspeech, tflite
 from support.coqui_image import CoquiImage
@@ -22,11 +23,11 @@ MAKERS: tuple[Callable[[], object], ...] = (
 
 
 def main() -> None:
-    """Make all of it. What cannot be had is named; its tests are skipped and say so, too."""
+    """Make all of it. What cannot be had is named; its tests are skipped or fail, and say so too."""
     for make in MAKERS:
         try:
             make()
-        except pytest.skip.Exception as reason:
+        except (pytest.skip.Exception, ClusterError) as reason:
             print(reason, file=sys.stderr)
 
 
