@@ -74,6 +74,7 @@ bench: export PYTHONPATH := tests
 bench: $(VENV)/.ready packages ## the figures of docs/benchmarks.md
 	@$(BIN)/python -m bench.convert_bench
 	@$(BIN)/python -m bench.grammar_bench
+	@$(BIN)/python -m bench.tflite_bench
 	@$(BIN)/python -m bench.engine_bench
 	@$(BIN)/python -m bench.stream_bench
 	@$(BIN)/python -m bench.server_bench

@@ -11,9 +11,9 @@ from collections import defaultdict
 from pathlib import Path
 
 import pytest
+from kubecluster.pythons import installed_python
 from support.environments import environment
 from support.places import ROOT
-from support.pythons import installed_python
 
 LOCK = ROOT / "tests" / "bench" / "torch.txt"
 PYTHON = "3.11"

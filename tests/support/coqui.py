@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from kubecluster.pythons import installed_python
 
 from support.environments import environment
 from support.places import ROOT
-from support.pythons import installed_python
 
 _LOSS = re.compile(r"Finished (training|validating) epoch \d+(?: on \S+)? - loss: ([\d.]+)")
 

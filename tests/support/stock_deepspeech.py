@@ -4,10 +4,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from kubecluster.pythons import installed_python
 
 from support import environments
 from support.places import CLIENTS
-from support.pythons import installed_python
 
 
 def transcribe(model: Path, clip: Path, folder: Path) -> str:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from kubecluster.pythons import installed_python
 
 from support.environments import environment
 from support.places import CLIENTS
-from support.pythons import installed_python
 
 
 @dataclass(frozen=True)
@@ -30,12 +30,9 @@ def runtimes() -> Path:
     return environment("tflite", CLIENTS / "tflite.txt", python) / "bin" / "python"
 
 
-def hear(module: str, model: Path, clips: Sequence[Path]) -> list[Heard]:
-    """Return what the Python module, `deepspeech` or `stt`, hears in clips of 16 kHz, 16 bits and one channel.
-
-    Skips as `runtimes` does.
-    """
-    command = [str(each) for each in (runtimes(), CLIENTS / "hear_tflite.py", module, model, *clips)]
+def hear(python: Path, module: str, model: Path, clips: Sequence[Path]) -> list[Heard]:
+    """Return what a module of that Python, `deepspeech` or `stt`, hears in clips of 16 kHz, 16 bits and one channel."""
+    command = [str(each) for each in (python, CLIENTS / "hear_tflite.py", module, model, *clips)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return [Heard(**each) for each in json.loads(done.stdout)]

@@ -17,7 +17,7 @@ from speechmodel_pipeline.fetch import fetch
 from speechmodel_pipeline.publish import publish
 from speechmodel_stagekit.errors import ArtefactMissing
 from support.seaweed import WRITER, Seaweed
-from support.tflite import hear
+from support.tflite import hear, runtimes
 from support.workspaces import CONVERT, Workspace, make_workspace
 
 from .conftest import BUCKET
@@ -49,7 +49,7 @@ def test_the_programs_for_small_machines_hear_what_the_runtime_hears(
 ) -> None:
     expected = json.loads((deepspeech / "tf2_128.expected.json").read_text(encoding="utf-8"))
     names = sorted(expected)[::3]
-    heard = hear(module, tflite, [deepspeech / "clips" / name for name in names])
+    heard = hear(runtimes(), module, tflite, [deepspeech / "clips" / name for name in names])
     assert [each.text for each in heard] == [expected[name]["text"] for name in names]
     assert [each.timesteps for each in heard] == [expected[name]["timesteps"] for name in names]
     assert [each.confidence for each in heard] == pytest.approx(

@@ -1,9 +1,10 @@
 """The package indexes that RUN steps get from this machine."""
 
+import json
 from pathlib import Path
 
 import pytest
-from kubecluster import host_settings
+from kubecluster import apt, build_runtime, host_settings
 from kubecluster.host_settings import package_indexes
 
 
@@ -52,3 +53,23 @@ def test_settings_are_looked_up_once_for_a_build(monkeypatch: pytest.MonkeyPatch
     first = host_settings.once(tmp_path / "settings")
     monkeypatch.setenv("PIP_INDEX_URL", "https://later/simple")
     assert host_settings.once(tmp_path / "settings") == first
+
+
+@pytest.mark.parametrize("suite", ["trixie", "bookworm"])
+def test_a_step_gets_the_packages_of_the_debian_that_it_runs_on(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, suite: str
+) -> None:
+    monkeypatch.setattr(apt, "sources", lambda suite: f"deb http://archive {suite} main\n")
+    write(tmp_path / "root/usr/lib/os-release", f"ID=debian\nVERSION_CODENAME={suite}\n")
+    (tmp_path / "root/etc").mkdir()
+    (tmp_path / "root/etc/os-release").symlink_to("../usr/lib/os-release")
+    config: dict[str, object] = {"root": {"path": "root"}, "process": {"env": []}, "mounts": [], "linux": {}}
+    write(tmp_path / "config.json", json.dumps(config))
+    command = ["build_runtime", str(tmp_path / "settings"), "builds", "create", "--bundle", str(tmp_path), "step"]
+    monkeypatch.setattr("sys.argv", command)
+    monkeypatch.setattr("os.execvp", lambda *_: None)
+    build_runtime.main()
+    changed = json.loads((tmp_path / "config.json").read_text())
+    mounts = {mount["destination"]: Path(mount["source"]) for mount in changed["mounts"]}
+    sources = mounts["/dev/kubecluster"] / "sources.list"
+    assert sources.read_text() == f"deb http://archive {suite} main\n"

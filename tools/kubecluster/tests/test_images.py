@@ -6,7 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from kubecluster import images, registry
+from kubecluster import base, images, python37, registry
 from kubecluster.buildah import buildah, image_id, prune
 from kubecluster.errors import ImageError, NotRunning
 from kubecluster.images import Image
@@ -126,5 +126,10 @@ def test_an_image_cannot_be_built_without_the_cluster(layout: Layout, tmp_path: 
 
 
 def test_every_image_of_the_project_is_a_target_of_its_dockerfile() -> None:
-    for image in images.project(REPOSITORY):
+    for image in images.project(REPOSITORY, images.TARGETS):
         assert f" AS {image.target}\n" in image.dockerfile.read_text()
+
+
+def test_only_the_image_on_python_is_built_on_python() -> None:
+    based_on = {image.target: image.base for image in images.project(REPOSITORY, images.TARGETS)}
+    assert based_on == dict.fromkeys(images.NAMES, base.IMAGE) | {"coqui": python37.IMAGE}

@@ -98,10 +98,10 @@ def env(layout: Layout) -> None:
 
 
 @main.command("images")
-@click.argument("names", nargs=-1, type=click.Choice(images.NAMES))
+@click.argument("names", nargs=-1, type=click.Choice(images.TARGETS))
 @click.pass_obj
 def images_command(layout: Layout, names: tuple[str, ...]) -> None:
-    """Build the project's images, all or those named, and push what changed."""
+    """Build the project's images, those on Debian or those named, and push what changed."""
     for image in images.project(REPOSITORY, names or images.NAMES):
         built = images.build(layout, image)
         print(f"{built.image.name}: {built.outcome} ({built.seconds:.1f} s)", flush=True)

@@ -9,19 +9,25 @@ from kubecluster.host_settings import SUITE
 from kubecluster.layout import PAUSE_IMAGE, Layout
 from kubecluster.shell import contained, locked
 
-IMAGE = f"docker.io/library/debian:{SUITE}-slim"
+
+def image_name(suite: str) -> str:
+    """Return the name of the Debian image of a suite, such as trixie."""
+    return f"docker.io/library/debian:{suite}-slim"
+
+
+IMAGE = image_name(SUITE)
 # emptied, and for documentation kept empty, as in the image that goes by this name elsewhere
 UNWANTED = tuple(f"usr/share/{folder}" for folder in ("doc", "man", "locale", "info"))
 VOLATILE = ("var/cache/apt", "var/lib/apt/lists", "var/log")
 
 
-def ensure(layout: Layout, architecture: str = "") -> str:
+def ensure(layout: Layout, architecture: str = "", suite: str = SUITE) -> str:
     """Make the Debian image if it is not there (about a minute); returns its ID. Another process that needs it waits.
 
     The image is for this machine unless `architecture` is given. The kernel must be able to run programs for it.
     """
     with locked(layout.cache / "debian.lock"):
-        return image_id(layout, IMAGE) or _make(layout, architecture)
+        return image_id(layout, image_name(suite)) or _make(layout, architecture, suite)
 
 
 def ensure_pause(layout: Layout) -> None:
@@ -44,13 +50,13 @@ def _trim(root: Path) -> None:
     (root / "etc/resolv.conf").unlink(missing_ok=True)
 
 
-def _make(layout: Layout, architecture: str) -> str:
+def _make(layout: Layout, architecture: str, suite: str) -> str:
     root = layout.cache / "rootfs"
     shutil.rmtree(root, ignore_errors=True)
     root.parent.mkdir(parents=True, exist_ok=True)
     mirror = apt.mirror()
     foreign = [f"--arch={architecture}"] if architecture else []
-    contained("debootstrap", *foreign, "--variant=minbase", SUITE, root, *([mirror] if mirror else []))
+    contained("debootstrap", *foreign, "--variant=minbase", suite, root, *([mirror] if mirror else []))
     _trim(root)
     if mirror:  # each build gets its package sources from this machine, no image keeps them
         (root / "etc/apt/sources.list").unlink()
@@ -60,7 +66,7 @@ def _make(layout: Layout, architecture: str) -> str:
     container = buildah(layout, "from", "scratch")
     buildah(layout, "add", "-q", container, archive, "/")
     buildah(layout, "config", "--cmd", "bash", *foreign, container)
-    made = buildah(layout, "commit", "-q", "--rm", "--disable-compression", container, IMAGE)
+    made = buildah(layout, "commit", "-q", "--rm", "--disable-compression", container, image_name(suite))
     shutil.rmtree(root)
     archive.unlink()
     return made

@@ -20,9 +20,20 @@ def main() -> None:
     """Add the settings if runc is to create a container, then become runc."""
     folder, cgroup, arguments = Path(sys.argv[1]), sys.argv[2], sys.argv[3:]
     if "create" in arguments:
-        bundle = Path(arguments[arguments.index("--bundle") + 1])
-        _add(host_settings.once(folder), bundle / "config.json", f"/{cgroup}/{arguments[-1]}")
+        config = Path(arguments[arguments.index("--bundle") + 1]) / "config.json"
+        suite = _suite(config)
+        _add(host_settings.once(folder / suite, suite), config, f"/{cgroup}/{arguments[-1]}")
     os.execvp(RUNC, [RUNC, *arguments])  # noqa: S606
+
+
+def _suite(config: Path) -> str:
+    """Return the suite of Debian in a bundle, whose packages a RUN step can install."""
+    root = config.parent / json.loads(config.read_text())["root"]["path"]
+    try:
+        lines = (root / "etc/os-release").resolve().read_text().splitlines()
+    except FileNotFoundError:
+        return host_settings.SUITE
+    return next((line.partition("=")[2] for line in lines if line.startswith("VERSION_CODENAME=")), host_settings.SUITE)
 
 
 def _add(settings: host_settings.Settings, config: Path, cgroup: str) -> None:

@@ -25,6 +25,25 @@ def buildah(layout: Layout, *argv: str | Path) -> str:
     return contained(*_command(layout), *argv, env=env).strip()
 
 
+def build_image(layout: Layout, image: str, dockerfile: Path, context: Path, *options: str) -> str:
+    """Build an image and return its ID, which is the one of the last build when buildah's layer cache has every step.
+
+    Raises CommandFailed with the end of buildah's output when a step fails; the whole output is in the cache, build/<image>.log.
+    """
+    folder = layout.cache / "build"
+    clean(layout)
+    id_file = folder / "id"
+    buildah(layout, "build", "--layers", "--pull-never", "--net", "host", "--runtime", runtime(layout), *options,
+            "--logfile", folder / f"{file_name(image)}.log", "--iidfile", id_file, "-t", image, "-f", dockerfile, context)  # fmt: skip
+    clean(layout)
+    return id_file.read_text().removeprefix("sha256:")
+
+
+def file_name(image: str) -> str:
+    """Return the name of an image's files in the cache, without an ending."""
+    return image.replace("/", "_")
+
+
 def push(layout: Layout, image: str) -> None:
     """Push docker.io/library/x:1 to <registry>/library/x:1."""
     path = image.split("/", 1)[1]
@@ -34,6 +53,17 @@ def push(layout: Layout, image: str) -> None:
 def image_id(layout: Layout, image: str) -> str | None:
     """Return the ID of a local image, or None. It is read from buildah's index, which is faster than to run buildah."""
     return next((entry["id"] for entry in _index(layout, "images") if image in entry.get("names", [])), None)
+
+
+def layers(layout: Layout, image: str) -> list[Path]:
+    """Return the folders with the files of a local image, the uppermost layer first, as overlayfs takes them."""
+    layer = next(entry["layer"] for entry in _index(layout, "images") if image in entry.get("names", []))
+    parents = {entry["id"]: entry.get("parent") for entry in _index(layout, "layers")}
+    found = []
+    while layer:
+        found.append(_storage(layout) / "overlay" / layer / "diff")
+        layer = parents[layer]
+    return found
 
 
 def copy_files(layout: Layout, image: str, folder: Path) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from kubecluster import apt
 
 TARGET = "/dev/kubecluster"
-SUITE = "trixie"  # of the images, not of this machine
+SUITE = "trixie"  # of most images, not of this machine
 SYSTEM_CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 CERTIFICATE_VARIABLES = ("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 # settings that say where packages come from and how to get there; all others are the Dockerfile's business
@@ -35,12 +35,12 @@ class Settings:
     mounts: dict[str, str]  # path in the container -> path on this machine
 
 
-def once(folder: Path) -> Settings:
-    """Write the settings' files into `folder`, or read them back if they are there."""
+def once(folder: Path, suite: str = SUITE) -> Settings:
+    """Write the settings' files for an image of a Debian suite into `folder`, or read them back if they are there."""
     saved = folder.with_suffix(".json")
     if not folder.exists():
         folder.mkdir(parents=True)
-        saved.write_text(json.dumps(asdict(_collect(folder))))
+        saved.write_text(json.dumps(asdict(_collect(folder, suite))))
     return Settings(**json.loads(saved.read_text()))
 
 
@@ -58,7 +58,7 @@ def package_indexes(env: Mapping[str, str], home: Path) -> dict[str, str]:
     return found | {f"UV_{name}": uv[name] for name in UV if name in uv}
 
 
-def _collect(folder: Path) -> Settings:
+def _collect(folder: Path, suite: str) -> Settings:
     environment = package_indexes(os.environ, Path.home())
     mounts = {TARGET: str(folder)}
     for name in ("PIP_FIND_LINKS", "UV_FIND_LINKS"):
@@ -67,7 +67,7 @@ def _collect(folder: Path) -> Settings:
     if certificates := _certificates(os.environ, Path.home()):
         shutil.copyfile(certificates, folder / "ca.crt")
         environment |= dict.fromkeys(CERTIFICATE_VARIABLES, f"{TARGET}/ca.crt")
-    if sources := apt.sources(SUITE):
+    if sources := apt.sources(suite):
         (folder / "sources.list").write_text(sources)
         lines = [f'Dir::Etc::sourcelist "{TARGET}/sources.list";', f'Acquire::https::CaInfo "{TARGET}/ca.crt";']
         (folder / "apt.conf").write_text("\n".join(lines) + "\n" + apt.options())

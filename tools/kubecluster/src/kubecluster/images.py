@@ -1,20 +1,23 @@
 """The project's images: buildah builds what its layer cache lacks, and what changed is pushed to the registry."""
 
 import json
+import re
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from kubecluster import base, cluster, group, registry
-from kubecluster.buildah import buildah, clean, prune, push, remove_image, runtime
+from kubecluster import base, cluster, group, python37, registry
+from kubecluster.buildah import build_image, file_name, prune, push, remove_image
 from kubecluster.errors import ImageError
 from kubecluster.layout import NODES, Layout
 from kubecluster.shell import locked, run
 
 NAMES = ("operator", "pipeline", "training", "inference")  # targets of images/Dockerfile on Debian
+TARGETS = (*NAMES, "coqui")  # and the one on Python 3.7, which not every machine has
 UNUSED_FOR = timedelta(days=7)  # older intermediate images are removed
+_FROM = re.compile(r"^FROM (\S+)(?: AS (\S+))?$", re.MULTILINE)
 CTR = ("ctr", "--namespace", "k8s.io", "--address", "/run/containerd/containerd.sock", "images")
 
 
@@ -33,9 +36,13 @@ class Image:
             raise ImageError(f"{self.name}: write the whole name, such as docker.io/library/app:dev")
 
     @property
-    def file_name(self) -> str:
-        """The name of its files in the cache, without an ending."""
-        return self.name.replace("/", "_")
+    def base(self) -> str:
+        """The image that the target is built on, with the stages in between."""
+        stages = {stage: begins for begins, stage in _FROM.findall(self.dockerfile.read_text())}
+        found = self.target or list(stages)[-1]
+        while found in stages:
+            found = stages[found]
+        return found
 
 
 @dataclass(frozen=True)
@@ -108,7 +115,7 @@ class _Pushed:
 
 def _build(layout: Layout, image: Image) -> str:
     folder = layout.cache / "build"
-    record = folder / f"{image.file_name}.pushed"
+    record = folder / f"{file_name(image.name)}.pushed"
     with locked(folder / "lock"):
         before = _Pushed.load(record)
         made = _run_buildah(layout, image)
@@ -123,14 +130,9 @@ def _build(layout: Layout, image: Image) -> str:
 
 
 def _run_buildah(layout: Layout, image: Image) -> str:
-    """Return the ID of the image, which is the one of the last build when buildah's layer cache has every step."""
-    clean(layout)
     base.ensure(layout, image.architecture)
-    log = layout.cache / "build" / f"{image.file_name}.log"
-    id_file = log.with_name("id")
+    if image.base == python37.IMAGE:
+        python37.ensure(layout)
     chosen = [f"--target={image.target}"] if image.target else []
     chosen += [f"--platform=linux/{image.architecture}"] if image.architecture else []
-    buildah(layout, "build", "--layers", "--pull-never", "--net", "host", "--runtime", runtime(layout), *chosen,
-            "--logfile", log, "--iidfile", id_file, "-t", image.name, "-f", image.dockerfile, image.context)  # fmt: skip
-    clean(layout)
-    return id_file.read_text().removeprefix("sha256:")
+    return build_image(layout, image.name, image.dockerfile, image.context, *chosen)
