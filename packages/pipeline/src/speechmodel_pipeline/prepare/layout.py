@@ -254,16 +254,28 @@ def _is_rival(other: Assignment, best: Assignment, ids: Collection[str]) -> bool
     With more files, `best` is beyond doubt. With more ids, it is if each has a file or if its layout is the more
     usual one: with the ids 1 to 20, the files 1_1 to 5_12 may be twelve takes of five ids or five takes of twelve.
     """
-    if not _disagree(best, other) or _dominant(other, ids):
+    if not _disagree(best, other):
         return False
     files, other_files = len(best.readings), len(other.readings)
     if other_files < FEWEST_OF_RIVAL * files:
+        return False
+    if _has_takes_of_few_ids(other) and len(other.ids) < len(best.ids):
+        return True
+    if _dominant(other, ids) and files >= FEWEST_OF_RIVAL * other_files:
         return False
     more_usual = CANDIDATES.index(best.layout) < CANDIDATES.index(other.layout)
     more_ids = len(best.ids) > len(other.ids) and (len(best.ids) == len(ids) or more_usual)
     stray = 1 if files >= SEVERAL else 0
     more_files = files > other_files + stray and len(best.ids) >= len(other.ids)
     return not (more_files or (more_ids and files + stray >= other_files))
+
+
+def _has_takes_of_few_ids(assignment: Assignment) -> bool:
+    """Return True when the names are one or two ids and a number, as where little is recorded so far: with the ids 1 to
+    7, the files 2_1 to 2_12 are more likely twelve takes of the id 2 than seven ids by the speaker 2.
+    """
+    takes = all((reading.rest or "0").isdigit() for reading in assignment.readings.values())
+    return isinstance(assignment.layout, IdFirst) and takes and len(assignment.ids) < FEWEST_IDS
 
 
 def _hides_near_misses(assignment: Assignment, names: Collection[str], ids: Collection[str]) -> bool:
