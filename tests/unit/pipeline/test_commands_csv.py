@@ -195,3 +195,11 @@ def test_a_part_beside_a_speaker_is_refused(part: str, tmp_path: Path) -> None:
     source = dataset(tmp_path, "id,es\n1,uno\n2,dos\n", f"{part}/1.wav", f"{part}/2.wav", "ana/1.wav", "ana/2.wav")
     with pytest.raises(BadData, match=f"the folder {part} is named after a part, and the folder ana beside it is not"):
         read_commands(source, "es")
+
+
+def test_a_file_beside_the_folders_of_parts_is_refused_by_name(tmp_path: Path) -> None:
+    names = ["train/luz_1.wav", "test/luz_2.wav", "train/ok_2.wav", "extra.wav"]
+    with pytest.raises(
+        BadData, match=r"extra.wav: not in a folder of a part, such as test or train, where all others are; move"
+    ):
+        read_commands(dataset(tmp_path, "id,es\nluz,luz\nok,ok\n", *names), "es")

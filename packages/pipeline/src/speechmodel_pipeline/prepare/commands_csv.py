@@ -55,7 +55,7 @@ def read_commands(source: Path, language: str, name_pattern: str = "") -> Listin
     assignment = assign(list(dict.fromkeys(below.values())) or list(files), rows.keys(), name_pattern)
     readings = {name: reading for name in files if (reading := assignment.readings.get(below.get(name, name)))}
     if not name_pattern:
-        _refuse_parts_as_speakers(readings)
+        _refuse_parts_as_speakers(readings, files)
     owned: dict[str, list[str]] = {id_: [] for id_ in rows}
     for name, reading in readings.items():
         owned[reading.id].append(name)
@@ -106,9 +106,19 @@ def _below_parts(names: Iterable[str], ids: Collection[str]) -> dict[str, str]:
     return {name: rest for name, (_, _, rest) in split.items()} if in_parts else {}
 
 
-def _refuse_parts_as_speakers(readings: Mapping[str, Reading]) -> None:
-    """Raise BadData (InvalidDataset) when a folder that must be a part would be a speaker, because others are none."""
+def _refuse_parts_as_speakers(readings: Mapping[str, Reading], names: Iterable[str]) -> None:
+    """Raise BadData (InvalidDataset) when a folder that must be a part would be a speaker, because others are none, or
+    because one of the files `names` is in no folder.
+    """
     speakers = sorted({reading.speaker for reading in readings.values() if reading.speaker}, key=_is_part, reverse=True)
+    outside = sorted(name for name in names if not _is_part(name.partition("/")[0]))
+    if len(speakers) > 1 and outside and all(map(_is_part, speakers)):
+        others = f" and {len(outside) - 1} more" if len(outside) > 1 else ""
+        raise BadData(
+            Reason.INVALID_DATASET,
+            f"{outside[0]}{others}: not in a folder of a part, such as {' or '.join(sorted(speakers))}, where all others are; move it "
+            "there, or delete it",
+        )
     if len(speakers) > 1 and _is_part(speakers[0]):
         raise BadData(
             Reason.INVALID_DATASET,
