@@ -319,9 +319,7 @@ NAMES = {
     "a number as spreadsheets write it": Row(named(["1.0"], "1.wav"), "did you mean 1.wav?", 65),
     "a copy": Row(named(["1"], "1 (copia).wav"), "did you mean 1 (copia).wav?", 65),
     "takes as Windows numbers them": Row(
-        named(["luz", "sol"], "luz (1).wav", "luz (2).wav", "sol (1).wav", "sol (2).wav"),
-        "2 files such as luz (1) look like its takes; set dataset.recordings.namePattern to '{id} ({take})'",
-        65,
+        named(["luz", "sol"], "luz.wav", "luz (1).wav", "luz (2).wav", "sol (1).wav"), "<id>/<file>; 4 clips"
     ),
     "takes with a number at once": Row(
         named(["luz", "sol"], "luz1.wav", "luz2.wav", "sol.wav"),
@@ -367,7 +365,8 @@ NAMES = {
     ),
     "a pattern that no name fits": Row(
         named(["1"], "1.wav"),
-        "no name in original/es fits dataset.recordings.namePattern 'x_{id}' with this id",
+        "no name in original/es fits dataset.recordings.namePattern 'x_{id}' with this id; names are read without their "
+        "endings, here as '1'",
         65,
         {"name_pattern": "x_{id}"},
     ),

@@ -50,6 +50,8 @@ def recipe(prefix: str = "shapes_", takes: int = 2) -> dict[str, str]:
         ({f"{id_}/{take}.wav": id_ for id_ in SEVEN for take in range(1, 10)}, SEVEN, "<id>,"),
         ({f"{id_}_{take}.wav": id_ for id_ in SEVEN for take in range(1, 10)}, SEVEN, "<id>,"),
         ({f"{id_}_{take}.wav": id_ for id_ in SEVEN[:6] for take in range(1, 4)}, SEVEN, "<id>,"),
+        ({"luz.wav": "luz", "luz (1).wav": "luz", "luz (2).wav": "luz", "sol (1).wav": "sol"}, ("luz", "sol"), "<id>,"),
+        ({"ana/luz.wav": "luz", "bo/luz (1).wav": "luz", "bo/sol.wav": "sol"}, ("luz", "sol"), "<speaker>/<id>"),
         ({f"{who}_{id_}.wav": id_ for id_ in ("luz", "sol") for who in ("anna", "otto")}, ("luz", "sol"), "<anything>_<id>"),
         ({f"{who}-{id_}.wav": id_ for id_ in ("ok", "no-ok") for who in ("anna", "otto")} | {"ok.wav": "ok"},
          ("ok", "no-ok"), "<anything>_<id>"),
@@ -210,6 +212,12 @@ class TestANamePattern:
             ("{id}_{name}", "has the unknown field {name}; use {id}, {speaker} and {take}"),
             ("{id}_{", "has a brace without its partner"),
             ("{id}_{id:d}", "is not a valid pattern"),
+            ("{speaker}_{id}.WAV", "ends with .WAV, but names are read without it; remove it"),
+            (
+                "original/es/{speaker}/{id}",
+                "begins with original/, but paths are read below the language's folder in it",
+            ),
+            ("*_{id}_*", "has a *, which stands for itself; write {} for any other part"),
         ],
     )
     def test_that_cannot_be_used_is_an_error_that_says_why(self, pattern: str, problem: str) -> None:
@@ -230,11 +238,20 @@ class TestANamePattern:
         ("ok", "ok (copia).wav"),
         ("ok", "ok (2).wav"),
         ("ok", "ok - copia.wav"),
+        ("ok espejo", "ok_espejo_1.wav"),
+        ("ok-espejo", "ok_espejo.wav"),
+        ("ok_espejo", "Ok espejo_2.wav"),
+        ("canción", "cancion_1.wav"),
+        ("manana", "mañana.wav"),
         ("canción", unicodedata.normalize("NFD", "Canción") + ".wav"),
     ],
 )
 def test_a_file_name_that_is_nearly_an_id_is_suggested(id_: str, name: str) -> None:
     assert near_misses([id_], [name]) == {id_: name}
+
+
+def test_the_closest_name_is_suggested() -> None:
+    assert near_misses(["ok-espejo"], ["Ok_Espejo.wav", "OK-espejo.wav"]) == {"ok-espejo": "OK-espejo.wav"}
 
 
 def test_other_names_are_not_suggested() -> None:

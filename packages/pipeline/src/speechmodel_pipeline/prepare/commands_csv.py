@@ -216,15 +216,14 @@ def _first_of_each_id(
 
 
 _NUMBERED = (
-    (re.compile(r"(.+) \(\d+\)"), "{id} ({take})"),
     (re.compile(r"(.+) \d+"), "{id} {take}"),
     (re.compile(r"(.*\D)\d+"), "{id}{take}"),
 )
-"""Names that Windows and recorders give to several takes, and the pattern that reads them."""
+"""Names that recorders and people give to several takes, and the pattern that reads them."""
 
 
 def _numbered_takes(names: Iterable[str]) -> dict[str, str]:
-    """Return, by id, what to do about takes with a number that no layout reads, such as `luz (1).wav`, unless there is
+    """Return, by id, what to do about takes with a number that no layout reads, such as `luz 1.wav`, unless there is
     one alone.
     """
     takes: dict[tuple[str, str], list[str]] = {}
@@ -265,6 +264,11 @@ def _no_recording(
         message = f"the recording {folder}/{id_} is missing; copy it there or correct the id"
     elif name_pattern:
         message = f"no recording of {id_}: no name in {folder} fits dataset.recordings.namePattern {name_pattern!r} with this id"
+        if unread:
+            read = PurePosixPath(unread).with_suffix("")
+            message += (
+                f"; names are read without their endings, here as {str(read) if '/' in name_pattern else read.name!r}"
+            )
     if takes:
         message += f"; {takes}"
     elif nearly and not name_pattern:
