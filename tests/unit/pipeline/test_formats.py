@@ -44,11 +44,19 @@ def test_common_voice_without_official_parts_leaves_them_to_the_split(tmp_path: 
     assert (listing.speakers_from, listing.rows) == ("Column", 2)
 
 
+def test_common_voice_without_rows_to_train_on_is_divided_by_the_split(tmp_path: Path) -> None:
+    tables = {"train.tsv": HEADER, "test.tsv": HEADER + "x1\ta.mp3\tHola\t2\n"}
+    files = {**tables, "validated.tsv": HEADER + "x1\ta.mp3\tHola\t2\nx2\tb\tAdiós\t2\n", **COMMON_VOICE}
+    listing = listing_of(DatasetFormat.COMMON_VOICE, files, tmp_path)
+    assert told(listing) == [("clips/a.mp3", "Hola", "x1", None), ("clips/b.mp3", "Adiós", "x2", None)]
+
+
+@pytest.mark.parametrize("language", ["zh-CN", "zh"])
 @pytest.mark.parametrize("folder", ["ZH-cn", "cv-corpus-17.0-2024-03-15/zh-CN"])
-def test_common_voice_may_be_unpacked_as_it_is(folder: str, tmp_path: Path) -> None:
+def test_common_voice_may_be_unpacked_as_it_is(folder: str, language: str, tmp_path: Path) -> None:
     header = "client_id\tpath\tsentence_id\tsentence\tsentence_domain\tup_votes\tvariant\tlocale\tsegment\n"
     files = {f"{folder}/validated.tsv": header + "x1\ta.mp3\ts\t你好\t\t2\t\tzh-CN\t\n", f"{folder}/clips/a.mp3": ""}
-    listing = listing_of(DatasetFormat.COMMON_VOICE, files, tmp_path, "zh-CN")
+    listing = listing_of(DatasetFormat.COMMON_VOICE, files, tmp_path, language)
     assert told(listing) == [(f"{folder}/clips/a.mp3", "你好", "x1", None)]
 
 

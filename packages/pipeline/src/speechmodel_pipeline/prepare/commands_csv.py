@@ -4,8 +4,8 @@
     ok-espejo,Ok espejo
 
 The columns are in any order, and others are ignored. The column of the language has the name of its
-tag (es-CL, es_CL) or else of the tag's language (es), and so has the folder below original/. The
-columns `speaker` (or `client_id`) and `split` (train, dev or test) are optional, and so are their
+tag (es-CL, es_CL) or else of the tag's language (es), and so has the folder below original/. For the language es, es-CL
+is read if it is the only one. The columns `speaker` (or `client_id`) and `split` (train, dev or test) are optional, and so are their
 cells. If every recording is in a folder train, dev or test, that is its part unless the column gives one.
 
 An id with the ending of an audio file (`7.wav`, also `original/es/7.wav`) means that one file. Which
@@ -25,9 +25,9 @@ from speechmodel_stagekit.errors import BadData
 
 from speechmodel_pipeline.prepare.audio_files import AUDIO, audio_files
 from speechmodel_pipeline.prepare.layout import Reading, assign, near_misses, nfc
-from speechmodel_pipeline.prepare.recordings import PARTS, Listing, Recording, missing, printable
+from speechmodel_pipeline.prepare.recordings import PARTS, Listing, Recording, missing, of_language, printable
 from speechmodel_pipeline.prepare.speakers import SPEAKER_COLUMNS, are_times, guess_speakers
-from speechmodel_pipeline.prepare.table import Row, read_table
+from speechmodel_pipeline.prepare.table import Row, Table, read_table
 from speechmodel_pipeline.prepare_report import Rejection, SpeakerSource
 
 TABLE = "commands.csv"
@@ -44,7 +44,7 @@ def read_commands(source: Path, language: str, name_pattern: str = "") -> Listin
     if not (source / TABLE).is_file():
         raise missing(TABLE, source)
     table = read_table(source / TABLE, TABLE)
-    id_column, text_column = table.column("id"), table.column(*_tags(language))
+    id_column, text_column = table.column("id"), _text_column(table, language)
     folder = _folder(source, language)
     speaker_column, split_column = table.find(*SPEAKER_COLUMNS), table.find("split")
     files = {_name(path.relative_to(folder)): path for path in audio_files(folder)}
@@ -131,6 +131,10 @@ def _is_part(folder: str) -> bool:
     return folder.casefold() in PARTS
 
 
+def _text_column(table: Table, language: str) -> str:
+    return of_language(table.columns, language) or table.column(*_tags(language))
+
+
 def _tags(language: str) -> list[str]:
     """Return the tag and, less exact, its language: es-CL, es."""
     return list(dict.fromkeys((language, language.split("-")[0])))
@@ -157,15 +161,9 @@ def _folder(source: Path, language: str) -> Path:
     original = source / RECORDINGS
     if not original.is_dir():
         raise missing(f"the folder {RECORDINGS}/{language}", source)
-    by_key = {_key(path.name): path for path in sorted(original.iterdir()) if path.is_dir()}
-    for tag in _tags(language):
-        if folder := by_key.get(_key(tag)):
-            return folder
+    if name := of_language((path.name for path in original.iterdir() if path.is_dir()), language):
+        return original / name
     raise missing(f"the folder {RECORDINGS}/{' or '.join(_tags(language))}", original)
-
-
-def _key(name: str) -> str:
-    return name.strip().casefold().replace("_", "-")
 
 
 def _name(path: Path) -> str:
