@@ -62,6 +62,7 @@ log = logging.getLogger(__name__)
 WITHOUT_AUDIO = frozenset(
     {
         RejectionReason.NO_RECORDING,
+        RejectionReason.DUPLICATE_RECORDING,
         RejectionReason.EMPTY_AUDIO,
         RejectionReason.NOT_AUDIO,
         RejectionReason.SILENT,
@@ -69,7 +70,7 @@ WITHOUT_AUDIO = frozenset(
         RejectionReason.TOO_LONG,
     }
 )
-"""Reasons of rows whose transcript is still to be recorded."""
+"""Reasons of rows whose transcript is still to be recorded, unless another recording has it."""
 
 Made = tuple[Recording, str, ClipFile]
 """A recording, its transcript as it is trained, and its clip."""
