@@ -260,7 +260,9 @@ TABLES = {
         table("id,es\na,hola\n".encode("utf-16-le")), "commands.csv is not UTF-8 (line 1); save it", 65
     ),
     "a spreadsheet with another ending": Row(
-        table(b"PK\x03\x04" + bytes(range(256))), "commands.csv is a workbook of a spreadsheet, not text; save it as", 65
+        table(b"PK\x03\x04" + bytes(range(256))),
+        "commands.csv is a workbook of a spreadsheet, not text; save it as",
+        65,
     ),
     "an empty table": Row(table(""), "InvalidDataset: commands.csv does not begin with a header line; add one", 65),
     "a header alone": Row(table("id,es\n"), "InvalidDataset: the dataset has no rows below its header; add rows", 65),

@@ -532,6 +532,11 @@ def test_a_recording_without_speech_is_not_a_copy_of_another_one(tmp_path: Path)
     (source / "other" / "copy.wav").write_bytes((source / "original/es/1.wav").read_bytes())
     with pytest.raises(BadData, match=r"1 of the files in other is a recording of the dataset \(other/copy.wav is "):
         prepare(task(source, tmp_path / "copied", negatives=Negatives(built_in=False, path="other")))
+    pcm, rate = soundfile.read(source / "original/es/1.wav", dtype="int16")
+    (source / "other" / "copy.wav").unlink()
+    soundfile.write(source / "other" / "copy.flac", pcm, rate)
+    with pytest.raises(BadData, match=r"1 of the files in other .* \(other/copy.flac is original/es/1.wav\); remove"):
+        prepare(task(source, tmp_path / "flac", negatives=Negatives(built_in=False, path="other")))
 
 
 def test_the_output_lists_clips_by_size_with_paths_relative_to_it(tmp_path: Path) -> None:

@@ -35,8 +35,8 @@ from speechmodel_stagekit.errors import BadData
 
 from speechmodel_pipeline.prepare.clips import LONGEST_SECONDS, REASONS, RecordingUnusable, write_clip
 from speechmodel_pipeline.prepare.folder import PreparedClip
-from speechmodel_pipeline.prepare.negatives.passages import Slot, excerpt, heard_seconds, passages
 from speechmodel_pipeline.prepare.other_speech import OtherSpeech
+from speechmodel_pipeline.prepare.passages import Slot, excerpt, heard_seconds, passages
 from speechmodel_pipeline.prepare.recordings import Recording
 from speechmodel_pipeline.prepare_report import NEGATIVES, Rejection
 
