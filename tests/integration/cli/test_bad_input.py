@@ -516,6 +516,11 @@ TRANSCRIPTS = {
     "punctuation alone": Row(
         transcript("¿?"), "EmptyTranscript: commands.csv row 2: the transcript has only punctuation"
     ),
+    "an annotation alone": Row(
+        transcript("(inaudible)"),
+        "EmptyTranscript: commands.csv row 2: the transcript has only punctuation and annotations; write the spoken words",
+        settings={"annotations": Annotations.STRIP},
+    ),
     "nothing": Row(
         transcript(""), "EmptyTranscript: commands.csv row 2: the transcript is empty; write the spoken words"
     ),
