@@ -260,7 +260,9 @@ TABLES = {
         table("id,es\na,hola\n".encode("utf-16-le")), "commands.csv is not UTF-8 (line 1); save it", 65
     ),
     "a spreadsheet with another ending": Row(
-        table(b"PK\x03\x04" + bytes(range(256))), "commands.csv is not UTF-8 (line 2); save it as CSV UTF-8", 65
+        table(b"PK\x03\x04" + bytes(range(256))),
+        "commands.csv is a workbook of a spreadsheet, not text; save it as",
+        65,
     ),
     "an empty table": Row(table(""), "InvalidDataset: commands.csv does not begin with a header line; add one", 65),
     "a header alone": Row(table("id,es\n"), "InvalidDataset: the dataset has no rows below its header; add rows", 65),
@@ -319,9 +321,7 @@ NAMES = {
     "a number as spreadsheets write it": Row(named(["1.0"], "1.wav"), "did you mean 1.wav?", 65),
     "a copy": Row(named(["1"], "1 (copia).wav"), "did you mean 1 (copia).wav?", 65),
     "takes as Windows numbers them": Row(
-        named(["luz", "sol"], "luz (1).wav", "luz (2).wav", "sol (1).wav", "sol (2).wav"),
-        "2 files such as luz (1) look like its takes; set dataset.recordings.namePattern to '{id} ({take})'",
-        65,
+        named(["luz", "sol"], "luz.wav", "luz (1).wav", "luz (2).wav", "sol (1).wav"), "<id>/<file>; 4 clips"
     ),
     "takes with a number at once": Row(
         named(["luz", "sol"], "luz1.wav", "luz2.wav", "sol.wav"),
@@ -367,7 +367,8 @@ NAMES = {
     ),
     "a pattern that no name fits": Row(
         named(["1"], "1.wav"),
-        "no name in original/es fits dataset.recordings.namePattern 'x_{id}' with this id",
+        "no name in original/es fits dataset.recordings.namePattern 'x_{id}' with this id; names are read without their "
+        "endings, here as '1'",
         65,
         {"name_pattern": "x_{id}"},
     ),
@@ -514,6 +515,11 @@ TRANSCRIPTS = {
     ),
     "punctuation alone": Row(
         transcript("¿?"), "EmptyTranscript: commands.csv row 2: the transcript has only punctuation"
+    ),
+    "an annotation alone": Row(
+        transcript("(inaudible)"),
+        "EmptyTranscript: commands.csv row 2: the transcript has only punctuation and annotations; write the spoken words",
+        settings={"annotations": Annotations.STRIP},
     ),
     "nothing": Row(
         transcript(""), "EmptyTranscript: commands.csv row 2: the transcript is empty; write the spoken words"

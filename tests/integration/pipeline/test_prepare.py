@@ -241,14 +241,14 @@ def test_other_content_has_another_digest(change: str, tmp_path: Path) -> None:
 
 
 def test_clips_keep_their_part_when_others_are_added(tmp_path: Path) -> None:
-    source = tones(tmp_path / "source", 10)
+    source = tones(tmp_path / "source", 50)  # fewer are divided by their number
     prepare(task(source, tmp_path / "few"))
-    tones(source, 40)
+    tones(source, 60)
     prepare(task(source, tmp_path / "many"))
     few, many = (
         {row["sha256"]: row["part"] for row in table(tmp_path / name, "registry.csv")} for name in ("few", "many")
     )
-    assert len(few) == 10 and len(many) == 40
+    assert len(few) == 50 and len(many) == 60
     assert few.items() <= many.items()
     assert set(many.values()) == {"train", "dev", "test"}
 
@@ -262,6 +262,8 @@ def test_a_recording_counts_once_and_contradictions_are_named(tmp_path: Path) ->
     assert (first["reason"], first["row"], second["row"]) == ("DuplicateRecording", 3, 4)
     assert "2.wav is the same recording as original/es/1.wav (commands.csv row 2); delete one" in first["message"]
     assert "but another transcript ('hola')" in second["message"]
+    assert [each["phrase"] for each in report(tmp_path / "work")["coverage"]["phrases"]] == ["adiós", "hola"]
+    assert "5 takes of 'adiós' (no usable one so far)" in report(tmp_path / "work")["coverage"]["recordNext"]
 
 
 def test_several_recordings_of_a_row_are_all_used(tmp_path: Path) -> None:
@@ -530,6 +532,11 @@ def test_a_recording_without_speech_is_not_a_copy_of_another_one(tmp_path: Path)
     (source / "other" / "copy.wav").write_bytes((source / "original/es/1.wav").read_bytes())
     with pytest.raises(BadData, match=r"1 of the files in other is a recording of the dataset \(other/copy.wav is "):
         prepare(task(source, tmp_path / "copied", negatives=Negatives(built_in=False, path="other")))
+    pcm, rate = soundfile.read(source / "original/es/1.wav", dtype="int16")
+    (source / "other" / "copy.wav").unlink()
+    soundfile.write(source / "other" / "copy.flac", pcm, rate)
+    with pytest.raises(BadData, match=r"1 of the files in other .* \(other/copy.flac is original/es/1.wav\); remove"):
+        prepare(task(source, tmp_path / "flac", negatives=Negatives(built_in=False, path="other")))
 
 
 def test_the_output_lists_clips_by_size_with_paths_relative_to_it(tmp_path: Path) -> None:

@@ -112,7 +112,13 @@ def test_names_are_compared_after_unicode_normalisation(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("header", "language", "folder"),
-    [("ID,ES", "es", "es"), ("note,es_CL,id", "es-CL", "es-cl"), ("id,es,de", "es-CL", "es")],
+    [
+        ("ID,ES", "es", "es"),
+        ("note,es_CL,id", "es-CL", "es-cl"),
+        ("id,es,de", "es-CL", "es"),
+        ("id,es-ES,es-note", "es", "es_CL"),
+        ("id,es-419", "es", "es"),
+    ],
 )
 def test_column_and_folder_of_a_language_are_found_as_people_write_them(
     header: str, language: str, folder: str, tmp_path: Path
@@ -121,6 +127,11 @@ def test_column_and_folder_of_a_language_are_found_as_people_write_them(
     row = ",".join({"id": "1", "note": "x", "de": "hallo"}.get(column.lower(), "hola") for column in columns)
     source = dataset(tmp_path, f"{header}\n{row}\n", "1.wav", language=folder)
     assert [recording.transcript for recording in read_commands(source, language).recordings] == ["hola"]
+
+
+def test_of_two_regions_of_a_language_none_is_guessed(tmp_path: Path) -> None:
+    with pytest.raises(BadData, match=r"commands.csv has no column es; its header has: id, es-ES, es-CL"):
+        read_commands(dataset(tmp_path, "id,es-ES,es-CL\n1,hola,hola\n", "1.wav"), "es")
 
 
 def test_rows_without_a_recording_are_rejected_by_row_with_what_was_looked_for(tmp_path: Path) -> None:
@@ -195,3 +206,11 @@ def test_a_part_beside_a_speaker_is_refused(part: str, tmp_path: Path) -> None:
     source = dataset(tmp_path, "id,es\n1,uno\n2,dos\n", f"{part}/1.wav", f"{part}/2.wav", "ana/1.wav", "ana/2.wav")
     with pytest.raises(BadData, match=f"the folder {part} is named after a part, and the folder ana beside it is not"):
         read_commands(source, "es")
+
+
+def test_a_file_beside_the_folders_of_parts_is_refused_by_name(tmp_path: Path) -> None:
+    names = ["train/luz_1.wav", "test/luz_2.wav", "train/ok_2.wav", "extra.wav"]
+    with pytest.raises(
+        BadData, match=r"extra.wav: not in a folder of a part, such as test or train, where all others are; move"
+    ):
+        read_commands(dataset(tmp_path, "id,es\nluz,luz\nok,ok\n", *names), "es")

@@ -44,11 +44,19 @@ def test_common_voice_without_official_parts_leaves_them_to_the_split(tmp_path: 
     assert (listing.speakers_from, listing.rows) == ("Column", 2)
 
 
+def test_common_voice_without_rows_to_train_on_is_divided_by_the_split(tmp_path: Path) -> None:
+    tables = {"train.tsv": HEADER, "test.tsv": HEADER + "x1\ta.mp3\tHola\t2\n"}
+    files = {**tables, "validated.tsv": HEADER + "x1\ta.mp3\tHola\t2\nx2\tb\tAdiós\t2\n", **COMMON_VOICE}
+    listing = listing_of(DatasetFormat.COMMON_VOICE, files, tmp_path)
+    assert told(listing) == [("clips/a.mp3", "Hola", "x1", None), ("clips/b.mp3", "Adiós", "x2", None)]
+
+
+@pytest.mark.parametrize("language", ["zh-CN", "zh"])
 @pytest.mark.parametrize("folder", ["ZH-cn", "cv-corpus-17.0-2024-03-15/zh-CN"])
-def test_common_voice_may_be_unpacked_as_it_is(folder: str, tmp_path: Path) -> None:
+def test_common_voice_may_be_unpacked_as_it_is(folder: str, language: str, tmp_path: Path) -> None:
     header = "client_id\tpath\tsentence_id\tsentence\tsentence_domain\tup_votes\tvariant\tlocale\tsegment\n"
     files = {f"{folder}/validated.tsv": header + "x1\ta.mp3\ts\t你好\t\t2\t\tzh-CN\t\n", f"{folder}/clips/a.mp3": ""}
-    listing = listing_of(DatasetFormat.COMMON_VOICE, files, tmp_path, "zh-CN")
+    listing = listing_of(DatasetFormat.COMMON_VOICE, files, tmp_path, language)
     assert told(listing) == [(f"{folder}/clips/a.mp3", "你好", "x1", None)]
 
 
@@ -270,6 +278,26 @@ def test_ljspeech_has_no_header_and_the_last_cell_is_spoken(tmp_path: Path) -> N
     ]
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        "sep=|\nfile_name|text|speaker\nwavs/1.wav|hola|ana\nwavs/2.wav|adiós|bo\n",
+        '"file_name"|"text"|"speaker"\n"wavs/1.wav"|"hola"|"ana"\n"wavs/2.wav"|"adiós"|"bo"\n',
+        "file_name|text|speaker\nwavs/1.wav|hola|ana\nwavs/2.wav|adiós|bo\n".encode("utf-16"),
+        "\nFile-Name|Text|Speaker\nwavs/1.wav|hola|ana\nwavs/2.wav|adiós|bo\n",
+    ],
+    ids=["sep", "quoted", "UTF-16", "blank line"],
+)
+def test_a_header_between_bars_is_no_row_of_ljspeech(content: str | bytes, tmp_path: Path) -> None:
+    for name in ("1", "2"):
+        (tmp_path / "wavs").mkdir(exist_ok=True)
+        (tmp_path / "wavs" / f"{name}.wav").touch()
+    (tmp_path / "metadata.csv").write_bytes(content if isinstance(content, bytes) else content.encode())
+    listing = list_recordings(tmp_path, DatasetFormat.AUDIO_FOLDER, "es")
+    assert [(each.transcript, each.speaker) for each in listing.recordings] == [("hola", "ana"), ("adiós", "bo")]
+    assert listing.rejected == ()
+
+
 def test_the_folders_of_parts_may_be_in_the_folder_data(tmp_path: Path) -> None:
     files = {"metadata.csv": "file_name,text\ndata/train/a.wav,uno\n.\\data\\test\\b.wav,dos\n"}
     listing = listing_of(
@@ -435,7 +463,11 @@ SCP, TEXT = {"wav.scp": "u1 a.wav\n"}, {"text": "u1 hola\n"}
             "metadata.csv has no column file_name; its header has: audio_file, text, speaker_name; rename the columns, or, "
             r"if this is a table of LJSpeech \(no header, cells separated by \|\), remove the first line",
         ),
-        ("AudioFolder", {"metadata.jsonl": '{"text": "a"}\n'}, "metadata.jsonl has no column file_name"),
+        (
+            "AudioFolder",
+            {"metadata.jsonl": '{"text": "a"}\n'},
+            "metadata.jsonl has no column file_name; its header has: text; rename the fields in all lines$",
+        ),
         (
             "AudioFolder",
             {"metadata.csv": "file_name,text\n", "metadata.jsonl": ""},

@@ -50,6 +50,8 @@ def recipe(prefix: str = "shapes_", takes: int = 2) -> dict[str, str]:
         ({f"{id_}/{take}.wav": id_ for id_ in SEVEN for take in range(1, 10)}, SEVEN, "<id>,"),
         ({f"{id_}_{take}.wav": id_ for id_ in SEVEN for take in range(1, 10)}, SEVEN, "<id>,"),
         ({f"{id_}_{take}.wav": id_ for id_ in SEVEN[:6] for take in range(1, 4)}, SEVEN, "<id>,"),
+        ({"luz.wav": "luz", "luz (1).wav": "luz", "luz (2).wav": "luz", "sol (1).wav": "sol"}, ("luz", "sol"), "<id>,"),
+        ({"ana/luz.wav": "luz", "bo/luz (1).wav": "luz", "bo/sol.wav": "sol"}, ("luz", "sol"), "<speaker>/<id>"),
         ({f"{who}_{id_}.wav": id_ for id_ in ("luz", "sol") for who in ("anna", "otto")}, ("luz", "sol"), "<anything>_<id>"),
         ({f"{who}-{id_}.wav": id_ for id_ in ("ok", "no-ok") for who in ("anna", "otto")} | {"ok.wav": "ok"},
          ("ok", "no-ok"), "<anything>_<id>"),
@@ -84,7 +86,7 @@ def test_two_layouts_that_explain_the_files_equally_well_are_shown_with_file_nam
         assert part in str(refused.value)
 
 
-NUMBERED = {
+NUMBERED: dict[str, Callable[[int, str], list[str]]] = {
     "speaker_id": lambda number, id_: [f"{number}_{id_}.wav"],
     "take_speaker_id": lambda number, id_: [f"{number}_anna_{id_}.wav", f"{number}_otto_{id_}.wav"],
     "speaker_id_take": lambda number, id_: [f"{number}_{id_}_{take}.wav" for take in (1, 2)],
@@ -100,14 +102,15 @@ NUMBERED = {
 
 
 @pytest.mark.parametrize("numbers", [1, 3, 6, 7, 8, 10])
-@pytest.mark.parametrize("named", NUMBERED.values(), ids=NUMBERED)
-def test_a_number_beside_the_id_is_never_taken_for_it(named: Callable[[int, str], list[str]], numbers: int) -> None:
-    names = {name: id_ for number in range(1, numbers + 1) for id_ in SEVEN for name in named(number, id_)}
+@pytest.mark.parametrize("form", NUMBERED)
+def test_a_number_beside_the_id_is_never_taken_for_it(form: str, numbers: int) -> None:
+    names = {name: id_ for number in range(1, numbers + 1) for id_ in SEVEN for name in NUMBERED[form](number, id_)}
     try:
         assert ids_of(list(names), SEVEN) == names
     except BadData as refused:
         assert "can be read in two ways" in str(refused)
-        assert numbers == len(SEVEN)  # otherwise there is no doubt
+        takes_of_one_id = numbers == 1 and form in ("speaker_id", "speaker/id")
+        assert numbers == len(SEVEN) or takes_of_one_id  # otherwise there is no doubt
 
 
 @pytest.mark.parametrize(
@@ -119,6 +122,13 @@ def test_a_number_beside_the_id_is_never_taken_for_it(named: Callable[[int, str]
         ([f"{one}_{other}.wav" for one in range(1, 6) for other in range(1, 13)], tuple(map(str, range(1, 21)))),
         (["1_1.wav", "1_2.wav", "1_3.wav"], ("1", "2")),
         ([f"1/{number}.wav" for number in range(9)], SEVEN),
+        ([f"2_{take}.wav" for take in range(1, 13)], SEVEN),  # of one id, which is all that is recorded so far
+        (["1.wav", *(f"1_{take}.wav" for take in range(1, 8))], SEVEN),
+        ([f"1/{take}.wav" for take in range(1, 8)], SEVEN),
+        ([f"2_{take}.wav" for take in range(1, 21)], tuple(map(str, range(1, 13)))),
+        ([f"3_{take}.wav" for take in range(20)], tuple("0123456789")),
+        ([f"{id_}_{take}.wav" for id_ in "34" for take in range(10)], tuple("0123456789")),
+        ([f"2_{take}.wav" for take in range(1, 13)] + ["2_noise.wav", "2_far.wav"], SEVEN),
     ],
 )
 def test_numbers_that_may_be_ids_or_takes_are_refused(names: list[str], ids: tuple[str, ...]) -> None:
@@ -202,6 +212,12 @@ class TestANamePattern:
             ("{id}_{name}", "has the unknown field {name}; use {id}, {speaker} and {take}"),
             ("{id}_{", "has a brace without its partner"),
             ("{id}_{id:d}", "is not a valid pattern"),
+            ("{speaker}_{id}.WAV", "ends with .WAV, but names are read without it; remove it"),
+            (
+                "original/es/{speaker}/{id}",
+                "begins with original/, but paths are read below the language's folder in it",
+            ),
+            ("*_{id}_*", "has a *, which stands for itself; write {} for any other part"),
         ],
     )
     def test_that_cannot_be_used_is_an_error_that_says_why(self, pattern: str, problem: str) -> None:
@@ -222,11 +238,20 @@ class TestANamePattern:
         ("ok", "ok (copia).wav"),
         ("ok", "ok (2).wav"),
         ("ok", "ok - copia.wav"),
+        ("ok espejo", "ok_espejo_1.wav"),
+        ("ok-espejo", "ok_espejo.wav"),
+        ("ok_espejo", "Ok espejo_2.wav"),
+        ("canción", "cancion_1.wav"),
+        ("manana", "mañana.wav"),
         ("canción", unicodedata.normalize("NFD", "Canción") + ".wav"),
     ],
 )
 def test_a_file_name_that_is_nearly_an_id_is_suggested(id_: str, name: str) -> None:
     assert near_misses([id_], [name]) == {id_: name}
+
+
+def test_the_closest_name_is_suggested() -> None:
+    assert near_misses(["ok-espejo"], ["Ok_Espejo.wav", "OK-espejo.wav"]) == {"ok-espejo": "OK-espejo.wav"}
 
 
 def test_other_names_are_not_suggested() -> None:

@@ -1,6 +1,8 @@
 """Negatives: speech that is no command, and that nothing but its words tells from one."""
 
 import hashlib
+import itertools
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -9,13 +11,16 @@ from speechmodel_api.alphabet import CATCH_ALL
 from speechmodel_api.audio import SPEECH_LEVEL
 from speechmodel_api.dataset_spec import Negatives
 from speechmodel_api.workspace import CLIPS
+from speechmodel_decoding import cut_at_pauses
 from speechmodel_pipeline.prepare import negatives
 from speechmodel_pipeline.prepare.clips import write_clip
 from speechmodel_pipeline.prepare.folder import PreparedClip
 from speechmodel_pipeline.prepare.other_speech import in_dataset
 from speechmodel_pipeline.prepare.recordings import Recording
-from speechmodel_runtime import AudioInfo, Pcm, load, loudness, save
+from speechmodel_runtime import AudioInfo, DecodedAudio, Pcm, decode, load, loudness, save
 from speechmodel_stagekit.dataset import Part
+from speechmodel_stagekit.errors import BadData
+from support.places import EXAMPLE
 
 
 def commands(folder: Path, count: int, *, rate: int = 16000, level: float = 1000) -> list[PreparedClip]:
@@ -167,7 +172,8 @@ def test_there_are_none_when_they_are_turned_off_or_the_clips_are_few(tmp_path: 
 def test_a_recording_that_cannot_be_used_is_rejected_and_the_others_are_used(tmp_path: Path, built_in: bool) -> None:
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "a.wav").write_text("no audio")
-    save(tmp_path / "other" / "long.wav", np.full(31 * 16000, 900, np.int16))
+    save(tmp_path / "other" / "mute.wav", np.full(2 * 16000, 900, np.int16))
+    save(tmp_path / "other" / "hum.wav", (900 * np.sin(np.arange(31 * 16000) / 50)).astype(np.int16))
     for number in range(8):
         pcm = np.random.default_rng(number).normal(0, 900, 16000).astype(np.int16)
         save(tmp_path / "other" / f"{number}.wav", pcm)
@@ -177,27 +183,108 @@ def test_a_recording_that_cannot_be_used_is_rejected_and_the_others_are_used(tmp
     rejected = sorted((rejection.recordings[0], rejection.reason, str(rejection)) for rejection in made.rejected)
     assert [(name, reason) for name, reason, _ in rejected] == [
         ("other/a.wav", "NotAudio"),
-        ("other/long.wav", "TooLong"),
+        ("other/hum.wav", "Silent"),
+        ("other/mute.wav", "Silent"),
     ]
     assert rejected[0][2].startswith("dataset.negatives: other/a.wav: is not readable audio")
+    assert rejected[1][2].endswith("other/hum.wav: nobody seems to speak in it; replace it or remove it")
 
 
 def test_recordings_are_read_as_far_as_they_are_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     record_others(tmp_path / "other", 40, seconds=5)
     clips, read = commands(tmp_path, 16), []
 
-    def counted(path: Path, **options: object) -> Pcm:
+    def counted(path: Path, **options: object) -> DecodedAudio:
         read.append(path.parent.name)
-        return load(path)
+        return decode(path)
 
-    monkeypatch.setattr(negatives, "load", counted)
+    monkeypatch.setattr(negatives, "decode", counted)
     made = make_negatives(clips, tmp_path, Negatives(path="other", built_in=False), tmp_path)
     assert (len(made.clips), read.count("other")) == (20, 20)
 
 
-def test_without_usable_recordings_there_are_no_negatives(tmp_path: Path) -> None:
+@pytest.mark.parametrize("built_in", [True, False])
+def test_a_place_in_which_no_recording_can_be_used_is_refused(tmp_path: Path, built_in: bool) -> None:
     (tmp_path / "other").mkdir()
     for number in range(5):
         (tmp_path / "other" / f"{number}.wav").write_text("no audio")
+    with pytest.raises(
+        BadData, match=r"dataset.negatives.path: no recording in other can be used; the first: other/\d.wav"
+    ):
+        make_negatives(commands(tmp_path, 40), tmp_path, Negatives(path="other", built_in=built_in), tmp_path)
+
+
+HEARD = sorted((EXAMPLE / "heard").glob("*.wav"))
+"""Commands by synthetic voices."""
+
+
+def talk(path: Path, seconds: float, *, silence: float = 0, first: int = 0) -> Pcm:
+    """Record sentences with pauses, behind room noise of this length in seconds, and return the words alone."""
+    chance = np.random.default_rng(first)
+    words = [load(HEARD[(first + number) % len(HEARD)]) for number in range(int(seconds))]
+    spoken = np.concatenate([np.concatenate([word, np.zeros(11200, np.int16)]) for word in words])
+    spoken = spoken[: int(seconds * 16000)]
+    pcm = np.concatenate([np.zeros(int(silence * 16000), np.int16), spoken])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save(path, (pcm + chance.normal(0, 20, len(pcm))).astype(np.int16))
+    return spoken
+
+
+def assert_spoken(folder: Path, clips: list[PreparedClip]) -> None:
+    """Fail unless somebody speaks in each clip."""
+    assert [clip.recording.name for clip in clips if not cut_at_pauses(samples(folder, clip))] == []
+
+
+def test_the_silence_before_the_words_of_a_recording_is_no_negative(tmp_path: Path) -> None:
+    for number in range(10):
+        talk(tmp_path / "other" / f"{number}.wav", 8, silence=4, first=number)
+    made = make_negatives(commands(tmp_path, 40), tmp_path, Negatives(path="other", built_in=False), tmp_path).clips
+    assert [clip.part for clip in made].count(Part.NEGATIVES) == 2
+    assert_spoken(tmp_path, made)
+
+
+def test_each_clip_gets_another_passage_of_a_recording(tmp_path: Path) -> None:
+    talk(tmp_path / "other" / "0.wav", 20)
+    talk(tmp_path / "other" / "1.wav", 20)
+    made = make_negatives(commands(tmp_path, 40), tmp_path, Negatives(path="other", built_in=False), tmp_path).clips
+    trained = [samples(tmp_path, clip).astype(np.float32) for clip in made if clip.part is Part.TRAIN]
+    assert len({clip.recording.name for clip in made if clip.part is Part.TRAIN}) == 1
+    assert len(trained) == 10
+    for one, other in itertools.combinations(trained, 2):
+        size = min(len(one), len(other))
+        assert abs(np.corrcoef(one[:size], other[:size])[0, 1]) < 0.9
+
+
+def test_a_long_recording_makes_several_negatives_and_its_end_is_held_out_if_it_is_alone(tmp_path: Path) -> None:
+    talk(tmp_path / "other" / "radio.wav", 90, silence=5)
     made = make_negatives(commands(tmp_path, 40), tmp_path, Negatives(path="other", built_in=False), tmp_path)
-    assert (len(made.clips), len(made.rejected)) == (0, 5)
+    assert made.rejected == []
+    counted = Counter(clip.part for clip in made.clips)
+    assert counted == {Part.TRAIN: 8, Part.NEGATIVES: 2}
+    assert {clip.recording.name for clip in made.clips} == {"other/radio.wav"}
+    assert_spoken(tmp_path, made.clips)
+
+
+def test_of_several_long_recordings_whole_ones_are_held_out_and_short_ones_are_used_beside_them(tmp_path: Path) -> None:
+    for number in range(3):
+        talk(tmp_path / "other" / f"call{number}.wav", 40, first=number)
+    record_others(tmp_path / "other" / "short", 5)
+    made = make_negatives(commands(tmp_path, 40), tmp_path, Negatives(path="other", built_in=False), tmp_path).clips
+    calls = {
+        part: {clip.recording.name for clip in made if clip.part is part and "call" in clip.recording.name}
+        for part in (Part.TRAIN, Part.NEGATIVES)
+    }
+    assert (len(calls[Part.TRAIN]), len(calls[Part.NEGATIVES])) == (2, 1)
+    assert calls[Part.TRAIN].isdisjoint(calls[Part.NEGATIVES])
+    assert any("short" in clip.recording.name for clip in made)
+
+
+def test_a_single_recording_is_held_out_and_the_log_says_that_training_has_none(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    record_others(tmp_path / "other", 1, seconds=4)
+    made = make_negatives(commands(tmp_path, 40), tmp_path, Negatives(path="other"), tmp_path).clips
+    assert [clip.part for clip in made if clip.recording.name.startswith("other/")] == [Part.NEGATIVES]
+    assert (
+        "dataset.negatives.path: the recordings that can be used are held out, so training has none; add" in caplog.text
+    )

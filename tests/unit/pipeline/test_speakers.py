@@ -11,6 +11,15 @@ from speechmodel_pipeline.prepare.speakers import guess_from_paths, guess_speake
 DIGITS = [f"{digit}_{who}_{take}.wav" for digit in "0123" for who in ("jackson", "lucas") for take in "01"]
 
 
+def takes_before_speakers(form: str, *who: str) -> list[str]:
+    return [
+        form.format(id=id_, take=take, who=speaker)
+        for id_ in ("ok", "no")
+        for speaker in who or ("ana", "bo", "eva")
+        for take in range(1, 6)
+    ]
+
+
 def guessed(names: list[str], ids: tuple[str, ...]) -> set[str]:
     return set(guess_speakers(assign(names, ids).readings).values())
 
@@ -37,6 +46,18 @@ def guessed(names: list[str], ids: tuple[str, ...]) -> set[str]:
         ([f"{id_}_spk{number}_{take}.wav" for id_ in ("ok", "no") for number in "12" for take in "12"],
          ("ok", "no"), {"spk1", "spk2"}),
         ([f"{id_}-{who}.wav" for id_ in ("ok", "no") for who in "fm"], ("ok", "no"), {"f", "m"}),
+        (takes_before_speakers("{id}_{take}_{who}.wav"), ("ok", "no"), {"ana", "bo", "eva"}),
+        (takes_before_speakers("{id}_{take:03}_{who}.wav"), ("ok", "no"), {"ana", "bo", "eva"}),
+        (takes_before_speakers("{id}-take{take}-{who}.wav"), ("ok", "no"), {"ana", "bo", "eva"}),
+        (takes_before_speakers("{id}/{take}_{who}.wav"), ("ok", "no"), {"ana", "bo", "eva"}),
+        (takes_before_speakers("{take}_{who}_{id}.wav"), ("ok", "no"), {"ana", "bo", "eva"}),
+        (takes_before_speakers("{id}_{take}_{who}.wav", "ana"), ("ok", "no"), set()),
+        ([f"{id_}_{number}_nohash_{take}.wav" for id_ in ("ok", "no") for number in (7, 8, 9) for take in "01"],
+         ("ok", "no"), {"7", "8", "9"}),
+        ([f"{id_}_{number}_{room}_{take}.wav" for id_ in ("ok", "no") for number in (7, 8) for room in ("hall", "car")
+          for take in "01"], ("ok", "no"), {"7", "8"}),
+        ([f"{id_}_{number}_{take}.wav" for id_ in ("ok", "no") for number in (7, 8) for take in "01"],
+         ("ok", "no"), {"7", "8"}),
     ],
 )  # fmt: skip
 def test_a_word_that_file_names_share_after_their_ids_is_the_speaker(

@@ -61,8 +61,30 @@ class TestByClip:
         assert all(many[digest] == part for digest, part in few.items())
 
     def test_parts_are_the_same_in_every_release(self) -> None:
+        parts = divide(free_speech(50), Split(dev_percent=25, test_percent=25))
+        assert "".join(part[2] for part in parts.values()) == "aaaavsvassaaavaavssaaaavvvvsssasasaasvasasaaasaavv"
         parts = divide(free_speech(12), Split(dev_percent=25, test_percent=25))
-        assert "".join(part[2] for part in parts.values()) == "aaaavsvassaa"
+        assert "".join(part[2] for part in parts.values()) == "aaaavsvassva"
+
+    @pytest.mark.parametrize(
+        ("clips", "held_out"), [(1, 0), (4, 0), (5, 1), (6, 1), (12, 1), (25, 3), (49, 5)], ids=str
+    )
+    def test_a_few_clips_are_divided_by_their_number(self, clips: int, held_out: int) -> None:
+        for seed in range(20):
+            parts = divide(free_speech(clips), Split(seed=seed))
+            counted = Counter(parts.values())
+            assert (counted[Part.TEST], counted[Part.DEV]) == (held_out, held_out)
+            fewer = divide(free_speech(clips), Split(seed=seed, dev_percent=0))
+            assert {digest for digest, part in fewer.items() if part is Part.TEST} == {
+                digest for digest, part in parts.items() if part is Part.TEST
+            }
+
+    def test_a_few_clips_of_one_person_leave_each_phrase_a_training_clip(self) -> None:
+        for seed in range(20):
+            clips = commands(1, 5)
+            parts = divide(clips, Split(seed=seed, test_percent=20, dev_percent=20))
+            assert Counter(parts.values()) == {Part.TRAIN: 6, Part.TEST: 2, Part.DEV: 2}
+            assert len({clip.transcript for clip in clips if parts[clip.digest] is Part.TRAIN}) == 5
 
     def test_another_seed_gives_another_division(self) -> None:
         assert divide(free_speech(2000), Split()) != divide(free_speech(2000), Split(seed=1))

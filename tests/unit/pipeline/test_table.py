@@ -38,6 +38,8 @@ def table_of(content: str | bytes, folder: Path) -> Table:
         "id,es\n\n1,hola espejo\n,\n\n",
         "id,es\n1,hola espejo,,\n",
         "id,es\n1,hola espejo",
+        "\n,,\nid,es\n1,hola espejo\n",
+        "\nsep=;\n\nid;es\n1;hola espejo\n",
         "id|es\n1|hola espejo\n",
         "sep=;\nid;es\n1;hola espejo\n",
         '"sep=|"\r\nid|es\r\n1|hola espejo\r\n',
@@ -53,6 +55,8 @@ def table_of(content: str | bytes, folder: Path) -> Table:
         "blank rows",
         "trailing commas",
         "no newline",
+        "blank lines first",
+        "blank lines first, with sep",
         "pipes",
         "sep",
         "quoted sep",
@@ -122,11 +126,24 @@ def test_a_file_that_is_not_utf8_is_refused_with_the_line(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    "content", ["id,es\n1,hola\n".encode("utf-16-le"), "id,es\n".encode("utf-16-be"), "id,es".encode("utf-16") + b"1"]
+    "content",
+    [
+        "id,es\n1,hola\n".encode("utf-16-le"),
+        "id,es\n".encode("utf-16-be"),
+        "id,es".encode("utf-16") + b"1",
+        "id,es".encode("utf-32"),
+        "id,es".encode("utf-32-be"),
+    ],
 )
 def test_utf16_without_a_mark_at_its_beginning_or_cut_is_refused(content: bytes, tmp_path: Path) -> None:
     with pytest.raises(BadData, match=r"commands.csv is not UTF-8 \(line 1\); save it as CSV UTF-8"):
         table_of(content, tmp_path)
+
+
+@pytest.mark.parametrize("beginning", [b"PK\x03\x04\x14\0", bytes.fromhex("d0cf11e0a1b11ae1")])
+def test_a_workbook_is_called_so(beginning: bytes, tmp_path: Path) -> None:
+    with pytest.raises(BadData, match=r"commands.csv is a workbook of a spreadsheet, not text; save it as CSV UTF-8"):
+        table_of(beginning + b"xl/worksheets", tmp_path)
 
 
 def test_a_header_that_cannot_be_read_is_named_as_such(tmp_path: Path) -> None:
@@ -134,7 +151,7 @@ def test_a_header_that_cannot_be_read_is_named_as_such(tmp_path: Path) -> None:
         table_of('sep=,\n"id" , "es"\n', tmp_path)
 
 
-@pytest.mark.parametrize("content", ["", "\n1,hola\n"])
+@pytest.mark.parametrize("content", ["", "\n,,\n", "sep=;\n"])
 def test_a_file_without_a_header_is_refused(content: str, tmp_path: Path) -> None:
     with pytest.raises(BadData, match="does not begin with a header line"):
         table_of(content, tmp_path)

@@ -219,9 +219,11 @@ class Negatives(ApiModel, json_schema_extra=cel(_ONE_PLACE_RULE, _ONE_PLACE_MESS
     true."""
     path: Annotated[str, Field(max_length=1024, pattern=r"^([^/.][^/]*(/[^/.][^/]*)*)?$")] = ""
     """Folder with recordings of your own, relative to the folder of the dataset: speech in which no
-    transcript is spoken, at most 30 seconds each. Subfolders are included. Recordings that cannot be
-    used are invalid samples. One in five of the others is held out, to measure how much of such speech
-    is accepted. Training uses the rest, at most one for each training clip. None of them may be a
+    transcript is spoken, of any length. Subfolders are included. Recordings that cannot be used are
+    invalid samples, and if all are, the dataset is invalid. One in five of the others is held out, to
+    measure how much of such speech is accepted. Training uses the rest: a passage of each one, or up to
+    100 of one that is longer than 30 seconds, of which the first hour is used; at most one passage for
+    each training clip. None of them may be a
     recording of the dataset, or a copy of one. Mutually exclusive with source. If empty, no folder of
     the dataset is used."""
     source: NegativesSource | None = None

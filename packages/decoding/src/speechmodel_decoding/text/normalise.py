@@ -329,7 +329,8 @@ def _punctuation(text: str, keep: Set[str]) -> str:
 
 def _require_usable(text: str, given: str, alphabet: Set[str], kept: Set[str]) -> None:
     if not text:
-        problem = "the transcript has only punctuation" if given.strip() else "the transcript is empty"
+        left = "punctuation and annotations" if any(map(str.isalnum, given)) else "punctuation"
+        problem = f"the transcript has only {left}" if given.strip() else "the transcript is empty"
         raise TranscriptUnusable(
             RejectionReason.EMPTY_TRANSCRIPT, f"{problem}; write the spoken words, or delete the row"
         )

@@ -24,7 +24,7 @@ from speechmodel_stagekit.errors import BadData
 from speechmodel_pipeline.prepare.named_files import ANY_ENDING, NamedFiles
 from speechmodel_pipeline.prepare.recordings import PARTS, Listing, is_file, missing, path_below, printable
 from speechmodel_pipeline.prepare.speakers import SPEAKER_COLUMNS
-from speechmodel_pipeline.prepare.table import Table, read_headerless, read_json_lines, read_table
+from speechmodel_pipeline.prepare.table import Table, lacks_header, read_headerless, read_json_lines, read_table
 from speechmodel_pipeline.prepare_report import SpeakerSource
 
 CSV, JSON_LINES = "metadata.csv", "metadata.jsonl"
@@ -52,7 +52,7 @@ def read_audio_folder(source: Path) -> Listing:
         name = printable(path, source)
         if path.name == JSON_LINES:
             _add_hugging_face(files, read_json_lines(path, name), folder, part)
-        elif _is_ljspeech(path):
+        elif lacks_header(path, name, "|", (FILE_NAME, *TEXT_COLUMNS)):
             _add_ljspeech(files, read_headerless(path, name, (ID, TEXT, NORMALISED), 2, "|"), folder, part)
         else:
             _add_hugging_face(files, read_table(path, name), folder, part)
@@ -79,19 +79,14 @@ def _has_table(folder: Path) -> bool:
     return (folder / CSV).is_file() or (folder / JSON_LINES).is_file()
 
 
-def _is_ljspeech(path: Path) -> bool:
-    """Return True for a table whose first line is a row: with bars, and without the name of a column."""
-    with path.open(encoding="utf-8-sig", errors="replace") as file:
-        cells = {cell.strip().casefold().replace("-", "_") for cell in file.readline().split("|")}
-    return len(cells) > 1 and cells.isdisjoint((FILE_NAME, *TEXT_COLUMNS))
-
-
 def _add_hugging_face(files: NamedFiles, table: Table, folder: Path, part: Part | None) -> None:
     files.count(table)
     try:
         file_name, text = table.column(FILE_NAME), table.column(*TEXT_COLUMNS)
     except BadData as error:
         advice = "rename the columns, or, if this is a table of LJSpeech (no header, cells separated by |), remove the first line"
+        if table.name.endswith(JSON_LINES):
+            advice = "rename the fields in all lines"
         raise BadData(error.reason, f"{error}; {advice}") from error
     speaker, split = table.find(*SPEAKER_COLUMNS), table.find("split")
     for row in table.rows:

@@ -4,8 +4,8 @@
     ok-espejo,Ok espejo
 
 The columns are in any order, and others are ignored. The column of the language has the name of its
-tag (es-CL, es_CL) or else of the tag's language (es), and so has the folder below original/. The
-columns `speaker` (or `client_id`) and `split` (train, dev or test) are optional, and so are their
+tag (es-CL, es_CL) or else of the tag's language (es), and so has the folder below original/. For the language es, es-CL
+is read if it is the only one. The columns `speaker` (or `client_id`) and `split` (train, dev or test) are optional, and so are their
 cells. If every recording is in a folder train, dev or test, that is its part unless the column gives one.
 
 An id with the ending of an audio file (`7.wav`, also `original/es/7.wav`) means that one file. Which
@@ -25,9 +25,9 @@ from speechmodel_stagekit.errors import BadData
 
 from speechmodel_pipeline.prepare.audio_files import AUDIO, audio_files
 from speechmodel_pipeline.prepare.layout import Reading, assign, near_misses, nfc
-from speechmodel_pipeline.prepare.recordings import PARTS, Listing, Recording, missing, printable
+from speechmodel_pipeline.prepare.recordings import PARTS, Listing, Recording, missing, of_language, printable
 from speechmodel_pipeline.prepare.speakers import SPEAKER_COLUMNS, are_times, guess_speakers
-from speechmodel_pipeline.prepare.table import Row, read_table
+from speechmodel_pipeline.prepare.table import Row, Table, read_table
 from speechmodel_pipeline.prepare_report import Rejection, SpeakerSource
 
 TABLE = "commands.csv"
@@ -44,7 +44,7 @@ def read_commands(source: Path, language: str, name_pattern: str = "") -> Listin
     if not (source / TABLE).is_file():
         raise missing(TABLE, source)
     table = read_table(source / TABLE, TABLE)
-    id_column, text_column = table.column("id"), table.column(*_tags(language))
+    id_column, text_column = table.column("id"), _text_column(table, language)
     folder = _folder(source, language)
     speaker_column, split_column = table.find(*SPEAKER_COLUMNS), table.find("split")
     files = {_name(path.relative_to(folder)): path for path in audio_files(folder)}
@@ -55,7 +55,7 @@ def read_commands(source: Path, language: str, name_pattern: str = "") -> Listin
     assignment = assign(list(dict.fromkeys(below.values())) or list(files), rows.keys(), name_pattern)
     readings = {name: reading for name in files if (reading := assignment.readings.get(below.get(name, name)))}
     if not name_pattern:
-        _refuse_parts_as_speakers(readings)
+        _refuse_parts_as_speakers(readings, files)
     owned: dict[str, list[str]] = {id_: [] for id_ in rows}
     for name, reading in readings.items():
         owned[reading.id].append(name)
@@ -106,9 +106,19 @@ def _below_parts(names: Iterable[str], ids: Collection[str]) -> dict[str, str]:
     return {name: rest for name, (_, _, rest) in split.items()} if in_parts else {}
 
 
-def _refuse_parts_as_speakers(readings: Mapping[str, Reading]) -> None:
-    """Raise BadData (InvalidDataset) when a folder that must be a part would be a speaker, because others are none."""
+def _refuse_parts_as_speakers(readings: Mapping[str, Reading], names: Iterable[str]) -> None:
+    """Raise BadData (InvalidDataset) when a folder that must be a part would be a speaker, because others are none, or
+    because one of the files `names` is in no folder.
+    """
     speakers = sorted({reading.speaker for reading in readings.values() if reading.speaker}, key=_is_part, reverse=True)
+    outside = sorted(name for name in names if not _is_part(name.partition("/")[0]))
+    if len(speakers) > 1 and outside and all(map(_is_part, speakers)):
+        others = f" and {len(outside) - 1} more" if len(outside) > 1 else ""
+        raise BadData(
+            Reason.INVALID_DATASET,
+            f"{outside[0]}{others}: not in a folder of a part, such as {' or '.join(sorted(speakers))}, where all others are; move it "
+            "there, or delete it",
+        )
     if len(speakers) > 1 and _is_part(speakers[0]):
         raise BadData(
             Reason.INVALID_DATASET,
@@ -119,6 +129,10 @@ def _refuse_parts_as_speakers(readings: Mapping[str, Reading]) -> None:
 
 def _is_part(folder: str) -> bool:
     return folder.casefold() in PARTS
+
+
+def _text_column(table: Table, language: str) -> str:
+    return of_language(table.columns, language) or table.column(*_tags(language))
 
 
 def _tags(language: str) -> list[str]:
@@ -147,15 +161,9 @@ def _folder(source: Path, language: str) -> Path:
     original = source / RECORDINGS
     if not original.is_dir():
         raise missing(f"the folder {RECORDINGS}/{language}", source)
-    by_key = {_key(path.name): path for path in sorted(original.iterdir()) if path.is_dir()}
-    for tag in _tags(language):
-        if folder := by_key.get(_key(tag)):
-            return folder
+    if name := of_language((path.name for path in original.iterdir() if path.is_dir()), language):
+        return original / name
     raise missing(f"the folder {RECORDINGS}/{' or '.join(_tags(language))}", original)
-
-
-def _key(name: str) -> str:
-    return name.strip().casefold().replace("_", "-")
 
 
 def _name(path: Path) -> str:
@@ -206,15 +214,14 @@ def _first_of_each_id(
 
 
 _NUMBERED = (
-    (re.compile(r"(.+) \(\d+\)"), "{id} ({take})"),
     (re.compile(r"(.+) \d+"), "{id} {take}"),
     (re.compile(r"(.*\D)\d+"), "{id}{take}"),
 )
-"""Names that Windows and recorders give to several takes, and the pattern that reads them."""
+"""Names that recorders and people give to several takes, and the pattern that reads them."""
 
 
 def _numbered_takes(names: Iterable[str]) -> dict[str, str]:
-    """Return, by id, what to do about takes with a number that no layout reads, such as `luz (1).wav`, unless there is
+    """Return, by id, what to do about takes with a number that no layout reads, such as `luz 1.wav`, unless there is
     one alone.
     """
     takes: dict[tuple[str, str], list[str]] = {}
@@ -255,6 +262,11 @@ def _no_recording(
         message = f"the recording {folder}/{id_} is missing; copy it there or correct the id"
     elif name_pattern:
         message = f"no recording of {id_}: no name in {folder} fits dataset.recordings.namePattern {name_pattern!r} with this id"
+        if unread:
+            read = PurePosixPath(unread).with_suffix("")
+            message += (
+                f"; names are read without their endings, here as {str(read) if '/' in name_pattern else read.name!r}"
+            )
     if takes:
         message += f"; {takes}"
     elif nearly and not name_pattern:

@@ -5,21 +5,24 @@
     clips/common_voice_es_1.mp3
 
 The columns are `path` (a file in clips/, or one that was converted from it), `sentence`, and optionally
-`client_id`, the speaker. The official parts win when train.tsv is there; otherwise validated.tsv is
+`client_id`, the speaker. The official parts win when train.tsv has rows; otherwise validated.tsv is
 divided by the split. All of it may be in a folder with the tag of the language, which may be in a folder
 of the release (cv-corpus-17.0-2024-03-15), as it is in Mozilla's archive. Quotation marks in the tables
 are ordinary characters.
 """
 
+import logging
 from pathlib import Path
 
 from speechmodel_stagekit.dataset import Part
 
 from speechmodel_pipeline.prepare.named_files import NamedFiles
-from speechmodel_pipeline.prepare.recordings import Listing, missing, printable
+from speechmodel_pipeline.prepare.recordings import Listing, missing, of_language, printable
 from speechmodel_pipeline.prepare.speakers import SPEAKER_COLUMNS
-from speechmodel_pipeline.prepare.table import read_table
+from speechmodel_pipeline.prepare.table import Table, read_table
 from speechmodel_pipeline.prepare_report import SpeakerSource
+
+log = logging.getLogger(__name__)
 
 VALIDATED = "validated.tsv"
 OFFICIAL = {Part.TRAIN: "train.tsv", Part.DEV: "dev.tsv", Part.TEST: "test.tsv"}
@@ -30,16 +33,17 @@ RELEASES = "cv-corpus-*"
 def read_common_voice(source: Path, language: str) -> Listing:
     """Return the dataset in `source`. Raises BadData when it lacks the tables, a column or clips/."""
     root = _root(source, language)
-    tables: dict[Part | None, str] = {part: name for part, name in OFFICIAL.items() if (root / name).is_file()}
-    if Part.TRAIN not in tables:
-        if not (root / VALIDATED).is_file():
-            raise missing(f"{VALIDATED} or train.tsv", source)
-        tables = {None: VALIDATED}
+    tables = {part: _read(root, name, source) for part, name in _official(root).items()}
+    if Part.TRAIN not in tables and not (root / VALIDATED).is_file():
+        raise missing(f"{VALIDATED} or train.tsv", source)
+    if not _has_rows(tables.get(Part.TRAIN)) and (root / VALIDATED).is_file():
+        if tables:
+            log.info("train.tsv has no rows, so validated.tsv is read and divided")
+        tables = {None: _read(root, VALIDATED, source)}
     if not (root / CLIPS).is_dir():
         raise missing(f"the folder {CLIPS}", root)
     files = NamedFiles(source)
-    for part, name in tables.items():
-        table = read_table(root / name, printable(root / name, source), literal="\t")
+    for part, table in tables.items():
         path, sentence, speaker = table.column("path"), table.column("sentence"), table.find(*SPEAKER_COLUMNS)
         files.count(table)
         for row in table.rows:
@@ -57,6 +61,21 @@ def read_common_voice(source: Path, language: str) -> Listing:
     return files.listing(speakers_from=SpeakerSource.COLUMN)
 
 
+def _official(root: Path) -> dict[Part | None, str]:
+    """Return the tables of the official parts, or nothing without that of training."""
+    if not (root / OFFICIAL[Part.TRAIN]).is_file():
+        return {}
+    return {part: name for part, name in OFFICIAL.items() if (root / name).is_file()}
+
+
+def _read(root: Path, name: str, source: Path) -> Table:
+    return read_table(root / name, printable(root / name, source), literal="\t")
+
+
+def _has_rows(table: Table | None) -> bool:
+    return table is not None and bool(table.rows or table.malformed)
+
+
 def looks_like_common_voice(source: Path, language: str) -> bool:
     """Return True when `source` has one of the tables."""
     return any((_root(source, language) / name).is_file() for name in (VALIDATED, *OFFICIAL.values()))
@@ -67,9 +86,7 @@ def _root(source: Path, language: str) -> Path:
     releases = [folder for folder in source.glob(RELEASES) if folder.is_dir()]
     folders = [source]
     for above in (source, *releases) if len(releases) < 2 else (source,):
-        by_tag = {folder.name.casefold(): folder for folder in above.iterdir()} if above.is_dir() else {}
-        folders += [
-            by_tag[tag] for tag in (language.casefold(), language.casefold().partition("-")[0]) if tag in by_tag
-        ]
-    names = (VALIDATED, OFFICIAL[Part.TRAIN])
-    return next((folder for folder in folders if any((folder / name).is_file() for name in names)), source)
+        names = [folder.name for folder in above.iterdir() if folder.is_dir()] if above.is_dir() else []
+        folders += [above / name for name in (of_language(names, language),) if name]
+    tables = (VALIDATED, OFFICIAL[Part.TRAIN])
+    return next((folder for folder in folders if any((folder / name).is_file() for name in tables)), source)

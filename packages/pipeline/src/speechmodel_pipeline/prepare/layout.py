@@ -22,6 +22,8 @@ import parse
 from speechmodel_api.reasons import Reason
 from speechmodel_stagekit.errors import BadData
 
+from speechmodel_pipeline.prepare.audio_files import AUDIO
+
 SEPARATORS = "_-"
 """Characters between the parts of a file name."""
 DOMINANT_SHARE = 0.8
@@ -64,7 +66,7 @@ class Layout(ABC):
 
 @dataclass(frozen=True)
 class IdFirst(Layout):
-    """`ok.wav`, `ok_anna.wav`, `ok-2.wav`, `ok/anna.wav`. The longest possible id counts."""
+    """`ok.wav`, `ok_anna.wav`, `ok-2.wav`, `ok/anna.wav`, `ok (2).wav`. The longest possible id counts."""
 
     pattern: str = "<id>, <id>_<take> or <id>/<file>"
 
@@ -73,6 +75,8 @@ class IdFirst(Layout):
         for end in _ends(stem, SEPARATORS + "/"):
             if stem[:end] in ids:
                 return Reading(stem[:end], rest=stem[end + 1 :], certain=stem[end : end + 1] in ("", "/"))
+        if (take := _WINDOWS_TAKE.fullmatch(stem)) and take[1] in ids:
+            return Reading(take[1], rest=take[2])
         return None
 
 
@@ -133,6 +137,16 @@ class NamePattern(Layout):
 
     def __post_init__(self) -> None:
         """Raise BadData (InvalidDataset) when it is not a pattern with the field id."""
+        ending = PurePosixPath(self.pattern).suffix
+        if ending.lower() in AUDIO:
+            raise _invalid(f"{_FIELD} {self.pattern!r} ends with {ending}, but names are read without it; remove it")
+        if self.pattern.startswith(_ORIGINAL):
+            raise _invalid(
+                f"{_FIELD} {self.pattern!r} begins with {_ORIGINAL}, but paths are read below the language's folder in it; "
+                "remove both folders"
+            )
+        if "*" in self.pattern:
+            raise _invalid(f"{_FIELD} {self.pattern!r} has a *, which stands for itself; write {{}} for any other part")
         if re.search(r"[{}]", re.sub(r"\{[^{}]*\}", "", self.pattern)):
             raise _invalid(
                 f"{_FIELD} {self.pattern!r} has a brace without its partner; close every field, as in {{id}}"
@@ -159,6 +173,9 @@ class NamePattern(Layout):
         return Reading(found["id"], read[slice(*speaker)] if speaker else None)
 
 
+_ORIGINAL = "original/"
+_WINDOWS_TAKE = re.compile(r"(.+) \((\d+)\)")
+"""The names that Windows gives to copies, and recorders to takes: `ok (2)`."""
 CANDIDATES: tuple[Layout, ...] = (IdFirst(), IdBeforeTake(), SpeakerFolder(), IdLast())
 """The most usual first."""
 _FIELD = "dataset.recordings.namePattern"
@@ -210,15 +227,20 @@ def assign(names: Sequence[str], ids: Collection[str], name_pattern: str = "") -
 def near_misses(ids: Iterable[str], names: Iterable[str]) -> dict[str, str]:
     """Return, for ids without a file, the name of a file that nearly is theirs.
 
-    Nearly means: but for case, leading zeros, `.0` or `,0` of a spreadsheet, invisible characters, or ` (2)` of a copy.
+    Nearly means: but for case, leading zeros, `.0` or `,0` of a spreadsheet, invisible characters, or ` (copy)`; or else
+    also but for accents, and spaces, `_` and `-`.
     """
     by_form: dict[str, str] = {}
+    by_loose_form: dict[str, str] = {}
     for name in sorted(names):
-        by_form.setdefault(_form(name), name)
         stem = str(PurePosixPath(name).with_suffix(""))
-        for end in _ends(stem, SEPARATORS + "/"):
-            by_form.setdefault(_form(stem[:end]), name)
-    return {id_: by_form[form] for id_ in ids if (form := _form(id_)) in by_form}
+        for beginning in (name, *(stem[:end] for end in _ends(stem, SEPARATORS + "/"))):
+            form = _form(beginning)
+            by_form.setdefault(form, name)
+            by_loose_form.setdefault(_loose(form), name)
+    forms = {id_: _form(id_) for id_ in ids}
+    found = {id_: by_form.get(form) or by_loose_form.get(_loose(form)) for id_, form in forms.items()}
+    return {id_: name for id_, name in found.items() if name}
 
 
 def nfc(text: str) -> str:
@@ -254,16 +276,28 @@ def _is_rival(other: Assignment, best: Assignment, ids: Collection[str]) -> bool
     With more files, `best` is beyond doubt. With more ids, it is if each has a file or if its layout is the more
     usual one: with the ids 1 to 20, the files 1_1 to 5_12 may be twelve takes of five ids or five takes of twelve.
     """
-    if not _disagree(best, other) or _dominant(other, ids):
+    if not _disagree(best, other):
         return False
     files, other_files = len(best.readings), len(other.readings)
     if other_files < FEWEST_OF_RIVAL * files:
+        return False
+    if _has_takes_of_few_ids(other) and len(other.ids) < len(best.ids):
+        return True
+    if _dominant(other, ids) and files >= FEWEST_OF_RIVAL * other_files:
         return False
     more_usual = CANDIDATES.index(best.layout) < CANDIDATES.index(other.layout)
     more_ids = len(best.ids) > len(other.ids) and (len(best.ids) == len(ids) or more_usual)
     stray = 1 if files >= SEVERAL else 0
     more_files = files > other_files + stray and len(best.ids) >= len(other.ids)
     return not (more_files or (more_ids and files + stray >= other_files))
+
+
+def _has_takes_of_few_ids(assignment: Assignment) -> bool:
+    """Return True when the names are one or two ids and a number, as where little is recorded so far: with the ids 1 to
+    7, the files 2_1 to 2_12 are more likely twelve takes of the id 2 than seven ids by the speaker 2.
+    """
+    takes = all((reading.rest or "0").isdigit() for reading in assignment.readings.values())
+    return isinstance(assignment.layout, IdFirst) and takes and len(assignment.ids) < FEWEST_IDS
 
 
 def _hides_near_misses(assignment: Assignment, names: Collection[str], ids: Collection[str]) -> bool:
@@ -318,6 +352,14 @@ def _form(name: str) -> str:
     name = re.sub(r"\s*(\(\w+\)|- \w+)$", "", visible.casefold().strip())
     name = re.sub(r"[.,]0+$", "", name)
     return re.sub(r"(?<!\d)0+(?=\d)", "", name)
+
+
+def _loose(form: str) -> str:
+    """Return a form without accents, and with one kind of separator."""
+    plain = "".join(
+        character for character in unicodedata.normalize("NFD", form) if not unicodedata.combining(character)
+    )
+    return re.sub(rf"[\s{SEPARATORS}]+", "_", plain)
 
 
 def _invalid(problem: str) -> BadData:

@@ -1,18 +1,24 @@
 """The recordings of other speech that dataset.negatives names, in the folder of the dataset or in a place of their own."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from speechmodel_api.audio import SAMPLE_RATE
 from speechmodel_api.reasons import Reason
 from speechmodel_api.schema import S3Location
 from speechmodel_api.stages.prepare import PrepareInput
+from speechmodel_runtime import level, load
+from speechmodel_runtime.errors import AudioError
 from speechmodel_stagekit.artefacts import file_digest
 from speechmodel_stagekit.cpus import available_cpus
 from speechmodel_stagekit.errors import BadData
 
+from speechmodel_pipeline.clip_audio import audio_digest
 from speechmodel_pipeline.prepare.audio_files import audio_files
+from speechmodel_pipeline.prepare.clips import LONGEST_SECONDS, ClipFile
+from speechmodel_pipeline.prepare.passages import heard_seconds
 from speechmodel_pipeline.prepare.recordings import Recording, printable
 from speechmodel_pipeline.progress import Steps
 from speechmodel_pipeline.s3.errors import where
@@ -135,6 +141,35 @@ def refuse_recordings_of_rows(other: OtherSpeech, recordings: Sequence[Recording
             for digest, (_, name) in zip(pool.map(read, suspects), suspects, strict=True)
             if (row := named.get(digest))
         ]
+    _refuse(other, both)
+
+
+def refuse_copies_of_clips(other: OtherSpeech, clips: Mapping[str, ClipFile], speech_level: float | None) -> None:
+    """Raise BadData (InvalidDataset) when a recording of other speech has the samples of one of these clips of rows, by the
+    names of their recordings, as a copy in another format without losses has. `speech_level` is that of the clips.
+
+    Only recordings with the length of a clip are decoded.
+    """
+    named = {clip.digest: name for name, clip in clips.items()}
+    lengths = {round(clip.seconds * SAMPLE_RATE) for clip in clips.values()}
+
+    def row_of(file: tuple[Path, str]) -> str | None:
+        length = round(heard_seconds(*file) * SAMPLE_RATE)
+        if lengths.isdisjoint(range(length - 1, length + 2)):  # resampling rounds
+            return None
+        try:
+            pcm = load(file[0], name=file[1], max_seconds=LONGEST_SECONDS)
+        except AudioError:  # reported when it is drawn
+            return None
+        return named.get(audio_digest(level(pcm, speech_level)))
+
+    with ThreadPoolExecutor(available_cpus(), thread_name_prefix="compare") as pool:
+        rows = zip(pool.map(row_of, other.recordings), other.recordings, strict=True)
+        _refuse(other, [f"{name} is {row}" for row, (_, name) in rows if row])
+
+
+def _refuse(other: OtherSpeech, both: Sequence[str]) -> None:
+    """Raise BadData when there are `both`, the files of other speech that are recordings of rows."""
     if both:
         verb = "is a recording" if len(both) == 1 else "are recordings"
         raise BadData(

@@ -4,6 +4,7 @@ No audio is read yet.
 """
 
 import os
+import re
 import stat
 import unicodedata
 from collections.abc import Iterable
@@ -71,6 +72,18 @@ class Listing:
 def part_of(folder: str) -> Part | None:
     """Return the part that the name of a folder begins with, such as dev-clean or train_other."""
     return PARTS.get(folder.replace("_", "-").partition("-")[0].casefold())
+
+
+def of_language(names: Iterable[str], language: str) -> str | None:
+    """Return the name that is the tag of the language, or its language without the region (es of es-CL), or for a
+    language without a region the only one that has one (es-CL for es). Case and `_` for `-` do not count.
+    """
+    by_tag = {name.strip().casefold().replace("_", "-"): name for name in sorted(names)}
+    tag = language.casefold()
+    if given := by_tag.get(tag) or by_tag.get(tag.partition("-")[0]):
+        return given
+    regional = [name for each, name in by_tag.items() if re.fullmatch(rf"{re.escape(tag)}-([a-z]{{2}}|\d{{3}})", each)]
+    return regional[0] if len(regional) == 1 else None
 
 
 def is_file(path: Path) -> bool:

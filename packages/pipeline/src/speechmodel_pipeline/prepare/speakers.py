@@ -47,7 +47,7 @@ def guess_speakers(readings: Mapping[str, Reading]) -> dict[str, str]:
 
     Words such as take1 and take2, or a and b, count the takes of an id if none occurs twice with it.
     """
-    words = {name: word for name, reading in readings.items() if (word := _first_word(reading.rest))}
+    words = _words_of_speakers(readings)
     ids_of = Counter(word for word, _ in {(word, readings[name].id) for name, word in words.items()})
     files_of = Counter(words.values())
     several_ids = len({reading.id for reading in readings.values()}) > 1
@@ -89,6 +89,8 @@ _TIME = re.compile(
     r"|\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])"  # 240503
     r"|([01]\d|2[0-3])[-_.]?[0-5]\d[-_.]?[0-5]\d"  # 101500
 )
+_TAKE = re.compile(r"(take|toma|rec|rep|try|prise|version|[tvn])?\d{1,3}", re.IGNORECASE)
+"""A word that counts takes. Numbers of speakers in large sets have more digits."""
 _CHAPTER = re.compile(r"LJ\d{3}")
 """LJSpeech is one voice, and its names begin with the chapter."""
 
@@ -111,7 +113,22 @@ def _beginning(name: str) -> str | None:
     return words[0] if len(words) > 1 and not words[0].isdigit() else None
 
 
-def _first_word(rest: str) -> str | None:
-    """Return the first word of a name without its id, unless it is the number of the take."""
+def _words_of_speakers(readings: Mapping[str, Reading]) -> dict[str, str]:
+    """Return the word of each name that may be its speaker: the first one behind the id, or the next one where the
+    first one counts the takes of that speaker and id (`1_anna`, `take1_anna`).
+    """
+    words = {name: words for name, reading in readings.items() if (words := _words(reading.rest))}
+    behind = {
+        name: next((word for word in of_one[1:] if not word.isdigit()), "")
+        for name, of_one in words.items()
+        if _TAKE.fullmatch(of_one[0])
+    }
+    named = {name: word for name, word in behind.items() if word}
+    once = len({(readings[name].id, words[name][0], word) for name, word in named.items()}) == len(named)
+    return {name: of_one[0] for name, of_one in words.items()} | (named if once else {})
+
+
+def _words(rest: str) -> list[str]:
+    """Return the words of a name without its id, or none if it is the number of a take."""
     words = [word for word in re.split(rf"[/ {SEPARATORS}]+", rest) if word]
-    return words[0] if words and not (len(words) == 1 and words[0].isdigit()) else None
+    return [] if len(words) == 1 and words[0].isdigit() else words

@@ -4,10 +4,12 @@ With at least three speakers, dev and test are the clips of whole speakers that 
 hears: a person's own voice in another sentence is far easier than a stranger's. A few clips of the
 speakers in training are held out as well (Part.SEEN), so that both can be measured. With fewer
 speakers, or when every division would leave a phrase without training clips, single clips are
-drawn. Sentences of free speech, which nearly all occur once, are no phrases in this sense.
+drawn, each by itself, or by their number where they are few. Sentences of free speech, which nearly
+all occur once, are no phrases in this sense.
 
 Every draw is a hash of the seed and a digest or a speaker, so nothing moves when other speakers or
-clips are added, but for what balances the sizes, and for a speaker whose rows come to be written in another way.
+clips are added, but for what balances the sizes, for clips at the edge of a counted part, and for a
+speaker whose rows come to be written in another way.
 """
 
 import hashlib
@@ -20,6 +22,10 @@ from speechmodel_stagekit.dataset import Part
 
 FEWEST_SPEAKERS = 3
 """Speakers that a division by speaker needs: one for each part."""
+FEW_CLIPS = 50
+"""Clips below which parts are counted. If each of 12 clips is drawn by itself, 28 % of the datasets have no test clip."""
+FEWEST_CLIPS = 6
+"""Clips from which dev and test have one at least."""
 SEEN_SHARE = 0.5
 """Clips that are held out of speakers in training, as a fraction of the share of test clips."""
 
@@ -47,12 +53,33 @@ def is_closed_set(phrases: int, clips: int) -> bool:
 
 def _divide_by_clip(clips: Sequence[Candidate], split: Split) -> dict[str, Part]:
     draws = {clip.digest: _draw(split.seed, clip.digest) for clip in clips}
+    if len(clips) < FEW_CLIPS:
+        return _counted(clips, draws, split)
     parts = {digest: _part(draw, split) for digest, draw in draws.items()}
-    if clips and Part.TRAIN not in parts.values():
+    if Part.TRAIN not in parts.values():
         parts[max((draws[clip.digest], clip.digest) for clip in clips)[1]] = Part.TRAIN
     for of_phrase in _phrases(clips).values():
         if all(parts[clip.digest] is not Part.TRAIN for clip in of_phrase):
             parts[max((draws[clip.digest], clip.digest) for clip in of_phrase)[1]] = Part.TRAIN
+    return parts
+
+
+def _counted(clips: Sequence[Candidate], draws: Mapping[str, float], split: Split) -> dict[str, Part]:
+    """Return the parts of few clips: the lowest draws are test, then dev, in the numbers that were asked for."""
+    parts = dict.fromkeys(draws, Part.TRAIN)
+    phrase_of = {clip.digest: phrase for phrase, of_phrase in _phrases(clips).items() for clip in of_phrase}
+    left = Counter(phrase_of.get(digest) for digest in parts)
+    free = [digest for _, digest in sorted((draw, digest) for digest, draw in draws.items())]
+    for part, percent in ((Part.TEST, split.test_percent), (Part.DEV, split.dev_percent)):
+        fewest = 1 if percent and len(parts) >= FEWEST_CLIPS else 0
+        wanted = max(int(percent / 100 * len(parts) + 0.5), fewest)
+        for digest in list(free):
+            if not wanted:
+                break
+            if left[phrase_of.get(digest)] > 1:
+                left[phrase_of.get(digest)] -= 1
+                free.remove(digest)
+                parts[digest], wanted = part, wanted - 1
     return parts
 
 

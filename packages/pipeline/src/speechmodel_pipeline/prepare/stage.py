@@ -39,7 +39,12 @@ from speechmodel_pipeline.prepare.downloads import Downloads
 from speechmodel_pipeline.prepare.folder import PreparedClip, dataset_digest, speakers_digest, write_dataset
 from speechmodel_pipeline.prepare.formats import list_recordings
 from speechmodel_pipeline.prepare.negatives import make_negatives
-from speechmodel_pipeline.prepare.other_speech import OtherSpeech, find_other_speech, refuse_recordings_of_rows
+from speechmodel_pipeline.prepare.other_speech import (
+    OtherSpeech,
+    find_other_speech,
+    refuse_copies_of_clips,
+    refuse_recordings_of_rows,
+)
 from speechmodel_pipeline.prepare.recordings import Listing, Recording
 from speechmodel_pipeline.prepare.speakers import with_one_name_each
 from speechmodel_pipeline.prepare.split import Candidate, divide
@@ -62,6 +67,7 @@ log = logging.getLogger(__name__)
 WITHOUT_AUDIO = frozenset(
     {
         RejectionReason.NO_RECORDING,
+        RejectionReason.DUPLICATE_RECORDING,
         RejectionReason.EMPTY_AUDIO,
         RejectionReason.NOT_AUDIO,
         RejectionReason.SILENT,
@@ -69,7 +75,7 @@ WITHOUT_AUDIO = frozenset(
         RejectionReason.TOO_LONG,
     }
 )
-"""Reasons of rows whose transcript is still to be recorded."""
+"""Reasons of rows whose transcript is still to be recorded, unless another recording has it."""
 
 Made = tuple[Recording, str, ClipFile]
 """A recording, its transcript as it is trained, and its clip."""
@@ -137,6 +143,7 @@ def _make(task: PrepareInput, folder: Path) -> PrepareOutput:
     made = _make_clips(texts, task, folder, rows)
     if other is not None:
         refuse_recordings_of_rows(other, [recording for recording, _, _ in made])
+        refuse_copies_of_clips(other, {recording.name: clip for recording, _, clip in made}, task.speech_level)
     kept = _leave_out_duplicates(made, rows)
     rows.rejected.sort(key=lambda rejection: (rejection.file, rejection.row, rejection.recordings))
     for rejection in rows.rejected:

@@ -3,7 +3,7 @@
 UTF-8 with or without BOM, or UTF-16 with BOM. The delimiter is the one of `,`, `;`, `|` and tab that a line `sep=;` before
 the header names, or else the one that divides most rows into as many cells as the header has. A row
 that is not valid CSV costs that row only: an unclosed quotation mark does not include the rows after
-it. Names of columns are compared without case, and `_` counts as `-`.
+it. Names of columns are compared without case, and `_` counts as `-`. Blank lines are ignored.
 
 Tables of other toolkits follow the same rules, as far as they have columns with names: JSON Lines,
 tables without a header (LJSpeech), and lines of a key, white space and a value (Kaldi, LibriSpeech).
@@ -14,7 +14,7 @@ import csv
 import json
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice, repeat
 from pathlib import Path
@@ -29,6 +29,10 @@ DELIMITERS = (",", ";", "\t", "|")
 LOOKED_AT = 50
 """Rows by which the delimiter is chosen."""
 _SEPARATOR = re.compile(r'"?sep=([,;|\t])"?\s*', re.IGNORECASE)
+_BLANK = "".join(DELIMITERS) + ' "'
+"""Characters of rows without content."""
+WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
+"""Beginnings of workbooks, new and old. The first is that of every zip archive."""
 LONGEST_ROW = 50
 """Largest number of lines in a quoted cell. A longer cell counts as not closed."""
 KEY, VALUE = "key", "value"
@@ -77,13 +81,12 @@ def read_table(path: Path, name: str, literal: str = "") -> Table:
     twice.
     """
     lines = _lines(path, name)
-    named = _SEPARATOR.fullmatch(lines[0])
-    first = 1 if named else 0
-    if len(lines) <= first or not lines[first].strip():
+    named, first = _header_place(lines)
+    if first == len(lines):
         raise BadData(
             Reason.INVALID_DATASET, f"{name} does not begin with a header line; add one with the names of the columns"
         )
-    delimiter = named[1] if named else max(DELIMITERS, key=lambda candidate: _fit(lines, candidate, literal))
+    delimiter = named or max(DELIMITERS, key=lambda candidate: _fit(lines[first:], candidate, literal))
     columns = tuple(column.strip() for column in _header(lines[first], name, first + 1, delimiter, literal))
     keys = [_key(column) for column in columns]
     if twice := [column for column in columns if column and keys.count(_key(column)) > 1]:
@@ -99,6 +102,19 @@ def read_headerless(path: Path, name: str, columns: tuple[str, ...], fewest: int
     """
     rows = _rows(_lines(path, name), 0, delimiter, delimiter)
     return _table(name, columns, rows, fewest=fewest, quotes=False)
+
+
+def lacks_header(path: Path, name: str, delimiter: str, columns: Collection[str]) -> bool:
+    """Return True for a table whose first row has several cells and none of `columns`, below no line `sep=`.
+
+    Raises BadData when it is neither UTF-8 nor UTF-16.
+    """
+    lines = _lines(path, name)
+    named, first = _header_place(lines)
+    if named or first == len(lines):
+        return False
+    cells = [_key(cell.strip().strip('"')) for cell in lines[first].split(delimiter)]
+    return len(cells) > 1 and not {_key(column) for column in columns}.intersection(cells)
 
 
 def read_json_lines(path: Path, name: str) -> Table:
@@ -164,16 +180,28 @@ def _as_text(value: object) -> str:
     return value.strip() if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
+def _header_place(lines: Sequence[str]) -> tuple[str | None, int]:
+    """Return the delimiter that a line `sep=` before the header names, and the index of the header, which is the number of
+    lines if there is none.
+    """
+    filled = [index for index, line in enumerate(lines) if line.strip(_BLANK)]
+    named = _SEPARATOR.fullmatch(lines[filled[0]]) if filled else None
+    below = filled[1:] if named else filled
+    return named[1] if named else None, below[0] if below else len(lines)
+
+
 def _lines(path: Path, name: str) -> list[str]:
     raw = path.read_bytes()
+    kind = "CSV UTF-8" if path.suffix == ".csv" else "UTF-8"
+    if raw.startswith(WORKBOOKS):
+        raise BadData(Reason.INVALID_DATASET, f"{name} is a workbook of a spreadsheet, not text; save it as {kind}")
     wide = raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
-        if b"\0" in raw[:2]:  # UTF-16 without BOM
+        if b"\0" in raw[:2] or raw.startswith(codecs.BOM_UTF32_LE):  # UTF-16 without BOM, or UTF-32
             raise UnicodeDecodeError("utf-8", raw, 0, 2, "a zero byte")
         text = raw.decode("utf-16" if wide else "utf-8-sig")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
-        kind = "CSV UTF-8" if path.suffix == ".csv" else "UTF-8"
         raise BadData(Reason.INVALID_DATASET, f"{name} is not UTF-8 (line {line}); save it as {kind}") from error
     return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
 

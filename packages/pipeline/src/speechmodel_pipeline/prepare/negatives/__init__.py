@@ -3,13 +3,17 @@ label.
 
 Length, bandwidth and level of a negative are those of a training clip that is drawn for it, so that
 nothing but its words tells it from a command. Words, or recordings, are joined until they fill the
-length, and cut there. A recording is read when it is drawn.
+length, and cut there. Of a recording that is longer than the clip, the negative has speech from a place
+that is drawn, and one of more than LONGEST_SECONDS makes several negatives (passages.py). A recording is
+read when it is drawn.
 """
 
 import csv
 import logging
+import math
 import random
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache, partial
 from importlib.resources import files
@@ -21,13 +25,18 @@ import soundfile
 import soxr
 from speechmodel_api.alphabet import CATCH_ALL
 from speechmodel_api.audio import SAMPLE_RATE
-from speechmodel_runtime import AudioInfo, Pcm, level, load
+from speechmodel_api.reasons import Reason
+from speechmodel_decoding.text.rejections import RejectionReason
+from speechmodel_runtime import AudioInfo, Pcm, WarningKind, decode, level, load
 from speechmodel_runtime.errors import AudioError
+from speechmodel_stagekit.cpus import available_cpus
 from speechmodel_stagekit.dataset import Part
+from speechmodel_stagekit.errors import BadData
 
-from speechmodel_pipeline.prepare.clips import LONGEST_SECONDS, REASONS, write_clip
+from speechmodel_pipeline.prepare.clips import LONGEST_SECONDS, REASONS, RecordingUnusable, write_clip
 from speechmodel_pipeline.prepare.folder import PreparedClip
 from speechmodel_pipeline.prepare.other_speech import OtherSpeech
+from speechmodel_pipeline.prepare.passages import Slot, excerpt, heard_seconds, passages
 from speechmodel_pipeline.prepare.recordings import Recording
 from speechmodel_pipeline.prepare_report import NEGATIVES, Rejection
 
@@ -39,6 +48,11 @@ takes a quarter longer. Recordings without built-in words are used more than onc
 HELD_OUT_SHARE = 5
 """One of so many words or recordings is never trained on and makes the part `negatives`."""
 
+SLOT_SECONDS = 10.0
+"""Seconds of a long recording for each of its negatives, so that they are of different sentences."""
+MOST_OF_ONE = 100
+"""Negatives of one recording: others are as many other voices."""
+
 Samples = npt.NDArray[np.float32]
 """Audio at 16 kHz."""
 
@@ -47,7 +61,18 @@ Samples = npt.NDArray[np.float32]
 class _Word:
     name: str
     read: Callable[[], Samples]
-    """Return the samples. Raises AudioError."""
+    """Return the samples. Raises AudioError or RecordingUnusable."""
+    recorded: bool = True
+    """It is a recording, of which any passage may be used."""
+
+
+@dataclass(frozen=True)
+class _Long:
+    """A recording that makes several negatives."""
+
+    path: Path
+    name: str
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -75,19 +100,27 @@ def make_negatives(
     `built_in` words of no language too. `speech_level` is the level that the clips were brought to.
     """
     package = _built_in({word for clip in clips for word in clip.transcript.split()}) if built_in else []
-    recordings = [_Word(name, partial(_load, path, name)) for path, name in other.recordings] if other else []
     models = [clip for clip in clips if clip.part is Part.TRAIN]
     share = len(models) // TRAINING_SHARE
     if not share:
         return Made([], [])
+    recordings, long = _by_length(other) if other else ([], [])
     to_train = len(recordings) - _held_out(recordings)
-    wanted = min(to_train if package else max(to_train, share), len(models))
+    wanted = min(to_train if package else max(to_train, share), len(models)) if recordings else 0
     if other is not None and wanted < to_train:
         log.info("%s: training has %d of %d recordings, one for each clip", other.field, wanted, to_train)
-    made: list[PreparedClip] = []
     rejected: list[Rejection] = []
-    for words, count in ((package, share), (recordings, wanted)):
-        made += _draw(words, count, models, folder, speech_level, rejected)
+    made = list(_draw(package, share, models, folder, speech_level, rejected))
+    own = list(_draw(recordings, wanted, models, folder, speech_level, rejected))
+    own += _take_passages(long, len(models) - wanted, models, folder, speech_level, rejected)
+    if other is not None and not own:
+        raise BadData(
+            Reason.INVALID_DATASET,
+            f"{other.field}: no recording in {other.place} can be used; the first: {rejected[0].message}",
+        )
+    if other is not None and not any(clip.part is Part.TRAIN for clip in own):
+        log.warning("%s: the recordings that can be used are held out, so training has none; add more", other.field)
+    made += own
     return Made(list({clip.file.digest: clip for clip in made}.values()), rejected)
 
 
@@ -108,44 +141,137 @@ def _draw(
         (Part.NEGATIVES, words[:held_out], max(-(-count // HELD_OUT_SHARE), 1)),
     ):
         stream = _stream(pool, rejected)
-        for _ in range(number):
-            if clip := _negative(stream, chance.choice(models), folder, part, speech_level):
+        for index in range(number):
+            if clip := _negative(stream, chance.choice(models), folder, part, speech_level, f"{part} {index}"):
                 yield clip
 
 
-def _held_out(words: Sequence[_Word]) -> int:
-    """Return how many of the words are never trained on."""
+def _by_length(other: OtherSpeech) -> tuple[list[_Word], list[_Long]]:
+    """Return the recordings of at most LONGEST_SECONDS and the longer ones, by their headers."""
+    with ThreadPoolExecutor(available_cpus(), thread_name_prefix="length") as pool:
+        lengths = list(pool.map(lambda recording: heard_seconds(*recording), other.recordings))
+    short, long = [], []
+    for (path, name), seconds in zip(other.recordings, lengths, strict=True):
+        if seconds > LONGEST_SECONDS:
+            long.append(_Long(path, name, seconds))
+        else:
+            short.append(_Word(name, partial(_load, path, name)))
+    return short, long
+
+
+def _take_passages(
+    recordings: list[_Long],
+    wanted: int,
+    models: Sequence[PreparedClip],
+    folder: Path,
+    speech_level: float | None,
+    rejected: list[Rejection],
+) -> Iterator[PreparedClip]:
+    """Yield up to `wanted` negatives of long recordings to be trained on, and some of recordings that are held out. Of a
+    single one, the end is held out.
+    """
+    chance = random.Random(0)  # noqa: S311 - no secret
+    chance.shuffle(recordings)
+    held_out = _held_out(recordings)
+    count = len(recordings)
+    for index, recording in enumerate(recordings):
+        kept = 1 / HELD_OUT_SHARE if count == 1 else float(index < held_out)
+        trained_on = max(count - held_out, 1)
+        planned = [
+            (slot, part)
+            for part, start, end, number in (
+                (Part.TRAIN, 0.0, (1 - kept) * recording.seconds, -(-wanted // trained_on)),
+                (
+                    Part.NEGATIVES,
+                    (1 - kept) * recording.seconds,
+                    recording.seconds,
+                    -(-wanted // HELD_OUT_SHARE // held_out),
+                ),
+            )
+            for slot in _slots(start, end, number)
+        ]
+        likes = [chance.choice(models) for _ in planned]
+        slots = [Slot(*times, _length(model)) for (times, _), model in zip(planned, likes, strict=True)]
+        any_speech = False
+        try:
+            for pcm, (_, part), model in zip(
+                passages(recording.path, recording.name, slots), planned, likes, strict=True
+            ):
+                if pcm is not None:
+                    any_speech = True
+                    taken = [(recording.name, pcm.astype(np.float32))]
+                    yield _shaped(taken, model, folder, part, speech_level)
+            if slots and not any_speech:
+                silent = f"{recording.name}: nobody seems to speak in it; replace it or remove it"
+                rejected.append(_rejection(recording.name, RejectionReason.SILENT, silent))
+        except AudioError as error:
+            rejected.append(_rejection(recording.name, REASONS[type(error)], str(error)))
+
+
+def _slots(start: float, end: float, number: int) -> list[tuple[float, float]]:
+    """Return beginning and end of up to `number` stretches of equal length."""
+    count = min(number, MOST_OF_ONE, math.ceil((end - start) / SLOT_SECONDS))
+    length = (end - start) / max(count, 1)
+    return [(start + index * length, start + (index + 1) * length) for index in range(count)]
+
+
+def _held_out(words: Sequence[object]) -> int:
+    """Return how many of the words or recordings are never trained on."""
     return max(len(words) // HELD_OUT_SHARE, min(len(words), 1))
 
 
-def _stream(words: Sequence[_Word], rejected: list[Rejection]) -> Iterator[tuple[str, Samples]]:
-    """Yield name and samples of the words again and again, without those that cannot be read."""
+def _stream(words: Sequence[_Word], rejected: list[Rejection]) -> Iterator[tuple[_Word, Samples]]:
+    """Yield word and samples of the words again and again, without those that cannot be read."""
     while words:
         usable = []
         for word in words:
             try:
                 samples = word.read()
             except AudioError as error:
-                reason = REASONS[type(error)]
-                rejected.append(
-                    Rejection(file=NEGATIVES, row=0, recordings=(word.name,), reason=reason, message=str(error))
-                )
+                rejected.append(_rejection(word.name, REASONS[type(error)], str(error)))
+                continue
+            except RecordingUnusable as problem:
+                rejected.append(_rejection(word.name, problem.reason, str(problem)))
                 continue
             usable.append(word)
-            yield word.name, samples
+            yield word, samples
         words = usable
 
 
+def _rejection(name: str, reason: RejectionReason, message: str) -> Rejection:
+    return Rejection(file=NEGATIVES, row=0, recordings=(name,), reason=reason, message=message)
+
+
 def _negative(
-    words: Iterator[tuple[str, Samples]], model: PreparedClip, folder: Path, part: Part, dbfs: float | None
+    words: Iterator[tuple[_Word, Samples]],
+    model: PreparedClip,
+    folder: Path,
+    part: Part,
+    dbfs: float | None,
+    seed: str,
 ) -> PreparedClip | None:
-    """Return a negative with the length, the bandwidth and the level of `model`, or None without words."""
-    like = load(folder / model.file.name).astype(np.float32)
+    """Return a negative with the length, the bandwidth and the level of `model`, or None without words.
+
+    `seed` draws the passage of a recording that is longer.
+    """
+    wanted = _length(model)
     taken: list[tuple[str, Samples]] = []
-    while sum(len(samples) for _, samples in taken) < len(like):
+    while sum(len(samples) for _, samples in taken) < wanted:
         if (drawn := next(words, None)) is None:
             return None
-        taken.append(drawn)
+        word, samples = drawn
+        if word.recorded and len(samples) > wanted:
+            spoken = excerpt(samples.astype(np.int16), wanted, seed)
+            samples = spoken.astype(np.float32) if len(spoken) else samples
+        taken.append((word.name, samples))
+    return _shaped(taken, model, folder, part, dbfs)
+
+
+def _shaped(
+    taken: Sequence[tuple[str, Samples]], model: PreparedClip, folder: Path, part: Part, dbfs: float | None
+) -> PreparedClip:
+    """Return a negative of these words, which fill the length of `model`."""
+    like = load(folder / model.file.name).astype(np.float32)
     samples = np.concatenate([samples / np.float32(_rms(samples)) for _, samples in taken])[: len(like)]
     rate = min(model.file.source.sample_rate, SAMPLE_RATE)
     if rate < SAMPLE_RATE:
@@ -158,6 +284,11 @@ def _negative(
     return PreparedClip(
         recording, CATCH_ALL, write_clip(level(pcm, dbfs), folder, AudioInfo(rate, 1, len(pcm), "negative")), part
     )
+
+
+def _length(clip: PreparedClip) -> int:
+    """Return the samples of a clip."""
+    return round(clip.file.seconds * SAMPLE_RATE)
 
 
 def _rms(samples: Samples) -> float:
@@ -178,10 +309,14 @@ def _package_words() -> tuple[_Word, ...]:
         rows = list(csv.DictReader(table))
 
     def word(name: str, start: int, samples: int) -> _Word:
-        return _Word(name, lambda: audio[start : start + samples])
+        return _Word(name, lambda: audio[start : start + samples], recorded=False)
 
     return tuple(word(f"{row['voice']}/{row['text']}", int(row["start"]), int(row["samples"])) for row in rows)
 
 
 def _load(path: Path, name: str) -> Samples:
-    return load(path, name=name, max_seconds=LONGEST_SECONDS).astype(np.float32)
+    audio = decode(path, name=name, max_seconds=LONGEST_SECONDS)
+    for warning in audio.warnings:
+        if warning.kind is WarningKind.SILENT:
+            raise RecordingUnusable(RejectionReason.SILENT, f"{name}: {warning.message}")
+    return audio.pcm.astype(np.float32)
