@@ -234,7 +234,7 @@ def _report(
     foreign = [result for result in results if result.foreign]
     counted = [result for result in results[:test_clips] if not result.foreign]
     words, characters = (word_errors(counted), character_errors(counted)) if counted else (None, None)
-    of_voices = partial(word_error_rate, speakers_guessed=dataset.speakers_guessed)
+    of_voices = partial(word_error_rate, speakers=dataset.speakers().of, speakers_guessed=dataset.speakers_guessed)
     return EvaluationReport(
         model_sha256=task.model_sha256,
         dataset_digest=task.dataset_digest,
