@@ -102,7 +102,17 @@ def test_a_foreign_clip_is_accepted_or_not_and_never_right() -> None:
     ]
     figures = grammar_figures([], foreign)
     assert (figures.phrases, figures.foreign, figures.accepted) == (0, 3, 1)
+    assert (figures.recorded, figures.recorded_accepted) == (None, None)
     assert figures.calibration_error == pytest.approx((0.1 + 0.8) / 2)
+
+
+def test_recordings_of_other_speech_are_counted_apart() -> None:
+    foreign = [
+        decided(CATCH_ALL, text, "pon música", foreign=True).model_copy(update={"clip": name})
+        for name, text in (("word", ""), ("radio", "pon música"), ("call", ""))
+    ]
+    figures = grammar_figures([], foreign, {"radio", "call", "of another part"})
+    assert (figures.foreign, figures.accepted, figures.recorded, figures.recorded_accepted) == (3, 1, 2, 1)
 
 
 def test_without_a_phrase_that_fits_there_is_no_calibration_error() -> None:

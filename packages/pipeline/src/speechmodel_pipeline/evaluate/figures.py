@@ -1,6 +1,6 @@
 """Word and character errors, counted by jiwer. Case does not count."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 
 import jiwer
 import numpy as np
@@ -74,8 +74,13 @@ def with_confidence(
     )
 
 
-def grammar_figures(phrases: Sequence[ClipResult], foreign: Sequence[ClipResult]) -> GrammarFigures:
-    """Return the counts for clips of phrases, and for clips of anything else."""
+def grammar_figures(
+    phrases: Sequence[ClipResult], foreign: Sequence[ClipResult], recorded: Set[str] = frozenset()
+) -> GrammarFigures:
+    """Return the counts for clips of phrases, and for clips of anything else. `recorded` are the names of clips of
+    recordings of other speech.
+    """
+    people = [result for result in foreign if result.clip in recorded]
     right = sum(same_text(result.hypothesis, result.reference) for result in phrases)
     rejected = sum(not result.hypothesis for result in phrases)
     fitting = [result for result in (*phrases, *foreign) if result.phrase is not None]
@@ -93,6 +98,8 @@ def grammar_figures(phrases: Sequence[ClipResult], foreign: Sequence[ClipResult]
         rejected=rejected,
         foreign=len(foreign),
         accepted=sum(bool(result.hypothesis) for result in foreign),
+        recorded=len(people) or None,
+        recorded_accepted=sum(bool(result.hypothesis) for result in people) if people else None,
         calibration_error=None if error is None else round(error, 6),
     )
 
