@@ -35,6 +35,7 @@ from speechmodel_api.stages.contract import INPUT_VARIABLE, RESULT_VARIABLE, Sta
 from speechmodel_api.workspace import ACOUSTIC, GRAMMAR, Workspace
 from speechmodel_decoding import AcousticModel, Grammar, Recogniser
 from speechmodel_pipeline.evaluate.grammar import decide
+from speechmodel_pipeline.prepare.audio_files import audio_files
 from speechmodel_plan.stages.convert import CONVERT
 from speechmodel_plan.stages.evaluate import EVALUATE
 from speechmodel_plan.stages.prepare import PREPARE
@@ -42,6 +43,7 @@ from speechmodel_plan.stages.stage import Outputs, OutputT, Stage
 from speechmodel_plan.stages.train import TRAIN
 from speechmodel_plan.task import Owner, Task
 from speechmodel_runtime import Pcm, level, load, save
+from speechmodel_runtime.errors import AudioError
 from speechmodel_stagekit.dataset import Part, open_dataset
 from speechmodel_training.augmentation import Augmenter
 
@@ -54,7 +56,6 @@ CONDITIONS = {
     "8 kHz mu-law": ("telephone[lowest=0]",),
     "mp3 32 kbit/s": ("codec[bitrate=32000]",),
 }
-SPEECH = (".wav", ".flac", ".ogg", ".mp3")
 DEV_EVERY = 10
 """One of so many clips of the speakers in training chooses the epoch."""
 MARGIN = 4800
@@ -97,7 +98,8 @@ def main() -> None:
     speakers = sorted({take.speaker for take in takes})
     if len(speakers) < 2:
         sys.exit(f"{arguments.recordings}: has {len(speakers)} speakers; leaving one out needs at least two")
-    foreign = sorted(p for p in arguments.foreign.rglob("*") if p.suffix in SPEECH) if arguments.foreign else []
+    foreign = recordings_in(arguments.foreign) if arguments.foreign else []
+    require_readable([*(take.path for take in takes), *foreign])
     print("| speaker | engine | condition | clips | right | wrong | rejected |\n|---|---|---|---|---|---|---|")
     words = sorted({take.words for take in takes})
     for group in left_out(arguments.speaker, speakers, arguments.together):
@@ -167,7 +169,7 @@ def row(speaker: str, engine: str, condition: str, counts: Counter[str]) -> None
 def read_takes(folder: Path, names: dict[str, str]) -> list[Take]:
     """Return the recordings of a folder in one of the two layouts."""
     takes = []
-    for path in sorted(path for path in folder.rglob("*") if path.suffix in SPEECH):
+    for path in recordings_in(folder):
         parts = path.stem.split("_")
         if path.parent == folder and len(parts) < 3:
             sys.exit(f"{path}: is not named <id>_<speaker>_<take>, and not in the folder of a speaker")
@@ -175,6 +177,26 @@ def read_takes(folder: Path, names: dict[str, str]) -> list[Take]:
         identity = "_".join(parts[:-2] if path.parent == folder else parts[:-1] or parts)
         takes.append(Take(path, speaker, names.get(identity, identity.replace("-", " "))))
     return takes
+
+
+def recordings_in(folder: Path) -> list[Path]:
+    """Return the files that prepare would read."""
+    try:
+        return audio_files(folder)
+    except OSError as error:
+        sys.exit(f"{folder}: cannot be read ({error.strerror}); name a folder of recordings")
+
+
+def require_readable(paths: Sequence[Path]) -> None:
+    """End with the files that cannot be read, before hours of training are lost to one of them."""
+    problems = []
+    for path in paths:
+        try:
+            load(path)
+        except (AudioError, OSError) as error:
+            problems.append(f"{path}: {error}")
+    if problems:
+        sys.exit("\n".join((f"{len(problems)} recordings cannot be measured; replace or remove them:", *problems)))
 
 
 def train(takes: Sequence[Take], folder: Path, arguments: argparse.Namespace) -> Model:

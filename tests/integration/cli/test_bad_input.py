@@ -490,7 +490,7 @@ TRANSCRIPTS = {
     ),
     "markup": Row(transcript("<b>hola</b>"), "Annotation: commands.csv row 2: '<b>' may not be spoken"),
     "digits": Row(
-        transcript("llama al 112"), "NotSpelledOut: commands.csv row 2: '1', '2' are not spelled out in 'llama al 112'"
+        transcript("llama al 112"), "NotSpelledOut: commands.csv row 2: '112' is not spelled out in 'llama al 112'"
     ),
     "Arabic digits": Row(transcript("١٢٣"), "write numbers and signs as spoken words"),
     "a sign": Row(transcript("cien %"), "NotSpelledOut: commands.csv row 2: '%' is not spelled out in 'cien %'"),

@@ -25,6 +25,7 @@ from speechmodel_api.stages.prepare import PrepareInput, PrepareOutput
 from speechmodel_pipeline.prepare.stage import prepare
 from speechmodel_runtime import load, loudness
 from speechmodel_stagekit.alphabet import read_alphabet
+from speechmodel_stagekit.dataset import Part, open_dataset
 from speechmodel_stagekit.errors import BadData
 from support.programs import run_program
 from support.tones import loudest_hertz, tone
@@ -480,6 +481,20 @@ def test_every_format_without_parts_is_divided_by_speaker(
     output = prepare(task(source, tmp_path / "w", format=DatasetFormat(layout)))
     assert (output.train_clips, output.dev_clips, output.test_clips, output.rejected) == (6, 3, 3, 0)
     assert (output.speakers, output.unseen_test_speakers) == (4, 1)
+
+
+def test_held_out_recordings_of_other_speech_are_told_from_built_in_words(tmp_path: Path) -> None:
+    source = tones(tmp_path / "source", 20)
+    for number in range(5):
+        tone(source / "other" / f"{number}.wav", 900 + 10 * number)
+    prepare(task(source, tmp_path / "w", negatives=Negatives(path="other")))
+    prepared = open_dataset(dataset(tmp_path / "w"))
+    apart = {clip.name for clip in prepared.clips(Part.NEGATIVES)}
+    registry = {Path(row["clip"]).stem: row["recording"] for row in table(tmp_path / "w", "registry.csv")}
+    recorded = prepared.recorded_negatives()
+    assert {registry[name].split("/")[0] for name in recorded} == {"other"}
+    assert "other" not in {registry[name].split("/")[0] for name in apart - recorded}
+    assert recorded and recorded < apart
 
 
 def test_a_negative_that_cannot_be_used_is_an_invalid_sample(tmp_path: Path) -> None:

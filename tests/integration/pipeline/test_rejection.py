@@ -1,5 +1,6 @@
 """evaluate in free text that rejects foreign speech: what its threshold is set on, and what it counts."""
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,10 @@ def test_negatives_are_rejected_and_both_error_rates_reported(tmp_path: Path, de
     assert texts, "the model was never trained with negatives, so it hears words in some"
     assert all(each["score"] < found["rejection"]["threshold"] for each in texts if not each["hypothesis"])
     assert figures["accepted"] == sum(bool(each["hypothesis"]) for each in negatives) < len(texts)
-    assert found["rejection"]["foreign"] == {"negatives": {"clips": len(negatives), "accepted": figures["accepted"]}}
+    assert found["rejection"]["foreign"] == {
+        "built-in words": {"clips": len(negatives), "accepted": figures["accepted"]}
+    }
+    assert "recorded" not in figures
 
 
 def test_free_text_transcribes_everything_unless_the_spec_says_otherwise(tmp_path: Path, deepspeech: Path) -> None:
@@ -58,10 +62,28 @@ def test_free_text_transcribes_everything_unless_the_spec_says_otherwise(tmp_pat
 
 
 def test_a_model_that_hears_nothing_accepts_nothing(tmp_path: Path, deepspeech: Path) -> None:
-    workspace = make_workspace(tmp_path, deepspeech, THIRDS)
+    workspace = make_workspace(tmp_path, deepspeech, THIRDS, negatives=Negatives())
+    _rename_negatives(workspace, "radio.wav")
     edited(deepspeech / "tf2_128.pb", workspace.graph, deaf)
     ended = evaluated(workspace, tmp_path)
     assert ended.code == 0, ended.log
     assert ended.output["rejection"]["threshold"] == 0
     assert ended.output["figures"]["rejected"] == workspace.dataset.test_clips
     assert "it will accept nothing" in ended.log
+    figures = ended.output["figures"]
+    assert (figures["recorded"], figures["recordedAccepted"], figures["accepted"]) == (figures["foreign"], 0, 0)
+    assert report(workspace)["rejection"]["foreign"] == {
+        "recordings of other speech": {"clips": figures["recorded"], "accepted": 0}
+    }
+    page = (workspace.root / "reports" / EVALUATE / "report.html").read_text(encoding="utf-8")
+    assert f"clips of other speech got an answer, 0 of {figures['recorded']} recordings" in page
+
+
+def _rename_negatives(workspace: Workspace, name: str) -> None:
+    path = workspace.root / "data" / "0000000a" / "registry.csv"
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = [row | {"recording": name} if row["part"] == "negatives" else row for row in csv.DictReader(file)]
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, rows[0], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)

@@ -1,12 +1,26 @@
 """`make quality`: whose recordings are left out, and what counts as right, wrong and rejected."""
 
+import shutil
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
-from bench.quality import CONDITIONS, MARGIN, Model, Take, left_out, measure, measure_other, read_takes, row
+from bench.quality import (
+    CONDITIONS,
+    MARGIN,
+    Model,
+    Take,
+    left_out,
+    main,
+    measure,
+    measure_other,
+    read_takes,
+    recordings_in,
+    row,
+)
 from speechmodel_api.stages.decoders import Calibration
 from speechmodel_decoding import AcousticModel, Recogniser
 from speechmodel_decoding.compiling import compile_grammar
@@ -46,6 +60,29 @@ def test_or_every_speaker_has_a_folder(tmp_path: Path) -> None:
 def test_a_file_without_a_speaker_is_named(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match=r"0_3.wav: is not named <id>_<speaker>_<take>"):
         read_takes(recordings(tmp_path, "0_3.wav"), {})
+
+
+def test_recordings_are_the_files_that_prepare_reads(tmp_path: Path) -> None:
+    folder = recordings(tmp_path, "0_anna_1.WAV", "0_anna_2.m4a", "0_anna_3.opus", ".0_anna_4.wav", "0_anna_5.txt")
+    assert [take.path.name for take in read_takes(folder, {})] == ["0_anna_1.WAV", "0_anna_2.m4a", "0_anna_3.opus"]
+    with pytest.raises(SystemExit, match=r"gone: cannot be read \(No such file or directory\); name a folder"):
+        recordings_in(tmp_path / "gone")
+
+
+@pytest.mark.parametrize("bad", ["takes", "foreign"])
+def test_recordings_that_cannot_be_read_are_named_before_anything_is_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bad: str
+) -> None:
+    for name in ("takes/0_anna_1.wav", "takes/0_bert_1.wav", "foreign/radio.wav"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(CLIP, tmp_path / name)
+    recordings(tmp_path / bad, "0_bert_2.wav", "0_bert_3.mp3")
+    monkeypatch.setattr(sys, "argv", ["quality", str(tmp_path / "takes"), "--foreign", str(tmp_path / "foreign")])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    first, *named = str(ended.value).splitlines()
+    assert first == "2 recordings cannot be measured; replace or remove them:"
+    assert [line.split(": ")[0] for line in named] == [str(tmp_path / bad / f"0_bert_{n}") for n in ("2.wav", "3.mp3")]
 
 
 def test_speakers_are_left_out_alone_or_together() -> None:

@@ -37,11 +37,73 @@ def normalised(phrase: str, alphabet: frozenset[str] = ALPHABET, **lists: tuple[
         ("(uno|dos)—tres", "(uno|dos) tres"),
         ("luz...[ya]", "luz [ya]"),
         ("[buenas]-[noches]", "[buenas] [noches]"),
-        ("canal 5", "canal 5"),  # compiling says that the alphabet lacks it
     ],
 )
 def test_punctuation_is_dropped_from_phrases_as_from_transcripts(phrase: str, trained: str) -> None:
     assert normalised(phrase) == trained
+
+
+@pytest.mark.parametrize("alphabet", [ALPHABET, frozenset[str]()])
+@pytest.mark.parametrize(
+    ("phrase", "trained"),
+    [
+        ("allume l'{objet}", "allume l'{objet}"),
+        ("allume l’{objet}", "allume l'{objet}"),
+        ("allume [l’]ampoule", "allume [l']ampoule"),
+        ("allume (le |la |l’){objet}", "allume (le |la |l'){objet}"),
+        ("allume (le|la|L’) {objet}", "allume (le|la|l') {objet}"),
+        ("{name}’s light", "{name}'s light"),
+        ("(goin’|going) home", "(goin |going) home"),
+        ("di ‘hola’[ ya]", "di hola [ ya]"),
+        ("[ya] ‘hola’ (uno|dos)", "[ya] hola (uno|dos)"),
+    ],
+)
+def test_an_apostrophe_inside_a_word_stays_beside_a_bracket(
+    phrase: str, trained: str, alphabet: frozenset[str]
+) -> None:
+    settings = TextSettings("fr", alphabet, Annotations.REJECT, Numbers.REJECT)
+    assert as_trained(Decoding(phrases=(phrase,)), settings).phrases == (trained,)
+
+
+@pytest.mark.parametrize("phrase", ["allume l'{objet}", "allume (le|l’) {objet}", "allume l'ampoule"])
+def test_a_phrase_with_an_apostrophe_needs_it_in_the_alphabet(phrase: str) -> None:
+    alphabet = ALPHABET - {"'"}
+    settings = TextSettings("fr", alphabet, Annotations.REJECT, Numbers.REJECT)
+    found = as_trained(Decoding(phrases=(phrase,), lists={"objet": ("ampoule",)}), settings)
+    with pytest.raises(GrammarError, match='alphabet does not contain "\'"'):
+        found.compile(sorted(alphabet))
+
+
+@pytest.mark.parametrize(
+    ("language", "phrase", "sentences"),
+    [
+        ("fr", "allume (le|la|l') {objet}", ["allume l'ampoule", "allume la ampoule", "allume le ampoule"]),
+        ("fr-CA", "[l’] {objet}", ["ampoule", "l'ampoule"]),
+        ("it", "(dell'|[un] po') {objet}", ["dell'ampoule", "po' ampoule", "un po' ampoule"]),
+        ("en", "(l'|la) {objet}", ["l' ampoule", "la ampoule"]),
+    ],
+)
+def test_an_elided_word_is_joined_to_the_next_one(language: str, phrase: str, sentences: list[str]) -> None:
+    settings = TextSettings(language, ALPHABET, Annotations.REJECT, Numbers.REJECT)
+    found = as_trained(Decoding(phrases=(phrase,), lists={"objet": ("ampoule",)}), settings)
+    assert sorted(found.compile(sorted(ALPHABET)).phrases()) == sentences
+
+
+@pytest.mark.parametrize("alphabet", [ALPHABET, frozenset[str]()])
+@pytest.mark.parametrize(
+    "phrase", ["pon (cincuenta|cien) %", "pon {n} %", "{n} & {n}", "{n}% ya", "pon cien %", "%", "[canal] # [uno]"]
+)
+def test_a_sign_that_is_spoken_is_refused_beside_a_bracket_too(phrase: str, alphabet: frozenset[str]) -> None:
+    with pytest.raises(GrammarError, match=r"^the phrase .* '[%&#]' is not spelled out"):
+        normalised(phrase, alphabet, n=("uno",))
+
+
+@pytest.mark.parametrize("alphabet", [ALPHABET, frozenset[str]()])
+def test_a_phrase_or_value_of_punctuation_is_named_as_it_was_given(alphabet: frozenset[str]) -> None:
+    with pytest.raises(GrammarError, match=r"^the phrase '¡…!' has only punctuation; write its words, or remove it$"):
+        normalised("¡…!", alphabet)
+    with pytest.raises(GrammarError, match=r"^the value '-' of the list 'n' has only punctuation"):
+        normalised("pon {n}", alphabet, n=("-",))
 
 
 def test_a_character_of_the_alphabet_stays() -> None:
@@ -82,7 +144,7 @@ def test_values_of_lists_are_normalised_too() -> None:
             "canal 5",
             "the phrase 'canal 5': '5' is not spelled out in 'canal 5'; write numbers and signs as spoken words",
         ),
-        ("100 %", "the phrase '100 %': '%', '0', '1' are not spelled out"),
+        ("100 %", "the phrase '100 %': '100', '%' are not spelled out"),
     ],
 )
 def test_a_phrase_that_no_transcript_may_have_is_named(phrase: str, problem: str) -> None:
@@ -116,6 +178,30 @@ def test_numbers_and_annotations_of_phrases_are_read_as_the_dataset_reads_them(
 def test_a_number_whose_word_depends_on_what_a_bracket_gives_is_not_spelled(phrase: str) -> None:
     with pytest.raises(GrammarError, match="not spelled out"):
         as_trained(Decoding(phrases=(phrase,)), replace(SPELLS, alphabet=frozenset()))
+
+
+@pytest.mark.parametrize("alphabet", [ALPHABET, frozenset[str]()])
+@pytest.mark.parametrize(
+    "phrase",
+    ["{n} grados", "pon {n} [grados]", "pon ({n}|nada) grados", "({n: m} | x) {n}", "[pon {n}] ya", "({n};ya)"],
+)
+def test_a_value_whose_word_depends_on_what_is_behind_the_list_is_not_spelled(
+    phrase: str, alphabet: frozenset[str]
+) -> None:
+    decoding = Decoding(phrases=("canal {n}",), intents={"Warm": (phrase,)}, lists={"n": ("2", "21")})
+    with pytest.raises(GrammarError) as refused:
+        as_trained(decoding, replace(SPELLS, alphabet=alphabet))
+    assert str(refused.value) == (
+        "the value '21' of the list 'n': '21' is not spelled out in '21': its word may depend on what is said "
+        "beside it; write numbers and signs as spoken words"
+    )
+
+
+@pytest.mark.parametrize("phrase", ["canal {n}", "pon (canal {n}|grados)", "[grados|{n}].", "grados {n} {otra}"])
+def test_values_with_nothing_behind_them_are_spelled(phrase: str) -> None:
+    decoding = Decoding(phrases=(phrase,), lists={"n": ("2", "15") if "otra" in phrase else ("2", "21")})
+    found = as_trained(decoding, SPELLS).lists["n"]
+    assert found == (("dos", "quince") if "otra" in phrase else ("dos", "veintiuno"))
 
 
 def test_a_phrase_of_an_intent_that_no_transcript_may_have_is_named_with_the_intent() -> None:

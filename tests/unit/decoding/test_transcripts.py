@@ -105,6 +105,8 @@ SCRIPTS = [
     ("ko", unicodedata.normalize("NFD", "거울"), "거울"),
     ("ko", "ㅋㅋ", "ㅋㅋ"),
     ("ja", "ﾃﾚﾋﾞ Tシャツ", "テレビ tシャツ"),
+    ("ja", "カ\u309bス ハ\u309cン は\u309bら", "ガス パン ばら"),
+    ("ja", "\u309bあ\u309b。", "あ\u3099"),
     ("he", "צה\"ל ג'ירפה", "צה״ל ג׳ירפה"),
     ("he", "צה״ל ר׳ ג׳ירפה", "צה״ל ר׳ ג׳ירפה"),
     ("he", '"שלום" אמר', "שלום אמר"),
@@ -158,6 +160,8 @@ VARIANTS = [
     ("to", "‘Ofa atu", "ʻofa atu"),
     ("haw", "'aloha' ‘āina", "aloha āina"),
     ("es", "‘ola", "ola"),
+    ("vi", "Ðèn ðỏ, Đèn", "đèn đỏ đèn"),
+    ("is", "Ðað", "ðað"),
 ]
 
 
@@ -417,6 +421,29 @@ def test_numbers_are_not_spelled_in_the_letters_of_another_script(language: str,
         normalise(written, language=language, numbers=Numbers.SPELL)
 
 
+@pytest.mark.parametrize(
+    ("language", "written", "found", "why"),
+    [
+        ("en", "in 2026", "2026", "it may be a year"),
+        ("es", "2 luces o 21 casas", "21", "its word may depend on the next one"),
+        ("hi", "चैनल 5", "5", "num2words does not know the language 'hi'"),
+        ("de", "am 5. Mai", "5", "it may be an ordinal"),
+        ("ru", "5-й канал", "5", "it may have an ending"),
+        ("en", "at 12:30", "12:30", "it may be part of a time, a date, a code or a word"),
+        ("en", "agent 007", "007", "it begins with 0"),
+        ("en", "1234567890123", "1234567890123", "it has more than 12 digits"),
+        ("sr", "упали 5", "5", "num2words writes this language in Latin letters"),
+        ("am", "1234", "1234", "num2words cannot spell it"),
+    ],
+)
+def test_the_reason_why_a_number_is_not_spelled_is_given(language: str, written: str, found: str, why: str) -> None:
+    with pytest.raises(TranscriptUnusable) as refused:
+        normalise(written, language=language, numbers=Numbers.SPELL)
+    assert str(refused.value) == (
+        f"'{found}' is not spelled out in '{written}': {why}; write numbers and signs as spoken words"
+    )
+
+
 def test_digits_of_a_given_alphabet_are_kept() -> None:
     assert normalise("pon 5", language="es", alphabet=set("pon 0123456789"), numbers=Numbers.SPELL).text == "pon 5"
 
@@ -424,8 +451,13 @@ def test_digits_of_a_given_alphabet_are_kept() -> None:
 @pytest.mark.parametrize(
     ("written", "reason", "named"),
     [
-        ("llama al 112", RejectionReason.NOT_SPELLED_OUT, "'1', '2'"),
-        ("sube un 5 %", RejectionReason.NOT_SPELLED_OUT, "'%', '5'"),
+        ("llama al 112", RejectionReason.NOT_SPELLED_OUT, "'112' is not spelled out in 'llama al 112'; write numbers"),
+        ("a las 12:30, 12:30 o 9.", RejectionReason.NOT_SPELLED_OUT, "'12:30', '9' are not spelled out"),
+        (
+            "sube un 5 %",
+            RejectionReason.NOT_SPELLED_OUT,
+            "'5', '%' are not spelled out in 'sube un 5 %'; write numbers",
+        ),
         ("una ½ hora", RejectionReason.NOT_SPELLED_OUT, "'½'"),
         ("20 €", RejectionReason.NOT_SPELLED_OUT, "'€'"),
         ("خمسة٪", RejectionReason.NOT_SPELLED_OUT, "'٪'"),

@@ -29,16 +29,39 @@ def test_case_is_not_an_error() -> None:
 def test_an_error_rate_has_an_interval_around_it_that_more_clips_make_smaller() -> None:
     right = clip_result("a", 1.0, "pon música", "pon música", 0.0, None)
     wrong = clip_result("b", 1.0, "pon música", "pon la", 0.0, None)
-    few, many = word_error_rate([right, wrong] * 5), word_error_rate([right, wrong] * 50)
+    few, many = word_error_rate([right, wrong] * 5, {}), word_error_rate([right, wrong] * 50, {})
     assert few and many
     assert (few.rate, few.clips, many.rate, many.clips) == (0.25, 10, 0.25, 100)
     assert 0 <= few.low < many.low < 0.25 < many.high < few.high <= 0.5
-    assert word_error_rate([]) is None
+    assert word_error_rate([], {}) is None
+
+
+def test_a_few_clips_without_an_error_do_not_show_that_there_are_none() -> None:
+    right, wrong = clip_result("a", 1.0, "pon", "pon", 0.0, None), clip_result("b", 1.0, "pon", "", 0.0, None)
+    none, every = word_error_rate([right] * 26, {}), word_error_rate([wrong] * 26, {})
+    assert none and every
+    assert (none.rate, none.low, none.high) == (0, 0, 0.10883)
+    assert (every.rate, every.low, every.high) == (1, 0.89117, 1)
+    many = word_error_rate([right] * 1000, {})
+    assert many
+    assert many.high == pytest.approx(3 / 1000, rel=0.01)
+
+
+def test_clips_of_few_voices_have_a_wider_interval_than_clips_of_many() -> None:
+    clips = [clip_result(str(number), 1.0, "pon", "pon" if number % 4 else "", 0.0, None) for number in range(80)]
+    of_many = word_error_rate(clips, {clip.clip: clip.clip for clip in clips})
+    of_four = word_error_rate(clips, {clip.clip: str(int(clip.clip) % 4) for clip in clips})
+    of_one = word_error_rate(clips, dict.fromkeys((clip.clip for clip in clips), "anna"))
+    assert of_many and of_four and of_one
+    assert of_many.rate == of_four.rate == of_one.rate == 0.25
+    assert (of_four.low, of_four.high) == (0, 0.75), "one of the four voices has all errors"
+    assert 0.1 < of_many.low < 0.25 < of_many.high < 0.45
+    assert 0.1 < of_one.low < 0.25 < of_one.high < 0.45
 
 
 def test_case_and_composition_are_no_error_in_the_rate_of_unseen_speakers_either() -> None:
     same = clip_result("a", 1.0, "Pon Mu\u0301sica", "pon m\u00fasica", 0.0, True)
-    rate = word_error_rate([same])
+    rate = word_error_rate([same], {})
     assert rate and rate.rate == same.wer == 0
 
 
@@ -79,7 +102,17 @@ def test_a_foreign_clip_is_accepted_or_not_and_never_right() -> None:
     ]
     figures = grammar_figures([], foreign)
     assert (figures.phrases, figures.foreign, figures.accepted) == (0, 3, 1)
+    assert (figures.recorded, figures.recorded_accepted) == (None, None)
     assert figures.calibration_error == pytest.approx((0.1 + 0.8) / 2)
+
+
+def test_recordings_of_other_speech_are_counted_apart() -> None:
+    foreign = [
+        decided(CATCH_ALL, text, "pon música", foreign=True).model_copy(update={"clip": name})
+        for name, text in (("word", ""), ("radio", "pon música"), ("call", ""))
+    ]
+    figures = grammar_figures([], foreign, {"radio", "call", "of another part"})
+    assert (figures.foreign, figures.accepted, figures.recorded, figures.recorded_accepted) == (3, 1, 2, 1)
 
 
 def test_without_a_phrase_that_fits_there_is_no_calibration_error() -> None:

@@ -8,7 +8,7 @@ from speechmodel_api.evaluation_spec import Gate
 from speechmodel_api.serving_spec import Engine
 from speechmodel_api.stages.contract import StageName, StageResult
 from speechmodel_api.stages.decoders import Calibration, GrammarDecoder, NativeEngine, TextConfidence
-from speechmodel_api.stages.evaluate import CompareInput, EvaluateOutput
+from speechmodel_api.stages.evaluate import CompareInput, EvaluateOutput, GrammarFigures
 from speechmodel_api.stages.publish import PublishInput
 from speechmodel_api.status import HISTORY_LENGTH, Condition
 from support.world import World
@@ -114,6 +114,22 @@ def test_confidences_of_free_text_are_published_and_their_error_is_in_the_status
     assert published.confidence == confidence
     assert world.status.model
     assert world.status.model.calibration_error == 0.043
+
+
+@pytest.mark.parametrize(
+    ("recorded", "shares"), [({}, (0.09, None)), ({"recorded": 4, "recorded_accepted": 4}, (0.09, 1.0))]
+)
+def test_the_status_tells_accepted_recordings_of_other_speech_from_built_in_words(
+    world: World, recorded: dict[str, int], shares: tuple[float, float | None]
+) -> None:
+    world.until(StageName.EVALUATE)
+    figures = GrammarFigures(right=1, wrong=0, rejected=0, foreign=44, accepted=4, **recorded)
+    evaluated = EvaluateOutput(clips=1, wer=0.1, figures=figures, report_sha256="a" * 64, selftest_sha256="b" * 64)
+    world.finish(result=StageResult[EvaluateOutput](output=evaluated).model_dump_json(by_alias=True))
+    world.to_rest()
+    model = world.status.model
+    assert model
+    assert (round(model.false_accepts or 0, 2), model.false_accepts_recorded) == shares
 
 
 def test_an_upgrade_does_not_move_the_servers_of_a_version_that_recorded_no_engines(served: World) -> None:

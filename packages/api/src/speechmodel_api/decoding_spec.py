@@ -128,7 +128,8 @@ class DecodingSpec(ApiModel, json_schema_extra=cel(_PHRASES_RULE, _PHRASES_MESSA
     of them, `[a]` is optional, `(a;b)` is both in any order, `{name}` is a value of the list of that
     name, and `{list:slot}` gives its slot another name. If a phrase fills a slot several times, its
     later values are `<slot>_2`, `<slot>_3` and so on. Every character must be in the alphabet of
-    the model; a backslash takes the next character as it is. If grammar is Phrases, set phrases,
+    the model; a backslash takes the next character as it is. In French, Italian, Catalan and Occitan, an elided
+    word is joined to the next one: `(le|la|l') {object}`. If grammar is Phrases, set phrases,
     intents or both. Phrases, intents and lists together may have 124 KiB as JSON; larger sets belong in the
     transcripts of the dataset."""
     intents: Annotated[
@@ -148,7 +149,8 @@ class DecodingSpec(ApiModel, json_schema_extra=cel(_PHRASES_RULE, _PHRASES_MESSA
         Field(max_length=32),
     ] = {}
     """Values of the lists that phrases and intents refer to, by the name of the list. A value may be a
-    template without lists. Answers report which value was said."""
+    template without lists. Answers report which value was said. With `dataset.numbers: Spell`, a value such as `21`
+    is rejected if its word depends on the next one and a phrase has words behind the list: write the words that are said."""
     foreign_speech: ForeignSpeech = ForeignSpeech.TRANSCRIBE
     """Defines what free text makes of speech that is unlike the dataset: another language, other words,
     noise. Transcribe writes down what it resembles. Reject gives an empty text. The threshold loses 1 %

@@ -9,12 +9,13 @@ class ErrorRate(ApiModel):
     rate: float
     """Errors divided by the reference's length. 0 is best, and values above 1 are possible."""
     low: float
-    """Lower end of the 95 % confidence interval, by bootstrap over the clips."""
+    """Lower end of the 95 % confidence interval, by bootstrap over the speakers and their clips. If every word is wrong,
+    it is the 20th part to the power of one divided by the number of clips."""
     high: float
-    """Upper end of the 95 % confidence interval, by bootstrap over the clips."""
+    """Upper end of the 95 % confidence interval, by bootstrap over the speakers and their clips. If there is no error, it is about
+    three divided by the number of clips: a model with that rate would have none in one of 20 such tests."""
     clips: int
-    """Number of clips that were measured. With few clips the interval is wide, and it cannot be
-    trusted when there are no errors at all."""
+    """Number of clips that were measured. With few clips the interval is wide."""
     speakers_guessed: bool | None = None
     """True when the speakers are guessed from the names of files or folders, so a voice that counts as
     unseen may be in training. Add a column `speaker` to the dataset's table to name them. Absent otherwise."""

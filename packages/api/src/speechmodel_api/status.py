@@ -222,6 +222,9 @@ class ModelStatus(ApiModel):
     false_accepts: float | None = None
     """Share of the negatives, and of test clips that are no phrase of the grammar, from 0 to 1, for
     which the answer is a text. Absent without such clips."""
+    false_accepts_recorded: float | None = None
+    """The same share for recordings of other speech alone (`dataset.negatives.path` or `source`). The built-in
+    negatives are synthetic voices, and say little about people. Absent without such recordings."""
     calibration_error: float | None = None
     """Mean difference between the confidence and the share of right answers on the test clips
     (expected calibration error), from 0 to 1. Absent for free text that was evaluated

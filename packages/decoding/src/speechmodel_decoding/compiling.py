@@ -6,7 +6,7 @@ Shortest use:
     Path("grammar.zip").write_bytes(grammar.to_bytes())
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 
 import kaldifst
 import numpy as np
@@ -33,10 +33,12 @@ def compile_grammar(
     templates: Sequence[str] = (),
     intents: Mapping[str, Sequence[str]] | None = None,
     lists: Mapping[str, Sequence[str]] | None = None,
+    elided: Set[str] = frozenset(),
 ) -> Grammar:
     """Return the grammar of literal `phrases`, of `templates` and of `intents`, for a model with this alphabet.
 
-    `intents` are templates by the name of their intent, in any order. Raises GrammarError, which names the phrase, the intent
+    `intents` are templates by the name of their intent, in any order, and `elided` are words that templates join to the
+    next one, without their apostrophe. Raises GrammarError, which names the phrase, the intent
     or the list and says what to do, and for a sentence that two intents share.
     """
     labels, names = Labels(alphabet), sorted(intents or {})
@@ -46,7 +48,7 @@ def compile_grammar(
     literal: list[tuple[str, str | None]] = [(phrase, None) for phrase in phrases]
     literal += [(template.strip(), intent) for template, intent in written if SYNTAX.isdisjoint(template)]
     structured = [(template, intent) for template, intent in written if not SYNTAX.isdisjoint(template)]
-    compiled = Templates(labels, lists or {})
+    compiled = Templates(labels, lists or {}, elided)
     for template, intent in structured:
         compiled.add(template, phrase_named(template, intent), number[intent])
 

@@ -4,14 +4,16 @@
 
 `(a|b)` is one of them, `[a]` is optional, `(a;b)` is both in any order, `{list}` is a value of a
 list, and `{list:slot}` is one whose slot has another name. A backslash takes the next character as
-it is. Parts are joined by single spaces, however many are left when an optional part is not said.
+it is. Parts are joined by single spaces, however many are left when an optional part is not said, and
+without one behind an elided word: `(le|la|l') {object}`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from functools import partial
 
 import kaldifst
+import regex
 from hassil import expression
 from hassil.parse_expression import parse_sentence
 from hassil.parser import ParseError
@@ -28,6 +30,8 @@ LONGEST = 500
 MOST_STATES = 1_000_000
 """States of an automaton. Each takes a few hundred bytes until the grammar is compiled."""
 EPSILON = 0
+JOINED = -1
+"""Label of no character, behind which a space is dropped until `_squeezed` removes it."""
 
 
 @dataclass
@@ -82,9 +86,12 @@ def phrase_named(phrase: str, intent: str | None) -> str:
 class Templates:
     """Adds templates to one automaton. Slots are numbered in the order of their first use."""
 
-    def __init__(self, labels: Labels, lists: Mapping[str, Sequence[str]]) -> None:
+    def __init__(self, labels: Labels, lists: Mapping[str, Sequence[str]], elided: Set[str] = frozenset()) -> None:
         self._labels = labels
         self._lists = lists
+        self._elided = (
+            regex.compile(rf"(?<!\p{{L}})(?:{'|'.join(map(regex.escape, sorted(elided)))})'$") if elided else None
+        )
         self._automaton = Automaton()
         self.slots: list[str] = []
         """Names of the slots. The mark 2 i + 1 opens slot i, and 2 i + 2 closes it."""
@@ -154,6 +161,10 @@ class Templates:
                 for label in self._labels.encode(item.original_text, origin):
                     after = automaton.state()
                     automaton.link(state, after, label)
+                    state = after
+                if self._elided and self._elided.search(item.original_text.casefold()):
+                    after = automaton.state()
+                    automaton.link(state, after, JOINED)
                     state = after
                 return state
             case expression.Permutation():
@@ -235,12 +246,14 @@ def _value(value: str, list_name: str) -> expression.Expression:
     return tree
 
 
-_BEGIN, _WORD, _GAP = range(3)
-"""Nothing was said yet; the last character belongs to a word; a space is due before the next word."""
+_BEGIN, _WORD, _GAP, _ELIDED = range(4)
+"""Nothing was said yet; the last character belongs to a word; a space is due before the next word; the last word is
+joined to the next one.
+"""
 
 
 def _squeezed(automaton: Automaton, space: int | None) -> Automaton:
-    """Return the automaton with one space for several, and none at the ends."""
+    """Return the automaton with one space for several, and none at the ends and behind elided words."""
     squeezed = Automaton()
     place = {(0, _BEGIN): 0}
     queue = [(0, _BEGIN)]
@@ -258,8 +271,10 @@ def _squeezed(automaton: Automaton, space: int | None) -> Automaton:
         for label, mark, target in automaton.arcs[state]:
             if label == EPSILON:
                 squeezed.link(here, at(target, mode), mark=mark)
+            elif label == JOINED:
+                squeezed.link(here, at(target, _ELIDED))
             elif label == space:
-                squeezed.link(here, at(target, mode if mode == _BEGIN else _GAP))
+                squeezed.link(here, at(target, mode if mode in (_BEGIN, _ELIDED) else _GAP))
             elif mode == _GAP and space is not None:
                 between = squeezed.state()
                 squeezed.link(here, between, space)

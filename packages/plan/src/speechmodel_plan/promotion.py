@@ -207,6 +207,7 @@ def _built(seen: Observed, done: Outputs) -> ModelStatus:
         free_text_wer=rounded(evaluated.free_text_wer),
         rejected=_share(figures.rejected, figures.phrases) if figures else None,
         false_accepts=_share(figures.accepted, figures.foreign) if figures else None,
+        false_accepts_recorded=_share(figures.recorded_accepted or 0, figures.recorded or 0) if figures else None,
         calibration_error=rounded(confident.calibration_error) if confident else None,
         uri=published.uri,
         sha256=converted.model_sha256,

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from pydantic import ValidationError
 from speechmodel_api.audio import frame_count, frames_needed
@@ -132,11 +132,21 @@ class PreparedDataset:
         sources = [row["source"].split("/") for row in self._spoken()]
         return frozenset(parts[1] for parts in sources if parts[0] == TAKES and len(parts) > 1)
 
+    def recorded_negatives(self) -> frozenset[str]:
+        """Return the names of the clips in the part of the negatives that are recordings. The others are built-in words,
+        whose names have no ending.
+        """
+        rows = (row for row in self._registry() if row["part"] == Part.NEGATIVES)
+        return frozenset(Path(row["clip"]).stem for row in rows if PurePosixPath(row["recording"]).suffix)
+
     def _spoken(self) -> list[dict[str, str]]:
         """Return the rows of the registry that have a clip and a speaker."""
+        return [row for row in self._registry() if row.get("speaker") and row["clip"]]
+
+    def _registry(self) -> list[dict[str, str]]:
         path = require_file(self.folder / REGISTRY)
         with path.open(encoding="utf-8", newline="") as file:
-            return [row for row in csv.DictReader(file) if row.get("speaker") and row["clip"]]
+            return list(csv.DictReader(file))
 
 
 def open_dataset(folder: Path, digest: str | None = None) -> PreparedDataset:

@@ -54,6 +54,11 @@ class GrammarFigures(Document):
     """Clips of anything but phrases: negatives, and transcripts outside of the grammar."""
     accepted: int = 0
     """Foreign clips for which the answer was a text."""
+    recorded: int | None = None
+    """Foreign clips of recordings of other speech, which say more about people than built-in words. None without any, and
+    for evaluations from before they were counted apart."""
+    recorded_accepted: int | None = None
+    """Those of them for which the answer was a text."""
     calibration_error: float | None = None
     """Expected calibration error of the confidences, from 0 to 1. None without clips that fit a
     phrase."""

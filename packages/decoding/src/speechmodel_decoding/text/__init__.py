@@ -5,6 +5,7 @@ settings.py        the same by the settings of a dataset
 phrases.py         phrases, intents and lists of `decoding`, normalised as transcripts are
 scripts.py         letters of another script that look alike
 variants.py        letters that a language writes in several ways
+elision.py         words that are joined to the next one by an apostrophe
 numbers.py         numbers spelled as words
 rejections.py      the reasons for leaving out a transcript or a recording
 """

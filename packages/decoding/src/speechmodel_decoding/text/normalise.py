@@ -1,7 +1,8 @@
 """A transcript as given -> as it is trained, by rules. report.json names those that changed it:
 
     Unicode      NFC: a letter and its accent become one character. Ligatures, full-width letters and
-                 other presentation forms become the letters that they show (NFKC)
+                 other presentation forms become the letters that they show (NFKC), and a sound mark
+                 joins its kana (カ゛ is ガ)
     Annotation   with `dataset.annotations: Strip`, text in brackets or asterisks is dropped
     Invisible    control and format characters are dropped, also zero-width spaces, soft hyphens, variation
                  selectors and the tatweel, except the joiners inside words of scripts that need them (می‌روم, क्‍ष)
@@ -38,7 +39,7 @@ import langcodes
 import regex
 from speechmodel_api.dataset_spec import Annotations, Numbers
 
-from speechmodel_decoding.text.numbers import spelled
+from speechmodel_decoding.text.numbers import spelled, why_left
 from speechmodel_decoding.text.rejections import RejectionReason, quoted
 from speechmodel_decoding.text.scripts import MixedScripts, in_one_script
 from speechmodel_decoding.text.variants import CHILLU, as_usual
@@ -70,10 +71,16 @@ _PRESENTATION = frozenset(
 _LIGATURES = frozenset("ﬀﬁﬂﬃﬄﬅﬆﬓﬔﬕﬖﬗﭏĲĳĿŀŉǄǅǆǇǈǉǊǋǌǱǲǳſ")
 """Compatibility characters of other kinds that are safe to replace. Most are not: Thai am and the
 Armenian ev are letters, and ½ and ² would become digits."""
+_COMBINING = {"\u309b": "\u3099", "\u309c": "\u309a"}
+"""Sound marks that stand alone, as older programs write them behind a kana, and those that join it: カ゛ is ガ."""
+_SOUND_MARK = regex.compile(f"(?<=[\\p{{Hiragana}}\\p{{Katakana}}])[{''.join(_COMBINING)}]")
 _TYPOGRAPHIC = "’‘ʼʻ`´′＇"
+APOSTROPHES = APOSTROPHE + _TYPOGRAPHIC
+"""Characters that people type for an apostrophe."""
 _DIGITS = frozenset("0123456789")
-_SPOKEN = "%&@#‰‱§٪؉؊⁊"
+SPOKEN_SIGNS = "%&@#‰‱§٪؉؊⁊"
 """Signs that Unicode counts as punctuation and that are spoken as words."""
+_NUMBER = regex.compile(r"\p{Nd}+(?:[^\s\p{L}\p{M}\p{Nd}]+\p{Nd}+)*")
 _ORDINAL = "ªº"
 """Signs of ordinals and abbreviations, which Unicode counts as letters."""
 _LENGTHENED = "\u0640\u07fa"
@@ -84,7 +91,7 @@ _VOWEL = "[aeiouāēīōū]"
 _STRESS = "\u0300\u0301"
 """Grave and acute accent, by which dictionaries mark the stress of a Cyrillic word."""
 _LETTER = rf"[[\p{{L}}\p{{M}}]--[{_TYPOGRAPHIC}]]"
-_MARK = rf"[\p{{P}}\p{{Sk}}{_TYPOGRAPHIC}]--[{_SPOKEN}]"
+_MARK = rf"[\p{{P}}\p{{Sk}}{_TYPOGRAPHIC}]--[{SPOKEN_SIGNS}]"
 _JOINING_SCRIPTS = (
     "Arabic", "Syriac", "Mongolian", "Devanagari", "Bengali", "Gurmukhi", "Gujarati", "Oriya", "Tamil", "Telugu",
     "Kannada", "Malayalam", "Sinhala",
@@ -145,7 +152,7 @@ def normalise(
     Raises TranscriptUnusable for digits or signs, for annotations, for a wrong encoding, for a word of several scripts,
     for characters outside of a given alphabet, and for an empty result.
     """
-    primary = _primary(language)
+    primary = primary_language(language)
     kept = alphabet | {OKINA} if primary in OKINA_LANGUAGES else alphabet
     steps: tuple[tuple[Rule, Callable[[str], str]], ...] = (
         (Rule.UNICODE, lambda text: _unicode(_unpresented(text, alphabet), alphabet)),
@@ -180,8 +187,17 @@ def normalise(
         if changed != text:
             rules.append(rule)
         text = changed
-    _require_usable(text, given, alphabet, kept)
+    _require_usable(text, given, alphabet, kept, language if numbers is Numbers.SPELL else None)
     return Normalised(text, tuple(rules))
+
+
+def not_spelled_out(found: list[str], text: str, why: str | None) -> TranscriptUnusable:
+    """Return the error for numbers and signs in a text. `why` says why numbers were not spelled."""
+    because = f": {why}" if why else ""
+    return TranscriptUnusable(
+        RejectionReason.NOT_SPELLED_OUT,
+        f"{_listed(found)} not spelled out in {quoted(text)}{because}; write numbers and signs as spoken words",
+    )
 
 
 def separates(marks: str, alphabet: Set[str]) -> bool:
@@ -190,7 +206,14 @@ def separates(marks: str, alphabet: Set[str]) -> bool:
     return any(map(str.isspace, _punctuation(_separated(between, alphabet), alphabet)))
 
 
-def _primary(language: str) -> str:
+def apostrophe_inside(mark: str, letter: str, language: str, alphabet: Set[str]) -> str:
+    """Return the character that `mark`, one of APOSTROPHES, becomes between letters of the script of `letter`."""
+    primary = primary_language(language)
+    kept = alphabet | {OKINA} if primary in OKINA_LANGUAGES else alphabet
+    return _apostrophes(_unpresented(f"{letter}{mark}{letter}", alphabet), kept, primary)[1:-1]
+
+
+def primary_language(language: str) -> str:
     """Return the primary language of a tag, in the code by which the rules know it: tr for tur, fa for pes."""
     try:
         return langcodes.standardize_tag(language, macro=True).partition("-")[0].lower()
@@ -211,14 +234,14 @@ def _misread(text: str) -> str | None:
 
 
 def _unpresented(text: str, keep: Set[str]) -> str:
-    """Return `text` with the letters that ligatures and presentation forms show."""
+    """Return `text` with the letters that ligatures, presentation forms and sound marks behind a kana show."""
 
     def shown(character: str) -> str:
         kind = unicodedata.decomposition(character).partition(" ")[0]
         safe = kind in _PRESENTATION or character in _LIGATURES
         return unicodedata.normalize("NFKC", character) if safe and character not in keep else character
 
-    return "".join(map(shown, text))
+    return _SOUND_MARK.sub(lambda mark: mark[0] if mark[0] in keep else _COMBINING[mark[0]], "".join(map(shown, text)))
 
 
 def _unannotated(text: str, keep: Set[str], *, strip: bool) -> str:
@@ -327,7 +350,8 @@ def _punctuation(text: str, keep: Set[str]) -> str:
     return regex.sub(pattern, lambda match: match[1] or match[2] or (" " if match[3] else ""), text, flags=_FLAGS)
 
 
-def _require_usable(text: str, given: str, alphabet: Set[str], kept: Set[str]) -> None:
+def _require_usable(text: str, given: str, alphabet: Set[str], kept: Set[str], spells: str | None) -> None:
+    """Raise TranscriptUnusable for a text that cannot be trained. `spells` is the language in which numbers were spelled."""
     if not text:
         left = "punctuation and annotations" if any(map(str.isalnum, given)) else "punctuation"
         problem = f"the transcript has only {left}" if given.strip() else "the transcript is empty"
@@ -336,10 +360,11 @@ def _require_usable(text: str, given: str, alphabet: Set[str], kept: Set[str]) -
         )
     silent = rf"[\p{{L}}\p{{M}} {APOSTROPHE}{MIDDLE_DOT}{GERESH}{GERSHAYIM}{JOINERS}]--[{_TYPOGRAPHIC}{_ORDINAL}]"
     if spoken := sorted(set(_sub(silent, "", text, frozenset())) - kept):
-        raise TranscriptUnusable(
-            RejectionReason.NOT_SPELLED_OUT,
-            f"{_listed(spoken)} not spelled out in {quoted(given)}; write numbers and signs as spoken words",
-        )
+        shown = _unicode(_unpresented(given, alphabet), alphabet)
+        left = shown if spells is None else spelled(shown, spells)
+        numbers = dict.fromkeys(found for found in _NUMBER.findall(left) if not set(found) <= kept)
+        signs = [sign for sign in spoken if not (numbers and sign.isdecimal())]
+        raise not_spelled_out([*numbers, *signs], given, None if signs or spells is None else why_left(shown, spells))
     if outside := sorted(set(text) - alphabet) if alphabet else []:
         raise TranscriptUnusable(
             RejectionReason.OUTSIDE_ALPHABET,

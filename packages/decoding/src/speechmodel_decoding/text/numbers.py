@@ -26,6 +26,7 @@ _WHOLE = regex.compile(
 )
 """A whole number by itself. Parts of other numbers are left, and so are ordinals (5º, 5's, 5:e, 1.er) and amounts of money:
 only a person knows how they are read."""
+_DIGITS = regex.compile(r"\p{Nd}+")
 _SUFFIXED = regex.compile(rf"[{_DASHES}]\p{{L}}")
 _ORDINAL = regex.compile(r"\.\s*\p{L}")
 _WITHOUT_SUFFIXES = frozenset({"en"})
@@ -79,35 +80,68 @@ def spelled(text: str, language: str) -> str:
     known = _known(language)
     if known is None:
         return text
-    subtag = known.partition("_")[0]
-    without_latin = _LATIN.search(text) is None and (known == _IN_LATIN or _OTHER.search(text) is not None)
 
     def words(match: regex.Match[str]) -> str:
-        number = int(match[0])
-        if (known == "am" and number > LARGEST_AMHARIC) or (len(match[0]) > 1 and int(match[0][0]) == 0):
-            return match[0]
-        if _is_read_otherwise(number, subtag, text, match.end()):
-            return match[0]
         try:
-            found = str(num2words(number, lang=known))
-        except (NotImplementedError, OverflowError):
+            return _words(match, known)
+        except _Left:
             return match[0]
-        return match[0] if without_latin and _LATIN.search(found) else found
 
     return str(_WHOLE.sub(words, text))
 
 
-def _is_read_otherwise(number: int, language: str, text: str, end: int) -> bool:
-    """Return True for a number that may be an ordinal, a part of a word or a year, by what follows it, and for one whose
+def why_left(text: str, language: str) -> str | None:
+    """Return why `spelled` leaves the first number that it leaves in `text`, as a clause. None if it leaves none."""
+    known, whole = _known(language), {match.start(): match for match in _WHOLE.finditer(text)}
+    for number in _DIGITS.finditer(text):
+        if known is None:
+            return f"num2words does not know the language {language!r}"
+        if len(number[0]) > LONGEST:
+            return f"it has more than {LONGEST} digits"
+        if number.start() not in whole:
+            return "it may be part of a time, a date, a code or a word"
+        try:
+            _words(whole[number.start()], known)
+        except _Left as left:
+            return str(left)
+    return None
+
+
+class _Left(Exception):
+    """A number is not spelled. The message is why."""
+
+
+def _words(match: regex.Match[str], known: str) -> str:
+    """Return the words of a whole number in a language that num2words knows. Raises _Left."""
+    number, text = int(match[0]), match.string
+    if len(match[0]) > 1 and int(match[0][0]) == 0:
+        raise _Left("it begins with 0")
+    _require_one_reading(number, known.partition("_")[0], text, match.end())
+    if known == "am" and number > LARGEST_AMHARIC:
+        raise _Left("num2words cannot spell it")
+    try:
+        found = str(num2words(number, lang=known))
+    except (NotImplementedError, OverflowError) as error:
+        raise _Left("num2words cannot spell it") from error
+    without_latin = _LATIN.search(text) is None and (known == _IN_LATIN or _OTHER.search(text) is not None)
+    if without_latin and _LATIN.search(found):
+        raise _Left("num2words writes this language in Latin letters")
+    return found
+
+
+def _require_one_reading(number: int, language: str, text: str, end: int) -> None:
+    """Raise _Left for a number that may be an ordinal, a part of a word or a year, by what follows it, and for one whose
     word depends on the word that follows.
     """
     counted = _FORMS.get(language)
-    return bool(
-        (counted and _COUNTED.match(text, end) and counted(number))
-        or (language not in _WITHOUT_SUFFIXES and _SUFFIXED.match(text, end))
-        or (language in _ORDINAL_PERIOD and _ORDINAL.match(text, end))
-        or any(number in hundreds for hundreds in _HUNDREDS.get(language, ()))
-    )
+    if counted and counted(number) and _COUNTED.match(text, end):
+        raise _Left("its word may depend on the next one")
+    if language not in _WITHOUT_SUFFIXES and _SUFFIXED.match(text, end):
+        raise _Left("it may have an ending")
+    if language in _ORDINAL_PERIOD and _ORDINAL.match(text, end):
+        raise _Left("it may be an ordinal")
+    if any(number in hundreds for hundreds in _HUNDREDS.get(language, ())):
+        raise _Left("it may be a year")
 
 
 def _known(language: str) -> str | None:

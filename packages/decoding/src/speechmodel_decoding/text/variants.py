@@ -26,6 +26,7 @@ VARIANTS: dict[str, list[tuple[str, str]]] = {
     "ckb": _letters(*_PERSIAN),
     "ur": _letters(_PERSIAN[0] + "ه", _PERSIAN[1] + "ہ"),
     "ps": _letters("ك", "ک"),
+    "vi": _letters("Ðð", "Đđ"),  # the Icelandic letter, whose capital looks the same
     "ca": [(rf"(?<=[lL])[{_DOTS}](?=[lL])", "·")],
     "th": [("เเ", "แ"), ("\u0e4d([\u0e48-\u0e4b]?)\u0e32", "\\1\u0e33")],  # sara ae, and sara am around its tone
     "lo": [("\u0ecd([\u0ec8-\u0ecb]?)\u0eb2", "\\1\u0eb3")],

@@ -1,9 +1,10 @@
 """Word and character errors, counted by jiwer. Case does not count."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 
 import jiwer
 import numpy as np
+from numpy.typing import NDArray
 from speechmodel_api.measures import ErrorRate
 from speechmodel_api.stages.decoders import TextConfidence
 from speechmodel_api.stages.evaluate import GrammarFigures
@@ -14,6 +15,8 @@ from speechmodel_pipeline.evaluation_report import ClipResult, Errors
 
 RESAMPLES = 2000
 """Resamples of the bootstrap. More change the ends of the interval by less than a percent of it."""
+ALIKE = 0.05
+"""Chance of as many clips without an error, or with one, as were measured, at the end of an interval of equal clips."""
 WORST = 20
 """Clips in the report's list of the worst."""
 
@@ -71,8 +74,13 @@ def with_confidence(
     )
 
 
-def grammar_figures(phrases: Sequence[ClipResult], foreign: Sequence[ClipResult]) -> GrammarFigures:
-    """Return the counts for clips of phrases, and for clips of anything else."""
+def grammar_figures(
+    phrases: Sequence[ClipResult], foreign: Sequence[ClipResult], recorded: Set[str] = frozenset()
+) -> GrammarFigures:
+    """Return the counts for clips of phrases, and for clips of anything else. `recorded` are the names of clips of
+    recordings of other speech.
+    """
+    people = [result for result in foreign if result.clip in recorded]
     right = sum(same_text(result.hypothesis, result.reference) for result in phrases)
     rejected = sum(not result.hypothesis for result in phrases)
     fitting = [result for result in (*phrases, *foreign) if result.phrase is not None]
@@ -90,6 +98,8 @@ def grammar_figures(phrases: Sequence[ClipResult], foreign: Sequence[ClipResult]
         rejected=rejected,
         foreign=len(foreign),
         accepted=sum(bool(result.hypothesis) for result in foreign),
+        recorded=len(people) or None,
+        recorded_accepted=sum(bool(result.hypothesis) for result in people) if people else None,
         calibration_error=None if error is None else round(error, 6),
     )
 
@@ -125,18 +135,26 @@ def word_errors(results: Sequence[ClipResult]) -> Errors:
     return _errors(jiwer.process_words(*_texts(results)))
 
 
-def word_error_rate(results: Sequence[ClipResult], *, speakers_guessed: bool = False) -> ErrorRate | None:
-    """Return the word error rate with its 95 % interval, or None without clips.
+def word_error_rate(
+    results: Sequence[ClipResult], speakers: Mapping[str, str], *, speakers_guessed: bool = False
+) -> ErrorRate | None:
+    """Return the word error rate with its 95 % interval, or None without clips. `speakers` are those of clips by name.
 
-    The interval is the percentile bootstrap over clips (Efron 1979).
+    The interval is the percentile bootstrap (Efron 1979) over speakers and then over the clips of each one drawn, since
+    clips of one voice are alike. If no clip or every clip has an error, resamples tell nothing: the other end of the interval is then
+    the rate of such clips at which so many in a row have a chance of 5 % (about three divided by the clips).
     """
     if not results:
         return None
     counted = [jiwer.process_words(*texts) for texts in zip(*_texts(results), strict=True)]
     words = np.array([clip.hits + clip.substitutions + clip.deletions for clip in counted])
     errors = np.array([clip.substitutions + clip.deletions + clip.insertions for clip in counted])
-    drawn = np.random.default_rng(0).integers(len(results), size=(RESAMPLES, len(results)))
-    low, high = np.percentile(errors[drawn].sum(axis=1) / words[drawn].sum(axis=1), (2.5, 97.5))
+    voices = np.unique([speakers.get(result.clip, "") for result in results], return_inverse=True)[1]
+    low, high = np.percentile(_resampled(errors, words, voices), (2.5, 97.5))
+    if not errors.any():
+        high = 1 - ALIKE ** (1 / len(results))
+    elif (errors >= words).all():
+        low = ALIKE ** (1 / len(results))
     return ErrorRate(
         rate=round(float(errors.sum() / words.sum()), 6),
         low=round(float(low), 6),
@@ -144,6 +162,22 @@ def word_error_rate(results: Sequence[ClipResult], *, speakers_guessed: bool = F
         clips=len(results),
         speakers_guessed=speakers_guessed or None,
     )
+
+
+def _resampled(errors: NDArray[np.int64], words: NDArray[np.int64], voices: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the error rates of RESAMPLES resamples. The arrays have the errors, words and speaker's number of each clip."""
+    order = np.argsort(voices, kind="stable")
+    clips_of = np.bincount(voices)
+    first = np.cumsum(clips_of) - clips_of
+    random = np.random.default_rng(0)
+
+    def rate() -> float:
+        drawn = random.integers(len(clips_of), size=len(clips_of))
+        sizes = clips_of[drawn]
+        clips = order[np.repeat(first[drawn], sizes) + random.integers(np.repeat(sizes, sizes))]
+        return float(errors[clips].sum() / words[clips].sum())
+
+    return np.array([rate() for _ in range(RESAMPLES)])
 
 
 def character_errors(results: Sequence[ClipResult]) -> Errors:

@@ -51,7 +51,11 @@ from speechmodel_pipeline.evaluation_report import (
 log = logging.getLogger(__name__)
 
 FREE_TEXT = GrammarSource.FREE_TEXT
-NEGATIVES, OTHER_TRANSCRIPTS = "negatives", "transcripts outside of the grammar"
+RECORDED, BUILT_IN, OTHER_TRANSCRIPTS = (
+    "recordings of other speech",
+    "built-in words",
+    "transcripts outside of the grammar",
+)
 """Kinds of clips that must be rejected."""
 SELFTEST_CANDIDATES = 20
 """Clips that are transcribed to choose the self-test when there are no test clips."""
@@ -234,7 +238,8 @@ def _report(
     foreign = [result for result in results if result.foreign]
     counted = [result for result in results[:test_clips] if not result.foreign]
     words, characters = (word_errors(counted), character_errors(counted)) if counted else (None, None)
-    of_voices = partial(word_error_rate, speakers_guessed=dataset.speakers_guessed)
+    recorded = dataset.recorded_negatives()
+    of_voices = partial(word_error_rate, speakers=dataset.speakers().of, speakers_guessed=dataset.speakers_guessed)
     return EvaluationReport(
         model_sha256=task.model_sha256,
         dataset_digest=task.dataset_digest,
@@ -249,8 +254,8 @@ def _report(
         words=words,
         characters=characters,
         note=None if counted else "the split left no test clips; raise dataset.split.testPercent or add recordings",
-        grammar=_grammar_report(decided, counted, foreign, free) if isinstance(decided, _Decided) else None,
-        rejection=_rejection_report(decided, decided.rejection, counted, foreign, free)
+        grammar=_grammar_report(decided, counted, foreign, free, recorded) if isinstance(decided, _Decided) else None,
+        rejection=_rejection_report(decided, decided.rejection, counted, foreign, free, recorded)
         if isinstance(decided, Calibrated) and decided.rejection
         else None,
         confidence=_confidence_report(decided, (*counted, *foreign)) if isinstance(decided, Calibrated) else None,
@@ -261,7 +266,11 @@ def _report(
 
 
 def _grammar_report(
-    decided: _Decided, phrases: Sequence[ClipResult], foreign: Sequence[ClipResult], free: Sequence[ClipResult]
+    decided: _Decided,
+    phrases: Sequence[ClipResult],
+    foreign: Sequence[ClipResult],
+    free: Sequence[ClipResult],
+    recorded: Set[str],
 ) -> GrammarReport:
     on = decided.calibrated_on
     return GrammarReport(
@@ -270,8 +279,8 @@ def _grammar_report(
         calibration_clips=on.clips,
         calibration_copies=on.copies,
         calibration_right=on.right,
-        figures=grammar_figures(phrases, foreign) if phrases or foreign else None,
-        foreign=_by_kind(foreign),
+        figures=grammar_figures(phrases, foreign, recorded) if phrases or foreign else None,
+        foreign=_by_kind(foreign, recorded),
         free_text_wer=_free_text_wer(phrases, free),
     )
 
@@ -293,6 +302,7 @@ def _rejection_report(
     phrases: Sequence[ClipResult],
     foreign: Sequence[ClipResult],
     free: Sequence[ClipResult],
+    recorded: Set[str],
 ) -> RejectionReport:
     on = calibrated.set_on
     return RejectionReport(
@@ -301,8 +311,8 @@ def _rejection_report(
         clips=on.clips,
         copies=on.copies,
         right=on.nearly_right,
-        figures=grammar_figures(phrases, foreign) if phrases or foreign else None,
-        foreign=_by_kind(foreign),
+        figures=grammar_figures(phrases, foreign, recorded) if phrases or foreign else None,
+        foreign=_by_kind(foreign, recorded),
         free_text_wer=_free_text_wer(phrases, free),
     )
 
@@ -323,13 +333,15 @@ def _weighed(tuning: Tuning, folder: Path) -> WeighedScorer:
     return WeighedScorer(scorer_sha256=file_digest(folder / SCORER), alpha=tuning.alpha, beta=tuning.beta)
 
 
-def _by_kind(foreign: Sequence[ClipResult]) -> dict[str, ForeignClips]:
-    kinds = {
-        kind: [each for each in foreign if _kind(each) == kind] for kind in sorted({_kind(each) for each in foreign})
-    }
+def _by_kind(foreign: Sequence[ClipResult], recorded: Set[str]) -> dict[str, ForeignClips]:
+    kinds: dict[str, list[ClipResult]] = {RECORDED: [], BUILT_IN: [], OTHER_TRANSCRIPTS: []}
+    for result in foreign:
+        negative = RECORDED if result.clip in recorded else BUILT_IN
+        kinds[negative if CATCH_ALL in result.reference else OTHER_TRANSCRIPTS].append(result)
     return {
         kind: ForeignClips(clips=len(each), accepted=sum(bool(result.hypothesis) for result in each))
         for kind, each in kinds.items()
+        if each
     }
 
 
@@ -337,7 +349,3 @@ def _free_text_wer(phrases: Sequence[ClipResult], free: Sequence[ClipResult]) ->
     names = {result.clip for result in phrases}
     as_free_text = [result for result in free if result.clip in names]
     return round(word_errors(as_free_text).rate, 6) if as_free_text else None
-
-
-def _kind(result: ClipResult) -> str:
-    return NEGATIVES if CATCH_ALL in result.reference else OTHER_TRANSCRIPTS
