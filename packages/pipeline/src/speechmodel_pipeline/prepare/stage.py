@@ -21,12 +21,12 @@ from speechmodel_api.alphabet import CATCH_ALL
 from speechmodel_api.dataset_spec import DatasetFormat, InvalidSamplePolicy
 from speechmodel_api.reasons import Reason
 from speechmodel_api.stages.prepare import PrepareInput, PrepareOutput
-from speechmodel_api.workspace import CLIPS, Workspace
+from speechmodel_api.workspace import ALPHABET, CLIPS, Workspace
 from speechmodel_decoding.text.normalise import Normalised, TranscriptUnusable
 from speechmodel_decoding.text.rejections import RejectionReason, quoted
 from speechmodel_decoding.text.settings import TextSettings, normalise_for
 from speechmodel_runtime import WarningKind
-from speechmodel_stagekit.alphabet import alphabet_digest
+from speechmodel_stagekit.alphabet import alphabet_digest, read_alphabet
 from speechmodel_stagekit.artefacts import once
 from speechmodel_stagekit.cpus import available_cpus
 from speechmodel_stagekit.dataset import Part
@@ -46,6 +46,7 @@ from speechmodel_pipeline.prepare.speakers import with_one_name_each
 from speechmodel_pipeline.prepare.split import Candidate, divide
 from speechmodel_pipeline.prepare.synthesis import Synthesized, synthesize_takes
 from speechmodel_pipeline.prepare.takes import with_takes
+from speechmodel_pipeline.prepare.words import with_unusable_words
 from speechmodel_pipeline.prepare_report import (
     AudioKind,
     Change,
@@ -91,7 +92,9 @@ def prepare(task: PrepareInput) -> PrepareOutput:
     def is_current(output: PrepareOutput) -> bool:
         return task.pinned or output.listing_digest == downloads.digest
 
-    return once(Workspace(task.workspace).data(task.key), PrepareOutput, make, is_current)
+    folder = Workspace(task.workspace).data(task.key)
+    output = once(folder, PrepareOutput, make, is_current)
+    return with_unusable_words(output, task, read_alphabet(folder / ALPHABET))
 
 
 @dataclass
