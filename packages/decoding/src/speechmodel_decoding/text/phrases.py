@@ -4,7 +4,7 @@ A phrase may be a template (speechmodel_decoding.templates). The rules change wh
 brackets, separators, escaped characters and the names of lists as they are.
 """
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 
 import regex
@@ -71,6 +71,15 @@ def as_trained(decoding: DecodingSpec | Decoding, settings: TextSettings) -> Phr
             for name, values in decoding.lists.items()
         },
     )
+
+
+def hot_word_problem(hot_words: Iterable[str], labels: Set[str]) -> str | None:
+    """Return why the first hot word that has letters outside of `labels` cannot be used, or None when all can."""
+    for word in hot_words:
+        if missing := sorted(set(word) - labels):
+            named = ", ".join(map(repr, missing))
+            return f"the hot word {word!r} is never said, because the alphabet has no {named}; correct or remove it"
+    return None
 
 
 def _spoken(part: regex.Match[str], settings: TextSettings) -> str:

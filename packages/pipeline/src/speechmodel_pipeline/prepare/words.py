@@ -10,7 +10,7 @@ from speechmodel_api.stages.contract import RESULT_LIMIT
 from speechmodel_api.stages.decoders import UnusableWords
 from speechmodel_api.stages.prepare import PrepareInput, PrepareOutput
 from speechmodel_decoding.errors import GrammarError
-from speechmodel_decoding.text.phrases import as_trained
+from speechmodel_decoding.text.phrases import as_trained, hot_word_problem
 from speechmodel_decoding.text.settings import TextSettings
 
 from speechmodel_pipeline.prepare.bounded import beginning
@@ -43,15 +43,10 @@ def unusable_words(task: PrepareInput, alphabet: Sequence[str]) -> UnusableWords
     if (decoding := task.decoding) is None:
         return None
     labels = frozenset(alphabet) - {CATCH_ALL}
-    for word in decoding.scorer.hot_words if decoding.scorer else ():
-        if missing := sorted(set(word) - labels):
-            named = ", ".join(map(repr, missing))
-            problem = f"decoding.scorer.hotWords: the alphabet has no {named}, so {word!r} is never said; remove it"
-            return UnusableWords(
-                words_digest=decoding.words_digest,
-                reason=Reason.INVALID_SCORER,
-                message=problem,
-            )
+    hot_words = decoding.scorer.hot_words if decoding.scorer else {}
+    if problem := hot_word_problem(hot_words, labels):
+        message = f"decoding.scorer.hotWords: {problem}"
+        return UnusableWords(words_digest=decoding.words_digest, reason=Reason.INVALID_SCORER, message=message)
     if decoding.grammar is not GrammarSource.PHRASES:
         return None
     try:
