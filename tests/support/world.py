@@ -11,6 +11,7 @@ from speechmodel_api.progress import TrainProgress
 from speechmodel_api.spec import SpeechModelSpec
 from speechmodel_api.stages.contract import StageError, StageInput, StageName, StageResult
 from speechmodel_api.stages.convert import ConvertInput, ConvertOutput
+from speechmodel_api.stages.decoders import UnusableWords
 from speechmodel_api.stages.evaluate import CompareInput, CompareOutput, EvaluateOutput, GrammarFigures
 from speechmodel_api.stages.prepare import PrepareOutput
 from speechmodel_api.stages.publish import PublishInput, PublishOutput
@@ -115,6 +116,8 @@ class World:
     deleted_at: datetime | None = None
     finalizer: bool = False
     interrupted: bool = False
+    unusable_words: UnusableWords | None = None
+    """Phrases that prepare finds that no model of the dataset can say."""
     busy: bool = False
     """True while no place is free for servers that an upgrade of the operator changes."""
     started: list[str] = field(default_factory=list)
@@ -216,7 +219,10 @@ class World:
     def finish(self, **change: Any) -> None:
         """The running stage succeeds, or ends as `change` says."""
         name, run = next((n, r) for n, r in self.runs.items() if r.state is RunState.RUNNING)
-        result = StageResult[Document](output=output_of(self.documents[name], self.data, self.wer, self.accepted))
+        output = output_of(self.documents[name], self.data, self.wer, self.accepted)
+        if isinstance(output, PrepareOutput):
+            output = output.model_copy(update={"unusable_words": self.unusable_words})
+        result = StageResult[Document](output=output)
         done: dict[str, Any] = {
             "state": RunState.SUCCEEDED,
             "finished_at": self.now,

@@ -75,6 +75,26 @@ def test_speakers_of_takes_are_shown(manifest: Path, capsys: pytest.CaptureFixtu
     assert "speakers 1, from recorded takes" in capsys.readouterr().out.splitlines()
 
 
+def test_utterances_that_kaldi_cuts_are_counted_and_wrong_times_are_shown(
+    manifest: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest.write_text(
+        manifest.read_text(encoding="utf-8").replace("dataset: {", "dataset: {format: Kaldi, "), encoding="utf-8"
+    )
+    voices = manifest.parent / "voices"
+    tone(voices / "call.wav", seconds=4)
+    for name, content in {
+        "wav.scp": "call call.wav\n",
+        "segments": "u1 call 0 1.5\nu2 call 1.5 3\nu3 call 3 9\n",
+        "text": "u1 hola\nu2 enciende la luz\nu3 adiós\n",
+    }.items():
+        (voices / name).write_text(content, encoding="utf-8")
+    assert main(["validate", str(manifest), "--dataset"]) == 0
+    shown = capsys.readouterr().out
+    assert "used     2 clips" in shown and "rows left out: 1" in shown
+    assert "segments row 3: u3 ends at 9.00 s, but call.wav ends after 4.00 s" in shown
+
+
 def test_json_is_the_report_of_prepare_and_nothing_else(manifest: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["validate", str(manifest), "--dataset", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 from speechmodel_api.alphabet import CATCH_ALL
+from speechmodel_api.base import Document
 from speechmodel_api.dataset_spec import (
     Annotations,
     DatasetFormat,
@@ -21,12 +22,17 @@ from speechmodel_api.dataset_spec import (
     SplitBy,
     Synthesis,
 )
+from speechmodel_api.decoding_spec import GrammarSource
+from speechmodel_api.stages.contract import RESULT_LIMIT, StageResult
+from speechmodel_api.stages.decoders import Decoding
 from speechmodel_api.stages.prepare import PrepareInput, PrepareOutput
 from speechmodel_pipeline.prepare.stage import prepare
+from speechmodel_pipeline.prepare.words import with_unusable_words
 from speechmodel_runtime import load, loudness
 from speechmodel_stagekit.alphabet import read_alphabet
 from speechmodel_stagekit.dataset import Part, open_dataset
 from speechmodel_stagekit.errors import BadData
+from speechmodel_stagekit.program import encode_result
 from support.programs import run_program
 from support.tones import loudest_hertz, tone
 from support.users import unprivileged_folder
@@ -735,3 +741,57 @@ def test_the_report_and_the_log_say_what_is_covered_and_what_to_record_next(tmp_
         "record next: 5 takes of 'nunca grabada' (no usable one so far)",
     ):
         assert said in ended.log
+
+
+@pytest.mark.parametrize(
+    ("decoding", "alphabet", "problem"),
+    [
+        (
+            {"grammar": "Phrases", "phrases": ("frase de x",)},
+            (),
+            "InvalidGrammar: decoding: the phrase 'frase de x': the model's alphabet does not contain 'x'; write the words as in",
+        ),
+        (
+            {"grammar": "Phrases", "intents": {"Say": ("(frase|ñandú) de a",)}},
+            tuple("abcdefghijrsu "),
+            "InvalidGrammar: decoding: the phrase '(frase|ñandú) de a' of the intent 'Say': the model's alphabet does not contain",
+        ),
+        (
+            {"scorer": {"build": {"order": 3}, "hotWords": {"xilófono": 2.0}}},
+            (),
+            "InvalidScorer: decoding.scorer.hotWords: the hot word 'xilófono' is never said, because the alphabet has no 'i', 'l'",
+        ),
+        ({"grammar": "Phrases", "phrases": ("Frase de [a]!",)}, (), None),
+    ],
+)
+def test_words_that_no_model_of_the_dataset_can_say_are_reported_before_training(
+    decoding: dict[str, Any],
+    alphabet: tuple[str, ...],
+    problem: str | None,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    source, given = tones(tmp_path / "source", 3), Decoding.model_validate(decoding)
+    first = prepare(task(source, tmp_path / "w", alphabet=alphabet))
+    again = prepare(task(source, tmp_path / "w", alphabet=alphabet, decoding=given))
+    assert again.model_copy(update={"unusable_words": None}) == first, "the words changed the dataset"
+    found = again.unusable_words
+    assert (found is None) == (problem is None)
+    if found and problem:
+        assert f"{found.reason}: {found.message}".startswith(problem)
+        assert found.words_digest == given.words_digest
+        assert f"{found.reason}: {found.message}" in caplog.messages
+
+
+def test_the_problem_with_words_is_cut_or_left_out_where_the_result_would_be_too_long(tmp_path: Path) -> None:
+    given = Decoding(grammar=GrammarSource.PHRASES, phrases=("x" * 450,))
+    prepared = prepare(task(tones(tmp_path / "source", 3), tmp_path / "w", decoding=given))
+    lengths = []
+    for letters in (0, 190, 255):
+        alphabet = tuple(chr(number) for number in range(0x4E00, 0x4E00 + letters))
+        output = prepared.model_copy(update={"given_alphabet": alphabet, "unusable_words": None})
+        found = with_unusable_words(output, task(tmp_path, tmp_path, decoding=given), tuple("abcdefrs "))
+        lengths.append(len(found.unusable_words.message) if found.unusable_words else 0)
+        if letters < 255:
+            assert len(encode_result(StageResult[Document](output=found))) <= RESULT_LIMIT
+    assert lengths[0] == 304 and 80 < lengths[1] < 300 and lengths[2] == 0, lengths

@@ -217,6 +217,16 @@ BAD = {
         TEXT.replace("dataset: {", "dataset: {alphabet: [a, b, a], "),
         "6: spec.dataset.alphabet: every label must appear only once; remove the repeated 'a'",
     ),
+    "a phrase with a letter that the alphabet lacks": (
+        TEXT.replace("dataset: {", "dataset: {alphabet: [a, b], ") + "  decoding: {phrases: [ab, abc]}\n",
+        "8: spec.decoding.phrases: the phrase 'abc': the model's alphabet does not contain 'c'; write the words as in the "
+        "transcripts, or train with recordings that contain them",
+    ),
+    "a hot word with a letter that the alphabet lacks": (
+        TEXT.replace("dataset: {", "dataset: {alphabet: [a, b], ")
+        + "  decoding: {grammar: FreeText, scorer: {build: {order: 2}, hotWords: {cab: 2}}}\n",
+        "8: spec.decoding.scorer.hotWords: the hot word 'cab' is never said, because the alphabet has no 'c'; correct or remove it",
+    ),
     "a missing field": (TEXT.replace("{bucket: models}", "{}"), "7: spec.publish.s3: the field bucket is missing"),
     "an endpoint with a path": (
         TEXT.replace("bucket: models", "bucket: models, endpoint: 's3.local'"),

@@ -478,7 +478,6 @@ SCP, TEXT = {"wav.scp": "u1 a.wav\n"}, {"text": "u1 hola\n"}
         ("Kaldi", {"wav.scp": "u1 sph2pipe -f wav a.sph |\n", **TEXT}, "wav.scp row 1: the entry of u1 is a command"),
         ("Kaldi", {"wav.scp": "\nu1 a.ark:17\n", **TEXT}, "wav.scp row 2: the entry of u1 is a place in an archive"),
         ("Kaldi", {"wav.scp": "u1 a.wav\nu1 b.wav\n", **TEXT}, "wav.scp row 2: u1 has a row already; remove one"),
-        ("Kaldi", {**SCP, **TEXT, "segments": ""}, "segments cuts recordings into utterances, which is not supported"),
     ],
 )
 def test_a_folder_that_is_no_dataset_is_refused_by_name(

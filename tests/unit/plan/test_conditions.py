@@ -4,9 +4,13 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from speechmodel_api.reasons import Reason
+from speechmodel_api.spec import SpeechModelSpec
 from speechmodel_api.stages.contract import StageName
+from speechmodel_api.stages.decoders import UnusableWords
 from speechmodel_api.status import Condition, ConditionType, Phase, SpeechModelStatus
 from speechmodel_plan.conditions import Failures
+from speechmodel_plan.decoding import decoding
 from speechmodel_plan.observed import RunState, Trouble
 from speechmodel_plan.plan import Done
 from speechmodel_plan.status import failed_status
@@ -191,6 +195,28 @@ def test_what_a_person_must_fix_is_stalled_and_what_is_retried_is_not(
     world.fail(code, reason)
     world.step()
     assert abnormal(world.status) == condition
+
+
+def test_phrases_that_no_model_can_say_stall_the_spec_while_training_goes_on(world: World) -> None:
+    world.edit(decoding={"phrases": ["pon música"], "beamWidth": 400})
+    words = decoding(SpeechModelSpec.model_validate(world.spec)).words_digest
+    problem = "decoding: the phrase 'pon música': the model's alphabet does not contain 'ú'"
+    world.unusable_words = UnusableWords(words_digest=words, reason=Reason.INVALID_GRAMMAR, message=problem)
+    world.until(StageName.TRAIN)
+    trained = next(each for each in world.runs.values() if each.state is RunState.RUNNING).name
+    assert (abnormal(world.status), world.status.phase) == ({"Stalled": "InvalidGrammar"}, Phase.TRAINING)
+    message = world.condition("Stalled").message
+    assert message == f"{problem}; train goes on, and nothing is trained again after the correction"
+    assert world.condition("Trained").reason == "Training"
+    world.edit(decoding={"phrases": ["pon música"], "beamWidth": 500})
+    world.step()
+    assert abnormal(world.status) == {"Stalled": "InvalidGrammar"}, "the phrase is still there"
+    world.edit(decoding={"phrases": ["pon la radio"]})
+    world.step()
+    assert abnormal(world.status) == {"Reconciling": "Training"}
+    assert world.runs[trained].state is RunState.RUNNING, "the edit of the phrases stopped the training"
+    world.until(StageName.EVALUATE)
+    assert abnormal(world.status) == {"Reconciling": "Evaluating"}
 
 
 def test_what_was_given_up_is_stalled(world: World) -> None:

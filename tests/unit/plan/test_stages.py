@@ -21,8 +21,8 @@ from speechmodel_api.stages.publish import PublishOutput
 from speechmodel_api.stages.train import TrainInput, TrainOutput
 from speechmodel_api.tflite import TfliteFile
 from speechmodel_api.training_spec import Hyperparameters, ScheduleType
+from speechmodel_plan.decoding import decoding
 from speechmodel_plan.stages import STAGES, stage_named
-from speechmodel_plan.stages.evaluate import decoding
 from speechmodel_plan.stages.stage import Outputs, Stage
 from speechmodel_plan.task import Owner, Task
 

@@ -269,7 +269,8 @@ class Dataset(
     CommonVoice expects `clips/` and `train.tsv`, `dev.tsv` and `test.tsv`, or else `validated.tsv`.
     LibriSpeech expects `<speaker>/<chapter>/<speaker>-<chapter>.trans.txt` with the recordings beside
     it. AudioFolder expects `metadata.csv` or `metadata.jsonl` as Hugging Face has them, or the
-    `metadata.csv` and `wavs/` of LJSpeech. Kaldi expects `wav.scp`, `text` and optionally `utt2spk` or `spk2utt`.
+    `metadata.csv` and `wavs/` of LJSpeech. Kaldi expects `wav.scp`, `text` and optionally `utt2spk` or `spk2utt`, and `segments`, which
+    cuts recordings into utterances.
     Defaults to Commands."""
     recordings: Recordings = Recordings()
     """The way in which the file names of recordings are read."""

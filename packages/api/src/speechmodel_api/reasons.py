@@ -389,8 +389,9 @@ class Reason(StrEnum):
     INVALID_GRAMMAR = (
         "InvalidGrammar",
         Severity.ERROR,
-        "A phrase, intent or list in decoding cannot be used. The message names it.",
-        "Correct decoding.phrases, decoding.intents or decoding.lists.",
+        "A phrase, intent or list in decoding cannot be used. The message names it. While training goes on, it is known since the dataset "
+        "was prepared.",
+        "Correct decoding.phrases, decoding.intents or decoding.lists. Nothing is trained again.",
     )
     INVALID_SCORER = (
         "InvalidScorer",

@@ -22,6 +22,8 @@ from speechmodel_plan.promotion import Choice
 from speechmodel_plan.records import Records
 from speechmodel_plan.stages import STAGES
 from speechmodel_plan.stages.compare import COMPARE
+from speechmodel_plan.stages.evaluate import EVALUATE
+from speechmodel_plan.stages.prepare import PREPARE
 
 WITH_FILES = frozenset(name for stage in STAGES for name in stage.reads)
 """Stages whose files in the workspace other stages read."""
@@ -66,6 +68,8 @@ class Pending:
     message: str
     stalled: bool
     """True when a person must act. Otherwise it is expected to pass."""
+    goes_on: bool = False
+    """True when a stage runs meanwhile."""
 
     @property
     def verdict(self) -> tuple[ConditionType, Verdict]:
@@ -241,6 +245,8 @@ def _pending(
 ) -> Pending | None:
     """Return why the spec is not in effect yet, or None once it is."""
     if not isinstance(decision, Idle):
+        if (unusable := _unusable_words(decision)) is not None:
+            return Pending(unusable.reason, unusable.message, stalled=True, goes_on=True)
         final = isinstance(decision, Hold) and decision.finding.final
         return _because(_unfinished(decision, records), final=final)
     if choice.withheld is not None and choice.withheld.reason != Reason.PROMOTION_HELD:
@@ -252,6 +258,16 @@ def _pending(
     if serving.least_replicas > 0 and not served.holds:
         return _because(served)
     return _because(incomplete) if incomplete else None
+
+
+def _unusable_words(decision: Start | Follow | Stop | Hold) -> Verdict | None:
+    """Return the problem with the words of the decoder while a stage before evaluate goes on, which they do not change."""
+    if isinstance(decision, Hold | Stop) or decision.stage is EVALUATE or PREPARE not in decision.done:
+        return None
+    if (found := decision.done.of(PREPARE).unusable_words) is None:
+        return None
+    message = f"{found.message}; {decision.stage.name.value} goes on, and nothing is trained again after the correction"
+    return Verdict(False, found.reason, message)
 
 
 def _because(verdict: Verdict, *, final: bool = False) -> Pending:

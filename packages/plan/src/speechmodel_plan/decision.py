@@ -125,7 +125,7 @@ def _due(task: Task, claim: Claim | None, records: Records) -> tuple[Stage[Any] 
         if record is None or output is None or record.key != stage.key(task, done):
             due = _first_with_lost_files(stage, claim, records, before)
             return due, before[due.name]
-        done = done.plus(stage, output)
+        done = done.plus(stage, stage.for_task(output, task))
     return None, done
 
 

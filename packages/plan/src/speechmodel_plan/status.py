@@ -210,7 +210,7 @@ def _phase(decision: Decision, records: Records, pending: Pending | None, *, sus
         return Phase.READY
     if suspend and not isinstance(decision, Idle):
         return Phase.SUSPENDED
-    if pending.stalled:
+    if pending.stalled and not pending.goes_on:
         return Phase.FAILED
     if isinstance(decision, Idle):
         return Phase.DEPLOYING

@@ -88,20 +88,23 @@ def read_pcm(
     name: str | None = None,
     max_seconds: float | None = None,
     sample_rate: int = SAMPLE_RATE,
+    channel: int | None = None,
     use_damaged: bool = False,
     require_reader: Callable[[], None] = lambda: None,
 ) -> Iterator["PcmReader"]:
     """Give a reader of the samples of decode(), for long recordings. Raises as decode().
 
+    With `channel`, counted from 0, the others are ignored. A file without it raises AudioUnreadable.
     With `use_damaged`, it reads what can be decoded of a damaged or cut file, and warns. `require_reader` is called before
     each block is read, the first time before this function returns, and may raise an error that ends the reading.
     """
     with _opened(source, name) as (file, called):
         reader = open_reader(file, called)
         _require_rate(reader.header, called)
+        _require_channel(reader.header, called, channel)
         bounds = _Bounds(called, max_seconds, use_damaged, require_reader)
         bounds.require_length(reader)
-        mix = choose_mix(reader.header, lambda: bounds.blocks(reader))
+        mix = choose_mix(reader.header, lambda: bounds.blocks(reader), channel)
         yield PcmReader(reader, mix, bounds, sample_rate)
 
 
@@ -232,6 +235,12 @@ def _require_rate(header: Header, called: str) -> None:
     if header.sample_rate > HIGHEST_RATE:
         problem = f"has a sample rate of {header.sample_rate} Hz in its header"
         raise AudioUnreadable(called, f"{problem}, but at most {HIGHEST_RATE} Hz is supported; record or copy it again")
+
+
+def _require_channel(header: Header, called: str, channel: int | None) -> None:
+    if channel is not None and channel >= header.channels:
+        has = "1 channel" if header.channels == 1 else f"{header.channels} channels"
+        raise AudioUnreadable(called, f"has {has}, and channel {channel + 1} is not among them; correct the channel")
 
 
 @dataclass(frozen=True)

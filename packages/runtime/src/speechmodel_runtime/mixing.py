@@ -39,9 +39,11 @@ class Mix:
         return block @ self.weights
 
 
-def choose_mix(header: Header, blocks: Callable[[], Iterator[Block]]) -> Mix:
-    """Return the mix of a recording, for which `blocks` is called at most once."""
+def choose_mix(header: Header, blocks: Callable[[], Iterator[Block]], channel: int | None = None) -> Mix:
+    """Return the mix of a recording, for which `blocks` is called at most once. `channel`, from 0, is the only one used."""
     equal = np.full(header.channels, 1 / header.channels, np.float32)
+    if channel is not None:
+        equal = _only(channel, equal)
     if header.channels == 1 and not header.format.endswith(_FLOATS):
         return Mix(equal)
     power, mixed, peak = np.zeros(header.channels), 0.0, 0.0
@@ -51,10 +53,9 @@ def choose_mix(header: Header, blocks: Callable[[], Iterator[Block]]) -> Mix:
         mixed += float(np.square(samples.mean(axis=1)).sum())
         peak = max(peak, float(np.abs(block).max(initial=0)))
     weights, warnings = equal, []
-    if mixed * header.channels < CANCELLED * power.mean():
+    if channel is None and mixed * header.channels < CANCELLED * power.mean():
         best = int(power.argmax())
-        weights = np.zeros_like(equal)
-        weights[best] = 1
+        weights = _only(best, equal)
         message = f"its channels cancel each other, so only channel {best + 1} is used; check the cable"
         warnings.append(AudioWarning(WarningKind.OPPOSITE_PHASE, message))
     if INTEGERS < peak < np.inf:
@@ -63,3 +64,9 @@ def choose_mix(header: Header, blocks: Callable[[], Iterator[Block]]) -> Mix:
         message = f"its floating point samples reach {peak:.0f} instead of 1, so they are divided by {scale:.0f}"
         warnings.append(AudioWarning(WarningKind.INTEGER_SCALE, f"{message}; export it as 16-bit wav"))
     return Mix(weights, tuple(warnings))
+
+
+def _only(channel: int, weights: NDArray[np.float32]) -> NDArray[np.float32]:
+    chosen = np.zeros_like(weights)
+    chosen[channel] = 1
+    return chosen

@@ -1,11 +1,14 @@
 """The decoders of a model as documents: settings, files and numbers that evaluate, publish and servers share."""
 
+import hashlib
+import json
 from typing import Annotated
 
 from pydantic import Field
 
 from speechmodel_api.base import Document
 from speechmodel_api.decoding_spec import ForeignSpeech, GrammarSource, Scorer
+from speechmodel_api.reasons import Reason
 from speechmodel_api.stages.contract import Digest
 
 
@@ -27,6 +30,23 @@ class Decoding(Document):
     """The answer to speech that is unlike the dataset, in free text. Transcribe with a grammar."""
     scorer: Scorer | None = None
     """Language model for free text. None with a grammar."""
+
+    @property
+    def words_digest(self) -> str:
+        """Digest of the phrases, intents, lists and hot words."""
+        hot_words = sorted(self.scorer.hot_words) if self.scorer else []
+        content = [self.phrases, self.intents, self.lists, hot_words]
+        return hashlib.sha256(json.dumps(content, ensure_ascii=False, sort_keys=True).encode()).hexdigest()
+
+
+class UnusableWords(Document):
+    """The reason why the words of a decoding cannot be used with the alphabet of a dataset."""
+
+    words_digest: Digest
+    """Digest of the words that were checked. Others may be usable."""
+    reason: Reason
+    message: str
+    """A sentence that names the phrase and the letter, and says what to do."""
 
 
 class Calibration(Document):

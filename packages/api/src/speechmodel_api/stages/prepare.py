@@ -15,6 +15,7 @@ from speechmodel_api.dataset_spec import (
 )
 from speechmodel_api.schema import S3Location
 from speechmodel_api.stages.contract import Digest, StageInput, StageName
+from speechmodel_api.stages.decoders import Decoding, UnusableWords
 
 
 class PrepareInput(StageInput):
@@ -53,6 +54,9 @@ class PrepareInput(StageInput):
     """Bucket of `dataset.negatives.source`, whose keys are in variables with the prefix NEGATIVES_. None for a claim."""
     synthesize: Synthesis | None = None
     """Synthetic takes to add to training. None for none."""
+    decoding: Decoding | None = None
+    """Phrases and hot words that are checked against the alphabet. They change nothing in the dataset, so they are not in
+    the key. None without any."""
 
 
 class PrepareOutput(Document):
@@ -98,6 +102,8 @@ class PrepareOutput(Document):
     """How text in brackets is used. None before it was recorded."""
     numbers: Numbers | None = None
     """How digits are used. None before it was recorded."""
+    unusable_words: UnusableWords | None = None
+    """Phrases or hot words that evaluate will refuse. None when they can be used, there are none, or they were not checked."""
     note: str = ""
     """Sentence for people that counts the rejected rows and the recordings without a row, and
     quotes the first of each. Empty without any."""

@@ -4,8 +4,8 @@ A phrase may be a template (speechmodel_decoding.templates). The rules change wh
 brackets, separators, escaped characters and the names of lists as they are.
 """
 
-from collections.abc import Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
 
 import regex
 from speechmodel_api.dataset_spec import Numbers
@@ -97,6 +97,15 @@ def as_trained(decoding: DecodingSpec | Decoding, settings: TextSettings) -> Phr
         {name: values(name) for name in decoding.lists},
         elided_words(settings.language),
     )
+
+
+def hot_word_problem(hot_words: Iterable[str], labels: Set[str]) -> str | None:
+    """Return why the first hot word that has letters outside of `labels` cannot be used, or None when all can."""
+    for word in hot_words:
+        if missing := sorted(set(word) - labels):
+            named = ", ".join(map(repr, missing))
+            return f"the hot word {word!r} is never said, because the alphabet has no {named}; correct or remove it"
+    return None
 
 
 def _references(name: str, template: str) -> Iterator[int]:

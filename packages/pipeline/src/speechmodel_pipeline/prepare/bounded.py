@@ -23,7 +23,7 @@ def note(listing: Listing, rejected: Sequence[Rejection]) -> str:
     if listing.unnamed_files:
         count = len(listing.unnamed_files)
         files = "recordings belong to no row" if count > 1 else "recording belongs to no row"
-        notes.append(f"{count} {files}; first: {_beginning(listing.unnamed_files[0], NAME_BYTES)}")
+        notes.append(f"{count} {files}; first: {beginning(listing.unnamed_files[0], NAME_BYTES)}")
     return "; ".join(notes)
 
 
@@ -34,14 +34,15 @@ def sentences(rejected: Sequence[Rejection], most_bytes: int) -> str:
     """
     text = ""
     for count, rejection in enumerate(rejected):
-        sentence = f"; {rejection}" if text else _beginning(str(rejection), most_bytes)
+        sentence = f"; {rejection}" if text else beginning(str(rejection), most_bytes)
         if text and _json_bytes(text + sentence) > most_bytes:
             return f"{text}; and {len(rejected) - count} more"
         text += sentence
     return text
 
 
-def _beginning(text: str, most_bytes: int) -> str:
+def beginning(text: str, most_bytes: int) -> str:
+    """Return as much of `text` as fits into `most_bytes` of JSON."""
     if _json_bytes(text) <= most_bytes:
         return text
     fitting = sum(end <= most_bytes for end in accumulate(map(_json_bytes, text)))

@@ -1,6 +1,7 @@
 """A recording of any kind -> a clip: 16 kHz, one channel, 16 bit."""
 
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,7 +11,6 @@ from speechmodel_decoding.text.rejections import RejectionReason, quoted
 from speechmodel_runtime import (
     AudioInfo,
     AudioWarning,
-    DecodedAudio,
     Pcm,
     Speech,
     WarningKind,
@@ -68,6 +68,10 @@ class RecordingUnusable(Exception):
         self.reason = reason
 
 
+class CutUnusable(RecordingUnusable):
+    """The times of an utterance do not fit its file."""
+
+
 def make_clip(recording: Recording, transcript: str, folder: Path, speech_level: float | None) -> ClipFile:
     """Write the clip of `recording` below `folder`, with its speech at `speech_level` in dBFS unless
     it is None. Several threads may write at once, even the same clip.
@@ -78,7 +82,7 @@ def make_clip(recording: Recording, transcript: str, folder: Path, speech_level:
         audio = decode(recording.path, name=recording.name, max_seconds=LONGEST_SECONDS)
     except AudioError as error:
         raise RecordingUnusable(REASONS[type(error)], str(error)) from error
-    _require_usable(audio, recording.name, transcript)
+    require_usable(audio.pcm, audio.warnings, recording.name, transcript)
     clip = write_clip(level(audio.pcm, speech_level), folder, audio.info)
     return replace(clip, warnings=audio.warnings, speech=speech(audio.pcm))
 
@@ -94,12 +98,12 @@ def write_clip(pcm: Pcm, folder: Path, source: AudioInfo) -> ClipFile:
     return ClipFile(digest, seconds(len(pcm)), size, source)
 
 
-def _require_usable(audio: DecodedAudio, name: str, transcript: str) -> None:
-    for warning in audio.warnings:
+def require_usable(pcm: Pcm, warnings: Sequence[AudioWarning], name: str, transcript: str) -> None:
+    """Raise RecordingUnusable for a recording that is silent, or too short for its transcript."""
+    for warning in warnings:
         if warning.kind is WarningKind.SILENT:
             raise RecordingUnusable(RejectionReason.SILENT, f"{name}: {warning.message}")
-    said = "".join(f"; {warning.message}" for warning in audio.warnings)
-    pcm = audio.pcm
+    said = "".join(f"; {warning.message}" for warning in warnings)
     frames, needed = frame_count(len(pcm)), frames_needed(transcript)
     if len(pcm) < WINDOW or frames < needed:
         raise RecordingUnusable(

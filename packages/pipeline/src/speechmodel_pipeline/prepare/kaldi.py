@@ -3,16 +3,17 @@
     wav.scp     ana-1 wavs/ana-1.wav
     text        ana-1 hola espejo
     utt2spk     ana-1 ana                optional, or spk2utt: ana ana-1
+    segments    ana-1 call 0.50 2.75     optional: the utterance, its recording in wav.scp, start and end in seconds
 
 Paths are relative to the folder of wav.scp, or to that of the dataset. Folders train, dev and test, or
 one of them, may each have such files; they are the parts. They may be in the folder data. If no folder has
 the name of a part, folders whose names begin with it (train_clean) are the part; if one has, they are not
 read (train_sp beside train). Commands and archives in wav.scp are refused, because a dataset must not run
-programs, and so is a file `segments`, which cuts long recordings. Recordings in wav.scp without a text are
-reported.
+programs. Recordings in wav.scp and utterances in segments without a text are reported.
 """
 
 import re
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,12 +22,13 @@ from speechmodel_decoding.text.rejections import RejectionReason
 from speechmodel_stagekit.dataset import Part
 from speechmodel_stagekit.errors import BadData
 
+from speechmodel_pipeline.prepare.kaldi_segments import SEGMENTS, Segment, Segments, WrongSegment
 from speechmodel_pipeline.prepare.named_files import NamedFiles
 from speechmodel_pipeline.prepare.recordings import PARTS, Listing, is_file, missing, part_of, path_below, printable
 from speechmodel_pipeline.prepare.table import KEY, VALUE, Row, Table, read_pairs
 from speechmodel_pipeline.prepare_report import SpeakerSource
 
-RECORDINGS, TEXT, SEGMENTS = "wav.scp", "text", "segments"
+RECORDINGS, TEXT = "wav.scp", "text"
 SPEAKERS, UTTERANCES = "utt2spk", "spk2utt"
 DATA = "data"
 _ARCHIVE = re.compile(r".+:\d+(\[.*\])?")
@@ -35,7 +37,7 @@ _ARCHIVE = re.compile(r".+:\d+(\[.*\])?")
 def read_kaldi(source: Path) -> Listing:
     """Return the dataset in `source`.
 
-    Raises BadData when it lacks `wav.scp` or `text`, and for commands, archives and segments.
+    Raises BadData when it lacks `wav.scp` or `text`, and for commands and archives.
     """
     folders, ignored = _folders(source)
     if not folders:
@@ -65,40 +67,56 @@ def _folders(source: Path) -> tuple[list[tuple[Path, Part | None]], list[Path]]:
 
 
 def _add(files: NamedFiles, folder: Path, part: Part | None, source: Path) -> None:
-    if (folder / SEGMENTS).exists():
-        raise BadData(
-            Reason.INVALID_DATASET,
-            f"{printable(folder / SEGMENTS, source)} cuts recordings into utterances, which is not supported; write a file for "
-            "each utterance, as with utils/data/extract_wav_segments_data_dir.sh of Kaldi, and remove the file segments",
-        )
     if not (folder / TEXT).is_file():
         raise missing(TEXT, folder)
     recordings = _recordings(folder, source)
+    segments = Segments(folder, source, recordings) if (folder / SEGMENTS).is_file() else None
+    for wrong in segments.repeated if segments else ():
+        files.reject(wrong.table, wrong.row, wrong.id, wrong.problem, reason=wrong.reason)
     speakers = _speakers(folder)
     text = read_pairs(folder / TEXT, printable(folder / TEXT, source))
     files.count(text)
     first: dict[str, int] = {}
+    spoken: set[str] = set()
     for row in text.rows:
         id_, transcript = row.cells[KEY], row.cells[VALUE]
         if (earlier := first.setdefault(id_, row.line)) != row.line:
             problem = f"{id_} is already in row {earlier}; give each utterance once"
             files.reject(text, row, id_, problem, transcript, RejectionReason.DUPLICATE_ROW)
-        elif id_ not in recordings:
-            files.reject(text, row, id_, f"{RECORDINGS} has no row for {id_}; add one or remove this row", transcript)
-        else:
-            name = recordings[id_]
-            files.add(
-                text,
-                row,
-                name,
-                transcript,
-                folder=_place(name, folder, source),
-                id_=id_,
-                part=part,
-                speaker=speakers.get(id_),
-            )
-    for name in (name for id_, name in recordings.items() if id_ not in first):
+            continue
+        match _find(id_, recordings, segments):
+            case None:
+                table = RECORDINGS if segments is None else segments.table.name
+                files.reject(text, row, id_, f"{table} has no row for {id_}; add one or remove this row", transcript)
+            case WrongSegment() as wrong:
+                files.reject(wrong.table, wrong.row, id_, wrong.problem, transcript, wrong.reason)
+            case Segment(recording, cut):
+                spoken.add(recording)
+                name = recordings[recording]
+                files.add(
+                    text,
+                    row,
+                    name,
+                    transcript,
+                    folder=_place(name, folder, source),
+                    id_=id_,
+                    part=part,
+                    speaker=speakers.get(id_),
+                    cut=cut,
+                )
+    for segment in segments.without(first) if segments else ():
+        spoken.add(segment.recording)
+        name = recordings[segment.recording]
+        files.leave(_place(name, folder, source), name, segment.cut)
+    for name in (name for id_, name in recordings.items() if id_ not in spoken):
         files.leave(_place(name, folder, source), name)
+
+
+def _find(id_: str, recordings: Collection[str], segments: Segments | None) -> Segment | WrongSegment | None:
+    """Return the utterance `id_`, which is a whole recording without `segments`, or None when no row has it."""
+    if segments is not None:
+        return segments.find(id_)
+    return Segment(id_, None) if id_ in recordings else None
 
 
 def _place(name: str, folder: Path, source: Path) -> Path:

@@ -16,6 +16,7 @@ from speechmodel_pipeline.prepare.audio_files import WITH_HEADER, audio_files
 from speechmodel_pipeline.prepare.layout import nfc
 from speechmodel_pipeline.prepare.recordings import (
     PARTS,
+    Cut,
     Listing,
     Recording,
     is_absolute,
@@ -38,7 +39,7 @@ class NamedFiles:
         self._source = Path(os.path.abspath(source))  # noqa: PTH100 - links are followed, so they stay
         self._recordings: list[Recording] = []
         self._rejected: list[Rejection] = []
-        self._left: list[Path] = []
+        self._left: list[tuple[Path, Cut | None]] = []
         self._rows = 0
 
     def count(self, table: Table) -> None:
@@ -59,9 +60,10 @@ class NamedFiles:
         id_: str = "",
         part: Part | None = None,
         speaker: str | None = None,
+        cut: Cut | None = None,
     ) -> None:
-        """Add the recording `name` in `folder`, whose name in the table may lack one of `endings`. If it may be
-        `converted`, a file of this name with the ending of another format is taken too.
+        """Add the recording `name` in `folder`, or the `cut` of it, whose name in the table may lack one of `endings`. If
+        it may be `converted`, a file of this name with the ending of another format is taken too.
         """
         path = self._find(folder, name, endings)
         if path is None and converted:
@@ -69,11 +71,9 @@ class NamedFiles:
         if path is None:
             self.reject(table, row, id_ or name, self._problem(folder, name), transcript)
             return
-        shown = printable(path, self._source)
+        shown, speaker = self._shown(path, cut), nfc(speaker) if speaker else None
         self._recordings.append(
-            Recording(
-                table.name, row.line, id_ or name, path, shown, transcript, part, nfc(speaker) if speaker else None
-            )
+            Recording(table.name, row.line, id_ or name, path, shown, transcript, part, speaker, cut)
         )
 
     def reject(
@@ -90,10 +90,10 @@ class NamedFiles:
             Rejection(file=table.name, row=row.line, id=id_, transcript=transcript, reason=reason, message=problem)
         )
 
-    def leave(self, folder: Path, name: str) -> None:
-        """Report the recording `name` in `folder` as one that no row names."""
+    def leave(self, folder: Path, name: str, cut: Cut | None = None) -> None:
+        """Report the recording `name` in `folder`, or the `cut` of it, as one that no row names."""
         if path := self._find(folder, name, ("",)):
-            self._left.append(path)
+            self._left.append((path, cut))
 
     def listing(self, *, folders: Collection[Path] = (), speakers_from: SpeakerSource | None = None) -> Listing:
         """Return everything. Recordings in `folders` that no row names are listed.
@@ -107,21 +107,26 @@ class NamedFiles:
                 replace(recording, speaker=guessed.get(_below_part(recording.id))) for recording in recordings
             ]
             speakers_from = SpeakerSource.GUESSED if guessed else None
-        named = {recording.path for recording in recordings}
+        named = {(recording.path, recording.cut) for recording in recordings}
+        whole = {(path, None) for path, _ in named}
         return Listing(
             rows=self._rows,
             recordings=tuple(recordings),
             rejected=tuple(self._rejected),
             unnamed_files=tuple(
-                printable(path, self._source)
-                for path in (
+                self._shown(path, cut)
+                for path, cut in (
                     *self._left,
-                    *(path for folder in folders for path in audio_files(Path(os.path.abspath(folder)))),  # noqa: PTH100
+                    *((path, None) for folder in folders for path in audio_files(Path(os.path.abspath(folder)))),  # noqa: PTH100
                 )
-                if path not in named
+                if (path, cut) not in named | whole
             ),
             speakers_from=speakers_from,
         )
+
+    def _shown(self, path: Path, cut: Cut | None) -> str:
+        shown = printable(path, self._source)
+        return shown if cut is None else f"{shown} {cut}"
 
     def _find(self, folder: Path, name: str, endings: tuple[str, ...]) -> Path | None:
         for ending in dict.fromkeys(endings) if name else ():

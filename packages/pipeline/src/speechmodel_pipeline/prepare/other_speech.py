@@ -123,7 +123,7 @@ def refuse_recordings_of_rows(other: OtherSpeech, recordings: Sequence[Recording
 
     The claim of the dataset may be mounted a second time, and a bucket may be copied, so paths prove nothing.
     """
-    rows = [(recording.path, recording.name) for recording in recordings]
+    rows = list({recording.path: recording.name for recording in recordings}.items())
     sizes = {_size(path) for path, _ in rows} & {_size(path) for path, _ in other.recordings}
     if not sizes:
         return

@@ -30,6 +30,27 @@ PARTS = {
 
 
 @dataclass(frozen=True)
+class Cut:
+    """The part of a file that is an utterance."""
+
+    file: str
+    """The table with the times, relative to the dataset's folder."""
+    row: int
+    """Line in the table, from 1."""
+    start: float
+    """Seconds from the beginning of the file."""
+    end: float | None
+    """Seconds from the beginning of the file, more than start, or None for the end of the file."""
+    channel: int | None = None
+    """The channel, from 0. None for all of them."""
+
+    def __str__(self) -> str:
+        channel = "" if self.channel is None else f" on channel {self.channel + 1}"
+        end = "its end" if self.end is None else f"{self.end:.2f} s"
+        return f"from {self.start:.2f} s to {end}{channel}"
+
+
+@dataclass(frozen=True)
 class Recording:
     """A recording as it was given, and its transcript."""
 
@@ -41,13 +62,15 @@ class Recording:
     """Its id in the row."""
     path: Path
     name: str
-    """Its name in reports: the path, relative to the dataset's folder if it is inside."""
+    """Its name in reports: the path, relative to the dataset's folder if it is inside, and the times of a cut."""
     transcript: str
     """As given."""
     part: Part | None
     """The part that the dataset chooses, or None, which leaves it to the split."""
     speaker: str | None = None
     """The speaker, as far as the dataset tells."""
+    cut: Cut | None = None
+    """The part of the file, or None for all of it."""
 
 
 @dataclass(frozen=True)

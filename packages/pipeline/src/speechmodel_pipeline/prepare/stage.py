@@ -21,20 +21,21 @@ from speechmodel_api.alphabet import CATCH_ALL
 from speechmodel_api.dataset_spec import DatasetFormat, InvalidSamplePolicy
 from speechmodel_api.reasons import Reason
 from speechmodel_api.stages.prepare import PrepareInput, PrepareOutput
-from speechmodel_api.workspace import CLIPS, Workspace
+from speechmodel_api.workspace import ALPHABET, CLIPS, Workspace
 from speechmodel_decoding.text.normalise import Normalised, TranscriptUnusable
 from speechmodel_decoding.text.rejections import RejectionReason, quoted
 from speechmodel_decoding.text.settings import TextSettings, normalise_for
 from speechmodel_runtime import WarningKind
-from speechmodel_stagekit.alphabet import alphabet_digest
+from speechmodel_stagekit.alphabet import alphabet_digest, read_alphabet
 from speechmodel_stagekit.artefacts import once
 from speechmodel_stagekit.cpus import available_cpus
 from speechmodel_stagekit.dataset import Part
 from speechmodel_stagekit.errors import BadData
 
 from speechmodel_pipeline.prepare.bounded import ERROR_BYTES, note, sentences
-from speechmodel_pipeline.prepare.clips import ClipFile, RecordingUnusable, make_clip
+from speechmodel_pipeline.prepare.clips import ClipFile, CutUnusable, RecordingUnusable, make_clip
 from speechmodel_pipeline.prepare.coverage import Take, measure_coverage, missing_parts, summary
+from speechmodel_pipeline.prepare.cutting import make_cut_clips
 from speechmodel_pipeline.prepare.downloads import Downloads
 from speechmodel_pipeline.prepare.folder import PreparedClip, dataset_digest, speakers_digest, write_dataset
 from speechmodel_pipeline.prepare.formats import list_recordings
@@ -50,6 +51,7 @@ from speechmodel_pipeline.prepare.speakers import with_one_name_each
 from speechmodel_pipeline.prepare.split import Candidate, divide
 from speechmodel_pipeline.prepare.synthesis import Synthesized, synthesize_takes
 from speechmodel_pipeline.prepare.takes import with_takes
+from speechmodel_pipeline.prepare.words import with_unusable_words
 from speechmodel_pipeline.prepare_report import (
     AudioKind,
     Change,
@@ -96,7 +98,9 @@ def prepare(task: PrepareInput) -> PrepareOutput:
     def is_current(output: PrepareOutput) -> bool:
         return task.pinned or output.listing_digest == downloads.digest
 
-    return once(Workspace(task.workspace).data(task.key), PrepareOutput, make, is_current)
+    folder = Workspace(task.workspace).data(task.key)
+    output = once(folder, PrepareOutput, make, is_current)
+    return with_unusable_words(output, task, read_alphabet(folder / ALPHABET))
 
 
 @dataclass
@@ -137,7 +141,7 @@ def _make(task: PrepareInput, folder: Path) -> PrepareOutput:
     for name in listing.ignored_folders:
         log.warning("the folder %s is not read, because another folder has the name of its part", name)
     for name in listing.unnamed_files:
-        log.warning("no row names the recording %s; add a row or delete the file", name)
+        log.warning("no row names the recording %s; add a row or delete it", name)
     rows = _Rows(list(listing.rejected))
     texts = _normalise(listing.recordings, task, rows)
     made = _make_clips(texts, task, folder, rows)
@@ -283,25 +287,44 @@ def _make_clips(texts: Sequence[tuple[Recording, str]], task: PrepareInput, fold
     (folder / CLIPS).mkdir()
     steps = Steps(len(texts), "recordings")
 
-    def attempt(pair: tuple[Recording, str]) -> ClipFile | RecordingUnusable:
-        recording, text = pair
+    def attempt(places: Sequence[int]) -> list[ClipFile | RecordingUnusable]:
         try:
-            return make_clip(recording, text, folder, task.speech_level)
+            first, text = texts[places[0]]
+            if first.cut is not None:
+                return make_cut_clips([texts[place] for place in places], folder, task.speech_level)
+            return [make_clip(first, text, folder, task.speech_level)]
         except RecordingUnusable as problem:
-            return problem
+            return [problem]
         finally:
-            steps.advance()
+            for _ in places:
+                steps.advance()
 
-    made = []
+    files = _of_one_file([recording for recording, _ in texts])
+    results: dict[int, ClipFile | RecordingUnusable] = {}
     with ThreadPoolExecutor(available_cpus(), thread_name_prefix="clip") as pool:
-        for (recording, text), result in zip(texts, pool.map(attempt, texts), strict=True):
-            if isinstance(result, RecordingUnusable):
-                rows.reject(result.reason, str(result), recording)
-                continue
+        for places, found in zip(files, pool.map(attempt, files), strict=True):
+            results |= zip(places, found, strict=True)
+    made = []
+    for place, (recording, text) in enumerate(texts):
+        result = results[place]
+        if isinstance(result, RecordingUnusable):
+            cut = recording.cut if isinstance(result, CutUnusable) else None
+            wrong = replace(recording, file=cut.file, row=cut.row) if cut else recording
+            rows.reject(result.reason, str(result), wrong)
+        else:
             rows.audio[result.source.sample_rate, result.source.channels, result.source.format] += 1
             rows.doubts += _doubts(recording, result)
             made.append((recording, text, result))
     return made
+
+
+def _of_one_file(recordings: Sequence[Recording]) -> list[list[int]]:
+    """Return the places of the recordings in order: one for each file, and all utterances that are cut from a channel."""
+    together: dict[object, list[int]] = {}
+    for place, recording in enumerate(recordings):
+        file = place if recording.cut is None else (recording.path, recording.cut.channel)
+        together.setdefault(file, []).append(place)
+    return list(together.values())
 
 
 def _doubts(recording: Recording, clip: ClipFile) -> list[Doubt]:

@@ -10,7 +10,8 @@ from speechmodel_api.stages.contract import StageName
 from speechmodel_api.stages.evaluate import CompareInput, CompareOutput
 from speechmodel_api.status import ConditionType, ModelStatus
 
-from speechmodel_plan.stages.evaluate import EVALUATE, decoding
+from speechmodel_plan.decoding import decoding
+from speechmodel_plan.stages.evaluate import EVALUATE
 from speechmodel_plan.stages.prepare import PREPARE
 from speechmodel_plan.stages.publish import PUBLISH
 from speechmodel_plan.stages.stage import Outputs, Stage

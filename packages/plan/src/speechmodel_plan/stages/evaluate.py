@@ -3,34 +3,18 @@
 from typing import final
 
 from speechmodel_api import keys
-from speechmodel_api.decoding_spec import ForeignSpeech, GrammarSource
 from speechmodel_api.reasons import Reason
 from speechmodel_api.spec import SpeechModelSpec
 from speechmodel_api.stages.contract import StageName
-from speechmodel_api.stages.decoders import Decoding
 from speechmodel_api.stages.evaluate import EvaluateInput, EvaluateOutput
 from speechmodel_api.status import ConditionType
 
+from speechmodel_plan.decoding import decoding
 from speechmodel_plan.stages.convert import CONVERT
 from speechmodel_plan.stages.prepare import PREPARE
 from speechmodel_plan.stages.stage import Outputs, Stage
 from speechmodel_plan.stages.train import TRAIN
 from speechmodel_plan.task import Task
-
-
-def decoding(spec: SpeechModelSpec) -> Decoding:
-    """Return the decoding settings, which evaluation and serving share."""
-    source = spec.decoding.source(spec.dataset.format)
-    free_text = source is GrammarSource.FREE_TEXT
-    return Decoding(
-        beam_width=spec.decoding.beam_width,
-        grammar=source,
-        phrases=spec.decoding.phrases,
-        intents=spec.decoding.intents,
-        lists=spec.decoding.lists if source is GrammarSource.PHRASES else {},
-        foreign_speech=spec.decoding.foreign_speech if free_text else ForeignSpeech.TRANSCRIBE,
-        scorer=spec.decoding.scorer if free_text else None,
-    )
 
 
 @final

@@ -5,13 +5,16 @@ from typing import final
 from speechmodel_api import keys
 from speechmodel_api.audio import SPEECH_LEVEL
 from speechmodel_api.dataset_spec import DEFAULT_REVISION
+from speechmodel_api.decoding_spec import GrammarSource
 from speechmodel_api.reasons import Reason
 from speechmodel_api.schema import S3Target
 from speechmodel_api.spec import SpeechModelSpec
 from speechmodel_api.stages.contract import StageName
+from speechmodel_api.stages.decoders import Decoding
 from speechmodel_api.stages.prepare import PrepareInput, PrepareOutput
 from speechmodel_api.status import ConditionType, ModelStatus
 
+from speechmodel_plan.decoding import decoding
 from speechmodel_plan.stages.stage import Needs, Outputs, Stage
 from speechmodel_plan.task import Task, negatives_bucket
 
@@ -55,7 +58,15 @@ class Prepare(Stage[PrepareOutput]):
             other_speech=task.other_speech,
             other_speech_bucket=other.location if other else None,
             synthesize=dataset.synthesize,
+            decoding=_with_words(task.spec),
         )
+
+    def for_task(self, output: PrepareOutput, task: Task) -> PrepareOutput:
+        """Return the output without a problem of words that the spec no longer has."""
+        found, words = output.unusable_words, _with_words(task.spec)
+        if found is None or (words is not None and words.words_digest == found.words_digest):
+            return output
+        return output.model_copy(update={"unusable_words": None})
 
     def bucket(self, spec: SpeechModelSpec, served: ModelStatus | None = None) -> S3Target | None:
         """Return the bucket of the recordings, if they are in one."""
@@ -88,6 +99,13 @@ class Prepare(Stage[PrepareOutput]):
         if output.normalised:
             text += f"; {output.normalised} transcripts normalised"
         return f"{text}; {output.note}" if output.note else text
+
+
+def _with_words(spec: SpeechModelSpec) -> Decoding | None:
+    """Return the settings of the decoder if they have words of their own."""
+    settings = decoding(spec)
+    hot_words = settings.scorer.hot_words if settings.scorer else {}
+    return settings if settings.grammar is GrammarSource.PHRASES or hot_words else None
 
 
 PREPARE = Prepare()

@@ -10,8 +10,9 @@ from speechmodel_api.stages.contract import StageName
 from speechmodel_api.stages.publish import PublishInput, PublishOutput
 from speechmodel_api.status import ConditionType, ModelStatus
 
+from speechmodel_plan.decoding import decoding
 from speechmodel_plan.stages.convert import CONVERT
-from speechmodel_plan.stages.evaluate import EVALUATE, decoding
+from speechmodel_plan.stages.evaluate import EVALUATE
 from speechmodel_plan.stages.prepare import PREPARE
 from speechmodel_plan.stages.stage import Outputs, Stage
 from speechmodel_plan.stages.train import TRAIN
