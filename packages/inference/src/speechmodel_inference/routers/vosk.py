@@ -39,7 +39,7 @@ class Config(BaseModel):
     phrase_list: list[str] = []
     """Phrases whose words are more likely, in free text with a scorer. The first 100 words count."""
     max_alternatives: Annotated[int, Field(ge=0, le=20)] = 0
-    """Most candidates. 0 answers with one text. In free text, the engine Native has only the best one."""
+    """Most candidates. 0 answers with one text."""
 
     @model_validator(mode="before")
     @classmethod
