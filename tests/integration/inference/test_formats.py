@@ -61,6 +61,7 @@ WHOLE = {
     "ogg": saved("OGG", "VORBIS"),
     "opus": saved("OGG", "OPUS"),
     "webm": encoded("webm", "libopus", 48_000),
+    "webm of a browser": encoded("webm", "libopus", 48_000, {"live": "1"}, seekable=False),
     "aiff": saved("AIFF", "PCM_16"),
     "au": saved("AU", "PCM_16"),
     "w64": saved("W64", "PCM_16"),

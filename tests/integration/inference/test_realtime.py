@@ -157,11 +157,15 @@ def test_the_beta_client_gets_the_events_of_the_beta(server: Server) -> None:
     ) as connection:
         assert json.loads(connection.recv_bytes())["type"] == "transcription_session.created"
         connection.transcription_session.update(
-            session={"input_audio_format": "pcm16", "input_audio_transcription": {"model": "gpt-4o-transcribe"}}
+            session={
+                "input_audio_format": "pcm16",
+                "input_audio_transcription": {"model": "gpt-4o-transcribe", "prompt": "espejo"},
+            }
         )
         updated = json.loads(connection.recv_bytes())
         assert updated["type"] == "transcription_session.updated"
         assert updated["session"]["turn_detection"]["type"] == "server_vad"
+        assert [warning["kind"] for warning in updated["warnings"]] == ["PromptUnused"]
         for piece in pieces(spoken()):
             connection.input_audio_buffer.append(audio=piece)
         events: list[Any] = []
@@ -170,6 +174,18 @@ def test_the_beta_client_gets_the_events_of_the_beta(server: Server) -> None:
     kinds = [event.type for event in events if event.type != f"{ITEM}.delta"]
     assert kinds[2:4] == ["input_audio_buffer.committed", "conversation.item.created"]
     assert "espejo" in events[-1].transcript
+
+
+def test_a_prompt_without_effect_is_among_the_warnings_of_the_session(server: Server) -> None:
+    with server.openai().realtime.connect(extra_query=QUERY, websocket_connection_options=PATIENT) as connection:
+        assert "warnings" not in connection.recv().to_dict()  # session.created
+        for asked in ({"prompt": "espejo"}, {"keywords": ["espejo"]}, {"prompt": ""}):
+            connection.session.update(session=settings(transcription=asked))
+        events: list[Any] = [connection.recv().to_dict() for _ in range(3)]
+    *unused, used = events
+    assert [event["type"] for event in events] == ["session.updated"] * 3
+    assert [[warning["kind"] for warning in event["warnings"]] for event in unused] == [["PromptUnused"]] * 2
+    assert "warnings" not in used
 
 
 @pytest.fixture

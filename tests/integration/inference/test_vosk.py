@@ -44,6 +44,16 @@ def test_words_come_while_somebody_speaks_and_are_final_after_a_pause(server: Se
     assert partials, "the words so far come before the end"
 
 
+@pytest.mark.parametrize("shape", [{}, {"max_alternatives": 2}])
+def test_a_phrase_list_without_effect_is_among_the_warnings_beside_the_result(
+    shape: dict[str, int], server: Server
+) -> None:
+    (warning,) = converse(server, load(OK_ESPEJO), phrase_list=["espejo"], **shape)[-1]["warnings"]
+    assert warning["kind"] == "PromptUnused"
+    assert warning["message"].startswith("The phrase_list has no effect on version 0123abcd")
+    assert "warnings" not in converse(server, load(OK_ESPEJO), **shape)[-1]
+
+
 @pytest.mark.parametrize("rate", [24_000, 48_000])
 def test_other_rates_are_resampled(rate: int, server: Server) -> None:
     pcm = soxr.resample(load(OK_ESPEJO), 16_000, rate)

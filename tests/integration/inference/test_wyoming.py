@@ -83,9 +83,15 @@ async def test_recordings_are_transcribed_one_after_another(server: Server, port
     async with AsyncTcpClient("127.0.0.1", port) as client:
         await client.write_event(Transcribe(name="espejo", language="es").event())
         assert await transcribed(client, clip) == "ok espejo"
+        assert "PromptUnused" not in server.log.read_text(encoding="utf-8")
+        await client.write_event(Transcribe(transcript_names=["espejo"]).event())
         assert await transcribed(client, np.zeros(16_000, np.int16)) == ""
         assert await transcribed(client, np.repeat(clip, 2), channels=2) == "ok espejo"
         assert await transcribed(client, np.zeros(0, np.int16)) == ""
+    unused = (
+        "wyoming: PromptUnused: The list of transcript_names and transcript_terms has no effect on version 0123abcd"
+    )
+    assert unused in server.log.read_text(encoding="utf-8")
     server.until_metric("speechmodel_requests_in_flight", 0)
     server.until(lambda: server.metric("speechmodel_streams_total", code="1000", path="wyoming") >= 1, "it is counted")
 

@@ -1,9 +1,13 @@
 """Free text from frames, and its labels' frames."""
 
 import json
+from collections import defaultdict
+from itertools import groupby, product
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from speechmodel_api.alphabet import CATCH_ALL
 from speechmodel_decoding import AcousticModel, BeamSearch
 from speechmodel_decoding.acoustic import LogProbabilities
@@ -65,3 +69,35 @@ def test_a_large_alphabet_can_be_searched() -> None:
 def test_ten_minutes_keep_their_letters() -> None:
     frames = certain(*[0, 1, 2] * 10_000, of=3)
     assert BeamSearch(["a", "b"], beam_width=10).spell(frames[:3000]).text == "ab" * 1000
+
+
+@given(rows=st.lists(st.lists(st.integers(1, 99), min_size=3, max_size=3), min_size=1, max_size=5))
+def test_several_texts_are_the_most_probable_of_all(rows: list[list[int]]) -> None:
+    probabilities = np.array(rows, float) / np.sum(rows, axis=1, keepdims=True)
+    texts: defaultdict[str, float] = defaultdict(float)
+    for path in product(range(3), repeat=len(rows)):
+        text = "".join("ab"[label] for label, _ in groupby(path) if label < 2)
+        texts[text] += float(np.prod([row[label] for row, label in zip(probabilities, path, strict=True)]))
+    found = BeamSearch(["a", "b"], beam_width=50).spell_several(np.log(probabilities).astype(np.float32), 4)
+    best = [texts[spelling.text] for spelling in found]
+    if found[0].text:
+        wanted = sorted((value for text, value in texts.items() if text), reverse=True)[:4]
+        assert best == pytest.approx(wanted[: len(best)])
+        assert len(best) == len(wanted)
+    else:
+        assert len(found) == 1
+
+
+def test_texts_that_differ_in_the_catch_all_label_are_one() -> None:
+    frames = np.log(np.array([[0.5, 0.05, 0.4, 0.05], [0.01, 0.01, 0.01, 0.97], [0.01, 0.6, 0.38, 0.01]], np.float32))
+    search = BeamSearch(["a", "b", CATCH_ALL], beam_width=10)
+    texts = [spelling.text for spelling in search.spell_several(frames, 5)]
+    assert texts[0] == "ab"
+    assert len(set(texts)) == len(texts) > 1
+
+
+def test_several_texts_of_vague_frames_and_of_many_labels_are_found_in_bounded_work() -> None:
+    frames = np.log(np.full((100, 3001), 1 / 3001, np.float32))
+    frames[:, :40] = np.log(0.02)
+    search = BeamSearch([chr(0x4E00 + index) for index in range(3000)], beam_width=10)
+    assert len({spelling.text for spelling in search.spell_several(frames, 5)}) == 5

@@ -5,6 +5,7 @@ from typing import cast
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from speechmodel_api.stages.decoders import TextConfidence
 from speechmodel_decoding import AcousticModel, Spelling, TextJudge, TextScorer, forward_score, text_score
 from speechmodel_decoding.alignment import IMPOSSIBLE, align
 from speechmodel_decoding.text_scores import PIECE
@@ -64,3 +65,12 @@ def test_a_word_that_was_said_has_a_better_score_than_another(
 def test_a_text_that_does_not_fit_into_its_frames_has_the_worst_score_for_each_word() -> None:
     scorer = TextScorer(cast(AcousticModel, None), ALPHABET)
     assert scorer.word_scores(random_frames(0, 4, 4), "ab  ba") == [IMPOSSIBLE, IMPOSSIBLE]
+
+
+def test_other_texts_follow_the_answer_the_surest_first(acoustic: AcousticModel, alphabet: tuple[str, ...]) -> None:
+    frames = acoustic.log_probabilities(load(FIXTURES / "clips" / "shapes_c20ad4d7_2_3_000000_1_002.wav"))
+    sure = TextConfidence(offset=-2.0, slope=1.5, word_offset=-2.0, word_slope=1.5)
+    texts = ["ok espeja", "hola espejo", "ok espejo"]
+    spellings = [Spelling(tuple(text), tuple(range(len(text)))) for text in texts]
+    decision = TextJudge(TextScorer(acoustic, alphabet), confidences=sure).decide(frames, spellings)
+    assert [each.text for each in decision.candidates] == ["ok espeja", "ok espejo", "hola espejo"]

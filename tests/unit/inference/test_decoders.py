@@ -123,6 +123,18 @@ def test_free_text_and_its_words_have_confidences(confident: VersionDecoder) -> 
     assert backwards.candidates[0].confidence < 0.6, "also of a text that is rejected"
 
 
+def test_both_engines_have_other_texts_in_one_form(confident: VersionDecoder) -> None:
+    with confident as decoder:
+        found = decoder.decode(
+            load(OK_ESPEJO)[::-1].copy(), name="backwards.wav", options=DecodingOptions(alternatives=4)
+        )
+    best, *others = found.candidates
+    assert found.text in ("", best.text), "empty where it is rejected"
+    assert len({best.text, *(other.text for other in others)}) == 4
+    assert [other.confidence for other in others] == sorted((other.confidence for other in others), reverse=True)
+    assert all((other.words, other.slots, other.intent) == ((), {}, None) for other in others)
+
+
 def test_both_engines_are_equally_sure_of_free_text_at_the_same_times(tmp_path: Path) -> None:
     memory_map(FIXTURES / "tf2_128.pb", tmp_path / "output_graph.pbmm")
     folder = VersionFolder(tmp_path / "version", tmp_path / "output_graph.pbmm")

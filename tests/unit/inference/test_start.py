@@ -147,3 +147,21 @@ def test_the_products_of_numpy_are_small_and_stay_in_one_thread() -> None:
         [sys.executable, "-c", THREADS_OF_NUMPY], env=ours, capture_output=True, text=True, check=True
     )
     assert done.stdout == "[1]\n"
+
+
+TYPES_OF_OPENAPI = """
+import sys, types
+
+def run():
+    from fastapi.openapi.models import OpenAPI
+    print(OpenAPI.__pydantic_complete__)
+
+sys.modules["speechmodel_inference.run"] = types.SimpleNamespace(run=run)
+from speechmodel_inference.__main__ import main
+main()
+"""
+
+
+def test_types_that_few_clients_need_are_built_when_they_are_used() -> None:
+    done = subprocess.run([sys.executable, "-c", TYPES_OF_OPENAPI], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"

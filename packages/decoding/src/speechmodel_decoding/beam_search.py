@@ -1,5 +1,5 @@
 """Free text by a beam search over prefixes: the sum of all paths that read as a text decides, as in libdeepspeech
-without a scorer.
+without a scorer. Other texts come from other_texts.py.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,6 +13,7 @@ from speechmodel_api.alphabet import spoken
 from speechmodel_decoding.acoustic import LogProbabilities
 from speechmodel_decoding.alignment import align
 from speechmodel_decoding.labels import SPACE
+from speechmodel_decoding.other_texts import probable_texts
 
 LEAST_PROBABLE = 1e-4
 """Probability below which a label is not tried in a frame. On 72 clips, half of them in loud noise, a limit of 0
@@ -59,7 +60,26 @@ class BeamSearch:
         found, _ = fast_ctc_decode.beam_search(
             blank_first, self._characters, beam_size=self._beam_width, beam_cut_threshold=self._limit
         )
-        classes = [ord(character) - _FIRST - 1 for character in found]
+        return self._spelling(frames, [ord(character) - _FIRST - 1 for character in found])
+
+    def spell_several(self, frames: LogProbabilities, most: int) -> list[Spelling]:
+        """Return the text of spell(), and up to `most` - 1 others, the most probable first.
+
+        They differ from each other, and the others are not empty. There are none if the best text is empty.
+        """
+        best = self.spell(frames)
+        if most < 2 or not best.text:
+            return [best]
+        different = {best.text: best}
+        for classes in probable_texts(frames):
+            if len(different) >= most:
+                break
+            other = self._spelling(frames, classes)
+            if other.text:
+                different.setdefault(other.text, other)
+        return list(different.values())
+
+    def _spelling(self, frames: LogProbabilities, classes: list[int]) -> Spelling:
         if not classes:
             return Spelling((), ())
         labels, spans = [self._alphabet[each] for each in classes], align(frames, classes)

@@ -35,8 +35,12 @@ class TextJudge:
         return self.threshold is not None and self._score(frames, spelling) < self.threshold
 
     def decide(self, frames: LogProbabilities, spellings: Sequence[Spelling]) -> Decision:
-        """Return the decision on texts of a recording, the best first. None of them is empty. The best alone has words."""
+        """Return the decision on texts of a recording, the best first. None of them is empty.
+
+        The others are candidates in the order of their scores. The best alone has words.
+        """
         best, *others = (self._candidate(frames, each) for each in spellings)
+        others.sort(key=lambda other: -other.score)
         best = replace(best, words=self._words(frames, spellings[0]))
         rejected = self.threshold is not None and best.score < self.threshold
         return Decision("" if rejected else best.text, (best, *others))

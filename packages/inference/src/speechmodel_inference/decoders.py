@@ -83,7 +83,7 @@ class DecodingOptions:
     """The wishes of a request."""
 
     alternatives: int = 1
-    """Most candidates. The engine Native has one in free text."""
+    """Most candidates."""
     hot_words: tuple[str, ...] = ()
     """Words that are likelier than the language model says. They have an effect in free text with a scorer."""
     abandoned: threading.Event | None = None
@@ -237,10 +237,12 @@ class NativeFreeText(VersionDecoder):
         """Return the words of an utterance, none for foreign speech that is rejected."""
         require_window(len(pcm), name, window=WINDOW, sample_rate=SAMPLE_RATE)
         frames = _frames(self.network, pcm, options.abandoned)
-        spelling = self.search.spell(frames)
-        if self.judge is None:
-            return _spelled(spelling)
-        return _judged(self.judge, lambda: frames, [spelling], confidences=options.confidences)
+        judge = self.judge
+        if judge is None:
+            return _spelled(self.search.spell(frames))
+        several = options.confidences and judge.confidences is not None
+        spellings = self.search.spell_several(frames, options.alternatives if several else 1)
+        return _judged(judge, lambda: frames, spellings, confidences=options.confidences)
 
     def close(self) -> None:
         """Do nothing: the memory is freed with the object."""

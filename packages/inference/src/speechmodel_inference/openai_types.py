@@ -49,8 +49,7 @@ class TranscriptionFields(BaseModel):
     """The lists that verbose_json has: words, segments or both."""
     alternatives: Annotated[int, Field(ge=1, le=20)] = 3
     """Most candidates in the format verbose_json. With a grammar, there is only the best one where the
-    search for others would take too long: in unclear speech, and in long audio with a large grammar. In free
-    text, the engine Native has only the best one. An addition of this server."""
+    search for others would take too long: in unclear speech, and in long audio with a large grammar. An addition of this server."""
     prompt: str = ""
     """Words that are more likely in free text with a scorer. Words that the scorer does not know have no effect. Nor
     has the prompt in a model without a scorer, and `warnings` of verbose_json says so."""

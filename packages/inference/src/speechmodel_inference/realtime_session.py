@@ -20,6 +20,7 @@ from speechmodel_inference.errors import BadRequest, RequestError
 from speechmodel_inference.languages import require_language
 from speechmodel_inference.live import LiveAudio, StableWords
 from speechmodel_inference.openai_types import error_object
+from speechmodel_inference.prompts import prompt_warnings
 from speechmodel_inference.raw_audio import as_pcm_wav
 from speechmodel_inference.realtime_types import (
     CLIENT_EVENT,
@@ -113,14 +114,20 @@ class RealtimeSession:
         self._audio = audio
 
     async def _show(self, what: str, *, beta: bool) -> None:
+        """Send the session. `warnings` beside it is an addition of this server, and there only if there is one."""
         name = "transcription_session" if beta else "session"
-        await self._send(f"{name}.{what}", session=session_object(self._id, self._audio, beta=beta))
+        unused = prompt_warnings(self._prompt, self._version, field="prompt")
+        warnings = {"warnings": [each.model_dump(mode="json") for each in unused]} if unused else {}
+        await self._send(f"{name}.{what}", session=session_object(self._id, self._audio, beta=beta), **warnings)
+
+    @property
+    def _prompt(self) -> str:
+        wishes = self._audio.transcription
+        return " ".join([wishes.prompt or "", *(wishes.keywords or ())]) if wishes else ""
 
     @property
     def _options(self) -> DecodingOptions:
-        wishes = self._audio.transcription
-        words = [wishes.prompt or "", *(wishes.keywords or ())] if wishes else []
-        return DecodingOptions(hot_words=hot_words(" ".join(words)))
+        return DecodingOptions(hot_words=hot_words(self._prompt))
 
     # --- the audio ---
 

@@ -33,6 +33,7 @@ from speechmodel_inference.errors import BadRequest, RequestError, ShuttingDown,
 from speechmodel_inference.languages import require_language
 from speechmodel_inference.listening import queue_connections
 from speechmodel_inference.live import Heard, LiveTranscription
+from speechmodel_inference.prompts import prompt_warnings
 from speechmodel_inference.routers.models import require_served
 from speechmodel_inference.runtime_errors import of_runtime
 from speechmodel_inference.services import Services
@@ -73,6 +74,11 @@ class _Wishes(BaseModel):
     language: Annotated[str, Field(max_length=64)] | None = None
     transcript_names: list[str] | None = None
     transcript_terms: list[str] | None = None
+
+    @property
+    def likely(self) -> str:
+        """The names and terms as one text."""
+        return " ".join([*(self.transcript_names or ()), *(self.transcript_terms or ())])
 
 
 class _Format(BaseModel):
@@ -220,6 +226,8 @@ class _Conversation(ExitStack):
         if asked.language:
             require_language(asked.language, version.manifest.language)
         self._asked = asked
+        for each in prompt_warnings(asked.likely, version, field="list of transcript_names and transcript_terms"):
+            log.info("wyoming: %s: %s", each.kind, each.message)  # the protocol has no place for it
 
     async def _start(self, event: Event) -> None:
         self._services.lifecycle.asked()
@@ -228,8 +236,7 @@ class _Conversation(ExitStack):
         version = self._services.lifecycle.version
         self.enter_context(self._services.queue.place())
         self.hears = True  # also while the detector is loaded, which takes a while for the first one
-        names, terms = self._asked.transcript_names or [], self._asked.transcript_terms or []
-        options = DecodingOptions(hot_words=hot_words(" ".join([*names, *terms])))
+        options = DecodingOptions(hot_words=hot_words(self._asked.likely))
         self._live = await asyncio.to_thread(LiveTranscription, version, audio.rate, options, self._services.misheard)
         self._format, self._texts = audio, []
 

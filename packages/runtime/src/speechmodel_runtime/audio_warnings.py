@@ -63,10 +63,10 @@ def length_unknown(header: Header, frames: int) -> AudioWarning | None:
 
 
 def cut_short(header: Header, frames: int) -> AudioWarning | None:
-    """Return the warning when fewer than the announced frames were decoded, or the file ends without a mark."""
+    """Return the warning when fewer than the announced frames were decoded, or the file shows that its end is missing."""
     announced, rate = header.announced_frames, header.sample_rate
-    if header.lacks_end and (announced is None or announced - frames <= MISSING_SECONDS * rate):
-        found = f"the file has no end mark, so audio may be missing after {frames / rate:.2f} s"
+    if header.missing_end and (announced is None or announced - frames <= MISSING_SECONDS * rate):
+        found = f"the file {header.missing_end}, so audio may be missing after {frames / rate:.2f} s"
         return AudioWarning(WarningKind.CUT_SHORT, f"{found}; copy it again")
     if announced is None or announced - frames <= MISSING_SECONDS * rate:
         return None

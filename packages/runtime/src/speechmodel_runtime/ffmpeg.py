@@ -8,12 +8,15 @@ import numpy as np
 
 from speechmodel_runtime.errors import AudioUnreadable
 from speechmodel_runtime.headerless import Headerless
-from speechmodel_runtime.lengths import lacks_end, share_present
+from speechmodel_runtime.lengths import share_present
 from speechmodel_runtime.readers import READABLE, Block, Header
+from speechmodel_runtime.unfinished import missing_end
 
 FORMATS = "aac,ac3,amr,amrnb,amrwb,asf,avi,caf,flv,matroska,webm,mov,mp4,mpegts,nistsphere,ogg,wav,wv"
 """FFmpeg's names of the formats that it may read. A playlist is not among them, because it makes
 FFmpeg open the files and addresses that it names."""
+_ESTIMATED = {"aac", "ac3", "amr", "amrnb", "amrwb"}
+"""Formats without a length. FFmpeg estimates it from the bit rate of the first packets, and other packets have another."""
 
 
 class FFmpegReader:
@@ -47,7 +50,7 @@ class FFmpegReader:
             if frames and stream.codec_context.name.startswith("pcm_"):
                 frames = round(frames / share_present(self._file))
             named = f"{name} {stream.codec_context.name}"
-            return Header(rate, first.layout.nb_channels, frames, named, lacks_end(self._file))
+            return Header(rate, first.layout.nb_channels, frames, named, missing_end(self._file))
 
     def blocks(self) -> Iterator[Block]:
         """Decode the file from its beginning, and also what can be decoded behind damage."""
@@ -110,8 +113,10 @@ def _audio(container: "av.container.InputContainer") -> "av.AudioStream":
 
 
 def _duration(container: "av.container.InputContainer", stream: "av.AudioStream") -> float | None:
-    """Return the seconds by the header. Matroska has those of its longest stream instead, which
+    """Return the seconds by the header, and None if it has none. Matroska has those of its longest stream instead, which
     may be a picture, so they count for a file with one stream."""
+    if container.format.name in _ESTIMATED:
+        return None
     if stream.duration and stream.time_base:
         return float(stream.duration * stream.time_base)
     if container.duration and len(container.streams) == 1 and "matroska" in container.format.name:

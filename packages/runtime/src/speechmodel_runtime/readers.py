@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from speechmodel_runtime.errors import AudioUnreadable
 from speechmodel_runtime.headerless import headerless
-from speechmodel_runtime.lengths import lacks_end, share_present
+from speechmodel_runtime.lengths import share_present
 from speechmodel_runtime.partly_read import ffmpeg_format
 from speechmodel_runtime.riff import RegularWav, WavChunks, wav_chunks
+from speechmodel_runtime.unfinished import missing_end
 
 Block: TypeAlias = NDArray[np.float32]
 """Samples `[frames, channels]`, where 1 is full scale."""
@@ -36,8 +37,8 @@ class Header:
     """Samples per channel by the header. None when it does not say."""
     format: str
     """Container and encoding, in the names of libsndfile (`WAV PCM_16`) or FFmpeg (`mov aac`)."""
-    lacks_end: bool = False
-    """True when a format that marks its end has no such mark."""
+    missing_end: str | None = None
+    """How the file shows that its end is missing, such as `has no end mark`. None for one that does not."""
 
 
 class Reader(Protocol):
@@ -88,7 +89,7 @@ _FFMPEG = {"FLAC": "flac", "OGG": "ogg", "MPEG": "mp3"}
 
 class _Libsndfile:
     def __init__(self, file: BinaryIO, chunks: WavChunks | None) -> None:
-        share, unfinished = share_present(file), lacks_end(file)
+        share, unfinished = share_present(file), missing_end(file)
         file.seek(0)
         self._whole = file
         self._file: BinaryIO | RegularWav = file if chunks is None or chunks.regular else RegularWav(file, chunks)

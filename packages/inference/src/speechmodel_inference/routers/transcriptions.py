@@ -16,16 +16,15 @@ from speechmodel_inference.errors import BadRequest, ClientLeft, RequestError
 from speechmodel_inference.languages import require_language
 from speechmodel_inference.openai_types import (
     ErrorResponse,
-    RequestWarning,
     ResponseFormat,
     TextDelta,
     TextDone,
     Transcription,
     TranscriptionFields,
     VerboseTranscription,
-    Warned,
     error_object,
 )
+from speechmodel_inference.prompts import prompt_warnings
 from speechmodel_inference.recordings import transcribe_upload
 from speechmodel_inference.routers.models import require_served
 from speechmodel_inference.services import Injected, Services
@@ -118,20 +117,13 @@ def _answer(transcript: Transcript, fields: TranscriptionFields, version: Served
             return PlainTextResponse(as_vtt(transcript), media_type="text/vtt")
         case ResponseFormat.VERBOSE_JSON:
             verbose = VerboseTranscription.of(
-                transcript, version.manifest.language, fields.timestamp_granularities, _warned(fields, version)
+                transcript,
+                version.manifest.language,
+                fields.timestamp_granularities,
+                prompt_warnings(fields.prompt, version, field="prompt"),
             )
             left_out = {name for name in ("words", "segments") if getattr(verbose, name) is None}
             return JSONResponse(verbose.model_dump(mode="json", exclude=left_out))
-
-
-def _warned(fields: TranscriptionFields, version: ServedVersion) -> list[Warned]:
-    """Return the warnings about fields that have no effect on this version."""
-    decoder = version.decoder
-    if decoder.takes_hot_words or not hot_words(fields.prompt):
-        return []
-    reason = "its grammar decides" if decoder.has_grammar else "it has no scorer (decoding.scorer)"
-    message = f"The prompt has no effect on version {version.manifest.version}, because {reason}."
-    return [Warned(kind=RequestWarning.PROMPT_UNUSED, message=message)]
 
 
 async def _streamed(

@@ -2,6 +2,7 @@
 
 See https://alphacephei.com/vosk/server: a JSON object `config`, then raw samples, then `{"eof": 1}`. Each
 message with samples is answered by one object: `partial`, or `text` with `result` once somebody pauses.
+`warnings` beside them is an addition.
 `{"reset": 1}` is answered by the text so far, and the stream goes on.
 """
 
@@ -20,6 +21,7 @@ from speechmodel_runtime.errors import SpeechRuntimeError
 from speechmodel_inference.decoders import DecodingOptions, SpokenWord, hot_words
 from speechmodel_inference.errors import BadRequest, RequestError
 from speechmodel_inference.live import Heard, LiveTranscription
+from speechmodel_inference.prompts import prompt_warnings
 from speechmodel_inference.runtime_errors import of_runtime
 from speechmodel_inference.services import Services
 from speechmodel_inference.sockets import Messages, close_code, log_left, read_ahead, received, subprotocol
@@ -39,7 +41,12 @@ class Config(BaseModel):
     phrase_list: list[str] = []
     """Phrases whose words are more likely, in free text with a scorer. The first 100 words count."""
     max_alternatives: Annotated[int, Field(ge=0, le=20)] = 0
-    """Most candidates. 0 answers with one text. In free text, the engine Native has only the best one."""
+    """Most candidates. 0 answers with one text."""
+
+    @property
+    def phrases(self) -> str:
+        """The phrases as one text."""
+        return " ".join(self.phrase_list)
 
     @model_validator(mode="before")
     @classmethod
@@ -79,19 +86,26 @@ async def _converse(socket: WebSocket, messages: Messages, services: Services) -
     version, config = services.lifecycle.version, Config()
     live: LiveTranscription | None = None
     shown = ""
+
+    def final(segments: tuple[Segment, ...]) -> dict[str, Any]:
+        unused = prompt_warnings(config.phrases, version, field="phrase_list")
+        return _final(segments, config) | (
+            {"warnings": [each.model_dump(mode="json") for each in unused]} if unused else {}
+        )
+
     while True:
         message = await received(messages, services.settings.next_message_seconds)
         if (text := message.get("text")) is not None:
             control = _control(text)
             if control.eof:
                 last = await _run(services, live.finish) if live else Heard()
-                await socket.send_json(_final(last.ended, config))
+                await socket.send_json(final(last.ended))
                 await socket.close()
                 return
             if control.reset:
                 last = await _run(services, live.finish) if live else Heard()
                 live, shown = None, ""
-                await socket.send_json(_final(last.ended, config))
+                await socket.send_json(final(last.ended))
             if control.config is not None and control.config != config:
                 if live is not None:
                     raise BadRequest(
@@ -100,7 +114,7 @@ async def _converse(socket: WebSocket, messages: Messages, services: Services) -
                 config = control.config
             continue
         if live is None:
-            words = hot_words(" ".join(config.phrase_list))
+            words = hot_words(config.phrases)
             options = DecodingOptions(alternatives=max(1, config.max_alternatives), hot_words=words)
             # the first one loads the detector of speech
             live = await asyncio.to_thread(
@@ -108,7 +122,7 @@ async def _converse(socket: WebSocket, messages: Messages, services: Services) -
             )
         heard = await _run(services, partial(live.feed, message["bytes"]))
         shown = "" if heard.ended else shown if heard.partial is None else heard.partial
-        await socket.send_json(_final(heard.ended, config) if heard.ended else {"partial": shown})
+        await socket.send_json(final(heard.ended) if heard.ended else {"partial": shown})
 
 
 def _control(text: str) -> Control:
