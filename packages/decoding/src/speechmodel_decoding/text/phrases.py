@@ -5,7 +5,7 @@ brackets, separators, escaped characters and the names of lists as they are.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import regex
 from speechmodel_api.dataset_spec import Numbers
