@@ -44,19 +44,30 @@ def start(folder: VersionFolder, tmp_path: Path) -> Iterator[Start]:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory, mapped: Path) -> Iterator[Server]:
-    """One server for all tests of a module that only send requests."""
+def engine() -> str:
+    """The engine of the servers of a test. BOTH_ENGINES overrides it."""
+    return "DeepSpeech"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, mapped: Path, engine: str) -> Iterator[Server]:
+    """One server of free text for all tests of a module that only send requests."""
     base = tmp_path_factory.mktemp("server")
+    folder = VersionFolder(base / "models", mapped)
+    if engine == "Native":
+        folder.decode_natively()
     limits = {"max_audio_seconds": "20", "max_upload_bytes": "2000000"}
-    with Server(VersionFolder(base / "models", mapped).path, base / "server.log", limits) as server:
+    with Server(folder.path, base / "server.log", limits) as server:
         yield server.until_ready()
 
 
 @pytest.fixture(scope="module")
-def grammar_server(tmp_path_factory: pytest.TempPathFactory, mapped: Path) -> Iterator[Server]:
+def grammar_server(tmp_path_factory: pytest.TempPathFactory, mapped: Path, engine: str) -> Iterator[Server]:
     base = tmp_path_factory.mktemp("grammar")
     folder = VersionFolder(base / "models", mapped)
     folder.decode_by_grammar(*WITHOUT_INTENT, intents=INTENTS, quien=("hija", "hijo", "nuera"))
+    if engine == "Native":
+        folder.decode_natively()
     with Server(folder.path, base / "server.log", {}) as server:
         yield server.until_ready()
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 from speechmodel_runtime import load
-from support.servers import OK_ESPEJO, Server
+from support.servers import BOTH_ENGINES, OK_ESPEJO, Server
 
 FRAGMENTS = {"movflags": "frag_keyframe+empty_moov+default_base_moof"}
 """A file that is written while it is recorded: its header has no length, as from MediaRecorder of Safari."""
@@ -41,6 +41,7 @@ def encoded(
     ],
     ids=["Safari", "m4a", "aac", "caf", "webm"],
 )
+@BOTH_ENGINES
 def test_what_browsers_and_phones_record_is_understood(audio: bytes, server: Server) -> None:
     answer = server.transcribe(audio, response_format="verbose_json").json()
     assert "espejo" in answer["text"]
@@ -112,6 +113,7 @@ def test_a_recording_of_a_telephone_is_heard_as_its_samples_are(server: Server) 
     assert heard["duration"] == pytest.approx(expected["duration"])
 
 
+@BOTH_ENGINES
 def test_channels_that_cancel_each_other_are_understood_with_a_warning(server: Server) -> None:
     clip, file = load(OK_ESPEJO), io.BytesIO()
     soundfile.write(file, np.stack([clip, -clip], axis=1), 16_000, format="WAV")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from speechmodel_runtime import save
 from support.places import FIXTURES
-from support.servers import OK_ESPEJO, PHRASES, Server, Start, VersionFolder
+from support.servers import BOTH_ENGINES, OK_ESPEJO, PHRASES, Server, Start, VersionFolder
 
 HIJO = FIXTURES / "clips" / "shapes_44f683a8_2_3_000000_6_002.wav"
 """espejo llama a mi hijo"""
@@ -26,6 +26,7 @@ def test_anything_else_gives_an_empty_text(grammar_server: Server, tmp_path: Pat
         assert grammar_server.transcribe(recording, response_format="text").text == "\n"
 
 
+@BOTH_ENGINES
 def test_verbose_json_has_the_confidence_the_words_the_intent_the_slots_and_the_candidates(
     grammar_server: Server,
 ) -> None:

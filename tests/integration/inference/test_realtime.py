@@ -17,7 +17,7 @@ from openai.types.realtime import RealtimeTranscriptionSessionCreateRequestParam
 from playwright.sync_api import Browser
 from speechmodel_runtime import Pcm, load
 from support.browser import new_page
-from support.servers import HANGS, OK_ESPEJO, Server, Start
+from support.servers import BOTH_ENGINES, HANGS, OK_ESPEJO, Server, Start
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import ClientConnection
 
@@ -57,6 +57,7 @@ def events_until(connection: RealtimeConnection, last: str) -> list[Any]:
     return events
 
 
+@BOTH_ENGINES
 def test_each_utterance_is_an_item_when_somebody_pauses(server: Server) -> None:
     with server.openai().realtime.connect(extra_query=QUERY, websocket_connection_options=PATIENT) as connection:
         created = connection.recv()

@@ -12,7 +12,7 @@ import pytest
 import soundfile
 from speechmodel_runtime import load
 from support.places import FIXTURES
-from support.servers import OK_ESPEJO, Server
+from support.servers import BOTH_ENGINES, OK_ESPEJO, Server
 
 
 def encoded(container: str, rate: int = 16000, samples: np.ndarray | None = None) -> bytes:
@@ -27,6 +27,7 @@ def spoken() -> list[tuple[str, str]]:
         return [(row["wav_filename"], row["transcript"]) for row in csv.DictReader(file)]
 
 
+@BOTH_ENGINES
 def test_the_openai_client_gets_the_words_of_every_clip(server: Server) -> None:
     client = server.openai()
     for name, words in spoken():
@@ -283,6 +284,7 @@ async def test_the_asynchronous_openai_client_gets_the_words(server: Server) -> 
         assert [event.type async for event in events] == ["transcript.text.delta", "transcript.text.done"]
 
 
+@BOTH_ENGINES
 def test_the_openai_client_gets_each_segment_as_it_is_decoded(server: Server) -> None:
     clip, pause = load(OK_ESPEJO), np.zeros(16_000 * 2, np.int16)
     speech = encoded("FLAC", samples=np.concatenate([clip, pause, clip]))
@@ -301,6 +303,7 @@ def test_an_error_before_the_first_segment_of_a_stream_is_an_error(server: Serve
     assert server.metric("speechmodel_requests_in_flight") == 0
 
 
+@BOTH_ENGINES
 def test_subtitles(server: Server) -> None:
     clip, pause = load(OK_ESPEJO), np.zeros(16_000 * 2, np.int16)
     speech = encoded("FLAC", samples=np.concatenate([clip, pause, clip]))
@@ -319,6 +322,7 @@ def test_subtitles(server: Server) -> None:
 
 
 @pytest.mark.parametrize("wanted", [{"word"}, {"segment"}, {"word", "segment"}])
+@BOTH_ENGINES
 def test_verbose_json_has_the_lists_that_are_asked_for(wanted: set[Literal["word", "segment"]], server: Server) -> None:
     answer = server.openai().audio.transcriptions.create(
         file=OK_ESPEJO,

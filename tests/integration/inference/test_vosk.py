@@ -9,7 +9,7 @@ import pytest
 import soxr
 from speechmodel_runtime import Pcm, load
 from support.places import FIXTURES
-from support.servers import HANGS, OK_ESPEJO, Server, Start
+from support.servers import BOTH_ENGINES, HANGS, OK_ESPEJO, Server, Start
 
 HIJO = FIXTURES / "clips" / "shapes_44f683a8_2_3_000000_6_002.wav"
 
@@ -30,6 +30,7 @@ def converse(
     return answers
 
 
+@BOTH_ENGINES
 def test_words_come_while_somebody_speaks_and_are_final_after_a_pause(server: Server) -> None:
     silence = np.zeros(16_000, np.int16)
     answers = converse(server, np.concatenate([load(OK_ESPEJO), silence, load(HIJO)]))
@@ -101,6 +102,7 @@ def test_other_settings_in_the_middle_of_a_sentence_are_refused(server: Server) 
         }
 
 
+@BOTH_ENGINES
 def test_a_grammar_gives_a_phrase_with_alternatives_or_nothing(grammar_server: Server) -> None:
     best = converse(grammar_server, load(HIJO), max_alternatives=3)[-1]["alternatives"]
     assert best[0]["text"] == "espejo llama a mi hijo"

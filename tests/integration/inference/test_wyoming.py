@@ -13,7 +13,7 @@ import pytest
 from speechmodel_inference.connections import LINGER_SECONDS
 from speechmodel_runtime import Pcm, load
 from support.ports import free_port
-from support.servers import HANGS, OK_ESPEJO, PHRASES, Server, Start, VersionFolder
+from support.servers import BOTH_ENGINES, HANGS, OK_ESPEJO, PHRASES, Server, Start, VersionFolder
 from support.waiting import Pace, in_pace
 from wyoming.asr import Transcribe, Transcript
 from wyoming.audio import AudioChunk, AudioStart, AudioStop
@@ -30,10 +30,12 @@ def port() -> int:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory, mapped: Path, port: int) -> Iterator[Server]:
+def server(tmp_path_factory: pytest.TempPathFactory, mapped: Path, port: int, engine: str) -> Iterator[Server]:
     base = tmp_path_factory.mktemp("wyoming")
     folder = VersionFolder(base / "models", mapped)
     folder.decode_by_grammar(*PHRASES, quien=("hija", "hijo"))
+    if engine == "Native":
+        folder.decode_natively()
     with Server(folder.path, base / "server.log", {"wyoming_listen": f"127.0.0.1:{port}", "waiting": "1"}) as server:
         yield server.until_ready()
 
@@ -78,6 +80,7 @@ async def test_the_model_is_described(server: Server, port: int) -> None:
     )
 
 
+@BOTH_ENGINES
 async def test_recordings_are_transcribed_one_after_another(server: Server, port: int) -> None:
     clip = load(OK_ESPEJO)
     async with AsyncTcpClient("127.0.0.1", port) as client:
