@@ -1,6 +1,7 @@
 """The example as a new user would run it: applied, trained, published, served, queried, and then edited."""
 
 import hashlib
+import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ import yaml
 from speechmodel_api.audio import SAMPLE_RATE
 from speechmodel_runtime.audio import load, save
 from support import recordings, stock_deepspeech
-from support.kube import Kubectl, Model, Object, transcribe
+from support.kube import Kubectl, Model, Object, curl, transcribe
 from support.places import EXAMPLE
 from support.spaces import Space, make_space, remove_space
 from support.target import Target
@@ -57,9 +58,13 @@ def model(space: Space, epochs_seen: list[str]) -> Model:
     return found
 
 
-def test_the_served_model_understands_a_voice_that_training_never_heard(model: Model) -> None:
+def test_the_served_model_understands_voices_that_training_never_heard(model: Model) -> None:
     with model.kubectl.forward(f"service/{model.name}", 80) as url:
-        assert transcribe(url, recordings.heard("ok espejo")) == "ok espejo"
+        said = [(words, transcribe(url, path)) for path, words in recordings.all_heard()]
+    phrases = [(words, text) for words, text in said if words]
+    wrong = [pair for pair in phrases if pair[0] != pair[1]]
+    assert len(phrases) == 36
+    assert len(wrong) <= 2, f"{wrong}; the README says that 36 of 36 are right"
 
 
 def test_it_understands_what_is_said_after_a_silence(model: Model, tmp_path: Path) -> None:
@@ -196,6 +201,28 @@ def test_edits_of_a_served_model(
     good, failed = caller.stop()
     assert failed == []
     assert good > 100
+
+
+def test_an_edit_of_the_phrases_trains_nothing_and_is_served(model: Model, kept_in: Callable[[float], None]) -> None:
+    before, trained = model.jobs(), model.stage("train")
+    phrase = "apaga el espejo"  # nobody recorded it, and its letters are in the alphabet
+    model.kubectl.patch(model.name, {"decoding": {"grammar": "Phrases", "phrases": ["(apaga|enciende) el espejo"]}})
+    asked = time.monotonic()
+    model.until_ready()
+    assert listed(model) == [phrase, "enciende el espejo"]
+    kept_in(time.monotonic() - asked)
+    made = {job.removeprefix(f"{model.name}-").split("-")[0] for job in set(model.jobs()) - set(before)}
+    assert made == {"evaluate", "publish"}
+    assert model.stage("train") == trained
+
+
+def listed(model: Model) -> list[str]:
+    """Return the phrases that the server can answer with."""
+    with model.kubectl.forward(f"service/{model.name}", 80) as url:
+        code, body = curl(f"{url}/v1/speechmodel/phrases")
+    assert code == 200, body
+    phrases: list[str] = json.loads(body)["phrases"]
+    return phrases
 
 
 class Made(NamedTuple):

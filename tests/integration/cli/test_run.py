@@ -58,9 +58,9 @@ def test_a_second_call_needs_no_dataset(finished: Workplace) -> None:
     assert finished.run().returncode == 0
 
 
-def test_an_edit_runs_only_what_it_is_about(finished: Workplace) -> None:
+def test_an_edit_of_the_phrases_is_measured_and_published_and_trains_nothing(finished: Workplace) -> None:
     before = {stage: finished.stage(stage)["job"] for stage in STAGES}
-    finished.write(decoding={"beamWidth": 20})
+    finished.write(decoding={"intents": {"Call": ["llama a mi {quien}"]}, "lists": {"quien": ["hijo", "hija"]}})
     done = finished.run()
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.findall(r"(\w+): started", done.stdout) == ["evaluate", "publish"], done.stdout
