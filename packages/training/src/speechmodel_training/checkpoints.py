@@ -307,7 +307,7 @@ def write_tensors(prefix: Path, tensors: Tensors) -> None:
 
 
 def read_tensors(prefix: Path, shapes: dict[str, tuple[int, ...]]) -> Tensors:
-    """Return the tensors of these names.
+    """Return the tensors of these names, in memory of TensorFlow, which keeps what a training has left.
 
     Raises UnreadableCheckpoint when one is missing or damaged, CheckpointMismatch when one has
     another shape.
@@ -322,8 +322,16 @@ def read_tensors(prefix: Path, shapes: dict[str, tuple[int, ...]]) -> Tensors:
     ]
     if differences:
         raise CheckpointMismatch(prefix, differences)
-    with _damage_named(prefix):
-        return {name: reader.get_tensor(name) for name in shapes}
+    types = reader.get_variable_to_dtype_map()
+    with _damage_named(prefix), tf.device("CPU:0"):
+        names = list(shapes)
+        restored = tf.raw_ops.RestoreV2(
+            prefix=str(prefix),
+            tensor_names=names,
+            shape_and_slices=[""] * len(names),
+            dtypes=[types[name] for name in names],
+        )
+        return {name: np.asarray(tensor) for name, tensor in zip(names, restored, strict=True)}
 
 
 def _variables(prefix: Path) -> tuple[Any, dict[str, list[int]]]:
