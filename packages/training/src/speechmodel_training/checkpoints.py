@@ -125,9 +125,9 @@ class CheckpointStore:
         """
         with self._appearing:
             given_up.set()
-            for path in self._folder.glob(".step-*.partial/*"):
-                with suppress(FileNotFoundError):
-                    os.truncate(path, 0)
+            for partial in self._folder.glob(".step-*.partial"):
+                with suppress(OSError):  # removed meanwhile
+                    _truncate_files(partial)
 
     def forget_later_bests(self) -> None:
         """Remove the best epochs after the newest checkpoint, from which training continues."""
@@ -138,6 +138,8 @@ class CheckpointStore:
     def _write(
         self, kind: str, checkpoint: Checkpoint, require_good: Callable[[Tensors], None], given_up: threading.Event
     ) -> Path:
+        if given_up.is_set():
+            raise SaveGivenUp
         state = checkpoint.state
         target = self._folder / f"{kind}-{state.step:09d}-epoch-{state.epoch:06d}-attempt-{state.attempt:04d}"
         with self._partial(target) as partial:
@@ -392,6 +394,12 @@ def bytes_difference(outputs: int, labels: int) -> str | None:
         f"it has {_BYTES} labels, the bytes of UTF-8 (bytes_output_mode), but the dataset has {labels} labels; "
         "to use its other layers, set training.initFrom with dropLayers: 1 or more"
     )
+
+
+def _truncate_files(folder: Path) -> None:
+    for path in list(folder.iterdir()):
+        with suppress(OSError):  # TensorFlow renames its files
+            os.truncate(path, 0)
 
 
 @contextmanager
