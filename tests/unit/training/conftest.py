@@ -150,7 +150,7 @@ class Workspace:
     ) -> "subprocess.Popen[bytes]":
         """The stage as a program, which sends itself a signal after the optimizer step `term_at`, `kill_at` or `hang_at`.
 
-        With `kill_at_each`, it is as many attempts, each of which is killed, with a moment for each worker. With `addresses`,
+        With `kill_at_each`, it is as many attempts, each with a moment for each worker at which it is killed. With `addresses`,
         it is the worker `index` of several.
         """
         attempt = self.suffix(changes.get("attempt", 1), index)

@@ -1,4 +1,4 @@
-"""The stage program train in one attempt after another, each of which is killed: `killed_trainings.py ATTEMPTS`.
+"""The stage program train in one attempt after another, which are killed: `killed_trainings.py ATTEMPTS`.
 
 The processes are forks of this one, which has imported TensorFlow and has not started its threads. So they need not
 import it again, which takes seconds. ATTEMPTS is a JSON list of attempts, and an attempt a list with a Moment for each worker.
@@ -48,6 +48,9 @@ def main(attempts: list[list[Moment]]) -> None:
                 run(attempt, moment, worker)
             children.append(child)
         ends = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+        if not any(moment.comes for moment in moments):
+            assert not any(ends), f"attempt {attempt} failed: {ends}"
+            continue
         killed = [end == -signal.SIGKILL for end in ends]
         # a worker may lose another one before its own moment
         assert any(killed), f"attempt {attempt} was not killed at {moments}: {ends}"
