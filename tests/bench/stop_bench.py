@@ -3,8 +3,8 @@
     PYTHONPATH=tests python -m bench.stop_bench [folder] [runs]
 
 `folder` is on the disk to measure. The stop is compared with a plain write of as many bytes to the same disk, and the start with
-that of a new training. Without dev clips, the stop writes one checkpoint. With dev clips it may write two: here epochs are so
-short that the best one was not saved before.
+that of a new training. Without dev clips, the stop writes one checkpoint. With dev clips it may also write the averages of the best
+epoch: here epochs are so short that they were not always saved before.
 """
 
 import json
@@ -77,7 +77,7 @@ class Training:
 
 def main(place: Path | None, runs: int) -> None:
     """Measure and print."""
-    for name, dev_clips in (("one checkpoint", 0), ("two checkpoints", 18)):
+    for name, dev_clips in (("one checkpoint", 0), ("best averages too", 18)):
         _measure(place, runs, name, dev_clips)
 
 

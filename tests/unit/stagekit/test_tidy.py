@@ -109,10 +109,12 @@ def test_every_lineage_keeps_its_newest_checkpoint(workspace: Workspace) -> None
     assert sorted(path.name for path in old.iterdir()) == ["owner", names[2]]
 
 
-def test_a_lineage_keeps_the_checkpoint_that_is_exported(workspace: Workspace) -> None:
+@pytest.mark.parametrize("kind", ["step", "best"])
+def test_a_lineage_keeps_the_checkpoint_that_is_exported(workspace: Workspace, kind: str) -> None:
     lineage = workspace.checkpoints("old")
     losses = (3.0, 2.0, 1.0, 1.5)
-    names = [f"step-00000000{step}-epoch-00000{step}-attempt-0001" for step in range(1, 5)]
+    kinds = ("step", kind, kind, "step")
+    names = [f"{kind}-00000000{step}-epoch-00000{step}-attempt-0001" for step, kind in enumerate(kinds, 1)]
     for step, name in enumerate(names, 1):
         checkpoint(lineage / name, *losses[:step])
     checkpoint(lineage / names[2].replace("attempt-0001", "attempt-0002"), *losses[:3], running=1)

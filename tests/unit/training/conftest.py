@@ -143,15 +143,15 @@ class Workspace:
         term_at: int = 0,
         kill_at: int = 0,
         hang_at: int = 0,
-        kill_at_each: Sequence[Moment] = (),
+        kill_at_each: Sequence[Sequence[Moment]] = (),
         addresses: Sequence[str] = (),
         index: int = 0,
         **changes: Any,
     ) -> "subprocess.Popen[bytes]":
         """The stage as a program, which sends itself a signal after the optimizer step `term_at`, `kill_at` or `hang_at`.
 
-        With `kill_at_each`, it is as many attempts, each of which is killed. With `addresses`, it is the worker `index`
-        of several.
+        With `kill_at_each`, it is as many attempts, each with a moment for each worker at which it is killed. With `addresses`,
+        it is the worker `index` of several.
         """
         attempt = self.suffix(changes.get("attempt", 1), index)
         self.temporary.mkdir(exist_ok=True)
@@ -168,7 +168,7 @@ class Workspace:
         if name := next((name for name, step in signals.items() if step), None):
             command = [sys.executable, str(PROGRAM), name, str(signals[name])]
         elif kill_at_each:
-            command = [sys.executable, str(KILLED), json.dumps([asdict(moment) for moment in kill_at_each])]
+            command = [sys.executable, str(KILLED), json.dumps([[*map(asdict, moments)] for moments in kill_at_each])]
         with (self.path / f"out-{attempt}").open("wb") as out, (self.path / f"log-{attempt}").open("wb") as log:
             return subprocess.Popen(command, env=environment, stdout=out, stderr=log, cwd=self.path)
 

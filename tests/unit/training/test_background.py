@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from queue import Queue
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,17 +14,19 @@ from speechmodel_api.reasons import Reason
 from speechmodel_stagekit.errors import Stopped, TryAgain
 from speechmodel_stagekit.program import stop_requested
 from speechmodel_training import checkpoints, clocks
-from speechmodel_training.checkpoints import read_state
+from speechmodel_training.checkpoints import CheckpointStore, read_state
 from speechmodel_training.errors import Superseded
 from speechmodel_training.learner import Batch, Gradients, Learner, Measured, Tensors
 from speechmodel_training.ownership import Owner, Ownership
+from speechmodel_training.saving import CHEAP_BEST, SaveTimer
+from speechmodel_training.trainer import Trainer
 
 from .conftest import Workspace
 
 pytestmark = pytest.mark.training
 
 Make = Callable[[str], Workspace]
-Write = Callable[[Path, Tensors], None]
+OnWrite = Callable[..., None]
 WAIT_SECONDS = 600.0
 """Longest time for what takes a second on an idle machine."""
 FIRST_SAVE = 4
@@ -31,15 +34,15 @@ FIRST_SAVE = 4
 
 
 @pytest.fixture
-def on_write(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], None]], None]:
-    """Has a function called in the middle of the first write of a training."""
+def on_write(monkeypatch: pytest.MonkeyPatch) -> OnWrite:
+    """Has a function called in the middle of the first write of a training, or the first of one kind: step or best."""
     write = checkpoints.write_tensors
 
-    def choose(action: Callable[[], None]) -> None:
+    def choose(action: Callable[[], None], kind: str = "") -> None:
         actions = [action]
 
         def act_and_write(prefix: Path, tensors: Tensors) -> None:
-            if actions:
+            if actions and prefix.parent.name.startswith(f".{kind}"):
                 actions.pop()()
             write(prefix, tensors)
 
@@ -78,7 +81,7 @@ def steps_on_disk(workspace: Workspace) -> list[int]:
 
 
 def test_training_goes_on_during_a_save_which_holds_the_weights_of_its_step(
-    make_workspace: Make, on_write: Callable[[Callable[[], None]], None], trained_to: Callable[[int], None]
+    make_workspace: Make, on_write: OnWrite, trained_to: Callable[[int], None]
 ) -> None:
     settings = {"checkpoints": {"everySeconds": 600, "keep": 9}}
     undisturbed, slow = make_workspace("undisturbed"), make_workspace("slow")
@@ -88,26 +91,65 @@ def test_training_goes_on_during_a_save_which_holds_the_weights_of_its_step(
     assert data(slow, FIRST_SAVE) == data(undisturbed, FIRST_SAVE)
 
 
-def test_a_stop_waits_for_the_write_and_then_saves_its_own_step(
-    workspace: Workspace, on_write: Callable[[Callable[[], None]], None], trained_to: Callable[[int], None]
+@pytest.mark.parametrize("kind", ["best", "step"])
+def test_a_stop_gives_up_the_checkpoint_before_its_own_step_and_loses_no_best_epoch(
+    kind: str,
+    make_workspace: Make,
+    on_write: OnWrite,
+    trained_to: Callable[[int], None],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    undisturbed, stopped = make_workspace("undisturbed"), make_workspace("stopped")
+    dev_losses = iter([1.0, 2.0, 3.0, 4.0] * 2)
+    measure_dev = Trainer._measure_dev
+    monkeypatch.setattr(Trainer, "_measure_dev", lambda self: (next(dev_losses), measure_dev(self)[1]))
+    expected, give_up, given_up = undisturbed.train(), CheckpointStore.give_up, threading.Event()
+    assert expected.exported_epoch == 1
+
+    def note(self: CheckpointStore, event: threading.Event) -> None:
+        give_up(self, event)
+        given_up.set()
+
     def stop() -> None:
         trained_to(FIRST_SAVE + 1)
         stop_requested.set()
-        time.sleep(0.5)  # the trainer waits meanwhile
+        assert given_up.wait(WAIT_SECONDS), "the stop waited for the write"
 
-    on_write(stop)
-    try:
-        with pytest.raises(Stopped, match=r"step (\d+)") as stopped:
-            workspace.train()
-    finally:
-        stop_requested.clear()
-    step = int(str(stopped.value).rsplit(maxsplit=1)[1])
-    assert steps_on_disk(workspace) == [FIRST_SAVE, step]
+    with monkeypatch.context() as noted:
+        noted.setattr(CheckpointStore, "give_up", note)
+        on_write(stop, kind)
+        try:
+            with pytest.raises(Stopped, match=r"step (\d+)") as error:
+                stopped.train()
+        finally:
+            stop_requested.clear()
+    assert steps_on_disk(stopped) == [int(str(error.value).rsplit(maxsplit=1)[1])]
+    assert not list(stopped.lineage.glob(".*partial"))
+    assert stopped.train(attempt=2) == expected
+    assert stopped.graph().read_bytes() == undisturbed.graph().read_bytes()
+
+
+def test_a_best_epoch_is_on_the_disk_long_before_the_next_checkpoint(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace.train(maxEpochs=1)
+    dev_losses, bests = iter([1.0, 2.0, 3.0]), list[list[str]]()
+    measure_dev, save = Trainer._measure_dev, CheckpointStore.save
+
+    def note(self: CheckpointStore, *arguments: Any) -> None:
+        bests.append(sorted(folder.name for folder in self.folder.glob("best-*")))
+        save(self, *arguments)
+
+    monkeypatch.setattr(Trainer, "_measure_dev", lambda self: (next(dev_losses), measure_dev(self)[1]))
+    monkeypatch.setattr(SaveTimer, "due_at_epoch_end", lambda self: self._cheap == CHEAP_BEST)
+    monkeypatch.setattr(CheckpointStore, "save", note)
+    output = workspace.train(key="33333333")
+    assert output.exported_epoch == 2
+    assert bests[0][-1] == "best-000000008-epoch-000002-attempt-0001"
 
 
 def test_a_stop_saves_while_a_step_is_computed_and_nothing_is_lost(
-    make_workspace: Make, on_write: Callable[[Callable[[], None]], None], monkeypatch: pytest.MonkeyPatch
+    make_workspace: Make, on_write: OnWrite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     undisturbed, stopped = make_workspace("undisturbed"), make_workspace("stopped")
     expected, saved = undisturbed.train(), threading.Event()
@@ -131,8 +173,36 @@ def test_a_stop_saves_while_a_step_is_computed_and_nothing_is_lost(
     assert stopped.train(attempt=2) == expected
 
 
+def test_a_step_that_is_abandoned_leaves_the_processors_to_the_save(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    errors: Queue[BaseException | None] = Queue()
+
+    for_seconds = tf.function(
+        lambda: tf.while_loop(lambda done: done < 1_000_000, lambda done: [done + 1], [tf.constant(0)]),
+        autograph=False,
+    )
+
+    def compute(self: Learner, batch: Batch) -> Gradients:
+        stop_requested.set()
+        try:
+            for_seconds()
+            errors.put(None)
+        except tf.errors.CancelledError as error:
+            errors.put(error)
+        raise AssertionError("the step was not abandoned")
+
+    monkeypatch.setattr(Learner, "_gradients", compute)
+    try:
+        with pytest.raises(Stopped):
+            workspace.train()
+    finally:
+        stop_requested.clear()
+    assert isinstance(errors.get(timeout=WAIT_SECONDS), tf.errors.CancelledError)
+
+
 def test_the_time_of_a_step_that_was_abandoned_is_not_that_of_the_epoch(
-    workspace: Workspace, on_write: Callable[[Callable[[], None]], None], monkeypatch: pytest.MonkeyPatch
+    workspace: Workspace, on_write: OnWrite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     compute, passed, saved = Learner._gradients, [0.0], threading.Event()
     monkeypatch.setattr(clocks, "time", SimpleNamespace(monotonic=lambda: passed[0], process_time=time.process_time))
@@ -158,7 +228,7 @@ def test_the_time_of_a_step_that_was_abandoned_is_not_that_of_the_epoch(
 
 
 def test_an_epoch_that_was_stopped_after_its_last_step_keeps_its_rate(
-    make_workspace: Make, on_write: Callable[[Callable[[], None]], None], monkeypatch: pytest.MonkeyPatch
+    make_workspace: Make, on_write: OnWrite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     undisturbed, stopped = make_workspace("undisturbed"), make_workspace("stopped")
     expected, saved = undisturbed.train(schedule={"type": "Cosine"}), threading.Event()
@@ -202,9 +272,7 @@ def test_a_full_disk_ends_training_and_leaves_the_last_checkpoint_whole(
     assert workspace.train(maxEpochs=2, key="44444444").epoch == 2
 
 
-def test_an_attempt_that_is_superseded_during_a_write_saves_nothing(
-    workspace: Workspace, on_write: Callable[[Callable[[], None]], None]
-) -> None:
+def test_an_attempt_that_is_superseded_during_a_write_saves_nothing(workspace: Workspace, on_write: OnWrite) -> None:
     on_write(lambda: Ownership(workspace.lineage, Owner(owner="uid-a", attempt=2)).claim())
     with pytest.raises(Superseded):
         workspace.train(maxEpochs=200)

@@ -143,6 +143,64 @@ def test_the_best_on_dev_is_kept_until_a_better_one_is_there(
     assert "step-000000020-epoch-000002-attempt-0001" not in folders(store, ownership)
 
 
+@pytest.fixture
+def save_best(store: CheckpointStore, facts: LineageFacts, tensors: Tensors) -> Save:
+    """Saves the averages of an epoch with `dev_loss`."""
+
+    def save(step: int, dev_loss: float) -> None:
+        record = EpochRecord(epoch=step // 10, step=step, loss=1, dev_loss=dev_loss, seconds=1, clips_per_second=1)
+        state = TrainingState(facts=facts, attempt=1, target="1", epoch=step // 10, step=step, history=(record,))
+        averages: Tensors = {
+            name: np.full(shape, dev_loss, np.float32) for name, shape in facts.geometry.weight_shapes().items()
+        }
+        store.save_best(Checkpoint(state, averages))
+
+    return save
+
+
+def best_step(store: CheckpointStore) -> int:
+    best = store.best()
+    assert best is not None
+    assert set(best.tensors) == set(Geometry(16, 16).weight_shapes())
+    return best.state.step
+
+
+def test_the_averages_of_a_best_epoch_are_read_by_the_names_of_the_weights(
+    store: CheckpointStore, save: Save, save_best: Save
+) -> None:
+    save_best(10, 2.5)
+    save(20, dev_loss=3.0)
+    best = store.best()
+    assert best is not None
+    assert np.all(np.asarray(best.tensors["layer_1/weights"]) == 2.5)
+    assert newest_step(store) == 20
+
+
+def test_a_best_epoch_counts_once_a_checkpoint_after_it_is_there(
+    store: CheckpointStore, save: Save, save_best: Save, ownership: Ownership
+) -> None:
+    save_best(10, 3.0)
+    save(20, dev_loss=4.0)
+    save_best(30, 2.0)
+    save_best(40, 1.0)
+    assert best_step(store) == 10
+    assert len(list(ownership.folder.glob("best-*"))) == 2, "the third takes the place of the second"
+    save(45)
+    assert best_step(store) == 40
+    assert [folder.name for folder in ownership.folder.glob("best-*")] == ["best-000000040-epoch-000004-attempt-0001"]
+
+
+def test_a_best_epoch_after_the_newest_checkpoint_is_forgotten_when_training_continues(
+    store: CheckpointStore, save: Save, save_best: Save, ownership: Ownership
+) -> None:
+    save_best(10, 3.0)
+    save(20, dev_loss=4.0)
+    save_best(30, 2.0)
+    store.forget_later_bests()
+    save(40, dev_loss=5.0)
+    assert best_step(store) == 10
+
+
 def test_mid_epoch_weights_are_never_the_best(store: CheckpointStore, save: Save) -> None:
     save(10, dev_loss=3.0)
     save(15)
@@ -216,7 +274,7 @@ def test_a_damaged_checkpoint_is_not_counted_among_those_kept(
 def test_a_damaged_best_gives_way_to_the_next_best(store: CheckpointStore, save: Save, ownership: Ownership) -> None:
     save(10, dev_loss=1.0)
     save(20, dev_loss=2.0)
-    flip(ownership.folder / "step-000000010-epoch-000001-attempt-0001" / "model.data-00000-of-00001")
+    empty(ownership.folder / "step-000000010-epoch-000001-attempt-0001" / "model.data-00000-of-00001")
     best = store.best()
     assert best is not None
     assert best.state.step == 20

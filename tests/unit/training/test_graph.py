@@ -68,6 +68,17 @@ def test_equal_weights_give_equal_bytes(weights: Tensors) -> None:
     )
 
 
+def test_the_pieces_are_what_protobuf_writes_and_hold_the_weights_without_a_copy(weights: Tensors) -> None:
+    pieces = list(frozen_graph(weights, ALPHABET, "es"))
+    graph = b"".join(pieces)
+    assert GraphDef.FromString(graph).SerializeToString(deterministic=True) == graph
+    shared = [piece for piece in pieces if isinstance(piece, memoryview)]
+    arrays = [np.asarray(weight) for weight in weights.values()]
+    assert len(shared) == len(arrays) == 12
+    assert all(any(np.shares_memory(piece, array) for array in arrays) for piece in shared)
+    assert sum(len(piece) for piece in pieces) - sum(array.nbytes for array in arrays) < 10_000
+
+
 def test_the_graph_says_nothing_that_the_runtime_cannot_know(weights: Tensors) -> None:
     definition = GraphDef.FromString(serialised_graph(weights, ALPHABET, "es"))
     normed = serialised_graph(fresh_weights(Geometry(128, 16, layer_norm=True), 1), ALPHABET, "es")

@@ -47,7 +47,7 @@ def test_a_training_that_is_killed_20_times_ends_with_the_weights_and_the_report
 
     kills = moments(seed=1)
     assert sum(kill.steps or 0 for kill in kills) < expected.step, "the training must not end before the last kills"
-    killed = workspace.run(**settings, kill_at_each=kills)
+    killed = workspace.run(**settings, kill_at_each=[[kill] for kill in kills])
     assert killed.code == 0, killed.log
     assert list(workspace.temporary.iterdir()) == [], "nobody removes what killed programs leave"
     assert workspace.train(**settings, attempt=len(kills) + 1) == expected

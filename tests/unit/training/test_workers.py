@@ -1,9 +1,12 @@
 """Several programs that train together: the same losses as one, and how they end."""
 
 import json
+import os
+import random
 import signal
 import socket
 from collections.abc import Callable, Iterator
+from itertools import cycle, islice
 from typing import Any
 
 import pytest
@@ -14,9 +17,10 @@ from speechmodel_training import workers
 from speechmodel_training.batches import BatchMaker
 from speechmodel_training.errors import WorkerMissing
 from speechmodel_training.workers import Workers, configured_workers
-from support.ports import free_port
+from support.ports import free_port, free_ports
 
 from .conftest import Row, Workspace
+from .killed_trainings import Moment
 
 pytestmark = pytest.mark.training
 
@@ -91,6 +95,37 @@ def test_workers_stop_together_and_go_on_after_one_was_lost_as_if_nothing_had_ha
     assert finished.progress[0]["step"] in (7, 8)
     assert workspace.graph().read_bytes() == undisturbed.graph().read_bytes()
     assert losses(workspace) == losses(undisturbed)
+
+
+def moments(kills: int) -> list[list[Moment]]:
+    """For each attempt, the moments at which worker 0, worker 1 or both are killed, by turns."""
+    draw = random.Random(1)
+    which = [(True, False), (False, True), (True, True)]
+    return [
+        [Moment(draw.randint(1, 4), draw.choice([None, draw.randint(1, 40)])) if dies else Moment() for dies in who]
+        for who in islice(cycle(which), kills)
+    ]
+
+
+@pytest.mark.slow
+def test_two_workers_that_are_killed_again_and_again_end_with_the_weights_of_undisturbed_ones(
+    make_workspace: Callable[[str], Workspace], rows: list[Row]
+) -> None:
+    """Kill them 6 times, or as often as the environment variable SPEECHMODEL_KILLS says: 20 take minutes."""
+    undisturbed, killed = (small(make_workspace(name), rows) for name in ("undisturbed", "killed"))
+    kills = moments(int(os.environ.get("SPEECHMODEL_KILLS", "6")))
+    most = sum(max(moment.steps or 0 for moment in attempt) for attempt in kills)
+    settings = SETTINGS | {"maxEpochs": most // 3 + 1}
+    addresses = [f"127.0.0.1:{port}" for port in free_ports(2)]
+    ended, attempts = (
+        workspace.run(**settings, workers=2, addresses=addresses, kill_at_each=[*those, [Moment()] * 2])
+        for workspace, those in ((undisturbed, []), (killed, kills))
+    )
+    assert ended.output.step > most, "the training must not end before the last kill"
+    assert attempts.output == ended.output
+    assert f"read {killed.lineage}/step-" in attempts.log, "no attempt has saved"
+    assert killed.graph().read_bytes() == undisturbed.graph().read_bytes()
+    assert losses(killed) == losses(undisturbed)
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ from speechmodel_pipeline.s3.errors import where
 from speechmodel_pipeline.s3.folder import BucketFolder
 
 FIELD = "training.initFrom.s3"
-_INDEX = re.compile(r"((step-[^/]+/)?model|[^/]+-\d+)\.index")
+_INDEX = re.compile(r"(((?:best|step)-[^/]+/)?model|[^/]+-\d+)\.index")
 """Index of a checkpoint of ours, alone or in the folder of a lineage, or of DeepSpeech."""
 
 

@@ -96,7 +96,7 @@ def _unused(workspace: Workspace, kept: Kept) -> Iterator[_Unused]:
     for lineage in _folders(workspace.root / "checkpoints"):
         seconds = _seconds_unused(lineage, referred=lineage in referred)
         if lineage not in referred:
-            checkpoints = sorted(path for path in _folders(lineage) if path.name.startswith("step-"))
+            checkpoints = sorted(path for path in _folders(lineage) if path.name.startswith(("best-", "step-")))
             stay = {*checkpoints[-1:], *_best(checkpoints)}
             yield from (_Unused(path, seconds, _modified(path)) for path in checkpoints if path not in stay)
 

@@ -8,21 +8,26 @@ checkpoints/<lineage>/
         checkpoint, best_dev_checkpoint           upstream's pointer files, for its --load_checkpoint_dir
         alphabet.txt                              the labels, for its --alphabet_config_path
         state.json                                TrainingState
+    best-000000800-epoch-000010-attempt-0002/     the averages of the epoch with the lowest dev loss, by the names of the weights
+        model.index, …                            as above
 
 A folder is written under a name that begins with a dot, fsynced and renamed. The newest has the
 highest step, and among equal steps the highest epoch: the last step of an epoch may be saved before
 and after the epoch was measured. The newest few are kept, and the one with the lowest dev loss
-until there is a better one.
+until there is a better one. A best epoch that is later than the newest checkpoint does not count: training continues before
+it, perhaps with other settings.
 
 Without folders of that kind, upstream's own files (`train-<step>.index`) in the lineage's folder
 are read: weights, Adam's moments and step continue, and epochs are counted from 0.
 """
 
 import logging
+import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,7 +40,7 @@ from speechmodel_stagekit.alphabet import read_alphabet, write_alphabet
 from speechmodel_stagekit.durable import sync, sync_folder
 
 from speechmodel_training.errors import CheckpointMismatch, CheckpointsDamaged, some_of
-from speechmodel_training.learner import Tensors, average_of, averages_shapes, tensor_shapes, upstream_shapes
+from speechmodel_training.learner import Tensors, average_of, tensor_shapes, upstream_shapes
 from speechmodel_training.network import GAMMA, Geometry
 from speechmodel_training.ownership import Ownership
 from speechmodel_training.state import LineageFacts, TrainingState
@@ -43,9 +48,11 @@ from speechmodel_training.state import LineageFacts, TrainingState
 log = logging.getLogger(__name__)
 
 _NAME = re.compile(r"step-(\d{9,})-epoch-(\d{6,})-attempt-(\d{4,})")
+_BEST = re.compile(r"best-(\d{9,})-epoch-(\d{6,})-attempt-(\d{4,})")
 _UPSTREAM = re.compile(r"([^.].*-(\d+))\.index")
 _PREFIX = "model"
 _MOMENTS = "/Adam", "/Adam_1"
+_FLUSH_SECONDS = 0.05
 _BYTES = 255
 """Labels of upstream's bytes_output_mode."""
 _UPSTREAM_POINTERS = "checkpoint", "best_dev_checkpoint"
@@ -63,6 +70,10 @@ class Checkpoint:
     """Named and shaped as in learner.tensor_shapes."""
 
 
+class SaveGivenUp(Exception):
+    """A checkpoint was not written to its end, because a newer one takes its place."""
+
+
 class UnreadableCheckpoint(Exception):
     """A checkpoint is damaged. The message names the file."""
 
@@ -76,23 +87,68 @@ class CheckpointStore:
         self._facts = facts
         self._keep = keep
         self._damaged: set[Path] = set()
+        self._appearing = threading.Lock()
 
     @property
     def folder(self) -> Path:
         """Folder of the lineage."""
         return self._folder
 
-    def save(self, checkpoint: Checkpoint) -> None:
-        """Write a checkpoint, then remove those that need not be kept. Raises Superseded.
+    def save(
+        self,
+        checkpoint: Checkpoint,
+        require_good: Callable[[Tensors], None] = lambda _: None,
+        given_up: threading.Event | None = None,
+    ) -> None:
+        """Write a checkpoint, then remove those that need not be kept.
 
         Removes the tensors from the checkpoint once the kernel has them, because training needs the memory while the kernel writes
-        them to the disk.
+        them to the disk. Raises Superseded, SaveGivenUp, and what `require_good` raises for the tensors.
         """
+        self._write("step", checkpoint, require_good, given_up or threading.Event())
+        self._prune()
+
+    def save_best(self, checkpoint: Checkpoint, require_good: Callable[[Tensors], None] = lambda _: None) -> None:
+        """Write the averages of the best epoch, which are a quarter of a checkpoint. The tensors have the names of the weights.
+
+        Raises what save() raises, but for SaveGivenUp.
+        """
+        written = self._write("best", checkpoint, require_good, threading.Event())
+        for folder in self._later_bests():
+            if folder != written:
+                shutil.rmtree(folder)
+
+    def give_up(self, given_up: threading.Event) -> None:
+        """End the save that another thread makes with this event, if any. It raises SaveGivenUp, unless its folder has appeared.
+
+        What the kernel has not yet written to the disk is dropped, so that the disk is free for a newer checkpoint.
+        """
+        with self._appearing:
+            given_up.set()
+            for partial in self._folder.glob(".step-*.partial"):
+                with suppress(OSError):  # removed meanwhile
+                    _truncate_files(partial)
+
+    def forget_later_bests(self) -> None:
+        """Remove the best epochs after the newest checkpoint, from which training continues."""
+        for folder in self._later_bests():
+            log.info("removing %s, which is trained again", folder)
+            shutil.rmtree(folder)
+
+    def _write(
+        self, kind: str, checkpoint: Checkpoint, require_good: Callable[[Tensors], None], given_up: threading.Event
+    ) -> Path:
+        if given_up.is_set():
+            raise SaveGivenUp
         state = checkpoint.state
-        target = self._folder / f"step-{state.step:09d}-epoch-{state.epoch:06d}-attempt-{state.attempt:04d}"
+        target = self._folder / f"{kind}-{state.step:09d}-epoch-{state.epoch:06d}-attempt-{state.attempt:04d}"
         with self._partial(target) as partial:
-            write_tensors(partial / _PREFIX, checkpoint.tensors)
-            checkpoint.tensors.clear()
+            with flushed_early(partial):
+                write_tensors(partial / _PREFIX, checkpoint.tensors)
+                if given_up.is_set():
+                    raise SaveGivenUp
+                require_good(checkpoint.tensors)
+                checkpoint.tensors.clear()
             for pointer in _UPSTREAM_POINTERS:
                 (partial / pointer).write_text(_UPSTREAM_POINTER, encoding="utf-8")
             write_alphabet(partial / ALPHABET, state.facts.alphabet)
@@ -101,18 +157,20 @@ class CheckpointStore:
             self._ownership.check()
             if target.exists():  # the same step, after falling back from a damaged checkpoint
                 shutil.rmtree(target)
-            partial.rename(target)
+            with self._appearing:
+                if given_up.is_set():
+                    raise SaveGivenUp
+                partial.rename(target)
             sync(self._folder)
         self._damaged.discard(target)
-        self._prune()
+        return target
 
     def check_ownership(self) -> None:
         """Raise Superseded when a newer attempt owns the folder."""
         self._ownership.check()
 
-    def newest(self, *, averages_only: bool = False) -> Checkpoint | None:
-        """Return the newest checkpoint that can be read, or None when nothing was saved yet. With `averages_only`, its tensors
-        are the averages, a quarter of all.
+    def newest(self) -> Checkpoint | None:
+        """Return the newest checkpoint that can be read, or None when nothing was saved yet.
 
         Raises CheckpointsDamaged when none can be read, CheckpointMismatch when it is of another
         network or dataset.
@@ -120,23 +178,32 @@ class CheckpointStore:
         folders = self._newest_first()
         if not folders:
             return self._upstream()
-        return self._first_readable(folders, averages_only)
+        return self._first_readable(folders, self._read)
 
-    def best(self, *, averages_only: bool = False) -> Checkpoint | None:
-        """Return the readable checkpoint with the lowest dev loss, the earliest of equal ones (see `by_dev_loss`).
+    def newest_averages(self) -> Checkpoint | None:
+        """Return what newest() returns, but only its averages, by the names of the weights."""
+        folders = self._newest_first()
+        if not folders:
+            upstream = self._upstream()
+            return None if upstream is None else self._averages_of(upstream)
+        return self._first_readable(folders, self._read_averages)
+
+    def best(self) -> Checkpoint | None:
+        """Return the averages of the readable checkpoint with the lowest dev loss, the earliest of equal ones (see
+        `by_dev_loss`), by the names of the weights.
 
         Without dev losses it is the newest. Raises what newest() raises.
         """
         states = self._states()
         if not states:
-            return self.newest(averages_only=averages_only)
-        return self._first_readable(by_dev_loss(states) or self._newest_first(), averages_only)
+            return self.newest_averages()
+        return self._first_readable(by_dev_loss(states) or self._newest_first(), self._read_averages)
 
-    def _first_readable(self, folders: list[Path], averages_only: bool) -> Checkpoint:
+    def _first_readable(self, folders: list[Path], read: Callable[[Path], Checkpoint]) -> Checkpoint:
         reasons = []
         for folder in folders:
             try:
-                checkpoint = self._read(folder, averages_only)
+                checkpoint = read(folder)
             except UnreadableCheckpoint as error:
                 log.warning("%s; falling back to the checkpoint before", error)
                 reasons.append(str(error))
@@ -146,12 +213,28 @@ class CheckpointStore:
                 return checkpoint
         raise CheckpointsDamaged(self._folder, reasons)
 
-    def _read(self, folder: Path, averages_only: bool) -> Checkpoint:
-        state, geometry = read_state(folder), self._facts.geometry
+    def _read(self, folder: Path) -> Checkpoint:
+        return Checkpoint(
+            self._fitting_state(folder), read_tensors(folder / _PREFIX, tensor_shapes(self._facts.geometry))
+        )
+
+    def _read_averages(self, folder: Path) -> Checkpoint:
+        state, shapes = self._fitting_state(folder), self._facts.geometry.weight_shapes()
+        if _BEST.fullmatch(folder.name):
+            return Checkpoint(state, read_tensors(folder / _PREFIX, shapes))
+        averages = {average_of(name): shape for name, shape in shapes.items()}
+        return self._averages_of(Checkpoint(state, read_tensors(folder / _PREFIX, averages)))
+
+    def _averages_of(self, checkpoint: Checkpoint) -> Checkpoint:
+        names = self._facts.geometry.weight_shapes()
+        return Checkpoint(checkpoint.state, {name: checkpoint.tensors[average_of(name)] for name in names})
+
+    def _fitting_state(self, folder: Path) -> TrainingState:
+        """Return the state in a checkpoint folder. Raises UnreadableCheckpoint and CheckpointMismatch."""
+        state = read_state(folder)
         if differences := self._facts.differences(state.facts):
             raise CheckpointMismatch(folder, differences)
-        wanted = averages_shapes(geometry) if averages_only else tensor_shapes(geometry)
-        return Checkpoint(state, read_tensors(folder / _PREFIX, wanted))
+        return state
 
     def _upstream(self) -> Checkpoint | None:
         matches = (_UPSTREAM.fullmatch(path.name) for path in self._folder.glob("*.index"))
@@ -191,16 +274,16 @@ class CheckpointStore:
     def _prune(self) -> None:
         states = self._states()
         good = [folder for folder in self._newest_first() if folder in states]
-        kept = {*good[: self._keep], *by_dev_loss(states)[:1]}
-        for folder in self._newest_first():
+        kept = {*good[: self._keep], *by_dev_loss(states)[:1], *self._later_bests()}
+        for folder in (*self._newest_first(), *self._bests()):
             if folder not in kept:
                 shutil.rmtree(folder)
 
     def _states(self) -> dict[Path, TrainingState]:
-        """Return the state of every checkpoint that is not known to be damaged."""
-        states = {}
-        for folder in self._newest_first():
-            if folder in self._damaged:
+        """Return the state of every checkpoint that counts and is not known to be damaged."""
+        states, later = {}, self._later_bests()
+        for folder in (*self._newest_first(), *self._bests()):
+            if folder in self._damaged or folder in later:
                 continue
             try:
                 states[folder] = read_state(folder)
@@ -210,19 +293,38 @@ class CheckpointStore:
         return states
 
     def _newest_first(self) -> list[Path]:
-        names = [(match, path) for path in self._folder.iterdir() if (match := _NAME.fullmatch(path.name))]
-        return [path for _, path in sorted(names, key=lambda item: tuple(map(int, item[0].groups())), reverse=True)]
+        return _latest_first(self._folder, _NAME)
+
+    def _bests(self) -> list[Path]:
+        return _latest_first(self._folder, _BEST)
+
+    def _later_bests(self) -> list[Path]:
+        """Return the best epochs after the newest checkpoint, the latest first."""
+        newest = max((step_of(folder) for folder in self._newest_first() if folder not in self._damaged), default=0)
+        return [folder for folder in self._bests() if step_of(folder) > newest]
 
     @contextmanager
     def _partial(self, target: Path) -> Iterator[Path]:
-        for left_over in self._folder.glob(".step-*.partial"):  # of a killed process: we hold the lock
-            shutil.rmtree(left_over)
+        for left_over in self._folder.glob(".*.partial"):  # of a killed process: we hold the lock
+            if _NAME.match(left_over.name, 1) or _BEST.match(left_over.name, 1):
+                shutil.rmtree(left_over)
         partial = target.with_name(f".{target.name}.partial")
         partial.mkdir()
         try:
             yield partial
         finally:
             shutil.rmtree(partial, ignore_errors=True)
+
+
+def _latest_first(folder: Path, name: re.Pattern[str]) -> list[Path]:
+    """Return the checkpoints of one kind, by step, epoch and attempt."""
+    names = [(match, path) for path in folder.iterdir() if (match := name.fullmatch(path.name))]
+    return [path for _, path in sorted(names, key=lambda item: tuple(map(int, item[0].groups())), reverse=True)]
+
+
+def step_of(folder: Path) -> int:
+    """Return the step of a checkpoint by its name."""
+    return int(folder.name.split("-")[1])
 
 
 def by_dev_loss(states: Mapping[Path, TrainingState]) -> list[Path]:
@@ -294,6 +396,30 @@ def bytes_difference(outputs: int, labels: int) -> str | None:
     )
 
 
+def _truncate_files(folder: Path) -> None:
+    for path in list(folder.iterdir()):
+        with suppress(OSError):  # TensorFlow renames its files
+            os.truncate(path, 0)
+
+
+@contextmanager
+def flushed_early(folder: Path) -> Iterator[None]:
+    """Let the kernel write the files of a folder to the disk while they grow. They are not durable before sync_folder."""
+    ended = threading.Event()
+
+    def flush() -> None:
+        while not ended.wait(_FLUSH_SECONDS):
+            with suppress(OSError):  # TensorFlow renames its files; errors of the disk are raised by sync_folder
+                sync_folder(folder)
+
+    thread = threading.Thread(target=flush, name="flush", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+
+
 def write_tensors(prefix: Path, tensors: Tensors) -> None:
     """Write the files `<prefix>.index` and `<prefix>.data-00000-of-00001`."""
     names = sorted(tensors)
@@ -307,7 +433,7 @@ def write_tensors(prefix: Path, tensors: Tensors) -> None:
 
 
 def read_tensors(prefix: Path, shapes: dict[str, tuple[int, ...]]) -> Tensors:
-    """Return the tensors of these names.
+    """Return the tensors of these names, in memory of TensorFlow, which keeps what a training has left.
 
     Raises UnreadableCheckpoint when one is missing or damaged, CheckpointMismatch when one has
     another shape.
@@ -322,8 +448,16 @@ def read_tensors(prefix: Path, shapes: dict[str, tuple[int, ...]]) -> Tensors:
     ]
     if differences:
         raise CheckpointMismatch(prefix, differences)
-    with _damage_named(prefix):
-        return {name: reader.get_tensor(name) for name in shapes}
+    types = reader.get_variable_to_dtype_map()
+    with _damage_named(prefix), tf.device("CPU:0"):
+        names = list(shapes)
+        restored = tf.raw_ops.RestoreV2(
+            prefix=str(prefix),
+            tensor_names=names,
+            shape_and_slices=[""] * len(names),
+            dtypes=[types[name] for name in names],
+        )
+        return {name: np.asarray(tensor) for name, tensor in zip(names, restored, strict=True)}
 
 
 def _variables(prefix: Path) -> tuple[Any, dict[str, list[int]]]:

@@ -7,6 +7,7 @@ It takes the input document of train.
 import logging
 from pathlib import Path
 
+import numpy as np
 from speechmodel_api.stages.train import TrainInput, TrainOutput
 from speechmodel_api.workspace import GRAPH, HISTORY, Workspace
 from speechmodel_stagekit.artefacts import file_digest, once
@@ -17,7 +18,6 @@ from speechmodel_training.device import prepare_device
 from speechmodel_training.epochs import as_csv
 from speechmodel_training.errors import NothingToExport
 from speechmodel_training.graph import frozen_graph
-from speechmodel_training.learner import average_of
 from speechmodel_training.lineage import Lineage, open_lineage
 from speechmodel_training.state import TrainingState
 
@@ -44,12 +44,12 @@ def export_graph(lineage: Lineage, key: str, folder: Path) -> TrainOutput:
     The graph has the averaged weights of the epoch with the lowest dev loss, or of the last epoch
     without dev clips.
     """
-    newest, chosen = _newest_state(lineage.store), lineage.store.best(averages_only=True)
+    newest, chosen = _newest_state(lineage.store), lineage.store.best()
     if newest is None or chosen is None or not newest.history:
         raise NothingToExport(lineage.folder)
     log.info("exporting epoch %d, step %d", chosen.state.epoch, chosen.state.step)
     graph = folder / GRAPH
-    weights = {name: chosen.tensors[average_of(name)] for name in lineage.facts.geometry.weight_shapes()}
+    weights = {name: np.asarray(tensor) for name, tensor in chosen.tensors.items()}
     with graph.open("wb") as file:
         file.writelines(frozen_graph(weights, lineage.training_set.alphabet, lineage.language))
     (folder / HISTORY).write_text(as_csv(newest.history), encoding="utf-8")
@@ -72,7 +72,7 @@ def export_graph(lineage: Lineage, key: str, folder: Path) -> TrainOutput:
 
 def _newest_state(store: CheckpointStore) -> TrainingState | None:
     """Return the state of the newest checkpoint that can be read, without its weights."""
-    newest = store.newest(averages_only=True)
+    newest = store.newest_averages()
     return None if newest is None else newest.state
 
 

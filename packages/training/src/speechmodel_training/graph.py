@@ -12,7 +12,10 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 from speechmodel_api.audio import SAMPLE_RATE, STRIDE, WINDOW
+from tensorflow.core.framework.attr_value_pb2 import AttrValue
 from tensorflow.core.framework.graph_pb2 import GraphDef
+from tensorflow.core.framework.node_def_pb2 import NodeDef
+from tensorflow.core.framework.tensor_pb2 import TensorProto
 from tensorflow.python.framework import op_def_registry
 
 from speechmodel_training.features import COEFFICIENTS, spectral_features
@@ -47,13 +50,14 @@ KERNELS = frozenset(
 upstream)."""
 NORM_KERNELS = frozenset({"AddV2", "Mean", "Mul", "Rsqrt", "SquaredDifference", "Sub"})
 """Ops of layer norm. The runtime has kernels for them too, but none for Square (decision 12)."""
+_MAP_KEY, _MAP_VALUE = 1, 2
+"""Fields of an entry of a protobuf map."""
 
 
 def frozen_graph(
     weights: Mapping[str, npt.NDArray[np.generic]], alphabet: Sequence[str], language: str
-) -> Iterator[bytes]:
-    """Yield a serialised GraphDef in pieces, one for each node, so that the weights are never in memory three times. Equal
-    arguments give equal bytes.
+) -> Iterator[bytes | memoryview]:
+    """Yield a serialised GraphDef in pieces, of which no weight is copied. Equal arguments give equal bytes.
 
     Raises ValueError when the output layer does not fit the alphabet, since such a graph crashes
     the runtime.
@@ -72,12 +76,40 @@ def frozen_graph(
     unknown = {node.op for node in definition.node} - KERNELS - NORM_KERNELS
     assert not unknown, f"the runtime has no kernel for {unknown}"
     for node in definition.node:
-        piece = GraphDef(node=[node])
         if node.name in weights:
-            piece.node[0].attr["value"].tensor.CopyFrom(tf.make_tensor_proto(weights[node.name]))
-        yield piece.SerializeToString(deterministic=True)
+            yield from _constant(node, weights[node.name])
+        else:
+            yield GraphDef(node=[node]).SerializeToString(deterministic=True)
     definition.ClearField("node")
     yield definition.SerializeToString(deterministic=True)
+
+
+def _constant(node: NodeDef, value: npt.NDArray[np.generic]) -> Iterator[bytes | memoryview]:
+    """Yield a node of a GraphDef whose constant is `value`, in place of the one that it has.
+
+    The bytes of the constant are the last ones of all messages around it, so they can follow what protobuf writes. Protobuf alone
+    would copy them three times.
+    """
+    content, tensor = np.ascontiguousarray(value), TensorProto(dtype=node.attr["dtype"].type)
+    tensor.tensor_shape.CopyFrom(node.attr["value"].tensor.tensor_shape)
+    head = _message(TensorProto.TENSOR_CONTENT_FIELD_NUMBER, b"", content.nbytes)
+    head = _message(AttrValue.TENSOR_FIELD_NUMBER, tensor.SerializeToString(deterministic=True) + head, content.nbytes)
+    head = _message(_MAP_KEY, b"value") + _message(_MAP_VALUE, head, content.nbytes)
+    rest = NodeDef()
+    rest.CopyFrom(node)
+    del rest.attr["value"]
+    head = _message(NodeDef.ATTR_FIELD_NUMBER, head, content.nbytes)
+    yield _message(GraphDef.NODE_FIELD_NUMBER, rest.SerializeToString(deterministic=True) + head, content.nbytes)
+    yield content.data.cast("B")
+
+
+def _message(field: int, begin: bytes, following: int = 0) -> bytes:
+    """Return a field with a length in the wire format of protobuf, without the last `following` bytes of its content."""
+    size, varint = len(begin) + following, bytearray()
+    while size > 0x7F:
+        varint.append(size & 0x7F | 0x80)
+        size >>= 7
+    return bytes([field << 3 | 2, *varint, size]) + begin
 
 
 def pack_alphabet(alphabet: Sequence[str]) -> bytes:

@@ -164,7 +164,7 @@ def _prefix(path: Path) -> Path:
         raise InitialCheckpointUnusable(path, [_no_folder(path)])
     if (path / "model.index").is_file():
         return path / "model"
-    if ours := sorted(path.glob("step-*/model.index")):
+    if ours := sorted((*path.glob("best-*/model.index"), *path.glob("step-*/model.index"))):
         return _best_of([index.parent for index in ours]) / "model"
     if (path / BEST / "model.index").is_file():  # of all runs of Coqui, while its own best_dev is that of the last one
         return path / BEST / "model"

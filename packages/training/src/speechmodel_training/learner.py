@@ -193,6 +193,10 @@ class Learner:
         """
         return {name: variable.read_value() for name, variable in self._named().items()}
 
+    def averages(self) -> Tensors:
+        """Return the averages as they are now, by the names of the weights. Nothing is copied here."""
+        return {name: average.read_value() for name, average in self._averages.items()}
+
     def load(self, tensors: Mapping[str, tf.Tensor | npt.NDArray[np.generic]]) -> None:
         """Continue from the tensors of a checkpoint. The learning rate stays that of this run."""
         for name, variable in self._named().items():
@@ -307,12 +311,7 @@ def sum_of_tensors(tensors: Tensors) -> float:
 
 def tensor_shapes(geometry: Geometry) -> dict[str, tuple[int, ...]]:
     """Return the names and shapes in our checkpoints: those of upstream, and the averages."""
-    return upstream_shapes(geometry) | averages_shapes(geometry)
-
-
-def averages_shapes(geometry: Geometry) -> dict[str, tuple[int, ...]]:
-    """Return the names and shapes of the averages in our checkpoints."""
-    return {average_of(name): shape for name, shape in geometry.weight_shapes().items()}
+    return upstream_shapes(geometry) | {average_of(name): shape for name, shape in geometry.weight_shapes().items()}
 
 
 def upstream_shapes(geometry: Geometry) -> dict[str, tuple[int, ...]]:

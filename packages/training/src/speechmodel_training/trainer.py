@@ -5,8 +5,9 @@ Training can stop at any time: one worker abandons the running step, several fin
 
 import logging
 import math
+import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,11 +22,12 @@ from speechmodel_api.progress import TrainProgress
 from speechmodel_api.training_spec import EarlyStop, Precision, ReduceOnPlateau, Schedule
 from speechmodel_stagekit.errors import Stopped
 from speechmodel_stagekit.program import report
+from tensorflow.python.eager.cancellation import CancellationManager, CancellationManagerContext
 
 from speechmodel_training.augmentation import Augmenter
 from speechmodel_training.background import BackgroundWriter
 from speechmodel_training.batches import BatchMaker
-from speechmodel_training.checkpoints import Checkpoint, CheckpointStore
+from speechmodel_training.checkpoints import Checkpoint, CheckpointStore, SaveGivenUp
 from speechmodel_training.clocks import Clock, CpuUse, Pace
 from speechmodel_training.dataset import TrainingSet
 from speechmodel_training.device import missing_gpu
@@ -34,10 +36,10 @@ from speechmodel_training.gpus import GpuUse
 from speechmodel_training.greedy import WordErrors, greedy_texts
 from speechmodel_training.history import History
 from speechmodel_training.kernels import chosen_kernels, slow_precision
-from speechmodel_training.learner import Learner, sum_of_tensors
+from speechmodel_training.learner import Learner, Tensors, sum_of_tensors
 from speechmodel_training.network import Array
 from speechmodel_training.rates import share_of_rate
-from speechmodel_training.saving import SaveTimer
+from speechmodel_training.saving import CHEAP_BEST, SaveTimer
 from speechmodel_training.schedule import Segment, batches_left, in_order_of_length
 from speechmodel_training.standardisation import Standardisation
 from speechmodel_training.state import LineageFacts, TrainingState
@@ -141,6 +143,8 @@ class Trainer:
         )
         self._dev_batches = BatchMaker(training_set.dev, training_set.alphabet, dev_augmenter, workers, repeats=True)
         self._timer = SaveTimer(target.every_seconds)
+        self._best_timer = SaveTimer(target.every_seconds, cheap=CHEAP_BEST)
+        self._given_up = threading.Event()
         self._writer = BackgroundWriter()
         # never shut down: the program ends without waiting for a step that was abandoned
         self._computing = ThreadPoolExecutor(max_workers=1, thread_name_prefix="step")
@@ -180,7 +184,9 @@ class Trainer:
 
     def _begin(self, store: CheckpointStore, initial_weights: Mapping[str, Array] | None) -> None:
         """Continue from the newest checkpoint, or begin with the initial weights or random ones."""
-        if checkpoint := store.newest():
+        checkpoint = store.newest()
+        store.forget_later_bests()
+        if checkpoint:
             self._learner.load(checkpoint.tensors)
             self._state = checkpoint.state.towards(
                 self._target.key, self._target.attempt, self._target.dev_augmentation
@@ -271,9 +277,13 @@ class Trainer:
         if self._history:
             self._history.add(record)
         if dev_loss is not None and (best is None or dev_loss < best):
-            self._unsaved_best = self._checkpoint() if self._store else None
-        if self._writer.idle() and self._timer.due_at_epoch_end():
-            self._start_save()
+            self._unsaved_best = Checkpoint(self._checked_state(), self._learner.averages()) if self._store else None
+        if self._writer.idle():
+            if self._timer.due_at_epoch_end():
+                self._start_save()
+            elif self._store and self._unsaved_best and self._best_timer.due_at_epoch_end():
+                self._writer.start(partial(self._write_best, self._store, self._unsaved_best))
+                self._unsaved_best = None
         self._report()
 
     def _measure_dev(self) -> tuple[float | None, float | None]:
@@ -298,13 +308,21 @@ class Trainer:
     def _unless_stopped(self, compute: Callable[[], Result]) -> Result:
         """Return the result of a computation that changes nothing.
 
-        It runs in a thread, so a stop can save the state after the step before without waiting for it. With several
-        workers it runs here, because the others wait for it. Raises Stopped.
+        It runs in a thread, so a stop can save the state after the step before without waiting for it. A stop cancels it, since the
+        save needs the processors. With several workers it runs here, because the others wait for it. Raises Stopped.
         """
         if self._workers.count > 1:
             return compute()
-        running = self._computing.submit(compute)
+        cancellation = CancellationManager()
+
+        def compute_unless_cancelled() -> Result:
+            with CancellationManagerContext(cancellation):
+                return compute()
+
+        running = self._computing.submit(compute_unless_cancelled)
         while wait([running], NOTICE_SECONDS).not_done:
+            if self._workers.stopping:
+                cancellation.start_cancel()
             self._leave_if_stopped()
         return running.result()
 
@@ -317,8 +335,13 @@ class Trainer:
             )
 
     def _save_to_the_end(self) -> None:
-        """Save what is not on the disk, and wait until it is."""
+        """Save what is not on the disk, and wait until it is. A checkpoint of an earlier step that is being written is given up."""
+        given_up, best = self._given_up, self._unsaved_best
+        if best is not None and best.state.step == self._state.step:
+            self._unsaved_best = None  # its averages are in the checkpoint, which nothing gives up
         if (write := self._due_write()) is not None:
+            if self._store is not None:
+                self._store.give_up(given_up)
             self._writer.run(write)
         self._writer.wait()
 
@@ -332,30 +355,44 @@ class Trainer:
         if self._store is None or (self._state.epoch, self._state.step) == self._saved_at:
             return None
         best, self._unsaved_best = self._unsaved_best, None
-        checkpoints = [] if best is None else [best]
-        if best is None or best.state.step != self._state.step:
-            checkpoints.append(self._checkpoint())
         self._saved_at = (self._state.epoch, self._state.step)
-        return partial(self._write, self._store, checkpoints)
+        self._given_up = threading.Event()
+        newest = Checkpoint(self._checked_state(), self._learner.tensors())
+        return partial(self._write, self._store, best, newest, self._given_up)
 
-    def _write(self, store: CheckpointStore, checkpoints: Sequence[Checkpoint]) -> None:
-        """Write the checkpoints in their order. Runs in the thread of the writer, or in that of training at its end.
+    def _write(
+        self, store: CheckpointStore, best: Checkpoint | None, newest: Checkpoint, given_up: threading.Event
+    ) -> None:
+        """Write the best averages, then the checkpoint. Runs in the thread of the writer, or in that of training at its end.
 
         Raises LossDiverged when a weight is infinite or NaN.
         """
         began = time.monotonic()
-        for checkpoint in checkpoints:
-            self._require_finite(sum_of_tensors(checkpoint.tensors), "a weight")
-            store.save(checkpoint)
+        if best is not None:
+            self._write_best(store, best)
+        try:
+            store.save(newest, self._require_finite_tensors, given_up)
+        except SaveGivenUp:
+            log.info("gave up saving step %d, since a later one is saved", newest.state.step)
+            return
         cost = time.monotonic() - began
         self._timer.saved(cost)
-        log.info("saved step %d in %.2f s", checkpoints[-1].state.step, cost)
+        log.info("saved step %d in %.2f s", newest.state.step, cost)
 
-    def _checkpoint(self) -> Checkpoint:
-        """Return the current state and weights."""
+    def _write_best(self, store: CheckpointStore, best: Checkpoint) -> None:
+        """Write the averages of the best epoch, as `_write` does."""
+        began = time.monotonic()
+        store.save_best(best, self._require_finite_tensors)
+        self._best_timer.saved(time.monotonic() - began)
+
+    def _checked_state(self) -> TrainingState:
+        """Return the current state. Raises LossDiverged."""
         state = self._measured()
         self._require_finite(state.running.loss_sum, "the training loss")
-        return Checkpoint(state, self._learner.tensors())
+        return state
+
+    def _require_finite_tensors(self, tensors: Tensors) -> None:
+        self._require_finite(sum_of_tensors(tensors), "a weight")
 
     def _require_finite(self, value: float, name: str) -> None:
         if not math.isfinite(value):
