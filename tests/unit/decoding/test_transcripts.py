@@ -512,6 +512,8 @@ LANGUAGES = st.sampled_from(["", "ru", "bg", "mk", "sr", "haw", "he", "fa", "el"
 
 
 @example("AЕ:Е", "haw")
+@example("A:Ѐ", "haw")
+@example('İ"Ѐ', "ru")
 @given(st.text(max_size=60) | ACCENTED, LANGUAGES)
 def test_normalising_twice_changes_nothing_more(written: str, language: str) -> None:
     try:

@@ -181,14 +181,20 @@ def normalise(
             RejectionReason.WRONG_ENCODING,
             f"{quoted(given)} lost letters in another encoding ({_LOST}); write them again and save the table as UTF-8",
         )
-    text, rules = given, []
-    for rule, apply in steps:
-        changed = apply(text)
-        if changed != text:
-            rules.append(rule)
-        text = changed
+    text, found = given, set[Rule]()
+    while True:
+        before = text
+        for rule, apply in steps:
+            changed = apply(text)
+            if changed != text:
+                found.add(rule)
+            text = changed
+        if text == before:
+            break
+        # what one rule leaves may be for one before it: A:Ѐ is two words, each of one script. But 5. Mai has lost its dot
+        steps = tuple(step for step in steps if step[0] is not Rule.NUMBERS)
     _require_usable(text, given, alphabet, kept, language if numbers is Numbers.SPELL else None)
-    return Normalised(text, tuple(rules))
+    return Normalised(text, tuple(rule for rule in Rule if rule in found))
 
 
 def not_spelled_out(found: list[str], text: str, why: str | None) -> TranscriptUnusable:
