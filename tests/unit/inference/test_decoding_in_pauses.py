@@ -32,6 +32,8 @@ PIECE = SAMPLE_RATE // 20
 class Decoder:
     """Hears the last word once there is silence behind it, and remembers what it was asked."""
 
+    takes_hot_words = True
+
     def __init__(self) -> None:
         self.options: list[DecodingOptions] = []
         self.error: DecodingFailed | None = None

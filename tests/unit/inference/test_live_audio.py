@@ -28,6 +28,8 @@ OPTIONS = DecodingOptions()
 class Decoder:
     """Hears the length of what it is given, and remembers it."""
 
+    takes_hot_words = True
+
     def __init__(self, seconds: float = 0.0) -> None:
         self.seconds, self.now = seconds, 0.0
         """The time that a decoding takes, and the clock."""

@@ -40,6 +40,8 @@ MORE = bytes(SAMPLE_RATE // 5), 50
 class Decoder:
     """Decodes until it is told to go on."""
 
+    takes_hot_words = True
+
     def __init__(self) -> None:
         self.begun, self.go_on = threading.Event(), threading.Event()
 

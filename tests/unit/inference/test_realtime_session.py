@@ -26,6 +26,8 @@ HIJO = FIXTURES / "clips" / "shapes_44f683a8_2_3_000000_6_002.wav"
 class Decoder:
     """Hears the same word in all speech, and counts."""
 
+    takes_hot_words = True
+
     decodings = 0
 
     def decode(self, pcm: Pcm, *, name: str, options: DecodingOptions) -> DecodedUtterance:

@@ -19,8 +19,8 @@ class Network:
 
 
 class Search:
-    def spell(self, frames: LogProbabilities) -> Spelling:
-        return Spelling(("a", "b"), (1, 2))
+    def spell_several(self, frames: LogProbabilities, most: int) -> list[Spelling]:
+        return [Spelling(("a", "b"), (1, 2))]
 
 
 class Scorer:

@@ -23,6 +23,8 @@ SPEECH = load(OK_ESPEJO).tobytes()
 class Decoder:
     """Decodes nothing, and keeps the options that it was given."""
 
+    takes_hot_words = True
+
     def __init__(self, error: DecodingFailed | None = None) -> None:
         self.error = error
         self.options: list[DecodingOptions] = []
