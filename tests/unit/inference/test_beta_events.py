@@ -18,6 +18,6 @@ from starlette.testclient import TestClient
 def test_the_header_of_another_beta_api_asks_for_no_beta_events(sent: str, beta: bool, tmp_path: Path) -> None:
     app = create_app(Settings(folder=tmp_path))
     services: Services = app.state.services
-    services.lifecycle._version = cast(ServedVersion, SimpleNamespace())
+    services.lifecycle._version = cast(ServedVersion, SimpleNamespace(decoder=SimpleNamespace(takes_hot_words=True)))
     with TestClient(app).websocket_connect("/v1/realtime", headers={"OpenAI-Beta": sent}) as socket:
         assert socket.receive_json()["type"] == ("transcription_session.created" if beta else "session.created")

@@ -32,6 +32,8 @@ FAULT = DecodingFailed("no memory", 1)
 class Version:
     """A version whose decoder fails with an error, if there is one."""
 
+    takes_hot_words = True
+
     def __init__(self, error: Exception | None) -> None:
         self.manifest = SimpleNamespace(language="es", version="1", speech_level=-26.0)
         self.decoder, self._error = self, error

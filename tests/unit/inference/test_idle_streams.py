@@ -22,7 +22,8 @@ HOUR = 3600
 def services_of(folder: Path, **settings: float) -> tuple[TestClient, Services]:
     app = create_app(Settings.model_validate({"folder": folder, **settings}))
     services: Services = app.state.services
-    fake = SimpleNamespace(manifest=SimpleNamespace(speech_level=-26.0, language="es"))
+    manifest, decoder = SimpleNamespace(speech_level=-26.0, language="es"), SimpleNamespace(takes_hot_words=True)
+    fake = SimpleNamespace(manifest=manifest, decoder=decoder)
     services.lifecycle._version = cast(ServedVersion, fake)
     return TestClient(app), services
 

@@ -102,7 +102,9 @@ def client(tmp_path: Path) -> TestClient:
     app = create_app(Settings(folder=tmp_path))
     services: Services = app.state.services
     manifest = SimpleNamespace(language="es", version="1", speech_level=-26.0)
-    services.lifecycle._version = cast(ServedVersion, SimpleNamespace(manifest=manifest))
+    services.lifecycle._version = cast(
+        ServedVersion, SimpleNamespace(manifest=manifest, decoder=SimpleNamespace(takes_hot_words=True))
+    )
     return TestClient(app)
 
 
