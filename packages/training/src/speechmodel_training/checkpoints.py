@@ -404,13 +404,21 @@ def _truncate_files(folder: Path) -> None:
 
 @contextmanager
 def flushed_early(folder: Path) -> Iterator[None]:
-    """Let the kernel write the files of a folder to the disk while they grow. They are not durable before sync_folder."""
-    ended = threading.Event()
+    """Let the kernel write the files of a folder to the disk while they grow. They are not durable before sync_folder.
+
+    Raises OSError for an error of the disk.
+    """
+    ended, failed = threading.Event(), list[OSError]()
 
     def flush() -> None:
         while not ended.wait(_FLUSH_SECONDS):
-            with suppress(OSError):  # TensorFlow renames its files; errors of the disk are raised by sync_folder
+            try:
                 sync_folder(folder)
+            except FileNotFoundError:
+                continue  # TensorFlow renames its files
+            except OSError as error:  # the kernel reports it once, so the sync_folder at the end would succeed
+                failed.append(error)
+                return
 
     thread = threading.Thread(target=flush, name="flush", daemon=True)
     thread.start()
@@ -418,6 +426,9 @@ def flushed_early(folder: Path) -> Iterator[None]:
         yield
     finally:
         ended.set()
+        thread.join()
+    if failed:
+        raise failed[0]
 
 
 def write_tensors(prefix: Path, tensors: Tensors) -> None:
