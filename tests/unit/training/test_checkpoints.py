@@ -205,6 +205,16 @@ def test_a_best_epoch_after_the_newest_checkpoint_is_forgotten_when_training_con
     assert best_step(store) == 10
 
 
+def test_a_best_epoch_that_is_measured_after_its_last_step_was_saved_is_forgotten_when_training_continues(
+    store: CheckpointStore, save_best: Save, facts: LineageFacts, tensors: Tensors, ownership: Ownership
+) -> None:
+    trained = TrainingState(facts=facts, attempt=1, target="1", step=10, running=RunningEpoch(clips=5, loss_sum=2.5))
+    store.save(Checkpoint(trained, tensors | {"global_step": np.array(10, np.int64)}))
+    save_best(10, 2.0)
+    store.forget_later_bests()
+    assert folders(store, ownership) == ["step-000000010-epoch-000000-attempt-0001"]
+
+
 def test_mid_epoch_weights_are_never_the_best(store: CheckpointStore, save: Save) -> None:
     save(10, dev_loss=3.0)
     save(15)

@@ -67,7 +67,7 @@ class Checkpoint:
 
     state: TrainingState
     tensors: Tensors
-    """Named and shaped as in learner.tensor_shapes."""
+    """All tensors, named and shaped as in learner.tensor_shapes, or only the averages by the names of the weights."""
 
 
 class SaveGivenUp(Exception):
@@ -300,8 +300,9 @@ class CheckpointStore:
 
     def _later_bests(self) -> list[Path]:
         """Return the best epochs after the newest checkpoint, the latest first."""
-        newest = max((step_of(folder) for folder in self._newest_first() if folder not in self._damaged), default=0)
-        return [folder for folder in self._bests() if step_of(folder) > newest]
+        good = (folder for folder in self._newest_first() if folder not in self._damaged)
+        newest = max(map(_position, good), default=(0, 0))
+        return [folder for folder in self._bests() if _position(folder) > newest]
 
     @contextmanager
     def _partial(self, target: Path) -> Iterator[Path]:
@@ -322,9 +323,10 @@ def _latest_first(folder: Path, name: re.Pattern[str]) -> list[Path]:
     return [path for _, path in sorted(names, key=lambda item: tuple(map(int, item[0].groups())), reverse=True)]
 
 
-def step_of(folder: Path) -> int:
-    """Return the step of a checkpoint by its name."""
-    return int(folder.name.split("-")[1])
+def _position(folder: Path) -> tuple[int, int]:
+    """Return the step and the epoch of a checkpoint by its name. The last step of an epoch may be saved before it was measured."""
+    _, step, _, epoch, *_ = folder.name.split("-")
+    return int(step), int(epoch)
 
 
 def by_dev_loss(states: Mapping[Path, TrainingState]) -> list[Path]:
