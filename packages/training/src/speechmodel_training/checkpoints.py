@@ -53,8 +53,8 @@ _UPSTREAM = re.compile(r"([^.].*-(\d+))\.index")
 _PREFIX = "model"
 _MOMENTS = "/Adam", "/Adam_1"
 _FLUSH_SECONDS = 0.05
-_BYTES = 255
-"""Labels of upstream's bytes_output_mode."""
+BYTES = 255
+"""Labels of upstream's bytes_output_mode. The alphabet.txt that Coqui writes for them is not UTF-8."""
 _UPSTREAM_POINTERS = "checkpoint", "best_dev_checkpoint"
 """Files in which upstream looks for a checkpoint, with --load_train last and best. They name it relative to the
 folder, so that the folder can be moved."""
@@ -390,10 +390,10 @@ def _read_upstream(prefix: Path, geometry: Geometry) -> Tensors:
 
 def bytes_difference(outputs: int, labels: int) -> str | None:
     """Return a sentence for a checkpoint with upstream's bytes_output_mode that is to be used with another alphabet."""
-    if outputs != _BYTES + 1 or labels == _BYTES:
+    if outputs != BYTES + 1 or labels == BYTES:
         return None
     return (
-        f"it has {_BYTES} labels, the bytes of UTF-8 (bytes_output_mode), but the dataset has {labels} labels; "
+        f"it has {BYTES} labels, the bytes of UTF-8 (bytes_output_mode), but the dataset has {labels} labels; "
         "to use its other layers, set training.initFrom with dropLayers: 1 or more"
     )
 
