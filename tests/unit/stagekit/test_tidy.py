@@ -134,6 +134,53 @@ def test_losses_of_dev_clips_that_were_augmented_otherwise_do_not_keep_a_checkpo
     assert sorted(path.name for path in lineage.iterdir() if path.is_dir()) == names[2:]
 
 
+def left_of(workspace: Workspace, lineage: Path) -> list[str]:
+    unused(lineage, 30)
+    tidy(workspace, Kept(folders=(), seconds=WEEK))
+    return sorted(path.name for path in lineage.iterdir() if path.is_dir())
+
+
+def test_a_best_epoch_after_the_newest_checkpoint_takes_the_place_of_none_before_it(workspace: Workspace) -> None:
+    lineage, losses = workspace.checkpoints("old"), (3.0, 4.0, 2.0)
+    names = [f"{kind}-00000000{at}-epoch-00000{at}-attempt-0001" for at, kind in enumerate(("best", "step", "best"), 1)]
+    for step, name in enumerate(names, 1):
+        checkpoint(lineage / name, *losses[:step])
+    assert left_of(workspace, lineage) == names[:2], "training continues from the second and exports the first"
+
+
+def test_a_best_epoch_that_is_measured_after_the_newest_checkpoint_of_its_step_does_not_count(
+    workspace: Workspace,
+) -> None:
+    lineage, losses = workspace.checkpoints("old"), (3.0, 2.0)
+    names = [
+        "best-000000001-epoch-000001-attempt-0001",
+        "best-000000002-epoch-000002-attempt-0001",
+        "step-000000002-epoch-000001-attempt-0001",
+    ]
+    checkpoint(lineage / names[0], *losses[:1])
+    checkpoint(lineage / names[1], *losses)
+    checkpoint(lineage / names[2], *losses, running=1)
+    assert left_of(workspace, lineage) == [names[0], names[2]]
+
+
+def test_the_best_epoch_since_the_dev_clips_changed_stays_although_one_before_is_a_whole_checkpoint(
+    workspace: Workspace,
+) -> None:
+    lineage, losses = workspace.checkpoints("old"), (1.0, 2.0)
+    checkpoint(lineage / "step-000000001-epoch-000001-attempt-0001", *losses[:1])
+    checkpoint(lineage / "best-000000002-epoch-000002-attempt-0001", *losses, rated_from=1)
+    newest = checkpoint(lineage / "step-000000003-epoch-000002-attempt-0001", *losses, running=1, rated_from=1)
+    assert left_of(workspace, lineage) == ["best-000000002-epoch-000002-attempt-0001", newest.name]
+
+
+def test_of_equal_dev_losses_the_earliest_stays(workspace: Workspace) -> None:
+    lineage, losses = workspace.checkpoints("old"), (1.0, 1.0, 2.0)
+    names = [f"{kind}-00000000{at}-epoch-00000{at}-attempt-0001" for at, kind in enumerate(("step", "best", "step"), 1)]
+    for step, name in enumerate(names, 1):
+        checkpoint(lineage / name, *losses[:step])
+    assert left_of(workspace, lineage) == [names[0], names[2]]
+
+
 def test_what_another_worker_removes_meanwhile_is_no_error(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

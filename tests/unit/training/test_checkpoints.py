@@ -1,7 +1,9 @@
+import errno
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,6 +12,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from speechmodel_stagekit.alphabet import read_alphabet, write_alphabet
+from speechmodel_stagekit.durable import sync_folder
+from speechmodel_training import checkpoints
 from speechmodel_training.checkpoints import Checkpoint, CheckpointStore, write_tensors
 from speechmodel_training.epochs import EpochRecord
 from speechmodel_training.errors import CheckpointMismatch, CheckpointsDamaged, Superseded
@@ -201,6 +205,16 @@ def test_a_best_epoch_after_the_newest_checkpoint_is_forgotten_when_training_con
     assert best_step(store) == 10
 
 
+def test_a_best_epoch_that_is_measured_after_its_last_step_was_saved_is_forgotten_when_training_continues(
+    store: CheckpointStore, save_best: Save, facts: LineageFacts, tensors: Tensors, ownership: Ownership
+) -> None:
+    trained = TrainingState(facts=facts, attempt=1, target="1", step=10, running=RunningEpoch(clips=5, loss_sum=2.5))
+    store.save(Checkpoint(trained, tensors | {"global_step": np.array(10, np.int64)}))
+    save_best(10, 2.0)
+    store.forget_later_bests()
+    assert folders(store, ownership) == ["step-000000010-epoch-000000-attempt-0001"]
+
+
 def test_mid_epoch_weights_are_never_the_best(store: CheckpointStore, save: Save) -> None:
     save(10, dev_loss=3.0)
     save(15)
@@ -313,6 +327,33 @@ def test_what_a_killed_process_left_half_written_is_ignored_and_removed(
     assert newest_step(store) == 1
     save(2)
     assert all(name.startswith("step-") for name in folders(store, ownership))
+
+
+def test_an_error_of_the_disk_while_a_checkpoint_is_flushed_early_fails_the_save_and_spares_the_others(
+    store: CheckpointStore, save: Save, ownership: Ownership, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(1)
+    save(2)
+    reported = threading.Event()
+
+    def sync_reporting_once(folder: Path) -> None:
+        if threading.current_thread().name == "flush" and not reported.is_set():
+            reported.set()
+            raise OSError(errno.EIO, "Input/output error")
+        sync_folder(folder)
+
+    def write_until_reported(prefix: Path, tensors: Tensors) -> None:
+        write_tensors(prefix, tensors)
+        assert reported.wait(60)
+
+    monkeypatch.setattr(checkpoints, "sync_folder", sync_reporting_once)
+    monkeypatch.setattr(checkpoints, "write_tensors", write_until_reported)
+    with pytest.raises(OSError, match="Input/output error"):
+        save(3)
+    assert folders(store, ownership) == [
+        "step-000000001-epoch-000000-attempt-0001",
+        "step-000000002-epoch-000000-attempt-0001",
+    ]
 
 
 SAVE_FOREVER = """

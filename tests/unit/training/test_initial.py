@@ -13,6 +13,7 @@ from speechmodel_training.errors import InitialCheckpointUnusable
 from speechmodel_training.initial import read_initial_checkpoint
 from speechmodel_training.learner import Learner, Tensors, average_of, upstream_shapes
 from speechmodel_training.network import CELL, Array, Geometry, fresh_weights
+from speechmodel_training.state import LineageFacts, TrainingState
 
 from .conftest import ALPHABET, Workspace
 
@@ -155,8 +156,12 @@ def test_layer_norm_of_one_network_only_is_named(upstream: Path, fresh: dict[str
         ("model.tar.gz", "it is not a TensorFlow checkpoint; if it is an archive, unpack it"),
         ("unpacked", "the folder has no checkpoint .* but deepspeech-0.9.3-checkpoint has one; give that"),
         ("languages", "the folder has no checkpoint .* but deep/fr, en, es, ours have some; give one of these"),
-        ("loaded", "the folder has no checkpoint .* but en.tar.gz, an archive to unpack"),
-        ("model", "the folder has no checkpoint .* but output_graph.pbmm, a finished graph"),
+        ("named", "the folder has no checkpoint .* but best-model has one; give that"),
+        ("loaded", "the folder has no checkpoint .* but it has en.tar.gz, an archive: unpack it"),
+        (
+            "model",
+            "the folder has no checkpoint .* but it has output_graph.pbmm, a finished graph, which cannot be trained",
+        ),
     ],
 )
 def test_a_path_without_a_checkpoint_is_named(tmp_path: Path, name: str, message: str) -> None:
@@ -172,12 +177,15 @@ def test_a_path_without_a_checkpoint_is_named(tmp_path: Path, name: str, message
         "languages/it/._train-8.index",
         "languages/deep/fr/deepspeech.index",
         "languages/ours/step-0000000010/model.index",
+        "named/best-model/best_dev-7.index",
         "loaded/en.tar.gz",
         "model/output_graph.pbmm",
     ):
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / file).touch()
-    with pytest.raises(InitialCheckpointUnusable, match=f"{name} cannot be used: {message}.*correct the path"):
+    with pytest.raises(
+        InitialCheckpointUnusable, match=f"{name} cannot be used: {message}.*correct the path or the prefix$"
+    ):
         read_initial_checkpoint(tmp_path / name)
 
 
@@ -216,7 +224,9 @@ def test_the_names_of_another_tool_are_listed(tmp_path: Path) -> None:
 
 def test_a_tensor_of_another_rank_is_named(tmp_path: Path) -> None:
     write_tensors(tmp_path / "train-1", tensors_of(GEOMETRY) | {"layer_1/bias": np.float32(1)})
-    with pytest.raises(InitialCheckpointUnusable, match=r"layer_1/bias has the shape \[\] instead of"):
+    with pytest.raises(
+        InitialCheckpointUnusable, match="layer_1/bias has 0 dimensions instead of 1; give a checkpoint of"
+    ):
         read_initial_checkpoint(tmp_path)
 
 
@@ -231,6 +241,28 @@ def test_a_wrong_alphabet_is_named_unless_the_output_layer_is_dropped(upstream: 
     (upstream / "alphabet.txt").write_text("a\na\n")
     with pytest.raises(InitialCheckpointUnusable, match=r"alphabet\.txt: has no labels or a label twice"):
         read_initial_checkpoint(upstream).weights_for(fresh, ALPHABET, 0)
+
+
+@pytest.mark.parametrize(
+    "labels, problem",
+    [(None, r"state\.json is damaged: .*"), (ALPHABET[1:], "layer_6 has 17 outputs, but its alphabet has 15 labels")],
+    ids=["damaged", "of other labels"],
+)
+def test_a_wrong_state_of_our_checkpoint_is_not_to_be_corrected(
+    tmp_path: Path, fresh: dict[str, Array], facts: LineageFacts, labels: tuple[str, ...] | None, problem: str
+) -> None:
+    write_tensors(tmp_path / "model", tensors_of(GEOMETRY))
+    write_alphabet(tmp_path / "alphabet.txt", ALPHABET)
+    if labels is None:
+        state = "{"
+    else:
+        facts = facts.model_copy(update={"alphabet": labels})
+        state = TrainingState(facts=facts, attempt=1, target="1").model_dump_json(by_alias=True)
+    (tmp_path / "state.json").write_text(state, encoding="utf-8")
+    advice = "choose another checkpoint, or leave out the output layer with dropLayers: 1"
+    with pytest.raises(InitialCheckpointUnusable, match=rf"(?s){problem}; {advice}"):
+        read_initial_checkpoint(tmp_path).weights_for(fresh, ALPHABET, 0)
+    assert read_initial_checkpoint(tmp_path).weights_for(fresh, ALPHABET, 1).keys() == fresh.keys()
 
 
 def test_a_damaged_checkpoint_is_named(upstream: Path) -> None:

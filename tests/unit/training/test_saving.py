@@ -1,5 +1,5 @@
 import pytest
-from speechmodel_training.saving import SaveTimer
+from speechmodel_training.saving import CHEAP_BEST, SaveTimer
 
 
 class Clock:
@@ -39,3 +39,12 @@ def test_an_epoch_end_is_saved_when_that_costs_less_than_a_fiftieth(
     timer.saved(cost)
     clock.now += since
     assert timer.due_at_epoch_end() is due
+
+
+def test_the_best_averages_are_saved_at_once_when_that_takes_less_than_half_of_the_time_since(clock: Clock) -> None:
+    timer = SaveTimer(600, clock, cheap=CHEAP_BEST)
+    timer.saved(4)
+    clock.now += 7
+    assert not timer.due_at_epoch_end()
+    clock.now += 2
+    assert timer.due_at_epoch_end()

@@ -1,7 +1,9 @@
 """Training, stopping, going on and exporting, as a user sees them."""
 
+import errno
 import logging
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -17,7 +19,7 @@ from speechmodel_stagekit.alphabet import write_alphabet
 from speechmodel_stagekit.artefacts import recorded_output
 from speechmodel_stagekit.errors import Stopped
 from speechmodel_training.batches import BatchMaker
-from speechmodel_training.checkpoints import read_state, read_tensors, write_tensors
+from speechmodel_training.checkpoints import Checkpoint, CheckpointStore, read_state, read_tensors, write_tensors
 from speechmodel_training.errors import LossDiverged, NothingToExport, UnknownCharacters
 from speechmodel_training.export import export
 from speechmodel_training.learner import Batch, tensor_shapes
@@ -79,6 +81,29 @@ def test_a_stopped_run_goes_on_as_if_nothing_had_happened(
     first = TrainProgress.model_validate_json(capsys.readouterr().out.splitlines()[0])
     assert (first.epoch, first.step, first.fraction) == (1, 6, 0.5)
     assert stopped.graph().read_bytes() == undisturbed.graph().read_bytes()
+
+
+def test_a_stop_saves_its_state_although_the_checkpoint_that_it_gives_up_finds_the_volume_full(
+    workspace: Workspace, stop_at: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save = CheckpointStore.save
+
+    def fail_when_given_up(
+        self: CheckpointStore,
+        checkpoint: Checkpoint,
+        require_good: Callable[[Any], None],
+        given_up: threading.Event,
+    ) -> None:
+        if checkpoint.state.step < 6:
+            assert given_up.wait(60)
+            raise OSError(errno.ENOSPC, "No space left on device")
+        save(self, checkpoint, require_good, given_up)
+
+    monkeypatch.setattr(CheckpointStore, "save", fail_when_given_up)
+    stop_at(6)
+    with pytest.raises(Stopped, match="1 epochs finished, step 6"):
+        workspace.train()
+    assert [read_state(folder).step for folder in workspace.lineage.glob("step-*")] == [6]
 
 
 def test_a_stopped_run_that_stops_early_on_a_plateau_goes_on_as_if_nothing_had_happened(

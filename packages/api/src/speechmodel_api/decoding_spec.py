@@ -150,7 +150,7 @@ class DecodingSpec(ApiModel, json_schema_extra=cel(_PHRASES_RULE, _PHRASES_MESSA
     ] = {}
     """Values of the lists that phrases and intents refer to, by the name of the list. A value may be a
     template without lists. Answers report which value was said. With `dataset.numbers: Spell`, a value such as `21`
-    is rejected if its word depends on the next one and a phrase has words behind the list: write the words that are said."""
+    is rejected if its spelling depends on the next word and a phrase continues after the list. Write such a value in words."""
     foreign_speech: ForeignSpeech = ForeignSpeech.TRANSCRIBE
     """Defines what free text makes of speech that is unlike the dataset: another language, other words,
     noise. Transcribe writes down what it resembles. Reject gives an empty text. The threshold loses 1 %

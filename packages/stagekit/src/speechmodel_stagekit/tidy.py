@@ -1,6 +1,7 @@
 """Keep a workspace in order: remove folders that nothing refers to any more."""
 
 import logging
+import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -20,6 +21,8 @@ FULL = 0.85
 """Share of a volume above which folders are removed at once."""
 _GOING = ".removed"
 """Ending of the name of a folder that is being removed."""
+_CHECKPOINT = re.compile(r"(?:best|step)-(\d+)-epoch-(\d+)-attempt-(\d+)")
+"""Name of a checkpoint: the averages of a best epoch, or the state of training at a step."""
 
 
 class _Epoch(Document):
@@ -96,8 +99,8 @@ def _unused(workspace: Workspace, kept: Kept) -> Iterator[_Unused]:
     for lineage in _folders(workspace.root / "checkpoints"):
         seconds = _seconds_unused(lineage, referred=lineage in referred)
         if lineage not in referred:
-            checkpoints = sorted(path for path in _folders(lineage) if path.name.startswith(("best-", "step-")))
-            stay = {*checkpoints[-1:], *_best(checkpoints)}
+            checkpoints = sorted(filter(_position, _folders(lineage)), key=_position)
+            stay = _newest_and_best(checkpoints)
             yield from (_Unused(path, seconds, _modified(path)) for path in checkpoints if path not in stay)
 
 
@@ -129,13 +132,31 @@ def _mark(folder: Path) -> Path:
     return folder.with_name(f".{folder.name}.unused")
 
 
+def _position(checkpoint: Path) -> tuple[int, ...]:
+    """Return the step, epoch and attempt of a checkpoint by its name; nothing for another folder."""
+    match = _CHECKPOINT.fullmatch(checkpoint.name)
+    return tuple(map(int, match.groups())) if match else ()
+
+
+def _newest_and_best(checkpoints: list[Path]) -> set[Path]:
+    """Return the checkpoint that training continues from and the one that is exported, of checkpoints in the order of training.
+
+    Best epochs after the newest checkpoint do not count, because training continues before them.
+    """
+    newest = [path for path in checkpoints if path.name.startswith("step-")][-1:]
+    counted = [path for path in checkpoints if not newest or _position(path)[:2] <= _position(newest[0])[:2]]
+    return {*newest, *_best(counted)}
+
+
 def _best(checkpoints: list[Path]) -> list[Path]:
     """Return the checkpoint that is exported, if any has a dev loss: that with the lowest since the newest one's `rated_from`."""
     rated = [
         (state.dev_loss, path, state) for path in checkpoints if (state := _state(path)) and state.dev_loss is not None
     ]
-    comparable = [(loss, path) for loss, path, state in rated if state.history[-1].epoch > rated[-1][2].rated_from]
-    return [path for _, path in sorted(comparable)[:1]]
+    comparable = [
+        (loss, state.step, path) for loss, path, state in rated if state.history[-1].epoch > rated[-1][2].rated_from
+    ]
+    return [path for *_, path in sorted(comparable)[:1]]
 
 
 def _state(checkpoint: Path) -> _State | None:

@@ -53,8 +53,8 @@ _UPSTREAM = re.compile(r"([^.].*-(\d+))\.index")
 _PREFIX = "model"
 _MOMENTS = "/Adam", "/Adam_1"
 _FLUSH_SECONDS = 0.05
-_BYTES = 255
-"""Labels of upstream's bytes_output_mode."""
+BYTES = 255
+"""Labels of upstream's bytes_output_mode. The alphabet.txt that Coqui writes for them is not UTF-8."""
 _UPSTREAM_POINTERS = "checkpoint", "best_dev_checkpoint"
 """Files in which upstream looks for a checkpoint, with --load_train last and best. They name it relative to the
 folder, so that the folder can be moved."""
@@ -67,7 +67,7 @@ class Checkpoint:
 
     state: TrainingState
     tensors: Tensors
-    """Named and shaped as in learner.tensor_shapes."""
+    """All tensors, named and shaped as in learner.tensor_shapes, or only the averages by the names of the weights."""
 
 
 class SaveGivenUp(Exception):
@@ -300,8 +300,9 @@ class CheckpointStore:
 
     def _later_bests(self) -> list[Path]:
         """Return the best epochs after the newest checkpoint, the latest first."""
-        newest = max((step_of(folder) for folder in self._newest_first() if folder not in self._damaged), default=0)
-        return [folder for folder in self._bests() if step_of(folder) > newest]
+        good = (folder for folder in self._newest_first() if folder not in self._damaged)
+        newest = max(map(_position, good), default=(0, 0))
+        return [folder for folder in self._bests() if _position(folder) > newest]
 
     @contextmanager
     def _partial(self, target: Path) -> Iterator[Path]:
@@ -322,9 +323,10 @@ def _latest_first(folder: Path, name: re.Pattern[str]) -> list[Path]:
     return [path for _, path in sorted(names, key=lambda item: tuple(map(int, item[0].groups())), reverse=True)]
 
 
-def step_of(folder: Path) -> int:
-    """Return the step of a checkpoint by its name."""
-    return int(folder.name.split("-")[1])
+def _position(folder: Path) -> tuple[int, int]:
+    """Return the step and the epoch of a checkpoint by its name. The last step of an epoch may be saved before it was measured."""
+    _, step, _, epoch, *_ = folder.name.split("-")
+    return int(step), int(epoch)
 
 
 def by_dev_loss(states: Mapping[Path, TrainingState]) -> list[Path]:
@@ -388,10 +390,10 @@ def _read_upstream(prefix: Path, geometry: Geometry) -> Tensors:
 
 def bytes_difference(outputs: int, labels: int) -> str | None:
     """Return a sentence for a checkpoint with upstream's bytes_output_mode that is to be used with another alphabet."""
-    if outputs != _BYTES + 1 or labels == _BYTES:
+    if outputs != BYTES + 1 or labels == BYTES:
         return None
     return (
-        f"it has {_BYTES} labels, the bytes of UTF-8 (bytes_output_mode), but the dataset has {labels} labels; "
+        f"it has {BYTES} labels, the bytes of UTF-8 (bytes_output_mode), but the dataset has {labels} labels; "
         "to use its other layers, set training.initFrom with dropLayers: 1 or more"
     )
 
@@ -404,13 +406,21 @@ def _truncate_files(folder: Path) -> None:
 
 @contextmanager
 def flushed_early(folder: Path) -> Iterator[None]:
-    """Let the kernel write the files of a folder to the disk while they grow. They are not durable before sync_folder."""
-    ended = threading.Event()
+    """Let the kernel write the files of a folder to the disk while they grow. They are not durable before sync_folder.
+
+    Raises OSError for an error of the disk.
+    """
+    ended, failed = threading.Event(), list[OSError]()
 
     def flush() -> None:
         while not ended.wait(_FLUSH_SECONDS):
-            with suppress(OSError):  # TensorFlow renames its files; errors of the disk are raised by sync_folder
+            try:
                 sync_folder(folder)
+            except FileNotFoundError:
+                continue  # TensorFlow renames its files
+            except OSError as error:  # the kernel reports it once, so the sync_folder at the end would succeed
+                failed.append(error)
+                return
 
     thread = threading.Thread(target=flush, name="flush", daemon=True)
     thread.start()
@@ -418,6 +428,9 @@ def flushed_early(folder: Path) -> Iterator[None]:
         yield
     finally:
         ended.set()
+        thread.join()
+    if failed:
+        raise failed[0]
 
 
 def write_tensors(prefix: Path, tensors: Tensors) -> None:

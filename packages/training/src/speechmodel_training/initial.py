@@ -15,7 +15,7 @@ import tensorflow as tf
 from speechmodel_api.workspace import ALPHABET
 from speechmodel_stagekit.alphabet import read_alphabet
 
-from speechmodel_training.checkpoints import UnreadableCheckpoint, by_dev_loss, bytes_difference, read_state
+from speechmodel_training.checkpoints import BYTES, UnreadableCheckpoint, by_dev_loss, bytes_difference, read_state
 from speechmodel_training.coqui.state import BEST
 from speechmodel_training.errors import InitialCheckpointUnusable, some_of
 from speechmodel_training.learner import average_of
@@ -27,22 +27,31 @@ LAYERS = ("layer_2", "layer_3", CELL, "layer_5", "layer_6")
 """Layers that can be dropped. dropLayers counts from the last one, as drop_source_layers in DeepSpeech."""
 OUTPUT = "layer_6"
 _UPSTREAM = re.compile(r"([^.].*)-(\d+)\.index")
-_BYTES = 255
-"""Labels of bytes_output_mode. The alphabet.txt that Coqui writes for them is not UTF-8."""
+_GRAPH = "a finished graph, which cannot be trained"
+_ARCHIVE = "an archive: unpack it"
 _KINDS = {
-    ".pb": "a finished graph",
-    ".pbmm": "a finished graph",
-    ".tflite": "a finished graph",
-    ".gz": "an archive",
-    ".tgz": "an archive",
-    ".xz": "an archive",
-    ".zip": "an archive",
-    ".tar": "an archive",
+    ".pb": _GRAPH,
+    ".pbmm": _GRAPH,
+    ".tflite": _GRAPH,
+    ".gz": _ARCHIVE,
+    ".tgz": _ARCHIVE,
+    ".xz": _ARCHIVE,
+    ".zip": _ARCHIVE,
+    ".tar": _ARCHIVE,
 }
 """Other files that people have of a model, by the end of the name."""
-_STEP = re.compile(r"(?:step|best)-")
+_OTHER_PROGRAM = "give a checkpoint of DeepSpeech 0.9, Coqui STT or a SpeechModel"
+_OTHER_PATH = "correct the path or the prefix"
 _PART = re.compile(r"(.+)\.(?:index|meta|data-\d+-of-\d+)")
 """A file of a checkpoint, and the prefix."""
+
+
+@dataclass(frozen=True)
+class AlphabetProblem:
+    """Why the alphabet beside a checkpoint does not say what the outputs are, and what to do."""
+
+    problem: str
+    advice: str
 
 
 @dataclass(frozen=True)
@@ -55,8 +64,8 @@ class InitialCheckpoint:
     """By their names in a checkpoint. The averages, if the checkpoint has them."""
     alphabet: tuple[str, ...] | None
     """Labels in order. None if nothing beside the checkpoint names them."""
-    alphabet_problem: str = ""
-    """Why the alphabet beside the checkpoint does not say what the outputs are. Empty if it does, or if there is none."""
+    alphabet_problem: AlphabetProblem | None = None
+    """None if the alphabet says what the outputs are, or if there is none."""
 
     @property
     def hidden_units(self) -> int:
@@ -84,9 +93,9 @@ class InitialCheckpoint:
         if f"{OUTPUT}/bias" in kept and self.alphabet is None:
             if difference := bytes_difference(len(self.weights[f"{OUTPUT}/bias"]), len(alphabet)):
                 differences.append(difference)
-            elif self.alphabet_problem:
-                advice = f"correct {ALPHABET} in its folder, or leave out the output layer with dropLayers: 1"
-                raise InitialCheckpointUnusable(self.place, [self.alphabet_problem], advice)
+            elif found := self.alphabet_problem:
+                advice = f"{found.advice}, or leave out the output layer with dropLayers: 1"
+                raise InitialCheckpointUnusable(self.place, [found.problem], advice)
         for name in kept:
             if name not in self.weights:
                 differences.append(f"{name} is missing")
@@ -145,14 +154,14 @@ def read_initial_checkpoint(path: Path) -> InitialCheckpoint:
         raise InitialCheckpointUnusable(
             place,
             [f"it lacks {some_of(missing)}; it has {some_of(sorted(found)) or 'nothing'}"],
-            "give a checkpoint of DeepSpeech 0.9, Coqui STT or a SpeechModel",
+            _OTHER_PROGRAM,
         )
     if wrong := [
-        _difference(name, weights[name], np.zeros(shape))
+        f"{name} has {weights[name].ndim} dimensions instead of {len(shape)}"
         for name, shape in shapes.items()
         if weights[name].ndim != len(shape)
     ]:
-        raise InitialCheckpointUnusable(place, wrong)
+        raise InitialCheckpointUnusable(place, wrong, _OTHER_PROGRAM)
     alphabet, problem = _alphabet(place.parent, len(weights[f"{OUTPUT}/bias"]))
     return InitialCheckpoint(place, weights, alphabet, problem)
 
@@ -161,7 +170,7 @@ def _prefix(path: Path) -> Path:
     if path.with_name(f"{path.name}.index").is_file():
         return path
     if not path.is_dir():
-        raise InitialCheckpointUnusable(path, [_no_folder(path)])
+        raise InitialCheckpointUnusable(path, [_no_folder(path)], _OTHER_PATH)
     if (path / "model.index").is_file():
         return path / "model"
     if ours := sorted((*path.glob("best-*/model.index"), *path.glob("step-*/model.index"))):
@@ -180,23 +189,29 @@ def _prefix(path: Path) -> Path:
         raise InitialCheckpointUnusable(
             path, [f"the folder has several checkpoints: {prefixes}"], "give the prefix of one"
         )
-    raise InitialCheckpointUnusable(path, [f"the folder has no checkpoint (files that end in .index){_beside(path)}"])
+    problem = f"the folder has no checkpoint (files that end in .index){_beside(path)}"
+    raise InitialCheckpointUnusable(path, [problem], _OTHER_PATH)
 
 
 def _beside(path: Path) -> str:
     """Return what a folder has instead of a checkpoint, for a message."""
     below = {
-        file.parent for pattern in ("*/*.index", "*/*/*.index") for file in path.glob(pattern) if file.name[0] != "."
+        _place(file) for pattern in ("*/*.index", "*/*/*.index") for file in path.glob(pattern) if file.name[0] != "."
     }
-    # the folders of one lineage or of one training by Coqui are one place
-    below = {folder.parent if _STEP.match(folder.name) or folder.name == BEST else folder for folder in below}
     if folders := sorted(str(folder.relative_to(path)) for folder in below if not folder.name.startswith(".")):
         one = len(folders) == 1
         return f", but {some_of(folders)} {'has one' if one else 'have some'}; give {'that' if one else 'one of these'}"
     for file in sorted(path.iterdir()):
         if kind := _KINDS.get(file.suffix.lower()):
-            return f", but {file.name}, {kind}{'' if kind.endswith('graph') else ' to unpack'}"
+            return f", but it has {file.name}, {kind}"
     return ""
+
+
+def _place(index: Path) -> Path:
+    """Return the folder to give for a checkpoint: that of a lineage or of a training by Coqui, or else its own."""
+    folder = index.parent
+    in_place = index.name == "model.index" and (folder.name == BEST or folder.name.startswith(("best-", "step-")))
+    return folder.parent if in_place else folder
 
 
 def _no_folder(path: Path) -> str:
@@ -219,12 +234,14 @@ def _best_of(folders: Sequence[Path]) -> Path:
     return next(iter(by_dev_loss(states)), folders[-1])
 
 
-def _alphabet(folder: Path, outputs: int) -> tuple[tuple[str, ...] | None, str]:
+def _alphabet(folder: Path, outputs: int) -> tuple[tuple[str, ...] | None, AlphabetProblem | None]:
     """Return the alphabet in a folder, and why it cannot be that of so many outputs."""
+    advice = "choose another checkpoint"
     try:
         if (folder / "state.json").is_file():
             alphabet = read_state(folder).facts.alphabet
         elif (folder / ALPHABET).is_file():
+            advice = f"correct {ALPHABET} in its folder"
             alphabet = read_alphabet(folder / ALPHABET)
         else:
             log.warning(
@@ -232,12 +249,15 @@ def _alphabet(folder: Path, outputs: int) -> tuple[tuple[str, ...] | None, str]:
                 folder,
                 ALPHABET,
             )
-            return None, ""
-    except (UnreadableCheckpoint, ValueError) as error:
-        return None, "" if outputs == _BYTES + 1 else str(error)
+            return None, None
+    except UnreadableCheckpoint as error:
+        return None, AlphabetProblem(str(error), advice)
+    except ValueError as error:  # of alphabet.txt
+        return None, None if outputs == BYTES + 1 else AlphabetProblem(str(error), advice)
     if len(alphabet) + 1 != outputs:
-        return None, f"{OUTPUT} has {outputs} outputs, but its alphabet has {len(alphabet)} labels"
-    return alphabet, ""
+        problem = f"{OUTPUT} has {outputs} outputs, but its alphabet has {len(alphabet)} labels"
+        return None, AlphabetProblem(problem, advice)
+    return alphabet, None
 
 
 def _difference(name: str, theirs: npt.NDArray[np.generic], ours: npt.NDArray[np.generic]) -> str:

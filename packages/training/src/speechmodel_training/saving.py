@@ -18,7 +18,7 @@ from collections.abc import Callable
 CHEAP = 0.02
 """Largest share of the time since the last save that a cheap save takes."""
 CHEAP_BEST = 0.5
-"""The same of a save of the best averages."""
+"""The same share for a save of the best averages."""
 
 
 class SaveTimer:

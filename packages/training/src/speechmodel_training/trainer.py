@@ -346,12 +346,12 @@ class Trainer:
         self._writer.wait()
 
     def _start_save(self) -> None:
-        """Save the best weights and the current ones beside training, unless they were saved before."""
+        """Save the best averages and the current state beside training, unless they were saved before."""
         if (write := self._due_write()) is not None:
             self._writer.start(write)
 
     def _due_write(self) -> Callable[[], None] | None:
-        """Return the write of the best weights and the current ones, or None if they were saved before."""
+        """Return the write of the best averages and the current state, or None if they were saved before."""
         if self._store is None or (self._state.epoch, self._state.step) == self._saved_at:
             return None
         best, self._unsaved_best = self._unsaved_best, None
@@ -372,8 +372,10 @@ class Trainer:
             self._write_best(store, best)
         try:
             store.save(newest, self._require_finite_tensors, given_up)
-        except SaveGivenUp:
-            log.info("gave up saving step %d, since a later one is saved", newest.state.step)
+        except (SaveGivenUp, OSError) as error:  # such as a full volume, which must not cost a stop its own checkpoint
+            if not given_up.is_set():
+                raise
+            log.info("gave up saving step %d, since a later one is saved (%r)", newest.state.step, error)
             return
         cost = time.monotonic() - began
         self._timer.saved(cost)
