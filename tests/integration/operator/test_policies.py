@@ -242,6 +242,25 @@ def test_a_release_that_is_installed_again_takes_its_policies_over(
     keep(operator, settings_of(helm, {}), use)
 
 
+def test_policies_lose_the_role_that_owned_them_when_the_release_has_none_any_more(
+    operator: Operator, there: Kubectl, helm: Helm
+) -> None:
+    """With `rbac.create` set to false, the garbage collector would delete them with the role of before."""
+
+    async def use(keeper: Keeper) -> None:
+        await keeper.after(0)
+        assert all(policy["metadata"]["ownerReferences"] for policy in found(there).values())
+        restarted = replace(keeper, settings=keeper.settings.model_copy(update={"owner": None}))
+        await restarted.after(0)
+        assert found(there).keys() == NAMES
+        assert not any("ownerReferences" in policy["metadata"] for policy in found(there).values())
+        written = keeper.calls("PATCH")
+        await restarted.after(2 * EVERY_SECONDS)
+        assert keeper.calls("PATCH") == written
+
+    keep(operator, settings_of(helm, {}), use)
+
+
 def _without_uid(found: Object) -> dict[str, Any]:
     return {key: found["metadata"][key] for key in ("name", "labels")}
 

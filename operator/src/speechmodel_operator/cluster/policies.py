@@ -173,11 +173,14 @@ def _differs(existing: NetworkPolicy | None, wanted: Manifest) -> bool:
     if existing is None:
         return True
     metadata, given = existing.metadata, wanted["metadata"]
+    owners = {owner["uid"] for owner in given.get("ownerReferences", ())}
+    # one that is not wanted any more is a difference too: the garbage collector would delete the policy with that role
+    roles = {owner.uid for owner in metadata.owner_references if owner.kind in POLICY_OWNERS}
     return (
         meaning(existing.spec) != meaning(wanted["spec"])
         or not given["labels"].items() <= metadata.labels.items()
         or not _same_operator(existing, wanted)
-        or not all(metadata.owned_by(owner["uid"]) for owner in given.get("ownerReferences", ()))
+        or roles != owners
     )
 
 
