@@ -31,6 +31,7 @@ from speechmodel_operator.cluster.views import Claim, Deployment, Job, Manifest,
 from speechmodel_operator.resources import labels
 from speechmodel_operator.resources.pod import STAGE_CONTAINER, CaBundle, settings_hashes
 from speechmodel_operator.resources.workers import JOB_NAME
+from speechmodel_operator.settings import PolicySettings
 from speechmodel_operator.telemetry import Telemetry
 from speechmodel_operator.upgrades import PATIENCE_SECONDS, Upgrades
 from speechmodel_plan import names
@@ -438,7 +439,7 @@ async def test_policies_are_asked_for_before_anything_is_created() -> None:
             server.calls.append(f"POLICIES {owner.namespace}")
 
     server = New()
-    policies, interval = Kept(cast(Api, server), None), timedelta(seconds=60)
+    policies, interval = Kept(cast(Api, server), cast(PolicySettings, None)), timedelta(seconds=60)
     await reconcile(ClusterEngine(cast(Api, server), IMAGES, OWNER, progress_interval=interval, policies=policies))
     assert any(call.startswith("POST") for call in server.calls)
     assert server.calls[0] == f"POLICIES {OWNER.namespace}"

@@ -44,12 +44,12 @@ class _Place:
 
 
 class Policies:
-    """The policies of all namespaces. Without `settings`, there are none, and nothing is read."""
+    """The policies of all namespaces."""
 
     def __init__(
         self,
         api: Api,
-        settings: PolicySettings | None,
+        settings: PolicySettings,
         telemetry: Telemetry | None = None,
         *,
         clock: Callable[[], float] = time.monotonic,
@@ -64,8 +64,6 @@ class Policies:
 
         A problem is logged and counted, and the models go on: a platform team can solve it, and the users cannot.
         """
-        if self._settings is None:
-            return
         place = self._places.setdefault(owner.namespace, _Place())
         place.models.add(owner.uid)
         if self._clock() < place.due:
