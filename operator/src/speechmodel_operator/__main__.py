@@ -48,7 +48,8 @@ async def operate(settings: Settings) -> None:
         watches = Watches(settings.namespaces, settings.watch_seconds, telemetry)
         rehearsal = Rehearsal(api, watches.cache)
         upgrades = Upgrades(settings.server_upgrades_at_once, telemetry, wake=lambda uid: supervisor.wake(uid))
-        policies = Policies(api, settings.network_policies, telemetry)
+        wanted = settings.network_policies
+        policies = Policies(api, wanted, telemetry) if wanted is not None else None
         engines = _engines(api, rehearsal, settings, telemetry, upgrades, policies)
         supervisor = Supervisor(engines, telemetry, upgrades, policies)
         async with endpoints(settings, supervisor, telemetry):
@@ -84,7 +85,7 @@ def _engines(
     settings: Settings,
     telemetry: Telemetry,
     upgrades: Upgrades,
-    policies: Policies,
+    policies: Policies | None,
 ) -> Callable[[Owner], ClusterEngine]:
     images = images_of(settings)
     interval = timedelta(seconds=settings.progress_seconds)

@@ -87,7 +87,7 @@ class Telemetry(Collector):
         )
         self._policies = Gauge(
             "speechmodel_network_policies_failing",
-            "Namespaces whose NetworkPolicies for pods of SpeechModels the operator could not bring into order.",
+            "Namespaces in which the operator could not apply its NetworkPolicies.",
             registry=self.registry,
         )
         self._upgrades = Gauge(
@@ -124,7 +124,7 @@ class Telemetry(Collector):
         self._missing.set(fields)
 
     def policies_failing(self, namespaces: int) -> None:
-        """Set the number of namespaces whose NetworkPolicies are not as they should be."""
+        """Set the number of namespaces in which the NetworkPolicies could not be applied."""
         self._policies.set(namespaces)
 
     def upgrading(self, *, going_on: int, waiting: int) -> None:

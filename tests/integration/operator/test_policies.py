@@ -1,6 +1,7 @@
 """The NetworkPolicies that the operator keeps, on a real API server and with the permissions of the chart."""
 
 import asyncio
+import json
 import logging
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -24,7 +25,14 @@ from .conftest import Operator
 pytestmark = pytest.mark.slow
 
 PLACE = "team-net"
-LIMITED: Object = {"networkPolicy": {"serverFrom": [{"ipBlock": {"cidr": "10.0.0.0/8", "except": []}}]}}
+LIMITED: Object = {
+    "networkPolicy": {
+        "serverFrom": [
+            {"ipBlock": {"cidr": "10.0.0.0/8", "except": []}},
+            {"namespaceSelector": {"matchLabels": {}}, "podSelector": {"matchLabels": {}, "matchExpressions": []}},
+        ]
+    }
+}
 LISTED: Object = {"watchNamespaces": [PLACE]}
 OFF: Object = {"networkPolicy": {"enabled": False}}
 NAMES = {f"{NAME}-model-{part}" for part in ("offline", "workers", "storage", "servers")}
@@ -123,7 +131,10 @@ def test_the_first_model_of_a_namespace_brings_policies_and_a_restart_writes_not
         (owner,) = policy["metadata"]["ownerReferences"]
         assert (owner["kind"], owner["uid"]) == ("ClusterRole", role["metadata"]["uid"])
         assert "app.kubernetes.io/instance" not in policy["metadata"]["labels"], "Argo CD would prune it"
-    assert made[f"{NAME}-model-servers"]["spec"]["ingress"][0]["from"][0] == {"ipBlock": {"cidr": "10.0.0.0/8"}}
+    assert made[f"{NAME}-model-servers"]["spec"]["ingress"][0]["from"][:2] == [
+        {"ipBlock": {"cidr": "10.0.0.0/8"}},
+        {"namespaceSelector": {}, "podSelector": {}},
+    ]
     keep(operator, settings, again)
     assert found(there) == made
     wanted = yaml.safe_dump_all(policies(settings, PLACE, role["metadata"]["uid"]))
@@ -183,7 +194,7 @@ def test_a_policy_of_somebody_else_is_left_and_the_others_are_made(
 
     with caplog.at_level(logging.INFO):
         keep(operator, settings_of(helm, {}), use)
-    assert "are as they should be again" in caplog.text
+    assert "are applied again" in caplog.text
 
 
 @pytest.mark.parametrize("operator", [OFF], indirect=True)
@@ -240,6 +251,57 @@ def test_a_release_that_is_installed_again_takes_its_policies_over(
         assert owners == [now["metadata"]["uid"]] * len(NAMES)
 
     keep(operator, settings_of(helm, {}), use)
+
+
+def test_policies_lose_the_role_that_owned_them_when_the_release_has_none_any_more(
+    operator: Operator, there: Kubectl, helm: Helm
+) -> None:
+    """With `rbac.create` set to false, the garbage collector would delete them with the role of before."""
+
+    async def use(keeper: Keeper) -> None:
+        await keeper.after(0)
+        assert all(policy["metadata"]["ownerReferences"] for policy in found(there).values())
+        restarted = replace(keeper, settings=keeper.settings.model_copy(update={"owner": None}))
+        await restarted.after(0)
+        assert found(there).keys() == NAMES
+        assert not any("ownerReferences" in policy["metadata"] for policy in found(there).values())
+        written = keeper.calls("PATCH")
+        await restarted.after(2 * EVERY_SECONDS)
+        assert keeper.calls("PATCH") == written
+
+    keep(operator, settings_of(helm, {}), use)
+
+
+def test_a_namespace_that_is_being_deleted_is_no_problem(
+    operator: Operator, kubectl: Kubectl, helm: Helm, caplog: pytest.LogCaptureFixture
+) -> None:
+    ending = replace(MODEL, namespace="team-ending")
+    kubectl.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": ending.namespace}})
+    kubectl("delete", "namespace", ending.namespace, "--wait=false")
+
+    async def use(keeper: Keeper) -> None:
+        await keeper.policies.ensure(ending)
+        assert (keeper.calls("PATCH"), keeper.failing) == (len(NAMES), 0)
+
+    keep(operator, settings_of(helm, {}), use)
+    assert "NetworkPolicies" not in caplog.text
+
+
+def test_a_rejection_that_is_not_about_permissions_gets_no_advice_about_them(
+    operator: Operator, there: Kubectl, helm: Helm, caplog: pytest.LogCaptureFixture
+) -> None:
+    hard = {"count/networkpolicies.networking.k8s.io": "0"}
+    quota: Object = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "none"}, "spec": {"hard": hard}}
+    there.apply(quota)
+    patch = json.dumps({"status": {"hard": hard, "used": dict.fromkeys(hard, "0")}})
+    there("patch", "resourcequota", "none", "--subresource=status", "--type=merge", "-p", patch)
+    try:
+        keep(operator, settings_of(helm, {}), lambda keeper: keeper.after(0))
+    finally:
+        there("delete", "resourcequota", "none")
+    (record,) = (record for record in caplog.records if record.levelno == logging.WARNING)
+    assert "exceeded quota: none" in record.message
+    assert "ServiceAccount" not in record.message
 
 
 def _without_uid(found: Object) -> dict[str, Any]:

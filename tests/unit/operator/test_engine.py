@@ -12,6 +12,7 @@ from speechmodel_api.stages.publish import PurgeInput
 from speechmodel_api.status import ModelStatus
 from speechmodel_operator.cluster import refusals
 from speechmodel_operator.cluster.api import (
+    ACCESSORIES,
     CLAIMS,
     DEPLOYMENTS,
     EVENTS,
@@ -30,6 +31,7 @@ from speechmodel_operator.cluster.views import Claim, Deployment, Job, Manifest,
 from speechmodel_operator.resources import labels
 from speechmodel_operator.resources.pod import STAGE_CONTAINER, CaBundle, settings_hashes
 from speechmodel_operator.resources.workers import JOB_NAME
+from speechmodel_operator.settings import PolicySettings
 from speechmodel_operator.telemetry import Telemetry
 from speechmodel_operator.upgrades import PATIENCE_SECONDS, Upgrades
 from speechmodel_plan import names
@@ -437,7 +439,7 @@ async def test_policies_are_asked_for_before_anything_is_created() -> None:
             server.calls.append(f"POLICIES {owner.namespace}")
 
     server = New()
-    policies, interval = Kept(cast(Api, server), None), timedelta(seconds=60)
+    policies, interval = Kept(cast(Api, server), cast(PolicySettings, None)), timedelta(seconds=60)
     await reconcile(ClusterEngine(cast(Api, server), IMAGES, OWNER, progress_interval=interval, policies=policies))
     assert any(call.startswith("POST") for call in server.calls)
     assert server.calls[0] == f"POLICIES {OWNER.namespace}"
@@ -748,6 +750,28 @@ async def test_an_api_server_with_too_much_to_do_is_asked_for_nothing_more() -> 
     with pytest.raises(ClusterError):
         await reconcile(engine_of(server))
     assert not {"DELETE Job", "PATCH SpeechModel"} & set(server.calls)
+
+
+@pytest.mark.parametrize("error", [Conflict(409, "it changed"), ClusterError(429, "too many requests")])
+async def test_an_object_beside_the_server_does_not_hide_that_the_step_has_to_begin_again(error: ClusterError) -> None:
+    class Busy(Server):
+        async def get(self, resource: Resource[Any], namespace: str, name: str) -> Any:
+            if resource not in ACCESSORIES.values():
+                return await super().get(resource, namespace, name)
+            return resource.view.model_validate({"metadata": metadata(name, 7)})
+
+        async def apply(self, resource: Resource[Any], namespace: str, manifest: Manifest, *, force: bool) -> Any:
+            if resource in ACCESSORIES.values():
+                raise error
+            return await super().apply(resource, namespace, manifest, force=force)
+
+    server = Busy()
+    server.version = "7"
+    engine = engine_of(cast(New, server))
+    seen = await engine.observe()
+    assert seen is not None
+    with pytest.raises(type(error), match=str(error)):
+        await engine.apply(Serve(seen=seen, finalizer=False, serving=ServingIntent(MODEL, 2)))
 
 
 async def test_a_claim_of_another_owner_is_a_conflict() -> None:

@@ -123,7 +123,7 @@ async def test_the_name_of_a_rejected_pod_which_changes_with_each_attempt_is_lef
         (
             [("FailedMount", WITHOUT_CAS, "09:00")],
             "CredentialsMissing",
-            f"{WITHOUT_CAS}; caBundle of the operator's chart names this ConfigMap and its key, which must exist in this namespace",
+            f"{WITHOUT_CAS}; create this ConfigMap with that key in this namespace, or correct caBundle of the operator's chart",
         ),
         (
             [("FailedMount", WITHOUT_KEYS, "01:00"), ("FailedAttachVolume", "Multi-Attach error for volume", "09:50")],

@@ -206,6 +206,8 @@ def test_a_bundle_in_serving_env_takes_precedence() -> None:
     pod = serving.deployment(TRUSTING, OWNER, spec, MODEL)["spec"]["template"]["spec"]
     for found in (*pod["containers"], *pod["initContainers"]):
         assert [each["value"] for each in found["env"] if each["name"] == "AWS_CA_BUNDLE"] == ["/mine"]
+        assert "ca-bundle" not in {mount["name"] for mount in found["volumeMounts"]}
+    assert "ca-bundle" not in {volume["name"] for volume in pod["volumes"]}, "the pod would wait for that ConfigMap"
 
 
 def test_other_cas_replace_only_jobs_that_use_a_bucket() -> None:

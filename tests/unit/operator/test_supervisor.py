@@ -14,6 +14,7 @@ from speechmodel_operator import supervisor as module
 from speechmodel_operator.cluster.api import Api
 from speechmodel_operator.cluster.errors import ClusterError, Conflict, NameConflict, NoAnswer, Refused
 from speechmodel_operator.cluster.policies import Policies
+from speechmodel_operator.settings import PolicySettings
 from speechmodel_operator.supervisor import Supervisor
 from speechmodel_operator.telemetry import Telemetry
 from speechmodel_operator.upgrades import Upgrades
@@ -382,7 +383,7 @@ async def test_a_namespace_is_forgotten_with_its_last_model() -> None:
         def forget(self, owner: Owner) -> None:
             forgotten.append(owner)
 
-    found = Supervisor(lambda _: Engine(errors=[Gone()]), policies=Kept(cast(Api, None), None))
+    found = Supervisor(lambda _: Engine(errors=[Gone()]), policies=Kept(cast(Api, None), cast(PolicySettings, None)))
     found.notice(OWNER)
     await until(lambda: forgotten == [OWNER])
     await found.stop()

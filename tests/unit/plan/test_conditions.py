@@ -206,7 +206,7 @@ def test_phrases_that_no_model_can_say_stall_the_spec_while_training_goes_on(wor
     trained = next(each for each in world.runs.values() if each.state is RunState.RUNNING).name
     assert (abnormal(world.status), world.status.phase) == ({"Stalled": "InvalidGrammar"}, Phase.TRAINING)
     message = world.condition("Stalled").message
-    assert message == f"{problem}; train goes on, and nothing is trained again after the correction"
+    assert message == f"{problem}; the stage train continues, and a correction trains nothing again"
     assert world.condition("Trained").reason == "Training"
     world.edit(decoding={"phrases": ["pon música"], "beamWidth": 500})
     world.step()

@@ -14,8 +14,8 @@ T = TypeVar("T")
 async def attempt(part: Awaitable[T]) -> tuple[T | None, Trouble | None]:
     """Return the result of a part of a plan, or the reason why it could not be applied.
 
-    Any answer that is an error is one, such as that of a webhook that is down. After a conflict, the whole step begins again, and
-    an API server that has too much to do is asked for nothing more.
+    Every error of the API server is such a reason, also that of a webhook that is down. After a conflict, the whole step begins
+    again, and an API server that has too much to do is asked for nothing more.
     """
     try:
         return await part, None

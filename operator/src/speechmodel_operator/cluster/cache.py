@@ -35,7 +35,7 @@ class _Entry:
     model: str
     """Name of the SpeechModel in the label of the object."""
     document: bytes
-    """The fields of the view in JSON, without BEGIN and the version: a part of the memory of the view."""
+    """The fields of the view in JSON, without BEGIN and the version. They take less memory than the view."""
 
 
 class Store(Generic[ViewT]):

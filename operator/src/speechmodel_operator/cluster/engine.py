@@ -65,7 +65,7 @@ class ClusterEngine:
         policies: Policies | None = None,
     ) -> None:
         self._telemetry = telemetry or Telemetry()
-        self._policies = policies or Policies(api, None)
+        self._policies = policies
         self._known: Api = api
         """Source of the claim, the Deployment and the Services: the API server, or the watches after an event."""
         self._rehearsal = rehearsal
@@ -110,8 +110,9 @@ class ClusterEngine:
         return await reconcile(self)
 
     async def observe(self) -> Observed | None:
-        """Read the model and its children, once its pods have NetworkPolicies."""
-        await self._policies.ensure(self._owner)
+        """Try to apply the namespace's NetworkPolicies, then read the model and its children."""
+        if self._policies is not None:
+            await self._policies.ensure(self._owner)
         self._snapshot = await read_snapshot(self._api, self._owner, self._known, self._ended_runs)
         if self._snapshot is None:
             if self._rehearsal is not None and self._api is not self._rehearsal:

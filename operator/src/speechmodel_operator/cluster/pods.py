@@ -87,9 +87,7 @@ def trouble(pod: Pod, now: datetime, event_message: str = "") -> Trouble | None:
     name = pod.metadata.name
     where = f"pod {name} on node {pod.spec.node_name}"
     if names_missing(event_message):
-        remedy = (
-            "; caBundle of the operator's chart names this ConfigMap and its key, which must exist in this namespace"
-        )
+        remedy = "; create this ConfigMap with that key in this namespace, or correct caBundle of the operator's chart"
         of_cas = f'volume "{CA_VOLUME}"' in event_message
         return Trouble(Reason.CREDENTIALS_MISSING, f"{where}: {event_message}{remedy if of_cas else ''}")
     why = event_message or f"`kubectl describe pod {name}` shows why"

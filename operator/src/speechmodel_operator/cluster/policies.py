@@ -26,7 +26,7 @@ FIRST_PAUSE_SECONDS = 30.0
 
 
 class PoliciesFailed(Exception):
-    """Some policies of a namespace are not as they should be. The message says why and what to do."""
+    """Some policies of a namespace could not be applied. The message says why and what to do."""
 
 
 @dataclass
@@ -44,12 +44,12 @@ class _Place:
 
 
 class Policies:
-    """The policies of all namespaces. Without `settings`, there are none, and nothing is read."""
+    """The policies of all namespaces."""
 
     def __init__(
         self,
         api: Api,
-        settings: PolicySettings | None,
+        settings: PolicySettings,
         telemetry: Telemetry | None = None,
         *,
         clock: Callable[[], float] = time.monotonic,
@@ -64,8 +64,6 @@ class Policies:
 
         A problem is logged and counted, and the models go on: a platform team can solve it, and the users cannot.
         """
-        if self._settings is None:
-            return
         place = self._places.setdefault(owner.namespace, _Place())
         place.models.add(owner.uid)
         if self._clock() < place.due:
@@ -89,10 +87,11 @@ class Policies:
         try:
             await self._apply(settings, namespace)
         except (ClusterError, NoAnswer, PoliciesFailed) as error:
-            problem, pause = str(error), jittered(place.pause)
-            if problem != place.problem:
+            # a namespace that is being deleted needs none
+            problem, pause = "" if "being terminated" in str(error) else str(error), jittered(place.pause)
+            if problem and problem != place.problem:
                 log.warning(
-                    "the NetworkPolicies for pods of SpeechModels in %s are not as they should be, and the models go on: %s%s "
+                    "cannot apply the NetworkPolicies for pods of SpeechModels in %s: %s%s. Its models are still reconciled "
                     "(next attempt in %d s)",
                     namespace,
                     problem,
@@ -102,7 +101,7 @@ class Policies:
             place.pause = min(2 * place.pause, EVERY_SECONDS)
         else:
             if place.problem:
-                log.info("the NetworkPolicies for pods of SpeechModels in %s are as they should be again", namespace)
+                log.info("the NetworkPolicies for pods of SpeechModels in %s are applied again", namespace)
             problem, pause, place.pause = "", jittered(EVERY_SECONDS), FIRST_PAUSE_SECONDS
         place.problem, place.due = problem, self._clock() + pause
         self._report()
@@ -173,11 +172,14 @@ def _differs(existing: NetworkPolicy | None, wanted: Manifest) -> bool:
     if existing is None:
         return True
     metadata, given = existing.metadata, wanted["metadata"]
+    owners = {owner["uid"] for owner in given.get("ownerReferences", ())}
+    # one that is not wanted any more is a difference too: the garbage collector would delete the policy with that role
+    roles = {owner.uid for owner in metadata.owner_references if owner.kind in POLICY_OWNERS}
     return (
         meaning(existing.spec) != meaning(wanted["spec"])
         or not given["labels"].items() <= metadata.labels.items()
         or not _same_operator(existing, wanted)
-        or not all(metadata.owned_by(owner["uid"]) for owner in given.get("ownerReferences", ()))
+        or roles != owners
     )
 
 
@@ -188,7 +190,7 @@ def _same_operator(existing: NetworkPolicy, wanted: Manifest) -> bool:
 
 
 def _remedy(error: Exception) -> str:
-    """Return what to do about a missing permission."""
-    if not (isinstance(error, ClusterError) and error.status == 403):
+    """Return what to do about a missing permission. A quota and a webhook answer with the status 403 too."""
+    if not (isinstance(error, ClusterError) and error.status == 403 and '" cannot ' in str(error)):
         return ""
     return ". Let the operator's ServiceAccount list, create and patch NetworkPolicies, or set networkPolicy.enabled to false"

@@ -10,9 +10,9 @@ from speechmodel_plan.task import Owner
 
 from speechmodel_operator.cluster.api import ACCESSORIES, DEPLOYMENTS, SERVICES
 from speechmodel_operator.cluster.attempts import attempt
-from speechmodel_operator.cluster.errors import ClusterError, ManagedTwice, NameConflict, Refused
+from speechmodel_operator.cluster.errors import ClusterError, Refused
 from speechmodel_operator.cluster.snapshot import Snapshot
-from speechmodel_operator.cluster.views import Deployment
+from speechmodel_operator.cluster.views import Deployment, ObjectView
 from speechmodel_operator.cluster.writer import Writer, differs
 from speechmodel_operator.resources import labels, serving
 from speechmodel_operator.resources.accessories import accessories
@@ -125,21 +125,23 @@ class Servers:
             await self._writer.ensure(DEPLOYMENTS, wanted, here.canary)
 
     async def _ensure_beside(self, here: Snapshot, intent: ServingIntent | None) -> Trouble | None:
-        """Apply the objects beside the Deployment, each on its own, and return the first problem.
-
-        Any answer that is an error is one, such as that of a webhook that is down.
-        """
+        """Apply the objects beside the Deployment, each on its own, and return the first problem."""
         if here.accessories is None:
             return None
         troubles = []
         for kind, wanted in (accessories(self._owner, here.spec) if intent else {}).items():
-            try:
-                await self._writer.ensure(ACCESSORIES[kind], wanted, here.accessories.get(kind))
-            except ClusterError as error:
-                troubles.append(Trouble(_explained(kind, error).reason, str(_explained(kind, error))))
-            except (NameConflict, ManagedTwice) as conflict:
-                troubles.append(Trouble(conflict.reason, str(conflict)))
-        return next(iter(troubles), None)
+            _, trouble = await attempt(self._ensure_accessory(kind, wanted, here.accessories.get(kind)))
+            troubles.append(trouble)
+        return next((trouble for trouble in troubles if trouble is not None), None)
+
+    async def _ensure_accessory(self, kind: str, wanted: Manifest, existing: ObjectView | None) -> None:
+        """Apply an object beside the Deployment. An error has the remedy."""
+        try:
+            await self._writer.ensure(ACCESSORIES[kind], wanted, existing)
+        except ClusterError as error:
+            if (explained := _explained(kind, error)) is error:
+                raise
+            raise explained from error
 
     def _put_off(
         self,

@@ -44,6 +44,7 @@ class OwnerReference(View):
     """The owner of an object."""
 
     uid: str
+    kind: str = ""
 
 
 class Metadata(View):

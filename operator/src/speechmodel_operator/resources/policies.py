@@ -38,10 +38,12 @@ def identity(settings: PolicySettings) -> str:
 def meaning(value: Any) -> Any:
     """Return a spec in the form in which two specs that mean the same are equal.
 
-    An empty list means the same as none, and a port without a protocol is one of TCP. The API server changes a spec in these ways.
+    An empty list or empty matchLabels mean the same as none, and a port without a protocol is one of TCP. The API server changes a
+    spec in these ways. It keeps an empty selector, which selects everything.
     """
     if isinstance(value, Mapping):
-        found = {name: meaning(field) for name, field in value.items() if field is not None and field != []}
+        empty: dict[object, Manifest] = {"matchLabels": {}}
+        found = {name: meaning(field) for name, field in value.items() if field not in (None, [], empty.get(name))}
         return found | {"protocol": found.get("protocol", "TCP")} if "port" in found else found
     return [meaning(each) for each in value] if isinstance(value, list | tuple) else value
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
+from speechmodel_api.credentials import CA_BUNDLE
 from speechmodel_api.dataset_spec import ClaimSource
 from speechmodel_api.serving_spec import WYOMING_PORT, Engine, Scaler
 from speechmodel_api.spec import Serving, SpeechModelSpec
@@ -145,10 +146,10 @@ def _template(images: Images, owner: Owner, spec: SpeechModelSpec, served: Model
         *([{"name": "cache", "mountPath": CACHE}] if serving.cache else []),
     ]
     recordings = spec.dataset.source.persistent_volume_claim if serving.takes else None
-    bundle, in_bucket = images.ca_bundle, bool(serving.takes and spec.dataset.source.s3)
-    # a variable of serving.env takes precedence
-    ca_env = [bundle.env] if bundle and bundle.env["name"] not in {given.name for given in serving.env} else []
-    ca_mount = [bundle.mount] if bundle else []
+    in_bucket = bool(serving.takes and spec.dataset.source.s3)
+    # a variable of serving.env takes precedence, and a pod waits for each ConfigMap that it mounts
+    bundle = images.ca_bundle if CA_BUNDLE not in {given.name for given in serving.env} else None
+    ca_env, ca_mount = ([bundle.env], [bundle.mount]) if bundle else ([], [])
     environment = [{"name": variable.name, "value": variable.value.replace("$(", "$$(")} for variable in serving.env]
     init = container(
         "fetch",

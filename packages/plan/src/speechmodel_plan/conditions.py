@@ -266,7 +266,7 @@ def _unusable_words(decision: Start | Follow | Stop | Hold) -> Verdict | None:
         return None
     if (found := decision.done.of(PREPARE).unusable_words) is None:
         return None
-    message = f"{found.message}; {decision.stage.name.value} goes on, and nothing is trained again after the correction"
+    message = f"{found.message}; the stage {decision.stage.name.value} continues, and a correction trains nothing again"
     return Verdict(False, found.reason, message)
 
 
