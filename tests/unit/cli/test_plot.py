@@ -97,12 +97,12 @@ def test_a_png_goes_to_stdout(state: ModelState, capfdbinary: pytest.CaptureFixt
 
 
 @pytest.mark.parametrize("name", ["curves.jpg", "curves.SVG", "curves.pdf", "curves.html"])
-def test_the_name_of_another_kind_is_refused(
+def test_the_ending_of_another_format_is_refused(
     name: str, state: ModelState, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write(state, "checkpoints/0000000a", HEADER + ROWS)
     assert run(state, "espejo", "--png", str(tmp_path / name)) == 1
-    assert f"{name} is the name of another kind: give curves.png" in capsys.readouterr().err
+    assert f"{name} has the ending of another format; use curves.png" in capsys.readouterr().err
     assert not (tmp_path / name).exists()
 
 

@@ -1,6 +1,7 @@
 """Free text from frames, and its labels' frames."""
 
 import json
+import tracemalloc
 from collections import defaultdict
 from itertools import groupby, product
 
@@ -11,9 +12,14 @@ from hypothesis import strategies as st
 from speechmodel_api.alphabet import CATCH_ALL
 from speechmodel_decoding import AcousticModel, BeamSearch
 from speechmodel_decoding.acoustic import LogProbabilities
+from speechmodel_decoding.other_texts import probable_texts
 from support.places import FIXTURES
 
 from .conftest import Heard
+
+
+def interrupt() -> None:
+    """Do nothing: nobody leaves."""
 
 
 def certain(*classes: int, of: int) -> LogProbabilities:
@@ -78,7 +84,7 @@ def test_several_texts_are_the_most_probable_of_all(rows: list[list[int]]) -> No
     for path in product(range(3), repeat=len(rows)):
         text = "".join("ab"[label] for label, _ in groupby(path) if label < 2)
         texts[text] += float(np.prod([row[label] for row, label in zip(probabilities, path, strict=True)]))
-    found = BeamSearch(["a", "b"], beam_width=50).spell_several(np.log(probabilities).astype(np.float32), 4)
+    found = BeamSearch(["a", "b"], beam_width=50).spell_several(np.log(probabilities).astype(np.float32), 4, interrupt)
     best = [texts[spelling.text] for spelling in found]
     if found[0].text:
         wanted = sorted((value for text, value in texts.items() if text), reverse=True)[:4]
@@ -91,7 +97,7 @@ def test_several_texts_are_the_most_probable_of_all(rows: list[list[int]]) -> No
 def test_texts_that_differ_in_the_catch_all_label_are_one() -> None:
     frames = np.log(np.array([[0.5, 0.05, 0.4, 0.05], [0.01, 0.01, 0.01, 0.97], [0.01, 0.6, 0.38, 0.01]], np.float32))
     search = BeamSearch(["a", "b", CATCH_ALL], beam_width=10)
-    texts = [spelling.text for spelling in search.spell_several(frames, 5)]
+    texts = [spelling.text for spelling in search.spell_several(frames, 5, interrupt)]
     assert texts[0] == "ab"
     assert len(set(texts)) == len(texts) > 1
 
@@ -100,4 +106,32 @@ def test_several_texts_of_vague_frames_and_of_many_labels_are_found_in_bounded_w
     frames = np.log(np.full((100, 3001), 1 / 3001, np.float32))
     frames[:, :40] = np.log(0.02)
     search = BeamSearch([chr(0x4E00 + index) for index in range(3000)], beam_width=10)
-    assert len({spelling.text for spelling in search.spell_several(frames, 5)}) == 5
+    assert len({spelling.text for spelling in search.spell_several(frames, 5, interrupt)}) == 5
+
+
+def test_the_memory_of_a_search_is_that_of_the_prefixes_that_it_keeps() -> None:
+    frames = np.log(np.random.default_rng(0).dirichlet(np.full(29, 50), 200)).astype(np.float32)
+    tracemalloc.start()
+    try:
+        probable_texts(frames, interrupt)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 3e6
+
+
+def test_a_search_for_several_texts_can_be_interrupted() -> None:
+    class ClientLeft(Exception):
+        pass
+
+    calls = 0
+
+    def leave() -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 3:
+            raise ClientLeft
+
+    search = BeamSearch(["a", "b"], beam_width=10)
+    with pytest.raises(ClientLeft):
+        search.spell_several(certain(*[0, 1, 2] * 100, of=3), 2, leave)

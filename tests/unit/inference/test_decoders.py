@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from speechmodel_api.published import VersionManifest
 from speechmodel_api.serving_spec import Engine
-from speechmodel_decoding import AcousticModel, LogProbabilities
+from speechmodel_decoding import AcousticModel, BeamSearch, LogProbabilities, Spelling
 from speechmodel_inference.decoders import DecodingOptions, VersionDecoder, open_decoder
 from speechmodel_inference.engines import choose_engine
 from speechmodel_inference.errors import ClientLeft
@@ -65,6 +65,25 @@ def test_a_client_that_leaves_after_the_text_was_found_ends_the_check_for_foreig
     monkeypatch.setattr(AcousticModel, "blocks", leave)
     with opened(folder) as decoder, pytest.raises(ClientLeft):
         decoder.decode(load(OK_ESPEJO), name="clip.wav", options=DecodingOptions(abandoned=abandoned))
+
+
+def test_a_client_that_leaves_after_the_text_was_found_ends_the_search_for_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory_map(FIXTURES / "tf2_128.pb", tmp_path / "output_graph.pbmm")
+    folder = VersionFolder(tmp_path / "version", tmp_path / "output_graph.pbmm")
+    folder.decode_natively()
+    folder.be_confident()
+    abandoned, spell = threading.Event(), BeamSearch.spell
+
+    def leave(search: BeamSearch, frames: LogProbabilities) -> Spelling:
+        abandoned.set()
+        return spell(search, frames)
+
+    monkeypatch.setattr(BeamSearch, "spell", leave)
+    options = DecodingOptions(alternatives=3, abandoned=abandoned)
+    with opened(folder) as decoder, pytest.raises(ClientLeft):
+        decoder.decode(load(OK_ESPEJO), name="clip.wav", options=options)
 
 
 def test_audio_shorter_than_a_window_is_refused(decoder: VersionDecoder) -> None:

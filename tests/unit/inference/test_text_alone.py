@@ -1,6 +1,6 @@
 """Free text of which the text alone is wanted, as while somebody speaks."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import cast
 
 import numpy as np
@@ -19,7 +19,7 @@ class Network:
 
 
 class Search:
-    def spell_several(self, frames: LogProbabilities, most: int) -> list[Spelling]:
+    def spell_several(self, frames: LogProbabilities, most: int, interrupt: Callable[[], None]) -> list[Spelling]:
         return [Spelling(("a", "b"), (1, 2))]
 
 

@@ -10,10 +10,10 @@ class ErrorRate(ApiModel):
     """Errors divided by the reference's length. 0 is best, and values above 1 are possible."""
     low: float
     """Lower end of the 95 % confidence interval, by bootstrap over the speakers and their clips. If every word is wrong,
-    it is the 20th part to the power of one divided by the number of clips."""
+    it is 0.05^(1/clips), about 1 - 3/clips."""
     high: float
     """Upper end of the 95 % confidence interval, by bootstrap over the speakers and their clips. If there is no error, it is about
-    three divided by the number of clips: a model with that rate would have none in one of 20 such tests."""
+    3/clips: a model with that error rate would make no error in 1 of 20 such tests."""
     clips: int
     """Number of clips that were measured. With few clips the interval is wide."""
     speakers_guessed: bool | None = None

@@ -389,15 +389,16 @@ class Reason(StrEnum):
     INVALID_GRAMMAR = (
         "InvalidGrammar",
         Severity.ERROR,
-        "A phrase, intent or list in decoding cannot be used. The message names it. While training goes on, it is known since the dataset "
-        "was prepared.",
+        "A phrase, intent or list in decoding cannot be used. The message names it. A letter that the dataset lacks is reported as soon "
+        "as the dataset is prepared, while training continues.",
         "Correct decoding.phrases, decoding.intents or decoding.lists. Nothing is trained again.",
     )
     INVALID_SCORER = (
         "InvalidScorer",
         Severity.ERROR,
-        "The scorer of decoding cannot be used with the model. The message names the file.",
-        "Correct decoding.scorer, or replace the file and change dataset.revision.",
+        "The scorer or a hot word of decoding cannot be used with the model. The message names the file or the word. A hot word with a "
+        "letter that the dataset lacks is reported as soon as the dataset is prepared, while training continues.",
+        "Correct decoding.scorer, or replace the file and change dataset.revision. Nothing is trained again if dataset.revision stays.",
     )
     MODEL_UNUSABLE = "ModelUnusable", Severity.WARNING, "The runtime cannot load the model, or cannot decode with it."
     RUNTIME_MISSING = (

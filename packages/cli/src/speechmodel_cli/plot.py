@@ -80,11 +80,13 @@ def _require_png(path: Path) -> None:
     """Raise CommandError when a PNG does not belong there."""
     if path == _STREAM:
         if sys.stdout.isatty():
-            raise CommandError("--png - writes the picture to stdout, which is a terminal: redirect it, or give a file")
+            raise CommandError("--png - writes the picture to stdout, which is a terminal; redirect it or name a file")
         return
     kind, _ = mimetypes.guess_type(path)
     if kind is not None and kind != "image/png":
-        raise CommandError(f"--png writes PNG, and {path.name} is the name of another kind: give {path.stem}.png")
+        raise CommandError(
+            f"--png writes a PNG file, but {path.name} has the ending of another format; use {path.stem}.png"
+        )
 
 
 def _read(path: Path) -> list[EpochLoss]:

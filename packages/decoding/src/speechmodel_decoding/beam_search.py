@@ -2,7 +2,7 @@
 without a scorer. Other texts come from other_texts.py.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -62,18 +62,20 @@ class BeamSearch:
         )
         return self._spelling(frames, [ord(character) - _FIRST - 1 for character in found])
 
-    def spell_several(self, frames: LogProbabilities, most: int) -> list[Spelling]:
+    def spell_several(self, frames: LogProbabilities, most: int, interrupt: Callable[[], None]) -> list[Spelling]:
         """Return the text of spell(), and up to `most` - 1 others, the most probable first.
 
         They differ from each other, and the others are not empty. There are none if the best text is empty.
+        `interrupt` is called now and then, and ends the search by raising an error.
         """
         best = self.spell(frames)
         if most < 2 or not best.text:
             return [best]
         different = {best.text: best}
-        for classes in probable_texts(frames):
+        for classes in probable_texts(frames, interrupt):
             if len(different) >= most:
                 break
+            interrupt()
             other = self._spelling(frames, classes)
             if other.text:
                 different.setdefault(other.text, other)

@@ -5,6 +5,7 @@ The search of beam_search.py is compiled, and returns the best text only ([decis
 """
 
 from collections import defaultdict
+from collections.abc import Callable
 
 import numpy as np
 
@@ -16,19 +17,26 @@ LIKELY = 1e-3
 """Probability from which a label is tried in a frame."""
 MOST_LIKELY = 20
 """Most labels that are tried in a frame. With WIDTH, it bounds the time for vague frames."""
+INTERRUPTED = 50
+"""Frames between two calls of `interrupt`, 1 s."""
 
+_Candidate = int | tuple[int, int]
+"""A prefix with a number, or one without, which is a numbered prefix and one more label."""
 _EMPTY = 0
 """Number of the prefix without labels."""
 
 
-def probable_texts(frames: LogProbabilities) -> list[list[int]]:
+def probable_texts(frames: LogProbabilities, interrupt: Callable[[], None]) -> list[list[int]]:
     """Return the classes of up to WIDTH texts, the most probable first, for frames `[frames, labels + 1]`.
 
     The probability of a text is the sum over the paths that read as it, of those that the beam kept.
+    `interrupt` is called now and then, and ends the search by raising an error.
     """
     prefixes = _Prefixes()
     beam = {_EMPTY: (1.0, 0.0)}  # for each prefix, of the paths that end in a blank and in its last label
-    for row in np.exp(frames.astype(np.float64)):
+    for number, row in enumerate(np.exp(frames.astype(np.float64))):
+        if number % INTERRUPTED == 0:
+            interrupt()
         likely = np.flatnonzero(row[:-1] >= LIKELY)
         if len(likely) > MOST_LIKELY:
             likely = likely[np.argsort(row[likely])[-MOST_LIKELY:]]
@@ -38,7 +46,7 @@ def probable_texts(frames: LogProbabilities) -> list[list[int]]:
 
 
 class _Prefixes:
-    """The prefixes of a search, each a number. They are a tree, so that a longer one costs no copy."""
+    """The prefixes that a beam has kept, each a number. They are a tree, so that a longer one costs no copy."""
 
     def __init__(self) -> None:
         self.last: list[int | None] = [None]
@@ -46,13 +54,18 @@ class _Prefixes:
         self._before = [_EMPTY]
         self._longer: dict[tuple[int, int], int] = {}
 
-    def longer(self, prefix: int, label: int) -> int:
-        """Return the prefix with one more label."""
-        number = self._longer.setdefault((prefix, label), len(self.last))
-        if number == len(self.last):
-            self.last.append(label)
-            self._before.append(prefix)
-        return number
+    def longer(self, prefix: int, label: int) -> _Candidate:
+        """Return the prefix with one more label, by its number if it has one."""
+        return self._longer.get((prefix, label), (prefix, label))
+
+    def keep(self, candidate: _Candidate) -> int:
+        """Return the number of a prefix, which is a new one if it had none."""
+        if isinstance(candidate, int):
+            return candidate
+        prefix, label = candidate
+        self.last.append(label)
+        self._before.append(prefix)
+        return self._longer.setdefault(candidate, len(self.last) - 1)
 
     def labels(self, prefix: int) -> list[int]:
         """Return the labels of a prefix."""
@@ -66,10 +79,13 @@ class _Prefixes:
 def _after(
     beam: dict[int, tuple[float, float]], row: list[float], likely: list[int], prefixes: _Prefixes
 ) -> dict[int, tuple[float, float]]:
-    """Return the beam after a frame, whose most probable prefix has the probability 1, so that none becomes 0."""
+    """Return the beam after a frame, whose most probable prefix has the probability 1, so that none becomes 0.
+
+    Only prefixes that it keeps get a number, since those that are tried are too many to store.
+    """
     blank = row[-1]
-    blanks: defaultdict[int, float] = defaultdict(float)
-    labels: defaultdict[int, float] = defaultdict(float)
+    blanks: defaultdict[_Candidate, float] = defaultdict(float)
+    labels: defaultdict[_Candidate, float] = defaultdict(float)
     for prefix, (in_blank, in_label) in beam.items():
         last, both = prefixes.last[prefix], in_blank + in_label
         blanks[prefix] += both * blank
@@ -77,7 +93,7 @@ def _after(
             labels[prefix] += in_label * row[last]
         for label in likely:
             labels[prefixes.longer(prefix, label)] += (in_blank if label == last else both) * row[label]
-    sums = {prefix: blanks.get(prefix, 0.0) + labels.get(prefix, 0.0) for prefix in blanks.keys() | labels.keys()}
-    kept = sorted(sums, key=lambda prefix: (-sums[prefix], prefix))[:WIDTH]
-    scale = sums[kept[0]] or 1.0
-    return {prefix: (blanks.get(prefix, 0.0) / scale, labels.get(prefix, 0.0) / scale) for prefix in kept}
+    sums = {each: blanks.get(each, 0.0) + labels.get(each, 0.0) for each in blanks | labels}
+    best = sorted(sums, key=sums.__getitem__, reverse=True)[:WIDTH]
+    scale = sums[best[0]] or 1.0
+    return {prefixes.keep(each): (blanks.get(each, 0.0) / scale, labels.get(each, 0.0) / scale) for each in best}

@@ -241,7 +241,8 @@ class NativeFreeText(VersionDecoder):
         if judge is None:
             return _spelled(self.search.spell(frames))
         several = options.confidences and judge.confidences is not None
-        spellings = self.search.spell_several(frames, options.alternatives if several else 1)
+        most = options.alternatives if several else 1
+        spellings = self.search.spell_several(frames, most, partial(require_client, options.abandoned))
         return _judged(judge, lambda: frames, spellings, confidences=options.confidences)
 
     def close(self) -> None:

@@ -80,7 +80,9 @@ def _explain(error: BaseException, location: S3Location, field: str) -> str:
 
 
 def _trust(message: str, field: str) -> str:
-    """Return what to do about a certificate that is not trusted."""
+    """Return what to do about a connection that TLS refused."""
+    if "[SSL:" in message and "CERTIFICATE_VERIFY_FAILED" not in message:
+        return f"correct {field}.endpoint (http:// for a service without TLS), or the TLS settings of the service"
     if "doesn't match" in message or "Hostname mismatch" in message or "IP address mismatch" in message:
         return f"correct {field}.endpoint to a name that the certificate has"
     if "expired" in message or "not yet valid" in message:
