@@ -170,6 +170,9 @@ def test_a_service_with_a_certificate_of_a_private_ca_is_used_with_that_ca_alone
             in message
         )
         assert written_at(s3, publishing.base) == {}
+        plain = target.model_copy(update={"endpoint": s3.endpoint.replace("http:", "https:")})
+        message = refused(lambda: publish(publishing.model_copy(update={"target": plain})))
+        assert message.endswith("; correct publish.s3.endpoint: a service without TLS has http://")
 
         monkeypatch.setenv("AWS_CA_BUNDLE", str(service.ca))
         output = publish(task)

@@ -80,7 +80,9 @@ def _explain(error: BaseException, location: S3Location, field: str) -> str:
 
 
 def _trust(message: str, field: str) -> str:
-    """Return what to do about a certificate that is not trusted."""
+    """Return what to do about a service without TLS, or a certificate that is not trusted."""
+    if "[SSL:" in message and "CERTIFICATE_VERIFY_FAILED" not in message:
+        return f"correct {field}.endpoint: a service without TLS has http://"
     if "doesn't match" in message or "Hostname mismatch" in message or "IP address mismatch" in message:
         return f"correct {field}.endpoint to a name that the certificate has"
     if "expired" in message or "not yet valid" in message:
