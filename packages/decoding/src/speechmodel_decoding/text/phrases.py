@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
 import regex
-from speechmodel_api.dataset_spec import Numbers
+from speechmodel_api.alphabet import CATCH_ALL
+from speechmodel_api.dataset_spec import Annotations, Numbers
 from speechmodel_api.decoding_spec import DecodingSpec
 from speechmodel_api.stages.decoders import Decoding
 
@@ -60,6 +61,18 @@ class PhrasesAsTrained:
         return compile_grammar(
             [], alphabet, templates=self.phrases, intents=self.intents, lists=self.lists, elided=self.elided
         )
+
+
+def compile_phrases(
+    decoding: DecodingSpec | Decoding,
+    alphabet: Sequence[str],
+    language: str,
+    annotations: Annotations,
+    numbers: Numbers,
+) -> Grammar:
+    """Return the grammar of phrases, intents and lists for a model with this alphabet. Raises GrammarError."""
+    settings = TextSettings(language, frozenset(alphabet) - {CATCH_ALL}, annotations, numbers)
+    return as_trained(decoding, settings).compile(alphabet)
 
 
 def as_trained(decoding: DecodingSpec | Decoding, settings: TextSettings) -> PhrasesAsTrained:

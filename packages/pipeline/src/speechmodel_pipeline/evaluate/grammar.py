@@ -34,8 +34,7 @@ from speechmodel_decoding import (
 )
 from speechmodel_decoding.compiling import compile_grammar
 from speechmodel_decoding.errors import AcousticModelError, GrammarError
-from speechmodel_decoding.text.phrases import as_trained
-from speechmodel_decoding.text.settings import TextSettings
+from speechmodel_decoding.text.phrases import compile_phrases
 from speechmodel_runtime import Pcm, level
 from speechmodel_stagekit.cpus import available_cpus
 from speechmodel_stagekit.dataset import Clip, Part, PreparedDataset
@@ -66,11 +65,9 @@ def compile_for(decoding: Decoding, dataset: PreparedDataset, alphabet: Sequence
     try:
         if decoding.grammar is GrammarSource.DATASET:
             return _of_transcripts(dataset, alphabet)
-        labels = frozenset(alphabet) - {CATCH_ALL}
         # a dataset of before they were recorded is read as it was then
         annotations, numbers = dataset.annotations or Annotations.REJECT, dataset.numbers or Numbers.REJECT
-        settings = TextSettings(language, labels, annotations, numbers)
-        return as_trained(decoding, settings).compile(alphabet)
+        return compile_phrases(decoding, alphabet, language, annotations, numbers)
     except GrammarError as error:
         raise BadConfiguration(Reason.INVALID_GRAMMAR, f"decoding: {error}") from error
 

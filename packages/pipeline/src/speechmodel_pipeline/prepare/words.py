@@ -10,8 +10,7 @@ from speechmodel_api.stages.contract import RESULT_LIMIT
 from speechmodel_api.stages.decoders import UnusableWords
 from speechmodel_api.stages.prepare import PrepareInput, PrepareOutput
 from speechmodel_decoding.errors import GrammarError
-from speechmodel_decoding.text.phrases import as_trained, hot_word_problem
-from speechmodel_decoding.text.settings import TextSettings
+from speechmodel_decoding.text.phrases import compile_phrases, hot_word_problem
 
 from speechmodel_pipeline.prepare.bounded import beginning
 
@@ -50,8 +49,7 @@ def unusable_words(task: PrepareInput, alphabet: Sequence[str]) -> UnusableWords
     if decoding.grammar is not GrammarSource.PHRASES:
         return None
     try:
-        settings = TextSettings(task.language, labels, task.annotations, task.numbers)
-        as_trained(decoding, settings).compile(alphabet)
+        compile_phrases(decoding, alphabet, task.language, task.annotations, task.numbers)
     except GrammarError as error:
         return UnusableWords(
             words_digest=decoding.words_digest,
