@@ -15,8 +15,8 @@ from speechmodel_pipeline.evaluation_report import ClipResult, Errors
 
 RESAMPLES = 2000
 """Resamples of the bootstrap. More change the ends of the interval by less than a percent of it."""
-ALIKE = 0.05
-"""Chance of as many clips without an error, or with one, as were measured, at the end of an interval of equal clips."""
+CHANCE = 0.05
+"""Probability of a test without any error (or with an error in every clip) at the end of the interval."""
 WORST = 20
 """Clips in the report's list of the worst."""
 
@@ -152,9 +152,9 @@ def word_error_rate(
     voices = np.unique([speakers.get(result.clip, "") for result in results], return_inverse=True)[1]
     low, high = np.percentile(_resampled(errors, words, voices), (2.5, 97.5))
     if not errors.any():
-        high = 1 - ALIKE ** (1 / len(results))
+        high = 1 - CHANCE ** (1 / len(results))
     elif (errors >= words).all():
-        low = ALIKE ** (1 / len(results))
+        low = CHANCE ** (1 / len(results))
     return ErrorRate(
         rate=round(float(errors.sum() / words.sum()), 6),
         low=round(float(low), 6),
