@@ -197,18 +197,17 @@ def _take_passages(
             continue
         likes = [chance.choice(models) for _ in planned]
         slots = [Slot(*times, _length(model)) for (times, _), model in zip(planned, likes, strict=True)]
-        longest, used = 0, False
+        found: list[int] = []
         try:
             for pcm, slot, (_, part), model in zip(
                 passages(recording.path, recording.name, slots), slots, planned, likes, strict=True
             ):
-                longest = max(longest, len(pcm))
+                found.append(len(pcm))
                 if len(pcm) == slot.samples:
-                    used = True
                     left[part] -= 1
                     yield _shaped([(recording.name, pcm.astype(np.float32))], model, folder, part, speech_level)
-            if not used:
-                rejected.append(_without_passage(recording, longest, slots))
+            if all(samples < slot.samples for samples, slot in zip(found, slots, strict=True)):
+                rejected.append(_without_passage(recording, found, slots))
         except AudioError as error:
             rejected.append(_rejection(recording.name, REASONS[type(error)], str(error)))
 
@@ -223,15 +222,15 @@ def _slots(start: float, end: float, number: int, roomy: float) -> list[tuple[fl
     return [(start + index * length, start + (index + 1) * length) for index in range(count)]
 
 
-def _without_passage(recording: _Long, longest: int, slots: Sequence[Slot]) -> Rejection:
-    """Return why a recording has no passage: `longest` are the samples of the most speech in one of the slots."""
-    if not longest:
+def _without_passage(recording: _Long, found: Sequence[int], slots: Sequence[Slot]) -> Rejection:
+    """Return why a recording has no passage: `found` are the samples of speech in each slot."""
+    if not any(found):
         silent = f"{recording.name}: nobody seems to speak in it; replace it or remove it"
         return _rejection(recording.name, RejectionReason.SILENT, silent)
-    slot = min(slots, key=lambda slot: slot.samples)
+    samples, slot = min(zip(found, slots, strict=True), key=lambda each: each[1].samples - each[0])
     short = (
-        f"{recording.name}: nobody speaks for {slot.samples / SAMPLE_RATE:.1f} s, the length of a clip of the dataset, within "
-        f"{slot.end - slot.start:.0f} s, pauses not counted; replace it or remove it"
+        f"{recording.name}: nobody speaks long enough; from {slot.start:.0f} s to {slot.end:.0f} s, it has {samples / SAMPLE_RATE:.1f} s "
+        f"of speech without pauses, and a clip of the dataset has {slot.samples / SAMPLE_RATE:.1f} s; replace it or remove it"
     )
     return _rejection(recording.name, RejectionReason.TOO_SHORT, short)
 
