@@ -11,6 +11,7 @@ import soundfile
 from numpy.typing import NDArray
 from speechmodel_api.dataset_spec import DatasetFormat, Split
 from speechmodel_api.stages.prepare import PrepareInput, PrepareOutput
+from speechmodel_pipeline.prepare.kaldi import read_kaldi
 from speechmodel_pipeline.prepare.stage import prepare
 from speechmodel_runtime import load
 from speechmodel_stagekit.errors import BadData
@@ -127,6 +128,15 @@ def test_wrong_rows_of_segments_are_rejected_with_their_line_and_the_others_are_
     clips = samples(tmp_path / "w")
     assert np.array_equal(clips["good"], CALL[3 * RATE : int(4.25 * RATE)])
     assert np.array_equal(clips["late"], CALL[11 * RATE :]), "an end that is hardly beyond the file is that of the file"
+
+
+def test_a_recording_of_a_wrong_row_is_not_called_unnamed(tmp_path: Path) -> None:
+    files = {"wav.scp": "call call.wav\nspare spare.wav\n", "segments": "a call 2 1.5\n", "text": "a hola\n"}
+    source = folder_with(tmp_path / "source", files)
+    soundfile.write(source / "spare.wav", noise(1, 3), RATE)
+    listing = read_kaldi(source)
+    assert [rejection.row for rejection in listing.rejected] == [1]
+    assert listing.unnamed_files == ("spare.wav",)
 
 
 def test_an_utterance_longer_than_a_clip_is_rejected_and_so_is_one_without_audio(tmp_path: Path) -> None:

@@ -44,8 +44,9 @@ def test_common_voice_without_official_parts_leaves_them_to_the_split(tmp_path: 
     assert (listing.speakers_from, listing.rows) == ("Column", 2)
 
 
-def test_common_voice_without_rows_to_train_on_is_divided_by_the_split(tmp_path: Path) -> None:
-    tables = {"train.tsv": HEADER, "test.tsv": HEADER + "x1\ta.mp3\tHola\t2\n"}
+@pytest.mark.parametrize("train", ["", HEADER])
+def test_common_voice_without_rows_to_train_on_is_divided_by_the_split(train: str, tmp_path: Path) -> None:
+    tables = {"train.tsv": train, "test.tsv": HEADER + "x1\ta.mp3\tHola\t2\n"}
     files = {**tables, "validated.tsv": HEADER + "x1\ta.mp3\tHola\t2\nx2\tb\tAdiós\t2\n", **COMMON_VOICE}
     listing = listing_of(DatasetFormat.COMMON_VOICE, files, tmp_path)
     assert told(listing) == [("clips/a.mp3", "Hola", "x1", None), ("clips/b.mp3", "Adiós", "x2", None)]

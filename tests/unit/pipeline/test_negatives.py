@@ -2,7 +2,9 @@
 
 import hashlib
 import itertools
+import re
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +14,11 @@ from speechmodel_api.audio import SPEECH_LEVEL
 from speechmodel_api.dataset_spec import Negatives
 from speechmodel_api.workspace import CLIPS
 from speechmodel_decoding import cut_at_pauses
-from speechmodel_pipeline.prepare import negatives
+from speechmodel_pipeline.prepare import negatives, other_speech
 from speechmodel_pipeline.prepare.clips import write_clip
 from speechmodel_pipeline.prepare.folder import PreparedClip
 from speechmodel_pipeline.prepare.other_speech import in_dataset
+from speechmodel_pipeline.prepare.passages import Slot
 from speechmodel_pipeline.prepare.recordings import Recording
 from speechmodel_runtime import AudioInfo, DecodedAudio, Pcm, decode, load, loudness, save
 from speechmodel_stagekit.dataset import Part
@@ -23,13 +26,15 @@ from speechmodel_stagekit.errors import BadData
 from support.places import EXAMPLE
 
 
-def commands(folder: Path, count: int, *, rate: int = 16000, level: float = 1000) -> list[PreparedClip]:
-    """Clips of noise, 0.4 to 3 s long, as prepare has made them."""
+def commands(
+    folder: Path, count: int, *, rate: int = 16000, level: float = 1000, longer: float = 1
+) -> list[PreparedClip]:
+    """Clips of noise, 0.4 to 3 s long or so many times `longer`, as prepare has made them."""
     (folder / CLIPS).mkdir(exist_ok=True)
     chance = np.random.default_rng(1)
     clips = []
     for number in range(count):
-        pcm: Pcm = chance.normal(0, level, 6400 + number * 41600 // max(count - 1, 1)).astype(np.int16)
+        pcm: Pcm = chance.normal(0, level, int(longer * (6400 + number * 41600 // max(count - 1, 1)))).astype(np.int16)
         file = write_clip(pcm, folder, AudioInfo(rate, 1, len(pcm), "WAV PCM_16"))
         recording = Recording("commands.csv", number + 2, "1", folder, f"{number}.wav", "ok espejo", None)
         clips.append(PreparedClip(recording, "ok espejo", file, Part.TRAIN))
@@ -263,6 +268,74 @@ def test_a_long_recording_makes_several_negatives_and_its_end_is_held_out_if_it_
     assert counted == {Part.TRAIN: 8, Part.NEGATIVES: 2}
     assert {clip.recording.name for clip in made.clips} == {"other/radio.wav"}
     assert_spoken(tmp_path, made.clips)
+
+
+def long_recordings(folder: Path, count: int, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Make files that pass for recordings of 40 s in which somebody always speaks, and return the names of those that
+    are read.
+    """
+    folder.mkdir()
+    for number in range(count):
+        (folder / f"{number}.wav").touch()
+    read: list[str] = []
+
+    def noise(path: Path, name: str, slots: Sequence[Slot]) -> Iterator[Pcm]:
+        read.append(name)
+        chance = np.random.default_rng(len(read))
+        yield from (chance.normal(0, 900, slot.samples).astype(np.int16) for slot in slots)
+
+    monkeypatch.setattr(other_speech, "heard_seconds", lambda *_: 40.0)
+    monkeypatch.setattr(negatives, "passages", noise)
+    return read
+
+
+def test_training_gets_at_most_one_passage_for_each_clip_and_no_other_long_recording_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    read = long_recordings(tmp_path / "other", 300, monkeypatch)
+    with caplog.at_level("INFO"):
+        made = make_negatives(commands(tmp_path, 40), tmp_path, Negatives(path="other", built_in=False), tmp_path).clips
+    assert Counter(clip.part for clip in made) == {Part.TRAIN: 40, Part.NEGATIVES: 8}
+    assert len(read) == 48
+    assert "dataset.negatives.path: training has passages of 40 of 300 long recordings" in caplog.text
+
+
+def test_a_single_short_recording_takes_no_share_of_the_long_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long_recordings(tmp_path / "other", 60, monkeypatch)
+    monkeypatch.setattr(other_speech, "heard_seconds", lambda path, _: 2.0 if path.name == "short.wav" else 40.0)
+    save(tmp_path / "other" / "short.wav", np.random.default_rng(1).normal(0, 900, 32000).astype(np.int16))
+    made = make_negatives(commands(tmp_path, 40), tmp_path, Negatives(path="other", built_in=False), tmp_path).clips
+    assert sum(clip.part is Part.TRAIN for clip in made) == 40
+
+
+def test_long_clips_get_passages_of_their_length(tmp_path: Path) -> None:
+    spoken = np.concatenate([load(path) for path in itertools.islice(itertools.cycle(HEARD), 100)])[: 60 * 16000]
+    (tmp_path / "other").mkdir()
+    save(tmp_path / "other" / "radio.wav", spoken)
+    clips = commands(tmp_path, 40, longer=4)[-10:]  # 10 to 12 s
+    made = make_negatives(clips, tmp_path, Negatives(path="other", built_in=False), tmp_path)
+    assert {clip.part for clip in made.clips} == {Part.TRAIN, Part.NEGATIVES}
+    assert min(len(samples(tmp_path, clip)) for clip in made.clips) > 9 * 16000
+
+
+def test_a_long_recording_with_less_speech_than_a_clip_is_not_called_silent(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    quiet = np.random.default_rng(0).normal(0, 20, 60 * 16000)
+    spoken = np.concatenate([load(path) for path in HEARD[:4]])
+    quiet[16000 : 16000 + len(spoken)] += spoken
+    save(tmp_path / "other" / "call.wav", quiet.astype(np.int16))
+    save(tmp_path / "other" / "short.wav", np.random.default_rng(1).normal(0, 900, 32000).astype(np.int16))
+    clips = commands(tmp_path, 40, longer=4)[-10:]
+    made = make_negatives(clips, tmp_path, Negatives(path="other", built_in=False), tmp_path)
+    ((reason, message),) = [(each.reason, str(each)) for each in made.rejected]
+    assert reason == "TooShort"
+    assert re.search(
+        r"other/call.wav: nobody speaks long enough; from \d+ s to \d+ s, it has [1-9]\.\d s of speech without pauses, "
+        r"and a clip of the dataset has 1[0-2]\.\d s; replace it or remove it",
+        message,
+    )
 
 
 def test_of_several_long_recordings_whole_ones_are_held_out_and_short_ones_are_used_beside_them(tmp_path: Path) -> None:

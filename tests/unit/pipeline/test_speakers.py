@@ -52,6 +52,12 @@ def guessed(names: list[str], ids: tuple[str, ...]) -> set[str]:
         (takes_before_speakers("{id}/{take}_{who}.wav"), ("ok", "no"), {"ana", "bo", "eva"}),
         (takes_before_speakers("{take}_{who}_{id}.wav"), ("ok", "no"), {"ana", "bo", "eva"}),
         (takes_before_speakers("{id}_{take}_{who}.wav", "ana"), ("ok", "no"), set()),
+        ([f"{id_}_{who}_take{take}.wav" for id_ in ("ok", "no") for who in ("01", "02", "03") for take in (1, 2)],
+         ("ok", "no"), {"01", "02", "03"}),
+        ([f"{id_}_{who}_{take}.wav" for id_ in ("ok", "no") for who in "123" for take in "ab"],
+         ("ok", "no"), {"1", "2", "3"}),
+        ([f"{id_}_{who}_{how}.wav" for id_ in ("ok", "no") for who in ("n1", "n2", "n3") for how in ("quiet", "noisy")],
+         ("ok", "no"), {"n1", "n2", "n3"}),
         ([f"{id_}_{number}_nohash_{take}.wav" for id_ in ("ok", "no") for number in (7, 8, 9) for take in "01"],
          ("ok", "no"), {"7", "8", "9"}),
         ([f"{id_}_{number}_{room}_{take}.wav" for id_ in ("ok", "no") for number in (7, 8) for room in ("hall", "car")

@@ -2,6 +2,7 @@
 
 import io
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,8 @@ import pytest
 import soundfile
 from speechmodel_runtime import decode
 from speechmodel_runtime.errors import AudioEmpty, AudioUnreadable
+from speechmodel_runtime.mixing import choose_mix
+from speechmodel_runtime.readers import Block, Header
 
 RATE = 16_000
 TONE = 0.5 * np.sin(2 * np.pi * 440 * np.arange(RATE) / RATE)
@@ -153,6 +156,20 @@ def test_of_channels_that_cancel_each_other_the_louder_is_used(gain: float) -> N
         assert np.abs(audio.pcm).max() == np.abs(SAMPLES).max()
         assert [warning.kind for warning in audio.warnings] == ["OppositePhase"]
         assert f"only channel {channel} is used" in audio.warnings[0].message
+
+
+@pytest.mark.parametrize(("subtype", "times"), [("WAV PCM_16", 0), ("WAV FLOAT", 1)])
+def test_a_recording_whose_channel_is_given_is_decoded_for_the_mix_only_if_its_scale_may_be_wrong(
+    subtype: str, times: int
+) -> None:
+    decoded = []
+
+    def blocks() -> Iterator[Block]:
+        decoded.append(True)
+        yield np.zeros((RATE, 2), np.float32)
+
+    mix = choose_mix(Header(RATE, 2, RATE, subtype), blocks, channel=1)
+    assert (mix.weights.tolist(), len(decoded)) == ([0, 1], times)
 
 
 def test_channels_that_have_little_in_common_are_averaged_without_a_word() -> None:

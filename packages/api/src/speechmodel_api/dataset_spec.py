@@ -221,10 +221,11 @@ class Negatives(ApiModel, json_schema_extra=cel(_ONE_PLACE_RULE, _ONE_PLACE_MESS
     """Folder with recordings of your own, relative to the folder of the dataset: speech in which no
     transcript is spoken, of any length. Subfolders are included. Recordings that cannot be used are
     invalid samples, and if all are, the dataset is invalid. One in five of the others is held out, to
-    measure how much of such speech is accepted. Training uses the rest: a passage of each one, or up to
-    100 of one that is longer than 30 seconds, of which the first hour is used; at most one passage for
-    each training clip. None of them may be a
-    recording of the dataset, or a copy of one. Mutually exclusive with source. If empty, no folder of
+    measure how much of such speech is accepted. Training uses the rest, for at most one negative for each
+    training clip. A recording of up to 30 seconds is used once, or several times if there are few and
+    builtIn is false; ones that are shorter than a clip are joined. A longer one makes a negative for about
+    every ten seconds of its first hour, at most 100, and fewer if there are clips of more than 5 seconds.
+    None of them may be a recording of the dataset, or a copy of one. Mutually exclusive with source. If empty, no folder of
     the dataset is used."""
     source: NegativesSource | None = None
     """Folder on a claim, or bucket, that holds such recordings outside the folder of the dataset.

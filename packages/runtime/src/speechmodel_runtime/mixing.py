@@ -1,6 +1,6 @@
 """The way to one channel: which channels are averaged, and at which scale.
 
-A recording of one channel with integer samples needs no choice. Others are decoded once more, so
+A recording of integer samples needs no choice if it has one channel, or if its channel is given. Others are decoded once more, so
 that the choice considers the whole recording without keeping it in memory.
 """
 
@@ -41,21 +41,21 @@ class Mix:
 
 def choose_mix(header: Header, blocks: Callable[[], Iterator[Block]], channel: int | None = None) -> Mix:
     """Return the mix of a recording, for which `blocks` is called at most once. `channel`, from 0, is the only one used."""
-    equal = np.full(header.channels, 1 / header.channels, np.float32)
+    weights = np.full(header.channels, 1 / header.channels, np.float32)
     if channel is not None:
-        equal = _only(channel, equal)
-    if header.channels == 1 and not header.format.endswith(_FLOATS):
-        return Mix(equal)
+        weights = _only(channel, weights)
+    if (header.channels == 1 or channel is not None) and not header.format.endswith(_FLOATS):
+        return Mix(weights)
     power, mixed, peak = np.zeros(header.channels), 0.0, 0.0
     for block in blocks():
         samples = block.astype(np.float64)
         power += np.square(samples).sum(axis=0)
         mixed += float(np.square(samples.mean(axis=1)).sum())
         peak = max(peak, float(np.abs(block).max(initial=0)))
-    weights, warnings = equal, []
+    warnings = []
     if channel is None and mixed * header.channels < CANCELLED * power.mean():
         best = int(power.argmax())
-        weights = _only(best, equal)
+        weights = _only(best, weights)
         message = f"its channels cancel each other, so only channel {best + 1} is used; check the cable"
         warnings.append(AudioWarning(WarningKind.OPPOSITE_PHASE, message))
     if INTEGERS < peak < np.inf:

@@ -19,7 +19,7 @@ class RejectionReason(StrEnum):
     SILENT = "Silent"
     """The recording has nothing but silence."""
     TOO_SHORT = "TooShort"
-    """The recording has too few frames for its transcript, or is shorter than one window."""
+    """The recording has too few frames for its transcript, is shorter than one window, or has less speech than a clip."""
     TOO_LONG = "TooLong"
     """The recording is longer than LONGEST_SECONDS (clips.py)."""
     DUPLICATE_RECORDING = "DuplicateRecording"

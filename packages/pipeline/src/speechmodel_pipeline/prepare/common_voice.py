@@ -33,13 +33,7 @@ RELEASES = "cv-corpus-*"
 def read_common_voice(source: Path, language: str) -> Listing:
     """Return the dataset in `source`. Raises BadData when it lacks the tables, a column or clips/."""
     root = _root(source, language)
-    tables = {part: _read(root, name, source) for part, name in _official(root).items()}
-    if Part.TRAIN not in tables and not (root / VALIDATED).is_file():
-        raise missing(f"{VALIDATED} or train.tsv", source)
-    if not _has_rows(tables.get(Part.TRAIN)) and (root / VALIDATED).is_file():
-        if tables:
-            log.info("train.tsv has no rows, so validated.tsv is read and divided")
-        tables = {None: _read(root, VALIDATED, source)}
+    tables = _tables(root, source)
     if not (root / CLIPS).is_dir():
         raise missing(f"the folder {CLIPS}", root)
     files = NamedFiles(source)
@@ -61,19 +55,24 @@ def read_common_voice(source: Path, language: str) -> Listing:
     return files.listing(speakers_from=SpeakerSource.COLUMN)
 
 
-def _official(root: Path) -> dict[Part | None, str]:
-    """Return the tables of the official parts, or nothing without that of training."""
-    if not (root / OFFICIAL[Part.TRAIN]).is_file():
-        return {}
-    return {part: name for part, name in OFFICIAL.items() if (root / name).is_file()}
+def _tables(root: Path, source: Path) -> dict[Part | None, Table]:
+    """Return the tables of the official parts if that of training has rows, or else the one that is divided."""
+    official = {part: name for part, name in OFFICIAL.items() if (root / name).is_file()}
+    trained, validated = official.pop(Part.TRAIN, None), (root / VALIDATED).is_file()
+    if trained is None and not validated:
+        raise missing(f"{VALIDATED} or {OFFICIAL[Part.TRAIN]}", source)
+    # without any byte, it is no table; that is an error only if nothing else can be read
+    if trained and ((root / trained).stat().st_size or not validated):
+        table = _read(root, trained, source)
+        if table.rows or table.malformed or not validated:
+            return {Part.TRAIN: table, **{part: _read(root, name, source) for part, name in official.items()}}
+    if trained:
+        log.info("%s has no rows, so %s is read and divided", trained, VALIDATED)
+    return {None: _read(root, VALIDATED, source)}
 
 
 def _read(root: Path, name: str, source: Path) -> Table:
     return read_table(root / name, printable(root / name, source), literal="\t")
-
-
-def _has_rows(table: Table | None) -> bool:
-    return table is not None and bool(table.rows or table.malformed)
 
 
 def looks_like_common_voice(source: Path, language: str) -> bool:

@@ -77,7 +77,7 @@ def _add(files: NamedFiles, folder: Path, part: Part | None, source: Path) -> No
     text = read_pairs(folder / TEXT, printable(folder / TEXT, source))
     files.count(text)
     first: dict[str, int] = {}
-    spoken: set[str] = set()
+    spoken = set(segments.recordings) if segments else set()
     for row in text.rows:
         id_, transcript = row.cells[KEY], row.cells[VALUE]
         if (earlier := first.setdefault(id_, row.line)) != row.line:
@@ -105,7 +105,6 @@ def _add(files: NamedFiles, folder: Path, part: Part | None, source: Path) -> No
                     cut=cut,
                 )
     for segment in segments.without(first) if segments else ():
-        spoken.add(segment.recording)
         name = recordings[segment.recording]
         files.leave(_place(name, folder, source), name, segment.cut)
     for name in (name for id_, name in recordings.items() if id_ not in spoken):

@@ -55,7 +55,9 @@ class Segments:
         self.table = read_pairs(folder / SEGMENTS, printable(folder / SEGMENTS, source))
         self.repeated: list[WrongSegment] = []
         """The later rows of utterances that have several."""
-        self._recordings, self._channels = recordings, _channels(folder, source)
+        self.recordings = frozenset(cells[0] for row in self.table.rows if (cells := row.cells[VALUE].split()))
+        """The recordings that a row names, even a wrong one."""
+        self._in_wav_scp, self._channels = recordings, _channels(folder, source)
         self._rows: dict[str, Row] = {}
         for row in self.table.rows:
             if (earlier := self._rows.setdefault(row.cells[KEY], row)) is not row:
@@ -71,7 +73,7 @@ class Segments:
             has = "1 cell" if not cells else f"{1 + len(cells)} cells"
             return self._wrong(row, f"has {has}, a row has 4: write <utterance> <recording> <start> <end>")
         recording, *given = cells
-        if recording not in self._recordings:
+        if recording not in self._in_wav_scp:
             problem = f"wav.scp has no row for the recording {recording}; add one or correct this row"
             return self._wrong(row, problem, RejectionReason.NO_RECORDING)
         start, end = map(_seconds, given)

@@ -108,7 +108,7 @@ class NamedFiles:
             ]
             speakers_from = SpeakerSource.GUESSED if guessed else None
         named = {(recording.path, recording.cut) for recording in recordings}
-        whole = {(path, None) for path, _ in named}
+        used = named | {(path, None) for path, _ in named}
         return Listing(
             rows=self._rows,
             recordings=tuple(recordings),
@@ -119,7 +119,7 @@ class NamedFiles:
                     *self._left,
                     *((path, None) for folder in folders for path in audio_files(Path(os.path.abspath(folder)))),  # noqa: PTH100
                 )
-                if (path, cut) not in named | whole
+                if (path, cut) not in used
             ),
             speakers_from=speakers_from,
         )

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from speechmodel_api.audio import SAMPLE_RATE
@@ -41,6 +42,12 @@ class OtherSpeech:
     """Their place in an error."""
     recordings: tuple[tuple[Path, str], ...]
     """Each with its name in reports."""
+
+    @cached_property
+    def lengths(self) -> tuple[float, ...]:
+        """The seconds of each recording, at most HEARD_SECONDS, and 0 for one that cannot be read."""
+        with ThreadPoolExecutor(available_cpus(), thread_name_prefix="length") as pool:
+            return tuple(pool.map(lambda recording: heard_seconds(*recording), self.recordings))
 
     def not_in_folder(self, names: Sequence[str], source: Path) -> tuple[str, ...]:
         """Return the names, relative to the dataset's folder `source`, of files outside of `folder`, which may be in that folder
@@ -153,8 +160,8 @@ def refuse_copies_of_clips(other: OtherSpeech, clips: Mapping[str, ClipFile], sp
     named = {clip.digest: name for name, clip in clips.items()}
     lengths = {round(clip.seconds * SAMPLE_RATE) for clip in clips.values()}
 
-    def row_of(file: tuple[Path, str]) -> str | None:
-        length = round(heard_seconds(*file) * SAMPLE_RATE)
+    def row_of(file: tuple[Path, str], seconds: float) -> str | None:
+        length = round(seconds * SAMPLE_RATE)
         if lengths.isdisjoint(range(length - 1, length + 2)):  # resampling rounds
             return None
         try:
@@ -164,7 +171,7 @@ def refuse_copies_of_clips(other: OtherSpeech, clips: Mapping[str, ClipFile], sp
         return named.get(audio_digest(level(pcm, speech_level)))
 
     with ThreadPoolExecutor(available_cpus(), thread_name_prefix="compare") as pool:
-        rows = zip(pool.map(row_of, other.recordings), other.recordings, strict=True)
+        rows = zip(pool.map(row_of, other.recordings, other.lengths), other.recordings, strict=True)
         _refuse(other, [f"{name} is {row}" for row, (_, name) in rows if row])
 
 

@@ -52,8 +52,9 @@ def heard_seconds(path: Path, name: str) -> float:
         return 0
 
 
-def passages(path: Path, name: str, slots: Sequence[Slot]) -> Iterator[Pcm | None]:
-    """Yield the first speech of each slot, which are in the order of time, or None where there is too little of it.
+def passages(path: Path, name: str, slots: Sequence[Slot]) -> Iterator[Pcm]:
+    """Yield the first speech of each slot, which are in the order of time. It is shorter than the slot's passage, or empty,
+    where there is too little of it.
 
     Raises AudioError, also after some passages.
     """
@@ -62,8 +63,7 @@ def passages(path: Path, name: str, slots: Sequence[Slot]) -> Iterator[Pcm | Non
         for slot in slots:
             for _ in blocks.until(slot.start):
                 pass
-            found = speech_in(blocks.until(slot.end), slot.samples)
-            yield found if len(found) == slot.samples else None
+            yield speech_in(blocks.until(slot.end), slot.samples)
 
 
 def excerpt(pcm: Pcm, samples: int, seed: str) -> Pcm:

@@ -89,7 +89,7 @@ _TIME = re.compile(
     r"|\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])"  # 240503
     r"|([01]\d|2[0-3])[-_.]?[0-5]\d[-_.]?[0-5]\d"  # 101500
 )
-_TAKE = re.compile(r"(take|toma|rec|rep|try|prise|version|[tvn])?\d{1,3}", re.IGNORECASE)
+_TAKE = re.compile(r"(take|toma|rec|rep|try|prise|version)?\d{1,3}", re.IGNORECASE)
 """A word that counts takes. Numbers of speakers in large sets have more digits."""
 _CHAPTER = re.compile(r"LJ\d{3}")
 """LJSpeech is one voice, and its names begin with the chapter."""
@@ -115,7 +115,7 @@ def _beginning(name: str) -> str | None:
 
 def _words_of_speakers(readings: Mapping[str, Reading]) -> dict[str, str]:
     """Return the word of each name that may be its speaker: the first one behind the id, or the next one where the
-    first one counts the takes of that speaker and id (`1_anna`, `take1_anna`).
+    first one counts the takes of that speaker and id (`1_anna`, `take1_anna`) and the next ones do not (`1_a`, `01_take1`).
     """
     words = {name: words for name, reading in readings.items() if (words := _words(reading.rest))}
     behind = {
@@ -125,7 +125,8 @@ def _words_of_speakers(readings: Mapping[str, Reading]) -> dict[str, str]:
     }
     named = {name: word for name, word in behind.items() if word}
     once = len({(readings[name].id, words[name][0], word) for name, word in named.items()}) == len(named)
-    return {name: of_one[0] for name, of_one in words.items()} | (named if once else {})
+    counting = _count_takes(set(named.values()))
+    return {name: of_one[0] for name, of_one in words.items()} | (named if once and not counting else {})
 
 
 def _words(rest: str) -> list[str]:

@@ -8,8 +8,9 @@ drawn, each by itself, or by their number where they are few. Sentences of free 
 all occur once, are no phrases in this sense.
 
 Every draw is a hash of the seed and a digest or a speaker, so nothing moves when other speakers or
-clips are added, but for what balances the sizes, for clips at the edge of a counted part, and for a
-speaker whose rows come to be written in another way.
+clips are added, but for what balances the sizes, for clips at the edge of a counted part, for a
+speaker whose rows come to be written in another way, and when a dataset grows to FEW_CLIPS, from
+which clips are drawn one by one.
 """
 
 import hashlib

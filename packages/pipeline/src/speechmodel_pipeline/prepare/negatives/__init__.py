@@ -13,7 +13,6 @@ import logging
 import math
 import random
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache, partial
 from importlib.resources import files
@@ -29,14 +28,13 @@ from speechmodel_api.reasons import Reason
 from speechmodel_decoding.text.rejections import RejectionReason
 from speechmodel_runtime import AudioInfo, Pcm, WarningKind, decode, level, load
 from speechmodel_runtime.errors import AudioError
-from speechmodel_stagekit.cpus import available_cpus
 from speechmodel_stagekit.dataset import Part
 from speechmodel_stagekit.errors import BadData
 
 from speechmodel_pipeline.prepare.clips import LONGEST_SECONDS, REASONS, RecordingUnusable, write_clip
 from speechmodel_pipeline.prepare.folder import PreparedClip
 from speechmodel_pipeline.prepare.other_speech import OtherSpeech
-from speechmodel_pipeline.prepare.passages import Slot, excerpt, heard_seconds, passages
+from speechmodel_pipeline.prepare.passages import Slot, excerpt, passages
 from speechmodel_pipeline.prepare.recordings import Recording
 from speechmodel_pipeline.prepare_report import NEGATIVES, Rejection
 
@@ -50,6 +48,8 @@ HELD_OUT_SHARE = 5
 
 SLOT_SECONDS = 10.0
 """Seconds of a long recording for each of its negatives, so that they are of different sentences."""
+ROOM = 2.0
+"""Seconds of a long recording for each second of the longest clip, as people make pauses."""
 MOST_OF_ONE = 100
 """Negatives of one recording: others are as many other voices."""
 
@@ -105,14 +105,20 @@ def make_negatives(
     if not share:
         return Made([], [])
     recordings, long = _by_length(other) if other else ([], [])
-    to_train = len(recordings) - _held_out(recordings)
+    to_train = len(recordings) - _held_out(len(recordings))
     wanted = min(to_train if package else max(to_train, share), len(models)) if recordings else 0
     if other is not None and wanted < to_train:
         log.info("%s: training has %d of %d recordings, one for each clip", other.field, wanted, to_train)
     rejected: list[Rejection] = []
     made = list(_draw(package, share, models, folder, speech_level, rejected))
     own = list(_draw(recordings, wanted, models, folder, speech_level, rejected))
-    own += _take_passages(long, len(models) - wanted, models, folder, speech_level, rejected)
+    trained = sum(clip.part is Part.TRAIN for clip in own)
+    own += _take_passages(long, len(models) - trained, models, folder, speech_level, rejected)
+    in_training = {clip.recording.name for clip in own if clip.part is Part.TRAIN} & {
+        recording.name for recording in long
+    }
+    if other is not None and long:
+        log.info("%s: training has passages of %d of %d long recordings", other.field, len(in_training), len(long))
     if other is not None and not own:
         raise BadData(
             Reason.INVALID_DATASET,
@@ -135,7 +141,7 @@ def _draw(
     """Yield `count` negatives to be trained on, and one in HELD_OUT_SHARE for the part of their own."""
     chance = random.Random(0)  # noqa: S311 - no secret
     chance.shuffle(words)
-    held_out = _held_out(words)
+    held_out = _held_out(len(words))
     for part, pool, number in (
         (Part.TRAIN, words[held_out:], count),
         (Part.NEGATIVES, words[:held_out], max(-(-count // HELD_OUT_SHARE), 1)),
@@ -148,10 +154,8 @@ def _draw(
 
 def _by_length(other: OtherSpeech) -> tuple[list[_Word], list[_Long]]:
     """Return the recordings of at most LONGEST_SECONDS and the longer ones, by their headers."""
-    with ThreadPoolExecutor(available_cpus(), thread_name_prefix="length") as pool:
-        lengths = list(pool.map(lambda recording: heard_seconds(*recording), other.recordings))
     short, long = [], []
-    for (path, name), seconds in zip(other.recordings, lengths, strict=True):
+    for (path, name), seconds in zip(other.recordings, other.lengths, strict=True):
         if seconds > LONGEST_SECONDS:
             long.append(_Long(path, name, seconds))
         else:
@@ -167,57 +171,73 @@ def _take_passages(
     speech_level: float | None,
     rejected: list[Rejection],
 ) -> Iterator[PreparedClip]:
-    """Yield up to `wanted` negatives of long recordings to be trained on, and some of recordings that are held out. Of a
-    single one, the end is held out.
+    """Yield up to `wanted` negatives of long recordings to be trained on, and one in HELD_OUT_SHARE of recordings that are
+    held out. Of a single one, the end is held out.
     """
     chance = random.Random(0)  # noqa: S311 - no secret
     chance.shuffle(recordings)
-    held_out = _held_out(recordings)
-    count = len(recordings)
+    count, held_out = len(recordings), _held_out(len(recordings))
+    roomy = ROOM * max(clip.file.seconds for clip in models)
+    left = {Part.TRAIN: wanted, Part.NEGATIVES: -(-wanted // HELD_OUT_SHARE)}
+    most = {
+        part: -(-left[part] // max(of_part, 1))
+        for part, of_part in zip(left, (count - held_out, held_out), strict=True)
+    }
     for index, recording in enumerate(recordings):
-        kept = 1 / HELD_OUT_SHARE if count == 1 else float(index < held_out)
-        trained_on = max(count - held_out, 1)
+        kept = recording.seconds * (index < held_out)
+        if count == 1:
+            kept = max(recording.seconds / HELD_OUT_SHARE, min(roomy, recording.seconds / 2))
+        divided = recording.seconds - kept
         planned = [
             (slot, part)
-            for part, start, end, number in (
-                (Part.TRAIN, 0.0, (1 - kept) * recording.seconds, -(-wanted // trained_on)),
-                (
-                    Part.NEGATIVES,
-                    (1 - kept) * recording.seconds,
-                    recording.seconds,
-                    -(-wanted // HELD_OUT_SHARE // held_out),
-                ),
-            )
-            for slot in _slots(start, end, number)
+            for part, start, end in ((Part.TRAIN, 0.0, divided), (Part.NEGATIVES, divided, recording.seconds))
+            for slot in _slots(start, end, min(most[part], left[part]), roomy)
         ]
+        if not planned:
+            continue
         likes = [chance.choice(models) for _ in planned]
         slots = [Slot(*times, _length(model)) for (times, _), model in zip(planned, likes, strict=True)]
-        any_speech = False
+        found: list[int] = []
         try:
-            for pcm, (_, part), model in zip(
-                passages(recording.path, recording.name, slots), planned, likes, strict=True
+            for pcm, slot, (_, part), model in zip(
+                passages(recording.path, recording.name, slots), slots, planned, likes, strict=True
             ):
-                if pcm is not None:
-                    any_speech = True
-                    taken = [(recording.name, pcm.astype(np.float32))]
-                    yield _shaped(taken, model, folder, part, speech_level)
-            if slots and not any_speech:
-                silent = f"{recording.name}: nobody seems to speak in it; replace it or remove it"
-                rejected.append(_rejection(recording.name, RejectionReason.SILENT, silent))
+                found.append(len(pcm))
+                if len(pcm) == slot.samples:
+                    left[part] -= 1
+                    yield _shaped([(recording.name, pcm.astype(np.float32))], model, folder, part, speech_level)
+            if all(samples < slot.samples for samples, slot in zip(found, slots, strict=True)):
+                rejected.append(_without_passage(recording, found, slots))
         except AudioError as error:
             rejected.append(_rejection(recording.name, REASONS[type(error)], str(error)))
 
 
-def _slots(start: float, end: float, number: int) -> list[tuple[float, float]]:
-    """Return beginning and end of up to `number` stretches of equal length."""
-    count = min(number, MOST_OF_ONE, math.ceil((end - start) / SLOT_SECONDS))
+def _slots(start: float, end: float, number: int, roomy: float) -> list[tuple[float, float]]:
+    """Return beginning and end of up to `number` stretches of equal length, each of at least `roomy` seconds if there are
+    several.
+    """
+    most = min(math.ceil((end - start) / SLOT_SECONDS), max(int((end - start) // roomy), 1))
+    count = min(number, MOST_OF_ONE, most)
     length = (end - start) / max(count, 1)
     return [(start + index * length, start + (index + 1) * length) for index in range(count)]
 
 
-def _held_out(words: Sequence[object]) -> int:
-    """Return how many of the words or recordings are never trained on."""
-    return max(len(words) // HELD_OUT_SHARE, min(len(words), 1))
+def _without_passage(recording: _Long, found: Sequence[int], slots: Sequence[Slot]) -> Rejection:
+    """Return why a recording has no passage: `found` are the samples of speech in each slot."""
+    if not any(found):
+        silent = f"{recording.name}: nobody seems to speak in it; replace it or remove it"
+        return _rejection(recording.name, RejectionReason.SILENT, silent)
+    samples, slot = min(zip(found, slots, strict=True), key=lambda each: each[1].samples - each[0])
+    short = (
+        f"{recording.name}: nobody speaks long enough; from {slot.start:.0f} s to {slot.end:.0f} s, it has {samples / SAMPLE_RATE:.1f} s "
+        f"of speech without pauses, and a clip of the dataset has {slot.samples / SAMPLE_RATE:.1f} s; replace it or remove it"
+    )
+    return _rejection(recording.name, RejectionReason.TOO_SHORT, short)
+
+
+def _held_out(count: int) -> int:
+    """Return how many of so many words or recordings are never trained on."""
+    return max(count // HELD_OUT_SHARE, min(count, 1))
 
 
 def _stream(words: Sequence[_Word], rejected: list[Rejection]) -> Iterator[tuple[_Word, Samples]]:
