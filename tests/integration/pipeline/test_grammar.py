@@ -107,7 +107,8 @@ def test_a_dataset_without_dev_clips_is_calibrated_on_its_training_clips(tmp_pat
 @pytest.mark.parametrize(
     "decoding, words",
     [
-        (of_phrases("ok 5"), "decoding: the phrase 'ok 5': the model's alphabet does not contain '5'"),
+        (of_phrases("ok ж"), "decoding: the phrase 'ok ж': the model's alphabet does not contain 'ж'"),
+        (of_phrases("ok 5"), "decoding: the phrase 'ok 5': '5' is not spelled out"),
         (of_phrases("luz de {sala}"), "decoding: the phrase 'luz de {sala}': the list 'sala' does not exist"),
     ],
 )
