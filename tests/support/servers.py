@@ -46,7 +46,8 @@ PHRASES = ("ok espejo", "espejo llama a mi {quien}", "vale [espejo]")
 WITHOUT_INTENT, INTENTS = ("ok espejo", "vale [espejo]"), {"CallPerson": ("espejo llama a mi {quien}",)}
 """The same grammar with an intent."""
 
-BOTH_ENGINES = pytest.mark.parametrize("engine", ["DeepSpeech", "Native"], scope="module")
+# indirect: a server of a module would otherwise outlive the change of its engine
+BOTH_ENGINES = pytest.mark.parametrize("engine", ["DeepSpeech", "Native"], indirect=True, scope="module")
 """Runs a test with a server of each engine, where the test asserts on what an engine has decoded."""
 HANGS = 600
 """Seconds without an answer after which it will never come, however busy the machine is."""

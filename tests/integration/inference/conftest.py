@@ -44,9 +44,9 @@ def start(folder: VersionFolder, tmp_path: Path) -> Iterator[Start]:
 
 
 @pytest.fixture(scope="module")
-def engine() -> str:
-    """The engine of the servers of a test. BOTH_ENGINES overrides it."""
-    return "DeepSpeech"
+def engine(request: pytest.FixtureRequest) -> str:
+    """The engine of the servers of a test: DeepSpeech, unless the test has the mark BOTH_ENGINES."""
+    return str(getattr(request, "param", "DeepSpeech"))
 
 
 @pytest.fixture(scope="module")

@@ -229,7 +229,8 @@ def test_the_openapi_document_describes_the_form(server: Server) -> None:
     assert {"file", "model", "response_format"} <= set(form["properties"])
 
 
-def test_metrics_count_requests_and_audio(server: Server) -> None:
+@BOTH_ENGINES
+def test_metrics_count_requests_and_audio(server: Server, engine: str) -> None:
     before = server.metric("speechmodel_audio_seconds_total")
     server.transcribe(OK_ESPEJO)
     assert server.metric("speechmodel_audio_seconds_total") - before == pytest.approx(len(load(OK_ESPEJO)) / 16000)
@@ -240,7 +241,7 @@ def test_metrics_count_requests_and_audio(server: Server) -> None:
     info = next(line for line in server.get("/metrics").text.splitlines() if line.startswith("speechmodel_model_info{"))
     assert 'name="espejo"' in info
     assert 'version="0123abcd"' in info
-    assert 'engine="DeepSpeech"' in info
+    assert f'engine="{engine}"' in info
 
 
 @pytest.mark.parametrize("order", ["<i2", ">i2"], ids=["little-endian", "big-endian"])
