@@ -1,4 +1,4 @@
-"""The utterances of a long recording -> clips. Each channel is decoded once, in blocks of about a second."""
+"""The utterances of a long recording -> clips. Each channel is decoded in blocks of about a second."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
