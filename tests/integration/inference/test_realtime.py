@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -332,6 +333,64 @@ def test_browsers_send_their_key_as_a_subprotocol(start: Start, tmp_path: Path) 
     assert refused.value.response.status_code == 401
     assert json.loads(refused.value.response.body)["error"]["code"] == "invalid_api_key"
     server.until_metric("speechmodel_streams_total", 1, code="1008", path="none")
+
+
+def test_a_page_opens_a_session_with_a_short_lived_key_and_its_settings(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "keys").write_text("secret")
+    server = start(api_keys=tmp_path / "keys").until_ready()
+    app = openai.OpenAI(base_url=f"{server.url}/v1", api_key="secret", max_retries=0)
+    wanted = settings(
+        transcription={"language": "es-MX"}, turn_detection={"type": "server_vad", "silence_duration_ms": 900}
+    )
+    before = time.time()
+    issued = app.realtime.client_secrets.create(session=wanted, expires_after={"anchor": "created_at", "seconds": 30})
+    assert before + 29 <= issued.expires_at <= time.time() + 30
+    assert issued.session.type == "transcription"
+    shown = issued.session.to_dict()["audio"]["input"]  # type: ignore[index]
+    assert shown["turn_detection"]["silence_duration_ms"] == 900
+
+    page: list[Any] = ["realtime", f"openai-insecure-api-key.{issued.value}"]
+    with server.websocket("/v1/realtime?intent=transcription", subprotocols=page) as socket:
+        begun = json.loads(socket.recv(timeout=HANGS))["session"]["audio"]["input"]
+    assert begun["turn_detection"]["silence_duration_ms"] == 900
+    assert begun["transcription"] == {"language": "es-MX"}
+    with pytest.raises(InvalidStatus):
+        server.websocket("/vosk", subprotocols=page)
+    with pytest.raises(openai.AuthenticationError):
+        openai.OpenAI(base_url=f"{server.url}/v1", api_key=issued.value, max_retries=0).realtime.client_secrets.create()
+
+
+def test_the_beta_form_has_its_key_in_the_session(server: Server) -> None:
+    session = server.openai().beta.realtime.transcription_sessions.create(
+        input_audio_format="g711_ulaw", turn_detection={"type": "server_vad", "silence_duration_ms": 800}
+    )
+    assert session.input_audio_format == "g711_ulaw"
+    assert session.turn_detection is not None and session.turn_detection.silence_duration_ms == 800
+    offered: list[Any] = ["realtime", f"openai-insecure-api-key.{session.client_secret.value}"]
+    with server.websocket("/v1/realtime", subprotocols=offered) as socket:
+        assert json.loads(socket.recv(timeout=HANGS))["session"]["audio"]["input"]["format"] == {"type": "audio/pcmu"}
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        ({"session": {"type": "realtime"}}, "session.type: must be 'transcription', not 'realtime'."),
+        ({"expires_after": {"seconds": 5}}, "expires_after.seconds: must be at least 10, not 5."),
+        (
+            {"session": {"type": "transcription", "audio": {"input": {"transcription": {"language": "fr"}}}}},
+            "language: this model recognises es-CL, not 'fr'.",
+        ),
+        (
+            {"session": {"type": "transcription", "input_audio_format": "pcm16"}},
+            "session: input_audio_format is a field of the beta API",
+        ),
+        ([], "body: must be an object, not []."),
+    ],
+)
+def test_a_short_lived_key_that_could_not_be_used_is_not_issued(body: object, says: str, server: Server) -> None:
+    answer = server.client.post("/v1/realtime/client_secrets", json=body)
+    assert answer.status_code == 400
+    assert says in answer.json()["error"]["message"]
 
 
 @pytest.mark.slow

@@ -3,7 +3,9 @@
 from pathlib import Path
 
 import pytest
-from speechmodel_inference.api_keys import RequireKey
+from speechmodel_inference.api_keys import ApiKeys, RequireKey
+from speechmodel_inference.client_secrets import ClientSecrets
+from speechmodel_inference.realtime_types import AudioInput
 from starlette.types import Message, Receive, Scope, Send
 
 
@@ -28,7 +30,8 @@ async def status(
 
     headers = [(b"authorization", f"Bearer {key}".encode(encoding))] if key else []
     scope = {"type": kind, "method": "GET", "path": root_path + path, "root_path": root_path, "headers": headers}
-    await RequireKey(app, keys)(scope, nothing, send)
+    api_keys = ApiKeys(keys)
+    await RequireKey(app, api_keys, ClientSecrets(api_keys.read))(scope, nothing, send)
     found: int = answers[0]["status"]
     return found
 
@@ -62,7 +65,7 @@ def test_a_file_without_a_key_is_reported_at_the_start(
 ) -> None:
     if content is not None:
         (tmp_path / "keys").write_text(content, encoding="utf-8")
-    RequireKey(app, tmp_path)
+    ApiKeys(tmp_path)
     assert f"{tmp_path} contains no API key, so every request that needs a key is refused" in caplog.text
 
 
@@ -73,3 +76,21 @@ async def test_a_key_is_a_whole_line(tmp_path: Path) -> None:
             assert await status(tmp_path, "/stt", key=right, encoding=encoding) == 200
     for wrong in ("correct", "battery", "correct horse", "cl", " "):
         assert await status(tmp_path, "/stt", key=wrong) == 401
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "found"),
+    [
+        ("/v1/realtime", "websocket", 200),
+        ("/vosk", "websocket", 401),
+        ("/v1/models", "http", 401),
+        ("/v1/realtime", "http", 401),
+    ],
+)
+@pytest.mark.parametrize("root_path", ["", "/speech"])
+async def test_a_short_lived_key_opens_realtime_sessions_only(
+    path: str, kind: str, found: int, root_path: str, tmp_path: Path
+) -> None:
+    (tmp_path / "keys").write_text("first\nsecond\n", encoding="utf-8")
+    key, _ = ClientSecrets(ApiKeys(tmp_path).read).issue(AudioInput(), 60)
+    assert await status(tmp_path, path, key=key, kind=kind, root_path=root_path) == found

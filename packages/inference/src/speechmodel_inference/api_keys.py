@@ -9,12 +9,15 @@ from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from speechmodel_inference.client_secrets import ClientSecrets
 from speechmodel_inference.openai_types import ErrorObject, ErrorResponse
 
 log = logging.getLogger(__name__)
 
 GUARDED_PATHS = ("/v1/", "/vosk", "/stt", "/api/")
 """Prefixes of the paths that need a key. Every WebSocket needs one. kubelet and Prometheus have none, and the page holds no secrets."""
+REALTIME_PATH = "/v1/realtime"
+"""The path of realtime sessions."""
 KEY_SUBPROTOCOL = "openai-insecure-api-key."
 """The beginning of a WebSocket's subprotocol that has a key, for browsers, which send no headers of their own."""
 _REFUSED = ErrorObject(
@@ -24,43 +27,59 @@ _REFUSED = ErrorObject(
 )
 
 
-class RequireKey:
-    """Answers 401 to requests without a key from a file, or from the files of a folder, one key a line.
+class ApiKeys:
+    """The keys in a file, or in the files of a folder, one key a line.
 
-    They are read for each request, so a changed Secret counts as soon as kubelet has written it. If they
-    cannot be read, no key is valid.
+    They are read for each request, so a changed Secret counts as soon as kubelet has written it. If they cannot be
+    read, no key is valid.
     """
 
-    def __init__(self, app: ASGIApp, path: Path) -> None:
-        self._app, self._path = app, path
-        if not self._keys():
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        if not self.read():
             log.warning(
                 "%s contains no API key, so every request that needs a key is refused; write one key on each line", path
             )
 
+    def read(self) -> list[bytes]:
+        """Return the keys as they are now."""
+        try:
+            if not self._path.is_dir():
+                return _lines(self._path)
+            # kubelet keeps the files of a Secret in hidden folders, and links to them
+            files = sorted(each for each in self._path.iterdir() if not each.name.startswith("."))
+            return [key for file in files for key in _lines(file)]
+        except OSError as error:
+            log.error("%s cannot be read (%s), so no API key is valid", self._path, error.strerror)
+            return []
+
+    def valid(self, given: str) -> bool:
+        """Return True for a key, in a time that does not tell how much of it is right."""
+        # headers are read as Latin-1; curl sends letters other than ASCII as UTF-8, and browsers send Latin-1
+        sent = given.encode("latin-1", "replace"), given.encode()
+        return any([hmac.compare_digest(key, each) for key in self.read() for each in sent])  # noqa: C419 - no early end
+
+
+class RequireKey:
+    """Answers 401 to requests without a valid key. A short-lived one is valid for realtime sessions only."""
+
+    def __init__(self, app: ASGIApp, keys: ApiKeys, client_secrets: ClientSecrets) -> None:
+        self._app, self._keys, self._client_secrets = app, keys, client_secrets
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
-        if scope["type"] == "lifespan" or not _guarded(scope) or self._valid(_key(scope)):
+        if scope["type"] == "lifespan" or not _guarded(scope) or self._valid(scope):
             await self._app(scope, receive, send)
         else:
             body = ErrorResponse(error=_REFUSED).model_dump()
             await JSONResponse(body, 401, {"WWW-Authenticate": "Bearer"})(scope, receive, send)
 
-    def _valid(self, given: str) -> bool:
-        # headers are read as Latin-1; curl sends letters other than ASCII as UTF-8, and browsers send Latin-1
-        sent = given.encode("latin-1", "replace"), given.encode()
-        return any([hmac.compare_digest(key, each) for key in self._keys() for each in sent])  # noqa: C419 - no early end
-
-    def _keys(self) -> list[bytes]:
-        try:
-            if not self._path.is_dir():
-                return _lines(self._path)
-            # kubelet keeps the files of a Secret in hidden folders, and links to them
-            files = [each for each in self._path.iterdir() if not each.name.startswith(".")]
-            return [key for file in files for key in _lines(file)]
-        except OSError as error:
-            log.error("%s cannot be read (%s), so no API key is valid", self._path, error.strerror)
-            return []
+    def _valid(self, scope: Scope) -> bool:
+        given = sent_key(scope)
+        if self._keys.valid(given):
+            return True
+        realtime = scope["type"] == "websocket" and _path(scope) == REALTIME_PATH
+        return realtime and self._client_secrets.settings(given) is not None
 
 
 def _lines(file: Path) -> list[bytes]:
@@ -72,7 +91,7 @@ def _lines(file: Path) -> list[bytes]:
     return [key for line in content.splitlines() if (key := line.strip())]
 
 
-def _key(scope: Scope) -> str:
+def sent_key(scope: Scope) -> str:
     """Return the key that a request has, or an empty text, which is no key."""
     scheme, _, given = Headers(scope=scope).get("authorization", "").partition(" ")
     if scheme.lower() == "bearer":
@@ -82,6 +101,11 @@ def _key(scope: Scope) -> str:
 
 
 def _guarded(scope: Scope) -> bool:
-    """Return True if a request needs a key. uvicorn puts the path of the proxy (root_path) in front of it."""
-    path: str = scope["path"].removeprefix(scope.get("root_path", ""))
-    return scope["type"] == "websocket" or path.startswith(GUARDED_PATHS)
+    """Return True if a request needs a key."""
+    return scope["type"] == "websocket" or _path(scope).startswith(GUARDED_PATHS)
+
+
+def _path(scope: Scope) -> str:
+    """Return the path without that of the proxy (root_path), which uvicorn puts in front of it."""
+    path: str = scope["path"]
+    return path.removeprefix(scope.get("root_path", ""))

@@ -32,6 +32,7 @@ from speechmodel_inference.misheard import MisheardInbox
 from speechmodel_inference.openai_types import ErrorObject, ErrorResponse, error_object
 from speechmodel_inference.origins import cors_headers
 from speechmodel_inference.routers import (
+    client_secrets,
     health,
     metrics,
     models,
@@ -87,7 +88,7 @@ def create_app(settings: Settings, wyoming: socket.socket | None = None, lifecyc
 
     app = FastAPI(title="SpeechModel", lifespan=lifespan, docs_url=None, redoc_url=None, telemetry=_traces())
     app.state.services = services
-    for routes in (transcriptions, stt, vosk, realtime, models, speechmodel, page, health, metrics):
+    for routes in (transcriptions, stt, vosk, realtime, client_secrets, models, speechmodel, page, health, metrics):
         app.include_router(routes.router)
     for router in _of_takes(settings):
         app.include_router(router)
@@ -96,8 +97,8 @@ def create_app(settings: Settings, wyoming: socket.socket | None = None, lifecyc
     app.add_exception_handler(ClientLeft, _client_left)
     app.add_exception_handler(HTTPException, _http_exception)
     app.add_exception_handler(Exception, _unexpected)
-    if settings.api_keys is not None:
-        app.add_middleware(RequireKey, path=settings.api_keys)
+    if services.api_keys is not None:
+        app.add_middleware(RequireKey, keys=services.api_keys, client_secrets=services.client_secrets)
     app.add_middleware(RefuseForeignPages, origins=settings.cors_origins)
     app.add_middleware(CloseWhileDraining, lifecycle=services.lifecycle)  # a request without a key too
     app.add_middleware(CountRequests, telemetry=services.telemetry)

@@ -33,6 +33,7 @@ from speechmodel_inference.realtime_types import (
     Event,
     EventId,
     SessionUpdate,
+    TranscriptionSettings,
     session_object,
 )
 from speechmodel_inference.recordings import transcribe_upload
@@ -54,9 +55,12 @@ class RealtimeSession:
     The caller holds a place or a preview of the queue.
     """
 
-    def __init__(self, send: Send, services: Services, version: ServedVersion, *, beta: bool) -> None:
+    def __init__(
+        self, send: Send, services: Services, version: ServedVersion, *, beta: bool, audio: AudioInput | None = None
+    ) -> None:
+        """`audio` has the settings that the session begins with, if they are not the default ones."""
         self._send_event, self._services, self._version, self._beta = send, services, version, beta
-        self._id, self._audio = _new_id("sess"), AudioInput()
+        self._id, self._audio = new_id("sess"), audio or AudioInput()
         self._live: LiveAudio | None = None
         """The audio since the last commit, with turn detection."""
         self._buffer = bytearray()
@@ -107,10 +111,7 @@ class RealtimeSession:
             self._audio.turn_detection,
         ):
             raise BadRequest("session: commit or clear the audio before you change its format or turn_detection.")
-        if audio.transcription and audio.transcription.model:
-            require_served(self._services, audio.transcription.model)
-        if audio.transcription and audio.transcription.language:
-            require_language(audio.transcription.language, self._version.manifest.language)
+        require_usable(audio, self._services)
         self._audio = audio
 
     async def _show(self, what: str, *, beta: bool) -> None:
@@ -176,7 +177,7 @@ class RealtimeSession:
 
     async def _started(self, utterance: Utterance) -> None:
         if self._item is None:
-            self._item = _new_id("item")
+            self._item = new_id("item")
             begins = self._milliseconds(utterance.start_seconds)
             await self._send("input_audio_buffer.speech_started", audio_start_ms=begins, item_id=self._item)
 
@@ -253,7 +254,7 @@ class RealtimeSession:
             work.cancel()
 
     async def _commit_item(self) -> str:
-        item = self._item or _new_id("item")
+        item = self._item or new_id("item")
         shown = {
             "id": item,
             "object": "realtime.item",
@@ -282,7 +283,16 @@ class RealtimeSession:
         await self._send(f"conversation.item.input_audio_transcription.{what}", item_id=item, content_index=0, **fields)
 
     async def _send(self, kind: str, **fields: object) -> None:
-        await self._send_event({"type": kind, "event_id": _new_id("event"), **fields})
+        await self._send_event({"type": kind, "event_id": new_id("event"), **fields})
+
+
+def require_usable(audio: AudioInput, services: Services) -> None:
+    """Raise ModelNotFound or BadRequest for a session that asks for another model or another language."""
+    wishes = audio.transcription or TranscriptionSettings()
+    if wishes.model:
+        require_served(services, wishes.model)
+    if wishes.language:
+        require_language(wishes.language, services.lifecycle.version.manifest.language)
 
 
 def _parsed(text: str) -> Event:
@@ -331,5 +341,6 @@ def _finished(live: LiveAudio) -> list[Utterance]:
     return list(live.finish())
 
 
-def _new_id(kind: str) -> str:
+def new_id(kind: str) -> str:
+    """Return a new id, such as sess_… for the kind sess."""
     return f"{kind}_{uuid4().hex}"

@@ -151,6 +151,30 @@ class BetaSession(WireType):
         )
 
 
+class ExpiresAfter(WireType):
+    """The life of a short-lived key, which ends nothing that has begun."""
+
+    anchor: Literal["created_at"] = "created_at"
+    seconds: Annotated[int, Field(ge=10, le=7200)] = 600
+
+
+class ClientSecretRequest(WireType):
+    """A request for a short-lived key in the GA form."""
+
+    expires_after: ExpiresAfter = ExpiresAfter()
+    session: Session = Session()
+
+
+class _BetaClientSecret(WireType):
+    expires_after: ExpiresAfter = ExpiresAfter()
+
+
+class BetaClientSecretRequest(BetaSession):
+    """A request for a short-lived key in the beta form."""
+
+    client_secret: _BetaClientSecret = _BetaClientSecret()
+
+
 class SessionUpdate(WireType):
     """Change the session, in the GA form."""
 

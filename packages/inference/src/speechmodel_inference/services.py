@@ -8,6 +8,8 @@ from fastapi import Depends, Request
 from speechmodel_api.serving_spec import Engine
 from speechmodel_stagekit.cpus import available_cpus
 
+from speechmodel_inference.api_keys import ApiKeys
+from speechmodel_inference.client_secrets import ClientSecrets
 from speechmodel_inference.connections import Connections
 from speechmodel_inference.decoding_queue import DecodingQueue
 from speechmodel_inference.lifecycle import Lifecycle
@@ -41,6 +43,9 @@ class Services:
     """None if no takes are kept. It may keep no clips."""
     own_model: OwnModelClient | None
     """None if the server may not start a training."""
+    api_keys: ApiKeys | None
+    """None if requests need no key."""
+    client_secrets: ClientSecrets
     searches: PhraseSearches = field(default_factory=PhraseSearches)
 
     @classmethod
@@ -53,6 +58,7 @@ class Services:
             max_upload_bytes=settings.max_upload_bytes,
         )
         store = _store(settings)
+        api_keys = ApiKeys(settings.api_keys) if settings.api_keys is not None else None
         return cls(
             settings,
             lifecycle,
@@ -62,6 +68,8 @@ class Services:
             takes=TakeStore(store) if store else None,
             misheard=MisheardInbox(store, settings) if store else None,
             own_model=OwnModelClient(settings.service_account, settings.name) if settings.service_account else None,
+            api_keys=api_keys,
+            client_secrets=ClientSecrets(api_keys.read if api_keys else None),
         )
 
     async def load(self) -> None:

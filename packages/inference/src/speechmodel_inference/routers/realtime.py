@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 
+from speechmodel_inference.api_keys import sent_key
 from speechmodel_inference.errors import BadRequest, RequestError
 from speechmodel_inference.openai_types import error_object
 from speechmodel_inference.realtime_session import RealtimeSession
@@ -54,7 +55,8 @@ async def _converse(socket: WebSocket, messages: Messages, services: Services, *
         raise BadRequest(f"intent: this server transcribes only; use 'transcription', not {intent!r}.", param="intent")
     if model := socket.query_params.get("model"):
         require_served(services, model)
-    session = RealtimeSession(socket.send_json, services, version, beta=beta)
+    audio = services.client_secrets.settings(sent_key(socket.scope))
+    session = RealtimeSession(socket.send_json, services, version, beta=beta, audio=audio)
     await session.begin()
     while True:
         message = await received(messages, services.settings.next_message_seconds)
