@@ -60,6 +60,7 @@ def events_until(connection: RealtimeConnection, last: str) -> list[Any]:
 
 @BOTH_ENGINES
 def test_each_utterance_is_an_item_when_somebody_pauses(server: Server) -> None:
+    counted = server.metric("speechmodel_audio_seconds_total")
     with server.openai().realtime.connect(extra_query=QUERY, websocket_connection_options=PATIENT) as connection:
         created = connection.recv()
         assert created.type == "session.created"
@@ -95,6 +96,8 @@ def test_each_utterance_is_an_item_when_somebody_pauses(server: Server) -> None:
     assert first[-1].usage.type == "duration"
     assert 0 <= first[0].audio_start_ms < first[1].audio_end_ms < second[0].audio_start_ms < second[1].audio_end_ms
     assert (first[2].previous_item_id, second[2].previous_item_id) == (None, item)
+    seconds = first[-1].usage.seconds + second[-1].usage.seconds
+    assert server.metric("speechmodel_audio_seconds_total") - counted == pytest.approx(seconds)
 
 
 def test_words_come_while_somebody_speaks(server: Server) -> None:

@@ -32,8 +32,10 @@ def converse(
 
 @BOTH_ENGINES
 def test_words_come_while_somebody_speaks_and_are_final_after_a_pause(server: Server) -> None:
-    silence = np.zeros(16_000, np.int16)
-    answers = converse(server, np.concatenate([load(OK_ESPEJO), silence, load(HIJO)]))
+    silence, counted = np.zeros(16_000, np.int16), server.metric("speechmodel_audio_seconds_total")
+    spoken = np.concatenate([load(OK_ESPEJO), silence, load(HIJO)])
+    answers = converse(server, spoken)
+    assert 1 < server.metric("speechmodel_audio_seconds_total") - counted < len(spoken) / 16_000
     finals = [answer for answer in answers if "text" in answer]
     assert len(finals) == 2
     assert finals[0]["text"] == "ok espejo"

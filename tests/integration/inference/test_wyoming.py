@@ -82,7 +82,7 @@ async def test_the_model_is_described(server: Server, port: int) -> None:
 
 @BOTH_ENGINES
 async def test_recordings_are_transcribed_one_after_another(server: Server, port: int) -> None:
-    clip = load(OK_ESPEJO)
+    clip, counted = load(OK_ESPEJO), server.metric("speechmodel_audio_seconds_total")
     async with AsyncTcpClient("127.0.0.1", port) as client:
         await client.write_event(Transcribe(name="espejo", language="es").event())
         assert await transcribed(client, clip) == "ok espejo"
@@ -95,6 +95,7 @@ async def test_recordings_are_transcribed_one_after_another(server: Server, port
         "wyoming: PromptUnused: The list of transcript_names and transcript_terms has no effect on version 0123abcd"
     )
     assert unused in server.log.read_text(encoding="utf-8")
+    assert 0.5 < server.metric("speechmodel_audio_seconds_total") - counted <= 2 * len(clip) / 16_000
     server.until_metric("speechmodel_requests_in_flight", 0)
     server.until(lambda: server.metric("speechmodel_streams_total", code="1000", path="wyoming") >= 1, "it is counted")
 

@@ -33,7 +33,7 @@ def metrics_of_a_server() -> str:
     telemetry = Telemetry(queue, Lifecycle(VersionFiles(Path("/models"))), "espejo")
     transcriptions = "/v1/audio/transcriptions"
     telemetry.transcribed(Decoded(Transcript(1.0, ()), 0.0, 0.1))
-    telemetry.heard(9)
+    telemetry.heard([1.0] * 9)
     for method, path, status, times in (
         ("POST", transcriptions, 200, 1),
         ("POST", transcriptions, 400, 2),

@@ -35,6 +35,11 @@ class Heard:
     partial: str | None = None
     """The words so far of the utterance that has begun. None when they were not decoded again."""
 
+    @property
+    def seconds(self) -> list[float]:
+        """The seconds of each utterance that ended."""
+        return [end - begin for begin, end in (segment.utterance_seconds for segment in self.ended)]
+
 
 @dataclass(frozen=True)
 class _Decoding:

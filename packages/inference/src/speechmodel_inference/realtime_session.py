@@ -11,6 +11,7 @@ from uuid import uuid4
 
 import soundfile
 from pydantic import ValidationError
+from speechmodel_api.audio import SAMPLE_RATE
 from speechmodel_decoding import Utterance
 from speechmodel_decoding.errors import DecodingError
 from speechmodel_runtime.errors import SpeechRuntimeError
@@ -223,8 +224,9 @@ class RealtimeSession:
         except (SpeechRuntimeError, DecodingError) as error:
             await self._failed(item, of_runtime(error))
         else:
-            self._services.telemetry.heard(len(utterances))
-            await self._completed(item, " ".join(texts), sum(len(each.pcm) / 16_000 for each in utterances))
+            seconds = [len(each.pcm) / SAMPLE_RATE for each in utterances]
+            self._services.telemetry.heard(seconds)
+            await self._completed(item, " ".join(texts), sum(seconds))
 
     async def _transcribe_recording(self, samples: bytes) -> None:
         """Send the item of a buffer, its words as they are decoded, and then all of them."""

@@ -1,5 +1,6 @@
 """The metrics that /metrics exports."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
@@ -76,7 +77,11 @@ class Telemetry:
             buckets=SECONDS,
             registry=self.registry,
         )
-        self._audio = Counter("speechmodel_audio_seconds", "Seconds of audio transcribed.", registry=self.registry)
+        self._audio = Counter(
+            "speechmodel_audio_seconds",
+            "Seconds of recordings, and of utterances of streams, that were transcribed.",
+            registry=self.registry,
+        )
         self._info = Gauge(
             "speechmodel_model_info",
             "The served version; always 1.",
@@ -126,9 +131,10 @@ class Telemetry:
         if _is_failure(error.status):
             self._failed.inc()
 
-    def heard(self, utterances: int) -> None:
-        """Count the utterances of a stream that were transcribed."""
-        self._transcribed.inc(utterances)
+    def heard(self, seconds: Sequence[float]) -> None:
+        """Count the utterances of a stream that were transcribed, by their seconds."""
+        self._transcribed.inc(len(seconds))
+        self._audio.inc(sum(seconds))
 
     def transcribed(self, decoded: Decoded[Transcript]) -> None:
         """Count a recording that was transcribed."""
