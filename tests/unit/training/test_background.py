@@ -13,7 +13,7 @@ import tensorflow as tf
 from speechmodel_api.reasons import Reason
 from speechmodel_stagekit.errors import Stopped, TryAgain
 from speechmodel_stagekit.program import stop_requested
-from speechmodel_training import checkpoints, clocks
+from speechmodel_training import checkpoints, clocks, tensor_files
 from speechmodel_training.checkpoints import CheckpointStore, read_state
 from speechmodel_training.errors import Superseded
 from speechmodel_training.learner import Batch, Gradients, Learner, Measured, Tensors
@@ -36,7 +36,7 @@ FIRST_SAVE = 4
 @pytest.fixture
 def on_write(monkeypatch: pytest.MonkeyPatch) -> OnWrite:
     """Has a function called in the middle of the first write of a training, or the first of one kind: step or best."""
-    write = checkpoints.write_tensors
+    write = tensor_files.write_tensors
 
     def choose(action: Callable[[], None], kind: str = "") -> None:
         actions = [action]

@@ -13,14 +13,15 @@ import pytest
 import tensorflow as tf
 from speechmodel_stagekit.alphabet import read_alphabet, write_alphabet
 from speechmodel_stagekit.durable import sync_folder
-from speechmodel_training import checkpoints
-from speechmodel_training.checkpoints import Checkpoint, CheckpointStore, write_tensors
+from speechmodel_training import checkpoints, tensor_files
+from speechmodel_training.checkpoints import Checkpoint, CheckpointStore
 from speechmodel_training.epochs import EpochRecord
 from speechmodel_training.errors import CheckpointMismatch, CheckpointsDamaged, Superseded
 from speechmodel_training.learner import Learner, Tensors, average_of
 from speechmodel_training.network import CELL, Geometry
 from speechmodel_training.ownership import Owner, Ownership, owning
 from speechmodel_training.state import LineageFacts, RunningEpoch, TrainingState
+from speechmodel_training.tensor_files import write_tensors
 
 from .conftest import ALPHABET
 
@@ -346,7 +347,7 @@ def test_an_error_of_the_disk_while_a_checkpoint_is_flushed_early_fails_the_save
         write_tensors(prefix, tensors)
         assert reported.wait(60)
 
-    monkeypatch.setattr(checkpoints, "sync_folder", sync_reporting_once)
+    monkeypatch.setattr(tensor_files, "sync_folder", sync_reporting_once)
     monkeypatch.setattr(checkpoints, "write_tensors", write_until_reported)
     with pytest.raises(OSError, match="Input/output error"):
         save(3)

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from speechmodel_stagekit.alphabet import write_alphabet
 from speechmodel_stagekit.errors import ArtefactMissing, Stopped
-from speechmodel_training.checkpoints import read_tensors, write_tensors
 from speechmodel_training.errors import InitialCheckpointUnusable
 from speechmodel_training.initial import read_initial_checkpoint
 from speechmodel_training.learner import Learner, Tensors, average_of, upstream_shapes
 from speechmodel_training.network import CELL, Array, Geometry, fresh_weights
 from speechmodel_training.state import LineageFacts, TrainingState
+from speechmodel_training.tensor_files import read_tensors, write_tensors
 
 from .conftest import ALPHABET, Workspace
 

@@ -22,37 +22,41 @@ are read: weights, Adam's moments and step continue, and epochs are counted from
 """
 
 import logging
-import os
 import re
 import shutil
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import tensorflow as tf
 from pydantic import ValidationError
 from speechmodel_api.workspace import ALPHABET
 from speechmodel_stagekit.alphabet import read_alphabet, write_alphabet
 from speechmodel_stagekit.durable import sync, sync_folder
 
+from speechmodel_training.best_epochs import BEST, best_epochs, by_dev_loss, later_bests, latest_first
 from speechmodel_training.errors import CheckpointMismatch, CheckpointsDamaged, some_of
 from speechmodel_training.learner import Tensors, average_of, tensor_shapes, upstream_shapes
 from speechmodel_training.network import GAMMA, Geometry
 from speechmodel_training.ownership import Ownership
 from speechmodel_training.state import LineageFacts, TrainingState
+from speechmodel_training.tensor_files import (
+    UnreadableCheckpoint,
+    flushed_early,
+    read_tensors,
+    truncate_files,
+    variables,
+    write_tensors,
+)
 
 log = logging.getLogger(__name__)
 
 _NAME = re.compile(r"step-(\d{9,})-epoch-(\d{6,})-attempt-(\d{4,})")
-_BEST = re.compile(r"best-(\d{9,})-epoch-(\d{6,})-attempt-(\d{4,})")
 _UPSTREAM = re.compile(r"([^.].*-(\d+))\.index")
 _PREFIX = "model"
 _MOMENTS = "/Adam", "/Adam_1"
-_FLUSH_SECONDS = 0.05
 BYTES = 255
 """Labels of upstream's bytes_output_mode. The alphabet.txt that Coqui writes for them is not UTF-8."""
 _UPSTREAM_POINTERS = "checkpoint", "best_dev_checkpoint"
@@ -72,10 +76,6 @@ class Checkpoint:
 
 class SaveGivenUp(Exception):
     """A checkpoint was not written to its end, because a newer one takes its place."""
-
-
-class UnreadableCheckpoint(Exception):
-    """A checkpoint is damaged. The message names the file."""
 
 
 class CheckpointStore:
@@ -127,7 +127,7 @@ class CheckpointStore:
             given_up.set()
             for partial in self._folder.glob(".step-*.partial"):
                 with suppress(OSError):  # removed meanwhile
-                    _truncate_files(partial)
+                    truncate_files(partial)
 
     def forget_later_bests(self) -> None:
         """Remove the best epochs after the newest checkpoint, from which training continues."""
@@ -220,7 +220,7 @@ class CheckpointStore:
 
     def _read_averages(self, folder: Path) -> Checkpoint:
         state, shapes = self._fitting_state(folder), self._facts.geometry.weight_shapes()
-        if _BEST.fullmatch(folder.name):
+        if BEST.fullmatch(folder.name):
             return Checkpoint(state, read_tensors(folder / _PREFIX, shapes))
         averages = {average_of(name): shape for name, shape in shapes.items()}
         return self._averages_of(Checkpoint(state, read_tensors(folder / _PREFIX, averages)))
@@ -275,14 +275,14 @@ class CheckpointStore:
         states = self._states()
         good = [folder for folder in self._newest_first() if folder in states]
         kept = {*good[: self._keep], *by_dev_loss(states)[:1], *self._later_bests()}
-        for folder in (*self._newest_first(), *self._bests()):
+        for folder in (*self._newest_first(), *best_epochs(self._folder)):
             if folder not in kept:
                 shutil.rmtree(folder)
 
     def _states(self) -> dict[Path, TrainingState]:
         """Return the state of every checkpoint that counts and is not known to be damaged."""
         states, later = {}, self._later_bests()
-        for folder in (*self._newest_first(), *self._bests()):
+        for folder in (*self._newest_first(), *best_epochs(self._folder)):
             if folder in self._damaged or folder in later:
                 continue
             try:
@@ -293,21 +293,16 @@ class CheckpointStore:
         return states
 
     def _newest_first(self) -> list[Path]:
-        return _latest_first(self._folder, _NAME)
-
-    def _bests(self) -> list[Path]:
-        return _latest_first(self._folder, _BEST)
+        return latest_first(self._folder, _NAME)
 
     def _later_bests(self) -> list[Path]:
         """Return the best epochs after the newest checkpoint, the latest first."""
-        good = (folder for folder in self._newest_first() if folder not in self._damaged)
-        newest = max(map(_position, good), default=(0, 0))
-        return [folder for folder in self._bests() if _position(folder) > newest]
+        return later_bests(self._folder, [folder for folder in self._newest_first() if folder not in self._damaged])
 
     @contextmanager
     def _partial(self, target: Path) -> Iterator[Path]:
         for left_over in self._folder.glob(".*.partial"):  # of a killed process: we hold the lock
-            if _NAME.match(left_over.name, 1) or _BEST.match(left_over.name, 1):
+            if _NAME.match(left_over.name, 1) or BEST.match(left_over.name, 1):
                 shutil.rmtree(left_over)
         partial = target.with_name(f".{target.name}.partial")
         partial.mkdir()
@@ -315,30 +310,6 @@ class CheckpointStore:
             yield partial
         finally:
             shutil.rmtree(partial, ignore_errors=True)
-
-
-def _latest_first(folder: Path, name: re.Pattern[str]) -> list[Path]:
-    """Return the checkpoints of one kind, by step, epoch and attempt."""
-    names = [(match, path) for path in folder.iterdir() if (match := name.fullmatch(path.name))]
-    return [path for _, path in sorted(names, key=lambda item: tuple(map(int, item[0].groups())), reverse=True)]
-
-
-def _position(folder: Path) -> tuple[int, int]:
-    """Return the step and the epoch of a checkpoint by its name. The last step of an epoch may be saved before it was measured."""
-    _, step, _, epoch, *_ = folder.name.split("-")
-    return int(step), int(epoch)
-
-
-def by_dev_loss(states: Mapping[Path, TrainingState]) -> list[Path]:
-    """Return the checkpoints with a dev loss, the lowest and of equal ones the earliest first.
-
-    Those from before the newest one's `rated_from` are left out: their dev clips were augmented in another way.
-    """
-    rated = [(state.dev_loss, state.step, folder) for folder, state in states.items() if state.dev_loss is not None]
-    if not rated:
-        return []
-    rated_from = states[max(rated, key=lambda found: found[1])[2]].rated_from
-    return [folder for _, _, folder in sorted(rated) if states[folder].epoch > rated_from]
 
 
 def _alphabet_differences(theirs: Sequence[str], ours: Sequence[str]) -> Iterator[str]:
@@ -370,7 +341,7 @@ def _read_upstream(prefix: Path, geometry: Geometry) -> Tensors:
     Moments that it lacks are zero, as with upstream's --load_cudnn: a network that was trained with cuDNN has none of
     its LSTM. Raises what read_tensors raises.
     """
-    (_, found), shapes = _variables(prefix), upstream_shapes(geometry)
+    (_, found), shapes = variables(prefix), upstream_shapes(geometry)
     if (normed := f"layer_1/{GAMMA}" in found) is not geometry.layer_norm:
         has, wanted = ("has", "true") if normed else ("has no", "false")
         raise CheckpointMismatch(prefix, [f"it {has} layer norm, so hyperparameters.layerNorm must be {wanted}"])
@@ -396,93 +367,3 @@ def bytes_difference(outputs: int, labels: int) -> str | None:
         f"it has {BYTES} labels, the bytes of UTF-8 (bytes_output_mode), but the dataset has {labels} labels; "
         "to use its other layers, set training.initFrom with dropLayers: 1 or more"
     )
-
-
-def _truncate_files(folder: Path) -> None:
-    for path in list(folder.iterdir()):
-        with suppress(OSError):  # TensorFlow renames its files
-            os.truncate(path, 0)
-
-
-@contextmanager
-def flushed_early(folder: Path) -> Iterator[None]:
-    """Let the kernel write the files of a folder to the disk while they grow. They are not durable before sync_folder.
-
-    Raises OSError for an error of the disk.
-    """
-    ended, failed = threading.Event(), list[OSError]()
-
-    def flush() -> None:
-        while not ended.wait(_FLUSH_SECONDS):
-            try:
-                sync_folder(folder)
-            except FileNotFoundError:
-                continue  # TensorFlow renames its files
-            except OSError as error:  # the kernel reports it once, so the sync_folder at the end would succeed
-                failed.append(error)
-                return
-
-    thread = threading.Thread(target=flush, name="flush", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
-    if failed:
-        raise failed[0]
-
-
-def write_tensors(prefix: Path, tensors: Tensors) -> None:
-    """Write the files `<prefix>.index` and `<prefix>.data-00000-of-00001`."""
-    names = sorted(tensors)
-    with tf.device("CPU:0"):
-        tf.raw_ops.SaveV2(
-            prefix=str(prefix),
-            tensor_names=names,
-            shape_and_slices=[""] * len(names),
-            tensors=[tf.convert_to_tensor(tensors[name]) for name in names],
-        )
-
-
-def read_tensors(prefix: Path, shapes: dict[str, tuple[int, ...]]) -> Tensors:
-    """Return the tensors of these names, in memory of TensorFlow, which keeps what a training has left.
-
-    Raises UnreadableCheckpoint when one is missing or damaged, CheckpointMismatch when one has
-    another shape.
-    """
-    reader, found = _variables(prefix)
-    if missing := sorted(set(shapes) - set(found)):
-        raise UnreadableCheckpoint(f"{prefix} lacks {', '.join(missing)}")
-    differences = [
-        f"{name} has the shape {found[name]} instead of {list(shape)}"
-        for name, shape in shapes.items()
-        if list(shape) != found[name]
-    ]
-    if differences:
-        raise CheckpointMismatch(prefix, differences)
-    types = reader.get_variable_to_dtype_map()
-    with _damage_named(prefix), tf.device("CPU:0"):
-        names = list(shapes)
-        restored = tf.raw_ops.RestoreV2(
-            prefix=str(prefix),
-            tensor_names=names,
-            shape_and_slices=[""] * len(names),
-            dtypes=[types[name] for name in names],
-        )
-        return {name: np.asarray(tensor) for name, tensor in zip(names, restored, strict=True)}
-
-
-def _variables(prefix: Path) -> tuple[Any, dict[str, list[int]]]:
-    """Return a checkpoint's reader, and the shapes of its variables by name. Raises UnreadableCheckpoint."""
-    with _damage_named(prefix):
-        reader = tf.train.load_checkpoint(str(prefix))
-        return reader, reader.get_variable_to_shape_map()
-
-
-@contextmanager
-def _damage_named(prefix: Path) -> Iterator[None]:
-    try:
-        yield
-    except (tf.errors.OpError, IndexError, ValueError, RuntimeError) as error:  # the reader raises all of them
-        raise UnreadableCheckpoint(f"{prefix} is damaged: {error}") from error

@@ -15,11 +15,13 @@ import tensorflow as tf
 from speechmodel_api.workspace import ALPHABET
 from speechmodel_stagekit.alphabet import read_alphabet
 
-from speechmodel_training.checkpoints import BYTES, UnreadableCheckpoint, by_dev_loss, bytes_difference, read_state
+from speechmodel_training.best_epochs import by_dev_loss
+from speechmodel_training.checkpoints import BYTES, bytes_difference, read_state
 from speechmodel_training.coqui.state import BEST
 from speechmodel_training.errors import InitialCheckpointUnusable, some_of
 from speechmodel_training.learner import average_of
 from speechmodel_training.network import CELL, GAMMA, Array, Geometry
+from speechmodel_training.tensor_files import UnreadableCheckpoint
 
 log = logging.getLogger(__name__)
 
