@@ -193,6 +193,10 @@ BAD = {
         TEXT + "  training: {storage: {claimName: a, volumeClaimTemplate: {}}}\n",
         "8: spec.training.storage: set either claimName or volumeClaimTemplate, not both",
     ),
+    "a resumed checkpoint without its output layer": (
+        TEXT + "  training: {initFrom: {persistentVolumeClaim: {claimName: a}, resume: true, dropLayers: 1}}\n",
+        "8: spec.training.initFrom: dropLayers must be 0 with resume, which continues all layers; leave one of them out",
+    ),
     "a setting that the engine lacks": (
         TEXT + "  training: {engine: CoquiSTT, schedule: {type: Cosine}}\n",
         "8: spec.training: schedule.type must be Constant or Auto with the engine CoquiSTT, whose learning rate is constant",

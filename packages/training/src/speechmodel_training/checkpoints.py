@@ -17,29 +17,26 @@ and after the epoch was measured. The newest few are kept, and the one with the 
 until there is a better one. A best epoch that is later than the newest checkpoint does not count: training continues before
 it, perhaps with other settings.
 
-Without folders of that kind, upstream's own files (`train-<step>.index`) in the lineage's folder
-are read: weights, Adam's moments and step continue, and epochs are counted from 0.
+Other checkpoints in the lineage's folder are not read. training.initFrom continues them from a folder of their own.
 """
 
 import logging
 import re
 import shutil
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from pydantic import ValidationError
 from speechmodel_api.workspace import ALPHABET
-from speechmodel_stagekit.alphabet import read_alphabet, write_alphabet
+from speechmodel_stagekit.alphabet import write_alphabet
 from speechmodel_stagekit.durable import sync, sync_folder
 
 from speechmodel_training.best_epochs import BEST, best_epochs, by_dev_loss, later_bests, latest_first
-from speechmodel_training.errors import CheckpointMismatch, CheckpointsDamaged, some_of
-from speechmodel_training.learner import Tensors, average_of, tensor_shapes, upstream_shapes
-from speechmodel_training.network import GAMMA, Geometry
+from speechmodel_training.errors import CheckpointMismatch, CheckpointsDamaged, ForeignCheckpoints
+from speechmodel_training.learner import Tensors, average_of, tensor_shapes
 from speechmodel_training.ownership import Ownership
 from speechmodel_training.state import LineageFacts, TrainingState
 from speechmodel_training.tensor_files import (
@@ -47,18 +44,17 @@ from speechmodel_training.tensor_files import (
     flushed_early,
     read_tensors,
     truncate_files,
-    variables,
     write_tensors,
 )
 
 log = logging.getLogger(__name__)
 
 _NAME = re.compile(r"step-(\d{9,})-epoch-(\d{6,})-attempt-(\d{4,})")
-_UPSTREAM = re.compile(r"([^.].*-(\d+))\.index")
 _PREFIX = "model"
-_MOMENTS = "/Adam", "/Adam_1"
-BYTES = 255
-"""Labels of upstream's bytes_output_mode. The alphabet.txt that Coqui writes for them is not UTF-8."""
+_RESUME = (
+    "Move them to a folder of their own and name it in training.initFrom, with resume: true to continue their steps and moments "
+    "too; or remove them to train from scratch"
+)
 _UPSTREAM_POINTERS = "checkpoint", "best_dev_checkpoint"
 """Files in which upstream looks for a checkpoint, with --load_train last and best. They name it relative to the
 folder, so that the folder can be moved."""
@@ -172,21 +168,26 @@ class CheckpointStore:
     def newest(self) -> Checkpoint | None:
         """Return the newest checkpoint that can be read, or None when nothing was saved yet.
 
-        Raises CheckpointsDamaged when none can be read, CheckpointMismatch when it is of another
-        network or dataset.
+        Raises CheckpointsDamaged when none can be read, CheckpointMismatch when it is of another network or dataset, and
+        ForeignCheckpoints when there are only those of other programs or lineages.
         """
         folders = self._newest_first()
-        if not folders:
-            return self._upstream()
-        return self._first_readable(folders, self._read)
+        if folders:
+            return self._first_readable(folders, self._read)
+        if foreign := self.foreign():
+            raise ForeignCheckpoints(self._folder, foreign, "they are not read here", _RESUME)
+        return None
+
+    def foreign(self) -> list[str]:
+        """Return the prefixes of other checkpoints in the folder and in folders below it, which nothing reads."""
+        found = (index for pattern in ("*.index", "*/*.index") for index in self._folder.glob(pattern))
+        prefixes = (index.relative_to(self._folder).with_suffix("") for index in found)
+        return sorted(str(each) for each in prefixes if not each.name.startswith(".") and not _is_ours(each.parts[0]))
 
     def newest_averages(self) -> Checkpoint | None:
         """Return what newest() returns, but only its averages, by the names of the weights."""
         folders = self._newest_first()
-        if not folders:
-            upstream = self._upstream()
-            return None if upstream is None else self._averages_of(upstream)
-        return self._first_readable(folders, self._read_averages)
+        return self._first_readable(folders, self._read_averages) if folders else None
 
     def best(self) -> Checkpoint | None:
         """Return the averages of the readable checkpoint with the lowest dev loss, the earliest of equal ones (see
@@ -236,41 +237,6 @@ class CheckpointStore:
             raise CheckpointMismatch(folder, differences)
         return state
 
-    def _upstream(self) -> Checkpoint | None:
-        matches = (_UPSTREAM.fullmatch(path.name) for path in self._folder.glob("*.index"))
-        found = sorted(((int(match[2]), match[1]) for match in matches if match), reverse=True)
-        if not found:
-            return None
-        self._require_alphabet(self._folder / ALPHABET)
-        reasons = []
-        for step, name in found:
-            try:
-                return self._continued_from(self._folder / name, step)
-            except UnreadableCheckpoint as error:
-                log.warning("%s; falling back to the checkpoint before", error)
-                reasons.append(str(error))
-        raise CheckpointsDamaged(self._folder, reasons)
-
-    def _continued_from(self, prefix: Path, step: int) -> Checkpoint:
-        tensors = _read_upstream(prefix, self._facts.geometry)
-        tensors |= {average_of(name): tensors[name] for name in self._facts.geometry.weight_shapes()}
-        log.info("continuing from upstream's checkpoint %s: step %d; epochs are counted from 0", prefix, step)
-        attempt = self._ownership.owner.attempt
-        state = TrainingState(facts=self._facts, attempt=attempt, target="", step=int(tensors["global_step"]))
-        return Checkpoint(state, tensors)
-
-    def _require_alphabet(self, path: Path) -> None:
-        """Raise CheckpointMismatch when upstream's alphabet, if it is there, differs from the dataset's."""
-        if not path.is_file():
-            log.warning("%s is missing, so the checkpoint is assumed to have the dataset's labels", path)
-            return
-        try:
-            theirs, ours = read_alphabet(path), self._facts.alphabet
-        except ValueError as error:
-            raise CheckpointMismatch(self._folder, [str(error)]) from error
-        if theirs != ours:
-            raise CheckpointMismatch(self._folder, list(_alphabet_differences(theirs, ours)))
-
     def _prune(self) -> None:
         states = self._states()
         good = [folder for folder in self._newest_first() if folder in states]
@@ -302,7 +268,7 @@ class CheckpointStore:
     @contextmanager
     def _partial(self, target: Path) -> Iterator[Path]:
         for left_over in self._folder.glob(".*.partial"):  # of a killed process: we hold the lock
-            if _NAME.match(left_over.name, 1) or BEST.match(left_over.name, 1):
+            if _is_ours(left_over.name.removeprefix(".").removesuffix(".partial")):
                 shutil.rmtree(left_over)
         partial = target.with_name(f".{target.name}.partial")
         partial.mkdir()
@@ -312,18 +278,13 @@ class CheckpointStore:
             shutil.rmtree(partial, ignore_errors=True)
 
 
-def _alphabet_differences(theirs: Sequence[str], ours: Sequence[str]) -> Iterator[str]:
-    if missing := [label for label in ours if label not in theirs]:
-        yield f"its alphabet lacks {', '.join(map(repr, missing))}"
-    if more := [label for label in theirs if label not in ours]:
-        yield f"its alphabet also has {', '.join(map(repr, more))}"
-    if not missing and not more:
-        yield "its alphabet has the labels of the dataset in another order"
-
-
 def has_checkpoint(folder: Path) -> bool:
-    """Return True when the folder of a lineage has a checkpoint, ours or upstream's, even a damaged one."""
-    return any(_NAME.fullmatch(path.name) or _UPSTREAM.fullmatch(path.name) for path in folder.iterdir())
+    """Return True when the folder of a lineage has a checkpoint, even a damaged one."""
+    return any(_NAME.fullmatch(path.name) for path in folder.iterdir())
+
+
+def _is_ours(name: str) -> bool:
+    return bool(_NAME.fullmatch(name) or BEST.fullmatch(name))
 
 
 def read_state(folder: Path) -> TrainingState:
@@ -333,37 +294,3 @@ def read_state(folder: Path) -> TrainingState:
         return TrainingState.model_validate_json(path.read_bytes())
     except (OSError, ValidationError) as error:
         raise UnreadableCheckpoint(f"{path} is damaged: {error}") from error
-
-
-def _read_upstream(prefix: Path, geometry: Geometry) -> Tensors:
-    """Return the tensors of an upstream checkpoint.
-
-    Moments that it lacks are zero, as with upstream's --load_cudnn: a network that was trained with cuDNN has none of
-    its LSTM. Raises what read_tensors raises.
-    """
-    (_, found), shapes = variables(prefix), upstream_shapes(geometry)
-    if (normed := f"layer_1/{GAMMA}" in found) is not geometry.layer_norm:
-        has, wanted = ("has", "true") if normed else ("has no", "false")
-        raise CheckpointMismatch(prefix, [f"it {has} layer norm, so hyperparameters.layerNorm must be {wanted}"])
-    if difference := bytes_difference(found.get("layer_6/bias", [0])[0], geometry.labels):
-        raise CheckpointMismatch(prefix, [difference])
-    moments = [name for name in shapes if name.endswith(_MOMENTS) and name not in found]
-    if moments:
-        log.warning("%s lacks %s: these moments of Adam begin at zero", prefix, ", ".join(moments))
-    absent = {*moments, *({"learning_rate"} - set(found))}  # upstream's older checkpoints have no learning rate
-    if missing := sorted(set(shapes) - set(found) - absent):
-        raise UnreadableCheckpoint(
-            f"{prefix} lacks {some_of(missing)}; if it has all weights, use it with training.initFrom, which needs only the weights"
-        )
-    tensors = read_tensors(prefix, {name: shape for name, shape in shapes.items() if name not in absent})
-    return tensors | {name: np.zeros(shapes[name], np.float32) for name in absent}
-
-
-def bytes_difference(outputs: int, labels: int) -> str | None:
-    """Return a sentence for a checkpoint with upstream's bytes_output_mode that is to be used with another alphabet."""
-    if outputs != BYTES + 1 or labels == BYTES:
-        return None
-    return (
-        f"it has {BYTES} labels, the bytes of UTF-8 (bytes_output_mode), but the dataset has {labels} labels; "
-        "to use its other layers, set training.initFrom with dropLayers: 1 or more"
-    )

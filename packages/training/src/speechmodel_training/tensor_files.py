@@ -68,7 +68,7 @@ def read_tensors(prefix: Path, shapes: dict[str, tuple[int, ...]]) -> Tensors:
     Raises UnreadableCheckpoint when one is missing or damaged, CheckpointMismatch when one has
     another shape.
     """
-    reader, found = variables(prefix)
+    reader, found = _variables(prefix)
     if missing := sorted(set(shapes) - set(found)):
         raise UnreadableCheckpoint(f"{prefix} lacks {', '.join(missing)}")
     differences = [
@@ -90,7 +90,7 @@ def read_tensors(prefix: Path, shapes: dict[str, tuple[int, ...]]) -> Tensors:
         return {name: np.asarray(tensor) for name, tensor in zip(names, restored, strict=True)}
 
 
-def variables(prefix: Path) -> tuple[Any, dict[str, list[int]]]:
+def _variables(prefix: Path) -> tuple[Any, dict[str, list[int]]]:
     """Return a checkpoint's reader, and the shapes of its variables by name. Raises UnreadableCheckpoint."""
     with _damage_named(prefix):
         reader = tf.train.load_checkpoint(str(prefix))

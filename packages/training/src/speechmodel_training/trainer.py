@@ -6,7 +6,7 @@ Training can stop at any time: one worker abandons the running step, several fin
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,13 +29,12 @@ from speechmodel_training.checkpoints import Checkpoint, CheckpointStore
 from speechmodel_training.clocks import Clock, CpuUse, Pace
 from speechmodel_training.dataset import TrainingSet
 from speechmodel_training.device import missing_gpu
-from speechmodel_training.errors import LossDiverged, WorkerLost
+from speechmodel_training.errors import LossDiverged, WorkerLost, some_of
 from speechmodel_training.gpus import GpuUse
 from speechmodel_training.greedy import WordErrors, greedy_texts
 from speechmodel_training.history import History
 from speechmodel_training.kernels import chosen_kernels, slow_precision
 from speechmodel_training.learner import Learner, Tensors, sum_of_tensors
-from speechmodel_training.network import Array
 from speechmodel_training.rates import share_of_rate
 from speechmodel_training.saving import Saves
 from speechmodel_training.schedule import Segment, batches_left, in_order_of_length
@@ -90,16 +89,19 @@ class Trainer:
         target: Target,
         workers: Workers,
         store: CheckpointStore | None = None,
-        initial_weights: Mapping[str, Array] | None = None,
+        initial: Checkpoint | None = None,
     ) -> None:
-        """The first worker has a store; the others receive what it read. Raises WorkerLost and Stopped."""
+        """The first worker has a store, and the checkpoint that training begins with if the store has none; the others receive
+        what it read. Raises WorkerLost and Stopped.
+        """
         self._training_set = training_set
         self._workers = workers
         self._target = target
         self._store = store
         chosen = self._settings = target.settings
         self._batch_size = min(chosen.batch_size, len(training_set.train))
-        self._warnings = [
+        self._warnings: list[str] = []
+        for sentence in (
             *unused_settings(
                 chosen.batch_size,
                 clips=len(training_set.train),
@@ -107,9 +109,8 @@ class Trainer:
                 waits_for_dev_loss=bool(target.early_stop or target.reduce_on_plateau),
             ),
             *slow_precision(target.precision),
-        ]
-        for sentence in self._warnings:
-            log.warning("%s", sentence)
+        ):
+            self._warn(sentence)
         self._segment = Segment(
             batch_size=self._batch_size,
             batches_done=0,
@@ -146,7 +147,7 @@ class Trainer:
             facts=facts, target=target.key, attempt=target.attempt, dev_augmentation=target.dev_augmentation
         )
         if store is not None:
-            self._begin(store, initial_weights)
+            self._begin(store, initial)
         if workers.count > 1:
             self._state = workers.shared(TrainingState, self._state if store else None)
             self._learner.load(workers.shared_tensors(self._learner.tensors()))
@@ -175,19 +176,28 @@ class Trainer:
             self._workers.part()
             self._saves.to_the_end(self._position)
 
-    def _begin(self, store: CheckpointStore, initial_weights: Mapping[str, Array] | None) -> None:
-        """Continue from the newest checkpoint, or begin with the initial weights or random ones."""
-        checkpoint = store.newest()
+    def _begin(self, store: CheckpointStore, initial: Checkpoint | None) -> None:
+        """Continue from the newest checkpoint, or from the initial one, or begin with random weights."""
+        checkpoint = store.newest() or initial
+        if foreign := store.foreign():
+            self._warn(
+                f"{store.folder} also has checkpoints that are not read: {some_of(foreign)}; to begin with one, move it to a folder of "
+                "its own and name that in training.initFrom, or else remove them"
+            )
         store.forget_later_bests()
         if checkpoint:
             self._learner.load(checkpoint.tensors)
+            checkpoint.tensors.clear()  # training needs their memory
             self._state = checkpoint.state.towards(
                 self._target.key, self._target.attempt, self._target.dev_augmentation
             )
-        elif initial_weights is not None:
-            self._learner.begin_with(initial_weights)
         else:
             self._learner.standardise_inputs(Standardisation.of(self._training_set.train))
+
+    def _warn(self, sentence: str) -> None:
+        """Show a sentence in the log, and in the status as long as this run lasts."""
+        log.warning("%s", sentence)
+        self._warnings.append(sentence)
 
     @contextmanager
     def _saved_when_a_worker_is_lost(self) -> Iterator[None]:
