@@ -5,7 +5,7 @@ The weights are taken over, and with `resume` also the steps, Adam's moments and
 
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -143,6 +143,15 @@ class InitialCheckpoint:
             log.info("%s: %d of %d labels are in the checkpoint's alphabet", OUTPUT, len(common), len(alphabet))
         log.info("starting from %s; layers with random weights: %s", self.place, ", ".join(dropped) or "nothing")
         return mixed
+
+    def warnings(self, alphabet: Sequence[str], drop_layers: int) -> Iterator[str]:
+        """Yield a sentence if the output layer is hardly that of the checkpoint, as its alphabet is another one."""
+        common = [label for label in alphabet if label in (self.alphabet or alphabet)]
+        if not drop_layers and 2 * len(common) < len(alphabet):
+            yield (
+                f"only {len(common)} of the dataset's {len(alphabet)} labels are in the alphabet of the checkpoint of initFrom, so the "
+                f"other outputs begin with random weights; correct its {ALPHABET} if it should have them, such as in lower case"
+            )
 
     def _arranged(self, name: str, theirs: Array, absent: Array, alphabet: Sequence[str]) -> Array | None:
         """Return a tensor whose columns, in the output layer, are those of these labels; None if it has another shape.

@@ -37,6 +37,8 @@ class Lineage:
     initial: Checkpoint | None
     """Checkpoint of `initFrom` that a lineage without one of its own begins with. None for random weights, and
     when there is one of its own."""
+    warnings: tuple[str, ...]
+    """Sentences for people about that checkpoint."""
     ownership: Ownership
     store: CheckpointStore
 
@@ -100,6 +102,7 @@ def _opened(document: TrainInput, training_set: TrainingSet, ownership: Ownershi
         document.early_stop,
         facts,
         beginning,
+        tuple(initial.warnings(training_set.alphabet, document.drop_layers)) if initial else (),
         ownership,
         store,
     )

@@ -6,7 +6,7 @@ Training can stop at any time: one worker abandons the running step, several fin
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -90,9 +90,10 @@ class Trainer:
         workers: Workers,
         store: CheckpointStore | None = None,
         initial: Checkpoint | None = None,
+        warnings: Sequence[str] = (),
     ) -> None:
         """The first worker has a store, and the checkpoint that training begins with if the store has none; the others receive
-        what it read. Raises WorkerLost and Stopped.
+        what it read. It reports `warnings` as long as it runs. Raises WorkerLost and Stopped.
         """
         self._training_set = training_set
         self._workers = workers
@@ -102,11 +103,16 @@ class Trainer:
         self._batch_size = min(chosen.batch_size, len(training_set.train))
         self._warnings: list[str] = []
         for sentence in (
+            *warnings,
             *unused_settings(
-                chosen.batch_size,
+                chosen,
+                target.schedule,
                 clips=len(training_set.train),
                 dev_clips=len(training_set.dev),
-                waits_for_dev_loss=bool(target.early_stop or target.reduce_on_plateau),
+                early_stop=target.early_stop,
+                reduce_on_plateau=target.reduce_on_plateau,
+                augmentation=target.augmentation,
+                workers=workers.count,
             ),
             *slow_precision(target.precision),
         ):

@@ -232,9 +232,13 @@ class Epochs:
         write_state(self._folder, self.state)
 
     def _unused_settings(self) -> Iterator[str]:
-        waits = bool(self._document.early_stop or self._document.reduce_on_plateau)
         yield from unused_settings(
-            self._settings.batch_size, clips=self._clips, dev_clips=self._dev, waits_for_dev_loss=waits
+            self._settings,
+            self._document.schedule,
+            clips=self._clips,
+            dev_clips=self._dev,
+            early_stop=self._document.early_stop,
+            reduce_on_plateau=self._document.reduce_on_plateau,
         )
         if left_out := self._clips % self._batch_size:
             yield (
