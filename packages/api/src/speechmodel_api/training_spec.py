@@ -358,5 +358,5 @@ class Training(ApiModel, json_schema_extra=cel(NO_GPUS_RULE, NO_GPUS_MESSAGE, *E
         del context
         if gpus(self.stage_resources):
             raise ValueError(NO_GPUS_MESSAGE)
-        if refusal := refused_by_engine(self):
-            raise ValueError(refusal)
+        if refusals := refused_by_engine(self):
+            raise ValueError("; ".join(refusals))
