@@ -286,6 +286,18 @@ def test_a_damaged_checkpoint_is_not_counted_among_those_kept(
     ]
 
 
+def test_fewer_checkpoints_are_kept_from_the_start_and_a_damaged_one_is_not_counted(
+    store: CheckpointStore, save: Save, ownership: Ownership, facts: LineageFacts
+) -> None:
+    save(1)
+    save(2)
+    cut(ownership.folder / "step-000000002-epoch-000000-attempt-0001" / "model.data-00000-of-00001")
+    lowered = CheckpointStore(ownership, facts, keep=1)
+    assert newest_step(lowered) == 1
+    lowered.prune()
+    assert folders(lowered, ownership) == ["step-000000001-epoch-000000-attempt-0001"]
+
+
 def test_a_damaged_best_gives_way_to_the_next_best(store: CheckpointStore, save: Save, ownership: Ownership) -> None:
     save(10, dev_loss=1.0)
     save(20, dev_loss=2.0)

@@ -212,7 +212,7 @@ class Checkpoints(ApiModel):
     epoch if saving is fast. Defaults to 600."""
     keep: Annotated[int, Field(ge=1, le=100)] = 3
     """Number of most recent checkpoints to keep. The checkpoint with the lowest dev loss is always
-    kept as well. Defaults to 3."""
+    kept as well. A lower number makes room on a full volume when training continues. Defaults to 3."""
 
 
 class RetentionPolicy(StrEnum):

@@ -102,7 +102,7 @@ class CheckpointStore:
         them to the disk. Raises Superseded, SaveGivenUp, and what `require_good` raises for the tensors.
         """
         self._write("step", checkpoint, require_good, given_up or threading.Event())
-        self._prune()
+        self.prune()
 
     def save_best(self, checkpoint: Checkpoint, require_good: Callable[[Tensors], None] = lambda _: None) -> None:
         """Write the averages of the best epoch, which are a quarter of a checkpoint. The tensors have the names of the weights.
@@ -237,7 +237,8 @@ class CheckpointStore:
             raise CheckpointMismatch(folder, differences)
         return state
 
-    def _prune(self) -> None:
+    def prune(self) -> None:
+        """Remove checkpoints that need not be kept. Before the first save, newest() must have found the damaged ones."""
         states = self._states()
         good = [folder for folder in self._newest_first() if folder in states]
         kept = {*good[: self._keep], *by_dev_loss(states)[:1], *self._later_bests()}

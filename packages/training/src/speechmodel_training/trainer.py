@@ -191,6 +191,7 @@ class Trainer:
                 "its own and name that in training.initFrom, or else remove them"
             )
         store.forget_later_bests()
+        store.prune()  # on a full volume, nothing can be saved before a lowered checkpoints.keep has made room
         if checkpoint:
             self._learner.load(checkpoint.tensors)
             checkpoint.tensors.clear()  # training needs their memory
