@@ -71,7 +71,7 @@ def _opened(document: TrainInput, training_set: TrainingSet, ownership: Ownershi
     layer_norm = hyperparameters.layer_norm
     if layer_norm is None:
         layer_norm = initial is not None and initial.layer_norm
-    hidden_units = initial.hidden_units if initial else None
+    hidden_units = hyperparameters.hidden_units or (initial.hidden_units if initial else None)
     chosen = chosen_settings(
         path,
         training_set,
